@@ -1,0 +1,63 @@
+import type { AuthErrorCode, AuthFailure } from '../types/error.js'
+
+/** Status and public message of every code. The message is constant: it never says more than the code does. */
+const table = {
+  AUTH_REQUIRED: [401, 'Authentication required'],
+  AUTH_INVALID_CREDENTIALS: [401, 'Invalid credentials'],
+  AUTH_TOKEN_EXPIRED: [401, 'Credentials expired'],
+  AUTH_STEP_UP_REQUIRED: [401, 'A more recent authentication is required'],
+  AUTH_ACCESS_DENIED: [403, 'Access denied'],
+  AUTH_CROSS_SITE: [403, 'Cross-site request refused'],
+  AUTH_RATE_LIMITED: [429, 'Too many requests'],
+  AUTH_UNAVAILABLE: [503, 'Authentication is temporarily unavailable'],
+  AUTH_FAULT: [500, 'Internal Server Error'],
+  AUTH_MISCONFIGURED: [500, 'Authentication is misconfigured']
+} as const satisfies Record<AuthErrorCode, readonly [number, string]>
+
+/** Everything that this plugin throws on purpose. */
+export class AuthError extends Error {
+  override readonly name = 'AuthError'
+  readonly code: AuthErrorCode
+  readonly statusCode: number
+  /** The reason, for operators. Not enumerable, so that an error handler which spreads the error does not send it. */
+  declare readonly detail: string
+
+  constructor (code: AuthErrorCode, detail: string, message: string = table[code][1], options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.statusCode = table[code][0]
+    Object.defineProperty(this, 'detail', { value: detail })
+  }
+}
+
+/** The status that a code answers with. */
+export function statusOf (code: AuthErrorCode): number {
+  return table[code][0]
+}
+
+/**
+ * The error for a refusal. It has no stack: a refused caller is an everyday event and the stack of the guard tells nobody anything,
+ * while taking it costs more than the rest of the refusal.
+ */
+export function refusal (failure: AuthFailure): AuthError {
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = 0
+  const error = new AuthError(failure.code, failure.detail)
+  Error.stackTraceLimit = limit
+  return error
+}
+
+/** A mistake in options or declarations: stops the boot. The sentence names the place and the mend. */
+export function misconfigured (sentence: string): AuthError {
+  return new AuthError('AUTH_MISCONFIGURED', sentence, sentence)
+}
+
+/** A fault of ours, or of the application's own functions: a 500 that says nothing to the client; `detail` and `cause` are for the log. */
+export function fault (detail: string, cause?: unknown): AuthError {
+  return new AuthError('AUTH_FAULT', detail, undefined, cause === undefined ? undefined : { cause })
+}
+
+/** A failure with only the fields that matter; the others say "none". */
+export function failure (code: AuthErrorCode, scheme: string | null, detail: string, more: Partial<Pick<AuthFailure, 'scopes' | 'maxAge' | 'retryAfter'>> = {}): AuthFailure {
+  return { code, scheme, detail, scopes: more.scopes ?? [], maxAge: more.maxAge ?? null, retryAfter: more.retryAfter ?? null }
+}

@@ -1,0 +1,44 @@
+import type { Absent, Authenticated, Foreign, Invalid, Unavailable } from '../../types/outcome.js'
+import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
+
+/** Nothing of this scheme on the request: the next is asked. */
+export const absent: Absent = Object.freeze({ kind: 'absent' })
+
+/** Something in this scheme's place that is not its own: the next is asked; foreign to all is invalid. */
+export const foreign: Foreign = Object.freeze({ kind: 'foreign' })
+
+/** What {@link authenticated} takes beside the principal. */
+export interface AuthenticatedDetails<C> {
+  /** What a handler may know of the credential. Never the secret itself. */
+  readonly credential?: C
+  /** When the person proved who they are; left out where the scheme cannot say. */
+  readonly authenticatedAt?: Date | null
+  /** When the credential ends; left out where it does not. */
+  readonly expiresAt?: Date | null
+}
+
+/** A good credential, and whose. The guard completes a principal without realm, scopes or roles: the scheme's name, none and none. */
+export function authenticated<P extends PrincipalInput, C = null> (principal: P, details: AuthenticatedDetails<C> = {}): Authenticated<PrincipalFrom<P>, C> {
+  return {
+    kind: 'authenticated',
+    principal: principal as PrincipalInput as PrincipalFrom<P>,
+    credential: details.credential ?? null as C,
+    authenticatedAt: details.authenticatedAt ?? null,
+    expiresAt: details.expiresAt ?? null
+  }
+}
+
+/** This scheme's, and bad. `detail` goes to the log and must not hold the credential. */
+export function invalid (detail: string): Invalid {
+  return { kind: 'invalid', detail, expired: false }
+}
+
+/** This scheme's, good once, and past its end. */
+export function expired (detail: string): Invalid {
+  return { kind: 'invalid', detail, expired: true }
+}
+
+/** This scheme's, and nobody can tell now. `retryAfter` in seconds. */
+export function unavailable (detail: string, retryAfter = 5): Unavailable {
+  return { kind: 'unavailable', detail, retryAfter }
+}

@@ -1,0 +1,147 @@
+import type { FastifyRequest } from 'fastify'
+import type { Absent, Invalid } from '../../types/outcome.js'
+import type { Place } from '../../types/place.js'
+import { misconfigured } from '../errors.js'
+import { absent, invalid } from './outcome.js'
+
+/** A credential as its place holds it; *absent*; or *invalid*, where it was sent twice, joined, or malformed. */
+export type Reading = string | Absent | Invalid
+
+type Reader = (request: FastifyRequest) => Reading
+
+/**
+ * Reads a credential from its place, or from the first of several places that holds one.
+ * A place that is filled twice is refused: Node keeps the first `Authorization` line silently and joins others, so two parties could read two credentials.
+ *
+ * @example
+ * const key = read(request, 'header:x-api-key')
+ * if (typeof key !== 'string') return key          // absent or invalid: say so
+ */
+export function read (request: FastifyRequest, from: Place | readonly Place[]): Reading {
+  return typeof from === 'string' ? readerOf(from)(request) : readFirst(from.map(place => readerOf(place)), request)
+}
+
+/** {@link read} with its place parsed once. A wrong place stops the boot, naming `option`. */
+export function reader (from: unknown, option: string): Reader {
+  const places: readonly unknown[] = Array.isArray(from) ? from : [from]
+  if (places.length === 0) throw misconfigured(`${option} must name at least one place, such as 'bearer' or 'header:x-api-key'.`)
+  const readers = places.map(place => readerOf(place, option))
+  const [only] = readers
+  return readers.length === 1 && only !== undefined ? only : request => readFirst(readers, request)
+}
+
+/** Two places that both hold a credential are as ambiguous as one place that holds two. */
+function readFirst (readers: readonly Reader[], request: FastifyRequest): Reading {
+  let found: Reading = absent
+  for (const each of readers) {
+    const reading = each(request)
+    if (reading === absent) continue
+    if (found !== absent) return invalid('the credential was sent in two places')
+    found = reading
+  }
+  return found
+}
+
+const parsed = new Map<string, Reader>()
+
+function readerOf (place: unknown, option = 'from'): Reader {
+  const known = typeof place === 'string' ? parsed.get(place) : undefined
+  if (known !== undefined) return known
+  const made = parsePlace(place, option)
+  if (parsed.size < 1000) parsed.set(place as string, made)
+  return made
+}
+
+function parsePlace (place: unknown, option: string): Reader {
+  const match = typeof place === 'string' ? /^(?:bearer|(header|query|cookie):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/.exec(place) : null
+  if (match === null) {
+    throw misconfigured(`${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${JSON.stringify(place)}.`)
+  }
+  const name = match[2] ?? ''
+  switch (match[1]) {
+    case 'header': return headerReader(name.toLowerCase())
+    case 'query': return request => readQuery(request, name)
+    case 'cookie': return request => readCookie(request, name)
+    default: return readBearer
+  }
+}
+
+function readHeader (request: FastifyRequest, name: string): Reading {
+  const value = request.raw.headers[name]
+  if (value === undefined) return absent
+  if (typeof value !== 'string' || sentTwice(request, name)) return invalid(`the header ${name} was sent more than once`)
+  return value === '' ? absent : value
+}
+
+/** A comma or a space within means that a proxy joined two lines into one. */
+function headerReader (name: string): Reader {
+  return request => {
+    const value = readHeader(request, name)
+    if (typeof value !== 'string') return value
+    const key = value.trim()
+    if (key === '') return absent
+    return /[,\s]/.test(key) ? invalid(`the header ${name} holds more than one value`) : key
+  }
+}
+
+/** `rawHeaders` alone tells: `headers` has dropped or joined the second line. */
+function sentTwice (request: FastifyRequest, name: string): boolean {
+  const lines = request.raw.rawHeaders
+  let seen = false
+  for (let i = 0; i < lines.length; i += 2) {
+    const line = lines[i]
+    if (line === undefined || line.length !== name.length || (line !== name && line.toLowerCase() !== name)) continue
+    if (seen) return true
+    seen = true
+  }
+  return false
+}
+
+/**
+ * The one value of `Authorization` under an HTTP authentication scheme, whose name is case-insensitive (RFC 9110, 11.1).
+ * *Absent* when the header names another scheme: that is somebody else's credential.
+ */
+export function readAuthorization (request: FastifyRequest, scheme: 'bearer' | 'basic'): Reading {
+  const value = readHeader(request, 'authorization')
+  if (typeof value !== 'string') return value
+  const name = value.slice(0, scheme.length)
+  if (name.toLowerCase() !== scheme) return absent
+  if (value.length === scheme.length) return invalid('the Authorization header holds no credential')
+  if (value.charCodeAt(scheme.length) !== 0x20) return absent
+  const credential = value.slice(scheme.length + 1).trim()
+  return credential === '' ? invalid('the Authorization header holds no credential') : credential
+}
+
+const token68 = /^[A-Za-z0-9\-._~+/]+=*$/
+
+/** RFC 6750, 2.1: `b64token`. A comma or a space within means two credentials were joined. */
+function readBearer (request: FastifyRequest): Reading {
+  const token = readAuthorization(request, 'bearer')
+  return typeof token !== 'string' || token68.test(token) ? token : invalid('the Bearer token has characters that RFC 6750 does not allow')
+}
+
+function readQuery (request: FastifyRequest, name: string): Reading {
+  const query = request.query
+  if (typeof query !== 'object' || query === null || !Object.hasOwn(query, name)) return absent
+  const value = (query as Record<string, unknown>)[name]
+  if (typeof value !== 'string') return invalid(`the query parameter ${name} was sent more than once`)
+  return value === '' ? absent : value
+}
+
+/** HTTP/2 may split `cookie` into lines (RFC 9113, 8.2.3), so lines may repeat; names may not. */
+function readCookie (request: FastifyRequest, name: string): Reading {
+  const header = request.raw.headers.cookie
+  if (header === undefined || header.length < name.length) return absent
+  let found: string | undefined
+  for (let start = 0; start < header.length;) {
+    const semicolon = header.indexOf(';', start)
+    const end = semicolon === -1 ? header.length : semicolon
+    const equals = header.indexOf('=', start)
+    if (equals !== -1 && equals < end && header.slice(start, equals).trim() === name) {
+      if (found !== undefined) return invalid(`the cookie ${name} was sent more than once`)
+      found = header.slice(equals + 1, end).trim()
+    }
+    start = end + 1
+  }
+  return found === undefined || found === '' ? absent : found
+}

@@ -1,0 +1,44 @@
+import type { Principal } from './principal.js'
+
+/** A credential of this scheme, and whose. */
+export interface Authenticated<P extends Principal = Principal, C = unknown> {
+  readonly kind: 'authenticated'
+  readonly principal: P
+  /** What a handler may know of the credential. Never the secret itself. */
+  readonly credential: C
+  /** When the person proved who they are; `null` where the scheme cannot say. */
+  readonly authenticatedAt: Date | null
+  /** When the credential ends; `null` where it does not. */
+  readonly expiresAt: Date | null
+}
+
+/** Nothing of this scheme on the request: ask the next. */
+export interface Absent { readonly kind: 'absent' }
+
+/** Something in this scheme's place that is not its own (another issuer, another prefix): ask the next. */
+export interface Foreign { readonly kind: 'foreign' }
+
+/** This scheme's, and bad: stop. */
+export interface Invalid {
+  readonly kind: 'invalid'
+  /** Why, for the operator's log; never shown to the client, never the credential itself. */
+  readonly detail: string
+  /** It was good once. */
+  readonly expired: boolean
+}
+
+/** This scheme's, and nobody can tell now (a store or key source does not answer): 503, stop. */
+export interface Unavailable {
+  readonly kind: 'unavailable'
+  readonly detail: string
+  /** Seconds after which a client may try again. */
+  readonly retryAfter: number
+}
+
+/** What a scheme says of one request. */
+export type Outcome<P extends Principal = Principal, C = unknown> =
+  | Authenticated<P, C>
+  | Absent
+  | Foreign
+  | Invalid
+  | Unavailable

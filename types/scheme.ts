@@ -1,0 +1,87 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Challenge } from './challenge.js'
+import type { AuthFailure } from './error.js'
+import type { Outcome } from './outcome.js'
+import type { Principal, PrincipalInput } from './principal.js'
+
+/** A security scheme as OpenAPI 3 describes it (Security Scheme Object). */
+export type OpenApiSecurityScheme =
+  | { readonly type: 'http', readonly scheme: string, readonly bearerFormat?: string, readonly description?: string }
+  | { readonly type: 'apiKey', readonly in: 'header' | 'query' | 'cookie', readonly name: string, readonly description?: string }
+  | { readonly type: 'openIdConnect', readonly openIdConnectUrl: string, readonly description?: string }
+  | { readonly type: 'oauth2', readonly flows: Readonly<Record<string, unknown>>, readonly description?: string }
+  | { readonly type: 'mutualTLS', readonly description?: string }
+
+/** What a {@link Load} function is told beside the principal. */
+export interface LoadContext {
+  readonly scheme: string
+  readonly request: FastifyRequest
+}
+
+/** Adds what a database knows to a principal (roles, scopes, a disabled account). `null` refuses the caller with 401; what it throws is a 500. */
+export type Load<P extends Principal = Principal> = {
+  bivarianceHack (principal: P, context: LoadContext): PrincipalInput | null | Promise<PrincipalInput | null>
+}['bivarianceHack']
+
+/** What `reply.login` takes beside the principal. */
+export interface LoginOptions {
+  /** The scheme that keeps the session; needed only when there are several. */
+  readonly scheme?: string
+  /** The session's own data. It travels in the cookie: keep it small. */
+  readonly data?: Readonly<Record<string, unknown>>
+}
+
+/** What `app.gatehouse.tokens.issue` takes beside the principal. */
+export interface IssueOptions {
+  /** The scheme whose key signs; needed only when there are several that can. */
+  readonly scheme?: string
+  /** Seconds until the token expires; left out, the scheme's own. */
+  readonly expiresIn?: number | `${number}${'s' | 'm' | 'h' | 'd'}`
+  /** Further claims. The registered ones (`iss`, `aud`, `sub`, `exp`, `nbf`, `iat`, `jti`) are the scheme's to write. */
+  readonly claims?: Readonly<Record<string, unknown>>
+}
+
+/**
+ * One way of proving identity, ready to be asked. This interface is the whole contract; what is optional is an optional member.
+ *
+ * `P` is the principal it makes, `C` what a handler may know of the credential.
+ */
+export interface Scheme<P extends Principal = Principal, C = unknown> {
+  /**
+   * Says of one request whether it carries a credential of this kind, and whose.
+   * Returns, never throws: what it throws is a fault of ours and answers 500, in every mode.
+   * Where nothing is awaited it returns the outcome itself, not a promise.
+   */
+  authenticate (request: FastifyRequest): Outcome<P, C> | Promise<Outcome<P, C>>
+  /** The challenge for one failure; left out, or `null`, where HTTP has none. */
+  challenge? (failure: AuthFailure): Challenge | null
+  /** Answers a refusal by itself (the redirect to a login page) and says `true`; `false` leaves it to the guard. */
+  refuse? (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure): boolean
+  /** How OpenAPI describes it. */
+  readonly openapi: OpenApiSecurityScheme
+  /** Browsers send the credential by themselves (cookies, Basic): cross-site requests are checked. */
+  readonly ambient?: boolean
+  /** Its outcomes say when the person authenticated (`authenticatedAt`): `maxAge` may be asked of it. */
+  readonly dated?: boolean
+  /** `Cache-Control` of what an authenticated caller gets, unless the handler writes its own: for credentials that shared caches do not know as such (RFC 9111, 3.5). */
+  readonly cacheControl?: string
+  /** A path that must be open for this scheme to work (its login page): protected, it stops the boot. */
+  readonly publicPath?: string
+  /** Adds what a database knows, for principals of this scheme; the plugin's own `load` is then not asked. */
+  readonly load?: Load<P>
+  /** Starts a session: what `reply.login` calls. */
+  login? (request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, options: LoginOptions): Promise<void>
+  /** Ends the session: what `reply.logout` calls. */
+  logout? (request: FastifyRequest, reply: FastifyReply): Promise<void>
+  /** The path that a person was on their way to when they were sent to log in; `fallback` when there is none that can be trusted. */
+  returnTo? (request: FastifyRequest, fallback: string): string
+  /** Signs a token for a principal: what `app.gatehouse.tokens.issue` calls. */
+  issue? (principal: PrincipalInput, options: IssueOptions): Promise<string>
+}
+
+/**
+ * What `jwt({...})` and its like return: makes the scheme for one application, under its name, once.
+ * Keeps no state of its own, so that one definition can serve two applications.
+ */
+export type SchemeFactory<P extends Principal = Principal, C = unknown> =
+  (app: FastifyInstance, name: string) => Scheme<P, C> | Promise<Scheme<P, C>>
