@@ -1,5 +1,5 @@
 import type { Absent, Authenticated, Foreign, Invalid, Unavailable } from '../../types/outcome.js'
-import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
+import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 
 /** Nothing of this scheme on the request: the next is asked. */
 export const absent: Absent = Object.freeze({ kind: 'absent' })
@@ -18,14 +18,10 @@ export interface AuthenticatedDetails<C> {
 }
 
 /** A good credential, and whose. The guard completes a principal without realm, scopes or roles: the scheme's name, none and none. */
-export function authenticated<P extends PrincipalInput, C = null> (principal: P, details: AuthenticatedDetails<C> = {}): Authenticated<PrincipalFrom<P>, C> {
-  return {
-    kind: 'authenticated',
-    principal: principal as PrincipalInput as PrincipalFrom<P>,
-    credential: details.credential ?? null as C,
-    authenticatedAt: details.authenticatedAt ?? null,
-    expiresAt: details.expiresAt ?? null
-  }
+export function authenticated<P extends Principal, C = null> (principal: P, details?: AuthenticatedDetails<C>): Authenticated<P, C>
+export function authenticated<P extends PrincipalInput, C = null> (principal: P, details?: AuthenticatedDetails<C>): Authenticated<PrincipalFrom<P>, C>
+export function authenticated (principal: PrincipalInput, { credential = null, authenticatedAt = null, expiresAt = null }: AuthenticatedDetails<unknown> = {}): Authenticated {
+  return { kind: 'authenticated', principal: principal as Principal, credential, authenticatedAt, expiresAt }
 }
 
 /** This scheme's, and bad. `detail` goes to the log and must not hold the credential. */

@@ -1,0 +1,71 @@
+import type { AuditRow } from '../../types/gatehouse.js'
+import type { Entry, Requirement, RequirementFunction, Rule } from '../guard/grammar.js'
+import type { Policy } from '../guard/policy.js'
+import type { RouteMark } from '../routes/mark.js'
+
+/** Every route with who may enter and why, in the order of their patterns. A HEAD that Fastify made for a GET is shown with it. */
+export function auditRows (marks: readonly RouteMark[], stage: string): readonly AuditRow[] {
+  const gets = new Map(marks.filter(mark => mark.methods === 'GET').map(mark => [mark.url, mark.policy]))
+  return marks
+    .filter(mark => mark.methods !== 'HEAD' || gets.get(mark.url) !== mark.policy)
+    .map(mark => row(mark, stage))
+    .sort((a, b) => compare(a.url, b.url) || compare(a.method, b.method))
+}
+
+function row ({ policy, methods, url, from }: RouteMark, stage: string): AuditRow {
+  return Object.freeze({
+    method: methods,
+    url,
+    access: policy.access,
+    schemes: policy.alternatives.map(all => all.map(bound => bound.name).join(' and ')).join(' or '),
+    rules: Object.freeze(rulesOf(policy)),
+    from,
+    stage: policy.access === 'public' ? 'none' : policy.late && stage !== 'preHandler' ? `${stage}, preHandler` : stage,
+    reason: reasonOf(policy)
+  })
+}
+
+/** Why it is public; or that it left the default behind. */
+function reasonOf (policy: Policy): string | null {
+  if (policy.access === 'public') return policy.reason === '' ? null : policy.reason
+  return policy.detached ? 'inherit: false' : null
+}
+
+function rulesOf (policy: Policy): string[] {
+  return [
+    ...policy.rules.flatMap(ruleText),
+    ...policy.maxAge === null ? [] : [`authenticated within ${policy.maxAge} s`],
+    ...policy.rateLimit === null ? [] : [`at most ${policy.rateLimit.max} requests in ${policy.rateLimit.window} s`]
+  ]
+}
+
+function ruleText (rule: Rule): string[] {
+  return [...conditions(rule), ...rule.anyOf === null ? [] : [rule.anyOf.map(entryText).join(' or ')]]
+}
+
+function entryText (entry: Entry): string {
+  return `(${[...entry.schemes === null ? [] : [entry.schemes.join(' or ')], ...conditions(entry)].join(', ')})`
+}
+
+function conditions ({ scopes, roles, when }: Pick<Entry, 'scopes' | 'roles' | 'when'>): string[] {
+  return [
+    ...requirement('scope', scopes),
+    ...requirement('role', roles),
+    ...when === null ? [] : [`when ${when.name === '' || when.name === 'when' ? 'a function passes' : when.name}`]
+  ]
+}
+
+function requirement (kind: 'scope' | 'role', asked: Requirement | RequirementFunction | null): string[] {
+  if (asked === null) return []
+  if (typeof asked === 'function') return [`${kind}s that a function names`]
+  const words = (needs: Requirement['all'], last: string) => needs.map(need => need.name).join(` ${last} `)
+  return [
+    ...asked.all.length === 0 ? [] : [`${kind} ${words(asked.all, 'and')}`],
+    ...asked.any.length === 0 ? [] : [`${kind} ${words(asked.any, 'or')}`],
+    ...asked.none.length === 0 ? [] : [`not ${kind} ${words(asked.none, 'nor')}`]
+  ]
+}
+
+function compare (a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}

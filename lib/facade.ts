@@ -1,0 +1,113 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Gatehouse } from '../types/gatehouse.js'
+import type { PrincipalInput } from '../types/principal.js'
+import type { LoginOptions } from '../types/scheme.js'
+import { auditRows } from './audit/audit.js'
+import { capable } from './bind.js'
+import { AuthError, failure, fault, misconfigured, refusal } from './errors.js'
+import { isCrossSite } from './guard/cross-site.js'
+import { parseDeclaration } from './guard/grammar.js'
+import { enter, finishLate, type End, type Gate } from './guard/guard.js'
+import type { BoundScheme, Policy } from './guard/policy.js'
+import { faulted, refuse } from './guard/refuse.js'
+import { openState, stateOf } from './guard/state.js'
+import type { RouteBook } from './routes/book.js'
+import type { Defaults } from './routes/defaults.js'
+import { policyOf } from './routes/mark.js'
+
+/** What the decorators work with. */
+export interface Parts {
+  readonly gate: Gate
+  readonly key: symbol
+  readonly schemes: ReadonlyMap<string, BoundScheme>
+  readonly defaults: Defaults
+  readonly book: RouteBook
+  readonly stage: string
+}
+
+/** `app.gatehouse`, as one context sees it. */
+export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse {
+  const { gate, schemes, defaults, book } = parts
+  return Object.freeze({
+    default (auth: unknown) {
+      const place = `app.gatehouse.default() of the context with the prefix '${context.prefix || '/'}'`
+      defaults.set(context, { declaration: parseDeclaration(auth, place, gate.words), label: `group ${context.prefix || '/'}` })
+    },
+    guard (auth: unknown) {
+      const policy = book.resolve(context, auth, 'app.gatehouse.guard()')
+      if (policy.access === 'public') throw misconfigured('app.gatehouse.guard() got a public policy, which would guard nothing. Give it schemes or rules, or leave the hook out.')
+      return guardHook(gate, policy)
+    },
+    audit: () => auditRows(book.marks, parts.stage),
+    tokens: Object.freeze({
+      issue: async (principal: PrincipalInput, options: Parameters<Gatehouse['tokens']['issue']>[1] = {}) =>
+        capable(schemes, 'issue', options.scheme).scheme.issue(principal, options)
+    }),
+    sessions: Object.freeze({
+      returnTo: (request: FastifyRequest, fallback = '/') => capable(schemes, 'returnTo', undefined).scheme.returnTo(request, fallback)
+    })
+  })
+}
+
+/** Both stages of the guard at once, for any hook: resolves to `undefined` when the caller may pass, and never before a reply of its own is out. */
+function guardHook (gate: Gate, policy: Policy) {
+  return async function gatehouseGuard (request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    let end: End = await enter(gate, policy, request, reply)
+    const { pass } = openState(request)
+    if (end === 'passed' && policy.late && pass !== null) end = await finishLate(gate, pass, request, reply)
+    if (end === 'passed') return
+    if (end !== 'replied') throw end.error
+    await reply
+  }
+}
+
+/** `reply.challenge`, `reply.forbid`, `reply.login` and `reply.logout`. */
+export function replyMethods ({ gate, key, schemes, book }: Parts) {
+  const policyFor = (request: FastifyRequest): Policy => {
+    const pass = stateOf(request)?.pass
+    if (pass != null) return pass.policy
+    const policy = policyOf(request, key)
+    return policy instanceof AuthError || policy.access === 'public' ? book.resolve(request.server, true, 'reply.challenge()') : policy
+  }
+  const sent = (reply: FastifyReply, error: AuthError | null): FastifyReply => error === null ? reply : reply.send(error)
+  return {
+    challenge (this: FastifyReply) {
+      const refused = failure('AUTH_REQUIRED', null, 'the handler asked for a credential')
+      return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
+    },
+    forbid (this: FastifyReply) {
+      const acting = stateOf(this.request)?.pass?.identities[0]
+      const refused = failure('AUTH_ACCESS_DENIED', acting?.bound.name ?? null, 'the handler refused the principal')
+      return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
+    },
+    async login (this: FastifyReply, principal: PrincipalInput, options: LoginOptions = {}) {
+      await logged(this.request, async () => {
+        const { name, scheme } = capable(schemes, 'login', options.scheme)
+        checkSameSite(gate, this.request, name)
+        await scheme.login(this.request, this, principal, options)
+      })
+    },
+    async logout (this: FastifyReply, options: { readonly scheme?: string } = {}) {
+      await logged(this.request, async () => {
+        const { name, scheme } = capable(schemes, 'logout', options.scheme)
+        checkSameSite(gate, this.request, name)
+        await scheme.logout(this.request, this)
+      })
+    }
+  }
+}
+
+/** Logging somebody in or out from another site is an attack of its own, whatever the method. */
+function checkSameSite (gate: Gate, request: FastifyRequest, name: string): void {
+  if (isCrossSite(request, gate.origins)) throw refusal(failure('AUTH_CROSS_SITE', name, 'a browser says that another site asked to log in or out'))
+}
+
+/** A fault says nothing to the client, so it must say everything to the log. */
+async function logged (request: FastifyRequest, run: () => Promise<void>): Promise<void> {
+  try {
+    await run()
+  } catch (error) {
+    if (error instanceof AuthError) request.log[error.statusCode < 500 ? 'info' : 'error']({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'session refused')
+    throw error
+  }
+}

@@ -1,0 +1,89 @@
+import type { FastifyRequest } from 'fastify'
+import type { AuthFailure } from '../../types/error.js'
+import type { Principal } from '../../types/principal.js'
+import { failure, fault } from '../errors.js'
+import { requirementFrom, type Conditions, type Entry, type Requirement, type RequirementFunction, type Rule } from './grammar.js'
+import type { Policy } from './policy.js'
+import type { Identity } from './state.js'
+import { has, type Need, type Vocabulary } from './vocabulary.js'
+
+/** What is settled before the body is read: how long ago the person authenticated, then every scope and role that is not a function's to say. */
+export function checkStatic (policy: Policy, acting: Identity): AuthFailure | null {
+  if (policy.maxAge !== null && isStale(acting, policy.maxAge)) {
+    return failure('AUTH_STEP_UP_REQUIRED', acting.bound.name, `authenticated longer ago than ${policy.maxAge} s`, { maxAge: policy.maxAge })
+  }
+  for (const rule of policy.rules) {
+    if (!meetsStatic(rule, acting.outcome.principal) || (rule.anyOf !== null && !rule.anyOf.some(entry => entryMeetsStatic(entry, acting)))) {
+      return denied(rule, acting)
+    }
+  }
+  return null
+}
+
+/**
+ * What waits for validation, in `preHandler`: functions. They see the request as the handler will.
+ * What they throw goes to the error handler unchanged; what they return outside their form is a fault.
+ */
+export async function checkFunctions (policy: Policy, acting: Identity, request: FastifyRequest, words: Vocabulary): Promise<AuthFailure | null> {
+  for (const rule of policy.rules) {
+    if (!await meets(rule, acting.outcome.principal, request, words)) return denied(rule, acting)
+    if (rule.anyOf !== null && !await someEntry(rule.anyOf, acting, request, words)) return denied(rule, acting)
+  }
+  return null
+}
+
+/** RFC 9470: a credential that cannot say when is as old as can be. */
+function isStale ({ outcome }: Identity, maxAge: number): boolean {
+  return outcome.authenticatedAt === null || Date.now() - outcome.authenticatedAt.getTime() > maxAge * 1000
+}
+
+function entryMeetsStatic (entry: Entry, { bound, outcome }: Identity): boolean {
+  return (entry.schemes === null || entry.schemes.includes(bound.name)) && meetsStatic(entry, outcome.principal)
+}
+
+/** An entry that static parts settle is not asked again; functions of the others are asked one after the other, as written. */
+async function someEntry (entries: readonly Entry[], acting: Identity, request: FastifyRequest, words: Vocabulary): Promise<boolean> {
+  const standing = entries.filter(entry => entryMeetsStatic(entry, acting))
+  if (standing.some(entry => entry.when === null && typeof entry.scopes !== 'function' && typeof entry.roles !== 'function')) return true
+  for (const entry of standing) {
+    if (await meets(entry, acting.outcome.principal, request, words)) return true
+  }
+  return false
+}
+
+function meetsStatic ({ scopes, roles }: Conditions, principal: Principal): boolean {
+  return isMet(typeof scopes === 'function' ? null : scopes, principal) && isMet(typeof roles === 'function' ? null : roles, principal)
+}
+
+async function meets (conditions: Conditions, principal: Principal, request: FastifyRequest, words: Vocabulary): Promise<boolean> {
+  for (const kind of ['scopes', 'roles'] as const) {
+    const asked = conditions[kind]
+    if (typeof asked === 'function' && !isMet(ask(kind, asked, request, words), principal)) return false
+  }
+  if (conditions.when === null) return true
+  const answer: unknown = await conditions.when(principal, request)
+  if (typeof answer !== 'boolean') throw fault(`a when function returned ${answer === null ? 'null' : typeof answer}, not a boolean`)
+  return answer
+}
+
+function ask (kind: 'scopes' | 'roles', asked: RequirementFunction, request: FastifyRequest, words: Vocabulary): Requirement {
+  return requirementFrom(kind, asked(request), words)
+}
+
+/** Whether a principal meets `{ all, any, none }`. */
+export function isMet (asked: Requirement | null, principal: Principal): boolean {
+  if (asked === null) return true
+  return asked.all.every(need => has(principal, need)) &&
+    (asked.any.length === 0 || asked.any.some(need => has(principal, need))) &&
+    !asked.none.some(need => has(principal, need))
+}
+
+function denied (rule: Rule, acting: Identity): AuthFailure {
+  return failure('AUTH_ACCESS_DENIED', acting.bound.name, `the principal ${acting.outcome.principal.id} does not meet the rules`, { scopes: scopesOf(rule) })
+}
+
+/** The scopes that the challenge names (RFC 6750, 3: "the scope necessary to access the protected resource"). */
+function scopesOf ({ scopes }: Rule): readonly string[] {
+  if (scopes === null || typeof scopes === 'function') return []
+  return [...scopes.all, ...scopes.any].map((need: Need) => need.name)
+}

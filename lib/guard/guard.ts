@@ -1,0 +1,103 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AuthFailure } from '../../types/error.js'
+import type { Principal } from '../../types/principal.js'
+import { AuthError, failure, fault, refusal } from '../errors.js'
+import { checkFunctions, checkStatic } from './access.js'
+import { authenticate, type Verdict } from './authenticate.js'
+import { changesState, isCrossSite } from './cross-site.js'
+import type { RateLimit } from './grammar.js'
+import type { Policy } from './policy.js'
+import { faulted, refuse, type ErrorForm } from './refuse.js'
+import { openState, type GuardState, type Identity, type Pass } from './state.js'
+import type { Vocabulary } from './vocabulary.js'
+
+/** What a guard works with: made once, at registration. */
+export interface Gate {
+  readonly words: Vocabulary
+  readonly origins: ReadonlySet<string>
+  readonly form: ErrorForm
+  /** Counts one request of the principal under the policy's limit; seconds to wait when it is over. */
+  readonly limit: (request: FastifyRequest, limit: RateLimit, principal: Principal) => Promise<number | null>
+}
+
+/** How one stage of the guard ended: passed, an error for Fastify, or a reply that is already sent. */
+export type End = 'passed' | 'replied' | { readonly error: unknown }
+
+/**
+ * The first stage: who is calling, cross-site, and what is static of the rules.
+ * Returns, never throws; a promise only where a scheme returned one.
+ */
+export function enter (gate: Gate, policy: Policy, request: FastifyRequest, reply: FastifyReply): End | Promise<End> {
+  const state = openState(request)
+  const verdict = authenticate(policy, state)
+  return verdict instanceof Promise
+    ? verdict.then(settled => conclude(gate, policy, state, settled, reply)).catch(cause => end(faulted(request, reply, fault('the guard failed', cause), gate.form)))
+    : conclude(gate, policy, state, verdict, reply)
+}
+
+function conclude (gate: Gate, policy: Policy, state: GuardState, verdict: Verdict, reply: FastifyReply): End {
+  const { request } = state
+  if (verdict.failure !== null) return conclude401(gate, policy, state, verdict, verdict.failure, reply)
+  const [acting] = verdict.identities
+  if (acting !== undefined) {
+    if (verdict.identities.some(identity => identity.bound.scheme.ambient === true) && changesState(request) && isCrossSite(request, gate.origins)) {
+      return end(refuse(request, reply, policy, failure('AUTH_CROSS_SITE', acting.bound.name, 'a browser says that another site sent this'), gate.form))
+    }
+    const refused = checkStatic(policy, acting)
+    if (refused !== null) return end(refuse(request, reply, policy, refused, gate.form))
+    const cacheControl = acting.bound.scheme.cacheControl
+    if (cacheControl !== undefined && !reply.hasHeader('cache-control')) reply.header('cache-control', cacheControl)
+  }
+  return admit(state, { policy, identities: verdict.identities, error: null })
+}
+
+/** A caller whom the schemes refused. Mode `try` forgives an invalid credential, and only that. */
+function conclude401 (gate: Gate, policy: Policy, state: GuardState, verdict: Verdict, refused: AuthFailure, reply: FastifyReply): End {
+  if (refused.code === 'AUTH_FAULT') return end(faulted(state.request, reply, fault(refused.detail, verdict.cause), gate.form))
+  const forgiven = policy.access === 'try' && (refused.code === 'AUTH_INVALID_CREDENTIALS' || refused.code === 'AUTH_TOKEN_EXPIRED')
+  return forgiven ? admit(state, { policy, identities: [], error: refusal(refused) }) : end(refuse(state.request, reply, policy, refused, gate.form))
+}
+
+function admit (state: GuardState, pass: Pass): End {
+  state.pass = pass
+  state.view = null
+  return 'passed'
+}
+
+/**
+ * The second stage, in `preHandler`: the principal's rate limit, then functions. The limit comes first, so that a function which asks a database is behind it.
+ * What an application's function throws is handed on unchanged, for the application's error handler.
+ */
+export async function finishLate (gate: Gate, { policy, identities }: Pass, request: FastifyRequest, reply: FastifyReply): Promise<End> {
+  const [acting] = identities
+  if (acting === undefined) return 'passed'
+  const refused = await overLimit(gate, policy, acting, request) ?? await askFunctions(gate, policy, acting, request)
+  if (refused === null) return 'passed'
+  if (refused instanceof AuthError) return end(faulted(request, reply, refused, gate.form))
+  return 'error' in refused ? refused : end(refuse(request, reply, policy, refused, gate.form))
+}
+
+async function overLimit (gate: Gate, policy: Policy, acting: Identity, request: FastifyRequest): Promise<AuthFailure | null> {
+  if (policy.rateLimit === null) return null
+  try {
+    const wait = await gate.limit(request, policy.rateLimit, acting.outcome.principal)
+    return wait === null ? null : failure('AUTH_RATE_LIMITED', acting.bound.name, 'over the limit of the route', { retryAfter: wait })
+  } catch (cause) {
+    request.log.error({ err: cause }, 'the rate limit could not be counted')
+    return failure('AUTH_UNAVAILABLE', acting.bound.name, 'the rate limit could not be counted', { retryAfter: 5 })
+  }
+}
+
+/** Fastify takes a hook's falsy error for none, so a function that throws nothing in particular is a fault. */
+async function askFunctions (gate: Gate, policy: Policy, acting: Identity, request: FastifyRequest): Promise<AuthFailure | AuthError | { readonly error: unknown } | null> {
+  try {
+    return await checkFunctions(policy, acting, request, gate.words)
+  } catch (error) {
+    if (error instanceof AuthError && error.code === 'AUTH_FAULT') return error
+    return error ? { error } : fault('a function of the route threw something that is no error')
+  }
+}
+
+function end (error: AuthError | null): End {
+  return error === null ? 'replied' : { error }
+}

@@ -1,0 +1,122 @@
+import type { Principal } from '../../types/principal.js'
+import type { Load, Scheme } from '../../types/scheme.js'
+import { misconfigured } from '../errors.js'
+import { list, nearest } from '../shape.js'
+import type { Declaration, Entry, Mode, RateLimit, Rule } from './grammar.js'
+
+/** A scheme under its name in one application. */
+export interface BoundScheme {
+  readonly name: string
+  /** Its place among the schemes of the application. */
+  readonly index: number
+  readonly scheme: Scheme<Principal>
+  /** Its own `load`, else the plugin's. */
+  readonly load: Load | null
+}
+
+/** Everything that the guard needs to know of a route, complete and frozen. Equal declarations share one. */
+export interface Policy {
+  readonly access: 'public' | Mode
+  /** Why it is public; `''` when nobody said. */
+  readonly reason: string
+  /** Any of these, in written order; in each all must be met, and the first is the acting principal. */
+  readonly alternatives: readonly (readonly BoundScheme[])[]
+  /** All must hold. */
+  readonly rules: readonly Rule[]
+  /** Seconds since the person authenticated; `null`: any. */
+  readonly maxAge: number | null
+  readonly rateLimit: RateLimit | null
+  /** Something is left to ask in `preHandler`: a function, or the principal's rate limit. */
+  readonly late: boolean
+  /** The schemes whose challenges a caller without credentials gets. */
+  readonly schemes: readonly BoundScheme[]
+  /** It started from nothing instead of the default. */
+  readonly detached: boolean
+}
+
+/** Makes the policy of a stack of declarations, outermost first: `schemes`, `mode` and `rateLimit` replace, rules add. `place` is what boot errors name. */
+export function resolvePolicy (levels: readonly Declaration[], schemes: ReadonlyMap<string, BoundScheme>, place: string): Policy {
+  const stack = levels.slice(Math.max(0, levels.findLastIndex(level => !level.inherit)))
+  const detached = stack[0]?.inherit === false
+  const open = stack.at(-1)?.open ?? null
+  if (open !== null) return publicPolicy(open)
+
+  const said = stack.filter(level => level.open === null)
+  const alternatives = bind(last(said, level => level.schemes), schemes, place)
+  const mode = last(said, level => level.mode) ?? 'required'
+  const rules = said.flatMap(level => level.rule ?? [])
+  const ages = said.flatMap(level => level.maxAge ?? [])
+  const maxAge = ages.length === 0 ? null : Math.min(...ages)
+  const rateLimit = last(said, level => level.rateLimit)
+  checkRules(mode, rules, maxAge, alternatives, place)
+  return Object.freeze({
+    access: mode,
+    reason: '',
+    alternatives,
+    rules: Object.freeze(rules),
+    maxAge,
+    rateLimit,
+    late: rateLimit !== null || rules.some(rule => isLate(rule) || (rule.anyOf ?? []).some(isLate)),
+    schemes: Object.freeze([...new Set(alternatives.flat())]),
+    detached
+  })
+}
+
+export function publicPolicy (reason: string): Policy {
+  return Object.freeze({ access: 'public', reason, alternatives: [], rules: [], maxAge: null, rateLimit: null, late: false, schemes: [], detached: false })
+}
+
+/** Whether a function has a say, which must wait for validation. */
+function isLate (rule: Rule | Entry): boolean {
+  return rule.when !== null || typeof rule.scopes === 'function' || typeof rule.roles === 'function'
+}
+
+function last<T> (levels: readonly Declaration[], pick: (level: Declaration) => T | null): T | null {
+  return levels.reduce<T | null>((found, level) => pick(level) ?? found, null)
+}
+
+function bind (named: readonly (readonly string[])[] | null, schemes: ReadonlyMap<string, BoundScheme>, place: string): readonly (readonly BoundScheme[])[] {
+  if (named === null) {
+    throw misconfigured(`${place} names no scheme, and the plugin has no default. Set the option default to one of ${list([...schemes.keys()])}, or name schemes here.`)
+  }
+  return Object.freeze(named.map(all => Object.freeze(all.map(name => {
+    const bound = schemes.get(name)
+    if (bound !== undefined) return bound
+    throw misconfigured(`${place} names the scheme '${name}', which is not among the plugin's schemes.${nearest(name, [...schemes.keys()])} Known: ${list([...schemes.keys()], 'and')}.`)
+  }))))
+}
+
+/** What depends on the whole stack: rules need a principal, entries need schemes of the policy, and `maxAge` needs schemes that can tell. */
+function checkRules (mode: Mode, rules: readonly Rule[], maxAge: number | null, alternatives: readonly (readonly BoundScheme[])[], place: string): void {
+  if (mode !== 'required' && (rules.length > 0 || maxAge !== null)) {
+    throw misconfigured(`${place} has the mode '${mode}', which lets anonymous callers in, and rules, its own or inherited, that they could not meet. Use mode 'required', or inherit: false, or remove the rules.`)
+  }
+  const names = alternatives.flat().map(bound => bound.name)
+  for (const entry of rules.flatMap(rule => rule.anyOf ?? [])) {
+    const stranger = entry.schemes?.find(name => !names.includes(name))
+    if (stranger !== undefined) throw misconfigured(`${place} has an anyOf entry for the scheme '${stranger}', which its schemes (${list(names, 'and')}) do not include.`)
+  }
+  const timeless = maxAge === null ? undefined : alternatives.find(([acting]) => acting?.scheme.dated !== true)?.[0]
+  if (timeless !== undefined) {
+    throw misconfigured(`${place} has maxAge, but the scheme '${timeless.name}' cannot say when the person authenticated. Name only schemes that can, or remove maxAge.`)
+  }
+}
+
+/** Gives equal policies back as one object. Functions are equal when they are the same function. */
+export function interner (): (policy: Policy) => Policy {
+  const known = new Map<string, Policy>()
+  const functions = new Map<unknown, number>()
+  const identify = (key: string, value: unknown): unknown => {
+    if (typeof value !== 'function') return value
+    const id = functions.get(value) ?? functions.size
+    functions.set(value, id)
+    return `function ${id}`
+  }
+  return policy => {
+    const { alternatives, schemes, ...rest } = policy
+    const key = JSON.stringify([alternatives.map(all => all.map(bound => bound.name)), rest], identify)
+    const same = known.get(key) ?? policy
+    known.set(key, same)
+    return same
+  }
+}

@@ -1,0 +1,95 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
+import { AuthError, fault, refusal } from '../errors.js'
+import { writeChallenges } from './challenge.js'
+import type { BoundScheme, Policy } from './policy.js'
+
+/** How refusals are written: by the application's own error handler, in a standard form, or by a function of the application. */
+export type ErrorForm = 'fastify' | 'problem' | 'oauth' | ((error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown)
+
+/** What is asked of a scheme's own answer: everything for which a login page helps. */
+const answerable: ReadonlySet<AuthErrorCode> = new Set(['AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'])
+
+/**
+ * Prepares the end of a refused request: log, challenges, headers. Headers are set on the reply, because a custom error handler loses those of the error.
+ * @returns the error to hand to Fastify, or `null` when the reply has been sent.
+ */
+export function refuse (request: FastifyRequest, reply: FastifyReply, policy: Policy, failure: AuthFailure, form: ErrorForm): AuthError | null {
+  request.log.info({ auth: { code: failure.code, scheme: failure.scheme, reason: failure.detail } }, 'request refused')
+  try {
+    if (answerable.has(failure.code) && answeredByScheme(request, reply, policy, failure)) return null
+    const challenges = challengers(policy, failure).flatMap(bound => bound.scheme.challenge?.(failure) ?? [])
+    if (challenges.length > 0) reply.header('www-authenticate', writeChallenges(challenges))
+  } catch (cause) {
+    return faulted(request, reply, fault('a scheme threw while it refused', cause), form)
+  }
+  if (failure.retryAfter !== null) reply.header('retry-after', Math.ceil(failure.retryAfter))
+  return finish(request, reply, refusal(failure), form)
+}
+
+/** The end of a request for a fault of ours or of the application's functions: a 5xx that says nothing, and everything in the log. */
+export function faulted (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm): AuthError | null {
+  request.log.error({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'authentication fault')
+  return finish(request, reply, error, form)
+}
+
+function finish (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm): AuthError | null {
+  reply.header('cache-control', 'no-store')
+  if (leavesBody(request)) reply.header('connection', 'close')
+  if (form === 'fastify') return error
+  reply.code(error.statusCode)
+  if (typeof form === 'function') sendOwn(request, reply, error, form)
+  else if (form === 'problem') reply.type('application/problem+json').send({ type: 'about:blank', title: error.message, status: error.statusCode, code: error.code })
+  else reply.send({ error: oauthCode(error), error_description: error.message })
+  return null
+}
+
+/** The application's own form. When it fails, the refusal stands, in Fastify's. */
+function sendOwn (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown): void {
+  const failed = (cause: unknown): void => {
+    request.log.error({ err: cause }, 'the errors function failed')
+    reply.code(error.statusCode).send(error)
+  }
+  const send = (body: unknown): void => { if (!reply.sent) reply.send(body) }
+  try {
+    const body: unknown = form(error, request, reply)
+    if (body instanceof Promise) body.then(send).catch(failed)
+    else send(body)
+  } catch (cause) {
+    failed(cause)
+  }
+}
+
+/** RFC 6749, 5.2, and RFC 6750, 3.1. */
+function oauthCode ({ code, statusCode }: AuthError): string {
+  switch (code) {
+    case 'AUTH_REQUIRED': return 'invalid_request'
+    case 'AUTH_INVALID_CREDENTIALS':
+    case 'AUTH_TOKEN_EXPIRED': return 'invalid_token'
+    case 'AUTH_STEP_UP_REQUIRED': return 'insufficient_user_authentication'
+    case 'AUTH_ACCESS_DENIED': return 'insufficient_scope'
+    case 'AUTH_CROSS_SITE': return 'access_denied'
+    default: return statusCode === 500 ? 'server_error' : 'temporarily_unavailable'
+  }
+}
+
+/** A login page helps a caller who sent nothing, or whose own credential of that scheme is no longer good; never one whose token of another scheme is bad. */
+function answeredByScheme (request: FastifyRequest, reply: FastifyReply, policy: Policy, failure: AuthFailure): boolean {
+  return policy.schemes
+    .filter(bound => failure.scheme === null || bound.name === failure.scheme)
+    .some(bound => bound.scheme.refuse?.(request, reply, failure) === true)
+}
+
+/** Nothing sent: every scheme of the policy. Else the scheme that saw the credential. No challenge where another credential would not help. */
+function challengers (policy: Policy, failure: AuthFailure): readonly BoundScheme[] {
+  if (failure.code === 'AUTH_REQUIRED') return policy.schemes
+  if (failure.code === 'AUTH_ACCESS_DENIED' || answerable.has(failure.code)) return policy.schemes.filter(bound => bound.name === failure.scheme)
+  return []
+}
+
+/** A body that nobody will read: an HTTP/1 connection kept alive would have to drain it first. */
+function leavesBody (request: FastifyRequest): boolean {
+  const { raw } = request
+  if (raw.httpVersionMajor !== 1 || raw.complete) return false
+  return raw.headers['transfer-encoding'] !== undefined || Number(raw.headers['content-length'] ?? 0) > 0
+}

@@ -1,0 +1,59 @@
+import type { FastifyRequest } from 'fastify'
+import type { Authenticated, Outcome } from '../../types/outcome.js'
+import type { AuthError } from '../errors.js'
+import type { BoundScheme, Policy } from './policy.js'
+
+/** The outcome of a scheme that threw: its place in the list of outcomes is taken, so that it is not asked again. */
+export interface Faulty { readonly kind: 'faulty', readonly detail: string, readonly cause: unknown }
+
+/** One scheme's principal on this request. */
+export interface Identity {
+  readonly bound: BoundScheme
+  readonly outcome: Authenticated
+}
+
+/** A caller whom a guard let in, under one policy. */
+export interface Pass {
+  readonly policy: Policy
+  /** The identities that the request acts with, the acting principal first; empty for anonymous callers. */
+  readonly identities: readonly Identity[]
+  /** Why a `try` route has an anonymous caller. */
+  readonly error: AuthError | null
+}
+
+/** What the guard knows of one request. Private: nothing of it is reachable from `request` but through `request.auth` and `request.principal`. */
+export class GuardState {
+  readonly request: FastifyRequest
+  /** What each scheme said, by its index: a scheme is asked once per request. */
+  readonly outcomes: (Outcome | Faulty | Promise<Outcome | Faulty> | undefined)[] = []
+  /** The pass of the newest guard: what the request shows. */
+  pass: Pass | null = null
+  /** The pass of the route's own guard: what the seal asks for. */
+  seal: Pass | null = null
+  /** `request.auth`, made when it is first read. */
+  view: object | null = null
+
+  constructor (request: FastifyRequest) {
+    this.request = request
+  }
+}
+
+const kState = Symbol('gatehouse.state')
+
+interface Stateful { [kState]?: GuardState | undefined }
+
+/** The state of a request, or `undefined` before any guard ran. A state copied from another request is not believed. */
+export function stateOf (request: FastifyRequest): GuardState | undefined {
+  const state = (request as Stateful)[kState]
+  return state?.request === request ? state : undefined
+}
+
+/** The state of a request, made when there is none. */
+export function openState (request: FastifyRequest): GuardState {
+  const known = stateOf(request)
+  if (known !== undefined) return known
+  const state = new GuardState(request)
+  const stateful = request as Stateful
+  stateful[kState] = state
+  return state
+}

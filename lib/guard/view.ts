@@ -1,0 +1,97 @@
+import type { FastifyRequest } from 'fastify'
+import type { Principal } from '../../types/principal.js'
+import type { AuthError } from '../errors.js'
+import { fields } from '../shape.js'
+import { isMet } from './access.js'
+import { parseRequirement } from './grammar.js'
+import { stateOf, type Identity, type Pass } from './state.js'
+import type { Vocabulary } from './vocabulary.js'
+
+/** One scheme's part: instants are shown as ISO strings, written only when somebody reads them. */
+class Entry {
+  readonly principal: Principal
+  readonly credential: unknown
+  readonly #identity: Identity
+
+  constructor (identity: Identity) {
+    this.principal = identity.outcome.principal
+    this.credential = identity.outcome.credential
+    this.#identity = identity
+  }
+
+  get authenticatedAt (): string | null {
+    return this.#identity.outcome.authenticatedAt?.toISOString() ?? null
+  }
+
+  get expiresAt (): string | null {
+    return this.#identity.outcome.expiresAt?.toISOString() ?? null
+  }
+}
+
+/** `request.auth` of a caller whom a scheme knows. */
+class Known extends Entry {
+  readonly authenticated = true
+  readonly scheme: string
+  readonly error = null
+  readonly #identities: readonly Identity[]
+  readonly #words: Vocabulary
+
+  constructor (acting: Identity, identities: readonly Identity[], words: Vocabulary) {
+    super(acting)
+    this.scheme = acting.bound.name
+    this.#identities = identities
+    this.#words = words
+  }
+
+  /** Every scheme that this request satisfied, by name. */
+  get all (): Readonly<Record<string, Entry>> {
+    return Object.fromEntries(this.#identities.map(identity => [identity.bound.name, new Entry(identity)]))
+  }
+
+  allows (query: unknown): boolean {
+    return requirements(query, this.#words).every(asked => isMet(asked, this.principal))
+  }
+}
+
+/** `request.auth` of a caller whom nobody knows. */
+class Anonymous {
+  readonly authenticated = false
+  readonly scheme = null
+  readonly principal = null
+  readonly credential = null
+  readonly authenticatedAt = null
+  readonly expiresAt = null
+  readonly error: AuthError | null
+  readonly all = Object.freeze({})
+  readonly #words: Vocabulary
+
+  constructor (error: AuthError | null, words: Vocabulary) {
+    this.error = error
+    this.#words = words
+  }
+
+  /** Always `false`; a wrong question is an error here as well. */
+  allows (query: unknown): boolean {
+    return requirements(query, this.#words).length === 0
+  }
+}
+
+/** @throws {AuthError} `AUTH_MISCONFIGURED` for a question that is not in the grammar: it must not read as yes or as no. */
+function requirements (query: unknown, words: Vocabulary) {
+  const said = fields(query, ['scopes', 'roles'], 'request.auth.allows()')
+  return (['scopes', 'roles'] as const)
+    .flatMap(kind => kind in said || Object.keys(said).length === 0 ? [parseRequirement(kind, said[kind], `request.auth.allows({ ${kind} })`, words)] : [])
+}
+
+/** What `request.auth` shows. Made when it is first read, once for each end of the guard. */
+export function viewOf (request: FastifyRequest, words: Vocabulary): object {
+  const state = stateOf(request)
+  if (state === undefined || state.pass === null) return Object.freeze(new Anonymous(null, words))
+  state.view ??= Object.freeze(viewOfPass(state.pass, words))
+  return state.view
+}
+
+function viewOfPass ({ identities, error }: Pass, words: Vocabulary): object {
+  const [acting] = identities
+  return acting === undefined ? new Anonymous(error, words) : new Known(acting, identities, words)
+}

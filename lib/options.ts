@@ -1,0 +1,84 @@
+import type { Load, Scheme, SchemeFactory } from '../types/scheme.js'
+import type { Principal } from '../types/principal.js'
+import { misconfigured } from './errors.js'
+import { parsePublicPaths, type PublicPath } from './guard/public-paths.js'
+import type { ErrorForm } from './guard/refuse.js'
+import { vocabulary, type Vocabulary } from './guard/vocabulary.js'
+import { fields, isObject, list } from './shape.js'
+
+/** The plugin's options, parsed: complete, and trusted from here on. */
+export interface Options {
+  readonly schemes: ReadonlyMap<string, Scheme<Principal> | SchemeFactory<Principal>>
+  /** As written; `null` when it was left out. */
+  readonly default: readonly [unknown] | null
+  readonly publicPaths: readonly PublicPath[]
+  readonly words: Vocabulary
+  readonly load: Load | null
+  readonly stage: 'preParsing' | 'preHandler'
+  readonly form: ErrorForm
+  readonly origins: ReadonlySet<string>
+  readonly outsideAllowed: boolean
+}
+
+const known = ['schemes', 'default', 'publicPaths', 'scopes', 'roles', 'load', 'stage', 'errors', 'origins', 'outside'] as const
+
+/** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the mend. */
+export function parseOptions (options: unknown): Options {
+  const said = fields(options, known, 'The options of fastify-gatehouse')
+  const schemes = parseSchemes(said.schemes)
+  const { load = null, outside } = said
+  if (load !== null && typeof load !== 'function') throw misconfigured('The option load must be a function (principal, { scheme, request }) => principal or null.')
+  if (outside !== undefined && outside !== 'allow') throw misconfigured("The option outside can only be 'allow'; leave it out otherwise.")
+  return {
+    schemes,
+    default: parseDefault(said, [...schemes.keys()]),
+    publicPaths: parsePublicPaths(said.publicPaths ?? []),
+    words: vocabulary(said.scopes, said.roles),
+    load: load as Load | null,
+    stage: choice(said.stage ?? 'preParsing', ['preParsing', 'preHandler'], 'stage'),
+    form: parseForm(said.errors),
+    origins: parseOrigins(said.origins ?? []),
+    outsideAllowed: outside === 'allow'
+  }
+}
+
+function parseSchemes (value: unknown): Options['schemes'] {
+  if (!isObject(value) || Object.keys(value).length === 0) throw misconfigured('The option schemes must name at least one scheme, such as { schemes: { service: apiKey({ keys }) } }.')
+  return new Map(Object.entries(value).map(([name, scheme]) => {
+    if (!/^[A-Za-z][\w-]*$/.test(name)) throw misconfigured(`The option schemes has the name '${name}'. Use letters, digits, '-' and '_', with a letter first.`)
+    if (typeof scheme !== 'function' && !isScheme(scheme)) throw misconfigured(`The option schemes.${name} must be what apiKey(), jwt(), basic() or session() returns, or a scheme of your own; it is ${scheme === undefined ? 'undefined' : typeof scheme}.`)
+    return [name, scheme as Scheme<Principal> | SchemeFactory<Principal>]
+  }))
+}
+
+/** Whether a value keeps to the contract of a scheme, as far as can be seen. */
+export function isScheme (value: unknown): value is Scheme<Principal> {
+  return isObject(value) && typeof value.authenticate === 'function' && isObject(value.openapi)
+}
+
+function parseDefault (said: Readonly<Record<string, unknown>>, names: readonly string[]): readonly [unknown] | null {
+  if ('default' in said) return [said.default]
+  const [only] = names
+  if (names.length === 1) return [only]
+  throw misconfigured(`The option default is missing: with the schemes ${list(names, 'and')}, say which of them a route takes that says nothing, such as default: ['${only}'].`)
+}
+
+function parseForm (errors: unknown = 'fastify'): ErrorForm {
+  return typeof errors === 'function' ? errors as ErrorForm : choice(errors, ['fastify', 'problem', 'oauth'] as const, 'errors')
+}
+
+function choice<T extends string> (value: unknown, choices: readonly T[], option: string): T {
+  const found = choices.find(each => each === value)
+  if (found !== undefined) return found
+  throw misconfigured(`The option ${option} must be ${list(choices.map(each => `'${each}'`))}${option === 'errors' ? ', or a function' : ''}; it is ${JSON.stringify(value)}.`)
+}
+
+/** RFC 6454: scheme, host and port, exactly as a browser writes it. */
+function parseOrigins (value: unknown): ReadonlySet<string> {
+  if (!Array.isArray(value)) throw misconfigured("The option origins must be a list of origins, such as ['https://app.example.com'].")
+  return new Set(value.map((origin: unknown) => {
+    const url = typeof origin === 'string' && URL.canParse(origin) ? new URL(origin) : null
+    if (url === null || url.origin !== origin || url.origin === 'null') throw misconfigured(`The option origins has ${JSON.stringify(origin)}. Write an origin: scheme, host and port without a path, such as 'https://app.example.com'.`)
+    return origin
+  }))
+}

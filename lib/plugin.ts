@@ -1,0 +1,71 @@
+import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { Gatehouse } from '../types/gatehouse.js'
+import type { GatehouseOptions } from '../types/options.js'
+import { bindSchemes } from './bind.js'
+import { misconfigured } from './errors.js'
+import { gatehouseOf, replyMethods, type Parts } from './facade.js'
+import { parseDeclaration } from './guard/grammar.js'
+import type { Gate } from './guard/guard.js'
+import { stateOf } from './guard/state.js'
+import { viewOf } from './guard/view.js'
+import { requestLimiter } from './limits/requests.js'
+import { parseOptions, type Options } from './options.js'
+import { routeBook } from './routes/book.js'
+import { defaults } from './routes/defaults.js'
+import { lateHook, routeHooks } from './routes/hooks.js'
+import { checkReady } from './routes/ready.js'
+
+/** Wires Fastify to the rooms; decides nothing. */
+const gatehouse: FastifyPluginAsync<GatehouseOptions> = async (app, written) => {
+  if (app.hasDecorator('gatehouse')) throw misconfigured('fastify-gatehouse is registered twice in one context. Register it once, on the outermost instance, and use app.gatehouse.default() for groups of routes.')
+  const options = parseOptions(written)
+  const parts = await assemble(app, options)
+  decorate(app, parts)
+  wire(app, parts, options)
+}
+
+async function assemble (app: FastifyInstance, options: Options): Promise<Parts> {
+  const { words, publicPaths, origins, form, stage } = options
+  const schemes = await bindSchemes(app, options)
+  const key = Symbol('gatehouse.route')
+  const gate: Gate = { words, origins, form, limit: await requestLimiter(app) }
+  const plugin = options.default === null ? null : { declaration: parseDeclaration(options.default[0], 'The option default', words), label: 'default' }
+  const levels = defaults(plugin)
+  const book = routeBook({ key, words, schemes, defaults: levels, publicPaths })
+  if (plugin !== null) book.resolve(app, true, 'The option default')
+  return { gate, key, schemes, defaults: levels, book, stage }
+}
+
+function decorate (app: FastifyInstance, parts: Parts): void {
+  const facades = new WeakMap<FastifyInstance, Gatehouse>()
+  const { challenge, forbid, login, logout } = replyMethods(parts)
+  app.decorate('gatehouse', {
+    getter (this: FastifyInstance) {
+      const facade = facades.get(this) ?? gatehouseOf(this, parts)
+      facades.set(this, facade)
+      return facade
+    }
+  })
+  app.decorateRequest('auth', { getter (this: FastifyRequest) { return viewOf(this, parts.gate.words) as FastifyRequest['auth'] } })
+  app.decorateRequest('principal', { getter (this: FastifyRequest) { return (stateOf(this)?.pass?.identities[0]?.outcome.principal ?? null) as FastifyRequest['principal'] } })
+  app.decorateReply('challenge', challenge as FastifyReply['challenge'])
+  app.decorateReply('forbid', forbid as FastifyReply['forbid'])
+  app.decorateReply('login', login as FastifyReply['login'])
+  app.decorateReply('logout', logout as FastifyReply['logout'])
+}
+
+function wire (app: FastifyInstance, { gate, key, book, schemes }: Parts, { stage, outsideAllowed }: Options): void {
+  app.addHook('onRoute', function (route: RouteOptions) { book.note(this, route) })
+  app.addHook('onReady', async () => { checkReady(app, { book, schemes: schemes.values(), outsideAllowed }) })
+  if (stage === 'preHandler') {
+    app.addHook('preHandler', lateHook(gate, key))
+    return
+  }
+  const hooks = routeHooks(gate, key)
+  app.addHook('preParsing', hooks.preParsing)
+  app.addHook('preHandler', hooks.preHandler)
+}
+
+/** The plugin, with Fastify's encapsulation broken on purpose: the context that registers it is the one it protects. */
+export const plugin = fp(gatehouse, { fastify: '5.x', name: 'fastify-gatehouse' })

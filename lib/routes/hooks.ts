@@ -1,0 +1,77 @@
+import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
+import { AuthError, fault } from '../errors.js'
+import { enter, finishLate, type End, type Gate } from '../guard/guard.js'
+import type { Policy } from '../guard/policy.js'
+import { faulted } from '../guard/refuse.js'
+import { stateOf } from '../guard/state.js'
+import { policyOf } from './mark.js'
+import { sealName } from './unseen.js'
+
+type Done = (error?: Error | null) => void
+
+/** The two hooks of an instance. Both resolve to `undefined` always: a value from `preParsing` would replace the payload. */
+export interface RouteHooks {
+  /** Who is calling, and what is static of the rules; before a byte of the body is read. */
+  preParsing (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: HookHandlerDoneFunction): void
+  /** What waits for validation, and the seal: a protected route whose guard did not pass for exactly this policy is refused. */
+  preHandler (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void
+}
+
+/** @param key the symbol of this registration, under which routes carry their policy. */
+export function routeHooks (gate: Gate, key: symbol): RouteHooks {
+  const late = (request: FastifyRequest, reply: FastifyReply, policy: Policy, done: Done): void => {
+    const pass = stateOf(request)?.seal
+    if (pass?.policy !== policy) stop(gate, request, reply, fault('the guard did not pass for the policy of this route'), done)
+    else if (policy.late) finishLate(gate, pass, request, reply).then(end => { settle(end, done) }, done)
+    else done()
+  }
+  const preParsing: RouteHooks['preParsing'] = (request, reply, _payload, done) => {
+    early(gate, key, request, reply, done as Done)
+  }
+  const preHandler: RouteHooks['preHandler'] = (request, reply, done) => {
+    const policy = policyOf(request, key)
+    if (policy instanceof AuthError) stop(gate, request, reply, policy, done as Done)
+    else if (policy.access === 'public') done()
+    else late(request, reply, policy, done as Done)
+  }
+  return { preParsing, preHandler: Object.defineProperty(preHandler, 'name', { value: sealName }) }
+}
+
+/** Both hooks in one, for applications that want everything in `preHandler`. */
+export function lateHook (gate: Gate, key: symbol): RouteHooks['preHandler'] {
+  const { preHandler } = routeHooks(gate, key)
+  const both: RouteHooks['preHandler'] = (request, reply, done) => {
+    early(gate, key, request, reply, error => {
+      if (error) done(error)
+      else preHandler(request, reply, done)
+    })
+  }
+  return Object.defineProperty(both, 'name', { value: sealName })
+}
+
+function early (gate: Gate, key: symbol, request: FastifyRequest, reply: FastifyReply, done: Done): void {
+  const policy = policyOf(request, key)
+  if (policy instanceof AuthError) return stop(gate, request, reply, policy, done)
+  if (policy.access === 'public') return done()
+  const end = enter(gate, policy, request, reply)
+  if (end instanceof Promise) end.then(settled => { seal(settled, request, policy, done) }, done)
+  else seal(end, request, policy, done)
+}
+
+/** The pass of this guard becomes the one that the seal asks for; passes of other guards, on the same request, do not. */
+function seal (end: End, request: FastifyRequest, policy: Policy, done: Done): void {
+  const state = stateOf(request)
+  if (end === 'passed' && state?.pass?.policy === policy) state.seal = state.pass
+  settle(end, done)
+}
+
+/** After a reply nothing more is to be done: Fastify goes on only when `done` is called. */
+function settle (end: End, done: Done): void {
+  if (end === 'passed') done()
+  else if (end !== 'replied') done(end.error as Error)
+}
+
+function stop (gate: Gate, request: FastifyRequest, reply: FastifyReply, error: AuthError, done: Done): void {
+  const left = faulted(request, reply, error, gate.form)
+  if (left !== null) done(left)
+}

@@ -1,0 +1,83 @@
+import { misconfigured } from '../../errors.js'
+import { fields } from '../../shape.js'
+import { isSymmetric, leastSecretBytes } from '../../tokens/algorithms.js'
+import type { Algorithm } from '../../tokens/algorithms.js'
+import type { ClaimRules } from '../../tokens/claims.js'
+import { algorithmList } from '../../tokens/jwk.js'
+import type { VerificationKey } from '../../tokens/jwk.js'
+import type { JoseHeader } from '../../tokens/jws.js'
+import { keyringOf } from '../../tokens/keyring.js'
+import { resolverOf } from '../../tokens/resolver.js'
+import type { KeyResolver } from '../../tokens/resolver.js'
+import { checkSecret } from '../secrets.js'
+
+type Said = Readonly<Record<string, unknown>>
+
+/** One issuer: what its tokens must say, and the keys that are its own. */
+export interface Trust {
+  readonly rules: ClaimRules
+  /** The keys that are known at boot; `null` where a resolver finds them. */
+  readonly keys: readonly VerificationKey[] | null
+  readonly algorithms: readonly Algorithm[] | null
+  readonly find: (header: JoseHeader) => VerificationKey | null | Promise<VerificationKey | null>
+}
+
+/** The issuers of a scheme, by exact `iss`; or the one trust for tokens of any. Keys are never shared between issuers (RFC 8725, 3.8). */
+export type Trusted = ReadonlyMap<string, Trust> | Trust
+
+/** What all issuers of a scheme have in common. */
+export type CommonRules = Pick<ClaimRules, 'typ' | 'dated'>
+
+/** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and never a key. */
+export function trusted (said: Said, common: CommonRules, place: string): Trusted {
+  if (!('issuers' in said)) {
+    const trust = trustOf(said, common, place)
+    return trust.rules.issuer === null ? trust : new Map([[trust.rules.issuer, trust]])
+  }
+  const { issuers } = said
+  if (!Array.isArray(issuers) || issuers.length === 0) throw misconfigured(`The option issuers of ${place} must be a non-empty list of { issuer, audience, keys }.`)
+  const map = new Map<string, Trust>()
+  issuers.forEach((each: unknown, i) => {
+    const where = `issuers[${i}] of ${place}`
+    const trust = trustOf(fields(each, ['issuer', 'audience', 'keys', 'algorithms'], where), common, where)
+    const { issuer } = trust.rules
+    if (issuer === null) throw misconfigured(`${where} has no issuer: among several, each is known by its exact 'iss'.`)
+    if (map.has(issuer)) throw misconfigured(`${where} has an issuer that is already there. Give its keys and audiences in one entry.`)
+    map.set(issuer, trust)
+  })
+  return map
+}
+
+function trustOf (said: Said, common: CommonRules, place: string): Trust {
+  const rules = Object.freeze({ ...common, issuer: issuer(said, place), audience: audience(said, place) })
+  if (!('keys' in said)) throw misconfigured(`${place} needs keys. Finding them at the issuer's own address is not supported in this version.`)
+  const keysPlace = `the option keys of ${place}`
+  const algorithms = 'algorithms' in said ? algorithmList(said['algorithms'], `The option algorithms of ${place}`) : null
+  if (typeof said['keys'] === 'function') {
+    const rule = { algorithms, place: `the key that ${keysPlace} returned` }
+    return { rules, keys: null, algorithms, find: resolverOf(said['keys'] as KeyResolver, rule, key => checkGuessable(key, rule.place)) }
+  }
+  const ring = keyringOf(said['keys'], { algorithms, place: keysPlace })
+  for (const key of ring.keys) checkGuessable(key, key.kid === null ? keysPlace : `key '${key.kid}' of ${keysPlace}`)
+  return { rules, keys: ring.keys, algorithms, find: header => ring.find(header.alg, header.kid ?? null) }
+}
+
+/** RFC 8725, 3.5: an HMAC key that is long enough may still be a password. */
+export function checkGuessable (key: VerificationKey, place: string): void {
+  if (isSymmetric(key.algorithm)) checkSecret(key.key.export(), { minBytes: leastSecretBytes(key.algorithm), place })
+}
+
+function issuer (said: Said, place: string): string | null {
+  const value = said['issuer']
+  if (value === false) return null
+  if (typeof value === 'string' && value !== '') return value
+  throw misconfigured(`${place} needs issuer: the exact 'iss' of its tokens, or false if tokens of any issuer are meant to pass.`)
+}
+
+function audience (said: Said, place: string): readonly string[] | null {
+  const value = said['audience']
+  if (value === false) return null
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value]
+  if (list.length > 0 && list.every(each => typeof each === 'string' && each !== '')) return Object.freeze([...list] as string[])
+  throw misconfigured(`${place} needs audience: the 'aud' of this application, a list of them, or false if tokens for anybody are meant to pass.`)
+}

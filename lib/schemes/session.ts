@@ -1,0 +1,74 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { AuthFailure } from '../../types/error.js'
+import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
+import type { Scheme, SchemeFactory } from '../../types/scheme.js'
+import { misconfigured } from '../errors.js'
+import { SessionKeeper, type SessionCredential } from '../sessions/keeper.js'
+import { LoginPage } from '../sessions/login-page.js'
+import { sessionSettings, type SessionOptions, type SessionSettings } from '../sessions/options.js'
+import { openReturnPath } from '../sessions/return-path.js'
+import { memoryRevocations, type Revocations } from '../sessions/revocations.js'
+import { makeSeals } from '../sessions/seal.js'
+
+export type { SessionCredential, SessionOptions }
+
+/**
+ * Sessions for people in browsers, in a sealed cookie: nothing is kept on the server but the sessions that were ended early.
+ *
+ * `P` is what `reply.login` is given, `D` what the application keeps in the session.
+ *
+ * @example
+ * const web = session<{ id: string, name: string }>({ secret: process.env.SESSION_SECRET, loginPath: '/login' })
+ *
+ * app.post('/login', { config: { auth: { public: 'logs people in' } } }, async (request, reply) => {
+ *   const user = await users.check(request.body)
+ *   if (user === null) return reply.code(401).send('Wrong name or password')
+ *   await reply.login({ id: user.id, name: user.name, roles: user.roles })
+ *   return reply.redirect(app.gatehouse.sessions.returnTo(request, '/'), 303)
+ * })
+ */
+export function session<P extends PrincipalInput = PrincipalInput, D extends object = Record<string, unknown>> (options: SessionOptions<P>): SchemeFactory<PrincipalFrom<P>, SessionCredential<D>> {
+  return async (app, name) => {
+    const scheme = await makeSession(app, name, sessionSettings(options, name), memoryRevocations())
+    // what the cookie holds is what login was given: nobody else can seal one
+    return scheme as Scheme<PrincipalFrom<P>, SessionCredential<D>>
+  }
+}
+
+/** The scheme over a given list of revocations. */
+export async function makeSession (app: FastifyInstance, name: string, settings: SessionSettings, revocations: Revocations): Promise<Scheme> {
+  claimCookieName(app, settings.cookieName, name)
+  if (!settings.secure) app.log.warn(`schemes.${name}: session cookies are sent without Secure and __Host-, as secure is false: for development over plain HTTP only`)
+  const seals = await makeSeals(app, name, settings.secrets)
+  const keeper = new SessionKeeper(name, settings, seals.cookie, revocations)
+  const loginPage = settings.loginPath === null ? null : new LoginPage(name, settings.loginPath, keeper.cookie, seals.returnPath)
+  // done instead of async: this hook stands on every response, most of which have nothing due
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    const finishing = keeper.finish(request, reply)
+    if (finishing === undefined) return done()
+    finishing.then(() => done(), done)
+  })
+  return Object.freeze({
+    authenticate: (request: FastifyRequest) => keeper.authenticate(request),
+    refuse: (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure) => loginPage?.refuse(request, reply, failure) ?? false,
+    login: (request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, { data }: { readonly data?: Readonly<Record<string, unknown>> }) => keeper.login(request, reply, principal, data),
+    logout: (request: FastifyRequest, reply: FastifyReply) => keeper.logout(request, reply),
+    returnTo: (request: FastifyRequest, fallback: string) => openReturnPath(seals.returnPath, request, fallback),
+    openapi: Object.freeze({ type: 'apiKey', in: 'cookie', name: settings.cookieName } as const),
+    ambient: true,
+    dated: true,
+    cacheControl: 'private',
+    ...(settings.loginPath === null ? {} : { publicPath: settings.loginPath }),
+    ...(settings.load === null ? {} : { load: settings.load })
+  })
+}
+
+/** Two schemes that shared a cookie would each take the other's for a forgery. */
+const claimed = new WeakMap<FastifyInstance, Map<string, string>>()
+
+function claimCookieName (app: FastifyInstance, cookieName: string, scheme: string): void {
+  const owners = claimed.get(app) ?? new Map<string, string>()
+  const owner = owners.get(cookieName)
+  if (owner !== undefined) throw misconfigured(`schemes.${scheme}: session has the cookie name ${cookieName}, and so has schemes.${owner}; give one of them another cookieName.`)
+  claimed.set(app, owners.set(cookieName, scheme))
+}

@@ -1,0 +1,54 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
+import type { SessionCookie } from './cookie.js'
+import { sealReturnPath } from './return-path.js'
+import type { Seal } from './seal.js'
+
+/** What logging in mends. */
+const mended: ReadonlySet<AuthErrorCode> = new Set(['AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'])
+
+/** Where one scheme sends the people whom it refuses. */
+export class LoginPage {
+  readonly #scheme: string
+  readonly #path: string
+  readonly #cookie: SessionCookie
+  readonly #seal: Seal
+
+  constructor (scheme: string, path: string, cookie: SessionCookie, seal: Seal) {
+    this.#scheme = scheme
+    this.#path = path
+    this.#cookie = cookie
+    this.#seal = seal
+  }
+
+  /** Sends a person to the login page and says `true`; `false` for clients that are no browsers, and where logging in mends nothing. */
+  refuse (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure): boolean {
+    if (!mended.has(failure.code) || !wantsPage(request)) return false
+    // another scheme's bad credential was not sent by a person
+    if (failure.scheme !== null && failure.scheme !== this.#scheme) return false
+    // kept, a forged cookie would be refused for ever
+    if (failure.code === 'AUTH_INVALID_CREDENTIALS') this.#cookie.write(reply, this.#cookie.removal)
+    const back = sealReturnPath(this.#seal, request)
+    reply.header('cache-control', 'no-store')
+    // 303, so that a form is not sent again to the login page (RFC 9110, 15.4.4)
+    reply.redirect(back === null ? this.#path : `${this.#path}?returnTo=${back}`, request.method === 'POST' ? 303 : 302)
+    return true
+  }
+}
+
+/** What an HTML form can send (HTML, 4.10.21.6). */
+const form = /^(?:application\/x-www-form-urlencoded|multipart\/form-data|text\/plain)\s*(?:;|$)/i
+
+/**
+ * Whether a person waits for a page: a browser that follows a link or sends a form. A script's request is not one, nor is a client that accepts
+ * anything: a redirect would hide the 401 from it behind the login page's 200.
+ */
+export function wantsPage (request: FastifyRequest): boolean {
+  const { headers, method } = request
+  if (method !== 'GET' && method !== 'HEAD' && !(method === 'POST' && form.test(headers['content-type'] ?? ''))) return false
+  if (!/(?:^|,)\s*text\/html\s*(?:[;,]|$)/i.test(headers.accept ?? '')) return false
+  const mode = headers['sec-fetch-mode']
+  if (mode !== undefined && mode !== 'navigate') return false
+  const by = headers['x-requested-with']
+  return typeof by !== 'string' || by.toLowerCase() !== 'xmlhttprequest'
+}

@@ -1,0 +1,120 @@
+import type { Duration } from '../../types/duration.js'
+import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
+import type { Load } from '../../types/scheme.js'
+import { seconds } from '../duration.js'
+import { misconfigured } from '../errors.js'
+import { checkSecret } from '../schemes/secrets.js'
+import { isLocalPath } from './return-path.js'
+
+/** What `session({...})` takes. */
+export interface SessionOptions<P extends PrincipalInput = PrincipalInput> {
+  /** What the cookie is sealed with, at least 32 bytes; a list rotates: the newest seals, all of them open. `undefined` (an unset variable) stops the boot. */
+  readonly secret: string | readonly (string | undefined)[] | undefined
+  /** The cookie's name without its `__Host-` prefix. Default: the scheme's name. */
+  readonly cookieName?: string | undefined
+  /** Default `true`. `false` is for development over plain HTTP: neither `Secure` nor the `__Host-` prefix, and a warning at boot. */
+  readonly secure?: boolean | undefined
+  /** Default `'lax'`. `'strict'` withholds the cookie also when a person follows a link from another site. */
+  readonly sameSite?: 'lax' | 'strict' | undefined
+  /** How long a session lives without a request. Default 30 minutes. */
+  readonly idleTimeout?: Duration | undefined
+  /** How long a session lives at all. Default 12 hours; at least `idleTimeout`; above 24 hours only with `load`. */
+  readonly absoluteTimeout?: Duration | undefined
+  /** Where browsers that ask for a page are sent to log in: a path of this application, without a query. Left out, everybody gets 401. */
+  readonly loginPath?: string | undefined
+  /** Adds what a database knows. Given, the cookie holds no scopes and no roles. */
+  readonly load?: Load<PrincipalFrom<P>> | undefined
+}
+
+/** {@link SessionOptions}, checked and complete. Times are milliseconds. */
+export interface SessionSettings {
+  /** Newest first; never empty. */
+  readonly secrets: readonly Uint8Array[]
+  /** As it travels, prefix included. */
+  readonly cookieName: string
+  readonly secure: boolean
+  readonly sameSite: 'Lax' | 'Strict'
+  readonly idleTimeout: number
+  readonly absoluteTimeout: number
+  /** A cookie last written longer ago is written again. */
+  readonly slideAfter: number
+  readonly loginPath: string | null
+  readonly load: Load | null
+}
+
+const known: ReadonlySet<string> = new Set(['secret', 'cookieName', 'secure', 'sameSite', 'idleTimeout', 'absoluteTimeout', 'loginPath', 'load'] satisfies (keyof SessionOptions)[])
+
+const day = 86_400_000
+
+/** The settings of the scheme `name`. A mistake stops the boot. */
+export function sessionSettings (options: unknown, name: string): SessionSettings {
+  const place = `schemes.${name}: session`
+  if (typeof options !== 'object' || options === null) throw misconfigured(`${place} needs an object of options with a secret: session({ secret: process.env.SESSION_SECRET }).`)
+  const given: Readonly<Record<string, unknown>> = { ...options }
+  for (const key of Object.keys(given)) {
+    if (!known.has(key)) throw misconfigured(`${place} does not know the option ${JSON.stringify(key)}; it knows ${[...known].join(', ')}.`)
+  }
+  const secure = oneOf(given['secure'] ?? true, [true, false], `${place}: secure`)
+  const load = loadOf(given['load'], place)
+  return Object.freeze({
+    secrets: secretsOf(given['secret'], place),
+    cookieName: (secure ? '__Host-' : '') + cookieNameOf(given['cookieName'] ?? name, place),
+    secure,
+    sameSite: oneOf(given['sameSite'] ?? 'lax', ['lax', 'strict'], `${place}: sameSite`) === 'lax' ? 'Lax' : 'Strict',
+    ...timesOf(given, load !== null, place),
+    loginPath: loginPathOf(given['loginPath'], place),
+    load
+  })
+}
+
+function oneOf<const T> (value: unknown, allowed: readonly T[], place: string): T {
+  const found = allowed.find(each => each === value)
+  if (found === undefined) throw misconfigured(`${place} must be ${allowed.map(each => JSON.stringify(each)).join(' or ')}; it is ${JSON.stringify(value)}.`)
+  return found
+}
+
+function secretsOf (given: unknown, place: string): readonly Uint8Array[] {
+  const list: readonly unknown[] = Array.isArray(given) ? given : [given]
+  if (list.length === 0) throw misconfigured(`${place}: secret is an empty list; it must hold at least one secret, the newest first.`)
+  return Object.freeze(list.map((secret, index) => {
+    const where = Array.isArray(given) ? `${place}: secret[${index}]` : `${place}: secret`
+    return checkSecret(secret, { minBytes: 32, place: where })
+  }))
+}
+
+/** RFC 6265, 4.1.1: a token. */
+const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+
+function cookieNameOf (name: unknown, place: string): string {
+  if (typeof name !== 'string' || !token.test(name)) throw misconfigured(`${place}: ${JSON.stringify(name)} cannot be the name of a cookie; give a cookieName of letters, digits, '-' and '_'.`)
+  if (/^__(?:host|secure|http)-/i.test(name)) throw misconfigured(`${place}: cookieName is written without a prefix; __Host- is put before it unless secure is false.`)
+  return name
+}
+
+function timesOf (given: Readonly<Record<string, unknown>>, loads: boolean, place: string): Pick<SessionSettings, 'idleTimeout' | 'absoluteTimeout' | 'slideAfter'> {
+  const idleTimeout = milliseconds(given['idleTimeout'] ?? '30m', `${place}: idleTimeout`)
+  const absoluteTimeout = milliseconds(given['absoluteTimeout'] ?? '12h', `${place}: absoluteTimeout`)
+  if (absoluteTimeout < idleTimeout) throw misconfigured(`${place}: absoluteTimeout is shorter than idleTimeout; it must be at least as long.`)
+  if (absoluteTimeout > day && !loads) {
+    throw misconfigured(`${place}: absoluteTimeout is above 24 hours, and without load the cookie's scopes and roles stand unasked for all of it; give a load function, or at most 24 hours.`)
+  }
+  return { idleTimeout, absoluteTimeout, slideAfter: Math.min(60_000, idleTimeout / 10) }
+}
+
+function milliseconds (value: unknown, place: string): number {
+  const length = Math.round(seconds(value, place) * 1000)
+  if (length < 1000) throw misconfigured(`${place} must be at least one second.`)
+  return length
+}
+
+function loginPathOf (path: unknown, place: string): string | null {
+  if (path === undefined) return null
+  if (typeof path === 'string' && isLocalPath(path) && !/[?#]/.test(path)) return path
+  throw misconfigured(`${place}: loginPath must be a path of this application such as '/login', without a query; it is ${JSON.stringify(path)}.`)
+}
+
+function loadOf (load: unknown, place: string): Load | null {
+  if (load === undefined) return null
+  if (typeof load !== 'function') throw misconfigured(`${place}: load must be a function (principal, { scheme, request }) that returns a principal or null.`)
+  return load as Load
+}

@@ -1,0 +1,44 @@
+import { misconfigured } from './errors.js'
+
+/**
+ * An options object with only known keys and no key that is `undefined`: a typo, or a variable that the environment does not have, must not read as "not said".
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
+ */
+export function fields (value: unknown, known: readonly string[], place: string): Readonly<Record<string, unknown>> {
+  if (!isObject(value)) throw misconfigured(`${place} must be an object with one or more of ${list(known)}.`)
+  for (const key of Object.keys(value)) {
+    if (!known.includes(key)) throw misconfigured(`${place} has an unknown key '${key}'.${nearest(key, known)} Known: ${list(known)}.`)
+    if (value[key] === undefined) throw misconfigured(`${place} has '${key}' set to undefined. Give it a value, or leave the key out.`)
+  }
+  return value
+}
+
+/** A plain object: not null, not a list, not a function. */
+export function isObject (value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** `a, b or c`, for sentences. */
+export function list (names: readonly string[], last = 'or'): string {
+  if (names.length < 2) return names.join('')
+  return `${names.slice(0, -1).join(', ')} ${last} ${names[names.length - 1]}`
+}
+
+/** " Did you mean 'scopes'?" when a known name is at most two edits away, else nothing. */
+export function nearest (name: string, known: readonly string[]): string {
+  const close = known.find(other => distance(name.toLowerCase(), other.toLowerCase()) <= 2)
+  return close === undefined ? '' : ` Did you mean '${close}'?`
+}
+
+/** Levenshtein distance. Names are short. */
+function distance (a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min((next[j - 1] ?? 0) + 1, (row[j] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}

@@ -1,0 +1,63 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { RequestAuthError } from './request-auth.js'
+import type { RoleName, ScopeName } from './registry.js'
+import type { GroupAuth } from './route-auth.js'
+import type { Load, Scheme, SchemeFactory } from './scheme.js'
+
+/** A path that is public, why, and for which methods; left out, all. `GET` implies `HEAD`. */
+export interface PublicPath {
+  /** A route's pattern, or a static prefix with `/*` at its end. */
+  readonly path: string
+  readonly reason?: string
+  readonly method?: string | readonly string[]
+  readonly url?: never
+  readonly methods?: never
+}
+
+/** What one role includes: other roles and scopes, expanded once. */
+export interface RoleDefinition {
+  readonly roles?: readonly RoleName[]
+  readonly scopes?: readonly ScopeName[]
+  readonly description?: string
+}
+
+/**
+ * Answers a refusal in the application's own form: what it returns is sent, under the error's status and with the challenges already on the reply.
+ */
+export type ErrorWriter = {
+  bivarianceHack (error: RequestAuthError, request: FastifyRequest, reply: FastifyReply): unknown
+}['bivarianceHack']
+
+/** The options of the plugin. */
+export interface GatehouseOptions {
+  /** Every way of proving identity, under its name. */
+  readonly schemes: Readonly<Record<string, Scheme | SchemeFactory>>
+  /** What every route says that says nothing; may be left out when there is one scheme. */
+  readonly default?: GroupAuth
+  /** Routes on which nothing is written and no group default stands, made public. Matched against patterns at boot. */
+  readonly publicPaths?: ReadonlyArray<string | PublicPath>
+  /** The scopes there are, and what each means: a policy that names another stops the boot. */
+  readonly scopes?: { readonly [K in ScopeName]?: string }
+  /** The roles there are, and what each includes: a policy that names another stops the boot. */
+  readonly roles?: { readonly [K in RoleName]?: RoleDefinition }
+  /** Adds what a database knows to every principal; a scheme's own `load` goes before. */
+  readonly load?: Load
+  /** Where the guard runs: before the body is read (the default), or after validation, all at once. */
+  readonly stage?: 'preParsing' | 'preHandler'
+  /** The form of refusals: the application's error handler (the default), RFC 9457, RFC 6749, or a function. */
+  readonly errors?: 'fastify' | 'problem' | 'oauth' | ErrorWriter
+  /** Origins (`https://app.example.com`) that may send ambient credentials to this application beside its own. */
+  readonly origins?: readonly string[]
+  /** Registered in a child context: says that the routes outside of it are meant to be outside. */
+  readonly outside?: 'allow'
+
+  readonly scheme?: never
+  readonly strategies?: never
+  readonly defaults?: never
+  readonly publicPath?: never
+  readonly public?: never
+  readonly scope?: never
+  readonly role?: never
+  readonly error?: never
+  readonly origin?: never
+}
