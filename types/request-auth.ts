@@ -76,10 +76,7 @@ type AnonymousIn<A> = A extends { readonly mode?: infer M } ? ([M] extends ['req
 /** What one form of `config.auth` makes of the principal; of a union of forms, one of theirs. */
 type PrincipalUnder<A> = A extends false | { readonly public: string } ? null : PrincipalOf<SchemesIn<A>> | AnonymousIn<A>
 
-/**
- * Writes an object type out. Without it, TypeScript may compare two requests by their `ContextConfig` alone and refuse
- * a request of one route where any request is asked for.
- */
+/** Writes an object type out, so that requests of two routes are compared by what they hold and any of them passes where a `FastifyRequest` is asked for. */
 type Simplify<T> = { [K in keyof T]: T[K] }
 
 /**

@@ -1,0 +1,166 @@
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { firstExample, start } from './readme.js'
+import { run } from './run.js'
+import { root } from './source.js'
+
+// Outside of the checkout: below it, what the package forgets would be found in the checkout's own node_modules.
+const stage = mkdtempSync(join(tmpdir(), 'fastify-gatehouse-'))
+const project = join(stage, 'package')
+const consumer = join(stage, 'consumer')
+const installed = join(consumer, 'node_modules/fastify-gatehouse')
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const tarball = `fastify-gatehouse-${String(manifest.version)}.tgz`
+
+/** Packs a copy, so that the checkout's own `dist` stays as it is. */
+async function pack (): Promise<void> {
+  mkdirSync(project)
+  const parts = ['lib', 'types', 'docs', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'LICENSE', 'README.md']
+  for (const part of parts.filter(each => existsSync(join(root, each)))) cpSync(join(root, part), join(project, part), { recursive: true })
+  symlinkSync(join(root, 'node_modules'), join(project, 'node_modules'))
+  const { code, output } = await run('npm', ['pack', '--pack-destination', stage], project)
+  if (code !== 0) throw new Error(`npm pack failed:\n${output}`)
+}
+
+/** An empty project with Fastify and the tarball, as a newcomer has it; linked by hand where no registry answers. */
+async function install (): Promise<string> {
+  const fastify = JSON.parse(readFileSync(join(root, 'node_modules/fastify/package.json'), 'utf8')).version
+  mkdirSync(consumer)
+  writeFileSync(join(consumer, 'package.json'), JSON.stringify({ name: 'consumer', version: '1.0.0', private: true, type: 'module' }))
+  const { code, output } = await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--fetch-retries=0', join(stage, tarball), `fastify@${String(fastify)}`], consumer)
+  if (code === 0) return 'by npm'
+  if (!/ENOTCACHED|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH/.test(output)) throw new Error(`npm install failed:\n${output}`)
+  await link()
+  return 'by hand, because no registry answered'
+}
+
+async function link (): Promise<void> {
+  rmSync(join(consumer, 'node_modules'), { recursive: true, force: true })
+  mkdirSync(join(consumer, 'node_modules/@fastify'), { recursive: true })
+  for (const name of ['fastify', ...Object.keys(manifest.dependencies)]) symlinkSync(join(root, 'node_modules', name), join(consumer, 'node_modules', name))
+  const { code, output } = await run('tar', ['-xzf', join(stage, tarball), '-C', join(consumer, 'node_modules')], consumer)
+  if (code !== 0) throw new Error(`the tarball does not open:\n${output}`)
+  cpSync(join(consumer, 'node_modules/package'), installed, { recursive: true })
+  rmSync(join(consumer, 'node_modules/package'), { recursive: true })
+}
+
+t.before(async () => {
+  await pack()
+  t.comment(`the tarball was installed ${await install()}`)
+  mkdirSync(join(consumer, 'node_modules/@types'), { recursive: true })
+  if (!existsSync(join(consumer, 'node_modules/@types/node'))) symlinkSync(join(root, 'node_modules/@types/node'), join(consumer, 'node_modules/@types/node'))
+})
+
+t.after(() => { rmSync(stage, { recursive: true, force: true }) })
+
+t.test('the tarball holds the library, its types and its licence, and nothing else', async t => {
+  const files = readdirSync(installed, { recursive: true, encoding: 'utf8' }).filter(name => /\.\w+$|LICENSE/.test(name)).sort()
+  t.ok(files.includes('dist/lib/index.js') && files.includes('dist/lib/index.d.ts') && files.includes('LICENSE'), 'the doorway is there')
+  t.same(files.filter(name => !/^(?:dist\/(?:lib|types)\/.*\.(?:js|d\.ts)|docs\/.*\.md|LICENSE|README\.md|package\.json)$/.test(name)), [])
+})
+
+t.test('publint and attw find nothing to say of the tarball', async t => {
+  const [publint, attw] = await Promise.all([
+    run('publint', ['run', '--strict', join(stage, tarball)], stage),
+    run('attw', ['--profile', 'esm-only', '--no-definitely-typed', '--no-emoji', join(stage, tarball)], stage)
+  ])
+  t.equal(publint.code, 0, publint.output)
+  t.match(publint.output, /All good/, publint.output)
+  t.equal(attw.code, 0, attw.output)
+})
+
+t.test('the package depends on Fastify as a peer, and on four packages', async t => {
+  t.same(Object.keys(manifest.dependencies).sort(), ['@fastify/jwt', '@fastify/rate-limit', '@fastify/secure-session', 'fastify-plugin'])
+  t.same(Object.keys(manifest.peerDependencies), ['fastify'])
+})
+
+t.test('require gives the plugin, and import gives it by default', async t => {
+  writeFileSync(join(consumer, 'require.cjs'), `
+    const plugin = require('fastify-gatehouse')
+    if (typeof plugin !== 'function') throw new Error('require gave ' + typeof plugin)
+    import('fastify-gatehouse').then(module => {
+      if (module.default !== plugin) throw new Error('import gave another')
+      console.log('the same function')
+    })`)
+  const { stdout, output } = await run(process.execPath, ['require.cjs'], consumer)
+  t.equal(stdout.trim(), 'the same function', output)
+})
+
+const application = `
+import Fastify from 'fastify'
+import authPlugin, { apiKey, type SchemesOf } from 'fastify-gatehouse'
+
+const schemes = { service: apiKey({ verify: async key => key === 'k' ? { id: 'robot', desk: 4 } : null }) }
+
+declare module 'fastify-gatehouse' {
+  interface Schemes extends SchemesOf<typeof schemes> {}
+  interface Scopes { 'orders:read': true }
+}
+
+const app = Fastify()
+await app.register(authPlugin, { schemes })
+app.get('/desk', { config: { auth: 'service' } }, async (request): Promise<number> => request.principal.desk)
+app.get('/feed', { config: { auth: { mode: 'optional' } } }, async (request): Promise<number | undefined> => request.principal?.desk)
+app.get('/orders', { config: { auth: { scopes: 'orders:read' } } }, async (request): Promise<string> => request.principal.id)
+// @ts-expect-error a scope that is not declared
+app.get('/typo', { config: { auth: { scopes: 'orders:raed' } } }, async () => 'never')
+// @ts-expect-error a scheme that is not registered
+app.get('/stranger', { config: { auth: 'sevrice' } }, async () => 'never')
+`
+
+const compiler = {
+  compilerOptions: {
+    target: 'ES2022',
+    lib: ['ES2023'],
+    module: 'NodeNext',
+    moduleResolution: 'NodeNext',
+    types: ['node'],
+    strict: true,
+    skipLibCheck: false,
+    rootDir: '.',
+    outDir: 'out'
+  }
+}
+
+async function compile (folder: string, code: string): Promise<void> {
+  mkdirSync(join(consumer, folder))
+  writeFileSync(join(consumer, folder, 'app.ts'), code)
+  writeFileSync(join(consumer, folder, 'tsconfig.json'), JSON.stringify({ ...compiler, include: ['app.ts'] }))
+  const { code: exit, output } = await run('tsc', ['-p', folder], consumer)
+  if (exit !== 0) throw new Error(output)
+}
+
+t.test('an application compiles against the package with every library checked, and its typos do not', async () => {
+  await compile('typed', application)
+})
+
+const readme = existsSync(join(root, 'README.md')) ? readFileSync(join(root, 'README.md'), 'utf8') : ''
+const example = firstExample(readme)
+
+t.test("the README's first example compiles and runs in an empty project", async t => {
+  if (example === null) return t.fail('README.md has no example: the first ts or js block is it')
+  await compile('example', example.code)
+  const running = await start(join(consumer, 'example/out/app.js'), consumer)
+  try {
+    for (const { line, path, status, ...init } of example.calls) {
+      const answer = await fetch(`http://127.0.0.1:${running.port}${path}`, { ...init, body: init.body ?? null, redirect: 'manual' })
+      t.equal(answer.status, status, line)
+    }
+    if (example.calls.length === 0) t.not(Math.trunc((await fetch(`http://127.0.0.1:${running.port}/`)).status / 100), 5)
+  } finally {
+    await running.stop()
+  }
+})
+
+t.test('the reader of README examples takes a curl line for what a shell would', async t => {
+  const text = "# x\n```ts\nconst a = 1\n```\nthen\n```sh\ncurl localhost:3000/me   # 401\n$ curl -X POST -H 'x-api-key: a: b' -u 'a:b c' --json '{\"a\": 1}' http://localhost:3000/o?x=1  # 403: no scope\n```\n## next\n```sh\ncurl localhost:3000/no # 500\n```\n"
+  const calls = firstExample(text)?.calls.map(({ line, ...call }) => call)
+  t.same(firstExample(text)?.code, 'const a = 1\n')
+  t.same(calls, [
+    { path: '/me', method: 'GET', headers: {}, body: undefined, status: 401 },
+    { path: '/o?x=1', method: 'POST', headers: { 'x-api-key': 'a: b', authorization: 'Basic YTpiIGM=', 'content-type': 'application/json' }, body: '{"a": 1}', status: 403 }
+  ])
+  t.equal(firstExample('no block'), null)
+})

@@ -1,0 +1,42 @@
+import Fastify, { type FastifyRequest } from 'fastify'
+import authPlugin, { type Principal, type RoleName, type Scheme, type SchemeFactory, type SchemeName, type ScopeName } from 'fastify-gatehouse'
+import { describe, expect, test } from 'tstyche'
+
+const app = Fastify()
+const handler = async () => 'ok'
+declare const user: SchemeFactory<Principal & { readonly tenant: string }, null>
+declare const web: Scheme
+
+describe('without registries', () => {
+  test('every name is a string', () => {
+    expect<SchemeName>().type.toBe<string>()
+    expect<ScopeName>().type.toBe<string>()
+    expect<RoleName>().type.toBe<string>()
+    expect(app.register).type.toBeCallableWith(authPlugin, { schemes: { user, web }, default: ['user', 'web'], roles: { admin: { scopes: ['x'] } } })
+    expect(app.get).type.toBeCallableWith('/', { config: { auth: { schemes: 'anything', scopes: { any: ['a', 'b'] } } } }, handler)
+  })
+
+  test('every principal is a Principal', () => {
+    app.get('/', { config: { auth: 'user' } }, async request => { expect(request.principal).type.toBe<Principal>() })
+    app.get('/', { config: { auth: { schemes: { all: ['a', 'b'] }, mode: 'try' } } }, async request => { expect(request.principal).type.toBe<Principal | null>() })
+    app.get('/', { config: { auth: false } }, async request => { expect(request.principal).type.toBe<null>() })
+    app.get('/', async request => { expect(request.principal).type.toBe<Principal | null>() })
+  })
+
+  test('request.auth narrows by authenticated', () => {
+    const { auth } = null as never as FastifyRequest
+    if (auth.authenticated) {
+      expect(auth.principal).type.toBe<Principal>()
+      expect(auth.scheme).type.toBe<string>()
+      expect(auth.credential).type.toBe<unknown>()
+    } else {
+      expect(auth.principal).type.toBe<null>()
+    }
+  })
+
+  test('a near-miss key is still refused', () => {
+    expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { scope: 'a' } } }, handler)
+    expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { schemes: 'a', role: 'b' } } }, handler)
+    expect(app.register).type.not.toBeCallableWith(authPlugin, { scheme: { user } })
+  })
+})
