@@ -7,24 +7,12 @@ import { absent, authenticated, invalid, unavailable } from '../schemes/outcome.
 import { principalFrom } from '../schemes/principal.js'
 import { reader } from '../schemes/read.js'
 import { keepOutOfSharedCaches, SessionCookie } from './cookie.js'
+import { SessionHandle, type SessionCredential } from './credential.js'
 import { isPlain, jsonObject } from './json.js'
 import type { SessionSettings } from './options.js'
 import { pack, unpack, type Session } from './payload.js'
 import type { Revocations } from './revocations.js'
 import type { Seal } from './seal.js'
-
-/** What a handler may know of its session, at `request.auth.credential`. `D` is what the application keeps in it. */
-export interface SessionCredential<D extends object = Record<string, unknown>> {
-  /** The session's id: a handle for logs and lists. It opens nothing; the cookie is not here. */
-  readonly id: string
-  /** What `reply.login(principal, { data })` or the last `update` put there, deep-frozen; `{}` when nothing did. */
-  readonly data: Readonly<Partial<D>>
-  /**
-   * Replaces the data; the cookie is written anew with the response. Two requests at once: the response that arrives last wins.
-   * @throws {AuthError} `AUTH_FAULT` when the data is not JSON or makes the cookie larger than browsers keep, after `reply.login` or `reply.logout`, and once the response is on its way. Nothing is changed then.
-   */
-  update (data: D): void
-}
 
 type SessionOutcome = Outcome<Principal, SessionCredential>
 
@@ -145,7 +133,7 @@ export class SessionKeeper {
     const session = renew ? { ...opened, seenAt: now } : opened
     const visit: Visit = { outcome: absent, session, due: renew ? this.cookie.line(this.#sealed(session)) : null, begun: null }
     visit.outcome = authenticated(session.principal, {
-      credential: this.#credential(visit, session),
+      credential: new SessionHandle(session, data => this.#update(visit, data)),
       authenticatedAt: new Date(session.authenticatedAt),
       expiresAt: new Date(this.#endOf(session))
     })
@@ -153,18 +141,11 @@ export class SessionKeeper {
     return visit.outcome
   }
 
-  #credential (visit: Visit, opened: Session): SessionCredential {
-    let current = opened
-    return Object.freeze({
-      id: opened.id,
-      get data () { return current.data },
-      update: (data: Record<string, unknown>) => {
-        if (visit.session === null) throw fault('the session ended in this request, or the response is on its way: its data cannot be changed any more')
-        const changed = { ...current, seenAt: Date.now(), data: checkedData(data) }
-        visit.due = this.cookie.boundedLine(this.#sealed(changed))
-        current = changed
-      }
-    })
+  #update (visit: Visit, data: unknown): Session['data'] {
+    if (visit.session === null) throw fault('the session ended in this request, or the response is on its way: its data cannot be changed any more')
+    const changed = { ...visit.session, seenAt: Date.now(), data: checkedData(data) }
+    visit.due = this.cookie.boundedLine(this.#sealed(changed))
+    return changed.data
   }
 
   /** The session on the request itself, as login and logout stand on public routes too, and the one that an earlier login of this request began. */

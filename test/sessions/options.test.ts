@@ -1,0 +1,89 @@
+import { Writable } from 'node:stream'
+import Fastify from 'fastify'
+import t from 'tap'
+import { session } from '../../lib/schemes/session.js'
+import { memoryRevocations } from '../../lib/sessions/revocations.js'
+import { unpack } from '../../lib/sessions/payload.js'
+import { clock, secret } from './desk.js'
+
+const boot = async (options: unknown, name = 'web') => await session(options as Parameters<typeof session>[0])(Fastify(), name)
+
+t.test('a mistake in the options stops the boot with a sentence that names scheme and option', async t => {
+  const good = secret()
+  const load = () => null
+  const cases: [string, unknown, RegExp][] = [
+    ['nothing', undefined, /schemes\.web: session needs an object of options with a secret/],
+    ['null', null, /needs an object/],
+    ['an unset variable', { secret: undefined }, /schemes\.web: session: secret is undefined/],
+    ['no secret', {}, /secret is undefined/],
+    ['an unset variable in a list', { secret: [good, undefined] }, /secret\[1\] is undefined/],
+    ['an empty list', { secret: [] }, /secret is an empty list/],
+    ['a number', { secret: 5 }, /secret must be a string/],
+    ['a short secret', { secret: 'short' }, /secret is too short/],
+    ['a weak secret', { secret: 'a'.repeat(64) }, /secret/],
+    ['a typo', { secret: good, idleTimout: '1h' }, /does not know the option "idleTimout"/],
+    ['a cookie name with a space', { secret: good, cookieName: 'a b' }, /cookieName/],
+    ['a cookie name with its prefix', { secret: good, cookieName: '__host-a' }, /without a prefix/],
+    ['a cookie name that is none', { secret: good, cookieName: 1 }, /cookieName/],
+    ['secure in words', { secret: good, secure: 'false' }, /secure must be true or false/],
+    ['SameSite=None', { secret: good, sameSite: 'none' }, /sameSite must be "lax" or "strict"/],
+    ['a duration in words', { secret: good, idleTimeout: 'soon' }, /idleTimeout must be a number of seconds/],
+    ['no time at all', { secret: good, idleTimeout: 0 }, /idleTimeout must be at least one second/],
+    ['an absolute timeout below the idle one', { secret: good, idleTimeout: '2h', absoluteTimeout: '1h' }, /absoluteTimeout is shorter than idleTimeout/],
+    ['a long session without load', { secret: good, absoluteTimeout: '25h' }, /above 24 hours, and without load/],
+    ['a login page elsewhere', { secret: good, loginPath: '//evil.example' }, /loginPath must be a path of this application/],
+    ['a login page with a query', { secret: good, loginPath: '/login?a=1' }, /loginPath/],
+    ['a login page that is none', { secret: good, loginPath: 1 }, /loginPath/],
+    ['load that is no function', { secret: good, load: {} }, /load must be a function/]
+  ]
+  for (const [what, options, sentence] of cases) {
+    const error = await boot(options).then(() => null, each => each)
+    t.match(error, { code: 'AUTH_MISCONFIGURED', message: sentence }, what)
+    t.notOk(String(error?.message).includes(good), 'without the secret')
+  }
+  await t.rejects(boot({ secret: good }, 'my scheme'), /"my scheme" cannot be the name of a cookie; give a cookieName/)
+  await t.resolves(boot({ secret: good, cookieName: undefined, secure: undefined, idleTimeout: undefined, load, absoluteTimeout: '30d' }))
+  await t.resolves(boot({ secret: good, absoluteTimeout: '24h' }))
+})
+
+t.test('options are left as they were', async t => {
+  const options = Object.freeze({ secret: Object.freeze([secret(), secret()]), loginPath: '/login' })
+  await t.resolves(boot(options))
+})
+
+t.test('cookies without Secure are said aloud', async t => {
+  let log = ''
+  const stream = new Writable({ write (chunk, _encoding, done) { log += chunk; done() } })
+  const key = secret()
+  await session({ secret: key, secure: false })(Fastify({ logger: { stream } }), 'web')
+  t.match(log, /schemes\.web: session cookies are sent without Secure/)
+  t.notOk(log.includes(key))
+})
+
+t.test('revocations are kept until their end and swept after it', t => {
+  const time = clock(t)
+  const revocations = memoryRevocations()
+  revocations.add('long', time.now() + 60_000)
+  revocations.add('twice', time.now() + 60_000)
+  revocations.add('twice', time.now() + 1_000)
+  for (let n = 0; n < 1_022; n++) revocations.add(`short ${n}`, time.now() + 1_000)
+  t.equal(revocations.has('short 0'), true)
+  time.advance(30)
+  revocations.add('next', time.now() + 60_000)
+  t.equal(revocations.has('short 0'), false, 'swept')
+  for (const id of ['long', 'twice', 'next']) t.equal(revocations.has(id), true, id)
+  for (let n = 0; n < 5_000; n++) revocations.add(`live ${n}`, time.now() + 60_000)
+  t.equal(Array.from({ length: 5_000 }, (_, n) => revocations.has(`live ${n}`)).every(Boolean), true, 'none is dropped for want of room')
+  t.end()
+})
+
+t.test('an authentic payload of another version is no session', t => {
+  const payload = { v: 1, s: 's', r: 'web', i: 'alice', c: ['a'], o: [], a: 1, l: 2, e: 3 }
+  t.match(unpack(payload, true), { id: 's', principal: { realm: 'web', id: 'alice', scopes: ['a'], roles: [] }, data: {} })
+  for (const other of [{ v: 2 }, { s: 1 }, { r: null }, { i: '' }, { a: '1' }, { l: '1' }, { e: null }, { m: [] }, { d: 1 }]) {
+    t.equal(unpack({ ...payload, ...other }, true), null, JSON.stringify(other))
+  }
+  const { c, o, ...without } = payload
+  t.same(unpack(without, true)?.principal.scopes, [], 'absent is nothing')
+  t.end()
+})
