@@ -4,12 +4,12 @@ import type { PrincipalInput } from '../types/principal.js'
 import type { LoginOptions } from '../types/scheme.js'
 import { auditRows } from './audit/audit.js'
 import { capable } from './bind.js'
-import { AuthError, failure, fault, misconfigured, refusal } from './errors.js'
+import { AuthError, failure, misconfigured, refusal } from './errors.js'
 import { isCrossSite } from './guard/cross-site.js'
 import { parseDeclaration } from './guard/grammar.js'
 import { enter, finishLate, type End, type Gate } from './guard/guard.js'
 import type { BoundScheme, Policy } from './guard/policy.js'
-import { faulted, refuse } from './guard/refuse.js'
+import { refuse } from './guard/refuse.js'
 import { openState, stateOf } from './guard/state.js'
 import type { RouteBook } from './routes/book.js'
 import type { Defaults } from './routes/defaults.js'
@@ -44,7 +44,9 @@ export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse 
         capable(schemes, 'issue', options.scheme).scheme.issue(principal, options)
     }),
     sessions: Object.freeze({
-      returnTo: (request: FastifyRequest, fallback = '/') => capable(schemes, 'returnTo', undefined).scheme.returnTo(request, fallback)
+      returnTo: (request: FastifyRequest, fallback = '/') =>
+        // Each scheme opens what it sealed itself, and nothing else.
+        [...schemes.values()].map(({ scheme }) => scheme.returnTo?.(request, fallback) ?? fallback).find(path => path !== fallback) ?? fallback
     })
   })
 }

@@ -2,6 +2,7 @@ export { plugin as default, plugin, plugin as 'module.exports' } from './plugin.
 export { AuthError } from './errors.js'
 export { apiKey, type ApiKeyOptions } from './schemes/api-key.js'
 export { basic, type BasicOptions, type BasicUser } from './schemes/basic.js'
+export { jwt, type Algorithm, type Claims, type ClaimsMapping, type JoseHeader, type Jwk, type JwkSet, type JwtCredential, type JwtIssuer, type JwtOptions, type KeyMaterial, type KeyResolver, type SignOptions, type StaticKeys } from './schemes/jwt.js'
 export { session, type SessionCredential, type SessionOptions } from './schemes/session.js'
 export { absent, authenticated, expired, foreign, invalid, unavailable, type AuthenticatedDetails } from './schemes/outcome.js'
 export { read, type Reading } from './schemes/read.js'

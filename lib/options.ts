@@ -26,18 +26,18 @@ const known = ['schemes', 'default', 'publicPaths', 'scopes', 'roles', 'load', '
 export function parseOptions (options: unknown): Options {
   const said = fields(options, known, 'The options of fastify-gatehouse')
   const schemes = parseSchemes(said.schemes)
-  const { load = null, outside } = said
-  if (load !== null && typeof load !== 'function') throw misconfigured('The option load must be a function (principal, { scheme, request }) => principal or null.')
+  const { load = null, outside, publicPaths = [], stage = 'preParsing', errors = 'fastify', origins = [] } = said
+  if ('load' in said && typeof load !== 'function') throw misconfigured('The option load must be a function (principal, { scheme, request }) => principal or null.')
   if (outside !== undefined && outside !== 'allow') throw misconfigured("The option outside can only be 'allow'; leave it out otherwise.")
   return {
     schemes,
     default: parseDefault(said, [...schemes.keys()]),
-    publicPaths: parsePublicPaths(said.publicPaths ?? []),
+    publicPaths: parsePublicPaths(publicPaths),
     words: vocabulary(said.scopes, said.roles),
     load: load as Load | null,
-    stage: choice(said.stage ?? 'preParsing', ['preParsing', 'preHandler'], 'stage'),
-    form: parseForm(said.errors),
-    origins: parseOrigins(said.origins ?? []),
+    stage: choice(stage, ['preParsing', 'preHandler'], 'stage'),
+    form: parseForm(errors),
+    origins: parseOrigins(origins),
     outsideAllowed: outside === 'allow'
   }
 }
@@ -63,7 +63,7 @@ function parseDefault (said: Readonly<Record<string, unknown>>, names: readonly 
   throw misconfigured(`The option default is missing: with the schemes ${list(names, 'and')}, say which of them a route takes that says nothing, such as default: ['${only}'].`)
 }
 
-function parseForm (errors: unknown = 'fastify'): ErrorForm {
+function parseForm (errors: unknown): ErrorForm {
   return typeof errors === 'function' ? errors as ErrorForm : choice(errors, ['fastify', 'problem', 'oauth'] as const, 'errors')
 }
 

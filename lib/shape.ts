@@ -18,16 +18,26 @@ export function isObject (value: unknown): value is Readonly<Record<string, unkn
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+/** Freezes a shape of ours all the way down. Functions are the application's, and stay as they are. */
+export function frozen<T> (shape: T): T {
+  if (typeof shape !== 'object' || shape === null || Object.isFrozen(shape)) return shape
+  Object.values(shape).forEach(frozen)
+  return Object.freeze(shape)
+}
+
 /** `a, b or c`, for sentences. */
 export function list (names: readonly string[], last = 'or'): string {
   if (names.length < 2) return names.join('')
   return `${names.slice(0, -1).join(', ')} ${last} ${names[names.length - 1]}`
 }
 
-/** " Did you mean 'scopes'?" when a known name is at most two edits away, else nothing. */
+/** " Did you mean 'scopes'?", of the known names the nearest that is at most two edits away, else nothing. */
 export function nearest (name: string, known: readonly string[]): string {
-  const close = known.find(other => distance(name.toLowerCase(), other.toLowerCase()) <= 2)
-  return close === undefined ? '' : ` Did you mean '${close}'?`
+  const [close] = known
+    .map(other => ({ other, edits: distance(name.toLowerCase(), other.toLowerCase()) }))
+    .filter(({ edits }) => edits <= 2)
+    .sort((a, b) => a.edits - b.edits)
+  return close === undefined ? '' : ` Did you mean '${close.other}'?`
 }
 
 /** Levenshtein distance. Names are short. */

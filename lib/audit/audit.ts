@@ -5,9 +5,10 @@ import type { RouteMark } from '../routes/mark.js'
 
 /** Every route with who may enter and why, in the order of their patterns. A HEAD that Fastify made for a GET is shown with it. */
 export function auditRows (marks: readonly RouteMark[], stage: string): readonly AuditRow[] {
-  const gets = new Map(marks.filter(mark => mark.methods === 'GET').map(mark => [mark.url, mark.policy]))
+  const gets = new Map<string, Set<Policy>>()
+  for (const { url, policy } of marks.filter(mark => mark.methods === 'GET')) gets.set(url, (gets.get(url) ?? new Set()).add(policy))
   return marks
-    .filter(mark => mark.methods !== 'HEAD' || gets.get(mark.url) !== mark.policy)
+    .filter(mark => mark.methods !== 'HEAD' || gets.get(mark.url)?.has(mark.policy) !== true)
     .map(mark => row(mark, stage))
     .sort((a, b) => compare(a.url, b.url) || compare(a.method, b.method))
 }

@@ -67,7 +67,10 @@ async function meets (conditions: Conditions, principal: Principal, request: Fas
 }
 
 function ask (kind: 'scopes' | 'roles', asked: RequirementFunction, request: FastifyRequest, words: Vocabulary): Requirement {
-  return requirementFrom(kind, asked(request), words)
+  const returned = asked(request)
+  // A promise is a fault, which is answered; its rejection, which nobody awaits, must not end the process.
+  if (returned instanceof Promise) returned.catch(() => {})
+  return requirementFrom(kind, returned, words)
 }
 
 /** Whether a principal meets `{ all, any, none }`. */

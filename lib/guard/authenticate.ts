@@ -1,8 +1,8 @@
 import type { AuthFailure } from '../../types/error.js'
-import type { Outcome } from '../../types/outcome.js'
-import type { Principal } from '../../types/principal.js'
-import { failure, fault } from '../errors.js'
+import type { Authenticated, Outcome } from '../../types/outcome.js'
+import { AuthError, failure, fault } from '../errors.js'
 import { principalFrom } from '../schemes/principal.js'
+import { isThenable } from '../thenable.js'
 import type { BoundScheme, Policy } from './policy.js'
 import type { Faulty, GuardState, Identity } from './state.js'
 
@@ -13,7 +13,9 @@ export type Verdict =
 type Answer = Outcome | Faulty
 
 /** What one alternative of a policy came to: its identities, a refusal, or nothing to stop for. */
-type Attempt = Verdict | 'absent' | 'foreign'
+type Attempt = Verdict | Missing
+
+type Missing = 'absent' | 'foreign'
 
 const anonymous: Verdict = Object.freeze({ identities: [], failure: null })
 
@@ -29,7 +31,7 @@ function from (start: number, foreignSeen: boolean, policy: Policy, state: Guard
   let foreign = foreignSeen
   for (let i = start; i < policy.alternatives.length; i++) {
     const alternative = policy.alternatives[i] as readonly BoundScheme[]
-    const attempt = tryAlternative(alternative, 0, [], state)
+    const attempt = tryAlternative(alternative, 0, [], null, state)
     if (attempt instanceof Promise) {
       const seen = foreign
       return attempt.then(settled => typeof settled === 'object' ? settled : from(i + 1, seen || settled === 'foreign', policy, state))
@@ -45,28 +47,30 @@ function nobody (policy: Policy, foreign: boolean, state: GuardState): Verdict {
   if (!foreign) {
     return policy.access === 'required' ? { identities: [], failure: failure('AUTH_REQUIRED', null, 'no credential was sent') } : anonymous
   }
-  const saw = policy.schemes.find(bound => (state.outcomes[bound.index] as Outcome | undefined)?.kind === 'foreign')
+  const saw = policy.schemes.find(bound => (state.answerOf(bound) as Outcome | undefined)?.kind === 'foreign')
   return { identities: [], failure: failure('AUTH_INVALID_CREDENTIALS', saw?.name ?? null, 'the credential belongs to no scheme of this route') }
 }
 
-/** All schemes of one alternative, in order; the first one that has no principal decides. */
-function tryAlternative (all: readonly BoundScheme[], at: number, met: readonly Identity[], state: GuardState): Attempt | Promise<Attempt> {
+/**
+ * All schemes of one alternative, in order. Where one of them has no principal the alternative is nobody's, yet the rest is asked:
+ * a bad credential among them stops the request, whichever stands first.
+ */
+function tryAlternative (all: readonly BoundScheme[], at: number, met: readonly Identity[], missing: Missing | null, state: GuardState): Attempt | Promise<Attempt> {
   let identities = met
+  let gap = missing
   for (let i = at; i < all.length; i++) {
     const bound = all[i] as BoundScheme
     const answer = ask(bound, state)
     if (answer instanceof Promise) {
-      const before = identities
-      return answer.then(settled => {
-        const step = judge(bound, settled)
-        return 'bound' in (step as object) ? tryAlternative(all, i + 1, [...before, step as Identity], state) : step as Attempt
-      })
+      const before = [identities, gap] as const
+      return answer.then(() => tryAlternative(all, i, ...before, state))
     }
     const step = judge(bound, answer)
-    if (typeof step === 'string' || !('bound' in step)) return step
-    identities = identities.length === 0 ? [step] : [...identities, step]
+    if (typeof step === 'string') gap = gap === 'foreign' ? gap : step
+    else if (!('bound' in step)) return step
+    else identities = identities.length === 0 ? [step] : [...identities, step]
   }
-  return { identities, failure: null }
+  return gap ?? { identities, failure: null }
 }
 
 function judge (bound: BoundScheme, answer: Answer): Identity | Attempt {
@@ -75,38 +79,39 @@ function judge (bound: BoundScheme, answer: Answer): Identity | Attempt {
     case 'absent':
     case 'foreign': return answer.kind
     case 'invalid': return { identities: [], failure: failure(answer.expired ? 'AUTH_TOKEN_EXPIRED' : 'AUTH_INVALID_CREDENTIALS', bound.name, answer.detail) }
-    case 'unavailable': return { identities: [], failure: failure('AUTH_UNAVAILABLE', bound.name, answer.detail, { retryAfter: answer.retryAfter }) }
+    case 'unavailable': return { identities: [], failure: failure('AUTH_UNAVAILABLE', bound.name, answer.detail, { retryAfter: isDelay(answer.retryAfter) ? answer.retryAfter : 5 }) }
     case 'faulty': return { identities: [], failure: failure('AUTH_FAULT', bound.name, answer.detail), cause: answer.cause }
   }
 }
 
+/** RFC 9110, 10.2.3: `delay-seconds`, which a scheme may have written by hand. */
+function isDelay (value: unknown): boolean {
+  return typeof value === 'number' && value >= 0 && value < 1e9
+}
+
 /** Asks one scheme, once per request. */
 function ask (bound: BoundScheme, state: GuardState): Answer | Promise<Answer> {
-  const known = state.outcomes[bound.index]
+  const known = state.answerOf(bound)
   if (known !== undefined) return known
   const answer = askOnce(bound, state)
-  state.outcomes[bound.index] = answer
-  if (answer instanceof Promise) {
-    return answer.then(settled => {
-      state.outcomes[bound.index] = settled
-      return settled
-    })
-  }
-  return answer
+  if (!(answer instanceof Promise)) return state.answered(bound, answer)
+  return state.answered(bound, answer.then(settled => state.answered(bound, settled)))
 }
 
 function askOnce (bound: BoundScheme, state: GuardState): Answer | Promise<Answer> {
   try {
     const outcome = bound.scheme.authenticate(state.request)
-    if (!isThenable(outcome)) return complete(bound, outcome, state)
-    return Promise.resolve(outcome).then(settled => complete(bound, settled, state)).catch(cause => faulty(bound, cause))
+    const answer = isThenable(outcome) ? Promise.resolve(outcome).then(settled => complete(bound, settled, state)) : complete(bound, outcome, state)
+    return answer instanceof Promise ? answer.catch(cause => faulty(bound, cause)) : answer
   } catch (cause) {
     return faulty(bound, cause)
   }
 }
 
+/** A fault of ours says in its detail what was wrong; its message is for clients and says nothing. */
 function faulty (bound: BoundScheme, cause: unknown): Faulty {
-  return { kind: 'faulty', detail: `the scheme '${bound.name}' threw, or its load did`, cause }
+  const detail = cause instanceof AuthError ? cause.detail : `the scheme '${bound.name}' threw, or its load did`
+  return { kind: 'faulty', detail, cause }
 }
 
 const kinds: readonly unknown[] = ['authenticated', 'absent', 'foreign', 'invalid', 'unavailable']
@@ -115,25 +120,40 @@ const kinds: readonly unknown[] = ['authenticated', 'absent', 'foreign', 'invali
 function complete (bound: BoundScheme, outcome: Outcome, state: GuardState): Answer | Promise<Answer> {
   if (typeof outcome !== 'object' || outcome === null || !kinds.includes(outcome.kind)) throw fault(`the scheme '${bound.name}' returned no outcome`)
   if (outcome.kind !== 'authenticated') return outcome
-  const principal = isComplete(outcome.principal) ? outcome.principal : principalFrom(outcome.principal, bound.name)
-  const whole = principal === outcome.principal ? outcome : { ...outcome, principal }
+  const whole = isWhole(outcome) ? outcome : wholeOf(outcome, bound.name)
   if (bound.load === null) return whole
-  const loaded = bound.load(principal, { scheme: bound.name, request: state.request })
+  const loaded = bound.load(whole.principal, { scheme: bound.name, request: state.request })
   return isThenable(loaded) ? Promise.resolve(loaded).then(more => enrich(bound, whole, more)) : enrich(bound, whole, loaded)
 }
 
-function isComplete (principal: Principal): boolean {
-  return Object.isFrozen(principal) && typeof principal.realm === 'string' && typeof principal.id === 'string' && Array.isArray(principal.scopes) && Array.isArray(principal.roles)
+/** Whether nothing is left to complete, nor could be changed by a handler: what every scheme of ours returns. */
+function isWhole ({ principal, authenticatedAt, expiresAt }: Authenticated): boolean {
+  return typeof principal === 'object' && principal !== null && Object.isFrozen(principal) && isName(principal.realm) && isName(principal.id) &&
+    isFrozenList(principal.scopes) && isFrozenList(principal.roles) && isInstant(authenticatedAt) && isInstant(expiresAt)
+}
+
+function wholeOf (outcome: Authenticated, name: string): Authenticated {
+  const { principal, credential = null, authenticatedAt = null, expiresAt = null } = outcome
+  if (!isInstant(authenticatedAt) || !isInstant(expiresAt)) throw fault(`the scheme '${name}' returned an instant that is neither a valid Date nor null`)
+  return { kind: 'authenticated', principal: principalFrom(principal, name), credential, authenticatedAt, expiresAt }
+}
+
+function isName (value: unknown): boolean {
+  return typeof value === 'string' && value !== ''
+}
+
+function isFrozenList (value: unknown): boolean {
+  return Array.isArray(value) && Object.isFrozen(value)
+}
+
+function isInstant (value: unknown): boolean {
+  return value === null || (value instanceof Date && !Number.isNaN(value.getTime()))
 }
 
 /** Identity stays what the credential proved; everything else a database may say. */
-function enrich (bound: BoundScheme, outcome: Outcome & { kind: 'authenticated' }, loaded: unknown): Answer {
+function enrich (bound: BoundScheme, outcome: Authenticated, loaded: unknown): Answer {
   if (loaded === null) return { kind: 'invalid', detail: 'load knows no such principal, or it is disabled', expired: false }
-  if (typeof loaded !== 'object') throw fault(`the load function for the scheme '${bound.name}' returned neither a principal nor null`)
+  if (typeof loaded !== 'object' || Array.isArray(loaded)) throw fault(`the load function for the scheme '${bound.name}' returned neither a principal nor null`)
   const { principal } = outcome
   return { ...outcome, principal: principalFrom({ ...principal, ...loaded, realm: principal.realm, id: principal.id }, bound.name) }
-}
-
-function isThenable<T> (value: T | PromiseLike<T>): value is PromiseLike<T> {
-  return typeof (value as Partial<PromiseLike<T>> | null | undefined)?.then === 'function'
 }

@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Principal } from '../../types/principal.js'
 import { seconds } from '../duration.js'
 import { fault, misconfigured } from '../errors.js'
-import { fields, isObject } from '../shape.js'
+import { fields, frozen, isObject } from '../shape.js'
 import type { Need, Vocabulary } from './vocabulary.js'
 
 export type Mode = 'required' | 'optional' | 'try'
@@ -70,6 +70,10 @@ const modes: readonly unknown[] = ['required', 'optional', 'try']
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
 export function parseDeclaration (written: unknown, place: string, words: Vocabulary): Declaration {
+  return frozen(parse(written, place, words))
+}
+
+function parse (written: unknown, place: string, words: Vocabulary): Declaration {
   const bare: Declaration = { place, open: null, schemes: null, mode: null, rule: null, maxAge: null, rateLimit: null, inherit: true }
   if (written === true) return { ...bare, mode: 'required' }
   if (written === false) return { ...bare, open: '' }

@@ -28,11 +28,16 @@ export type End = 'passed' | 'replied' | { readonly error: unknown }
  * Returns, never throws; a promise only where a scheme returned one.
  */
 export function enter (gate: Gate, policy: Policy, request: FastifyRequest, reply: FastifyReply): End | Promise<End> {
-  const state = openState(request)
-  const verdict = authenticate(policy, state)
-  return verdict instanceof Promise
-    ? verdict.then(settled => conclude(gate, policy, state, settled, reply)).catch(cause => end(faulted(request, reply, fault('the guard failed', cause), gate.form)))
-    : conclude(gate, policy, state, verdict, reply)
+  const failed = (cause: unknown): End => end(faulted(request, reply, fault('the guard failed', cause), gate.form))
+  try {
+    const state = openState(request)
+    const verdict = authenticate(policy, state)
+    return verdict instanceof Promise
+      ? verdict.then(settled => conclude(gate, policy, state, settled, reply)).catch(failed)
+      : conclude(gate, policy, state, verdict, reply)
+  } catch (cause) {
+    return failed(cause)
+  }
 }
 
 function conclude (gate: Gate, policy: Policy, state: GuardState, verdict: Verdict, reply: FastifyReply): End {
@@ -45,7 +50,7 @@ function conclude (gate: Gate, policy: Policy, state: GuardState, verdict: Verdi
     }
     const refused = checkStatic(policy, acting)
     if (refused !== null) return end(refuse(request, reply, policy, refused, gate.form))
-    const cacheControl = acting.bound.scheme.cacheControl
+    const cacheControl = cacheControlOf(verdict.identities)
     if (cacheControl !== undefined && !reply.hasHeader('cache-control')) reply.header('cache-control', cacheControl)
   }
   return admit(state, { policy, identities: verdict.identities, error: null })
@@ -56,6 +61,16 @@ function conclude401 (gate: Gate, policy: Policy, state: GuardState, verdict: Ve
   if (refused.code === 'AUTH_FAULT') return end(faulted(state.request, reply, fault(refused.detail, verdict.cause), gate.form))
   const forgiven = policy.access === 'try' && (refused.code === 'AUTH_INVALID_CREDENTIALS' || refused.code === 'AUTH_TOKEN_EXPIRED')
   return forgiven ? admit(state, { policy, identities: [], error: refusal(refused) }) : end(refuse(state.request, reply, policy, refused, gate.form))
+}
+
+/** Of several credentials, the one that caches must know least of. */
+function cacheControlOf (identities: readonly Identity[]): string | undefined {
+  let kept: string | undefined
+  for (const { bound } of identities) {
+    const next = bound.scheme.cacheControl
+    if (next !== undefined && kept?.includes('no-store') !== true) kept = next
+  }
+  return kept
 }
 
 function admit (state: GuardState, pass: Pass): End {

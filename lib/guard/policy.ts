@@ -1,7 +1,7 @@
 import type { Principal } from '../../types/principal.js'
 import type { Load, Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
-import { list, nearest } from '../shape.js'
+import { frozen, list, nearest } from '../shape.js'
 import type { Declaration, Entry, Mode, RateLimit, Rule } from './grammar.js'
 
 /** A scheme under its name in one application. */
@@ -63,7 +63,7 @@ export function resolvePolicy (levels: readonly Declaration[], schemes: Readonly
 }
 
 export function publicPolicy (reason: string): Policy {
-  return Object.freeze({ access: 'public', reason, alternatives: [], rules: [], maxAge: null, rateLimit: null, late: false, schemes: [], detached: false })
+  return frozen({ access: 'public', reason, alternatives: [], rules: [], maxAge: null, rateLimit: null, late: false, schemes: [], detached: false })
 }
 
 /** Whether a function has a say, which must wait for validation. */
@@ -102,21 +102,24 @@ function checkRules (mode: Mode, rules: readonly Rule[], maxAge: number | null, 
   }
 }
 
-/** Gives equal policies back as one object. Functions are equal when they are the same function. */
-export function interner (): (policy: Policy) => Policy {
-  const known = new Map<string, Policy>()
+/**
+ * Writes a declaration as text, without its place: equal texts mean equal declarations. Functions are equal when they are the same function.
+ * Reading a route costs more than writing this, so that a thousand routes with a dozen declarations are resolved a dozen times.
+ */
+export function declarationText (): (declaration: Declaration) => string {
   const functions = new Map<unknown, number>()
-  const identify = (key: string, value: unknown): unknown => {
-    if (typeof value !== 'function') return value
-    const id = functions.get(value) ?? functions.size
-    functions.set(value, id)
-    return `function ${id}`
+  const identify = (fn: unknown): number => {
+    const id = functions.get(fn) ?? functions.size
+    functions.set(fn, id)
+    return id
   }
-  return policy => {
-    const { alternatives, schemes, ...rest } = policy
-    const key = JSON.stringify([alternatives.map(all => all.map(bound => bound.name)), rest], identify)
-    const same = known.get(key) ?? policy
-    known.set(key, same)
-    return same
+  const names = (asked: Rule['scopes']): unknown => {
+    if (asked === null) return null
+    return typeof asked === 'function' ? identify(asked) : [asked.all.map(need => need.name), asked.any.map(need => need.name), asked.none.map(need => need.name)]
   }
+  const conditions = ({ scopes, roles, when }: Rule | Entry): unknown[] => [names(scopes), names(roles), when === null ? null : identify(when)]
+  const entry = (each: Entry): unknown => [each.schemes, conditions(each)]
+  return ({ open, schemes, mode, rule, maxAge, rateLimit, inherit }) => JSON.stringify([
+    open, schemes, mode, maxAge, rateLimit, inherit, rule === null ? null : [conditions(rule), rule.anyOf?.map(entry)]
+  ])
 }

@@ -29,7 +29,7 @@ function parseEntry (entry: unknown, place: string): PublicPath {
 function parsePrefix (path: string, place: string): string | null {
   const star = path.indexOf('*')
   if (star === -1) return null
-  if (path === '/*') throw misconfigured(`${place} is '/*', which would open everything. Name the paths; deny by default is the point.`)
+  if (/^\/+\*$/.test(path)) throw misconfigured(`${place} is '${path}', which would open everything. Name the paths; deny by default is the point.`)
   if (star !== path.length - 1 || !path.endsWith('/*') || path.includes(':')) throw misconfigured(`${place} is '${path}': '*' stands only at the end of a static prefix, as in '/docs/*'.`)
   return path.slice(0, -2)
 }

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
 import { AuthError, fault, refusal } from '../errors.js'
+import { isThenable } from '../thenable.js'
 import { writeChallenges } from './challenge.js'
 import type { BoundScheme, Policy } from './policy.js'
 
@@ -48,12 +49,14 @@ function finish (request: FastifyRequest, reply: FastifyReply, error: AuthError,
 function sendOwn (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown): void {
   const failed = (cause: unknown): void => {
     request.log.error({ err: cause }, 'the errors function failed')
-    reply.code(error.statusCode).send(error)
+    if (!reply.sent) reply.code(error.statusCode).send(error)
   }
   const send = (body: unknown): void => { if (!reply.sent) reply.send(body) }
   try {
     const body: unknown = form(error, request, reply)
-    if (body instanceof Promise) body.then(send).catch(failed)
+    // A reply that is returned says, as in a handler, that the function sends by itself.
+    if (body === reply) return
+    if (isThenable(body)) Promise.resolve(body).then(send).catch(failed)
     else send(body)
   } catch (cause) {
     failed(cause)

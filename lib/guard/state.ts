@@ -6,6 +6,8 @@ import type { BoundScheme, Policy } from './policy.js'
 /** The outcome of a scheme that threw: its place in the list of outcomes is taken, so that it is not asked again. */
 export interface Faulty { readonly kind: 'faulty', readonly detail: string, readonly cause: unknown }
 
+type Answered = Outcome | Faulty | Promise<Outcome | Faulty>
+
 /** One scheme's principal on this request. */
 export interface Identity {
   readonly bound: BoundScheme
@@ -24,8 +26,9 @@ export interface Pass {
 /** What the guard knows of one request. Private: nothing of it is reachable from `request` but through `request.auth` and `request.principal`. */
 export class GuardState {
   readonly request: FastifyRequest
-  /** What each scheme said, by its index: a scheme is asked once per request. */
-  readonly outcomes: (Outcome | Faulty | Promise<Outcome | Faulty> | undefined)[] = []
+  /** The schemes that were asked, and what each said at the same place: a scheme is asked once per request. Kept by the scheme itself, because its name may be another's in a second registration. */
+  readonly #asked: BoundScheme[] = []
+  readonly #answers: Answered[] = []
   /** The pass of the newest guard: what the request shows. */
   pass: Pass | null = null
   /** The pass of the route's own guard: what the seal asks for. */
@@ -35,6 +38,24 @@ export class GuardState {
 
   constructor (request: FastifyRequest) {
     this.request = request
+  }
+
+  /** What a scheme said, or is about to say; `undefined` when it was not asked. */
+  answerOf (bound: BoundScheme): Answered | undefined {
+    const at = this.#asked.indexOf(bound)
+    return at === -1 ? undefined : this.#answers[at]
+  }
+
+  /** Keeps what a scheme said. */
+  answered<A extends Answered> (bound: BoundScheme, answer: A): A {
+    const at = this.#asked.indexOf(bound)
+    if (at === -1) {
+      this.#asked.push(bound)
+      this.#answers.push(answer)
+    } else {
+      this.#answers[at] = answer
+    }
+    return answer
   }
 }
 

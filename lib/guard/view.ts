@@ -1,30 +1,24 @@
 import type { FastifyRequest } from 'fastify'
 import type { Principal } from '../../types/principal.js'
-import type { AuthError } from '../errors.js'
+import { fault, misconfigured, type AuthError } from '../errors.js'
 import { fields } from '../shape.js'
 import { isMet } from './access.js'
 import { parseRequirement } from './grammar.js'
 import { stateOf, type Identity, type Pass } from './state.js'
 import type { Vocabulary } from './vocabulary.js'
 
-/** One scheme's part: instants are shown as ISO strings, written only when somebody reads them. */
+/** One scheme's part. Its fields are its own, so that copies and JSON of it are complete. */
 class Entry {
   readonly principal: Principal
   readonly credential: unknown
-  readonly #identity: Identity
+  readonly authenticatedAt: string | null
+  readonly expiresAt: string | null
 
-  constructor (identity: Identity) {
-    this.principal = identity.outcome.principal
-    this.credential = identity.outcome.credential
-    this.#identity = identity
-  }
-
-  get authenticatedAt (): string | null {
-    return this.#identity.outcome.authenticatedAt?.toISOString() ?? null
-  }
-
-  get expiresAt (): string | null {
-    return this.#identity.outcome.expiresAt?.toISOString() ?? null
+  constructor ({ outcome }: Identity) {
+    this.principal = outcome.principal
+    this.credential = outcome.credential
+    this.authenticatedAt = outcome.authenticatedAt?.toISOString() ?? null
+    this.expiresAt = outcome.expiresAt?.toISOString() ?? null
   }
 }
 
@@ -45,7 +39,7 @@ class Known extends Entry {
 
   /** Every scheme that this request satisfied, by name. */
   get all (): Readonly<Record<string, Entry>> {
-    return Object.fromEntries(this.#identities.map(identity => [identity.bound.name, new Entry(identity)]))
+    return Object.freeze(Object.fromEntries(this.#identities.map(identity => [identity.bound.name, Object.freeze(new Entry(identity))])))
   }
 
   allows (query: unknown): boolean {
@@ -76,11 +70,16 @@ class Anonymous {
   }
 }
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED` for a question that is not in the grammar: it must not read as yes or as no. */
+/** @throws {AuthError} `AUTH_FAULT` for a question that is not in the grammar: it must not read as yes or as no. */
 function requirements (query: unknown, words: Vocabulary) {
-  const said = fields(query, ['scopes', 'roles'], 'request.auth.allows()')
-  return (['scopes', 'roles'] as const)
-    .flatMap(kind => kind in said || Object.keys(said).length === 0 ? [parseRequirement(kind, said[kind], `request.auth.allows({ ${kind} })`, words)] : [])
+  try {
+    const said = fields(query, ['scopes', 'roles'], 'request.auth.allows()')
+    if (Object.keys(said).length === 0) throw misconfigured('request.auth.allows() is asked for nothing. Give it scopes, roles, or both.')
+    return (['scopes', 'roles'] as const)
+      .flatMap(kind => kind in said ? [parseRequirement(kind, said[kind], `request.auth.allows({ ${kind} })`, words)] : [])
+  } catch (cause) {
+    throw fault('request.auth.allows() was asked something that is not in its grammar', cause)
+  }
 }
 
 /** What `request.auth` shows. Made when it is first read, once for each end of the guard. */

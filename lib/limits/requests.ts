@@ -1,4 +1,4 @@
-import rateLimit, { type CreateRateLimitOptions } from '@fastify/rate-limit'
+import rateLimit, { type RateLimitOptions, type RateLimitPluginOptions } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Principal } from '../../types/principal.js'
 
@@ -15,26 +15,49 @@ export type RequestLimiter = (request: FastifyRequest, limit: Limit, principal: 
 
 type Check = (request: FastifyRequest) => Promise<{ isAllowed: boolean, isExceeded?: boolean, ttlInSeconds?: number }>
 
-/** Requests per principal and route, by `@fastify/rate-limit` in a child of its own, where its hooks and decorators meet nobody. */
+type Create = (options: RateLimitOptions) => Check
+
+/** How many principals a policy counts at a time. Its own default forgets a counter after 5,000 others. */
+const cache = 100_000
+
+/** Requests per principal and route, by `@fastify/rate-limit`. */
 export async function requestLimiter (app: FastifyInstance): Promise<RequestLimiter> {
   const keys = new WeakMap<FastifyRequest, string>()
-  let create: ((options: CreateRateLimitOptions) => unknown) | undefined
-  await app.register(async child => {
-    await child.register(rateLimit, { global: false, cache: 100_000 })
-    create = options => child.createRateLimit(options)
-  })
   const checks = new WeakMap<Limit, Check>()
+  const create = await limiterFactory(app)
   return async (request, limit, principal) => {
-    const check = checks.get(limit) ?? create?.({
+    const check = checks.get(limit) ?? create({
       max: limit.max,
       timeWindow: limit.window * 1000,
-      allowList: [],
-      keyGenerator: (counted: FastifyRequest) => keys.get(counted) ?? ''
-    }) as Check
+      cache,
+      keyGenerator: counted => keys.get(counted) ?? ''
+    })
     checks.set(limit, check)
-    const { url } = request.routeOptions
-    keys.set(request, JSON.stringify(['gatehouse', principal.realm, principal.id, request.method === 'HEAD' ? 'GET' : request.method, url]))
+    keys.set(request, JSON.stringify([principal.realm, principal.id, methodOf(request), request.routeOptions.url]))
     const { isAllowed, isExceeded, ttlInSeconds } = await check(request)
     return !isAllowed && isExceeded === true ? Math.max(1, ttlInSeconds ?? 1) : null
   }
+}
+
+/** A route of several methods is one route, and so is a GET with the HEAD that Fastify made for it. */
+function methodOf ({ routeOptions }: FastifyRequest): string {
+  const methods = [routeOptions.method].flat().join(' ')
+  return methods === 'HEAD' ? 'GET' : methods
+}
+
+/**
+ * `@fastify/rate-limit` adds its decorators only where no context above has them: beside the application's own, we would be given the application's,
+ * with its store and its allow list. So it runs on an instance of its own, which takes the decorators and passes everything else on to a child.
+ */
+async function limiterFactory (app: FastifyInstance): Promise<Create> {
+  const taken = new Map<string, unknown>()
+  await app.register(async child => {
+    const own = Object.create(child, {
+      hasDecorator: { value: () => false },
+      decorate: { value: (name: string, value: unknown) => { taken.set(name, value) } }
+    })
+    const run = rateLimit as unknown as (instance: FastifyInstance, options: RateLimitPluginOptions) => Promise<void>
+    await run(own, { global: false })
+  })
+  return taken.get('createRateLimit') as Create
 }

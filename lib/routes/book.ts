@@ -1,11 +1,11 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { AuthError, misconfigured } from '../errors.js'
 import { parseDeclaration } from '../guard/grammar.js'
-import { interner, publicPolicy, resolvePolicy, type BoundScheme, type Policy } from '../guard/policy.js'
+import { declarationText, publicPolicy, resolvePolicy, type BoundScheme, type Policy } from '../guard/policy.js'
 import { opens, type PublicPath } from '../guard/public-paths.js'
 import type { Vocabulary } from '../guard/vocabulary.js'
 import { callSite } from './call-site.js'
-import type { Defaults } from './defaults.js'
+import type { Defaults, Level } from './defaults.js'
 import { isPreflight, type RouteMark } from './mark.js'
 import { seenName } from './unseen.js'
 
@@ -39,30 +39,48 @@ export interface BookOptions {
 }
 
 export function routeBook ({ key, words, schemes, defaults, publicPaths }: BookOptions): RouteBook {
-  const intern = interner()
+  const textOf = declarationText()
+  const known = new Map<string, Policy>()
+  const stacks = new Map<Level, number>()
   const marks: RouteMark[] = []
   const used = new Set<PublicPath>()
   let noted: Noted[] = []
 
+  const once = (text: string, make: () => Policy): Policy => {
+    const policy = known.get(text) ?? make()
+    known.set(text, policy)
+    return policy
+  }
+
+  const idOf = (level: Level): number => {
+    const id = stacks.get(level) ?? stacks.size
+    stacks.set(level, id)
+    return id
+  }
+
+  const open = (reason: string): Policy => once(`public ${reason}`, () => publicPolicy(reason))
+
   const resolve = (context: FastifyInstance, written: readonly [unknown] | null, place: string): Policy => {
-    const above = defaults.above(context).map(level => level.declaration)
-    const levels = written === null ? above : [...above, parseDeclaration(written[0], place, words)]
-    return intern(resolvePolicy(levels, schemes, place))
+    const above = defaults.above(context)
+    const own = written === null ? [] : [parseDeclaration(written[0], place, words)]
+    const text = `${above.map(idOf).join()} ${own.map(textOf).join()}`
+    return once(text, () => resolvePolicy([...above.map(level => level.declaration), ...own], schemes, place))
   }
 
   const policyFor = (context: FastifyInstance, options: Options): { policy: Policy, from: string } => {
     const place = `${methodsOf(options)} ${options.url}: config.auth`
     const written = writtenIn(options)
-    const entry = publicPaths.find(path => opens(path, options.url, [options.method].flat()))
-    const labels = defaults.above(context).map(level => level.label)
+    const entries = publicPaths.filter(path => opens(path, options.url, [options.method].flat()))
+    const [entry] = entries
     if (entry !== undefined && !defaults.grouped(context) && written === null) {
-      used.add(entry)
-      return { policy: intern(publicPolicy(entry.reason)), from: `public path ${entry.path}` }
+      for (const each of entries) used.add(each)
+      return { policy: open(entry.reason), from: `public path ${entry.path}` }
     }
-    if (written === null && isPreflight(context, options.method, options.url, options.schema)) return { policy: intern(publicPolicy('CORS preflight')), from: '@fastify/cors' }
+    if (written === null && isPreflight(context, options.method, options.url, options.schema)) return { policy: open('CORS preflight'), from: '@fastify/cors' }
     const policy = resolve(context, written, place)
-    if (entry?.prefix === null && written !== null) checkAgreement(entry, policy, place, used)
-    return { policy, from: [...policy.detached ? [] : labels, ...written === null ? [] : ['route']].join(' + ') }
+    const literal = entries.find(each => each.prefix === null)
+    if (literal !== undefined && written !== null) checkAgreement(literal, policy, place, used)
+    return { policy, from: originOf(defaults.above(context), policy, written !== null) }
   }
 
   return {
@@ -71,7 +89,7 @@ export function routeBook ({ key, words, schemes, defaults, publicPaths }: BookO
       located(() => {
         if ('auth' in options) throw misconfigured(`${methodsOf(options)} ${options.url} has auth beside config, where nothing reads it. Write { config: { auth: … } }.`)
         const { policy, from } = policyFor(context, options)
-        const mark: RouteMark = { policy, server: context, url: options.url, method: options.method, methods: methodsOf(options), from }
+        const mark: RouteMark = Object.freeze({ policy, server: context, url: options.url, method: options.method, methods: methodsOf(options), from })
         options.config = Object.assign({}, options.config, { [key]: mark })
         options.onError = [options.onError ?? []].flat().concat(seen)
         defaults.routed(context)
@@ -97,8 +115,14 @@ function writtenIn (options: Options): readonly [unknown] | null {
   return options.config !== undefined && 'auth' in options.config ? [options.config.auth] : null
 }
 
-function methodsOf (options: Options): string {
-  return [options.method].flat().join(', ')
+function methodsOf ({ method }: Options): string {
+  return Array.isArray(method) ? method.join(', ') : method
+}
+
+/** For the audit: the levels that a policy was made of. */
+function originOf (above: readonly Level[], policy: Policy, written: boolean): string {
+  const labels = policy.detached ? [] : above.map(level => level.label)
+  return [...labels, ...written ? ['route'] : []].join(' + ')
 }
 
 /** A literal public path on a route that says otherwise: one of the two is a mistake, and nobody can see which. */
@@ -117,6 +141,7 @@ function verifyRoute (options: Options, mark: RouteMark, key: symbol, now: () =>
   if (options.method !== mark.method || methodsOf(options) !== mark.methods) throw misconfigured(`${route} now has the method ${methodsOf(options)}. ${why}`)
   if (config[key] !== mark) throw misconfigured(`${route} has another config than the one that was read. ${why}`)
   if (now() !== mark.policy) throw misconfigured(`${route} has another config.auth than the one that was read. ${why}`)
+  if (![options.onError].flat().includes(seen)) throw misconfigured(`${route} lost an onError hook by which fastify-gatehouse knows its routes: an onRoute hook that ran later replaced the hooks. Let it add to them, or register that plugin before fastify-gatehouse.`)
 }
 
 /** Adds the application's file and line to a boot error. */

@@ -6,12 +6,12 @@ const own = fileURLToPath(new URL('..', import.meta.url))
 export function callSite (): string {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 50
-  const frames = (new Error().stack ?? '').split('\n').slice(1)
+  const frames = String(new Error().stack).split('\n').slice(1)
   Error.stackTraceLimit = limit
   for (const frame of frames) {
-    const at = /\(?((?:file:\/\/)?\/?[^()\s]+:\d+):\d+\)?$/.exec(frame)?.[1]
-    if (at === undefined || at.startsWith('node:')) continue
-    const file = at.startsWith('file://') ? at.slice('file://'.length) : at
+    const at = (/ \((.+:\d+):\d+\)$/.exec(frame) ?? /^ +at (?:async )?(.+:\d+):\d+$/.exec(frame))?.[1]
+    if (at === undefined || !/^(?:file:\/\/|\/|[A-Za-z]:\\)/.test(at)) continue
+    const file = at.startsWith('file://') ? fileURLToPath(at) : at
     if (!file.includes('/node_modules/') && !file.startsWith(own)) return ` (in ${file})`
   }
   return ''

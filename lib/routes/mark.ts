@@ -33,8 +33,9 @@ export function policyOf (request: FastifyRequest, key: symbol): Policy | AuthEr
 }
 
 /**
- * `@fastify/cors` declares `OPTIONS *` so that preflight requests reach its hook. A preflight carries no credential (Fetch, 3.2), and the handler answers nothing else.
+ * `@fastify/cors` declares `OPTIONS *` in its context, so that preflight requests reach its hook. A preflight carries no credential (Fetch, 3.2),
+ * and the handler answers nothing else. The application's own `OPTIONS /files/*` is another route.
  */
 export function isPreflight (server: FastifyInstance, method: unknown, url: string, schema: unknown): boolean {
-  return method === 'OPTIONS' && url.endsWith('*') && server.hasPlugin('@fastify/cors') && typeof schema === 'object' && schema !== null && 'hide' in schema
+  return method === 'OPTIONS' && url === `${server.prefix}*` && server.hasPlugin('@fastify/cors') && typeof schema === 'object' && schema !== null && 'hide' in schema
 }

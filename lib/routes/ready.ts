@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { misconfigured } from '../errors.js'
 import type { BoundScheme } from '../guard/policy.js'
 import type { RouteBook } from './book.js'
-import { unseenRoutes, type UnseenRoute } from './unseen.js'
+import { printedRoutes, type PrintedRoute } from './unseen.js'
 
 /** What is checked when every route is known and none is served yet. */
 export interface ReadyChecks {
@@ -15,28 +15,40 @@ export interface ReadyChecks {
 /** @throws {AuthError} `AUTH_MISCONFIGURED` for the first mistake. */
 export function checkReady (app: FastifyInstance, { book, schemes, outsideAllowed }: ReadyChecks): void {
   book.verify()
-  const unseen = unseenRoutes(app.printRoutes({ commonPrefix: false, includeHooks: true }))
+  const printed = printedRoutes(app)
+  if (book.marks.length > 0 && !printed.some(route => route.seen)) throw misconfigured("No route shows its hooks, so it cannot be told whether one was missed. The router's option buildPrettyMeta leaves them out: return store.preHandler and store.onError as well.")
+  const unseen = printed.filter(route => !route.seen && !mayBePreflight(route))
   const early = unseen.filter(route => route.guarded)
   if (early.length > 0) throw misconfigured(earlySentence(early))
   const outside = unseen.filter(route => !route.guarded)
-  if (outside.length > 0 && !outsideAllowed) {
-    throw misconfigured(`${names(outside)} outside of the context in which fastify-gatehouse is registered, so nothing protects ${outside.length === 1 ? 'it' : 'them'}. Register the plugin on the root instance, or set the option outside: 'allow' if that is meant.`)
-  }
+  if (outside.length > 0 && !outsideAllowed) throw misconfigured(outsideSentence(outside))
   for (const bound of schemes) checkPublicPath(app, book, bound)
   for (const path of book.unused()) app.log.warn({ path }, 'fastify-gatehouse: this public path opens no route')
 }
 
-function earlySentence (routes: readonly UnseenRoute[]): string {
+/** `OPTIONS *` of `@fastify/cors`, perhaps. Whether it is that one can only be told when it is served, and then it is (mark.ts). */
+function mayBePreflight ({ method, url }: PrintedRoute): boolean {
+  return method === 'OPTIONS' && url.endsWith('*')
+}
+
+function earlySentence (routes: readonly PrintedRoute[]): string {
   const swap = routes.some(route => route.url.endsWith('*') || route.url.includes('/static/'))
     ? ' Static files and swagger-ui are routes too: register @fastify/static and @fastify/swagger-ui after fastify-gatehouse.'
     : ''
-  return `${names(routes)} declared before fastify-gatehouse was loaded, so no policy could be read. Register the plugin first and await it: await app.register(authPlugin, { … }).${swap}`
+  return `${names(routes, 'declared before fastify-gatehouse was loaded, so no policy could be read')}. Register the plugin first and await it: await app.register(authPlugin, { … }).${swap}`
 }
 
-function names (routes: readonly UnseenRoute[]): string {
-  const shown = routes.slice(0, 5).map(route => `${route.method} ${route.url}`).join(', ')
-  const more = routes.length > 5 ? ` and ${routes.length - 5} more` : ''
-  return `${shown}${more} ${routes.length === 1 ? 'is' : 'are'}`
+function outsideSentence (routes: readonly PrintedRoute[]): string {
+  return `${names(routes, 'outside of the context in which fastify-gatehouse is registered, so nothing protects it')}. Register the plugin on the root instance (in a file of its own, that is a plugin made with fastify-plugin), or set the option outside: 'allow' if that is meant.`
+}
+
+/** `GET, HEAD /a is …` or `GET /a, POST /b and 3 more are …`. */
+function names (routes: readonly PrintedRoute[], what: string): string {
+  const methods = new Map<string, string[]>()
+  for (const { method, url } of routes) methods.set(url, [...methods.get(url) ?? [], method])
+  const all = [...methods].map(([url, of]) => `${of.join(', ')} ${url}`)
+  const more = all.length > 5 ? ` and ${all.length - 5} more` : ''
+  return `${all.slice(0, 5).join('; ')}${more} ${all.length === 1 ? 'is' : 'are'} ${what}`
 }
 
 /** A login page that asks for a login first would send people in a circle. */

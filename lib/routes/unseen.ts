@@ -1,45 +1,43 @@
+import type { FastifyInstance } from 'fastify'
+
 /** The name of our `preHandler` hook, as `printRoutes` shows it: a route that has it is within a context that the plugin protects. */
 export const sealName = 'gatehouseSeal'
 
 /** The name of the mark that our `onRoute` leaves in a route's `onError`: a route that has it was seen. */
 export const seenName = 'gatehouseSeen'
 
-/** A route that the router serves and the plugin never saw. */
-export interface UnseenRoute {
+/** A route that the router serves, as far as `printRoutes` shows it. */
+export interface PrintedRoute {
   readonly method: string
   readonly url: string
-  /** It has the guard's hooks (declared too early), or it has not (outside of the plugin's context). */
+  /** It has the guard's hooks: it is within the plugin's context. */
   readonly guarded: boolean
+  /** It has the mark that `onRoute` leaves. */
+  readonly seen: boolean
 }
-
-interface Line { readonly column: number, readonly text: string }
 
 /**
- * Reads the output of `printRoutes({ commonPrefix: false, includeHooks: true })`, the one public place that shows every route with its hooks.
- * Comparing URLs instead would call `GET /prefix/` unseen, for which Fastify runs no `onRoute`.
+ * Every route, by `printRoutes`, the one public place that shows routes with their hooks. Comparing URLs instead would call `GET /prefix/` unseen,
+ * for which Fastify runs no `onRoute`. One method at a time, because a listing of all of them builds a second router first.
+ * Not with `commonPrefix: false`: that drops what stands before a wildcard, so that of `/a/*` and `/b/*` only one is printed, as `*`.
+ *
+ * Two kinds of routes are printed nowhere: below a segment that is exactly `__proto__`, and a literal `::name` beside a parameter `:name`.
  */
-export function unseenRoutes (printed: string): readonly UnseenRoute[] {
-  const routes: { method: string, url: string, hooks: string }[] = []
-  const segments: { column: number, text: string }[] = []
-  for (const { column, text } of printed.split('\n').map(parse)) {
-    if (text.startsWith('• ')) {
-      const route = routes.at(-1)
-      if (route !== undefined) route.hooks += text
-      continue
-    }
-    if (text === '') continue
-    const [, path, method] = /^(.*?) \(([A-Z, -]+)\)(?: \{.*\})?$/.exec(text) ?? [undefined, text, undefined]
-    while ((segments.at(-1)?.column ?? -1) >= column) segments.pop()
-    segments.push({ column, text: path ?? '' })
-    if (method !== undefined) routes.push({ method, url: segments.map(segment => segment.text).join(''), hooks: '' })
-  }
-  // `OPTIONS *` of @fastify/cors stays out of this: whether it is that one, only its mark's absence at run time can tell (mark.ts).
-  return routes
-    .filter(route => !route.hooks.includes(`"${seenName}()"`) && !(route.method === 'OPTIONS' && route.url.endsWith('*')))
-    .map(({ method, url, hooks }) => ({ method, url, guarded: hooks.includes(`"${sealName}()"`) }))
+export function printedRoutes (app: FastifyInstance): readonly PrintedRoute[] {
+  return app.supportedMethods.flatMap(method => readRoutes(app.printRoutes({ method, includeMeta: ['preHandler', 'onError'] })))
 }
 
-function parse (line: string): Line {
-  const column = /^[│├└─ ]*/.exec(line)?.[0].length ?? 0
-  return { column, text: line.slice(column) }
+function readRoutes (printed: string): readonly PrintedRoute[] {
+  const routes: { method: string, url: string, guarded: boolean, seen: boolean }[] = []
+  const path: string[] = []
+  for (const line of printed.split('\n')) {
+    const [, indent = '', branch, text = ''] = /^((?:│ {3}| {4})*)([├└]── )?(.*)$/.exec(line) ?? []
+    const hooks = routes.at(-1)
+    if (hooks !== undefined && text.startsWith('• (preHandler) ')) hooks.guarded = text.includes(`"${sealName}()"`)
+    if (hooks !== undefined && text.startsWith('• (onError) ')) hooks.seen = text.includes(`"${seenName}()"`)
+    const [, segment = text, method] = /^(.*?) \(([A-Z-]+)\)(?: \{.*\})?$/.exec(text) ?? []
+    if (branch !== undefined) path.splice(indent.length / 4, path.length, segment === '(empty root node)' ? '' : segment)
+    if (method !== undefined) routes.push({ method, url: path.join(''), guarded: false, seen: false })
+  }
+  return routes
 }

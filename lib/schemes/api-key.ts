@@ -1,12 +1,16 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
+import type { Challenge } from '../../types/challenge.js'
+import type { AuthFailure } from '../../types/error.js'
 import type { Outcome } from '../../types/outcome.js'
 import type { Place } from '../../types/place.js'
 import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
-import type { Load, OpenApiSecurityScheme, SchemeFactory } from '../../types/scheme.js'
+import type { Load, SchemeFactory } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
-import { fields, isObject } from '../shape.js'
+import { fields, isObject, list } from '../shape.js'
+import { isThenable } from '../thenable.js'
 import { authenticated, foreign, invalid } from './outcome.js'
+import { traits } from './places.js'
 import { principalFrom } from './principal.js'
 import { reader } from './read.js'
 import { checkSecret } from './secrets.js'
@@ -36,6 +40,21 @@ export type ApiKeyOptions<P extends PrincipalInput = PrincipalInput> = ApiKeyCom
 
 type Verify<P> = (key: string, request: FastifyRequest) => P | null | Promise<P | null>
 
+/** The scheme that a key belongs to. */
+interface About {
+  readonly name: string
+  /** For sentences. */
+  readonly place: string
+  readonly prefix: string
+  readonly places: readonly Place[]
+}
+
+/** RFC 6750, 2.1: what a Bearer credential is made of. */
+const b64token = /^[A-Za-z0-9\-._~+/]+=*$/
+
+/** What arrives whole in a header and in a cookie, where commas and semicolons divide. */
+const visible = /^[\x21-\x2b\x2d-\x3a\x3c-\x7e]+$/
+
 /** Longer is no key of anybody's, and hashing it would be work for nothing. */
 const longest = 1024
 
@@ -46,7 +65,7 @@ const longest = 1024
  * const service = apiKey({ keys: { [process.env.BILLING_KEY]: { id: 'billing', scopes: ['orders:read'] } } })
  * @throws {AuthError} `AUTH_MISCONFIGURED` at boot, for a key that can be guessed, or a wrong option.
  */
-export function apiKey<const P extends PrincipalInput> (options: ApiKeyOptions<P>): SchemeFactory<PrincipalFrom<P>, null> {
+export function apiKey<P extends PrincipalInput> (options: ApiKeyOptions<P>): SchemeFactory<PrincipalFrom<P>, null> {
   return (_app, name) => {
     const place = `apiKey() of the scheme '${name}'`
     const said = fields(options, ['keys', 'verify', 'from', 'prefix', 'realm', 'load'], `The options of ${place}`)
@@ -54,38 +73,38 @@ export function apiKey<const P extends PrincipalInput> (options: ApiKeyOptions<P
     if (typeof prefix !== 'string' || typeof realm !== 'string') throw misconfigured(`The options prefix and realm of ${place} must be strings.`)
     if (load !== undefined && typeof load !== 'function') throw misconfigured(`The option load of ${place} must be a function.`)
     const read = reader(from, `The option from of ${place}`)
-    const verify = verifier<P>(said, prefix, name, place)
     const places = [from].flat() as Place[]
+    const verify = verifier<P>(said, { name, place, prefix, places })
     const asBearer = places.includes('bearer')
     const judge = (principal: PrincipalFrom<P> | null): Outcome<PrincipalFrom<P>, null> =>
       principal === null ? invalid('the API key is unknown') : authenticated(principal, { credential: null })
     return {
-      openapi: openapi(places),
-      ...cacheControl(places),
+      ...traits(places),
       ...load === undefined ? {} : { load: load as Load<PrincipalFrom<P>> },
-      ...asBearer ? { challenge: failure => ({ scheme: 'Bearer', params: failure.code === 'AUTH_INVALID_CREDENTIALS' ? { realm, error: 'invalid_token' } : failure.code === 'AUTH_ACCESS_DENIED' ? { realm, error: 'insufficient_scope', ...failure.scopes.length === 0 ? {} : { scope: failure.scopes.join(' ') } } : { realm } }) } : {},
+      ...asBearer ? { challenge: failure => ({ scheme: 'Bearer', params: { realm, ...bearerError(failure) } }) } : {},
       authenticate (request) {
         const key = read(request)
         if (typeof key !== 'string') return key
         if (!key.startsWith(prefix) || (asBearer && prefix === '' && looksLikeJwt(key))) return foreign
         if (key.length > longest) return invalid('the API key is too long')
         const found = verify(key, request)
-        return found instanceof Promise ? found.then(judge) : judge(found)
+        return isThenable(found) ? Promise.resolve(found).then(judge) : judge(found)
       }
     }
   }
 }
 
 /** The principal of a key, complete. */
-function verifier<P extends PrincipalInput> (said: Readonly<Record<string, unknown>>, prefix: string, name: string, place: string): Verify<PrincipalFrom<P>> {
+function verifier<P extends PrincipalInput> (said: Readonly<Record<string, unknown>>, about: About): Verify<PrincipalFrom<P>> {
+  const { name, place } = about
   if (('keys' in said) === ('verify' in said)) throw misconfigured(`${place} needs either keys or verify.`)
-  if ('keys' in said) return table<P>(said.keys, prefix, name, place)
+  if ('keys' in said) return table<P>(said.keys, about)
   const { verify } = said
   if (typeof verify !== 'function') throw misconfigured(`The option verify of ${place} must be a function (key, request) => principal or null.`)
   const complete = (principal: P | null): PrincipalFrom<P> | null => principal === null ? null : principalFrom(principal, name)
   return (key, request) => {
     const found = (verify as Verify<P>)(key, request)
-    return found instanceof Promise ? found.then(complete) : complete(found)
+    return isThenable(found) ? Promise.resolve(found).then(complete) : complete(found)
   }
 }
 
@@ -93,19 +112,21 @@ function verifier<P extends PrincipalInput> (said: Readonly<Record<string, unkno
  * Looks a key up by its digest, under a random prefix of this process: no plaintext is kept, and the time of a look-up tells nothing of the keys,
  * because nobody outside can choose or know a digest.
  */
-function table<P extends PrincipalInput> (keys: unknown, prefix: string, name: string, place: string): Verify<PrincipalFrom<P>> {
+function table<P extends PrincipalInput> (keys: unknown, { name, place, prefix, places }: About): Verify<PrincipalFrom<P>> {
   if (!(keys instanceof Map) && !isObject(keys)) throw misconfigured(`The option keys of ${place} must be an object or a Map from key to principal.`)
   const entries = keys instanceof Map ? [...keys as ReadonlyMap<unknown, P>] : Object.entries(keys as Readonly<Record<string, P>>)
   if (entries.length === 0) throw misconfigured(`The option keys of ${place} is empty. Add a key, or use verify.`)
   const salt = randomBytes(32).toString('latin1')
   const digest = (key: string): string => hash('sha256', salt + key, 'base64url')
   const principals = new Map<string, PrincipalFrom<P>>()
+  const travels = places.includes('bearer') ? b64token : visible
   entries.forEach(([key, principal], i) => {
     const which = `key ${i + 1} of ${place}`
     if (key === 'undefined' || typeof key !== 'string') throw misconfigured(`The ${which} is ${typeof key === 'string' ? "'undefined', so its environment variable is not set" : 'no string'}.`)
-    checkSecret(key, { minBytes: 16, place: `The ${which}` })
-    if (key.length > longest || /[^\x21-\x7e]|,/.test(key)) throw misconfigured(`The ${which} cannot travel in a header: use up to ${longest} visible ASCII characters without commas.`)
+    if (key.length > longest || !travels.test(key)) throw misconfigured(`The ${which} cannot travel in ${list(places, 'and')}: use up to ${longest} characters of ${places.includes('bearer') ? 'letters, digits and -._~+/, with = at the end only' : 'visible ASCII without commas and semicolons'}.`)
     if (!key.startsWith(prefix)) throw misconfigured(`The ${which} does not start with the option prefix.`)
+    // what every key starts with is no secret
+    checkSecret(key.slice(prefix.length), { minBytes: 16, place: `The ${which}` })
     principals.set(digest(key), boot(() => principalFrom(principal, name), which))
   })
   return key => principals.get(digest(key)) ?? null
@@ -119,19 +140,14 @@ function boot<T> (make: () => T, which: string): T {
   }
 }
 
+/** RFC 6750, 3: no `error` where nothing was sent. */
+function bearerError ({ code, scopes }: AuthFailure): Challenge['params'] {
+  if (code === 'AUTH_INVALID_CREDENTIALS') return { error: 'invalid_token' }
+  if (code !== 'AUTH_ACCESS_DENIED') return {}
+  return { error: 'insufficient_scope', ...scopes.length === 0 ? {} : { scope: scopes.join(' ') } }
+}
+
 /** Three segments of base64url, the first of which begins like a JSON object: somebody else's token in our place. */
 function looksLikeJwt (key: string): boolean {
   return /^eyJ[\w-]+\.[\w-]*\.[\w-]*$/.test(key)
-}
-
-function openapi ([first = 'header:x-api-key']: readonly Place[]): OpenApiSecurityScheme {
-  if (first === 'bearer') return { type: 'http', scheme: 'bearer' }
-  const [where, name = ''] = first.split(':')
-  return { type: 'apiKey', in: where as 'header' | 'query' | 'cookie', name }
-}
-
-/** Shared caches know `Authorization` as a credential (RFC 9111, 3.5) and nothing else. What a URL let in must not be stored at all (RFC 6750, 2.3 and 5.3). */
-function cacheControl (places: readonly Place[]): { cacheControl?: string } {
-  if (places.some(place => place.startsWith('query:'))) return { cacheControl: 'private, no-store' }
-  return places.every(place => place === 'bearer') ? {} : { cacheControl: 'private' }
 }

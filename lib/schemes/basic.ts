@@ -5,6 +5,7 @@ import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import type { Load, SchemeFactory } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { fields, isObject } from '../shape.js'
+import { isThenable } from '../thenable.js'
 import { authenticated, invalid } from './outcome.js'
 import { principalFrom } from './principal.js'
 import { readAuthorization } from './read.js'
@@ -46,7 +47,7 @@ const longestPassword = 1024
  * const ops = basic({ realm: 'ops', users: { deploy: { password: process.env.OPS_PASSWORD, roles: ['ops'] } } })
  * @throws {AuthError} `AUTH_MISCONFIGURED` at boot.
  */
-export function basic<const P extends PrincipalInput> (options: BasicOptions<P>): SchemeFactory<PrincipalFrom<P>, null> {
+export function basic<P extends PrincipalInput> (options: BasicOptions<P>): SchemeFactory<PrincipalFrom<P>, null> {
   return (_app, name) => {
     const place = `basic() of the scheme '${name}'`
     const said = fields(options, ['verify', 'users', 'realm', 'load'], `The options of ${place}`)
@@ -72,13 +73,13 @@ export function basic<const P extends PrincipalInput> (options: BasicOptions<P>)
         if (sent === null || sent.username === '' || sent.password === '') return invalid('the credential is no user name and password')
         if (Buffer.byteLength(sent.password) > longestPassword) return invalid('the password is too long')
         const found = verify(sent.username, sent.password, request)
-        return found instanceof Promise ? found.then(judge) : judge(found)
+        return isThenable(found) ? Promise.resolve(found).then(judge) : judge(found)
       }
     }
   }
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true })
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
  * RFC 7617, 2: base64 of `user-id ":" password`; the first colon ends the name; no control characters. In UTF-8, normalised (NFC).
@@ -121,6 +122,7 @@ function table<P extends PrincipalInput> (users: unknown, name: string, place: s
   const salt = randomBytes(32).toString('latin1')
   const digest = (password: string): Buffer => hash('sha256', salt + password, 'buffer')
   const known = new Map(Object.entries(users).map(([username, user]) => [username.normalize('NFC'), parseUser(username, user, digest, name, place)]))
+  if (known.size < Object.keys(users).length) throw misconfigured(`The option users of ${place} has two names that are one in Unicode's normal form (NFC). Remove one of them.`)
   const nobody = { digest: randomBytes(32), principal: null }
   return (username, password) => {
     const user = known.get(username) ?? nobody

@@ -25,6 +25,7 @@ export function read (request: FastifyRequest, from: Place | readonly Place[]): 
 export function reader (from: unknown, option: string): Reader {
   const places: readonly unknown[] = Array.isArray(from) ? from : [from]
   if (places.length === 0) throw misconfigured(`${option} must name at least one place, such as 'bearer' or 'header:x-api-key'.`)
+  if (new Set(places).size < places.length) throw misconfigured(`${option} names a place twice: every credential there would count as sent in two places.`)
   const readers = places.map(place => readerOf(place, option))
   const [only] = readers
   return readers.length === 1 && only !== undefined ? only : request => readFirst(readers, request)

@@ -37,7 +37,7 @@ export function weakness (secret: string | Uint8Array): string | null {
   const text = textOf(bytes)
   const decoded = text === null ? [] : decodings(text.trim())
   if (spellings([bytes, ...decoded]).some(isKnown)) return 'is a published secret that attackers try first'
-  const own = text === null ? estimateBits(bytes.toString('latin1'), 256) : estimateBits(text.trim())
+  const own = text === null ? Math.min(estimateBits(bytes.toString('latin1'), 256), estimateBits(bytes.toString('base64'))) : estimateBits(text.trim())
   const inner = decoded.map(textOf).map(each => each === null ? own : estimateBits(each))
   const bits = Math.min(own, ...inner)
   return bits < leastBits ? `is too easy to guess: an estimate gives it ${Math.floor(bits)} bits, and ${leastBits} are needed` : null
@@ -56,17 +56,18 @@ function spellings (forms: readonly Buffer[]): string[] {
   return [...found]
 }
 
-function decodings (text: string): Buffer[] {
+/** What a text is the base64 or hex of, and what that is in turn. */
+function decodings (text: string, depth = 2): Buffer[] {
+  if (depth === 0) return []
   const decoded: Buffer[] = []
   if (/^(?:[0-9a-f]{2})+$/i.test(text)) decoded.push(Buffer.from(text, 'hex'))
   if (/^[A-Za-z0-9+/_-]+={0,2}$/.test(text)) decoded.push(Buffer.from(text, 'base64'))
-  return decoded
+  return decoded.flatMap(each => [each, ...decodings(textOf(each)?.trim() ?? '', depth - 1)])
 }
 
 /** The bytes as text when they are text: valid UTF-8 without control characters other than whitespace. */
 function textOf (bytes: Buffer): string | null {
   if (!isUtf8(bytes)) return null
   const text = bytes.toString()
-  // eslint-disable-next-line no-control-regex -- control characters are what tells bytes from text
   return /[\u0000-\u0008\u000e-\u001f\u007f-\u009f]/.test(text) ? null : text
 }

@@ -1,3 +1,4 @@
+import type { Foreign, Invalid } from '../../../types/outcome.js'
 import { misconfigured } from '../../errors.js'
 import { fields } from '../../shape.js'
 import { isSymmetric, leastSecretBytes } from '../../tokens/algorithms.js'
@@ -7,8 +8,10 @@ import { algorithmList } from '../../tokens/jwk.js'
 import type { VerificationKey } from '../../tokens/jwk.js'
 import type { JoseHeader } from '../../tokens/jws.js'
 import { keyringOf } from '../../tokens/keyring.js'
+import type { Keyring } from '../../tokens/keyring.js'
 import { resolverOf } from '../../tokens/resolver.js'
 import type { KeyResolver } from '../../tokens/resolver.js'
+import { foreign, invalid } from '../outcome.js'
 import { checkSecret } from '../secrets.js'
 
 type Said = Readonly<Record<string, unknown>>
@@ -17,35 +20,50 @@ type Said = Readonly<Record<string, unknown>>
 export interface Trust {
   readonly rules: ClaimRules
   /** The keys that are known at boot; `null` where a resolver finds them. */
-  readonly keys: readonly VerificationKey[] | null
+  readonly ring: Keyring | null
   readonly algorithms: readonly Algorithm[] | null
   readonly find: (header: JoseHeader) => VerificationKey | null | Promise<VerificationKey | null>
 }
 
-/** The issuers of a scheme, by exact `iss`; or the one trust for tokens of any. Keys are never shared between issuers (RFC 8725, 3.8). */
-export type Trusted = ReadonlyMap<string, Trust> | Trust
+/** The issuers of a scheme. Keys are never shared between them (RFC 8725, 3.8). */
+export interface Trusted {
+  /** The only one, where the scheme signs. */
+  readonly first: Trust
+  /** Whose token it claims to be, by exact `iss`: *foreign* for one that nobody named. The claim is believed only after a key of that issuer verified it. */
+  readonly of: (iss: unknown) => Trust | Foreign | Invalid
+}
 
 /** What all issuers of a scheme have in common. */
 export type CommonRules = Pick<ClaimRules, 'typ' | 'dated'>
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and never a key. */
 export function trusted (said: Said, common: CommonRules, place: string): Trusted {
-  if (!('issuers' in said)) {
-    const trust = trustOf(said, common, place)
-    return trust.rules.issuer === null ? trust : new Map([[trust.rules.issuer, trust]])
+  if ('issuers' in said) return several(listed(said['issuers'], common, place))
+  const trust = trustOf(said, common, place)
+  return trust.rules.issuer === null ? { first: trust, of: () => trust } : several([trust])
+}
+
+function several (trusts: readonly [Trust, ...Trust[]]): Trusted {
+  const byIssuer = new Map<unknown, Trust>(trusts.map(trust => [trust.rules.issuer, trust]))
+  return {
+    first: trusts[0],
+    of: iss => typeof iss === 'string' ? byIssuer.get(iss) ?? foreign : invalid('the claim iss is missing, or no string')
   }
-  const { issuers } = said
-  if (!Array.isArray(issuers) || issuers.length === 0) throw misconfigured(`The option issuers of ${place} must be a non-empty list of { issuer, audience, keys }.`)
-  const map = new Map<string, Trust>()
-  issuers.forEach((each: unknown, i) => {
+}
+
+function listed (issuers: unknown, common: CommonRules, place: string): readonly [Trust, ...Trust[]] {
+  const given: readonly unknown[] = Array.isArray(issuers) ? issuers : []
+  const [first, ...others] = given.map((each, i) => {
     const where = `issuers[${i}] of ${place}`
     const trust = trustOf(fields(each, ['issuer', 'audience', 'keys', 'algorithms'], where), common, where)
-    const { issuer } = trust.rules
-    if (issuer === null) throw misconfigured(`${where} has no issuer: among several, each is known by its exact 'iss'.`)
-    if (map.has(issuer)) throw misconfigured(`${where} has an issuer that is already there. Give its keys and audiences in one entry.`)
-    map.set(issuer, trust)
+    if (trust.rules.issuer === null) throw misconfigured(`${where} has no issuer: among several, each is known by its exact 'iss'.`)
+    return trust
   })
-  return map
+  if (first === undefined) throw misconfigured(`The option issuers of ${place} must be a non-empty list of { issuer, audience, keys }.`)
+  if (new Set([first, ...others].map(trust => trust.rules.issuer)).size !== given.length) {
+    throw misconfigured(`The option issuers of ${place} names an issuer twice. Give its keys and audiences in one entry.`)
+  }
+  return [first, ...others]
 }
 
 function trustOf (said: Said, common: CommonRules, place: string): Trust {
@@ -55,11 +73,11 @@ function trustOf (said: Said, common: CommonRules, place: string): Trust {
   const algorithms = 'algorithms' in said ? algorithmList(said['algorithms'], `The option algorithms of ${place}`) : null
   if (typeof said['keys'] === 'function') {
     const rule = { algorithms, place: `the key that ${keysPlace} returned` }
-    return { rules, keys: null, algorithms, find: resolverOf(said['keys'] as KeyResolver, rule, key => checkGuessable(key, rule.place)) }
+    return { rules, ring: null, algorithms, find: resolverOf(said['keys'] as KeyResolver, rule, key => checkGuessable(key, rule.place)) }
   }
   const ring = keyringOf(said['keys'], { algorithms, place: keysPlace })
   for (const key of ring.keys) checkGuessable(key, key.kid === null ? keysPlace : `key '${key.kid}' of ${keysPlace}`)
-  return { rules, keys: ring.keys, algorithms, find: header => ring.find(header.alg, header.kid ?? null) }
+  return { rules, ring, algorithms, find: header => ring.find(header.alg, header.kid ?? null) }
 }
 
 /** RFC 8725, 3.5: an HMAC key that is long enough may still be a password. */

@@ -39,13 +39,13 @@ function inUse (chars: readonly string[], alphabet: number): number {
   return distinct < expected * 0.6 ? distinct : alphabet
 }
 
-/** How many characters follow from what stands before them, or belong to a word. A few do so by chance: below a quarter of the text they count for nothing. */
+/** How many characters follow from what stands before them, or belong to a word. A few do so by chance: below three tenths of the text they count for nothing. */
 function foretold (text: string, chars: readonly string[]): number {
   const marks = new Uint8Array(chars.length)
   markRuns(chars, marks)
   markRepeats(text, marks)
   markWords(text, shortWords, marks)
-  const chance = count(marks) * 4 < chars.length
+  const chance = count(marks) < chars.length * 0.3
   const sure = chance ? new Uint8Array(chars.length) : marks
   markWords(text, longWords, sure)
   return count(sure)
@@ -62,11 +62,11 @@ const neighbours = new Set(rows.flatMap(row => [...row].slice(1).map((char, i) =
 function markRuns (chars: readonly string[], marks: Uint8Array): void {
   let start = 0
   let kind: string | null = null
-  for (let i = 1; i <= chars.length; i++) {
-    const next = i < chars.length ? step(chars[i - 1] ?? '', chars[i] ?? '') : null
+  const steps = chars.slice(1).map((char, i) => step(`${chars[i]}`, char))
+  for (const [i, next] of [...steps, null].entries()) {
     if (next !== null && next === kind) continue
-    if (kind !== null && i - start >= 4) marks.fill(1, start + 1, i)
-    start = i - 1
+    if (kind !== null && i + 1 - start >= 4) marks.fill(1, start + 1, i + 1)
+    start = i
     kind = next
   }
 }
@@ -114,7 +114,7 @@ const leet: Readonly<Record<string, string>> = { 0: 'o', 1: 'i', 3: 'e', 4: 'a',
 /** Words of placeholders and passwords, also as `s3cr3t`. */
 function markWords (text: string, index: ReadonlyMap<string, readonly string[]>, marks: Uint8Array): void {
   const lower = text.toLowerCase()
-  const plain = lower.replace(/[013457@$!]/g, char => leet[char] ?? char)
+  const plain = lower.replace(/[013457@$!]/g, char => `${leet[char]}`)
   for (const spelling of lower === plain ? [lower] : [lower, plain]) {
     for (let at = 0; at + 4 <= spelling.length; at++) {
       for (const word of index.get(spelling.slice(at, at + 4)) ?? []) {
@@ -127,9 +127,13 @@ function markWords (text: string, index: ReadonlyMap<string, readonly string[]>,
 const pairs = new Set(('th he in er an re on at en nd ti es or te of ed is it al ar st to nt ng se ha as ou io le ve co me de hi ri ro ic ne ea ra ce li ch ll be ma si om ur ' +
   'ey ke et ec cr ly us id no so ho wi ca el la ta tr us lo ge ut il ot ss').split(' '))
 
-/** Mostly letters, whose case seldom changes within a word, and half of whose pairs are the commonest of European languages; a tenth are by chance. */
+/**
+ * Mostly letters, whose case seldom changes within a word, and about half of whose pairs are the commonest of European languages. By chance a tenth are, and of those
+ * that hexadecimal digits make more.
+ */
 function looksLikeLanguage (text: string): boolean {
-  if ((text.match(/[a-z\s]/gi)?.length ?? 0) < text.length * 0.6) return false
+  const letters = (text.match(/[a-z\s]/gi)?.length ?? 0) / text.length
+  if (letters < 0.6 || /^[0-9a-f]+$/i.test(text)) return false
   let all = 0
   let common = 0
   let humps = 0
@@ -140,5 +144,5 @@ function looksLikeLanguage (text: string): boolean {
     if (pairs.has(pair.toLowerCase())) common++
     if (/[a-z][A-Z]|[A-Z][a-z]/.test(pair)) humps++
   }
-  return all >= 12 && common > all * 0.5 && humps < all * 0.2
+  return all >= 12 && humps < all * 0.2 && common > all * (letters > 0.9 ? 0.4 : 0.5)
 }

@@ -1,0 +1,47 @@
+import Fastify, { type FastifyInstance } from 'fastify'
+import { randomBytes } from 'node:crypto'
+import authPlugin, { apiKey } from '../lib/index.js'
+
+/**
+ * What 1,000 routes, each with its HEAD, cost at boot and in heap more than without the plugin: time and bytes a route.
+ * Run with `node --expose-gc .bench/bench/boot.js` after `npm run bench:build`; medians of interleaved runs.
+ */
+const routes = 1000
+const runs = 15
+
+function declare (app: FastifyInstance): void {
+  for (let i = 0; i < routes; i++) {
+    app.get(`/resource-${i}/:id`, { config: { auth: i % 2 === 0 ? { scopes: 'orders:read' } : { roles: { any: ['clerk', 'admin'] } } } }, async () => i)
+  }
+}
+
+async function boot (withPlugin: boolean): Promise<{ ms: number, bytes: number }> {
+  global.gc?.()
+  const heap = process.memoryUsage().heapUsed
+  const start = performance.now()
+  const app = Fastify()
+  if (withPlugin) await app.register(authPlugin, { schemes: { service: apiKey({ keys: { [randomBytes(32).toString('base64url')]: { id: 'a' } } }) } })
+  declare(app)
+  await app.ready()
+  const ms = performance.now() - start
+  global.gc?.()
+  const bytes = process.memoryUsage().heapUsed - heap
+  await app.close()
+  return { ms, bytes }
+}
+
+function median (values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
+}
+
+const bare: { ms: number, bytes: number }[] = []
+const guarded: { ms: number, bytes: number }[] = []
+for (let i = 0; i < runs + 3; i++) {
+  const [without, withPlugin] = [await boot(false), await boot(true)]
+  if (i < 3) continue
+  bare.push(without)
+  guarded.push(withPlugin)
+}
+const ms = median(guarded.map((each, i) => each.ms - (bare[i]?.ms ?? 0))) / routes
+const bytes = median(guarded.map((each, i) => each.bytes - (bare[i]?.bytes ?? 0))) / routes
+console.log(`${routes} routes with their HEAD, median of ${runs} pairs: ${ms.toFixed(3)} ms and ${(bytes / 1024).toFixed(2)} KiB of heap a route`)

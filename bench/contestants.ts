@@ -1,0 +1,148 @@
+import { createHmac, randomBytes, randomUUID } from 'node:crypto'
+import fastifyAuth from '@fastify/auth'
+import bearerAuth from '@fastify/bearer-auth'
+import fastifyJwt from '@fastify/jwt'
+import secureSession from '@fastify/secure-session'
+import Fastify, { type FastifyInstance } from 'fastify'
+import authPlugin, { apiKey, jwt, session } from '../lib/index.js'
+
+/** One application to be measured, ready to listen, and the headers of the requests that it gets in turn. */
+export interface Contestant {
+  readonly app: FastifyInstance
+  readonly headers: readonly Readonly<Record<string, string>>[]
+  /** The status that every answer must have: a bench that measures the wrong thing stops. */
+  readonly status: number
+}
+
+/** Cases are compared within a group, in the same run. */
+export interface Case {
+  readonly group: string
+  readonly name: string
+  readonly make: () => Promise<Contestant>
+}
+
+const secret = randomBytes(32).toString('base64url')
+const issuer = 'https://issuer.test'
+const audience = 'https://api.test'
+const answer = { hello: 'world' }
+/** More distinct tokens than any cache here holds, so that each is new when it comes. */
+const freshTokens = 20_000
+
+function token (key = secret): string {
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const now = Math.floor(Date.now() / 1000)
+  const input = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ iss: issuer, aud: audience, sub: 'user-1', iat: now, exp: now + 3600, scope: 'orders:read', jti: randomUUID() })}`
+  return `${input}.${createHmac('sha256', key).update(input).digest('base64url')}`
+}
+
+const bearer = (value: string) => ({ authorization: `Bearer ${value}` })
+
+function apiKeys (count: number): { keys: Map<string, { id: string }>, last: string } {
+  const keys = new Map(Array.from({ length: count }, (_, i) => [randomBytes(32).toString('base64url'), { id: `client-${i}` }]))
+  return { keys, last: [...keys.keys()].at(-1) ?? '' }
+}
+
+async function bare (): Promise<Contestant> {
+  const app = Fastify()
+  app.get('/', async () => answer)
+  return { app, headers: [{}], status: 200 }
+}
+
+type Schemes = Parameters<typeof authPlugin>[1]['schemes']
+
+async function gatehouse (schemes: Schemes, headers: Contestant['headers'], status = 200): Promise<Contestant> {
+  const app = Fastify()
+  await app.register(authPlugin, { schemes, default: Object.keys(schemes) })
+  app.get('/', async () => answer)
+  return { app, headers, status }
+}
+
+const bearerJwt = () => jwt({ keys: secret, issuer, audience })
+
+async function gatehouseSession (): Promise<Contestant> {
+  const { app } = await gatehouse({ web: session({ secret }) }, [])
+  app.post('/login', { config: { auth: false } }, async (_request, reply) => { await reply.login({ id: 'alice', roles: ['clerk'] }) })
+  const login = await app.inject({ method: 'POST', url: '/login' })
+  const cookie = [login.headers['set-cookie']].flat()[0]?.split(';')[0] ?? ''
+  return { app, headers: [{ cookie }], status: 200 }
+}
+
+async function plainSession (): Promise<Contestant> {
+  const app = Fastify()
+  await app.register(secureSession, { key: randomBytes(32), cookie: { path: '/' } })
+  app.post('/login', async request => { request.session.set('user' as never, { id: 'alice', roles: ['clerk'] } as never) })
+  app.get('/', { preHandler: async (request, reply) => { if (request.session.get('user' as never) === undefined) return reply.code(401).send() } }, async () => answer)
+  const login = await app.inject({ method: 'POST', url: '/login' })
+  return { app, headers: [{ cookie: [login.headers['set-cookie']].flat()[0]?.split(';')[0] ?? '' }], status: 200 }
+}
+
+async function plainJwt (headers: Contestant['headers'], status = 200, cache = false): Promise<Contestant> {
+  const app = Fastify()
+  await app.register(fastifyJwt, { secret, verify: { allowedIss: issuer, allowedAud: audience, algorithms: ['HS256'], cache } })
+  app.get('/', { onRequest: async request => { await request.jwtVerify() } }, async () => answer)
+  return { app, headers, status }
+}
+
+async function plainBearer (count: number, choose: (last: string) => string | null): Promise<Contestant> {
+  const { keys, last } = apiKeys(count)
+  const app = Fastify()
+  await app.register(bearerAuth, { keys: new Set(keys.keys()) })
+  app.get('/', async () => answer)
+  const key = choose(last)
+  return { app, headers: [key === null ? {} : bearer(key)], status: key === last ? 200 : 401 }
+}
+
+/** The first, second or third branch of an OR lets the caller in. */
+async function plainAuth (branch: number): Promise<Contestant> {
+  const app = Fastify()
+  await app.register(fastifyAuth)
+  const verify = (name: string) => async (request: { headers: Record<string, unknown> }) => {
+    if (request.headers[name] !== secret) throw new Error('not authenticated')
+  }
+  const branches = ['x-first', 'x-second', 'x-third']
+  app.get('/', { preHandler: app.auth(branches.map(verify) as never, { relation: 'or' }) }, async () => answer)
+  const name = branches[branch]
+  return { app, headers: [name === undefined ? {} : { [name]: secret }], status: name === undefined ? 500 : 200 }
+}
+
+async function anyOf (branch: number): Promise<Contestant> {
+  const names = ['first', 'second', 'third']
+  const schemes = Object.fromEntries(names.map(name => [name, apiKey({ from: `header:x-${name}`, keys: { [secret]: { id: name } } })]))
+  const name = names[branch]
+  return gatehouse(schemes, [name === undefined ? {} : { [`x-${name}`]: secret }], name === undefined ? 401 : 200)
+}
+
+async function gatehouseKeys (count: number, wrong = false): Promise<Contestant> {
+  const { keys, last } = apiKeys(count)
+  return gatehouse({ service: apiKey({ keys }) }, [{ 'x-api-key': wrong ? `${last}x` : last }], wrong ? 401 : 200)
+}
+
+const fresh = (): Contestant['headers'] => Array.from({ length: freshTokens }, () => bearer(token()))
+const forged = (): Contestant['headers'] => [bearer(token(randomBytes(32).toString('base64url')))]
+
+export const cases: readonly Case[] = [
+  { group: 'bare', name: 'bare', make: bare },
+  ...[1, 1000, 100_000].flatMap(count => [
+    { group: `API key, ${count} keys`, name: 'gatehouse', make: () => gatehouseKeys(count) },
+    { group: `API key, ${count} keys`, name: '@fastify/bearer-auth', make: () => plainBearer(count, last => last) }
+  ]),
+  { group: 'JWT HS256, repeated token', name: 'gatehouse', make: () => gatehouse({ user: bearerJwt() }, [bearer(token())]) },
+  { group: 'JWT HS256, repeated token', name: '@fastify/jwt', make: () => plainJwt([bearer(token())]) },
+  { group: 'JWT HS256, repeated token', name: '@fastify/jwt, cache', make: () => plainJwt([bearer(token())], 200, true) },
+  { group: 'JWT HS256, fresh tokens', name: 'gatehouse', make: () => gatehouse({ user: bearerJwt() }, fresh()) },
+  { group: 'JWT HS256, fresh tokens', name: '@fastify/jwt', make: () => plainJwt(fresh()) },
+  { group: 'session', name: 'gatehouse', make: gatehouseSession },
+  { group: 'session', name: '@fastify/secure-session', make: plainSession },
+  ...[0, 2].flatMap(branch => [
+    { group: `any of three, number ${branch + 1} lets in`, name: 'gatehouse', make: () => anyOf(branch) },
+    { group: `any of three, number ${branch + 1} lets in`, name: '@fastify/auth', make: () => plainAuth(branch) }
+  ]),
+  { group: 'missing credential', name: 'gatehouse, jwt', make: () => gatehouse({ user: bearerJwt() }, [{}], 401) },
+  { group: 'missing credential', name: '@fastify/jwt', make: () => plainJwt([{}], 401) },
+  { group: 'missing credential', name: '@fastify/bearer-auth', make: () => plainBearer(1, () => null) },
+  { group: 'missing credential', name: '@fastify/auth', make: () => plainAuth(3) },
+  { group: 'bad signature', name: 'gatehouse', make: () => gatehouse({ user: bearerJwt() }, forged(), 401) },
+  { group: 'bad signature', name: '@fastify/jwt', make: () => plainJwt(forged(), 401) },
+  { group: 'wrong key of 1,000', name: 'gatehouse', make: () => gatehouseKeys(1000, true) },
+  { group: 'wrong key of 1,000', name: '@fastify/bearer-auth', make: () => plainBearer(1000, last => `${last}x`) }
+]

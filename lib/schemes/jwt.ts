@@ -1,0 +1,45 @@
+import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
+import type { Scheme, SchemeFactory } from '../../types/scheme.js'
+import { TokenAuthenticator } from './jwt/authenticate.js'
+import { bearerChallenge } from './jwt/challenge.js'
+import { checkedOptions, settings } from './jwt/options.js'
+import type { JwtCredential, JwtOptions } from './jwt/options.js'
+import { issuer } from './jwt/sign.js'
+import { trusted } from './jwt/trust.js'
+import { traits } from './places.js'
+
+export type { ClaimsMapping, JwtCredential, JwtIssuer, JwtOptions, SignOptions } from './jwt/options.js'
+export type { Algorithm } from '../tokens/algorithms.js'
+export type { Claims } from '../tokens/claims.js'
+export type { JoseHeader } from '../tokens/jws.js'
+export type { JwkSet, StaticKeys } from '../tokens/keyring.js'
+export type { Jwk, KeyMaterial } from '../tokens/material.js'
+export type { KeyResolver } from '../tokens/resolver.js'
+
+/**
+ * JSON Web Tokens (RFC 7519, 8725, 9068). A token of another issuer, or what is no JWT, is *foreign*: the next scheme is asked. The verified claims are at
+ * `request.auth.credential.claims`.
+ *
+ * @example
+ * const user = jwt({ keys: process.env.JWT_SECRET, issuer: 'https://id.example.com', audience: 'https://api.example.com' })
+ * @throws {AuthError} `AUTH_MISCONFIGURED` at boot, for a weak key or a wrong option.
+ */
+export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOptions<P>): SchemeFactory<PrincipalFrom<P>, JwtCredential> {
+  return (app, name) => {
+    const place = `jwt() of the scheme '${name}'`
+    const said = checkedOptions(options, place)
+    const set = settings(said, name, place)
+    const issuers = trusted(said, { typ: set.typ, dated: set.clock.maxAge !== null }, place)
+    const authenticator = new TokenAuthenticator(issuers, set, name)
+    const scheme: Scheme = {
+      ...traits(set.places, 'JWT'),
+      dated: true,
+      ...set.load === null ? {} : { load: set.load },
+      authenticate: request => authenticator.authenticate(request),
+      challenge: failure => bearerChallenge(set.realm, failure)
+    }
+    const typed = scheme as Scheme<PrincipalFrom<P>, JwtCredential>
+    if (set.sign === null) return typed
+    return issuer(app, { sign: set.sign, trust: issuers.first, typ: set.typ, name, place }).then(issue => ({ ...typed, issue }))
+  }
+}

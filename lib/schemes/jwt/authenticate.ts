@@ -1,0 +1,121 @@
+import type { FastifyRequest } from 'fastify'
+import type { Outcome } from '../../../types/outcome.js'
+import type { Principal } from '../../../types/principal.js'
+import { isThenable } from '../../thenable.js'
+import { noCache, tokenCache } from '../../tokens/cache.js'
+import type { CachedToken, TokenCache } from '../../tokens/cache.js'
+import { claimFault, clockFault, freezeJson, isInstant } from '../../tokens/claims.js'
+import type { Claims } from '../../tokens/claims.js'
+import type { VerificationKey } from '../../tokens/jwk.js'
+import { isCompact, parseCompact, parseObject, signatureFault } from '../../tokens/jws.js'
+import type { CompactJws } from '../../tokens/jws.js'
+import { authenticated, expired, foreign, invalid } from '../outcome.js'
+import { principalFrom } from '../principal.js'
+import type { JwtCredential, Settings } from './options.js'
+import { defaultPrincipal } from './principal.js'
+import type { Trust, Trusted } from './trust.js'
+
+type Answer = Outcome<Principal, JwtCredential>
+
+/** A token whose signature and claims hold; what the clock and the mapping say is asked on every request. */
+interface Verified extends CachedToken {
+  readonly trust: Trust
+  readonly key: VerificationKey
+  readonly credential: JwtCredential
+  /** The principal without a mapping, which is the same every time; `null` where there is one. */
+  readonly principal: Principal | null
+}
+
+/** A token taken apart, and whose it says it is: nothing of it is believed yet. */
+interface Presented {
+  readonly token: string
+  readonly jws: CompactJws
+  readonly claims: Readonly<Record<string, unknown>>
+  readonly trust: Trust
+}
+
+/** What the scheme says of a request: synchronous, unless a key resolver or a mapping is not. A refusal throws nothing. */
+export class TokenAuthenticator {
+  readonly #trusted: Trusted
+  readonly #settings: Settings
+  readonly #name: string
+  readonly #cache: TokenCache<Verified>
+
+  constructor (trusted: Trusted, settings: Settings, name: string) {
+    this.#trusted = trusted
+    this.#settings = settings
+    this.#name = name
+    this.#cache = settings.cacheSize === 0 ? noCache : tokenCache(settings.cacheSize)
+  }
+
+  authenticate (request: FastifyRequest): Answer | Promise<Answer> {
+    const token = this.#settings.read(request)
+    if (typeof token !== 'string') return token
+    const known = this.#cache.get(token)
+    if (known !== undefined) return this.#again(known, request)
+    return this.#present(token, request)
+  }
+
+  /** A token that was verified before. Where a resolver has the keys, it is asked again: a key that it no longer returns is revoked. */
+  #again (known: Verified, request: FastifyRequest): Answer | Promise<Answer> {
+    if (known.trust.ring !== null) return this.#judge(known, request)
+    const decide = (key: VerificationKey | null): Answer | Promise<Answer> => key === known.key ? this.#judge(known, request) : this.#present(known.token, request)
+    const key = known.trust.find(known.credential.header)
+    return key instanceof Promise ? key.then(decide) : decide(key)
+  }
+
+  #present (token: string, request: FastifyRequest): Answer | Promise<Answer> {
+    if (!isCompact(token)) return foreign
+    const jws = parseCompact(token)
+    if (typeof jws === 'string') return invalid(jws)
+    const claims = parseObject(jws.payload)
+    if (claims === null) return invalid('the payload of the token is not a JSON object')
+    const trust = this.#trusted.of(claims['iss'])
+    if ('kind' in trust) return trust
+    const presented = { token, jws, claims, trust }
+    const key = trust.find(jws.header)
+    return key instanceof Promise ? key.then(found => this.#verify(presented, found, request)) : this.#verify(presented, key, request)
+  }
+
+  #verify ({ token, jws, claims, trust }: Presented, key: VerificationKey | null, request: FastifyRequest): Answer | Promise<Answer> {
+    if (key === null) return invalid('no key is known for the token')
+    const fault = signatureFault(jws, key) ?? claimFault(jws.header, claims, trust.rules)
+    if (fault !== null) return invalid(fault)
+    const principal = this.#settings.mapping === null ? defaultPrincipal(claims, this.#realmOf(trust)) : null
+    if (typeof principal === 'string') return invalid(principal)
+    const credential = freezeJson({ claims: claims as Claims, header: jws.header })
+    const verified = { token, trust, key, credential, principal }
+    const late = clockFault(credential.claims, this.#settings.clock, Date.now() / 1000)
+    if (late === null) this.#cache.add(verified)
+    return this.#judge(verified, request)
+  }
+
+  /** What holds only now: the clock, and what the application's mapping says. */
+  #judge (verified: Verified, request: FastifyRequest): Answer | Promise<Answer> {
+    const { claims } = verified.credential
+    const late = clockFault(claims, this.#settings.clock, Date.now() / 1000)
+    if (late !== null) return late.expired ? expired(late.detail) : invalid(late.detail)
+    if (verified.principal !== null) return this.#admit(verified, verified.principal)
+    const mapped: unknown = this.#settings.mapping?.(claims, request)
+    return isThenable(mapped) ? Promise.resolve(mapped).then(input => this.#map(verified, input)) : this.#map(verified, mapped)
+  }
+
+  #map (verified: Verified, input: unknown): Answer {
+    if (input === null) return invalid('the principal mapping of the scheme knows no such principal')
+    return this.#admit(verified, principalFrom(input as Principal, this.#realmOf(verified.trust)))
+  }
+
+  #admit ({ credential }: Verified, principal: Principal): Answer {
+    const { exp, auth_time: authTime } = credential.claims
+    const past = isInstant(authTime) && authTime <= Date.now() / 1000 + this.#settings.clock.tolerance
+    return authenticated(principal, {
+      credential,
+      authenticatedAt: past ? new Date(authTime * 1000) : null,
+      expiresAt: new Date(exp * 1000)
+    })
+  }
+
+  #realmOf (trust: Trust): string {
+    return trust.rules.issuer ?? this.#name
+  }
+}

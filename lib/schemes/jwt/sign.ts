@@ -1,0 +1,124 @@
+import { randomUUID } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import type { PrincipalInput } from '../../../types/principal.js'
+import type { IssueOptions } from '../../../types/scheme.js'
+import { seconds } from '../../duration.js'
+import { misconfigured } from '../../errors.js'
+import { list } from '../../shape.js'
+import type { Algorithm } from '../../tokens/algorithms.js'
+import { verificationKey } from '../../tokens/jwk.js'
+import { verifyCompact } from '../../tokens/jws.js'
+import { readKey } from '../../tokens/material.js'
+import { principalFrom } from '../principal.js'
+import { text } from './options.js'
+import { checkGuessable } from './trust.js'
+import type { Trust } from './trust.js'
+
+/** What a scheme that signs is made of. */
+export interface SignSetup {
+  readonly sign: Readonly<Record<string, unknown>>
+  readonly trust: Trust
+  /** The `typ` that the scheme accepts; `null` where it accepts the usual ones. */
+  readonly typ: string | null
+  readonly name: string
+  readonly place: string
+}
+
+interface SigningKey {
+  readonly algorithm: Algorithm
+  readonly kid: string | null
+  readonly key: KeyObject
+  readonly signing: KeyObject
+}
+
+type Sign = (payload: Readonly<Record<string, unknown>>) => string
+type Issue = (principal: PrincipalInput, options: IssueOptions) => Promise<string>
+
+/**
+ * What `issue` of the scheme is: signs tokens that the scheme itself accepts.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` when there is no key that can, or the scheme would not accept them.
+ */
+export async function issuer (app: FastifyInstance, setup: SignSetup): Promise<Issue> {
+  const { sign, trust, typ, name, place } = setup
+  const lifetime = lifetimeOf(sign['expiresIn'] ?? '15m', `The option sign.expiresIn of ${place}`)
+  const key = signingKey(setup)
+  const kid = text(sign, 'kid', `the option sign of ${place}`) ?? key.kid
+  const header = { algorithm: key.algorithm, typ: typ ?? 'at+jwt', ...kid === null ? {} : { kid } }
+  const engine = await signEngine(app, name, key, header)
+  checkAccepted(engine({ probe: true }), trust, place)
+  const { issuer: iss, audience } = trust.rules
+  const fixed = { ...iss === null ? {} : { iss }, ...audience === null ? {} : { aud: audience[0] } }
+  return async (principal, { expiresIn, claims = {} }) => {
+    const { id, scopes, roles } = principalFrom(principal, name)
+    checkClaims(claims)
+    const iat = Math.floor(Date.now() / 1000)
+    const exp = iat + (expiresIn === undefined ? lifetime : lifetimeOf(expiresIn, 'The option expiresIn of a token'))
+    return engine({ ...claims, ...fixed, sub: id, iat, exp, jti: randomUUID(), ...scopeClaim(scopes), ...roles.length === 0 ? {} : { roles } })
+  }
+}
+
+/** Whole seconds: NumericDates of tokens are written as integers, because not every reader takes others. */
+function lifetimeOf (value: unknown, place: string): number {
+  const lifetime = Math.ceil(seconds(value, place))
+  if (lifetime > 0 && lifetime < 1e10) return lifetime
+  throw misconfigured(`${place} must be more than 0 seconds, and less than 300 years.`)
+}
+
+function signingKey ({ sign, trust, place }: SignSetup): SigningKey {
+  const own = 'key' in sign ? ownKey(sign['key'], trust, `the option sign.key of ${place}`) : trust.ring?.keys.find(key => key.signing !== null)
+  if (own === undefined) throw misconfigured(`${place} has nothing to sign with: its keys are public, or found by a function. Give sign: { key } with a secret or private key.`)
+  const { algorithm, kid, key, signing } = own
+  if (signing === null) throw misconfigured(`The option sign.key of ${place} is a public key. Signing needs the private one.`)
+  return { algorithm, kid, key, signing }
+}
+
+/** The key of `sign.key` under the algorithm and kid of the key that verifies for it. */
+function ownKey (material: unknown, trust: Trust, place: string): Omit<SigningKey, 'signing'> & { readonly signing: KeyObject | null } {
+  if (trust.ring === null) {
+    const key = verificationKey(material, { algorithms: trust.algorithms, place })
+    checkGuessable(key, place)
+    return key
+  }
+  const { key, signing } = readKey(material, place)
+  const verifier = trust.ring.keys.find(known => known.key.type === key.type && known.key.equals(key))
+  if (verifier === undefined) throw misconfigured(`${place} belongs to none of the keys: the scheme would refuse what it signs. Add its public half to keys.`)
+  return { ...verifier, signing }
+}
+
+/**
+ * `@fastify/jwt` in a child of its own, where its decorators cannot meet those of an application that uses it too, registered before or after.
+ * Loaded only by applications that sign.
+ */
+async function signEngine (app: FastifyInstance, name: string, { key, signing }: SigningKey, header: { readonly algorithm: Algorithm }): Promise<Sign> {
+  const { default: fastifyJwt } = await import('@fastify/jwt')
+  const secret = key.type === 'secret'
+    ? signing.export()
+    : { private: signing.export({ type: 'pkcs8', format: 'pem' }), public: key.export({ type: 'spki', format: 'pem' }) }
+  const own = `gatehouse:${name}`
+  let engine = app.jwt
+  await app.register(async function gatehouseSigner (child) {
+    await child.register(fastifyJwt, { secret, sign: header, decoratorName: own, jwtDecode: `${own}:decode`, jwtVerify: `${own}:verify`, jwtSign: `${own}:sign` })
+    engine = child.jwt
+  })
+  return payload => engine.sign(payload)
+}
+
+/** What the scheme signs, it accepts: a wrong kid would else be found by the first user. */
+function checkAccepted (token: string, trust: Trust, place: string): void {
+  if (trust.ring === null || typeof verifyCompact(token, trust.ring) !== 'string') return
+  throw misconfigured(`${place} would not accept the tokens that it signs: sign.kid names no key of keys, or another one than signs.`)
+}
+
+const written = ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles']
+
+function checkClaims (claims: Readonly<Record<string, unknown>>): void {
+  const taken = written.filter(name => Object.hasOwn(claims, name))
+  if (taken.length > 0) throw misconfigured(`The option claims of a token has ${list(taken, 'and')}, which the scheme writes itself: from its own options, the principal and expiresIn.`)
+}
+
+/** RFC 6749, 3.3: a scope has no space within; one that had would be read as two. */
+function scopeClaim (scopes: readonly string[]): { readonly scope?: string } {
+  if (!scopes.every(scope => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope))) throw misconfigured('A scope of the principal has characters that a token cannot carry (RFC 6749, 3.3): spaces, quotes, or no ASCII.')
+  return scopes.length === 0 ? {} : { scope: scopes.join(' ') }
+}

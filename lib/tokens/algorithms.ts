@@ -1,0 +1,91 @@
+import { constants, createHmac, timingSafeEqual, verify } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
+
+interface Digested { readonly digest: 'sha256' | 'sha384' | 'sha512' }
+type Spec =
+  | Digested & { readonly family: 'hmac', readonly bytes: number }
+  | Digested & { readonly family: 'rsa' | 'rsa-pss' }
+  | Digested & { readonly family: 'ec', readonly curve: string, readonly bytes: number }
+  | { readonly family: 'ed' }
+
+/** RFC 7518, 3.1 and RFC 8037, 3.1. `bytes` is the length of the signature; for HMAC also the least length of the key (RFC 7518, 3.2). */
+const specs = {
+  HS256: { family: 'hmac', digest: 'sha256', bytes: 32 },
+  HS384: { family: 'hmac', digest: 'sha384', bytes: 48 },
+  HS512: { family: 'hmac', digest: 'sha512', bytes: 64 },
+  RS256: { family: 'rsa', digest: 'sha256' },
+  RS384: { family: 'rsa', digest: 'sha384' },
+  RS512: { family: 'rsa', digest: 'sha512' },
+  PS256: { family: 'rsa-pss', digest: 'sha256' },
+  PS384: { family: 'rsa-pss', digest: 'sha384' },
+  PS512: { family: 'rsa-pss', digest: 'sha512' },
+  ES256: { family: 'ec', digest: 'sha256', curve: 'prime256v1', bytes: 64 },
+  ES384: { family: 'ec', digest: 'sha384', curve: 'secp384r1', bytes: 96 },
+  ES512: { family: 'ec', digest: 'sha512', curve: 'secp521r1', bytes: 132 },
+  EdDSA: { family: 'ed' }
+} as const satisfies Record<string, Spec>
+
+/** A JWS algorithm that this plugin verifies. `none` is not one. */
+export type Algorithm = keyof typeof specs
+
+/** Every {@link Algorithm}, in the order in which a key without one takes its default: SHA-256 before the longer ones, PKCS #1 v1.5 before PSS. */
+export const algorithmNames = Object.freeze(Object.keys(specs)) as readonly Algorithm[]
+
+/** Whether a name is one of {@link algorithmNames}, letter by letter. */
+export function isAlgorithm (name: unknown): name is Algorithm {
+  return typeof name === 'string' && Object.hasOwn(specs, name)
+}
+
+/** Whether an algorithm uses a shared secret. */
+export function isSymmetric (algorithm: Algorithm): boolean {
+  return specs[algorithm].family === 'hmac'
+}
+
+/** The least bytes of an HMAC key (RFC 7518, 3.2); 0 for every other algorithm. */
+export function leastSecretBytes (algorithm: Algorithm): number {
+  const spec = specs[algorithm]
+  return spec.family === 'hmac' ? spec.bytes : 0
+}
+
+/** Whether a public or secret key is of the kind that the algorithm is for: key type and, for ECDSA, curve. */
+export function fits (algorithm: Algorithm, key: KeyObject): boolean {
+  const spec: Spec = specs[algorithm]
+  switch (spec.family) {
+    case 'hmac': return key.type === 'secret'
+    case 'rsa': return key.asymmetricKeyType === 'rsa'
+    case 'rsa-pss': return key.asymmetricKeyType === 'rsa' || (key.asymmetricKeyType === 'rsa-pss' && fitsPss(spec.digest, key))
+    case 'ec': return key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === spec.curve
+    case 'ed': return key.asymmetricKeyType === 'ed25519' || key.asymmetricKeyType === 'ed448'
+  }
+}
+
+/** An `rsa-pss` key may name the one digest that it is for (RFC 4055, 1.2). */
+function fitsPss (digest: string, key: KeyObject): boolean {
+  const details = key.asymmetricKeyDetails
+  return [details?.hashAlgorithm, details?.mgf1HashAlgorithm].every(named => named === undefined || named === digest)
+}
+
+/** Checks one signature over ASCII text. May throw what `node:crypto` throws. */
+export type SignatureCheck = (input: string, signature: Buffer) => boolean
+
+/** The check of one key under one algorithm, with everything that does not depend on the token settled. */
+export function signatureCheck (algorithm: Algorithm, key: KeyObject): SignatureCheck {
+  const spec: Spec = specs[algorithm]
+  switch (spec.family) {
+    case 'hmac': return (input, signature) => signature.length === spec.bytes && timingSafeEqual(createHmac(spec.digest, key).update(input).digest(), signature)
+    case 'rsa': return asymmetric(spec.digest, { key, padding: constants.RSA_PKCS1_PADDING }, modulusBytes(key))
+    // RFC 7518, 3.5: the salt is as long as the digest
+    case 'rsa-pss': return asymmetric(spec.digest, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }, modulusBytes(key))
+    // RFC 7518, 3.4: r and s side by side, each of the curve's length
+    case 'ec': return asymmetric(spec.digest, { key, dsaEncoding: 'ieee-p1363' }, spec.bytes)
+    case 'ed': return asymmetric(null, { key }, key.asymmetricKeyType === 'ed25519' ? 64 : 114)
+  }
+}
+
+function asymmetric (digest: string | null, key: Parameters<typeof verify>[2], bytes: number): SignatureCheck {
+  return (input, signature) => signature.length === bytes && verify(digest, Buffer.from(input, 'latin1'), key, signature)
+}
+
+function modulusBytes (key: KeyObject): number {
+  return Math.ceil(Number(key.asymmetricKeyDetails?.modulusLength) / 8)
+}

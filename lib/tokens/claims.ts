@@ -1,0 +1,113 @@
+import type { JoseHeader } from './jws.js'
+
+/** The claims of a token whose signature verified (RFC 7519, 4), deep-frozen: requests that send the same token share them. */
+export interface Claims {
+  readonly iss?: string
+  readonly sub?: string
+  readonly aud?: string | readonly string[]
+  /** Seconds since 1970; every accepted token has it. */
+  readonly exp: number
+  readonly nbf?: number
+  readonly iat?: number
+  readonly jti?: string
+  readonly [name: string]: unknown
+}
+
+type Raw = Readonly<Record<string, unknown>>
+
+/** What one issuer's tokens must say, whatever the time. */
+export interface ClaimRules {
+  /** `null`: not asked. */
+  readonly issuer: string | null
+  /** One of these; `null`: not asked. */
+  readonly audience: readonly string[] | null
+  /** The one accepted media type, as {@link mediaType} writes it; `null`: none, JWT or at+jwt. */
+  readonly typ: string | null
+  /** `iat` must be there, because the age of a token is limited. */
+  readonly dated: boolean
+}
+
+/** What the clock says of a token. */
+export interface ClockRules {
+  /** Seconds. */
+  readonly tolerance: number
+  /** Seconds; `null`: no limit but `exp`. */
+  readonly maxAge: number | null
+}
+
+/** Why the claims are refused now. */
+export interface ClockFault {
+  readonly expired: boolean
+  readonly detail: string
+}
+
+/** The seconds that a `Date` can hold: later instants could not be told to a handler. */
+const lastInstant = 8.64e12
+
+/** Whether a value is a NumericDate (RFC 7519, 2) that means an instant: `1e999` is valid JSON and Infinity here. */
+export function isInstant (value: unknown): value is number {
+  return typeof value === 'number' && Math.abs(value) <= lastInstant
+}
+
+/** A `typ` as it is compared: case-insensitive, and `application/` may be left out (RFC 7515, 4.1.9). */
+export function mediaType (typ: string): string {
+  return typ.toLowerCase().replace(/^application\//, '')
+}
+
+/** Why the header and claims are not what the rules ask for, or `null`. Does not look at the clock, so that its answer holds for as long as the token does. */
+export function claimFault (header: JoseHeader, claims: Raw, rules: ClaimRules): string | null {
+  return typFault(header.typ, rules.typ) ?? issuerFault(claims['iss'], rules.issuer) ?? audienceFault(claims['aud'], rules.audience) ?? shapeFault(claims, rules.dated)
+}
+
+/** RFC 8725, 3.11: a token of another kind (a refresh token, a logout token) says so in its `typ`. */
+function typFault (typ: string | undefined, only: string | null): string | null {
+  const kind = typ === undefined ? null : mediaType(typ)
+  const accepted = only === null ? kind === null || kind === 'jwt' || kind === 'at+jwt' : kind === only
+  return accepted ? null : 'the token is of another kind (typ)'
+}
+
+function issuerFault (iss: unknown, issuer: string | null): string | null {
+  if (issuer === null) return iss === undefined || typeof iss === 'string' ? null : 'the claim iss is not a string'
+  return iss === issuer ? null : 'the token is of another issuer (iss)'
+}
+
+function audienceFault (aud: unknown, audience: readonly string[] | null): string | null {
+  if (audience === null) return null
+  const named: readonly unknown[] = Array.isArray(aud) ? aud : [aud]
+  if (!named.every(each => typeof each === 'string')) return 'the claim aud is missing, or not a string or a list of strings'
+  return audience.some(each => named.includes(each)) ? null : 'the token is for another audience (aud)'
+}
+
+function shapeFault (claims: Raw, dated: boolean): string | null {
+  const { exp, nbf, iat, sub } = claims
+  if (!isInstant(exp)) return 'the claim exp is missing, or no instant'
+  if (nbf !== undefined && !isInstant(nbf)) return 'the claim nbf is no instant'
+  if (iat !== undefined && !isInstant(iat)) return 'the claim iat is no instant'
+  if (iat === undefined && dated) return 'the claim iat is missing, and the age of tokens is limited'
+  if (sub !== undefined && (typeof sub !== 'string' || sub === '')) return 'the claim sub is not a non-empty string'
+  return null
+}
+
+/** Why the claims are refused at this second, or `null`. Their shapes were checked by {@link claimFault}. */
+export function clockFault (claims: Claims, { tolerance, maxAge }: ClockRules, now: number): ClockFault | null {
+  const { exp, nbf, iat } = claims
+  // RFC 7519, 4.1.4: on or after exp
+  if (now >= exp + tolerance) return { expired: true, detail: 'the token expired (exp)' }
+  if (nbf !== undefined && now + tolerance < nbf) return { expired: false, detail: 'the token is not valid yet (nbf)' }
+  if (iat === undefined) return null
+  if (now + tolerance < iat) return { expired: false, detail: 'the token was issued in the future (iat)' }
+  if (maxAge !== null && now >= iat + maxAge + tolerance) return { expired: true, detail: 'the token is older than the scheme allows (iat)' }
+  return null
+}
+
+/** Freezes a JSON value whole. Not by recursion: the depth is the token's to choose. */
+export function freezeJson<T extends object> (value: T): T {
+  const open: object[] = [value]
+  for (let each = open.pop(); each !== undefined; each = open.pop()) {
+    Object.freeze(each)
+    for (const inner of Object.values(each)) {
+      if (typeof inner === 'object' && inner !== null) open.push(inner)
+    }
+  }
+  return value
+}

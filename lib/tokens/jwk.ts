@@ -1,0 +1,92 @@
+import type { KeyObject } from 'node:crypto'
+import { misconfigured } from '../errors.js'
+import { list } from '../shape.js'
+import { algorithmNames, fits, isAlgorithm, isSymmetric, leastSecretBytes, signatureCheck } from './algorithms.js'
+import type { Algorithm, SignatureCheck } from './algorithms.js'
+import { readKey } from './material.js'
+import { hasRocaFingerprint } from './roca.js'
+
+/** One key with its one algorithm (RFC 8725, 3.1): a token that names another is refused, whatever its signature. */
+export interface VerificationKey {
+  readonly kid: string | null
+  readonly algorithm: Algorithm
+  /** A secret or public key. */
+  readonly key: KeyObject
+  /** The secret or private key, where one was given. */
+  readonly signing: KeyObject | null
+  readonly verify: SignatureCheck
+}
+
+/** How {@link verificationKey} is to read a key. */
+export interface KeyRule {
+  /** The algorithms that the application allows; `null` when it did not say. */
+  readonly algorithms: readonly Algorithm[] | null
+  /** The key in words, for the sentence that stops the boot. */
+  readonly place: string
+}
+
+/**
+ * Reads one key, pins its algorithm and refuses it when it is weak by its kind (RFC 7518, 3.2 and 3.3; RFC 8725, 3.5). Whether a secret is guessable is asked
+ * elsewhere: the samples of the RFCs are keys too.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the place and never the key.
+ */
+export function verificationKey (material: unknown, rule: KeyRule): VerificationKey {
+  const { key, signing, kid, alg } = readKey(material, rule.place)
+  const algorithm = pin(key, alg, rule)
+  checkStrength(key, algorithm, rule.place)
+  return Object.freeze({ kid, algorithm, key, signing, verify: signatureCheck(algorithm, key) })
+}
+
+/**
+ * The algorithms of an `algorithms` option: a non-empty list of known names, without duplicates, none of them symmetric beside asymmetric ones.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`
+ */
+export function algorithmList (value: unknown, place: string): readonly Algorithm[] {
+  if (!Array.isArray(value) || value.length === 0 || !value.every(isAlgorithm)) {
+    throw misconfigured(`${place} must be a non-empty list of ${list(algorithmNames)}, such as ['RS256']. It may be left out: a key then has the algorithm of its kind.`)
+  }
+  if (new Set(value).size !== value.length) throw misconfigured(`${place} names an algorithm twice.`)
+  if (new Set(value.map(isSymmetric)).size !== 1) {
+    throw misconfigured(`${place} has HMAC beside public-key algorithms: whoever knows the public key could then sign. Give each kind a scheme of its own.`)
+  }
+  return Object.freeze([...value])
+}
+
+function pin (key: KeyObject, alg: string | null, { algorithms, place }: KeyRule): Algorithm {
+  const fitting = algorithmNames.filter(name => fits(name, key))
+  const [first] = fitting
+  if (first === undefined) throw misconfigured(`${place} is of a kind that no supported algorithm uses.`)
+  if (alg !== null) return pinned(alg, fitting, { algorithms, place })
+  if (algorithms === null) return first
+  const [only, ...others] = algorithms.filter(name => fitting.includes(name))
+  if (only === undefined) throw misconfigured(`${place} fits none of the algorithms ${list(algorithms)}. It could be used with ${list(fitting)}.`)
+  if (others.length > 0) throw misconfigured(`${place} fits ${list([only, ...others], 'and')}, and a key has one algorithm. Name one, or give JWKs that say theirs in 'alg'.`)
+  return only
+}
+
+function pinned (alg: string, fitting: readonly Algorithm[], { algorithms, place }: KeyRule): Algorithm {
+  const algorithm = fitting.find(name => name === alg)
+  if (algorithm === undefined) throw misconfigured(`${place} is a JWK whose 'alg' does not fit its kind. It could be ${list(fitting)}.`)
+  if (algorithms !== null && !algorithms.includes(algorithm)) {
+    throw misconfigured(`${place} is a JWK for ${algorithm}, which 'algorithms' does not name. Add it there, or leave the key out.`)
+  }
+  return algorithm
+}
+
+function checkStrength (key: KeyObject, algorithm: Algorithm, place: string): void {
+  const least = leastSecretBytes(algorithm)
+  const { symmetricKeySize, asymmetricKeyDetails: { modulusLength, publicExponent } = {} } = key
+  if (symmetricKeySize !== undefined && symmetricKeySize < least) {
+    throw misconfigured(`${place} is too short: ${algorithm} needs at least ${least} bytes (RFC 7518, 3.2), and it has ${symmetricKeySize}.`)
+  }
+  if (modulusLength !== undefined && modulusLength < 2048) throw misconfigured(`${place} is an RSA key of ${modulusLength} bits; at least 2048 are needed (RFC 7518, 3.3).`)
+  if (publicExponent !== undefined && (publicExponent < 3n || publicExponent % 2n === 0n)) throw misconfigured(`${place} is an RSA key with an unsafe public exponent.`)
+  if (key.asymmetricKeyType === 'rsa' && hasRocaFingerprint(modulusOf(key))) {
+    throw misconfigured(`${place} is an RSA key made by a faulty chip, whose private half can be computed (CVE-2017-15361). Replace it.`)
+  }
+}
+
+function modulusOf (key: KeyObject): bigint {
+  const { n } = key.export({ format: 'jwk' })
+  return BigInt(`0x${Buffer.from(`${n}`, 'base64url').toString('hex')}`)
+}

@@ -1,0 +1,55 @@
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { Server } from 'node:net'
+import t from 'tap'
+import { stage } from './stage.js'
+
+/** Runs every `ts` block of the README and of docs/: each is a module of its own, on a stage where what it takes for granted is there. */
+
+const root = new URL('../../', import.meta.url)
+const folder = new URL('.tap/docs/', root)
+const texts = ['README.md', ...readdirSync(new URL('docs/', root)).filter(file => file.endsWith('.md')).map(file => `docs/${file}`)]
+
+rmSync(folder, { recursive: true, force: true })
+mkdirSync(folder, { recursive: true })
+t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
+
+/** Examples listen on the port of an example; here, on a free one. */
+const listen = Server.prototype.listen
+Server.prototype.listen = function (this: Server, ...args: unknown[]) {
+  const [options] = args
+  if (typeof options === 'object' && options !== null && 'port' in options) args[0] = { ...options, port: 0, host: '127.0.0.1' }
+  return Reflect.apply(listen, this, args) as Server
+}
+t.teardown(() => { Server.prototype.listen = listen })
+
+for (const file of texts) {
+  t.test(`${file} shows what works`, async test => {
+    const blocks = [...readFileSync(new URL(file, root), 'utf8').matchAll(/^```ts\n(.*?)^```/gms)].map(match => match[1] ?? '')
+    for (const [i, code] of blocks.entries()) {
+      const name = `${file} block ${i + 1}: ${code.trim().split('\n')[0]}`
+      const { app, close } = await stage(code)
+      const module = new URL(`${file.replace(/\W/g, '-')}-${i + 1}.ts`, folder)
+      writeFileSync(module, `${code}\nexport const __app = typeof app === 'undefined' ? undefined : app\n`)
+      try {
+        const shown = await import(module.href) as { __app?: typeof app }
+        await (shown.__app ?? app).ready()
+        if (shown.__app !== undefined && shown.__app !== app) await shown.__app.close()
+        test.pass(name)
+      } catch (error) {
+        test.fail(name, { error })
+      } finally {
+        await close()
+      }
+    }
+    test.ok(blocks.length > 0, `${blocks.length} examples ran`)
+  })
+}
+
+t.test('Every link between the pages leads somewhere', async test => {
+  for (const file of texts) {
+    const from = new URL(file, root)
+    for (const [, target = ''] of readFileSync(from, 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g)) {
+      test.doesNotThrow(() => readFileSync(new URL(target, from)), `${file} links to ${target}`)
+    }
+  }
+})

@@ -1,0 +1,61 @@
+import { randomBytes } from 'node:crypto'
+import Fastify, { type FastifyInstance } from 'fastify'
+import * as gatehouse from '../../lib/index.js'
+
+const { default: authPlugin, apiKey, basic, jwt, session } = gatehouse
+
+/**
+ * What an example takes for granted: an application, the package's names, and things of the reader's own. An example that declares one of them has its own.
+ * One that registers the plugin gets a bare application; any other gets one with the usual four schemes.
+ */
+export async function stage (code: string): Promise<{ app: FastifyInstance, close: () => Promise<void> }> {
+  const secret = randomBytes(32).toString('base64url')
+  const app = Fastify()
+  const found = { find: async () => ({ id: 'a' }), isOwner: async () => true, check: async () => ({ id: 'a', name: 'Ada', roles: [] }) }
+  const handler = async () => ({})
+  const shown: Record<string, unknown> = {
+    ...gatehouse,
+    authPlugin,
+    app,
+    secret,
+    keys: { [secret]: { id: 'billing' } },
+    machines: found,
+    accounts: found,
+    users: found,
+    orders: found,
+    operators: found,
+    owns: () => true,
+    devices: new Map([['dev-1', { id: 'one' }]]),
+    queueBoard: async (board: FastifyInstance) => { board.get('/queues', handler) },
+    ...Object.fromEntries(['status', 'feed', 'create', 'remove', 'loginPage', 'page'].map(name => [name, handler])),
+    full: () => ({}),
+    summary: () => ({})
+  }
+  const before = { ...globalThis } as Record<string, unknown>
+  const environment = { ...process.env }
+  Object.assign(process.env, { SESSION_SECRET: secret, JWT_SECRET: secret, SESSION_SECRET_NEW: randomBytes(32).toString('base64url'), SESSION_SECRET_OLD: randomBytes(32).toString('base64url') })
+  Object.assign(globalThis, shown)
+  if (!code.includes('authPlugin')) {
+    await app.register(authPlugin, {
+      schemes: {
+        user: jwt({ keys: secret, issuer: 'https://id.example.com', audience: 'https://api.example.com', sign: true }),
+        web: session({ secret, loginPath: '/login' }),
+        service: apiKey({ keys: { [secret]: { id: 'billing' } } }),
+        ops: basic({ users: { ada: { password: 'correct horse battery' } } })
+      },
+      default: ['user', 'web', 'service'],
+      publicPaths: ['/login']
+    })
+  }
+  return {
+    app,
+    async close () {
+      for (const name of Object.keys(shown)) {
+        if (name in before) Object.assign(globalThis, { [name]: before[name] })
+        else Reflect.deleteProperty(globalThis, name)
+      }
+      process.env = environment
+      await app.close()
+    }
+  }
+}
