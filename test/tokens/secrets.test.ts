@@ -1,0 +1,101 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { checkSecret, weakness } from '../../lib/schemes/secrets.js'
+
+const listed = fileURLToPath(new URL('../../../shared/vectors/wordlists/jwt-secrets-top2000.txt', import.meta.url))
+const missing = existsSync(listed) ? false : 'the word list is not beside this checkout: ../shared/vectors/wordlists'
+if (missing !== false) t.comment(missing)
+
+const rule = { minBytes: 32, place: 'the secret of the test' }
+const refused = { code: 'AUTH_MISCONFIGURED' }
+const sample = 'v1ZK9mJ0Qx3fWc7RtYh2Lb8NpUe5DgSa6XoTiMk4BzA'
+
+t.test('every one of the 2,000 published secrets is refused, also behind whitespace, encoded, and decoded', { skip: missing }, async t => {
+  const lines = readFileSync(listed, 'utf8').split(/\r?\n/).filter(line => line !== '')
+  const accepted: string[] = []
+  for (const line of lines) {
+    const forms: ReadonlyArray<string | Uint8Array> = [
+      line, `${line}\n`, `  ${line} `, Buffer.from(line), Buffer.from(line).toString('base64'), Buffer.from(line).toString('base64url'), Buffer.from(line).toString('hex'),
+      Buffer.from(line, 'base64'), Buffer.from(line, 'hex')
+    ]
+    for (const form of forms) {
+      try {
+        checkSecret(form, rule)
+        // decoding stops at the first character that is none of the encoding: only a whole one is that secret
+        const decoded = form instanceof Uint8Array && ![Buffer.from(form).toString('base64').replace(/=+$/, ''), Buffer.from(form).toString('hex')].includes(line.replace(/=+$/, ''))
+        if (!decoded) accepted.push(`${typeof form}: ${line}`)
+      } catch {}
+    }
+  }
+  t.ok(lines.length >= 1999, 'one line of the list is empty')
+  t.same(accepted, [])
+})
+
+t.test('the sample keys of the RFCs, of Wycheproof and of jwt.io are refused as text and as bytes', async t => {
+  for (const key of [
+    'AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow', 'hJtXIZ2uSN5kbQfbtTNWbpdmhkV8FJG-Onbc6mxCcYg',
+    'AAPapAv4LbFbiVawEjagUBluYqN5rhna-8nuldDvOx8', '-ebuDNsVZ2iJtoZ-akfXTSCt4UO2cruLCsbWlBinggE'
+  ]) {
+    t.throws(() => checkSecret(key, rule), refused, key)
+    t.throws(() => checkSecret(Buffer.from(key, 'base64url'), rule), refused, `${key} decoded`)
+    t.throws(() => checkSecret(Buffer.from(key, 'base64url').toString('base64'), rule), refused, `${key} in the other alphabet`)
+  }
+  for (const key of ['your-256-bit-secret', 'a-string-secret-at-least-256-bits-long', 'a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long']) {
+    t.throws(() => checkSecret(key, rule), refused, key)
+  }
+})
+
+t.test('secrets that people invent are refused, however long', async t => {
+  for (const secret of [
+    'a'.repeat(64), 'abc'.repeat(20), '0123456789'.repeat(5), 'abcdefghijklmnopqrstuvwxyz0123456789', 'qwertyuiopasdfghjklzxcvbnm1234567890', '1q2w3e4r5t6y7u8i9o0p1q2w3e4r5t6y7u8i9o0p',
+    'changeme-changeme-changeme-changeme', 'this-is-my-super-secret-key-please-change-it', 'correct horse battery staple and so on and so forth', 'MySuperSecretPasswordForTheProductionServer',
+    'S3cr3tP4ssw0rdS3cr3tP4ssw0rdS3cr3t', '2024-01-01T00:00:00.000Z-2024-01-01', '550e8400-e29b-41d4-a716-446655440000', 'f47ac10b-58cc-4372-a567-0e02b2c3d479', '12345678901234567890123456789012',
+    '\u0000'.repeat(32), 'to be or not to be, that is the question', 'Whether tis nobler in the mind to suffer', 'lorem ipsum dolor sit amet consectetur adipiscing elit'
+  ]) {
+    t.throws(() => checkSecret(secret, rule), refused, secret)
+    t.throws(() => checkSecret(Buffer.from(secret), rule), refused, `${secret} as bytes`)
+  }
+  t.throws(() => checkSecret(Uint8Array.from({ length: 32 }, (_, i) => i), rule), refused, 'bytes that count')
+  t.throws(() => checkSecret(new Uint8Array(64), rule), refused, 'zeros')
+})
+
+t.test('10,000 random secrets of 32 bytes are accepted, raw, as base64, as base64url and as hex', async t => {
+  const wrong: string[] = []
+  for (let i = 0; i < 10_000; i++) {
+    const bytes = randomBytes(32)
+    const secret = i % 4 === 0 ? bytes : bytes.toString((['hex', 'base64', 'base64url'] as const)[i % 4 - 1])
+    if (weakness(secret) !== null) wrong.push(String(secret))
+  }
+  t.same(wrong, [])
+})
+
+t.test('a secret that is missing, of another type or too short is refused with a sentence that names the place, the mend and never the secret', async t => {
+  t.throws(() => checkSecret(undefined, rule), { ...refused, message: /^the secret of the test is undefined.*environment variable.*randomBytes/ })
+  for (const secret of [null, 42, {}, ['a'], true]) t.throws(() => checkSecret(secret, rule), { ...refused, message: /must be a string or a Uint8Array/ })
+  t.throws(() => checkSecret('', rule), { ...refused, message: /has 0 bytes and needs at least 32/ })
+  t.throws(() => checkSecret(sample.slice(0, 31), rule), { ...refused, message: /has 31 bytes and needs at least 32/ })
+  for (const secret of [sample.slice(0, 31), 'hunter2hunter2hunter2hunter2hunter2hunter2', 'bCN5WVVP7b2RL76n7AlYpxTap8s134l6eyqZckbryn2UOojCyjfwo2TpFcWXMaXm']) {
+    try {
+      checkSecret(secret, rule)
+      t.fail(secret)
+    } catch (error) {
+      const { message, stack } = error as Error
+      t.notMatch(`${message} ${stack}`, secret)
+    }
+  }
+})
+
+t.test('a good secret comes back as its bytes, a copy', async t => {
+  t.same(checkSecret(sample, rule), Buffer.from(sample))
+  const given = randomBytes(32)
+  const bytes = checkSecret(given, rule)
+  t.same(bytes, given)
+  t.not(bytes.buffer === given.buffer && bytes.byteOffset === given.byteOffset, true)
+})
+
+t.test('a random secret behind a label is accepted: only what can be guessed counts for nothing', async t => {
+  t.equal(weakness(`session-secret-production-${sample}`), null)
+  t.match(weakness('session-secret-production-2024-abcdef'), /too easy to guess/)
+})
