@@ -1,0 +1,49 @@
+import formbody from '@fastify/formbody'
+import helmet from '@fastify/helmet'
+import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import gatehouse from 'fastify-gatehouse'
+import { authOptions } from './auth.js'
+import { readConfig, type Config } from './config.js'
+import { demoOrders } from './orders.js'
+import { demoPeople, realm, type People } from './people.js'
+import { api } from './routes/api.js'
+import { docs } from './routes/docs.js'
+import { ops } from './routes/ops.js'
+import { pages } from './routes/pages.js'
+
+export interface BuildOptions {
+  readonly logger?: FastifyServerOptions['logger']
+  /** Read in place of the process's own environment and `.env`. */
+  readonly environment?: NodeJS.ProcessEnv
+}
+
+export interface OrderDesk {
+  readonly app: FastifyInstance
+  readonly config: Config
+  readonly people: People
+}
+
+/** The order desk, ready to listen. */
+export async function build ({ logger = true, environment }: BuildOptions = {}): Promise<OrderDesk> {
+  const app = Fastify({ logger })
+  const config = await readConfig(app, environment)
+  const people = await demoPeople(config.PEOPLE_PASSWORD)
+  const orders = demoOrders(realm)
+
+  await app.register(helmet, { contentSecurityPolicy: { directives: contentSecurity(config) } })
+  await app.register(formbody)
+  await app.register(gatehouse, authOptions(config, people))
+  await app.register(docs)
+
+  app.get('/health', { schema: { tags: ['operations'], summary: 'Is it alive?' } }, async () => ({ status: 'ok' }))
+  await app.register(pages, { orders, people, config })
+  await app.register(api, { prefix: '/api', orders, people, corsOrigin: config.CORS_ORIGIN })
+  await app.register(ops, { prefix: '/ops', orders })
+  await app.ready()
+  return { app, config, people }
+}
+
+/** Styles from this server alone. Over plain HTTP a browser must not be told to ask for them by HTTPS. */
+function contentSecurity ({ production }: Config) {
+  return { styleSrc: ["'self'"], upgradeInsecureRequests: production ? [] : null }
+}

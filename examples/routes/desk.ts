@@ -1,0 +1,54 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { RequestAuth } from 'fastify-gatehouse'
+import { newOrder, orderId, owns } from '../orders.js'
+import { deskPage } from '../views/pages.js'
+import { sendPage, type PagesOptions } from './html.js'
+import { mayCancel } from './rules.js'
+
+export const desk: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { orders }) => {
+  app.gatehouse.default('web')
+
+  app.get('', { config: { auth: { schemes: 'web', scopes: 'orders:read' } }, schema: { hide: true } }, async (request, reply) => {
+    const { auth, principal } = request
+    const mayWrite = auth.allows({ scopes: 'orders:write' })
+    const isAdmin = auth.allows({ roles: 'admin' })
+    return sendPage(reply, deskPage({
+      visitor: principal,
+      orders: orders.list(),
+      mayWrite,
+      mayCancel: order => mayWrite && (isAdmin || owns(principal, order)),
+      notice: takeNotice(auth)
+    }))
+  })
+
+  app.post('/orders', {
+    config: { auth: { schemes: 'web', scopes: 'orders:write' } },
+    schema: { hide: true, body: newOrder }
+  }, async (request, reply) => {
+    const { id } = orders.place(request.body, request.principal)
+    leaveNotice(request.auth, `Order ${id} is placed.`)
+    return reply.redirect('/desk', 303)
+  })
+
+  app.post('/orders/:id/cancel', {
+    config: { auth: { schemes: 'web', ...mayCancel(orders) } },
+    schema: { hide: true, params: orderId }
+  }, async (request, reply) => {
+    const { id } = orders.cancel(request.params.id)
+    leaveNotice(request.auth, `Order ${id} is cancelled.`)
+    return reply.redirect('/desk', 303)
+  })
+}
+
+/** Puts a sentence into the session, for the page that comes next. */
+function leaveNotice (auth: RequestAuth, notice: string): void {
+  if (auth.scheme === 'web') auth.credential.update({ notice })
+}
+
+/** The sentence, once. */
+function takeNotice (auth: RequestAuth): string | null {
+  if (auth.scheme !== 'web' || auth.credential.data.notice === undefined) return null
+  const { notice } = auth.credential.data
+  auth.credential.update({})
+  return notice
+}

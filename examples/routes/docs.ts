@@ -1,0 +1,14 @@
+import swagger from '@fastify/swagger'
+import swaggerUi from '@fastify/swagger-ui'
+import fp from 'fastify-plugin'
+
+/** The documentation, made of the routes' schemas, at `/docs`. Registered before the routes, so that it sees them. */
+export const docs = fp(async app => {
+  await app.register(swagger, {
+    openapi: {
+      info: { title: 'Order desk', description: 'Orders, for people and machines.', version: '1.0.0' },
+      tags: [{ name: 'orders' }, { name: 'people' }, { name: 'operations' }]
+    }
+  })
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, uiConfig: { validatorUrl: null } })
+})

@@ -1,0 +1,29 @@
+import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { loginPage } from '../views/pages.js'
+import { sendPage, type PagesOptions } from './html.js'
+
+const credentials = Type.Object({ username: Type.String({ maxLength: 200 }), password: Type.String({ maxLength: 200 }) })
+
+export const login: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { people, config }) => {
+  const demo = config.production ? null : { people, password: config.PEOPLE_PASSWORD }
+
+  app.get('/login', { config: { auth: { public: 'the way in' } }, schema: { hide: true } }, async (_request, reply) => {
+    return sendPage(reply, loginPage({ username: '', error: null, demo }))
+  })
+
+  app.post('/login', {
+    config: { auth: { public: 'the way in' } },
+    schema: { hide: true, body: credentials }
+  }, async (request, reply) => {
+    const { username, password } = request.body
+    const person = await people.verify(username, password)
+    if (person === null) return sendPage(reply.code(401), loginPage({ username, error: 'Wrong name or password.', demo }))
+    await reply.login(person)
+    return reply.redirect(app.gatehouse.sessions.returnTo(request, '/desk'), 303)
+  })
+
+  app.post('/logout', { config: { auth: { public: 'the way out' } }, schema: { hide: true } }, async (_request, reply) => {
+    await reply.logout()
+    return reply.redirect('/', 303)
+  })
+}

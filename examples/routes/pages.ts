@@ -1,0 +1,36 @@
+import { readFile } from 'node:fs/promises'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { adminPage, homePage } from '../views/pages.js'
+import { desk } from './desk.js'
+import { sendPage, showError, showNotFound, type PagesOptions } from './html.js'
+import { login } from './login.js'
+
+/** For people with a browser: HTML, forms and a session. */
+export const pages: FastifyPluginAsyncTypebox<PagesOptions> = async (app, options) => {
+  app.setErrorHandler(showError)
+  app.setNotFoundHandler(showNotFound)
+
+  app.get('/', { config: { auth: { schemes: 'web', mode: 'optional' } }, schema: { hide: true } }, async (request, reply) => {
+    return sendPage(reply, homePage(request.principal))
+  })
+
+  for (const [file, type] of [['style.css', 'text/css'], ['icon.svg', 'image/svg+xml']] as const) {
+    const content = await readFile(new URL(`../views/${file}`, import.meta.url))
+    app.get(`/${file}`, { config: { auth: { public: 'how pages look' } }, schema: { hide: true } }, async (_request, reply) => {
+      return reply.type(type).header('cache-control', 'public, max-age=300').send(content)
+    })
+  }
+
+  await app.register(login, options)
+  await app.register(desk, { prefix: '/desk', ...options })
+  await app.register(admin, { prefix: '/admin', ...options })
+}
+
+const admin: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { people }) => {
+  // For everything in here. Whoever logged in more than an hour ago is asked again.
+  app.gatehouse.default({ schemes: 'web', roles: 'admin', maxAge: '1h' })
+
+  app.get('', { config: { auth: 'web' }, schema: { hide: true } }, async (request, reply) => {
+    return sendPage(reply, adminPage(request.principal, people, app.gatehouse.audit()))
+  })
+}

@@ -1,0 +1,13 @@
+import { build } from './app.js'
+import { guide } from './guide.js'
+
+try {
+  const desk = await build()
+  const { app, config } = desk
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { app.close() })
+  await app.listen({ port: config.PORT, host: config.HOST })
+  process.stdout.write(await guide(desk))
+} catch (error) {
+  process.stderr.write(`The order desk did not start. ${error instanceof Error ? error.message : String(error)}\n`)
+  process.exitCode = 1
+}

@@ -1,0 +1,147 @@
+import type { AuditRow } from 'fastify-gatehouse'
+import { callersOf, rulesOf } from '../access.js'
+import type { Order } from '../orders.js'
+import type { People, Person } from '../people.js'
+import { html, type Html } from './html.js'
+import { alert, page } from './layout.js'
+
+export function homePage (visitor: Person | null): string {
+  return page('Welcome', visitor, html`
+    <section class="hero">
+      <h1>Orders in, orders out.</h1>
+      <p>One desk for the people who take orders, the shop that sends them and the warehouse that ships them.</p>
+      <p><a class="button" href="/desk">${visitor === null ? 'Log in to the desk' : `Go on, ${visitor.name}`}</a>
+      <a class="button quiet" href="/docs">Read the API</a></p>
+    </section>
+  `)
+}
+
+export interface LoginForm {
+  readonly username: string
+  readonly error: string | null
+  /** Shown with the form; `null` in production. */
+  readonly demo: { readonly people: People, readonly password: string } | null
+}
+
+/** The form has no action: it is sent to the address of the page, with the way back that stands there. */
+export function loginPage ({ username, error, demo }: LoginForm): string {
+  return page('Log in', null, html`
+    <section class="card narrow">
+      <h1>Log in</h1>
+      ${alert(error)}
+      <form method="post" class="stack">
+        <label>User name
+          <input name="username" value="${username}" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="200" required autofocus>
+        </label>
+        <label>Password
+          <input name="password" type="password" autocomplete="current-password" maxlength="200" required>
+        </label>
+        <button>Log in</button>
+      </form>
+    </section>
+    ${demo === null ? null : demoAccounts(demo.people, demo.password)}
+  `)
+}
+
+function demoAccounts (people: People, password: string): Html {
+  return html`<aside class="card narrow demo" aria-labelledby="demo">
+      <h2 id="demo">To try it out</h2>
+      <p>Shown in development only. Everybody's password is <code>${password}</code></p>
+      <ul>${people.all.map(({ id, name, roles }) => html`<li><code>${id}</code> ${name}, ${roles.join(', ')}</li>`)}</ul>
+    </aside>`
+}
+
+export interface Desk {
+  readonly visitor: Person
+  readonly orders: readonly Order[]
+  readonly mayWrite: boolean
+  readonly mayCancel: (order: Order) => boolean
+  readonly notice: string | null
+}
+
+export function deskPage ({ visitor, orders, mayWrite, mayCancel, notice }: Desk): string {
+  const count = (status: Order['status']) => orders.filter(order => order.status === status).length
+  return page('Orders', visitor, html`
+    <h1>Orders</h1>
+    ${notice === null ? null : html`<p class="notice good" role="status">${notice}</p>`}
+    <dl class="tiles">
+      <div><dt>Open</dt><dd>${count('open')}</dd></div>
+      <div><dt>Shipped</dt><dd>${count('shipped')}</dd></div>
+      <div><dt>Cancelled</dt><dd>${count('cancelled')}</dd></div>
+    </dl>
+    ${mayWrite ? orderForm() : html`<p class="hint">You may look at orders, but not place or cancel them.</p>`}
+    <section class="card">
+      <h2 id="orders">All orders</h2>
+      <div class="scroll" role="region" aria-labelledby="orders" tabindex="0">
+        <table>
+          <thead><tr><th scope="col">Order</th><th scope="col">Customer</th><th scope="col">Item</th><th scope="col" class="number">Quantity</th><th scope="col">Placed (UTC)</th><th scope="col">By</th><th scope="col">Status</th><th scope="col"><span class="hidden">Action</span></th></tr></thead>
+          <tbody>${orders.map(order => orderRow(order, mayCancel(order)))}</tbody>
+        </table>
+      </div>
+    </section>
+  `)
+}
+
+function orderForm (): Html {
+  return html`<section class="card">
+      <h2>New order</h2>
+      <form method="post" action="/desk/orders" class="row">
+        <label>Customer <input name="customer" maxlength="60" pattern=".*\\S.*" title="A name" autocomplete="off" required></label>
+        <label>Item <input name="item" maxlength="60" pattern=".*\\S.*" title="A name" autocomplete="off" required></label>
+        <label class="short">Quantity <input name="quantity" type="number" value="1" min="1" max="999" required></label>
+        <button>Place order</button>
+      </form>
+    </section>`
+}
+
+function orderRow ({ id, customer, item, quantity, placedAt, owner, status }: Order, mayCancel: boolean): Html {
+  return html`
+            <tr>
+              <th scope="row">${id}</th>
+              <td data-label="Customer">${customer}</td>
+              <td data-label="Item">${item}</td>
+              <td data-label="Quantity" class="number">${quantity}</td>
+              <td data-label="Placed (UTC)"><time datetime="${placedAt}">${placedAt.slice(0, 16).replace('T', ' ')}</time></td>
+              <td data-label="By">${owner.id}</td>
+              <td data-label="Status"><span class="status ${status}">${status}</span></td>
+              <td class="action">${mayCancel && status === 'open' ? html`<form method="post" action="/desk/orders/${id}/cancel"><button class="quiet small" aria-label="Cancel order ${id}">Cancel</button></form>` : null}</td>
+            </tr>`
+}
+
+export function adminPage (visitor: Person, people: People, routes: readonly AuditRow[]): string {
+  return page('Access', visitor, html`
+    <h1>Access</h1>
+    <section class="card">
+      <h2>People</h2>
+      <ul class="plain">${people.all.map(({ id, name, roles }) => html`<li><strong>${name}</strong> <code>${id}</code> <small>${roles.join(', ')}</small></li>`)}</ul>
+    </section>
+    <section class="card">
+      <h2 id="routes">Who may enter</h2>
+      <div class="scroll" role="region" aria-labelledby="routes" tabindex="0">
+        <table>
+          <thead><tr><th scope="col">Route</th><th scope="col">Who</th><th scope="col">Rules</th></tr></thead>
+          <tbody>${routes.map(routeRow)}</tbody>
+        </table>
+      </div>
+    </section>
+  `)
+}
+
+function routeRow (row: AuditRow): Html {
+  return html`
+            <tr>
+              <th scope="row"><code>${row.method} ${row.url}</code></th>
+              <td data-label="Who">${callersOf(row)}</td>
+              <td data-label="Rules">${rulesOf(row)}</td>
+            </tr>`
+}
+
+export function errorPage (status: number, message: string): string {
+  return page(String(status), null, html`
+    <section class="card narrow">
+      <p class="hint">${status}</p>
+      <h1>${message}</h1>
+      <p><a href="/">Back to the start</a></p>
+    </section>
+  `)
+}

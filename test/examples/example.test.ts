@@ -1,0 +1,369 @@
+import { readFileSync, rmSync } from 'node:fs'
+import { Writable } from 'node:stream'
+import { chromium } from 'playwright-core'
+import t from 'tap'
+import { build, type OrderDesk } from '../../examples/app.js'
+import { guide } from '../../examples/guide.js'
+import { browserPath, runLine, start, startRefused } from './running.js'
+
+const secretNames = ['SESSION_SECRET', 'JWT_SECRET', 'SHOP_KEY', 'WAREHOUSE_KEY', 'OPS_PASSWORD', 'PEOPLE_PASSWORD'] as const
+
+/** The order desk without a socket, and everything that it logs. */
+async function quiet (environment: NodeJS.ProcessEnv = {}): Promise<OrderDesk & { logged: () => string }> {
+  let lines = ''
+  const stream = new Writable({ write (chunk, _encoding, done) { lines += String(chunk); done() } })
+  return { ...await build({ logger: { level: 'trace', stream }, environment }), logged: () => lines }
+}
+
+const form = { 'content-type': 'application/x-www-form-urlencoded' }
+
+function encode (fields: Readonly<Record<string, string>>): string {
+  return new URLSearchParams(fields).toString()
+}
+
+/** Logs a person in by the form, and gives the cookie. */
+async function logIn ({ app, config }: OrderDesk, username: string, url = '/login') {
+  const response = await app.inject({ method: 'POST', url, headers: form, payload: encode({ username, password: config.PEOPLE_PASSWORD }) })
+  const cookie = String(response.headers['set-cookie']).split(';', 1)[0] ?? ''
+  return { response, cookie }
+}
+
+async function tokenOf ({ app, config }: OrderDesk, username: string): Promise<string> {
+  const response = await app.inject({ method: 'POST', url: '/api/token', payload: { username, password: config.PEOPLE_PASSWORD } })
+  return `Bearer ${response.json<{ access_token: string }>().access_token}`
+}
+
+t.test('the example as npm start runs it', async t => {
+  const running = await start()
+  t.teardown(() => running.stop())
+  const printed = running.output().slice(running.output().indexOf('Order desk '))
+  const lines = printed.split('\n').filter(line => line.startsWith('  curl '))
+  const jar = /-c (\S+)/.exec(printed)?.[1] ?? ''
+  t.teardown(() => { rmSync(jar, { force: true }) })
+  let session = ''
+
+  await t.test('every printed curl line answers as printed', async t => {
+    t.ok(lines.length > 20, 'there are many')
+    for (const line of lines) {
+      const expected = / # (\d{3})(?: |$)/.exec(line)?.[1]
+      t.equal(await runLine(line), expected, line.replace(/Bearer \S+/, 'Bearer …'))
+      if (line.includes(` -c ${jar} `)) session = readFileSync(jar, 'utf8').trim().split('\t').at(-1) ?? ''
+    }
+    for (const status of ['200', '201', '204', '302', '303', '401', '403']) t.ok(lines.some(line => line.includes(`# ${status}`)), `one answers ${status}`)
+  })
+
+  t.test('a start prints the address, the made-up secrets by name, and every route with who may enter', async t => {
+    t.match(running.address, /^http:\/\/localhost:\d+$/)
+    t.match(printed, 'SECRETS made up for this start')
+    for (const name of secretNames) t.match(printed, name)
+    t.match(printed, /\n {2}GET +\/health +anyone +load balancer probe\n/)
+    t.match(printed, /\n {2}DELETE +\/api\/orders\/:id +user or service +scope orders:write, \(role admin\) or \(when ownsOrder\)\n/)
+    t.match(printed, /\n {2}GET +\/admin +web +role admin, authenticated within 3600 s\n/)
+    t.match(printed, /\n {2}GET +\/ops\/status +ops\n/)
+    const long = printed.replaceAll(jar, '/tmp/order-desk-3000.jar').split('\n').filter(line => line.length > 120 && !line.includes('Bearer '))
+    t.same(long, [], 'and is at most 120 columns wide, but for tokens')
+  })
+
+  t.test('what it logs holds no password, key, token or cookie', async t => {
+    const log = running.output().split('\n').filter(line => line.startsWith('{')).join('\n')
+    t.match(log, '"url":"/desk/orders"', 'requests are logged')
+    t.match(log, '"msg":"request refused"', 'refusals too')
+    const found = (pattern: RegExp) => pattern.exec(printed)?.[1] ?? ''
+    const secrets = [found(/x-api-key: (\S+)'/), found(/-u ops:(\S+)/), found(/password=([^w'][^']+)'/), found(/Bearer (\S+)'/), session]
+    for (const [i, secret] of secrets.entries()) t.ok(secret.length >= 16 && !log.includes(secret), `secret ${i + 1}`)
+    t.equal(running.errors(), '')
+  })
+
+  t.test('a signal ends it in good order', async t => { t.equal(await running.stop(), 0) })
+})
+
+t.test('NODE_ENV=production stops the start of the example', async t => {
+  const { code, output, errors } = await startRefused({ NODE_ENV: 'production', JWT_SECRET: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj' })
+  t.not(code, 0)
+  t.match(errors, 'these are not set: SESSION_SECRET, SHOP_KEY, WAREHOUSE_KEY, OPS_PASSWORD, PEOPLE_PASSWORD')
+  t.notMatch(output, 'WHO MAY ENTER')
+  t.notMatch(errors + output, 'V3ZlB0Tq')
+})
+
+t.test('the configuration', async t => {
+  const { config, app, people } = await quiet()
+  const secrets = Object.fromEntries(secretNames.map(name => [name, config[name]]))
+
+  t.test('is made up anew for every start of development', async t => {
+    const other = await quiet()
+    for (const name of secretNames) t.not(other.config[name], config[name], name)
+    t.same(config.generated, [...secretNames])
+  })
+
+  t.test('is taken from the environment, and then nothing is said of it', async t => {
+    const desk = await quiet(secrets)
+    t.same(secretNames.map(name => desk.config[name]), Object.values(secrets))
+    t.notMatch(await guide(desk), 'SECRETS')
+  })
+
+  t.test('serves production with secrets, showing none of them', async t => {
+    const desk = await quiet({ ...secrets, NODE_ENV: 'production' })
+    const shown = await guide(desk) + (await desk.app.inject('/login')).body
+    t.match(shown, 'WHO MAY ENTER')
+    for (const name of secretNames) t.notMatch(shown, desk.config[name], name)
+    t.match((await logIn(desk, 'ada')).response.headers['set-cookie'], /^__Host-web=.*; HttpOnly; Secure; SameSite=Lax$/)
+  })
+
+  t.test('refuses insecure cookies and weak secrets', async t => {
+    await t.rejects(quiet({ ...secrets, NODE_ENV: 'production', COOKIE_SECURE: 'false' }), { message: /COOKIE_SECURE is false/ })
+    await t.rejects(quiet({ SESSION_SECRET: 'x'.repeat(40) }), { code: 'AUTH_MISCONFIGURED' })
+  })
+
+  t.test('has cookies without Secure only where COOKIE_SECURE=false says so', async t => {
+    const desk = await quiet({ COOKIE_SECURE: 'false', HOST: '192.0.2.1' })
+    t.match((await logIn(desk, 'ada')).response.headers['set-cookie'], /^web=[^;]+; Path=\/; HttpOnly; SameSite=Lax$/)
+    t.match(await guide(desk), /curl .* 192\.0\.2\.1:3000\/login /)
+    t.match(await guide(await quiet({ HOST: '192.0.2.1' })), 'this address needs HTTPS, or COOKIE_SECURE=false')
+  })
+
+  t.test('knows people by their password, and nobody else', async t => {
+    t.match(await people.verify('ben', config.PEOPLE_PASSWORD), { id: 'ben', roles: ['clerk'] })
+    t.equal(await people.verify('ben', 'wrong'), null)
+    t.equal(await people.verify('nobody', config.PEOPLE_PASSWORD), null)
+    t.equal(await people.verify('__proto__', ''), null)
+  })
+
+  t.teardown(() => app.close())
+})
+
+t.test('people with a browser', async t => {
+  const desk = await quiet()
+  const { app } = desk
+  const browser = { accept: 'text/html' }
+
+  t.test('are sent to the login page, and back to where they were going', async t => {
+    const sent = await app.inject({ url: '/desk', headers: browser })
+    t.equal(sent.statusCode, 302)
+    const { response, cookie } = await logIn(desk, 'cleo', String(sent.headers.location))
+    t.equal(response.statusCode, 303)
+    t.equal(response.headers.location, '/desk')
+    const page = await app.inject({ url: '/desk', headers: { cookie } })
+    t.equal(page.statusCode, 200)
+    t.match(page.headers['content-security-policy'], /style-src 'self'(?:;|$)/)
+    t.notMatch(page.headers['content-security-policy'], 'upgrade-insecure-requests')
+    t.notMatch(page.body, /<script|<style|style=|\son\w+=/)
+    t.match((await logIn(desk, 'cleo', '/login?returnTo=https://evil.example')).response.headers.location, /^\/desk$/)
+  })
+
+  t.test('see one sentence for a wrong name and a wrong password, and their name again, escaped', async t => {
+    const attempt = (username: string, password: string) => app.inject({ method: 'POST', url: '/login', headers: form, payload: encode({ username, password }) })
+    const [wrongName, wrongPassword] = await Promise.all([attempt('"><i>x', desk.config.PEOPLE_PASSWORD), attempt('ada', 'wrong')])
+    t.equal(wrongName.statusCode, 401)
+    t.equal(wrongPassword.statusCode, 401)
+    t.equal(wrongName.headers['set-cookie'], undefined)
+    t.match(wrongName.body, 'value="&#34;&#62;&#60;i&#62;x"')
+    t.equal(wrongName.body.replace('&#34;&#62;&#60;i&#62;x', 'ada'), wrongPassword.body)
+    t.match(wrongPassword.body, '<p class="notice bad" role="alert">Wrong name or password.</p>')
+  })
+
+  t.test('place orders when they are clerks, and look on when they are viewers', async t => {
+    const payload = encode({ customer: '<script>alert(1)</script>', item: 'Lamp & "shade"', quantity: '3' })
+    const place = (cookie: string) => app.inject({ method: 'POST', url: '/desk/orders', headers: { ...form, cookie }, payload })
+    const viewer = await logIn(desk, 'cleo')
+    const refused = await place(viewer.cookie)
+    t.equal(refused.statusCode, 403)
+    t.match(refused.headers['content-type'], 'text/html')
+    t.notMatch((await app.inject({ url: '/desk', headers: { cookie: viewer.cookie } })).body, 'Place order')
+    const clerk = await logIn(desk, 'ben')
+    const placed = await place(clerk.cookie)
+    t.equal(placed.statusCode, 303)
+    const after = String(placed.headers['set-cookie']).split(';', 1)[0] ?? ''
+    const page = await app.inject({ url: '/desk', headers: { cookie: after } })
+    t.match(page.body, /role="status">Order 10\d\d is placed\./)
+    t.match(page.body, '&#60;script&#62;alert(1)&#60;/script&#62;')
+    t.match(page.body, 'Lamp &#38; &#34;shade&#34;')
+    const again = await app.inject({ url: '/desk', headers: { cookie: String(page.headers['set-cookie']).split(';', 1)[0] ?? '' } })
+    t.notMatch(again.body, 'is placed.', 'the notice is shown once')
+    const wrong = await app.inject({ method: 'POST', url: '/desk/orders', headers: { ...form, cookie: clerk.cookie }, payload: 'customer=+&item=x&quantity=1' })
+    t.equal(wrong.statusCode, 400)
+  })
+
+  t.test('cancel their own orders; admins cancel every one; what is on its way stays', async t => {
+    const cancel = (id: number, cookie: string, headers = {}) => app.inject({ method: 'POST', url: `/desk/orders/${id}/cancel`, headers: { cookie, ...headers } })
+    const [ada, ben, cleo] = await Promise.all(['ada', 'ben', 'cleo'].map(async name => (await logIn(desk, name)).cookie)) as [string, string, string]
+    t.match((await app.inject({ url: '/desk', headers: { cookie: ben } })).body.match(/\/desk\/orders\/\d+\/cancel/g), ['/desk/orders/1007/cancel', '/desk/orders/1005/cancel'])
+    t.equal((await cancel(1004, ben)).statusCode, 403, 'not his')
+    t.equal((await cancel(1005, cleo)).statusCode, 403, 'she may only look')
+    t.equal((await cancel(1005, ben, { origin: 'https://evil.example' })).statusCode, 403, 'another site')
+    t.equal((await cancel(1005, ben)).statusCode, 303)
+    t.equal((await cancel(1004, ada)).statusCode, 303)
+    t.equal((await cancel(1001, ada)).statusCode, 409)
+    t.equal((await cancel(9999, ben)).statusCode, 404)
+  })
+
+  t.test('are greeted by name on the start page, which is open to everybody', async t => {
+    const { cookie } = await logIn(desk, 'ada')
+    t.match((await app.inject({ url: '/', headers: { cookie } })).body, 'Go on, Ada Moreau')
+    t.match((await app.inject('/')).body, 'Log in to the desk')
+  })
+
+  t.test('see who may enter only as admins', async t => {
+    const at = async (name: string) => app.inject({ url: '/admin', headers: { cookie: (await logIn(desk, name)).cookie } })
+    const page = await at('ada')
+    t.equal(page.statusCode, 200)
+    t.match(page.body, '<code>DELETE /api/orders/:id</code>')
+    t.equal((await at('ben')).statusCode, 403)
+    t.equal((await app.inject('/admin')).statusCode, 401)
+  })
+
+  t.test('log out for good, and only from this site', async t => {
+    const { cookie } = await logIn(desk, 'ada')
+    t.equal((await app.inject({ method: 'POST', url: '/logout', headers: { cookie, 'sec-fetch-site': 'cross-site' } })).statusCode, 403)
+    t.equal((await app.inject({ url: '/desk', headers: { cookie } })).statusCode, 200)
+    const out = await app.inject({ method: 'POST', url: '/logout', headers: { cookie } })
+    t.equal(out.statusCode, 303)
+    t.match(out.headers['set-cookie'], 'Max-Age=0')
+    t.equal((await app.inject({ url: '/desk', headers: { cookie } })).statusCode, 401)
+  })
+
+  t.test('find a page where there is nothing, and programs find JSON', async t => {
+    t.match((await app.inject({ url: '/nothing', headers: browser })).headers['content-type'], 'text/html')
+    t.match(await app.inject('/nothing'), { statusCode: 404, headers: { 'content-type': /json/ } })
+  })
+})
+
+t.test('programs', async t => {
+  const desk = await quiet({ CORS_ORIGIN: 'https://shop.example' })
+  const { app, config } = desk
+  const shop = { 'x-api-key': config.SHOP_KEY }
+  const warehouse = { 'x-api-key': config.WAREHOUSE_KEY }
+
+  t.test('get nothing without a credential, and are told which there are', async t => {
+    const response = await app.inject('/api/orders')
+    t.equal(response.statusCode, 401)
+    t.match(response.headers['www-authenticate'], /^Bearer realm="user"/)
+    t.equal(response.json().code, 'AUTH_REQUIRED')
+    t.equal((await app.inject({ url: '/api/orders', headers: { cookie: (await logIn(desk, 'ada')).cookie } })).statusCode, 401, 'a session is for pages')
+  })
+
+  t.test('see who they are', async t => {
+    t.match((await app.inject({ url: '/api/me', headers: shop })).json(), { scheme: 'service', principal: { realm: 'service', id: 'shop' }, expiresAt: null })
+    const me = (await app.inject({ url: '/api/me', headers: { authorization: await tokenOf(desk, 'ben') } })).json()
+    t.match(me, { scheme: 'user', principal: { realm: 'order-desk', id: 'ben', name: 'Ben Okafor', roles: ['clerk'] } })
+  })
+
+  t.test('place, find, ship and cancel orders as their scopes and their ownership allow', async t => {
+    const placed = await app.inject({ method: 'POST', url: '/api/orders', headers: shop, payload: { customer: 'Acme', item: 'Lamp', quantity: 2 } })
+    t.equal(placed.statusCode, 201)
+    const url = String(placed.headers.location)
+    t.match((await app.inject({ url, headers: warehouse })).json(), { customer: 'Acme', status: 'open', owner: { realm: 'service', id: 'shop' } })
+    t.equal((await app.inject({ url: '/api/orders?status=open', headers: warehouse })).json()[0].customer, 'Acme')
+    t.equal((await app.inject({ url: '/api/orders?status=lost', headers: warehouse })).statusCode, 400)
+    t.equal((await app.inject({ method: 'POST', url: '/api/orders', headers: warehouse, payload: {} })).statusCode, 403)
+    t.equal((await app.inject({ method: 'DELETE', url, headers: { authorization: await tokenOf(desk, 'ben') } })).statusCode, 403)
+    t.equal((await app.inject({ method: 'DELETE', url, headers: shop })).statusCode, 204)
+    t.equal((await app.inject({ method: 'POST', url: `${url}/ship`, headers: shop })).statusCode, 403)
+    t.equal((await app.inject({ method: 'POST', url: `${url}/ship`, headers: warehouse })).statusCode, 409)
+    t.equal((await app.inject({ method: 'DELETE', url: '/api/orders/9999', headers: shop })).statusCode, 404)
+  })
+
+  t.test('get a token for a person, and none for a wrong password', async t => {
+    const wrong = await app.inject({ method: 'POST', url: '/api/token', payload: { username: 'ben', password: 'x' } })
+    t.match(wrong, { statusCode: 401, body: 'Wrong name or password' })
+    t.equal((await app.inject({ url: '/api/orders', headers: { authorization: 'Bearer a.b.c' } })).statusCode, 401)
+  })
+
+  t.test('of one other origin may call from a browser', async t => {
+    const preflight = (origin: string) => app.inject({ method: 'OPTIONS', url: '/api/orders', headers: { origin, 'access-control-request-method': 'GET' } })
+    t.match(await preflight('https://shop.example'), { statusCode: 204, headers: { 'access-control-allow-origin': 'https://shop.example' } })
+    t.not((await preflight('https://evil.example')).headers['access-control-allow-origin'], 'https://evil.example')
+    t.equal((await app.inject({ url: '/desk', headers: { origin: 'https://shop.example' } })).headers['access-control-allow-origin'], undefined)
+  })
+
+  t.test('of operators use a user name and a password', async t => {
+    const basic = (password: string) => ({ authorization: `Basic ${Buffer.from(`ops:${password}`).toString('base64')}` })
+    t.equal((await app.inject({ url: '/ops/status', headers: basic(config.OPS_PASSWORD) })).statusCode, 200)
+    t.equal((await app.inject({ url: '/ops/routes', headers: basic(config.OPS_PASSWORD) })).json().length, app.gatehouse.audit().length)
+    t.match((await app.inject({ url: '/ops/status', headers: basic('wrong') })).headers['www-authenticate'], 'Basic realm="Order desk operations"')
+    t.equal((await app.inject({ url: '/ops/routes', headers: shop })).statusCode, 401)
+  })
+
+  t.test('read the documentation and the health of the service without a credential', async t => {
+    t.same((await app.inject('/health')).json(), { status: 'ok' })
+    const { paths } = (await app.inject('/docs/json')).json<{ paths: object }>()
+    t.same(Object.keys(paths).sort(), ['/api/me', '/api/orders', '/api/orders/{id}', '/api/orders/{id}/ship', '/api/token', '/health', '/ops/routes', '/ops/status'])
+    t.equal((await app.inject('/docs')).statusCode, 200)
+  })
+
+  t.test('leave no secret in the log, at its chattiest', async t => {
+    const logged = desk.logged()
+    t.match(logged, '"url":"/api/token"')
+    for (const name of secretNames) t.notOk(logged.includes(config[name]), name)
+    t.notMatch(logged, /eyJ|__Host-web=/)
+  })
+})
+
+const executablePath = browserPath()
+const required = process.env['CI'] === 'true'
+
+t.test('a person in a browser', { skip: executablePath === null && !required ? 'no chromium on this machine' : false }, async t => {
+  const { app } = await quiet()
+  t.teardown(() => app.close())
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const address = app.server.address()
+  const at = `http://localhost:${typeof address === 'object' ? address?.port : ''}`
+  const args = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+  const browser = await chromium.launch({ executablePath: executablePath ?? '', headless: true, args })
+  t.teardown(() => browser.close())
+  const page = await browser.newPage()
+  const complaints: string[] = []
+  const asked: string[] = []
+  page.on('console', message => { if (message.type() === 'error' && !message.text().includes('status of 401')) complaints.push(message.text()) })
+  page.on('request', request => asked.push(new URL(request.url()).origin))
+
+  await t.test('is sent to the login page, reads the error there, and comes to the page they wanted', async t => {
+    await page.goto(`${at}/admin`)
+    t.match(page.url(), /\/login\?returnTo=/)
+    await page.getByLabel('User name').fill('ada')
+    await page.getByLabel('Password').fill('wrong')
+    await page.getByRole('button', { name: 'Log in' }).click()
+    t.equal(await page.getByRole('alert').textContent(), 'Wrong name or password.')
+    t.equal(await page.getByLabel('User name').inputValue(), 'ada')
+    await page.getByLabel('Password').fill(await page.locator('.demo p code').textContent() ?? '')
+    await page.getByRole('button', { name: 'Log in' }).click()
+    await page.waitForURL(`${at}/admin`)
+    t.equal(await page.getByRole('heading', { level: 1 }).textContent(), 'Access')
+    const [cookie] = await page.context().cookies()
+    t.match(cookie, { name: '__Host-web', secure: true, httpOnly: true, sameSite: 'Lax' })
+  })
+
+  await t.test('places an order, sees it, and cancels it', async t => {
+    await page.getByRole('link', { name: 'Orders' }).click()
+    await page.getByLabel('Customer').fill('Zoë & <i>Sons</i>')
+    await page.getByLabel('Item').fill('Lamp')
+    await page.getByLabel('Quantity').fill('3')
+    await page.getByRole('button', { name: 'Place order' }).click()
+    t.equal(await page.getByRole('status').textContent(), 'Order 1007 is placed.')
+    const row = page.getByRole('row', { name: /^1007/ })
+    t.match(await row.textContent(), /Zoë & <i>Sons<\/i>/)
+    await page.getByRole('button', { name: 'Cancel order 1007' }).click()
+    t.equal(await page.getByRole('status').textContent(), 'Order 1007 is cancelled.')
+    t.match(await row.textContent(), /cancelled/)
+  })
+
+  await t.test('uses it on a phone without scrolling sideways', async t => {
+    await page.setViewportSize({ width: 360, height: 740 })
+    for (const path of ['/desk', '/admin', '/']) {
+      await page.goto(at + path)
+      t.equal(await page.evaluate('document.documentElement.scrollWidth'), 360, path)
+    }
+  })
+
+  await t.test('logs out, and the way back leads to the login page', async t => {
+    await page.getByRole('button', { name: 'Log out' }).click()
+    await page.waitForURL(`${at}/`)
+    t.same(await page.context().cookies(), [])
+    await page.goto(`${at}/desk`)
+    t.match(page.url(), /\/login\?returnTo=/)
+  })
+
+  await t.test('finds every style allowed and nothing asked of another host', async t => {
+    t.same(complaints, [])
+    t.same([...new Set(asked)], [at])
+  })
+})
