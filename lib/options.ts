@@ -9,8 +9,8 @@ import { fields, isObject, list } from './shape.js'
 /** The plugin's options, parsed: complete, and trusted from here on. */
 export interface Options {
   readonly schemes: ReadonlyMap<string, Scheme<Principal> | SchemeFactory<Principal>>
-  /** As written; `null` when it was left out. */
-  readonly default: readonly [unknown] | null
+  /** As written; where it was left out, the only scheme. */
+  readonly default: unknown
   readonly publicPaths: readonly PublicPath[]
   readonly words: Vocabulary
   readonly load: Load | null
@@ -56,10 +56,10 @@ export function isScheme (value: unknown): value is Scheme<Principal> {
   return isObject(value) && typeof value.authenticate === 'function' && isObject(value.openapi)
 }
 
-function parseDefault (said: Readonly<Record<string, unknown>>, names: readonly string[]): readonly [unknown] | null {
-  if ('default' in said) return [said.default]
+function parseDefault (said: Readonly<Record<string, unknown>>, names: readonly string[]): unknown {
+  if ('default' in said) return said.default
   const [only] = names
-  if (names.length === 1) return [only]
+  if (names.length === 1) return only
   throw misconfigured(`The option default is missing: with the schemes ${list(names, 'and')}, say which of them a route takes that says nothing, such as default: ['${only}'].`)
 }
 

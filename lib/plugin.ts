@@ -30,10 +30,10 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   const schemes = await bindSchemes(app, options)
   const key = Symbol('gatehouse.route')
   const gate: Gate = { words, origins, form, limit: await requestLimiter(app) }
-  const plugin = options.default === null ? null : { declaration: parseDeclaration(options.default[0], 'The option default', words), label: 'default' }
+  const plugin = { declaration: parseDeclaration(options.default, 'The option default', words), label: 'default' }
   const levels = defaults(plugin)
   const book = routeBook({ key, words, schemes, defaults: levels, publicPaths })
-  if (plugin !== null) book.resolve(app, true, 'The option default')
+  book.resolve(app, true, 'The option default')
   return { gate, key, schemes, defaults: levels, book, stage }
 }
 

@@ -43,12 +43,17 @@ export function nearest (name: string, known: readonly string[]): string {
 /** Levenshtein distance. Names are short. */
 function distance (a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i]
-    for (let j = 1; j <= b.length; j++) {
-      next.push(Math.min((next[j - 1] ?? 0) + 1, (row[j] ?? 0) + 1, (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)))
-    }
+  let edits = b.length
+  a.split('').forEach((letter, i) => {
+    let diagonal = i
+    edits = i + 1
+    const next = [edits]
+    row.slice(1).forEach((above, j) => {
+      edits = Math.min(edits + 1, above + 1, diagonal + (letter === b[j] ? 0 : 1))
+      diagonal = above
+      next.push(edits)
+    })
     row = next
-  }
-  return row[b.length] ?? 0
+  })
+  return edits
 }

@@ -10,6 +10,8 @@ export interface Authenticated<P extends Principal = Principal, C = unknown> {
   readonly authenticatedAt: Date | null
   /** When the credential ends; `null` where it does not. */
   readonly expiresAt: Date | null
+  /** Calls back once when the credential is revoked before its end, and returns what stops that; `null` where nobody would know. For what outlives the request. */
+  readonly onRevoked?: ((revoked: () => void) => () => void) | null
 }
 
 /** Nothing of this scheme on the request: ask the next. */
@@ -35,6 +37,14 @@ export interface Unavailable {
   readonly retryAfter: number
 }
 
+/** This scheme's, and not looked at: too many guesses came before. 429, stop. */
+export interface Limited {
+  readonly kind: 'limited'
+  readonly detail: string
+  /** Seconds after which a client may try again. */
+  readonly retryAfter: number
+}
+
 /** What a scheme says of one request. */
 export type Outcome<P extends Principal = Principal, C = unknown> =
   | Authenticated<P, C>
@@ -42,3 +52,4 @@ export type Outcome<P extends Principal = Principal, C = unknown> =
   | Foreign
   | Invalid
   | Unavailable
+  | Limited

@@ -2,7 +2,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Challenge } from './challenge.js'
 import type { AuthFailure } from './error.js'
 import type { Outcome } from './outcome.js'
+import type { ApiKeys } from './api-keys.js'
 import type { Principal, PrincipalInput } from './principal.js'
+import type { SessionIndex } from './sessions.js'
+import type { Store } from './store.js'
 
 /** A security scheme as OpenAPI 3 describes it (Security Scheme Object). */
 export type OpenApiSecurityScheme =
@@ -27,6 +30,8 @@ export type Load<P extends Principal = Principal> = {
 export interface LoginOptions {
   /** The scheme that keeps the session; needed only when there are several. */
   readonly scheme?: string
+  /** Remember me: the session may live for the scheme's longer time. */
+  readonly keep?: boolean
   /** The session's own data. It travels in the cookie: keep it small. */
   readonly data?: Readonly<Record<string, unknown>>
 }
@@ -75,13 +80,42 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
   logout? (request: FastifyRequest, reply: FastifyReply): Promise<void>
   /** The path that a person was on their way to when they were sent to log in; `fallback` when there is none that can be trusted. */
   returnTo? (request: FastifyRequest, fallback: string): string
+  /** The sessions that it keeps: what `app.gatehouse.sessions` calls. */
+  readonly sessions?: SessionIndex
+  /** The keys that it manages: what `app.gatehouse.apiKeys` calls. */
+  readonly apiKeys?: ApiKeys
   /** Signs a token for a principal: what `app.gatehouse.tokens.issue` calls. */
   issue? (principal: PrincipalInput, options: IssueOptions): Promise<string>
 }
 
+/** Counts guesses of passwords and secrets: an account and an address each have a few in a window. */
+export interface Guesses {
+  /**
+   * Reserves a slot for the account and for the address of the request, then checks; a success gives both back.
+   * @param account whose password is guessed, as it was sent: spellings of one name count as one.
+   * @returns what `check` returned, or the seconds to wait when there was no slot, and `check` was not called.
+   * Rejects with `AUTH_UNAVAILABLE` when the store does not answer.
+   */
+  attempt<T> (request: FastifyRequest, account: string, check: () => T | null | Promise<T | null>): Promise<{ readonly result: T | null } | { readonly retryAfter: number }>
+}
+
+/** What a scheme gets of the application that it is made for. */
+export interface SchemeContext {
+  /** The application's store, or one in the memory of the process. Every call ends within the deadline. */
+  readonly store: Store
+  /** A store was configured, so that other instances may share it. */
+  readonly shared: boolean
+  /** Guesses at the secrets of this scheme. */
+  readonly guesses: Guesses
+  /** The plugin's own `load`, for schemes that load in their own way. */
+  readonly load: Load | null
+  /** Whether a principal has a scope or role, itself or by a role that includes it. */
+  grants (principal: Principal, kind: 'scopes' | 'roles', name: string): boolean
+}
+
 /**
  * What `jwt({...})` and its like return: makes the scheme for one application, under its name, once.
- * Keeps no state of its own, so that one definition can serve two applications.
+ * Keeps no state of its own, so that one definition can serve two applications. The plugin always gives the context.
  */
 export type SchemeFactory<P extends Principal = Principal, C = unknown> =
-  (app: FastifyInstance, name: string) => Scheme<P, C> | Promise<Scheme<P, C>>
+  (app: FastifyInstance, name: string, context?: SchemeContext) => Scheme<P, C> | Promise<Scheme<P, C>>

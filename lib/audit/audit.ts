@@ -8,9 +8,14 @@ export function auditRows (marks: readonly RouteMark[], stage: string): readonly
   const gets = new Map<string, Set<Policy>>()
   for (const { url, policy } of marks.filter(mark => mark.methods === 'GET')) gets.set(url, (gets.get(url) ?? new Set()).add(policy))
   return marks
-    .filter(mark => mark.methods !== 'HEAD' || gets.get(mark.url)?.has(mark.policy) !== true)
+    .filter(mark => mark.methods !== 'HEAD' || !patternsOfGet(mark).some(url => gets.get(url)?.has(mark.policy)))
     .map(mark => row(mark, stage))
     .sort((a, b) => compare(a.url, b.url) || compare(a.method, b.method))
+}
+
+/** Where the GET of a HEAD may stand: of the root of a prefix, `onRoute` shows `GET /prefix` and `HEAD /prefix/`. */
+function patternsOfGet ({ url, server }: RouteMark): readonly string[] {
+  return url === `${server.prefix}/` ? [url, server.prefix] : [url]
 }
 
 function row ({ policy, methods, url, from }: RouteMark, stage: string): AuditRow {

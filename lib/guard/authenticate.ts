@@ -80,6 +80,7 @@ function judge (bound: BoundScheme, answer: Answer): Identity | Attempt {
     case 'foreign': return answer.kind
     case 'invalid': return { identities: [], failure: failure(answer.expired ? 'AUTH_TOKEN_EXPIRED' : 'AUTH_INVALID_CREDENTIALS', bound.name, answer.detail) }
     case 'unavailable': return { identities: [], failure: failure('AUTH_UNAVAILABLE', bound.name, answer.detail, { retryAfter: isDelay(answer.retryAfter) ? answer.retryAfter : 5 }) }
+    case 'limited': return { identities: [], failure: failure('AUTH_RATE_LIMITED', bound.name, answer.detail, { retryAfter: answer.retryAfter }) }
     case 'faulty': return { identities: [], failure: failure('AUTH_FAULT', bound.name, answer.detail), cause: answer.cause }
   }
 }
@@ -114,7 +115,7 @@ function faulty (bound: BoundScheme, cause: unknown): Faulty {
   return { kind: 'faulty', detail, cause }
 }
 
-const kinds: readonly unknown[] = ['authenticated', 'absent', 'foreign', 'invalid', 'unavailable']
+const kinds: readonly unknown[] = ['authenticated', 'absent', 'foreign', 'invalid', 'unavailable', 'limited']
 
 /** A scheme's answer, checked, with the principal complete and what a database knows added. What is no outcome is a fault. */
 function complete (bound: BoundScheme, outcome: Outcome, state: GuardState): Answer | Promise<Answer> {

@@ -77,7 +77,7 @@ function last<T> (levels: readonly Declaration[], pick: (level: Declaration) => 
 
 function bind (named: readonly (readonly string[])[] | null, schemes: ReadonlyMap<string, BoundScheme>, place: string): readonly (readonly BoundScheme[])[] {
   if (named === null) {
-    throw misconfigured(`${place} names no scheme, and the plugin has no default. Set the option default to one of ${list([...schemes.keys()])}, or name schemes here.`)
+    throw misconfigured(`${place} names no scheme, and a route that says nothing would have none to ask. Name one or more of ${list([...schemes.keys()], 'and')}.`)
   }
   return Object.freeze(named.map(all => Object.freeze(all.map(name => {
     const bound = schemes.get(name)

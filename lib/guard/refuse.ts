@@ -37,8 +37,9 @@ export function faulted (request: FastifyRequest, reply: FastifyReply, error: Au
 function finish (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm): AuthError | null {
   reply.header('cache-control', 'no-store')
   if (leavesBody(request)) reply.header('connection', 'close')
-  if (form === 'fastify') return error
+  // Fastify sets the status of what a handler throws, not of what a hook does: an error handler that relies on it would answer 200.
   reply.code(error.statusCode)
+  if (form === 'fastify') return error
   if (typeof form === 'function') sendOwn(request, reply, error, form)
   else if (form === 'problem') reply.type('application/problem+json').send({ type: 'about:blank', title: error.message, status: error.statusCode, code: error.code })
   else reply.send({ error: oauthCode(error), error_description: error.message })

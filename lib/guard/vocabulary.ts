@@ -66,7 +66,7 @@ function declaredScopes (scopes: unknown): ReadonlySet<string> | null {
 function declaredRoles (roles: Readonly<Record<string, unknown>>, known: Pick<Vocabulary, 'scopes' | 'roles'>): ReadonlyMap<string, Included> {
   const direct = new Map(Object.entries(roles).map(([role, entry]) => [role, directly(role, entry, known)]))
   const all = new Map<string, Included>()
-  for (const role of direct.keys()) all.set(role, expand(role, direct))
+  for (const [role, included] of direct) all.set(role, expand(role, included, direct))
   return all
 }
 
@@ -82,20 +82,20 @@ function directly (role: string, entry: unknown, known: Pick<Vocabulary, 'scopes
   return { roles: set('roles', roles), scopes: set('scopes', scopes) }
 }
 
-function expand (role: string, direct: ReadonlyMap<string, Included>): Included {
+function expand (role: string, own: Included, direct: ReadonlyMap<string, Included>): Included {
   const roles = new Set<string>()
   const scopes = new Set<string>()
-  const visit = (name: string): void => {
-    const included = direct.get(name)
-    for (const scope of included?.scopes ?? []) scopes.add(scope)
-    for (const next of included?.roles ?? []) {
+  const visit = (included: Included): void => {
+    for (const scope of included.scopes) scopes.add(scope)
+    for (const [next, deeper] of direct) {
+      if (!included.roles.has(next)) continue
       if (next === role) throw misconfigured(`The option roles['${role}'] includes itself. Remove the circle.`)
       if (roles.has(next)) continue
       roles.add(next)
-      visit(next)
+      visit(deeper)
     }
   }
-  visit(role)
+  visit(own)
   return { roles, scopes }
 }
 

@@ -13,7 +13,8 @@ interface Limit {
 /** Counts one request of a principal on its route. Resolves to the seconds to wait when it is over the limit, else `null`; rejects when the counter does not answer. */
 export type RequestLimiter = (request: FastifyRequest, limit: Limit, principal: Principal) => Promise<number | null>
 
-type Check = (request: FastifyRequest) => Promise<{ isAllowed: boolean, isExceeded?: boolean, ttlInSeconds?: number }>
+/** Nobody is on an allow list of ours, so these are always there. */
+type Check = (request: FastifyRequest) => Promise<{ isExceeded: boolean, ttlInSeconds: number }>
 
 type Create = (options: RateLimitOptions) => Check
 
@@ -30,12 +31,12 @@ export async function requestLimiter (app: FastifyInstance): Promise<RequestLimi
       max: limit.max,
       timeWindow: limit.window * 1000,
       cache,
-      keyGenerator: counted => keys.get(counted) ?? ''
+      keyGenerator: counted => String(keys.get(counted))
     })
     checks.set(limit, check)
     keys.set(request, JSON.stringify([principal.realm, principal.id, methodOf(request), request.routeOptions.url]))
-    const { isAllowed, isExceeded, ttlInSeconds } = await check(request)
-    return !isAllowed && isExceeded === true ? Math.max(1, ttlInSeconds ?? 1) : null
+    const { isExceeded, ttlInSeconds } = await check(request)
+    return isExceeded ? Math.max(1, ttlInSeconds) : null
   }
 }
 

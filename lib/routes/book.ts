@@ -89,7 +89,8 @@ export function routeBook ({ key, words, schemes, defaults, publicPaths }: BookO
       located(() => {
         if ('auth' in options) throw misconfigured(`${methodsOf(options)} ${options.url} has auth beside config, where nothing reads it. Write { config: { auth: … } }.`)
         const { policy, from } = policyFor(context, options)
-        const mark: RouteMark = Object.freeze({ policy, server: context, url: options.url, method: options.method, methods: methodsOf(options), from })
+        const written = `${options.prefix ?? ''}${options.routePath ?? ''}`
+        const mark: RouteMark = Object.freeze({ policy, server: context, url: options.url, written, method: options.method, methods: methodsOf(options), from })
         options.config = Object.assign({}, options.config, { [key]: mark })
         options.onError = [options.onError ?? []].flat().concat(seen)
         defaults.routed(context)
@@ -119,9 +120,9 @@ function methodsOf ({ method }: Options): string {
   return Array.isArray(method) ? method.join(', ') : method
 }
 
-/** For the audit: the levels that a policy was made of. */
+/** For the audit: the levels that a policy was made of. Nothing of a default is left in one that is public. */
 function originOf (above: readonly Level[], policy: Policy, written: boolean): string {
-  const labels = policy.detached ? [] : above.map(level => level.label)
+  const labels = policy.detached || policy.access === 'public' ? [] : above.map(level => level.label)
   return [...labels, ...written ? ['route'] : []].join(' + ')
 }
 

@@ -21,8 +21,8 @@ export interface Defaults {
 }
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED` for a level that would open routes without their saying so, or undo the levels above it. */
-export function defaults (plugin: Level | null): Defaults {
-  if (plugin !== null) checkLevel(plugin)
+export function defaults (plugin: Level): Defaults {
+  checkLevel(plugin)
   const groups = new Map<FastifyInstance, Level>()
   const routed = new Set<FastifyInstance>()
   const stacks = new Map<FastifyInstance, readonly Level[]>()
@@ -38,8 +38,7 @@ export function defaults (plugin: Level | null): Defaults {
     above (context) {
       const known = stacks.get(context)
       if (known !== undefined) return known
-      const levels = lineage(context).flatMap(instance => groups.get(instance) ?? []).reverse()
-      const stack = plugin === null ? levels : [plugin, ...levels]
+      const stack = [plugin, ...lineage(context).flatMap(instance => groups.get(instance) ?? []).reverse()]
       stacks.set(context, stack)
       return stack
     },

@@ -6,7 +6,10 @@ import { publicPolicy, type Policy } from '../guard/policy.js'
 export interface RouteMark {
   readonly policy: Policy
   readonly server: FastifyInstance
+  /** The pattern that the router serves. */
   readonly url: string
+  /** The pattern as Fastify keeps it on the config: as it was written, also where an earlier `onRoute` moved the route. */
+  readonly written: string
   readonly method: string | string[]
   /** The methods as they were, should somebody change the list itself. */
   readonly methods: string
@@ -26,7 +29,7 @@ const open = publicPolicy('')
 export function policyOf (request: FastifyRequest, key: symbol): Policy | AuthError {
   const config = request.routeOptions.config as Config
   const mark = config[key] as RouteMark | undefined
-  if (mark !== undefined && mark.server === request.server && mark.url === config.url && mark.method === config.method) return mark.policy
+  if (mark !== undefined && mark.server === request.server && mark.written === config.url && mark.method === config.method) return mark.policy
   if (config.url === undefined) return config.auth === undefined ? open : fault('config.auth on a not-found handler does nothing; use app.gatehouse.guard as its preHandler')
   if (mark === undefined && isPreflight(request.server, config.method, config.url, request.routeOptions.schema)) return open
   return fault(`${String(config.method)} ${config.url} has no policy: it was declared before fastify-gatehouse was loaded`)

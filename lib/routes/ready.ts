@@ -19,7 +19,7 @@ export function checkReady (app: FastifyInstance, { book, schemes, outsideAllowe
   if (book.marks.length > 0 && !printed.some(route => route.seen)) throw misconfigured("No route shows its hooks, so it cannot be told whether one was missed. The router's option buildPrettyMeta leaves them out: return store.preHandler and store.onError as well.")
   const unseen = printed.filter(route => !route.seen && !mayBePreflight(route))
   const early = unseen.filter(route => route.guarded)
-  if (early.length > 0) throw misconfigured(earlySentence(early))
+  if (early.length > 0) throw misconfigured(earlySentence(early, app))
   const outside = unseen.filter(route => !route.guarded)
   if (outside.length > 0 && !outsideAllowed) throw misconfigured(outsideSentence(outside))
   for (const bound of schemes) checkPublicPath(app, book, bound)
@@ -31,8 +31,8 @@ function mayBePreflight ({ method, url }: PrintedRoute): boolean {
   return method === 'OPTIONS' && url.endsWith('*')
 }
 
-function earlySentence (routes: readonly PrintedRoute[]): string {
-  const swap = routes.some(route => route.url.endsWith('*') || route.url.includes('/static/'))
+function earlySentence (routes: readonly PrintedRoute[], app: FastifyInstance): string {
+  const swap = app.hasPlugin('@fastify/static') || app.hasPlugin('@fastify/swagger-ui') || routes.some(route => route.url.endsWith('*'))
     ? ' Static files and swagger-ui are routes too: register @fastify/static and @fastify/swagger-ui after fastify-gatehouse.'
     : ''
   return `${names(routes, 'declared before fastify-gatehouse was loaded, so no policy could be read')}. Register the plugin first and await it: await app.register(authPlugin, { … }).${swap}`

@@ -31,12 +31,12 @@ function readRoutes (printed: string): readonly PrintedRoute[] {
   const routes: { method: string, url: string, guarded: boolean, seen: boolean }[] = []
   const path: string[] = []
   for (const line of printed.split('\n')) {
-    const [, indent = '', branch, text = ''] = /^((?:│ {3}| {4})*)([├└]── )?(.*)$/.exec(line) ?? []
+    const text = line.replace(/^(?:│ {3}| {4})+/, '')
     const hooks = routes.at(-1)
     if (hooks !== undefined && text.startsWith('• (preHandler) ')) hooks.guarded = text.includes(`"${sealName}()"`)
     if (hooks !== undefined && text.startsWith('• (onError) ')) hooks.seen = text.includes(`"${seenName}()"`)
-    const [, segment = text, method] = /^(.*?) \(([A-Z-]+)\)(?: \{.*\})?$/.exec(text) ?? []
-    if (branch !== undefined) path.splice(indent.length / 4, path.length, segment === '(empty root node)' ? '' : segment)
+    const [, label = text, method] = /^(.*?) \(([A-Z-]+)\)(?: \{.*\})?$/.exec(text) ?? []
+    if (/^[├└]── /.test(label)) path.splice((line.length - text.length) / 4, path.length, label.slice(4).replace('(empty root node)', ''))
     if (method !== undefined) routes.push({ method, url: path.join(''), guarded: false, seen: false })
   }
   return routes

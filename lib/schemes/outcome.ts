@@ -1,4 +1,4 @@
-import type { Absent, Authenticated, Foreign, Invalid, Unavailable } from '../../types/outcome.js'
+import type { Absent, Authenticated, Foreign, Invalid, Limited, Unavailable } from '../../types/outcome.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 
 /** Nothing of this scheme on the request: the next is asked. */
@@ -15,13 +15,15 @@ export interface AuthenticatedDetails<C> {
   readonly authenticatedAt?: Date | null
   /** When the credential ends; left out where it does not. */
   readonly expiresAt?: Date | null
+  /** Calls back once when the credential is revoked before its end, and returns what stops that; left out where nobody would know. */
+  readonly onRevoked?: ((revoked: () => void) => () => void) | null
 }
 
 /** A good credential, and whose. The guard completes a principal without realm, scopes or roles: the scheme's name, none and none. */
 export function authenticated<P extends Principal, C = null> (principal: P, details?: AuthenticatedDetails<C>): Authenticated<P, C>
 export function authenticated<P extends PrincipalInput, C = null> (principal: P, details?: AuthenticatedDetails<C>): Authenticated<PrincipalFrom<P>, C>
-export function authenticated (principal: PrincipalInput, { credential = null, authenticatedAt = null, expiresAt = null }: AuthenticatedDetails<unknown> = {}): Authenticated {
-  return { kind: 'authenticated', principal: principal as Principal, credential, authenticatedAt, expiresAt }
+export function authenticated (principal: PrincipalInput, { credential = null, authenticatedAt = null, expiresAt = null, onRevoked = null }: AuthenticatedDetails<unknown> = {}): Authenticated {
+  return { kind: 'authenticated', principal: principal as Principal, credential, authenticatedAt, expiresAt, onRevoked }
 }
 
 /** This scheme's, and bad. `detail` goes to the log and must not hold the credential. */
@@ -37,4 +39,9 @@ export function expired (detail: string): Invalid {
 /** This scheme's, and nobody can tell now. `retryAfter` in seconds. */
 export function unavailable (detail: string, retryAfter = 5): Unavailable {
   return { kind: 'unavailable', detail, retryAfter }
+}
+
+/** This scheme's, and not looked at, because too many guesses came before. `retryAfter` in seconds. */
+export function limited (detail: string, retryAfter: number): Limited {
+  return { kind: 'limited', detail, retryAfter }
 }

@@ -18,7 +18,7 @@ type Reader = (request: FastifyRequest) => Reading
  * if (typeof key !== 'string') return key          // absent or invalid: say so
  */
 export function read (request: FastifyRequest, from: Place | readonly Place[]): Reading {
-  return typeof from === 'string' ? readerOf(from)(request) : readFirst(from.map(place => readerOf(place)), request)
+  return typeof from === 'string' ? readerOf(from)(request) : reader(from, 'from')(request)
 }
 
 /** {@link read} with its place parsed once. A wrong place stops the boot, naming `option`. */
