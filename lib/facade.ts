@@ -32,6 +32,7 @@ export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse 
     default (auth: unknown) {
       const place = `app.gatehouse.default() of the context with the prefix '${context.prefix || '/'}'`
       defaults.set(context, { declaration: parseDeclaration(auth, place, gate.words), label: `group ${context.prefix || '/'}` })
+      book.resolve(context, true, place)
     },
     guard (auth: unknown) {
       const policy = book.resolve(context, auth, 'app.gatehouse.guard()')

@@ -35,6 +35,8 @@ export interface AuthenticatedAs<K extends SchemeName> extends AuthEntry<Princip
   readonly scheme: K
   readonly error: null
   readonly all: AllEntries
+  /** Aborted when the credential expires or is revoked: for WebSockets and event streams, which outlive their request. Its reason is an `AuthError`. */
+  readonly signal: AbortSignal
   /** Whether the principal has these scopes and roles. */
   allows (query: AllowsQuery): boolean
 }
@@ -50,6 +52,7 @@ export interface Anonymous {
   /** Mode `try`: why the credential that was sent is not accepted. */
   readonly error: RequestAuthError | null
   readonly all: { readonly [name: string]: undefined }
+  readonly signal: null
   /** Always `false`. */
   allows (query: AllowsQuery): boolean
 }

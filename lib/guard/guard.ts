@@ -53,14 +53,14 @@ function conclude (gate: Gate, policy: Policy, state: GuardState, verdict: Verdi
     const cacheControl = cacheControlOf(verdict.identities)
     if (cacheControl !== undefined && !reply.hasHeader('cache-control')) reply.header('cache-control', cacheControl)
   }
-  return admit(state, { policy, identities: verdict.identities, error: null })
+  return admit(state, reply, policy, verdict.identities, null)
 }
 
 /** A caller whom the schemes refused. Mode `try` forgives an invalid credential, and only that. */
 function conclude401 (gate: Gate, policy: Policy, state: GuardState, verdict: Verdict, refused: AuthFailure, reply: FastifyReply): End {
   if (refused.code === 'AUTH_FAULT') return end(faulted(state.request, reply, fault(refused.detail, verdict.cause), gate.form))
   const forgiven = policy.access === 'try' && (refused.code === 'AUTH_INVALID_CREDENTIALS' || refused.code === 'AUTH_TOKEN_EXPIRED')
-  return forgiven ? admit(state, { policy, identities: [], error: refusal(refused) }) : end(refuse(state.request, reply, policy, refused, gate.form))
+  return forgiven ? admit(state, reply, policy, [], refusal(refused)) : end(refuse(state.request, reply, policy, refused, gate.form))
 }
 
 /** Of several credentials, the one that caches must know least of. */
@@ -73,8 +73,9 @@ function cacheControlOf (identities: readonly Identity[]): string | undefined {
   return kept
 }
 
-function admit (state: GuardState, pass: Pass): End {
-  state.pass = pass
+function admit (state: GuardState, reply: FastifyReply, policy: Policy, identities: readonly Identity[], error: AuthError | null): End {
+  const { raw } = state.request
+  state.pass = { policy, identities, error, carrier: raw.headers.upgrade === undefined ? reply.raw : raw.socket }
   state.view = null
   return 'passed'
 }

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events'
 import type { FastifyRequest } from 'fastify'
 import type { Authenticated, Outcome } from '../../types/outcome.js'
 import type { AuthError } from '../errors.js'
@@ -21,6 +22,8 @@ export interface Pass {
   readonly identities: readonly Identity[]
   /** Why a `try` route has an anonymous caller. */
   readonly error: AuthError | null
+  /** What the use of the credential ends with: the response, or the connection after an upgrade. */
+  readonly carrier: EventEmitter
 }
 
 /** What the guard knows of one request. Private: nothing of it is reachable from `request` but through `request.auth` and `request.principal`. */

@@ -1,9 +1,11 @@
+import type { EventEmitter } from 'node:events'
 import type { FastifyRequest } from 'fastify'
 import type { Principal } from '../../types/principal.js'
 import { fault, misconfigured, type AuthError } from '../errors.js'
 import { fields } from '../shape.js'
 import { isMet } from './access.js'
 import { parseRequirement } from './grammar.js'
+import { lifetimeOf } from './lifetime.js'
 import { stateOf, type Identity, type Pass } from './state.js'
 import type { Vocabulary } from './vocabulary.js'
 
@@ -29,12 +31,21 @@ class Known extends Entry {
   readonly error = null
   readonly #identities: readonly Identity[]
   readonly #words: Vocabulary
+  readonly #carrier: EventEmitter
+  #signal: AbortSignal | null = null
 
-  constructor (acting: Identity, identities: readonly Identity[], words: Vocabulary) {
+  constructor (acting: Identity, { identities, carrier }: Pass, words: Vocabulary) {
     super(acting)
     this.scheme = acting.bound.name
     this.#identities = identities
     this.#words = words
+    this.#carrier = carrier
+  }
+
+  /** Aborted when the credential expires or is revoked while a WebSocket or an event stream still uses it. */
+  get signal (): AbortSignal {
+    this.#signal ??= lifetimeOf(this.#identities, this.#carrier)
+    return this.#signal
   }
 
   /** Every scheme that this request satisfied, by name. */
@@ -55,6 +66,7 @@ class Anonymous {
   readonly credential = null
   readonly authenticatedAt = null
   readonly expiresAt = null
+  readonly signal = null
   readonly error: AuthError | null
   readonly all = Object.freeze({})
   readonly #words: Vocabulary
@@ -90,7 +102,7 @@ export function viewOf (request: FastifyRequest, words: Vocabulary): object {
   return state.view
 }
 
-function viewOfPass ({ identities, error }: Pass, words: Vocabulary): object {
-  const [acting] = identities
-  return acting === undefined ? new Anonymous(error, words) : new Known(acting, identities, words)
+function viewOfPass (pass: Pass, words: Vocabulary): object {
+  const [acting] = pass.identities
+  return acting === undefined ? new Anonymous(pass.error, words) : new Known(acting, pass, words)
 }

@@ -1,0 +1,302 @@
+import t from 'tap'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { AuthError } from '../../lib/index.js'
+import { as, believer, boot, route, says, trio } from '../support/policies.js'
+
+t.test('Functions', async t => {
+  t.test('run in preHandler, after validation: they see the request as the handler will', async t => {
+    const seen: unknown[] = []
+    const regions: Record<string, string> = { eu: 'region:eu', us: 'region:us' }
+    const schema = { querystring: { type: 'object', required: ['region'], properties: { region: { enum: ['eu', 'us'] } } }, body: { type: 'object', properties: { n: { type: 'integer' } } } }
+    const { ask, ran } = await boot(t, (app, ran) => {
+      app.post('/x', {
+        schema,
+        ...says({
+          scopes: (request: FastifyRequest<{ Querystring: { region: string } }>) => {
+            seen.push(request.query.region)
+            return regions[request.query.region]
+          },
+          when: (_principal: unknown, request: FastifyRequest) => { seen.push(request.body); return true }
+        })
+      }, async () => { ran.push('x') })
+    })
+    const post = (query: string, headers = as({ scopes: ['region:eu'] })) => ask(`/x?${query}`, headers, { method: 'POST', payload: { n: '7' } })
+    t.equal((await post('region=eu')).status, 200)
+    t.strictSame(seen.splice(0), ['eu', { n: 7 }], 'coerced by the schema')
+    t.equal((await post('region=us')).status, 403)
+    for (const query of ['region=constructor', 'region=__proto__', 'region=eu&region=us', '', 'region=']) t.equal((await post(query)).status, 400, query)
+    t.strictSame(seen, ['us'], 'a function never sees what validation refuses')
+    t.equal((await post('region=constructor', {})).status, 401, 'and anonymous callers learn nothing of it')
+    t.equal(ran.length, 1)
+  })
+
+  t.test('when passes on exactly true', async t => {
+    const answers: unknown[] = [true, Promise.resolve(true), false, Promise.resolve(false), 1, 'true', {}, [], null, undefined, 0, Promise.resolve(1), Promise.resolve(undefined), new Boolean(true)] // eslint-disable-line no-new-wrappers
+    const { ask, ran } = await boot(t, (app, ran) => answers.forEach((answer, i) => route(app, ran, `/${i}`, { when: () => answer })))
+    const statuses: number[] = []
+    for (let i = 0; i < answers.length; i++) statuses.push((await ask(`/${i}`, as())).status)
+    t.strictSame(statuses, [200, 200, 403, 403, ...Array.from({ length: 10 }, () => 500)], 'false is a refusal; anything but a boolean is a fault')
+    t.strictSame(ran, ['/0', '/1'])
+  })
+
+  t.test('when is told the principal and the request, and is not asked for anonymous callers or those whom static rules refuse', async t => {
+    const told: unknown[] = []
+    const when = (principal: { id: string, realm: string }, request: FastifyRequest) => told.push([principal.realm, principal.id, { ...request.params as object }]) > 0
+    const { ask } = await boot(t, (app, ran) => route(app, ran, '/orders/:id', { when, scopes: 'a' }))
+    await ask('/orders/7')
+    await ask('/orders/7', { 'x-user': 'bad' })
+    await ask('/orders/7', as())
+    t.strictSame(told, [])
+    t.equal((await ask('/orders/7', as({ id: 'bob', scopes: ['a'] }))).status, 200)
+    t.strictSame(told, [['user', 'bob', { id: '7' }]])
+  })
+
+  t.test('scopes and roles as functions return one name, or { all, any, none }', async t => {
+    const { ask, ran } = await boot(t, (app, ran) => {
+      route(app, ran, '/name', { scopes: () => 'a' })
+      route(app, ran, '/all', { scopes: () => ({ all: ['a', 'b'] }) })
+      route(app, ran, '/roles', { roles: () => ({ any: ['clerk', 'boss'], none: ['banned'] }) })
+      route(app, ran, '/both', { scopes: () => 'a', roles: () => 'clerk' })
+    })
+    const table: [string, object, number][] = [
+      ['/name', { scopes: ['a'] }, 200], ['/name', {}, 403], ['/all', { scopes: ['a'] }, 403], ['/all', { scopes: ['a', 'b'] }, 200],
+      ['/roles', { roles: ['boss'] }, 200], ['/roles', { roles: ['boss', 'banned'] }, 403], ['/roles', {}, 403],
+      ['/both', { scopes: ['a'] }, 403], ['/both', { roles: ['clerk'] }, 403], ['/both', { scopes: ['a'], roles: ['clerk'] }, 200]
+    ]
+    for (const [url, principal, status] of table) t.equal((await ask(url, as(principal))).status, status, `${url} ${JSON.stringify(principal)}`)
+    t.equal(ran.length, 4)
+  })
+
+  t.test('that return anything but their declared form are a 500 that says nothing', async t => {
+    const { app, ask, ran } = await boot(t, (app, ran) => {
+      const returned: unknown[] = [undefined, null, true, false, '', ['a'], [], {}, { all: [] }, { all: 'a' }, { some: ['a'] }, { all: undefined }, 7, () => 'a', 'undeclared', { none: ['undeclared'] }]
+      returned.forEach((value, i) => {
+        route(app, ran, `/scopes/${i}`, { scopes: () => value })
+        route(app, ran, `/roles/${i}`, { roles: () => value })
+        route(app, ran, `/any/${i}`, { anyOf: [{ scopes: () => value }, { roles: 'boss' }] })
+      })
+    }, { options: { scopes: { a: 'A' }, roles: { boss: {} } } })
+    for (const { url } of app.gatehouse.audit()) {
+      const answer = await ask(url, as({ scopes: ['a', 'undeclared', ''], roles: ['a'] }))
+      t.equal(answer.status, 500, url)
+      t.strictSame(JSON.parse(answer.body), { statusCode: 500, code: 'AUTH_FAULT', error: 'Internal Server Error', message: 'Internal Server Error' })
+    }
+    t.strictSame(ran, [])
+  })
+
+  t.test('of scopes and roles are synchronous: a promise is a 500, and its rejection does not end the process', async t => {
+    const rejected: unknown[] = []
+    const listener = (reason: unknown) => { rejected.push(reason) }
+    process.on('unhandledRejection', listener)
+    t.teardown(() => process.off('unhandledRejection', listener))
+    const { ask, ran } = await boot(t, (app, ran) => {
+      route(app, ran, '/resolves', { scopes: async () => 'a' })
+      route(app, ran, '/rejects', { roles: async () => { throw new Error('the database is away') } })
+    })
+    t.equal((await ask('/resolves', as({ scopes: ['a'] }))).status, 500)
+    t.equal((await ask('/rejects', as())).status, 500)
+    await new Promise(resolve => setImmediate(resolve))
+    t.strictSame(rejected, [])
+    t.strictSame(ran, [])
+  })
+
+  t.test('hand what they throw to the error handler unchanged, so a missing order can be a 404', async t => {
+    const missing = Object.assign(new Error('no such order'), { statusCode: 404, code: 'NO_ORDER' })
+    const thrown: unknown[] = []
+    const { ask, ran } = await boot(t, (app, ran) => {
+      app.setErrorHandler((error, _request, reply) => {
+        thrown.push(error)
+        return reply.code((error as { statusCode?: number }).statusCode ?? 500).send({ code: (error as { code?: string }).code ?? 'OTHER' })
+      })
+      const fail = () => { throw missing }
+      route(app, ran, '/when', { when: fail })
+      route(app, ran, '/async', { when: async () => { throw missing } })
+      route(app, ran, '/scopes', { scopes: fail })
+      route(app, ran, '/roles', { roles: fail })
+      route(app, ran, '/any', { anyOf: [{ when: fail }, { when: () => true }] })
+      route(app, ran, '/string', { when: async () => { throw 'a string' } }) // eslint-disable-line no-throw-literal
+      route(app, ran, '/nothing', { when: async () => { throw undefined } }) // eslint-disable-line no-throw-literal
+    })
+    for (const url of ['/when', '/async', '/scopes', '/roles', '/any']) t.match(await ask(url, as()), { status: 404, code: 'NO_ORDER' }, url)
+    t.strictSame(thrown.splice(0).map(error => error === missing), [true, true, true, true, true])
+    await ask('/string', as())
+    t.equal(thrown.shift(), 'a string')
+    t.equal((await ask('/nothing', as())).status, 500)
+    t.ok(thrown.shift() instanceof AuthError, 'what throws nothing in particular must not read as passed')
+    t.strictSame(ran, [])
+  })
+})
+
+t.test('anyOf', async t => {
+  t.test('lines inside an entry AND, entries OR; all of it AND the rules beside it', async t => {
+    const { ask, ran } = await boot(t, (app, ran) => route(app, ran, '/x', {
+      schemes: ['user', 'web'],
+      scopes: 'base',
+      anyOf: [{ scopes: 'write', roles: 'clerk' }, { schemes: 'web', roles: 'boss' }, { scopes: { all: ['x', 'y'] } }]
+    }))
+    const table: [object, string, number][] = [
+      [{ scopes: ['base', 'write'], roles: ['clerk'] }, 'user', 200],
+      [{ scopes: ['write'], roles: ['clerk'] }, 'user', 403],
+      [{ scopes: ['base', 'write'] }, 'user', 403],
+      [{ scopes: ['base'], roles: ['clerk'] }, 'user', 403],
+      [{ scopes: ['base'], roles: ['boss'] }, 'user', 403],
+      [{ scopes: ['base'], roles: ['boss'] }, 'web', 200],
+      [{ roles: ['boss'] }, 'web', 403],
+      [{ scopes: ['base', 'x'] }, 'user', 403],
+      [{ scopes: ['base', 'x', 'y'] }, 'user', 200],
+      [{ scopes: ['base'] }, 'user', 403]
+    ]
+    for (const [principal, scheme, status] of table) t.equal((await ask('/x', as(principal, scheme))).status, status, `${scheme} ${JSON.stringify(principal)}`)
+    t.equal(ran.length, 3)
+  })
+
+  t.test('static parts are settled before the body is read: all entries failed, 403 at once', async t => {
+    const asked: string[] = []
+    const when = () => asked.push('when') > 0
+    const { ask } = await boot(t, app => {
+      app.post('/x', { ...says({ anyOf: [{ scopes: 'a', when }, { roles: 'clerk', when }] }), preParsing: async () => { asked.push('body') } }, async () => '')
+    })
+    const post = (principal: object) => ask('/x', { ...as(principal), 'content-type': 'application/json' }, { method: 'POST', payload: '{ no JSON' })
+    t.equal((await post({})).status, 403)
+    t.strictSame(asked, [])
+    t.equal((await post({ scopes: ['a'] })).status, 400, 'one stands, so the body is read')
+    t.strictSame(asked, ['body'])
+  })
+
+  t.test('one entry passed without a when is settled: no function is asked', async t => {
+    const asked: string[] = []
+    const say = (name: string, answer: boolean) => ({ when: () => { asked.push(name); return answer } })
+    const { ask } = await boot(t, app => {
+      route(app, [], '/settled', { anyOf: [say('first', false), { scopes: 'a' }] })
+      route(app, [], '/asked', { anyOf: [{ scopes: 'a', ...say('a', false) }, { scopes: 'b', ...say('b', true) }, { ...say('c', true) }] })
+    })
+    t.equal((await ask('/settled', as({ scopes: ['a'] }))).status, 200)
+    t.strictSame(asked.splice(0), [])
+    t.equal((await ask('/settled', as())).status, 403)
+    t.strictSame(asked.splice(0), ['first'])
+    t.equal((await ask('/asked', as({ scopes: ['a', 'b'] }))).status, 200)
+    t.strictSame(asked.splice(0), ['a', 'b'], 'in written order, up to the first that passes')
+    t.equal((await ask('/asked', as({ scopes: ['a'] }))).status, 200)
+    t.strictSame(asked.splice(0), ['a', 'c'], 'not those whose static part failed')
+  })
+
+  t.test('functions of an entry AND with its static part', async t => {
+    const { ask } = await boot(t, app => route(app, [], '/x', { anyOf: [{ roles: 'clerk', scopes: () => 'a', when: async () => true }] }))
+    t.equal((await ask('/x', as({ roles: ['clerk'], scopes: ['a'] }))).status, 200)
+    t.equal((await ask('/x', as({ roles: ['clerk'] }))).status, 403)
+    t.equal((await ask('/x', as({ scopes: ['a'] }))).status, 403)
+  })
+
+  t.test('beside a rule of functions, both hold', async t => {
+    const { ask } = await boot(t, app => route(app, [], '/x', { when: ({ id }: { id: string }) => id !== 'eve', anyOf: [{ roles: 'clerk' }, { when: ({ id }: { id: string }) => id === 'ann' || id === 'eve' }] }))
+    t.equal((await ask('/x', as({ id: 'ann' }))).status, 200)
+    t.equal((await ask('/x', as({ id: 'eve' }))).status, 403)
+    t.equal((await ask('/x', as({ id: 'eve', roles: ['clerk'] }))).status, 403)
+    t.equal((await ask('/x', as({ id: 'bob' }))).status, 403)
+    t.equal((await ask('/x', as({ id: 'bob', roles: ['clerk'] }))).status, 200)
+  })
+})
+
+/** A route that answers with what the request says of its caller. */
+function show (app: FastifyInstance, url: string, auth: unknown): void {
+  app.get(url, says(auth), async ({ auth, principal }) => ({ scheme: auth.scheme, id: principal?.id ?? null, scopes: principal?.scopes ?? null, all: Object.fromEntries(Object.entries(auth.all).map(([name, entry]) => [name, entry?.principal.id])) }))
+}
+
+t.test('All of', async t => {
+  const auth = { schemes: { all: ['web', 'service'] } }
+  const both = (web: object, service: object) => ({ ...as({ id: 'w', ...web }, 'web'), ...as({ id: 's', ...service }, 'service') })
+
+  t.test('the first named is the acting principal, the others are at request.auth.all', async t => {
+    const { ask } = await boot(t, app => show(app, '/x', auth))
+    const { body } = await ask('/x', both({ scopes: ['a'] }, { scopes: ['b'] }))
+    t.strictSame(JSON.parse(body), { scheme: 'web', id: 'w', scopes: ['a'], all: { web: 'w', service: 's' } })
+  })
+
+  t.test('the acting principal is the one who must meet the rules: never a union of their scopes', async t => {
+    const { ask, ran } = await boot(t, (app, ran) => {
+      route(app, ran, '/static', { ...auth, scopes: 'b' })
+      route(app, ran, '/none', { ...auth, roles: { none: ['banned'] } })
+      route(app, ran, '/when', { ...auth, when: ({ id }: { id: string }) => id === 's' })
+      route(app, ran, '/entry', { ...auth, anyOf: [{ schemes: 'service', scopes: 'b' }] })
+    })
+    for (const url of ['/static', '/when', '/entry']) t.equal((await ask(url, both({ scopes: ['a'] }, { scopes: ['b'] }))).status, 403, url)
+    t.equal((await ask('/static', both({ scopes: ['b'] }, {}))).status, 200)
+    t.equal((await ask('/none', both({}, { roles: ['banned'] }))).status, 200)
+    t.strictSame(ran, ['/static', '/none'])
+  })
+
+  t.test('absent in one: the next alternative; invalid in any: stop', async t => {
+    const { ask } = await boot(t, app => show(app, '/x', [{ all: ['web', 'service'] }, 'user']))
+    const table: [string, Record<string, string>, number, string | null][] = [
+      ['both', both({}, {}), 200, 'w'],
+      ['the first alone', as({ id: 'w' }, 'web'), 401, null],
+      ['the second alone', as({ id: 's' }, 'service'), 401, null],
+      ['the first, and the next alternative', { ...as({ id: 'w' }, 'web'), ...as({ id: 'u' }) }, 200, 'u'],
+      ['the second, and the next alternative', { ...as({ id: 's' }, 'service'), ...as({ id: 'u' }) }, 200, 'u'],
+      ['the next alternative alone', as({ id: 'u' }), 200, 'u'],
+      ['the first invalid', { ...both({}, {}), 'x-web': 'bad', ...as() }, 401, null],
+      ['the second invalid', { ...both({}, {}), 'x-service': 'bad', ...as() }, 401, null],
+      ['the second foreign, and the next alternative', { ...as({ id: 'w' }, 'web'), 'x-service': 'foreign', ...as({ id: 'u' }) }, 200, 'u'],
+      ['the second unavailable', { ...both({}, {}), 'x-service': 'down', ...as() }, 503, null]
+    ]
+    for (const [title, headers, status, id] of table) {
+      const answer = await ask('/x', headers)
+      t.equal(answer.status, status, title)
+      if (id !== null) t.equal((JSON.parse(answer.body) as { id: string }).id, id, title)
+    }
+  })
+
+  t.test('with one absent, optional is anonymous: half of a pair is nobody', async t => {
+    const { ask } = await boot(t, app => show(app, '/x', { ...auth, mode: 'optional' }))
+    t.match(JSON.parse((await ask('/x', as({}, 'web'))).body), { id: null, all: {} })
+    t.match(JSON.parse((await ask('/x', both({}, {}))).body), { id: 'w' })
+  })
+})
+
+t.test('Any of', async t => {
+  t.test('the first scheme in written order that has a principal wins; credentials of later schemes are neither verified nor used', async t => {
+    const schemes = trio()
+    const { ask } = await boot(t, app => {
+      show(app, '/uw', ['user', 'web'])
+      show(app, '/wu', ['web', 'user'])
+    }, { options: { schemes, default: 'user' } })
+    const both = { ...as({ id: 'u', scopes: ['a'] }), ...as({ id: 'w', scopes: ['b'] }, 'web') }
+    t.strictSame(JSON.parse((await ask('/uw', both)).body), { scheme: 'user', id: 'u', scopes: ['a'], all: { user: 'u' } })
+    t.strictSame([schemes.user.asked.count, schemes.web.asked.count], [1, 0])
+    t.match(JSON.parse((await ask('/wu', both)).body), { scheme: 'web', id: 'w' })
+    t.strictSame([schemes.user.asked.count, schemes.web.asked.count], [1, 1])
+    t.equal((await ask('/uw', { ...as(), 'x-web': 'bad' })).status, 200, 'a bad one of a later scheme is not looked at')
+    t.equal(schemes.web.asked.count, 1)
+  })
+
+  t.test('a bad credential met on the way stops there: it is never forgiven for a good one of a later scheme', async t => {
+    const schemes = trio()
+    const { ask } = await boot(t, app => {
+      show(app, '/required', ['user', 'web'])
+      show(app, '/optional', { schemes: ['user', 'web'], mode: 'optional' })
+      show(app, '/try', { schemes: ['user', 'web'], mode: 'try' })
+    }, { options: { schemes, default: 'user' } })
+    for (const [bad, status] of [['bad', 401], ['expired', 401], ['down', 503]] as const) {
+      const headers = { 'x-user': bad, ...as({}, 'web') }
+      t.equal((await ask('/required', headers)).status, status)
+      t.equal((await ask('/optional', headers)).status, status)
+      if (bad === 'down') t.equal((await ask('/try', headers)).status, 503)
+      else t.match(JSON.parse((await ask('/try', headers)).body), { scheme: null, id: null }, 'try makes it anonymous, never the later one')
+    }
+    t.equal(schemes.web.asked.count, 0)
+  })
+
+  t.test('a credential that is foreign to one scheme is asked of the next; foreign to all is invalid', async t => {
+    const { ask } = await boot(t, app => show(app, '/x', ['user', 'web']))
+    t.match(JSON.parse((await ask('/x', { 'x-user': 'foreign', ...as({}, 'web') })).body), { scheme: 'web' })
+    t.match(await ask('/x', { 'x-user': 'foreign', 'x-web': 'foreign' }), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' })
+  })
+
+  t.test('a principal who does not meet the rules is refused; the next scheme is not asked', async t => {
+    const web = believer('web')
+    const { ask, ran } = await boot(t, (app, ran) => route(app, ran, '/x', { schemes: ['user', 'web'], scopes: 'a' }), { options: { schemes: { user: believer('user'), web }, default: 'user' } })
+    t.equal((await ask('/x', { ...as(), ...as({ scopes: ['a'] }, 'web') })).status, 403)
+    t.equal(web.asked.count, 0)
+    t.strictSame(ran, [])
+  })
+})
