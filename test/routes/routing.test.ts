@@ -1,0 +1,387 @@
+import cors from '@fastify/cors'
+import Fastify, { type FastifyInstance, type FastifyServerOptions, type HTTPMethods, type InjectOptions, type RouteShorthandOptions } from 'fastify'
+import t, { type Test } from 'tap'
+import gatehouse, { type GatehouseOptions } from '../../lib/index.js'
+import { alice, ask, counted, guarded, portOf, stopsTheBoot, tokenScheme, wire, wrong } from '../support/routes.js'
+
+/** Asserts who enters a URL: nobody without a credential, and with one the handler answers. */
+async function isProtected (t: Test, app: FastifyInstance, request: InjectOptions & { readonly method?: HTTPMethods, readonly url: string }, says = ''): Promise<void> {
+  const what = `${request.method ?? 'GET'} ${request.url} ${says}`
+  t.equal((await app.inject(request)).statusCode, 401, `${what} is 401 for an anonymous caller`)
+  t.equal((await app.inject({ ...request, headers: { ...request.headers, ...wrong } })).statusCode, 401, `${what} is 401 for a bad credential`)
+  t.equal((await app.inject({ ...request, headers: { ...request.headers, ...alice } })).statusCode, 200, `${what} is open to a principal`)
+}
+
+async function status (app: FastifyInstance, request: InjectOptions | string): Promise<number> {
+  return (await app.inject(request)).statusCode
+}
+
+t.test('unknown URLs and wrong methods are 404 for everyone, and no scheme is asked', async t => {
+  const scheme = tokenScheme()
+  const app = await guarded({ schemes: { user: scheme } })
+  const page = counted()
+  app.get('/here', page.handler)
+  for (const headers of [{}, alice, wrong]) {
+    for (const [method, url] of [['GET', '/nowhere'], ['POST', '/here'], ['DELETE', '/here'], ['OPTIONS', '/here'], ['GET', '/here/'], ['GET', '//here'], ['GET', '/HERE'], ['GET', '/here;x']] as const) {
+      const answer = await app.inject({ method, url, headers })
+      t.same([answer.statusCode, answer.headers['www-authenticate']], [404, undefined], `${method} ${url}`)
+    }
+  }
+  t.same([page.reached, scheme.asked], [0, 0])
+})
+
+t.test('a malformed URL is 400 before any hook, and a parameter that is too long is not the route', async t => {
+  const scheme = tokenScheme()
+  const app = await guarded({ schemes: { user: scheme } }, { routerOptions: { maxParamLength: 10 } })
+  const page = counted()
+  app.get('/x/:id', page.handler)
+  t.equal(await status(app, '/x/%zz'), 400)
+  t.equal(await status(app, `/x/${'a'.repeat(11)}`), 414)
+  const port = await portOf(app)
+  t.teardown(() => app.close())
+  t.equal((await ask(port, ['GET /x/%zz HTTP/1.1'])).status, 400)
+  t.equal((await ask(port, ['GET /x/%zz HTTP/1.1', 'X-User: alice'])).status, 400)
+  t.same([page.reached, scheme.asked], [0, 0])
+})
+
+t.test('a not-found handler is open without a guard, and protected by app.gatehouse.guard as its preHandler: the instance\'s and that of a prefix', async t => {
+  const app = await guarded()
+  const root = counted()
+  const open = counted()
+  const closed = counted()
+  app.setNotFoundHandler(root.handler)
+  app.register(async child => { child.setNotFoundHandler(open.handler) }, { prefix: '/open' })
+  app.register(async child => {
+    child.gatehouse.default({ scopes: 'orders:write' })
+    child.setNotFoundHandler({ preHandler: child.gatehouse.guard(true) }, closed.handler)
+  }, { prefix: '/closed' })
+  t.same([await status(app, '/nowhere'), await status(app, { url: '/nowhere', headers: wrong }), root.reached], [200, 200, 2])
+  t.same([await status(app, '/open/nowhere'), open.reached], [200, 1])
+  t.same([await status(app, '/closed/nowhere'), await status(app, { url: '/closed/nowhere', headers: wrong }), await status(app, { url: '/closed/nowhere', headers: alice })], [401, 401, 403])
+  t.same([await status(app, { method: 'POST', url: '/closed' }), closed.reached], [401, 0])
+  t.same([await status(app, { url: '/closed/nowhere', headers: { 'x-user': 'boss' } }), closed.reached], [200, 1])
+})
+
+t.test('config.auth on a not-found handler does nothing that it says, so it is a fault', async t => {
+  for (const auth of [true, false, 'user']) {
+    const app = await guarded()
+    const page = counted()
+    app.setNotFoundHandler({ config: { auth } } as never, page.handler)
+    t.same([await status(app, '/nowhere'), await status(app, { url: '/nowhere', headers: alice }), page.reached], [500, 500, 0])
+  }
+})
+
+t.test('callNotFound in onRequest runs the preHandler of the not-found handler and nothing else: a guard there guards it', async t => {
+  for (const guard of [false, true]) {
+    const app = await guarded()
+    const page = counted()
+    const lost = counted()
+    app.addHook('onRequest', async (request, reply) => {
+      if (request.headers['x-lost'] !== undefined) return reply.callNotFound()
+    })
+    app.setNotFoundHandler(guard ? { preHandler: app.gatehouse.guard(true) } : {}, lost.handler)
+    app.get('/page', page.handler)
+    t.equal(await status(app, { url: '/page', headers: { 'x-lost': '1' } }), guard ? 401 : 200, guard ? 'guarded' : 'without one it is for everyone')
+    t.same([page.reached, lost.reached], [0, guard ? 0 : 1])
+    t.equal(await status(app, { url: '/page', headers: { 'x-lost': '1', ...alice } }), 200)
+    t.equal(lost.reached, guard ? 1 : 2)
+    t.equal(await status(app, '/page'), 401)
+    t.equal(page.reached, 0, 'and never reaches the route')
+  }
+})
+
+t.test('callNotFound in a handler is behind the guard of its route', async t => {
+  for (const own of [false, true]) {
+    const scheme = tokenScheme()
+    const app = await guarded({ schemes: { user: scheme } })
+    const lost = counted()
+    if (own) app.setNotFoundHandler({ preHandler: app.gatehouse.guard(true) }, lost.handler)
+    app.get('/page', (_request, reply) => { reply.callNotFound() })
+    t.equal(await status(app, '/page'), 401)
+    t.same([lost.reached, scheme.asked], [0, 1])
+    const found = await app.inject({ url: '/page', headers: alice })
+    t.same([found.statusCode, scheme.asked], [own ? 200 : 404, 2])
+    if (own) t.equal(found.json().who, 'alice')
+  }
+})
+
+t.test('a HEAD that Fastify made has the policy of its GET; one that is written has its own', async t => {
+  const app = await guarded()
+  const page = counted()
+  app.get('/auto', page.handler)
+  app.get('/open', { config: { auth: false } }, page.handler)
+  app.get('/scoped', { config: { auth: { scopes: 'orders:write' } } }, page.handler)
+  app.head('/own', page.handler)
+  app.get('/own', { config: { auth: false } }, page.handler)
+  app.head('/free', { config: { auth: false } }, page.handler)
+  app.get('/free', page.handler)
+  app.get('/none', { exposeHeadRoute: false }, page.handler)
+  app.route({ method: ['GET', 'HEAD'], url: '/both', handler: page.handler })
+  const head = async (url: string, headers = {}) => await app.inject({ method: 'HEAD', url, headers })
+  const refused = await head('/auto')
+  t.same([refused.statusCode, refused.headers['www-authenticate'], refused.body], [401, 'Token realm="test"', ''])
+  t.equal((await head('/auto', wrong)).statusCode, 401)
+  t.same([(await head('/open')).statusCode, (await head('/own')).statusCode, (await head('/free')).statusCode, (await head('/none', alice)).statusCode], [200, 401, 200, 404])
+  t.same([(await head('/scoped')).statusCode, (await head('/scoped', alice)).statusCode, (await head('/scoped', { 'x-user': 'boss' })).statusCode], [401, 403, 200])
+  t.same([await status(app, '/own'), await status(app, '/free'), await status(app, '/none')], [200, 401, 401])
+  await isProtected(t, app, { method: 'HEAD', url: '/both' })
+  await isProtected(t, app, { method: 'HEAD', url: '/auto' })
+  const few = await guarded({}, { exposeHeadRoutes: false })
+  few.get('/', page.handler)
+  for (const headers of [{}, alice]) t.equal(await status(few, { method: 'HEAD', url: '/', headers }), 404)
+  await isProtected(t, few, { url: '/' })
+})
+
+t.test('an OPTIONS route is a route: protected unless it says otherwise', async t => {
+  const app = await guarded()
+  const page = counted()
+  app.options('/x', page.handler)
+  app.options('/open', { config: { auth: false } }, page.handler)
+  app.options('/files/*', { schema: { hide: true } as never }, page.handler)
+  await isProtected(t, app, { method: 'OPTIONS', url: '/x' })
+  await isProtected(t, app, { method: 'OPTIONS', url: '/files/a' })
+  t.equal(await status(app, { method: 'OPTIONS', url: '/open' }), 200)
+})
+
+const preflight = { method: 'OPTIONS', headers: { origin: 'https://app.example.com', 'access-control-request-method': 'GET' } } as const
+
+t.test('a CORS preflight is answered without a credential, whether @fastify/cors is registered before the plugin or after it', async t => {
+  for (const order of ['before', 'after']) {
+    for (const hook of ['onRequest', 'preParsing', 'preHandler'] as const) {
+      const app = Fastify()
+      const page = counted()
+      if (order === 'before') await app.register(cors, { hook, origin: true })
+      await app.register(gatehouse, { schemes: { user: tokenScheme() } })
+      if (order === 'after') await app.register(cors, { hook, origin: true })
+      app.get('/x', page.handler)
+      app.options('/files/*', { schema: { hide: true } as never }, page.handler)
+      const says = `registered ${order}, in ${hook}`
+      const answer = await app.inject({ ...preflight, url: '/x' })
+      t.same([answer.statusCode, answer.headers['access-control-allow-origin'], answer.headers['www-authenticate']], [204, 'https://app.example.com', undefined], says)
+      const origin = preflight.headers.origin
+      const refused = await app.inject({ url: '/x', headers: { origin } })
+      const late = order === 'after' ? hook !== 'onRequest' : hook === 'preHandler'
+      t.same([refused.statusCode, refused.headers['access-control-allow-origin']], [401, late ? undefined : origin], `${says}: a refusal ${late ? 'comes before the CORS headers' : 'is readable for the page that asked'}`)
+      t.equal((await app.inject({ url: '/x', headers: { origin, ...alice } })).headers['access-control-allow-origin'], origin, says)
+      t.equal(await status(app, { method: 'OPTIONS', url: '/files/a' }), hook === 'onRequest' || (order === 'before' && hook === 'preParsing') ? 400 : 401, `${says}: another OPTIONS route is not exempt`)
+      t.equal(page.reached, 1)
+    }
+  }
+})
+
+t.test('@fastify/cors in a child, with a prefix or with a hook of its own, before the plugin or after it', async t => {
+  for (const order of ['before', 'after']) {
+    const app = Fastify()
+    const page = counted()
+    const child = async (inner: FastifyInstance) => { await inner.register(cors, { origin: true }) }
+    if (order === 'before') await app.register(child, { prefix: '/api' })
+    await app.register(gatehouse, { schemes: { user: tokenScheme() } })
+    if (order === 'after') await app.register(child, { prefix: '/api' })
+    app.get('/api/x', page.handler)
+    t.equal(await status(app, { ...preflight, url: '/api/x' }), 204, `registered ${order}`)
+    t.equal(await status(app, { ...preflight, url: '/x' }), 404)
+    t.equal(await status(app, '/api/x'), 401)
+    t.equal(page.reached, 0)
+  }
+})
+
+t.test('where CORS is off, OPTIONS of @fastify/cors is 404, and its policy in the audit says where it comes from', async t => {
+  const app = await guarded()
+  await app.register(cors, { origin: false })
+  app.get('/x', counted().handler)
+  t.equal(await status(app, { method: 'OPTIONS', url: '/x' }), 404)
+  t.match(app.gatehouse.audit().find(row => row.method === 'OPTIONS'), { url: '*', access: 'public', from: '@fastify/cors', reason: 'CORS preflight' })
+})
+
+t.test('a route of several methods, and of all of them, is protected in every one', async t => {
+  const app = await guarded()
+  const page = counted()
+  app.all('/all', page.handler)
+  app.route({ method: ['GET', 'POST', 'PUT'], url: '/some', handler: page.handler })
+  app.route({ method: ['get', 'delete'] as never, url: '/lower', handler: page.handler })
+  app.all('/wild/*', page.handler)
+  app.all('/open', { config: { auth: false } }, page.handler)
+  for (const method of app.supportedMethods as HTTPMethods[]) {
+    // Fastify asks a QUERY for a body and its type.
+    const payload = method === 'QUERY' ? { payload: {} } : {}
+    await isProtected(t, app, { method, url: '/all', ...payload })
+    await isProtected(t, app, { method, url: '/wild/a/b', ...payload })
+    t.equal(await status(app, { method, url: '/open', ...payload }), 200)
+  }
+  for (const method of ['GET', 'POST', 'PUT', 'HEAD'] as const) await isProtected(t, app, { method, url: '/some' })
+  for (const method of ['GET', 'DELETE', 'HEAD'] as const) await isProtected(t, app, { method, url: '/lower' })
+  t.equal(await status(app, { method: 'PATCH', url: '/some' }), 404)
+})
+
+t.test('a method that the application adds is protected as well', async t => {
+  const app = await guarded()
+  const page = counted()
+  app.addHttpMethod('MKCOL')
+  app.route({ method: 'MKCOL', url: '/x', handler: page.handler })
+  await isProtected(t, app, { method: 'MKCOL' as HTTPMethods, url: '/x' })
+})
+
+const prefixes: ReadonlyArray<{ says: string, prefix: string, server?: FastifyServerOptions, route?: RouteShorthandOptions, urls: readonly string[], heads?: readonly string[], not?: readonly string[] }> = [
+  { says: 'both', prefix: '/p', urls: ['/p', '/p/'] },
+  { says: 'no-slash', prefix: '/p', route: { prefixTrailingSlash: 'no-slash' }, urls: ['/p'], not: ['/p/'] },
+  { says: 'slash', prefix: '/p', route: { prefixTrailingSlash: 'slash' }, urls: ['/p/'], not: ['/p'] },
+  { says: 'both, ignoring trailing slashes', prefix: '/p', server: { routerOptions: { ignoreTrailingSlash: true } }, urls: ['/p', '/p/'] },
+  { says: 'slash, ignoring trailing slashes', prefix: '/p', server: { routerOptions: { ignoreTrailingSlash: true } }, route: { prefixTrailingSlash: 'slash' }, urls: ['/p', '/p/'] },
+  { says: 'a prefix that ends with a slash', prefix: '/p/', urls: ['/p/', '/p//'], heads: ['/p/'], not: ['/p'] },
+  { says: 'the same, ignoring duplicate slashes', prefix: '/p/', server: { routerOptions: { ignoreDuplicateSlashes: true } }, urls: ['/p/', '/p//', '//p/'], not: ['/p'] },
+  { says: 'a parametric prefix', prefix: '/p/:tenant', urls: ['/p/acme', '/p/acme/'], not: ['/p'] },
+  { says: 'without HEAD routes', prefix: '/p', server: { exposeHeadRoutes: false }, urls: ['/p', '/p/'], heads: [] }
+]
+
+t.test("the route '/' of a child with a prefix is protected under every URL that reaches it", async t => {
+  for (const { says, prefix, server = {}, route = {}, urls, heads = urls, not = [] } of prefixes) {
+    for (const method of ['GET', 'POST'] as const) {
+      const app = await guarded({}, server)
+      const page = counted()
+      app.register(async child => { child.route({ ...route, method, url: '/', handler: page.handler }) }, { prefix })
+      await app.ready()
+      for (const url of urls) await isProtected(t, app, { method, url }, says)
+      for (const url of method === 'GET' ? heads : []) await isProtected(t, app, { method: 'HEAD', url }, says)
+      for (const url of not) t.equal(await status(app, { method, url, headers: alice }), 404, `${says}: ${url} is not there`)
+    }
+  }
+})
+
+t.test('routes of nested children are protected when the children are registered after the plugin, awaited or not; before it, they stop the boot', async t => {
+  const page = counted()
+  const nested = async (child: FastifyInstance) => {
+    child.get('/', page.handler)
+    child.get('/a', page.handler)
+    child.register(async inner => { inner.get('/', page.handler) }, { prefix: '/inner' })
+  }
+  const after = await guarded()
+  after.register(nested, { prefix: '/p' })
+  for (const url of ['/p', '/p/', '/p/a', '/p/inner', '/p/inner/']) await isProtected(t, after, { url })
+
+  const unawaited = Fastify() as unknown as FastifyInstance
+  unawaited.register(gatehouse, { schemes: { user: tokenScheme() } })
+  unawaited.register(nested, { prefix: '/p' })
+  for (const url of ['/p', '/p/', '/p/a', '/p/inner', '/p/inner/']) await isProtected(t, unawaited, { url })
+
+  const before = Fastify() as unknown as FastifyInstance
+  before.register(nested, { prefix: '/p' })
+  before.register(gatehouse, { schemes: { user: tokenScheme() } })
+  await stopsTheBoot(t, () => before.ready(), /GET, HEAD \/p;/, /GET, HEAD \/p\/a/, /\/p\/inner/, /before fastify-gatehouse was loaded/, /await app\.register\(authPlugin/)
+})
+
+t.test('a child that was loaded before the plugin hides its later routes from it: they stop the boot', async t => {
+  const app = Fastify() as unknown as FastifyInstance
+  let early: FastifyInstance | undefined
+  await app.register(async child => { early = child }, { prefix: '/early' })
+  await app.register(gatehouse, { schemes: { user: tokenScheme() } })
+  early?.get('/', counted().handler)
+  await stopsTheBoot(t, () => app.ready(), /\/early/, /before fastify-gatehouse was loaded/)
+})
+
+t.test('routes of one pattern and several constraints have each their own policy', async t => {
+  const app = await guarded({ schemes: { user: tokenScheme(), other: tokenScheme({ from: 'cookie:user' }) }, default: 'user' })
+  const page = counted()
+  app.get('/x', { constraints: { host: 'open.example.com' }, config: { auth: { public: 'a test' } } }, page.handler)
+  app.get('/x', { constraints: { host: 'closed.example.com' } }, page.handler)
+  app.get('/x', { constraints: { host: /^other/ }, config: { auth: 'other' } }, page.handler)
+  app.get('/v', { constraints: { version: '1.2.0' }, config: { auth: { public: 'a test' } } }, page.handler)
+  app.get('/v', { constraints: { version: '2.0.0' } }, page.handler)
+  const at = async (url: string, headers: Record<string, string>) => await status(app, { url, headers })
+  t.same([await at('/x', { host: 'open.example.com' }), await at('/x', { host: 'closed.example.com' }), await at('/x', { host: 'other.example.com' }), await at('/x', { host: 'none.example.com' })], [200, 401, 401, 404])
+  t.same([await at('/x', { host: 'closed.example.com', ...alice }), await at('/x', { host: 'other.example.com', ...alice }), await at('/x', { host: 'other.example.com', cookie: 'user=a' })], [200, 401, 200])
+  t.same([await at('/v', { 'accept-version': '1.x' }), await at('/v', { 'accept-version': '2.x' }), await at('/v', { 'accept-version': '2.x', ...alice })], [200, 401, 200])
+  const port = await portOf(app)
+  t.teardown(() => app.close())
+  const socket = await wire(port)
+  socket.send('GET /x HTTP/1.1\r\nHost: closed.example.com\r\n\r\n')
+  t.equal((await socket.read()).status, 401)
+  socket.end()
+})
+
+t.test('asynchronous constraints reach the same guard', async t => {
+  const app = Fastify() as unknown as FastifyInstance
+  app.addConstraintStrategy({
+    name: 'secret',
+    storage () {
+      const handlers = new Map<unknown, unknown>()
+      return {
+        get: (key: unknown) => (handlers.get(key) ?? null) as never,
+        set: (key: unknown, value: unknown) => { handlers.set(key, value) }
+      }
+    },
+    deriveConstraint (request: { headers: Record<string, unknown> }, _context: unknown, done: (error: null, value: unknown) => void) { setImmediate(done, null, request.headers.secret) }
+  } as never)
+  await app.register(gatehouse, { schemes: { user: tokenScheme() } })
+  const page = counted()
+  app.get('/x', { constraints: { secret: 'alpha' } }, page.handler)
+  app.get('/x', { constraints: { secret: 'beta' }, config: { auth: false } }, page.handler)
+  await isProtected(t, app, { url: '/x', headers: { secret: 'alpha' } })
+  t.equal(await status(app, { url: '/x', headers: { secret: 'beta' } }), 200)
+})
+
+/** Its type does not name it. */
+const useSemicolonDelimiter: object = { useSemicolonDelimiter: true }
+
+const loose: ReadonlyArray<{ says: string, routerOptions: FastifyServerOptions['routerOptions'], urls: readonly string[] }> = [
+  { says: 'ignoreTrailingSlash', routerOptions: { ignoreTrailingSlash: true }, urls: ['/private', '/private/'] },
+  { says: 'ignoreDuplicateSlashes', routerOptions: { ignoreDuplicateSlashes: true }, urls: ['/private', '//private', '///private'] },
+  { says: 'caseSensitive: false', routerOptions: { caseSensitive: false }, urls: ['/private', '/PRIVATE', '/pRiVaTe'] },
+  { says: 'useSemicolonDelimiter', routerOptions: { ...useSemicolonDelimiter }, urls: ['/private', '/private;x', '/private;/health'] },
+  { says: 'all of them', routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, caseSensitive: false, ...useSemicolonDelimiter }, urls: ['//Private/', '/PRIVATE/;/health', '/private//'] }
+]
+
+t.test('router options that let more URLs reach a route let none of them past its guard, and open none by a public path', async t => {
+  for (const { says, routerOptions, urls } of loose) {
+    const app = await guarded({ publicPaths: ['/health', '/docs/*'] }, { routerOptions })
+    const page = counted()
+    app.get('/private', page.handler)
+    app.get('/health', page.handler)
+    for (const url of urls) {
+      await isProtected(t, app, { url }, says)
+      await isProtected(t, app, { url: `${url}?/health` }, says)
+    }
+    t.equal(await status(app, '/health'), 200)
+  }
+})
+
+t.test('the policy is that of the route and never of the URL: absolute forms, escapes, dots and rewritten URLs', async t => {
+  const app = await guarded({ publicPaths: ['/health', '/docs/*'] }, { rewriteUrl: request => request.url?.replace(/^\/v1\//, '/') ?? '/' })
+  const page = counted()
+  app.get('/private', page.handler)
+  app.get('/health', page.handler)
+  app.get('/docs/*', page.handler)
+  app.get('/items/:id', page.handler)
+  const port = await portOf(app)
+  t.teardown(() => app.close())
+  const reaching = ['/private', '/%70rivate', '/%70%72%69%76%61%74%65', 'http://evil.example/private', `http://127.0.0.1:${port}/private`, 'http://evil.example/%70rivate?x=/health', '/private?', '/private#/health', '/v1/private', '/items/..', '/items/%2e%2e', '/items/%2Fhealth', '/items/health%2F..%2F']
+  for (const url of reaching) {
+    t.equal((await ask(port, [`GET ${url} HTTP/1.1`])).status, 401, `${url} is 401 for an anonymous caller`)
+    t.equal((await ask(port, [`GET ${url} HTTP/1.1`, 'X-User: alice'])).status, 200, `${url} is open to a principal`)
+  }
+  for (const url of ['/docs/../private', '/docs/%2e%2e/private', '/docs/..%2fprivate', '/health', 'http://evil.example/health']) {
+    const answer = await ask(port, [`GET ${url} HTTP/1.1`])
+    t.same([answer.status, JSON.parse(answer.body).who], [200, null], `${url} reaches the public route that its pattern says, and not the other`)
+  }
+  const before = page.reached
+  for (const url of ['//private', '/private/', '/PRIVATE', '/private;x', '/./private', '/%2570rivate', '/private%00', '/private%20']) {
+    for (const credential of [[], ['X-User: alice']]) t.equal((await ask(port, [`GET ${url} HTTP/1.1`, ...credential])).status, 404, `${url} is no route`)
+  }
+  t.equal(page.reached, before)
+})
+
+t.test('a static route, a parameter and a wildcard of one place keep their own policies', async t => {
+  const options: Partial<GatehouseOptions> = { publicPaths: ['/x/static'] }
+  const app = await guarded(options)
+  const page = counted()
+  app.get('/x/static', page.handler)
+  app.get('/x/:id', page.handler)
+  app.get('/x/*', { config: { auth: { scopes: 'orders:write' } } }, page.handler)
+  app.get('/x/:id(^\\d+$)', { config: { auth: false } }, page.handler)
+  app.get('/opt/:id?', page.handler)
+  t.same([await status(app, '/x/static'), await status(app, '/x/12')], [200, 200])
+  await isProtected(t, app, { url: '/x/other' })
+  await isProtected(t, app, { url: '/x/%73tatic2' })
+  await isProtected(t, app, { url: '/opt' })
+  await isProtected(t, app, { url: '/opt/1' })
+  t.same([await status(app, '/x/a/b'), await status(app, { url: '/x/a/b', headers: alice }), await status(app, { url: '/x/a/b', headers: { 'x-user': 'boss' } })], [401, 403, 200])
+})
