@@ -30,11 +30,6 @@ export class AuthError extends Error {
   }
 }
 
-/** The status that a code answers with. */
-export function statusOf (code: AuthErrorCode): number {
-  return table[code][0]
-}
-
 /**
  * The error for a refusal. It has no stack: a refused caller is an everyday event and the stack of the guard tells nobody anything,
  * while taking it costs more than the rest of the refusal.

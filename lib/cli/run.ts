@@ -1,0 +1,43 @@
+import { AuthError } from '../errors.js'
+import { hash } from './hash.js'
+import { keys } from './keys.js'
+import { secret } from './secret.js'
+import { Failure, UsageError, type Terminal } from './terminal.js'
+import { usage } from './usage.js'
+
+/** Prints what it was asked for. Resolves to the text for standard output. */
+export type Command = (args: readonly string[], terminal: Terminal) => string | Promise<string>
+
+const commands: ReadonlyMap<string, Command> = new Map(Object.entries({ secret, keys, hash }))
+
+/**
+ * Runs one command. Results go to standard output and everything else to standard error, so that `secret > file` is a secret and nothing else.
+ * @returns The exit code: 0, 1 when it could not be done, 2 when it was asked for wrongly, 130 when a person broke it off.
+ */
+export async function run ([name, ...args]: readonly string[], terminal: Terminal): Promise<number> {
+  if (name === '--help' || name === '-h' || name === 'help' || args.includes('--help') || args.includes('-h')) {
+    terminal.stdout.write(usage)
+    return 0
+  }
+  try {
+    const command = name === undefined ? undefined : commands.get(name)
+    if (command === undefined) throw new UsageError(name === undefined ? 'Say what to print.' : 'There is no such command.')
+    terminal.stdout.write(`${await command(args, terminal)}\n`)
+    return 0
+  } catch (error) {
+    return report(error, terminal)
+  }
+}
+
+function report (error: unknown, { stderr }: Terminal): number {
+  if (error instanceof UsageError) {
+    stderr.write(`${error.message}\n\n${usage}`)
+    return 2
+  }
+  if (error instanceof Failure) {
+    stderr.write(`${error.message}\n`)
+    return error.exitCode
+  }
+  stderr.write(`${error instanceof AuthError ? error.detail : String(error)}\n`)
+  return 1
+}

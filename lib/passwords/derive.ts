@@ -1,0 +1,93 @@
+import { scrypt } from 'node:crypto'
+import type { ScryptOptions } from 'node:crypto'
+import { promisify } from 'node:util'
+import { fault, misconfigured } from '../errors.js'
+import { fromBcrypt64 } from './base64.js'
+import type { Argon2Recipe, Recipe } from './recipe.js'
+
+/** What a hash is computed of. */
+export interface Derivation {
+  readonly recipe: Recipe
+  /** At most 72 for bcrypt, without NUL. */
+  readonly password: Buffer
+  readonly salt: Buffer
+  /** Bytes of the result; bcrypt's are always 23. */
+  readonly length: number
+}
+
+/** Computes one hash, on a thread of libuv's pool. */
+export type Derive = (derivation: Derivation) => Promise<Buffer>
+
+export const derive: Derive = async derivation => {
+  switch (derivation.recipe.algorithm) {
+    case 'scrypt': return computed(byScrypt(derivation.recipe, derivation))
+    case 'bcrypt': return computed(byBcrypt(derivation.recipe, derivation, await bcryptLibrary()))
+    default: return computed(byArgon2(derivation.recipe, derivation, await argon2Library()))
+  }
+}
+
+/** What an engine says of its arguments is for the log. */
+async function computed (hash: Promise<Buffer>): Promise<Buffer> {
+  try {
+    return await hash
+  } catch (cause) {
+    throw fault('a password hash could not be computed', cause)
+  }
+}
+
+/**
+ * Loads what recipes need, so that a package that is missing stops the boot and not the first login.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the package.
+ */
+export async function load (recipes: readonly Recipe[]): Promise<void> {
+  for (const { algorithm } of recipes) {
+    if (algorithm === 'bcrypt') await bcryptLibrary()
+    else if (algorithm !== 'scrypt') await argon2Library()
+  }
+}
+
+async function argon2Library () {
+  return library('@node-rs/argon2', async () => import('@node-rs/argon2'))
+}
+
+async function bcryptLibrary () {
+  return library('@node-rs/bcrypt', async () => import('@node-rs/bcrypt'))
+}
+
+/** An optional peer of this package. */
+export async function library<T> (name: string, get: () => Promise<T>): Promise<T> {
+  try {
+    return await get()
+  } catch (cause) {
+    throw misconfigured(`This password hash needs the package ${name}, which cannot be loaded (${(cause as { readonly code?: string }).code ?? 'it threw'}). Install it: npm install ${name}`)
+  }
+}
+
+/** The library's numbers, whose enums are of a kind that exists in types only. */
+const kinds = { argon2d: 0, argon2i: 1, argon2id: 2 } as const
+const versions = { 16: 0, 19: 1 } as const
+
+async function byArgon2 (recipe: Argon2Recipe, { password, salt, length }: Derivation, { hashRaw }: Awaited<ReturnType<typeof argon2Library>>): Promise<Buffer> {
+  return hashRaw(password, {
+    algorithm: kinds[recipe.algorithm],
+    version: versions[recipe.version],
+    memoryCost: recipe.memorySize,
+    timeCost: recipe.passes,
+    parallelism: recipe.parallelism,
+    salt,
+    outputLen: length
+  })
+}
+
+async function byBcrypt ({ cost }: Extract<Recipe, { algorithm: 'bcrypt' }>, { password, salt }: Derivation, { hash }: Awaited<ReturnType<typeof bcryptLibrary>>): Promise<Buffer> {
+  const text = await hash(password, { salt, cost, version: '2b', rejectLongPasswords: true })
+  return fromBcrypt64(text.slice(-31))
+}
+
+const scryptKey: (password: Buffer, salt: Buffer, length: number, options: ScryptOptions) => Promise<Buffer> = promisify(scrypt)
+
+async function byScrypt ({ cost, blockSize, parallelization }: Extract<Recipe, { algorithm: 'scrypt' }>, { password, salt, length }: Derivation): Promise<Buffer> {
+  // twice what RFC 7914 counts, because OpenSSL's own count has some more
+  const maxmem = 256 * blockSize * (cost + parallelization)
+  return scryptKey(password, salt, length, { cost, blockSize, parallelization, maxmem })
+}

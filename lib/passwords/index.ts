@@ -1,0 +1,7 @@
+export { passwords, type Passwords } from './passwords.js'
+export { hashPassword, passwordProblem, verifyPassword } from './plain.js'
+export type { PasswordCheck } from './check.js'
+export type { PasswordOptions } from './options.js'
+export type { Pepper } from './pepper.js'
+export type { Argon2idOptions, BcryptOptions, HashOptions, ScryptOptions } from './recipe.js'
+export type { PasswordProblem } from './text.js'

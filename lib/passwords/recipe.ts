@@ -1,0 +1,158 @@
+import { misconfigured } from '../errors.js'
+import { fields, isObject, list } from '../shape.js'
+
+/** argon2id, RFC 9106. */
+export interface Argon2idOptions {
+  readonly algorithm?: 'argon2id'
+  /** KiB. Default 19,456. */
+  readonly memorySize?: number
+  /** Default 2. */
+  readonly passes?: number
+  /** Lanes. Default 1. */
+  readonly parallelism?: number
+}
+
+/** scrypt, RFC 7914. */
+export interface ScryptOptions {
+  readonly algorithm: 'scrypt'
+  /** N, a power of two. Default 131,072. A hash takes `128 * cost * blockSize` bytes of memory. */
+  readonly cost?: number
+  /** r. Default 8. */
+  readonly blockSize?: number
+  /** p. Default 1. */
+  readonly parallelization?: number
+}
+
+/** bcrypt, for what cannot read anything better. It takes no more than 72 bytes of password. */
+export interface BcryptOptions {
+  readonly algorithm: 'bcrypt'
+  /** The logarithm of the rounds to base 2. Default 12. */
+  readonly cost?: number
+}
+
+/** How a password is hashed: an algorithm and its parameters. */
+export type HashOptions = Argon2idOptions | ScryptOptions | BcryptOptions
+
+/** argon2i and argon2d, and version 16, are only ever read. */
+export interface Argon2Recipe {
+  readonly algorithm: 'argon2id' | 'argon2i' | 'argon2d'
+  readonly version: 16 | 19
+  readonly memorySize: number
+  readonly passes: number
+  readonly parallelism: number
+}
+
+/** How one hash is computed, complete. */
+export type Recipe = Argon2Recipe | Readonly<Required<ScryptOptions>> | Readonly<Required<BcryptOptions>>
+
+type Numbers = Readonly<Record<string, number>>
+
+const algorithms = ['argon2id', 'scrypt', 'bcrypt'] as const
+
+const defaults: Readonly<Record<typeof algorithms[number], Numbers>> = {
+  argon2id: { memorySize: 19_456, passes: 2, parallelism: 1 },
+  scrypt: { cost: 2 ** 17, blockSize: 8, parallelization: 1 },
+  bcrypt: { cost: 12 }
+}
+
+/** The parameters that OWASP's Password Storage Cheat Sheet accepts; more of any is more. */
+const floors: Readonly<Record<typeof algorithms[number], readonly Numbers[]>> = {
+  argon2id: [[47_104, 1], [19_456, 2], [12_288, 3], [9_216, 4], [7_168, 5]].map(([memorySize = 0, passes = 0]) => ({ memorySize, passes })),
+  scrypt: [[17, 1], [16, 2], [15, 3], [14, 5], [13, 10]].map(([log = 0, parallelization = 0]) => ({ cost: 2 ** log, blockSize: 8, parallelization })),
+  bcrypt: [{ cost: 10 }]
+}
+
+/** About 20 seconds. A stored hash that asks for more was not made for logins. */
+const mostMicroseconds = 20_000_000
+const mostMemory = 2 ** 30
+
+/**
+ * The complete recipe of what an application wrote.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
+ */
+export function recipeFrom (options: unknown, place: string): Recipe {
+  const algorithm = algorithms.find(each => each === algorithmOf(options))
+  if (algorithm === undefined) throw misconfigured(`The option algorithm of ${place} must be ${list(algorithms.map(each => `'${each}'`))}.`)
+  const said = fields(options, ['algorithm', ...Object.keys(defaults[algorithm])], place)
+  const numbers = Object.fromEntries(Object.entries(defaults[algorithm]).map(([name, usual]) => [name, said[name] ?? usual]))
+  for (const [name, value] of Object.entries(numbers)) {
+    if (!Number.isSafeInteger(value) || Number(value) < 1) throw misconfigured(`The option ${name} of ${place} must be a positive whole number.`)
+  }
+  const recipe = Object.freeze(algorithm === 'argon2id' ? { ...numbers, algorithm, version: 19 } : { ...numbers, algorithm }) as Recipe
+  const wrong = recipeFault(recipe)
+  if (wrong !== null) throw misconfigured(`${place} cannot be used: ${wrong}.`)
+  return recipe
+}
+
+function algorithmOf (options: unknown): unknown {
+  return isObject(options) && options.algorithm !== undefined ? options.algorithm : 'argon2id'
+}
+
+/**
+ * Refuses to make hashes that are cheaper to try than OWASP's least.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
+ */
+export function checkStrength (recipe: Recipe, place: string): void {
+  const numbers = recipe as unknown as Numbers
+  const rows = floors[recipe.algorithm as keyof typeof floors]
+  if (rows.some(row => Object.entries(row).every(([name, least]) => Number(numbers[name]) >= least))) return
+  const known = rows.map(row => Object.entries(row).map(([name, least]) => `${name} ${least}`).join(', '))
+  throw misconfigured(`${place} is too weak for ${recipe.algorithm}. The least is ${list(known.map(each => `(${each})`))}.`)
+}
+
+/** What is wrong with parameters, as the end of a sentence; `null` when they can be computed, in bearable time and memory. */
+export function recipeFault (recipe: Recipe): string | null {
+  const wrong = outside(recipe)
+  if (wrong !== null) return wrong
+  if (memoryOf(recipe) > mostMemory) return 'its parameters ask for more than 1 GiB of memory'
+  return workOf(recipe) > mostMicroseconds ? 'its parameters ask for more than about 20 seconds of work' : null
+}
+
+function outside (recipe: Recipe): string | null {
+  switch (recipe.algorithm) {
+    case 'bcrypt': return recipe.cost >= 4 && recipe.cost <= 31 ? null : 'the cost of bcrypt is 4 to 31'
+    case 'scrypt': {
+      const { cost, blockSize, parallelization } = recipe
+      // RFC 7914, 2: N is a power of two, less than 2^(128 * r / 8)
+      const fits = cost >= 2 && Number.isInteger(Math.log2(cost)) && blockSize >= 1 && parallelization >= 1 && Math.log2(cost) < 16 * blockSize
+      return fits ? null : 'the cost of scrypt is a power of two, and blockSize and parallelization are at least 1'
+    }
+    default: {
+      const { memorySize, passes, parallelism } = recipe
+      // RFC 9106, 3.1; the library takes 255 lanes
+      const fits = passes >= 1 && parallelism >= 1 && parallelism <= 255 && memorySize >= 8 * parallelism
+      return fits ? null : 'argon2 needs at least 1 pass, 1 to 255 lanes and 8 KiB of memory for each of them'
+    }
+  }
+}
+
+function memoryOf (recipe: Recipe): number {
+  if (recipe.algorithm === 'bcrypt') return 4096
+  return recipe.algorithm === 'scrypt' ? 128 * recipe.blockSize * (recipe.cost + recipe.parallelization) : 1024 * recipe.memorySize
+}
+
+/** Microseconds of one core, roughly: enough to tell which of two recipes is the slower. */
+export function workOf (recipe: Recipe): number {
+  switch (recipe.algorithm) {
+    case 'bcrypt': return 55 * 2 ** recipe.cost
+    case 'scrypt': return 0.4 * recipe.cost * recipe.blockSize * recipe.parallelization
+    default: return recipe.memorySize * recipe.passes / 3
+  }
+}
+
+/** Two recipes of the same name cost the same. */
+export function nameOf (recipe: Recipe): string {
+  return Object.entries(recipe).sort(([a], [b]) => a < b ? -1 : 1).map(([, value]) => value).join(' ')
+}
+
+/** Whether a hash by `recipe` should be made anew by `current`: the algorithm is another one, or a parameter that makes guessing dear is lower. */
+export function isWeaker (recipe: Recipe, current: Recipe): boolean {
+  if (recipe.algorithm === 'scrypt' && current.algorithm === 'scrypt') {
+    return recipe.cost < current.cost || recipe.blockSize < current.blockSize || recipe.parallelization < current.parallelization
+  }
+  if (recipe.algorithm === 'bcrypt' && current.algorithm === 'bcrypt') return recipe.cost < current.cost
+  if (recipe.algorithm === 'argon2id' && current.algorithm === 'argon2id') {
+    return recipe.version < current.version || recipe.memorySize < current.memorySize || recipe.passes < current.passes
+  }
+  return true
+}

@@ -1,0 +1,73 @@
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { Principal } from '../../../types/principal.js'
+import { misconfigured } from '../../errors.js'
+import type { Recipe } from '../../passwords/recipe.js'
+import { readStored } from '../../passwords/stored.js'
+import { isObject } from '../../shape.js'
+import { principalAtBoot } from '../principal.js'
+import type { CheckHash } from './hashed.js'
+import { hasControl, longestPassword } from './user-pass.js'
+
+/** A user of the table. */
+interface User {
+  /** Of the password, where the table has it. */
+  readonly digest: Buffer | null
+  /** The hash of the password, where the table has that. */
+  readonly stored: string | null
+  readonly recipe: Recipe | null
+  readonly principal: Principal
+}
+
+/** The users of one table, read. */
+export interface Table {
+  /** How their hashes were made; none where all passwords are given themselves. */
+  readonly recipes: readonly Recipe[]
+  /** Who has this name, and the hash, where the table has one. */
+  find (username: string): Pick<User, 'stored' | 'principal'> | undefined
+  /** @param check Asked about every password that is none of those that were given themselves, also of users who have no hash: a failure has one price. */
+  verifier (check: CheckHash | null): (username: string, password: string) => Principal | null | Promise<Principal | null>
+}
+
+/**
+ * Passwords as digests under a random prefix of this process. An unknown user is compared too, with a digest that nothing has.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`
+ */
+export function readTable (users: unknown, name: string, place: string): Table {
+  if (!isObject(users) || Object.keys(users).length === 0) throw misconfigured(`The option users of ${place} must be an object from user name to { password, scopes, roles } or { hash, scopes, roles }, with at least one user.`)
+  const salt = randomBytes(32).toString('latin1')
+  const digest = (password: string): Buffer => hash('sha256', salt + password, 'buffer')
+  const known = new Map(Object.entries(users).map(([username, user]) => [username.normalize('NFC'), parseUser(username, user, digest, name, place)]))
+  if (known.size < Object.keys(users).length) throw misconfigured(`The option users of ${place} has two names that are one in Unicode's normal form (NFC). Remove one of them.`)
+  const nobody = randomBytes(32)
+  return {
+    recipes: [...known.values()].flatMap(({ recipe }) => recipe ?? []),
+    find: username => known.get(username),
+    verifier: check => (username, password) => {
+      const user = known.get(username)
+      const principal = user?.principal ?? null
+      if (timingSafeEqual(digest(password), user?.digest ?? nobody)) return principal
+      if (check === null) return null
+      return check(username, password, user?.stored ?? null).then(valid => valid ? principal : null)
+    }
+  }
+}
+
+function parseUser (username: string, user: unknown, digest: (password: string) => Buffer, name: string, place: string): User {
+  const which = `The user '${username}' of ${place}`
+  if (username === '' || username.includes(':') || hasControl(username)) throw misconfigured(`${which} has a name that RFC 7617 cannot carry: it is empty, or has a colon or a control character.`)
+  if (isObject(user) && 'hash' in user) return parseHashed(username, user, name, place)
+  if (!isObject(user) || typeof user.password !== 'string') throw misconfigured(`${which} must be { password, scopes, roles }; the password is ${isObject(user) ? typeof user.password : 'missing'}.`)
+  if (user.password.length < 8 || Buffer.byteLength(user.password) > longestPassword || hasControl(user.password)) throw misconfigured(`${which} has a password that is shorter than 8 characters, longer than ${longestPassword} bytes, or has control characters.`)
+  const { password, ...rest } = user
+  return { digest: digest(password.normalize('NFC')), stored: null, recipe: null, principal: principalAtBoot({ ...rest, id: username }, name, `user '${username}' of ${place}`) }
+}
+
+function parseHashed (username: string, { hash: stored, ...rest }: Readonly<Record<string, unknown>>, name: string, place: string): User {
+  const which = `The user '${username}' of ${place}`
+  if ('password' in rest) throw misconfigured(`${which} has both a password and a hash. Leave the password out.`)
+  if (stored === undefined) throw misconfigured(`${which} has a hash that is undefined. Set it, or the environment variable that it comes from; npx fastify-gatehouse hash makes one.`)
+  const read = readStored(stored)
+  if (typeof read === 'string') throw misconfigured(`${which} has a hash that cannot be used: ${read}. Make one with: npx fastify-gatehouse hash`)
+  if (read.keyId !== null) throw misconfigured(`${which} has a hash under a pepper, which a table does not know. Use find, and passwords with the pepper.`)
+  return { digest: null, stored: String(stored), recipe: read.recipe, principal: principalAtBoot({ ...rest, id: username }, name, `user '${username}' of ${place}`) }
+}

@@ -1,0 +1,164 @@
+import { spawn } from 'node:child_process'
+import { PassThrough } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import Fastify from 'fastify'
+import t from 'tap'
+import { run } from '../../lib/cli/run.js'
+import type { Terminal } from '../../lib/cli/terminal.js'
+import { fault } from '../../lib/errors.js'
+import authPlugin, { jwt } from '../../lib/index.js'
+import { verifyPassword } from '../../lib/passwords/index.js'
+
+interface Ran { readonly code: number | null, readonly stdout: string, readonly stderr: string }
+
+/** The command as a process of its own. */
+function spawned (args: readonly string[], input = ''): Promise<Ran> {
+  return new Promise((resolve, reject) => {
+    const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
+    const child = spawn(process.execPath, ['--import=tsx', main, ...args], { stdio: 'pipe' })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (chunk: Buffer) => { stdout += String(chunk) })
+    child.stderr.on('data', (chunk: Buffer) => { stderr += String(chunk) })
+    child.once('error', reject)
+    child.once('close', code => { resolve({ code, stdout, stderr }) })
+    child.stdin.end(input)
+  })
+}
+
+/** The command within this process, its input being chunks that are piped in, or typed at a terminal. */
+async function ran (args: readonly string[], input: ReadonlyArray<string | Buffer> = [], isTTY = false): Promise<Ran & { readonly modes: readonly string[] }> {
+  const said = { stdout: '', stderr: '' }
+  const modes: string[] = []
+  const into = (name: 'stdout' | 'stderr') => ({ write (text: string) { if (isTTY && name === 'stderr') modes.push(text); said[name] += text } })
+  const stdin = Object.assign(new PassThrough(), { isTTY, setRawMode (raw: boolean) { modes.push(raw ? 'silent' : 'echo') } })
+  if (!isTTY) { for (const chunk of input) stdin.write(chunk); stdin.end() }
+  const running = run(args, { stdin: stdin as unknown as Terminal['stdin'], stdout: into('stdout'), stderr: into('stderr') })
+  if (isTTY) {
+    for (const chunk of input) {
+      await new Promise(resolve => { setImmediate(resolve) })
+      if (chunk === 'END') stdin.end()
+      else stdin.write(chunk)
+    }
+  }
+  return { code: await running, ...said, modes }
+}
+
+t.test('as a process it prints to standard output what was asked for and nothing else', async t => {
+  const [secret, hashed, wrong] = await Promise.all([spawned(['secret']), spawned(['hash'], 'correct horse\n'), spawned(['hash', 'hunter2hunter2'])])
+  t.match(secret, { code: 0, stdout: /^[\w-]{43}\n$/, stderr: '' })
+  t.match(hashed, { code: 0, stdout: /^\$argon2id\$v=19\$m=19456,t=2,p=1\$\S+\n$/, stderr: '' })
+  t.match(await verifyPassword('correct horse', hashed.stdout.trim()), { valid: true, needsRehash: false })
+  t.match(wrong, { code: 2, stdout: '', stderr: /never takes a password from its arguments/ })
+  t.notMatch(wrong.stderr, /hunter2/)
+})
+
+t.test('a secret has as many random bytes as were asked for', async t => {
+  const one = await ran(['secret'])
+  t.equal(Buffer.from(one.stdout.trim(), 'base64url').length, 32)
+  t.not((await ran(['secret'])).stdout, one.stdout)
+  t.equal(Buffer.from((await ran(['secret', '--bytes', '64'])).stdout.trim(), 'base64url').length, 64)
+  for (const bytes of ['31', '1025', 'many', '-1', '1e2', '']) t.match(await ran(['secret', `--bytes=${bytes}`]), { code: 2, stdout: '', stderr: /--bytes must be a whole number from 32 to 1024/ })
+})
+
+for (const [alg, args] of [['ES256', []], ['ES256', ['--alg', 'ES256']], ['EdDSA', ['--alg=EdDSA']]] as const) {
+  t.test(`a key set for ${alg} (${args.join('')}) signs tokens, and its public half verifies them`, async t => {
+    const { code, stdout } = await ran(['keys', ...args])
+    const sets = JSON.parse(stdout)
+    t.equal(code, 0)
+    t.match(sets.public.keys, [{ alg, use: 'sig', kid: /^[\w-]{43}$/ }])
+    t.same(sets.private.keys, [{ ...sets.public.keys[0], d: sets.private.keys[0].d }])
+    t.notOk(JSON.stringify(sets.public).includes('"d"'))
+    const trust = { issuer: 'https://id.example.com', audience: 'https://api.example.com' }
+    const app = Fastify()
+    await app.register(authPlugin, {
+      schemes: { mine: jwt({ ...trust, keys: JSON.stringify(sets.private), sign: true }), theirs: jwt({ ...trust, keys: sets.public, issuer: 'https://id.example.com' }) },
+      default: 'theirs'
+    })
+    app.get('/', async request => request.principal?.id)
+    await app.ready()
+    const token = await app.gatehouse.tokens.issue({ id: 'ada' })
+    const { statusCode, body } = await app.inject({ url: '/', headers: { authorization: `Bearer ${token}` } })
+    t.same([statusCode, body], [200, 'ada'])
+    await app.close()
+  })
+}
+
+t.test('a password is read from standard input, one line of UTF-8, without the end of the line', async t => {
+  for (const input of [['correct horse'], ['correct horse\n'], ['correct horse\r\n'], ['correct', ' horse\n']]) {
+    const { code, stdout } = await ran(['hash'], input)
+    t.equal(code, 0)
+    t.match(await verifyPassword('correct horse', stdout.trim()), { valid: true })
+  }
+  const refused: ReadonlyArray<readonly [input: ReadonlyArray<string | Buffer>, reason: RegExp]> = [
+    [[''], /is empty/],
+    [['\n'], /is empty/],
+    [['hunter2'], /fewer than 8 characters/],
+    [['hunter2\nhunter3\n'], /more than one line/],
+    [['hunter2hunter2\u0000'], /NUL/],
+    [['hunter2'.repeat(200)], /too long/],
+    [['hunter2'.repeat(5000), 'hunter2'.repeat(5000), 'never read'], /too long/],
+    [[Buffer.from('hunter2 \u00e9', 'latin1')], /not UTF-8/]
+  ]
+  for (const [input, reason] of refused) {
+    const { code, stdout, stderr } = await ran(['hash'], input)
+    t.same([code, stdout], [1, ''])
+    t.match(stderr, reason)
+    t.notMatch(stderr, /hunter/)
+  }
+})
+
+t.test('the algorithm of a hash can be chosen', async t => {
+  t.match(await ran(['hash', '--algorithm', 'bcrypt'], ['correct horse']), { code: 0, stdout: /^\$2b\$12\$.{53}\n$/ })
+  t.match(await ran(['hash', '--algorithm=scrypt'], ['correct horse']), { code: 0, stdout: /^\$scrypt\$ln=17,r=8,p=1\$/ })
+  t.match(await ran(['hash', '--algorithm', 'bcrypt'], ['x'.repeat(73)]), { code: 1, stderr: /72 for bcrypt/ })
+  t.match(await ran(['hash', '--algorithm', 'md5'], ['correct horse']), { code: 2, stderr: /must be argon2id, scrypt or bcrypt/ })
+})
+
+t.test('a terminal is silent before the first question and until the second is answered', async t => {
+  const { code, stdout, stderr, modes } = await ran(['hash'], ['correct horsf', '\u007fe\r', 'wrong\u0015correct h', 'orsee\b\r'], true)
+  t.equal(code, 0)
+  t.same(modes, ['silent', 'Password: ', '\nAgain: ', 'echo', '\n'])
+  t.equal(stderr, 'Password: \nAgain: \n')
+  t.match(await verifyPassword('correct horse', stdout.trim()), { valid: true })
+})
+
+t.test('what is typed may be pasted at once, end with Ctrl-D, and arrive in halves of a character', async t => {
+  const bytes = Buffer.from('correct hörse')
+  for (const input of [['correct hörse\r\ncorrect hörse\r\nmore'], ['correct hörse\u0004', 'correct hörse\u0004'], [bytes.subarray(0, 10), bytes.subarray(10), '\n', bytes, '\n']]) {
+    const { code, stdout } = await ran(['hash'], input, true)
+    t.equal(code, 0)
+    t.match(await verifyPassword('correct hörse', stdout.trim()), { valid: true })
+  }
+})
+
+t.test('nothing is hashed when a person breaks it off, types two passwords or no text', async t => {
+  for (const input of [['corr\u0003'], ['\u0004'], ['correct horse\r', '\u0003'], ['corr', 'END']]) {
+    const { code, stdout, stderr, modes } = await ran(['hash'], input, true)
+    t.same([code, stdout], [130, ''])
+    t.match(stderr, /Nothing was hashed\.\n$/)
+    t.equal(modes.filter(mode => mode === 'echo').length, 1, 'the terminal shows again what is typed')
+  }
+  t.match(await ran(['hash'], ['correct horse\r', 'correct hearse\r'], true), { code: 1, stdout: '', stderr: /not the same/ })
+  t.match(await ran(['hash'], [Buffer.from('correct h\u00f6rse\rcorrect h\u00f6rse\r', 'latin1')], true), { code: 1, stdout: '', stderr: /not UTF-8/ })
+})
+
+t.test('help goes to standard output, and what is wrong to standard error without the arguments', async t => {
+  for (const args of [['--help'], ['-h'], ['help'], ['hash', '--help'], ['secret', '-h']]) t.match(await ran(args), { code: 0, stdout: /^Usage: fastify-gatehouse/, stderr: '' })
+  const wrong = [[], ['hunter2'], ['hash', 'hunter2'], ['hash', '--password=hunter2'], ['hash', '--hunter2'], ['hash', '--', 'hunter2'], ['hash', '--algorithm'], ['secret', 'hunter2'], ['keys', 'hunter2'],
+    ['keys', '--alg', 'none'], ['keys', '--alg', 'ES256', '--alg', 'EdDSA']]
+  for (const args of wrong) {
+    const { code, stdout, stderr } = await ran(args)
+    t.same([code, stdout], [2, ''], args.join(' '))
+    t.match(stderr, /Usage: fastify-gatehouse/)
+    t.notMatch(stderr, /hunter2/)
+  }
+})
+
+t.test('an error that nobody foresaw ends with 1, and one of ours with its reason', async t => {
+  for (const [error, text] of [[new Error('no space left'), 'Error: no space left\n'], [fault('the engine broke'), 'the engine broke\n']] as const) {
+    const stderr = { text: '', write (more: string) { this.text += more } }
+    t.equal(await run(['secret'], { stdin: process.stdin, stdout: { write () { throw error } }, stderr }), 1)
+    t.equal(stderr.text, text)
+  }
+})

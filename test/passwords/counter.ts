@@ -1,0 +1,28 @@
+import { createHash } from 'node:crypto'
+import type { Derive } from '../../lib/passwords/derive.js'
+import { passwordSettings } from '../../lib/passwords/options.js'
+import { makePasswords, type Passwords } from '../../lib/passwords/passwords.js'
+import { nameOf } from '../../lib/passwords/recipe.js'
+
+/** Passwords over an engine that costs nothing and remembers by which recipes it was asked. */
+export interface Counted extends Passwords {
+  /** What was evaluated since the last call, sorted. */
+  evaluated (): readonly string[]
+}
+
+export function counted (options: object = {}): Counted {
+  let calls: string[] = []
+  const derive: Derive = async ({ recipe, password, salt, length }) => {
+    calls.push(nameOf(recipe))
+    const digest = createHash('sha512').update(JSON.stringify([nameOf(recipe), password.toString('hex'), salt.toString('hex')])).digest()
+    return digest.subarray(0, recipe.algorithm === 'bcrypt' ? 23 : length)
+  }
+  return {
+    ...makePasswords(passwordSettings(options, 'passwords()'), derive),
+    evaluated () {
+      const done = calls.sort()
+      calls = []
+      return done
+    }
+  }
+}
