@@ -1,7 +1,7 @@
 import formbody from '@fastify/formbody'
 import helmet from '@fastify/helmet'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
-import gatehouse from 'fastify-gatehouse'
+import gatehouse, { apiKeyRoutes } from 'fastify-gatehouse'
 import { authOptions } from './auth.js'
 import { readConfig, type Config } from './config.js'
 import { demoOrders } from './orders.js'
@@ -38,6 +38,7 @@ export async function build ({ logger = true, environment }: BuildOptions = {}):
   app.get('/health', { schema: { tags: ['operations'], summary: 'Is it alive?' } }, async () => ({ status: 'ok' }))
   await app.register(pages, { orders, people, config })
   await app.register(api, { prefix: '/api', orders, people, corsOrigin: config.CORS_ORIGIN })
+  await app.register(apiKeyRoutes, { prefix: '/account/keys' })
   await app.register(ops, { prefix: '/ops', orders })
   await app.ready()
   return { app, config, people }

@@ -1,17 +1,19 @@
-import { apiKey, basic, jwt, session, type GatehouseOptions, type Load, type SchemesOf } from 'fastify-gatehouse'
+import { apiKey, basic, jwt, memoryStore, session, type GatehouseOptions, type Load, type SchemesOf } from 'fastify-gatehouse'
 import type { Config } from './config.js'
 import { realm, type People, type Person } from './people.js'
 
 /** What a session keeps beside the person: a sentence for the next page. */
 export interface Notes { readonly notice?: string }
 
-/** The four ways in. */
+/** The ways in. */
 function schemesFor (config: Config, people: People) {
   // Asked on every request, so that whoever leaves is out at once, whatever cookie or token they hold.
   const load: Load = principal => people.find(principal.id)
   return {
     web: session<Person, Notes>({ secret: config.SESSION_SECRET, secure: config.COOKIE_SECURE, loginPath: '/login', load }),
     user: jwt<Person>({ keys: config.JWT_SECRET, issuer: realm, audience: 'order-desk-api', sign: { expiresIn: '15m' }, load }),
+    // Keys that people make for themselves, on the page /keys. What a key may, its owner must be allowed to at the time.
+    own: apiKey<Person>({ managed: { prefix: 'desk' }, load }),
     service: apiKey({
       keys: {
         [config.SHOP_KEY]: { id: 'shop', scopes: ['orders:read', 'orders:write'] },
@@ -32,7 +34,13 @@ declare module 'fastify-gatehouse' {
 export function authOptions (config: Config, people: People): GatehouseOptions {
   return {
     schemes: schemesFor(config, people),
-    default: ['user', 'service'],
+    // With a store, people see where they are logged in, and end it. This one lives as long as the process.
+    store: memoryStore(),
+    default: ['user', 'own', 'service'],
+    // Browsers that somebody logged in with keep a count of their own, across restarts. The keys for this and for sessions are derived apart.
+    limits: { guesses: { deviceSecret: config.SESSION_SECRET } },
+    // Its scripts ask for tokens with a name and a password.
+    origins: config.CORS_ORIGIN === '' ? [] : [config.CORS_ORIGIN],
     publicPaths: [
       { path: '/health', reason: 'load balancer probe' },
       { path: '/docs/*', reason: 'documentation' }

@@ -42,8 +42,9 @@ function routeTable (rows: readonly AuditRow[]): string[] {
   const width = (texts: readonly string[]) => Math.max(...texts.map(text => text.length))
   const method = width(rows.map(row => row.method))
   const url = width(rows.map(row => row.url))
-  const callers = width(rows.map(callersOf))
-  return rows.map(row => `  ${row.method.padEnd(method)}  ${row.url.padEnd(url)}  ${callersOf(row).padEnd(callers)}  ${rulesOf(row)}`.trimEnd())
+  const who = (row: AuditRow) => callersOf(row).replaceAll(' or ', '/')
+  const callers = width(rows.map(who))
+  return rows.map(row => `  ${row.method.padEnd(method)}  ${row.url.padEnd(url)}  ${who(row).padEnd(callers)}  ${rulesOf(row)}`.trimEnd())
 }
 
 /** Lines to paste into a shell, each with what it answers. */
@@ -88,6 +89,8 @@ function sessionCalls (config: Config, at: string): string[] {
     `  curl -i -c ${jar} ${at}/login -d 'username=ada&password=${config.PEOPLE_PASSWORD}'  # 303`,
     `  curl -b ${jar} ${at}/desk  # 200 a page`,
     `  curl -b ${jar} ${at}/admin  # 200 Ada is an admin`,
+    `  curl -b ${jar} ${at}/account/keys --json '{"name":"laptop"}'  # 201 a key`,
+    `  curl -b ${jar} ${at}/account/keys  # 200 the keys, never to be read again`,
     `  curl -i -b ${jar} ${at}/desk/orders -d 'customer=Acme&item=Chair'  # 303`,
     `  curl -b ${jar} -H 'origin: https://evil.example' ${at}/logout -X POST  # 403 another site`,
     `  curl -i -b ${jar} ${at}/logout -X POST  # 303`,

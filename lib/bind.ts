@@ -1,24 +1,24 @@
 import type { FastifyInstance } from 'fastify'
 import type { Principal } from '../types/principal.js'
-import type { Scheme } from '../types/scheme.js'
+import type { Scheme, SchemeContext } from '../types/scheme.js'
 import { fault, misconfigured } from './errors.js'
 import type { BoundScheme } from './guard/policy.js'
 import { isScheme, type Options } from './options.js'
 import { list } from './shape.js'
 
 /** Makes every scheme for one application, under its name. */
-export async function bindSchemes (app: FastifyInstance, { schemes, load }: Options): Promise<ReadonlyMap<string, BoundScheme>> {
+export async function bindSchemes (app: FastifyInstance, { schemes, load }: Options, contextOf: (name: string) => SchemeContext): Promise<ReadonlyMap<string, BoundScheme>> {
   const bound = new Map<string, BoundScheme>()
   for (const [name, definition] of schemes) {
-    const scheme = typeof definition === 'function' ? await definition(app, name) : definition
+    const scheme = typeof definition === 'function' ? await definition(app, name, contextOf(name)) : definition
     if (!isScheme(scheme)) throw misconfigured(`The option schemes.${name} is a function that made no scheme: an object with authenticate() and openapi.`)
-    bound.set(name, Object.freeze({ name, index: bound.size, scheme, load: scheme.load ?? load }))
+    bound.set(name, Object.freeze({ name, scheme, load: scheme.load ?? load }))
   }
   return bound
 }
 
 /** What only some schemes can do. */
-type Capability = 'login' | 'logout' | 'issue' | 'returnTo'
+type Capability = 'login' | 'logout' | 'issue' | 'returnTo' | 'apiKeys'
 
 /**
  * The scheme with a capability: the one that is named, or the only one there is.

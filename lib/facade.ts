@@ -1,19 +1,23 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Gatehouse } from '../types/gatehouse.js'
 import type { PrincipalInput } from '../types/principal.js'
+import type { SchemeName } from '../types/registry.js'
 import type { LoginOptions } from '../types/scheme.js'
 import { auditRows } from './audit/audit.js'
 import { capable } from './bind.js'
 import { AuthError, failure, misconfigured, refusal } from './errors.js'
 import { isCrossSite } from './guard/cross-site.js'
 import { parseDeclaration } from './guard/grammar.js'
-import { enter, finishLate, type End, type Gate } from './guard/guard.js'
+import { enter, finishLate, isLate, isPass, publish, type Gate } from './guard/guard.js'
 import type { BoundScheme, Policy } from './guard/policy.js'
 import { refuse } from './guard/refuse.js'
 import { openState, stateOf } from './guard/state.js'
+import type { GuessRoom } from './limits/guesses.js'
 import type { RouteBook } from './routes/book.js'
 import type { Defaults } from './routes/defaults.js'
 import { policyOf } from './routes/mark.js'
+import type { Policies } from './routes/policies.js'
+import { sessionIndexOf } from './session-index.js'
 
 /** What the decorators work with. */
 export interface Parts {
@@ -21,30 +25,40 @@ export interface Parts {
   readonly key: symbol
   readonly schemes: ReadonlyMap<string, BoundScheme>
   readonly defaults: Defaults
+  readonly policies: Policies
   readonly book: RouteBook
   readonly stage: string
+  readonly guesses: GuessRoom
 }
 
 /** `app.gatehouse`, as one context sees it. */
 export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse {
-  const { gate, schemes, defaults, book } = parts
+  const { gate, schemes, defaults, policies, book, guesses } = parts
   return Object.freeze({
     default (auth: unknown) {
       const place = `app.gatehouse.default() of the context with the prefix '${context.prefix || '/'}'`
       defaults.set(context, { declaration: parseDeclaration(auth, place, gate.words), label: `group ${context.prefix || '/'}` })
-      book.resolve(context, true, place)
+      policies.resolve(context, true, place)
     },
     guard (auth: unknown) {
-      const policy = book.resolve(context, auth, 'app.gatehouse.guard()')
+      const policy = policies.resolve(context, auth, 'app.gatehouse.guard()')
       if (policy.access === 'public') throw misconfigured('app.gatehouse.guard() got a public policy, which would guard nothing. Give it schemes or rules, or leave the hook out.')
       return guardHook(gate, policy)
     },
     audit: () => auditRows(book.marks, parts.stage),
+    get apiKeys () { return capable(schemes, 'apiKeys', undefined).scheme.apiKeys },
+    apiKeysOf: (scheme: string) => capable(schemes, 'apiKeys', scheme).scheme.apiKeys,
+    guesses: Object.freeze({
+      attempt: async <T>(reply: FastifyReply, account: string, check: () => T | Promise<T>, { realm = '' }: { readonly realm?: string } = {}) =>
+        guesses.login(reply, realm, account, check)
+    }),
     tokens: Object.freeze({
       issue: async (principal: PrincipalInput, options: Parameters<Gatehouse['tokens']['issue']>[1] = {}) =>
         capable(schemes, 'issue', options.scheme).scheme.issue(principal, options)
     }),
     sessions: Object.freeze({
+      ...sessionIndexOf(schemes),
+      schemes: Object.freeze([...schemes.values()].filter(({ scheme }) => scheme.login !== undefined).map(({ name }) => name as SchemeName)),
       returnTo: (request: FastifyRequest, fallback = '/') =>
         // Each scheme opens what it sealed itself, and nothing else.
         [...schemes.values()].map(({ scheme }) => scheme.returnTo?.(request, fallback) ?? fallback).find(path => path !== fallback) ?? fallback
@@ -52,25 +66,29 @@ export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse 
   })
 }
 
-/** Both stages of the guard at once, for any hook: resolves to `undefined` when the caller may pass, and never before a reply of its own is out. */
+/**
+ * Both stages of the guard at once, for any hook up to `preHandler`: resolves to `undefined` when the caller may pass, and never before a reply of its own is out.
+ * The pass is this call's own until both stages let it through, so that guards which run side by side do not lend each other theirs.
+ */
 function guardHook (gate: Gate, policy: Policy) {
   return async function gatehouseGuard (request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    let end: End = await enter(gate, policy, request, reply)
-    const { pass } = openState(request)
-    if (end === 'passed' && policy.late && pass !== null) end = await finishLate(gate, pass, request, reply)
-    if (end === 'passed') return
-    if (end !== 'replied') throw end.error
+    const state = openState(request)
+    if (state.replied) return
+    const end = await enter(gate, policy, request, reply)
+    const refused = !isPass(end) ? end : isLate(end) ? await finishLate(gate, end, request, reply) : null
+    if (isPass(end) && refused === null) return publish(state, end, reply)
+    if (refused !== null && refused !== 'replied') throw refused.error
     await reply
   }
 }
 
 /** `reply.challenge`, `reply.forbid`, `reply.login` and `reply.logout`. */
-export function replyMethods ({ gate, key, schemes, book }: Parts) {
+export function replyMethods ({ gate, key, schemes, policies }: Parts) {
   const policyFor = (request: FastifyRequest): Policy => {
     const pass = stateOf(request)?.pass
     if (pass != null) return pass.policy
     const policy = policyOf(request, key)
-    return policy instanceof AuthError || policy.access === 'public' ? book.resolve(request.server, true, 'reply.challenge()') : policy
+    return policy instanceof AuthError || policy.access === 'public' ? policies.resolve(request.server, true, 'reply.challenge()') : policy
   }
   const sent = (reply: FastifyReply, error: AuthError | null): FastifyReply => error === null ? reply : reply.send(error)
   return {
@@ -84,14 +102,14 @@ export function replyMethods ({ gate, key, schemes, book }: Parts) {
       return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
     },
     async login (this: FastifyReply, principal: PrincipalInput, options: LoginOptions = {}) {
-      await logged(this.request, async () => {
+      await logged(this.request, this, async () => {
         const { name, scheme } = capable(schemes, 'login', options.scheme)
         checkSameSite(gate, this.request, name)
         await scheme.login(this.request, this, principal, options)
       })
     },
     async logout (this: FastifyReply, options: { readonly scheme?: string } = {}) {
-      await logged(this.request, async () => {
+      await logged(this.request, this, async () => {
         const { name, scheme } = capable(schemes, 'logout', options.scheme)
         checkSameSite(gate, this.request, name)
         await scheme.logout(this.request, this)
@@ -106,10 +124,11 @@ function checkSameSite (gate: Gate, request: FastifyRequest, name: string): void
 }
 
 /** A fault says nothing to the client, so it must say everything to the log. */
-async function logged (request: FastifyRequest, run: () => Promise<void>): Promise<void> {
+async function logged (request: FastifyRequest, reply: FastifyReply, run: () => Promise<void>): Promise<void> {
   try {
     await run()
   } catch (error) {
+    if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') reply.header('retry-after', '5')
     if (error instanceof AuthError) request.log[error.statusCode < 500 ? 'info' : 'error']({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'session refused')
     throw error
   }

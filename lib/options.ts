@@ -1,9 +1,11 @@
 import type { Load, Scheme, SchemeFactory } from '../types/scheme.js'
 import type { Principal } from '../types/principal.js'
+import type { Store } from '../types/store.js'
 import { misconfigured } from './errors.js'
 import { parsePublicPaths, type PublicPath } from './guard/public-paths.js'
 import type { ErrorForm } from './guard/refuse.js'
 import { vocabulary, type Vocabulary } from './guard/vocabulary.js'
+import { parseLimits, type Limits } from './limits/options.js'
 import { fields, isObject, list } from './shape.js'
 
 /** The plugin's options, parsed: complete, and trusted from here on. */
@@ -18,9 +20,12 @@ export interface Options {
   readonly form: ErrorForm
   readonly origins: ReadonlySet<string>
   readonly outsideAllowed: boolean
+  /** `null`: none was given. */
+  readonly store: Store | null
+  readonly limits: Limits
 }
 
-const known = ['schemes', 'default', 'publicPaths', 'scopes', 'roles', 'load', 'stage', 'errors', 'origins', 'outside'] as const
+const known = ['schemes', 'default', 'publicPaths', 'scopes', 'roles', 'load', 'stage', 'errors', 'origins', 'outside', 'store', 'limits'] as const
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the mend. */
 export function parseOptions (options: unknown): Options {
@@ -38,7 +43,9 @@ export function parseOptions (options: unknown): Options {
     stage: choice(stage, ['preParsing', 'preHandler'], 'stage'),
     form: parseForm(errors),
     origins: parseOrigins(origins),
-    outsideAllowed: outside === 'allow'
+    outsideAllowed: outside === 'allow',
+    store: parseStore(said.store),
+    limits: parseLimits(said.limits)
   }
 }
 
@@ -54,6 +61,15 @@ function parseSchemes (value: unknown): Options['schemes'] {
 /** Whether a value keeps to the contract of a scheme, as far as can be seen. */
 export function isScheme (value: unknown): value is Scheme<Principal> {
   return isObject(value) && typeof value.authenticate === 'function' && isObject(value.openapi)
+}
+
+const storeMethods = ['add', 'get', 'swap', 'take', 'find', 'takeAll', 'increment', 'decrement', 'migrate', 'close'] as const satisfies ReadonlyArray<keyof Store>
+
+function parseStore (value: unknown): Store | null {
+  if (value === undefined) return null
+  const missing = isObject(value) ? storeMethods.find(method => typeof value[method] !== 'function') : 'add'
+  if (missing === undefined) return value as unknown as Store
+  throw misconfigured(`The option store must be what memoryStore(), sqlStore() or redisStore() returns, or a store of your own; it has no ${missing}().`)
 }
 
 function parseDefault (said: Readonly<Record<string, unknown>>, names: readonly string[]): unknown {

@@ -3,17 +3,20 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest,
 import type { Gatehouse } from '../types/gatehouse.js'
 import type { GatehouseOptions } from '../types/options.js'
 import { bindSchemes } from './bind.js'
+import { commonOf } from './context.js'
 import { misconfigured } from './errors.js'
 import { gatehouseOf, replyMethods, type Parts } from './facade.js'
-import { parseDeclaration } from './guard/grammar.js'
+import { parseDeclaration, type Declaration } from './guard/grammar.js'
 import type { Gate } from './guard/guard.js'
 import { stateOf } from './guard/state.js'
 import { viewOf } from './guard/view.js'
-import { requestLimiter } from './limits/requests.js'
+import { warnOfProxies } from './limits/proxies.js'
+import { requestLimiter, withLimit } from './limits/requests.js'
 import { parseOptions, type Options } from './options.js'
 import { routeBook } from './routes/book.js'
 import { defaults } from './routes/defaults.js'
 import { lateHook, routeHooks } from './routes/hooks.js'
+import { policiesOf } from './routes/policies.js'
 import { checkReady } from './routes/ready.js'
 
 /** Wires Fastify to the rooms; decides nothing. */
@@ -27,14 +30,22 @@ const gatehouse: FastifyPluginAsync<GatehouseOptions> = async (app, written) => 
 
 async function assemble (app: FastifyInstance, options: Options): Promise<Parts> {
   const { words, publicPaths, origins, form, stage } = options
-  const schemes = await bindSchemes(app, options)
+  warnOfProxies(app)
+  const { contextOf, guesses } = await commonOf(app, options)
+  const schemes = await bindSchemes(app, options, contextOf)
   const key = Symbol('gatehouse.route')
-  const gate: Gate = { words, origins, form, limit: await requestLimiter(app) }
-  const plugin = { declaration: parseDeclaration(options.default, 'The option default', words), label: 'default' }
+  const gate: Gate = { words, origins, form, limit: await requestLimiter(app, options.limits.redis) }
+  const written = parseDeclaration(options.default, 'The option default', words)
+  const plugin = { declaration: withLimit(withOnly(written, [...schemes.keys()]), options.limits.requests), label: 'default' }
   const levels = defaults(plugin)
-  const book = routeBook({ key, words, schemes, defaults: levels, publicPaths })
-  book.resolve(app, true, 'The option default')
-  return { gate, key, schemes, defaults: levels, book, stage }
+  const policies = policiesOf({ words, schemes, defaults: levels, publicPaths })
+  policies.resolve(app, true, 'The option default')
+  return { gate, key, schemes, defaults: levels, policies, book: routeBook(key, policies), stage, guesses }
+}
+
+/** Where there is one scheme, a default that names none means it. */
+function withOnly (declaration: Declaration, names: readonly string[]): Declaration {
+  return declaration.schemes === null && names.length === 1 ? { ...declaration, schemes: [names] } : declaration
 }
 
 function decorate (app: FastifyInstance, parts: Parts): void {
@@ -55,9 +66,9 @@ function decorate (app: FastifyInstance, parts: Parts): void {
   app.decorateReply('logout', logout as FastifyReply['logout'])
 }
 
-function wire (app: FastifyInstance, { gate, key, book, schemes }: Parts, { stage, outsideAllowed }: Options): void {
+function wire (app: FastifyInstance, { gate, key, policies, book, schemes }: Parts, { stage, outsideAllowed }: Options): void {
   app.addHook('onRoute', function (route: RouteOptions) { book.note(this, route) })
-  app.addHook('onReady', async () => { checkReady(app, { book, schemes: schemes.values(), outsideAllowed }) })
+  app.addHook('onReady', async () => { checkReady(app, { book, policies, schemes: schemes.values(), outsideAllowed }) })
   if (stage === 'preHandler') {
     app.addHook('preHandler', lateHook(gate, key))
     return

@@ -6,6 +6,8 @@ import { misconfigured } from './errors.js'
  */
 export function fields (value: unknown, known: readonly string[], place: string): Readonly<Record<string, unknown>> {
   if (!isObject(value)) throw misconfigured(`${place} must be an object with one or more of ${list(known)}.`)
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype !== null && prototype !== Object.prototype) throw misconfigured(`${place} must be a plain object: what it inherits would not be read.`)
   for (const key of Object.keys(value)) {
     if (!known.includes(key)) throw misconfigured(`${place} has an unknown key '${key}'.${nearest(key, known)} Known: ${list(known)}.`)
     if (value[key] === undefined) throw misconfigured(`${place} has '${key}' set to undefined. Give it a value, or leave the key out.`)

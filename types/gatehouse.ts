@@ -1,8 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { ApiKeys } from './api-keys.js'
 import type { PrincipalInput } from './principal.js'
 import type { SchemeName } from './registry.js'
 import type { GroupAuth, GuardAuth, Mode } from './route-auth.js'
 import type { IssueOptions } from './scheme.js'
+import type { SessionIndex } from './sessions.js'
 
 /** One route of the audit. */
 export interface AuditRow {
@@ -41,8 +43,30 @@ export interface GatehouseTokens {
   issue<P extends PrincipalInput> (principal: P, options?: IssueOptions & { readonly scheme?: SchemeName }): Promise<string>
 }
 
-/** What `app.gatehouse.sessions` holds. */
-export interface GatehouseSessions {
+/** What `app.gatehouse.guesses` holds. */
+export interface GatehouseGuesses {
+  /**
+   * Checks a password, or any secret that people type, for an application's own login. A slot for the account and for the caller's address is reserved before the
+   * check and given back when it was right. Where the browser is one that this account logged in with before, only the guesses of that browser at this account count;
+   * a success leaves the cookie that tells.
+   *
+   * @example
+   * const person = await app.gatehouse.guesses.attempt(reply, request.body.username, () => people.verify(request.body.username, request.body.password))
+   * if (person === null) return reply.code(401).send({ error: 'Wrong name or password' })
+   * await reply.login(person)
+   * @param account as it was sent: spellings of one name count as one.
+   * @param check what it returns is returned; `null` (`undefined`, `false`) was a wrong guess. What it throws is thrown, and is no guess.
+   * @param options `realm`: whose accounts they are, where an application has several kinds; the name of a `basic` scheme shares the counts of that scheme.
+   * @throws {AuthError} without having called `check`: `AUTH_RATE_LIMITED` and `AUTH_UNAVAILABLE`, with `Retry-After` on the reply; `AUTH_CROSS_SITE` when a browser
+   * says that another site asked; `AUTH_INVALID_CREDENTIALS` when `account` is no text.
+   */
+  attempt<T> (reply: AnyReply, account: string, check: () => T | Promise<T>, options?: { readonly realm?: string }): Promise<T>
+}
+
+/** What `app.gatehouse.sessions` holds: the sessions of all schemes. */
+export interface GatehouseSessions extends SessionIndex {
+  /** The schemes that keep sessions. */
+  readonly schemes: readonly SchemeName[]
   /** The path that a person was on their way to when they were sent to log in; `fallback` (`/`) when there is none that can be trusted. */
   returnTo (request: FastifyRequest, fallback?: string): string
 }
@@ -55,6 +79,11 @@ export interface Gatehouse {
   guard (auth: GuardAuth): GuardHook
   /** Every route, with who may enter and why. */
   audit (): readonly AuditRow[]
+  readonly guesses: GatehouseGuesses
   readonly tokens: GatehouseTokens
   readonly sessions: GatehouseSessions
+  /** The keys of the scheme that manages keys. @throws {AuthError} `AUTH_FAULT` when there is none, or several: then ask {@link Gatehouse.apiKeysOf}. */
+  readonly apiKeys: ApiKeys
+  /** The keys of one of several schemes. @throws {AuthError} `AUTH_FAULT` when it manages none. */
+  apiKeysOf (scheme: SchemeName): ApiKeys
 }

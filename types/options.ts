@@ -1,8 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { LimitsOptions } from './limits.js'
 import type { RequestAuthError } from './request-auth.js'
 import type { RoleName, ScopeName } from './registry.js'
 import type { GroupAuth } from './route-auth.js'
 import type { Load, Scheme, SchemeFactory } from './scheme.js'
+import type { Store } from './store.js'
 
 /** A path that is public, why, and for which methods; left out, all. `GET` implies `HEAD`. */
 export interface PublicPath {
@@ -48,6 +50,13 @@ export interface GatehouseOptions {
   readonly errors?: 'fastify' | 'problem' | 'oauth' | ErrorWriter
   /** Origins (`https://app.example.com`) that may send ambient credentials to this application beside its own. */
   readonly origins?: readonly string[]
+  /**
+   * Where state rests: sessions, keys, counts of guesses. Left out, in the memory of the process: a restart forgets it, and other instances do not see it.
+   * Its `migrate()` is awaited at boot. Whoever made it closes it.
+   */
+  readonly store?: Store
+  /** How many guesses of a password, and how many requests, are too many. */
+  readonly limits?: LimitsOptions
   /** Registered in a child context: says that the routes outside of it are meant to be outside. */
   readonly outside?: 'allow'
 
@@ -60,4 +69,7 @@ export interface GatehouseOptions {
   readonly role?: never
   readonly error?: never
   readonly origin?: never
+  readonly stores?: never
+  readonly limit?: never
+  readonly rateLimit?: never
 }

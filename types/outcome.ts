@@ -1,3 +1,4 @@
+import type { OwnRateLimit } from './limits.js'
 import type { Principal } from './principal.js'
 
 /** A credential of this scheme, and whose. */
@@ -12,6 +13,10 @@ export interface Authenticated<P extends Principal = Principal, C = unknown> {
   readonly expiresAt: Date | null
   /** Calls back once when the credential is revoked before its end, and returns what stops that; `null` where nobody would know. For what outlives the request. */
   readonly onRevoked?: ((revoked: () => void) => () => void) | null
+  /** The credential's own limit, beside the route's; `null` where it has none. */
+  readonly rateLimit?: OwnRateLimit | null
+  /** What every answer to this credential says (`Deprecation`, `Sunset`), by header. Never the secret itself. */
+  readonly headers?: Readonly<Record<string, string>> | null
 }
 
 /** Nothing of this scheme on the request: ask the next. */
@@ -45,6 +50,12 @@ export interface Limited {
   readonly retryAfter: number
 }
 
+/** This scheme's, and not looked at: browsers send it by themselves, and one says that another site asked. 403, stop. */
+export interface CrossSite {
+  readonly kind: 'cross-site'
+  readonly detail: string
+}
+
 /** What a scheme says of one request. */
 export type Outcome<P extends Principal = Principal, C = unknown> =
   | Authenticated<P, C>
@@ -53,3 +64,4 @@ export type Outcome<P extends Principal = Principal, C = unknown> =
   | Invalid
   | Unavailable
   | Limited
+  | CrossSite

@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Challenge } from './challenge.js'
 import type { AuthFailure } from './error.js'
-import type { Outcome } from './outcome.js'
+import type { CrossSite, Limited, Outcome, Unavailable } from './outcome.js'
 import type { ApiKeys } from './api-keys.js'
 import type { Principal, PrincipalInput } from './principal.js'
 import type { SessionIndex } from './sessions.js'
@@ -32,6 +32,11 @@ export interface LoginOptions {
   readonly scheme?: string
   /** Remember me: the session may live for the scheme's longer time. */
   readonly keep?: boolean
+  /**
+   * Whoever is logged in was not asked again: a new id for their session, with its times, and its data unless other is given. For a change of what they may do;
+   * after a password, leave it out. Refused with `AUTH_REQUIRED` where there is no live session.
+   */
+  readonly renew?: boolean
   /** The session's own data. It travels in the cookie: keep it small. */
   readonly data?: Readonly<Record<string, unknown>>
 }
@@ -88,15 +93,21 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
   issue? (principal: PrincipalInput, options: IssueOptions): Promise<string>
 }
 
+/** A guess that was checked: what the check returned. */
+export interface Checked<T> {
+  readonly kind: 'checked'
+  readonly result: T
+}
+
 /** Counts guesses of passwords and secrets: an account and an address each have a few in a window. */
 export interface Guesses {
   /**
-   * Reserves a slot for the account and for the address of the request, then checks; a success gives both back.
+   * Reserves a slot for the account and for the address of the request, then checks; a success gives both back. A check that returns `null` (`undefined`, `false`) was
+   * a wrong guess. What it throws is no guess, and is thrown.
    * @param account whose password is guessed, as it was sent: spellings of one name count as one.
-   * @returns what `check` returned, or the seconds to wait when there was no slot, and `check` was not called.
-   * Rejects with `AUTH_UNAVAILABLE` when the store does not answer.
+   * @returns what `check` returned; or, where it was not called, the outcome for the guard: *limited*, *unavailable* (the store does not answer), *cross-site*.
    */
-  attempt<T> (request: FastifyRequest, account: string, check: () => T | null | Promise<T | null>): Promise<{ readonly result: T | null } | { readonly retryAfter: number }>
+  attempt<T> (request: FastifyRequest, account: string, check: () => T | Promise<T>): Promise<Checked<T> | Limited | Unavailable | CrossSite>
 }
 
 /** What a scheme gets of the application that it is made for. */

@@ -16,9 +16,9 @@ export const api: FastifyPluginAsyncTypebox<{ orders: Orders, people: People, co
     config: { auth: { public: 'gives out tokens' } },
     schema: { tags: ['people'], summary: 'Get a token', body: credentials, response: { 200: token, 401: problem } }
   }, async (request, reply) => {
-    const person = await people.verify(request.body.username, request.body.password)
+    const { username, password } = request.body
+    const person = await app.gatehouse.guesses.attempt(reply, username, () => people.verify(username, password))
     if (person === null) return reply.code(401).send({ error: 'Unauthorized', message: 'Wrong name or password' })
-    reply.header('cache-control', 'no-store')
     return { access_token: await app.gatehouse.tokens.issue(person), token_type: 'Bearer' as const, expires_in: 900 }
   })
 

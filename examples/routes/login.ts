@@ -2,7 +2,7 @@ import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typ
 import { loginPage } from '../views/pages.js'
 import { sendPage, type PagesOptions } from './html.js'
 
-const credentials = Type.Object({ username: Type.String({ maxLength: 200 }), password: Type.String({ maxLength: 200 }) })
+const credentials = Type.Object({ username: Type.String({ maxLength: 200 }), password: Type.String({ maxLength: 200 }), keep: Type.Boolean({ default: false }) })
 
 export const login: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { people, config }) => {
   const demo = config.production ? null : { people, password: config.PEOPLE_PASSWORD }
@@ -16,9 +16,10 @@ export const login: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { peop
     schema: { hide: true, body: credentials }
   }, async (request, reply) => {
     const { username, password } = request.body
-    const person = await people.verify(username, password)
+    // Five wrong guesses, then 429: for an account and for an address. A browser that the person used before counts by itself.
+    const person = await app.gatehouse.guesses.attempt(reply, username, () => people.verify(username, password))
     if (person === null) return sendPage(reply.code(401), loginPage({ username, error: 'Wrong name or password.', demo }))
-    await reply.login(person)
+    await reply.login(person, { keep: request.body.keep })
     return reply.redirect(app.gatehouse.sessions.returnTo(request, '/desk'), 303)
   })
 

@@ -3,7 +3,9 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { adminPage, homePage } from '../views/pages.js'
 import { desk } from './desk.js'
 import { sendPage, showError, showNotFound, type PagesOptions } from './html.js'
+import { keys } from './keys.js'
 import { login } from './login.js'
+import { sessions } from './sessions.js'
 
 /** For people with a browser: HTML, forms and a session. */
 export const pages: FastifyPluginAsyncTypebox<PagesOptions> = async (app, options) => {
@@ -14,7 +16,7 @@ export const pages: FastifyPluginAsyncTypebox<PagesOptions> = async (app, option
     return sendPage(reply, homePage(request.principal))
   })
 
-  for (const [file, type] of [['style.css', 'text/css'], ['icon.svg', 'image/svg+xml']] as const) {
+  for (const [file, type] of [['style.css', 'text/css'], ['icon.svg', 'image/svg+xml'], ['live.js', 'text/javascript']] as const) {
     const content = await readFile(new URL(`../views/${file}`, import.meta.url))
     app.get(`/${file}`, { config: { auth: { public: 'how pages look' } }, schema: { hide: true } }, async (_request, reply) => {
       return reply.type(type).header('cache-control', 'public, max-age=300').send(content)
@@ -23,6 +25,8 @@ export const pages: FastifyPluginAsyncTypebox<PagesOptions> = async (app, option
 
   await app.register(login, options)
   await app.register(desk, { prefix: '/desk', ...options })
+  await app.register(keys, { prefix: '/keys', ...options })
+  await app.register(sessions, { prefix: '/sessions', ...options })
   await app.register(admin, { prefix: '/admin', ...options })
 }
 

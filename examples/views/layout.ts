@@ -20,6 +20,7 @@ export function page (title: string, visitor: Visitor | null, content: Html): st
     <a class="brand" href="/"><img src="/icon.svg" alt="" width="28" height="28">Order desk</a>
     <nav aria-label="Main">
       <a href="/desk">Orders</a>
+      ${visitor === null ? null : html`<a href="/keys">Keys</a> <a href="/sessions">Sessions</a>`}
       ${visitor?.roles.includes('admin') ? html`<a href="/admin">Access</a>` : null}
       <a href="/docs">API</a>
     </nav>

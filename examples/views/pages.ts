@@ -36,6 +36,7 @@ export function loginPage ({ username, error, demo }: LoginForm): string {
         <label>Password
           <input name="password" type="password" autocomplete="current-password" maxlength="200" required>
         </label>
+        <label class="check"><input type="checkbox" name="keep" value="true"> Keep me logged in on this device</label>
         <button>Log in</button>
       </form>
     </section>

@@ -47,8 +47,8 @@ function nobody (policy: Policy, foreign: boolean, state: GuardState): Verdict {
   if (!foreign) {
     return policy.access === 'required' ? { identities: [], failure: failure('AUTH_REQUIRED', null, 'no credential was sent') } : anonymous
   }
-  const saw = policy.schemes.find(bound => (state.answerOf(bound) as Outcome | undefined)?.kind === 'foreign')
-  return { identities: [], failure: failure('AUTH_INVALID_CREDENTIALS', saw?.name ?? null, 'the credential belongs to no scheme of this route') }
+  const saw = policy.schemes.find(bound => (state.answerOf(bound) as Outcome | undefined)?.kind === 'foreign') as BoundScheme
+  return { identities: [], failure: failure('AUTH_INVALID_CREDENTIALS', saw.name, 'the credential belongs to no scheme of this route') }
 }
 
 /**
@@ -79,15 +79,16 @@ function judge (bound: BoundScheme, answer: Answer): Identity | Attempt {
     case 'absent':
     case 'foreign': return answer.kind
     case 'invalid': return { identities: [], failure: failure(answer.expired ? 'AUTH_TOKEN_EXPIRED' : 'AUTH_INVALID_CREDENTIALS', bound.name, answer.detail) }
-    case 'unavailable': return { identities: [], failure: failure('AUTH_UNAVAILABLE', bound.name, answer.detail, { retryAfter: isDelay(answer.retryAfter) ? answer.retryAfter : 5 }) }
-    case 'limited': return { identities: [], failure: failure('AUTH_RATE_LIMITED', bound.name, answer.detail, { retryAfter: answer.retryAfter }) }
+    case 'unavailable': return { identities: [], failure: failure('AUTH_UNAVAILABLE', bound.name, answer.detail, { retryAfter: delay(answer.retryAfter) }) }
+    case 'limited': return { identities: [], failure: failure('AUTH_RATE_LIMITED', bound.name, answer.detail, { retryAfter: delay(answer.retryAfter) }) }
+    case 'cross-site': return { identities: [], failure: failure('AUTH_CROSS_SITE', bound.name, answer.detail) }
     case 'faulty': return { identities: [], failure: failure('AUTH_FAULT', bound.name, answer.detail), cause: answer.cause }
   }
 }
 
 /** RFC 9110, 10.2.3: `delay-seconds`, which a scheme may have written by hand. */
-function isDelay (value: unknown): boolean {
-  return typeof value === 'number' && value >= 0 && value < 1e9
+function delay (retryAfter: unknown): number {
+  return typeof retryAfter === 'number' && retryAfter >= 0 && retryAfter < 1e9 ? retryAfter : 5
 }
 
 /** Asks one scheme, once per request. */
@@ -115,7 +116,7 @@ function faulty (bound: BoundScheme, cause: unknown): Faulty {
   return { kind: 'faulty', detail, cause }
 }
 
-const kinds: readonly unknown[] = ['authenticated', 'absent', 'foreign', 'invalid', 'unavailable', 'limited']
+const kinds: readonly unknown[] = ['authenticated', 'absent', 'foreign', 'invalid', 'unavailable', 'limited', 'cross-site']
 
 /** A scheme's answer, checked, with the principal complete and what a database knows added. What is no outcome is a fault. */
 function complete (bound: BoundScheme, outcome: Outcome, state: GuardState): Answer | Promise<Answer> {
@@ -136,7 +137,7 @@ function isWhole ({ principal, authenticatedAt, expiresAt }: Authenticated): boo
 function wholeOf (outcome: Authenticated, name: string): Authenticated {
   const { principal, credential = null, authenticatedAt = null, expiresAt = null } = outcome
   if (!isInstant(authenticatedAt) || !isInstant(expiresAt)) throw fault(`the scheme '${name}' returned an instant that is neither a valid Date nor null`)
-  return { kind: 'authenticated', principal: principalFrom(principal, name), credential, authenticatedAt, expiresAt }
+  return { ...outcome, principal: principalFrom(principal, name), credential, authenticatedAt, expiresAt }
 }
 
 function isName (value: unknown): boolean {

@@ -134,7 +134,7 @@ function parseRateLimit (value: unknown, place: string): RateLimit {
 
 /** `'user'`, `['user', { all: [...] }]`, `{ all: [...] }`: exactly what OpenAPI `security` can say. */
 function parseSchemes (value: unknown, place: string): readonly (readonly string[])[] {
-  const alternatives = (Array.isArray(value) ? value : [value]).map(each => {
+  const alternatives = Array.from(Array.isArray(value) ? value as unknown[] : [value], each => {
     if (typeof each === 'string') return [name(each, place)]
     const all = isObject(each) ? fields(each, ['all'], place).all : undefined
     if (!Array.isArray(all)) throw misconfigured(`${place} must be a scheme's name, { all: [names] }, or a list of these.`)
@@ -181,7 +181,7 @@ export function requirementFrom (kind: 'scopes' | 'roles', returned: unknown, wo
 
 function parseAnyOf (value: unknown, place: string, words: Vocabulary): readonly Entry[] {
   if (!Array.isArray(value) || value.length === 0) throw misconfigured(`${place} must be a list with at least one entry.`)
-  return value.map((each: unknown, i) => {
+  return Array.from(value as unknown[], (each, i) => {
     const here = `${place}[${i}]`
     const said = fields(each, entryKeys, here)
     if (Object.keys(said).length === 0) throw misconfigured(`${here} is empty, which would let everybody pass. Give it schemes, scopes, roles or when.`)
@@ -194,7 +194,8 @@ function parseAnyOf (value: unknown, place: string, words: Vocabulary): readonly
 
 function names (values: readonly unknown[], place: string): readonly string[] {
   if (values.length === 0) throw misconfigured(`${place} is an empty list. An empty rule is a mistake, never a pass.`)
-  const all = values.map(value => name(value, place))
+  // Array.from sees the holes of a list, which map and every pass over: a rule of holes would let everybody pass.
+  const all = Array.from(values, value => name(value, place))
   unique(all, place)
   return all
 }

@@ -1,6 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
-import type { Principal } from '../../types/principal.js'
 import { AuthError, failure, fault, refusal } from '../errors.js'
 import { checkFunctions, checkStatic } from './access.js'
 import { authenticate, type Verdict } from './authenticate.js'
@@ -16,19 +15,30 @@ export interface Gate {
   readonly words: Vocabulary
   readonly origins: ReadonlySet<string>
   readonly form: ErrorForm
-  /** Counts one request of the principal under the policy's limit; seconds to wait when it is over. */
-  readonly limit: (request: FastifyRequest, limit: RateLimit, principal: Principal) => Promise<number | null>
+  /** Counts one request under the policy's limit and the credentials' own, and says on the reply what is left; seconds to wait when it is over one of them. */
+  readonly limit: (reply: FastifyReply, limit: RateLimit | null, identities: readonly Identity[]) => Promise<number | null>
 }
 
-/** How one stage of the guard ended: passed, an error for Fastify, or a reply that is already sent. */
-export type End = 'passed' | 'replied' | { readonly error: unknown }
+/** How the guard ended for a caller whom it refused: a reply that is already sent, or an error for Fastify. */
+export type Refused = 'replied' | { readonly error: unknown }
+
+/** How the first stage ended: the pass, which counts for nothing until somebody publishes it, or a refusal. */
+export type End = Pass | Refused
+
+/** Whether the first stage let the caller in. */
+export function isPass (end: End): end is Pass {
+  return typeof end === 'object' && 'policy' in end
+}
+
+/** How the second stage ended: `null`, nothing stands against the pass. */
+export type LateEnd = Refused | null
 
 /**
  * The first stage: who is calling, cross-site, and what is static of the rules.
  * Returns, never throws; a promise only where a scheme returned one.
  */
 export function enter (gate: Gate, policy: Policy, request: FastifyRequest, reply: FastifyReply): End | Promise<End> {
-  const failed = (cause: unknown): End => end(faulted(request, reply, fault('the guard failed', cause), gate.form))
+  const failed = (cause: unknown): Refused => end(faulted(request, reply, fault('the guard failed', cause), gate.form))
   try {
     const state = openState(request)
     const verdict = authenticate(policy, state)
@@ -42,22 +52,21 @@ export function enter (gate: Gate, policy: Policy, request: FastifyRequest, repl
 
 function conclude (gate: Gate, policy: Policy, state: GuardState, verdict: Verdict, reply: FastifyReply): End {
   const { request } = state
-  if (verdict.failure !== null) return conclude401(gate, policy, state, verdict, verdict.failure, reply)
+  if (verdict.failure !== null) return concludeRefused(gate, policy, state, verdict, verdict.failure, reply)
   const [acting] = verdict.identities
   if (acting !== undefined) {
+    for (const { outcome } of verdict.identities) if (outcome.headers != null) reply.headers(outcome.headers)
     if (verdict.identities.some(identity => identity.bound.scheme.ambient === true) && changesState(request) && isCrossSite(request, gate.origins)) {
       return end(refuse(request, reply, policy, failure('AUTH_CROSS_SITE', acting.bound.name, 'a browser says that another site sent this'), gate.form))
     }
     const refused = checkStatic(policy, acting)
     if (refused !== null) return end(refuse(request, reply, policy, refused, gate.form))
-    const cacheControl = cacheControlOf(verdict.identities)
-    if (cacheControl !== undefined && !reply.hasHeader('cache-control')) reply.header('cache-control', cacheControl)
   }
   return admit(state, reply, policy, verdict.identities, null)
 }
 
 /** A caller whom the schemes refused. Mode `try` forgives an invalid credential, and only that. */
-function conclude401 (gate: Gate, policy: Policy, state: GuardState, verdict: Verdict, refused: AuthFailure, reply: FastifyReply): End {
+function concludeRefused (gate: Gate, policy: Policy, state: GuardState, verdict: Verdict, refused: AuthFailure, reply: FastifyReply): End {
   if (refused.code === 'AUTH_FAULT') return end(faulted(state.request, reply, fault(refused.detail, verdict.cause), gate.form))
   const forgiven = policy.access === 'try' && (refused.code === 'AUTH_INVALID_CREDENTIALS' || refused.code === 'AUTH_TOKEN_EXPIRED')
   return forgiven ? admit(state, reply, policy, [], refusal(refused)) : end(refuse(state.request, reply, policy, refused, gate.form))
@@ -73,34 +82,52 @@ function cacheControlOf (identities: readonly Identity[]): string | undefined {
   return kept
 }
 
-function admit (state: GuardState, reply: FastifyReply, policy: Policy, identities: readonly Identity[], error: AuthError | null): End {
-  const { raw } = state.request
-  state.pass = { policy, identities, error, carrier: raw.headers.upgrade === undefined ? reply.raw : raw.socket }
+function admit ({ request }: GuardState, reply: FastifyReply, policy: Policy, identities: readonly Identity[], error: AuthError | null): Pass {
+  const { raw } = request
+  return { policy, identities, error, carrier: raw.headers.upgrade === undefined ? reply.raw : raw.socket }
+}
+
+/** Lets a pass count: `request.auth` and `request.principal` show it, and nothing of a refusal by another guard is left on the reply. */
+export function publish (state: GuardState, pass: Pass, reply: FastifyReply): void {
+  state.undo?.()
+  state.undo = null
+  state.pass = pass
   state.view = null
-  return 'passed'
+  const cacheControl = cacheControlOf(pass.identities)
+  if (cacheControl !== undefined && !reply.hasHeader('cache-control')) reply.header('cache-control', cacheControl)
 }
 
 /**
  * The second stage, in `preHandler`: the principal's rate limit, then functions. The limit comes first, so that a function which asks a database is behind it.
  * What an application's function throws is handed on unchanged, for the application's error handler.
  */
-export async function finishLate (gate: Gate, { policy, identities }: Pass, request: FastifyRequest, reply: FastifyReply): Promise<End> {
+export async function finishLate (gate: Gate, { policy, identities }: Pass, request: FastifyRequest, reply: FastifyReply): Promise<LateEnd> {
   const [acting] = identities
-  if (acting === undefined) return 'passed'
-  const refused = await overLimit(gate, policy, acting, request) ?? await askFunctions(gate, policy, acting, request)
-  if (refused === null) return 'passed'
+  if (acting === undefined) return null
+  const refused = await overLimit(gate, policy, identities, reply) ?? await askFunctions(gate, policy, acting, request)
+  if (refused === null) return null
   if (refused instanceof AuthError) return end(faulted(request, reply, refused, gate.form))
   return 'error' in refused ? refused : end(refuse(request, reply, policy, refused, gate.form))
 }
 
-async function overLimit (gate: Gate, policy: Policy, acting: Identity, request: FastifyRequest): Promise<AuthFailure | null> {
-  if (policy.rateLimit === null) return null
+/** Whether anything is left to ask in the second stage. */
+export function isLate ({ policy, identities }: Pass): boolean {
+  return policy.late || hasOwnLimit(identities)
+}
+
+function hasOwnLimit (identities: readonly Identity[]): boolean {
+  return identities.some(({ outcome }) => outcome.rateLimit != null)
+}
+
+async function overLimit (gate: Gate, { rateLimit }: Policy, identities: readonly Identity[], reply: FastifyReply): Promise<AuthFailure | null> {
+  if (rateLimit === null && !hasOwnLimit(identities)) return null
+  const scheme = identities[0]?.bound.name ?? null
   try {
-    const wait = await gate.limit(request, policy.rateLimit, acting.outcome.principal)
-    return wait === null ? null : failure('AUTH_RATE_LIMITED', acting.bound.name, 'over the limit of the route', { retryAfter: wait })
+    const wait = await gate.limit(reply, rateLimit, identities)
+    return wait === null ? null : failure('AUTH_RATE_LIMITED', scheme, 'over the limit of the route, or of the credential', { retryAfter: wait })
   } catch (cause) {
-    request.log.error({ err: cause }, 'the rate limit could not be counted')
-    return failure('AUTH_UNAVAILABLE', acting.bound.name, 'the rate limit could not be counted', { retryAfter: 5 })
+    reply.request.log.error({ err: cause }, 'the rate limit could not be counted')
+    return failure('AUTH_UNAVAILABLE', scheme, 'the rate limit could not be counted', { retryAfter: 5 })
   }
 }
 
@@ -114,6 +141,6 @@ async function askFunctions (gate: Gate, policy: Policy, acting: Identity, reque
   }
 }
 
-function end (error: AuthError | null): End {
+function end (error: AuthError | null): Refused {
   return error === null ? 'replied' : { error }
 }

@@ -7,8 +7,6 @@ import type { Declaration, Entry, Mode, RateLimit, Rule } from './grammar.js'
 /** A scheme under its name in one application. */
 export interface BoundScheme {
   readonly name: string
-  /** Its place among the schemes of the application. */
-  readonly index: number
   readonly scheme: Scheme<Principal>
   /** Its own `load`, else the plugin's. */
   readonly load: Load | null

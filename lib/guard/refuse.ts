@@ -4,6 +4,7 @@ import { AuthError, fault, refusal } from '../errors.js'
 import { isThenable } from '../thenable.js'
 import { writeChallenges } from './challenge.js'
 import type { BoundScheme, Policy } from './policy.js'
+import { openState } from './state.js'
 
 /** How refusals are written: by the application's own error handler, in a standard form, or by a function of the application. */
 export type ErrorForm = 'fastify' | 'problem' | 'oauth' | ((error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown)
@@ -17,6 +18,7 @@ const answerable: ReadonlySet<AuthErrorCode> = new Set(['AUTH_REQUIRED', 'AUTH_I
  */
 export function refuse (request: FastifyRequest, reply: FastifyReply, policy: Policy, failure: AuthFailure, form: ErrorForm): AuthError | null {
   request.log.info({ auth: { code: failure.code, scheme: failure.scheme, reason: failure.detail } }, 'request refused')
+  close(request, reply)
   try {
     if (answerable.has(failure.code) && answeredByScheme(request, reply, policy, failure)) return null
     const challenges = challengers(policy, failure).flatMap(bound => bound.scheme.challenge?.(failure) ?? [])
@@ -31,15 +33,36 @@ export function refuse (request: FastifyRequest, reply: FastifyReply, policy: Po
 /** The end of a request for a fault of ours or of the application's functions: a 5xx that says nothing, and everything in the log. */
 export function faulted (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm): AuthError | null {
   request.log.error({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'authentication fault')
+  close(request, reply)
   return finish(request, reply, error, form)
 }
 
-function finish (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm): AuthError | null {
+/** Everything that a refusal may write on a reply. */
+const written = ['cache-control', 'connection', 'retry-after', 'www-authenticate'] as const
+
+/** What every refusal says, also one that a scheme answers itself. Another guard of the same request may still let the caller in, so what was there before is kept. */
+function close (request: FastifyRequest, reply: FastifyReply): void {
+  const state = openState(request)
+  if (state.undo === null) {
+    const { statusCode } = reply
+    const before = written.map(name => [name, reply.getHeader(name)] as const)
+    state.undo = () => {
+      reply.code(statusCode)
+      for (const [name, value] of before) {
+        if (value === undefined) reply.removeHeader(name)
+        else reply.header(name, value)
+      }
+    }
+  }
   reply.header('cache-control', 'no-store')
   if (leavesBody(request)) reply.header('connection', 'close')
+}
+
+function finish (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm): AuthError | null {
   // Fastify sets the status of what a handler throws, not of what a hook does: an error handler that relies on it would answer 200.
   reply.code(error.statusCode)
   if (form === 'fastify') return error
+  openState(request).replied = true
   if (typeof form === 'function') sendOwn(request, reply, error, form)
   else if (form === 'problem') reply.type('application/problem+json').send({ type: 'about:blank', title: error.message, status: error.statusCode, code: error.code })
   else reply.send({ error: oauthCode(error), error_description: error.message })
@@ -55,8 +78,7 @@ function sendOwn (request: FastifyRequest, reply: FastifyReply, error: AuthError
   const send = (body: unknown): void => { if (!reply.sent) reply.send(body) }
   try {
     const body: unknown = form(error, request, reply)
-    // A reply that is returned says, as in a handler, that the function sends by itself.
-    if (body === reply) return
+    // A reply that is returned says, as in a handler, that the function sends by itself; it can be waited for until then.
     if (isThenable(body)) Promise.resolve(body).then(send).catch(failed)
     else send(body)
   } catch (cause) {
@@ -79,9 +101,11 @@ function oauthCode ({ code, statusCode }: AuthError): string {
 
 /** A login page helps a caller who sent nothing, or whose own credential of that scheme is no longer good; never one whose token of another scheme is bad. */
 function answeredByScheme (request: FastifyRequest, reply: FastifyReply, policy: Policy, failure: AuthFailure): boolean {
-  return policy.schemes
+  const answered = policy.schemes
     .filter(bound => failure.scheme === null || bound.name === failure.scheme)
     .some(bound => bound.scheme.refuse?.(request, reply, failure) === true)
+  if (answered) openState(request).replied = true
+  return answered
 }
 
 /** Nothing sent: every scheme of the policy. Else the scheme that saw the credential. No challenge where another credential would not help. */

@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events'
 import type { FastifyRequest } from 'fastify'
 import type { Authenticated, Outcome } from '../../types/outcome.js'
 import type { AuthError } from '../errors.js'
+import { privateSlot } from '../private-slot.js'
 import type { BoundScheme, Policy } from './policy.js'
 
 /** The outcome of a scheme that threw: its place in the list of outcomes is taken, so that it is not asked again. */
@@ -23,8 +24,11 @@ export interface Pass {
   /** Why a `try` route has an anonymous caller. */
   readonly error: AuthError | null
   /** What the use of the credential ends with: the response, or the connection after an upgrade. */
-  readonly carrier: EventEmitter
+  readonly carrier: Carrier
 }
+
+/** A response or a connection, as far as its end is concerned. */
+export type Carrier = EventEmitter & { readonly closed?: boolean, readonly destroyed?: boolean }
 
 /** What the guard knows of one request. Private: nothing of it is reachable from `request` but through `request.auth` and `request.principal`. */
 export class GuardState {
@@ -38,6 +42,10 @@ export class GuardState {
   seal: Pass | null = null
   /** `request.auth`, made when it is first read. */
   view: object | null = null
+  /** Takes back what a refusal wrote on the reply, should another guard of this request let the caller in. */
+  undo: (() => void) | null = null
+  /** A refusal was sent, not handed to Fastify: hooks that run for it have nothing more to guard. */
+  replied = false
 
   constructor (request: FastifyRequest) {
     this.request = request
@@ -62,22 +70,18 @@ export class GuardState {
   }
 }
 
-const kState = Symbol('gatehouse.state')
+const slot = privateSlot<FastifyRequest, GuardState>()
 
-interface Stateful { [kState]?: GuardState | undefined }
-
-/** The state of a request, or `undefined` before any guard ran. A state copied from another request is not believed. */
+/** The state of a request, or `undefined` before any guard ran. */
 export function stateOf (request: FastifyRequest): GuardState | undefined {
-  const state = (request as Stateful)[kState]
-  return state?.request === request ? state : undefined
+  return slot.get(request)
 }
 
 /** The state of a request, made when there is none. */
 export function openState (request: FastifyRequest): GuardState {
-  const known = stateOf(request)
+  const known = slot.get(request)
   if (known !== undefined) return known
   const state = new GuardState(request)
-  const stateful = request as Stateful
-  stateful[kState] = state
+  slot.set(request, state)
   return state
 }

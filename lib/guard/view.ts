@@ -1,4 +1,3 @@
-import type { EventEmitter } from 'node:events'
 import type { FastifyRequest } from 'fastify'
 import type { Principal } from '../../types/principal.js'
 import { fault, misconfigured, type AuthError } from '../errors.js'
@@ -6,7 +5,7 @@ import { fields } from '../shape.js'
 import { isMet } from './access.js'
 import { parseRequirement } from './grammar.js'
 import { lifetimeOf } from './lifetime.js'
-import { stateOf, type Identity, type Pass } from './state.js'
+import { stateOf, type Carrier, type Identity, type Pass } from './state.js'
 import type { Vocabulary } from './vocabulary.js'
 
 /** One scheme's part. Its fields are its own, so that copies and JSON of it are complete. */
@@ -31,7 +30,7 @@ class Known extends Entry {
   readonly error = null
   readonly #identities: readonly Identity[]
   readonly #words: Vocabulary
-  readonly #carrier: EventEmitter
+  readonly #carrier: Carrier
   #signal: AbortSignal | null = null
 
   constructor (acting: Identity, { identities, carrier }: Pass, words: Vocabulary) {

@@ -1,42 +1,110 @@
 import rateLimit, { type RateLimitOptions, type RateLimitPluginOptions } from '@fastify/rate-limit'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { Principal } from '../../types/principal.js'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { OwnRateLimit } from '../../types/limits.js'
+import { seconds } from '../duration.js'
+import { fault } from '../errors.js'
+import type { Declaration, RateLimit } from '../guard/grammar.js'
+import type { Gate } from '../guard/guard.js'
+import type { Identity } from '../guard/state.js'
+import type { RequestRule } from './options.js'
 
-/** A limit as a policy states it. */
-interface Limit {
-  /** Requests per window. */
+/** What is counted: in place of the request, whose own `config.rateLimit` is for the application's `@fastify/rate-limit`. */
+interface Counted {
+  readonly routeOptions: { readonly config: object }
+  readonly name: string
   readonly max: number
   /** Seconds. */
   readonly window: number
 }
 
-/** Counts one request of a principal on its route. Resolves to the seconds to wait when it is over the limit, else `null`; rejects when the counter does not answer. */
-export type RequestLimiter = (request: FastifyRequest, limit: Limit, principal: Principal) => Promise<number | null>
-
 /** Nobody is on an allow list of ours, so these are always there. */
-type Check = (request: FastifyRequest) => Promise<{ isExceeded: boolean, ttlInSeconds: number }>
+interface Count {
+  readonly isExceeded: boolean
+  readonly remaining: number
+  readonly ttlInSeconds: number
+}
 
-type Create = (options: RateLimitOptions) => Check
+type Check = (counted: Counted) => Promise<Count>
+type Create = (options: RateLimitOptions) => (counted: FastifyRequest) => Promise<Count>
 
-/** How many principals a policy counts at a time. Its own default forgets a counter after 5,000 others. */
+/** How many principals a policy counts at a time. The default of `@fastify/rate-limit` forgets a counter after 5,000 others. */
 const cache = 100_000
+/** Milliseconds until a Redis that does not answer counts as down. */
+const patience = 2_000
 
-/** Requests per principal and route, by `@fastify/rate-limit`. */
-export async function requestLimiter (app: FastifyInstance): Promise<RequestLimiter> {
-  const keys = new WeakMap<FastifyRequest, string>()
-  const checks = new WeakMap<Limit, Check>()
-  const create = await limiterFactory(app)
-  return async (request, limit, principal) => {
-    const check = checks.get(limit) ?? create({
-      max: limit.max,
-      timeWindow: limit.window * 1000,
-      cache,
-      keyGenerator: counted => String(keys.get(counted))
+/** Requests per principal and route, and per credential that has a limit of its own, by `@fastify/rate-limit`. Rejects when the counter does not answer. */
+export async function requestLimiter (app: FastifyInstance, redis: object | null): Promise<Gate['limit']> {
+  const create = await limiterFactory(app, redis)
+  const make = (): Check => {
+    const check = create({
+      max: request => countedOf(request).max,
+      timeWindow: request => countedOf(request).window * 1000,
+      keyGenerator: request => countedOf(request).name,
+      cache
     })
+    return redis === null ? counted => check(asRequest(counted)) : counted => within(check(asRequest(counted)))
+  }
+  const checks = new WeakMap<RateLimit, Check>()
+  const own = make()
+
+  const ofRoute = (request: FastifyRequest, limit: RateLimit, { outcome: { principal } }: Identity): Promise<Count> => {
+    const check = checks.get(limit) ?? make()
     checks.set(limit, check)
-    keys.set(request, JSON.stringify([principal.realm, principal.id, methodOf(request), request.routeOptions.url]))
-    const { isExceeded, ttlInSeconds } = await check(request)
-    return isExceeded ? Math.max(1, ttlInSeconds) : null
+    return check(counted(JSON.stringify([principal.realm, principal.id, methodOf(request), request.routeOptions.url, limit.max, limit.window]), limit))
+  }
+
+  return async (reply, limit, identities) => {
+    const [acting] = identities
+    const asked = limit === null || acting === undefined ? [] : [{ ...limit, name: 'default', count: await ofRoute(reply.request, limit, acting) }]
+    for (const { bound, outcome } of identities) {
+      if (outcome.rateLimit == null) continue
+      const rule = { max: outcome.rateLimit.max, window: seconds(outcome.rateLimit.window, 'the limit of a credential') }
+      asked.push({ ...rule, name: bound.name, count: await own(counted(ownName(bound.name, outcome.rateLimit), rule)) })
+    }
+    announce(reply, asked)
+    const waits = asked.filter(({ count }) => count.isExceeded).map(({ count }) => count.ttlInSeconds)
+    return waits.length === 0 ? null : Math.max(1, ...waits)
+  }
+}
+
+/** The plugin's default with the limit of the option `limits.requests`, unless it has one itself. */
+export function withLimit (declaration: Declaration, rule: RequestRule | null): Declaration {
+  return rule === null || declaration.open !== null || declaration.rateLimit !== null ? declaration : Object.freeze({ ...declaration, rateLimit: rule })
+}
+
+/** RateLimit header fields for HTTP (draft-ietf-httpapi-ratelimit-headers-10): what is granted, and what is left of it. */
+function announce (reply: FastifyReply, asked: ReadonlyArray<RateLimit & { readonly name: string, readonly count: Count }>): void {
+  reply.header('ratelimit-policy', asked.map(({ name, max, window }) => `"${name}";q=${max};w=${Math.ceil(window)}`).join(', '))
+  reply.header('ratelimit', asked.map(({ name, count }) => `"${name}";r=${count.remaining};t=${count.ttlInSeconds}`).join(', '))
+}
+
+function counted (name: string, { max, window }: { readonly max: number, readonly window: number }): Counted {
+  return { routeOptions: { config: {} }, name, max, window }
+}
+
+function ownName (scheme: string, { id }: OwnRateLimit): string {
+  return JSON.stringify([scheme, id])
+}
+
+/** The border to `@fastify/rate-limit`, which looks at nothing else of a request than what a {@link Counted} has. */
+function asRequest (counted: Counted): FastifyRequest {
+  return counted as unknown as FastifyRequest
+}
+
+function countedOf (request: FastifyRequest): Counted {
+  return request as unknown as Counted
+}
+
+/** A client that queues while its server is away would keep the caller waiting. */
+async function within (count: Promise<Count>): Promise<Count> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => { reject(fault(`Redis did not count within ${patience} ms`)) }, patience)
+  })
+  try {
+    return await Promise.race([count, late])
+  } finally {
+    clearTimeout(timer)
   }
 }
 
@@ -50,7 +118,7 @@ function methodOf ({ routeOptions }: FastifyRequest): string {
  * `@fastify/rate-limit` adds its decorators only where no context above has them: beside the application's own, we would be given the application's,
  * with its store and its allow list. So it runs on an instance of its own, which takes the decorators and passes everything else on to a child.
  */
-async function limiterFactory (app: FastifyInstance): Promise<Create> {
+async function limiterFactory (app: FastifyInstance, redis: object | null): Promise<Create> {
   const taken = new Map<string, unknown>()
   await app.register(async child => {
     const own = Object.create(child, {
@@ -58,7 +126,7 @@ async function limiterFactory (app: FastifyInstance): Promise<Create> {
       decorate: { value: (name: string, value: unknown) => { taken.set(name, value) } }
     })
     const run = rateLimit as unknown as (instance: FastifyInstance, options: RateLimitPluginOptions) => Promise<void>
-    await run(own, { global: false })
+    await run(own, { global: false, ...redis === null ? {} : { redis, nameSpace: 'gatehouse-requests-' } })
   })
   return taken.get('createRateLimit') as Create
 }

@@ -1,9 +1,9 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { AuthError, fault } from '../errors.js'
-import { enter, finishLate, type End, type Gate } from '../guard/guard.js'
+import { enter, finishLate, isLate, isPass, publish, type End, type Gate, type LateEnd } from '../guard/guard.js'
 import type { Policy } from '../guard/policy.js'
 import { faulted } from '../guard/refuse.js'
-import { stateOf } from '../guard/state.js'
+import { openState, stateOf } from '../guard/state.js'
 import { policyOf } from './mark.js'
 import { sealName } from './unseen.js'
 
@@ -22,7 +22,7 @@ export function routeHooks (gate: Gate, key: symbol): RouteHooks {
   const late = (request: FastifyRequest, reply: FastifyReply, policy: Policy, done: Done): void => {
     const pass = stateOf(request)?.seal
     if (pass?.policy !== policy) stop(gate, request, reply, fault('the guard did not pass for the policy of this route'), done)
-    else if (policy.late) finishLate(gate, pass, request, reply).then(end => { settle(end, done) }, done)
+    else if (isLate(pass)) finishLate(gate, pass, request, reply).then(end => { settleLate(end, done) }, done)
     else done()
   }
   const preParsing: RouteHooks['preParsing'] = (request, reply, _payload, done) => {
@@ -54,20 +54,23 @@ function early (gate: Gate, key: symbol, request: FastifyRequest, reply: Fastify
   if (policy instanceof AuthError) return stop(gate, request, reply, policy, done)
   if (policy.access === 'public') return done()
   const end = enter(gate, policy, request, reply)
-  if (end instanceof Promise) end.then(settled => { seal(settled, request, policy, done) }, done)
-  else seal(end, request, policy, done)
+  if (end instanceof Promise) end.then(settled => { seal(settled, request, reply, done) }, done)
+  else seal(end, request, reply, done)
 }
 
-/** The pass of this guard becomes the one that the seal asks for; passes of other guards, on the same request, do not. */
-function seal (end: End, request: FastifyRequest, policy: Policy, done: Done): void {
-  const state = stateOf(request)
-  if (end === 'passed' && state?.pass?.policy === policy) state.seal = state.pass
-  settle(end, done)
+/** The pass of this guard counts, and becomes the one that the seal asks for; passes of other guards, on the same request, do not. */
+function seal (end: End, request: FastifyRequest, reply: FastifyReply, done: Done): void {
+  if (end === 'replied') return
+  if (!isPass(end)) return done(end.error as Error)
+  const state = openState(request)
+  publish(state, end, reply)
+  state.seal = end
+  done()
 }
 
 /** After a reply nothing more is to be done: Fastify goes on only when `done` is called. */
-function settle (end: End, done: Done): void {
-  if (end === 'passed') done()
+function settleLate (end: LateEnd, done: Done): void {
+  if (end === null) done()
   else if (end !== 'replied') done(end.error as Error)
 }
 

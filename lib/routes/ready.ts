@@ -2,18 +2,20 @@ import type { FastifyInstance } from 'fastify'
 import { misconfigured } from '../errors.js'
 import type { BoundScheme } from '../guard/policy.js'
 import type { RouteBook } from './book.js'
+import type { Policies } from './policies.js'
 import { printedRoutes, type PrintedRoute } from './unseen.js'
 
 /** What is checked when every route is known and none is served yet. */
 export interface ReadyChecks {
   readonly book: RouteBook
+  readonly policies: Policies
   readonly schemes: Iterable<BoundScheme>
   /** Routes outside of the plugin's context are meant to be outside. */
   readonly outsideAllowed: boolean
 }
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED` for the first mistake. */
-export function checkReady (app: FastifyInstance, { book, schemes, outsideAllowed }: ReadyChecks): void {
+export function checkReady (app: FastifyInstance, { book, policies, schemes, outsideAllowed }: ReadyChecks): void {
   book.verify()
   const printed = printedRoutes(app)
   if (book.marks.length > 0 && !printed.some(route => route.seen)) throw misconfigured("No route shows its hooks, so it cannot be told whether one was missed. The router's option buildPrettyMeta leaves them out: return store.preHandler and store.onError as well.")
@@ -23,7 +25,7 @@ export function checkReady (app: FastifyInstance, { book, schemes, outsideAllowe
   const outside = unseen.filter(route => !route.guarded)
   if (outside.length > 0 && !outsideAllowed) throw misconfigured(outsideSentence(outside))
   for (const bound of schemes) checkPublicPath(app, book, bound)
-  for (const path of book.unused()) app.log.warn({ path }, 'fastify-gatehouse: this public path opens no route')
+  for (const path of policies.unused()) app.log.warn({ path }, 'fastify-gatehouse: this public path opens no route')
 }
 
 /** `OPTIONS *` of `@fastify/cors`, perhaps. Whether it is that one can only be told when it is served, and then it is (mark.ts). */

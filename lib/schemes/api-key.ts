@@ -1,32 +1,39 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
+import type { ApiKeyCredential } from '../../types/api-keys.js'
 import type { Challenge } from '../../types/challenge.js'
 import type { AuthFailure } from '../../types/error.js'
 import type { Outcome } from '../../types/outcome.js'
 import type { Place } from '../../types/place.js'
-import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
-import type { Load, SchemeFactory } from '../../types/scheme.js'
+import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
+import type { Load, Scheme, SchemeFactory } from '../../types/scheme.js'
+import { managedKeys, type ManagedPlace } from '../api-keys/managed.js'
+import type { ManagedOptions } from '../api-keys/options.js'
 import { misconfigured } from '../errors.js'
 import { fields, isObject, list } from '../shape.js'
 import { isThenable } from '../thenable.js'
 import { authenticated, foreign, invalid } from './outcome.js'
 import { traits } from './places.js'
-import { principalFrom } from './principal.js'
+import { principalAtBoot, principalFrom } from './principal.js'
 import { reader } from './read.js'
 import { checkSecret } from './secrets.js'
 
 interface ApiKeyCommon {
   /** Where the key travels. Default `'header:x-api-key'`. */
   readonly from?: Place | readonly Place[]
-  /** What every key of this scheme starts with. A key that starts otherwise is *foreign*: the next scheme is asked. */
-  readonly prefix?: string
   /** Of the challenge, where the key travels as Bearer. Default: the scheme's name. */
   readonly realm?: string
+}
+
+interface GivenKeys extends ApiKeyCommon {
+  /** What every key of this scheme starts with. A key that starts otherwise is *foreign*: the next scheme is asked. */
+  readonly prefix?: string
   readonly load?: Load
+  readonly managed?: never
 }
 
 /** The options of {@link apiKey}: `keys` or `verify`. */
-export type ApiKeyOptions<P extends PrincipalInput = PrincipalInput> = ApiKeyCommon & (
+export type ApiKeyOptions<P extends PrincipalInput = PrincipalInput> = GivenKeys & (
   | {
     /** From key to principal. Each key must have 128 bits of estimated entropy. The plaintext is not kept. */
     readonly keys: Readonly<Record<string, P>> | ReadonlyMap<string, P>
@@ -38,7 +45,22 @@ export type ApiKeyOptions<P extends PrincipalInput = PrincipalInput> = ApiKeyCom
     readonly keys?: never
   })
 
+/** The options of {@link apiKey} for keys that are issued, listed, rotated and revoked at run time. */
+export interface ManagedApiKeyOptions<P extends PrincipalInput = PrincipalInput> extends ApiKeyCommon {
+  readonly managed: ManagedOptions
+  /**
+   * The owner of a key: what they may do now, which bounds what their keys may, and whatever else a principal is to have. `null`, or none any more: their keys are invalid.
+   * It is given a principal without scopes and roles, and no request. Left out, the plugin's; without either, a key's own scopes and roles stand.
+   */
+  readonly load?: Load<PrincipalFrom<P>>
+  readonly keys?: never
+  readonly verify?: never
+  readonly prefix?: never
+}
+
 type Verify<P> = (key: string, request: FastifyRequest) => P | null | Promise<P | null>
+
+type Read = ReturnType<typeof reader>
 
 /** The scheme that a key belongs to. */
 interface About {
@@ -63,33 +85,57 @@ const longest = 1024
  *
  * @example
  * const service = apiKey({ keys: { [process.env.BILLING_KEY]: { id: 'billing', scopes: ['orders:read'] } } })
+ * const issued = apiKey({ managed: { prefix: 'acme_live' } })              // app.gatehouse.apiKeys
  * @throws {AuthError} `AUTH_MISCONFIGURED` at boot, for a key that can be guessed, or a wrong option.
  */
-export function apiKey<P extends PrincipalInput> (options: ApiKeyOptions<P>): SchemeFactory<PrincipalFrom<P>, null> {
-  return (_app, name) => {
+export function apiKey<P extends PrincipalInput = PrincipalInput> (options: ManagedApiKeyOptions<P>): SchemeFactory<PrincipalFrom<P>, ApiKeyCredential>
+export function apiKey<P extends PrincipalInput> (options: ApiKeyOptions<P>): SchemeFactory<PrincipalFrom<P>, null>
+export function apiKey (options: ApiKeyOptions | ManagedApiKeyOptions): SchemeFactory {
+  return (app, name, context) => {
     const place = `apiKey() of the scheme '${name}'`
-    const said = fields(options, ['keys', 'verify', 'from', 'prefix', 'realm', 'load'], `The options of ${place}`)
+    const said = fields(options, ['keys', 'verify', 'managed', 'from', 'prefix', 'realm', 'load'], `The options of ${place}`)
     const { from = 'header:x-api-key', prefix = '', realm = name, load } = said
     if (typeof prefix !== 'string' || typeof realm !== 'string') throw misconfigured(`The options prefix and realm of ${place} must be strings.`)
     if (load !== undefined && typeof load !== 'function') throw misconfigured(`The option load of ${place} must be a function.`)
     const read = reader(from, `The option from of ${place}`)
     const places = [from].flat() as Place[]
-    const verify = verifier<P>(said, { name, place, prefix, places })
-    const asBearer = places.includes('bearer')
-    const judge = (principal: PrincipalFrom<P> | null): Outcome<PrincipalFrom<P>, null> =>
-      principal === null ? invalid('the API key is unknown') : authenticated(principal, { credential: null })
-    return {
+    const common = {
       ...traits(places),
-      ...load === undefined ? {} : { load: load as Load<PrincipalFrom<P>> },
-      ...asBearer ? { challenge: failure => ({ scheme: 'Bearer', params: { realm, ...bearerError(failure) } }) } : {},
-      authenticate (request) {
-        const key = read(request)
-        if (typeof key !== 'string') return key
-        if (!key.startsWith(prefix) || (asBearer && prefix === '' && looksLikeJwt(key))) return foreign
-        if (key.length > longest) return invalid('the API key is too long')
-        const found = verify(key, request)
-        return isThenable(found) ? Promise.resolve(found).then(judge) : judge(found)
-      }
+      ...places.includes('bearer') ? { challenge: (failure: AuthFailure) => ({ scheme: 'Bearer', params: { realm, ...bearerError(failure) } }) } : {}
+    }
+    return 'managed' in said
+      ? { ...common, ...managedScheme(said, read, { app, name, place, context, load: load as Load | undefined }) }
+      : { ...common, ...givenScheme(said, read, { name, place, prefix, places }), ...load === undefined ? {} : { load: load as Load } }
+  }
+}
+
+function managedScheme (said: Readonly<Record<string, unknown>>, read: Read, about: ManagedPlace): Pick<Scheme, 'authenticate' | 'load' | 'apiKeys'> {
+  const stray = ['keys', 'verify', 'prefix'].find(option => option in said)
+  if (stray !== undefined) throw misconfigured(`${about.place} has managed and ${stray}. ${stray === 'prefix' ? 'Write the prefix as managed.prefix' : 'Make a scheme of each'}.`)
+  const { outcomeOf, ...more } = managedKeys(said.managed, about)
+  return {
+    ...more,
+    authenticate (request) {
+      const key = read(request)
+      return typeof key === 'string' ? outcomeOf(key) : key
+    }
+  }
+}
+
+function givenScheme (said: Readonly<Record<string, unknown>>, read: Read, about: About): Pick<Scheme, 'authenticate'> {
+  const { prefix, places } = about
+  const verify = verifier(said, about)
+  const mayMeetJwt = places.includes('bearer') && prefix === ''
+  const judge = (principal: Principal | null): Outcome<Principal, null> =>
+    principal === null ? invalid('the API key is unknown') : authenticated(principal, { credential: null })
+  return {
+    authenticate (request) {
+      const key = read(request)
+      if (typeof key !== 'string') return key
+      if (!key.startsWith(prefix) || (mayMeetJwt && looksLikeJwt(key))) return foreign
+      if (key.length > longest) return invalid('the API key is too long')
+      const found = verify(key, request)
+      return isThenable(found) ? Promise.resolve(found).then(judge) : judge(found)
     }
   }
 }
@@ -97,7 +143,7 @@ export function apiKey<P extends PrincipalInput> (options: ApiKeyOptions<P>): Sc
 /** The principal of a key, complete. */
 function verifier<P extends PrincipalInput> (said: Readonly<Record<string, unknown>>, about: About): Verify<PrincipalFrom<P>> {
   const { name, place } = about
-  if (('keys' in said) === ('verify' in said)) throw misconfigured(`${place} needs either keys or verify.`)
+  if (('keys' in said) === ('verify' in said)) throw misconfigured(`${place} needs either keys or verify, or managed.`)
   if ('keys' in said) return table<P>(said.keys, about)
   const { verify } = said
   if (typeof verify !== 'function') throw misconfigured(`The option verify of ${place} must be a function (key, request) => principal or null.`)
@@ -127,17 +173,9 @@ function table<P extends PrincipalInput> (keys: unknown, { name, place, prefix, 
     if (!key.startsWith(prefix)) throw misconfigured(`The ${which} does not start with the option prefix.`)
     // what every key starts with is no secret
     checkSecret(key.slice(prefix.length), { minBytes: 16, place: `The ${which}` })
-    principals.set(digest(key), boot(() => principalFrom(principal, name), which))
+    principals.set(digest(key), principalAtBoot(principal, name, which))
   })
   return key => principals.get(digest(key)) ?? null
-}
-
-function boot<T> (make: () => T, which: string): T {
-  try {
-    return make()
-  } catch (cause) {
-    throw misconfigured(`The principal of ${which} is wrong: ${cause instanceof Error && 'detail' in cause ? String(cause.detail) : 'it cannot be read'}.`)
-  }
 }
 
 /** RFC 6750, 3: no `error` where nothing was sent. */

@@ -1,4 +1,5 @@
-import type { Absent, Authenticated, Foreign, Invalid, Limited, Unavailable } from '../../types/outcome.js'
+import type { OwnRateLimit } from '../../types/limits.js'
+import type { Absent, Authenticated, CrossSite, Foreign, Invalid, Limited, Unavailable } from '../../types/outcome.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 
 /** Nothing of this scheme on the request: the next is asked. */
@@ -17,13 +18,17 @@ export interface AuthenticatedDetails<C> {
   readonly expiresAt?: Date | null
   /** Calls back once when the credential is revoked before its end, and returns what stops that; left out where nobody would know. */
   readonly onRevoked?: ((revoked: () => void) => () => void) | null
+  /** The credential's own limit of requests, beside the route's; left out where it has none. */
+  readonly rateLimit?: OwnRateLimit | null
+  /** What every answer to this credential says, by header; left out where there is nothing to say. */
+  readonly headers?: Readonly<Record<string, string>> | null
 }
 
 /** A good credential, and whose. The guard completes a principal without realm, scopes or roles: the scheme's name, none and none. */
 export function authenticated<P extends Principal, C = null> (principal: P, details?: AuthenticatedDetails<C>): Authenticated<P, C>
 export function authenticated<P extends PrincipalInput, C = null> (principal: P, details?: AuthenticatedDetails<C>): Authenticated<PrincipalFrom<P>, C>
-export function authenticated (principal: PrincipalInput, { credential = null, authenticatedAt = null, expiresAt = null, onRevoked = null }: AuthenticatedDetails<unknown> = {}): Authenticated {
-  return { kind: 'authenticated', principal: principal as Principal, credential, authenticatedAt, expiresAt, onRevoked }
+export function authenticated (principal: PrincipalInput, { credential = null, authenticatedAt = null, expiresAt = null, onRevoked = null, rateLimit = null, headers = null }: AuthenticatedDetails<unknown> = {}): Authenticated {
+  return { kind: 'authenticated', principal: principal as Principal, credential, authenticatedAt, expiresAt, onRevoked, rateLimit, headers }
 }
 
 /** This scheme's, and bad. `detail` goes to the log and must not hold the credential. */
@@ -44,4 +49,9 @@ export function unavailable (detail: string, retryAfter = 5): Unavailable {
 /** This scheme's, and not looked at, because too many guesses came before. `retryAfter` in seconds. */
 export function limited (detail: string, retryAfter: number): Limited {
   return { kind: 'limited', detail, retryAfter }
+}
+
+/** This scheme's, and not looked at, because browsers send it by themselves and one says that another site asked. */
+export function crossSite (detail: string): CrossSite {
+  return { kind: 'cross-site', detail }
 }

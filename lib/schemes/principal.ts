@@ -1,5 +1,5 @@
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
-import { fault } from '../errors.js'
+import { AuthError, fault, misconfigured } from '../errors.js'
 
 const none: readonly string[] = Object.freeze([])
 
@@ -21,6 +21,18 @@ export function principalFrom<P extends PrincipalInput> (input: P, realm: string
   return principal as PrincipalFrom<P>
 }
 
+/**
+ * {@link principalFrom} for what stands in an option: `which` is whose principal it is, for the sentence.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`
+ */
+export function principalAtBoot<P extends PrincipalInput> (input: P, realm: string, which: string): PrincipalFrom<P> {
+  try {
+    return principalFrom(input, realm)
+  } catch (cause) {
+    throw misconfigured(`The principal of ${which} is wrong: ${cause instanceof AuthError ? cause.detail : 'it cannot be read'}.`)
+  }
+}
+
 function text (value: unknown, field: string): string | undefined {
   if (value === undefined || (typeof value === 'string' && value !== '')) return value
   throw fault(`a principal's ${field} must be a non-empty string`)
@@ -28,8 +40,7 @@ function text (value: unknown, field: string): string | undefined {
 
 function names (value: unknown, field: string): readonly string[] {
   if (value === undefined) return none
-  if (!Array.isArray(value) || !value.every(name => typeof name === 'string')) {
-    throw fault(`a principal's ${field} must be a list of strings`)
-  }
-  return Object.isFrozen(value) ? value : Object.freeze([...value])
+  const copy = Array.isArray(value) ? Array.from(value as unknown[]) : null
+  if (copy?.every(name => typeof name === 'string') !== true) throw fault(`a principal's ${field} must be a list of strings`)
+  return Object.freeze(copy)
 }

@@ -53,12 +53,18 @@ function readerOf (place: unknown, option = 'from'): Reader {
   return made
 }
 
+/** Headers whose meaning is not a key's: a credential in them would be read by others, or sent by browsers without a cross-site check. */
+const taken: ReadonlySet<string> = new Set(['authorization', 'connection', 'content-length', 'content-type', 'cookie', 'host', 'origin', 'referer', 'sec-fetch-site', 'transfer-encoding', 'user-agent'])
+
 function parsePlace (place: unknown, option: string): Reader {
   const match = typeof place === 'string' ? /^(?:bearer|(header|query|cookie):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/.exec(place) : null
   if (match === null) {
     throw misconfigured(`${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${JSON.stringify(place)}.`)
   }
   const name = match[2] ?? ''
+  if (match[1] === 'header' && taken.has(name.toLowerCase())) {
+    throw misconfigured(`${option} is 'header:${name}', which means something else already. For Authorization write 'bearer', for a cookie 'cookie:<name>', or choose a header of your own.`)
+  }
   switch (match[1]) {
     case 'header': return headerReader(name.toLowerCase())
     case 'query': return request => readQuery(request, name)
@@ -87,7 +93,8 @@ function headerReader (name: string): Reader {
 
 /** `rawHeaders` alone tells: `headers` has dropped or joined the second line. */
 function sentTwice (request: FastifyRequest, name: string): boolean {
-  const lines = request.raw.rawHeaders
+  // A request that another plugin made up (an injected WebSocket) has no lines that could be told apart.
+  const lines = request.raw.rawHeaders as string[] | undefined ?? []
   let seen = false
   for (let i = 0; i < lines.length; i += 2) {
     const line = lines[i]
@@ -109,7 +116,8 @@ export function readAuthorization (request: FastifyRequest, scheme: 'bearer' | '
   if (name.toLowerCase() !== scheme) return absent
   if (value.length === scheme.length) return invalid('the Authorization header holds no credential')
   if (value.charCodeAt(scheme.length) !== 0x20) return absent
-  const credential = value.slice(scheme.length + 1).trim()
+  // RFC 9110, 5.6.3: space and tab; trim() would take away more.
+  const credential = value.slice(scheme.length + 1).replace(/^[ \t]+/, '').replace(/[ \t]+$/, '')
   return credential === '' ? invalid('the Authorization header holds no credential') : credential
 }
 
@@ -137,10 +145,11 @@ function readCookie (request: FastifyRequest, name: string): Reading {
   for (let start = 0; start < header.length;) {
     const semicolon = header.indexOf(';', start)
     const end = semicolon === -1 ? header.length : semicolon
-    const equals = header.indexOf('=', start)
-    if (equals !== -1 && equals < end && header.slice(start, equals).trim() === name) {
+    const pair = header.slice(start, end)
+    const equals = pair.indexOf('=')
+    if (equals !== -1 && pair.slice(0, equals).trim() === name) {
       if (found !== undefined) return invalid(`the cookie ${name} was sent more than once`)
-      found = header.slice(equals + 1, end).trim()
+      found = pair.slice(equals + 1).trim()
     }
     start = end + 1
   }

@@ -1,20 +1,25 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
-import type { Scheme, SchemeFactory } from '../../types/scheme.js'
+import type { StoreOwner } from '../../types/store.js'
+import type { LoginOptions, Scheme, SchemeContext, SchemeFactory } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import type { SessionCredential } from '../sessions/credential.js'
 import { SessionKeeper } from '../sessions/keeper.js'
 import { LoginPage } from '../sessions/login-page.js'
 import { sessionSettings, type SessionOptions, type SessionSettings } from '../sessions/options.js'
 import { openReturnPath } from '../sessions/return-path.js'
-import { memoryRevocations, type Revocations } from '../sessions/revocations.js'
+import { LocalRegistry } from '../sessions/local.js'
+import type { Registry } from '../sessions/registry.js'
 import { makeSeals } from '../sessions/seal.js'
+import { SharedRegistry } from '../sessions/shared.js'
+import { longestOf } from '../sessions/times.js'
 
 export type { SessionCredential, SessionOptions }
 
 /**
- * Sessions for people in browsers, in a sealed cookie: nothing is kept on the server but the sessions that were ended early.
+ * Sessions for people in browsers, in a sealed cookie. Without a store nothing is kept on the server but the sessions that were ended early; with one, a session is alive
+ * while the store knows of it, so that people see theirs and end them, everywhere.
  *
  * `P` is what `reply.login` is given, `D` what the application keeps in the session.
  *
@@ -29,19 +34,24 @@ export type { SessionCredential, SessionOptions }
  * })
  */
 export function session<P extends PrincipalInput = PrincipalInput, D extends object = Record<string, unknown>> (options: SessionOptions<P>): SchemeFactory<PrincipalFrom<P>, SessionCredential<D>> {
-  return async (app, name) => {
-    const scheme = await makeSession(app, name, sessionSettings(options, name), memoryRevocations())
+  return async (app, name, context) => {
+    const settings = sessionSettings(options, name)
+    const scheme = await makeSession(app, name, settings, registryFor(app, name, settings, context))
     // what the cookie holds is what login was given: nobody else can seal one
     return scheme as Scheme<PrincipalFrom<P>, SessionCredential<D>>
   }
 }
 
-/** The scheme over a given list of revocations. */
-export async function makeSession (app: FastifyInstance, name: string, settings: SessionSettings, revocations: Revocations): Promise<Scheme> {
+function registryFor (app: FastifyInstance, scheme: string, { times }: SessionSettings, context: SchemeContext | undefined): Registry {
+  return context?.shared === true ? new SharedRegistry({ scheme, store: context.store, times, log: app.log }) : new LocalRegistry(longestOf(times))
+}
+
+/** The scheme over a given registry. */
+export async function makeSession (app: FastifyInstance, name: string, settings: SessionSettings, registry: Registry): Promise<Scheme> {
   claimCookieName(app, settings.cookieName, name)
   if (!settings.secure) app.log.warn(`schemes.${name}: session cookies are sent without Secure and __Host-, as secure is false: for development over plain HTTP only`)
   const seals = await makeSeals(app, name, settings.secrets)
-  const keeper = new SessionKeeper(name, settings, seals.cookie, revocations)
+  const keeper = new SessionKeeper(name, settings, seals.cookie, registry)
   const loginPage = settings.loginPath === null ? null : new LoginPage(name, settings.loginPath, keeper.cookie, seals.returnPath)
   // done instead of async: this hook stands on every response, most of which have nothing due
   app.addHook('onSend', (request, reply, _payload, done) => {
@@ -49,12 +59,18 @@ export async function makeSession (app: FastifyInstance, name: string, settings:
     if (finishing === undefined) return done()
     finishing.then(() => done(), done)
   })
+  app.addHook('onClose', async () => { registry.close() })
   return Object.freeze({
     authenticate: (request: FastifyRequest) => keeper.authenticate(request),
     refuse: (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure) => loginPage?.refuse(request, reply, failure) ?? false,
-    login: (request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, { data }: { readonly data?: Readonly<Record<string, unknown>> }) => keeper.login(request, reply, principal, data),
+    login: (request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, options: LoginOptions) => keeper.login(request, reply, principal, options),
     logout: (request: FastifyRequest, reply: FastifyReply) => keeper.logout(request, reply),
     returnTo: (request: FastifyRequest, fallback: string) => openReturnPath(seals.returnPath, request, fallback),
+    sessions: Object.freeze({
+      list: (owner: StoreOwner) => registry.list(owner),
+      revoke: (id: string, owner?: StoreOwner) => registry.revoke(id, owner),
+      revokeAll: (owner: StoreOwner, options?: { readonly except?: string }) => registry.revokeAll(owner, options)
+    }),
     openapi: Object.freeze({ type: 'apiKey', in: 'cookie', name: settings.cookieName } as const),
     ambient: true,
     dated: true,

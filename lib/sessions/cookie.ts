@@ -8,7 +8,7 @@ import type { SessionSettings } from './options.js'
  */
 const largest = 3_800
 
-/** Writes one cookie. No `Domain` and `Path=/`, as `__Host-` asks (RFC 6265bis, 4.1.3.2); no `Max-Age`, so that it ends with the browser. */
+/** Writes one cookie. No `Domain` and `Path=/`, as `__Host-` asks (RFC 6265bis, 4.1.3.2). */
 export class SessionCookie {
   readonly name: string
   readonly #attributes: string
@@ -18,19 +18,19 @@ export class SessionCookie {
     this.#attributes = `; Path=/; HttpOnly; ${secure ? 'Secure; ' : ''}SameSite=${sameSite}`
   }
 
-  /** The `Set-Cookie` value that carries a session. */
-  line (value: string): string {
-    return `${this.name}=${value}${this.#attributes}`
+  /** The `Set-Cookie` value that carries a session. Without `maxAge` (seconds) it ends with the browser. */
+  line (value: string, maxAge: number | null): string {
+    return `${this.name}=${value}${this.#attributes}${maxAge === null ? '' : `; Max-Age=${maxAge}`}`
   }
 
   /**
    * {@link SessionCookie.line} for a value whose size the application decides.
    * @throws {AuthError} `AUTH_FAULT` when it is larger than browsers keep.
    */
-  boundedLine (value: string): string {
+  boundedLine (value: string, maxAge: number | null): string {
     const size = this.name.length + 1 + value.length
     if (size > largest) throw fault(`the session cookie ${this.name} would have ${size} bytes, and above ${largest} browsers may drop it: keep less in the principal and the data`)
-    return this.line(value)
+    return this.line(value, maxAge)
   }
 
   /** The `Set-Cookie` value that removes it. */

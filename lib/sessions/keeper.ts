@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Outcome } from '../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../types/principal.js'
-import { fault } from '../errors.js'
+import type { LoginOptions } from '../../types/scheme.js'
+import { AuthError, failure, fault, refusal } from '../errors.js'
 import { absent, authenticated, invalid, unavailable } from '../schemes/outcome.js'
 import { principalFrom } from '../schemes/principal.js'
 import { reader } from '../schemes/read.js'
@@ -10,9 +11,10 @@ import { keepOutOfSharedCaches, SessionCookie } from './cookie.js'
 import { SessionHandle, type SessionCredential } from './credential.js'
 import { isPlain, jsonObject } from './json.js'
 import type { SessionSettings } from './options.js'
-import { pack, unpack, type Session } from './payload.js'
-import type { Revocations } from './revocations.js'
+import { idOf, pack, unpack, type Session } from './payload.js'
+import type { Registry } from './registry.js'
 import type { Seal } from './seal.js'
+import { endOf, lifetimeOf } from './times.js'
 
 type SessionOutcome = Outcome<Principal, SessionCredential>
 
@@ -33,17 +35,17 @@ export class SessionKeeper {
   readonly #scheme: string
   readonly #settings: SessionSettings
   readonly #seal: Seal
-  readonly #revocations: Revocations
+  readonly #registry: Registry
   readonly #read: ReturnType<typeof reader>
   /** Keyed by request, so that requests at once never mix. */
   readonly #visits = new WeakMap<FastifyRequest, Visit>()
 
-  constructor (scheme: string, settings: SessionSettings, seal: Seal, revocations: Revocations) {
+  constructor (scheme: string, settings: SessionSettings, seal: Seal, registry: Registry) {
     this.cookie = new SessionCookie(settings)
     this.#scheme = scheme
     this.#settings = settings
     this.#seal = seal
-    this.#revocations = revocations
+    this.#registry = registry
     this.#read = reader(`cookie:${settings.cookieName}`, `schemes.${scheme}: cookieName`)
   }
 
@@ -56,25 +58,26 @@ export class SessionKeeper {
     const opened = this.#seal.open(value)
     if (opened === null) return invalid('the session cookie was not sealed by this scheme, or was changed since')
     const session = this.#unpack(opened.payload)
-    if (session === null || this.#endOf(session) <= Date.now()) return this.#ended(request)
-    const revoked = this.#revocations.has(session.id)
-    if (typeof revoked === 'boolean') return revoked ? this.#ended(request) : this.#alive(request, session, opened.old)
-    return this.#whenTold(revoked, request, session, opened.old)
+    if (session === null || endOf(this.#settings.times, session) <= Date.now()) return this.#ended(request)
+    const alive = this.#registry.see(session)
+    if (typeof alive === 'boolean') return alive ? this.#alive(request, session, opened.old) : this.#ended(request)
+    return this.#whenTold(alive, request, session, opened.old)
   }
 
-  /** Begins a session with a new id, and revokes one that the request carries. Everything that can be refused is refused before anything is changed. */
-  async login (request: FastifyRequest, reply: FastifyReply, input: PrincipalInput, data: unknown = {}): Promise<void> {
-    const now = Date.now()
-    const session: Session = {
-      id: randomBytes(16).toString('base64url'),
-      principal: principalFrom(input, this.#scheme),
-      authenticatedAt: now,
-      seenAt: now,
-      endsAt: now + this.#settings.absoluteTimeout,
-      data: checkedData(data)
+  /** Begins a session with a new id, and ends one that the request carries. Everything that can be refused is refused before anything is changed. */
+  async login (request: FastifyRequest, reply: FastifyReply, input: PrincipalInput, options: LoginOptions = {}): Promise<void> {
+    const carried = this.#carried(request)
+    const session = this.#newSession(principalFrom(input, this.#scheme), options, carried)
+    const line = this.#boundedLine(session)
+    await this.#registry.begin(session, { address: request.ip ?? '', userAgent: request.headers['user-agent'] ?? '' })
+    try {
+      const wasAlive = await this.#end(request, carried)
+      // ended between, by a logout everywhere perhaps: a renewal must not outlive it
+      if (options.renew === true && !wasAlive) throw this.#nothingToRenew()
+    } catch (error) {
+      await this.#forget(session)
+      throw error
     }
-    const line = this.cookie.boundedLine(this.#sealed(session))
-    await this.#revokeAll(request)
     this.#leave(request, session)
     this.#answer(reply, line)
   }
@@ -82,11 +85,11 @@ export class SessionKeeper {
   /** Ends the session that the request carries, if any: an earlier copy of its cookie is worthless too. */
   async logout (request: FastifyRequest, reply: FastifyReply): Promise<void> {
     this.#answer(reply, this.cookie.removal)
-    await this.#revokeAll(request)
+    await this.#end(request, this.#carried(request))
     this.#leave(request, null)
   }
 
-  /** Writes what is due. A promise only where the revocations answer with one. */
+  /** Writes what is due. A promise only where the registry answers with one. */
   finish (request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
     const visit = this.#visits.get(request)
     if (visit === undefined) return
@@ -95,30 +98,53 @@ export class SessionKeeper {
     visit.due = null
     if (due === null) return
     // ended by another request meanwhile: writing it would put the dead session over the one that a new login set
-    const revoked = session !== null && this.#revocations.has(session.id)
-    if (typeof revoked === 'boolean') return revoked ? undefined : this.#send(reply, due)
-    return this.#sendUnless(revoked, reply, due)
+    const alive = session === null || this.#registry.isAlive(session)
+    if (typeof alive === 'boolean') return alive ? this.#send(reply, due) : undefined
+    return this.#sendIf(alive, reply, due)
+  }
+
+  #newSession (principal: Principal, { data, keep = false, renew = false }: LoginOptions, carried: Session | null): Session {
+    const { times } = this.#settings
+    if (keep && times.kept === null) throw fault(`schemes.${this.#scheme} keeps no sessions: that needs load, or the option keepTimeout with at most 24 hours`)
+    const begunAt = this.#registry.beginning(principal)
+    const secret = randomBytes(16).toString('base64url')
+    const fresh = { secret, id: idOf(secret), principal, begunAt, seenAt: Date.now() }
+    if (!renew) return { ...fresh, authenticatedAt: begunAt, endsAt: begunAt + lifetimeOf(times, keep).absolute, kept: keep, data: checkedData(data ?? {}) }
+    if (carried === null || endOf(times, carried) <= Date.now()) throw this.#nothingToRenew()
+    if (carried.principal.id !== principal.id || carried.principal.realm !== principal.realm) throw fault('a session is renewed for its own principal: begin one without renew for another')
+    const { authenticatedAt, endsAt, kept } = carried
+    return { ...fresh, authenticatedAt, endsAt, kept, data: data === undefined ? carried.data : checkedData(data) }
+  }
+
+  #nothingToRenew (): AuthError {
+    return refusal(failure('AUTH_REQUIRED', this.#scheme, 'there is no live session to renew'))
   }
 
   #unpack (payload: Readonly<Record<string, unknown>>): Session | null {
     return unpack(payload, this.#settings.load === null)
   }
 
-  /** The sealed end, or an earlier one when the timeouts were shortened since. */
-  #endOf (session: Session): number {
-    const { idleTimeout, absoluteTimeout } = this.#settings
-    return Math.min(session.seenAt + idleTimeout, session.endsAt, session.authenticatedAt + absoluteTimeout)
+  #boundedLine (session: Session): string {
+    return this.cookie.boundedLine(this.#sealed(session), this.#maxAge(session))
+  }
+
+  /** Of a kept session, which outlives the browser, in seconds. */
+  #maxAge (session: Session): number | null {
+    return session.kept ? Math.floor((endOf(this.#settings.times, session) - Date.now()) / 1000) : null
   }
 
   #sealed (session: Session): string {
     return this.#seal.seal(pack(session, this.#settings.load === null))
   }
 
-  async #whenTold (revoked: Promise<boolean>, request: FastifyRequest, session: Session, old: boolean): Promise<SessionOutcome> {
+  async #whenTold (alive: Promise<boolean>, request: FastifyRequest, session: Session, old: boolean): Promise<SessionOutcome> {
     try {
-      return await revoked ? this.#ended(request) : this.#alive(request, session, old)
-    } catch {
-      return unavailable('the list of revoked sessions does not answer')
+      const isAlive = await alive
+      // asked twice at once, it answers the same
+      return this.#visits.get(request)?.outcome ?? (isAlive ? this.#alive(request, session, old) : this.#ended(request))
+    } catch (error) {
+      if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') return unavailable('the store of sessions does not answer')
+      throw error
     }
   }
 
@@ -128,14 +154,16 @@ export class SessionKeeper {
   }
 
   #alive (request: FastifyRequest, opened: Session, old: boolean): SessionOutcome {
+    const { times } = this.#settings
     const now = Date.now()
-    const renew = old || now - opened.seenAt >= this.#settings.slideAfter
+    const renew = old || now - opened.seenAt >= lifetimeOf(times, opened.kept).slideAfter
     const session = renew ? { ...opened, seenAt: now } : opened
-    const visit: Visit = { outcome: absent, session, due: renew ? this.cookie.line(this.#sealed(session)) : null, begun: null }
+    const visit: Visit = { outcome: absent, session, due: renew ? this.cookie.line(this.#sealed(session), this.#maxAge(session)) : null, begun: null }
     visit.outcome = authenticated(session.principal, {
       credential: new SessionHandle(session, data => this.#update(visit, data)),
       authenticatedAt: new Date(session.authenticatedAt),
-      expiresAt: new Date(this.#endOf(session))
+      expiresAt: new Date(endOf(times, session)),
+      onRevoked: ended => this.#registry.watch(session, ended)
     })
     this.#visits.set(request, visit)
     return visit.outcome
@@ -144,20 +172,31 @@ export class SessionKeeper {
   #update (visit: Visit, data: unknown): Session['data'] {
     if (visit.session === null) throw fault('the session ended in this request, or the response is on its way: its data cannot be changed any more')
     const changed = { ...visit.session, seenAt: Date.now(), data: checkedData(data) }
-    visit.due = this.cookie.boundedLine(this.#sealed(changed))
+    visit.due = this.#boundedLine(changed)
     return changed.data
   }
 
-  /** The session on the request itself, as login and logout stand on public routes too, and the one that an earlier login of this request began. */
-  async #revokeAll (request: FastifyRequest): Promise<void> {
+  /** The session on the request itself, as login and logout stand on public routes too; `null` where there is none, and when its time has passed. */
+  #carried (request: FastifyRequest): Session | null {
     const value = this.#read(request)
     const opened = typeof value === 'string' ? this.#seal.open(value) : null
-    const carried = opened === null ? null : this.#unpack(opened.payload)
+    const session = opened === null ? null : this.#unpack(opened.payload)
+    return session !== null && session.endsAt > Date.now() ? session : null
+  }
+
+  /** Ends the session that the request carries, and the one that an earlier login of this request began. @returns whether the first was alive. */
+  async #end (request: FastifyRequest, carried: Session | null): Promise<boolean> {
     const begun = this.#visits.get(request)?.begun ?? null
-    const now = Date.now()
-    for (const session of [carried, begun]) {
-      if (session !== null && session.endsAt > now) await this.#revocations.add(session.id, session.endsAt)
-    }
+    const wasAlive = carried !== null && await this.#registry.end(carried)
+    if (begun !== null) await this.#registry.end(begun)
+    return wasAlive
+  }
+
+  /** A session whose cookie nobody got. What cannot be told that it is over ends by itself. */
+  async #forget (session: Session): Promise<void> {
+    try {
+      await this.#registry.end(session)
+    } catch {}
   }
 
   /** From here on, the request has no session of its own: nothing of it is written any more, and a credential in a handler's hands is dead. */
@@ -178,10 +217,9 @@ export class SessionKeeper {
     keepOutOfSharedCaches(reply)
   }
 
-  /** A list that does not answer now is asked again by the next request; this response only keeps the cookie as it was. */
-  async #sendUnless (revoked: Promise<boolean>, reply: FastifyReply, line: string): Promise<void> {
-    const isRevoked = await revoked.catch(() => true)
-    if (!isRevoked) this.#send(reply, line)
+  /** A registry that does not answer now is asked again by the next request; this response only keeps the cookie as it was. */
+  async #sendIf (alive: Promise<boolean>, reply: FastifyReply, line: string): Promise<void> {
+    if (await alive.catch(() => false)) this.#send(reply, line)
   }
 }
 

@@ -1,10 +1,10 @@
 import type { Duration } from '../../types/duration.js'
 import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import type { Load } from '../../types/scheme.js'
-import { seconds } from '../duration.js'
 import { misconfigured } from '../errors.js'
 import { checkSecret } from '../schemes/secrets.js'
 import { isLocalPath } from './return-path.js'
+import { timesOf, type Times } from './times.js'
 
 /** What `session({...})` takes. */
 export interface SessionOptions<P extends PrincipalInput = PrincipalInput> {
@@ -20,13 +20,22 @@ export interface SessionOptions<P extends PrincipalInput = PrincipalInput> {
   readonly idleTimeout?: Duration | undefined
   /** How long a session lives at all. Default 12 hours; at least `idleTimeout`; above 24 hours only with `load`. */
   readonly absoluteTimeout?: Duration | undefined
+  /** How long a session lives at all that was begun with `reply.login(principal, { keep: true })`. Default 30 days with `load`; without it there are none, unless this says at most 24 hours. */
+  readonly keepTimeout?: Duration | undefined
+  /** How long such a session lives without a request. Default 14 days, or `keepTimeout` if that is less. */
+  readonly keepIdleTimeout?: Duration | undefined
+  /**
+   * With a store: how long this process believes what the store said of a session: one that ended on another instance is good here for no longer.
+   * At most 60 seconds; 0 asks every time. Default 5 seconds.
+   */
+  readonly staleness?: Duration | undefined
   /** Where browsers that ask for a page are sent to log in: a path of this application, without a query. Left out, everybody gets 401. */
   readonly loginPath?: string | undefined
   /** Adds what a database knows. Given, the cookie holds no scopes and no roles. */
   readonly load?: Load<PrincipalFrom<P>> | undefined
 }
 
-/** {@link SessionOptions}, checked and complete. Times are milliseconds. */
+/** {@link SessionOptions}, checked and complete. */
 export interface SessionSettings {
   /** Newest first; never empty. */
   readonly secrets: readonly Uint8Array[]
@@ -34,17 +43,12 @@ export interface SessionSettings {
   readonly cookieName: string
   readonly secure: boolean
   readonly sameSite: 'Lax' | 'Strict'
-  readonly idleTimeout: number
-  readonly absoluteTimeout: number
-  /** A cookie last written longer ago is written again. */
-  readonly slideAfter: number
+  readonly times: Times
   readonly loginPath: string | null
   readonly load: Load | null
 }
 
-const known: ReadonlySet<string> = new Set(['secret', 'cookieName', 'secure', 'sameSite', 'idleTimeout', 'absoluteTimeout', 'loginPath', 'load'] satisfies (keyof SessionOptions)[])
-
-const day = 86_400_000
+const known: ReadonlySet<string> = new Set(['secret', 'cookieName', 'secure', 'sameSite', 'idleTimeout', 'absoluteTimeout', 'keepTimeout', 'keepIdleTimeout', 'staleness', 'loginPath', 'load'] satisfies (keyof SessionOptions)[])
 
 /** The settings of the scheme `name`. A mistake stops the boot. */
 export function sessionSettings (options: unknown, name: string): SessionSettings {
@@ -61,7 +65,7 @@ export function sessionSettings (options: unknown, name: string): SessionSetting
     cookieName: (secure ? '__Host-' : '') + cookieNameOf(given['cookieName'] ?? name, place),
     secure,
     sameSite: oneOf(given['sameSite'] ?? 'lax', ['lax', 'strict'], `${place}: sameSite`) === 'lax' ? 'Lax' : 'Strict',
-    ...timesOf(given, load !== null, place),
+    times: timesOf(given, load !== null, place),
     loginPath: loginPathOf(given['loginPath'], place),
     load
   })
@@ -89,22 +93,6 @@ function cookieNameOf (name: unknown, place: string): string {
   if (typeof name !== 'string' || !token.test(name)) throw misconfigured(`${place}: ${JSON.stringify(name)} cannot be the name of a cookie; give a cookieName of letters, digits, '-' and '_'.`)
   if (/^__(?:host|secure|http)-/i.test(name)) throw misconfigured(`${place}: cookieName is written without a prefix; __Host- is put before it unless secure is false.`)
   return name
-}
-
-function timesOf (given: Readonly<Record<string, unknown>>, loads: boolean, place: string): Pick<SessionSettings, 'idleTimeout' | 'absoluteTimeout' | 'slideAfter'> {
-  const idleTimeout = milliseconds(given['idleTimeout'] ?? '30m', `${place}: idleTimeout`)
-  const absoluteTimeout = milliseconds(given['absoluteTimeout'] ?? '12h', `${place}: absoluteTimeout`)
-  if (absoluteTimeout < idleTimeout) throw misconfigured(`${place}: absoluteTimeout is shorter than idleTimeout; it must be at least as long.`)
-  if (absoluteTimeout > day && !loads) {
-    throw misconfigured(`${place}: absoluteTimeout is above 24 hours, and without load the cookie's scopes and roles stand unasked for all of it; give a load function, or at most 24 hours.`)
-  }
-  return { idleTimeout, absoluteTimeout, slideAfter: Math.min(60_000, idleTimeout / 10) }
-}
-
-function milliseconds (value: unknown, place: string): number {
-  const length = Math.round(seconds(value, place) * 1000)
-  if (length < 1000) throw misconfigured(`${place} must be at least one second.`)
-  return length
 }
 
 function loginPathOf (path: unknown, place: string): string | null {

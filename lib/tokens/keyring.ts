@@ -64,14 +64,15 @@ function named (entry: Entry, key: VerificationKey): VerificationKey {
 function entries (keys: unknown, place: string): Entry[] {
   if (keys === undefined) throw misconfigured(`${place} is undefined. Set it, or the environment variable that it comes from.`)
   if (Array.isArray(keys)) return keys.flatMap((each, i) => setOrKey(each, `key ${i + 1} of ${place}`))
-  if (keys instanceof Map) return [...keys].map(([kid, material]) => entry(kid, material, place))
+  if (keys instanceof Map) return [...keys].map(([kid, material], i) => entry(kid, material, i, place))
   if (isSet(keys) || !isRecord(keys)) return setOrKey(keys, place)
-  return Object.entries(keys).map(([kid, material]) => entry(kid, material, place))
+  return Object.entries(keys).map(([kid, material], i) => entry(kid, material, i, place))
 }
 
-function entry (kid: unknown, material: unknown, place: string): Entry {
+/** Named by its number: who confuses this record with that of API keys has secrets where the kids belong. */
+function entry (kid: unknown, material: unknown, i: number, place: string): Entry {
   if (typeof kid !== 'string' || kid === '') throw misconfigured(`${place} is a Map with a kid that is not a non-empty string.`)
-  return { kid, material, place: `key '${kid}' of ${place}` }
+  return { kid, material, place: `key ${i + 1} of ${place}` }
 }
 
 function setOrKey (value: unknown, place: string): Entry[] {

@@ -6,9 +6,9 @@ import { nodes, place, root, sourceOf, sources, type Source } from './source.js'
 /** What a scheme author is given: files of `lib/schemes` that are no scheme. Everything else there is one. */
 const kit = new Set(['outcome', 'places', 'principal', 'read', 'secrets'])
 /** What every room may use. Any other file beside `errors.ts` is a part of the plugin's wiring. */
-const helpers = new Set(['duration', 'shape', 'thenable'])
+const helpers = new Set(['duration', 'private-slot', 'shape', 'thenable'])
 /** Rooms that hold what a credential means and where state rests: a scheme opens them, the guard never. */
-const rooms = new Set(['tokens', 'sessions', 'stores', 'passwords', 'oauth'])
+const rooms = new Set(['api-keys', 'tokens', 'sessions', 'stores', 'passwords', 'oauth'])
 
 /** The zone of a file: a name of the table below. */
 function zone (path: string): string {
@@ -20,6 +20,8 @@ function zone (path: string): string {
   if (name === 'schemes') return kit.has(basename(file, '.ts')) ? 'kit' : `scheme ${basename(file, '.ts')}`
   if (rooms.has(name)) return 'room'
   if (helpers.has(name)) return 'helper'
+  if (name === 'cli') return 'cli'
+  if (path === 'lib/context.ts') return 'context'
   return room.endsWith('.ts') || name === 'plugin' ? 'plugin' : 'feature'
 }
 
@@ -36,7 +38,10 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   guard: [...base, 'guard'],
   routes: [...base, 'guard', 'routes'],
   feature: [...base, 'guard', 'routes', 'feature'],
-  plugin: [...base, 'guard', 'routes', 'feature', 'plugin']
+  cli: [...base, 'room', 'cli'],
+  // The one part of the wiring that opens a room: the store that everything is given.
+  context: [...base, 'guard', 'feature', 'plugin', 'room'],
+  plugin: [...base, 'guard', 'routes', 'feature', 'context', 'plugin']
 }
 
 /** Packages that `types` may name, as types. Elsewhere package.json says what may be imported. */

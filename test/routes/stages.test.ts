@@ -166,7 +166,7 @@ t.test('the seal asks private state: nothing that others can write opens a route
     app.addHook('onRequest', async request => {
       const trick = request.headers['x-trick']
       if (trick === 'lend') lent = request
-      if (trick === 'symbols') for (const key of Reflect.ownKeys(lent ?? {})) if (typeof key === 'symbol' && String(key).includes('gatehouse')) Object.assign(request, { [key]: (lent as unknown as Record<symbol, unknown>)[key] })
+      if (trick === 'symbols') for (const key of Reflect.ownKeys(lent ?? {})) if (typeof key === 'symbol' && !String(key).includes('fastify')) Object.assign(request, { [key]: (lent as unknown as Record<symbol, unknown>)[key] })
       if (trick === 'auth') Object.assign(request, { auth: { authenticated: true } })
       if (trick === 'principal') Object.assign(request, { principal: { id: 'alice' } })
       if (trick === 'define') Object.defineProperty(request, 'principal', { value: { id: 'alice' } })
@@ -174,8 +174,8 @@ t.test('the seal asks private state: nothing that others can write opens a route
     app.get('/', page.handler)
     const get = async (trick: string, headers = {}) => (await app.inject({ url: '/', headers: { 'x-trick': trick, ...headers } })).statusCode
     t.equal(await get('lend', alice), 200)
-    t.ok(Reflect.ownKeys(lent ?? {}).some(key => String(key).includes('gatehouse')), 'there is a symbol to copy')
-    t.equal(await get('symbols'), 401, 'a symbol that was copied from a request which passed')
+    t.notOk(Reflect.ownKeys(lent ?? {}).some(key => String(key).includes('gatehouse')), 'there is nothing to copy')
+    t.equal(await get('symbols'), 401, 'every symbol was copied from a request which passed')
     t.equal(await get('auth'), 500, 'request.auth cannot be written')
     t.equal(await get('principal'), 500, 'nor can request.principal')
     t.equal(await get('define'), 401, 'and what is defined over it counts for nothing')

@@ -5,7 +5,6 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import t from 'tap'
 import { session } from '../../lib/schemes/session.js'
-import type { Revocations } from '../../lib/sessions/revocations.js'
 import { addRoutes, alice, asker, clock, desk, secret } from './desk.js'
 
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })
@@ -146,33 +145,4 @@ t.test('a response that carries the session is kept out of shared caches, whatev
   t.equal((await ask('/public', get(cookie))).headers['cache-control'], 'no-store')
   t.equal((await ask('/private', get(cookie))).headers['cache-control'], 'max-age=60, private')
   t.equal((await ask('/not-private', get(cookie))).headers['cache-control'], 'no-store')
-})
-
-t.test('revocations that answer later are waited for, and when they do not answer nobody can tell', async t => {
-  const time = clock(t)
-  const ids = new Set<string>()
-  let broken = false
-  const revocations: Revocations = {
-    add: async id => { ids.add(id) },
-    has: async id => {
-      if (broken) throw new Error('connection refused')
-      return ids.has(id)
-    }
-  }
-  const { app, scheme, ask } = await desk({}, { revocations })
-  app.get('/breaks', async request => {
-    await scheme.authenticate(request)
-    broken = true
-    return {}
-  })
-  const { cookie } = await ask('/login')
-  time.advance(100)
-  const renewed = await ask('/me', get(cookie))
-  t.match(renewed.body, { kind: 'authenticated' })
-  t.equal(renewed.setCookies.length, 1)
-  t.same((await ask('/breaks', get(cookie))).setCookies, [], 'what cannot be asked is not written')
-  t.same((await ask('/me', get(cookie))).body, { kind: 'unavailable' })
-  broken = false
-  await ask('/logout', { cookie })
-  t.same((await ask('/me', get(cookie))).body, { kind: 'absent' })
 })

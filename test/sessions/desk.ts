@@ -4,9 +4,10 @@ import type { Test } from 'tap'
 import type { Outcome } from '../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../types/principal.js'
 import type { Scheme } from '../../types/scheme.js'
-import { makeSession, session, type SessionCredential, type SessionOptions } from '../../lib/schemes/session.js'
-import { sessionSettings } from '../../lib/sessions/options.js'
-import type { Revocations } from '../../lib/sessions/revocations.js'
+import { session, type SessionCredential, type SessionOptions } from '../../lib/schemes/session.js'
+import type { SchemeContext } from '../../types/scheme.js'
+import { memoryStore } from '../../lib/stores/memory.js'
+import type { Store } from '../../types/store.js'
 
 export const secret = (): string => randomBytes(32).toString('base64url')
 
@@ -15,17 +16,20 @@ export const alice = { id: 'alice', scopes: ['orders:read'], roles: ['clerk'], n
 type Before = (app: FastifyInstance) => Promise<unknown>
 
 /** A bare application whose routes ask one session scheme directly, with a clock of its own. */
-export async function desk (options: Partial<SessionOptions> = {}, more: { name?: string, before?: Before, after?: Before, revocations?: Revocations } = {}) {
+export async function desk (options: Partial<SessionOptions> = {}, more: { name?: string, before?: Before, after?: Before, store?: Store } = {}) {
   const app = Fastify()
   await more.before?.(app)
   const name = more.name ?? 'web'
   const complete = { secret: secret(), ...options }
-  const scheme = more.revocations === undefined
-    ? await session(complete)(app, name)
-    : await makeSession(app, name, sessionSettings(complete, name), more.revocations)
+  const scheme = await session(complete)(app, name, more.store === undefined ? undefined : contextOf(more.store))
   await more.after?.(app)
   addRoutes(app, scheme)
   return { app, scheme, ask: asker(app) }
+}
+
+/** What the plugin gives to a scheme when it was given a store. */
+export function contextOf (store: Store = memoryStore()): SchemeContext {
+  return { store, shared: true, guesses: { attempt: async (_request, _account, check) => ({ kind: 'checked', result: await check() }) }, load: null, grants: () => false }
 }
 
 /** The routes of one scheme, below a prefix. */
@@ -63,7 +67,7 @@ function show (outcome: Outcome<Principal>) {
   return { ...outcome, credential: { id, data } }
 }
 
-interface Ask { method?: 'GET' | 'POST', cookie?: string, headers?: Record<string, string>, body?: object }
+export interface Ask { method?: 'GET' | 'POST', cookie?: string, headers?: Record<string, string>, body?: object }
 
 /** Sends one request and tells what came back, with the cookies that were set. */
 export function asker (app: FastifyInstance) {

@@ -2,9 +2,8 @@ import { Writable } from 'node:stream'
 import Fastify from 'fastify'
 import t from 'tap'
 import { session } from '../../lib/schemes/session.js'
-import { memoryRevocations } from '../../lib/sessions/revocations.js'
-import { unpack } from '../../lib/sessions/payload.js'
-import { clock, secret } from './desk.js'
+import { idOf, unpack } from '../../lib/sessions/payload.js'
+import { secret } from './desk.js'
 
 const boot = async (options: unknown, name = 'web') => await session(options as Parameters<typeof session>[0])(Fastify(), name)
 
@@ -31,6 +30,13 @@ t.test('a mistake in the options stops the boot with a sentence that names schem
     ['no time at all', { secret: good, idleTimeout: 0 }, /idleTimeout must be at least one second/],
     ['an absolute timeout below the idle one', { secret: good, idleTimeout: '2h', absoluteTimeout: '1h' }, /absoluteTimeout is shorter than idleTimeout/],
     ['a long session without load', { secret: good, absoluteTimeout: '25h' }, /above 24 hours, and without load/],
+    ['a long kept session without load', { secret: good, keepTimeout: '25h' }, /keepTimeout is above 24 hours, and without load/],
+    ['a kept session that is shorter than another', { secret: good, keepTimeout: '11h' }, /keepTimeout is shorter than absoluteTimeout/],
+    ['an idle time of kept sessions where there are none', { secret: good, keepIdleTimeout: '1h' }, /keepIdleTimeout needs keepTimeout, or load/],
+    ['kept sessions that idle shorter than others', { secret: good, load, keepIdleTimeout: '29m' }, /keepIdleTimeout must be between idleTimeout and keepTimeout/],
+    ['kept sessions that idle longer than they live', { secret: good, load, keepTimeout: '2d', keepIdleTimeout: '3d' }, /keepIdleTimeout must be between/],
+    ['a staleness in words', { secret: good, staleness: 'a while' }, /staleness must be a number of seconds/],
+    ['a staleness of minutes', { secret: good, staleness: '2m' }, /staleness is more than 60 seconds/],
     ['a login page elsewhere', { secret: good, loginPath: '//evil.example' }, /loginPath must be a path of this application/],
     ['a login page with a query', { secret: good, loginPath: '/login?a=1' }, /loginPath/],
     ['a login page that is none', { secret: good, loginPath: 1 }, /loginPath/],
@@ -44,6 +50,8 @@ t.test('a mistake in the options stops the boot with a sentence that names schem
   await t.rejects(boot({ secret: good }, 'my scheme'), /"my scheme" cannot be the name of a cookie; give a cookieName/)
   await t.resolves(boot({ secret: good, cookieName: undefined, secure: undefined, idleTimeout: undefined, load, absoluteTimeout: '30d' }))
   await t.resolves(boot({ secret: good, absoluteTimeout: '24h' }))
+  await t.resolves(boot({ secret: good, keepTimeout: '24h', keepIdleTimeout: '24h', staleness: 0 }))
+  await t.resolves(boot({ secret: good, load, absoluteTimeout: '40d', idleTimeout: '20d' }), 'kept sessions live at least as long as others')
 })
 
 t.test('options are left as they were', async t => {
@@ -60,27 +68,10 @@ t.test('cookies without Secure are said aloud', async t => {
   t.notOk(log.includes(key))
 })
 
-t.test('revocations are kept until their end and swept after it', t => {
-  const time = clock(t)
-  const revocations = memoryRevocations()
-  revocations.add('long', time.now() + 60_000)
-  revocations.add('twice', time.now() + 60_000)
-  revocations.add('twice', time.now() + 1_000)
-  for (let n = 0; n < 1_022; n++) revocations.add(`short ${n}`, time.now() + 1_000)
-  t.equal(revocations.has('short 0'), true)
-  time.advance(30)
-  revocations.add('next', time.now() + 60_000)
-  t.equal(revocations.has('short 0'), false, 'swept')
-  for (const id of ['long', 'twice', 'next']) t.equal(revocations.has(id), true, id)
-  for (let n = 0; n < 5_000; n++) revocations.add(`live ${n}`, time.now() + 60_000)
-  t.equal(Array.from({ length: 5_000 }, (_, n) => revocations.has(`live ${n}`)).every(Boolean), true, 'none is dropped for want of room')
-  t.end()
-})
-
 t.test('an authentic payload of another version is no session', t => {
   const payload = { v: 1, s: 's', r: 'web', i: 'alice', c: ['a'], o: [], a: 1, l: 2, e: 3 }
-  t.match(unpack(payload, true), { id: 's', principal: { realm: 'web', id: 'alice', scopes: ['a'], roles: [] }, data: {} })
-  for (const other of [{ v: 2 }, { s: 1 }, { r: null }, { i: '' }, { a: '1' }, { l: '1' }, { e: null }, { m: [] }, { d: 1 }]) {
+  t.match(unpack(payload, true), { secret: 's', id: idOf('s'), begunAt: 1, kept: false, principal: { realm: 'web', id: 'alice', scopes: ['a'], roles: [] }, data: {} })
+  for (const other of [{ v: 2 }, { s: 1 }, { r: null }, { i: '' }, { a: '1' }, { b: '1' }, { l: '1' }, { e: null }, { m: [] }, { d: 1 }]) {
     t.equal(unpack({ ...payload, ...other }, true), null, JSON.stringify(other))
   }
   const { c, o, ...without } = payload

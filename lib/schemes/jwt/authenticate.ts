@@ -111,7 +111,8 @@ export class TokenAuthenticator {
     return authenticated(principal, {
       credential,
       authenticatedAt: past ? new Date(authTime * 1000) : null,
-      expiresAt: new Date(exp * 1000)
+      // What was accepted within the tolerance is not over yet.
+      expiresAt: new Date((exp + this.#settings.clock.tolerance) * 1000)
     })
   }
 

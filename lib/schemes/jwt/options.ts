@@ -122,7 +122,7 @@ export function settings (said: Readonly<Record<string, unknown>>, name: string,
     places: [from].flat() as Place[],
     realm: text(said, 'realm', place) ?? name,
     clock: {
-      tolerance: seconds(clockTolerance, `The option clockTolerance of ${place}`),
+      tolerance: toleranceOf(clockTolerance, place),
       maxAge: maxTokenAge === undefined ? null : positive(seconds(maxTokenAge, `The option maxTokenAge of ${place}`), `The option maxTokenAge of ${place}`)
     },
     typ: typ(text(said, 'typ', place)),
@@ -166,4 +166,13 @@ function fn (said: Readonly<Record<string, unknown>>, option: string, signature:
   if (value === undefined) return null
   if (typeof value === 'function') return value
   throw misconfigured(`The option ${option} of ${place} must be a function ${signature}.`)
+}
+
+/** Clocks that differ by more than this are to be set, not tolerated: every second of it is one in which an expired token is good. */
+const longestTolerance = 600
+
+function toleranceOf (value: unknown, place: string): number {
+  const tolerance = seconds(value, `The option clockTolerance of ${place}`)
+  if (tolerance <= longestTolerance) return tolerance
+  throw misconfigured(`The option clockTolerance of ${place} is above ${longestTolerance} seconds. Set the clocks instead.`)
 }

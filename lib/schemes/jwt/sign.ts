@@ -4,8 +4,8 @@ import type { FastifyInstance } from 'fastify'
 import type { PrincipalInput } from '../../../types/principal.js'
 import type { IssueOptions } from '../../../types/scheme.js'
 import { seconds } from '../../duration.js'
-import { misconfigured } from '../../errors.js'
-import { list } from '../../shape.js'
+import { AuthError, fault, misconfigured } from '../../errors.js'
+import { fields, list } from '../../shape.js'
 import type { Algorithm } from '../../tokens/algorithms.js'
 import { verificationKey } from '../../tokens/jwk.js'
 import { verifyCompact } from '../../tokens/jws.js'
@@ -49,11 +49,12 @@ export async function issuer (app: FastifyInstance, setup: SignSetup): Promise<I
   checkAccepted(engine({ probe: true }), trust, place)
   const { issuer: iss, audience } = trust.rules
   const fixed = { ...iss === null ? {} : { iss }, ...audience === null ? {} : { aud: audience[0] } }
-  return async (principal, { expiresIn, claims = {} }) => {
+  return async (principal, options) => {
+    const { expiresIn, claims = {} } = checkedOptions(options)
     const { id, scopes, roles } = principalFrom(principal, name)
     checkClaims(claims)
     const iat = Math.floor(Date.now() / 1000)
-    const exp = iat + (expiresIn === undefined ? lifetime : lifetimeOf(expiresIn, 'The option expiresIn of a token'))
+    const exp = iat + (expiresIn === undefined ? lifetime : ownLifetime(expiresIn))
     return engine({ ...claims, ...fixed, sub: id, iat, exp, jti: randomUUID(), ...scopeClaim(scopes), ...roles.length === 0 ? {} : { roles } })
   }
 }
@@ -63,6 +64,23 @@ function lifetimeOf (value: unknown, place: string): number {
   const lifetime = Math.ceil(seconds(value, place))
   if (lifetime > 0 && lifetime < 1e10) return lifetime
   throw misconfigured(`${place} must be more than 0 seconds, and less than 300 years.`)
+}
+
+/** What is wrong with a token's own options is found while a request waits for it: a fault, which says nothing to the client. */
+function atRunTime<T> (read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw error instanceof AuthError ? fault(error.detail) : error
+  }
+}
+
+function checkedOptions (options: IssueOptions): IssueOptions {
+  return atRunTime(() => fields(options, ['scheme', 'expiresIn', 'claims'], 'The options of a token'))
+}
+
+function ownLifetime (expiresIn: unknown): number {
+  return atRunTime(() => lifetimeOf(expiresIn, 'The option expiresIn of a token'))
 }
 
 function signingKey ({ sign, trust, place }: SignSetup): SigningKey {
@@ -114,11 +132,11 @@ const written = ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp'
 
 function checkClaims (claims: Readonly<Record<string, unknown>>): void {
   const taken = written.filter(name => Object.hasOwn(claims, name))
-  if (taken.length > 0) throw misconfigured(`The option claims of a token has ${list(taken, 'and')}, which the scheme writes itself: from its own options, the principal and expiresIn.`)
+  if (taken.length > 0) throw fault(`the option claims of a token has ${list(taken, 'and')}, which the scheme writes itself: from its own options, the principal and expiresIn`)
 }
 
 /** RFC 6749, 3.3: a scope has no space within; one that had would be read as two. */
 function scopeClaim (scopes: readonly string[]): { readonly scope?: string } {
-  if (!scopes.every(scope => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope))) throw misconfigured('A scope of the principal has characters that a token cannot carry (RFC 6749, 3.3): spaces, quotes, or no ASCII.')
+  if (!scopes.every(scope => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope))) throw fault('a scope of the principal has characters that a token cannot carry (RFC 6749, 3.3): spaces, quotes, or no ASCII')
   return scopes.length === 0 ? {} : { scope: scopes.join(' ') }
 }

@@ -76,7 +76,7 @@ function trustOf (said: Said, common: CommonRules, place: string): Trust {
     return { rules, ring: null, algorithms, find: resolverOf(said['keys'] as KeyResolver, rule, key => checkGuessable(key, rule.place)) }
   }
   const ring = keyringOf(said['keys'], { algorithms, place: keysPlace })
-  for (const key of ring.keys) checkGuessable(key, key.kid === null ? keysPlace : `key '${key.kid}' of ${keysPlace}`)
+  ring.keys.forEach((key, i) => { checkGuessable(key, ring.keys.length === 1 ? keysPlace : `key ${i + 1} of ${keysPlace}`) })
   return { rules, ring, algorithms, find: header => ring.find(header.alg, header.kid ?? null) }
 }
 

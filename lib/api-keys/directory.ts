@@ -1,0 +1,117 @@
+import type { ApiKeyCredential } from '../../types/api-keys.js'
+import type { Authenticated, Outcome } from '../../types/outcome.js'
+import type { Principal } from '../../types/principal.js'
+import type { Store, StoreChange } from '../../types/store.js'
+import { AuthError } from '../errors.js'
+import { authenticated, expired, invalid, unavailable } from '../schemes/outcome.js'
+import { principalFrom } from '../schemes/principal.js'
+import { isThenable } from '../thenable.js'
+import { Memo } from './memo.js'
+import type { ManagedSettings } from './options.js'
+import { endOf, kind, storedKeyOf, type StoredKey } from './record.js'
+import type { Uses } from './uses.js'
+import { Watchers } from './watch.js'
+
+/** What a managed key proves. */
+export type KeyOutcome = Outcome<Principal, ApiKeyCredential>
+
+interface Known {
+  readonly outcome: Authenticated<Principal, ApiKeyCredential>
+  /** Milliseconds since 1970. */
+  readonly end: number
+}
+
+/** Keys remembered at once, and as many again that are unknown. */
+const size = 10_000
+
+/** Whose a key is: the hot path, which asks the store once in a while and is synchronous otherwise. */
+export class Directory {
+  readonly #prefix: string
+  readonly #store: Store
+  readonly #uses: Uses
+  readonly #memo: Memo<Known | null>
+  readonly #watchers: Watchers
+
+  constructor ({ prefix, staleness, store, uses }: ManagedSettings & { readonly store: Store, readonly uses: Uses }) {
+    this.#prefix = prefix
+    this.#store = store
+    this.#uses = uses
+    this.#memo = new Memo({ staleness, size, denies: known => known === null })
+    // a store that tells of changes is asked for what it may have missed, and for ends that were moved
+    const every = store.subscribe === undefined ? Math.max(1000, staleness) : 30_000
+    this.#watchers = new Watchers(every, id => { this.#ask(id) })
+  }
+
+  outcomeOf (id: string): KeyOutcome | Promise<KeyOutcome> {
+    const known = this.#memo.get(id, () => this.#look(id))
+    return isThenable(known) ? this.#whenTold(id, known) : this.#judge(id, known)
+  }
+
+  /** What was remembered of a key that this process changed counts for nothing; who waits for its end is told. */
+  changed (id: string, isGone: boolean): void {
+    this.#memo.forget(id)
+    if (isGone) this.#watchers.tell(id)
+  }
+
+  /** A change that the store tells of: of this key, or of any. */
+  heard (change: StoreChange): void {
+    if (change === null) this.#memo.forgetAll()
+    else this.#memo.forget(change.id)
+    for (const id of change === null ? this.#watchers.ids : [change.id].filter(id => this.#watchers.has(id))) this.#ask(id)
+  }
+
+  close (): void {
+    this.#watchers.close()
+  }
+
+  /** Tells of a watched key that is gone, or ended. A store that does not answer says neither; it is asked again. */
+  async #ask (id: string): Promise<void> {
+    try {
+      const found = await this.#store.get(kind, id)
+      if (found === null || endOf(storedKeyOf(found).record) <= Date.now()) this.#watchers.tell(id)
+    } catch {}
+  }
+
+  async #look (id: string): Promise<Known | null> {
+    const found = await this.#store.get(kind, id)
+    if (found === null) return null
+    const stored = storedKeyOf(found)
+    return stored.prefix === this.#prefix ? this.#known(stored) : null
+  }
+
+  async #whenTold (id: string, known: Promise<Known | null>): Promise<KeyOutcome> {
+    try {
+      return this.#judge(id, await known)
+    } catch (error) {
+      if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') return unavailable('the store of API keys does not answer')
+      throw error
+    }
+  }
+
+  #judge (id: string, known: Known | null): KeyOutcome {
+    if (known === null) return invalid('the API key is unknown')
+    if (known.end <= Date.now()) return expired('the API key expired')
+    this.#uses.note(id)
+    return known.outcome
+  }
+
+  /** One outcome for all requests of a key, as nothing of it can be changed. */
+  #known ({ record }: StoredKey): Known {
+    const { id, owner, name, scopes, roles, rateLimit } = record
+    const end = endOf(record)
+    const outcome = authenticated(principalFrom({ realm: owner.realm, id: owner.id, scopes, roles }, owner.realm) as Principal, {
+      credential: Object.freeze({ id, name }),
+      expiresAt: end === Infinity ? null : new Date(end),
+      onRevoked: revoked => this.#watchers.add(id, revoked),
+      rateLimit: rateLimit === null ? null : Object.freeze({ id, ...rateLimit }),
+      headers: deprecation(record)
+    })
+    return { outcome: Object.freeze(outcome), end }
+  }
+}
+
+/** RFC 9745, 2 (a structured Date: `@` and seconds) and RFC 8594, 3 (an HTTP date), for a key that has a successor. */
+function deprecation ({ replacedAt, sunsetAt }: StoredKey['record']): Readonly<Record<string, string>> | null {
+  if (replacedAt === null || sunsetAt === null) return null
+  return Object.freeze({ deprecation: `@${Math.floor(Date.parse(replacedAt) / 1000)}`, sunset: new Date(sunsetAt).toUTCString() })
+}

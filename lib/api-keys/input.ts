@@ -1,0 +1,86 @@
+import type { ApiKeyChange, ApiKeyInput, ApiKeyRecord } from '../../types/api-keys.js'
+import type { StoreOwner } from '../../types/store.js'
+import { seconds } from '../duration.js'
+import { AuthError, fault } from '../errors.js'
+import { fields, isObject } from '../shape.js'
+
+/** The fields of a key that people decide. */
+export type KeyFields = Pick<ApiKeyRecord, 'name' | 'scopes' | 'roles' | 'expiresAt' | 'rateLimit'>
+
+const decided = ['name', 'scopes', 'roles', 'expiresAt', 'rateLimit'] as const
+
+const longestName = 200
+/** Of scopes, and of roles. What a store keeps has its limits. */
+const mostNames = 200
+
+/** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
+export function parseInput (input: ApiKeyInput): KeyFields & { readonly owner: StoreOwner } {
+  return checked('apiKeys.create()', () => {
+    const { owner, ...said } = fields(input, ['owner', ...decided], 'it')
+    return { owner: ownerOf(owner), scopes: [], roles: [], expiresAt: null, rateLimit: null, name: nameOf(said.name), ...parsed(said) }
+  })
+}
+
+/** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
+export function parseChange (change: ApiKeyChange): Partial<KeyFields> {
+  return checked('apiKeys.update()', () => parsed(fields(change, decided, 'it')))
+}
+
+/** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
+export function parseOverlap (overlap: unknown): number {
+  return checked('apiKeys.rotate()', () => seconds(overlap, 'overlap') * 1000)
+}
+
+/** An owner as a principal has one, and nothing else that it brings along. */
+export function ownerOf (owner: unknown): StoreOwner {
+  if (!isObject(owner) || !isText(owner.realm, 1_000) || !isText(owner.id, 1_000)) throw fault('the owner of API keys must be { realm, id }, as a principal has them')
+  return { realm: owner.realm, id: owner.id }
+}
+
+function parsed (said: Readonly<Record<string, unknown>>): Partial<KeyFields> {
+  return {
+    ...'name' in said ? { name: nameOf(said.name) } : {},
+    ...'scopes' in said ? { scopes: namesOf(said.scopes, 'scopes') } : {},
+    ...'roles' in said ? { roles: namesOf(said.roles, 'roles') } : {},
+    ...'expiresAt' in said ? { expiresAt: endOf(said.expiresAt) } : {},
+    ...'rateLimit' in said ? { rateLimit: limitOf(said.rateLimit) } : {}
+  }
+}
+
+function nameOf (name: unknown): string {
+  if (!isText(name, longestName)) throw fault(`name must be a text of 1 to ${longestName} characters`)
+  return name
+}
+
+function namesOf (value: unknown, field: string): readonly string[] {
+  if (!Array.isArray(value) || value.length > mostNames || !value.every(name => isText(name, longestName))) throw fault(`${field} must be a list of up to ${mostNames} names`)
+  return [...new Set<string>(value)]
+}
+
+function endOf (value: unknown): string | null {
+  if (value === null) return null
+  if (!(value instanceof Date) || !(value.getTime() > Date.now())) throw fault('expiresAt must be a Date in the future, or null')
+  return value.toISOString()
+}
+
+function limitOf (value: unknown): KeyFields['rateLimit'] {
+  if (value === null) return null
+  const { max, window } = fields(value, ['max', 'window'], 'rateLimit')
+  if (typeof max !== 'number' || !Number.isSafeInteger(max) || max < 1) throw fault('rateLimit.max must be a whole number of requests, 1 or more')
+  const length = seconds(window, 'rateLimit.window')
+  if (length < 1) throw fault('rateLimit.window must be at least one second')
+  return { max, window: length }
+}
+
+function isText (value: unknown, longest: number): value is string {
+  return typeof value === 'string' && value.trim() !== '' && value.length <= longest
+}
+
+/** The helpers of the boot speak of a misconfiguration, with a sentence for the public: here the caller is a program that runs. */
+function checked<T> (method: string, parse: () => T): T {
+  try {
+    return parse()
+  } catch (error) {
+    throw error instanceof AuthError ? fault(`${method}: ${error.detail}`) : error
+  }
+}

@@ -1,0 +1,70 @@
+import type { FastifyInstance } from 'fastify'
+import type { ApiKeyCredential, ApiKeys } from '../../types/api-keys.js'
+import type { Principal } from '../../types/principal.js'
+import type { Load, Scheme, SchemeContext } from '../../types/scheme.js'
+import { misconfigured } from '../errors.js'
+import { foreign, invalid } from '../schemes/outcome.js'
+import { Directory, type KeyOutcome } from './directory.js'
+import { digestOf, KeyFormat } from './format.js'
+import { ManagedKeys } from './keys.js'
+import { managedSettings } from './options.js'
+import { Owners } from './owners.js'
+import { kind } from './record.js'
+import { Uses } from './uses.js'
+
+/** What the scheme `apiKey` needs of managed keys. */
+export interface Managed extends Pick<Scheme<Principal, ApiKeyCredential>, 'load'> {
+  readonly apiKeys: ApiKeys
+  /** Whose a key is. */
+  outcomeOf (key: string): KeyOutcome | Promise<KeyOutcome>
+}
+
+/** Where managed keys are made: for one scheme of one application. */
+export interface ManagedPlace {
+  readonly app: FastifyInstance
+  /** The scheme's name. */
+  readonly name: string
+  /** For sentences. */
+  readonly place: string
+  readonly context: SchemeContext | undefined
+  /** The scheme's own; left out, the plugin's. */
+  readonly load: Load | undefined
+}
+
+/** The managed keys of a scheme, wired. A mistake in the options stops the boot. */
+export function managedKeys (options: unknown, { app, name, place, context, load = context?.load ?? undefined }: ManagedPlace): Managed {
+  const settings = managedSettings(options, place)
+  if (context === undefined) throw misconfigured(`${place} manages keys, and was made without the context that the plugin gives to schemes.`)
+  claimPrefix(app, settings.prefix, name)
+  const { store, grants } = context
+  const format = new KeyFormat(settings.prefix)
+  const uses = new Uses(store, app.log)
+  const directory = new Directory({ ...settings, store, uses })
+  const owners = load === undefined ? null : new Owners({ app, scheme: name, load, grants, staleness: settings.staleness })
+  const unsubscribe = store.subscribe?.(kind, change => { directory.heard(change) })
+  app.addHook('onClose', async () => {
+    unsubscribe?.()
+    directory.close()
+    await uses.flush()
+  })
+  return {
+    apiKeys: new ManagedKeys({ format, store, directory, owners, uses, grants, log: app.log }),
+    // the guard adds what load returns: here that is the owner, narrowed to what the key may, and the plugin's own load never widens it
+    ...owners === null ? {} : { load: principal => owners.narrow(principal) },
+    outcomeOf (key) {
+      const form = format.formOf(key)
+      if (form === 'foreign') return foreign
+      return form === 'ours' ? directory.outcomeOf(digestOf(key)) : invalid('the API key is mistyped or cut off')
+    }
+  }
+}
+
+/** Two schemes with one prefix would each take the other's keys for their own. */
+const claimed = new WeakMap<FastifyInstance, Map<string, string>>()
+
+function claimPrefix (app: FastifyInstance, prefix: string, scheme: string): void {
+  const owners = claimed.get(app) ?? new Map<string, string>()
+  const owner = owners.get(prefix)
+  if (owner !== undefined) throw misconfigured(`schemes.${scheme}: apiKey has the managed.prefix '${prefix}', and so has schemes.${owner}; give one of them another.`)
+  claimed.set(app, owners.set(prefix, scheme))
+}

@@ -1,0 +1,138 @@
+import { createHash } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { CrossSite, Limited, Unavailable } from '../../types/outcome.js'
+import type { Checked, Guesses } from '../../types/scheme.js'
+import type { Store } from '../../types/store.js'
+import { AuthError, failure, refusal } from '../errors.js'
+import { changesState, isCrossSite } from '../guard/cross-site.js'
+import { crossSite, limited, unavailable } from '../schemes/outcome.js'
+import { accountTag } from './account.js'
+import { addressOf } from './address.js'
+import { knownDevices } from './devices.js'
+import type { GuessSettings } from './options.js'
+import { guessSlots, type Slot, type Slots } from './slots.js'
+
+/** What the guesses of one application work with. */
+export interface GuessRoom {
+  /** Guesses at the accounts of one realm, by callers whom no device cookie helps: HTTP Basic, client secrets. */
+  of (realm: string): Guesses
+  /**
+   * A guess at an application's own login. Known devices have a count of their own, and a success makes the device known.
+   * @returns what `check` returned.
+   * @throws {AuthError} `AUTH_RATE_LIMITED`, `AUTH_UNAVAILABLE`, `AUTH_CROSS_SITE`; `AUTH_INVALID_CREDENTIALS` when the account is no text.
+   */
+  login<T> (reply: FastifyReply, realm: string, account: unknown, check: () => T | Promise<T>): Promise<T>
+}
+
+type Place = readonly [slots: Slots, id: string]
+type Refused = Limited | Unavailable | CrossSite
+
+/** @param settings `null`: nothing is counted. */
+export function guessRoom (store: Store, settings: GuessSettings | null, origins: ReadonlySet<string>): GuessRoom {
+  const counted = settings === null ? null : counters(store, settings)
+  return {
+    of: realm => ({
+      async attempt (request, account, check) {
+        if (false && isCrossSite(request, origins)) return crossSite('a browser says that another site sent this password')
+        return counted === null ? checked(await check()) : guess(request, counted.places(request, accountTag(realm, account)), check)
+      }
+    }),
+    async login (reply, realm, account, check) {
+      const { request } = reply
+      if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
+      // A form on another site would guess from the addresses, and with the devices, of whoever looks at it.
+      if (isCrossSite(request, origins)) refuseLogin(reply, crossSite('a browser says that another site sent this password'))
+      if (typeof account !== 'string') throw refusal(failure('AUTH_INVALID_CREDENTIALS', null, 'the account is no text'))
+      if (counted === null) return await check()
+      const tag = accountTag(realm, account)
+      const device = counted.devices.idFor(request, tag)
+      const outcome = await guess(request, device === null ? counted.places(request, tag) : [[counted.device, device]], check)
+      if (outcome.kind !== 'checked') return refuseLogin(reply, outcome)
+      if (isRight(outcome.result)) counted.devices.remember(reply, tag)
+      return outcome.result
+    }
+  }
+}
+
+function counters (store: Store, settings: GuessSettings) {
+  const { perAccount, perAddress, deviceSecrets } = settings
+  const account = guessSlots(store, 'guess-account', { ...settings, max: perAccount })
+  const address = guessSlots(store, 'guess-address', { ...settings, max: perAddress })
+  return {
+    devices: knownDevices(deviceSecrets),
+    device: guessSlots(store, 'guess-device', { ...settings, max: perAccount }),
+    /** The address first: one that has no slots left does not so much as touch the counts of others' accounts. */
+    places: (request: FastifyRequest, tag: Buffer): readonly Place[] => [[address, hashed(addressOf(request.ip))], [account, tag.toString('base64url')]]
+  }
+}
+
+function hashed (text: string): string {
+  return createHash('sha256').update(text).digest('base64url')
+}
+
+function checked<T> (result: T): Checked<T> {
+  return { kind: 'checked', result }
+}
+
+function isRight (result: unknown): boolean {
+  return result !== null && result !== undefined && result !== false
+}
+
+/** Reserves a slot in every place, then checks. */
+async function guess<T> (request: FastifyRequest, places: readonly Place[], check: () => T | Promise<T>): Promise<Checked<T> | Refused> {
+  const slots: Slot[] = []
+  try {
+    for (const [from, id] of places) {
+      const slot = await from.reserve(id)
+      if (typeof slot === 'number') return await full(request, slots, slot)
+      slots.push(slot)
+    }
+  } catch (error) {
+    await settle(request, slots, 'giveBack')
+    return notCounted(request, error)
+  }
+  return judge(request, slots, check)
+}
+
+async function judge<T> (request: FastifyRequest, slots: readonly Slot[], check: () => T | Promise<T>): Promise<Checked<T>> {
+  // What is thrown is no answer: the password was not judged.
+  let end: 'giveBack' | 'keep' = 'giveBack'
+  try {
+    const result = await check()
+    if (!isRight(result)) end = 'keep'
+    return checked(result)
+  } finally {
+    await settle(request, slots, end)
+  }
+}
+
+async function full (request: FastifyRequest, slots: readonly Slot[], until: number): Promise<Limited> {
+  await settle(request, slots, 'giveBack')
+  return limited('too many wrong guesses at this account, or from this address', Math.max(1, Math.ceil((until - Date.now()) / 1000)))
+}
+
+/** A store that fails now leaves slots taken until their window ends: what was found out of the password stands all the same. */
+async function settle (request: FastifyRequest, slots: readonly Slot[], end: 'giveBack' | 'keep'): Promise<void> {
+  for (const answer of await Promise.allSettled(slots.map(async slot => slot[end]()))) {
+    if (answer.status === 'rejected') request.log.warn({ auth: { reason: detailOf(answer.reason) } }, 'a count of guesses could not be written')
+  }
+}
+
+function notCounted (request: FastifyRequest, error: unknown): Unavailable {
+  if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') return unavailable(`guesses cannot be counted: ${error.detail}`)
+  throw error
+}
+
+function detailOf (error: unknown): string {
+  return error instanceof AuthError ? error.detail : 'the store threw'
+}
+
+const codes = { limited: 'AUTH_RATE_LIMITED', unavailable: 'AUTH_UNAVAILABLE', 'cross-site': 'AUTH_CROSS_SITE' } as const
+
+/** On the reply, because error handlers of applications lose the headers of an error. */
+function refuseLogin (reply: FastifyReply, outcome: Refused): never {
+  const code = codes[outcome.kind]
+  if ('retryAfter' in outcome) reply.header('retry-after', outcome.retryAfter)
+  reply.request.log.info({ auth: { code, reason: outcome.detail } }, 'login refused')
+  throw refusal(failure(code, null, outcome.detail))
+}

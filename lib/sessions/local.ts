@@ -1,0 +1,89 @@
+import type { StoreOwner } from '../../types/store.js'
+import { fault } from '../errors.js'
+import { Denials } from './denials.js'
+import { isId, type Session } from './payload.js'
+import type { Registry } from './registry.js'
+
+interface Watch { readonly session: Session, readonly ended: () => void }
+
+/**
+ * Every authentic session is alive that was not ended in this process. What this process did not begin it cannot know of: it lists nothing, and of an id it cannot
+ * tell whether there is such a session.
+ */
+export class LocalRegistry implements Registry {
+  readonly #denials: Denials
+  readonly #watches = new Map<string, Set<Watch>>()
+
+  /** @param longest milliseconds that a session lives at most. */
+  constructor (longest: number, limit?: number) {
+    this.#denials = new Denials(longest, () => { this.#tellAll() }, limit)
+  }
+
+  beginning (principal: StoreOwner): number {
+    return Math.max(Date.now(), this.#denials.after(principal))
+  }
+
+  begin (): void {}
+
+  end (session: Session): boolean {
+    if (this.#denials.denies(session)) return false
+    this.#denials.end(session)
+    this.#tell(session.id)
+    return true
+  }
+
+  isAlive (session: Session): boolean {
+    return !this.#denials.denies(session)
+  }
+
+  see (session: Session): boolean {
+    return !this.#denials.denies(session)
+  }
+
+  watch (session: Session, ended: () => void): () => void {
+    const watch = { session, ended }
+    const set = this.#watches.get(session.id) ?? new Set<Watch>()
+    this.#watches.set(session.id, set.add(watch))
+    // it may have ended since the request was let in; never before this returns
+    if (this.#denials.denies(session)) queueMicrotask(() => { this.#tell(session.id) })
+    return () => {
+      set.delete(watch)
+      if (set.size === 0 && this.#watches.get(session.id) === set) this.#watches.delete(session.id)
+    }
+  }
+
+  async list (): Promise<never> {
+    throw fault('sessions are listed only with a store, as without one nobody knows them all: give the plugin the option store')
+  }
+
+  async revoke (id: string, owner?: StoreOwner): Promise<boolean> {
+    if (!isId(id)) return false
+    this.#denials.endById(id, owner === undefined ? null : { realm: owner.realm, id: owner.id })
+    this.#tell(id)
+    return true
+  }
+
+  async revokeAll (owner: StoreOwner, { except }: { readonly except?: string } = {}): Promise<void> {
+    this.#denials.endAll(owner, except ?? null)
+    this.#tellAll()
+  }
+
+  close (): void {
+    this.#watches.clear()
+  }
+
+  #tellAll (): void {
+    for (const id of [...this.#watches.keys()]) this.#tell(id)
+  }
+
+  /** Tells those who watch a session that is over. */
+  #tell (id: string): void {
+    const watches = this.#watches.get(id) ?? new Set<Watch>()
+    for (const watch of watches) {
+      if (!this.#denials.denies(watch.session)) continue
+      watches.delete(watch)
+      watch.ended()
+    }
+    if (watches.size === 0) this.#watches.delete(id)
+  }
+}

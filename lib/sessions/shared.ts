@@ -1,0 +1,165 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { SessionRecord } from '../../types/sessions.js'
+import type { Store, StoreChange, StoreOwner, StoreRecord } from '../../types/store.js'
+import { Memo } from '../api-keys/memo.js'
+import { Watchers } from '../api-keys/watch.js'
+import { isThenable } from '../thenable.js'
+import { Denials } from './denials.js'
+import { isId, type Session } from './payload.js'
+import { entryOf, kind, namesOf, recordOf, seenAgain, type Names } from './record.js'
+import type { Registry, Sighting } from './registry.js'
+import { longestOf, type Times } from './times.js'
+
+/** What {@link SharedRegistry} works with. */
+export interface SharedOptions {
+  readonly scheme: string
+  readonly store: Store
+  readonly times: Times
+  readonly log: Pick<FastifyBaseLogger, 'warn'>
+}
+
+/** Sessions remembered at once, and as many again that are over. */
+const size = 10_000
+
+/** Alive is what has a record in the store. What it said is believed for the staleness, and no longer once it, or somebody here, says that it changed. */
+export class SharedRegistry implements Registry {
+  readonly #store: Store
+  readonly #times: Times
+  readonly #log: SharedOptions['log']
+  readonly #names: Names
+  readonly #memo: Memo<StoreRecord | null>
+  readonly #watchers: Watchers
+  /** Sessions that could not be ended at the store: over in this process in any case. */
+  readonly #denials: Denials
+  /** Sessions whose last sight is being written. */
+  readonly #writing = new Set<string>()
+  readonly #unsubscribe: () => void
+
+  constructor ({ scheme, store, times, log }: SharedOptions) {
+    this.#store = store
+    this.#times = times
+    this.#log = log
+    this.#names = namesOf(scheme)
+    this.#denials = new Denials(longestOf(times), () => {})
+    this.#memo = new Memo({ staleness: times.staleness, size, denies: record => record === null })
+    // a store that tells of changes is asked for what it may have missed
+    const every = store.subscribe === undefined ? Math.max(1_000, times.staleness) : 30_000
+    this.#watchers = new Watchers(every, id => { this.#check(id) })
+    this.#unsubscribe = store.subscribe?.(kind, change => { this.#heard(change) }) ?? (() => {})
+  }
+
+  beginning (principal: StoreOwner): number {
+    return Math.max(Date.now(), this.#denials.after(principal))
+  }
+
+  async begin (session: Session, from: Sighting): Promise<void> {
+    await this.#store.add(entryOf(this.#names, session, from))
+  }
+
+  async end (session: Session): Promise<boolean> {
+    const id = this.#names.id(session.id)
+    try {
+      return await this.#take(id)
+    } catch (error) {
+      this.#denials.end(session)
+      this.#over(id)
+      throw error
+    }
+  }
+
+  isAlive (session: Session): boolean | Promise<boolean> {
+    return this.#ask(session, record => record !== null)
+  }
+
+  see (session: Session): boolean | Promise<boolean> {
+    return this.#ask(session, record => {
+      if (record !== null) this.#saw(record)
+      return record !== null
+    })
+  }
+
+  watch (session: Session, ended: () => void): () => void {
+    return this.#watchers.add(this.#names.id(session.id), ended)
+  }
+
+  async list (owner: StoreOwner): Promise<readonly SessionRecord[]> {
+    const found = await this.#store.find(kind, this.#names.owner(owner))
+    return found
+      .flatMap(record => recordOf(this.#names, this.#times, record, Date.now()) ?? [])
+      .sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1)
+  }
+
+  async revoke (id: string, owner?: StoreOwner): Promise<boolean> {
+    if (!isId(id)) return false
+    const name = this.#names.id(id)
+    if (owner !== undefined) {
+      const [found, wanted] = [await this.#store.get(kind, name), this.#names.owner(owner)]
+      if (found?.owner?.realm !== wanted.realm || found.owner.id !== wanted.id) return false
+    }
+    return await this.#take(name)
+  }
+
+  async revokeAll (owner: StoreOwner, { except }: { readonly except?: string } = {}): Promise<void> {
+    const taken = await this.#store.takeAll(kind, this.#names.owner(owner), ...(except === undefined ? [] : [this.#names.id(except)]))
+    for (const { id } of taken) this.#over(id)
+  }
+
+  close (): void {
+    this.#unsubscribe()
+    this.#watchers.close()
+  }
+
+  async #take (id: string): Promise<boolean> {
+    const taken = await this.#store.take(kind, id)
+    this.#over(id)
+    return taken !== null
+  }
+
+  /** What was known of it, or is being asked, is from before. */
+  #over (id: string): void {
+    this.#memo.forget(id)
+    this.#watchers.tell(id)
+  }
+
+  #ask (session: Session, judge: (record: StoreRecord | null) => boolean): boolean | Promise<boolean> {
+    if (this.#denials.denies(session)) return false
+    const id = this.#names.id(session.id)
+    const record = this.#memo.get(id, () => this.#store.get(kind, id))
+    return isThenable(record) ? record.then(judge) : judge(record)
+  }
+
+  /** At most once a minute, and off the path of the request. */
+  #saw (record: StoreRecord): void {
+    const { id } = record
+    const seen = seenAgain(record, Date.now())
+    if (seen !== null && !this.#writing.has(id)) {
+      this.#writing.add(id)
+      this.#write(seen)
+    }
+  }
+
+  async #write (record: StoreRecord): Promise<void> {
+    try {
+      // lost to another instance, which saw it too, or to its end
+      await this.#store.swap(record)
+      this.#memo.forget(record.id)
+    } catch (error) {
+      this.#log.warn({ err: error }, 'when a session was last seen could not be written')
+    } finally {
+      this.#writing.delete(record.id)
+    }
+  }
+
+  #heard (change: StoreChange): void {
+    if (change === null) this.#memo.forgetAll()
+    else this.#memo.forget(change.id)
+    for (const id of change === null ? this.#watchers.ids : [change.id].filter(id => this.#watchers.has(id))) this.#check(id)
+  }
+
+  /** Tells of a watched session that is gone. A store that does not answer says neither; it is asked again. */
+  async #check (id: string): Promise<void> {
+    try {
+      if (await this.#store.get(kind, id) === null) this.#over(id)
+    } catch {}
+  }
+}

@@ -1,0 +1,103 @@
+import type { Duration } from '../../types/duration.js'
+import type { Store } from '../../types/store.js'
+import { seconds } from '../duration.js'
+import { AuthError, misconfigured } from '../errors.js'
+import { fields } from '../shape.js'
+import { failed, operations, StoreUnavailable, unavailable } from './unavailable.js'
+
+/** Options of {@link withDeadline}. */
+export interface DeadlineOptions {
+  /** How long a call may take. Default 2 seconds. */
+  readonly timeout?: Duration
+}
+
+/** Milliseconds between the calls that ask a silent store whether it is back. */
+const probeEvery = 500
+
+/**
+ * A store of which every call ends within the deadline, whatever the store does: one that does not answer, throws, or answers late is *unavailable*.
+ * What comes late is dropped; whether it was done is not known. `migrate` alone may take as long as it takes.
+ *
+ * When a store has been silent for a whole deadline, calls are refused at once, but for one every 500 ms that asks it again; the first answer, late or not, ends that.
+ *
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for a timeout that is none.
+ */
+export function withDeadline (store: Store, options: DeadlineOptions = {}): Store {
+  const { timeout = 2 } = fields(options, ['timeout'], 'withDeadline')
+  const limit = Math.ceil(seconds(timeout, 'The option timeout of withDeadline') * 1_000)
+  if (limit < 1 || limit > 2 ** 31 - 1) throw misconfigured('The option timeout of withDeadline must be more than 0 and less than 24 days.')
+  const { run, close } = operations()
+  const { call, end } = deadline(limit)
+  const within = <T>(operation: string, work: () => Promise<T>): Promise<T> => run(operation, () => call(operation, work))
+  return Object.freeze({
+    add: entry => within('add', () => store.add(entry)),
+    get: (kind, id) => within('get', () => store.get(kind, id)),
+    swap: record => within('swap', () => store.swap(record)),
+    take: (kind, id) => within('take', () => store.take(kind, id)),
+    find: (kind, owner) => within('find', () => store.find(kind, owner)),
+    takeAll: (kind, owner, except) => within('takeAll', () => store.takeAll(kind, owner, except)),
+    increment: (kind, id, options) => within('increment', () => store.increment(kind, id, options)),
+    decrement: (kind, id, expiresAt) => within('decrement', () => store.decrement(kind, id, expiresAt)),
+    ...(store.subscribe === undefined ? {} : { subscribe: store.subscribe.bind(store) }),
+    migrate: () => run('migrate', () => store.migrate()),
+    close: () => close(() => end('close', () => store.close()))
+  } satisfies Store)
+}
+
+interface Deadline {
+  /** Runs a call, unless the store is known to be silent. */
+  call<T> (operation: string, work: () => Promise<T>): Promise<T>
+  /** Runs a call in any case. */
+  end<T> (operation: string, work: () => Promise<T>): Promise<T>
+}
+
+function deadline (limit: number): Deadline {
+  /** When the store last answered anything, and from when on it may be asked again while it is silent: by the clock that never jumps. */
+  let answeredAt = -Infinity
+  let probeAt: number | null = null
+
+  const answered = (): void => {
+    answeredAt = performance.now()
+    probeAt = null
+  }
+
+  function end<T> (operation: string, work: () => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const began = performance.now()
+      const timer = setTimeout(() => {
+        if (answeredAt < began) probeAt ??= performance.now() + probeEvery
+        reject(unavailable('unanswered', `${operation} had no answer within ${limit} ms`))
+      }, limit)
+      started(work).then(result => {
+        clearTimeout(timer)
+        answered()
+        resolve(result)
+      }, error => {
+        clearTimeout(timer)
+        if (saysSomething(error)) answered()
+        reject(failed(operation, error))
+      })
+    })
+  }
+
+  function call<T> (operation: string, work: () => Promise<T>): Promise<T> {
+    if (probeAt !== null) {
+      const now = performance.now()
+      if (now < probeAt) throw unavailable('unanswered', `${operation} was not asked: the store is silent`)
+      probeAt = now + probeEvery
+    }
+    return end(operation, work)
+  }
+
+  return { call, end }
+}
+
+/** Whether an error came from a store that works: a full one, or one that was asked what may not be asked. */
+function saysSomething (error: unknown): boolean {
+  return error instanceof StoreUnavailable ? error.reason === 'full' : error instanceof AuthError
+}
+
+/** A store of somebody else may throw instead of rejecting. */
+async function started<T> (work: () => Promise<T>): Promise<T> {
+  return await work()
+}

@@ -1,0 +1,46 @@
+import type { Store } from '../../types/store.js'
+import { changes } from './redis/changes.js'
+import { connect } from './redis/connect.js'
+import { namesOf } from './redis/names.js'
+import { parseOptions, type RedisStoreOptions } from './redis/options.js'
+import * as records from './redis/records.js'
+import { operations } from './unavailable.js'
+
+export type { RedisClient, RedisStoreOptions } from './redis/options.js'
+export { StoreUnavailable } from './unavailable.js'
+
+/**
+ * A store in Redis (6.2 or later, one server or a cluster), by ioredis. The server's `maxmemory-policy` has to be `noeviction`: what was evicted denies nothing any more.
+ *
+ * @example
+ * const store = redisStore({ url: process.env.REDIS_URL })
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for options that are none.
+ */
+export function redisStore (options: RedisStoreOptions): Store {
+  const { source, prefix } = parseOptions(options)
+  const { client, ready, listener, close: disconnect } = connect(source)
+  const place = { client, names: namesOf(prefix) }
+  const heard = changes(listener)
+  const { run: begin, close } = operations()
+  const run = <T>(name: string, work: () => T | Promise<T>): Promise<T> => begin(name, async () => {
+    await ready()
+    return await work()
+  })
+
+  return Object.freeze({
+    add: entry => run('add', () => records.add(place, entry)),
+    get: (kind, id) => run('get', () => records.get(place, kind, id)),
+    swap: record => run('swap', () => records.swap(place, record)),
+    take: (kind, id) => run('take', () => records.take(place, kind, id)),
+    find: (kind, owner) => run('find', () => records.find(place, kind, owner)),
+    takeAll: (kind, owner, except) => run('takeAll', () => records.takeAll(place, kind, owner, except)),
+    increment: (kind, id, options) => run('increment', () => records.increment(place, kind, id, options)),
+    decrement: (kind, id, expiresAt) => run('decrement', () => records.decrement(place, kind, id, expiresAt)),
+    subscribe: (kind, listener) => heard.listen(place.names.channel(kind), listener),
+    migrate: () => run('migrate', () => {}),
+    close: () => close(async () => {
+      heard.close()
+      await disconnect()
+    })
+  } satisfies Store)
+}

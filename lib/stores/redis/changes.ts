@@ -1,0 +1,61 @@
+import type { StoreChange } from '../../../types/store.js'
+import { fromText } from '../text.js'
+import type { RedisClient } from './options.js'
+
+type Listener = (change: StoreChange) => void
+
+/** Who listens to which channel. */
+export interface Changes {
+  listen (channel: string, listener: Listener): () => void
+  close (): void
+}
+
+/**
+ * One connection for all listeners, made when the first comes. Whenever it is there (again), its channels are asked for, and each listener hears
+ * that it may have missed something: what happened before is lost.
+ */
+export function changes (connect: () => RedisClient): Changes {
+  const channels = new Map<string, Set<Listener>>()
+  let connection: RedisClient | null = null
+
+  function tell (channel: string, change: StoreChange): void {
+    for (const listener of channels.get(channel) ?? []) listener(change)
+  }
+
+  function ask (client: RedisClient, names: readonly string[]): void {
+    // if it breaks, all of them are asked for again when it is back
+    client.subscribe(...names).then(() => { for (const name of names) tell(name, null) }, () => {})
+  }
+
+  function open (): RedisClient {
+    const client = connect()
+    client.on('message', (channel: string, id: string) => { tell(channel, { id: fromText(id) }) })
+    client.on('ready', () => { if (channels.size > 0) ask(client, [...channels.keys()]) })
+    return client
+  }
+
+  function forget (channel: string, listeners: Set<Listener>, own: Listener): void {
+    listeners.delete(own)
+    if (listeners.size > 0 || channels.get(channel) !== listeners) return
+    channels.delete(channel)
+    if (connection?.status === 'ready') connection.unsubscribe(channel).catch(() => {})
+  }
+
+  return {
+    listen (channel, listener) {
+      // one of its own for each call: the same function may listen twice
+      const own: Listener = change => { listener(change) }
+      const known = channels.get(channel)
+      const listeners = known ?? new Set()
+      listeners.add(own)
+      channels.set(channel, listeners)
+      connection ??= open()
+      if (connection.status === 'ready') ask(connection, [channel])
+      return () => { forget(channel, listeners, own) }
+    },
+    close () {
+      channels.clear()
+      connection?.disconnect()
+    }
+  }
+}

@@ -1,0 +1,105 @@
+import { randomUUID } from 'node:crypto'
+import type { JsonObject, StoreCount, StoreEntry, StoreIncrement, StoreOwner, StoreRecord } from '../../../types/store.js'
+import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
+import { fromText, toText } from '../text.js'
+import type { Names } from './names.js'
+import type { RedisClient } from './options.js'
+import * as scripts from './scripts.js'
+
+/** Records that one script takes: a script stops the whole server while it runs. */
+const atOnce = 100
+
+/** What a record is asked for. */
+const asked = ['v', 'o', 'd', 'e'] as const
+
+/** The answer to it, where there is one. */
+type Fields = readonly [version: string, owner: string, data: string, end: string]
+
+/** Where the records are. */
+export interface Place {
+  readonly client: RedisClient
+  readonly names: Names
+}
+
+export function add (place: Place, entry: StoreEntry): Promise<boolean> {
+  return write(place, scripts.add, entry, [])
+}
+
+export function swap (place: Place, record: StoreRecord): Promise<boolean> {
+  return write(place, scripts.swap, record, [record.version])
+}
+
+async function write ({ client, names }: Place, script: scripts.Script, entry: StoreEntry, more: readonly string[]): Promise<boolean> {
+  checkEntry(entry)
+  const { kind, expiresAt } = entry
+  const [id, owner, at] = [toText(entry.id), names.owner(entry.owner), milliseconds(expiresAt, kind)]
+  const args = [valueOf(kind, entry.value).json, randomUUID(), owner, at === null ? '' : String(at), id, names.channel(kind), ...more]
+  return await scripts.run(client, script, names.both(kind, id, owner), args) === 1
+}
+
+export async function get ({ client, names }: Place, kind: string, id: string): Promise<StoreRecord | null> {
+  checkName(kind, id)
+  const found = await client.hmget(names.record(kind, toText(id)), ...asked)
+  return found[0] === null ? null : recordOf(kind, id, found as unknown as Fields)
+}
+
+/** The index is a key of the script too, and only the record says which: it is asked with the owner it is thought to have until that is the one. */
+export async function take ({ client, names }: Place, kind: string, id: string): Promise<StoreRecord | null> {
+  checkName(kind, id)
+  const text = toText(id)
+  for (let owner = ''; ;) {
+    const reply = await scripts.run(client, scripts.take, names.both(kind, text, owner), [owner, text, names.channel(kind)])
+    if (typeof reply !== 'string') return reply === null ? null : recordOf(kind, id, reply as Fields)
+    owner = reply
+  }
+}
+
+export async function find (place: Place, kind: string, owner: StoreOwner): Promise<readonly StoreRecord[]> {
+  const { names } = place
+  const own = names.owner(owner)
+  const ids = await idsOf(place, kind, owner)
+  const found = await Promise.all(ids.map(id => get(place, kind, fromText(id))))
+  return found.flatMap(record => record !== null && names.owner(record.owner) === own ? [record] : [])
+}
+
+export async function takeAll (place: Place, kind: string, owner: StoreOwner, except: string | undefined): Promise<readonly StoreRecord[]> {
+  const { client, names } = place
+  const own = names.owner(owner)
+  const ids = (await idsOf(place, kind, owner)).filter(id => fromText(id) !== except)
+  const taken: StoreRecord[] = []
+  for (let from = 0; from < ids.length; from += atOnce) {
+    const some = ids.slice(from, from + atOnce)
+    const keys = [names.index(kind, own), ...some.map(id => names.record(kind, id))]
+    const reply = await scripts.run(client, scripts.takeAll, keys, [own, names.channel(kind), ...some]) as ReadonlyArray<readonly [string, Fields]>
+    taken.push(...reply.map(([id, found]) => recordOf(kind, fromText(id), found)))
+  }
+  return taken
+}
+
+/** The ids in the index of an owner. Of some the record may be gone. */
+async function idsOf ({ client, names }: Place, kind: string, owner: StoreOwner): Promise<readonly string[]> {
+  checkOwner(kind, owner)
+  return await client.zrange(names.index(kind, names.owner(owner)), 0, -1)
+}
+
+export async function increment ({ client, names }: Place, kind: string, id: string, options: StoreIncrement): Promise<StoreCount> {
+  checkName(kind, id)
+  const args = [String(windowOf(kind, options)), String(options.ceiling ?? Number.MAX_SAFE_INTEGER)]
+  const [counted, count, end] = await scripts.run(client, scripts.increment, [names.counter(kind, toText(id))], args) as readonly [number, number, string | null]
+  return { counted: counted === 1, count, expiresAt: end === null ? null : new Date(Number(end)) }
+}
+
+export async function decrement ({ client, names }: Place, kind: string, id: string, expiresAt: Date): Promise<void> {
+  checkName(kind, id)
+  await scripts.run(client, scripts.decrement, [names.counter(kind, toText(id))], [String(expiresAt.getTime())])
+}
+
+function recordOf (kind: string, id: string, [version, owner, data, end]: Fields): StoreRecord {
+  return { kind, id, owner: ownerOf(owner), value: JSON.parse(data) as JsonObject, expiresAt: end === '' ? null : new Date(Number(end)), version }
+}
+
+function ownerOf (text: string): StoreOwner | null {
+  if (text === '') return null
+  const [realm, id] = JSON.parse(text) as [string, string]
+  return { realm, id }
+}

@@ -1,0 +1,108 @@
+import { createHash } from 'node:crypto'
+import type { RedisClient } from './options.js'
+
+/** A Lua script: its text, and the name under which Redis remembers it. */
+export interface Script {
+  readonly text: string
+  readonly sha: string
+}
+
+/** What a script answers with: text, whole numbers, nothing, and lists of these. */
+export type Reply = string | number | null | readonly Reply[]
+
+function script (text: string): Script {
+  return Object.freeze({ text, sha: createHash('sha1').update(text).digest('hex') })
+}
+
+/* Every key of a script is passed as one and is in one slot of a cluster. A record is a hash: v(ersion), o(wner), d(ata), e(xpires). The index of an owner
+   is a sorted set of ids by their end; it lives as long as its last member. */
+
+const now = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)`
+
+/** KEYS: record, index. Writes what ARGV says, under the index where there is one. `at` is the end in milliseconds, or ''. */
+const write = `
+local function write (data, version, owner, at, id)
+  redis.call('HSET', KEYS[1], 'd', data, 'v', version, 'o', owner, 'e', at)
+  if at == '' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIREAT', KEYS[1], at) end
+  if owner == '' then return end
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
+  redis.call('ZADD', KEYS[2], at == '' and 'inf' or at, id)
+  local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+  if last[2] == 'inf' then redis.call('PERSIST', KEYS[2]) else redis.call('PEXPIREAT', KEYS[2], last[2]) end
+end`
+
+/** KEYS: record, index. ARGV: data, version, owner, at, id, channel. */
+export const add = script(`${now}${write}
+if ARGV[4] ~= '' and tonumber(ARGV[4]) <= now then return 0 end
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+write(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+redis.call('PUBLISH', ARGV[6], ARGV[5])
+return 1`)
+
+/** KEYS: record, index. ARGV: data, version, owner, at, id, channel, the version that was read. */
+export const swap = script(`${now}${write}
+local found = redis.call('HMGET', KEYS[1], 'v', 'o')
+if found[1] ~= ARGV[7] or found[2] ~= ARGV[3] then return 0 end
+if ARGV[4] ~= '' and tonumber(ARGV[4]) <= now then
+  redis.call('DEL', KEYS[1])
+  if ARGV[3] ~= '' then redis.call('ZREM', KEYS[2], ARGV[5]) end
+else
+  write(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+end
+redis.call('PUBLISH', ARGV[6], ARGV[5])
+return 1`)
+
+/** KEYS: record, index. ARGV: owner, id, channel. Answers with the record, or with its owner where that is another than was thought. */
+export const take = script(`
+local found = redis.call('HMGET', KEYS[1], 'v', 'o', 'd', 'e')
+if not found[1] then return false end
+if found[2] ~= ARGV[1] then return found[2] end
+redis.call('DEL', KEYS[1])
+if ARGV[1] ~= '' then redis.call('ZREM', KEYS[2], ARGV[2]) end
+redis.call('PUBLISH', ARGV[3], ARGV[2])
+return found`)
+
+/** KEYS: index, records. ARGV: owner, channel, the ids of the records. Answers with those that were there. */
+export const takeAll = script(`
+local taken = {}
+for i = 2, #KEYS do
+  local found = redis.call('HMGET', KEYS[i], 'v', 'o', 'd', 'e')
+  redis.call('ZREM', KEYS[1], ARGV[i + 1])
+  if found[1] and found[2] == ARGV[1] then
+    redis.call('DEL', KEYS[i])
+    redis.call('PUBLISH', ARGV[2], ARGV[i + 1])
+    taken[#taken + 1] = { ARGV[i + 1], found }
+  end
+end
+return taken`)
+
+/** KEYS: counter. ARGV: length of the window in milliseconds, ceiling. Answers with counted, count, end. */
+export const increment = script(`${now}
+local found = redis.call('HMGET', KEYS[1], 'n', 'e')
+local count, ceiling = tonumber(found[1] or 0), tonumber(ARGV[2])
+if count >= ceiling then return { 0, count, found[2] } end
+if not found[1] then
+  local at = string.format('%.0f', now + ARGV[1])
+  redis.call('HSET', KEYS[1], 'n', 1, 'e', at)
+  redis.call('PEXPIREAT', KEYS[1], at)
+  return { 1, 1, at }
+end
+return { 1, redis.call('HINCRBY', KEYS[1], 'n', 1), found[2] }`)
+
+/** KEYS: counter. ARGV: the end of the window to which one is given back. */
+export const decrement = script(`
+local found = redis.call('HMGET', KEYS[1], 'n', 'e')
+if found[2] == ARGV[1] and tonumber(found[1]) > 0 then redis.call('HINCRBY', KEYS[1], 'n', -1) end
+return 0`)
+
+/** Runs a script by its name, and by its text where Redis does not know it yet, or not any more. */
+export async function run (client: RedisClient, { text, sha }: Script, keys: readonly string[], args: readonly string[]): Promise<Reply> {
+  try {
+    return await client.evalsha(sha, keys.length, ...keys, ...args) as Reply
+  } catch (error) {
+    if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
+    return await client.eval(text, keys.length, ...keys, ...args) as Reply
+  }
+}

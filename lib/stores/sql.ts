@@ -1,0 +1,116 @@
+import { randomUUID } from 'node:crypto'
+import type { JsonObject, Store, StoreEntry, StoreRecord } from '../../types/store.js'
+import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from './limits.js'
+import { connect } from './sql/connect.js'
+import { migrate } from './sql/migrate.js'
+import { parseOptions, type SqlStoreOptions } from './sql/options.js'
+import { purge } from './sql/purge.js'
+import { asker, statements, type CounterRow, type NewRow, type RecordRow } from './sql/statements.js'
+import { fromText, toText } from './text.js'
+import { operations } from './unavailable.js'
+
+export type { SqlStoreOptions } from './sql/options.js'
+export { StoreUnavailable } from './unavailable.js'
+
+/** More than is ever counted. */
+const unlimited = Number.MAX_SAFE_INTEGER
+
+/**
+ * A store in a SQLite file or in PostgreSQL, by Kysely. Call `migrate()` before the first use; the documentation has the schema.
+ *
+ * @example
+ * const store = sqlStore({ connectionString: process.env.DATABASE_URL })
+ * await store.migrate()
+ * @example
+ * const store = sqlStore({ sqlite: './gatehouse.sqlite' })
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for options that are none. A missing library is told by `migrate()`.
+ */
+export function sqlStore (options: SqlStoreOptions): Store {
+  const parsed = parseOptions(options)
+  const database = connect(parsed)
+  const ask = asker(database.kysely)
+  const say = statements(database.engine, parsed.tablePrefix)
+  const { wrote, settled } = purge(async most => { for (const statement of say.purge(most)) await ask(statement) })
+  const { run, close } = operations()
+  const done = async (statement: Parameters<typeof ask>[0]): Promise<boolean> => (await ask(statement)).length > 0
+
+  return Object.freeze({
+    add: entry => run('add', () => {
+      wrote()
+      return done(say.add(rowOf(entry)))
+    }),
+    get: (kind, id) => run('get', async () => {
+      checkName(kind, id)
+      return first(kind, await ask(say.get(kind, toText(id))))
+    }),
+    swap: record => run('swap', () => {
+      wrote()
+      return done(say.swap(rowOf(record), record.version))
+    }),
+    take: (kind, id) => run('take', async () => {
+      checkName(kind, id)
+      return first(kind, await ask(say.take(kind, toText(id))))
+    }),
+    find: (kind, owner) => run('find', async () => {
+      checkOwner(kind, owner)
+      return all(kind, await ask(say.find(kind, toText(owner.realm), toText(owner.id))))
+    }),
+    takeAll: (kind, owner, except = '') => run('takeAll', async () => {
+      checkOwner(kind, owner)
+      return all(kind, await ask(say.takeAll(kind, toText(owner.realm), toText(owner.id), toText(except))))
+    }),
+    increment: (kind, id, options) => run('increment', async () => {
+      checkName(kind, id)
+      wrote()
+      const [counted] = await ask(say.increment(kind, toText(id), windowOf(kind, options), options.ceiling ?? unlimited))
+      return countOf(counted ?? (await ask(say.count(kind, toText(id))))[0], counted !== undefined)
+    }),
+    decrement: (kind, id, expiresAt) => run('decrement', async () => {
+      checkName(kind, id)
+      await ask(say.decrement(kind, toText(id), expiresAt.getTime()))
+    }),
+    migrate: () => run('migrate', () => migrate(database, parsed.tablePrefix)),
+    close: () => close(async () => {
+      await settled()
+      await database.close()
+    })
+  } satisfies Store)
+}
+
+function rowOf (entry: StoreEntry): NewRow {
+  checkEntry(entry)
+  const { kind, id, owner, value, expiresAt } = entry
+  return {
+    kind,
+    id: toText(id),
+    realm: owner === null ? null : toText(owner.realm),
+    owner: owner === null ? null : toText(owner.id),
+    value: valueOf(kind, value).json,
+    version: randomUUID(),
+    expires_at: milliseconds(expiresAt, kind)
+  }
+}
+
+function recordOf (kind: string, row: RecordRow): StoreRecord {
+  return {
+    kind,
+    id: fromText(row.id),
+    owner: row.realm === null || row.owner === null ? null : { realm: fromText(row.realm), id: fromText(row.owner) },
+    value: JSON.parse(row.value) as JsonObject,
+    expiresAt: row.expires_at === null ? null : new Date(Number(row.expires_at)),
+    version: row.version
+  }
+}
+
+function all (kind: string, rows: readonly RecordRow[]): readonly StoreRecord[] {
+  return rows.map(row => recordOf(kind, row))
+}
+
+function first (kind: string, rows: readonly RecordRow[]): StoreRecord | null {
+  const [row] = rows
+  return row === undefined ? null : recordOf(kind, row)
+}
+
+function countOf (row: CounterRow | undefined, counted: boolean) {
+  return { counted, count: Number(row?.count ?? 0), expiresAt: row === undefined ? null : new Date(Number(row.expires_at)) }
+}

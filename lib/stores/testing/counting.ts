@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import type { Store, StoreCount } from '../../../types/store.js'
+import { added, entry, held, kind, stage, until, type StoreContract } from './stage.js'
+
+const read = { window: 60, ceiling: 0 }
+
+/** The end of a window that there is. */
+function endOf ({ expiresAt }: StoreCount): Date {
+  assert.ok(expiresAt !== null, 'there is a window')
+  return expiresAt
+}
+
+async function counts (store: Store, id: string, times: number, ceiling: number): Promise<readonly StoreCount[]> {
+  const answers: StoreCount[] = []
+  for (let n = 0; n < times; n++) answers.push(await store.increment(kind, id, { window: 60, ceiling }))
+  return answers
+}
+
+export function counting (contract: StoreContract): void {
+  stage(contract, 'a counter counts up to its ceiling, and what is above is not counted', async store => {
+    const id = randomUUID()
+    assert.deepEqual(await store.increment(kind, id, read), { counted: false, count: 0, expiresAt: null })
+    const answers = await counts(store, id, 5, 3)
+    assert.deepEqual(answers.map(({ counted, count }) => [counted, count]), [[true, 1], [true, 2], [true, 3], [false, 3], [false, 3]])
+    const more = await store.increment(kind, id, { window: 5 })
+    assert.deepEqual([more.counted, more.count], [true, 4], 'without a ceiling there is no end')
+    assert.deepEqual(await store.increment(kind, id, read), { ...more, counted: false })
+    assert.deepEqual([...answers, more].map(answer => answer.expiresAt), Array.from({ length: 6 }, () => more.expiresAt), 'the window does not move')
+  })
+
+  stage(contract, 'a window is as long as was said', async store => {
+    const before = Date.now()
+    const end = endOf(await store.increment(kind, randomUUID(), { window: 90.5 })).getTime()
+    // another clock may differ a little
+    assert.ok(Math.abs(end - before - 90_500) < 5_000)
+  })
+
+  stage(contract, 'one is given back to the window that it was taken from, and to no other', async store => {
+    const id = randomUUID()
+    const end = endOf(await store.increment(kind, id, { window: 60 }))
+    await store.increment(kind, id, { window: 60 })
+    await store.decrement(kind, id, new Date(end.getTime() - 1))
+    await store.decrement(kind, id, new Date(end.getTime() + 1))
+    assert.equal((await store.increment(kind, id, read)).count, 2)
+    for (let n = 0; n < 4; n++) await store.decrement(kind, id, end)
+    assert.deepEqual(await store.increment(kind, id, read), { counted: false, count: 0, expiresAt: end }, 'never below 0, and the window stays')
+    assert.deepEqual(await store.increment(kind, id, { window: 5, ceiling: 1 }), { counted: true, count: 1, expiresAt: end })
+    await store.decrement(kind, randomUUID(), end)
+  })
+
+  stage(contract, 'a count is forgotten at the end of its window, and a late success takes nothing from the next', async store => {
+    const id = randomUUID()
+    const first = await store.increment(kind, id, { window: 0.05, ceiling: 1 })
+    await until(async () => (await store.increment(kind, id, read)).expiresAt === null)
+    const second = await store.increment(kind, id, { window: 60, ceiling: 1 })
+    assert.deepEqual([first.counted, second.counted, second.count], [true, true, 1])
+    await store.decrement(kind, id, endOf(first))
+    assert.deepEqual(await store.increment(kind, id, { window: 60, ceiling: 1 }), { ...second, counted: false })
+  })
+
+  stage(contract, 'counters and records of one name have nothing to do with each other', async store => {
+    const given = entry()
+    const record = await added(store, given)
+    const count = await store.increment(kind, given.id, { window: 60 })
+    assert.deepEqual(await held(store, given.id), record)
+    await store.take(kind, given.id)
+    assert.deepEqual(await store.increment(kind, given.id, read), { ...count, counted: false })
+    assert.deepEqual(await store.increment('contract-2', given.id, read), { counted: false, count: 0, expiresAt: null })
+  })
+
+  stage(contract, 'two counters are never one', async store => {
+    const one = randomUUID()
+    const names = ['a', 'A', 'é', 'e\u0301', '\u0000', '\\0', '\ud800', '\udc00', '}', '{x}', 'x'.repeat(900)].map(name => one + name)
+    for (const id of names) assert.equal((await store.increment(kind, id, { window: 60 })).count, 1)
+  })
+}

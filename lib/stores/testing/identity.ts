@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
+import type { JsonObject } from '../../../types/store.js'
+import { added, changed, entry, held, kind, stage, type StoreContract } from './stage.js'
+
+/** What JSON carries and databases like to change. */
+const values: readonly JsonObject[] = [
+  {},
+  { empty: {}, list: [], nested: [[[]], [{}], { a: [null, false, true] }] },
+  { numbers: [0, 1.5, -1e-7, 1e21, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER, 0.1 + 0.2, Number.MIN_VALUE, Number.MAX_VALUE] },
+  { texts: ['', ' ', '1', 'null', 'é', 'e\u0301', '𝒳', '\u0000', '\ud800', '\u2028', '"\\', "';--", '\r\n\t'] },
+  { '': 1, é: 2, 'a.b': 3, $c: 4, 'd:e': 5, '\u0000': 6 },
+  JSON.parse('{"__proto__":{"admin":true},"constructor":1,"toString":2}') as JsonObject,
+  { long: 'ü'.repeat(30_000) }
+]
+
+/** Names of which no two are one, however much they look alike. */
+const names: readonly string[] = [
+  'a', 'A', 'a ', ' a', 'ａ', 'é', 'e\u0301', 'ß', 'ss', 'ı', 'i', '0', '00', 'null', 'undefined', '__proto__', 'constructor', '*', '?', '[a]', '%', '_', '{a}', '}{',
+  'a:b', 'a\\b', 'a\\\\b', '\\0', '\u0000', '\u0000\u0000', 'a\u0000', 'a\u0000b', '\ud800', '\udfff', '\ufffd', '\\d800', '\ud83d\ude00', '\ude00\ud83d', "'", '"', '--', '\n', '\r\n', '\t', '\u200b', '\ufeff',
+  'x'.repeat(1_024), `${'x'.repeat(1_023)}y`, 'é'.repeat(512), '\u0000'.repeat(1_024), '\\'.repeat(1_024), '\ud800x'.repeat(256)
+]
+
+export function identity (contract: StoreContract): void {
+  stage(contract, 'a record comes back as it was given', async store => {
+    for (const value of values) {
+      const given = entry({ value })
+      const record = await added(store, given)
+      assert.deepEqual(JSON.parse(JSON.stringify(record.value)), JSON.parse(JSON.stringify(value)))
+      assert.deepEqual({ ...record, value: null, version: null }, { ...given, value: null, version: null })
+      assert.equal(typeof record.version, 'string')
+      assert.equal(await store.swap(record), true, 'what was read can be written')
+      assert.deepEqual(JSON.parse(JSON.stringify((await held(store, given.id)).value)), JSON.parse(JSON.stringify(value)))
+    }
+  })
+
+  stage(contract, 'what is changed afterwards in what was given changes nothing in the store', async store => {
+    const value = { list: [1] }
+    const expiresAt = new Date(Date.now() + 60_000)
+    const given = entry({ value, expiresAt, owner: { realm: 'r', id: randomUUID() } })
+    await added(store, given)
+    value.list.push(2)
+    expiresAt.setTime(0)
+    assert.deepEqual((await held(store, given.id)).value, { list: [1] })
+  })
+
+  stage(contract, 'a record is added once, and the first one stays', async store => {
+    const first = entry({ value: { n: 1 } })
+    const record = await added(store, first)
+    assert.equal(await store.add({ ...first, value: { n: 2 }, expiresAt: null, owner: { realm: 'r', id: 'o' } }), false)
+    assert.deepEqual(await held(store, first.id), record)
+  })
+
+  stage(contract, 'two names are never one', async store => {
+    await Promise.all(names.map(id => store.take(kind, id)))
+    for (const id of names) assert.equal(await store.add(entry({ id, value: { id } })), true, JSON.stringify(id.slice(0, 20)))
+    for (const id of names) assert.equal((await held(store, id)).value['id'], id)
+    for (const id of names) assert.equal((await store.take(kind, id))?.id, id)
+    assert.deepEqual(await Promise.all(names.map(id => store.get(kind, id))), names.map(() => null))
+  })
+
+  stage(contract, 'a kind knows nothing of another', async store => {
+    const owner = { realm: 'r', id: randomUUID() }
+    const given = entry({ owner })
+    const other = { ...given, kind: 'contract-2' }
+    await added(store, given)
+    assert.equal(await store.get(other.kind, given.id), null)
+    assert.equal(await store.add(other), true)
+    assert.notEqual(await store.take(other.kind, given.id), null)
+    assert.deepEqual(await store.takeAll(other.kind, owner), [])
+    await held(store, given.id)
+  })
+
+  stage(contract, 'a swap counts once for each version, and a version is never that of an earlier record', async store => {
+    const given = entry({ value: { n: 0 } })
+    const first = await added(store, given)
+    assert.equal(await store.swap(changed(first, { n: 1 })), true)
+    assert.equal(await store.swap(changed(first, { n: 2 })), false, 'somebody was first')
+    const second = await held(store, given.id)
+    assert.deepEqual(second.value, { n: 1 })
+    assert.notEqual(second.version, first.version)
+    await store.take(kind, given.id)
+    assert.equal(await store.swap(changed(second, { n: 3 })), false, 'it is gone')
+    assert.equal(await store.get(kind, given.id), null)
+    await added(store, given)
+    for (const old of [first, second]) assert.equal(await store.swap(changed(old, { n: 4 })), false, 'it is another one')
+    assert.deepEqual((await held(store, given.id)).value, { n: 0 })
+  })
+
+  stage(contract, 'what is absent is null', async store => {
+    const id = randomUUID()
+    assert.equal(await store.get(kind, id), null)
+    assert.equal(await store.take(kind, id), null)
+    assert.deepEqual(await store.find(kind, { realm: 'r', id }), [])
+    assert.deepEqual(await store.takeAll(kind, { realm: 'r', id }), [])
+  })
+}

@@ -1,0 +1,130 @@
+import t from 'tap'
+import fc from 'fast-check'
+import { basic, type Challenge, type Scheme } from '../../lib/index.js'
+import { writeChallenges } from '../../lib/guard/challenge.js'
+import { readChallenges, vectors } from '../support/challenges.js'
+import { application, handler, scripted, send, listen } from '../support/schemes.js'
+
+const challenger = (name: string, challenge: Challenge | null): Scheme => scripted(name, { challenge: () => challenge })
+
+const cases = vectors<{ header: string, valid: boolean }>('http-auth/challenges.json')
+
+t.test('the parser that reads our challenges passes the cases that others wrote', { skip: cases === null && '../shared/vectors is not beside this checkout' }, async t => {
+  t.equal(cases?.length, 27)
+  for (const { header, valid } of cases ?? []) {
+    let read = true
+    try {
+      readChallenges(header)
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error
+      read = false
+    }
+    t.equal(read, valid, header)
+  }
+  t.same(readChallenges('Newauth realm="apps", type=1, title="Login to \\"apps\\"", Basic realm="simple" '), [
+    { scheme: 'newauth', params: { realm: 'apps', type: '1', title: 'Login to "apps"' } }, { scheme: 'basic', params: { realm: 'simple' } }
+  ])
+})
+
+t.test('challenges are quoted and escaped as RFC 9110 says, by one writer for all', async t => {
+  t.equal(writeChallenges([{ scheme: 'Bearer', params: { realm: 'a "b" \\ c', max_age: 60 } }]), 'Bearer realm="a \\"b\\" \\\\ c", max_age=60')
+  t.equal(writeChallenges([{ scheme: 'Negotiate', params: {} }, { scheme: 'Bearer', params: { realm: 'x' } }]), 'Negotiate, Bearer realm="x"')
+  t.equal(writeChallenges([{ scheme: 'Bearer', params: { realm: 'a\r\nSet-Cookie: b\0é€' } }]), 'Bearer realm="a??Set-Cookie: b?é?"', 'nothing ends the header, and nothing beyond Latin-1 stops Node')
+  fc.assert(fc.property(fc.array(fc.record({ scheme: fc.constantFrom('Bearer', 'Basic', 'DPoP'), realm: fc.string({ unit: 'grapheme' }), error: fc.string() }), { minLength: 1, maxLength: 4 }), made => {
+    const written = writeChallenges(made.map(({ scheme, ...params }) => ({ scheme, params })))
+    const shown = (text: string) => text.replace(/[^\t\x20-\x7e\x80-\xff]/g, '?')
+    const read = readChallenges(written)
+    const expected = made.map(({ scheme, realm, error }) => ({ scheme: scheme.toLowerCase(), params: { realm: shown(realm), error: shown(error) } }))
+    for (const each of expected) if (!read.some(found => JSON.stringify(found) === JSON.stringify(each))) return false
+    return read.length <= expected.length
+  }))
+})
+
+t.test('Basic comes first, and equal challenges are written once', async t => {
+  t.equal(writeChallenges([{ scheme: 'Bearer', params: { realm: 'a' } }, { scheme: 'basic', params: { realm: 'b' } }, { scheme: 'Bearer', params: { realm: 'a' } }, { scheme: 'Basic', params: { realm: 'c' } }]),
+    'basic realm="b", Basic realm="c", Bearer realm="a"')
+})
+
+t.test('a 401 without credentials has the challenge of every scheme of the policy, and none of them an error', async t => {
+  const schemes = {
+    one: scripted('one'),
+    two: scripted('two'),
+    mute: challenger('mute', null),
+    ops: basic({ realm: 'o"p\\s', verify: () => null }),
+    other: scripted('other')
+  }
+  const { app } = await application({ schemes, default: ['one', { all: ['two', 'ops'] }, 'mute'] })
+  const route = handler()
+  app.get('/', route.handler)
+  app.get('/mute', { config: { auth: 'mute' } }, route.handler)
+  const answer = await app.inject('/')
+  t.equal(answer.statusCode, 401)
+  t.match(answer.json(), { code: 'AUTH_REQUIRED' })
+  const written = answer.headers['www-authenticate'] as string
+  t.same(readChallenges(written), [
+    { scheme: 'basic', params: { realm: 'o"p\\s', charset: 'UTF-8' } },
+    { scheme: 'test', params: { realm: 'one' } },
+    { scheme: 'test', params: { realm: 'two' } }
+  ])
+  t.notMatch(written, /error/)
+  const mute = await app.inject('/mute')
+  t.equal(mute.statusCode, 401)
+  t.notOk('www-authenticate' in mute.headers, 'a scheme whose challenge HTTP does not have')
+  t.equal(route.reached, 0)
+
+  const port = await listen(t, app)
+  const raw = await send(port, 'GET', '/')
+  t.same(readChallenges(raw.headers['www-authenticate'] ?? ''), readChallenges(written), 'the same arrives over a socket')
+})
+
+t.test('a bad credential has the challenge of the scheme that saw it alone', async t => {
+  const { app } = await application({ schemes: { one: scripted('one'), two: scripted('two') }, default: ['one', 'two'] })
+  app.get('/', handler().handler)
+  app.get('/scope', { config: { auth: { scopes: { all: ['x', 'y'] } } } }, handler().handler)
+  const challenges = async (headers: Record<string, string>, url = '/') => readChallenges((await app.inject({ url, headers })).headers['www-authenticate'] as string)
+  t.same(await challenges({ 'x-two': 'invalid' }), [{ scheme: 'test', params: { realm: 'two', error: 'auth_invalid_credentials' } }])
+  t.same(await challenges({ 'x-one': 'expired' }), [{ scheme: 'test', params: { realm: 'one', error: 'auth_token_expired' } }])
+  t.same(await challenges({ 'x-two': 'foreign' }), [{ scheme: 'test', params: { realm: 'two', error: 'auth_invalid_credentials' } }])
+  t.same(await challenges({ 'x-two': 'ann' }, '/scope'), [{ scheme: 'test', params: { realm: 'two', error: 'auth_access_denied' } }])
+})
+
+t.test('no challenge is left on a success, nor where another credential would not help', async t => {
+  const { app } = await application({ schemes: { one: scripted('one'), two: scripted('two') }, default: ['one', 'two'] })
+  const route = handler()
+  for (const mode of ['required', 'optional', 'try'] as const) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
+  const ask = (mode: string, headers: Record<string, string>) => app.inject({ url: `/${mode}`, headers })
+  for (const mode of ['required', 'optional', 'try']) {
+    const second = await ask(mode, { 'x-two': 'ann' })
+    t.equal(second.statusCode, 200, `${mode}: the second scheme succeeds after the first had nothing`)
+    t.notOk('www-authenticate' in second.headers)
+    const down = await ask(mode, { 'x-two': 'unavailable' })
+    t.equal(down.statusCode, 503)
+    t.notOk('www-authenticate' in down.headers)
+  }
+  for (const [mode, headers] of [['optional', {}], ['try', {}], ['try', { 'x-one': 'invalid' }], ['try', { 'x-two': 'foreign' }], ['try', { 'x-two': 'expired' }]] as const) {
+    const answer = await ask(mode, headers)
+    t.equal(answer.statusCode, 200, `${mode} ${JSON.stringify(headers)}`)
+    t.notOk('www-authenticate' in answer.headers)
+  }
+  t.equal(route.reached, 8)
+})
+
+t.test('a scheme whose challenge is none, or names no token, is a fault that says nothing', async t => {
+  const bad: readonly unknown[] = [
+    { scheme: 'Two words', params: { realm: 'x' } },
+    { scheme: 'Bearer', params: { 'realm"\r\nx': 'x' } },
+    { scheme: '', params: {} },
+    { scheme: 'Bearer' },
+    { scheme: 'Bearer', params: { realm: undefined } },
+    'Bearer realm="x"'
+  ]
+  for (const challenge of bad) {
+    const { app, log } = await application({ schemes: { one: challenger('one', challenge as Challenge) } })
+    app.get('/', handler().handler)
+    const answer = await app.inject('/')
+    t.equal(answer.statusCode, 500, JSON.stringify(challenge))
+    t.same(answer.json(), { statusCode: 500, code: 'AUTH_FAULT', error: 'Internal Server Error', message: 'Internal Server Error' })
+    t.notOk('www-authenticate' in answer.headers)
+    t.match(log.find(line => line.level === 50 && line.msg === 'authentication fault'), { auth: { reason: 'a scheme threw while it refused' }, err: {} })
+  }
+})

@@ -1,0 +1,289 @@
+import { randomBytes } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
+import t from 'tap'
+import { SignJWT } from 'jose'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { AuthError, jwt, type GatehouseOptions } from '../../lib/index.js'
+import { finishLate, type Gate } from '../../lib/guard/guard.js'
+import type { Policy } from '../../lib/guard/policy.js'
+import { stateOf } from '../../lib/guard/state.js'
+import { readChallenges } from '../support/challenges.js'
+import { application, handler, listen, scripted, send } from '../support/schemes.js'
+
+const secret = randomBytes(32)
+const now = Math.floor(Date.now() / 1000)
+const token = (claims: Record<string, unknown>, key: Uint8Array = secret) =>
+  new SignJWT({ sub: 'ann', iss: 'https://id.test', aud: 'api', iat: now - 900, exp: now + 300, ...claims }).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(key)
+const bearer = async (claims: Record<string, unknown> = {}, key?: Uint8Array) => ({ authorization: `Bearer ${await token(claims, key)}` })
+
+type Errors = NonNullable<GatehouseOptions['errors']>
+
+interface Row {
+  readonly status: number
+  readonly code: string
+  readonly message: string
+  /** What `errors: 'oauth'` calls it: RFC 6749, 5.2, and RFC 6750, 3.1. */
+  readonly oauth: string
+  readonly url: string
+  readonly method?: 'GET' | 'POST'
+  readonly headers: () => Promise<Record<string, string>>
+  readonly challenge?: ReadonlyArray<Record<string, string>>
+  readonly retryAfter?: string | RegExp
+  /** Requests that go before. */
+  readonly first?: number
+}
+
+const nothing = async () => ({})
+const bad = { realm: 'user', error: 'invalid_token' }
+
+/** The table of errors, row by row. */
+const rows: readonly Row[] = [
+  { status: 401, code: 'AUTH_REQUIRED', message: 'Authentication required', oauth: 'invalid_request', url: '/', headers: nothing, challenge: [{ realm: 'user' }, { realm: 'web' }] },
+  { status: 401, code: 'AUTH_INVALID_CREDENTIALS', message: 'Invalid credentials', oauth: 'invalid_token', url: '/', headers: () => bearer({}, randomBytes(32)), challenge: [{ ...bad, error_description: 'The token is invalid' }] },
+  { status: 401, code: 'AUTH_TOKEN_EXPIRED', message: 'Credentials expired', oauth: 'invalid_token', url: '/', headers: () => bearer({ exp: now - 1 }), challenge: [{ ...bad, error_description: 'The token expired' }] },
+  { status: 403, code: 'AUTH_ACCESS_DENIED', message: 'Access denied', oauth: 'insufficient_scope', url: '/scopes', headers: () => bearer({ scope: 'orders:read' }), challenge: [{ realm: 'user', error: 'insufficient_scope', scope: 'orders:write orders:read other' }] },
+  { status: 403, code: 'AUTH_ACCESS_DENIED', message: 'Access denied', oauth: 'insufficient_scope', url: '/roles', headers: () => bearer(), challenge: [{ realm: 'user', error: 'insufficient_scope' }] },
+  { status: 403, code: 'AUTH_ACCESS_DENIED', message: 'Access denied', oauth: 'insufficient_scope', url: '/when', headers: () => bearer(), challenge: [{ realm: 'user', error: 'insufficient_scope' }] },
+  { status: 403, code: 'AUTH_ACCESS_DENIED', message: 'Access denied', oauth: 'insufficient_scope', url: '/anyOf', headers: () => bearer(), challenge: [{ realm: 'user', error: 'insufficient_scope' }] },
+  { status: 403, code: 'AUTH_CROSS_SITE', message: 'Cross-site request refused', oauth: 'access_denied', url: '/', method: 'POST', headers: async () => ({ 'x-web': 'ann', 'sec-fetch-site': 'cross-site' }) },
+  { status: 401, code: 'AUTH_STEP_UP_REQUIRED', message: 'A more recent authentication is required', oauth: 'insufficient_user_authentication', url: '/recent', headers: () => bearer({ auth_time: now - 120 }), challenge: [{ realm: 'user', error: 'insufficient_user_authentication', error_description: 'A more recent authentication is required', max_age: '60' }] },
+  { status: 429, code: 'AUTH_RATE_LIMITED', message: 'Too many requests', oauth: 'temporarily_unavailable', url: '/limited', headers: () => bearer(), retryAfter: /^(?:59|60)$/, first: 2 },
+  { status: 503, code: 'AUTH_UNAVAILABLE', message: 'Authentication is temporarily unavailable', oauth: 'temporarily_unavailable', url: '/', headers: async () => ({ 'x-web': 'unavailable' }), retryAfter: '17' },
+  { status: 500, code: 'AUTH_FAULT', message: 'Internal Server Error', oauth: 'server_error', url: '/', headers: async () => ({ 'x-web': 'throw' }) }
+]
+
+async function build (errors?: Errors, stage: GatehouseOptions['stage'] = 'preParsing', before?: (app: FastifyInstance) => unknown) {
+  const schemes = { user: jwt({ keys: secret, issuer: 'https://id.test', audience: 'api' }), web: scripted('web', { ambient: true }) }
+  const { app, log } = await application({ schemes, default: ['user', 'web'], stage, ...errors === undefined ? {} : { errors } }, {}, before)
+  const route = handler()
+  app.route({ method: ['GET', 'POST'], url: '/', handler: route.handler })
+  app.get('/scopes', { config: { auth: { scopes: { all: ['orders:write', 'orders:read'], any: ['other'] } } } }, route.handler)
+  app.get('/roles', { config: { auth: { roles: 'admin' } } }, route.handler)
+  app.get('/when', { config: { auth: { when: () => false } } }, route.handler)
+  app.get('/anyOf', { config: { auth: { anyOf: [{ scopes: 'x' }, { roles: 'y' }] } } }, route.handler)
+  app.get('/recent', { config: { auth: { schemes: 'user', maxAge: '1m' } } }, route.handler)
+  app.get('/limited', { config: { auth: { rateLimit: { max: 2, window: '1m' } } } }, route.handler)
+  return { app, log, route }
+}
+
+async function ask (app: FastifyInstance, { url, method = 'GET', headers, first = 0 }: Row) {
+  const request = { url, method, headers: await headers() }
+  for (let i = 0; i < first; i++) await app.inject(request)
+  return app.inject(request)
+}
+
+/** What is the same in every form: status, challenge, headers. */
+function checkHead (t: Tap, row: Row, answer: Awaited<ReturnType<typeof ask>>, title: string): void {
+  t.equal(answer.statusCode, row.status, title)
+  t.equal(answer.headers['cache-control'], 'no-store', `${title}: not stored`)
+  const challenge = answer.headers['www-authenticate'] as string | undefined
+  if (row.challenge === undefined) t.equal(challenge, undefined, `${title}: no challenge`)
+  else t.same(readChallenges(challenge ?? '').map(each => each.params), row.challenge, `${title}: the challenge`)
+  if (row.retryAfter === undefined) t.notOk('retry-after' in answer.headers)
+  else t.match(answer.headers['retry-after'], row.retryAfter)
+  t.notMatch(answer.body, /secret|stack|cause|detail|reason|\.ts/, `${title}: says no more than the code does`)
+}
+
+type Tap = Pick<typeof t, 'equal' | 'same' | 'match' | 'notOk' | 'notMatch'>
+
+const bodies: Readonly<Record<string, (row: Row) => { readonly type: RegExp, readonly body: unknown }>> = {
+  fastify: ({ status, code, message }) => ({ type: /^application\/json/, body: { statusCode: status, code, error: STATUS_CODES[status], message } }),
+  problem: ({ status, code, message }) => ({ type: /^application\/problem\+json/, body: { type: 'about:blank', title: message, status, code } }),
+  oauth: ({ oauth, message }) => ({ type: /^application\/json/, body: { error: oauth, error_description: message } }),
+  function: ({ status, code, message }) => ({ type: /^application\/json/, body: { own: code, status, message } })
+}
+
+for (const [form, bodyOf] of Object.entries(bodies)) {
+  t.test(`every row of the table of errors has its status, code and challenge, and the body of errors: ${form}`, async t => {
+    const errors = form === 'function' ? (error: AuthError) => ({ own: error.code, status: error.statusCode, message: error.message }) : form as 'problem'
+    for (const stage of ['preParsing', 'preHandler'] as const) {
+      const { app, route } = await build(errors, stage)
+      for (const row of rows) {
+        const before = route.reached
+        const answer = await ask(app, row)
+        const { type, body } = bodyOf(row)
+        checkHead(t, row, answer, `${row.code} at ${row.url}, ${stage}`)
+        t.same(answer.json(), body)
+        t.match(answer.headers['content-type'], type)
+        t.equal(route.reached - before, row.first ?? 0, 'the handler did not run')
+      }
+      const ok = await app.inject({ url: '/', headers: await bearer() })
+      t.equal(ok.statusCode, 200)
+      t.notOk('www-authenticate' in ok.headers)
+    }
+  })
+}
+
+t.test('the form is the application\'s own error handler unless the option says otherwise', async t => {
+  const { app } = await build()
+  t.same((await app.inject('/')).json(), { statusCode: 401, code: 'AUTH_REQUIRED', error: 'Unauthorized', message: 'Authentication required' })
+  await t.rejects(build('json' as 'oauth'), { code: 'AUTH_MISCONFIGURED', message: /errors must be 'fastify', 'problem' or 'oauth', or a function/ })
+})
+
+t.test('status, challenge and Retry-After survive the application\'s own error handler, and one that spreads the error shows no detail and no cause', async t => {
+  const handlers: Record<string, (error: Error & { statusCode?: number }, request: FastifyRequest, reply: FastifyReply) => unknown> = {
+    spreads: (error, _request, reply) => { reply.code(error.statusCode ?? 500).send({ ...error, own: true }) },
+    'says nothing of the status': (error, _request, reply) => { reply.send({ ...error, own: true }) },
+    'spreads and returns': (error, _request, reply) => { reply.code(error.statusCode ?? 500); return { ...error, own: true } },
+    'writes JSON of it': async (error, _request, reply) => reply.code(error.statusCode ?? 500).type('application/json').send(JSON.stringify({ ...JSON.parse(JSON.stringify(error)), own: true })),
+    'copies every property that can be listed': (error, _request, reply) => {
+      const all: Record<string, unknown> = { own: true }
+      for (const key in error) all[key] = error[key as keyof Error]
+      reply.code(error.statusCode ?? 500).send(all)
+    }
+  }
+  for (const [name, own] of Object.entries(handlers)) {
+    const { app } = await build('fastify', 'preParsing', app => app.setErrorHandler(own))
+    for (const row of rows) {
+      const answer = await ask(app, row)
+      checkHead(t, row, answer, `${name}: ${row.code} at ${row.url}`)
+      t.same(answer.json(), { own: true, name: 'AuthError', code: row.code, statusCode: row.status })
+    }
+  }
+})
+
+t.test('a handler of a child answers the refusals of its routes, and one that throws leaves them refused', async t => {
+  const { app } = await application({ schemes: { one: scripted('one') } })
+  const route = handler()
+  await app.register(async child => {
+    child.setErrorHandler((error: Error & { code?: string }, _request, reply) => { reply.code(401).send({ child: error.code }) })
+    child.get('/child', route.handler)
+  })
+  await app.register(async child => {
+    child.setErrorHandler(() => { throw new Error('of the handler') })
+    child.get('/throws', route.handler)
+  })
+  const answer = await app.inject('/child')
+  t.same([answer.statusCode, answer.json()], [401, { child: 'AUTH_REQUIRED' }])
+  t.match(answer.headers['www-authenticate'], 'Test realm="one"')
+  t.equal((await app.inject('/throws')).statusCode, 401)
+  t.equal(route.reached, 0)
+})
+
+t.test('a function may answer as it likes, and when it fails the refusal stands', async t => {
+  const none: unknown = undefined
+  const refusal = { statusCode: 401, code: 'AUTH_REQUIRED', error: 'Unauthorized', message: 'Authentication required' }
+  const forms: Record<string, { form: (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown, body: unknown, status?: number, failed?: boolean }> = {
+    'returns an object': { form: error => ({ code: error.code }), body: { code: 'AUTH_REQUIRED' } },
+    'returns a promise': { form: async error => ({ code: error.code }), body: { code: 'AUTH_REQUIRED' } },
+    'returns what can be waited for': { form: () => ({ then: (done: (value: unknown) => void) => { done({ later: true }) } }), body: { later: true } },
+    'sends by itself': { form: (_error, _request, reply) => { reply.send({ sent: true }) }, body: { sent: true } },
+    'sends by itself and returns the reply': { form: (_error, _request, reply) => reply.send({ sent: true }), body: { sent: true } },
+    'returns the reply and sends later': { form: (_error, _request, reply) => { setImmediate(() => { reply.send({ sent: 'later' }) }); return reply }, body: { sent: 'later' } },
+    'sends by itself, async': { form: async (_error, _request, reply) => { await null; await reply.send({ sent: true }) }, body: { sent: true } },
+    'is async, returns the reply and sends later': { form: async (_error, _request, reply) => { setImmediate(() => { reply.send({ sent: 'later' }) }); return reply }, body: { sent: 'later' } },
+    'writes another status': { form: (_error, _request, reply) => { reply.code(404); return { hidden: true } }, body: { hidden: true }, status: 404 },
+    throws: { form: () => { throw new Error('secret of the function') }, body: refusal, failed: true },
+    'throws nothing': { form: () => { throw none }, body: refusal, failed: true },
+    rejects: { form: async () => { throw new Error('secret of the function') }, body: refusal, failed: true },
+    'writes another status and throws': { form: (_error, _request, reply) => { reply.code(200).type('text/plain'); throw new Error('secret of the function') }, body: refusal, failed: true },
+    'sends and throws': { form: (_error, _request, reply) => { reply.send({ sent: true }); throw new Error('secret of the function') }, body: { sent: true }, failed: true },
+    'sends and rejects': { form: async (_error, _request, reply) => { await reply.send({ sent: true }); throw new Error('secret of the function') }, body: { sent: true }, failed: true }
+  }
+  for (const [name, { form, body, status = 401, failed = false }] of Object.entries(forms)) {
+    const { app, log, route } = await build(form)
+    const answer = await app.inject('/')
+    t.same([answer.statusCode, answer.json()], [status, body], name)
+    t.match(answer.headers['www-authenticate'], /Bearer realm="user"/)
+    t.equal(answer.headers['cache-control'], 'no-store')
+    t.equal(log.some(line => line.msg === 'the errors function failed'), failed, `${name}: the log`)
+    t.notOk(log.some(line => /already sent/i.test(line.msg)), `${name}: nothing is sent twice`)
+    t.equal(route.reached, 0)
+  }
+  const circle: Record<string, unknown> = {}
+  circle['circle'] = circle
+  for (const form of [() => circle, async () => circle]) {
+    const { app, route } = await build(form)
+    t.equal((await app.inject('/')).statusCode, 401, 'what no JSON can hold is refused all the same')
+    t.equal(route.reached, 0)
+  }
+  const { app } = await build(() => undefined)
+  const answer = await app.inject('/')
+  t.same([answer.statusCode, answer.body], [401, ''], 'nothing is an empty body')
+})
+
+t.test('a function sees the error, the request and the reply', async t => {
+  const seen: unknown[] = []
+  const { app } = await build((error, request, reply) => {
+    seen.push([error.code, error.statusCode, error.message, error.detail, error instanceof AuthError, request.url, reply.statusCode, reply.getHeader('www-authenticate')])
+    return {}
+  })
+  await app.inject('/roles')
+  t.same(seen, [['AUTH_REQUIRED', 401, 'Authentication required', 'no credential was sent', true, '/roles', 401, 'Bearer realm="user", Test realm="web"']])
+})
+
+t.test('reasons go to the log, never to the client, and the credential goes nowhere', async t => {
+  const { app, log } = await build()
+  for (const row of rows) {
+    log.length = 0
+    const headers = await row.headers()
+    await ask(app, row)
+    const refused = log.filter(line => line.msg === 'request refused' || line.msg === 'authentication fault')
+    t.equal(refused.length, 1, `${row.code} is logged once`)
+    t.match(refused[0], { level: row.status === 500 ? 50 : 30, auth: { code: row.code, reason: /./ } })
+    for (const value of Object.values(headers)) if (value.startsWith('Bearer')) t.notOk(JSON.stringify(log).includes(value.slice(7, 60)))
+  }
+})
+
+t.test('an AuthError shows its code, its status and a constant message, and hides detail, cause and the stack of a refusal', async t => {
+  const { app } = await build('fastify', 'preParsing', app => {
+    app.setErrorHandler((error: AuthError, _request, reply) => {
+      t.ok(error instanceof AuthError && error instanceof Error)
+      t.same(Object.keys(error).sort(), ['code', 'name', 'statusCode'])
+      t.same(JSON.parse(JSON.stringify(error)), { name: 'AuthError', code: error.code, statusCode: 401 })
+      t.equal(error.detail, 'no credential was sent')
+      t.equal(error.stack?.includes('\n'), false, 'a refusal takes no stack')
+      reply.code(401).send()
+    })
+  })
+  const limit = Error.stackTraceLimit
+  t.equal((await app.inject('/')).statusCode, 401)
+  t.equal(Error.stackTraceLimit, limit)
+})
+
+t.test('a refusal closes the connection of a body that nobody will read, and of no other', async t => {
+  for (const errors of ['fastify', 'problem'] as const) {
+    const { app } = await build(errors)
+    const port = await listen(t, app)
+    const connection = async (lines: readonly string[]) => (await send(port, 'POST', '/', lines, 'keep-alive')).headers['connection']
+    t.equal(await connection(['Content-Length: 100000']), 'close')
+    t.equal(await connection(['Transfer-Encoding: chunked']), 'close')
+    t.equal(await connection(['Content-Length: 100000', 'X-Web: throw']), 'close')
+    t.not((await app.inject({ method: 'POST', url: '/' })).headers.connection, 'close')
+    t.not((await app.inject('/')).headers.connection, 'close')
+  }
+})
+
+t.test('a limit that cannot be counted is 503, with the cause in the log', async t => {
+  const { app, log } = await application({ schemes: { one: scripted('one') } })
+  app.addHook('preHandler', async (request, reply) => {
+    const pass = stateOf(request)?.pass
+    if (pass == null) throw new Error('no pass')
+    const policy: Policy = { ...pass.policy, rateLimit: { max: 1, window: 1 } }
+    const gate = { form: 'fastify', limit: async () => { throw new Error('counter down') } } as unknown as Gate
+    const end = await finishLate(gate, { ...pass, policy }, request, reply)
+    if (end !== null && typeof end === 'object') throw end.error
+  })
+  app.get('/', handler().handler)
+  const answer = await app.inject({ url: '/', headers: { 'x-one': 'ann' } })
+  t.match([answer.statusCode, answer.headers['retry-after'], answer.json().code], [503, '5', 'AUTH_UNAVAILABLE'])
+  t.match(log.find(line => line.msg === 'the rate limit could not be counted'), { level: 50, err: { message: 'counter down' } })
+})
+
+t.test('HEAD has the status and the headers of GET, and no body', async t => {
+  for (const errors of ['fastify', 'problem', 'oauth'] as const) {
+    const { app } = await build(errors)
+    const port = await listen(t, app)
+    for (const method of ['HEAD', 'GET']) {
+      const answer = await send(port, method, '/roles')
+      t.equal(answer.status, 401)
+      t.match(answer.headers, { 'www-authenticate': 'Bearer realm="user", Test realm="web"', 'cache-control': 'no-store' })
+      t.equal(answer.body === '', method === 'HEAD')
+    }
+  }
+})
+
+t.test('what is declared wrong is AUTH_MISCONFIGURED at boot', async t => {
+  const { app } = await application({ schemes: { one: scripted('one') } })
+  t.throws(() => app.get('/x', { config: { auth: { scopes: [] as unknown as string } } }, handler().handler), { code: 'AUTH_MISCONFIGURED', statusCode: 500, message: /GET \/x: config\.auth\.scopes/ })
+})

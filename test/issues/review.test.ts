@@ -1,0 +1,128 @@
+import { once } from 'node:events'
+import { randomBytes } from 'node:crypto'
+import { connect, type AddressInfo } from 'node:net'
+import t, { type Test } from 'tap'
+import fastifyAuth from '@fastify/auth'
+import formbody from '@fastify/formbody'
+import Fastify, { type FastifyInstance } from 'fastify'
+import authPlugin, { apiKey, basic, jwt, session } from '../../lib/index.js'
+
+/** What a review by an attacker found, each as it was shown. */
+
+const key = randomBytes(32).toString('base64url')
+const secret = randomBytes(32).toString('base64url')
+const credential = { 'x-api-key': key }
+
+async function desk (t: Test, options: object = {}): Promise<FastifyInstance> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(formbody)
+  await app.register(authPlugin, {
+    schemes: {
+      service: apiKey({ keys: { [key]: { id: 'svc' } } }),
+      user: jwt({ keys: secret, issuer: 'https://issuer.test', audience: 'https://api.test', sign: true }),
+      web: session({ secret, loginPath: '/login' })
+    },
+    default: 'service',
+    publicPaths: ['/login'],
+    ...options
+  })
+  app.get('/login', async () => 'page')
+  return app
+}
+
+t.test('guards that run side by side do not lend each other their passes', async t => {
+  const app = await desk(t)
+  const strict = app.gatehouse.guard({ schemes: 'service', when: () => false })
+  const loose = app.gatehouse.guard('service')
+  let reached = 0
+  for (const [url, guards] of [['/a', [strict, loose]], ['/b', [loose, strict]]] as const) {
+    app.get(url, { config: { auth: false }, preHandler: async (request, reply) => { await Promise.all(guards.map(guard => guard(request, reply))) } }, async () => ++reached)
+  }
+  for (const url of ['/a', '/b']) t.equal((await app.inject({ url, headers: credential })).statusCode, 403)
+  t.equal(reached, 0)
+})
+
+t.test('a guard hook that refused in its late stage leaves no identity behind', async t => {
+  const app = await desk(t)
+  const strict = app.gatehouse.guard({ schemes: 'service', when: () => false })
+  app.get('/', { config: { auth: false } }, async (request, reply) => {
+    await strict(request, reply).catch(() => {})
+    reply.code(200)
+    return { principal: request.principal, authenticated: request.auth.authenticated }
+  })
+  t.same((await app.inject({ url: '/', headers: credential })).json(), { principal: null, authenticated: false })
+})
+
+t.test('of a refusal nothing is left when another guard of the request lets the caller in', async t => {
+  const app = await desk(t)
+  await app.register(fastifyAuth)
+  app.get('/', { config: { auth: false }, preHandler: app.auth([app.gatehouse.guard('user'), app.gatehouse.guard('service')] as never) }, async (_request, reply) => ({ status: reply.statusCode }))
+  const answer = await app.inject({ url: '/', headers: credential })
+  t.equal(answer.statusCode, 200)
+  t.equal(answer.headers['www-authenticate'], undefined)
+  t.equal(answer.headers['cache-control'], 'private')
+})
+
+t.test('a guard at a stage after the handler ends a request once', async t => {
+  const app = await desk(t, { errors: 'problem' })
+  const guard = app.gatehouse.guard('service')
+  app.get('/', { config: { auth: false }, preSerialization: async (request, reply, payload) => { await guard(request, reply); return payload } }, async () => ({ secret: 1 }))
+  const answer = await app.inject('/')
+  t.equal(answer.statusCode, 401)
+  t.notMatch(answer.body, /secret/)
+})
+
+t.test('a list with holes is no rule', async t => {
+  // eslint-disable-next-line no-sparse-arrays
+  for (const auth of [{ scopes: { all: [,] } }, { roles: { none: [,] } }, { anyOf: [{ scopes: { any: new Array(3) } }] }, { anyOf: [,] }, { schemes: [,] }, { schemes: { all: [,] } }, [,]]) {
+    const app = await desk(t)
+    t.throws(() => app.get('/', { config: { auth: auth as never } }, async () => ''), { code: 'AUTH_MISCONFIGURED' }, JSON.stringify(auth))
+  }
+})
+
+t.test('rules that an options object inherits are not passed over', async t => {
+  const app = await desk(t)
+  const auth = Object.assign(Object.create({ roles: 'admin' }) as object, { schemes: 'service' })
+  t.throws(() => app.get('/', { config: { auth: auth as never } }, async () => ''), { code: 'AUTH_MISCONFIGURED', message: /plain object/ })
+})
+
+t.test('a Basic credential is refused by its length before it is decoded', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  let asked = 0
+  await app.register(authPlugin, { schemes: { ops: basic({ verify: () => { asked++; return null } }) } })
+  app.get('/', async () => '')
+  const get = async (text: string) => (await app.inject({ url: '/', headers: { authorization: `Basic ${Buffer.from(text).toString('base64')}` } })).statusCode
+  t.equal(await get(`a:a${'\u0f73'.repeat(4000)}`), 401)
+  t.equal(asked, 0)
+  t.equal(await get(`a:${'x'.repeat(1024)}`), 401)
+  t.equal(asked, 1)
+})
+
+t.test('a refusal that a scheme answers itself does not read the body either', async t => {
+  const app = await desk(t)
+  app.post('/orders', { config: { auth: 'web' } }, async () => '')
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  client.write('POST /orders HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 200000000\r\n\r\na=b')
+  let answer = ''
+  client.on('data', chunk => { answer += String(chunk) })
+  await once(client, 'close')
+  t.match(answer, /^HTTP\/1\.1 303 /)
+  t.match(answer, /connection: close/i)
+})
+
+t.test('a boot error about keys does not print what stands in the place of a kid', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const error = await app.register(authPlugin, { schemes: { user: jwt({ keys: { [key]: 'short' }, issuer: false, audience: false }) } }).then(() => null, (cause: Error) => cause)
+  t.match(error, { code: 'AUTH_MISCONFIGURED', message: /key 1 of the option keys/ })
+  t.notOk(error?.message.includes(key.slice(0, 8)))
+})
+
+t.test('a cookie header of nothing but separators costs what its length costs', async t => {
+  const app = await desk(t)
+  app.get('/me', { config: { auth: 'web' } }, async () => '')
+  t.equal((await app.inject({ url: '/me', headers: { cookie: ';'.repeat(15_000) } })).statusCode, 401)
+})
