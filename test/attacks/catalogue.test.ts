@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import Fastify from 'fastify'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { memoryStore } from '../../lib/stores/memory.js'
 import authPlugin, { apiKey, jwt } from '../../lib/index.js'
 import { application, audience, cookieName, issuer, liveKey, newSecret, oldSecret, password, type Setup, type Target } from './application.js'
 import { publicPem, token, validToken, type TokenSpec } from './token.js'
@@ -29,8 +30,8 @@ interface Entry { id: string, title: string, setup: string, requests: Request[],
 const folder = new URL('../../../shared/attacks/', import.meta.url)
 const words = new URL('../../../shared/vectors/wordlists/jwt-secrets-top2000.txt', import.meta.url)
 
-/** Entries of capabilities that come with later issues: OAuth, JWKS by URL, rate limits, stores. Listed, so that none is dropped silently. */
-const later = /^O-(JWKS|OAU|RL|STO)-|^O-CTL-005$/
+/** Entries of capabilities that come with later issues: OAuth, JWKS by URL, stores. Listed, so that none is dropped silently. */
+const later = /^O-(JWKS|OAU|STO)-|^O-CTL-005$/
 /** Measured by a script in bench/, because a timed test fails on a busy machine: here only their answers are checked. */
 const timed = ['O-KEY-004', 'O-BAS-004']
 
@@ -193,8 +194,51 @@ function check (entry: Entry, answer: Answer, test: Test): void {
   if (entry.id === 'O-JWT-020') test.equal(({} as { scope?: unknown }).scope, undefined, 'no prototype is polluted')
 }
 
+/** Sends the requests of an entry one after the other, over both transports, with limits as they are by default. */
+async function guessing (entry: Entry, test: Test, judge: (answers: readonly Answer[]) => void): Promise<void> {
+  for (const transport of [inject, socket]) {
+    const target = await application({ text: entry.setup })
+    const answers: Answer[] = []
+    for (const request of entry.requests) {
+      const repeat = typeof request.repeat === 'number' ? request.repeat : 1
+      for (let i = 0; i < repeat; i++) {
+        const numbered = JSON.parse(JSON.stringify(request).replaceAll('10.0.{i}.1', `10.0.${i}.1`).replace('<own pw>', 'the attacker has one too')) as Request
+        const call = await callOf(numbered, undefined, target, new Map(), i)
+        const answer = await transport(target.app, call)
+        test.strictSame(leaks(answer, call), [], 'nothing leaks')
+        answers.push(answer)
+      }
+    }
+    judge(answers)
+    test.equal(target.runs.count, answers.filter(answer => answer.status === 200).length, 'no handler runs for a wrong password')
+    test.equal((await transport(target.app, honest())).status, 200, 'a key is good for all that')
+    await target.app.close()
+  }
+}
+
+const status = (answer: Answer): number => answer.status
+
 /** Entries whose shape is their own. */
 const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
+  async 'O-RL-001' (entry, test) {
+    await guessing(entry, test, answers => {
+      test.strictSame(answers.map(status), [...Array(5).fill(401), ...Array(95).fill(429)])
+      test.ok(answers.slice(5).every(({ headers }) => Number(headers['retry-after']) > 0 && Number(headers['retry-after']) <= 60), 'with Retry-After')
+    })
+  },
+  async 'O-RL-002' (entry, test) {
+    await guessing(entry, test, answers => { test.strictSame(answers.map(status), [...Array(5).fill(401), ...Array(95).fill(429)]) })
+  },
+  async 'O-RL-003' (entry, test) {
+    await guessing(entry, test, answers => {
+      const [wrong, right] = answers.slice(5)
+      test.strictSame([wrong?.status, right?.status], [429, 429])
+      test.strictSame(right?.body, wrong?.body)
+    })
+  },
+  async 'O-RL-004' (entry, test) {
+    await guessing(entry, test, answers => { test.strictSame(answers.map(status), [401, 401, 401, 401, 200, 401, 429, 429, 429]) })
+  },
   async 'O-CFG-001' (_entry, test) {
     const secrets = [...readFileSync(words, 'utf8').split('\n').slice(0, 2000), 'x'.repeat(31)]
     let refused = 0
@@ -226,6 +270,28 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
     test.strictSame([...statuses], [401], `each of ${cookie.length} flipped bytes is refused`)
     test.equal((await inject(target.app, { method: 'GET', path: '/me', headers: { cookie: `${cookieName}=${cookie}` } })).status, 200, 'the cookie itself is not')
     await target.app.close()
+  },
+  async 'O-KEY-005' (entry, test) {
+    for (const transport of [inject, socket]) await attack(entry, transport, { text: entry.setup }, test)
+    // the same with managed keys, on two instances over a store that tells nobody of changes
+    const { subscribe, ...store } = memoryStore()
+    const instances = await Promise.all([0, 1].map(async () => {
+      const app = Fastify()
+      await app.register(authPlugin, { schemes: { service: apiKey({ managed: { prefix: 'acme', staleness: 5 } }) }, store })
+      app.get('/private', async () => ({}))
+      await app.ready()
+      return app
+    }))
+    const [here, there] = instances as [FastifyInstance, FastifyInstance]
+    const { key, record } = await here.gatehouse.apiKeys.create({ owner: { realm: 'test', id: 'client' }, name: 'k' })
+    const ask = async (app: FastifyInstance): Promise<number> => (await inject(app, { method: 'GET', path: '/private', headers: { 'x-api-key': key } })).status
+    offset = 0
+    test.strictSame([await ask(here), await ask(there)], [200, 200])
+    await here.gatehouse.apiKeys.revoke(record.id)
+    test.equal(await ask(here), 401, 'at once where it was revoked')
+    offset += 6_000
+    test.equal(await ask(there), 401, 'elsewhere within the staleness')
+    for (const app of instances) await app.close()
   },
   async 'O-JWT-013' (entry, test) {
     let hits = 0

@@ -33,7 +33,7 @@ export async function stage (code: string): Promise<{ app: FastifyInstance, clos
   }
   const before = { ...globalThis } as Record<string, unknown>
   const environment = { ...process.env }
-  Object.assign(process.env, { SESSION_SECRET: secret, JWT_SECRET: secret, SESSION_SECRET_NEW: randomBytes(32).toString('base64url'), SESSION_SECRET_OLD: randomBytes(32).toString('base64url') })
+  Object.assign(process.env, { SESSION_SECRET: secret, JWT_SECRET: randomBytes(32).toString('base64url'), SHOP_KEY: randomBytes(16).toString('base64url'), OPS_PASSWORD: 'correct horse battery', SESSION_SECRET_NEW: randomBytes(32).toString('base64url'), SESSION_SECRET_OLD: randomBytes(32).toString('base64url') })
   Object.assign(globalThis, shown)
   if (!code.includes('authPlugin')) {
     await app.register(authPlugin, {

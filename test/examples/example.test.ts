@@ -24,8 +24,8 @@ function encode (fields: Readonly<Record<string, string>>): string {
 /** Logs a person in by the form, and gives the cookie. */
 async function logIn ({ app, config }: OrderDesk, username: string, url = '/login') {
   const response = await app.inject({ method: 'POST', url, headers: form, payload: encode({ username, password: config.PEOPLE_PASSWORD }) })
-  const cookie = String(response.headers['set-cookie']).split(';', 1)[0] ?? ''
-  return { response, cookie }
+  const line = [response.headers['set-cookie'] ?? []].flat().find(each => /^(?:__Host-)?web=/.test(each)) ?? ''
+  return { response, line, cookie: line.split(';', 1)[0] ?? '' }
 }
 
 async function tokenOf ({ app, config }: OrderDesk, username: string): Promise<string> {
@@ -57,7 +57,7 @@ t.test('the example as npm start runs it', async t => {
     t.match(printed, 'SECRETS made up for this start')
     for (const name of secretNames) t.match(printed, name)
     t.match(printed, /\n {2}GET +\/health +anyone +load balancer probe\n/)
-    t.match(printed, /\n {2}DELETE +\/api\/orders\/:id +user or service +scope orders:write, \(role admin\) or \(when ownsOrder\)\n/)
+    t.match(printed, /\n {2}DELETE +\/api\/orders\/:id +user\/own\/service +scope orders:write, \(role admin\) or \(when ownsOrder\)\n/)
     t.match(printed, /\n {2}GET +\/admin +web +role admin, authenticated within 3600 s\n/)
     t.match(printed, /\n {2}GET +\/ops\/status +ops\n/)
     const long = printed.replaceAll(jar, '/tmp/order-desk-3000.jar').split('\n').filter(line => line.length > 120 && !line.includes('Bearer '))
@@ -106,7 +106,7 @@ t.test('the configuration', async t => {
     const shown = await guide(desk) + (await desk.app.inject('/login')).body
     t.match(shown, 'WHO MAY ENTER')
     for (const name of secretNames) t.notMatch(shown, desk.config[name], name)
-    t.match((await logIn(desk, 'ada')).response.headers['set-cookie'], /^__Host-web=.*; HttpOnly; Secure; SameSite=Lax$/)
+    t.match((await logIn(desk, 'ada')).line, /^__Host-web=.*; HttpOnly; Secure; SameSite=Lax$/)
   })
 
   t.test('refuses insecure cookies and weak secrets', async t => {
@@ -116,7 +116,7 @@ t.test('the configuration', async t => {
 
   t.test('has cookies without Secure only where COOKIE_SECURE=false says so', async t => {
     const desk = await quiet({ COOKIE_SECURE: 'false', HOST: '192.0.2.1' })
-    t.match((await logIn(desk, 'ada')).response.headers['set-cookie'], /^web=[^;]+; Path=\/; HttpOnly; SameSite=Lax$/)
+    t.match((await logIn(desk, 'ada')).line, /^web=[^;]+; Path=\/; HttpOnly; SameSite=Lax$/)
     t.match(await guide(desk), /curl .* 192\.0\.2\.1:3000\/login /)
     t.match(await guide(await quiet({ HOST: '192.0.2.1' })), 'this address needs HTTPS, or COOKIE_SECURE=false')
   })
@@ -148,6 +148,22 @@ t.test('people with a browser', async t => {
     t.notMatch(page.headers['content-security-policy'], 'upgrade-insecure-requests')
     t.notMatch(page.body, /<script|<style|style=|\son\w+=/)
     t.match((await logIn(desk, 'cleo', '/login?returnTo=https://evil.example')).response.headers.location, /^\/desk$/)
+  })
+
+  t.test('have five wrong guesses, by the form and for a token together; whoever was let in before goes on', async t => {
+    const mine = await build({ logger: false, environment: {} })
+    t.teardown(async () => { await mine.app.close() })
+    const known = await logIn(mine, 'ada')
+    const device = [known.response.headers['set-cookie'] ?? []].flat().find(line => line.startsWith('__Host-gatehouse-device'))?.split(';', 1)[0] ?? ''
+    const form = async (username: string, password: string, cookie = '') => mine.app.inject({ method: 'POST', url: '/login', headers: { 'content-type': 'application/x-www-form-urlencoded', cookie }, payload: new URLSearchParams({ username, password }).toString() })
+    const token = async (username: string, password: string) => mine.app.inject({ method: 'POST', url: '/api/token', payload: { username, password } })
+    const statuses = [await form('ada', 'a'), await token('ADA', 'b'), await form(' ada', 'c'), await token('ada', 'd'), await form('Ada', 'e'), await token('ada', mine.config.PEOPLE_PASSWORD)]
+    t.same(statuses.map(({ statusCode }) => statusCode), [401, 401, 401, 401, 401, 429])
+    t.match(statuses[5]?.headers, { 'retry-after': /^\d+$/, 'content-type': /json/ })
+    const page = await form('ada', mine.config.PEOPLE_PASSWORD)
+    t.match([page.statusCode, page.headers['content-type'], page.body], [429, /html/, /Too many requests/])
+    t.equal((await mine.app.inject({ url: '/desk', headers: { cookie: known.cookie } })).statusCode, 200)
+    t.equal((await form('ada', mine.config.PEOPLE_PASSWORD, device)).statusCode, 303)
   })
 
   t.test('see one sentence for a wrong name and a wrong password, and their name again, escaped', async t => {
@@ -286,7 +302,7 @@ t.test('programs', async t => {
   t.test('read the documentation and the health of the service without a credential', async t => {
     t.same((await app.inject('/health')).json(), { status: 'ok' })
     const { paths } = (await app.inject('/docs/json')).json<{ paths: object }>()
-    t.same(Object.keys(paths).sort(), ['/api/me', '/api/orders', '/api/orders/{id}', '/api/orders/{id}/ship', '/api/token', '/health', '/ops/routes', '/ops/status'])
+    t.same(Object.keys(paths).sort(), ['/account/keys/', '/account/keys/{id}', '/account/keys/{id}/rotate', '/api/me', '/api/orders', '/api/orders/{id}', '/api/orders/{id}/ship', '/api/token', '/health', '/ops/routes', '/ops/status'])
     t.equal((await app.inject('/docs')).statusCode, 200)
   })
 
@@ -328,8 +344,9 @@ t.test('a person in a browser', { skip: executablePath === null && !required ? '
     await page.getByRole('button', { name: 'Log in' }).click()
     await page.waitForURL(`${at}/admin`)
     t.equal(await page.getByRole('heading', { level: 1 }).textContent(), 'Access')
-    const [cookie] = await page.context().cookies()
-    t.match(cookie, { name: '__Host-web', secure: true, httpOnly: true, sameSite: 'Lax' })
+    const cookies = await page.context().cookies()
+    t.match(cookies.find(({ name }) => name === '__Host-gatehouse-device'), { secure: true, httpOnly: true, sameSite: 'Strict' }, 'the browser is known from now on')
+    t.match(cookies.find(({ name }) => name === '__Host-web'), { name: '__Host-web', secure: true, httpOnly: true, sameSite: 'Lax' })
   })
 
   await t.test('places an order, sees it, and cancels it', async t => {
@@ -357,7 +374,7 @@ t.test('a person in a browser', { skip: executablePath === null && !required ? '
   await t.test('logs out, and the way back leads to the login page', async t => {
     await page.getByRole('button', { name: 'Log out' }).click()
     await page.waitForURL(`${at}/`)
-    t.same(await page.context().cookies(), [])
+    t.same((await page.context().cookies()).map(({ name }) => name), ['__Host-gatehouse-device'])
     await page.goto(`${at}/desk`)
     t.match(page.url(), /\/login\?returnTo=/)
   })
