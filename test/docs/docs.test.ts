@@ -41,7 +41,7 @@ for (const file of texts) {
         await close()
       }
     }
-    test.ok(blocks.length > 0, `${blocks.length} examples ran`)
+    test.ok(blocks.length > 0 || file !== 'README.md', `${blocks.length} examples ran`)
   })
 }
 
