@@ -33,7 +33,7 @@ export function guessRoom (store: Store, settings: GuessSettings | null, origins
   return {
     of: realm => ({
       async attempt (request, account, check) {
-        if (false && isCrossSite(request, origins)) return crossSite('a browser says that another site sent this password')
+        if (changesState(request) && isCrossSite(request, origins)) return crossSite('a browser says that another site sent this password')
         return counted === null ? checked(await check()) : guess(request, counted.places(request, accountTag(realm, account)), check)
       }
     }),

@@ -42,7 +42,7 @@ export function tally (store: Store, kind: string, longest: number): Tally {
   const inSketch = (id: string, ceiling: number): Counted => {
     const counted = sketch.increment(id, ceiling)
     const until = sketch.end()
-    return { counted, count: sketch.estimate(id), until, undo: async () => { if (counted) sketch.decrement(id, until) } }
+    return { counted, count: sketch.estimate(id), until, undo: async () => { sketch.decrement(id, until) } }
   }
 
   return {

@@ -23,7 +23,7 @@ const unlimited = Number.MAX_SAFE_INTEGER
  * await store.migrate()
  * @example
  * const store = sqlStore({ sqlite: './gatehouse.sqlite' })
- * @throws {AuthError} `AUTH_MISCONFIGURED` for options that are none. A missing library is told by `migrate()`.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for options that are none, and for a library that is not installed.
  */
 export function sqlStore (options: SqlStoreOptions): Store {
   const parsed = parseOptions(options)

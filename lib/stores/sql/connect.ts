@@ -1,4 +1,6 @@
 import { Kysely, PostgresAdapter, PostgresDialect, SqliteAdapter, type Dialect, type PostgresPool, type PostgresPoolClient } from 'kysely'
+
+import type pg from 'pg'
 import type { PoolClient } from 'pg'
 import { misconfigured } from '../../errors.js'
 import { peer } from '../peer.js'
@@ -29,11 +31,11 @@ function engineOf (kysely: AnyKysely): Database['engine'] {
 function dialectOf (source: { readonly sqlite: string } | { readonly connectionString: string }, timeout: number): Dialect {
   return 'sqlite' in source
     ? libsqlDialect(source.sqlite, timeout)
-    : new PostgresDialect({ pool: () => poolOf(source.connectionString, timeout) })
+    : new PostgresDialect({ pool: poolOf(source.connectionString, timeout) })
 }
 
-async function poolOf (connectionString: string, timeout: number): Promise<PostgresPool> {
-  const { default: { Pool } } = await peer(() => import('pg'), 'pg', 'sqlStore({ connectionString })')
+function poolOf (connectionString: string, timeout: number): PostgresPool {
+  const { Pool } = peer('pg', 'sqlStore({ connectionString })') as typeof pg
   const pool = new Pool({
     connectionString,
     max: 10,

@@ -1,9 +1,11 @@
 import { SqliteDialect, SqliteDriver, type DatabaseConnection, type Dialect, type SqliteDatabase, type SqliteStatement } from 'kysely'
+import type Libsql from 'libsql'
 import { peer } from '../peer.js'
 
 /** A SQLite file by `libsql`, opened by the first query. */
 export function libsqlDialect (file: string, timeout: number): Dialect {
-  const config = { database: () => open(file, timeout) }
+  const library = peer('libsql', 'sqlStore({ sqlite })') as typeof Libsql
+  const config = { database: async () => open(library, file, timeout) }
   const dialect = new SqliteDialect(config)
   dialect.createDriver = () => new SharedDriver(config)
   return dialect
@@ -24,9 +26,8 @@ class SharedDriver extends SqliteDriver {
   override async releaseConnection (): Promise<void> {}
 }
 
-async function open (file: string, timeout: number): Promise<SqliteDatabase> {
-  const { default: Libsql } = await peer(() => import('libsql'), 'libsql', 'sqlStore({ sqlite })')
-  const database = new Libsql(file, { timeout })
+function open (Database: typeof Libsql, file: string, timeout: number): SqliteDatabase {
+  const database = new Database(file, { timeout })
   // A reader does not wait for a writer. NORMAL loses the last commits when the power fails (not when the process does), and corrupts nothing.
   database.exec('pragma journal_mode = wal; pragma synchronous = normal')
   return compiledOnce({ prepare: sql => database.prepare(sql), close: () => { database.close() } })

@@ -1,0 +1,75 @@
+import t from 'tap'
+import { accountTag, spelling } from '../../lib/limits/account.js'
+import { addressOf } from '../../lib/limits/address.js'
+import { countSketch } from '../../lib/limits/sketch.js'
+
+t.test('Spelling variants of a name are one account', async t => {
+  const variants = ['alice', 'Alice', 'ALICE', ' alice ', 'alice\t', '\u00a0alice', 'ａｌｉｃｅ', 'ⓐⓛⓘⓒⓔ', 'al\u200bice', 'al\u00adice', '\ufeffalice', 'álice', 'a\u0301lice', 'alićè', 'alice\0', '𝐚𝐥𝐢𝐜𝐞', 'ali\u202ece']
+  t.same([...new Set(variants.map(spelling))], ['alice'])
+  t.same(['straße', 'STRASSE', 'Strasse'].map(spelling), Array(3).fill('strasse'))
+  t.same(['ὈΔΥΣΣΕΎΣ', 'ὀδυσσεύς'].map(spelling)[0], spelling('ὀδυσσεύς'))
+  t.equal(spelling('a  b\n c'), 'a b c')
+  t.equal(spelling('x'.repeat(2_000) + 'a'), spelling('x'.repeat(2_000) + 'b'), 'very long names that begin alike are one')
+  t.not(spelling('alice'), spelling('alicf'))
+  t.not(spelling('alice1'), spelling('alice2'))
+})
+
+t.test('A name of one realm is not that of another, and no two parts run together', async t => {
+  const tags = [['ops', 'alice'], ['', 'alice'], ['ops","', 'alice'], ['opsa', 'lice']].map(([realm = '', name = '']) => accountTag(realm, name).toString('hex'))
+  t.equal(new Set(tags).size, 4)
+  t.equal(accountTag('ops', 'alice').length, 32)
+  t.same(accountTag('ops', 'Alice'), accountTag('ops', 'alice'))
+})
+
+t.test('Addresses count in their canonical form: IPv4 whole, IPv6 by its /64, IPv4 within IPv6 as IPv4', async t => {
+  const table: ReadonlyArray<readonly [string | undefined, string]> = [
+    ['192.0.2.1', '192.0.2.1'],
+    ['::ffff:192.0.2.1', '192.0.2.1'],
+    ['::FFFF:c000:0201', '192.0.2.1'],
+    ['0:0:0:0:0:ffff:192.0.2.1', '192.0.2.1'],
+    ['64:ff9b::192.0.2.1', '192.0.2.1'],
+    ['2001:db8::1', '2001:db8:0:0::/64'],
+    ['2001:DB8:0:0:ffff:ffff:ffff:ffff', '2001:db8:0:0::/64'],
+    ['2001:0db8:0000:0000::', '2001:db8:0:0::/64'],
+    ['2001:db8:0:1::1', '2001:db8:0:1::/64'],
+    ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+    ['::1', '0:0:0:0::/64'],
+    ['::', '0:0:0:0::/64'],
+    ['1:2:3:4:5:6:7:8', '1:2:3:4::/64'],
+    ['1:2:3:4:5:6:7::', '1:2:3:4::/64'],
+    [undefined, 'unknown'],
+    ['', 'unknown'],
+    ['unknown', 'unknown'],
+    ['_hidden', 'unknown'],
+    ['192.0.2.1:8080', 'unknown'],
+    ['[::1]', 'unknown']
+  ]
+  for (const [ip, counted] of table) t.equal(addressOf(ip), counted, String(ip))
+})
+
+t.test('The sketch never counts too little, takes back what it gave, and forgets at the end of its window', async t => {
+  const realNow = Date.now
+  let time = 1_000
+  Date.now = () => time
+  t.teardown(() => { Date.now = realNow })
+  const sketch = countSketch(60_000)
+  t.equal(sketch.end(), 0, 'nothing is held before it is needed')
+  t.equal(sketch.estimate('victim'), 0)
+  sketch.decrement('victim', 0)
+  for (let i = 0; i < 5; i++) t.ok(sketch.increment('victim', 5))
+  t.notOk(sketch.increment('victim', 5))
+  t.equal(sketch.end(), 61_000)
+  for (let i = 0; i < 100_000; i++) sketch.increment(`other ${i}`, 5)
+  t.notOk(sketch.increment('victim', 5), 'others give it none back')
+  t.ok(sketch.estimate('victim') >= 5)
+  sketch.decrement('victim', 60_999)
+  t.ok(sketch.estimate('victim') >= 5, 'what was counted in another window is not taken back from this one')
+  const before = sketch.estimate('victim')
+  sketch.decrement('victim', 61_000)
+  t.equal(sketch.estimate('victim'), before - 1)
+  time = 61_000
+  t.equal(sketch.estimate('victim'), 0)
+  t.ok(sketch.increment('victim', 1))
+  t.notOk(sketch.increment('victim', 1))
+  t.equal(sketch.end(), 121_000)
+})

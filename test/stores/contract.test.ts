@@ -1,0 +1,91 @@
+import t from 'tap'
+import { memoryStore } from '../../lib/stores/memory.js'
+import { storeContract } from '../../lib/stores/testing.js'
+import type { Store } from '../../types/store.js'
+
+const pause = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
+
+/** The titles of the tests that a store fails. */
+async function failures (careless: (store: Store) => Partial<Store>): Promise<readonly string[]> {
+  const runs: Array<Promise<string | null>> = []
+  let last: Store = memoryStore()
+  const make = (): Store => {
+    const store = memoryStore()
+    last = { ...store, ...careless(store) }
+    return last
+  }
+  storeContract({ make, another: () => last, test: (title, run) => runs.push(run().then(() => null, () => title)), rounds: 10 })
+  return (await Promise.all(runs)).filter(title => title !== null)
+}
+
+/** Mistakes that people make, and a word of the title of the test that has to find each. */
+const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) => Partial<Store>]> = [
+  [/of 50 who take, one gets it/, store => ({
+    async take (kind, id) {
+      const record = await store.get(kind, id)
+      await pause()
+      await store.take(kind, id)
+      return record
+    }
+  })],
+  [/of 50 who swap one version/, store => ({
+    async swap (record) {
+      const now = await store.get(record.kind, record.id)
+      await pause()
+      const later = await store.get(record.kind, record.id)
+      return now?.version === record.version && later !== null && await store.swap({ ...record, version: later.version })
+    }
+  })],
+  [/of 50 who add one name/, store => ({
+    async add (entry) {
+      if (await store.get(entry.kind, entry.id) !== null) return false
+      await pause()
+      await store.take(entry.kind, entry.id)
+      return await store.add(entry)
+    }
+  })],
+  [/of 50 who count/, store => ({
+    async increment (kind, id, { window, ceiling = Infinity }) {
+      const seen = await store.increment(kind, id, { window, ceiling: 0 })
+      await pause()
+      return seen.count < ceiling ? await store.increment(kind, id, { window }) : seen
+    }
+  })],
+  [/many who take all of an owner/, store => ({
+    async takeAll (kind, owner, except) {
+      const found = await store.find(kind, owner)
+      await pause()
+      await store.takeAll(kind, owner, except)
+      return found
+    }
+  })],
+  [/a swap counts once for each version/, store => ({
+    async swap (record) {
+      const now = await store.get(record.kind, record.id)
+      return now !== null && await store.swap({ ...record, version: now.version })
+    }
+  })],
+  [/an owner is a realm and an id/, store => ({
+    add: entry => store.add({ ...entry, owner: entry.owner === null ? null : { realm: 'r', id: entry.owner.id } }),
+    find: (kind, owner) => store.find(kind, { realm: 'r', id: owner.id })
+  })],
+  [/what has already expired is not added/, store => ({ add: async entry => await store.add(entry) || (entry.expiresAt ?? new Date()).getTime() < Date.now() })],
+  [/two names are never one/, store => ({ get: (kind, id) => store.get(kind, id.normalize()), take: (kind, id) => store.take(kind, id.normalize()), add: entry => store.add({ ...entry, id: entry.id.normalize() }) })],
+  [/one is given back to the window/, store => ({
+    async decrement (kind, id) {
+      const { expiresAt } = await store.increment(kind, id, { window: 1, ceiling: 0 })
+      if (expiresAt !== null) await store.decrement(kind, id, expiresAt)
+    }
+  })],
+  [/leaves the one that is excepted/, store => ({ takeAll: (kind, owner) => store.takeAll(kind, owner) })],
+  [/a store that was closed is unavailable/, () => ({ close: async () => {} })]
+]
+
+t.test('a store that keeps the contract passes', async t => {
+  t.same(await failures(() => ({})), [])
+})
+
+t.test('the contract finds the mistakes that people make', async t => {
+  const found = await Promise.all(mistakes.map(([, careless]) => failures(careless)))
+  for (const [index, [title]] of mistakes.entries()) t.ok(found[index]?.some(each => title.test(each)), `${title.source}: ${found[index]?.join(' | ') ?? ''}`)
+})

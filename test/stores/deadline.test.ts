@@ -1,0 +1,126 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { fault } from '../../lib/errors.js'
+import { withDeadline } from '../../lib/stores/deadline.js'
+import { memoryStore } from '../../lib/stores/memory.js'
+import { described, StoreUnavailable, unavailable } from '../../lib/stores/unavailable.js'
+import type { Store } from '../../types/store.js'
+import { passesStoreContract } from '../contract/store.js'
+
+let last: Store = memoryStore()
+passesStoreContract(t, { make: () => { last = withDeadline(memoryStore()); return last }, another: () => last, rounds: 10 })
+
+/** A store of which `get` does what it is told. */
+function telling (get: Store['get']): Store {
+  return { ...memoryStore(), get }
+}
+
+const never = (): Promise<never> => new Promise(() => {})
+
+async function reasonOf (call: Promise<unknown>): Promise<string> {
+  const error = await call.then(() => null, (error: unknown) => error)
+  return error instanceof StoreUnavailable ? error.reason : `no failure of a store: ${String(error)}`
+}
+
+t.test('a store that breaks its promises is unavailable', async t => {
+  const errors: ReadonlyArray<readonly [error: unknown, detail: string]> = [
+    [new Error('secret'), 'Error'],
+    [Object.assign(new Error('secret'), { code: 'ECONNREFUSED' }), 'ECONNREFUSED'],
+    [Object.assign(new Error('secret'), { code: 'a secret' }), 'Error'],
+    [Object.assign(new TypeError('Invalid URL'), { code: 'ERR_INVALID_URL', input: 'redis://:secret@x' }), 'ERR_INVALID_URL'],
+    [Object.assign(new Error('relation "secret" does not exist'), { code: '42P01' }), '42P01 (a table is missing: was migrate() called?)'],
+    [new Error('WRONGPASS invalid secret'), 'WRONGPASS'],
+    [new Error('Command timed out'), 'Command timed out'],
+    ["Stream isn't writeable and enableOfflineQueue options is false", 'what was thrown is no error'],
+    [new Error("Stream isn't writeable and enableOfflineQueue options is false"), 'not connected'],
+    [undefined, 'what was thrown is no error']
+  ]
+  for (const [error, detail] of errors) {
+    const caught = await withDeadline(telling(() => Promise.reject(error))).get('a', 'b').catch((error: unknown) => error) as StoreUnavailable
+    t.ok(caught instanceof StoreUnavailable)
+    t.same([caught.code, caught.statusCode, caught.reason, caught.detail, caught.cause], ['AUTH_UNAVAILABLE', 503, 'failed', `store: get failed: ${detail}`, undefined])
+    t.notMatch(JSON.stringify({ ...caught }), /failed|secret/, 'what is for operators is not enumerable')
+    t.equal(described(error), detail)
+  }
+  t.equal(await reasonOf(withDeadline(telling(() => { throw new Error('at once') })).get('a', 'b')), 'failed')
+})
+
+t.test('what is thrown on purpose stays what it is', async t => {
+  await t.rejects(withDeadline(telling(() => Promise.reject(fault('a mistake')))).get('a', 'b'), { code: 'AUTH_FAULT', detail: 'a mistake' })
+  await t.rejects(withDeadline(memoryStore()).get('', 'b'), { code: 'AUTH_FAULT' })
+  t.equal(await reasonOf(withDeadline(telling(() => Promise.reject(unavailable('full', 'x')))).get('a', 'b')), 'full')
+})
+
+t.test('a store that does not answer is unavailable, what comes late is dropped, and a sign of life ends the waiting', async t => {
+  let answer: (record: null) => void = () => {}
+  let fail: (error: Error) => void = () => {}
+  let asked = 0
+  const askedTimes = (): number => asked
+  const store = withDeadline(telling(() => {
+    asked++
+    return new Promise((resolve, reject) => { answer = resolve; fail = reject })
+  }), { timeout: 0.02 })
+  t.equal(await reasonOf(store.get('a', 'b')), 'unanswered')
+  t.equal(await reasonOf(store.get('a', 'b')), 'unanswered')
+  t.equal(asked, 1, 'it was not asked again at once')
+  answer(null)
+  await sleep(0)
+  t.equal(await reasonOf(store.get('a', 'b')), 'unanswered')
+  t.equal(asked, 2, 'it has answered: it is asked')
+  fail(new Error('late'))
+  await sleep(0)
+  t.equal(await reasonOf(store.get('a', 'b')), 'unanswered')
+  t.equal(asked, 2, 'an error of the way to it is no sign of life')
+  for (let n = 0; n < 200 && askedTimes() === 2; n++) {
+    await sleep(10)
+    await reasonOf(store.get('a', 'b'))
+  }
+  t.equal(asked, 3, 'after a while it is asked once more')
+})
+
+t.test('a call that is slow beside others that are answered silences nobody', async t => {
+  const store = withDeadline({ ...memoryStore(), find: never }, { timeout: 0.02 })
+  const slow = store.find('a', { realm: 'r', id: 'i' })
+  await store.get('a', 'b')
+  t.equal(await reasonOf(slow), 'unanswered')
+  t.equal(await store.get('a', 'b'), null)
+})
+
+t.test('a store that refuses something, or is full, is there', async t => {
+  let silent = true
+  const store = withDeadline({ ...memoryStore({ maxCounters: 1 }), get: never, find: () => Promise.reject(fault('x')) }, { timeout: 0.02 })
+  await store.increment('a', 'a', { window: 60 })
+  for (const [call, text] of [[() => store.increment('a', 'b', { window: 60 }), 'full'], [() => store.find('a', { realm: 'r', id: 'i' }), 'no failure of a store: AuthError: Internal Server Error']] as const) {
+    t.equal(await reasonOf(store.get('a', 'b')), 'unanswered')
+    silent = true
+    while (silent) {
+      const reason = await reasonOf(call())
+      silent = reason === 'unanswered'
+      if (!silent) t.equal(reason, text)
+      await sleep(20)
+    }
+    t.equal(await reasonOf(call()), text, 'it is asked at once')
+  }
+})
+
+t.test('closing ends within the deadline too, and migrating takes its time', async t => {
+  const store = withDeadline({ ...memoryStore(), migrate: () => sleep(60), close: never }, { timeout: 0.02 })
+  await store.migrate()
+  t.equal(await reasonOf(store.close()), 'unanswered')
+  t.equal(await reasonOf(store.close()), 'unanswered')
+  t.equal(await reasonOf(store.get('a', 'b')), 'closed')
+})
+
+t.test('a store that cannot tell of changes does not say it can', async t => {
+  const { subscribe, ...deaf } = memoryStore()
+  t.equal(withDeadline(deaf).subscribe, undefined)
+  t.type(subscribe, 'function')
+})
+
+t.test('a timeout that is none stops the boot', async t => {
+  const wrong: ReadonlyArray<readonly [options: object, message: RegExp]> = [
+    [{ timeout: 0 }, /more than 0/], [{ timeout: Infinity }, /must be a number of seconds/], [{ timeout: '30d' }, /less than 24 days/], [{ timeout: 'soon' }, /must be a number of seconds/],
+    [{ timeout: undefined }, /'timeout' set to undefined/], [{ timout: 1 }, /unknown key 'timout'/]
+  ]
+  for (const [options, message] of wrong) t.throws(() => withDeadline(memoryStore(), options), { code: 'AUTH_MISCONFIGURED', message })
+})

@@ -1,0 +1,107 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { memoryStore } from '../../lib/stores/memory.js'
+import { expiringMap } from '../../lib/stores/memory/expiring.js'
+import { fromText, toText } from '../../lib/stores/text.js'
+import type { JsonObject, Store, StoreEntry } from '../../types/store.js'
+import { passesStoreContract } from '../contract/store.js'
+
+let last: Store = memoryStore()
+passesStoreContract(t, { make: () => { last = memoryStore(); return last }, another: () => last })
+
+function entry (id: string, expiresAt: Date | null = null): StoreEntry {
+  return { kind: 'memory', id, owner: { realm: 'r', id: 'o' }, value: {}, expiresAt }
+}
+
+t.test('a full memory refuses what is new, and gives up nothing that is alive', async t => {
+  const store = memoryStore({ maxRecords: 3, maxCounters: 2 })
+  const soon = new Date(Date.now() + 50)
+  for (const id of ['a', 'b', 'c']) t.equal(await store.add(entry(id, id === 'b' ? soon : null)), true)
+  await t.rejects(store.add(entry('d')), { code: 'AUTH_UNAVAILABLE', statusCode: 503, reason: 'full' })
+  t.equal(await store.add(entry('a')), false, 'what is there can be told')
+  const a = await store.get('memory', 'a')
+  t.equal(a !== null && await store.swap({ ...a, value: { n: 1 } }), true, 'and be changed')
+  t.equal(await store.add({ ...entry('d'), kind: 'another' }), true, 'another kind has room of its own')
+  await sleep(soon.getTime() - Date.now() + 1)
+  t.equal(await store.add(entry('d')), true, 'what has expired makes room')
+  await store.take('memory', 'c')
+  t.equal(await store.add(entry('e')), true, 'and what was taken')
+  t.same((await store.find('memory', { realm: 'r', id: 'o' })).map(record => record.id).sort(), ['a', 'd', 'e'])
+
+  for (const id of ['a', 'b']) await store.increment('memory', id, { window: id === 'b' ? 0.02 : 60 })
+  await t.rejects(store.increment('memory', 'c', { window: 60 }), { code: 'AUTH_UNAVAILABLE', detail: /memory holds 2 counters/ })
+  t.equal((await store.increment('memory', 'c', { window: 60, ceiling: 0 })).count, 0)
+  t.equal((await store.increment('memory', 'a', { window: 60 })).count, 2)
+  await sleep(30)
+  t.equal((await store.increment('memory', 'c', { window: 60 })).count, 1)
+})
+
+t.test('entries end in the order of their ends, however they were moved, replaced and deleted', async t => {
+  const map = expiringMap<number>(value => { ended.push(value) })
+  const ended: number[] = []
+  const ends = new Map<string, number>()
+  let seed = 7
+  const random = (below: number): number => {
+    seed = seed * 48_271 % 2_147_483_647
+    return seed % below
+  }
+  let now = 0
+  let wrong = 0
+  for (let n = 0; n < 60_000; n++) {
+    const key = `k${random(400)}`
+    // some far away, so that what was deleted stays behind in numbers
+    const end = random(20) === 0 ? Infinity : now + random(n % 20_000 < 10_000 ? 100 : 100_000)
+    if (random(3) === 0) {
+      map.delete(key)
+      ends.delete(key)
+    } else {
+      map.set(key, n, end)
+      ends.set(key, end)
+    }
+    if (random(3) === 0) now += random(4)
+    for (const [key, end] of ends) if (end <= now) ends.delete(key)
+    if (map.sizeAt(now) !== ends.size || (map.get(key, now) === undefined) !== (ends.get(key) === undefined)) wrong++
+  }
+  t.equal(wrong, 0)
+  t.ok(ended.length > 1_000)
+  t.equal(new Set(ended).size, ended.length, 'each ends once')
+})
+
+t.test('a flood of names leaves no more than the bound behind', async t => {
+  const store = memoryStore({ maxRecords: 100, maxCounters: 100 })
+  for (let n = 0; n < 20_000; n++) {
+    await store.increment('memory', `n${n}`, { window: 60 }).catch(() => {})
+    await store.add(entry(`n${n}`, new Date(Date.now() + 60_000))).catch(() => {})
+    if (n % 2 === 0) await store.take('memory', `n${n}`)
+  }
+  t.equal((await store.find('memory', { realm: 'r', id: 'o' })).length, 100)
+})
+
+t.test('what may not be kept is a fault of who asks, and no message holds it', async t => {
+  const store = memoryStore()
+  const secret = 'Secret'.repeat(200)
+  const wrong: ReadonlyArray<Partial<StoreEntry>> = [
+    { kind: '' }, { kind: 'A' }, { kind: secret }, { id: '' }, { id: secret }, { id: 'é'.repeat(513) }, { owner: { realm: '', id: 'a' } }, { owner: { realm: 'a', id: '' } },
+    { owner: { realm: secret, id: 'a' } }, { expiresAt: new Date(NaN) }, { value: { a: 'x'.repeat(65_536) } }, { value: { a: 'é'.repeat(32_768) } },
+    { value: { a: new Date() } as unknown as JsonObject }, { value: { a: NaN } }
+  ]
+  for (const changes of wrong) {
+    const error = await store.add({ ...entry('a'), ...changes }).catch((error: unknown) => error) as Error & { code: string, detail: string }
+    t.equal(error.code, 'AUTH_FAULT', error.detail)
+    t.notMatch(error.detail, /Secret/)
+  }
+  for (const options of [{ window: 0 }, { window: NaN }, { window: Infinity }, { window: 1, ceiling: -1 }, { window: 1, ceiling: 0.5 }]) await t.rejects(store.increment('a', 'b', options), { code: 'AUTH_FAULT' })
+  await t.rejects(store.find('A', { realm: 'r', id: 'o' }), { code: 'AUTH_FAULT' })
+})
+
+t.test('any string becomes text that databases keep, and comes back', async t => {
+  for (const string of ['', 'a', '\\', '\\0', '\0', '\\\0\\', '\ud800', '\udfffx', '\\d800', '\ud83d\ude00', 'é\\\0\udc00']) {
+    t.equal(fromText(toText(string)), string)
+    t.notMatch(toText(string), /\0|\p{Cs}/u)
+  }
+})
+
+t.test('an option that is none stops the boot', async t => {
+  for (const options of [{ maxRecords: 0 }, { maxCounters: -1 }, { maxRecords: 1.5 }, { maxRecords: '5' as unknown as number }]) t.throws(() => memoryStore(options), { code: 'AUTH_MISCONFIGURED', message: /whole number above 0/ })
+  t.throws(() => memoryStore({ max: 5 } as object), { message: /unknown key 'max'/ })
+})

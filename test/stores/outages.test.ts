@@ -1,0 +1,147 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { withDeadline } from '../../lib/stores/deadline.js'
+import { redisStore } from '../../lib/stores/redis.js'
+import { sqlStore } from '../../lib/stores/sql.js'
+import { StoreUnavailable } from '../../lib/stores/unavailable.js'
+import type { Store, StoreChange } from '../../types/store.js'
+import { load, proxyTo, redisServer, silentServer, type Endable } from './support/outages.js'
+import { databaseUrl, dropTables, missing, noPostgres, prefix } from './support/services.js'
+
+/** Seconds. */
+const timeout = 0.5
+/** Milliseconds that a machine with better things to do may add. */
+const patience = 1_500
+
+const unhandled: unknown[] = []
+process.on('unhandledRejection', error => { unhandled.push(error) })
+
+const [withoutPostgres, withoutRedis] = await Promise.all([noPostgres(), missing('redis-server', async () => {
+  const server = await redisServer()
+  await server.end()
+})])
+
+/** What a store does under load while its server is killed and comes back. */
+async function survives (t: Test, store: Store, server: Endable): Promise<void> {
+  const { seen, end } = load(store)
+  await sleep(700)
+  t.ok(seen.answered > 50, `it answers: ${seen.answered}`)
+  await server.end()
+  await sleep(100)
+  const [answered, unavailable] = [seen.answered, seen.unavailable]
+  await sleep(1_500)
+  t.equal(seen.answered, answered, 'without a server nothing is answered')
+  t.ok(seen.unavailable > unavailable + 50, `it is unavailable: ${seen.unavailable}`)
+  await server.begin()
+  const began = performance.now()
+  while (seen.answered === answered && performance.now() - began < 5_000) await sleep(20)
+  t.ok(seen.answered > answered, 'it is back within five seconds')
+  await sleep(200)
+  const refused = seen.unavailable
+  await sleep(500)
+  t.equal(seen.unavailable, refused, 'and stays')
+  await end()
+  t.same(seen.other, [], 'every failure is named')
+  t.ok(seen.slowest < timeout * 1_000 + patience, `the slowest call took ${Math.round(seen.slowest)} ms`)
+  t.comment(`${seen.answered} answered, ${seen.unavailable} unavailable, back after ${Math.round(seen.answeredAt - began)} ms at most`)
+}
+
+t.test('a Redis that is killed under load is unavailable until it is back', { skip: withoutRedis }, async t => {
+  const server = await redisServer()
+  const store = withDeadline(redisStore({ url: `redis://127.0.0.1:${server.port}`, timeout }), { timeout })
+  t.teardown(async () => { await store.close(); await server.end() })
+  await store.migrate()
+  await survives(t, store, server)
+})
+
+t.test('a Redis that stands still is unavailable within the deadline, then at once, and is asked again until it moves', { skip: withoutRedis }, async t => {
+  const server = await redisServer()
+  const store = withDeadline(redisStore({ url: `redis://127.0.0.1:${server.port}`, timeout: 5 }), { timeout: 0.2 })
+  t.teardown(async () => {
+    server.signal('SIGCONT')
+    await store.close()
+    await server.end()
+  })
+  await store.migrate()
+  t.equal(await store.get('a', 'b'), null)
+  server.signal('SIGSTOP')
+  const details: string[] = []
+  for (let n = 0; n < 40; n++) await store.get('a', 'b').catch((error: StoreUnavailable) => { details.push(`${error.reason}: ${error.detail}`) })
+  t.equal(details[0], 'unanswered: store: get had no answer within 200 ms')
+  t.ok(details.filter(detail => detail === details[0]).length < 4, 'the deadline is not waited for again and again')
+  t.equal(details[1], 'unanswered: store: get was not asked: the store is silent')
+  server.signal('SIGCONT')
+  for (let n = 0; await store.get('a', 'b').then(() => false, () => true); n++) {
+    if (n > 500) return t.fail('it did not come back')
+    await sleep(10)
+  }
+  t.equal((await store.increment('a', 'b', { window: 60 })).counted, true)
+})
+
+t.test('who listens to a Redis that was killed is told that something may have been missed, and hears again', { skip: withoutRedis }, async t => {
+  const server = await redisServer()
+  const [store, other] = [1, 2].map(() => redisStore({ url: `redis://127.0.0.1:${server.port}`, timeout })) as [Store, Store]
+  t.teardown(async () => { await store.close(); await other.close(); await server.end() })
+  const changes: StoreChange[] = []
+  const end = other.subscribe?.('race', change => { changes.push(change) })
+  const heard = async (id: string): Promise<void> => {
+    while (!changes.some(change => change?.id === id)) {
+      await store.take('race', id).catch(() => {})
+      await store.add({ kind: 'race', id, owner: null, value: {}, expiresAt: null }).catch(() => {})
+      await sleep(20)
+    }
+  }
+  await heard('a')
+  t.equal(changes[0], null, 'the first is that nothing is known')
+  await server.end()
+  changes.length = 0
+  await server.begin()
+  await heard('b')
+  t.equal(changes[0], null, 'so it is after an interruption')
+  end?.()
+})
+
+t.test('a PostgreSQL that is gone under load is unavailable until it is back', { skip: withoutPostgres }, async t => {
+  const url = new URL(databaseUrl)
+  const server = await proxyTo(Number(url.port || 5432))
+  const tablePrefix = prefix()
+  url.host = `127.0.0.1:${server.port}`
+  const store = withDeadline(sqlStore({ connectionString: url.href, tablePrefix, timeout }), { timeout })
+  t.teardown(async () => { await store.close(); await server.end(); await dropTables(tablePrefix) })
+  await store.migrate()
+  await survives(t, store, server)
+})
+
+for (const [name, make] of [
+  ['Redis', (port: number) => redisStore({ url: `redis://someone:S3cretPassw0rd@127.0.0.1:${port}`, timeout })],
+  ['PostgreSQL', (port: number) => sqlStore({ connectionString: `postgres://someone:S3cretPassw0rd@127.0.0.1:${port}/x`, timeout })]
+] as const) {
+  t.test(`a ${name} that never answers is unavailable within the deadline`, async t => {
+    const server = await silentServer()
+    for (const store of [make(server.port), withDeadline(make(server.port), { timeout })]) {
+      const began = performance.now()
+      const errors = await Promise.all(Array.from({ length: 30 }, () => store.get('a', 'b').then(() => null, (error: unknown) => error)))
+      t.ok(performance.now() - began < timeout * 1_000 + 250 + patience, 'in time')
+      t.ok(errors.every(error => error instanceof StoreUnavailable), 'all of them')
+      t.notMatch(String((errors[0] as StoreUnavailable).detail), /S3cret|someone/)
+      t.comment((errors[0] as StoreUnavailable).detail)
+      await store.close()
+    }
+    await server.end()
+  })
+
+  t.test(`a ${name} that is not there is unavailable at once, and nothing of the connection string is said`, async t => {
+    const { port, end } = await silentServer()
+    await end()
+    const store = make(port)
+    const error: unknown = await store.increment('a', 'b', { window: 1 }).catch((error: unknown) => error)
+    t.ok(error instanceof StoreUnavailable)
+    t.notMatch(JSON.stringify(error, Object.getOwnPropertyNames(error)), /S3cret|someone/)
+    t.comment((error as StoreUnavailable).detail)
+    await store.close()
+  })
+}
+
+t.test('nothing was left unhandled', async t => {
+  t.same(unhandled, [])
+})

@@ -1,0 +1,32 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { redisStore } from '../../lib/stores/redis.js'
+import { sqlStore } from '../../lib/stores/sql.js'
+import { race } from './support/processes.js'
+import { dropKeys, noRedis, prefix, redisUrl } from './support/services.js'
+
+const skip = await noRedis()
+
+t.test('four processes on one Redis never win one thing twice', { skip }, async t => {
+  const where = { url: redisUrl, prefix: prefix(), timeout: 60 }
+  const store = redisStore(where)
+  t.teardown(async () => {
+    await store.close()
+    await dropKeys(where.prefix)
+  })
+  await race(t, store, { redis: where }, 1_000)
+})
+
+t.test('four processes on one SQLite file never win one thing twice', async t => {
+  const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
+  const where = { sqlite: join(folder, 'state.sqlite'), timeout: 30 }
+  const store = sqlStore(where)
+  t.teardown(async () => {
+    await store.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+  await store.migrate()
+  await race(t, store, { sql: where }, 20)
+})

@@ -1,0 +1,154 @@
+import { EventEmitter } from 'node:events'
+import { Cluster, Redis } from 'ioredis'
+import t from 'tap'
+import { redisStore, type RedisClient, type RedisStoreOptions } from '../../lib/stores/redis.js'
+import { changes } from '../../lib/stores/redis/changes.js'
+import { passesStoreContract } from '../contract/store.js'
+import type { StoreEntry } from '../../types/store.js'
+import { redisServer } from './support/outages.js'
+import { dropKeys, noRedis, prefix as makePrefix, redisUrl, withRedis } from './support/services.js'
+
+/** A connection that never is one: what {@link changes} does of it is looked at. */
+class Line extends EventEmitter {
+  status = 'connecting'
+  readonly asked: string[] = []
+  subscribe (...channels: readonly string[]): Promise<void> {
+    this.asked.push(`+${channels.join(' ')}`)
+    return this.status === 'ready' ? Promise.resolve() : Promise.reject(new Error('not yet'))
+  }
+
+  unsubscribe (channel: string): Promise<void> {
+    this.asked.push(`-${channel}`)
+    return Promise.reject(new Error('no'))
+  }
+
+  disconnect (): void { this.asked.push('end') }
+}
+
+t.test('one connection serves all listeners, and each hears what is meant for it', async t => {
+  const line = new Line()
+  let made = 0
+  const { listen, close } = changes(() => { made++; return line as unknown as RedisClient })
+  const heard: string[] = []
+  const end = ['a', 'a', 'b'].map((channel, n) => listen(channel, change => { heard.push(`${n}${channel}${change?.id ?? ''}`) }))
+  t.same([made, line.asked], [1, []], 'nothing is asked before there is a connection')
+  line.emit('ready')
+  await Promise.resolve()
+  t.same([line.asked, heard], [['+a b'], []], 'what failed is asked again')
+  line.status = 'ready'
+  line.emit('ready')
+  await new Promise(resolve => setImmediate(resolve))
+  t.same([line.asked, heard.splice(0)], [['+a b', '+a b'], ['0a', '1a', '2b']])
+  line.emit('message', 'a', 'x')
+  line.emit('message', 'c', 'y')
+  t.same(heard.splice(0), ['0ax', '1ax'])
+  end[0]?.()
+  end[0]?.()
+  line.emit('message', 'a', 'z')
+  t.same(heard.splice(0), ['1az'])
+  listen('c', () => {})
+  t.same(line.asked.splice(0), ['+a b', '+a b', '+c'], 'a new one is asked for at once')
+  end[1]?.()
+  end[1]?.()
+  t.same(line.asked.splice(0), ['-a'])
+  line.status = 'reconnecting'
+  end[2]?.()
+  t.same(line.asked.splice(0), [])
+  close()
+  line.emit('ready')
+  t.same(line.asked, ['end'])
+})
+
+const skip = await noRedis()
+const prefix = makePrefix()
+const make = () => redisStore({ url: redisUrl, prefix, timeout: 30 })
+
+function entry (id: string, expiresAt: Date | null = null): StoreEntry {
+  return { kind: 'redis', id, owner: { realm: 'r', id: 'o' }, value: {}, expiresAt }
+}
+
+t.test('options that are none stop the boot, and no message holds a URL', async t => {
+  const secret = 'redis://u:S3cretPassw0rd@h'
+  const wrong: ReadonlyArray<readonly [options: unknown, message: RegExp]> = [
+    [{}, /either url or client/], [{ url: secret, client: {} }, /either url or client/], [{ url: undefined }, /'url' set to undefined/], [{ url: `http${secret}` }, /must begin with/], [{ url: 5 }, /must begin with/],
+    [{ client: {} }, /a client of ioredis/], [{ client: 'x' }, /a client of ioredis/], [{ client: new Redis({ lazyConnect: true }), timeout: 1 }, /belongs to url/],
+    [{ url: secret, prefix: '{x}' }, /prefix/], [{ url: secret, prefix: 5 }, /prefix/], [{ url: secret, timeout: 0 }, /more than 0/], [{ url: secret, password: secret }, /unknown key/]
+  ]
+  for (const [options, message] of wrong) {
+    t.throws(() => redisStore(options as RedisStoreOptions), { code: 'AUTH_MISCONFIGURED', message })
+    try { redisStore(options as RedisStoreOptions) } catch (error) { t.notMatch(String(error), /S3cret/) }
+  }
+})
+
+if (skip !== false) {
+  t.comment(skip)
+} else {
+  t.teardown(() => dropKeys(prefix))
+  passesStoreContract(t, { make, another: make })
+
+  t.test('what has expired leaves nothing behind, and what stays is bounded', async t => {
+    const store = make()
+    for (let n = 0; n < 20; n++) await store.add(entry(`n${n}`, new Date(Date.now() + 30)))
+    await store.increment('redis', 'n', { window: 0.03 })
+    for (let n = 0; n < 500 && await store.get('redis', 'n19') !== null; n++) await new Promise(resolve => setTimeout(resolve, 5))
+    const keys = (): Promise<readonly string[]> => withRedis(client => client.keys(`*${prefix}:redis*`))
+    t.same(await keys(), [], 'no record, no counter, no index')
+    await store.add(entry('short', new Date(Date.now() + 60)))
+    await store.add(entry('long'))
+    t.same((await keys()).length, 3)
+    await store.take('redis', 'long')
+    t.ok(await withRedis(client => client.pttl(`{${prefix}:redis}:o:["r","o"]`)) <= 60, 'an index ends with the last of its records')
+    await store.close()
+  })
+
+  t.test('a server that forgot the scripts is told again', async t => {
+    const store = make()
+    await store.add(entry('a'))
+    await withRedis(client => client.script('FLUSH'))
+    t.equal((await store.take('redis', 'a'))?.id, 'a')
+    await store.close()
+  })
+
+  t.test('what an index says wrongly is not believed', async t => {
+    const store = make()
+    await store.add({ ...entry('theirs'), owner: { realm: 'r', id: 'other' } })
+    await withRedis(client => client.zadd(`{${prefix}:redis}:o:["r","o"]`, 'inf', 'theirs', 'inf', 'nobody'))
+    t.same(await store.find('redis', { realm: 'r', id: 'o' }), [])
+    t.same(await store.takeAll('redis', { realm: 'r', id: 'o' }), [])
+    t.not(await store.take('redis', 'theirs'), null)
+    await store.close()
+  })
+
+  t.test('an error in the words of Redis does not hold what was stored', async t => {
+    const store = make()
+    await withRedis(client => client.set(`{${prefix}:redis}:r:string`, 'x'))
+    await t.rejects(store.get('redis', 'string'), { code: 'AUTH_UNAVAILABLE', detail: 'store: get failed: WRONGTYPE' })
+    await t.rejects(store.add({ ...entry('string'), kind: 'redis', value: { secret: 'x' } }).then(() => store.swap({ ...entry('string'), version: 'v' })), { code: 'AUTH_UNAVAILABLE' })
+    await store.close()
+  })
+
+  t.test('the client of an application keeps its prefix, and stays open', async t => {
+    const client = new Redis(redisUrl, { keyPrefix: `${prefix}app:` })
+    passesStoreContract(t, { make: () => redisStore({ client, prefix: 'x' }), another: () => redisStore({ client, prefix: 'x' }), rounds: 5 })
+    t.teardown(() => { client.disconnect() })
+    t.test('afterwards', async t => {
+      const keys = await withRedis(other => other.keys(`*${prefix}app:*`))
+      t.ok(keys.every(key => key.startsWith(`${prefix}app:`)))
+      t.equal(await client.ping(), 'PONG')
+    })
+  })
+
+  t.test('in a cluster every script finds its keys in one slot', async t => {
+    const server = await redisServer('--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1')
+    const one = new Redis(server.port)
+    await one.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
+    while (!String(await one.call('CLUSTER', 'INFO')).includes('cluster_state:ok')) await new Promise(resolve => setTimeout(resolve, 50))
+    one.disconnect()
+    const client = new Cluster([{ host: '127.0.0.1', port: server.port }])
+    t.teardown(async () => {
+      client.disconnect()
+      await server.end()
+    })
+    passesStoreContract(t, { make: () => redisStore({ client }), another: () => redisStore({ client }), rounds: 5 })
+  })
+}

@@ -1,0 +1,209 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Kysely, MysqlDialect, PostgresDialect, SqliteDialect, sql } from 'kysely'
+import Libsql from 'libsql'
+import pg from 'pg'
+import t from 'tap'
+import { peer } from '../../lib/stores/peer.js'
+import { sqlStore, StoreUnavailable, type SqlStoreOptions } from '../../lib/stores/sql.js'
+import { asker } from '../../lib/stores/sql/statements.js'
+import { purge } from '../../lib/stores/sql/purge.js'
+import type { Store, StoreEntry } from '../../types/store.js'
+import { databaseUrl, dropTables, noPostgres, prefix, query } from './support/services.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
+const withoutPostgres = await noPostgres()
+t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
+
+function entry (id: string, expiresAt: Date | null = null): StoreEntry {
+  return { kind: 'sql', id, owner: { realm: 'r', id: 'o' }, value: { id }, expiresAt }
+}
+
+async function works (store: Store): Promise<boolean> {
+  await store.migrate()
+  await store.add(entry('works'))
+  const record = await store.take('sql', 'works')
+  return record?.value['id'] === 'works' && (await store.increment('sql', 'works', { window: 60 })).count > 0
+}
+
+t.test('options that are none stop the boot, and no message holds a connection string', async t => {
+  const secret = 'postgres://u:S3cretPassw0rd@h/d'
+  const dialect = new SqliteDialect({ database: new Libsql(':memory:') })
+  const wrong: ReadonlyArray<readonly [options: unknown, message: RegExp]> = [
+    [{}, /exactly one/], [{ sqlite: 'a', connectionString: secret }, /exactly one/], [{ connectionString: undefined }, /'connectionString' set to undefined/],
+    [{ connectionString: `mysql${secret}` }, /must begin with/], [{ connectionString: 5 }, /must begin with/], [{ sqlite: '' }, /path of a file/], [{ sqlite: 5 }, /path of a file/],
+    [{ dialect: {} }, /a Kysely dialect/], [{ kysely: 'x' }, /an instance of Kysely/], [{ connectionString: secret, password: secret }, /unknown key 'password'/],
+    [{ sqlite: 'a', tablePrefix: 'A-' }, /tablePrefix/], [{ sqlite: 'a', tablePrefix: 5 }, /tablePrefix/], [{ sqlite: 'a', timeout: 0 }, /more than 0/], [{ dialect, timeout: '1d' }, /at most 10 minutes/],
+    [{ dialect: new MysqlDialect({ pool: async () => { throw new Error('never') } }) }, /SQLite and PostgreSQL/]
+  ]
+  for (const [options, message] of wrong) {
+    t.throws(() => sqlStore(options as SqlStoreOptions), { code: 'AUTH_MISCONFIGURED', message })
+    try { sqlStore(options as SqlStoreOptions) } catch (error) { t.notMatch(String(error), /S3cret/) }
+  }
+})
+
+t.test('a library that is not installed is named', async t => {
+  t.throws(() => peer('no-such-package', 'sqlStore({ sqlite })'), { code: 'AUTH_MISCONFIGURED', message: "sqlStore({ sqlite }) needs the package 'no-such-package': npm install no-such-package" })
+  const broken = join(folder, 'broken.cjs')
+  writeFileSync(broken, "throw new TypeError('broken')")
+  t.throws(() => peer(broken, 'x'), { name: 'TypeError', message: 'broken' })
+})
+
+t.test('it works with a dialect, and with the Kysely of the application, which stays open', async t => {
+  const own = new Kysely<{ orders: { id: number } }>({ dialect: new SqliteDialect({ database: new Libsql(':memory:') }) })
+  const [a, b] = [sqlStore({ kysely: own }), sqlStore({ dialect: new SqliteDialect({ database: new Libsql(':memory:') }) })]
+  t.equal(await works(a), true)
+  t.equal(await works(b), true)
+  await a.close()
+  await b.close()
+  t.same((await sql`select 1 as one`.execute(own)).rows, [{ one: 1 }])
+  await own.destroy()
+})
+
+t.test('it works with a dialect for PostgreSQL, and with the Kysely of the application', { skip: withoutPostgres }, async t => {
+  const tablePrefix = prefix()
+  const pool = () => new pg.Pool({ connectionString: databaseUrl })
+  const own = new Kysely<{ orders: { id: number } }>({ dialect: new PostgresDialect({ pool: pool() }) })
+  const [a, b] = [sqlStore({ kysely: own, tablePrefix }), sqlStore({ dialect: new PostgresDialect({ pool: pool() }), tablePrefix })]
+  t.teardown(() => dropTables(tablePrefix))
+  t.equal(await works(a), true)
+  t.equal(await works(b), true)
+  await a.close()
+  await b.close()
+  await own.destroy()
+})
+
+t.test('tables that are missing are named by what mends them', async t => {
+  const store = sqlStore({ sqlite: join(folder, 'empty.sqlite') })
+  await t.rejects(store.get('a', 'b'), { code: 'AUTH_UNAVAILABLE', detail: /SQLITE_ERROR \(a table is missing: was migrate\(\) called\?\)/ })
+  await store.migrate()
+  t.equal(await store.get('a', 'b'), null)
+  await store.close()
+  await t.rejects(sqlStore({ sqlite: join(folder, 'no/such/folder.sqlite') }).migrate(), { code: 'AUTH_UNAVAILABLE' })
+})
+
+t.test('a file keeps its state', async t => {
+  const make = (): Store => sqlStore({ sqlite: join(folder, 'kept.sqlite') })
+  const first = make()
+  await first.migrate()
+  await first.add(entry('kept'))
+  const record = await first.get('sql', 'kept')
+  await first.close()
+  const second = make()
+  await second.migrate()
+  t.same(await second.take('sql', 'kept'), record)
+  await second.close()
+})
+
+t.test('a file that another process writes to is waited for, and then unavailable', async t => {
+  const file = join(folder, 'locked.sqlite')
+  const store = sqlStore({ sqlite: file, timeout: 0.05 })
+  await store.migrate()
+  const other = new Libsql(file)
+  other.exec('begin immediate')
+  await t.rejects(store.add(entry('a')), { code: 'AUTH_UNAVAILABLE', detail: /SQLITE_BUSY/ })
+  t.equal(await store.get('sql', 'a'), null, 'reading does not wait')
+  other.exec('commit')
+  t.equal(await store.add(entry('a')), true)
+  other.close()
+  await store.close()
+})
+
+/** Adds what expires, writes on, and waits until the rows of what expired are gone. */
+async function purged (store: Store, rows: () => Promise<number>): Promise<number> {
+  await store.migrate()
+  for (let n = 0; n < 100; n++) {
+    await store.add(entry(`n${n}`, new Date(Date.now() + 20)))
+    await store.increment('sql', `n${n}`, { window: 0.02 })
+  }
+  await store.add(entry('kept'))
+  for (let n = 0; n < 5_000 && await rows() > 2; n++) await store.increment('sql', 'kept', { window: 600 })
+  return rows()
+}
+
+t.test('what has expired is removed beside the writing', async t => {
+  const own = new Kysely<unknown>({ dialect: new SqliteDialect({ database: new Libsql(':memory:') }) })
+  const store = sqlStore({ kysely: own })
+  const left = await purged(store, async () => (await sql<{ n: number }>`select (select count(*) from gatehouse_records) + (select count(*) from gatehouse_counters) as n`.execute(own)).rows[0]?.n ?? 0)
+  t.equal(left, 2, 'a record and a counter that are alive')
+  await store.close()
+  await own.destroy()
+})
+
+t.test('what has expired is removed beside the writing in PostgreSQL', { skip: withoutPostgres }, async t => {
+  const tablePrefix = prefix()
+  const own = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: databaseUrl }) }) })
+  const store = sqlStore({ kysely: own, tablePrefix })
+  t.teardown(() => dropTables(tablePrefix))
+  const count = sql<{ n: number }>`select ((select count(*) from ${sql.table(`${tablePrefix}records`)}) + (select count(*) from ${sql.table(`${tablePrefix}counters`)}))::int as n`
+  t.equal(await purged(store, async () => (await count.execute(own)).rows[0]?.n ?? 0), 2)
+  await store.close()
+  await own.destroy()
+})
+
+t.test('purging goes on after a failure, one at a time, and closing waits for it', async t => {
+  const batches: number[] = []
+  let end: () => void = () => {}
+  const { wrote, settled } = purge(most => {
+    batches.push(most)
+    return batches.length === 1 ? Promise.reject(new Error('no')) : new Promise(resolve => { end = resolve })
+  })
+  for (let n = 0; n < 250; n++) wrote()
+  await settled()
+  for (let n = 0; n < 1_000; n++) wrote()
+  t.same(batches, [500, 500])
+  let waited = false
+  const closing = settled().then(() => { waited = true })
+  await Promise.resolve()
+  t.equal(waited, false)
+  end()
+  await closing
+  await settled()
+})
+
+t.test('what PostgreSQL undid because of another transaction is asked again, a few times', { skip: withoutPostgres }, async t => {
+  const own = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: databaseUrl, max: 1 }) }) })
+  const ask = asker(own)
+  const sequence = prefix()
+  await query(`create sequence ${sequence}`)
+  await query(`create function ${sequence}f (n int) returns int language plpgsql as $$ begin if nextval('${sequence}') < n then raise exception using errcode = '40001'; end if; return 1; end $$`)
+  t.teardown(() => query(`drop function ${sequence}f; drop sequence ${sequence}`))
+  t.same(await ask(sql`select ${sql.raw(`${sequence}f(3)`)} as f`), [{ f: 1 }])
+  await t.rejects(ask(sql`select ${sql.raw(`${sequence}f(100)`)} as f`), { code: '40001' })
+  t.same(await query(`select last_value::int as n from ${sequence}`), [{ n: 8 }])
+  await own.destroy()
+})
+
+t.test('PostgreSQL is asked for its own time, and several instances migrate at once', { skip: withoutPostgres }, async t => {
+  const tablePrefix = prefix()
+  const stores = Array.from({ length: 6 }, () => sqlStore({ connectionString: databaseUrl, tablePrefix }))
+  t.teardown(() => dropTables(tablePrefix))
+  await Promise.all(stores.map(store => store.migrate()))
+  const real = Date.now
+  Date.now = () => real() + 3_600_000
+  const [store] = stores
+  try {
+    await store?.add(entry('a', new Date(real() + 60_000)))
+    t.not(await store?.get('sql', 'a'), null, 'a clock that is wrong here ends nothing there')
+  } finally {
+    Date.now = real
+  }
+  await Promise.all(stores.map(store => store.close()))
+})
+
+t.test('a connection that PostgreSQL ends, idle or busy, ends nothing else', { skip: withoutPostgres }, async t => {
+  const tablePrefix = prefix()
+  const url = new URL(databaseUrl)
+  url.searchParams.set('application_name', tablePrefix)
+  const store = sqlStore({ connectionString: url.href, tablePrefix })
+  t.teardown(() => dropTables(tablePrefix))
+  await store.migrate()
+  const kill = `select pg_terminate_backend(pid) from pg_stat_activity where application_name = '${tablePrefix}'`
+  await query(kill)
+  const calls = Promise.allSettled(Array.from({ length: 500 }, (_, n) => store.get('sql', `n${n}`)))
+  await query(kill)
+  for (const call of await calls) if (call.status === 'rejected') t.ok(call.reason instanceof StoreUnavailable)
+  t.equal(await works(store), true)
+  await store.close()
+})

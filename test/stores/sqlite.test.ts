@@ -1,0 +1,12 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import { sqlStore } from '../../lib/stores/sql.js'
+import { passesStoreContract } from '../contract/store.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
+t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
+const make = () => sqlStore({ sqlite: join(folder, 'state.sqlite') })
+
+passesStoreContract(t, { make, another: make })
