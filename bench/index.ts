@@ -13,7 +13,6 @@ import { cases } from './contestants.js'
 const rounds = Number(process.env.ROUNDS ?? 3)
 const duration = Number(process.env.SECONDS ?? 2)
 const only = new RegExp(process.env.ONLY ?? '', 'i')
-const connections = 8
 
 interface Ready { readonly port: number, readonly headers: readonly Record<string, string>[], readonly status: number }
 interface Figures { readonly rps: number, readonly cpu: number }
@@ -32,19 +31,14 @@ async function cpuOf (child: ChildProcess): Promise<number> {
 }
 
 async function measure ({ child, ready, label }: Running): Promise<Figures> {
-  const share = Math.ceil(ready.headers.length / connections)
-  let client = 0
   const before = await cpuOf(child)
   const result = await autocannon({
     url: `http://127.0.0.1:${ready.port}`,
-    connections: Math.min(connections, Math.max(1, ready.headers.length === 1 ? connections : ready.headers.length)),
-    pipelining: 10,
+    // Many different requests go over one connection, one after the other: over several, each would come several times within moments.
+    connections: ready.headers.length === 1 ? 8 : 1,
+    pipelining: ready.headers.length === 1 ? 10 : 80,
     duration,
-    setupClient (each) {
-      const mine = ready.headers.slice(client * share, (client + 1) * share)
-      each.setRequests((mine.length === 0 ? ready.headers : mine).map(headers => ({ method: 'GET', path: '/', headers })))
-      client++
-    }
+    requests: ready.headers.map(headers => ({ method: 'GET', path: '/', headers }))
   })
   const cpu = await cpuOf(child) - before
   const answered = result['2xx'] + result.non2xx

@@ -12,6 +12,8 @@ export { absent, authenticated, crossSite, expired, foreign, invalid, limited, u
 export { read, type Reading } from './schemes/read.js'
 export type * from '../types/api-keys.js'
 export { memoryStore, type MemoryStoreOptions } from './stores/memory.js'
+export { withDeadline, type DeadlineOptions } from './stores/deadline.js'
+export { StoreUnavailable } from './stores/unavailable.js'
 export type * from '../types/challenge.js'
 export type * from '../types/duration.js'
 export type * from '../types/error.js'

@@ -1,5 +1,5 @@
 import fp from 'fastify-plugin'
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { Gatehouse } from '../types/gatehouse.js'
 import type { GatehouseOptions } from '../types/options.js'
 import { bindSchemes } from './bind.js'
@@ -67,7 +67,7 @@ function decorate (app: FastifyInstance, parts: Parts): void {
 }
 
 function wire (app: FastifyInstance, { gate, key, policies, book, schemes }: Parts, { stage, outsideAllowed }: Options): void {
-  app.addHook('onRoute', function (route: RouteOptions) { book.note(this, route) })
+  app.addHook('onRoute', function (route) { book.note(this, route) })
   app.addHook('onReady', async () => { checkReady(app, { book, policies, schemes: schemes.values(), outsideAllowed }) })
   if (stage === 'preHandler') {
     app.addHook('preHandler', lateHook(gate, key))

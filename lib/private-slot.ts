@@ -1,6 +1,7 @@
 /** A value on somebody else's object that nobody else can see, copy or replace. */
 export interface PrivateSlot<K extends object, V> {
   get (owner: K): V | undefined
+  /** Once for an owner. */
   set (owner: K, value: V): void
 }
 
@@ -24,8 +25,7 @@ export function privateSlot<K extends object, V> (): PrivateSlot<K, V> {
     }
 
     static set (owner: K, value: V): void {
-      const slot = #value in owner ? owner as unknown as Slot : new Slot(owner)
-      slot.#value = value
+      new Slot(owner).#value = value
     }
   }
 }

@@ -104,7 +104,7 @@ export function publish (state: GuardState, pass: Pass, reply: FastifyReply): vo
 export async function finishLate (gate: Gate, { policy, identities }: Pass, request: FastifyRequest, reply: FastifyReply): Promise<LateEnd> {
   const [acting] = identities
   if (acting === undefined) return null
-  const refused = await overLimit(gate, policy, identities, reply) ?? await askFunctions(gate, policy, acting, request)
+  const refused = await overLimit(gate, policy, acting, identities, reply) ?? await askFunctions(gate, policy, acting, request)
   if (refused === null) return null
   if (refused instanceof AuthError) return end(faulted(request, reply, refused, gate.form))
   return 'error' in refused ? refused : end(refuse(request, reply, policy, refused, gate.form))
@@ -119,9 +119,9 @@ function hasOwnLimit (identities: readonly Identity[]): boolean {
   return identities.some(({ outcome }) => outcome.rateLimit != null)
 }
 
-async function overLimit (gate: Gate, { rateLimit }: Policy, identities: readonly Identity[], reply: FastifyReply): Promise<AuthFailure | null> {
+async function overLimit (gate: Gate, { rateLimit }: Policy, acting: Identity, identities: readonly Identity[], reply: FastifyReply): Promise<AuthFailure | null> {
   if (rateLimit === null && !hasOwnLimit(identities)) return null
-  const scheme = identities[0]?.bound.name ?? null
+  const scheme = acting.bound.name
   try {
     const wait = await gate.limit(reply, rateLimit, identities)
     return wait === null ? null : failure('AUTH_RATE_LIMITED', scheme, 'over the limit of the route, or of the credential', { retryAfter: wait })

@@ -1,9 +1,12 @@
 import { scrypt } from 'node:crypto'
 import type { ScryptOptions } from 'node:crypto'
+import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 import { fault, misconfigured } from '../errors.js'
 import { fromBcrypt64 } from './base64.js'
 import type { Argon2Recipe, Recipe } from './recipe.js'
+
+const require = createRequire(import.meta.url)
 
 /** What a hash is computed of. */
 export interface Derivation {
@@ -47,11 +50,11 @@ export async function load (recipes: readonly Recipe[]): Promise<void> {
 }
 
 async function argon2Library () {
-  return library('@node-rs/argon2', async () => import('@node-rs/argon2'))
+  return library('@node-rs/argon2', async (): Promise<typeof import('@node-rs/argon2')> => require('@node-rs/argon2'))
 }
 
 async function bcryptLibrary () {
-  return library('@node-rs/bcrypt', async () => import('@node-rs/bcrypt'))
+  return library('@node-rs/bcrypt', async (): Promise<typeof import('@node-rs/bcrypt')> => require('@node-rs/bcrypt'))
 }
 
 /** An optional peer of this package. */

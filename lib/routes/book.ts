@@ -29,7 +29,7 @@ export function routeBook (key: symbol, policies: Policies): RouteBook {
     note (context, options) {
       located(() => {
         if ('auth' in options) throw misconfigured(`${methodsOf(options)} ${options.url} has auth beside config, where nothing reads it. Write { config: { auth: … } }.`)
-        const written = `${options.prefix ?? ''}${options.routePath ?? ''}`
+        const written = `${options.prefix}${options.routePath}`
         const mark: RouteMark = Object.freeze({ ...policies.forRoute(context, options), server: context, url: options.url, written, method: options.method, methods: methodsOf(options) })
         options.config = Object.assign({}, options.config, { [key]: mark })
         options.onError = [options.onError ?? []].flat().concat(seen)
@@ -53,7 +53,7 @@ function verifyRoute (options: RouteDeclaration, mark: RouteMark, key: symbol, n
   const why = 'An onRoute hook that ran after fastify-gatehouse\'s changed it, and the change would not count. Register that plugin before fastify-gatehouse, or take the change out.'
   const config = (options.config ?? {}) as Record<symbol, unknown>
   // A route '/' under a prefix is served with and without its slash, and Fastify runs onRoute only for the first.
-  const twin = options.routePath === '/' && options.url === `${options.prefix ?? ''}/` && mark.server.hasRoute({ method: [mark.method].flat()[0] as 'GET', url: mark.url, constraints: options.constraints ?? {} })
+  const twin = options.routePath === '/' && options.url === `${options.prefix}/` && mark.server.hasRoute({ method: [mark.method].flat()[0] as 'GET', url: mark.url, constraints: options.constraints })
   if (options.url !== mark.url && !twin) throw misconfigured(`${route} was moved to ${options.url}. ${why}`)
   if (options.method !== mark.method || methodsOf(options) !== mark.methods) throw misconfigured(`${route} now has the method ${methodsOf(options)}. ${why}`)
   if (config[key] !== mark) throw misconfigured(`${route} has another config than the one that was read. ${why}`)

@@ -8,7 +8,7 @@ import type { Defaults, Level } from './defaults.js'
 import { isPreflight } from './mark.js'
 
 /** A route as `onRoute` shows it. */
-export type RouteDeclaration = RouteOptions & { routePath?: string, prefix?: string }
+export type RouteDeclaration = RouteOptions & { readonly routePath: string, readonly prefix: string }
 
 /** Which policy a route has, and where it comes from. Equal declarations share one policy. */
 export interface Policies {

@@ -44,8 +44,9 @@ export function readKey (material: unknown, place: string): ReadKey {
 export function jsonObject (text: string): Readonly<Record<string, unknown>> | null {
   if (!text.trimStart().startsWith('{')) return null
   try {
-    const value: unknown = JSON.parse(text)
-    return isObject(value) ? value : null
+    // what begins with a brace and parses is an object
+    const value: Readonly<Record<string, unknown>> = JSON.parse(text)
+    return value
   } catch {
     return null
   }

@@ -126,3 +126,46 @@ t.test('a cookie header of nothing but separators costs what its length costs', 
   app.get('/me', { config: { auth: 'web' } }, async () => '')
   t.equal((await app.inject({ url: '/me', headers: { cookie: ';'.repeat(15_000) } })).statusCode, 401)
 })
+
+t.test('what a hook of the application wrote before a refusal stands again when another guard lets the caller in', async t => {
+  const app = await desk(t)
+  await app.register(fastifyAuth)
+  app.addHook('onRequest', async (_request, reply) => { reply.header('cache-control', 'max-age=1').code(202) })
+  app.get('/', { config: { auth: false }, preHandler: app.auth([app.gatehouse.guard('user'), app.gatehouse.guard('service')] as never) }, async () => 'ok')
+  const answer = await app.inject({ url: '/', headers: credential })
+  t.equal(answer.statusCode, 202)
+  t.equal(answer.headers['cache-control'], 'max-age=1')
+})
+
+t.test('reply.challenge in an onRequest hook names the schemes of the route, and those of the default where there is no policy', async t => {
+  const app = await desk(t, { default: ['user', 'service'] })
+  app.addHook('onRequest', async (request, reply) => { if (request.headers['x-stop'] !== undefined) return reply.challenge() })
+  app.get('/', { config: { auth: 'service' } }, async () => 'ok')
+  app.setNotFoundHandler({ config: { auth: true } } as never, async () => 'nothing')
+  const ask = async (url: string) => (await app.inject({ url, headers: { 'x-stop': '1' } })).headers['www-authenticate']
+  t.equal(await ask('/'), undefined)
+  t.equal(await ask('/nowhere'), 'Bearer realm="user"')
+})
+
+t.test('a default that names no scheme means the only one there is', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(authPlugin, { schemes: { service: apiKey({ keys: { [key]: { id: 'svc' } } }) }, default: { mode: 'optional' } })
+  app.get('/', async request => ({ id: request.principal?.id ?? null }))
+  t.same((await app.inject('/')).json(), { id: null })
+  t.same((await app.inject({ url: '/', headers: credential })).json(), { id: 'svc' })
+  t.equal((await app.inject({ url: '/', headers: { 'x-api-key': `${key}x` } })).statusCode, 401)
+})
+
+t.test('what a config of the application throws while it is read is thrown as it is', async t => {
+  const app = await desk(t)
+  const config = Object.defineProperty({}, 'auth', { enumerable: true, get () { throw new RangeError('own') } })
+  t.throws(() => app.get('/', { config }, async () => ''), { message: 'own' })
+})
+
+t.test('a request without raw header lines, which another plugin made up, is read by its headers', async t => {
+  const app = await desk(t)
+  app.addHook('onRequest', async request => { Object.assign(request.raw, { rawHeaders: undefined }) })
+  app.get('/', async request => request.principal?.id)
+  t.equal((await app.inject({ url: '/', headers: credential })).body, 'svc')
+})

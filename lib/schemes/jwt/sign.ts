@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
+import { createRequire } from 'node:module'
 import type { FastifyInstance } from 'fastify'
 import type { PrincipalInput } from '../../../types/principal.js'
 import type { IssueOptions } from '../../../types/scheme.js'
@@ -14,6 +15,8 @@ import { principalFrom } from '../principal.js'
 import { text } from './options.js'
 import { checkGuessable } from './trust.js'
 import type { Trust } from './trust.js'
+
+const require = createRequire(import.meta.url)
 
 /** What a scheme that signs is made of. */
 export interface SignSetup {
@@ -109,7 +112,7 @@ function ownKey (material: unknown, trust: Trust, place: string): Omit<SigningKe
  * Loaded only by applications that sign.
  */
 async function signEngine (app: FastifyInstance, name: string, { key, signing }: SigningKey, header: { readonly algorithm: Algorithm }): Promise<Sign> {
-  const { default: fastifyJwt } = await import('@fastify/jwt')
+  const { default: fastifyJwt }: typeof import('@fastify/jwt') = require('@fastify/jwt')
   const secret = key.type === 'secret'
     ? signing.export()
     : { private: signing.export({ type: 'pkcs8', format: 'pem' }), public: key.export({ type: 'spki', format: 'pem' }) }

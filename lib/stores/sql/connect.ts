@@ -1,5 +1,4 @@
 import { Kysely, PostgresAdapter, PostgresDialect, SqliteAdapter, type Dialect, type PostgresPool, type PostgresPoolClient } from 'kysely'
-
 import type pg from 'pg'
 import type { PoolClient } from 'pg'
 import { misconfigured } from '../../errors.js'

@@ -20,12 +20,11 @@ export type Wins = readonly number[]
 async function race ({ redis, sql, names, callers }: Course): Promise<void> {
   const store = redis === undefined ? sqlStore(sql ?? { sqlite: '' }) : redisStore(redis)
   await store.migrate()
-  const records: StoreRecord[] = []
-  for (const id of names) {
+  const records = await Promise.all(names.map(async id => {
     const record = await store.get('race', id)
     if (record === null) throw new Error('a name is missing')
-    records.push(record)
-  }
+    return record
+  }))
   const call = {
     swap: (record: StoreRecord) => store.swap(record),
     take: async ({ id }: StoreRecord) => await store.take('race', id) !== null,
