@@ -48,6 +48,19 @@ t.test('Owners are remembered in a bounded number', async t => {
   t.strictSame(asked, ['0'], 'the oldest is forgotten first')
 })
 
+t.test('Last uses are noted of a bounded number of keys, and go on for those that are noted', t => {
+  const uses = new Uses(memoryStore(), Fastify().log)
+  const now = Date.now
+  t.teardown(() => { Date.now = now })
+  for (let i = 0; i <= 100_000; i++) uses.note(String(i))
+  t.not(uses.latest('99999'), null)
+  t.equal(uses.latest('100000'), null)
+  Date.now = () => 0
+  uses.note('0')
+  t.equal(uses.latest('0'), new Date(0).toISOString())
+  t.end()
+})
+
 t.test('Bad keys do not push out good ones', async t => {
   const calls = { get: 0 }
   const inner = memoryStore()

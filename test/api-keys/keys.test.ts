@@ -99,6 +99,18 @@ t.test('Arguments that are none are faults, and say what is wrong to the log alo
   await keys.revokeLeaked(undefined as unknown as string)
 })
 
+t.test('What the application\'s own input throws is thrown on as it is', async t => {
+  const { keys } = await instance(t)
+  const mine = new Error('mine')
+  const input = { owner: ann, get name (): string { throw mine } }
+  t.equal(await keys.create(input).catch((error: unknown) => error), mine)
+})
+
+t.test('A key that the store did not add is given to nobody', async t => {
+  const { keys } = await instance(t, {}, { store: { ...tapped().store, add: async () => false } as Store })
+  await t.rejects(keys.create({ owner: ann, name: 'k' }), { code: 'AUTH_FAULT', detail: 'the store did not add a new API key' })
+})
+
 t.test('Rotating leaves both keys good until the overlap ends, and the old one says so', async t => {
   const time = clock(t)
   const { keys, ask, status, code } = await instance(t)

@@ -2,12 +2,19 @@ import { setImmediate as soon } from 'node:timers/promises'
 import Fastify from 'fastify'
 import t from 'tap'
 import gatehouse, { apiKey, session, type AuthError, type Authenticated, type ManagedApiKeyOptions, type Store, type StoreChange } from '../../lib/index.js'
-import { kind } from '../../lib/api-keys/record.js'
+import { Directory } from '../../lib/api-keys/directory.js'
 import { digestOf, KeyFormat } from '../../lib/api-keys/format.js'
+import { kind } from '../../lib/api-keys/record.js'
+import { Uses } from '../../lib/api-keys/uses.js'
 import { memoryStore } from '../../lib/stores/memory.js'
 import { ann, bob, clock, instance, tapped } from './desk.js'
 
 const unknownKey = (): string => new KeyFormat('acme').make()
+
+/** A key of `acme` as a store has it. */
+const stored = {
+  prefix: 'acme', name: 'k', start: 'acme_0', scopes: [], roles: [], createdAt: new Date().toISOString(), expiresAt: null, lastUsedAt: null, rateLimit: null, replacedBy: null, replacedAt: null, sunsetAt: null
+}
 
 t.test('The principal is the owner, with the key as the credential', async t => {
   const { keys, ask } = await instance(t)
@@ -116,12 +123,17 @@ t.test('While the store is down, what is remembered answers within the staleness
 t.test('What cannot be read in the store is a fault, not a stranger', async t => {
   const store = memoryStore()
   const { ask, log } = await instance(t, {}, { store })
-  const broken: object[] = [{}, { name: 7 }]
-  for (const value of broken) {
+  const added = async (value: object) => {
     const key = unknownKey()
     await store.add({ kind, id: digestOf(key), owner: ann, value: value as Record<string, never>, expiresAt: null })
-    t.equal((await ask(key)).statusCode, 500)
+    return (await ask(key)).statusCode
   }
+  t.equal(await added(stored), 200)
+  const broken: object[] = [
+    {}, { name: 7 }, { ...stored, scopes: 'a' }, { ...stored, roles: null }, { ...stored, scopes: [7] },
+    { ...stored, rateLimit: 5 }, { ...stored, rateLimit: { max: '5', window: 60 } }, { ...stored, rateLimit: { max: 5 } }
+  ]
+  for (const value of broken) t.equal(await added(value), 500, JSON.stringify(value))
   const key = unknownKey()
   await store.add({ kind, id: digestOf(key), owner: null, value: {}, expiresAt: null })
   t.equal((await ask(key)).statusCode, 500)
@@ -251,6 +263,37 @@ t.test('What outlives a request hears that the key was revoked', async t => {
   }
 })
 
+t.test('What a store says of a key of another scheme is not believed, whatever it is kept under', async t => {
+  const store = memoryStore()
+  const { code } = await instance(t, {}, { store })
+  for (const [prefix, says] of [['acme', 'none'], ['other', 'AUTH_INVALID_CREDENTIALS']] as const) {
+    const key = unknownKey()
+    await store.add({ kind, id: digestOf(key), owner: ann, value: { ...stored, prefix }, expiresAt: null })
+    t.equal(await code(key), says)
+  }
+})
+
+t.test('A store that does not answer ends nothing that outlives a request, and is asked again', async t => {
+  const tap = tapped()
+  const directory = new Directory({ prefix: 'acme', staleness: 5_000, store: tap.store, uses: new Uses(tap.store, Fastify().log) })
+  t.teardown(() => { directory.close() })
+  const id = digestOf(unknownKey())
+  await tap.store.add({ kind, id, owner: ann, value: stored, expiresAt: null })
+  const outcome = await directory.outcomeOf(id) as Authenticated
+  let revoked = 0
+  tap.down = true
+  outcome.onRevoked?.(() => { revoked++ })
+  directory.heard({ id })
+  await soon()
+  t.equal(tap.count('get'), 3)
+  t.equal(revoked, 0)
+  tap.down = false
+  await tap.store.take(kind, id)
+  directory.heard(null)
+  await soon()
+  t.equal(revoked, 1)
+})
+
 t.test('load', async t => {
   const people = new Map<string, { id: string, scopes?: string[], roles?: string[], name?: string } | null>([['ann', { id: 'ann', scopes: ['a'], roles: ['clerk'], name: 'Ann' }]])
   const options = { roles: { admin: { roles: ['clerk'] }, clerk: { scopes: ['orders'] } } }
@@ -340,7 +383,6 @@ t.test('Mistakes stop the boot', async t => {
 })
 
 t.test('Last uses are written after a minute', async t => {
-  const { Uses } = await import('../../lib/api-keys/uses.js')
   const tap = tapped()
   const { keys, app } = await instance(t, {}, { store: tap.store })
   const { record } = await keys.create({ owner: ann, name: 'k' })

@@ -281,6 +281,8 @@ t.test('Mistakes stop the boot', async t => {
   ]
   for (const [routes, options, says] of wrong) await t.rejects(desk(t, routes as ApiKeyRoutesOptions, options), { code: 'AUTH_MISCONFIGURED', message: says })
   await t.resolves(desk(t, { scheme: 'back', keys: 'two' }, two))
+  const vault: Scheme = { ...token, get apiKeys (): never { throw new Error('the vault is shut') } }
+  await t.rejects(desk(t, {}, { schemes: { web: session({ secret }), vault }, default: ['web'] }), { message: 'the vault is shut' }, 'what a scheme throws is no mistake in the options')
   const bare = Fastify()
   t.teardown(() => bare.close())
   bare.register(apiKeyRoutes, {})

@@ -5,6 +5,7 @@ import { guessRoom } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
 import { guessSlots, type Slot } from '../../lib/limits/slots.js'
 import { memoryStore } from '../../lib/stores/memory.js'
+import { unavailable } from '../../lib/stores/unavailable.js'
 
 const rule = { max: 1, window: 60, longestWindow: 900 }
 const turn = async (): Promise<void> => new Promise(resolve => { setImmediate(resolve) })
@@ -65,6 +66,14 @@ t.test('A slot that cannot be given back lets nobody wait for ever', async t => 
   await turn()
   await t.rejects(first.giveBack())
   t.type(await waiting, 'number')
+})
+
+t.test('Only a store that is full is replaced by the sketch: one that fails while a slot is taken gives none', async t => {
+  const memory = memoryStore()
+  const broken = (error: Error) => guessSlots({ ...memory, increment: async (kind, id, options) => { if (kind.endsWith('-level')) return memory.increment(kind, id, options); throw error } }, 'guess-test', rule)
+  await t.rejects(broken(unavailable('unanswered', 'no answer')).reserve('a'), { code: 'AUTH_UNAVAILABLE', reason: 'unanswered' })
+  await t.rejects(broken(new TypeError('own')).reserve('a'), TypeError)
+  t.type(await broken(unavailable('full', 'no room')).reserve('a'), 'object')
 })
 
 t.test('A store that throws what is no error of ours is no answer, before the check and after it', async t => {

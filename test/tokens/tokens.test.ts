@@ -90,11 +90,18 @@ t.test('keys that are weak by their kind, or for something else, stop the boot',
   for (const [keys, message] of [
     [randomBytes(31), /too short: HS256 needs at least 32/], ['', /empty/], [undefined, /undefined/], [null, /must be/], [42, /must be/], [{}, /no key/], [[], /no key/], [{ keys: [] }, /no key/],
     [small.publicKey, /1024 bits/], [{ ...jwk, e: 'AQ' }, /exponent|no key/], [{ ...jwk, e: 'BA' }, /exponent|no key/], [{ ...jwk, use: 'enc' }, /'use'/], [{ ...jwk, key_ops: ['encrypt'] }, /'key_ops'/],
-    [{ ...jwk, key_ops: ['sign'] }, /'key_ops'/], [{ ...jwk, alg: 'none' }, /'alg'/], [{ ...jwk, alg: 'ES256' }, /'alg'/], [{ ...jwk, kid: 7 }, /'kid'/], [{ kty: 'RSA' }, /holds no key/], [{ kty: 'oct', k: 'a+b' }, /base64url/],
+    [{ ...jwk, key_ops: ['sign'] }, /'key_ops'/], [{ ...jwk, alg: 'none' }, /'alg'/], [{ ...jwk, alg: 'ES256' }, /'alg'/], [{ ...jwk, kid: 7 }, /'kid'/], [{ kty: 'RSA' }, /holds no key/], [{ kty: 'oct', k: 'a+b' }, /base64url/], [{ kty: 'oct', k: 7 }, /base64url/],
+    [{ kty: 'oct', k: 'AA', key_ops: ['encrypt'] }, /'key_ops' lacks verify or sign/],
     [{ kty: 'oct', k: '' }, /empty/], [generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey, /no supported algorithm/], [generateKeyPairSync('x25519').publicKey, /no supported algorithm/],
     ['-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----', /no readable key/], [[secret, rsa.publicKey], /mixes/], [[{ ...jwk, kid: 'a' }, { ...jwk, kid: 'a' }], /one kid/], [{ a: { ...jwk, kid: 'b' } }, /another kid/],
     [new Map([[7, secret]]), /kid/], [{ a: undefined }, /must be/]
   ] as const) t.throws(() => ring(keys), { ...refused, message }, String(message))
+})
+
+t.test('key_ops of a secret or private JWK may name signing alone', async t => {
+  const text = token({}, { alg: 'RS256', key: rsa.privateKey })
+  t.equal(verdict(text, { ...rsa.privateKey.export({ format: 'jwk' }), key_ops: ['sign'] }), 'valid')
+  t.equal(verdict(token({}, { alg: 'HS256', key: secret }), { kty: 'oct', k: Buffer.from(secret).toString('base64url'), key_ops: ['sign'] }), 'valid')
 })
 
 t.test('an algorithms option is a non-empty list of known names, each of which has a key, and no key has two', async t => {
