@@ -4,7 +4,7 @@ import type { Scheme, SchemeContext } from '../types/scheme.js'
 import { fault, misconfigured } from './errors.js'
 import type { BoundScheme } from './guard/policy.js'
 import { isScheme, type Options } from './options.js'
-import { list } from './shape.js'
+import { list, shown } from './shape.js'
 
 /** Makes every scheme for one application, under its name. */
 export async function bindSchemes (app: FastifyInstance, { schemes, load }: Options, contextOf: (name: string) => SchemeContext): Promise<ReadonlyMap<string, BoundScheme>> {
@@ -31,5 +31,5 @@ export function capable<K extends Capability> (schemes: ReadonlyMap<string, Boun
   if (found.length === 1 && only !== undefined) return { name: only.name, scheme: only.scheme as Scheme<Principal> & Required<Pick<Scheme<Principal>, K>> }
   const names = able.map(each => `'${each.name}'`)
   if (able.length === 0) throw fault(`no scheme of this application has ${capability}()`)
-  throw fault(name === undefined ? `several schemes have ${capability}(): name ${list(names)} as scheme` : `the scheme '${name}' has no ${capability}(); known: ${list(names)}`)
+  throw fault(name === undefined ? `several schemes have ${capability}(): name ${list(names)} as scheme` : `the scheme ${shown(name)} has no ${capability}(); known: ${list(names)}`)
 }

@@ -1,4 +1,5 @@
 import { misconfigured } from './errors.js'
+import { shown } from './shape.js'
 
 const units = { s: 1, m: 60, h: 3600, d: 86400 } as const
 
@@ -8,5 +9,5 @@ export function seconds (value: unknown, place: string): number {
   const match = typeof value === 'string' ? /^(\d+(?:\.\d+)?)([smhd])$/.exec(value) : null
   const length = match === null ? NaN : Number(match[1]) * units[match[2] as keyof typeof units]
   if (Number.isFinite(length)) return length
-  throw misconfigured(`${place} must be a number of seconds, or a duration such as '30s', '15m', '12h' or '7d'; it is ${JSON.stringify(value)}.`)
+  throw misconfigured(`${place} must be a number of seconds, or a duration such as '30s', '15m', '12h' or '7d'; it is ${shown(value)}.`)
 }

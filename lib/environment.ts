@@ -1,6 +1,6 @@
 import { misconfigured } from './errors.js'
 import { weakness } from './schemes/secrets.js'
-import { isObject, list } from './shape.js'
+import { isObject, list, shown } from './shape.js'
 
 const mend = 'Make one with: npx fastify-gatehouse secret'
 
@@ -56,7 +56,7 @@ export function secretsFromEnvironment<const T extends Readonly<Record<string, S
 
 function read (variable: string, purpose: string, given: string | undefined) {
   const rule = Object.hasOwn(purposes, purpose) ? purposes[purpose as SecretPurpose] : null
-  if (rule === null) throw misconfigured(`secretsFromEnvironment does not know the purpose ${JSON.stringify(purpose)} of ${variable}. Known: ${list(Object.keys(purposes))}.`)
+  if (rule === null) throw misconfigured(`secretsFromEnvironment does not know the purpose ${shown(purpose)} of ${variable}. Known: ${list(Object.keys(purposes))}.`)
   if (given === undefined || given.trim() === '') return { variable, value: '', held: [], mistakes: [`${variable} is not set. ${mend}`] }
   const texts = rule.rotates ? given.split(',') : [given]
   const held = texts.map((text, index): Held => ({ variable: texts.length === 1 ? variable : `${variable} (number ${index + 1})`, text }))

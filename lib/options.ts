@@ -6,7 +6,7 @@ import { parsePublicPaths, type PublicPath } from './guard/public-paths.js'
 import type { ErrorForm } from './guard/refuse.js'
 import { vocabulary, type Vocabulary } from './guard/vocabulary.js'
 import { parseLimits, type Limits } from './limits/options.js'
-import { fields, isObject, list } from './shape.js'
+import { fields, isObject, list, shown } from './shape.js'
 
 /** The plugin's options, parsed: complete, and trusted from here on. */
 export interface Options {
@@ -52,7 +52,7 @@ export function parseOptions (options: unknown): Options {
 function parseSchemes (value: unknown): Options['schemes'] {
   if (!isObject(value) || Object.keys(value).length === 0) throw misconfigured('The option schemes must name at least one scheme, such as { schemes: { service: apiKey({ keys }) } }.')
   return new Map(Object.entries(value).map(([name, scheme]) => {
-    if (!/^[A-Za-z][\w-]*$/.test(name)) throw misconfigured(`The option schemes has the name '${name}'. Use letters, digits, '-' and '_', with a letter first.`)
+    if (!/^[A-Za-z][\w-]*$/.test(name)) throw misconfigured(`The option schemes has the name ${shown(name)}. Use letters, digits, '-' and '_', with a letter first.`)
     if (typeof scheme !== 'function' && !isScheme(scheme)) throw misconfigured(`The option schemes.${name} must be what apiKey(), jwt(), basic() or session() returns, or a scheme of your own; it is ${scheme === undefined ? 'undefined' : typeof scheme}.`)
     return [name, scheme as Scheme<Principal> | SchemeFactory<Principal>]
   }))
@@ -86,7 +86,7 @@ function parseForm (errors: unknown): ErrorForm {
 function choice<T extends string> (value: unknown, choices: readonly T[], option: string): T {
   const found = choices.find(each => each === value)
   if (found !== undefined) return found
-  throw misconfigured(`The option ${option} must be ${list(choices.map(each => `'${each}'`))}${option === 'errors' ? ', or a function' : ''}; it is ${JSON.stringify(value)}.`)
+  throw misconfigured(`The option ${option} must be ${list(choices.map(each => `'${each}'`))}${option === 'errors' ? ', or a function' : ''}; it is ${shown(value)}.`)
 }
 
 /** RFC 6454: scheme, host and port, exactly as a browser writes it. */
@@ -94,7 +94,7 @@ function parseOrigins (value: unknown): ReadonlySet<string> {
   if (!Array.isArray(value)) throw misconfigured("The option origins must be a list of origins, such as ['https://app.example.com'].")
   return new Set(value.map((origin: unknown) => {
     const url = typeof origin === 'string' && URL.canParse(origin) ? new URL(origin) : null
-    if (url === null || url.origin !== origin || url.origin === 'null') throw misconfigured(`The option origins has ${JSON.stringify(origin)}. Write an origin: scheme, host and port without a path, such as 'https://app.example.com'.`)
+    if (url === null || url.origin !== origin || url.origin === 'null') throw misconfigured(`The option origins has ${shown(origin)}. Write an origin: scheme, host and port without a path, such as '${url === null || url.origin === 'null' ? 'https://app.example.com' : url.origin}'.`)
     return origin
   }))
 }

@@ -9,7 +9,7 @@ export function fields (value: unknown, known: readonly string[], place: string)
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== null && prototype !== Object.prototype) throw misconfigured(`${place} must be a plain object: what it inherits would not be read.`)
   for (const key of Object.keys(value)) {
-    if (!known.includes(key)) throw misconfigured(`${place} has an unknown key '${key}'.${nearest(key, known)} Known: ${list(known)}.`)
+    if (!known.includes(key)) throw misconfigured(`${place} has an unknown key ${/^[a-z]{1,30}$/i.test(key) ? `'${key}'` : shown(key)}.${nearest(key, known)} Known: ${list(known)}.`)
     if (value[key] === undefined) throw misconfigured(`${place} has '${key}' set to undefined. Give it a value, or leave the key out.`)
   }
   return value
@@ -25,6 +25,21 @@ export function frozen<T> (shape: T): T {
   if (typeof shape !== 'object' || shape === null || Object.isFrozen(shape)) return shape
   Object.values(shape).forEach(frozen)
   return Object.freeze(shape)
+}
+
+/** Bytes of the shortest secret that any option takes: a password. */
+const shortestSecret = 12
+
+/** A wrong value, for sentences: what could be a secret in the wrong place, or would not end, only by its kind. Never throws. */
+export function shown (value: unknown): string {
+  switch (typeof value) {
+    case 'string': return Buffer.byteLength(value) < shortestSecret ? `'${JSON.stringify(value).slice(1, -1).replaceAll('\\"', '"')}'` : `a text of ${value.length} characters`
+    case 'object': return value === null ? 'null' : Array.isArray(value) ? 'a list' : 'an object'
+    case 'number':
+    case 'boolean':
+    case 'undefined': return String(value)
+    default: return `a ${typeof value}`
+  }
 }
 
 /** `a, b or c`, for sentences. */

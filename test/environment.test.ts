@@ -75,7 +75,7 @@ t.test('All mistakes come in one error', async t => {
 t.test('What is asked wrongly is a mistake of the program', async t => {
   t.match(mistakes({}, {}), /needs an object from variable to purpose/)
   t.throws(() => secretsFromEnvironment(null as never, {}), { code: 'AUTH_MISCONFIGURED' })
-  t.match(mistakes({ A: 'sesion' as never }, { A: secret() }), /does not know the purpose "sesion" of A/)
+  t.match(mistakes({ A: 'sesion' as never }, { A: secret() }), /does not know the purpose 'sesion' of A/)
   t.match(mistakes({ A: 'toString' as never }, { A: secret() }), /does not know the purpose/)
 })
 

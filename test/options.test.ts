@@ -2,7 +2,7 @@ import t from 'tap'
 import vm from 'node:vm'
 import Fastify from 'fastify'
 import { misconfigured } from '../lib/errors.js'
-import { fields, frozen, isObject, list, nearest } from '../lib/shape.js'
+import { fields, frozen, isObject, list, nearest, shown } from '../lib/shape.js'
 import { callSite } from '../lib/routes/call-site.js'
 import { plugin, type Scheme } from '../lib/index.js'
 import { as, believer, boot, mistake, route, says, stops, trio } from './support/policies.js'
@@ -20,7 +20,7 @@ t.test('The options of the plugin', async t => {
       [{ publicPaths: undefined }, "'publicPaths' set to undefined"],
       [{ load: 'db' }, 'load must be a function'],
       [{ load: null }, 'load must be a function'],
-      [{ stage: 'onRequest' }, "stage must be 'preParsing' or 'preHandler'", '"onRequest"'],
+      [{ stage: 'onRequest' }, "stage must be 'preParsing' or 'preHandler'", "'onRequest'"],
       [{ stage: null }, "stage must be 'preParsing' or 'preHandler'"],
       [{ errors: 'json' }, "errors must be 'fastify', 'problem' or 'oauth', or a function"],
       [{ errors: null }, "errors must be 'fastify'"],
@@ -119,6 +119,24 @@ t.test('the words of sentences', async t => {
   t.equal(nearest('anything', ['scopes', 'a']), '')
   t.equal(nearest('x', []), '')
   t.strictSame([{}, [], null, 1, () => {}, Object.create(null)].map(isObject), [true, false, false, false, false, true])
+})
+
+t.test('a wrong value is shown in one way, which never fails, never runs on, and tells no secret', async t => {
+  const cyclic: Record<string, unknown> = { toJSON () { throw new Error('own') }, toString: null }
+  cyclic['self'] = cyclic
+  const cases: [unknown, string][] = [
+    ['soon', "'soon'"], ['', "''"], ['a"b\n', "'a\"b\\n'"], [secret, 'a text of 23 characters'], ['é'.repeat(6), 'a text of 6 characters'], ['x'.repeat(11), `'${'x'.repeat(11)}'`],
+    [-1, '-1'], [NaN, 'NaN'], [true, 'true'], [undefined, 'undefined'], [null, 'null'],
+    [10n ** 400n, 'a bigint'], [Symbol('secret'), 'a symbol'], [() => secret, 'a function'], [cyclic, 'an object'], [[cyclic], 'a list']
+  ]
+  for (const [value, text] of cases) t.equal(shown(value), text)
+  for (const value of [7n, cyclic, Symbol('a')]) {
+    await stops(t, () => {}, ["stage must be 'preParsing' or 'preHandler'"], { options: { stage: value } })
+    await stops(t, () => {}, ['The option origins has'], { options: { origins: [value] } })
+    await stops(t, () => {}, ['The option limits.guesses.window must be a number of seconds'], { options: { limits: { guesses: { window: value } } } })
+  }
+  await stops(t, () => {}, ["such as 'https://app.example.com:8443'"], { options: { origins: ['https://app.example.com:8443/path'] } })
+  await stops(t, () => {}, ['an unknown key a text of 23 characters'], { options: { [secret]: 1 } })
 })
 
 t.test('a frozen shape is frozen all the way down, and the functions in it stay as they are', async t => {

@@ -1,5 +1,6 @@
 import type { Challenge } from '../../types/challenge.js'
 import { fault } from '../errors.js'
+import { shown } from '../shape.js'
 
 /**
  * Writes the value of `WWW-Authenticate` (RFC 9110, 11.6.1): one writer for every scheme. Equal challenges are written once, and Basic comes first,
@@ -20,7 +21,7 @@ const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 /** @throws {AuthError} `AUTH_FAULT` for a name that is no token: it would end the header, or begin another. */
 function write ({ scheme, params }: Challenge): string {
   const stranger = [scheme, ...Object.keys(params)].find(name => !token.test(name))
-  if (stranger !== undefined) throw fault(`a challenge has the name ${JSON.stringify(stranger)}, which is no token of RFC 9110`)
+  if (stranger !== undefined) throw fault(`a challenge has the name ${shown(stranger)}, which is no token of RFC 9110`)
   const written = Object.entries(params).map(([name, value]) => `${name}=${typeof value === 'number' ? value : quote(value)}`)
   return written.length === 0 ? scheme : `${scheme} ${written.join(', ')}`
 }

@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Absent, Invalid } from '../../types/outcome.js'
 import type { Place } from '../../types/place.js'
 import { misconfigured } from '../errors.js'
+import { shown } from '../shape.js'
 import { absent, invalid } from './outcome.js'
 
 /** A credential as its place holds it; *absent*; or *invalid*, where it was sent twice, joined, or malformed. */
@@ -59,7 +60,7 @@ const taken: ReadonlySet<string> = new Set(['authorization', 'connection', 'cont
 function parsePlace (place: unknown, option: string): Reader {
   const match = typeof place === 'string' ? /^(?:bearer|(header|query|cookie):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/.exec(place) : null
   if (match === null) {
-    throw misconfigured(`${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${JSON.stringify(place)}.`)
+    throw misconfigured(`${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${shown(place)}.`)
   }
   const name = match[2] ?? ''
   if (match[1] === 'header' && taken.has(name.toLowerCase())) {

@@ -3,6 +3,7 @@ import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import type { Load } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { checkSecret } from '../schemes/secrets.js'
+import { list, shown } from '../shape.js'
 import { isLocalPath } from './return-path.js'
 import { timesOf, type Times } from './times.js'
 
@@ -56,7 +57,7 @@ export function sessionSettings (options: unknown, name: string): SessionSetting
   if (typeof options !== 'object' || options === null) throw misconfigured(`${place} needs an object of options with a secret: session({ secret: process.env.SESSION_SECRET }).`)
   const given: Readonly<Record<string, unknown>> = { ...options }
   for (const key of Object.keys(given)) {
-    if (!known.has(key)) throw misconfigured(`${place} does not know the option ${JSON.stringify(key)}; it knows ${[...known].join(', ')}.`)
+    if (!known.has(key)) throw misconfigured(`${place} does not know the option ${shown(key)}; it knows ${[...known].join(', ')}.`)
   }
   const secure = oneOf(given['secure'] ?? true, [true, false], `${place}: secure`)
   const load = loadOf(given['load'], place)
@@ -73,7 +74,7 @@ export function sessionSettings (options: unknown, name: string): SessionSetting
 
 function oneOf<const T> (value: unknown, allowed: readonly T[], place: string): T {
   const found = allowed.find(each => each === value)
-  if (found === undefined) throw misconfigured(`${place} must be ${allowed.map(each => JSON.stringify(each)).join(' or ')}; it is ${JSON.stringify(value)}.`)
+  if (found === undefined) throw misconfigured(`${place} must be ${list(allowed.map(shown))}; it is ${shown(value)}.`)
   return found
 }
 
@@ -90,7 +91,7 @@ function secretsOf (given: unknown, place: string): readonly Uint8Array[] {
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
 function cookieNameOf (name: unknown, place: string): string {
-  if (typeof name !== 'string' || !token.test(name)) throw misconfigured(`${place}: ${JSON.stringify(name)} cannot be the name of a cookie; give a cookieName of letters, digits, '-' and '_'.`)
+  if (typeof name !== 'string' || !token.test(name)) throw misconfigured(`${place}: ${shown(name)} cannot be the name of a cookie; give a cookieName of letters, digits, '-' and '_'.`)
   if (/^__(?:host|secure|http)-/i.test(name)) throw misconfigured(`${place}: cookieName is written without a prefix; __Host- is put before it unless secure is false.`)
   return name
 }
@@ -98,7 +99,7 @@ function cookieNameOf (name: unknown, place: string): string {
 function loginPathOf (path: unknown, place: string): string | null {
   if (path === undefined) return null
   if (typeof path === 'string' && isLocalPath(path) && !/[?#]/.test(path)) return path
-  throw misconfigured(`${place}: loginPath must be a path of this application such as '/login', without a query; it is ${JSON.stringify(path)}.`)
+  throw misconfigured(`${place}: loginPath must be a path of this application such as '/login', without a query; it is ${shown(path)}.`)
 }
 
 function loadOf (load: unknown, place: string): Load | null {

@@ -263,14 +263,14 @@ t.test('Mistakes stop the boot', async t => {
   const managed = apiKey({ managed: { prefix: 'acme' } })
   const two = { schemes: { web: session({ secret }), back: session({ secret, cookieName: 'back' }), one: managed, two: apiKey({ managed: { prefix: 'other' } }) }, default: ['web'] as const }
   const wrong: Array<[ApiKeyRoutesOptions | object, Partial<GatehouseOptions>, RegExp]> = [
-    [{ scheme: 'token' }, {}, /must be a scheme that keeps sessions: web; it is "token"/],
+    [{ scheme: 'token' }, {}, /must be a scheme that keeps sessions: web; it is 'token'/],
     [{ scheme: 'service' }, {}, /keeps sessions/],
     [{ age: 1 }, {}, /unknown key 'age'/],
     [{ maxAge: 'soon' }, {}, /maxAge/],
     [{ maxKeys: 0 }, {}, /maxKeys/],
     [{ rateLimit: { max: 0, window: 1 } }, {}, /rateLimit\.max/],
     [{ leaks: {} }, {}, /leaks\.publicKeys/],
-    [{ leaks: { publicKeys: { one: p384 } } }, {}, /under "one" no public key of the curve P-256/],
+    [{ leaks: { publicKeys: { one: p384 } } }, {}, /under 'one' no public key of the curve P-256/],
     [{ leaks: { publicKeys: { one: secretPem } } }, {}, /P-256/],
     [{ leaks: { publicKeys: { one: '-----BEGIN PUBLIC KEY-----\nx' } } }, {}, /P-256/],
     [{ leaks: { publicKeys: { one: pem }, bodyLimit: 0 } }, {}, /bodyLimit/],

@@ -20,12 +20,12 @@ t.test('a mistake in the options stops the boot with a sentence that names schem
     ['a number', { secret: 5 }, /secret must be a string/],
     ['a short secret', { secret: 'short' }, /secret is too short/],
     ['a weak secret', { secret: 'a'.repeat(64) }, /secret/],
-    ['a typo', { secret: good, idleTimout: '1h' }, /does not know the option "idleTimout"/],
+    ['a typo', { secret: good, idleTimout: '1h' }, /does not know the option 'idleTimout'/],
     ['a cookie name with a space', { secret: good, cookieName: 'a b' }, /cookieName/],
     ['a cookie name with its prefix', { secret: good, cookieName: '__host-a' }, /without a prefix/],
     ['a cookie name that is none', { secret: good, cookieName: 1 }, /cookieName/],
     ['secure in words', { secret: good, secure: 'false' }, /secure must be true or false/],
-    ['SameSite=None', { secret: good, sameSite: 'none' }, /sameSite must be "lax" or "strict"/],
+    ['SameSite=None', { secret: good, sameSite: 'none' }, /sameSite must be 'lax' or 'strict'/],
     ['a duration in words', { secret: good, idleTimeout: 'soon' }, /idleTimeout must be a number of seconds/],
     ['no time at all', { secret: good, idleTimeout: 0 }, /idleTimeout must be at least one second/],
     ['an absolute timeout below the idle one', { secret: good, idleTimeout: '2h', absoluteTimeout: '1h' }, /absoluteTimeout is shorter than idleTimeout/],
@@ -47,7 +47,7 @@ t.test('a mistake in the options stops the boot with a sentence that names schem
     t.match(error, { code: 'AUTH_MISCONFIGURED', message: sentence }, what)
     t.notOk(String(error?.message).includes(good), 'without the secret')
   }
-  await t.rejects(boot({ secret: good }, 'my scheme'), /"my scheme" cannot be the name of a cookie; give a cookieName/)
+  await t.rejects(boot({ secret: good }, 'my scheme'), /'my scheme' cannot be the name of a cookie; give a cookieName/)
   await t.resolves(boot({ secret: good, cookieName: undefined, secure: undefined, idleTimeout: undefined, load, absoluteTimeout: '30d' }))
   await t.resolves(boot({ secret: good, absoluteTimeout: '24h' }))
   await t.resolves(boot({ secret: good, keepTimeout: '24h', keepIdleTimeout: '24h', staleness: 0 }))

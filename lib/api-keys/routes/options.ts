@@ -5,7 +5,7 @@ import type { RateLimitRule } from '../../../types/limits.js'
 import type { SchemeName } from '../../../types/registry.js'
 import { seconds } from '../../duration.js'
 import { AuthError, misconfigured } from '../../errors.js'
-import { fields, isObject, list } from '../../shape.js'
+import { fields, isObject, list, shown } from '../../shape.js'
 import { publicKeyFrom } from './signature.js'
 
 /** A reporter's public key (P-256, PEM) by its identifier, or `null`. What it throws is a 503: the reporter sends again. */
@@ -84,7 +84,7 @@ function schemeOf (name: unknown, sessions: readonly SchemeName[]): SchemeName {
   if (found !== undefined) return found
   throw misconfigured(name === undefined
     ? `apiKeyRoutes needs the option scheme: ${list(sessions, 'and')} keep sessions.`
-    : `The option scheme of apiKeyRoutes must be a scheme that keeps sessions: ${list(sessions)}; it is ${JSON.stringify(name)}.`)
+    : `The option scheme of apiKeyRoutes must be a scheme that keeps sessions: ${list(sessions)}; it is ${shown(name)}.`)
 }
 
 function limitOf (value: unknown): RateLimitRule | null {
@@ -103,7 +103,7 @@ function publicKeyOf (given: unknown): PublicKeyOf {
   if (!(given instanceof Map) && !isObject(given)) throw misconfigured('The option leaks.publicKeys of apiKeyRoutes must be an object or a Map from identifier to PEM, or a function.')
   const keys = new Map<string, unknown>(given instanceof Map ? given as ReadonlyMap<string, unknown> : Object.entries(given))
   const wrong = [...keys].find(([, pem]) => publicKeyFrom(pem) === null)
-  if (wrong !== undefined) throw misconfigured(`The option leaks.publicKeys of apiKeyRoutes has under ${JSON.stringify(wrong[0])} no public key of the curve P-256 in PEM.`)
+  if (wrong !== undefined) throw misconfigured(`The option leaks.publicKeys of apiKeyRoutes has under ${shown(wrong[0])} no public key of the curve P-256 in PEM.`)
   return identifier => (keys as ReadonlyMap<string, string>).get(identifier) ?? null
 }
 
