@@ -53,12 +53,19 @@ function verifyRoute (options: RouteDeclaration, mark: RouteMark, key: symbol, n
   const why = 'An onRoute hook that ran after fastify-gatehouse\'s changed it, and the change would not count. Register that plugin before fastify-gatehouse, or take the change out.'
   const config = (options.config ?? {}) as Record<symbol, unknown>
   // A route '/' under a prefix is served with and without its slash, and Fastify runs onRoute only for the first.
-  const twin = options.routePath === '/' && options.url === `${options.prefix}/` && mark.server.hasRoute({ method: [mark.method].flat()[0] as 'GET', url: mark.url, constraints: options.constraints })
+  const twin = options.routePath === '/' && options.url === `${options.prefix}/` && isServed(mark, options)
   if (options.url !== mark.url && !twin) throw misconfigured(`${route} was moved to ${options.url}. ${why}`)
   if (options.method !== mark.method || methodsOf(options) !== mark.methods) throw misconfigured(`${route} now has the method ${methodsOf(options)}. ${why}`)
   if (config[key] !== mark) throw misconfigured(`${route} has another config than the one that was read. ${why}`)
   if (now() !== mark.policy) throw misconfigured(`${route} has another config.auth than the one that was read. ${why}`)
   if (![options.onError].flat().includes(seen)) throw misconfigured(`${route} lost an onError hook by which fastify-gatehouse knows its routes: an onRoute hook that ran later replaced the hooks. Let it add to them, or register that plugin before fastify-gatehouse.`)
+}
+
+/** Whether the router has the route where the mark says. It keeps a pattern without its duplicate slashes where it ignores them, and does not look for it so. */
+function isServed ({ server, method, url }: RouteMark, { constraints }: RouteDeclaration): boolean {
+  const { routerOptions, ignoreDuplicateSlashes } = server.initialConfig
+  const kept = routerOptions?.ignoreDuplicateSlashes === true || ignoreDuplicateSlashes === true ? url.replace(/\/{2,}/g, '/') : url
+  return server.hasRoute({ method: [method].flat()[0] as 'GET', url: kept, constraints })
 }
 
 /** Adds the application's file and line to a boot error. */

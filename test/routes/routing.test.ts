@@ -221,6 +221,9 @@ t.test('a method that the application adds is protected as well', async t => {
   await isProtected(t, app, { method: 'MKCOL' as HTTPMethods, url: '/x' })
 })
 
+/** Its type does not name it. */
+const useSemicolonDelimiter: object = { useSemicolonDelimiter: true }
+
 const prefixes: ReadonlyArray<{ says: string, prefix: string, server?: FastifyServerOptions, route?: RouteShorthandOptions, urls: readonly string[], heads?: readonly string[], not?: readonly string[] }> = [
   { says: 'both', prefix: '/p', urls: ['/p', '/p/'] },
   { says: 'no-slash', prefix: '/p', route: { prefixTrailingSlash: 'no-slash' }, urls: ['/p'], not: ['/p/'] },
@@ -229,6 +232,10 @@ const prefixes: ReadonlyArray<{ says: string, prefix: string, server?: FastifySe
   { says: 'slash, ignoring trailing slashes', prefix: '/p', server: { routerOptions: { ignoreTrailingSlash: true } }, route: { prefixTrailingSlash: 'slash' }, urls: ['/p', '/p/'] },
   { says: 'a prefix that ends with a slash', prefix: '/p/', urls: ['/p/', '/p//'], heads: ['/p/'], not: ['/p'] },
   { says: 'the same, ignoring duplicate slashes', prefix: '/p/', server: { routerOptions: { ignoreDuplicateSlashes: true } }, urls: ['/p/', '/p//', '//p/'], not: ['/p'] },
+  { says: 'a prefix with duplicate slashes', prefix: '/a//b', urls: ['/a//b', '/a//b/'], not: ['/a/b'] },
+  { says: 'the same, ignored', prefix: '/a//b', server: { routerOptions: { ignoreDuplicateSlashes: true } }, urls: ['/a//b', '/a/b', '/a/b/', '//a//b//'] },
+  { says: 'the same, in the older spelling of the option', prefix: '/a//b', server: { ignoreDuplicateSlashes: true }, urls: ['/a//b', '/a/b', '/a/b/'] },
+  { says: 'the same, with everything that a router may ignore', prefix: '/a//B', server: { routerOptions: { ignoreDuplicateSlashes: true, caseSensitive: false, ignoreTrailingSlash: true, ...useSemicolonDelimiter } }, urls: ['/a//B', '/A/b/', '//a//b//', '/a/b;x'] },
   { says: 'a parametric prefix', prefix: '/p/:tenant', urls: ['/p/acme', '/p/acme/'], not: ['/p'] },
   { says: 'without HEAD routes', prefix: '/p', server: { exposeHeadRoutes: false }, urls: ['/p', '/p/'], heads: [] }
 ]
@@ -319,9 +326,6 @@ t.test('asynchronous constraints reach the same guard', async t => {
   t.equal(await status(app, { url: '/x', headers: { secret: 'beta' } }), 200)
 })
 
-/** Its type does not name it. */
-const useSemicolonDelimiter: object = { useSemicolonDelimiter: true }
-
 const loose: ReadonlyArray<{ says: string, routerOptions: FastifyServerOptions['routerOptions'], urls: readonly string[] }> = [
   { says: 'ignoreTrailingSlash', routerOptions: { ignoreTrailingSlash: true }, urls: ['/private', '/private/'] },
   { says: 'ignoreDuplicateSlashes', routerOptions: { ignoreDuplicateSlashes: true }, urls: ['/private', '//private', '///private'] },
@@ -342,6 +346,17 @@ t.test('router options that let more URLs reach a route let none of them past it
     }
     t.equal(await status(app, '/health'), 200)
   }
+})
+
+t.test('a public path is compared with the pattern as it is written, whatever the router ignores: what is spelled otherwise stays closed, and nothing stops the boot', async t => {
+  const everything = { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, caseSensitive: false, ...useSemicolonDelimiter }
+  const app = await guarded({ publicPaths: ['/docs/*', '/a//b', '/Open', '/trail'] }, { routerOptions: everything })
+  const page = counted()
+  app.register(async child => { child.get('/', page.handler) }, { prefix: '/a//b' })
+  for (const url of ['/Docs/x', '/docs/y', '/open', '/trail/', '//docs/z', '/docs//w']) app.get(url, page.handler)
+  await app.ready()
+  for (const url of ['/a//b', '/A/b/', '/docs/y', '/DOCS//y/', '/docs/w', '/docs/y;x']) t.equal(await status(app, url), 200, url)
+  for (const url of ['/docs/x', '/Docs/x', '/Open', '/open', '/trail', '/docs/z', '//docs/z']) t.equal(await status(app, url), 401, url)
 })
 
 t.test('the policy is that of the route and never of the URL: absolute forms, escapes, dots and rewritten URLs', async t => {
