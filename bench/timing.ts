@@ -80,7 +80,7 @@ async function questions (): Promise<readonly Question[]> {
     { name: 'passwords, argon2id beside bcrypt, new hash', kinds: { known: wrong(argon2), unknown: wrong(null) } },
     { name: 'passwords, argon2id beside bcrypt, old hash', kinds: { known: wrong(bcrypt), unknown: wrong(null) } },
     await basicQuestion('basic, argon2id', { operator: { hash: argon2 } }, 'operator'),
-    await basicQuestion('basic, given passwords', { operator: { password: 'correct horse' } }, 'operator')
+    await basicQuestion('basic, given passwords', { operator: { password: 'correct horse battery' } }, 'operator')
   ]
 }
 

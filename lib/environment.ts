@@ -1,6 +1,7 @@
 import { misconfigured } from './errors.js'
 import { weakness } from './schemes/secrets.js'
-import { isObject, list, shown } from './shape.js'
+import { passwordWeakness } from './schemes/secrets/password.js'
+import { isObject, list, shortestSecret, shown } from './shape.js'
 
 const mend = 'Make one with: npx fastify-gatehouse secret'
 
@@ -18,8 +19,8 @@ const purposes = {
   pepper: { minBytes: 32, rotates: false },
   /** any other secret that a program holds */
   secret: { minBytes: 32, rotates: false },
-  /** what a person or a script logs in with: no more is asked than that it is long enough, and no example */
-  password: { minBytes: 12, rotates: false }
+  /** what a person or a script logs in with: less is asked, as of the passwords of `basic({ users })` */
+  password: { minBytes: shortestSecret, rotates: false }
 } as const
 
 /** What a variable holds. `session` and `device` take several, separated by commas, the newest first: the result is a list. */
@@ -73,13 +74,8 @@ function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | 
   const { minBytes } = purposes[purpose]
   const bytes = Buffer.byteLength(text)
   if (bytes < minBytes) return `${variable} is too short: it has ${bytes} bytes and needs at least ${minBytes}. ${mend}`
-  const reason = purpose === 'password' ? passwordWeakness(text) : weakness(text)
+  const reason = purpose === 'password' ? passwordWeakness(text, '') : weakness(text)
   return reason === null ? null : `${variable} ${reason}. ${mend}`
-}
-
-/** People choose passwords: of these no entropy is asked, which a limit of guesses makes up for. */
-function passwordWeakness (text: string): string | null {
-  return new Set(text).size < 5 ? 'repeats few characters' : null
 }
 
 /** Whoever learns one secret of an application must not have learned another. */

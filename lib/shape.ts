@@ -28,7 +28,7 @@ export function frozen<T> (shape: T): T {
 }
 
 /** Bytes of the shortest secret that any option takes: a password. */
-const shortestSecret = 12
+export const shortestSecret = 12
 
 /** A wrong value, for sentences: what could be a secret in the wrong place, or would not end, only by its kind. Never throws. */
 export function shown (value: unknown): string {

@@ -65,7 +65,7 @@ const basicSubject: Omit<Subject, 'definition' | 'sync'> = {
   challenge: 'Basic',
   ambient: true
 }
-schemeContract(t, 'basic with a table of users', { ...basicSubject, definition: basic({ users: { ann: { password }, eve: { password: 'another password' } } }), sync: true })
+schemeContract(t, 'basic with a table of users', { ...basicSubject, definition: basic({ users: { ann: { password }, eve: { password: 'a word of her own' } } }), sync: true })
 schemeContract(t, 'basic with verify', { ...basicSubject, definition: basic({ verify: (name, word) => name === 'ann' && word === password.normalize('NFC') ? { id: 'ann' } : null }), sync: true })
 schemeContract(t, 'basic with an async verify', { ...basicSubject, definition: basic({ verify: (name, word) => later(name === 'ann' && word === password.normalize('NFC') ? { id: 'ann' } : null) }), sync: false })
 

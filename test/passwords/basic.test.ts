@@ -24,7 +24,7 @@ function evaluated (): readonly string[] {
   return done
 }
 
-const password = 'correct horse'
+const password = 'correct horse battery'
 /** Openwall's vector for the password U*U*U. */
 const bcrypt = '$2a$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a'
 const hashed = await hashPassword(password)

@@ -83,17 +83,17 @@ t.test('what RFC 7617 does not allow is invalid, and nobody is asked about it', 
 })
 
 t.test('a table of users knows each by name and password, and tells nobody which of both was wrong', async t => {
-  const users = { ann: { password: 'correct horse', scopes: ['a'], roles: ['r'], team: 7 }, Zoë: { password: 'pä'.normalize('NFD') + 'sswörter' }, constructor: { password: 'no prototype' } }
+  const users = { ann: { password: 'correct horse battery', scopes: ['a'], roles: ['r'], team: 7 }, Zoë: { password: 'pä'.normalize('NFD') + 'sswörter' }, constructor: { password: 'no prototype' } }
   const { app, log } = await application({ schemes: { ops: basic({ users }) } })
   app.get('/', async request => ({ principal: request.principal, at: request.auth.authenticated ? request.auth.authenticatedAt : null }))
   const ask = async (name: string, password: string) => app.inject({ url: '/', headers: authorization(name, password) })
   const before = Date.now()
-  const ann = (await ask('ann', 'correct horse')).json()
+  const ann = (await ask('ann', 'correct horse battery')).json()
   t.same(ann.principal, { id: 'ann', realm: 'ops', scopes: ['a'], roles: ['r'], team: 7 }, 'the password is no part of the principal')
   t.ok(Date.parse(ann.at) >= before && Date.parse(ann.at) <= Date.now(), 'whoever sends a password authenticates now')
   t.match((await ask('Zoë'.normalize('NFD'), 'pässwörter')).json(), { principal: { id: 'Zoë' } })
   t.equal((await ask('constructor', 'no prototype')).statusCode, 200)
-  const wrong = await Promise.all([ask('ann', 'correct horsf'), ask('nobody', 'correct horse'), ask('toString', 'x'), ask('__proto__', 'x'), ask('ANN', 'correct horse'), ask('ann', 'correct horse '), ask('ann', 'Correct horse'), ask('ann', 'no prototype')])
+  const wrong = await Promise.all([ask('ann', 'correct horse batterz'), ask('nobody', 'correct horse battery'), ask('toString', 'x'), ask('__proto__', 'x'), ask('ANN', 'correct horse battery'), ask('ann', 'correct horse battery '), ask('ann', 'Correct horse'), ask('ann', 'no prototype')])
   const shown = wrong.map(({ statusCode, headers, body }) => inspect([statusCode, { ...headers, date: '' }, body]))
   t.equal(new Set(shown).size, 1, 'all refusals are the same')
   t.match(wrong[0], { statusCode: 401 })
@@ -101,7 +101,7 @@ t.test('a table of users knows each by name and password, and tells nobody which
 })
 
 t.test('an unknown user costs what a known one costs: one hash, one comparison', async t => {
-  const scheme = await make({ users: { ann: { password: 'correct horse' }, bob: { password: 'battery staple' } } })
+  const scheme = await make({ users: { ann: { password: 'correct horse battery' }, bob: { password: 'battery staple' } } })
   const work: string[] = []
   const { hash, timingSafeEqual } = crypto
   Object.assign(crypto, {
@@ -120,7 +120,7 @@ t.test('an unknown user costs what a known one costs: one hash, one comparison',
   t.match(known, [/^hash of \d+$/, 'comparison of 32'])
   t.same(await workOf('nobody', 'wrong password'), known)
   t.same(await workOf('bob', 'wrong password'), known)
-  t.same((await workOf('ann', 'correct horse')).map(each => each.split(' ')[0]), ['hash', 'comparison'])
+  t.same((await workOf('ann', 'correct horse battery')).map(each => each.split(' ')[0]), ['hash', 'comparison'])
 })
 
 t.test('verify is given name, password and request, and answers a principal or null, at once or later; what it throws is a 500', async t => {
@@ -162,7 +162,7 @@ t.test('the challenge has realm and charset, and there is none where another pas
 
 t.test('an option that is wrong stops the boot with a sentence that names it, and shows no password', async t => {
   const verify = () => null
-  const user = { password: 'correct horse' }
+  const user = { password: 'correct horse battery' }
   const wrong: ReadonlyArray<readonly [unknown, RegExp]> = [
     [undefined, /^The options of basic\(\) of the scheme 'ops' must be an object/],
     [{}, /needs either verify or users/],
@@ -178,9 +178,9 @@ t.test('an option that is wrong stops the boot with a sentence that names it, an
     [{ users: { 'a:b': user } }, /^The user 'a:b' of .* a name that RFC 7617 cannot carry/],
     [{ users: { '': user } }, /RFC 7617 cannot carry/],
     [{ users: { 'a\nb': user } }, /RFC 7617 cannot carry/],
-    [{ users: { ann: 'correct horse' } }, /^The user 'ann' of .* must be \{ password, scopes, roles \}; the password is missing/],
+    [{ users: { ann: 'correct horse battery' } }, /^The user 'ann' of .* must be \{ password, scopes, roles \}; the password is missing/],
     [{ users: { ann: { password: undefined } } }, /the password is undefined/],
-    [{ users: { ann: { password: 'short77' } } }, /shorter than 8/],
+    [{ users: { ann: { password: 'short77' } } }, /too short: it has 7 bytes and needs at least 12/],
     [{ users: { ann: { password: 'x'.repeat(1025) } } }, /longer than 1024 bytes/],
     [{ users: { ann: { password: 'correct\nhorse' } } }, /control characters/],
     [{ users: { Zoë: user, ['Zoë'.normalize('NFD')]: user } }, /two names that are one/],
@@ -189,24 +189,47 @@ t.test('an option that is wrong stops the boot with a sentence that names it, an
   for (const [options, message] of wrong) {
     const error = await make(options).then(() => null, (error: unknown) => error)
     t.match(error, { code: 'AUTH_MISCONFIGURED', message }, String(message))
-    t.notMatch(inspect(error, { showHidden: true }), /correct horse|short77/)
+    t.notMatch(inspect(error, { showHidden: true }), /correct horse battery|short77/)
   }
 })
 
+t.test('a password that is guessed first stops the boot, in a sentence without it: the name, words that everybody takes, rows of keys', async t => {
+  const guessable: ReadonlyArray<readonly [name: string, password: string, reason: RegExp]> = [
+    ['ann', 'password', /too short: it has 8 bytes and needs at least 12/],
+    ['ann', '12345678', /too short/],
+    ['ann', 'abababababababab', /repeats few characters/],
+    ['deploy', 'deploydeploy', /attackers try first/],
+    ['gatehouse', 'GateHouse-ops', /little more than the user's name/],
+    ['stephanopoulos', 'stephanopoulos', /little more than the user's name/],
+    ['ann', 'password1234', /attackers try first/],
+    ['ann', 'P@ssw0rd1234', /attackers try first/],
+    ['ann', '123456789012', /attackers try first/],
+    ['ann', 'qwertyuiop12', /attackers try first/],
+    ['ann', 'iloveyou1234', /attackers try first/],
+    ['ann', 'administrator', /attackers try first/]
+  ]
+  for (const [name, password, reason] of guessable) {
+    const error = await make({ users: { [name]: { password } } }).then(() => null, (error: Error) => error)
+    t.match(error, { code: 'AUTH_MISCONFIGURED', message: reason }, password)
+    if (name !== password && password !== 'password') t.notOk(error?.message.includes(password))
+  }
+  for (const password of ['correct horse battery', 'kT9$wq2LpX7v', 'grüne Wiese 42', 'pässwörter', 'an annotation']) t.ok(await make({ users: { ann: { password } } }), password)
+})
+
 t.test('passwords are not kept, and the table that was given is not changed nor asked again', async t => {
-  const users: Record<string, { password: string, scopes: string[] }> = { ann: { password: 'correct horse', scopes: ['a'] } }
+  const users: Record<string, { password: string, scopes: string[] }> = { ann: { password: 'correct horse battery', scopes: ['a'] } }
   const before = inspect(users)
   const scheme = await make({ users })
   t.equal(inspect(users), before)
-  t.notMatch(inspect(scheme, { depth: 9, showHidden: true }), /correct horse/)
+  t.notMatch(inspect(scheme, { depth: 9, showHidden: true }), /correct horse battery/)
   t.notOk(Object.isFrozen(users['ann']) || Object.isFrozen(users['ann']?.scopes))
   t.match(scheme, { openapi: { type: 'http', scheme: 'basic' }, ambient: true, dated: true })
 })
 
 t.test('its own load is asked', async t => {
-  const { app } = await application({ schemes: { ops: basic({ users: { ann: { password: 'correct horse' }, bob: { password: 'battery staple' } }, load: principal => principal.id === 'ann' ? { ...principal, roles: ['ops'] } : null }) } })
+  const { app } = await application({ schemes: { ops: basic({ users: { ann: { password: 'correct horse battery' }, bob: { password: 'battery staple' } }, load: principal => principal.id === 'ann' ? { ...principal, roles: ['ops'] } : null }) } })
   app.get('/', async request => request.principal)
-  t.match((await app.inject({ url: '/', headers: authorization('ann', 'correct horse') })).json(), { id: 'ann', roles: ['ops'] })
+  t.match((await app.inject({ url: '/', headers: authorization('ann', 'correct horse battery') })).json(), { id: 'ann', roles: ['ops'] })
   t.equal((await app.inject({ url: '/', headers: authorization('bob', 'battery staple') })).statusCode, 401)
 })
 

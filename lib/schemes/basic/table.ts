@@ -5,6 +5,7 @@ import type { Recipe } from '../../passwords/recipe.js'
 import { readStored } from '../../passwords/stored.js'
 import { isObject } from '../../shape.js'
 import { principalAtBoot } from '../principal.js'
+import { passwordWeakness } from '../secrets/password.js'
 import type { CheckHash } from './hashed.js'
 import { hasControl, longestPassword } from './user-pass.js'
 
@@ -57,8 +58,10 @@ function parseUser (username: string, user: unknown, digest: (password: string) 
   if (username === '' || username.includes(':') || hasControl(username)) throw misconfigured(`${which} has a name that RFC 7617 cannot carry: it is empty, or has a colon or a control character.`)
   if (isObject(user) && 'hash' in user) return parseHashed(username, user, name, place)
   if (!isObject(user) || typeof user.password !== 'string') throw misconfigured(`${which} must be { password, scopes, roles }; the password is ${isObject(user) ? typeof user.password : 'missing'}.`)
-  if (user.password.length < 8 || Buffer.byteLength(user.password) > longestPassword || hasControl(user.password)) throw misconfigured(`${which} has a password that is shorter than 8 characters, longer than ${longestPassword} bytes, or has control characters.`)
+  if (Buffer.byteLength(user.password) > longestPassword || hasControl(user.password)) throw misconfigured(`${which} has a password that is longer than ${longestPassword} bytes, or has control characters.`)
   const { password, ...rest } = user
+  const reason = passwordWeakness(password, username)
+  if (reason !== null) throw misconfigured(`${which} has a password that ${reason}. Give another one, or in its place the hash that npx fastify-gatehouse hash prints.`)
   return { digest: digest(password.normalize('NFC')), stored: null, recipe: null, principal: principalAtBoot({ ...rest, id: username }, name, `user '${username}' of ${place}`) }
 }
 
