@@ -9,11 +9,10 @@ import { SessionKeeper } from '../sessions/keeper.js'
 import { LoginPage } from '../sessions/login-page.js'
 import { sessionSettings, type SessionOptions, type SessionSettings } from '../sessions/options.js'
 import { openReturnPath } from '../sessions/return-path.js'
-import { LocalRegistry } from '../sessions/local.js'
 import type { Registry } from '../sessions/registry.js'
 import { makeSeals } from '../sessions/seal.js'
 import { SharedRegistry } from '../sessions/shared.js'
-import { longestOf } from '../sessions/times.js'
+import { localRegistryOf } from '../sessions/siblings.js'
 
 export type { SessionCredential, SessionOptions }
 
@@ -42,8 +41,8 @@ export function session<P extends PrincipalInput = PrincipalInput, D extends obj
   }
 }
 
-function registryFor (app: FastifyInstance, scheme: string, { times }: SessionSettings, context: SchemeContext | undefined): Registry {
-  return context?.shared === true ? new SharedRegistry({ scheme, store: context.store, times, log: app.log }) : new LocalRegistry(longestOf(times))
+function registryFor (app: FastifyInstance, scheme: string, settings: SessionSettings, context: SchemeContext | undefined): Registry {
+  return context?.shared === true ? new SharedRegistry({ scheme, store: context.store, times: settings.times, log: app.log }) : localRegistryOf(app, scheme, settings)
 }
 
 /** The scheme over a given registry. */

@@ -30,7 +30,7 @@ const few = 1_024
  * for, never less.
  */
 export class Denials {
-  readonly #longest: number
+  #longest: number
   readonly #folded: () => void
   readonly #most: number
   readonly #ended = new Map<string, Ended>()
@@ -49,6 +49,11 @@ export class Denials {
     this.#longest = longest
     this.#folded = folded
     this.#most = limit
+  }
+
+  /** There are sessions that live longer than was said. */
+  outlast (longest: number): void {
+    this.#longest = Math.max(this.#longest, longest)
   }
 
   /** The first instant after everything that was ended of a principal's. */

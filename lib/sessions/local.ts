@@ -19,6 +19,11 @@ export class LocalRegistry implements Registry {
     this.#denials = new Denials(longest, () => { this.#tellAll() }, limit)
   }
 
+  /** For schemes that share it: milliseconds that a session of one more of them lives at most. */
+  outlast (longest: number): void {
+    this.#denials.outlast(longest)
+  }
+
   beginning (principal: StoreOwner): number {
     return Math.max(Date.now(), this.#denials.after(principal))
   }

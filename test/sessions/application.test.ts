@@ -4,6 +4,7 @@ import fastifySession from '@fastify/session'
 import Fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import t from 'tap'
+import gatehouse from '../../lib/index.js'
 import { session } from '../../lib/schemes/session.js'
 import { addRoutes, alice, asker, clock, desk, secret } from './desk.js'
 
@@ -96,6 +97,52 @@ t.test('one definition serves two applications, each with revocations of its own
   await one('/logout', { cookie })
   t.same((await one('/me', get(cookie))).body, { kind: 'absent' })
   t.match((await two('/me', get(cookie))).body, { kind: 'authenticated' }, 'a revocation in memory is not shared')
+})
+
+/** One application of two contexts, each of which registers the plugin with a session scheme called `web`. */
+async function siblings (one: ReturnType<typeof session>, two: ReturnType<typeof session>) {
+  const app = Fastify()
+  for (const [prefix, web] of [['/one', one], ['/two', two]] as const) {
+    app.register(async child => {
+      await child.register(gatehouse, { schemes: { web } })
+      const open = { config: { auth: { public: 'for tests' } } }
+      child.get('/me', async ({ principal }) => ({ id: principal?.id }))
+      child.post('/login', open, async (_request, reply) => { await reply.login({ id: 'alice' }) })
+      child.post('/logout', open, async (_request, reply) => { await reply.logout() })
+      child.post('/end', open, async () => { await child.gatehouse.sessions.revokeAll({ realm: 'web', id: 'alice' }) })
+    }, { prefix })
+  }
+  await app.ready()
+  const ask = asker(app)
+  const both = async (cookie: string) => [(await ask('/one/me', get(cookie))).status, (await ask('/two/me', get(cookie))).status]
+  return { ask, both }
+}
+
+t.test('contexts of one application that accept the same cookies hear of each other\'s logouts, without a store too', async t => {
+  const key = secret()
+  const definition = session({ secret: key })
+  const longer = session({ secret: [key, secret()], absoluteTimeout: '20h', idleTimeout: '20h' })
+  for (const [one, two] of [[definition, definition], [definition, longer], [longer, definition]] as const) {
+    const { ask, both } = await siblings(one, two)
+    for (const [here, there] of [['/one', '/two'], ['/two', '/one']]) {
+      const { cookie } = await ask(`${here}/login`)
+      t.same(await both(cookie), [200, 200])
+      await ask(`${there}/logout`, { cookie })
+      t.same(await both(cookie), [401, 401])
+    }
+  }
+  const { ask, both } = await siblings(definition, longer)
+  const { cookie } = await ask('/one/login')
+  await ask('/two/end')
+  t.same(await both(cookie), [401, 401], 'all of a person\'s')
+})
+
+t.test('contexts of one application with a secret each remember their own ends, whatever the name of the scheme', async t => {
+  const { ask, both } = await siblings(session({ secret: secret() }), session({ secret: secret() }))
+  const [{ cookie: one }, { cookie: two }] = [await ask('/one/login'), await ask('/two/login')]
+  t.same([await both(one), await both(two)], [[200, 401], [401, 200]])
+  await ask('/one/end')
+  t.same([await both(one), await both(two)], [[401, 401], [401, 200]])
 })
 
 t.test('requests at once never mix', async t => {

@@ -32,6 +32,24 @@ t.test('a session that was ended is over until its end, and then it is swept', t
   t.end()
 })
 
+t.test('where sessions of another scheme live longer, ends are remembered for as long as those, and a shorter one changes nothing', t => {
+  const time = clock(t)
+  const begun = time.now()
+  for (const [lives, over] of [[undefined, false], [2 * hour, true], [hour / 2, false]] as const) {
+    const { list } = denials()
+    if (lives !== undefined) list.outlast(lives)
+    const owner = sessionOf('long', 'alice', begun)
+    list.endAll(owner.principal, null)
+    for (let n = 0; n < 1_023; n++) list.endAll({ realm: 'web', id: `p${n}` }, null)
+    const seen = sessionOf('long', 'alice', time.now())
+    t.equal(list.denies(seen), true)
+    time.advance(3_601)
+    list.endAll({ realm: 'web', id: 'next' }, null)
+    t.equal(list.denies(seen), over, `${lives}`)
+  }
+  t.end()
+})
+
 t.test('an end by id counts for the owner that was named, or for anybody', t => {
   const time = clock(t)
   const { list } = denials()
