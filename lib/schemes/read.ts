@@ -142,17 +142,29 @@ function readQuery (request: FastifyRequest, name: string): Reading {
 function readCookie (request: FastifyRequest, name: string): Reading {
   const header = request.raw.headers.cookie
   if (header === undefined || header.length < name.length) return absent
-  let found: string | undefined
-  for (let start = 0; start < header.length;) {
+  const [found, second] = valuesOf(header, name, 2)
+  if (second !== undefined) return invalid(`the cookie ${name} was sent more than once`)
+  return found === undefined || found === '' ? absent : found
+}
+
+/** The first values that a cookie header has under a name. */
+function valuesOf (header: string, name: string, most: number): readonly string[] {
+  const found: string[] = []
+  for (let start = 0; start < header.length && found.length < most;) {
     const semicolon = header.indexOf(';', start)
     const end = semicolon === -1 ? header.length : semicolon
     const pair = header.slice(start, end)
     const equals = pair.indexOf('=')
-    if (equals !== -1 && pair.slice(0, equals).trim() === name) {
-      if (found !== undefined) return invalid(`the cookie ${name} was sent more than once`)
-      found = pair.slice(equals + 1).trim()
-    }
+    if (equals !== -1 && pair.slice(0, equals).trim() === name) found.push(pair.slice(equals + 1).trim())
     start = end + 1
   }
-  return found === undefined || found === '' ? absent : found
+  return found
+}
+
+/** More are no browser's: each is opened, and ended in a store. */
+const mostCookies = 16
+
+/** Every value that was sent under a name, up to 16, for what ends a credential instead of believing it. */
+export function cookieValues (request: FastifyRequest, name: string): readonly string[] {
+  return valuesOf(request.raw.headers.cookie ?? '', name, mostCookies)
 }

@@ -6,7 +6,7 @@ import type { LoginOptions } from '../../types/scheme.js'
 import { AuthError, failure, fault, refusal } from '../errors.js'
 import { absent, authenticated, invalid, unavailable } from '../schemes/outcome.js'
 import { principalFrom } from '../schemes/principal.js'
-import { reader } from '../schemes/read.js'
+import { cookieValues, reader } from '../schemes/read.js'
 import { keepOutOfSharedCaches, SessionCookie } from './cookie.js'
 import { SessionHandle, type SessionCredential } from './credential.js'
 import { isPlain, jsonObject } from './json.js'
@@ -64,10 +64,10 @@ export class SessionKeeper {
     return this.#whenTold(alive, request, session, opened.old)
   }
 
-  /** Begins a session with a new id, and ends one that the request carries. Everything that can be refused is refused before anything is changed. */
+  /** Begins a session with a new id, and ends those that the request carries. Everything that can be refused is refused before anything is changed. */
   async login (request: FastifyRequest, reply: FastifyReply, input: PrincipalInput, options: LoginOptions = {}): Promise<void> {
     const carried = this.#carried(request)
-    const session = this.#newSession(principalFrom(input, this.#scheme), options, carried)
+    const session = this.#newSession(principalFrom(input, this.#scheme), options, onlyOne(carried))
     const line = this.#boundedLine(session)
     await this.#registry.begin(session, { address: request.ip ?? '', userAgent: request.headers['user-agent'] ?? '' })
     try {
@@ -82,7 +82,7 @@ export class SessionKeeper {
     this.#answer(reply, line)
   }
 
-  /** Ends the session that the request carries, if any: an earlier copy of its cookie is worthless too. */
+  /** Ends every session that the request carries, also where reading refuses two of them: an earlier copy of a cookie is worthless too. */
   async logout (request: FastifyRequest, reply: FastifyReply): Promise<void> {
     this.#answer(reply, this.cookie.removal)
     await this.#end(request, this.#carried(request))
@@ -176,20 +176,21 @@ export class SessionKeeper {
     return changed.data
   }
 
-  /** The session on the request itself, as login and logout stand on public routes too; `null` where there is none, and when its time has passed. */
-  #carried (request: FastifyRequest): Session | null {
-    const value = this.#read(request)
-    const opened = typeof value === 'string' ? this.#seal.open(value) : null
-    const session = opened === null ? null : this.#unpack(opened.payload)
-    return session !== null && session.endsAt > Date.now() ? session : null
+  /** The sessions on the request itself, as login and logout stand on public routes too; none whose time has passed. */
+  #carried (request: FastifyRequest): readonly Session[] {
+    return cookieValues(request, this.cookie.name).flatMap(value => {
+      const opened = this.#seal.open(value)
+      const session = opened === null ? null : this.#unpack(opened.payload)
+      return session !== null && session.endsAt > Date.now() ? session : []
+    })
   }
 
-  /** Ends the session that the request carries, and the one that an earlier login of this request began. @returns whether the first was alive. */
-  async #end (request: FastifyRequest, carried: Session | null): Promise<boolean> {
+  /** Ends the sessions that the request carries, and the one that an earlier login of this request began; a failure of one keeps no other. @returns whether the first was alive. */
+  async #end (request: FastifyRequest, carried: readonly Session[]): Promise<boolean> {
     const begun = this.#visits.get(request)?.begun ?? null
-    const wasAlive = carried !== null && await this.#registry.end(carried)
-    if (begun !== null) await this.#registry.end(begun)
-    return wasAlive
+    const ends = await Promise.allSettled([...carried, ...begun === null ? [] : [begun]].map(async session => this.#registry.end(session)))
+    for (const end of ends) if (end.status === 'rejected') throw end.reason
+    return carried.length > 0 && ends[0]?.status === 'fulfilled' && ends[0].value
   }
 
   /** A session whose cookie nobody got. What cannot be told that it is over ends by itself. */
@@ -221,6 +222,12 @@ export class SessionKeeper {
   async #sendIf (alive: Promise<boolean>, reply: FastifyReply, line: string): Promise<void> {
     if (await alive.catch(() => false)) this.#send(reply, line)
   }
+}
+
+/** Which of several is meant, nobody can tell. */
+function onlyOne (sessions: readonly Session[]): Session | null {
+  const [first, ...others] = sessions
+  return first === undefined || others.length > 0 ? null : first
 }
 
 function checkedData (data: unknown): Readonly<Record<string, unknown>> {

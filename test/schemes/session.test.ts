@@ -89,6 +89,33 @@ t.test('a cookie captured before the logout is refused after it, wherever the lo
   t.same((await ask('/me', get(both.body.early))).body, { kind: 'absent' })
 })
 
+t.test('a logout ends every session that the request carries, though none of two is believed; so does a login', async t => {
+  const { ask } = await desk()
+  const alive = async (cookies: readonly string[]) => (await Promise.all(cookies.map(async cookie => (await ask('/me', get(cookie))).body.kind === 'authenticated'))).filter(Boolean).length
+  for (const path of ['/logout', '/login']) {
+    for (const carry of [(a: string, b: string) => [a, b], (a: string, b: string) => [b, '__Host-web=forged', a], (a: string, b: string) => [a, 'c=d', '__Host-web=', a, b]]) {
+      const cookies = [(await ask('/login')).cookie, (await ask('/login', { body: { principal: { id: 'mallory' } } })).cookie] as const
+      t.same((await ask('/me', get(carry(...cookies).join('; ')))).body, { kind: 'invalid' })
+      t.equal(await alive(cookies), 2)
+      t.equal((await ask(path, { cookie: carry(...cookies).join('; ') })).setCookies.length, 1)
+      t.equal(await alive(cookies), 0, `${path} with ${carry('a', 'b').join()}`)
+    }
+  }
+  const many: string[] = []
+  while (many.length < 17) many.push((await ask('/login')).cookie)
+  await ask('/logout', { cookie: many.join('; ') })
+  t.equal(await alive(many), 1, 'up to 16, which no browser sends')
+})
+
+t.test('of two sessions none is renewed, as nobody can tell which is meant', async t => {
+  const { app, scheme, ask } = await desk()
+  app.post('/renew', async (request, reply) => { await scheme.login?.(request, reply, alice, { renew: true }) })
+  const [one, two] = [(await ask('/login')).cookie, (await ask('/login')).cookie]
+  t.match(await ask('/renew', { cookie: `${one}; ${two}` }), { status: 401, body: { code: 'AUTH_REQUIRED' } })
+  t.match((await ask('/me', get(one))).body, { kind: 'authenticated' }, 'and nothing is changed')
+  t.equal((await ask('/renew', { cookie: one })).status, 200)
+})
+
 t.test('every flipped bit, every other spelling and every second cookie is invalid, and never a fault', async t => {
   const { ask } = await desk()
   const { cookie } = await ask('/login')

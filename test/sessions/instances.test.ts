@@ -208,6 +208,27 @@ t.test('a logout that the store does not hear of is said to have failed, removes
   t.equal(await a.status(cookie), 401)
 })
 
+t.test('of two sessions that a logout ends, a failure of the store at one keeps the other no more alive', async t => {
+  const { store, state } = switched()
+  let failing = ''
+  const take: typeof store.take = async (kind, id) => {
+    if (id === failing) state.down.add('take')
+    try {
+      return await store.take(kind, id)
+    } finally {
+      state.down.delete('take')
+    }
+  }
+  const { ask, enter, status } = await house({ store: { ...store, take } })
+  for (const first of [true, false]) {
+    const [one, two] = [await enter(), await enter()]
+    failing = `web ${(first ? one : two).id}`
+    t.equal((await ask('/logout', { cookie: `${one.cookie}; ${two.cookie}` })).status, 503)
+    t.same([await status(one.cookie), await status(two.cookie)], [401, 401], 'on this instance both are over')
+    failing = ''
+  }
+})
+
 t.test('a login that cannot end the session before it changes nothing, and leaves no session that nobody has', async t => {
   clock(t)
   const { store, state } = switched()
