@@ -3,6 +3,7 @@ import type { Outcome } from '../../types/outcome.js'
 import type { Duration } from '../../types/duration.js'
 import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import type { Guesses, Load, Scheme, SchemeFactory } from '../../types/scheme.js'
+import { addressOf } from '../address.js'
 import { AuthError, misconfigured } from '../errors.js'
 import type { Passwords } from '../passwords/passwords.js'
 import { fields } from '../shape.js'
@@ -34,7 +35,7 @@ interface BasicCommon {
 
 interface BasicCached {
   /**
-   * Takes a password that was right for a user and their stored hash to be right for `ttl`, at most 5 minutes, so that a slow hash is not computed for every request.
+   * Takes a password that was right for a user and their stored hash to be right for `ttl`, at most 5 minutes, from the same address, so that a slow hash is not computed for every request.
    * A changed hash counts at once; a wrong password is never remembered. Left out, every request is verified.
    */
   readonly cache?: { readonly ttl: Duration }
@@ -73,7 +74,7 @@ type Verify<P> = (username: string, password: string, request: FastifyRequest) =
 /** The ways to tell whose a password is. */
 interface Verifier<P> {
   readonly verify: Verify<P>
-  /** Whose it was a moment ago, or `null`: it costs nothing, so that no limit of guesses stands before it. `null` where nothing is remembered. */
+  /** Whose it was a moment ago at the same address, or `null`: it costs nothing, so that no limit of guesses stands before it. `null` where nothing is remembered. */
   readonly recall: Verify<P> | null
 }
 
@@ -158,8 +159,8 @@ function verifier<P extends PrincipalInput> (said: Said, name: string, place: st
   return { verify: ownVerifier(given as Verify<P>, name), recall: null }
 }
 
-function recalls (cache: VerifiedCache, username: string, password: string, stored: string | null): boolean {
-  return stored !== null && cache.remembers([username, password, stored])
+function recalls (cache: VerifiedCache, username: string, password: string, stored: string | null, { ip }: FastifyRequest): boolean {
+  return stored !== null && cache.remembers([username, password, stored, addressOf(ip)])
 }
 
 function tableVerifier<P extends PrincipalInput> (users: unknown, cache: VerifiedCache | null, name: string, place: string): Verifier<PrincipalFrom<P>> | Promise<Verifier<PrincipalFrom<P>>> {
@@ -167,9 +168,9 @@ function tableVerifier<P extends PrincipalInput> (users: unknown, cache: Verifie
   // what a table says of a principal beside realm, id, scopes and roles is what its type says
   const recall = cache === null
     ? null
-    : (username: string, password: string) => {
+    : (username: string, password: string, request: FastifyRequest) => {
         const user = find(username)
-        return user !== undefined && recalls(cache, username, password, user.stored) ? user.principal : null
+        return user !== undefined && recalls(cache, username, password, user.stored, request) ? user.principal : null
       }
   if (recipes.length > 0) return passwordsFor(recipes, place).then(passwords => ({ verify: verifier(hashCheck(passwords, cache)), recall }) as Verifier<PrincipalFrom<P>>)
   if (cache !== null) throw misconfigured(`${place} has a cache, and no user with a hash: comparing a password that is given itself costs nothing. Leave cache out.`)

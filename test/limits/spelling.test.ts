@@ -1,6 +1,6 @@
 import t from 'tap'
 import { accountTag, spelling } from '../../lib/limits/account.js'
-import { addressOf } from '../../lib/limits/address.js'
+import { addressOf } from '../../lib/address.js'
 import { countSketch } from '../../lib/limits/sketch.js'
 
 t.test('Spelling variants of a name are one account', async t => {

@@ -132,7 +132,7 @@ t.test('without a cache every request is verified', async t => {
 function cached (ttl: number, size?: number) {
   const clock = { now: 0, verified: 0 }
   const cache = makeCache(ttl, size, () => clock.now)
-  const check = async (name: string, given = 'right', stored = 'hash'): Promise<boolean> => cache.check([name, given, stored], async () => { clock.verified++; return given === 'right' })
+  const check = async (name: string, given = 'right', stored = 'hash', address = '192.0.2.1'): Promise<boolean> => cache.check([name, given, stored, address], async () => { clock.verified++; return given === 'right' })
   return { clock, check, cache }
 }
 
@@ -162,16 +162,31 @@ t.test('a cache is bounded, and forgets the oldest first', async t => {
   t.equal(clock.verified, 5)
 })
 
+t.test('a cache remembers a password for the address that sent it, until five others were tried there', async t => {
+  const { clock, check, cache } = cached(60)
+  const remembers = (given: string, address = '192.0.2.1'): boolean => cache.remembers(['ann', given, 'hash', address])
+  await check('ann')
+  t.equal(remembers('right', '192.0.2.2'), false)
+  for (let i = 0; i < 100; i++) remembers('wrong', '192.0.2.2')
+  for (let i = 0; i < 4; i++) remembers('wrong')
+  t.equal(remembers('right'), true)
+  remembers('wrong')
+  t.equal(remembers('right'), false)
+  await check('ann')
+  t.equal(clock.verified, 2)
+  t.equal(remembers('right'), true, 'verified anew, it is remembered anew')
+})
+
 t.test('equal checks at the same time are one, and one that breaks is not remembered', async t => {
   const { clock, check, cache } = cached(60)
   t.same(await Promise.all(Array.from({ length: 50 }, () => check('ann'))), Array.from({ length: 50 }, () => true))
   t.same(await Promise.all(Array.from({ length: 50 }, () => check('ann', 'wrong'))), Array.from({ length: 50 }, () => false))
   t.equal(clock.verified, 2)
-  const broken = () => cache.check(['ben', 'right', 'hash'], async () => { throw new Error('down') })
+  const broken = () => cache.check(['ben', 'right', 'hash', '192.0.2.1'], async () => { throw new Error('down') })
   await Promise.all([broken(), broken()].map(each => t.rejects(each, { message: 'down' })))
   t.equal(await check('ben'), true)
-  t.equal(cache.remembers(['ben', 'right', 'hash']), true, 'what is remembered is said without waiting')
-  t.equal(cache.remembers(['ann', 'wrong', 'hash']), false)
+  t.equal(cache.remembers(['ben', 'right', 'hash', '192.0.2.1']), true, 'what is remembered is said without waiting')
+  t.equal(cache.remembers(['ann', 'wrong', 'hash', '192.0.2.1']), false)
 })
 
 t.test('more hashes than may wait are 503, by find and by a verify function, and the guess is not called wrong', async t => {

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
+import { addressOf } from '../../address.js'
 import { fault, misconfigured } from '../../errors.js'
 import { load } from '../../passwords/derive.js'
 import { passwordSettings } from '../../passwords/options.js'
@@ -11,7 +12,7 @@ import { principalFrom } from '../principal.js'
 import type { VerifiedCache } from './cache.js'
 
 /** Whether it is the user's password; `stored` is `null` for an unknown user, who costs as much as a known one. */
-export type CheckHash = (username: string, password: string, stored: string | null) => Promise<boolean>
+export type CheckHash = (username: string, password: string, stored: string | null, request: FastifyRequest) => Promise<boolean>
 
 /** What the option `find` gives: a user's stored hash, and the principal. */
 export interface FoundUser<P extends PrincipalInput = PrincipalInput> {
@@ -23,9 +24,9 @@ export interface FoundUser<P extends PrincipalInput = PrincipalInput> {
 type Find<P extends PrincipalInput> = (username: string, request: FastifyRequest) => FoundUser<P> | null | Promise<FoundUser<P> | null>
 
 export function hashCheck (passwords: Pick<Passwords, 'verify'>, cache: VerifiedCache | null): CheckHash {
-  return (username, password, stored) => {
+  return (username, password, stored, { ip }) => {
     const verify = async (): Promise<boolean> => (await passwords.verify(password, stored)).valid
-    return cache === null || stored === null ? verify() : cache.check([username, password, stored], verify)
+    return cache === null || stored === null ? verify() : cache.check([username, password, stored, addressOf(ip)], verify)
   }
 }
 
@@ -52,7 +53,7 @@ export function foundVerifier<P extends PrincipalInput> (find: Find<P>, check: C
   return async (username: string, password: string, request: FastifyRequest): Promise<PrincipalFrom<P> | null> => {
     const found = await find(username, request)
     if (found !== null && (!isObject(found) || !isHash(found.hash))) throw fault(`the find function of the scheme '${name}' returned neither { hash, principal } nor null`)
-    const valid = await check(username, password, found?.hash ?? null)
+    const valid = await check(username, password, found?.hash ?? null, request)
     return found !== null && valid ? principalFrom(found.principal, name) : null
   }
 }

@@ -1,4 +1,5 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
 import type { Principal } from '../../../types/principal.js'
 import { misconfigured } from '../../errors.js'
 import type { Recipe } from '../../passwords/recipe.js'
@@ -26,7 +27,7 @@ export interface Table {
   /** Who has this name, and the hash, where the table has one. */
   find (username: string): Pick<User, 'stored' | 'principal'> | undefined
   /** @param check Asked about every password that is none of those that were given themselves, also of users who have no hash: a failure has one price. */
-  verifier (check: CheckHash | null): (username: string, password: string) => Principal | null | Promise<Principal | null>
+  verifier (check: CheckHash | null): (username: string, password: string, request: FastifyRequest) => Principal | null | Promise<Principal | null>
 }
 
 /**
@@ -43,12 +44,12 @@ export function readTable (users: unknown, name: string, place: string): Table {
   return {
     recipes: [...known.values()].flatMap(({ recipe }) => recipe ?? []),
     find: username => known.get(username),
-    verifier: check => (username, password) => {
+    verifier: check => (username, password, request) => {
       const user = known.get(username)
       const principal = user?.principal ?? null
       if (timingSafeEqual(digest(password), user?.digest ?? nobody)) return principal
       if (check === null) return null
-      return check(username, password, user?.stored ?? null).then(valid => valid ? principal : null)
+      return check(username, password, user?.stored ?? null, request).then(valid => valid ? principal : null)
     }
   }
 }

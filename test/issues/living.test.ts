@@ -1,0 +1,30 @@
+import t, { type Test } from 'tap'
+import Fastify, { type FastifyInstance } from 'fastify'
+import authPlugin, { basic, type GatehouseOptions } from '../../lib/index.js'
+import { hashPassword } from '../../lib/passwords/index.js'
+
+/** What an attacker found in what lives: sessions, keys, passwords, counts. Each as it was shown. */
+
+const password = 'correct horse'
+const hash = await hashPassword(password)
+
+async function application (t: Test, options: GatehouseOptions): Promise<FastifyInstance> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(authPlugin, options)
+  return app
+}
+
+t.test('what basic remembers answers no guesses while the account is locked', async t => {
+  const app = await application(t, { schemes: { ops: basic({ users: { deploy: { hash } }, cache: { ttl: '1m' } }) } })
+  app.get('/', async () => '')
+  const ask = async (given: string, remoteAddress: string) =>
+    (await app.inject({ url: '/', remoteAddress, headers: { authorization: `Basic ${Buffer.from(`deploy:${given}`).toString('base64')}` } })).statusCode
+  t.equal(await ask(password, '192.0.2.1'), 200, 'the service is remembered')
+  for (let i = 0; i < 5; i++) t.equal(await ask(`wrong ${i}`, '198.51.100.1'), 401)
+  t.equal(await ask('wrong again', '203.0.113.1'), 429)
+  t.equal(await ask(password, '203.0.113.1'), 429, 'the attacker is not told that this one is right')
+  t.equal(await ask(password, '192.0.2.1'), 200, 'the service goes on')
+  for (let i = 0; i < 20; i++) await ask(`more ${i}`, '192.0.2.1')
+  t.equal(await ask(password, '192.0.2.1'), 429, 'nor is one who shares the address of the service')
+})
