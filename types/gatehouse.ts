@@ -55,7 +55,7 @@ export interface GatehouseGuesses {
    * if (person === null) return reply.code(401).send({ error: 'Wrong name or password' })
    * await reply.login(person)
    * @param account as it was sent: spellings of one name count as one.
-   * @param check what it returns is returned; `null` (`undefined`, `false`) was a wrong guess. What it throws is thrown, and is no guess.
+   * @param check what it returns is returned; a falsy value was a wrong guess, and so was `{ valid: false }`, which `verifyPassword` returns. What it throws is thrown, and is no guess.
    * @param options `realm`: whose accounts they are, where an application has several kinds; the name of a `basic` scheme shares the counts of that scheme.
    * @throws {AuthError} without having called `check`: `AUTH_RATE_LIMITED` and `AUTH_UNAVAILABLE`, with `Retry-After` on the reply; `AUTH_CROSS_SITE` when a browser
    * says that another site asked; `AUTH_INVALID_CREDENTIALS` when `account` is no text.

@@ -102,7 +102,7 @@ export interface Checked<T> {
 /** Counts guesses of passwords and secrets: an account and an address each have a few in a window. */
 export interface Guesses {
   /**
-   * Reserves a slot for the account and for the address of the request, then checks; a success gives both back. A check that returns `null` (`undefined`, `false`) was
+   * Reserves a slot for the account and for the address of the request, then checks; a success gives both back. A check that returned something falsy, or `{ valid: false }`, was
    * a wrong guess. What it throws is no guess, and is thrown.
    * @param account whose password is guessed, as it was sent: spellings of one name count as one.
    * @returns what `check` returned; or, where it was not called, the outcome for the guard: *limited*, *unavailable* (the store does not answer), *cross-site*.

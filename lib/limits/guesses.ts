@@ -6,6 +6,7 @@ import type { Store } from '../../types/store.js'
 import { AuthError, failure, refusal } from '../errors.js'
 import { changesState, isCrossSite } from '../guard/cross-site.js'
 import { crossSite, limited, unavailable } from '../schemes/outcome.js'
+import { isObject } from '../shape.js'
 import { accountTag } from './account.js'
 import { addressOf } from '../address.js'
 import { knownDevices } from './devices.js'
@@ -74,8 +75,9 @@ function checked<T> (result: T): Checked<T> {
   return { kind: 'checked', result }
 }
 
+/** Whatever says no counts as no: also what `verifyPassword` returns, an object that would otherwise stand for a success. */
 function isRight (result: unknown): boolean {
-  return result !== null && result !== undefined && result !== false
+  return Boolean(result) && !(isObject(result) && result.valid === false)
 }
 
 /** Reserves a slot in every place, then checks. */

@@ -1,10 +1,12 @@
+import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
-import authPlugin, { basic, type GatehouseOptions } from '../../lib/index.js'
-import { hashPassword } from '../../lib/passwords/index.js'
+import authPlugin, { basic, session, type GatehouseOptions } from '../../lib/index.js'
+import { hashPassword, verifyPassword } from '../../lib/passwords/index.js'
 
 /** What an attacker found in what lives: sessions, keys, passwords, counts. Each as it was shown. */
 
+const secret = randomBytes(32).toString('base64url')
 const password = 'correct horse'
 const hash = await hashPassword(password)
 
@@ -27,4 +29,16 @@ t.test('what basic remembers answers no guesses while the account is locked', as
   t.equal(await ask(password, '192.0.2.1'), 200, 'the service goes on')
   for (let i = 0; i < 20; i++) await ask(`more ${i}`, '192.0.2.1')
   t.equal(await ask(password, '192.0.2.1'), 429, 'nor is one who shares the address of the service')
+})
+
+t.test('a check that returns what verifyPassword says is a wrong guess when it says so', async t => {
+  const app = await application(t, { schemes: { web: session({ secret }) }, publicPaths: ['/login'] })
+  app.post<{ Body: { password: string } }>('/login', async (request, reply) => {
+    const { valid } = await app.gatehouse.guesses.attempt(reply, 'ann', () => verifyPassword(request.body.password, hash))
+    return reply.code(valid ? 200 : 401).send()
+  })
+  const answers = []
+  for (let i = 0; i < 6; i++) answers.push(await app.inject({ method: 'POST', url: '/login', payload: { password: `wrong ${i}` } }))
+  t.same(answers.map(answer => answer.statusCode), [401, 401, 401, 401, 401, 429])
+  t.same(answers.flatMap(answer => answer.headers['set-cookie'] ?? []), [], 'and no device is known by it')
 })
