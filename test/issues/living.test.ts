@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { randomBytes } from 'node:crypto'
+import { connect, type AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import authPlugin, { basic, session, type GatehouseOptions } from '../../lib/index.js'
@@ -16,6 +18,9 @@ async function application (t: Test, options: GatehouseOptions): Promise<Fastify
   await app.register(authPlugin, options)
   return app
 }
+
+const cookieOf = (answer: { headers: Record<string, unknown> }, name: string): string =>
+  [answer.headers['set-cookie'] ?? []].flat().map(String).map(line => line.split(';', 1)[0] ?? '').find(pair => pair.startsWith(`${name}=`)) ?? ''
 
 t.test('what basic remembers answers no guesses while the account is locked', async t => {
   const app = await application(t, { schemes: { ops: basic({ users: { deploy: { hash } }, cache: { ttl: '1m' } }) } })
@@ -41,4 +46,24 @@ t.test('a check that returns what verifyPassword says is a wrong guess when it s
   for (let i = 0; i < 6; i++) answers.push(await app.inject({ method: 'POST', url: '/login', payload: { password: `wrong ${i}` } }))
   t.same(answers.map(answer => answer.statusCode), [401, 401, 401, 401, 401, 429])
   t.same(answers.flatMap(answer => answer.headers['set-cookie'] ?? []), [], 'and no device is known by it')
+})
+
+t.test('a cookie whose name only begins with an invisible space is another cookie', async t => {
+  const app = await application(t, { schemes: { web: session({ secret }) }, publicPaths: ['/login'] })
+  app.post('/login', async (_request, reply) => { await reply.login({ id: 'mallory' }); return '' })
+  app.get('/', async request => request.principal?.id)
+  const cookie = cookieOf(await app.inject({ method: 'POST', url: '/login' }), '__Host-web')
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const status = async (line: string): Promise<string> => {
+    const client = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+    client.end(Buffer.from(`GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: ${line}\r\n\r\n`, 'latin1'))
+    let answer = ''
+    client.on('data', chunk => { answer += String(chunk) })
+    await once(client, 'close')
+    return answer.slice(9, 12)
+  }
+  t.equal(await status(cookie), '200')
+  t.equal(await status(` \t${cookie}`), '200')
+  // Safari stores these for a subdomain, and sends them: the browser sees no __Host- at the beginning
+  for (const space of ['\u00a0', '\u0085', '\u000c', '\u000b']) t.not(await status(space + cookie), '200', escape(space))
 })
