@@ -1,11 +1,12 @@
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
-import type { ApiKeyRecord, ApiKeys } from '../../types/api-keys.js'
 import type { Principal } from '../../types/principal.js'
 import { leakRoute } from './leaks.js'
 import { body, keyId, listed, made, overlapOf, type KeyBody } from './routes/schemas.js'
+import { hasRoom } from './routes/room.js'
 import { routeSettings, type ApiKeyRoutesOptions, type RouteSettings } from './routes/options.js'
-import { endOf } from './record.js'
+
+interface Rotation { Params: { readonly id: string }, Body: { readonly overlap: number } }
 
 /**
  * JSON routes by which signed-in people manage their own keys: `GET /` and `POST /`, `POST /:id/rotate`, `DELETE /:id`; with `leaks`, `POST /leaks` for those who find
@@ -30,11 +31,7 @@ function ownKeys (app: FastifyInstance, settings: RouteSettings): void {
 
   app.post<{ Body: KeyBody }>('/', { config, bodyLimit: 32_768, schema: { body, response: { 201: made } } }, async (request, reply) => create(settings, request, reply))
 
-  app.post<{ Params: { id: string }, Body: { overlap: number } }>('/:id/rotate', { config, bodyLimit: 1024, schema: { params: keyId, body: overlapOf(maxOverlap), response: { 201: made } } }, async (request, reply) => {
-    const owner = person(request)
-    const rotated = await keys.rotate(request.params.id, { overlap: request.body.overlap, within: owner }, owner)
-    return rotated === null ? unknown(reply) : reply.code(201).send(rotated)
-  })
+  app.post<Rotation>('/:id/rotate', { config, bodyLimit: 1024, schema: { params: keyId, body: overlapOf(maxOverlap), response: { 201: made } } }, async (request, reply) => rotate(settings, request, reply))
 
   app.delete<{ Params: { id: string } }>('/:id', { config, schema: { params: keyId } }, async (request, reply) => {
     return await keys.revoke(request.params.id, person(request)) ? reply.code(204).send() : unknown(reply)
@@ -46,18 +43,23 @@ async function create ({ keys, maxKeys, rateLimit }: RouteSettings, request: Fas
   const { name, scopes = [], roles = [], expiresAt = null } = request.body
   const end = expiresAt === null ? null : new Date(expiresAt)
   if (end !== null && !(end.getTime() > Date.now())) return answer(reply, 400, 'Bad Request', 'body/expiresAt must be in the future')
-  if (await countLive(keys, owner) >= maxKeys) return answer(reply, 409, 'Conflict', `There are ${maxKeys} keys already: revoke one first`)
+  if (!await hasRoom(keys, owner, maxKeys)) return answer(reply, 409, 'Conflict', `There are ${maxKeys} keys already: revoke one first`)
   const { realm, id } = owner
   return reply.code(201).send(await keys.create({ owner: { realm, id }, name, scopes, roles, expiresAt: end, rateLimit }, { within: owner }))
 }
 
-/** The guard let nobody else in. */
-function person ({ principal }: FastifyRequest): Principal {
-  return principal as Principal
+/** An old key that stays beside its successor is one key more: each of those that a person may have can be rotated once, and then again when an overlap has passed. */
+async function rotate ({ keys, maxKeys }: RouteSettings, request: FastifyRequest<Rotation>, reply: FastifyReply): Promise<FastifyReply> {
+  const owner = person(request)
+  const { overlap } = request.body
+  if (overlap > 0 && !await hasRoom(keys, owner, 2 * maxKeys)) return answer(reply, 409, 'Conflict', 'There are too many keys beside their successors: rotate with overlap 0, or revoke one first')
+  const rotated = await keys.rotate(request.params.id, { overlap, within: owner }, owner)
+  return rotated === null ? unknown(reply) : reply.code(201).send(rotated)
 }
 
-async function countLive (keys: ApiKeys, owner: Principal): Promise<number> {
-  return (await keys.list(owner)).filter((record: ApiKeyRecord) => endOf(record) > Date.now()).length
+/** The guard let nobody else in. */
+function person ({ principal }: Pick<FastifyRequest, 'principal'>): Principal {
+  return principal as Principal
 }
 
 /** The same for a key that never was, one that ended, and one of somebody else. */

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { connect, type AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
-import authPlugin, { basic, session, type GatehouseOptions } from '../../lib/index.js'
+import authPlugin, { apiKey, apiKeyRoutes, basic, memoryStore, session, type GatehouseOptions } from '../../lib/index.js'
 import { hashPassword, verifyPassword } from '../../lib/passwords/index.js'
 
 /** What an attacker found in what lives: sessions, keys, passwords, counts. Each as it was shown. */
@@ -66,4 +66,36 @@ t.test('a cookie whose name only begins with an invisible space is another cooki
   t.equal(await status(` \t${cookie}`), '200')
   // Safari stores these for a subdomain, and sends them: the browser sees no __Host- at the beginning
   for (const space of ['\u00a0', '\u0085', '\u000c', '\u000b']) t.not(await status(space + cookie), '200', escape(space))
+})
+
+async function desk (t: Test, maxKeys: number) {
+  const store = memoryStore()
+  const app = await application(t, { store, schemes: { web: session({ secret }), service: apiKey({ managed: { prefix: 'acme' } }) }, default: ['web', 'service'], publicPaths: ['/login'] })
+  app.post('/login', async (_request, reply) => { await reply.login({ id: 'ann' }); return '' })
+  await app.register(apiKeyRoutes, { prefix: '/keys', maxKeys })
+  const cookie = cookieOf(await app.inject({ method: 'POST', url: '/login' }), '__Host-web')
+  const send = async (url: string, payload: object) => app.inject({ method: 'POST', url, headers: { cookie }, payload })
+  return { app, store, send, kept: async () => (await store.find('api-key', { realm: 'web', id: 'ann' })).length }
+}
+
+t.test('nobody has keys without a bound by rotating one again and again', async t => {
+  const { send, kept } = await desk(t, 3)
+  const { record } = (await send('/keys', { name: 'one' })).json()
+  const rotate = async (overlap: number) => (await send(`/keys/${record.id}/rotate`, { overlap })).statusCode
+  const answers = []
+  for (let i = 0; i < 8; i++) answers.push(await rotate(3600))
+  t.same(answers, [201, 201, 201, 201, 201, 409, 409, 409])
+  t.equal(await kept(), 6)
+  t.equal(await rotate(0), 201, 'what makes no more keys goes on')
+})
+
+t.test('keys that ended are not kept without a bound either', async t => {
+  const { send, kept } = await desk(t, 3)
+  const now = Date.now
+  t.teardown(() => { Date.now = now })
+  for (let i = 0; i < 50; i++) {
+    t.equal((await send('/keys', { name: 'short', expiresAt: new Date(Date.now() + 1000).toISOString() })).statusCode, 201)
+    Date.now = () => now() + (i + 1) * 1001
+  }
+  t.equal(await kept(), 3)
 })
