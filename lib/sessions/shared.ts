@@ -21,6 +21,9 @@ export interface SharedOptions {
 /** Sessions remembered at once, and as many again that are over. */
 const size = 10_000
 
+/** Sessions that a principal goes on with when one more begins: more than anybody has devices, and too few for one person to fill a store that everybody needs. */
+const most = 100
+
 /** Alive is what has a record in the store. What it said is believed for the staleness, and no longer once it, or somebody here, says that it changed. */
 export class SharedRegistry implements Registry {
   readonly #store: Store
@@ -53,6 +56,7 @@ export class SharedRegistry implements Registry {
   }
 
   async begin (session: Session, from: Sighting): Promise<void> {
+    await this.#makeRoom(session.principal)
     await this.#store.add(entryOf(this.#names, session, from))
   }
 
@@ -107,6 +111,13 @@ export class SharedRegistry implements Registry {
   close (): void {
     this.#unsubscribe()
     this.#watchers.close()
+  }
+
+  /** Ends those that were seen longest ago. */
+  async #makeRoom (owner: StoreOwner): Promise<void> {
+    const found = await this.#store.find(kind, this.#names.owner(owner))
+    const surplus = [...found].sort((a, b) => Number(b.value['seen']) - Number(a.value['seen'])).slice(most)
+    await Promise.all(surplus.map(({ id }) => this.#take(id)))
   }
 
   async #take (id: string): Promise<boolean> {

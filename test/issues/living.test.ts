@@ -99,3 +99,17 @@ t.test('keys that ended are not kept without a bound either', async t => {
   }
   t.equal(await kept(), 3)
 })
+
+t.test('one person who logs in for ever does not fill the store of sessions', async t => {
+  const store = memoryStore({ maxRecords: 500 })
+  const app = await application(t, { store, schemes: { web: session({ secret }) }, publicPaths: ['/login'] })
+  app.post<{ Body: { id: string } }>('/login', async (request, reply) => { await reply.login({ id: request.body.id }); return '' })
+  app.get('/', async request => request.principal?.id)
+  const login = async (id: string) => app.inject({ method: 'POST', url: '/login', payload: { id } })
+  const first = cookieOf(await login('mallory'), '__Host-web')
+  for (let i = 0; i < 600; i++) await login('mallory')
+  const bob = await login('bob')
+  t.equal(bob.statusCode, 200)
+  t.equal((await app.inject({ url: '/', headers: { cookie: cookieOf(bob, '__Host-web') } })).statusCode, 200)
+  t.equal((await app.inject({ url: '/', headers: { cookie: first } })).statusCode, 401, 'the oldest ended')
+})
