@@ -13,7 +13,6 @@ interface Ended {
 
 /** All sessions of a principal that began by an instant are over, but one. */
 interface NotBefore {
-  readonly owner: StoreOwner
   readonly at: number
   /** The one that goes on, unless it began before an earlier end of all. */
   readonly spared: { readonly id: string, readonly after: number } | null
@@ -61,9 +60,10 @@ export class Denials {
     return Math.max(this.#floor, this.#principals.get(keyOf(owner))?.at ?? -Infinity) + 1
   }
 
-  end ({ id, principal, begunAt, endsAt }: Session): void {
+  end ({ id, principal: { realm, id: person }, begunAt, endsAt }: Session): void {
     this.#makeRoom()
-    this.#ended.set(id, { owners: [principal], begunBy: begunAt, until: endsAt })
+    // not the principal, which may be as large as a cookie
+    this.#ended.set(id, { owners: [{ realm, id: person }], begunBy: begunAt, until: endsAt })
   }
 
   /** Ends a session that may be anywhere, of which nothing is known but its id, and perhaps whose it must be. */
@@ -83,7 +83,7 @@ export class Denials {
     const at = Math.max(Date.now(), this.after(owner))
     const after = before === null ? -Infinity : before.spared?.id === except ? before.spared.after : before.at
     this.#makePrincipalRoom()
-    this.#principals.set(keyOf(owner), { owner: { realm: owner.realm, id: owner.id }, at, spared: except === null ? null : { id: except, after } })
+    this.#principals.set(keyOf(owner), { at, spared: except === null ? null : { id: except, after } })
   }
 
   denies ({ id, principal, begunAt }: Session): boolean {
@@ -119,7 +119,6 @@ export class Denials {
     const before = this.#principals.get(keyOf(owner))
     this.#makePrincipalRoom()
     this.#principals.set(keyOf(owner), {
-      owner: { realm: owner.realm, id: owner.id },
       at: Math.max(begunBy, before?.at ?? -Infinity),
       spared: before === undefined || before.spared?.id === id ? null : before.spared
     })

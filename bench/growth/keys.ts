@@ -1,0 +1,25 @@
+import { randomBytes } from 'node:crypto'
+import Fastify from 'fastify'
+import { KeyFormat } from '../../lib/api-keys/format.js'
+import authPlugin, { apiKey, type Principal, type SchemeFactory } from '../../lib/index.js'
+import type { Flood, Section } from './flood.js'
+
+const format = new KeyFormat('acme_live')
+
+const secret = (): string => randomBytes(32).toString('base64url')
+
+/** Every second one is mistyped, which costs no look-up; the others are of a good form, and nobody was given them. */
+const managed = (i: number): string => i % 2 === 0 ? format.make() : `acme_live_${randomBytes(18).toString('hex')}`
+
+async function flood (scheme: SchemeFactory<Principal>, make: (i: number) => string): Promise<Flood> {
+  const app = Fastify()
+  await app.register(authPlugin, { schemes: { service: scheme } })
+  app.get('/', async () => ({}))
+  await app.ready()
+  return { app, statuses: [401], send: async i => (await app.inject({ url: '/', headers: { 'x-api-key': make(i) } })).statusCode }
+}
+
+export const keys: readonly Section[] = [
+  { name: 'keys: managed, mistyped and unknown', full: 30_000, make: async () => flood(apiKey({ managed: { prefix: 'acme_live' } }), managed) },
+  { name: 'keys: of a table of 1,000', full: 30_000, make: async () => flood(apiKey({ keys: new Map(Array.from({ length: 1000 }, (_, i) => [secret(), { id: `client-${i}` }])) }), secret) }
+]

@@ -1,0 +1,92 @@
+import { createHmac, randomBytes } from 'node:crypto'
+import Fastify, { type FastifyInstance } from 'fastify'
+import authPlugin, { jwt, memoryStore, session, type Store } from '../../lib/index.js'
+import type { Flood, Section } from './flood.js'
+
+const secret = randomBytes(32).toString('base64url')
+const issuer = 'https://issuer.test'
+const audience = 'https://api.test'
+const day = 86_400_000
+
+function token (kid: string, key: string, exp: number, i: number): string {
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const input = `${part({ alg: 'HS256', kid })}.${part({ iss: issuer, aud: audience, sub: `user-${i}`, exp, scope: 'orders:read' })}`
+  return `${input}.${createHmac('sha256', key).update(input).digest('base64url')}`
+}
+
+/** Each kind of its own way through the scheme; the good ones fill what is remembered of verified tokens. */
+const kinds: ReadonlyArray<readonly [status: number, make: (i: number) => string]> = [
+  [401, i => token('current', `not the secret, ${i}`, soon(), i)],
+  [401, i => token(`kid-${i}`, secret, soon(), i)],
+  [401, i => token('current', secret, soon() - 7200, i)],
+  [200, i => token('current', secret, soon(), i)]
+]
+
+function soon (): number {
+  return Math.floor(Date.now() / 1000) + 3600
+}
+
+async function jwts (): Promise<Flood> {
+  const app = Fastify()
+  await app.register(authPlugin, { schemes: { user: jwt({ keys: { current: secret }, issuer, audience }) } })
+  app.get('/', async () => ({}))
+  await app.ready()
+  const send = async (i: number): Promise<number> => {
+    const [status, make] = kinds[i % kinds.length] ?? [0, String]
+    const { statusCode } = await app.inject({ url: '/', headers: { authorization: `Bearer ${make(i)}` } })
+    if (statusCode !== status) throw new Error(`token ${i} was answered with ${statusCode}`)
+    return statusCode
+  }
+  return { app, statuses: [200, 401], send }
+}
+
+async function desk (store?: Store): Promise<FastifyInstance> {
+  const app = Fastify()
+  await app.register(authPlugin, { schemes: { web: session({ secret }) }, publicPaths: ['/login'], ...store === undefined ? {} : { store } })
+  app.post<{ Querystring: { id: string } }>('/login', async (request, reply) => { await reply.login({ id: request.query.id }) })
+  app.post('/logout', async (_request, reply) => { await reply.logout() })
+  app.get('/', async () => ({}))
+  await app.ready()
+  return app
+}
+
+async function login (app: FastifyInstance, i: number): Promise<string> {
+  const { headers } = await app.inject({ method: 'POST', url: `/login?id=user-${i}` })
+  return [headers['set-cookie']].flat()[0]?.split(';')[0] ?? ''
+}
+
+async function show (app: FastifyInstance, cookie: string): Promise<number> {
+  return (await app.inject({ url: '/', headers: { cookie } })).statusCode
+}
+
+/** Forged ones have the form of a seal, so that each is opened. Ended ones were sealed under a clock of the day before. */
+async function cookies (): Promise<Flood> {
+  const app = await desk()
+  const now = Date.now
+  const yesterday = async (i: number): Promise<string> => {
+    Date.now = () => now() - day
+    const cookie = await login(app, i)
+    Date.now = now
+    return cookie
+  }
+  const forged = (): string => `__Host-web=${randomBytes(180).toString('base64url')}.${randomBytes(24).toString('base64url')}`
+  return { app, statuses: [401], send: async i => show(app, i % 2 === 0 ? forged() : await yesterday(i)) }
+}
+
+/** The cookie of each is shown once more after its session was logged out of. */
+async function loggedOut (store?: Store): Promise<Flood> {
+  const app = await desk(store)
+  const send = async (i: number): Promise<number> => {
+    const cookie = await login(app, i)
+    await app.inject({ method: 'POST', url: '/logout', headers: { cookie } })
+    return show(app, cookie)
+  }
+  return { app, statuses: [401], send }
+}
+
+export const tokens: readonly Section[] = [
+  { name: 'tokens: JWTs with a bad signature, an unknown kid, expired, and good', full: 30_000, make: jwts },
+  { name: 'tokens: session cookies, forged and ended by time', full: 30_000, make: cookies },
+  { name: 'tokens: session cookies, logged out of', full: 120_000, make: async () => loggedOut() },
+  { name: 'tokens: session cookies, logged out of, with a store', full: 30_000, make: async () => loggedOut(memoryStore()) }
+]

@@ -1,0 +1,46 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import t from 'tap'
+import { memoryStore } from '../../lib/index.js'
+import { Denials } from '../../lib/sessions/denials.js'
+import { idOf, type Session } from '../../lib/sessions/payload.js'
+import { digestOf } from '../../lib/api-keys/format.js'
+
+/** At a smaller scale what bench/growth.ts sends through the whole application, 5,000,000 at a time. */
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+function mebibytes (): number {
+  collect()
+  return process.memoryUsage().heapUsed / 1_048_576
+}
+
+t.test('A session that ended leaves its id and its owner behind, and nothing that the principal carried', t => {
+  const hour = 3_600_000
+  const list = new Denials(hour, () => {})
+  const begunAt = Date.now()
+  const sessionOf = (i: number): Session => {
+    // one string of its own for each, as JSON.parse makes them
+    const about = Buffer.alloc(2_000, 'x').toString()
+    const principal = { realm: 'web', id: `user-${i}`, scopes: [], roles: [], about }
+    return { secret: '', id: idOf(`secret-${i}`), principal, authenticatedAt: begunAt, begunAt, seenAt: begunAt, endsAt: begunAt + hour, kept: false, data: { about } }
+  }
+  const before = mebibytes()
+  for (let i = 0; i < 10_000; i++) list.end(sessionOf(i))
+  const grown = mebibytes() - before
+  t.equal(list.denies(sessionOf(0)), true)
+  t.ok(grown < 8, `${grown.toFixed(1)} MiB`)
+  t.end()
+})
+
+t.test('The counters of guesses, each kind full, take less than 20 MiB', async t => {
+  const store = memoryStore()
+  const before = mebibytes()
+  for (const kind of ['guess-account', 'guess-account-level', 'guess-address', 'guess-address-level']) {
+    for (let i = 0; i < 25_000; i++) await store.increment(kind, digestOf(`${kind} ${i}`), { window: 86_400 })
+    await t.rejects(store.increment(kind, 'one more', { window: 60 }), { reason: 'full' })
+  }
+  const grown = mebibytes() - before
+  t.equal((await store.increment('guess-account', digestOf('guess-account 0'), { window: 60 })).count, 2)
+  t.ok(grown < 20, `${grown.toFixed(1)} MiB`)
+})
