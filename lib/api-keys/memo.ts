@@ -2,6 +2,8 @@ import { isThenable } from '../thenable.js'
 
 interface Kept<V> { readonly at: number, readonly value: V }
 
+interface Asked<V> { readonly at: number, readonly answer: Promise<V> }
+
 /** How a {@link Memo} remembers. */
 export interface MemoOptions<V> {
   /** Milliseconds, counted from when it was asked and not from when the answer came. */
@@ -13,14 +15,15 @@ export interface MemoOptions<V> {
 }
 
 /**
- * Answers, each believed for a bounded time and then asked again; a bounded number of them, the oldest forgotten first. Those who ask for the same at once wait for one answer.
+ * Answers, each believed for a bounded time and then asked again; a bounded number of them, the oldest forgotten first. Those who ask for the same at once wait for one answer,
+ * unless it was asked longer ago than an answer is believed: it may be from before a change that the later ones know of.
  * What is forgotten while it is asked is not remembered when it comes: it may be from before the change.
  */
 export class Memo<V> {
   readonly #options: MemoOptions<V>
   readonly #yes = new Map<string, Kept<V>>()
   readonly #no = new Map<string, Kept<V>>()
-  readonly #asked = new Map<string, Promise<V>>()
+  readonly #asked = new Map<string, Asked<V>>()
 
   constructor (options: MemoOptions<V>) {
     this.#options = options
@@ -30,7 +33,8 @@ export class Memo<V> {
   get (key: string, ask: () => V | Promise<V>): V | Promise<V> {
     const kept = this.#yes.get(key) ?? this.#no.get(key)
     if (kept !== undefined && this.#isFresh(kept)) return kept.value
-    return this.#asked.get(key) ?? this.#ask(key, ask)
+    const asked = this.#asked.get(key)
+    return asked !== undefined && this.#isFresh(asked) ? asked.answer : this.#ask(key, ask)
   }
 
   /** From now on, what was known before counts for nothing. */
@@ -47,7 +51,7 @@ export class Memo<V> {
   }
 
   /** A clock that was set back makes no answer last longer. */
-  #isFresh ({ at }: Kept<V>): boolean {
+  #isFresh ({ at }: { readonly at: number }): boolean {
     const age = Date.now() - at
     return age >= 0 && age < this.#options.staleness
   }
@@ -56,9 +60,9 @@ export class Memo<V> {
     const at = Date.now()
     const answer = ask()
     if (!isThenable(answer)) return this.#keep(key, { at, value: answer })
-    const asked: Promise<V> = this.#settle(key, at, answer, () => this.#asked.get(key) === asked)
+    const asked: Asked<V> = { at, answer: this.#settle(key, at, answer, () => this.#asked.get(key) === asked) }
     this.#asked.set(key, asked)
-    return asked
+    return asked.answer
   }
 
   async #settle (key: string, at: number, answer: Promise<V>, isWanted: () => boolean): Promise<V> {

@@ -1,4 +1,4 @@
-import type { FastifyInstance, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, RouteOptions } from 'fastify'
 import { AuthError, misconfigured } from '../errors.js'
 import type { Policy } from '../guard/policy.js'
 import { callSite } from './call-site.js'
@@ -44,9 +44,18 @@ export function routeBook (key: symbol, policies: Policies): RouteBook {
   }
 }
 
-/** The mark that `printRoutes` shows of a route that was seen. */
+/** Seconds until it is worth asking again, where nobody knows better. */
+const soon = 5
+
+/**
+ * The mark that `printRoutes` shows of a route that was seen. It also says when to come again where a handler asked what cannot be told now: keys, sessions and passwords
+ * that an application calls by itself have no reply to write on, and this runs before any error handler.
+ */
 const seen: NonNullable<Extract<RouteOptions['onError'], (...args: never[]) => unknown>> = Object.defineProperty(
-  (_request: unknown, _reply: unknown, _error: unknown, done: () => void) => { done() }, 'name', { value: seenName })
+  (_request: unknown, reply: FastifyReply, error: unknown, done: () => void) => {
+    if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE' && !reply.hasHeader('retry-after')) reply.header('retry-after', soon)
+    done()
+  }, 'name', { value: seenName })
 
 function verifyRoute (options: RouteDeclaration, mark: RouteMark, key: symbol, now: () => Policy): void {
   const route = `${mark.methods} ${mark.url}`

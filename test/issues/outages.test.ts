@@ -1,0 +1,60 @@
+import { randomBytes } from 'node:crypto'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import Fastify from 'fastify'
+import authPlugin, { apiKey, apiKeyRoutes, AuthError, session, type Store } from '../../lib/index.js'
+import { memoryStore } from '../../lib/stores/memory.js'
+import { ann, instance, tapped } from '../api-keys/desk.js'
+
+/** What killing a store under load showed. */
+
+for (const [form, handled] of [['Fastify\'s own error handler', false], ['an error handler of the application', true]] as const) {
+  t.test(`what a handler asks of a store that is down says when to come again, by ${form}`, async t => {
+    const tap = tapped()
+    const app = Fastify()
+    t.teardown(() => app.close())
+    if (handled) app.setErrorHandler((error: AuthError, _request, reply) => reply.code(error.statusCode).send({ own: String(error.code) }))
+    const schemes = { service: apiKey({ managed: { prefix: 'acme' } }), web: session({ secret: randomBytes(32).toString('base64url') }) }
+    await app.register(authPlugin, { schemes, default: ['web', 'service'], store: tap.store })
+    await app.register(apiKeyRoutes, { prefix: '/keys' })
+    const open = { config: { auth: { public: 'for tests' } } }
+    app.post('/login', open, async (_request, reply) => { await reply.login({ id: 'ann' }); return {} })
+    app.get('/list', open, async () => await app.gatehouse.sessions.list(ann))
+    app.delete('/revoke', open, async () => await app.gatehouse.apiKeys.revoke('a'.repeat(43)))
+    app.get('/later', open, async (_request, reply) => { reply.header('retry-after', '60'); throw new AuthError('AUTH_UNAVAILABLE', 'the handler knows better') })
+    app.get('/busy', open, async () => { throw Object.assign(new Error('busy'), { statusCode: 503 }) })
+    const login = await app.inject({ method: 'POST', url: '/login' })
+    const headers = { cookie: String(login.headers['set-cookie']).split(';')[0] ?? '' }
+    t.equal((await app.inject({ url: '/keys', headers })).statusCode, 200)
+    tap.down = true
+    for (const [method, url, expected] of [['GET', '/keys', '5'], ['GET', '/list', '5'], ['DELETE', '/revoke', '5'], ['GET', '/later', '60'], ['GET', '/busy', undefined]] as const) {
+      const answer = await app.inject({ method, url, headers })
+      t.same([answer.statusCode, answer.headers['retry-after'], 'own' in answer.json()], [503, expected, handled], url)
+    }
+  })
+}
+
+t.test('with a staleness of 0 nobody is given an answer that was asked for before', async t => {
+  const inner = memoryStore()
+  const { subscribe, ...silent } = inner
+  let answer = (): void => {}
+  const slow = new Promise<void>(resolve => { answer = resolve })
+  const waits = [slow]
+  const store: Store = {
+    ...silent,
+    async get (kind, id) {
+      const found = await inner.get(kind, id)
+      await waits.pop()
+      return found
+    }
+  }
+  const managed = { prefix: 'acme', staleness: 0 }
+  const [here, there] = [await instance(t, { managed }, { store }), await instance(t, { managed }, { store: inner })]
+  const { key, record } = await there.keys.create({ owner: ann, name: 'k' })
+  const before = here.status(key)
+  while (waits.length > 0) await setImmediate()
+  t.equal(await there.keys.revoke(record.id), true)
+  t.equal(await Promise.race([here.status(key), sleep(2_000, 'the answer from before is waited for')]), 401, 'who asks after the revocation is refused')
+  answer()
+  t.equal(await before, 200, 'who asked before it was let in')
+})
