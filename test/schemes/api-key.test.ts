@@ -6,7 +6,7 @@ import { apiKey, type ApiKeyOptions, type PrincipalInput, type Scheme } from '..
 import { readChallenges } from '../support/challenges.js'
 import { application, handler } from '../support/schemes.js'
 
-const hex = () => randomBytes(16).toString('hex')
+const hex = () => randomBytes(24).toString('hex')
 
 async function make (options: unknown, name = 'service'): Promise<Scheme> {
   return apiKey(options as ApiKeyOptions)(Fastify() as unknown as FastifyInstance, name)

@@ -71,6 +71,11 @@ t.test('10,000 random secrets of 32 bytes are accepted, raw, as base64, as base6
   t.same(wrong, [])
 })
 
+t.test('128 random bits in hexadecimal digits are accepted, also where digits read like a word', async t => {
+  for (const key of ['1c5954acce55d4dc9395acfad73cc541', 'ACCE55D4DC9395ACFAD73CC5411C5954']) t.equal(weakness(key), null)
+  t.match(weakness('acce55acce55acce55acce55acce5500'), /too easy to guess/)
+})
+
 t.test('a secret that is missing, of another type or too short is refused with a sentence that names the place, the mend and never the secret', async t => {
   t.throws(() => checkSecret(undefined, rule), { ...refused, message: /^the secret of the test is undefined.*environment variable.*randomBytes/ })
   for (const secret of [null, 42, {}, ['a'], true]) t.throws(() => checkSecret(secret, rule), { ...refused, message: /must be a string or a Uint8Array/ })

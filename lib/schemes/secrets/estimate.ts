@@ -27,9 +27,13 @@ const classes: ReadonlyArray<readonly [RegExp, number]> = [
 
 /** The size of the alphabet that a generator of such text draws from. */
 function alphabetOf (text: string): number {
-  if (/^(?:[0-9a-f]+|[0-9A-F]+)$/.test(text)) return /[a-f]/i.test(text) ? 16 : 10
+  if (isHex(text)) return /[a-f]/i.test(text) ? 16 : 10
   const size = classes.reduce((sum, [pattern, count]) => pattern.test(text) ? sum + count : sum, 0)
   return /[a-z]/.test(text) && /[A-Z]/.test(text) ? Math.max(size, 62) : Math.max(size, 2)
+}
+
+function isHex (text: string): boolean {
+  return /^(?:[0-9a-f]+|[0-9A-F]+)$/.test(text)
 }
 
 /** The number of different characters, where it is far smaller than the alphabet would show by chance. */
@@ -111,10 +115,10 @@ function byBeginning (list: readonly string[]): ReadonlyMap<string, readonly str
 
 const leet: Readonly<Record<string, string>> = { 0: 'o', 1: 'i', 3: 'e', 4: 'a', 5: 's', 7: 't', '@': 'a', $: 's', '!': 'i' }
 
-/** Words of placeholders and passwords, also as `s3cr3t`. */
+/** Words of placeholders and passwords, also as `s3cr3t`; but not in hexadecimal digits, of which six in a row are `acce55` by chance. */
 function markWords (text: string, index: ReadonlyMap<string, readonly string[]>, marks: Uint8Array): void {
   const lower = text.toLowerCase()
-  const plain = lower.replace(/[013457@$!]/g, char => `${leet[char]}`)
+  const plain = isHex(text) ? lower : lower.replace(/[013457@$!]/g, char => `${leet[char]}`)
   for (const spelling of lower === plain ? [lower] : [lower, plain]) {
     for (let at = 0; at + 4 <= spelling.length; at++) {
       for (const word of index.get(spelling.slice(at, at + 4)) ?? []) {
