@@ -1,4 +1,4 @@
-export { plugin as default, plugin, plugin as 'module.exports' } from './plugin.js'
+export { plugin as default, plugin } from './plugin.js'
 export { secretsFromEnvironment, type SecretPurpose, type SecretsOf } from './environment.js'
 export { AuthError } from './errors.js'
 export { apiKey, type ApiKeyOptions, type ManagedApiKeyOptions } from './schemes/api-key.js'

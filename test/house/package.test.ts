@@ -77,16 +77,18 @@ t.test('the package depends on Fastify as a peer, and on four packages', async t
   t.same(Object.keys(manifest.peerDependencies).filter(name => !optional.includes(name)), ['fastify'])
 })
 
-t.test('require gives the plugin, and import gives it by default', async t => {
+t.test('require gives what import gives, and Fastify takes it as it is', async t => {
   writeFileSync(join(consumer, 'require.cjs'), `
-    const plugin = require('fastify-gatehouse')
-    if (typeof plugin !== 'function') throw new Error('require gave ' + typeof plugin)
-    import('fastify-gatehouse').then(module => {
-      if (module.default !== plugin) throw new Error('import gave another')
-      console.log('the same function')
+    const required = require('fastify-gatehouse')
+    const app = require('fastify')()
+    app.register(required, { schemes: { service: required.apiKey({ verify: () => ({ id: 'robot' }) }) } })
+    import('fastify-gatehouse').then(async imported => {
+      await app.ready()
+      const other = Object.keys(imported).filter(name => imported[name] !== required[name])
+      console.log(app.gatehouse.audit().length, other.join())
     })`)
   const { stdout, output } = await run(process.execPath, ['require.cjs'], consumer)
-  t.equal(stdout.trim(), 'the same function', output)
+  t.equal(stdout.trim(), '0', output)
 })
 
 const application = `
@@ -125,8 +127,9 @@ const compiler = {
   }
 }
 
-async function compile (folder: string, code: string): Promise<void> {
+async function compile (folder: string, code: string, type = 'module'): Promise<void> {
   mkdirSync(join(consumer, folder))
+  writeFileSync(join(consumer, folder, 'package.json'), JSON.stringify({ type }))
   writeFileSync(join(consumer, folder, 'app.ts'), code)
   writeFileSync(join(consumer, folder, 'tsconfig.json'), JSON.stringify({ ...compiler, include: ['app.ts'] }))
   const { code: exit, output } = await run('tsc', ['-p', folder], consumer)
@@ -135,6 +138,20 @@ async function compile (folder: string, code: string): Promise<void> {
 
 t.test('an application compiles against the package with every library checked, and its typos do not', async () => {
   await compile('typed', application)
+})
+
+t.test('what TypeScript compiles to CommonJS runs', async t => {
+  await compile('common', `
+import Fastify from 'fastify'
+import authPlugin, { apiKey } from 'fastify-gatehouse'
+
+const app = Fastify()
+app.register(authPlugin, { schemes: { service: apiKey({ verify: () => ({ id: 'robot' }) }) } })
+app.register(async child => { child.get('/', async request => request.principal) })
+app.inject({ url: '/', headers: { 'x-api-key': 'k' } }).then(answer => { console.log(answer.json().id) }, console.error)
+`, 'commonjs')
+  const { stdout, output } = await run(process.execPath, ['common/out/app.js'], consumer)
+  t.equal(stdout.trim(), 'robot', output)
 })
 
 const readme = existsSync(join(root, 'README.md')) ? readFileSync(join(root, 'README.md'), 'utf8') : ''
