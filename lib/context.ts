@@ -42,7 +42,7 @@ async function migrate (store: Store): Promise<void> {
   try {
     await store.migrate()
   } catch (error) {
-    throw misconfigured(`The option store is not ready (${failed('migrate', error).detail}). Is the database up, and may this user create its tables?`)
+    throw misconfigured(`The option store is not ready (${failed('migrate', error).detail}). Is the database up, is its address right, and may this user create tables?`)
   }
 }
 

@@ -37,7 +37,8 @@ export function redisStore (options: RedisStoreOptions): Store {
     increment: (kind, id, options) => run('increment', () => records.increment(place, kind, id, options)),
     decrement: (kind, id, expiresAt) => run('decrement', () => records.decrement(place, kind, id, expiresAt)),
     subscribe: (kind, listener) => heard.listen(place.names.channel(kind), listener),
-    migrate: () => run('migrate', () => {}),
+    // nothing has to be made, but a wrong address is a mistake for the boot and not for the first caller
+    migrate: () => run('migrate', async () => { await client.ping() }),
     close: () => close(async () => {
       heard.close()
       await disconnect()
