@@ -39,6 +39,7 @@ export function described (error: unknown): string {
   if (typeof code === 'string' && /^\w{2,64}$/.test(code)) return `${code}${missing}`
   // ioredis on a command that it would have to keep for later
   if (error.message.startsWith("Stream isn't writeable")) return 'not connected'
+  if (error.message.startsWith('ConnectionFailed("Unable to open')) return 'the file cannot be opened (is its folder there, and may this process write in it?)'
   const reply = /^[A-Z]{3,24}(?= )/.exec(error.message)
   if (reply !== null) return reply[0]
   return constants.test(error.message) ? error.message.slice(0, 80) : error.constructor.name
