@@ -49,7 +49,10 @@ export function misconfigured (sentence: string): AuthError {
 
 /** A fault of ours, or of the application's own functions: a 500 that says nothing to the client; `detail` and `cause` are for the log. */
 export function fault (detail: string, cause?: unknown): AuthError {
-  return new AuthError('AUTH_FAULT', detail, undefined, cause === undefined ? undefined : { cause })
+  const error = new AuthError('AUTH_FAULT', detail, undefined, cause === undefined ? undefined : { cause })
+  // Outside of a request nobody logs `detail`. The stack is for logs and consoles alone, and both show it.
+  error.stack = String(error.stack).replace(error.message, message => `${message} (${detail})`)
+  return error
 }
 
 /** A failure with only the fields that matter; the others say "none". */
