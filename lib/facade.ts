@@ -127,6 +127,7 @@ function checkSameSite (gate: Gate, request: FastifyRequest, name: string): void
 async function logged (request: FastifyRequest, reply: FastifyReply, run: () => Promise<void>): Promise<void> {
   try {
     await run()
+    if (reply.sent) request.log.error('fastify-gatehouse: the response left before reply.login or reply.logout was done, and without its cookie. Await them before it is sent')
   } catch (error) {
     if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') reply.header('retry-after', '5')
     if (error instanceof AuthError) request.log[error.statusCode < 500 ? 'info' : 'error']({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'session refused')
