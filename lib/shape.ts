@@ -10,7 +10,7 @@ export function fields (value: unknown, known: readonly string[], place: string)
   if (prototype !== null && prototype !== Object.prototype) throw misconfigured(`${place} must be a plain object: what it inherits would not be read.`)
   for (const key of Object.keys(value)) {
     if (!known.includes(key)) throw misconfigured(`${place} has an unknown key ${/^[a-z]{1,30}$/i.test(key) ? `'${key}'` : shown(key)}.${nearest(key, known)} Known: ${list(known)}.`)
-    if (value[key] === undefined) throw misconfigured(`${place} has '${key}' set to undefined. Give it a value, or leave the key out.`)
+    if (value[key] === undefined) throw misconfigured(`${place} has '${key}' set to undefined. Set it, or the environment variable that it comes from, or leave the key out.`)
   }
   return value
 }

@@ -106,7 +106,7 @@ t.test('fields', async t => {
     for (const value of [undefined, null, 'a', 1, true, [], () => {}]) t.throws(() => fields(value, ['a', 'b'], 'The place'), misconfigured('The place must be an object with one or more of a or b.'))
     t.throws(() => fields({ aa: 1 }, ['a', 'long'], 'The place'), misconfigured("The place has an unknown key 'aa'. Did you mean 'a'? Known: a or long."))
     t.throws(() => fields({ unheard: 1 }, ['a'], 'The place'), misconfigured("The place has an unknown key 'unheard'. Known: a."))
-    t.throws(() => fields({ a: undefined }, ['a'], 'The place'), misconfigured("The place has 'a' set to undefined. Give it a value, or leave the key out."))
+    t.throws(() => fields({ a: undefined }, ['a'], 'The place'), misconfigured("The place has 'a' set to undefined. Set it, or the environment variable that it comes from, or leave the key out."))
     t.throws(() => fields(JSON.parse('{"__proto__":1}'), ['a'], 'The place'), /unknown key '__proto__'/)
     t.end()
   })
