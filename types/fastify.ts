@@ -1,7 +1,7 @@
 import type { Gatehouse } from './gatehouse.js'
 import type { PrincipalInput } from './principal.js'
 import type { SchemeName } from './registry.js'
-import type { PrincipalFor, RequestAuth } from './request-auth.js'
+import type { AuthFor, PrincipalFor } from './request-auth.js'
 import type { RouteAuth } from './route-auth.js'
 import type { LoginOptions } from './scheme.js'
 
@@ -27,8 +27,8 @@ declare module 'fastify' {
 
   // The type parameters repeat Fastify's own, by name: TypeScript merges an interface only then.
   interface FastifyRequest<RouteGeneric, RawServer, RawRequest, SchemaCompiler, TypeProvider, ContextConfig, Logger, RequestType> {
-    /** Who is calling. Anonymous until the guard ran. */
-    readonly auth: RequestAuth
+    /** Who is calling. Anonymous until the guard ran. Its type follows the route's own `config.auth`. */
+    readonly auth: AuthFor<ContextConfig>
     /** Whom the credential belongs to, or `null`. Its type follows the route's own `config.auth`. */
     readonly principal: PrincipalFor<ContextConfig>
   }

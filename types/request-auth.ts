@@ -79,6 +79,9 @@ type AnonymousIn<A> = A extends { readonly mode?: infer M } ? ([M] extends ['req
 /** What one form of `config.auth` makes of the principal; of a union of forms, one of theirs. */
 type PrincipalUnder<A> = A extends false | { readonly public: string } ? null : PrincipalOf<SchemesIn<A>> | AnonymousIn<A>
 
+/** What one form of `config.auth` makes of `request.auth`. A public route may have a guard of its own in a hook, so there it stays open. */
+type AuthUnder<A> = A extends false | { readonly public: string } ? RequestAuth : Known<SchemesIn<A> & SchemeName> | (null extends AnonymousIn<A> ? Anonymous : never)
+
 /** Writes an object type out, so that requests of two routes are compared by what they hold and any of them passes where a `FastifyRequest` is asked for. */
 type Simplify<T> = { [K in keyof T]: T[K] }
 
@@ -88,3 +91,6 @@ type Simplify<T> = { [K in keyof T]: T[K] }
  * every principal, and `null`. A route that names its schemes and no `mode` counts as required: below a default of another mode, write `mode` on the route too.
  */
 export type PrincipalFor<ContextConfig> = Simplify<ContextConfig extends { readonly auth: infer A } ? PrincipalUnder<A> : AnyPrincipal | null>
+
+/** The type of `request.auth`, by the same rules: of the schemes that the route names, or of all. */
+export type AuthFor<ContextConfig> = Simplify<ContextConfig extends { readonly auth: infer A } ? AuthUnder<A> : RequestAuth>

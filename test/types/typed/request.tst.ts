@@ -1,7 +1,7 @@
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
-import type { AuditRow, AuthEntry, PrincipalFor, PrincipalOf, RouteAuth } from 'fastify-gatehouse'
+import type { AuditRow, AuthEntry, PrincipalFor, PrincipalOf, RequestAuth, RouteAuth } from 'fastify-gatehouse'
 import { describe, expect, test } from 'tstyche'
 import type { AuthError } from '../../../lib/errors.js'
 import type { WebPrincipal } from './application.js'
@@ -112,6 +112,25 @@ describe('a request', () => {
 })
 
 describe('request.auth', () => {
+  test('is the part of the scheme that the route names', () => {
+    app.get('/', { config: { auth: 'web' } }, async ({ auth }) => {
+      expect(auth.scheme).type.toBe<'web'>()
+      expect(auth.principal).type.toBe<WebPrincipal>()
+      expect(auth.signal).type.toBe<AbortSignal>()
+    })
+    app.get<{ Params: { id: string } }, { auth: 'web' }>('/:id', { config: { auth: 'web' } }, async ({ auth, params }) => {
+      expect(auth.scheme).type.toBe<'web'>()
+      expect(params.id).type.toBe<string>()
+    })
+    app.get('/', { config: { auth: { schemes: ['user', 'web'] } } }, async ({ auth }) => { expect(auth.scheme).type.toBe<'user' | 'web'>() })
+  })
+
+  test('may be nobody\'s where anonymous callers enter, and on a public route anybody\'s, whom a guard of its own may know', () => {
+    app.get('/', { config: { auth: { schemes: 'user', mode: 'optional' } } }, async ({ auth }) => { expect(auth.scheme).type.toBe<'user' | null>() })
+    app.get('/', { config: { auth: { public: 'guarded by its own hook' } } }, async ({ auth }) => { expect(auth).type.toBe<RequestAuth>() })
+    app.get('/', async ({ auth }) => { expect(auth).type.toBe<RequestAuth>() })
+  })
+
   test('narrows principal and credential by scheme', () => {
     app.get('/', async ({ auth }) => {
       if (auth.scheme === 'user') {

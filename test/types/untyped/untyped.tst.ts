@@ -23,6 +23,13 @@ describe('without registries', () => {
     app.get('/', async request => { expect(request.principal).type.toBe<Principal | null>() })
   })
 
+  test('request.auth is known to be somebody\'s on a route that names its schemes', () => {
+    app.get('/', { config: { auth: 'user' } }, async ({ auth }) => {
+      expect(auth.principal).type.toBe<Principal>()
+      expect(auth.signal).type.toBe<AbortSignal>()
+    })
+  })
+
   test('request.auth narrows by authenticated', () => {
     const { auth } = null as never as FastifyRequest
     if (auth.authenticated) {
