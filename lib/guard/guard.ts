@@ -83,8 +83,12 @@ function cacheControlOf (identities: readonly Identity[]): string | undefined {
 }
 
 function admit ({ request }: GuardState, reply: FastifyReply, policy: Policy, identities: readonly Identity[], error: AuthError | null): Pass {
-  const { raw } = request
-  return { policy, identities, error, carrier: raw.headers.upgrade === undefined ? reply.raw : raw.socket }
+  return { policy, identities, error, carrier: isUpgraded(request) ? request.raw.socket : reply.raw }
+}
+
+/** Whether the connection goes over to another protocol. Node says `false` where nobody listens for that: such a request ends with its response, and another may follow. */
+function isUpgraded ({ raw }: FastifyRequest): boolean {
+  return raw.headers.upgrade !== undefined && !('upgrade' in raw && raw.upgrade === false)
 }
 
 /** Lets a pass count: `request.auth` and `request.principal` show it, and nothing of a refusal by another guard is left on the reply. */

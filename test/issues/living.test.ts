@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { randomBytes } from 'node:crypto'
-import { connect, type AddressInfo } from 'node:net'
+import { connect, type AddressInfo, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import authPlugin, { apiKey, apiKeyRoutes, basic, memoryStore, session, type GatehouseOptions } from '../../lib/index.js'
@@ -112,4 +112,25 @@ t.test('one person who logs in for ever does not fill the store of sessions', as
   t.equal(bob.statusCode, 200)
   t.equal((await app.inject({ url: '/', headers: { cookie: cookieOf(bob, '__Host-web') } })).statusCode, 200)
   t.equal((await app.inject({ url: '/', headers: { cookie: first } })).statusCode, 401, 'the oldest ended')
+})
+
+t.test('a request that asks for an upgrade and gets none is watched no longer than its response', async t => {
+  const app = await application(t, { store: memoryStore(), schemes: { web: session({ secret }) }, publicPaths: ['/login'] })
+  app.post('/login', async (_request, reply) => { await reply.login({ id: 'ann' }); return '' })
+  app.get('/', async request => String(request.auth.signal?.aborted))
+  const cookie = cookieOf(await app.inject({ method: 'POST', url: '/login' }), '__Host-web')
+  let socket: Socket | undefined
+  app.server.on('connection', (connection: Socket) => { socket = connection })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
+  let answers = ''
+  client.on('data', chunk => { answers += String(chunk) })
+  const ask = `GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nUpgrade: none\r\nCookie: ${cookie}\r\n\r\n`
+  client.write(ask)
+  await once(client, 'data')
+  const before = socket?.listenerCount('close')
+  client.write(ask.repeat(50))
+  while (answers.split('HTTP/1.1 200').length < 52) await once(client, 'data')
+  t.equal(socket?.listenerCount('close'), before)
+  client.destroy()
 })
