@@ -8,9 +8,19 @@ export class Flight {
   freed = 0
   #waiting: Array<() => void> = []
 
-  /** Ends when a slot was given back that nobody else who waits was told of, or when nothing is being checked any more. */
-  async changed (): Promise<void> {
-    await new Promise<void>(resolve => { this.#waiting.push(resolve) })
+  /**
+   * Ends when a slot was given back that nobody else who waits was told of, or when nothing is being checked any more.
+   * @param longest milliseconds, after which it is `false`: a check that never ends keeps nobody else.
+   */
+  async changed (longest: number): Promise<boolean> {
+    return new Promise(resolve => {
+      const wake = (): void => { clearTimeout(timer); resolve(true) }
+      const timer = setTimeout(() => {
+        this.#waiting = this.#waiting.filter(each => each !== wake)
+        resolve(false)
+      }, longest).unref()
+      this.#waiting.push(wake)
+    })
   }
 
   /** A check is over; `freed` says whether its slot is free again. */

@@ -51,14 +51,15 @@ export function guessSlots (store: Store, kind: string, { max, window, longestWi
   }
 
   const reserve = async (id: string, flight: Flight): Promise<Slot | number> => {
-    for (;;) {
+    for (let isLast = false; ;) {
       const { freed } = flight
       const level = await levels.read(id)
       const answer = await counts.increment(id, Math.min(window * 2 ** level, longestWindow), max)
       if (answer.counted) return slotOf(id, answer)
-      // what was given back since it was asked for may be had
-      if (flight.freed === freed && flight.holding > 0) await flight.changed()
-      if (flight.freed === freed) return answer.until
+      if (isLast) return answer.until
+      // what was given back since it was asked for may be had, and all of them when the window has ended
+      if (flight.freed === freed && flight.holding > 0) isLast = !await flight.changed(Math.max(0, answer.until - Date.now()))
+      if (flight.freed === freed && !isLast) return answer.until
     }
   }
 

@@ -134,3 +134,13 @@ t.test('a request that asks for an upgrade and gets none is watched no longer th
   t.equal(socket?.listenerCount('close'), before)
   client.destroy()
 })
+
+t.test('who waits for the check of another guess waits no longer than the window', async t => {
+  const app = await application(t, { schemes: { web: session({ secret }) }, limits: { guesses: { perAccount: 1, window: 1, longestWindow: 1 } }, publicPaths: ['/login'] })
+  let checks = 0
+  app.post('/login', async (_request, reply) => app.gatehouse.guesses.attempt(reply, 'ann', () => new Promise(() => { checks++ })))
+  const login = async () => (await app.inject({ method: 'POST', url: '/login' })).statusCode
+  const late = new Promise(resolve => { setTimeout(() => { resolve('nobody was answered') }, 5_000) })
+  t.equal(await Promise.race([login(), login(), login(), late]), 429)
+  t.equal(checks, 2, 'the window that followed had a slot of its own')
+})
