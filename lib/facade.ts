@@ -2,9 +2,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Gatehouse } from '../types/gatehouse.js'
 import type { PrincipalInput } from '../types/principal.js'
 import type { SchemeName } from '../types/registry.js'
-import type { LoginOptions } from '../types/scheme.js'
 import { auditRows } from './audit/audit.js'
 import { capable } from './bind.js'
+import { attemptOptions, issueOptions, loginOptions, logoutOptions } from './calls.js'
 import { AuthError, failure, misconfigured, refusal } from './errors.js'
 import { isCrossSite } from './guard/cross-site.js'
 import { parseDeclaration } from './guard/grammar.js'
@@ -49,12 +49,16 @@ export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse 
     get apiKeys () { return capable(schemes, 'apiKeys', undefined).scheme.apiKeys },
     apiKeysOf: (scheme: string) => capable(schemes, 'apiKeys', scheme).scheme.apiKeys,
     guesses: Object.freeze({
-      attempt: async <T>(reply: FastifyReply, account: string, check: () => T | Promise<T>, { realm = '' }: { readonly realm?: string } = {}) =>
-        guesses.login(reply, realm, account, check)
+      attempt: async <T>(reply: FastifyReply, account: string, check: () => T | Promise<T>, options: unknown = {}) => {
+        const { realm = '' } = attemptOptions(options)
+        return guesses.login(reply, realm, account, check)
+      }
     }),
     tokens: Object.freeze({
-      issue: async (principal: PrincipalInput, options: Parameters<Gatehouse['tokens']['issue']>[1] = {}) =>
-        capable(schemes, 'issue', options.scheme).scheme.issue(principal, options)
+      issue: async (principal: PrincipalInput, options: unknown = {}) => {
+        const said = issueOptions(options)
+        return capable(schemes, 'issue', said.scheme).scheme.issue(principal, said)
+      }
     }),
     sessions: Object.freeze({
       ...sessionIndexOf(schemes),
@@ -101,16 +105,17 @@ export function replyMethods ({ gate, key, schemes, policies }: Parts) {
       const refused = failure('AUTH_ACCESS_DENIED', acting?.bound.name ?? null, 'the handler refused the principal')
       return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
     },
-    async login (this: FastifyReply, principal: PrincipalInput, options: LoginOptions = {}) {
+    async login (this: FastifyReply, principal: PrincipalInput, options: unknown = {}) {
       await logged(this.request, this, async () => {
-        const { name, scheme } = capable(schemes, 'login', options.scheme)
+        const said = loginOptions(options)
+        const { name, scheme } = capable(schemes, 'login', said.scheme)
         checkSameSite(gate, this.request, name)
-        await scheme.login(this.request, this, principal, options)
+        await scheme.login(this.request, this, principal, said)
       })
     },
-    async logout (this: FastifyReply, options: { readonly scheme?: string } = {}) {
+    async logout (this: FastifyReply, options: unknown = {}) {
       await logged(this.request, this, async () => {
-        const { name, scheme } = capable(schemes, 'logout', options.scheme)
+        const { name, scheme } = capable(schemes, 'logout', logoutOptions(options).scheme)
         checkSameSite(gate, this.request, name)
         await scheme.logout(this.request, this)
       })

@@ -1,4 +1,5 @@
 import type { SessionIndex } from '../types/sessions.js'
+import { exceptOptions } from './calls.js'
 import { fault } from './errors.js'
 import type { BoundScheme } from './guard/policy.js'
 
@@ -15,6 +16,9 @@ export function sessionIndexOf (schemes: ReadonlyMap<string, BoundScheme>): Sess
   return Object.freeze({
     list: async owner => (await ofAll(index => index.list(owner))).flat().sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1),
     revoke: async (id, owner) => (await ofAll(index => index.revoke(id, owner))).includes(true),
-    revokeAll: async (owner, options) => { await ofAll(index => index.revokeAll(owner, options)) }
+    revokeAll: async (owner, options = {}) => {
+      const said = exceptOptions(options)
+      await ofAll(index => index.revokeAll(owner, said))
+    }
   } satisfies SessionIndex)
 }

@@ -1,4 +1,4 @@
-import { misconfigured } from './errors.js'
+import { AuthError, fault, misconfigured } from './errors.js'
 
 /**
  * An options object with only known keys and no key that is `undefined`: a typo, or a variable that the environment does not have, must not read as "not said".
@@ -13,6 +13,15 @@ export function fields (value: unknown, known: readonly string[], place: string)
     if (value[key] === undefined) throw misconfigured(`${place} has '${key}' set to undefined. Set it, or the environment variable that it comes from, or leave the key out.`)
   }
   return value
+}
+
+/** What the boot calls a misconfiguration, with a sentence for whoever starts the application, is a fault where requests wait: it says nothing to the client. */
+export function atRunTime<T> (read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw error instanceof AuthError ? fault(error.detail) : error
+  }
 }
 
 /** A plain object: not null, not a list, not a function. */

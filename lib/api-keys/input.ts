@@ -1,4 +1,5 @@
-import type { ApiKeyChange, ApiKeyInput, ApiKeyRecord } from '../../types/api-keys.js'
+import type { ApiKeyBounds, ApiKeyChange, ApiKeyInput, ApiKeyRecord } from '../../types/api-keys.js'
+import type { Principal } from '../../types/principal.js'
 import type { StoreOwner } from '../../types/store.js'
 import { seconds } from '../duration.js'
 import { AuthError, fault } from '../errors.js'
@@ -27,8 +28,24 @@ export function parseChange (change: ApiKeyChange): Partial<KeyFields> {
 }
 
 /** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
-export function parseOverlap (overlap: unknown): number {
-  return checked('apiKeys.rotate()', () => seconds(overlap, 'overlap') * 1000)
+export function parseBounds (method: 'create' | 'update', bounds: unknown): ApiKeyBounds {
+  return checked(`apiKeys.${method}()`, () => boundsOf(fields(bounds, ['within'], 'what bounds it')))
+}
+
+/** The overlap in milliseconds, and the bounds beside it. @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
+export function parseRotation (options: unknown): ApiKeyBounds & { readonly overlap: number } {
+  return checked('apiKeys.rotate()', () => {
+    const { overlap, ...bounds } = fields(options, ['overlap', 'within'], 'it')
+    return { overlap: seconds(overlap, 'overlap') * 1000, ...boundsOf(bounds) }
+  })
+}
+
+/** Somebody who is to bound a key, and is nobody, would bound nothing. */
+function boundsOf (said: Readonly<Record<string, unknown>>): ApiKeyBounds {
+  if (!('within' in said)) return {}
+  const { within } = said
+  if (!isObject(within) || !Array.isArray(within.scopes) || !Array.isArray(within.roles)) throw fault('within must be a principal, with its scopes and roles')
+  return { within: within as unknown as Principal }
 }
 
 /** An owner as a principal has one, and nothing else that it brings along. */

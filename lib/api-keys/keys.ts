@@ -8,7 +8,7 @@ import { AuthError, fault } from '../errors.js'
 import { frozen } from '../shape.js'
 import type { Directory } from './directory.js'
 import { digestOf, isKeyId, type KeyFormat } from './format.js'
-import { ownerOf, parseChange, parseInput, parseOverlap } from './input.js'
+import { ownerOf, parseBounds, parseChange, parseInput, parseRotation } from './input.js'
 import { common, missing, type Owners, type Rights } from './owners.js'
 import { endOf, entryOf, kind, storedKeyOf } from './record.js'
 import type { Uses } from './uses.js'
@@ -41,8 +41,9 @@ export class ManagedKeys implements ApiKeys {
     this.#with = options
   }
 
-  async create (input: ApiKeyInput, { within }: ApiKeyBounds = {}): Promise<NewApiKey> {
+  async create (input: ApiKeyInput, bounds: ApiKeyBounds = {}): Promise<NewApiKey> {
     const fields = parseInput(input)
+    const { within } = parseBounds('create', bounds)
     await this.#checkRights(fields.owner, fields, within)
     const { key, record } = this.#draft({ ...fields, createdAt: now() })
     await this.#add(record)
@@ -58,8 +59,9 @@ export class ManagedKeys implements ApiKeys {
     return (await this.#find(id, owner))?.record ?? null
   }
 
-  async update (id: string, change: ApiKeyChange, owner?: StoreOwner, { within }: ApiKeyBounds = {}): Promise<ApiKeyRecord | null> {
+  async update (id: string, change: ApiKeyChange, owner?: StoreOwner, bounds: ApiKeyBounds = {}): Promise<ApiKeyRecord | null> {
     const fields = parseChange(change)
+    const { within } = parseBounds('update', bounds)
     return this.#untilFirst(id, owner, async ({ stored, record }) => {
       const changed = frozen({ ...record, ...fields })
       await this.#checkRights(record.owner, { scopes: fields.scopes ?? [], roles: fields.roles ?? [] }, within)
@@ -71,15 +73,15 @@ export class ManagedKeys implements ApiKeys {
     return await this.#find(id, owner) !== null && await this.#take(id)
   }
 
-  async rotate (id: string, { overlap, within }: { readonly overlap: Duration } & ApiKeyBounds, owner?: StoreOwner): Promise<NewApiKey | null> {
-    const length = parseOverlap(overlap)
+  async rotate (id: string, options: { readonly overlap: Duration } & ApiKeyBounds, owner?: StoreOwner): Promise<NewApiKey | null> {
+    const { overlap, within } = parseRotation(options)
     return this.#untilFirst(id, owner, async ({ stored, record }) => {
       const { name, expiresAt, rateLimit } = record
       const rights = within === undefined ? record : common(record, within, this.#with.grants)
       const successor = this.#draft({ owner: record.owner, name, scopes: rights.scopes, roles: rights.roles, expiresAt, rateLimit, createdAt: now() })
       // first the new one, so that a store which fails between the two leaves nobody without a key; nobody knows it until the old one is settled
       await this.#add(successor.record)
-      const settled = await (length === 0 ? this.#end(stored) : this.#swap(stored, replaced(record, successor.record, length)))
+      const settled = await (overlap === 0 ? this.#end(stored) : this.#swap(stored, replaced(record, successor.record, overlap)))
       if (settled) return successor
       await this.#take(successor.record.id)
       return null

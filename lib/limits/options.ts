@@ -33,12 +33,13 @@ const week = 7 * 86_400
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the mend. */
 export function parseLimits (limits: unknown = {}): Limits {
-  const { guesses = {}, requests = null, redis = null } = fields(limits, ['guesses', 'requests', 'redis'], 'The option limits')
-  if (redis !== null && !(isObject(redis) && typeof redis['defineCommand'] === 'function')) throw misconfigured('The option limits.redis must be a client of ioredis: new Redis(url).')
+  const said = fields(limits, ['guesses', 'requests', 'redis'], 'The option limits')
+  const { guesses = {}, redis } = said
+  if ('redis' in said && !(isObject(redis) && typeof redis['defineCommand'] === 'function')) throw misconfigured('The option limits.redis must be a client of ioredis: new Redis(url).')
   return Object.freeze({
     guesses: guesses === false ? null : parseGuesses(guesses),
-    requests: requests === null ? null : parseRule(requests, 'The option limits.requests'),
-    redis: redis as object | null
+    requests: 'requests' in said ? parseRule(said.requests, 'The option limits.requests') : null,
+    redis: redis === undefined ? null : redis as object
   })
 }
 

@@ -3,7 +3,7 @@ import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import type { Load } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { checkSecret } from '../schemes/secrets.js'
-import { list, shown } from '../shape.js'
+import { fields, isObject, list, shown } from '../shape.js'
 import { isLocalPath } from './return-path.js'
 import { timesOf, type Times } from './times.js'
 
@@ -12,28 +12,28 @@ export interface SessionOptions<P extends PrincipalInput = PrincipalInput> {
   /** What the cookie is sealed with, at least 32 bytes; a list rotates: the newest seals, all of them open. `undefined` (an unset variable) stops the boot. */
   readonly secret: string | readonly (string | undefined)[] | undefined
   /** The cookie's name without its `__Host-` prefix. Default: the scheme's name. */
-  readonly cookieName?: string | undefined
+  readonly cookieName?: string
   /** Default `true`. `false` is for development over plain HTTP: neither `Secure` nor the `__Host-` prefix, and a warning at boot. */
-  readonly secure?: boolean | undefined
+  readonly secure?: boolean
   /** Default `'lax'`. `'strict'` withholds the cookie also when a person follows a link from another site. */
-  readonly sameSite?: 'lax' | 'strict' | undefined
+  readonly sameSite?: 'lax' | 'strict'
   /** How long a session lives without a request. Default 30 minutes. */
-  readonly idleTimeout?: Duration | undefined
+  readonly idleTimeout?: Duration
   /** How long a session lives at all. Default 12 hours; at least `idleTimeout`; above 24 hours only with `load`. */
-  readonly absoluteTimeout?: Duration | undefined
+  readonly absoluteTimeout?: Duration
   /** How long a session lives at all that was begun with `reply.login(principal, { keep: true })`. Default 30 days with `load`; without it there are none, unless this says at most 24 hours. */
-  readonly keepTimeout?: Duration | undefined
+  readonly keepTimeout?: Duration
   /** How long such a session lives without a request. Default 14 days, or `keepTimeout` if that is less. */
-  readonly keepIdleTimeout?: Duration | undefined
+  readonly keepIdleTimeout?: Duration
   /**
    * With a store: how long this process believes what the store said of a session: one that ended on another instance is good here for no longer.
    * At most 60 seconds; 0 asks every time. Default 5 seconds.
    */
-  readonly staleness?: Duration | undefined
+  readonly staleness?: Duration
   /** Where browsers that ask for a page are sent to log in: a path of this application, without a query. Left out, everybody gets 401. */
-  readonly loginPath?: string | undefined
+  readonly loginPath?: string
   /** Adds what a database knows. Given, the cookie holds no scopes and no roles. */
-  readonly load?: Load<PrincipalFrom<P>> | undefined
+  readonly load?: Load<PrincipalFrom<P>>
 }
 
 /** {@link SessionOptions}, checked and complete. */
@@ -49,20 +49,19 @@ export interface SessionSettings {
   readonly load: Load | null
 }
 
-const known: ReadonlySet<string> = new Set(['secret', 'cookieName', 'secure', 'sameSite', 'idleTimeout', 'absoluteTimeout', 'keepTimeout', 'keepIdleTimeout', 'staleness', 'loginPath', 'load'] satisfies (keyof SessionOptions)[])
+const known = ['secret', 'cookieName', 'secure', 'sameSite', 'idleTimeout', 'absoluteTimeout', 'keepTimeout', 'keepIdleTimeout', 'staleness', 'loginPath', 'load'] as const satisfies ReadonlyArray<keyof SessionOptions>
 
 /** The settings of the scheme `name`. A mistake stops the boot. */
 export function sessionSettings (options: unknown, name: string): SessionSettings {
   const place = `schemes.${name}: session`
-  if (typeof options !== 'object' || options === null) throw misconfigured(`${place} needs an object of options with a secret: session({ secret: process.env.SESSION_SECRET }).`)
-  const given: Readonly<Record<string, unknown>> = { ...options }
-  for (const key of Object.keys(given)) {
-    if (!known.has(key)) throw misconfigured(`${place} does not know the option ${shown(key)}; it knows ${[...known].join(', ')}.`)
-  }
+  if (!isObject(options)) throw misconfigured(`${place} needs an object of options with a secret: session({ secret: process.env.SESSION_SECRET }).`)
+  // with the way to make one, which the sentence about any other key that is undefined does not tell
+  const secrets = secretsOf(options['secret'], place)
+  const given = fields(options, known, place)
   const secure = oneOf(given['secure'] ?? true, [true, false], `${place}: secure`)
   const load = loadOf(given['load'], place)
   return Object.freeze({
-    secrets: secretsOf(given['secret'], place),
+    secrets,
     cookieName: (secure ? '__Host-' : '') + cookieNameOf(given['cookieName'] ?? name, place),
     secure,
     sameSite: oneOf(given['sameSite'] ?? 'lax', ['lax', 'strict'], `${place}: sameSite`) === 'lax' ? 'Lax' : 'Strict',

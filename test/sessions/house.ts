@@ -7,9 +7,9 @@ export const alice: StoreOwner = { realm: 'web', id: 'alice' }
 interface LoginBody extends LoginOptions { readonly id?: string, readonly realm?: string }
 
 /** One instance of an application: the plugin with one session scheme, and routes that do what the body says. */
-export async function house (options: { readonly session?: Partial<SessionOptions>, readonly store?: Store, readonly after?: (app: FastifyInstance) => Promise<unknown>, readonly gatehouse?: Partial<GatehouseOptions>, readonly logger?: object } = {}) {
+export async function house (options: { readonly session?: Partial<SessionOptions>, readonly loads?: false, readonly store?: Store, readonly after?: (app: FastifyInstance) => Promise<unknown>, readonly gatehouse?: Partial<GatehouseOptions>, readonly logger?: object } = {}) {
   const app = Fastify({ logger: options.logger ?? false })
-  const schemes = { web: session({ secret: secret(), load: principal => principal, ...options.session }) }
+  const schemes = { web: session({ secret: secret(), ...options.loads === false ? {} : { load: principal => principal }, ...options.session }) }
   await app.register(gatehouse, { schemes, ...(options.store === undefined ? {} : { store: options.store }), ...options.gatehouse })
   const open = { config: { auth: { public: 'for tests' } } }
   app.get('/me', async ({ auth }) => ({ id: auth.principal?.id, session: (auth.credential as { id: string }).id, expiresAt: auth.expiresAt, authenticatedAt: auth.authenticatedAt, data: (auth.credential as { data: object }).data }))

@@ -186,7 +186,7 @@ t.test('a kept session outlives the browser, lives longer, and ends', async t =>
 
   const key = secret()
   const keeps = await house({ session: { secret: key } })
-  const not = await house({ session: { secret: key, load: undefined } })
+  const not = await house({ session: { secret: key }, loads: false })
   const kept = await keeps.enter({ keep: true })
   t.match(kept.setCookie, /; Max-Age=1209600$/, 'fourteen days by default')
   time.advance(1_800)

@@ -7,8 +7,8 @@ import { clock, desk, secret } from './desk.js'
 const page = { accept: 'text/html,application/xhtml+xml;q=0.9,*/*;q=0.8', 'sec-fetch-mode': 'navigate' }
 
 /** An application that refuses every request to `/private/*`, as the guard would. */
-async function refusing (options: Parameters<typeof desk>[0] = {}, code: AuthErrorCode = 'AUTH_REQUIRED', by: string | null = null) {
-  const made = await desk({ loginPath: '/login', ...options })
+async function refusing (options: Parameters<typeof desk>[0] = { loginPath: '/login' }, code: AuthErrorCode = 'AUTH_REQUIRED', by: string | null = null) {
+  const made = await desk(options)
   made.app.addContentTypeParser('*', (_request, _payload, done) => done(null))
   made.app.route({
     method: ['GET', 'HEAD', 'POST', 'PUT'],
@@ -59,26 +59,26 @@ t.test('clients that are no browsers get their 401', async t => {
     ['an upload', page, 'PUT']
   ]
   for (const [what, headers, method] of cases) t.match(await ask('/private/x', headers, method), { status: 401, location: null }, what)
-  t.match(await (await refusing({ loginPath: undefined })).ask('/private/x'), { status: 401 }, 'no login page')
+  t.match(await (await refusing({})).ask('/private/x'), { status: 401 }, 'no login page')
 })
 
 t.test('only what logging in mends leads to the login page', async t => {
   for (const code of ['AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'] as const) {
-    const { status, headers } = await (await refusing({}, code, 'web')).ask('/private/x', { ...page, cookie: '__Host-web=forged' })
+    const { status, headers } = await (await refusing(undefined, code, 'web')).ask('/private/x', { ...page, cookie: '__Host-web=forged' })
     t.equal(status, 302, code)
     if (code === 'AUTH_INVALID_CREDENTIALS') t.match(headers['set-cookie'], /^__Host-web=; .*Max-Age=0$/, 'a forged cookie is removed')
     else t.notOk('set-cookie' in headers, code)
   }
   for (const code of ['AUTH_ACCESS_DENIED', 'AUTH_CROSS_SITE', 'AUTH_RATE_LIMITED', 'AUTH_UNAVAILABLE', 'AUTH_FAULT'] as const) {
-    t.equal((await (await refusing({}, code, 'web')).ask('/private/x')).status, 401, code)
+    t.equal((await (await refusing(undefined, code, 'web')).ask('/private/x')).status, 401, code)
   }
-  t.equal((await (await refusing({}, 'AUTH_INVALID_CREDENTIALS', 'service')).ask('/private/x')).status, 401, 'another scheme\'s bad credential')
+  t.equal((await (await refusing(undefined, 'AUTH_INVALID_CREDENTIALS', 'service')).ask('/private/x')).status, 401, 'another scheme\'s bad credential')
 })
 
 t.test('a return path leads nowhere else, is of this scheme and of this hour', async t => {
   const time = clock(t)
   const [older, newer] = [secret(), secret()]
-  const { app, ask, back } = await refusing({ secret: older })
+  const { app, ask, back } = await refusing({ loginPath: '/login', secret: older })
   const { location } = await ask('/private/x')
   t.equal(await back(location), '/private/x')
   for (const value of ['/private/x', 'https://evil.example', '//evil.example', '/%5Cevil.example', '%2F%2Fevil.example', '']) {
@@ -91,9 +91,9 @@ t.test('a return path leads nowhere else, is of this scheme and of this hour', a
   t.equal(await back(`/login?returnTo=${cookie}`), '/home', 'a session is no return path')
   const me = await app.inject({ url: '/me', headers: { cookie: `__Host-web=${sealed}` } })
   t.same(me.json(), { kind: 'invalid' }, 'a return path is no session')
-  const rotated = await refusing({ secret: [newer, older] })
+  const rotated = await refusing({ loginPath: '/login', secret: [newer, older] })
   t.equal(await rotated.back(location), '/private/x', 'the older secret still opens')
-  t.equal(await (await refusing({ secret: newer })).back(location), '/home')
+  t.equal(await (await refusing({ loginPath: '/login', secret: newer })).back(location), '/home')
   time.advance(3_599)
   t.equal(await back(location), '/private/x')
   time.advance(1)

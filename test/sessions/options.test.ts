@@ -20,7 +20,7 @@ t.test('a mistake in the options stops the boot with a sentence that names schem
     ['a number', { secret: 5 }, /secret must be a string/],
     ['a short secret', { secret: 'short' }, /secret is too short/],
     ['a weak secret', { secret: 'a'.repeat(64) }, /secret/],
-    ['a typo', { secret: good, idleTimout: '1h' }, /does not know the option 'idleTimout'/],
+    ['a typo', { secret: good, idleTimout: '1h' }, /has an unknown key 'idleTimout'\. Did you mean 'idleTimeout'/],
     ['a cookie name with a space', { secret: good, cookieName: 'a b' }, /cookieName/],
     ['a cookie name with its prefix', { secret: good, cookieName: '__host-a' }, /without a prefix/],
     ['a cookie name that is none', { secret: good, cookieName: 1 }, /cookieName/],
@@ -48,7 +48,11 @@ t.test('a mistake in the options stops the boot with a sentence that names schem
     t.notOk(String(error?.message).includes(good), 'without the secret')
   }
   await t.rejects(boot({ secret: good }, 'my scheme'), /'my scheme' cannot be the name of a cookie; give a cookieName/)
-  await t.resolves(boot({ secret: good, cookieName: undefined, secure: undefined, idleTimeout: undefined, load, absoluteTimeout: '30d' }))
+  for (const key of ['cookieName', 'secure', 'sameSite', 'idleTimeout', 'absoluteTimeout', 'keepTimeout', 'keepIdleTimeout', 'staleness', 'loginPath', 'load']) {
+    await t.rejects(boot({ secret: good, [key]: undefined }), { code: 'AUTH_MISCONFIGURED', message: new RegExp(`schemes\\.web: session has '${key}' set to undefined`) })
+  }
+  await t.rejects(boot(Object.assign(Object.create({ load }) as object, { secret: good })), /plain object/)
+  await t.resolves(boot({ secret: good, load, absoluteTimeout: '30d' }))
   await t.resolves(boot({ secret: good, absoluteTimeout: '24h' }))
   await t.resolves(boot({ secret: good, keepTimeout: '24h', keepIdleTimeout: '24h', staleness: 0 }))
   await t.resolves(boot({ secret: good, load, absoluteTimeout: '40d', idleTimeout: '20d' }), 'kept sessions live at least as long as others')

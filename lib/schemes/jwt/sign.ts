@@ -5,8 +5,8 @@ import type { FastifyInstance } from 'fastify'
 import type { PrincipalInput } from '../../../types/principal.js'
 import type { IssueOptions } from '../../../types/scheme.js'
 import { seconds } from '../../duration.js'
-import { AuthError, fault, misconfigured } from '../../errors.js'
-import { fields, list } from '../../shape.js'
+import { fault, misconfigured } from '../../errors.js'
+import { atRunTime, list } from '../../shape.js'
 import type { Algorithm } from '../../tokens/algorithms.js'
 import { verificationKey } from '../../tokens/jwk.js'
 import { verifyCompact } from '../../tokens/jws.js'
@@ -53,7 +53,7 @@ export async function issuer (app: FastifyInstance, setup: SignSetup): Promise<I
   const { issuer: iss, audience } = trust.rules
   const fixed = { ...iss === null ? {} : { iss }, ...audience === null ? {} : { aud: audience[0] } }
   return async (principal, options) => {
-    const { expiresIn, claims = {} } = checkedOptions(options)
+    const { expiresIn, claims = {} } = options
     const { id, scopes, roles } = principalFrom(principal, name)
     checkClaims(claims)
     const iat = Math.floor(Date.now() / 1000)
@@ -67,19 +67,6 @@ function lifetimeOf (value: unknown, place: string): number {
   const lifetime = Math.ceil(seconds(value, place))
   if (lifetime > 0 && lifetime < 1e10) return lifetime
   throw misconfigured(`${place} must be more than 0 seconds, and less than 300 years.`)
-}
-
-/** What is wrong with a token's own options is found while a request waits for it: a fault, which says nothing to the client. */
-function atRunTime<T> (read: () => T): T {
-  try {
-    return read()
-  } catch (error) {
-    throw error instanceof AuthError ? fault(error.detail) : error
-  }
-}
-
-function checkedOptions (options: IssueOptions): IssueOptions {
-  return atRunTime(() => fields(options, ['scheme', 'expiresIn', 'claims'], 'The options of a token'))
 }
 
 function ownLifetime (expiresIn: unknown): number {
