@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { OwnRateLimit } from '../../types/limits.js'
 import { seconds } from '../duration.js'
 import { fault } from '../errors.js'
+import { privateSlot } from '../private-slot.js'
 import type { Declaration, RateLimit } from '../guard/grammar.js'
 import type { Gate } from '../guard/guard.js'
 import type { Identity } from '../guard/state.js'
@@ -47,23 +48,40 @@ export async function requestLimiter (app: FastifyInstance, redis: object | null
   const checks = new WeakMap<RateLimit, Check>()
   const own = make()
 
-  const ofRoute = (request: FastifyRequest, limit: RateLimit, { outcome: { principal } }: Identity): Promise<Count> => {
+  const ofRoute = (request: FastifyRequest, limit: RateLimit, { outcome: { principal } }: Identity, once: Once): Promise<Count> => {
     const check = checks.get(limit) ?? make()
     checks.set(limit, check)
-    return check(counted(JSON.stringify([principal.realm, principal.id, methodOf(request), request.routeOptions.url, limit.max, limit.window]), limit))
+    return once(check, counted(JSON.stringify([principal.realm, principal.id, methodOf(request), request.routeOptions.url, limit.max, limit.window]), limit))
   }
 
   return async (reply, limit, identities) => {
     const [acting] = identities
-    const asked = limit === null || acting === undefined ? [] : [{ ...limit, name: 'default', count: await ofRoute(reply.request, limit, acting) }]
+    const once = onceOf(reply.request)
+    const asked = limit === null || acting === undefined ? [] : [{ ...limit, name: 'default', count: await ofRoute(reply.request, limit, acting, once) }]
     for (const { bound, outcome } of identities) {
       if (outcome.rateLimit == null) continue
       const rule = { max: outcome.rateLimit.max, window: seconds(outcome.rateLimit.window, 'the limit of a credential') }
-      asked.push({ ...rule, name: bound.name, count: await own(counted(ownName(bound.name, outcome.rateLimit), rule)) })
+      asked.push({ ...rule, name: bound.name, count: await once(own, counted(ownName(bound.name, outcome.rateLimit), rule)) })
     }
     announce(reply, asked)
     const waits = asked.filter(({ count }) => count.isExceeded).map(({ count }) => count.ttlInSeconds)
     return waits.length === 0 ? null : Math.max(1, ...waits)
+  }
+}
+
+/** Counts, unless this request was counted under the name before. */
+type Once = (check: Check, counted: Counted) => Promise<Count>
+
+const counts = privateSlot<FastifyRequest, Map<string, Promise<Count>>>()
+
+/** A request may pass several guards that have one limit: the route's and a hook's. It is one request. */
+function onceOf (request: FastifyRequest): Once {
+  const known = counts.get(request) ?? new Map<string, Promise<Count>>()
+  if (counts.get(request) === undefined) counts.set(request, known)
+  return (check, counted) => {
+    const count = known.get(counted.name) ?? check(counted)
+    known.set(counted.name, count)
+    return count
   }
 }
 

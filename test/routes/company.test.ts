@@ -318,6 +318,21 @@ t.test('rateLimit on a mode that lets anonymous callers in counts principals onl
   t.same([await times('/nowhere'), await times('/nowhere', alice), await times('/elsewhere', alice)], [[401, 401], [200, 429], [429, 429]])
 })
 
+t.test('a request counts once under a limit, however many guards of its route have it, side by side or one after the other', async t => {
+  const app = await guarded({ default: { rateLimit: { max: 2, window: '1h' } } })
+  const page = counted()
+  const rule = { schemes: 'user', rateLimit: { max: 2, window: 3600 } } as const
+  const guard = app.gatehouse.guard(rule)
+  const stricter = app.gatehouse.guard({ ...rule, when: () => true })
+  app.get('/hook', { preHandler: guard }, page.handler)
+  app.get('/both', { preHandler: async (request, reply) => { await Promise.all([guard(request, reply), stricter(request, reply)]) } }, page.handler)
+  app.get('/less', { preHandler: app.gatehouse.guard({ rateLimit: { max: 1, window: '1h' } }) }, page.handler)
+  await app.ready()
+  for (const [url, statuses] of [['/hook', [200, 200, 429]], ['/both', [200, 200, 429]], ['/less', [200, 429, 429]]] as const) {
+    t.same([(await app.inject({ url, headers: alice })).statusCode, (await app.inject({ url, headers: alice })).statusCode, (await app.inject({ url, headers: alice })).statusCode], statuses, url)
+  }
+})
+
 /** A store that forgets everything. */
 class Forgetful {
   incr (_key: string, done: (error: null, result: { current: number, ttl: number }) => void): void { done(null, { current: 0, ttl: 0 }) }
