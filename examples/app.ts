@@ -2,10 +2,12 @@ import formbody from '@fastify/formbody'
 import helmet from '@fastify/helmet'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import gatehouse, { apiKeyRoutes } from 'fastify-gatehouse'
+import { hashPassword } from 'fastify-gatehouse/passwords'
 import { authOptions } from './auth.js'
 import { readConfig, type Config } from './config.js'
-import { demoOrders } from './orders.js'
-import { demoPeople, realm, type People } from './people.js'
+import { openData } from './data/data.js'
+import type { Orders } from './orders.js'
+import type { People } from './people.js'
 import { api } from './routes/api.js'
 import { docs } from './routes/docs.js'
 import { ops } from './routes/ops.js'
@@ -21,18 +23,32 @@ export interface OrderDesk {
   readonly app: FastifyInstance
   readonly config: Config
   readonly people: People
+  readonly orders: Orders
 }
 
 /** The order desk, ready to listen. */
 export async function build ({ logger = true, environment }: BuildOptions = {}): Promise<OrderDesk> {
-  const app = Fastify({ logger })
-  const config = await readConfig(app, environment)
-  const people = await demoPeople(config.PEOPLE_PASSWORD)
-  const orders = demoOrders(realm)
+  // Whose X-Forwarded-For is believed: filled as soon as the configuration is read.
+  const proxies = new Set<string>()
+  const app = Fastify({ logger, trustProxy: address => proxies.has(address) })
+  try {
+    const config = await readConfig(app, environment)
+    for (const address of config.TRUST_PROXY.split(',')) proxies.add(address.trim())
+    return await furnish(app, config)
+  } catch (error) {
+    // Connections that are open already would keep the process.
+    await app.close()
+    throw error
+  }
+}
+
+async function furnish (app: FastifyInstance, config: Config): Promise<OrderDesk> {
+  const { people, orders, store, redis } = await openData(app, config)
+  const opsHash = await hashPassword(config.OPS_PASSWORD)
 
   await app.register(helmet, { contentSecurityPolicy: { directives: contentSecurity(config) } })
   await app.register(formbody)
-  await app.register(gatehouse, authOptions(config, people))
+  await app.register(gatehouse, authOptions({ config, people, opsHash, store, redis }))
   await app.register(docs)
 
   app.get('/health', { schema: { tags: ['operations'], summary: 'Is it alive?' } }, async () => ({ status: 'ok' }))
@@ -41,7 +57,7 @@ export async function build ({ logger = true, environment }: BuildOptions = {}):
   await app.register(apiKeyRoutes, { prefix: '/account/keys' })
   await app.register(ops, { prefix: '/ops', orders })
   await app.ready()
-  return { app, config, people }
+  return { app, config, people, orders }
 }
 
 /** Styles from this server alone. Over plain HTTP a browser must not be told to ask for them by HTTPS. */

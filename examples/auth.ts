@@ -1,13 +1,24 @@
-import { apiKey, basic, jwt, memoryStore, session, type GatehouseOptions, type Load, type SchemesOf } from 'fastify-gatehouse'
+import { apiKey, basic, jwt, session, type GatehouseOptions, type Load, type SchemesOf, type Store } from 'fastify-gatehouse'
 import type { Config } from './config.js'
 import { realm, type People, type Person } from './people.js'
 
 /** What a session keeps beside the person: a sentence for the next page. */
 export interface Notes { readonly notice?: string }
 
+/** What the ways in work with. */
+export interface Means {
+  readonly config: Config
+  readonly people: People
+  /** Of the operator's password. */
+  readonly opsHash: string
+  readonly store: Store
+  /** A client of ioredis; `null`: each process counts requests for itself. */
+  readonly redis: object | null
+}
+
 /** The ways in. */
-function schemesFor (config: Config, people: People) {
-  // Asked on every request, so that whoever leaves is out at once, whatever cookie or token they hold.
+function schemesFor ({ config, people, opsHash }: Means) {
+  // One row by its primary key, on every request: whoever leaves is out at once, whatever cookie or token they hold. For keys (`own`) the answer serves 5 seconds.
   const load: Load = principal => people.find(principal.id)
   return {
     web: session<Person, Notes>({ secret: config.SESSION_SECRET, secure: config.COOKIE_SECURE, loginPath: '/login', load }),
@@ -20,7 +31,8 @@ function schemesFor (config: Config, people: People) {
         [config.WAREHOUSE_KEY]: { id: 'warehouse', scopes: ['orders:read', 'orders:ship'] }
       }
     }),
-    ops: basic({ realm: 'Order desk operations', users: { ops: { password: config.OPS_PASSWORD } } })
+    // Monitoring tools send the password every few seconds: it is hashed once a minute.
+    ops: basic({ realm: 'Order desk operations', users: { ops: { hash: opsHash } }, cache: { ttl: '1m' } })
   }
 }
 
@@ -31,14 +43,15 @@ declare module 'fastify-gatehouse' {
 }
 
 /** Who may enter unless a route or a group of routes says otherwise, and what the words of those rules mean. */
-export function authOptions (config: Config, people: People): GatehouseOptions {
+export function authOptions (means: Means): GatehouseOptions {
+  const { config, store, redis } = means
   return {
-    schemes: schemesFor(config, people),
-    // With a store, people see where they are logged in, and end it. This one lives as long as the process.
-    store: memoryStore(),
+    schemes: schemesFor(means),
+    // With a store, people see where they are logged in, and end it; keys, ended sessions and counts of wrong guesses survive a restart.
+    store,
     default: ['user', 'own', 'service'],
-    // Browsers that somebody logged in with keep a count of their own, across restarts. The keys for this and for sessions are derived apart.
-    limits: { guesses: { deviceSecret: config.SESSION_SECRET } },
+    // Browsers that somebody logged in with have a count of wrong guesses of their own, across restarts.
+    limits: { guesses: { deviceSecret: config.DEVICE_SECRET }, ...redis === null ? {} : { redis } },
     // Its scripts ask for tokens with a name and a password.
     origins: config.CORS_ORIGIN === '' ? [] : [config.CORS_ORIGIN],
     publicPaths: [

@@ -1,46 +1,91 @@
-import { randomBytes } from 'node:crypto'
 import env from '@fastify/env'
 import { Type, type Static } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
+import { secretsFromEnvironment, type SecretPurpose, type SecretsOf } from 'fastify-gatehouse'
+import { keptSecrets } from './data/secrets.js'
+
+const text = Type.String({ default: '' })
 
 const schema = Type.Object({
   NODE_ENV: Type.String({ default: 'development' }),
   HOST: Type.String({ default: '127.0.0.1' }),
   PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65535 }),
+  TRUST_PROXY: text,
   COOKIE_SECURE: Type.Boolean({ default: true }),
-  CORS_ORIGIN: Type.String({ default: '' }),
-  SESSION_SECRET: Type.String({ default: '' }),
-  JWT_SECRET: Type.String({ default: '' }),
-  SHOP_KEY: Type.String({ default: '' }),
-  WAREHOUSE_KEY: Type.String({ default: '' }),
-  OPS_PASSWORD: Type.String({ default: '' }),
-  PEOPLE_PASSWORD: Type.String({ default: '' })
+  CORS_ORIGIN: text,
+  DATA_DIR: text,
+  DATABASE_URL: text,
+  REDIS_URL: text,
+  SESSION_SECRET: text,
+  DEVICE_SECRET: text,
+  JWT_SECRET: text,
+  SHOP_KEY: text,
+  WAREHOUSE_KEY: text,
+  OPS_PASSWORD: text,
+  PEOPLE_PASSWORD: text
 })
 
-/** What has to be secret, and how many random bytes make a new one. */
-const secrets = { SESSION_SECRET: 32, JWT_SECRET: 32, SHOP_KEY: 24, WAREHOUSE_KEY: 24, OPS_PASSWORD: 12, PEOPLE_PASSWORD: 12 }
+/** What has to be secret, and what it is for. */
+const purposes = {
+  SESSION_SECRET: 'session',
+  DEVICE_SECRET: 'device',
+  JWT_SECRET: 'jwt',
+  SHOP_KEY: 'apiKey',
+  WAREHOUSE_KEY: 'apiKey',
+  OPS_PASSWORD: 'password',
+  PEOPLE_PASSWORD: 'password'
+} as const satisfies Partial<Record<keyof Static<typeof schema>, SecretPurpose>>
 
-type SecretName = keyof typeof secrets
+type SecretName = keyof typeof purposes
+const secretNames = Object.keys(purposes) as readonly SecretName[]
+
+type Given = Static<typeof schema>
 
 /** The environment, complete. */
-export interface Config extends Static<typeof schema> {
+export interface Config extends Omit<Given, SecretName>, SecretsOf<typeof purposes> {
   readonly production: boolean
-  /** The secrets that nobody set, made up for this start. */
-  readonly generated: readonly SecretName[]
+  /** The secrets that nobody set: they are kept in `DATA_DIR`. */
+  readonly kept: readonly SecretName[]
 }
 
 /**
  * Reads the environment and `.env`, or only `environment` when it is given (tests do).
- * In development a missing secret is made up; in production it stops the start.
+ * In development a missing secret is made up, once; in production it stops the start.
  */
 export async function readConfig (app: FastifyInstance, environment?: NodeJS.ProcessEnv): Promise<Config> {
   const source = environment === undefined ? { dotenv: true } : { data: environment, env: false }
   await app.register(env, { schema, ...source })
-  const given = app.getEnvs<Static<typeof schema>>()
+  const read = app.getEnvs<Given>()
+  const given = { ...read, DATA_DIR: read.DATA_DIR === '' ? '.data' : read.DATA_DIR }
   const production = given.NODE_ENV === 'production'
-  const missing = (Object.keys(secrets) as SecretName[]).filter(name => given[name] === '')
-  if (production && missing.length > 0) throw new Error(`NODE_ENV is production, and these are not set: ${missing.join(', ')}. See .env.example.`)
-  if (production && !given.COOKIE_SECURE) throw new Error('NODE_ENV is production, and COOKIE_SECURE is false: anybody on the way could read the session cookie.')
-  const made = missing.map(name => [name, randomBytes(secrets[name]).toString('base64url')])
-  return { ...given, ...Object.fromEntries(made), production, generated: missing }
+  const missing = secretNames.filter(name => given[name] === '')
+  const kept = production || missing.length === 0 ? {} : await keptSecrets(given.DATA_DIR, secretNames, app.log)
+  const values = Object.fromEntries(secretNames.map(name => [name, given[name] === '' ? kept[name] : given[name]]))
+  return { ...given, ...secretsFrom(values, mistakesOf(given)), production, kept: missing }
+}
+
+/** Every mistake at once: whoever sets up a server mends them in one go. */
+function secretsFrom (values: Readonly<Record<string, string | undefined>>, others: readonly string[]): SecretsOf<typeof purposes> {
+  const lines = others.map(mistake => `\n- ${mistake}`).join('')
+  let secrets
+  try {
+    secrets = secretsFromEnvironment(purposes, values)
+  } catch (error) {
+    throw new Error(`${error instanceof Error ? error.message : String(error)}${lines}\nSee .env.example.`, { cause: error })
+  }
+  if (lines !== '') throw new Error(`The environment is not as it must be.${lines}\nSee .env.example.`)
+  return secrets
+}
+
+/** No sentence holds a URL: there may be a password in it. */
+function mistakesOf ({ NODE_ENV, COOKIE_SECURE, DATABASE_URL, REDIS_URL }: Given): readonly string[] {
+  return [
+    ...NODE_ENV === 'production' && !COOKIE_SECURE ? ['COOKIE_SECURE is false: anybody on the way could read the session cookie. In production, leave it out.'] : [],
+    ...isUrl(DATABASE_URL, ['postgres:', 'postgresql:']) ? [] : ['DATABASE_URL is not of the form postgres://user:password@host:5432/database.'],
+    ...isUrl(REDIS_URL, ['redis:', 'rediss:']) ? [] : ['REDIS_URL is not of the form redis://:password@host:6379, or rediss://… with TLS.']
+  ]
+}
+
+function isUrl (text: string, protocols: readonly string[]): boolean {
+  return text === '' || (URL.canParse(text) && protocols.includes(new URL(text).protocol))
 }

@@ -4,6 +4,7 @@ import type { AuditRow } from 'fastify-gatehouse'
 import { callersOf, rulesOf } from './access.js'
 import type { OrderDesk } from './app.js'
 import type { Config } from './config.js'
+import { ordersToTry } from './data/demo.js'
 
 /** What is printed at the start: where it runs, who may enter, and, in development, how to try it. */
 export async function guide (desk: OrderDesk): Promise<string> {
@@ -11,18 +12,21 @@ export async function guide (desk: OrderDesk): Promise<string> {
   const at = address(desk)
   const sections = [
     [`Order desk   http://${at}   ${config.NODE_ENV}`],
-    config.generated.length === 0 ? [] : secretNotice(config),
+    dataNotice(config),
     ['WHO MAY ENTER', ...routeTable(app.gatehouse.audit())],
     config.production ? [] : ['TRY IT, in this order (in zsh first: setopt interactive_comments)', ...await calls(desk, at)]
   ]
   return `\n${sections.filter(lines => lines.length > 0).map(lines => lines.join('\n')).join('\n\n')}\n\n`
 }
 
-function secretNotice ({ generated }: Config): string[] {
+/** What a restart finds again, and where it is. */
+function dataNotice ({ DATABASE_URL, REDIS_URL, DATA_DIR, kept }: Config): string[] {
+  const secrets = join(DATA_DIR, 'secrets.env')
   return [
-    'SECRETS made up for this start, because nobody set them:',
-    `  ${generated.join(', ')}`,
-    '  Sessions, tokens and keys end with the process. To keep them, see .env.example; production refuses to start.'
+    'KEPT, so that a restart finds it again; remove it to begin anew',
+    `  people, orders, keys, sessions: ${DATABASE_URL === '' ? join(DATA_DIR, 'order-desk.sqlite') : 'PostgreSQL, at DATABASE_URL'}`,
+    ...REDIS_URL === '' ? [] : ['  counts of requests: Redis, at REDIS_URL'],
+    ...kept.length === 0 ? [] : [`  secrets that nobody set: ${secrets}`, `    ${kept.join(', ')}`, '    In production they must be set; see .env.example.']
   ]
 }
 
@@ -49,10 +53,11 @@ function routeTable (rows: readonly AuditRow[]): string[] {
 
 /** Lines to paste into a shell, each with what it answers. */
 async function calls (desk: OrderDesk, at: string): Promise<string[]> {
-  const { app, config, people } = desk
+  const { app, config, people, orders } = desk
   const shop = `curl -H 'x-api-key: ${config.SHOP_KEY}'`
   const warehouse = `curl -H 'x-api-key: ${config.WAREHOUSE_KEY}'`
-  const ben = people.find('ben')
+  const { ofBen, ofShop, toShip } = await ordersToTry(orders)
+  const ben = await people.find('ben')
   const token = ben === null ? '' : await app.gatehouse.tokens.issue(ben, { expiresIn: '12h' })
   const bearer = `curl -H 'authorization: Bearer ${token}'`
   return [
@@ -63,14 +68,14 @@ async function calls (desk: OrderDesk, at: string): Promise<string[]> {
     `  ${shop} ${at}/api/me  # 200 the shop`,
     `  ${shop} '${at}/api/orders?status=open'  # 200`,
     `  ${shop} ${at}/api/orders -d 'customer=Acme&item=Lamp'  # 201`,
-    `  ${shop} ${at}/api/orders/1002/ship -X POST  # 403 not its job`,
-    `  ${warehouse} ${at}/api/orders/1002/ship -X POST  # 200 its job`,
+    `  ${shop} ${at}/api/orders/${toShip.id}/ship -X POST  # 403 not its job`,
+    `  ${warehouse} ${at}/api/orders/${toShip.id}/ship -X POST  # 200 its job`,
     `  curl -H 'x-api-key: not-a-key' ${at}/api/orders  # 401`,
     '  # People, by token: this one is Ben\'s, for 12 hours',
     `  curl ${at}/api/token -d 'username=ben&password=${config.PEOPLE_PASSWORD}'  # 200 another one`,
     `  curl ${at}/api/token -d 'username=ben&password=wrong'  # 401`,
-    `  ${bearer} ${at}/api/orders/1005 -X DELETE  # 204 Ben placed it`,
-    `  ${bearer} ${at}/api/orders/1004 -X DELETE  # 403 the shop did`,
+    `  ${bearer} ${at}/api/orders/${ofBen.id} -X DELETE  # 204 Ben placed it`,
+    `  ${bearer} ${at}/api/orders/${ofShop.id} -X DELETE  # 403 the shop did`,
     ...sessionCalls(config, at),
     '  # Operators, by user name and password',
     `  curl -u ops:${config.OPS_PASSWORD} ${at}/ops/status  # 200`,

@@ -1,7 +1,6 @@
-import { randomBytes, scrypt, timingSafeEqual } from 'node:crypto'
-import { promisify } from 'node:util'
-
-const derive: (password: string, salt: Buffer, length: number) => Promise<Buffer> = promisify(scrypt)
+import { hashPassword, verifyPassword } from 'fastify-gatehouse/passwords'
+import type { Kysely } from 'kysely'
+import type { PersonRow, Tables } from './data/tables.js'
 
 /** Everybody who logs in or holds a token of ours is of this realm, so that ada is the same person in both. */
 export const realm = 'order-desk'
@@ -13,41 +12,45 @@ export interface Person {
   readonly roles: readonly string[]
 }
 
-const staff: readonly Person[] = [
-  { realm, id: 'ada', name: 'Ada Moreau', roles: ['admin'] },
-  { realm, id: 'ben', name: 'Ben Okafor', roles: ['clerk'] },
-  { realm, id: 'cleo', name: 'Cleo Lindqvist', roles: ['viewer'] }
-]
+export class People {
+  readonly #database: Kysely<Tables>
 
-export interface People {
-  readonly all: readonly Person[]
+  constructor (database: Kysely<Tables>) {
+    this.#database = database
+  }
+
+  async all (): Promise<readonly Person[]> {
+    const rows = await this.#database.selectFrom('people').selectAll().orderBy('id').execute()
+    return rows.map(personOf)
+  }
+
   /** The person, or `null` when nobody has this id (any more). */
-  find (id: string): Person | null
-  /** The person whose password it is, or `null`. An unknown name takes as long as a wrong password. */
-  verify (username: string, password: string): Promise<Person | null>
-}
+  async find (id: string): Promise<Person | null> {
+    const row = await this.#row(id)
+    return row === undefined ? null : personOf(row)
+  }
 
-/** The people of the demonstration, all with one password. Yours come from a database, each with their own hash. */
-export async function demoPeople (password: string): Promise<People> {
-  const accounts = new Map(await Promise.all(staff.map(async person => [person.id, { person, hash: await hashOf(password) }] as const)))
-  const nobody = { person: null, hash: await hashOf(randomBytes(16).toString('hex')) }
-  return {
-    all: staff,
-    find: id => accounts.get(id)?.person ?? null,
-    async verify (username, password) {
-      const { person, hash } = accounts.get(username) ?? nobody
-      return await matches(password, hash) ? person : null
-    }
+  /** The person whose password it is, or `null`. An unknown name takes as long as a wrong password. */
+  async verify (username: string, password: string): Promise<Person | null> {
+    const row = await this.#row(username)
+    const { valid, needsRehash } = await verifyPassword(password, row?.hash)
+    if (row === undefined || !valid) return null
+    if (needsRehash) await this.#rehash(row, password)
+    return personOf(row)
+  }
+
+  async #row (id: string): Promise<PersonRow | undefined> {
+    // PostgreSQL takes no NUL for text, and would fail where nobody is to be found.
+    if (id.includes('\0')) return undefined
+    return await this.#database.selectFrom('people').selectAll().where('id', '=', id).executeTakeFirst()
+  }
+
+  /** Only in place of the hash that was verified: a password that was changed in the meantime stays changed. */
+  async #rehash ({ id, hash }: PersonRow, password: string): Promise<void> {
+    await this.#database.updateTable('people').set({ hash: await hashPassword(password) }).where('id', '=', id).where('hash', '=', hash).execute()
   }
 }
 
-interface Hash { readonly salt: Buffer, readonly key: Buffer }
-
-async function hashOf (password: string): Promise<Hash> {
-  const salt = randomBytes(16)
-  return { salt, key: await derive(password, salt, 32) }
-}
-
-async function matches (password: string, { salt, key }: Hash): Promise<boolean> {
-  return timingSafeEqual(await derive(password, salt, 32), key)
+function personOf ({ id, name, roles }: PersonRow): Person {
+  return { realm, id, name, roles: roles.split(' ') }
 }

@@ -31,11 +31,11 @@ export const api: FastifyPluginAsyncTypebox<{ orders: Orders, people: People, co
     config: { auth: { scopes: 'orders:read' } },
     schema: {
       tags: ['orders'],
-      summary: 'All orders, the newest first',
+      summary: 'Orders, the newest 200',
       querystring: Type.Object({ status: Type.Optional(status) }),
       response: { 200: Type.Array(order) }
     }
-  }, async request => [...orders.list(request.query.status)])
+  }, async request => [...await orders.list(request.query.status)])
 
   app.get('/orders/:id', {
     config: { auth: { scopes: 'orders:read' } },
@@ -46,7 +46,7 @@ export const api: FastifyPluginAsyncTypebox<{ orders: Orders, people: People, co
     config: { auth: { scopes: 'orders:write', rateLimit: { max: 60, window: '1m' } } },
     schema: { tags: ['orders'], summary: 'Place an order', body: newOrder, response: { 201: order } }
   }, async (request, reply) => {
-    const placed = orders.place(request.body, request.principal)
+    const placed = await orders.place(request.body, request.principal)
     return reply.code(201).header('location', `/api/orders/${placed.id}`).send(placed)
   })
 
@@ -59,7 +59,7 @@ export const api: FastifyPluginAsyncTypebox<{ orders: Orders, people: People, co
     config: { auth: mayCancel(orders) },
     schema: { tags: ['orders'], summary: 'Cancel an order', params: orderId, response: { 204: Type.Null() } }
   }, async (request, reply) => {
-    orders.cancel(request.params.id)
+    await orders.cancel(request.params.id)
     return reply.code(204).send(null)
   })
 }

@@ -14,7 +14,7 @@ export const desk: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { order
     const isAdmin = auth.allows({ roles: 'admin' })
     return sendPage(reply, deskPage({
       visitor: principal,
-      orders: orders.list(),
+      orders: await orders.list(),
       mayWrite,
       mayCancel: order => mayWrite && (isAdmin || owns(principal, order)),
       notice: takeNotice(auth)
@@ -25,7 +25,7 @@ export const desk: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { order
     config: { auth: { schemes: 'web', scopes: 'orders:write' } },
     schema: { hide: true, body: newOrder }
   }, async (request, reply) => {
-    const { id } = orders.place(request.body, request.principal)
+    const { id } = await orders.place(request.body, request.principal)
     leaveNotice(request.auth, `Order ${id} is placed.`)
     return reply.redirect('/desk', 303)
   })
@@ -34,7 +34,7 @@ export const desk: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { order
     config: { auth: { schemes: 'web', ...mayCancel(orders) } },
     schema: { hide: true, params: orderId }
   }, async (request, reply) => {
-    const { id } = orders.cancel(request.params.id)
+    const { id } = await orders.cancel(request.params.id)
     leaveNotice(request.auth, `Order ${id} is cancelled.`)
     return reply.redirect('/desk', 303)
   })

@@ -1,11 +1,12 @@
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { staff } from '../data/demo.js'
 import { loginPage } from '../views/pages.js'
 import { sendPage, type PagesOptions } from './html.js'
 
 const credentials = Type.Object({ username: Type.String({ maxLength: 200 }), password: Type.String({ maxLength: 200 }), keep: Type.Boolean({ default: false }) })
 
 export const login: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { people, config }) => {
-  const demo = config.production ? null : { people, password: config.PEOPLE_PASSWORD }
+  const demo = config.production ? null : { people: staff, password: config.PEOPLE_PASSWORD }
 
   app.get('/login', { config: { auth: { public: 'the way in' } }, schema: { hide: true } }, async (_request, reply) => {
     return sendPage(reply, loginPage({ username: '', error: null, demo }))

@@ -8,7 +8,7 @@ export const ops: FastifyPluginAsyncTypebox<{ orders: Orders }> = async (app, { 
   app.get('/status', { schema: { tags: ['operations'], summary: 'How the process is' } }, async () => ({
     uptime: Math.round(process.uptime()),
     memory: process.memoryUsage().rss,
-    orders: orders.list().length
+    orders: await orders.count()
   }))
 
   app.get('/routes', { schema: { tags: ['operations'], summary: 'Every route, and who may enter' } }, async () => app.gatehouse.audit())

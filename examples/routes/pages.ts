@@ -35,6 +35,6 @@ const admin: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { people }) =
   app.gatehouse.default({ schemes: 'web', roles: 'admin', maxAge: '1h' })
 
   app.get('', { config: { auth: 'web' }, schema: { hide: true } }, async (request, reply) => {
-    return sendPage(reply, adminPage(request.principal, people, app.gatehouse.audit()))
+    return sendPage(reply, adminPage(request.principal, await people.all(), app.gatehouse.audit()))
   })
 }

@@ -4,8 +4,8 @@ import { owns, type Orders } from '../orders.js'
 
 /** Whoever placed an order cancels it; admins cancel every one. An order that is not there is a 404. */
 export function mayCancel (orders: Orders) {
-  function ownsOrder (principal: AnyPrincipal, request: FastifyRequest<{ Params: { id: number } }>): boolean {
-    return owns(principal, orders.get(request.params.id))
+  async function ownsOrder (principal: AnyPrincipal, request: FastifyRequest<{ Params: { id: number } }>): Promise<boolean> {
+    return owns(principal, await orders.get(request.params.id))
   }
   return { scopes: 'orders:write', anyOf: [{ roles: 'admin' }, { when: ownsOrder }] } as const
 }

@@ -1,7 +1,7 @@
 import type { AuditRow } from 'fastify-gatehouse'
 import { callersOf, rulesOf } from '../access.js'
 import type { Order } from '../orders.js'
-import type { People, Person } from '../people.js'
+import type { Person } from '../people.js'
 import { html, type Html } from './html.js'
 import { alert, page } from './layout.js'
 
@@ -20,7 +20,7 @@ export interface LoginForm {
   readonly username: string
   readonly error: string | null
   /** Shown with the form; `null` in production. */
-  readonly demo: { readonly people: People, readonly password: string } | null
+  readonly demo: { readonly people: readonly Person[], readonly password: string } | null
 }
 
 /** The form has no action: it is sent to the address of the page, with the way back that stands there. */
@@ -44,11 +44,11 @@ export function loginPage ({ username, error, demo }: LoginForm): string {
   `)
 }
 
-function demoAccounts (people: People, password: string): Html {
+function demoAccounts (people: readonly Person[], password: string): Html {
   return html`<aside class="card narrow demo" aria-labelledby="demo">
       <h2 id="demo">To try it out</h2>
       <p>Shown in development only. Everybody's password is <code>${password}</code></p>
-      <ul>${people.all.map(({ id, name, roles }) => html`<li><code>${id}</code> ${name}, ${roles.join(', ')}</li>`)}</ul>
+      <ul>${people.map(({ id, name, roles }) => html`<li><code>${id}</code> ${name}, ${roles.join(', ')}</li>`)}</ul>
     </aside>`
 }
 
@@ -72,7 +72,7 @@ export function deskPage ({ visitor, orders, mayWrite, mayCancel, notice }: Desk
     </dl>
     ${mayWrite ? orderForm() : html`<p class="hint">You may look at orders, but not place or cancel them.</p>`}
     <section class="card">
-      <h2 id="orders">All orders</h2>
+      <h2 id="orders">The newest orders</h2>
       <div class="scroll" role="region" aria-labelledby="orders" tabindex="0">
         <table>
           <thead><tr><th scope="col">Order</th><th scope="col">Customer</th><th scope="col">Item</th><th scope="col" class="number">Quantity</th><th scope="col">Placed (UTC)</th><th scope="col">By</th><th scope="col">Status</th><th scope="col"><span class="hidden">Action</span></th></tr></thead>
@@ -109,12 +109,12 @@ function orderRow ({ id, customer, item, quantity, placedAt, owner, status }: Or
             </tr>`
 }
 
-export function adminPage (visitor: Person, people: People, routes: readonly AuditRow[]): string {
+export function adminPage (visitor: Person, people: readonly Person[], routes: readonly AuditRow[]): string {
   return page('Access', visitor, html`
     <h1>Access</h1>
     <section class="card">
       <h2>People</h2>
-      <ul class="plain">${people.all.map(({ id, name, roles }) => html`<li><strong>${name}</strong> <code>${id}</code> <small>${roles.join(', ')}</small></li>`)}</ul>
+      <ul class="plain">${people.map(({ id, name, roles }) => html`<li><strong>${name}</strong> <code>${id}</code> <small>${roles.join(', ')}</small></li>`)}</ul>
     </section>
     <section class="card">
       <h2 id="routes">Who may enter</h2>

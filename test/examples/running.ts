@@ -1,40 +1,60 @@
 import { execFile, spawn } from 'node:child_process'
-import { readFileSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
+
+export const secretNames = ['SESSION_SECRET', 'DEVICE_SECRET', 'JWT_SECRET', 'SHOP_KEY', 'WAREHOUSE_KEY', 'OPS_PASSWORD', 'PEOPLE_PASSWORD'] as const
+
+type Given = Readonly<Record<string, string>>
 
 /** The example as `npm start` runs it. */
 export interface Running {
   /** `http://localhost:<port>`, as printed. */
   readonly address: string
+  /** What it printed when it was ready. */
+  readonly printed: string
   /** Everything on stdout so far, log and guide. */
   output (): string
   errors (): string
-  stop (): Promise<number | null>
+  /** @returns the exit code, `null` after SIGKILL. */
+  stop (signal?: 'SIGTERM' | 'SIGKILL'): Promise<number | null>
+}
+
+/** A folder for DATA_DIR of one test, which removes it. */
+export function folder (): { readonly path: string, remove (): void } {
+  const path = mkdtempSync(join(tmpdir(), 'order-desk-'))
+  return { path, remove: () => { rmSync(path, { recursive: true, force: true }) } }
 }
 
 /** Nothing of the test runner around it, and no `.env` of whoever runs the tests: what is not named here is empty, which counts as not set. */
-function environment (given: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
-  const secrets = ['SESSION_SECRET', 'JWT_SECRET', 'SHOP_KEY', 'WAREHOUSE_KEY', 'OPS_PASSWORD', 'PEOPLE_PASSWORD']
-  const fixed = { HOST: '127.0.0.1', PORT: '0', NODE_ENV: 'development', COOKIE_SECURE: 'true', CORS_ORIGIN: '' }
-  return { PATH: process.env['PATH'], ...Object.fromEntries(secrets.map(name => [name, ''])), ...fixed, ...given }
+function environment (given: Given): NodeJS.ProcessEnv {
+  const unset = [...secretNames, 'CORS_ORIGIN', 'TRUST_PROXY', 'DATABASE_URL', 'REDIS_URL']
+  const fixed = { HOST: '127.0.0.1', PORT: '0', NODE_ENV: 'development', COOKIE_SECURE: 'true' }
+  return { PATH: process.env['PATH'], ...Object.fromEntries(unset.map(name => [name, ''])), ...fixed, ...given }
 }
 
-function launch (given: Readonly<Record<string, string>>) {
+/** What is not given a folder has one of its own, for as long as it runs. */
+function launch (given: Given) {
   const { scripts } = JSON.parse(readFileSync(`${root}package.json`, 'utf8')) as { scripts: { start: string } }
   const [command, ...args] = scripts.start.split(' ')
   if (command !== 'node') throw new Error(`npm start runs ${command}, which this test cannot start`)
-  const child = spawn(process.execPath, args, { cwd: root, env: environment(given), stdio: ['ignore', 'pipe', 'pipe'] })
+  const own = folder()
+  const child = spawn(process.execPath, args, { cwd: root, env: environment({ DATA_DIR: own.path, ...given }), stdio: ['ignore', 'pipe', 'pipe'] })
   const heard = { output: '', errors: '' }
   child.stdout.on('data', (chunk: Buffer) => { heard.output += String(chunk) })
   child.stderr.on('data', (chunk: Buffer) => { heard.errors += String(chunk) })
-  const ended = new Promise<number | null>(resolve => child.once('close', resolve))
+  const ended = new Promise<number | null>(resolve => child.once('close', code => {
+    own.remove()
+    resolve(code)
+  }))
   return { child, heard, ended }
 }
 
 /** Starts it and waits until it has printed how to try it. */
-export async function start (given: Readonly<Record<string, string>> = {}): Promise<Running> {
+export async function start (given: Given = {}): Promise<Running> {
   const { child, heard, ended } = launch(given)
   const printed = new Promise<void>(resolve => {
     child.stdout.on('data', () => { if (/WHO MAY ENTER[^]*\n\n$/.test(heard.output)) resolve() })
@@ -42,19 +62,31 @@ export async function start (given: Readonly<Record<string, string>> = {}): Prom
   const early = ended.then(code => { throw new Error(`the example ended with ${code}:\n${heard.output}${heard.errors}`) })
   await Promise.race([printed, early])
   early.catch(() => {})
+  const guide = heard.output.slice(heard.output.indexOf('Order desk '))
   return {
-    address: /http:\/\/[^\s"]+/.exec(heard.output.slice(heard.output.indexOf('Order desk ')))?.[0] ?? '',
+    address: /http:\/\/[^\s"]+/.exec(guide)?.[0] ?? '',
+    printed: guide,
     output: () => heard.output,
     errors: () => heard.errors,
-    stop: () => { child.kill('SIGTERM'); return ended }
+    stop: (signal = 'SIGTERM') => { child.kill(signal); return ended }
   }
 }
 
 /** Starts it where it must not start: what it says, and its exit code. */
-export async function startRefused (given: Readonly<Record<string, string>>) {
+export async function startRefused (given: Given = {}) {
   const { child, heard, ended } = launch(given)
   child.stdout.on('data', () => { if (heard.output.includes('WHO MAY ENTER')) child.kill('SIGTERM') })
   return { code: await ended, ...heard }
+}
+
+/** The lines that a start printed, to paste into a shell. */
+export function curlLines (printed: string): readonly string[] {
+  return printed.split('\n').filter(line => line.startsWith('  curl '))
+}
+
+/** The file that curl is told to keep cookies in. */
+export function jarOf (printed: string): string {
+  return /-c (\S+)/.exec(printed)?.[1] ?? ''
 }
 
 /** Runs one printed line in a shell, comment and all, and gives the status that curl got. */
@@ -63,6 +95,11 @@ export function runLine (line: string): Promise<string> {
   return new Promise(resolve => {
     execFile('/bin/sh', ['-c', counted], (error, stdout, stderr) => { resolve(error === null ? stdout : `${stdout} ${stderr}`.trim()) })
   })
+}
+
+/** The status that a printed line says curl will get. */
+export function promisedBy (line: string): string | undefined {
+  return / # (\d{3})(?: |$)/.exec(line)?.[1]
 }
 
 /** Where a browser is on this machine, or `null`. */

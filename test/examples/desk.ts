@@ -1,0 +1,40 @@
+import { Writable } from 'node:stream'
+import t from 'tap'
+import { build, type OrderDesk } from '../../examples/app.js'
+import { folder } from './running.js'
+
+/** The order desk without a socket, and everything that it logs. */
+export interface Quiet extends OrderDesk {
+  /** Its DATA_DIR. */
+  readonly path: string
+  readonly logged: () => string
+}
+
+/** Closed, and its folder removed, when the tests of the file are over. */
+export async function quiet (environment: NodeJS.ProcessEnv = {}): Promise<Quiet> {
+  let lines = ''
+  const stream = new Writable({ write (chunk, _encoding, done) { lines += String(chunk); done() } })
+  const { path, remove } = folder()
+  t.teardown(remove)
+  const desk = await build({ logger: { level: 'trace', stream }, environment: { DATA_DIR: path, ...environment } })
+  t.teardown(() => desk.app.close())
+  return { ...desk, path: environment['DATA_DIR'] ?? path, logged: () => lines }
+}
+
+export const form = { 'content-type': 'application/x-www-form-urlencoded' }
+
+export function encode (fields: Readonly<Record<string, string>>): string {
+  return new URLSearchParams(fields).toString()
+}
+
+/** Logs a person in by the form, and gives the cookie. */
+export async function logIn ({ app, config }: OrderDesk, username: string, url = '/login') {
+  const response = await app.inject({ method: 'POST', url, headers: form, payload: encode({ username, password: config.PEOPLE_PASSWORD }) })
+  const line = [response.headers['set-cookie'] ?? []].flat().find(each => /^(?:__Host-)?web=/.test(each)) ?? ''
+  return { response, line, cookie: line.split(';', 1)[0] ?? '' }
+}
+
+export async function tokenOf ({ app, config }: OrderDesk, username: string): Promise<string> {
+  const response = await app.inject({ method: 'POST', url: '/api/token', payload: { username, password: config.PEOPLE_PASSWORD } })
+  return `Bearer ${response.json<{ access_token: string }>().access_token}`
+}
