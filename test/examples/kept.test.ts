@@ -1,0 +1,184 @@
+import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import t from 'tap'
+import { hashPassword } from '../../lib/passwords/index.js'
+import { openDatabase } from '../../examples/data/database.js'
+import { client } from './client.js'
+import { logIn, quiet } from './desk.js'
+import { curlLines, folder, jarOf, promisedBy, runLine, start, startRefused } from './running.js'
+
+const wrong = { username: 'cleo', password: 'wrong' }
+
+/** A value of the file of secrets. */
+function kept (path: string, name: string): string {
+  return new RegExp(`^${name}=(.+)$`, 'm').exec(readFileSync(`${path}/secrets.env`, 'utf8'))?.[1] ?? ''
+}
+
+t.test('a restart of the example', async t => {
+  const { path, remove } = folder()
+  t.teardown(remove)
+  const first = await start({ DATA_DIR: path })
+  const credentials = { username: 'ada', password: kept(path, 'PEOPLE_PASSWORD') }
+  const ada = client(first.address)
+  t.equal((await ada.send('/login', { form: credentials })).status, 303)
+  const gone = client(first.address)
+  await gone.send('/login', { form: credentials })
+  const copy = gone.copy()
+  t.equal((await gone.send('/logout', { method: 'POST' })).status, 303)
+  const make = async () => JSON.parse((await ada.send('/account/keys', { json: { name: 'laptop', scopes: ['orders:read', 'orders:write'] } })).body) as { key: string, record: { id: string } }
+  const [good, revoked] = [await make(), await make()]
+  t.equal((await ada.send(`/account/keys/${revoked.record.id}`, { method: 'DELETE' })).status, 204)
+  const placed = await ada.send('/api/orders', { headers: { 'x-api-key': good.key }, json: { customer: 'Zoë & Sons', item: 'Lamp' } })
+  const order = placed.headers.get('location') ?? ''
+  const { access_token: token } = JSON.parse((await ada.send('/api/token', { json: credentials })).body) as { access_token: string }
+  const stranger = client(first.address)
+  for (let i = 0; i < 4; i++) t.equal((await stranger.send('/login', { form: wrong })).status, 401)
+
+  async function goesOn (address: string): Promise<void> {
+    const [now, ended] = [ada.copy(address), copy.copy(address)]
+    t.match(await now.send('/desk'), { status: 200, body: 'Ada Moreau' }, 'the session')
+    t.equal((await ended.send('/desk')).status, 401, 'not the one that was ended')
+    t.match(await now.send('/api/me', { headers: { 'x-api-key': good.key } }), { status: 200, body: '"scheme":"own"' }, 'the key')
+    t.equal((await now.send('/api/me', { headers: { 'x-api-key': revoked.key } })).status, 401, 'not the one that was revoked')
+    t.match(await now.send(order, { headers: { authorization: `Bearer ${token}` } }), { status: 200, body: 'Zoë & Sons' }, 'the order, and the token')
+  }
+
+  t.equal(await first.stop('SIGKILL'), null)
+  const second = await start({ DATA_DIR: path })
+  await goesOn(second.address)
+  t.equal(await second.stop('SIGTERM'), 0)
+
+  const third = await start({ DATA_DIR: path })
+  t.teardown(() => third.stop())
+  await goesOn(third.address)
+  const keys = JSON.parse((await ada.copy(third.address).send('/account/keys')).body) as { keys: ReadonlyArray<{ id: string, lastUsedAt: string | null }> }
+  t.same(keys.keys.map(({ id }) => id), [good.record.id])
+  t.type(keys.keys[0]?.lastUsedAt, 'string', 'when a key was last used is written while the application closes')
+  const guess = () => stranger.copy(third.address).send('/login', { form: wrong })
+  t.same([(await guess()).status, (await guess()).status], [401, 429], 'the four wrong guesses are four still')
+  t.equal((await ada.copy(third.address).send('/login', { form: credentials })).status, 303, 'a browser that is known has a count of its own')
+})
+
+t.test('a second start prints lines that answer as printed, whatever became of the orders of the first', async t => {
+  const { path, remove } = folder()
+  t.teardown(remove)
+  const first = await quiet({ DATA_DIR: path })
+  const { cookie } = await logIn(first, 'ada')
+  for (const id of [1002, 1004, 1005, 1006]) t.equal((await first.app.inject({ method: 'POST', url: `/desk/orders/${id}/cancel`, headers: { cookie } })).statusCode, 303)
+  await first.app.close()
+  const { printed, stop } = await start({ DATA_DIR: path })
+  t.teardown(() => stop())
+  t.teardown(() => { rmSync(jarOf(printed), { force: true }) })
+  for (const line of curlLines(printed)) t.equal(await runLine(line), promisedBy(line), line.replace(/Bearer \S+/, 'Bearer …'))
+})
+
+t.test('two that start at once on a new folder', async t => {
+  const { path, remove } = folder()
+  t.teardown(remove)
+  const running = await Promise.all([start({ DATA_DIR: path }), start({ DATA_DIR: path })])
+  t.teardown(() => Promise.all(running.map(({ stop }) => stop())))
+  const [one, other] = running.map(({ printed }) => /x-api-key: (\S+)'/.exec(printed)?.[1])
+  t.equal(one, other, 'have one set of secrets')
+  t.equal(one, kept(path, 'SHOP_KEY'))
+  const headers = { 'x-api-key': one ?? '' }
+  const clients = running.map(({ address }) => client(address))
+  const place = (from: number) => clients[from % 2]?.send('/api/orders', { headers, json: { customer: 'Acme', item: 'Lamp' } })
+  const placed = await Promise.all(Array.from({ length: 20 }, (_, i) => place(i)))
+  const numbers = placed.map(answer => (JSON.parse(answer?.body ?? '{}') as { id: number }).id).sort()
+  t.same(numbers, Array.from({ length: 20 }, (_, i) => 1007 + i), 'number orders together, after those of the demonstration, which were added once')
+})
+
+t.test('the file of secrets', async t => {
+  const { path, remove } = folder()
+  t.teardown(remove)
+  const file = `${path}/secrets.env`
+  await quiet({ DATA_DIR: path })
+  const whole = readFileSync(file, 'utf8')
+
+  t.test('stops the start with a sentence when it is damaged, and is left as it is', async t => {
+    for (const damaged of ['', whole.slice(0, 60), whole.replace(/^JWT_SECRET=.*$/m, 'JWT_SECRET='), '\0\u0001\ufffd'.repeat(50)]) {
+      writeFileSync(file, damaged)
+      await t.rejects(quiet({ DATA_DIR: path }), { message: /^The file .*secrets\.env is damaged: it does not have .*JWT_SECRET.*\. Remove it/ })
+      t.equal(readFileSync(file, 'utf8'), damaged)
+    }
+  })
+
+  t.test('is warned of when others may read it', { skip: process.platform === 'win32' }, async t => {
+    writeFileSync(file, whole)
+    t.notMatch((await quiet({ DATA_DIR: path })).logged(), 'may be read by others')
+    chmodSync(file, 0o644)
+    t.match((await quiet({ DATA_DIR: path })).logged(), /"level":40.*secrets\.env may be read by others on this machine\. To mend it: chmod 600/)
+  })
+
+  t.test('is the same for all that start at once', async t => {
+    const another = folder()
+    t.teardown(another.remove)
+    const desks = await Promise.all(Array.from({ length: 5 }, () => quiet({ DATA_DIR: another.path })))
+    t.equal(new Set(desks.map(({ config }) => config.JWT_SECRET)).size, 1)
+  })
+})
+
+t.test('the hashes of the people', async t => {
+  const { path, remove } = folder()
+  t.teardown(remove)
+  const before = await quiet({ DATA_DIR: path })
+  const database = await openDatabase({ DATA_DIR: path, DATABASE_URL: '' }, before.app.log)
+  t.teardown(() => database.destroy())
+  const hashOf = async (id: string) => (await database.selectFrom('people').select('hash').where('id', '=', id).executeTakeFirstOrThrow()).hash
+  const setHash = async (id: string, hash: string) => { await database.updateTable('people').set({ hash }).where('id', '=', id).execute() }
+  const password = before.config.PEOPLE_PASSWORD
+
+  t.test('are made anew by a login when they are not what is made today', async t => {
+    await setHash('ben', await hashPassword(password, { algorithm: 'bcrypt', cost: 10 }))
+    t.equal(await before.people.verify('ben', 'wrong'), null)
+    t.match(await hashOf('ben'), /^\$2/)
+    t.match(await before.people.verify('ben', password), { id: 'ben' })
+    t.match(await hashOf('ben'), /^\$argon2id\$/)
+    const settled = await hashOf('ben')
+    t.match(await before.people.verify('ben', password), { id: 'ben' })
+    t.equal(await hashOf('ben'), settled, 'and then no more')
+  })
+
+  t.test('stay as they are when the password was changed while it was verified', async t => {
+    await setHash('ben', await hashPassword(password, { algorithm: 'bcrypt', cost: 10 }))
+    const verifying = before.people.verify('ben', password)
+    const changed = await hashPassword('another password')
+    await setHash('ben', changed)
+    await verifying
+    t.equal(await hashOf('ben'), changed)
+  })
+
+  t.test('follow PEOPLE_PASSWORD in development, those of the demonstration and no others', async t => {
+    const own = await hashPassword('a password of her own')
+    await database.insertInto('people').values({ id: 'dora', name: 'Dora Vale', roles: 'clerk viewer', hash: own }).execute()
+    const after = await quiet({ DATA_DIR: path, PEOPLE_PASSWORD: 'every start another' })
+    for (const id of ['ada', 'ben', 'cleo']) t.match(await after.people.verify(id, 'every start another'), { id })
+    t.equal(await after.people.verify('ada', password), null)
+    t.match(await after.people.verify('dora', 'a password of her own'), { name: 'Dora Vale', roles: ['clerk', 'viewer'] })
+  })
+
+  t.test('stay what they are in production', async t => {
+    const secrets = Object.fromEntries(Object.entries(before.config).filter(([name]) => /_(?:SECRET|KEY|PASSWORD)$/.test(name)).map(([name, value]) => [name, String(value)]))
+    const { people } = await quiet({ ...secrets, DATA_DIR: path, NODE_ENV: 'production', PEOPLE_PASSWORD: 'set by whoever deploys' })
+    t.equal(await people.verify('ada', 'set by whoever deploys'), null)
+    t.match(await people.verify('ada', 'every start another'), { id: 'ada' })
+  })
+})
+
+t.test('what cannot be opened stops the start with a sentence, without a password', async t => {
+  const { path, remove } = folder()
+  t.teardown(remove)
+  writeFileSync(`${path}/file`, 'no database, no folder')
+  await t.rejects(quiet({ DATA_DIR: `${path}/file` }), { message: /^DATA_DIR: the folder .*file cannot be made \(EEXIST\)\.$/ })
+  writeFileSync(`${path}/order-desk.sqlite`, 'no database either'.repeat(99))
+  await t.rejects(quiet({ DATA_DIR: path }), { message: /^The file .*order-desk\.sqlite cannot be used as a database \(SQLITE_NOTADB\)\.$/ })
+  await t.rejects(quiet({ DATABASE_URL: 'postgres://desk:hunter2hunter2@127.0.0.1:1/orders' }), { message: /^DATABASE_URL: PostgreSQL cannot be used there \(ECONNREFUSED\)\.$/ })
+  const { code, output, errors } = await startRefused({ REDIS_URL: 'redis://:hunter2hunter2@127.0.0.1:1' })
+  t.equal(code, 1, 'it ends by itself')
+  t.match(errors, /^The order desk did not start\. REDIS_URL: Redis cannot be used there \(ECONNREFUSED\)\.\n$/)
+  t.notMatch(output + errors, 'hunter2')
+  for (const [name, url] of [['DATABASE_URL', 'postgres//desk:hunter2hunter2@db'], ['DATABASE_URL', 'hunter2hunter2'], ['REDIS_URL', 'http://:hunter2hunter2@redis']] as const) {
+    const refused = await quiet({ [name]: url }).catch((error: unknown) => String(error))
+    t.match(refused, `- ${name} is not of the form`)
+    t.notMatch(refused, 'hunter2')
+  }
+})
