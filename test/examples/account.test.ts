@@ -1,0 +1,110 @@
+import t from 'tap'
+import { form, encode, logIn, quiet, type Quiet } from './desk.js'
+
+/** A person's browser, logged in. */
+async function visitor (desk: Quiet, username: string) {
+  const { cookie } = await logIn(desk, username)
+  return {
+    cookie,
+    get: (url: string) => desk.app.inject({ url, headers: { cookie } }),
+    post: (url: string, fields: Readonly<Record<string, string>> = {}) => desk.app.inject({ method: 'POST', url, headers: { ...form, cookie, accept: 'text/html' }, payload: encode(fields) })
+  }
+}
+
+const keyIn = (page: string) => /<code class="secret">(desk_\w+)<\/code>/.exec(page)?.[1] ?? ''
+const idsIn = (page: string, action: string) => [...page.matchAll(new RegExp(`/(?:keys|sessions)/([^/"]+)/${action}"`, 'g'))].map(match => match[1] ?? '')
+
+t.test('on the page of keys, people', async t => {
+  const desk = await quiet()
+  const [ada, ben, cleo] = [await visitor(desk, 'ada'), await visitor(desk, 'ben'), await visitor(desk, 'cleo')]
+  const use = async (key: string, url = '/api/me') => desk.app.inject({ url, headers: { 'x-api-key': key } })
+  const make = async (by: typeof ada, fields = {}) => by.post('/keys', { name: 'Tablet', scopes: 'orders:read', days: '30', ...fields })
+
+  await t.test('make a key, which is shown once, acts as them, and does no more than it was made for', async t => {
+    const made = await make(ben)
+    t.match(made, { statusCode: 201, headers: { 'cache-control': 'no-store' } })
+    const key = keyIn(made.body)
+    t.match((await use(key)).json(), { scheme: 'own', principal: { realm: 'order-desk', id: 'ben' } })
+    t.equal((await use(key, '/api/orders')).statusCode, 200)
+    t.equal((await desk.app.inject({ method: 'POST', url: '/api/orders', headers: { 'x-api-key': key }, payload: { customer: 'Acme', item: 'Lamp' } })).statusCode, 403)
+    const later = (await ben.get('/keys')).body
+    t.match(later, 'Tablet')
+    t.notMatch(later, key)
+    t.notMatch((await ada.get('/keys')).body, 'Tablet', 'others do not see it')
+  })
+
+  await t.test('are offered, and given, nothing that they may not do themselves', async t => {
+    const page = (await cleo.get('/keys')).body
+    t.match(page, 'value="orders:read"')
+    t.notMatch(page, 'value="orders:write"')
+    t.equal((await make(cleo, { scopes: 'orders:write' })).statusCode, 403)
+    t.equal((await make(cleo, { days: '366' })).statusCode, 400)
+  })
+
+  await t.test('rotate a key: both are good for a day, or the old one ends at once', async t => {
+    const old = keyIn((await make(ada)).body)
+    const [id = ''] = idsIn((await ada.get('/keys')).body, 'rotate')
+    const next = await ada.post(`/keys/${id}/rotate`, { overlap: '86400' })
+    t.equal(next.statusCode, 201)
+    t.same([(await use(old)).statusCode, (await use(keyIn(next.body))).statusCode], [200, 200])
+    t.match((await use(old)).headers, { deprecation: /^@\d+$/, sunset: /GMT$/ })
+    const [newer = ''] = idsIn((await ada.get('/keys')).body, 'rotate')
+    t.not(newer, id, 'what was replaced is not offered again')
+    const last = await ada.post(`/keys/${newer}/rotate`, { overlap: '0' })
+    t.same([(await use(keyIn(next.body))).statusCode, (await use(keyIn(last.body))).statusCode], [401, 200])
+  })
+
+  await t.test('revoke their own, and never somebody else\'s', async t => {
+    const key = keyIn((await make(ada, { name: 'Phone' })).body)
+    const id = /\/keys\/([^/"]+)\/revoke"><button class="quiet small" aria-label="Revoke Phone"/.exec((await ada.get('/keys')).body)?.[1] ?? ''
+    for (const action of ['revoke', 'rotate']) t.match(await ben.post(`/keys/${id}/${action}`, { overlap: '0' }), { statusCode: 404, headers: { 'content-type': /html/ } })
+    t.equal((await use(key)).statusCode, 200)
+    t.match(await ada.post(`/keys/${id}/revoke`), { statusCode: 303, headers: { location: '/keys' } })
+    t.equal((await use(key)).statusCode, 401)
+  })
+
+  t.test('are asked to log in, and a key opens no page', async t => {
+    t.match(await desk.app.inject({ url: '/keys', headers: { accept: 'text/html' } }), { statusCode: 302, headers: { location: /^\/login\?returnTo=/ } })
+    t.equal((await use(keyIn((await make(ada)).body), '/keys')).statusCode, 401)
+  })
+})
+
+t.test('on the page of sessions, people', async t => {
+  const desk = await quiet()
+  const statusOf = async ({ get }: Awaited<ReturnType<typeof visitor>>) => (await get('/desk')).statusCode
+
+  await t.test('see where they are logged in, and end one of these', async t => {
+    const [here, there, other] = [await visitor(desk, 'ada'), await visitor(desk, 'ada'), await visitor(desk, 'ben')]
+    const page = (await here.get('/sessions')).body
+    t.equal(page.match(/this one/g)?.length, 1)
+    const [id = '', ...more] = idsIn(page, 'end')
+    t.same(more, [], 'the other one, and none of Ben\'s')
+    t.equal((await other.post(`/sessions/${id}/end`)).statusCode, 404, 'nobody ends somebody else\'s')
+    t.equal(await statusOf(there), 200)
+    t.match(await here.post(`/sessions/${id}/end`), { statusCode: 303, headers: { location: '/sessions' } })
+    t.same([await statusOf(here), await statusOf(there), await statusOf(other)], [200, 401, 200])
+  })
+
+  await t.test('end all others at once', async t => {
+    const all = [await visitor(desk, 'cleo'), await visitor(desk, 'cleo'), await visitor(desk, 'cleo')] as const
+    t.match((await all[0].get('/sessions')).body, 'Log out everywhere else')
+    t.equal((await all[0].post('/sessions/end-others')).statusCode, 303)
+    t.same(await Promise.all(all.map(statusOf)), [200, 401, 401])
+    t.notMatch((await all[0].get('/sessions')).body, 'Log out everywhere else')
+  })
+})
+
+t.test('an open page hears that its session is over, and only that', async t => {
+  const desk = await quiet()
+  await desk.app.listen({ host: '127.0.0.1', port: 0 })
+  const bound = desk.app.server.address()
+  const events = async (cookie: string) => fetch(`http://127.0.0.1:${typeof bound === 'object' ? bound?.port : ''}/sessions/events`, { headers: { cookie } })
+  const [ended, closed] = [await visitor(desk, 'ada'), await visitor(desk, 'ben')]
+  const streams = [await events(ended.cookie), await events(closed.cookie)] as const
+  for (const { status, headers } of streams) t.same([status, headers.get('content-type')], [200, 'text/event-stream'])
+  await ended.post('/logout')
+  t.equal(await streams[0].text(), ': logged in\n\nevent: end\ndata: the session is over\n\n')
+  t.equal((await events(ended.cookie)).status, 401)
+  await desk.app.close()
+  t.equal(await streams[1].text(), ': logged in\n\n', 'a restart ends no session: the browser connects again')
+})
