@@ -53,16 +53,21 @@ function launch (given: Given) {
   return { child, heard, ended }
 }
 
+/** The guide, when it is there to its end: a line of the log may stand behind it. */
+function guideIn (output: string): string | null {
+  return /Order desk [^]*WHO MAY ENTER[^]*\n\n(?=(?:\{.*\n)*$)/.exec(output)?.[0] ?? null
+}
+
 /** Starts it and waits until it has printed how to try it. */
 export async function start (given: Given = {}): Promise<Running> {
   const { child, heard, ended } = launch(given)
   const printed = new Promise<void>(resolve => {
-    child.stdout.on('data', () => { if (/WHO MAY ENTER[^]*\n\n$/.test(heard.output)) resolve() })
+    child.stdout.on('data', () => { if (guideIn(heard.output) !== null) resolve() })
   })
   const early = ended.then(code => { throw new Error(`the example ended with ${code}:\n${heard.output}${heard.errors}`) })
   await Promise.race([printed, early])
   early.catch(() => {})
-  const guide = heard.output.slice(heard.output.indexOf('Order desk '))
+  const guide = guideIn(heard.output) ?? ''
   return {
     address: /http:\/\/[^\s"]+/.exec(guide)?.[0] ?? '',
     printed: guide,
