@@ -39,7 +39,7 @@ export class Directory {
     this.#memo = new Memo({ staleness, size, denies: known => known === null })
     // a store that tells of changes is asked for what it may have missed, and for ends that were moved
     const every = store.subscribe === undefined ? Math.max(1000, staleness) : 30_000
-    this.#watchers = new Watchers(every, id => { this.#ask(id) })
+    this.#watchers = new Watchers(every, async id => { await this.#ask(id) })
   }
 
   outcomeOf (id: string): KeyOutcome | Promise<KeyOutcome> {
@@ -55,21 +55,23 @@ export class Directory {
 
   /** A change that the store tells of: of this key, or of any. */
   heard (change: StoreChange): void {
-    if (change === null) this.#memo.forgetAll()
-    else this.#memo.forget(change.id)
-    for (const id of change === null ? this.#watchers.ids : [change.id].filter(id => this.#watchers.has(id))) this.#ask(id)
+    if (change === null) {
+      this.#memo.forgetAll()
+      this.#watchers.checkAll()
+    } else {
+      this.#memo.forget(change.id)
+      this.#watchers.check(change.id)
+    }
   }
 
   close (): void {
     this.#watchers.close()
   }
 
-  /** Tells of a watched key that is gone, or ended. A store that does not answer says neither; it is asked again. */
+  /** Tells of a watched key that is gone, or ended. */
   async #ask (id: string): Promise<void> {
-    try {
-      const found = await this.#store.get(kind, id)
-      if (found === null || endOf(storedKeyOf(found).record) <= Date.now()) this.#watchers.tell(id)
-    } catch {}
+    const found = await this.#store.get(kind, id)
+    if (found === null || endOf(storedKeyOf(found).record) <= Date.now()) this.#watchers.tell(id)
   }
 
   async #look (id: string): Promise<Known | null> {

@@ -1,22 +1,23 @@
-/** Those who want to hear that a key was revoked, by its id. While somebody waits, `ask` is called for each key now and then: no store tells everything. */
+/** Milliseconds until a store that did not answer is asked again. */
+const soon = 1_000
+
+/**
+ * Those who want to hear that a key was revoked, by its id. While somebody waits, `ask` is called for each key now and then: no store tells everything. Where it rejects,
+ * as the store does not answer, it is called again soon: for one key until there is an answer, then for all that are without.
+ */
 export class Watchers {
   readonly #watched = new Map<string, Set<() => void>>()
-  readonly #ask: (id: string) => void
+  readonly #ask: (id: string) => Promise<void>
   readonly #every: number
+  /** Keys that the store was asked for in vain. */
+  readonly #unanswered = new Set<string>()
   #timer: NodeJS.Timeout | null = null
+  #again: NodeJS.Timeout | null = null
 
   /** @param every milliseconds. */
-  constructor (every: number, ask: (id: string) => void) {
+  constructor (every: number, ask: (id: string) => Promise<void>) {
     this.#every = every
     this.#ask = ask
-  }
-
-  get ids (): readonly string[] {
-    return [...this.#watched.keys()]
-  }
-
-  has (id: string): boolean {
-    return this.#watched.has(id)
   }
 
   /** @returns what stops it. */
@@ -25,14 +26,31 @@ export class Watchers {
     const own = (): void => { revoked() }
     const set = this.#watched.get(id) ?? new Set<() => void>()
     this.#watched.set(id, set.add(own))
-    this.#timer ??= setInterval(() => { this.ids.forEach(this.#ask) }, this.#every).unref()
+    this.#timer ??= setInterval(() => { this.checkAll() }, this.#every).unref()
     // it may have ended since it was looked up
-    this.#ask(id)
+    this.check(id)
     return () => {
       set.delete(own)
       if (set.size === 0 && this.#watched.get(id) === set) this.#watched.delete(id)
       this.#rest()
     }
+  }
+
+  /** Asks for a key, if somebody waits. */
+  async check (id: string): Promise<void> {
+    this.#unanswered.delete(id)
+    if (!this.#watched.has(id)) return
+    try {
+      await this.#ask(id)
+    } catch {
+      // behind the others: the next time it is another one that is asked first
+      this.#unanswered.add(id)
+      this.#again ??= setTimeout(() => { this.#retry() }, soon).unref()
+    }
+  }
+
+  checkAll (): void {
+    for (const id of [...this.#watched.keys()]) this.check(id)
   }
 
   /** Tells all who wait for this key, once. */
@@ -47,6 +65,13 @@ export class Watchers {
   close (): void {
     this.#watched.clear()
     this.#rest()
+  }
+
+  async #retry (): Promise<void> {
+    this.#again = null
+    const [first = '', ...others] = [...this.#unanswered].filter(id => this.#watched.has(id))
+    await this.check(first)
+    if (!this.#unanswered.has(first)) for (const id of others) this.check(id)
   }
 
   #rest (): void {

@@ -47,7 +47,7 @@ export class SharedRegistry implements Registry {
     this.#memo = new Memo({ staleness: times.staleness, size, denies: record => record === null })
     // a store that tells of changes is asked for what it may have missed
     const every = store.subscribe === undefined ? Math.max(1_000, times.staleness) : 30_000
-    this.#watchers = new Watchers(every, id => { this.#check(id) })
+    this.#watchers = new Watchers(every, async id => { await this.#check(id) })
     this.#unsubscribe = store.subscribe?.(kind, change => { this.#heard(change) }) ?? (() => {})
   }
 
@@ -162,15 +162,17 @@ export class SharedRegistry implements Registry {
   }
 
   #heard (change: StoreChange): void {
-    if (change === null) this.#memo.forgetAll()
-    else this.#memo.forget(change.id)
-    for (const id of change === null ? this.#watchers.ids : [change.id].filter(id => this.#watchers.has(id))) this.#check(id)
+    if (change === null) {
+      this.#memo.forgetAll()
+      this.#watchers.checkAll()
+    } else {
+      this.#memo.forget(change.id)
+      this.#watchers.check(change.id)
+    }
   }
 
-  /** Tells of a watched session that is gone. A store that does not answer says neither; it is asked again. */
+  /** Tells of a watched session that is gone. */
   async #check (id: string): Promise<void> {
-    try {
-      if (await this.#store.get(kind, id) === null) this.#over(id)
-    } catch {}
+    if (await this.#store.get(kind, id) === null) this.#over(id)
   }
 }

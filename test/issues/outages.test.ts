@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
+import type { AddressInfo } from 'node:net'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import Fastify from 'fastify'
-import authPlugin, { apiKey, apiKeyRoutes, AuthError, session, type Store } from '../../lib/index.js'
+import authPlugin, { apiKey, apiKeyRoutes, AuthError, session, type Store, type StoreChange } from '../../lib/index.js'
 import { memoryStore } from '../../lib/stores/memory.js'
 import { ann, instance, tapped } from '../api-keys/desk.js'
+import { stream } from '../stores/support/traffic.js'
 
 /** What killing a store under load showed. */
 
@@ -57,4 +59,39 @@ t.test('with a staleness of 0 nobody is given an answer that was asked for befor
   t.equal(await Promise.race([here.status(key), sleep(2_000, 'the answer from before is waited for')]), 401, 'who asks after the revocation is refused')
   answer()
   t.equal(await before, 200, 'who asked before it was let in')
+})
+
+t.test('streams end when the store is back later than what it tells of changes by', async t => {
+  const inner = memoryStore()
+  const tap = tapped(inner)
+  const listeners: ((change: StoreChange) => void)[] = []
+  const store: Store = { ...tap.store, subscribe: (_kind, listener) => { listeners.push(listener); return () => {} } }
+  const app = Fastify()
+  const schemes = { service: apiKey({ managed: { prefix: 'acme' } }), web: session({ secret: randomBytes(32).toString('base64url') }) }
+  await app.register(authPlugin, { schemes, default: ['web', 'service'], store })
+  app.post('/login', { config: { auth: { public: 'for tests' } } }, async (_request, reply) => { await reply.login({ id: 'ann' }); return {} })
+  app.get('/events', async ({ auth: { signal } }, reply) => {
+    reply.hijack()
+    reply.raw.writeHead(200).write(': open\n\n')
+    signal?.addEventListener('abort', () => { reply.raw.end() })
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const { key } = await app.gatehouse.apiKeys.create({ owner: ann, name: 'k' })
+  const good = await app.gatehouse.apiKeys.create({ owner: ann, name: 'good' })
+  const cookie = String((await app.inject({ method: 'POST', url: '/login' })).headers['set-cookie']).split(';')[0] ?? ''
+  const callers: ReadonlyArray<Record<string, string>> = [{ cookie }, { 'x-api-key': key }, { 'x-api-key': good.key }]
+  const streams = await Promise.all(callers.map(async headers => await stream({ port, path: '/events', headers })))
+  t.teardown(async () => {
+    for (const each of streams) each.close()
+    await app.close()
+  })
+  tap.down = true
+  for (const [kind, owner, except] of [['api-key', ann, good.record.id], ['session', { realm: 'web web', id: 'ann' }]] as const) await inner.takeAll(kind, owner, except)
+  for (const listener of listeners) listener(null)
+  await sleep(1_500)
+  t.same(streams.map(each => each.endedAt()), [null, null, null], 'nobody knows')
+  tap.down = false
+  for (let tries = 0; tries < 50 && streams.some((each, n) => n < 2 && each.endedAt() === null); tries++) await sleep(100)
+  t.same(streams.map(each => each.endedAt() === null), [false, false, true], 'what is over ends')
 })
