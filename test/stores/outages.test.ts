@@ -5,8 +5,8 @@ import { redisStore } from '../../lib/stores/redis.js'
 import { sqlStore } from '../../lib/stores/sql.js'
 import { StoreUnavailable } from '../../lib/stores/unavailable.js'
 import type { Store, StoreChange } from '../../types/store.js'
-import { load, proxyTo, redisServer, silentServer, type Endable } from './support/outages.js'
-import { databaseUrl, dropTables, missing, noPostgres, prefix } from './support/services.js'
+import { load, noRedisServer, proxyTo, redisServer, silentServer, type Endable } from './support/outages.js'
+import { databaseUrl, dropTables, noPostgres, prefix } from './support/services.js'
 
 /** Seconds. */
 const timeout = 0.5
@@ -16,10 +16,7 @@ const patience = 1_500
 const unhandled: unknown[] = []
 process.on('unhandledRejection', error => { unhandled.push(error) })
 
-const [withoutPostgres, withoutRedis] = await Promise.all([noPostgres(), missing('redis-server', async () => {
-  const server = await redisServer()
-  await server.end()
-})])
+const [withoutPostgres, withoutRedis] = await Promise.all([noPostgres(), noRedisServer()])
 
 /** What a store does under load while its server is killed and comes back. */
 async function survives (t: Test, store: Store, server: Endable): Promise<void> {

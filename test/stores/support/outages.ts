@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { StoreUnavailable } from '../../../lib/stores/unavailable.js'
 import type { Store } from '../../../types/store.js'
+import { missing } from './services.js'
 
 /** A server on loopback that can be ended, with everybody who is connected, and begin again on the same port. */
 export interface Endable {
@@ -61,6 +62,8 @@ export async function redisServer (...options: readonly string[]): Promise<Endab
   await end()
   let folder = ''
   let child: ChildProcess | null = null
+  // a test that is cut off leaves no server behind
+  process.once('exit', () => { child?.kill('SIGKILL') })
   const begin = async (): Promise<void> => {
     folder = mkdtempSync(join(tmpdir(), 'gatehouse-redis-'))
     child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder, ...options], { stdio: ['ignore', 'pipe', 'ignore'] })
@@ -85,6 +88,14 @@ export async function redisServer (...options: readonly string[]): Promise<Endab
       rmSync(folder, { recursive: true, force: true })
     }
   }
+}
+
+/** Why a Redis of the test's own cannot be had, `false` when it can. */
+export function noRedisServer (): Promise<string | false> {
+  return missing('redis-server', async () => {
+    const server = await redisServer()
+    await server.end()
+  })
 }
 
 /** What a load saw. */

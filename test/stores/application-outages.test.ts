@@ -1,0 +1,33 @@
+import t from 'tap'
+import { survives } from './support/application-outage.js'
+import { noRedisServer, redisServer } from './support/outages.js'
+import { postgresServer } from './support/postgres-server.js'
+import { missing } from './support/services.js'
+
+const withoutRedis = await noRedisServer()
+const withoutPostgres = await missing('A PostgreSQL of the test\'s own', async () => {
+  const server = await postgresServer()
+  await server.remove()
+})
+
+// one after the other, as each is a load for two cores, and so longer than a file may take elsewhere
+t.setTimeout(200_000)
+
+t.test('two applications whose Redis is killed under load let nobody in beyond the staleness, answer in time, and go on when it is back', { skip: withoutRedis }, async t => {
+  const server = await redisServer('--appendonly', 'yes', '--appendfsync', 'always', '--dir', t.testdir())
+  t.teardown(server.end)
+  const redis = `redis://127.0.0.1:${server.port}`
+  await survives(t, { store: { redis }, limits: redis, lasting: true, server, healthy: 3, down: 10, after: 5 })
+})
+
+t.test('two applications whose Redis comes back empty refuse what it does not know, and let people in anew', { skip: withoutRedis }, async t => {
+  const server = await redisServer()
+  t.teardown(server.end)
+  await survives(t, { store: { redis: `redis://127.0.0.1:${server.port}` }, limits: null, lasting: false, server, healthy: 1.5, down: 2.5, after: 2.5 })
+})
+
+t.test('two applications whose PostgreSQL is killed under load let nobody in beyond the staleness, answer in time, and go on when it is back', { skip: withoutPostgres }, async t => {
+  const server = await postgresServer()
+  t.teardown(server.remove)
+  await survives(t, { store: { postgres: `postgres://postgres@127.0.0.1:${server.port}/postgres` }, limits: null, lasting: true, server, healthy: 3, down: 10, after: 5 })
+})
