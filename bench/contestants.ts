@@ -4,7 +4,8 @@ import bearerAuth from '@fastify/bearer-auth'
 import fastifyJwt from '@fastify/jwt'
 import secureSession from '@fastify/secure-session'
 import Fastify, { type FastifyInstance } from 'fastify'
-import authPlugin, { apiKey, jwt, session } from '../lib/index.js'
+import authPlugin, { apiKey, basic, jwt, session } from '../lib/index.js'
+import { hashPassword } from '../lib/passwords/index.js'
 
 /** One application to be measured, ready to listen, and the headers of the requests that it gets in turn. */
 export interface Contestant {
@@ -117,6 +118,13 @@ async function gatehouseKeys (count: number, wrong = false): Promise<Contestant>
   return gatehouse({ service: apiKey({ keys }) }, [{ 'x-api-key': wrong ? `${last}x` : last }], wrong ? 401 : 200)
 }
 
+/** One user whose password is hashed as usual (argon2id, 19 MiB), remembered for a minute or not. */
+async function gatehouseBasic (cached: boolean): Promise<Contestant> {
+  const users = { operator: { hash: await hashPassword('correct horse') } }
+  const headers = [{ authorization: `Basic ${Buffer.from('operator:correct horse').toString('base64')}` }]
+  return gatehouse({ ops: basic({ users, ...cached ? { cache: { ttl: '1m' } } : {} }) }, headers)
+}
+
 const fresh = (): Contestant['headers'] => Array.from({ length: freshTokens }, () => bearer(token()))
 const forged = (): Contestant['headers'] => [bearer(token(randomBytes(32).toString('base64url')))]
 
@@ -131,6 +139,8 @@ export const cases: readonly Case[] = [
   { group: 'JWT HS256, repeated token', name: '@fastify/jwt, cache', make: () => plainJwt([bearer(token())], 200, true) },
   { group: 'JWT HS256, fresh tokens', name: 'gatehouse', make: () => gatehouse({ user: bearerJwt() }, fresh()) },
   { group: 'JWT HS256, fresh tokens', name: '@fastify/jwt', make: () => plainJwt(fresh()) },
+  { group: 'Basic, argon2id', name: 'gatehouse, cache', make: () => gatehouseBasic(true) },
+  { group: 'Basic, argon2id', name: 'gatehouse', make: () => gatehouseBasic(false) },
   { group: 'session', name: 'gatehouse', make: gatehouseSession },
   { group: 'session', name: '@fastify/secure-session', make: plainSession },
   ...[0, 2].flatMap(branch => [
