@@ -2,5 +2,6 @@
 export interface Challenge {
   /** The HTTP authentication scheme: `Bearer`, `Basic`. */
   readonly scheme: string
-  readonly params: Readonly<Record<string, string | number>>
+  /** What is `undefined` is left out. */
+  readonly params: Readonly<Record<string, string | number | undefined>>
 }

@@ -20,9 +20,10 @@ const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
 /** @throws {AuthError} `AUTH_FAULT` for a name that is no token: it would end the header, or begin another. */
 function write ({ scheme, params }: Challenge): string {
-  const stranger = [scheme, ...Object.keys(params)].find(name => !token.test(name))
+  const said = Object.entries(params).flatMap(([name, value]) => value === undefined ? [] : [[name, value] as const])
+  const stranger = [scheme, ...said.map(([name]) => name)].find(name => !token.test(name))
   if (stranger !== undefined) throw fault(`a challenge has the name ${shown(stranger)}, which is no token of RFC 9110`)
-  const written = Object.entries(params).map(([name, value]) => `${name}=${typeof value === 'number' ? value : quote(value)}`)
+  const written = said.map(([name, value]) => `${name}=${typeof value === 'number' ? value : quote(value)}`)
   return written.length === 0 ? scheme : `${scheme} ${written.join(', ')}`
 }
 

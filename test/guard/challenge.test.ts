@@ -28,6 +28,7 @@ t.test('the parser that reads our challenges passes the cases that others wrote'
 
 t.test('challenges are quoted and escaped as RFC 9110 says, by one writer for all', async t => {
   t.equal(writeChallenges([{ scheme: 'Bearer', params: { realm: 'a "b" \\ c', max_age: 60 } }]), 'Bearer realm="a \\"b\\" \\\\ c", max_age=60')
+  t.equal(writeChallenges([{ scheme: 'Bearer', params: { realm: 'x', scope: undefined, 'no token': undefined } }, { scheme: 'Basic', params: { realm: undefined } }]), 'Basic, Bearer realm="x"', 'what is undefined is left out')
   t.equal(writeChallenges([{ scheme: 'Negotiate', params: {} }, { scheme: 'Bearer', params: { realm: 'x' } }]), 'Negotiate, Bearer realm="x"')
   t.equal(writeChallenges([{ scheme: 'Bearer', params: { realm: 'a\r\nSet-Cookie: b\0é€' } }]), 'Bearer realm="a??Set-Cookie: b?é?"', 'nothing ends the header, and nothing beyond Latin-1 stops Node')
   fc.assert(fc.property(fc.array(fc.record({ scheme: fc.constantFrom('Bearer', 'Basic', 'DPoP'), realm: fc.string({ unit: 'grapheme' }), error: fc.string() }), { minLength: 1, maxLength: 4 }), made => {
@@ -115,7 +116,7 @@ t.test('a scheme whose challenge is none, or names no token, is a fault that say
     { scheme: 'Bearer', params: { 'realm"\r\nx': 'x' } },
     { scheme: '', params: {} },
     { scheme: 'Bearer' },
-    { scheme: 'Bearer', params: { realm: undefined } },
+    { scheme: 'Bearer', params: { realm: null } },
     'Bearer realm="x"'
   ]
   for (const challenge of bad) {
