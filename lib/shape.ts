@@ -36,6 +36,31 @@ export function frozen<T> (shape: T): T {
   return Object.freeze(shape)
 }
 
+/**
+ * A copy that is frozen all the way down, of lists and plain objects; what they hold of other kinds (a Date, a function, an object of a class) is the same.
+ * For what many requests are given: none of them changes it for the next.
+ */
+export function frozenCopy<T> (value: T, copies = new Map<unknown, unknown>()): T {
+  const known = copies.get(value)
+  if (known !== undefined) return known as T
+  if (Array.isArray(value)) return filled(value, [], copies)
+  return isPlain(value) ? filled(value, {}, copies) : value
+}
+
+/** The copy is known before what it holds is copied, because that may hold it again. */
+function filled<T extends object> (value: T, copy: object, copies: Map<unknown, unknown>): T {
+  copies.set(value, copy)
+  // defined, where an assignment would set a prototype by the key __proto__
+  for (const [key, each] of Object.entries(value)) Object.defineProperty(copy, key, { value: frozenCopy(each, copies), enumerable: true })
+  return Object.freeze(copy) as T
+}
+
+function isPlain (value: unknown): value is object {
+  if (!isObject(value)) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
 /** Bytes of the shortest secret that any option takes: a password. */
 export const shortestSecret = 12
 

@@ -9,7 +9,11 @@ export interface Principal {
   readonly roles: readonly string[]
 }
 
-/** What an application's `verify`, table or mapping says of a principal; the scheme makes a frozen {@link Principal} of it. */
+/**
+ * What an application's `verify`, table or mapping says of a principal; the scheme makes a frozen {@link Principal} of it. What is kept for many requests (of a table, and of
+ * the owners of managed keys) is a copy, frozen all the way down in its lists and plain objects. What a function returns is frozen at the top: what it holds stays the
+ * application's own, and a function that returns one object twice shares what is within it between two requests.
+ */
 export interface PrincipalInput {
   readonly id: string
   /** Left out, it is the scheme's own. */

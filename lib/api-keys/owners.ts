@@ -3,7 +3,7 @@ import type { Principal, PrincipalInput } from '../../types/principal.js'
 import type { Load, SchemeContext } from '../../types/scheme.js'
 import type { StoreOwner } from '../../types/store.js'
 import { fault } from '../errors.js'
-import { principalFrom } from '../schemes/principal.js'
+import { keptPrincipal, principalFrom } from '../schemes/principal.js'
 import { isThenable } from '../thenable.js'
 import { Memo } from './memo.js'
 
@@ -61,7 +61,7 @@ export class Owners {
     const complete = (found: PrincipalInput | null): Principal | null => {
       if (found === null) return null
       if (typeof found !== 'object' || Array.isArray(found)) throw fault(`the load function for the scheme '${scheme}' returned neither a principal nor null`)
-      return principalFrom({ ...found, realm, id }, realm)
+      return keptPrincipal({ ...found, realm, id }, realm)
     }
     return isThenable(loaded) ? Promise.resolve(loaded).then(complete) : complete(loaded)
   }

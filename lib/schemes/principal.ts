@@ -1,5 +1,6 @@
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import { AuthError, fault, misconfigured } from '../errors.js'
+import { frozenCopy } from '../shape.js'
 
 const none: readonly string[] = Object.freeze([])
 
@@ -21,13 +22,18 @@ export function principalFrom<P extends PrincipalInput> (input: P, realm: string
   return principal as PrincipalFrom<P>
 }
 
+/** {@link principalFrom} for what is kept and given to many requests: frozen all the way down, as far as it is lists and plain objects. */
+export function keptPrincipal<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
+  return frozenCopy(principalFrom(input, realm))
+}
+
 /**
- * {@link principalFrom} for what stands in an option: `which` is whose principal it is, for the sentence.
+ * {@link keptPrincipal} for what stands in an option: `which` is whose principal it is, for the sentence.
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
 export function principalAtBoot<P extends PrincipalInput> (input: P, realm: string, which: string): PrincipalFrom<P> {
   try {
-    return principalFrom(input, realm)
+    return keptPrincipal(input, realm)
   } catch (cause) {
     throw misconfigured(`The principal of ${which} is wrong: ${cause instanceof AuthError ? cause.detail : 'it cannot be read'}.`)
   }

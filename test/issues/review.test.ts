@@ -169,3 +169,33 @@ t.test('a request without raw header lines, which another plugin made up, is rea
   app.get('/', async request => request.principal?.id)
   t.equal((await app.inject({ url: '/', headers: credential })).body, 'svc')
 })
+
+t.test('one request cannot change the principal of the next: what a table, or the owner of a managed key, has within is a frozen copy', async t => {
+  const since = new Date(0)
+  const plan = { name: 'free', limits: [{ orders: 1 }], since, self: null as unknown }
+  plan.self = plan
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(authPlugin, {
+    schemes: {
+      service: apiKey({ keys: { [key]: { id: 'svc', plan } } }),
+      ops: basic({ users: { ann: { password: 'correct horse battery', plan } as { password: string } } }),
+      managed: apiKey({ managed: { prefix: 'acme' }, from: 'bearer', load: () => ({ id: 'x', plan }) })
+    },
+    default: ['service', 'ops', 'managed']
+  })
+  const outcomes: unknown[] = []
+  app.get('/', async ({ principal }) => {
+    const { plan: found } = principal as unknown as { plan: typeof plan }
+    for (const change of [() => { found.name = 'gold' }, () => { Object.assign(found.limits[0] ?? {}, { orders: 99 }) }, () => { found.limits.push({ orders: 2 }) }]) outcomes.push(t.throws(change, TypeError))
+    return [found.name, found.limits, found.self === found, found.since === since]
+  })
+  await app.ready()
+  const managed = (await app.gatehouse.apiKeys.create({ owner: { realm: 'managed', id: 'x' }, name: 'k' })).key
+  const callers = [credential, { authorization: `Basic ${Buffer.from('ann:correct horse battery').toString('base64')}` }, { authorization: `Bearer ${managed}` }]
+  for (const headers of callers) {
+    for (const time of ['first', 'second']) t.same((await app.inject({ url: '/', headers })).json(), ['free', [{ orders: 1 }], true, true], time)
+  }
+  t.equal(outcomes.length, 18)
+  t.notOk([plan, plan.limits, plan.limits[0]].some(Object.isFrozen), 'what was given is the application\'s, and stays as it was')
+})
