@@ -3,14 +3,14 @@ import type { Authenticated, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
 import type { Store, StoreChange } from '../../types/store.js'
 import { AuthError } from '../errors.js'
+import { Memo } from '../recall/memo.js'
+import { Watchers } from '../recall/watchers.js'
 import { authenticated, expired, invalid, unavailable } from '../schemes/outcome.js'
 import { principalFrom } from '../schemes/principal.js'
 import { isThenable } from '../thenable.js'
-import { Memo } from './memo.js'
 import type { ManagedSettings } from './options.js'
 import { endOf, kind, storedKeyOf, type StoredKey } from './record.js'
 import type { Uses } from './uses.js'
-import { Watchers } from './watch.js'
 
 /** What a managed key proves. */
 export type KeyOutcome = Outcome<Principal, ApiKeyCredential>

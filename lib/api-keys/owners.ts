@@ -3,9 +3,9 @@ import type { Principal, PrincipalInput } from '../../types/principal.js'
 import type { Load, SchemeContext } from '../../types/scheme.js'
 import type { StoreOwner } from '../../types/store.js'
 import { fault } from '../errors.js'
+import { Memo } from '../recall/memo.js'
 import { keptPrincipal, principalFrom } from '../schemes/principal.js'
 import { isThenable } from '../thenable.js'
-import { Memo } from './memo.js'
 
 /** Scopes and roles. */
 export type Rights = Pick<Principal, 'scopes' | 'roles'>

@@ -18,6 +18,7 @@ function zone (path: string): string {
   if (top !== 'lib') return 'package'
   if (name === 'errors' || name === 'index' || name === 'guard' || name === 'routes') return name
   if (name === 'schemes') return kit.has(basename(file, '.ts')) ? 'kit' : `scheme ${basename(file, '.ts')}`
+  if (name === 'recall') return 'recall'
   if (rooms.has(name)) return 'room'
   if (helpers.has(name)) return 'helper'
   if (name === 'cli') return 'cli'
@@ -26,6 +27,8 @@ function zone (path: string): string {
 }
 
 const base = ['types', 'errors', 'helper', 'kit']
+/** What a process remembers of records and whom it tells of their end, whatever they are: it knows no other room. */
+const recall = ['helper']
 
 /** What each zone may import, itself included. `index` may import everything. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
@@ -33,7 +36,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   errors: ['types'],
   helper: ['types', 'errors', 'helper'],
   kit: base,
-  room: [...base, 'room'],
+  room: [...base, 'room', 'recall'],
+  recall,
   scheme: [...base, 'room'],
   guard: [...base, 'guard'],
   routes: [...base, 'guard', 'routes'],
@@ -84,7 +88,9 @@ t.test('every import follows the direction of dependency', async t => {
     ['lib/facade.ts', "import { verify } from './tokens/verify.js'"],
     ['lib/plugin.ts', "import { session } from './schemes/session.js'"],
     ['lib/plugin.ts', "import { memory } from './stores/memory.js'"],
-    ['lib/guard/view.ts', "import { plugin } from '../index.js'"]
+    ['lib/guard/view.ts', "import { plugin } from '../index.js'"],
+    ['lib/recall/memo.ts', "import type { Session } from '../sessions/payload.js'"],
+    ['lib/guard/guard.ts', "import { Memo } from '../recall/memo.js'"]
   ]
   for (const [path, text] of wrong) t.equal(violations(sourceOf(path, text)).length, 1, `${path} may not say ${text}`)
 

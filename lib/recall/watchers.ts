@@ -2,14 +2,14 @@
 const soon = 1_000
 
 /**
- * Those who want to hear that a key was revoked, by its id. While somebody waits, `ask` is called for each key now and then: no store tells everything. Where it rejects,
- * as the store does not answer, it is called again soon: for one key until there is an answer, then for all that are without.
+ * Those who want to hear that a record is over, by its id. While somebody waits, `ask` is called for each id now and then: no store tells everything. Where it rejects,
+ * as the store does not answer, it is called again soon: for one until there is an answer, then for all that are without.
  */
 export class Watchers {
   readonly #watched = new Map<string, Set<() => void>>()
   readonly #ask: (id: string) => Promise<void>
   readonly #every: number
-  /** Keys that the store was asked for in vain. */
+  /** Those that the store was asked for in vain. */
   readonly #unanswered = new Set<string>()
   #timer: NodeJS.Timeout | null = null
   #again: NodeJS.Timeout | null = null
@@ -21,9 +21,9 @@ export class Watchers {
   }
 
   /** @returns what stops it. */
-  add (id: string, revoked: () => void): () => void {
+  add (id: string, over: () => void): () => void {
     // one of its own for each call: the same function may wait twice
-    const own = (): void => { revoked() }
+    const own = (): void => { over() }
     const set = this.#watched.get(id) ?? new Set<() => void>()
     this.#watched.set(id, set.add(own))
     this.#timer ??= setInterval(() => { this.checkAll() }, this.#every).unref()
@@ -36,7 +36,7 @@ export class Watchers {
     }
   }
 
-  /** Asks for a key, if somebody waits. */
+  /** Asks for one, if somebody waits. */
   async check (id: string): Promise<void> {
     this.#unanswered.delete(id)
     if (!this.#watched.has(id)) return
@@ -53,12 +53,12 @@ export class Watchers {
     for (const id of [...this.#watched.keys()]) this.check(id)
   }
 
-  /** Tells all who wait for this key, once. */
+  /** Tells all who wait for this one, once. */
   tell (id: string): void {
     const set = this.#watched.get(id) ?? []
     this.#watched.delete(id)
     this.#rest()
-    for (const revoked of set) revoked()
+    for (const over of set) over()
   }
 
   /** Nobody is told any more. */
