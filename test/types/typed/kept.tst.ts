@@ -1,0 +1,117 @@
+import Fastify, { type FastifyReply } from 'fastify'
+import { apiKey, apiKeyRoutes, memoryStore, secretsFromEnvironment, type ApiKeyCredential, type ApiKeyRecord, type GatehouseOptions, type NewApiKey, type Principal, type SchemesOf, type SessionRecord, type Store } from 'fastify-gatehouse'
+import { hashPassword, passwordProblem, passwords, verifyPassword, type PasswordProblem } from 'fastify-gatehouse/passwords'
+import { describe, expect, test } from 'tstyche'
+import { schemes } from './application.js'
+import './library.js'
+
+const app = Fastify()
+const owner = { realm: 'web', id: 'alice' }
+declare const principal: Principal
+declare const reply: FastifyReply
+declare function register<O extends GatehouseOptions> (options: O): void
+
+describe('managed keys', () => {
+  test('make a scheme whose credential says which key it is', () => {
+    const managed = { keys: apiKey({ managed: { prefix: 'acme', staleness: '5s' } }), loaded: apiKey<{ id: string, team: number }>({ managed: { prefix: 'acme' }, from: 'bearer', load: async () => ({ id: 'a', team: 7 }) }) }
+    type Entries = SchemesOf<typeof managed>
+    expect<Entries['keys']['credential']>().type.toBe<ApiKeyCredential>()
+    expect<Entries['loaded']['principal']['team']>().type.toBe<number>()
+    expect<SchemesOf<{ given: ReturnType<typeof given> }>['given']['credential']>().type.toBe<null>()
+  })
+
+  test('take neither keys, verify nor a prefix of their own', () => {
+    expect(apiKey).type.not.toBeCallableWith({ managed: { prefix: 'acme' }, keys: {} })
+    expect(apiKey).type.not.toBeCallableWith({ managed: { prefix: 'acme' }, verify: () => null })
+    expect(apiKey).type.not.toBeCallableWith({ managed: { prefix: 'acme' }, prefix: 'acme' })
+    expect(apiKey).type.not.toBeCallableWith({ managed: {} })
+    expect(apiKey).type.not.toBeCallableWith({ managed: { prefix: 'acme', stale: 5 } })
+  })
+
+  test('are made, changed and rotated with what they are made of', () => {
+    const { apiKeys } = app.gatehouse
+    expect(apiKeys.create({ owner, name: 'a' })).type.toBe<Promise<NewApiKey>>()
+    expect(apiKeys.create).type.toBeCallableWith({ owner, name: 'a', scopes: ['x'], expiresAt: new Date(), rateLimit: { max: 1, window: '1m' } }, { within: principal })
+    expect(apiKeys.list(owner)).type.toBe<Promise<readonly ApiKeyRecord[]>>()
+    expect(apiKeys.get('id')).type.toBe<Promise<ApiKeyRecord | null>>()
+    expect(apiKeys.rotate('id', { overlap: '1d', within: principal }, owner)).type.toBe<Promise<NewApiKey | null>>()
+    expect(app.gatehouse.apiKeysOf('service').revoke('id')).type.toBe<Promise<boolean>>()
+    expect(apiKeys.create).type.not.toBeCallableWith({ owner })
+    expect(apiKeys.create).type.not.toBeCallableWith({ owner, name: 'a', expires: new Date() })
+    expect(apiKeys.create).type.not.toBeCallableWith({ owner, name: 'a', expiresAt: '2030-01-01' })
+    expect(apiKeys.create).type.not.toBeCallableWith({ owner, name: 'a' }, { within: owner })
+    expect(apiKeys.update).type.not.toBeCallableWith('id', { owner })
+    expect(apiKeys.rotate).type.not.toBeCallableWith('id', {})
+    expect(apiKeys.rotate).type.not.toBeCallableWith('id', { overlap: 'a day' })
+    expect(app.gatehouse.apiKeysOf).type.not.toBeCallableWith('servcie')
+  })
+
+  test('have routes whose options are known', () => {
+    expect(app.register).type.toBeCallableWith(apiKeyRoutes, { prefix: '/keys', scheme: 'web', keys: 'service', maxAge: '15m', maxKeys: 5, maxOverlap: '1d', rateLimit: { max: 5, window: 60 }, leaks: { publicKeys: { one: 'pem' } } })
+    expect(app.register).type.toBeCallableWith(apiKeyRoutes, { leaks: { publicKeys: async () => null, bodyLimit: 1024 } })
+    expect(app.register).type.not.toBeCallableWith(apiKeyRoutes, { scheme: 'wob' })
+    expect(app.register).type.not.toBeCallableWith(apiKeyRoutes, { maxAge: 'soon' })
+    expect(app.register).type.not.toBeCallableWith(apiKeyRoutes, { leaks: {} })
+    expect(app.register).type.not.toBeCallableWith(apiKeyRoutes, { maxkeys: 5 })
+  })
+})
+
+describe('sessions and guesses', () => {
+  test('are listed and ended by their owner', () => {
+    const { sessions } = app.gatehouse
+    expect(sessions.list(owner)).type.toBe<Promise<readonly SessionRecord[]>>()
+    expect(sessions.list).type.toBeCallableWith(principal)
+    expect(sessions.revoke('id', owner)).type.toBe<Promise<boolean>>()
+    expect(sessions.revokeAll).type.toBeCallableWith(owner, { except: 'id' })
+    expect(sessions.revokeAll).type.not.toBeCallableWith(owner, { exept: 'id' })
+    expect(sessions.revokeAll).type.not.toBeCallableWith('alice')
+  })
+
+  test('give back what the check returned', () => {
+    expect(app.gatehouse.guesses.attempt(reply, 'alice', async () => 7 as const, { realm: 'partners' })).type.toBe<Promise<7>>()
+    expect(app.gatehouse.guesses.attempt).type.not.toBeCallableWith(reply, 'alice', () => true, { relm: 'partners' })
+    expect(app.gatehouse.guesses.attempt).type.not.toBeCallableWith(reply, 7, () => true)
+  })
+})
+
+describe('the options of what is kept', () => {
+  test('take a store and limits', () => {
+    expect(register).type.toBeCallableWith({ schemes, store: memoryStore() })
+    expect<GatehouseOptions['store']>().type.toBe<Store | undefined>()
+    expect(register).type.toBeCallableWith({ schemes, limits: { guesses: false, requests: { max: 5, window: '1m' } } })
+    expect(register).type.toBeCallableWith({ schemes, limits: { guesses: { perAccount: 5, perAddress: 20, window: 60, longestWindow: '1h', deviceSecret: process.env['DEVICE_SECRET'] } } })
+    expect(register).type.not.toBeCallableWith({ schemes, store: {} })
+    expect(register).type.not.toBeCallableWith({ schemes, stores: memoryStore() })
+    expect(register).type.not.toBeCallableWith({ schemes, limit: {} })
+    expect(register).type.not.toBeCallableWith({ schemes, limits: { guesses: true } })
+    expect(register).type.not.toBeCallableWith({ schemes, limits: { requests: { max: 5 } } })
+    expect(register).type.not.toBeCallableWith({ schemes, limits: { requests: null } })
+  })
+})
+
+describe('secrets and passwords', () => {
+  test('are texts under the names of their variables, and lists where they rotate', () => {
+    const secrets = secretsFromEnvironment({ SESSION_SECRET: 'session', DEVICE_SECRET: 'device', JWT_SECRET: 'jwt', OPS_PASSWORD: 'password' })
+    expect(secrets.SESSION_SECRET).type.toBe<readonly [string, ...string[]]>()
+    expect(secrets.DEVICE_SECRET).type.toBe<readonly [string, ...string[]]>()
+    expect(secrets.JWT_SECRET).type.toBe<string>()
+    expect(secrets).type.not.toHaveProperty('JWT_SECRETS')
+    expect(secretsFromEnvironment).type.not.toBeCallableWith({ SESSION_SECRET: 'sesion' })
+    expect(secretsFromEnvironment).type.not.toBeCallableWith(['SESSION_SECRET'])
+  })
+
+  test('are hashed, verified and judged', () => {
+    expect(hashPassword('a', { algorithm: 'scrypt', cost: 131_072 })).type.toBe<Promise<string>>()
+    expect(verifyPassword('a', null)).type.toBe<Promise<{ readonly valid: boolean, readonly needsRehash: boolean }>>()
+    expect(verifyPassword).type.toBeCallableWith('a', undefined)
+    expect(passwordProblem('a')).type.toBe<PasswordProblem | null>()
+    expect(passwords).type.toBeCallableWith({ hash: { memorySize: 65_536 }, legacy: [{ algorithm: 'bcrypt', cost: 12 }], pepper: { id: 'a', secret: 'x' }, maxWait: '5s' })
+    expect(passwords).type.not.toBeCallableWith({ hsah: {} })
+    expect(hashPassword).type.not.toBeCallableWith('a', { algorithm: 'md5' })
+    expect(hashPassword).type.not.toBeCallableWith('a', { algorithm: 'bcrypt', memorySize: 1 })
+  })
+})
+
+function given () {
+  return apiKey({ verify: () => null as { id: string } | null })
+}
