@@ -1,9 +1,12 @@
 import { once } from 'node:events'
 import { randomBytes } from 'node:crypto'
 import { connect, type AddressInfo, type Socket } from 'node:net'
+import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import authPlugin, { apiKey, apiKeyRoutes, basic, memoryStore, session, type GatehouseOptions } from '../../lib/index.js'
+import { redisStore } from '../../lib/stores/redis.js'
+import { dropKeys, noRedis, prefix, redisUrl } from '../stores/support/services.js'
 import { hashPassword, verifyPassword } from '../../lib/passwords/index.js'
 
 /** What an attacker found in what lives: sessions, keys, passwords, counts. Each as it was shown. */
@@ -143,4 +146,32 @@ t.test('who waits for the check of another guess waits no longer than the window
   const late = new Promise(resolve => { setTimeout(() => { resolve('nobody was answered') }, 5_000) })
   t.equal(await Promise.race([login(), login(), login(), late]), 429)
   t.equal(checks, 2, 'the window that followed had a slot of its own')
+})
+
+t.test('a session that is renewed while all of its owner\'s end does not outlive them in Redis', { skip: await noRedis() }, async t => {
+  const own = prefix()
+  const client = new Redis(redisUrl)
+  const other = redisStore({ url: redisUrl, prefix: own })
+  const store = redisStore({ client, prefix: own })
+  t.teardown(async () => {
+    client.disconnect()
+    await other.close()
+    await dropKeys(own)
+  })
+  const owner = { realm: 'web', id: 'ann' }
+  const session = (id: string) => ({ kind: 'session', id, owner, value: {}, expiresAt: null })
+  await store.add(session('first'))
+  const { zrange } = client
+  let renewed = 0
+  // another instance renews when the ids are read and nothing is taken yet: first the new one, then the end of the old one
+  client.zrange = (async (...args: Parameters<typeof zrange>) => {
+    const ids = await Reflect.apply(zrange, client, args) as string[]
+    if (renewed++ === 0) {
+      await other.add(session('second'))
+      t.not(await other.take('session', 'first'), null)
+    }
+    return ids
+  }) as typeof zrange
+  await store.takeAll('session', owner)
+  t.same(await store.find('session', owner), [])
 })

@@ -62,18 +62,24 @@ export async function find (place: Place, kind: string, owner: StoreOwner): Prom
   return found.flatMap(record => record !== null && names.owner(record.owner) === own ? [record] : [])
 }
 
+/**
+ * The ids are read in one step and taken in another. A session that is renewed between them is a new one that was not read, and an old one that is gone before it is taken.
+ * So they are read again until none is left.
+ */
 export async function takeAll (place: Place, kind: string, owner: StoreOwner, except: string | undefined): Promise<readonly StoreRecord[]> {
-  const { client, names } = place
-  const own = names.owner(owner)
-  const ids = (await idsOf(place, kind, owner)).filter(id => fromText(id) !== except)
   const taken: StoreRecord[] = []
-  for (let from = 0; from < ids.length; from += atOnce) {
-    const some = ids.slice(from, from + atOnce)
-    const keys = [names.index(kind, own), ...some.map(id => names.record(kind, id))]
-    const reply = await scripts.run(client, scripts.takeAll, keys, [own, names.channel(kind), ...some]) as ReadonlyArray<readonly [string, Fields]>
-    taken.push(...reply.map(([id, found]) => recordOf(kind, fromText(id), found)))
+  for (;;) {
+    const ids = (await idsOf(place, kind, owner)).filter(id => fromText(id) !== except)
+    if (ids.length === 0) return taken
+    for (let from = 0; from < ids.length; from += atOnce) taken.push(...await takeSome(place, kind, owner, ids.slice(from, from + atOnce)))
   }
-  return taken
+}
+
+async function takeSome ({ client, names }: Place, kind: string, owner: StoreOwner, ids: readonly string[]): Promise<readonly StoreRecord[]> {
+  const own = names.owner(owner)
+  const keys = [names.index(kind, own), ...ids.map(id => names.record(kind, id))]
+  const reply = await scripts.run(client, scripts.takeAll, keys, [own, names.channel(kind), ...ids]) as ReadonlyArray<readonly [string, Fields]>
+  return reply.map(([id, found]) => recordOf(kind, fromText(id), found))
 }
 
 /** The ids in the index of an owner. Of some the record may be gone. */
