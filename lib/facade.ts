@@ -9,6 +9,7 @@ import { AuthError, failure, misconfigured, refusal } from './errors.js'
 import { isCrossSite } from './guard/cross-site.js'
 import { parseDeclaration } from './guard/grammar.js'
 import { enter, finishLate, isLate, isPass, publish, type Gate } from './guard/guard.js'
+import { hideSent } from './guard/hidden.js'
 import type { BoundScheme, Policy } from './guard/policy.js'
 import { refuse } from './guard/refuse.js'
 import { openState, stateOf } from './guard/state.js'
@@ -106,7 +107,7 @@ export function replyMethods ({ gate, key, schemes, policies }: Parts) {
       return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
     },
     async login (this: FastifyReply, principal: PrincipalInput, options: unknown = {}) {
-      await logged(this.request, this, async () => {
+      await logged(this.request, this, schemes, async () => {
         const said = loginOptions(options)
         const { name, scheme } = capable(schemes, 'login', said.scheme)
         checkSameSite(gate, this.request, name)
@@ -114,7 +115,7 @@ export function replyMethods ({ gate, key, schemes, policies }: Parts) {
       })
     },
     async logout (this: FastifyReply, options: unknown = {}) {
-      await logged(this.request, this, async () => {
+      await logged(this.request, this, schemes, async () => {
         const { name, scheme } = capable(schemes, 'logout', logoutOptions(options).scheme)
         checkSameSite(gate, this.request, name)
         await scheme.logout(this.request, this)
@@ -129,11 +130,12 @@ function checkSameSite (gate: Gate, request: FastifyRequest, name: string): void
 }
 
 /** A fault says nothing to the client, so it must say everything to the log. */
-async function logged (request: FastifyRequest, reply: FastifyReply, run: () => Promise<void>): Promise<void> {
+async function logged (request: FastifyRequest, reply: FastifyReply, schemes: Parts['schemes'], run: () => Promise<void>): Promise<void> {
   try {
     await run()
     if (reply.sent) request.log.error('fastify-gatehouse: the response left before reply.login or reply.logout was done, and without its cookie. Await them before it is sent')
   } catch (error) {
+    hideSent(request, [...schemes.values()].map(({ scheme }) => scheme))
     if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') reply.header('retry-after', '5')
     if (error instanceof AuthError) request.log[error.statusCode < 500 ? 'info' : 'error']({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'session refused')
     throw error

@@ -3,6 +3,7 @@ import type { Challenge } from './challenge.js'
 import type { AuthFailure } from './error.js'
 import type { CrossSite, Limited, Outcome, Unavailable } from './outcome.js'
 import type { ApiKeys } from './api-keys.js'
+import type { Place } from './place.js'
 import type { Principal, PrincipalInput } from './principal.js'
 import type { SessionIndex } from './sessions.js'
 import type { Store } from './store.js'
@@ -69,6 +70,8 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
   refuse? (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure): boolean
   /** How OpenAPI describes it. */
   readonly openapi: OpenApiSecurityScheme
+  /** Where its credentials travel: what is kept out of the log. Left out, where `openapi` says; of `Authorization` and cookies it is known without. */
+  readonly places?: readonly Place[]
   /** Browsers send the credential by themselves (cookies, Basic): cross-site requests are checked. */
   readonly ambient?: boolean
   /** Its outcomes say when the person authenticated (`authenticatedAt`): `maxAge` may be asked of it. */

@@ -3,11 +3,14 @@ import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
 import { AuthError, fault, refusal } from '../errors.js'
 import { isThenable } from '../thenable.js'
 import { writeChallenges } from './challenge.js'
+import { hideSent } from './hidden.js'
 import type { BoundScheme, Policy } from './policy.js'
 import { openState } from './state.js'
 
 /** How refusals are written: by the application's own error handler, in a standard form, or by a function of the application. */
-export type ErrorForm = 'fastify' | 'problem' | 'oauth' | ((error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown)
+export type ErrorForm = 'fastify' | 'problem' | 'oauth' | ErrorFunction
+
+type ErrorFunction = (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown
 
 /** What is asked of a scheme's own answer: everything for which a login page helps. */
 const answerable: ReadonlySet<AuthErrorCode> = new Set(['AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'])
@@ -24,17 +27,18 @@ export function refuse (request: FastifyRequest, reply: FastifyReply, policy: Po
     const challenges = challengers(policy, failure).flatMap(bound => bound.scheme.challenge?.(failure) ?? [])
     if (challenges.length > 0) reply.header('www-authenticate', writeChallenges(challenges))
   } catch (cause) {
-    return faulted(request, reply, fault('a scheme threw while it refused', cause), form)
+    return faulted(request, reply, fault('a scheme threw while it refused', cause), form, policy.schemes)
   }
   if (failure.retryAfter !== null) reply.header('retry-after', Math.ceil(failure.retryAfter))
-  return finish(request, reply, refusal(failure), form)
+  return finish(request, reply, refusal(failure), form, policy.schemes)
 }
 
 /** The end of a request for a fault of ours or of the application's functions: a 5xx that says nothing, and everything in the log. */
-export function faulted (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm): AuthError | null {
+export function faulted (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm, schemes: readonly BoundScheme[]): AuthError | null {
+  hideSent(request, schemes.map(bound => bound.scheme))
   request.log.error({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'authentication fault')
   close(request, reply)
-  return finish(request, reply, error, form)
+  return finish(request, reply, error, form, schemes)
 }
 
 /** Everything that a refusal may write on a reply. */
@@ -58,20 +62,21 @@ function close (request: FastifyRequest, reply: FastifyReply): void {
   if (leavesBody(request)) reply.header('connection', 'close')
 }
 
-function finish (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm): AuthError | null {
+function finish (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm, schemes: readonly BoundScheme[]): AuthError | null {
   // Fastify sets the status of what a handler throws, not of what a hook does: an error handler that relies on it would answer 200.
   reply.code(error.statusCode)
   if (form === 'fastify') return error
   openState(request).replied = true
-  if (typeof form === 'function') sendOwn(request, reply, error, form)
+  if (typeof form === 'function') sendOwn(request, reply, error, form, schemes)
   else if (form === 'problem') reply.type('application/problem+json').send({ type: 'about:blank', title: error.message, status: error.statusCode, code: error.code })
   else reply.send({ error: oauthCode(error), error_description: error.message })
   return null
 }
 
 /** The application's own form. When it fails, the refusal stands, in Fastify's. */
-function sendOwn (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown): void {
+function sendOwn (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorFunction, schemes: readonly BoundScheme[]): void {
   const failed = (cause: unknown): void => {
+    hideSent(request, schemes.map(bound => bound.scheme))
     request.log.error({ err: cause }, 'the errors function failed')
     if (!reply.sent) reply.code(error.statusCode).send(error)
   }

@@ -2,10 +2,11 @@ import type { Place } from '../../types/place.js'
 import type { OpenApiSecurityScheme, Scheme } from '../../types/scheme.js'
 
 /** What a scheme says of itself because of the places that its credential travels in; of several, the first is the documented one. */
-export function traits (places: readonly Place[], bearerFormat?: string): Pick<Scheme, 'openapi' | 'ambient' | 'cacheControl'> {
+export function traits (places: readonly Place[], bearerFormat?: string): Pick<Scheme, 'openapi' | 'places' | 'ambient' | 'cacheControl'> {
   const cacheControl = cacheControlOf(places)
   return {
     openapi: openapi(places, bearerFormat),
+    places,
     ambient: places.some(place => place.startsWith('cookie:')),
     ...cacheControl === null ? {} : { cacheControl }
   }
