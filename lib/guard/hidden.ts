@@ -37,7 +37,8 @@ export function hideSent (request: FastifyRequest, schemes: Iterable<Scheme>): v
   }
   // a logger that all requests share would hide it for ever
   if (pieces.size === 0 || request.log === request.server.log) return
-  rewriteLines(request.log, line => line.replace(/"(?:[^"\\]|\\.)*"(?!:)/g, quoted => JSON.stringify(masked(JSON.parse(quoted) as string, pieces))))
+  // a line is JSON: names stay as they are, and so do numbers
+  rewriteLines(request.log, line => line.replace(/"(?:[^"\\]|\\.)*"(:?)/g, (quoted, colon: string) => colon === '' ? JSON.stringify(masked(JSON.parse(quoted) as string, pieces)) : quoted))
 }
 
 function rewriteLines (log: FastifyBaseLogger & Pino, rewrite: Rewrite): boolean {
@@ -55,8 +56,8 @@ function * sent ({ raw: { headers }, query }: FastifyRequest, schemes: Iterable<
   for (const pair of (headers.cookie ?? '').split(';')) yield pair.slice(pair.indexOf('=') + 1).trim()
   for (const place of [...schemes].flatMap(placesOf)) {
     const [where, name = ''] = place.split(':')
-    const found = where === 'query' ? (query as Readonly<Record<string, unknown>>)[name] : where === 'header' ? headers[name.toLowerCase()] : undefined
-    yield * [found].flat().map(String)
+    const found = where === 'query' ? (query as Readonly<Record<string, unknown>> | null)?.[name] : where === 'header' ? headers[name.toLowerCase()] : undefined
+    for (const text of [found].flat()) if (typeof text === 'string') yield text
   }
 }
 

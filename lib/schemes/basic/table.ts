@@ -56,7 +56,8 @@ export function readTable (users: unknown, name: string, place: string): Table {
 
 function parseUser (username: string, user: unknown, digest: (password: string) => Buffer, name: string, place: string): User {
   const which = `The user '${username}' of ${place}`
-  if (username === '' || username.includes(':') || hasControl(username)) throw misconfigured(`${which} has a name that RFC 7617 cannot carry: it is empty, or has a colon or a control character.`)
+  // behind a colon there may be the password
+  if (username === '' || username.includes(':') || hasControl(username)) throw misconfigured(`The user '${username.split(':', 1)[0]}' of ${place} has a name that RFC 7617 cannot carry: it is empty, or has a colon or a control character.`)
   if (isObject(user) && 'hash' in user) return parseHashed(username, user, name, place)
   if (!isObject(user) || typeof user.password !== 'string') throw misconfigured(`${which} must be { password, scopes, roles }; the password is ${isObject(user) ? typeof user.password : 'missing'}.`)
   if (Buffer.byteLength(user.password) > longestPassword || hasControl(user.password)) throw misconfigured(`${which} has a password that is longer than ${longestPassword} bytes, or has control characters.`)

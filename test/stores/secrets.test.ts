@@ -1,0 +1,36 @@
+import t from 'tap'
+import { Redis } from 'ioredis'
+import { Ledger, random, tracing } from '../support/secrets.js'
+import { backends } from './support/backends.js'
+import { application, secretsOf } from './support/life-application.js'
+import { Life, publicKey, sender } from './support/life.js'
+import { noRedis, redisUrl } from './support/services.js'
+
+const withoutRedis = await noRedis()
+const ways = [['fastify', false], ['problem', true], ['oauth', true]] as const
+
+for (const backend of await backends()) {
+  for (const [form, overSocket] of ways) {
+    const how = `over ${backend.name}, ${overSocket ? 'by a socket' : 'in the process'}, with errors of the form '${form}'`
+    t.test(`no secret rests or is logged ${how}`, { skip: backend.skip }, async t => {
+      const ledger = new Ledger()
+      const secrets = secretsOf(ledger)
+      const state = backend.make(t, ledger.keep('the password of the server', random()))
+      const store = state.open()
+      const { logger, lines } = tracing()
+      const redis = backend.name === 'Redis' && withoutRedis === false ? new Redis(redisUrl) : undefined
+      const app = await application({ secrets, store, form, server: { logger }, publicKey, ...redis === undefined ? {} : { redis } })
+      t.teardown(async () => { await app.close(); redis?.disconnect() })
+      const life = new Life(t, { app, send: await sender(app, overSocket), ledger, secrets })
+      await life.sessions()
+      await life.keys()
+      await life.others()
+      await life.faults()
+      const before = await state.dump()
+      await life.outage(() => state.break())
+      const audit = JSON.stringify(app.gatehouse.audit()) + app.printRoutes({ commonPrefix: false, includeMeta: true })
+      await app.close()
+      ledger.check(t, { ...before, 'the log at trace': lines(), 'what callers are told': life.refusals, 'the audit': audit })
+    })
+  }
+}
