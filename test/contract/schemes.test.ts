@@ -1,7 +1,11 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { SignJWT } from 'jose'
-import { apiKey, authenticated, basic, foreign, invalid, jwt, read, session, type ApiKeyOptions, type Place, type Scheme } from '../../lib/index.js'
+import { apiKey, authenticated, basic, foreign, invalid, jwt, read, session, type ApiKeyCredential, type ApiKeyInput, type ApiKeyOptions, type NewApiKey, type Place, type Principal, type Scheme, type SchemeFactory } from '../../lib/index.js'
+import { memoryStore } from '../../lib/stores/memory.js'
+import { contextOf } from '../sessions/desk.js'
 import { schemeContract, type Sent, type Subject } from './scheme.js'
 
 const key = randomBytes(16).toString('hex')
@@ -53,6 +57,45 @@ schemeContract(t, 'apiKey with a prefix', keySubject('bearer', { prefix: 'acme_'
   bad: { 'an unknown key': carrier('bearer')(`acme_${other}`), 'the prefix alone': carrier('bearer')('acme_') },
   foreign: { 'another prefix': carrier('bearer')(`acne_${key}`), 'no prefix': carrier('bearer')(key), 'a token': carrier('bearer')('eyJhbGciOiJub25lIn0.e30.AAAA') }
 }))
+
+const store = memoryStore()
+const managed = (from: Place): SchemeFactory<Principal, ApiKeyCredential> => (app, name) => apiKey({ from, managed: { prefix: 'acme_live' } })(app, name, contextOf(store))
+const issuing = await managed('bearer')(Fastify() as unknown as FastifyInstance, 'issuing')
+const issued = async (more: Partial<ApiKeyInput> = {}): Promise<NewApiKey> => {
+  const made = await issuing.apiKeys?.create({ owner: { realm: 'staff', id: 'ann' }, name: 'laptop', ...more })
+  if (made === undefined) throw new Error('the scheme manages no keys')
+  return made
+}
+const [current, old, revoked, ended] = [await issued(), await issued(), await issued(), await issued({ expiresAt: new Date(Date.now() + 20) })]
+const successor = await issuing.apiKeys?.rotate(old.record.id, { overlap: '1d' })
+await issuing.apiKeys?.revoke(revoked.record.id)
+await sleep(30)
+const flipped = (text: string, at: number): string => text.slice(0, at) + (text[at] === 'a' ? 'b' : 'a') + text.slice(at + 1)
+
+for (const place of ['header:x-api-key', 'bearer', 'query:api_key', 'cookie:api_key'] as const) {
+  const carry = carrier(place)
+  schemeContract(t, `managed apiKey from ${place}`, {
+    definition: managed(place),
+    good: async () => ({ 'a key': carry(current.key), 'a key that was rotated': carry(old.key), 'its successor': carry(successor?.key ?? '') }),
+    bad: {
+      'a revoked key': carry(revoked.key),
+      'a typo': carry(flipped(current.key, 20)),
+      'a wrong checksum': carry(flipped(current.key, current.key.length - 1)),
+      'a key less its end': carry(current.key.slice(0, -1)),
+      'a longer key': carry(`${current.key}0`),
+      'its start': carry(current.record.start),
+      'its id behind the prefix': carry(`acme_live_${current.record.id.replaceAll(/[_-]/g, 'x')}`),
+      'the prefix alone': carry('acme_live_')
+    },
+    foreign: { 'another prefix': carry(current.key.replace('acme_live', 'acme')), 'its id': carry(current.record.id.replaceAll('_', '-')), 'in capitals': carry(current.key.toUpperCase()), 'no key': carry(key), ...place === 'bearer' ? { 'a token': carry('eyJhbGciOiJub25lIn0.e30.AAAA') } : {} },
+    expired: { 'a key that ended': carry(ended.key) },
+    sync: false,
+    carry,
+    twice,
+    challenge: place === 'bearer' ? 'Bearer' : null,
+    ambient: place.startsWith('cookie:')
+  })
+}
 
 const password = 'pässwörd: with "colon"'
 const userPass = (name: string, word: string): Sent => ({ headers: { authorization: `Basic ${Buffer.from(`${name}:${word}`).toString('base64')}` } })

@@ -1,0 +1,241 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { Redis } from 'ioredis'
+import t, { type Test } from 'tap'
+import gatehouse, { apiKey, basic, type GatehouseOptions, type GuessLimits, type Store } from '../../lib/index.js'
+import { hashPassword } from '../../lib/passwords/index.js'
+import { random } from '../support/secrets.js'
+import { backends } from './support/backends.js'
+import { redisServer, silentServer } from './support/outages.js'
+import { dropKeys, missing, noRedis, prefix, redisUrl } from './support/services.js'
+
+const owner = { realm: 'web', id: 'ann' }
+const right = random(16)
+const hash = await hashPassword(right)
+const deviceSecret = random()
+
+async function started (t: Test, options: GatehouseOptions, more: (app: FastifyInstance) => void = () => {}): Promise<FastifyInstance> {
+  const app = Fastify() as unknown as FastifyInstance
+  await app.register(gatehouse, options)
+  app.get('/', async ({ principal }) => principal)
+  more(app)
+  await app.ready()
+  t.teardown(() => app.close())
+  return app
+}
+
+/** One instance with managed keys. */
+async function keyDesk (t: Test, store: Store, staleness: number) {
+  const app = await started(t, { schemes: { service: apiKey({ managed: { prefix: 'acme', staleness } }) }, store })
+  const ask = async (key: string) => app.inject({ url: '/', headers: { 'x-api-key': key } })
+  return { app, ask, keys: app.gatehouse.apiKeys, status: async (key: string) => (await ask(key)).statusCode }
+}
+
+/** One instance that checks passwords, by Basic and at a login, and counts how often. */
+async function guessDesk (t: Test, store: Store, guesses: GuessLimits = {}) {
+  const counts = { checks: 0 }
+  const schemes = {
+    ops: basic({
+      find: name => {
+        counts.checks++
+        return name === 'ann' ? { hash, principal: { id: 'ann' } } : null
+      },
+      cache: { ttl: '1m' }
+    })
+  }
+  const app = await started(t, { schemes, store, publicPaths: ['/login'], limits: { guesses: { perAddress: 1_000, deviceSecret, ...guesses } } }, app => {
+    app.post<{ Body: { user: string, password: string } }>('/login', async (request, reply) => {
+      const { user, password } = request.body
+      const person = await app.gatehouse.guesses.attempt(reply, user, async () => {
+        counts.checks++
+        await sleep(1)
+        return password === right ? { id: user } : null
+      })
+      return person ?? reply.code(401).send({ wrong: true })
+    })
+  })
+  return {
+    counts,
+    login: async (password: string, user = 'ann') => app.inject({ method: 'POST', url: '/login', payload: { user, password } }),
+    ask: async (password: string) => app.inject({ url: '/', headers: { authorization: `Basic ${Buffer.from(`ann:${password}`).toString('base64')}` } })
+  }
+}
+
+/** Waits for what another instance has to be told, or asks for itself. */
+async function soon (condition: () => Promise<boolean>): Promise<boolean> {
+  const end = performance.now() + 5_000
+  while (performance.now() < end) {
+    if (await condition()) return true
+    await sleep(10)
+  }
+  return false
+}
+
+for (const { name, skip, tells, make } of await backends()) {
+  t.test(`keys of two instances over ${name}`, { skip }, async t => {
+    const state = make(t)
+    // seconds; who is told in time never has to ask again
+    const staleness = tells ? 60 : 0.3
+    const [a, b] = [await keyDesk(t, state.open(), staleness), await keyDesk(t, state.open(), staleness)]
+
+    await t.test('are good on both, and nobody else\'s', async t => {
+      const { key, record } = await a.keys.create({ owner, name: 'one', scopes: ['a'] })
+      t.same(await b.keys.get(record.id), record)
+      t.match((await b.ask(key)).json(), { ...owner, scopes: ['a'] })
+      for (const stranger of [{ ...owner, realm: 'staff' }, { ...owner, id: 'bob' }, { realm: 'web ann', id: 'ann' }]) {
+        t.same(await b.keys.list(stranger), [])
+        t.equal(await b.keys.get(record.id, stranger), null)
+        t.equal(await b.keys.update(record.id, { name: 'theirs' }, stranger), null)
+        t.equal(await b.keys.rotate(record.id, { overlap: 60 }, stranger), null)
+        t.equal(await b.keys.revoke(record.id, stranger), false)
+      }
+      t.equal(await a.status(key), 200)
+    })
+
+    await t.test(`that are revoked on one are refused on the other ${tells ? 'as soon as it is told' : 'within the staleness'}`, async t => {
+      const { key, record } = await a.keys.create({ owner, name: 'two' })
+      t.same([await a.status(key), await b.status(key)], [200, 200])
+      t.equal(await a.keys.revoke(record.id, owner), true)
+      t.equal(await a.status(key), 401, 'at once where it was revoked')
+      t.ok(await soon(async () => await b.status(key) === 401))
+      await sleep(tells ? 0 : staleness * 1_000)
+      t.same([await a.status(key), await b.status(key)], [401, 401], 'and stay')
+      t.equal(await b.keys.revoke(record.id, owner), false, 'only once')
+    })
+
+    await t.test('are both good while they overlap, and then one', async t => {
+      const { key, record } = await a.keys.create({ owner, name: 'three' })
+      t.equal(await b.status(key), 200)
+      const next = await b.keys.rotate(record.id, { overlap: 2 })
+      if (next === null) return t.fail('nothing was rotated')
+      t.same([await a.status(key), await a.status(next.key), await b.status(next.key)], [200, 200, 200])
+      t.ok(await soon(async () => (await a.ask(key)).headers.sunset !== undefined), 'the old one says so on the other instance')
+      t.ok(await soon(async () => (await a.ask(key)).json<{ code?: string }>().code === 'AUTH_TOKEN_EXPIRED'))
+      t.same([await b.status(key), await a.status(next.key), await b.status(next.key)], [401, 200, 200])
+    })
+
+    await t.test('of 20 rotations on suspicion at once have one successor', async t => {
+      const { record } = await a.keys.create({ owner: { ...owner, id: 'cid' }, name: 'four' })
+      const made = await Promise.all(Array.from({ length: 20 }, async (_, i) => (i % 2 === 0 ? a : b).keys.rotate(record.id, { overlap: 0 })))
+      const [only, ...others] = made.filter(each => each !== null)
+      t.same([others.length, await a.status(only?.key ?? ''), (await b.keys.list({ ...owner, id: 'cid' })).length], [0, 200, 1])
+    })
+
+    await t.test('that were used on one say when on the other', async t => {
+      const { key, record } = await b.keys.create({ owner, name: 'five' })
+      await a.status(key)
+      t.equal((await b.keys.get(record.id))?.lastUsedAt, null, 'written behind')
+      await a.app.close()
+      t.ok(Math.abs(Date.parse((await b.keys.get(record.id))?.lastUsedAt ?? '') - Date.now()) < 60_000)
+    })
+  })
+
+  t.test(`guesses of two instances over ${name}`, { skip }, async t => {
+    const state = make(t)
+    const [a, b] = [await guessDesk(t, state.open()), await guessDesk(t, state.open())]
+    const wrong = (): string => random(16)
+
+    await t.test('are at most limit + 1 of 200 at once', async t => {
+      const answers = await Promise.all(Array.from({ length: 200 }, async (_, i) => (i % 2 === 0 ? a : b).login(wrong(), 'eve')))
+      const checks = a.counts.checks + b.counts.checks
+      t.ok(checks >= 5 && checks <= 6, `${checks} were checked`)
+      t.equal(answers.filter(each => each.statusCode === 401).length, checks)
+      t.same(answers.filter(each => ![401, 429, 503].includes(each.statusCode)), [])
+    })
+
+    await t.test('answer a right password like a wrong one while the account is locked', async t => {
+      t.equal((await a.ask(right)).statusCode, 200)
+      for (let i = 0; i < 5; i++) t.equal((await (i % 2 === 0 ? a : b).login(wrong(), 'ann')).statusCode, 401)
+      for (let i = 0; i < 5; i++) t.equal((await b.ask(wrong())).statusCode, 401, 'the accounts of Basic are others')
+      const before = b.counts.checks
+      for (const guess of ['login', 'ask'] as const) {
+        const [good, bad] = [await b[guess](right), await b[guess](wrong())]
+        t.same([good.statusCode, good.body, Object.keys(good.headers)], [bad.statusCode, bad.body, Object.keys(bad.headers)], guess)
+        t.equal(good.statusCode, 429)
+        t.ok(Number(good.headers['retry-after']) > 0)
+      }
+      t.ok(b.counts.checks - before <= 2, 'no password is looked at: what Basic remembers is asked for, and nothing is')
+      t.equal((await a.ask(right)).statusCode, 200, 'who is in where it is remembered stays in')
+      t.equal((await a.ask(wrong())).statusCode, 429)
+    })
+
+    await t.test('wait longer each time', async t => {
+      const [one, two] = [await guessDesk(t, state.open(), { perAccount: 2, window: 1, longestWindow: 4 }), await guessDesk(t, state.open(), { perAccount: 2, window: 1, longestWindow: 4 })]
+      const windows: number[] = []
+      for (let round = 0; round < 3; round++) {
+        for (const each of [one, two]) t.equal((await each.login(wrong(), 'dan')).statusCode, 401)
+        t.equal((await one.login(right, 'dan')).statusCode, 429)
+        const wait = Number((await two.login(right, 'dan')).headers['retry-after'])
+        windows.push(wait)
+        if (round < 2) await sleep(wait * 1_000 + 20)
+      }
+      t.ok(windows.every((each, i) => i === 0 || each > (windows[i - 1] ?? 0)), windows.join(', '))
+    })
+  })
+}
+
+const redisSkip = await noRedis()
+
+async function limited (t: Test, redis: Redis) {
+  t.teardown(() => { redis.disconnect() })
+  redis.on('error', () => {})
+  const key = 'kX3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1'
+  const app = await started(t, { schemes: { service: apiKey({ keys: { [key]: { id: 'client' } } }) }, limits: { redis, requests: { max: 3, window: 60 } } })
+  return async () => app.inject({ url: '/', headers: { 'x-api-key': key } })
+}
+
+t.test('requests are counted in Redis for all instances, and answers say what is left', { skip: redisSkip }, async t => {
+  const own = prefix()
+  t.teardown(() => dropKeys(own))
+  const asks = [await limited(t, new Redis(redisUrl, { keyPrefix: own })), await limited(t, new Redis(redisUrl, { keyPrefix: own }))]
+  const answers = []
+  for (let i = 0; i < 5; i++) answers.push(await asks[i % 2]?.())
+  t.same(answers.map(each => each?.statusCode), [200, 200, 200, 429, 429])
+  t.same(answers.map(each => each?.headers.ratelimit?.toString().replace(/t=.*/, '')), [2, 1, 0, 0, 0].map(left => `"default";r=${left};`))
+  t.same(answers.map(each => each?.headers['ratelimit-policy']), Array(5).fill('"default";q=3;w=60'))
+  const wait = Number(answers[3]?.headers['retry-after'])
+  t.ok(wait > 0 && wait <= 60, `${wait} s`)
+  t.match(answers[3]?.json(), { code: 'AUTH_RATE_LIMITED' })
+})
+
+t.test('100 requests at once on two instances are as many as the limit', { skip: redisSkip }, async t => {
+  const own = prefix()
+  t.teardown(() => dropKeys(own))
+  const asks = [await limited(t, new Redis(redisUrl, { keyPrefix: own })), await limited(t, new Redis(redisUrl, { keyPrefix: own }))]
+  const answers = await Promise.all(Array.from({ length: 100 }, async (_, i) => asks[i % 2]?.()))
+  t.equal(answers.filter(each => each?.statusCode === 200).length, 3)
+})
+
+/** A machine with better things to do may add so many milliseconds to the two seconds. */
+const patience = 1_500
+
+async function unavailable (t: Test, ask: Awaited<ReturnType<typeof limited>>, what: string): Promise<void> {
+  const began = performance.now()
+  const answer = await ask()
+  const took = performance.now() - began
+  t.same([answer.statusCode, answer.headers['retry-after']], [503, '5'], what)
+  t.ok(took < 2_000 + patience, `${what}: within 2 s (${Math.round(took)} ms)`)
+}
+
+t.test('a Redis that never says a word is 503 within two seconds', async t => {
+  const server = await silentServer()
+  t.teardown(() => server.end())
+  await unavailable(t, await limited(t, new Redis(server.port, '127.0.0.1')), 'silent')
+})
+
+const withoutServer = await missing('redis-server', async () => { await (await redisServer()).end() })
+
+t.test('a Redis that stands still, is gone, or refuses is 503 within two seconds, and counts when it is back', { skip: withoutServer }, async t => {
+  const server = await redisServer()
+  t.teardown(() => server.end())
+  const ask = await limited(t, new Redis(server.port, '127.0.0.1', { retryStrategy: () => 50 }))
+  t.equal((await ask()).statusCode, 200)
+  server.signal('SIGSTOP')
+  await unavailable(t, ask, 'stands still')
+  server.signal('SIGCONT')
+  t.ok(await soon(async () => [200, 429].includes((await ask()).statusCode)))
+  await server.end()
+  await unavailable(t, ask, 'gone')
+  await server.begin()
+  t.ok(await soon(async () => (await ask()).statusCode === 200), 'back, and empty')
+})
