@@ -52,6 +52,12 @@ export interface ApiKeyBounds {
   readonly within?: Principal
 }
 
+/** What bounds a new key. */
+export interface NewApiKeyBounds extends ApiKeyBounds {
+  /** How many live keys the owner may have, the new one included, also where several are made at once. */
+  readonly most?: number
+}
+
 /** A key and its record. The key is shown this once; nobody can read it again. */
 export interface NewApiKey {
   readonly key: string
@@ -63,8 +69,8 @@ export interface NewApiKey {
  * then not known whether it happened) and with `AUTH_FAULT` for arguments that are none. With `owner`, a key of somebody else is as one that is not there.
  */
 export interface ApiKeys {
-  /** @throws {AuthError} `AUTH_ACCESS_DENIED` for scopes or roles that the owner has not. */
-  create (input: ApiKeyInput, bounds?: ApiKeyBounds): Promise<NewApiKey>
+  /** @throws {AuthError} `AUTH_ACCESS_DENIED` for scopes or roles that the owner has not, and for more keys than `most`. */
+  create (input: ApiKeyInput, bounds?: NewApiKeyBounds): Promise<NewApiKey>
   /** The newest first. Keys that ended are listed for a week. */
   list (owner: StoreOwner): Promise<readonly ApiKeyRecord[]>
   get (id: string, owner?: StoreOwner): Promise<ApiKeyRecord | null>
@@ -76,7 +82,7 @@ export interface ApiKeys {
    * A new key with the old one's rights and end, as far as `within` has them. The old one is good until `overlap` has passed, and says so in its answers (`Deprecation`,
    * RFC 9745; `Sunset`, RFC 8594); 0, for a key that may be known to others, ends it at once and leaves no trace. `null` when there is no such key, or it ended.
    */
-  rotate (id: string, options: { readonly overlap: Duration } & ApiKeyBounds, owner?: StoreOwner): Promise<NewApiKey | null>
+  rotate (id: string, options: { readonly overlap: Duration } & NewApiKeyBounds, owner?: StoreOwner): Promise<NewApiKey | null>
   /** Revokes a key that leaked, by the key itself. Says nothing of whether there was one. */
   revokeLeaked (key: string): Promise<void>
 }

@@ -1,4 +1,4 @@
-import type { ApiKeyBounds, ApiKeyChange, ApiKeyInput, ApiKeyRecord } from '../../types/api-keys.js'
+import type { ApiKeyBounds, ApiKeyChange, ApiKeyInput, ApiKeyRecord, NewApiKeyBounds } from '../../types/api-keys.js'
 import type { Principal } from '../../types/principal.js'
 import type { StoreOwner } from '../../types/store.js'
 import { seconds } from '../duration.js'
@@ -28,15 +28,24 @@ export function parseChange (change: ApiKeyChange): Partial<KeyFields> {
 }
 
 /** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
-export function parseBounds (method: 'create' | 'update', bounds: unknown): ApiKeyBounds {
-  return checked(`apiKeys.${method}()`, () => boundsOf(fields(bounds, ['within'], 'what bounds it')))
+export function parseBounds (method: 'create' | 'update', bounds: unknown): NewApiKeyBounds {
+  return checked(`apiKeys.${method}()`, () => {
+    const said = fields(bounds, method === 'create' ? ['within', 'most'] : ['within'], 'what bounds it')
+    return { ...boundsOf(said), ...mostOf(said) }
+  })
+}
+
+function mostOf (said: Readonly<Record<string, unknown>>): Pick<NewApiKeyBounds, 'most'> {
+  if (!('most' in said)) return {}
+  if (typeof said.most !== 'number' || !Number.isSafeInteger(said.most) || said.most < 1) throw fault('most must be a whole number of keys, 1 or more')
+  return { most: said.most }
 }
 
 /** The overlap in milliseconds, and the bounds beside it. @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
-export function parseRotation (options: unknown): ApiKeyBounds & { readonly overlap: number } {
+export function parseRotation (options: unknown): NewApiKeyBounds & { readonly overlap: number } {
   return checked('apiKeys.rotate()', () => {
-    const { overlap, ...bounds } = fields(options, ['overlap', 'within'], 'it')
-    return { overlap: seconds(overlap, 'overlap') * 1000, ...boundsOf(bounds) }
+    const { overlap, ...bounds } = fields(options, ['overlap', 'within', 'most'], 'it')
+    return { overlap: seconds(overlap, 'overlap') * 1000, ...boundsOf(bounds), ...mostOf(bounds) }
   })
 }
 

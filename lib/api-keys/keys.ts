@@ -1,5 +1,5 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { ApiKeyBounds, ApiKeyChange, ApiKeyInput, ApiKeyRecord, ApiKeys, NewApiKey } from '../../types/api-keys.js'
+import type { ApiKeyBounds, ApiKeyChange, ApiKeyInput, ApiKeyRecord, ApiKeys, NewApiKey, NewApiKeyBounds } from '../../types/api-keys.js'
 import type { Duration } from '../../types/duration.js'
 import type { Principal } from '../../types/principal.js'
 import type { SchemeContext } from '../../types/scheme.js'
@@ -11,6 +11,7 @@ import { digestOf, isKeyId, type KeyFormat } from './format.js'
 import { ownerOf, parseBounds, parseChange, parseInput, parseRotation } from './input.js'
 import { common, missing, type Owners, type Rights } from './owners.js'
 import { endOf, entryOf, kind, storedKeyOf } from './record.js'
+import { oneAtATime, TooManyKeys } from './room.js'
 import type { Uses } from './uses.js'
 
 /** What {@link ManagedKeys} works with. */
@@ -41,13 +42,15 @@ export class ManagedKeys implements ApiKeys {
     this.#with = options
   }
 
-  async create (input: ApiKeyInput, bounds: ApiKeyBounds = {}): Promise<NewApiKey> {
+  async create (input: ApiKeyInput, bounds: NewApiKeyBounds = {}): Promise<NewApiKey> {
     const fields = parseInput(input)
-    const { within } = parseBounds('create', bounds)
+    const { within, most } = parseBounds('create', bounds)
     await this.#checkRights(fields.owner, fields, within)
-    const { key, record } = this.#draft({ ...fields, createdAt: now() })
-    await this.#add(record)
-    return { key, record }
+    return this.#withRoom(fields.owner, most, async () => {
+      const made = this.#draft({ ...fields, createdAt: now() })
+      await this.#add(made.record)
+      return made
+    })
   }
 
   async list (owner: StoreOwner): Promise<readonly ApiKeyRecord[]> {
@@ -73,9 +76,10 @@ export class ManagedKeys implements ApiKeys {
     return await this.#find(id, owner) !== null && await this.#take(id)
   }
 
-  async rotate (id: string, options: { readonly overlap: Duration } & ApiKeyBounds, owner?: StoreOwner): Promise<NewApiKey | null> {
-    const { overlap, within } = parseRotation(options)
-    return this.#untilFirst(id, owner, async ({ stored, record }) => {
+  async rotate (id: string, options: { readonly overlap: Duration } & NewApiKeyBounds, owner?: StoreOwner): Promise<NewApiKey | null> {
+    const { overlap, within, most } = parseRotation(options)
+    const found = most === undefined ? null : await this.#find(id, owner)
+    return this.#withRoom(found?.record.owner, most, () => this.#untilFirst(id, owner, async ({ stored, record }) => {
       const { name, expiresAt, rateLimit } = record
       const rights = within === undefined ? record : common(record, within, this.#with.grants)
       const successor = this.#draft({ owner: record.owner, name, scopes: rights.scopes, roles: rights.roles, expiresAt, rateLimit, createdAt: now() })
@@ -85,13 +89,31 @@ export class ManagedKeys implements ApiKeys {
       if (settled) return successor
       await this.#take(successor.record.id)
       return null
-    })
+    }))
   }
 
   async revokeLeaked (key: string): Promise<void> {
     if (typeof key !== 'string' || this.#with.format.formOf(key) !== 'ours') return
     const id = digestOf(key)
     if (await this.#take(id)) this.#with.log.warn({ apiKey: id }, 'a leaked API key was revoked')
+  }
+
+  /** Makes a key of an owner who may have `most`: one at a time, so that those which are made at once are counted too. */
+  async #withRoom<T> (owner: StoreOwner | undefined, most: number | undefined, make: () => Promise<T>): Promise<T> {
+    if (owner === undefined || most === undefined) return make()
+    const { store, format } = this.#with
+    return oneAtATime(store, format.prefix, owner, async () => {
+      await this.#makeRoom(owner, most)
+      return make()
+    })
+  }
+
+  /** Of keys that ended as many are kept as there may be good ones, those that ended last: all of them, for their week, would let one person fill the store. */
+  async #makeRoom (owner: StoreOwner, most: number): Promise<void> {
+    const records = await this.list(owner)
+    const ended = records.filter(record => endOf(record) <= Date.now()).sort((a, b) => endOf(b) - endOf(a))
+    for (const { id } of ended.slice(most - 1)) await this.#take(id)
+    if (records.length - ended.length >= most) throw new TooManyKeys(most)
   }
 
   /** A key of this scheme, and of this owner when one is named. */

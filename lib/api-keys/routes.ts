@@ -1,10 +1,11 @@
 import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { NewApiKey } from '../../types/api-keys.js'
 import type { Principal } from '../../types/principal.js'
 import { leakRoute } from './leaks.js'
 import { body, keyId, listed, made, overlapOf, type KeyBody } from './routes/schemas.js'
-import { hasRoom } from './routes/room.js'
 import { routeSettings, type ApiKeyRoutesOptions, type RouteSettings } from './routes/options.js'
+import { TooManyKeys } from './room.js'
 
 interface Rotation { Params: { readonly id: string }, Body: { readonly overlap: number } }
 
@@ -43,18 +44,27 @@ async function create ({ keys, maxKeys, rateLimit }: RouteSettings, request: Fas
   const { name, scopes = [], roles = [], expiresAt = null } = request.body
   const end = expiresAt === null ? null : new Date(expiresAt)
   if (end !== null && !(end.getTime() > Date.now())) return answer(reply, 400, 'Bad Request', 'body/expiresAt must be in the future')
-  if (!await hasRoom(keys, owner, maxKeys)) return answer(reply, 409, 'Conflict', `There are ${maxKeys} keys already: revoke one first`)
   const { realm, id } = owner
-  return reply.code(201).send(await keys.create({ owner: { realm, id }, name, scopes, roles, expiresAt: end, rateLimit }, { within: owner }))
+  const made = keys.create({ owner: { realm, id }, name, scopes, roles, expiresAt: end, rateLimit }, { within: owner, most: maxKeys })
+  return sendMade(reply, made, `There are ${maxKeys} keys already: revoke one first`)
 }
 
 /** An old key that stays beside its successor is one key more: each of those that a person may have can be rotated once, and then again when an overlap has passed. */
 async function rotate ({ keys, maxKeys }: RouteSettings, request: FastifyRequest<Rotation>, reply: FastifyReply): Promise<FastifyReply> {
   const owner = person(request)
   const { overlap } = request.body
-  if (overlap > 0 && !await hasRoom(keys, owner, 2 * maxKeys)) return answer(reply, 409, 'Conflict', 'There are too many keys beside their successors: rotate with overlap 0, or revoke one first')
-  const rotated = await keys.rotate(request.params.id, { overlap, within: owner }, owner)
-  return rotated === null ? unknown(reply) : reply.code(201).send(rotated)
+  const made = keys.rotate(request.params.id, { overlap, within: owner, ...overlap > 0 ? { most: 2 * maxKeys } : {} }, owner)
+  return sendMade(reply, made, 'There are too many keys beside their successors: rotate with overlap 0, or revoke one first')
+}
+
+async function sendMade (reply: FastifyReply, made: Promise<NewApiKey | null>, tooMany: string): Promise<FastifyReply> {
+  try {
+    const key = await made
+    return key === null ? unknown(reply) : await reply.code(201).send(key)
+  } catch (error) {
+    if (!(error instanceof TooManyKeys)) throw error
+    return answer(reply, 409, 'Conflict', tooMany)
+  }
 }
 
 /** The guard let nobody else in. */

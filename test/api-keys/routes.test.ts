@@ -1,7 +1,8 @@
 import { createSign, generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import gatehouse, { apiKey, apiKeyRoutes, authenticated, read, session, type ApiKeyRecord, type ApiKeyRoutesOptions, type GatehouseOptions, type NewApiKey, type Scheme } from '../../lib/index.js'
+import gatehouse, { apiKey, apiKeyRoutes, authenticated, memoryStore, read, session, type ApiKeyRecord, type ApiKeyRoutesOptions, type GatehouseOptions, type NewApiKey, type Scheme } from '../../lib/index.js'
+import { oneAtATime } from '../../lib/api-keys/room.js'
 import { clock, tapped } from './desk.js'
 
 const secret = randomBytes(32).toString('base64url')
@@ -287,4 +288,37 @@ t.test('Mistakes stop the boot', async t => {
   t.teardown(() => bare.close())
   bare.register(apiKeyRoutes, {})
   await t.rejects(async () => bare.ready(), /fastify-gatehouse/)
+})
+
+t.test('Of keys that are asked for at once, on two instances too, no more are made than a person may have', async t => {
+  const store = memoryStore()
+  const desks = await Promise.all([1, 2].map(async () => desk(t, { maxKeys: 3 }, { store })))
+  const [one, two] = await Promise.all(desks.map(async ({ enter }) => enter('ann')))
+  const answers = await Promise.all(Array.from({ length: 12 }, async (_, i) => (i % 2 === 0 ? one : two)?.call('POST', '', { name: `k${i}` })))
+  t.same(answers.map(answer => answer?.statusCode).sort(), [201, 201, 201, ...Array.from({ length: 9 }, () => 409)])
+  t.equal((await one?.list())?.length, 3)
+  const bob = await desks[0]?.enter('bob')
+  t.equal((await bob?.call('POST', '', { name: 'b' }))?.statusCode, 201, 'another person has a count of their own')
+  const { apiKeys } = desks[0]?.app.gatehouse ?? {}
+  const owner = { realm: 'staff', id: 'ann' }
+  await t.rejects(async () => apiKeys?.create({ owner, name: 'x' }, { most: 3 }), { code: 'AUTH_ACCESS_DENIED' })
+  await t.resolves(async () => apiKeys?.create({ owner, name: 'x' }, { most: 4 }))
+  for (const most of [0, 1.5, '3', null]) await t.rejects(async () => apiKeys?.create({ owner, name: 'x' }, { most: most as number }), { code: 'AUTH_FAULT', detail: /most must be a whole number/ })
+})
+
+t.test('Whoever waits too long for others who make keys of one owner is told to come again, and a turn ends whatever happens in it', async t => {
+  const store = memoryStore()
+  const owner = { realm: 'staff', id: 'ann' }
+  let failed = 0
+  await t.rejects(oneAtATime(store, 'acme', owner, async () => { failed++; throw new Error('own') }), /own/)
+  let release = (): void => {}
+  const held = new Promise<void>(resolve => { release = resolve })
+  const first = oneAtATime(store, 'acme', owner, async () => { await held })
+  t.equal(await oneAtATime(store, 'other', owner, async () => 'meanwhile'), 'meanwhile')
+  await t.rejects(oneAtATime(store, 'acme', owner, async () => 'never'), { code: 'AUTH_UNAVAILABLE' })
+  release()
+  await first
+  const unforgetting = { ...store, decrement: async () => { throw new Error('down') } }
+  t.equal(await oneAtATime(unforgetting, 'acme', owner, async () => 'mine'), 'mine', 'a turn that cannot be given back ends by itself')
+  t.equal(failed, 1)
 })

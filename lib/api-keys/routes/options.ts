@@ -27,7 +27,7 @@ export interface ApiKeyRoutesOptions {
   readonly keys?: SchemeName
   /** The longest time since the person logged in. Default 15 minutes. */
   readonly maxAge?: Duration
-  /** Keys that a person may have at a time, about. Default 50. */
+  /** Keys that a person may have at a time. Default 50. */
   readonly maxKeys?: number
   /** The longest that an old key may stay beside its successor. Default 7 days. */
   readonly maxOverlap?: Duration
