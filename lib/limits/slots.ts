@@ -10,7 +10,7 @@ export interface Slot {
   keep (): Promise<void>
 }
 
-/** Slots for guesses at names of one kind: so many wrong ones in a window, which grows each time that it is used up. */
+/** Slots for guesses at names of one kind: so many wrong ones in a window, which grows with each so many wrong ones of a day. */
 export interface Slots {
   /** A slot; or, when all are taken, the instant (milliseconds since 1970) at which they are free again. */
   reserve (id: string): Promise<Slot | number>
@@ -23,16 +23,17 @@ export interface SlotRule {
   readonly longestWindow: number
 }
 
-/** Seconds after which nobody remembers that windows grew. */
+/** Seconds for which wrong guesses make windows grow. */
 const memory = 86_400
 
 export function guessSlots (store: Store, kind: string, { max, window, longestWindow }: SlotRule): Slots {
   const counts = tally(store, kind, longestWindow)
-  const levels = tally(store, `${kind}-level`, memory)
-  const highest = Math.ceil(Math.log2(longestWindow / window))
+  // all wrong ones, not the windows that were used up: whoever leaves one slot of each would meet the shortest for ever
+  const wrong = tally(store, `${kind}-level`, memory)
+  const enough = max * Math.ceil(Math.log2(longestWindow / window))
   const flights = new Flights()
 
-  const slotOf = (id: string, { count, undo }: Counted): Slot => {
+  const slotOf = (id: string, { undo }: Counted): Slot => {
     const flight = flights.enter(id)
     flight.holding++
     const end = async (freed: boolean, write: () => Promise<unknown>): Promise<void> => {
@@ -46,14 +47,14 @@ export function guessSlots (store: Store, kind: string, { max, window, longestWi
     }
     return {
       giveBack: async () => end(true, undo),
-      keep: async () => end(false, async () => count < max || levels.increment(id, memory, highest))
+      keep: async () => end(false, async () => wrong.increment(id, memory, enough))
     }
   }
 
   const reserve = async (id: string, flight: Flight): Promise<Slot | number> => {
     for (let isLast = false; ;) {
       const { freed } = flight
-      const level = await levels.read(id)
+      const level = Math.floor(await wrong.read(id) / max)
       const answer = await counts.increment(id, Math.min(window * 2 ** level, longestWindow), max)
       if (answer.counted) return slotOf(id, answer)
       if (isLast) return answer.until

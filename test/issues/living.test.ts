@@ -148,6 +148,26 @@ t.test('who waits for the check of another guess waits no longer than the window
   t.equal(checks, 2, 'the window that followed had a slot of its own')
 })
 
+t.test('whoever leaves one guess of each window has no more of a day than whoever uses them up', async t => {
+  const now = Date.now
+  let later = 0
+  Date.now = () => now() + later
+  t.teardown(() => { Date.now = now })
+  const guessed = async (atOnce: number): Promise<number> => {
+    let [checks, sent] = [0, 0]
+    const app = await application(t, { schemes: { ops: basic({ verify: () => { checks++; return null } }) } })
+    app.get('/', async () => '')
+    const guess = async () => app.inject({ url: '/', remoteAddress: `10.0.${sent >> 8}.${sent++ & 255}`, headers: { authorization: `Basic ${Buffer.from(`ann:guess ${sent}`).toString('base64')}` } })
+    for (const end = later + 86_000_000; later < end;) {
+      const answers = await Promise.all(Array.from({ length: atOnce }, guess))
+      later += 1_000 + 1_000 * Math.max(60, ...answers.map(answer => Number(answer.headers['retry-after'] ?? 0)))
+    }
+    return checks
+  }
+  t.ok(await guessed(4) <= 600)
+  t.ok(await guessed(5) <= 600)
+})
+
 t.test('a session that is renewed while all of its owner\'s end does not outlive them in Redis', { skip: await noRedis() }, async t => {
   const own = prefix()
   const client = new Redis(redisUrl)

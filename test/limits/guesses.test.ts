@@ -160,14 +160,17 @@ t.test('The window doubles each time that it is used up, until 15 minutes, and a
   t.equal((await login()).headers['retry-after'], '60')
 })
 
-t.test('Slots that were not used up leave the window as it is', async t => {
+t.test('The window grows with the wrong guesses of a day, also where none was used up', async t => {
   const { login } = await desk(t)
   for (let round = 0; round < 5; round++) {
     for (let i = 0; i < 4; i++) t.equal((await login()).statusCode, 401)
-    later(61)
+    later(901)
   }
   for (let i = 0; i < 5; i++) await login()
-  t.equal((await login()).headers['retry-after'], '60')
+  t.equal((await login()).headers['retry-after'], '900', 'twenty wrong ones: the longest')
+  later(86_401)
+  for (let i = 0; i < 5; i++) await login()
+  t.equal((await login()).headers['retry-after'], '60', 'a day later it begins again')
 })
 
 t.test('A success gives its slot back and clears nobody\'s count: neither another account\'s nor the address\'s nor its own', async t => {
