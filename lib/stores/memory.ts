@@ -11,7 +11,7 @@ import { operations } from './unavailable.js'
 export interface MemoryStoreOptions {
   /** Records of each kind, at most. A full kind refuses new ones with 503: none that is alive is given up. Default 100,000. */
   readonly maxRecords?: number
-  /** Counters of each kind, at most. A full kind refuses new ones. Default 25,000. */
+  /** Counters of each kind, at most. A full kind refuses new ones. Default 20,000. */
   readonly maxCounters?: number
 }
 
@@ -65,7 +65,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): Store {
 }
 
 function memoryOf (options: MemoryStoreOptions): Memory {
-  const { maxRecords = 100_000, maxCounters = 25_000 } = fields(options, ['maxRecords', 'maxCounters'], 'memoryStore')
+  const { maxRecords = 100_000, maxCounters = 20_000 } = fields(options, ['maxRecords', 'maxCounters'], 'memoryStore')
   const [records, counts] = [atMost(maxRecords, 'maxRecords'), atMost(maxCounters, 'maxCounters')]
   const shelves = new Map<string, Shelf>()
   const tables = new Map<string, Counters>()
