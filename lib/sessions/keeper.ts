@@ -7,6 +7,7 @@ import { AuthError, failure, fault, refusal } from '../errors.js'
 import { absent, authenticated, invalid, unavailable } from '../schemes/outcome.js'
 import { principalFrom } from '../schemes/principal.js'
 import { cookieValues, reader } from '../schemes/read.js'
+import { tokenCache, type CachedToken } from '../tokens/cache.js'
 import { keepOutOfSharedCaches, SessionCookie } from './cookie.js'
 import { SessionHandle, type SessionCredential } from './credential.js'
 import { isPlain, jsonObject } from './json.js'
@@ -29,6 +30,17 @@ interface Visit {
   begun: Session | null
 }
 
+/** What a cookie says, whatever the hour: nothing of it can be changed. */
+interface OpenedCookie extends CachedToken {
+  /** `null` when another version of this plugin wrote it. */
+  readonly session: Session | null
+  /** Sealed with an older secret than the newest. */
+  readonly old: boolean
+}
+
+/** Cookies that are not opened again, each time the same comes: some megabytes, as most are small. When they end, and whether they were ended, is asked all the same. */
+const remembered = 2_048
+
 /** Opens, begins, keeps and ends the sessions of one scheme in one application. */
 export class SessionKeeper {
   readonly cookie: SessionCookie
@@ -37,6 +49,7 @@ export class SessionKeeper {
   readonly #seal: Seal
   readonly #registry: Registry
   readonly #read: ReturnType<typeof reader>
+  readonly #opened = tokenCache<OpenedCookie>(remembered)
   /** Keyed by request, so that requests at once never mix. */
   readonly #visits = new WeakMap<FastifyRequest, Visit>()
 
@@ -55,13 +68,15 @@ export class SessionKeeper {
     if (visit !== undefined) return visit.outcome
     const value = this.#read(request)
     if (typeof value !== 'string') return value
-    const opened = this.#seal.open(value)
+    const known = this.#opened.get(value)
+    const opened = known ?? this.#open(value)
     if (opened === null) return invalid('the session cookie was not sealed by this scheme, or was changed since')
-    const session = this.#unpack(opened.payload)
+    const { session, old } = opened
     if (session === null || endOf(this.#settings.times, session) <= Date.now()) return this.#ended(request)
+    if (known === undefined) this.#opened.add(opened)
     const alive = this.#registry.see(session)
-    if (typeof alive === 'boolean') return alive ? this.#alive(request, session, opened.old) : this.#ended(request)
-    return this.#whenTold(alive, request, session, opened.old)
+    if (typeof alive === 'boolean') return alive ? this.#alive(request, session, old) : this.#ended(request)
+    return this.#whenTold(alive, request, session, old)
   }
 
   /** Begins a session with a new id, and ends those that the request carries. Everything that can be refused is refused before anything is changed. */
@@ -120,8 +135,9 @@ export class SessionKeeper {
     return refusal(failure('AUTH_REQUIRED', this.#scheme, 'there is no live session to renew'))
   }
 
-  #unpack (payload: Readonly<Record<string, unknown>>): Session | null {
-    return unpack(payload, this.#settings.load === null)
+  #open (text: string): OpenedCookie | null {
+    const opened = this.#seal.open(text)
+    return opened === null ? null : { token: text, session: unpack(opened.payload, this.#settings.load === null), old: opened.old }
   }
 
   #boundedLine (session: Session): string {
@@ -179,8 +195,7 @@ export class SessionKeeper {
   /** The sessions on the request itself, as login and logout stand on public routes too; none whose time has passed. */
   #carried (request: FastifyRequest): readonly Session[] {
     return cookieValues(request, this.cookie.name).flatMap(value => {
-      const opened = this.#seal.open(value)
-      const session = opened === null ? null : this.#unpack(opened.payload)
+      const session = this.#open(value)?.session ?? null
       return session !== null && session.endsAt > Date.now() ? session : []
     })
   }

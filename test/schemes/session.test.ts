@@ -152,6 +152,24 @@ t.test('every flipped bit, every other spelling and every second cookie is inval
   t.equal((await ask('/login', { cookie: '__Host-web=forged' })).status, 200, 'a forged cookie does not keep anybody from logging in')
 })
 
+t.test('a cookie that was opened before is neither taken for another with its nonce, nor good for longer', async t => {
+  const time = clock(t)
+  const { ask } = await desk({ idleTimeout: 900 })
+  const { cookie } = await ask('/login', { body: { principal: alice, data: { cart: [1] } } })
+  const [first, again] = [await ask('/me', get(cookie)), await ask('/me', get(cookie))]
+  t.same(again.body, first.body)
+  const other = cookie.replace(/=(.)/, (_match, letter) => `=${letter === 'A' ? 'B' : 'A'}`)
+  t.same((await ask('/me', get(other))).body, { kind: 'invalid' })
+  t.match((await ask('/data', { cookie, body: { cart: [2] } })).body, { data: { cart: [2] } })
+  t.same((await ask('/me', get(cookie))).body, first.body, 'what one request changed is not what another with the same cookie has')
+  const elsewhere = (await ask('/login')).cookie
+  await ask('/me', get(elsewhere))
+  await ask('/logout', { cookie: elsewhere })
+  t.same((await ask('/me', get(elsewhere))).body, { kind: 'absent' })
+  time.advance(900)
+  t.same((await ask('/me', get(cookie))).body, { kind: 'absent' })
+})
+
 t.test('an idle session ends, one that is used is kept until its absolute end', async t => {
   const time = clock(t)
   const { ask } = await desk({ idleTimeout: 900, absoluteTimeout: 28_800 })
