@@ -7,12 +7,12 @@ import { AuthError, failure, fault, refusal } from '../errors.js'
 import { absent, authenticated, invalid, unavailable } from '../schemes/outcome.js'
 import { principalFrom } from '../schemes/principal.js'
 import { cookieValues, reader } from '../schemes/read.js'
-import { tokenCache, type CachedToken } from '../tokens/cache.js'
 import { keepOutOfSharedCaches, SessionCookie } from './cookie.js'
 import { SessionHandle, type SessionCredential } from './credential.js'
 import { isPlain, jsonObject } from './json.js'
 import type { SessionSettings } from './options.js'
-import { idOf, pack, unpack, type Session } from './payload.js'
+import { OpenedCookies } from './opened.js'
+import { idOf, pack, type Session } from './payload.js'
 import type { Registry } from './registry.js'
 import type { Seal } from './seal.js'
 import { endOf, lifetimeOf } from './times.js'
@@ -30,17 +30,6 @@ interface Visit {
   begun: Session | null
 }
 
-/** What a cookie says, whatever the hour: nothing of it can be changed. */
-interface OpenedCookie extends CachedToken {
-  /** `null` when another version of this plugin wrote it. */
-  readonly session: Session | null
-  /** Sealed with an older secret than the newest. */
-  readonly old: boolean
-}
-
-/** Cookies that are not opened again, each time the same comes: some megabytes, as most are small. When they end, and whether they were ended, is asked all the same. */
-const remembered = 2_048
-
 /** Opens, begins, keeps and ends the sessions of one scheme in one application. */
 export class SessionKeeper {
   readonly cookie: SessionCookie
@@ -49,7 +38,7 @@ export class SessionKeeper {
   readonly #seal: Seal
   readonly #registry: Registry
   readonly #read: ReturnType<typeof reader>
-  readonly #opened = tokenCache<OpenedCookie>(remembered)
+  readonly #cookies: OpenedCookies
   /** Keyed by request, so that requests at once never mix. */
   readonly #visits = new WeakMap<FastifyRequest, Visit>()
 
@@ -58,6 +47,7 @@ export class SessionKeeper {
     this.#scheme = scheme
     this.#settings = settings
     this.#seal = seal
+    this.#cookies = new OpenedCookies(seal, settings.load === null)
     this.#registry = registry
     this.#read = reader(`cookie:${settings.cookieName}`, `schemes.${scheme}: cookieName`)
   }
@@ -68,12 +58,12 @@ export class SessionKeeper {
     if (visit !== undefined) return visit.outcome
     const value = this.#read(request)
     if (typeof value !== 'string') return value
-    const known = this.#opened.get(value)
-    const opened = known ?? this.#open(value)
+    const known = this.#cookies.known(value)
+    const opened = known ?? this.#cookies.open(value)
     if (opened === null) return invalid('the session cookie was not sealed by this scheme, or was changed since')
     const { session, old } = opened
     if (session === null || endOf(this.#settings.times, session) <= Date.now()) return this.#ended(request)
-    if (known === undefined) this.#opened.add(opened)
+    if (known === undefined) this.#cookies.keep(opened)
     const alive = this.#registry.see(session)
     if (typeof alive === 'boolean') return alive ? this.#alive(request, session, old) : this.#ended(request)
     return this.#whenTold(alive, request, session, old)
@@ -135,11 +125,6 @@ export class SessionKeeper {
     return refusal(failure('AUTH_REQUIRED', this.#scheme, 'there is no live session to renew'))
   }
 
-  #open (text: string): OpenedCookie | null {
-    const opened = this.#seal.open(text)
-    return opened === null ? null : { token: text, session: unpack(opened.payload, this.#settings.load === null), old: opened.old }
-  }
-
   #boundedLine (session: Session): string {
     return this.cookie.boundedLine(this.#sealed(session), this.#maxAge(session))
   }
@@ -195,7 +180,7 @@ export class SessionKeeper {
   /** The sessions on the request itself, as login and logout stand on public routes too; none whose time has passed. */
   #carried (request: FastifyRequest): readonly Session[] {
     return cookieValues(request, this.cookie.name).flatMap(value => {
-      const session = this.#open(value)?.session ?? null
+      const session = this.#cookies.open(value)?.session ?? null
       return session !== null && session.endsAt > Date.now() ? session : []
     })
   }
