@@ -1,5 +1,6 @@
 import type { IssueOptions, LoginOptions } from '../types/scheme.js'
-import { misconfigured } from './errors.js'
+import type { StoreOwner } from '../types/store.js'
+import { fault, misconfigured } from './errors.js'
 import { atRunTime, fields, isObject, shown } from './shape.js'
 
 const kinds = {
@@ -44,4 +45,10 @@ export function attemptOptions (options: unknown): { readonly realm?: string } {
 
 export function exceptOptions (options: unknown): { readonly except?: string } {
   return checked(options, 'sessions.revokeAll()', { except: 'a text' }) as { readonly except?: string }
+}
+
+/** @throws {AuthError} `AUTH_FAULT` for nobody: `request.principal` of an anonymous request, say. */
+export function ownerOf (owner: unknown, call: string): StoreOwner {
+  if (isObject(owner) && typeof owner.realm === 'string' && typeof owner.id === 'string') return { realm: owner.realm, id: owner.id }
+  throw fault(`${call} needs whose they are, { realm, id } as a principal has them; it got ${shown(owner)}`)
 }

@@ -1,5 +1,5 @@
 import type { SessionIndex } from '../types/sessions.js'
-import { exceptOptions } from './calls.js'
+import { exceptOptions, ownerOf } from './calls.js'
 import { fault } from './errors.js'
 import type { BoundScheme } from './guard/policy.js'
 
@@ -14,9 +14,16 @@ export function sessionIndexOf (schemes: ReadonlyMap<string, BoundScheme>): Sess
     return await Promise.all(indexes.map(ask))
   }
   return Object.freeze({
-    list: async owner => (await ofAll(index => index.list(owner))).flat().sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1),
-    revoke: async (id, owner) => (await ofAll(index => index.revoke(id, owner))).includes(true),
-    revokeAll: async (owner, options = {}) => {
+    list: async given => {
+      const owner = ownerOf(given, 'sessions.list()')
+      return (await ofAll(index => index.list(owner))).flat().sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1)
+    },
+    revoke: async (id, given) => {
+      const owner = given === undefined ? [] : [ownerOf(given, 'sessions.revoke()')]
+      return (await ofAll(index => index.revoke(id, ...owner))).includes(true)
+    },
+    revokeAll: async (given, options = {}) => {
+      const owner = ownerOf(given, 'sessions.revokeAll()')
       const said = exceptOptions(options)
       await ofAll(index => index.revokeAll(owner, said))
     }

@@ -8,9 +8,10 @@ export function fields (value: unknown, known: readonly string[], place: string)
   if (!isObject(value)) throw misconfigured(`${place} must be an object with one or more of ${list(known)}.`)
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== null && prototype !== Object.prototype) throw misconfigured(`${place} must be a plain object: what it inherits would not be read.`)
+  const has = place.startsWith('The options ') ? 'have' : 'has'
   for (const key of Object.keys(value)) {
-    if (!known.includes(key)) throw misconfigured(`${place} has an unknown key ${/^[a-z]{1,30}$/i.test(key) ? `'${key}'` : shown(key)}.${nearest(key, known)} Known: ${list(known)}.`)
-    if (value[key] === undefined) throw misconfigured(`${place} has '${key}' set to undefined. Set it, or the environment variable that it comes from, or leave the key out.`)
+    if (!known.includes(key)) throw misconfigured(`${place} ${has} an unknown key ${/^[a-z]{1,30}$/i.test(key) ? `'${key}'` : shown(key)}.${nearest(key, known)} Known: ${list(known)}.`)
+    if (value[key] === undefined) throw misconfigured(`${place} ${has} '${key}' set to undefined. Set it, or the environment variable that it comes from, or leave the key out.`)
   }
   return value
 }

@@ -33,23 +33,23 @@ async function desk (t: Test) {
 }
 
 const wrong: ReadonlyArray<readonly [url: string, options: unknown, says: string]> = [
-  ['/login', { kep: true }, "The options of reply.login() has an unknown key 'kep'. Did you mean 'keep'?"],
-  ['/login', { keep: undefined }, "The options of reply.login() has 'keep' set to undefined"],
+  ['/login', { kep: true }, "The options of reply.login() have an unknown key 'kep'. Did you mean 'keep'?"],
+  ['/login', { keep: undefined }, "The options of reply.login() have 'keep' set to undefined"],
   ['/login', { keep: 'on' }, "The option keep of reply.login() must be true or false; it is 'on'"],
   ['/login', { renew: 1 }, 'The option renew of reply.login() must be true or false; it is 1'],
-  ['/login', { renew: undefined }, "has 'renew' set to undefined"],
+  ['/login', { renew: undefined }, "have 'renew' set to undefined"],
   ['/login', { scheme: 7 }, 'The option scheme of reply.login() must be a text'],
   ['/login', { data: 'x' }, 'The option data of reply.login() must be an object'],
   ['/login', null, 'The options of reply.login() must be an object'],
-  ['/logout', { shceme: 'web' }, "The options of reply.logout() has an unknown key 'shceme'. Did you mean 'scheme'?"],
+  ['/logout', { shceme: 'web' }, "The options of reply.logout() have an unknown key 'shceme'. Did you mean 'scheme'?"],
   ['/logout', { scheme: 'wob' }, "the scheme 'wob' has no logout()"],
-  ['/issue', { expiresin: '1m' }, "The options of tokens.issue() has an unknown key 'expiresin'. Did you mean 'expiresIn'?"],
-  ['/issue', { expiresIn: undefined }, "has 'expiresIn' set to undefined"],
+  ['/issue', { expiresin: '1m' }, "The options of tokens.issue() have an unknown key 'expiresin'. Did you mean 'expiresIn'?"],
+  ['/issue', { expiresIn: undefined }, "have 'expiresIn' set to undefined"],
   ['/issue', { claims: 'x' }, 'The option claims of tokens.issue() must be an object'],
-  ['/attempt', { relm: 'a' }, "The options of guesses.attempt() has an unknown key 'relm'. Did you mean 'realm'?"],
-  ['/attempt', { realm: undefined }, "has 'realm' set to undefined"],
-  ['/end', { exept: 'a' }, "The options of sessions.revokeAll() has an unknown key 'exept'. Did you mean 'except'?"],
-  ['/end', { except: undefined }, "has 'except' set to undefined"]
+  ['/attempt', { relm: 'a' }, "The options of guesses.attempt() have an unknown key 'relm'. Did you mean 'realm'?"],
+  ['/attempt', { realm: undefined }, "have 'realm' set to undefined"],
+  ['/end', { exept: 'a' }, "The options of sessions.revokeAll() have an unknown key 'exept'. Did you mean 'except'?"],
+  ['/end', { except: undefined }, "have 'except' set to undefined"]
 ]
 
 t.test('a misspelled, undefined or wrong option of a call is a fault that names it to the log, and to the client nothing', async t => {
@@ -63,6 +63,20 @@ t.test('a misspelled, undefined or wrong option of a call is a fault that names 
     if (url.startsWith('/log')) t.ok(log.some(line => (JSON.parse(line) as { auth?: { reason: string } }).auth?.reason.includes(says) === true), 'in the log')
   }
   t.equal((await post('/login', [{ keep: false, renew: false, data: {}, scheme: 'web' }])).statusCode, 200)
+})
+
+t.test('whose sessions and keys are meant must be somebody, and how long in bounds that a store can hold', async t => {
+  const { app } = await desk(t)
+  const { apiKeys, sessions } = app.gatehouse
+  for (const nobody of [null, undefined, {}, { id: 'ann' }, 'ann'] as never[]) {
+    await t.rejects(sessions.list(nobody), { code: 'AUTH_FAULT', message: 'Internal Server Error', detail: /^sessions\.list\(\) needs whose/ })
+    await t.rejects(sessions.revokeAll(nobody), { code: 'AUTH_FAULT', detail: /^sessions\.revokeAll\(\) needs whose/ })
+    if (nobody !== undefined) await t.rejects(sessions.revoke('x'.repeat(22), nobody), { code: 'AUTH_FAULT', detail: /^sessions\.revoke\(\) needs whose/ })
+  }
+  const { record: { id } } = await apiKeys.create({ owner, name: 'a' })
+  await t.rejects(apiKeys.rotate(id, { overlap: 1e300 }), { code: 'AUTH_FAULT', detail: /overlap must be ten years at most/ })
+  await t.rejects(apiKeys.create({ owner, name: 'b', expiresAt: new Date(8.64e15) }), { code: 'AUTH_FAULT', detail: /up to the year 9999/ })
+  t.match(await apiKeys.list(owner), [{ id, replacedBy: null }], 'and nothing is left of what was refused')
 })
 
 t.test('who is to bound a key must be somebody', async t => {

@@ -11,6 +11,10 @@ export type KeyFields = Pick<ApiKeyRecord, 'name' | 'scopes' | 'roles' | 'expire
 const decided = ['name', 'scopes', 'roles', 'expiresAt', 'rateLimit'] as const
 
 const longestName = 200
+/** Seconds: ten years. */
+const longestOverlap = 10 * 365 * 86_400
+/** The last instant of four digits of year, which every store and ISO 8601 can hold. */
+const latest = Date.UTC(10_000, 0) - 1
 /** Of scopes, and of roles. What a store keeps has its limits. */
 const mostNames = 200
 
@@ -45,7 +49,9 @@ function mostOf (said: Readonly<Record<string, unknown>>): Pick<NewApiKeyBounds,
 export function parseRotation (options: unknown): NewApiKeyBounds & { readonly overlap: number } {
   return checked('apiKeys.rotate()', () => {
     const { overlap, ...bounds } = fields(options, ['overlap', 'within', 'most'], 'it')
-    return { overlap: seconds(overlap, 'overlap') * 1000, ...boundsOf(bounds), ...mostOf(bounds) }
+    const length = seconds(overlap, 'overlap')
+    if (length > longestOverlap) throw fault('overlap must be ten years at most')
+    return { overlap: length * 1000, ...boundsOf(bounds), ...mostOf(bounds) }
   })
 }
 
@@ -85,7 +91,7 @@ function namesOf (value: unknown, field: string): readonly string[] {
 
 function endOf (value: unknown): string | null {
   if (value === null) return null
-  if (!(value instanceof Date) || !(value.getTime() > Date.now())) throw fault('expiresAt must be a Date in the future, or null')
+  if (!(value instanceof Date) || !(value.getTime() > Date.now()) || value.getTime() > latest) throw fault('expiresAt must be a Date in the future, up to the year 9999, or null')
   return value.toISOString()
 }
 
