@@ -3,15 +3,18 @@ import { isIPv4, isIPv6 } from 'node:net'
 /** An IPv4 address within IPv6: mapped (RFC 4291, 2.5.5.2), and translated (RFC 6052, 2.1). */
 const carriers = ['0:0:0:0:0:ffff', '64:ff9b:0:0:0:0']
 
+/** What is no address: a Unix socket, or what a proxy wrote in a form of its own. */
+export const unknownAddress = 'unknown'
+
 /**
  * An address as it counts, one text for all of its spellings: IPv4 whole, IPv6 by its /64, which is what one subscriber has and can change at will.
- * What is no address (a Unix socket, a name that a proxy wrote) counts as one.
+ * All that is none counts as one.
  */
 export function addressOf (ip: string | undefined): string {
-  if (ip === undefined) return 'unknown'
+  if (ip === undefined) return unknownAddress
   if (isIPv4(ip)) return ip
   const groups = isIPv6(ip) ? groupsOf(ip) : null
-  if (groups === null) return 'unknown'
+  if (groups === null) return unknownAddress
   return carriers.includes(groups.slice(0, 6).join(':')) ? groups.slice(6).flatMap(bytesOf).join('.') : `${groups.slice(0, 4).join(':')}::/64`
 }
 

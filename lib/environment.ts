@@ -70,6 +70,8 @@ const placeholder = /change.?(?:me|this|it)|replace.?(?:me|this|it|with)|your.?(
 
 function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | null {
   if (text !== text.trim()) return `${variable} begins or ends with a space or a line end, which is probably not meant. Remove it.`
+  if (/^(['"]).*\1$/.test(text)) return `${variable} stands in quotes, which are then a part of it: what read the file keeps them. Remove them.`
+  if (text.startsWith(`${variable}=`)) return `${variable} begins with its own name. Leave out '${variable}='.`
   if (placeholder.test(text)) return `${variable} looks like a placeholder of an example. ${mend}`
   const { minBytes } = purposes[purpose]
   const bytes = Buffer.byteLength(text)

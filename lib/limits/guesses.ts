@@ -8,7 +8,7 @@ import { changesState, isCrossSite } from '../guard/cross-site.js'
 import { crossSite, limited, unavailable } from '../schemes/outcome.js'
 import { isObject } from '../shape.js'
 import { accountTag } from './account.js'
-import { addressOf } from '../address.js'
+import { addressOf, unknownAddress } from '../address.js'
 import { knownDevices } from './devices.js'
 import type { GuessSettings } from './options.js'
 import { guessSlots, type Slot, type Slots } from './slots.js'
@@ -59,11 +59,25 @@ function counters (store: Store, settings: GuessSettings) {
   const { perAccount, perAddress, deviceSecrets } = settings
   const account = guessSlots(store, 'guess-account', { ...settings, max: perAccount })
   const address = guessSlots(store, 'guess-address', { ...settings, max: perAddress })
+  const warn = warnOnce('fastify-gatehouse: guesses are counted per address, and request.ip is none (a Unix socket, or a proxy that is not named by trustProxy): all such clients share one count.')
   return {
     devices: knownDevices(deviceSecrets),
     device: guessSlots(store, 'guess-device', { ...settings, max: perAccount }),
     /** The address first: one that has no slots left does not so much as touch the counts of others' accounts. */
-    places: (request: FastifyRequest, tag: Buffer): readonly Place[] => [[address, nameOf(hash('sha256', addressOf(request.ip), 'buffer'))], [account, nameOf(tag)]]
+    places: (request: FastifyRequest, tag: Buffer): readonly Place[] => {
+      const from = addressOf(request.ip)
+      if (from === unknownAddress) warn(request)
+      return [[address, nameOf(hash('sha256', from, 'buffer'))], [account, nameOf(tag)]]
+    }
+  }
+}
+
+/** Once, as it is the same for every request: who stands behind one proxy would all be locked out by the wrong guesses of one. */
+function warnOnce (sentence: string): (request: FastifyRequest) => void {
+  let warned = false
+  return ({ log }) => {
+    if (!warned) log.warn(sentence)
+    warned = true
   }
 }
 

@@ -58,6 +58,14 @@ const cookieOf = (answer: LightMyRequestResponse): string => String(answer.heade
 /** An address of its own for each number. */
 const address = (i: number): string => `10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}`
 
+t.test('What is no address is one, and the log says so once', async t => {
+  const { login, log } = await desk(t)
+  const answers: LightMyRequestResponse[] = []
+  for (const i of [1, 2, 3, 4, 5, 6]) answers.push(await login({ user: `user ${i}`, address: `proxy:${i}` }))
+  t.same(statuses(answers), [401, 401, 401, 401, 401, 429])
+  t.equal(log.filter(line => line.includes('all such clients share one count')).length, 1)
+})
+
 t.test('Five wrong passwords of an account are checked in a window, then 429 with Retry-After, by Basic and by a login', async t => {
   for (const way of ['ask', 'login'] as const) {
     const { [way]: guess, total } = await desk(t)
