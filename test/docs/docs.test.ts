@@ -22,6 +22,12 @@ Server.prototype.listen = function (this: Server, ...args: unknown[]) {
 }
 t.teardown(() => { Server.prototype.listen = listen })
 
+/** Some stand in hooks, where what is thrown may be caught. */
+const untrue: unknown[] = []
+const { assert } = console
+console.assert = (holds?: boolean, ...about: unknown[]) => { if (holds !== true) untrue.push(new Error(`an example says what is not so ${about.join(' ')}`)) }
+t.teardown(() => { console.assert = assert })
+
 for (const file of texts) {
   t.test(`${file} shows what works`, async test => {
     const blocks = [...readFileSync(new URL(file, root), 'utf8').matchAll(/^```ts\n(.*?)^```/gms)].map(match => match[1] ?? '')
@@ -34,7 +40,7 @@ for (const file of texts) {
         const shown = await import(module.href) as { __app?: typeof app }
         await (shown.__app ?? app).ready()
         if (shown.__app !== undefined && shown.__app !== app) await shown.__app.close()
-        test.pass(name)
+        test.same(untrue.splice(0), [], name)
       } catch (error) {
         test.fail(name, { error })
       } finally {

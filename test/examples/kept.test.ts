@@ -150,8 +150,8 @@ t.test('the hashes of the people', async t => {
   t.test('follow PEOPLE_PASSWORD in development, those of the demonstration and no others', async t => {
     const own = await hashPassword('a password of her own')
     await database.insertInto('people').values({ id: 'dora', name: 'Dora Vale', roles: 'clerk viewer', hash: own }).execute()
-    const after = await quiet({ DATA_DIR: path, PEOPLE_PASSWORD: 'every start another' })
-    for (const id of ['ada', 'ben', 'cleo']) t.match(await after.people.verify(id, 'every start another'), { id })
+    const after = await quiet({ DATA_DIR: path, PEOPLE_PASSWORD: 'chosen anew at each start' })
+    for (const id of ['ada', 'ben', 'cleo']) t.match(await after.people.verify(id, 'chosen anew at each start'), { id })
     t.equal(await after.people.verify('ada', password), null)
     t.match(await after.people.verify('dora', 'a password of her own'), { name: 'Dora Vale', roles: ['clerk', 'viewer'] })
   })
@@ -160,7 +160,7 @@ t.test('the hashes of the people', async t => {
     const secrets = Object.fromEntries(Object.entries(before.config).filter(([name]) => /_(?:SECRET|KEY|PASSWORD)$/.test(name)).map(([name, value]) => [name, String(value)]))
     const { people } = await quiet({ ...secrets, DATA_DIR: path, NODE_ENV: 'production', PEOPLE_PASSWORD: 'set by whoever deploys' })
     t.equal(await people.verify('ada', 'set by whoever deploys'), null)
-    t.match(await people.verify('ada', 'every start another'), { id: 'ada' })
+    t.match(await people.verify('ada', 'chosen anew at each start'), { id: 'ada' })
   })
 })
 
