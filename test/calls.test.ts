@@ -62,6 +62,8 @@ t.test('a misspelled, undefined or wrong option of a call is a fault that names 
     t.ok(detail().includes(says), detail())
     if (url.startsWith('/log')) t.ok(log.some(line => (JSON.parse(line) as { auth?: { reason: string } }).auth?.reason.includes(says) === true), 'in the log')
   }
+  const own = { get keep (): never { throw new RangeError('a getter of the application') } }
+  t.equal((await post('/login', [own])).json<{ message: string }>().message, 'a getter of the application', 'what is thrown by others is not ours to rename')
   t.equal((await post('/login', [{ keep: false, renew: false, data: {}, scheme: 'web' }])).statusCode, 200)
 })
 
