@@ -8,7 +8,7 @@ export interface Stage {
   /** Asks through the whole application. */
   readonly send: (headers: Headers) => () => Promise<void>
   /** Asks the scheme alone. */
-  readonly call: (headers: Headers) => () => unknown
+  readonly call: (headers: Headers, kind?: Outcome['kind']) => () => unknown
 }
 
 type Headers = Readonly<Record<string, string>>
@@ -32,18 +32,15 @@ export async function stage (factory: SchemeFactory<Principal>): Promise<Stage> 
       const { statusCode } = await app.inject({ url: '/', headers })
       if (statusCode !== 401) throw new Error(`${statusCode} instead of 401`)
     },
-    call (headers) {
+    call (headers, kind = 'invalid') {
+      const check = (outcome: Outcome): void => { if (outcome.kind !== kind) throw new Error(`${outcome.kind} instead of ${kind}`) }
       const request = { raw: { headers, rawHeaders: Object.entries(headers).flat() }, headers } as unknown as FastifyRequest
       return () => {
         const outcome = scheme.authenticate(request)
-        return outcome instanceof Promise ? outcome.then(refused) : refused(outcome)
+        return outcome instanceof Promise ? outcome.then(check) : check(outcome)
       }
     }
   }
-}
-
-function refused ({ kind }: Outcome): void {
-  if (kind !== 'invalid') throw new Error(`${kind} instead of invalid`)
 }
 
 /** The same credential, once more and once more. */
