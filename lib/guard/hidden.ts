@@ -21,9 +21,23 @@ interface Pino {
  * @returns `false` for a logger that is not pino: nothing is hidden there.
  */
 export function hideParameters (log: FastifyBaseLogger, names: ReadonlySet<string>): boolean {
-  // the router takes '#' and ';' for the beginning of a query too
-  const pair = /([?&#;])([^?&#;=\s"\\]+)=((?:[^&\s"\\]|\\.)+)/g
-  return rewriteLines(log, line => line.replace(pair, (whole, before: string, name: string) => names.has(decoded(name)) ? `${before}${name}=${mark}` : whole))
+  return rewriteLines(log, line => withoutValues(line, names))
+}
+
+/** The name alone: what begins within the value of a parameter that may be read is looked at too, as '#' and ';' begin a query in one application and none in another. */
+const parameter = /[?&#;]([^?&#;=\s"\\]+)=/g
+const value = /(?=[^&\s"])[^&\s"\\]*(?:\\.[^&\s"\\]*)*/y
+
+function withoutValues (line: string, names: ReadonlySet<string>): string {
+  let shown = ''
+  let end = 0
+  for (const { 0: whole, 1: name = '', index } of line.matchAll(parameter)) {
+    value.lastIndex = index + whole.length
+    if (index < end || !names.has(decoded(name)) || !value.test(line)) continue
+    shown += line.slice(end, index + whole.length) + mark
+    end = value.lastIndex
+  }
+  return shown + line.slice(end)
 }
 
 /**
@@ -38,15 +52,28 @@ export function hideSent (request: FastifyRequest, schemes: Iterable<Scheme>): v
   // a logger that all requests share would hide it for ever
   if (pieces.size === 0 || request.log === request.server.log) return
   // a line is JSON: names stay as they are, and so do numbers
-  rewriteLines(request.log, line => line.replace(/"(?:[^"\\]|\\.)*"(:?)/g, (quoted, colon: string) => colon === '' ? JSON.stringify(masked(JSON.parse(quoted) as string, pieces)) : quoted))
+  rewriteLines(request.log, line => line.replace(/"[^"\\]*(?:\\.[^"\\]*)*"(:?)/g, (quoted, colon: string) => colon === '' ? JSON.stringify(masked(JSON.parse(quoted) as string, pieces)) : quoted))
 }
 
 function rewriteLines (log: FastifyBaseLogger & Pino, rewrite: Rewrite): boolean {
   const before = log[hooks]
   if (before === undefined) return false
+  const streamWrite: Rewrite = line => {
+    const shown = rewritten(line, rewrite)
+    return before.streamWrite?.(shown) ?? shown
+  }
   // never the object itself, which loggers share
-  Object.assign(log, { [hooks]: { ...before, streamWrite: (line: string) => before.streamWrite?.(rewrite(line)) ?? rewrite(line) } })
+  Object.assign(log, { [hooks]: { ...before, streamWrite } })
   return true
+}
+
+/** A line that cannot be read (not JSON, or with a text of many megabytes) is left out: what throws in a logger ends the process, and the line may hold the secret. */
+function rewritten (line: string, rewrite: Rewrite): string {
+  try {
+    return rewrite(line)
+  } catch {
+    return `${JSON.stringify({ level: 40, time: Date.now(), msg: 'fastify-gatehouse: a line is left out, as what it must not show could not be taken out of it' })}\n`
+  }
 }
 
 function * sent ({ raw: { headers }, query }: FastifyRequest, schemes: Iterable<Scheme>): Generator<string> {

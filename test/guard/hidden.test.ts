@@ -34,6 +34,7 @@ t.test('the log holds no key of a query, wherever it quotes a URL', async t => {
     [`/?%zz=1&key=${key}`]: 200,
     [`/nowhere?key=${key}`]: 404,
     [`/%zz?key=${key}`]: 400,
+    [`/p/a;b=c?key=${key}`]: 200,
     [`/p/${'a'.repeat(101)}?key=${key}`]: 414
   }
   for (const [url, status] of Object.entries(asked)) t.equal((await app.inject(url)).statusCode, status, url.replaceAll(key, 'KEY'))
@@ -92,6 +93,14 @@ t.test('pieces of 8 characters are hidden, and what is shorter is not', async t 
   const { app, log } = await desk(t, { cut: apiKey({ verify: sent => { throw new Error(`${sent.slice(0, 7)} ${sent.slice(8, 16)} "${sent.slice(20)}" ${sent}${sent} 1`) } }) })
   await app.inject({ url: '/', headers: { 'x-api-key': key } })
   t.match(log().find(line => line['msg'] === 'authentication fault'), { err: { message: `${key.slice(0, 7)} [hidden] "[hidden]" [hidden] 1` } })
+})
+
+t.test('a line that cannot be read is left out, and nothing throws', async t => {
+  const { logger, lines } = tracing()
+  const { app } = await desk(t, { throwing }, { logger: { ...logger, timestamp: () => ',"time":"\\q"' } as never })
+  t.equal((await app.inject({ url: '/', headers: { 'x-api-key': key } })).statusCode, 500)
+  t.ok(lines().includes('a line is left out'))
+  t.notOk(lines().includes(key.slice(0, 8)))
 })
 
 t.test('a logger that all requests share stays as it was', async t => {
