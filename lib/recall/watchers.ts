@@ -9,10 +9,10 @@ export class Watchers {
   readonly #watched = new Map<string, Set<() => void>>()
   readonly #ask: (id: string) => Promise<void>
   readonly #every: number
-  /** Those that the store was asked for in vain. */
+  /** Those of them that the store was asked for in vain. */
   readonly #unanswered = new Set<string>()
-  #timer: NodeJS.Timeout | null = null
-  #again: NodeJS.Timeout | null = null
+  #timer: NodeJS.Timeout | undefined
+  #again: NodeJS.Timeout | undefined
 
   /** @param every milliseconds. */
   constructor (every: number, ask: (id: string) => Promise<void>) {
@@ -31,8 +31,7 @@ export class Watchers {
     this.check(id)
     return () => {
       set.delete(own)
-      if (set.size === 0 && this.#watched.get(id) === set) this.#watched.delete(id)
-      this.#rest()
+      if (set.size === 0 && this.#watched.get(id) === set) this.#leave(id)
     }
   }
 
@@ -43,6 +42,7 @@ export class Watchers {
     try {
       await this.#ask(id)
     } catch {
+      if (!this.#watched.has(id)) return
       // behind the others: the next time it is another one that is asked first
       this.#unanswered.add(id)
       this.#again ??= setTimeout(() => { this.#retry() }, soon).unref()
@@ -56,27 +56,34 @@ export class Watchers {
   /** Tells all who wait for this one, once. */
   tell (id: string): void {
     const set = this.#watched.get(id) ?? []
-    this.#watched.delete(id)
-    this.#rest()
+    this.#leave(id)
     for (const over of set) over()
   }
 
   /** Nobody is told any more. */
   close (): void {
     this.#watched.clear()
+    this.#unanswered.clear()
     this.#rest()
   }
 
   async #retry (): Promise<void> {
-    this.#again = null
-    const [first = '', ...others] = [...this.#unanswered].filter(id => this.#watched.has(id))
+    this.#again = undefined
+    const [first = '', ...others] = this.#unanswered
     await this.check(first)
     if (!this.#unanswered.has(first)) for (const id of others) this.check(id)
   }
 
+  #leave (id: string): void {
+    this.#watched.delete(id)
+    this.#unanswered.delete(id)
+    this.#rest()
+  }
+
   #rest (): void {
-    if (this.#watched.size > 0 || this.#timer === null) return
+    if (this.#watched.size > 0) return
     clearInterval(this.#timer)
-    this.#timer = null
+    clearTimeout(this.#again)
+    this.#timer = this.#again = undefined
   }
 }
