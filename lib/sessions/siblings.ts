@@ -4,10 +4,10 @@ import { LocalRegistry } from './local.js'
 import type { SessionSettings } from './options.js'
 import { longestOf } from './times.js'
 
-/** Who shares a registry: schemes of one name whose cookies open by one of these secrets. */
+/** Who shares a registry: schemes of one name whose cookies open by one of these secrets, which are those of all of them. */
 interface Shared {
   readonly scheme: string
-  readonly secrets: ReadonlySet<string>
+  readonly secrets: Set<string>
   readonly registry: LocalRegistry
 }
 
@@ -23,6 +23,7 @@ export function localRegistryOf ({ server }: FastifyInstance, scheme: string, { 
   const all = applications.get(server) ?? []
   const sibling = all.find(each => each.scheme === scheme && [...digests].some(digest => each.secrets.has(digest)))
   if (sibling !== undefined) {
+    for (const digest of digests) sibling.secrets.add(digest)
     sibling.registry.outlast(longestOf(times))
     return sibling.registry
   }

@@ -99,10 +99,11 @@ t.test('one definition serves two applications, each with revocations of its own
   t.match((await two('/me', get(cookie))).body, { kind: 'authenticated' }, 'a revocation in memory is not shared')
 })
 
-/** One application of two contexts, each of which registers the plugin with a session scheme called `web`. */
-async function siblings (one: ReturnType<typeof session>, two: ReturnType<typeof session>) {
+/** One application of several contexts, each of which registers the plugin with a session scheme called `web`. */
+async function siblings (...schemes: ReadonlyArray<ReturnType<typeof session>>) {
   const app = Fastify()
-  for (const [prefix, web] of [['/one', one], ['/two', two]] as const) {
+  const prefixes = ['/one', '/two', '/three'].slice(0, schemes.length)
+  for (const [i, web] of schemes.entries()) {
     app.register(async child => {
       await child.register(gatehouse, { schemes: { web } })
       const open = { config: { auth: { public: 'for tests' } } }
@@ -110,11 +111,11 @@ async function siblings (one: ReturnType<typeof session>, two: ReturnType<typeof
       child.post('/login', open, async (_request, reply) => { await reply.login({ id: 'alice' }) })
       child.post('/logout', open, async (_request, reply) => { await reply.logout() })
       child.post('/end', open, async () => { await child.gatehouse.sessions.revokeAll({ realm: 'web', id: 'alice' }) })
-    }, { prefix })
+    }, { prefix: prefixes[i] ?? '' })
   }
   await app.ready()
   const ask = asker(app)
-  const both = async (cookie: string) => [(await ask('/one/me', get(cookie))).status, (await ask('/two/me', get(cookie))).status]
+  const both = async (cookie: string) => Promise.all(prefixes.map(async prefix => (await ask(`${prefix}/me`, get(cookie))).status))
   return { ask, both }
 }
 
@@ -135,6 +136,15 @@ t.test('contexts of one application that accept the same cookies hear of each ot
   const { cookie } = await ask('/one/login')
   await ask('/two/end')
   t.same(await both(cookie), [401, 401], 'all of a person\'s')
+})
+
+t.test('a context that has the newest secret of another hears of its logouts, although a third has only the one before', async t => {
+  const [old, newest] = [secret(), secret()]
+  const { ask, both } = await siblings(session({ secret: old }), session({ secret: [newest, old] }), session({ secret: newest }))
+  const { cookie } = await ask('/two/login')
+  t.same(await both(cookie), [401, 200, 200])
+  await ask('/three/logout', { cookie })
+  t.same(await both(cookie), [401, 401, 401])
 })
 
 t.test('contexts of one application with a secret each remember their own ends, whatever the name of the scheme', async t => {
