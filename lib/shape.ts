@@ -16,12 +16,15 @@ export function fields (value: unknown, known: readonly string[], place: string)
   return value
 }
 
-/** What the boot calls a misconfiguration, with a sentence for whoever starts the application, is a fault where requests wait: it says nothing to the client. */
-export function atRunTime<T> (read: () => T): T {
+/**
+ * What the boot calls a misconfiguration, with a sentence for whoever starts the application, is a fault where requests wait: it says nothing to the client.
+ * @param call what was called, where the sentence does not name it.
+ */
+export function atRunTime<T> (read: () => T, call?: string): T {
   try {
     return read()
   } catch (error) {
-    throw error instanceof AuthError ? fault(error.detail) : error
+    throw error instanceof AuthError ? fault(call === undefined ? error.detail : `${call}: ${error.detail}`) : error
   }
 }
 

@@ -2,8 +2,8 @@ import type { ApiKeyBounds, ApiKeyChange, ApiKeyInput, ApiKeyRecord, NewApiKeyBo
 import type { Principal } from '../../types/principal.js'
 import type { StoreOwner } from '../../types/store.js'
 import { seconds } from '../duration.js'
-import { AuthError, fault } from '../errors.js'
-import { fields, isObject } from '../shape.js'
+import { fault } from '../errors.js'
+import { atRunTime, fields, isObject } from '../shape.js'
 
 /** The fields of a key that people decide. */
 export type KeyFields = Pick<ApiKeyRecord, 'name' | 'scopes' | 'roles' | 'expiresAt' | 'rateLimit'>
@@ -20,23 +20,23 @@ const mostNames = 200
 
 /** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
 export function parseInput (input: ApiKeyInput): KeyFields & { readonly owner: StoreOwner } {
-  return checked('apiKeys.create()', () => {
+  return atRunTime(() => {
     const { owner, ...said } = fields(input, ['owner', ...decided], 'it')
     return { owner: ownerOf(owner), scopes: [], roles: [], expiresAt: null, rateLimit: null, name: nameOf(said.name), ...parsed(said) }
-  })
+  }, 'apiKeys.create()')
 }
 
 /** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
 export function parseChange (change: ApiKeyChange): Partial<KeyFields> {
-  return checked('apiKeys.update()', () => parsed(fields(change, decided, 'it')))
+  return atRunTime(() => parsed(fields(change, decided, 'it')), 'apiKeys.update()')
 }
 
 /** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
 export function parseBounds (method: 'create' | 'update', bounds: unknown): NewApiKeyBounds {
-  return checked(`apiKeys.${method}()`, () => {
+  return atRunTime(() => {
     const said = fields(bounds, method === 'create' ? ['within', 'most'] : ['within'], 'what bounds it')
     return { ...boundsOf(said), ...mostOf(said) }
-  })
+  }, `apiKeys.${method}()`)
 }
 
 function mostOf (said: Readonly<Record<string, unknown>>): Pick<NewApiKeyBounds, 'most'> {
@@ -47,12 +47,12 @@ function mostOf (said: Readonly<Record<string, unknown>>): Pick<NewApiKeyBounds,
 
 /** The overlap in milliseconds, and the bounds beside it. @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
 export function parseRotation (options: unknown): NewApiKeyBounds & { readonly overlap: number } {
-  return checked('apiKeys.rotate()', () => {
+  return atRunTime(() => {
     const { overlap, ...bounds } = fields(options, ['overlap', 'within', 'most'], 'it')
     const length = seconds(overlap, 'overlap')
     if (length > longestOverlap) throw fault('overlap must be ten years at most')
     return { overlap: length * 1000, ...boundsOf(bounds), ...mostOf(bounds) }
-  })
+  }, 'apiKeys.rotate()')
 }
 
 /** Somebody who is to bound a key, and is nobody, would bound nothing. */
@@ -106,13 +106,4 @@ function limitOf (value: unknown): KeyFields['rateLimit'] {
 
 function isText (value: unknown, longest: number): value is string {
   return typeof value === 'string' && value.trim() !== '' && value.length <= longest
-}
-
-/** The helpers of the boot speak of a misconfiguration, with a sentence for the public: here the caller is a program that runs. */
-function checked<T> (method: string, parse: () => T): T {
-  try {
-    return parse()
-  } catch (error) {
-    throw error instanceof AuthError ? fault(`${method}: ${error.detail}`) : error
-  }
 }

@@ -3,10 +3,10 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { OwnRateLimit } from '../../types/limits.js'
 import { seconds } from '../duration.js'
 import { fault } from '../errors.js'
-import { privateSlot } from '../private-slot.js'
 import type { Declaration, RateLimit } from '../guard/grammar.js'
 import type { Gate } from '../guard/guard.js'
 import type { Identity } from '../guard/state.js'
+import { privateSlot } from '../private-slot.js'
 import type { RequestRule } from './options.js'
 
 /** What is counted: in place of the request, whose own `config.rateLimit` is for the application's `@fastify/rate-limit`. */
