@@ -57,7 +57,7 @@ t.test('an option that is wrong stops the boot with a sentence that names it', a
     [undefined, /^The options of apiKey\(\) of the scheme 'service' must be an object/],
     [{}, /needs either keys or verify/],
     [{ keys, verify }, /needs either keys or verify/],
-    [{ key: keys }, /has an unknown key 'key'\. Did you mean 'keys'/],
+    [{ key: keys }, /have an unknown key 'key'\. Did you mean 'keys'/],
     [{ keys: undefined }, /'keys' set to undefined/],
     [{ keys: {} }, /keys of .* is empty/],
     [{ keys: new Map() }, /keys of .* is empty/],
