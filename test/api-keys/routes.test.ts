@@ -1,4 +1,5 @@
 import { createSign, generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { apiKey, apiKeyRoutes, authenticated, memoryStore, read, session, type ApiKeyRecord, type ApiKeyRoutesOptions, type GatehouseOptions, type NewApiKey, type Scheme } from '../../lib/index.js'
@@ -306,6 +307,16 @@ t.test('Of keys that are asked for at once, on two instances too, no more are ma
   for (const most of [0, 1.5, '3', null]) await t.rejects(async () => apiKeys?.create({ owner, name: 'x' }, { most: most as number }), { code: 'AUTH_FAULT', detail: /most must be a whole number/ })
 })
 
+t.test('Those of one process who make keys of one owner at once stand in line, and only the first of them asks the store', async t => {
+  const store = memoryStore()
+  let asked = 0
+  const counting: typeof store = { ...store, increment: async (...about) => { asked++; return store.increment(...about) } }
+  const order: number[] = []
+  await Promise.all(Array.from({ length: 20 }, async (_, i) => oneAtATime(counting, 'acme', { realm: 'staff', id: 'ann' }, async () => { await setImmediate(); order.push(i) })))
+  t.same(order, Array.from({ length: 20 }, (_, i) => i))
+  t.equal(asked, 20)
+})
+
 t.test('Whoever waits too long for others who make keys of one owner is told to come again, and a turn ends whatever happens in it', async t => {
   const store = memoryStore()
   const owner = { realm: 'staff', id: 'ann' }
@@ -315,7 +326,8 @@ t.test('Whoever waits too long for others who make keys of one owner is told to 
   const held = new Promise<void>(resolve => { release = resolve })
   const first = oneAtATime(store, 'acme', owner, async () => { await held })
   t.equal(await oneAtATime(store, 'other', owner, async () => 'meanwhile'), 'meanwhile')
-  await t.rejects(oneAtATime(store, 'acme', owner, async () => 'never'), { code: 'AUTH_UNAVAILABLE' })
+  const other = { ...store }
+  await Promise.all([store, other].map(async each => t.rejects(oneAtATime(each, 'acme', owner, async () => 'never'), { code: 'AUTH_UNAVAILABLE' }, 'in this process, and in another')))
   release()
   await first
   const unforgetting = { ...store, decrement: async () => { throw new Error('down') } }
