@@ -23,7 +23,7 @@ t.test('two applications whose Redis is killed under load let nobody in beyond t
 t.test('two applications whose Redis comes back empty refuse what it does not know, and let people in anew', { skip: withoutRedis }, async t => {
   const server = await redisServer()
   t.teardown(server.end)
-  await survives(t, { store: { redis: `redis://127.0.0.1:${server.port}` }, limits: null, lasting: false, server, healthy: 1.5, down: 2.5, after: 2.5 })
+  await survives(t, { store: { redis: `redis://127.0.0.1:${server.port}` }, limits: null, lasting: false, server, healthy: 1.5, down: 2.5, after: 5 })
 })
 
 t.test('two applications whose PostgreSQL is killed under load let nobody in beyond the staleness, answer in time, and go on when it is back', { skip: withoutPostgres }, async t => {
