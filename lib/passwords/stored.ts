@@ -22,6 +22,9 @@ export const digestBytes = 32
 const leastDigest = 16
 const leastSalt = 8
 
+/** Bytes of either. Longer ones nobody makes, and all of it would be computed. */
+const longest = 128
+
 const wrapper = /^\$hmac-sha256\$keyid=([A-Za-z0-9._-]{1,32})(\$.*)$/s
 const argon2 = /^\$(argon2(?:id|i|d))(?:\$v=(16|19))?\$m=(\d{1,10}),t=(\d{1,10}),p=(\d{1,3})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/
 const scrypt = /^\$scrypt\$ln=(\d{1,2}),r=(\d{1,10}),p=(\d{1,10})\$([A-Za-z0-9+/]+)\$([A-Za-z0-9+/]+)$/
@@ -37,6 +40,7 @@ export function readStored (text: unknown): Stored | string {
   const read = readArgon2(inner, keyId) ?? readScrypt(inner, keyId) ?? readBcrypt(inner, keyId)
   if (read === null) return unknown(inner)
   if (read.digest.length < leastDigest || read.salt.length < leastSalt) return `it has a salt shorter than ${leastSalt} bytes or a hash shorter than ${leastDigest}`
+  if (Math.max(read.digest.length, read.salt.length) > longest) return `it has a salt or a hash longer than ${longest} bytes`
   return recipeFault(read.recipe) ?? read
 }
 

@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { AuthError, misconfigured } from '../errors.js'
 import type { Policy } from '../guard/policy.js'
 import { callSite } from './call-site.js'
@@ -48,12 +48,15 @@ export function routeBook (key: symbol, policies: Policies): RouteBook {
 const soon = 5
 
 /**
- * The mark that `printRoutes` shows of a route that was seen. It also says when to come again where a handler asked what cannot be told now: keys, sessions and passwords
- * that an application calls by itself have no reply to write on, and this runs before any error handler.
+ * The mark that `printRoutes` shows of a route that was seen. It also says when to come again where a handler asked what cannot be told now, and why to the log: keys, sessions
+ * and passwords that an application calls by itself have no reply to write on, and this runs before any error handler. What has a `Retry-After` was logged by who wrote it.
  */
 const seen: NonNullable<Extract<RouteOptions['onError'], (...args: never[]) => unknown>> = Object.defineProperty(
-  (_request: unknown, reply: FastifyReply, error: unknown, done: () => void) => {
-    if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE' && !reply.hasHeader('retry-after')) reply.header('retry-after', soon)
+  ({ log }: FastifyRequest, reply: FastifyReply, error: unknown, done: () => void) => {
+    if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE' && !reply.hasHeader('retry-after')) {
+      log.warn({ auth: { code: error.code, reason: error.detail } }, 'a handler asked what cannot be told now')
+      reply.header('retry-after', soon)
+    }
     done()
   }, 'name', { value: seenName })
 
