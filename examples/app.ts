@@ -6,6 +6,7 @@ import { hashPassword } from 'fastify-gatehouse/passwords'
 import { authOptions } from './auth.js'
 import { readConfig, type Config } from './config.js'
 import { openData } from './data/data.js'
+import { hideFaults } from './errors.js'
 import type { Orders } from './orders.js'
 import type { People } from './people.js'
 import { api } from './routes/api.js'
@@ -30,7 +31,8 @@ export interface OrderDesk {
 export async function build ({ logger = true, environment }: BuildOptions = {}): Promise<OrderDesk> {
   // Whose X-Forwarded-For is believed: filled as soon as the configuration is read.
   const proxies = new Set<string>()
-  const app = Fastify({ logger, trustProxy: address => proxies.has(address) })
+  // Whoever begins a request ends it within half a minute: unfinished ones would be kept for ever.
+  const app = Fastify({ logger, requestTimeout: 30_000, trustProxy: address => proxies.has(address) })
   try {
     const config = await readConfig(app, environment)
     for (const address of config.TRUST_PROXY.split(',')) proxies.add(address.trim())
@@ -46,6 +48,7 @@ async function furnish (app: FastifyInstance, config: Config): Promise<OrderDesk
   const { people, orders, store, redis } = await openData(app, config)
   const opsHash = await hashPassword(config.OPS_PASSWORD)
 
+  app.setErrorHandler(hideFaults)
   await app.register(helmet, { contentSecurityPolicy: { directives: contentSecurity(config) } })
   await app.register(formbody)
   await app.register(gatehouse, authOptions({ config, people, opsHash, store, redis }))

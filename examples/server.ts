@@ -4,7 +4,13 @@ import { guide } from './guide.js'
 try {
   const desk = await build()
   const { app, config } = desk
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => { app.close() })
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      app.close()
+      // What is under way may end; a stranger who sends half a request would keep the process for ever.
+      setTimeout(() => { app.server.closeAllConnections() }, 5_000).unref()
+    })
+  }
   await app.listen({ port: config.PORT, host: config.HOST })
   process.stdout.write(await guide(desk))
 } catch (error) {

@@ -10,14 +10,16 @@ export interface KeysView {
   readonly scopes: readonly string[]
   /** The one that was just made. */
   readonly made: NewApiKey | null
+  /** Keys of one person. */
+  readonly most: number
 }
 
-export function keysPage ({ visitor, keys, scopes, made }: KeysView): string {
+export function keysPage ({ visitor, keys, scopes, made, most }: KeysView): string {
   return page('API keys', visitor, html`
     <h1>API keys</h1>
     <p class="hint">For your own programs. A key acts as you, and never does more than you may.</p>
     ${made === null ? null : newKey(made)}
-    ${keyForm(scopes)}
+    ${keys.filter(key => !isOver(key)).length >= most ? html`<p class="hint">There are ${most} keys: revoke one to make another.</p>` : keyForm(scopes)}
     <section class="card">
       <h2 id="keys">Your keys</h2>
       ${keys.length === 0 ? html`<p class="hint">There are none yet.</p>` : keyTable(keys)}
@@ -62,15 +64,14 @@ function keyTable (keys: readonly ApiKeyRecord[]): Html {
 function keyRow (key: ApiKeyRecord): Html {
   const { id, name, start, scopes, lastUsedAt, replacedBy } = key
   const end = endOf(key)
-  const isOver = end !== null && Date.parse(end) <= Date.now()
   return html`
             <tr>
               <th scope="row">${name}</th>
               <td data-label="Key"><code>${start}…</code></td>
               <td data-label="May">${scopes.length === 0 ? 'nothing' : scopes.join(', ')}</td>
               <td data-label="Last used (UTC)">${lastUsedAt === null ? 'never' : instant(lastUsedAt)}</td>
-              <td data-label="Ends (UTC)"><span>${end === null ? 'never' : instant(end)} ${isOver ? html`<span class="status cancelled">over</span>` : replacedBy === null ? null : html`<span class="status open">replaced</span>`}</span></td>
-              <td class="action">${isOver || replacedBy !== null ? null : rotation(key)}
+              <td data-label="Ends (UTC)"><span>${end === null ? 'never' : instant(end)} ${isOver(key) ? html`<span class="status cancelled">over</span>` : replacedBy === null ? null : html`<span class="status open">replaced</span>`}</span></td>
+              <td class="action">${isOver(key) || replacedBy !== null ? null : rotation(key)}
                 <form method="post" action="/keys/${id}/revoke"><button class="quiet small" aria-label="Revoke ${name}">Revoke</button></form></td>
             </tr>`
 }
@@ -84,6 +85,11 @@ function rotation ({ id, name }: ApiKeyRecord): Html {
 
 function endOf ({ expiresAt, sunsetAt }: ApiKeyRecord): string | null {
   return [expiresAt, sunsetAt].filter(instant => instant !== null).sort()[0] ?? null
+}
+
+function isOver (key: ApiKeyRecord): boolean {
+  const end = endOf(key)
+  return end !== null && Date.parse(end) <= Date.now()
 }
 
 function instant (at: string): Html {
