@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import { PassThrough } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
@@ -11,10 +13,11 @@ import { verifyPassword } from '../../lib/passwords/index.js'
 
 interface Ran { readonly code: number | null, readonly stdout: string, readonly stderr: string }
 
+const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
+
 /** The command as a process of its own. */
 function spawned (args: readonly string[], input = ''): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
     const child = spawn(process.execPath, ['--import=tsx', main, ...args], { stdio: 'pipe' })
     let stdout = ''
     let stderr = ''
@@ -51,6 +54,16 @@ t.test('as a process it prints to standard output what was asked for and nothing
   t.match(await verifyPassword('correct horse', hashed.stdout.trim()), { valid: true, needsRehash: false })
   t.match(wrong, { code: 2, stdout: '', stderr: /never takes a password from its arguments/ })
   t.notMatch(wrong.stderr, /hunter2/)
+})
+
+t.test('what cannot be printed is a sentence and the exit code 1', { skip: existsSync('/dev/full') ? false : 'this system has no /dev/full' }, async t => {
+  const full = openSync('/dev/full', 'w')
+  t.teardown(() => { closeSync(full) })
+  const child = spawn(process.execPath, ['--import=tsx', main, 'secret'], { stdio: ['ignore', full, 'pipe'] })
+  let said = ''
+  child.stderr.on('data', (chunk: Buffer) => { said += String(chunk) })
+  const [code] = await once(child, 'close') as [number]
+  t.same([code, said], [1, 'Standard output cannot be written (ENOSPC).\n'])
 })
 
 t.test('a secret has as many random bytes as were asked for', async t => {

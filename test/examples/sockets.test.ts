@@ -55,9 +55,11 @@ t.test('a page that was left is forgotten, and one session holds no more than tw
   const ended = once(first, 'end')
   const last = await begun()
   t.ok(await Promise.race([ended, sleep(5_000, null, { ref: false })]), 'the oldest ended')
-  for (const stream of others) stream.destroy()
-  await sleep(200)
-  for (let i = 0; i < 19; i++) await begun()
+  for (let round = 0; round < 3; round++) {
+    for (const stream of others.splice(0)) stream.destroy()
+    await sleep(200)
+    for (let i = 0; i < 19; i++) others.push(await begun())
+  }
   t.notOk(last.readableEnded, 'those that were left count for nothing')
   const told = heard(last, 'event: end')
   await desk.app.inject({ method: 'POST', url: '/logout', headers: { cookie } })
