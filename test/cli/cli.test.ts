@@ -61,7 +61,7 @@ t.test('what cannot be printed is a sentence and the exit code 1', { skip: exist
   t.teardown(() => { closeSync(full) })
   const child = spawn(process.execPath, ['--import=tsx', main, 'secret'], { stdio: ['ignore', full, 'pipe'] })
   let said = ''
-  child.stderr.on('data', (chunk: Buffer) => { said += String(chunk) })
+  child.stderr?.on('data', (chunk: Buffer) => { said += String(chunk) })
   const [code] = await once(child, 'close') as [number]
   t.same([code, said], [1, 'Standard output cannot be written (ENOSPC).\n'])
 })
