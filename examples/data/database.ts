@@ -1,3 +1,4 @@
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { FastifyBaseLogger } from 'fastify'
 import { Kysely, PostgresDialect, SqliteDialect } from 'kysely'
@@ -20,7 +21,10 @@ export interface Places {
 export async function openDatabase ({ DATABASE_URL, DATA_DIR }: Places, log: FastifyBaseLogger): Promise<Kysely<Tables>> {
   const isFile = DATABASE_URL === ''
   const file = join(DATA_DIR, 'order-desk.sqlite')
-  if (isFile) await makeFolder(DATA_DIR)
+  if (isFile) {
+    await makeFolder(DATA_DIR)
+    await keepFromOthers(file)
+  }
   const database = new Kysely<Tables>({ dialect: isFile ? sqlite(file) : postgres(DATABASE_URL, log) })
   try {
     await createTables(database, isFile ? 'sqlite' : 'postgres')
@@ -28,6 +32,15 @@ export async function openDatabase ({ DATABASE_URL, DATA_DIR }: Places, log: Fas
   } catch (error) {
     await database.destroy()
     throw new Error(isFile ? `The file ${file} cannot be used as a database (${codeOf(error)}).` : `DATABASE_URL: PostgreSQL cannot be used there (${codeOf(error)}).`, { cause: error })
+  }
+}
+
+/** There are hashes of passwords in it, and the folder may be one that others look into. What SQLite writes beside the file has its mode. */
+async function keepFromOthers (file: string): Promise<void> {
+  try {
+    await (await open(file, 'a', 0o600)).close()
+  } catch (error) {
+    throw new Error(`The file ${file} cannot be used as a database (${codeOf(error)}).`, { cause: error })
   }
 }
 

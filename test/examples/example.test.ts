@@ -72,7 +72,7 @@ t.test('the configuration', async t => {
     const other = await quiet({ DATA_DIR: path })
     for (const name of secretNames) t.same(other.config[name], config[name], name)
     t.same(config.kept, [...secretNames])
-    t.equal(statSync(`${path}/secrets.env`).mode & 0o777, 0o600)
+    for (const file of ['secrets.env', 'order-desk.sqlite', 'order-desk.sqlite-wal']) t.equal(statSync(`${path}/${file}`).mode & 0o777, 0o600, file)
     const stranger = await quiet()
     for (const name of secretNames) t.notSame(stranger.config[name], config[name], name)
   })
