@@ -3,6 +3,7 @@ import type { Authenticated, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
 import type { Store, StoreChange } from '../../types/store.js'
 import { AuthError } from '../errors.js'
+import { hear } from '../recall/hear.js'
 import { Memo } from '../recall/memo.js'
 import { Watchers } from '../recall/watchers.js'
 import { authenticated, expired, invalid, unavailable } from '../schemes/outcome.js'
@@ -55,13 +56,7 @@ export class Directory {
 
   /** A change that the store tells of: of this key, or of any. */
   heard (change: StoreChange): void {
-    if (change === null) {
-      this.#memo.forgetAll()
-      this.#watchers.checkAll()
-    } else {
-      this.#memo.forget(change.id)
-      this.#watchers.check(change.id)
-    }
+    hear(change, this.#memo, this.#watchers)
   }
 
   close (): void {

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { SessionRecord } from '../../types/sessions.js'
 import type { Store, StoreChange, StoreOwner, StoreRecord } from '../../types/store.js'
+import { hear } from '../recall/hear.js'
 import { Memo } from '../recall/memo.js'
 import { Watchers } from '../recall/watchers.js'
 import { isThenable } from '../thenable.js'
@@ -162,13 +163,7 @@ export class SharedRegistry implements Registry {
   }
 
   #heard (change: StoreChange): void {
-    if (change === null) {
-      this.#memo.forgetAll()
-      this.#watchers.checkAll()
-    } else {
-      this.#memo.forget(change.id)
-      this.#watchers.check(change.id)
-    }
+    hear(change, this.#memo, this.#watchers)
   }
 
   /** Tells of a watched session that is gone. */
