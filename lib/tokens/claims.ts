@@ -41,12 +41,25 @@ export interface ClockFault {
   readonly detail: string
 }
 
-/** The seconds that a `Date` can hold: later instants could not be told to a handler. */
+/** The last second that a `Date` can hold (ECMA-262, 21.4.1.1). */
 const lastInstant = 8.64e12
+
+/** Seconds that the clock of an issuer may be ahead: `iat` is no `nbf` (RFC 7519, 4.1.6), and clocks differ. */
+const clockSkew = 60
 
 /** Whether a value is a NumericDate (RFC 7519, 2) that means an instant: `1e999` is valid JSON and Infinity here. */
 export function isInstant (value: unknown): value is number {
   return typeof value === 'number' && Math.abs(value) <= lastInstant
+}
+
+/** Converts seconds since 1970 to a `Date`. What is later than the last `Date` becomes the last one. */
+export function dateOf (seconds: number): Date {
+  return new Date(Math.min(seconds, lastInstant) * 1000)
+}
+
+/** Returns true if an instant in the past of the issuer (`iat`, `auth_time`) is further ahead of this clock than clocks differ. */
+export function isAhead (instant: number, tolerance: number, now: number): boolean {
+  return instant > now + Math.max(tolerance, clockSkew)
 }
 
 /** A `typ` as it is compared: case-insensitive, and `application/` may be left out (RFC 7515, 4.1.9). */
@@ -56,7 +69,15 @@ export function mediaType (typ: string): string {
 
 /** Why the header and claims are not what the rules ask for, or `null`. Does not look at the clock, so that its answer holds for as long as the token does. */
 export function claimFault (header: JoseHeader, claims: Raw, rules: ClaimRules): string | null {
-  return typFault(header.typ, rules.typ) ?? issuerFault(claims['iss'], rules.issuer) ?? audienceFault(claims['aud'], rules.audience) ?? shapeFault(claims, rules.dated)
+  return typFault(header.typ, rules.typ) ?? issuerFault(claims['iss'], rules.issuer) ?? audienceFault(claims['aud'], rules.audience) ?? bindingFault(claims['cnf']) ?? shapeFault(claims, rules.dated)
+}
+
+/**
+ * Refuses tokens that are bound to a key of the client (RFC 7800, 3.1; RFC 8705, 3; RFC 9449, 6): proof of that key cannot be checked yet, and without it the token
+ * would be good for whoever stole it.
+ */
+function bindingFault (cnf: unknown): string | null {
+  return cnf === undefined ? null : 'the token is bound to a key (cnf), which is not supported'
 }
 
 /** RFC 8725, 3.11: a token of another kind (a refresh token, a logout token) says so in its `typ`. */
@@ -95,7 +116,7 @@ export function clockFault (claims: Claims, { tolerance, maxAge }: ClockRules, n
   if (now >= exp + tolerance) return { expired: true, detail: 'the token expired (exp)' }
   if (nbf !== undefined && now + tolerance < nbf) return { expired: false, detail: 'the token is not valid yet (nbf)' }
   if (iat === undefined) return null
-  if (now + tolerance < iat) return { expired: false, detail: 'the token was issued in the future (iat)' }
+  if (isAhead(iat, tolerance, now)) return { expired: false, detail: 'the token was issued in the future (iat)' }
   if (maxAge !== null && now >= iat + maxAge + tolerance) return { expired: true, detail: 'the token is older than the scheme allows (iat)' }
   return null
 }

@@ -4,7 +4,7 @@ import type { Principal } from '../../../types/principal.js'
 import { isThenable } from '../../thenable.js'
 import { noCache, tokenCache } from '../../tokens/cache.js'
 import type { CachedToken, TokenCache } from '../../tokens/cache.js'
-import { claimFault, clockFault, freezeJson, isInstant } from '../../tokens/claims.js'
+import { claimFault, clockFault, dateOf, freezeJson, isAhead, isInstant } from '../../tokens/claims.js'
 import type { Claims } from '../../tokens/claims.js'
 import type { VerificationKey } from '../../tokens/jwk.js'
 import { isCompact, parseCompact, parseObject, signatureFault } from '../../tokens/jws.js'
@@ -107,12 +107,13 @@ export class TokenAuthenticator {
 
   #admit ({ credential }: Verified, principal: Principal): Answer {
     const { exp, auth_time: authTime } = credential.claims
-    const past = isInstant(authTime) && authTime <= Date.now() / 1000 + this.#settings.clock.tolerance
+    const { tolerance } = this.#settings.clock
+    const past = isInstant(authTime) && !isAhead(authTime, tolerance, Date.now() / 1000)
     return authenticated(principal, {
       credential,
-      authenticatedAt: past ? new Date(authTime * 1000) : null,
+      authenticatedAt: past ? dateOf(authTime) : null,
       // What was accepted within the tolerance is not over yet.
-      expiresAt: new Date((exp + this.#settings.clock.tolerance) * 1000)
+      expiresAt: dateOf(exp + tolerance)
     })
   }
 
