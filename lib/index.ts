@@ -10,6 +10,7 @@ export { jwt, type Algorithm, type Claims, type ClaimsMapping, type JoseHeader, 
 export { session, type SessionCredential, type SessionOptions } from './schemes/session.js'
 export { absent, authenticated, crossSite, expired, foreign, invalid, limited, unavailable, type AuthenticatedDetails } from './schemes/outcome.js'
 export { read, type Reading } from './schemes/read.js'
+export type * from '../types/answer.js'
 export type * from '../types/api-keys.js'
 export { memoryStore, type MemoryStoreOptions } from './stores/memory.js'
 export { withDeadline, type DeadlineOptions } from './stores/deadline.js'

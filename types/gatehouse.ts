@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Right } from './answer.js'
 import type { ApiKeys } from './api-keys.js'
 import type { PrincipalInput } from './principal.js'
 import type { SchemeName } from './registry.js'
@@ -55,12 +56,13 @@ export interface GatehouseGuesses {
    * if (person === null) return reply.code(401).send({ error: 'Wrong name or password' })
    * await reply.login(person)
    * @param account as it was sent: spellings of one name count as one.
-   * @param check what it returns is returned; a falsy value was a wrong guess, and so was `{ valid: false }`, which `verifyPassword` returns. What it throws is thrown, and is no guess.
+   * @param check a falsy value is a wrong guess, and so is `{ valid: false }`, which `verifyPassword` returns. What it throws is thrown, and is no guess.
    * @param options `realm`: whose accounts they are, where an application has several kinds; the name of a `basic` scheme shares the counts of that scheme.
+   * @returns what `check` returned, whole; `null` for a wrong guess, whatever `check` returned.
    * @throws {AuthError} without having called `check`: `AUTH_RATE_LIMITED` and `AUTH_UNAVAILABLE`, with `Retry-After` on the reply; `AUTH_CROSS_SITE` when a browser
    * says that another site asked; `AUTH_INVALID_CREDENTIALS` when `account` is no text.
    */
-  attempt<T> (reply: AnyReply, account: string, check: () => T | Promise<T>, options?: { readonly realm?: string }): Promise<T>
+  attempt<T> (reply: AnyReply, account: string, check: () => T | Promise<T>, options?: { readonly realm?: string }): Promise<Right<T> | null>
 }
 
 /** What `app.gatehouse.sessions` holds: the sessions of all schemes. */

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { No, Right } from './answer.js'
 import type { Challenge } from './challenge.js'
 import type { AuthFailure } from './error.js'
 import type { CrossSite, Limited, Outcome, Unavailable } from './outcome.js'
@@ -22,9 +23,12 @@ export interface LoadContext {
   readonly request: FastifyRequest
 }
 
-/** Adds what a database knows to a principal (roles, scopes, a disabled account). `null` refuses the caller with 401; what it throws is a 500. */
+/**
+ * Adds what a database knows to a principal (roles, scopes, a disabled account). A no (`null`, `undefined`, `false` or `{ valid: false }`) refuses the caller with 401; what
+ * it throws is a 500.
+ */
 export type Load<P extends Principal = Principal> = {
-  bivarianceHack (principal: P, context: LoadContext): PrincipalInput | null | Promise<PrincipalInput | null>
+  bivarianceHack (principal: P, context: LoadContext): PrincipalInput | No | Promise<PrincipalInput | No>
 }['bivarianceHack']
 
 /** What `reply.login` takes beside the principal. */
@@ -96,19 +100,19 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
   issue? (principal: PrincipalInput, options: IssueOptions): Promise<string>
 }
 
-/** A guess that was checked: what the check returned. */
+/** A guess that was checked: what the check returned, or `null` where it said no. */
 export interface Checked<T> {
   readonly kind: 'checked'
-  readonly result: T
+  readonly result: Right<T> | null
 }
 
 /** Counts guesses of passwords and secrets: an account and an address each have a few in a window. */
 export interface Guesses {
   /**
-   * Reserves a slot for the account and for the address of the request, then checks; a success gives both back. A check that returned something falsy, or `{ valid: false }`, was
-   * a wrong guess. What it throws is no guess, and is thrown.
+   * Reserves a slot for the account and for the address of the request, then checks; a success gives both back. A check that returned something falsy, or
+   * `{ valid: false }`, was a wrong guess, and its result is `null`. What it throws is no guess, and is thrown.
    * @param account whose password is guessed, as it was sent: spellings of one name count as one.
-   * @returns what `check` returned; or, where it was not called, the outcome for the guard: *limited*, *unavailable* (the store does not answer), *cross-site*.
+   * @returns what `check` found, `null` for a wrong guess; or, where it was not called, the outcome for the guard: *limited*, *unavailable* (the store does not answer), *cross-site*.
    */
   attempt<T> (request: FastifyRequest, account: string, check: () => T | Promise<T>): Promise<Checked<T> | Limited | Unavailable | CrossSite>
 }

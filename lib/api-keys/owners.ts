@@ -1,7 +1,9 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { No } from '../../types/answer.js'
 import type { Principal, PrincipalInput } from '../../types/principal.js'
 import type { Load, SchemeContext } from '../../types/scheme.js'
 import type { StoreOwner } from '../../types/store.js'
+import { isNo } from '../answer.js'
 import { fault } from '../errors.js'
 import { Memo } from '../recall/memo.js'
 import { keptPrincipal, principalFrom } from '../schemes/principal.js'
@@ -58,9 +60,9 @@ export class Owners {
   #load ({ realm, id }: StoreOwner): Principal | null | Promise<Principal | null> {
     const { load, scheme, app } = this.#options
     const loaded = load(principalFrom({ realm, id }, realm), { scheme, request: withoutRequest(app) })
-    const complete = (found: PrincipalInput | null): Principal | null => {
-      if (found === null) return null
-      if (typeof found !== 'object' || Array.isArray(found)) throw fault(`the load function for the scheme '${scheme}' returned neither a principal nor null`)
+    const complete = (found: PrincipalInput | No): Principal | null => {
+      if (isNo(found)) return null
+      if (typeof found !== 'object' || Array.isArray(found)) throw fault(`the load function for the scheme '${scheme}' returned neither a principal nor a no, such as null`)
       return keptPrincipal({ ...found, realm, id }, realm)
     }
     return isThenable(loaded) ? Promise.resolve(loaded).then(complete) : complete(loaded)

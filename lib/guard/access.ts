@@ -1,8 +1,10 @@
 import type { FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import type { Principal } from '../../types/principal.js'
+import { isNo } from '../answer.js'
 import { failure, fault } from '../errors.js'
 import { requirementFrom, type Conditions, type Entry, type Requirement, type RequirementFunction, type Rule } from './grammar.js'
+import { shown } from '../shape.js'
 import type { Policy } from './policy.js'
 import type { Identity } from './state.js'
 import { has, type Need, type Vocabulary } from './vocabulary.js'
@@ -62,8 +64,9 @@ async function meets (conditions: Conditions, principal: Principal, request: Fas
   }
   if (conditions.when === null) return true
   const answer: unknown = await conditions.when(principal, request)
-  if (typeof answer !== 'boolean') throw fault(`a when function returned ${answer === null ? 'null' : typeof answer}, not a boolean`)
-  return answer
+  if (isNo(answer)) return false
+  if (answer !== true) throw fault(`a when function must return true, or a no such as false; one returned ${shown(answer)}`)
+  return true
 }
 
 function ask (kind: 'scopes' | 'roles', asked: RequirementFunction, request: FastifyRequest, words: Vocabulary): Requirement {

@@ -1,5 +1,6 @@
 import type { AuthFailure } from '../../types/error.js'
 import type { Authenticated, Outcome } from '../../types/outcome.js'
+import { isNo } from '../answer.js'
 import { AuthError, failure, fault } from '../errors.js'
 import { principalFrom } from '../schemes/principal.js'
 import { isThenable } from '../thenable.js'
@@ -120,7 +121,10 @@ const kinds: readonly unknown[] = ['authenticated', 'absent', 'foreign', 'invali
 
 /** A scheme's answer, checked, with the principal complete and what a database knows added. What is no outcome is a fault. */
 function complete (bound: BoundScheme, outcome: Outcome, state: GuardState): Answer | Promise<Answer> {
-  if (typeof outcome !== 'object' || outcome === null || !kinds.includes(outcome.kind)) throw fault(`the scheme '${bound.name}' returned no outcome`)
+  if (typeof outcome !== 'object' || outcome === null || !kinds.includes(outcome.kind)) {
+    if (isNo(outcome)) return { kind: 'invalid', detail: `the scheme '${bound.name}' said no without an outcome: return invalid(reason), or absent where nothing was sent`, expired: false }
+    throw fault(`the scheme '${bound.name}' returned no outcome`)
+  }
   if (outcome.kind !== 'authenticated') return outcome
   const whole = isWhole(outcome) ? outcome : wholeOf(outcome, bound.name)
   if (bound.load === null) return whole
@@ -154,8 +158,8 @@ function isInstant (value: unknown): boolean {
 
 /** Identity stays what the credential proved; everything else a database may say. */
 function enrich (bound: BoundScheme, outcome: Authenticated, loaded: unknown): Answer {
-  if (loaded === null) return { kind: 'invalid', detail: 'load knows no such principal, or it is disabled', expired: false }
-  if (typeof loaded !== 'object' || Array.isArray(loaded)) throw fault(`the load function for the scheme '${bound.name}' returned neither a principal nor null`)
+  if (isNo(loaded)) return { kind: 'invalid', detail: 'load knows no such principal, or it is disabled', expired: false }
+  if (typeof loaded !== 'object' || Array.isArray(loaded)) throw fault(`the load function for the scheme '${bound.name}' returned neither a principal nor a no, such as null`)
   const { principal } = outcome
   return { ...outcome, principal: principalFrom({ ...principal, ...loaded, realm: principal.realm, id: principal.id }, bound.name) }
 }

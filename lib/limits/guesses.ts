@@ -1,13 +1,14 @@
 import { hash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Right } from '../../types/answer.js'
 import type { CrossSite, Limited, Unavailable } from '../../types/outcome.js'
 import type { Checked, Guesses } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
 import { addressOf, unknownAddress } from '../address.js'
+import { isNo } from '../answer.js'
 import { AuthError, failure, refusal } from '../errors.js'
 import { changesState, isCrossSite } from '../guard/cross-site.js'
 import { crossSite, limited, unavailable } from '../schemes/outcome.js'
-import { isObject } from '../shape.js'
 import { accountTag } from './account.js'
 import { knownDevices } from './devices.js'
 import type { GuessSettings } from './options.js'
@@ -19,10 +20,10 @@ export interface GuessRoom {
   of (realm: string): Guesses
   /**
    * A guess at an application's own login. Known devices have a count of their own, and a success makes the device known.
-   * @returns what `check` returned.
+   * @returns what `check` returned, `null` for a wrong guess.
    * @throws {AuthError} `AUTH_RATE_LIMITED`, `AUTH_UNAVAILABLE`, `AUTH_CROSS_SITE`; `AUTH_INVALID_CREDENTIALS` when the account is no text.
    */
-  login<T> (reply: FastifyReply, realm: string, account: unknown, check: () => T | Promise<T>): Promise<T>
+  login<T> (reply: FastifyReply, realm: string, account: unknown, check: () => T | Promise<T>): Promise<Right<T> | null>
 }
 
 type Place = readonly [slots: Slots, id: string]
@@ -35,7 +36,7 @@ export function guessRoom (store: Store, settings: GuessSettings | null, origins
     of: realm => ({
       async attempt (request, account, check) {
         if (changesState(request) && isCrossSite(request, origins)) return crossSite('a browser says that another site sent this password')
-        return counted === null ? checked(await check()) : guess(request, counted.places(request, accountTag(realm, account)), check)
+        return counted === null ? { kind: 'checked', result: rightOrNull(await check()) } : guess(request, counted.places(request, accountTag(realm, account)), check)
       }
     }),
     async login (reply, realm, account, check) {
@@ -44,12 +45,12 @@ export function guessRoom (store: Store, settings: GuessSettings | null, origins
       // A form on another site would guess from the addresses, and with the devices, of whoever looks at it.
       if (isCrossSite(request, origins)) refuseLogin(reply, crossSite('a browser says that another site sent this password'))
       if (typeof account !== 'string') throw refusal(failure('AUTH_INVALID_CREDENTIALS', null, 'the account is no text'))
-      if (counted === null) return await check()
+      if (counted === null) return rightOrNull(await check())
       const tag = accountTag(realm, account)
       const device = counted.devices.idFor(request, tag)
       const outcome = await guess(request, device === null ? counted.places(request, tag) : [[counted.device, device]], check)
       if (outcome.kind !== 'checked') return refuseLogin(reply, outcome)
-      if (isRight(outcome.result)) counted.devices.remember(reply, tag)
+      if (outcome.result !== null) counted.devices.remember(reply, tag)
       return outcome.result
     }
   }
@@ -86,13 +87,9 @@ function nameOf (digest: Buffer): string {
   return digest.toString('base64url', 0, 16)
 }
 
-function checked<T> (result: T): Checked<T> {
-  return { kind: 'checked', result }
-}
-
-/** Whatever says no counts as no: also what `verifyPassword` returns, an object that would otherwise stand for a success. */
-function isRight (result: unknown): boolean {
-  return Boolean(result) && !(isObject(result) && result.valid === false)
+/** Returns what a check found, whole; `null` where it said no. A check has no form of its own, so that every falsy answer is a no. */
+function rightOrNull<T> (answer: T): Right<T> | null {
+  return !answer || isNo(answer) ? null : answer as Right<T>
 }
 
 /** Reserves a slot in every place, then checks. */
@@ -115,9 +112,9 @@ async function judge<T> (request: FastifyRequest, slots: readonly Slot[], check:
   // What is thrown is no answer: the password was not judged.
   let end: 'giveBack' | 'keep' = 'giveBack'
   try {
-    const result = await check()
-    if (!isRight(result)) end = 'keep'
-    return checked(result)
+    const result = rightOrNull(await check())
+    if (result === null) end = 'keep'
+    return { kind: 'checked', result }
   } finally {
     await settle(request, slots, end)
   }

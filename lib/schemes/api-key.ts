@@ -1,5 +1,6 @@
 import { hash, randomBytes } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
+import type { No } from '../../types/answer.js'
 import type { ApiKeyCredential } from '../../types/api-keys.js'
 import type { Challenge } from '../../types/challenge.js'
 import type { AuthFailure } from '../../types/error.js'
@@ -14,7 +15,7 @@ import { fields, isObject, list } from '../shape.js'
 import { isThenable } from '../thenable.js'
 import { authenticated, foreign, invalid } from './outcome.js'
 import { traits } from './places.js'
-import { principalAtBoot, principalFrom } from './principal.js'
+import { answeredPrincipal, principalAtBoot } from './principal.js'
 import { reader } from './read.js'
 import { checkSecret } from './secrets.js'
 
@@ -40,8 +41,8 @@ export type ApiKeyOptions<P extends PrincipalInput = PrincipalInput> = GivenKeys
     readonly verify?: never
   }
   | {
-    /** The key's principal, or `null`. What it throws is a 500. */
-    readonly verify: (key: string, request: FastifyRequest) => P | null | Promise<P | null>
+    /** The key's principal, or a no: `null`, `undefined`, `false` or `{ valid: false }`. What it throws is a 500. */
+    readonly verify: (key: string, request: FastifyRequest) => P | No | Promise<P | No>
     readonly keys?: never
   })
 
@@ -59,6 +60,9 @@ export interface ManagedApiKeyOptions<P extends PrincipalInput = PrincipalInput>
 }
 
 type Verify<P> = (key: string, request: FastifyRequest) => P | null | Promise<P | null>
+
+/** The application's own `verify`. */
+type Ask<P> = (key: string, request: FastifyRequest) => P | No | Promise<P | No>
 
 type Read = ReturnType<typeof reader>
 
@@ -147,9 +151,9 @@ function verifier<P extends PrincipalInput> (said: Readonly<Record<string, unkno
   if ('keys' in said) return table<P>(said.keys, about)
   const { verify } = said
   if (typeof verify !== 'function') throw misconfigured(`The option verify of ${place} must be a function (key, request) => principal or null.`)
-  const complete = (principal: P | null): PrincipalFrom<P> | null => principal === null ? null : principalFrom(principal, name)
+  const complete = (answer: P | No): PrincipalFrom<P> | null => answeredPrincipal(answer, name)
   return (key, request) => {
-    const found = (verify as Verify<P>)(key, request)
+    const found = (verify as Ask<P>)(key, request)
     return isThenable(found) ? Promise.resolve(found).then(complete) : complete(found)
   }
 }

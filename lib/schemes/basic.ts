@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import type { No } from '../../types/answer.js'
 import type { Outcome } from '../../types/outcome.js'
 import type { Duration } from '../../types/duration.js'
 import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
@@ -13,7 +14,7 @@ import { foundVerifier, givenPasswords, hashCheck, passwordsFor, type FoundUser 
 import { readTable } from './basic/table.js'
 import { longestPassword, parseUserPass, type UserPass } from './basic/user-pass.js'
 import { authenticated, invalid, unavailable } from './outcome.js'
-import { principalFrom } from './principal.js'
+import { answeredPrincipal } from './principal.js'
 import { readAuthorization } from './read.js'
 
 export { parseUserPass, type FoundUser }
@@ -44,8 +45,8 @@ interface BasicCached {
 /** The options of {@link basic}: `verify`, `users` or `find`. */
 export type BasicOptions<P extends PrincipalInput = PrincipalInput> = BasicCommon & (
   | {
-    /** The user's principal, or `null`. Take as long for an unknown user as for a known one. What it throws is a 500. */
-    readonly verify: (username: string, password: string, request: FastifyRequest) => P | null | Promise<P | null>
+    /** The user's principal, or a no: `null`, `undefined`, `false` or `{ valid: false }`. Take as long for an unknown user as for a known one. What it throws is a 500. */
+    readonly verify: (username: string, password: string, request: FastifyRequest) => P | No | Promise<P | No>
     readonly users?: never
     readonly find?: never
     /** Only with hashes that the scheme can see. */
@@ -60,8 +61,8 @@ export type BasicOptions<P extends PrincipalInput = PrincipalInput> = BasicCommo
     readonly passwords?: never
   }
   | BasicCached & {
-    /** The user's stored hash and principal, or `null`, asked at every request. The password is verified here. What it throws is a 500. */
-    readonly find: (username: string, request: FastifyRequest) => FoundUser<P> | null | Promise<FoundUser<P> | null>
+    /** The user's stored hash and principal, or a no, asked at every request. The password is verified here. What it throws is a 500. */
+    readonly find: (username: string, request: FastifyRequest) => FoundUser<P> | No | Promise<FoundUser<P> | No>
     /** What verifies the hashes: `passwords({...})` of `fastify-gatehouse/passwords`, for those under a pepper. Default: `passwords()`. */
     readonly passwords?: Pick<Passwords, 'verify'>
     readonly verify?: never
@@ -156,7 +157,7 @@ function verifier<P extends PrincipalInput> (said: Said, name: string, place: st
     return givenPasswords(said.passwords, place).then(passwords => ({ verify: foundVerifier(find, hashCheck(passwords, cache), name), recall }))
   }
   if (cache !== null) throw misconfigured(`${place} has a cache, which has to see the stored hash, so that a changed password counts at once. Use find instead of verify, or leave cache out.`)
-  return { verify: ownVerifier(given as Verify<P>, name), recall: null }
+  return { verify: ownVerifier(given as Verify<P | No>, name), recall: null }
 }
 
 function recalls (cache: VerifiedCache, username: string, password: string, stored: string | null, { ip }: FastifyRequest): boolean {
@@ -177,8 +178,8 @@ function tableVerifier<P extends PrincipalInput> (users: unknown, cache: Verifie
   return { verify: verifier(null) as Verify<PrincipalFrom<P>>, recall: null }
 }
 
-function ownVerifier<P extends PrincipalInput> (verify: Verify<P>, name: string): Verify<PrincipalFrom<P>> {
-  const complete = (principal: P | null): PrincipalFrom<P> | null => principal === null ? null : principalFrom(principal, name)
+function ownVerifier<P extends PrincipalInput> (verify: Verify<P | No>, name: string): Verify<PrincipalFrom<P>> {
+  const complete = (answer: P | No): PrincipalFrom<P> | null => answeredPrincipal(answer, name)
   return (username, password, request) => {
     const found = verify(username, password, request)
     return isThenable(found) ? Promise.resolve(found).then(complete) : complete(found)

@@ -1,4 +1,6 @@
+import type { No } from '../../types/answer.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
+import { isNo } from '../answer.js'
 import { AuthError, fault, misconfigured } from '../errors.js'
 import { frozenCopy } from '../shape.js'
 
@@ -20,6 +22,11 @@ export function principalFrom<P extends PrincipalInput> (input: P, realm: string
     roles: names(input.roles, 'roles')
   })
   return principal as PrincipalFrom<P>
+}
+
+/** Completes what a function of the application answered: `null` where it said no. @throws {AuthError} as {@link principalFrom} does. */
+export function answeredPrincipal<P extends PrincipalInput> (answer: P | No, realm: string): PrincipalFrom<P> | null {
+  return isNo(answer) ? null : principalFrom(answer, realm)
 }
 
 /** {@link principalFrom} for what is kept and given to many requests: frozen all the way down, as far as it is lists and plain objects. */

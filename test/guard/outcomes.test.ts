@@ -127,11 +127,29 @@ t.test('what a scheme throws, or returns beside the contract, is a 500 that says
         t.match(line, { level: 50, auth: { code: 'AUTH_FAULT', reason: String } })
         if (word === 'throw' || word === 'reject') t.match(line, { err: { message: 'secret cause', stack: /scripts|schemes\.ts/ }, auth: { reason: "the scheme 'one' threw, or its load did" } })
         if (word === 'noId') t.match(line, { auth: { reason: 'a principal must be an object with a non-empty string id' } })
-        if (word === 'nothing') t.match(line, { auth: { reason: "the scheme 'one' returned no outcome" } })
+        if (word === 'text') t.match(line, { auth: { reason: "the scheme 'one' returned no outcome" } })
         if (word === 'badDate') t.match(line, { auth: { reason: "the scheme 'one' returned an instant that is neither a valid Date nor null" } })
       }
     }
     t.equal(route.reached, 0)
+  }
+})
+
+t.test('a scheme that says no without an outcome has refused, and the log says what to return instead', async t => {
+  for (const async of [false, true]) {
+    const { app, log } = await application({ schemes: { one: scripted('one', { async }), two: scripted('two') }, default: ['one', 'two'] })
+    const route = handler()
+    for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
+    for (const word of ['nothing', 'null', 'false', 'notValid']) {
+      for (const mode of ['required', 'optional']) {
+        const answer = await app.inject({ url: `/${mode}`, headers: { 'x-one': word, 'x-two': 'ann' } })
+        t.same([answer.statusCode, answer.json().code], [401, 'AUTH_INVALID_CREDENTIALS'], `${word}, ${mode}`)
+      }
+      const { authenticated, error } = (await app.inject({ url: '/try', headers: { 'x-one': word, 'x-two': 'ann' } })).json()
+      t.same([authenticated, error], [false, 'AUTH_INVALID_CREDENTIALS'], word)
+    }
+    t.match(log.find(line => line.msg === 'request refused'), { auth: { reason: /^the scheme 'one' said no without an outcome: return invalid/ } })
+    t.equal(route.reached, 4)
   }
 })
 
@@ -265,12 +283,12 @@ t.test('load adds what a database knows; null is 401; what it throws is a 500; i
     t.same((await ask({ 'x-one': 'promise' })).principal, { ...base, id: 'promise', roles: ['late'] })
     t.same((await ask({ 'x-one': 'thenable' })).principal, { ...base, id: 'thenable', roles: ['late'] })
     t.same((await ask({ 'x-own': 'more' })).principal, { ...base, realm: 'own', id: 'more', roles: ['own'] }, "a scheme's own load is asked instead of the plugin's")
-    for (const name of ['null', 'nobody']) {
+    for (const name of ['null', 'nobody', 'undefined', 'later']) {
       t.match(await ask({ 'x-one': name }), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' })
       t.match(await ask({ 'x-one': name }, 'optional'), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' })
       t.match(await ask({ 'x-one': name }, 'try'), { status: 200, principal: null, error: 'AUTH_INVALID_CREDENTIALS' })
     }
-    for (const name of ['undefined', 'later', 'list', 'text', 'bad', 'throw', 'reject']) {
+    for (const name of ['list', 'text', 'bad', 'throw', 'reject']) {
       for (const mode of modes) {
         log.length = 0
         t.match(await ask({ 'x-one': name }, mode), { status: 500, code: 'AUTH_FAULT', message: 'Internal Server Error' }, `${name}, ${mode}`)

@@ -177,9 +177,9 @@ t.test('load(principal, { scheme, request })', async t => {
     t.strictSame(JSON.parse((await ask('/x', as({}, 'web'))).body), ['of the plugin'])
   })
 
-  t.test('that returns null, for disabled people, is 401; the next scheme is not asked', async t => {
+  t.test('that says no, for disabled people, is 401; the next scheme is not asked', async t => {
     const schemes = trio()
-    for (const load of [() => null, async () => null]) {
+    for (const load of [() => null, async () => null, () => undefined, async () => undefined, () => false as const]) {
       const { ask, ran } = await boot(t, (app, ran) => {
         route(app, ran, '/required', ['user', 'web'])
         route(app, ran, '/optional', { schemes: ['user', 'web'], mode: 'optional' })
@@ -194,8 +194,8 @@ t.test('load(principal, { scheme, request })', async t => {
     t.equal(schemes.web.asked.count, 0)
   })
 
-  t.test('that throws, or returns neither a principal nor null, is a 500 that says nothing, in every mode', async t => {
-    const answers: (() => unknown)[] = [() => { throw new Error('redis://secret') }, async () => { throw new Error('redis://secret') }, () => undefined, () => false, () => 'ann', async () => undefined, () => ({ scopes: 'a' }), () => ({ roles: [1] })]
+  t.test('that throws, or returns neither a principal nor a no, is a 500 that says nothing, in every mode', async t => {
+    const answers: (() => unknown)[] = [() => { throw new Error('redis://secret') }, async () => { throw new Error('redis://secret') }, () => true, () => 'ann', async () => 7, () => ({ scopes: 'a' }), () => ({ roles: [1] })]
     for (const load of answers) {
       const { ask, ran } = await boot(t, (app, ran) => { for (const mode of ['required', 'optional', 'try']) route(app, ran, `/${mode}`, { mode }) }, { options: { load } })
       for (const mode of ['required', 'optional', 'try']) {

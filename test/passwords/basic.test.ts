@@ -90,7 +90,7 @@ t.test('users can be looked up at every request, and a change of hash, principal
 })
 
 t.test('what is found and is no user is a fault, and so is a stored text that is no hash; neither is shown', async t => {
-  for (const found of [undefined, 7, { hash: undefined, principal: { id: 'a' } }, { hash: 7, principal: { id: 'a' } }, { hash: '$md5$c2VjcmV0', principal: { id: 'a' } }, { hash: hashed, principal: { id: '' } }]) {
+  for (const found of [true, 7, { hash: undefined, principal: { id: 'a' } }, { hash: 7, principal: { id: 'a' } }, { hash: '$md5$c2VjcmV0', principal: { id: 'a' } }, { hash: hashed, principal: { id: '' } }]) {
     const { ask, log } = await serving({ find: () => found })
     const answer = await ask('ann', password)
     t.match(answer, { status: 500, code: 'AUTH_FAULT' }, inspect(found))

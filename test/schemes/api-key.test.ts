@@ -102,7 +102,7 @@ t.test('among thousands of keys each is its own principal\'s, and nobody else\'s
   t.equal((await app.inject({ url: '/', headers: { 'x-api-key': hex() } })).statusCode, 401)
 })
 
-t.test('verify is given the key and the request, and answers a principal or null, at once or later; what it throws is a 500', async t => {
+t.test('verify is given the key and the request, and answers a principal or a no, at once or later; what it throws is a 500', async t => {
   const seen: unknown[] = []
   const answers: Record<string, () => unknown> = {
     ann: () => ({ id: 'ann', realm: 'https://id.test', team: 7 }),
@@ -112,6 +112,7 @@ t.test('verify is given the key and the request, and answers a principal or null
     nobody: async () => null,
     undefined: () => undefined,
     false: () => false,
+    notValid: () => ({ valid: false }),
     noId: () => ({ scopes: [] }),
     throws: () => { throw new Error('secret cause') },
     rejects: async () => { throw new Error('secret cause') }
@@ -122,9 +123,9 @@ t.test('verify is given the key and the request, and answers a principal or null
   t.same(await ask('ann'), [200, { id: 'ann', realm: 'https://id.test', scopes: [], roles: [], team: 7 }])
   t.match(await ask('later'), [200, { id: 'later', realm: 'service' }])
   t.match(await ask('query'), [200, { id: 'query' }], 'what a query builder returns can be waited for')
-  for (const key of ['null', 'nobody']) t.match(await ask(key), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
-  for (const key of ['undefined', 'false', 'noId', 'throws', 'rejects']) t.match(await ask(key), [500, { code: 'AUTH_FAULT', message: 'Internal Server Error' }], key)
-  t.equal(log.filter(line => line.msg === 'authentication fault').length, 5)
+  for (const key of ['null', 'nobody', 'undefined', 'false', 'notValid']) t.match(await ask(key), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
+  for (const key of ['noId', 'throws', 'rejects']) t.match(await ask(key), [500, { code: 'AUTH_FAULT', message: 'Internal Server Error' }], key)
+  t.equal(log.filter(line => line.msg === 'authentication fault').length, 3)
   t.same(seen[0], ['ann', '/'])
   seen.length = 0
   t.match(await ask('a'.repeat(1025)), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])

@@ -123,7 +123,7 @@ t.test('an unknown user costs what a known one costs: one hash, one comparison',
   t.same((await workOf('ann', 'correct horse battery')).map(each => each.split(' ')[0]), ['hash', 'comparison'])
 })
 
-t.test('verify is given name, password and request, and answers a principal or null, at once or later; what it throws is a 500', async t => {
+t.test('verify is given name, password and request, and answers a principal or a no, at once or later; what it throws is a 500', async t => {
   const answers: Record<string, () => unknown> = {
     ann: () => ({ id: '7', realm: 'https://id.test', name: 'Ann' }),
     later: async () => ({ id: 'later' }),
@@ -132,6 +132,7 @@ t.test('verify is given name, password and request, and answers a principal or n
     nobody: async () => null,
     undefined: () => undefined,
     later_undefined: async () => undefined,
+    notValid: () => ({ valid: false }),
     true: () => true,
     throws: () => { throw new Error('secret cause') },
     rejects: async () => { throw new Error('secret cause') }
@@ -143,9 +144,9 @@ t.test('verify is given name, password and request, and answers a principal or n
   t.same(await ask('ann'), [200, { id: '7', realm: 'https://id.test', name: 'Ann', scopes: [], roles: [] }])
   t.match(await ask('later'), [200, { id: 'later', realm: 'ops' }])
   t.match(await ask('query'), [200, { id: 'query' }])
-  for (const name of ['null', 'nobody']) t.match(await ask(name), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
-  for (const name of ['undefined', 'later_undefined', 'true', 'throws', 'rejects']) t.match(await ask(name), [500, { code: 'AUTH_FAULT', message: 'Internal Server Error' }], name)
-  t.equal(log.filter(line => line.msg === 'authentication fault' && line.err !== undefined).length, 5)
+  for (const name of ['null', 'nobody', 'undefined', 'later_undefined', 'notValid']) t.match(await ask(name), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
+  for (const name of ['true', 'throws', 'rejects']) t.match(await ask(name), [500, { code: 'AUTH_FAULT', message: 'Internal Server Error' }], name)
+  t.equal(log.filter(line => line.msg === 'authentication fault' && line.err !== undefined).length, 3)
   t.same(urls[0], '/')
 })
 

@@ -159,7 +159,8 @@ t.test('a mapping makes the principal on every request, may refuse, and may be a
   t.match(await ask(await made({ ...base, principal: async () => ({ id: 'later' }) }), text), { principal: { id: 'later' } })
   const throwing = await made({ ...base, principal: () => { throw new Error('database') } })
   t.throws(() => throwing.authenticate(bearer(text)), { message: 'database' }, 'a fault of the application is not an invalid token')
-  for (const bad of [undefined, {}, { id: 7 }, { id: 'a', scopes: 'a' }, 'alice']) {
+  for (const no of [undefined, false, { valid: false }] as const) t.equal(await word(await made({ ...base, principal: () => no }), text), 'invalid')
+  for (const bad of [{}, { id: 7 }, { id: 'a', scopes: 'a' }, 'alice']) {
     const scheme = await made({ ...base, principal: () => bad })
     t.throws(() => scheme.authenticate(bearer(text)), { code: 'AUTH_FAULT' })
   }

@@ -15,6 +15,8 @@ const scripts: Readonly<Record<string, () => unknown>> = {
   unavailable: () => unavailable('secret reason', 17),
   nothing: () => undefined,
   null: () => null,
+  false: () => false,
+  notValid: () => ({ valid: false }),
   text: () => 'authenticated',
   unknown: () => ({ kind: 'maybe' }),
   nobody: () => ({ kind: 'authenticated' }),
@@ -52,7 +54,7 @@ export function scripted (name: string, more: Partial<Scheme> & { readonly async
 }
 
 /** Every script of {@link scripted} that breaks the contract of a scheme. */
-export const broken = ['nothing', 'null', 'text', 'unknown', 'nobody', 'nullPrincipal', 'noId', 'badScopes', 'badDate', 'noDate', 'throw', 'throwNothing', 'reject']
+export const broken = ['text', 'unknown', 'nobody', 'nullPrincipal', 'noId', 'badScopes', 'badDate', 'noDate', 'throw', 'throwNothing', 'reject']
 
 export interface LogLine { readonly level: number, readonly msg: string, readonly auth?: { code: string, scheme?: string, reason: string }, readonly err?: { message: string, stack: string, type: string } }
 

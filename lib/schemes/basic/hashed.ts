@@ -1,6 +1,8 @@
 import type { FastifyRequest } from 'fastify'
+import type { No } from '../../../types/answer.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import { addressOf } from '../../address.js'
+import { isNo } from '../../answer.js'
 import { fault, misconfigured } from '../../errors.js'
 import { load } from '../../passwords/derive.js'
 import { passwordSettings } from '../../passwords/options.js'
@@ -21,7 +23,7 @@ export interface FoundUser<P extends PrincipalInput = PrincipalInput> {
   readonly principal: P
 }
 
-type Find<P extends PrincipalInput> = (username: string, request: FastifyRequest) => FoundUser<P> | null | Promise<FoundUser<P> | null>
+type Find<P extends PrincipalInput> = (username: string, request: FastifyRequest) => FoundUser<P> | No | Promise<FoundUser<P> | No>
 
 export function hashCheck (passwords: Pick<Passwords, 'verify'>, cache: VerifiedCache | null): CheckHash {
   return (username, password, stored, { ip }) => {
@@ -51,8 +53,11 @@ export async function givenPasswords (given: unknown, place: string): Promise<Pi
 /** Users whose hash and principal are looked up at every request: a change of either counts at once. */
 export function foundVerifier<P extends PrincipalInput> (find: Find<P>, check: CheckHash, name: string) {
   return async (username: string, password: string, request: FastifyRequest): Promise<PrincipalFrom<P> | null> => {
-    const found = await find(username, request)
-    if (found !== null && (!isObject(found) || !isHash(found.hash))) throw fault(`the find function of the scheme '${name}' returned neither { hash, principal } nor null`)
+    const answer = await find(username, request)
+    const found = isNo(answer) ? null : answer
+    if (found !== null && (!isObject(found) || !isHash(found.hash))) {
+      throw fault(`the find function of the scheme '${name}' returned neither { hash, principal } nor a no, such as null`)
+    }
     const valid = await check(username, password, found?.hash ?? null, request)
     return found !== null && valid ? principalFrom(found.principal, name) : null
   }

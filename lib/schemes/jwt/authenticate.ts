@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { Outcome } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
+import { isNo } from '../../answer.js'
 import { isThenable } from '../../thenable.js'
 import { noCache, tokenCache } from '../../tokens/cache.js'
 import type { CachedToken, TokenCache } from '../../tokens/cache.js'
@@ -101,7 +102,7 @@ export class TokenAuthenticator {
   }
 
   #map (verified: Verified, input: unknown): Answer {
-    if (input === null) return invalid('the principal mapping of the scheme knows no such principal')
+    if (isNo(input)) return invalid('the principal mapping of the scheme knows no such principal')
     return this.#admit(verified, principalFrom(input as Principal, this.#realmOf(verified.trust)))
   }
 

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import type { No } from '../../../types/answer.js'
 import type { Duration } from '../../../types/duration.js'
 import type { Place } from '../../../types/place.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
@@ -35,8 +36,11 @@ export interface JwtIssuer {
   readonly algorithms?: readonly Algorithm[]
 }
 
-/** How {@link JwtOptions} makes a principal of claims. `null` refuses the token with 401; what it throws is a 500. Runs on every request. */
-export type ClaimsMapping<P extends PrincipalInput> = (claims: Claims, request: FastifyRequest) => P | null | Promise<P | null>
+/**
+ * How {@link JwtOptions} makes a principal of claims. A no (`null`, `undefined`, `false` or `{ valid: false }`) refuses the token with 401; what it throws is a 500.
+ * Runs on every request.
+ */
+export type ClaimsMapping<P extends PrincipalInput> = (claims: Claims, request: FastifyRequest) => P | No | Promise<P | No>
 
 /** How tokens are signed. */
 export interface SignOptions {

@@ -1,6 +1,6 @@
 import Fastify, { type FastifyReply } from 'fastify'
 import { apiKey, apiKeyRoutes, memoryStore, secretsFromEnvironment, type ApiKeyCredential, type ApiKeyRecord, type GatehouseOptions, type NewApiKey, type Principal, type SchemesOf, type SessionRecord, type Store } from 'fastify-gatehouse'
-import { hashPassword, passwordProblem, passwords, verifyPassword, type PasswordProblem } from 'fastify-gatehouse/passwords'
+import { hashPassword, passwordProblem, passwords, verifyPassword, type PasswordCheck, type PasswordProblem } from 'fastify-gatehouse/passwords'
 import { describe, expect, test } from 'tstyche'
 import { schemes } from './application.js'
 import './library.js'
@@ -67,8 +67,13 @@ describe('sessions and guesses', () => {
     expect(sessions.revokeAll).type.not.toBeCallableWith('alice')
   })
 
-  test('give back what the check returned', () => {
-    expect(app.gatehouse.guesses.attempt(reply, 'alice', async () => 7 as const, { realm: 'partners' })).type.toBe<Promise<7>>()
+  test('give back what the check returned, and null for every answer that says no', () => {
+    const { attempt } = app.gatehouse.guesses
+    expect(attempt(reply, 'alice', async () => 7 as const, { realm: 'partners' })).type.toBe<Promise<7 | null>>()
+    expect(attempt(reply, 'alice', () => verifyPassword('a', null))).type.toBe<Promise<PasswordCheck | null>>()
+    expect(attempt(reply, 'alice', async (): Promise<boolean> => true)).type.toBe<Promise<true | null>>()
+    expect(attempt(reply, 'alice', (): { id: string } | undefined => undefined)).type.toBe<Promise<{ id: string } | null>>()
+    expect(attempt(reply, 'alice', (): { valid: true, id: string } | { valid: false } => ({ valid: false }))).type.toBe<Promise<{ valid: true, id: string } | null>>()
     expect(app.gatehouse.guesses.attempt).type.not.toBeCallableWith(reply, 'alice', () => true, { relm: 'partners' })
     expect(app.gatehouse.guesses.attempt).type.not.toBeCallableWith(reply, 7, () => true)
   })

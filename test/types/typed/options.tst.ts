@@ -1,5 +1,5 @@
 import Fastify from 'fastify'
-import authPlugin, { type GatehouseOptions, type Principal, type PrincipalInput, type RoleName, type SchemeName, type SchemesOf, type ScopeName } from 'fastify-gatehouse'
+import authPlugin, { apiKey, basic, type GatehouseOptions, type Principal, type PrincipalInput, type RoleName, type SchemeName, type SchemesOf, type ScopeName } from 'fastify-gatehouse'
 import { describe, expect, test } from 'tstyche'
 import { absent, authenticated, invalid } from '../../../lib/schemes/outcome.js'
 import { schemes, type WebPrincipal } from './application.js'
@@ -35,6 +35,18 @@ describe('the options', () => {
     expect(register).type.toBeCallableWith({ schemes, load: (principal: WebPrincipal): PrincipalInput => ({ ...principal, id: principal.email }) })
     const options: GatehouseOptions = { schemes, errors: (error, _request, reply) => ({ title: error.message, code: error.code, status: reply.statusCode }) }
     expect(register).type.toBeCallableWith(options)
+  })
+
+  test('take every no that a function may answer', () => {
+    expect(register).type.toBeCallableWith({ schemes, load: () => undefined })
+    expect(register).type.toBeCallableWith({ schemes, load: async (principal: Principal) => principal.id === '' && principal })
+    expect(apiKey).type.toBeCallableWith({ verify: (key: string) => [{ id: 'a' }].find(each => each.id === key) })
+    expect(basic).type.toBeCallableWith({ find: async (name: string) => [{ hash: 'x', principal: { id: name } }].find(each => each.hash === name) })
+    expect(register).type.not.toBeCallableWith({ schemes, load: () => true })
+    expect(apiKey).type.not.toBeCallableWith({ verify: () => ({ valid: true }) })
+    const service = apiKey({ verify: async (key): Promise<{ id: string, team: number } | undefined> => key === '' ? undefined : { id: key, team: 7 } })
+    type Entries = SchemesOf<{ service: typeof service }>
+    expect<Entries['service']['principal']['team']>().type.toBe<number>()
   })
 
   test('refuse an object with only unknown keys', () => {
