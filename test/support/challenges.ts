@@ -1,6 +1,3 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-
 /** One challenge, read: names in lower case, values without their quotes. */
 export interface ReadChallenge {
   readonly scheme: string
@@ -53,10 +50,4 @@ export function readChallenges (header: string): readonly ReadChallenge[] {
   }
   if (found.length === 0 || found.some(({ scheme, params }) => scheme === 'basic' && params['realm'] === undefined)) throw wrong('no challenge, or Basic without a realm')
   return found
-}
-
-/** A list of test vectors that stands beside the repository; `null` in a checkout without it. */
-export function vectors<T> (file: string): readonly T[] | null {
-  const path = fileURLToPath(new URL(`../../../shared/vectors/${file}`, import.meta.url))
-  return existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) as readonly T[] : null
 }

@@ -1,37 +1,10 @@
-import { existsSync, readFileSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { checkSecret, weakness } from '../../lib/schemes/secrets.js'
-
-const listed = fileURLToPath(new URL('../../../shared/vectors/wordlists/jwt-secrets-top2000.txt', import.meta.url))
-const missing = existsSync(listed) ? false : 'the word list is not beside this checkout: ../shared/vectors/wordlists'
-if (missing !== false) t.comment(missing)
 
 const rule = { minBytes: 32, place: 'the secret of the test' }
 const refused = { code: 'AUTH_MISCONFIGURED' }
 const sample = 'v1ZK9mJ0Qx3fWc7RtYh2Lb8NpUe5DgSa6XoTiMk4BzA'
-
-t.test('every one of the 2,000 published secrets is refused, also behind whitespace, encoded, and decoded', { skip: missing }, async t => {
-  const lines = readFileSync(listed, 'utf8').split(/\r?\n/).filter(line => line !== '')
-  const accepted: string[] = []
-  for (const line of lines) {
-    const forms: ReadonlyArray<string | Uint8Array> = [
-      line, `${line}\n`, `  ${line} `, Buffer.from(line), Buffer.from(line).toString('base64'), Buffer.from(line).toString('base64url'), Buffer.from(line).toString('hex'),
-      Buffer.from(line, 'base64'), Buffer.from(line, 'hex')
-    ]
-    for (const form of forms) {
-      try {
-        checkSecret(form, rule)
-        // decoding stops at the first character that is none of the encoding: only a whole one is that secret
-        const decoded = form instanceof Uint8Array && ![Buffer.from(form).toString('base64').replace(/=+$/, ''), Buffer.from(form).toString('hex')].includes(line.replace(/=+$/, ''))
-        if (!decoded) accepted.push(`${typeof form}: ${line}`)
-      } catch {}
-    }
-  }
-  t.ok(lines.length >= 1999, 'one line of the list is empty')
-  t.same(accepted, [])
-})
 
 t.test('the sample keys of the RFCs, of Wycheproof and of jwt.io are refused as text and as bytes', async t => {
   for (const key of [

@@ -1,0 +1,32 @@
+import t from 'tap'
+import { parseUserPass } from '../../lib/schemes/basic.js'
+import { readAuthorization } from '../../lib/schemes/read.js'
+import { readChallenges } from '../support/challenges.js'
+import { readVectors, withoutVectors } from '../support/vectors.js'
+
+interface Case { readonly header: string, readonly expect: readonly [string, string] | null }
+
+t.test('credentials are read as the cases that others wrote say', { skip: withoutVectors }, async t => {
+  const cases = readVectors<readonly Case[]>('http-auth/basic-credentials.json')
+  t.equal(cases.length, 11)
+  for (const { header, expect } of cases) {
+    const text = readAuthorization({ raw: { headers: { authorization: header }, rawHeaders: ['authorization', header] } } as never, 'basic')
+    const sent = typeof text === 'string' ? parseUserPass(text) : null
+    t.same(sent, expect === null ? null : { username: expect[0], password: expect[1] }, header)
+  }
+})
+
+t.test('the parser that reads our challenges passes the cases that others wrote', { skip: withoutVectors }, async t => {
+  const cases = readVectors<ReadonlyArray<{ header: string, valid: boolean }>>('http-auth/challenges.json')
+  t.equal(cases.length, 27)
+  for (const { header, valid } of cases) {
+    let read = true
+    try {
+      readChallenges(header)
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error
+      read = false
+    }
+    t.equal(read, valid, header)
+  }
+})
