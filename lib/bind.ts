@@ -12,7 +12,7 @@ export async function bindSchemes (app: FastifyInstance, { schemes, load }: Opti
   for (const [name, definition] of schemes) {
     const scheme = typeof definition === 'function' ? await definition(app, name, contextOf(name)) : definition
     if (!isScheme(scheme)) throw misconfigured(`The option schemes.${name} is a function that made no scheme: an object with authenticate() and openapi.`)
-    bound.set(name, Object.freeze({ name, scheme, load: scheme.load ?? load }))
+    bound.set(name, Object.freeze({ name, scheme, load: scheme.load === undefined ? load : scheme.load }))
   }
   return bound
 }

@@ -5,6 +5,11 @@ import type { Principal } from './principal.js'
 export interface Authenticated<P extends Principal = Principal, C = unknown> {
   readonly kind: 'authenticated'
   readonly principal: P
+  /**
+   * Whom the credential acts for, where the principal has only a part of what they have, as with a key of fewer roles: `none` rules are judged by everything that the owner
+   * has. `null`, or left out: the principal is all of it.
+   */
+  readonly owner?: Principal | null
   /** What a handler may know of the credential. Never the secret itself. */
   readonly credential: C
   /** When the person proved who they are; `null` where the scheme cannot say. */

@@ -80,12 +80,17 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
   readonly ambient?: boolean
   /** Its outcomes say when the person authenticated (`authenticatedAt`): `maxAge` may be asked of it. */
   readonly dated?: boolean
+  /**
+   * Its principals may have less than those they act for, of whom it knows nothing: a `none` rule, which is judged by everything that somebody has, stops the boot where
+   * principals of this scheme would meet it.
+   */
+  readonly ownerUnknown?: boolean
   /** `Cache-Control` of what an authenticated caller gets, unless the handler writes its own: for credentials that shared caches do not know as such (RFC 9111, 3.5). */
   readonly cacheControl?: string
   /** A path that must be open for this scheme to work (its login page): protected, it stops the boot. */
   readonly publicPath?: string
-  /** Adds what a database knows, for principals of this scheme; the plugin's own `load` is then not asked. */
-  readonly load?: Load<P>
+  /** Adds what a database knows, for principals of this scheme; the plugin's own `load` is then not asked. `null`: the scheme loads in its own way, and none is asked. */
+  readonly load?: Load<P> | null
   /** Starts a session: what `reply.login` calls. */
   login? (request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, options: LoginOptions): Promise<void>
   /** Ends the session: what `reply.logout` calls. */

@@ -4,6 +4,7 @@ import type { Principal } from '../../types/principal.js'
 import type { Load, Scheme, SchemeContext } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { foreign, invalid } from '../schemes/outcome.js'
+import { isThenable } from '../thenable.js'
 import { Directory, type KeyOutcome } from './directory.js'
 import { digestOf, KeyFormat } from './format.js'
 import { ManagedKeys } from './keys.js'
@@ -13,7 +14,7 @@ import { kind } from './record.js'
 import { Uses } from './uses.js'
 
 /** What the scheme `apiKey` needs of managed keys. */
-export interface Managed extends Pick<Scheme<Principal, ApiKeyCredential>, 'load'> {
+export interface Managed extends Pick<Scheme<Principal, ApiKeyCredential>, 'load' | 'ownerUnknown'> {
   readonly apiKeys: ApiKeys
   /** Whose a key is. */
   outcomeOf (key: string): KeyOutcome | Promise<KeyOutcome>
@@ -49,14 +50,22 @@ export function managedKeys (options: unknown, { app, name, place, context, load
   })
   return {
     apiKeys: new ManagedKeys({ format, store, directory, owners, uses, grants, log: app.log }),
-    // the guard adds what load returns: here that is the owner, narrowed to what the key may, and the plugin's own load never widens it
-    ...owners === null ? {} : { load: principal => owners.narrow(principal) },
+    // load was asked for the owner: what it says of them must not widen the key
+    load: null,
+    ...owners === null ? { ownerUnknown: true } : {},
     outcomeOf (key) {
       const form = format.formOf(key)
       if (form === 'foreign') return foreign
-      return form === 'ours' ? directory.outcomeOf(digestOf(key)) : invalid('the API key is mistyped or cut off')
+      if (form !== 'ours') return invalid('the API key is mistyped or cut off')
+      const outcome = directory.outcomeOf(digestOf(key))
+      return isThenable(outcome) ? outcome.then(found => narrowed(found, owners)) : narrowed(outcome, owners)
     }
   }
+}
+
+/** What a key comes to, once its owner is known. */
+function narrowed (outcome: KeyOutcome, owners: Owners | null): KeyOutcome | Promise<KeyOutcome> {
+  return outcome.kind === 'authenticated' && owners !== null ? owners.narrow(outcome) : outcome
 }
 
 /** Two schemes with one prefix would each take the other's keys for their own. */

@@ -1,13 +1,19 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { No } from '../../types/answer.js'
+import type { ApiKeyCredential } from '../../types/api-keys.js'
+import type { Authenticated, Invalid } from '../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../types/principal.js'
 import type { Load, SchemeContext } from '../../types/scheme.js'
 import type { StoreOwner } from '../../types/store.js'
 import { isNo } from '../answer.js'
 import { fault } from '../errors.js'
 import { Memo } from '../recall/memo.js'
+import { invalid } from '../schemes/outcome.js'
 import { keptPrincipal, principalFrom } from '../schemes/principal.js'
 import { isThenable } from '../thenable.js'
+
+/** What a managed key proves. */
+export type KeyAuthenticated = Authenticated<Principal, ApiKeyCredential>
 
 /** Scopes and roles. */
 export type Rights = Pick<Principal, 'scopes' | 'roles'>
@@ -47,9 +53,9 @@ export class Owners {
     return this.#find(owner)
   }
 
-  /** What the principal of a key comes to: the owner, with those of the key's rights that the owner has. `null` when there is no owner (any more). */
-  narrow (key: Principal): Principal | null | Promise<Principal | null> {
-    const owner = this.#find(key)
+  /** Completes what a key proves: its principal is the owner, with those of the key's rights that the owner has. *Invalid* when there is no owner (any more). */
+  narrow (key: KeyAuthenticated): KeyAuthenticated | Invalid | Promise<KeyAuthenticated | Invalid> {
+    const owner = this.#find(key.principal)
     return isThenable(owner) ? owner.then(found => this.#narrowed(found, key)) : this.#narrowed(owner, key)
   }
 
@@ -68,8 +74,9 @@ export class Owners {
     return isThenable(loaded) ? Promise.resolve(loaded).then(complete) : complete(loaded)
   }
 
-  #narrowed (owner: Principal | null, key: Rights): Principal | null {
-    return owner === null ? null : principalFrom({ ...owner, ...common(key, owner, this.#options.grants) }, owner.realm)
+  #narrowed (owner: Principal | null, key: KeyAuthenticated): KeyAuthenticated | Invalid {
+    if (owner === null) return invalid('load knows no such owner of an API key, or it is disabled')
+    return { ...key, principal: principalFrom({ ...owner, ...common(key.principal, owner, this.#options.grants) }, owner.realm), owner }
   }
 }
 

@@ -1,6 +1,5 @@
 import type { FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
-import type { Principal } from '../../types/principal.js'
 import { isNo } from '../answer.js'
 import { failure, fault } from '../errors.js'
 import { requirementFrom, type Conditions, type Entry, type Requirement, type RequirementFunction, type Rule } from './grammar.js'
@@ -15,7 +14,7 @@ export function checkStatic (policy: Policy, acting: Identity): AuthFailure | nu
     return failure('AUTH_STEP_UP_REQUIRED', acting.bound.name, `authenticated longer ago than ${policy.maxAge} s`, { maxAge: policy.maxAge })
   }
   for (const rule of policy.rules) {
-    if (!meetsStatic(rule, acting.outcome.principal) || (rule.anyOf !== null && !rule.anyOf.some(entry => entryMeetsStatic(entry, acting)))) {
+    if (!meetsStatic(rule, acting) || (rule.anyOf !== null && !rule.anyOf.some(entry => entryMeetsStatic(entry, acting)))) {
       return denied(rule, acting)
     }
   }
@@ -28,7 +27,7 @@ export function checkStatic (policy: Policy, acting: Identity): AuthFailure | nu
  */
 export async function checkFunctions (policy: Policy, acting: Identity, request: FastifyRequest, words: Vocabulary): Promise<AuthFailure | null> {
   for (const rule of policy.rules) {
-    if (!await meets(rule, acting.outcome.principal, request, words)) return denied(rule, acting)
+    if (!await meets(rule, acting, request, words)) return denied(rule, acting)
     if (rule.anyOf !== null && !await someEntry(rule.anyOf, acting, request, words)) return denied(rule, acting)
   }
   return null
@@ -39,8 +38,8 @@ function isStale ({ outcome }: Identity, maxAge: number): boolean {
   return outcome.authenticatedAt === null || Date.now() - outcome.authenticatedAt.getTime() > maxAge * 1000
 }
 
-function entryMeetsStatic (entry: Entry, { bound, outcome }: Identity): boolean {
-  return (entry.schemes === null || entry.schemes.includes(bound.name)) && meetsStatic(entry, outcome.principal)
+function entryMeetsStatic (entry: Entry, acting: Identity): boolean {
+  return (entry.schemes === null || entry.schemes.includes(acting.bound.name)) && meetsStatic(entry, acting)
 }
 
 /** An entry that static parts settle is not asked again; functions of the others are asked one after the other, as written. */
@@ -48,22 +47,22 @@ async function someEntry (entries: readonly Entry[], acting: Identity, request: 
   const standing = entries.filter(entry => entryMeetsStatic(entry, acting))
   if (standing.some(entry => entry.when === null && typeof entry.scopes !== 'function' && typeof entry.roles !== 'function')) return true
   for (const entry of standing) {
-    if (await meets(entry, acting.outcome.principal, request, words)) return true
+    if (await meets(entry, acting, request, words)) return true
   }
   return false
 }
 
-function meetsStatic ({ scopes, roles }: Conditions, principal: Principal): boolean {
-  return isMet(typeof scopes === 'function' ? null : scopes, principal) && isMet(typeof roles === 'function' ? null : roles, principal)
+function meetsStatic ({ scopes, roles }: Conditions, acting: Identity): boolean {
+  return isMet(typeof scopes === 'function' ? null : scopes, acting) && isMet(typeof roles === 'function' ? null : roles, acting)
 }
 
-async function meets (conditions: Conditions, principal: Principal, request: FastifyRequest, words: Vocabulary): Promise<boolean> {
+async function meets (conditions: Conditions, acting: Identity, request: FastifyRequest, words: Vocabulary): Promise<boolean> {
   for (const kind of ['scopes', 'roles'] as const) {
     const asked = conditions[kind]
-    if (typeof asked === 'function' && !isMet(ask(kind, asked, request, words), principal)) return false
+    if (typeof asked === 'function' && !isMet(ask(kind, asked, request, words), acting)) return false
   }
   if (conditions.when === null) return true
-  const answer: unknown = await conditions.when(principal, request)
+  const answer: unknown = await conditions.when(acting.outcome.principal, request)
   if (isNo(answer)) return false
   if (answer !== true) throw fault(`a when function must return true, or a no such as false; one returned ${shown(answer)}`)
   return true
@@ -76,12 +75,23 @@ function ask (kind: 'scopes' | 'roles', asked: RequirementFunction, request: Fas
   return requirementFrom(kind, returned, words)
 }
 
-/** Whether a principal meets `{ all, any, none }`. */
-export function isMet (asked: Requirement | null, principal: Principal): boolean {
+/** Returns whether the acting principal meets `{ all, any, none }`. */
+export function isMet (asked: Requirement | null, acting: Identity): boolean {
   if (asked === null) return true
+  const { principal } = acting.outcome
   return asked.all.every(need => has(principal, need)) &&
     (asked.any.length === 0 || asked.any.some(need => has(principal, need))) &&
-    !asked.none.some(need => has(principal, need))
+    (asked.none.length === 0 || hasNone(asked.none, acting))
+}
+
+/**
+ * Returns whether nothing of this is held against the acting principal, nor against whom it acts for: a key that leaves a role out narrows what it may do, and frees nobody
+ * of that role. Where the owner is not known, nobody can tell, and the rule is not met.
+ */
+function hasNone (needs: readonly Need[], { bound, outcome }: Identity): boolean {
+  const { principal, owner = null } = outcome
+  if (owner === null && bound.scheme.ownerUnknown === true) return false
+  return !needs.some(need => has(principal, need) || (owner !== null && has(owner, need)))
 }
 
 function denied (rule: Rule, acting: Identity): AuthFailure {

@@ -1,5 +1,6 @@
 import type { AuthFailure } from '../../types/error.js'
 import type { Authenticated, Outcome } from '../../types/outcome.js'
+import type { Principal } from '../../types/principal.js'
 import { isNo } from '../answer.js'
 import { AuthError, failure, fault } from '../errors.js'
 import { principalFrom } from '../schemes/principal.js'
@@ -132,16 +133,20 @@ function complete (bound: BoundScheme, outcome: Outcome, state: GuardState): Ans
   return isThenable(loaded) ? Promise.resolve(loaded).then(more => enrich(bound, whole, more)) : enrich(bound, whole, loaded)
 }
 
-/** Whether nothing is left to complete, nor could be changed by a handler: what every scheme of ours returns. */
-function isWhole ({ principal, authenticatedAt, expiresAt }: Authenticated): boolean {
+/** Returns whether nothing is left to complete, nor could be changed by a handler: what every scheme of ours returns. */
+function isWhole ({ principal, owner = null, authenticatedAt, expiresAt }: Authenticated): boolean {
+  return isWholePrincipal(principal) && (owner === null || isWholePrincipal(owner)) && isInstant(authenticatedAt) && isInstant(expiresAt)
+}
+
+function isWholePrincipal (principal: Principal): boolean {
   return typeof principal === 'object' && principal !== null && Object.isFrozen(principal) && isName(principal.realm) && isName(principal.id) &&
-    isFrozenList(principal.scopes) && isFrozenList(principal.roles) && isInstant(authenticatedAt) && isInstant(expiresAt)
+    isFrozenList(principal.scopes) && isFrozenList(principal.roles)
 }
 
 function wholeOf (outcome: Authenticated, name: string): Authenticated {
-  const { principal, credential = null, authenticatedAt = null, expiresAt = null } = outcome
+  const { principal, owner = null, credential = null, authenticatedAt = null, expiresAt = null } = outcome
   if (!isInstant(authenticatedAt) || !isInstant(expiresAt)) throw fault(`the scheme '${name}' returned an instant that is neither a valid Date nor null`)
-  return { ...outcome, principal: principalFrom(principal, name), credential, authenticatedAt, expiresAt }
+  return { ...outcome, principal: principalFrom(principal, name), owner: owner === null ? null : principalFrom(owner, name), credential, authenticatedAt, expiresAt }
 }
 
 function isName (value: unknown): boolean {

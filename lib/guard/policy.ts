@@ -94,10 +94,25 @@ function checkRules (mode: Mode, rules: readonly Rule[], maxAge: number | null, 
     const stranger = entry.schemes?.find(name => !names.includes(name))
     if (stranger !== undefined) throw misconfigured(`${place} has an anyOf entry for the scheme '${stranger}', which its schemes (${list(names, 'and')}) do not include.`)
   }
+  const unknown = rules.flatMap(rule => strangersToNone(rule, alternatives))[0]
+  if (unknown !== undefined) {
+    throw misconfigured(`${place} has a none rule, which is judged by everything that the owner of a credential has, and the scheme '${unknown}' knows no owners: a key with fewer roles would escape the rule. Give the scheme or the plugin a load, or let the rule stand on routes of other schemes.`)
+  }
   const timeless = maxAge === null ? undefined : alternatives.find(([acting]) => acting?.scheme.dated !== true)?.[0]
   if (timeless !== undefined) {
     throw misconfigured(`${place} has maxAge, but the scheme '${timeless.name}' cannot say when the person authenticated. Name only schemes that can, or remove maxAge.`)
   }
+}
+
+/** The schemes whose principals would meet a `none` of a rule, and which do not know whom they act for. */
+function strangersToNone (rule: Rule, alternatives: readonly (readonly BoundScheme[])[]): readonly string[] {
+  const acting = alternatives.flatMap(([first]) => first?.scheme.ownerUnknown === true ? [first.name] : [])
+  const asked = [{ ...rule, schemes: null }, ...rule.anyOf ?? []].filter(({ scopes, roles }) => hasNone(scopes) || hasNone(roles))
+  return asked.flatMap(({ schemes }) => acting.filter(name => schemes === null || schemes.includes(name)))
+}
+
+function hasNone (asked: Rule['scopes']): boolean {
+  return asked !== null && typeof asked !== 'function' && asked.none.length > 0
 }
 
 /**

@@ -28,6 +28,7 @@ class Known extends Entry {
   readonly authenticated = true
   readonly scheme: string
   readonly error = null
+  readonly #acting: Identity
   readonly #identities: readonly Identity[]
   readonly #words: Vocabulary
   readonly #carrier: Carrier
@@ -36,6 +37,7 @@ class Known extends Entry {
   constructor (acting: Identity, { identities, carrier }: Pass, words: Vocabulary) {
     super(acting)
     this.scheme = acting.bound.name
+    this.#acting = acting
     this.#identities = identities
     this.#words = words
     this.#carrier = carrier
@@ -53,7 +55,7 @@ class Known extends Entry {
   }
 
   allows (query: unknown): boolean {
-    return requirements(query, this.#words).every(asked => isMet(asked, this.principal))
+    return requirements(query, this.#words).every(asked => isMet(asked, this.#acting))
   }
 }
 

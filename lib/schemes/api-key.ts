@@ -113,7 +113,7 @@ export function apiKey (options: ApiKeyOptions | ManagedApiKeyOptions): SchemeFa
   }
 }
 
-function managedScheme (said: Readonly<Record<string, unknown>>, read: Read, about: ManagedPlace): Pick<Scheme, 'authenticate' | 'load' | 'apiKeys'> {
+function managedScheme (said: Readonly<Record<string, unknown>>, read: Read, about: ManagedPlace): Pick<Scheme, 'authenticate' | 'load' | 'ownerUnknown' | 'apiKeys'> {
   const stray = ['keys', 'verify', 'prefix'].find(option => option in said)
   if (stray !== undefined) throw misconfigured(`${about.place} has managed and ${stray}. ${stray === 'prefix' ? 'Write the prefix as managed.prefix' : 'Make a scheme of each'}.`)
   const { outcomeOf, ...more } = managedKeys(said.managed, about)

@@ -10,6 +10,8 @@ export const foreign: Foreign = Object.freeze({ kind: 'foreign' })
 
 /** What {@link authenticated} takes beside the principal. */
 export interface AuthenticatedDetails<C> {
+  /** Whom the credential acts for, where the principal has only a part of what they have: `none` rules are judged by everything that the owner has. */
+  readonly owner?: Principal | null
   /** What a handler may know of the credential. Never the secret itself. */
   readonly credential?: C
   /** When the person proved who they are; left out where the scheme cannot say. */
@@ -27,8 +29,9 @@ export interface AuthenticatedDetails<C> {
 /** A good credential, and whose. The guard completes a principal without realm, scopes or roles: the scheme's name, none and none. */
 export function authenticated<P extends Principal, C = null> (principal: P, details?: AuthenticatedDetails<C>): Authenticated<P, C>
 export function authenticated<P extends PrincipalInput, C = null> (principal: P, details?: AuthenticatedDetails<C>): Authenticated<PrincipalFrom<P>, C>
-export function authenticated (principal: PrincipalInput, { credential = null, authenticatedAt = null, expiresAt = null, onRevoked = null, rateLimit = null, headers = null }: AuthenticatedDetails<unknown> = {}): Authenticated {
-  return { kind: 'authenticated', principal: principal as Principal, credential, authenticatedAt, expiresAt, onRevoked, rateLimit, headers }
+export function authenticated (principal: PrincipalInput, details: AuthenticatedDetails<unknown> = {}): Authenticated {
+  const { owner = null, credential = null, authenticatedAt = null, expiresAt = null, onRevoked = null, rateLimit = null, headers = null } = details
+  return { kind: 'authenticated', principal: principal as Principal, owner, credential, authenticatedAt, expiresAt, onRevoked, rateLimit, headers }
 }
 
 /** This scheme's, and bad. `detail` goes to the log and must not hold the credential. */

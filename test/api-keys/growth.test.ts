@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import Fastify from 'fastify'
 import t from 'tap'
-import type { Principal, SchemeContext } from '../../lib/index.js'
+import { authenticated, type Principal, type SchemeContext } from '../../lib/index.js'
 import { Directory } from '../../lib/api-keys/directory.js'
 import { digestOf, KeyFormat } from '../../lib/api-keys/format.js'
 import { Owners } from '../../lib/api-keys/owners.js'
@@ -39,12 +39,12 @@ t.test('Owners are remembered in a bounded number', async t => {
   const asked: string[] = []
   const grants: SchemeContext['grants'] = () => true
   const owners = new Owners({ app: Fastify(), scheme: 's', load: ({ id }) => { asked.push(id); return { id } }, grants, staleness: 60_000 })
-  const principal = (id: string): Principal => ({ realm: 'r', id, scopes: [], roles: [] })
-  for (let i = 0; i <= 10_000; i++) await owners.narrow(principal(String(i)))
+  const key = (id: string) => authenticated({ realm: 'r', id, scopes: [], roles: [] } as Principal, { credential: { id, name: id } })
+  for (let i = 0; i <= 10_000; i++) await owners.narrow(key(String(i)))
   asked.length = 0
-  await owners.narrow(principal('10000'))
+  await owners.narrow(key('10000'))
   t.strictSame(asked, [])
-  await owners.narrow(principal('0'))
+  await owners.narrow(key('0'))
   t.strictSame(asked, ['0'], 'the oldest is forgotten first')
 })
 
