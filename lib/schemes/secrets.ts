@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { misconfigured } from '../errors.js'
 import { estimateBits } from './secrets/estimate.js'
+import { findKey } from './secrets/key-material.js'
 import { isKnown } from './secrets/known.js'
 
 /** What {@link checkSecret} asks of a secret. */
@@ -34,6 +35,7 @@ export function checkSecret (secret: unknown, { minBytes, place }: SecretRule): 
 /** Why a secret is guessable, whatever its length, as the end of a sentence about it; `null` when nothing tells. */
 export function weakness (secret: string | Uint8Array): string | null {
   const bytes = Buffer.from(secret as Uint8Array)
+  if (findKey(bytes) !== null) return 'is a public or private key, or JSON, and not a secret'
   const text = textOf(bytes)
   const decoded = text === null ? [] : decodings(text.trim())
   if (spellings([bytes, ...decoded]).some(isKnown)) return 'is a published secret that attackers try first'

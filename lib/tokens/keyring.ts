@@ -4,7 +4,7 @@ import { isObject, list } from '../shape.js'
 import { isSymmetric } from './algorithms.js'
 import { verificationKey } from './jwk.js'
 import type { KeyRule, VerificationKey } from './jwk.js'
-import { jsonObject } from './material.js'
+import { unwrapped } from './material.js'
 import type { Jwk, KeyMaterial } from './material.js'
 
 /** A JWK set (RFC 7517, 5). */
@@ -61,9 +61,9 @@ function named (entry: Entry, key: VerificationKey): VerificationKey {
   return Object.freeze({ ...key, kid: entry.kid })
 }
 
-function entries (keys: unknown, place: string): Entry[] {
-  if (keys === undefined) throw misconfigured(`${place} is undefined. Set it, or the environment variable that it comes from.`)
-  if (Array.isArray(keys)) return keys.flatMap((each, i) => setOrKey(each, `key ${i + 1} of ${place}`))
+function entries (given: unknown, place: string): Entry[] {
+  if (given === undefined) throw misconfigured(`${place} is undefined. Set it, or the environment variable that it comes from.`)
+  const keys = unwrapped(given, place)
   if (keys instanceof Map) return [...keys].map(([kid, material], i) => entry(kid, material, i, place))
   if (isSet(keys) || !isRecord(keys)) return setOrKey(keys, place)
   return Object.entries(keys).map(([kid, material], i) => entry(kid, material, i, place))
@@ -75,9 +75,11 @@ function entry (kid: unknown, material: unknown, i: number, place: string): Entr
   return { kid, material, place: `key ${i + 1} of ${place}` }
 }
 
-function setOrKey (value: unknown, place: string): Entry[] {
-  const set = typeof value === 'string' ? jsonObject(value) : value
-  if (isSet(set)) return set.keys.map((material, i) => ({ kid: null, material, place: `key ${i + 1} of the JWK set in ${place}` }))
+/** The keys of a list, of a JWK set, or the one key: in a list, each may be a set, and each may be wrapped. */
+function setOrKey (given: unknown, place: string): Entry[] {
+  const value = unwrapped(given, place)
+  if (Array.isArray(value)) return value.flatMap((each, i) => setOrKey(each, `key ${i + 1} of ${place}`))
+  if (isSet(value)) return value.keys.map((material, i) => ({ kid: null, material, place: `key ${i + 1} of the JWK set in ${place}` }))
   return [{ kid: null, material: value, place }]
 }
 

@@ -1,6 +1,7 @@
 import { createPrivateKey, createPublicKey, createSecretKey, KeyObject } from 'node:crypto'
 import type { JsonWebKeyInput } from 'node:crypto'
 import { misconfigured } from '../errors.js'
+import { findKey } from '../schemes/secrets/key-material.js'
 import { isObject, list } from '../shape.js'
 import { decodeBase64url } from './base64url.js'
 
@@ -28,64 +29,43 @@ export interface ReadKey {
 }
 
 /**
- * Reads one key, whatever its form. A text or bytes that hold a public key in any form that can be told are never taken for an HMAC secret: who knows the public
- * key could sign (CVE-2016-10555, CVE-2023-48223).
+ * Reads one key, whatever its form. A text or bytes that hold a public key in any form that can be told, also under quotes and encodings, are never taken for an
+ * HMAC secret: whoever knows the public key could sign (CVE-2016-10555, CVE-2023-48223).
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place` and never the key.
  */
 export function readKey (material: unknown, place: string): ReadKey {
-  if (material instanceof KeyObject) return fromKeyObject(material)
-  if (material instanceof Uint8Array) return fromBytes(Buffer.from(material), place)
-  if (typeof material === 'string') return fromText(material, place)
-  if (isObject(material) && typeof material['kty'] === 'string') return fromJwk(material, place)
+  if (material instanceof KeyObject) return fromKeyObject(material, place)
+  const bare = unwrapped(material, place)
+  if (bare instanceof Uint8Array) return fromSecret(Buffer.from(bare), place)
+  if (typeof bare === 'string') return fromPem(bare, place)
+  if (isObject(bare) && typeof bare['kty'] === 'string') return fromJwk(bare, place)
   throw misconfigured(`${place} must be a secret, a PEM text, a KeyObject or a JWK.`)
 }
 
-/** What a JSON text says when it is an object, so that a JWK or JWK set may come from the environment as it is; `null` for any other text. */
-export function jsonObject (text: string): Readonly<Record<string, unknown>> | null {
-  if (!text.trimStart().startsWith('{')) return null
-  try {
-    // what begins with a brace and parses is an object
-    const value: Readonly<Record<string, unknown>> = JSON.parse(text)
-    return value
-  } catch {
-    return null
-  }
+/**
+ * Returns what stands under the quotes and encodings of a text or of bytes: a PEM text, what a JSON text says, or the bytes of a secret. Returns anything else as it is.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for a key in a form that is not read.
+ */
+export function unwrapped (material: unknown, place: string): unknown {
+  if (typeof material !== 'string' && !(material instanceof Uint8Array)) return material
+  const bytes = Buffer.from(material as Uint8Array)
+  const found = findKey(bytes)
+  if (found === null) return bytes
+  if ('problem' in found) throw misconfigured(`${place} ${found.problem}`)
+  return found.material
 }
 
-function fromKeyObject (object: KeyObject): ReadKey {
+function fromKeyObject (object: KeyObject, place: string): ReadKey {
+  if (object.type === 'secret') return fromSecret(object.export(), place)
   const key = object.type === 'private' ? createPublicKey(object) : object
   return { key, signing: object.type === 'public' ? null : object, kid: null, alg: null }
 }
 
-function fromText (text: string, place: string): ReadKey {
-  if (text.includes('-----BEGIN ')) return fromPem(text, place)
-  const json = jsonObject(text)
-  if (json !== null && typeof json['kty'] === 'string') return fromJwk(json, place)
-  if (/^\s*(?:ssh-|ecdsa-sha2-)/.test(text)) throw misconfigured(`${place} is an OpenSSH public key. Convert it: ssh-keygen -e -m PKCS8 -f key.pub`)
-  if (/^\s*https?:\/\//.test(text)) throw misconfigured(`${place} is a URL. Fetching keys is not supported in this version: give the keys themselves.`)
-  if (isDer(Buffer.from(text, 'base64'))) throw misconfigured(`${place} is the inside of a PEM text. Give the whole of it, with its BEGIN and END lines.`)
-  return fromSecret(Buffer.from(text), place)
-}
-
-function fromBytes (bytes: Buffer, place: string): ReadKey {
-  if (bytes.includes('-----BEGIN ') || jsonObject(bytes.toString()) !== null) return fromText(bytes.toString(), place)
-  if (isDer(bytes)) throw misconfigured(`${place} is a key in DER form. Give a PEM text, or a KeyObject made with createPublicKey().`)
-  return fromSecret(bytes, place)
-}
-
 function fromSecret (bytes: Buffer, place: string): ReadKey {
   if (bytes.length === 0) throw misconfigured(`${place} is empty.`)
+  if (findKey(bytes) !== null) throw misconfigured(`${place} is a secret that holds a public or private key, or JSON. Give the key itself: its PEM text, or its JWK.`)
   const key = createSecretKey(bytes)
   return { key, signing: key, kid: null, alg: null }
-}
-
-/** Whether bytes are a public or private key in one of the DER forms. */
-function isDer (der: Buffer): boolean {
-  if (der[0] !== 0x30) return false
-  return attempt(() => createPublicKey({ key: der, format: 'der', type: 'spki' })) !== null ||
-    attempt(() => createPublicKey({ key: der, format: 'der', type: 'pkcs1' })) !== null ||
-    attempt(() => createPrivateKey({ key: der, format: 'der', type: 'pkcs8' })) !== null ||
-    attempt(() => createPublicKey(`-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`)) !== null
 }
 
 function fromPem (text: string, place: string): ReadKey {

@@ -1,0 +1,77 @@
+import { createPrivateKey, createPublicKey } from 'node:crypto'
+import type { JsonWebKeyInput, KeyObject } from 'node:crypto'
+import { layersOf, parseJson, textOf } from './layers.js'
+
+/** A key, or a list or set of keys, that was found in a text or in bytes. */
+export type FoundKey =
+  /** A PEM text, or what a JSON text says. */
+  | { readonly material: unknown }
+  /** The end of a sentence about a form that is recognised and not read. */
+  | { readonly problem: string }
+
+/**
+ * Finds a public or private key, and for JSON, in what was given as a secret, under any quotes and encodings. Whoever knows a public key could sign with it if it
+ * were taken for an HMAC secret (CVE-2016-10555, CVE-2023-48223).
+ */
+export function findKey (secret: Uint8Array): FoundKey | null {
+  const found = layersOf(secret).flatMap(layer => {
+    const text = textOf(layer)
+    return (text === null ? keyInBytes(layer) : keyInText(text)) ?? []
+  })
+  return found.find(each => 'material' in each) ?? found[0] ?? null
+}
+
+const openSsh = 'is an OpenSSH public key. Convert it: ssh-keygen -e -m PKCS8 -f key.pub'
+
+/** Forms of keys that are not read, and what to do about them. */
+const unreadable: ReadonlyArray<readonly [RegExp, string]> = [
+  [/^(?:ssh-|ecdsa-sha2-|sk-)|^-+ ?BEGIN SSH2/, openSsh],
+  [/^https?:\/\//, 'is a URL. Fetching keys is not supported in this version: give the keys themselves.'],
+  [/<(?:\w+:)?(?:RSA|EC|DSA)?KeyValue\b/, 'is an XML key. Convert it to a PEM text or a JWK.'],
+  [/\bkty\W+(?:RSA|EC|OKP|oct)\b/, 'looks like a JWK, but it is not valid JSON.']
+]
+
+function keyInText (text: string): FoundKey | null {
+  const json = /^[[{]/.test(text) ? parseJson(text) : undefined
+  if (json !== undefined) return { material: json }
+  const pem = /-----BEGIN[^]*-----END[^-]*-----|-----BEGIN[^]*/.exec(text)
+  if (pem !== null) return { material: pem[0].replace(/\\+r/g, '').replace(/\\+n/g, '\n') }
+  const form = unreadable.find(([pattern]) => pattern.test(text))
+  return form === undefined ? null : { problem: form[1] }
+}
+
+const der = 'is a key in DER form, the inside of a PEM text. Give the whole PEM text with its BEGIN and END lines, ' +
+  'or a KeyObject made with createPublicKey().'
+
+function keyInBytes (bytes: Buffer): FoundKey | null {
+  if (/^\0\0\0[\x07-\x22](?:ssh-|ecdsa-|sk-)/.test(bytes.toString('latin1', 0, 12))) return { problem: openSsh }
+  if (isPoint(bytes)) return { problem: 'is a raw public key, a point of an elliptic curve. Give a PEM text or a JWK.' }
+  return isDer(bytes) ? { problem: der } : null
+}
+
+/** Returns true for an uncompressed point (SEC 1, 2.3.3), as VAPID keys are written. */
+function isPoint (bytes: Buffer): boolean {
+  const [size, crv] = ({ 65: [32, 'P-256'], 97: [48, 'P-384'], 133: [66, 'P-521'] } as const)[bytes.length] ?? [0, '']
+  if (size === 0 || bytes[0] !== 4) return false
+  const [x, y] = [bytes.subarray(1, 1 + size), bytes.subarray(1 + size)].map(each => each.toString('base64url'))
+  return reads(() => createPublicKey({ key: { kty: 'EC', crv, x, y }, format: 'jwk' } as JsonWebKeyInput))
+}
+
+/** Returns true for public keys, private keys and certificates, and for every ASN.1 sequence of 256 bytes and more: a random secret is none. */
+function isDer (bytes: Buffer): boolean {
+  if (bytes[0] !== 0x30) return false
+  if (bytes.length >= 256 && bytes[1] === 0x82 && bytes.readUInt16BE(2) === bytes.length - 4) return true
+  return reads(() => createPublicKey({ key: bytes, format: 'der', type: 'spki' })) ||
+    reads(() => createPublicKey({ key: bytes, format: 'der', type: 'pkcs1' })) ||
+    reads(() => createPrivateKey({ key: bytes, format: 'der', type: 'pkcs8' })) ||
+    reads(() => createPrivateKey({ key: bytes, format: 'der', type: 'sec1' }))
+}
+
+function reads (read: () => KeyObject): boolean {
+  try {
+    read()
+    return true
+  } catch {
+    return false
+  }
+}
