@@ -16,8 +16,7 @@ import { openState, stateOf } from './guard/state.js'
 import type { GuessRoom } from './limits/guesses.js'
 import type { RouteBook } from './routes/book.js'
 import type { Defaults } from './routes/defaults.js'
-import { policyOf } from './routes/mark.js'
-import type { Policies } from './routes/policies.js'
+import { policyToMeet, type Policies } from './routes/policies.js'
 import { sessionIndexOf } from './session-index.js'
 
 /** What the decorators work with. */
@@ -89,12 +88,7 @@ function guardHook (gate: Gate, policy: Policy) {
 
 /** `reply.challenge`, `reply.forbid`, `reply.login` and `reply.logout`. */
 export function replyMethods ({ gate, key, schemes, policies }: Parts) {
-  const policyFor = (request: FastifyRequest): Policy => {
-    const pass = stateOf(request)?.pass
-    if (pass != null) return pass.policy
-    const policy = policyOf(request, key)
-    return policy instanceof AuthError || policy.access === 'public' ? policies.resolve(request.server, true, 'reply.challenge()') : policy
-  }
+  const policyFor = (request: FastifyRequest): Policy => policyToMeet(request, key, policies)
   const sent = (reply: FastifyReply, error: AuthError | null): FastifyReply => error === null ? reply : reply.send(error)
   return {
     challenge (this: FastifyReply) {

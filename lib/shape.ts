@@ -65,6 +65,11 @@ function isPlain (value: unknown): value is object {
   return prototype === Object.prototype || prototype === null
 }
 
+/** Returns true for a token of RFC 9110, 5.6.2: the name of a header, of an authentication scheme, of a parameter. */
+export function isHttpToken (text: string): boolean {
+  return /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text)
+}
+
 /** Bytes of the shortest secret that any option takes: a password. */
 export const shortestSecret = 12
 

@@ -68,7 +68,10 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
    * Where nothing is awaited it returns the outcome itself, not a promise.
    */
   authenticate (request: FastifyRequest): Outcome<P, C> | Promise<Outcome<P, C>>
-  /** The challenge for one failure; left out, or `null`, where HTTP has none. */
+  /**
+   * The challenge for one failure; left out, or `null`, where the scheme has none. A 401 that would have no challenge at all gets one that `openapi` implies:
+   * `APIKey`, `Cookie`, `Bearer`, `ClientCertificate` or the HTTP scheme that is named there, with the scheme's name as its realm.
+   */
   challenge? (failure: AuthFailure): Challenge | null
   /** Answers a refusal by itself (the redirect to a login page) and says `true`; `false` leaves it to the guard. */
   refuse? (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure): boolean

@@ -1,8 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
-import { AuthError, fault, refusal } from '../errors.js'
+import type { AuthFailure } from '../../types/error.js'
+import { AuthError, failure, fault, refusal } from '../errors.js'
 import { isThenable } from '../thenable.js'
-import { writeChallenges } from './challenge.js'
+import { challengesOf, unauthenticated, writeChallenges } from './challenge.js'
 import { hideSent } from './hidden.js'
 import type { BoundScheme, Policy } from './policy.js'
 import { openState } from './state.js'
@@ -12,9 +12,6 @@ export type ErrorForm = 'fastify' | 'problem' | 'oauth' | ErrorFunction
 
 type ErrorFunction = (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown
 
-/** What is asked of a scheme's own answer: everything for which a login page helps. */
-const answerable: ReadonlySet<AuthErrorCode> = new Set(['AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'])
-
 /**
  * Prepares the end of a refused request: log, challenges, headers. Headers are set on the reply, because a custom error handler loses those of the error.
  * @returns the error to hand to Fastify, or `null` when the reply has been sent.
@@ -23,8 +20,9 @@ export function refuse (request: FastifyRequest, reply: FastifyReply, policy: Po
   request.log.info({ auth: { code: failure.code, scheme: failure.scheme, reason: failure.detail } }, 'request refused')
   close(request, reply)
   try {
-    if (answerable.has(failure.code) && answeredByScheme(request, reply, policy, failure)) return null
-    const challenges = challengers(policy, failure).flatMap(bound => bound.scheme.challenge?.(failure) ?? [])
+    // a login page helps wherever a challenge does
+    if (unauthenticated.has(failure.code) && answeredByScheme(request, reply, policy, failure)) return null
+    const challenges = challengesOf(policy, failure)
     if (challenges.length > 0) reply.header('www-authenticate', writeChallenges(challenges))
   } catch (cause) {
     return faulted(request, reply, fault('a scheme threw while it refused', cause), form, policy.schemes)
@@ -39,6 +37,16 @@ export function faulted (request: FastifyRequest, reply: FastifyReply, error: Au
   request.log.error({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'authentication fault')
   close(request, reply)
   return finish(request, reply, error, form, schemes)
+}
+
+/** Writes the challenges of a 401 that no guard wrote: what a handler threw, or a function that it called. */
+export function challenge (request: FastifyRequest, reply: FastifyReply, policy: Policy): void {
+  try {
+    reply.header('www-authenticate', writeChallenges(challengesOf(policy, failure('AUTH_REQUIRED', null, 'a handler threw it'))))
+  } catch (cause) {
+    hideSent(request, policy.schemes.map(bound => bound.scheme))
+    request.log.error({ err: cause }, 'a scheme threw while its challenge was written')
+  }
 }
 
 /** Everything that a refusal may write on a reply. */
@@ -111,13 +119,6 @@ function answeredByScheme (request: FastifyRequest, reply: FastifyReply, policy:
     .some(bound => bound.scheme.refuse?.(request, reply, failure) === true)
   if (answered) openState(request).replied = true
   return answered
-}
-
-/** Nothing sent: every scheme of the policy. Else the scheme that saw the credential. No challenge where another credential would not help. */
-function challengers (policy: Policy, failure: AuthFailure): readonly BoundScheme[] {
-  if (failure.code === 'AUTH_REQUIRED') return policy.schemes
-  if (failure.code === 'AUTH_ACCESS_DENIED' || answerable.has(failure.code)) return policy.schemes.filter(bound => bound.name === failure.scheme)
-  return []
 }
 
 /** A body that nobody will read: an HTTP/1 connection kept alive would have to drain it first. */

@@ -1,9 +1,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { AuthError, misconfigured } from '../errors.js'
 import type { Policy } from '../guard/policy.js'
+import { challenge } from '../guard/refuse.js'
 import { callSite } from './call-site.js'
 import type { RouteMark } from './mark.js'
-import { methodsOf, type Policies, type RouteDeclaration } from './policies.js'
+import { methodsOf, policyToMeet, type Policies, type RouteDeclaration } from './policies.js'
 import { seenName } from './unseen.js'
 
 /** A route as `onRoute` showed it, kept until the boot is over. */
@@ -23,6 +24,7 @@ export interface RouteBook {
 
 export function routeBook (key: symbol, policies: Policies): RouteBook {
   const marks: RouteMark[] = []
+  const seen = seenBy(key, policies)
   let noted: Noted[] = []
   return {
     marks,
@@ -38,27 +40,39 @@ export function routeBook (key: symbol, policies: Policies): RouteBook {
       })
     },
     verify () {
-      for (const { options, mark } of noted) verifyRoute(options, mark, key, () => policies.forRoute(mark.server, { ...options, url: mark.url }).policy)
+      for (const { options, mark } of noted) {
+        verifyRoute(options, mark, key, () => policies.forRoute(mark.server, { ...options, url: mark.url }).policy)
+        if (![options.onError].flat().includes(seen)) throw misconfigured(`${mark.methods} ${mark.url} lost an onError hook by which fastify-gatehouse knows its routes: an onRoute hook that ran later replaced the hooks. Let it add to them, or register that plugin before fastify-gatehouse.`)
+      }
       noted = []
     }
   }
 }
 
+type OnError = Extract<RouteOptions['onError'], (...args: never[]) => unknown>
+
 /** Seconds until it is worth asking again, where nobody knows better. */
 const soon = 5
 
 /**
- * The mark that `printRoutes` shows of a route that was seen. It also says when to come again where a handler asked what cannot be told now, and why to the log: keys, sessions
- * and passwords that an application calls by itself have no reply to write on, and this runs before any error handler. What has a `Retry-After` was logged by who wrote it.
+ * Makes the mark that `printRoutes` shows of a route that was seen. It also completes what handlers throw of this plugin's errors, as it runs before any
+ * error handler: sessions, keys, passwords and guesses that an application calls by itself have no reply to write on.
  */
-const seen: NonNullable<Extract<RouteOptions['onError'], (...args: never[]) => unknown>> = Object.defineProperty(
-  ({ log }: FastifyRequest, reply: FastifyReply, error: unknown, done: () => void) => {
-    if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE' && !reply.hasHeader('retry-after')) {
-      log.warn({ auth: { code: error.code, reason: error.detail } }, 'a handler asked what cannot be told now')
+function seenBy (key: symbol, policies: Policies): OnError {
+  const seen: OnError = (request, reply, error, done) => {
+    if (error instanceof AuthError) complete(request, reply, error)
+    done()
+  }
+  const complete = (request: FastifyRequest, reply: FastifyReply, { code, statusCode, detail }: AuthError): void => {
+    // what has a Retry-After was logged by who wrote it
+    if (code === 'AUTH_UNAVAILABLE' && !reply.hasHeader('retry-after')) {
+      request.log.warn({ auth: { code, reason: detail } }, 'a handler asked what cannot be told now')
       reply.header('retry-after', soon)
     }
-    done()
-  }, 'name', { value: seenName })
+    if (statusCode === 401 && !reply.hasHeader('www-authenticate')) challenge(request, reply, policyToMeet(request, key, policies))
+  }
+  return Object.defineProperty(seen, 'name', { value: seenName })
+}
 
 function verifyRoute (options: RouteDeclaration, mark: RouteMark, key: symbol, now: () => Policy): void {
   const route = `${mark.methods} ${mark.url}`
@@ -70,7 +84,6 @@ function verifyRoute (options: RouteDeclaration, mark: RouteMark, key: symbol, n
   if (options.method !== mark.method || methodsOf(options) !== mark.methods) throw misconfigured(`${route} now has the method ${methodsOf(options)}. ${why}`)
   if (config[key] !== mark) throw misconfigured(`${route} has another config than the one that was read. ${why}`)
   if (now() !== mark.policy) throw misconfigured(`${route} has another config.auth than the one that was read. ${why}`)
-  if (![options.onError].flat().includes(seen)) throw misconfigured(`${route} lost an onError hook by which fastify-gatehouse knows its routes: an onRoute hook that ran later replaced the hooks. Let it add to them, or register that plugin before fastify-gatehouse.`)
 }
 
 /** Whether the router has the route where the mark says. It keeps a pattern without its duplicate slashes where it ignores them, and does not look for it so. */

@@ -1,11 +1,12 @@
-import type { FastifyInstance, RouteOptions } from 'fastify'
-import { misconfigured } from '../errors.js'
+import type { FastifyInstance, FastifyRequest, RouteOptions } from 'fastify'
+import { AuthError, misconfigured } from '../errors.js'
 import { parseDeclaration } from '../guard/grammar.js'
 import { declarationText, publicPolicy, resolvePolicy, type BoundScheme, type Policy } from '../guard/policy.js'
 import { opens, type PublicPath } from '../guard/public-paths.js'
+import { stateOf } from '../guard/state.js'
 import type { Vocabulary } from '../guard/vocabulary.js'
 import type { Defaults, Level } from './defaults.js'
-import { isPreflight } from './mark.js'
+import { isPreflight, policyOf } from './mark.js'
 
 /** A route as `onRoute` shows it. */
 export type RouteDeclaration = RouteOptions & { readonly routePath: string, readonly prefix: string }
@@ -50,6 +51,18 @@ export function policiesOf (sources: PolicySources): Policies {
     resolve: (context, written, place) => resolve(context, [written], place),
     unused: () => publicPaths.filter(path => !used.has(path)).map(path => path.path)
   }
+}
+
+/**
+ * Returns the policy that a caller would have to meet, whose challenges a 401 has that no guard wrote: that of the guard which let the request in,
+ * else the route's, and where that is public or none, the default of its context.
+ */
+export function policyToMeet (request: FastifyRequest, key: symbol, policies: Policies): Policy {
+  const pass = stateOf(request)?.pass
+  if (pass != null) return pass.policy
+  const policy = policyOf(request, key)
+  const isOpen = policy instanceof AuthError || policy.access === 'public'
+  return isOpen ? policies.resolve(request.server, true, 'the default of a context') : policy
 }
 
 /** Policies by what they say: a thousand routes with a dozen declarations are resolved a dozen times. */

@@ -11,7 +11,7 @@ import type { Load, Scheme, SchemeFactory } from '../../types/scheme.js'
 import { managedKeys, type ManagedPlace } from '../api-keys/managed.js'
 import type { ManagedOptions } from '../api-keys/options.js'
 import { misconfigured } from '../errors.js'
-import { fields, isObject, list } from '../shape.js'
+import { fields, isHttpToken, isObject, list, shown } from '../shape.js'
 import { isThenable } from '../thenable.js'
 import { authenticated, foreign, invalid } from './outcome.js'
 import { traits } from './places.js'
@@ -22,8 +22,10 @@ import { checkSecret } from './secrets.js'
 interface ApiKeyCommon {
   /** Where the key travels. Default `'header:x-api-key'`. */
   readonly from?: Place | readonly Place[]
-  /** Of the challenge, where the key travels as Bearer. Default: the scheme's name. */
+  /** The realm of the challenge. Default: the scheme's name; beside `challenge`, none. */
   readonly realm?: string
+  /** The HTTP authentication scheme of the challenge, such as `'X-API-Key'`. Default `'APIKey'`; where the key travels as Bearer, it is always `Bearer`. */
+  readonly challenge?: string
 }
 
 interface GivenKeys extends ApiKeyCommon {
@@ -97,16 +99,13 @@ export function apiKey<P extends PrincipalInput> (options: ApiKeyOptions<P>): Sc
 export function apiKey (options: ApiKeyOptions | ManagedApiKeyOptions): SchemeFactory {
   return (app, name, context) => {
     const place = `apiKey() of the scheme '${name}'`
-    const said = fields(options, ['keys', 'verify', 'managed', 'from', 'prefix', 'realm', 'load'], `The options of ${place}`)
-    const { from = 'header:x-api-key', prefix = '', realm = name, load } = said
-    if (typeof prefix !== 'string' || typeof realm !== 'string') throw misconfigured(`The options prefix and realm of ${place} must be strings.`)
+    const said = fields(options, ['keys', 'verify', 'managed', 'from', 'prefix', 'realm', 'challenge', 'load'], `The options of ${place}`)
+    const { from = 'header:x-api-key', prefix = '', realm, load } = said
+    if (typeof prefix !== 'string' || (realm !== undefined && typeof realm !== 'string')) throw misconfigured(`The options prefix and realm of ${place} must be strings.`)
     if (load !== undefined && typeof load !== 'function') throw misconfigured(`The option load of ${place} must be a function.`)
     const read = reader(from, `The option from of ${place}`)
     const places = [from].flat() as Place[]
-    const common = {
-      ...traits(places),
-      ...places.includes('bearer') ? { challenge: (failure: AuthFailure) => ({ scheme: 'Bearer', params: { realm, ...bearerError(failure) } }) } : {}
-    }
+    const common = { ...traits(places), challenge: challengeFrom(said.challenge, { name, place, places, realm }) }
     return 'managed' in said
       ? { ...common, ...managedScheme(said, read, { app, name, place, context, load: load as Load | undefined }) }
       : { ...common, ...givenScheme(said, read, { name, place, prefix, places }), ...load === undefined ? {} : { load: load as Load } }
@@ -182,9 +181,31 @@ function table<P extends PrincipalInput> (keys: unknown, { name, place, prefix, 
   return key => principals.get(digest(key)) ?? null
 }
 
+interface ChallengeAbout extends Omit<About, 'prefix'> {
+  readonly realm: string | undefined
+}
+
+/** Returns the challenge of every failure. Keys that travel as Bearer have the one that RFC 6750, 3, demands. */
+function challengeFrom (option: unknown, { name, place, places, realm }: ChallengeAbout): (failure: AuthFailure) => Challenge | null {
+  if (places.includes('bearer')) {
+    if (option !== undefined) throw misconfigured(`${place} has the option challenge, and its key travels as Bearer, whose challenge is always Bearer (RFC 6750). Leave challenge out, or 'bearer' out of the option from.`)
+    return failure => ({ scheme: 'Bearer', params: { realm: realm ?? name, ...bearerError(failure) } })
+  }
+  const params = Object.freeze({ realm: option === undefined ? realm ?? name : realm })
+  const written = Object.freeze({ scheme: option === undefined ? 'APIKey' : authenticationScheme(option, place), params })
+  // no other key helps whoever may not
+  return ({ code }) => code === 'AUTH_ACCESS_DENIED' ? null : written
+}
+
+function authenticationScheme (option: unknown, place: string): string {
+  if (typeof option === 'string' && isHttpToken(option)) return option
+  const hint = typeof option === 'string' && option.includes('realm') ? ' Write the realm as the option realm.' : ''
+  throw misconfigured(`The option challenge of ${place} must be the name of an HTTP authentication scheme, such as 'X-API-Key'; it is ${shown(option)}.${hint}`)
+}
+
 /** RFC 6750, 3: no `error` where nothing was sent. */
 function bearerError ({ code, scopes }: AuthFailure): Challenge['params'] {
-  if (code === 'AUTH_INVALID_CREDENTIALS') return { error: 'invalid_token' }
+  if (code === 'AUTH_INVALID_CREDENTIALS' || code === 'AUTH_TOKEN_EXPIRED') return { error: 'invalid_token' }
   if (code !== 'AUTH_ACCESS_DENIED') return {}
   return { error: 'insufficient_scope', ...scopes.length === 0 ? {} : { scope: scopes.join(' ') } }
 }

@@ -185,7 +185,7 @@ function check (entry: Entry, answer: Answer, test: Test): void {
   const challenge = String(answer.headers['www-authenticate'] ?? '')
   if (entry.id === 'O-CLM-009') test.match(challenge, /error="insufficient_scope"/)
   if (entry.id === 'O-HDR-008') {
-    test.match(challenge, /^Basic realm="ops \\"quoted\\"", charset="UTF-8", Bearer realm="user"$/)
+    test.match(challenge, /^Basic realm="ops \\"quoted\\"", charset="UTF-8", Bearer realm="user", APIKey realm="service"$/)
     test.notMatch(challenge, /error=/)
   }
   if (entry.id === 'O-SES-005') {

@@ -30,8 +30,8 @@ export interface Subject {
   carry (text: string): Sent
   /** The lines of a header in which one credential stands twice; none where the place has no lines. */
   twice (sent: Sent): ReadonlyArray<readonly string[]>
-  /** Its challenge has this HTTP authentication scheme; `null` where HTTP has none. */
-  readonly challenge: string | null
+  /** Every 401 has a challenge of this HTTP authentication scheme; `Cookie` is written by the guard. */
+  readonly challenge: string
   readonly ambient: boolean
 }
 
@@ -142,11 +142,11 @@ async function challenges (t: Test, subject: Subject): Promise<void> {
       const failure: AuthFailure = { code, scheme: code === 'AUTH_REQUIRED' ? null : 'it-is', detail: 'secret reason', scopes, maxAge: 60, retryAfter: null }
       const challenge = scheme.challenge?.(failure) ?? null
       if (challenge === null) {
-        t.ok(subject.challenge === null || code === 'AUTH_ACCESS_DENIED', `${code}: no challenge`)
+        t.ok(subject.challenge === 'Cookie' || code === 'AUTH_ACCESS_DENIED', `${code}: no challenge of its own`)
         continue
       }
       const [read] = readChallenges(writeChallenges([challenge]))
-      t.equal(read?.scheme, subject.challenge?.toLowerCase(), code)
+      t.equal(read?.scheme, subject.challenge.toLowerCase(), code)
       t.equal('error' in (read?.params ?? {}) && code === 'AUTH_REQUIRED', false)
       t.notMatch(JSON.stringify(read), /secret/)
     }
@@ -205,12 +205,12 @@ async function everyMode (t: Test, subject: Subject): Promise<void> {
   for (const mode of modes) {
     for (const [what, sent] of Object.entries(sentGood)) t.match(await ask(mode, sent), { status: 200, ran: 2, id: 'ann', authenticated: true, scheme: 'it', error: null, challenge: undefined }, `${what}, ${mode}`)
     for (const [what, sent] of Object.entries(strangers)) {
-      const expected = mode === 'required' ? { status: 401, ran: 0, code: 'AUTH_REQUIRED', challenge: subject.challenge === null ? undefined : new RegExp(`^${subject.challenge} `) } : { status: 200, ran: 2, id: null, error: null, challenge: undefined }
+      const expected = mode === 'required' ? { status: 401, ran: 0, code: 'AUTH_REQUIRED', challenge: new RegExp(`^${subject.challenge} realm=`) } : { status: 200, ran: 2, id: null, error: null, challenge: undefined }
       t.match(await ask(mode, sent), expected, `${what}, ${mode}`)
     }
     const refused = async (list: Readonly<Record<string, Sent>>, code: string): Promise<void> => {
       for (const [what, sent] of Object.entries(list)) {
-        t.match(await ask(mode, sent), mode === 'try' ? { status: 200, ran: 2, id: null, error: code, challenge: undefined } : { status: 401, ran: 0, code }, `${what}, ${mode}`)
+        t.match(await ask(mode, sent), mode === 'try' ? { status: 200, ran: 2, id: null, error: code, challenge: undefined } : { status: 401, ran: 0, code, challenge: new RegExp(`^${subject.challenge} realm=`) }, `${what}, ${mode}`)
       }
     }
     await refused(subject.bad, 'AUTH_INVALID_CREDENTIALS')

@@ -42,7 +42,7 @@ function keySubject (place: Place, options: Omit<ApiKeyOptions, 'from'>, more: P
     sync: true,
     carry,
     twice,
-    challenge: place === 'bearer' ? 'Bearer' : null,
+    challenge: place === 'bearer' ? 'Bearer' : 'APIKey',
     ambient: place.startsWith('cookie:'),
     ...more
   }
@@ -92,7 +92,7 @@ for (const place of ['header:x-api-key', 'bearer', 'query:api_key', 'cookie:api_
     sync: false,
     carry,
     twice,
-    challenge: place === 'bearer' ? 'Bearer' : null,
+    challenge: place === 'bearer' ? 'Bearer' : 'APIKey',
     ambient: place.startsWith('cookie:')
   })
 }
@@ -153,7 +153,7 @@ schemeContract(t, 'session', {
   sync: true,
   carry: text => ({ headers: { cookie: `sid=${text}` } }),
   twice,
-  challenge: null,
+  challenge: 'Cookie',
   ambient: true
 })
 

@@ -143,8 +143,8 @@ t.test('reply.challenge in an onRequest hook names the schemes of the route, and
   app.get('/', { config: { auth: 'service' } }, async () => 'ok')
   app.setNotFoundHandler({ config: { auth: true } } as never, async () => 'nothing')
   const ask = async (url: string) => (await app.inject({ url, headers: { 'x-stop': '1' } })).headers['www-authenticate']
-  t.equal(await ask('/'), undefined)
-  t.equal(await ask('/nowhere'), 'Bearer realm="user"')
+  t.equal(await ask('/'), 'APIKey realm="service"')
+  t.equal(await ask('/nowhere'), 'Bearer realm="user", APIKey realm="service"')
 })
 
 t.test('a default that names no scheme means the only one there is', async t => {
