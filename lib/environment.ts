@@ -51,7 +51,7 @@ export function secretsFromEnvironment<const T extends Readonly<Record<string, S
   if (!isObject(variables) || Object.keys(variables).length === 0) throw misconfigured("secretsFromEnvironment needs an object from variable to purpose, such as { SESSION_SECRET: 'session' }.")
   const entries = Object.entries(variables).map(([variable, purpose]) => read(variable, purpose, env[variable]))
   const mistakes = [...entries.flatMap(entry => entry.mistakes), ...reused(entries.flatMap(entry => entry.held))]
-  if (mistakes.length > 0) throw misconfigured(`The environment is not as it must be.\n${mistakes.map(mistake => `- ${mistake}`).join('\n')}`)
+  if (mistakes.length > 0) throw misconfigured('The environment is not as it must be.', mistakes)
   return Object.freeze(Object.fromEntries(entries.map(({ variable, value }) => [variable, value]))) as SecretsOf<T>
 }
 

@@ -42,16 +42,36 @@ export function refusal (failure: AuthFailure): AuthError {
   return error
 }
 
-/** A mistake in options or declarations: stops the boot. The sentence names the place and the mend. */
-export function misconfigured (sentence: string): AuthError {
-  return new AuthError('AUTH_MISCONFIGURED', sentence, sentence)
+/**
+ * Characters that a terminal obeys or hides instead of showing them: controls, formats (such as the direction of
+ * text), line separators and lone surrogates.
+ */
+const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
+
+/**
+ * Escapes what a terminal would not show as it is, so that a name inside a sentence can neither begin a line of its
+ * own nor change its colour.
+ */
+function printable (sentence: string): string {
+  return sentence.replace(unprintable, character => `\\u{${character.codePointAt(0)?.toString(16)}}`)
+}
+
+/**
+ * Returns the error for a mistake in options or declarations: it stops the boot. The sentence says what is wrong,
+ * where, and how to fix it.
+ * @param mistakes one line each, where there are several.
+ */
+export function misconfigured (sentence: string, mistakes: readonly string[] = []): AuthError {
+  const text = [sentence, ...mistakes.map(mistake => `- ${mistake}`)].map(printable).join('\n')
+  return new AuthError('AUTH_MISCONFIGURED', text, text)
 }
 
 /** A fault of ours, or of the application's own functions: a 500 that says nothing to the client; `detail` and `cause` are for the log. */
 export function fault (detail: string, cause?: unknown): AuthError {
-  const error = new AuthError('AUTH_FAULT', detail, undefined, cause === undefined ? undefined : { cause })
+  const shown = printable(detail)
+  const error = new AuthError('AUTH_FAULT', shown, undefined, cause === undefined ? undefined : { cause })
   // Outside of a request nobody logs `detail`. The stack is for logs and consoles alone, and both show it.
-  error.stack = String(error.stack).replace(error.message, message => `${message} (${detail})`)
+  error.stack = String(error.stack).replace(error.message, message => `${message} (${shown})`)
   return error
 }
 

@@ -1,19 +1,41 @@
 import { AuthError, fault, misconfigured } from './errors.js'
 
 /**
- * An options object with only known keys and no key that is `undefined`: a typo, or a variable that the environment does not have, must not read as "not said".
+ * Returns an options object that has only known keys, none of them `undefined`: a typo, or a variable that the
+ * environment does not have, must not read as "left out".
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
  */
 export function fields (value: unknown, known: readonly string[], place: string): Readonly<Record<string, unknown>> {
+  const given = knownKeys(value, known, place)
+  for (const key of Object.keys(given)) if (given[key] === undefined) throw undefinedKey(place, key)
+  return given
+}
+
+/**
+ * Returns a plain object that has only known keys.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
+ */
+export function knownKeys (value: unknown, known: readonly string[], place: string): Readonly<Record<string, unknown>> {
   if (!isObject(value)) throw misconfigured(`${place} must be an object with one or more of ${list(known)}.`)
   const prototype: unknown = Object.getPrototypeOf(value)
   if (prototype !== null && prototype !== Object.prototype) throw misconfigured(`${place} must be a plain object: what it inherits would not be read.`)
-  const has = place.startsWith('The options ') ? 'have' : 'has'
   for (const key of Object.keys(value)) {
-    if (!known.includes(key)) throw misconfigured(`${place} ${has} an unknown key ${/^[a-z]{1,30}$/i.test(key) ? `'${key}'` : shown(key)}.${nearest(key, known)} Known: ${list(known)}.`)
-    if (value[key] === undefined) throw misconfigured(`${place} ${has} '${key}' set to undefined. Set it, or the environment variable that it comes from, or leave the key out.`)
+    if (known.includes(key)) continue
+    const unknown = /^[a-z]{1,30}$/i.test(key) ? `'${key}'` : shown(key)
+    throw misconfigured(`${place} ${hasOf(place)} an unknown key ${unknown}.${nearest(key, known)} Known: ` +
+      `${list(known)}.`)
   }
   return value
+}
+
+/** Returns the error for a key that is there without a value. */
+export function undefinedKey (place: string, key: string): AuthError {
+  return misconfigured(`${place} ${hasOf(place)} '${key}' set to undefined. Set it, or the environment variable that ` +
+    'it comes from, or leave the key out.')
+}
+
+function hasOf (place: string): 'has' | 'have' {
+  return place.startsWith('The options ') ? 'have' : 'has'
 }
 
 /**

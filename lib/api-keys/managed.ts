@@ -34,7 +34,7 @@ export interface ManagedPlace {
 
 /** The managed keys of a scheme, wired. A mistake in the options stops the boot. */
 export function managedKeys (options: unknown, { app, name, place, context, load = context?.load ?? undefined }: ManagedPlace): Managed {
-  const settings = managedSettings(options, place)
+  const settings = managedSettings(options, `The option schemes.${name}.managed`)
   if (context === undefined) throw misconfigured(`${place} manages keys, and was made without the context that the plugin gives to schemes.`)
   claimPrefix(app, settings.prefix, name)
   const { store, grants } = context

@@ -1,7 +1,7 @@
 import type { Duration } from '../../types/duration.js'
-import { seconds } from '../duration.js'
 import { misconfigured } from '../errors.js'
-import { fields, shown } from '../shape.js'
+import { duration, object, optional } from '../parsers.js'
+import { shown } from '../shape.js'
 import { isPrefix } from './format.js'
 
 /** The option `managed` of `apiKey`. */
@@ -22,10 +22,18 @@ export interface ManagedSettings {
   readonly staleness: number
 }
 
+const parse = object({
+  prefix: parsePrefix,
+  staleness: optional(duration({ max: 60, reason: 'For so long a revoked key would be good on other instances.' }), 5)
+})
+
 export function managedSettings (value: unknown, place: string): ManagedSettings {
-  const { prefix, staleness = 5 } = fields(value, ['prefix', 'staleness'], `The option managed of ${place}`)
-  if (!isPrefix(prefix)) throw misconfigured(`The option managed.prefix of ${place} must be 2 to 32 letters and digits with single underscores between them, a letter first, such as 'acme_live'; it is ${shown(prefix)}.`)
-  const length = seconds(staleness, `The option managed.staleness of ${place}`)
-  if (length > 60) throw misconfigured(`The option managed.staleness of ${place} is more than 60 seconds: for so long a revoked key would be good on other instances.`)
-  return Object.freeze({ prefix, staleness: length * 1000 })
+  const { prefix, staleness } = parse(value, place)
+  return Object.freeze({ prefix, staleness: staleness * 1000 })
+}
+
+function parsePrefix (prefix: unknown, place: string): string {
+  if (isPrefix(prefix)) return prefix
+  throw misconfigured(`${place} must be 2 to 32 letters and digits with single underscores between them, a letter ` +
+    `first, such as 'acme_live'. Got ${shown(prefix)}.`)
 }

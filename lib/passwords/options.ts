@@ -1,10 +1,9 @@
 import type { Duration } from '../../types/duration.js'
-import { seconds } from '../duration.js'
 import { misconfigured } from '../errors.js'
-import { fields } from '../shape.js'
+import { duration, listOf, object, optional, wholeNumber } from '../parsers.js'
 import { defaultGate, makeGate, sharedGate } from './gate.js'
-import type { Gate } from './gate.js'
-import { readPeppers } from './pepper.js'
+import type { Gate, GateSettings } from './gate.js'
+import { parsePepper, peppersById } from './pepper.js'
 import type { Pepper, Peppers } from './pepper.js'
 import { checkStrength, recipeFrom } from './recipe.js'
 import type { HashOptions, Recipe } from './recipe.js'
@@ -41,39 +40,41 @@ export interface PasswordSettings {
   readonly gate: Gate
 }
 
-const known = ['hash', 'legacy', 'pepper', 'oldPeppers', 'maxLength', 'concurrency', 'queue', 'maxWait']
+const parse = object({
+  hash: (value = {}, place) => checkStrength(recipeFrom(value, place), place),
+  legacy: optional(listOf(recipeFrom), []),
+  pepper: optional(parsePepper, null),
+  oldPeppers: optional(listOf(parsePepper), []),
+  maxLength: optional(wholeNumber({ min: 64, max: 4096 }), longestPassword),
+  concurrency: optional(wholeNumber({ max: 1024 }), null),
+  queue: optional(wholeNumber({ min: 0, max: 100_000 }), null),
+  maxWait: optional(duration(), null)
+})
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`. */
 export function passwordSettings (options: unknown, place: string): PasswordSettings {
-  const said = fields(options, known, `The options of ${place}`)
-  const current = recipeFrom(said.hash ?? {}, `The option hash of ${place}`)
-  checkStrength(current, `The option hash of ${place}`)
-  const legacy = listOf(said.legacy, `The option legacy of ${place}`).map((each, i) => recipeFrom(each, `Entry ${i + 1} of the option legacy of ${place}`))
-  const old = listOf(said.oldPeppers, `The option oldPeppers of ${place}`)
-  if (old.length > 0 && said.pepper === undefined) throw misconfigured(`${place} has oldPeppers and no pepper. Give the one that new hashes are made with.`)
-  const peppers = readPeppers(said.pepper === undefined ? [] : [said.pepper, ...old], place)
-  const [keyId = null] = peppers.keys()
-  const maxLength = whole(said.maxLength ?? longestPassword, [64, 4096], `The option maxLength of ${place}`)
-  return Object.freeze({ current, inUse: Object.freeze([current, ...legacy]), keyId, peppers, maxLength, gate: gateOf(said, place) })
-}
-
-function gateOf (said: Readonly<Record<string, unknown>>, place: string): Gate {
-  const { concurrency = defaultGate.concurrency, queue = defaultGate.queue, maxWait = defaultGate.maxWait } = said
-  const settings = {
-    concurrency: whole(concurrency, [1, 1024], `The option concurrency of ${place}`),
-    queue: whole(queue, [0, 100_000], `The option queue of ${place}`),
-    maxWait: seconds(maxWait, `The option maxWait of ${place}`)
+  const { hash, legacy, pepper, oldPeppers, maxLength, ...gate } = parse(options, `The options of ${place}`)
+  if (oldPeppers.length > 0 && pepper === null) {
+    throw misconfigured(`${place} has oldPeppers and no pepper. Give the one that new hashes are made with.`)
   }
-  return ['concurrency', 'queue', 'maxWait'].some(name => name in said) ? makeGate(settings) : sharedGate
+  const peppers = peppersById(pepper === null ? [] : [pepper, ...oldPeppers], place)
+  return Object.freeze({
+    current: hash,
+    inUse: Object.freeze([hash, ...legacy]),
+    keyId: pepper?.id ?? null,
+    peppers,
+    maxLength,
+    gate: gateOf(gate)
+  })
 }
 
-function listOf (value: unknown, place: string): readonly unknown[] {
-  if (value === undefined) return []
-  if (!Array.isArray(value)) throw misconfigured(`${place} must be a list.`)
-  return value
-}
-
-function whole (value: unknown, [least, most]: readonly [number, number], place: string): number {
-  if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most) return value
-  throw misconfigured(`${place} must be a whole number from ${least} to ${most}.`)
+/** The gate of the process, unless something else is asked for. */
+function gateOf (asked: { readonly [K in keyof GateSettings]: number | null }): Gate {
+  const { concurrency, queue, maxWait } = asked
+  if (concurrency === null && queue === null && maxWait === null) return sharedGate
+  return makeGate({
+    concurrency: concurrency ?? defaultGate.concurrency,
+    queue: queue ?? defaultGate.queue,
+    maxWait: maxWait ?? defaultGate.maxWait
+  })
 }

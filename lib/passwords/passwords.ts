@@ -37,7 +37,7 @@ export interface Passwords {
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
 export function passwords (options: PasswordOptions = {}): Passwords {
-  return makePasswords(passwordSettings(options, 'passwords()'))
+  return makePasswords(passwordSettings(options, 'passwords'))
 }
 
 /** @param derive Computes one hash: a test counts them. */

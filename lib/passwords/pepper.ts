@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { fault, misconfigured } from '../errors.js'
+import { object, type Parser } from '../parsers.js'
 import { checkSecret } from '../schemes/secrets.js'
-import { fields } from '../shape.js'
 import { keyIdForm } from './stored.js'
 
 /** A secret beside the database: hashes alone, stolen without it, cannot be guessed at. */
@@ -15,16 +15,27 @@ export interface Pepper {
 /** Peppers, by their ids. */
 export type Peppers = ReadonlyMap<string, Buffer>
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place` and never a secret. */
-export function readPeppers (given: readonly unknown[], place: string): Peppers {
-  const peppers = new Map<string, Buffer>()
-  for (const pepper of given) {
-    const { id, secret } = fields(pepper, ['id', 'secret'], `A pepper of ${place}`)
-    if (typeof id !== 'string' || !keyIdForm.test(id)) throw misconfigured(`The id of a pepper of ${place} must be 1 to 32 letters, digits, '.', '_' and '-'.`)
-    if (peppers.has(id)) throw misconfigured(`${place} has two peppers with the id '${id}'. Give each an id of its own, and never use one again.`)
-    peppers.set(id, checkSecret(secret, { minBytes: 32, place: `The secret of the pepper '${id}' of ${place}` }))
+const secret: Parser<Buffer> = (value, place) => checkSecret(value, { minBytes: 32, place })
+
+function parseId (id: unknown, place: string): string {
+  if (typeof id === 'string' && keyIdForm.test(id)) return id
+  throw misconfigured(`${place} must be 1 to 32 letters, digits, '.', '_' and '-'.`)
+}
+
+/** Parses one {@link Pepper}. No sentence shows its secret. */
+export const parsePepper = object({ id: parseId, secret })
+
+/** @throws {AuthError} `AUTH_MISCONFIGURED` for two with one id. */
+export function peppersById (peppers: ReadonlyArray<ReturnType<typeof parsePepper>>, place: string): Peppers {
+  const byId = new Map<string, Buffer>()
+  for (const { id, secret } of peppers) {
+    if (byId.has(id)) {
+      throw misconfigured(`${place} has two peppers with the id '${id}'. Give each an id of its own, and never use ` +
+        'one again.')
+    }
+    byId.set(id, secret)
   }
-  return peppers
+  return byId
 }
 
 /**

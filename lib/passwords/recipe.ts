@@ -1,5 +1,6 @@
 import { misconfigured } from '../errors.js'
-import { fields, isObject, list } from '../shape.js'
+import { object, oneOf, optional, wholeNumber, type Parser } from '../parsers.js'
+import { isObject, list } from '../shape.js'
 
 /** argon2id, RFC 9106. */
 export interface Argon2idOptions {
@@ -49,10 +50,25 @@ type Numbers = Readonly<Record<string, number>>
 
 const algorithms = ['argon2id', 'scrypt', 'bcrypt'] as const
 
-const defaults: Readonly<Record<typeof algorithms[number], Numbers>> = {
-  argon2id: { memorySize: 19_456, passes: 2, parallelism: 1 },
-  scrypt: { cost: 2 ** 17, blockSize: 8, parallelization: 1 },
-  bcrypt: { cost: 12 }
+const number = (usual: number): Parser<number> => optional(wholeNumber(), usual)
+const named = <const A extends string>(algorithm: A): Parser<A> => optional(oneOf(algorithm), algorithm)
+
+const parseArgon2id = object({
+  algorithm: named('argon2id'),
+  memorySize: number(19_456),
+  passes: number(2),
+  parallelism: number(1)
+})
+
+const parsers = {
+  argon2id: (value: unknown, place: string) => Object.freeze({ ...parseArgon2id(value, place), version: 19 as const }),
+  scrypt: object({
+    algorithm: named('scrypt'),
+    cost: number(2 ** 17),
+    blockSize: number(8),
+    parallelization: number(1)
+  }),
+  bcrypt: object({ algorithm: named('bcrypt'), cost: number(12) })
 }
 
 /** The parameters that OWASP's Password Storage Cheat Sheet accepts; more of any is more. */
@@ -67,35 +83,25 @@ const mostMicroseconds = 20_000_000
 const mostMemory = 2 ** 30
 
 /**
- * The complete recipe of what an application wrote.
+ * Parses {@link HashOptions}, and completes them.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
  */
 export function recipeFrom (options: unknown, place: string): Recipe {
-  const algorithm = algorithms.find(each => each === algorithmOf(options))
-  if (algorithm === undefined) throw misconfigured(`The option algorithm of ${place} must be ${list(algorithms.map(each => `'${each}'`))}.`)
-  const said = fields(options, ['algorithm', ...Object.keys(defaults[algorithm])], place)
-  const numbers = Object.fromEntries(Object.entries(defaults[algorithm]).map(([name, usual]) => [name, said[name] ?? usual]))
-  for (const [name, value] of Object.entries(numbers)) {
-    if (!Number.isSafeInteger(value) || Number(value) < 1) throw misconfigured(`The option ${name} of ${place} must be a positive whole number.`)
-  }
-  const recipe = Object.freeze(algorithm === 'argon2id' ? { ...numbers, algorithm, version: 19 } : { ...numbers, algorithm }) as Recipe
+  const algorithm = isObject(options) && Object.hasOwn(options, 'algorithm') ? options.algorithm : 'argon2id'
+  const recipe = parsers[oneOf(...algorithms)(algorithm, `${place}.algorithm`)](options, place)
   const wrong = recipeFault(recipe)
   if (wrong !== null) throw misconfigured(`${place} cannot be used: ${wrong}.`)
   return recipe
-}
-
-function algorithmOf (options: unknown): unknown {
-  return isObject(options) && options.algorithm !== undefined ? options.algorithm : 'argon2id'
 }
 
 /**
  * Refuses to make hashes that are cheaper to try than OWASP's least.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
  */
-export function checkStrength (recipe: Recipe, place: string): void {
+export function checkStrength (recipe: Recipe, place: string): Recipe {
   const numbers = recipe as unknown as Numbers
   const rows = floors[recipe.algorithm as keyof typeof floors]
-  if (rows.some(row => Object.entries(row).every(([name, least]) => Number(numbers[name]) >= least))) return
+  if (rows.some(row => Object.entries(row).every(([name, least]) => Number(numbers[name]) >= least))) return recipe
   const known = rows.map(row => Object.entries(row).map(([name, least]) => `${name} ${least}`).join(', '))
   throw misconfigured(`${place} is too weak for ${recipe.algorithm}. The least is ${list(known.map(each => `(${each})`))}.`)
 }

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { misconfigured } from '../errors.js'
+import { listOf, type Parser } from '../parsers.js'
 import { estimateBits } from './secrets/estimate.js'
 import { findKey } from './secrets/key-material.js'
 import { isKnown } from './secrets/known.js'
@@ -30,6 +31,18 @@ export function checkSecret (secret: unknown, { minBytes, place }: SecretRule): 
   const reason = weakness(bytes)
   if (reason !== null) throw misconfigured(`${place} ${reason}. ${mend}`)
   return bytes
+}
+
+/** Returns the parser of a secret, or of a non-empty list of them, the newest first. A sentence never shows one. */
+export function secrets ({ minBytes }: { readonly minBytes: number }): Parser<readonly Buffer[]> {
+  const all = listOf((secret, place) => checkSecret(secret, { minBytes, place }))
+  return (value, place) => {
+    if (!Array.isArray(value)) return Object.freeze([checkSecret(value, { minBytes, place })])
+    if (value.length === 0) {
+      throw misconfigured(`${place} is an empty list; it must hold at least one secret, the newest first.`)
+    }
+    return all(value, place)
+  }
 }
 
 /** Why a secret is guessable, whatever its length, as the end of a sentence about it; `null` when nothing tells. */

@@ -2,8 +2,9 @@ import type { Duration } from '../../types/duration.js'
 import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import type { Load } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
-import { checkSecret } from '../schemes/secrets.js'
-import { fields, isObject, list, shown } from '../shape.js'
+import { duration, functionOf, object, oneOf, optional, type Parser } from '../parsers.js'
+import { secrets } from '../schemes/secrets.js'
+import { shown } from '../shape.js'
 import { isLocalPath } from './return-path.js'
 import { timesOf, type Times } from './times.js'
 
@@ -49,60 +50,56 @@ export interface SessionSettings {
   readonly load: Load | null
 }
 
-const known = ['secret', 'cookieName', 'secure', 'sameSite', 'idleTimeout', 'absoluteTimeout', 'keepTimeout', 'keepIdleTimeout', 'staleness', 'loginPath', 'load'] as const satisfies ReadonlyArray<keyof SessionOptions>
+const timeout = duration({ min: 1 })
+const staleness = duration({
+  max: 60,
+  reason: 'For so long a session that ended on another instance would be good here.'
+})
 
-/** The settings of the scheme `name`. A mistake stops the boot. */
+const parse = object({
+  secret: secrets({ minBytes: 32 }),
+  cookieName: optional(parseCookieName, null),
+  secure: optional(oneOf(true, false), true),
+  sameSite: optional(oneOf('lax', 'strict'), 'lax'),
+  idleTimeout: optional(timeout, 30 * 60),
+  absoluteTimeout: optional(timeout, 12 * 3_600),
+  keepTimeout: optional(timeout, null),
+  keepIdleTimeout: optional(timeout, null),
+  staleness: optional(staleness, 5),
+  loginPath: optional(parseLoginPath, null),
+  load: optional(functionOf<Load>('(principal, { scheme, request }) that returns a principal or null'), null)
+} satisfies Record<keyof SessionOptions, Parser<unknown>>)
+
+/** Returns the settings of the scheme `name`. A mistake stops the boot. */
 export function sessionSettings (options: unknown, name: string): SessionSettings {
-  const place = `schemes.${name}: session`
-  if (!isObject(options)) throw misconfigured(`${place} needs an object of options with a secret: session({ secret: process.env.SESSION_SECRET }).`)
-  // with the way to make one, which the sentence about any other key that is undefined does not tell
-  const secrets = secretsOf(options['secret'], place)
-  const given = fields(options, known, place)
-  const secure = oneOf(given['secure'] ?? true, [true, false], `${place}: secure`)
-  const load = loadOf(given['load'], place)
+  const place = `schemes.${name}`
+  const { secret, cookieName, secure, sameSite, loginPath, load, ...times } = parse(options, `The options of ${place}`)
   return Object.freeze({
-    secrets,
-    cookieName: (secure ? '__Host-' : '') + cookieNameOf(given['cookieName'] ?? name, place),
+    secrets: secret,
+    cookieName: (secure ? '__Host-' : '') + (cookieName ?? parseCookieName(name, `The option ${place}.cookieName`)),
     secure,
-    sameSite: oneOf(given['sameSite'] ?? 'lax', ['lax', 'strict'], `${place}: sameSite`) === 'lax' ? 'Lax' : 'Strict',
-    times: timesOf(given, load !== null, place),
-    loginPath: loginPathOf(given['loginPath'], place),
+    sameSite: sameSite === 'lax' ? 'Lax' : 'Strict',
+    times: timesOf(times, load !== null, `The option ${place}`),
+    loginPath,
     load
   })
-}
-
-function oneOf<const T> (value: unknown, allowed: readonly T[], place: string): T {
-  const found = allowed.find(each => each === value)
-  if (found === undefined) throw misconfigured(`${place} must be ${list(allowed.map(shown))}; it is ${shown(value)}.`)
-  return found
-}
-
-function secretsOf (given: unknown, place: string): readonly Uint8Array[] {
-  const list: readonly unknown[] = Array.isArray(given) ? given : [given]
-  if (list.length === 0) throw misconfigured(`${place}: secret is an empty list; it must hold at least one secret, the newest first.`)
-  return Object.freeze(list.map((secret, index) => {
-    const where = Array.isArray(given) ? `${place}: secret[${index}]` : `${place}: secret`
-    return checkSecret(secret, { minBytes: 32, place: where })
-  }))
 }
 
 /** RFC 6265, 4.1.1: a token. */
 const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
-function cookieNameOf (name: unknown, place: string): string {
-  if (typeof name !== 'string' || !token.test(name)) throw misconfigured(`${place}: ${shown(name)} cannot be the name of a cookie; give a cookieName of letters, digits, '-' and '_'.`)
-  if (/^__(?:host|secure|http)-/i.test(name)) throw misconfigured(`${place}: cookieName is written without a prefix; __Host- is put before it unless secure is false.`)
+function parseCookieName (name: unknown, place: string): string {
+  if (typeof name !== 'string' || !token.test(name)) {
+    throw misconfigured(`${place} cannot be ${shown(name)}; give a name of letters, digits, '-' and '_'.`)
+  }
+  if (/^__(?:host|secure|http)-/i.test(name)) {
+    throw misconfigured(`${place} is written without a prefix; __Host- is put before it unless secure is false.`)
+  }
   return name
 }
 
-function loginPathOf (path: unknown, place: string): string | null {
-  if (path === undefined) return null
+function parseLoginPath (path: unknown, place: string): string {
   if (typeof path === 'string' && isLocalPath(path) && !/[?#]/.test(path)) return path
-  throw misconfigured(`${place}: loginPath must be a path of this application such as '/login', without a query; it is ${shown(path)}.`)
-}
-
-function loadOf (load: unknown, place: string): Load | null {
-  if (load === undefined) return null
-  if (typeof load !== 'function') throw misconfigured(`${place}: load must be a function (principal, { scheme, request }) that returns a principal or null.`)
-  return load as Load
+  throw misconfigured(`${place} must be a path of this application such as '/login', without a query. Got ` +
+    `${shown(path)}.`)
 }

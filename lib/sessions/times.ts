@@ -1,4 +1,3 @@
-import { seconds } from '../duration.js'
 import { misconfigured } from '../errors.js'
 import type { Session } from './payload.js'
 
@@ -23,27 +22,48 @@ export interface Times {
 
 const day = 86_400_000
 
-/** The times in the options of a scheme. A mistake stops the boot. */
-export function timesOf (given: Readonly<Record<string, unknown>>, loads: boolean, place: string): Times {
-  const idle = milliseconds(given['idleTimeout'] ?? '30m', `${place}: idleTimeout`)
-  const absolute = milliseconds(given['absoluteTimeout'] ?? '12h', `${place}: absoluteTimeout`)
-  if (absolute < idle) throw misconfigured(`${place}: absoluteTimeout is shorter than idleTimeout; it must be at least as long.`)
-  checkAuthority(absolute, loads, `${place}: absoluteTimeout`)
-  const usual = lifetime(idle, absolute)
-  return Object.freeze({ usual, kept: keptOf(given, usual, loads, place), staleness: stalenessOf(given['staleness'] ?? 5, place) })
+/** What the options of a scheme say of times, in seconds. */
+export interface TimeOptions {
+  readonly idleTimeout: number
+  readonly absoluteTimeout: number
+  readonly keepTimeout: number | null
+  readonly keepIdleTimeout: number | null
+  readonly staleness: number
 }
 
-function keptOf (given: Readonly<Record<string, unknown>>, usual: Lifetime, loads: boolean, place: string): Lifetime | null {
-  const { keepTimeout, keepIdleTimeout } = given
-  if (keepTimeout === undefined && !loads) {
-    if (keepIdleTimeout === undefined) return null
-    throw misconfigured(`${place}: keepIdleTimeout needs keepTimeout, or load: without either no session is kept.`)
+/**
+ * Returns the lifetimes that these options make together. A mistake stops the boot.
+ * @param place what the options' names are put behind, with a dot.
+ */
+export function timesOf (options: TimeOptions, loads: boolean, place: string): Times {
+  const idle = milliseconds(options.idleTimeout)
+  const absolute = milliseconds(options.absoluteTimeout)
+  if (absolute < idle) {
+    throw misconfigured(`${place}.absoluteTimeout is shorter than idleTimeout; it must be at least as long.`)
   }
-  const absolute = keepTimeout === undefined ? Math.max(30 * day, usual.absolute) : milliseconds(keepTimeout, `${place}: keepTimeout`)
-  if (absolute < usual.absolute) throw misconfigured(`${place}: keepTimeout is shorter than absoluteTimeout; a kept session must live at least as long as another.`)
-  checkAuthority(absolute, loads, `${place}: keepTimeout`)
-  const idle = keepIdleTimeout === undefined ? Math.min(Math.max(14 * day, usual.idle), absolute) : milliseconds(keepIdleTimeout, `${place}: keepIdleTimeout`)
-  if (idle < usual.idle || idle > absolute) throw misconfigured(`${place}: keepIdleTimeout must be between idleTimeout and keepTimeout.`)
+  checkAuthority(absolute, loads, `${place}.absoluteTimeout`)
+  const usual = lifetime(idle, absolute)
+  const kept = options.keepTimeout === null && !loads ? neverKept(options, place) : keptOf(options, usual, place)
+  if (kept !== null) checkAuthority(kept.absolute, loads, `${place}.keepTimeout`)
+  return Object.freeze({ usual, kept, staleness: options.staleness * 1000 })
+}
+
+function neverKept ({ keepIdleTimeout }: TimeOptions, place: string): null {
+  if (keepIdleTimeout === null) return null
+  throw misconfigured(`${place}.keepIdleTimeout needs keepTimeout, or load: without either no session is kept.`)
+}
+
+function keptOf ({ keepTimeout, keepIdleTimeout }: TimeOptions, usual: Lifetime, place: string): Lifetime {
+  const absolute = keepTimeout === null ? Math.max(30 * day, usual.absolute) : milliseconds(keepTimeout)
+  if (absolute < usual.absolute) {
+    throw misconfigured(`${place}.keepTimeout is shorter than absoluteTimeout; a kept session must live at least as ` +
+      'long as another.')
+  }
+  const usualIdle = Math.min(Math.max(14 * day, usual.idle), absolute)
+  const idle = keepIdleTimeout === null ? usualIdle : milliseconds(keepIdleTimeout)
+  if (idle < usual.idle || idle > absolute) {
+    throw misconfigured(`${place}.keepIdleTimeout must be between idleTimeout and keepTimeout.`)
+  }
   return lifetime(idle, absolute)
 }
 
@@ -55,16 +75,8 @@ function checkAuthority (length: number, loads: boolean, place: string): void {
   if (length > day && !loads) throw misconfigured(`${place} is above 24 hours, and without load the cookie's scopes and roles stand unasked for all of it; give a load function, or at most 24 hours.`)
 }
 
-function milliseconds (value: unknown, place: string): number {
-  const length = Math.round(seconds(value, place) * 1000)
-  if (length < 1000) throw misconfigured(`${place} must be at least one second.`)
-  return length
-}
-
-function stalenessOf (value: unknown, place: string): number {
-  const length = seconds(value, `${place}: staleness`)
-  if (length > 60) throw misconfigured(`${place}: staleness is more than 60 seconds: for so long a session that ended on another instance would be good here.`)
-  return length * 1000
+function milliseconds (seconds: number): number {
+  return Math.round(seconds * 1000)
 }
 
 /** How long a session lives that was begun with `keep`, or without. */

@@ -180,7 +180,7 @@ t.test('The staleness may be 0, and at most 60 seconds', async t => {
   await status(key)
   await status(key)
   t.equal(tap.count('get'), 2)
-  await t.rejects(instance(t, { managed: { prefix: 'acme', staleness: '61s' } }), { code: 'AUTH_MISCONFIGURED', message: /60 seconds/ })
+  await t.rejects(instance(t, { managed: { prefix: 'acme', staleness: '61s' } }), { code: 'AUTH_MISCONFIGURED', message: /staleness must be at most 1 minute/ })
 })
 
 t.test('When a key was last used is written in batches, never on the way of a request', async t => {
@@ -361,7 +361,7 @@ t.test('Mistakes stop the boot', async t => {
   }
   const managed = { prefix: 'acme' }
   const wrong: Array<[object, RegExp]> = [
-    [{ managed: {} }, /managed\.prefix of apiKey\(\) of the scheme 'service'/],
+    [{ managed: {} }, /The option schemes\.service\.managed\.prefix must be 2 to 32 letters/],
     [{ managed: { prefix: 'acme-live' } }, /such as 'acme_live'/],
     [{ managed: { ...managed, ttl: 5 } }, /unknown key 'ttl'/],
     [{ managed: { ...managed, staleness: 'soon' } }, /managed\.staleness/],

@@ -18,7 +18,7 @@ export function counted (options: object = {}): Counted {
     return digest.subarray(0, recipe.algorithm === 'bcrypt' ? 23 : length)
   }
   return {
-    ...makePasswords(passwordSettings(options, 'passwords()'), derive),
+    ...makePasswords(passwordSettings(options, 'passwords'), derive),
     evaluated () {
       const done = calls.sort()
       calls = []

@@ -3,9 +3,9 @@ import type { Duration } from '../../../types/duration.js'
 import type { Gatehouse } from '../../../types/gatehouse.js'
 import type { RateLimitRule } from '../../../types/limits.js'
 import type { SchemeName } from '../../../types/registry.js'
-import { seconds } from '../../duration.js'
 import { AuthError, misconfigured } from '../../errors.js'
-import { fields, isObject, list, shown } from '../../shape.js'
+import { duration, object, optional, wholeNumber, type Parser } from '../../parsers.js'
+import { isObject, list, shown } from '../../shape.js'
 import { publicKeyFrom } from './signature.js'
 
 /** A reporter's public key (P-256, PEM) by its identifier, or `null`. What it throws is a 503: the reporter sends again. */
@@ -50,19 +50,33 @@ export interface RouteSettings {
   readonly leaks: { readonly publicKeyOf: PublicKeyOf, readonly bodyLimit: number } | null
 }
 
-const known = ['scheme', 'keys', 'maxAge', 'maxKeys', 'maxOverlap', 'rateLimit', 'leaks', 'prefix', 'logLevel', 'logSerializers']
+/** For options that somebody else reads: Fastify, or the plugin, which knows its schemes. */
+const anything: Parser<unknown> = value => value
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the mend. */
+const parse = object({
+  scheme: anything,
+  keys: anything,
+  maxAge: optional(duration(), 15 * 60),
+  maxKeys: optional(wholeNumber(), 50),
+  maxOverlap: optional(duration(), 7 * 86_400),
+  rateLimit: optional(object({ max: wholeNumber(), window: duration() }), null),
+  leaks: optional(object({ publicKeys: parsePublicKeys, bodyLimit: optional(wholeNumber(), 262_144) }), null),
+  prefix: anything,
+  logLevel: anything,
+  logSerializers: anything
+})
+
+/** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the fix. */
 export function routeSettings (options: unknown, gatehouse: Gatehouse): RouteSettings {
-  const said = fields(options, known, 'The options of apiKeyRoutes')
+  const { scheme, keys, maxAge, maxKeys, maxOverlap, rateLimit, leaks } = parse(options, 'The options of apiKeyRoutes')
   return Object.freeze({
-    keys: keysOf(said.keys, gatehouse),
-    scheme: schemeOf(said.scheme, gatehouse.sessions.schemes),
-    maxAge: seconds(said.maxAge ?? '15m', 'The option maxAge of apiKeyRoutes'),
-    maxKeys: whole(said.maxKeys ?? 50, 'maxKeys'),
-    maxOverlap: Math.floor(seconds(said.maxOverlap ?? '7d', 'The option maxOverlap of apiKeyRoutes')),
-    rateLimit: limitOf(said.rateLimit),
-    leaks: said.leaks === undefined ? null : leaksOf(said.leaks)
+    keys: keysOf(keys, gatehouse),
+    scheme: schemeOf(scheme, gatehouse.sessions.schemes),
+    maxAge,
+    maxKeys,
+    maxOverlap: Math.floor(maxOverlap),
+    rateLimit,
+    leaks: leaks === null ? null : Object.freeze({ publicKeyOf: leaks.publicKeys, bodyLimit: leaks.bodyLimit })
   })
 }
 
@@ -87,27 +101,16 @@ function schemeOf (name: unknown, sessions: readonly SchemeName[]): SchemeName {
     : `The option scheme of apiKeyRoutes must be a scheme that keeps sessions: ${list(sessions)}; it is ${shown(name)}.`)
 }
 
-function limitOf (value: unknown): RateLimitRule | null {
-  if (value === undefined) return null
-  const { max, window } = fields(value, ['max', 'window'], 'The option rateLimit of apiKeyRoutes')
-  return Object.freeze({ max: whole(max, 'rateLimit.max'), window: seconds(window, 'The option rateLimit.window of apiKeyRoutes') })
-}
-
-function leaksOf (value: unknown): NonNullable<RouteSettings['leaks']> {
-  const { publicKeys, bodyLimit = 262_144 } = fields(value, ['publicKeys', 'bodyLimit'], 'The option leaks of apiKeyRoutes')
-  return Object.freeze({ publicKeyOf: publicKeyOf(publicKeys), bodyLimit: whole(bodyLimit, 'leaks.bodyLimit') })
-}
-
-function publicKeyOf (given: unknown): PublicKeyOf {
+function parsePublicKeys (given: unknown, place: string): PublicKeyOf {
   if (typeof given === 'function') return given as PublicKeyOf
-  if (!(given instanceof Map) && !isObject(given)) throw misconfigured('The option leaks.publicKeys of apiKeyRoutes must be an object or a Map from identifier to PEM, or a function.')
+  if (!(given instanceof Map) && !isObject(given)) {
+    throw misconfigured(`${place} must be an object or a Map from identifier to PEM, or a function. Got ` +
+      `${shown(given)}.`)
+  }
   const keys = new Map<string, unknown>(given instanceof Map ? given as ReadonlyMap<string, unknown> : Object.entries(given))
   const wrong = [...keys].find(([, pem]) => publicKeyFrom(pem) === null)
-  if (wrong !== undefined) throw misconfigured(`The option leaks.publicKeys of apiKeyRoutes has under ${shown(wrong[0])} no public key of the curve P-256 in PEM.`)
+  if (wrong !== undefined) {
+    throw misconfigured(`${place} has under ${shown(wrong[0])} no public key of the curve P-256 in PEM.`)
+  }
   return identifier => (keys as ReadonlyMap<string, string>).get(identifier) ?? null
-}
-
-function whole (value: unknown, option: string): number {
-  if (typeof value === 'number' && Number.isSafeInteger(value) && value > 0) return value
-  throw misconfigured(`The option ${option} of apiKeyRoutes must be a whole number above 0.`)
 }

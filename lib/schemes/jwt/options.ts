@@ -12,6 +12,7 @@ import type { KeyMaterial } from '../../tokens/material.js'
 import type { KeyResolver } from '../../tokens/resolver.js'
 import { seconds } from '../../duration.js'
 import { misconfigured } from '../../errors.js'
+import { optional } from '../../parsers.js'
 import { fields } from '../../shape.js'
 import { mediaType } from '../../tokens/claims.js'
 import type { ClockRules } from '../../tokens/claims.js'
@@ -130,7 +131,7 @@ export function settings (said: Readonly<Record<string, unknown>>, name: string,
       maxAge: maxTokenAge === undefined ? null : positive(seconds(maxTokenAge, `The option maxTokenAge of ${place}`), `The option maxTokenAge of ${place}`)
     },
     typ: typ(text(said, 'typ', place)),
-    cacheSize: cacheSize(said['cache'] ?? 4096, place),
+    cacheSize: optional(cacheSize, 4096)(said['cache'], place),
     mapping: fn(said, 'principal', '(claims) => principal or null', place) as Mapping | null,
     load: fn(said, 'load', '(principal, { scheme, request }) => principal or null', place) as Load | null,
     sign: signFields(said['sign'], place)

@@ -6,6 +6,7 @@ import type { PrincipalInput } from '../../../types/principal.js'
 import type { IssueOptions } from '../../../types/scheme.js'
 import { seconds } from '../../duration.js'
 import { fault, misconfigured } from '../../errors.js'
+import { optional } from '../../parsers.js'
 import { atRunTime, list } from '../../shape.js'
 import type { Algorithm } from '../../tokens/algorithms.js'
 import { verificationKey } from '../../tokens/jwk.js'
@@ -44,7 +45,7 @@ type Issue = (principal: PrincipalInput, options: IssueOptions) => Promise<strin
  */
 export async function issuer (app: FastifyInstance, setup: SignSetup): Promise<Issue> {
   const { sign, trust, typ, name, place } = setup
-  const lifetime = lifetimeOf(sign['expiresIn'] ?? '15m', `The option sign.expiresIn of ${place}`)
+  const lifetime = optional(lifetimeOf, 15 * 60)(sign['expiresIn'], `The option sign.expiresIn of ${place}`)
   const key = signingKey(setup)
   const kid = text(sign, 'kid', `the option sign of ${place}`) ?? key.kid
   const header = { algorithm: key.algorithm, typ: typ ?? 'at+jwt', ...kid === null ? {} : { kid } }
