@@ -44,7 +44,7 @@ export default class Reporter extends Transform {
       if (within === null) seen.own += failed
       seen.tests += within === null ? 0 : Math.max(1, within.tests)
       seen.failed += failed + (within?.failed ?? 0)
-      if (path === '') this.#line(`${result.ok ? 'ok    ' : 'not ok'}  ${result.name}${summary(result, within)}`)
+      if (isFile(path, result.name)) this.#line(`${result.ok ? 'ok    ' : 'not ok'}  ${result.name}${summary(result, within)}`)
     })
     parser.on('comment', line => this.#comment(line))
     parser.on('extra', text => this.push(text))
@@ -102,12 +102,21 @@ export default class Reporter extends Transform {
       counts.failed++
       write('not ok  coverage of lib is not complete: the table above says where')
     }
-    write(`${counts.passed} passed, ${counts.failed} failed${counts.skipped === 0 ? '' : `, ${counts.skipped} skipped`}`)
+    if (counts.skipped > 0) write(`${counts.skipped} skipped`)
+    write(`${counts.passed} passed, ${counts.failed} failed`)
   }
 }
 
+/** Files of tests run in groups, see group.js. */
+const group = /^\.tap\/groups\//
+
+function isFile (path, name) {
+  return path === '' ? !group.test(name) : path === 'group'
+}
+
 function join (path, name) {
-  return path === '' ? name : `${path} > ${name}`
+  if (path === '' && group.test(name)) return 'group'
+  return path === '' || path === 'group' ? name : `${path} > ${name}`
 }
 
 function summary (result, within) {

@@ -7,6 +7,7 @@ import { desk, fleet, type Key } from '../stores/support/fleet.js'
 import { judge, outage, staleness } from '../stores/support/outage.js'
 import { noRedisServer, redisServer } from '../stores/support/outages.js'
 import type { Call as Load } from '../stores/support/traffic.js'
+import { size } from '../support/size.js'
 import { readWords, withoutVectors } from '../support/vectors.js'
 import { application, audience, cookieName, issuer, liveKey, newSecret, oldSecret, password, type Setup, type Target } from './application.js'
 import { publicPem, token, validToken, type TokenSpec } from './token.js'
@@ -314,9 +315,10 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
       return { kind, subject: id, port, method: method as 'GET', path, headers: { 'x-api-key': key } }
     }
     const rate = entry.requests.reduce((sum, { load = '' }) => sum + Number.parseInt(load), 0)
-    const course = { server, rate, healthy: 1.5, down: 10, after: 4, next }
+    const expected = { '<valid>': { statuses: [200], returns: true }, '<revoked>': { statuses: [401], returns: false } }
+    const course = { server, rate, healthy: 1, down: size({ test: 3, short: 10, full: 10 }), after: 1, expected, next }
     const seen = await outage(course)
-    judge(test, course, seen, { '<valid>': { statuses: [200], returns: true }, '<revoked>': { statuses: [401], returns: false } })
+    judge(test, course, seen)
     test.strictSame(one.faults(), [], 'no process ended')
     test.strictSame(await one.end(), [0])
   },

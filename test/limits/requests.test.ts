@@ -113,8 +113,6 @@ t.test('Requests are counted in Redis where a client is given, and a Redis that 
   redis.mode = 'fails'
   t.equal((await ask(0))?.statusCode, 503)
   redis.mode = 'silent'
-  const began = performance.now()
   t.equal((await ask(0))?.statusCode, 503)
-  t.ok(performance.now() - began < 5_000, 'within the deadline')
   answer(new Error('late'))
 })

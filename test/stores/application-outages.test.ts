@@ -1,4 +1,5 @@
 import t from 'tap'
+import { size } from '../support/size.js'
 import { survives } from './support/application-outage.js'
 import { noRedisServer, redisServer } from './support/outages.js'
 import { postgresServer } from './support/postgres-server.js'
@@ -10,24 +11,29 @@ const withoutPostgres = await missing('A PostgreSQL of the test\'s own', async (
   await server.remove()
 })
 
-// one after the other, as each is a load for two cores, and so longer than a file may take elsewhere
-t.setTimeout(200_000)
+/** Requests a second, and seconds. */
+const long = size({
+  test: { rate: 150, healthy: 1, down: 4, after: 1 },
+  short: { rate: 500, healthy: 3, down: 10, after: 3 },
+  full: { rate: 500, healthy: 5, down: 30, after: 5 }
+})
+const brief = { ...long, healthy: 1, down: 2.5 }
 
 t.test('two applications whose Redis is killed under load let nobody in beyond the staleness, answer in time, and go on when it is back', { skip: withoutRedis }, async t => {
   const server = await redisServer('--appendonly', 'yes', '--appendfsync', 'always', '--dir', t.testdir())
   t.teardown(server.end)
   const redis = `redis://127.0.0.1:${server.port}`
-  await survives(t, { store: { redis }, limits: redis, lasting: true, server, healthy: 3, down: 10, after: 5 })
+  await survives(t, { store: { redis }, limits: redis, lasting: true, server, ...long })
 })
 
 t.test('two applications whose Redis comes back empty refuse what it does not know, and let people in anew', { skip: withoutRedis }, async t => {
   const server = await redisServer()
   t.teardown(server.end)
-  await survives(t, { store: { redis: `redis://127.0.0.1:${server.port}` }, limits: null, lasting: false, server, healthy: 1.5, down: 2.5, after: 5 })
+  await survives(t, { store: { redis: `redis://127.0.0.1:${server.port}` }, limits: null, lasting: false, server, ...brief })
 })
 
 t.test('two applications whose PostgreSQL is killed under load let nobody in beyond the staleness, answer in time, and go on when it is back', { skip: withoutPostgres }, async t => {
   const server = await postgresServer()
   t.teardown(server.remove)
-  await survives(t, { store: { postgres: `postgres://postgres@127.0.0.1:${server.port}/postgres` }, limits: null, lasting: true, server, healthy: 3, down: 10, after: 5 })
+  await survives(t, { store: { postgres: `postgres://postgres@127.0.0.1:${server.port}/postgres` }, limits: null, lasting: true, server, ...long })
 })

@@ -5,9 +5,10 @@ import { expiringMap } from '../../lib/stores/memory/expiring.js'
 import { fromText, toText } from '../../lib/stores/text.js'
 import type { JsonObject, Store, StoreEntry } from '../../types/store.js'
 import { passesStoreContract } from '../contract/store.js'
+import { size } from '../support/size.js'
 
 let last: Store = memoryStore()
-passesStoreContract(t, { make: () => { last = memoryStore(); return last }, another: () => last })
+passesStoreContract(t, { make: () => { last = memoryStore(); return last }, another: () => last, rounds: size({ test: 50, short: 300, full: 1_000 }) })
 
 function entry (id: string, expiresAt: Date | null = null): StoreEntry {
   return { kind: 'memory', id, owner: { realm: 'r', id: 'o' }, value: {}, expiresAt }

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { sqlStore } from '../../lib/stores/sql.js'
 import { passesStoreContract } from '../contract/store.js'
+import { size } from '../support/size.js'
 import { databaseUrl, dropTables, noPostgres, prefix } from './support/services.js'
 
 const skip = await noPostgres()
@@ -11,5 +12,5 @@ if (skip !== false) {
   t.plan(0, skip)
 } else {
   t.teardown(() => dropTables(tablePrefix))
-  passesStoreContract(t, { make, another: make, rounds: 100 })
+  passesStoreContract(t, { make, another: make, rounds: size({ test: 50, short: 100, full: 1_000 }) })
 }

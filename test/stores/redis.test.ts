@@ -4,6 +4,7 @@ import t from 'tap'
 import { redisStore, type RedisClient, type RedisStoreOptions } from '../../lib/stores/redis.js'
 import { changes } from '../../lib/stores/redis/changes.js'
 import { passesStoreContract } from '../contract/store.js'
+import { size } from '../support/size.js'
 import type { StoreEntry } from '../../types/store.js'
 import { redisServer } from './support/outages.js'
 import { dropKeys, noRedis, prefix as makePrefix, redisUrl, withRedis } from './support/services.js'
@@ -84,7 +85,7 @@ if (skip !== false) {
   t.comment(skip)
 } else {
   t.teardown(() => dropKeys(prefix))
-  passesStoreContract(t, { make, another: make })
+  passesStoreContract(t, { make, another: make, rounds: size({ test: 50, short: 300, full: 1_000 }) })
 
   t.test('what has expired leaves nothing behind, and what stays is bounded', async t => {
     const store = make()

@@ -4,9 +4,10 @@ import { join } from 'node:path'
 import t from 'tap'
 import { sqlStore } from '../../lib/stores/sql.js'
 import { passesStoreContract } from '../contract/store.js'
+import { size } from '../support/size.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
 t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
 const make = () => sqlStore({ sqlite: join(folder, 'state.sqlite') })
 
-passesStoreContract(t, { make, another: make })
+passesStoreContract(t, { make, another: make, rounds: size({ test: 50, short: 300, full: 1_000 }) })

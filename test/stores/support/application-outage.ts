@@ -7,7 +7,7 @@ import { judge, outage, refusedSince, staleness, type Course, type Expected } fr
 import { stream, type Answer, type Call, type Stream } from './traffic.js'
 
 /** Where an outage happens, and for how long. */
-export interface Place extends Pick<Course, 'server' | 'healthy' | 'down' | 'after'> {
+export interface Place extends Pick<Course, 'server' | 'rate' | 'healthy' | 'down' | 'after'> {
   readonly store: Setting['store']
   /** Of the first application. */
   readonly limits: string | null
@@ -75,7 +75,7 @@ function expectations (lasting: boolean): Readonly<Record<Kind, Expected>> {
 }
 
 /** Two applications in processes of their own, over one store that is killed under load and comes back. */
-export async function survives (t: Test, { store, limits, lasting, server, healthy, down, after }: Place): Promise<void> {
+export async function survives (t: Test, { store, limits, lasting, server, rate, healthy, down, after }: Place): Promise<void> {
   const both = await fleet(t, [{ store, limits, staleness }, { store, limits: null, staleness }])
   const [here, there] = both.ports.map(port => desk(both, port)) as [Desk, Desk]
   const purse = await fill(here)
@@ -84,10 +84,11 @@ export async function survives (t: Test, { store, limits, lasting, server, healt
   let [revokedAt, leftAt] = [Infinity, Infinity]
   const course: Course = {
     server,
-    rate: 500,
+    rate,
     healthy,
     down,
     after,
+    expected: expectations(lasting),
     next: calls(purse, both),
     // a login that was answered is a session
     seen: answer => { if (answer.call.kind === 'enters') purse.live.push(...begun(answer)) },
@@ -105,7 +106,7 @@ export async function survives (t: Test, { store, limits, lasting, server, healt
     }
   }
   const seen = await outage(course)
-  judge(t, course, seen, expectations(lasting))
+  judge(t, course, seen)
   refusedSince(t, seen, revokedAt, ['late key', 'late session'])
   t.same(seen.answers.filter(({ call, sentAt, status }) => call.kind === 'left' && sentAt > leftAt && status === 200), [], 'who logged out is out, where it was said')
   await ends(t, [streams.lateKey, streams.lateSession, streams.key, ...lasting ? [] : [streams.session]])

@@ -1,16 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { timeLimit, until } from '../../support/time-limit.js'
 import type { Endable } from './outages.js'
 import { traffic, type Answer, type Call } from './traffic.js'
 
 /** Seconds for which a process believes what the store said, in these tests. */
 export const staleness = 2
-/** Milliseconds: the deadline of every call to a store, and of the counter of requests. */
-const deadline = 2_000
-/** Milliseconds that a machine with better things to do may add. */
-const patience = 1_500
-/** Milliseconds that instants of two processes may be apart. */
-const slack = 250
+
+/** Returns the milliseconds that instants of two processes may be apart. */
+const slack = (): number => timeLimit(250)
 
 /** A store that is killed under load, and comes back. Lengths are seconds. */
 export interface Course {
@@ -19,14 +17,17 @@ export interface Course {
   readonly rate: number
   readonly healthy: number
   readonly down: number
+  /** Counted from when everything that is good is let in again. */
   readonly after: number
+  /** What is expected of each kind of credential. */
+  readonly expected: Readonly<Record<string, Expected>>
   readonly next: (n: number) => Call
   readonly seen?: (answer: Answer) => void
   /** Runs right before the kill, with nothing between. */
   readonly beforeKill?: () => Promise<void>
   /** Runs a second into the outage. */
   readonly whileDown?: () => Promise<void>
-  /** Runs when the store has been back for half of `after`. */
+  /** Runs when what is good is let in again. */
   readonly whenBack?: () => Promise<void>
 }
 
@@ -39,11 +40,15 @@ export interface Seen {
   /** When the server was started again, and when it said that it is ready. */
   readonly begunAt: number
   readonly readyAt: number
+  /** Whether everything that is good was let in again. */
+  readonly returned: boolean
 }
 
 /** Runs a course. */
-export async function outage ({ server, rate: intended, healthy, down, after, next, seen, beforeKill, whileDown, whenBack }: Course): Promise<Seen> {
+export async function outage ({ server, rate: intended, healthy, down, after, expected, next, seen, beforeKill, whileDown, whenBack }: Course): Promise<Seen> {
   const { answers, end } = traffic(intended, next, seen)
+  const good = Object.keys(expected).filter(kind => expected[kind]?.returns)
+  await until(() => areIn(good, answers, -Infinity))
   await sleep(healthy * 1_000)
   await beforeKill?.()
   const killedAt = performance.now()
@@ -54,10 +59,18 @@ export async function outage ({ server, rate: intended, healthy, down, after, ne
   const begunAt = performance.now()
   await server.begin()
   const readyAt = performance.now()
-  await sleep(after * 500)
+  const returned = await until(() => areIn(good, answers, readyAt), 30_000)
   await whenBack?.()
-  await sleep(Math.max(0, readyAt + after * 1_000 - performance.now()))
-  return { rate: await end(), answers, killedAt, begunAt, readyAt }
+  await sleep(after * 1_000)
+  return { rate: await end(), answers, killedAt, begunAt, readyAt, returned }
+}
+
+/** Returns true if the last ten answers of each kind that were asked for since an instant let somebody in. */
+function areIn (kinds: readonly string[], answers: readonly Answer[], instant: number): boolean {
+  return kinds.every(kind => {
+    const last = answers.filter(({ call, sentAt }) => call.kind === kind && sentAt > instant).slice(-10)
+    return last.length === 10 && last.every(isIn)
+  })
 }
 
 /** What is expected of one kind of credential. */
@@ -69,29 +82,14 @@ export interface Expected {
 }
 
 /** Checks what holds for every outage: nothing is let in that cannot be told, everything is answered, and what is good is good again. */
-export function judge (t: Test, course: Course, seen: Seen, expected: Readonly<Record<string, Expected>>): void {
-  const { answers, rate, killedAt, begunAt } = seen
-  for (const line of figures(seen)) t.comment(line)
-  t.ok(rate >= 0.6 * course.rate, `${Math.round(rate)} of ${course.rate} requests a second were sent`)
+export function judge (t: Test, { rate: intended, expected }: Course, seen: Seen): void {
+  const { answers, rate, killedAt, begunAt, returned } = seen
+  for (const line of [`${Math.round(rate)} of ${intended} requests a second were sent`, ...figures(seen)]) t.comment(line)
+  const beyond = killedAt + staleness * 1_000 + slack()
   none(t, answers.filter(({ call, status }) => status !== 503 && expected[call.kind]?.statuses.includes(status) !== true), 'every answer is one that is expected')
   none(t, answers.filter(({ status, headers }) => status === 503 && !(Number(headers['retry-after']) > 0)), 'every 503 says when to come again')
-  none(t, answers.filter(answer => isIn(answer) && answer.sentAt > killedAt + staleness * 1_000 + slack && endOf(answer) < begunAt), 'nobody is let in by a store that is not there, beyond the staleness')
-  // this process was kept from sending, and so the applications were from answering
-  if (rate < 0.97 * course.rate) t.pass('times', { skip: 'the machine is too busy to say anything of times' })
-  else judgeTimes(t, course, seen, Object.keys(expected).filter(kind => expected[kind]?.returns))
-}
-
-/** @param good kinds that are let in before the outage and after. */
-function judgeTimes (t: Test, { healthy, after }: Course, { answers, killedAt, readyAt }: Seen, good: readonly string[]): void {
-  const before = answers.filter(({ sentAt, call }) => sentAt < killedAt - healthy * 500 && good.includes(call.kind))
-  t.ok(before.length > 0 && before.filter(isIn).length >= 0.9 * before.length, 'what is good is let in before')
-  const slowest = Math.max(...answers.map(({ took }) => took))
-  t.ok(slowest < deadline + patience, `the slowest answer took ${Math.round(slowest)} ms`)
-  const settled = readyAt + Math.min(5_000, (after - 1) * 1_000)
-  for (const kind of good) {
-    const late = answers.filter(({ call, sentAt }) => call.kind === kind && sentAt > settled)
-    t.ok(late.length > 0 && late.every(isIn), `${kind}: good again within five seconds`)
-  }
+  none(t, answers.filter(answer => isIn(answer) && answer.sentAt > beyond && endOf(answer) < begunAt), 'nobody is let in by a store that is not there, beyond the staleness')
+  t.ok(returned, 'what is good is good again')
 }
 
 function none (t: Test, answers: readonly Answer[], title: string): void {
@@ -103,7 +101,7 @@ export function refusedSince (t: Test, { answers }: Seen, instant: number, kinds
   const asked = answers.filter(({ call, sentAt }) => kinds.includes(call.kind) && sentAt > instant)
   const [accepted, refused] = [asked.filter(isIn), asked.filter(({ status }) => status === 401)]
   const longest = Math.max(0, ...accepted.map(({ sentAt }) => sentAt - instant))
-  t.ok(longest < staleness * 1_000 + slack, `${kinds.join(', ')}: accepted for ${Math.round(longest)} ms more`)
+  t.ok(longest < staleness * 1_000 + slack(), `${kinds.join(', ')}: accepted for ${Math.round(longest)} ms more`)
   t.ok(refused.length > 0, `${kinds.join(', ')}: refused, and not only unavailable`)
 }
 

@@ -1,4 +1,5 @@
 import { Agent, request, type IncomingMessage } from 'node:http'
+import { timeLimit } from '../../support/time-limit.js'
 
 /** One request, and what it is for. */
 export interface Call {
@@ -25,21 +26,35 @@ export interface Answer {
 }
 
 /** Milliseconds without an answer after which a request hangs: far above every deadline. */
-const patience = 45_000
+const patience = timeLimit(45_000)
 
-const agent = new Agent({ keepAlive: true })
+/** Opens no more connections than a server that is busy keeps waiting: what comes beyond is reset by the kernel, unseen by the application. */
+const agent = new Agent({ keepAlive: true, maxSockets: 400 })
 
 /** Sends one request over a socket. Never rejects. */
-export function send (call: Call): Promise<Answer> {
+export async function send (call: Call): Promise<Answer> {
+  for (;;) {
+    const answer = await sendOnce(call)
+    if (answer !== null) return answer
+  }
+}
+
+/** Sends a request, and returns null where the connection was kept open and turned out to be closed: RFC 9112, 9.3.1, has clients try again. */
+function sendOnce (call: Call): Promise<Answer | null> {
   const { port, method, path, headers, body } = call
+  const content = body === undefined ? {} : { 'content-type': 'application/json' }
   const sentAt = performance.now()
   return new Promise(resolve => {
-    const done = (status: number, given: IncomingMessage['headers'], text: string): void => { resolve({ call, sentAt, took: performance.now() - sentAt, status, headers: given, text }) }
-    const failed = (error: Error): void => { done(0, {}, error.message) }
-    const sent = request({ agent, host: '127.0.0.1', port, method, path, headers: body === undefined ? headers : { ...headers, 'content-type': 'application/json' }, timeout: patience }, response => {
+    const done = (answer: Pick<Answer, 'status' | 'headers' | 'text'>): void => { resolve({ call, sentAt, took: performance.now() - sentAt, ...answer }) }
+    const sent = request({ agent, host: '127.0.0.1', port, method, path, headers: { ...headers, ...content }, timeout: patience })
+    const failed = (error: NodeJS.ErrnoException): void => {
+      if (sent.reusedSocket && error.code === 'ECONNRESET') resolve(null)
+      else done({ status: 0, headers: {}, text: error.message })
+    }
+    sent.once('response', response => {
       let text = ''
       response.on('data', (chunk: Buffer) => { text += String(chunk) })
-      response.once('end', () => { done(response.statusCode ?? 0, response.headers, text) })
+      response.once('end', () => { done({ status: response.statusCode ?? 0, headers: response.headers, text }) })
       response.once('error', failed)
     })
     sent.once('timeout', () => { sent.destroy(new Error(`no answer within ${patience} ms`)) })

@@ -5,18 +5,31 @@ import t from 'tap'
 import { redisStore } from '../../lib/stores/redis.js'
 import { sqlStore } from '../../lib/stores/sql.js'
 import { race } from './support/processes.js'
-import { dropKeys, noRedis, prefix, redisUrl } from './support/services.js'
+import { size } from '../support/size.js'
+import { databaseUrl, dropKeys, dropTables, noPostgres, noRedis, prefix, redisUrl } from './support/services.js'
 
-const skip = await noRedis()
+const [withoutRedis, withoutPostgres] = await Promise.all([noRedis(), noPostgres()])
+const rounds = size({ test: 50, short: 300, full: 1_000 })
 
-t.test('four processes on one Redis never win one thing twice', { skip }, async t => {
+t.test('four processes on one Redis never win one thing twice', { skip: withoutRedis }, async t => {
   const where = { url: redisUrl, prefix: prefix(), timeout: 60 }
   const store = redisStore(where)
   t.teardown(async () => {
     await store.close()
     await dropKeys(where.prefix)
   })
-  await race(t, store, { redis: where }, 1_000)
+  await race(t, store, { redis: where }, rounds)
+})
+
+t.test('four processes on one PostgreSQL never win one thing twice', { skip: withoutPostgres }, async t => {
+  const where = { connectionString: databaseUrl, tablePrefix: prefix(), timeout: 60 }
+  const store = sqlStore(where)
+  t.teardown(async () => {
+    await store.close()
+    await dropTables(where.tablePrefix)
+  })
+  await store.migrate()
+  await race(t, store, { sql: where }, rounds)
 })
 
 t.test('four processes on one SQLite file never win one thing twice', async t => {

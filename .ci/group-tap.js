@@ -1,0 +1,1 @@
+export { fileTest as default } from './group.js'

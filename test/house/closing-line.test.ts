@@ -1,0 +1,82 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { run } from './run.js'
+import { root } from './source.js'
+
+interface Part {
+  readonly name: string
+  readonly command: readonly string[]
+  readonly tests?: boolean
+  readonly env?: Readonly<Record<string, string>>
+}
+
+/** A part that runs a script of the shell, as a run of tests. */
+const tests = (script: string): Part => ({ name: 'tests', command: ['sh', '-c', script], tests: true })
+/** A part without a closing line of its own, as lint has none. */
+const check = (script: string): Part => ({ name: 'check', command: ['sh', '-c', script] })
+
+/** Runs parts, and returns the exit code and the lines that were printed. */
+async function runParts (t: Test, parts: readonly Part[], jobs: number) {
+  const program = join(t.testdir(), 'parts.js')
+  writeFileSync(program, `import { runParts } from ${JSON.stringify(join(root, '.ci/parts.js'))}\nawait runParts(${JSON.stringify(parts)}, ${jobs})\n`)
+  const { code, output } = await run(process.execPath, [program], root)
+  return { code, lines: output.trimEnd().split('\n') }
+}
+
+const good = "echo fine; echo '12 passed, 0 failed'"
+
+const table: ReadonlyArray<readonly [title: string, parts: readonly Part[], closing: string]> = [
+  ['sums up parts', [tests(good), tests("echo '3 passed, 0 failed'"), check('true')], '16 passed, 0 failed'],
+  ['counts failed tests', [tests(good), tests("echo '3 passed, 2 failed'; exit 1")], '15 passed, 2 failed'],
+  ['counts failed tests of a part that ends well', [tests("echo '3 passed, 2 failed'")], '3 passed, 2 failed'],
+  ['counts a part that ends badly with nothing failed', [tests(`${good}; exit 3`)], '12 passed, 1 failed'],
+  ['counts a part without a closing line', [tests(good), tests('echo broken')], '12 passed, 1 failed'],
+  ['counts a part that goes on after its closing line', [tests(`${good}; echo and more`)], '0 passed, 1 failed'],
+  ['counts a part that is killed', [tests(`${good}; kill -9 $$`), tests(good)], '24 passed, 1 failed'],
+  ['counts a failed check', [check('echo wrong; exit 2'), tests(good)], '12 passed, 1 failed'],
+  ['counts a program that does not exist', [{ name: 'none', command: ['no-such-program'] }, tests(good)], '12 passed, 1 failed'],
+  ['takes no closing line from a check', [check("echo '5 passed, 0 failed'")], '1 passed, 0 failed'],
+  ['does not take a warning for the closing line', [tests(`${good}; echo warning >&2`)], '12 passed, 0 failed']
+]
+
+for (const [index, [title, parts, closing]] of table.entries()) {
+  t.test(`${title}: the last line is '${closing}'`, async t => {
+    const { code, lines } = await runParts(t, parts, index % 2 + 1)
+    t.equal(lines.at(-1), closing)
+    t.equal(code, closing.endsWith(' 0 failed') ? 0 : 1)
+  })
+}
+
+t.test('prints what parts print, with the environment that is asked for', async t => {
+  const env = { WORD: 'hello' }
+  const { lines } = await runParts(t, [{ ...tests('echo $WORD; echo; echo there >&2; echo; ' + good), env }, { ...check('echo $WORD again'), env }], 2)
+  for (const line of ['hello', 'there', 'fine', 'hello again', 'ok      tests', 'ok      check']) t.ok(lines.includes(line), line)
+})
+
+/** Runs tap with the reporter on test files of these texts. */
+async function report (t: Test, files: Readonly<Record<string, string>>) {
+  const folder = join(root, '.tap/closing-line')
+  mkdirSync(folder, { recursive: true })
+  const names = Object.entries(files).map(([name, text]) => {
+    const file = join(folder, name)
+    writeFileSync(file, text)
+    return file
+  })
+  const options = ['--disable-coverage', '--allow-empty-coverage', `--reporter=${join(root, '.ci/reporter.js')}`]
+  const { code, output } = await run(join(root, 'node_modules/.bin/tap'), [...options, ...names], t.testdir())
+  return { code, output, last: output.trimEnd().split('\n').at(-1) }
+}
+
+const file = (body: string): string => `import t from 'tap'\n${body}\n`
+
+t.test('the reporter counts the tests that hold no others, and everything that fails', async t => {
+  const { code, output, last } = await report(t, {
+    'a.test.js': file("t.test('outer', async t => { await t.test('one', async t => { t.pass() }); await t.test('two', async t => { t.equal(1, 2) }) })"),
+    'b.test.js': file("t.test('skipped', { skip: 'not today' }, async () => {}); t.test('three', async t => { t.pass() }); throw new Error('at the end')")
+  })
+  t.equal(last, '2 passed, 2 failed')
+  t.equal(code, 1)
+  t.match(output, /skip {4}.*b\.test\.js > skipped: not today/)
+  t.match(output, /\n1 skipped\n/)
+})
