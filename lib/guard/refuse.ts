@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import { AuthError, failure, fault, refusal } from '../errors.js'
+import { watchSend } from '../response.js'
 import { isThenable } from '../thenable.js'
 import { challengesOf, unauthenticated, writeChallenges } from './challenge.js'
 import { hideSent } from './hidden.js'
@@ -83,12 +84,17 @@ function finish (request: FastifyRequest, reply: FastifyReply, error: AuthError,
 
 /** The application's own form. When it fails, the refusal stands, in Fastify's. */
 function sendOwn (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorFunction, schemes: readonly BoundScheme[]): void {
+  const watch = watchSend(reply)
   const failed = (cause: unknown): void => {
+    watch.stop()
     hideSent(request, schemes.map(bound => bound.scheme))
     request.log.error({ err: cause }, 'the errors function failed')
-    if (!reply.sent) reply.code(error.statusCode).send(error)
+    if (!watch.isSent()) reply.code(error.statusCode).send(error)
   }
-  const send = (body: unknown): void => { if (!reply.sent) reply.send(body) }
+  const send = (body: unknown): void => {
+    watch.stop()
+    if (!watch.isSent()) reply.send(body)
+  }
   try {
     const body: unknown = form(error, request, reply)
     // A reply that is returned says, as in a handler, that the function sends by itself; it can be waited for until then.
@@ -114,11 +120,23 @@ function oauthCode ({ code, statusCode }: AuthError): string {
 
 /** A login page helps a caller who sent nothing, or whose own credential of that scheme is no longer good; never one whose token of another scheme is bad. */
 function answeredByScheme (request: FastifyRequest, reply: FastifyReply, policy: Policy, failure: AuthFailure): boolean {
-  const answered = policy.schemes
-    .filter(bound => failure.scheme === null || bound.name === failure.scheme)
-    .some(bound => bound.scheme.refuse?.(request, reply, failure) === true)
-  if (answered) openState(request).replied = true
-  return answered
+  const able = policy.schemes.filter(({ name, scheme }) => scheme.refuse !== undefined && (failure.scheme === null || name === failure.scheme))
+  if (able.length === 0) return false
+  const watch = watchSend(reply)
+  try {
+    // a scheme that has sent has answered, whatever it returns
+    const answered = able.some(({ scheme }) => scheme.refuse?.(request, reply, failure) === true || watch.isSent())
+    if (answered) openState(request).replied = true
+    return answered
+  } catch (cause) {
+    if (!watch.isSent()) throw cause
+    openState(request).replied = true
+    hideSent(request, policy.schemes.map(bound => bound.scheme))
+    request.log.error({ err: cause }, 'a scheme threw after it had answered a refusal')
+    return true
+  } finally {
+    watch.stop()
+  }
 }
 
 /** A body that nobody will read: an HTTP/1 connection kept alive would have to drain it first. */
