@@ -1,5 +1,5 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
-import { makeCosts } from './costs.js'
+import { createCosts } from './costs.js'
 import type { Derive } from './derive.js'
 import type { PasswordSettings } from './options.js'
 import { isWeaker } from './recipe.js'
@@ -8,21 +8,27 @@ import { digestBytes, saltBytes } from './stored.js'
 import type { Stored } from './stored.js'
 import { longestForBcrypt } from './text.js'
 
-/** What `verify` found. */
+/** The result of comparing a password with a stored hash. */
 export interface PasswordCheck {
   readonly valid: boolean
-  /** It is valid, and its hash should be made anew while the password is at hand: by another algorithm, weaker parameters or another pepper than those of today. */
+  /**
+   * The password is valid, but its hash uses another algorithm, weaker parameters or another pepper than new hashes do.
+   * Hash it again now, while the password is known.
+   */
   readonly needsRehash: boolean
 }
 
-export const no: PasswordCheck = Object.freeze({ valid: false, needsRehash: false })
+export const noMatch: PasswordCheck = Object.freeze({ valid: false, needsRehash: false })
 
-/** Compares what is hashed with a stored hash; `null` for an unknown user. Its failures cost the same, whoever they are for. */
-export function makeCheck ({ current, keyId, inUse }: Pick<PasswordSettings, 'current' | 'keyId' | 'inUse'>, derive: Derive) {
-  const costs = makeCosts(inUse)
+/**
+ * Creates the function that compares a password with a stored hash, `null` standing for an unknown user.
+ * Every failure takes the same time, so that it does not reveal whether the user exists.
+ */
+export function createPasswordCheck ({ current, keyId, inUse }: Pick<PasswordSettings, 'current' | 'keyId' | 'inUse'>, derive: Derive) {
+  const costs = createCosts(inUse)
   const dummy = { password: Buffer.from(randomBytes(32).toString('base64url')), salt: randomBytes(saltBytes), length: digestBytes }
 
-  /** Whatever a failure did not cost yet, so that its time tells neither whether there is such a user nor how their hash was made. */
+  /** Spends the time that a failure has not taken yet, so that its duration reveals neither the user nor the algorithm. */
   async function makeUp (evaluated: Recipe | null): Promise<void> {
     for (const recipe of costs.besides(evaluated)) await derive({ recipe, ...dummy })
   }
@@ -36,7 +42,7 @@ export function makeCheck ({ current, keyId, inUse }: Pick<PasswordSettings, 'cu
     const evaluable = found !== null && fits(input, found.recipe) ? found : null
     if (evaluable !== null && await matches(evaluable, input, derive)) return { valid: true, needsRehash: isOld(evaluable) }
     await makeUp(evaluable?.recipe ?? null)
-    return no
+    return noMatch
   }
 }
 
@@ -44,7 +50,7 @@ async function matches ({ recipe, salt, digest }: Stored, password: Buffer, deri
   return timingSafeEqual(await derive({ recipe, password, salt, length: digest.length }), digest)
 }
 
-/** bcrypt ends at 72 bytes: what is longer is refused, because what is cut off would count for nothing. */
+/** Returns whether an algorithm uses every byte of the input: bcrypt ignores all but the first 72. */
 export function fits (input: Buffer, recipe: Recipe): boolean {
   return recipe.algorithm !== 'bcrypt' || input.length <= longestForBcrypt
 }

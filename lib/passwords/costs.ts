@@ -1,24 +1,23 @@
 import { nameOf, workOf } from './recipe.js'
 import type { Recipe } from './recipe.js'
 
-/** The recipes that a failed check has to have cost, whoever it was for. */
+/** The recipes that every failed check evaluates, whether the user exists or not. */
 export interface Costs {
-  /** Of a hash that was met. */
+  /** Adds the recipe of a stored hash that was read. */
   learn (recipe: Recipe): void
-  /** All but the one that was evaluated already. */
+  /** Returns all recipes except the one that was already evaluated. */
   besides (evaluated: Recipe | null): readonly Recipe[]
 }
 
-/** A database in the midst of a migration has two, rarely three. Of more, the slowest count. */
-const most = 4
+/** A database during a migration has two, rarely three. If there are more, the slowest are kept. */
+const maxRecipes = 4
 
-/** Keeps recipes, each once, a bounded number of them. */
-export function makeCosts (inUse: readonly Recipe[]): Costs {
+export function createCosts (inUse: readonly Recipe[]): Costs {
   let kept: ReadonlyMap<string, Recipe> = new Map()
   const learn = (recipe: Recipe): void => {
     const name = nameOf(recipe)
     if (kept.has(name)) return
-    kept = new Map([...kept, [name, recipe] as const].sort(([, a], [, b]) => workOf(b) - workOf(a)).slice(0, most))
+    kept = new Map([...kept, [name, recipe] as const].sort(([, a], [, b]) => workOf(b) - workOf(a)).slice(0, maxRecipes))
   }
   inUse.forEach(learn)
   return {

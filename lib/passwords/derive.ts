@@ -8,17 +8,17 @@ import type { Argon2Recipe, Recipe } from './recipe.js'
 
 const require = createRequire(import.meta.url)
 
-/** What a hash is computed of. */
+/** The input of one hash computation. */
 export interface Derivation {
   readonly recipe: Recipe
-  /** At most 72 for bcrypt, without NUL. */
+  /** For bcrypt at most 72 bytes, without NUL. */
   readonly password: Buffer
   readonly salt: Buffer
-  /** Bytes of the result; bcrypt's are always 23. */
+  /** The length of the result in bytes; bcrypt always returns 23. */
   readonly length: number
 }
 
-/** Computes one hash, on a thread of libuv's pool. */
+/** Computes one hash on a thread of libuv's pool. */
 export type Derive = (derivation: Derivation) => Promise<Buffer>
 
 export const derive: Derive = async derivation => {
@@ -29,7 +29,7 @@ export const derive: Derive = async derivation => {
   }
 }
 
-/** What an engine says of its arguments is for the log. */
+/** Turns an error of the hashing library into an `AUTH_FAULT`: its text is for the log only. */
 async function computed (hash: Promise<Buffer>): Promise<Buffer> {
   try {
     return await hash
@@ -39,7 +39,7 @@ async function computed (hash: Promise<Buffer>): Promise<Buffer> {
 }
 
 /**
- * Loads what recipes need, so that a package that is missing stops the boot and not the first login.
+ * Loads the packages that these recipes need, so that a missing package stops the boot and not the first login.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the package.
  */
 export async function load (recipes: readonly Recipe[]): Promise<void> {
@@ -57,7 +57,7 @@ async function bcryptLibrary () {
   return library('@node-rs/bcrypt', async (): Promise<typeof import('@node-rs/bcrypt')> => require('@node-rs/bcrypt'))
 }
 
-/** An optional peer of this package. */
+/** Loads an optional peer dependency. */
 export async function library<T> (name: string, get: () => Promise<T>): Promise<T> {
   try {
     return await get()
@@ -66,7 +66,7 @@ export async function library<T> (name: string, get: () => Promise<T>): Promise<
   }
 }
 
-/** The library's numbers, whose enums are of a kind that exists in types only. */
+/** The numbers behind the library's `const enum`s, which exist only in its types. */
 const kinds = { argon2d: 0, argon2i: 1, argon2id: 2 } as const
 const versions = { 16: 0, 19: 1 } as const
 
@@ -90,7 +90,7 @@ async function byBcrypt ({ cost }: Extract<Recipe, { algorithm: 'bcrypt' }>, { p
 const scryptKey: (password: Buffer, salt: Buffer, length: number, options: ScryptOptions) => Promise<Buffer> = promisify(scrypt)
 
 async function byScrypt ({ cost, blockSize, parallelization }: Extract<Recipe, { algorithm: 'scrypt' }>, { password, salt, length }: Derivation): Promise<Buffer> {
-  // twice what RFC 7914 counts, because OpenSSL's own count has some more
+  // Twice what RFC 7914 asks for, because OpenSSL counts some memory of its own.
   const maxmem = 256 * blockSize * (cost + parallelization)
   return scryptKey(password, salt, length, { cost, blockSize, parallelization, maxmem })
 }

@@ -1,21 +1,23 @@
 import { availableParallelism } from 'node:os'
 import { failure, refusal } from '../errors.js'
 
-/** Lets a few hashes be computed at a time. */
-export interface Gate {
+/** Limits how many password hashes are computed at the same time. */
+export interface HashQueue {
   /**
-   * Does the work when a place is free.
-   * @throws {AuthError} `AUTH_UNAVAILABLE` when too many wait already, or when this waited too long.
+   * Runs a task as soon as fewer than `concurrency` others are running.
+   * @throws {AuthError} `AUTH_UNAVAILABLE` if the queue is full, or the task waited longer than `maxWait`.
    */
   run<T> (work: () => Promise<T>): Promise<T>
 }
 
-export interface GateSettings {
-  /** Works at a time. */
+export interface HashQueueSettings {
+  /** The number of tasks that run at the same time. */
   readonly concurrency: number
-  /** Works that wait, at most. */
+  /** The number of tasks that may wait. */
   readonly queue: number
-  /** Seconds that one may wait: who asked for it has gone by then, and doing it nevertheless is how an overload outlives its cause. */
+  /**
+   * The longest wait in seconds. By then the client has given up; running the task anyway would prolong an overload.
+   */
   readonly maxWait: number
 }
 
@@ -25,8 +27,11 @@ interface Waiting {
   refuse (): void
 }
 
-/** @param now Milliseconds of a clock that is never set. */
-export function makeGate ({ concurrency, queue, maxWait }: GateSettings, now: () => number = () => performance.now()): Gate {
+/** @param now a monotonic clock, in milliseconds. */
+export function createHashQueue (
+  { concurrency, queue, maxWait }: HashQueueSettings,
+  now: () => number = () => performance.now()
+): HashQueue {
   const waiting: Waiting[] = []
   let running = 0
 
@@ -69,24 +74,25 @@ function busy (detail: string): Error {
 }
 
 /**
- * As many as leave a core to the event loop and half of libuv's pool to files and name look-ups, which share it with the hashes.
- * @param threads UV_THREADPOOL_SIZE.
+ * Returns the default concurrency: it leaves one core to the event loop, and half of libuv's thread pool to file access
+ * and DNS look-ups, which share the pool with the hashes.
+ * @param threads the size of the pool, `UV_THREADPOOL_SIZE`.
  */
 export function defaultConcurrency (cores: number, threads: number): number {
   return Math.max(1, Math.min(cores - 1, Math.floor(threads / 2)))
 }
 
-/** libuv reads the variable once, when its pool is first used; 4 by default, 1,024 at most. */
+/** Parses `UV_THREADPOOL_SIZE` as libuv does: 4 by default, 1,024 at most. */
 export function poolThreads (value: string | undefined): number {
   const size = Number.parseInt(value ?? '4', 10)
   return Number.isNaN(size) ? 1 : Math.min(1024, Math.max(1, size))
 }
 
-export const defaultGate: GateSettings = Object.freeze({
+export const defaultQueueSettings: HashQueueSettings = Object.freeze({
   concurrency: defaultConcurrency(availableParallelism(), poolThreads(process.env.UV_THREADPOOL_SIZE)),
   queue: 256,
   maxWait: 10
 })
 
-/** The pool belongs to the process, and so does the gate before it: everybody who says nothing else shares this one. */
-export const sharedGate = makeGate(defaultGate)
+/** The queue that all hashers without settings of their own share, because libuv's pool belongs to the process. */
+export const sharedQueue = createHashQueue(defaultQueueSettings)

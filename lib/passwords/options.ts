@@ -1,8 +1,8 @@
 import type { Duration } from '../../types/duration.js'
 import { misconfigured } from '../errors.js'
 import { duration, listOf, object, optional, wholeNumber } from '../parsers.js'
-import { defaultGate, makeGate, sharedGate } from './gate.js'
-import type { Gate, GateSettings } from './gate.js'
+import { defaultQueueSettings, createHashQueue, sharedQueue } from './gate.js'
+import type { HashQueue, HashQueueSettings } from './gate.js'
 import { parsePepper, peppersById } from './pepper.js'
 import type { Pepper, Peppers } from './pepper.js'
 import { checkStrength, recipeFrom } from './recipe.js'
@@ -37,7 +37,7 @@ export interface PasswordSettings {
   readonly keyId: string | null
   readonly peppers: Peppers
   readonly maxLength: number
-  readonly gate: Gate
+  readonly gate: HashQueue
 }
 
 const parse = object({
@@ -69,12 +69,12 @@ export function passwordSettings (options: unknown, place: string): PasswordSett
 }
 
 /** The gate of the process, unless something else is asked for. */
-function gateOf (asked: { readonly [K in keyof GateSettings]: number | null }): Gate {
+function gateOf (asked: { readonly [K in keyof HashQueueSettings]: number | null }): HashQueue {
   const { concurrency, queue, maxWait } = asked
-  if (concurrency === null && queue === null && maxWait === null) return sharedGate
-  return makeGate({
-    concurrency: concurrency ?? defaultGate.concurrency,
-    queue: queue ?? defaultGate.queue,
-    maxWait: maxWait ?? defaultGate.maxWait
+  if (concurrency === null && queue === null && maxWait === null) return sharedQueue
+  return createHashQueue({
+    concurrency: concurrency ?? defaultQueueSettings.concurrency,
+    queue: queue ?? defaultQueueSettings.queue,
+    maxWait: maxWait ?? defaultQueueSettings.maxWait
   })
 }

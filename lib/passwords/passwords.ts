@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { fault } from '../errors.js'
-import { fits, makeCheck, no } from './check.js'
+import { createPasswordCheck, fits, noMatch } from './check.js'
 import type { PasswordCheck } from './check.js'
 import { derive as compute } from './derive.js'
 import type { Derive } from './derive.js'
@@ -11,24 +11,30 @@ import { digestBytes, readStored, saltBytes, writeStored } from './stored.js'
 import { passwordBytes } from './text.js'
 import type { PasswordProblem } from './text.js'
 
-/** Hashes passwords, and verifies them. */
+/** Hashes and verifies passwords under one set of options. */
 export interface Passwords {
   /**
-   * The text to store: a PHC string, or bcrypt's own form.
-   * @throws {AuthError} `AUTH_UNAVAILABLE` (503) when too many hashes wait; `AUTH_FAULT` for a password that has a {@link Passwords.problem}.
+   * Hashes a password. Returns the text to store: a PHC string, or bcrypt's own form.
+   * @throws {AuthError} `AUTH_UNAVAILABLE` (503) if too many hashes are waiting; `AUTH_FAULT` for a password that has
+   * a {@link Passwords.problem}.
    */
   hash (password: string): Promise<string>
   /**
-   * Whether it is the password of a stored hash. `null` or `undefined` for an unknown user, or one without a password: never valid, and as costly as a wrong password.
-   * @throws {AuthError} `AUTH_UNAVAILABLE` (503) when too many hashes wait; `AUTH_FAULT` for a stored text that is no hash, as that is nobody's wrong password.
+   * Compares a password with a stored hash. Pass `null` or `undefined` for an unknown user, or one without a password:
+   * the result is never valid, and takes as long as a wrong password.
+   * @throws {AuthError} `AUTH_UNAVAILABLE` (503) if too many hashes are waiting; `AUTH_FAULT` if the stored text is not
+   * a hash, because that is not the user's mistake.
    */
   verify (password: string, stored: string | null | undefined): Promise<PasswordCheck>
-  /** Why a password cannot be hashed; `null` when it can. Costs next to nothing. Ask before {@link Passwords.hash} what a stranger wrote. */
+  /**
+   * Returns the reason why a password cannot be hashed, or `null` if it can. Computes no hash, so call it on untrusted
+   * input before {@link Passwords.hash}.
+   */
   problem (password: unknown): PasswordProblem | null
 }
 
 /**
- * Passwords with settings of their own.
+ * Creates a password hasher with its own options: algorithm and parameters, a pepper, and the hashes still accepted.
  *
  * @example
  * const people = passwords({ pepper: { id: '2025', secret: process.env.PASSWORD_PEPPER }, legacy: [{ algorithm: 'bcrypt', cost: 12 }] })
@@ -40,12 +46,12 @@ export function passwords (options: PasswordOptions = {}): Passwords {
   return makePasswords(passwordSettings(options, 'passwords'))
 }
 
-/** @param derive Computes one hash: a test counts them. */
+/** @param derive computes one hash; tests replace it to count the computations. */
 export function makePasswords (settings: PasswordSettings, derive: Derive = compute): Passwords {
   const { current, keyId, peppers, maxLength, gate } = settings
-  const check = makeCheck(settings, derive)
+  const check = createPasswordCheck(settings, derive)
 
-  /** What a new hash is made of. */
+  /** Returns the bytes that a new hash is computed from, or the reason why there can be none. */
   function newInput (password: unknown): Buffer | PasswordProblem {
     const bytes = passwordBytes(password, maxLength)
     if (typeof bytes === 'string') return bytes
@@ -67,7 +73,7 @@ export function makePasswords (settings: PasswordSettings, derive: Derive = comp
     },
     async verify (password: string, stored: string | null | undefined) {
       const bytes = passwordBytes(password, maxLength)
-      if (typeof bytes === 'string') return no
+      if (typeof bytes === 'string') return noMatch
       const found = stored === null || stored === undefined ? null : readStored(stored)
       if (typeof found === 'string') throw fault(`a stored password hash cannot be read: ${found}`)
       const input = inputOf(bytes, found?.keyId ?? null, peppers)

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
 import { AuthError } from '../../lib/errors.js'
-import { defaultConcurrency, defaultGate, makeGate, poolThreads, sharedGate } from '../../lib/passwords/gate.js'
+import { defaultConcurrency, defaultQueueSettings, createHashQueue, poolThreads, sharedQueue } from '../../lib/passwords/gate.js'
 import { passwordSettings } from '../../lib/passwords/options.js'
 import { nameOf, recipeFrom } from '../../lib/passwords/recipe.js'
 import { counted } from './counter.js'
@@ -165,7 +165,7 @@ function works () {
 const settled = (promises: readonly Promise<unknown>[]) => Promise.allSettled(promises).then(all => all.map(each => each.status === 'fulfilled' ? 'done' : (each.reason as AuthError).code))
 
 t.test('of 200 at once a few are computed, some wait and the rest is refused as unavailable', async t => {
-  const { run } = makeGate({ concurrency: 3, queue: 40, maxWait: 10 })
+  const { run } = createHashQueue({ concurrency: 3, queue: 40, maxWait: 10 })
   const some = works()
   const all = Array.from({ length: 200 }, () => run(some.work))
   const results = settled(all)
@@ -181,7 +181,7 @@ t.test('of 200 at once a few are computed, some wait and the rest is refused as 
 })
 
 t.test('a work that fails gives its place back', async t => {
-  const { run } = makeGate({ concurrency: 1, queue: 1, maxWait: 10 })
+  const { run } = createHashQueue({ concurrency: 1, queue: 1, maxWait: 10 })
   await t.rejects(run(async () => { throw new Error('broken') }), { message: 'broken' })
   await t.rejects(run(() => { throw new Error('at once') }), { message: 'at once' })
   t.equal(await run(async () => 7), 7)
@@ -189,7 +189,7 @@ t.test('a work that fails gives its place back', async t => {
 
 t.test('what waited too long is refused when its turn comes, and costs nothing', async t => {
   let now = 0
-  const { run } = makeGate({ concurrency: 1, queue: 10, maxWait: 10 }, () => now)
+  const { run } = createHashQueue({ concurrency: 1, queue: 10, maxWait: 10 }, () => now)
   const some = works()
   const first = run(some.work)
   const waited = [run(some.work), run(some.work)]
@@ -204,9 +204,9 @@ t.test('what waited too long is refused when its turn comes, and costs nothing',
 })
 
 t.test('who says nothing of the gate shares the gate of the process', async t => {
-  t.equal(passwordSettings({}, 'a').gate, sharedGate)
-  t.not(passwordSettings({ queue: 1 }, 'a').gate, sharedGate)
-  t.ok(defaultGate.concurrency >= 1)
+  t.equal(passwordSettings({}, 'a').gate, sharedQueue)
+  t.not(passwordSettings({ queue: 1 }, 'a').gate, sharedQueue)
+  t.ok(defaultQueueSettings.concurrency >= 1)
 })
 
 t.test('by default a core and half of the thread pool are left to others', async t => {
