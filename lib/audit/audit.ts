@@ -3,7 +3,7 @@ import type { Entry, Requirement, RequirementFunction, Rule } from '../guard/gra
 import type { Policy } from '../guard/policy.js'
 import type { RouteMark } from '../routes/mark.js'
 
-/** Every route with who may enter and why, in the order of their patterns. A HEAD that Fastify made for a GET is shown with it. */
+/** Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route is shown with it. */
 export function auditRows (marks: readonly RouteMark[], stage: string): readonly AuditRow[] {
   const gets = new Map<string, Set<Policy>>()
   for (const { url, policy } of marks.filter(mark => mark.methods === 'GET')) gets.set(url, (gets.get(url) ?? new Set()).add(policy))
@@ -13,7 +13,7 @@ export function auditRows (marks: readonly RouteMark[], stage: string): readonly
     .sort((a, b) => compare(a.url, b.url) || compare(a.method, b.method))
 }
 
-/** Where the GET of a HEAD may stand: of the root of a prefix, `onRoute` shows `GET /prefix` and `HEAD /prefix/`. */
+/** Returns the patterns under which the GET of a HEAD may be listed: for the root of a prefix, `onRoute` reports `GET /prefix` and `HEAD /prefix/`. */
 function patternsOfGet ({ url, server }: RouteMark): readonly string[] {
   return url === `${server.prefix}/` ? [url, server.prefix] : [url]
 }
@@ -31,7 +31,7 @@ function row ({ policy, methods, url, from }: RouteMark, stage: string): AuditRo
   })
 }
 
-/** Why it is public; or that it left the default behind. */
+/** Returns why a route is public, or that it does not inherit the default. */
 function reasonOf (policy: Policy): string | null {
   if (policy.access === 'public') return policy.reason === '' ? null : policy.reason
   return policy.detached ? 'inherit: false' : null

@@ -10,37 +10,37 @@ const algorithms: ReadonlyMap<string, HashOptions> = new Map([
   ['bcrypt', { algorithm: 'bcrypt' }]
 ])
 
-/** NIST SP 800-63B, 3.1.1.2, and the least that basic() takes. */
-const leastCharacters = 8
+/** The minimum of NIST SP 800-63B, 3.1.1.2. */
+const minCharacters = 8
 
-/** More than any password may have; the rest of an endless input is not waited for. */
-const mostInput = 65_536
+/** The number of bytes that are read: more than any password has, so that an endless input ends. */
+const maxInputBytes = 65_536
 
 const reasons: Readonly<Record<PasswordProblem, string>> = {
-  'not-text': 'is no text',
+  'not-text': 'is not a text',
   empty: 'is empty',
-  'too-long': 'is too long: the most is 1,024 bytes, and 72 for bcrypt',
+  'too-long': 'is too long: at most 1,024 bytes, and 72 for bcrypt',
   nul: 'has a NUL character',
-  'ill-formed': 'is no valid Unicode'
+  'ill-formed': 'is not valid Unicode'
 }
 
-/** The hash of a password that was typed, or piped in as one line. */
+/** Hashes a password that is typed, or piped in as one line. */
 export async function hash (args: readonly string[], terminal: Terminal): Promise<string> {
-  const algorithm = optionOf('algorithm', args, 'hash never takes a password from its arguments: choose another one, as the shell may have kept this one in its history.') ?? 'argon2id'
+  const algorithm = optionOf('algorithm', args, 'hash never reads a password from its arguments. Choose another password: this one may be in the history of your shell.') ?? 'argon2id'
   const options = algorithms.get(algorithm)
   if (options === undefined) throw new UsageError('--algorithm must be argon2id, scrypt or bcrypt.')
   const hasher = passwords({ hash: options })
   const password = terminal.stdin.isTTY ? await typed(terminal) : await piped(terminal.stdin)
   const problem = hasher.problem(password)
   if (problem !== null) throw new Failure(`The password ${reasons[problem]}.`)
-  if (password.length < leastCharacters) throw new Failure(`The password has fewer than ${leastCharacters} characters.`)
+  if (password.length < minCharacters) throw new Failure(`The password has fewer than ${minCharacters} characters.`)
   return hasher.hash(password)
 }
 
 async function typed (terminal: Terminal): Promise<string> {
   const [once = '', again] = await askHidden(['Password: ', 'Again: '], terminal)
   if (once.includes('\ufffd')) throw new Failure('The input is not UTF-8.')
-  if (once !== again) throw new Failure('The two are not the same.')
+  if (once !== again) throw new Failure('The two passwords differ.')
   return once
 }
 
@@ -51,10 +51,10 @@ async function piped (stdin: AsyncIterable<unknown>): Promise<string> {
     const bytes = Buffer.from(chunk as Uint8Array)
     chunks.push(bytes)
     size += bytes.length
-    if (size > mostInput) break
+    if (size > maxInputBytes) break
   }
   const line = decode(Buffer.concat(chunks)).replace(/\r?\n$/, '')
-  if (/[\r\n]/.test(line)) throw new Failure('The input has more than one line. A password is one line.')
+  if (/[\r\n]/.test(line)) throw new Failure('The input has more than one line. A password must be a single line.')
   return line
 }
 

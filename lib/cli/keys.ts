@@ -7,9 +7,9 @@ const makers = new Map<string, () => KeyObject>([
   ['EdDSA', () => generateKeyPairSync('ed25519').privateKey]
 ])
 
-/** One new key as two JWK sets (RFC 7517, 5), each on a line of its own, for a variable or a file. */
+/** Prints a new key as a private and a public JWK set (RFC 7517, 5), each on one line, for a variable or a file. */
 export function keys (args: readonly string[]): string {
-  const alg = optionOf('alg', args, 'keys takes no argument but --alg.') ?? 'ES256'
+  const alg = optionOf('alg', args, 'keys takes no arguments except --alg.') ?? 'ES256'
   const make = makers.get(alg)
   if (make === undefined) throw new UsageError('--alg must be ES256 or EdDSA.')
   const { d, ...numbers } = make().export({ format: 'jwk' })
@@ -21,7 +21,7 @@ function set (jwk: object): string {
   return JSON.stringify({ keys: [jwk] })
 }
 
-/** RFC 7638, 3.2 and RFC 8037, 2: the required members in the order of their names. A key names itself, and no two have one name. */
+/** Computes the thumbprint of a key (RFC 7638, 3.2; RFC 8037, 2), which serves as its unique `kid`. */
 function thumbprint ({ crv, kty, x, y }: JsonWebKey): string {
   return hash('sha256', JSON.stringify({ crv, kty, x, y }), 'base64url')
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { run } from './run.js'
 
-// A full disk, or a reader that has gone: a sentence, and no exit code that says it is done.
+// The disk is full, or the reader of the pipe has gone: exit with an error.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.stderr.write(`Standard output cannot be written (${error.code}).\n`)
   process.exit(1)

@@ -6,8 +6,9 @@ const endOfInput = '\u0004'
 const eraseLine = '\u0015'
 
 /**
- * Asks one question after the other at a terminal that shows none of the answers: it is silent before the first question is written, and until the last is answered.
- * @throws {Failure} when the person breaks it off, with the exit code that shells give for that.
+ * Asks several questions at a terminal without echoing the answers. Echo is off before the first question is written and
+ * until the last one is answered.
+ * @throws {Failure} if the person interrupts it, with exit code 130, as shells do.
  */
 export function askHidden (questions: readonly [string, ...string[]], { stdin, stderr }: Pick<Terminal, 'stdin' | 'stderr'>): Promise<readonly string[]> {
   const decoder = new StringDecoder('utf8')

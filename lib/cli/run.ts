@@ -5,14 +5,15 @@ import { secret } from './secret.js'
 import { Failure, UsageError, type Terminal } from './terminal.js'
 import { usage } from './usage.js'
 
-/** Prints what it was asked for. Resolves to the text for standard output. */
+/** A command. Returns the text for standard output. */
 export type Command = (args: readonly string[], terminal: Terminal) => string | Promise<string>
 
 const commands: ReadonlyMap<string, Command> = new Map(Object.entries({ secret, keys, hash }))
 
 /**
- * Runs one command. Results go to standard output and everything else to standard error, so that `secret > file` is a secret and nothing else.
- * @returns The exit code: 0, 1 when it could not be done, 2 when it was asked for wrongly, 130 when a person broke it off.
+ * Runs one command. Results go to standard output and everything else to standard error, so that `secret > file` writes
+ * only the secret.
+ * @returns the exit code: 0; 1 if the command failed; 2 for wrong arguments; 130 if the person interrupted it.
  */
 export async function run ([name, ...args]: readonly string[], terminal: Terminal): Promise<number> {
   if (name === '--help' || name === '-h' || name === 'help' || args.includes('--help') || args.includes('-h')) {
@@ -21,7 +22,7 @@ export async function run ([name, ...args]: readonly string[], terminal: Termina
   }
   try {
     const command = name === undefined ? undefined : commands.get(name)
-    if (command === undefined) throw new UsageError(name === undefined ? 'Say what to print.' : 'There is no such command.')
+    if (command === undefined) throw new UsageError(name === undefined ? 'A command is missing.' : 'There is no such command.')
     terminal.stdout.write(`${await command(args, terminal)}\n`)
     return 0
   } catch (error) {

@@ -1,13 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import { optionOf, UsageError } from './terminal.js'
 
-const least = 32
-const most = 1024
+const minBytes = 32
+const maxBytes = 1024
 
-/** Random bytes as base64url: 32 of them are what every secret of this plugin asks for; HS512 signs with 64. */
+/** Prints random bytes as base64url. 32 bytes are enough for every secret of this plugin; HS512 needs 64. */
 export function secret (args: readonly string[]): string {
-  const bytes = optionOf('bytes', args, 'secret takes no argument but --bytes.') ?? String(least)
+  const bytes = optionOf('bytes', args, 'secret takes no arguments except --bytes.') ?? String(minBytes)
   const count = /^\d{1,4}$/.test(bytes) ? Number(bytes) : NaN
-  if (!(count >= least && count <= most)) throw new UsageError(`--bytes must be a whole number from ${least} to ${most}.`)
+  if (!(count >= minBytes && count <= maxBytes)) {
+    throw new UsageError(`--bytes must be a whole number from ${minBytes} to ${maxBytes}.`)
+  }
   return randomBytes(count).toString('base64url')
 }

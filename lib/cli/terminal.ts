@@ -1,16 +1,16 @@
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 
-/** What a command may use of its process. */
+/** The streams that a command may use. */
 export interface Terminal {
   readonly stdin: NodeJS.ReadStream
   readonly stdout: { write (text: string): unknown }
   readonly stderr: { write (text: string): unknown }
 }
 
-/** It was asked for wrongly. The message names no argument: one of them may be a password. */
+/** The arguments are wrong. The message quotes none of them, because one may be a password. */
 export class UsageError extends Error {}
 
-/** It could not be done. */
+/** The command failed. */
 export class Failure extends Error {
   readonly exitCode: number
 
@@ -20,7 +20,7 @@ export class Failure extends Error {
   }
 }
 
-/** The value of a command's one option, which takes one; `undefined` where it was not given. */
+/** Parses the arguments of a command with one option. Returns its value, or `undefined` if it was not given. */
 export function optionOf (name: string, args: readonly string[], positionals: string): string | undefined {
   const config = { args: [...args], options: { [name]: { type: 'string', multiple: true } }, allowPositionals: true } satisfies ParseArgsConfig
   const parsed = parse(config, name)
@@ -34,6 +34,6 @@ function parse (config: ParseArgsConfig, name: string): ReturnType<typeof parseA
   try {
     return parseArgs(config)
   } catch {
-    throw new UsageError(`The only option is --${name}, and it takes a value.`)
+    throw new UsageError(`The only option is --${name}, which needs a value.`)
   }
 }

@@ -3,36 +3,36 @@ import type { Store, StoreChange, StoreEntry, StoreOwner, StoreRecord } from '..
 import { misconfigured } from '../errors.js'
 import { fields, frozen } from '../shape.js'
 import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from './limits.js'
-import { counters, type Counters } from './memory/counters.js'
-import { shelf, type Shelf } from './memory/shelf.js'
+import { createCounters, type Counters } from './memory/counters.js'
+import { createRecordMap, type RecordMap } from './memory/shelf.js'
 import { operations } from './unavailable.js'
 
-/** Options of {@link memoryStore}. */
+/** The options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
-  /** Records of each kind, at most. A full kind refuses new ones with 503: none that is alive is given up. Default 100,000. */
+  /** The maximum number of records of each kind. A full kind refuses new ones with 503; live ones are never evicted. Default 100,000. */
   readonly maxRecords?: number
-  /** Counters of each kind, at most. A full kind refuses new ones. Default 20,000. */
+  /** The maximum number of counters of each kind. A full kind refuses new ones. Default 20,000. */
   readonly maxCounters?: number
 }
 
-/** What is shared by the operations of one store. */
+/** The state that the operations of one store share. */
 interface Memory {
-  shelf (kind: string): Shelf
+  records (kind: string): RecordMap
   counters (kind: string): Counters
-  tell (kind: string, id: string): void
-  listen (kind: string, listener: (change: StoreChange) => void): () => void
+  notify (kind: string, id: string): void
+  subscribe (kind: string, listener: (change: StoreChange) => void): () => void
 }
 
 /**
- * A store in the memory of this process, which a restart forgets and other instances do not see.
- * Each kind has room of its own, so that a flood of one kind (codes, say) does not keep another (sessions) out.
+ * Creates a store in the memory of this process. A restart forgets it, and other instances do not see it.
+ * Each kind of record has its own limit, so that a flood of one kind (codes, say) does not shut out another (sessions).
  *
  * @example
  * const store = memoryStore({ maxRecords: 20_000 })
- * @throws {AuthError} `AUTH_MISCONFIGURED` for an option that is not known or no positive whole number.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for an unknown option, or a value that is not a positive whole number.
  */
 export function memoryStore (options: MemoryStoreOptions = {}): Store {
-  const memory = memoryOf(options)
+  const memory = createMemory(options)
   const { run, close } = operations()
   const store: Store = {
     add: entry => run('add', () => add(memory, entry)),
@@ -57,33 +57,33 @@ export function memoryStore (options: MemoryStoreOptions = {}): Store {
       checkName(kind, id)
       memory.counters(kind).decrement(id, expiresAt.getTime(), Date.now())
     }),
-    subscribe: memory.listen,
+    subscribe: memory.subscribe,
     migrate: () => run('migrate', () => {}),
     close: () => close(() => {})
   }
   return Object.freeze(store)
 }
 
-function memoryOf (options: MemoryStoreOptions): Memory {
+function createMemory (options: MemoryStoreOptions): Memory {
   const { maxRecords = 100_000, maxCounters = 20_000 } = fields(options, ['maxRecords', 'maxCounters'], 'memoryStore')
   const [records, counts] = [atMost(maxRecords, 'maxRecords'), atMost(maxCounters, 'maxCounters')]
-  const shelves = new Map<string, Shelf>()
-  const tables = new Map<string, Counters>()
+  const recordMaps = new Map<string, RecordMap>()
+  const counterMaps = new Map<string, Counters>()
   const listeners = new Map<string, Set<(change: StoreChange) => void>>()
   return {
-    shelf: kind => kept(shelves, kind, () => shelf(kind, records)),
-    counters: kind => kept(tables, kind, () => counters(kind, counts)),
-    tell: (kind, id) => { listeners.get(kind)?.forEach(listener => { listener({ id }) }) },
-    listen (kind, listener) {
-      // one of its own for each call: the same function may listen twice
+    records: kind => getOrCreate(recordMaps, kind, () => createRecordMap(kind, records)),
+    counters: kind => getOrCreate(counterMaps, kind, () => createCounters(kind, counts)),
+    notify: (kind, id) => { listeners.get(kind)?.forEach(listener => { listener({ id }) }) },
+    subscribe (kind, listener) {
+      // A new function for each call, because the same listener may subscribe twice.
       const own = (change: StoreChange): void => { listener(change) }
-      const set = kept(listeners, kind, () => new Set<(change: StoreChange) => void>()).add(own)
+      const set = getOrCreate(listeners, kind, () => new Set<(change: StoreChange) => void>()).add(own)
       return () => { set.delete(own) }
     }
   }
 }
 
-function kept<T> (map: Map<string, T>, key: string, make: () => T): T {
+function getOrCreate<T> (map: Map<string, T>, key: string, make: () => T): T {
   const known = map.get(key)
   if (known !== undefined) return known
   const made = make()
@@ -100,16 +100,16 @@ function add (memory: Memory, entry: StoreEntry): boolean {
   checkEntry(entry)
   const { kind, id, owner, expiresAt } = entry
   const { value } = valueOf(kind, entry.value)
-  const [now, at, own] = [Date.now(), milliseconds(expiresAt, kind), memory.shelf(kind)]
-  if ((at !== null && at <= now) || own.get(id, now) !== undefined) return false
-  own.put(recordOf(kind, id, owner, value, at), now)
-  memory.tell(kind, id)
+  const [now, at, records] = [Date.now(), milliseconds(expiresAt, kind), memory.records(kind)]
+  if ((at !== null && at <= now) || records.get(id, now) !== undefined) return false
+  records.put(recordOf(kind, id, owner, value, at), now)
+  memory.notify(kind, id)
   return true
 }
 
 function look (memory: Memory, kind: string, id: string): StoreRecord | null {
   checkName(kind, id)
-  return memory.shelf(kind).get(id, Date.now()) ?? null
+  return memory.records(kind).get(id, Date.now()) ?? null
 }
 
 function swap (memory: Memory, record: StoreRecord): boolean {
@@ -118,21 +118,22 @@ function swap (memory: Memory, record: StoreRecord): boolean {
   const { value } = valueOf(kind, record.value)
   const found = look(memory, kind, id)
   if (found === null || found.version !== record.version) return false
-  memory.shelf(kind).put(recordOf(kind, id, found.owner, value, milliseconds(record.expiresAt, kind)), Date.now())
-  memory.tell(kind, id)
+  memory.records(kind).put(recordOf(kind, id, found.owner, value, milliseconds(record.expiresAt, kind)), Date.now())
+  memory.notify(kind, id)
   return true
 }
 
 function find (memory: Memory, kind: string, owner: StoreOwner): readonly StoreRecord[] {
   checkOwner(kind, owner)
-  return memory.shelf(kind).of(owner, Date.now())
+  return memory.records(kind).of(owner, Date.now())
 }
 
 function remove (memory: Memory, record: StoreRecord): void {
-  memory.shelf(record.kind).remove(record)
-  memory.tell(record.kind, record.id)
+  memory.records(record.kind).remove(record)
+  memory.notify(record.kind, record.id)
 }
 
 function recordOf (kind: string, id: string, owner: StoreOwner | null, value: StoreRecord['value'], at: number | null): StoreRecord {
-  return frozen({ kind, id, owner: owner === null ? null : { realm: owner.realm, id: owner.id }, value, expiresAt: at === null ? null : new Date(at), version: randomUUID() })
+  const ownOwner = owner === null ? null : { realm: owner.realm, id: owner.id }
+  return frozen({ kind, id, owner: ownOwner, value, expiresAt: at === null ? null : new Date(at), version: randomUUID() })
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { memoryStore } from '../../lib/stores/memory.js'
-import { expiringMap } from '../../lib/stores/memory/expiring.js'
+import { createExpiringMap } from '../../lib/stores/memory/expiring.js'
 import { fromText, toText } from '../../lib/stores/text.js'
 import type { JsonObject, Store, StoreEntry } from '../../types/store.js'
 import { passesStoreContract } from '../contract/store.js'
@@ -38,7 +38,7 @@ t.test('a full memory refuses what is new, and gives up nothing that is alive', 
 })
 
 t.test('entries end in the order of their ends, however they were moved, replaced and deleted', async t => {
-  const map = expiringMap<number>(value => { ended.push(value) })
+  const map = createExpiringMap<number>(value => { ended.push(value) })
   const ended: number[] = []
   const ends = new Map<string, number>()
   let seed = 7

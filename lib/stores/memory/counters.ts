@@ -1,22 +1,22 @@
 import type { StoreCount } from '../../../types/store.js'
 import { unavailable } from '../unavailable.js'
-import { expiringMap } from './expiring.js'
+import { createExpiringMap } from './expiring.js'
 
 /** The counters of one kind. */
 export interface Counters {
-  /** @throws {StoreUnavailable} `full`: no count that is alive makes room. */
+  /** @throws {StoreUnavailable} with the reason `full`: live counters are never evicted. */
   increment (id: string, length: number, ceiling: number, now: number): StoreCount
   decrement (id: string, end: number, now: number): void
 }
 
 const none: StoreCount = Object.freeze({ counted: false, count: 0, expiresAt: null })
 
-export function counters (kind: string, most: number): Counters {
-  // a bare number: an object for each would make a full kind a third larger
-  const counts = expiringMap<number>()
+export function createCounters (kind: string, maxCounters: number): Counters {
+  // Plain numbers: one object for each counter would make a full kind a third larger.
+  const counts = createExpiringMap<number>()
 
   function begin (id: string, end: number, now: number): StoreCount {
-    if (counts.sizeAt(now) >= most) throw unavailable('full', `memory holds ${most} counters of the kind '${kind}'`)
+    if (counts.sizeAt(now) >= maxCounters) throw unavailable('full', `memory holds ${maxCounters} counters of the kind '${kind}'`)
     counts.set(id, 1, end)
     return { counted: true, count: 1, expiresAt: new Date(end) }
   }

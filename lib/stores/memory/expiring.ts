@@ -1,80 +1,81 @@
-import { Heap } from './heap.js'
+import { ExpiryHeap } from './heap.js'
 
-/** A map of which each entry ends at an instant (milliseconds since 1970; `Infinity`: never) and is gone from it without a timer. */
+/** A map whose entries expire at an instant in milliseconds since 1970 (`Infinity`: never), without a timer. */
 export interface ExpiringMap<V> {
   get (key: string, now: number): V | undefined
-  /** The entry itself, whose value may be changed in place. */
+  /** Returns the entry itself, whose value may be changed in place. */
   find (key: string, now: number): Entry<V> | undefined
-  /** Makes or replaces an entry. Of room for it the caller asks before. */
+  /** Adds or replaces an entry. The caller checks the size before. */
   set (key: string, value: V, at: number): void
   delete (key: string): void
-  /** How many entries are left when what has expired by now is gone. */
+  /** Removes what has expired, and returns the number of entries that are left. */
   sizeAt (now: number): number
 }
 
-/** What a map keeps of one key. */
+/** The value of a key and its end. */
 export interface Entry<V> {
   value: V
-  /** When it ends. */
+  /** The instant at which the entry expires. */
   readonly at: number
 }
 
-interface Slot<V> extends Entry<V> {
+interface KeyedEntry<V> extends Entry<V> {
   readonly key: string
   at: number
 }
 
-/** Dead slots that the heap carries along before it is cleaned, beside as many as there are live ones. */
-const idle = 1_024
+/** The number of dead entries, beyond the number of live ones, at which the heap is rebuilt. */
+const maxDead = 1_024
 
 /**
- * Looking up, replacing with a later end and deleting cost the same whatever the size: a slot whose end moved later stays where it is in the heap until
- * its first end comes, and a deleted one until its turn, or until the dead are more than the living. A slot is dead when its key has another, or none.
- * @param ended is told of each entry that expired.
+ * Creates an expiring map. Reading, extending and deleting an entry take constant time: an extended entry keeps its place
+ * in the heap until its first end comes, and a deleted one until its turn, or until more entries are dead than live. An
+ * entry is dead when its key is gone or has another entry.
+ * @param onExpired is called with the value of each entry that expired.
  */
-export function expiringMap<V> (ended: (value: V) => void = () => {}): ExpiringMap<V> {
-  const slots = new Map<string, Slot<V>>()
-  const heap = new Heap<Slot<V>>()
-  const isLive = (slot: Slot<V>): boolean => slots.get(slot.key) === slot
+export function createExpiringMap<V> (onExpired: (value: V) => void = () => {}): ExpiringMap<V> {
+  const entries = new Map<string, KeyedEntry<V>>()
+  const heap = new ExpiryHeap<KeyedEntry<V>>()
+  const isLive = (entry: KeyedEntry<V>): boolean => entries.get(entry.key) === entry
 
   function find (key: string, now: number): Entry<V> | undefined {
-    const slot = slots.get(key)
-    return slot !== undefined && slot.at > now ? slot : undefined
+    const entry = entries.get(key)
+    return entry !== undefined && entry.at > now ? entry : undefined
   }
 
   function set (key: string, value: V, at: number): void {
-    const slot = slots.get(key)
-    if (slot !== undefined && at >= slot.at) {
-      slot.value = value
-      slot.at = at
+    const known = entries.get(key)
+    if (known !== undefined && at >= known.at) {
+      known.value = value
+      known.at = at
       return
     }
-    const made = { key, value, at }
-    slots.set(key, made)
-    if (at !== Infinity) heap.push(made, at)
+    const entry = { key, value, at }
+    entries.set(key, entry)
+    if (at !== Infinity) heap.push(entry, at)
     clean()
   }
 
   function remove (key: string): void {
-    if (slots.delete(key)) clean()
+    if (entries.delete(key)) clean()
   }
 
   function clean (): void {
-    if (heap.size > 2 * slots.size + idle) heap.keep(isLive)
+    if (heap.size > 2 * entries.size + maxDead) heap.keep(isLive)
   }
 
   function sizeAt (now: number): number {
     for (let first = heap.take(now); first !== undefined; first = heap.take(now)) {
       if (isLive(first)) settle(first, now)
     }
-    return slots.size
+    return entries.size
   }
 
-  function settle (slot: Slot<V>, now: number): void {
-    if (slot.at <= now) {
-      slots.delete(slot.key)
-      ended(slot.value)
-    } else if (slot.at !== Infinity) heap.push(slot, slot.at)
+  function settle (entry: KeyedEntry<V>, now: number): void {
+    if (entry.at <= now) {
+      entries.delete(entry.key)
+      onExpired(entry.value)
+    } else if (entry.at !== Infinity) heap.push(entry, entry.at)
   }
 
   return { get: (key, now) => find(key, now)?.value, find, set, delete: remove, sizeAt }

@@ -1,5 +1,5 @@
-/** A binary heap, the earliest first. The instants stand in an array of their own: as a field, each would be an object beside the item. */
-export class Heap<T> {
+/** A binary heap ordered by instant. The instants have an array of their own, because a number field would cost an object each. */
+export class ExpiryHeap<T> {
   #items: T[] = []
   #dues: number[] = []
 
@@ -19,7 +19,7 @@ export class Heap<T> {
     this.#dues[at] = due
   }
 
-  /** Takes the first away, if it is due by `now`. */
+  /** Removes and returns the earliest item, if it is due by `now`. */
   take (now: number): T | undefined {
     const [first] = this.#items
     if (first === undefined || this.#due(0) > now) return undefined
@@ -29,7 +29,7 @@ export class Heap<T> {
     return first
   }
 
-  /** Forgets all that are not wanted, whatever their turn. */
+  /** Rebuilds the heap with the items that are still wanted. */
   keep (isWanted: (item: T) => boolean): void {
     const [items, dues] = [this.#items, this.#dues]
     this.#items = []
@@ -55,7 +55,7 @@ export class Heap<T> {
     this.#dues[to] = this.#due(from)
   }
 
-  /** `Infinity` where nothing stands. */
+  /** Returns the instant at a position; `Infinity` beyond the end. */
   #due (at: number): number {
     return at < this.#dues.length ? this.#dues[at] as number : Infinity
   }

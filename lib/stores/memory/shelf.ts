@@ -1,19 +1,19 @@
 import type { StoreOwner, StoreRecord } from '../../../types/store.js'
 import { unavailable } from '../unavailable.js'
-import { expiringMap } from './expiring.js'
+import { createExpiringMap } from './expiring.js'
 
-/** The records of one kind, found by id and by owner. */
-export interface Shelf {
+/** The records of one kind, indexed by id and by owner. */
+export interface RecordMap {
   get (id: string, now: number): StoreRecord | undefined
-  /** @throws {StoreUnavailable} `full`: nothing that is alive makes room. */
+  /** @throws {StoreUnavailable} with the reason `full`: live records are never evicted. */
   put (record: StoreRecord, now: number): void
   remove (record: StoreRecord): void
   of (owner: StoreOwner, now: number): readonly StoreRecord[]
 }
 
-export function shelf (kind: string, most: number): Shelf {
+export function createRecordMap (kind: string, maxRecords: number): RecordMap {
   const owners = new Map<string, Set<string>>()
-  const records = expiringMap<StoreRecord>(unlist)
+  const records = createExpiringMap<StoreRecord>(unlist)
 
   function unlist ({ owner, id }: StoreRecord): void {
     if (owner === null) return
@@ -33,7 +33,9 @@ export function shelf (kind: string, most: number): Shelf {
     get: (id, now) => records.get(id, now),
     put (record, now) {
       const size = records.sizeAt(now)
-      if (size >= most && records.get(record.id, now) === undefined) throw unavailable('full', `memory holds ${most} records of the kind '${kind}'`)
+      if (size >= maxRecords && records.get(record.id, now) === undefined) {
+        throw unavailable('full', `memory holds ${maxRecords} records of the kind '${kind}'`)
+      }
       records.set(record.id, record, record.expiresAt?.getTime() ?? Infinity)
       list(record)
     },
