@@ -8,11 +8,12 @@ import { attemptOptions, issueOptions, loginOptions, logoutOptions } from './cal
 import { AuthError, failure, misconfigured, refusal } from './errors.js'
 import { isCrossSite } from './guard/cross-site.js'
 import { parseDeclaration } from './guard/grammar.js'
-import { enter, finishLate, isLate, isPass, publish, type Gate } from './guard/guard.js'
+import type { Gate } from './guard/guard.js'
+import { guardHook } from './guard/guard-hook.js'
 import { hideSent } from './guard/hidden.js'
 import type { BoundScheme, Policy } from './guard/policy.js'
 import { refuse } from './guard/refuse.js'
-import { openState, stateOf } from './guard/state.js'
+import { stateOf } from './guard/state.js'
 import type { GuessRoom } from './limits/guesses.js'
 import type { RouteBook } from './routes/book.js'
 import type { Defaults } from './routes/defaults.js'
@@ -68,22 +69,6 @@ export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse 
         [...schemes.values()].map(({ scheme }) => scheme.returnTo?.(request, fallback) ?? fallback).find(path => path !== fallback) ?? fallback
     })
   })
-}
-
-/**
- * Both stages of the guard at once, for any hook up to `preHandler`: resolves to `undefined` when the caller may pass, and never before a reply of its own is out.
- * The pass is this call's own until both stages let it through, so that guards which run side by side do not lend each other theirs.
- */
-function guardHook (gate: Gate, policy: Policy) {
-  return async function gatehouseGuard (request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const state = openState(request)
-    if (state.replied) return
-    const end = await enter(gate, policy, request, reply)
-    const refused = !isPass(end) ? end : isLate(end) ? await finishLate(gate, end, request, reply) : null
-    if (isPass(end) && refused === null) return publish(state, end, reply)
-    if (refused !== null && refused !== 'replied') throw refused.error
-    await reply
-  }
 }
 
 /** `reply.challenge`, `reply.forbid`, `reply.login` and `reply.logout`. */

@@ -42,7 +42,7 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   const levels = defaults(plugin)
   const policies = policiesOf({ words, schemes, defaults: levels, publicPaths })
   policies.resolve(app, true, 'The option default')
-  return { gate, key, schemes, defaults: levels, policies, book: routeBook(key, policies), stage, guesses }
+  return { gate, key, schemes, defaults: levels, policies, book: routeBook(key, policies, gate), stage, guesses }
 }
 
 /** Fastify logs the URL of every request, and some credentials travel there. */
@@ -79,10 +79,10 @@ function wire (app: FastifyInstance, { gate, key, policies, book, schemes }: Par
   app.addHook('onRoute', function (route) { book.note(this, route) })
   app.addHook('onReady', async () => { checkReady(app, { book, policies, schemes: schemes.values(), outsideAllowed }) })
   if (stage === 'preHandler') {
-    app.addHook('preHandler', lateHook(gate, key))
+    app.addHook('preHandler', lateHook(gate, key, policies))
     return
   }
-  const hooks = routeHooks(gate, key)
+  const hooks = routeHooks(gate, key, policies)
   app.addHook('preParsing', hooks.preParsing)
   app.addHook('preHandler', hooks.preHandler)
 }

@@ -18,7 +18,8 @@ function patternsOfGet ({ url, server }: RouteMark): readonly string[] {
   return url === `${server.prefix}/` ? [url, server.prefix] : [url]
 }
 
-function row ({ policy, methods, url, from }: RouteMark, stage: string): AuditRow {
+function row ({ policy, methods, url, from, preflight }: RouteMark, declared: string): AuditRow {
+  const stage = preflight ? 'preHandler' : declared
   return Object.freeze({
     method: methods,
     url,

@@ -1,9 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { AuthError, misconfigured } from '../errors.js'
+import type { Gate } from '../guard/guard.js'
+import { guardHook, type GuardHook } from '../guard/guard-hook.js'
 import type { Policy } from '../guard/policy.js'
 import { challenge } from '../guard/refuse.js'
 import { callSite } from './call-site.js'
-import type { RouteMark } from './mark.js'
+import { isPreflight, type RouteMark } from './mark.js'
 import { methodsOf, policyToMeet, type Policies, type RouteDeclaration } from './policies.js'
 import { seenName } from './unseen.js'
 
@@ -11,6 +13,8 @@ import { seenName } from './unseen.js'
 interface Noted {
   readonly options: RouteDeclaration
   readonly mark: RouteMark
+  /** The guard that stands on the route itself; `null` where the instance's hooks guard it. */
+  readonly guard: GuardHook | null
 }
 
 /** Every route that the plugin saw, with its policy. */
@@ -22,7 +26,7 @@ export interface RouteBook {
   readonly marks: readonly RouteMark[]
 }
 
-export function routeBook (key: symbol, policies: Policies): RouteBook {
+export function routeBook (key: symbol, policies: Policies, gate: Gate): RouteBook {
   const marks: RouteMark[] = []
   const seen = seenBy(key, policies)
   let noted: Noted[] = []
@@ -32,21 +36,33 @@ export function routeBook (key: symbol, policies: Policies): RouteBook {
       located(() => {
         if ('auth' in options) throw misconfigured(`${methodsOf(options)} ${options.url} has auth beside config, where nothing reads it. Write { config: { auth: … } }.`)
         const written = `${options.prefix}${options.routePath}`
-        const mark: RouteMark = Object.freeze({ ...policies.forRoute(context, options), server: context, url: options.url, written, method: options.method, methods: methodsOf(options) })
+        const { policy, from } = policies.forRoute(context, options)
+        const preflight = isPreflight(context, options) && policy.access !== 'public'
+        const mark: RouteMark = Object.freeze({ policy, from, preflight, server: context, url: options.url, written, method: options.method, methods: methodsOf(options) })
+        const guard = preflight ? guardHook(gate, policy) : null
+        if (guard !== null) options.preHandler = [options.preHandler ?? []].flat().concat(guard)
         options.config = Object.assign({}, options.config, { [key]: mark })
         options.onError = [options.onError ?? []].flat().concat(seen)
         marks.push(mark)
-        noted.push({ options, mark })
+        noted.push({ options, mark, guard })
       })
     },
     verify () {
-      for (const { options, mark } of noted) {
+      for (const { options, mark, guard } of noted) {
         verifyRoute(options, mark, key, () => policies.forRoute(mark.server, { ...options, url: mark.url }).policy)
-        if (![options.onError].flat().includes(seen)) throw misconfigured(`${mark.methods} ${mark.url} lost an onError hook by which fastify-gatehouse knows its routes: an onRoute hook that ran later replaced the hooks. Let it add to them, or register that plugin before fastify-gatehouse.`)
+        const { onError, preHandler } = options
+        if (![onError].flat().includes(seen)) throw misconfigured(`${lostHook(mark, 'onError')} by which fastify-gatehouse knows its routes: ${replaced}`)
+        if (guard !== null && ![preHandler].flat().includes(guard)) throw misconfigured(`${lostHook(mark, 'preHandler')} by which fastify-gatehouse guards it: ${replaced}`)
       }
       noted = []
     }
   }
+}
+
+const replaced = 'an onRoute hook that ran later replaced the hooks. Let it add to them, or register that plugin before fastify-gatehouse.'
+
+function lostHook ({ methods, url }: RouteMark, hook: string): string {
+  return `${methods} ${url} lost ${hook === 'onError' ? 'an' : 'the'} ${hook} hook`
 }
 
 type OnError = Extract<RouteOptions['onError'], (...args: never[]) => unknown>

@@ -1,10 +1,12 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { AuthError, fault } from '../errors.js'
 import { enter, finishLate, isLate, isPass, publish, type End, type Gate, type LateEnd } from '../guard/guard.js'
+import { guardHook, type GuardHook } from '../guard/guard-hook.js'
 import type { Policy } from '../guard/policy.js'
 import { faulted } from '../guard/refuse.js'
 import { openState, stateOf } from '../guard/state.js'
-import { policyOf } from './mark.js'
+import { policyOf, unseenPreflight } from './mark.js'
+import type { Policies } from './policies.js'
 import { sealName } from './unseen.js'
 
 type Done = (error?: Error | null) => void
@@ -18,12 +20,15 @@ export interface RouteHooks {
 }
 
 /** @param key the symbol of this registration, under which routes carry their policy. */
-export function routeHooks (gate: Gate, key: symbol): RouteHooks {
+export function routeHooks (gate: Gate, key: symbol, policies: Policies): RouteHooks {
   const late = (request: FastifyRequest, reply: FastifyReply, policy: Policy, done: Done): void => {
     const pass = stateOf(request)?.seal
     if (pass?.policy !== policy) stop(gate, request, reply, fault('the guard did not pass for the policy of this route'), done)
     else if (isLate(pass)) finishLate(gate, pass, request, reply).then(end => { settleLate(end, done) }, done)
     else done()
+  }
+  const guardUnseen: GuardHook = async (request, reply) => {
+    await guardHook(gate, policies.resolve(request.server, true, 'the default of a context'))(request, reply)
   }
   const preParsing: RouteHooks['preParsing'] = (request, reply, _payload, done) => {
     early(gate, key, request, reply, done as Done)
@@ -31,6 +36,7 @@ export function routeHooks (gate: Gate, key: symbol): RouteHooks {
   const preHandler: RouteHooks['preHandler'] = (request, reply, done) => {
     const policy = policyOf(request, key)
     if (policy instanceof AuthError) stop(gate, request, reply, policy, done as Done)
+    else if (policy === unseenPreflight) guardUnseen(request, reply).then(() => { done() }, done)
     else if (policy.access === 'public') done()
     else late(request, reply, policy, done as Done)
   }
@@ -38,8 +44,8 @@ export function routeHooks (gate: Gate, key: symbol): RouteHooks {
 }
 
 /** Both hooks in one, for applications that want everything in `preHandler`. */
-export function lateHook (gate: Gate, key: symbol): RouteHooks['preHandler'] {
-  const { preHandler } = routeHooks(gate, key)
+export function lateHook (gate: Gate, key: symbol, policies: Policies): RouteHooks['preHandler'] {
+  const { preHandler } = routeHooks(gate, key, policies)
   const both: RouteHooks['preHandler'] = (request, reply, done) => {
     early(gate, key, request, reply, error => {
       if (error) done(error)

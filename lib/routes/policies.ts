@@ -6,7 +6,7 @@ import { opens, type PublicPath } from '../guard/public-paths.js'
 import { stateOf } from '../guard/state.js'
 import type { Vocabulary } from '../guard/vocabulary.js'
 import type { Defaults, Level } from './defaults.js'
-import { isPreflight, policyOf } from './mark.js'
+import { policyOf } from './mark.js'
 
 /** A route as `onRoute` shows it. */
 export type RouteDeclaration = RouteOptions & { readonly routePath: string, readonly prefix: string }
@@ -42,7 +42,6 @@ export function policiesOf (sources: PolicySources): Policies {
         for (const each of entries) used.add(each)
         return { policy: open(entry.reason), from: `public path ${entry.path}` }
       }
-      if (written === null && isPreflight(context, options.method, options.url, options.schema)) return { policy: open('CORS preflight'), from: '@fastify/cors' }
       const policy = resolve(context, written, place)
       const literal = entries.find(each => each.prefix === null)
       if (literal !== undefined && written !== null) checkAgreement(literal, policy, place, used)
