@@ -94,12 +94,12 @@ export interface Store {
   /** Removes the record and returns it: of any number of callers exactly one gets it, the others `null`. */
   take (kind: string, id: string): Promise<StoreRecord | null>
 
-  /** The records of an owner, in no particular order. */
+  /** The records of an owner at one instant, in no particular order: of a record that is replaced at that moment (the next one added, then the last one taken) one is found. */
   find (kind: string, owner: StoreOwner): Promise<readonly StoreRecord[]>
 
   /**
    * Removes all records of an owner, but the one with the id `except`, and returns them: each as {@link Store.take} does. None that was there when it was called
-   * stays; of what is added while it runs, some may.
+   * stays. What is added while it runs stays only where everything that was there before had been taken by then: a record that is replaced at that moment leaves no successor.
    */
   takeAll (kind: string, owner: StoreOwner, except?: string): Promise<readonly StoreRecord[]>
 

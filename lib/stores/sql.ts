@@ -34,6 +34,17 @@ export function sqlStore (options: SqlStoreOptions): Store {
   const { run, close } = operations()
   const done = async (statement: Parameters<typeof ask>[0]): Promise<boolean> => (await ask(statement)).length > 0
 
+  /**
+   * Takes the records of an owner until one look at all of them finds none. A statement of PostgreSQL sees only what was there when it began, however long it then waits for a
+   * lock: of a session that is renewed in the meantime, it finds the old record gone and misses the new one.
+   */
+  async function takeAll (...which: readonly [kind: string, realm: string, owner: string, except: string]): Promise<readonly StoreRecord[]> {
+    const taken: RecordRow[] = []
+    do taken.push(...await ask(say.takeAll(...which)))
+    while (await done(say.isOwning(...which)))
+    return all(which[0], taken)
+  }
+
   return Object.freeze({
     add: entry => run('add', () => {
       wrote()
@@ -55,9 +66,9 @@ export function sqlStore (options: SqlStoreOptions): Store {
       checkOwner(kind, owner)
       return all(kind, await ask(say.find(kind, toText(owner.realm), toText(owner.id))))
     }),
-    takeAll: (kind, owner, except = '') => run('takeAll', async () => {
+    takeAll: (kind, owner, except = '') => run('takeAll', () => {
       checkOwner(kind, owner)
-      return all(kind, await ask(say.takeAll(kind, toText(owner.realm), toText(owner.id), toText(except))))
+      return takeAll(kind, toText(owner.realm), toText(owner.id), toText(except))
     }),
     increment: (kind, id, options) => run('increment', async () => {
       checkName(kind, id)

@@ -59,6 +59,22 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
       return found
     }
   })],
+  [/takeAll leaves no record that is renewed/, store => ({
+    async takeAll (kind, owner, except) {
+      const found = await store.find(kind, owner)
+      await pause()
+      const taken = await Promise.all(found.flatMap(({ id }) => id === except ? [] : store.take(kind, id)))
+      return taken.filter(record => record !== null)
+    }
+  })],
+  [/find returns a record of an owner who always has one/, store => ({
+    async find (kind, owner) {
+      const found = await store.find(kind, owner)
+      await pause()
+      const read = await Promise.all(found.map(({ id }) => store.get(kind, id)))
+      return read.filter(record => record !== null)
+    }
+  })],
   [/a swap counts once for each version/, store => ({
     async swap (record) {
       const now = await store.get(record.kind, record.id)

@@ -15,6 +15,12 @@ const asked = ['v', 'o', 'd', 'e'] as const
 /** The answer to it, where there is one. */
 type Fields = readonly [version: string, owner: string, data: string, end: string]
 
+/** Records of an owner, each behind its id. */
+type Listed = ReadonlyArray<readonly [id: string, fields: Fields]>
+
+/** What {@link scripts.find} answers with. */
+type Found = readonly [0, readonly string[]] | readonly [1, Listed]
+
 /** Where the records are. */
 export interface Place {
   readonly client: RedisClient
@@ -54,12 +60,19 @@ export async function take ({ client, names }: Place, kind: string, id: string):
   }
 }
 
-export async function find (place: Place, kind: string, owner: StoreOwner): Promise<readonly StoreRecord[]> {
-  const { names } = place
+/**
+ * Reads all records of an owner at one instant: one after the other, a session that is renewed meanwhile would be missed, old and new. The records are keys of the script, and
+ * only the index says which: it is asked with those that it is thought to have until that is so.
+ */
+export async function find ({ client, names }: Place, kind: string, owner: StoreOwner): Promise<readonly StoreRecord[]> {
+  checkOwner(kind, owner)
   const own = names.owner(owner)
-  const ids = await idsOf(place, kind, owner)
-  const found = await Promise.all(ids.map(id => get(place, kind, fromText(id))))
-  return found.flatMap(record => record !== null && names.owner(record.owner) === own ? [record] : [])
+  for (let ids: readonly string[] = []; ;) {
+    const keys = [names.index(kind, own), ...ids.map(id => names.record(kind, id))]
+    const reply = await scripts.run(client, scripts.find, keys, [own, ...ids]) as Found
+    if (reply[0] === 1) return recordsOf(kind, reply[1])
+    ids = reply[1]
+  }
 }
 
 /**
@@ -78,8 +91,12 @@ export async function takeAll (place: Place, kind: string, owner: StoreOwner, ex
 async function takeSome ({ client, names }: Place, kind: string, owner: StoreOwner, ids: readonly string[]): Promise<readonly StoreRecord[]> {
   const own = names.owner(owner)
   const keys = [names.index(kind, own), ...ids.map(id => names.record(kind, id))]
-  const reply = await scripts.run(client, scripts.takeAll, keys, [own, names.channel(kind), ...ids]) as ReadonlyArray<readonly [string, Fields]>
-  return reply.map(([id, found]) => recordOf(kind, fromText(id), found))
+  const reply = await scripts.run(client, scripts.takeAll, keys, [own, names.channel(kind), ...ids]) as Listed
+  return recordsOf(kind, reply)
+}
+
+function recordsOf (kind: string, listed: Listed): readonly StoreRecord[] {
+  return listed.map(([id, fields]) => recordOf(kind, fromText(id), fields))
 }
 
 /** The ids in the index of an owner. Of some the record may be gone. */

@@ -64,6 +64,21 @@ if ARGV[1] ~= '' then redis.call('ZREM', KEYS[2], ARGV[2]) end
 redis.call('PUBLISH', ARGV[3], ARGV[2])
 return found`)
 
+/**
+ * KEYS: index, records. ARGV: owner, the ids of the records. Answers with the records, each behind its id, or with the ids in the index where they are others than was thought.
+ */
+export const find = script(`
+local ids = redis.call('ZRANGE', KEYS[1], 0, -1)
+local same = #ids == #ARGV - 1
+for i = 1, #ids do same = same and ids[i] == ARGV[i + 1] end
+if not same then return { 0, ids } end
+local records = {}
+for i = 1, #ids do
+  local found = redis.call('HMGET', KEYS[i + 1], 'v', 'o', 'd', 'e')
+  if found[1] and found[2] == ARGV[1] then records[#records + 1] = { ids[i], found } end
+end
+return { 1, records }`)
+
 /** KEYS: index, records. ARGV: owner, channel, the ids of the records. Answers with those that were there. */
 export const takeAll = script(`
 local taken = {}

@@ -36,6 +36,8 @@ export interface Statements {
   take (kind: string, id: string): RawBuilder<RecordRow>
   find (kind: string, realm: string, owner: string): RawBuilder<RecordRow>
   takeAll (kind: string, realm: string, owner: string, except: string): RawBuilder<RecordRow>
+  /** Answers with a row while the owner has a record other than `except`. */
+  isOwning (kind: string, realm: string, owner: string, except: string): RawBuilder<unknown>
   increment (kind: string, id: string, length: number, ceiling: number): RawBuilder<CounterRow>
   decrement (kind: string, id: string, end: number): RawBuilder<unknown>
   count (kind: string, id: string): RawBuilder<CounterRow>
@@ -77,6 +79,10 @@ export function statements (engine: Database['engine'], prefix: string): Stateme
       delete from ${records} where kind = ${kind} and id in (
         select id from ${records} where kind = ${kind} and realm = ${realm} and owner = ${owner} and id <> ${except} ${ordered}
       ) and realm = ${realm} and owner = ${owner} and ${alive()} returning ${columns}`,
+
+    isOwning: (kind, realm, owner, except) => sql`
+      select 1 as one from ${records}
+      where kind = ${kind} and realm = ${realm} and owner = ${owner} and id <> ${except} and ${alive()} limit 1`,
 
     increment: (kind, id, length, ceiling) => sql`
       insert into ${counters} as held (kind, id, count, expires_at)

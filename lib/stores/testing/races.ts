@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import type { Store } from '../../../types/store.js'
-import { entry, held, ids, kind, soon, stage, type StoreContract } from './stage.js'
+import { setImmediate as pause } from 'node:timers/promises'
+import type { Store, StoreEntry, StoreOwner } from '../../../types/store.js'
+import { entry, held, ids, kind, soon, stage, until, type StoreContract } from './stage.js'
 
 /** Callers at once. */
 const callers = 50
@@ -26,6 +27,68 @@ async function records (store: Store, rounds: number): Promise<readonly string[]
   const entries = Array.from({ length: rounds }, () => entry({ expiresAt: soon() }))
   await Promise.all(entries.map(given => store.add(given)))
   return entries.map(given => given.id)
+}
+
+/** Adds a record that others may take at once. */
+async function put (store: Store, owner: StoreOwner): Promise<StoreEntry> {
+  const given = entry({ owner })
+  assert.equal(await store.add(given), true, 'it is added')
+  return given
+}
+
+/** Renews a record as a session is renewed, again and again: adds the next one, takes the last one, and takes the next one back if the last one was gone. */
+async function renew (store: Store, owner: StoreOwner, isOver: () => boolean): Promise<void> {
+  let { id } = await put(store, owner)
+  while (!isOver()) {
+    const next = await put(store, owner)
+    if (await store.take(kind, id) === null) {
+      await store.take(kind, next.id)
+      return
+    }
+    id = next.id
+    // a store in memory would keep everybody else waiting
+    await pause()
+  }
+}
+
+/** Writes a record again and again, until it is gone. */
+async function rewrite (store: Store, owner: StoreOwner, isOver: () => boolean): Promise<void> {
+  const { id } = await put(store, owner)
+  for (let n = 0; !isOver(); n++) {
+    const record = await store.get(kind, id)
+    if (record === null) return
+    await store.swap({ ...record, value: { n } })
+    await pause()
+  }
+}
+
+/** Something that goes on with records of an owner until it is over. */
+type Change = (store: Store, owner: StoreOwner, isOver: () => boolean) => Promise<void>
+
+/** Runs `look` for an owner whose records are changed at that moment, each by one of the changes. */
+async function amid<T> (store: Store, changes: readonly Change[], look: (owner: StoreOwner) => Promise<T>): Promise<T> {
+  const owner = { realm: 'r', id: randomUUID() }
+  let over = false
+  const ended = Promise.allSettled(changes.map(change => change(store, owner, () => over)))
+  try {
+    await until(async () => (await store.find(kind, owner)).length >= changes.length)
+    // they are under way, and not only begun
+    await pause()
+    await pause()
+    return await look(owner)
+  } finally {
+    over = true
+    for (const end of await ended) assert.equal(end.status, 'fulfilled', 'the changes did not fail')
+  }
+}
+
+/** Takes all of an owner whose records are renewed and written at that moment. Returns what is left. */
+async function leftOver (store: Store): Promise<readonly string[]> {
+  const owner = await amid(store, [renew, renew, renew, rewrite], async owner => {
+    await store.takeAll(kind, owner)
+    return owner
+  })
+  return ids(await store.find(kind, owner))
 }
 
 export function races (contract: StoreContract): void {
@@ -72,5 +135,24 @@ export function races (contract: StoreContract): void {
       ...mine.map(async ({ id }) => { const taken = await store.take(kind, id); return taken === null ? [] : [taken] })
     ])
     assert.deepEqual(ids(all.flat()), ids(mine))
+  })
+
+  stage(contract, `takeAll leaves no record that is renewed or written at that moment, ${few} times`, async store => {
+    for (let from = 0; from < few; from += abreast) {
+      const left = await Promise.all(Array.from({ length: Math.min(abreast, few - from) }, () => leftOver(store)))
+      assert.deepEqual(left.flat(), [])
+    }
+  })
+
+  stage(contract, `find returns a record of an owner who always has one, ${few} times`, async store => {
+    const found = await amid(store, [renew], async owner => {
+      const lengths: number[] = []
+      while (lengths.length < few) {
+        lengths.push((await store.find(kind, owner)).length)
+        await pause()
+      }
+      return lengths
+    })
+    assert.deepEqual(found.filter(length => length === 0), [])
   })
 }

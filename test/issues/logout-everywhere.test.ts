@@ -1,0 +1,107 @@
+import { randomBytes } from 'node:crypto'
+import { setImmediate as pause, setTimeout as sleep } from 'node:timers/promises'
+import Fastify from 'fastify'
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import authPlugin, { session, type Store } from '../../lib/index.js'
+import { sqlStore } from '../../lib/stores/sql.js'
+import { backends } from '../stores/support/backends.js'
+import { databaseUrl, dropTables, noPostgres, prefix, query } from '../stores/support/services.js'
+
+/** A session that is renewed while its person logs out everywhere: the new one outlived the logout on PostgreSQL, and `sessions.list` missed it on Redis. */
+
+const given = Number(process.env['LOGOUT_ROUNDS'] ?? 0)
+const rounds = given === 0 ? 20 : given
+/** Each round with a held lock waits for the database several times. */
+const lockedRounds = given === 0 ? 4 : given
+const owner = { realm: 'web', id: 'ann' }
+
+/** An application with sessions in a store. */
+async function application (t: Test, store: Store) {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const public_ = { config: { auth: { public: 'for tests' } } }
+  await app.register(authPlugin, { schemes: { web: session({ secret: randomBytes(32).toString('base64url') }) }, store })
+  app.post('/login', public_, async (_request, reply) => { await reply.login({ id: 'ann' }); return {} })
+  app.post('/renew', async (_request, reply) => { await reply.login({ id: 'ann' }, { renew: true }); return {} })
+  app.get('/me', async ({ principal }) => principal)
+  const ask = async (method: 'GET' | 'POST', url: string, cookie = '') => {
+    const answer = await app.inject({ method, url, headers: { cookie } })
+    return { status: answer.statusCode, cookie: String(answer.headers['set-cookie']).split(';')[0] ?? '' }
+  }
+  return {
+    sessions: app.gatehouse.sessions,
+    login: async () => (await ask('POST', '/login')).cookie,
+    renew: (cookie: string) => ask('POST', '/renew', cookie),
+    status: async (cookie: string) => (await ask('GET', '/me', cookie)).status
+  }
+}
+
+for (const backend of await backends()) {
+  t.test(`ends every session that is renewed at that moment, over ${backend.name}`, { skip: backend.skip }, async t => {
+    const { login, renew, sessions, status } = await application(t, backend.make(t).open())
+    const left: number[] = []
+    for (let round = 0; round < rounds; round++) {
+      const cookies = await Promise.all([login(), login(), login()])
+      const renewing = cookies.map(renew)
+      await sleep(Math.random() * 8)
+      await sessions.revokeAll(owner)
+      const renewed = await Promise.all(renewing)
+      const answers = await Promise.all([...cookies, ...renewed.map(each => each.cookie)].map(status))
+      left.push(answers.filter(each => each === 200).length)
+    }
+    t.comment(`${left.filter(n => n > 0).length} of ${rounds} rounds left a session alive`)
+    t.same(left.filter(n => n > 0), [])
+    t.same(await sessions.list(owner), [])
+  })
+
+  t.test(`lists the session of a person who renews it at that moment, over ${backend.name}`, { skip: backend.skip }, async t => {
+    const { login, renew, sessions } = await application(t, backend.make(t).open())
+    let cookie = await login()
+    let empty = 0
+    for (let round = 0; round < rounds; round++) {
+      const renewing = renew(cookie)
+      const done = renewing.then(() => true)
+      while (!await Promise.race([done, pause(false)])) {
+        empty += (await sessions.list(owner)).length === 0 ? 1 : 0
+      }
+      cookie = (await renewing).cookie
+    }
+    t.equal(empty, 0)
+  })
+}
+
+t.test('ends a session that is renewed while a row lock is held, on PostgreSQL', { skip: await noPostgres() }, async t => {
+  const tablePrefix = prefix()
+  const table = `${tablePrefix}records`
+  const store = sqlStore({ connectionString: databaseUrl, tablePrefix })
+  const other = new pg.Client(databaseUrl)
+  t.teardown(() => dropTables(tablePrefix))
+  t.teardown(() => other.end())
+  t.teardown(() => store.close())
+  await other.connect()
+  const { login, renew, sessions, status } = await application(t, store)
+  const isWaiting = async (): Promise<boolean> => (await query(`select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%${table}%'`)).length > 0
+  const ids = async (): Promise<readonly string[]> => (await query(`select id from ${table} order by id`)).map(row => (row as { id: string }).id)
+  const left: number[] = []
+  for (let round = 0; round < lockedRounds; round++) {
+    const first = await login()
+    const [idOfFirst] = await ids()
+    const second = await login()
+    // the logout takes hold of the records in the order of their ids, and has to wait for the first of them
+    const [lowest] = await ids()
+    const [locked, free] = lowest === idOfFirst ? [first, second] : [second, first]
+    await other.query('begin')
+    await other.query(`select id from ${table} where id = $1 for update`, [lowest])
+    const revoking = sessions.revokeAll(owner)
+    while (!await isWaiting()) await sleep(5)
+    const renewed = await renew(free)
+    t.equal(renewed.status, 200)
+    await other.query('commit')
+    await revoking
+    const answers = await Promise.all([locked, free, renewed.cookie].map(status))
+    left.push(answers.filter(each => each === 200).length)
+  }
+  t.comment(`${left.filter(n => n > 0).length} of ${lockedRounds} rounds left a session alive`)
+  t.same(left.filter(n => n > 0), [])
+})
