@@ -1,6 +1,7 @@
 import type { IssueOptions, LoginOptions } from '../types/scheme.js'
 import type { StoreOwner } from '../types/store.js'
 import { fault, misconfigured } from './errors.js'
+import { property } from './property.js'
 import { atRunTime, fields, isObject, shown } from './shape.js'
 
 const kinds = {
@@ -49,6 +50,7 @@ export function exceptOptions (options: unknown): { readonly except?: string } {
 
 /** @throws {AuthError} `AUTH_FAULT` for nobody: `request.principal` of an anonymous request, say. */
 export function ownerOf (owner: unknown, call: string): StoreOwner {
-  if (isObject(owner) && typeof owner.realm === 'string' && typeof owner.id === 'string') return { realm: owner.realm, id: owner.id }
+  const [realm, id] = isObject(owner) ? [property(owner, 'realm'), property(owner, 'id')] : []
+  if (typeof realm === 'string' && typeof id === 'string') return { realm, id }
   throw fault(`${call} needs whose they are, { realm, id } as a principal has them; it got ${shown(owner)}`)
 }

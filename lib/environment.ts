@@ -1,4 +1,5 @@
 import { misconfigured } from './errors.js'
+import { ownField } from './property.js'
 import { weakness } from './schemes/secrets.js'
 import { passwordWeakness } from './schemes/secrets/password.js'
 import { isObject, list, shortestSecret, shown } from './shape.js'
@@ -49,7 +50,7 @@ interface Held {
  */
 export function secretsFromEnvironment<const T extends Readonly<Record<string, SecretPurpose>>> (variables: T, env: Readonly<Record<string, string | undefined>> = process.env): SecretsOf<T> {
   if (!isObject(variables) || Object.keys(variables).length === 0) throw misconfigured("secretsFromEnvironment needs an object from variable to purpose, such as { SESSION_SECRET: 'session' }.")
-  const entries = Object.entries(variables).map(([variable, purpose]) => read(variable, purpose, env[variable]))
+  const entries = Object.entries(variables).map(([variable, purpose]) => read(variable, purpose, ownField(env, variable)))
   const mistakes = [...entries.flatMap(entry => entry.mistakes), ...reused(entries.flatMap(entry => entry.held))]
   if (mistakes.length > 0) throw misconfigured('The environment is not as it must be.', mistakes)
   return Object.freeze(Object.fromEntries(entries.map(({ variable, value }) => [variable, value]))) as SecretsOf<T>

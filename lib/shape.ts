@@ -1,8 +1,10 @@
 import { AuthError, fault, misconfigured } from './errors.js'
+import { ownFields } from './property.js'
 
 /**
  * Returns an options object that has only known keys, none of them `undefined`: a typo, or a variable that the
  * environment does not have, must not read as "left out".
+ * What is returned are its own fields, without a prototype: what `Object.prototype` was given is no option.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
  */
 export function fields (value: unknown, known: readonly string[], place: string): Readonly<Record<string, unknown>> {
@@ -25,7 +27,7 @@ export function knownKeys (value: unknown, known: readonly string[], place: stri
     throw misconfigured(`${place} ${hasOf(place)} an unknown key ${unknown}.${nearest(key, known)} Known: ` +
       `${list(known)}.`)
   }
-  return value
+  return ownFields(value)
 }
 
 /** Returns the error for a key that is there without a value. */

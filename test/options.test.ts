@@ -97,8 +97,9 @@ t.test('The options of the plugin', async t => {
 t.test('fields', async t => {
   t.test('gives back an object that has only known keys', t => {
     const value = { a: 1, b: null }
-    t.equal(fields(value, ['a', 'b', 'c'], 'here'), value)
-    t.strictSame(fields({}, ['a'], 'here'), {})
+    t.strictSame({ ...fields(value, ['a', 'b', 'c'], 'here') }, value)
+    t.strictSame({ ...fields({}, ['a'], 'here') }, {})
+    t.equal(Object.getPrototypeOf(fields({}, ['a'], 'here')), null, 'what every object inherits is no option')
     t.end()
   })
 

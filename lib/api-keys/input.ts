@@ -1,8 +1,10 @@
 import type { ApiKeyBounds, ApiKeyChange, ApiKeyInput, ApiKeyRecord, NewApiKeyBounds } from '../../types/api-keys.js'
-import type { Principal } from '../../types/principal.js'
+import type { PrincipalInput } from '../../types/principal.js'
 import type { StoreOwner } from '../../types/store.js'
 import { seconds } from '../duration.js'
 import { fault } from '../errors.js'
+import { property } from '../property.js'
+import { principalFrom } from '../schemes/principal.js'
 import { atRunTime, fields, isObject } from '../shape.js'
 
 /** The fields of a key that people decide. */
@@ -21,8 +23,8 @@ const mostNames = 200
 /** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
 export function parseInput (input: ApiKeyInput): KeyFields & { readonly owner: StoreOwner } {
   return atRunTime(() => {
-    const { owner, ...said } = fields(input, ['owner', ...decided], 'it')
-    return { owner: ownerOf(owner), scopes: [], roles: [], expiresAt: null, rateLimit: null, name: nameOf(said.name), ...parsed(said) }
+    const said = fields(input, ['owner', ...decided], 'it')
+    return { owner: ownerOf(said.owner), scopes: [], roles: [], expiresAt: null, rateLimit: null, name: nameOf(said.name), ...parsed(said) }
   }, 'apiKeys.create()')
 }
 
@@ -48,10 +50,10 @@ function mostOf (said: Readonly<Record<string, unknown>>): Pick<NewApiKeyBounds,
 /** The overlap in milliseconds, and the bounds beside it. @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
 export function parseRotation (options: unknown): NewApiKeyBounds & { readonly overlap: number } {
   return atRunTime(() => {
-    const { overlap, ...bounds } = fields(options, ['overlap', 'within', 'most'], 'it')
-    const length = seconds(overlap, 'overlap')
+    const said = fields(options, ['overlap', 'within', 'most'], 'it')
+    const length = seconds(said.overlap, 'overlap')
     if (length > longestOverlap) throw fault('overlap must be ten years at most')
-    return { overlap: length * 1000, ...boundsOf(bounds), ...mostOf(bounds) }
+    return { overlap: length * 1000, ...boundsOf(said), ...mostOf(said) }
   }, 'apiKeys.rotate()')
 }
 
@@ -59,14 +61,16 @@ export function parseRotation (options: unknown): NewApiKeyBounds & { readonly o
 function boundsOf (said: Readonly<Record<string, unknown>>): ApiKeyBounds {
   if (!('within' in said)) return {}
   const { within } = said
-  if (!isObject(within) || !Array.isArray(within.scopes) || !Array.isArray(within.roles)) throw fault('within must be a principal, with its scopes and roles')
-  return { within: within as unknown as Principal }
+  const rights = isObject(within) ? [property(within, 'scopes'), property(within, 'roles')] : []
+  if (!isObject(within) || !rights.every(Array.isArray)) throw fault('within must be a principal, with its scopes and roles')
+  return { within: principalFrom(within as unknown as PrincipalInput, '') }
 }
 
 /** An owner as a principal has one, and nothing else that it brings along. */
 export function ownerOf (owner: unknown): StoreOwner {
-  if (!isObject(owner) || !isText(owner.realm, 1_000) || !isText(owner.id, 1_000)) throw fault('the owner of API keys must be { realm, id }, as a principal has them')
-  return { realm: owner.realm, id: owner.id }
+  const [realm, id] = isObject(owner) ? [property(owner, 'realm'), property(owner, 'id')] : []
+  if (!isText(realm, 1_000) || !isText(id, 1_000)) throw fault('the owner of API keys must be { realm, id }, as a principal has them')
+  return { realm, id }
 }
 
 function parsed (said: Readonly<Record<string, unknown>>): Partial<KeyFields> {

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import type { ApiKeys } from '../../types/api-keys.js'
 import { AuthError } from '../errors.js'
+import { property } from '../property.js'
 import type { PublicKeyOf } from './routes/options.js'
 import { isSignedBy, publicKeyFrom } from './routes/signature.js'
 
@@ -51,7 +52,7 @@ async function found (identifier: string, publicKeyOf: PublicKeyOf, log: Fastify
 function tokensIn (body: Buffer): readonly string[] | null {
   const report = parsed(body)
   if (!Array.isArray(report) || report.length > mostTokens) return null
-  const tokens = report.map((entry: unknown) => typeof entry === 'object' && entry !== null && 'token' in entry ? entry.token : undefined)
+  const tokens = report.map((entry: unknown) => typeof entry === 'object' && entry !== null ? property(entry, 'token') : undefined)
   return tokens.every(token => typeof token === 'string') ? tokens : null
 }
 

@@ -9,7 +9,8 @@ import { isNo } from '../answer.js'
 import { fault } from '../errors.js'
 import { Memo } from '../recall/memo.js'
 import { invalid } from '../schemes/outcome.js'
-import { keptPrincipal, principalFrom } from '../schemes/principal.js'
+import { loadedPrincipal, principalFrom } from '../schemes/principal.js'
+import { frozenCopy } from '../shape.js'
 import { isThenable } from '../thenable.js'
 
 /** What a managed key proves. */
@@ -65,11 +66,12 @@ export class Owners {
 
   #load ({ realm, id }: StoreOwner): Principal | null | Promise<Principal | null> {
     const { load, scheme, app } = this.#options
-    const loaded = load(principalFrom({ realm, id }, realm), { scheme, request: withoutRequest(app) })
+    const nobody = principalFrom({ realm, id }, realm)
+    const loaded = load(nobody, { scheme, request: withoutRequest(app) })
     const complete = (found: PrincipalInput | No): Principal | null => {
       if (isNo(found)) return null
       if (typeof found !== 'object' || Array.isArray(found)) throw fault(`the load function for the scheme '${scheme}' returned neither a principal nor a no, such as null`)
-      return keptPrincipal({ ...found, realm, id }, realm)
+      return frozenCopy(loadedPrincipal(nobody, found))
     }
     return isThenable(loaded) ? Promise.resolve(loaded).then(complete) : complete(loaded)
   }

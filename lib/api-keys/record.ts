@@ -2,6 +2,7 @@ import type { ApiKeyRecord } from '../../types/api-keys.js'
 import type { RateLimitRule } from '../../types/limits.js'
 import type { JsonObject, JsonValue, StoreEntry, StoreRecord } from '../../types/store.js'
 import { fault } from '../errors.js'
+import { ownFields } from '../property.js'
 import { frozen, isObject } from '../shape.js'
 
 /** Under which a store keeps keys. */
@@ -36,8 +37,9 @@ export function entryOf ({ prefix, record }: StoredKey): StoreEntry {
 }
 
 /** What a store kept, read again. @throws {AuthError} `AUTH_FAULT` when it is no key: somebody else wrote it. */
-export function storedKeyOf ({ id, owner, value }: StoreRecord): StoredKey {
+export function storedKeyOf ({ id, owner, value: kept }: StoreRecord): StoredKey {
   if (owner === null) throw unreadable()
+  const value = ownFields(kept) as JsonObject
   const record: ApiKeyRecord = {
     id,
     owner,

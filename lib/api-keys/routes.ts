@@ -2,6 +2,7 @@ import fp from 'fastify-plugin'
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import type { NewApiKey } from '../../types/api-keys.js'
 import type { Principal } from '../../types/principal.js'
+import { ownFields } from '../property.js'
 import { leakRoute } from './leaks.js'
 import { body, keyId, listed, made, overlapOf, type KeyBody } from './routes/schemas.js'
 import { routeSettings, type ApiKeyRoutesOptions, type RouteSettings } from './routes/options.js'
@@ -41,7 +42,7 @@ function ownKeys (app: FastifyInstance, settings: RouteSettings): void {
 
 async function create ({ keys, maxKeys, rateLimit }: RouteSettings, request: FastifyRequest<{ Body: KeyBody }>, reply: FastifyReply): Promise<FastifyReply> {
   const owner = person(request)
-  const { name, scopes = [], roles = [], expiresAt = null } = request.body
+  const { name, scopes = [], roles = [], expiresAt = null } = ownFields(request.body) as unknown as KeyBody
   const end = expiresAt === null ? null : new Date(expiresAt)
   if (end !== null && !(end.getTime() > Date.now())) return answer(reply, 400, 'Bad Request', 'body/expiresAt must be in the future')
   const { realm, id } = owner

@@ -3,7 +3,9 @@ import type { Authenticated, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
 import { isNo } from '../answer.js'
 import { AuthError, failure, fault } from '../errors.js'
-import { principalFrom } from '../schemes/principal.js'
+import { property } from '../property.js'
+import { loadedPrincipal, principalFrom } from '../schemes/principal.js'
+import { isObject } from '../shape.js'
 import { isThenable } from '../thenable.js'
 import type { BoundScheme, Policy } from './policy.js'
 import type { Faulty, GuardState, Identity } from './state.js'
@@ -69,10 +71,14 @@ function tryAlternative (all: readonly BoundScheme[], at: number, met: readonly 
     }
     const step = judge(bound, answer)
     if (typeof step === 'string') gap = gap === 'foreign' ? gap : step
-    else if (!('bound' in step)) return step
+    else if (!isIdentity(step)) return step
     else identities = identities.length === 0 ? [step] : [...identities, step]
   }
   return gap ?? { identities, failure: null }
+}
+
+function isIdentity (step: Identity | Verdict): step is Identity {
+  return Object.hasOwn(step, 'bound')
 }
 
 function judge (bound: BoundScheme, answer: Answer): Identity | Attempt {
@@ -122,7 +128,7 @@ const kinds: readonly unknown[] = ['authenticated', 'absent', 'foreign', 'invali
 
 /** A scheme's answer, checked, with the principal complete and what a database knows added. What is no outcome is a fault. */
 function complete (bound: BoundScheme, outcome: Outcome, state: GuardState): Answer | Promise<Answer> {
-  if (typeof outcome !== 'object' || outcome === null || !kinds.includes(outcome.kind)) {
+  if (typeof outcome !== 'object' || outcome === null || !kinds.includes(property(outcome, 'kind'))) {
     if (isNo(outcome)) return { kind: 'invalid', detail: `the scheme '${bound.name}' said no without an outcome: return invalid(reason), or absent where nothing was sent`, expired: false }
     throw fault(`the scheme '${bound.name}' returned no outcome`)
   }
@@ -134,19 +140,30 @@ function complete (bound: BoundScheme, outcome: Outcome, state: GuardState): Ans
 }
 
 /** Returns whether nothing is left to complete, nor could be changed by a handler: what every scheme of ours returns. */
-function isWhole ({ principal, owner = null, authenticatedAt, expiresAt }: Authenticated): boolean {
-  return isWholePrincipal(principal) && (owner === null || isWholePrincipal(owner)) && isInstant(authenticatedAt) && isInstant(expiresAt)
+function isWhole (outcome: Authenticated): boolean {
+  return details.every(field => Object.hasOwn(outcome, field)) && isWholePrincipal(outcome.principal) && (outcome.owner === null || isWholePrincipal(outcome.owner)) &&
+    isInstant(outcome.authenticatedAt) && isInstant(outcome.expiresAt)
 }
 
-function isWholePrincipal (principal: Principal): boolean {
-  return typeof principal === 'object' && principal !== null && Object.isFrozen(principal) && isName(principal.realm) && isName(principal.id) &&
+function isWholePrincipal (principal: unknown): principal is Principal {
+  return isObject(principal) && Object.isFrozen(principal) && identity.every(field => Object.hasOwn(principal, field)) && isName(principal.realm) && isName(principal.id) &&
     isFrozenList(principal.scopes) && isFrozenList(principal.roles)
 }
 
+const identity = ['realm', 'id', 'scopes', 'roles'] as const
+/** What an outcome says beside its kind. */
+const details = ['principal', 'owner', 'credential', 'authenticatedAt', 'expiresAt', 'onRevoked', 'rateLimit', 'headers'] as const satisfies ReadonlyArray<keyof Authenticated>
+
+/** Completes what a scheme said, from the fields that the outcome has itself, or by its class. */
 function wholeOf (outcome: Authenticated, name: string): Authenticated {
-  const { principal, owner = null, credential = null, authenticatedAt = null, expiresAt = null } = outcome
+  const said = { ...outcome, ...Object.fromEntries(details.map(field => [field, property(outcome, field) ?? null])) } as Required<Authenticated>
+  const { principal, owner, authenticatedAt, expiresAt } = said
   if (!isInstant(authenticatedAt) || !isInstant(expiresAt)) throw fault(`the scheme '${name}' returned an instant that is neither a valid Date nor null`)
-  return { ...outcome, principal: principalFrom(principal, name), owner: owner === null ? null : principalFrom(owner, name), credential, authenticatedAt, expiresAt }
+  return { ...said, kind: 'authenticated', principal: wholePrincipal(principal, name), owner: owner === null ? null : wholePrincipal(owner, name) }
+}
+
+function wholePrincipal (principal: Principal, name: string): Principal {
+  return isWholePrincipal(principal) ? principal : principalFrom(principal, name) as Principal
 }
 
 function isName (value: unknown): boolean {
@@ -161,10 +178,8 @@ function isInstant (value: unknown): boolean {
   return value === null || (value instanceof Date && !Number.isNaN(value.getTime()))
 }
 
-/** Identity stays what the credential proved; everything else a database may say. */
 function enrich (bound: BoundScheme, outcome: Authenticated, loaded: unknown): Answer {
   if (isNo(loaded)) return { kind: 'invalid', detail: 'load knows no such principal, or it is disabled', expired: false }
   if (typeof loaded !== 'object' || Array.isArray(loaded)) throw fault(`the load function for the scheme '${bound.name}' returned neither a principal nor a no, such as null`)
-  const { principal } = outcome
-  return { ...outcome, principal: principalFrom({ ...principal, ...loaded, realm: principal.realm, id: principal.id }, bound.name) }
+  return { ...outcome, principal: loadedPrincipal(outcome.principal, loaded) }
 }

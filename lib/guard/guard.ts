@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import { AuthError, failure, fault, refusal } from '../errors.js'
+import { ownField, property } from '../property.js'
 import { checkFunctions, checkStatic } from './access.js'
 import { authenticate, type Verdict } from './authenticate.js'
 import { changesState, isCrossSite } from './cross-site.js'
@@ -28,7 +29,7 @@ export type End = Pass | Refused
 
 /** Whether the first stage let the caller in. */
 export function isPass (end: End): end is Pass {
-  return typeof end === 'object' && 'policy' in end
+  return typeof end === 'object' && Object.hasOwn(end, 'policy')
 }
 
 /** How the second stage ended: `null`, nothing stands against the pass. */
@@ -77,7 +78,7 @@ function concludeRefused (gate: Gate, policy: Policy, state: GuardState, verdict
 function cacheControlOf (identities: readonly Identity[]): string | undefined {
   let kept: string | undefined
   for (const { bound } of identities) {
-    const next = bound.scheme.cacheControl
+    const next = property(bound.scheme, 'cacheControl') as string | undefined
     if (next !== undefined && kept?.includes('no-store') !== true) kept = next
   }
   return kept
@@ -89,7 +90,7 @@ function admit ({ request }: GuardState, reply: FastifyReply, policy: Policy, id
 
 /** Whether the connection goes over to another protocol. Node says `false` where nobody listens for that: such a request ends with its response, and another may follow. */
 function isUpgraded ({ raw }: FastifyRequest): boolean {
-  return raw.headers.upgrade !== undefined && !('upgrade' in raw && raw.upgrade === false)
+  return ownField(raw.headers, 'upgrade') !== undefined && !('upgrade' in raw && raw.upgrade === false)
 }
 
 /** Lets a pass count: `request.auth` and `request.principal` show it, and nothing of a refusal by another guard is left on the reply. */
@@ -112,7 +113,7 @@ export async function finishLate (gate: Gate, { policy, identities }: Pass, requ
   const refused = await overLimit(gate, policy, acting, identities, reply) ?? await askFunctions(gate, policy, acting, request)
   if (refused === null) return null
   if (refused instanceof AuthError) return end(faulted(request, reply, refused, gate.form, policy.schemes))
-  return 'error' in refused ? refused : end(refuse(request, reply, policy, refused, gate.form))
+  return isThrown(refused) ? refused : end(refuse(request, reply, policy, refused, gate.form))
 }
 
 /** Whether anything is left to ask in the second stage. */
@@ -137,8 +138,11 @@ async function overLimit (gate: Gate, { rateLimit, schemes }: Policy, acting: Id
   }
 }
 
+/** What a function of the application threw. */
+interface Thrown { readonly error: unknown }
+
 /** Fastify takes a hook's falsy error for none, so a function that throws nothing in particular is a fault. */
-async function askFunctions (gate: Gate, policy: Policy, acting: Identity, request: FastifyRequest): Promise<AuthFailure | AuthError | { readonly error: unknown } | null> {
+async function askFunctions (gate: Gate, policy: Policy, acting: Identity, request: FastifyRequest): Promise<AuthFailure | AuthError | Thrown | null> {
   try {
     return await checkFunctions(policy, acting, request, gate.words)
   } catch (error) {
@@ -146,6 +150,10 @@ async function askFunctions (gate: Gate, policy: Policy, acting: Identity, reque
     hideSent(request, policy.schemes.map(bound => bound.scheme))
     return error ? { error } : fault('a function of the route threw something that is no error')
   }
+}
+
+function isThrown (refused: AuthFailure | Thrown): refused is Thrown {
+  return Object.hasOwn(refused, 'error')
 }
 
 function end (error: AuthError | null): Refused {

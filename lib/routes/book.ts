@@ -4,6 +4,7 @@ import type { Gate } from '../guard/guard.js'
 import { guardHook, type GuardHook } from '../guard/guard-hook.js'
 import type { Policy } from '../guard/policy.js'
 import { challenge } from '../guard/refuse.js'
+import { hasProperty } from '../property.js'
 import { callSite } from './call-site.js'
 import { isPreflight, type RouteMark } from './mark.js'
 import { methodsOf, policyToMeet, type Policies, type RouteDeclaration } from './policies.js'
@@ -34,7 +35,7 @@ export function routeBook (key: symbol, policies: Policies, gate: Gate): RouteBo
     marks,
     note (context, options) {
       located(() => {
-        if ('auth' in options) throw misconfigured(`${methodsOf(options)} ${options.url} has auth beside config, where nothing reads it. Write { config: { auth: … } }.`)
+        if (hasProperty(options, 'auth')) throw misconfigured(`${methodsOf(options)} ${options.url} has auth beside config, where nothing reads it. Write { config: { auth: … } }.`)
         const written = `${options.prefix}${options.routePath}`
         const { policy, from } = policies.forRoute(context, options)
         const preflight = isPreflight(context, options) && policy.access !== 'public'

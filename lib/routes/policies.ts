@@ -5,6 +5,7 @@ import { declarationText, publicPolicy, resolvePolicy, type BoundScheme, type Po
 import { opens, type PublicPath } from '../guard/public-paths.js'
 import { stateOf } from '../guard/state.js'
 import type { Vocabulary } from '../guard/vocabulary.js'
+import { hasProperty } from '../property.js'
 import type { Defaults, Level } from './defaults.js'
 import { policyOf } from './mark.js'
 
@@ -92,7 +93,7 @@ function shared ({ words, schemes, defaults }: PolicySources) {
 
 /** What is written, in a box, because `undefined` and "nothing" are not the same. */
 function writtenIn (options: RouteDeclaration): readonly [unknown] | null {
-  return options.config !== undefined && 'auth' in options.config ? [options.config.auth] : null
+  return options.config !== undefined && hasProperty(options.config, 'auth') ? [options.config.auth] : null
 }
 
 /** `GET`, or `GET, POST`. */

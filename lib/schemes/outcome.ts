@@ -1,6 +1,7 @@
 import type { OwnRateLimit } from '../../types/limits.js'
 import type { Absent, Authenticated, CrossSite, Foreign, Invalid, Limited, Unavailable } from '../../types/outcome.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
+import { ownField } from '../property.js'
 
 /** Nothing of this scheme on the request: the next is asked. */
 export const absent: Absent = Object.freeze({ kind: 'absent' })
@@ -30,8 +31,17 @@ export interface AuthenticatedDetails<C> {
 export function authenticated<P extends Principal, C = null> (principal: P, details?: AuthenticatedDetails<C>): Authenticated<P, C>
 export function authenticated<P extends PrincipalInput, C = null> (principal: P, details?: AuthenticatedDetails<C>): Authenticated<PrincipalFrom<P>, C>
 export function authenticated (principal: PrincipalInput, details: AuthenticatedDetails<unknown> = {}): Authenticated {
-  const { owner = null, credential = null, authenticatedAt = null, expiresAt = null, onRevoked = null, rateLimit = null, headers = null } = details
-  return { kind: 'authenticated', principal: principal as Principal, owner, credential, authenticatedAt, expiresAt, onRevoked, rateLimit, headers }
+  return {
+    kind: 'authenticated',
+    principal: principal as Principal,
+    owner: ownField(details, 'owner') ?? null,
+    credential: ownField(details, 'credential') ?? null,
+    authenticatedAt: ownField(details, 'authenticatedAt') ?? null,
+    expiresAt: ownField(details, 'expiresAt') ?? null,
+    onRevoked: ownField(details, 'onRevoked') ?? null,
+    rateLimit: ownField(details, 'rateLimit') ?? null,
+    headers: ownField(details, 'headers') ?? null
+  }
 }
 
 /** This scheme's, and bad. `detail` goes to the log and must not hold the credential. */

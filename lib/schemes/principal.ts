@@ -2,24 +2,24 @@ import type { No } from '../../types/answer.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import { isNo } from '../answer.js'
 import { AuthError, fault, misconfigured } from '../errors.js'
+import { hasProperty, property } from '../property.js'
 import { frozenCopy } from '../shape.js'
 
 const none: readonly string[] = Object.freeze([])
 
 /**
- * The frozen principal of what an application said. Never changes what it was given.
+ * Makes the frozen principal of what an application said. Never changes what it was given. Accessors of its class count; what `Object.prototype` was given does not.
  * @throws {AuthError} `AUTH_FAULT` when it is no principal: no `id`, scopes or roles that are not lists of strings.
  */
 export function principalFrom<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
-  if (typeof input !== 'object' || input === null || typeof input.id !== 'string' || input.id === '') {
-    throw fault('a principal must be an object with a non-empty string id')
-  }
+  const id = typeof input === 'object' && input !== null ? property(input, 'id') : undefined
+  if (typeof id !== 'string' || id === '') throw fault('a principal must be an object with a non-empty string id')
   const principal: Principal = Object.freeze({
     ...input,
-    realm: text(input.realm, 'realm') ?? realm,
-    id: input.id,
-    scopes: names(input.scopes, 'scopes'),
-    roles: names(input.roles, 'roles')
+    realm: text(property(input, 'realm'), 'realm') ?? realm,
+    id,
+    scopes: names(property(input, 'scopes'), 'scopes'),
+    roles: names(property(input, 'roles'), 'roles')
   })
   return principal as PrincipalFrom<P>
 }
@@ -27,6 +27,13 @@ export function principalFrom<P extends PrincipalInput> (input: P, realm: string
 /** Completes what a function of the application answered: `null` where it said no. @throws {AuthError} as {@link principalFrom} does. */
 export function answeredPrincipal<P extends PrincipalInput> (answer: P | No, realm: string): PrincipalFrom<P> | null {
   return isNo(answer) ? null : principalFrom(answer, realm)
+}
+
+/** Adds to a principal what `load` returned for it. Identity stays what the credential proved. @throws {AuthError} as {@link principalFrom} does. */
+export function loadedPrincipal (principal: Principal, loaded: object): Principal {
+  const { realm, id } = principal
+  const rights = (['scopes', 'roles'] as const).flatMap(field => hasProperty(loaded, field) ? [[field, property(loaded, field)]] : [])
+  return principalFrom({ ...principal, ...loaded, ...Object.fromEntries(rights), realm, id }, realm) as Principal
 }
 
 /** {@link principalFrom} for what is kept and given to many requests: frozen all the way down, as far as it is lists and plain objects. */

@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Absent, Invalid } from '../../types/outcome.js'
 import type { Place } from '../../types/place.js'
 import { misconfigured } from '../errors.js'
+import { ownField } from '../property.js'
 import { shown } from '../shape.js'
 import { absent, invalid } from './outcome.js'
 
@@ -75,7 +76,7 @@ function parsePlace (place: unknown, option: string): Reader {
 }
 
 function readHeader (request: FastifyRequest, name: string): Reading {
-  const value = request.raw.headers[name]
+  const value = ownField(request.raw.headers, name)
   if (value === undefined) return absent
   if (typeof value !== 'string' || sentTwice(request, name)) return invalid(`the header ${name} was sent more than once`)
   return value === '' ? absent : value
@@ -154,7 +155,7 @@ function readQuery (request: FastifyRequest, name: string): Reading {
 
 /** HTTP/2 may split `cookie` into lines (RFC 9113, 8.2.3), so lines may repeat; names may not. */
 function readCookie (request: FastifyRequest, name: string): Reading {
-  const header = request.raw.headers.cookie
+  const header = ownField(request.raw.headers, 'cookie')
   if (header === undefined || header.length < name.length) return absent
   const [found, second] = valuesOf(header, name, 2)
   if (second !== undefined) return invalid(`the cookie ${name} was sent more than once`)
@@ -180,5 +181,5 @@ const mostCookies = 16
 
 /** Every value that was sent under a name, up to 16, for what ends a credential instead of believing it. */
 export function cookieValues (request: FastifyRequest, name: string): readonly string[] {
-  return valuesOf(request.raw.headers.cookie ?? '', name, mostCookies)
+  return valuesOf(ownField(request.raw.headers, 'cookie') ?? '', name, mostCookies)
 }

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import type { Principal } from '../../types/principal.js'
+import { ownFields } from '../property.js'
 import { principalFrom } from '../schemes/principal.js'
 import { deepFreeze, isPlain, jsonObject } from './json.js'
 
@@ -61,9 +62,10 @@ const nothing: Readonly<Record<string, unknown>> = Object.freeze({})
 
 /** The session of an authentic payload; `null` when another version of this plugin wrote it. Authority is taken from the cookie only where nobody loads it. */
 export function unpack (payload: Readonly<Record<string, unknown>>, holdsAuthority: boolean): Session | null {
-  const { v, s, r, i, a, b = a, l, e, k, m = nothing, d = nothing } = payload
-  const scopes = holdsAuthority ? names(payload['c']) : []
-  const roles = holdsAuthority ? names(payload['o']) : []
+  const fields = ownFields(payload)
+  const { v, s, r, i, a, b = a, l, e, k, m = nothing, d = nothing } = fields
+  const scopes = holdsAuthority ? names(fields['c']) : []
+  const roles = holdsAuthority ? names(fields['o']) : []
   if (v !== version || typeof s !== 'string' || typeof r !== 'string' || typeof i !== 'string' || i === '') return null
   if (typeof a !== 'number' || typeof b !== 'number' || typeof l !== 'number' || typeof e !== 'number' || !isPlain(m) || !isPlain(d)) return null
   const principal = principalFrom({ ...deepFreeze(m), realm: r, id: i, scopes, roles }, r)

@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer'
+import { ownFields } from '../property.js'
 import { isObject } from '../shape.js'
 import { decodeBase64url } from './base64url.js'
 import type { VerificationKey } from './jwk.js'
@@ -50,12 +51,12 @@ export function parseCompact (token: string): CompactJws | string {
   return fault ?? { header, payload, signature, input: token.slice(0, second) }
 }
 
-/** A JSON object of UTF-8 bytes, or `null`. `__proto__` in it is an own member like any other. */
+/** Reads a JSON object of UTF-8 bytes, or `null`. `__proto__` in it is an own member like any other; it has no prototype, so that a missing claim is missing. */
 export function parseObject (bytes: Buffer): Readonly<Record<string, unknown>> | null {
   if (!isUtf8(bytes)) return null
   try {
     const value: unknown = JSON.parse(bytes.toString())
-    return isObject(value) ? value : null
+    return isObject(value) ? ownFields(value) : null
   } catch {
     return null
   }

@@ -9,6 +9,7 @@ import { passwordSettings } from '../../passwords/options.js'
 import { makePasswords } from '../../passwords/passwords.js'
 import type { Passwords } from '../../passwords/passwords.js'
 import type { Recipe } from '../../passwords/recipe.js'
+import { property } from '../../property.js'
 import { isObject } from '../../shape.js'
 import { principalFrom } from '../principal.js'
 import type { VerifiedCache } from './cache.js'
@@ -55,14 +56,15 @@ export function foundVerifier<P extends PrincipalInput> (find: Find<P>, check: C
   return async (username: string, password: string, request: FastifyRequest): Promise<PrincipalFrom<P> | null> => {
     const answer = await find(username, request)
     const found = isNo(answer) ? null : answer
-    if (found !== null && (!isObject(found) || !isHash(found.hash))) {
+    const hash = isObject(found) ? property(found, 'hash') : null
+    if ((found !== null && !isObject(found)) || !isHash(hash)) {
       throw fault(`the find function of the scheme '${name}' returned neither { hash, principal } nor a no, such as null`)
     }
-    const valid = await check(username, password, found?.hash ?? null, request)
-    return found !== null && valid ? principalFrom(found.principal, name) : null
+    const valid = await check(username, password, hash, request)
+    return found !== null && valid ? principalFrom(property(found, 'principal') as P, name) : null
   }
 }
 
-function isHash (value: unknown): boolean {
+function isHash (value: unknown): value is string | null {
   return value === null || typeof value === 'string'
 }

@@ -4,6 +4,7 @@ import type { Principal } from '../../../types/principal.js'
 import { misconfigured } from '../../errors.js'
 import type { Recipe } from '../../passwords/recipe.js'
 import { readStored } from '../../passwords/stored.js'
+import { ownFields } from '../../property.js'
 import { isObject } from '../../shape.js'
 import { principalAtBoot } from '../principal.js'
 import { passwordWeakness } from '../secrets/password.js'
@@ -54,12 +55,13 @@ export function readTable (users: unknown, name: string, place: string): Table {
   }
 }
 
-function parseUser (username: string, user: unknown, digest: (password: string) => Buffer, name: string, place: string): User {
+function parseUser (username: string, given: unknown, digest: (password: string) => Buffer, name: string, place: string): User {
   const which = `The user '${username}' of ${place}`
+  const user = isObject(given) ? ownFields(given) : null
   // behind a colon there may be the password
   if (username === '' || username.includes(':') || hasControl(username)) throw misconfigured(`The user '${username.split(':', 1)[0]}' of ${place} has a name that RFC 7617 cannot carry: it is empty, or has a colon or a control character.`)
-  if (isObject(user) && 'hash' in user) return parseHashed(username, user, name, place)
-  if (!isObject(user) || typeof user.password !== 'string') throw misconfigured(`${which} must be { password, scopes, roles }; the password is ${isObject(user) ? typeof user.password : 'missing'}.`)
+  if (user !== null && 'hash' in user) return parseHashed(username, user, name, place)
+  if (typeof user?.password !== 'string') throw misconfigured(`${which} must be { password, scopes, roles }; the password is ${user === null ? 'missing' : typeof user.password}.`)
   if (Buffer.byteLength(user.password) > longestPassword || hasControl(user.password)) throw misconfigured(`${which} has a password that is longer than ${longestPassword} bytes, or has control characters.`)
   const { password, ...rest } = user
   const reason = passwordWeakness(password, username)
@@ -69,7 +71,7 @@ function parseUser (username: string, user: unknown, digest: (password: string) 
 
 function parseHashed (username: string, { hash: stored, ...rest }: Readonly<Record<string, unknown>>, name: string, place: string): User {
   const which = `The user '${username}' of ${place}`
-  if ('password' in rest) throw misconfigured(`${which} has both a password and a hash. Leave the password out.`)
+  if (Object.hasOwn(rest, 'password')) throw misconfigured(`${which} has both a password and a hash. Leave the password out.`)
   if (stored === undefined) throw misconfigured(`${which} has a hash that is undefined. Set it, or the environment variable that it comes from; npx fastify-gatehouse hash makes one.`)
   const read = readStored(stored)
   if (typeof read === 'string') throw misconfigured(`${which} has a hash that cannot be used: ${read}. Make one with: npx fastify-gatehouse hash`)

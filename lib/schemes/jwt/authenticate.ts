@@ -35,6 +35,10 @@ interface Presented {
   readonly trust: Trust
 }
 
+function isTrust (found: ReturnType<Trusted['of']>): found is Trust {
+  return Object.hasOwn(found, 'rules')
+}
+
 /** What the scheme says of a request: synchronous, unless a key resolver or a mapping is not. A refusal throws nothing. */
 export class TokenAuthenticator {
   readonly #trusted: Trusted
@@ -72,7 +76,7 @@ export class TokenAuthenticator {
     const claims = parseObject(jws.payload)
     if (claims === null) return invalid('the payload of the token is not a JSON object')
     const trust = this.#trusted.of(claims['iss'])
-    if ('kind' in trust) return trust
+    if (!isTrust(trust)) return trust
     const presented = { token, jws, claims, trust }
     const key = trust.find(jws.header)
     return key instanceof Promise ? key.then(found => this.#verify(presented, found, request)) : this.#verify(presented, key, request)
