@@ -29,7 +29,7 @@ function checked (options: unknown, call: string, known: Kinds): unknown {
 }
 
 export function loginOptions (options: unknown): LoginOptions {
-  return checked(options, 'reply.login()', { scheme: 'a text', keep: 'true or false', renew: 'true or false', data: 'an object' }) as LoginOptions
+  return checked(options, 'reply.login()', { scheme: 'a text', keep: 'true or false', renew: 'true or false', stateChecked: 'true or false', data: 'an object' }) as LoginOptions
 }
 
 export function logoutOptions (options: unknown): { readonly scheme?: string } {

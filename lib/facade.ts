@@ -89,23 +89,27 @@ export function replyMethods ({ gate, key, schemes, policies }: Parts) {
       await logged(this.request, this, schemes, async () => {
         const said = loginOptions(options)
         const { name, scheme } = capable(schemes, 'login', said.scheme)
-        checkSameSite(gate, this.request, name)
+        if (said.stateChecked !== true) checkSameSite(gate, this.request, name, loginFromElsewhere)
         await scheme.login(this.request, this, principal, said)
       })
     },
     async logout (this: FastifyReply, options: unknown = {}) {
       await logged(this.request, this, schemes, async () => {
         const { name, scheme } = capable(schemes, 'logout', logoutOptions(options).scheme)
-        checkSameSite(gate, this.request, name)
+        checkSameSite(gate, this.request, name, 'a browser says that another site asked to log out')
         await scheme.logout(this.request, this)
       })
     }
   }
 }
 
-/** Logging somebody in or out from another site is an attack of its own, whatever the method. */
-function checkSameSite (gate: Gate, request: FastifyRequest, name: string): void {
-  if (isCrossSite(request, gate.origins)) throw refusal(failure('AUTH_CROSS_SITE', name, 'a browser says that another site asked to log in or out'))
+/** For the log: only the application can know whether this is an attack. */
+const loginFromElsewhere = 'a browser says that another site asked to log in. If the login ends in a request from another site (the callback of an identity ' +
+  'provider, a link in a mail) and this application has checked its own state, write reply.login(principal, { stateChecked: true })'
+
+/** Refuses to log in or out for another site, which is an attack of its own, whatever the method. */
+function checkSameSite (gate: Gate, request: FastifyRequest, name: string, detail: string): void {
+  if (isCrossSite(request, gate.origins)) throw refusal(failure('AUTH_CROSS_SITE', name, detail))
 }
 
 /** A fault says nothing to the client, so it must say everything to the log. */

@@ -40,7 +40,7 @@ declare module 'fastify' {
     forbid (): FastifyReply
     /**
      * Starts a session for the principal, under a new id.
-     * @throws {AuthError} `AUTH_CROSS_SITE` when a browser says that another site asked; `AUTH_FAULT` when no scheme keeps sessions, or several do and none is named.
+     * @throws {AuthError} `AUTH_CROSS_SITE` when a browser says that another site asked, unless `stateChecked` is true; `AUTH_FAULT` when no scheme keeps sessions, or several do and none is named.
      */
     login<P extends PrincipalInput> (principal: P, options?: LoginOptions & { readonly scheme?: SchemeName }): Promise<void>
     /**

@@ -42,6 +42,12 @@ export interface LoginOptions {
    * after a password, leave it out. Refused with `AUTH_REQUIRED` where there is no live session.
    */
   readonly renew?: boolean
+  /**
+   * Allows a login that ends in a request from another site, such as the callback of an identity provider or a link in a mail, which is
+   * refused with `AUTH_CROSS_SITE` otherwise. Write `true` only after the application has compared a state that came with the request to
+   * one that it had bound to this browser: without that, any site can log a person in as somebody else (login CSRF).
+   */
+  readonly stateChecked?: boolean
   /** The session's own data. It travels in the cookie: keep it small. */
   readonly data?: Readonly<Record<string, unknown>>
 }
