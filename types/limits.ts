@@ -16,7 +16,10 @@ export interface OwnRateLimit extends RateLimitRule {
 export interface GuessLimits {
   /** Wrong ones for an account in a window. Default 5. */
   readonly perAccount?: number
-  /** Wrong ones from an address in a window; an IPv6 address counts with its whole /64. Default 5. */
+  /**
+   * Wrong ones from an address in a window; an IPv6 address counts with its whole /64. Default 30, because people share
+   * addresses.
+   */
   readonly perAddress?: number
   /** The first window. Each one that was used up makes the next one twice as long. Default 1 minute. */
   readonly window?: Duration

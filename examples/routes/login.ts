@@ -1,4 +1,5 @@
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import { AuthError } from 'fastify-gatehouse'
 import { staff } from '../data/demo.js'
 import { loginPage } from '../views/pages.js'
 import { sendPage, type PagesOptions } from './html.js'
@@ -9,23 +10,38 @@ export const login: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { peop
   const demo = config.production ? null : { people: staff, password: config.PEOPLE_PASSWORD }
 
   app.get('/login', { config: { auth: { public: 'the way in' } }, schema: { hide: true } }, async (_request, reply) => {
-    return sendPage(reply, loginPage({ username: '', error: null, demo }))
+    return sendPage(reply, loginPage({ username: '', keep: false, error: null, demo }))
   })
 
   app.post('/login', {
     config: { auth: { public: 'the way in' } },
     schema: { hide: true, body: credentials }
   }, async (request, reply) => {
-    const { username, password } = request.body
-    // Five wrong guesses, then 429: for an account and for an address. A browser that the person used before counts by itself.
-    const person = await app.gatehouse.guesses.attempt(reply, username, () => people.verify(username, password))
-    if (person === null) return sendPage(reply.code(401), loginPage({ username, error: 'Wrong name or password.', demo }))
-    await reply.login(person, { keep: request.body.keep })
-    return reply.redirect(app.gatehouse.sessions.returnTo(request, '/desk'), 303)
+    const { username, password, keep } = request.body
+    const again = (status: number, error: string) => {
+      return sendPage(reply.code(status), loginPage({ username, keep, error, demo }))
+    }
+    try {
+      // Five wrong guesses at an account, or thirty from an address, then 429. A browser that the person used before
+      // has a count of its own.
+      const person = await app.gatehouse.guesses.attempt(reply, username, () => people.verify(username, password))
+      if (person === null) return again(401, 'Wrong name or password.')
+      await reply.login(person, { keep })
+      return reply.redirect(app.gatehouse.sessions.returnTo(request, '/desk'), 303)
+    } catch (error) {
+      if (!(error instanceof AuthError) || error.code !== 'AUTH_RATE_LIMITED') throw error
+      return again(429, `Too many wrong guesses. Try again in ${inWords(Number(reply.getHeader('retry-after')))}.`)
+    }
   })
 
   app.post('/logout', { config: { auth: { public: 'the way out' } }, schema: { hide: true } }, async (_request, reply) => {
     await reply.logout()
     return reply.redirect('/', 303)
   })
+}
+
+/** Writes a number of seconds as people say it: `1 second`, `40 seconds`, `3 minutes`. */
+function inWords (seconds: number): string {
+  const [count, unit] = seconds < 90 ? [seconds, 'second'] : [Math.ceil(seconds / 60), 'minute']
+  return `${count} ${unit}${count === 1 ? '' : 's'}`
 }

@@ -18,13 +18,14 @@ export function homePage (visitor: Person | null): string {
 
 export interface LoginForm {
   readonly username: string
+  readonly keep: boolean
   readonly error: string | null
   /** Shown with the form; `null` in production. */
   readonly demo: { readonly people: readonly Person[], readonly password: string } | null
 }
 
 /** The form has no action: it is sent to the address of the page, with the way back that stands there. */
-export function loginPage ({ username, error, demo }: LoginForm): string {
+export function loginPage ({ username, keep, error, demo }: LoginForm): string {
   return page('Log in', null, html`
     <section class="card narrow">
       <h1>Log in</h1>
@@ -36,7 +37,9 @@ export function loginPage ({ username, error, demo }: LoginForm): string {
         <label>Password
           <input name="password" type="password" autocomplete="current-password" maxlength="200" required>
         </label>
-        <label class="check"><input type="checkbox" name="keep" value="true"> Keep me logged in on this device</label>
+        <label class="check">
+          <input type="checkbox" name="keep" value="true"${keep ? html` checked` : null}> Keep me logged in on this device
+        </label>
         <button>Log in</button>
       </form>
     </section>

@@ -37,7 +37,7 @@ const parseRule = object({ max: wholeNumber(), window })
 
 const parseCounts = object({
   perAccount: optional(wholeNumber(), 5),
-  perAddress: optional(wholeNumber(), 5),
+  perAddress: optional(wholeNumber(), 30),
   window: optional(window, 60),
   longestWindow: optional(window, 900),
   deviceSecret: (value, place) => value === undefined ? [randomBytes(32)] : deviceSecrets(value, place)
@@ -53,7 +53,7 @@ export function parseLimits (limits: unknown = {}): Limits {
 function parseGuesses (guesses: unknown = {}, place: string): GuessSettings | null {
   if (guesses === false) return null
   if (!isObject(guesses)) {
-    throw misconfigured(`${place} must be false, or an object such as { perAccount: 5, perAddress: 20 }. Got ` +
+    throw misconfigured(`${place} must be false, or an object such as { perAccount: 5, perAddress: 30 }. Got ` +
       `${shown(guesses)}.`)
   }
   const { deviceSecret, ...counts } = parseCounts(guesses, place)

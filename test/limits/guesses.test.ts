@@ -55,11 +55,13 @@ async function desk (t: Test, limits?: LimitsOptions, { store, server = {}, more
 
 const statuses = (answers: readonly LightMyRequestResponse[]): number[] => answers.map(answer => answer.statusCode)
 const cookieOf = (answer: LightMyRequestResponse): string => String(answer.headers['set-cookie']).split(';')[0] ?? ''
+/** As few for an address as for an account. */
+const strict: LimitsOptions = { guesses: { perAddress: 5 } }
 /** An address of its own for each number. */
 const address = (i: number): string => `10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}`
 
 t.test('What is no address is one, and the log says so once', async t => {
-  const { login, log } = await desk(t)
+  const { login, log } = await desk(t, strict)
   const answers: LightMyRequestResponse[] = []
   for (const i of [1, 2, 3, 4, 5, 6]) answers.push(await login({ user: `user ${i}`, address: `proxy:${i}` }))
   t.same(statuses(answers), [401, 401, 401, 401, 401, 429])
@@ -98,8 +100,8 @@ t.test('A right password while locked answers like a wrong one, and is not check
   }
 })
 
-t.test('Five wrong passwords from an address are checked in a window, whatever the account', async t => {
-  const { ask, login, total } = await desk(t)
+t.test('As many wrong passwords from an address as perAddress says are checked in a window, whatever the account', async t => {
+  const { ask, login, total } = await desk(t, strict)
   for (let i = 0; i < 5; i++) t.equal((await (i % 2 === 0 ? ask : login)({ user: `user${i}` })).statusCode, 401)
   t.equal((await ask({ user: 'somebody' })).statusCode, 429)
   t.equal((await login({ user: 'somebody else', password: right })).statusCode, 429)
@@ -108,7 +110,7 @@ t.test('Five wrong passwords from an address are checked in a window, whatever t
 })
 
 t.test('An IPv6 address counts with its /64, in any spelling, and IPv4 within IPv6 as IPv4', async t => {
-  const { ask } = await desk(t)
+  const { ask } = await desk(t, strict)
   for (let i = 0; i < 5; i++) t.equal((await ask({ user: `u${i}`, address: `2001:db8::${i + 1}:${i}` })).statusCode, 401)
   t.equal((await ask({ user: 'v', address: '2001:0DB8:0:0:ffff::' })).statusCode, 429)
   t.equal((await ask({ user: 'v', address: '2001:db8:0:1::' })).statusCode, 401)
@@ -182,7 +184,7 @@ t.test('The window grows with the wrong guesses of a day, also where none was us
 })
 
 t.test('A success gives its slot back and clears nobody\'s count: neither another account\'s nor the address\'s nor its own', async t => {
-  const { ask, login } = await desk(t)
+  const { ask, login } = await desk(t, strict)
   for (const guess of [ask, login]) {
     const from = guess === ask ? '203.0.113.1' : '203.0.113.2'
     for (let i = 0; i < 4; i++) await guess({ user: 'victim', address: from })
@@ -244,7 +246,8 @@ t.test('A realm tells kinds of accounts apart, and the name of a Basic scheme sh
 })
 
 t.test('A browser that an account logged in with has a count of its own there', async t => {
-  const { login, total } = await desk(t, { guesses: { deviceSecret: 'yN3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1' } })
+  const deviceSecret = 'yN3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1'
+  const { login, total } = await desk(t, { guesses: { perAddress: 5, deviceSecret } })
   const first = await login({ password: right })
   t.match(first.headers['set-cookie'], /^__Host-gatehouse-device=[\w-]+; Path=\/; HttpOnly; Secure; SameSite=Strict; Max-Age=7776000$/)
   const device = cookieOf(first)
