@@ -1,6 +1,6 @@
 import { failure, refusal } from '../errors.js'
 import type { AuthErrorCode } from '../../types/error.js'
-import type { Carrier, Identity } from './state.js'
+import { isOver, type Carrier, type Identity } from './state.js'
 
 /** Timers of Node hold 31 bits of milliseconds; a longer wait is made of several. */
 const longestWait = 2 ** 31 - 1
@@ -21,7 +21,7 @@ export function lifetimeOf (identities: readonly Identity[], carrier: Carrier): 
     controller.abort(refusal(failure(code, bound.name, detail)))
   }
   // what closed already says it no more
-  if (carrier.closed === true || carrier.destroyed === true) return controller.signal
+  if (isOver(carrier)) return controller.signal
   carrier.once('close', stop)
   for (const identity of identities) {
     const { expiresAt, onRevoked = null } = identity.outcome

@@ -27,8 +27,15 @@ export interface Pass {
   readonly carrier: Carrier
 }
 
-/** A response or a connection, as far as its end is concerned. */
-export type Carrier = EventEmitter & { readonly closed?: boolean, readonly destroyed?: boolean }
+/** A response or a connection, as far as its end is concerned. A response of HTTP/2 has the end of its stream and none of its own. */
+export type Carrier = EventEmitter & Ending & { readonly stream?: Ending }
+
+interface Ending { readonly closed?: boolean, readonly destroyed?: boolean }
+
+/** Returns whether a carrier has ended: its `close` was emitted, or is about to be, and is emitted no more. */
+export function isOver ({ closed, destroyed, stream }: Carrier): boolean {
+  return closed === true || destroyed === true || stream?.closed === true || stream?.destroyed === true
+}
 
 /** What the guard knows of one request. Private: nothing of it is reachable from `request` but through `request.auth` and `request.principal`. */
 export class GuardState {

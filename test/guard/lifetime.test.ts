@@ -219,8 +219,8 @@ t.test('a scheme that says at once that it was revoked is believed, and nothing 
 })
 
 t.test('a connection that has closed is not watched', t => {
-  for (const end of ['closed', 'destroyed']) {
-    const carrier = Object.assign(new EventEmitter(), { [end]: true })
+  for (const end of [{ closed: true }, { destroyed: true }, { stream: { closed: true } }, { stream: { destroyed: true } }]) {
+    const carrier = Object.assign(new EventEmitter(), end)
     const signal = lifetimeOf([identity({ expiresAt: new Date(0), onRevoked: () => { throw new Error('watched') } })], carrier)
     t.equal(signal.aborted, false)
     t.equal(carrier.listenerCount('close'), 0)

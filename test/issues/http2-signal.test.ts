@@ -1,0 +1,56 @@
+import { once } from 'node:events'
+import { connect, constants } from 'node:http2'
+import type { AddressInfo } from 'node:net'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t from 'tap'
+import authPlugin, { authenticated, type Scheme } from '../../lib/index.js'
+
+/** A request that the client cancelled is not watched for the end of its credential. */
+
+const day = 86_400_000
+
+t.test('request.auth.signal watches no request of HTTP/2 whose client cancelled before the signal was asked for', async t => {
+  const watched = { now: 0, ever: 0 }
+  const scheme: Scheme = {
+    openapi: { type: 'http', scheme: 'test' },
+    authenticate: () => authenticated({ id: 'ann' }, {
+      expiresAt: new Date(Date.now() + day),
+      onRevoked: () => {
+        watched.now++
+        watched.ever++
+        return () => { watched.now-- }
+      }
+    })
+  }
+  const app = Fastify({ http2: true }) as unknown as FastifyInstance
+  await app.register(authPlugin, { schemes: { test: scheme } })
+  const asked: { cancelled: Promise<unknown>, ask: () => AbortSignal | null }[] = []
+  let arrived = (): void => {}
+  app.get('/', async (request, reply) => {
+    reply.hijack()
+    asked.push({ cancelled: once(reply.raw, 'close'), ask: () => request.auth.signal })
+    arrived()
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const client = connect(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
+  t.teardown(async () => { client.destroy(); await app.close() })
+  const open = async () => {
+    const next = new Promise<void>(resolve => { arrived = resolve })
+    const stream = client.request({ ':path': '/' })
+    stream.on('error', () => {})
+    await next
+    return stream
+  }
+
+  for (let i = 0; i < 300; i++) (await open()).close(constants.NGHTTP2_CANCEL)
+  await Promise.all(asked.map(({ cancelled }) => cancelled))
+  for (const { ask } of asked) t.equal(ask()?.aborted, false)
+  t.same([asked.length, watched], [300, { now: 0, ever: 0 }])
+
+  const stream = await open()
+  asked.at(-1)?.ask()
+  t.equal(watched.now, 1, 'one that goes on is watched')
+  stream.close(constants.NGHTTP2_CANCEL)
+  await asked.at(-1)?.cancelled
+  t.equal(watched.now, 0, 'until it is cancelled')
+})
