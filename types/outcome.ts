@@ -12,6 +12,8 @@ export interface Authenticated<P extends Principal = Principal, C = unknown> {
   readonly owner?: Principal | null
   /** What a handler may know of the credential. Never the secret itself. */
   readonly credential: C
+  /** Browsers sent this credential by themselves; `null` or left out: what the scheme's `ambient` says. */
+  readonly ambient?: boolean | null
   /** When the person proved who they are; `null` where the scheme cannot say. */
   readonly authenticatedAt: Date | null
   /** When the credential ends; `null` where it does not. */

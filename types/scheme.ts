@@ -85,7 +85,7 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
   readonly openapi: OpenApiSecurityScheme
   /** Where its credentials travel: what is kept out of the log. Left out, where `openapi` says; of `Authorization` and cookies it is known without. */
   readonly places?: readonly Place[]
-  /** Browsers send the credential by themselves (cookies, Basic): cross-site requests are checked. */
+  /** Browsers send the credential by themselves (cookies, Basic): cross-site requests are checked, unless the outcome says that this one came otherwise. */
   readonly ambient?: boolean
   /** Its outcomes say when the person authenticated (`authenticatedAt`): `maxAge` may be asked of it. */
   readonly dated?: boolean

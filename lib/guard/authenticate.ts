@@ -152,7 +152,7 @@ function isWholePrincipal (principal: unknown): principal is Principal {
 
 const identity = ['realm', 'id', 'scopes', 'roles'] as const
 /** What an outcome says beside its kind. */
-const details = ['principal', 'owner', 'credential', 'authenticatedAt', 'expiresAt', 'onRevoked', 'rateLimit', 'headers'] as const satisfies ReadonlyArray<keyof Authenticated>
+const details = ['principal', 'owner', 'credential', 'ambient', 'authenticatedAt', 'expiresAt', 'onRevoked', 'rateLimit', 'headers'] as const satisfies ReadonlyArray<keyof Authenticated>
 
 /** Completes what a scheme said, from the fields that the outcome has itself, or by its class. */
 function wholeOf (outcome: Authenticated, name: string): Authenticated {

@@ -58,13 +58,18 @@ function conclude (gate: Gate, policy: Policy, state: GuardState, verdict: Verdi
   const [acting] = verdict.identities
   if (acting !== undefined) {
     for (const { outcome } of verdict.identities) if (outcome.headers != null) reply.headers(outcome.headers)
-    if (verdict.identities.some(identity => identity.bound.scheme.ambient === true) && changesState(request) && isCrossSite(request, gate.origins)) {
+    if (verdict.identities.some(isAmbient) && changesState(request) && isCrossSite(request, gate.origins)) {
       return end(refuse(request, reply, policy, failure('AUTH_CROSS_SITE', acting.bound.name, 'a browser says that another site sent this'), gate.form))
     }
     const refused = checkStatic(policy, acting)
     if (refused !== null) return end(refuse(request, reply, policy, refused, gate.form))
   }
   return admit(state, reply, policy, verdict.identities, null)
+}
+
+/** Returns true for a credential that browsers send by themselves: its own outcome says so, else its scheme. */
+function isAmbient ({ bound, outcome }: Identity): boolean {
+  return outcome.ambient == null ? bound.scheme.ambient === true : outcome.ambient !== false
 }
 
 /** A caller whom the schemes refused. Mode `try` forgives an invalid credential, and only that. */

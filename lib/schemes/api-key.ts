@@ -14,7 +14,7 @@ import { misconfigured } from '../errors.js'
 import { fields, isHttpToken, isObject, list, shown } from '../shape.js'
 import { isThenable } from '../thenable.js'
 import { authenticated, foreign, invalid } from './outcome.js'
-import { traits } from './places.js'
+import { markAmbient, traits } from './places.js'
 import { answeredPrincipal, principalAtBoot } from './principal.js'
 import { reader } from './read.js'
 import { checkSecret } from './secrets.js'
@@ -106,9 +106,10 @@ export function apiKey (options: ApiKeyOptions | ManagedApiKeyOptions): SchemeFa
     const read = reader(from, `The option from of ${place}`)
     const places = [from].flat() as Place[]
     const common = { ...traits(places), challenge: challengeFrom(said.challenge, { name, place, places, realm }) }
-    return 'managed' in said
+    const scheme: Scheme = 'managed' in said
       ? { ...common, ...managedScheme(said, read, { app, name, place, context, load: load as Load | undefined }) }
       : { ...common, ...givenScheme(said, read, { name, place, prefix, places }), ...load === undefined ? {} : { load: load as Load } }
+    return { ...scheme, authenticate: markAmbient(places, scheme.authenticate) }
   }
 }
 

@@ -6,7 +6,7 @@ import { checkedOptions, settings } from './jwt/options.js'
 import type { JwtCredential, JwtOptions } from './jwt/options.js'
 import { issuer } from './jwt/sign.js'
 import { trusted } from './jwt/trust.js'
-import { traits } from './places.js'
+import { markAmbient, traits } from './places.js'
 
 export type { ClaimsMapping, JwtCredential, JwtIssuer, JwtOptions, SignOptions } from './jwt/options.js'
 export type { Algorithm } from '../tokens/algorithms.js'
@@ -35,7 +35,7 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOpti
       ...traits(set.places, 'JWT'),
       dated: true,
       ...set.load === null ? {} : { load: set.load },
-      authenticate: request => authenticator.authenticate(request),
+      authenticate: markAmbient(set.places, request => authenticator.authenticate(request)),
       challenge: failure => bearerChallenge(set.realm, failure)
     }
     const typed = scheme as Scheme<PrincipalFrom<P>, JwtCredential>

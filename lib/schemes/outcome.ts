@@ -15,6 +15,11 @@ export interface AuthenticatedDetails<C> {
   readonly owner?: Principal | null
   /** What a handler may know of the credential. Never the secret itself. */
   readonly credential?: C
+  /**
+   * Whether browsers sent this credential by themselves, for a scheme that takes it from several places; left out, what the scheme's `ambient` says.
+   * A request from another site may change nothing with a credential that did.
+   */
+  readonly ambient?: boolean | null
   /** When the person proved who they are; left out where the scheme cannot say. */
   readonly authenticatedAt?: Date | null
   /** When the credential ends; left out where it does not. */
@@ -36,6 +41,7 @@ export function authenticated (principal: PrincipalInput, details: Authenticated
     principal: principal as Principal,
     owner: ownField(details, 'owner') ?? null,
     credential: ownField(details, 'credential') ?? null,
+    ambient: ownField(details, 'ambient') ?? null,
     authenticatedAt: ownField(details, 'authenticatedAt') ?? null,
     expiresAt: ownField(details, 'expiresAt') ?? null,
     onRevoked: ownField(details, 'onRevoked') ?? null,

@@ -12,7 +12,7 @@ export type Reading = string | Absent | Invalid
 type Reader = (request: FastifyRequest) => Reading
 
 /**
- * Reads a credential from its place, or from the first of several places that holds one.
+ * Reads a credential from its place, or from whichever of several places holds one; the same in two of them is one credential.
  * A place that is filled twice is refused: Node keeps the first `Authorization` line silently and joins others, so two parties could read two credentials.
  *
  * @example
@@ -27,19 +27,19 @@ export function read (request: FastifyRequest, from: Place | readonly Place[]): 
 export function reader (from: unknown, option: string): Reader {
   const places: readonly unknown[] = Array.isArray(from) ? from : [from]
   if (places.length === 0) throw misconfigured(`${option} must name at least one place, such as 'bearer' or 'header:x-api-key'.`)
-  if (new Set(places).size < places.length) throw misconfigured(`${option} names a place twice: every credential there would count as sent in two places.`)
+  if (new Set(places).size < places.length) throw misconfigured(`${option} names a place twice. Name each once.`)
   const readers = places.map(place => readerOf(place, option))
   const [only] = readers
   return readers.length === 1 && only !== undefined ? only : request => readFirst(readers, request)
 }
 
-/** Two places that both hold a credential are as ambiguous as one place that holds two. */
+/** Reads all places: two different credentials are as ambiguous as one place that holds two, and the same in both is one. */
 function readFirst (readers: readonly Reader[], request: FastifyRequest): Reading {
   let found: Reading = absent
   for (const each of readers) {
     const reading = each(request)
     if (reading === absent) continue
-    if (found !== absent) return invalid('the credential was sent in two places')
+    if (found !== absent && found !== reading) return invalid('two places hold two different credentials')
     found = reading
   }
   return found

@@ -98,16 +98,19 @@ t.test('a cookie is read by its exact name, once', async t => {
   })
 })
 
-t.test('of several places one may hold a credential; two that do are as ambiguous as one that holds two', async t => {
+t.test('of several places one may hold a credential; two that hold different ones are as ambiguous as one that holds two', async t => {
   const { ask } = reading(['bearer', 'header:x-api-key', 'cookie:key'])
   t.equal(await ask({}), 'absent')
   t.equal(await ask({ authorization: 'Bearer abc' }), '=abc')
   t.equal(await ask({ 'x-api-key': 'abc' }), '=abc')
   t.equal(await ask({ cookie: 'key=abc' }), '=abc')
   t.equal(await ask({ authorization: 'Bearer' }), 'invalid')
-  t.equal(await ask({ authorization: 'Bearer abc', 'x-api-key': 'abc' }), 'invalid')
+  t.equal(await ask({ authorization: 'Bearer abc', 'x-api-key': 'abc' }), '=abc', 'the same in both is one')
+  t.equal(await ask({ authorization: 'Bearer abc', 'x-api-key': 'abd' }), 'invalid')
   t.equal(await ask({ authorization: 'Bearer', 'x-api-key': 'abc' }), 'invalid')
-  t.equal(await ask({ 'x-api-key': 'abc', cookie: 'key=abc' }), 'invalid')
+  t.equal(await ask({ 'x-api-key': 'abc', cookie: 'key=abc' }), '=abc')
+  t.equal(await ask({ 'x-api-key': 'abc', cookie: 'key=abc; key=abc' }), 'invalid')
+  t.equal(await ask({ authorization: 'Bearer abc', 'x-api-key': 'abc', cookie: 'key=abd' }), 'invalid')
   t.equal(await ask({ authorization: 'Basic abc', 'x-api-key': 'abc' }), '=abc')
 })
 
