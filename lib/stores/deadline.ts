@@ -3,6 +3,7 @@ import type { Store } from '../../types/store.js'
 import { seconds } from '../duration.js'
 import { AuthError, misconfigured } from '../errors.js'
 import { fields } from '../shape.js'
+import { withCheckedAnswers } from './answers.js'
 import { failed, operations, StoreUnavailable, unavailable } from './unavailable.js'
 
 /** Options of {@link withDeadline}. */
@@ -18,6 +19,8 @@ const probeEvery = 500
  * A store of which every call ends within the deadline, whatever the store does: one that does not answer, throws, or answers late is *unavailable*.
  * What comes late is dropped; whether it was done is not known. `migrate` alone may take as long as it takes.
  *
+ * What a record belongs to (kind, id and owner) is compared with what the store was asked: the record of another is `AUTH_FAULT`.
+ *
  * When a store has been silent for a whole deadline, calls are refused at once, but for one every 500 ms that asks it again; the first answer, late or not, ends that.
  *
  * @throws {AuthError} `AUTH_MISCONFIGURED` for a timeout that is none.
@@ -28,14 +31,15 @@ export function withDeadline (store: Store, options: DeadlineOptions = {}): Stor
   if (limit < 1 || limit > 2 ** 31 - 1) throw misconfigured('The option timeout of withDeadline must be more than 0 and less than 24 days.')
   const { run, close } = operations()
   const { call, end } = deadline(limit)
+  const checked = withCheckedAnswers(store)
   const within = <T>(operation: string, work: () => Promise<T>): Promise<T> => run(operation, () => call(operation, work))
   return Object.freeze({
-    add: entry => within('add', () => store.add(entry)),
-    get: (kind, id) => within('get', () => store.get(kind, id)),
-    swap: record => within('swap', () => store.swap(record)),
-    take: (kind, id) => within('take', () => store.take(kind, id)),
-    find: (kind, owner) => within('find', () => store.find(kind, owner)),
-    takeAll: (kind, owner, except) => within('takeAll', () => store.takeAll(kind, owner, except)),
+    add: entry => within('add', () => checked.add(entry)),
+    get: (kind, id) => within('get', () => checked.get(kind, id)),
+    swap: record => within('swap', () => checked.swap(record)),
+    take: (kind, id) => within('take', () => checked.take(kind, id)),
+    find: (kind, owner) => within('find', () => checked.find(kind, owner)),
+    takeAll: (kind, owner, except) => within('takeAll', () => checked.takeAll(kind, owner, except)),
     increment: (kind, id, options) => within('increment', () => store.increment(kind, id, options)),
     decrement: (kind, id, expiresAt) => within('decrement', () => store.decrement(kind, id, expiresAt)),
     ...(store.subscribe === undefined ? {} : { subscribe: store.subscribe.bind(store) }),

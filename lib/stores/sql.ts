@@ -42,7 +42,7 @@ export function sqlStore (options: SqlStoreOptions): Store {
     const taken: RecordRow[] = []
     do taken.push(...await ask(say.takeAll(...which)))
     while (await done(say.isOwning(...which)))
-    return all(which[0], taken)
+    return taken.map(recordOf)
   }
 
   return Object.freeze({
@@ -52,7 +52,7 @@ export function sqlStore (options: SqlStoreOptions): Store {
     }),
     get: (kind, id) => run('get', async () => {
       checkName(kind, id)
-      return first(kind, await ask(say.get(kind, toText(id))))
+      return first(await ask(say.get(kind, toText(id))))
     }),
     swap: record => run('swap', () => {
       wrote()
@@ -60,11 +60,11 @@ export function sqlStore (options: SqlStoreOptions): Store {
     }),
     take: (kind, id) => run('take', async () => {
       checkName(kind, id)
-      return first(kind, await ask(say.take(kind, toText(id))))
+      return first(await ask(say.take(kind, toText(id))))
     }),
     find: (kind, owner) => run('find', async () => {
       checkOwner(kind, owner)
-      return all(kind, await ask(say.find(kind, toText(owner.realm), toText(owner.id))))
+      return (await ask(say.find(kind, toText(owner.realm), toText(owner.id)))).map(recordOf)
     }),
     takeAll: (kind, owner, except = '') => run('takeAll', () => {
       checkOwner(kind, owner)
@@ -102,9 +102,9 @@ function rowOf (entry: StoreEntry): NewRow {
   }
 }
 
-function recordOf (kind: string, row: RecordRow): StoreRecord {
+function recordOf (row: RecordRow): StoreRecord {
   return {
-    kind,
+    kind: row.kind,
     id: fromText(row.id),
     owner: row.realm === null || row.owner === null ? null : { realm: fromText(row.realm), id: fromText(row.owner) },
     value: JSON.parse(row.value) as JsonObject,
@@ -113,13 +113,8 @@ function recordOf (kind: string, row: RecordRow): StoreRecord {
   }
 }
 
-function all (kind: string, rows: readonly RecordRow[]): readonly StoreRecord[] {
-  return rows.map(row => recordOf(kind, row))
-}
-
-function first (kind: string, rows: readonly RecordRow[]): StoreRecord | null {
-  const [row] = rows
-  return row === undefined ? null : recordOf(kind, row)
+function first ([row]: readonly RecordRow[]): StoreRecord | null {
+  return row === undefined ? null : recordOf(row)
 }
 
 function countOf (row: CounterRow | undefined, counted: boolean) {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { JsonObject, StoreCount, StoreEntry, StoreIncrement, StoreOwner, StoreRecord } from '../../../types/store.js'
+import { fault } from '../../errors.js'
 import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
 import { fromText, toText } from '../text.js'
 import type { Names } from './names.js'
@@ -10,16 +11,13 @@ import * as scripts from './scripts.js'
 const atOnce = 100
 
 /** What a record is asked for. */
-const asked = ['v', 'o', 'd', 'e'] as const
+const asked = ['v', 'o', 'd', 'e', 'k', 'i'] as const
 
 /** The answer to it, where there is one. */
-type Fields = readonly [version: string, owner: string, data: string, end: string]
-
-/** Records of an owner, each behind its id. */
-type Listed = ReadonlyArray<readonly [id: string, fields: Fields]>
+type Fields = readonly [version: string, owner: string, data: string, end: string, kind: string | null, id: string | null]
 
 /** What {@link scripts.find} answers with. */
-type Found = readonly [0, readonly string[]] | readonly [1, Listed]
+type Found = readonly [0, readonly string[]] | readonly [1, readonly Fields[]]
 
 /** Where the records are. */
 export interface Place {
@@ -39,14 +37,14 @@ async function write ({ client, names }: Place, script: scripts.Script, entry: S
   checkEntry(entry)
   const { kind, expiresAt } = entry
   const [id, owner, at] = [toText(entry.id), names.owner(entry.owner), milliseconds(expiresAt, kind)]
-  const args = [valueOf(kind, entry.value).json, randomUUID(), owner, at === null ? '' : String(at), id, names.channel(kind), ...more]
+  const args = [valueOf(kind, entry.value).json, randomUUID(), owner, at === null ? '' : String(at), id, kind, names.channel(kind), ...more]
   return await scripts.run(client, script, names.both(kind, id, owner), args) === 1
 }
 
 export async function get ({ client, names }: Place, kind: string, id: string): Promise<StoreRecord | null> {
   checkName(kind, id)
   const found = await client.hmget(names.record(kind, toText(id)), ...asked)
-  return found[0] === null ? null : recordOf(kind, id, found as unknown as Fields)
+  return found[0] === null ? null : recordOf(found as unknown as Fields)
 }
 
 /** The index is a key of the script too, and only the record says which: it is asked with the owner it is thought to have until that is the one. */
@@ -55,7 +53,7 @@ export async function take ({ client, names }: Place, kind: string, id: string):
   const text = toText(id)
   for (let owner = ''; ;) {
     const reply = await scripts.run(client, scripts.take, names.both(kind, text, owner), [owner, text, names.channel(kind)])
-    if (typeof reply !== 'string') return reply === null ? null : recordOf(kind, id, reply as Fields)
+    if (typeof reply !== 'string') return reply === null ? null : recordOf(reply as Fields)
     owner = reply
   }
 }
@@ -70,7 +68,7 @@ export async function find ({ client, names }: Place, kind: string, owner: Store
   for (let ids: readonly string[] = []; ;) {
     const keys = [names.index(kind, own), ...ids.map(id => names.record(kind, id))]
     const reply = await scripts.run(client, scripts.find, keys, [own, ...ids]) as Found
-    if (reply[0] === 1) return recordsOf(kind, reply[1])
+    if (reply[0] === 1) return reply[1].map(recordOf)
     ids = reply[1]
   }
 }
@@ -91,12 +89,8 @@ export async function takeAll (place: Place, kind: string, owner: StoreOwner, ex
 async function takeSome ({ client, names }: Place, kind: string, owner: StoreOwner, ids: readonly string[]): Promise<readonly StoreRecord[]> {
   const own = names.owner(owner)
   const keys = [names.index(kind, own), ...ids.map(id => names.record(kind, id))]
-  const reply = await scripts.run(client, scripts.takeAll, keys, [own, names.channel(kind), ...ids]) as Listed
-  return recordsOf(kind, reply)
-}
-
-function recordsOf (kind: string, listed: Listed): readonly StoreRecord[] {
-  return listed.map(([id, fields]) => recordOf(kind, fromText(id), fields))
+  const reply = await scripts.run(client, scripts.takeAll, keys, [own, names.channel(kind), ...ids]) as readonly Fields[]
+  return reply.map(recordOf)
 }
 
 /** The ids in the index of an owner. Of some the record may be gone. */
@@ -117,8 +111,10 @@ export async function decrement ({ client, names }: Place, kind: string, id: str
   await scripts.run(client, scripts.decrement, [names.counter(kind, toText(id))], [String(expiresAt.getTime())])
 }
 
-function recordOf (kind: string, id: string, [version, owner, data, end]: Fields): StoreRecord {
-  return { kind, id, owner: ownerOf(owner), value: JSON.parse(data) as JsonObject, expiresAt: end === '' ? null : new Date(Number(end)), version }
+/** @throws {AuthError} `AUTH_FAULT` for a record that does not say what it belongs to. */
+function recordOf ([version, owner, data, end, kind, id]: Fields): StoreRecord {
+  if (kind === null || id === null) throw fault('store: a record in Redis has no kind and id. An earlier version of this plugin wrote it: remove the keys of that version')
+  return { kind, id: fromText(id), owner: ownerOf(owner), value: JSON.parse(data) as JsonObject, expiresAt: end === '' ? null : new Date(Number(end)), version }
 }
 
 function ownerOf (text: string): StoreOwner | null {

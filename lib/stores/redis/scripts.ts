@@ -14,7 +14,8 @@ function script (text: string): Script {
   return Object.freeze({ text, sha: createHash('sha1').update(text).digest('hex') })
 }
 
-/* Every key of a script is passed as one and is in one slot of a cluster. A record is a hash: v(ersion), o(wner), d(ata), e(xpires). The index of an owner
+/* Every key of a script is passed as one and is in one slot of a cluster. A record is a hash: k(ind), i(d), v(ersion), o(wner), d(ata), e(xpires).
+   Kind and id stand in it although they are in its key, so that an answer says what it belongs to. The index of an owner
    is a sorted set of ids by their end; it lives as long as its last member. */
 
 const now = `
@@ -23,8 +24,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)`
 
 /** KEYS: record, index. Writes what ARGV says, under the index where there is one. `at` is the end in milliseconds, or ''. */
 const write = `
-local function write (data, version, owner, at, id)
-  redis.call('HSET', KEYS[1], 'd', data, 'v', version, 'o', owner, 'e', at)
+local function write (data, version, owner, at, id, kind)
+  redis.call('HSET', KEYS[1], 'k', kind, 'i', id, 'd', data, 'v', version, 'o', owner, 'e', at)
   if at == '' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIREAT', KEYS[1], at) end
   if owner == '' then return end
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
@@ -33,30 +34,30 @@ local function write (data, version, owner, at, id)
   if last[2] == 'inf' then redis.call('PERSIST', KEYS[2]) else redis.call('PEXPIREAT', KEYS[2], last[2]) end
 end`
 
-/** KEYS: record, index. ARGV: data, version, owner, at, id, channel. */
+/** KEYS: record, index. ARGV: data, version, owner, at, id, kind, channel. */
 export const add = script(`${now}${write}
 if ARGV[4] ~= '' and tonumber(ARGV[4]) <= now then return 0 end
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-write(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
-redis.call('PUBLISH', ARGV[6], ARGV[5])
+write(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
+redis.call('PUBLISH', ARGV[7], ARGV[5])
 return 1`)
 
-/** KEYS: record, index. ARGV: data, version, owner, at, id, channel, the version that was read. */
+/** KEYS: record, index. ARGV: data, version, owner, at, id, kind, channel, the version that was read. */
 export const swap = script(`${now}${write}
 local found = redis.call('HMGET', KEYS[1], 'v', 'o')
-if found[1] ~= ARGV[7] or found[2] ~= ARGV[3] then return 0 end
+if found[1] ~= ARGV[8] or found[2] ~= ARGV[3] then return 0 end
 if ARGV[4] ~= '' and tonumber(ARGV[4]) <= now then
   redis.call('DEL', KEYS[1])
   if ARGV[3] ~= '' then redis.call('ZREM', KEYS[2], ARGV[5]) end
 else
-  write(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+  write(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
 end
-redis.call('PUBLISH', ARGV[6], ARGV[5])
+redis.call('PUBLISH', ARGV[7], ARGV[5])
 return 1`)
 
 /** KEYS: record, index. ARGV: owner, id, channel. Answers with the record, or with its owner where that is another than was thought. */
 export const take = script(`
-local found = redis.call('HMGET', KEYS[1], 'v', 'o', 'd', 'e')
+local found = redis.call('HMGET', KEYS[1], 'v', 'o', 'd', 'e', 'k', 'i')
 if not found[1] then return false end
 if found[2] ~= ARGV[1] then return found[2] end
 redis.call('DEL', KEYS[1])
@@ -65,7 +66,7 @@ redis.call('PUBLISH', ARGV[3], ARGV[2])
 return found`)
 
 /**
- * KEYS: index, records. ARGV: owner, the ids of the records. Answers with the records, each behind its id, or with the ids in the index where they are others than was thought.
+ * KEYS: index, records. ARGV: owner, the ids of the records. Answers with the records, or with the ids in the index where they are others than was thought.
  */
 export const find = script(`
 local ids = redis.call('ZRANGE', KEYS[1], 0, -1)
@@ -74,8 +75,8 @@ for i = 1, #ids do same = same and ids[i] == ARGV[i + 1] end
 if not same then return { 0, ids } end
 local records = {}
 for i = 1, #ids do
-  local found = redis.call('HMGET', KEYS[i + 1], 'v', 'o', 'd', 'e')
-  if found[1] and found[2] == ARGV[1] then records[#records + 1] = { ids[i], found } end
+  local found = redis.call('HMGET', KEYS[i + 1], 'v', 'o', 'd', 'e', 'k', 'i')
+  if found[1] and found[2] == ARGV[1] then records[#records + 1] = found end
 end
 return { 1, records }`)
 
@@ -83,12 +84,12 @@ return { 1, records }`)
 export const takeAll = script(`
 local taken = {}
 for i = 2, #KEYS do
-  local found = redis.call('HMGET', KEYS[i], 'v', 'o', 'd', 'e')
+  local found = redis.call('HMGET', KEYS[i], 'v', 'o', 'd', 'e', 'k', 'i')
   redis.call('ZREM', KEYS[1], ARGV[i + 1])
   if found[1] and found[2] == ARGV[1] then
     redis.call('DEL', KEYS[i])
     redis.call('PUBLISH', ARGV[2], ARGV[i + 1])
-    taken[#taken + 1] = { ARGV[i + 1], found }
+    taken[#taken + 1] = found
   end
 end
 return taken`)

@@ -3,6 +3,7 @@ import type { Database } from './connect.js'
 
 /** A row of the records, as both databases give it. `bigint` comes as a string from PostgreSQL. */
 export interface RecordRow {
+  readonly kind: string
   readonly id: string
   readonly realm: string | null
   readonly owner: string | null
@@ -18,7 +19,6 @@ export interface CounterRow {
 
 /** A record as it is written. */
 export interface NewRow extends RecordRow {
-  readonly kind: string
   readonly expires_at: number | null
 }
 
@@ -51,7 +51,7 @@ export function statements (engine: Database['engine'], prefix: string): Stateme
   // one instant for the whole statement, unlike clock_timestamp, and its own, unlike now()
   const now = (): RawBuilder<number> => postgres ? sql`floor(extract(epoch from statement_timestamp()) * 1000)::bigint` : sql`cast(${Date.now()} as bigint)`
   const alive = (): RawBuilder<boolean> => sql`(expires_at is null or expires_at > ${now()})`
-  const columns = sql`id, realm, owner, value, version, expires_at`
+  const columns = sql`kind, id, realm, owner, value, version, expires_at`
   // in one order, lest two of them wait for each other
   const ordered = postgres ? sql`order by id for update` : sql``
   const unlocked = postgres ? sql`for update skip locked` : sql``
