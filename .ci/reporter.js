@@ -38,7 +38,7 @@ export default class Reporter extends Transform {
     parser.on('child', inner => { child = this.#listen(inner, join(path, inner.name)) })
     parser.on('assert', result => {
       const within = result.closingTestPoint ? child : null
-      const failed = this.#judge(result, within, join(path, result.name))
+      const failed = this.#judge(result, within, path === '' ? result.name : join(path, result.name))
       if (result.skip !== false || result.todo !== false) seen.skipped++
       else if (within === null) seen.asserted++
       if (within === null) seen.own += failed

@@ -72,16 +72,22 @@ function writeGroups (files) {
   })
 }
 
-/** Divides files into groups: of one folder, and not too many. */
+/** Divides files into groups: some alone, small folders together, and large ones in parts. */
 function groupsOf (files) {
-  const single = files.filter(file => alone.test(file)).map(file => ({ name: basename(file, '.test.ts'), files: [file] }))
+  const groups = files.filter(file => alone.test(file)).map(file => ({ name: basename(file, '.test.ts'), files: [file] }))
   const folders = new Map()
   for (const file of files.filter(file => !alone.test(file))) folders.set(dirname(file), [...folders.get(dirname(file)) ?? [], file])
-  const groups = [...folders].flatMap(([path, files]) => chunks(files).map(files => ({ name: basename(path), files })))
-  return [...single, ...groups.sort((one, other) => other.files.length - one.files.length)]
+  let open = { name: '', files: [] }
+  for (const [path, inFolder] of folders) {
+    for (const part of parts(inFolder)) {
+      if (open.files.length === 0 || open.files.length + part.length > largestGroup) groups.push(open = { name: basename(path), files: [] })
+      open.files.push(...part)
+    }
+  }
+  return groups
 }
 
-function chunks (files) {
+function parts (files) {
   const count = Math.ceil(files.length / largestGroup)
   return Array.from({ length: count }, (_, n) => files.filter((_file, index) => index % count === n))
 }

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { run } from './run.js'
@@ -54,29 +54,60 @@ t.test('prints what parts print, with the environment that is asked for', async 
   for (const line of ['hello', 'there', 'fine', 'hello again', 'ok      tests', 'ok      check']) t.ok(lines.includes(line), line)
 })
 
-/** Runs tap with the reporter on test files of these texts. */
-async function report (t: Test, files: Readonly<Record<string, string>>) {
-  const folder = join(root, '.tap/closing-line')
-  mkdirSync(folder, { recursive: true })
-  const names = Object.entries(files).map(([name, text]) => {
-    const file = join(folder, name)
-    writeFileSync(file, text)
-    return file
-  })
-  const options = ['--disable-coverage', '--allow-empty-coverage', `--reporter=${join(root, '.ci/reporter.js')}`]
-  const { code, output } = await run(join(root, 'node_modules/.bin/tap'), [...options, ...names], t.testdir())
-  return { code, output, last: output.trimEnd().split('\n').at(-1) }
-}
-
-const file = (body: string): string => `import t from 'tap'\n${body}\n`
+/** Lets the reporter read what tap writes: here, of one file and of a group of two. */
+const tapOutput = `TAP version 14
+# Subtest: test/a.test.ts
+    # Subtest: outer
+        # Subtest: one
+            ok 1 - fine
+            1..1
+        ok 1 - one # time=1ms
+        # Subtest: two
+            not ok 1 - should be equal
+            1..1
+        not ok 2 - two # time=1ms
+        1..2
+    not ok 1 - outer # time=3ms
+    1..1
+not ok 1 - test/a.test.ts # time=9ms
+# Subtest: .tap/groups/00-guard.js
+    # Subtest: test/guard/b.test.ts
+        ok 1 - skipped # SKIP not today
+        # Subtest: three
+            ok 1 - fine
+            1..1
+        ok 2 - three # time=1ms
+        1..2
+    ok 1 - test/guard/b.test.ts # time=2ms
+    # Subtest: test/guard/c.test.ts
+        # Subtest: four
+            ok 1 - fine
+            1..1
+        ok 1 - four # time=1ms
+        1..1
+    ok 2 - test/guard/c.test.ts # time=2ms
+    1..2
+not ok 2 - .tap/groups/00-guard.js # time=9ms
+  ---
+  exitCode: 1
+  ...
+1..2
+`
 
 t.test('the reporter counts the tests that hold no others, and everything that fails', async t => {
-  const { code, output, last } = await report(t, {
-    'a.test.js': file("t.test('outer', async t => { await t.test('one', async t => { t.pass() }); await t.test('two', async t => { t.equal(1, 2) }) })"),
-    'b.test.js': file("t.test('skipped', { skip: 'not today' }, async () => {}); t.test('three', async t => { t.pass() }); throw new Error('at the end')")
-  })
-  t.equal(last, '2 passed, 2 failed')
-  t.equal(code, 1)
-  t.match(output, /skip {4}.*b\.test\.js > skipped: not today/)
-  t.match(output, /\n1 skipped\n/)
+  const folder = t.testdir({ 'output.tap': tapOutput })
+  const program = join(folder, 'report.js')
+  const reporter = JSON.stringify(join(root, '.ci/reporter.js'))
+  writeFileSync(program, `
+    import { createReadStream } from 'node:fs'
+    import Reporter from ${reporter}
+    createReadStream(${JSON.stringify(join(folder, 'output.tap'))}).pipe(new Reporter()).pipe(process.stdout)`)
+  const { output } = await run(process.execPath, [program], root)
+  const lines = output.trimEnd().split('\n')
+  t.equal(lines.at(-1), '3 passed, 2 failed')
+  t.equal(lines.at(-2), '1 skipped')
+  t.match(output, /skip {4}test\/guard\/b\.test\.ts > skipped: not today/)
+  t.match(output, /not ok {2}test\/a\.test\.ts > outer > two > should be equal/)
+  t.match(output, /\nok {6}test\/guard\/c\.test\.ts {2}\(1 test,/)
+  t.match(output, /not ok {2}\.tap\/groups\/00-guard\.js\n.*exitCode: 1/)
 })

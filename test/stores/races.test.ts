@@ -4,11 +4,14 @@ import { join } from 'node:path'
 import t from 'tap'
 import { redisStore } from '../../lib/stores/redis.js'
 import { sqlStore } from '../../lib/stores/sql.js'
-import { race } from './support/processes.js'
+import { racers } from './support/processes.js'
 import { size } from '../support/size.js'
 import { databaseUrl, dropKeys, dropTables, noPostgres, noRedis, prefix, redisUrl } from './support/services.js'
 
 const [withoutRedis, withoutPostgres] = await Promise.all([noRedis(), noPostgres()])
+const { race, end } = racers()
+t.teardown(end)
+
 const rounds = size({ test: 50, short: 300, full: 1_000 })
 
 t.test('four processes on one Redis never win one thing twice', { skip: withoutRedis }, async t => {

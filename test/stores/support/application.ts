@@ -3,6 +3,7 @@ import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import authPlugin, { apiKey, basic, session, type Store } from '../../../lib/index.js'
 import { redisStore } from '../../../lib/stores/redis.js'
 import { sqlStore } from '../../../lib/stores/sql.js'
+import { until } from '../../support/time-limit.js'
 
 /** What an application in a process of its own is told at its start. */
 export interface Setting {
@@ -26,6 +27,8 @@ async function serve (setting: Setting): Promise<void> {
   const redis = limits === null ? null : new Redis(limits)
   // an application that is told of errors is one that does not end of them
   redis?.on('error', () => {})
+  // a machine that is busy may take longer to connect than the plugin waits at boot
+  await until(() => store.get('start', 'id').then(() => true, () => false), 30_000)
   const app = Fastify({ trustProxy: '127.0.0.1' })
   await register(app as unknown as FastifyInstance, store, redis, setting)
   routes(app as unknown as FastifyInstance, secret)

@@ -1,8 +1,8 @@
-import type { StoreRecord } from '../../../types/store.js'
+import type { Store, StoreRecord } from '../../../types/store.js'
 import { redisStore } from '../../../lib/stores/redis.js'
 import { sqlStore } from '../../../lib/stores/sql.js'
 
-/** What a racing process is told at its start. */
+/** A store, and the names to race for. */
 export interface Course {
   readonly redis?: { readonly url: string, readonly prefix: string }
   readonly sql?: { readonly connectionString: string, readonly tablePrefix: string } | { readonly sqlite: string, readonly timeout: number }
@@ -10,41 +10,59 @@ export interface Course {
   readonly callers: number
 }
 
-/** A stretch of the course: all callers start for all of its names at once. `end` ends the race. */
-export type Stretch = { readonly what: 'swap' | 'take' | 'count', readonly from: number, readonly to: number } | 'end'
+/** A stretch of the course: all callers start for all of its names at once. */
+export interface Stretch {
+  readonly what: 'swap' | 'take' | 'count'
+  readonly from: number
+  readonly to: number
+}
 
-/** What it answers: how many of its callers won, for each name of the stretch. */
+/** What a racing process is told: to enter a course, to run a stretch, to leave the course. It answers each. */
+export type Order = Course | Stretch | 'leave'
+
+/** The answer to a stretch: how many callers of this process won, for each name. */
 export type Wins = readonly number[]
 
-/** One of several processes that race for the same names. */
-async function race ({ redis, sql, names, callers }: Course): Promise<void> {
-  const store = redis === undefined ? sqlStore(sql ?? { sqlite: '' }) : redisStore(redis)
-  await store.migrate()
-  const records = await Promise.all(names.map(async id => {
-    const record = await store.get('race', id)
+let store: Store | null = null
+let records: readonly StoreRecord[] = []
+let callers = 0
+
+async function enter ({ redis, sql, names, callers: count }: Course): Promise<void> {
+  const entered = redis === undefined ? sqlStore(sql ?? { sqlite: '' }) : redisStore(redis)
+  await entered.migrate()
+  records = await Promise.all(names.map(async id => {
+    const record = await entered.get('race', id)
     if (record === null) throw new Error('a name is missing')
     return record
   }))
-  const call = {
-    swap: (record: StoreRecord) => store.swap(record),
-    take: async ({ id }: StoreRecord) => await store.take('race', id) !== null,
-    count: async ({ id }: StoreRecord) => (await store.increment('race', id, { window: 60, ceiling: 5 })).counted
-  }
-  process.on('message', async (stretch: Stretch) => {
-    if (stretch === 'end') {
-      await store.close()
-      process.disconnect()
-      return
-    }
-    const answers = await Promise.all(records.slice(stretch.from, stretch.to).map(record => Promise.all(Array.from({ length: callers }, () => call[stretch.what](record)))))
-    process.send?.(answers.map(each => each.filter(Boolean).length) satisfies Wins)
-  })
-  process.send?.('ready')
+  store = entered
+  callers = count
 }
 
-process.once('message', (course: Course) => {
-  race(course).catch((error: unknown) => {
+async function run ({ what, from, to }: Stretch): Promise<Wins> {
+  const each = (record: StoreRecord) => Promise.all(Array.from({ length: callers }, () => call(what, record)))
+  const answers = await Promise.all(records.slice(from, to).map(each))
+  return answers.map(wins => wins.filter(Boolean).length)
+}
+
+async function call (what: Stretch['what'], record: StoreRecord): Promise<boolean | undefined> {
+  switch (what) {
+    case 'swap': return await store?.swap(record)
+    case 'take': return await store?.take('race', record.id) !== null
+    case 'count': return (await store?.increment('race', record.id, { window: 600, ceiling: 5 }))?.counted
+  }
+}
+
+async function obey (order: Order): Promise<unknown> {
+  if (order === 'leave') return await store?.close()
+  return 'names' in order ? await enter(order) : await run(order)
+}
+
+process.on('message', (order: Order) => {
+  obey(order).then(answer => process.send?.(answer ?? 'done'), (error: unknown) => {
     console.error(error)
     process.exit(1)
   })
 })
+// a test that is cut off leaves no process behind
+process.once('disconnect', () => { process.exit(0) })
