@@ -32,7 +32,7 @@ t.test('options that are none stop the boot, and no message holds a connection s
   const dialect = new SqliteDialect({ database: new Libsql(':memory:') })
   const wrong: ReadonlyArray<readonly [options: unknown, message: RegExp]> = [
     [{}, /exactly one/], [{ sqlite: 'a', connectionString: secret }, /exactly one/], [{ connectionString: undefined }, /'connectionString' set to undefined/],
-    [{ connectionString: `mysql${secret}` }, /must begin with/], [{ connectionString: 5 }, /must begin with/], [{ sqlite: '' }, /path of a file/], [{ sqlite: 5 }, /path of a file/],
+    [{ connectionString: `mysql${secret}` }, /must begin with/], [{ connectionString: 5 }, /must begin with/], [{ sqlite: '' }, /path of a file/], [{ sqlite: 5 }, /path of a file/], [{ sqlite: 'file:a.sqlite' }, /not a URL/], [{ sqlite: 'libsql://h/d' }, /not a URL/],
     [{ dialect: {} }, /a Kysely dialect/], [{ kysely: 'x' }, /an instance of Kysely/], [{ connectionString: secret, password: secret }, /unknown key 'password'/],
     [{ sqlite: 'a', tablePrefix: 'A-' }, /tablePrefix/], [{ sqlite: 'a', tablePrefix: 5 }, /tablePrefix/], [{ sqlite: 'a', timeout: 0 }, /more than 0/], [{ dialect, timeout: '1d' }, /at most 10 minutes/],
     [{ dialect: new MysqlDialect({ pool: async () => { throw new Error('never') } }) }, /SQLite and PostgreSQL/]

@@ -1,3 +1,4 @@
+import { closeSync, openSync } from 'node:fs'
 import { SqliteDialect, SqliteDriver, type DatabaseConnection, type Dialect, type SqliteDatabase, type SqliteStatement } from 'kysely'
 import type Libsql from 'libsql'
 import { peer } from '../peer.js'
@@ -27,10 +28,20 @@ class SharedDriver extends SqliteDriver {
 }
 
 function open (Database: typeof Libsql, file: string, timeout: number): SqliteDatabase {
+  if (file !== ':memory:') createPrivate(file)
   const database = new Database(file, { timeout })
   // A reader does not wait for a writer. NORMAL loses the last commits when the power fails (not when the process does), and corrupts nothing.
   database.exec('pragma journal_mode = wal; pragma synchronous = normal')
   return compiledOnce({ prepare: sql => database.prepare(sql), close: () => { database.close() } })
+}
+
+/** Creates a file that only its owner reads and writes, where there is none. What SQLite puts beside it (`-wal`, `-shm`) has the mode of the file. */
+function createPrivate (file: string): void {
+  try {
+    closeSync(openSync(file, 'ax', 0o600))
+  } catch {
+    // it is there, and its mode is the operator's choice; or SQLite is about to say why it cannot be opened
+  }
 }
 
 /** A store has a dozen statements, all with parameters. */

@@ -64,7 +64,9 @@ export function parseOptions (options: unknown): ParsedOptions {
 function sourceOf (name: typeof sources[number], value: unknown): Source {
   switch (name) {
     case 'sqlite':
-      if (typeof value !== 'string' || value === '') throw misconfigured('The option sqlite of sqlStore must be the path of a file.')
+      if (typeof value !== 'string' || value === '' || isUrl(value)) {
+        throw misconfigured("The option sqlite of sqlStore must be the path of a file (not a URL), or ':memory:'.")
+      }
       return { sqlite: value }
     case 'connectionString':
       if (typeof value !== 'string' || !/^postgres(?:ql)?:\/\//.test(value)) throw misconfigured("The option connectionString of sqlStore must begin with 'postgres://'. For a SQLite file, use the option sqlite.")
@@ -76,6 +78,11 @@ function sourceOf (name: typeof sources[number], value: unknown): Source {
       if (!has<AnyKysely>(value, 'getExecutor')) throw misconfigured('The option kysely of sqlStore must be an instance of Kysely.')
       return { kysely: value }
   }
+}
+
+/** Whether a text begins with the scheme of a URL. A single letter is a drive of Windows. */
+function isUrl (text: string): boolean {
+  return /^[a-z][a-z\d+.-]+:/i.test(text)
 }
 
 /** Whether a value has the method by which its kind is known. */
