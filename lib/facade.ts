@@ -6,7 +6,7 @@ import { auditRows } from './audit/audit.js'
 import { capable } from './bind.js'
 import { attemptOptions, issueOptions, loginOptions, logoutOptions } from './calls.js'
 import { AuthError, failure, misconfigured, refusal } from './errors.js'
-import { isCrossSite } from './guard/cross-site.js'
+import { otherSite } from './guard/cross-site.js'
 import { parseDeclaration } from './guard/grammar.js'
 import type { Gate } from './guard/guard.js'
 import { guardHook } from './guard/guard-hook.js'
@@ -96,20 +96,23 @@ export function replyMethods ({ gate, key, schemes, policies }: Parts) {
     async logout (this: FastifyReply, options: unknown = {}) {
       await logged(this.request, this, schemes, async () => {
         const { name, scheme } = capable(schemes, 'logout', logoutOptions(options).scheme)
-        checkSameSite(gate, this.request, name, 'a browser says that another site asked to log out')
+        checkSameSite(gate, this.request, name, other => `a browser says that another site asked to log out: ${other}`)
         await scheme.logout(this.request, this)
       })
     }
   }
 }
 
-/** For the log: only the application can know whether this is an attack. */
-const loginFromElsewhere = 'a browser says that another site asked to log in. If the login ends in a request from another site (the callback of an identity ' +
-  'provider, a link in a mail) and this application has checked its own state, write reply.login(principal, { stateChecked: true })'
+/** Returns the reason for the log: only the application can know whether this is an attack. */
+function loginFromElsewhere (other: string): string {
+  return `a browser says that another site asked to log in: ${other}. If the login ends in a request from another site (the callback of an identity ` +
+    'provider, a link in a mail) and this application has checked its own state, write reply.login(principal, { stateChecked: true })'
+}
 
 /** Refuses to log in or out for another site, which is an attack of its own, whatever the method. */
-function checkSameSite (gate: Gate, request: FastifyRequest, name: string, detail: string): void {
-  if (isCrossSite(request, gate.origins)) throw refusal(failure('AUTH_CROSS_SITE', name, detail))
+function checkSameSite (gate: Gate, request: FastifyRequest, name: string, reasonOf: (other: string) => string): void {
+  const other = otherSite(request, gate.origins)
+  if (other !== null) throw refusal(failure('AUTH_CROSS_SITE', name, reasonOf(other)))
 }
 
 /** A fault says nothing to the client, so it must say everything to the log. */

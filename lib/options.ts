@@ -2,6 +2,7 @@ import type { Load, Scheme, SchemeFactory } from '../types/scheme.js'
 import type { Principal } from '../types/principal.js'
 import type { Store } from '../types/store.js'
 import { misconfigured } from './errors.js'
+import { parseOrigins } from './guard/origins.js'
 import { parsePublicPaths, type PublicPath } from './guard/public-paths.js'
 import type { ErrorForm } from './guard/refuse.js'
 import { vocabulary, type Vocabulary } from './guard/vocabulary.js'
@@ -87,14 +88,4 @@ function choice<T extends string> (value: unknown, choices: readonly T[], option
   const found = choices.find(each => each === value)
   if (found !== undefined) return found
   throw misconfigured(`The option ${option} must be ${list(choices.map(each => `'${each}'`))}${option === 'errors' ? ', or a function' : ''}; it is ${shown(value)}.`)
-}
-
-/** RFC 6454: scheme, host and port, exactly as a browser writes it. */
-function parseOrigins (value: unknown): ReadonlySet<string> {
-  if (!Array.isArray(value)) throw misconfigured("The option origins must be a list of origins, such as ['https://app.example.com'].")
-  return new Set(value.map((origin: unknown) => {
-    const url = typeof origin === 'string' && URL.canParse(origin) ? new URL(origin) : null
-    if (url === null || url.origin !== origin || url.origin === 'null') throw misconfigured(`The option origins has ${shown(origin)}. Write an origin: scheme, host and port without a path, such as '${url === null || url.origin === 'null' ? 'https://app.example.com' : url.origin}'.`)
-    return origin
-  }))
 }

@@ -48,7 +48,10 @@ export interface GatehouseOptions {
   readonly stage?: 'preParsing' | 'preHandler'
   /** The form of refusals: the application's error handler (the default), RFC 9457, RFC 6749, or a function. */
   readonly errors?: 'fastify' | 'problem' | 'oauth' | ErrorWriter
-  /** Origins (`https://app.example.com`) that may send ambient credentials to this application beside its own. */
+  /**
+   * Origins that may send ambient credentials to this application beside its own, as browsers write them: of pages (`https://app.example.com`) and of
+   * application shells (`capacitor://localhost`, `tauri://localhost`, `chrome-extension://…`). No wildcards.
+   */
   readonly origins?: readonly string[]
   /**
    * Where state rests: sessions, keys, counts of guesses. Left out, in the memory of the process: a restart forgets it, and other instances do not see it.

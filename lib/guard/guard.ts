@@ -4,7 +4,7 @@ import { AuthError, failure, fault, refusal } from '../errors.js'
 import { ownField, property } from '../property.js'
 import { checkFunctions, checkStatic } from './access.js'
 import { authenticate, type Verdict } from './authenticate.js'
-import { changesState, isCrossSite } from './cross-site.js'
+import { changesState, otherSite } from './cross-site.js'
 import type { RateLimit } from './grammar.js'
 import { hideSent } from './hidden.js'
 import type { Policy } from './policy.js'
@@ -58,8 +58,9 @@ function conclude (gate: Gate, policy: Policy, state: GuardState, verdict: Verdi
   const [acting] = verdict.identities
   if (acting !== undefined) {
     for (const { outcome } of verdict.identities) if (outcome.headers != null) reply.headers(outcome.headers)
-    if (verdict.identities.some(isAmbient) && changesState(request) && isCrossSite(request, gate.origins)) {
-      return end(refuse(request, reply, policy, failure('AUTH_CROSS_SITE', acting.bound.name, 'a browser says that another site sent this'), gate.form))
+    const other = verdict.identities.some(isAmbient) && changesState(request) ? otherSite(request, gate.origins) : null
+    if (other !== null) {
+      return end(refuse(request, reply, policy, failure('AUTH_CROSS_SITE', acting.bound.name, `a browser says that another site sent this: ${other}`), gate.form))
     }
     const refused = checkStatic(policy, acting)
     if (refused !== null) return end(refuse(request, reply, policy, refused, gate.form))

@@ -7,7 +7,7 @@ import type { Store } from '../../types/store.js'
 import { addressOf, unknownAddress } from '../address.js'
 import { isNo } from '../answer.js'
 import { AuthError, failure, refusal } from '../errors.js'
-import { changesState, isCrossSite } from '../guard/cross-site.js'
+import { changesState, otherSite } from '../guard/cross-site.js'
 import { crossSite, limited, unavailable } from '../schemes/outcome.js'
 import { accountTag } from './account.js'
 import { knownDevices } from './devices.js'
@@ -35,7 +35,8 @@ export function guessRoom (store: Store, settings: GuessSettings | null, origins
   return {
     of: realm => ({
       async attempt (request, account, check) {
-        if (changesState(request) && isCrossSite(request, origins)) return crossSite('a browser says that another site sent this password')
+        const other = changesState(request) ? otherSite(request, origins) : null
+        if (other !== null) return crossSite(`a browser says that another site sent this password: ${other}`)
         return counted === null ? { kind: 'checked', result: rightOrNull(await check()) } : guess(request, counted.places(request, accountTag(realm, account)), check)
       }
     }),
@@ -43,7 +44,8 @@ export function guessRoom (store: Store, settings: GuessSettings | null, origins
       const { request } = reply
       if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
       // A form on another site would guess from the addresses, and with the devices, of whoever looks at it.
-      if (isCrossSite(request, origins)) refuseLogin(reply, crossSite('a browser says that another site sent this password'))
+      const other = otherSite(request, origins)
+      if (other !== null) refuseLogin(reply, crossSite(`a browser says that another site sent this password: ${other}`))
       if (typeof account !== 'string') throw refusal(failure('AUTH_INVALID_CREDENTIALS', null, 'the account is no text'))
       if (counted === null) return rightOrNull(await check())
       const tag = accountTag(realm, account)
