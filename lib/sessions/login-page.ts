@@ -49,6 +49,17 @@ export function wantsPage (request: FastifyRequest): boolean {
   if (!/(?:^|,)\s*text\/html\s*(?:[;,]|$)/i.test(headers.accept ?? '')) return false
   const mode = headers['sec-fetch-mode']
   if (mode !== undefined && mode !== 'navigate') return false
+  return !asksForFragment(headers)
+}
+
+/** What libraries send with the requests of theirs whose answer becomes a part of the page that is open: htmx, Turbo, Unpoly, Inertia, Alpine, Datastar, PJAX. */
+const fragmentHeaders = ['hx-request', 'turbo-frame', 'x-up-version', 'x-inertia', 'x-alpine-request', 'datastar-request', 'x-pjax'] as const
+
+/** The name of an application on Android, which its web views send with every page. */
+const androidPackage = /^[a-z]\w*(?:\.[a-z]\w*)+$/i
+
+/** Returns true for a script's request for a part of a page: a login page would stand inside the page. Over plain HTTP, browsers do not say so themselves. */
+function asksForFragment (headers: FastifyRequest['headers']): boolean {
   const by = headers['x-requested-with']
-  return typeof by !== 'string' || by.toLowerCase() !== 'xmlhttprequest'
+  return fragmentHeaders.some(name => headers[name] !== undefined) || (by !== undefined && !androidPackage.test(String(by)))
 }
