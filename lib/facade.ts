@@ -15,6 +15,7 @@ import type { BoundScheme, Policy } from './guard/policy.js'
 import { refuse } from './guard/refuse.js'
 import { stateOf } from './guard/state.js'
 import type { GuessRoom } from './limits/guesses.js'
+import { oweCookie, waitFor } from './response-work.js'
 import type { RouteBook } from './routes/book.js'
 import type { Defaults } from './routes/defaults.js'
 import { policyToMeet, type Policies } from './routes/policies.js'
@@ -75,6 +76,10 @@ export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse 
 export function replyMethods ({ gate, key, schemes, policies }: Parts) {
   const policyFor = (request: FastifyRequest): Policy => policyToMeet(request, key, policies)
   const sent = (reply: FastifyReply, error: AuthError | null): FastifyReply => error === null ? reply : reply.send(error)
+  const change = (reply: FastifyReply, call: string, run: () => Promise<void>): Promise<void> => waitFor(reply, logged(reply, schemes, async () => {
+    await run()
+    oweCookie(reply, call)
+  }))
   return {
     challenge (this: FastifyReply) {
       const refused = failure('AUTH_REQUIRED', null, 'the handler asked for a credential')
@@ -85,16 +90,16 @@ export function replyMethods ({ gate, key, schemes, policies }: Parts) {
       const refused = failure('AUTH_ACCESS_DENIED', acting?.bound.name ?? null, 'the handler refused the principal')
       return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
     },
-    async login (this: FastifyReply, principal: PrincipalInput, options: unknown = {}) {
-      await logged(this.request, this, schemes, async () => {
+    login (this: FastifyReply, principal: PrincipalInput, options: unknown = {}) {
+      return change(this, 'reply.login()', async () => {
         const said = loginOptions(options)
         const { name, scheme } = capable(schemes, 'login', said.scheme)
         if (said.stateChecked !== true) checkSameSite(gate, this.request, name, loginFromElsewhere)
         await scheme.login(this.request, this, principal, said)
       })
     },
-    async logout (this: FastifyReply, options: unknown = {}) {
-      await logged(this.request, this, schemes, async () => {
+    logout (this: FastifyReply, options: unknown = {}) {
+      return change(this, 'reply.logout()', async () => {
         const { name, scheme } = capable(schemes, 'logout', logoutOptions(options).scheme)
         checkSameSite(gate, this.request, name, other => `a browser says that another site asked to log out: ${other}`)
         await scheme.logout(this.request, this)
@@ -116,10 +121,10 @@ function checkSameSite (gate: Gate, request: FastifyRequest, name: string, reaso
 }
 
 /** A fault says nothing to the client, so it must say everything to the log. */
-async function logged (request: FastifyRequest, reply: FastifyReply, schemes: Parts['schemes'], run: () => Promise<void>): Promise<void> {
+async function logged (reply: FastifyReply, schemes: Parts['schemes'], run: () => Promise<void>): Promise<void> {
+  const { request } = reply
   try {
     await run()
-    if (reply.sent) request.log.error('fastify-gatehouse: the response left before reply.login or reply.logout was done, and without its cookie. Await them before it is sent')
   } catch (error) {
     hideSent(request, [...schemes.values()].map(({ scheme }) => scheme))
     if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') reply.header('retry-after', '5')

@@ -14,6 +14,7 @@ import { viewOf } from './guard/view.js'
 import { warnOfProxies } from './limits/proxies.js'
 import { requestLimiter, withLimit } from './limits/requests.js'
 import { parseOptions, type Options } from './options.js'
+import { onSendHook } from './response-work.js'
 import { routeBook } from './routes/book.js'
 import { defaults } from './routes/defaults.js'
 import { lateHook, routeHooks } from './routes/hooks.js'
@@ -77,6 +78,8 @@ function decorate (app: FastifyInstance, parts: Parts): void {
 
 function wire (app: FastifyInstance, { gate, key, policies, book, schemes }: Parts, { stage, outsideAllowed }: Options): void {
   app.addHook('onRoute', function (route) { book.note(this, route) })
+  // behind the hooks of the schemes themselves, which write what their own responses need
+  if ([...schemes.values()].some(({ scheme }) => scheme.login !== undefined || scheme.logout !== undefined)) app.addHook('onSend', onSendHook(() => {}))
   app.addHook('onReady', async () => { checkReady(app, { book, policies, schemes: schemes.values(), outsideAllowed }) })
   if (stage === 'preHandler') {
     app.addHook('preHandler', lateHook(gate, key, policies))

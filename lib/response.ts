@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyReply } from 'fastify'
+import { AuthError } from './errors.js'
 
 /**
  * Passes what is given to `reply.send` to `instead`, until the returned function is called. `reply.sent` turns true only once every `preSerialization` and `onSend` hook is done: until
@@ -37,7 +38,7 @@ export function watchSend (reply: FastifyReply): SendWatch {
 }
 
 /**
- * Holds a response back until `work` is done: for an `onSend` hook, which returns the promise. What is sent meanwhile is ignored and logged, and a status that is set counts for nothing, as if the
+ * Holds a response back until `work` is done: for an `onSend` hook, which returns the promise and never calls `done` within it, as Fastify handles what the rest of the response throws only then. What is sent meanwhile is ignored and logged, and a status that is set counts for nothing, as if the
  * response had left at once. A stream that fails meanwhile is answered as one that fails later: Fastify looks at it only when the response leaves.
  */
 export async function holdResponse (reply: FastifyReply, payload: unknown, work: Promise<void>): Promise<void> {
@@ -52,8 +53,12 @@ export async function holdResponse (reply: FastifyReply, payload: unknown, work:
   })
   try {
     await work
+    reply.code(statusCode)
+  } catch (error) {
+    // Fastify keeps a status that the handler has set, such as that of a redirect
+    reply.code(error instanceof AuthError ? error.statusCode : 500)
+    throw error
   } finally {
     release()
-    reply.code(statusCode)
   }
 }

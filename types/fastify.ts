@@ -39,7 +39,7 @@ declare module 'fastify' {
     /** Ends the request as the guard does for a caller who may not: 403. */
     forbid (): FastifyReply
     /**
-     * Starts a session for the principal, under a new id.
+     * Starts a session for the principal, under a new id. The response waits for it, also where nobody awaits the promise.
      * @throws {AuthError} `AUTH_CROSS_SITE` when a browser says that another site asked, unless `stateChecked` is true; `AUTH_FAULT` when no scheme keeps sessions, or several do and none is named.
      */
     login<P extends PrincipalInput> (principal: P, options?: LoginOptions & { readonly scheme?: SchemeName }): Promise<void>

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import { AuthError, failure, fault, refusal } from '../errors.js'
 import { ownField, property } from '../property.js'
+import { noteReply } from '../response-work.js'
 import { checkFunctions, checkStatic } from './access.js'
 import { authenticate, type Verdict } from './authenticate.js'
 import { changesState, otherSite } from './cross-site.js'
@@ -43,6 +44,7 @@ export function enter (gate: Gate, policy: Policy, request: FastifyRequest, repl
   const failed = (cause: unknown): Refused => end(faulted(request, reply, fault('the guard failed', cause), gate.form, policy.schemes))
   try {
     const state = openState(request)
+    noteReply(request, reply)
     const verdict = authenticate(policy, state)
     return verdict instanceof Promise
       ? verdict.then(settled => conclude(gate, policy, state, settled, reply)).catch(failed)

@@ -1,10 +1,10 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest, onSendHookHandler } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import type { StoreOwner } from '../../types/store.js'
 import type { LoginOptions, Scheme, SchemeContext, SchemeFactory } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
-import { holdResponse } from '../response.js'
+import { onSendHook } from '../response-work.js'
 import type { SessionCredential } from '../sessions/credential.js'
 import { SessionKeeper } from '../sessions/keeper.js'
 import { LoginPage } from '../sessions/login-page.js'
@@ -53,7 +53,7 @@ export async function makeSession (app: FastifyInstance, name: string, settings:
   const seals = await makeSeals(app, name, settings.secrets)
   const keeper = new SessionKeeper(name, settings, seals.cookie, registry)
   const loginPage = settings.loginPath === null ? null : new LoginPage(name, settings.loginPath, keeper.cookie, seals.returnPath)
-  app.addHook('onSend', finishHook(keeper))
+  app.addHook('onSend', onSendHook((request, reply) => keeper.finish(request, reply)))
   app.addHook('onClose', async () => { registry.close() })
   return Object.freeze({
     authenticate: (request: FastifyRequest) => keeper.authenticate(request),
@@ -73,25 +73,6 @@ export async function makeSession (app: FastifyInstance, name: string, settings:
     ...(settings.loginPath === null ? {} : { publicPath: settings.loginPath }),
     ...(settings.load === null ? {} : { load: settings.load })
   })
-}
-
-/**
- * Writes the cookie that is due. The hook runs for every response, most of which have nothing due, so it is not async. Where it waits it returns the promise instead of calling `done` within it:
- * Fastify handles what the rest of the response throws only then.
- */
-function finishHook (keeper: SessionKeeper): onSendHookHandler {
-  const held = new WeakSet<FastifyReply>()
-  return (request, reply, payload, done) => {
-    // another response to a request whose first one waits here: it goes nowhere
-    if (held.has(reply)) return
-    const finishing = keeper.finish(request, reply)
-    if (finishing === undefined) {
-      done()
-      return
-    }
-    held.add(reply)
-    return holdResponse(reply, payload, finishing).finally(() => { held.delete(reply) })
-  }
 }
 
 /** Two schemes that shared a cookie would each take the other's for a forgery. */

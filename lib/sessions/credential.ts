@@ -8,7 +8,7 @@ export interface SessionCredential<D extends object = Record<string, unknown>> {
   readonly data: Readonly<Partial<D>>
   /**
    * Replaces the data; the cookie is written anew with the response. Two requests at once: the response that arrives last wins.
-   * @throws {AuthError} `AUTH_FAULT` when the data is not JSON or makes the cookie larger than browsers keep, after `reply.login` or `reply.logout`, and once the response is on its way. Nothing is changed then.
+   * @throws {AuthError} `AUTH_FAULT` when the data is not JSON or makes the cookie larger than browsers keep, after `reply.login` or `reply.logout`, and once the response is on its way. Nothing is changed then. A response that leaves by `reply.hijack()` or `reply.raw` does not carry the cookie, which is an error in the log.
    */
   update (data: D): void
 }

@@ -4,6 +4,7 @@ import type { Outcome } from '../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../types/principal.js'
 import type { LoginOptions } from '../../types/scheme.js'
 import { AuthError, failure, fault, refusal } from '../errors.js'
+import { oweCookie, replyOf } from '../response-work.js'
 import { absent, authenticated, invalid, unavailable } from '../schemes/outcome.js'
 import { principalFrom } from '../schemes/principal.js'
 import { cookieValues, reader } from '../schemes/read.js'
@@ -26,6 +27,8 @@ interface Visit {
   session: Session | null
   /** The `Set-Cookie` value that goes out with the response. */
   due: string | null
+  /** The handler changed the data, which is lost if the cookie does not go out. */
+  isChanged: boolean
   /** The session that a login of this request began. */
   begun: Session | null
 }
@@ -98,14 +101,14 @@ export class SessionKeeper {
   finish (request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
     const visit = this.#visits.get(request)
     if (visit === undefined) return
-    const { session, due } = visit
+    const { session, due, isChanged } = visit
     visit.session = null
     visit.due = null
     if (due === null) return
     // ended by another request meanwhile: writing it would put the dead session over the one that a new login set
     const alive = session === null || this.#registry.isAlive(session)
     if (typeof alive === 'boolean') return alive ? this.#send(reply, due) : undefined
-    return this.#sendIf(alive, reply, due)
+    return this.#sendIf(alive, reply, { due, isChanged })
   }
 
   #newSession (principal: Principal, { data, keep = false, renew = false }: LoginOptions, carried: Session | null): Session {
@@ -150,7 +153,7 @@ export class SessionKeeper {
   }
 
   #ended (request: FastifyRequest): SessionOutcome {
-    this.#visits.set(request, { outcome: absent, session: null, due: this.cookie.removal, begun: null })
+    this.#visits.set(request, { outcome: absent, session: null, due: this.cookie.removal, isChanged: false, begun: null })
     return absent
   }
 
@@ -159,9 +162,9 @@ export class SessionKeeper {
     const now = Date.now()
     const renew = old || now - opened.seenAt >= lifetimeOf(times, opened.kept).slideAfter
     const session = renew ? { ...opened, seenAt: now } : opened
-    const visit: Visit = { outcome: absent, session, due: renew ? this.cookie.line(this.#sealed(session), this.#maxAge(session)) : null, begun: null }
+    const visit: Visit = { outcome: absent, session, due: renew ? this.cookie.line(this.#sealed(session), this.#maxAge(session)) : null, isChanged: false, begun: null }
     visit.outcome = authenticated(session.principal, {
-      credential: new SessionHandle(session, data => this.#update(visit, data)),
+      credential: new SessionHandle(session, data => this.#update(request, visit, data)),
       authenticatedAt: new Date(session.authenticatedAt),
       expiresAt: new Date(endOf(times, session)),
       onRevoked: ended => this.#registry.watch(session, ended)
@@ -170,10 +173,13 @@ export class SessionKeeper {
     return visit.outcome
   }
 
-  #update (visit: Visit, data: unknown): Session['data'] {
-    if (visit.session === null) throw fault('the session ended in this request, or the response is on its way: its data cannot be changed any more')
+  #update (request: FastifyRequest, visit: Visit, data: unknown): Session['data'] {
+    const reply = replyOf(request)
+    if (visit.session === null || reply?.raw.headersSent === true) throw fault('the session ended in this request, or the response is on its way: its data cannot be changed any more')
     const changed = { ...visit.session, seenAt: Date.now(), data: checkedData(data) }
     visit.due = this.#boundedLine(changed)
+    visit.isChanged = true
+    if (reply !== undefined) oweCookie(reply, 'credential.update()')
     return changed.data
   }
 
@@ -204,7 +210,7 @@ export class SessionKeeper {
   #leave (request: FastifyRequest, begun: Session | null): void {
     const visit = this.#visits.get(request)
     if (visit !== undefined) visit.session = null
-    this.#visits.set(request, { outcome: absent, session: null, due: null, begun })
+    this.#visits.set(request, { outcome: absent, session: null, due: null, isChanged: false, begun })
   }
 
   /** Logging in and out: RFC 9111, 5.2.2.5. */
@@ -219,8 +225,12 @@ export class SessionKeeper {
   }
 
   /** A registry that does not answer now is asked again by the next request; this response only keeps the cookie as it was. */
-  async #sendIf (alive: Promise<boolean>, reply: FastifyReply, line: string): Promise<void> {
-    if (await alive.catch(() => false)) this.#send(reply, line)
+  async #sendIf (alive: Promise<boolean>, reply: FastifyReply, { due, isChanged }: { readonly due: string, readonly isChanged: boolean }): Promise<void> {
+    try {
+      if (await alive) this.#send(reply, due)
+    } catch {
+      if (isChanged) reply.request.log.error('fastify-gatehouse: what credential.update() changed is lost, as the store did not say whether the session is alive')
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import { nodes, place, root, sourceOf, sources, type Source } from './source.js'
 /** What a scheme author is given: files of `lib/schemes` that are no scheme. Everything else there is one. */
 const kit = new Set(['outcome', 'places', 'principal', 'read', 'secrets'])
 /** What every room may use. Any other file beside `errors.ts` is a part of the plugin's wiring. */
-const helpers = new Set(['address', 'answer', 'duration', 'parsers', 'private-slot', 'property', 'response', 'shape', 'thenable'])
+const helpers = new Set(['address', 'answer', 'duration', 'parsers', 'private-slot', 'property', 'response', 'response-work', 'shape', 'thenable'])
 /** Rooms that hold what a credential means and where state rests: a scheme opens them, the guard never. */
 const rooms = new Set(['api-keys', 'tokens', 'sessions', 'stores', 'passwords', 'oauth'])
 
