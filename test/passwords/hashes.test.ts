@@ -69,12 +69,12 @@ t.test('a stored text that is no hash is a fault that says why, and shows nothin
   const secret = 'c29tc2FsdHNhbHQ'
   const wrong: ReadonlyArray<readonly [stored: unknown, detail: RegExp]> = [
     ['', /is empty/],
-    ['hunter2hunter2', /no PHC string/],
+    ['hunter2hunter2', /is not a PHC string/],
     [7, /not a string but number/],
-    [`$argon2id$v=19$m=19456,t=2,p=1$${secret}`, /begins like a hash of argon2id .* cut off/],
+    [`$argon2id$v=19$m=19456,t=2,p=1$${secret}`, /begins like a hash of argon2id, .* cut off/],
     [`$argon2id$v=19$m=19456,t=2,p=1,keyid=a$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`, /begins like a hash of argon2id/],
     [`$argon2id$v=17$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`, /begins like a hash of argon2id/],
-    [` $argon2id$v=19$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`, /no PHC string/],
+    [` $argon2id$v=19$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`, /is not a PHC string/],
     [`$argon2id$v=19$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4\n`, /begins like a hash of argon2id/],
     [`$argon2id$v=19$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/5`, /may have been cut off/],
     [`$argon2id$v=19$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi`, /may have been cut off/],
