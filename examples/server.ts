@@ -6,7 +6,7 @@ try {
   const { app, config } = desk
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => {
-      app.close()
+      app.close().catch((error: unknown) => { app.log.error(error) })
       // What is under way may end; a stranger who sends half a request would keep the process for ever.
       setTimeout(() => { app.server.closeAllConnections() }, 5_000).unref()
     })

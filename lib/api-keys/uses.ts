@@ -25,7 +25,7 @@ export class Uses {
   note (id: string): void {
     if (this.#noted.size >= most && !this.#noted.has(id)) return
     this.#noted.set(id, Date.now())
-    this.#timer ??= setTimeout(() => { this.flush() }, every).unref()
+    this.#timer ??= setTimeout(() => { void this.flush() }, every).unref()
   }
 
   /** When a key was last used, if that is not written yet. */

@@ -28,7 +28,7 @@ export class Watchers {
     this.#watched.set(id, set.add(own))
     this.#timer ??= setInterval(() => { this.checkAll() }, this.#every).unref()
     // it may have ended since it was looked up
-    this.check(id)
+    void this.check(id)
     return () => {
       set.delete(own)
       if (set.size === 0 && this.#watched.get(id) === set) this.#leave(id)
@@ -45,12 +45,12 @@ export class Watchers {
       if (!this.#watched.has(id)) return
       // behind the others: the next time it is another one that is asked first
       this.#unanswered.add(id)
-      this.#again ??= setTimeout(() => { this.#retry() }, soon).unref()
+      this.#again ??= setTimeout(() => { void this.#retry() }, soon).unref()
     }
   }
 
   checkAll (): void {
-    for (const id of [...this.#watched.keys()]) this.check(id)
+    for (const id of [...this.#watched.keys()]) void this.check(id)
   }
 
   /** Tells all who wait for this one, once. */
@@ -71,7 +71,7 @@ export class Watchers {
     this.#again = undefined
     const [first = '', ...others] = this.#unanswered
     await this.check(first)
-    if (!this.#unanswered.has(first)) for (const id of others) this.check(id)
+    if (!this.#unanswered.has(first)) for (const id of others) void this.check(id)
   }
 
   #leave (id: string): void {

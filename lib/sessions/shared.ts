@@ -146,7 +146,7 @@ export class SharedRegistry implements Registry {
     const seen = seenAgain(record, Date.now())
     if (seen !== null && !this.#writing.has(id)) {
       this.#writing.add(id)
-      this.#write(seen)
+      void this.#write(seen)
     }
   }
 

@@ -13,7 +13,7 @@ const key = { 'x-api-key': 'k' }
 
 /** Runs with fields on `Object.prototype`, as a careless merge of a request's JSON leaves them there. */
 async function polluted<T> (fields: Readonly<Record<string, unknown>>, run: () => T | Promise<T>): Promise<T> {
-  for (const [name, value] of Object.entries(fields)) Object.defineProperty(Object.prototype, name, { value, configurable: true, writable: true })
+  for (const [name, value] of Object.entries(fields)) Reflect.defineProperty(Object.prototype, name, { value, configurable: true, writable: true })
   try {
     return await run()
   } finally {
@@ -38,7 +38,7 @@ const sources: Readonly<Record<string, (person: never) => { schemes: GatehouseOp
   'verify of basic': person => ({ schemes: { a: basic({ verify: () => person }) }, headers: { authorization: `Basic ${btoa('ann:x')}` } }),
   'a scheme of its own': person => ({ schemes: { a: own(() => authenticated(person)) }, headers: key }),
   'a bare outcome': person => ({ schemes: { a: own(() => ({ kind: 'authenticated', principal: person })) }, headers: key }),
-  'load': person => ({ schemes: { a: apiKey({ verify: () => ({ id: 'ann' }) }) }, headers: key, load: () => person })
+  load: person => ({ schemes: { a: apiKey({ verify: () => ({ id: 'ann' }) }) }, headers: key, load: () => person })
 }
 
 function own (authenticate: () => unknown): Scheme {
