@@ -10,7 +10,11 @@ let offset = 0
 Date.now = () => realNow() + offset
 t.teardown(() => { Date.now = realNow })
 t.beforeEach(() => { offset = 0 })
-const later = (seconds: number): void => { offset += seconds * 1000 }
+const later = (seconds: number): void => {
+  // A clock that is not a number would keep the memory store busy for ever, and hide which answer had no Retry-After.
+  if (!Number.isFinite(seconds)) throw new Error('the answer says no Retry-After')
+  offset += seconds * 1000
+}
 
 const right = 'the right password'
 
