@@ -25,9 +25,9 @@ function challengers (policy: Policy, { code, scheme }: AuthFailure): readonly B
   return code === 'AUTH_ACCESS_DENIED' || unauthenticated.has(code) ? policy.schemes.filter(bound => bound.name === scheme) : []
 }
 
-/** Returns the challenge of a scheme that writes none. A step-up says how recent the login must be, as RFC 9470, 3, does for Bearer. */
-function impliedChallenge ({ name, scheme }: BoundScheme, { code, maxAge }: AuthFailure): Challenge {
-  const stepUp = code === 'AUTH_STEP_UP_REQUIRED' ? { error: 'insufficient_user_authentication', max_age: maxAge ?? undefined } : {}
+/** Returns the challenge of a scheme that writes none. A step-up, which alone has a `maxAge`, says how recent the login must be, as RFC 9470, 3, does for Bearer. */
+function impliedChallenge ({ name, scheme }: BoundScheme, { maxAge }: AuthFailure): Challenge {
+  const stepUp = maxAge === null ? {} : { error: 'insufficient_user_authentication', max_age: maxAge }
   return { scheme: authenticationScheme(scheme.openapi), params: { realm: name, ...stepUp } }
 }
 
