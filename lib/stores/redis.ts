@@ -18,13 +18,18 @@ export { StoreUnavailable } from './unavailable.js'
  */
 export function redisStore (options: RedisStoreOptions): Store {
   const { source, prefix } = parseOptions(options)
-  const { client, ready, listener, close: disconnect } = connect(source)
+  const { client, ready, listener, reconnectAfter, close: disconnect } = connect(source)
   const place = { client, names: namesOf(prefix) }
   const heard = changes(listener)
   const { run: begin, close } = operations()
   const run = <T>(name: string, work: () => T | Promise<T>): Promise<T> => begin(name, async () => {
     await ready()
-    return await work()
+    try {
+      return await work()
+    } catch (error) {
+      if (reconnectAfter(error)) heard.reconnect()
+      throw error
+    }
   })
 
   return Object.freeze({

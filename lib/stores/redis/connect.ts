@@ -1,5 +1,7 @@
 import { Redis, type Cluster, type RedisOptions } from 'ioredis'
-import type { ParsedOptions, RedisClient } from './options.js'
+import type { Listener } from './changes.js'
+import { ClusterListener } from './cluster-listener.js'
+import { listenerOptions, retryDelay, type ParsedOptions, type RedisClient } from './options.js'
 
 /** Connections to one Redis. */
 export interface Connection {
@@ -7,21 +9,35 @@ export interface Connection {
   /** Waits for the first connection, or for its failure; later, for nothing. */
   ready (): Promise<void>
   /** Another connection, for listening: in that state it takes no other commands. */
-  listener (): RedisClient
+  listener (): Listener
+  /** Makes the connection anew where an error says that it leads to a server that takes no writes. Returns true if it did. */
+  reconnectAfter (error: unknown): boolean
   close (): Promise<void>
 }
 
 export function connect (source: ParsedOptions['source']): Connection {
-  return 'client' in source ? borrowed(source.client) : own(source.url, source.timeout)
+  if (!('client' in source)) return own(source.url, source.timeout)
+  return source.client.isCluster ? borrowedCluster(source.client as Cluster) : borrowed(source.client as Redis)
 }
 
 /** The application's client. What becomes of commands while it is not connected is the application's choice. */
-function borrowed (client: RedisClient): Connection {
+function borrowed (client: Redis): Connection {
   return {
     client,
     ready: async () => {},
-    // the channels' names are whole as they are
-    listener: () => heard(client.isCluster ? (client as Cluster).duplicate() : (client as Redis).duplicate({ keyPrefix: '', lazyConnect: false })),
+    listener: () => heard(client.duplicate(listenerOptions)),
+    reconnectAfter: reconnecting(client),
+    close: async () => {}
+  }
+}
+
+/** The application's cluster, which by itself finds the master of a slot again. */
+function borrowedCluster (client: Cluster): Connection {
+  return {
+    client,
+    ready: async () => {},
+    listener: () => new ClusterListener(client),
+    reconnectAfter: () => false,
     close: async () => {}
   }
 }
@@ -33,9 +49,28 @@ function own (url: string, timeout: number): Connection {
     client,
     ready: first,
     listener: () => heard(new Redis(url, optionsOf(timeout))),
+    reconnectAfter: reconnecting(client),
     async close () {
       client.disconnect()
     }
+  }
+}
+
+/** Milliseconds between two connections that are made because a server takes no writes. */
+const reconnectEvery = 1_000
+
+/**
+ * After a failover behind one address (a proxy, a name) the old connection leads to what is a replica now, for as long as it lasts: every write is refused with READONLY.
+ * A new connection leads to the new master. A client that makes no connection again is left as it is.
+ */
+function reconnecting (client: Redis): Connection['reconnectAfter'] {
+  let lastAt = -Infinity
+  return error => {
+    const isReplica = error instanceof Error && /\bREADONLY\b/.test(error.message)
+    if (!isReplica || client.options.retryStrategy === null || performance.now() - lastAt < reconnectEvery) return false
+    lastAt = performance.now()
+    client.disconnect(true)
+    return true
   }
 }
 
@@ -51,12 +86,12 @@ function optionsOf (timeout: number): RedisOptions {
     autoResendUnfulfilledCommands: false,
     autoResubscribe: false,
     keepAlive: 10_000,
-    retryStrategy: attempt => Math.min(50 * 2 ** Math.min(attempt, 5), 500)
+    retryStrategy: retryDelay
   }
 }
 
 /** Connecting again is the client's own business, and every command says why it failed: nobody is to hear the event, and it must not be loud either. */
-function heard<T extends RedisClient> (client: T): T {
+function heard (client: Redis): Redis {
   client.on('error', () => {})
   return client
 }

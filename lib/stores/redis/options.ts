@@ -1,4 +1,4 @@
-import type { Cluster, Redis } from 'ioredis'
+import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import type { Duration } from '../../../types/duration.js'
 import { seconds } from '../../duration.js'
 import { misconfigured } from '../../errors.js'
@@ -6,6 +6,22 @@ import { fields } from '../../shape.js'
 
 /** A client of ioredis: one server, or a cluster. */
 export type RedisClient = Redis | Cluster
+
+/** Milliseconds until a connection is made again. */
+export function retryDelay (attempt: number): number {
+  return Math.min(50 * 2 ** Math.min(attempt, 5), 500)
+}
+
+/** How a connection that only listens differs from the one that it is a copy of. The channels' names are whole as they are. */
+export const listenerOptions = Object.freeze({
+  keyPrefix: '',
+  lazyConnect: false,
+  readOnly: false,
+  connectTimeout: 2_000,
+  // nothing is ever sent: without it a way that was cut in silence is noticed by nobody
+  keepAlive: 10_000,
+  retryStrategy: retryDelay
+}) satisfies RedisOptions
 
 interface CommonOptions {
   /** Before every key and channel. Default `gatehouse`. */

@@ -4,6 +4,8 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Redis } from 'ioredis'
 import { StoreUnavailable } from '../../../lib/stores/unavailable.js'
 import type { Store } from '../../../types/store.js'
 import { missing } from './services.js'
@@ -44,10 +46,10 @@ export function silentServer (): Promise<Endable> {
   return endable(socket => { socket.resume() })
 }
 
-/** A way to another server, which can be cut. */
-export function proxyTo (port: number): Promise<Endable> {
+/** A way to another server, which can be cut. Where the port is a function, new connections lead to what it returns. */
+export function proxyTo (port: number | (() => number)): Promise<Endable> {
   return endable(socket => {
-    const other = connect(port, '127.0.0.1')
+    const other = connect(typeof port === 'number' ? port : port(), '127.0.0.1')
     other.on('error', () => socket.destroy())
     other.once('close', () => socket.destroy())
     socket.once('close', () => other.destroy())
@@ -56,10 +58,18 @@ export function proxyTo (port: number): Promise<Endable> {
   })
 }
 
+/** A port on which nobody listens, with room above it for the second one that a node of a cluster has. */
+async function freePort (): Promise<number> {
+  for (;;) {
+    const { port, end } = await silentServer()
+    await end()
+    if (port + 10_000 < 65_536) return port
+  }
+}
+
 /** A redis-server of the test's own, on a free port. `end` is SIGKILL. */
 export async function redisServer (...options: readonly string[]): Promise<Endable & { signal (name: 'SIGSTOP' | 'SIGCONT'): void }> {
-  const { port, end } = await silentServer()
-  await end()
+  const port = await freePort()
   let folder = ''
   let child: ChildProcess | null = null
   // a test that is cut off leaves no server behind
@@ -88,6 +98,28 @@ export async function redisServer (...options: readonly string[]): Promise<Endab
       rmSync(folder, { recursive: true, force: true })
     }
   }
+}
+
+/** A cluster of three nodes, each with a third of the slots. */
+export interface RedisCluster {
+  readonly nodes: readonly Endable[]
+  end (): Promise<void>
+}
+
+export async function redisCluster (): Promise<RedisCluster> {
+  const options = ['--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-require-full-coverage', 'no']
+  const nodes = await Promise.all([0, 1, 2].map(() => redisServer(...options)))
+  const clients = nodes.map(({ port }) => new Redis(port))
+  for (const [n, client] of clients.entries()) {
+    await client.cluster('SET-CONFIG-EPOCH', n + 1)
+    await client.call('CLUSTER', 'ADDSLOTSRANGE', n * 5_461, n === 2 ? 16_383 : (n + 1) * 5_461 - 1)
+    await client.cluster('MEET', '127.0.0.1', nodes[0]?.port ?? 0)
+  }
+  for (const client of clients) {
+    while (!/cluster_state:ok[^]*cluster_slots_assigned:16384[^]*cluster_known_nodes:3/.test(String(await client.cluster('INFO')))) await sleep(50)
+    client.disconnect()
+  }
+  return { nodes, end: async () => { await Promise.all(nodes.map(node => node.end())) } }
 }
 
 /** Why a Redis of the test's own cannot be had, `false` when it can. */
