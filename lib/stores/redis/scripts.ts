@@ -14,7 +14,8 @@ function script (text: string): Script {
   return Object.freeze({ text, sha: createHash('sha1').update(text).digest('hex') })
 }
 
-/* Every key of a script is passed as one and is in one slot of a cluster. A record is a hash: k(ind), i(d), v(ersion), o(wner), d(ata), e(xpires).
+/* Every key of a script is passed as one and is in one slot of a cluster. A record is a hash with the fields `k` (kind), `i` (id),
+   `v` (version), `o` (owner), `d` (data) and `e` (when it expires).
    Kind and id stand in it although they are in its key, so that an answer says what it belongs to. The index of an owner
    is a sorted set of ids by their end; it lives as long as its last member. */
 

@@ -1,0 +1,10 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { root } from './source.js'
+
+t.test('the words that the spell check allows are sorted, each once', async t => {
+  const { words } = JSON.parse(readFileSync(join(root, '.cspell.json'), 'utf8')) as { words: readonly string[] }
+  const sorted = [...new Set(words)].sort((one, other) => one.localeCompare(other, 'en'))
+  t.same(words, sorted)
+})
