@@ -68,16 +68,23 @@ function deadline (limit: number): Deadline {
   function end<T> (operation: string, work: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const began = performance.now()
-      const timer = setTimeout(() => {
+      let expiry: NodeJS.Immediate | undefined
+      const expire = (): void => {
         if (answeredAt < began) probeAt ??= performance.now() + probeEvery
         reject(unavailable('unanswered', `${operation} had no answer within ${limit} ms`))
-      }, limit)
-      started(work).then(result => {
+      }
+      // A process that was kept from running may have the answer in its sockets: they are read before an immediate runs.
+      const timer = setTimeout(() => { expiry = setImmediate(expire) }, limit)
+      const settle = (): void => {
         clearTimeout(timer)
+        clearImmediate(expiry)
+      }
+      started(work).then(result => {
+        settle()
         answered()
         resolve(result)
       }, error => {
-        clearTimeout(timer)
+        settle()
         if (saysSomething(error)) answered()
         reject(failed(operation, error))
       })

@@ -3,6 +3,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { encode, form, logIn, quiet, type Quiet } from './desk.js'
+import { timeLimit } from '../support/time-limit.js'
 import { start } from './running.js'
 
 /** What an attacker found at the sockets of the running example. Each as it was shown. */
@@ -34,7 +35,7 @@ t.test('half a request keeps neither a place for ever nor the process from endin
   const stranger = socket(t, Number(new URL(running.address).port))
   stranger.write(half)
   await sleep(500)
-  t.equal(await Promise.race([running.stop(), sleep(15_000, 'still there', { ref: false })]), 0)
+  t.equal(await Promise.race([running.stop(), sleep(timeLimit(15_000), 'still there', { ref: false })]), 0)
 })
 
 t.test('a page that was left is forgotten, and one session holds no more than twenty streams', async t => {
@@ -54,7 +55,7 @@ t.test('a page that was left is forgotten, and one session holds no more than tw
   t.notOk(first.readableEnded)
   const ended = once(first, 'end')
   const last = await begun()
-  t.ok(await Promise.race([ended, sleep(5_000, null, { ref: false })]), 'the oldest ended')
+  t.ok(await Promise.race([ended, sleep(timeLimit(5_000), null, { ref: false })]), 'the oldest ended')
   for (let round = 0; round < 3; round++) {
     for (const stream of others.splice(0)) stream.destroy()
     await sleep(200)

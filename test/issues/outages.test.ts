@@ -7,6 +7,7 @@ import authPlugin, { apiKey, apiKeyRoutes, AuthError, session, type Store, type 
 import { memoryStore } from '../../lib/stores/memory.js'
 import { ann, instance, tapped } from '../api-keys/desk.js'
 import { stream } from '../stores/support/traffic.js'
+import { timeLimit, until } from '../support/time-limit.js'
 
 /** What killing a store under load showed. */
 
@@ -56,7 +57,7 @@ t.test('with a staleness of 0 nobody is given an answer that was asked for befor
   const before = here.status(key)
   while (waits.length > 0) await setImmediate()
   t.equal(await there.keys.revoke(record.id), true)
-  t.equal(await Promise.race([here.status(key), sleep(2_000, 'the answer from before is waited for')]), 401, 'who asks after the revocation is refused')
+  t.equal(await Promise.race([here.status(key), sleep(timeLimit(2_000), 'the answer from before is waited for')]), 401, 'who asks after the revocation is refused')
   answer()
   t.equal(await before, 200, 'who asked before it was let in')
 })
@@ -92,6 +93,6 @@ t.test('streams end when the store is back later than what it tells of changes b
   await sleep(1_500)
   t.same(streams.map(each => each.endedAt()), [null, null, null], 'nobody knows')
   tap.down = false
-  for (let tries = 0; tries < 50 && streams.some((each, n) => n < 2 && each.endedAt() === null); tries++) await sleep(100)
+  await until(() => streams.every((each, n) => n === 2 || each.endedAt() !== null))
   t.same(streams.map(each => each.endedAt() === null), [false, false, true], 'what is over ends')
 })

@@ -27,14 +27,14 @@ const databases: Record<string, { readonly staleness: number, readonly tells: bo
     tells: false,
     open: async t => {
       const sqlite = `${t.testdir()}/sessions.sqlite`
-      return [sqlStore({ sqlite }), sqlStore({ sqlite })]
+      return [sqlStore({ sqlite, timeout: 30 }), sqlStore({ sqlite, timeout: 30 })]
     }
   },
   PostgreSQL: {
     staleness: 0,
     tells: false,
     open: async t => {
-      const open = () => sqlStore({ connectionString: process.env['DATABASE_URL'] ?? 'postgres://root@127.0.0.1:5432/test', tablePrefix: `s${mark}_` })
+      const open = () => sqlStore({ connectionString: process.env['DATABASE_URL'] ?? 'postgres://root@127.0.0.1:5432/test', tablePrefix: `s${mark}_`, timeout: 30 })
       const stores = await reachable(t, [open(), open()])
       if (stores !== null) t.after(async () => { await dropTables(`s${mark}_`) })
       return stores
@@ -44,7 +44,7 @@ const databases: Record<string, { readonly staleness: number, readonly tells: bo
     staleness: 5,
     tells: true,
     open: async t => {
-      const open = () => redisStore({ url: process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', prefix: `s${mark}` })
+      const open = () => redisStore({ url: process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', prefix: `s${mark}`, timeout: 30 })
       const stores = await reachable(t, [open(), open()])
       if (stores !== null) t.after(async () => { await dropKeys(`s${mark}`) })
       return stores

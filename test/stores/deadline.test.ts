@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { fault } from '../../lib/errors.js'
@@ -123,4 +124,15 @@ t.test('a timeout that is none stops the boot', async t => {
     [{ timeout: undefined }, /'timeout' set to undefined/], [{ timout: 1 }, /unknown key 'timout'/]
   ]
   for (const [options, message] of wrong) t.throws(() => withDeadline(memoryStore(), options), { code: 'AUTH_MISCONFIGURED', message })
+})
+
+t.test('an answer that came while the process could not run counts', async t => {
+  const store = withDeadline(telling(async () => {
+    await stat('.')
+    return null
+  }), { timeout: 0.05 })
+  const answer = store.get('a', 'b')
+  // nothing runs for six times the deadline, while the answer comes
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300)
+  t.equal(await answer, null)
 })

@@ -60,7 +60,7 @@ function sqlite (t: Test): State {
   const file = join(folder, 'state.sqlite')
   t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
   return {
-    open: opener(t, () => sqlStore({ sqlite: file })),
+    open: opener(t, () => sqlStore({ sqlite: file, timeout: 30 })),
     async dump () {
       // in the log before the file are deleted rows as well
       return Object.fromEntries([file, `${file}-wal`].filter(each => existsSync(each)).map(each => [`the file ${each.slice(folder.length + 1)}`, readFileSync(each)]))
@@ -87,7 +87,7 @@ function postgres (t: Test, password = ''): State {
   t.teardown(() => dropTables(tablePrefix))
   const tables = [`${tablePrefix}records`, `${tablePrefix}counters`]
   return {
-    open: opener(t, () => sqlStore({ connectionString: withPassword(databaseUrl, 'postgres', password), tablePrefix })),
+    open: opener(t, () => sqlStore({ connectionString: withPassword(databaseUrl, 'postgres', password), tablePrefix, timeout: 30 })),
     async dump () {
       const rows = await Promise.all(tables.map(table => query(`select t::text as row, * from ${table} t`)))
       return Object.fromEntries(tables.map((table, i) => [`the table ${table.slice(tablePrefix.length)}`, JSON.stringify(rows[i])]))
@@ -101,7 +101,7 @@ function redis (t: Test, password = ''): State {
   const own = prefix()
   t.teardown(() => dropKeys(own))
   return {
-    open: opener(t, () => redisStore({ url: password === '' ? redisUrl : withPassword(redisUrl, 'default', password), prefix: own })),
+    open: opener(t, () => redisStore({ url: password === '' ? redisUrl : withPassword(redisUrl, 'default', password), prefix: own, timeout: 30 })),
     dump: async () => ({ 'Redis, KEYS and values': await keysAndValues(own) }),
     async break () {
       // every key has the wrong type from now on, and new ones meet a server that takes no writes from us
