@@ -1,10 +1,11 @@
 import type { StoreOwner } from '../../types/store.js'
+import { AuthError } from '../errors.js'
 import type { Session } from './payload.js'
 
 /** One session that ended before its time. */
 interface Ended {
-  /** Whose it must be to be over: one of these, or anybody's. */
-  readonly owners: readonly StoreOwner[] | null
+  /** Whose it must be to be over: one of these. */
+  readonly owners: readonly StoreOwner[]
   /** When it began, or later. */
   readonly begunBy: number
   /** From then on its cookie is worthless anyway. */
@@ -18,26 +19,34 @@ interface NotBefore {
   readonly spared: { readonly id: string, readonly after: number } | null
 }
 
-/** Of each, at most: some ten megabytes. */
+/** How many of each are kept before some are folded: some ten megabytes. */
 const most = 50_000
+/** How many ids an owner keeps in any case. */
+const fewest = 16
 /** Entries below which sweeping is not worth it. */
 const few = 1_024
 
 /**
- * The sessions that ended before their time, in memory, which a restart forgets. Nothing is dropped that could still be used, and yet it is bounded: when there are very
- * many, a principal's fold into one instant by which all of theirs are over, and when there are very many principals, those of the oldest into one for everybody. Both deny more than was asked
- * for, never less.
+ * The sessions that ended before their time, in memory, which a restart forgets. Nothing is dropped that could still be used, and yet it is bounded. When there are very many, owners who have more
+ * than their share of them lose the ids of their oldest for an instant by which all of theirs are over: nobody's ends cost another person. When there are very many such instants, those
+ * of the oldest fold into one for everybody. Both deny more than was asked for, never less. Ids that may be anybody's cannot fold: there is a number of them, beyond which one more is refused.
  */
 export class Denials {
   #longest: number
   readonly #folded: () => void
   readonly #most: number
   readonly #ended = new Map<string, Ended>()
+  /** Until when the id is over, whosever it is; the earliest first. */
+  readonly #anybodys = new Map<string, number>()
   readonly #principals = new Map<string, NotBefore>()
   #sweepAt = few
   #sweepPrincipalsAt = few
   /** All sessions that began by then are over. */
   #floor = -Infinity
+  /** The latest instant at which a session that is known here began: a clock that was set back says less. */
+  #latest = -Infinity
+  /** The latest at which one began in this process. */
+  #begun = -Infinity
 
   /**
    * @param longest milliseconds that a session lives at most
@@ -60,40 +69,82 @@ export class Denials {
     return Math.max(this.#floor, this.#principals.get(keyOf(owner))?.at ?? -Infinity) + 1
   }
 
+  /** Notes that a session began in this process. */
+  begin ({ begunAt }: Session): void {
+    this.#begun = Math.max(this.#begun, begunAt)
+    this.#latest = Math.max(this.#latest, begunAt)
+  }
+
   end ({ id, principal: { realm, id: person }, begunAt, endsAt }: Session): void {
     this.#makeRoom()
     // not the principal, which may be as large as a cookie
     this.#ended.set(id, { owners: [{ realm, id: person }], begunBy: begunAt, until: endsAt })
   }
 
-  /** Ends a session that may be anywhere, of which nothing is known but its id, and perhaps whose it must be. */
+  /**
+   * Ends a session that may be anywhere, of which nothing is known but its id, and perhaps whose it must be.
+   * @throws {AuthError} `AUTH_UNAVAILABLE` when too many ids without an owner are remembered.
+   */
   endById (id: string, owner: StoreOwner | null): void {
-    const now = Date.now()
+    const begunBy = this.#now()
+    const until = begunBy + this.#longest
+    if (owner === null) {
+      this.#endAnybodys(id, until)
+      return
+    }
     const known = this.#ended.get(id)
-    if (known !== undefined && owner !== null && isAmong(owner, known.owners)) return
+    if (known !== undefined && isAmong(owner, known.owners)) return
     this.#makeRoom()
     // several may claim an id, and only its owner is believed
-    const owners = owner === null ? null : [...known?.owners ?? [], owner]
-    this.#ended.set(id, { owners, begunBy: now, until: now + this.#longest })
+    this.#ended.set(id, { owners: [...known?.owners ?? [], owner], begunBy, until })
   }
 
   endAll (owner: StoreOwner, except: string | null): void {
     const before = this.#principals.get(keyOf(owner)) ?? null
     // what began after the last end of all, in the same millisecond even, is over too
-    const at = Math.max(Date.now(), this.after(owner))
+    const at = Math.max(this.#now(), this.after(owner))
     const after = before === null ? -Infinity : before.spared?.id === except ? before.spared.after : before.at
     this.#makePrincipalRoom()
     this.#principals.set(keyOf(owner), { at, spared: except === null ? null : { id: except, after } })
   }
 
-  denies ({ id, principal, begunAt }: Session): boolean {
-    if (begunAt <= this.#floor) return true
+  denies (session: Session): boolean {
+    const { id, principal, begunAt } = session
+    if (begunAt <= this.#floor || this.#anybodys.has(id)) return true
     const ended = this.#ended.get(id)
     if (ended !== undefined && isAmong(principal, ended.owners)) return true
-    if (this.#principals.size === 0) return false
+    if (this.#principals.size > 0 && this.#isBefore(session)) return true
+    this.#latest = Math.max(this.#latest, begunAt)
+    return false
+  }
+
+  /** Whether a session began before all of its principal's were ended. */
+  #isBefore (session: Session): boolean {
+    const { id, principal, begunAt } = session
     const all = this.#principals.get(keyOf(principal))
-    if (all === undefined || begunAt > all.at) return false
-    return all.spared === null || all.spared.id !== id || begunAt <= all.spared.after
+    if (all === undefined) return false
+    if (begunAt <= all.at) return all.spared === null || all.spared.id !== id || begunAt <= all.spared.after
+    // it began by a clock that was ahead, nobody knows whether before the end: it is over, also when this clock comes there
+    const isAhead = begunAt > Date.now() && begunAt > this.#begun && all.spared?.id !== id
+    if (isAhead) this.end(session)
+    return isAhead
+  }
+
+  /** Now, or later where the clock was set back since a session began. */
+  #now (): number {
+    return Math.max(Date.now(), this.#latest)
+  }
+
+  #endAnybodys (id: string, until: number): void {
+    const now = Date.now()
+    for (const [oldest, end] of this.#anybodys) {
+      if (end > now) break
+      this.#anybodys.delete(oldest)
+    }
+    // named again it stands last, as it ends last
+    this.#anybodys.delete(id)
+    if (this.#anybodys.size >= this.#most * 2) throw tooMany()
+    this.#anybodys.set(id, until)
   }
 
   #makeRoom (): void {
@@ -102,26 +153,45 @@ export class Denials {
     for (const [id, { until }] of this.#ended) if (until <= now) this.#ended.delete(id)
     if (this.#ended.size > this.#most / 2) this.#fold()
     // twice what is left: each sweep is paid for by as many additions
-    this.#sweepAt = Math.min(this.#most, Math.max(few, this.#ended.size * 2))
+    this.#sweepAt = Math.max(few, this.#ended.size * 2)
   }
 
-  /** An id that may be anybody's has nobody whose instant it could join. */
+  /** Folds the ids of those who have more than their share of the room, the sessions that began first. */
   #fold (): void {
+    const idsOf = new Map<string, Array<{ readonly id: string, readonly begunBy: number }>>()
     for (const [id, { owners, begunBy }] of this.#ended) {
-      if (owners === null) this.#floor = Math.max(this.#floor, begunBy)
-      for (const owner of owners ?? []) this.#foldOne(id, owner, begunBy)
+      for (const owner of owners) {
+        const ids = idsOf.get(keyOf(owner)) ?? []
+        idsOf.set(keyOf(owner), ids)
+        ids.push({ id, begunBy })
+      }
     }
-    this.#ended.clear()
+    const share = Math.max(fewest, Math.floor(this.#most / 2 / idsOf.size))
+    for (const [owner, ids] of idsOf) {
+      if (ids.length <= share) continue
+      ids.sort((a, b) => a.begunBy - b.begunBy)
+      // half of the share stays, so that the next fold of theirs is as many ends away
+      for (const each of ids.slice(0, ids.length - Math.floor(share / 2))) this.#foldOne(owner, each)
+    }
     this.#folded()
   }
 
-  #foldOne (id: string, owner: StoreOwner, begunBy: number): void {
-    const before = this.#principals.get(keyOf(owner))
+  #foldOne (owner: string, { id, begunBy }: { readonly id: string, readonly begunBy: number }): void {
+    const before = this.#principals.get(owner)
     this.#makePrincipalRoom()
-    this.#principals.set(keyOf(owner), {
+    this.#principals.set(owner, {
       at: Math.max(begunBy, before?.at ?? -Infinity),
       spared: before === undefined || before.spared?.id === id ? null : before.spared
     })
+    this.#forget(id, owner)
+  }
+
+  /** Forgets that an owner ended an id, which another may have named too. */
+  #forget (id: string, owner: string): void {
+    const ended = this.#ended.get(id) as Ended
+    const owners = ended.owners.filter(each => keyOf(each) !== owner)
+    if (owners.length === 0) this.#ended.delete(id)
+    else this.#ended.set(id, { ...ended, owners })
   }
 
   #makePrincipalRoom (): void {
@@ -143,10 +213,14 @@ export class Denials {
   }
 }
 
-function isAmong ({ realm, id }: StoreOwner, owners: readonly StoreOwner[] | null): boolean {
-  return owners === null || owners.some(owner => owner.id === id && owner.realm === realm)
+function isAmong ({ realm, id }: StoreOwner, owners: readonly StoreOwner[]): boolean {
+  return owners.some(owner => owner.id === id && owner.realm === realm)
 }
 
 function keyOf ({ realm, id }: StoreOwner): string {
   return JSON.stringify([realm, id])
+}
+
+function tooMany (): AuthError {
+  return new AuthError('AUTH_UNAVAILABLE', 'sessions.revoke() was asked to end too many ids without an owner: give the owner as its second argument, or give the plugin the option store')
 }

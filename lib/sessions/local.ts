@@ -28,7 +28,9 @@ export class LocalRegistry implements Registry {
     return Math.max(Date.now(), this.#denials.after(principal))
   }
 
-  begin (): void {}
+  begin (session: Session): void {
+    this.#denials.begin(session)
+  }
 
   end (session: Session): boolean {
     if (this.#denials.denies(session)) return false

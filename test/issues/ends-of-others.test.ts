@@ -1,0 +1,91 @@
+import { randomBytes } from 'node:crypto'
+import t from 'tap'
+import { memoryStore } from '../../lib/index.js'
+import { clock } from '../sessions/desk.js'
+import { house } from '../sessions/house.js'
+import { switched } from '../sessions/stores.js'
+
+/** Whose sessions end, and whose do not: by a clock that was set back, and by somebody who ends very many. */
+
+const madeUp = (): string => randomBytes(16).toString('base64url')
+const owner = (id: string) => ({ realm: 'web', id })
+
+t.test('ends every session of a person although the clock was set back since the login', async t => {
+  for (const store of [undefined, memoryStore()]) {
+    const time = clock(t)
+    const { enter, status, sessions, app } = await house(store === undefined ? {} : { store })
+    t.teardown(() => app.close())
+    const { cookie } = await enter()
+    time.advance(-5)
+    await sessions.revokeAll(owner('alice'))
+    t.equal(await status(cookie), 401)
+    time.advance(60)
+    t.equal(await status(cookie), 401, 'and it does not come back')
+    const next = await enter()
+    t.equal(await status(next.cookie), 200, 'a new login')
+  }
+})
+
+t.test('spares the session that is named although the clock was set back', async t => {
+  const time = clock(t)
+  const { enter, status, sessions, app } = await house()
+  t.teardown(() => app.close())
+  const [kept, other] = [await enter(), await enter()]
+  time.advance(-5)
+  await sessions.revokeAll(owner('alice'), { except: kept.id })
+  t.same([await status(kept.cookie), await status(other.cookie)], [200, 401])
+})
+
+t.test('ends a session that another process began by a clock that was ahead', async t => {
+  const secret = randomBytes(32).toString('base64url')
+  const time = clock(t)
+  const before = await house({ session: { secret } })
+  const { cookie } = await before.enter()
+  await before.app.close()
+  time.advance(-5)
+  const { status, sessions, app } = await house({ session: { secret } })
+  t.teardown(() => app.close())
+  await sessions.revokeAll(owner('alice'))
+  t.equal(await status(cookie), 401)
+  time.advance(60)
+  t.equal(await status(cookie), 401)
+})
+
+t.test('nobody pays for a person who logs out 35,000 made-up ids', async t => {
+  const { enter, status, sessions, app } = await house()
+  t.teardown(() => app.close())
+  const people = Array.from({ length: 50 }, (_, n) => ({ id: `person-${n}` }))
+  const ended: string[] = []
+  const alive: string[] = []
+  for (const person of people) {
+    const [phone, desk] = [await enter(person), await enter(person)]
+    await sessions.revoke(phone.id, owner(person.id))
+    ended.push(phone.cookie)
+    alive.push(desk.cookie)
+  }
+  for (let n = 0; n < 35_000; n++) await sessions.revoke(madeUp(), owner('mallory'))
+  t.same(new Set(await Promise.all(alive.map(status))), new Set([200]))
+  t.same(new Set(await Promise.all(ended.map(status))), new Set([401]))
+})
+
+t.test('nobody pays for 35,000 made-up ids that are ended without an owner', async t => {
+  const { enter, status, sessions, app } = await house()
+  t.teardown(() => app.close())
+  const { cookie } = await enter()
+  for (let n = 0; n < 35_000; n++) await sessions.revoke(madeUp())
+  t.equal(await status(cookie), 200)
+  const other = await enter()
+  t.equal(await sessions.revoke(other.id, owner('alice')), true, 'with an owner they are ended')
+  t.same([await status(cookie), await status(other.cookie)], [200, 401])
+})
+
+t.test('nobody pays for logouts that the store did not hear of', async t => {
+  const { store, state } = switched()
+  const { enter, status, ask, app } = await house({ store })
+  t.teardown(() => app.close())
+  const [phone, desk] = [await enter(), await enter()]
+  state.down.add('take')
+  t.equal((await ask('/logout', { cookie: phone.cookie })).status, 503)
+  state.down.clear()
+  t.same([await status(phone.cookie), await status(desk.cookie)], [401, 200])
+})
