@@ -6,7 +6,10 @@ const units = { s: 1, m: 60, h: 3600, d: 86400 } as const
 /** 300 years, in seconds: an instant that is so far away is still a `Date`. */
 const longest = 300 * 365 * 86_400
 
-/** Parses a {@link Duration} option to seconds: zero or more, at most 300 years. Anything else stops the boot, naming `place`. */
+/**
+ * Parses a {@link Duration} option to seconds: zero or more, at most 300 years. Anything else stops the boot, naming
+ * `place`.
+ */
 export function seconds (value: unknown, place: string): number {
   const length = lengthOf(value)
   if (length >= 0 && length <= longest) return length

@@ -24,7 +24,10 @@ const purposes = {
   password: { minBytes: shortestSecret, rotates: false }
 } as const
 
-/** What a variable holds. `session` and `device` take several, separated by commas, the newest first: the result is a list. */
+/**
+ * What a variable holds. `session` and `device` take several, separated by commas, the newest first: the result is a
+ * list.
+ */
 export type SecretPurpose = keyof typeof purposes
 
 /** The values of the variables, by name. */
@@ -39,8 +42,9 @@ interface Held {
 }
 
 /**
- * Reads the secrets of an application from its environment, all at once, so that a start names every mistake and not the first: variables that are not set, too short,
- * an example or a published secret, easy to guess, or one secret for two purposes (also trimmed, or written in another encoding). No value is ever printed.
+ * Reads the secrets of an application from its environment, all at once, so that a start names every mistake and not
+ * the first: variables that are not set, too short, an example or a published secret, easy to guess, or one secret for
+ * two purposes (also trimmed, or written in another encoding). No value is ever printed.
  *
  * @example
  * const secrets = secretsFromEnvironment({ SESSION_SECRET: 'session', JWT_SECRET: 'jwt', OPS_PASSWORD: 'password' })
@@ -66,8 +70,15 @@ function read (variable: string, purpose: string, given: string | undefined) {
   return { variable, value: rule.rotates ? Object.freeze(texts) : given, held, mistakes }
 }
 
-/** `<your secret>`, `changeme`: what stands in examples, whatever its length. A random secret has none of the short words, but by a chance of one in some 100,000. */
-const placeholder = /change.?(?:me|this|it)|replace.?(?:me|this|it|with)|your.?(?:own.?)?(?:secret|key|password|token)|placeholder|example|\.\.\.|^<.*>$|^\$\{.*\}$|^(?:secret|password|test|dummy|default|todo|fixme|xxxx)/i
+/**
+ * `<your secret>`, `changeme`: what stands in examples, whatever its length. Random keys hold none of it: short words
+ * count only where no encoding goes on behind them.
+ */
+const placeholder = new RegExp([
+  'change.?(?:me|this|it)', 'replace.?(?:me|this|it|with)', 'your.?(?:own.?)?(?:secret|key|password|token)',
+  'placeholder', 'example', /\.\.\./.source,
+  '^<.*>$', /^\$\{.*\}$/.source, '^(?:password|default|secret)', /^(?:test|dummy|todo|fixme|xxxx)(?![\w+/-])/.source
+].join('|'), 'i')
 
 function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | null {
   if (text !== text.trim()) return `${variable} begins or ends with a space or a line end, which is probably not meant. Remove it.`

@@ -38,7 +38,7 @@ interface GivenKeys extends ApiKeyCommon {
 /** The options of {@link apiKey}: `keys` or `verify`. */
 export type ApiKeyOptions<P extends PrincipalInput = PrincipalInput> = GivenKeys & (
   | {
-    /** From key to principal. Each key must have 128 bits of estimated entropy. The plaintext is not kept. */
+    /** From key to principal. Each key must hold 128 bits once it is decoded, and not be guessable. The plaintext is not kept. */
     readonly keys: Readonly<Record<string, P>> | ReadonlyMap<string, P>
     readonly verify?: never
   }

@@ -1,9 +1,9 @@
-import { isUtf8 } from 'node:buffer'
 import { misconfigured } from '../errors.js'
 import { listOf, type Parser } from '../parsers.js'
-import { estimateBits } from './secrets/estimate.js'
 import { findKey } from './secrets/key-material.js'
 import { isKnown } from './secrets/known.js'
+import { innermost, layersOf, textOf } from './secrets/layers.js'
+import { isPredictable } from './secrets/predictable.js'
 
 /** What {@link checkSecret} asks of a secret. */
 export interface SecretRule {
@@ -19,8 +19,7 @@ const leastBits = 128
 const mend = "Make one with: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\""
 
 /**
- * The bytes of a secret that is long enough and does not look guessable: low estimated entropy, words, rows of the keyboard, published secrets, and each of these
- * behind whitespace, base64 or hex.
+ * Returns the bytes of a secret that is long enough and not guessable ({@link weakness}).
  * @throws {AuthError} `AUTH_MISCONFIGURED`, with a sentence that names `place` and never the secret.
  */
 export function checkSecret (secret: unknown, { minBytes, place }: SecretRule): Buffer {
@@ -45,44 +44,29 @@ export function secrets ({ minBytes }: { readonly minBytes: number }): Parser<re
   }
 }
 
-/** Why a secret is guessable, whatever its length, as the end of a sentence about it; `null` when nothing tells. */
+/**
+ * Returns why a secret is guessable, whatever its length, as the end of a sentence about it; `null` where it is not. A
+ * secret holds 128 bits once it is decoded, it is neither a key nor a published secret, and less than half of it is
+ * repetition, sequences, dates and common words.
+ */
 export function weakness (secret: string | Uint8Array): string | null {
-  const bytes = Buffer.from(secret as Uint8Array)
-  if (findKey(bytes) !== null) return 'is a public or private key, or JSON, and not a secret'
-  const text = textOf(bytes)
-  const decoded = text === null ? [] : decodings(text.trim())
-  if (spellings([bytes, ...decoded]).some(isKnown)) return 'is a published secret that attackers try first'
-  const own = text === null ? Math.min(estimateBits(bytes.toString('latin1'), 256), estimateBits(bytes.toString('base64'))) : estimateBits(text.trim())
-  const inner = decoded.map(textOf).map(each => each === null ? own : estimateBits(each))
-  const bits = Math.min(own, ...inner)
-  return bits < leastBits ? `is too easy to guess: an estimate gives it ${Math.floor(bits)} bits, and ${leastBits} are needed` : null
-}
-
-/** The texts under which a published list may hold the secret: as it reads, and encoded, should it have been decoded before it came here. */
-function spellings (forms: readonly Buffer[]): string[] {
-  const found = new Set<string>()
-  for (const bytes of forms) {
-    const base64 = bytes.toString('base64')
-    const hex = bytes.toString('hex')
-    const text = textOf(bytes)?.trim()
-    if (text !== undefined) found.add(text)
-    for (const each of [base64, base64.replace(/=+$/, ''), bytes.toString('base64url'), hex, hex.toUpperCase()]) found.add(each)
+  const layers = layersOf(Buffer.from(secret as Uint8Array))
+  if (findKey(layers) !== null) return 'is a public or private key, or JSON, and not a secret'
+  const inner = innermost(layers)
+  // a secret in hexadecimal digits that was decoded as base64 by mistake is as well known
+  const misread = Buffer.from(inner.toString('base64'), 'hex')
+  if (isKnown(inner) || isKnown(innermost(layersOf(misread)))) return 'is a published secret that attackers try first'
+  const bits = Math.min(...layers.map(layer => layer.length * 8), bitsOfPhrase(layers[0]))
+  if (bits < leastBits) {
+    return `is too easy to guess: it holds ${bits} bits once it is decoded, and ${leastBits} are needed`
   }
-  return [...found]
+  const texts = layers.map(layer => textOf(layer) ?? layer.toString('latin1'))
+  if (!texts.some(isPredictable)) return null
+  return 'is too easy to guess: half of it or more is repetition, sequences, dates and common words'
 }
 
-/** What a text is the base64 or hex of, and what that is in turn. */
-function decodings (text: string, depth = 2): Buffer[] {
-  if (depth === 0) return []
-  const decoded: Buffer[] = []
-  if (/^(?:[0-9a-f]{2})+$/i.test(text)) decoded.push(Buffer.from(text, 'hex'))
-  if (/^[A-Za-z0-9+/_-]+={0,2}$/.test(text)) decoded.push(Buffer.from(text, 'base64'))
-  return decoded.flatMap(each => [each, ...decodings(textOf(each)?.trim() ?? '', depth - 1)])
-}
-
-/** The bytes as text when they are text: valid UTF-8 without control characters other than whitespace. */
-function textOf (bytes: Buffer): string | null {
-  if (!isUtf8(bytes)) return null
-  const text = bytes.toString()
-  return /[\u0000-\u0008\u000e-\u001f\u007f-\u009f]/.test(text) ? null : text
+/** Two bits a character of a phrase of words (Shannon's estimate for English prose, rounded up). */
+function bitsOfPhrase (bytes: Buffer): number {
+  const text = textOf(bytes)
+  return text !== null && /^[\p{L}\p{P}\s]+$/u.test(text) && /\s/.test(text) ? text.length * 2 : Infinity
 }

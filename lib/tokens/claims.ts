@@ -1,6 +1,9 @@
 import type { JoseHeader } from './jws.js'
 
-/** The claims of a token whose signature verified (RFC 7519, 4), deep-frozen: requests that send the same token share them. */
+/**
+ * The claims of a token whose signature verified (RFC 7519, 4), deep-frozen: requests that send the same token share
+ * them.
+ */
 export interface Claims {
   readonly iss?: string
   readonly sub?: string
@@ -57,7 +60,10 @@ export function dateOf (seconds: number): Date {
   return new Date(Math.min(seconds, lastInstant) * 1000)
 }
 
-/** Returns true if an instant in the past of the issuer (`iat`, `auth_time`) is further ahead of this clock than clocks differ. */
+/**
+ * Returns true if an instant in the past of the issuer (`iat`, `auth_time`) is further ahead of this clock than clocks
+ * differ.
+ */
 export function isAhead (instant: number, tolerance: number, now: number): boolean {
   return instant > now + Math.max(tolerance, clockSkew)
 }
@@ -67,14 +73,18 @@ export function mediaType (typ: string): string {
   return typ.toLowerCase().replace(/^application\//, '')
 }
 
-/** Why the header and claims are not what the rules ask for, or `null`. Does not look at the clock, so that its answer holds for as long as the token does. */
+/**
+ * Why the header and claims are not what the rules ask for, or `null`. Does not look at the clock, so that its answer
+ * holds for as long as the token does.
+ */
 export function claimFault (header: JoseHeader, claims: Raw, rules: ClaimRules): string | null {
-  return typFault(header.typ, rules.typ) ?? issuerFault(claims['iss'], rules.issuer) ?? audienceFault(claims['aud'], rules.audience) ?? bindingFault(claims['cnf']) ?? shapeFault(claims, rules.dated)
+  return typFault(header.typ, rules.typ) ?? issuerFault(claims['iss'], rules.issuer) ??
+    audienceFault(claims['aud'], rules.audience) ?? bindingFault(claims['cnf']) ?? shapeFault(claims, rules.dated)
 }
 
 /**
- * Refuses tokens that are bound to a key of the client (RFC 7800, 3.1; RFC 8705, 3; RFC 9449, 6): proof of that key cannot be checked yet, and without it the token
- * would be good for whoever stole it.
+ * Refuses tokens that are bound to a key of the client (RFC 7800, 3.1; RFC 8705, 3; RFC 9449, 6): proof of that key
+ * cannot be checked yet, and without it the token would be good for whoever stole it.
  */
 function bindingFault (cnf: unknown): string | null {
   return cnf === undefined ? null : 'the token is bound to a key (cnf), which is not supported'

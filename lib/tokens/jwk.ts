@@ -3,6 +3,7 @@ import { misconfigured } from '../errors.js'
 import { list } from '../shape.js'
 import { algorithmNames, fits, isAlgorithm, isSymmetric, leastSecretBytes, signatureCheck } from './algorithms.js'
 import type { Algorithm, SignatureCheck } from './algorithms.js'
+import { isUnsafePoint } from './edwards.js'
 import { readKey } from './material.js'
 import { hasRocaFingerprint } from './roca.js'
 
@@ -81,12 +82,23 @@ function checkStrength (key: KeyObject, algorithm: Algorithm, place: string): vo
   }
   if (modulusLength !== undefined && modulusLength < 2048) throw misconfigured(`${place} is an RSA key of ${modulusLength} bits; at least 2048 are needed (RFC 7518, 3.3).`)
   if (publicExponent !== undefined && (publicExponent < 3n || publicExponent % 2n === 0n)) throw misconfigured(`${place} is an RSA key with an unsafe public exponent.`)
-  if (key.asymmetricKeyType === 'rsa' && hasRocaFingerprint(modulusOf(key))) {
+  if (modulusLength !== undefined && hasRocaFingerprint(modulusOf(key))) {
     throw misconfigured(`${place} is an RSA key made by a faulty chip, whose private half can be computed (CVE-2017-15361). Replace it.`)
+  }
+  if (algorithm === 'EdDSA' && isUnsafePoint(key.export({ format: 'jwk' }))) {
+    throw misconfigured(`${place} is a public key of small order, or not in its canonical encoding: ` +
+      'anybody can sign under it. Make a new key pair.')
   }
 }
 
+/**
+ * Returns the modulus, which ends before the exponent in the last bytes of the DER form: keys that are for RSA-PSS
+ * alone have no JWK.
+ */
 function modulusOf (key: KeyObject): bigint {
-  const { n } = key.export({ format: 'jwk' })
-  return BigInt(`0x${Buffer.from(`${n}`, 'base64url').toString('hex')}`)
+  const { modulusLength, publicExponent } = { modulusLength: 0, publicExponent: 0n, ...key.asymmetricKeyDetails }
+  const exponentBytes = Math.floor(publicExponent.toString(2).length / 8) + 1
+  const end = -2 - exponentBytes
+  const modulus = key.export({ type: 'spki', format: 'der' }).subarray(end - Math.ceil(modulusLength / 8), end)
+  return BigInt(`0x${modulus.toString('hex')}`)
 }

@@ -62,7 +62,9 @@ function named (entry: Entry, key: VerificationKey): VerificationKey {
 }
 
 function entries (given: unknown, place: string): Entry[] {
-  if (given === undefined) throw misconfigured(`${place} is undefined. Set it, or the environment variable that it comes from.`)
+  if (given === undefined) {
+    throw misconfigured(`${place} is undefined. Set it, or the environment variable that it comes from.`)
+  }
   const keys = unwrapped(given, place)
   if (keys instanceof Map) return [...keys].map(([kid, material], i) => entry(kid, material, i, place))
   if (isSet(keys) || !isRecord(keys)) return setOrKey(keys, place)
@@ -79,7 +81,9 @@ function entry (kid: unknown, material: unknown, i: number, place: string): Entr
 function setOrKey (given: unknown, place: string): Entry[] {
   const value = unwrapped(given, place)
   if (Array.isArray(value)) return value.flatMap((each, i) => setOrKey(each, `key ${i + 1} of ${place}`))
-  if (isSet(value)) return value.keys.map((material, i) => ({ kid: null, material, place: `key ${i + 1} of the JWK set in ${place}` }))
+  if (isSet(value)) {
+    return value.keys.map((material, i) => ({ kid: null, material, place: `key ${i + 1} of the JWK set in ${place}` }))
+  }
   return [{ kid: null, material: value, place }]
 }
 

@@ -2,6 +2,7 @@ import { createPrivateKey, createPublicKey, createSecretKey, KeyObject } from 'n
 import type { JsonWebKeyInput } from 'node:crypto'
 import { misconfigured } from '../errors.js'
 import { findKey } from '../schemes/secrets/key-material.js'
+import { layersOf } from '../schemes/secrets/layers.js'
 import { isObject, list } from '../shape.js'
 import { decodeBase64url } from './base64url.js'
 
@@ -15,7 +16,10 @@ export interface Jwk {
   readonly [member: string]: unknown
 }
 
-/** One key as an application may give it: an HMAC secret; a PEM text (public key, certificate, private key); a `KeyObject`; a JWK, also as JSON text. */
+/**
+ * One key as an application may give it: an HMAC secret; a PEM text (public key, certificate, private key); a
+ * `KeyObject`; a JWK, also as JSON text.
+ */
 export type KeyMaterial = string | Uint8Array | KeyObject | Jwk
 
 /** One key, read: what verifies, what signs where there is such, and what its JWK says of it. */
@@ -29,8 +33,9 @@ export interface ReadKey {
 }
 
 /**
- * Reads one key, whatever its form. A text or bytes that hold a public key in any form that can be told, also under quotes and encodings, are never taken for an
- * HMAC secret: whoever knows the public key could sign (CVE-2016-10555, CVE-2023-48223).
+ * Reads one key, whatever its form. A text or bytes that hold a public key in any form that can be told, also under
+ * quotes and encodings, are never taken for an HMAC secret: whoever knows the public key could sign (CVE-2016-10555,
+ * CVE-2023-48223).
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place` and never the key.
  */
 export function readKey (material: unknown, place: string): ReadKey {
@@ -43,13 +48,14 @@ export function readKey (material: unknown, place: string): ReadKey {
 }
 
 /**
- * Returns what stands under the quotes and encodings of a text or of bytes: a PEM text, what a JSON text says, or the bytes of a secret. Returns anything else as it is.
+ * Returns what stands under the quotes and encodings of a text or of bytes: a PEM text, what a JSON text says, or the
+ * bytes of a secret. Returns anything else as it is.
  * @throws {AuthError} `AUTH_MISCONFIGURED` for a key in a form that is not read.
  */
 export function unwrapped (material: unknown, place: string): unknown {
   if (typeof material !== 'string' && !(material instanceof Uint8Array)) return material
   const bytes = Buffer.from(material as Uint8Array)
-  const found = findKey(bytes)
+  const found = findKey(layersOf(bytes))
   if (found === null) return bytes
   if ('problem' in found) throw misconfigured(`${place} ${found.problem}`)
   return found.material
@@ -63,7 +69,9 @@ function fromKeyObject (object: KeyObject, place: string): ReadKey {
 
 function fromSecret (bytes: Buffer, place: string): ReadKey {
   if (bytes.length === 0) throw misconfigured(`${place} is empty.`)
-  if (findKey(bytes) !== null) throw misconfigured(`${place} is a secret that holds a public or private key, or JSON. Give the key itself: its PEM text, or its JWK.`)
+  if (findKey(layersOf(bytes)) !== null) {
+    throw misconfigured(`${place} is a secret that holds a public or private key, or JSON. Give its PEM text or its JWK.`)
+  }
   const key = createSecretKey(bytes)
   return { key, signing: key, kid: null, alg: null }
 }

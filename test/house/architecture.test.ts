@@ -138,7 +138,8 @@ function isAmbient (statement: ts.Statement): boolean {
 }
 
 t.test('no file is longer than 250 lines, no function longer than a screen', async t => {
-  t.same(all.filter(source => lines(source.text) > 250).map(source => `${source.path}: ${lines(source.text)} lines`), [])
+  const prose = all.filter(source => source.path !== 'lib/schemes/secrets/known-digests.ts')
+  t.same(prose.filter(source => lines(source.text) > 250).map(source => `${source.path}: ${lines(source.text)} lines`), [])
   // A contract that other people run is a list of tests: what is long there is the list.
   const long = lib.filter(source => !source.path.startsWith('lib/stores/testing/')).flatMap(source => nodes(source.tree)
     .filter(node => ts.isFunctionLike(node) && lines(node.getText()) > 60)

@@ -1,7 +1,8 @@
 import { createSecretKey, type KeyObject } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import gatehouse, { apiKey, jwt, secretsFromEnvironment, session, type GatehouseOptions, type JwtOptions } from '../../lib/index.js'
+import gatehouse, { apiKey, jwt, secretsFromEnvironment, session } from '../../lib/index.js'
+import type { GatehouseOptions, JwtOptions } from '../../lib/index.js'
 import { pair, secretOf, token } from '../support/tokens.js'
 
 const issuer = 'https://issuer.test'
@@ -86,7 +87,8 @@ function forgeries (text: string, given: unknown): readonly Uint8Array[] {
 }
 
 t.test('takes no form of a public key for an HMAC secret: it is read as what it is, or the boot stops', async t => {
-  for (const [alg, { publicKey, privateKey }] of [['ES256', pair('ec')], ['RS256', pair('rsa')], ['EdDSA', pair('ed25519')]] as const) {
+  const pairs = [['ES256', pair('ec')], ['RS256', pair('rsa')], ['EdDSA', pair('ed25519')]] as const
+  for (const [alg, { publicKey, privateKey }] of pairs) {
     const jwk = publicKey.export({ format: 'jwk' })
     const pem = { 'a PEM text': publicKey.export({ type: 'spki', format: 'pem' }) as string }
     const sets = {
@@ -98,15 +100,18 @@ t.test('takes no form of a public key for an HMAC secret: it is read as what it 
     for (const [what, text] of Object.entries(texts)) {
       for (const [how, disguise] of Object.entries(disguises)) {
         const given = disguise(text)
+        const which = `${alg}: ${what} ${how}`
         const asSecret = jwt({ keys: given, issuer, audience, algorithms: ['HS256'] } as JwtOptions)
-        t.throws(() => asSecret({} as FastifyInstance, 'user', {} as never), refused, `${alg}: ${what} ${how}, as HS256`)
+        t.throws(() => asSecret({} as FastifyInstance, 'user', {} as never), refused, `${which}, as HS256`)
         const app = await withKeys(t, given).catch((error: unknown) => {
           t.match(error, refused)
           return null
         })
         if (app === null) continue
-        t.equal(await statusOf(app, alg, privateKey), 200, `${alg}: ${what} ${how}: a token of its private key is accepted`)
-        for (const key of forgeries(text, given)) t.equal(await statusOf(app, 'HS256', key), 401, `${alg}: ${what} ${how}: a forged token is refused`)
+        t.equal(await statusOf(app, alg, privateKey), 200, `${which}: accepts a token of its private key`)
+        for (const key of forgeries(text, given)) {
+          t.equal(await statusOf(app, 'HS256', key), 401, `${which}: refuses a forged token`)
+        }
       }
     }
   }
@@ -117,7 +122,11 @@ t.test('reads what environments hold: literal line breaks, base64 and quotes', a
   const pem = publicKey.export({ type: 'spki', format: 'pem' }) as string
   const privatePem = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
   const set = JSON.stringify({ keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'a' }] })
-  const forms = [pem.replaceAll('\n', '\\n'), `"${pem.replaceAll('\n', '\\n')}"`, `'${pem}'`, base64(pem), base64url(set), JSON.stringify(set), buffer(set), base64(set).replace(/.{76}/g, '$&\n'), JSON.stringify({ a: pem })]
+  const literal = pem.replaceAll('\n', '\\n')
+  const forms = [
+    literal, `"${literal}"`, `'${pem}'`, base64(pem), base64url(set), JSON.stringify(set), buffer(set),
+    base64(set).replace(/.{76}/g, '$&\n'), JSON.stringify({ a: pem })
+  ]
   for (const keys of forms) t.equal(await statusOf(await withKeys(t, keys), 'ES256', privateKey), 200)
   for (const key of [privatePem.replaceAll('\n', '\\n'), base64(privatePem)]) {
     const app = await withKeys(t, pem, { sign: { key } })
@@ -134,17 +143,28 @@ t.test('stops the boot for forms of keys that are not read, with a sentence that
   const ssh = Buffer.concat([Buffer.from([0, 0, 0, 7]), Buffer.from('ssh-rsa'), Buffer.alloc(300, 7)])
   const spki = publicKey.export({ type: 'spki', format: 'der' })
   const forms: ReadonlyArray<readonly [unknown, RegExp]> = [
-    [spki, /DER form/], [spki.toString('base64'), /DER form/], [spki.toString('hex'), /DER form/], [JSON.stringify(spki.toString('base64')), /DER form/],
-    [privateKey.export({ type: 'sec1', format: 'der' }).toString('base64'), /DER form/], [privateKey.export({ type: 'pkcs8', format: 'der' }).toString('base64url'), /DER form/],
+    [spki, /DER form/],
+    [spki.toString('base64'), /DER form/],
+    [spki.toString('hex'), /DER form/],
+    [JSON.stringify(spki.toString('base64')), /DER form/],
+    [privateKey.export({ type: 'sec1', format: 'der' }).toString('base64'), /DER form/],
+    [privateKey.export({ type: 'pkcs8', format: 'der' }).toString('base64url'), /DER form/],
     [rsa.publicKey.export({ type: 'pkcs1', format: 'der' }).toString('base64'), /DER form/],
-    [point, /raw public key/], [point.toString('hex'), /raw public key/], [point.toString('base64url'), /raw public key/],
-    [ssh.toString('base64'), /OpenSSH/], [base64(`ssh-ed25519 ${base64(ssh)}`), /OpenSSH/], [`---- BEGIN SSH2 PUBLIC KEY ----\n${base64(ssh)}`, /OpenSSH/],
+    [point, /raw public key/],
+    [point.toString('hex'), /raw public key/],
+    [point.toString('base64url'), /raw public key/],
+    [ssh.toString('base64'), /OpenSSH/],
+    [base64(`ssh-ed25519 ${base64(ssh)}`), /OpenSSH/],
+    [`---- BEGIN SSH2 PUBLIC KEY ----\n${base64(ssh)}`, /OpenSSH/],
     ['<RSAKeyValue><Modulus>uY2S4oPzpWQJqDkR</Modulus><Exponent>AQAB</Exponent></RSAKeyValue>', /XML/],
-    [`{ kty: 'EC', crv: 'P-256', x: '${x}', y: '${y}' }`, /not valid JSON/], [base64('https://issuer.test/.well-known/jwks.json'), /is a URL/],
-    ['-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE', /no readable key/], ['{"issuer":"https://issuer.test","jwks_uri":"https://issuer.test/jwks"}', /AUTH_MISCONFIGURED|must|short|URL/]
+    [`{ kty: 'EC', crv: 'P-256', x: '${x}', y: '${y}' }`, /not valid JSON/],
+    [base64('https://issuer.test/.well-known/jwks.json'), /is a URL/],
+    ['-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE', /no readable key/],
+    ['{"issuer":"https://issuer.test","jwks_uri":"https://issuer.test/jwks"}', /is a URL/]
   ]
   for (const [keys, message] of forms) await t.rejects(withKeys(t, keys), { ...refused, message })
-  t.notMatch(await withKeys(t, Buffer.concat([Buffer.from([4]), Buffer.alloc(64, 'k3yZ')])).catch(String), /raw public key/, 'what is no point of a curve')
+  const noPoint = Buffer.concat([Buffer.from([4]), Buffer.alloc(64, 'k3yZ')])
+  t.notMatch(await withKeys(t, noPoint).catch(String), /raw public key/)
 })
 
 t.test('refuses key material as a session secret, a device secret, an API key, and in the environment', async t => {
@@ -152,23 +172,29 @@ t.test('refuses key material as a session secret, a device secret, an API key, a
   const pem = publicKey.export({ type: 'spki', format: 'pem' }) as string
   const set = JSON.stringify({ keys: [publicKey.export({ format: 'jwk' })] })
   const der = privateKey.export({ type: 'pkcs8', format: 'der' })
-  for (const secret of [pem, set, base64(pem), base64url(set), JSON.stringify(pem), hex(pem), base64(der), hex(der), pem.replaceAll('\n', '\\n')]) {
+  const literal = pem.replaceAll('\n', '\\n')
+  const secrets = [pem, set, base64(pem), base64url(set), JSON.stringify(pem), hex(pem), base64(der), hex(der), literal]
+  for (const secret of secrets) {
     await t.rejects(boot(t, { web: session({ secret }) }), { ...refused, message: /public or private key/ })
     const limits = { guesses: { deviceSecret: secret } }
-    await t.rejects(boot(t, { web: session({ secret: secretOf() }) }, { limits }), { ...refused, message: /public or private key/ })
+    const web = session({ secret: secretOf() })
+    await t.rejects(boot(t, { web }, { limits }), { ...refused, message: /public or private key/ })
     for (const purpose of ['session', 'jwt', 'device', 'apiKey', 'pepper', 'secret'] as const) {
       t.throws(() => secretsFromEnvironment({ A_SECRET: purpose }, { A_SECRET: secret }), refused)
     }
   }
   for (const key of [base64(pem), base64url(pem), base64url(set), hex(pem), base64(der)]) {
-    await t.rejects(boot(t, { service: apiKey({ keys: { [key]: { id: 'a' } } }) }), { ...refused, message: /public or private key|cannot travel/ })
+    const service = apiKey({ keys: { [key]: { id: 'a' } } })
+    await t.rejects(boot(t, { service }), { ...refused, message: /public or private key|cannot travel/ })
   }
 })
 
 t.test('accepts random secrets in every encoding, which are no keys', async t => {
-  t.doesNotThrow(() => jwt({ keys: `100%ff${secretOf()}`, issuer, audience })({} as FastifyInstance, 'user', {} as never), 'percent signs that encode nothing')
+  const app = {} as FastifyInstance
+  const made = (keys: string | Uint8Array) => (): unknown => jwt({ keys, issuer, audience })(app, 'user', {} as never)
+  t.doesNotThrow(made(`100%ff${secretOf()}`), 'percent signs that encode nothing')
   for (let i = 0; i < 50; i++) {
     const bytes = buffer(secretOf(48))
-    for (const keys of [secretOf(), base64(bytes), hex(bytes), bytes]) t.doesNotThrow(() => jwt({ keys, issuer, audience })({} as FastifyInstance, 'user', {} as never))
+    for (const keys of [secretOf(), base64(bytes), hex(bytes), bytes]) t.doesNotThrow(made(keys))
   }
 })

@@ -38,3 +38,10 @@ function signature (alg: string, key: Signing['key'], input: string): Buffer {
   if (alg.startsWith('ES')) return sign(digest, data, { key: own, dsaEncoding: 'ieee-p1363' })
   return sign(alg === 'EdDSA' ? null : digest, data, own)
 }
+
+/** The public key that jwt.io shows for ES256, beside its private half. */
+export const sampleJwtIoPem = `-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9
+q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==
+-----END PUBLIC KEY-----
+`

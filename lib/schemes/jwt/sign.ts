@@ -123,7 +123,9 @@ const written = ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp'
 
 function checkClaims (claims: Readonly<Record<string, unknown>>): void {
   const taken = written.filter(name => Object.hasOwn(claims, name))
-  if (claims['cnf'] !== undefined) throw fault('the option claims of a token has cnf: the scheme refuses tokens that are bound to a key')
+  if (claims['cnf'] !== undefined) {
+    throw fault('the option claims of a token has cnf: the scheme refuses tokens that are bound to a key')
+  }
   if (taken.length > 0) throw fault(`the option claims of a token has ${list(taken, 'and')}, which the scheme writes itself: from its own options, the principal and expiresIn`)
 }
 

@@ -13,6 +13,7 @@ import { resolverOf } from '../../tokens/resolver.js'
 import type { KeyResolver } from '../../tokens/resolver.js'
 import { foreign, invalid } from '../outcome.js'
 import { checkSecret } from '../secrets.js'
+import { isKnown } from '../secrets/known.js'
 
 type Said = Readonly<Record<string, unknown>>
 
@@ -80,9 +81,16 @@ function trustOf (said: Said, common: CommonRules, place: string): Trust {
   return { rules, ring, algorithms, find: header => ring.find(header.alg, header.kid ?? null) }
 }
 
-/** RFC 8725, 3.5: an HMAC key that is long enough may still be a password. */
-export function checkGuessable (key: VerificationKey, place: string): void {
-  if (isSymmetric(key.algorithm)) checkSecret(key.key.export(), { minBytes: leastSecretBytes(key.algorithm), place })
+/**
+ * Refuses secrets that can be guessed, although they are long enough (RFC 8725, 3.5), and public keys whose private
+ * halves were published.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`
+ */
+export function checkGuessable ({ key, algorithm }: VerificationKey, place: string): void {
+  if (isSymmetric(algorithm)) checkSecret(key.export(), { minBytes: leastSecretBytes(algorithm), place })
+  else if (isKnown(key.export({ type: 'spki', format: 'der' }))) {
+    throw misconfigured(`${place} is a published sample: everybody has its private key, and can sign. Make a key pair.`)
+  }
 }
 
 function issuer (said: Said, place: string): string | null {

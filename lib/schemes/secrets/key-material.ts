@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import type { JsonWebKeyInput, KeyObject } from 'node:crypto'
-import { layersOf, parseJson, textOf } from './layers.js'
+import { parseJson, textOf } from './layers.js'
 
 /** A key, or a list or set of keys, that was found in a text or in bytes. */
 export type FoundKey =
@@ -10,11 +10,11 @@ export type FoundKey =
   | { readonly problem: string }
 
 /**
- * Finds a public or private key, and for JSON, in what was given as a secret, under any quotes and encodings. Whoever knows a public key could sign with it if it
- * were taken for an HMAC secret (CVE-2016-10555, CVE-2023-48223).
+ * Finds a public or private key, and for JSON, in any of the layers of what was given as a secret. Whoever knows a
+ * public key could sign with it if it were taken for an HMAC secret (CVE-2016-10555, CVE-2023-48223).
  */
-export function findKey (secret: Uint8Array): FoundKey | null {
-  const found = layersOf(secret).flatMap(layer => {
+export function findKey (layers: readonly Buffer[]): FoundKey | null {
+  const found = layers.flatMap(layer => {
     const text = textOf(layer)
     return (text === null ? keyInBytes(layer) : keyInText(text)) ?? []
   })
@@ -25,7 +25,7 @@ const openSsh = 'is an OpenSSH public key. Convert it: ssh-keygen -e -m PKCS8 -f
 
 /** Forms of keys that are not read, and what to do about them. */
 const unreadable: ReadonlyArray<readonly [RegExp, string]> = [
-  [/^(?:ssh-|ecdsa-sha2-|sk-)|^-+ ?BEGIN SSH2/, openSsh],
+  [/^(?:sk-)?(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-)|^-+ ?BEGIN SSH2/, openSsh],
   [/^https?:\/\//, 'is a URL. Fetching keys is not supported in this version: give the keys themselves.'],
   [/<(?:\w+:)?(?:RSA|EC|DSA)?KeyValue\b/, 'is an XML key. Convert it to a PEM text or a JWK.'],
   [/\bkty\W+(?:RSA|EC|OKP|oct)\b/, 'looks like a JWK, but it is not valid JSON.']
@@ -57,7 +57,10 @@ function isPoint (bytes: Buffer): boolean {
   return reads(() => createPublicKey({ key: { kty: 'EC', crv, x, y }, format: 'jwk' } as JsonWebKeyInput))
 }
 
-/** Returns true for public keys, private keys and certificates, and for every ASN.1 sequence of 256 bytes and more: a random secret is none. */
+/**
+ * Returns true for public keys, private keys and certificates, and for every ASN.1 sequence of 256 bytes and more: a
+ * random secret is none.
+ */
 function isDer (bytes: Buffer): boolean {
   if (bytes[0] !== 0x30) return false
   if (bytes.length >= 256 && bytes[1] === 0x82 && bytes.readUInt16BE(2) === bytes.length - 4) return true

@@ -1,8 +1,9 @@
 import { isUtf8 } from 'node:buffer'
 
 /**
- * Returns bytes and what stands under their quotes and encodings, outermost first: environments, secret stores and configuration files wrap keys in JSON strings,
- * base64, hexadecimal digits and more, often twice. Each layer is shorter than the one before.
+ * Returns bytes and what stands under their quotes and encodings, outermost first: environments, secret stores and
+ * configuration files wrap keys in JSON strings, base64, hexadecimal digits and more, often twice. Each layer is
+ * shorter than the one before.
  */
 export function layersOf (bytes: Uint8Array): readonly [Buffer, ...Buffer[]] {
   const layers: [Buffer, ...Buffer[]] = [Buffer.from(bytes)]
@@ -10,7 +11,20 @@ export function layersOf (bytes: Uint8Array): readonly [Buffer, ...Buffer[]] {
   return layers
 }
 
-/** Returns the trimmed text of bytes: valid UTF-8 without control characters other than whitespace. `null` for other bytes. */
+/**
+ * Returns what is left when nothing can be decoded any more, without whitespace around it: the same bytes in whatever
+ * spelling a secret came.
+ */
+export function innermost (layers: readonly [Buffer, ...Buffer[]]): Buffer {
+  const bytes = layers[layers.length - 1] ?? layers[0]
+  const text = textOf(bytes)
+  return text === null ? bytes : Buffer.from(text)
+}
+
+/**
+ * Returns the trimmed text of bytes: valid UTF-8 without control characters other than whitespace. `null` for other
+ * bytes.
+ */
 export function textOf (bytes: Buffer): string | null {
   if (!isUtf8(bytes)) return null
   const text = bytes.toString()
@@ -33,7 +47,8 @@ function unwrapped (bytes: Buffer): Buffer | null {
 
 /** Files that PowerShell writes are UTF-16. */
 function fromUtf16 (bytes: Buffer): Buffer | null {
-  return /^(?:\xff\xfe)?(?:[\t\n\r -~]\0)+$/.test(bytes.toString('latin1')) ? Buffer.from(bytes.toString('utf16le')) : null
+  const isAscii = /^(?:\xff\xfe)?(?:[\t\n\r -~]\0)+$/.test(bytes.toString('latin1'))
+  return isAscii ? Buffer.from(bytes.toString('utf16le')) : null
 }
 
 function unquoted (text: string): Buffer | null {
@@ -50,7 +65,10 @@ function fromPercent (text: string): Buffer | null {
   }
 }
 
-/** Decodes decimal bytes (a `Uint8Array` as text), hexadecimal digits (also of a UUID), and base64 or base64url on one line or several. */
+/**
+ * Decodes decimal bytes (a `Uint8Array` as text), hexadecimal digits (also of a UUID), and base64 or base64url on one
+ * line or several.
+ */
 function decoded (text: string): Buffer | null {
   if (/^\d{1,3}(?:,\d{1,3})+$/.test(text)) return Buffer.from(text.split(',').map(Number))
   const hex = text.replace(/^0x|[\s:-]/gi, '')
