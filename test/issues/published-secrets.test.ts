@@ -18,7 +18,7 @@ async function boot (schemes: unknown): Promise<void> {
 }
 
 const withKeys = async (keys: unknown): Promise<void> => {
-  await boot({ user: jwt({ keys, issuer: false, audience: false } as JwtOptions) })
+  await jwt({ keys, issuer: false, audience: false } as JwtOptions)({} as FastifyInstance, 'user', {} as never)
 }
 
 /** The long lines of jwt_tool's jwt-common.txt, and samples of documentation that everybody copies. */
@@ -192,7 +192,7 @@ t.test('refuses the key pairs of RFCs and of jwt.io, whose private halves everyb
 
 t.test('accepts random secrets of 128 bits and more, in every encoding', async t => {
   const uuid = (bytes: Buffer): string => bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
-  for (let i = 0; i < 1_000; i++) {
+  for (let i = 0; i < 500; i++) {
     const bytes = randomBytes(16)
     for (const key of [bytes.toString('hex'), bytes.toString('base64'), bytes.toString('base64url'), uuid(bytes)]) {
       t.doesNotThrow(() => secretsFromEnvironment({ A: 'apiKey' }, { A: key }), key)
