@@ -20,6 +20,11 @@ export interface Authenticated<P extends Principal = Principal, C = unknown> {
   readonly expiresAt: Date | null
   /** Calls back once when the credential is revoked before its end, and returns what stops that; `null` where nobody would know. For what outlives the request. */
   readonly onRevoked?: ((revoked: () => void) => () => void) | null
+  /**
+   * Says again of this request whose the credential is, where a slow body came between the two stages of the guard: it may have been revoked, or its owner may have lost
+   * rights. `null`, or left out: what was said stands until `expiresAt`.
+   */
+  readonly recheck?: (() => Outcome<P, C> | Promise<Outcome<P, C>>) | null
   /** The credential's own limit, beside the route's; `null` where it has none. */
   readonly rateLimit?: OwnRateLimit | null
   /** What every answer to this credential says (`Deprecation`, `Sunset`), by header. Never the secret itself. */

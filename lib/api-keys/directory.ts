@@ -2,11 +2,10 @@ import type { ApiKeyCredential } from '../../types/api-keys.js'
 import type { Authenticated, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
 import type { Store, StoreChange } from '../../types/store.js'
-import { AuthError } from '../errors.js'
 import { hear } from '../recall/hear.js'
 import { Memo } from '../recall/memo.js'
 import { Watchers } from '../recall/watchers.js'
-import { authenticated, expired, invalid, unavailable } from '../schemes/outcome.js'
+import { authenticated, expired, invalid, unavailableOr } from '../schemes/outcome.js'
 import { principalFrom } from '../schemes/principal.js'
 import { isThenable } from '../thenable.js'
 import type { ManagedSettings } from './options.js'
@@ -80,8 +79,7 @@ export class Directory {
     try {
       return this.#judge(id, await known)
     } catch (error) {
-      if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') return unavailable('the store of API keys does not answer')
-      throw error
+      return unavailableOr(error, 'the store of API keys does not answer')
     }
   }
 
@@ -100,6 +98,7 @@ export class Directory {
       credential: Object.freeze({ id, name }),
       expiresAt: end === Infinity ? null : new Date(end),
       onRevoked: revoked => this.#watchers.add(id, revoked),
+      recheck: () => this.outcomeOf(id),
       rateLimit: rateLimit === null ? null : Object.freeze({ id, ...rateLimit }),
       headers: deprecation(record)
     })

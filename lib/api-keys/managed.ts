@@ -57,15 +57,18 @@ export function managedKeys (options: unknown, { app, name, place, context, load
       const form = format.formOf(key)
       if (form === 'foreign') return foreign
       if (form !== 'ours') return invalid('the API key is mistyped or cut off')
-      const outcome = directory.outcomeOf(digestOf(key))
-      return isThenable(outcome) ? outcome.then(found => narrowed(found, owners)) : narrowed(outcome, owners)
+      return wholeOutcome(directory, owners, digestOf(key))
     }
   }
 }
 
-/** What a key comes to, once its owner is known. */
-function narrowed (outcome: KeyOutcome, owners: Owners | null): KeyOutcome | Promise<KeyOutcome> {
-  return outcome.kind === 'authenticated' && owners !== null ? owners.narrow(outcome) : outcome
+/** What a key comes to, its owner being known. */
+function wholeOutcome (directory: Directory, owners: Owners | null, id: string): KeyOutcome | Promise<KeyOutcome> {
+  const narrowed = (outcome: KeyOutcome): KeyOutcome | Promise<KeyOutcome> => outcome.kind === 'authenticated' && owners !== null
+    ? owners.narrow(outcome, () => wholeOutcome(directory, owners, id))
+    : outcome
+  const outcome = directory.outcomeOf(id)
+  return isThenable(outcome) ? outcome.then(narrowed) : narrowed(outcome)
 }
 
 /** Two schemes with one prefix would each take the other's keys for their own. */

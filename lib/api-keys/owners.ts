@@ -55,9 +55,9 @@ export class Owners {
   }
 
   /** Completes what a key proves: its principal is the owner, with those of the key's rights that the owner has. *Invalid* when there is no owner (any more). */
-  narrow (key: KeyAuthenticated): KeyAuthenticated | Invalid | Promise<KeyAuthenticated | Invalid> {
+  narrow (key: KeyAuthenticated, recheck: KeyAuthenticated['recheck']): KeyAuthenticated | Invalid | Promise<KeyAuthenticated | Invalid> {
     const owner = this.#find(key.principal)
-    return isThenable(owner) ? owner.then(found => this.#narrowed(found, key)) : this.#narrowed(owner, key)
+    return isThenable(owner) ? owner.then(found => this.#narrowed(found, key, recheck)) : this.#narrowed(owner, key, recheck)
   }
 
   #find (owner: StoreOwner): Principal | null | Promise<Principal | null> {
@@ -76,9 +76,9 @@ export class Owners {
     return isThenable(loaded) ? Promise.resolve(loaded).then(complete) : complete(loaded)
   }
 
-  #narrowed (owner: Principal | null, key: KeyAuthenticated): KeyAuthenticated | Invalid {
+  #narrowed (owner: Principal | null, key: KeyAuthenticated, recheck: KeyAuthenticated['recheck']): KeyAuthenticated | Invalid {
     if (owner === null) return invalid('load knows no such owner of an API key, or it is disabled')
-    return { ...key, principal: principalFrom({ ...owner, ...common(key.principal, owner, this.#options.grants) }, owner.realm), owner }
+    return { ...key, principal: principalFrom({ ...owner, ...common(key.principal, owner, this.#options.grants) }, owner.realm), owner, recheck }
   }
 }
 

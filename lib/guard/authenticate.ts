@@ -8,7 +8,7 @@ import { loadedPrincipal, principalFrom } from '../schemes/principal.js'
 import { isObject } from '../shape.js'
 import { isThenable } from '../thenable.js'
 import type { BoundScheme, Policy } from './policy.js'
-import type { Faulty, GuardState, Identity } from './state.js'
+import { isExpired, type Faulty, type GuardState, type Identity } from './state.js'
 
 /** Who is calling: the identities that act, none for an anonymous caller; or why the request goes no further. */
 export type Verdict =
@@ -99,18 +99,28 @@ function delay (retryAfter: unknown): number {
   return typeof retryAfter === 'number' && retryAfter >= 0 && retryAfter < 1e9 ? retryAfter : 5
 }
 
-/** Asks one scheme, once per request. */
+/** Asks one scheme, once per request; again only where a slow body came between and its answer is due. */
 function ask (bound: BoundScheme, state: GuardState): Answer | Promise<Answer> {
   const known = state.answerOf(bound)
-  if (known !== undefined) return known
-  const answer = askOnce(bound, state)
+  if (known !== undefined && !state.isDue(bound)) return known
+  const answer = known === undefined ? askScheme(bound, state, () => bound.scheme.authenticate(state.request)) : askAgain(bound, state, known as Authenticated)
   if (!(answer instanceof Promise)) return state.answered(bound, answer)
   return state.answered(bound, answer.then(settled => state.answered(bound, settled)))
 }
 
-function askOnce (bound: BoundScheme, state: GuardState): Answer | Promise<Answer> {
+function askAgain (bound: BoundScheme, state: GuardState, known: Authenticated): Answer | Promise<Answer> {
+  const answer = known.recheck ? askScheme(bound, state, known.recheck) : known
+  return answer instanceof Promise ? answer.then(unlessExpired) : unlessExpired(answer)
+}
+
+function unlessExpired (answer: Answer): Answer {
+  if (answer.kind !== 'authenticated' || !isExpired(answer)) return answer
+  return { kind: 'invalid', detail: 'the credential expired while the request was being received', expired: true }
+}
+
+function askScheme (bound: BoundScheme, state: GuardState, say: () => Outcome | Promise<Outcome>): Answer | Promise<Answer> {
   try {
-    const outcome = bound.scheme.authenticate(state.request)
+    const outcome = say()
     const answer = isThenable(outcome) ? Promise.resolve(outcome).then(settled => complete(bound, settled, state)) : complete(bound, outcome, state)
     return answer instanceof Promise ? answer.catch(cause => faulty(bound, cause)) : answer
   } catch (cause) {
@@ -152,7 +162,7 @@ function isWholePrincipal (principal: unknown): principal is Principal {
 
 const identity = ['realm', 'id', 'scopes', 'roles'] as const
 /** What an outcome says beside its kind. */
-const details = ['principal', 'owner', 'credential', 'ambient', 'authenticatedAt', 'expiresAt', 'onRevoked', 'rateLimit', 'headers'] as const satisfies ReadonlyArray<keyof Authenticated>
+const details = ['principal', 'owner', 'credential', 'ambient', 'authenticatedAt', 'expiresAt', 'onRevoked', 'recheck', 'rateLimit', 'headers'] as const satisfies ReadonlyArray<keyof Authenticated>
 
 /** Completes what a scheme said, from the fields that the outcome has itself, or by its class. */
 function wholeOf (outcome: Authenticated, name: string): Authenticated {

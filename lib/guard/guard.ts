@@ -124,6 +124,14 @@ export async function finishLate (gate: Gate, { policy, identities }: Pass, requ
   return isThrown(refused) ? refused : end(refuse(request, reply, policy, refused, gate.form))
 }
 
+/**
+ * Returns whether the first stage has to be gone through again: a credential expired while the body was received, or so long ago was it looked at that it may have been
+ * revoked since.
+ */
+export function isDue (pass: Pass, state: GuardState): boolean {
+  return pass.identities.some(({ bound }) => state.isDue(bound))
+}
+
 /** Whether anything is left to ask in the second stage. */
 export function isLate ({ policy, identities }: Pass): boolean {
   return policy.late || hasOwnLimit(identities)

@@ -37,12 +37,22 @@ export function isOver ({ closed, destroyed, stream }: Carrier): boolean {
   return closed === true || destroyed === true || stream?.closed === true || stream?.destroyed === true
 }
 
+/** Milliseconds for which a request counts as under way: what happens to its credential in so short a time need not be seen. */
+const underWay = 100
+
+/** Returns whether a credential has ended by its own time. */
+export function isExpired ({ expiresAt }: Authenticated): boolean {
+  return expiresAt !== null && expiresAt.getTime() <= Date.now()
+}
+
 /** What the guard knows of one request. Private: nothing of it is reachable from `request` but through `request.auth` and `request.principal`. */
 export class GuardState {
   readonly request: FastifyRequest
   /** The schemes that were asked, and what each said at the same place: a scheme is asked once per request. Kept by the scheme itself, because its name may be another's in a second registration. */
   readonly #asked: BoundScheme[] = []
   readonly #answers: Answered[] = []
+  /** When each said it, in milliseconds since 1970. */
+  readonly #times: number[] = []
   /** The pass of the newest guard: what the request shows. */
   pass: Pass | null = null
   /** The pass of the route's own guard: what the seal asks for. */
@@ -64,14 +74,27 @@ export class GuardState {
     return at === -1 ? undefined : this.#answers[at]
   }
 
+  /**
+   * Returns whether a scheme has to say again whose the credential is: it expired, or was looked at before a slow body came and may have been revoked since.
+   */
+  isDue (bound: BoundScheme): boolean {
+    const at = this.#asked.indexOf(bound)
+    const answer = this.#answers[at]
+    if (answer === undefined || answer instanceof Promise || answer.kind !== 'authenticated') return false
+    const age = Date.now() - Number(this.#times[at])
+    return isExpired(answer) || (answer.recheck != null && (age < 0 || age > underWay))
+  }
+
   /** Keeps what a scheme said. */
   answered<A extends Answered> (bound: BoundScheme, answer: A): A {
     const at = this.#asked.indexOf(bound)
     if (at === -1) {
       this.#asked.push(bound)
       this.#answers.push(answer)
+      this.#times.push(Date.now())
     } else {
       this.#answers[at] = answer
+      this.#times[at] = Date.now()
     }
     return answer
   }

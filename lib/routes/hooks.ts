@@ -1,10 +1,10 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { AuthError, fault } from '../errors.js'
-import { enter, finishLate, isLate, isPass, publish, type End, type Gate, type LateEnd } from '../guard/guard.js'
+import { enter, finishLate, isDue, isLate, isPass, publish, type End, type Gate, type LateEnd } from '../guard/guard.js'
 import { guardHook, type GuardHook } from '../guard/guard-hook.js'
 import type { Policy } from '../guard/policy.js'
 import { faulted } from '../guard/refuse.js'
-import { openState, stateOf } from '../guard/state.js'
+import { openState } from '../guard/state.js'
 import { policyOf, unseenPreflight } from './mark.js'
 import type { Policies } from './policies.js'
 import { sealName } from './unseen.js'
@@ -22,10 +22,10 @@ export interface RouteHooks {
 /** @param key the symbol of this registration, under which routes carry their policy. */
 export function routeHooks (gate: Gate, key: symbol, policies: Policies): RouteHooks {
   const late = (request: FastifyRequest, reply: FastifyReply, policy: Policy, done: Done): void => {
-    const pass = stateOf(request)?.seal
-    if (pass?.policy !== policy) stop(gate, request, reply, fault('the guard did not pass for the policy of this route'), done)
-    else if (isLate(pass)) finishLate(gate, pass, request, reply).then(end => { settleLate(end, done) }, done)
-    else done()
+    const state = openState(request)
+    if (state.seal?.policy !== policy) stop(gate, request, reply, fault('the guard did not pass for the policy of this route'), done)
+    else if (isDue(state.seal, state)) pass(gate, policy, request, reply, error => { if (error) done(error); else finish(gate, request, reply, done) })
+    else finish(gate, request, reply, done)
   }
   const guardUnseen: GuardHook = async (request, reply) => {
     await guardHook(gate, policies.resolve(request.server, true, 'the default of a context'))(request, reply)
@@ -59,6 +59,11 @@ function early (gate: Gate, key: symbol, request: FastifyRequest, reply: Fastify
   const policy = policyOf(request, key)
   if (policy instanceof AuthError) return stop(gate, request, reply, policy, done)
   if (policy.access === 'public') return done()
+  pass(gate, policy, request, reply, done)
+}
+
+/** Goes through the first stage, and publishes the pass. */
+function pass (gate: Gate, policy: Policy, request: FastifyRequest, reply: FastifyReply, done: Done): void {
   const end = enter(gate, policy, request, reply)
   if (end instanceof Promise) end.then(settled => { seal(settled, request, reply, done) }, done)
   else seal(end, request, reply, done)
@@ -72,6 +77,13 @@ function seal (end: End, request: FastifyRequest, reply: FastifyReply, done: Don
   publish(state, end, reply)
   state.seal = end
   done()
+}
+
+/** What is left of the second stage, for the pass that the seal asked for. */
+function finish (gate: Gate, request: FastifyRequest, reply: FastifyReply, done: Done): void {
+  const { seal } = openState(request)
+  if (seal !== null && isLate(seal)) finishLate(gate, seal, request, reply).then(end => { settleLate(end, done) }, done)
+  else done()
 }
 
 /** After a reply nothing more is to be done: Fastify goes on only when `done` is called. */

@@ -5,7 +5,7 @@ import type { Duration } from '../../types/duration.js'
 import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import type { Guesses, Load, Scheme, SchemeFactory } from '../../types/scheme.js'
 import { addressOf } from '../address.js'
-import { AuthError, misconfigured } from '../errors.js'
+import { misconfigured } from '../errors.js'
 import type { Passwords } from '../passwords/passwords.js'
 import { fields } from '../shape.js'
 import { isThenable } from '../thenable.js'
@@ -13,7 +13,7 @@ import { cacheFrom, type VerifiedCache } from './basic/cache.js'
 import { foundVerifier, givenPasswords, hashCheck, passwordsFor, type FoundUser } from './basic/hashed.js'
 import { readTable } from './basic/table.js'
 import { longestPassword, parseUserPass, type UserPass } from './basic/user-pass.js'
-import { authenticated, invalid, unavailable } from './outcome.js'
+import { authenticated, invalid, unavailableOr } from './outcome.js'
 import { answeredPrincipal } from './principal.js'
 import { readAuthorization } from './read.js'
 
@@ -139,8 +139,7 @@ function schemeOf<P extends PrincipalInput> ({ verify, recall }: Verifier<Princi
 
 /** Too many hashes wait already: nobody can tell now, which is no fault. Everything else that was thrown is one. */
 function busy (cause: unknown): Outcome<never, null> {
-  if (cause instanceof AuthError && cause.code === 'AUTH_UNAVAILABLE') return unavailable(cause.detail)
-  throw cause
+  return unavailableOr(cause)
 }
 
 function verifier<P extends PrincipalInput> (said: Said, name: string, place: string): Verifier<PrincipalFrom<P>> | Promise<Verifier<PrincipalFrom<P>>> {

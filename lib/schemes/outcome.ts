@@ -1,6 +1,7 @@
 import type { OwnRateLimit } from '../../types/limits.js'
-import type { Absent, Authenticated, CrossSite, Foreign, Invalid, Limited, Unavailable } from '../../types/outcome.js'
+import type { Absent, Authenticated, CrossSite, Foreign, Invalid, Limited, Outcome, Unavailable } from '../../types/outcome.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
+import { AuthError } from '../errors.js'
 import { ownField } from '../property.js'
 
 /** Nothing of this scheme on the request: the next is asked. */
@@ -26,6 +27,8 @@ export interface AuthenticatedDetails<C> {
   readonly expiresAt?: Date | null
   /** Calls back once when the credential is revoked before its end, and returns what stops that; left out where nobody would know. */
   readonly onRevoked?: ((revoked: () => void) => () => void) | null
+  /** Says again whose the credential is, where a slow body came between; left out where what was said stands until `expiresAt`. */
+  readonly recheck?: (() => Outcome<Principal, C> | Promise<Outcome<Principal, C>>) | null
   /** The credential's own limit of requests, beside the route's; left out where it has none. */
   readonly rateLimit?: OwnRateLimit | null
   /** What every answer to this credential says, by header; left out where there is nothing to say. */
@@ -45,6 +48,7 @@ export function authenticated (principal: PrincipalInput, details: Authenticated
     authenticatedAt: ownField(details, 'authenticatedAt') ?? null,
     expiresAt: ownField(details, 'expiresAt') ?? null,
     onRevoked: ownField(details, 'onRevoked') ?? null,
+    recheck: ownField(details, 'recheck') ?? null,
     rateLimit: ownField(details, 'rateLimit') ?? null,
     headers: ownField(details, 'headers') ?? null
   }
@@ -63,6 +67,15 @@ export function expired (detail: string): Invalid {
 /** This scheme's, and nobody can tell now. `retryAfter` in seconds. */
 export function unavailable (detail: string, retryAfter = 5): Unavailable {
   return { kind: 'unavailable', detail, retryAfter }
+}
+
+/**
+ * Returns *unavailable* for an error that says that somebody cannot tell now: a store that does not answer, a queue that is full. Throws every other error on: it is a fault.
+ * @param detail left out, what the error says.
+ */
+export function unavailableOr (error: unknown, detail?: string): Unavailable {
+  if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') return unavailable(detail ?? error.detail)
+  throw error
 }
 
 /** This scheme's, and not looked at, because too many guesses came before. `retryAfter` in seconds. */

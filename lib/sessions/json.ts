@@ -23,6 +23,12 @@ export function jsonObject (value: object, place: string, depth = 0): Readonly<R
   return Object.freeze(Object.fromEntries(fields.map(([key, field]) => [key, jsonCopy(field, `${place}.${key}`, depth + 1)])))
 }
 
+/** Returns a deep-frozen copy of what an application keeps in a session. @throws {AuthError} `AUTH_FAULT` as {@link jsonCopy} does. */
+export function checkedData (data: unknown): Readonly<Record<string, unknown>> {
+  if (!isPlain(data)) throw fault('the data of a session must be a plain object')
+  return jsonObject(data, 'data')
+}
+
 /** Whether a value is an object made by `{}` or `JSON.parse`, not a class's. */
 export function isPlain (value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== 'object' || value === null) return false

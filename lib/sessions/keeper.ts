@@ -5,12 +5,12 @@ import type { Principal, PrincipalInput } from '../../types/principal.js'
 import type { LoginOptions } from '../../types/scheme.js'
 import { AuthError, failure, fault, refusal } from '../errors.js'
 import { oweCookie, replyOf } from '../response-work.js'
-import { absent, authenticated, invalid, unavailable } from '../schemes/outcome.js'
+import { absent, authenticated, invalid, unavailableOr } from '../schemes/outcome.js'
 import { principalFrom } from '../schemes/principal.js'
 import { cookieValues, reader } from '../schemes/read.js'
 import { keepOutOfSharedCaches, SessionCookie } from './cookie.js'
 import { SessionHandle, type SessionCredential } from './credential.js'
-import { isPlain, jsonObject } from './json.js'
+import { checkedData } from './json.js'
 import type { SessionSettings } from './options.js'
 import { OpenedCookies } from './opened.js'
 import { idOf, pack, type Session } from './payload.js'
@@ -69,7 +69,10 @@ export class SessionKeeper {
     if (known === undefined) this.#cookies.keep(opened)
     const alive = this.#registry.see(session)
     if (typeof alive === 'boolean') return alive ? this.#alive(request, session, old) : this.#ended(request)
-    return this.#whenTold(alive, request, session, old)
+    // asked twice at once, it answers the same
+    return alive
+      .then(isAlive => this.#visits.get(request)?.outcome ?? (isAlive ? this.#alive(request, session, old) : this.#ended(request)))
+      .catch((error: unknown) => unavailableOr(error, 'the store of sessions does not answer'))
   }
 
   /** Begins a session with a new id, and ends those that the request carries. Everything that can be refused is refused before anything is changed. */
@@ -141,17 +144,6 @@ export class SessionKeeper {
     return this.#seal.seal(pack(session, this.#settings.load === null))
   }
 
-  async #whenTold (alive: Promise<boolean>, request: FastifyRequest, session: Session, old: boolean): Promise<SessionOutcome> {
-    try {
-      const isAlive = await alive
-      // asked twice at once, it answers the same
-      return this.#visits.get(request)?.outcome ?? (isAlive ? this.#alive(request, session, old) : this.#ended(request))
-    } catch (error) {
-      if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') return unavailable('the store of sessions does not answer')
-      throw error
-    }
-  }
-
   #ended (request: FastifyRequest): SessionOutcome {
     this.#visits.set(request, { outcome: absent, session: null, due: this.cookie.removal, isChanged: false, begun: null })
     return absent
@@ -167,10 +159,24 @@ export class SessionKeeper {
       credential: new SessionHandle(session, data => this.#update(request, visit, data)),
       authenticatedAt: new Date(session.authenticatedAt),
       expiresAt: new Date(endOf(times, session)),
-      onRevoked: ended => this.#registry.watch(session, ended)
+      onRevoked: ended => this.#registry.watch(session, ended),
+      recheck: () => this.#again(request, visit, session)
     })
     this.#visits.set(request, visit)
     return visit.outcome
+  }
+
+  /** What a request's session comes to once its body is there. A session that this request itself began or ended is not asked for. */
+  #again (request: FastifyRequest, visit: Visit, session: Session): SessionOutcome | Promise<SessionOutcome> {
+    if (this.#visits.get(request) !== visit) return visit.outcome
+    const judge = (isAlive: boolean): SessionOutcome => {
+      if (isAlive) return visit.outcome
+      visit.session = null
+      return this.#ended(request)
+    }
+    if (endOf(this.#settings.times, session) <= Date.now()) return judge(false)
+    const alive = this.#registry.isAlive(session)
+    return typeof alive === 'boolean' ? judge(alive) : alive.then(judge).catch((error: unknown) => unavailableOr(error, 'the store of sessions does not answer'))
   }
 
   #update (request: FastifyRequest, visit: Visit, data: unknown): Session['data'] {
@@ -238,9 +244,4 @@ export class SessionKeeper {
 function onlyOne (sessions: readonly Session[]): Session | null {
   const [first, ...others] = sessions
   return first === undefined || others.length > 0 ? null : first
-}
-
-function checkedData (data: unknown): Readonly<Record<string, unknown>> {
-  if (!isPlain(data)) throw fault('the data of a session must be a plain object')
-  return jsonObject(data, 'data')
 }

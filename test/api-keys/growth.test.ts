@@ -40,11 +40,11 @@ t.test('Owners are remembered in a bounded number', async t => {
   const grants: SchemeContext['grants'] = () => true
   const owners = new Owners({ app: Fastify(), scheme: 's', load: ({ id }) => { asked.push(id); return { id } }, grants, staleness: 60_000 })
   const key = (id: string) => authenticated({ realm: 'r', id, scopes: [], roles: [] } as Principal, { credential: { id, name: id } })
-  for (let i = 0; i <= 10_000; i++) await owners.narrow(key(String(i)))
+  for (let i = 0; i <= 10_000; i++) await owners.narrow(key(String(i)), null)
   asked.length = 0
-  await owners.narrow(key('10000'))
+  await owners.narrow(key('10000'), null)
   t.strictSame(asked, [])
-  await owners.narrow(key('0'))
+  await owners.narrow(key('0'), null)
   t.strictSame(asked, ['0'], 'the oldest is forgotten first')
 })
 

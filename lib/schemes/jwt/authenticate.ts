@@ -100,25 +100,27 @@ export class TokenAuthenticator {
     const { claims } = verified.credential
     const late = clockFault(claims, this.#settings.clock, Date.now() / 1000)
     if (late !== null) return late.expired ? expired(late.detail) : invalid(late.detail)
-    if (verified.principal !== null) return this.#admit(verified, verified.principal)
+    if (verified.principal !== null) return this.#admit(verified, verified.principal, request)
     const mapped: unknown = this.#settings.mapping?.(claims, request)
-    return isThenable(mapped) ? Promise.resolve(mapped).then(input => this.#map(verified, input)) : this.#map(verified, mapped)
+    return isThenable(mapped) ? Promise.resolve(mapped).then(input => this.#map(verified, input, request)) : this.#map(verified, mapped, request)
   }
 
-  #map (verified: Verified, input: unknown): Answer {
+  #map (verified: Verified, input: unknown, request: FastifyRequest): Answer {
     if (isNo(input)) return invalid('the principal mapping of the scheme knows no such principal')
-    return this.#admit(verified, principalFrom(input as Principal, this.#realmOf(verified.trust)))
+    return this.#admit(verified, principalFrom(input as Principal, this.#realmOf(verified.trust)), request)
   }
 
-  #admit ({ credential }: Verified, principal: Principal): Answer {
-    const { exp, auth_time: authTime } = credential.claims
-    const { tolerance } = this.#settings.clock
+  #admit (verified: Verified, principal: Principal, request: FastifyRequest): Answer {
+    const { credential } = verified
+    const { exp, iat = Infinity, auth_time: authTime } = credential.claims
+    const { tolerance, maxAge } = this.#settings.clock
     const past = isInstant(authTime) && !isAhead(authTime, tolerance, Date.now() / 1000)
     return authenticated(principal, {
       credential,
       authenticatedAt: past ? dateOf(authTime) : null,
       // What was accepted within the tolerance is not over yet.
-      expiresAt: dateOf(exp + tolerance)
+      expiresAt: dateOf(Math.min(exp, iat + (maxAge ?? Infinity)) + tolerance),
+      recheck: () => this.#again(verified, request)
     })
   }
 
