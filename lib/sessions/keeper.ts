@@ -33,6 +33,8 @@ interface Visit {
   begun: Session | null
 }
 
+const notOurs = Object.freeze(invalid('the session cookie was not sealed by this scheme, or was changed since'))
+
 /** Opens, begins, keeps and ends the sessions of one scheme in one application. */
 export class SessionKeeper {
   readonly cookie: SessionCookie
@@ -55,23 +57,23 @@ export class SessionKeeper {
     this.#read = reader(`cookie:${settings.cookieName}`, `schemes.${scheme}: cookieName`)
   }
 
-  /** Whose session the request carries. Ended sessions are *absent*, and their cookie is removed with the response; a forged cookie is *invalid*. */
+  /** Whose session the request carries. Ended sessions are *absent*, a forged cookie is *invalid*, and the cookie of either is removed with the response. */
   authenticate (request: FastifyRequest): SessionOutcome | Promise<SessionOutcome> {
     const visit = this.#visits.get(request)
     if (visit !== undefined) return visit.outcome
     const value = this.#read(request)
-    if (typeof value !== 'string') return value
+    if (typeof value !== 'string') return value.kind === 'invalid' ? this.#removed(request, value) : value
     const known = this.#cookies.known(value)
     const opened = known ?? this.#cookies.open(value)
-    if (opened === null) return invalid('the session cookie was not sealed by this scheme, or was changed since')
+    if (opened === null) return this.#removed(request, notOurs)
     const { session, old } = opened
-    if (session === null || endOf(this.#settings.times, session) <= Date.now()) return this.#ended(request)
+    if (session === null || endOf(this.#settings.times, session) <= Date.now()) return this.#removed(request, absent)
     if (known === undefined) this.#cookies.keep(opened)
     const alive = this.#registry.see(session)
-    if (typeof alive === 'boolean') return alive ? this.#alive(request, session, old) : this.#ended(request)
+    if (typeof alive === 'boolean') return alive ? this.#alive(request, session, old) : this.#removed(request, absent)
     // asked twice at once, it answers the same
     return alive
-      .then(isAlive => this.#visits.get(request)?.outcome ?? (isAlive ? this.#alive(request, session, old) : this.#ended(request)))
+      .then(isAlive => this.#visits.get(request)?.outcome ?? (isAlive ? this.#alive(request, session, old) : this.#removed(request, absent)))
       .catch((error: unknown) => unavailableOr(error, 'the store of sessions does not answer'))
   }
 
@@ -144,9 +146,10 @@ export class SessionKeeper {
     return this.#seal.seal(pack(session, this.#settings.load === null))
   }
 
-  #ended (request: FastifyRequest): SessionOutcome {
-    this.#visits.set(request, { outcome: absent, session: null, due: this.cookie.removal, isChanged: false, begun: null })
-    return absent
+  /** Removes a cookie that is of no use any more, with the response: kept, it would be sent for ever. */
+  #removed (request: FastifyRequest, outcome: SessionOutcome): SessionOutcome {
+    this.#visits.set(request, { outcome, session: null, due: this.cookie.removal, isChanged: false, begun: null })
+    return outcome
   }
 
   #alive (request: FastifyRequest, opened: Session, old: boolean): SessionOutcome {
