@@ -188,6 +188,7 @@ t.test('refuses the key pairs of RFCs and of jwt.io, whose private halves everyb
     { one: sampleJwtIoPem }
   ]
   for (const keys of samples) await t.rejects(withKeys(keys), { ...refused, message: /published sample/ })
+  await t.rejects(withKeys([pair('ec').publicKey, sampleJwtIoPem]), { ...refused, message: /key 2 of .* published sample/ })
 })
 
 t.test('accepts random secrets of 128 bits and more, in every encoding', async t => {

@@ -16,7 +16,7 @@ export function layersOf (bytes: Uint8Array): readonly [Buffer, ...Buffer[]] {
  * spelling a secret came.
  */
 export function innermost (layers: readonly [Buffer, ...Buffer[]]): Buffer {
-  const bytes = layers[layers.length - 1] ?? layers[0]
+  const bytes = layers.reduce((_outer, inner) => inner)
   const text = textOf(bytes)
   return text === null ? bytes : Buffer.from(text)
 }
