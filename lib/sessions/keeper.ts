@@ -175,7 +175,7 @@ export class SessionKeeper {
     const judge = (isAlive: boolean): SessionOutcome => {
       if (isAlive) return visit.outcome
       visit.session = null
-      return this.#ended(request)
+      return this.#removed(request, absent)
     }
     if (endOf(this.#settings.times, session) <= Date.now()) return judge(false)
     const alive = this.#registry.isAlive(session)
