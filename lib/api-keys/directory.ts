@@ -1,3 +1,4 @@
+import type { FastifyBaseLogger } from 'fastify'
 import type { ApiKeyCredential } from '../../types/api-keys.js'
 import type { Authenticated, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
@@ -21,6 +22,13 @@ interface Known {
   readonly end: number
 }
 
+/** What {@link Directory} works with. */
+export interface DirectoryOptions extends ManagedSettings {
+  readonly store: Store
+  readonly uses: Uses
+  readonly log: FastifyBaseLogger
+}
+
 /** Keys remembered at once, and as many again that are unknown. */
 const size = 10_000
 
@@ -32,14 +40,14 @@ export class Directory {
   readonly #memo: Memo<Known | null>
   readonly #watchers: Watchers
 
-  constructor ({ prefix, staleness, store, uses }: ManagedSettings & { readonly store: Store, readonly uses: Uses }) {
+  constructor ({ prefix, staleness, store, uses, log }: DirectoryOptions) {
     this.#prefix = prefix
     this.#store = store
     this.#uses = uses
     this.#memo = new Memo({ staleness, size, denies: known => known === null })
     // a store that tells of changes is asked for what it may have missed, and for ends that were moved
     const every = store.subscribe === undefined ? Math.max(1000, staleness) : 30_000
-    this.#watchers = new Watchers(every, async id => { await this.#ask(id) })
+    this.#watchers = new Watchers({ every, ask: id => this.#ask(id), log })
   }
 
   outcomeOf (id: string): KeyOutcome | Promise<KeyOutcome> {

@@ -40,7 +40,7 @@ export function managedKeys (options: unknown, { app, name, place, context, load
   const { store, grants } = context
   const format = new KeyFormat(settings.prefix)
   const uses = new Uses(store, app.log)
-  const directory = new Directory({ ...settings, store, uses })
+  const directory = new Directory({ ...settings, store, uses, log: app.log })
   const owners = load === undefined ? null : new Owners({ app, scheme: name, load, grants, staleness: settings.staleness })
   const unsubscribe = store.subscribe?.(kind, change => { directory.heard(change) })
   app.addHook('onClose', async () => {

@@ -9,6 +9,6 @@ export function hear (change: StoreChange, memo: Pick<Memo<unknown>, 'forget' | 
     watchers.checkAll()
   } else {
     memo.forget(change.id)
-    void watchers.check(change.id)
+    watchers.check(change.id)
   }
 }

@@ -16,7 +16,7 @@ export interface SharedOptions {
   readonly scheme: string
   readonly store: Store
   readonly times: Times
-  readonly log: Pick<FastifyBaseLogger, 'warn'>
+  readonly log: Pick<FastifyBaseLogger, 'error' | 'warn'>
 }
 
 /** Sessions remembered at once, and as many again that are over. */
@@ -48,7 +48,7 @@ export class SharedRegistry implements Registry {
     this.#memo = new Memo({ staleness: times.staleness, size, denies: record => record === null })
     // a store that tells of changes is asked for what it may have missed
     const every = store.subscribe === undefined ? Math.max(1_000, times.staleness) : 30_000
-    this.#watchers = new Watchers(every, async id => { await this.#check(id) })
+    this.#watchers = new Watchers({ every, ask: id => this.#check(id), log })
     this.#unsubscribe = store.subscribe?.(kind, change => { this.#heard(change) }) ?? (() => {})
   }
 

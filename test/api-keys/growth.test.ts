@@ -26,7 +26,7 @@ t.test(`${count} distinct bad keys do not grow the heap`, async t => {
   const app = Fastify()
   const format = new KeyFormat('acme')
   const store = memoryStore()
-  const directory = new Directory({ prefix: 'acme', staleness: 60_000, store, uses: new Uses(store, app.log) })
+  const directory = new Directory({ prefix: 'acme', staleness: 60_000, store, uses: new Uses(store, app.log), log: app.log })
   const send = async (): Promise<void> => { if ((await directory.outcomeOf(digestOf(format.make()))).kind !== 'invalid') t.fail('a bad key is good') }
   for (let i = 0; i < 15_000; i++) await send()
   const before = heap()
@@ -67,7 +67,7 @@ t.test('Bad keys do not push out good ones', async t => {
   const store = { ...inner, get: async (kind: string, id: string) => { calls.get++; return inner.get(kind, id) } }
   const app = Fastify()
   const format = new KeyFormat('acme')
-  const directory = new Directory({ prefix: 'acme', staleness: 60_000, store, uses: new Uses(store, app.log) })
+  const directory = new Directory({ prefix: 'acme', staleness: 60_000, store, uses: new Uses(store, app.log), log: app.log })
   const good = digestOf(format.make())
   const value = { prefix: 'acme', name: 'k', start: 'acme_0', scopes: [], roles: [], createdAt: new Date().toISOString(), expiresAt: null, lastUsedAt: null, rateLimit: null, replacedBy: null, replacedAt: null, sunsetAt: null }
   await inner.add({ kind: 'api-key', id: good, owner: { realm: 'r', id: 'ann' }, value, expiresAt: null })

@@ -275,7 +275,8 @@ t.test('What a store says of a key of another scheme is not believed, whatever i
 
 t.test('A store that does not answer ends nothing that outlives a request, and is asked again', async t => {
   const tap = tapped()
-  const directory = new Directory({ prefix: 'acme', staleness: 5_000, store: tap.store, uses: new Uses(tap.store, Fastify().log) })
+  const { log } = Fastify()
+  const directory = new Directory({ prefix: 'acme', staleness: 5_000, store: tap.store, uses: new Uses(tap.store, log), log })
   t.teardown(() => { directory.close() })
   const id = digestOf(unknownKey())
   await tap.store.add({ kind, id, owner: ann, value: stored, expiresAt: null })
