@@ -58,7 +58,7 @@ class ResponseWork {
     this.#pending.set(observed, work)
     // a failure that nobody waits for is answered by the response, and must not end the process
     work.then(() => { this.#pending.delete(observed) }, () => {})
-    Promise.prototype.then.call(observed, undefined, () => {})
+    void Promise.prototype.then.call(observed, undefined, () => {})
     return observed
   }
 
