@@ -3,12 +3,12 @@ import { chromium } from 'playwright-core'
 import t from 'tap'
 import { guide } from '../../examples/guide.js'
 import { encode, form, logIn, quiet, tokenOf } from './desk.js'
-import { browserPath, curlLines, folder, jarOf, promisedBy, runLine, secretNames, start, startRefused } from './running.js'
+import { browserPath, curlLines, folder, jarOf, npmStart, promisedBy, runLine, secretNames, start, startRefused } from './running.js'
 
 t.test('the example as npm start runs it', async t => {
   const { path, remove } = folder()
   t.teardown(remove)
-  const running = await start({ DATA_DIR: path })
+  const running = await start({ DATA_DIR: path }, npmStart())
   t.teardown(() => running.stop())
   const { printed } = running
   const lines = curlLines(printed)

@@ -1,16 +1,15 @@
-import { execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-
-const root = fileURLToPath(new URL('../..', import.meta.url))
+import { root } from '../house/source.js'
+import { bundle, spawnNode } from '../support/programs.js'
 
 export const secretNames = ['SESSION_SECRET', 'DEVICE_SECRET', 'JWT_SECRET', 'SHOP_KEY', 'WAREHOUSE_KEY', 'OPS_PASSWORD', 'PEOPLE_PASSWORD'] as const
 
 type Given = Readonly<Record<string, string>>
 
-/** The example as `npm start` runs it. */
+/** The example in a process of its own. */
 export interface Running {
   /** `http://localhost:<port>`, as printed. */
   readonly address: string
@@ -36,16 +35,21 @@ function environment (given: Given): NodeJS.ProcessEnv {
   return { PATH: process.env['PATH'], ...Object.fromEntries(unset.map(name => [name, ''])), ...fixed, ...given }
 }
 
-/** What is not given a folder has one of its own, for as long as it runs. */
-function launch (given: Given) {
-  const { scripts } = JSON.parse(readFileSync(`${root}package.json`, 'utf8')) as { scripts: { start: string } }
+/** What `npm start` gives to Node. */
+export function npmStart (): readonly string[] {
+  const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: { start: string } }
   const [command, ...args] = scripts.start.split(' ')
   if (command !== 'node') throw new Error(`npm start runs ${command}, which this test cannot start`)
+  return args
+}
+
+/** What is not given a folder has one of its own, for as long as it runs. */
+function launch (given: Given, args: readonly string[]) {
   const own = folder()
-  const child = spawn(process.execPath, args, { cwd: root, env: environment({ DATA_DIR: own.path, ...given }), stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawnNode(args, { cwd: root, env: environment({ DATA_DIR: own.path, ...given }), stdio: ['ignore', 'pipe', 'pipe'] })
   const heard = { output: '', errors: '' }
-  child.stdout.on('data', (chunk: Buffer) => { heard.output += String(chunk) })
-  child.stderr.on('data', (chunk: Buffer) => { heard.errors += String(chunk) })
+  child.stdout?.on('data', (chunk: Buffer) => { heard.output += String(chunk) })
+  child.stderr?.on('data', (chunk: Buffer) => { heard.errors += String(chunk) })
   const ended = new Promise<number | null>(resolve => child.once('close', code => {
     own.remove()
     resolve(code)
@@ -59,10 +63,10 @@ function guideIn (output: string): string | null {
 }
 
 /** Starts it and waits until it has printed how to try it. */
-export async function start (given: Given = {}): Promise<Running> {
-  const { child, heard, ended } = launch(given)
+export async function start (given: Given = {}, args: readonly string[] = [bundle('examples/server.ts')]): Promise<Running> {
+  const { child, heard, ended } = launch(given, args)
   const printed = new Promise<void>(resolve => {
-    child.stdout.on('data', () => { if (guideIn(heard.output) !== null) resolve() })
+    child.stdout?.on('data', () => { if (guideIn(heard.output) !== null) resolve() })
   })
   const early = ended.then(code => { throw new Error(`the example ended with ${code}:\n${heard.output}${heard.errors}`) })
   await Promise.race([printed, early])
@@ -79,8 +83,8 @@ export async function start (given: Given = {}): Promise<Running> {
 
 /** Starts it where it must not start: what it says, and its exit code. */
 export async function startRefused (given: Given = {}) {
-  const { child, heard, ended } = launch(given)
-  child.stdout.on('data', () => { if (heard.output.includes('WHO MAY ENTER')) child.kill('SIGTERM') })
+  const { child, heard, ended } = launch(given, [bundle('examples/server.ts')])
+  child.stdout?.on('data', () => { if (heard.output.includes('WHO MAY ENTER')) child.kill('SIGTERM') })
   return { code: await ended, ...heard }
 }
 

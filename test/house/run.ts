@@ -19,7 +19,8 @@ export function cleanEnvironment (): NodeJS.ProcessEnv {
 /** Runs a command of the PATH or of this package's tools to its end. Never rejects for what the command says. */
 export function run (command: string, args: readonly string[], cwd: string): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, env: cleanEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] })
+    // without the hooks that the test runner adds to every process of Node
+    const child = spawn('env', ['-u', 'NODE_OPTIONS', command, ...args], { cwd, env: cleanEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] })
     let stdout = ''
     let output = ''
     child.stdout.on('data', (chunk: Buffer) => { stdout += String(chunk); output += String(chunk) })

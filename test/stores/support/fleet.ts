@@ -1,13 +1,10 @@
-import { fork, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { cleanEnvironment } from '../../house/run.js'
+import { forkProgram } from '../../support/programs.js'
 import type { Setting, Word } from './application.js'
 import { send, type Answer, type Call } from './traffic.js'
-
-const program = fileURLToPath(new URL('application.ts', import.meta.url))
 
 /** A key, and the id by which it is revoked. */
 export interface Key {
@@ -33,7 +30,7 @@ export async function fleet (t: Test, settings: ReadonlyArray<Omit<Setting, 'sec
   let ending = false
   t.teardown(() => { for (const child of children) child.kill('SIGKILL') })
   const ports = await Promise.all(settings.map(async setting => {
-    const child = fork(program, { execArgv: ['--import=tsx'], env: cleanEnvironment() })
+    const child = forkProgram('test/stores/support/application.ts')
     children.push(child)
     child.once('exit', (code, signal) => { if (!ending) faults.push(`an application ended with ${String(code ?? signal)}`) })
     child.send({ ...setting, secret } satisfies Setting)

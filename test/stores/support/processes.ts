@@ -1,12 +1,10 @@
-import { fork, type ChildProcess } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import type { Store } from '../../../types/store.js'
-import { cleanEnvironment } from '../../house/run.js'
+import { forkProgram } from '../../support/programs.js'
 import type { Course, Order, Stretch, Wins } from './racer.js'
 
-const racer = fileURLToPath(new URL('racer.ts', import.meta.url))
 /** Fifty callers in four processes. */
 const teams = [13, 13, 12, 12]
 
@@ -19,7 +17,7 @@ export interface Racers {
 
 /** Starts the processes. */
 export function racers (): Racers {
-  const children = teams.map(() => fork(racer, { execArgv: ['--import=tsx'], env: cleanEnvironment() }))
+  const children = teams.map(() => forkProgram('test/stores/support/racer.ts'))
   /** Tells each process something, and waits for what all answer. */
   const tell = async (order: (team: number) => Order): Promise<unknown[]> => await Promise.all(children.map(async (child, team) => {
     const answered = answer(child)
