@@ -107,7 +107,7 @@ export class Life {
     await this.#ask('on a path that is not there', 404, `/nowhere?key=${key}`)
     await this.#ask('on a path that is none', 400, `/%zz?key=${key}`)
     await this.#ask('where a scope is missing', 403, '/scoped', { headers: { 'x-api-key': key } })
-    await this.#ask('beside another', 401, `/me?key=${key}`, { headers: { 'x-api-key': key } })
+    await this.#ask('beside another', 401, `/me?key=${this.#wrong('key')}`, { headers: { 'x-api-key': key } })
     await this.#ask('mistyped', 401, '/me', { headers: { 'x-api-key': this.#ledger.keepKey(`${key.slice(0, -8)}${random(6).replace(/[^A-Za-z0-9]/g, 'x')}${key.slice(-2)}`, prefix) } })
     await this.#ask('of nobody', 401, `/me?key=${this.#wrong('key')}`)
     const next = await this.#made(await apiKeys.rotate(record.id, { overlap: '1h' }))
