@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { Redis } from 'ioredis'
 import pg from 'pg'
+import { timeLimit } from '../../support/time-limit.js'
 
 export const databaseUrl = process.env['DATABASE_URL'] ?? 'postgres://root@127.0.0.1:5432/test'
 export const redisUrl = process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379'
@@ -31,7 +32,7 @@ export function noRedis (): Promise<string | false> {
 
 /** Asks PostgreSQL beside the store. */
 export async function query (text: string): Promise<readonly unknown[]> {
-  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: 2_000 })
+  const client = new pg.Client({ connectionString: databaseUrl, connectionTimeoutMillis: timeLimit(5_000) })
   await client.connect()
   try {
     return (await client.query(text)).rows as unknown[]
