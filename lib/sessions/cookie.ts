@@ -15,7 +15,7 @@ export class SessionCookie {
 
   constructor ({ cookieName, secure, sameSite }: Pick<SessionSettings, 'cookieName' | 'secure' | 'sameSite'>) {
     this.name = cookieName
-    this.#attributes = `; Path=/; HttpOnly; ${secure ? 'Secure; ' : ''}SameSite=${sameSite}`
+    this.#attributes = `; Path=/; HttpOnly; ${secure ? 'Secure; ' : ''}SameSite=${sameSite}${sameSite === 'None' ? '; Partitioned' : ''}`
   }
 
   /** The `Set-Cookie` value that carries a session. Without `maxAge` (seconds) it ends with the browser. */

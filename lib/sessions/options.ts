@@ -16,8 +16,11 @@ export interface SessionOptions<P extends PrincipalInput = PrincipalInput> {
   readonly cookieName?: string
   /** Default `true`. `false` is for development over plain HTTP: neither `Secure` nor the `__Host-` prefix, and a warning at boot. */
   readonly secure?: boolean
-  /** Default `'lax'`. `'strict'` withholds the cookie also when a person follows a link from another site. */
-  readonly sameSite?: 'lax' | 'strict'
+  /**
+   * Default `'lax'`. `'strict'` withholds the cookie also when a person follows a link from another site. `'none'` is for applications that live in a
+   * frame of another site: the cookie is `Partitioned`, and `secure` must be true.
+   */
+  readonly sameSite?: 'lax' | 'strict' | 'none'
   /** How long a session lives without a request. Default 30 minutes. */
   readonly idleTimeout?: Duration
   /** How long a session lives at all. Default 12 hours; at least `idleTimeout`; above 24 hours only with `load`. */
@@ -44,7 +47,7 @@ export interface SessionSettings {
   /** As it travels, prefix included. */
   readonly cookieName: string
   readonly secure: boolean
-  readonly sameSite: 'Lax' | 'Strict'
+  readonly sameSite: 'Lax' | 'Strict' | 'None'
   readonly times: Times
   readonly loginPath: string | null
   readonly load: Load | null
@@ -60,7 +63,7 @@ const parse = object({
   secret: secrets({ minBytes: 32 }),
   cookieName: optional(parseCookieName, null),
   secure: optional(oneOf(true, false), true),
-  sameSite: optional(oneOf('lax', 'strict'), 'lax'),
+  sameSite: optional(oneOf('lax', 'strict', 'none'), 'lax' as const),
   idleTimeout: optional(timeout, 30 * 60),
   absoluteTimeout: optional(timeout, 12 * 3_600),
   keepTimeout: optional(timeout, null),
@@ -70,15 +73,22 @@ const parse = object({
   load: optional(functionOf<Load>('(principal, { scheme, request }) that returns a principal or null'), null)
 } satisfies Record<keyof SessionOptions, Parser<unknown>>)
 
+/** As the cookie says it. */
+const sameSites = { lax: 'Lax', strict: 'Strict', none: 'None' } as const
+
 /** Returns the settings of the scheme `name`. A mistake stops the boot. */
 export function sessionSettings (options: unknown, name: string): SessionSettings {
   const place = `schemes.${name}`
   const { secret, cookieName, secure, sameSite, loginPath, load, ...times } = parse(options, `The options of ${place}`)
+  if (sameSite === 'none' && !secure) {
+    throw misconfigured(`The option ${place}.sameSite cannot be 'none' where secure is false: browsers drop such a ` +
+      'cookie. Leave secure out; on http://localhost browsers accept the cookie as it is.')
+  }
   return Object.freeze({
     secrets: secret,
     cookieName: (secure ? '__Host-' : '') + (cookieName ?? parseCookieName(name, `The option ${place}.cookieName`)),
     secure,
-    sameSite: sameSite === 'lax' ? 'Lax' : 'Strict',
+    sameSite: sameSites[sameSite],
     times: timesOf(times, load !== null, `The option ${place}`),
     loginPath,
     load
