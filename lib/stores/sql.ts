@@ -34,17 +34,6 @@ export function sqlStore (options: SqlStoreOptions): Store {
   const { run, close } = operations()
   const done = async (statement: Parameters<typeof ask>[0]): Promise<boolean> => (await ask(statement)).length > 0
 
-  /**
-   * Takes the records of an owner until one look at all of them finds none. A statement of PostgreSQL sees only what was there when it began, however long it then waits for a
-   * lock: of a session that is renewed in the meantime, it finds the old record gone and misses the new one.
-   */
-  async function takeAll (...which: readonly [kind: string, realm: string, owner: string, except: string]): Promise<readonly StoreRecord[]> {
-    const taken: RecordRow[] = []
-    do taken.push(...await ask(say.takeAll(...which)))
-    while (await done(say.isOwning(...which)))
-    return taken.map(recordOf)
-  }
-
   return Object.freeze({
     add: entry => run('add', () => {
       wrote()
@@ -68,7 +57,7 @@ export function sqlStore (options: SqlStoreOptions): Store {
     }),
     takeAll: (kind, owner, except = '') => run('takeAll', () => {
       checkOwner(kind, owner)
-      return takeAll(kind, toText(owner.realm), toText(owner.id), toText(except))
+      return takeAllOf(ask, say, [kind, toText(owner.realm), toText(owner.id), toText(except)])
     }),
     increment: (kind, id, options) => run('increment', async () => {
       checkName(kind, id)
@@ -86,6 +75,22 @@ export function sqlStore (options: SqlStoreOptions): Store {
       await database.close()
     })
   } satisfies Store)
+}
+
+/**
+ * Takes the records of an owner until a look at all of them finds none. A statement of PostgreSQL sees only what was there
+ * when it began, however long it then waits for a lock: if a session is renewed in the meantime, the statement finds the
+ * old record gone and misses the new one.
+ */
+async function takeAllOf (
+  ask: ReturnType<typeof asker>,
+  say: ReturnType<typeof statements>,
+  which: readonly [kind: string, realm: string, owner: string, except: string]
+): Promise<readonly StoreRecord[]> {
+  const taken: RecordRow[] = []
+  do taken.push(...await ask(say.takeAll(...which)))
+  while ((await ask(say.isOwning(...which))).length > 0)
+  return taken.map(recordOf)
 }
 
 function rowOf (entry: StoreEntry): NewRow {
