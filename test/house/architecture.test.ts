@@ -28,7 +28,7 @@ function zone (path: string): string {
 
 const base = ['types', 'errors', 'helper', 'kit']
 /** What a process remembers of records and whom it tells of their end, whatever they are: it knows no other room. */
-const recall = ['types', 'helper']
+const recall = ['types', 'errors', 'helper']
 
 /** What each zone may import, itself included. `index` may import everything. */
 const allowed: Readonly<Record<string, readonly string[]>> = {
