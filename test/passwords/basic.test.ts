@@ -236,8 +236,8 @@ t.test('an option that is wrong stops the boot with a sentence that shows no has
     [{ users: { ann: { hash: null } } }, /user 'ann' .* cannot be used: it is not a string but null/],
     [{ users: { ann: { hash: undefined } } }, /user 'ann' .* a hash that is undefined.* npx fastify-gatehouse hash/],
     [{ users: { ann: { hash: hashed, password } } }, /both a password and a hash/],
-    [{ users: { ann: { hash: hashed.slice(0, 50) } } }, /user 'ann' .* cannot be used: it begins as argon2id/],
-    [{ users: { ann: { hash: password } } }, /no PHC string/],
+    [{ users: { ann: { hash: hashed.slice(0, 50) } } }, /user 'ann' .* cannot be used: it begins like a hash of argon2id/],
+    [{ users: { ann: { hash: password } } }, /not a PHC string/],
     [{ users: { ann: { hash: `$hmac-sha256$keyid=a${hashed}` } } }, /under a pepper.* Use find/],
     [{ users: { ann: { hash: hashed, scopes: 'a' } } }, /scopes must be a list/]
   ]
