@@ -82,27 +82,25 @@ export function wholeNumber ({ min = 1, max = Number.MAX_SAFE_INTEGER }: Range =
 }
 
 interface DurationRange extends Range {
-  /** Refuses 0. */
-  readonly positive?: true
   /** Why, as a sentence of its own. */
   readonly reason?: string
 }
 
 /** Returns the parser of a duration within a range. What it parses is in seconds. */
-export function duration ({ min = 0, max = Infinity, positive, reason }: DurationRange = {}): Parser<number> {
-  const least = positive === true ? ['more than 0 seconds'] : min === 0 ? [] : [`at least ${inWords(min)}`]
+export function duration ({ min = 0, max = Infinity, reason }: DurationRange = {}): Parser<number> {
+  const least = min === 0 ? [] : [`at least ${inWords(min)}`]
   const range = [...least, ...max === Infinity ? [] : [`at most ${inWords(max)}`]].join(' and ')
   return (value, place) => {
     const length = seconds(value, place)
-    if (length >= min && length <= max && !(positive === true && length === 0)) return length
+    if (length >= min && length <= max) return length
     throw misconfigured(`${place} must be ${range}. Got ${shown(value)}.${reason === undefined ? '' : ` ${reason}`}`)
   }
 }
 
-const units = [[86_400, 'day'], [3_600, 'hour'], [60, 'minute'], [1, 'second']] as const
+const units = [[1, 'second'], [60, 'minute'], [3_600, 'hour'], [86_400, 'day']] as const
 
 /** Whole seconds in words: `7 days`, `90 seconds`. */
 function inWords (length: number): string {
-  const [size, unit] = units.find(([each]) => length % each === 0) ?? units[3]
+  const [size, unit] = units.reduce<readonly [number, string]>((found, each) => length % each[0] === 0 ? each : found, units[0])
   return `${length / size} ${unit}${length === size ? '' : 's'}`
 }

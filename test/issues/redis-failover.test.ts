@@ -81,6 +81,23 @@ t.test('hears of changes in a cluster of three nodes', { skip }, async t => {
     await hears(changes, other, 'a')
   })
 
+  t.test('and at another node when its own has left the cluster, which goes on answering', async t => {
+    const client = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })))
+    const [store, other] = [redisStore({ client }), open(t, nodes)]
+    client.on('error', () => {})
+    t.teardown(async () => {
+      await store.close()
+      client.disconnect()
+    })
+    const changes = heard(store, 'a')
+    await hears(changes, other, 'a')
+    changes.length = 0
+    // What ioredis says of a node that is no member any more.
+    for (const node of client.nodes()) client.emit('-node', node)
+    await until(() => changes.includes(null))
+    await hears(changes, other, 'a')
+  })
+
   t.test('and ends its listener with the store', async t => {
     const store = open(t, nodes)
     const changes = heard(store, 'a')

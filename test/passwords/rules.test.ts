@@ -205,7 +205,7 @@ t.test('what waited too long is refused when its turn comes, and costs nothing',
 
 t.test('who says nothing of the gate shares the gate of the process', async t => {
   t.equal(passwordSettings({}, 'a').gate, sharedQueue)
-  t.not(passwordSettings({ queue: 1 }, 'a').gate, sharedQueue)
+  for (const options of [{ queue: 1 }, { concurrency: 1 }, { maxWait: 5 }]) t.not(passwordSettings(options, 'a').gate, sharedQueue)
   t.ok(defaultQueueSettings.concurrency >= 1)
 })
 
