@@ -1,4 +1,5 @@
 import { KeyObject } from 'node:crypto'
+import { isCryptoKey } from 'node:util/types'
 import { misconfigured } from '../errors.js'
 import { isObject, list } from '../shape.js'
 import { isSymmetric } from './algorithms.js'
@@ -30,12 +31,18 @@ export function keyringOf (keys: unknown, { algorithms, place }: KeyRule): Keyri
   const given = entries(keys, place)
   if (given.length === 0) throw misconfigured(`${place} holds no key.`)
   const all = given.map(entry => named(entry, verificationKey(entry.material, { algorithms, place: entry.place })))
-  const byKid = new Map(all.flatMap(key => key.kid === null ? [] : [[key.kid, key]]))
-  if (byKid.size !== all.filter(key => key.kid !== null).length) throw misconfigured(`${place} has two keys with one kid: which of them a token means could not be told.`)
+  const kids = all.flatMap(key => key.kid ?? [])
+  if (new Set(kids).size !== kids.length) throw misconfigured(`${place} has two keys with one kid: which of them a token means could not be told.`)
   if (new Set(all.map(key => isSymmetric(key.algorithm))).size > 1) throw misconfigured(`${place} mixes secrets with public keys. Give each kind a scheme of its own.`)
   const unused = algorithms?.filter(name => !all.some(key => key.algorithm === name)) ?? []
   if (unused.length > 0) throw misconfigured(`${place} has no key for ${list(unused, 'and')}, which 'algorithms' names. Leave it out there, or give a key.`)
-  return Object.freeze({ keys: Object.freeze(all), find: (alg, kid) => find(all, byKid, alg, kid) } satisfies Keyring)
+  return ringOf(all)
+}
+
+/** Makes a keyring of keys that are read already. No two have one `kid`. */
+export function ringOf (keys: readonly VerificationKey[]): Keyring {
+  const byKid = new Map(keys.flatMap(key => key.kid === null ? [] : [[key.kid, key]]))
+  return Object.freeze({ keys: Object.freeze(keys), find: (alg, kid) => find(keys, byKid, alg, kid) } satisfies Keyring)
 }
 
 /**
@@ -92,5 +99,5 @@ function isSet (value: unknown): value is { readonly keys: readonly unknown[] } 
 }
 
 function isRecord (value: unknown): value is Readonly<Record<string, unknown>> {
-  return isObject(value) && !(value instanceof KeyObject) && !(value instanceof Uint8Array) && typeof value['kty'] !== 'string'
+  return isObject(value) && !(value instanceof KeyObject) && !isCryptoKey(value) && !(value instanceof Uint8Array) && typeof value['kty'] !== 'string'
 }
