@@ -2,13 +2,15 @@ import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import type { Scheme, SchemeFactory } from '../../types/scheme.js'
 import { TokenAuthenticator } from './jwt/authenticate.js'
 import { bearerChallenge } from './jwt/challenge.js'
+import { misconfigured } from '../errors.js'
 import { checkedOptions, settings } from './jwt/options.js'
 import type { JwtCredential, JwtOptions } from './jwt/options.js'
+import { remoteOptionNames, remoteSettings } from './jwt/remote.js'
 import { issuer } from './jwt/sign.js'
 import { trusted } from './jwt/trust.js'
 import { markAmbient, traits } from './places.js'
 
-export type { ClaimsMapping, JwtCredential, JwtIssuer, JwtOptions, SignOptions } from './jwt/options.js'
+export type { ClaimsMapping, IssuerResolver, JwtCredential, JwtIssuer, JwtOptions, SignOptions } from './jwt/options.js'
 export type { Algorithm } from '../tokens/algorithms.js'
 export type { Claims } from '../tokens/claims.js'
 export type { JoseHeader } from '../tokens/jws.js'
@@ -29,7 +31,11 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOpti
     const place = `jwt() of the scheme '${name}'`
     const said = checkedOptions(options, place)
     const set = settings(said, name, place)
-    const issuers = trusted(said, { typ: set.typ, dated: set.clock.maxAge !== null }, place)
+    const fetches = new Set<AbortController>()
+    const remote = { ...remoteSettings(said, place), scheme: name, warn: (about: object, message: string) => { app.log.warn(about, message) }, fetches }
+    const issuers = trusted(said, { rules: { typ: set.typ, dated: set.clock.maxAge !== null }, remote }, place)
+    if (issuers.isRemote) app.addHook('onClose', async () => { for (const fetch of fetches) fetch.abort() })
+    else checkLocal(said, place)
     const authenticator = new TokenAuthenticator(issuers, set, name)
     const scheme: Scheme = {
       ...traits(set.places, 'JWT'),
@@ -39,7 +45,13 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOpti
       challenge: failure => bearerChallenge(set.realm, failure)
     }
     const typed = scheme as Scheme<PrincipalFrom<P>, JwtCredential>
-    if (set.sign === null) return typed
+    if (set.sign === null || issuers.first === null) return typed
     return issuer(app, { sign: set.sign, trust: issuers.first, typ: set.typ, name, place }).then(issue => ({ ...typed, issue }))
   }
+}
+
+/** An option that would count for nothing is a mistake. */
+function checkLocal (options: Readonly<Record<string, unknown>>, place: string): void {
+  const beside = remoteOptionNames.find(name => name in options)
+  if (beside !== undefined) throw misconfigured(`${place} has '${beside}', which is about fetched keys, and all of its keys are given. Leave it out.`)
 }
