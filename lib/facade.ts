@@ -10,7 +10,6 @@ import { isCrossSite } from './guard/cross-site.js'
 import { parseDeclaration } from './guard/grammar.js'
 import type { Gate } from './guard/guard.js'
 import { guardHook } from './guard/guard-hook.js'
-import { hideSent } from './guard/hidden.js'
 import type { BoundScheme, Policy } from './guard/policy.js'
 import { refuse } from './guard/refuse.js'
 import { stateOf } from './guard/state.js'
@@ -86,7 +85,7 @@ export function replyMethods ({ gate, key, schemes, policies }: Parts) {
       return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
     },
     async login (this: FastifyReply, principal: PrincipalInput, options: unknown = {}) {
-      await logged(this.request, this, schemes, async () => {
+      await logged(this, async () => {
         const said = loginOptions(options)
         const { name, scheme } = capable(schemes, 'login', said.scheme)
         if (said.stateChecked !== true) checkSameSite(gate, this.request, name, loginFromElsewhere)
@@ -94,7 +93,7 @@ export function replyMethods ({ gate, key, schemes, policies }: Parts) {
       })
     },
     async logout (this: FastifyReply, options: unknown = {}) {
-      await logged(this.request, this, schemes, async () => {
+      await logged(this, async () => {
         const { name, scheme } = capable(schemes, 'logout', logoutOptions(options).scheme)
         checkSameSite(gate, this.request, name, 'a browser says that another site asked to log out')
         await scheme.logout(this.request, this)
@@ -113,12 +112,12 @@ function checkSameSite (gate: Gate, request: FastifyRequest, name: string, detai
 }
 
 /** A fault says nothing to the client, so it must say everything to the log. */
-async function logged (request: FastifyRequest, reply: FastifyReply, schemes: Parts['schemes'], run: () => Promise<void>): Promise<void> {
+async function logged (reply: FastifyReply, run: () => Promise<void>): Promise<void> {
+  const { request } = reply
   try {
     await run()
     if (reply.sent) request.log.error('fastify-gatehouse: the response left before reply.login or reply.logout was done, and without its cookie. Await them before it is sent')
   } catch (error) {
-    hideSent(request, [...schemes.values()].map(({ scheme }) => scheme))
     if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') reply.header('retry-after', '5')
     if (error instanceof AuthError) request.log[error.statusCode < 500 ? 'info' : 'error']({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'session refused')
     throw error
