@@ -23,11 +23,36 @@ export class AuthError extends Error {
   declare readonly detail: string
 
   constructor (code: AuthErrorCode, detail: string, message: string = table[code][1], options?: ErrorOptions) {
-    super(message, options)
+    super(message, options?.cause === undefined ? undefined : { cause: redactError(options.cause) })
     this.code = code
     this.statusCode = table[code][0]
     Object.defineProperty(this, 'detail', { value: detail })
   }
+}
+
+/**
+ * Where a line of a stack is: its file, line and column. The name of the function before it may be a key of a table.
+ */
+const position = /^ +at (?:async )?(?:.* \()?(.+:\d+:\d+)\)?$/gm
+
+/**
+ * Returns an error that says of another only its name, its code and where it was thrown, for logs. The messages of
+ * libraries, and what they hang on their errors beside them, may quote a credential: ioredis keeps the arguments of the
+ * command that failed. An error of this plugin quotes none, and is returned itself.
+ */
+export function redactError (error: unknown): Error {
+  if (error instanceof AuthError) return error
+  const redacted = new Error(error instanceof Error ? nameAndCode(error) : `a thrown ${typeof error}`)
+  const positions = error instanceof Error ? Array.from(String(error.stack).matchAll(position), match => match[1]) : []
+  redacted.stack = [redacted.message, ...positions.map(each => `    at ${each}`)].join('\n')
+  return redacted
+}
+
+/** `Error`, or `SystemError ECONNREFUSED`. */
+function nameAndCode (error: Error & { readonly code?: unknown }): string {
+  const { constructor: { name }, code } = error
+  const isCode = typeof code === 'number' || (typeof code === 'string' && /^\w{1,64}$/.test(code))
+  return isCode ? `${name} ${code}` : name
 }
 
 /**

@@ -10,7 +10,6 @@ import { otherSite } from './guard/cross-site.js'
 import { parseDeclaration } from './guard/grammar.js'
 import type { Gate } from './guard/guard.js'
 import { guardHook } from './guard/guard-hook.js'
-import { hideSent } from './guard/hidden.js'
 import type { BoundScheme, Policy } from './guard/policy.js'
 import { refuse } from './guard/refuse.js'
 import { stateOf } from './guard/state.js'
@@ -76,10 +75,11 @@ export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse 
 export function replyMethods ({ gate, key, schemes, policies }: Parts) {
   const policyFor = (request: FastifyRequest): Policy => policyToMeet(request, key, policies)
   const sent = (reply: FastifyReply, error: AuthError | null): FastifyReply => error === null ? reply : reply.send(error)
-  const change = (reply: FastifyReply, call: string, run: () => Promise<void>): Promise<void> => waitFor(reply, logged(reply, schemes, async () => {
-    await run()
-    oweCookie(reply, call)
-  }))
+  const change = (reply: FastifyReply, call: string, run: () => Promise<void>): Promise<void> =>
+    waitFor(reply, logged(reply, async () => {
+      await run()
+      oweCookie(reply, call)
+    }))
   return {
     challenge (this: FastifyReply) {
       const refused = failure('AUTH_REQUIRED', null, 'the handler asked for a credential')
@@ -121,12 +121,11 @@ function checkSameSite (gate: Gate, request: FastifyRequest, name: string, reaso
 }
 
 /** A fault says nothing to the client, so it must say everything to the log. */
-async function logged (reply: FastifyReply, schemes: Parts['schemes'], run: () => Promise<void>): Promise<void> {
+async function logged (reply: FastifyReply, run: () => Promise<void>): Promise<void> {
   const { request } = reply
   try {
     await run()
   } catch (error) {
-    hideSent(request, [...schemes.values()].map(({ scheme }) => scheme))
     if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') reply.header('retry-after', '5')
     if (error instanceof AuthError) request.log[error.statusCode < 500 ? 'info' : 'error']({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'session refused')
     throw error

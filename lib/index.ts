@@ -1,6 +1,7 @@
 export { plugin as default, plugin } from './plugin.js'
 export { secretsFromEnvironment, type SecretPurpose, type SecretsOf } from './environment.js'
 export { AuthError } from './errors.js'
+export { redactRequest, type LoggedRequest, type RedactOptions, type RequestRedactor } from './guard/redact.js'
 export { apiKey, type ApiKeyOptions, type ManagedApiKeyOptions } from './schemes/api-key.js'
 export type { ManagedOptions } from './api-keys/options.js'
 export { apiKeyRoutes } from './api-keys/routes.js'

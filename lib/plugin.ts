@@ -8,7 +8,7 @@ import { misconfigured } from './errors.js'
 import { gatehouseOf, replyMethods, type Parts } from './facade.js'
 import { parseDeclaration, type Declaration } from './guard/grammar.js'
 import type { Gate } from './guard/guard.js'
-import { hideParameters, parametersOf } from './guard/hidden.js'
+import { credentialParameters, redactRequests } from './guard/request-loggers.js'
 import { stateOf } from './guard/state.js'
 import { viewOf } from './guard/view.js'
 import { warnOfProxies } from './limits/proxies.js'
@@ -35,7 +35,7 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   warnOfProxies(app)
   const { contextOf, guesses } = await commonOf(app, options)
   const schemes = await bindSchemes(app, options, contextOf)
-  hideQueries(app, schemes)
+  redactRequests(app, credentialParameters([...schemes.values()].map(({ scheme }) => scheme)))
   const key = Symbol('gatehouse.route')
   const gate: Gate = { words, origins, form, limit: await requestLimiter(app, options.limits.redis) }
   const written = parseDeclaration(options.default, 'The option default', words)
@@ -44,13 +44,6 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   const policies = policiesOf({ words, schemes, defaults: levels, publicPaths })
   policies.resolve(app, true, 'The option default')
   return { gate, key, schemes, defaults: levels, policies, book: routeBook(key, policies, gate), stage, guesses }
-}
-
-/** Fastify logs the URL of every request, and some credentials travel there. */
-function hideQueries (app: FastifyInstance, schemes: Parts['schemes']): void {
-  const names = parametersOf([...schemes.values()].map(({ scheme }) => scheme))
-  if (names.size === 0 || hideParameters(app.log, names)) return
-  app.log.warn({ parameters: [...names] }, 'fastify-gatehouse: credentials travel in these query parameters, and Fastify logs URLs. The logger is not pino, so they cannot be hidden here: hide them in the logger\'s own serializer of requests.')
 }
 
 /** Where there is one scheme, a default that names none means it. */

@@ -1,13 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
-import { AuthError, failure, fault, refusal } from '../errors.js'
+import { AuthError, failure, fault, redactError, refusal } from '../errors.js'
 import { ownField, property } from '../property.js'
 import { noteReply } from '../response-work.js'
 import { checkFunctions, checkStatic } from './access.js'
 import { authenticate, type Verdict } from './authenticate.js'
 import { changesState, otherSite } from './cross-site.js'
 import type { RateLimit } from './grammar.js'
-import { hideSent } from './hidden.js'
 import type { Policy } from './policy.js'
 import { faulted, refuse, type ErrorForm } from './refuse.js'
 import { openState, type GuardState, type Identity, type Pass } from './state.js'
@@ -41,7 +40,7 @@ export type LateEnd = Refused | null
  * Returns, never throws; a promise only where a scheme returned one.
  */
 export function enter (gate: Gate, policy: Policy, request: FastifyRequest, reply: FastifyReply): End | Promise<End> {
-  const failed = (cause: unknown): Refused => end(faulted(request, reply, fault('the guard failed', cause), gate.form, policy.schemes))
+  const failed = (cause: unknown): Refused => end(faulted(request, reply, fault('the guard failed', cause), gate.form))
   try {
     const state = openState(request)
     noteReply(request, reply)
@@ -77,7 +76,9 @@ function isAmbient ({ bound, outcome }: Identity): boolean {
 
 /** A caller whom the schemes refused. Mode `try` forgives an invalid credential, and only that. */
 function concludeRefused (gate: Gate, policy: Policy, state: GuardState, verdict: Verdict, refused: AuthFailure, reply: FastifyReply): End {
-  if (refused.code === 'AUTH_FAULT') return end(faulted(state.request, reply, fault(refused.detail, verdict.cause), gate.form, policy.schemes))
+  if (refused.code === 'AUTH_FAULT') {
+    return end(faulted(state.request, reply, fault(refused.detail, verdict.cause), gate.form))
+  }
   const forgiven = policy.access === 'try' && (refused.code === 'AUTH_INVALID_CREDENTIALS' || refused.code === 'AUTH_TOKEN_EXPIRED')
   return forgiven ? admit(state, reply, policy, [], refusal(refused)) : end(refuse(state.request, reply, policy, refused, gate.form))
 }
@@ -120,7 +121,7 @@ export async function finishLate (gate: Gate, { policy, identities }: Pass, requ
   if (acting === undefined) return null
   const refused = await overLimit(gate, policy, acting, identities, reply) ?? await askFunctions(gate, policy, acting, request)
   if (refused === null) return null
-  if (refused instanceof AuthError) return end(faulted(request, reply, refused, gate.form, policy.schemes))
+  if (refused instanceof AuthError) return end(faulted(request, reply, refused, gate.form))
   return isThrown(refused) ? refused : end(refuse(request, reply, policy, refused, gate.form))
 }
 
@@ -141,15 +142,16 @@ function hasOwnLimit (identities: readonly Identity[]): boolean {
   return identities.some(({ outcome }) => outcome.rateLimit != null)
 }
 
-async function overLimit (gate: Gate, { rateLimit, schemes }: Policy, acting: Identity, identities: readonly Identity[], reply: FastifyReply): Promise<AuthFailure | null> {
+async function overLimit (
+  gate: Gate, { rateLimit }: Policy, acting: Identity, identities: readonly Identity[], reply: FastifyReply
+): Promise<AuthFailure | null> {
   if (rateLimit === null && !hasOwnLimit(identities)) return null
   const scheme = acting.bound.name
   try {
     const wait = await gate.limit(reply, rateLimit, identities)
     return wait === null ? null : failure('AUTH_RATE_LIMITED', scheme, 'over the limit of the route, or of the credential', { retryAfter: wait })
   } catch (cause) {
-    hideSent(reply.request, schemes.map(bound => bound.scheme))
-    reply.request.log.error({ err: cause }, 'the rate limit could not be counted')
+    reply.request.log.error({ err: redactError(cause) }, 'the rate limit could not be counted')
     return failure('AUTH_UNAVAILABLE', scheme, 'the rate limit could not be counted', { retryAfter: 5 })
   }
 }
@@ -163,7 +165,6 @@ async function askFunctions (gate: Gate, policy: Policy, acting: Identity, reque
     return await checkFunctions(policy, acting, request, gate.words)
   } catch (error) {
     if (error instanceof AuthError && error.code === 'AUTH_FAULT') return error
-    hideSent(request, policy.schemes.map(bound => bound.scheme))
     return error ? { error } : fault('a function of the route threw something that is no error')
   }
 }

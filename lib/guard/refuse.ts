@@ -1,11 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
-import { AuthError, failure, fault, refusal } from '../errors.js'
+import { AuthError, failure, fault, redactError, refusal } from '../errors.js'
 import { watchSend } from '../response.js'
 import { isThenable } from '../thenable.js'
 import { challengesOf, unauthenticated, writeChallenges } from './challenge.js'
-import { hideSent } from './hidden.js'
-import type { BoundScheme, Policy } from './policy.js'
+import type { Policy } from './policy.js'
 import { openState } from './state.js'
 
 /** How refusals are written: by the application's own error handler, in a standard form, or by a function of the application. */
@@ -26,18 +25,19 @@ export function refuse (request: FastifyRequest, reply: FastifyReply, policy: Po
     const challenges = challengesOf(policy, failure)
     if (challenges.length > 0) reply.header('www-authenticate', writeChallenges(challenges))
   } catch (cause) {
-    return faulted(request, reply, fault('a scheme threw while it refused', cause), form, policy.schemes)
+    return faulted(request, reply, fault('a scheme threw while it refused', cause), form)
   }
   if (failure.retryAfter !== null) reply.header('retry-after', Math.ceil(failure.retryAfter))
-  return finish(request, reply, refusal(failure), form, policy.schemes)
+  return finish(request, reply, refusal(failure), form)
 }
 
 /** The end of a request for a fault of ours or of the application's functions: a 5xx that says nothing, and everything in the log. */
-export function faulted (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm, schemes: readonly BoundScheme[]): AuthError | null {
-  hideSent(request, schemes.map(bound => bound.scheme))
+export function faulted (
+  request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm
+): AuthError | null {
   request.log.error({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'authentication fault')
   close(request, reply)
-  return finish(request, reply, error, form, schemes)
+  return finish(request, reply, error, form)
 }
 
 /** Writes the challenges of a 401 that no guard wrote: what a handler threw, or a function that it called. */
@@ -45,8 +45,7 @@ export function challenge (request: FastifyRequest, reply: FastifyReply, policy:
   try {
     reply.header('www-authenticate', writeChallenges(challengesOf(policy, failure('AUTH_REQUIRED', null, 'a handler threw it'))))
   } catch (cause) {
-    hideSent(request, policy.schemes.map(bound => bound.scheme))
-    request.log.error({ err: cause }, 'a scheme threw while its challenge was written')
+    request.log.error({ err: redactError(cause) }, 'a scheme threw while its challenge was written')
   }
 }
 
@@ -71,24 +70,23 @@ function close (request: FastifyRequest, reply: FastifyReply): void {
   if (leavesBody(request)) reply.header('connection', 'close')
 }
 
-function finish (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm, schemes: readonly BoundScheme[]): AuthError | null {
+function finish (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm): AuthError | null {
   // Fastify sets the status of what a handler throws, not of what a hook does: an error handler that relies on it would answer 200.
   reply.code(error.statusCode)
   if (form === 'fastify') return error
   openState(request).replied = true
-  if (typeof form === 'function') sendOwn(request, reply, error, form, schemes)
+  if (typeof form === 'function') sendOwn(request, reply, error, form)
   else if (form === 'problem') reply.type('application/problem+json').send({ type: 'about:blank', title: error.message, status: error.statusCode, code: error.code })
   else reply.send({ error: oauthCode(error), error_description: error.message })
   return null
 }
 
 /** The application's own form. When it fails, the refusal stands, in Fastify's. */
-function sendOwn (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorFunction, schemes: readonly BoundScheme[]): void {
+function sendOwn (request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorFunction): void {
   const watch = watchSend(reply)
   const failed = (cause: unknown): void => {
     watch.stop()
-    hideSent(request, schemes.map(bound => bound.scheme))
-    request.log.error({ err: cause }, 'the errors function failed')
+    request.log.error({ err: redactError(cause) }, 'the errors function failed')
     if (!watch.isSent()) reply.code(error.statusCode).send(error)
   }
   const send = (body: unknown): void => {
@@ -131,8 +129,7 @@ function answeredByScheme (request: FastifyRequest, reply: FastifyReply, policy:
   } catch (cause) {
     if (!watch.isSent()) throw cause
     openState(request).replied = true
-    hideSent(request, policy.schemes.map(bound => bound.scheme))
-    request.log.error({ err: cause }, 'a scheme threw after it had answered a refusal')
+    request.log.error({ err: redactError(cause) }, 'a scheme threw after it had answered a refusal')
     return true
   } finally {
     watch.stop()

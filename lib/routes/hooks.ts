@@ -93,6 +93,6 @@ function settleLate (end: LateEnd, done: Done): void {
 }
 
 function stop (gate: Gate, request: FastifyRequest, reply: FastifyReply, error: AuthError, done: Done): void {
-  const left = faulted(request, reply, error, gate.form, [])
+  const left = faulted(request, reply, error, gate.form)
   if (left !== null) done(left)
 }

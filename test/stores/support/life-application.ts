@@ -83,7 +83,7 @@ function routes (app: FastifyInstance, secrets: Secrets): void {
   app.post('/data', { config: { auth: 'web' } }, async ({ auth }) => { (auth.credential as unknown as { update (data: object): void }).update({ cart: ['a', 'b'] }); return {} })
   app.get('/me', async ({ principal, auth }) => ({ principal, credential: auth.credential === null ? null : 'one' }))
   app.get('/odd', { config: { auth: 'odd' } }, async () => 'in')
-  app.get('/when', { config: { auth: { when: (_principal, request) => { throw talkative([request.headers, request.query]) } } } }, async () => 'in')
+  app.get('/when', { config: { auth: { when: (principal, request) => { throw talkative([principal.id, request.url]) } } } }, async () => 'in')
   app.get('/scoped', { config: { auth: { scopes: 'nobody-has-it' } } }, async () => 'in')
   app.post('/too-much', { config: { auth: 'web' } }, async (request, reply) => {
     await reply.login({ id: 'ann' }, { data: { all: request.headers.cookie?.repeat(20) } })

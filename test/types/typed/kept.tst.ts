@@ -1,5 +1,5 @@
 import Fastify, { type FastifyReply } from 'fastify'
-import { apiKey, apiKeyRoutes, memoryStore, secretsFromEnvironment, type ApiKeyCredential, type ApiKeyRecord, type GatehouseOptions, type NewApiKey, type Principal, type SchemesOf, type SessionRecord, type Store } from 'fastify-gatehouse'
+import { apiKey, apiKeyRoutes, memoryStore, redactRequest, secretsFromEnvironment, type ApiKeyCredential, type ApiKeyRecord, type GatehouseOptions, type NewApiKey, type Principal, type SchemesOf, type SessionRecord, type Store } from 'fastify-gatehouse'
 import { hashPassword, passwordProblem, passwords, verifyPassword, type PasswordCheck, type PasswordProblem } from 'fastify-gatehouse/passwords'
 import { describe, expect, test } from 'tstyche'
 import { schemes } from './application.js'
@@ -91,6 +91,21 @@ describe('the options of what is kept', () => {
     expect(register).type.not.toBeCallableWith({ schemes, limits: { guesses: true } })
     expect(register).type.not.toBeCallableWith({ schemes, limits: { requests: { max: 5 } } })
     expect(register).type.not.toBeCallableWith({ schemes, limits: { requests: null } })
+  })
+})
+
+describe('redactRequest', () => {
+  const redact = redactRequest({ query: ['key'] })
+
+  test('is a serializer for requests, errors and messages of Fastify\'s logger', () => {
+    expect(Fastify).type.toBeCallableWith({ logger: { serializers: { req: redact, err: redact, msg: redact } } })
+    expect(redact('/?key=a')).type.toBe<string>()
+  })
+
+  test('takes the names of parameters', () => {
+    expect(redactRequest).type.not.toBeCallableWith({ query: 'key' })
+    expect(redactRequest).type.not.toBeCallableWith({})
+    expect(redactRequest).type.not.toBeCallableWith({ query: ['key'], header: ['x-api-key'] })
   })
 })
 
