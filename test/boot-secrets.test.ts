@@ -5,8 +5,8 @@ import t from 'tap'
 import Fastify from 'fastify'
 import gatehouse, { apiKey, apiKeyRoutes, basic, jwt, secretsFromEnvironment, session, withDeadline, type GatehouseOptions, type Scheme, type Store } from '../lib/index.js'
 import { passwords } from '../lib/passwords/index.js'
-import { redisStore } from '../lib/stores/redis.js'
-import { sqlStore } from '../lib/stores/sql.js'
+import { redisStore } from '../lib/stores/redis/index.js'
+import { sqlStore } from '../lib/stores/sql/index.js'
 import { Ledger, random, tracing } from './support/secrets.js'
 
 const ledger = new Ledger()

@@ -1,6 +1,6 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { seconds } from '../lib/duration.js'
+import { seconds } from '../lib/util/duration.js'
 
 t.test('a duration is seconds, or a number with its unit', async t => {
   for (const [written, length] of [[0, 0], [1.5, 1.5], [3600, 3600], ['30s', 30], ['15m', 900], ['12h', 43_200], ['7d', 604_800], ['1.5h', 5400], ['0s', 0]] as const) t.equal(seconds(written, 'x'), length, String(written))

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import Fastify from 'fastify'
-import { KeyFormat } from '../../lib/api-keys/format.js'
+import { KeyFormat } from '../../lib/schemes/api-key/key.js'
 import authPlugin, { apiKey, type Principal, type SchemeFactory } from '../../lib/index.js'
 import type { Flood, Section } from './flood.js'
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { KeyFormat } from '../../lib/api-keys/format.js'
+import { KeyFormat } from '../../lib/schemes/api-key/key.js'
 import { apiKey } from '../../lib/index.js'
 import type { Question } from './question.js'
 import { stage, type Stage } from './stage.js'

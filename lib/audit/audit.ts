@@ -1,7 +1,7 @@
 import type { AuditRow } from '../../types/gatehouse.js'
-import type { Entry, Requirement, RequirementFunction, Rule } from '../guard/grammar.js'
-import type { Policy } from '../guard/policy.js'
-import type { RouteMark } from '../routes/mark.js'
+import type { Entry, Requirement, RequirementFunction, Rule } from '../policy/parse.js'
+import type { Policy } from '../policy/policy.js'
+import type { RouteMark } from '../policy/route-policy.js'
 
 /** Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route is shown with it. */
 export function auditRows (marks: readonly RouteMark[], stage: string): readonly AuditRow[] {

@@ -2,11 +2,10 @@ import { AuthError } from '../errors.js'
 import { hash } from './hash.js'
 import { keys } from './keys.js'
 import { secret } from './secret.js'
-import { Failure, UsageError, type Terminal } from './terminal.js'
-import { usage } from './usage.js'
+import { Failure, type Terminal, UsageError } from './terminal.js'
 
 /** A command. Returns the text for standard output. */
-export type Command = (args: readonly string[], terminal: Terminal) => string | Promise<string>
+type Command = (args: readonly string[], terminal: Terminal) => string | Promise<string>
 
 const commands: ReadonlyMap<string, Command> = new Map(Object.entries({ secret, keys, hash }))
 
@@ -42,3 +41,14 @@ function report (error: unknown, { stderr }: Terminal): number {
   stderr.write(`${error instanceof AuthError ? error.detail : String(error)}\n`)
   return 1
 }
+
+const usage = `Usage: fastify-gatehouse <command>
+
+  secret [--bytes <n>]          print random bytes as base64url (default 32 bytes, at most 1024)
+  keys [--alg ES256|EdDSA]      print a new signing key as a private and a public JWK set (default ES256)
+  hash [--algorithm <name>]     print the hash of a password: argon2id (default), scrypt or bcrypt
+
+hash asks for the password without echoing it, or reads it from standard input:
+  fastify-gatehouse hash < password.txt
+It does not accept the password as an argument, because other users and the history of the shell can see arguments.
+`

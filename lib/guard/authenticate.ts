@@ -1,14 +1,13 @@
 import type { AuthFailure } from '../../types/error.js'
 import type { Authenticated, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
-import { isNo } from '../answer.js'
 import { AuthError, failure, fault } from '../errors.js'
-import { property } from '../property.js'
-import { loadedPrincipal, principalFrom } from '../schemes/principal.js'
-import { isObject } from '../shape.js'
-import { isThenable } from '../thenable.js'
-import type { BoundScheme, Policy } from './policy.js'
-import { isExpired, type Faulty, type GuardState, type Identity } from './state.js'
+import { loadedPrincipal, principalFrom } from '../kit/principal.js'
+import type { BoundScheme, Policy } from '../policy/policy.js'
+import { isNo, isThenable } from '../util/answer.js'
+import { isObject } from '../util/options.js'
+import { property } from '../util/property.js'
+import { isExpired, type Faulty, type GuardState, type Identity } from './request-state.js'
 
 /** Who is calling: the identities that act, none for an anonymous caller; or why the request goes no further. */
 export type Verdict =

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Policy } from '../policy/policy.js'
 import { enter, finishLate, isLate, isPass, publish, type Gate } from './guard.js'
-import type { Policy } from './policy.js'
-import { openState } from './state.js'
+import { openState } from './request-state.js'
 
 /** A guard as a hook, for any stage up to `preHandler`. */
 export type GuardHook = (request: FastifyRequest, reply: FastifyReply) => Promise<void>

@@ -1,16 +1,16 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import { AuthError, failure, fault, redactError, refusal } from '../errors.js'
-import { ownField, property } from '../property.js'
-import { noteReply } from '../response-work.js'
-import { checkFunctions, checkStatic } from './access.js'
+import type { RateLimit } from '../policy/parse.js'
+import type { Policy } from '../policy/policy.js'
+import type { Vocabulary } from '../policy/requirements.js'
+import { ownField, property } from '../util/property.js'
+import { noteReply } from '../util/response.js'
 import { authenticate, type Verdict } from './authenticate.js'
+import { checkFunctions, checkStatic } from './authorize.js'
 import { changesState, otherSite } from './cross-site.js'
-import type { RateLimit } from './grammar.js'
-import type { Policy } from './policy.js'
 import { faulted, refuse, type ErrorForm } from './refuse.js'
-import { openState, type GuardState, type Identity, type Pass } from './state.js'
-import type { Vocabulary } from './vocabulary.js'
+import { openState, type GuardState, type Identity, type Pass } from './request-state.js'
 
 /** What a guard works with: made once, at registration. */
 export interface Gate {

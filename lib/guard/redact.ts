@@ -1,6 +1,6 @@
 import { misconfigured } from '../errors.js'
-import { listOf, object, type Parser } from '../parsers.js'
-import { isObject, shown } from '../shape.js'
+import { isObject, shown } from '../util/options.js'
+import { listOf, object, type Parser } from '../util/parsers.js'
 
 /** Options of {@link redactRequest}. */
 export interface RedactOptions {

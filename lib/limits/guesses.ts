@@ -1,18 +1,17 @@
-import { hash } from 'node:crypto'
+import { createHash, hash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Right } from '../../types/answer.js'
 import type { CrossSite, Limited, Unavailable } from '../../types/outcome.js'
 import type { Checked, Guesses } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
-import { addressOf, unknownAddress } from '../address.js'
-import { isNo } from '../answer.js'
 import { AuthError, failure, refusal } from '../errors.js'
 import { changesState, otherSite } from '../guard/cross-site.js'
-import { crossSite, limited, unavailable } from '../schemes/outcome.js'
-import { accountTag } from './account.js'
-import { knownDevices } from './devices.js'
+import { crossSite, limited, unavailable } from '../kit/outcome.js'
+import { isNo } from '../util/answer.js'
+import { addressOf, unknownAddress } from '../util/client-address.js'
+import { knownDevices } from './known-devices.js'
 import type { GuessSettings } from './options.js'
-import { guessSlots, type Slot, type Slots } from './slots.js'
+import { guessSlots, type Slot, type Slots } from './reservations.js'
 
 /** What the guesses of one application work with. */
 export interface GuessRoom {
@@ -151,4 +150,23 @@ function refuseLogin (reply: FastifyReply, outcome: Refused): never {
   if ('retryAfter' in outcome) reply.header('retry-after', outcome.retryAfter)
   reply.request.log.info({ auth: { code, reason: outcome.detail } }, 'login refused')
   throw refusal(failure(code, null, outcome.detail))
+}
+
+/** Characters of a name that tell accounts apart here. Longer ones that begin alike count as one. */
+const longest = 1_024
+
+/** What is not seen, or is only an accent on the letter before: databases with a loose collation take names with and without them for one. */
+const unseen = /[\p{Default_Ignorable_Code_Point}\p{Cc}\u0300-\u036f]/gu
+
+/**
+ * A name as it counts: Unicode's compatibility form (NFKC), case folded, without accents and invisible characters, spaces trimmed and single.
+ * Two accounts whose names differ in nothing else share a count; the other way round, every spelling that a looser database lets in would be a count of its own.
+ */
+export function spelling (name: string): string {
+  return name.slice(0, longest).normalize('NFKD').replace(unseen, '').toUpperCase().toLowerCase().normalize('NFKC').replace(/\s+/g, ' ').trim()
+}
+
+/** 32 bytes for an account of a realm, whatever its spelling. */
+export function accountTag (realm: string, name: string): Buffer {
+  return createHash('sha256').update(JSON.stringify([realm, spelling(name)])).digest()
 }

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { misconfigured } from '../errors.js'
-import { duration, object, optional, wholeNumber } from '../parsers.js'
-import { secrets } from '../schemes/secrets.js'
-import { isObject, shown } from '../shape.js'
+import { secrets } from '../secrets/check-secret.js'
+import { isObject, shown } from '../util/options.js'
+import { duration, object, optional, wholeNumber } from '../util/parsers.js'
 
 /** How guesses are counted. Windows in seconds. */
 export interface GuessSettings {

@@ -3,8 +3,8 @@ import type { ScryptOptions } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
 import { fault, misconfigured } from '../errors.js'
-import { fromBcrypt64 } from './base64.js'
 import type { Argon2Recipe, Recipe } from './recipe.js'
+import { fromBcrypt64 } from './stored.js'
 
 const require = createRequire(import.meta.url)
 

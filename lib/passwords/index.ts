@@ -1,6 +1,6 @@
 export { passwords, type Passwords } from './passwords.js'
 export { hashPassword, passwordProblem, verifyPassword } from './plain.js'
-export type { PasswordCheck } from './check.js'
+export type { PasswordCheck } from './verify.js'
 export type { PasswordOptions } from './options.js'
 export type { Pepper } from './pepper.js'
 export type { Argon2idOptions, BcryptOptions, HashOptions, ScryptOptions } from './recipe.js'

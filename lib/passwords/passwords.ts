@@ -1,7 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import { fault } from '../errors.js'
-import { createPasswordCheck, fits, noMatch } from './check.js'
-import type { PasswordCheck } from './check.js'
 import { derive as compute } from './derive.js'
 import type { Derive } from './derive.js'
 import { passwordSettings } from './options.js'
@@ -10,6 +8,8 @@ import { inputOf } from './pepper.js'
 import { digestBytes, readStored, saltBytes, writeStored } from './stored.js'
 import { passwordBytes } from './text.js'
 import type { PasswordProblem } from './text.js'
+import { createPasswordCheck, fits, noMatch } from './verify.js'
+import type { PasswordCheck } from './verify.js'
 
 /** Hashes and verifies passwords under one set of options. */
 export interface Passwords {

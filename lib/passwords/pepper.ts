@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { fault, misconfigured } from '../errors.js'
-import { object, type Parser } from '../parsers.js'
-import { checkSecret } from '../schemes/secrets.js'
+import { checkSecret } from '../secrets/check-secret.js'
+import { object, type Parser } from '../util/parsers.js'
 import { keyIdForm } from './stored.js'
 
 /** A secret beside the database: hashes alone, stolen without it, cannot be guessed at. */

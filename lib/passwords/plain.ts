@@ -1,8 +1,8 @@
-import type { PasswordCheck } from './check.js'
 import { passwords } from './passwords.js'
 import type { Passwords } from './passwords.js'
 import type { HashOptions } from './recipe.js'
 import type { PasswordProblem } from './text.js'
+import type { PasswordCheck } from './verify.js'
 
 let usual: Passwords | undefined
 

@@ -1,6 +1,6 @@
 import { misconfigured } from '../errors.js'
-import { object, oneOf, optional, wholeNumber, type Parser } from '../parsers.js'
-import { isObject, list } from '../shape.js'
+import { isObject, list } from '../util/options.js'
+import { object, oneOf, optional, wholeNumber, type Parser } from '../util/parsers.js'
 
 /** argon2id, RFC 9106. */
 export interface Argon2idOptions {

@@ -1,4 +1,3 @@
-import { base64, fromBcrypt64, toBcrypt64 } from './base64.js'
 import { recipeFault } from './recipe.js'
 import type { Argon2Recipe, Recipe } from './recipe.js'
 
@@ -105,4 +104,21 @@ function writeInner (recipe: Recipe, salt: Buffer, digest: Buffer): string {
     case 'scrypt': return `$scrypt$ln=${Math.log2(recipe.cost)},r=${recipe.blockSize},p=${recipe.parallelization}$${both}`
     default: return `$${recipe.algorithm}$v=${recipe.version}$m=${recipe.memorySize},t=${recipe.passes},p=${recipe.parallelism}$${both}`
   }
+}
+
+const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+const bcryptAlphabet = './ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
+
+/** Decodes base64 in bcrypt's alphabet. Ignores surplus bits in the last character, which some implementations set. */
+export function fromBcrypt64 (text: string): Buffer {
+  return Buffer.from(text.replace(/./g, char => alphabet.charAt(bcryptAlphabet.indexOf(char))), 'base64')
+}
+
+function toBcrypt64 (value: Buffer): string {
+  return base64(value).replace(/./g, char => bcryptAlphabet.charAt(alphabet.indexOf(char)))
+}
+
+/** Encodes as base64 without padding, as PHC strings have it. */
+function base64 (value: Buffer): string {
+  return value.toString('base64').replace(/=+$/, '')
 }

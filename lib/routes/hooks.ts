@@ -1,13 +1,13 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { AuthError, fault } from '../errors.js'
-import { enter, finishLate, isDue, isLate, isPass, publish, type End, type Gate, type LateEnd } from '../guard/guard.js'
 import { guardHook, type GuardHook } from '../guard/guard-hook.js'
-import type { Policy } from '../guard/policy.js'
+import { enter, finishLate, isDue, isLate, isPass, publish, type End, type Gate, type LateEnd } from '../guard/guard.js'
 import { faulted } from '../guard/refuse.js'
-import { openState } from '../guard/state.js'
-import { policyOf, unseenPreflight } from './mark.js'
-import type { Policies } from './policies.js'
-import { sealName } from './unseen.js'
+import { openState } from '../guard/request-state.js'
+import type { Policy } from '../policy/policy.js'
+import type { Policies } from '../policy/resolve.js'
+import { policyOf, unseenPreflight } from '../policy/route-policy.js'
+import { sealName } from './printed-routes.js'
 
 type Done = (error?: Error | null) => void
 

@@ -1,6 +1,6 @@
-import type { JsonObject, StoreIncrement, StoreOwner, StoreEntry } from '../../types/store.js'
+import type { JsonObject, StoreEntry, StoreIncrement, StoreOwner } from '../../types/store.js'
 import { fault } from '../errors.js'
-import { jsonObject } from '../sessions/json.js'
+import { jsonObject } from '../util/json.js'
 
 const kinds = /^[a-z][a-z0-9-]{0,63}$/
 /** Bytes of UTF-8. PostgreSQL's index entries hold no more than 2,704, and escaping may double what is here. */
@@ -53,4 +53,24 @@ export function valueOf (kind: string, value: JsonObject): { readonly value: Jso
   const json = JSON.stringify(copy)
   if (json.length * 3 > largestValue && Buffer.byteLength(json) > largestValue) throw fault(`store: the value of a record of the kind '${kind}' is more than ${largestValue} bytes of JSON`)
   return { value: copy, json }
+}
+
+/** What not every database keeps as it is: NUL (PostgreSQL has none in text), lone surrogates (UTF-8 has none), and the sign that escapes them. */
+const special = /[\\\0]|\p{Cs}/u
+const escaped = /\\(\\|0|d[89a-f][0-9a-f]{2})/g
+
+/** Any string as text that every database keeps and compares faithfully: two strings never become one. At most twice as long. */
+export function toText (string: string): string {
+  return special.test(string) ? string.replace(/[\\\0]|\p{Cs}/gu, escape) : string
+}
+
+function escape (character: string): string {
+  if (character === '\\') return '\\\\'
+  return character === '\0' ? '\\0' : `\\${character.charCodeAt(0).toString(16)}`
+}
+
+/** The string that {@link toText} was given. */
+export function fromText (text: string): string {
+  if (!text.includes('\\')) return text
+  return text.replace(escaped, (_, code: string) => code === '\\' ? '\\' : String.fromCharCode(code === '0' ? 0 : parseInt(code, 16)))
 }

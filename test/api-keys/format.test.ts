@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import t from 'tap'
-import { digestOf, isKeyId, isPrefix, KeyFormat } from '../../lib/api-keys/format.js'
+import { digestOf, isKeyId, isPrefix, KeyFormat } from '../../lib/schemes/api-key/key.js'
 
 const format = new KeyFormat('acme_live')
 const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'

@@ -3,11 +3,11 @@ import { runInNewContext } from 'node:vm'
 import Fastify from 'fastify'
 import t from 'tap'
 import { authenticated, type Principal, type SchemeContext } from '../../lib/index.js'
-import { Directory } from '../../lib/api-keys/directory.js'
-import { digestOf, KeyFormat } from '../../lib/api-keys/format.js'
-import { Owners } from '../../lib/api-keys/owners.js'
-import { Uses } from '../../lib/api-keys/uses.js'
-import { memoryStore } from '../../lib/stores/memory.js'
+import { Directory } from '../../lib/schemes/api-key/lookup.js'
+import { digestOf, KeyFormat } from '../../lib/schemes/api-key/key.js'
+import { Owners } from '../../lib/schemes/api-key/owners.js'
+import { Uses } from '../../lib/schemes/api-key/last-used.js'
+import { memoryStore } from '../../lib/stores/memory/memory.js'
 
 /** As many as a test has time for: bench/growth.ts sends 5,000,000 through the whole application. */
 const count = 40_000

@@ -2,11 +2,11 @@ import { setImmediate as soon } from 'node:timers/promises'
 import Fastify from 'fastify'
 import t from 'tap'
 import gatehouse, { apiKey, session, type AuthError, type Authenticated, type ManagedApiKeyOptions, type Store, type StoreChange } from '../../lib/index.js'
-import { Directory } from '../../lib/api-keys/directory.js'
-import { digestOf, KeyFormat } from '../../lib/api-keys/format.js'
-import { kind } from '../../lib/api-keys/record.js'
-import { Uses } from '../../lib/api-keys/uses.js'
-import { memoryStore } from '../../lib/stores/memory.js'
+import { Directory } from '../../lib/schemes/api-key/lookup.js'
+import { digestOf, KeyFormat } from '../../lib/schemes/api-key/key.js'
+import { kind } from '../../lib/schemes/api-key/record.js'
+import { Uses } from '../../lib/schemes/api-key/last-used.js'
+import { memoryStore } from '../../lib/stores/memory/memory.js'
 import { ann, bob, clock, instance, tapped } from './desk.js'
 
 const unknownKey = (): string => new KeyFormat('acme').make()
@@ -233,7 +233,7 @@ t.test('What outlives a request hears that the key was revoked', async t => {
       let outcome: Authenticated | undefined
       await app.register(gatehouse, { schemes: { service: apiKey({ managed: { prefix: 'acme' } }) }, store: tapped(inner, { tells }).store })
       app.get('/', async request => {
-        const { stateOf } = await import('../../lib/guard/state.js')
+        const { stateOf } = await import('../../lib/guard/request-state.js')
         outcome = stateOf(request)?.pass?.identities[0]?.outcome
         return {}
       })

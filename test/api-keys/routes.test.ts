@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { apiKey, apiKeyRoutes, authenticated, memoryStore, read, session, type ApiKeyRecord, type ApiKeyRoutesOptions, type GatehouseOptions, type NewApiKey, type Scheme } from '../../lib/index.js'
-import { oneAtATime } from '../../lib/api-keys/room.js'
+import { oneAtATime } from '../../lib/schemes/api-key/owner-lock.js'
 import { clock, tapped } from './desk.js'
 
 const secret = randomBytes(32).toString('base64url')

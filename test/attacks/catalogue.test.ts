@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
-import { memoryStore } from '../../lib/stores/memory.js'
+import { memoryStore } from '../../lib/stores/memory/memory.js'
 import authPlugin, { apiKey, jwt } from '../../lib/index.js'
 import { desk, fleet, type Key } from '../stores/support/fleet.js'
 import { judge, outage, staleness } from '../stores/support/outage.js'

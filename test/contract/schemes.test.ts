@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { SignJWT } from 'jose'
 import { apiKey, authenticated, basic, foreign, invalid, jwt, read, session, type ApiKeyCredential, type ApiKeyInput, type ApiKeyOptions, type NewApiKey, type Place, type Principal, type Scheme, type SchemeFactory } from '../../lib/index.js'
-import { memoryStore } from '../../lib/stores/memory.js'
+import { memoryStore } from '../../lib/stores/memory/memory.js'
 import { contextOf } from '../sessions/desk.js'
 import { schemeContract, type Sent, type Subject } from './scheme.js'
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import fc from 'fast-check'
 import { basic, type Challenge, type Scheme } from '../../lib/index.js'
-import { writeChallenges } from '../../lib/guard/challenge.js'
+import { writeChallenges } from '../../lib/guard/refuse.js'
 import { readChallenges } from '../support/challenges.js'
 import { application, handler, scripted, send, listen } from '../support/schemes.js'
 

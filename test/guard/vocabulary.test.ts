@@ -1,6 +1,6 @@
 import t from 'tap'
 import fc from 'fast-check'
-import { has, vocabulary } from '../../lib/guard/vocabulary.js'
+import { has, vocabulary } from '../../lib/policy/requirements.js'
 import { AuthError } from '../../lib/index.js'
 import type { LoadContext, Principal } from '../../lib/index.js'
 import { as, believer, boot, group, route, says, stops, trio } from '../support/policies.js'

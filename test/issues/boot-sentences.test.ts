@@ -2,8 +2,8 @@ import t from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import gatehouse, { apiKey, apiKeyRoutes, AuthError, basic, jwt, memoryStore, secretsFromEnvironment, session, withDeadline, type GatehouseOptions } from '../../lib/index.js'
 import { hashPassword, passwords } from '../../lib/passwords/index.js'
-import { redisStore } from '../../lib/stores/redis.js'
-import { sqlStore } from '../../lib/stores/sql.js'
+import { redisStore } from '../../lib/stores/redis/index.js'
+import { sqlStore } from '../../lib/stores/sql/index.js'
 import { random } from '../support/secrets.js'
 
 /** What stops the boot of an application with these options and routes. */

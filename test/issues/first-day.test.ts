@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import authPlugin, { apiKey, memoryStore, session, type Store } from '../../lib/index.js'
-import { redisStore } from '../../lib/stores/redis.js'
-import { sqlStore } from '../../lib/stores/sql.js'
+import { redisStore } from '../../lib/stores/redis/index.js'
+import { sqlStore } from '../../lib/stores/sql/index.js'
 
 /** What somebody met who used the package for the first time, with its pages alone. */
 

@@ -4,7 +4,7 @@ import Fastify from 'fastify'
 import pg from 'pg'
 import t, { type Test } from 'tap'
 import authPlugin, { session, type Store } from '../../lib/index.js'
-import { sqlStore } from '../../lib/stores/sql.js'
+import { sqlStore } from '../../lib/stores/sql/index.js'
 import { backends } from '../stores/support/backends.js'
 import { databaseUrl, dropTables, noPostgres, prefix } from '../stores/support/services.js'
 

@@ -1,7 +1,7 @@
 import { chmodSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { sqlStore } from '../../lib/stores/sql.js'
+import { sqlStore } from '../../lib/stores/sql/index.js'
 
 /** SQLite's files were readable by everybody on the machine. */
 

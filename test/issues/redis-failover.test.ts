@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Cluster, Redis, type ClusterOptions } from 'ioredis'
 import t, { type Test } from 'tap'
-import { redisStore } from '../../lib/stores/redis.js'
+import { redisStore } from '../../lib/stores/redis/index.js'
 import type { Store, StoreChange, StoreEntry } from '../../types/store.js'
 import { noRedisServer, proxyTo, redisCluster, redisServer, type Endable } from '../stores/support/outages.js'
 

@@ -1,8 +1,8 @@
 import t, { type Test } from 'tap'
 import Fastify, { type FastifyServerOptions, type LightMyRequestResponse } from 'fastify'
 import { plugin, basic, type GatehouseOptions, type LimitsOptions, type Store } from '../../lib/index.js'
-import { memoryStore } from '../../lib/stores/memory.js'
-import { unavailable } from '../../lib/stores/unavailable.js'
+import { memoryStore } from '../../lib/stores/memory/memory.js'
+import { unavailable } from '../../lib/stores/errors.js'
 
 /** The clock of the process, to be moved: nothing here waits for a timer. */
 const realNow = Date.now

@@ -3,9 +3,9 @@ import Fastify, { type FastifyRequest } from 'fastify'
 import { AuthError, plugin, type SchemeContext, type Store } from '../../lib/index.js'
 import { guessRoom } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
-import { guessSlots, type Slot } from '../../lib/limits/slots.js'
-import { memoryStore } from '../../lib/stores/memory.js'
-import { unavailable } from '../../lib/stores/unavailable.js'
+import { guessSlots, type Slot } from '../../lib/limits/reservations.js'
+import { memoryStore } from '../../lib/stores/memory/memory.js'
+import { unavailable } from '../../lib/stores/errors.js'
 
 const rule = { max: 1, window: 60, longestWindow: 900 }
 const turn = async (): Promise<void> => new Promise(resolve => { setImmediate(resolve) })

@@ -1,8 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { Memo } from '../../lib/recall/memo.js'
-import { Watchers } from '../../lib/recall/watchers.js'
-import { unavailable } from '../../lib/stores/unavailable.js'
+import { Memo } from '../../lib/util/ttl-cache.js'
+import { Watchers } from '../../lib/util/revocation-watch.js'
+import { unavailable } from '../../lib/stores/errors.js'
 import { clock } from '../sessions/desk.js'
 
 const memo = (staleness: number, size = 10) => new Memo<string | null>({ staleness, size, denies: answer => answer === null })

@@ -6,8 +6,8 @@ import cli from 'fastify-cli/helper.js'
 import t from 'tap'
 import gatehouse, { type GatehouseOptions } from '../../lib/index.js'
 import { AuthError } from '../../lib/errors.js'
-import { publicPolicy } from '../../lib/guard/policy.js'
-import { policyOf } from '../../lib/routes/mark.js'
+import { publicPolicy } from '../../lib/policy/policy.js'
+import { policyOf } from '../../lib/policy/route-policy.js'
 import { alice, counted, guarded, stopsTheBoot, tokenScheme } from '../support/routes.js'
 
 // tap loads tsx where @fastify/autoload does not look for it.

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import fc from 'fast-check'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { apiKey, read, type Place, type Reading } from '../../lib/index.js'
-import { reader, readAuthorization } from '../../lib/schemes/read.js'
+import { reader, readAuthorization } from '../../lib/kit/read-credential.js'
 import { listen, send } from '../support/schemes.js'
 
 /** An application that reads a place and says what it found: the text, or the kind of the outcome. */

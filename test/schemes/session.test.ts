@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { FastifyRequest } from 'fastify'
-import { session, type SessionCredential } from '../../lib/schemes/session.js'
+import { session, type SessionCredential } from '../../lib/schemes/session/scheme.js'
 import type { PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import type { SchemeFactory } from '../../types/scheme.js'
 import { alice, clock, credentialOf, desk, login, secret } from '../sessions/desk.js'

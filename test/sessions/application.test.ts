@@ -5,7 +5,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import t from 'tap'
 import gatehouse from '../../lib/index.js'
-import { session } from '../../lib/schemes/session.js'
+import { session } from '../../lib/schemes/session/scheme.js'
 import { addRoutes, alice, asker, clock, desk, secret } from './desk.js'
 
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })

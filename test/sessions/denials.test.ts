@@ -1,6 +1,6 @@
 import t from 'tap'
-import { Denials } from '../../lib/sessions/denials.js'
-import type { Session } from '../../lib/sessions/payload.js'
+import { Denials } from '../../lib/schemes/session/revocations.js'
+import type { Session } from '../../lib/schemes/session/payload.js'
 import { clock } from './desk.js'
 
 const hour = 3_600_000

@@ -3,10 +3,9 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Test } from 'tap'
 import type { Outcome } from '../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../types/principal.js'
-import type { Scheme } from '../../types/scheme.js'
-import { session, type SessionCredential, type SessionOptions } from '../../lib/schemes/session.js'
-import type { SchemeContext } from '../../types/scheme.js'
-import { memoryStore } from '../../lib/stores/memory.js'
+import type { Scheme, SchemeContext } from '../../types/scheme.js'
+import { session, type SessionCredential, type SessionOptions } from '../../lib/schemes/session/scheme.js'
+import { memoryStore } from '../../lib/stores/memory/memory.js'
 import type { Store } from '../../types/store.js'
 
 export const secret = (): string => randomBytes(32).toString('base64url')

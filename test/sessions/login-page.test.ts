@@ -1,6 +1,6 @@
 import t from 'tap'
 import { failure } from '../../lib/errors.js'
-import { isLocalPath } from '../../lib/sessions/return-path.js'
+import { isLocalPath } from '../../lib/schemes/session/login-redirect.js'
 import type { AuthErrorCode } from '../../types/error.js'
 import { clock, desk, secret } from './desk.js'
 

@@ -1,8 +1,8 @@
 import { Writable } from 'node:stream'
 import Fastify from 'fastify'
 import t from 'tap'
-import { session } from '../../lib/schemes/session.js'
-import { idOf, unpack } from '../../lib/sessions/payload.js'
+import { session } from '../../lib/schemes/session/scheme.js'
+import { idOf, unpack } from '../../lib/schemes/session/payload.js'
 import { secret } from './desk.js'
 
 const boot = async (options: unknown, name = 'web') => await session(options as Parameters<typeof session>[0])(Fastify(), name)

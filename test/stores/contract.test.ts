@@ -1,6 +1,6 @@
 import t from 'tap'
-import { memoryStore } from '../../lib/stores/memory.js'
-import { storeContract } from '../../lib/stores/testing.js'
+import { memoryStore } from '../../lib/stores/memory/memory.js'
+import { storeContract } from '../../lib/stores/testing/index.js'
 import type { Store } from '../../types/store.js'
 
 const pause = (): Promise<void> => new Promise(resolve => setImmediate(resolve))

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { sqlStore } from '../../lib/stores/sql.js'
+import { sqlStore } from '../../lib/stores/sql/index.js'
 import { passesStoreContract } from '../contract/store.js'
 import { size } from '../support/size.js'
 import { databaseUrl, dropTables, noPostgres, prefix } from './support/services.js'

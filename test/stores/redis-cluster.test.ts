@@ -1,6 +1,6 @@
 import { Cluster } from 'ioredis'
 import t from 'tap'
-import { redisStore } from '../../lib/stores/redis.js'
+import { redisStore } from '../../lib/stores/redis/index.js'
 import { passesStoreContract } from '../contract/store.js'
 import { noRedisServer, redisCluster } from './support/outages.js'
 

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { redisStore, type RedisStoreOptions } from '../../lib/stores/redis.js'
+import { redisStore, type RedisStoreOptions } from '../../lib/stores/redis/index.js'
 import { changes, type Listener } from '../../lib/stores/redis/changes.js'
 import { passesStoreContract } from '../contract/store.js'
 import { size } from '../support/size.js'

@@ -5,10 +5,10 @@ import { Kysely, MysqlDialect, PostgresDialect, SqliteDialect, sql } from 'kysel
 import Libsql from 'libsql'
 import pg from 'pg'
 import t from 'tap'
-import { peer } from '../../lib/stores/peer.js'
-import { sqlStore, StoreUnavailable, type SqlStoreOptions } from '../../lib/stores/sql.js'
+import { peer } from '../../lib/stores/errors.js'
+import { sqlStore, StoreUnavailable, type SqlStoreOptions } from '../../lib/stores/sql/index.js'
 import { asker } from '../../lib/stores/sql/statements.js'
-import { purge } from '../../lib/stores/sql/purge.js'
+import { purge } from '../../lib/stores/sql/migrate.js'
 import type { Store, StoreEntry } from '../../types/store.js'
 import { databaseUrl, dropTables, noPostgres, prefix, query } from './support/services.js'
 

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { sqlStore } from '../../lib/stores/sql.js'
+import { sqlStore } from '../../lib/stores/sql/index.js'
 import { passesStoreContract } from '../contract/store.js'
 import { size } from '../support/size.js'
 

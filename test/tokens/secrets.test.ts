@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import { checkSecret, weakness } from '../../lib/schemes/secrets.js'
+import { checkSecret, weakness } from '../../lib/secrets/check-secret.js'
 
 const rule = { minBytes: 32, place: 'the secret of the test' }
 const refused = { code: 'AUTH_MISCONFIGURED' }

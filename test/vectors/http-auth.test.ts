@@ -1,6 +1,6 @@
 import t from 'tap'
-import { parseUserPass } from '../../lib/schemes/basic.js'
-import { readAuthorization } from '../../lib/schemes/read.js'
+import { parseUserPass } from '../../lib/schemes/basic/scheme.js'
+import { readAuthorization } from '../../lib/kit/read-credential.js'
 import { readChallenges } from '../support/challenges.js'
 import { readVectors, withoutVectors } from '../support/vectors.js'
 

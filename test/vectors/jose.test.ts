@@ -1,9 +1,9 @@
 import { readdirSync } from 'node:fs'
 import t from 'tap'
 import { AuthError } from '../../lib/errors.js'
-import { isAlgorithm } from '../../lib/tokens/algorithms.js'
-import { verifyCompact } from '../../lib/tokens/jws.js'
-import { keyringOf } from '../../lib/tokens/keyring.js'
+import { isAlgorithm } from '../../lib/jose/algorithms.js'
+import { verifyCompact } from '../../lib/jose/jws.js'
+import { keyringOf } from '../../lib/jose/keyring.js'
 import { readVectors, vectorPath, withoutVectors } from '../support/vectors.js'
 
 interface JwkText { readonly kty: string, readonly alg?: string, readonly k?: string }

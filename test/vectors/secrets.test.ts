@@ -1,5 +1,5 @@
 import t from 'tap'
-import { checkSecret } from '../../lib/schemes/secrets.js'
+import { checkSecret } from '../../lib/secrets/check-secret.js'
 import { readWords, withoutVectors } from '../support/vectors.js'
 
 const rule = { minBytes: 32, place: 'the secret of the test' }

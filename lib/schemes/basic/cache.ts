@@ -1,7 +1,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
-import { seconds } from '../../duration.js'
 import { misconfigured } from '../../errors.js'
-import { fields } from '../../shape.js'
+import { seconds } from '../../util/duration.js'
+import { fields } from '../../util/options.js'
 
 /** A password that somebody sent from an address, for a user with a stored hash. */
 export type Asked = readonly [username: string, password: string, stored: string, address: string]

@@ -1,20 +1,18 @@
 import type { FastifyRequest } from 'fastify'
 import type { Outcome } from '../../../types/outcome.js'
-import type { Principal } from '../../../types/principal.js'
-import { isNo } from '../../answer.js'
-import { isThenable } from '../../thenable.js'
-import { noCache, tokenCache } from '../../tokens/cache.js'
-import type { CachedToken, TokenCache } from '../../tokens/cache.js'
-import { claimFault, clockFault, dateOf, freezeJson, isAhead, isInstant } from '../../tokens/claims.js'
-import type { Claims } from '../../tokens/claims.js'
-import type { VerificationKey } from '../../tokens/jwk.js'
-import { isCompact, parseCompact, parseObject, signatureFault } from '../../tokens/jws.js'
-import type { CompactJws } from '../../tokens/jws.js'
-import { authenticated, expired, foreign, invalid } from '../outcome.js'
-import { principalFrom } from '../principal.js'
+import type { Principal, PrincipalInput } from '../../../types/principal.js'
+import { claimFault, clockFault, dateOf, freezeJson, isAhead, isInstant } from '../../jose/claims.js'
+import type { Claims } from '../../jose/claims.js'
+import type { VerificationKey } from '../../jose/jwk.js'
+import { isCompact, parseCompact, parseObject, signatureFault } from '../../jose/jws.js'
+import type { CompactJws } from '../../jose/jws.js'
+import { authenticated, expired, foreign, invalid } from '../../kit/outcome.js'
+import { principalFrom } from '../../kit/principal.js'
+import { isNo, isThenable } from '../../util/answer.js'
+import { noCache, tokenCache } from '../../util/token-cache.js'
+import type { CachedToken, TokenCache } from '../../util/token-cache.js'
+import type { Trust, Trusted } from './issuers.js'
 import type { JwtCredential, Settings } from './options.js'
-import { defaultPrincipal } from './principal.js'
-import type { Trust, Trusted } from './trust.js'
 
 type Answer = Outcome<Principal, JwtCredential>
 
@@ -127,4 +125,27 @@ export class TokenAuthenticator {
   #realmOf (trust: Trust): string {
     return trust.rules.issuer ?? this.#name
   }
+}
+
+/**
+ * The principal of claims without a mapping: `sub`, scopes of `scope` (RFC 8693, 4.2: one text) or `scp` (a text or a list), roles of `roles`.
+ * Says in words why there is none.
+ */
+function defaultPrincipal (claims: Readonly<Record<string, unknown>>, realm: string): Principal | string {
+  const { sub, scope, scp, roles = [] } = claims
+  if (typeof sub !== 'string') return 'the claim sub is missing'
+  if (scope !== undefined && typeof scope !== 'string') return 'the claim scope is not a text'
+  const scopes = words(scope ?? scp ?? [])
+  if (scopes === null) return 'the claim scp is neither a text nor a list of texts'
+  const names = Array.isArray(roles) ? words(roles) : null
+  if (names === null) return 'the claim roles is not a list of texts'
+  const input: PrincipalInput = { realm, id: sub, scopes, roles: names }
+  return principalFrom(input, realm)
+}
+
+/** Separate names, each once; `null` when the claim is not made of texts. */
+function words (claim: unknown): readonly string[] | null {
+  const list: unknown = typeof claim === 'string' ? claim.split(' ').filter(word => word !== '') : claim
+  if (!Array.isArray(list) || !list.every(word => typeof word === 'string')) return null
+  return [...new Set(list)]
 }

@@ -1,5 +1,5 @@
 import type { StoreChange } from '../../../types/store.js'
-import { fromText } from '../text.js'
+import { fromText } from '../limits.js'
 
 type ChangeListener = (change: StoreChange) => void
 

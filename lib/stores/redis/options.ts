@@ -1,8 +1,8 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import type { Duration } from '../../../types/duration.js'
-import { seconds } from '../../duration.js'
 import { misconfigured } from '../../errors.js'
-import { fields } from '../../shape.js'
+import { seconds } from '../../util/duration.js'
+import { fields } from '../../util/options.js'
 
 /** A client of ioredis: one server, or a cluster. */
 export type RedisClient = Redis | Cluster

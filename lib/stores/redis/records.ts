@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { JsonObject, StoreCount, StoreEntry, StoreIncrement, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { fault } from '../../errors.js'
-import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
-import { fromText, toText } from '../text.js'
-import type { Names } from './names.js'
+import { checkEntry, checkName, checkOwner, fromText, milliseconds, toText, valueOf, windowOf } from '../limits.js'
 import type { RedisClient } from './options.js'
+import type { Names } from './scripts.js'
 import * as scripts from './scripts.js'
 
 /** Records that one script takes: a script stops the whole server while it runs. */

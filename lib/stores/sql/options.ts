@@ -1,8 +1,8 @@
 import type { Dialect, QueryExecutorProvider } from 'kysely'
 import type { Duration } from '../../../types/duration.js'
-import { seconds } from '../../duration.js'
 import { misconfigured } from '../../errors.js'
-import { fields } from '../../shape.js'
+import { seconds } from '../../util/duration.js'
+import { fields } from '../../util/options.js'
 
 /** What is asked of a Kysely instance, whatever its tables. */
 export interface AnyKysely extends QueryExecutorProvider {

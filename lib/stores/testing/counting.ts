@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { Store, StoreCount } from '../../../types/store.js'
-import { added, entry, held, kind, stage, until, type StoreContract } from './stage.js'
+import { added, entry, held, kind, stage, until, type StoreContract } from './fixtures.js'
 
 const read = { window: 60, ceiling: 0 }
 

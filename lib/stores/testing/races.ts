@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { setImmediate as pause } from 'node:timers/promises'
 import type { Store, StoreEntry, StoreOwner } from '../../../types/store.js'
-import { entry, held, ids, kind, soon, stage, until, type StoreContract } from './stage.js'
+import { entry, held, ids, kind, soon, stage, until, type StoreContract } from './fixtures.js'
 
 /** Callers at once. */
 const callers = 50

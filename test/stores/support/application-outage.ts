@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { KeyFormat } from '../../../lib/api-keys/format.js'
+import { KeyFormat } from '../../../lib/schemes/api-key/key.js'
 import type { Setting } from './application.js'
 import { cookieOf, desk, fleet, type Desk, type Fleet, type Key } from './fleet.js'
 import { judge, outage, refusedSince, staleness, type Course, type Expected } from './outage.js'

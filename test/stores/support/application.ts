@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import authPlugin, { apiKey, basic, session, type Store } from '../../../lib/index.js'
-import { redisStore } from '../../../lib/stores/redis.js'
-import { sqlStore } from '../../../lib/stores/sql.js'
+import { redisStore } from '../../../lib/stores/redis/index.js'
+import { sqlStore } from '../../../lib/stores/sql/index.js'
 import { until } from '../../support/time-limit.js'
 
 /** What an application in a process of its own is told at its start. */

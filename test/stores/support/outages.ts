@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
-import { StoreUnavailable } from '../../../lib/stores/unavailable.js'
+import { StoreUnavailable } from '../../../lib/stores/errors.js'
 import type { Store } from '../../../types/store.js'
 import { missing } from './services.js'
 

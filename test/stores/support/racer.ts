@@ -1,6 +1,6 @@
 import type { Store, StoreRecord } from '../../../types/store.js'
-import { redisStore } from '../../../lib/stores/redis.js'
-import { sqlStore } from '../../../lib/stores/sql.js'
+import { redisStore } from '../../../lib/stores/redis/index.js'
+import { sqlStore } from '../../../lib/stores/sql/index.js'
 
 /** A store, and the names to race for. */
 export interface Course {

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import authPlugin, { apiKey, basic, type GatehouseOptions, type Principal, type PrincipalInput, type RoleName, type SchemeName, type SchemesOf, type ScopeName } from 'fastify-gatehouse'
 import { describe, expect, test } from 'tstyche'
-import { absent, authenticated, invalid } from '../../../lib/schemes/outcome.js'
+import { absent, authenticated, invalid } from '../../../lib/kit/outcome.js'
 import { schemes, type WebPrincipal } from './application.js'
 import './library.js'
 

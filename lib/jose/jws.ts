@@ -1,0 +1,104 @@
+import { isUtf8 } from 'node:buffer'
+import { isObject } from '../util/options.js'
+import { ownFields } from '../util/property.js'
+import type { VerificationKey } from './jwk.js'
+import type { Keyring } from './keyring.js'
+
+/** A JOSE header (RFC 7515, 4), as it came: nothing in it was checked but `kid` and `typ`, which are strings where they are present. */
+export interface JoseHeader {
+  readonly alg?: unknown
+  readonly kid?: string
+  readonly typ?: string
+  readonly [name: string]: unknown
+}
+
+/** A compact JWS, taken apart and not yet believed. */
+export interface CompactJws {
+  readonly header: JoseHeader
+  readonly payload: Buffer
+  readonly signature: Buffer
+  /** What was signed: the first two segments with the dot between them. */
+  readonly input: string
+}
+
+/** A JWS whose signature verified. */
+interface VerifiedJws {
+  readonly header: JoseHeader
+  readonly payload: Buffer
+  readonly key: VerificationKey
+}
+
+/** Whether a text has the form of a compact JWS, three segments, whatever they hold. A JWE has five. */
+export function isCompact (token: string): boolean {
+  const first = token.indexOf('.')
+  const second = token.indexOf('.', first + 1)
+  return first > 0 && second !== -1 && token.indexOf('.', second + 1) === -1
+}
+
+/** Takes a compact JWS apart (RFC 7515, 5.2, steps 1 to 7), or says why it is none. Does not copy what it does not keep: a token may be 15,000 dots. */
+export function parseCompact (token: string): CompactJws | string {
+  if (!isCompact(token)) return 'the token is not a compact JWS'
+  const first = token.indexOf('.')
+  const second = token.indexOf('.', first + 1)
+  const protectedHeader = decodeBase64url(token.slice(0, first))
+  const payload = decodeBase64url(token.slice(first + 1, second))
+  const signature = decodeBase64url(token.slice(second + 1))
+  if (protectedHeader === null || payload === null || signature === null) return 'a segment of the token is not canonical base64url'
+  const header = parseObject(protectedHeader)
+  if (header === null) return 'the header of the token is not a JSON object'
+  const fault = headerFault(header)
+  return fault ?? { header, payload, signature, input: token.slice(0, second) }
+}
+
+/** Reads a JSON object of UTF-8 bytes, or `null`. `__proto__` in it is an own member like any other; it has no prototype, so that a missing claim is missing. */
+export function parseObject (bytes: Buffer): Readonly<Record<string, unknown>> | null {
+  if (!isUtf8(bytes)) return null
+  try {
+    const value: unknown = JSON.parse(bytes.toString())
+    return isObject(value) ? ownFields(value) : null
+  } catch {
+    return null
+  }
+}
+
+/** `jwk`, `jku`, `x5u` and `x5c` are not looked at: a token does not bring its own key (RFC 8725, 3.10). */
+function headerFault (header: Readonly<Record<string, unknown>>): string | null {
+  if (Object.hasOwn(header, 'crit')) return 'the token asks for extensions (crit) that are not supported'
+  if (Object.hasOwn(header, 'b64')) return 'the token has a b64 header, which is not for JWTs (RFC 7797, 7)'
+  if (Object.hasOwn(header, 'kid') && typeof header['kid'] !== 'string') return 'the kid of the token is not a string'
+  if (Object.hasOwn(header, 'typ') && typeof header['typ'] !== 'string') return 'the typ of the token is not a string'
+  return null
+}
+
+/** Why the signature is not one of this key, or `null` when it is. Never throws. */
+export function signatureFault (jws: CompactJws, key: VerificationKey): string | null {
+  if (jws.header.alg !== key.algorithm) return 'the alg of the token is not the algorithm of its key'
+  try {
+    return key.verify(jws.input, jws.signature) ? null : 'the signature of the token does not verify'
+  } catch {
+    return 'the signature of the token cannot be checked'
+  }
+}
+
+/** Verifies a compact JWS, whatever its payload, or says why not. Never throws. */
+export function verifyCompact (token: string, keyring: Keyring): VerifiedJws | string {
+  const jws = parseCompact(token)
+  if (typeof jws === 'string') return jws
+  const key = keyring.find(jws.header.alg, jws.header.kid ?? null)
+  if (key === null) return 'no key is known for the token'
+  return signatureFault(jws, key) ?? { header: jws.header, payload: jws.payload, key }
+}
+
+const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+const shape = /^[A-Za-z0-9_-]*$/
+
+/**
+ * The bytes of a base64url text, or `null` unless it is the only text for them: no padding, no other characters, no unused bits set (RFC 7515, 2; RFC 4648, 3.5).
+ * Else one signature would have several spellings, and a token that was revoked or cached under one of them would pass under another.
+ */
+export function decodeBase64url (text: string): Buffer | null {
+  const beyond = text.length % 4
+  if (beyond === 1 || !shape.test(text)) return null
+  const unused = beyond === 0 ? 0 : beyond === 2 ? 0b1111 : 0b11
+  return (alphabet.indexOf(text.charAt(text.length - 1)) & unused) === 0 ? Buffer.from(text, 'base64url') : null
+}

@@ -1,0 +1,66 @@
+import type { No } from '../../types/answer.js'
+import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
+import { AuthError, fault, misconfigured } from '../errors.js'
+import { isNo } from '../util/answer.js'
+import { frozenCopy } from '../util/options.js'
+import { hasProperty, property } from '../util/property.js'
+
+const none: readonly string[] = Object.freeze([])
+
+/**
+ * Makes the frozen principal of what an application said. Never changes what it was given. Accessors of its class count; what `Object.prototype` was given does not.
+ * @throws {AuthError} `AUTH_FAULT` when it is no principal: no `id`, scopes or roles that are not lists of strings.
+ */
+export function principalFrom<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
+  const id = typeof input === 'object' && input !== null ? property(input, 'id') : undefined
+  if (typeof id !== 'string' || id === '') throw fault('a principal must be an object with a non-empty string id')
+  const principal: Principal = Object.freeze({
+    ...input,
+    realm: text(property(input, 'realm'), 'realm') ?? realm,
+    id,
+    scopes: names(property(input, 'scopes'), 'scopes'),
+    roles: names(property(input, 'roles'), 'roles')
+  })
+  return principal as PrincipalFrom<P>
+}
+
+/** Completes what a function of the application answered: `null` where it said no. @throws {AuthError} as {@link principalFrom} does. */
+export function answeredPrincipal<P extends PrincipalInput> (answer: P | No, realm: string): PrincipalFrom<P> | null {
+  return isNo(answer) ? null : principalFrom(answer, realm)
+}
+
+/** Adds to a principal what `load` returned for it. Identity stays what the credential proved. @throws {AuthError} as {@link principalFrom} does. */
+export function loadedPrincipal (principal: Principal, loaded: object): Principal {
+  const { realm, id } = principal
+  const rights = (['scopes', 'roles'] as const).flatMap(field => hasProperty(loaded, field) ? [[field, property(loaded, field)]] : [])
+  return principalFrom({ ...principal, ...loaded, ...Object.fromEntries(rights), realm, id }, realm) as Principal
+}
+
+/** {@link principalFrom} for what is kept and given to many requests: frozen all the way down, as far as it is lists and plain objects. */
+export function keptPrincipal<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
+  return frozenCopy(principalFrom(input, realm))
+}
+
+/**
+ * {@link keptPrincipal} for what stands in an option: `which` is whose principal it is, for the sentence.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`
+ */
+export function principalAtBoot<P extends PrincipalInput> (input: P, realm: string, which: string): PrincipalFrom<P> {
+  try {
+    return keptPrincipal(input, realm)
+  } catch (cause) {
+    throw misconfigured(`The principal of ${which} is wrong: ${cause instanceof AuthError ? cause.detail : 'it cannot be read'}.`)
+  }
+}
+
+function text (value: unknown, field: string): string | undefined {
+  if (value === undefined || (typeof value === 'string' && value !== '')) return value
+  throw fault(`a principal's ${field} must be a non-empty string`)
+}
+
+function names (value: unknown, field: string): readonly string[] {
+  if (value === undefined) return none
+  const copy = Array.isArray(value) ? Array.from(value as unknown[]) : null
+  if (copy?.every(name => typeof name === 'string') !== true) throw fault(`a principal's ${field} must be a list of strings`)
+  return Object.freeze(copy)
+}

@@ -1,0 +1,56 @@
+import type { IssueOptions, LoginOptions } from '../../types/scheme.js'
+import type { StoreOwner } from '../../types/store.js'
+import { fault, misconfigured } from '../errors.js'
+import { atRunTime, fields, isObject, shown } from '../util/options.js'
+import { property } from '../util/property.js'
+
+const kinds = {
+  'a text': (value: unknown) => typeof value === 'string',
+  'true or false': (value: unknown) => typeof value === 'boolean',
+  'an object': isObject,
+  anything: () => true
+} as const
+
+type Kinds = Readonly<Record<string, keyof typeof kinds>>
+
+/**
+ * The options of a call, with known keys of the right kind: what is misspelled, or `undefined`, must not read as "not said" while requests are served either.
+ * @throws {AuthError} `AUTH_FAULT`, whose detail names the call and the key.
+ */
+function checked (options: unknown, call: string, known: Kinds): unknown {
+  return atRunTime(() => {
+    const said = fields(options, Object.keys(known), `The options of ${call}`)
+    for (const [key, value] of Object.entries(said)) {
+      const kind = known[key] as keyof typeof kinds
+      if (!kinds[kind](value)) throw misconfigured(`The option ${key} of ${call} must be ${kind}; it is ${shown(value)}.`)
+    }
+    return said
+  })
+}
+
+export function loginOptions (options: unknown): LoginOptions {
+  return checked(options, 'reply.login()', { scheme: 'a text', keep: 'true or false', renew: 'true or false', stateChecked: 'true or false', data: 'an object' }) as LoginOptions
+}
+
+export function logoutOptions (options: unknown): { readonly scheme?: string } {
+  return checked(options, 'reply.logout()', { scheme: 'a text' }) as { readonly scheme?: string }
+}
+
+export function issueOptions (options: unknown): IssueOptions {
+  return checked(options, 'tokens.issue()', { scheme: 'a text', expiresIn: 'anything', claims: 'an object' }) as IssueOptions
+}
+
+export function attemptOptions (options: unknown): { readonly realm?: string } {
+  return checked(options, 'guesses.attempt()', { realm: 'a text' }) as { readonly realm?: string }
+}
+
+export function exceptOptions (options: unknown): { readonly except?: string } {
+  return checked(options, 'sessions.revokeAll()', { except: 'a text' }) as { readonly except?: string }
+}
+
+/** @throws {AuthError} `AUTH_FAULT` for nobody: `request.principal` of an anonymous request, say. */
+export function ownerOf (owner: unknown, call: string): StoreOwner {
+  const [realm, id] = isObject(owner) ? [property(owner, 'realm'), property(owner, 'id')] : []
+  if (typeof realm === 'string' && typeof id === 'string') return { realm, id }
+  throw fault(`${call} needs whose they are, { realm, id } as a principal has them; it got ${shown(owner)}`)
+}

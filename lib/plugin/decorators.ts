@@ -1,0 +1,160 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { Gatehouse } from '../../types/gatehouse.js'
+import type { PrincipalInput } from '../../types/principal.js'
+import type { SchemeName } from '../../types/registry.js'
+import type { SessionIndex } from '../../types/sessions.js'
+import { auditRows } from '../audit/audit.js'
+import { AuthError, failure, fault, misconfigured, refusal } from '../errors.js'
+import { otherSite } from '../guard/cross-site.js'
+import { guardHook } from '../guard/guard-hook.js'
+import type { Gate } from '../guard/guard.js'
+import { refuse } from '../guard/refuse.js'
+import { stateOf, policyToMeet } from '../guard/request-state.js'
+import type { GuessRoom } from '../limits/guesses.js'
+import type { Defaults } from '../policy/defaults.js'
+import { parseDeclaration } from '../policy/parse.js'
+import type { BoundScheme, Policy } from '../policy/policy.js'
+import type { Policies } from '../policy/resolve.js'
+import type { RouteBook } from '../routes/route-registry.js'
+import { oweCookie, waitFor } from '../util/response.js'
+import { attemptOptions, exceptOptions, issueOptions, loginOptions, logoutOptions, ownerOf } from './call-options.js'
+import { capable } from './schemes.js'
+
+/** What the decorators work with. */
+export interface Parts {
+  readonly gate: Gate
+  readonly key: symbol
+  readonly schemes: ReadonlyMap<string, BoundScheme>
+  readonly defaults: Defaults
+  readonly policies: Policies
+  readonly book: RouteBook
+  readonly stage: string
+  readonly guesses: GuessRoom
+}
+
+/** `app.gatehouse`, as one context sees it. */
+export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse {
+  const { gate, schemes, defaults, policies, book, guesses } = parts
+  return Object.freeze({
+    default (auth: unknown) {
+      const place = `app.gatehouse.default() of the context with the prefix '${context.prefix || '/'}'`
+      defaults.set(context, { declaration: parseDeclaration(auth, place, gate.words), label: `group ${context.prefix || '/'}` })
+      policies.resolve(context, true, place)
+    },
+    guard (auth: unknown) {
+      const policy = policies.resolve(context, auth, 'app.gatehouse.guard()')
+      if (policy.access === 'public') throw misconfigured('app.gatehouse.guard() got a public policy, which would guard nothing. Give it schemes or rules, or leave the hook out.')
+      return guardHook(gate, policy)
+    },
+    audit: () => auditRows(book.marks, parts.stage),
+    get apiKeys () { return capable(schemes, 'apiKeys', undefined).scheme.apiKeys },
+    apiKeysOf: (scheme: string) => capable(schemes, 'apiKeys', scheme).scheme.apiKeys,
+    guesses: Object.freeze({
+      attempt: async <T>(reply: FastifyReply, account: string, check: () => T | Promise<T>, options: unknown = {}) => {
+        const { realm = '' } = attemptOptions(options)
+        return guesses.login(reply, realm, account, check)
+      }
+    }),
+    tokens: Object.freeze({
+      issue: async (principal: PrincipalInput, options: unknown = {}) => {
+        const said = issueOptions(options)
+        return capable(schemes, 'issue', said.scheme).scheme.issue(principal, said)
+      }
+    }),
+    sessions: Object.freeze({
+      ...sessionIndexOf(schemes),
+      schemes: Object.freeze([...schemes.values()].filter(({ scheme }) => scheme.login !== undefined).map(({ name }) => name as SchemeName)),
+      returnTo: (request: FastifyRequest, fallback = '/') =>
+        // Each scheme opens what it sealed itself, and nothing else.
+        [...schemes.values()].map(({ scheme }) => scheme.returnTo?.(request, fallback) ?? fallback).find(path => path !== fallback) ?? fallback
+    })
+  })
+}
+
+/** `reply.challenge`, `reply.forbid`, `reply.login` and `reply.logout`. */
+export function replyMethods ({ gate, key, schemes, policies }: Parts) {
+  const policyFor = (request: FastifyRequest): Policy => policyToMeet(request, key, policies)
+  const sent = (reply: FastifyReply, error: AuthError | null): FastifyReply => error === null ? reply : reply.send(error)
+  const change = (reply: FastifyReply, call: string, run: () => Promise<void>): Promise<void> =>
+    waitFor(reply, logged(reply, async () => {
+      await run()
+      oweCookie(reply, call)
+    }))
+  return {
+    challenge (this: FastifyReply) {
+      const refused = failure('AUTH_REQUIRED', null, 'the handler asked for a credential')
+      return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
+    },
+    forbid (this: FastifyReply) {
+      const acting = stateOf(this.request)?.pass?.identities[0]
+      const refused = failure('AUTH_ACCESS_DENIED', acting?.bound.name ?? null, 'the handler refused the principal')
+      return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
+    },
+    login (this: FastifyReply, principal: PrincipalInput, options: unknown = {}) {
+      return change(this, 'reply.login()', async () => {
+        const said = loginOptions(options)
+        const { name, scheme } = capable(schemes, 'login', said.scheme)
+        if (said.stateChecked !== true) checkSameSite(gate, this.request, name, loginFromElsewhere)
+        await scheme.login(this.request, this, principal, said)
+      })
+    },
+    logout (this: FastifyReply, options: unknown = {}) {
+      return change(this, 'reply.logout()', async () => {
+        const { name, scheme } = capable(schemes, 'logout', logoutOptions(options).scheme)
+        checkSameSite(gate, this.request, name, other => `a browser says that another site asked to log out: ${other}`)
+        await scheme.logout(this.request, this)
+      })
+    }
+  }
+}
+
+/** Returns the reason for the log: only the application can know whether this is an attack. */
+function loginFromElsewhere (other: string): string {
+  return `a browser says that another site asked to log in: ${other}. If the login ends in a request from another site (the callback of an identity ` +
+    'provider, a link in a mail) and this application has checked its own state, write reply.login(principal, { stateChecked: true })'
+}
+
+/** Refuses to log in or out for another site, which is an attack of its own, whatever the method. */
+function checkSameSite (gate: Gate, request: FastifyRequest, name: string, reasonOf: (other: string) => string): void {
+  const other = otherSite(request, gate.origins)
+  if (other !== null) throw refusal(failure('AUTH_CROSS_SITE', name, reasonOf(other)))
+}
+
+/** A fault says nothing to the client, so it must say everything to the log. */
+async function logged (reply: FastifyReply, run: () => Promise<void>): Promise<void> {
+  const { request } = reply
+  try {
+    await run()
+  } catch (error) {
+    if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') reply.header('retry-after', '5')
+    if (error instanceof AuthError) request.log[error.statusCode < 500 ? 'info' : 'error']({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'session refused')
+    throw error
+  }
+}
+
+/**
+ * The sessions of all schemes as one index.
+ * @throws {AuthError} `AUTH_FAULT`, from each of its methods, when no scheme keeps sessions.
+ */
+function sessionIndexOf (schemes: ReadonlyMap<string, BoundScheme>): SessionIndex {
+  const ofAll = async <T>(ask: (index: SessionIndex) => Promise<T>): Promise<T[]> => {
+    const indexes = [...schemes.values()].flatMap(({ scheme }) => scheme.sessions ?? [])
+    if (indexes.length === 0) throw fault('no scheme of this application keeps sessions')
+    return await Promise.all(indexes.map(ask))
+  }
+  return Object.freeze({
+    list: async given => {
+      const owner = ownerOf(given, 'sessions.list()')
+      return (await ofAll(index => index.list(owner))).flat().sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1)
+    },
+    revoke: async (id, given) => {
+      const owner = given === undefined ? [] : [ownerOf(given, 'sessions.revoke()')]
+      return (await ofAll(index => index.revoke(id, ...owner))).includes(true)
+    },
+    revokeAll: async (given, options = {}) => {
+      const owner = ownerOf(given, 'sessions.revokeAll()')
+      const said = exceptOptions(options)
+      await ofAll(index => index.revokeAll(owner, said))
+    }
+  } satisfies SessionIndex)
+}

@@ -1,0 +1,54 @@
+import type { FastifyInstance } from 'fastify'
+import type { Principal } from '../../types/principal.js'
+import type { SchemeContext } from '../../types/scheme.js'
+import type { Store } from '../../types/store.js'
+import { misconfigured } from '../errors.js'
+import { guessRoom, type GuessRoom } from '../limits/guesses.js'
+import { has, type Vocabulary } from '../policy/requirements.js'
+import { withDeadline } from '../stores/deadline.js'
+import { failed } from '../stores/errors.js'
+import { memoryStore } from '../stores/memory/memory.js'
+import type { Options } from './options.js'
+
+/** What the schemes of one application share. */
+export interface Common {
+  readonly store: Store
+  readonly guesses: GuessRoom
+  /** What the factory of the scheme `name` is given. */
+  contextOf (name: string): SchemeContext
+}
+
+/** Opens the store, and makes what schemes are given. */
+export async function commonOf (app: FastifyInstance, { store: given, load, words, limits, origins }: Options): Promise<Common> {
+  const store = given === null ? memoryOf(app) : withDeadline(given)
+  await migrate(store)
+  const guesses = guessRoom(store, limits.guesses, origins)
+  const grants = granting(words)
+  return Object.freeze({
+    store,
+    guesses,
+    contextOf: (name: string) => Object.freeze({ store, shared: given !== null, guesses: guesses.of(name), load, grants })
+  })
+}
+
+/** The store of an application that has none of its own: it lives and ends with it. */
+function memoryOf (app: FastifyInstance): Store {
+  const store = memoryStore()
+  app.addHook('onClose', async () => { await store.close() })
+  return store
+}
+
+async function migrate (store: Store): Promise<void> {
+  try {
+    await store.migrate()
+  } catch (error) {
+    throw misconfigured(`The option store is not ready (${failed('migrate', error).detail}). Is the database up, is its address right, and may this user create tables?`)
+  }
+}
+
+/** Rules take declared names alone, where names are declared; a principal may bring others along, which it then has by itself or not at all. */
+function granting (words: Vocabulary): SchemeContext['grants'] {
+  return (principal: Principal, kind, name) => words[kind]?.has(name) === false
+    ? principal[kind].includes(name)
+    : has(principal, words.need(kind, name, `the ${kind} of a principal`))
+}

@@ -1,0 +1,211 @@
+import type { FastifyRequest } from 'fastify'
+import type { Principal } from '../../types/principal.js'
+import { fault, misconfigured } from '../errors.js'
+import { seconds } from '../util/duration.js'
+import { fields, frozen, isObject } from '../util/options.js'
+import type { Need, Vocabulary } from './requirements.js'
+
+export type Mode = 'required' | 'optional' | 'try'
+
+/** `{ all, any, none }` of scopes or of roles, each name resolved. */
+export interface Requirement {
+  readonly all: readonly Need[]
+  readonly any: readonly Need[]
+  readonly none: readonly Need[]
+}
+
+/** A requirement that a request decides, after validation. */
+export type RequirementFunction = (request: FastifyRequest) => unknown
+
+/** Asked last; passes on exactly `true`. */
+export type When = (principal: Principal, request: FastifyRequest) => unknown
+
+/** Conditions that all must hold. */
+export interface Conditions {
+  readonly scopes: Requirement | RequirementFunction | null
+  readonly roles: Requirement | RequirementFunction | null
+  readonly when: When | null
+}
+
+/** One line of `anyOf`. */
+export interface Entry extends Conditions {
+  /** The acting scheme must be one of these; `null`: any of the policy's. */
+  readonly schemes: readonly string[] | null
+}
+
+/** What one declaration asks of a principal. */
+export interface Rule extends Conditions {
+  readonly anyOf: readonly Entry[] | null
+}
+
+export interface RateLimit {
+  /** Requests per window. */
+  readonly max: number
+  /** Seconds. */
+  readonly window: number
+}
+
+/** One `config.auth`, default or group default, parsed: what it says, and `null` for what it leaves to the level above. */
+export interface Declaration {
+  /** Where it stands, for sentences and for the audit. */
+  readonly place: string
+  /** Public, and why; `''` for a bare `false`. */
+  readonly open: string | null
+  /** Any of these; each a list of schemes that must all be met. */
+  readonly schemes: readonly (readonly string[])[] | null
+  readonly mode: Mode | null
+  readonly rule: Rule | null
+  /** Seconds. */
+  readonly maxAge: number | null
+  readonly rateLimit: RateLimit | null
+  readonly inherit: boolean
+}
+
+const keys = ['schemes', 'mode', 'scopes', 'roles', 'when', 'anyOf', 'maxAge', 'rateLimit', 'public', 'inherit'] as const
+const entryKeys = ['schemes', 'scopes', 'roles', 'when'] as const
+const modes: readonly unknown[] = ['required', 'optional', 'try']
+
+/**
+ * Parses one declaration: design §3. Everything that is not exactly the grammar stops the boot, because what is silently ignored here is an open door.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`
+ */
+export function parseDeclaration (written: unknown, place: string, words: Vocabulary): Declaration {
+  return frozen(parse(written, place, words))
+}
+
+function parse (written: unknown, place: string, words: Vocabulary): Declaration {
+  const bare: Declaration = { place, open: null, schemes: null, mode: null, rule: null, maxAge: null, rateLimit: null, inherit: true }
+  if (written === true) return { ...bare, mode: 'required' }
+  if (written === false) return { ...bare, open: '' }
+  if (typeof written === 'string' || Array.isArray(written)) return { ...bare, schemes: parseSchemes(written, place) }
+  if (!isObject(written)) {
+    throw misconfigured(`${place} must be true, false, a scheme's name, a list of names or an object; it is ${written === undefined ? 'undefined: leave the key out' : written === null ? 'null' : typeof written}.`)
+  }
+  return parseObject(fields(written, keys, place), bare, words)
+}
+
+function parseObject (said: Readonly<Record<string, unknown>>, bare: Declaration, words: Vocabulary): Declaration {
+  const { place } = bare
+  if (Object.keys(said).length === 0) throw misconfigured(`${place} is an empty object. Write true for the default, false for a public route.`)
+  if ('public' in said) return { ...bare, open: parsePublic(said, place) }
+  if ('inherit' in said) checkInherit(said, place)
+  if ('mode' in said && !modes.includes(said.mode)) throw misconfigured(`${place}.mode must be 'required', 'optional' or 'try'.`)
+  const rule: Rule = {
+    ...parseConditions(said, place, words),
+    anyOf: 'anyOf' in said ? parseAnyOf(said.anyOf, `${place}.anyOf`, words) : null
+  }
+  return {
+    place,
+    open: null,
+    schemes: 'schemes' in said ? parseSchemes(said.schemes, `${place}.schemes`) : null,
+    mode: 'mode' in said ? said.mode as Mode : null,
+    rule: Object.values(rule).some(part => part !== null) ? rule : null,
+    maxAge: 'maxAge' in said ? parseMaxAge(said.maxAge, `${place}.maxAge`) : null,
+    rateLimit: 'rateLimit' in said ? parseRateLimit(said.rateLimit, `${place}.rateLimit`) : null,
+    inherit: !('inherit' in said)
+  }
+}
+
+function parsePublic (said: Readonly<Record<string, unknown>>, place: string): string {
+  const [other] = Object.keys(said).filter(key => key !== 'public')
+  if (other !== undefined) throw misconfigured(`${place} is public and has '${other}' as well. A public route asks for nothing: remove one of the two.`)
+  if (typeof said.public !== 'string' || said.public.trim() === '') throw misconfigured(`${place}.public must be the reason in words, such as 'load balancer probe'.`)
+  return said.public
+}
+
+function checkInherit (said: Readonly<Record<string, unknown>>, place: string): void {
+  if (said.inherit !== false) throw misconfigured(`${place}.inherit can only be false; leave it out to inherit.`)
+  if (!('schemes' in said)) throw misconfigured(`${place} has inherit: false, so it must name its schemes.`)
+}
+
+function parseMaxAge (value: unknown, place: string): number {
+  const age = seconds(value, place)
+  if (age <= 0) throw misconfigured(`${place} must be more than nothing.`)
+  return age
+}
+
+function parseRateLimit (value: unknown, place: string): RateLimit {
+  const { max, window } = fields(value, ['max', 'window'], place)
+  if (typeof max !== 'number' || !Number.isSafeInteger(max) || max < 1) throw misconfigured(`${place}.max must be a whole number of requests, 1 or more.`)
+  const length = seconds(window, `${place}.window`)
+  if (length <= 0) throw misconfigured(`${place}.window must be more than nothing.`)
+  return { max, window: length }
+}
+
+/** `'user'`, `['user', { all: [...] }]`, `{ all: [...] }`: exactly what OpenAPI `security` can say. */
+function parseSchemes (value: unknown, place: string): readonly (readonly string[])[] {
+  const alternatives = Array.from(Array.isArray(value) ? value as unknown[] : [value], each => {
+    if (typeof each === 'string') return [name(each, place)]
+    const all = isObject(each) ? fields(each, ['all'], place).all : undefined
+    if (!Array.isArray(all)) throw misconfigured(`${place} must be a scheme's name, { all: [names] }, or a list of these.`)
+    return names(all, `${place}.all`)
+  })
+  if (alternatives.length === 0) throw misconfigured(`${place} is an empty list. Name a scheme, or write false for a public route.`)
+  unique(alternatives.map(each => each.join(' and ')), place)
+  return alternatives
+}
+
+function parseConditions (said: Readonly<Record<string, unknown>>, place: string, words: Vocabulary): Conditions {
+  const asked = (kind: 'scopes' | 'roles') => {
+    if (!(kind in said)) return null
+    const value = said[kind]
+    return typeof value === 'function' ? value as RequirementFunction : parseRequirement(kind, value, `${place}.${kind}`, words)
+  }
+  if ('when' in said && typeof said.when !== 'function') throw misconfigured(`${place}.when must be a function (principal, request) => boolean.`)
+  return { scopes: asked('scopes'), roles: asked('roles'), when: 'when' in said ? said.when as When : null }
+}
+
+/** One name, or `{ all, any, none }`; never a bare list, whose quantifier nobody can see. */
+export function parseRequirement (kind: 'scopes' | 'roles', value: unknown, place: string, words: Vocabulary): Requirement {
+  if (Array.isArray(value)) throw misconfigured(`${place} is a bare list, which does not say whether all are needed or any. Write { all: [...] } or { any: [...] }.`)
+  if (typeof value === 'string') return { all: [words.need(kind, name(value, place), place)], any: [], none: [] }
+  const said = isObject(value) ? fields(value, ['all', 'any', 'none'], place) : {}
+  if (Object.keys(said).length === 0) throw misconfigured(`${place} must be one name, or { all, any, none } with lists of names.`)
+  const needs = (quantifier: string): readonly Need[] => {
+    const listed = said[quantifier]
+    if (listed === undefined) return []
+    if (!Array.isArray(listed)) throw misconfigured(`${place}.${quantifier} must be a list of names.`)
+    return names(listed, `${place}.${quantifier}`).map(each => words.need(kind, each, `${place}.${quantifier}`))
+  }
+  return { all: needs('all'), any: needs('any'), none: needs('none') }
+}
+
+/** What a function returned, in its declared form, or a fault. */
+export function requirementFrom (kind: 'scopes' | 'roles', returned: unknown, words: Vocabulary): Requirement {
+  try {
+    return parseRequirement(kind, returned, `what the ${kind} function returned`, words)
+  } catch (cause) {
+    throw fault(`a ${kind} function returned something else than one name or { all, any, none }`, cause)
+  }
+}
+
+function parseAnyOf (value: unknown, place: string, words: Vocabulary): readonly Entry[] {
+  if (!Array.isArray(value) || value.length === 0) throw misconfigured(`${place} must be a list with at least one entry.`)
+  return Array.from(value as unknown[], (each, i) => {
+    const here = `${place}[${i}]`
+    const said = fields(each, entryKeys, here)
+    if (Object.keys(said).length === 0) throw misconfigured(`${here} is empty, which would let everybody pass. Give it schemes, scopes, roles or when.`)
+    const schemes = !('schemes' in said)
+      ? null
+      : Array.isArray(said.schemes) ? names(said.schemes, `${here}.schemes`) : [name(said.schemes, `${here}.schemes`)]
+    return { schemes, ...parseConditions(said, here, words) }
+  })
+}
+
+function names (values: readonly unknown[], place: string): readonly string[] {
+  if (values.length === 0) throw misconfigured(`${place} is an empty list. An empty rule is a mistake, never a pass.`)
+  // Array.from sees the holes of a list, which map and every pass over: a rule of holes would let everybody pass.
+  const all = Array.from(values, value => name(value, place))
+  unique(all, place)
+  return all
+}
+
+function name (value: unknown, place: string): string {
+  if (typeof value !== 'string' || value.trim() !== value || value === '') throw misconfigured(`${place} must hold names: non-empty strings without space around them.`)
+  return value
+}
+
+function unique (all: readonly string[], place: string): void {
+  const twice = all.find((each, i) => all.indexOf(each) !== i)
+  if (twice !== undefined) throw misconfigured(`${place} names '${twice}' twice.`)
+}

@@ -1,0 +1,100 @@
+import type { FastifyInstance, RouteOptions } from 'fastify'
+import { misconfigured } from '../errors.js'
+import { hasProperty } from '../util/property.js'
+import type { Defaults, Level } from './defaults.js'
+import { parseDeclaration } from './parse.js'
+import { declarationText, publicPolicy, resolvePolicy, type BoundScheme, type Policy } from './policy.js'
+import { opens, type PublicPath } from './public-paths.js'
+import type { Vocabulary } from './requirements.js'
+
+/** A route as `onRoute` shows it. */
+export type RouteDeclaration = RouteOptions & { readonly routePath: string, readonly prefix: string }
+
+/** Which policy a route has, and where it comes from. Equal declarations share one policy. */
+export interface Policies {
+  forRoute (context: FastifyInstance, options: RouteDeclaration): { readonly policy: Policy, readonly from: string }
+  /** What a declaration that is not a route's comes to in a context. */
+  resolve (context: FastifyInstance, written: unknown, place: string): Policy
+  /** The public paths that opened nothing. */
+  unused (): readonly string[]
+}
+
+export interface PolicySources {
+  readonly words: Vocabulary
+  readonly schemes: ReadonlyMap<string, BoundScheme>
+  readonly defaults: Defaults
+  readonly publicPaths: readonly PublicPath[]
+}
+
+export function policiesOf (sources: PolicySources): Policies {
+  const { defaults, publicPaths } = sources
+  const used = new Set<PublicPath>()
+  const { open, resolve } = shared(sources)
+  return {
+    forRoute (context, options) {
+      defaults.routed(context)
+      const place = `${methodsOf(options)} ${options.url}: config.auth`
+      const written = writtenIn(options)
+      const entries = publicPaths.filter(path => opens(path, options.url, [options.method].flat()))
+      const [entry] = entries
+      if (entry !== undefined && !defaults.grouped(context) && written === null) {
+        for (const each of entries) used.add(each)
+        return { policy: open(entry.reason), from: `public path ${entry.path}` }
+      }
+      const policy = resolve(context, written, place)
+      const literal = entries.find(each => each.prefix === null)
+      if (literal !== undefined && written !== null) checkAgreement(literal, policy, place, used)
+      return { policy, from: originOf(defaults.above(context), policy, written !== null) }
+    },
+    resolve: (context, written, place) => resolve(context, [written], place),
+    unused: () => publicPaths.filter(path => !used.has(path)).map(path => path.path)
+  }
+}
+
+/** Policies by what they say: a thousand routes with a dozen declarations are resolved a dozen times. */
+function shared ({ words, schemes, defaults }: PolicySources) {
+  const textOf = declarationText()
+  const known = new Map<string, Policy>()
+  const levels = new Map<Level, number>()
+  const once = (text: string, make: () => Policy): Policy => {
+    const policy = known.get(text) ?? make()
+    known.set(text, policy)
+    return policy
+  }
+  const idOf = (level: Level): number => {
+    const id = levels.get(level) ?? levels.size
+    levels.set(level, id)
+    return id
+  }
+  return {
+    open: (reason: string): Policy => once(`public ${reason}`, () => publicPolicy(reason)),
+    resolve (context: FastifyInstance, written: readonly [unknown] | null, place: string): Policy {
+      const above = defaults.above(context)
+      const own = written === null ? [] : [parseDeclaration(written[0], place, words)]
+      const text = `${above.map(idOf).join()} ${own.map(textOf).join()}`
+      return once(text, () => resolvePolicy([...above.map(level => level.declaration), ...own], schemes, place))
+    }
+  }
+}
+
+/** What is written, in a box, because `undefined` and "nothing" are not the same. */
+function writtenIn (options: RouteDeclaration): readonly [unknown] | null {
+  return options.config !== undefined && hasProperty(options.config, 'auth') ? [options.config.auth] : null
+}
+
+/** `GET`, or `GET, POST`. */
+export function methodsOf ({ method }: RouteDeclaration): string {
+  return Array.isArray(method) ? method.join(', ') : method
+}
+
+/** For the audit: the levels that a policy was made of. Nothing of a default is left in one that is public. */
+function originOf (above: readonly Level[], policy: Policy, written: boolean): string {
+  const labels = policy.detached || policy.access === 'public' ? [] : above.map(level => level.label)
+  return [...labels, ...written ? ['route'] : []].join(' + ')
+}
+
+/** A literal public path on a route that says otherwise: one of the two is a mistake, and nobody can see which. */
+function checkAgreement (entry: PublicPath, policy: Policy, place: string, used: Set<PublicPath>): void {
+  if (policy.access !== 'public') throw misconfigured(`${place} is written, and the option publicPaths names '${entry.path}' as well. Remove one of the two.`)
+  used.add(entry)
+}

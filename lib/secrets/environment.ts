@@ -1,0 +1,115 @@
+import { misconfigured } from '../errors.js'
+import { isObject, list, shortestSecret, shown } from '../util/options.js'
+import { ownField } from '../util/property.js'
+import { passwordWeakness, weakness } from './check-secret.js'
+
+const mend = 'Make one with: npx fastify-gatehouse secret'
+
+/** What a secret is for, and what that asks of it. */
+const purposes = {
+  /** `session({ secret })` */
+  session: { minBytes: 32, rotates: true },
+  /** `jwt({ keys })`, HMAC: for HS256 at least 32 bytes (RFC 7518, 3.2) */
+  jwt: { minBytes: 32, rotates: false },
+  /** `limits: { guesses: { deviceSecret } }` */
+  device: { minBytes: 32, rotates: true },
+  /** a key of `apiKey({ keys })` */
+  apiKey: { minBytes: 16, rotates: false },
+  /** the pepper of `passwords()` */
+  pepper: { minBytes: 32, rotates: false },
+  /** any other secret that a program holds */
+  secret: { minBytes: 32, rotates: false },
+  /** what a person or a script logs in with: less is asked, as of the passwords of `basic({ users })` */
+  password: { minBytes: shortestSecret, rotates: false }
+} as const
+
+/**
+ * What a variable holds. `session` and `device` take several, separated by commas, the newest first: the result is a
+ * list.
+ */
+export type SecretPurpose = keyof typeof purposes
+
+/** The values of the variables, by name. */
+export type SecretsOf<T extends Readonly<Record<string, SecretPurpose>>> = {
+  readonly [K in keyof T]: (typeof purposes)[T[K]]['rotates'] extends true ? readonly [string, ...string[]] : string
+}
+
+/** One secret, as it was read. */
+interface Held {
+  readonly variable: string
+  readonly text: string
+}
+
+/**
+ * Reads the secrets of an application from its environment, all at once, so that a start names every mistake and not
+ * the first: variables that are not set, too short, an example or a published secret, easy to guess, or one secret for
+ * two purposes (also trimmed, or written in another encoding). No value is ever printed.
+ *
+ * @example
+ * const secrets = secretsFromEnvironment({ SESSION_SECRET: 'session', JWT_SECRET: 'jwt', OPS_PASSWORD: 'password' })
+ * session({ secret: secrets.SESSION_SECRET })
+ * @param env left out, `process.env`.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, one for all mistakes.
+ */
+export function secretsFromEnvironment<const T extends Readonly<Record<string, SecretPurpose>>> (variables: T, env: Readonly<Record<string, string | undefined>> = process.env): SecretsOf<T> {
+  if (!isObject(variables) || Object.keys(variables).length === 0) throw misconfigured("secretsFromEnvironment needs an object from variable to purpose, such as { SESSION_SECRET: 'session' }.")
+  const entries = Object.entries(variables).map(([variable, purpose]) => read(variable, purpose, ownField(env, variable)))
+  const mistakes = [...entries.flatMap(entry => entry.mistakes), ...reused(entries.flatMap(entry => entry.held))]
+  if (mistakes.length > 0) throw misconfigured('The environment is not as it must be.', mistakes)
+  return Object.freeze(Object.fromEntries(entries.map(({ variable, value }) => [variable, value]))) as SecretsOf<T>
+}
+
+function read (variable: string, purpose: string, given: string | undefined) {
+  const rule = Object.hasOwn(purposes, purpose) ? purposes[purpose as SecretPurpose] : null
+  if (rule === null) throw misconfigured(`secretsFromEnvironment does not know the purpose ${shown(purpose)} of ${variable}. Known: ${list(Object.keys(purposes))}.`)
+  if (given === undefined || given.trim() === '') return { variable, value: '', held: [], mistakes: [`${variable} is not set. ${mend}`] }
+  const texts = rule.rotates ? given.split(',') : [given]
+  const held = texts.map((text, index): Held => ({ variable: texts.length === 1 ? variable : `${variable} (number ${index + 1})`, text }))
+  const mistakes = held.flatMap(each => mistakeOf(each, purpose as SecretPurpose) ?? [])
+  return { variable, value: rule.rotates ? Object.freeze(texts) : given, held, mistakes }
+}
+
+/**
+ * `<your secret>`, `changeme`: what stands in examples, whatever its length. Random keys hold none of it: short words
+ * count only where no encoding goes on behind them.
+ */
+const placeholder = new RegExp([
+  'change.?(?:me|this|it)', 'replace.?(?:me|this|it|with)', 'your.?(?:own.?)?(?:secret|key|password|token)',
+  'placeholder', 'example', /\.\.\./.source,
+  '^<.*>$', /^\$\{.*\}$/.source, '^(?:password|default|secret)', /^(?:test|dummy|todo|fixme|xxxx)(?![\w+/-])/.source
+].join('|'), 'i')
+
+function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | null {
+  if (text !== text.trim()) return `${variable} begins or ends with a space or a line end, which is probably not meant. Remove it.`
+  if (/^(['"]).*\1$/.test(text)) return `${variable} stands in quotes, which are then a part of it: what read the file keeps them. Remove them.`
+  if (text.startsWith(`${variable}=`)) return `${variable} begins with its own name. Leave out '${variable}='.`
+  if (placeholder.test(text)) return `${variable} looks like a placeholder of an example. ${mend}`
+  const { minBytes } = purposes[purpose]
+  const bytes = Buffer.byteLength(text)
+  if (bytes < minBytes) return `${variable} is too short: it has ${bytes} bytes and needs at least ${minBytes}. ${mend}`
+  const reason = purpose === 'password' ? passwordWeakness(text, '') : weakness(text)
+  return reason === null ? null : `${variable} ${reason}. ${mend}`
+}
+
+/** Whoever learns one secret of an application must not have learned another. */
+function reused (held: readonly Held[]): readonly string[] {
+  const owners = new Map<string, string>()
+  const mistakes = new Set<string>()
+  for (const { variable, text } of held) {
+    for (const form of formsOf(text)) {
+      const owner = owners.get(form) ?? variable
+      if (owner !== variable) mistakes.add(`${owner} and ${variable} hold the same secret. Give each purpose its own.`)
+      owners.set(form, owner)
+    }
+  }
+  return [...mistakes]
+}
+
+/** The bytes that a text may stand for: as it reads, and decoded from hex, base64 or base64url. */
+function formsOf (text: string): ReadonlySet<string> {
+  const trimmed = text.trim()
+  const forms = [Buffer.from(trimmed)]
+  if (/^(?:[0-9a-f]{2})+$/i.test(trimmed)) forms.push(Buffer.from(trimmed, 'hex'), Buffer.from(trimmed.toLowerCase()))
+  if (/^[\w+/-]+={0,2}$/.test(trimmed)) forms.push(Buffer.from(trimmed, 'base64'))
+  return new Set(forms.map(bytes => bytes.toString('hex')))
+}

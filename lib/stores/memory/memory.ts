@@ -1,0 +1,173 @@
+import { randomUUID } from 'node:crypto'
+import type { Store, StoreChange, StoreCount, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
+import { misconfigured } from '../../errors.js'
+import { fields, frozen } from '../../util/options.js'
+import { operations, unavailable } from '../errors.js'
+import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
+import { createExpiringMap } from './expiry.js'
+import { createRecordMap, type RecordMap } from './record-map.js'
+
+/** The options of {@link memoryStore}. */
+export interface MemoryStoreOptions {
+  /** The maximum number of records of each kind. A full kind refuses new ones with 503; live ones are never evicted. Default 100,000. */
+  readonly maxRecords?: number
+  /** The maximum number of counters of each kind. A full kind refuses new ones. Default 20,000. */
+  readonly maxCounters?: number
+}
+
+/** The state that the operations of one store share. */
+interface Memory {
+  records (kind: string): RecordMap
+  counters (kind: string): Counters
+  notify (kind: string, id: string): void
+  subscribe (kind: string, listener: (change: StoreChange) => void): () => void
+}
+
+/**
+ * Creates a store in the memory of this process. A restart forgets it, and other instances do not see it.
+ * Each kind of record has its own limit, so that a flood of one kind (codes, say) does not shut out another (sessions).
+ *
+ * @example
+ * const store = memoryStore({ maxRecords: 20_000 })
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for an unknown option, or a value that is not a positive whole number.
+ */
+export function memoryStore (options: MemoryStoreOptions = {}): Store {
+  const memory = createMemory(options)
+  const { run, close } = operations()
+  const store: Store = {
+    add: entry => run('add', () => add(memory, entry)),
+    get: (kind, id) => run('get', () => look(memory, kind, id)),
+    swap: record => run('swap', () => swap(memory, record)),
+    take: (kind, id) => run('take', () => {
+      const found = look(memory, kind, id)
+      if (found !== null) remove(memory, found)
+      return found
+    }),
+    find: (kind, owner) => run('find', () => find(memory, kind, owner)),
+    takeAll: (kind, owner, except) => run('takeAll', () => {
+      const found = find(memory, kind, owner).filter(record => record.id !== except)
+      for (const record of found) remove(memory, record)
+      return found
+    }),
+    increment: (kind, id, options) => run('increment', () => {
+      checkName(kind, id)
+      return memory.counters(kind).increment(id, windowOf(kind, options), options.ceiling ?? Infinity, Date.now())
+    }),
+    decrement: (kind, id, expiresAt) => run('decrement', () => {
+      checkName(kind, id)
+      memory.counters(kind).decrement(id, expiresAt.getTime(), Date.now())
+    }),
+    subscribe: memory.subscribe,
+    migrate: () => run('migrate', () => {}),
+    close: () => close(() => {})
+  }
+  return Object.freeze(store)
+}
+
+function createMemory (options: MemoryStoreOptions): Memory {
+  const { maxRecords = 100_000, maxCounters = 20_000 } = fields(options, ['maxRecords', 'maxCounters'], 'memoryStore')
+  const [records, counts] = [atMost(maxRecords, 'maxRecords'), atMost(maxCounters, 'maxCounters')]
+  const recordMaps = new Map<string, RecordMap>()
+  const counterMaps = new Map<string, Counters>()
+  const listeners = new Map<string, Set<(change: StoreChange) => void>>()
+  return {
+    records: kind => getOrCreate(recordMaps, kind, () => createRecordMap(kind, records)),
+    counters: kind => getOrCreate(counterMaps, kind, () => createCounters(kind, counts)),
+    notify: (kind, id) => { listeners.get(kind)?.forEach(listener => { listener({ id }) }) },
+    subscribe (kind, listener) {
+      // A new function for each call, because the same listener may subscribe twice.
+      const own = (change: StoreChange): void => { listener(change) }
+      const set = getOrCreate(listeners, kind, () => new Set<(change: StoreChange) => void>()).add(own)
+      return () => { set.delete(own) }
+    }
+  }
+}
+
+function getOrCreate<T> (map: Map<string, T>, key: string, make: () => T): T {
+  const known = map.get(key)
+  if (known !== undefined) return known
+  const made = make()
+  map.set(key, made)
+  return made
+}
+
+function atMost (value: unknown, name: string): number {
+  if (typeof value === 'number' && Number.isSafeInteger(value) && value > 0) return value
+  throw misconfigured(`The option ${name} of memoryStore must be a whole number above 0.`)
+}
+
+function add (memory: Memory, entry: StoreEntry): boolean {
+  checkEntry(entry)
+  const { kind, id, owner, expiresAt } = entry
+  const { value } = valueOf(kind, entry.value)
+  const [now, at, records] = [Date.now(), milliseconds(expiresAt, kind), memory.records(kind)]
+  if ((at !== null && at <= now) || records.get(id, now) !== undefined) return false
+  records.put(recordOf(kind, id, owner, value, at), now)
+  memory.notify(kind, id)
+  return true
+}
+
+function look (memory: Memory, kind: string, id: string): StoreRecord | null {
+  checkName(kind, id)
+  return memory.records(kind).get(id, Date.now()) ?? null
+}
+
+function swap (memory: Memory, record: StoreRecord): boolean {
+  checkEntry(record)
+  const { kind, id } = record
+  const { value } = valueOf(kind, record.value)
+  const found = look(memory, kind, id)
+  if (found === null || found.version !== record.version) return false
+  memory.records(kind).put(recordOf(kind, id, found.owner, value, milliseconds(record.expiresAt, kind)), Date.now())
+  memory.notify(kind, id)
+  return true
+}
+
+function find (memory: Memory, kind: string, owner: StoreOwner): readonly StoreRecord[] {
+  checkOwner(kind, owner)
+  return memory.records(kind).of(owner, Date.now())
+}
+
+function remove (memory: Memory, record: StoreRecord): void {
+  memory.records(record.kind).remove(record)
+  memory.notify(record.kind, record.id)
+}
+
+function recordOf (kind: string, id: string, owner: StoreOwner | null, value: StoreRecord['value'], at: number | null): StoreRecord {
+  const ownOwner = owner === null ? null : { realm: owner.realm, id: owner.id }
+  return frozen({ kind, id, owner: ownOwner, value, expiresAt: at === null ? null : new Date(at), version: randomUUID() })
+}
+
+/** The counters of one kind. */
+interface Counters {
+  /** @throws {StoreUnavailable} with the reason `full`: live counters are never evicted. */
+  increment (id: string, length: number, ceiling: number, now: number): StoreCount
+  decrement (id: string, end: number, now: number): void
+}
+
+const none: StoreCount = Object.freeze({ counted: false, count: 0, expiresAt: null })
+
+function createCounters (kind: string, maxCounters: number): Counters {
+  // Plain numbers: one object for each counter would make a full kind a third larger.
+  const counts = createExpiringMap<number>()
+
+  function begin (id: string, end: number, now: number): StoreCount {
+    if (counts.sizeAt(now) >= maxCounters) throw unavailable('full', `memory holds ${maxCounters} counters of the kind '${kind}'`)
+    counts.set(id, 1, end)
+    return { counted: true, count: 1, expiresAt: new Date(end) }
+  }
+
+  return {
+    increment (id, length, ceiling, now) {
+      const counter = counts.find(id, now)
+      if (counter === undefined) return ceiling < 1 ? none : begin(id, now + length, now)
+      const counted = counter.value < ceiling
+      if (counted) counter.value++
+      return { counted, count: counter.value, expiresAt: new Date(counter.at) }
+    },
+    decrement (id, end, now) {
+      const counter = counts.find(id, now)
+      if (counter !== undefined && counter.at === end && counter.value > 0) counter.value--
+    }
+  }
+}

@@ -1,0 +1,25 @@
+import { counting } from './counting.js'
+import type { StoreContract } from './fixtures.js'
+import { identity, ownership } from './identity.js'
+import { lifetime, upkeep } from './lifetime.js'
+import { races } from './races.js'
+
+export type { StoreContract } from './fixtures.js'
+
+/**
+ * Everything that a store has to keep of its contract, as tests for any runner. Each makes a store, and closes it.
+ *
+ * @example
+ * import { test } from 'node:test'
+ * import { storeContract } from 'fastify-gatehouse/stores/testing'
+ *
+ * storeContract({ test, make: () => new MyStore(url), another: () => new MyStore(url) })
+ */
+export function storeContract (contract: StoreContract): void {
+  identity(contract)
+  lifetime(contract)
+  ownership(contract)
+  counting(contract)
+  races(contract)
+  upkeep(contract)
+}
