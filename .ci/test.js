@@ -46,7 +46,7 @@ function testFiles () {
 
 /** Returns the files that have a full size, and those that need the public vectors. */
 function soakFiles () {
-  const isSoak = file => file.startsWith('test/vectors/') || readFileSync(file, 'utf8').includes('/support/size.js')
+  const isSoak = file => file.startsWith('test/vectors/') || readFileSync(file, 'utf8').includes('/fixtures/size.js')
   return testFiles().filter(isSoak)
 }
 

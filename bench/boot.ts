@@ -1,5 +1,5 @@
-import Fastify, { type FastifyInstance } from 'fastify'
 import { randomBytes } from 'node:crypto'
+import Fastify, { type FastifyInstance } from 'fastify'
 import authPlugin, { apiKey } from '../lib/index.js'
 
 /**

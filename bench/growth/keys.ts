@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import Fastify from 'fastify'
-import { KeyFormat } from '../../lib/schemes/api-key/key.js'
 import authPlugin, { apiKey, type Principal, type SchemeFactory } from '../../lib/index.js'
+import { KeyFormat } from '../../lib/schemes/api-key/key.js'
 import type { Flood, Section } from './flood.js'
 
 const format = new KeyFormat('acme_live')

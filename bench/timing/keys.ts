@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { KeyFormat } from '../../lib/schemes/api-key/key.js'
 import { apiKey } from '../../lib/index.js'
+import { KeyFormat } from '../../lib/schemes/api-key/key.js'
 import type { Question } from './question.js'
 import { stage, type Stage } from './stage.js'
 

@@ -1,8 +1,10 @@
 import type { EventEmitter } from 'node:events'
 import type { FastifyRequest } from 'fastify'
 import type { Authenticated, Outcome } from '../../types/outcome.js'
-import type { AuthError } from '../errors.js'
+import { AuthError } from '../errors.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
+import type { Policies } from '../policy/resolve.js'
+import { policyOf } from '../policy/route-policy.js'
 import { privateSlot } from '../util/private-slot.js'
 
 /** The outcome of a scheme that threw: its place in the list of outcomes is taken, so that it is not asked again. */

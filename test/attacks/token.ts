@@ -1,5 +1,5 @@
-import type { Jwk } from '../../lib/index.js'
 import { createHmac, generateKeyPairSync, randomBytes, sign as signBytes, type KeyObject } from 'node:crypto'
+import type { Jwk } from '../../lib/index.js'
 
 /** The keys of the catalogue: `evil*` are the attacker's and trusted by nobody. */
 export const secret = randomBytes(32).toString('base64url')

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { as, boot, group, route, says } from '../support/policies.js'
+import { as, boot, group, route, says } from '../fixtures/policies.js'
 
 t.test('app.gatehouse.audit()', async t => {
   t.test('has every route with method, pattern, schemes, rules, where they came from, stage and reason', async t => {

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { form, encode, logIn, quiet, type Quiet } from './desk.js'
+import { form, encode, logIn, quiet, type Quiet } from './app.js'
 
 /** A person's browser, logged in. */
 async function visitor (desk: Quiet, username: string) {

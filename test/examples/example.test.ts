@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { chromium } from 'playwright-core'
 import t from 'tap'
 import { guide } from '../../examples/guide.js'
-import { encode, form, logIn, quiet, tokenOf } from './desk.js'
+import { encode, form, logIn, quiet, tokenOf } from './app.js'
 import { browserPath, curlLines, folder, jarOf, npmStart, promisedBy, runLine, secretNames, start, startRefused } from './running.js'
 
 t.test('the example as npm start runs it', async t => {

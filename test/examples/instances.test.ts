@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { createServer, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { databaseUrl, dropKeys, noPostgres, noRedis, prefix, query, redisUrl } from '../stores/support/services.js'
+import { databaseUrl, dropKeys, noPostgres, noRedis, prefix, query, redisUrl } from '../stores/fixtures/services.js'
 import { client, type Answer, type Client } from './client.js'
 import { secretNames, start } from './running.js'
 

@@ -1,9 +1,9 @@
 import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import t from 'tap'
-import { hashPassword } from '../../lib/passwords/index.js'
 import { openDatabase } from '../../examples/data/database.js'
+import { hashPassword } from '../../lib/passwords/index.js'
+import { logIn, quiet } from './app.js'
 import { client } from './client.js'
-import { logIn, quiet } from './desk.js'
 import { curlLines, folder, jarOf, promisedBy, runLine, start, startRefused } from './running.js'
 
 const wrong = { username: 'cleo', password: 'wrong' }

@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { bundle, spawnNode } from '../fixtures/programs.js'
 import { root } from '../house/source.js'
-import { bundle, spawnNode } from '../support/programs.js'
 
 export const secretNames = ['SESSION_SECRET', 'DEVICE_SECRET', 'JWT_SECRET', 'SHOP_KEY', 'WAREHOUSE_KEY', 'OPS_PASSWORD', 'PEOPLE_PASSWORD'] as const
 

@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { encode, form, logIn, quiet, type Quiet } from './desk.js'
-import { timeLimit } from '../support/time-limit.js'
+import { timeLimit } from '../fixtures/time-limit.js'
+import { encode, form, logIn, quiet, type Quiet } from './app.js'
 import { start } from './running.js'
 
 /** What an attacker found at the sockets of the running example. Each as it was shown. */

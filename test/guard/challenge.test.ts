@@ -1,9 +1,9 @@
-import t from 'tap'
 import fc from 'fast-check'
-import { basic, type Challenge, type Scheme } from '../../lib/index.js'
+import t from 'tap'
 import { writeChallenges } from '../../lib/guard/refuse.js'
-import { readChallenges } from '../support/challenges.js'
-import { application, handler, scripted, send, listen } from '../support/schemes.js'
+import { basic, type Challenge, type Scheme } from '../../lib/index.js'
+import { readChallenges } from '../fixtures/challenges.js'
+import { application, handler, scripted, send, listen } from '../fixtures/schemes.js'
 
 const challenger = (name: string, challenge: Challenge | null): Scheme => scripted(name, { challenge: () => challenge })
 

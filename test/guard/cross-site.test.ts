@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import t from 'tap'
 import { SignJWT } from 'jose'
+import t from 'tap'
 import { apiKey, basic, jwt, session, AuthError, type GatehouseOptions, type Scheme } from '../../lib/index.js'
-import { application, handler, listen, scripted, send } from '../support/schemes.js'
+import { application, handler, listen, scripted, send } from '../fixtures/schemes.js'
 
 const sites = [undefined, 'same-origin', 'none', 'same-site', 'cross-site', '', 'same-origin, cross-site'] as const
 const own = 'http://gate.test'

@@ -1,14 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
-import t from 'tap'
-import { SignJWT } from 'jose'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { AuthError, jwt, type GatehouseOptions } from '../../lib/index.js'
+import { SignJWT } from 'jose'
+import t from 'tap'
 import { finishLate, type Gate } from '../../lib/guard/guard.js'
-import type { Policy } from '../../lib/policy/policy.js'
 import { stateOf } from '../../lib/guard/request-state.js'
-import { readChallenges } from '../support/challenges.js'
-import { application, handler, listen, scripted, send } from '../support/schemes.js'
+import { AuthError, jwt, type GatehouseOptions } from '../../lib/index.js'
+import type { Policy } from '../../lib/policy/policy.js'
+import { readChallenges } from '../fixtures/challenges.js'
+import { application, handler, listen, scripted, send } from '../fixtures/schemes.js'
 
 const secret = randomBytes(32)
 const now = Math.floor(Date.now() / 1000)

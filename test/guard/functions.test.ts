@@ -1,7 +1,7 @@
-import t from 'tap'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import t from 'tap'
 import { AuthError } from '../../lib/index.js'
-import { as, believer, boot, route, says, trio } from '../support/policies.js'
+import { as, believer, boot, route, says, trio } from '../fixtures/policies.js'
 
 t.test('Functions', async t => {
   t.test('run in preHandler, after validation: they see the request as the handler will', async t => {

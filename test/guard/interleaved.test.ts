@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { setImmediate as turn, setTimeout as pause } from 'node:timers/promises'
-import t from 'tap'
-import { SignJWT } from 'jose'
 import type { FastifyRequest } from 'fastify'
+import { SignJWT } from 'jose'
+import t from 'tap'
 import { apiKey, authenticated, basic, invalid, jwt, read, type Scheme } from '../../lib/index.js'
-import { application } from '../support/schemes.js'
-import { size } from '../support/size.js'
+import { application } from '../fixtures/schemes.js'
+import { size } from '../fixtures/size.js'
 
 const people = 60
 const total = size({ test: 5_000, short: 25_000, full: 100_000 })

@@ -1,8 +1,8 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
-import t, { type Test } from 'tap'
 import { SignJWT } from 'jose'
+import t, { type Test } from 'tap'
 import { absent, apiKey, authenticated, crossSite, expired, foreign, invalid, jwt, limited, unavailable, type GatehouseOptions, type Principal, type Scheme } from '../../lib/index.js'
-import { application, broken, handler, scripted } from '../support/schemes.js'
+import { application, broken, handler, scripted } from '../fixtures/schemes.js'
 
 const modes = ['required', 'optional', 'try'] as const
 type Mode = typeof modes[number]

@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import t, { type Test } from 'tap'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import t, { type Test } from 'tap'
 import gatehouse, { absent, apiKey, jwt, redactRequest, type GatehouseOptions, type Scheme } from '../../lib/index.js'
-import { listen, send } from '../support/schemes.js'
-import { random, tracing } from '../support/secrets.js'
+import { listen, send } from '../fixtures/schemes.js'
+import { random, tracing } from '../fixtures/secrets.js'
 
 const key = random()
 

@@ -1,8 +1,8 @@
-import t from 'tap'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import t from 'tap'
 import gatehouse, { authenticated, AuthError, type GatehouseOptions, type Scheme } from '../../lib/index.js'
-import { readChallenges } from '../support/challenges.js'
-import { application, handler, scripted } from '../support/schemes.js'
+import { readChallenges } from '../fixtures/challenges.js'
+import { application, handler, scripted } from '../fixtures/schemes.js'
 
 const when = new Date('2030-01-02T03:04:05.678Z')
 const until = new Date('2031-01-02T03:04:05.678Z')

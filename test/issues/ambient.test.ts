@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { SignJWT } from 'jose'
 import t from 'tap'
 import { absent, apiKey, authenticated, jwt, memoryStore, read, type GatehouseOptions, type Place, type Scheme } from '../../lib/index.js'
-import { application, handler } from '../support/schemes.js'
+import { application, handler } from '../fixtures/schemes.js'
 
 const key = randomBytes(24).toString('base64url')
 const other = randomBytes(24).toString('base64url')

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
 import authPlugin, { apiKey, basic, jwt, session, type GatehouseOptions, type No, type Scheme } from '../../lib/index.js'
 import { hashPassword, verifyPassword } from '../../lib/passwords/index.js'
 

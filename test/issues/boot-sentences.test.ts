@@ -1,10 +1,10 @@
-import t from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
+import t from 'tap'
 import gatehouse, { apiKey, apiKeyRoutes, AuthError, basic, jwt, memoryStore, secretsFromEnvironment, session, withDeadline, type GatehouseOptions } from '../../lib/index.js'
 import { hashPassword, passwords } from '../../lib/passwords/index.js'
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
-import { random } from '../support/secrets.js'
+import { random } from '../fixtures/secrets.js'
 
 /** What stops the boot of an application with these options and routes. */
 async function mistake (options: object, declare: (app: FastifyInstance) => unknown = () => {}): Promise<AuthError> {

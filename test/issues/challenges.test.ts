@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { apiKey, AuthError, basic, invalid, jwt, session, type ApiKeyOptions, type GatehouseOptions, type OpenApiSecurityScheme, type Scheme } from '../../lib/index.js'
-import { application, handler, scripted } from '../support/schemes.js'
-import { stopsTheBoot } from '../support/routes.js'
+import { stopsTheBoot } from '../fixtures/routes.js'
+import { application, handler, scripted } from '../fixtures/schemes.js'
 
 const key = randomBytes(24).toString('base64url')
 const keys = { [key]: { id: 'billing' } }

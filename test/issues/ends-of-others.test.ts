@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { memoryStore } from '../../lib/index.js'
-import { clock } from '../sessions/desk.js'
-import { house } from '../sessions/house.js'
-import { switched } from '../sessions/stores.js'
+import { house } from '../schemes/session/app.js'
+import { clock } from '../schemes/session/bare-app.js'
+import { switched } from '../schemes/session/stores.js'
 
 /** Whose sessions end, and whose do not: by a clock that was set back, and by somebody who ends very many. */
 

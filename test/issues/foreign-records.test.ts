@@ -7,8 +7,8 @@ import t from 'tap'
 import authPlugin, { memoryStore, session, withDeadline, type Store, type StoreRecord } from '../../lib/index.js'
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
-import { ann, bob, instance, type LogLine } from '../api-keys/desk.js'
-import { databaseUrl, dropKeys, dropTables, noPostgres, noRedis, prefix, redisUrl, withRedis } from '../stores/support/services.js'
+import { ann, bob, instance, type LogLine } from '../schemes/api-key/app.js'
+import { databaseUrl, dropKeys, dropTables, noPostgres, noRedis, prefix, redisUrl, withRedis } from '../stores/fixtures/services.js'
 
 /** A store that answered with the record of another made one API key act as another. */
 

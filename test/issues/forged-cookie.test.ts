@@ -1,6 +1,6 @@
 import t from 'tap'
-import { secret } from '../sessions/desk.js'
-import { house } from '../sessions/house.js'
+import { house } from '../schemes/session/app.js'
+import { secret } from '../schemes/session/bare-app.js'
 
 /** A cookie that no secret opens was removed by page loads only: a single-page application sent it for ever, and got 401 for ever. */
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { session } from '../../lib/index.js'
-import { application, handler } from '../support/schemes.js'
+import { application, handler } from '../fixtures/schemes.js'
 
 /** What browsers send over plain HTTP, where Fetch Metadata is missing: only the libraries themselves say that a part of a page is meant. */
 const page = { accept: 'text/html, application/xhtml+xml' }

@@ -1,8 +1,8 @@
-import t from 'tap'
 import Fastify from 'fastify'
+import t from 'tap'
 import authPlugin, { session } from '../../lib/index.js'
-import { secret } from '../sessions/desk.js'
-import { house } from '../sessions/house.js'
+import { house } from '../schemes/session/app.js'
+import { secret } from '../schemes/session/bare-app.js'
 
 /** An application in a frame of another site got no session, as SameSite=Lax withholds its cookie there. */
 

@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import t from 'tap'
 import Fastify from 'fastify'
+import t from 'tap'
 import authPlugin, { jwt, type GatehouseOptions } from '../../lib/index.js'
 import { root } from '../house/source.js'
 

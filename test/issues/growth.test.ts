@@ -5,8 +5,8 @@ import t from 'tap'
 import { memoryStore, type Store } from '../../lib/index.js'
 import { guessRoom } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
-import { Denials } from '../../lib/schemes/session/revocations.js'
 import { idOf, type Session } from '../../lib/schemes/session/payload.js'
+import { Denials } from '../../lib/schemes/session/revocations.js'
 
 /** At a smaller scale what bench/growth.ts sends through the whole application, 5,000,000 at a time. */
 setFlagsFromString('--expose-gc')

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
 import authPlugin, { absent, apiKey, authenticated, session, type GatehouseOptions, type RouteAuth, type Scheme } from '../../lib/index.js'
 
 /** What a key leaves out narrows what it may do, and frees nobody of what is held against them. */

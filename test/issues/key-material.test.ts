@@ -3,7 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { apiKey, jwt, secretsFromEnvironment, session } from '../../lib/index.js'
 import type { GatehouseOptions, JwtOptions } from '../../lib/index.js'
-import { pair, secretOf, token } from '../support/tokens.js'
+import { pair, secretOf, token } from '../fixtures/tokens.js'
 
 const issuer = 'https://issuer.test'
 const audience = 'https://api.test'

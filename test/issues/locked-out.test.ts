@@ -1,5 +1,5 @@
-import t, { type Test } from 'tap'
 import Fastify from 'fastify'
+import t, { type Test } from 'tap'
 import gatehouse, { basic } from '../../lib/index.js'
 
 const right = 'correct horse'

@@ -1,7 +1,7 @@
-import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
 import authPlugin, { session, type LoginOptions } from '../../lib/index.js'
-import { secret } from '../sessions/desk.js'
+import { secret } from '../schemes/session/bare-app.js'
 
 /** The callback of an identity provider and a link in web mail are requests from another site, and there was no way to log in by them. */
 

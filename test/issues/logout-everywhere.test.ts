@@ -5,8 +5,8 @@ import pg from 'pg'
 import t, { type Test } from 'tap'
 import authPlugin, { session, type Store } from '../../lib/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
-import { backends } from '../stores/support/backends.js'
-import { databaseUrl, dropTables, noPostgres, prefix } from '../stores/support/services.js'
+import { backends } from '../stores/fixtures/backends.js'
+import { databaseUrl, dropTables, noPostgres, prefix } from '../stores/fixtures/services.js'
 
 /** A session that is renewed while its person logs out everywhere: the new one outlived the logout on PostgreSQL, and `sessions.list` missed it on Redis. */
 

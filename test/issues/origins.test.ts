@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { session, type GatehouseOptions } from '../../lib/index.js'
-import { application, handler, scripted } from '../support/schemes.js'
-import { stopsTheBoot } from '../support/routes.js'
+import { stopsTheBoot } from '../fixtures/routes.js'
+import { application, handler, scripted } from '../fixtures/schemes.js'
 
 const boot = async (origins: unknown) => {
   const { app } = await application({ schemes: { web: scripted('web', { ambient: true }) }, origins: origins as string[] })

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
-import t from 'tap'
 import Fastify from 'fastify'
+import t from 'tap'
 import authPlugin, { apiKey, apiKeyRoutes, AuthError, session, type Store, type StoreChange } from '../../lib/index.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
-import { ann, instance, tapped } from '../api-keys/desk.js'
-import { stream } from '../stores/support/traffic.js'
-import { timeLimit, until } from '../support/time-limit.js'
+import { timeLimit, until } from '../fixtures/time-limit.js'
+import { ann, instance, tapped } from '../schemes/api-key/app.js'
+import { stream } from '../stores/fixtures/traffic.js'
 
 /** What killing a store under load showed. */
 

@@ -2,7 +2,7 @@ import cors, { type FastifyCorsOptions } from '@fastify/cors'
 import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
 import t from 'tap'
 import gatehouse from '../../lib/index.js'
-import { alice, counted, guarded, stopsTheBoot, tokenScheme } from '../support/routes.js'
+import { alice, counted, guarded, stopsTheBoot, tokenScheme } from '../fixtures/routes.js'
 
 const origin = 'https://app.example.com'
 const preflight = { method: 'OPTIONS', url: '/x', headers: { origin, 'access-control-request-method': 'GET' } } as const

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { runInNewContext } from 'node:vm'
-import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { SignJWT } from 'jose'
+import t, { type Test } from 'tap'
 import authPlugin, { absent, apiKey, apiKeyRoutes, authenticated, basic, jwt, memoryStore, session, type GatehouseOptions, type Scheme } from '../../lib/index.js'
 import { hashPassword } from '../../lib/passwords/index.js'
 

@@ -3,7 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import gatehouse, { apiKey, jwt, secretsFromEnvironment, session } from '../../lib/index.js'
 import type { GatehouseOptions, JwtOptions } from '../../lib/index.js'
-import { pair, sampleJwtIoPem } from '../support/tokens.js'
+import { pair, sampleJwtIoPem } from '../fixtures/tokens.js'
 
 const refused = { code: 'AUTH_MISCONFIGURED' }
 

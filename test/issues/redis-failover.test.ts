@@ -3,7 +3,7 @@ import { Cluster, Redis, type ClusterOptions } from 'ioredis'
 import t, { type Test } from 'tap'
 import { redisStore } from '../../lib/stores/redis/index.js'
 import type { Store, StoreChange, StoreEntry } from '../../types/store.js'
-import { noRedisServer, proxyTo, redisCluster, redisServer, type Endable } from '../stores/support/outages.js'
+import { noRedisServer, proxyTo, redisCluster, redisServer, type Endable } from '../stores/fixtures/outages.js'
 
 /** Redis Cluster with lazyConnect, listeners that were cut, and a failover behind one address. */
 

@@ -1,7 +1,7 @@
-import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
 import gatehouse, { apiKey, AuthError, type GatehouseOptions } from '../../lib/index.js'
-import { random, tracing } from '../support/secrets.js'
+import { random, tracing } from '../fixtures/secrets.js'
 
 const key = random()
 

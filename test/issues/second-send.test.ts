@@ -5,10 +5,10 @@ import { connect as connectHttp2 } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import t, { type Test } from 'tap'
 import Fastify, { type FastifyInstance, type FastifyReply, type RouteHandlerMethod } from 'fastify'
+import t, { type Test } from 'tap'
 import authPlugin, { memoryStore, session, type GatehouseOptions, type Scheme, type SessionCredential, type Store } from '../../lib/index.js'
-import { secret } from '../sessions/desk.js'
+import { secret } from '../schemes/session/bare-app.js'
 
 /**
  * A response that is sent twice, while the first waits for the store to say whether the session of its cookie is alive. Fastify alone survives each of these: the first response counts.

@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import authPlugin, { AuthError, absent, apiKey, authenticated, invalid, jwt, memoryStore, session, type GatehouseOptions, type Outcome, type Scheme, type Store } from '../../lib/index.js'
-import { silent } from '../sessions/stores.js'
+import { silent } from '../schemes/session/stores.js'
 
 /** A credential that ended while the body was on its way lets nothing through. */
 

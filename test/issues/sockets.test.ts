@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import t from 'tap'
 import Fastify from 'fastify'
+import t from 'tap'
 import authPlugin, { session } from '../../lib/index.js'
 import { passwords, verifyPassword } from '../../lib/passwords/index.js'
 

@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import gatehouse, { jwt, session, type GatehouseOptions, type JwtOptions, type Principal } from '../../lib/index.js'
-import { secretOf, token } from '../support/tokens.js'
+import { secretOf, token } from '../fixtures/tokens.js'
 
 const issuer = 'https://issuer.test'
 const audience = 'https://api.test'

@@ -1,14 +1,14 @@
-import { once } from 'node:events'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { request } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import t, { type Test } from 'tap'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import websocket from '@fastify/websocket'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import t, { type Test } from 'tap'
 import authPlugin, { memoryStore, session, type Scheme, type SessionCredential, type Store } from '../../lib/index.js'
-import { secret } from '../sessions/desk.js'
-import { switched } from '../sessions/stores.js'
+import { secret } from '../schemes/session/bare-app.js'
+import { switched } from '../schemes/session/stores.js'
 
 /** A login that nobody awaited was answered with 200, without a cookie, and without a word in the log. */
 

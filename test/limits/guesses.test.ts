@@ -1,8 +1,8 @@
-import t, { type Test } from 'tap'
 import Fastify, { type FastifyServerOptions, type LightMyRequestResponse } from 'fastify'
+import t, { type Test } from 'tap'
 import { plugin, basic, type GatehouseOptions, type LimitsOptions, type Store } from '../../lib/index.js'
-import { memoryStore } from '../../lib/stores/memory/memory.js'
 import { unavailable } from '../../lib/stores/errors.js'
+import { memoryStore } from '../../lib/stores/memory/memory.js'
 
 /** The clock of the process, to be moved: nothing here waits for a timer. */
 const realNow = Date.now

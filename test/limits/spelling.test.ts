@@ -1,7 +1,7 @@
 import t from 'tap'
+import { countSketch } from '../../lib/limits/counters.js'
 import { accountTag, spelling } from '../../lib/limits/guesses.js'
 import { addressOf } from '../../lib/util/client-address.js'
-import { countSketch } from '../../lib/limits/counters.js'
 
 t.test('Spelling variants of a name are one account', async t => {
   const variants = ['alice', 'Alice', 'ALICE', ' alice ', 'alice\t', '\u00a0alice', 'ａｌｉｃｅ', 'ⓐⓛⓘⓒⓔ', 'al\u200bice', 'al\u00adice', '\ufeffalice', 'álice', 'a\u0301lice', 'alićè', 'alice\0', '𝐚𝐥𝐢𝐜𝐞', 'ali\u202ece']

@@ -6,7 +6,7 @@ import websocket from '@fastify/websocket'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import gatehouse, { type GatehouseOptions } from '../../lib/index.js'
-import { alice, counted, guarded, portOf, stopsTheBoot, tokenScheme, wire, wrong } from '../support/routes.js'
+import { alice, counted, guarded, portOf, stopsTheBoot, tokenScheme, wire, wrong } from '../fixtures/routes.js'
 
 const orders = ['before', 'after'] as const
 

@@ -2,7 +2,7 @@ import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance, type FastifyServerOptions, type HTTPMethods, type InjectOptions, type RouteShorthandOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { type GatehouseOptions } from '../../lib/index.js'
-import { alice, ask, counted, guarded, portOf, stopsTheBoot, tokenScheme, wire, wrong } from '../support/routes.js'
+import { alice, ask, counted, guarded, portOf, stopsTheBoot, tokenScheme, wire, wrong } from '../fixtures/routes.js'
 
 /** Asserts who enters a URL: nobody without a credential, and with one the handler answers. */
 async function isProtected (t: Test, app: FastifyInstance, request: InjectOptions & { readonly method?: HTTPMethods, readonly url: string }, says = ''): Promise<void> {

@@ -1,11 +1,11 @@
 import { on, once } from 'node:events'
 import http2 from 'node:http2'
-import rateLimit from '@fastify/rate-limit'
 import cookie from '@fastify/cookie'
+import rateLimit from '@fastify/rate-limit'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { absent, authenticated, type GatehouseOptions, type GuardAuth, type Principal, type Scheme } from '../../lib/index.js'
-import { alice, counted, guarded, portOf, tokenScheme, wire, wrong } from '../support/routes.js'
+import { alice, counted, guarded, portOf, tokenScheme, wire, wrong } from '../fixtures/routes.js'
 
 const json = { 'content-type': 'application/json' }
 const schema = { body: { type: 'object', required: ['name'], properties: { name: { type: 'string' } } }, querystring: { type: 'object', properties: { page: { type: 'integer' } } } }

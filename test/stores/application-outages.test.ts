@@ -1,9 +1,9 @@
 import t from 'tap'
-import { size } from '../support/size.js'
-import { survives } from './support/application-outage.js'
-import { noRedisServer, redisServer } from './support/outages.js'
-import { postgresServer } from './support/postgres-server.js'
-import { missing } from './support/services.js'
+import { size } from '../fixtures/size.js'
+import { survives } from './fixtures/application-outage.js'
+import { noRedisServer, redisServer } from './fixtures/outages.js'
+import { postgresServer } from './fixtures/postgres-server.js'
+import { missing } from './fixtures/services.js'
 
 const withoutRedis = await noRedisServer()
 const withoutPostgres = await missing('A PostgreSQL of the test\'s own', async () => {

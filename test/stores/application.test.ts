@@ -4,11 +4,11 @@ import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
 import gatehouse, { apiKey, basic, type GatehouseOptions, type GuessLimits, type Store } from '../../lib/index.js'
 import { hashPassword } from '../../lib/passwords/index.js'
-import { random } from '../support/secrets.js'
-import { until } from '../support/time-limit.js'
-import { backends } from './support/backends.js'
-import { redisServer, silentServer } from './support/outages.js'
-import { dropKeys, missing, noRedis, prefix, redisUrl } from './support/services.js'
+import { random } from '../fixtures/secrets.js'
+import { until } from '../fixtures/time-limit.js'
+import { backends } from './fixtures/backends.js'
+import { redisServer, silentServer } from './fixtures/outages.js'
+import { dropKeys, missing, noRedis, prefix, redisUrl } from './fixtures/services.js'
 
 const owner = { realm: 'web', id: 'ann' }
 const right = random(16)

@@ -3,10 +3,10 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { fault } from '../../lib/errors.js'
 import { withDeadline } from '../../lib/stores/deadline.js'
-import { memoryStore } from '../../lib/stores/memory/memory.js'
 import { described, StoreUnavailable, unavailable } from '../../lib/stores/errors.js'
+import { memoryStore } from '../../lib/stores/memory/memory.js'
 import type { Store } from '../../types/store.js'
-import { passesStoreContract } from '../contract/store.js'
+import { passesStoreContract } from './contract.js'
 
 let last: Store = memoryStore()
 passesStoreContract(t, { make: () => { last = withDeadline(memoryStore()); return last }, another: () => last, rounds: 10 })

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { memoryStore } from '../../lib/stores/memory/memory.js'
-import { createExpiringMap } from '../../lib/stores/memory/expiry.js'
 import { fromText, toText } from '../../lib/stores/limits.js'
+import { createExpiringMap } from '../../lib/stores/memory/expiry.js'
+import { memoryStore } from '../../lib/stores/memory/memory.js'
 import type { JsonObject, Store, StoreEntry } from '../../types/store.js'
-import { passesStoreContract } from '../contract/store.js'
-import { size } from '../support/size.js'
+import { size } from '../fixtures/size.js'
+import { passesStoreContract } from './contract.js'
 
 let last: Store = memoryStore()
 passesStoreContract(t, { make: () => { last = memoryStore(); return last }, another: () => last, rounds: size({ test: 50, short: 300, full: 1_000 }) })

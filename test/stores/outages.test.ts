@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { withDeadline } from '../../lib/stores/deadline.js'
+import { StoreUnavailable } from '../../lib/stores/errors.js'
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
-import { StoreUnavailable } from '../../lib/stores/errors.js'
 import type { Store, StoreChange } from '../../types/store.js'
-import { timeLimit, until } from '../support/time-limit.js'
-import { load, noRedisServer, proxyTo, redisServer, silentServer, type Endable, type Seen } from './support/outages.js'
-import { databaseUrl, dropTables, noPostgres, prefix } from './support/services.js'
+import { timeLimit, until } from '../fixtures/time-limit.js'
+import { load, noRedisServer, proxyTo, redisServer, silentServer, type Endable, type Seen } from './fixtures/outages.js'
+import { databaseUrl, dropTables, noPostgres, prefix } from './fixtures/services.js'
 
 /** Seconds. */
 const timeout = 0.5

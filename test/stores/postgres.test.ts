@@ -1,8 +1,8 @@
 import t from 'tap'
 import { sqlStore } from '../../lib/stores/sql/index.js'
-import { passesStoreContract } from '../contract/store.js'
-import { size } from '../support/size.js'
-import { databaseUrl, dropTables, noPostgres, prefix } from './support/services.js'
+import { size } from '../fixtures/size.js'
+import { passesStoreContract } from './contract.js'
+import { databaseUrl, dropTables, noPostgres, prefix } from './fixtures/services.js'
 
 const skip = await noPostgres()
 const tablePrefix = prefix()

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import t from 'tap'
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
-import { racers } from './support/processes.js'
-import { size } from '../support/size.js'
-import { databaseUrl, dropKeys, dropTables, noPostgres, noRedis, prefix, redisUrl } from './support/services.js'
+import { size } from '../fixtures/size.js'
+import { racers } from './fixtures/processes.js'
+import { databaseUrl, dropKeys, dropTables, noPostgres, noRedis, prefix, redisUrl } from './fixtures/services.js'
 
 const [withoutRedis, withoutPostgres] = await Promise.all([noRedis(), noPostgres()])
 const { race, end } = racers()

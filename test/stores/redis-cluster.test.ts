@@ -1,8 +1,8 @@
 import { Cluster } from 'ioredis'
 import t from 'tap'
 import { redisStore } from '../../lib/stores/redis/index.js'
-import { passesStoreContract } from '../contract/store.js'
-import { noRedisServer, redisCluster } from './support/outages.js'
+import { passesStoreContract } from './contract.js'
+import { noRedisServer, redisCluster } from './fixtures/outages.js'
 
 const skip = await noRedisServer()
 

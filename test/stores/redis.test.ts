@@ -1,12 +1,12 @@
 import { EventEmitter } from 'node:events'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { redisStore, type RedisStoreOptions } from '../../lib/stores/redis/index.js'
 import { changes, type Listener } from '../../lib/stores/redis/changes.js'
-import { passesStoreContract } from '../contract/store.js'
-import { size } from '../support/size.js'
+import { redisStore, type RedisStoreOptions } from '../../lib/stores/redis/index.js'
 import type { StoreEntry } from '../../types/store.js'
-import { dropKeys, noRedis, prefix as makePrefix, redisUrl, withRedis } from './support/services.js'
+import { size } from '../fixtures/size.js'
+import { passesStoreContract } from './contract.js'
+import { dropKeys, noRedis, prefix as makePrefix, redisUrl, withRedis } from './fixtures/services.js'
 
 /** A connection that never is one: what {@link changes} does of it is looked at. */
 class Line extends EventEmitter {

@@ -1,11 +1,11 @@
-import t from 'tap'
 import { Redis } from 'ioredis'
-import { Ledger, random, tracing } from '../support/secrets.js'
-import { size } from '../support/size.js'
-import { backends } from './support/backends.js'
-import { application, secretsOf } from './support/life-application.js'
-import { Life, publicKey, sender } from './support/life.js'
-import { noRedis, redisUrl } from './support/services.js'
+import t from 'tap'
+import { Ledger, random, tracing } from '../fixtures/secrets.js'
+import { size } from '../fixtures/size.js'
+import { backends } from './fixtures/backends.js'
+import { application, secretsOf } from './fixtures/life-application.js'
+import { Life, publicKey, sender } from './fixtures/life.js'
+import { noRedis, redisUrl } from './fixtures/services.js'
 
 const withoutRedis = await noRedis()
 const ways = [['fastify', false], ['problem', true], ['oauth', true]] as const

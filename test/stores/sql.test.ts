@@ -7,10 +7,10 @@ import pg from 'pg'
 import t from 'tap'
 import { peer } from '../../lib/stores/errors.js'
 import { sqlStore, StoreUnavailable, type SqlStoreOptions } from '../../lib/stores/sql/index.js'
-import { asker } from '../../lib/stores/sql/statements.js'
 import { purge } from '../../lib/stores/sql/migrate.js'
+import { asker } from '../../lib/stores/sql/statements.js'
 import type { Store, StoreEntry } from '../../types/store.js'
-import { databaseUrl, dropTables, noPostgres, prefix, query } from './support/services.js'
+import { databaseUrl, dropTables, noPostgres, prefix, query } from './fixtures/services.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
 const withoutPostgres = await noPostgres()

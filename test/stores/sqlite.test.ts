@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { sqlStore } from '../../lib/stores/sql/index.js'
-import { passesStoreContract } from '../contract/store.js'
-import { size } from '../support/size.js'
+import { size } from '../fixtures/size.js'
+import { passesStoreContract } from './contract.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
 t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })

@@ -1,8 +1,8 @@
 import t from 'tap'
-import { parseUserPass } from '../../lib/schemes/basic/scheme.js'
 import { readAuthorization } from '../../lib/kit/read-credential.js'
-import { readChallenges } from '../support/challenges.js'
-import { readVectors, withoutVectors } from '../support/vectors.js'
+import { parseUserPass } from '../../lib/schemes/basic/scheme.js'
+import { readChallenges } from '../fixtures/challenges.js'
+import { readVectors, withoutVectors } from '../fixtures/vectors.js'
 
 interface Case { readonly header: string, readonly expect: readonly [string, string] | null }
 

@@ -4,7 +4,7 @@ import { AuthError } from '../../lib/errors.js'
 import { isAlgorithm } from '../../lib/jose/algorithms.js'
 import { verifyCompact } from '../../lib/jose/jws.js'
 import { keyringOf } from '../../lib/jose/keyring.js'
-import { readVectors, vectorPath, withoutVectors } from '../support/vectors.js'
+import { readVectors, vectorPath, withoutVectors } from '../fixtures/vectors.js'
 
 interface JwkText { readonly kty: string, readonly alg?: string, readonly k?: string }
 interface Vector { readonly tcId: number, readonly comment: string, readonly jws: unknown, readonly result: 'valid' | 'invalid' }

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { checkSecret } from '../../lib/secrets/check-secret.js'
-import { readWords, withoutVectors } from '../support/vectors.js'
+import { readWords, withoutVectors } from '../fixtures/vectors.js'
 
 const rule = { minBytes: 32, place: 'the secret of the test' }
 

@@ -1,6 +1,6 @@
-import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
+import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import type { AuditRow, AuthEntry, PrincipalFor, PrincipalOf, RequestAuth, RouteAuth } from 'fastify-gatehouse'
 import { describe, expect, test } from 'tstyche'
 import type { AuthError } from '../../../lib/errors.js'

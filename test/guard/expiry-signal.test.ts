@@ -1,0 +1,229 @@
+import { EventEmitter, once } from 'node:events'
+import http, { type IncomingMessage } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import websocket from '@fastify/websocket'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t from 'tap'
+import { lifetimeOf } from '../../lib/guard/request-auth.js'
+import gatehouse, { authenticated, type Authenticated, type Scheme, type Store } from '../../lib/index.js'
+import { memoryStore } from '../../lib/stores/memory/memory.js'
+import { alice, house } from '../schemes/session/app.js'
+import { secret } from '../schemes/session/bare-app.js'
+import { silent } from '../schemes/session/stores.js'
+
+/** A stream that is open: what was said at its end, by the code of the error. */
+interface Stream { readonly ended: Promise<string>, leave (): void }
+
+type Kind = 'WebSocket' | 'event stream'
+
+/** Routes that keep a connection open until the signal says otherwise. */
+async function streams (app: FastifyInstance): Promise<void> {
+  await app.register(websocket)
+  const routes = async (app: FastifyInstance) => {
+    app.get('/socket', { websocket: true }, (socket, { auth }) => {
+      auth.signal?.addEventListener('abort', () => { socket.close(4401, (auth.signal?.reason as { code: string }).code) })
+    })
+    app.get('/events', (request, reply) => {
+      reply.hijack()
+      reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
+      reply.raw.write(': welcome\n\n')
+      const { signal } = request.auth
+      signal?.addEventListener('abort', () => { reply.raw.end(`event: end\ndata: ${(signal.reason as { code: string }).code}\n\n`) })
+    })
+  }
+  await app.register(routes)
+}
+
+/** Opens one, over a real socket. */
+async function open (kind: Kind, app: FastifyInstance, headers: Record<string, string>): Promise<Stream> {
+  if (!app.server.listening) await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  return kind === 'WebSocket' ? await openSocket(port, headers) : await openEvents(port, headers)
+}
+
+async function openSocket (port: number, headers: Record<string, string>): Promise<Stream> {
+  const request = http.request({ port, path: '/socket', headers: { ...headers, connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' } }).end()
+  const [, socket] = await once(request, 'upgrade') as [IncomingMessage, Socket]
+  return {
+    ended: (async () => {
+      const [frame] = await once(socket, 'data') as [Buffer]
+      socket.destroy()
+      // a close frame (RFC 6455, 5.5.1): two bytes of a header, two of a status, and the reason
+      return frame[0] === 0x88 && frame.readUInt16BE(2) === 4401 ? frame.subarray(4).toString() : `frame ${frame.toString('hex')}`
+    })(),
+    leave: () => { socket.destroy() }
+  }
+}
+
+async function openEvents (port: number, headers: Record<string, string>): Promise<Stream> {
+  const request = http.request({ port, path: '/events', headers }).end()
+  const [response] = await once(request, 'response') as [IncomingMessage]
+  let text = ''
+  response.setEncoding('utf8').on('data', chunk => { text += chunk })
+  response.on('error', () => {})
+  await once(response, 'data')
+  return {
+    ended: (async () => {
+      await once(response, 'end')
+      return /data: (\w+)/.exec(text)?.[1] ?? text
+    })(),
+    leave: () => { request.destroy() }
+  }
+}
+
+async function deskOf (options: Parameters<typeof house>[0] = {}) {
+  const desk = await house({ ...options, after: streams })
+  t.teardown(() => desk.app.close())
+  return desk
+}
+
+for (const kind of ['WebSocket', 'event stream'] as const) {
+  for (const [where, store] of [['with a store', memoryStore()], ['without a store', null]] as const) {
+    t.test(`a ${kind} ends when its session does, ${where}: by a logout elsewhere, by its id, with all others; and no other does`, async t => {
+      const { app, ask, enter, sessions } = await deskOf(store === null ? {} : { store })
+      const [one, two, three, four, bob] = [await enter(), await enter(), await enter(), await enter(), await enter({ id: 'bob' })]
+      const [first, second, third, fourth, other] = await Promise.all([one, two, three, four, bob].map(async ({ cookie }) => await open(kind, app, { cookie })))
+      const also = await open(kind, app, { cookie: one.cookie })
+      let left = false
+      for (const each of [fourth, other]) each?.ended.then(() => { left = true }, () => {})
+      await ask('/logout', { cookie: one.cookie })
+      t.equal(await first?.ended, 'AUTH_INVALID_CREDENTIALS')
+      t.equal(await also.ended, 'AUTH_INVALID_CREDENTIALS', 'both streams of one session')
+      await sessions.revoke(two.id, alice)
+      t.equal(await second?.ended, 'AUTH_INVALID_CREDENTIALS')
+      await sessions.revokeAll(alice, { except: four.id })
+      t.equal(await third?.ended, 'AUTH_INVALID_CREDENTIALS')
+      await new Promise(resolve => setTimeout(resolve, 20))
+      t.equal(left, false, 'the one that was spared, and another person\'s, go on')
+      fourth?.leave()
+      other?.leave()
+    })
+  }
+
+  t.test(`a ${kind} ends on the other instance too: at once where the store tells, else when it is asked again`, async t => {
+    const store = memoryStore()
+    for (const shared of [store, silent(store)] satisfies Store[]) {
+      const key = secret()
+      const [here, there] = [await deskOf({ store: shared, session: { secret: key, staleness: 0 } }), await deskOf({ store: shared, session: { secret: key, staleness: 0 } })]
+      const { cookie } = await here.enter()
+      const stream = await open(kind, there.app, { cookie })
+      await here.ask('/logout', { cookie })
+      t.equal(await stream.ended, 'AUTH_INVALID_CREDENTIALS')
+    }
+  })
+
+  t.test(`a ${kind} ends with the time of its session`, async t => {
+    const { app, enter } = await deskOf({ session: { idleTimeout: 1, absoluteTimeout: 1 } })
+    const { cookie } = await enter()
+    const stream = await open(kind, app, { cookie })
+    t.equal(await stream.ended, 'AUTH_TOKEN_EXPIRED')
+  })
+
+  t.test(`nothing of a ${kind} is left when its client leaves`, async t => {
+    const watched = { now: 0, ever: 0 }
+    const scheme: Scheme = {
+      openapi: { type: 'http', scheme: 'test' },
+      authenticate: () => authenticated({ id: 'a' }, {
+        expiresAt: new Date(Date.now() + 86_400_000 * 3),
+        onRevoked: () => {
+          watched.now++
+          watched.ever++
+          return () => { watched.now-- }
+        }
+      })
+    }
+    const timers = watchTimers(t, 86_400_000)
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(gatehouse, { schemes: { test: scheme } })
+    await streams(app)
+    const open4 = await Promise.all([0, 1, 2, 3].map(async () => await open(kind, app, {})))
+    t.same([watched, timers.size], [{ now: 4, ever: 4 }, 4])
+    for (const each of open4) {
+      each.ended.catch(() => {})
+      each.leave()
+    }
+    for (let tries = 0; tries < 100 && watched.now > 0; tries++) await new Promise(resolve => setTimeout(resolve, 5))
+    t.same([watched.now, timers.size], [0, 0])
+  })
+}
+
+/** The timers of at least so many milliseconds that are running. */
+function watchTimers (t: { teardown (fn: () => void): void }, least: number): ReadonlySet<NodeJS.Timeout> {
+  const { setTimeout: set, clearTimeout: clear } = globalThis
+  const running = new Set<NodeJS.Timeout>()
+  globalThis.setTimeout = ((run: () => void, wait: number) => {
+    const timer = set(run, wait)
+    if (wait >= least) running.add(timer)
+    return timer
+  }) as typeof setTimeout
+  globalThis.clearTimeout = (timer => {
+    running.delete(timer as NodeJS.Timeout)
+    clear(timer)
+  }) as typeof clearTimeout
+  t.teardown(() => { Object.assign(globalThis, { setTimeout: set, clearTimeout: clear }) })
+  return running
+}
+
+const identity = (outcome: Partial<Authenticated>) => ({
+  bound: { name: 'test', load: null, scheme: { openapi: { type: 'http', scheme: 'x' }, authenticate: () => authenticated({ id: 'a' }) } } as const,
+  outcome: authenticated({ realm: 'test', id: 'a', scopes: [], roles: [] }, outcome)
+})
+
+t.test('a credential that is good for longer than a timer can wait does not end early', t => {
+  const { setTimeout: set, now } = { setTimeout: globalThis.setTimeout, now: Date.now }
+  const waits: { readonly run: () => void, readonly wait: number }[] = []
+  Object.assign(globalThis, { setTimeout: (run: () => void, wait: number) => { waits.push({ run, wait }); return set(() => {}, 0) } })
+  t.teardown(() => { Object.assign(globalThis, { setTimeout: set }); Date.now = now })
+  const end = now() + 30 * 86_400_000
+  const carrier = new EventEmitter()
+  const signal = lifetimeOf([identity({ expiresAt: new Date(end) })], carrier)
+  t.equal(waits[0]?.wait, 2 ** 31 - 1)
+  Date.now = () => end - 1_000
+  waits[0]?.run()
+  t.equal(signal.aborted, false)
+  t.equal(waits[1]?.wait, 1_000)
+  Date.now = () => end
+  waits[1]?.run()
+  t.equal(signal.aborted, true)
+  t.match(signal.reason, { code: 'AUTH_TOKEN_EXPIRED', statusCode: 401 })
+  t.equal(carrier.listenerCount('close'), 0)
+  t.end()
+})
+
+t.test('of several credentials the first that ends counts, once, and the others are watched no more', t => {
+  let revoke = (): void => {}
+  const stopped: string[] = []
+  const carrier = new EventEmitter()
+  const signal = lifetimeOf([
+    identity({ onRevoked: revoked => { revoke = revoked; return () => { stopped.push('first') } } }),
+    identity({ onRevoked: () => () => { stopped.push('second') } }),
+    identity({})
+  ], carrier)
+  revoke()
+  revoke()
+  t.equal(signal.aborted, true)
+  t.match(signal.reason, { code: 'AUTH_INVALID_CREDENTIALS' })
+  t.same(stopped, ['first', 'second'])
+  t.equal(carrier.listenerCount('close'), 0)
+  t.end()
+})
+
+t.test('a scheme that says at once that it was revoked is believed, and nothing stays behind', t => {
+  let stopped = 0
+  const carrier = new EventEmitter()
+  const signal = lifetimeOf([identity({ onRevoked: revoked => { revoked(); return () => { stopped++ } } })], carrier)
+  t.equal(signal.aborted, true)
+  t.equal(stopped, 1)
+  t.end()
+})
+
+t.test('a connection that has closed is not watched', t => {
+  for (const end of [{ closed: true }, { destroyed: true }, { stream: { closed: true } }, { stream: { destroyed: true } }]) {
+    const carrier = Object.assign(new EventEmitter(), end)
+    const signal = lifetimeOf([identity({ expiresAt: new Date(0), onRevoked: () => { throw new Error('watched') } })], carrier)
+    t.equal(signal.aborted, false)
+    t.equal(carrier.listenerCount('close'), 0)
+  }
+  t.end()
+})

@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import gatehouse, { apiKey, jwt, session, type Store, type StoreOwner } from '../../lib/index.js'
+
+const secret = (): string => randomBytes(32).toString('base64url')
+const owner: StoreOwner = { realm: 'web', id: 'ann' }
+
+/** What is asked while requests are served, each call with the options of a test. */
+async function desk (t: Test) {
+  const log: string[] = []
+  const app = Fastify({ logger: { stream: { write: (line: string) => { log.push(line) } } } }) as unknown as FastifyInstance
+  t.teardown(() => app.close())
+  await app.register(gatehouse, {
+    schemes: { web: session({ secret: secret() }), user: jwt({ keys: secret(), issuer: 'https://id.test', audience: 'https://api.test', sign: true }), service: apiKey({ managed: { prefix: 'acme' } }) },
+    default: 'web'
+  })
+  let options: unknown[] = []
+  const open = { config: { auth: { public: 'for tests' } } }
+  app.post('/login', open, async (_request, reply) => { await reply.login({ id: 'ann' }, ...options as []) })
+  app.post('/logout', open, async (_request, reply) => { await reply.logout(...options as []) })
+  app.post('/issue', open, async () => app.gatehouse.tokens.issue({ id: 'ann' }, ...options as []))
+  app.post('/attempt', open, async (_request, reply) => app.gatehouse.guesses.attempt(reply, 'ann', () => true, ...options as []))
+  app.post('/end', open, async () => { await app.gatehouse.sessions.revokeAll(owner, ...options as []) })
+  let detail = ''
+  app.addHook('onError', async (_request, _reply, error) => { detail = (error as unknown as { detail: string }).detail })
+  await app.ready()
+  const post = async (url: string, given: unknown[]) => {
+    options = given
+    return await app.inject({ method: 'POST', url, payload: {} })
+  }
+  return { app, post, log, detail: () => detail }
+}
+
+const wrong: ReadonlyArray<readonly [url: string, options: unknown, says: string]> = [
+  ['/login', { kep: true }, "The options of reply.login() have an unknown key 'kep'. Did you mean 'keep'?"],
+  ['/login', { keep: undefined }, "The options of reply.login() have 'keep' set to undefined"],
+  ['/login', { keep: 'on' }, "The option keep of reply.login() must be true or false; it is 'on'"],
+  ['/login', { renew: 1 }, 'The option renew of reply.login() must be true or false; it is 1'],
+  ['/login', { renew: undefined }, "have 'renew' set to undefined"],
+  ['/login', { scheme: 7 }, 'The option scheme of reply.login() must be a text'],
+  ['/login', { data: 'x' }, 'The option data of reply.login() must be an object'],
+  ['/login', null, 'The options of reply.login() must be an object'],
+  ['/logout', { shceme: 'web' }, "The options of reply.logout() have an unknown key 'shceme'. Did you mean 'scheme'?"],
+  ['/logout', { scheme: 'wob' }, "the scheme 'wob' has no logout()"],
+  ['/issue', { expiresin: '1m' }, "The options of tokens.issue() have an unknown key 'expiresin'. Did you mean 'expiresIn'?"],
+  ['/issue', { expiresIn: undefined }, "have 'expiresIn' set to undefined"],
+  ['/issue', { claims: 'x' }, 'The option claims of tokens.issue() must be an object'],
+  ['/attempt', { relm: 'a' }, "The options of guesses.attempt() have an unknown key 'relm'. Did you mean 'realm'?"],
+  ['/attempt', { realm: undefined }, "have 'realm' set to undefined"],
+  ['/end', { exept: 'a' }, "The options of sessions.revokeAll() have an unknown key 'exept'. Did you mean 'except'?"],
+  ['/end', { except: undefined }, "have 'except' set to undefined"]
+]
+
+t.test('a misspelled, undefined or wrong option of a call is a fault that names it to the log, and to the client nothing', async t => {
+  const { post, log, detail } = await desk(t)
+  for (const url of ['/login', '/logout', '/issue', '/attempt', '/end']) t.equal((await post(url, [])).statusCode, 200, `${url} needs no options`)
+  for (const [url, options, says] of wrong) {
+    const answer = await post(url, [options])
+    t.match(answer.json(), { statusCode: 500, code: 'AUTH_FAULT', message: 'Internal Server Error' }, says)
+    t.equal(answer.headers['set-cookie'], undefined, 'nothing was begun or ended')
+    t.ok(detail().includes(says), detail())
+    if (url.startsWith('/log')) t.ok(log.some(line => (JSON.parse(line) as { auth?: { reason: string } }).auth?.reason.includes(says) === true), 'in the log')
+  }
+  const own = { get keep (): never { throw new RangeError('a getter of the application') } }
+  t.equal((await post('/login', [own])).json<{ message: string }>().message, 'a getter of the application', 'what is thrown by others is not ours to rename')
+  t.equal((await post('/login', [{ keep: false, renew: false, data: {}, scheme: 'web' }])).statusCode, 200)
+})
+
+t.test('whose sessions and keys are meant must be somebody, and how long in bounds that a store can hold', async t => {
+  const { app } = await desk(t)
+  const { apiKeys, sessions } = app.gatehouse
+  for (const nobody of [null, undefined, {}, { id: 'ann' }, 'ann'] as never[]) {
+    await t.rejects(sessions.list(nobody), { code: 'AUTH_FAULT', message: 'Internal Server Error', detail: /^sessions\.list\(\) needs whose/ })
+    await t.rejects(sessions.revokeAll(nobody), { code: 'AUTH_FAULT', detail: /^sessions\.revokeAll\(\) needs whose/ })
+    if (nobody !== undefined) await t.rejects(sessions.revoke('x'.repeat(22), nobody), { code: 'AUTH_FAULT', detail: /^sessions\.revoke\(\) needs whose/ })
+  }
+  const { record: { id } } = await apiKeys.create({ owner, name: 'a' })
+  await t.rejects(apiKeys.rotate(id, { overlap: 400_000_000 }), { code: 'AUTH_FAULT', detail: /overlap must be ten years at most/ })
+  await t.rejects(apiKeys.create({ owner, name: 'b', expiresAt: new Date(8.64e15) }), { code: 'AUTH_FAULT', detail: /up to the year 9999/ })
+  t.match(await apiKeys.list(owner), [{ id, replacedBy: null }], 'and nothing is left of what was refused')
+})
+
+t.test('who is to bound a key must be somebody', async t => {
+  const { app } = await desk(t)
+  const { apiKeys } = app.gatehouse
+  const { record: { id } } = await apiKeys.create({ owner, name: 'a', scopes: ['x'] })
+  const nobody: ReadonlyArray<readonly [bounds: object, says: RegExp]> = [
+    [{ within: undefined }, /'within' set to undefined/], [{ wihtin: {} }, /unknown key 'wihtin'\. Did you mean 'within'/], [{ within: null }, /within must be a principal/],
+    [{ within: { id: 'ann' } }, /within must be a principal/], [{ within: { scopes: [], roles: 'a' } }, /within must be a principal/]
+  ]
+  for (const [bounds, says] of nobody) {
+    await t.rejects(apiKeys.create({ owner, name: 'b' }, bounds), { code: 'AUTH_FAULT', detail: says })
+    await t.rejects(apiKeys.update(id, { name: 'b' }, owner, bounds), { code: 'AUTH_FAULT', detail: says })
+    await t.rejects(apiKeys.rotate(id, { overlap: 0, ...bounds }, owner), { code: 'AUTH_FAULT', detail: says })
+  }
+  await t.rejects(apiKeys.rotate(id, { overlap: 0, ovrelap: 1 } as { overlap: 0 }, owner), { code: 'AUTH_FAULT', detail: /unknown key 'ovrelap'/ })
+  t.equal((await apiKeys.list(owner)).length, 1)
+  t.equal((await apiKeys.list(owner))[0]?.name, 'a')
+})
+
+t.test('a limit that is written as null is none by mistake', async t => {
+  for (const limits of [{ requests: null }, { redis: null }, { guesses: null }]) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await t.rejects(async () => { await app.register(gatehouse, { schemes: { web: session({ secret: secret() }) }, limits: limits as unknown as { redis: Store } }) }, { code: 'AUTH_MISCONFIGURED' })
+  }
+})

@@ -1,0 +1,195 @@
+import vm from 'node:vm'
+import Fastify from 'fastify'
+import t from 'tap'
+import { misconfigured } from '../../lib/errors.js'
+import { plugin, type Scheme } from '../../lib/index.js'
+import { callSite } from '../../lib/routes/route-registry.js'
+import { fields, frozen, isObject, list, nearest, shown } from '../../lib/util/options.js'
+import { as, believer, boot, mistake, route, says, stops, trio } from '../fixtures/policies.js'
+
+const secret = 'hunter2-hunter2-hunter2'
+
+t.test('The options of the plugin', async t => {
+  t.test('are checked at boot: what is unknown, of a wrong type or undefined stops it, with a sentence that names the option and the mend', async t => {
+    const table: [Record<string, unknown>, ...string[]][] = [
+      [{ scheme: {} }, "unknown key 'scheme'", "Did you mean 'schemes'?"],
+      [{ publicPath: [] }, "unknown key 'publicPath'", "Did you mean 'publicPaths'?"],
+      [{ strategies: 1 }, "unknown key 'strategies'", 'Known: schemes, default'],
+      [{ load: undefined }, "'load' set to undefined", 'leave the key out'],
+      [{ stage: undefined }, "'stage' set to undefined"],
+      [{ publicPaths: undefined }, "'publicPaths' set to undefined"],
+      [{ load: 'db' }, 'load must be a function'],
+      [{ load: null }, 'load must be a function'],
+      [{ stage: 'onRequest' }, "stage must be 'preParsing' or 'preHandler'", "'onRequest'"],
+      [{ stage: null }, "stage must be 'preParsing' or 'preHandler'"],
+      [{ errors: 'json' }, "errors must be 'fastify', 'problem' or 'oauth', or a function"],
+      [{ errors: null }, "errors must be 'fastify'"],
+      [{ origins: 'https://app.example.com' }, 'origins must be a list'],
+      [{ origins: null }, 'origins must be a list'],
+      [{ outside: true }, "outside can only be 'allow'", 'leave it out'],
+      [{ outside: null }, "outside can only be 'allow'"]
+    ]
+    for (const [options, ...sentence] of table) await stops(t, () => {}, sentence, { options })
+    for (const errors of ['fastify', 'problem', 'oauth', () => ({})]) await boot(t, () => {}, { options: { errors } })
+  })
+
+  t.test('have origins that are origins: scheme, host and port, as a browser writes them', async t => {
+    for (const origin of ['app.example.com', 'https://app.example.com/', 'https://APP.example.com', 'https://app.example.com:443', 'https://app.example.com/x', 'null', '*', '', undefined, 1, 'data:text/plain,x']) {
+      await stops(t, () => {}, ['The option origins has', 'scheme, host and port without a path'], { options: { origins: [origin] } })
+    }
+    await boot(t, () => {}, { options: { origins: ['https://app.example.com', 'http://localhost:8080'] } })
+  })
+
+  t.test('name at least one scheme, each what a factory returns or a scheme of your own', async t => {
+    const table: [Record<string, unknown>, ...string[]][] = [
+      [{ schemes: {} }, 'at least one scheme'],
+      [{ schemes: [believer('user')] }, 'at least one scheme'],
+      [{ schemes: null }, 'at least one scheme'],
+      [{ schemes: undefined }, "'schemes' set to undefined"],
+      [{ schemes: { user: undefined } }, 'schemes.user', 'it is undefined'],
+      [{ schemes: { user: secret } }, 'schemes.user', 'it is string'],
+      [{ schemes: { user: { authenticate: 1, openapi: {} } } }, 'schemes.user'],
+      [{ schemes: { user: { authenticate: () => null } } }, 'schemes.user'],
+      [{ schemes: { 'us er': believer('user') } }, "the name 'us er'", 'letters, digits'],
+      [{ schemes: { 7: believer('user') } }, "the name '7'"],
+      [{ schemes: { user: () => undefined } }, 'schemes.user is a function that made no scheme'],
+      [{ schemes: { user: async () => ({ authenticate: () => null }) } }, 'schemes.user is a function that made no scheme']
+    ]
+    for (const [options, ...sentence] of table) await stops(t, () => {}, sentence, { options })
+  })
+
+  t.test('are no options at all where the plugin is registered without them', async t => {
+    const app = Fastify()
+    await t.rejects(async () => { await app.register(plugin as never) }, { code: 'AUTH_MISCONFIGURED', message: /schemes must name at least one scheme/ })
+    await app.close()
+  })
+
+  t.test('take schemes as objects, and as functions that make them, once, for one application and under their name', async t => {
+    const made: unknown[] = []
+    const factory = (async (app: object, name: string) => {
+      made.push([Object.hasOwn(app, 'server') || 'server' in app, name])
+      return believer(name)
+    }) as unknown as Scheme
+    const schemes = { plain: believer('plain'), made: factory }
+    for (const round of [1, 2]) {
+      const { ask } = await boot(t, app => route(app, [], '/x'), { options: { schemes, default: ['plain', 'made'] } })
+      t.equal((await ask('/x', as({}, 'plain'))).status, 200)
+      t.equal((await ask('/x', as({}, 'made'))).status, 200)
+      t.strictSame(made, Array.from({ length: round }, () => [true, 'made']))
+    }
+  })
+
+  t.test('show no value that could be a secret when they are wrong', async t => {
+    for (const options of [{ load: secret }, { schemes: { user: { password: secret } } }, { outside: secret }, { scopes: secret }, { roles: secret }, { publicPaths: secret }, { default: { schemes: 'user', when: secret } }]) {
+      const error = await mistake(() => {}, { options }) as Error
+      t.match(error, { code: 'AUTH_MISCONFIGURED' })
+      t.notMatch(error.message, /hunter2/)
+    }
+  })
+
+  t.test('are not changed', async t => {
+    const options = { schemes: Object.freeze(trio()), ...frozen({ default: ['user', 'web'], publicPaths: ['/p'], scopes: { a: 'A' }, roles: { r: { scopes: ['a'] } }, origins: ['https://app.example.com'] }) }
+    const { ask } = await boot(t, app => route(app, [], '/x'), { options: Object.freeze(options) })
+    t.equal((await ask('/x', as())).status, 200)
+  })
+})
+
+t.test('fields', async t => {
+  t.test('gives back an object that has only known keys', t => {
+    const value = { a: 1, b: null }
+    t.strictSame({ ...fields(value, ['a', 'b', 'c'], 'here') }, value)
+    t.strictSame({ ...fields({}, ['a'], 'here') }, {})
+    t.equal(Object.getPrototypeOf(fields({}, ['a'], 'here')), null, 'what every object inherits is no option')
+    t.end()
+  })
+
+  t.test('stops at anything else, naming the place', t => {
+    for (const value of [undefined, null, 'a', 1, true, [], () => {}]) t.throws(() => fields(value, ['a', 'b'], 'The place'), misconfigured('The place must be an object with one or more of a or b.'))
+    t.throws(() => fields({ aa: 1 }, ['a', 'long'], 'The place'), misconfigured("The place has an unknown key 'aa'. Did you mean 'a'? Known: a or long."))
+    t.throws(() => fields({ unheard: 1 }, ['a'], 'The place'), misconfigured("The place has an unknown key 'unheard'. Known: a."))
+    t.throws(() => fields({ a: undefined }, ['a'], 'The place'), misconfigured("The place has 'a' set to undefined. Set it, or the environment variable that it comes from, or leave the key out."))
+    t.throws(() => fields(JSON.parse('{"__proto__":1}'), ['a'], 'The place'), /unknown key '__proto__'/)
+    t.end()
+  })
+})
+
+t.test('the words of sentences', async t => {
+  t.strictSame([list([]), list(['a']), list(['a', 'b']), list(['a', 'b', 'c'], 'and')], ['', 'a', 'a or b', 'a, b and c'])
+  t.equal(nearest('role', ['mode', 'roles']), " Did you mean 'roles'?", 'the nearest, not the first')
+  t.equal(nearest('SCOPE', ['scopes']), " Did you mean 'scopes'?")
+  t.equal(nearest('anything', ['scopes', 'a']), '')
+  t.equal(nearest('x', []), '')
+  t.strictSame([{}, [], null, 1, () => {}, Object.create(null)].map(isObject), [true, false, false, false, false, true])
+})
+
+t.test('a wrong value is shown in one way, which never fails, never runs on, and tells no secret', async t => {
+  const cyclic: Record<string, unknown> = { toJSON () { throw new Error('own') }, toString: null }
+  cyclic['self'] = cyclic
+  const cases: [unknown, string][] = [
+    ['soon', "'soon'"], ['', "''"], ['a"b\n', "'a\"b\\n'"], [secret, 'a text of 23 characters'], ['é'.repeat(6), 'a text of 6 characters'], ['x'.repeat(11), `'${'x'.repeat(11)}'`],
+    [-1, '-1'], [NaN, 'NaN'], [true, 'true'], [undefined, 'undefined'], [null, 'null'],
+    [10n ** 400n, 'a bigint'], [Symbol('secret'), 'a symbol'], [() => secret, 'a function'], [cyclic, 'an object'], [[cyclic], 'a list']
+  ]
+  for (const [value, text] of cases) t.equal(shown(value), text)
+  for (const value of [7n, cyclic, Symbol('a')]) {
+    await stops(t, () => {}, ["stage must be 'preParsing' or 'preHandler'"], { options: { stage: value } })
+    await stops(t, () => {}, ['The option origins has'], { options: { origins: [value] } })
+    await stops(t, () => {}, ['The option limits.guesses.window must be a number of seconds'], { options: { limits: { guesses: { window: value } } } })
+  }
+  await stops(t, () => {}, ["such as 'https://app.example.com:8443'"], { options: { origins: ['https://app.example.com:8443/path'] } })
+  await stops(t, () => {}, ['an unknown key a text of 23 characters'], { options: { [secret]: 1 } })
+})
+
+t.test('a frozen shape is frozen all the way down, and the functions in it stay as they are', async t => {
+  const when = () => true
+  const shape = frozen({ list: [{ when }], text: 'x', nothing: null })
+  t.ok(Object.isFrozen(shape) && Object.isFrozen(shape.list) && Object.isFrozen(shape.list[0]))
+  t.notOk(Object.isFrozen(when))
+})
+
+t.test('the file and line of a boot error', async t => {
+  /** What callSite says when the caller stands in a file of that name. */
+  const at = (filename: string) => vm.runInThisContext('(call) => call()', { filename })(callSite) as string
+
+  t.test("are the application's first on the stack", t => {
+    t.match(callSite(), /^ \(in \/.*test\/options\.test\.ts:\d+\)$/)
+    t.equal(at('/srv/app/server.js'), ' (in /srv/app/server.js:1)')
+    t.equal(at('file:///srv/app/server.js'), ' (in /srv/app/server.js:1)')
+    t.end()
+  })
+
+  t.test('are whole where the path has spaces and brackets', t => {
+    t.equal(at('/srv/my app (new)/server.js'), ' (in /srv/my app (new)/server.js:1)')
+    t.equal(at('file:///srv/my%20app/server.js'), ' (in /srv/my app/server.js:1)')
+    t.end()
+  })
+
+  t.test('are neither in a dependency, nor in this plugin, nor in Node', t => {
+    for (const filename of ['/srv/app/node_modules/fastify/lib/route.js', 'file:///srv/app/node_modules/fastify/fastify.js', 'node:internal/x', 'evalmachine.<anonymous>']) {
+      t.match(at(filename), /options\.test\.ts/)
+    }
+    t.end()
+  })
+
+  t.test('are left out where they cannot be told', t => {
+    const { prepareStackTrace, stackTraceLimit } = Error
+    t.teardown(() => { Error.prepareStackTrace = prepareStackTrace })
+    for (const stack of ['', undefined, 'Error\n    at native\n    at /app.js', ['no', 'text']]) {
+      Error.prepareStackTrace = () => stack
+      t.equal(callSite(), '')
+    }
+    Error.prepareStackTrace = prepareStackTrace
+    t.equal(Error.stackTraceLimit, stackTraceLimit, 'the limit is as it was')
+    t.end()
+  })
+
+  t.test('are on every mistake that a route makes', async t => {
+    const here = [/ \(in \/.*test\/options\.test\.ts:\d+\)$/]
+    await stops(t, app => { app.get('/a', says({}), () => '') }, ['GET /a', ...here])
+    await stops(t, app => { app.get('/b', says('nobody'), () => '') }, ['GET /b', ...here])
+    await stops(t, app => { app.get('/c', { auth: true } as object, () => '') }, ['GET /c', ...here])
+    await stops(t, app => { app.get('/d', says(true), () => '') }, ['GET /d', ...here], { options: { publicPaths: ['/d'] } })
+    await stops(t, app => app.register(async child => { child.get('/e', says({ mode: 'try', roles: 'a' }), () => '') }, { prefix: '/in' }), ['GET /in/e', ...here])
+    await stops(t, app => { app.get('/f', () => '') }, ['GET /f', ...here], { options: { default: { schemes: 'user', mode: 'optional', roles: 'a' } } })
+  })
+})

@@ -1,0 +1,318 @@
+import fc from 'fast-check'
+import type { FastifyInstance, RouteOptions } from 'fastify'
+import fp from 'fastify-plugin'
+import t from 'tap'
+import { checkStatic } from '../../lib/guard/authorize.js'
+import { authenticated } from '../../lib/index.js'
+import { parseDeclaration } from '../../lib/policy/parse.js'
+import { resolvePolicy, type BoundScheme, type Policy } from '../../lib/policy/policy.js'
+import { vocabulary } from '../../lib/policy/requirements.js'
+import { as, believer, boot, group, route, says, stops, trio } from '../fixtures/policies.js'
+
+t.test("the plugin's default", async t => {
+  t.test('is required, and may be left out when there is one scheme', async t => {
+    for (const more of [{}, { default: 'only' }]) {
+      const { ask, ran } = await boot(t, (app, ran) => route(app, ran, '/x'), { options: { schemes: { only: believer('only') }, ...more } })
+      t.equal((await ask('/x')).status, 401)
+      t.equal((await ask('/x', as({}, 'only'))).status, 200)
+      t.strictSame(ran, ['/x'])
+    }
+  })
+
+  t.test('otherwise leaving it out stops the boot, with what to write', async t => {
+    await stops(t, () => {}, ['The option default is missing', 'user, web and service', "default: ['user']"], { options: { schemes: trio() } })
+    await stops(t, () => {}, ["'default' set to undefined"], { options: { schemes: { only: believer('only') }, default: undefined } })
+  })
+
+  t.test('names schemes that exist, and nothing else, or stops the boot', async t => {
+    await stops(t, () => {}, ['The option default', "'usr'", "Did you mean 'user'?"], { options: { default: 'usr' } })
+    await stops(t, () => {}, ['The option default', 'names no scheme', 'Name one or more of user, web and service'], { options: { default: { mode: 'optional' } } })
+    await stops(t, () => {}, ['The option default', 'is null'], { options: { default: null } })
+    await stops(t, app => route(app, [], '/x'), ['GET /x', "mode 'try'", 'inherited'], { options: { default: { schemes: 'user', mode: 'try', roles: 'a' } } })
+  })
+})
+
+t.test('app.gatehouse.default', async t => {
+  t.test("speaks for every route of its context and of those within, plugins' routes too, and for no other", async t => {
+    const { ask, app } = await boot(t, (app, ran) => {
+      route(app, ran, '/outside')
+      app.register(async admin => {
+        group(admin, { schemes: 'web', roles: 'admin' })
+        route(admin, ran, '/own')
+        admin.register(async child => route(child, ran, '/child'), { prefix: '/deeper' })
+        await admin.register(fp(async shared => route(shared, ran, '/plugin')))
+      }, { prefix: '/admin' })
+      app.register(async other => route(other, ran, '/sibling'))
+    })
+    for (const url of ['/admin/own', '/admin/deeper/child', '/admin/plugin']) {
+      t.equal((await ask(url, as({ roles: ['admin'] }, 'web'))).status, 200)
+      t.equal((await ask(url, as({}, 'web'))).status, 403)
+      t.equal((await ask(url, as({ roles: ['admin'] }))).status, 401)
+    }
+    t.equal((await ask('/outside', as())).status, 200)
+    t.equal((await ask('/sibling', as())).status, 200)
+    t.strictSame(Object.fromEntries(app.gatehouse.audit().map(row => [row.url, row.from])), {
+      '/admin/deeper/child': 'default + group /admin', '/admin/own': 'default + group /admin', '/admin/plugin': 'default + group /admin', '/outside': 'default', '/sibling': 'default'
+    })
+  })
+
+  t.test('schemes, mode and rateLimit replace; rules add: all must hold, of the default, of each group and of the route', async t => {
+    const { ask, app } = await boot(t, (app, ran) => {
+      app.register(async outer => {
+        group(outer, { schemes: ['web', 'service'], scopes: 'b', maxAge: 60, rateLimit: { max: 100, window: 60 } })
+        outer.register(async inner => {
+          group(inner, { schemes: 'web', roles: { none: ['banned'] }, anyOf: [{ roles: 'clerk' }, { roles: 'boss' }], rateLimit: { max: 50, window: 60 } })
+          route(inner, ran, '/x', { scopes: 'c', anyOf: [{ scopes: 'd' }, { scopes: 'e' }], maxAge: 30 })
+        })
+      })
+    }, { options: { default: { schemes: 'user', scopes: 'a' }, schemes: { ...trio(), service: believer('service', { dated: true }) } } })
+    const whole = { scopes: ['a', 'b', 'c', 'd'], roles: ['clerk'], age: 10 }
+    t.equal((await ask('/x', as(whole, 'web'))).status, 200)
+    t.equal((await ask('/x', as(whole, 'user'))).status, 401)
+    t.equal((await ask('/x', as(whole, 'service'))).status, 401)
+    for (const scope of whole.scopes) t.equal((await ask('/x', as({ ...whole, scopes: whole.scopes.filter(each => each !== scope) }, 'web'))).status, 403, `without ${scope}`)
+    t.equal((await ask('/x', as({ ...whole, roles: [] }, 'web'))).status, 403)
+    t.equal((await ask('/x', as({ ...whole, roles: ['clerk', 'banned'] }, 'web'))).status, 403)
+    t.equal((await ask('/x', as({ ...whole, scopes: ['a', 'b', 'c', 'e'], roles: ['boss'] }, 'web'))).status, 200)
+    t.match(await ask('/x', as({ ...whole, age: 45 }, 'web')), { status: 401, code: 'AUTH_STEP_UP_REQUIRED' }, 'the shortest age holds')
+    t.match(app.gatehouse.audit()[0], {
+      schemes: 'web',
+      from: 'default + group / + group / + route',
+      rules: ['scope a', 'scope b', 'not role banned', '(role clerk) or (role boss)', 'scope c', '(scope d) or (scope e)', 'authenticated within 30 s', 'at most 50 requests in 60 s']
+    })
+  })
+
+  t.test('a longer maxAge of the route does not loosen the shorter one of its group', async t => {
+    const { ask } = await boot(t, app => app.register(async within => {
+      group(within, { maxAge: 30 })
+      route(within, [], '/x', { maxAge: '1h' })
+    }))
+    t.equal((await ask('/x', as({ age: 20 }))).status, 200)
+    t.equal((await ask('/x', as({ age: 45 }))).status, 401)
+  })
+
+  t.test('when functions of all levels are asked, outermost first, and all must pass', async t => {
+    const asked: string[] = []
+    const when = (name: string) => ({ when: (principal: { id: string }) => { asked.push(name); return principal.id !== name } })
+    const { ask, ran } = await boot(t, (app, ran) => app.register(async within => {
+      group(within, when('group'))
+      route(within, ran, '/x', when('route'))
+    }), { options: { default: { schemes: 'user', ...when('plugin') } } })
+    t.equal((await ask('/x', as())).status, 200)
+    t.strictSame(asked.splice(0), ['plugin', 'group', 'route'])
+    for (const id of ['plugin', 'group', 'route']) t.equal((await ask('/x', as({ id }))).status, 403)
+    t.equal(ran.length, 1)
+  })
+
+  t.test('stands, and so false on a route is public there, and true and a scheme keep its rules', async t => {
+    const { ask } = await boot(t, app => app.register(async within => {
+      group(within, { schemes: 'web', roles: 'admin' })
+      route(within, [], '/false', false)
+      route(within, [], '/true', true)
+      route(within, [], '/user', 'user')
+    }))
+    t.equal((await ask('/false')).status, 200)
+    t.equal((await ask('/true', as({}, 'web'))).status, 403)
+    t.equal((await ask('/user', as({}))).status, 403)
+    t.equal((await ask('/user', as({ roles: ['admin'] }))).status, 200)
+  })
+
+  t.test('set after a route of its context, or of one within, stops the boot', async t => {
+    await stops(t, app => app.register(async within => {
+      within.get('/early', async () => '')
+      group(within, 'web')
+    }, { prefix: '/group' }), ["the prefix '/group'", 'set after a route of the context', 'Set the default first'])
+    await stops(t, async app => {
+      await app.register(async child => { child.get('/early', async () => '') })
+      group(app, 'web')
+    }, ["the prefix '/'", 'Set the default first'])
+  })
+
+  t.test('set twice in one context stops the boot', async t => {
+    await stops(t, app => {
+      group(app, 'web')
+      group(app, { roles: 'admin' })
+    }, ['set before', 'Say everything in one call'])
+  })
+
+  t.test('what is not in the grammar stops the boot, naming the group', async t => {
+    const said = (auth: unknown) => (app: FastifyInstance) => app.register(async child => { group(child, auth) }, { prefix: '/group' })
+    const place = "app.gatehouse.default() of the context with the prefix '/group'"
+    await stops(t, said({ role: 'admin' }), [place, "Did you mean 'roles'?"])
+    await stops(t, said(undefined), [place, 'is undefined'])
+    await stops(t, said('webb'), [place, "Did you mean 'web'?"])
+  })
+
+  t.test('what opens routes that say nothing, or undoes what is above, is said on a route: in a default it stops the boot', async t => {
+    for (const auth of [false, { public: 'the web site' }]) {
+      await stops(t, app => { group(app, auth) }, ['is public', 'Say false on the routes'])
+      await stops(t, () => {}, ['The option default is public', 'publicPaths'], { options: { default: auth } })
+    }
+    const detached = { inherit: false, schemes: 'web' }
+    await stops(t, app => { group(app, detached) }, ['inherit: false', 'only a route'])
+    await stops(t, () => {}, ['The option default', 'only a route'], { options: { default: detached } })
+  })
+})
+
+t.test('inherit: false starts from nothing instead of the default', async t => {
+  const { ask, app } = await boot(t, app => app.register(async within => {
+    group(within, { schemes: 'web', roles: 'admin', maxAge: 60 })
+    route(within, [], '/x', { inherit: false, schemes: 'service', scopes: 'metrics' })
+    route(within, [], '/feed', { inherit: false, schemes: 'user', mode: 'optional' })
+  }), { options: { default: { schemes: 'user', scopes: 'a' } } })
+  t.equal((await ask('/x', as({ scopes: ['metrics'] }, 'service'))).status, 200)
+  t.equal((await ask('/x', as({}, 'service'))).status, 403)
+  t.equal((await ask('/x', as({ roles: ['admin'], scopes: ['a', 'metrics'], age: 1 }, 'web'))).status, 401)
+  t.equal((await ask('/feed')).status, 200)
+  t.match(app.gatehouse.audit().map(({ from, reason }) => ({ from, reason })), [{ from: 'route', reason: 'inherit: false' }, { from: 'route', reason: 'inherit: false' }], 'the audit reports it')
+})
+
+t.test('what was given is read and never changed', async t => {
+  const auth = Object.freeze({ schemes: Object.freeze(['user', Object.freeze({ all: Object.freeze(['web', 'service']) })]), scopes: Object.freeze({ all: Object.freeze(['a']) }), anyOf: Object.freeze([Object.freeze({ roles: 'clerk' })]) })
+  const config = Object.freeze({ auth, own: 1 })
+  const onError = Object.freeze([]) as unknown as []
+  const options: RouteOptions = Object.freeze({ method: 'GET' as const, url: '/x', config, onError, handler: async () => '' }) as RouteOptions
+  const pluginOptions = Object.freeze({ publicPaths: Object.freeze([Object.freeze({ path: '/p', reason: 'why' })]), scopes: Object.freeze({ a: 'A' }), roles: Object.freeze({ clerk: Object.freeze({}) }) })
+  const { app, ask } = await boot(t, app => {
+    app.route(options)
+    app.route({ ...options, url: '/y' })
+    route(app, [], '/p')
+  }, { options: pluginOptions })
+  t.strictSame(Reflect.ownKeys(config), ['auth', 'own'])
+  t.strictSame(onError, [])
+  t.equal((await ask('/x', as({ scopes: ['a'], roles: ['clerk'] }))).status, 200)
+  t.equal((await ask('/y')).status, 401)
+  t.equal(app.gatehouse.audit().length, 3)
+
+  t.test('and what is changed afterwards does not count', async t => {
+    const scopes = { all: ['a'] }
+    const { ask } = await boot(t, app => { app.get('/x', says({ scopes }), async () => '') })
+    scopes.all.length = 0
+    t.equal((await ask('/x', as())).status, 403)
+  })
+
+  t.test('one hook array of two routes stays as it was, and each request is guarded once', async t => {
+    const calls: string[] = []
+    const hooks = { onRequest: [async () => { calls.push('onRequest') }], preHandler: [async () => { calls.push('preHandler') }], preParsing: [async () => { calls.push('preParsing') }], onError: [async () => { calls.push('onError') }] }
+    const user = believer('user')
+    const { ask } = await boot(t, app => {
+      app.get('/a', hooks, async () => '')
+      app.get('/b', hooks, async () => { throw new Error('on purpose') })
+    }, { options: { schemes: { user } } })
+    t.strictSame(Object.values(hooks).map(list => list.length), [1, 1, 1, 1])
+    await ask('/a', as())
+    t.strictSame(calls.splice(0), ['onRequest', 'preParsing', 'preHandler'])
+    await ask('/b', as())
+    t.strictSame(calls, ['onRequest', 'preParsing', 'preHandler', 'onError'])
+    t.equal(user.asked.count, 2)
+  })
+})
+
+t.test('a config that is spread from one route to another carries no policy along', async t => {
+  const configs = new Map<string, object>()
+  const { ask } = await boot(t, (app, ran) => {
+    app.addHook('onRoute', options => { configs.set(options.url, options.config ?? {}) })
+    route(app, ran, '/public', false)
+    route(app, ran, '/strict', { roles: 'admin' })
+    app.get('/both', { config: { ...configs.get('/public') } }, async () => '')
+    app.get('/silent', { config: { ...configs.get('/public'), auth: true } }, async () => '')
+    app.get('/stricter', { config: { ...configs.get('/strict'), ...says({ scopes: 'a' }).config } }, async () => '')
+  })
+  t.equal((await ask('/both')).status, 200, 'auth: false came along, as written')
+  t.equal((await ask('/silent')).status, 401)
+  t.equal((await ask('/stricter', as({ roles: ['admin'] }))).status, 403)
+  t.equal((await ask('/stricter', as({ scopes: ['a'] }))).status, 200)
+})
+
+t.test('at 1,000 routes, each with its HEAD, equal declarations share one policy, complete and frozen', async t => {
+  const marks = new Map<string, { policy: Policy }>()
+  const when = () => true
+  const declarations: unknown[] = [
+    undefined, true, false, 'web', ['web'], { schemes: ['web'] }, ['web', 'user'], { scopes: 'a' }, { scopes: { all: ['a'] } }, { scopes: { any: ['a'] } },
+    { roles: 'a' }, { when }, { scopes: when }, { roles: when }, { scopes: 'a', when }, { anyOf: [{ roles: 'a' }] }, { anyOf: [{ when }] }, { mode: 'try' }, { public: 'probe' }, { maxAge: 60 }, { maxAge: '1m' }
+  ]
+  const { app } = await boot(t, app => {
+    app.addHook('onRoute', ({ config = {}, url, method }) => {
+      const [key] = Object.getOwnPropertySymbols(config)
+      marks.set(`${String(method)} ${url}`, (config as Record<symbol, { policy: Policy }>)[key as symbol] as { policy: Policy })
+    })
+    for (let i = 0; i < 1000; i++) {
+      const auth = structured(declarations[i % declarations.length])
+      app.get(`/${i}`, auth === undefined ? {} : says(auth), async () => '')
+    }
+  })
+  t.equal(marks.size, 2000)
+  t.equal(new Set([...marks.values()].map(mark => mark.policy)).size, 17, 'of 21 declarations 4 pairs are equal')
+  const policyOf = (i: number) => marks.get(`GET /${i}`)?.policy
+  for (let i = 0; i < 1000; i++) {
+    if (policyOf(i) !== policyOf(i % declarations.length) || marks.get(`HEAD /${i}`)?.policy !== policyOf(i)) t.fail(`/${i} has a policy of its own`)
+  }
+  t.equal(policyOf(3), policyOf(4))
+  t.equal(policyOf(7), policyOf(8))
+  t.not(policyOf(7), policyOf(9))
+  t.equal(app.gatehouse.audit().length, 1000)
+  for (const mark of marks.values()) if (!Object.isFrozen(mark)) t.fail('a mark can be changed')
+  for (const policy of new Set([...marks.values()].map(mark => mark.policy))) t.strictSame(open(policy, 'policy'), [], 'nothing in it can be changed')
+
+  /** A copy, so that equal declarations are not the same object; functions stay what they are. */
+  function structured (value: unknown): unknown {
+    if (Array.isArray(value)) return value.map(structured)
+    return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value).map(([key, each]) => [key, structured(each)])) : value
+  }
+
+  /** The places of a shape that are not frozen; schemes are the application's own. */
+  function open (shape: unknown, place: string): string[] {
+    if (typeof shape !== 'object' || shape === null || 'authenticate' in shape) return []
+    return [...Object.isFrozen(shape) ? [] : [place], ...Object.entries(shape).flatMap(([key, each]) => open(each, `${place}.${key}`))]
+  }
+})
+
+t.test('declarations that differ in one function, or in where a function stands, share no policy', async t => {
+  const never = () => { throw new Error('never') }
+  const first = () => 'unobtainable'
+  const when = () => true
+  const { ask, ran } = await boot(t, (app, ran) => {
+    route(app, ran, '/0', { scopes: first })
+    route(app, ran, '/1', { when })
+    route(app, ran, '/2', { scopes: first, when })
+    route(app, ran, '/3', { roles: first, when })
+    route(app, ran, '/4', { when: never })
+    route(app, ran, '/5', { anyOf: [{ when }] })
+    route(app, ran, '/6', { anyOf: [{ scopes: first, when }] })
+    route(app, ran, '/7', { scopes: first, anyOf: [{ when }] })
+  })
+  const statuses: number[] = []
+  for (let i = 0; i < 8; i++) statuses.push((await ask(`/${i}`, as())).status)
+  t.strictSame(statuses, [403, 200, 403, 403, 500, 200, 403, 403])
+  t.strictSame(ran, ['/1', '/5'])
+})
+
+t.test('a further level of rules never admits a principal that was refused without it', t => {
+  const words = vocabulary(undefined, { a: { roles: ['b'], scopes: ['c'] }, b: {}, c: {} })
+  const names = fc.uniqueArray(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 2 })
+  const asked = fc.oneof(fc.constantFrom('a', 'b', 'c'), fc.tuple(fc.constantFrom('all', 'any', 'none'), names).map(([quantifier, names]) => ({ [quantifier]: names })))
+  const conditions = { scopes: asked, roles: asked }
+  const entry = fc.record({ schemes: fc.constantFrom('user', 'web'), ...conditions }, { requiredKeys: ['schemes'] })
+  const some = (of: fc.Arbitrary<object>) => of.filter(each => Object.keys(each).length > 0)
+  const level = some(fc.record({ ...conditions, anyOf: fc.array(entry, { minLength: 1, maxLength: 2 }), maxAge: fc.constantFrom(30, 60, 90) }, { requiredKeys: [] }))
+  const levels = fc.array(level, { maxLength: 3 })
+  const has = fc.uniqueArray(fc.constantFrom('a', 'b', 'c'))
+  const schemes = new Map<string, BoundScheme>(['user', 'web'].map((name, index) => [name, { name, index, scheme: believer(name, { dated: true }), load: null }]))
+  let admitted = 0
+  let refused = 0
+
+  const judge = (stack: readonly object[], acting: Parameters<typeof checkStatic>[1]) =>
+    checkStatic(resolvePolicy([{ schemes: ['user', 'web'] }, ...stack].map(each => parseDeclaration(each, 'test', words)), schemes, 'test'), acting)
+
+  fc.assert(fc.property(levels, level, fc.nat(3), has, has, fc.constantFrom('user', 'web'), fc.constantFrom(10, 45, 75, 100), (stack, added, at, scopes, roles, scheme, age) => {
+    const principal = { realm: scheme, id: 'ann', scopes, roles }
+    const acting = { bound: schemes.get(scheme) as BoundScheme, outcome: authenticated(principal, { authenticatedAt: new Date(Date.now() - age * 1000) }) }
+    const before = judge(stack, acting)
+    const after = judge([...stack.slice(0, at), added, ...stack.slice(at)], acting)
+    if (before === null) admitted++
+    else refused++
+    return before === null || after !== null
+  }), { numRuns: 3000 })
+  t.ok(admitted > 300 && refused > 300, `${admitted} were admitted, ${refused} refused`)
+  t.end()
+})

@@ -1,0 +1,375 @@
+import { fileURLToPath } from 'node:url'
+import autoload from '@fastify/autoload'
+import cors from '@fastify/cors'
+import Fastify, { type FastifyInstance, type FastifyServerOptions, type RouteOptions } from 'fastify'
+import cli from 'fastify-cli/helper.js'
+import t from 'tap'
+import { AuthError } from '../../lib/errors.js'
+import gatehouse, { type GatehouseOptions } from '../../lib/index.js'
+import { publicPolicy } from '../../lib/policy/policy.js'
+import { policyOf } from '../../lib/policy/route-policy.js'
+import { alice, counted, guarded, stopsTheBoot, tokenScheme } from '../fixtures/routes.js'
+
+// tap loads tsx where @fastify/autoload does not look for it.
+process.env.FASTIFY_AUTOLOAD_TYPESCRIPT = '1'
+
+const fixtures = (name: string): string => fileURLToPath(new URL(`../fixtures/autoload/${name}`, import.meta.url))
+
+/** A bare application, with the type that plugins ask for. */
+function bare (options: FastifyServerOptions = {}): FastifyInstance {
+  return Fastify(options) as unknown as FastifyInstance
+}
+
+const schemes = (): GatehouseOptions => ({ schemes: { user: tokenScheme() } })
+
+async function statuses (app: FastifyInstance, url: string): Promise<readonly number[]> {
+  return [(await app.inject(url)).statusCode, (await app.inject({ url, headers: alice })).statusCode]
+}
+
+/** What a plugin may do in `onRoute`, and what the sentence says of it. */
+const changes: ReadonlyArray<{ says: string, change: (route: RouteOptions) => void, sentence: RegExp }> = [
+  { says: 'writes config.auth: false into its config', change: route => { Object.assign(route.config ?? {}, { auth: false }) }, sentence: /POST \/x has another config\.auth than the one that was read/ },
+  { says: 'adds a rule to its config', change: route => { Object.assign(route.config ?? {}, { auth: { scopes: 'orders:write' } }) }, sentence: /POST \/x has another config\.auth/ },
+  { says: 'writes nonsense into config.auth', change: route => { Object.assign(route.config ?? {}, { auth: { scope: 'x' } }) }, sentence: /POST \/x: config\.auth has an unknown key 'scope'/ },
+  { says: 'replaces its config by a copy with another auth', change: route => { route.config = { ...route.config, auth: false } }, sentence: /POST \/x has another config\.auth/ },
+  { says: 'replaces its config by one without the policy', change: route => { route.config = {} }, sentence: /POST \/x has another config than the one/ },
+  { says: 'takes its config away', change: route => { delete route.config }, sentence: /POST \/x has another config than the one/ },
+  { says: 'moves it', change: route => { route.url = '/moved' }, sentence: /POST \/x was moved to \/moved/ },
+  { says: 'changes its method', change: route => { route.method = 'PUT' }, sentence: /POST \/x now has the method PUT/ },
+  { says: 'changes its list of methods', change: route => { route.method = ['POST', 'PUT'] }, sentence: /POST \/x now has the method POST, PUT/ },
+  { says: 'replaces its onError hooks', change: route => { route.onError = [] }, sentence: /POST \/x lost an onError hook/ }
+]
+
+t.test('a later onRoute that tightened, loosened or moved a route stops the boot, wherever the hook stands', async t => {
+  for (const { says, change, sentence } of changes) {
+    const onRoute = (route: RouteOptions): void => { if (route.url === '/x') change(route) }
+    const route = { method: 'POST', url: '/x', config: { other: 1 }, handler: counted().handler } as RouteOptions
+    const root = await guarded()
+    root.addHook('onRoute', onRoute)
+    root.route(route)
+    await stopsTheBoot(t, () => root.ready(), sentence)
+    const child = await guarded()
+    child.register(async inner => {
+      inner.addHook('onRoute', onRoute)
+      inner.route(route)
+    })
+    await stopsTheBoot(t, () => child.ready(), sentence)
+    t.pass(says)
+  }
+  const list = await guarded()
+  list.addHook('onRoute', route => { if (Array.isArray(route.method)) route.method.push('DELETE') })
+  list.route({ method: ['GET', 'POST'], url: '/x', handler: counted().handler })
+  await stopsTheBoot(t, () => list.ready(), /GET, POST \/x now has the method GET, POST, DELETE/)
+})
+
+t.test("a route '/' under a prefix that a later onRoute moved stops the boot as well", async t => {
+  const app = await guarded()
+  app.register(async child => {
+    child.addHook('onRoute', route => { if (route.method === 'POST') route.url = '/moved' })
+    child.post('/', counted().handler)
+  }, { prefix: '/p' })
+  await stopsTheBoot(t, () => app.ready(), /POST \/p was moved to/)
+})
+
+t.test('an onRoute that was registered before the plugin counts: what it writes is what is read', async t => {
+  const app = bare()
+  app.addHook('onRoute', route => {
+    if (route.url === '/open') route.config = { ...route.config, auth: false }
+    if (route.url === '/old') route.url = '/new'
+  })
+  await app.register(gatehouse, schemes())
+  for (const url of ['/open', '/old']) app.get(url, { exposeHeadRoute: false }, counted().handler)
+  t.same([await statuses(app, '/open'), await statuses(app, '/old'), await statuses(app, '/new')], [[200, 200], [404, 404], [401, 200]])
+})
+
+t.test('a later onRoute may add hooks, schemas and config of its own', async t => {
+  const app = await guarded()
+  const ran: string[] = []
+  app.addHook('onRoute', route => {
+    route.preHandler = [route.preHandler ?? []].flat().concat(async () => { ran.push('preHandler') })
+    route.onError = [route.onError ?? []].flat().concat(async () => { ran.push('onError') })
+    route.config = { ...route.config, more: true } as RouteOptions['config'] & object
+    route.schema = { querystring: { type: 'object' } }
+    route.handler = async () => ({ replaced: true })
+  })
+  const shared = [async () => { ran.push('own') }]
+  const onError = async (): Promise<void> => { ran.push('own onError') }
+  app.get('/a', { preHandler: shared, onError }, counted().handler)
+  app.get('/b', { preHandler: shared }, counted().handler)
+  app.get('/error', { onError }, counted().handler)
+  t.same([await statuses(app, '/a'), await statuses(app, '/b')], [[401, 200], [401, 200]])
+  t.same(ran.filter(each => each === 'own').length, 2, 'each route ran the shared hook once')
+  t.equal(shared.length, 1, 'what the caller shares is as it was')
+  t.ok(ran.includes('own onError'), "the caller's own onError hook still runs")
+})
+
+t.test('a config that is spread from another route carries no policy along', async t => {
+  const app = await guarded()
+  const page = counted()
+  const known = new Map<string, RouteOptions>()
+  app.addHook('onRoute', route => { known.set(`${[route.method].flat().join()} ${route.url}`, route) })
+  app.get('/open', { config: { auth: { public: 'a test' } } }, page.handler)
+  app.get('/closed', { config: { auth: { scopes: 'orders:write' } } }, page.handler)
+  const open = known.get('GET /open')
+  const closed = known.get('GET /closed')
+  t.ok(Object.getOwnPropertySymbols(open?.config ?? {}).length === 1, 'the policy is there to be copied')
+  if (open === undefined || closed === undefined) throw new Error('no onRoute')
+  app.get('/a', { config: { ...open.config, auth: true } }, page.handler)
+  app.get('/b', { config: { ...closed.config, auth: false } }, page.handler)
+  app.route({ ...open, url: '/c' })
+  const { auth: _, ...rest } = { auth: undefined, ...open.config }
+  app.get('/d', { config: rest }, page.handler)
+  app.route({ ...open, method: 'POST' })
+  t.same([await statuses(app, '/a'), await statuses(app, '/b'), await statuses(app, '/c'), await statuses(app, '/d')], [[401, 200], [200, 200], [200, 200], [401, 200]])
+  t.equal((await app.inject({ method: 'POST', url: '/open' })).statusCode, 200)
+})
+
+t.test('a policy whose instance, method or pattern is not the request\'s is refused', async t => {
+  const key = Symbol('key')
+  const server = { prefix: '', hasPlugin: () => false }
+  const policy = publicPolicy('')
+  const mark = { policy, server, written: '/x', method: 'GET' }
+  const of = (config: object, schema?: object) => policyOf({ server, routeOptions: { config, schema } } as never, key)
+  t.equal(of({ url: '/x', method: 'GET', [key]: mark }), policy)
+  const strange: readonly object[] = [
+    { url: '/x', method: 'GET', [key]: { ...mark, server: { ...server } } },
+    { url: '/y', method: 'GET', [key]: mark },
+    { url: '/x', method: 'POST', [key]: mark },
+    { url: '/x', method: ['GET'], [key]: { ...mark, method: ['GET'] } },
+    { url: '/x', method: 'GET' },
+    { url: '/x', method: 'GET', [Symbol('key')]: mark },
+    { url: '/x', method: 'GET', auth: false },
+    { url: '*', method: 'OPTIONS' }
+  ]
+  for (const config of strange) {
+    const answer = of(config, { hide: true })
+    t.ok(answer instanceof AuthError && answer.code === 'AUTH_FAULT', `${JSON.stringify(config)}`)
+  }
+})
+
+/** Patterns of every kind, as an application may declare them too early. */
+const patterns = ['/', '/a', '/a/b', '/all/*', '/other/*', '/all/deep/*', '/x/:id', '/x/:id/y', '/x/:other/z', '/x/:a-:b', '/re/:id(^\\d+$)', '/re/:id(^\\d+$).png', '/opt/:id?', '/wild*', '/::literal', '/sp ace (GET)', '/ünï', '/*']
+
+t.test('routes that were declared before the plugin stop the boot, whatever their pattern: each is named', async t => {
+  for (const url of patterns) {
+    for (const method of ['GET', 'POST'] as const) {
+      const app = bare()
+      app.route({ method, url, handler: counted().handler })
+      await app.register(gatehouse, schemes())
+      app.get('/seen', counted().handler)
+      app.all('/seen/*', counted().handler)
+      const name = url.replace('/opt/:id?', '/opt').replace('::', ':')
+      await stopsTheBoot(t, () => app.ready(), `${method}`, name, 'declared before fastify-gatehouse was loaded', 'Register the plugin first and await it')
+    }
+  }
+  const many = bare()
+  for (const url of patterns) many.get(url, counted().handler)
+  many.all('/every', counted().handler)
+  many.register(gatehouse, schemes())
+  await stopsTheBoot(t, () => many.ready(), /^GET, HEAD \/; .* and \d+ more are declared before/)
+})
+
+t.test('routes that are declared right after a register that nobody awaited stop the boot; in after(), or awaited, they do not', async t => {
+  const early = bare()
+  early.register(gatehouse, schemes())
+  early.get('/early', counted().handler)
+  await stopsTheBoot(t, () => early.ready(), /GET, HEAD \/early is declared before fastify-gatehouse was loaded/, /await it/)
+
+  const listening = bare()
+  listening.register(gatehouse, schemes())
+  listening.post('/early', counted().handler)
+  await stopsTheBoot(t, async () => await listening.listen({ port: 0, host: '127.0.0.1' }), /POST \/early is declared/)
+
+  const after = bare()
+  after.register(gatehouse, schemes()).after(() => { after.get('/x', counted().handler) })
+  t.same(await statuses(after, '/x'), [401, 200])
+
+  const child = bare()
+  child.register(gatehouse, schemes())
+  child.register(async inner => { inner.get('/x', counted().handler) })
+  t.same(await statuses(child, '/x'), [401, 200])
+})
+
+t.test('a route that the plugin never saw, and that boot cannot tell, is 500 for everyone', async t => {
+  const page = counted()
+  const unseen = (app: FastifyInstance): void => {
+    app.get('/', page.handler)
+    app.get('/__proto__', page.handler)
+    app.get('/__proto__/x', page.handler)
+    app.options('/files/*', page.handler)
+  }
+  const app = bare()
+  app.register(async child => { unseen(child) }, { prefix: '/p' })
+  app.register(gatehouse, schemes())
+  await stopsTheBoot(t, () => app.ready(), /GET, HEAD \/p/)
+
+  const blind = bare()
+  blind.get('/__proto__', page.handler)
+  blind.options('/files/*', page.handler)
+  blind.options('*', { schema: { hide: true } as never }, page.handler)
+  await blind.register(gatehouse, schemes())
+  blind.get('/', page.handler)
+  await blind.ready()
+  for (const headers of [{}, alice]) {
+    for (const [method, url] of [['GET', '/__proto__'], ['HEAD', '/__proto__'], ['OPTIONS', '/files/x'], ['OPTIONS', '/anything']] as const) {
+      const answer = await blind.inject({ method, url, headers })
+      t.equal(answer.statusCode, 500, `${method} ${url}`)
+      if (method !== 'HEAD') t.same(answer.json(), { statusCode: 500, code: 'AUTH_FAULT', error: 'Internal Server Error', message: 'Internal Server Error' })
+    }
+  }
+  t.equal(page.reached, 0)
+})
+
+t.test("an application's own OPTIONS * beside @fastify/cors is no preflight route: only what cors declared is exempt", async t => {
+  const app = bare()
+  const page = counted()
+  app.options('/p/*', { schema: { hide: true } as never }, page.handler)
+  await app.register(cors, { hook: 'preHandler' })
+  await app.register(gatehouse, schemes())
+  for (const headers of [{}, alice]) t.equal((await app.inject({ method: 'OPTIONS', url: '/p/x', headers })).statusCode, 500)
+  t.equal(page.reached, 0)
+})
+
+/** The type of the router's options does not name it. */
+function untyped (buildPrettyMeta: (route: { store: object }) => object): object {
+  return { buildPrettyMeta }
+}
+
+t.test('the router option buildPrettyMeta cannot hide that a route was missed', async t => {
+  for (const early of [false, true]) {
+    const app = bare({ routerOptions: { ...untyped(() => ({ more: 'x' })) } })
+    if (early) app.get('/early', counted().handler)
+    await app.register(gatehouse, schemes())
+    app.get('/x', counted().handler)
+    await stopsTheBoot(t, () => app.ready(), /buildPrettyMeta/, /preHandler and store\.onError/)
+  }
+  const kept = bare({ routerOptions: { ...untyped(({ store }) => ({ ...store })) } })
+  await kept.register(gatehouse, schemes())
+  kept.get('/x', counted().handler)
+  t.same(await statuses(kept, '/x'), [401, 200])
+})
+
+t.test('an application without routes starts', async t => {
+  const app = await guarded()
+  await app.ready()
+  t.same(app.gatehouse.audit(), [])
+})
+
+t.test("registered in a child context the plugin protects that context, and routes outside of it stop the boot unless outside: 'allow' says that they are meant", async t => {
+  const build = (options: Partial<GatehouseOptions>, where: 'before' | 'after' | 'sibling' | 'nowhere'): FastifyInstance => {
+    const app = bare()
+    if (where === 'before') app.get('/outside', counted().handler)
+    app.register(async child => {
+      await child.register(gatehouse, { ...schemes(), ...options })
+      child.get('/x', counted().handler)
+      child.register(async inner => { inner.get('/y', counted().handler) })
+    }, { prefix: '/in' })
+    if (where === 'after') app.get('/outside', counted().handler)
+    if (where === 'sibling') app.register(async child => { child.get('/outside', counted().handler) })
+    return app
+  }
+  for (const where of ['before', 'after', 'sibling'] as const) {
+    await stopsTheBoot(t, () => build({}, where).ready(), /GET, HEAD \/outside is outside of the context in which fastify-gatehouse is registered/, /root instance/, /outside: 'allow'/)
+    const allowed = build({ outside: 'allow' }, where)
+    t.same([await statuses(allowed, '/outside'), await statuses(allowed, '/in/x'), await statuses(allowed, '/in/y')], [[200, 200], [401, 200], [401, 200]], where)
+  }
+  const whole = build({}, 'nowhere')
+  t.same([await statuses(whole, '/in/x'), await statuses(whole, '/in/y'), await statuses(whole, '/nowhere')], [[401, 200], [401, 200], [404, 404]])
+  await stopsTheBoot(t, () => bare().register(gatehouse, { ...schemes(), outside: 'no' as never }), /outside can only be 'allow'/)
+})
+
+t.test("in a child, a route declared too early stops the boot though outside: 'allow' is said", async t => {
+  const app = bare()
+  app.get('/outside', counted().handler)
+  app.register(async child => {
+    child.get('/early', counted().handler)
+    await child.register(gatehouse, { ...schemes(), outside: 'allow' })
+  }, { prefix: '/in' })
+  await stopsTheBoot(t, () => app.ready(), /GET, HEAD \/in\/early is declared before/)
+})
+
+t.test('two sibling contexts may have a plugin each, with schemes of their own; a third that has none is outside', async t => {
+  const build = (third: boolean): FastifyInstance => {
+    const app = bare()
+    for (const [prefix, from] of [['/a', 'header:x-user'], ['/b', 'cookie:user']] as const) {
+      app.register(async child => {
+        await child.register(gatehouse, { schemes: { own: tokenScheme({ from }) } })
+        child.get('/x', async request => ({ who: request.principal?.id, rows: child.gatehouse.audit().length }))
+      }, { prefix })
+    }
+    if (third) app.register(async child => { child.get('/x', counted().handler) }, { prefix: '/c' })
+    return app
+  }
+  const app = build(false)
+  t.same([await statuses(app, '/a/x'), await statuses(app, '/b/x')], [[401, 200], [401, 401]])
+  const other = await app.inject({ url: '/b/x', headers: { cookie: 'user=bob' } })
+  t.same(other.json(), { who: 'bob', rows: 1 })
+  await stopsTheBoot(t, () => build(true).ready(), /GET, HEAD \/c\/x is outside/)
+})
+
+t.test('the plugin registered twice stops the boot, in one context or in one within another', async t => {
+  await stopsTheBoot(t, async () => {
+    const app = await guarded()
+    await app.register(gatehouse, schemes())
+  }, /registered twice/, /Register it once, on the outermost instance/)
+  await stopsTheBoot(t, async () => {
+    const app = await guarded()
+    app.register(async child => { await child.register(gatehouse, schemes()) })
+    await app.ready()
+  }, /registered twice/)
+  await stopsTheBoot(t, async () => {
+    const app = bare()
+    app.register(gatehouse, schemes())
+    app.register(gatehouse, schemes())
+    await app.ready()
+  }, /registered twice/)
+})
+
+t.test('@fastify/autoload: a plugin made with fastify-plugin protects every loaded route; without it, it stops the boot', async t => {
+  const app = bare()
+  app.register(autoload, { dir: fixtures('plugins'), forceESM: true })
+  app.register(autoload, { dir: fixtures('routes'), forceESM: true })
+  t.same([await statuses(app, '/'), await statuses(app, '/orders'), await statuses(app, '/orders/'), await statuses(app, '/health')], [[401, 200], [401, 200], [401, 200], [200, 200]])
+  t.same([(await app.inject({ method: 'POST', url: '/orders' })).statusCode, (await app.inject({ method: 'POST', url: '/orders', headers: alice })).statusCode], [401, 403])
+
+  const child = bare()
+  child.register(autoload, { dir: fixtures('child'), forceESM: true })
+  child.register(autoload, { dir: fixtures('routes'), forceESM: true })
+  await stopsTheBoot(t, () => child.ready(), /\/orders.*outside of the context in which fastify-gatehouse is registered/, /fastify-plugin/)
+
+  const late = bare()
+  late.register(autoload, { dir: fixtures('routes'), forceESM: true })
+  late.register(autoload, { dir: fixtures('plugins'), forceESM: true })
+  await stopsTheBoot(t, () => late.ready(), /\/orders.*declared before fastify-gatehouse was loaded/)
+})
+
+t.test('fastify-cli registers the application as a child, in which the plugin protects everything', async t => {
+  const app = await cli.build([fixtures('app.ts')], {}) as FastifyInstance
+  t.teardown(() => app.close())
+  t.notOk(app.hasDecorator('gatehouse'), 'it is not on the root instance')
+  t.same([await statuses(app, '/'), await statuses(app, '/orders'), await statuses(app, '/health'), await statuses(app, '/nowhere')], [[401, 200], [401, 200], [200, 200], [404, 404]])
+  const whole = await cli.build([fixtures('app.ts')], { skipOverride: true }) as FastifyInstance
+  t.teardown(() => whole.close())
+  t.ok(whole.hasDecorator('gatehouse'))
+  t.same([await statuses(whole, '/'), await statuses(whole, '/health')], [[401, 200], [200, 200]])
+})
+
+t.test('a path that a scheme needs open stops the boot when it is protected, and is a warning when there is none', async t => {
+  const build = async (auth: boolean | 'none' | 'optional'): Promise<{ app: FastifyInstance, warnings: unknown[] }> => {
+    const warnings: unknown[] = []
+    const app = bare({ logger: { level: 'warn', stream: { write: line => { warnings.push(JSON.parse(line)) } } } })
+    await app.register(gatehouse, { schemes: { web: tokenScheme({ publicPath: '/login' }) } })
+    app.post('/login', { config: { auth: false } }, counted().handler)
+    if (auth !== 'none') app.get('/login', { config: { auth: auth === 'optional' ? { mode: auth } : auth } }, counted().handler)
+    return { app, warnings }
+  }
+  await stopsTheBoot(t, async () => await (await build(true)).app.ready(), /GET \/login is where the scheme 'web' sends people to log in, and it is protected/, /auth: false/)
+  for (const open of [false, 'optional'] as const) {
+    const { app, warnings } = await build(open)
+    await app.ready()
+    t.same(warnings, [])
+  }
+  const { app, warnings } = await build('none')
+  await app.ready()
+  t.match(warnings, [{ path: '/login', scheme: 'web', msg: /no route answers GET/ }])
+})

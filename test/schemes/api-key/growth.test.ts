@@ -1,0 +1,81 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import Fastify from 'fastify'
+import t from 'tap'
+import { authenticated, type Principal, type SchemeContext } from '../../../lib/index.js'
+import { digestOf, KeyFormat } from '../../../lib/schemes/api-key/key.js'
+import { Uses } from '../../../lib/schemes/api-key/last-used.js'
+import { Directory } from '../../../lib/schemes/api-key/lookup.js'
+import { Owners } from '../../../lib/schemes/api-key/owners.js'
+import { memoryStore } from '../../../lib/stores/memory/memory.js'
+
+/** As many as a test has time for: bench/growth.ts sends 5,000,000 through the whole application. */
+const count = 40_000
+/** The noise of the runner is about 1 MiB. Whatever kept one string of each key would need more than 5. */
+const allowed = 4 * 1_048_576
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+function heap (): number {
+  collect()
+  return process.memoryUsage().heapUsed
+}
+
+t.test(`${count} distinct bad keys do not grow the heap`, async t => {
+  const app = Fastify()
+  const format = new KeyFormat('acme')
+  const store = memoryStore()
+  const directory = new Directory({ prefix: 'acme', staleness: 60_000, store, uses: new Uses(store, app.log), log: app.log })
+  const send = async (): Promise<void> => { if ((await directory.outcomeOf(digestOf(format.make()))).kind !== 'invalid') t.fail('a bad key is good') }
+  for (let i = 0; i < 15_000; i++) await send()
+  const before = heap()
+  for (let i = 0; i < count; i++) await send()
+  const grown = heap() - before
+  t.ok(grown < allowed, `${(grown / 1_048_576).toFixed(2)} MiB`)
+})
+
+t.test('Owners are remembered in a bounded number', async t => {
+  const asked: string[] = []
+  const grants: SchemeContext['grants'] = () => true
+  const owners = new Owners({ app: Fastify(), scheme: 's', load: ({ id }) => { asked.push(id); return { id } }, grants, staleness: 60_000 })
+  const key = (id: string) => authenticated({ realm: 'r', id, scopes: [], roles: [] } as Principal, { credential: { id, name: id } })
+  for (let i = 0; i <= 10_000; i++) await owners.narrow(key(String(i)), null)
+  asked.length = 0
+  await owners.narrow(key('10000'), null)
+  t.strictSame(asked, [])
+  await owners.narrow(key('0'), null)
+  t.strictSame(asked, ['0'], 'the oldest is forgotten first')
+})
+
+t.test('Last uses are noted of a bounded number of keys, and go on for those that are noted', t => {
+  const uses = new Uses(memoryStore(), Fastify().log)
+  const now = Date.now
+  t.teardown(() => { Date.now = now })
+  for (let i = 0; i <= 100_000; i++) uses.note(String(i))
+  t.not(uses.latest('99999'), null)
+  t.equal(uses.latest('100000'), null)
+  Date.now = () => 0
+  uses.note('0')
+  t.equal(uses.latest('0'), new Date(0).toISOString())
+  t.end()
+})
+
+t.test('Bad keys do not push out good ones', async t => {
+  const calls = { get: 0 }
+  const inner = memoryStore()
+  const store = { ...inner, get: async (kind: string, id: string) => { calls.get++; return inner.get(kind, id) } }
+  const app = Fastify()
+  const format = new KeyFormat('acme')
+  const directory = new Directory({ prefix: 'acme', staleness: 60_000, store, uses: new Uses(store, app.log), log: app.log })
+  const good = digestOf(format.make())
+  const value = { prefix: 'acme', name: 'k', start: 'acme_0', scopes: [], roles: [], createdAt: new Date().toISOString(), expiresAt: null, lastUsedAt: null, rateLimit: null, replacedBy: null, replacedAt: null, sunsetAt: null }
+  await inner.add({ kind: 'api-key', id: good, owner: { realm: 'r', id: 'ann' }, value, expiresAt: null })
+  await directory.outcomeOf(good)
+  for (let i = 0; i < 20_001; i++) await directory.outcomeOf(String(i))
+  calls.get = 0
+  const outcome = directory.outcomeOf(good)
+  t.notOk(outcome instanceof Promise, 'what is remembered is answered at once')
+  t.equal((await outcome).kind, 'authenticated')
+  t.equal(calls.get, 0)
+})

@@ -1,0 +1,42 @@
+import Fastify, { type FastifyInstance } from 'fastify'
+import gatehouse, { session, type GatehouseOptions, type LoginOptions, type SessionOptions, type Store, type StoreOwner } from '../../../lib/index.js'
+import { asker, secret } from './bare-app.js'
+
+export const alice: StoreOwner = { realm: 'web', id: 'alice' }
+
+interface LoginBody extends LoginOptions { readonly id?: string, readonly realm?: string }
+
+/** One instance of an application: the plugin with one session scheme, and routes that do what the body says. */
+export async function house (options: { readonly session?: Partial<SessionOptions>, readonly loads?: false, readonly store?: Store, readonly after?: (app: FastifyInstance) => Promise<unknown>, readonly gatehouse?: Partial<GatehouseOptions>, readonly logger?: object } = {}) {
+  const app = Fastify({ logger: options.logger ?? false })
+  const schemes = { web: session({ secret: secret(), ...options.loads === false ? {} : { load: principal => principal }, ...options.session }) }
+  await app.register(gatehouse, { schemes, ...(options.store === undefined ? {} : { store: options.store }), ...options.gatehouse })
+  const open = { config: { auth: { public: 'for tests' } } }
+  app.get('/me', async ({ auth }) => ({ id: auth.principal?.id, session: (auth.credential as { id: string }).id, expiresAt: auth.expiresAt, authenticatedAt: auth.authenticatedAt, data: (auth.credential as { data: object }).data }))
+  app.post('/login', open, async (request, reply) => {
+    const { id = 'alice', realm, ...how } = (request.body ?? {}) as LoginBody
+    await reply.login({ id, realm }, how)
+    return {}
+  })
+  app.post('/logout', open, async (_request, reply) => {
+    await reply.logout()
+    return {}
+  })
+  await options.after?.(app)
+  const ask = asker(app)
+  return {
+    app,
+    ask,
+    sessions: app.gatehouse.sessions,
+    /** A login's cookie and the handle of its session. */
+    async enter (body: LoginBody = {}, headers: Record<string, string> = {}) {
+      const answer = await ask('/login', { body, headers })
+      const { body: { session: id } } = await ask('/me', { method: 'GET', cookie: answer.cookie })
+      return { cookie: answer.cookie, id: id as string, setCookie: answer.setCookies[0] ?? '' }
+    },
+    /** The status of a protected route. */
+    async status (cookie: string): Promise<number> {
+      return (await ask('/me', { method: 'GET', cookie })).status
+    }
+  }
+}

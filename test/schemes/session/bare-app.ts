@@ -1,0 +1,94 @@
+import { randomBytes } from 'node:crypto'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Test } from 'tap'
+import { session, type SessionCredential, type SessionOptions } from '../../../lib/schemes/session/scheme.js'
+import { memoryStore } from '../../../lib/stores/memory/memory.js'
+import type { Outcome } from '../../../types/outcome.js'
+import type { Principal, PrincipalInput } from '../../../types/principal.js'
+import type { Scheme, SchemeContext } from '../../../types/scheme.js'
+import type { Store } from '../../../types/store.js'
+
+export const secret = (): string => randomBytes(32).toString('base64url')
+
+export const alice = { id: 'alice', scopes: ['orders:read'], roles: ['clerk'], name: 'Alice' }
+
+type Before = (app: FastifyInstance) => Promise<unknown>
+
+/** A bare application whose routes ask one session scheme directly, with a clock of its own. */
+export async function desk (options: Partial<SessionOptions> = {}, more: { name?: string, before?: Before, after?: Before, store?: Store } = {}) {
+  const app = Fastify()
+  await more.before?.(app)
+  const name = more.name ?? 'web'
+  const complete = { secret: secret(), ...options }
+  const scheme = await session(complete)(app, name, more.store === undefined ? undefined : contextOf(more.store))
+  await more.after?.(app)
+  addRoutes(app, scheme)
+  return { app, scheme, ask: asker(app) }
+}
+
+/** What the plugin gives to a scheme when it was given a store. */
+export function contextOf (store: Store = memoryStore()): SchemeContext {
+  return { store, shared: true, guesses: { attempt: async (_request, _account, check) => ({ kind: 'checked', result: await check() as never }) }, load: null, grants: () => false }
+}
+
+/** The routes of one scheme, below a prefix. */
+export function addRoutes (app: FastifyInstance, scheme: Scheme, prefix = ''): void {
+  app.get(`${prefix}/me`, async request => show(await scheme.authenticate(request)))
+  app.post(`${prefix}/login`, async (request, reply) => {
+    const { principal = alice, data } = (request.body ?? {}) as { principal?: PrincipalInput, data?: Record<string, unknown> }
+    await login(scheme, request, reply, principal, data)
+    return { returnTo: scheme.returnTo?.(request, '/home') }
+  })
+  app.post(`${prefix}/logout`, async (request, reply) => {
+    await scheme.logout?.(request, reply)
+    return {}
+  })
+  app.post(`${prefix}/data`, async request => {
+    const outcome = await scheme.authenticate(request)
+    const credential = credentialOf(outcome)
+    credential.update(request.body as Record<string, unknown>)
+    return { data: credential.data }
+  })
+}
+
+export async function login (scheme: Scheme, request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, data?: Record<string, unknown>): Promise<void> {
+  await scheme.login?.(request, reply, principal, data === undefined ? {} : { data })
+}
+
+export function credentialOf (outcome: Outcome<Principal>): SessionCredential {
+  if (outcome.kind !== 'authenticated') throw new Error(`not authenticated but ${outcome.kind}`)
+  return outcome.credential as SessionCredential
+}
+
+function show (outcome: Outcome<Principal>) {
+  if (outcome.kind !== 'authenticated') return { kind: outcome.kind }
+  const { id, data } = credentialOf(outcome)
+  return { ...outcome, credential: { id, data } }
+}
+
+export interface Ask { method?: 'GET' | 'POST', cookie?: string, headers?: Record<string, string>, body?: object }
+
+/** Sends one request and tells what came back, with the cookies that were set. */
+export function asker (app: FastifyInstance) {
+  return async (url: string, { method = 'POST', cookie, headers = {}, body }: Ask = {}) => {
+    const answer = await app.inject({ method, url, headers: cookie === undefined ? headers : { ...headers, cookie }, ...(body === undefined ? {} : { payload: body }) })
+    const setCookies = [answer.headers['set-cookie'] ?? []].flat()
+    return {
+      status: answer.statusCode,
+      headers: answer.headers,
+      body: String(answer.headers['content-type']).startsWith('application/json') ? answer.json() : answer.body,
+      setCookies,
+      /** `name=value` of the first cookie set. */
+      cookie: setCookies[0]?.split(';')[0] ?? ''
+    }
+  }
+}
+
+/** A clock that stands still until it is moved. */
+export function clock (t: Test, from = 1_700_000_000_000) {
+  const real = Date.now
+  let now = from
+  Date.now = () => now
+  t.teardown(() => { Date.now = real })
+  return { advance: (seconds: number) => { now += seconds * 1000 }, now: () => now }
+}

@@ -1,0 +1,366 @@
+import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import type { Store, StoreChange } from '../../../lib/index.js'
+import { memoryStore } from '../../../lib/stores/memory/memory.js'
+import { redisStore } from '../../../lib/stores/redis/index.js'
+import { sqlStore } from '../../../lib/stores/sql/index.js'
+import { alice, house } from './app.js'
+import { clock, desk, secret } from './bare-app.js'
+import { silent, switched } from './stores.js'
+
+const get = (cookie: string) => ({ method: 'GET' as const, cookie })
+const mark = randomBytes(6).toString('hex')
+
+/** Two stores, of two instances, that share what they hold; `null` where the database is not there. */
+const databases: Record<string, { readonly staleness: number, readonly tells: boolean, readonly open: (t: Test) => Promise<readonly [Store, Store] | null> }> = {
+  memory: {
+    staleness: 5,
+    tells: true,
+    open: async () => {
+      const store = memoryStore()
+      return [store, store]
+    }
+  },
+  SQLite: {
+    staleness: 0,
+    tells: false,
+    open: async t => {
+      const sqlite = `${t.testdir()}/sessions.sqlite`
+      return [sqlStore({ sqlite, timeout: 30 }), sqlStore({ sqlite, timeout: 30 })]
+    }
+  },
+  PostgreSQL: {
+    staleness: 0,
+    tells: false,
+    open: async t => {
+      const open = () => sqlStore({ connectionString: process.env['DATABASE_URL'] ?? 'postgres://root@127.0.0.1:5432/test', tablePrefix: `s${mark}_`, timeout: 30 })
+      const stores = await reachable(t, [open(), open()])
+      if (stores !== null) t.after(async () => { await dropTables(`s${mark}_`) })
+      return stores
+    }
+  },
+  Redis: {
+    staleness: 5,
+    tells: true,
+    open: async t => {
+      const open = () => redisStore({ url: process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', prefix: `s${mark}`, timeout: 30 })
+      const stores = await reachable(t, [open(), open()])
+      if (stores !== null) t.after(async () => { await dropKeys(`s${mark}`) })
+      return stores
+    }
+  }
+}
+
+/** In CI a database that is not there is a failure; elsewhere its tests are skipped aloud. */
+async function reachable (t: Test, stores: readonly [Store, Store]): Promise<readonly [Store, Store] | null> {
+  try {
+    await stores[0].migrate()
+    await stores[0].get('session', 'x')
+    return stores
+  } catch (error) {
+    await Promise.all(stores.map(async store => { await store.close() }))
+    if (process.env['CI'] === 'true') throw error
+    t.comment('SKIPPED: the database does not answer')
+    return null
+  }
+}
+
+async function dropTables (prefix: string): Promise<void> {
+  const { default: pg } = await import('pg')
+  const client = new pg.Client({ connectionString: process.env['DATABASE_URL'] ?? 'postgres://root@127.0.0.1:5432/test' })
+  await client.connect()
+  const { rows } = await client.query<{ tablename: string }>('select tablename from pg_tables where tablename like $1', [`${prefix}%`])
+  for (const { tablename } of rows) await client.query(`drop table if exists "${tablename}"`)
+  await client.end()
+}
+
+async function dropKeys (prefix: string): Promise<void> {
+  const { Redis } = await import('ioredis')
+  const client = new Redis(process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379')
+  const keys = await client.keys(`*${prefix}*`)
+  if (keys.length > 0) await client.del(...keys)
+  await client.quit()
+}
+
+/** Waits for what another instance has to be told. */
+async function soon (condition: () => Promise<boolean>): Promise<boolean> {
+  for (let tries = 0; tries < 200; tries++) {
+    if (await condition()) return true
+    await sleep(5)
+  }
+  return false
+}
+
+for (const [name, { staleness, tells, open }] of Object.entries(databases)) {
+  t.test(`two instances over ${name} have the same sessions, and what ends on one is refused on the other`, async t => {
+    const stores = await open(t)
+    if (stores === null) return
+    const key = secret()
+    const [a, b] = await Promise.all(stores.map(async store => await house({ store, session: { secret: key, staleness } })))
+    if (a === undefined || b === undefined) throw new Error('two')
+    t.after(async () => {
+      await Promise.all([a.app.close(), b.app.close()])
+      await Promise.all(stores.map(async store => { await store.close() }))
+    })
+    const refused = async (cookie: string) => await soon(async () => await b.status(cookie) === 401)
+
+    const one = await a.enter({ keep: true })
+    t.equal(await b.status(one.cookie), 200)
+    await a.ask('/logout', { cookie: one.cookie })
+    t.equal(await a.status(one.cookie), 401, 'at once on the same instance')
+    t.equal(tells ? await refused(one.cookie) : await b.status(one.cookie) === 401, true, 'the copy')
+
+    const [two, three, four] = [await a.enter(), await b.enter(), await b.enter()]
+    t.same((await b.sessions.list(alice)).map(each => each.id).sort(), [two.id, three.id, four.id].sort())
+    t.equal(await b.status(two.cookie), 200)
+    t.equal(await a.sessions.revoke(two.id, alice), true)
+    t.equal(await refused(two.cookie), true)
+    t.equal(await b.status(four.cookie), 200)
+    await a.sessions.revokeAll(alice, { except: three.id })
+    t.equal(await refused(four.cookie), true)
+    t.same([await a.status(three.cookie), await b.status(three.cookie)], [200, 200])
+    const renewed = await b.ask('/login', { cookie: three.cookie, body: { renew: true } })
+    t.equal(await soon(async () => await a.status(three.cookie) === 401), true, 'the id before the renewal')
+    t.equal(await a.status(renewed.cookie), 200)
+
+    await t.test('50 logins, logouts and ends at once leave exactly what they should', async t => {
+      await a.sessions.revokeAll(alice)
+      const people = await Promise.all(Array.from({ length: 50 }, async (_, n) => await (n % 2 === 0 ? a : b).enter()))
+      await Promise.all(people.map(async ({ cookie, id }, n) => {
+        const on = n % 4 < 2 ? a : b
+        if (n % 5 === 0) await on.ask('/logout', { cookie })
+        if (n % 5 === 1) await on.sessions.revoke(id, alice)
+        if (n % 5 === 2) await on.ask('/login', { cookie, body: { id: 'bob' } })
+        if (n % 5 === 3) await Promise.all([on.ask('/logout', { cookie }), a.ask('/logout', { cookie }), b.sessions.revoke(id)])
+      }))
+      const expected = people.filter((_, n) => n % 5 === 4).map(each => each.id).sort()
+      t.same((await a.sessions.list(alice)).map(each => each.id).sort(), expected)
+      t.equal((await b.sessions.list({ realm: 'web', id: 'bob' })).length, 10)
+      const all = await Promise.all(people.map(async ({ cookie }, n) => n % 5 === 4 ? await b.status(cookie) === 200 : await refused(cookie)))
+      t.equal(all.every(Boolean), true)
+    })
+  })
+}
+
+t.test('an instance that nobody tells refuses within the staleness, never believes longer, and one that is told refuses at once', async t => {
+  const time = clock(t)
+  const key = secret()
+  const { store, state } = switched()
+  const a = await house({ store: silent(store), session: { secret: key } })
+  const b = await house({ store: silent(store), session: { secret: key } })
+  const { cookie, id } = await a.enter()
+  t.equal(await b.status(cookie), 200)
+  const asked = state.calls.length
+  t.equal(await b.status(cookie), 200)
+  t.equal(state.calls.length, asked, 'what was said a moment ago is believed, without asking')
+  await a.sessions.revoke(id)
+  time.advance(4.9)
+  t.equal(await b.status(cookie), 200)
+  time.advance(0.1)
+  t.equal(await b.status(cookie), 401)
+  const refused = state.calls.length
+  t.equal(await b.status(cookie), 401)
+  t.equal(state.calls.length, refused, 'and so is what closes')
+  time.advance(-100)
+  t.equal(await b.status(cookie), 401, 'a clock that was set back opens nothing')
+})
+
+t.test('while the store is silent nobody can tell, but for what it said a moment ago; then everything is as before', async t => {
+  const time = clock(t)
+  const { store, state } = switched()
+  const key = secret()
+  const a = await house({ store: silent(store), session: { secret: key } })
+  const b = await house({ store: silent(store), session: { secret: key } })
+  const { cookie } = await a.enter()
+  state.down.add('all')
+  t.equal(await a.status(cookie), 200, 'said a moment ago')
+  const unknown = await b.ask('/me', get(cookie))
+  t.equal(unknown.status, 503)
+  t.equal(unknown.body.code, 'AUTH_UNAVAILABLE')
+  t.match(unknown.headers['retry-after'], /^\d+$/)
+  t.same(unknown.setCookies, [], 'the cookie is kept')
+  time.advance(5)
+  t.equal(await a.status(cookie), 503)
+  const login = await a.ask('/login')
+  t.equal(login.status, 503)
+  t.match(login.headers['retry-after'], /^\d+$/)
+  t.same(login.setCookies, [], 'no login without a record')
+  for (const ask of [() => a.sessions.list(alice), () => a.sessions.revoke('x'.repeat(22), alice), () => a.sessions.revoke('x'.repeat(22)), () => a.sessions.revokeAll(alice)]) {
+    await t.rejects(async () => { await ask() }, { code: 'AUTH_UNAVAILABLE' })
+  }
+  state.down.clear()
+  t.same([await a.status(cookie), await b.status(cookie)], [200, 200])
+})
+
+t.test('a logout that the store does not hear of is said to have failed, removes the cookie, and counts on this instance', async t => {
+  const time = clock(t)
+  const { store, state } = switched()
+  const a = await house({ store: silent(store) })
+  const { cookie } = await a.enter()
+  state.down.add('take')
+  const answer = await a.ask('/logout', { cookie })
+  t.equal(answer.status, 503)
+  t.match(answer.setCookies, [/Max-Age=0$/])
+  t.equal(await a.status(cookie), 401)
+  state.down.clear()
+  time.advance(60)
+  t.equal(await a.status(cookie), 401)
+})
+
+t.test('of two sessions that a logout ends, a failure of the store at one keeps the other no more alive', async t => {
+  const { store, state } = switched()
+  let failing = ''
+  const take: typeof store.take = async (kind, id) => {
+    if (id === failing) state.down.add('take')
+    try {
+      return await store.take(kind, id)
+    } finally {
+      state.down.delete('take')
+    }
+  }
+  const { ask, enter, status } = await house({ store: { ...store, take } })
+  for (const first of [true, false]) {
+    const [one, two] = [await enter(), await enter()]
+    failing = `web ${(first ? one : two).id}`
+    t.equal((await ask('/logout', { cookie: `${one.cookie}; ${two.cookie}` })).status, 503)
+    t.same([await status(one.cookie), await status(two.cookie)], [401, 401], 'on this instance both are over')
+    failing = ''
+  }
+})
+
+t.test('a login that cannot end the session before it changes nothing, and leaves no session that nobody has', async t => {
+  clock(t)
+  const { store, state } = switched()
+  const a = await house({ store })
+  const { cookie, id } = await a.enter()
+  const take = store.take
+  let first = true
+  Object.assign(store, { take: async (kind: string, name: string) => { if (first) { first = false; state.down.add('take') } else { state.down.delete('take') } return await take(kind, name) } })
+  const answer = await a.ask('/login', { cookie, body: { id: 'bob' } })
+  t.equal(answer.status, 503)
+  t.same(answer.setCookies, [])
+  t.same(await a.sessions.list({ realm: 'web', id: 'bob' }), [])
+  t.same((await a.sessions.list(alice)).map(each => each.id), [id])
+
+  const { cookie: second } = await a.enter()
+  state.down.clear()
+  Object.assign(store, { take: async () => { throw new Error('for good') } })
+  t.equal((await a.ask('/login', { cookie: second, body: { id: 'bob' } })).status, 503)
+})
+
+t.test('a look-up that was under way when a session ended is not believed by those who come later', async t => {
+  clock(t)
+  const inner = memoryStore()
+  let slow: Promise<unknown> | null = null
+  const store: Store = silent({
+    ...inner,
+    get: async (kind, id) => {
+      const found = await inner.get(kind, id)
+      await slow
+      return found
+    }
+  })
+  const key = secret()
+  const a = await house({ store, session: { secret: key } })
+  const { cookie } = await (await house({ store, session: { secret: key } })).enter()
+  let go = (): void => {}
+  slow = new Promise<void>(resolve => { go = resolve })
+  const early = a.status(cookie)
+  await sleep(5)
+  slow = null
+  await a.ask('/logout', { cookie })
+  t.equal(await a.status(cookie), 401)
+  go()
+  t.equal(await early, 200, 'it came before')
+  t.equal(await a.status(cookie), 401, 'what it was told is not remembered')
+})
+
+t.test('a session that was begun without a store is refused where there is one', async t => {
+  const key = secret()
+  const without = await house({ session: { secret: key } })
+  const { cookie } = await without.enter()
+  const withOne = await house({ session: { secret: key }, store: memoryStore() })
+  const answer = await withOne.ask('/me', get(cookie))
+  t.equal(answer.status, 401)
+  t.match(answer.setCookies, [/Max-Age=0$/])
+})
+
+t.test('a cookie that is due is not written when the store does not answer at the end of the request', async t => {
+  const time = clock(t)
+  const { store, state } = switched()
+  const a = await house({ store: silent(store), session: { staleness: 0 } })
+  a.app.addHook('preHandler', async request => { if (request.url === '/me?break') state.down.add('get') })
+  const { cookie } = await a.enter()
+  time.advance(100)
+  const broken = await a.ask('/me?break', get(cookie))
+  t.equal(broken.status, 200)
+  t.same(broken.setCookies, [])
+  state.down.clear()
+  t.equal((await a.ask('/me', get(cookie))).setCookies.length, 1)
+})
+
+t.test('what a store throws that is no outage is a fault, and lets nobody in', async t => {
+  const inner = memoryStore()
+  let broken = false
+  const { ask } = await desk({ staleness: 0 }, { store: { ...silent(inner), get: async (kind, id) => broken ? JSON.parse('{') : await inner.get(kind, id) } })
+  const { cookie } = await ask('/login')
+  broken = true
+  t.equal((await ask('/me', get(cookie))).status, 500)
+})
+
+t.test('a store that may have missed changes is asked for all that was remembered, and for what is watched', async t => {
+  clock(t)
+  const { store: inner, state } = switched()
+  let tell: (change: StoreChange) => void = () => {}
+  const { app, ask, scheme } = await desk({}, { store: { ...inner, subscribe: (_kind, listener) => { tell = listener; return () => {} } } })
+  let told = 0
+  app.get('/watch', async request => {
+    const outcome = await scheme.authenticate(request)
+    if (outcome.kind === 'authenticated') outcome.onRevoked?.(() => { told++ })
+    return {}
+  })
+  const [one, two] = [await ask('/login'), await ask('/login')]
+  await Promise.all([one, two].map(async ({ cookie }) => await ask('/watch', get(cookie))))
+  const id = (await ask('/me', get(one.cookie))).body.credential.id
+  await inner.take('session', `web ${id}`)
+  t.match((await ask('/me', get(one.cookie))).body, { kind: 'authenticated' }, 'remembered')
+  tell({ id: 'web of-no-interest' })
+  state.down.add('all')
+  tell(null)
+  await sleep(5)
+  t.equal(told, 0, 'a store that does not answer says nothing of an end')
+  state.down.clear()
+  tell(null)
+  t.same((await ask('/me', get(one.cookie))).body, { kind: 'absent' })
+  await sleep(5)
+  t.equal(told, 1)
+  await app.close()
+})
+
+t.test('asked twice at once, a session that the store is asked about answers the same', async t => {
+  const { app, ask, scheme } = await desk({ staleness: 0 }, { store: memoryStore() })
+  app.get('/twice', async request => {
+    const [one, two] = await Promise.all([scheme.authenticate(request), scheme.authenticate(request)])
+    return { same: one === two, kind: one.kind }
+  })
+  t.same((await ask('/twice', get((await ask('/login')).cookie))).body, { same: true, kind: 'authenticated' })
+})
+
+t.test('without a store, a session that ended before it was watched is told of, once, to all who still want to hear', async t => {
+  const { app, ask, scheme } = await desk()
+  const told: string[] = []
+  app.get('/late', async (request, reply) => {
+    const outcome = await scheme.authenticate(request)
+    await scheme.logout?.(request, reply)
+    if (outcome.kind !== 'authenticated') return {}
+    outcome.onRevoked?.(() => { told.push('a') })
+    outcome.onRevoked?.(() => { told.push('b') })
+    outcome.onRevoked?.(() => { told.push('c') })?.()
+    told.push('never before it returns')
+    return {}
+  })
+  await ask('/late', get((await ask('/login')).cookie))
+  await sleep(5)
+  t.same(told, ['never before it returns', 'a', 'b'])
+})

@@ -1,0 +1,252 @@
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import http from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import Fastify from 'fastify'
+import t from 'tap'
+import gatehouse, { apiKey, session } from '../../../lib/index.js'
+import { makeSeals } from '../../../lib/schemes/session/seal.js'
+import { memoryStore } from '../../../lib/stores/memory/memory.js'
+import { alice, house } from './app.js'
+import { clock, secret } from './bare-app.js'
+import { silent, switched } from './stores.js'
+
+t.test('with a store, a person sees their live sessions: since when, last seen, from where and by what', async t => {
+  const time = clock(t)
+  const { sessions, enter, status } = await house({ store: memoryStore() })
+  const phone = await enter({}, { 'user-agent': 'Phone/1.0' })
+  time.advance(10)
+  const desk = await enter({}, { 'user-agent': `Desk/${'x'.repeat(2_000)}` })
+  await enter({ id: 'bob' })
+  await enter({ realm: 'elsewhere' })
+  time.advance(120)
+  t.equal(await status(phone.cookie), 200)
+  await new Promise(resolve => setImmediate(resolve))
+  const list = await sessions.list(alice)
+  t.same(list.map(each => each.id), [phone.id, desk.id], 'the last seen first')
+  t.same(list[0], {
+    id: phone.id,
+    owner: alice,
+    createdAt: new Date(time.now() - 130_000).toISOString(),
+    lastSeenAt: new Date(time.now()).toISOString(),
+    expiresAt: new Date(time.now() - 130_000 + 43_200_000).toISOString(),
+    address: '127.0.0.1',
+    userAgent: 'Phone/1.0'
+  })
+  t.equal(list[1]?.userAgent.length, 256)
+  t.equal(list[1]?.lastSeenAt, new Date(time.now() - 120_000).toISOString())
+  t.equal((await sessions.list({ realm: 'elsewhere', id: 'alice' })).length, 1)
+  t.same(await sessions.list({ realm: 'web', id: 'nobody' }), [])
+})
+
+t.test('a session that was begun over a Unix socket, by nobody who says what they are, is listed without either', async t => {
+  const { app, sessions } = await house({ store: memoryStore() })
+  t.after(() => app.close())
+  // a path above some 100 bytes is cut off, and what is left of it stays
+  const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
+  t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
+  const path = join(folder, 's')
+  await app.listen({ path })
+  const request = http.request({ socketPath: path, method: 'POST', path: '/login' }).end()
+  const [response] = await once(request, 'response') as [http.IncomingMessage]
+  response.resume()
+  t.equal(response.statusCode, 200)
+  t.match(await sessions.list(alice), [{ address: '', userAgent: '' }])
+})
+
+t.test('sessions whose time has passed are listed no more', async t => {
+  const time = clock(t)
+  const { sessions, enter } = await house({ store: memoryStore(), session: { idleTimeout: '30m', absoluteTimeout: '12h', keepTimeout: '30d', keepIdleTimeout: '7d' } })
+  const { id } = await enter()
+  const kept = await enter({ keep: true })
+  time.advance(30 * 60 + 59)
+  t.equal((await sessions.list(alice)).length, 2, 'it may have been seen within the minute that is not noted')
+  time.advance(1)
+  t.same((await sessions.list(alice)).map(each => each.id), [kept.id])
+  t.equal(await sessions.revoke(id), true, 'idle, and still to be ended: a newer copy of its cookie may live')
+  time.advance(8 * 86_400)
+  t.same(await sessions.list(alice), [])
+})
+
+t.test('when a session was last seen is written at most once a minute, off the path of the request, and a failure is a line in the log', async t => {
+  const time = clock(t)
+  const { store, state } = switched()
+  let log = ''
+  const { sessions, enter, status } = await house({ store: silent(store), session: { staleness: 0 }, logger: { level: 'warn', stream: { write (line: string) { log += line } } } })
+  const { cookie, id } = await enter()
+  const swaps = () => state.calls.filter(call => call === 'swap').length
+  for (const [seconds, count] of [[59, 0], [1, 1], [30, 1], [29, 1], [1, 2]] as const) {
+    time.advance(seconds)
+    await Promise.all([status(cookie), status(cookie), status(cookie)])
+    await new Promise(resolve => setImmediate(resolve))
+    t.equal(swaps(), count)
+  }
+  t.equal((await sessions.list(alice))[0]?.lastSeenAt, new Date(time.now()).toISOString())
+  time.advance(60)
+  state.down.add('swap')
+  t.equal(await status(cookie), 200)
+  await new Promise(resolve => setImmediate(resolve))
+  t.match(log, /last seen could not be written/)
+  t.notOk(log.includes(cookie.slice(12, 40)) || log.includes(id))
+  state.down.clear()
+  t.equal(await status(cookie), 200)
+  await new Promise(resolve => setImmediate(resolve))
+  t.equal((await sessions.list(alice))[0]?.lastSeenAt, new Date(time.now()).toISOString(), 'the next request writes it')
+})
+
+for (const [kind, withStore] of [['a store', true], ['no store', false]] as const) {
+  t.test(`with ${kind}, a session is ended by its id, by its owner alone where the owner is said`, async t => {
+    const { sessions, enter, status } = await house(withStore ? { store: memoryStore() } : {})
+    const [one, two] = [await enter(), await enter()]
+    const mallory = { realm: 'web', id: 'mallory' }
+    t.equal(await sessions.revoke(one.id, mallory), !withStore, 'without a store nobody knows whose it is')
+    t.equal(await sessions.revoke(one.id, { realm: 'other', id: 'alice' }), !withStore)
+    t.equal(await status(one.cookie), 200)
+    t.equal(await sessions.revoke(one.id, alice), true)
+    t.same([await status(one.cookie), await status(two.cookie)], [401, 200])
+    t.equal(await sessions.revoke(two.id), true)
+    t.equal(await status(two.cookie), 401)
+    if (withStore) t.equal(await sessions.revoke(two.id), false, 'once')
+    for (const id of ['', 'x', 'x'.repeat(5_000), `${'x'.repeat(21)}\0`, null as unknown as string]) t.equal(await sessions.revoke(id, alice), false)
+    if (withStore) t.equal(await sessions.revoke('x'.repeat(22), alice), false)
+  })
+
+  t.test(`with ${kind}, all sessions of a person end but the one that is named, and they log in again at once`, async t => {
+    clock(t)
+    const { sessions, enter, status } = await house(withStore ? { store: memoryStore() } : {})
+    const [one, two, three, bob, other] = [await enter(), await enter(), await enter(), await enter({ id: 'bob' }), await enter({ realm: 'other' })]
+    await sessions.revokeAll(alice, { except: two.id })
+    t.same(await Promise.all([one, two, three, bob, other].map(async each => await status(each.cookie))), [401, 200, 401, 200, 200])
+    const four = await enter()
+    t.equal(await status(four.cookie), 200)
+    await sessions.revokeAll(alice)
+    t.same(await Promise.all([two, four, bob].map(async each => await status(each.cookie))), [401, 401, 200])
+    const five = await enter()
+    t.equal(await status(five.cookie), 200)
+    await sessions.revokeAll(alice, { except: one.id })
+    t.equal(await status(one.cookie), 401, 'the dead are not raised')
+  })
+
+  t.test(`with ${kind}, a renewal gives a new id to the session that there is, with its times and data, for the same person`, async t => {
+    const time = clock(t)
+    const { ask, sessions, enter, status } = await house(withStore ? { store: memoryStore() } : {})
+    const before = await enter({ data: { step: 1 }, keep: true })
+    const { body: was } = await ask('/me', { method: 'GET', cookie: before.cookie })
+    time.advance(600)
+    const { cookie, setCookies } = await ask('/login', { cookie: before.cookie, body: { renew: true } })
+    t.match(setCookies[0], /Max-Age=/, 'kept as before')
+    const { body: is } = await ask('/me', { method: 'GET', cookie })
+    t.not(is.session, was.session)
+    t.same([is.authenticatedAt, is.data], [was.authenticatedAt, { step: 1 }], 'nobody proved anything anew')
+    t.equal(await status(before.cookie), 401)
+    const { cookie: third } = await ask('/login', { cookie, body: { renew: true, data: { step: 2 } } })
+    t.same((await ask('/me', { method: 'GET', cookie: third })).body.data, { step: 2 })
+    time.advance(30 * 86_400 - 600 - 1)
+    t.equal((await ask('/login', { cookie: third, body: { renew: true } })).status, 401, 'idle for too long')
+
+    const again = await enter()
+    t.equal((await ask('/login', { cookie: again.cookie, body: { renew: true, id: 'bob' } })).body.code, 'AUTH_FAULT', 'not for somebody else')
+    t.equal((await ask('/login', { cookie: again.cookie, body: { renew: true, realm: 'other' } })).body.code, 'AUTH_FAULT')
+    t.equal((await ask('/login', { body: { renew: true } })).body.code, 'AUTH_REQUIRED', 'not without a session')
+    const twice = await Promise.all([0, 1].map(async () => await ask('/login', { cookie: again.cookie, body: { renew: true } })))
+    t.same(twice.map(each => each.status).sort(), [200, 401], 'of two renewals at once one wins')
+    await sessions.revokeAll(alice)
+    const late = await ask('/login', { cookie: twice.find(each => each.status === 200)?.cookie ?? '', body: { renew: true } })
+    t.equal(late.status, 401)
+    t.same(late.setCookies, [])
+    if (withStore) t.same(await sessions.list(alice), [], 'nothing is left of the attempt')
+  })
+}
+
+t.test('a kept session outlives the browser, lives longer, and ends', async t => {
+  const time = clock(t)
+  const { ask, enter, status } = await house({ session: { keepTimeout: '30d', keepIdleTimeout: '7d' } })
+  t.notMatch((await enter()).setCookie, /Max-Age/)
+  let { cookie, setCookie } = await enter({ keep: true })
+  t.match(setCookie, /; Max-Age=604800$/)
+  for (let day = 0; day < 28; day += 6) {
+    time.advance(6 * 86_400)
+    const answer = await ask('/me', { method: 'GET', cookie })
+    t.equal(answer.status, 200)
+    cookie = answer.cookie
+    setCookie = answer.setCookies[0] ?? ''
+    if (day === 24) t.same(answer.status, 200)
+    if (day === 18) t.match(setCookie, /; Max-Age=518400$/, 'the absolute end comes first')
+    if (day === 18) break
+  }
+  time.advance(6 * 86_400 - 1)
+  t.equal(await status(cookie), 200)
+  time.advance(1)
+  t.equal(await status(cookie), 401)
+
+  const idle = await enter({ keep: true })
+  time.advance(7 * 86_400)
+  t.equal(await status(idle.cookie), 401)
+
+  const key = secret()
+  const keeps = await house({ session: { secret: key } })
+  const not = await house({ session: { secret: key }, loads: false })
+  const kept = await keeps.enter({ keep: true })
+  t.match(kept.setCookie, /; Max-Age=1209600$/, 'fourteen days by default')
+  time.advance(1_800)
+  t.equal(await keeps.status(kept.cookie), 200)
+  t.equal(await not.status(kept.cookie), 401, 'where sessions are kept no more, the usual times count')
+  const refused = await not.ask('/login', { body: { keep: true } })
+  t.equal(refused.body.code, 'AUTH_FAULT')
+  t.same(refused.setCookies, [])
+})
+
+t.test('the store holds no secret: not even who has the sealing secret makes a cookie of what stands there', async t => {
+  const inner = memoryStore()
+  const entries: unknown[] = []
+  const key = secret()
+  const { enter, status } = await house({ session: { secret: key }, store: { ...inner, add: async entry => { entries.push(entry); return await inner.add(entry) } } })
+  const { cookie, id } = await enter()
+  t.equal(await status(cookie), 200)
+  const text = JSON.stringify(entries)
+  t.ok(text.includes(id))
+  const seals = await makeSeals(Fastify(), 'web', [Buffer.from(key)])
+  const payload = seals.cookie.open(cookie.slice('__Host-web='.length))?.payload ?? {}
+  t.notOk(text.includes(String(payload['s'])))
+  t.equal(await status(`__Host-web=${seals.cookie.seal(payload)}`), 200, 'a cookie is made like this')
+  t.equal(await status(`__Host-web=${seals.cookie.seal({ ...payload, s: id })}`), 401)
+})
+
+t.test('without a store listing is refused in words, and without sessions everything is', async t => {
+  const { sessions } = await house()
+  await t.rejects(sessions.list(alice), { code: 'AUTH_FAULT', detail: /listed only with a store.*option store/ })
+  const app = Fastify()
+  await app.register(gatehouse, { schemes: { service: apiKey({ keys: { [secret()]: { id: 'shop' } } }) } })
+  const { list, revoke, revokeAll } = app.gatehouse.sessions
+  for (const ask of [() => list(alice), () => revoke('x'), () => revokeAll(alice)]) {
+    await t.rejects(async () => { await ask() }, { code: 'AUTH_FAULT', detail: 'no scheme of this application keeps sessions' })
+  }
+})
+
+t.test('two session schemes of one application share a store and nothing in it; the application sees both', async t => {
+  const time = clock(t)
+  const app = Fastify()
+  const key = secret()
+  const load = (principal: { id: string }) => principal
+  await app.register(gatehouse, { store: memoryStore(), default: ['web', 'web-staff'], schemes: { web: session({ secret: key, load }), 'web-staff': session({ secret: key, load }) } })
+  app.post('/login/:scheme', { config: { auth: { public: 'for tests' } } }, async (request, reply) => {
+    await reply.login({ realm: 'people', id: 'alice' }, { scheme: (request.params as { scheme: 'web' }).scheme })
+    return {}
+  })
+  app.get('/me', async ({ auth }) => ({ scheme: auth.scheme, id: (auth.credential as { id: string }).id }))
+  const enter = async (scheme: string) => {
+    const cookie = String((await app.inject({ method: 'POST', url: `/login/${scheme}` })).headers['set-cookie']).split(';')[0] ?? ''
+    return { cookie, ...(await app.inject({ url: '/me', headers: { cookie } })).json<{ id: string }>() }
+  }
+  const web = await enter('web')
+  time.advance(1)
+  const staff = await enter('web-staff')
+  const owner = { realm: 'people', id: 'alice' }
+  t.same((await app.gatehouse.sessions.list(owner)).map(each => each.id), [staff.id, web.id])
+  t.equal(await app.gatehouse.sessions.revoke(staff.id, owner), true)
+  t.same((await app.gatehouse.sessions.list(owner)).map(each => each.id), [web.id])
+  const again = await enter('web-staff')
+  await app.gatehouse.sessions.revokeAll(owner, { except: web.id })
+  t.same(await Promise.all([web, again].map(async ({ cookie }) => (await app.inject({ url: '/me', headers: { cookie } })).statusCode)), [200, 401])
+})

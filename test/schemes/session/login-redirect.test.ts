@@ -1,0 +1,124 @@
+import t from 'tap'
+import { failure } from '../../../lib/errors.js'
+import { isLocalPath } from '../../../lib/schemes/session/login-redirect.js'
+import type { AuthErrorCode } from '../../../types/error.js'
+import { clock, desk, secret } from './bare-app.js'
+
+const page = { accept: 'text/html,application/xhtml+xml;q=0.9,*/*;q=0.8', 'sec-fetch-mode': 'navigate' }
+
+/** An application that refuses every request to `/private/*`, as the guard would. */
+async function refusing (options: Parameters<typeof desk>[0] = { loginPath: '/login' }, code: AuthErrorCode = 'AUTH_REQUIRED', by: string | null = null) {
+  const made = await desk(options)
+  made.app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+  made.app.route({
+    method: ['GET', 'HEAD', 'POST', 'PUT'],
+    url: '/private/*',
+    handler: (request, reply) => {
+      if (made.scheme.refuse?.(request, reply, failure(code, by, 'a test')) !== true) reply.code(401).send({})
+    }
+  })
+  const ask = async (url: string, headers: Record<string, string> = page, method: 'GET' | 'HEAD' | 'POST' | 'PUT' = 'GET') => {
+    const answer = await made.app.inject({ method, url, headers, ...(headers['content-type'] === undefined ? {} : { payload: '1' }) })
+    return { status: answer.statusCode, location: answer.headers.location ?? null, headers: answer.headers }
+  }
+  /** Where the login would send on to. */
+  const back = async (location: string | null) => (await made.app.inject({ method: 'POST', url: location ?? '/login' })).json().returnTo
+  return { ...made, ask, back }
+}
+
+t.test('a browser that asks for a page is sent to log in and comes back to it', async t => {
+  const { ask, back } = await refusing()
+  const { status, location, headers } = await ask('/private/orders?from=1&to=%2F2')
+  t.equal(status, 302)
+  t.match(location, /^\/login\?returnTo=[\w-]+\.[\w-]{32}$/)
+  t.equal(headers['cache-control'], 'no-store')
+  t.equal(await back(location), '/private/orders?from=1&to=%2F2')
+  t.match(await ask('/private/x', page, 'HEAD'), { status: 302, location: /^\/login$/ })
+  t.match(await ask('/private/x', { accept: 'text/html' }), { status: 302 }, 'an older browser, or plain HTTP, sends no Sec-Fetch-Mode')
+})
+
+t.test('a form is sent to log in by 303, without a return path', async t => {
+  const { ask } = await refusing()
+  for (const type of ['application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'text/plain']) {
+    t.match(await ask('/private/x', { ...page, 'content-type': type }, 'POST'), { status: 303, location: /^\/login$/ }, type)
+  }
+})
+
+t.test('clients that are no browsers get their 401', async t => {
+  const { ask } = await refusing()
+  const cases: [string, Record<string, string>, ('GET' | 'POST' | 'PUT')?][] = [
+    ['nothing said', {}],
+    ['anything accepted', { accept: '*/*' }],
+    ['text of any kind', { accept: 'text/*' }],
+    ['JSON', { accept: 'application/json' }],
+    ['something like HTML', { accept: 'text/html-x, application/text/html' }],
+    ['fetch', { ...page, 'sec-fetch-mode': 'cors' }],
+    ['XMLHttpRequest', { ...page, 'x-requested-with': 'XMLHttpRequest' }],
+    ['JSON that is sent', { ...page, 'content-type': 'application/json' }, 'POST'],
+    ['a POST of nothing', page, 'POST'],
+    ['an upload', page, 'PUT']
+  ]
+  for (const [what, headers, method] of cases) t.match(await ask('/private/x', headers, method), { status: 401, location: null }, what)
+  t.match(await (await refusing({})).ask('/private/x'), { status: 401 }, 'no login page')
+})
+
+t.test('only what logging in mends leads to the login page', async t => {
+  for (const code of ['AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'] as const) {
+    const { status, headers } = await (await refusing(undefined, code, 'web')).ask('/private/x', { ...page, cookie: '__Host-web=forged' })
+    t.equal(status, 302, code)
+    if (code === 'AUTH_INVALID_CREDENTIALS') t.match(headers['set-cookie'], /^__Host-web=; .*Max-Age=0$/, 'a forged cookie is removed')
+    else t.notOk('set-cookie' in headers, code)
+  }
+  for (const code of ['AUTH_ACCESS_DENIED', 'AUTH_CROSS_SITE', 'AUTH_RATE_LIMITED', 'AUTH_UNAVAILABLE', 'AUTH_FAULT'] as const) {
+    t.equal((await (await refusing(undefined, code, 'web')).ask('/private/x')).status, 401, code)
+  }
+  t.equal((await (await refusing(undefined, 'AUTH_INVALID_CREDENTIALS', 'service')).ask('/private/x')).status, 401, 'another scheme\'s bad credential')
+})
+
+t.test('a return path leads nowhere else, is of this scheme and of this hour', async t => {
+  const time = clock(t)
+  const [older, newer] = [secret(), secret()]
+  const { app, ask, back } = await refusing({ loginPath: '/login', secret: older })
+  const { location } = await ask('/private/x')
+  t.equal(await back(location), '/private/x')
+  for (const value of ['/private/x', 'https://evil.example', '//evil.example', '/%5Cevil.example', '%2F%2Fevil.example', '']) {
+    t.equal(await back(`/login?returnTo=${value}`), '/home', value)
+  }
+  const sealed = String(location).split('=')[1]
+  t.equal(await back(`/login?returnTo=${sealed}&returnTo=${sealed}`), '/home', 'twice')
+  t.equal(await back(`/login?returnTo=${sealed}A`), '/home', 'changed')
+  const cookie = (await app.inject({ method: 'POST', url: '/login' })).cookies[0]?.value
+  t.equal(await back(`/login?returnTo=${cookie}`), '/home', 'a session is no return path')
+  const me = await app.inject({ url: '/me', headers: { cookie: `__Host-web=${sealed}` } })
+  t.same(me.json(), { kind: 'invalid' }, 'a return path is no session')
+  const rotated = await refusing({ loginPath: '/login', secret: [newer, older] })
+  t.equal(await rotated.back(location), '/private/x', 'the older secret still opens')
+  t.equal(await (await refusing({ loginPath: '/login', secret: newer })).back(location), '/home')
+  time.advance(3_599)
+  t.equal(await back(location), '/private/x')
+  time.advance(1)
+  t.equal(await back(location), '/home')
+})
+
+t.test('a path that is not plainly this application\'s own gives no return path', async t => {
+  const { ask } = await refusing()
+  t.match(await ask(`/private/${'x'.repeat(2_000)}`), { status: 302, location: /^\/login$/ })
+  for (const path of ['/', '/a', '/a?b=//c', '/a//b', '/@evil', '/.//evil']) t.ok(isLocalPath(path), path)
+  for (const path of ['', 'a', '//evil', '/\\evil', '/a\\b', '/\t/evil', '/a\n', '\n/a', '/a b', '/ä', 'http://evil/', ' /a', '/\u2028', '/\0']) t.notOk(isLocalPath(path), encodeURIComponent(path))
+})
+
+t.test('an absolute-form target is sent to log in without a return path', async t => {
+  const { app } = await refusing()
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  t.teardown(() => app.close())
+  const address = app.server.address()
+  if (typeof address !== 'object' || address === null) throw new Error('no address')
+  const { request } = await import('node:http')
+  const location = await new Promise((resolve, reject) => {
+    request({ port: address.port, host: '127.0.0.1', path: 'http://evil.example/private/x', headers: page }, response => {
+      response.resume()
+      resolve(response.headers.location)
+    }).on('error', reject).end()
+  })
+  t.equal(location, '/login')
+})

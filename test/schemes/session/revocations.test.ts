@@ -1,0 +1,221 @@
+import t from 'tap'
+import type { Session } from '../../../lib/schemes/session/payload.js'
+import { Denials } from '../../../lib/schemes/session/revocations.js'
+import { clock } from './bare-app.js'
+
+const hour = 3_600_000
+
+function sessionOf (id: string, owner: string, begunAt: number, endsAt = begunAt + hour): Session {
+  return { secret: id, id, principal: { realm: 'web', id: owner, scopes: [], roles: [] }, authenticatedAt: begunAt, begunAt, seenAt: begunAt, endsAt, kept: false, data: {} }
+}
+
+function denials (limit?: number) {
+  const told = { folds: 0 }
+  return { told, list: new Denials(hour, () => { told.folds++ }, limit) }
+}
+
+t.test('a session that was ended is over until its end, and then it is swept', t => {
+  const time = clock(t)
+  const { list } = denials()
+  const long = sessionOf('long', 'alice', time.now())
+  const short = sessionOf('short', 'alice', time.now(), time.now() + 1_000)
+  list.end(long)
+  list.end(short)
+  t.equal(list.denies(long), true)
+  t.equal(list.denies(short), true)
+  t.equal(list.denies(sessionOf('other', 'alice', time.now())), false)
+  for (let n = 0; n < 1_022; n++) list.end(sessionOf(`s${n}`, 'bob', time.now(), time.now() + 1_000))
+  time.advance(30)
+  list.end(sessionOf('next', 'bob', time.now()))
+  t.equal(list.denies(short), false, 'swept')
+  t.equal(list.denies(long), true)
+  t.end()
+})
+
+t.test('where sessions of another scheme live longer, ends are remembered for as long as those, and a shorter one changes nothing', t => {
+  const time = clock(t)
+  const begun = time.now()
+  for (const [lives, over] of [[undefined, false], [2 * hour, true], [hour / 2, false]] as const) {
+    const { list } = denials()
+    if (lives !== undefined) list.outlast(lives)
+    const owner = sessionOf('long', 'alice', begun)
+    list.endAll(owner.principal, null)
+    for (let n = 0; n < 1_023; n++) list.endAll({ realm: 'web', id: `p${n}` }, null)
+    const seen = sessionOf('long', 'alice', time.now())
+    t.equal(list.denies(seen), true)
+    time.advance(3_601)
+    list.endAll({ realm: 'web', id: 'next' }, null)
+    t.equal(list.denies(seen), over, `${lives}`)
+  }
+  t.end()
+})
+
+t.test('an end by id counts for the owner that was named, or for anybody', t => {
+  const time = clock(t)
+  const { list } = denials()
+  list.endById('a', { realm: 'web', id: 'mallory' })
+  t.equal(list.denies(sessionOf('a', 'alice', time.now())), false, 'somebody else named it')
+  t.equal(list.denies({ ...sessionOf('a', 'mallory', time.now()), principal: { realm: 'elsewhere', id: 'mallory', scopes: [], roles: [] } }), false, 'of another realm')
+  list.endById('a', { realm: 'web', id: 'mallory' })
+  list.endById('a', { realm: 'web', id: 'alice' })
+  t.equal(list.denies(sessionOf('a', 'alice', time.now())), true, 'the second of two who name it is heard too')
+  list.endById('b', null)
+  list.endById('b', { realm: 'web', id: 'mallory' })
+  t.equal(list.denies(sessionOf('b', 'alice', time.now())), true, 'what is over for anybody stays so')
+  t.end()
+})
+
+t.test('an end of all spares the one that is named and what begins afterwards, and nothing that an earlier one ended', t => {
+  const time = clock(t)
+  const { list } = denials()
+  const [a, b] = [sessionOf('a', 'alice', time.now()), sessionOf('b', 'alice', time.now())]
+  list.endAll(a.principal, 'a')
+  t.same([list.denies(a), list.denies(b)], [false, true])
+  t.equal(list.denies(sessionOf('c', 'bob', time.now())), false)
+  const next = sessionOf('d', 'alice', list.after(a.principal))
+  list.begin(next)
+  t.equal(list.denies(next), false, 'the next login, in the same millisecond')
+  list.endAll(a.principal, 'b')
+  t.same([list.denies(a), list.denies(b)], [true, true], 'the dead are not raised')
+  list.endAll(a.principal, 'a')
+  t.equal(list.denies(a), true)
+
+  const e = sessionOf('e', 'alice', list.after(a.principal))
+  list.endAll(a.principal, 'e')
+  time.advance(10)
+  list.endAll(a.principal, 'e')
+  t.equal(list.denies(e), false, 'spared twice')
+  list.end(e)
+  t.equal(list.denies(e), true, 'the spared one ends like any other')
+  list.endAll(a.principal, null)
+  t.equal(list.denies(sessionOf('f', 'alice', time.now())), true)
+  t.end()
+})
+
+t.test('folds the ends of an owner who has more than a share of them, and nobody else pays', t => {
+  const time = clock(t)
+  const { list, told } = denials(2_000)
+  const begun = time.now()
+  const spared = sessionOf('spared', 'spared', begun)
+  list.endAll(spared.principal, 'spared')
+  list.end(sessionOf('old', 'spared', begun - 1_000))
+  const others = Array.from({ length: 50 }, (_, n) => sessionOf(`other${n}`, `other${n}`, begun))
+  for (const each of others) list.end(each)
+  const shared = sessionOf('shared', 'other0', begun + 10_000)
+  list.endById('shared', { realm: 'web', id: 'busy' })
+  list.endById('shared', shared.principal)
+  const ended = Array.from({ length: 5_000 }, (_, n) => sessionOf(`s${n}`, 'busy', begun + n))
+  for (const each of ended) list.end(each)
+  t.ok(told.folds > 0)
+  t.equal(ended.every(each => list.denies(each)), true, 'nothing that ended comes back')
+  t.equal(others.every(each => list.denies(each)), true)
+  t.equal(list.denies(shared), true, 'what two have named is over for the second')
+  t.equal(list.denies(spared), false)
+  t.equal(others.some(({ principal }) => list.denies(sessionOf('x', principal.id, begun))), false, 'other sessions of others')
+  t.equal(list.denies(sessionOf('x', 'busy', begun)), true, 'an earlier session of theirs, which nobody ended: the price')
+  time.advance(20)
+  t.equal(list.denies(sessionOf('x', 'busy', begun + 5_000)), false, 'a later one')
+  t.equal(list.denies(sessionOf('x', 'busy', list.after({ realm: 'web', id: 'busy' }))), false, 'a new login')
+  t.end()
+})
+
+t.test('keeps the one that an end of all spared when ends fold, unless it was ended', t => {
+  const time = clock(t)
+  const { list } = denials(2_000)
+  const [begun, owner] = [time.now(), { realm: 'web', id: 'busy' }]
+  const [spared, wasSpared] = [sessionOf('spared', 'busy', begun), sessionOf('was', 'other', begun)]
+  list.endAll(owner, 'spared')
+  list.endAll(wasSpared.principal, 'was')
+  list.end(wasSpared)
+  for (let n = 0; n < 3_000; n++) {
+    list.end(sessionOf(`s${n}`, 'busy', begun + n))
+    list.end(sessionOf(`o${n}`, 'other', begun + n))
+  }
+  t.equal(list.denies(spared), false)
+  t.equal(list.denies(wasSpared), true)
+  t.end()
+})
+
+t.test('folds nothing of people who ended a few sessions each, however many they are', t => {
+  const time = clock(t)
+  const { list } = denials(2_000)
+  const begun = time.now()
+  const ended = Array.from({ length: 9_000 }, (_, n) => sessionOf(`s${n}`, `p${n % 3_000}`, begun))
+  for (const each of ended) list.end(each)
+  t.equal(ended.every(each => list.denies(each)), true)
+  t.equal(Array.from({ length: 3_000 }, (_, n) => list.denies(sessionOf('x', `p${n}`, begun))).some(Boolean), false)
+  t.end()
+})
+
+t.test('folds very many ends of all into an instant for everybody, the oldest first', t => {
+  const time = clock(t)
+  const { list, told } = denials(2_000)
+  const begun = time.now()
+  for (let n = 0; n < 3_000; n++) {
+    list.endAll({ realm: 'web', id: `p${n}` }, null)
+    time.advance(0.001)
+  }
+  t.ok(told.folds > 0)
+  t.equal(Array.from({ length: 3_000 }, (_, n) => list.denies(sessionOf('x', `p${n}`, begun))).every(Boolean), true)
+  t.equal(list.denies(sessionOf('x', 'q', begun)), true, 'an old session of somebody else: the price')
+  t.equal(list.denies(sessionOf('x', 'q', time.now() + 1)), false, 'a young one goes on')
+  t.ok(list.after({ realm: 'web', id: 'q' }) > begun, 'and so does a new login')
+  t.end()
+})
+
+t.test('sweeps ends of all when no session can be left', t => {
+  const time = clock(t)
+  const { list, told } = denials(2_000)
+  for (let n = 0; n < 1_024; n++) list.endAll({ realm: 'web', id: `p${n}` }, null)
+  time.advance(3_600)
+  list.endAll({ realm: 'web', id: 'last' }, null)
+  t.equal(list.after({ realm: 'web', id: 'p0' }), -Infinity, 'swept')
+  t.equal(told.folds, 0)
+  t.end()
+})
+
+t.test('refuses ids that may be anybody\'s beyond a number, until the earliest are past', t => {
+  const time = clock(t)
+  const { list } = denials(500)
+  for (let n = 0; n < 1_000; n++) {
+    list.endById(`s${n}`, null)
+    time.advance(1)
+  }
+  t.throws(() => { list.endById('more', null) }, { code: 'AUTH_UNAVAILABLE' })
+  t.doesNotThrow(() => { list.endById('s0', null) }, 'a known one is ended again')
+  t.equal(list.denies(sessionOf('s999', 'alice', time.now())), true)
+  t.equal(list.denies(sessionOf('x', 'alice', time.now())), false, 'nobody pays')
+  time.advance(3_600 - 1_000 + 1)
+  t.doesNotThrow(() => { list.endById('more', null) })
+  t.equal(list.denies(sessionOf('s0', 'alice', time.now())), true, 'the one that was ended again is remembered from then on')
+  t.equal(list.denies(sessionOf('s1', 'alice', time.now())), false, 'past')
+  t.end()
+})
+
+t.test('ends what began before the clock was set back', t => {
+  const time = clock(t)
+  const { list } = denials()
+  const [begunHere, seenHere, unseen] = ['here', 'seen', 'unseen'].map(id => sessionOf(id, 'alice', time.now())) as [Session, Session, Session]
+  list.begin(sessionOf('first', 'bob', time.now() - 10_000))
+  time.advance(-5)
+  t.equal(list.denies(seenHere), false)
+  list.endAll(seenHere.principal, null)
+  t.equal(list.denies(seenHere), true)
+
+  const { list: other } = denials()
+  other.begin(begunHere)
+  other.endAll(begunHere.principal, null)
+  t.equal(other.denies(begunHere), true)
+  const next = sessionOf('next', 'alice', other.after(begunHere.principal))
+  other.begin(next)
+  t.equal(other.denies(next), false, 'a new login')
+
+  const { list: third } = denials()
+  third.endAll(unseen.principal, 'spared')
+  t.equal(third.denies(sessionOf('spared', 'alice', unseen.begunAt)), false)
+  t.equal(third.denies(unseen), true, 'one that began by a clock that was ahead')
+  time.advance(6)
+  t.equal(third.denies(unseen), true, 'and does not come back')
+  t.equal(third.denies(sessionOf('later', 'alice', time.now())), false)
+  t.end()
+})

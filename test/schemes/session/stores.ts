@@ -1,0 +1,30 @@
+import type { Store } from '../../../lib/index.js'
+import { StoreUnavailable } from '../../../lib/stores/errors.js'
+import { memoryStore } from '../../../lib/stores/memory/memory.js'
+
+/** A store that cannot tell of changes, as most databases are. */
+export function silent (store: Store): Store {
+  const { subscribe, ...rest } = store
+  return rest
+}
+
+/** A store that counts its calls, and answers nothing but errors while it is down. */
+export function switched (inner: Store = memoryStore()) {
+  const calls: string[] = []
+  const state = { down: new Set<string>(), calls }
+  const asked = async <T>(operation: string, run: () => Promise<T>): Promise<T> => {
+    calls.push(operation)
+    if (state.down.has(operation) || state.down.has('all')) throw new StoreUnavailable('failed', `${operation} failed`)
+    return await run()
+  }
+  const store: Store = {
+    ...inner,
+    add: entry => asked('add', () => inner.add(entry)),
+    get: (kind, id) => asked('get', () => inner.get(kind, id)),
+    swap: record => asked('swap', () => inner.swap(record)),
+    take: (kind, id) => asked('take', () => inner.take(kind, id)),
+    find: (kind, owner) => asked('find', () => inner.find(kind, owner)),
+    takeAll: (kind, owner, except) => asked('takeAll', () => inner.takeAll(kind, owner, except))
+  }
+  return { store, state }
+}
