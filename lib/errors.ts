@@ -92,7 +92,7 @@ export function misconfigured (sentence: string, mistakes: readonly string[] = [
 }
 
 /** A fault of ours, or of the application's own functions: a 500 that says nothing to the client; `detail` and `cause` are for the log. */
-export function fault (detail: string, cause?: unknown): AuthError {
+export function internalError (detail: string, cause?: unknown): AuthError {
   const shown = printable(detail)
   const error = new AuthError('AUTH_FAULT', shown, undefined, cause === undefined ? undefined : { cause })
   // Outside of a request nobody logs `detail`. The stack is for logs and consoles alone, and both show it.
@@ -101,6 +101,6 @@ export function fault (detail: string, cause?: unknown): AuthError {
 }
 
 /** A failure with only the fields that matter; the others say "none". */
-export function failure (code: AuthErrorCode, scheme: string | null, detail: string, more: Partial<Pick<AuthFailure, 'scopes' | 'maxAge' | 'retryAfter'>> = {}): AuthFailure {
+export function authFailure (code: AuthErrorCode, scheme: string | null, detail: string, more: Partial<Pick<AuthFailure, 'scopes' | 'maxAge' | 'retryAfter'>> = {}): AuthFailure {
   return { code, scheme, detail, scopes: more.scopes ?? [], maxAge: more.maxAge ?? null, retryAfter: more.retryAfter ?? null }
 }

@@ -1,7 +1,7 @@
 import type { AuthFailure } from '../../types/error.js'
 import type { Authenticated, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
-import { AuthError, failure, fault } from '../errors.js'
+import { AuthError, authFailure, internalError } from '../errors.js'
 import { loadedPrincipal, principalFrom } from '../kit/principal.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isNo, isThenable } from '../util/answer.js'
@@ -48,10 +48,10 @@ function from (start: number, foreignSeen: boolean, policy: Policy, state: Guard
 /** Nothing sent, or nothing that any scheme knows: presented and foreign to all is invalid, never absent. */
 function nobody (policy: Policy, foreign: boolean, state: GuardState): Verdict {
   if (!foreign) {
-    return policy.access === 'required' ? { identities: [], failure: failure('AUTH_REQUIRED', null, 'no credential was sent') } : anonymous
+    return policy.access === 'required' ? { identities: [], failure: authFailure('AUTH_REQUIRED', null, 'no credential was sent') } : anonymous
   }
   const saw = policy.schemes.find(bound => (state.answerOf(bound) as Outcome | undefined)?.kind === 'foreign') as BoundScheme
-  return { identities: [], failure: failure('AUTH_INVALID_CREDENTIALS', saw.name, 'the credential belongs to no scheme of this route') }
+  return { identities: [], failure: authFailure('AUTH_INVALID_CREDENTIALS', saw.name, 'the credential belongs to no scheme of this route') }
 }
 
 /**
@@ -85,11 +85,11 @@ function judge (bound: BoundScheme, answer: Answer): Identity | Attempt {
     case 'authenticated': return { bound, outcome: answer }
     case 'absent':
     case 'foreign': return answer.kind
-    case 'invalid': return { identities: [], failure: failure(answer.expired ? 'AUTH_TOKEN_EXPIRED' : 'AUTH_INVALID_CREDENTIALS', bound.name, answer.detail) }
-    case 'unavailable': return { identities: [], failure: failure('AUTH_UNAVAILABLE', bound.name, answer.detail, { retryAfter: delay(answer.retryAfter) }) }
-    case 'limited': return { identities: [], failure: failure('AUTH_RATE_LIMITED', bound.name, answer.detail, { retryAfter: delay(answer.retryAfter) }) }
-    case 'cross-site': return { identities: [], failure: failure('AUTH_CROSS_SITE', bound.name, answer.detail) }
-    case 'faulty': return { identities: [], failure: failure('AUTH_FAULT', bound.name, answer.detail), cause: answer.cause }
+    case 'invalid': return { identities: [], failure: authFailure(answer.expired ? 'AUTH_TOKEN_EXPIRED' : 'AUTH_INVALID_CREDENTIALS', bound.name, answer.detail) }
+    case 'unavailable': return { identities: [], failure: authFailure('AUTH_UNAVAILABLE', bound.name, answer.detail, { retryAfter: delay(answer.retryAfter) }) }
+    case 'limited': return { identities: [], failure: authFailure('AUTH_RATE_LIMITED', bound.name, answer.detail, { retryAfter: delay(answer.retryAfter) }) }
+    case 'cross-site': return { identities: [], failure: authFailure('AUTH_CROSS_SITE', bound.name, answer.detail) }
+    case 'faulty': return { identities: [], failure: authFailure('AUTH_FAULT', bound.name, answer.detail), cause: answer.cause }
   }
 }
 
@@ -139,7 +139,7 @@ const kinds: readonly unknown[] = ['authenticated', 'absent', 'foreign', 'invali
 function complete (bound: BoundScheme, outcome: Outcome, state: GuardState): Answer | Promise<Answer> {
   if (typeof outcome !== 'object' || outcome === null || !kinds.includes(property(outcome, 'kind'))) {
     if (isNo(outcome)) return { kind: 'invalid', detail: `the scheme '${bound.name}' said no without an outcome: return invalid(reason), or absent where nothing was sent`, expired: false }
-    throw fault(`the scheme '${bound.name}' returned no outcome`)
+    throw internalError(`the scheme '${bound.name}' returned no outcome`)
   }
   if (outcome.kind !== 'authenticated') return outcome
   const whole = isWhole(outcome) ? outcome : wholeOf(outcome, bound.name)
@@ -167,7 +167,7 @@ const details = ['principal', 'owner', 'credential', 'ambient', 'authenticatedAt
 function wholeOf (outcome: Authenticated, name: string): Authenticated {
   const said = { ...outcome, ...Object.fromEntries(details.map(field => [field, property(outcome, field) ?? null])) } as Required<Authenticated>
   const { principal, owner, authenticatedAt, expiresAt } = said
-  if (!isInstant(authenticatedAt) || !isInstant(expiresAt)) throw fault(`the scheme '${name}' returned an instant that is neither a valid Date nor null`)
+  if (!isInstant(authenticatedAt) || !isInstant(expiresAt)) throw internalError(`the scheme '${name}' returned an instant that is neither a valid Date nor null`)
   return { ...said, kind: 'authenticated', principal: wholePrincipal(principal, name), owner: owner === null ? null : wholePrincipal(owner, name) }
 }
 
@@ -189,6 +189,6 @@ function isInstant (value: unknown): boolean {
 
 function enrich (bound: BoundScheme, outcome: Authenticated, loaded: unknown): Answer {
   if (isNo(loaded)) return { kind: 'invalid', detail: 'load knows no such principal, or it is disabled', expired: false }
-  if (typeof loaded !== 'object' || Array.isArray(loaded)) throw fault(`the load function for the scheme '${bound.name}' returned neither a principal nor a no, such as null`)
+  if (typeof loaded !== 'object' || Array.isArray(loaded)) throw internalError(`the load function for the scheme '${bound.name}' returned neither a principal nor a no, such as null`)
   return { ...outcome, principal: loadedPrincipal(outcome.principal, loaded) }
 }

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
-import { failure, fault } from '../errors.js'
+import { authFailure, internalError } from '../errors.js'
 import { requirementFrom, type Conditions, type Entry, type Requirement, type RequirementFunction, type Rule } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
 import { has, type Need, type Vocabulary } from '../policy/requirements.js'
@@ -11,7 +11,7 @@ import type { Identity } from './request-state.js'
 /** What is settled before the body is read: how long ago the person authenticated, then every scope and role that is not a function's to say. */
 export function checkStatic (policy: Policy, acting: Identity): AuthFailure | null {
   if (policy.maxAge !== null && isStale(acting, policy.maxAge)) {
-    return failure('AUTH_STEP_UP_REQUIRED', acting.bound.name, `authenticated longer ago than ${policy.maxAge} s`, { maxAge: policy.maxAge })
+    return authFailure('AUTH_STEP_UP_REQUIRED', acting.bound.name, `authenticated longer ago than ${policy.maxAge} s`, { maxAge: policy.maxAge })
   }
   for (const rule of policy.rules) {
     if (!meetsStatic(rule, acting) || (rule.anyOf !== null && !rule.anyOf.some(entry => entryMeetsStatic(entry, acting)))) {
@@ -64,7 +64,7 @@ async function meets (conditions: Conditions, acting: Identity, request: Fastify
   if (conditions.when === null) return true
   const answer: unknown = await conditions.when(acting.outcome.principal, request)
   if (isNo(answer)) return false
-  if (answer !== true) throw fault(`a when function must return true, or a no such as false; one returned ${shown(answer)}`)
+  if (answer !== true) throw internalError(`a when function must return true, or a no such as false; one returned ${shown(answer)}`)
   return true
 }
 
@@ -95,7 +95,7 @@ function hasNone (needs: readonly Need[], { bound, outcome }: Identity): boolean
 }
 
 function denied (rule: Rule, acting: Identity): AuthFailure {
-  return failure('AUTH_ACCESS_DENIED', acting.bound.name, `the principal ${acting.outcome.principal.id} does not meet the rules`, { scopes: scopesOf(rule) })
+  return authFailure('AUTH_ACCESS_DENIED', acting.bound.name, `the principal ${acting.outcome.principal.id} does not meet the rules`, { scopes: scopesOf(rule) })
 }
 
 /** The scopes that the challenge names (RFC 6750, 3: "the scope necessary to access the protected resource"). */

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
-import { AuthError, failure, fault, redactError, refusal } from '../errors.js'
+import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
 import type { RateLimit } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
 import type { Vocabulary } from '../policy/requirements.js'
@@ -9,7 +9,7 @@ import { noteReply } from '../util/response.js'
 import { authenticate, type Verdict } from './authenticate.js'
 import { checkFunctions, checkStatic } from './authorize.js'
 import { changesState, otherSite } from './cross-site.js'
-import { faulted, refuse, type ErrorForm } from './refuse.js'
+import { refuse, sendInternalError, type ErrorForm } from './refuse.js'
 import { openState, type GuardState, type Identity, type Pass } from './request-state.js'
 
 /** What a guard works with: made once, at registration. */
@@ -40,7 +40,7 @@ export type LateEnd = Refused | null
  * Returns, never throws; a promise only where a scheme returned one.
  */
 export function enter (gate: Gate, policy: Policy, request: FastifyRequest, reply: FastifyReply): End | Promise<End> {
-  const failed = (cause: unknown): Refused => end(faulted(request, reply, fault('the guard failed', cause), gate.form))
+  const failed = (cause: unknown): Refused => end(sendInternalError(request, reply, internalError('the guard failed', cause), gate.form))
   try {
     const state = openState(request)
     noteReply(request, reply)
@@ -61,7 +61,7 @@ function conclude (gate: Gate, policy: Policy, state: GuardState, verdict: Verdi
     for (const { outcome } of verdict.identities) if (outcome.headers != null) reply.headers(outcome.headers)
     const other = verdict.identities.some(isAmbient) && changesState(request) ? otherSite(request, gate.origins) : null
     if (other !== null) {
-      return end(refuse(request, reply, policy, failure('AUTH_CROSS_SITE', acting.bound.name, `a browser says that another site sent this: ${other}`), gate.form))
+      return end(refuse(request, reply, policy, authFailure('AUTH_CROSS_SITE', acting.bound.name, `a browser says that another site sent this: ${other}`), gate.form))
     }
     const refused = checkStatic(policy, acting)
     if (refused !== null) return end(refuse(request, reply, policy, refused, gate.form))
@@ -77,7 +77,7 @@ function isAmbient ({ bound, outcome }: Identity): boolean {
 /** A caller whom the schemes refused. Mode `try` forgives an invalid credential, and only that. */
 function concludeRefused (gate: Gate, policy: Policy, state: GuardState, verdict: Verdict, refused: AuthFailure, reply: FastifyReply): End {
   if (refused.code === 'AUTH_FAULT') {
-    return end(faulted(state.request, reply, fault(refused.detail, verdict.cause), gate.form))
+    return end(sendInternalError(state.request, reply, internalError(refused.detail, verdict.cause), gate.form))
   }
   const forgiven = policy.access === 'try' && (refused.code === 'AUTH_INVALID_CREDENTIALS' || refused.code === 'AUTH_TOKEN_EXPIRED')
   return forgiven ? admit(state, reply, policy, [], refusal(refused)) : end(refuse(state.request, reply, policy, refused, gate.form))
@@ -121,7 +121,7 @@ export async function finishLate (gate: Gate, { policy, identities }: Pass, requ
   if (acting === undefined) return null
   const refused = await overLimit(gate, policy, acting, identities, reply) ?? await askFunctions(gate, policy, acting, request)
   if (refused === null) return null
-  if (refused instanceof AuthError) return end(faulted(request, reply, refused, gate.form))
+  if (refused instanceof AuthError) return end(sendInternalError(request, reply, refused, gate.form))
   return isThrown(refused) ? refused : end(refuse(request, reply, policy, refused, gate.form))
 }
 
@@ -149,10 +149,10 @@ async function overLimit (
   const scheme = acting.bound.name
   try {
     const wait = await gate.limit(reply, rateLimit, identities)
-    return wait === null ? null : failure('AUTH_RATE_LIMITED', scheme, 'over the limit of the route, or of the credential', { retryAfter: wait })
+    return wait === null ? null : authFailure('AUTH_RATE_LIMITED', scheme, 'over the limit of the route, or of the credential', { retryAfter: wait })
   } catch (cause) {
     reply.request.log.error({ err: redactError(cause) }, 'the rate limit could not be counted')
-    return failure('AUTH_UNAVAILABLE', scheme, 'the rate limit could not be counted', { retryAfter: 5 })
+    return authFailure('AUTH_UNAVAILABLE', scheme, 'the rate limit could not be counted', { retryAfter: 5 })
   }
 }
 
@@ -165,7 +165,7 @@ async function askFunctions (gate: Gate, policy: Policy, acting: Identity, reque
     return await checkFunctions(policy, acting, request, gate.words)
   } catch (error) {
     if (error instanceof AuthError && error.code === 'AUTH_FAULT') return error
-    return error ? { error } : fault('a function of the route threw something that is no error')
+    return error ? { error } : internalError('a function of the route threw something that is no error')
   }
 }
 

@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Challenge } from '../../types/challenge.js'
 import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
 import type { OpenApiSecurityScheme } from '../../types/scheme.js'
-import { AuthError, failure, fault, redactError, refusal } from '../errors.js'
+import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isThenable } from '../util/answer.js'
 import { isHttpToken, shown } from '../util/options.js'
@@ -27,14 +27,14 @@ export function refuse (request: FastifyRequest, reply: FastifyReply, policy: Po
     const challenges = challengesOf(policy, failure)
     if (challenges.length > 0) reply.header('www-authenticate', writeChallenges(challenges))
   } catch (cause) {
-    return faulted(request, reply, fault('a scheme threw while it refused', cause), form)
+    return sendInternalError(request, reply, internalError('a scheme threw while it refused', cause), form)
   }
   if (failure.retryAfter !== null) reply.header('retry-after', Math.ceil(failure.retryAfter))
   return finish(request, reply, refusal(failure), form)
 }
 
 /** The end of a request for a fault of ours or of the application's functions: a 5xx that says nothing, and everything in the log. */
-export function faulted (
+export function sendInternalError (
   request: FastifyRequest, reply: FastifyReply, error: AuthError, form: ErrorForm
 ): AuthError | null {
   request.log.error({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'authentication fault')
@@ -45,7 +45,7 @@ export function faulted (
 /** Writes the challenges of a 401 that no guard wrote: what a handler threw, or a function that it called. */
 export function challenge (request: FastifyRequest, reply: FastifyReply, policy: Policy): void {
   try {
-    reply.header('www-authenticate', writeChallenges(challengesOf(policy, failure('AUTH_REQUIRED', null, 'a handler threw it'))))
+    reply.header('www-authenticate', writeChallenges(challengesOf(policy, authFailure('AUTH_REQUIRED', null, 'a handler threw it'))))
   } catch (cause) {
     request.log.error({ err: redactError(cause) }, 'a scheme threw while its challenge was written')
   }
@@ -198,7 +198,7 @@ function isBasic (challenge: Challenge): boolean {
 function write ({ scheme, params }: Challenge): string {
   const said = Object.entries(params).flatMap(([name, value]) => value === undefined ? [] : [[name, value] as const])
   const stranger = [scheme, ...said.map(([name]) => name)].find(name => !isHttpToken(name))
-  if (stranger !== undefined) throw fault(`a challenge has the name ${shown(stranger)}, which is no token of RFC 9110`)
+  if (stranger !== undefined) throw internalError(`a challenge has the name ${shown(stranger)}, which is no token of RFC 9110`)
   const written = said.map(([name, value]) => `${name}=${typeof value === 'number' ? value : quote(value)}`)
   return written.length === 0 ? scheme : `${scheme} ${written.join(', ')}`
 }

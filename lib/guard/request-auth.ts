@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import type { AuthErrorCode } from '../../types/error.js'
 import type { Principal } from '../../types/principal.js'
-import { type AuthError, failure, fault, misconfigured, refusal } from '../errors.js'
+import { type AuthError, authFailure, internalError, misconfigured, refusal } from '../errors.js'
 import { parseRequirement } from '../policy/parse.js'
 import type { Vocabulary } from '../policy/requirements.js'
 import { fields } from '../util/options.js'
@@ -91,7 +91,7 @@ function requirements (query: unknown, words: Vocabulary) {
     return (['scopes', 'roles'] as const)
       .flatMap(kind => kind in said ? [parseRequirement(kind, said[kind], `request.auth.allows({ ${kind} })`, words)] : [])
   } catch (cause) {
-    throw fault('request.auth.allows() was asked something that is not in its grammar', cause)
+    throw internalError('request.auth.allows() was asked something that is not in its grammar', cause)
   }
 }
 
@@ -124,7 +124,7 @@ export function lifetimeOf (identities: readonly Identity[], carrier: Carrier): 
   }
   const end = (code: AuthErrorCode, { bound }: Identity, detail: string): void => {
     stop()
-    controller.abort(refusal(failure(code, bound.name, detail)))
+    controller.abort(refusal(authFailure(code, bound.name, detail)))
   }
   // what closed already says it no more
   if (isOver(carrier)) return controller.signal

@@ -1,6 +1,6 @@
 import type { No } from '../../types/answer.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
-import { AuthError, fault, misconfigured } from '../errors.js'
+import { AuthError, internalError, misconfigured } from '../errors.js'
 import { isNo } from '../util/answer.js'
 import { frozenCopy } from '../util/options.js'
 import { hasProperty, property } from '../util/property.js'
@@ -13,7 +13,7 @@ const none: readonly string[] = Object.freeze([])
  */
 export function principalFrom<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
   const id = typeof input === 'object' && input !== null ? property(input, 'id') : undefined
-  if (typeof id !== 'string' || id === '') throw fault('a principal must be an object with a non-empty string id')
+  if (typeof id !== 'string' || id === '') throw internalError('a principal must be an object with a non-empty string id')
   const principal: Principal = Object.freeze({
     ...input,
     realm: text(property(input, 'realm'), 'realm') ?? realm,
@@ -55,12 +55,12 @@ export function principalAtBoot<P extends PrincipalInput> (input: P, realm: stri
 
 function text (value: unknown, field: string): string | undefined {
   if (value === undefined || (typeof value === 'string' && value !== '')) return value
-  throw fault(`a principal's ${field} must be a non-empty string`)
+  throw internalError(`a principal's ${field} must be a non-empty string`)
 }
 
 function names (value: unknown, field: string): readonly string[] {
   if (value === undefined) return none
   const copy = Array.isArray(value) ? Array.from(value as unknown[]) : null
-  if (copy?.every(name => typeof name === 'string') !== true) throw fault(`a principal's ${field} must be a list of strings`)
+  if (copy?.every(name => typeof name === 'string') !== true) throw internalError(`a principal's ${field} must be a list of strings`)
   return Object.freeze(copy)
 }

@@ -4,7 +4,7 @@ import type { Right } from '../../types/answer.js'
 import type { CrossSite, Limited, Unavailable } from '../../types/outcome.js'
 import type { Checked, Guesses } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
-import { AuthError, failure, refusal } from '../errors.js'
+import { AuthError, authFailure, refusal } from '../errors.js'
 import { changesState, otherSite } from '../guard/cross-site.js'
 import { crossSite, limited, unavailable } from '../kit/outcome.js'
 import { isNo } from '../util/answer.js'
@@ -45,7 +45,7 @@ export function guessRoom (store: Store, settings: GuessSettings | null, origins
       // A form on another site would guess from the addresses, and with the devices, of whoever looks at it.
       const other = otherSite(request, origins)
       if (other !== null) refuseLogin(reply, crossSite(`a browser says that another site sent this password: ${other}`))
-      if (typeof account !== 'string') throw refusal(failure('AUTH_INVALID_CREDENTIALS', null, 'the account is no text'))
+      if (typeof account !== 'string') throw refusal(authFailure('AUTH_INVALID_CREDENTIALS', null, 'the account is no text'))
       if (counted === null) return rightOrNull(await check())
       const tag = accountTag(realm, account)
       const device = counted.devices.idFor(request, tag)
@@ -149,7 +149,7 @@ function refuseLogin (reply: FastifyReply, outcome: Refused): never {
   const code = codes[outcome.kind]
   if ('retryAfter' in outcome) reply.header('retry-after', outcome.retryAfter)
   reply.request.log.info({ auth: { code, reason: outcome.detail } }, 'login refused')
-  throw refusal(failure(code, null, outcome.detail))
+  throw refusal(authFailure(code, null, outcome.detail))
 }
 
 /** Characters of a name that tell accounts apart here. Longer ones that begin alike count as one. */

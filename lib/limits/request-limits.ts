@@ -1,7 +1,7 @@
 import rateLimit, { type RateLimitOptions, type RateLimitPluginOptions } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { OwnRateLimit } from '../../types/limits.js'
-import { fault } from '../errors.js'
+import { internalError } from '../errors.js'
 import type { Gate } from '../guard/guard.js'
 import type { Identity } from '../guard/request-state.js'
 import type { Declaration, RateLimit } from '../policy/parse.js'
@@ -117,7 +117,7 @@ function countedOf (request: FastifyRequest): Counted {
 async function within (count: Promise<Count>): Promise<Count> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => { reject(fault(`Redis did not count within ${patience} ms`)) }, patience)
+    timer = setTimeout(() => { reject(internalError(`Redis did not count within ${patience} ms`)) }, patience)
   })
   try {
     return await Promise.race([count, late])

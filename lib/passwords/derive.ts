@@ -2,7 +2,7 @@ import { scrypt } from 'node:crypto'
 import type { ScryptOptions } from 'node:crypto'
 import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
-import { fault, misconfigured } from '../errors.js'
+import { internalError, misconfigured } from '../errors.js'
 import type { Argon2Recipe, Recipe } from './recipe.js'
 import { fromBcrypt64 } from './stored.js'
 
@@ -34,7 +34,7 @@ async function computed (hash: Promise<Buffer>): Promise<Buffer> {
   try {
     return await hash
   } catch (cause) {
-    throw fault('a password hash could not be computed', cause)
+    throw internalError('a password hash could not be computed', cause)
   }
 }
 

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os'
-import { failure, refusal } from '../errors.js'
+import { authFailure, refusal } from '../errors.js'
 
 /** Limits how many password hashes are computed at the same time. */
 export interface HashQueue {
@@ -70,7 +70,7 @@ export function createHashQueue (
 }
 
 function busy (detail: string): Error {
-  return refusal(failure('AUTH_UNAVAILABLE', null, detail))
+  return refusal(authFailure('AUTH_UNAVAILABLE', null, detail))
 }
 
 /**

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { fault } from '../errors.js'
+import { internalError } from '../errors.js'
 import { derive as compute } from './derive.js'
 import type { Derive } from './derive.js'
 import { passwordSettings } from './options.js'
@@ -66,7 +66,7 @@ export function makePasswords (settings: PasswordSettings, derive: Derive = comp
     },
     async hash (password: string) {
       const input = newInput(password)
-      if (typeof input === 'string') throw fault(`the password cannot be hashed (${input}): ask problem() first`)
+      if (typeof input === 'string') throw internalError(`the password cannot be hashed (${input}): ask problem() first`)
       const salt = randomBytes(saltBytes)
       const digest = await gate.run(() => derive({ recipe: current, password: input, salt, length: digestBytes }))
       return writeStored({ recipe: current, salt, digest, keyId })
@@ -75,7 +75,7 @@ export function makePasswords (settings: PasswordSettings, derive: Derive = comp
       const bytes = passwordBytes(password, maxLength)
       if (typeof bytes === 'string') return noMatch
       const found = stored === null || stored === undefined ? null : readStored(stored)
-      if (typeof found === 'string') throw fault(`a stored password hash cannot be read: ${found}`)
+      if (typeof found === 'string') throw internalError(`a stored password hash cannot be read: ${found}`)
       const input = inputOf(bytes, found?.keyId ?? null, peppers)
       return gate.run(() => check(found, input))
     }

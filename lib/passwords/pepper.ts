@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { fault, misconfigured } from '../errors.js'
+import { internalError, misconfigured } from '../errors.js'
 import { checkSecret } from '../secrets/check-secret.js'
 import { object, type Parser } from '../util/parsers.js'
 import { keyIdForm } from './stored.js'
@@ -45,6 +45,6 @@ export function peppersById (peppers: ReadonlyArray<ReturnType<typeof parsePeppe
 export function inputOf (password: Buffer, keyId: string | null, peppers: Peppers): Buffer {
   if (keyId === null) return password
   const secret = peppers.get(keyId)
-  if (secret === undefined) throw fault(`a stored password hash names the pepper '${keyId}', which is not configured`)
+  if (secret === undefined) throw internalError(`a stored password hash names the pepper '${keyId}', which is not configured`)
   return Buffer.from(createHmac('sha256', secret).update(password).digest('base64url'))
 }

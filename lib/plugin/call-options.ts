@@ -1,6 +1,6 @@
 import type { IssueOptions, LoginOptions } from '../../types/scheme.js'
 import type { StoreOwner } from '../../types/store.js'
-import { fault, misconfigured } from '../errors.js'
+import { internalError, misconfigured } from '../errors.js'
 import { atRunTime, fields, isObject, shown } from '../util/options.js'
 import { property } from '../util/property.js'
 
@@ -52,5 +52,5 @@ export function exceptOptions (options: unknown): { readonly except?: string } {
 export function ownerOf (owner: unknown, call: string): StoreOwner {
   const [realm, id] = isObject(owner) ? [property(owner, 'realm'), property(owner, 'id')] : []
   if (typeof realm === 'string' && typeof id === 'string') return { realm, id }
-  throw fault(`${call} needs whose they are, { realm, id } as a principal has them; it got ${shown(owner)}`)
+  throw internalError(`${call} needs whose they are, { realm, id } as a principal has them; it got ${shown(owner)}`)
 }

@@ -4,7 +4,7 @@ import type { PrincipalInput } from '../../types/principal.js'
 import type { SchemeName } from '../../types/registry.js'
 import type { SessionIndex } from '../../types/sessions.js'
 import { auditRows } from '../audit/audit.js'
-import { AuthError, failure, fault, misconfigured, refusal } from '../errors.js'
+import { AuthError, authFailure, internalError, misconfigured, refusal } from '../errors.js'
 import { otherSite } from '../guard/cross-site.js'
 import { guardHook } from '../guard/guard-hook.js'
 import type { Gate } from '../guard/guard.js'
@@ -82,12 +82,12 @@ export function replyMethods ({ gate, key, schemes, policies }: Parts) {
     }))
   return {
     challenge (this: FastifyReply) {
-      const refused = failure('AUTH_REQUIRED', null, 'the handler asked for a credential')
+      const refused = authFailure('AUTH_REQUIRED', null, 'the handler asked for a credential')
       return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
     },
     forbid (this: FastifyReply) {
       const acting = stateOf(this.request)?.pass?.identities[0]
-      const refused = failure('AUTH_ACCESS_DENIED', acting?.bound.name ?? null, 'the handler refused the principal')
+      const refused = authFailure('AUTH_ACCESS_DENIED', acting?.bound.name ?? null, 'the handler refused the principal')
       return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
     },
     login (this: FastifyReply, principal: PrincipalInput, options: unknown = {}) {
@@ -117,7 +117,7 @@ function loginFromElsewhere (other: string): string {
 /** Refuses to log in or out for another site, which is an attack of its own, whatever the method. */
 function checkSameSite (gate: Gate, request: FastifyRequest, name: string, reasonOf: (other: string) => string): void {
   const other = otherSite(request, gate.origins)
-  if (other !== null) throw refusal(failure('AUTH_CROSS_SITE', name, reasonOf(other)))
+  if (other !== null) throw refusal(authFailure('AUTH_CROSS_SITE', name, reasonOf(other)))
 }
 
 /** A fault says nothing to the client, so it must say everything to the log. */
@@ -139,7 +139,7 @@ async function logged (reply: FastifyReply, run: () => Promise<void>): Promise<v
 function sessionIndexOf (schemes: ReadonlyMap<string, BoundScheme>): SessionIndex {
   const ofAll = async <T>(ask: (index: SessionIndex) => Promise<T>): Promise<T[]> => {
     const indexes = [...schemes.values()].flatMap(({ scheme }) => scheme.sessions ?? [])
-    if (indexes.length === 0) throw fault('no scheme of this application keeps sessions')
+    if (indexes.length === 0) throw internalError('no scheme of this application keeps sessions')
     return await Promise.all(indexes.map(ask))
   }
   return Object.freeze({

@@ -6,7 +6,7 @@ import { misconfigured } from '../errors.js'
 import { guessRoom, type GuessRoom } from '../limits/guesses.js'
 import { has, type Vocabulary } from '../policy/requirements.js'
 import { withDeadline } from '../stores/deadline.js'
-import { failed } from '../stores/errors.js'
+import { toStoreError } from '../stores/errors.js'
 import { memoryStore } from '../stores/memory/memory.js'
 import type { Options } from './options.js'
 
@@ -42,7 +42,7 @@ async function migrate (store: Store): Promise<void> {
   try {
     await store.migrate()
   } catch (error) {
-    throw misconfigured(`The option store is not ready (${failed('migrate', error).detail}). Is the database up, is its address right, and may this user create tables?`)
+    throw misconfigured(`The option store is not ready (${toStoreError('migrate', error).detail}). Is the database up, is its address right, and may this user create tables?`)
   }
 }
 

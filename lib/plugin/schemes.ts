@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Principal } from '../../types/principal.js'
 import type { Scheme, SchemeContext } from '../../types/scheme.js'
-import { fault, misconfigured } from '../errors.js'
+import { internalError, misconfigured } from '../errors.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { list, shown } from '../util/options.js'
 import { isScheme, type Options } from './options.js'
@@ -30,6 +30,6 @@ export function capable<K extends Capability> (schemes: ReadonlyMap<string, Boun
   const [only] = found
   if (found.length === 1 && only !== undefined) return { name: only.name, scheme: only.scheme as Scheme<Principal> & Required<Pick<Scheme<Principal>, K>> }
   const names = able.map(each => `'${each.name}'`)
-  if (able.length === 0) throw fault(`no scheme of this application has ${capability}()`)
-  throw fault(name === undefined ? `several schemes have ${capability}(): name ${list(names)} as scheme` : `the scheme ${shown(name)} has no ${capability}(); known: ${list(names)}`)
+  if (able.length === 0) throw internalError(`no scheme of this application has ${capability}()`)
+  throw internalError(name === undefined ? `several schemes have ${capability}(): name ${list(names)} as scheme` : `the scheme ${shown(name)} has no ${capability}(); known: ${list(names)}`)
 }

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Principal } from '../../types/principal.js'
-import { fault, misconfigured } from '../errors.js'
+import { internalError, misconfigured } from '../errors.js'
 import { seconds } from '../util/duration.js'
 import { fields, frozen, isObject } from '../util/options.js'
 import type { Need, Vocabulary } from './requirements.js'
@@ -175,7 +175,7 @@ export function requirementFrom (kind: 'scopes' | 'roles', returned: unknown, wo
   try {
     return parseRequirement(kind, returned, `what the ${kind} function returned`, words)
   } catch (cause) {
-    throw fault(`a ${kind} function returned something else than one name or { all, any, none }`, cause)
+    throw internalError(`a ${kind} function returned something else than one name or { all, any, none }`, cause)
   }
 }
 

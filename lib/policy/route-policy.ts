@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { fault, type AuthError } from '../errors.js'
+import { internalError, type AuthError } from '../errors.js'
 import { isObject } from '../util/options.js'
 import { publicPolicy, type Policy } from './policy.js'
 
@@ -38,10 +38,10 @@ export function policyOf (request: FastifyRequest, key: symbol): Policy | AuthEr
   if (mark !== undefined && mark.server === request.server && mark.written === config.url && mark.method === config.method) {
     return mark.preflight ? open : mark.policy
   }
-  if (config.url === undefined) return config.auth === undefined ? open : fault('config.auth on a not-found handler does nothing; use app.gatehouse.guard as its preHandler')
+  if (config.url === undefined) return config.auth === undefined ? open : internalError('config.auth on a not-found handler does nothing; use app.gatehouse.guard as its preHandler')
   const { server, routeOptions: { schema } } = request
   if (mark === undefined && isPreflight(server, { method: config.method, url: config.url, schema })) return unseenPreflight
-  return fault(`${String(config.method)} ${config.url} has no policy: it was declared before fastify-gatehouse was loaded`)
+  return internalError(`${String(config.method)} ${config.url} has no policy: it was declared before fastify-gatehouse was loaded`)
 }
 
 interface RouteShape {

@@ -1,8 +1,8 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
-import { AuthError, fault } from '../errors.js'
+import { AuthError, internalError } from '../errors.js'
 import { guardHook, type GuardHook } from '../guard/guard-hook.js'
 import { enter, finishLate, isDue, isLate, isPass, publish, type End, type Gate, type LateEnd } from '../guard/guard.js'
-import { faulted } from '../guard/refuse.js'
+import { sendInternalError } from '../guard/refuse.js'
 import { openState } from '../guard/request-state.js'
 import type { Policy } from '../policy/policy.js'
 import type { Policies } from '../policy/resolve.js'
@@ -23,7 +23,7 @@ export interface RouteHooks {
 export function routeHooks (gate: Gate, key: symbol, policies: Policies): RouteHooks {
   const late = (request: FastifyRequest, reply: FastifyReply, policy: Policy, done: Done): void => {
     const state = openState(request)
-    if (state.seal?.policy !== policy) stop(gate, request, reply, fault('the guard did not pass for the policy of this route'), done)
+    if (state.seal?.policy !== policy) stop(gate, request, reply, internalError('the guard did not pass for the policy of this route'), done)
     else if (isDue(state.seal, state)) pass(gate, policy, request, reply, error => { if (error) done(error); else finish(gate, request, reply, done) })
     else finish(gate, request, reply, done)
   }
@@ -93,6 +93,6 @@ function settleLate (end: LateEnd, done: Done): void {
 }
 
 function stop (gate: Gate, request: FastifyRequest, reply: FastifyReply, error: AuthError, done: Done): void {
-  const left = faulted(request, reply, error, gate.form)
+  const left = sendInternalError(request, reply, error, gate.form)
   if (left !== null) done(left)
 }

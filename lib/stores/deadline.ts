@@ -1,9 +1,9 @@
 import type { Duration } from '../../types/duration.js'
 import type { Store, StoreOwner, StoreRecord } from '../../types/store.js'
-import { AuthError, fault, misconfigured } from '../errors.js'
+import { AuthError, internalError, misconfigured } from '../errors.js'
 import { seconds } from '../util/duration.js'
 import { fields } from '../util/options.js'
-import { failed, operations, StoreUnavailable, unavailable } from './errors.js'
+import { operations, StoreUnavailable, toStoreError, unavailable } from './errors.js'
 
 /** Options of {@link withDeadline}. */
 export interface DeadlineOptions {
@@ -85,7 +85,7 @@ function deadline (limit: number): Deadline {
       }, error => {
         settle()
         if (saysSomething(error)) answered()
-        reject(failed(operation, error))
+        reject(toStoreError(operation, error))
       })
     })
   }
@@ -161,5 +161,5 @@ function recordsOf (records: readonly StoreRecord[], { operation, kind, owner, e
 
 /** The detail holds no id: it is for the log. */
 function foreign (operation: string, kind: string): Error {
-  return fault(`store: ${operation} of the kind '${kind}' was answered with a record of another kind, id or owner: the store, or a proxy before it, mixes up answers`)
+  return internalError(`store: ${operation} of the kind '${kind}' was answered with a record of another kind, id or owner: the store, or a proxy before it, mixes up answers`)
 }

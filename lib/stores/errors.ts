@@ -22,7 +22,7 @@ export function unavailable (reason: StoreFailure, detail: string): StoreUnavail
 }
 
 /** What was thrown by a library, as a failure of the store. What this plugin throws on purpose stays. */
-export function failed (operation: string, error: unknown): AuthError {
+export function toStoreError (operation: string, error: unknown): AuthError {
   return error instanceof AuthError ? error : unavailable('failed', `${operation} failed: ${described(error)}`)
 }
 
@@ -61,7 +61,7 @@ export function operations (): Operations {
       try {
         return await work()
       } catch (error) {
-        throw failed(operation, error)
+        throw toStoreError(operation, error)
       }
     },
     async close (end) {
@@ -69,7 +69,7 @@ export function operations (): Operations {
       try {
         await closed
       } catch (error) {
-        throw failed('close', error)
+        throw toStoreError('close', error)
       }
     }
   }

@@ -1,5 +1,5 @@
 import type { JsonObject, StoreEntry, StoreIncrement, StoreOwner } from '../../types/store.js'
-import { fault } from '../errors.js'
+import { internalError } from '../errors.js'
 import { jsonObject } from '../util/json.js'
 
 const kinds = /^[a-z][a-z0-9-]{0,63}$/
@@ -10,15 +10,15 @@ const largestValue = 65_536
 
 /** Asserts what the contract says of names. The messages hold no id. */
 export function checkName (kind: string, id: string): void {
-  if (!kinds.test(kind)) throw fault('store: a kind must match /^[a-z][a-z0-9-]{0,63}$/')
-  if (id.length === 0) throw fault(`store: an id of the kind '${kind}' is empty`)
-  if (tooLong(id)) throw fault(`store: an id of the kind '${kind}' is longer than ${longestName} bytes: hash it`)
+  if (!kinds.test(kind)) throw internalError('store: a kind must match /^[a-z][a-z0-9-]{0,63}$/')
+  if (id.length === 0) throw internalError(`store: an id of the kind '${kind}' is empty`)
+  if (tooLong(id)) throw internalError(`store: an id of the kind '${kind}' is longer than ${longestName} bytes: hash it`)
 }
 
 export function checkOwner (kind: string, owner: StoreOwner): void {
-  if (!kinds.test(kind)) throw fault('store: a kind must match /^[a-z][a-z0-9-]{0,63}$/')
-  if (owner.realm.length === 0 || owner.id.length === 0) throw fault(`store: an owner of the kind '${kind}' has an empty realm or id`)
-  if (tooLong(owner.realm + owner.id)) throw fault(`store: the realm and id of an owner of the kind '${kind}' are longer than ${longestName} bytes`)
+  if (!kinds.test(kind)) throw internalError('store: a kind must match /^[a-z][a-z0-9-]{0,63}$/')
+  if (owner.realm.length === 0 || owner.id.length === 0) throw internalError(`store: an owner of the kind '${kind}' has an empty realm or id`)
+  if (tooLong(owner.realm + owner.id)) throw internalError(`store: the realm and id of an owner of the kind '${kind}' are longer than ${longestName} bytes`)
 }
 
 export function checkEntry (entry: StoreEntry): void {
@@ -36,14 +36,14 @@ function tooLong (text: string): boolean {
 export function milliseconds (expiresAt: Date | null, kind: string): number | null {
   if (expiresAt === null) return null
   const at = expiresAt.getTime()
-  if (Number.isNaN(at)) throw fault(`store: expiresAt of a record of the kind '${kind}' is no instant`)
+  if (Number.isNaN(at)) throw internalError(`store: expiresAt of a record of the kind '${kind}' is no instant`)
   return at
 }
 
 /** The length of a window in whole milliseconds. */
 export function windowOf (kind: string, { window, ceiling }: StoreIncrement): number {
-  if (!(window > 0 && window <= 1e9)) throw fault(`store: the window of a counter of the kind '${kind}' must be more than 0 seconds`)
-  if (ceiling !== undefined && !(Number.isSafeInteger(ceiling) && ceiling >= 0)) throw fault(`store: the ceiling of a counter of the kind '${kind}' must be a whole number`)
+  if (!(window > 0 && window <= 1e9)) throw internalError(`store: the window of a counter of the kind '${kind}' must be more than 0 seconds`)
+  if (ceiling !== undefined && !(Number.isSafeInteger(ceiling) && ceiling >= 0)) throw internalError(`store: the ceiling of a counter of the kind '${kind}' must be a whole number`)
   return Math.ceil(window * 1_000)
 }
 
@@ -51,7 +51,7 @@ export function windowOf (kind: string, { window, ceiling }: StoreIncrement): nu
 export function valueOf (kind: string, value: JsonObject): { readonly value: JsonObject, readonly json: string } {
   const copy = jsonObject(value, `store: the value of a record of the kind '${kind}'`) as JsonObject
   const json = JSON.stringify(copy)
-  if (json.length * 3 > largestValue && Buffer.byteLength(json) > largestValue) throw fault(`store: the value of a record of the kind '${kind}' is more than ${largestValue} bytes of JSON`)
+  if (json.length * 3 > largestValue && Buffer.byteLength(json) > largestValue) throw internalError(`store: the value of a record of the kind '${kind}' is more than ${largestValue} bytes of JSON`)
   return { value: copy, json }
 }
 

@@ -1,4 +1,4 @@
-import { fault } from '../errors.js'
+import { internalError } from '../errors.js'
 
 /** Deeper values are cyclic, or too large for a cookie in any case. */
 const deepest = 32
@@ -10,10 +10,10 @@ const deepest = 32
 export function jsonCopy (value: unknown, place: string, depth = 0): unknown {
   if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
   if (typeof value === 'number' && Number.isFinite(value)) return value
-  if (depth > deepest) throw fault(`${place} is nested too deeply, or in itself`)
+  if (depth > deepest) throw internalError(`${place} is nested too deeply, or in itself`)
   if (Array.isArray(value)) return Object.freeze(Array.from(value, (each, index) => jsonCopy(each, `${place}[${index}]`, depth + 1)))
   if (isPlain(value)) return jsonObject(value, place, depth)
-  throw fault(`${place} is not what JSON carries: strings, finite numbers, booleans, null, lists and plain objects of them`)
+  throw internalError(`${place} is not what JSON carries: strings, finite numbers, booleans, null, lists and plain objects of them`)
 }
 
 /** {@link jsonCopy} of an object's own fields. */
@@ -25,7 +25,7 @@ export function jsonObject (value: object, place: string, depth = 0): Readonly<R
 
 /** Returns a deep-frozen copy of what an application keeps in a session. @throws {AuthError} `AUTH_FAULT` as {@link jsonCopy} does. */
 export function checkedData (data: unknown): Readonly<Record<string, unknown>> {
-  if (!isPlain(data)) throw fault('the data of a session must be a plain object')
+  if (!isPlain(data)) throw internalError('the data of a session must be a plain object')
   return jsonObject(data, 'data')
 }
 

@@ -1,4 +1,4 @@
-import { AuthError, fault, misconfigured } from '../errors.js'
+import { AuthError, internalError, misconfigured } from '../errors.js'
 import { ownFields } from './property.js'
 
 /**
@@ -48,7 +48,7 @@ export function atRunTime<T> (read: () => T, call?: string): T {
   try {
     return read()
   } catch (error) {
-    throw error instanceof AuthError ? fault(call === undefined ? error.detail : `${call}: ${error.detail}`) : error
+    throw error instanceof AuthError ? internalError(call === undefined ? error.detail : `${call}: ${error.detail}`) : error
   }
 }
 

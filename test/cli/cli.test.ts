@@ -7,7 +7,7 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { run } from '../../lib/cli/run.js'
 import type { Terminal } from '../../lib/cli/terminal.js'
-import { fault } from '../../lib/errors.js'
+import { internalError } from '../../lib/errors.js'
 import authPlugin, { jwt } from '../../lib/index.js'
 import { verifyPassword } from '../../lib/passwords/index.js'
 
@@ -169,7 +169,7 @@ t.test('help goes to standard output, and what is wrong to standard error withou
 })
 
 t.test('an error that nobody foresaw ends with 1, and one of ours with its reason', async t => {
-  for (const [error, text] of [[new Error('no space left'), 'Error: no space left\n'], [fault('the engine broke'), 'the engine broke\n']] as const) {
+  for (const [error, text] of [[new Error('no space left'), 'Error: no space left\n'], [internalError('the engine broke'), 'the engine broke\n']] as const) {
     const stderr = { text: '', write (more: string) { this.text += more } }
     t.equal(await run(['secret'], { stdin: process.stdin, stdout: { write () { throw error } }, stderr }), 1)
     t.equal(stderr.text, text)

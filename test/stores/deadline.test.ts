@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { fault } from '../../lib/errors.js'
+import { internalError } from '../../lib/errors.js'
 import { withDeadline } from '../../lib/stores/deadline.js'
 import { described, StoreUnavailable, unavailable } from '../../lib/stores/errors.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
@@ -47,7 +47,7 @@ t.test('a store that breaks its promises is unavailable', async t => {
 })
 
 t.test('what is thrown on purpose stays what it is', async t => {
-  await t.rejects(withDeadline(telling(() => Promise.reject(fault('a mistake')))).get('a', 'b'), { code: 'AUTH_FAULT', detail: 'a mistake' })
+  await t.rejects(withDeadline(telling(() => Promise.reject(internalError('a mistake')))).get('a', 'b'), { code: 'AUTH_FAULT', detail: 'a mistake' })
   await t.rejects(withDeadline(memoryStore()).get('', 'b'), { code: 'AUTH_FAULT' })
   t.equal(await reasonOf(withDeadline(telling(() => Promise.reject(unavailable('full', 'x')))).get('a', 'b')), 'full')
 })
@@ -89,7 +89,7 @@ t.test('a call that is slow beside others that are answered silences nobody', as
 
 t.test('a store that refuses something, or is full, is there', async t => {
   let silent = true
-  const store = withDeadline({ ...memoryStore({ maxCounters: 1 }), get: never, find: () => Promise.reject(fault('x')) }, { timeout: 0.02 })
+  const store = withDeadline({ ...memoryStore({ maxCounters: 1 }), get: never, find: () => Promise.reject(internalError('x')) }, { timeout: 0.02 })
   await store.increment('a', 'a', { window: 60 })
   for (const [call, text] of [[() => store.increment('a', 'b', { window: 60 }), 'full'], [() => store.find('a', { realm: 'r', id: 'i' }), 'no failure of a store: AuthError: Internal Server Error']] as const) {
     t.equal(await reasonOf(store.get('a', 'b')), 'unanswered')

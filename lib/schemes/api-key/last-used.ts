@@ -1,6 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Store } from '../../../types/store.js'
-import { failed } from '../../stores/errors.js'
+import { toStoreError } from '../../stores/errors.js'
 import { entryOf, kind, storedKeyOf } from './record.js'
 
 /** Milliseconds between two batches. */
@@ -47,7 +47,7 @@ export class Uses {
       }
     }
     await Promise.all(Array.from({ length: Math.min(atOnce, batch.length) }, next))
-    if (failures.length > 0) this.#log.warn({ failed: failures.length, reason: failed('swap', failures[0]).detail }, 'when API keys were last used could not be written')
+    if (failures.length > 0) this.#log.warn({ failed: failures.length, reason: toStoreError('swap', failures[0]).detail }, 'when API keys were last used could not be written')
   }
 
   /** Other instances note the same key: one of them writes in a minute. Who changes the record at the same time is first, and the use is forgotten. */

@@ -5,7 +5,7 @@ import type { Authenticated, Invalid } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { Load, SchemeContext } from '../../../types/scheme.js'
 import type { StoreOwner } from '../../../types/store.js'
-import { fault } from '../../errors.js'
+import { internalError } from '../../errors.js'
 import { invalid } from '../../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
 import { isNo, isThenable } from '../../util/answer.js'
@@ -69,7 +69,7 @@ export class Owners {
     const loaded = load(nobody, { scheme, request: withoutRequest(app) })
     const complete = (found: PrincipalInput | No): Principal | null => {
       if (isNo(found)) return null
-      if (typeof found !== 'object' || Array.isArray(found)) throw fault(`the load function for the scheme '${scheme}' returned neither a principal nor a no, such as null`)
+      if (typeof found !== 'object' || Array.isArray(found)) throw internalError(`the load function for the scheme '${scheme}' returned neither a principal nor a no, such as null`)
       return frozenCopy(loadedPrincipal(nobody, found))
     }
     return isThenable(loaded) ? Promise.resolve(loaded).then(complete) : complete(loaded)

@@ -1,7 +1,7 @@
 import type { ApiKeyBounds, ApiKeyChange, ApiKeyInput, ApiKeyRecord, NewApiKeyBounds } from '../../../types/api-keys.js'
 import type { PrincipalInput } from '../../../types/principal.js'
 import type { StoreOwner } from '../../../types/store.js'
-import { fault } from '../../errors.js'
+import { internalError } from '../../errors.js'
 import { principalFrom } from '../../kit/principal.js'
 import { seconds } from '../../util/duration.js'
 import { atRunTime, fields, isObject } from '../../util/options.js'
@@ -43,7 +43,7 @@ export function parseBounds (method: 'create' | 'update', bounds: unknown): NewA
 
 function mostOf (said: Readonly<Record<string, unknown>>): Pick<NewApiKeyBounds, 'most'> {
   if (!('most' in said)) return {}
-  if (typeof said.most !== 'number' || !Number.isSafeInteger(said.most) || said.most < 1) throw fault('most must be a whole number of keys, 1 or more')
+  if (typeof said.most !== 'number' || !Number.isSafeInteger(said.most) || said.most < 1) throw internalError('most must be a whole number of keys, 1 or more')
   return { most: said.most }
 }
 
@@ -52,7 +52,7 @@ export function parseRotation (options: unknown): NewApiKeyBounds & { readonly o
   return atRunTime(() => {
     const said = fields(options, ['overlap', 'within', 'most'], 'it')
     const length = seconds(said.overlap, 'overlap')
-    if (length > longestOverlap) throw fault('overlap must be ten years at most')
+    if (length > longestOverlap) throw internalError('overlap must be ten years at most')
     return { overlap: length * 1000, ...boundsOf(said), ...mostOf(said) }
   }, 'apiKeys.rotate()')
 }
@@ -62,14 +62,14 @@ function boundsOf (said: Readonly<Record<string, unknown>>): ApiKeyBounds {
   if (!('within' in said)) return {}
   const { within } = said
   const rights = isObject(within) ? [property(within, 'scopes'), property(within, 'roles')] : []
-  if (!isObject(within) || !rights.every(Array.isArray)) throw fault('within must be a principal, with its scopes and roles')
+  if (!isObject(within) || !rights.every(Array.isArray)) throw internalError('within must be a principal, with its scopes and roles')
   return { within: principalFrom(within as unknown as PrincipalInput, '') }
 }
 
 /** An owner as a principal has one, and nothing else that it brings along. */
 export function ownerOf (owner: unknown): StoreOwner {
   const [realm, id] = isObject(owner) ? [property(owner, 'realm'), property(owner, 'id')] : []
-  if (!isText(realm, 1_000) || !isText(id, 1_000)) throw fault('the owner of API keys must be { realm, id }, as a principal has them')
+  if (!isText(realm, 1_000) || !isText(id, 1_000)) throw internalError('the owner of API keys must be { realm, id }, as a principal has them')
   return { realm, id }
 }
 
@@ -84,27 +84,27 @@ function parsed (said: Readonly<Record<string, unknown>>): Partial<KeyFields> {
 }
 
 function nameOf (name: unknown): string {
-  if (!isText(name, longestName)) throw fault(`name must be a text of 1 to ${longestName} characters`)
+  if (!isText(name, longestName)) throw internalError(`name must be a text of 1 to ${longestName} characters`)
   return name
 }
 
 function namesOf (value: unknown, field: string): readonly string[] {
-  if (!Array.isArray(value) || value.length > mostNames || !value.every(name => isText(name, longestName))) throw fault(`${field} must be a list of up to ${mostNames} names`)
+  if (!Array.isArray(value) || value.length > mostNames || !value.every(name => isText(name, longestName))) throw internalError(`${field} must be a list of up to ${mostNames} names`)
   return [...new Set<string>(value)]
 }
 
 function endOf (value: unknown): string | null {
   if (value === null) return null
-  if (!(value instanceof Date) || !(value.getTime() > Date.now()) || value.getTime() > latest) throw fault('expiresAt must be a Date in the future, up to the year 9999, or null')
+  if (!(value instanceof Date) || !(value.getTime() > Date.now()) || value.getTime() > latest) throw internalError('expiresAt must be a Date in the future, up to the year 9999, or null')
   return value.toISOString()
 }
 
 function limitOf (value: unknown): KeyFields['rateLimit'] {
   if (value === null) return null
   const { max, window } = fields(value, ['max', 'window'], 'rateLimit')
-  if (typeof max !== 'number' || !Number.isSafeInteger(max) || max < 1) throw fault('rateLimit.max must be a whole number of requests, 1 or more')
+  if (typeof max !== 'number' || !Number.isSafeInteger(max) || max < 1) throw internalError('rateLimit.max must be a whole number of requests, 1 or more')
   const length = seconds(window, 'rateLimit.window')
-  if (length < 1) throw fault('rateLimit.window must be at least one second')
+  if (length < 1) throw internalError('rateLimit.window must be at least one second')
   return { max, window: length }
 }
 

@@ -1,7 +1,7 @@
 import type { ApiKeyRecord } from '../../../types/api-keys.js'
 import type { RateLimitRule } from '../../../types/limits.js'
 import type { JsonObject, JsonValue, StoreEntry, StoreRecord } from '../../../types/store.js'
-import { fault } from '../../errors.js'
+import { internalError } from '../../errors.js'
 import { frozen, isObject } from '../../util/options.js'
 import { ownFields } from '../../util/property.js'
 
@@ -79,5 +79,5 @@ function limitOf (value: JsonValue | undefined): RateLimitRule | null {
 }
 
 function unreadable (): Error {
-  return fault('the store has an API key that cannot be read')
+  return internalError('the store has an API key that cannot be read')
 }

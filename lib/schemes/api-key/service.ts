@@ -4,7 +4,7 @@ import type { Duration } from '../../../types/duration.js'
 import type { Principal } from '../../../types/principal.js'
 import type { SchemeContext } from '../../../types/scheme.js'
 import type { Store, StoreOwner, StoreRecord } from '../../../types/store.js'
-import { AuthError, fault } from '../../errors.js'
+import { AuthError, internalError } from '../../errors.js'
 import { frozen } from '../../util/options.js'
 import { digestOf, isKeyId, type KeyFormat } from './key.js'
 import type { Uses } from './last-used.js'
@@ -151,7 +151,7 @@ export class ManagedKeys implements ApiKeys {
 
   async #add (record: ApiKeyRecord): Promise<void> {
     const { store, format } = this.#with
-    if (!await store.add(entryOf({ prefix: format.prefix, record }))) throw fault('the store did not add a new API key')
+    if (!await store.add(entryOf({ prefix: format.prefix, record }))) throw internalError('the store did not add a new API key')
   }
 
   async #swap (stored: StoreRecord, record: ApiKeyRecord): Promise<boolean> {

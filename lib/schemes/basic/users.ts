@@ -2,7 +2,7 @@ import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import type { No } from '../../../types/answer.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
-import { fault, misconfigured } from '../../errors.js'
+import { internalError, misconfigured } from '../../errors.js'
 import { principalAtBoot, principalFrom } from '../../kit/principal.js'
 import { load } from '../../passwords/derive.js'
 import { passwordSettings } from '../../passwords/options.js'
@@ -130,7 +130,7 @@ export function foundVerifier<P extends PrincipalInput> (find: Find<P>, check: C
     const found = isNo(answer) ? null : answer
     const hash = isObject(found) ? property(found, 'hash') : null
     if ((found !== null && !isObject(found)) || !isHash(hash)) {
-      throw fault(`the find function of the scheme '${name}' returned neither { hash, principal } nor a no, such as null`)
+      throw internalError(`the find function of the scheme '${name}' returned neither { hash, principal } nor a no, such as null`)
     }
     const valid = await check(username, password, hash, request)
     return found !== null && valid ? principalFrom(property(found, 'principal') as P, name) : null

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import type { FastifyInstance } from 'fastify'
 import type { PrincipalInput } from '../../../types/principal.js'
 import type { IssueOptions } from '../../../types/scheme.js'
-import { fault, misconfigured } from '../../errors.js'
+import { internalError, misconfigured } from '../../errors.js'
 import type { Algorithm } from '../../jose/algorithms.js'
 import { verificationKey } from '../../jose/jwk.js'
 import { verifyCompact } from '../../jose/jws.js'
@@ -124,13 +124,13 @@ const written = ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp'
 function checkClaims (claims: Readonly<Record<string, unknown>>): void {
   const taken = written.filter(name => Object.hasOwn(claims, name))
   if (claims['cnf'] !== undefined) {
-    throw fault('the option claims of a token has cnf: the scheme refuses tokens that are bound to a key')
+    throw internalError('the option claims of a token has cnf: the scheme refuses tokens that are bound to a key')
   }
-  if (taken.length > 0) throw fault(`the option claims of a token has ${list(taken, 'and')}, which the scheme writes itself: from its own options, the principal and expiresIn`)
+  if (taken.length > 0) throw internalError(`the option claims of a token has ${list(taken, 'and')}, which the scheme writes itself: from its own options, the principal and expiresIn`)
 }
 
 /** RFC 6749, 3.3: a scope has no space within; one that had would be read as two. */
 function scopeClaim (scopes: readonly string[]): { readonly scope?: string } {
-  if (!scopes.every(scope => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope))) throw fault('a scope of the principal has characters that a token cannot carry (RFC 6749, 3.3): spaces, quotes, or no ASCII')
+  if (!scopes.every(scope => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope))) throw internalError('a scope of the principal has characters that a token cannot carry (RFC 6749, 3.3): spaces, quotes, or no ASCII')
   return scopes.length === 0 ? {} : { scope: scopes.join(' ') }
 }

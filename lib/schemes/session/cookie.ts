@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import { fault } from '../../errors.js'
+import { internalError } from '../../errors.js'
 import type { SessionSettings } from './options.js'
 
 /**
@@ -29,7 +29,7 @@ export class SessionCookie {
    */
   boundedLine (value: string, maxAge: number | null): string {
     const size = this.name.length + 1 + value.length
-    if (size > largest) throw fault(`the session cookie ${this.name} would have ${size} bytes, and above ${largest} browsers may drop it: keep less in the principal and the data`)
+    if (size > largest) throw internalError(`the session cookie ${this.name} would have ${size} bytes, and above ${largest} browsers may drop it: keep less in the principal and the data`)
     return this.line(value, maxAge)
   }
 

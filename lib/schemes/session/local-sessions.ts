@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import type { StoreOwner } from '../../../types/store.js'
-import { fault } from '../../errors.js'
+import { internalError } from '../../errors.js'
 import { longestOf } from './expiry.js'
 import type { Registry } from './liveness.js'
 import type { SessionSettings } from './options.js'
@@ -64,7 +64,7 @@ class LocalRegistry implements Registry {
   }
 
   async list (): Promise<never> {
-    throw fault('sessions are listed only with a store, as without one nobody knows them all: give the plugin the option store')
+    throw internalError('sessions are listed only with a store, as without one nobody knows them all: give the plugin the option store')
   }
 
   async revoke (id: string, owner?: StoreOwner): Promise<boolean> {

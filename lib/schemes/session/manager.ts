@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Outcome } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { LoginOptions } from '../../../types/scheme.js'
-import { AuthError, failure, fault, refusal } from '../../errors.js'
+import { AuthError, authFailure, internalError, refusal } from '../../errors.js'
 import { absent, authenticated, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { cookieValues, reader } from '../../kit/read-credential.js'
@@ -118,19 +118,19 @@ export class SessionKeeper {
 
   #newSession (principal: Principal, { data, keep = false, renew = false }: LoginOptions, carried: Session | null): Session {
     const { times } = this.#settings
-    if (keep && times.kept === null) throw fault(`schemes.${this.#scheme} keeps no sessions: that needs load, or the option keepTimeout with at most 24 hours`)
+    if (keep && times.kept === null) throw internalError(`schemes.${this.#scheme} keeps no sessions: that needs load, or the option keepTimeout with at most 24 hours`)
     const begunAt = this.#registry.beginning(principal)
     const secret = randomBytes(16).toString('base64url')
     const fresh = { secret, id: idOf(secret), principal, begunAt, seenAt: Date.now() }
     if (!renew) return { ...fresh, authenticatedAt: begunAt, endsAt: begunAt + lifetimeOf(times, keep).absolute, kept: keep, data: checkedData(data ?? {}) }
     if (carried === null || endOf(times, carried) <= Date.now()) throw this.#nothingToRenew()
-    if (carried.principal.id !== principal.id || carried.principal.realm !== principal.realm) throw fault('a session is renewed for its own principal: begin one without renew for another')
+    if (carried.principal.id !== principal.id || carried.principal.realm !== principal.realm) throw internalError('a session is renewed for its own principal: begin one without renew for another')
     const { authenticatedAt, endsAt, kept } = carried
     return { ...fresh, authenticatedAt, endsAt, kept, data: data === undefined ? carried.data : checkedData(data) }
   }
 
   #nothingToRenew (): AuthError {
-    return refusal(failure('AUTH_REQUIRED', this.#scheme, 'there is no live session to renew'))
+    return refusal(authFailure('AUTH_REQUIRED', this.#scheme, 'there is no live session to renew'))
   }
 
   #boundedLine (session: Session): string {
@@ -184,7 +184,7 @@ export class SessionKeeper {
 
   #update (request: FastifyRequest, visit: Visit, data: unknown): Session['data'] {
     const reply = replyOf(request)
-    if (visit.session === null || reply?.raw.headersSent === true) throw fault('the session ended in this request, or the response is on its way: its data cannot be changed any more')
+    if (visit.session === null || reply?.raw.headersSent === true) throw internalError('the session ended in this request, or the response is on its way: its data cannot be changed any more')
     const changed = { ...visit.session, seenAt: Date.now(), data: checkedData(data) }
     visit.due = this.#boundedLine(changed)
     visit.isChanged = true

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { JsonObject, StoreCount, StoreEntry, StoreIncrement, StoreOwner, StoreRecord } from '../../../types/store.js'
-import { fault } from '../../errors.js'
+import { internalError } from '../../errors.js'
 import { checkEntry, checkName, checkOwner, fromText, milliseconds, toText, valueOf, windowOf } from '../limits.js'
 import type { RedisClient } from './options.js'
 import type { Names } from './scripts.js'
@@ -112,7 +112,7 @@ export async function decrement ({ client, names }: Place, kind: string, id: str
 
 /** @throws {AuthError} `AUTH_FAULT` for a record that does not say what it belongs to. */
 function recordOf ([version, owner, data, end, kind, id]: Fields): StoreRecord {
-  if (kind === null || id === null) throw fault('store: a record in Redis has no kind and id. An earlier version of this plugin wrote it: remove the keys of that version')
+  if (kind === null || id === null) throw internalError('store: a record in Redis has no kind and id. An earlier version of this plugin wrote it: remove the keys of that version')
   return { kind, id: fromText(id), owner: ownerOf(owner), value: JSON.parse(data) as JsonObject, expiresAt: end === '' ? null : new Date(Number(end)), version }
 }
 

@@ -5,7 +5,7 @@ import Fastify from 'fastify'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { jwtVerify } from 'jose'
 import t from 'tap'
-import { failure } from '../../../lib/errors.js'
+import { authFailure } from '../../../lib/errors.js'
 import { traits } from '../../../lib/kit/read-credential.js'
 import { jwt } from '../../../lib/schemes/jwt/scheme.js'
 import type { JwtCredential, JwtOptions } from '../../../lib/schemes/jwt/scheme.js'
@@ -278,7 +278,7 @@ t.test('a token may travel in other places: a cookie is ambient, a query is stor
 
 t.test('a challenge says what RFC 6750 and RFC 9470 say, and nothing for what HTTP has no words', async t => {
   const scheme = await made({ ...base, realm: 'orders' })
-  const of = (...args: Parameters<typeof failure>) => scheme.challenge?.(failure(...args))
+  const of = (...args: Parameters<typeof authFailure>) => scheme.challenge?.(authFailure(...args))
   t.same(of('AUTH_REQUIRED', null, ''), { scheme: 'Bearer', params: { realm: 'orders' } })
   t.same(of('AUTH_INVALID_CREDENTIALS', 'user', 'the reason'), { scheme: 'Bearer', params: { realm: 'orders', error: 'invalid_token', error_description: 'The token is invalid' } })
   t.same(of('AUTH_TOKEN_EXPIRED', 'user', ''), { scheme: 'Bearer', params: { realm: 'orders', error: 'invalid_token', error_description: 'The token expired' } })
@@ -287,7 +287,7 @@ t.test('a challenge says what RFC 6750 and RFC 9470 say, and nothing for what HT
   t.match(of('AUTH_STEP_UP_REQUIRED', 'user', '', { maxAge: 300 }), { params: { error: 'insufficient_user_authentication', max_age: 300 } })
   t.same(Object.keys(of('AUTH_STEP_UP_REQUIRED', 'user', '')?.params ?? {}).sort(), ['error', 'error_description', 'realm'])
   t.equal(of('AUTH_UNAVAILABLE', 'user', ''), null)
-  t.same((await made(base)).challenge?.(failure('AUTH_REQUIRED', null, '')), { scheme: 'Bearer', params: { realm: 'user' } })
+  t.same((await made(base)).challenge?.(authFailure('AUTH_REQUIRED', null, '')), { scheme: 'Bearer', params: { realm: 'user' } })
 })
 
 t.test('wrong options stop the boot with a sentence that names the scheme and the option', async t => {

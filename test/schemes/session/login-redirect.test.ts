@@ -1,5 +1,5 @@
 import t from 'tap'
-import { failure } from '../../../lib/errors.js'
+import { authFailure } from '../../../lib/errors.js'
 import { isLocalPath } from '../../../lib/schemes/session/login-redirect.js'
 import type { AuthErrorCode } from '../../../types/error.js'
 import { clock, desk, secret } from './bare-app.js'
@@ -14,7 +14,7 @@ async function refusing (options: Parameters<typeof desk>[0] = { loginPath: '/lo
     method: ['GET', 'HEAD', 'POST', 'PUT'],
     url: '/private/*',
     handler: (request, reply) => {
-      if (made.scheme.refuse?.(request, reply, failure(code, by, 'a test')) !== true) reply.code(401).send({})
+      if (made.scheme.refuse?.(request, reply, authFailure(code, by, 'a test')) !== true) reply.code(401).send({})
     }
   })
   const ask = async (url: string, headers: Record<string, string> = page, method: 'GET' | 'HEAD' | 'POST' | 'PUT' = 'GET') => {
