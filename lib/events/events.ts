@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Channel } from 'node:diagnostics_channel'
 import type { GatehouseEventName, GatehouseEvents } from '../../types/events.js'
-import { frozenCopy } from '../shape.js'
+import { frozenCopy } from '../util/options.js'
 
 /** Every event by name. Listed as a record, so that a name cannot be forgotten here. */
 const channels: Readonly<Record<GatehouseEventName, Channel>> = {

@@ -1,0 +1,160 @@
+import { randomUUID } from 'node:crypto'
+import type { AddressInfo } from 'node:net'
+import { misconfigured } from '../errors.js'
+import { fields, list } from '../util/options.js'
+import { badTokens } from './bad-tokens.js'
+import type { BadTokenName } from './bad-tokens.js'
+import { issuerServer } from './issuer-server.js'
+import type { IssuerEndpoint, IssuerFailure, MetadataForm } from './issuer-server.js'
+import { compactJws, isIssuerAlgorithm, publicJwk, signingKey } from './signing-key.js'
+import type { IssuerAlgorithm, PublicJwk, SigningKey } from './signing-key.js'
+
+export type { IssuerFailure } from './issuer-server.js'
+
+/** Options of {@link fakeIssuer}. */
+export interface FakeIssuerOptions {
+  /** One signing key is made for each. Default `['RS256']`. */
+  readonly algorithms?: readonly IssuerAlgorithm[]
+  /** The `aud` of its tokens, unless the claims of a token say another. Default `'https://api.example.com'`. */
+  readonly audience?: string
+  /** The path of its `issuer`, such as `'/tenants/one'`. Default: none. */
+  readonly path?: string
+  /** Where its metadata is: `'oauth'` (RFC 8414), `'openid'` (OpenID Connect Discovery), `'openid-inserted'`. Default `'openid'`. */
+  readonly metadata?: MetadataForm
+  /** `Cache-Control` of its JWK set. Default: none. */
+  readonly cacheControl?: string
+}
+
+/** How one token of a {@link FakeIssuer} is signed. */
+export interface TokenOptions {
+  /** The key that signs; it may have been withdrawn. */
+  readonly kid?: string
+  /** The newest key of this algorithm signs. Default: the first of `algorithms`. */
+  readonly algorithm?: IssuerAlgorithm
+  /** Members of the header beside, or instead of, `alg`, `kid` and `typ`. `undefined` leaves one out. */
+  readonly header?: Readonly<Record<string, unknown>>
+}
+
+/** An identity provider that runs in the process of a test. */
+export interface FakeIssuer {
+  /** The exact `iss` of its tokens: `http://127.0.0.1:<port>`, and the path. */
+  readonly issuer: string
+  readonly audience: string
+  readonly jwksUri: string
+  /** Signs a token. `iss`, `sub`, `aud`, `iat`, `exp` and `jti` are there unless the claims say others; `undefined` leaves one out. */
+  token (claims?: Readonly<Record<string, unknown>>, options?: TokenOptions): string
+  /** Makes a new key for each algorithm, publishes it beside the others and signs with it from now on. Returns the new kids. */
+  rotate (): readonly string[]
+  /** Takes a key out of the published set. */
+  withdraw (kid: string): void
+  /** Publishes any JWK beside its own keys. */
+  publish (jwk: PublicJwk): void
+  /** The kids that are published. */
+  readonly kids: readonly string[]
+  /** Makes its metadata and its JWK set fail from now on, or one of them; `null` ends that. */
+  fail (failure: IssuerFailure | null, endpoint?: IssuerEndpoint): void
+  /** How often each was asked for. */
+  readonly requests: Readonly<Record<IssuerEndpoint, number>>
+  /** Tokens that every route must refuse, by what is wrong with them. Made anew on each reading. */
+  readonly bad: Readonly<Record<BadTokenName, string>>
+  close (): Promise<void>
+  [Symbol.asyncDispose] (): Promise<void>
+}
+
+/**
+ * Starts an identity provider on a free port of the loopback interface, with discovery and a JWK set, for tests.
+ *
+ * @example
+ * await using provider = await fakeIssuer({ algorithms: ['ES256'] })
+ * const user = jwt({ issuer: provider.issuer, audience: provider.audience })
+ * const headers = { authorization: `Bearer ${provider.token({ scope: 'orders:read' })}` }
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for a wrong option.
+ */
+export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<FakeIssuer> {
+  const known = ['algorithms', 'audience', 'path', 'metadata', 'cacheControl']
+  const { audience = 'https://api.example.com', path = '', metadata = 'openid', cacheControl = null } = fields(options, known, 'The options of fakeIssuer()') as FakeIssuerOptions
+  const keys = new KeySet(algorithmsOf(options.algorithms ?? ['RS256']))
+  const server = issuerServer({ path, metadata, cacheControl, jwks: () => keys.published })
+  await new Promise<void>(resolve => { server.http.listen(0, '127.0.0.1', resolve) })
+  const origin = `http://127.0.0.1:${(server.http.address() as AddressInfo).port}`
+  const issuer = `${origin}${path}`
+
+  function claimsOf (claims: Readonly<Record<string, unknown>>) {
+    const iat = Math.floor(Date.now() / 1000)
+    return { iss: issuer, sub: 'user-1', aud: audience, iat, exp: iat + 300, jti: randomUUID(), ...claims }
+  }
+
+  async function close (): Promise<void> {
+    const closed = new Promise(resolve => { server.http.close(resolve) })
+    server.http.closeAllConnections()
+    await closed
+  }
+
+  return {
+    issuer,
+    audience,
+    jwksUri: `${origin}/jwks.json`,
+    token: (claims = {}, tokenOptions = {}) => {
+      const key = keys.find(tokenOptions)
+      return compactJws({ alg: key.algorithm, kid: key.kid, typ: 'at+jwt', ...tokenOptions.header }, claimsOf(claims), key)
+    },
+    rotate: () => keys.rotate(),
+    withdraw: kid => { keys.withdraw(kid) },
+    publish: jwk => { keys.publish(jwk) },
+    get kids () { return keys.kids },
+    fail: (failure, endpoint) => { server.fail(failure, endpoint) },
+    get requests () { return { ...server.requests } },
+    get bad () { return badTokens({ key: keys.find({}), claims: claimsOf({}) }) },
+    close,
+    [Symbol.asyncDispose]: close
+  }
+}
+
+function algorithmsOf (algorithms: unknown): readonly [IssuerAlgorithm, ...IssuerAlgorithm[]] {
+  const [first, ...others] = Array.isArray(algorithms) && algorithms.every(isIssuerAlgorithm) ? algorithms : []
+  if (first !== undefined) return [first, ...others]
+  throw misconfigured("The option algorithms of fakeIssuer() must be a non-empty list of algorithms with public keys, such as ['RS256', 'ES256'].")
+}
+
+/** The keys of an issuer: those that it publishes, and those that it still has. */
+class KeySet {
+  readonly #algorithms: readonly [IssuerAlgorithm, ...IssuerAlgorithm[]]
+  readonly #keys = new Map<string, SigningKey>()
+  readonly #withdrawn = new Set<string>()
+  readonly #others: PublicJwk[] = []
+  #generation = 0
+
+  constructor (algorithms: readonly [IssuerAlgorithm, ...IssuerAlgorithm[]]) {
+    this.#algorithms = algorithms
+    this.rotate()
+  }
+
+  get kids (): readonly string[] {
+    return [...this.#keys.keys()].filter(kid => !this.#withdrawn.has(kid))
+  }
+
+  get published (): { readonly keys: readonly PublicJwk[] } {
+    return { keys: [...this.kids.map(kid => publicJwk(this.find({ kid }))), ...this.#others] }
+  }
+
+  find ({ kid, algorithm = this.#algorithms[0] }: TokenOptions): SigningKey {
+    const found = this.#keys.get(kid ?? `${algorithm}-${this.#generation}`)
+    if (found !== undefined) return found
+    throw misconfigured(`The fake issuer has no such key. It has ${list([...this.#keys.keys()], 'and')}.`)
+  }
+
+  rotate (): readonly string[] {
+    this.#generation++
+    const made = this.#algorithms.map(algorithm => signingKey(algorithm, `${algorithm}-${this.#generation}`))
+    for (const key of made) this.#keys.set(key.kid, key)
+    return made.map(key => key.kid)
+  }
+
+  withdraw (kid: string): void {
+    this.#withdrawn.add(this.find({ kid }).kid)
+  }
+
+  publish (jwk: PublicJwk): void {
+    this.#others.push(jwk)
+  }
+}
