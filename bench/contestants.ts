@@ -6,6 +6,7 @@ import secureSession from '@fastify/secure-session'
 import Fastify, { type FastifyInstance } from 'fastify'
 import authPlugin, { apiKey, basic, jwt, session } from '../lib/index.js'
 import { hashPassword } from '../lib/passwords/index.js'
+import { fakeIssuer } from '../lib/testing/index.js'
 
 /** One application to be measured, ready to listen, and the headers of the requests that it gets in turn. */
 export interface Contestant {
@@ -125,6 +126,15 @@ async function gatehouseBasic (cached: boolean): Promise<Contestant> {
   return gatehouse({ ops: basic({ users, ...cached ? { cache: { ttl: '1m' } } : {} }) }, headers)
 }
 
+/** One token again and again, under keys that are given or that are fetched by discovery. */
+async function gatehouseIssuer (isFetched: boolean): Promise<Contestant> {
+  const provider = await fakeIssuer({ algorithms: ['ES256'] })
+  const { keys } = await (await fetch(provider.jwksUri)).json() as { keys: { kty: string }[] }
+  const made = await gatehouse({ user: jwt({ issuer: provider.issuer, audience: provider.audience, ...isFetched ? {} : { keys: { keys } } }) }, [bearer(provider.token({ exp: 4e9 }))])
+  made.app.addHook('onClose', async () => { await provider.close() })
+  return made
+}
+
 const fresh = (): Contestant['headers'] => Array.from({ length: freshTokens }, () => bearer(token()))
 const forged = (): Contestant['headers'] => [bearer(token(randomBytes(32).toString('base64url')))]
 
@@ -139,6 +149,8 @@ export const cases: readonly Case[] = [
   { group: 'JWT HS256, repeated token', name: '@fastify/jwt, cache', make: () => plainJwt([bearer(token())], 200, true) },
   { group: 'JWT HS256, fresh tokens', name: 'gatehouse', make: () => gatehouse({ user: bearerJwt() }, fresh()) },
   { group: 'JWT HS256, fresh tokens', name: '@fastify/jwt', make: () => plainJwt(fresh()) },
+  { group: 'JWT ES256 of an issuer, repeated token', name: 'gatehouse, keys given', make: () => gatehouseIssuer(false) },
+  { group: 'JWT ES256 of an issuer, repeated token', name: 'gatehouse, keys fetched', make: () => gatehouseIssuer(true) },
   { group: 'Basic, argon2id', name: 'gatehouse, cache', make: () => gatehouseBasic(true) },
   { group: 'Basic, argon2id', name: 'gatehouse', make: () => gatehouseBasic(false) },
   { group: 'session', name: 'gatehouse', make: gatehouseSession },

@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import authPlugin, { jwt, memoryStore, session, type Store } from '../../lib/index.js'
+import { fakeIssuer } from '../../lib/testing/index.js'
 import type { Flood, Section } from './flood.js'
 
 const secret = randomBytes(32).toString('base64url')
@@ -38,6 +39,24 @@ async function jwts (): Promise<Flood> {
     return statusCode
   }
   return { app, statuses: [200, 401], send }
+}
+
+/** Under fetched keys, an unknown kid may ask the source anew: nothing may be kept of it. One in four is of an unknown issuer, which a function is asked about. */
+async function strangers (): Promise<Flood> {
+  const provider = await fakeIssuer({ algorithms: ['ES256'] })
+  const app = Fastify()
+  const issuers = (iss: string) => iss === provider.issuer ? { audience: provider.audience } : null
+  await app.register(authPlugin, { schemes: { user: jwt({ issuers }) } })
+  app.get('/', async () => ({}))
+  app.addHook('onClose', async () => { await provider.close() })
+  await app.ready()
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const send = async (i: number): Promise<number> => {
+    const iss = i % 4 === 0 ? `https://issuer-${i}.test` : provider.issuer
+    const text = `${part({ alg: 'ES256', kid: `kid-${i}` })}.${part({ iss, aud: audience, sub: 'user-1', exp: soon() })}.${'A'.repeat(86)}`
+    return (await app.inject({ url: '/', headers: { authorization: `Bearer ${text}` } })).statusCode
+  }
+  return { app, statuses: [401], send }
 }
 
 async function desk (store?: Store): Promise<FastifyInstance> {
@@ -86,6 +105,7 @@ async function loggedOut (store?: Store): Promise<Flood> {
 
 export const tokens: readonly Section[] = [
   { name: 'tokens: JWTs with a bad signature, an unknown kid, expired, and good', full: 30_000, make: jwts },
+  { name: 'tokens: JWTs of unknown kids and issuers, with fetched keys', full: 30_000, make: strangers },
   { name: 'tokens: session cookies, forged and ended by time', full: 30_000, make: cookies },
   { name: 'tokens: session cookies, logged out of', full: 120_000, make: async () => loggedOut() },
   { name: 'tokens: session cookies, logged out of, with a store', full: 30_000, make: async () => loggedOut(memoryStore()) }

@@ -65,9 +65,9 @@ function pin (key: KeyObject, alg: string | null, { algorithms, place }: KeyRule
 
 function pinned (alg: string, fitting: readonly Algorithm[], { algorithms, place }: KeyRule): Algorithm {
   const algorithm = fitting.find(name => name === alg)
-  if (algorithm === undefined) throw misconfigured(`${place} is a JWK whose 'alg' does not fit its kind. It could be ${list(fitting)}.`)
+  if (algorithm === undefined) throw misconfigured(`${place} has an 'alg' that does not fit its kind. It could be ${list(fitting)}.`)
   if (algorithms !== null && !algorithms.includes(algorithm)) {
-    throw misconfigured(`${place} is a JWK for ${algorithm}, which 'algorithms' does not name. Add it there, or leave the key out.`)
+    throw misconfigured(`${place} is for ${algorithm}, which 'algorithms' does not name. Add it there, or leave the key out.`)
   }
   return algorithm
 }

@@ -1,5 +1,6 @@
 import { createPrivateKey, createPublicKey, createSecretKey, KeyObject } from 'node:crypto'
-import type { JsonWebKeyInput } from 'node:crypto'
+import type { JsonWebKeyInput, webcrypto } from 'node:crypto'
+import { isCryptoKey } from 'node:util/types'
 import { misconfigured } from '../errors.js'
 import { findKey, layersOf } from '../secrets/disguised-keys.js'
 import { isObject, list } from '../util/options.js'
@@ -17,9 +18,9 @@ export interface Jwk {
 
 /**
  * One key as an application may give it: an HMAC secret; a PEM text (public key, certificate, private key); a
- * `KeyObject`; a JWK, also as JSON text.
+ * `KeyObject` or `CryptoKey`; a JWK, also as JSON text.
  */
-export type KeyMaterial = string | Uint8Array | KeyObject | Jwk
+export type KeyMaterial = string | Uint8Array | KeyObject | webcrypto.CryptoKey | Jwk
 
 /** One key, read: what verifies, what signs where there is such, and what its JWK says of it. */
 export interface ReadKey {
@@ -39,11 +40,12 @@ export interface ReadKey {
  */
 export function readKey (material: unknown, place: string): ReadKey {
   if (material instanceof KeyObject) return fromKeyObject(material, place)
+  if (isCryptoKey(material)) return fromCryptoKey(material, place)
   const bare = unwrapped(material, place)
   if (bare instanceof Uint8Array) return fromSecret(Buffer.from(bare), place)
   if (typeof bare === 'string') return fromPem(bare, place)
   if (isObject(bare) && typeof bare['kty'] === 'string') return fromJwk(bare, place)
-  throw misconfigured(`${place} must be a secret, a PEM text, a KeyObject or a JWK.`)
+  throw misconfigured(`${place} must be a secret, a PEM text, a KeyObject, a CryptoKey or a JWK.`)
 }
 
 /**
@@ -65,6 +67,17 @@ function fromKeyObject (object: KeyObject, place: string): ReadKey {
   const key = object.type === 'private' ? createPublicKey(object) : object
   return { key, signing: object.type === 'public' ? null : object, kid: null, alg: null }
 }
+
+/** A `CryptoKey` is bound to one algorithm, where a `KeyObject` has only a kind. What it may be used for is checked as `key_ops` of a JWK is. */
+function fromCryptoKey (cryptoKey: webcrypto.CryptoKey, place: string): ReadKey {
+  if (!cryptoKey.usages.some(usage => usage === 'verify' || usage === 'sign')) throw misconfigured(`${place} is a CryptoKey whose usages lack verify or sign: it is not for signatures.`)
+  const { name, hash }: { readonly name: string, readonly hash?: { readonly name: string } } = cryptoKey.algorithm
+  const prefix = prefixes.get(name)
+  return { ...fromKeyObject(KeyObject.from(cryptoKey), place), alg: prefix === undefined ? null : `${prefix}${hash?.name.replace('SHA-', '')}` }
+}
+
+/** Web Crypto's names of the algorithms that one kind of key has several of. */
+const prefixes: ReadonlyMap<string, string> = new Map([['HMAC', 'HS'], ['RSASSA-PKCS1-v1_5', 'RS'], ['RSA-PSS', 'PS']])
 
 function fromSecret (bytes: Buffer, place: string): ReadKey {
   if (bytes.length === 0) throw misconfigured(`${place} is empty.`)

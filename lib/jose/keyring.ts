@@ -1,5 +1,7 @@
 import { KeyObject } from 'node:crypto'
-import { misconfigured } from '../errors.js'
+import { isCryptoKey } from 'node:util/types'
+import type { Unavailable } from '../../types/outcome.js'
+import { AuthError, misconfigured } from '../errors.js'
 import { isThenable } from '../util/answer.js'
 import { isObject, list } from '../util/options.js'
 import { isSymmetric } from './algorithms.js'
@@ -32,12 +34,18 @@ export function keyringOf (keys: unknown, { algorithms, place }: KeyRule): Keyri
   const given = entries(keys, place)
   if (given.length === 0) throw misconfigured(`${place} holds no key.`)
   const all = given.map(entry => named(entry, verificationKey(entry.material, { algorithms, place: entry.place })))
-  const byKid = new Map(all.flatMap(key => key.kid === null ? [] : [[key.kid, key]]))
-  if (byKid.size !== all.filter(key => key.kid !== null).length) throw misconfigured(`${place} has two keys with one kid: which of them a token means could not be told.`)
+  const kids = all.flatMap(key => key.kid ?? [])
+  if (new Set(kids).size !== kids.length) throw misconfigured(`${place} has two keys with one kid: which of them a token means could not be told.`)
   if (new Set(all.map(key => isSymmetric(key.algorithm))).size > 1) throw misconfigured(`${place} mixes secrets with public keys. Give each kind a scheme of its own.`)
   const unused = algorithms?.filter(name => !all.some(key => key.algorithm === name)) ?? []
   if (unused.length > 0) throw misconfigured(`${place} has no key for ${list(unused, 'and')}, which 'algorithms' names. Leave it out there, or give a key.`)
-  return Object.freeze({ keys: Object.freeze(all), find: (alg, kid) => find(all, byKid, alg, kid) } satisfies Keyring)
+  return ringOf(all)
+}
+
+/** Makes a keyring of keys that are read already. No two have one `kid`. */
+export function ringOf (keys: readonly VerificationKey[]): Keyring {
+  const byKid = new Map(keys.flatMap(key => key.kid === null ? [] : [[key.kid, key]]))
+  return Object.freeze({ keys: Object.freeze(keys), find: (alg, kid) => find(keys, byKid, alg, kid) } satisfies Keyring)
 }
 
 /**
@@ -94,26 +102,30 @@ function isSet (value: unknown): value is { readonly keys: readonly unknown[] } 
 }
 
 function isRecord (value: unknown): value is Readonly<Record<string, unknown>> {
-  return isObject(value) && !(value instanceof KeyObject) && !(value instanceof Uint8Array) && typeof value['kty'] !== 'string'
+  return isObject(value) && !(value instanceof KeyObject) && !isCryptoKey(value) && !(value instanceof Uint8Array) && typeof value['kty'] !== 'string'
 }
 
-type Resolved = KeyMaterial | null | undefined
+type Resolved = KeyMaterial | Unavailable | null | undefined
 
 /**
  * Finds the key of a token by its header, of which nothing is believed yet. `null`, `undefined`, an empty text and whatever is no key (`keys[header.kid]` under
- * `__proto__`) mean that there is none: 401. What it throws, and a key that is weak, is a fault: 500. Keys are read once for each object or text, so return the same.
+ * `__proto__`) mean that there is none: 401. An `unavailable()` outcome, returned, and an `AuthError` of `AUTH_UNAVAILABLE`, thrown, mean that nobody can tell now:
+ * 503. What else it throws, and a key that is weak, is a fault: 500. Keys are read once for each object or text, so return the same.
  */
 export type KeyResolver = (header: JoseHeader) => Resolved | Promise<Resolved>
+
+type Found = VerificationKey | Unavailable | null
 
 /** Texts are few: the keys that are in use. */
 const rememberedTexts = 100
 
 /** A key resolver whose results are read, checked and pinned like every other key, once each. `check` may refuse a key by throwing. */
-export function resolverOf (resolve: KeyResolver, rule: KeyRule, check: (key: VerificationKey) => void): (header: JoseHeader) => VerificationKey | null | Promise<VerificationKey | null> {
+export function resolverOf (resolve: KeyResolver, rule: KeyRule, check: (key: VerificationKey) => void): (header: JoseHeader) => Found | Promise<Found> {
   const texts = new Map<string, VerificationKey>()
   const objects = new WeakMap<object, VerificationKey>()
 
-  function read (resolved: unknown): VerificationKey | null {
+  function read (resolved: unknown): Found {
+    if (isUnavailable(resolved)) return resolved
     if (!isMaterial(resolved)) return null
     const known = typeof resolved === 'string' ? texts.get(resolved) : objects.get(resolved)
     if (known !== undefined) return known
@@ -125,12 +137,30 @@ export function resolverOf (resolve: KeyResolver, rule: KeyRule, check: (key: Ve
   }
 
   return header => {
-    const resolved: unknown = resolve(header)
-    return isThenable(resolved) ? Promise.resolve(resolved).then(read) : read(resolved)
+    try {
+      const resolved: unknown = resolve(header)
+      return isThenable(resolved) ? Promise.resolve(resolved).then(read).catch(unavailableFrom) : read(resolved)
+    } catch (error) {
+      return unavailableFrom(error)
+    }
   }
+}
+
+/**
+ * Converts an `AuthError` of `AUTH_UNAVAILABLE`, by which a function of the application says that it cannot tell, to its outcome.
+ * @throws whatever else it is.
+ */
+export function unavailableFrom (error: unknown): Unavailable {
+  if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') return { kind: 'unavailable', detail: error.detail, retryAfter: 5 }
+  throw error
+}
+
+/** Returns true for an outcome that `unavailable()` made. */
+export function isUnavailable (value: unknown): value is Unavailable {
+  return isObject(value) && Object.hasOwn(value, 'kind') && value['kind'] === 'unavailable'
 }
 
 function isMaterial (value: unknown): value is KeyMaterial {
   if (typeof value === 'string' || value instanceof Uint8Array) return value.length > 0
-  return value instanceof KeyObject || (isObject(value) && Object.hasOwn(value, 'kty'))
+  return value instanceof KeyObject || isCryptoKey(value) || (isObject(value) && Object.hasOwn(value, 'kty'))
 }

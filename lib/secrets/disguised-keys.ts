@@ -26,7 +26,7 @@ const openSsh = 'is an OpenSSH public key. Convert it: ssh-keygen -e -m PKCS8 -f
 /** Forms of keys that are not read, and what to do about them. */
 const unreadable: ReadonlyArray<readonly [RegExp, string]> = [
   [/^(?:sk-)?(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-)|^-+ ?BEGIN SSH2/, openSsh],
-  [/^https?:\/\//, 'is a URL. Fetching keys is not supported in this version: give the keys themselves.'],
+  [/^https?:\/\//, 'is a URL. A URL of keys stands alone, without quotes, as the whole option keys of jwt().'],
   [/<(?:\w+:)?(?:RSA|EC|DSA)?KeyValue\b/, 'is an XML key. Convert it to a PEM text or a JWK.'],
   [/\bkty\W+(?:RSA|EC|OKP|oct)\b/, 'looks like a JWK, but it is not valid JSON.']
 ]

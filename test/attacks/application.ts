@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import authPlugin, { apiKey, basic, jwt, session } from '../../lib/index.js'
-import { publicJwk, publicPem, secret } from './token.js'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { octJwk, publicJwk, publicPem, secret } from './token.js'
 
 export const issuer = 'https://issuer.test'
 export const audience = 'https://api.test'
@@ -16,6 +18,8 @@ export interface Target {
   readonly app: FastifyInstance
   /** Handlers that ran. */
   readonly runs: { count: number }
+  /** Requests to the JWK set. */
+  readonly fetches: { count: number }
   readonly log: string[]
   /** Keys of the `verify` function; removing one revokes it. */
   readonly keys: Map<string, { id: string, scopes: string[] }>
@@ -30,7 +34,21 @@ export interface Setup {
 
 const users = { alice: { password, id: 'alice' }, colon: { password: 'pass:word', id: 'colon' }, test: { password: '123£', id: 'test' }, attacker: { password: 'the attacker has one too', id: 'attacker' } }
 
-function bearer ({ text, jwkAsText = false }: Setup) {
+/** Serves a JWK set, which ends with the application. */
+async function keySource (app: FastifyInstance, keys: readonly object[], fetches: { count: number }): Promise<string> {
+  const server = createServer((_request, response) => {
+    fetches.count++
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ keys }))
+  })
+  await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
+  app.addHook('onClose', async () => {
+    server.close()
+    server.closeAllConnections()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks.json`
+}
+
+async function bearer ({ text, jwkAsText = false }: Setup, app: FastifyInstance, fetches: { count: number }) {
   const claims = { issuer, audience }
   const tolerance = text.includes('clockTolerance=60') ? { clockTolerance: 60 } : {}
   const typ = text.includes('typ at+jwt required') ? { typ: 'at+jwt' } : {}
@@ -39,7 +57,10 @@ function bearer ({ text, jwkAsText = false }: Setup) {
   }
   if (text.includes('bearer=jwks')) {
     if (jwkAsText) return jwt({ ...claims, keys: publicPem('rs1'), algorithms: ['RS256'] })
-    return jwt({ ...claims, keys: { keys: [publicJwk('rs1'), publicJwk('es1'), publicJwk('ed1')] } })
+    const { alg, ...withoutAlg } = publicJwk('rs1')
+    const rs1 = text.includes('without alg') ? withoutAlg : { ...withoutAlg, alg }
+    const keys = await keySource(app, [rs1, publicJwk('es1'), publicJwk('ed1'), ...text.includes('oct') ? [octJwk] : []], fetches)
+    return jwt({ ...claims, keys, ...text.includes('allow-list RS256') ? { algorithms: ['RS256'] } : {} })
   }
   if (text.includes('bearer=resolver')) {
     const keys: Record<string, string> = { one: secret }
@@ -51,6 +72,7 @@ function bearer ({ text, jwkAsText = false }: Setup) {
 /** The application of the catalogue, by the public API. */
 export async function application (setup: Setup): Promise<Target> {
   const runs = { count: 0 }
+  const fetches = { count: 0 }
   const log: string[] = []
   const keys = new Map([[liveKey, { id: 'client', scopes: ['orders:read'] }]])
   const slashes = setup.text.includes('ignoreTrailingSlash') ? { routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true } } : {}
@@ -58,7 +80,7 @@ export async function application (setup: Setup): Promise<Target> {
   const failing = setup.text.includes('store throws')
   await app.register(authPlugin, {
     schemes: {
-      user: bearer(setup),
+      user: await bearer(setup, app, fetches),
       service: setup.text.includes('revoke') || setup.text.includes('cache TTL') || failing
         ? apiKey({ verify: async key => { if (failing) throw new Error('connect redis://user:pass@10.0.0.5'); return keys.get(key) ?? null } })
         : apiKey({ keys: { [liveKey]: { id: 'client', scopes: ['orders:read'] } } }),
@@ -70,7 +92,7 @@ export async function application (setup: Setup): Promise<Target> {
   })
   routes(app, runs)
   await app.ready()
-  return { app, runs, log, keys }
+  return { app, runs, fetches, log, keys }
 }
 
 function routes (app: FastifyInstance, runs: { count: number }): void {

@@ -34,8 +34,8 @@ interface Request {
 }
 interface Entry { id: string, title: string, setup: string, requests: Request[], expect: { status: number | number[] | string, invariants?: string[] } }
 
-/** Entries of capabilities that come with later issues: OAuth, JWKS by URL. Listed, so that none is dropped silently. */
-const later = /^O-(JWKS|OAU)-|^O-CTL-005$/
+/** Entries of capabilities that come with later issues: OAuth. Listed, so that none is dropped silently. */
+const later = /^O-OAU-|^O-CTL-005$/
 /** Measured by a script in bench/, because a timed test fails on a busy machine: here only their answers are checked. */
 const timed = ['O-KEY-004', 'O-BAS-004']
 
@@ -321,6 +321,24 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
     judge(test, course, seen)
     test.strictSame(one.faults(), [], 'no process ended')
     test.strictSame(await one.end(), [0])
+  },
+  async 'O-JWKS-001' (entry, test) {
+    for (const transport of [inject, socket]) {
+      const target = await application({ text: entry.setup })
+      const [request] = entry.requests as [Request]
+      const { repeat = 0 } = request
+      const calls = await Promise.all(Array.from({ length: Number(repeat) }, async (_, i) => {
+        const numbered = JSON.parse(JSON.stringify(request).replaceAll('{i}', String(i))) as Request
+        return callOf(numbered, undefined, target, new Map(), i)
+      }))
+      for (let sent = 0; sent < calls.length; sent += 50) {
+        const answers = await Promise.all(calls.slice(sent, sent + 50).map(async call => transport(target.app, call)))
+        test.ok(answers.every(answer => answer.status === 401), `${sent} and the next 50 are refused`)
+      }
+      test.ok(target.fetches.count <= 2, `${target.fetches.count} fetches`)
+      test.equal(target.runs.count, 0)
+      await target.app.close()
+    }
   },
   async 'O-JWT-013' (entry, test) {
     let hits = 0

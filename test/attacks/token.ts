@@ -20,6 +20,9 @@ export function publicJwk (name: string): Jwk {
   return { ...pair.publicKey.export({ format: 'jwk' }), ...named } as Jwk
 }
 
+/** A secret that somebody put into a JWK set. */
+export const octJwk = { kty: 'oct', kid: 'o1', k: randomBytes(32).toString('base64url') }
+
 export function publicPem (name: string): string {
   return pairs[name]?.publicKey.export({ type: 'spki', format: 'pem' }) as string
 }
@@ -57,6 +60,7 @@ function claims (payload: Record<string, unknown>): Record<string, unknown> {
 function described (text: string): Buffer {
   switch (text) {
     case 'pem-spki(rs1.public)': return Buffer.from(publicPem('rs1'))
+    case 'decoded(o1.k)': return Buffer.from(octJwk.k, 'base64url')
     case 'json(rs1.publicJwk)': return Buffer.from(JSON.stringify(publicJwk('rs1')))
     default: return Buffer.from(text)
   }

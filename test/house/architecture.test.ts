@@ -11,11 +11,13 @@ const floors: ReadonlyArray<readonly string[]> = [
   ['types'],
   ['errors'],
   ['util'],
+  ['events'],
   ['secrets', 'policy', 'stores', 'kit'],
   ['jose', 'passwords', 'guard'],
   ['limits', 'routes', 'cli', 'schemes/*'],
   ['audit'],
   ['plugin'],
+  ['testing'],
   ['index']
 ]
 

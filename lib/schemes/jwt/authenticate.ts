@@ -1,11 +1,12 @@
 import type { FastifyRequest } from 'fastify'
-import type { Outcome } from '../../../types/outcome.js'
+import type { Foreign, Invalid, Outcome, Unavailable } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import { claimFault, clockFault, dateOf, freezeJson, isAhead, isInstant } from '../../jose/claims.js'
 import type { Claims } from '../../jose/claims.js'
 import type { VerificationKey } from '../../jose/jwk.js'
 import { isCompact, parseCompact, parseObject, signatureFault } from '../../jose/jws.js'
 import type { CompactJws } from '../../jose/jws.js'
+import type { FoundKey } from '../../jose/remote/remote-keys.js'
 import { authenticated, expired, foreign, invalid } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { isNo, isThenable } from '../../util/answer.js'
@@ -33,11 +34,14 @@ interface Presented {
   readonly trust: Trust
 }
 
-function isTrust (found: ReturnType<Trusted['of']>): found is Trust {
+function isTrust (found: Exclude<ReturnType<Trusted['of']>, Promise<unknown>>): found is Trust {
   return Object.hasOwn(found, 'rules')
 }
 
-/** What the scheme says of a request: synchronous, unless a key resolver or a mapping is not. A refusal throws nothing. */
+/** A JWS whose issuer is still to be found. */
+type Opened = Omit<Presented, 'trust'>
+
+/** What the scheme says of a request: synchronous, unless a function of the application is not, or keys are waited for. A refusal throws nothing. */
 export class TokenAuthenticator {
   readonly #trusted: Trusted
   readonly #settings: Settings
@@ -59,10 +63,13 @@ export class TokenAuthenticator {
     return this.#present(token, request)
   }
 
-  /** A token that was verified before. Where a resolver has the keys, it is asked again: a key that it no longer returns is revoked. */
+  /** A token that was verified before. Where keys may change, they are asked again: a key that is no longer among them is revoked. */
   #again (known: Verified, request: FastifyRequest): Answer | Promise<Answer> {
     if (known.trust.ring !== null) return this.#judge(known, request)
-    const decide = (key: VerificationKey | null): Answer | Promise<Answer> => key === known.key ? this.#judge(known, request) : this.#present(known.token, request)
+    const decide = (key: FoundKey): Answer | Promise<Answer> => {
+      if (key === known.key) return this.#judge(known, request)
+      return isUnavailable(key) ? key : this.#present(known.token, request)
+    }
     const key = known.trust.find(known.credential.header)
     return key instanceof Promise ? key.then(decide) : decide(key)
   }
@@ -74,15 +81,35 @@ export class TokenAuthenticator {
     const claims = parseObject(jws.payload)
     if (claims === null) return invalid('the payload of the token is not a JSON object')
     const trust = this.#trusted.of(claims['iss'])
+    const opened = { token, jws, claims }
+    return trust instanceof Promise ? trust.then(found => this.#trust(opened, found, request)) : this.#trust(opened, trust, request)
+  }
+
+  #trust (opened: Opened, trust: Trust | Foreign | Invalid | Unavailable, request: FastifyRequest): Answer | Promise<Answer> {
     if (!isTrust(trust)) return trust
-    const presented = { token, jws, claims, trust }
-    const key = trust.find(jws.header)
+    const presented = { ...opened, trust }
+    const key = trust.find(opened.jws.header)
     return key instanceof Promise ? key.then(found => this.#verify(presented, found, request)) : this.#verify(presented, key, request)
   }
 
-  #verify ({ token, jws, claims, trust }: Presented, key: VerificationKey | null, request: FastifyRequest): Answer | Promise<Answer> {
+  #verify (presented: Presented, key: FoundKey, request: FastifyRequest): Answer | Promise<Answer> {
     if (key === null) return invalid('no key is known for the token')
-    const fault = signatureFault(jws, key) ?? claimFault(jws.header, claims, trust.rules)
+    if (isUnavailable(key)) return key
+    const { jws, trust } = presented
+    const fault = signatureFault(jws, key)
+    if (fault === null) return this.#accept(presented, key, request)
+    const retry = (found: FoundKey): Answer | Promise<Answer> => {
+      if (found === null) return invalid(fault)
+      if (isUnavailable(found)) return found
+      const still = signatureFault(jws, found)
+      return still === null ? this.#accept(presented, found, request) : invalid(still)
+    }
+    const other = trust.findAnother(jws.header, key)
+    return other instanceof Promise ? other.then(retry) : retry(other)
+  }
+
+  #accept ({ token, jws, claims, trust }: Presented, key: VerificationKey, request: FastifyRequest): Answer | Promise<Answer> {
+    const fault = claimFault(jws.header, claims, trust.rules)
     if (fault !== null) return invalid(fault)
     const principal = this.#settings.mapping === null ? defaultPrincipal(claims, this.#realmOf(trust)) : null
     if (typeof principal === 'string') return invalid(principal)
@@ -148,4 +175,8 @@ function words (claim: unknown): readonly string[] | null {
   const list: unknown = typeof claim === 'string' ? claim.split(' ').filter(word => word !== '') : claim
   if (!Array.isArray(list) || !list.every(word => typeof word === 'string')) return null
   return [...new Set(list)]
+}
+
+function isUnavailable (key: FoundKey): key is Unavailable {
+  return key !== null && Object.hasOwn(key, 'kind')
 }

@@ -1,6 +1,8 @@
+import type { Agent } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import type { No } from '../../../types/answer.js'
 import type { Duration } from '../../../types/duration.js'
+import type { Unavailable } from '../../../types/outcome.js'
 import type { Place } from '../../../types/place.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Load } from '../../../types/scheme.js'
@@ -10,12 +12,13 @@ import type { Claims, ClockRules } from '../../jose/claims.js'
 import { mediaType } from '../../jose/claims.js'
 import type { JoseHeader } from '../../jose/jws.js'
 import type { KeyMaterial } from '../../jose/key-material.js'
-import type { KeyResolver, StaticKeys } from '../../jose/keyring.js'
+import type { StaticKeys, KeyResolver } from '../../jose/keyring.js'
 import { reader } from '../../kit/read-credential.js'
 import type { Reading } from '../../kit/read-credential.js'
 import { seconds } from '../../util/duration.js'
 import { fields } from '../../util/options.js'
 import { optional } from '../../util/parsers.js'
+import { remoteOptionNames } from './remote.js'
 
 /** What a handler may know of a token: never the token itself. Frozen whole. */
 export interface JwtCredential {
@@ -29,11 +32,23 @@ export interface JwtIssuer {
   readonly issuer: string | undefined
   /** The `aud` of this application; one of several; `false` accepts tokens that were made for anybody. */
   readonly audience: string | readonly string[] | false | undefined
-  /** Secrets (at least as long as the hash), public keys, a JWK set, or a function that finds the key of a header. */
-  readonly keys: StaticKeys | KeyResolver | undefined
+  /**
+   * Secrets (at least as long as the hash), public keys, a JWK set, the https URL of one, or a function that finds the key of a header. Left out, the keys are found by
+   * the metadata of the issuer (RFC 8414, OpenID Connect Discovery).
+   */
+  readonly keys?: StaticKeys | URL | KeyResolver | undefined
   /** Left out, each key has the `alg` of its JWK, or the usual algorithm of its kind: HS256, RS256, the curve's. */
   readonly algorithms?: readonly Algorithm[]
 }
+
+/**
+ * Says what is accepted of an issuer, by its exact `iss`, of which nothing is verified yet: compare it with what is known, and build nothing from it. A no (`null`,
+ * `undefined`, `false`) makes tokens of that issuer *foreign*. Asked once for each issuer that it accepts; a no is asked again after a minute. An `AuthError` of
+ * `AUTH_UNAVAILABLE` means that it cannot tell now: 503. What else it throws is a 500.
+ */
+export type IssuerResolver = (iss: string) => IssuerAnswer | Promise<IssuerAnswer>
+
+type IssuerAnswer = Omit<JwtIssuer, 'issuer'> | Unavailable | No
 
 /**
  * How {@link JwtOptions} makes a principal of claims. A no (`null`, `undefined`, `false` or `{ valid: false }`) refuses the token with 401; what it throws is a 500.
@@ -67,6 +82,14 @@ interface JwtCommon<P extends PrincipalInput> {
   /** Default: `id` from `sub`, `scopes` from `scope` or `scp`, `roles` from `roles`, `realm` from `iss`. */
   readonly principal?: ClaimsMapping<P>
   readonly load?: Load<PrincipalFrom<P>>
+  /** Of fetched keys: the least time between two fetches for keys that are not known, and after a failed one. Default `'30s'`. */
+  readonly cooldown?: Duration
+  /** Of fetched keys: how long after the last success they are used while their source fails. Default `'24h'`. */
+  readonly staleFor?: Duration
+  /** Of fetched keys: host names that may be asked without TLS, beside loopback ones. Default: none. */
+  readonly insecureHosts?: readonly string[]
+  /** Of fetched keys: the agent of their requests, for proxies and private certificate authorities. Default: the global one. */
+  readonly agent?: Agent
 }
 
 /** The options of {@link jwt}: one issuer and its keys, or several `issuers`. */
@@ -79,7 +102,7 @@ export type JwtOptions<P extends PrincipalInput = PrincipalInput> = JwtCommon<P>
     readonly issuers?: never
   }
   | {
-    readonly issuers: readonly JwtIssuer[]
+    readonly issuers: readonly JwtIssuer[] | IssuerResolver
     readonly issuer?: never
     readonly audience?: never
     readonly keys?: never
@@ -107,7 +130,7 @@ export interface Settings {
 }
 
 const issuerKeys = ['issuer', 'audience', 'keys', 'algorithms'] as const
-const known = [...issuerKeys, 'issuers', 'from', 'realm', 'clockTolerance', 'maxTokenAge', 'typ', 'cache', 'principal', 'load', 'sign']
+const known = [...issuerKeys, 'issuers', 'from', 'realm', 'clockTolerance', 'maxTokenAge', 'typ', 'cache', 'principal', 'load', 'sign', ...remoteOptionNames]
 
 /** The options with only known keys, and of `issuers` and the keys for one issuer exactly one. */
 export function checkedOptions (options: unknown, place: string): Readonly<Record<string, unknown>> {

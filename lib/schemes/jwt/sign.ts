@@ -5,7 +5,9 @@ import type { FastifyInstance } from 'fastify'
 import type { PrincipalInput } from '../../../types/principal.js'
 import type { IssueOptions } from '../../../types/scheme.js'
 import { internalError, misconfigured } from '../../errors.js'
+import { publish } from '../../events/events.js'
 import type { Algorithm } from '../../jose/algorithms.js'
+import { dateOf } from '../../jose/claims.js'
 import { verificationKey } from '../../jose/jwk.js'
 import { verifyCompact } from '../../jose/jws.js'
 import { readKey } from '../../jose/key-material.js'
@@ -55,11 +57,14 @@ export async function issuer (app: FastifyInstance, setup: SignSetup): Promise<I
   const fixed = { ...iss === null ? {} : { iss }, ...audience === null ? {} : { aud: audience[0] } }
   return async (principal, options) => {
     const { expiresIn, claims = {} } = options
-    const { id, scopes, roles } = principalFrom(principal, name)
+    const { realm, id, scopes, roles } = principalFrom(principal, name)
     checkClaims(claims)
     const iat = Math.floor(Date.now() / 1000)
     const exp = iat + (expiresIn === undefined ? lifetime : ownLifetime(expiresIn))
-    return engine({ ...claims, ...fixed, sub: id, iat, exp, jti: randomUUID(), ...scopeClaim(scopes), ...roles.length === 0 ? {} : { roles } })
+    const jti = randomUUID()
+    const token = engine({ ...claims, ...fixed, sub: id, iat, exp, jti, ...scopeClaim(scopes), ...roles.length === 0 ? {} : { roles } })
+    publish('token-issued', { scheme: name, issuer: iss, realm, id, client: null, scopes, tokenId: jti, grant: null, expiresAt: dateOf(exp).toISOString() })
+    return token
   }
 }
 

@@ -294,7 +294,7 @@ t.test('wrong options stop the boot with a sentence that names the scheme and th
   const entry = { issuer: 'A', audience, keys: rsa.publicKey }
   for (const [options, message] of [
     [undefined, /must be an object/], [{ ...base, key: 1 }, /unknown key 'key'.*'keys'/], [{ ...base, keys: undefined }, /'keys' set to undefined/], [{ keys: hs, audience }, /needs issuer/], [{ keys: hs, issuer }, /needs audience/],
-    [{ issuer, audience }, /needs keys/], [{ ...base, issuer: true }, /needs issuer/], [{ ...base, issuer: '' }, /needs issuer/], [{ ...base, issuer: [issuer] }, /needs issuer/], [{ ...base, issuer: /x/ }, /needs issuer/],
+    [{ ...base, issuer: true }, /needs issuer/], [{ ...base, issuer: '' }, /needs issuer/], [{ ...base, issuer: [issuer] }, /needs issuer/], [{ ...base, issuer: /x/ }, /needs issuer/],
     [{ ...base, audience: [] }, /needs audience/], [{ ...base, audience: ['a', 7] }, /needs audience/], [{ ...base, audience: null }, /needs audience/], [{ ...base, issuers: [entry] }, /beside 'issuers'/],
     [{ issuers: [entry], sign: true }, /signs has one issuer/], [{ issuers: [] }, /non-empty list/], [{ issuers: entry }, /non-empty list/], [{ issuers: [entry, entry] }, /names an issuer twice/], [{ issuers: [{ ...entry, issuer: false }] }, /no issuer/],
     [{ issuers: [{ ...entry, scheme: 1 }] }, /unknown key/], [{ issuers: [{ issuer: 'A', audience }] }, /issuers\[0\].*needs keys/], [{ ...base, clockTolerance: -1 }, /clockTolerance/], [{ ...base, clockTolerance: '1 minute' }, /clockTolerance/],

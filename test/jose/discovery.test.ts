@@ -1,0 +1,96 @@
+import t from 'tap'
+import { fakeIssuer } from '../../lib/testing/index.js'
+import type { FakeIssuerOptions } from '../../lib/testing/index.js'
+import { clock, desk, routes, served, until } from './remote-app.js'
+
+const audience = 'https://api.example.com'
+const oauth = '/.well-known/oauth-authorization-server'
+const openid = '/.well-known/openid-configuration'
+
+t.test('finds the metadata in each of its places', async t => {
+  for (const options of [{}, { metadata: 'oauth' }, { path: '/one', metadata: 'oauth' }, { path: '/one' }, { path: '/one', metadata: 'openid-inserted' }, { path: '/one/two/', metadata: 'openid' }] as const satisfies readonly FakeIssuerOptions[]) {
+    await using provider = await fakeIssuer({ algorithms: ['ES256'], ...options })
+    const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+    t.same(await statuses(provider.token()), [200], JSON.stringify(options))
+    t.equal(provider.requests.metadata, 1)
+  }
+})
+
+t.test('a slash at the end of the issuer is a part of it, and none of the paths', async t => {
+  await using keys = await fakeIssuer({ algorithms: ['ES256'] })
+  const documents: Record<string, unknown> = {}
+  const asked: string[] = []
+  const host = await served(t, routes(documents, asked))
+  const issuer = `http://${host}/tenant/`
+  documents[`/tenant${openid}`] = { issuer, jwks_uri: keys.jwksUri }
+  const { statuses } = await desk(t, { issuer, audience })
+  t.same(await statuses(keys.token({ iss: issuer })), [200], 'with the keys on another host')
+  t.same(asked, [`${oauth}/tenant`, `/tenant${openid}`])
+  const other = await desk(t, { issuer: `http://${host}/tenant`, audience })
+  t.same(await other.statuses(keys.token({ iss: `http://${host}/tenant` })), [503])
+  t.match(other.log.join(''), /another issuer, .*tenant\//)
+})
+
+t.test('tries the next form after a page, an error, another issuer or no jwks_uri, and then the form that worked first', async t => {
+  await using keys = await fakeIssuer({ algorithms: ['ES256'] })
+  const time = clock(t)
+  const documents: Record<string, unknown> = {}
+  const asked: string[] = []
+  const host = await served(t, routes(documents, asked))
+  const issuer = `http://${host}/t`
+  const good = { issuer, jwks_uri: keys.jwksUri }
+  const bad = [undefined, { ...good, issuer: `${issuer}/` }, { ...good, issuer: [issuer] }, { ...good, issuer: undefined }, [good], 'text', { issuer }, { ...good, jwks_uri: 7 }, { ...good, jwks_uri: 'http://keys.example.com/jwks' },
+    { ...good, jwks_uri: 'file:///etc/passwd' }, { ...good, jwks_uri: keys.jwksUri.replace('//', '//user:password@') }, { ...good, jwks_uri: 'not a URL' }]
+  for (const [i, first] of bad.entries()) {
+    documents[`${oauth}/t`] = first
+    documents[`/t${openid}`] = i % 2 === 0 ? good : first
+    documents[`${openid}/t`] = good
+    const { statuses } = await desk(t, { issuer, audience })
+    t.same(await statuses(keys.token({ iss: issuer })), [200], JSON.stringify(first) ?? 'nothing')
+    const worked = i % 2 === 0 ? `/t${openid}` : `${openid}/t`
+    t.equal(asked.splice(0).at(-1), worked)
+    time.advance(3600)
+    await statuses(keys.token({ iss: issuer }))
+    await until(() => asked.length > 0)
+    t.same(asked.splice(0), [worked], 'first from then on, when the metadata is read anew')
+  }
+  for (const path of Object.keys(documents)) documents[path] = undefined
+  const { ask, log } = await desk(t, { issuer, audience })
+  t.match(await ask(keys.token({ iss: issuer })), { status: 503, retryAfter: 1 })
+  t.same(asked, [`${oauth}/t`, `/t${openid}`, `${openid}/t`])
+  t.match(log.join(''), /no metadata of the issuer/)
+})
+
+t.test('a form that does not answer ends the try, and the next try begins with another', async t => {
+  await using keys = await fakeIssuer({ algorithms: ['ES256'] })
+  const time = clock(t)
+  const documents: Record<string, unknown> = {}
+  const asked: string[] = []
+  const host = await served(t, routes(documents, asked))
+  const issuer = `http://${host}`
+  documents[oauth] = (request: { socket: { destroy(): void } }) => { request.socket.destroy() }
+  documents[openid] = { issuer, jwks_uri: keys.jwksUri }
+  const { statuses } = await desk(t, { issuer, audience })
+  t.same(await statuses(keys.token({ iss: issuer })), [503])
+  t.same(asked, [oauth])
+  time.advance(1)
+  t.same(await statuses(keys.token({ iss: issuer })), [200])
+  t.same(asked, [oauth, openid])
+})
+
+t.test('looks for another jwks_uri after the keys could not be had at the one that was found', async t => {
+  await using one = await fakeIssuer({ algorithms: ['ES256'] })
+  await using two = await fakeIssuer({ algorithms: ['ES256'] })
+  const time = clock(t)
+  const documents: Record<string, unknown> = {}
+  const host = await served(t, routes(documents))
+  const issuer = `http://${host}`
+  documents[openid] = { issuer, jwks_uri: one.jwksUri }
+  const { statuses } = await desk(t, { issuer, audience })
+  t.same(await statuses(one.token({ iss: issuer })), [200])
+  one.fail('404')
+  documents[openid] = { issuer, jwks_uri: two.jwksUri }
+  t.same(await statuses(two.token({ iss: issuer }, { header: { kid: 'new' } })), [503])
+  time.advance(30)
+  t.same(await statuses(two.token({ iss: issuer }, { header: { kid: 'new' } }), two.token({ iss: issuer }), one.token({ iss: issuer })), [401, 200, 401])
+})

@@ -1,0 +1,78 @@
+import { memoryUsage } from 'node:process'
+import t from 'tap'
+import { fakeIssuer } from '../../lib/testing/index.js'
+import type { IssuerFailure } from '../../lib/testing/index.js'
+import { size } from '../fixtures/size.js'
+import { clock, desk } from './remote-app.js'
+
+const es = ['ES256'] as const
+/** Tokens of unknown kids in one cooldown. */
+const strangers = size({ test: 250, short: 10_000, full: 100_000 })
+const failures: readonly IssuerFailure[] = ['hang', '404', 'html', 'huge', 'slow', 'redirect']
+
+function megabytes (): number {
+  return memoryUsage.rss() / 1_048_576
+}
+
+t.test('sends one request to the source for 500 cold requests at once', async t => {
+  await using provider = await fakeIssuer({ algorithms: es })
+  const { ask } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+  const answers = await Promise.all(Array.from({ length: 500 }, async () => await ask(provider.token())))
+  t.ok(answers.every(({ status }) => status === 200))
+  t.same(provider.requests, { metadata: 1, keys: 1 })
+})
+
+t.test('asks at most twice in a cooldown for unknown kids, also while the source fails', async t => {
+  const time = clock(t)
+  for (const failure of [null, '404', 'html', 'redirect'] as const) {
+    await using provider = await fakeIssuer({ algorithms: es })
+    const { ask } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
+    t.equal((await ask(provider.token())).status, 200)
+    provider.fail(failure)
+    const [header = '', payload = '', signature = ''] = provider.token().split('.')
+    let sent = 0
+    const flood = async (): Promise<void> => {
+      const seen = new Set<number>()
+      for (const end = sent + strangers; sent < end;) {
+        const answers = await Promise.all(Array.from({ length: 50 }, async () => {
+          const unknown = Buffer.from(JSON.stringify({ ...JSON.parse(Buffer.from(header, 'base64url').toString()), kid: `unknown-${sent++}` })).toString('base64url')
+          return await ask(`${unknown}.${payload}.${signature}`)
+        }))
+        for (const { status } of answers) seen.add(status)
+      }
+      t.same([...seen], [failure === null ? 401 : 503], `${String(failure)}: unknown kids`)
+      t.equal((await ask(provider.token())).status, 200, 'the known key goes on')
+    }
+    const rss = megabytes()
+    await flood()
+    t.equal(provider.requests.keys, 2, `${String(failure)}: the first fetch and one for an unknown kid`)
+    time.advance(29)
+    await flood()
+    t.equal(provider.requests.keys, 2)
+    time.advance(1)
+    await flood()
+    t.equal(provider.requests.keys, 3)
+    t.comment(`${String(failure)}: ${3 * strangers} unknown kids, RSS ${(megabytes() - rss).toFixed(1)} MiB more`)
+  }
+})
+
+t.test('answers by known keys, and 503 for others, whatever a source does; never with its text', async t => {
+  const rss = megabytes()
+  await Promise.all(failures.flatMap(failure => [false, true].map(async byDiscovery => {
+    await using provider = await fakeIssuer({ algorithms: es })
+    await using cold = await fakeIssuer({ algorithms: es })
+    const { issuer, audience } = provider
+    const { ask, log } = await desk(t, { issuers: [{ issuer, audience, ...byDiscovery ? {} : { keys: provider.jwksUri } }, { issuer: cold.issuer, audience }] })
+    t.equal((await ask(provider.token())).status, 200)
+    provider.fail(failure)
+    cold.fail(failure)
+    const [known, unknown, none] = await Promise.all([ask(provider.token()), ask(provider.token({}, { header: { kid: 'unknown' } })), ask(cold.token())])
+    t.same([known.status, unknown.status, none.status], [200, 503, 503], failure)
+    t.ok(Number(none.retryAfter) >= 1 && Number(unknown.retryAfter) >= 1)
+    t.equal((await ask(provider.token())).status, 200, failure)
+    t.same(unknown.body, { statusCode: 503, code: 'AUTH_UNAVAILABLE', error: 'Service Unavailable', message: 'Authentication is temporarily unavailable' })
+    t.notMatch(log.join(''), /doctype|log in|not found/)
+    t.match(log.join(''), /"level":40.*the keys of the issuer cannot be fetched/)
+  })))
+  t.comment(`RSS ${(megabytes() - rss).toFixed(1)} MiB more`)
+})
