@@ -31,17 +31,17 @@ const gatehouse: FastifyPluginAsync<GatehouseOptions> = async (app, written) => 
 }
 
 async function assemble (app: FastifyInstance, options: Options): Promise<Parts> {
-  const { words, publicPaths, origins, form, stage } = options
+  const { permissions, publicPaths, origins, form, stage } = options
   warnOfProxies(app)
   const { contextOf, guesses } = await commonOf(app, options)
   const schemes = await bindSchemes(app, options, contextOf)
   redactRequests(app, credentialParameters([...schemes.values()].map(({ scheme }) => scheme)))
   const key = Symbol('gatehouse.route')
-  const gate: Gate = { words, origins, form, limit: await requestLimiter(app, options.limits.redis) }
-  const written = parseDeclaration(options.default, 'The option default', words)
+  const gate: Gate = { permissions, origins, form, limit: await requestLimiter(app, options.limits.redis) }
+  const written = parseDeclaration(options.default, 'The option default', permissions)
   const plugin = { declaration: withLimit(withOnly(written, [...schemes.keys()]), options.limits.requests), label: 'default' }
   const levels = defaults(plugin)
-  const policies = policiesOf({ words, schemes, defaults: levels, publicPaths })
+  const policies = policiesOf({ permissions, schemes, defaults: levels, publicPaths })
   policies.resolve(app, true, 'The option default')
   return { gate, key, schemes, defaults: levels, policies, book: routeBook(key, policies, gate), stage, guesses }
 }
@@ -61,7 +61,7 @@ function decorate (app: FastifyInstance, parts: Parts): void {
       return facade
     }
   })
-  app.decorateRequest('auth', { getter (this: FastifyRequest) { return viewOf(this, parts.gate.words) as FastifyRequest['auth'] } })
+  app.decorateRequest('auth', { getter (this: FastifyRequest) { return viewOf(this, parts.gate.permissions) as FastifyRequest['auth'] } })
   app.decorateRequest('principal', { getter (this: FastifyRequest) { return (stateOf(this)?.pass?.identities[0]?.outcome.principal ?? null) as FastifyRequest['principal'] } })
   app.decorateReply('challenge', challenge as FastifyReply['challenge'])
   app.decorateReply('forbid', forbid as FastifyReply['forbid'])

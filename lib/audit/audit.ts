@@ -1,5 +1,5 @@
 import type { AuditRow } from '../../types/gatehouse.js'
-import type { Entry, Requirement, RequirementFunction, Rule } from '../policy/parse.js'
+import type { Entry, Requirements, RequirementsFunction, Rule } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
 import type { RouteMark } from '../policy/route-policy.js'
 
@@ -62,10 +62,10 @@ function conditions ({ scopes, roles, when }: Pick<Entry, 'scopes' | 'roles' | '
   ]
 }
 
-function requirement (kind: 'scope' | 'role', asked: Requirement | RequirementFunction | null): string[] {
+function requirement (kind: 'scope' | 'role', asked: Requirements | RequirementsFunction | null): string[] {
   if (asked === null) return []
   if (typeof asked === 'function') return [`${kind}s that a function names`]
-  const words = (needs: Requirement['all'], last: string) => needs.map(need => need.name).join(` ${last} `)
+  const words = (requirements: Requirements['all'], last: string) => requirements.map(each => each.name).join(` ${last} `)
   return [
     ...asked.all.length === 0 ? [] : [`${kind} ${words(asked.all, 'and')}`],
     ...asked.any.length === 0 ? [] : [`${kind} ${words(asked.any, 'or')}`],

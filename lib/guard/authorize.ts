@@ -1,9 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import { authFailure, internalError } from '../errors.js'
-import { requirementFrom, type Conditions, type Entry, type Requirement, type RequirementFunction, type Rule } from '../policy/parse.js'
+import { requirementsFrom, type Conditions, type Entry, type Requirements, type RequirementsFunction, type Rule } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
-import { has, type Need, type Vocabulary } from '../policy/requirements.js'
+import { hasPermission, type Requirement, type Permissions } from '../policy/requirements.js'
 import { isNo } from '../util/answer.js'
 import { shown } from '../util/options.js'
 import type { Identity } from './request-state.js'
@@ -25,10 +25,10 @@ export function checkStatic (policy: Policy, acting: Identity): AuthFailure | nu
  * What waits for validation, in `preHandler`: functions. They see the request as the handler will.
  * What they throw goes to the error handler unchanged; what they return outside their form is a fault.
  */
-export async function checkFunctions (policy: Policy, acting: Identity, request: FastifyRequest, words: Vocabulary): Promise<AuthFailure | null> {
+export async function checkFunctions (policy: Policy, acting: Identity, request: FastifyRequest, permissions: Permissions): Promise<AuthFailure | null> {
   for (const rule of policy.rules) {
-    if (!await meets(rule, acting, request, words)) return denied(rule, acting)
-    if (rule.anyOf !== null && !await someEntry(rule.anyOf, acting, request, words)) return denied(rule, acting)
+    if (!await meets(rule, acting, request, permissions)) return denied(rule, acting)
+    if (rule.anyOf !== null && !await someEntry(rule.anyOf, acting, request, permissions)) return denied(rule, acting)
   }
   return null
 }
@@ -43,23 +43,23 @@ function entryMeetsStatic (entry: Entry, acting: Identity): boolean {
 }
 
 /** An entry that static parts settle is not asked again; functions of the others are asked one after the other, as written. */
-async function someEntry (entries: readonly Entry[], acting: Identity, request: FastifyRequest, words: Vocabulary): Promise<boolean> {
+async function someEntry (entries: readonly Entry[], acting: Identity, request: FastifyRequest, permissions: Permissions): Promise<boolean> {
   const standing = entries.filter(entry => entryMeetsStatic(entry, acting))
   if (standing.some(entry => entry.when === null && typeof entry.scopes !== 'function' && typeof entry.roles !== 'function')) return true
   for (const entry of standing) {
-    if (await meets(entry, acting, request, words)) return true
+    if (await meets(entry, acting, request, permissions)) return true
   }
   return false
 }
 
 function meetsStatic ({ scopes, roles }: Conditions, acting: Identity): boolean {
-  return isMet(typeof scopes === 'function' ? null : scopes, acting) && isMet(typeof roles === 'function' ? null : roles, acting)
+  return meetsRequirements(typeof scopes === 'function' ? null : scopes, acting) && meetsRequirements(typeof roles === 'function' ? null : roles, acting)
 }
 
-async function meets (conditions: Conditions, acting: Identity, request: FastifyRequest, words: Vocabulary): Promise<boolean> {
+async function meets (conditions: Conditions, acting: Identity, request: FastifyRequest, permissions: Permissions): Promise<boolean> {
   for (const kind of ['scopes', 'roles'] as const) {
     const asked = conditions[kind]
-    if (typeof asked === 'function' && !isMet(ask(kind, asked, request, words), acting)) return false
+    if (typeof asked === 'function' && !meetsRequirements(ask(kind, asked, request, permissions), acting)) return false
   }
   if (conditions.when === null) return true
   const answer: unknown = await conditions.when(acting.outcome.principal, request)
@@ -68,19 +68,19 @@ async function meets (conditions: Conditions, acting: Identity, request: Fastify
   return true
 }
 
-function ask (kind: 'scopes' | 'roles', asked: RequirementFunction, request: FastifyRequest, words: Vocabulary): Requirement {
+function ask (kind: 'scopes' | 'roles', asked: RequirementsFunction, request: FastifyRequest, permissions: Permissions): Requirements {
   const returned = asked(request)
   // A promise is a fault, which is answered; its rejection, which nobody awaits, must not end the process.
   if (returned instanceof Promise) returned.catch(() => {})
-  return requirementFrom(kind, returned, words)
+  return requirementsFrom(kind, returned, permissions)
 }
 
 /** Returns whether the acting principal meets `{ all, any, none }`. */
-export function isMet (asked: Requirement | null, acting: Identity): boolean {
+export function meetsRequirements (asked: Requirements | null, acting: Identity): boolean {
   if (asked === null) return true
   const { principal } = acting.outcome
-  return asked.all.every(need => has(principal, need)) &&
-    (asked.any.length === 0 || asked.any.some(need => has(principal, need))) &&
+  return asked.all.every(need => hasPermission(principal, need)) &&
+    (asked.any.length === 0 || asked.any.some(need => hasPermission(principal, need))) &&
     (asked.none.length === 0 || hasNone(asked.none, acting))
 }
 
@@ -88,10 +88,10 @@ export function isMet (asked: Requirement | null, acting: Identity): boolean {
  * Returns whether nothing of this is held against the acting principal, nor against whom it acts for: a key that leaves a role out narrows what it may do, and frees nobody
  * of that role. Where the owner is not known, nobody can tell, and the rule is not met.
  */
-function hasNone (needs: readonly Need[], { bound, outcome }: Identity): boolean {
+function hasNone (needs: readonly Requirement[], { bound, outcome }: Identity): boolean {
   const { principal, owner = null } = outcome
   if (owner === null && bound.scheme.ownerUnknown === true) return false
-  return !needs.some(need => has(principal, need) || (owner !== null && has(owner, need)))
+  return !needs.some(need => hasPermission(principal, need) || (owner !== null && hasPermission(owner, need)))
 }
 
 function denied (rule: Rule, acting: Identity): AuthFailure {
@@ -101,5 +101,5 @@ function denied (rule: Rule, acting: Identity): AuthFailure {
 /** The scopes that the challenge names (RFC 6750, 3: "the scope necessary to access the protected resource"). */
 function scopesOf ({ scopes }: Rule): readonly string[] {
   if (scopes === null || typeof scopes === 'function') return []
-  return [...scopes.all, ...scopes.any].map((need: Need) => need.name)
+  return [...scopes.all, ...scopes.any].map((need: Requirement) => need.name)
 }

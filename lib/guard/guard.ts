@@ -3,7 +3,7 @@ import type { AuthFailure } from '../../types/error.js'
 import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
 import type { RateLimit } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
-import type { Vocabulary } from '../policy/requirements.js'
+import type { Permissions } from '../policy/requirements.js'
 import { ownField, property } from '../util/property.js'
 import { noteReply } from '../util/response.js'
 import { authenticate, type Verdict } from './authenticate.js'
@@ -14,7 +14,7 @@ import { openState, type GuardState, type Identity, type Pass } from './request-
 
 /** What a guard works with: made once, at registration. */
 export interface Gate {
-  readonly words: Vocabulary
+  readonly permissions: Permissions
   readonly origins: ReadonlySet<string>
   readonly form: ErrorForm
   /** Counts one request under the policy's limit and the credentials' own, and says on the reply what is left; seconds to wait when it is over one of them. */
@@ -162,7 +162,7 @@ interface Thrown { readonly error: unknown }
 /** Fastify takes a hook's falsy error for none, so a function that throws nothing in particular is a fault. */
 async function askFunctions (gate: Gate, policy: Policy, acting: Identity, request: FastifyRequest): Promise<AuthFailure | AuthError | Thrown | null> {
   try {
-    return await checkFunctions(policy, acting, request, gate.words)
+    return await checkFunctions(policy, acting, request, gate.permissions)
   } catch (error) {
     if (error instanceof AuthError && error.code === 'AUTH_FAULT') return error
     return error ? { error } : internalError('a function of the route threw something that is no error')

@@ -2,10 +2,10 @@ import type { FastifyRequest } from 'fastify'
 import type { AuthErrorCode } from '../../types/error.js'
 import type { Principal } from '../../types/principal.js'
 import { type AuthError, authFailure, internalError, misconfigured, refusal } from '../errors.js'
-import { parseRequirement } from '../policy/parse.js'
-import type { Vocabulary } from '../policy/requirements.js'
+import { parseRequirements } from '../policy/parse.js'
+import type { Permissions } from '../policy/requirements.js'
 import { fields } from '../util/options.js'
-import { isMet } from './authorize.js'
+import { meetsRequirements } from './authorize.js'
 import { type Carrier, type Identity, isOver, type Pass, stateOf } from './request-state.js'
 
 /** One scheme's part. Its fields are its own, so that copies and JSON of it are complete. */
@@ -30,16 +30,16 @@ class Known extends Entry {
   readonly error = null
   readonly #acting: Identity
   readonly #identities: readonly Identity[]
-  readonly #words: Vocabulary
+  readonly #permissions: Permissions
   readonly #carrier: Carrier
   #signal: AbortSignal | null = null
 
-  constructor (acting: Identity, { identities, carrier }: Pass, words: Vocabulary) {
+  constructor (acting: Identity, { identities, carrier }: Pass, permissions: Permissions) {
     super(acting)
     this.scheme = acting.bound.name
     this.#acting = acting
     this.#identities = identities
-    this.#words = words
+    this.#permissions = permissions
     this.#carrier = carrier
   }
 
@@ -55,7 +55,7 @@ class Known extends Entry {
   }
 
   allows (query: unknown): boolean {
-    return requirements(query, this.#words).every(asked => isMet(asked, this.#acting))
+    return requirements(query, this.#permissions).every(asked => meetsRequirements(asked, this.#acting))
   }
 }
 
@@ -70,42 +70,42 @@ class Anonymous {
   readonly signal = null
   readonly error: AuthError | null
   readonly all = Object.freeze({})
-  readonly #words: Vocabulary
+  readonly #permissions: Permissions
 
-  constructor (error: AuthError | null, words: Vocabulary) {
+  constructor (error: AuthError | null, permissions: Permissions) {
     this.error = error
-    this.#words = words
+    this.#permissions = permissions
   }
 
   /** Always `false`; a wrong question is an error here as well. */
   allows (query: unknown): boolean {
-    return requirements(query, this.#words).length === 0
+    return requirements(query, this.#permissions).length === 0
   }
 }
 
 /** @throws {AuthError} `AUTH_FAULT` for a question that is not in the grammar: it must not read as yes or as no. */
-function requirements (query: unknown, words: Vocabulary) {
+function requirements (query: unknown, permissions: Permissions) {
   try {
     const said = fields(query, ['scopes', 'roles'], 'request.auth.allows()')
     if (Object.keys(said).length === 0) throw misconfigured('request.auth.allows() is asked for nothing. Give it scopes, roles, or both.')
     return (['scopes', 'roles'] as const)
-      .flatMap(kind => kind in said ? [parseRequirement(kind, said[kind], `request.auth.allows({ ${kind} })`, words)] : [])
+      .flatMap(kind => kind in said ? [parseRequirements(kind, said[kind], `request.auth.allows({ ${kind} })`, permissions)] : [])
   } catch (cause) {
     throw internalError('request.auth.allows() was asked something that is not in its grammar', cause)
   }
 }
 
 /** What `request.auth` shows. Made when it is first read, once for each end of the guard. */
-export function viewOf (request: FastifyRequest, words: Vocabulary): object {
+export function viewOf (request: FastifyRequest, permissions: Permissions): object {
   const state = stateOf(request)
-  if (state === undefined || state.pass === null) return Object.freeze(new Anonymous(null, words))
-  state.view ??= Object.freeze(viewOfPass(state.pass, words))
+  if (state === undefined || state.pass === null) return Object.freeze(new Anonymous(null, permissions))
+  state.view ??= Object.freeze(viewOfPass(state.pass, permissions))
   return state.view
 }
 
-function viewOfPass (pass: Pass, words: Vocabulary): object {
+function viewOfPass (pass: Pass, permissions: Permissions): object {
   const [acting] = pass.identities
-  return acting === undefined ? new Anonymous(pass.error, words) : new Known(acting, pass, words)
+  return acting === undefined ? new Anonymous(pass.error, permissions) : new Known(acting, pass, permissions)
 }
 
 /** Timers of Node hold 31 bits of milliseconds; a longer wait is made of several. */

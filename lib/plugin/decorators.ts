@@ -38,7 +38,7 @@ export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse 
   return Object.freeze({
     default (auth: unknown) {
       const place = `app.gatehouse.default() of the context with the prefix '${context.prefix || '/'}'`
-      defaults.set(context, { declaration: parseDeclaration(auth, place, gate.words), label: `group ${context.prefix || '/'}` })
+      defaults.set(context, { declaration: parseDeclaration(auth, place, gate.permissions), label: `group ${context.prefix || '/'}` })
       policies.resolve(context, true, place)
     },
     guard (auth: unknown) {

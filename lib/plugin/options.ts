@@ -6,7 +6,7 @@ import { parseOrigins } from '../guard/cross-site.js'
 import type { ErrorForm } from '../guard/refuse.js'
 import { parseLimits, type Limits } from '../limits/options.js'
 import { parsePublicPaths, type PublicPath } from '../policy/public-paths.js'
-import { vocabulary, type Vocabulary } from '../policy/requirements.js'
+import { parsePermissions, type Permissions } from '../policy/requirements.js'
 import { fields, isObject, list, shown } from '../util/options.js'
 
 /** The plugin's options, parsed: complete, and trusted from here on. */
@@ -15,7 +15,7 @@ export interface Options {
   /** As written; where it was left out, the only scheme. */
   readonly default: unknown
   readonly publicPaths: readonly PublicPath[]
-  readonly words: Vocabulary
+  readonly permissions: Permissions
   readonly load: Load | null
   readonly stage: 'preParsing' | 'preHandler'
   readonly form: ErrorForm
@@ -39,7 +39,7 @@ export function parseOptions (options: unknown): Options {
     schemes,
     default: parseDefault(said, [...schemes.keys()]),
     publicPaths: parsePublicPaths(publicPaths),
-    words: vocabulary(said.scopes, said.roles),
+    permissions: parsePermissions(said.scopes, said.roles),
     load: load as Load | null,
     stage: choice(stage, ['preParsing', 'preHandler'], 'stage'),
     form: parseForm(errors),

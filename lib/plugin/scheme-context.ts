@@ -4,7 +4,7 @@ import type { SchemeContext } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
 import { misconfigured } from '../errors.js'
 import { guessRoom, type GuessRoom } from '../limits/guesses.js'
-import { has, type Vocabulary } from '../policy/requirements.js'
+import { hasPermission, type Permissions } from '../policy/requirements.js'
 import { withDeadline } from '../stores/deadline.js'
 import { toStoreError } from '../stores/errors.js'
 import { memoryStore } from '../stores/memory/memory.js'
@@ -19,11 +19,11 @@ export interface Common {
 }
 
 /** Opens the store, and makes what schemes are given. */
-export async function commonOf (app: FastifyInstance, { store: given, load, words, limits, origins }: Options): Promise<Common> {
+export async function commonOf (app: FastifyInstance, { store: given, load, permissions, limits, origins }: Options): Promise<Common> {
   const store = given === null ? memoryOf(app) : withDeadline(given)
   await migrate(store)
   const guesses = guessRoom(store, limits.guesses, origins)
-  const grants = granting(words)
+  const grants = granting(permissions)
   return Object.freeze({
     store,
     guesses,
@@ -47,8 +47,8 @@ async function migrate (store: Store): Promise<void> {
 }
 
 /** Rules take declared names alone, where names are declared; a principal may bring others along, which it then has by itself or not at all. */
-function granting (words: Vocabulary): SchemeContext['grants'] {
-  return (principal: Principal, kind, name) => words[kind]?.has(name) === false
+function granting (permissions: Permissions): SchemeContext['grants'] {
+  return (principal: Principal, kind, name) => permissions[kind]?.has(name) === false
     ? principal[kind].includes(name)
-    : has(principal, words.need(kind, name, `the ${kind} of a principal`))
+    : hasPermission(principal, permissions.requirement(kind, name, `the ${kind} of a principal`))
 }

@@ -3,27 +3,27 @@ import type { Principal } from '../../types/principal.js'
 import { internalError, misconfigured } from '../errors.js'
 import { seconds } from '../util/duration.js'
 import { fields, frozen, isObject } from '../util/options.js'
-import type { Need, Vocabulary } from './requirements.js'
+import type { Permissions, Requirement } from './requirements.js'
 
 export type Mode = 'required' | 'optional' | 'try'
 
 /** `{ all, any, none }` of scopes or of roles, each name resolved. */
-export interface Requirement {
-  readonly all: readonly Need[]
-  readonly any: readonly Need[]
-  readonly none: readonly Need[]
+export interface Requirements {
+  readonly all: readonly Requirement[]
+  readonly any: readonly Requirement[]
+  readonly none: readonly Requirement[]
 }
 
 /** A requirement that a request decides, after validation. */
-export type RequirementFunction = (request: FastifyRequest) => unknown
+export type RequirementsFunction = (request: FastifyRequest) => unknown
 
 /** Asked last; passes on exactly `true`. */
 export type When = (principal: Principal, request: FastifyRequest) => unknown
 
 /** Conditions that all must hold. */
 export interface Conditions {
-  readonly scopes: Requirement | RequirementFunction | null
-  readonly roles: Requirement | RequirementFunction | null
+  readonly scopes: Requirements | RequirementsFunction | null
+  readonly roles: Requirements | RequirementsFunction | null
   readonly when: When | null
 }
 
@@ -69,11 +69,11 @@ const modes: readonly unknown[] = ['required', 'optional', 'try']
  * Parses one declaration: design §3. Everything that is not exactly the grammar stops the boot, because what is silently ignored here is an open door.
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
-export function parseDeclaration (written: unknown, place: string, words: Vocabulary): Declaration {
-  return frozen(parse(written, place, words))
+export function parseDeclaration (written: unknown, place: string, permissions: Permissions): Declaration {
+  return frozen(parse(written, place, permissions))
 }
 
-function parse (written: unknown, place: string, words: Vocabulary): Declaration {
+function parse (written: unknown, place: string, permissions: Permissions): Declaration {
   const bare: Declaration = { place, open: null, schemes: null, mode: null, rule: null, maxAge: null, rateLimit: null, inherit: true }
   if (written === true) return { ...bare, mode: 'required' }
   if (written === false) return { ...bare, open: '' }
@@ -81,18 +81,18 @@ function parse (written: unknown, place: string, words: Vocabulary): Declaration
   if (!isObject(written)) {
     throw misconfigured(`${place} must be true, false, a scheme's name, a list of names or an object; it is ${written === undefined ? 'undefined: leave the key out' : written === null ? 'null' : typeof written}.`)
   }
-  return parseObject(fields(written, keys, place), bare, words)
+  return parseObject(fields(written, keys, place), bare, permissions)
 }
 
-function parseObject (said: Readonly<Record<string, unknown>>, bare: Declaration, words: Vocabulary): Declaration {
+function parseObject (said: Readonly<Record<string, unknown>>, bare: Declaration, permissions: Permissions): Declaration {
   const { place } = bare
   if (Object.keys(said).length === 0) throw misconfigured(`${place} is an empty object. Write true for the default, false for a public route.`)
   if ('public' in said) return { ...bare, open: parsePublic(said, place) }
   if ('inherit' in said) checkInherit(said, place)
   if ('mode' in said && !modes.includes(said.mode)) throw misconfigured(`${place}.mode must be 'required', 'optional' or 'try'.`)
   const rule: Rule = {
-    ...parseConditions(said, place, words),
-    anyOf: 'anyOf' in said ? parseAnyOf(said.anyOf, `${place}.anyOf`, words) : null
+    ...parseConditions(said, place, permissions),
+    anyOf: 'anyOf' in said ? parseAnyOf(said.anyOf, `${place}.anyOf`, permissions) : null
   }
   return {
     place,
@@ -145,41 +145,41 @@ function parseSchemes (value: unknown, place: string): readonly (readonly string
   return alternatives
 }
 
-function parseConditions (said: Readonly<Record<string, unknown>>, place: string, words: Vocabulary): Conditions {
+function parseConditions (said: Readonly<Record<string, unknown>>, place: string, permissions: Permissions): Conditions {
   const asked = (kind: 'scopes' | 'roles') => {
     if (!(kind in said)) return null
     const value = said[kind]
-    return typeof value === 'function' ? value as RequirementFunction : parseRequirement(kind, value, `${place}.${kind}`, words)
+    return typeof value === 'function' ? value as RequirementsFunction : parseRequirements(kind, value, `${place}.${kind}`, permissions)
   }
   if ('when' in said && typeof said.when !== 'function') throw misconfigured(`${place}.when must be a function (principal, request) => boolean.`)
   return { scopes: asked('scopes'), roles: asked('roles'), when: 'when' in said ? said.when as When : null }
 }
 
 /** One name, or `{ all, any, none }`; never a bare list, whose quantifier nobody can see. */
-export function parseRequirement (kind: 'scopes' | 'roles', value: unknown, place: string, words: Vocabulary): Requirement {
+export function parseRequirements (kind: 'scopes' | 'roles', value: unknown, place: string, permissions: Permissions): Requirements {
   if (Array.isArray(value)) throw misconfigured(`${place} is a bare list, which does not say whether all are needed or any. Write { all: [...] } or { any: [...] }.`)
-  if (typeof value === 'string') return { all: [words.need(kind, name(value, place), place)], any: [], none: [] }
+  if (typeof value === 'string') return { all: [permissions.requirement(kind, name(value, place), place)], any: [], none: [] }
   const said = isObject(value) ? fields(value, ['all', 'any', 'none'], place) : {}
   if (Object.keys(said).length === 0) throw misconfigured(`${place} must be one name, or { all, any, none } with lists of names.`)
-  const needs = (quantifier: string): readonly Need[] => {
+  const needs = (quantifier: string): readonly Requirement[] => {
     const listed = said[quantifier]
     if (listed === undefined) return []
     if (!Array.isArray(listed)) throw misconfigured(`${place}.${quantifier} must be a list of names.`)
-    return names(listed, `${place}.${quantifier}`).map(each => words.need(kind, each, `${place}.${quantifier}`))
+    return names(listed, `${place}.${quantifier}`).map(each => permissions.requirement(kind, each, `${place}.${quantifier}`))
   }
   return { all: needs('all'), any: needs('any'), none: needs('none') }
 }
 
 /** What a function returned, in its declared form, or a fault. */
-export function requirementFrom (kind: 'scopes' | 'roles', returned: unknown, words: Vocabulary): Requirement {
+export function requirementsFrom (kind: 'scopes' | 'roles', returned: unknown, permissions: Permissions): Requirements {
   try {
-    return parseRequirement(kind, returned, `what the ${kind} function returned`, words)
+    return parseRequirements(kind, returned, `what the ${kind} function returned`, permissions)
   } catch (cause) {
     throw internalError(`a ${kind} function returned something else than one name or { all, any, none }`, cause)
   }
 }
 
-function parseAnyOf (value: unknown, place: string, words: Vocabulary): readonly Entry[] {
+function parseAnyOf (value: unknown, place: string, permissions: Permissions): readonly Entry[] {
   if (!Array.isArray(value) || value.length === 0) throw misconfigured(`${place} must be a list with at least one entry.`)
   return Array.from(value as unknown[], (each, i) => {
     const here = `${place}[${i}]`
@@ -188,7 +188,7 @@ function parseAnyOf (value: unknown, place: string, words: Vocabulary): readonly
     const schemes = !('schemes' in said)
       ? null
       : Array.isArray(said.schemes) ? names(said.schemes, `${here}.schemes`) : [name(said.schemes, `${here}.schemes`)]
-    return { schemes, ...parseConditions(said, here, words) }
+    return { schemes, ...parseConditions(said, here, permissions) }
   })
 }
 

@@ -3,7 +3,7 @@ import { misconfigured } from '../errors.js'
 import { fields, isObject, list, nearest } from '../util/options.js'
 
 /** One name that a rule asks for, with every role that grants it: what a role includes is worked out once, at boot, not on each request. */
-export interface Need {
+export interface Requirement {
   readonly name: string
   /** The scope that satisfies it; `null` when it is a role. */
   readonly scope: string | null
@@ -11,15 +11,15 @@ export interface Need {
 }
 
 /** The names of scopes and roles that an application uses: any, or the declared lists. */
-export interface Vocabulary {
+export interface Permissions {
   readonly scopes: ReadonlySet<string> | null
   readonly roles: ReadonlySet<string> | null
   /** What a name asks for. A name outside the declared list throws `AUTH_MISCONFIGURED`, naming `place`. */
-  need (kind: 'scopes' | 'roles', name: string, place: string): Need
+  requirement (kind: 'scopes' | 'roles', name: string, place: string): Requirement
 }
 
 /** Whether a principal has what is asked: the scope or role itself, or a role that includes it. */
-export function has (principal: Principal, need: Need): boolean {
+export function hasPermission (principal: Principal, need: Requirement): boolean {
   if (need.scope !== null && principal.scopes.includes(need.scope)) return true
   for (const role of need.roles) {
     if (principal.roles.includes(role)) return true
@@ -28,17 +28,17 @@ export function has (principal: Principal, need: Need): boolean {
 }
 
 /** Reads the options `scopes` and `roles` of the plugin. */
-export function vocabulary (scopes: unknown, roles: unknown): Vocabulary {
+export function parsePermissions (scopes: unknown, roles: unknown): Permissions {
   const known = { scopes: declaredScopes(scopes), roles: roles === undefined ? null : new Set(Object.keys(asRecord(roles, 'roles'))) }
   const includes = roles === undefined ? new Map<string, Included>() : declaredRoles(asRecord(roles, 'roles'), known)
-  const cache = new Map<string, Need>()
+  const cache = new Map<string, Requirement>()
   return {
     ...known,
-    need (kind, name, place) {
+    requirement (kind, name, place) {
       const key = `${kind} ${name}`
       const made = cache.get(key)
       if (made !== undefined) return made
-      check(known[kind], kind, name, place)
+      checkDeclared(known[kind], kind, name, place)
       const need = Object.freeze({ name, scope: kind === 'scopes' ? name : null, roles: granting(includes, kind, name) })
       if (cache.size < 10_000) cache.set(key, need)
       return need
@@ -63,20 +63,20 @@ function declaredScopes (scopes: unknown): ReadonlySet<string> | null {
 }
 
 /** What each role includes, and what those include in turn. */
-function declaredRoles (roles: Readonly<Record<string, unknown>>, known: Pick<Vocabulary, 'scopes' | 'roles'>): ReadonlyMap<string, Included> {
+function declaredRoles (roles: Readonly<Record<string, unknown>>, known: Pick<Permissions, 'scopes' | 'roles'>): ReadonlyMap<string, Included> {
   const direct = new Map(Object.entries(roles).map(([role, entry]) => [role, directly(role, entry, known)]))
   const all = new Map<string, Included>()
   for (const [role, included] of direct) all.set(role, expand(role, included, direct))
   return all
 }
 
-function directly (role: string, entry: unknown, known: Pick<Vocabulary, 'scopes' | 'roles'>): Included {
+function directly (role: string, entry: unknown, known: Pick<Permissions, 'scopes' | 'roles'>): Included {
   const place = `The option roles['${role}']`
   const { roles = [], scopes = [], description } = fields(entry, ['roles', 'scopes', 'description'], place)
   if (description !== undefined && typeof description !== 'string') throw misconfigured(`${place}.description must be words.`)
   const set = (kind: 'roles' | 'scopes', value: unknown) => {
     if (!Array.isArray(value) || !value.every(name => typeof name === 'string')) throw misconfigured(`${place}.${kind} must be a list of names.`)
-    for (const name of value) check(known[kind], kind, name, `${place}.${kind}`)
+    for (const name of value) checkDeclared(known[kind], kind, name, `${place}.${kind}`)
     return new Set<string>(value)
   }
   return { roles: set('roles', roles), scopes: set('scopes', scopes) }
@@ -99,7 +99,7 @@ function expand (role: string, own: Included, direct: ReadonlyMap<string, Includ
   return { roles, scopes }
 }
 
-function check (known: ReadonlySet<string> | null, kind: 'scopes' | 'roles', name: string, place: string): void {
+function checkDeclared (known: ReadonlySet<string> | null, kind: 'scopes' | 'roles', name: string, place: string): void {
   if (known === null || known.has(name)) return
   const names = [...known]
   throw misconfigured(`${place} names '${name}', which is not among the declared ${kind}.${nearest(name, names)} Declared: ${list(names, 'and')}.`)

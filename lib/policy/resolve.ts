@@ -5,7 +5,7 @@ import type { Defaults, Level } from './defaults.js'
 import { parseDeclaration } from './parse.js'
 import { declarationText, publicPolicy, resolvePolicy, type BoundScheme, type Policy } from './policy.js'
 import { opens, type PublicPath } from './public-paths.js'
-import type { Vocabulary } from './requirements.js'
+import type { Permissions } from './requirements.js'
 
 /** A route as `onRoute` shows it. */
 export type RouteDeclaration = RouteOptions & { readonly routePath: string, readonly prefix: string }
@@ -20,7 +20,7 @@ export interface Policies {
 }
 
 export interface PolicySources {
-  readonly words: Vocabulary
+  readonly permissions: Permissions
   readonly schemes: ReadonlyMap<string, BoundScheme>
   readonly defaults: Defaults
   readonly publicPaths: readonly PublicPath[]
@@ -52,7 +52,7 @@ export function policiesOf (sources: PolicySources): Policies {
 }
 
 /** Policies by what they say: a thousand routes with a dozen declarations are resolved a dozen times. */
-function shared ({ words, schemes, defaults }: PolicySources) {
+function shared ({ permissions, schemes, defaults }: PolicySources) {
   const textOf = declarationText()
   const known = new Map<string, Policy>()
   const levels = new Map<Level, number>()
@@ -70,7 +70,7 @@ function shared ({ words, schemes, defaults }: PolicySources) {
     open: (reason: string): Policy => once(`public ${reason}`, () => publicPolicy(reason)),
     resolve (context: FastifyInstance, written: readonly [unknown] | null, place: string): Policy {
       const above = defaults.above(context)
-      const own = written === null ? [] : [parseDeclaration(written[0], place, words)]
+      const own = written === null ? [] : [parseDeclaration(written[0], place, permissions)]
       const text = `${above.map(idOf).join()} ${own.map(textOf).join()}`
       return once(text, () => resolvePolicy([...above.map(level => level.declaration), ...own], schemes, place))
     }

@@ -6,7 +6,7 @@ import { checkStatic } from '../../lib/guard/authorize.js'
 import { authenticated } from '../../lib/index.js'
 import { parseDeclaration } from '../../lib/policy/parse.js'
 import { resolvePolicy, type BoundScheme, type Policy } from '../../lib/policy/policy.js'
-import { vocabulary } from '../../lib/policy/requirements.js'
+import { parsePermissions } from '../../lib/policy/requirements.js'
 import { as, believer, boot, group, route, says, stops, trio } from '../fixtures/policies.js'
 
 t.test("the plugin's default", async t => {
@@ -288,7 +288,7 @@ t.test('declarations that differ in one function, or in where a function stands,
 })
 
 t.test('a further level of rules never admits a principal that was refused without it', t => {
-  const words = vocabulary(undefined, { a: { roles: ['b'], scopes: ['c'] }, b: {}, c: {} })
+  const permissions = parsePermissions(undefined, { a: { roles: ['b'], scopes: ['c'] }, b: {}, c: {} })
   const names = fc.uniqueArray(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 2 })
   const asked = fc.oneof(fc.constantFrom('a', 'b', 'c'), fc.tuple(fc.constantFrom('all', 'any', 'none'), names).map(([quantifier, names]) => ({ [quantifier]: names })))
   const conditions = { scopes: asked, roles: asked }
@@ -302,7 +302,7 @@ t.test('a further level of rules never admits a principal that was refused witho
   let refused = 0
 
   const judge = (stack: readonly object[], acting: Parameters<typeof checkStatic>[1]) =>
-    checkStatic(resolvePolicy([{ schemes: ['user', 'web'] }, ...stack].map(each => parseDeclaration(each, 'test', words)), schemes, 'test'), acting)
+    checkStatic(resolvePolicy([{ schemes: ['user', 'web'] }, ...stack].map(each => parseDeclaration(each, 'test', permissions)), schemes, 'test'), acting)
 
   fc.assert(fc.property(levels, level, fc.nat(3), has, has, fc.constantFrom('user', 'web'), fc.constantFrom(10, 45, 75, 100), (stack, added, at, scopes, roles, scheme, age) => {
     const principal = { realm: scheme, id: 'ann', scopes, roles }

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { AuthError } from '../../lib/index.js'
 import type { LoadContext, Principal } from '../../lib/index.js'
-import { has, vocabulary } from '../../lib/policy/requirements.js'
+import { hasPermission, parsePermissions } from '../../lib/policy/requirements.js'
 import { as, believer, boot, group, route, says, stops, trio } from '../fixtures/policies.js'
 
 t.test('The list of scopes', async t => {
@@ -120,10 +120,10 @@ t.test('The list of roles', async t => {
       for (const each of reached) for (const next of listed.get(each)?.roles ?? []) reached.add(next)
       const principal: Principal = { realm: 'r', id: 'i', scopes: [], roles: held }
       try {
-        const words = vocabulary(undefined, Object.fromEntries(listed))
+        const permissions = parsePermissions(undefined, Object.fromEntries(listed))
         made++
-        return names.every(name => has(principal, words.need('roles', name, '')) === reached.has(name)) &&
-          scopes.every(scope => has(principal, words.need('scopes', scope, '')) === [...reached].some(name => listed.get(name)?.scopes.includes(scope)))
+        return names.every(name => hasPermission(principal, permissions.requirement('roles', name, '')) === reached.has(name)) &&
+          scopes.every(scope => hasPermission(principal, permissions.requirement('scopes', scope, '')) === [...reached].some(name => listed.get(name)?.scopes.includes(scope)))
       } catch (error) {
         return error instanceof AuthError && error.message.includes('includes itself')
       }
@@ -148,12 +148,12 @@ t.test('No wildcards: a name is only ever itself', async t => {
 })
 
 t.test('names that functions and allows() ask for at run time do not fill the memory', t => {
-  const words = vocabulary(undefined, undefined)
-  const first = words.need('scopes', 'first', '')
-  for (let i = 0; i < 10_000; i++) words.need('scopes', `scope ${i}`, '')
-  t.equal(words.need('scopes', 'first', ''), first)
-  t.not(words.need('scopes', 'late', ''), words.need('scopes', 'late', ''), 'beyond 10,000 a name is worked out anew')
-  t.strictSame(words.need('scopes', 'late', ''), { name: 'late', scope: 'late', roles: [] })
+  const permissions = parsePermissions(undefined, undefined)
+  const first = permissions.requirement('scopes', 'first', '')
+  for (let i = 0; i < 10_000; i++) permissions.requirement('scopes', `scope ${i}`, '')
+  t.equal(permissions.requirement('scopes', 'first', ''), first)
+  t.not(permissions.requirement('scopes', 'late', ''), permissions.requirement('scopes', 'late', ''), 'beyond 10,000 a name is worked out anew')
+  t.strictSame(permissions.requirement('scopes', 'late', ''), { name: 'late', scope: 'late', roles: [] })
   t.end()
 })
 
