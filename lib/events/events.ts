@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Channel } from 'node:diagnostics_channel'
 import type { GatehouseEventName, GatehouseEvents } from '../../types/events.js'
-import { frozenCopy } from '../util/options.js'
+import { deepFrozenCopy } from '../util/objects.js'
 
 /** Every event by name. Listed as a record, so that a name cannot be forgotten here. */
 const channels: Readonly<Record<GatehouseEventName, Channel>> = {
@@ -24,5 +24,5 @@ const channels: Readonly<Record<GatehouseEventName, Channel>> = {
  */
 export function publish<N extends GatehouseEventName> (name: N, payload: GatehouseEvents[N]): void {
   const target = channels[name]
-  if (target.hasSubscribers) target.publish(frozenCopy(payload))
+  if (target.hasSubscribers) target.publish(deepFrozenCopy(payload))
 }

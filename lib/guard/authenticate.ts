@@ -5,8 +5,7 @@ import { AuthError, authFailure, internalError } from '../errors.js'
 import { loadedPrincipal, principalFrom } from '../kit/principal.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isNo, isThenable } from '../util/answer.js'
-import { isObject } from '../util/options.js'
-import { property } from '../util/property.js'
+import { isObject, property } from '../util/objects.js'
 import { isExpired, type Faulty, type GuardState, type Identity } from './request-state.js'
 
 /** Who is calling: the identities that act, none for an anonymous caller; or why the request goes no further. */

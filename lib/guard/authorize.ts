@@ -5,7 +5,7 @@ import { requirementsFrom, type Conditions, type Entry, type Requirements, type 
 import type { Policy } from '../policy/policy.js'
 import { hasPermission, type Requirement, type Permissions } from '../policy/requirements.js'
 import { isNo } from '../util/answer.js'
-import { shown } from '../util/options.js'
+import { describeValue } from '../util/describe.js'
 import type { Identity } from './request-state.js'
 
 /** What is settled before the body is read: how long ago the person authenticated, then every scope and role that is not a function's to say. */
@@ -64,7 +64,7 @@ async function meets (conditions: Conditions, acting: Identity, request: Fastify
   if (conditions.when === null) return true
   const answer: unknown = await conditions.when(acting.outcome.principal, request)
   if (isNo(answer)) return false
-  if (answer !== true) throw internalError(`a when function must return true, or a no such as false; one returned ${shown(answer)}`)
+  if (answer !== true) throw internalError(`a when function must return true, or a no such as false; one returned ${describeValue(answer)}`)
   return true
 }
 

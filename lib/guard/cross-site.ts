@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
 import { type AuthError, misconfigured } from '../errors.js'
-import { nearest, shown } from '../util/options.js'
-import { ownField } from '../util/property.js'
+import { describeValue, didYouMean } from '../util/describe.js'
+import { ownField } from '../util/objects.js'
 
 /** RFC 9110, 9.2.1, and QUERY: methods that ask for no change. */
 const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY'])
@@ -59,12 +59,12 @@ export function parseOrigins (value: unknown): ReadonlySet<string> {
 
 function parseOrigin (entry: unknown): string {
   const url = typeof entry === 'string' && URL.canParse(entry) ? new URL(entry) : null
-  if (url === null) throw wrong(shown(entry))
+  if (url === null) throw wrong(describeValue(entry))
   const fault = faultOf(url)
   // what stands before the host may be a password
-  if (fault !== null) throw wrong(`${url.host === '' ? shown(entry) : `'${url.protocol}//${url.host}'`}, ${fault}`)
+  if (fault !== null) throw wrong(`${url.host === '' ? describeValue(entry) : `'${url.protocol}//${url.host}'`}, ${fault}`)
   const origin = `${url.protocol}//${url.host}`
-  if (origin !== entry) throw wrong(shown(entry), origin)
+  if (origin !== entry) throw wrong(describeValue(entry), origin)
   return origin
 }
 
@@ -78,7 +78,7 @@ function faultOf ({ protocol, host }: URL): string | null {
   if (host.includes('*')) return 'and a wildcard matches nothing, as origins are compared whole: name each of them'
   if (never.has(scheme)) return `and browsers send no origin with the scheme '${scheme}'`
   if (web.includes(scheme)) return webHost.test(host) ? null : 'whose host is no name and no address'
-  if (nearest(scheme, web) !== '') return `and the scheme '${scheme}' looks like a misspelled 'https' or 'http'`
+  if (didYouMean(scheme, web) !== '') return `and the scheme '${scheme}' looks like a misspelled 'https' or 'http'`
   return shellHost.test(host) ? null : 'whose host is no name'
 }
 

@@ -4,7 +4,7 @@ import { AuthError, authFailure, internalError, redactError, refusal } from '../
 import type { RateLimit } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
-import { ownField, property } from '../util/property.js'
+import { ownField, property } from '../util/objects.js'
 import { noteReply } from '../util/response.js'
 import { authenticate, type Verdict } from './authenticate.js'
 import { checkFunctions, checkStatic } from './authorize.js'

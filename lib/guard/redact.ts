@@ -1,6 +1,7 @@
 import { misconfigured } from '../errors.js'
-import { isObject, shown } from '../util/options.js'
-import { listOf, object, type Parser } from '../util/parsers.js'
+import { describeValue } from '../util/describe.js'
+import { isObject } from '../util/objects.js'
+import { listOf, object, type Parser } from '../util/options.js'
 
 /** Options of {@link redactRequest}. */
 export interface RedactOptions {
@@ -44,7 +45,7 @@ export function isRedactor (serializer: object): boolean {
 
 const parameterName: Parser<string> = (value, place) => {
   if (typeof value === 'string' && value !== '') return value
-  throw misconfigured(`${place} must be the name of a query parameter. Got ${shown(value)}.`)
+  throw misconfigured(`${place} must be the name of a query parameter. Got ${describeValue(value)}.`)
 }
 
 const parse = object({ query: listOf(parameterName) })

@@ -5,7 +5,8 @@ import type { OpenApiSecurityScheme } from '../../types/scheme.js'
 import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isThenable } from '../util/answer.js'
-import { isHttpToken, shown } from '../util/options.js'
+import { describeValue } from '../util/describe.js'
+import { isHttpToken } from '../util/http-token.js'
 import { watchSend } from '../util/response.js'
 import { openState } from './request-state.js'
 
@@ -198,7 +199,7 @@ function isBasic (challenge: Challenge): boolean {
 function write ({ scheme, params }: Challenge): string {
   const said = Object.entries(params).flatMap(([name, value]) => value === undefined ? [] : [[name, value] as const])
   const stranger = [scheme, ...said.map(([name]) => name)].find(name => !isHttpToken(name))
-  if (stranger !== undefined) throw internalError(`a challenge has the name ${shown(stranger)}, which is no token of RFC 9110`)
+  if (stranger !== undefined) throw internalError(`a challenge has the name ${describeValue(stranger)}, which is no token of RFC 9110`)
   const written = said.map(([name, value]) => `${name}=${typeof value === 'number' ? value : quote(value)}`)
   return written.length === 0 ? scheme : `${scheme} ${written.join(', ')}`
 }

@@ -4,7 +4,7 @@ import type { Principal } from '../../types/principal.js'
 import { type AuthError, authFailure, internalError, misconfigured, refusal } from '../errors.js'
 import { parseRequirements } from '../policy/parse.js'
 import type { Permissions } from '../policy/requirements.js'
-import { fields } from '../util/options.js'
+import { readOptions } from '../util/options.js'
 import { meetsRequirements } from './authorize.js'
 import { type Carrier, type Identity, isOver, type Pass, stateOf } from './request-state.js'
 
@@ -86,7 +86,7 @@ class Anonymous {
 /** @throws {AuthError} `AUTH_FAULT` for a question that is not in the grammar: it must not read as yes or as no. */
 function requirements (query: unknown, permissions: Permissions) {
   try {
-    const said = fields(query, ['scopes', 'roles'], 'request.auth.allows()')
+    const said = readOptions(query, ['scopes', 'roles'], 'request.auth.allows()')
     if (Object.keys(said).length === 0) throw misconfigured('request.auth.allows() is asked for nothing. Give it scopes, roles, or both.')
     return (['scopes', 'roles'] as const)
       .flatMap(kind => kind in said ? [parseRequirements(kind, said[kind], `request.auth.allows({ ${kind} })`, permissions)] : [])

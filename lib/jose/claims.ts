@@ -1,3 +1,4 @@
+import { deepFreeze } from '../util/objects.js'
 import type { JoseHeader } from './jws.js'
 
 /**
@@ -131,14 +132,16 @@ export function clockFault (claims: Claims, { tolerance, maxAge }: ClockRules, n
   return null
 }
 
-/** Freezes a JSON value whole, and takes the prototype from the objects in it: what they lack, nothing else says. Not by recursion: the depth is the token's to choose. */
+/**
+ * Freezes a JSON value all the way down, and takes the prototype from the objects in it, so that a claim that is missing
+ * is `undefined`. Does not recurse: the depth is the token's to choose.
+ */
 export function freezeJson<T extends object> (value: T): T {
   const open: object[] = [value]
   for (let each = open.pop(); each !== undefined; each = open.pop()) {
-    Object.freeze(each)
     for (const inner of Object.values(each)) {
       if (typeof inner === 'object' && inner !== null) open.push(Array.isArray(inner) ? inner : Object.setPrototypeOf(inner, null) as object)
     }
   }
-  return value
+  return deepFreeze(value)
 }

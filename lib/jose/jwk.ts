@@ -1,6 +1,6 @@
 import type { JsonWebKey, KeyObject } from 'node:crypto'
 import { misconfigured } from '../errors.js'
-import { list } from '../util/options.js'
+import { joinNames } from '../util/describe.js'
 import { algorithmNames, fits, isAlgorithm, isSymmetric, leastSecretBytes, signatureCheck } from './algorithms.js'
 import type { Algorithm, SignatureCheck } from './algorithms.js'
 import { readKey } from './key-material.js'
@@ -42,7 +42,7 @@ export function verificationKey (material: unknown, rule: KeyRule): Verification
  */
 export function algorithmList (value: unknown, place: string): readonly Algorithm[] {
   if (!Array.isArray(value) || value.length === 0 || !value.every(isAlgorithm)) {
-    throw misconfigured(`${place} must be a non-empty list of ${list(algorithmNames)}, such as ['RS256']. It may be left out: a key then has the algorithm of its kind.`)
+    throw misconfigured(`${place} must be a non-empty list of ${joinNames(algorithmNames)}, such as ['RS256']. It may be left out: a key then has the algorithm of its kind.`)
   }
   if (new Set(value).size !== value.length) throw misconfigured(`${place} names an algorithm twice.`)
   if (new Set(value.map(isSymmetric)).size !== 1) {
@@ -58,14 +58,14 @@ function pin (key: KeyObject, alg: string | null, { algorithms, place }: KeyRule
   if (alg !== null) return pinned(alg, fitting, { algorithms, place })
   if (algorithms === null) return first
   const [only, ...others] = algorithms.filter(name => fitting.includes(name))
-  if (only === undefined) throw misconfigured(`${place} fits none of the algorithms ${list(algorithms)}. It could be used with ${list(fitting)}.`)
-  if (others.length > 0) throw misconfigured(`${place} fits ${list([only, ...others], 'and')}, and a key has one algorithm. Name one, or give JWKs that say theirs in 'alg'.`)
+  if (only === undefined) throw misconfigured(`${place} fits none of the algorithms ${joinNames(algorithms)}. It could be used with ${joinNames(fitting)}.`)
+  if (others.length > 0) throw misconfigured(`${place} fits ${joinNames([only, ...others], 'and')}, and a key has one algorithm. Name one, or give JWKs that say theirs in 'alg'.`)
   return only
 }
 
 function pinned (alg: string, fitting: readonly Algorithm[], { algorithms, place }: KeyRule): Algorithm {
   const algorithm = fitting.find(name => name === alg)
-  if (algorithm === undefined) throw misconfigured(`${place} has an 'alg' that does not fit its kind. It could be ${list(fitting)}.`)
+  if (algorithm === undefined) throw misconfigured(`${place} has an 'alg' that does not fit its kind. It could be ${joinNames(fitting)}.`)
   if (algorithms !== null && !algorithms.includes(algorithm)) {
     throw misconfigured(`${place} is for ${algorithm}, which 'algorithms' does not name. Add it there, or leave the key out.`)
   }

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
-import { isObject } from '../util/options.js'
-import { ownFields } from '../util/property.js'
+import { decodeBase64url } from '../util/base64url.js'
+import { isObject, ownFields } from '../util/objects.js'
 import type { VerificationKey } from './jwk.js'
 import type { Keyring } from './keyring.js'
 
@@ -87,18 +87,4 @@ export function verifyCompact (token: string, keyring: Keyring): VerifiedJws | s
   const key = keyring.find(jws.header.alg, jws.header.kid ?? null)
   if (key === null) return 'no key is known for the token'
   return signatureFault(jws, key) ?? { header: jws.header, payload: jws.payload, key }
-}
-
-const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-const shape = /^[A-Za-z0-9_-]*$/
-
-/**
- * The bytes of a base64url text, or `null` unless it is the only text for them: no padding, no other characters, no unused bits set (RFC 7515, 2; RFC 4648, 3.5).
- * Else one signature would have several spellings, and a token that was revoked or cached under one of them would pass under another.
- */
-export function decodeBase64url (text: string): Buffer | null {
-  const beyond = text.length % 4
-  if (beyond === 1 || !shape.test(text)) return null
-  const unused = beyond === 0 ? 0 : beyond === 2 ? 0b1111 : 0b11
-  return (alphabet.indexOf(text.charAt(text.length - 1)) & unused) === 0 ? Buffer.from(text, 'base64url') : null
 }

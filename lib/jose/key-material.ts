@@ -3,8 +3,9 @@ import type { JsonWebKeyInput, webcrypto } from 'node:crypto'
 import { isCryptoKey } from 'node:util/types'
 import { misconfigured } from '../errors.js'
 import { findKey, layersOf } from '../secrets/disguised-keys.js'
-import { isObject, list } from '../util/options.js'
-import { decodeBase64url } from './jws.js'
+import { decodeBase64url } from '../util/base64url.js'
+import { joinNames } from '../util/describe.js'
+import { isObject } from '../util/objects.js'
 
 /** A JSON Web Key (RFC 7517, 4). Members that this plugin does not know are ignored. */
 export interface Jwk {
@@ -117,7 +118,7 @@ function checkPurpose (jwk: Readonly<Record<string, unknown>>, place: string): v
   const signs = jwk['kty'] === 'oct' || jwk['d'] !== undefined
   const accepted = signs ? ['verify', 'sign'] : ['verify']
   if (Array.isArray(operations) && accepted.some(operation => operations.includes(operation))) return
-  throw misconfigured(`${place} is a JWK whose 'key_ops' lacks ${list(accepted)}: it is not for signatures. Leave it out.`)
+  throw misconfigured(`${place} is a JWK whose 'key_ops' lacks ${joinNames(accepted)}: it is not for signatures. Leave it out.`)
 }
 
 function text (jwk: Readonly<Record<string, unknown>>, member: string, place: string): string | null {

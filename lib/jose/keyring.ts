@@ -3,7 +3,8 @@ import { isCryptoKey } from 'node:util/types'
 import type { Unavailable } from '../../types/outcome.js'
 import { AuthError, misconfigured } from '../errors.js'
 import { isThenable } from '../util/answer.js'
-import { isObject, list } from '../util/options.js'
+import { joinNames } from '../util/describe.js'
+import { isObject } from '../util/objects.js'
 import { isSymmetric } from './algorithms.js'
 import { verificationKey } from './jwk.js'
 import type { KeyRule, VerificationKey } from './jwk.js'
@@ -38,7 +39,7 @@ export function keyringOf (keys: unknown, { algorithms, place }: KeyRule): Keyri
   if (new Set(kids).size !== kids.length) throw misconfigured(`${place} has two keys with one kid: which of them a token means could not be told.`)
   if (new Set(all.map(key => isSymmetric(key.algorithm))).size > 1) throw misconfigured(`${place} mixes secrets with public keys. Give each kind a scheme of its own.`)
   const unused = algorithms?.filter(name => !all.some(key => key.algorithm === name)) ?? []
-  if (unused.length > 0) throw misconfigured(`${place} has no key for ${list(unused, 'and')}, which 'algorithms' names. Leave it out there, or give a key.`)
+  if (unused.length > 0) throw misconfigured(`${place} has no key for ${joinNames(unused, 'and')}, which 'algorithms' names. Leave it out there, or give a key.`)
   return ringOf(all)
 }
 

@@ -2,7 +2,7 @@ import type { OwnRateLimit } from '../../types/limits.js'
 import type { Absent, Authenticated, CrossSite, Foreign, Invalid, Limited, Outcome, Unavailable } from '../../types/outcome.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import { AuthError } from '../errors.js'
-import { ownField } from '../util/property.js'
+import { ownField } from '../util/objects.js'
 
 /** Nothing of this scheme on the request: the next is asked. */
 export const absent: Absent = Object.freeze({ kind: 'absent' })

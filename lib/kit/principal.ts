@@ -2,8 +2,7 @@ import type { No } from '../../types/answer.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import { AuthError, internalError, misconfigured } from '../errors.js'
 import { isNo } from '../util/answer.js'
-import { frozenCopy } from '../util/options.js'
-import { hasProperty, property } from '../util/property.js'
+import { deepFrozenCopy, hasProperty, property } from '../util/objects.js'
 
 const none: readonly string[] = Object.freeze([])
 
@@ -38,7 +37,7 @@ export function loadedPrincipal (principal: Principal, loaded: object): Principa
 
 /** {@link principalFrom} for what is kept and given to many requests: frozen all the way down, as far as it is lists and plain objects. */
 export function keptPrincipal<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
-  return frozenCopy(principalFrom(input, realm))
+  return deepFrozenCopy(principalFrom(input, realm))
 }
 
 /**

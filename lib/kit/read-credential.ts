@@ -4,8 +4,8 @@ import type { Place } from '../../types/place.js'
 import type { OpenApiSecurityScheme, Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { isThenable } from '../util/answer.js'
-import { shown } from '../util/options.js'
-import { ownField } from '../util/property.js'
+import { describeValue } from '../util/describe.js'
+import { ownField } from '../util/objects.js'
 import { absent, invalid } from './outcome.js'
 
 /** A credential as its place holds it; *absent*; or *invalid*, where it was sent twice, joined, or malformed. */
@@ -63,7 +63,7 @@ const taken: ReadonlySet<string> = new Set(['authorization', 'connection', 'cont
 function parsePlace (place: unknown, option: string): Reader {
   const match = typeof place === 'string' ? /^(?:bearer|(header|query|cookie):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/.exec(place) : null
   if (match === null) {
-    throw misconfigured(`${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${shown(place)}.`)
+    throw misconfigured(`${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${describeValue(place)}.`)
   }
   const name = match[2] ?? ''
   if (match[1] === 'header' && taken.has(name.toLowerCase())) {

@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { reader } from '../kit/read-credential.js'
+import { decodeBase64url } from '../util/base64url.js'
 
 /** Devices on which people have logged in: a sealed cookie says which accounts a browser has been let into. It opens nothing, and lets nobody in. */
 export interface Devices {
@@ -74,8 +75,8 @@ function seal ([key = Buffer.alloc(0)]: readonly Buffer[], text: Buffer): string
 }
 
 function open (keys: readonly Buffer[], sealed: string): Buffer | null {
-  const bytes = Buffer.from(sealed, 'base64url')
-  if (sealed.length > 512 || bytes.length < 28 + 7 + size || bytes.toString('base64url') !== sealed) return null
+  const bytes = sealed.length > 512 ? null : decodeBase64url(sealed)
+  if (bytes === null || bytes.length < 28 + 7 + size) return null
   for (const key of keys) {
     const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(0, 12)).setAuthTag(bytes.subarray(-16))
     try {

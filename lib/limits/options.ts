@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { misconfigured } from '../errors.js'
 import { secrets } from '../secrets/check-secret.js'
-import { isObject, shown } from '../util/options.js'
-import { duration, object, optional, wholeNumber } from '../util/parsers.js'
+import { describeValue } from '../util/describe.js'
+import { isObject } from '../util/objects.js'
+import { duration, object, optional, wholeNumber } from '../util/options.js'
 
 /** How guesses are counted. Windows in seconds. */
 export interface GuessSettings {
@@ -54,7 +55,7 @@ function parseGuesses (guesses: unknown = {}, place: string): GuessSettings | nu
   if (guesses === false) return null
   if (!isObject(guesses)) {
     throw misconfigured(`${place} must be false, or an object such as { perAccount: 5, perAddress: 30 }. Got ` +
-      `${shown(guesses)}.`)
+      `${describeValue(guesses)}.`)
   }
   const { deviceSecret, ...counts } = parseCounts(guesses, place)
   if (counts.longestWindow < counts.window) {
@@ -65,5 +66,5 @@ function parseGuesses (guesses: unknown = {}, place: string): GuessSettings | nu
 
 function parseRedis (redis: unknown, place: string): object {
   if (isObject(redis) && typeof redis['defineCommand'] === 'function') return redis
-  throw misconfigured(`${place} must be a client of ioredis: new Redis(url). Got ${shown(redis)}.`)
+  throw misconfigured(`${place} must be a client of ioredis: new Redis(url). Got ${describeValue(redis)}.`)
 }

@@ -5,7 +5,7 @@ import { internalError } from '../errors.js'
 import type { Gate } from '../guard/guard.js'
 import type { Identity } from '../guard/request-state.js'
 import type { Declaration, RateLimit } from '../policy/parse.js'
-import { seconds } from '../util/duration.js'
+import { parseDuration } from '../util/duration.js'
 import { privateSlot } from '../util/private-slot.js'
 import type { RequestRule } from './options.js'
 
@@ -60,7 +60,7 @@ export async function requestLimiter (app: FastifyInstance, redis: object | null
     const asked = limit === null || acting === undefined ? [] : [{ ...limit, name: 'default', count: await ofRoute(reply.request, limit, acting, once) }]
     for (const { bound, outcome } of identities) {
       if (outcome.rateLimit == null) continue
-      const rule = { max: outcome.rateLimit.max, window: seconds(outcome.rateLimit.window, 'the limit of a credential') }
+      const rule = { max: outcome.rateLimit.max, window: parseDuration(outcome.rateLimit.window, 'the limit of a credential') }
       asked.push({ ...rule, name: bound.name, count: await once(own, counted(ownName(bound.name, outcome.rateLimit), rule)) })
     }
     announce(reply, asked)

@@ -1,6 +1,6 @@
 import type { Duration } from '../../types/duration.js'
 import { misconfigured } from '../errors.js'
-import { duration, listOf, object, optional, wholeNumber } from '../util/parsers.js'
+import { duration, listOf, object, optional, wholeNumber } from '../util/options.js'
 import { defaultQueueSettings, createHashQueue, sharedQueue } from './hash-queue.js'
 import type { HashQueue, HashQueueSettings } from './hash-queue.js'
 import { parsePepper, peppersById } from './pepper.js'

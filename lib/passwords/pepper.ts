@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { internalError, misconfigured } from '../errors.js'
 import { checkSecret } from '../secrets/check-secret.js'
-import { object, type Parser } from '../util/parsers.js'
+import { object, type Parser } from '../util/options.js'
 import { keyIdForm } from './stored.js'
 
 /** A secret beside the database: hashes alone, stolen without it, cannot be guessed at. */

@@ -1,6 +1,7 @@
 import { misconfigured } from '../errors.js'
-import { isObject, list } from '../util/options.js'
-import { object, oneOf, optional, wholeNumber, type Parser } from '../util/parsers.js'
+import { joinNames } from '../util/describe.js'
+import { isObject } from '../util/objects.js'
+import { object, oneOf, optional, type Parser, wholeNumber } from '../util/options.js'
 
 /** argon2id, RFC 9106. */
 export interface Argon2idOptions {
@@ -103,7 +104,7 @@ export function checkStrength (recipe: Recipe, place: string): Recipe {
   const rows = floors[recipe.algorithm as keyof typeof floors]
   if (rows.some(row => Object.entries(row).every(([name, least]) => Number(numbers[name]) >= least))) return recipe
   const known = rows.map(row => Object.entries(row).map(([name, least]) => `${name} ${least}`).join(', '))
-  throw misconfigured(`${place} is too weak for ${recipe.algorithm}. The least is ${list(known.map(each => `(${each})`))}.`)
+  throw misconfigured(`${place} is too weak for ${recipe.algorithm}. The least is ${joinNames(known.map(each => `(${each})`))}.`)
 }
 
 /** What is wrong with parameters, as the end of a sentence; `null` when they can be computed, in bearable time and memory. */

@@ -1,8 +1,9 @@
 import type { IssueOptions, LoginOptions } from '../../types/scheme.js'
 import type { StoreOwner } from '../../types/store.js'
 import { internalError, misconfigured } from '../errors.js'
-import { atRunTime, fields, isObject, shown } from '../util/options.js'
-import { property } from '../util/property.js'
+import { describeValue } from '../util/describe.js'
+import { isObject, property } from '../util/objects.js'
+import { atRunTime, readOptions } from '../util/options.js'
 
 const kinds = {
   'a text': (value: unknown) => typeof value === 'string',
@@ -19,10 +20,10 @@ type Kinds = Readonly<Record<string, keyof typeof kinds>>
  */
 function checked (options: unknown, call: string, known: Kinds): unknown {
   return atRunTime(() => {
-    const said = fields(options, Object.keys(known), `The options of ${call}`)
+    const said = readOptions(options, Object.keys(known), `The options of ${call}`)
     for (const [key, value] of Object.entries(said)) {
       const kind = known[key] as keyof typeof kinds
-      if (!kinds[kind](value)) throw misconfigured(`The option ${key} of ${call} must be ${kind}; it is ${shown(value)}.`)
+      if (!kinds[kind](value)) throw misconfigured(`The option ${key} of ${call} must be ${kind}; it is ${describeValue(value)}.`)
     }
     return said
   })
@@ -52,5 +53,5 @@ export function exceptOptions (options: unknown): { readonly except?: string } {
 export function ownerOf (owner: unknown, call: string): StoreOwner {
   const [realm, id] = isObject(owner) ? [property(owner, 'realm'), property(owner, 'id')] : []
   if (typeof realm === 'string' && typeof id === 'string') return { realm, id }
-  throw internalError(`${call} needs whose they are, { realm, id } as a principal has them; it got ${shown(owner)}`)
+  throw internalError(`${call} needs whose they are, { realm, id } as a principal has them; it got ${describeValue(owner)}`)
 }

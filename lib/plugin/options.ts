@@ -7,7 +7,9 @@ import type { ErrorForm } from '../guard/refuse.js'
 import { parseLimits, type Limits } from '../limits/options.js'
 import { parsePublicPaths, type PublicPath } from '../policy/public-paths.js'
 import { parsePermissions, type Permissions } from '../policy/requirements.js'
-import { fields, isObject, list, shown } from '../util/options.js'
+import { describeValue, joinNames } from '../util/describe.js'
+import { isObject } from '../util/objects.js'
+import { readOptions } from '../util/options.js'
 
 /** The plugin's options, parsed: complete, and trusted from here on. */
 export interface Options {
@@ -30,7 +32,7 @@ const known = ['schemes', 'default', 'publicPaths', 'scopes', 'roles', 'load', '
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the mend. */
 export function parseOptions (options: unknown): Options {
-  const said = fields(options, known, 'The options of fastify-gatehouse')
+  const said = readOptions(options, known, 'The options of fastify-gatehouse')
   const schemes = parseSchemes(said.schemes)
   const { load = null, outside, publicPaths = [], stage = 'preParsing', errors = 'fastify', origins = [] } = said
   if ('load' in said && typeof load !== 'function') throw misconfigured('The option load must be a function (principal, { scheme, request }) => principal or null.')
@@ -53,7 +55,7 @@ export function parseOptions (options: unknown): Options {
 function parseSchemes (value: unknown): Options['schemes'] {
   if (!isObject(value) || Object.keys(value).length === 0) throw misconfigured('The option schemes must name at least one scheme, such as { schemes: { service: apiKey({ keys }) } }.')
   return new Map(Object.entries(value).map(([name, scheme]) => {
-    if (!/^[A-Za-z][\w-]*$/.test(name)) throw misconfigured(`The option schemes has the name ${shown(name)}. Use letters, digits, '-' and '_', with a letter first.`)
+    if (!/^[A-Za-z][\w-]*$/.test(name)) throw misconfigured(`The option schemes has the name ${describeValue(name)}. Use letters, digits, '-' and '_', with a letter first.`)
     if (typeof scheme !== 'function' && !isScheme(scheme)) throw misconfigured(`The option schemes.${name} must be what apiKey(), jwt(), basic() or session() returns, or a scheme of your own; it is ${scheme === undefined ? 'undefined' : typeof scheme}.`)
     return [name, scheme as Scheme<Principal> | SchemeFactory<Principal>]
   }))
@@ -77,7 +79,7 @@ function parseDefault (said: Readonly<Record<string, unknown>>, names: readonly 
   if ('default' in said) return said.default
   const [only] = names
   if (names.length === 1) return only
-  throw misconfigured(`The option default is missing: with the schemes ${list(names, 'and')}, say which of them a route takes that says nothing, such as default: ['${only}'].`)
+  throw misconfigured(`The option default is missing: with the schemes ${joinNames(names, 'and')}, say which of them a route takes that says nothing, such as default: ['${only}'].`)
 }
 
 function parseForm (errors: unknown): ErrorForm {
@@ -87,5 +89,5 @@ function parseForm (errors: unknown): ErrorForm {
 function choice<T extends string> (value: unknown, choices: readonly T[], option: string): T {
   const found = choices.find(each => each === value)
   if (found !== undefined) return found
-  throw misconfigured(`The option ${option} must be ${list(choices.map(each => `'${each}'`))}${option === 'errors' ? ', or a function' : ''}; it is ${shown(value)}.`)
+  throw misconfigured(`The option ${option} must be ${joinNames(choices.map(each => `'${each}'`))}${option === 'errors' ? ', or a function' : ''}; it is ${describeValue(value)}.`)
 }

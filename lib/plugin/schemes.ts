@@ -3,7 +3,7 @@ import type { Principal } from '../../types/principal.js'
 import type { Scheme, SchemeContext } from '../../types/scheme.js'
 import { internalError, misconfigured } from '../errors.js'
 import type { BoundScheme } from '../policy/policy.js'
-import { list, shown } from '../util/options.js'
+import { describeValue, joinNames } from '../util/describe.js'
 import { isScheme, type Options } from './options.js'
 
 /** Makes every scheme for one application, under its name. */
@@ -31,5 +31,5 @@ export function capable<K extends Capability> (schemes: ReadonlyMap<string, Boun
   if (found.length === 1 && only !== undefined) return { name: only.name, scheme: only.scheme as Scheme<Principal> & Required<Pick<Scheme<Principal>, K>> }
   const names = able.map(each => `'${each.name}'`)
   if (able.length === 0) throw internalError(`no scheme of this application has ${capability}()`)
-  throw internalError(name === undefined ? `several schemes have ${capability}(): name ${list(names)} as scheme` : `the scheme ${shown(name)} has no ${capability}(); known: ${list(names)}`)
+  throw internalError(name === undefined ? `several schemes have ${capability}(): name ${joinNames(names)} as scheme` : `the scheme ${describeValue(name)} has no ${capability}(); known: ${joinNames(names)}`)
 }

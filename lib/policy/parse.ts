@@ -1,8 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import type { Principal } from '../../types/principal.js'
 import { internalError, misconfigured } from '../errors.js'
-import { seconds } from '../util/duration.js'
-import { fields, frozen, isObject } from '../util/options.js'
+import { parseDuration } from '../util/duration.js'
+import { deepFreeze, isObject } from '../util/objects.js'
+import { readOptions } from '../util/options.js'
 import type { Permissions, Requirement } from './requirements.js'
 
 export type Mode = 'required' | 'optional' | 'try'
@@ -70,7 +71,7 @@ const modes: readonly unknown[] = ['required', 'optional', 'try']
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
 export function parseDeclaration (written: unknown, place: string, permissions: Permissions): Declaration {
-  return frozen(parse(written, place, permissions))
+  return deepFreeze(parse(written, place, permissions))
 }
 
 function parse (written: unknown, place: string, permissions: Permissions): Declaration {
@@ -81,7 +82,7 @@ function parse (written: unknown, place: string, permissions: Permissions): Decl
   if (!isObject(written)) {
     throw misconfigured(`${place} must be true, false, a scheme's name, a list of names or an object; it is ${written === undefined ? 'undefined: leave the key out' : written === null ? 'null' : typeof written}.`)
   }
-  return parseObject(fields(written, keys, place), bare, permissions)
+  return parseObject(readOptions(written, keys, place), bare, permissions)
 }
 
 function parseObject (said: Readonly<Record<string, unknown>>, bare: Declaration, permissions: Permissions): Declaration {
@@ -119,15 +120,15 @@ function checkInherit (said: Readonly<Record<string, unknown>>, place: string): 
 }
 
 function parseMaxAge (value: unknown, place: string): number {
-  const age = seconds(value, place)
+  const age = parseDuration(value, place)
   if (age <= 0) throw misconfigured(`${place} must be more than nothing.`)
   return age
 }
 
 function parseRateLimit (value: unknown, place: string): RateLimit {
-  const { max, window } = fields(value, ['max', 'window'], place)
+  const { max, window } = readOptions(value, ['max', 'window'], place)
   if (typeof max !== 'number' || !Number.isSafeInteger(max) || max < 1) throw misconfigured(`${place}.max must be a whole number of requests, 1 or more.`)
-  const length = seconds(window, `${place}.window`)
+  const length = parseDuration(window, `${place}.window`)
   if (length <= 0) throw misconfigured(`${place}.window must be more than nothing.`)
   return { max, window: length }
 }
@@ -136,7 +137,7 @@ function parseRateLimit (value: unknown, place: string): RateLimit {
 function parseSchemes (value: unknown, place: string): readonly (readonly string[])[] {
   const alternatives = Array.from(Array.isArray(value) ? value as unknown[] : [value], each => {
     if (typeof each === 'string') return [name(each, place)]
-    const all = isObject(each) ? fields(each, ['all'], place).all : undefined
+    const all = isObject(each) ? readOptions(each, ['all'], place).all : undefined
     if (!Array.isArray(all)) throw misconfigured(`${place} must be a scheme's name, { all: [names] }, or a list of these.`)
     return names(all, `${place}.all`)
   })
@@ -159,7 +160,7 @@ function parseConditions (said: Readonly<Record<string, unknown>>, place: string
 export function parseRequirements (kind: 'scopes' | 'roles', value: unknown, place: string, permissions: Permissions): Requirements {
   if (Array.isArray(value)) throw misconfigured(`${place} is a bare list, which does not say whether all are needed or any. Write { all: [...] } or { any: [...] }.`)
   if (typeof value === 'string') return { all: [permissions.requirement(kind, name(value, place), place)], any: [], none: [] }
-  const said = isObject(value) ? fields(value, ['all', 'any', 'none'], place) : {}
+  const said = isObject(value) ? readOptions(value, ['all', 'any', 'none'], place) : {}
   if (Object.keys(said).length === 0) throw misconfigured(`${place} must be one name, or { all, any, none } with lists of names.`)
   const needs = (quantifier: string): readonly Requirement[] => {
     const listed = said[quantifier]
@@ -183,7 +184,7 @@ function parseAnyOf (value: unknown, place: string, permissions: Permissions): r
   if (!Array.isArray(value) || value.length === 0) throw misconfigured(`${place} must be a list with at least one entry.`)
   return Array.from(value as unknown[], (each, i) => {
     const here = `${place}[${i}]`
-    const said = fields(each, entryKeys, here)
+    const said = readOptions(each, entryKeys, here)
     if (Object.keys(said).length === 0) throw misconfigured(`${here} is empty, which would let everybody pass. Give it schemes, scopes, roles or when.`)
     const schemes = !('schemes' in said)
       ? null

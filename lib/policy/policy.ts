@@ -1,7 +1,8 @@
 import type { Principal } from '../../types/principal.js'
 import type { Load, Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
-import { frozen, list, nearest } from '../util/options.js'
+import { didYouMean, joinNames } from '../util/describe.js'
+import { deepFreeze } from '../util/objects.js'
 import type { Declaration, Entry, Mode, RateLimit, Rule } from './parse.js'
 
 /** A scheme under its name in one application. */
@@ -61,7 +62,7 @@ export function resolvePolicy (levels: readonly Declaration[], schemes: Readonly
 }
 
 export function publicPolicy (reason: string): Policy {
-  return frozen({ access: 'public', reason, alternatives: [], rules: [], maxAge: null, rateLimit: null, late: false, schemes: [], detached: false })
+  return deepFreeze({ access: 'public', reason, alternatives: [], rules: [], maxAge: null, rateLimit: null, late: false, schemes: [], detached: false })
 }
 
 /** Whether a function has a say, which must wait for validation. */
@@ -75,12 +76,12 @@ function last<T> (levels: readonly Declaration[], pick: (level: Declaration) => 
 
 function bind (named: readonly (readonly string[])[] | null, schemes: ReadonlyMap<string, BoundScheme>, place: string): readonly (readonly BoundScheme[])[] {
   if (named === null) {
-    throw misconfigured(`${place} names no scheme, and a route that says nothing would have none to ask. Name one or more of ${list([...schemes.keys()], 'and')}.`)
+    throw misconfigured(`${place} names no scheme, and a route that says nothing would have none to ask. Name one or more of ${joinNames([...schemes.keys()], 'and')}.`)
   }
   return Object.freeze(named.map(all => Object.freeze(all.map(name => {
     const bound = schemes.get(name)
     if (bound !== undefined) return bound
-    throw misconfigured(`${place} names the scheme '${name}', which is not among the plugin's schemes.${nearest(name, [...schemes.keys()])} Known: ${list([...schemes.keys()], 'and')}.`)
+    throw misconfigured(`${place} names the scheme '${name}', which is not among the plugin's schemes.${didYouMean(name, [...schemes.keys()])} Known: ${joinNames([...schemes.keys()], 'and')}.`)
   }))))
 }
 
@@ -92,7 +93,7 @@ function checkRules (mode: Mode, rules: readonly Rule[], maxAge: number | null, 
   const names = alternatives.flat().map(bound => bound.name)
   for (const entry of rules.flatMap(rule => rule.anyOf ?? [])) {
     const stranger = entry.schemes?.find(name => !names.includes(name))
-    if (stranger !== undefined) throw misconfigured(`${place} has an anyOf entry for the scheme '${stranger}', which its schemes (${list(names, 'and')}) do not include.`)
+    if (stranger !== undefined) throw misconfigured(`${place} has an anyOf entry for the scheme '${stranger}', which its schemes (${joinNames(names, 'and')}) do not include.`)
   }
   const unknown = rules.flatMap(rule => strangersToNone(rule, alternatives))[0]
   if (unknown !== undefined) {

@@ -1,5 +1,6 @@
 import { misconfigured } from '../errors.js'
-import { fields, isObject } from '../util/options.js'
+import { isObject } from '../util/objects.js'
+import { readOptions } from '../util/options.js'
 
 /** One entry of the option `publicPaths`, parsed. */
 export interface PublicPath {
@@ -18,7 +19,7 @@ export function parsePublicPaths (option: unknown): readonly PublicPath[] {
 }
 
 function parseEntry (entry: unknown, place: string): PublicPath {
-  const said = typeof entry === 'string' ? { path: entry } : fields(entry, ['path', 'reason', 'method'], place)
+  const said = typeof entry === 'string' ? { path: entry } : readOptions(entry, ['path', 'reason', 'method'], place)
   const { path, reason = '', method } = said as Record<string, unknown>
   if (typeof path !== 'string' || !path.startsWith('/')) throw misconfigured(`${place} must be a path that starts with '/'${isObject(entry) ? ' at path' : ''}.`)
   if (typeof reason !== 'string') throw misconfigured(`${place}.reason must be words.`)

@@ -1,6 +1,8 @@
 import type { Principal } from '../../types/principal.js'
 import { misconfigured } from '../errors.js'
-import { fields, isObject, list, nearest } from '../util/options.js'
+import { didYouMean, joinNames } from '../util/describe.js'
+import { isObject } from '../util/objects.js'
+import { readOptions } from '../util/options.js'
 
 /** One name that a rule asks for, with every role that grants it: what a role includes is worked out once, at boot, not on each request. */
 export interface Requirement {
@@ -72,7 +74,7 @@ function declaredRoles (roles: Readonly<Record<string, unknown>>, known: Pick<Pe
 
 function directly (role: string, entry: unknown, known: Pick<Permissions, 'scopes' | 'roles'>): Included {
   const place = `The option roles['${role}']`
-  const { roles = [], scopes = [], description } = fields(entry, ['roles', 'scopes', 'description'], place)
+  const { roles = [], scopes = [], description } = readOptions(entry, ['roles', 'scopes', 'description'], place)
   if (description !== undefined && typeof description !== 'string') throw misconfigured(`${place}.description must be words.`)
   const set = (kind: 'roles' | 'scopes', value: unknown) => {
     if (!Array.isArray(value) || !value.every(name => typeof name === 'string')) throw misconfigured(`${place}.${kind} must be a list of names.`)
@@ -102,7 +104,7 @@ function expand (role: string, own: Included, direct: ReadonlyMap<string, Includ
 function checkDeclared (known: ReadonlySet<string> | null, kind: 'scopes' | 'roles', name: string, place: string): void {
   if (known === null || known.has(name)) return
   const names = [...known]
-  throw misconfigured(`${place} names '${name}', which is not among the declared ${kind}.${nearest(name, names)} Declared: ${list(names, 'and')}.`)
+  throw misconfigured(`${place} names '${name}', which is not among the declared ${kind}.${didYouMean(name, names)} Declared: ${joinNames(names, 'and')}.`)
 }
 
 function asRecord (value: unknown, option: string): Readonly<Record<string, unknown>> {

@@ -1,6 +1,6 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { misconfigured } from '../errors.js'
-import { hasProperty } from '../util/property.js'
+import { hasProperty } from '../util/objects.js'
 import type { Defaults, Level } from './defaults.js'
 import { parseDeclaration } from './parse.js'
 import { declarationText, publicPolicy, resolvePolicy, type BoundScheme, type Policy } from './policy.js'

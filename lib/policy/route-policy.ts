@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { internalError, type AuthError } from '../errors.js'
-import { isObject } from '../util/options.js'
+import { isObject } from '../util/objects.js'
 import { publicPolicy, type Policy } from './policy.js'
 
 /** What the plugin leaves on a route's config: the policy, and for exactly which route it was made. */

@@ -8,7 +8,7 @@ import { policyToMeet } from '../guard/request-state.js'
 import type { Policy } from '../policy/policy.js'
 import { methodsOf, type Policies, type RouteDeclaration } from '../policy/resolve.js'
 import { isPreflight, type RouteMark } from '../policy/route-policy.js'
-import { hasProperty } from '../util/property.js'
+import { hasProperty } from '../util/objects.js'
 import { seenName } from './printed-routes.js'
 
 /** A route as `onRoute` showed it, kept until the boot is over. */

@@ -1,6 +1,6 @@
 import { misconfigured } from '../errors.js'
-import { shortestSecret } from '../util/options.js'
-import { listOf, type Parser } from '../util/parsers.js'
+import { minSecretBytes } from '../util/describe.js'
+import { listOf, type Parser } from '../util/options.js'
 import { findKey, innermost, layersOf, textOf } from './disguised-keys.js'
 import { isKnown } from './known-secrets.js'
 import { countUnpredictable, isPredictable } from './predictable.js'
@@ -86,7 +86,7 @@ const leastUnpredictable = 6
  */
 export function passwordWeakness (password: string, name: string): string | null {
   const bytes = Buffer.byteLength(password)
-  if (bytes < shortestSecret) return `is too short: it has ${bytes} bytes and needs at least ${shortestSecret}`
+  if (bytes < minSecretBytes) return `is too short: it has ${bytes} bytes and needs at least ${minSecretBytes}`
   if (new Set(password).size < 5) return 'repeats few characters'
   if (countUnpredictable(password) < leastUnpredictable) {
     return 'is made of what attackers try first: rows of the keyboard, common words'

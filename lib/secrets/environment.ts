@@ -1,6 +1,6 @@
 import { misconfigured } from '../errors.js'
-import { isObject, list, shortestSecret, shown } from '../util/options.js'
-import { ownField } from '../util/property.js'
+import { describeValue, joinNames, minSecretBytes } from '../util/describe.js'
+import { isObject, ownField } from '../util/objects.js'
 import { passwordWeakness, weakness } from './check-secret.js'
 
 const mend = 'Make one with: npx fastify-gatehouse secret'
@@ -20,7 +20,7 @@ const purposes = {
   /** any other secret that a program holds */
   secret: { minBytes: 32, rotates: false },
   /** what a person or a script logs in with: less is asked, as of the passwords of `basic({ users })` */
-  password: { minBytes: shortestSecret, rotates: false }
+  password: { minBytes: minSecretBytes, rotates: false }
 } as const
 
 /**
@@ -61,7 +61,7 @@ export function secretsFromEnvironment<const T extends Readonly<Record<string, S
 
 function read (variable: string, purpose: string, given: string | undefined) {
   const rule = Object.hasOwn(purposes, purpose) ? purposes[purpose as SecretPurpose] : null
-  if (rule === null) throw misconfigured(`secretsFromEnvironment does not know the purpose ${shown(purpose)} of ${variable}. Known: ${list(Object.keys(purposes))}.`)
+  if (rule === null) throw misconfigured(`secretsFromEnvironment does not know the purpose ${describeValue(purpose)} of ${variable}. Known: ${joinNames(Object.keys(purposes))}.`)
   if (given === undefined || given.trim() === '') return { variable, value: '', held: [], mistakes: [`${variable} is not set. ${mend}`] }
   const texts = rule.rotates ? given.split(',') : [given]
   const held = texts.map((text, index): Held => ({ variable: texts.length === 1 ? variable : `${variable} (number ${index + 1})`, text }))

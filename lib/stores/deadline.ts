@@ -1,8 +1,8 @@
 import type { Duration } from '../../types/duration.js'
 import type { Store, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError, misconfigured } from '../errors.js'
-import { seconds } from '../util/duration.js'
-import { fields } from '../util/options.js'
+import { parseDuration } from '../util/duration.js'
+import { readOptions } from '../util/options.js'
 import { operations, StoreUnavailable, toStoreError, unavailable } from './errors.js'
 
 /** Options of {@link withDeadline}. */
@@ -25,8 +25,8 @@ const probeEvery = 500
  * @throws {AuthError} `AUTH_MISCONFIGURED` for a timeout that is none.
  */
 export function withDeadline (store: Store, options: DeadlineOptions = {}): Store {
-  const { timeout = 2 } = fields(options, ['timeout'], 'withDeadline')
-  const limit = Math.ceil(seconds(timeout, 'The option timeout of withDeadline') * 1_000)
+  const { timeout = 2 } = readOptions(options, ['timeout'], 'withDeadline')
+  const limit = Math.ceil(parseDuration(timeout, 'The option timeout of withDeadline') * 1_000)
   if (limit < 1 || limit > 2 ** 31 - 1) throw misconfigured('The option timeout of withDeadline must be more than 0 and less than 24 days.')
   const { run, close } = operations()
   const { call, end } = deadline(limit)

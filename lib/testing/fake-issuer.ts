@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import { misconfigured } from '../errors.js'
-import { fields, list } from '../util/options.js'
+import { joinNames } from '../util/describe.js'
+import { readOptions } from '../util/options.js'
 import { badTokens } from './bad-tokens.js'
 import type { BadTokenName } from './bad-tokens.js'
 import { issuerServer } from './issuer-server.js'
@@ -72,7 +73,7 @@ export interface FakeIssuer {
  */
 export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<FakeIssuer> {
   const known = ['algorithms', 'audience', 'path', 'metadata', 'cacheControl']
-  const { audience = 'https://api.example.com', path = '', metadata = 'openid', cacheControl = null } = fields(options, known, 'The options of fakeIssuer()') as FakeIssuerOptions
+  const { audience = 'https://api.example.com', path = '', metadata = 'openid', cacheControl = null } = readOptions(options, known, 'The options of fakeIssuer()') as FakeIssuerOptions
   const keys = new KeySet(algorithmsOf(options.algorithms ?? ['RS256']))
   const server = issuerServer({ path, metadata, cacheControl, jwks: () => keys.published })
   await new Promise<void>(resolve => { server.http.listen(0, '127.0.0.1', resolve) })
@@ -140,7 +141,7 @@ class KeySet {
   find ({ kid, algorithm = this.#algorithms[0] }: TokenOptions): SigningKey {
     const found = this.#keys.get(kid ?? `${algorithm}-${this.#generation}`)
     if (found !== undefined) return found
-    throw misconfigured(`The fake issuer has no such key. It has ${list([...this.#keys.keys()], 'and')}.`)
+    throw misconfigured(`The fake issuer has no such key. It has ${joinNames([...this.#keys.keys()], 'and')}.`)
   }
 
   rotate (): readonly string[] {

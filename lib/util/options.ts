@@ -1,143 +1,170 @@
 import { AuthError, internalError, misconfigured } from '../errors.js'
-import { ownFields } from './property.js'
+import { describeValue, didYouMean, joinNames } from './describe.js'
+import { parseDuration } from './duration.js'
+import { isObject, isPlainObject, ownFields } from './objects.js'
 
 /**
- * Returns an options object that has only known keys, none of them `undefined`: a typo, or a variable that the
- * environment does not have, must not read as "left out".
- * What is returned are its own fields, without a prototype: what `Object.prototype` was given is no option.
- * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
+ * Parses one value, or throws `AUTH_MISCONFIGURED`. An option that is left out is parsed as `undefined`.
+ * @param option how messages name the value: `The option limits.guesses.window`.
  */
-export function fields (value: unknown, known: readonly string[], place: string): Readonly<Record<string, unknown>> {
-  const given = knownKeys(value, known, place)
-  for (const key of Object.keys(given)) if (given[key] === undefined) throw undefinedKey(place, key)
-  return given
+export type Parser<T> = (value: unknown, option: string) => T
+
+/** The parsers of an object's keys. */
+type Shape = Readonly<Record<string, Parser<unknown>>>
+
+/** What the parser of an object returns. */
+export type Parsed<S extends Shape> = { readonly [K in keyof S]: ReturnType<S[K]> }
+
+/** Returns the parser of an options object with these keys and no others. What it parses is frozen. */
+export function object<S extends Shape> (shape: S): Parser<Parsed<S>> {
+  const parsers = Object.entries(shape)
+  const keys = Object.keys(shape)
+  return (value, option) => {
+    const given = knownFields(value, keys, option)
+    return Object.freeze(Object.fromEntries(parsers.map(([key, parse]) => {
+      const parsed = parse(given[key], optionOf(option, key))
+      // a parser that takes `undefined` has a default for it, which is for what was left out
+      if (key in given && given[key] === undefined) throw undefinedKey(option, key)
+      return [key, parsed]
+    }))) as Parsed<S>
+  }
+}
+
+/** Names an option by its path: those of `The options of sqlStore` are `The option sqlStore.timeout`, and so on. */
+function optionOf (parent: string, key: string): string {
+  return `${parent.replace(/^The options of /, 'The option ')}.${key}`
 }
 
 /**
- * Returns a plain object that has only known keys.
- * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
+ * Returns the fields of an options object that has only known keys, none of them `undefined`: a typo, or a variable
+ * that the environment does not have, must not read as "left out".
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option.
  */
-export function knownKeys (value: unknown, known: readonly string[], place: string): Readonly<Record<string, unknown>> {
-  if (!isObject(value)) throw misconfigured(`${place} must be an object with one or more of ${list(known)}.`)
-  const prototype: unknown = Object.getPrototypeOf(value)
-  if (prototype !== null && prototype !== Object.prototype) throw misconfigured(`${place} must be a plain object: what it inherits would not be read.`)
+export function readOptions (
+  value: unknown,
+  keys: readonly string[],
+  option: string
+): Readonly<Record<string, unknown>> {
+  const given = knownFields(value, keys, option)
+  for (const key of Object.keys(given)) if (given[key] === undefined) throw undefinedKey(option, key)
+  return given
+}
+
+/** Returns the own fields of a plain object with only known keys. What `Object.prototype` was given is no option. */
+function knownFields (value: unknown, keys: readonly string[], option: string): Readonly<Record<string, unknown>> {
+  if (!isObject(value)) throw misconfigured(`${option} must be an object with one or more of ${joinNames(keys)}.`)
+  if (!isPlainObject(value)) throw misconfigured(`${option} must be a plain object: what it inherits would not be read.`)
   for (const key of Object.keys(value)) {
-    if (known.includes(key)) continue
-    const unknown = /^[a-z]{1,30}$/i.test(key) ? `'${key}'` : shown(key)
-    throw misconfigured(`${place} ${hasOf(place)} an unknown key ${unknown}.${nearest(key, known)} Known: ` +
-      `${list(known)}.`)
+    if (keys.includes(key)) continue
+    const unknown = /^[a-z]{1,30}$/i.test(key) ? `'${key}'` : describeValue(key)
+    throw misconfigured(`${option} ${hasOrHave(option)} an unknown key ${unknown}.${didYouMean(key, keys)} Known: ` +
+      `${joinNames(keys)}.`)
   }
   return ownFields(value)
 }
 
-/** Returns the error for a key that is there without a value. */
-export function undefinedKey (place: string, key: string): AuthError {
-  return misconfigured(`${place} ${hasOf(place)} '${key}' set to undefined. Set it, or the environment variable that ` +
-    'it comes from, or leave the key out.')
+function undefinedKey (option: string, key: string): AuthError {
+  return misconfigured(`${option} ${hasOrHave(option)} '${key}' set to undefined. Set it, or the environment variable ` +
+    'that it comes from, or leave the key out.')
 }
 
-function hasOf (place: string): 'has' | 'have' {
-  return place.startsWith('The options ') ? 'have' : 'has'
+function hasOrHave (option: string): 'has' | 'have' {
+  return option.startsWith('The options ') ? 'have' : 'has'
 }
 
 /**
- * What the boot calls a misconfiguration, with a sentence for whoever starts the application, is a fault where requests wait: it says nothing to the client.
- * @param call what was called, where the sentence does not name it.
+ * Runs a parser while requests are served: its `AUTH_MISCONFIGURED`, whose message is for whoever starts the
+ * application, becomes `AUTH_FAULT`, which says nothing to the client.
+ * @param call the name of the call, where the message does not hold it.
  */
-export function atRunTime<T> (read: () => T, call?: string): T {
+export function atRunTime<T> (parse: () => T, call?: string): T {
   try {
-    return read()
+    return parse()
   } catch (error) {
     throw error instanceof AuthError ? internalError(call === undefined ? error.detail : `${call}: ${error.detail}`) : error
   }
 }
 
-/** A plain object: not null, not a list, not a function. */
-export function isObject (value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** Freezes a shape of ours all the way down. Functions are the application's, and stay as they are. */
-export function frozen<T> (shape: T): T {
-  if (typeof shape !== 'object' || shape === null || Object.isFrozen(shape)) return shape
-  Object.values(shape).forEach(frozen)
-  return Object.freeze(shape)
-}
-
 /**
- * A copy that is frozen all the way down, of lists and plain objects; what they hold of other kinds (a Date, a function, an object of a class) is the same.
- * For what many requests are given: none of them changes it for the next.
+ * Returns the parser of an option that can be left out. Only then it has the default: `null` is a wrong value like
+ * any other.
  */
-export function frozenCopy<T> (value: T, copies = new Map<unknown, unknown>()): T {
-  const known = copies.get(value)
-  if (known !== undefined) return known as T
-  if (Array.isArray(value)) return filled(value, [], copies)
-  return isPlain(value) ? filled(value, {}, copies) : value
+export function optional<T, D> (parse: Parser<T>, absent: D): Parser<T | D> {
+  return (value, option) => value === undefined ? absent : parse(value, option)
 }
 
-/** The copy is known before what it holds is copied, because that may hold it again. */
-function filled<T extends object> (value: T, copy: object, copies: Map<unknown, unknown>): T {
-  copies.set(value, copy)
-  // defined, where an assignment would set a prototype by the key __proto__
-  for (const [key, each] of Object.entries(value)) Object.defineProperty(copy, key, { value: frozenCopy(each, copies), enumerable: true })
-  return Object.freeze(copy) as T
-}
-
-function isPlain (value: unknown): value is object {
-  if (!isObject(value)) return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === Object.prototype || prototype === null
-}
-
-/** Returns true for a token of RFC 9110, 5.6.2: the name of a header, of an authentication scheme, of a parameter. */
-export function isHttpToken (text: string): boolean {
-  return /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text)
-}
-
-/** Bytes of the shortest secret that any option takes: a password. */
-export const shortestSecret = 12
-
-/** A wrong value, for sentences: what could be a secret in the wrong place, or would not end, only by its kind. Never throws. */
-export function shown (value: unknown): string {
-  switch (typeof value) {
-    case 'string': return Buffer.byteLength(value) < shortestSecret ? `'${JSON.stringify(value).slice(1, -1).replaceAll('\\"', '"')}'` : `a text of ${value.length} characters`
-    case 'object': return value === null ? 'null' : Array.isArray(value) ? 'a list' : 'an object'
-    case 'number':
-    case 'boolean':
-    case 'undefined': return String(value)
-    default: return `a ${typeof value}`
+/** Returns the parser of a list. */
+export function listOf<T> (parse: Parser<T>): Parser<readonly T[]> {
+  return (value, option) => {
+    if (!Array.isArray(value)) throw misconfigured(`${option} must be a list. Got ${describeValue(value)}.`)
+    // Array.from sees the holes of a list, which map passes over
+    return Object.freeze(Array.from(value as unknown[], (each, i) => parse(each, `${option}[${i}]`)))
   }
 }
 
-/** `a, b or c`, for sentences. */
-export function list (names: readonly string[], last = 'or'): string {
-  if (names.length < 2) return names.join('')
-  return `${names.slice(0, -1).join(', ')} ${last} ${names[names.length - 1]}`
+/** Returns the parser of one of a few values. */
+export function oneOf<const T> (...values: readonly T[]): Parser<T> {
+  return (value, option) => {
+    const found = values.find(each => each === value)
+    if (found !== undefined) return found
+    throw misconfigured(`${option} must be ${joinNames(values.map(describeValue))}. Got ${describeValue(value)}.`)
+  }
 }
 
-/** " Did you mean 'scopes'?", of the known names the nearest that is at most two edits away, else nothing. */
-export function nearest (name: string, known: readonly string[]): string {
-  const [close] = known
-    .map(other => ({ other, edits: distance(name.toLowerCase(), other.toLowerCase()) }))
-    .filter(({ edits }) => edits <= 2)
-    .sort((a, b) => a.edits - b.edits)
-  return close === undefined ? '' : ` Did you mean '${close.other}'?`
+/** Parses a text that is not empty. */
+export function text (value: unknown, option: string): string {
+  if (typeof value === 'string' && value !== '') return value
+  throw misconfigured(`${option} must be a non-empty string. Got ${describeValue(value)}.`)
 }
 
-/** Levenshtein distance. Names are short. */
-function distance (a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
-  let edits = b.length
-  a.split('').forEach((letter, i) => {
-    let diagonal = i
-    edits = i + 1
-    const next = [edits]
-    row.slice(1).forEach((above, j) => {
-      edits = Math.min(edits + 1, above + 1, diagonal + (letter === b[j] ? 0 : 1))
-      diagonal = above
-      next.push(edits)
-    })
-    row = next
-  })
-  return edits
+/** Returns the parser of a function. */
+export function functionOf<F> (signature: string): Parser<F> {
+  return (value, option) => {
+    if (typeof value === 'function') return value as F
+    throw misconfigured(`${option} must be a function ${signature}. Got ${describeValue(value)}.`)
+  }
+}
+
+interface Range {
+  readonly min?: number
+  readonly max?: number
+}
+
+/** Returns the parser of a whole number within a range; without one, 1 or more. */
+export function wholeNumber ({ min = 1, max = Number.MAX_SAFE_INTEGER }: Range = {}): Parser<number> {
+  const range = max === Number.MAX_SAFE_INTEGER ? `, ${min} or more` : ` from ${min} to ${max}`
+  return (value, option) => {
+    if (typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max) return value
+    throw misconfigured(`${option} must be a whole number${range}. Got ${describeValue(value)}.`)
+  }
+}
+
+interface DurationRange {
+  /** Seconds. */
+  readonly min?: number
+  /** Seconds. */
+  readonly max?: number
+  /** Refuses 0. Default `false`. */
+  readonly positive?: true
+  /** Why, as a sentence of its own. */
+  readonly reason?: string
+}
+
+/** Returns the parser of a duration within a range. What it parses is in seconds. */
+export function duration ({ min = 0, max = Infinity, positive, reason }: DurationRange = {}): Parser<number> {
+  const least = positive === true ? ['more than 0 seconds'] : min === 0 ? [] : [`at least ${inWords(min)}`]
+  const range = [...least, ...max === Infinity ? [] : [`at most ${inWords(max)}`]].join(' and ')
+  return (value, option) => {
+    const length = parseDuration(value, option)
+    if (length >= min && length <= max && (length > 0 || positive !== true)) return length
+    throw misconfigured(`${option} must be ${range}. Got ${describeValue(value)}.${reason === undefined ? '' : ` ${reason}`}`)
+  }
+}
+
+const units = [[1, 'second'], [60, 'minute'], [3_600, 'hour'], [86_400, 'day']] as const
+
+/** Writes whole seconds in words: `7 days`, `90 seconds`. */
+function inWords (length: number): string {
+  const [size, unit] = units.reduce<readonly [number, string]>((found, each) => length % each[0] === 0 ? each : found, units[0])
+  return `${length / size} ${unit}${length === size ? '' : 's'}`
 }

@@ -1,5 +1,4 @@
-import { isObject } from '../../util/options.js'
-import { ownFields } from '../../util/property.js'
+import { isObject, ownFields } from '../../util/objects.js'
 import { elapsed } from './elapsed.js'
 import type { Elapsed } from './elapsed.js'
 import type { FetchedJson, FetchFailure } from './fetch-json.js'

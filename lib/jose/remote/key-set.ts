@@ -1,5 +1,4 @@
-import { isObject } from '../../util/options.js'
-import { ownFields } from '../../util/property.js'
+import { isObject, ownFields } from '../../util/objects.js'
 import type { Algorithm } from '../algorithms.js'
 import { verificationKey } from '../jwk.js'
 import type { VerificationKey } from '../jwk.js'

@@ -2,7 +2,7 @@ import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import type { FastifyBaseLogger, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import type { ApiKeys } from '../../../types/api-keys.js'
 import { AuthError } from '../../errors.js'
-import { property } from '../../util/property.js'
+import { property } from '../../util/objects.js'
 import type { PublicKeyOf } from './routes-options.js'
 
 /** What the route works with. */

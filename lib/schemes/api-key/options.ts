@@ -1,7 +1,7 @@
 import type { Duration } from '../../../types/duration.js'
 import { misconfigured } from '../../errors.js'
-import { shown } from '../../util/options.js'
-import { duration, object, optional } from '../../util/parsers.js'
+import { describeValue } from '../../util/describe.js'
+import { duration, object, optional } from '../../util/options.js'
 import { isPrefix } from './key.js'
 
 /** The option `managed` of `apiKey`. */
@@ -35,5 +35,5 @@ export function managedSettings (value: unknown, place: string): ManagedSettings
 function parsePrefix (prefix: unknown, place: string): string {
   if (isPrefix(prefix)) return prefix
   throw misconfigured(`${place} must be 2 to 32 letters and digits with single underscores between them, a letter ` +
-    `first, such as 'acme_live'. Got ${shown(prefix)}.`)
+    `first, such as 'acme_live'. Got ${describeValue(prefix)}.`)
 }

@@ -9,7 +9,7 @@ import { internalError } from '../../errors.js'
 import { invalid } from '../../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
 import { isNo, isThenable } from '../../util/answer.js'
-import { frozenCopy } from '../../util/options.js'
+import { deepFrozenCopy } from '../../util/objects.js'
 import { Memo } from '../../util/ttl-cache.js'
 
 /** What a managed key proves. */
@@ -70,7 +70,7 @@ export class Owners {
     const complete = (found: PrincipalInput | No): Principal | null => {
       if (isNo(found)) return null
       if (typeof found !== 'object' || Array.isArray(found)) throw internalError(`the load function for the scheme '${scheme}' returned neither a principal nor a no, such as null`)
-      return frozenCopy(loadedPrincipal(nobody, found))
+      return deepFrozenCopy(loadedPrincipal(nobody, found))
     }
     return isThenable(loaded) ? Promise.resolve(loaded).then(complete) : complete(loaded)
   }

@@ -3,9 +3,9 @@ import type { PrincipalInput } from '../../../types/principal.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { internalError } from '../../errors.js'
 import { principalFrom } from '../../kit/principal.js'
-import { seconds } from '../../util/duration.js'
-import { atRunTime, fields, isObject } from '../../util/options.js'
-import { property } from '../../util/property.js'
+import { parseDuration } from '../../util/duration.js'
+import { atRunTime, readOptions } from '../../util/options.js'
+import { isObject, property } from '../../util/objects.js'
 
 /** The fields of a key that people decide. */
 export type KeyFields = Pick<ApiKeyRecord, 'name' | 'scopes' | 'roles' | 'expiresAt' | 'rateLimit'>
@@ -23,20 +23,20 @@ const mostNames = 200
 /** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
 export function parseInput (input: ApiKeyInput): KeyFields & { readonly owner: StoreOwner } {
   return atRunTime(() => {
-    const said = fields(input, ['owner', ...decided], 'it')
+    const said = readOptions(input, ['owner', ...decided], 'it')
     return { owner: ownerOf(said.owner), scopes: [], roles: [], expiresAt: null, rateLimit: null, name: nameOf(said.name), ...parsed(said) }
   }, 'apiKeys.create()')
 }
 
 /** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
 export function parseChange (change: ApiKeyChange): Partial<KeyFields> {
-  return atRunTime(() => parsed(fields(change, decided, 'it')), 'apiKeys.update()')
+  return atRunTime(() => parsed(readOptions(change, decided, 'it')), 'apiKeys.update()')
 }
 
 /** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
 export function parseBounds (method: 'create' | 'update', bounds: unknown): NewApiKeyBounds {
   return atRunTime(() => {
-    const said = fields(bounds, method === 'create' ? ['within', 'most'] : ['within'], 'what bounds it')
+    const said = readOptions(bounds, method === 'create' ? ['within', 'most'] : ['within'], 'what bounds it')
     return { ...boundsOf(said), ...mostOf(said) }
   }, `apiKeys.${method}()`)
 }
@@ -50,8 +50,8 @@ function mostOf (said: Readonly<Record<string, unknown>>): Pick<NewApiKeyBounds,
 /** The overlap in milliseconds, and the bounds beside it. @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
 export function parseRotation (options: unknown): NewApiKeyBounds & { readonly overlap: number } {
   return atRunTime(() => {
-    const said = fields(options, ['overlap', 'within', 'most'], 'it')
-    const length = seconds(said.overlap, 'overlap')
+    const said = readOptions(options, ['overlap', 'within', 'most'], 'it')
+    const length = parseDuration(said.overlap, 'overlap')
     if (length > longestOverlap) throw internalError('overlap must be ten years at most')
     return { overlap: length * 1000, ...boundsOf(said), ...mostOf(said) }
   }, 'apiKeys.rotate()')
@@ -101,9 +101,9 @@ function endOf (value: unknown): string | null {
 
 function limitOf (value: unknown): KeyFields['rateLimit'] {
   if (value === null) return null
-  const { max, window } = fields(value, ['max', 'window'], 'rateLimit')
+  const { max, window } = readOptions(value, ['max', 'window'], 'rateLimit')
   if (typeof max !== 'number' || !Number.isSafeInteger(max) || max < 1) throw internalError('rateLimit.max must be a whole number of requests, 1 or more')
-  const length = seconds(window, 'rateLimit.window')
+  const length = parseDuration(window, 'rateLimit.window')
   if (length < 1) throw internalError('rateLimit.window must be at least one second')
   return { max, window: length }
 }

@@ -2,8 +2,7 @@ import type { ApiKeyRecord } from '../../../types/api-keys.js'
 import type { RateLimitRule } from '../../../types/limits.js'
 import type { JsonObject, JsonValue, StoreEntry, StoreRecord } from '../../../types/store.js'
 import { internalError } from '../../errors.js'
-import { frozen, isObject } from '../../util/options.js'
-import { ownFields } from '../../util/property.js'
+import { deepFreeze, isObject, ownFields } from '../../util/objects.js'
 
 /** Under which a store keeps keys. */
 export const kind = 'api-key'
@@ -55,7 +54,7 @@ export function storedKeyOf ({ id, owner, value: kept }: StoreRecord): StoredKey
     replacedAt: optional(value.replacedAt),
     sunsetAt: optional(value.sunsetAt)
   }
-  return frozen({ prefix: text(value.prefix), record })
+  return deepFreeze({ prefix: text(value.prefix), record })
 }
 
 function text (value: JsonValue | undefined): string {

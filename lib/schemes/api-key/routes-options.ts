@@ -4,8 +4,9 @@ import type { Gatehouse } from '../../../types/gatehouse.js'
 import type { RateLimitRule } from '../../../types/limits.js'
 import type { SchemeName } from '../../../types/registry.js'
 import { AuthError, misconfigured } from '../../errors.js'
-import { isObject, list, shown } from '../../util/options.js'
-import { duration, object, optional, wholeNumber, type Parser } from '../../util/parsers.js'
+import { describeValue, joinNames } from '../../util/describe.js'
+import { isObject } from '../../util/objects.js'
+import { duration, object, optional, type Parser, wholeNumber } from '../../util/options.js'
 import { publicKeyFrom } from './leaks.js'
 
 /** A reporter's public key (P-256, PEM) by its identifier, or `null`. What it throws is a 503: the reporter sends again. */
@@ -97,20 +98,20 @@ function schemeOf (name: unknown, sessions: readonly SchemeName[]): SchemeName {
   const found = sessions.find(each => each === name)
   if (found !== undefined) return found
   throw misconfigured(name === undefined
-    ? `apiKeyRoutes needs the option scheme: ${list(sessions, 'and')} keep sessions.`
-    : `The option scheme of apiKeyRoutes must be a scheme that keeps sessions: ${list(sessions)}; it is ${shown(name)}.`)
+    ? `apiKeyRoutes needs the option scheme: ${joinNames(sessions, 'and')} keep sessions.`
+    : `The option scheme of apiKeyRoutes must be a scheme that keeps sessions: ${joinNames(sessions)}; it is ${describeValue(name)}.`)
 }
 
 function parsePublicKeys (given: unknown, place: string): PublicKeyOf {
   if (typeof given === 'function') return given as PublicKeyOf
   if (!(given instanceof Map) && !isObject(given)) {
     throw misconfigured(`${place} must be an object or a Map from identifier to PEM, or a function. Got ` +
-      `${shown(given)}.`)
+      `${describeValue(given)}.`)
   }
   const keys = new Map<string, unknown>(given instanceof Map ? given as ReadonlyMap<string, unknown> : Object.entries(given))
   const wrong = [...keys].find(([, pem]) => publicKeyFrom(pem) === null)
   if (wrong !== undefined) {
-    throw misconfigured(`${place} has under ${shown(wrong[0])} no public key of the curve P-256 in PEM.`)
+    throw misconfigured(`${place} has under ${describeValue(wrong[0])} no public key of the curve P-256 in PEM.`)
   }
   return identifier => (keys as ReadonlyMap<string, string>).get(identifier) ?? null
 }

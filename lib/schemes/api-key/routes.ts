@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import fp from 'fastify-plugin'
 import type { NewApiKey } from '../../../types/api-keys.js'
 import type { Principal } from '../../../types/principal.js'
-import { ownFields } from '../../util/property.js'
+import { ownFields } from '../../util/objects.js'
 import { leakRoute } from './leaks.js'
 import { TooManyKeys } from './owner-lock.js'
 import { type ApiKeyRoutesOptions, routeSettings, type RouteSettings } from './routes-options.js'

@@ -14,7 +14,10 @@ import { answeredPrincipal, principalAtBoot } from '../../kit/principal.js'
 import { markAmbient, reader, traits } from '../../kit/read-credential.js'
 import { checkSecret } from '../../secrets/check-secret.js'
 import { isThenable } from '../../util/answer.js'
-import { fields, isHttpToken, isObject, list, shown } from '../../util/options.js'
+import { describeValue, joinNames } from '../../util/describe.js'
+import { isHttpToken } from '../../util/http-token.js'
+import { isObject } from '../../util/objects.js'
+import { readOptions } from '../../util/options.js'
 import { managedKeys, type ManagedPlace } from './managed.js'
 import type { ManagedOptions } from './options.js'
 
@@ -98,7 +101,7 @@ export function apiKey<P extends PrincipalInput> (options: ApiKeyOptions<P>): Sc
 export function apiKey (options: ApiKeyOptions | ManagedApiKeyOptions): SchemeFactory {
   return (app, name, context) => {
     const place = `apiKey() of the scheme '${name}'`
-    const said = fields(options, ['keys', 'verify', 'managed', 'from', 'prefix', 'realm', 'challenge', 'load'], `The options of ${place}`)
+    const said = readOptions(options, ['keys', 'verify', 'managed', 'from', 'prefix', 'realm', 'challenge', 'load'], `The options of ${place}`)
     const { from = 'header:x-api-key', prefix = '', realm, load } = said
     if (typeof prefix !== 'string' || (realm !== undefined && typeof realm !== 'string')) throw misconfigured(`The options prefix and realm of ${place} must be strings.`)
     if (load !== undefined && typeof load !== 'function') throw misconfigured(`The option load of ${place} must be a function.`)
@@ -172,7 +175,7 @@ function table<P extends PrincipalInput> (keys: unknown, { name, place, prefix, 
   entries.forEach(([key, principal], i) => {
     const which = `key ${i + 1} of ${place}`
     if (key === 'undefined' || typeof key !== 'string') throw misconfigured(`The ${which} is ${typeof key === 'string' ? "'undefined', so its environment variable is not set" : 'no string'}.`)
-    if (key.length > longest || !travels.test(key)) throw misconfigured(`The ${which} cannot travel in ${list(places, 'and')}: use up to ${longest} characters of ${places.includes('bearer') ? 'letters, digits and -._~+/, with = at the end only' : 'visible ASCII without commas and semicolons'}.`)
+    if (key.length > longest || !travels.test(key)) throw misconfigured(`The ${which} cannot travel in ${joinNames(places, 'and')}: use up to ${longest} characters of ${places.includes('bearer') ? 'letters, digits and -._~+/, with = at the end only' : 'visible ASCII without commas and semicolons'}.`)
     if (!key.startsWith(prefix)) throw misconfigured(`The ${which} does not start with the option prefix.`)
     // what every key starts with is no secret
     checkSecret(key.slice(prefix.length), { minBytes: 16, place: `The ${which}` })
@@ -200,7 +203,7 @@ function challengeFrom (option: unknown, { name, place, places, realm }: Challen
 function authenticationScheme (option: unknown, place: string): string {
   if (typeof option === 'string' && isHttpToken(option)) return option
   const hint = typeof option === 'string' && option.includes('realm') ? ' Write the realm as the option realm.' : ''
-  throw misconfigured(`The option challenge of ${place} must be the name of an HTTP authentication scheme, such as 'X-API-Key'; it is ${shown(option)}.${hint}`)
+  throw misconfigured(`The option challenge of ${place} must be the name of an HTTP authentication scheme, such as 'X-API-Key'; it is ${describeValue(option)}.${hint}`)
 }
 
 /** RFC 6750, 3: no `error` where nothing was sent. */

@@ -5,7 +5,7 @@ import type { Principal } from '../../../types/principal.js'
 import type { SchemeContext } from '../../../types/scheme.js'
 import type { Store, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { AuthError, internalError } from '../../errors.js'
-import { frozen } from '../../util/options.js'
+import { deepFreeze } from '../../util/objects.js'
 import { digestOf, isKeyId, type KeyFormat } from './key.js'
 import type { Uses } from './last-used.js'
 import type { Directory } from './lookup.js'
@@ -66,7 +66,7 @@ export class ManagedKeys implements ApiKeys {
     const fields = parseChange(change)
     const { within } = parseBounds('update', bounds)
     return this.#untilFirst(id, owner, async ({ stored, record }) => {
-      const changed = frozen({ ...record, ...fields })
+      const changed = deepFreeze({ ...record, ...fields })
       await this.#checkRights(record.owner, { scopes: fields.scopes ?? [], roles: fields.roles ?? [] }, within)
       return await this.#swap(stored, changed) ? changed : null
     })
@@ -128,7 +128,7 @@ export class ManagedKeys implements ApiKeys {
   #own (stored: StoreRecord): Found | null {
     const { prefix, record } = storedKeyOf(stored)
     const lastUsedAt = this.#with.uses.latest(record.id) ?? record.lastUsedAt
-    return prefix === this.#with.format.prefix ? { stored, record: frozen({ ...record, lastUsedAt }) } : null
+    return prefix === this.#with.format.prefix ? { stored, record: deepFreeze({ ...record, lastUsedAt }) } : null
   }
 
   /** Changes a key that has not ended, with what it says now: `null` of `change` means that somebody else was first. */
@@ -146,7 +146,7 @@ export class ManagedKeys implements ApiKeys {
     const { format } = this.#with
     const key = format.make()
     const record: ApiKeyRecord = { id: digestOf(key), start: format.startOf(key), ...fields, lastUsedAt: null, replacedBy: null, replacedAt: null, sunsetAt: null }
-    return { key, record: frozen(record) }
+    return { key, record: deepFreeze(record) }
   }
 
   async #add (record: ApiKeyRecord): Promise<void> {
@@ -196,7 +196,7 @@ export class ManagedKeys implements ApiKeys {
 /** What an old key says from now on. An overlap never makes it last longer than it did. */
 function replaced (record: ApiKeyRecord, { id, createdAt }: ApiKeyRecord, overlap: number): ApiKeyRecord {
   const sunset = Math.min(Date.now() + overlap, endOf(record))
-  return frozen({ ...record, replacedBy: id, replacedAt: record.replacedAt ?? createdAt, sunsetAt: new Date(sunset).toISOString() })
+  return deepFreeze({ ...record, replacedBy: id, replacedAt: record.replacedAt ?? createdAt, sunsetAt: new Date(sunset).toISOString() })
 }
 
 function now (): string {

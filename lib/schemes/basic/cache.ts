@@ -1,7 +1,7 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { misconfigured } from '../../errors.js'
-import { seconds } from '../../util/duration.js'
-import { fields } from '../../util/options.js'
+import { parseDuration } from '../../util/duration.js'
+import { readOptions } from '../../util/options.js'
 
 /** A password that somebody sent from an address, for a user with a stored hash. */
 export type Asked = readonly [username: string, password: string, stored: string, address: string]
@@ -36,8 +36,8 @@ const mostMisses = 5
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`. */
 export function cacheFrom (option: unknown, place: string): VerifiedCache {
-  const { ttl } = fields(option, ['ttl'], `The option cache of ${place}`)
-  const length = seconds(ttl, `The option cache.ttl of ${place}`)
+  const { ttl } = readOptions(option, ['ttl'], `The option cache of ${place}`)
+  const length = parseDuration(ttl, `The option cache.ttl of ${place}`)
   if (length === 0 || length > longest) throw misconfigured(`The option cache.ttl of ${place} must be more than zero and at most ${longest / 60} minutes.`)
   return makeCache(length)
 }

@@ -11,7 +11,7 @@ import { readAuthorization } from '../../kit/read-credential.js'
 import type { Passwords } from '../../passwords/passwords.js'
 import { isThenable } from '../../util/answer.js'
 import { addressOf } from '../../util/client-address.js'
-import { fields } from '../../util/options.js'
+import { readOptions } from '../../util/options.js'
 import { cacheFrom, type VerifiedCache } from './cache.js'
 import { longestPassword, parseUserPass, type UserPass } from './user-pass.js'
 import { type FoundUser, foundVerifier, givenPasswords, hashCheck, passwordsFor, readTable } from './users.js'
@@ -90,7 +90,7 @@ type Said = Readonly<Record<string, unknown>>
 export function basic<P extends PrincipalInput> (options: BasicOptions<P>): SchemeFactory<PrincipalFrom<P>, null> {
   return (_app, name, context) => {
     const place = `basic() of the scheme '${name}'`
-    const said = fields(options, ['verify', 'users', 'find', 'realm', 'load', 'cache', 'passwords'], `The options of ${place}`)
+    const said = readOptions(options, ['verify', 'users', 'find', 'realm', 'load', 'cache', 'passwords'], `The options of ${place}`)
     const { realm = name, load } = said
     if (typeof realm !== 'string') throw misconfigured(`The option realm of ${place} must be a string.`)
     if (load !== undefined && typeof load !== 'function') throw misconfigured(`The option load of ${place} must be a function.`)

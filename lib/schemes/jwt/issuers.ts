@@ -13,8 +13,8 @@ import type { FoundKey, RemoteOptions, RemoteSource } from '../../jose/remote/re
 import { foreign, invalid } from '../../kit/outcome.js'
 import { checkSecret } from '../../secrets/check-secret.js'
 import { isKnown } from '../../secrets/known-secrets.js'
-import { atRunTime, fields } from '../../util/options.js'
-import { ownFields } from '../../util/property.js'
+import { ownFields } from '../../util/objects.js'
+import { atRunTime, readOptions } from '../../util/options.js'
 import { IssuerFunction } from './issuer-function.js'
 import { isKeysUrl, sourceAt, sourceByDiscovery } from './remote.js'
 
@@ -70,7 +70,7 @@ function listed (issuers: unknown, common: Common, place: string): readonly [Tru
   const entries: readonly unknown[] = Array.isArray(issuers) ? issuers : []
   const [first, ...others] = entries.map((each, i) => {
     const where = `issuers[${i}] of ${place}`
-    const trust = trustOf(fields(each, ['issuer', 'audience', 'keys', 'algorithms'], where), common, where)
+    const trust = trustOf(readOptions(each, ['issuer', 'audience', 'keys', 'algorithms'], where), common, where)
     if (trust.rules.issuer === null) throw misconfigured(`${where} has no issuer: among several, each is known by its exact 'iss'.`)
     return trust
   })
@@ -85,7 +85,7 @@ function listed (issuers: unknown, common: Common, place: string): readonly [Tru
 function byFunction (ask: (iss: string) => unknown, common: Common, place: string): Trusted {
   const where = `what the function issuers of ${place} returned`
   const trust = (iss: string, answer: unknown): Trust => {
-    const options = fields(answer, ['audience', 'keys', 'algorithms'], where)
+    const options = readOptions(answer, ['audience', 'keys', 'algorithms'], where)
     return trustOf(ownFields({ ...options, issuer: iss }), common, where)
   }
   const issuers = new IssuerFunction(ask, (iss, answer) => atRunTime(() => trust(iss, answer)))

@@ -15,9 +15,8 @@ import type { KeyMaterial } from '../../jose/key-material.js'
 import type { StaticKeys, KeyResolver } from '../../jose/keyring.js'
 import { reader } from '../../kit/read-credential.js'
 import type { Reading } from '../../kit/read-credential.js'
-import { seconds } from '../../util/duration.js'
-import { fields } from '../../util/options.js'
-import { optional } from '../../util/parsers.js'
+import { parseDuration } from '../../util/duration.js'
+import { optional, readOptions } from '../../util/options.js'
 import { remoteOptionNames } from './remote.js'
 
 /** What a handler may know of a token: never the token itself. Frozen whole. */
@@ -134,7 +133,7 @@ const known = [...issuerKeys, 'issuers', 'from', 'realm', 'clockTolerance', 'max
 
 /** The options with only known keys, and of `issuers` and the keys for one issuer exactly one. */
 export function checkedOptions (options: unknown, place: string): Readonly<Record<string, unknown>> {
-  const said = fields(options, known, `The options of ${place}`)
+  const said = readOptions(options, known, `The options of ${place}`)
   const beside = [...issuerKeys, 'sign'].find(key => key in said)
   if ('issuers' in said && beside !== undefined) throw misconfigured(`${place} has '${beside}' beside 'issuers'. ${beside === 'sign' ? 'A scheme that signs has one issuer.' : 'Write it in each of the issuers.'}`)
   return said
@@ -149,7 +148,7 @@ export function settings (said: Readonly<Record<string, unknown>>, name: string,
     realm: text(said, 'realm', place) ?? name,
     clock: {
       tolerance: toleranceOf(clockTolerance, place),
-      maxAge: maxTokenAge === undefined ? null : positive(seconds(maxTokenAge, `The option maxTokenAge of ${place}`), `The option maxTokenAge of ${place}`)
+      maxAge: maxTokenAge === undefined ? null : positive(parseDuration(maxTokenAge, `The option maxTokenAge of ${place}`), `The option maxTokenAge of ${place}`)
     },
     typ: typ(text(said, 'typ', place)),
     cacheSize: optional(cacheSize, 4096)(said['cache'], place),
@@ -161,7 +160,7 @@ export function settings (said: Readonly<Record<string, unknown>>, name: string,
 
 function signFields (sign: unknown, place: string): Settings['sign'] {
   if (sign === undefined) return null
-  return sign === true ? {} : fields(sign, ['key', 'kid', 'expiresIn'], `The option sign of ${place}`)
+  return sign === true ? {} : readOptions(sign, ['key', 'kid', 'expiresIn'], `The option sign of ${place}`)
 }
 
 function typ (said: string | null): string | null {
@@ -198,7 +197,7 @@ function fn (said: Readonly<Record<string, unknown>>, option: string, signature:
 const longestTolerance = 600
 
 function toleranceOf (value: unknown, place: string): number {
-  const tolerance = seconds(value, `The option clockTolerance of ${place}`)
+  const tolerance = parseDuration(value, `The option clockTolerance of ${place}`)
   if (tolerance <= longestTolerance) return tolerance
   throw misconfigured(`The option clockTolerance of ${place} is above ${longestTolerance} seconds. Set the clocks instead.`)
 }

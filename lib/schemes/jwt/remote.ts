@@ -5,7 +5,7 @@ import type { Algorithm } from '../../jose/algorithms.js'
 import type { VerificationKey } from '../../jose/jwk.js'
 import type { RemoteOptions, RemoteSource } from '../../jose/remote/remote-keys.js'
 import { sourceUrl } from '../../jose/remote/source-url.js'
-import { seconds } from '../../util/duration.js'
+import { parseDuration } from '../../util/duration.js'
 
 type Options = Readonly<Record<string, unknown>>
 
@@ -18,10 +18,10 @@ export type RemoteSettings = Pick<RemoteOptions, 'cooldown' | 'staleFor' | 'inse
 /** Parses the options about fetched keys. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option. */
 export function remoteSettings (options: Options, place: string): RemoteSettings {
   const { cooldown = 30, staleFor = '24h', insecureHosts = [], agent = null } = options
-  const pause = seconds(cooldown, `The option cooldown of ${place}`)
+  const pause = parseDuration(cooldown, `The option cooldown of ${place}`)
   if (pause === 0) throw misconfigured(`The option cooldown of ${place} must be more than 0: every unknown key would be asked for.`)
   if (agent !== null && !(agent instanceof Agent)) throw misconfigured(`The option agent of ${place} must be an Agent of node:https, or of node:http for hosts without TLS.`)
-  return { cooldown: pause * 1000, staleFor: seconds(staleFor, `The option staleFor of ${place}`) * 1000, insecureHosts: hosts(insecureHosts, place), agent }
+  return { cooldown: pause * 1000, staleFor: parseDuration(staleFor, `The option staleFor of ${place}`) * 1000, insecureHosts: hosts(insecureHosts, place), agent }
 }
 
 function hosts (value: unknown, place: string): readonly string[] {

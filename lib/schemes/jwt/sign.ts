@@ -12,9 +12,9 @@ import { verificationKey } from '../../jose/jwk.js'
 import { verifyCompact } from '../../jose/jws.js'
 import { readKey } from '../../jose/key-material.js'
 import { principalFrom } from '../../kit/principal.js'
-import { seconds } from '../../util/duration.js'
-import { atRunTime, list } from '../../util/options.js'
-import { optional } from '../../util/parsers.js'
+import { joinNames } from '../../util/describe.js'
+import { parseDuration } from '../../util/duration.js'
+import { atRunTime, optional } from '../../util/options.js'
 import { checkGuessable } from './issuers.js'
 import type { Trust } from './issuers.js'
 import { text } from './options.js'
@@ -70,7 +70,7 @@ export async function issuer (app: FastifyInstance, setup: SignSetup): Promise<I
 
 /** Whole seconds: NumericDates of tokens are written as integers, because not every reader takes others. */
 function lifetimeOf (value: unknown, place: string): number {
-  const lifetime = Math.ceil(seconds(value, place))
+  const lifetime = Math.ceil(parseDuration(value, place))
   if (lifetime > 0) return lifetime
   throw misconfigured(`${place} must be more than 0 seconds.`)
 }
@@ -131,7 +131,7 @@ function checkClaims (claims: Readonly<Record<string, unknown>>): void {
   if (claims['cnf'] !== undefined) {
     throw internalError('the option claims of a token has cnf: the scheme refuses tokens that are bound to a key')
   }
-  if (taken.length > 0) throw internalError(`the option claims of a token has ${list(taken, 'and')}, which the scheme writes itself: from its own options, the principal and expiresIn`)
+  if (taken.length > 0) throw internalError(`the option claims of a token has ${joinNames(taken, 'and')}, which the scheme writes itself: from its own options, the principal and expiresIn`)
 }
 
 /** RFC 6749, 3.3: a scope has no space within; one that had would be read as two. */

@@ -3,8 +3,9 @@ import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import { secrets } from '../../secrets/check-secret.js'
-import { shown } from '../../util/options.js'
-import { duration, functionOf, object, oneOf, optional, type Parser } from '../../util/parsers.js'
+import { describeValue } from '../../util/describe.js'
+import { isHttpToken } from '../../util/http-token.js'
+import { duration, functionOf, object, oneOf, optional, type Parser } from '../../util/options.js'
 import { timesOf, type Times } from './expiry.js'
 import { isLocalPath } from './login-redirect.js'
 
@@ -95,12 +96,9 @@ export function sessionSettings (options: unknown, name: string): SessionSetting
   })
 }
 
-/** RFC 6265, 4.1.1: a token. */
-const token = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-
 function parseCookieName (name: unknown, place: string): string {
-  if (typeof name !== 'string' || !token.test(name)) {
-    throw misconfigured(`${place} cannot be ${shown(name)}; give a name of letters, digits, '-' and '_'.`)
+  if (typeof name !== 'string' || !isHttpToken(name)) {
+    throw misconfigured(`${place} cannot be ${describeValue(name)}; give a name of letters, digits, '-' and '_'.`)
   }
   if (/^__(?:host|secure|http)-/i.test(name)) {
     throw misconfigured(`${place} is written without a prefix; __Host- is put before it unless secure is false.`)
@@ -111,5 +109,5 @@ function parseCookieName (name: unknown, place: string): string {
 function parseLoginPath (path: unknown, place: string): string {
   if (typeof path === 'string' && isLocalPath(path) && !/[?#]/.test(path)) return path
   throw misconfigured(`${place} must be a path of this application such as '/login', without a query. Got ` +
-    `${shown(path)}.`)
+    `${describeValue(path)}.`)
 }

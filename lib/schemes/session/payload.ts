@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto'
 import type { Principal } from '../../../types/principal.js'
 import { principalFrom } from '../../kit/principal.js'
-import { deepFreeze, isPlain, jsonObject } from '../../util/json.js'
-import { ownFields } from '../../util/property.js'
+import { jsonObject } from '../../util/json.js'
+import { deepFreeze, isPlainObject, ownFields } from '../../util/objects.js'
 
 /** One session, as the cookie carries it. Instants are milliseconds since 1970. */
 export interface Session {
@@ -67,7 +67,7 @@ export function unpack (payload: Readonly<Record<string, unknown>>, holdsAuthori
   const scopes = holdsAuthority ? names(fields['c']) : []
   const roles = holdsAuthority ? names(fields['o']) : []
   if (v !== version || typeof s !== 'string' || typeof r !== 'string' || typeof i !== 'string' || i === '') return null
-  if (typeof a !== 'number' || typeof b !== 'number' || typeof l !== 'number' || typeof e !== 'number' || !isPlain(m) || !isPlain(d)) return null
+  if (typeof a !== 'number' || typeof b !== 'number' || typeof l !== 'number' || typeof e !== 'number' || !isPlainObject(m) || !isPlainObject(d)) return null
   const principal = principalFrom({ ...deepFreeze(m), realm: r, id: i, scopes, roles }, r)
   return { secret: s, id: idOf(s), principal, authenticatedAt: a, begunAt: b, seenAt: l, endsAt: e, kept: k === 1, data: deepFreeze(d) }
 }

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { Store, StoreChange, StoreCount, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { misconfigured } from '../../errors.js'
-import { fields, frozen } from '../../util/options.js'
+import { deepFreeze } from '../../util/objects.js'
+import { readOptions } from '../../util/options.js'
 import { operations, unavailable } from '../errors.js'
 import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
 import { createExpiringMap } from './expiry.js'
@@ -65,7 +66,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): Store {
 }
 
 function createMemory (options: MemoryStoreOptions): Memory {
-  const { maxRecords = 100_000, maxCounters = 20_000 } = fields(options, ['maxRecords', 'maxCounters'], 'memoryStore')
+  const { maxRecords = 100_000, maxCounters = 20_000 } = readOptions(options, ['maxRecords', 'maxCounters'], 'memoryStore')
   const [records, counts] = [atMost(maxRecords, 'maxRecords'), atMost(maxCounters, 'maxCounters')]
   const recordMaps = new Map<string, RecordMap>()
   const counterMaps = new Map<string, Counters>()
@@ -135,7 +136,7 @@ function remove (memory: Memory, record: StoreRecord): void {
 
 function recordOf (kind: string, id: string, owner: StoreOwner | null, value: StoreRecord['value'], at: number | null): StoreRecord {
   const ownOwner = owner === null ? null : { realm: owner.realm, id: owner.id }
-  return frozen({ kind, id, owner: ownOwner, value, expiresAt: at === null ? null : new Date(at), version: randomUUID() })
+  return deepFreeze({ kind, id, owner: ownOwner, value, expiresAt: at === null ? null : new Date(at), version: randomUUID() })
 }
 
 /** The counters of one kind. */

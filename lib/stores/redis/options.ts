@@ -1,8 +1,8 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import type { Duration } from '../../../types/duration.js'
 import { misconfigured } from '../../errors.js'
-import { seconds } from '../../util/duration.js'
-import { fields } from '../../util/options.js'
+import { parseDuration } from '../../util/duration.js'
+import { readOptions } from '../../util/options.js'
 
 /** A client of ioredis: one server, or a cluster. */
 export type RedisClient = Redis | Cluster
@@ -46,7 +46,7 @@ export interface ParsedOptions {
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED`. No message holds a URL. */
 export function parseOptions (options: unknown): ParsedOptions {
-  const given = fields(options, ['url', 'client', 'prefix', 'timeout'], 'redisStore')
+  const given = readOptions(options, ['url', 'client', 'prefix', 'timeout'], 'redisStore')
   if ((given['url'] === undefined) === (given['client'] === undefined)) throw misconfigured('redisStore takes either url or client.')
   const { prefix = 'gatehouse' } = given
   // braces would decide where in a cluster a key is
@@ -56,7 +56,7 @@ export function parseOptions (options: unknown): ParsedOptions {
 
 function urlOf ({ url, timeout = 2 }: Readonly<Record<string, unknown>>): ParsedOptions['source'] {
   if (typeof url !== 'string' || !/^rediss?:\/\/./.test(url)) throw misconfigured("The option url of redisStore must begin with 'redis://' or 'rediss://'.")
-  const limit = Math.ceil(seconds(timeout, 'The option timeout of redisStore') * 1_000)
+  const limit = Math.ceil(parseDuration(timeout, 'The option timeout of redisStore') * 1_000)
   if (limit < 1 || limit > 600_000) throw misconfigured('The option timeout of redisStore must be more than 0 and at most 10 minutes.')
   return { url, timeout: limit }
 }

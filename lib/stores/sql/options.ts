@@ -1,8 +1,8 @@
 import type { Dialect, QueryExecutorProvider } from 'kysely'
 import type { Duration } from '../../../types/duration.js'
 import { misconfigured } from '../../errors.js'
-import { seconds } from '../../util/duration.js'
-import { fields } from '../../util/options.js'
+import { parseDuration } from '../../util/duration.js'
+import { readOptions } from '../../util/options.js'
 
 /** What is asked of a Kysely instance, whatever its tables. */
 export interface AnyKysely extends QueryExecutorProvider {
@@ -50,13 +50,13 @@ const sources = ['sqlite', 'connectionString', 'dialect', 'kysely'] as const
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED`. No message holds a connection string. */
 export function parseOptions (options: unknown): ParsedOptions {
-  const given = fields(options, [...sources, 'tablePrefix', 'timeout'], 'sqlStore')
+  const given = readOptions(options, [...sources, 'tablePrefix', 'timeout'], 'sqlStore')
   const [name, ...others] = sources.filter(each => given[each] !== undefined)
   if (name === undefined || others.length > 0) throw misconfigured('sqlStore takes exactly one of sqlite, connectionString, dialect and kysely.')
   const { tablePrefix = 'gatehouse_', timeout = name === 'sqlite' ? 0.5 : 2 } = given
   // with the longest name behind it, below the 63 bytes that PostgreSQL keeps of a name
   if (typeof tablePrefix !== 'string' || !/^[a-z_][a-z0-9_]{0,39}$/.test(tablePrefix)) throw misconfigured('The option tablePrefix of sqlStore must be up to 40 lower-case letters, digits and underscores.')
-  const limit = Math.ceil(seconds(timeout, 'The option timeout of sqlStore') * 1_000)
+  const limit = Math.ceil(parseDuration(timeout, 'The option timeout of sqlStore') * 1_000)
   if (limit < 1 || limit > 600_000) throw misconfigured('The option timeout of sqlStore must be more than 0 and at most 10 minutes.')
   return { source: sourceOf(name, given[name]), tablePrefix, timeout: limit }
 }

@@ -1,0 +1,14 @@
+const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+const shape = /^[A-Za-z0-9_-]*$/
+
+/**
+ * Returns the bytes of a base64url text, or `null` unless it is the only text for them: no padding, no other
+ * characters, no unused bits set (RFC 7515, 2; RFC 4648, 3.5). Otherwise one signature would have several spellings,
+ * and a token that was revoked or cached under one of them would pass under another.
+ */
+export function decodeBase64url (text: string): Buffer | null {
+  const beyond = text.length % 4
+  if (beyond === 1 || !shape.test(text)) return null
+  const unused = beyond === 0 ? 0 : beyond === 2 ? 0b1111 : 0b11
+  return (alphabet.indexOf(text.charAt(text.length - 1)) & unused) === 0 ? Buffer.from(text, 'base64url') : null
+}

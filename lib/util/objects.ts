@@ -1,0 +1,85 @@
+/** An object whose own fields may be read by name. */
+type Fields = Readonly<Record<string, unknown>>
+
+/** Returns true for an object that is neither null nor a list nor a function. */
+export function isObject (value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Returns true for an object made by `{}` or `JSON.parse`, and not by a class. */
+export function isPlainObject (value: unknown): value is Fields {
+  if (!isObject(value)) return false
+  const prototype = prototypeOf(value)
+  return prototype === null || prototype === Object.prototype
+}
+
+/**
+ * Reads a property that an object has itself, or that its own class gives it (an accessor of an entity). What every
+ * object inherits does not count: whoever can write to `Object.prototype`, through a careless merge somewhere, would
+ * give everybody that property.
+ */
+export function property (object: object, key: string): unknown {
+  return hasProperty(object, key) ? (object as Fields)[key] : undefined
+}
+
+/** Returns true if an object has a property itself or by its class. */
+export function hasProperty (object: object, key: string): boolean {
+  if (Object.hasOwn(object, key)) return true
+  // A prototype without a prototype is the Object.prototype of some JavaScript realm, or stands in its place.
+  for (let from = prototypeOf(object); from !== null; from = prototypeOf(from)) {
+    if (Object.hasOwn(from, key)) return prototypeOf(from) !== null
+  }
+  return false
+}
+
+/**
+ * Copies the own fields of a plain object (options, JSON) to one without a prototype, where a field that is missing is
+ * `undefined`.
+ */
+export function ownFields (object: object): Fields {
+  return Object.assign(Object.create(null) as object, object) as Fields
+}
+
+/** Reads an own field of a plain object: a header of a request, say. */
+export function ownField<T extends object, K extends keyof T> (object: T, key: K): T[K] | undefined {
+  return Object.hasOwn(object, key) ? object[key] : undefined
+}
+
+function prototypeOf (object: object): object | null {
+  return Object.getPrototypeOf(object) as object | null
+}
+
+/**
+ * Freezes lists and objects all the way down, in place. Functions stay as they are: they are the application's. Does
+ * not recurse, because the depth of a JSON value from a request is the client's to choose.
+ */
+export function deepFreeze<T> (value: T): T {
+  const open: unknown[] = [value]
+  while (open.length > 0) {
+    const each = open.pop()
+    if (typeof each !== 'object' || each === null || Object.isFrozen(each)) continue
+    open.push(...Object.values(Object.freeze(each)))
+  }
+  return value
+}
+
+/**
+ * Returns a copy that is frozen all the way down, for values that many requests share. Lists and plain objects are
+ * copied; what they hold of other kinds (a Date, a function, an object of a class) is the same as in the original.
+ */
+export function deepFrozenCopy<T> (value: T, copies = new Map<unknown, unknown>()): T {
+  const known = copies.get(value)
+  if (known !== undefined) return known as T
+  if (Array.isArray(value)) return fillCopy(value, [], copies)
+  return isPlainObject(value) ? fillCopy(value, {}, copies) : value
+}
+
+/** Registers the copy before its fields are copied, because they may hold the original again. */
+function fillCopy<T extends object> (value: T, copy: object, copies: Map<unknown, unknown>): T {
+  copies.set(value, copy)
+  for (const [key, each] of Object.entries(value)) {
+    // defined, where an assignment would set a prototype by the key __proto__
+    Object.defineProperty(copy, key, { value: deepFrozenCopy(each, copies), enumerable: true })
+  }
+  return Object.freeze(copy) as T
+}
