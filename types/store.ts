@@ -13,9 +13,10 @@ export interface StoreOwner {
 /**
  * What is kept, before it is kept. It is found by `kind` and `id` together, and by its owner where it has one.
  *
- * Limits, on which a store may rely: `kind` is a constant of the code, `/^[a-z][a-z0-9-]{0,63}$/`, never taken from a request. `id`, and `owner.realm` and
- * `owner.id` together, are any strings of 1 to 1,024 bytes of UTF-8, NUL and lone surrogates included; hash what may be longer. `value` is at most 65,536 bytes of JSON.
- * The stores of this package answer what exceeds them with `AUTH_FAULT`.
+ * Limits that a store may rely on, and what a store refuses: `kind` is a constant of the code that matches
+ * `/^[a-z][a-z0-9-]{0,63}$/` and never comes from a request. `id`, and `owner.realm` and `owner.id` together, are 1 to
+ * 1,024 bytes of UTF-8 without NUL and lone surrogates; hash what may be longer. `value` is at most 65,536 bytes of
+ * JSON. The stores of this package reject anything else with `AUTH_FAULT`.
  */
 export interface StoreEntry {
   readonly kind: string

@@ -116,7 +116,14 @@ function shapeFault (claims: Raw, dated: boolean): string | null {
   if (nbf !== undefined && !isInstant(nbf)) return 'the claim nbf is no instant'
   if (iat !== undefined && !isInstant(iat)) return 'the claim iat is no instant'
   if (iat === undefined && dated) return 'the claim iat is missing, and the age of tokens is limited'
-  if (sub !== undefined && (typeof sub !== 'string' || sub === '')) return 'the claim sub is not a non-empty string'
+  return subjectFault(sub)
+}
+
+function subjectFault (sub: unknown): string | null {
+  if (sub === undefined) return null
+  if (typeof sub !== 'string' || sub === '') return 'the claim sub is not a non-empty string'
+  // No store accepts such a name of an owner.
+  if (/\0|\p{Cs}/u.test(sub)) return 'the claim sub contains NUL or a lone surrogate'
   return null
 }
 

@@ -210,7 +210,8 @@ t.test('claims are asked for exactly what the rules say, whatever the time', asy
   for (const aud of [['x', 'other'], ['https://api.test'], 'other']) t.equal(claimFault({}, { ...good, aud }, rules), null)
   for (const bad of [
     { iss: undefined }, { iss: 'https://issuer.test/' }, { iss: ['https://issuer.test'] }, { iss: 'HTTPS://issuer.test' }, { aud: undefined }, { aud: [] }, { aud: 'https://api.test/' }, { aud: ['https://api.test', 7] }, { aud: 7 },
-    { aud: { 0: 'other' } }, { exp: undefined }, { exp: '9999999999' }, { exp: Infinity }, { exp: NaN }, { exp: 1e300 }, { exp: null }, { nbf: '1' }, { nbf: null }, { iat: 'x' }, { iat: Infinity }, { sub: '' }, { sub: 7 }, { sub: null }
+    { aud: { 0: 'other' } }, { exp: undefined }, { exp: '9999999999' }, { exp: Infinity }, { exp: NaN }, { exp: 1e300 }, { exp: null }, { nbf: '1' }, { nbf: null }, { iat: 'x' }, { iat: Infinity }, { sub: '' }, { sub: 7 }, { sub: null },
+    { sub: 'a\0' }, { sub: '\ud800' }
   ]) t.type(claimFault({}, { ...good, ...bad }, rules), 'string', JSON.stringify(bad))
   t.equal(claimFault({}, { exp: 1 }, { issuer: null, audience: null, typ: null, dated: false }), null)
   t.type(claimFault({}, { exp: 1 }, { issuer: null, audience: null, typ: null, dated: true }), 'string', 'no iat under a maximum age')

@@ -86,6 +86,7 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
     find: (kind, owner) => store.find(kind, { realm: 'r', id: owner.id })
   })],
   [/what has already expired is not added/, store => ({ add: async entry => await store.add(entry) || (entry.expiresAt ?? new Date()).getTime() < Date.now() })],
+  [/refuses names that contain NUL/, store => ({ take: (kind, id) => store.take(kind, id.replace(/\0|\p{Cs}/gu, '') || 'a') })],
   [/two names are never one/, store => ({ get: (kind, id) => store.get(kind, id.normalize()), take: (kind, id) => store.take(kind, id.normalize()), add: entry => store.add({ ...entry, id: entry.id.normalize() }) })],
   [/one is given back to the window/, store => ({
     async decrement (kind, id) {

@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
 import { storeContract, type StoreContract } from '../../lib/stores/testing/index.js'
 
-/** The contract that every store passes, as tests of a file. */
+/** Runs the store contract as tests of a file, and checks the error code of names that a store refuses. */
 export function passesStoreContract (t: Test, contract: Omit<StoreContract, 'test'>): void {
   storeContract({
     ...contract,
@@ -9,5 +9,14 @@ export function passesStoreContract (t: Test, contract: Omit<StoreContract, 'tes
       await run()
       t.pass('it keeps the contract')
     })
+  })
+  t.test('refuses names that contain NUL or a lone surrogate with AUTH_FAULT', async t => {
+    const store = await contract.make()
+    await store.migrate()
+    for (const id of ['a\0', '\ud800']) {
+      await t.rejects(store.get('contract', id), { code: 'AUTH_FAULT' })
+      await t.rejects(store.find('contract', { realm: 'r', id }), { code: 'AUTH_FAULT' })
+    }
+    await store.close()
   })
 }

@@ -103,7 +103,7 @@ export class SharedRegistry implements Registry {
   }
 
   async revokeAll (owner: StoreOwner, { except }: { readonly except?: string } = {}): Promise<void> {
-    const taken = await this.#store.takeAll(kind, this.#names.owner(owner), ...(except === undefined ? [] : [this.#names.id(except)]))
+    const taken = await this.#store.takeAll(kind, this.#names.owner(owner), ...(isId(except) ? [this.#names.id(except)] : []))
     for (const { id } of taken) this.#over(id)
   }
 

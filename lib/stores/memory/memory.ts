@@ -46,6 +46,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): Store {
     }),
     find: (kind, owner) => run('find', () => find(memory, kind, owner)),
     takeAll: (kind, owner, except) => run('takeAll', () => {
+      if (except !== undefined) checkName(kind, except)
       const found = find(memory, kind, owner).filter(record => record.id !== except)
       for (const record of found) remove(memory, record)
       return found

@@ -1,5 +1,4 @@
 import type { StoreChange } from '../../../types/store.js'
-import { fromText } from '../limits.js'
 
 type ChangeListener = (change: StoreChange) => void
 
@@ -40,7 +39,7 @@ export function changes (connect: () => Listener): Changes {
 
   function open (): Listener {
     const client = connect()
-    client.on('message', (channel = '', id = '') => { tell(channel, { id: fromText(id) }) })
+    client.on('message', (channel = '', id = '') => { tell(channel, { id }) })
     client.on('ready', () => { if (channels.size > 0) ask(client, [...channels.keys()]) })
     return client
   }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { JsonObject, StoreCount, StoreEntry, StoreIncrement, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { internalError } from '../../errors.js'
-import { checkEntry, checkName, checkOwner, fromText, milliseconds, toText, valueOf, windowOf } from '../limits.js'
+import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
 import type { RedisClient } from './options.js'
 import type { Names } from './scripts.js'
 import * as scripts from './scripts.js'
@@ -34,24 +34,23 @@ export function swap (place: Place, record: StoreRecord): Promise<boolean> {
 
 async function write ({ client, names }: Place, script: scripts.Script, entry: StoreEntry, more: readonly string[]): Promise<boolean> {
   checkEntry(entry)
-  const { kind, expiresAt } = entry
-  const [id, owner, at] = [toText(entry.id), names.owner(entry.owner), milliseconds(expiresAt, kind)]
+  const { kind, id, expiresAt } = entry
+  const [owner, at] = [names.owner(entry.owner), milliseconds(expiresAt, kind)]
   const args = [valueOf(kind, entry.value).json, randomUUID(), owner, at === null ? '' : String(at), id, kind, names.channel(kind), ...more]
   return await scripts.run(client, script, names.both(kind, id, owner), args) === 1
 }
 
 export async function get ({ client, names }: Place, kind: string, id: string): Promise<StoreRecord | null> {
   checkName(kind, id)
-  const found = await client.hmget(names.record(kind, toText(id)), ...asked)
+  const found = await client.hmget(names.record(kind, id), ...asked)
   return found[0] === null ? null : recordOf(found as unknown as Fields)
 }
 
 /** The index is a key of the script too, and only the record says which: it is asked with the owner it is thought to have until that is the one. */
 export async function take ({ client, names }: Place, kind: string, id: string): Promise<StoreRecord | null> {
   checkName(kind, id)
-  const text = toText(id)
   for (let owner = ''; ;) {
-    const reply = await scripts.run(client, scripts.take, names.both(kind, text, owner), [owner, text, names.channel(kind)])
+    const reply = await scripts.run(client, scripts.take, names.both(kind, id, owner), [owner, id, names.channel(kind)])
     if (typeof reply !== 'string') return reply === null ? null : recordOf(reply as Fields)
     owner = reply
   }
@@ -77,9 +76,10 @@ export async function find ({ client, names }: Place, kind: string, owner: Store
  * So they are read again until none is left.
  */
 export async function takeAll (place: Place, kind: string, owner: StoreOwner, except: string | undefined): Promise<readonly StoreRecord[]> {
+  if (except !== undefined) checkName(kind, except)
   const taken: StoreRecord[] = []
   for (;;) {
-    const ids = (await idsOf(place, kind, owner)).filter(id => fromText(id) !== except)
+    const ids = (await idsOf(place, kind, owner)).filter(id => id !== except)
     if (ids.length === 0) return taken
     for (let from = 0; from < ids.length; from += atOnce) taken.push(...await takeSome(place, kind, owner, ids.slice(from, from + atOnce)))
   }
@@ -101,19 +101,19 @@ async function idsOf ({ client, names }: Place, kind: string, owner: StoreOwner)
 export async function increment ({ client, names }: Place, kind: string, id: string, options: StoreIncrement): Promise<StoreCount> {
   checkName(kind, id)
   const args = [String(windowOf(kind, options)), String(options.ceiling ?? Number.MAX_SAFE_INTEGER)]
-  const [counted, count, end] = await scripts.run(client, scripts.increment, [names.counter(kind, toText(id))], args) as readonly [number, number, string | null]
+  const [counted, count, end] = await scripts.run(client, scripts.increment, [names.counter(kind, id)], args) as readonly [number, number, string | null]
   return { counted: counted === 1, count, expiresAt: end === null ? null : new Date(Number(end)) }
 }
 
 export async function decrement ({ client, names }: Place, kind: string, id: string, expiresAt: Date): Promise<void> {
   checkName(kind, id)
-  await scripts.run(client, scripts.decrement, [names.counter(kind, toText(id))], [String(expiresAt.getTime())])
+  await scripts.run(client, scripts.decrement, [names.counter(kind, id)], [String(expiresAt.getTime())])
 }
 
 /** @throws {AuthError} `AUTH_FAULT` for a record that does not say what it belongs to. */
 function recordOf ([version, owner, data, end, kind, id]: Fields): StoreRecord {
   if (kind === null || id === null) throw internalError('store: a record in Redis has no kind and id. An earlier version of this plugin wrote it: remove the keys of that version')
-  return { kind, id: fromText(id), owner: ownerOf(owner), value: JSON.parse(data) as JsonObject, expiresAt: end === '' ? null : new Date(Number(end)), version }
+  return { kind, id, owner: ownerOf(owner), value: JSON.parse(data) as JsonObject, expiresAt: end === '' ? null : new Date(Number(end)), version }
 }
 
 function ownerOf (text: string): StoreOwner | null {

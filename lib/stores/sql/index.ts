@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { JsonObject, Store, StoreEntry, StoreRecord } from '../../../types/store.js'
 import { operations } from '../errors.js'
-import { checkEntry, checkName, checkOwner, fromText, milliseconds, toText, valueOf, windowOf } from '../limits.js'
+import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
 import { connect } from './connect.js'
 import { migrate, purge } from './migrate.js'
 import { parseOptions, type SqlStoreOptions } from './options.js'
@@ -39,7 +39,7 @@ export function sqlStore (options: SqlStoreOptions): Store {
     }),
     get: (kind, id) => run('get', async () => {
       checkName(kind, id)
-      return first(await ask(say.get(kind, toText(id))))
+      return first(await ask(say.get(kind, id)))
     }),
     swap: record => run('swap', () => {
       wrote()
@@ -47,25 +47,26 @@ export function sqlStore (options: SqlStoreOptions): Store {
     }),
     take: (kind, id) => run('take', async () => {
       checkName(kind, id)
-      return first(await ask(say.take(kind, toText(id))))
+      return first(await ask(say.take(kind, id)))
     }),
     find: (kind, owner) => run('find', async () => {
       checkOwner(kind, owner)
-      return (await ask(say.find(kind, toText(owner.realm), toText(owner.id)))).map(recordOf)
+      return (await ask(say.find(kind, owner.realm, owner.id))).map(recordOf)
     }),
-    takeAll: (kind, owner, except = '') => run('takeAll', () => {
+    takeAll: (kind, owner, except) => run('takeAll', () => {
       checkOwner(kind, owner)
-      return takeAllOf(ask, say, [kind, toText(owner.realm), toText(owner.id), toText(except)])
+      if (except !== undefined) checkName(kind, except)
+      return takeAllOf(ask, say, [kind, owner.realm, owner.id, except ?? ''])
     }),
     increment: (kind, id, options) => run('increment', async () => {
       checkName(kind, id)
       wrote()
-      const [counted] = await ask(say.increment(kind, toText(id), windowOf(kind, options), options.ceiling ?? unlimited))
-      return countOf(counted ?? (await ask(say.count(kind, toText(id))))[0], counted !== undefined)
+      const [counted] = await ask(say.increment(kind, id, windowOf(kind, options), options.ceiling ?? unlimited))
+      return countOf(counted ?? (await ask(say.count(kind, id)))[0], counted !== undefined)
     }),
     decrement: (kind, id, expiresAt) => run('decrement', async () => {
       checkName(kind, id)
-      await ask(say.decrement(kind, toText(id), expiresAt.getTime()))
+      await ask(say.decrement(kind, id, expiresAt.getTime()))
     }),
     migrate: () => run('migrate', () => migrate(database, parsed.tablePrefix)),
     close: () => close(async () => {
@@ -96,9 +97,9 @@ function rowOf (entry: StoreEntry): NewRow {
   const { kind, id, owner, value, expiresAt } = entry
   return {
     kind,
-    id: toText(id),
-    realm: owner === null ? null : toText(owner.realm),
-    owner: owner === null ? null : toText(owner.id),
+    id,
+    realm: owner?.realm ?? null,
+    owner: owner?.id ?? null,
     value: valueOf(kind, value).json,
     version: randomUUID(),
     expires_at: milliseconds(expiresAt, kind)
@@ -108,8 +109,8 @@ function rowOf (entry: StoreEntry): NewRow {
 function recordOf (row: RecordRow): StoreRecord {
   return {
     kind: row.kind,
-    id: fromText(row.id),
-    owner: row.realm === null || row.owner === null ? null : { realm: fromText(row.realm), id: fromText(row.owner) },
+    id: row.id,
+    owner: row.realm === null || row.owner === null ? null : { realm: row.realm, id: row.owner },
     value: JSON.parse(row.value) as JsonObject,
     expiresAt: row.expires_at === null ? null : new Date(Number(row.expires_at)),
     version: row.version

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
-import type { JsonObject, StoreOwner } from '../../../types/store.js'
+import type { JsonObject, Store, StoreOwner } from '../../../types/store.js'
 import { added, changed, entry, held, ids, kind, soon, stage, type StoreContract } from './fixtures.js'
 
 /** What JSON carries and databases like to change. */
@@ -17,8 +17,8 @@ const values: readonly JsonObject[] = [
 /** Names of which no two are one, however much they look alike. */
 const names: readonly string[] = [
   'a', 'A', 'a ', ' a', 'ａ', 'é', 'e\u0301', 'ß', 'ss', 'ı', 'i', '0', '00', 'null', 'undefined', '__proto__', 'constructor', '*', '?', '[a]', '%', '_', '{a}', '}{',
-  'a:b', 'a\\b', 'a\\\\b', '\\0', '\u0000', '\u0000\u0000', 'a\u0000', 'a\u0000b', '\ud800', '\udfff', '\ufffd', '\\d800', '\ud83d\ude00', '\ude00\ud83d', "'", '"', '--', '\n', '\r\n', '\t', '\u200b', '\ufeff',
-  'x'.repeat(1_024), `${'x'.repeat(1_023)}y`, 'é'.repeat(512), '\u0000'.repeat(1_024), '\\'.repeat(1_024), '\ud800x'.repeat(256)
+  'a:b', 'a\\b', 'a\\\\b', '\\0', '\ufffd', '\\d800', '\ud83d\ude00', "'", '"', '--', '\n', '\r\n', '\t', '\u200b', '\ufeff',
+  'x'.repeat(1_024), `${'x'.repeat(1_023)}y`, 'é'.repeat(512), '\\'.repeat(1_024)
 ]
 
 export function identity (contract: StoreContract): void {
@@ -59,6 +59,10 @@ export function identity (contract: StoreContract): void {
     assert.deepEqual(await Promise.all(names.map(id => store.get(kind, id))), names.map(() => null))
   })
 
+  stage(contract, 'refuses names that contain NUL or a lone surrogate', async store => {
+    for (const name of unstorable) for (const call of callsWith(store, name)) await assert.rejects(call)
+  })
+
   stage(contract, 'a kind knows nothing of another', async store => {
     const owner = { realm: 'r', id: randomUUID() }
     const given = entry({ owner })
@@ -96,6 +100,28 @@ export function identity (contract: StoreContract): void {
   })
 }
 
+/** Names that not every database can store: PostgreSQL's text has no NUL, and UTF-8 no lone surrogate. */
+const unstorable: readonly string[] = ['\u0000', 'a\u0000b', '\ud800', 'a\udfff', '\ude00\ud83d']
+
+/** Returns every call that takes a name from its caller, with this one in each place. */
+function callsWith (store: Store, name: string): ReadonlyArray<() => Promise<unknown>> {
+  const [ownerId, ownerRealm] = [{ realm: 'r', id: name }, { realm: name, id: 'a' }]
+  return [
+    () => store.add(entry({ id: name })),
+    () => store.add(entry({ owner: ownerId })),
+    () => store.add(entry({ owner: ownerRealm })),
+    () => store.swap({ ...entry({ id: name }), version: 'v' }),
+    () => store.get(kind, name),
+    () => store.take(kind, name),
+    () => store.find(kind, ownerId),
+    () => store.find(kind, ownerRealm),
+    () => store.takeAll(kind, ownerId),
+    () => store.takeAll(kind, { realm: 'r', id: 'a' }, name),
+    () => store.increment(kind, name, { window: 60 }),
+    () => store.decrement(kind, name, soon())
+  ]
+}
+
 /** Owners of whom no two are one. */
 function owners (): readonly StoreOwner[] {
   const one = randomUUID()
@@ -103,7 +129,7 @@ function owners (): readonly StoreOwner[] {
     { realm: 'https://a.example', id: one }, { realm: 'https://b.example', id: one }, { realm: one, id: 'https://a.example' },
     { realm: `${one}a`, id: 'b' }, { realm: one, id: 'ab' }, { realm: `${one}:a`, id: 'b' }, { realm: one, id: 'a:b' },
     { realm: `${one}","`, id: 'x' }, { realm: one, id: '","x' },
-    { realm: one, id: 'é' }, { realm: one, id: 'e\u0301' }, { realm: one, id: '\u0000' }, { realm: one, id: '\ud800' }, { realm: one, id: '\udc00' }, { realm: one, id: 'A' }, { realm: one, id: 'a' },
+    { realm: one, id: 'é' }, { realm: one, id: 'e\u0301' }, { realm: one, id: 'A' }, { realm: one, id: 'a' },
     { realm: one, id: 'x'.repeat(988) }, { realm: one, id: '\\'.repeat(988) }
   ]
 }
