@@ -1,8 +1,7 @@
 import type { Duration } from '../../types/duration.js'
 import type { Store, StoreOwner, StoreRecord } from '../../types/store.js'
-import { AuthError, internalError, misconfigured } from '../errors.js'
-import { parseDuration } from '../util/duration.js'
-import { readOptions } from '../util/options.js'
+import { AuthError, internalError } from '../errors.js'
+import { duration, object, optional } from '../util/options.js'
 import { operations, StoreUnavailable, toStoreError, unavailable } from './errors.js'
 
 /** Options of {@link withDeadline}. */
@@ -10,6 +9,9 @@ export interface DeadlineOptions {
   /** How long a call may take. Default 2 seconds. */
   readonly timeout?: Duration
 }
+
+/** Longer than 24 days is more than a timer of Node takes. */
+const parseOptions = object({ timeout: optional(duration({ positive: true, max: 24 * 86_400 }), 2) })
 
 /** Milliseconds between the calls that ask a silent store whether it is back. */
 const probeEvery = 500
@@ -25,11 +27,9 @@ const probeEvery = 500
  * @throws {AuthError} `AUTH_MISCONFIGURED` for a timeout that is none.
  */
 export function withDeadline (store: Store, options: DeadlineOptions = {}): Store {
-  const { timeout = 2 } = readOptions(options, ['timeout'], 'withDeadline')
-  const limit = Math.ceil(parseDuration(timeout, 'The option timeout of withDeadline') * 1_000)
-  if (limit < 1 || limit > 2 ** 31 - 1) throw misconfigured('The option timeout of withDeadline must be more than 0 and less than 24 days.')
+  const { timeout } = parseOptions(options, 'The options of withDeadline')
   const { run, close } = operations()
-  const { call, end } = deadline(limit)
+  const { call, end } = deadline(Math.ceil(timeout * 1_000))
   const checked = withCheckedAnswers(store)
   const within = <T>(operation: string, work: () => Promise<T>): Promise<T> => run(operation, () => call(operation, work))
   return Object.freeze({

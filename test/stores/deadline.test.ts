@@ -120,7 +120,7 @@ t.test('a store that cannot tell of changes does not say it can', async t => {
 
 t.test('a timeout that is none stops the boot', async t => {
   const wrong: ReadonlyArray<readonly [options: object, message: RegExp]> = [
-    [{ timeout: 0 }, /more than 0/], [{ timeout: Infinity }, /must be a number of seconds/], [{ timeout: '30d' }, /less than 24 days/], [{ timeout: 'soon' }, /must be a number of seconds/],
+    [{ timeout: 0 }, /more than 0/], [{ timeout: Infinity }, /must be a number of seconds/], [{ timeout: '30d' }, /at most 24 days/], [{ timeout: 'soon' }, /must be a number of seconds/],
     [{ timeout: undefined }, /'timeout' set to undefined/], [{ timout: 1 }, /unknown key 'timout'/]
   ]
   for (const [options, message] of wrong) t.throws(() => withDeadline(memoryStore(), options), { code: 'AUTH_MISCONFIGURED', message })

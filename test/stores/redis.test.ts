@@ -72,7 +72,7 @@ function entry (id: string, expiresAt: Date | null = null): StoreEntry {
 t.test('options that are none stop the boot, and no message holds a URL', async t => {
   const secret = 'redis://u:S3cretPassw0rd@h'
   const wrong: ReadonlyArray<readonly [options: unknown, message: RegExp]> = [
-    [{}, /either url or client/], [{ url: secret, client: {} }, /either url or client/], [{ url: undefined }, /'url' set to undefined/], [{ url: `http${secret}` }, /must begin with/], [{ url: 5 }, /must begin with/],
+    [{}, /either url or client/], [{ url: secret, client: new Redis({ lazyConnect: true }) }, /either url or client/], [{ url: undefined }, /'url' set to undefined/], [{ url: `http${secret}` }, /must begin with/], [{ url: 5 }, /must begin with/],
     [{ client: {} }, /a client of ioredis/], [{ client: 'x' }, /a client of ioredis/], [{ client: new Redis({ lazyConnect: true }), timeout: 1 }, /belongs to url/],
     [{ url: secret, prefix: '{x}' }, /prefix/], [{ url: secret, prefix: 5 }, /prefix/], [{ url: secret, timeout: 0 }, /more than 0/], [{ url: secret, password: secret }, /unknown key/]
   ]

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Store, StoreChange, StoreCount, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
-import { misconfigured } from '../../errors.js'
 import { deepFreeze } from '../../util/objects.js'
-import { readOptions } from '../../util/options.js'
+import { object, optional, wholeNumber } from '../../util/options.js'
 import { operations, unavailable } from '../errors.js'
 import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
 import { createExpiringMap } from './expiry.js'
@@ -15,6 +14,11 @@ export interface MemoryStoreOptions {
   /** The maximum number of counters of each kind. A full kind refuses new ones. Default 20,000. */
   readonly maxCounters?: number
 }
+
+const parseOptions = object({
+  maxRecords: optional(wholeNumber(), 100_000),
+  maxCounters: optional(wholeNumber(), 20_000)
+})
 
 /** The state that the operations of one store share. */
 interface Memory {
@@ -67,14 +71,13 @@ export function memoryStore (options: MemoryStoreOptions = {}): Store {
 }
 
 function createMemory (options: MemoryStoreOptions): Memory {
-  const { maxRecords = 100_000, maxCounters = 20_000 } = readOptions(options, ['maxRecords', 'maxCounters'], 'memoryStore')
-  const [records, counts] = [atMost(maxRecords, 'maxRecords'), atMost(maxCounters, 'maxCounters')]
+  const { maxRecords, maxCounters } = parseOptions(options, 'The options of memoryStore')
   const recordMaps = new Map<string, RecordMap>()
   const counterMaps = new Map<string, Counters>()
   const listeners = new Map<string, Set<(change: StoreChange) => void>>()
   return {
-    records: kind => getOrCreate(recordMaps, kind, () => createRecordMap(kind, records)),
-    counters: kind => getOrCreate(counterMaps, kind, () => createCounters(kind, counts)),
+    records: kind => getOrCreate(recordMaps, kind, () => createRecordMap(kind, maxRecords)),
+    counters: kind => getOrCreate(counterMaps, kind, () => createCounters(kind, maxCounters)),
     notify: (kind, id) => { listeners.get(kind)?.forEach(listener => { listener({ id }) }) },
     subscribe (kind, listener) {
       // A new function for each call, because the same listener may subscribe twice.
@@ -91,11 +94,6 @@ function getOrCreate<T> (map: Map<string, T>, key: string, make: () => T): T {
   const made = make()
   map.set(key, made)
   return made
-}
-
-function atMost (value: unknown, name: string): number {
-  if (typeof value === 'number' && Number.isSafeInteger(value) && value > 0) return value
-  throw misconfigured(`The option ${name} of memoryStore must be a whole number above 0.`)
 }
 
 function add (memory: Memory, entry: StoreEntry): boolean {

@@ -1,8 +1,9 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
 import type { Duration } from '../../../types/duration.js'
 import { misconfigured } from '../../errors.js'
-import { parseDuration } from '../../util/duration.js'
-import { readOptions } from '../../util/options.js'
+import { describeValue } from '../../util/describe.js'
+import { isObject } from '../../util/objects.js'
+import { duration, object, optional } from '../../util/options.js'
 
 /** A client of ioredis: one server, or a cluster. */
 export type RedisClient = Redis | Cluster
@@ -40,33 +41,43 @@ export type RedisStoreOptions = CommonOptions & (
   | { readonly client: RedisClient, readonly url?: never, readonly timeout?: never })
 
 export interface ParsedOptions {
+  /** The timeout in milliseconds. */
   readonly source: { readonly url: string, readonly timeout: number } | { readonly client: RedisClient }
   readonly prefix: string
 }
 
+const parse = object({
+  url: optional(parseUrl, null),
+  client: optional(parseClient, null),
+  prefix: optional(parsePrefix, 'gatehouse'),
+  timeout: optional(duration({ positive: true, max: 600 }), null)
+})
+
 /** @throws {AuthError} `AUTH_MISCONFIGURED`. No message holds a URL. */
 export function parseOptions (options: unknown): ParsedOptions {
-  const given = readOptions(options, ['url', 'client', 'prefix', 'timeout'], 'redisStore')
-  if ((given['url'] === undefined) === (given['client'] === undefined)) throw misconfigured('redisStore takes either url or client.')
-  const { prefix = 'gatehouse' } = given
-  // braces would decide where in a cluster a key is
-  if (typeof prefix !== 'string' || !/^[\w:.-]{1,64}$/.test(prefix)) throw misconfigured('The option prefix of redisStore must be 1 to 64 letters, digits and : . - _')
-  return { source: given['client'] === undefined ? urlOf(given) : clientOf(given), prefix }
+  const { url, client, prefix, timeout } = parse(options, 'The options of redisStore')
+  if (url !== null && client === null) return { source: { url, timeout: Math.ceil((timeout ?? 2) * 1_000) }, prefix }
+  if (client === null || url !== null) throw misconfigured('The options of redisStore must have either url or client.')
+  if (timeout === null) return { source: { client }, prefix }
+  throw misconfigured('The option redisStore.timeout belongs to url: a client has its own. Leave it out.')
 }
 
-function urlOf ({ url, timeout = 2 }: Readonly<Record<string, unknown>>): ParsedOptions['source'] {
-  if (typeof url !== 'string' || !/^rediss?:\/\/./.test(url)) throw misconfigured("The option url of redisStore must begin with 'redis://' or 'rediss://'.")
-  const limit = Math.ceil(parseDuration(timeout, 'The option timeout of redisStore') * 1_000)
-  if (limit < 1 || limit > 600_000) throw misconfigured('The option timeout of redisStore must be more than 0 and at most 10 minutes.')
-  return { url, timeout: limit }
+function parseUrl (url: unknown, option: string): string {
+  if (typeof url === 'string' && /^rediss?:\/\/./.test(url)) return url
+  throw misconfigured(`${option} must begin with 'redis://' or 'rediss://'.`)
 }
 
-function clientOf ({ client, timeout }: Readonly<Record<string, unknown>>): ParsedOptions['source'] {
-  if (timeout !== undefined) throw misconfigured('The option timeout of redisStore belongs to url: a client has its own.')
-  if (!isClient(client)) throw misconfigured('The option client of redisStore must be a client of ioredis.')
-  return { client }
+function parseClient (client: unknown, option: string): RedisClient {
+  if (isClient(client)) return client
+  throw misconfigured(`${option} must be a client of ioredis: new Redis(url). Got ${describeValue(client)}.`)
+}
+
+/** Refuses braces: in a cluster they would decide where a key is. */
+function parsePrefix (prefix: unknown, option: string): string {
+  if (typeof prefix === 'string' && /^[\w:.-]{1,64}$/.test(prefix)) return prefix
+  throw misconfigured(`${option} must be 1 to 64 letters, digits and : . - _ Got ${describeValue(prefix)}.`)
 }
 
 function isClient (value: unknown): value is RedisClient {
-  return typeof value === 'object' && value !== null && 'evalsha' in value && typeof value.evalsha === 'function' && 'duplicate' in value
+  return isObject(value) && typeof value['evalsha'] === 'function' && 'duplicate' in value
 }

@@ -1,8 +1,9 @@
 import type { Dialect, QueryExecutorProvider } from 'kysely'
 import type { Duration } from '../../../types/duration.js'
 import { misconfigured } from '../../errors.js'
-import { parseDuration } from '../../util/duration.js'
-import { readOptions } from '../../util/options.js'
+import { describeValue } from '../../util/describe.js'
+import { isObject } from '../../util/objects.js'
+import { duration, object, optional } from '../../util/options.js'
 
 /** What is asked of a Kysely instance, whatever its tables. */
 export interface AnyKysely extends QueryExecutorProvider {
@@ -46,46 +47,63 @@ export interface ParsedOptions {
   readonly timeout: number
 }
 
-const sources = ['sqlite', 'connectionString', 'dialect', 'kysely'] as const
+const parse = object({
+  sqlite: optional(parseFile, null),
+  connectionString: optional(parseConnectionString, null),
+  dialect: optional(parseDialect, null),
+  kysely: optional(parseKysely, null),
+  tablePrefix: optional(parseTablePrefix, 'gatehouse_'),
+  timeout: optional(duration({ positive: true, max: 600 }), null)
+})
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED`. No message holds a connection string. */
 export function parseOptions (options: unknown): ParsedOptions {
-  const given = readOptions(options, [...sources, 'tablePrefix', 'timeout'], 'sqlStore')
-  const [name, ...others] = sources.filter(each => given[each] !== undefined)
-  if (name === undefined || others.length > 0) throw misconfigured('sqlStore takes exactly one of sqlite, connectionString, dialect and kysely.')
-  const { tablePrefix = 'gatehouse_', timeout = name === 'sqlite' ? 0.5 : 2 } = given
-  // with the longest name behind it, below the 63 bytes that PostgreSQL keeps of a name
-  if (typeof tablePrefix !== 'string' || !/^[a-z_][a-z0-9_]{0,39}$/.test(tablePrefix)) throw misconfigured('The option tablePrefix of sqlStore must be up to 40 lower-case letters, digits and underscores.')
-  const limit = Math.ceil(parseDuration(timeout, 'The option timeout of sqlStore') * 1_000)
-  if (limit < 1 || limit > 600_000) throw misconfigured('The option timeout of sqlStore must be more than 0 and at most 10 minutes.')
-  return { source: sourceOf(name, given[name]), tablePrefix, timeout: limit }
-}
-
-function sourceOf (name: typeof sources[number], value: unknown): Source {
-  switch (name) {
-    case 'sqlite':
-      if (typeof value !== 'string' || value === '' || isUrl(value)) {
-        throw misconfigured("The option sqlite of sqlStore must be the path of a file (not a URL), or ':memory:'.")
-      }
-      return { sqlite: value }
-    case 'connectionString':
-      if (typeof value !== 'string' || !/^postgres(?:ql)?:\/\//.test(value)) throw misconfigured("The option connectionString of sqlStore must begin with 'postgres://'. For a SQLite file, use the option sqlite.")
-      return { connectionString: value }
-    case 'dialect':
-      if (!has<Dialect>(value, 'createDriver')) throw misconfigured('The option dialect of sqlStore must be a Kysely dialect.')
-      return { dialect: value }
-    case 'kysely':
-      if (!has<AnyKysely>(value, 'getExecutor')) throw misconfigured('The option kysely of sqlStore must be an instance of Kysely.')
-      return { kysely: value }
+  const { sqlite, connectionString, dialect, kysely, tablePrefix, timeout } = parse(options, 'The options of sqlStore')
+  const sources: readonly Source[] = [
+    ...sqlite === null ? [] : [{ sqlite }],
+    ...connectionString === null ? [] : [{ connectionString }],
+    ...dialect === null ? [] : [{ dialect }],
+    ...kysely === null ? [] : [{ kysely }]
+  ]
+  const [source, ...others] = sources
+  if (source === undefined || others.length > 0) {
+    throw misconfigured('The options of sqlStore must have exactly one of sqlite, connectionString, dialect and kysely.')
   }
+  return { source, tablePrefix, timeout: Math.ceil((timeout ?? (sqlite === null ? 2 : 0.5)) * 1_000) }
 }
 
-/** Whether a text begins with the scheme of a URL. A single letter is a drive of Windows. */
+function parseFile (path: unknown, option: string): string {
+  if (typeof path === 'string' && path !== '' && !isUrl(path)) return path
+  throw misconfigured(`${option} must be the path of a file (not a URL), or ':memory:'.`)
+}
+
+function parseConnectionString (url: unknown, option: string): string {
+  if (typeof url === 'string' && /^postgres(?:ql)?:\/\//.test(url)) return url
+  throw misconfigured(`${option} must begin with 'postgres://'. For a SQLite file, use the option sqlite.`)
+}
+
+function parseDialect (dialect: unknown, option: string): Dialect {
+  if (hasMethod<Dialect>(dialect, 'createDriver')) return dialect
+  throw misconfigured(`${option} must be a Kysely dialect. Got ${describeValue(dialect)}.`)
+}
+
+function parseKysely (kysely: unknown, option: string): AnyKysely {
+  if (hasMethod<AnyKysely>(kysely, 'getExecutor')) return kysely
+  throw misconfigured(`${option} must be an instance of Kysely. Got ${describeValue(kysely)}.`)
+}
+
+/** Refuses prefixes that would make a table's name longer than the 63 bytes that PostgreSQL keeps of one. */
+function parseTablePrefix (prefix: unknown, option: string): string {
+  if (typeof prefix === 'string' && /^[a-z_][a-z0-9_]{0,39}$/.test(prefix)) return prefix
+  throw misconfigured(`${option} must be up to 40 lower-case letters, digits and underscores. Got ${describeValue(prefix)}.`)
+}
+
+/** Returns true if a text begins with the scheme of a URL. A single letter is a drive of Windows. */
 function isUrl (text: string): boolean {
   return /^[a-z][a-z\d+.-]+:/i.test(text)
 }
 
-/** Whether a value has the method by which its kind is known. */
-function has<T extends object> (value: unknown, method: keyof T & string): value is T {
-  return typeof value === 'object' && value !== null && typeof (value as Partial<Record<string, unknown>>)[method] === 'function'
+/** Returns true if a value has the method by which its kind is known. */
+function hasMethod<T extends object> (value: unknown, method: keyof T & string): value is T {
+  return isObject(value) && typeof value[method] === 'function'
 }
