@@ -35,6 +35,14 @@ export function reader (from: unknown, option: string): Reader {
   return readers.length === 1 && only !== undefined ? only : request => readFirst(readers, request)
 }
 
+/**
+ * Parses the option `from` of a scheme: where its credential travels.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option.
+ */
+export function parsePlaces (from: unknown, option: string): { readonly read: Reader, readonly places: readonly Place[] } {
+  return { read: reader(from, option), places: Object.freeze([from].flat() as Place[]) }
+}
+
 /** Reads all places: two different credentials are as ambiguous as one place that holds two, and the same in both is one. */
 function readFirst (readers: readonly Reader[], request: FastifyRequest): Reading {
   let found: Reading = absent

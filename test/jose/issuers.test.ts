@@ -165,15 +165,15 @@ t.test('options about keys that cannot be fetched stop the boot, with a sentence
   const issuer = 'https://id.example.com'
   const { publicKey } = pair('ed25519')
   const cases: ReadonlyArray<readonly [object, RegExp]> = [
-    [{ issuer: false, audience }, /needs keys: without an issuer/], [{ issuer: 'accounts.example.com', audience }, /needs keys.*https URL/], [{ issuer: 'http://id.example.com', audience }, /plain http/],
-    [{ issuer: `${issuer}?a`, audience }, /query or fragment/], [{ issuer: `${issuer}#a`, audience }, /query or fragment/], [{ issuer: 'https://a:b@id.example.com', audience }, /user name/], [{ issuers: [{ issuer: 'urn:a', audience }] }, /issuers\[0\].*needs keys/],
-    [{ issuer, audience, keys: 'http://id.example.com/jwks' }, /option keys.*plain http/], [{ issuer, audience, keys: new URL('ftp://id.example.com/jwks') }, /option keys.*https URL/], [{ issuer, audience, keys: 'https://a:b@id.example.com/' }, /user name/],
+    [{ issuer: false, audience }, /keys is missing: without an issuer/], [{ issuer: 'accounts.example.com', audience }, /keys is missing.*https URL/], [{ issuer: 'http://id.example.com', audience }, /plain http/],
+    [{ issuer: `${issuer}?a`, audience }, /query or fragment/], [{ issuer: `${issuer}#a`, audience }, /query or fragment/], [{ issuer: 'https://a:b@id.example.com', audience }, /user name/], [{ issuers: [{ issuer: 'urn:a', audience }] }, /issuers\[0\]\.keys is missing/],
+    [{ issuer, audience, keys: 'http://id.example.com/jwks' }, /\.keys .*plain http/], [{ issuer, audience, keys: new URL('ftp://id.example.com/jwks') }, /\.keys .*https URL/], [{ issuer, audience, keys: 'https://a:b@id.example.com/' }, /user name/],
     [{ issuer, audience, keys: ['https://id.example.com/jwks'] }, /A URL of keys stands alone/], [{ issuer, audience, keys: { a: 'https://id.example.com/jwks' } }, /A URL of keys stands alone/], [{ issuer, audience, keys: undefined }, /set to undefined/],
     [{ issuer, audience, algorithms: ['HS256'] }, /nobody publishes/], [{ issuer, audience, cooldown: 0 }, /cooldown.*more than 0/], [{ issuer, audience, cooldown: 'soon' }, /cooldown/], [{ issuer, audience, staleFor: -1 }, /staleFor/],
     [{ issuer, audience, agent: {} }, /agent.*Agent/], [{ issuer, audience, agent: 'proxy' }, /agent.*Agent/],
     ...['keycloak', ['http://keycloak'], ['keycloak:80'], ['Keycloak'], [''], [7], ['a/b'], ['a b']].map(insecureHosts => [{ issuer, audience, insecureHosts }, /insecureHosts.*host names/] as const),
-    [{ issuer, audience, keys: publicKey, cooldown: 30 }, /'cooldown', which is about fetched keys/], [{ issuer, audience, keys: () => publicKey, staleFor: 0 }, /'staleFor'/], [{ issuers: [{ issuer, audience, keys: publicKey }], insecureHosts: [] }, /'insecureHosts'/],
-    [{ issuers: () => null, sign: true }, /signs has one issuer/], [{ issuers: () => null, audience }, /beside 'issuers'/], [{ issuers: 'me' }, /a function/]
+    [{ issuer, audience, keys: publicKey, cooldown: 30 }, /cooldown is about fetched keys/], [{ issuer, audience, keys: () => publicKey, staleFor: 0 }, /staleFor is about fetched keys/], [{ issuers: [{ issuer, audience, keys: publicKey }], insecureHosts: [] }, /insecureHosts is about fetched keys/],
+    [{ issuers: () => null, sign: true }, /signs has one issuer/], [{ issuers: () => null, audience }, /audience cannot stand beside issuers/], [{ issuers: 'me' }, /a function/]
   ]
   for (const [options, message] of cases) await t.rejects(desk(t, options), { code: 'AUTH_MISCONFIGURED', message }, String(message))
   await t.resolves(desk(t, { issuer: 'http://keycloak:8080/realms/a', audience, insecureHosts: ['keycloak'], staleFor: 0, cooldown: '1s', algorithms: ['ES256'] }))

@@ -13,7 +13,7 @@ import { isNo, isThenable } from '../../util/answer.js'
 import { noCache, tokenCache } from '../../util/token-cache.js'
 import type { CachedToken, TokenCache } from '../../util/token-cache.js'
 import type { Trust, Trusted } from './issuers.js'
-import type { JwtCredential, Settings } from './options.js'
+import type { JwtCredential, JwtSettings } from './options.js'
 
 type Answer = Outcome<Principal, JwtCredential>
 
@@ -44,11 +44,11 @@ type Opened = Omit<Presented, 'trust'>
 /** What the scheme says of a request: synchronous, unless a function of the application is not, or keys are waited for. A refusal throws nothing. */
 export class TokenAuthenticator {
   readonly #trusted: Trusted
-  readonly #settings: Settings
+  readonly #settings: JwtSettings
   readonly #name: string
   readonly #cache: TokenCache<Verified>
 
-  constructor (trusted: Trusted, settings: Settings, name: string) {
+  constructor (trusted: Trusted, settings: JwtSettings, name: string) {
     this.#trusted = trusted
     this.#settings = settings
     this.#name = name

@@ -1,4 +1,4 @@
-import type { Agent } from 'node:http'
+import { Agent } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import type { No } from '../../../types/answer.js'
 import type { Duration } from '../../../types/duration.js'
@@ -10,14 +10,18 @@ import { misconfigured } from '../../errors.js'
 import type { Algorithm } from '../../jose/algorithms.js'
 import type { Claims, ClockRules } from '../../jose/claims.js'
 import { mediaType } from '../../jose/claims.js'
+import { algorithmList } from '../../jose/jwk.js'
 import type { JoseHeader } from '../../jose/jws.js'
 import type { KeyMaterial } from '../../jose/key-material.js'
-import type { StaticKeys, KeyResolver } from '../../jose/keyring.js'
-import { reader } from '../../kit/read-credential.js'
+import type { KeyResolver, StaticKeys } from '../../jose/keyring.js'
+import type { RemoteOptions } from '../../jose/remote/remote-keys.js'
+import { parsePlaces } from '../../kit/read-credential.js'
 import type { Reading } from '../../kit/read-credential.js'
-import { parseDuration } from '../../util/duration.js'
-import { optional, readOptions } from '../../util/options.js'
-import { remoteOptionNames } from './remote.js'
+import { describeValue } from '../../util/describe.js'
+import { isObject } from '../../util/objects.js'
+import { duration, functionOf, listOf, object, optional, text } from '../../util/options.js'
+import type { Parsed, Parser } from '../../util/options.js'
+import { isKeysUrl } from './remote.js'
 
 /** What a handler may know of a token: never the token itself. Frozen whole. */
 export interface JwtCredential {
@@ -112,8 +116,30 @@ export type JwtOptions<P extends PrincipalInput = PrincipalInput> = JwtCommon<P>
 
 type Mapping = ClaimsMapping<PrincipalInput>
 
-/** The options that are about the scheme and not about an issuer, complete. */
-export interface Settings {
+/** What is accepted of one issuer, parsed. */
+export interface IssuerSettings {
+  /** `null`: any. */
+  readonly issuer: string | null
+  /** One of these; `null`: any. */
+  readonly audience: readonly string[] | null
+  readonly algorithms: readonly Algorithm[] | null
+  /** Key material, a URL or a function, as given; `undefined`: the issuer's metadata says where they are. */
+  readonly keys: unknown
+  /** The path of these options, for messages: `schemes.user.issuers[0]`. */
+  readonly path: string
+}
+
+/** How tokens are signed, parsed. */
+export interface SignSettings {
+  /** As given; `undefined`: one of the keys of the issuer. */
+  readonly key: unknown
+  readonly kid: string | null
+  /** Seconds. */
+  readonly expiresIn: number
+}
+
+/** {@link JwtOptions}, parsed and complete. */
+export interface JwtSettings {
   readonly read: (request: FastifyRequest) => Reading
   readonly places: readonly Place[]
   readonly realm: string
@@ -125,79 +151,177 @@ export interface Settings {
   readonly mapping: Mapping | null
   readonly load: Load | null
   /** `null`: does not sign. */
-  readonly sign: Readonly<Record<string, unknown>> | null
+  readonly sign: SignSettings | null
+  readonly issuers: readonly IssuerSettings[] | ((iss: string) => unknown)
+  readonly remote: RemoteSettings
+  /** The path of these options, for messages: `schemes.user`. */
+  readonly path: string
 }
 
-const issuerKeys = ['issuer', 'audience', 'keys', 'algorithms'] as const
-const known = [...issuerKeys, 'issuers', 'from', 'realm', 'clockTolerance', 'maxTokenAge', 'typ', 'cache', 'principal', 'load', 'sign', ...remoteOptionNames]
+/** How keys are fetched. */
+export type RemoteSettings = Pick<RemoteOptions, 'cooldown' | 'staleFor' | 'insecureHosts' | 'agent'>
 
-/** The options with only known keys, and of `issuers` and the keys for one issuer exactly one. */
-export function checkedOptions (options: unknown, place: string): Readonly<Record<string, unknown>> {
-  const said = readOptions(options, known, `The options of ${place}`)
-  const beside = [...issuerKeys, 'sign'].find(key => key in said)
-  if ('issuers' in said && beside !== undefined) throw misconfigured(`${place} has '${beside}' beside 'issuers'. ${beside === 'sign' ? 'A scheme that signs has one issuer.' : 'Write it in each of the issuers.'}`)
-  return said
+const asGiven: Parser<unknown> = value => value
+
+const common = {
+  from: (value = 'bearer', option) => parsePlaces(value, option),
+  realm: optional(text, null),
+  clockTolerance: optional(duration({ max: 600, reason: 'Set the clocks instead.' }), 0),
+  maxTokenAge: optional(duration({ positive: true, reason: 'It would refuse every token.' }), null),
+  typ: optional((value, option) => mediaType(text(value, option)), null),
+  cache: optional(parseCacheSize, 4096),
+  principal: optional(functionOf<Mapping>('(claims) => principal or null'), null),
+  load: optional(functionOf<Load>('(principal, { scheme, request }) => principal or null'), null),
+  cooldown: optional(duration({ positive: true, reason: 'Every unknown key would be asked for.' }), null),
+  staleFor: optional(duration(), null),
+  insecureHosts: optional(parseHosts, null),
+  agent: optional(parseAgent, null)
+} satisfies Record<string, Parser<unknown>>
+
+const issuerKeys = {
+  audience: parseAudience,
+  keys: asGiven,
+  algorithms: optional(algorithmList, null)
+} satisfies Record<string, Parser<unknown>>
+
+const parseOneIssuer = object({ ...common, issuer: parseIssuer, ...issuerKeys, sign: optional(parseSign, null) })
+
+const parseSeveralIssuers = object({
+  ...common,
+  issuer: missing('Write it in each of the issuers'),
+  audience: missing('Write it in each of the issuers'),
+  keys: missing('Write it in each of the issuers'),
+  algorithms: missing('Write it in each of the issuers'),
+  sign: missing('A scheme that signs has one issuer'),
+  issuers: asGiven
+})
+
+const parseEntry = object({ issuer: parseIssuerOfSeveral, ...issuerKeys })
+
+/** Parses what a function of the option `issuers` returned. */
+export const parseIssuerAnswer = object(issuerKeys)
+
+const parseSignOptions = object({
+  key: asGiven,
+  kid: optional(text, null),
+  expiresIn: optional(parseLifetime, 15 * 60)
+})
+
+/** Parses the options of the scheme `name`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option. */
+export function parseJwtOptions (options: unknown, name: string): JwtSettings {
+  const path = `schemes.${name}`
+  if (isObject(options) && Object.hasOwn(options, 'issuers')) {
+    const { issuers, ...rest } = parseSeveralIssuers(options, `The options of ${path}`)
+    return complete(rest, { name, path, issuers: parseIssuers(issuers, `${path}.issuers`), sign: null })
+  }
+  const { issuer, audience, keys, algorithms, sign, ...rest } = parseOneIssuer(options, `The options of ${path}`)
+  return complete(rest, { name, path, issuers: Object.freeze([{ issuer, audience, keys, algorithms, path }]), sign })
 }
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option. */
-export function settings (said: Readonly<Record<string, unknown>>, name: string, place: string): Settings {
-  const { from = 'bearer', clockTolerance = 0, maxTokenAge } = said
-  return {
-    read: reader(from, `The option from of ${place}`),
-    places: [from].flat() as Place[],
-    realm: text(said, 'realm', place) ?? name,
-    clock: {
-      tolerance: toleranceOf(clockTolerance, place),
-      maxAge: maxTokenAge === undefined ? null : positive(parseDuration(maxTokenAge, `The option maxTokenAge of ${place}`), `The option maxTokenAge of ${place}`)
-    },
-    typ: typ(text(said, 'typ', place)),
-    cacheSize: optional(cacheSize, 4096)(said['cache'], place),
-    mapping: fn(said, 'principal', '(claims) => principal or null', place) as Mapping | null,
-    load: fn(said, 'load', '(principal, { scheme, request }) => principal or null', place) as Load | null,
-    sign: signFields(said['sign'], place)
+type Rest = Pick<JwtSettings, 'issuers' | 'sign' | 'path'> & { readonly name: string }
+
+function complete (parsed: Parsed<typeof common>, { name, path, issuers, sign }: Rest): JwtSettings {
+  const { from, realm, clockTolerance, maxTokenAge, typ, cache, principal, load, ...remote } = parsed
+  checkRemote(remote, issuers, path)
+  const { cooldown, staleFor, insecureHosts, agent } = remote
+  return Object.freeze({
+    ...from,
+    realm: realm ?? name,
+    clock: Object.freeze({ tolerance: clockTolerance, maxAge: maxTokenAge }),
+    typ,
+    cacheSize: cache,
+    mapping: principal,
+    load,
+    sign,
+    issuers,
+    remote: Object.freeze({
+      cooldown: (cooldown ?? 30) * 1000,
+      staleFor: (staleFor ?? 86_400) * 1000,
+      insecureHosts: insecureHosts ?? [],
+      agent
+    }),
+    path
+  })
+}
+
+/** An option that would count for nothing is a mistake. */
+function checkRemote (remote: object, issuers: JwtSettings['issuers'], path: string): void {
+  const given = Object.entries(remote).find(([, value]) => value !== null)?.[0]
+  const isRemote = typeof issuers === 'function' || issuers.some(({ keys }) => keys === undefined || isKeysUrl(keys))
+  if (given === undefined || isRemote) return
+  throw misconfigured(`The option ${path}.${given} is about fetched keys, and all keys are given. Leave it out.`)
+}
+
+function parseIssuers (issuers: unknown, path: string): JwtSettings['issuers'] {
+  if (typeof issuers === 'function') return issuers as (iss: string) => unknown
+  if (!Array.isArray(issuers) || issuers.length === 0) {
+    throw misconfigured(`The option ${path} must be a non-empty list of { issuer, audience, keys }, or a function. Got ` +
+      `${describeValue(issuers)}.`)
+  }
+  const entries = listOf(parseEntry)(issuers, `The option ${path}`)
+  if (new Set(entries.map(({ issuer }) => issuer)).size !== entries.length) {
+    throw misconfigured(`The option ${path} names an issuer twice. Give its keys and audiences in one entry.`)
+  }
+  return Object.freeze(entries.map((entry, i) => Object.freeze({ ...entry, path: `${path}[${i}]` })))
+}
+
+function missing (hint: string): Parser<null> {
+  return (value, option) => {
+    if (value === undefined) return null
+    throw misconfigured(`${option} cannot stand beside issuers. ${hint}.`)
   }
 }
 
-function signFields (sign: unknown, place: string): Settings['sign'] {
-  if (sign === undefined) return null
-  return sign === true ? {} : readOptions(sign, ['key', 'kid', 'expiresIn'], `The option sign of ${place}`)
+function parseIssuer (value: unknown, option: string): string | null {
+  if (value === false) return null
+  if (typeof value === 'string' && value !== '') return value
+  throw misconfigured(`${option} must be the exact 'iss' of the tokens, or false to accept tokens of any issuer. Got ` +
+    `${describeValue(value)}.`)
 }
 
-function typ (said: string | null): string | null {
-  return said === null ? null : mediaType(said)
+function parseIssuerOfSeveral (value: unknown, option: string): string {
+  if (typeof value === 'string' && value !== '') return value
+  throw misconfigured(`${option} must be the exact 'iss' of the tokens: each of several issuers is known by its own. ` +
+    `Got ${describeValue(value)}.`)
 }
 
-function positive (value: number, option: string): number {
-  if (value > 0) return value
-  throw misconfigured(`${option} must be more than 0: it would refuse every token.`)
+function parseAudience (value: unknown, option: string): readonly string[] | null {
+  if (value === false) return null
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value]
+  if (list.length > 0 && list.every(each => typeof each === 'string' && each !== '')) return Object.freeze([...list] as string[])
+  throw misconfigured(`${option} must be the 'aud' of this application, a list of them, or false to accept tokens for ` +
+    `anybody. Got ${describeValue(value)}.`)
 }
 
-function cacheSize (value: unknown, place: string): number {
+function parseSign (value: unknown, option: string): SignSettings {
+  return parseSignOptions(value === true ? {} : value, option)
+}
+
+/** Parses a duration to whole seconds: a NumericDate is written as an integer, because not every reader takes others. */
+export function parseLifetime (value: unknown, option: string): number {
+  return Math.ceil(duration({ positive: true })(value, option))
+}
+
+function parseCacheSize (value: unknown, option: string): number {
   if (value === false) return 0
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 2) return value
-  throw misconfigured(`The option cache of ${place} must be a number of tokens, 2 or more, or false.`)
+  throw misconfigured(`${option} must be a number of tokens, 2 or more, or false. Got ${describeValue(value)}.`)
 }
 
-/** A non-empty string option, or `null` when it was left out. */
-export function text (said: Readonly<Record<string, unknown>>, option: string, place: string): string | null {
-  const value = said[option]
-  if (value === undefined) return null
-  if (typeof value === 'string' && value !== '') return value
-  throw misconfigured(`The option ${option} of ${place} must be a non-empty string.`)
+function parseAgent (value: unknown, option: string): Agent {
+  if (value instanceof Agent) return value
+  throw misconfigured(`${option} must be an Agent of node:https, or of node:http for hosts without TLS. Got ` +
+    `${describeValue(value)}.`)
 }
 
-function fn (said: Readonly<Record<string, unknown>>, option: string, signature: string, place: string): unknown {
-  const value = said[option]
-  if (value === undefined) return null
-  if (typeof value === 'function') return value
-  throw misconfigured(`The option ${option} of ${place} must be a function ${signature}.`)
+function parseHosts (value: unknown, option: string): readonly string[] {
+  if (Array.isArray(value) && value.every(isHost)) return Object.freeze([...value])
+  throw misconfigured(`${option} must be a list of host names in small letters, without scheme and port, such as ` +
+    "['keycloak'].")
 }
 
-/** Clocks that differ by more than this are to be set, not tolerated: every second of it is one in which an expired token is good. */
-const longestTolerance = 600
-
-function toleranceOf (value: unknown, place: string): number {
-  const tolerance = parseDuration(value, `The option clockTolerance of ${place}`)
-  if (tolerance <= longestTolerance) return tolerance
-  throw misconfigured(`The option clockTolerance of ${place} is above ${longestTolerance} seconds. Set the clocks instead.`)
+/** Returns true for a host name as URLs have it. */
+function isHost (value: unknown): value is string {
+  if (typeof value !== 'string' || !URL.canParse(`http://${value}`) || /:\d+$/.test(value)) return false
+  return new URL(`http://${value}`).host === value
 }

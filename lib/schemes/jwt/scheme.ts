@@ -1,13 +1,11 @@
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Scheme, SchemeFactory } from '../../../types/scheme.js'
-import { misconfigured } from '../../errors.js'
 import { bearerChallenge } from '../../kit/bearer-challenge.js'
 import { markAmbient, traits } from '../../kit/read-credential.js'
 import { TokenAuthenticator } from './authenticate.js'
-import { trusted } from './issuers.js'
-import { checkedOptions, settings } from './options.js'
+import { createIssuers } from './issuers.js'
+import { parseJwtOptions } from './options.js'
 import type { JwtCredential, JwtOptions } from './options.js'
-import { remoteOptionNames, remoteSettings } from './remote.js'
 import { issuer } from './sign.js'
 
 export type { ClaimsMapping, IssuerResolver, JwtCredential, JwtIssuer, JwtOptions, SignOptions } from './options.js'
@@ -28,30 +26,22 @@ export type { KeyResolver } from '../../jose/keyring.js'
  */
 export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOptions<P>): SchemeFactory<PrincipalFrom<P>, JwtCredential> {
   return (app, name) => {
-    const place = `jwt() of the scheme '${name}'`
-    const said = checkedOptions(options, place)
-    const set = settings(said, name, place)
+    const settings = parseJwtOptions(options, name)
+    const { sign, typ, clock, path } = settings
     const fetches = new Set<AbortController>()
-    const remote = { ...remoteSettings(said, place), scheme: name, warn: (about: object, message: string) => { app.log.warn(about, message) }, fetches }
-    const issuers = trusted(said, { rules: { typ: set.typ, dated: set.clock.maxAge !== null }, remote }, place)
+    const remote = { ...settings.remote, scheme: name, warn: (about: object, message: string) => { app.log.warn(about, message) }, fetches }
+    const issuers = createIssuers(settings.issuers, { rules: { typ, dated: clock.maxAge !== null }, remote }, path)
     if (issuers.isRemote) app.addHook('onClose', async () => { for (const fetch of fetches) fetch.abort() })
-    else checkLocal(said, place)
-    const authenticator = new TokenAuthenticator(issuers, set, name)
+    const authenticator = new TokenAuthenticator(issuers, settings, name)
     const scheme: Scheme = {
-      ...traits(set.places, 'JWT'),
+      ...traits(settings.places, 'JWT'),
       dated: true,
-      ...set.load === null ? {} : { load: set.load },
-      authenticate: markAmbient(set.places, request => authenticator.authenticate(request)),
-      challenge: failure => bearerChallenge(set.realm, failure)
+      ...settings.load === null ? {} : { load: settings.load },
+      authenticate: markAmbient(settings.places, request => authenticator.authenticate(request)),
+      challenge: failure => bearerChallenge(settings.realm, failure)
     }
     const typed = scheme as Scheme<PrincipalFrom<P>, JwtCredential>
-    if (set.sign === null || issuers.first === null) return typed
-    return issuer(app, { sign: set.sign, trust: issuers.first, typ: set.typ, name, place }).then(issue => ({ ...typed, issue }))
+    if (sign === null || issuers.first === null) return typed
+    return issuer(app, { sign, trust: issuers.first, typ, name, path }).then(issue => ({ ...typed, issue }))
   }
-}
-
-/** An option that would count for nothing is a mistake. */
-function checkLocal (options: Readonly<Record<string, unknown>>, place: string): void {
-  const beside = remoteOptionNames.find(name => name in options)
-  if (beside !== undefined) throw misconfigured(`${place} has '${beside}', which is about fetched keys, and all of its keys are given. Leave it out.`)
 }

@@ -13,22 +13,23 @@ import { verifyCompact } from '../../jose/jws.js'
 import { readKey } from '../../jose/key-material.js'
 import { principalFrom } from '../../kit/principal.js'
 import { joinNames } from '../../util/describe.js'
-import { parseDuration } from '../../util/duration.js'
-import { atRunTime, optional } from '../../util/options.js'
+import { atRunTime } from '../../util/options.js'
 import { checkGuessable } from './issuers.js'
 import type { Trust } from './issuers.js'
-import { text } from './options.js'
+import { parseLifetime } from './options.js'
+import type { SignSettings } from './options.js'
 
 const require = createRequire(import.meta.url)
 
 /** What a scheme that signs is made of. */
 export interface SignSetup {
-  readonly sign: Readonly<Record<string, unknown>>
+  readonly sign: SignSettings
   readonly trust: Trust
   /** The `typ` that the scheme accepts; `null` where it accepts the usual ones. */
   readonly typ: string | null
   readonly name: string
-  readonly place: string
+  /** The path of the options of the scheme, for messages. */
+  readonly path: string
 }
 
 interface SigningKey {
@@ -46,13 +47,12 @@ type Issue = (principal: PrincipalInput, options: IssueOptions) => Promise<strin
  * @throws {AuthError} `AUTH_MISCONFIGURED` when there is no key that can, or the scheme would not accept them.
  */
 export async function issuer (app: FastifyInstance, setup: SignSetup): Promise<Issue> {
-  const { sign, trust, typ, name, place } = setup
-  const lifetime = optional(lifetimeOf, 15 * 60)(sign['expiresIn'], `The option sign.expiresIn of ${place}`)
+  const { sign, trust, typ, name, path } = setup
   const key = signingKey(setup)
-  const kid = text(sign, 'kid', `the option sign of ${place}`) ?? key.kid
+  const kid = sign.kid ?? key.kid
   const header = { algorithm: key.algorithm, typ: typ ?? 'at+jwt', ...kid === null ? {} : { kid } }
   const engine = await signEngine(app, name, key, header)
-  checkAccepted(engine({ probe: true }), trust, place)
+  checkAccepted(engine({ probe: true }), trust, path)
   const { issuer: iss, audience } = trust.rules
   const fixed = { ...iss === null ? {} : { iss }, ...audience === null ? {} : { aud: audience[0] } }
   return async (principal, options) => {
@@ -60,7 +60,7 @@ export async function issuer (app: FastifyInstance, setup: SignSetup): Promise<I
     const { realm, id, scopes, roles } = principalFrom(principal, name)
     checkClaims(claims)
     const iat = Math.floor(Date.now() / 1000)
-    const exp = iat + (expiresIn === undefined ? lifetime : ownLifetime(expiresIn))
+    const exp = iat + (expiresIn === undefined ? sign.expiresIn : ownLifetime(expiresIn))
     const jti = randomUUID()
     const token = engine({ ...claims, ...fixed, sub: id, iat, exp, jti, ...scopeClaim(scopes), ...roles.length === 0 ? {} : { roles } })
     publish('token-issued', { scheme: name, issuer: iss, realm, id, client: null, scopes, tokenId: jti, grant: null, expiresAt: dateOf(exp).toISOString() })
@@ -68,22 +68,18 @@ export async function issuer (app: FastifyInstance, setup: SignSetup): Promise<I
   }
 }
 
-/** Whole seconds: NumericDates of tokens are written as integers, because not every reader takes others. */
-function lifetimeOf (value: unknown, place: string): number {
-  const lifetime = Math.ceil(parseDuration(value, place))
-  if (lifetime > 0) return lifetime
-  throw misconfigured(`${place} must be more than 0 seconds.`)
-}
-
 function ownLifetime (expiresIn: unknown): number {
-  return atRunTime(() => lifetimeOf(expiresIn, 'The option expiresIn of a token'))
+  return atRunTime(() => parseLifetime(expiresIn, 'The option tokens.issue().expiresIn'))
 }
 
-function signingKey ({ sign, trust, place }: SignSetup): SigningKey {
-  const own = 'key' in sign ? ownKey(sign['key'], trust, `the option sign.key of ${place}`) : trust.ring?.keys.find(key => key.signing !== null)
-  if (own === undefined) throw misconfigured(`${place} has nothing to sign with: its keys are public, or found by a function. Give sign: { key } with a secret or private key.`)
+function signingKey ({ sign, trust, path }: SignSetup): SigningKey {
+  const own = sign.key !== undefined ? ownKey(sign.key, trust, `${path}.sign.key`) : trust.ring?.keys.find(key => key.signing !== null)
+  if (own === undefined) {
+    throw misconfigured(`${path} has nothing to sign with: its keys are public, or found by a function. Give sign: { key } ` +
+      'with a secret or private key.')
+  }
   const { algorithm, kid, key, signing } = own
-  if (signing === null) throw misconfigured(`The option sign.key of ${place} is a public key. Signing needs the private one.`)
+  if (signing === null) throw misconfigured(`${path}.sign.key is a public key. Signing needs the private one.`)
   return { algorithm, kid, key, signing }
 }
 
@@ -119,9 +115,10 @@ async function signEngine (app: FastifyInstance, name: string, { key, signing }:
 }
 
 /** What the scheme signs, it accepts: a wrong kid would else be found by the first user. */
-function checkAccepted (token: string, trust: Trust, place: string): void {
+function checkAccepted (token: string, trust: Trust, path: string): void {
   if (trust.ring === null || typeof verifyCompact(token, trust.ring) !== 'string') return
-  throw misconfigured(`${place} would not accept the tokens that it signs: sign.kid names no key of keys, or another one than signs.`)
+  throw misconfigured(`${path} would not accept the tokens that it signs: sign.kid names no key of keys, or another one ` +
+    'than signs.')
 }
 
 const written = ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles']
