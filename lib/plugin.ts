@@ -3,10 +3,11 @@ import fp from 'fastify-plugin'
 import type { Gatehouse } from '../types/gatehouse.js'
 import type { GatehouseOptions } from '../types/options.js'
 import { misconfigured } from './errors.js'
-import type { Gate } from './guard/guard.js'
+import { Guard } from './guard/guard.js'
 import { viewOf } from './guard/request-auth.js'
 import { credentialParameters, redactRequests } from './guard/request-loggers.js'
 import { stateOf } from './guard/request-state.js'
+import { Responder } from './guard/responder.js'
 import { requestLimiter, withLimit } from './limits/request-limits.js'
 import { warnOfProxies } from './limits/trust-proxy-warning.js'
 import { gatehouseOf, replyMethods, type Parts } from './plugin/decorators.js'
@@ -37,13 +38,16 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   const schemes = await bindSchemes(app, options, contextOf)
   redactRequests(app, credentialParameters([...schemes.values()].map(({ scheme }) => scheme)))
   const key = Symbol('gatehouse.route')
-  const gate: Gate = { permissions, origins, form, limit: await requestLimiter(app, options.limits.redis) }
+  const responder = new Responder(form)
+  const countRequest = await requestLimiter(app, options.limits.redis)
+  const guard = new Guard({ permissions, origins, responder, countRequest })
   const written = parseDeclaration(options.default, 'The option default', permissions)
   const plugin = { declaration: withLimit(withOnly(written, [...schemes.keys()]), options.limits.requests), label: 'default' }
   const levels = defaults(plugin)
   const policies = policiesOf({ permissions, schemes, defaults: levels, publicPaths })
   policies.resolve(app, true, 'The option default')
-  return { gate, key, schemes, defaults: levels, policies, book: routeBook(key, policies, gate), stage, guesses }
+  const book = routeBook(key, policies, guard)
+  return { guard, key, schemes, defaults: levels, policies, book, stage, guesses }
 }
 
 /** Where there is one scheme, a default that names none means it. */
@@ -61,7 +65,7 @@ function decorate (app: FastifyInstance, parts: Parts): void {
       return facade
     }
   })
-  app.decorateRequest('auth', { getter (this: FastifyRequest) { return viewOf(this, parts.gate.permissions) as FastifyRequest['auth'] } })
+  app.decorateRequest('auth', { getter (this: FastifyRequest) { return viewOf(this, parts.guard.permissions) as FastifyRequest['auth'] } })
   app.decorateRequest('principal', { getter (this: FastifyRequest) { return (stateOf(this)?.pass?.identities[0]?.outcome.principal ?? null) as FastifyRequest['principal'] } })
   app.decorateReply('challenge', challenge as FastifyReply['challenge'])
   app.decorateReply('forbid', forbid as FastifyReply['forbid'])
@@ -69,16 +73,16 @@ function decorate (app: FastifyInstance, parts: Parts): void {
   app.decorateReply('logout', logout as FastifyReply['logout'])
 }
 
-function wire (app: FastifyInstance, { gate, key, policies, book, schemes }: Parts, { stage, outsideAllowed }: Options): void {
+function wire (app: FastifyInstance, { guard, key, policies, book, schemes }: Parts, { stage, outsideAllowed }: Options): void {
   app.addHook('onRoute', function (route) { book.note(this, route) })
   // behind the hooks of the schemes themselves, which write what their own responses need
   if ([...schemes.values()].some(({ scheme }) => scheme.login !== undefined || scheme.logout !== undefined)) app.addHook('onSend', onSendHook(() => {}))
   app.addHook('onReady', async () => { checkReady(app, { book, policies, schemes: schemes.values(), outsideAllowed }) })
   if (stage === 'preHandler') {
-    app.addHook('preHandler', lateHook(gate, key, policies))
+    app.addHook('preHandler', lateHook(guard, key, policies))
     return
   }
-  const hooks = routeHooks(gate, key, policies)
+  const hooks = routeHooks(guard, key, policies)
   app.addHook('preParsing', hooks.preParsing)
   app.addHook('preHandler', hooks.preHandler)
 }

@@ -9,81 +9,218 @@ import { noteReply } from '../util/response.js'
 import { authenticate, type Verdict } from './authenticate.js'
 import { checkFunctions, checkStatic } from './authorize.js'
 import { changesState, otherSite } from './cross-site.js'
-import { refuse, sendInternalError, type ErrorForm } from './refuse.js'
-import { openState, type GuardState, type Identity, type Pass } from './request-state.js'
+import { openState, type Carrier, type GuardState, type Identity, type Pass } from './request-state.js'
+import type { Ended, Responder } from './responder.js'
 
-/** What a guard works with: made once, at registration. */
-export interface Gate {
+/**
+ * Counts one request under the limit of its policy and those of its credentials, and writes on the reply what is left.
+ * @returns the seconds to wait where a limit is exceeded, else `null`.
+ */
+export type CountRequest =
+  (reply: FastifyReply, limit: RateLimit | null, identities: readonly Identity[]) => Promise<number | null>
+
+/** Configuration of a guard, created once per registration. */
+export interface GuardConfig {
   readonly permissions: Permissions
+  /** Origins from which cross-site requests are allowed. */
   readonly origins: ReadonlySet<string>
-  readonly form: ErrorForm
-  /** Counts one request under the policy's limit and the credentials' own, and says on the reply what is left; seconds to wait when it is over one of them. */
-  readonly limit: (reply: FastifyReply, limit: RateLimit | null, identities: readonly Identity[]) => Promise<number | null>
+  readonly responder: Responder
+  readonly countRequest: CountRequest
 }
 
-/** How the guard ended for a caller whom it refused: a reply that is already sent, or an error for Fastify. */
-export type Refused = 'replied' | { readonly error: unknown }
+/** A guard as a hook, for any stage up to `preHandler`. */
+export type GuardHook = (request: FastifyRequest, reply: FastifyReply) => Promise<void>
 
-/** How the first stage ended: the pass, which counts for nothing until somebody publishes it, or a refusal. */
-export type End = Pass | Refused
+/**
+ * Lets requests through, or ends them. It works in two stages: the first, before the body is read, authenticates the
+ * caller and checks the static rules; the second, after validation, counts rate limits and calls the functions of the
+ * rules. A stage returns how the request ended; it never throws, and is synchronous where every scheme is.
+ */
+export class Guard {
+  readonly permissions: Permissions
+  readonly responder: Responder
+  readonly #origins: ReadonlySet<string>
+  readonly #countRequest: CountRequest
 
-/** Whether the first stage let the caller in. */
-export function isPass (end: End): end is Pass {
+  constructor ({ permissions, origins, responder, countRequest }: GuardConfig) {
+    this.permissions = permissions
+    this.responder = responder
+    this.#origins = origins
+    this.#countRequest = countRequest
+  }
+
+  /** Returns a hook that runs both stages, for a policy that is known at boot. */
+  hook (policy: Policy): GuardHook {
+    this.responder.prepare(policy)
+    const gatehouseGuard: GuardHook = async (_request, reply) => { await this.run(policy, reply) }
+    return gatehouseGuard
+  }
+
+  /**
+   * Runs both stages. The pass counts once both let it through, so that guards which run side by side do not lend each
+   * other theirs. Resolves when the request may go on, or when its response is out.
+   */
+  async run (policy: Policy, reply: FastifyReply): Promise<void> {
+    // hooks that run for a refusal have nothing more to guard
+    if (openState(reply.request).replied) return
+    const first = await this.#enter(policy, reply)
+    const end = isPass(first) ? await this.finish(first, reply) ?? first : first
+    if (isPass(end)) publish(end, reply)
+    else if (end === 'replied') await reply
+    else throw end.error
+  }
+
+  /**
+   * Runs the first stage for a route. The second accepts this pass and no other.
+   * @returns `null` where the request goes on.
+   */
+  enterRoute (policy: Policy, reply: FastifyReply): Ended | null | Promise<Ended | null> {
+    const settle = (end: Pass | Ended): Ended | null => isPass(end) ? seal(end, reply) : end
+    const end = this.#enter(policy, reply)
+    return end instanceof Promise ? end.then(settle) : settle(end)
+  }
+
+  /** Runs the second stage for a route whose first stage passed for exactly this policy. */
+  finishRoute (policy: Policy, reply: FastifyReply): Ended | null | Promise<Ended | null> {
+    const state = openState(reply.request)
+    if (state.seal?.policy !== policy) {
+      return this.responder.sendInternalError(
+        reply, internalError('the guard did not pass for the policy of this route'))
+    }
+    return isDue(state.seal, state) ? this.#renewRoute(policy, reply) : this.finish(state.seal, reply)
+  }
+
+  /** Repeats the first stage, because time passed while the body was received, and runs the second. */
+  async #renewRoute (policy: Policy, reply: FastifyReply): Promise<Ended | null> {
+    const end = await this.#enter(policy, reply)
+    if (!isPass(end)) return end
+    seal(end, reply)
+    return await this.finish(end, reply)
+  }
+
+  /** Returns how a browser says that another site is behind a request, or `null`. */
+  otherSite (request: FastifyRequest): string | null {
+    return otherSite(request, this.#origins)
+  }
+
+  /** First stage: authenticates the caller, then checks cross-site requests and static rules. */
+  #enter (policy: Policy, reply: FastifyReply): Pass | Ended | Promise<Pass | Ended> {
+    const fail = (cause: unknown): Ended =>
+      this.responder.sendInternalError(reply, internalError('the guard failed', cause))
+    try {
+      const state = openState(reply.request)
+      noteReply(reply.request, reply)
+      const verdict = authenticate(policy, state)
+      return verdict instanceof Promise
+        ? verdict.then(settled => this.#conclude(policy, settled, reply)).catch(fail)
+        : this.#conclude(policy, verdict, reply)
+    } catch (cause) {
+      return fail(cause)
+    }
+  }
+
+  #conclude (policy: Policy, verdict: Verdict, reply: FastifyReply): Pass | Ended {
+    const { failure, identities } = verdict
+    if (failure !== null) {
+      if (failure.code === 'AUTH_FAULT') {
+        return this.responder.sendInternalError(reply, internalError(failure.detail, verdict.cause))
+      }
+      return isForgiven(policy, failure)
+        ? { policy, identities: [], error: refusal(failure), carrier: carrierOf(reply) }
+        : this.responder.refuse(reply, policy, failure)
+    }
+    for (const { outcome } of identities) if (outcome.headers != null) reply.headers(outcome.headers)
+    const [acting] = identities
+    const refused = acting === undefined
+      ? null
+      : this.#checkSite(acting, identities, reply.request) ?? checkStatic(policy, acting)
+    return refused === null
+      ? { policy, identities, error: null, carrier: carrierOf(reply) }
+      : this.responder.refuse(reply, policy, refused)
+  }
+
+  /** Refuses what another site sent with a credential that browsers send by themselves. */
+  #checkSite (acting: Identity, identities: readonly Identity[], request: FastifyRequest): AuthFailure | null {
+    if (!identities.some(isAmbient) || !changesState(request)) return null
+    const other = this.otherSite(request)
+    return other === null
+      ? null
+      : authFailure('AUTH_CROSS_SITE', acting.bound.name, `a browser says that another site sent this: ${other}`)
+  }
+
+  /**
+   * Second stage: the rate limits, then functions, so that a function which queries a database is behind the limit.
+   * What an application's function throws is handed on unchanged, to the application's error handler.
+   * @returns `null` where the request goes on; a promise only where there is something to do.
+   */
+  finish (pass: Pass, reply: FastifyReply): Promise<Ended | null> | null {
+    const { policy, identities } = pass
+    const [acting] = identities
+    const isLate = policy.late || hasOwnLimit(identities)
+    return isLate && acting !== undefined ? this.#checkLate(pass, acting, reply) : null
+  }
+
+  async #checkLate (pass: Pass, acting: Identity, reply: FastifyReply): Promise<Ended | null> {
+    const { policy } = pass
+    const refused = await this.#checkLimit(pass, acting, reply) ?? await this.#callFunctions(policy, acting, reply)
+    if (refused === null || 'error' in refused) return refused
+    return refused instanceof AuthError
+      ? this.responder.sendInternalError(reply, refused)
+      : this.responder.refuse(reply, policy, refused)
+  }
+
+  async #checkLimit ({ policy, identities }: Pass, acting: Identity, reply: FastifyReply): Promise<AuthFailure | null> {
+    if (policy.rateLimit === null && !hasOwnLimit(identities)) return null
+    const scheme = acting.bound.name
+    try {
+      const retryAfter = await this.#countRequest(reply, policy.rateLimit, identities)
+      if (retryAfter === null) return null
+      return authFailure('AUTH_RATE_LIMITED', scheme, 'over the limit of the route, or of the credential', { retryAfter })
+    } catch (cause) {
+      reply.request.log.error({ err: redactError(cause) }, 'the rate limit could not be counted')
+      return authFailure('AUTH_UNAVAILABLE', scheme, 'the rate limit could not be counted', { retryAfter: 5 })
+    }
+  }
+
+  async #callFunctions (
+    policy: Policy, acting: Identity, { request }: FastifyReply
+  ): Promise<AuthFailure | AuthError | { readonly error: unknown } | null> {
+    try {
+      return await checkFunctions(policy, { acting, request, permissions: this.permissions })
+    } catch (error) {
+      if (error instanceof AuthError && error.code === 'AUTH_FAULT') return error
+      // Fastify takes a falsy error of a hook for none
+      return error ? { error } : internalError('a function of the route threw something that is no error')
+    }
+  }
+}
+
+function isPass (end: Pass | Ended): end is Pass {
   return typeof end === 'object' && Object.hasOwn(end, 'policy')
 }
 
-/** How the second stage ended: `null`, nothing stands against the pass. */
-export type LateEnd = Refused | null
-
 /**
- * The first stage: who is calling, cross-site, and what is static of the rules.
- * Returns, never throws; a promise only where a scheme returned one.
+ * Lets a pass count: `request.auth` and `request.principal` show it, and nothing of a refusal by another guard is left
+ * on the reply.
  */
-export function enter (gate: Gate, policy: Policy, request: FastifyRequest, reply: FastifyReply): End | Promise<End> {
-  const failed = (cause: unknown): Refused => end(sendInternalError(request, reply, internalError('the guard failed', cause), gate.form))
-  try {
-    const state = openState(request)
-    noteReply(request, reply)
-    const verdict = authenticate(policy, state)
-    return verdict instanceof Promise
-      ? verdict.then(settled => conclude(gate, policy, state, settled, reply)).catch(failed)
-      : conclude(gate, policy, state, verdict, reply)
-  } catch (cause) {
-    return failed(cause)
-  }
+function publish (pass: Pass, reply: FastifyReply): void {
+  const state = openState(reply.request)
+  state.undo?.()
+  state.undo = null
+  state.pass = pass
+  state.view = null
+  const cacheControl = cacheControlOf(pass.identities)
+  if (cacheControl !== undefined && !reply.hasHeader('cache-control')) reply.header('cache-control', cacheControl)
 }
 
-function conclude (gate: Gate, policy: Policy, state: GuardState, verdict: Verdict, reply: FastifyReply): End {
-  const { request } = state
-  if (verdict.failure !== null) return concludeRefused(gate, policy, state, verdict, verdict.failure, reply)
-  const [acting] = verdict.identities
-  if (acting !== undefined) {
-    for (const { outcome } of verdict.identities) if (outcome.headers != null) reply.headers(outcome.headers)
-    const other = verdict.identities.some(isAmbient) && changesState(request) ? otherSite(request, gate.origins) : null
-    if (other !== null) {
-      return end(refuse(request, reply, policy, authFailure('AUTH_CROSS_SITE', acting.bound.name, `a browser says that another site sent this: ${other}`), gate.form))
-    }
-    const refused = checkStatic(policy, acting)
-    if (refused !== null) return end(refuse(request, reply, policy, refused, gate.form))
-  }
-  return admit(state, reply, policy, verdict.identities, null)
+/** Publishes the pass of a route's own guard, which its second stage requires. Those of other guards do not count. */
+function seal (pass: Pass, reply: FastifyReply): null {
+  publish(pass, reply)
+  openState(reply.request).seal = pass
+  return null
 }
 
-/** Returns true for a credential that browsers send by themselves: its own outcome says so, else its scheme. */
-function isAmbient ({ bound, outcome }: Identity): boolean {
-  return outcome.ambient == null ? bound.scheme.ambient === true : outcome.ambient !== false
-}
-
-/** A caller whom the schemes refused. Mode `try` forgives an invalid credential, and only that. */
-function concludeRefused (gate: Gate, policy: Policy, state: GuardState, verdict: Verdict, refused: AuthFailure, reply: FastifyReply): End {
-  if (refused.code === 'AUTH_FAULT') {
-    return end(sendInternalError(state.request, reply, internalError(refused.detail, verdict.cause), gate.form))
-  }
-  const forgiven = policy.access === 'try' && (refused.code === 'AUTH_INVALID_CREDENTIALS' || refused.code === 'AUTH_TOKEN_EXPIRED')
-  return forgiven ? admit(state, reply, policy, [], refusal(refused)) : end(refuse(state.request, reply, policy, refused, gate.form))
-}
-
-/** Of several credentials, the one that caches must know least of. */
+/** Returns the `Cache-Control` of several credentials: the strictest. */
 function cacheControlOf (identities: readonly Identity[]): string | undefined {
   let kept: string | undefined
   for (const { bound } of identities) {
@@ -93,86 +230,31 @@ function cacheControlOf (identities: readonly Identity[]): string | undefined {
   return kept
 }
 
-function admit ({ request }: GuardState, reply: FastifyReply, policy: Policy, identities: readonly Identity[], error: AuthError | null): Pass {
-  return { policy, identities, error, carrier: isUpgraded(request) ? request.raw.socket : reply.raw }
+/** Returns true for an invalid credential in mode `try`. Everything else that is wrong is refused there too. */
+function isForgiven ({ access }: Policy, { code }: AuthFailure): boolean {
+  return access === 'try' && (code === 'AUTH_INVALID_CREDENTIALS' || code === 'AUTH_TOKEN_EXPIRED')
 }
 
-/** Whether the connection goes over to another protocol. Node says `false` where nobody listens for that: such a request ends with its response, and another may follow. */
-function isUpgraded ({ raw }: FastifyRequest): boolean {
-  return ownField(raw.headers, 'upgrade') !== undefined && !('upgrade' in raw && raw.upgrade === false)
+/** Returns true for a credential that browsers send by themselves: its own outcome says so, else its scheme. */
+function isAmbient ({ bound, outcome }: Identity): boolean {
+  return outcome.ambient == null ? bound.scheme.ambient === true : outcome.ambient !== false
 }
 
-/** Lets a pass count: `request.auth` and `request.principal` show it, and nothing of a refusal by another guard is left on the reply. */
-export function publish (state: GuardState, pass: Pass, reply: FastifyReply): void {
-  state.undo?.()
-  state.undo = null
-  state.pass = pass
-  state.view = null
-  const cacheControl = cacheControlOf(pass.identities)
-  if (cacheControl !== undefined && !reply.hasHeader('cache-control')) reply.header('cache-control', cacheControl)
-}
-
-/**
- * The second stage, in `preHandler`: the principal's rate limit, then functions. The limit comes first, so that a function which asks a database is behind it.
- * What an application's function throws is handed on unchanged, for the application's error handler.
- */
-export async function finishLate (gate: Gate, { policy, identities }: Pass, request: FastifyRequest, reply: FastifyReply): Promise<LateEnd> {
-  const [acting] = identities
-  if (acting === undefined) return null
-  const refused = await overLimit(gate, policy, acting, identities, reply) ?? await askFunctions(gate, policy, acting, request)
-  if (refused === null) return null
-  if (refused instanceof AuthError) return end(sendInternalError(request, reply, refused, gate.form))
-  return isThrown(refused) ? refused : end(refuse(request, reply, policy, refused, gate.form))
+/** Returns what ends the use of the credential: the connection after an upgrade, else the response. */
+function carrierOf ({ request: { raw }, raw: response }: FastifyReply): Carrier {
+  // Node says `false` where nobody listens for upgrades: such a request ends with its response
+  const isUpgraded = ownField(raw.headers, 'upgrade') !== undefined && !('upgrade' in raw && raw.upgrade === false)
+  return isUpgraded ? raw.socket : response
 }
 
 /**
- * Returns whether the first stage has to be gone through again: a credential expired while the body was received, or so long ago was it looked at that it may have been
- * revoked since.
+ * Returns true if the first stage has to be repeated: a credential expired while the body was received, or may have
+ * been revoked since.
  */
-export function isDue (pass: Pass, state: GuardState): boolean {
-  return pass.identities.some(({ bound }) => state.isDue(bound))
-}
-
-/** Whether anything is left to ask in the second stage. */
-export function isLate ({ policy, identities }: Pass): boolean {
-  return policy.late || hasOwnLimit(identities)
+function isDue ({ identities }: Pass, state: GuardState): boolean {
+  return identities.some(({ bound }) => state.isDue(bound))
 }
 
 function hasOwnLimit (identities: readonly Identity[]): boolean {
   return identities.some(({ outcome }) => outcome.rateLimit != null)
-}
-
-async function overLimit (
-  gate: Gate, { rateLimit }: Policy, acting: Identity, identities: readonly Identity[], reply: FastifyReply
-): Promise<AuthFailure | null> {
-  if (rateLimit === null && !hasOwnLimit(identities)) return null
-  const scheme = acting.bound.name
-  try {
-    const wait = await gate.limit(reply, rateLimit, identities)
-    return wait === null ? null : authFailure('AUTH_RATE_LIMITED', scheme, 'over the limit of the route, or of the credential', { retryAfter: wait })
-  } catch (cause) {
-    reply.request.log.error({ err: redactError(cause) }, 'the rate limit could not be counted')
-    return authFailure('AUTH_UNAVAILABLE', scheme, 'the rate limit could not be counted', { retryAfter: 5 })
-  }
-}
-
-/** What a function of the application threw. */
-interface Thrown { readonly error: unknown }
-
-/** Fastify takes a hook's falsy error for none, so a function that throws nothing in particular is a fault. */
-async function askFunctions (gate: Gate, policy: Policy, acting: Identity, request: FastifyRequest): Promise<AuthFailure | AuthError | Thrown | null> {
-  try {
-    return await checkFunctions(policy, acting, request, gate.permissions)
-  } catch (error) {
-    if (error instanceof AuthError && error.code === 'AUTH_FAULT') return error
-    return error ? { error } : internalError('a function of the route threw something that is no error')
-  }
-}
-
-function isThrown (refused: AuthFailure | Thrown): refused is Thrown {
-  return Object.hasOwn(refused, 'error')
-}
-
-function end (error: AuthError | null): Refused {
-  return error === null ? 'replied' : { error }
 }

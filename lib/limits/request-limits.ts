@@ -2,7 +2,7 @@ import rateLimit, { type RateLimitOptions, type RateLimitPluginOptions } from '@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { OwnRateLimit } from '../../types/limits.js'
 import { internalError } from '../errors.js'
-import type { Gate } from '../guard/guard.js'
+import type { CountRequest } from '../guard/guard.js'
 import type { Identity } from '../guard/request-state.js'
 import type { Declaration, RateLimit } from '../policy/parse.js'
 import { parseDuration } from '../util/duration.js'
@@ -34,7 +34,7 @@ const cache = 100_000
 const patience = 2_000
 
 /** Requests per principal and route, and per credential that has a limit of its own, by `@fastify/rate-limit`. Rejects when the counter does not answer. */
-export async function requestLimiter (app: FastifyInstance, redis: object | null): Promise<Gate['limit']> {
+export async function requestLimiter (app: FastifyInstance, redis: object | null): Promise<CountRequest> {
   const create = await limiterFactory(app, redis)
   const make = (): Check => {
     const check = create({

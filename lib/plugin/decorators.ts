@@ -1,19 +1,18 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { AuthFailure } from '../../types/error.js'
 import type { Gatehouse } from '../../types/gatehouse.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import type { SchemeName } from '../../types/registry.js'
 import type { SessionIndex } from '../../types/sessions.js'
 import { auditRows } from '../audit/audit.js'
 import { AuthError, authFailure, internalError, misconfigured, refusal } from '../errors.js'
-import { otherSite } from '../guard/cross-site.js'
-import { guardHook } from '../guard/guard-hook.js'
-import type { Gate } from '../guard/guard.js'
-import { refuse } from '../guard/refuse.js'
+import type { Guard } from '../guard/guard.js'
 import { policyToMeet, stateOf } from '../guard/request-state.js'
+import type { Responder } from '../guard/responder.js'
 import type { GuessRoom } from '../limits/guesses.js'
 import type { Defaults } from '../policy/defaults.js'
 import { parseDeclaration } from '../policy/parse.js'
-import type { BoundScheme, Policy } from '../policy/policy.js'
+import type { BoundScheme } from '../policy/policy.js'
 import type { Policies } from '../policy/resolve.js'
 import type { RouteBook } from '../routes/route-registry.js'
 import { oweCookie, waitFor } from '../util/response.js'
@@ -22,7 +21,7 @@ import { capable } from './schemes.js'
 
 /** What the decorators work with. */
 export interface Parts {
-  readonly gate: Gate
+  readonly guard: Guard
   readonly key: symbol
   readonly schemes: ReadonlyMap<string, BoundScheme>
   readonly defaults: Defaults
@@ -34,17 +33,17 @@ export interface Parts {
 
 /** `app.gatehouse`, as one context sees it. */
 export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse {
-  const { gate, schemes, defaults, policies, book, guesses } = parts
+  const { guard, schemes, defaults, policies, book, guesses } = parts
   return Object.freeze({
     default (auth: unknown) {
       const place = `app.gatehouse.default() of the context with the prefix '${context.prefix || '/'}'`
-      defaults.set(context, { declaration: parseDeclaration(auth, place, gate.permissions), label: `group ${context.prefix || '/'}` })
+      defaults.set(context, { declaration: parseDeclaration(auth, place, guard.permissions), label: `group ${context.prefix || '/'}` })
       policies.resolve(context, true, place)
     },
     guard (auth: unknown) {
       const policy = policies.resolve(context, auth, 'app.gatehouse.guard()')
       if (policy.access === 'public') throw misconfigured('app.gatehouse.guard() got a public policy, which would guard nothing. Give it schemes or rules, or leave the hook out.')
-      return guardHook(gate, policy)
+      return guard.hook(policy)
     },
     audit: () => auditRows(book.marks, parts.stage),
     get apiKeys () { return capable(schemes, 'apiKeys', undefined).scheme.apiKeys },
@@ -72,36 +71,38 @@ export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse 
 }
 
 /** `reply.challenge`, `reply.forbid`, `reply.login` and `reply.logout`. */
-export function replyMethods ({ gate, key, schemes, policies }: Parts) {
-  const policyFor = (request: FastifyRequest): Policy => policyToMeet(request, key, policies)
-  const sent = (reply: FastifyReply, error: AuthError | null): FastifyReply => error === null ? reply : reply.send(error)
+export function replyMethods ({ guard, key, schemes, policies }: Parts) {
+  const { responder } = guard
+  const refuse = (reply: FastifyReply, failure: AuthFailure): FastifyReply => {
+    const end = responder.refuse(reply, policyToMeet(reply.request, key, policies), failure)
+    return end === 'replied' ? reply : reply.send(end.error)
+  }
   const change = (reply: FastifyReply, call: string, run: () => Promise<void>): Promise<void> =>
-    waitFor(reply, logged(reply, async () => {
+    waitFor(reply, logged(reply, responder, async () => {
       await run()
       oweCookie(reply, call)
     }))
   return {
     challenge (this: FastifyReply) {
-      const refused = authFailure('AUTH_REQUIRED', null, 'the handler asked for a credential')
-      return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
+      return refuse(this, authFailure('AUTH_REQUIRED', null, 'the handler asked for a credential'))
     },
     forbid (this: FastifyReply) {
       const acting = stateOf(this.request)?.pass?.identities[0]
-      const refused = authFailure('AUTH_ACCESS_DENIED', acting?.bound.name ?? null, 'the handler refused the principal')
-      return sent(this, refuse(this.request, this, policyFor(this.request), refused, gate.form))
+      const scheme = acting?.bound.name ?? null
+      return refuse(this, authFailure('AUTH_ACCESS_DENIED', scheme, 'the handler refused the principal'))
     },
     login (this: FastifyReply, principal: PrincipalInput, options: unknown = {}) {
       return change(this, 'reply.login()', async () => {
         const said = loginOptions(options)
         const { name, scheme } = capable(schemes, 'login', said.scheme)
-        if (said.stateChecked !== true) checkSameSite(gate, this.request, name, loginFromElsewhere)
+        if (said.stateChecked !== true) checkSameSite(guard.otherSite(this.request), name, loginFromElsewhere)
         await scheme.login(this.request, this, principal, said)
       })
     },
     logout (this: FastifyReply, options: unknown = {}) {
       return change(this, 'reply.logout()', async () => {
         const { name, scheme } = capable(schemes, 'logout', logoutOptions(options).scheme)
-        checkSameSite(gate, this.request, name, other => `a browser says that another site asked to log out: ${other}`)
+        checkSameSite(guard.otherSite(this.request), name, other => `a browser says that another site asked to log out: ${other}`)
         await scheme.logout(this.request, this)
       })
     }
@@ -115,19 +116,15 @@ function loginFromElsewhere (other: string): string {
 }
 
 /** Refuses to log in or out for another site, which is an attack of its own, whatever the method. */
-function checkSameSite (gate: Gate, request: FastifyRequest, name: string, reasonOf: (other: string) => string): void {
-  const other = otherSite(request, gate.origins)
+function checkSameSite (other: string | null, name: string, reasonOf: (other: string) => string): void {
   if (other !== null) throw refusal(authFailure('AUTH_CROSS_SITE', name, reasonOf(other)))
 }
 
-/** A fault says nothing to the client, so it must say everything to the log. */
-async function logged (reply: FastifyReply, run: () => Promise<void>): Promise<void> {
-  const { request } = reply
+async function logged (reply: FastifyReply, responder: Responder, run: () => Promise<void>): Promise<void> {
   try {
     await run()
   } catch (error) {
-    if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') reply.header('retry-after', '5')
-    if (error instanceof AuthError) request.log[error.statusCode < 500 ? 'info' : 'error']({ err: error.cause, auth: { code: error.code, reason: error.detail } }, 'session refused')
+    if (error instanceof AuthError) responder.logSessionError(reply, error)
     throw error
   }
 }

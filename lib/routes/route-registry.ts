@@ -1,10 +1,9 @@
 import { fileURLToPath } from 'node:url'
-import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyInstance, RouteOptions } from 'fastify'
 import { AuthError, misconfigured } from '../errors.js'
-import { guardHook, type GuardHook } from '../guard/guard-hook.js'
-import type { Gate } from '../guard/guard.js'
-import { challenge } from '../guard/refuse.js'
+import type { Guard, GuardHook } from '../guard/guard.js'
 import { policyToMeet } from '../guard/request-state.js'
+import type { Responder } from '../guard/responder.js'
 import type { Policy } from '../policy/policy.js'
 import { methodsOf, type Policies, type RouteDeclaration } from '../policy/resolve.js'
 import { isPreflight, type RouteMark } from '../policy/route-policy.js'
@@ -28,9 +27,9 @@ export interface RouteBook {
   readonly marks: readonly RouteMark[]
 }
 
-export function routeBook (key: symbol, policies: Policies, gate: Gate): RouteBook {
+export function routeBook (key: symbol, policies: Policies, guard: Guard): RouteBook {
   const marks: RouteMark[] = []
-  const seen = seenBy(key, policies)
+  const seen = seenBy(key, policies, guard.responder)
   let noted: Noted[] = []
   return {
     marks,
@@ -41,20 +40,21 @@ export function routeBook (key: symbol, policies: Policies, gate: Gate): RouteBo
         const { policy, from } = policies.forRoute(context, options)
         const preflight = isPreflight(context, options) && policy.access !== 'public'
         const mark: RouteMark = Object.freeze({ policy, from, preflight, server: context, url: options.url, written, method: options.method, methods: methodsOf(options) })
-        const guard = preflight ? guardHook(gate, policy) : null
-        if (guard !== null) options.preHandler = [options.preHandler ?? []].flat().concat(guard)
+        guard.responder.prepare(policy)
+        const own = preflight ? guard.hook(policy) : null
+        if (own !== null) options.preHandler = [options.preHandler ?? []].flat().concat(own)
         options.config = Object.assign({}, options.config, { [key]: mark })
         options.onError = [options.onError ?? []].flat().concat(seen)
         marks.push(mark)
-        noted.push({ options, mark, guard })
+        noted.push({ options, mark, guard: own })
       })
     },
     verify () {
-      for (const { options, mark, guard } of noted) {
+      for (const { options, mark, guard: own } of noted) {
         verifyRoute(options, mark, key, () => policies.forRoute(mark.server, { ...options, url: mark.url }).policy)
         const { onError, preHandler } = options
         if (![onError].flat().includes(seen)) throw misconfigured(`${lostHook(mark, 'onError')} by which fastify-gatehouse knows its routes: ${replaced}`)
-        if (guard !== null && ![preHandler].flat().includes(guard)) throw misconfigured(`${lostHook(mark, 'preHandler')} by which fastify-gatehouse guards it: ${replaced}`)
+        if (own !== null && ![preHandler].flat().includes(own)) throw misconfigured(`${lostHook(mark, 'preHandler')} by which fastify-gatehouse guards it: ${replaced}`)
       }
       noted = []
     }
@@ -69,25 +69,14 @@ function lostHook ({ methods, url }: RouteMark, hook: string): string {
 
 type OnError = Extract<RouteOptions['onError'], (...args: never[]) => unknown>
 
-/** Seconds until it is worth asking again, where nobody knows better. */
-const soon = 5
-
 /**
- * Makes the mark that `printRoutes` shows of a route that was seen. It also completes what handlers throw of this plugin's errors, as it runs before any
- * error handler: sessions, keys, passwords and guesses that an application calls by itself have no reply to write on.
+ * Returns the `onError` hook that marks a route as seen for `printRoutes`. It runs before any error handler, and
+ * completes the response to an error of this plugin that a handler threw.
  */
-function seenBy (key: symbol, policies: Policies): OnError {
+function seenBy (key: symbol, policies: Policies, responder: Responder): OnError {
   const seen: OnError = (request, reply, error, done) => {
-    if (error instanceof AuthError) complete(request, reply, error)
+    if (error instanceof AuthError) responder.complete(reply, error, () => policyToMeet(request, key, policies))
     done()
-  }
-  const complete = (request: FastifyRequest, reply: FastifyReply, { code, statusCode, detail }: AuthError): void => {
-    // what has a Retry-After was logged by who wrote it
-    if (code === 'AUTH_UNAVAILABLE' && !reply.hasHeader('retry-after')) {
-      request.log.warn({ auth: { code, reason: detail } }, 'a handler asked what cannot be told now')
-      reply.header('retry-after', soon)
-    }
-    if (statusCode === 401 && !reply.hasHeader('www-authenticate')) challenge(request, reply, policyToMeet(request, key, policies))
   }
   return Object.defineProperty(seen, 'name', { value: seenName })
 }
@@ -120,7 +109,7 @@ function located (run: () => void): void {
   }
 }
 
-const own = fileURLToPath(new URL('..', import.meta.url))
+const library = fileURLToPath(new URL('..', import.meta.url))
 
 /** Where the application's code stands on the stack, as ` (in file:line)`; nothing when it cannot be told. For boot errors only: it takes a stack. */
 export function callSite (): string {
@@ -132,7 +121,7 @@ export function callSite (): string {
     const at = (/ \((.+:\d+):\d+\)$/.exec(frame) ?? /^ +at (?:async )?(.+:\d+):\d+$/.exec(frame))?.[1]
     if (at === undefined || !/^(?:file:\/\/|\/|[A-Za-z]:\\)/.test(at)) continue
     const file = at.startsWith('file://') ? fileURLToPath(at) : at
-    if (!file.includes('/node_modules/') && !file.startsWith(own)) return ` (in ${file})`
+    if (!file.includes('/node_modules/') && !file.startsWith(library)) return ` (in ${file})`
   }
   return ''
 }

@@ -1,7 +1,8 @@
+import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import { writeChallenges } from '../../lib/guard/refuse.js'
-import { basic, type Challenge, type Scheme } from '../../lib/index.js'
+import { writeChallenges } from '../../lib/guard/challenge.js'
+import { apiKey, basic, type Challenge, type Scheme } from '../../lib/index.js'
 import { readChallenges } from '../fixtures/challenges.js'
 import { application, handler, scripted, send, listen } from '../fixtures/schemes.js'
 
@@ -115,4 +116,47 @@ t.test('a scheme whose challenge is none, or names no token, is a fault that say
     t.notOk('www-authenticate' in answer.headers)
     t.match(log.find(line => line.level === 50 && line.msg === 'authentication fault'), { auth: { reason: 'a scheme threw while it refused' }, err: {} })
   }
+})
+
+t.test('a description in OpenAPI that implies no token is a fault of the request, not of the boot', async t => {
+  const openapi = { type: 'http', scheme: 'two words' } as const
+  const { challenge, ...mute } = scripted('one')
+  const { app } = await application({ schemes: { one: { ...mute, openapi } } })
+  app.get('/', handler().handler)
+  t.match(await app.inject('/'), { statusCode: 500, headers: { 'www-authenticate': undefined } })
+})
+
+t.test('the challenge of a scheme of the application is asked for at each refusal', async t => {
+  let asked = 0
+  const own = scripted('own', { challenge: () => ({ scheme: 'Nonce', params: { nonce: String(++asked) } }) })
+  const { app } = await application({ schemes: { own, ops: basic({ realm: 'ops', verify: () => null }) }, default: ['own', 'ops'] })
+  app.get('/', handler().handler)
+  await app.ready()
+  t.equal(asked, 0)
+  const header = async (headers = {}) => (await app.inject({ url: '/', headers })).headers['www-authenticate']
+  t.equal(await header(), 'Basic realm="ops", charset="UTF-8", Nonce nonce="1"')
+  t.equal(await header(), 'Basic realm="ops", charset="UTF-8", Nonce nonce="2"')
+  t.equal(await header({ 'x-own': 'invalid' }), 'Nonce nonce="3"')
+})
+
+t.test('the challenges of our own schemes are written at boot, and each request has its own error', async t => {
+  const errors: unknown[] = []
+  const { app } = await application({
+    schemes: { ops: basic({ realm: 'ops', verify: () => null }), service: apiKey({ keys: { [randomBytes(32).toString('hex')]: { id: 'billing' } }, from: 'bearer' }) },
+    default: ['ops', 'service'],
+    errors: error => {
+      errors.push(error)
+      return { code: error.code }
+    }
+  })
+  app.get('/', handler().handler)
+  app.get('/any', { config: { auth: { scopes: 'orders' } } }, handler().handler)
+  await app.ready()
+  const header = async (url: string, headers = {}) => (await app.inject({ url, headers })).headers['www-authenticate']
+  const wrong = { authorization: 'Bearer nobody' }
+  for (let i = 0; i < 2; i++) {
+    t.equal(await header('/'), 'Basic realm="ops", charset="UTF-8", Bearer realm="service"')
+    t.equal(await header('/any', wrong), 'Bearer realm="service", error="invalid_token"')
+  }
+  t.equal(new Set(errors).size, 4)
 })

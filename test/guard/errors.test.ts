@@ -3,10 +3,12 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { SignJWT } from 'jose'
 import t from 'tap'
-import { finishLate, type Gate } from '../../lib/guard/guard.js'
+import { Guard } from '../../lib/guard/guard.js'
 import { stateOf } from '../../lib/guard/request-state.js'
+import { Responder } from '../../lib/guard/responder.js'
 import { AuthError, jwt, type GatehouseOptions } from '../../lib/index.js'
 import type { Policy } from '../../lib/policy/policy.js'
+import { parsePermissions } from '../../lib/policy/requirements.js'
 import { readChallenges } from '../fixtures/challenges.js'
 import { application, handler, listen, scripted, send } from '../fixtures/schemes.js'
 
@@ -259,9 +261,14 @@ t.test('a limit that cannot be counted is 503, with the cause in the log', async
   app.addHook('preHandler', async (request, reply) => {
     const pass = stateOf(request)?.pass
     if (pass == null) throw new Error('no pass')
-    const policy: Policy = { ...pass.policy, rateLimit: { max: 1, window: 1 } }
-    const gate = { form: 'fastify', limit: async () => { throw new Error('counter down') } } as unknown as Gate
-    const end = await finishLate(gate, { ...pass, policy }, request, reply)
+    const policy: Policy = { ...pass.policy, late: true, rateLimit: { max: 1, window: 1 } }
+    const guard = new Guard({
+      permissions: parsePermissions(undefined, undefined),
+      origins: new Set(),
+      responder: new Responder('fastify'),
+      countRequest: async () => { throw new Error('counter down') }
+    })
+    const end = await guard.finish({ ...pass, policy }, reply)
     if (end !== null && typeof end === 'object') throw end.error
   })
   app.get('/', handler().handler)

@@ -2,13 +2,12 @@ import { hash, randomBytes } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import type { No } from '../../../types/answer.js'
 import type { ApiKeyCredential } from '../../../types/api-keys.js'
-import type { Challenge } from '../../../types/challenge.js'
-import type { AuthFailure } from '../../../types/error.js'
 import type { Outcome } from '../../../types/outcome.js'
 import type { Place } from '../../../types/place.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Load, Scheme, SchemeFactory } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
+import { bearerChallenge, fixedChallenge, type WriteChallenge } from '../../kit/challenge.js'
 import { authenticated, foreign, invalid } from '../../kit/outcome.js'
 import { answeredPrincipal, principalAtBoot } from '../../kit/principal.js'
 import { markAmbient, reader, traits } from '../../kit/read-credential.js'
@@ -189,28 +188,21 @@ interface ChallengeAbout extends Omit<About, 'prefix'> {
 }
 
 /** Returns the challenge of every failure. Keys that travel as Bearer have the one that RFC 6750, 3, demands. */
-function challengeFrom (option: unknown, { name, place, places, realm }: ChallengeAbout): (failure: AuthFailure) => Challenge | null {
+function challengeFrom (option: unknown, { name, place, places, realm }: ChallengeAbout): WriteChallenge {
   if (places.includes('bearer')) {
     if (option !== undefined) throw misconfigured(`${place} has the option challenge, and its key travels as Bearer, whose challenge is always Bearer (RFC 6750). Leave challenge out, or 'bearer' out of the option from.`)
-    return failure => ({ scheme: 'Bearer', params: { realm: realm ?? name, ...bearerError(failure) } })
+    return bearerChallenge(realm ?? name)
   }
   const params = Object.freeze({ realm: option === undefined ? realm ?? name : realm })
   const written = Object.freeze({ scheme: option === undefined ? 'APIKey' : authenticationScheme(option, place), params })
   // no other key helps whoever may not
-  return ({ code }) => code === 'AUTH_ACCESS_DENIED' ? null : written
+  return fixedChallenge(({ code }) => code === 'AUTH_ACCESS_DENIED' ? null : written)
 }
 
 function authenticationScheme (option: unknown, place: string): string {
   if (typeof option === 'string' && isHttpToken(option)) return option
   const hint = typeof option === 'string' && option.includes('realm') ? ' Write the realm as the option realm.' : ''
   throw misconfigured(`The option challenge of ${place} must be the name of an HTTP authentication scheme, such as 'X-API-Key'; it is ${describeValue(option)}.${hint}`)
-}
-
-/** RFC 6750, 3: no `error` where nothing was sent. */
-function bearerError ({ code, scopes }: AuthFailure): Challenge['params'] {
-  if (code === 'AUTH_INVALID_CREDENTIALS' || code === 'AUTH_TOKEN_EXPIRED') return { error: 'invalid_token' }
-  if (code !== 'AUTH_ACCESS_DENIED') return {}
-  return { error: 'insufficient_scope', ...scopes.length === 0 ? {} : { scope: scopes.join(' ') } }
 }
 
 /** Three segments of base64url, the first of which begins like a JSON object: somebody else's token in our place. */

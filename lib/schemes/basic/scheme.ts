@@ -5,6 +5,7 @@ import type { Outcome } from '../../../types/outcome.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Guesses, Load, Scheme, SchemeFactory } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
+import { fixedChallenge } from '../../kit/challenge.js'
 import { authenticated, invalid, unavailableOr } from '../../kit/outcome.js'
 import { answeredPrincipal } from '../../kit/principal.js'
 import { readAuthorization } from '../../kit/read-credential.js'
@@ -122,7 +123,7 @@ function schemeOf<P extends PrincipalInput> ({ verify, recall }: Verifier<Princi
     ambient: true,
     dated: true,
     ...load === undefined ? {} : { load },
-    challenge: failure => failure.code === 'AUTH_ACCESS_DENIED' ? null : challenge,
+    challenge: fixedChallenge(({ code }) => code === 'AUTH_ACCESS_DENIED' ? null : challenge),
     authenticate (request) {
       const encoded = readAuthorization(request, 'basic')
       if (typeof encoded !== 'string') return encoded

@@ -1,6 +1,6 @@
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Scheme, SchemeFactory } from '../../../types/scheme.js'
-import { bearerChallenge } from '../../kit/bearer-challenge.js'
+import { bearerChallenge } from '../../kit/challenge.js'
 import { markAmbient, traits } from '../../kit/read-credential.js'
 import { TokenAuthenticator } from './authenticate.js'
 import { createIssuers } from './issuers.js'
@@ -38,10 +38,16 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOpti
       dated: true,
       ...settings.load === null ? {} : { load: settings.load },
       authenticate: markAmbient(settings.places, request => authenticator.authenticate(request)),
-      challenge: failure => bearerChallenge(settings.realm, failure)
+      challenge: bearerChallenge(settings.realm, descriptions)
     }
     const typed = scheme as Scheme<PrincipalFrom<P>, JwtCredential>
     if (sign === null || issuers.first === null) return typed
     return issuer(app, { sign, trust: issuers.first, typ, name, path }).then(issue => ({ ...typed, issue }))
   }
 }
+
+const descriptions = {
+  AUTH_INVALID_CREDENTIALS: 'The token is invalid',
+  AUTH_TOKEN_EXPIRED: 'The token expired',
+  AUTH_STEP_UP_REQUIRED: 'A more recent authentication is required'
+} as const

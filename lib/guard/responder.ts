@@ -1,0 +1,209 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { AuthFailure } from '../../types/error.js'
+import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
+import type { Policy } from '../policy/policy.js'
+import { isThenable } from '../util/answer.js'
+import { watchSend } from '../util/response.js'
+import { PolicyChallenges, unauthenticated } from './challenge.js'
+import { openState } from './request-state.js'
+
+/**
+ * The form of error bodies: Fastify's, which the application's error handler may change; a standard form; or a function
+ * of the application.
+ */
+export type ErrorForm = 'fastify' | 'problem' | 'oauth' | ErrorFunction
+
+type ErrorFunction = (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown
+
+/** The end of a request: a reply that is already sent, or an error for Fastify. */
+export type Ended = 'replied' | { readonly error: unknown }
+
+/** Seconds until it is worth trying again, where nobody knows better. */
+const defaultRetryAfter = 5
+
+/**
+ * Answers requests that the guard does not let through: body, headers and log line of every 401, 403, 429, 500 and 503
+ * are written here. Headers are set on the reply, because a custom error handler loses those of the error.
+ */
+export class Responder {
+  readonly #form: ErrorForm
+  readonly #challenges = new WeakMap<Policy, PolicyChallenges>()
+
+  constructor (form: ErrorForm) {
+    this.#form = form
+  }
+
+  /** Writes the challenges of a policy, so that no request has to. */
+  prepare (policy: Policy): void {
+    this.#challengesOf(policy)
+  }
+
+  /** Refuses a request: 401 with challenges, 403, 429 or 503. */
+  refuse (reply: FastifyReply, policy: Policy, failure: AuthFailure): Ended {
+    const { code, scheme, detail, retryAfter } = failure
+    reply.request.log.info({ auth: { code, scheme, reason: detail } }, 'request refused')
+    forbidReuse(reply)
+    try {
+      // a login page helps wherever a challenge does
+      if (unauthenticated.has(code) && isAnsweredByScheme(reply, policy, failure)) return 'replied'
+      this.#writeChallenges(reply, policy, failure)
+    } catch (cause) {
+      return this.sendInternalError(reply, internalError('a scheme threw while it refused', cause))
+    }
+    if (retryAfter !== null) reply.header('retry-after', Math.ceil(retryAfter))
+    return this.#send(reply, refusal(failure))
+  }
+
+  /** Ends a request with a 500 that says nothing. The log has the reason and the cause. */
+  sendInternalError (reply: FastifyReply, error: AuthError): Ended {
+    reply.request.log.error(
+      { err: error.cause, auth: { code: error.code, reason: error.detail } }, 'authentication fault')
+    forbidReuse(reply)
+    return this.#send(reply, error)
+  }
+
+  /**
+   * Completes the response to an error of this plugin that a handler threw. Sessions, keys, passwords and guesses that
+   * an application calls by itself have no reply to write on.
+   * @param policyOf returns the policy whose challenges a 401 has.
+   */
+  complete (reply: FastifyReply, { code, statusCode, detail }: AuthError, policyOf: () => Policy): void {
+    const { log } = reply.request
+    // an error with a Retry-After was logged by whoever wrote it
+    if (code === 'AUTH_UNAVAILABLE' && !reply.hasHeader('retry-after')) {
+      log.warn({ auth: { code, reason: detail } }, 'a handler asked what cannot be told now')
+      reply.header('retry-after', defaultRetryAfter)
+    }
+    if (statusCode !== 401 || reply.hasHeader('www-authenticate')) return
+    try {
+      this.#writeChallenges(reply, policyOf(), authFailure('AUTH_REQUIRED', null, 'a handler threw it'))
+    } catch (cause) {
+      log.error({ err: redactError(cause) }, 'a scheme threw while its challenge was written')
+    }
+  }
+
+  /** Logs an error of `reply.login` or `reply.logout`, whose message says nothing to the client. */
+  logSessionError (reply: FastifyReply, { code, statusCode, detail, cause }: AuthError): void {
+    if (code === 'AUTH_UNAVAILABLE') reply.header('retry-after', defaultRetryAfter)
+    const level = statusCode < 500 ? 'info' : 'error'
+    reply.request.log[level]({ err: cause, auth: { code, reason: detail } }, 'session refused')
+  }
+
+  #challengesOf (policy: Policy): PolicyChallenges {
+    const known = this.#challenges.get(policy)
+    if (known !== undefined) return known
+    const challenges = new PolicyChallenges(policy)
+    this.#challenges.set(policy, challenges)
+    return challenges
+  }
+
+  #writeChallenges (reply: FastifyReply, policy: Policy, failure: AuthFailure): void {
+    const header = this.#challengesOf(policy).header(failure)
+    if (header !== '') reply.header('www-authenticate', header)
+  }
+
+  #send (reply: FastifyReply, error: AuthError): Ended {
+    const form = this.#form
+    const { code, statusCode: status, message } = error
+    // Fastify sets the status of what a handler throws, not of what a hook does: an error handler that relies on it
+    // would answer 200
+    reply.code(status)
+    if (form === 'fastify') return { error }
+    openState(reply.request).replied = true
+    if (typeof form === 'function') sendOwnForm(reply, error, form)
+    else if (form === 'oauth') reply.send({ error: oauthCode(error), error_description: message })
+    else reply.type('application/problem+json').send({ type: 'about:blank', title: message, status, code })
+    return 'replied'
+  }
+}
+
+/** Every header that a refusal may write. */
+const refusalHeaders = ['cache-control', 'connection', 'retry-after', 'www-authenticate'] as const
+
+/**
+ * Keeps a refusal out of caches, and closes the connection where a body would have to be drained. Another guard of the
+ * same request may still let the caller in, so the state of the reply before it is kept.
+ */
+function forbidReuse (reply: FastifyReply): void {
+  const state = openState(reply.request)
+  if (state.undo === null) {
+    const { statusCode } = reply
+    const before = refusalHeaders.map(name => [name, reply.getHeader(name)] as const)
+    state.undo = () => {
+      reply.code(statusCode)
+      for (const [name, value] of before) {
+        if (value === undefined) reply.removeHeader(name)
+        else reply.header(name, value)
+      }
+    }
+  }
+  reply.header('cache-control', 'no-store')
+  if (hasUnreadBody(reply.request)) reply.header('connection', 'close')
+}
+
+/** Returns true if nobody will read the body. An HTTP/1 connection that is kept alive would have to drain it first. */
+function hasUnreadBody ({ raw }: FastifyRequest): boolean {
+  if (raw.httpVersionMajor !== 1 || raw.complete) return false
+  return raw.headers['transfer-encoding'] !== undefined || Number(raw.headers['content-length'] ?? 0) > 0
+}
+
+/**
+ * Lets schemes answer a 401 themselves, by a redirect to a login page. It helps callers who sent nothing, or whose
+ * credential of that very scheme is no longer good.
+ */
+function isAnsweredByScheme (reply: FastifyReply, policy: Policy, failure: AuthFailure): boolean {
+  const { request } = reply
+  const able = policy.schemes.filter(({ name, scheme }) =>
+    scheme.refuse !== undefined && (failure.scheme === null || name === failure.scheme))
+  if (able.length === 0) return false
+  const watch = watchSend(reply)
+  try {
+    // a scheme that has sent has answered, whatever it returns
+    const isAnswered = able.some(({ scheme }) => scheme.refuse?.(request, reply, failure) === true || watch.isSent())
+    if (isAnswered) openState(request).replied = true
+    return isAnswered
+  } catch (cause) {
+    if (!watch.isSent()) throw cause
+    openState(request).replied = true
+    request.log.error({ err: redactError(cause) }, 'a scheme threw after it had answered a refusal')
+    return true
+  } finally {
+    watch.stop()
+  }
+}
+
+/** Sends what the application's function returns. When the function fails, Fastify's form is sent. */
+function sendOwnForm (reply: FastifyReply, error: AuthError, form: ErrorFunction): void {
+  const { request } = reply
+  const watch = watchSend(reply)
+  const fail = (cause: unknown): void => {
+    watch.stop()
+    request.log.error({ err: redactError(cause) }, 'the errors function failed')
+    if (!watch.isSent()) reply.code(error.statusCode).send(error)
+  }
+  const send = (body: unknown): void => {
+    watch.stop()
+    if (!watch.isSent()) reply.send(body)
+  }
+  try {
+    const body: unknown = form(error, request, reply)
+    // a returned reply means, as in a handler, that the function sends by itself; it can be awaited until then
+    if (isThenable(body)) Promise.resolve(body).then(send).catch(fail)
+    else send(body)
+  } catch (cause) {
+    fail(cause)
+  }
+}
+
+/** Returns the code of OAuth 2.0 (RFC 6749, 5.2, and RFC 6750, 3.1). */
+function oauthCode ({ code, statusCode }: AuthError): string {
+  switch (code) {
+    case 'AUTH_REQUIRED': return 'invalid_request'
+    case 'AUTH_INVALID_CREDENTIALS':
+    case 'AUTH_TOKEN_EXPIRED': return 'invalid_token'
+    case 'AUTH_STEP_UP_REQUIRED': return 'insufficient_user_authentication'
+    case 'AUTH_ACCESS_DENIED': return 'insufficient_scope'
+    case 'AUTH_CROSS_SITE': return 'access_denied'
+    default: return statusCode === 500 ? 'server_error' : 'temporarily_unavailable'
+  }
+}
