@@ -134,8 +134,8 @@ t.test('a hook of the plugin resolves to undefined: the payload is not replaced'
     t.same([sent.statusCode, sent.json().body], [200, { a: [1, 2, 3] }])
     const raw = await app.inject({ method: 'POST', url: '/echo', headers: { 'content-type': 'application/octet-stream', ...alice }, payload: 'x'.repeat(100_000) })
     t.equal(raw.json().body, 'x'.repeat(100_000))
-    const request = { is404: false } as unknown as FastifyRequest
-    t.equal(await app.gatehouse.guard({ mode: 'optional' })({ ...request, raw: { headers: {}, rawHeaders: [] }, server: app } as unknown as FastifyRequest, {} as never), undefined)
+    const request = { is404: false, raw: { headers: {}, rawHeaders: [] }, server: app } as unknown as FastifyRequest
+    t.equal(await app.gatehouse.guard({ mode: 'optional' })(request, { request } as never), undefined)
   }
 })
 
