@@ -111,6 +111,12 @@ export function oneOf<const T> (...values: readonly T[]): Parser<T> {
   }
 }
 
+/** Parses a text, which may be empty. */
+export function string (value: unknown, option: string): string {
+  if (typeof value === 'string') return value
+  throw misconfigured(`${option} must be a string. Got ${describeValue(value)}.`)
+}
+
 /** Parses a text that is not empty. */
 export function text (value: unknown, option: string): string {
   if (typeof value === 'string' && value !== '') return value

@@ -1,7 +1,4 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
-import { misconfigured } from '../../errors.js'
-import { parseDuration } from '../../util/duration.js'
-import { readOptions } from '../../util/options.js'
 
 /** A password that somebody sent from an address, for a user with a stored hash. */
 export type Asked = readonly [username: string, password: string, stored: string, address: string]
@@ -25,22 +22,11 @@ interface Verified {
 /** Users that a cache remembers; beyond it, the ones that were verified first are verified again. */
 const most = 10_000
 
-/** Five minutes: as long, at most, as a password that leaked goes on where nobody changed it. */
-const longest = 300
-
 /**
  * Other passwords for which an entry lasts. No limit of guesses stands before what is remembered: it would tell whoever tries long enough, and shares the
  * address, that a password is right, also while the account is locked.
  */
 const mostMisses = 5
-
-/** @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`. */
-export function cacheFrom (option: unknown, place: string): VerifiedCache {
-  const { ttl } = readOptions(option, ['ttl'], `The option cache of ${place}`)
-  const length = parseDuration(ttl, `The option cache.ttl of ${place}`)
-  if (length === 0 || length > longest) throw misconfigured(`The option cache.ttl of ${place} must be more than zero and at most ${longest / 60} minutes.`)
-  return makeCache(length)
-}
 
 /**
  * Under an HMAC with a key of this process, over all that was asked: nothing here helps to guess a password, and a password that was changed is a stored hash that
@@ -48,7 +34,7 @@ export function cacheFrom (option: unknown, place: string): VerifiedCache {
  * @param ttl Seconds.
  * @param now Milliseconds of a clock that is never set.
  */
-export function makeCache (ttl: number, size = most, now: () => number = () => performance.now()): VerifiedCache {
+export function createVerifiedCache (ttl: number, size = most, now: () => number = () => performance.now()): VerifiedCache {
   const secret = randomBytes(32)
   const verified = new Map<string, Verified>()
   const pending = new Map<string, Promise<boolean>>()

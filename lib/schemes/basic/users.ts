@@ -28,7 +28,7 @@ interface User {
 }
 
 /** The users of one table, read. */
-interface Table {
+export interface Table {
   /** How their hashes were made; none where all passwords are given themselves. */
   readonly recipes: readonly Recipe[]
   /** Who has this name, and the hash, where the table has one. */
@@ -41,12 +41,12 @@ interface Table {
  * Passwords as digests under a random prefix of this process. An unknown user is compared too, with a digest that nothing has.
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
-export function readTable (users: unknown, name: string, place: string): Table {
-  if (!isObject(users) || Object.keys(users).length === 0) throw misconfigured(`The option users of ${place} must be an object from user name to { password, scopes, roles } or { hash, scopes, roles }, with at least one user.`)
+export function readTable (users: unknown, name: string, path: string): Table {
+  if (!isObject(users) || Object.keys(users).length === 0) throw misconfigured(`The option ${path}.users must be an object from user name to { password, scopes, roles } or { hash, scopes, roles }, with at least one user.`)
   const salt = randomBytes(32).toString('latin1')
   const digest = (password: string): Buffer => hash('sha256', salt + password, 'buffer')
-  const known = new Map(Object.entries(users).map(([username, user]) => [username.normalize('NFC'), parseUser(username, user, digest, name, place)]))
-  if (known.size < Object.keys(users).length) throw misconfigured(`The option users of ${place} has two names that are one in Unicode's normal form (NFC). Remove one of them.`)
+  const known = new Map(Object.entries(users).map(([username, user]) => [username.normalize('NFC'), parseUser(username, user, digest, name, path)]))
+  if (known.size < Object.keys(users).length) throw misconfigured(`The option ${path}.users has two names that are one in Unicode's normal form (NFC). Remove one of them.`)
   const nobody = randomBytes(32)
   return {
     recipes: [...known.values()].flatMap(({ recipe }) => recipe ?? []),
@@ -61,28 +61,28 @@ export function readTable (users: unknown, name: string, place: string): Table {
   }
 }
 
-function parseUser (username: string, given: unknown, digest: (password: string) => Buffer, name: string, place: string): User {
-  const which = `The user '${username}' of ${place}`
+function parseUser (username: string, given: unknown, digest: (password: string) => Buffer, name: string, path: string): User {
+  const which = `The user '${username}' of ${path}`
   const user = isObject(given) ? ownFields(given) : null
   // behind a colon there may be the password
-  if (username === '' || username.includes(':') || hasControl(username)) throw misconfigured(`The user '${username.split(':', 1)[0]}' of ${place} has a name that RFC 7617 cannot carry: it is empty, or has a colon or a control character.`)
-  if (user !== null && 'hash' in user) return parseHashed(username, user, name, place)
+  if (username === '' || username.includes(':') || hasControl(username)) throw misconfigured(`The user '${username.split(':', 1)[0]}' of ${path} has a name that RFC 7617 cannot carry: it is empty, or has a colon or a control character.`)
+  if (user !== null && 'hash' in user) return parseHashed(username, user, name, path)
   if (typeof user?.password !== 'string') throw misconfigured(`${which} must be { password, scopes, roles }; the password is ${user === null ? 'missing' : typeof user.password}.`)
   if (Buffer.byteLength(user.password) > longestPassword || hasControl(user.password)) throw misconfigured(`${which} has a password that is longer than ${longestPassword} bytes, or has control characters.`)
   const { password, ...rest } = user
   const reason = passwordWeakness(password, username)
   if (reason !== null) throw misconfigured(`${which} has a password that ${reason}. Give another one, or in its place the hash that npx fastify-gatehouse hash prints.`)
-  return { digest: digest(password.normalize('NFC')), stored: null, recipe: null, principal: principalAtBoot({ ...rest, id: username }, name, `user '${username}' of ${place}`) }
+  return { digest: digest(password.normalize('NFC')), stored: null, recipe: null, principal: principalAtBoot({ ...rest, id: username }, name, `user '${username}' of ${path}`) }
 }
 
-function parseHashed (username: string, { hash: stored, ...rest }: Readonly<Record<string, unknown>>, name: string, place: string): User {
-  const which = `The user '${username}' of ${place}`
+function parseHashed (username: string, { hash: stored, ...rest }: Readonly<Record<string, unknown>>, name: string, path: string): User {
+  const which = `The user '${username}' of ${path}`
   if (Object.hasOwn(rest, 'password')) throw misconfigured(`${which} has both a password and a hash. Leave the password out.`)
   if (stored === undefined) throw misconfigured(`${which} has a hash that is undefined. Set it, or the environment variable that it comes from; npx fastify-gatehouse hash makes one.`)
   const read = readStored(stored)
   if (typeof read === 'string') throw misconfigured(`${which} has a hash that cannot be used: ${read}. Make one with: npx fastify-gatehouse hash`)
   if (read.keyId !== null) throw misconfigured(`${which} has a hash under a pepper, which a table does not know. Use find, and passwords with the pepper.`)
-  return { digest: null, stored: String(stored), recipe: read.recipe, principal: principalAtBoot({ ...rest, id: username }, name, `user '${username}' of ${place}`) }
+  return { digest: null, stored: String(stored), recipe: read.recipe, principal: principalAtBoot({ ...rest, id: username }, name, `user '${username}' of ${path}`) }
 }
 
 /** Whether it is the user's password; `stored` is `null` for an unknown user, who costs as much as a known one. */
@@ -95,7 +95,7 @@ export interface FoundUser<P extends PrincipalInput = PrincipalInput> {
   readonly principal: P
 }
 
-type Find<P extends PrincipalInput> = (username: string, request: FastifyRequest) => FoundUser<P> | No | Promise<FoundUser<P> | No>
+export type Find<P extends PrincipalInput> = (username: string, request: FastifyRequest) => FoundUser<P> | No | Promise<FoundUser<P> | No>
 
 export function hashCheck (passwords: Pick<Passwords, 'verify'>, cache: VerifiedCache | null): CheckHash {
   return (username, password, stored, { ip }) => {
@@ -105,21 +105,11 @@ export function hashCheck (passwords: Pick<Passwords, 'verify'>, cache: Verified
 }
 
 /** Passwords whose unknown users cost what hashes by these recipes cost. What they need is loaded, so that a package that is missing stops the boot. */
-export async function passwordsFor (recipes: readonly Recipe[] | null, place: string): Promise<Passwords> {
-  const usual = passwordSettings({}, place)
+export async function passwordsFor (recipes: readonly Recipe[] | null, path: string): Promise<Passwords> {
+  const usual = passwordSettings({}, path)
   const inUse = recipes ?? usual.inUse
   await load(inUse)
   return makePasswords({ ...usual, inUse })
-}
-
-/**
- * The passwords that were given, or those by default.
- * @throws {AuthError} `AUTH_MISCONFIGURED`
- */
-export async function givenPasswords (given: unknown, place: string): Promise<Pick<Passwords, 'verify'>> {
-  if (given === undefined) return passwordsFor(null, place)
-  if (!isObject(given) || typeof given.verify !== 'function') throw misconfigured(`The option passwords of ${place} must be what passwords() of fastify-gatehouse/passwords returns.`)
-  return given as unknown as Passwords
 }
 
 /** Users whose hash and principal are looked up at every request: a change of either counts at once. */

@@ -5,7 +5,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { basic, type BasicOptions, type FoundUser } from '../../../lib/index.js'
 import { hashPassword, passwords, verifyPassword } from '../../../lib/passwords/index.js'
-import { makeCache } from '../../../lib/schemes/basic/cache.js'
+import { createVerifiedCache } from '../../../lib/schemes/basic/cache.js'
 import { application } from '../../fixtures/schemes.js'
 
 // The libraries are loaded when a hash is first needed, and then as they are here: with a count.
@@ -131,7 +131,7 @@ t.test('without a cache every request is verified', async t => {
 /** A cache over a clock of the test, and a count of what it verified. */
 function cached (ttl: number, size?: number) {
   const clock = { now: 0, verified: 0 }
-  const cache = makeCache(ttl, size, () => clock.now)
+  const cache = createVerifiedCache(ttl, size, () => clock.now)
   const check = async (name: string, given = 'right', stored = 'hash', address = '192.0.2.1'): Promise<boolean> => cache.check([name, given, stored, address], async () => { clock.verified++; return given === 'right' })
   return { clock, check, cache }
 }
@@ -221,17 +221,17 @@ t.test('an option that is wrong stops the boot with a sentence that shows no has
   const users = { ann: { hash: hashed } }
   const find = () => null
   const wrong: ReadonlyArray<readonly [options: object, message: RegExp]> = [
-    [{ users, find }, /needs either verify or users, or find/],
-    [{ find: 'x' }, /find of .* must be a function \(username, request\)/],
-    [{ find, passwords: 7 }, /passwords of .* fastify-gatehouse\/passwords/],
-    [{ find, passwords: {} }, /passwords of .* fastify-gatehouse\/passwords/],
-    [{ users, passwords: passwords() }, /passwords, which only find uses/],
-    [{ verify: find, cache: { ttl: 1 } }, /cache, which has to see the stored hash.* Use find/],
-    [{ users: { ann: { password } }, cache: { ttl: 1 } }, /cache, and no user with a hash/],
-    [{ users, cache: 60 }, /option cache of .* must be an object/],
+    [{ users, find }, /must have exactly one of verify, users and find/],
+    [{ find: 'x' }, /\.find must be a function \(username, request\)/],
+    [{ find, passwords: 7 }, /\.passwords must be .* fastify-gatehouse\/passwords/],
+    [{ find, passwords: {} }, /\.passwords must be .* fastify-gatehouse\/passwords/],
+    [{ users, passwords: passwords() }, /\.passwords is only used by find/],
+    [{ verify: find, cache: { ttl: 1 } }, /\.cache has to see the stored hash.* Use find/],
+    [{ users: { ann: { password } }, cache: { ttl: 1 } }, /\.cache is of no use without a user with a hash/],
+    [{ users, cache: 60 }, /\.cache must be an object/],
     [{ users, cache: { ttl: 60, size: 1 } }, /unknown key 'size'/],
     [{ users, cache: {} }, /cache.ttl/],
-    [{ users, cache: { ttl: 0 } }, /more than zero and at most 5 minutes/],
+    [{ users, cache: { ttl: 0 } }, /more than 0 seconds and at most 5 minutes/],
     [{ users, cache: { ttl: '6m' } }, /at most 5 minutes/],
     [{ users: { ann: { hash: null } } }, /user 'ann' .* cannot be used: it is not a string but null/],
     [{ users: { ann: { hash: undefined } } }, /user 'ann' .* a hash that is undefined.* npx fastify-gatehouse hash/],

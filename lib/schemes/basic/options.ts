@@ -1,0 +1,129 @@
+import type { FastifyRequest } from 'fastify'
+import type { No } from '../../../types/answer.js'
+import type { Duration } from '../../../types/duration.js'
+import type { PrincipalInput } from '../../../types/principal.js'
+import type { Load } from '../../../types/scheme.js'
+import { misconfigured } from '../../errors.js'
+import type { Passwords } from '../../passwords/passwords.js'
+import { describeValue } from '../../util/describe.js'
+import { isObject } from '../../util/objects.js'
+import { duration, functionOf, object, optional, string } from '../../util/options.js'
+import type { FoundUser } from './users.js'
+
+/** A user of the table that {@link basic} takes: the principal, its name being the `id`, and the password or its hash. */
+export type BasicUser = Omit<PrincipalInput, 'id'> & (
+  | { readonly password: string | undefined, readonly hash?: never }
+  | {
+    /** What `npx fastify-gatehouse hash` prints: argon2, scrypt or bcrypt. */
+    readonly hash: string | undefined
+    readonly password?: never
+  })
+
+interface BasicCommon {
+  /** What the browser's prompt names. Default: the scheme's name. */
+  readonly realm?: string
+  readonly load?: Load
+}
+
+interface BasicCached {
+  /**
+   * Takes a password that was right for a user and their stored hash to be right for `ttl`, at most 5 minutes, from the same address, so that a slow hash is not computed for every request.
+   * A changed hash counts at once; a wrong password is never remembered. Left out, every request is verified.
+   */
+  readonly cache?: { readonly ttl: Duration }
+}
+
+/** The options of {@link basic}: `verify`, `users` or `find`. */
+export type BasicOptions<P extends PrincipalInput = PrincipalInput> = BasicCommon & (
+  | {
+    /** The user's principal, or a no: `null`, `undefined`, `false` or `{ valid: false }`. Take as long for an unknown user as for a known one. What it throws is a 500. */
+    readonly verify: (username: string, password: string, request: FastifyRequest) => P | No | Promise<P | No>
+    readonly users?: never
+    readonly find?: never
+    /** Only with hashes that the scheme can see. */
+    readonly cache?: never
+    readonly passwords?: never
+  }
+  | BasicCached & {
+    /** From user name to password, or its hash, and principal. Passwords are not kept. */
+    readonly users: Readonly<Record<string, BasicUser>>
+    readonly verify?: never
+    readonly find?: never
+    readonly passwords?: never
+  }
+  | BasicCached & {
+    /** The user's stored hash and principal, or a no, asked at every request. The password is verified here. What it throws is a 500. */
+    readonly find: (username: string, request: FastifyRequest) => FoundUser<P> | No | Promise<FoundUser<P> | No>
+    /** What verifies the hashes: `passwords({...})` of `fastify-gatehouse/passwords`, for those under a pepper. Default: `passwords()`. */
+    readonly passwords?: Pick<Passwords, 'verify'>
+    readonly verify?: never
+    readonly users?: never
+  })
+
+type Verify = (username: string, password: string, request: FastifyRequest) => unknown
+type Find = (username: string, request: FastifyRequest) => unknown
+
+/** Where a password is verified: by the application, against a table, or against a hash that the application finds. */
+export type UserSource =
+  | { readonly kind: 'verify', readonly verify: Verify }
+  | { readonly kind: 'users', readonly users: unknown }
+  /** `passwords` is `null` for the default ones. */
+  | { readonly kind: 'find', readonly find: Find, readonly passwords: Pick<Passwords, 'verify'> | null }
+
+/** {@link BasicOptions}, parsed and complete. */
+export interface BasicSettings {
+  readonly source: UserSource
+  readonly realm: string
+  readonly load: Load | null
+  /** Seconds for which a right password is remembered; `null`: not at all. */
+  readonly cacheTtl: number | null
+  /** The path of these options, for messages: `schemes.ops`. */
+  readonly path: string
+}
+
+/** A password that leaked is good for so long, at most, where nobody changed it. */
+const maxCacheTtl = 300
+
+const parse = object({
+  verify: optional(functionOf<Verify>('(username, password, request) => principal or null'), null),
+  users: value => value,
+  find: optional(functionOf<Find>('(username, request) => { hash, principal } or null'), null),
+  realm: optional(string, null),
+  load: optional(functionOf<Load>('(principal, { scheme, request }) => principal or null'), null),
+  cache: optional(object({ ttl: duration({ positive: true, max: maxCacheTtl }) }), null),
+  passwords: optional(parsePasswords, null)
+})
+
+/** Parses the options of the scheme `name`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option. */
+export function parseBasicOptions (options: unknown, name: string): BasicSettings {
+  const path = `schemes.${name}`
+  const { realm, load, cache, ...sources } = parse(options, `The options of ${path}`)
+  const source = sourceOf(sources, path)
+  if (cache !== null && source.kind === 'verify') {
+    throw misconfigured(`The option ${path}.cache has to see the stored hash, so that a changed password counts at ` +
+      'once. Use find instead of verify, or leave cache out.')
+  }
+  return Object.freeze({ source, realm: realm ?? name, load, cacheTtl: cache?.ttl ?? null, path })
+}
+
+type Sources = Pick<ReturnType<typeof parse>, 'verify' | 'users' | 'find' | 'passwords'>
+
+function sourceOf ({ verify, users, find, passwords }: Sources, path: string): UserSource {
+  const given: readonly UserSource[] = [
+    ...verify === null ? [] : [{ kind: 'verify' as const, verify }],
+    ...users === undefined ? [] : [{ kind: 'users' as const, users }],
+    ...find === null ? [] : [{ kind: 'find' as const, find, passwords }]
+  ]
+  const [source, ...others] = given
+  if (source === undefined || others.length > 0) {
+    throw misconfigured(`The options of ${path} must have exactly one of verify, users and find.`)
+  }
+  if (passwords === null || source.kind === 'find') return source
+  throw misconfigured(`The option ${path}.passwords is only used by find. Leave it out.`)
+}
+
+function parsePasswords (value: unknown, option: string): Pick<Passwords, 'verify'> {
+  if (isObject(value) && typeof value['verify'] === 'function') return value as unknown as Passwords
+  throw misconfigured(`${option} must be what passwords() of fastify-gatehouse/passwords returns. Got ` +
+    `${describeValue(value)}.`)
+}
