@@ -7,55 +7,63 @@ import { parsePepper, peppersById } from './pepper.js'
 import type { Pepper, Peppers } from './pepper.js'
 import { checkStrength, recipeFrom } from './recipe.js'
 import type { HashOptions, Recipe } from './recipe.js'
-import { longestPassword } from './text.js'
+import { maxPasswordBytes } from './text.js'
 
 /** The options of {@link passwords}. Each may be left out. */
 export interface PasswordOptions {
-  /** How new hashes are made. Default: argon2id with OWASP's parameters. */
+  /** The algorithm and parameters of new hashes. Default: argon2id with OWASP's parameters. */
   readonly hash?: HashOptions
-  /** How other hashes in the database were made, so that an unknown user costs as much as theirs from the first request on. Those that are met later are learned. */
+  /**
+   * Algorithms and parameters of other hashes in the database, so that an unknown user costs as much as their owners
+   * from the first request on. Others are learned when they are first verified.
+   */
   readonly legacy?: readonly HashOptions[]
-  /** Goes over every password before it is hashed: HMAC-SHA256. */
+  /** Applied to every password before it is hashed, by HMAC-SHA256. */
   readonly pepper?: Pepper
-  /** Earlier peppers. Hashes under one of them are verified, and need a rehash. */
+  /** Earlier peppers. Hashes under one of them verify, and need a rehash. */
   readonly oldPeppers?: readonly Pepper[]
-  /** Bytes of UTF-8. Longer passwords are refused before any work. Default 1,024, and at most 4,096. */
+  /** Bytes of UTF-8. Longer passwords are refused before any work. Default 1,024, at most 4,096. */
   readonly maxLength?: number
   /** Hashes computed at a time. Default: one less than there are cores, and at most half of UV_THREADPOOL_SIZE. */
   readonly concurrency?: number
-  /** Hashes that wait for their turn; one more is `AUTH_UNAVAILABLE`. Default 256. */
+  /** Hashes that may wait; beyond that, calls fail with `AUTH_UNAVAILABLE`. Default 256. */
   readonly queue?: number
-  /** How long one may wait. Default `'10s'`. */
+  /** The longest wait. Default `'10s'`. */
   readonly maxWait?: Duration
 }
 
-/** {@link PasswordOptions}, complete. */
+/** {@link PasswordOptions}, parsed and complete. */
 export interface PasswordSettings {
   readonly current: Recipe
-  /** At least one. */
+  /** The recipes of the hashes in the database; at least one. */
   readonly inUse: readonly Recipe[]
   readonly keyId: string | null
   readonly peppers: Peppers
   readonly maxLength: number
-  readonly gate: HashQueue
+  readonly hashQueue: HashQueue
 }
+
+type QueueOptions = { readonly [K in keyof HashQueueSettings]: number | null }
 
 const parse = object({
   hash: (value = {}, place) => checkStrength(recipeFrom(value, place), place),
   legacy: optional(listOf(recipeFrom), []),
   pepper: optional(parsePepper, null),
   oldPeppers: optional(listOf(parsePepper), []),
-  maxLength: optional(wholeNumber({ min: 64, max: 4096 }), longestPassword),
+  maxLength: optional(wholeNumber({ min: 64, max: 4096 }), maxPasswordBytes),
   concurrency: optional(wholeNumber({ max: 1024 }), null),
   queue: optional(wholeNumber({ min: 0, max: 100_000 }), null),
   maxWait: optional(duration(), null)
 })
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`. */
+/**
+ * Parses {@link PasswordOptions}.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
+ */
 export function passwordSettings (options: unknown, place: string): PasswordSettings {
-  const { hash, legacy, pepper, oldPeppers, maxLength, ...gate } = parse(options, `The options of ${place}`)
+  const { hash, legacy, pepper, oldPeppers, maxLength, ...queueOptions } = parse(options, `The options of ${place}`)
   if (oldPeppers.length > 0 && pepper === null) {
-    throw misconfigured(`${place} has oldPeppers and no pepper. Give the one that new hashes are made with.`)
+    throw misconfigured(`${place} has oldPeppers but no pepper. Add the pepper of new hashes.`)
   }
   const peppers = peppersById(pepper === null ? [] : [pepper, ...oldPeppers], place)
   return Object.freeze({
@@ -64,13 +72,12 @@ export function passwordSettings (options: unknown, place: string): PasswordSett
     keyId: pepper?.id ?? null,
     peppers,
     maxLength,
-    gate: gateOf(gate)
+    hashQueue: queueOf(queueOptions)
   })
 }
 
-/** The gate of the process, unless something else is asked for. */
-function gateOf (asked: { readonly [K in keyof HashQueueSettings]: number | null }): HashQueue {
-  const { concurrency, queue, maxWait } = asked
+/** Returns the queue of the process, unless an option asks for another one. */
+function queueOf ({ concurrency, queue, maxWait }: QueueOptions): HashQueue {
   if (concurrency === null && queue === null && maxWait === null) return sharedQueue
   return createHashQueue({
     concurrency: concurrency ?? defaultQueueSettings.concurrency,

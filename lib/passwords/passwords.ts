@@ -48,7 +48,7 @@ export function passwords (options: PasswordOptions = {}): Passwords {
 
 /** @param derive computes one hash; tests replace it to count the computations. */
 export function makePasswords (settings: PasswordSettings, derive: Derive = compute): Passwords {
-  const { current, keyId, peppers, maxLength, gate } = settings
+  const { current, keyId, peppers, maxLength, hashQueue } = settings
   const check = createPasswordCheck(settings, derive)
 
   /** Returns the bytes that a new hash is computed from, or the reason why there can be none. */
@@ -68,7 +68,7 @@ export function makePasswords (settings: PasswordSettings, derive: Derive = comp
       const input = newInput(password)
       if (typeof input === 'string') throw internalError(`the password cannot be hashed (${input}): ask problem() first`)
       const salt = randomBytes(saltBytes)
-      const digest = await gate.run(() => derive({ recipe: current, password: input, salt, length: digestBytes }))
+      const digest = await hashQueue.run(() => derive({ recipe: current, password: input, salt, length: digestBytes }))
       return writeStored({ recipe: current, salt, digest, keyId })
     },
     async verify (password: string, stored: string | null | undefined) {
@@ -77,7 +77,7 @@ export function makePasswords (settings: PasswordSettings, derive: Derive = comp
       const found = stored === null || stored === undefined ? null : readStored(stored)
       if (typeof found === 'string') throw internalError(`a stored password hash cannot be read: ${found}`)
       const input = inputOf(bytes, found?.keyId ?? null, peppers)
-      return gate.run(() => check(found, input))
+      return hashQueue.run(() => check(found, input))
     }
   })
 }

@@ -25,17 +25,17 @@ export interface ScryptOptions {
   readonly parallelization?: number
 }
 
-/** bcrypt, for what cannot read anything better. It takes no more than 72 bytes of password. */
+/** bcrypt, for systems that support nothing better. It uses only the first 72 bytes of a password. */
 export interface BcryptOptions {
   readonly algorithm: 'bcrypt'
-  /** The logarithm of the rounds to base 2. Default 12. */
+  /** The base-2 logarithm of the number of rounds. Default 12. */
   readonly cost?: number
 }
 
-/** How a password is hashed: an algorithm and its parameters. */
+/** The algorithm and parameters of new hashes. */
 export type HashOptions = Argon2idOptions | ScryptOptions | BcryptOptions
 
-/** argon2i and argon2d, and version 16, are only ever read. */
+/** argon2i, argon2d and version 16 are only verified; new hashes do not use them. */
 export interface Argon2Recipe {
   readonly algorithm: 'argon2id' | 'argon2i' | 'argon2d'
   readonly version: 16 | 19
@@ -44,14 +44,14 @@ export interface Argon2Recipe {
   readonly parallelism: number
 }
 
-/** How one hash is computed, complete. */
+/** The algorithm of one hash, with all of its parameters. */
 export type Recipe = Argon2Recipe | Readonly<Required<ScryptOptions>> | Readonly<Required<BcryptOptions>>
 
 type Numbers = Readonly<Record<string, number>>
 
 const algorithms = ['argon2id', 'scrypt', 'bcrypt'] as const
 
-const number = (usual: number): Parser<number> => optional(wholeNumber(), usual)
+const number = (defaultValue: number): Parser<number> => optional(wholeNumber(), defaultValue)
 const named = <const A extends string>(algorithm: A): Parser<A> => optional(oneOf(algorithm), algorithm)
 
 const parseArgon2id = object({
@@ -72,16 +72,16 @@ const parsers = {
   bcrypt: object({ algorithm: named('bcrypt'), cost: number(12) })
 }
 
-/** The parameters that OWASP's Password Storage Cheat Sheet accepts; more of any is more. */
+/** The minimum parameters of OWASP's Password Storage Cheat Sheet: a recipe must reach every value of one row. */
 const floors: Readonly<Record<typeof algorithms[number], readonly Numbers[]>> = {
   argon2id: [[47_104, 1], [19_456, 2], [12_288, 3], [9_216, 4], [7_168, 5]].map(([memorySize = 0, passes = 0]) => ({ memorySize, passes })),
   scrypt: [[17, 1], [16, 2], [15, 3], [14, 5], [13, 10]].map(([log = 0, parallelization = 0]) => ({ cost: 2 ** log, blockSize: 8, parallelization })),
   bcrypt: [{ cost: 10 }]
 }
 
-/** About 20 seconds. A stored hash that asks for more was not made for logins. */
-const mostMicroseconds = 20_000_000
-const mostMemory = 2 ** 30
+/** The work of the most expensive hash that is accepted: about 20 seconds, which no login would wait for. */
+const maxMicroseconds = 20_000_000
+const maxMemoryBytes = 2 ** 30
 
 /**
  * Parses {@link HashOptions}, and completes them.
@@ -96,7 +96,7 @@ export function recipeFrom (options: unknown, place: string): Recipe {
 }
 
 /**
- * Refuses to make hashes that are cheaper to try than OWASP's least.
+ * Refuses recipes below OWASP's minimum.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
  */
 export function checkStrength (recipe: Recipe, place: string): Recipe {
@@ -104,15 +104,18 @@ export function checkStrength (recipe: Recipe, place: string): Recipe {
   const rows = floors[recipe.algorithm as keyof typeof floors]
   if (rows.some(row => Object.entries(row).every(([name, least]) => Number(numbers[name]) >= least))) return recipe
   const known = rows.map(row => Object.entries(row).map(([name, least]) => `${name} ${least}`).join(', '))
-  throw misconfigured(`${place} is too weak for ${recipe.algorithm}. The least is ${joinNames(known.map(each => `(${each})`))}.`)
+  throw misconfigured(`${place} is too weak for ${recipe.algorithm}. The minimum is ${joinNames(known.map(each => `(${each})`))}.`)
 }
 
-/** What is wrong with parameters, as the end of a sentence; `null` when they can be computed, in bearable time and memory. */
+/**
+ * Returns what is wrong with the parameters, as the end of a sentence; `null` if they can be computed in acceptable
+ * time and memory.
+ */
 export function recipeFault (recipe: Recipe): string | null {
   const wrong = outside(recipe)
   if (wrong !== null) return wrong
-  if (memoryOf(recipe) > mostMemory) return 'its parameters ask for more than 1 GiB of memory'
-  return workOf(recipe) > mostMicroseconds ? 'its parameters ask for more than about 20 seconds of work' : null
+  if (memoryOf(recipe) > maxMemoryBytes) return 'its parameters ask for more than 1 GiB of memory'
+  return workOf(recipe) > maxMicroseconds ? 'its parameters ask for more than about 20 seconds of work' : null
 }
 
 function outside (recipe: Recipe): string | null {
@@ -138,7 +141,7 @@ function memoryOf (recipe: Recipe): number {
   return recipe.algorithm === 'scrypt' ? 128 * recipe.blockSize * (recipe.cost + recipe.parallelization) : 1024 * recipe.memorySize
 }
 
-/** Microseconds of one core, roughly: enough to tell which of two recipes is the slower. */
+/** Estimates the microseconds of one core: precise enough to tell which of two recipes is slower. */
 export function workOf (recipe: Recipe): number {
   switch (recipe.algorithm) {
     case 'bcrypt': return 55 * 2 ** recipe.cost
@@ -147,12 +150,7 @@ export function workOf (recipe: Recipe): number {
   }
 }
 
-/** Two recipes of the same name cost the same. */
-export function nameOf (recipe: Recipe): string {
-  return Object.entries(recipe).sort(([a], [b]) => a < b ? -1 : 1).map(([, value]) => value).join(' ')
-}
-
-/** Whether a hash by `recipe` should be made anew by `current`: the algorithm is another one, or a parameter that makes guessing dear is lower. */
+/** Returns true if a hash should be replaced: its algorithm differs, or a parameter that makes guessing expensive is lower. */
 export function isWeaker (recipe: Recipe, current: Recipe): boolean {
   if (recipe.algorithm === 'scrypt' && current.algorithm === 'scrypt') {
     return recipe.cost < current.cost || recipe.blockSize < current.blockSize || recipe.parallelization < current.parallelization

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Derive } from '../../lib/passwords/derive.js'
 import { passwordSettings } from '../../lib/passwords/options.js'
 import { makePasswords, type Passwords } from '../../lib/passwords/passwords.js'
-import { nameOf } from '../../lib/passwords/recipe.js'
+import type { Recipe } from '../../lib/passwords/recipe.js'
 
 /** Passwords over an engine that costs nothing and remembers by which recipes it was asked. */
 export interface Counted extends Passwords {
@@ -25,4 +25,9 @@ export function counted (options: object = {}): Counted {
       return done
     }
   }
+}
+
+/** Names a recipe by its parameters. */
+export function nameOf (recipe: Recipe): string {
+  return Object.entries(recipe).sort(([a], [b]) => a < b ? -1 : 1).map(([, value]) => value).join(' ')
 }

@@ -52,14 +52,16 @@ t.test('a table may hold hashes instead of passwords', async t => {
   for (const [name, given] of [['ann', 'wrong'], ['ann', hashed], ['old', password], ['bob', password], ['nobody', password]] as const) t.match(await ask(name, given), { status: 401 }, `${name} ${given}`)
 })
 
-t.test('whoever fails against a table costs the same: one evaluation of each kind of hash in it', async t => {
+t.test('a failure against a table evaluates the slowest kind of hash in it', async t => {
   const { ask } = await serving({ users: { ann: { hash: hashed }, old: { hash: bcrypt }, bob: { password: 'battery staple' } } })
-  for (const name of ['ann', 'old', 'bob', 'nobody']) {
+  for (const name of ['ann', 'bob', 'nobody']) {
     t.match(await ask(name, 'wrong'), { status: 401 })
-    t.same(evaluated(), ['argon2 19456', 'bcrypt 5'], name)
+    t.same(evaluated(), ['argon2 19456'], name)
   }
+  t.match(await ask('old', 'wrong'), { status: 401 })
+  t.same(evaluated(), ['argon2 19456', 'bcrypt 5'], 'a faster hash, and the slowest')
   t.match(await ask('old', 'x'.repeat(73)), { status: 401 })
-  t.same(evaluated(), ['argon2 19456', 'bcrypt 5'], 'also by a password that bcrypt does not take')
+  t.same(evaluated(), ['argon2 19456'], 'also by a password that bcrypt does not take')
   const only = await serving({ users: { old: { hash: bcrypt } } })
   t.match(await only.ask('nobody', 'wrong'), { status: 401 })
   t.same(evaluated(), ['bcrypt 5'], 'and a kind that is not in it costs nobody anything')
