@@ -40,7 +40,10 @@ export interface StoreCount {
   readonly counted: boolean
   /** The count, this call included if it was counted. */
   readonly count: number
-  /** The end of the window, when the count is forgotten. `null` when there is no window: nothing was ever counted, or it ended. */
+  /**
+   * The end of the window, when the count is forgotten. `null` when there is no window: nothing was ever counted, or it
+   * ended.
+   */
   readonly expiresAt: Date | null
 }
 
@@ -48,16 +51,25 @@ export interface StoreCount {
 export interface StoreIncrement {
   /** Seconds from the first count until the count is forgotten: more than 0. Later counts do not move the end. */
   readonly window: number
-  /** The highest count that is reached: a call that would exceed it is not counted. Left out, there is none; `0` only reads. */
+  /**
+   * The highest count that is reached: a call that would exceed it is not counted. Left out, there is none; `0` only
+   * reads.
+   */
   readonly ceiling?: number
 }
 
-/** A record that was added, replaced or taken, here or on another instance. `null`: some may have been missed; believe nothing that was remembered of this kind. */
+/**
+ * A record that was added, replaced or taken, here or on another instance. `null`: some may have been missed; believe
+ * nothing that was remembered of this kind.
+ */
 export type StoreChange = { readonly id: string } | null
 
 /** Why a store cannot tell. */
 export type StoreFailure =
-  /** A bounded store holds as much as it may, and nothing of it has expired: it never makes room at the cost of what denies somebody something. */
+  /**
+   * A bounded store holds as much as it may, and nothing of it has expired: it never makes room at the cost of what
+   * denies somebody something.
+   */
   | 'full'
   /** No answer within the deadline, or none expected because the store has been silent. */
   | 'unanswered'
@@ -67,18 +79,22 @@ export type StoreFailure =
   | 'closed'
 
 /**
- * Where state rests: API keys, session index, refresh-token families, authorization codes, revocations, replay guards, failure counts.
+ * Where state rests: API keys, session index, refresh-token families, authorization codes, revocations, replay guards,
+ * failure counts.
  *
- * **Every method is atomic**, among all callers of all processes that share the state. Expiry is exact and judged by the store's clock (of the database, where there
- * is one): an expired record is nowhere to be found, whether or not it has been removed yet. Records and counters do not share names: each is a space of its own.
+ * **Every method is atomic**, among all callers of all processes that share the state. Expiry is exact and judged by
+ * the store's clock (of the database, where there is one): an expired record is nowhere to be found, whether or not it
+ * has been removed yet. Records and counters do not share names: each is a space of its own.
  *
- * **Every failure** rejects with an `AuthError` of code `AUTH_UNAVAILABLE` (the stores of this package: `StoreUnavailable`, whose `reason` is a {@link StoreFailure}),
- * which callers answer with 503. It may come after the deed: of a write that failed it is not known whether it happened. No secret is in it.
+ * **Every failure** rejects with an `AuthError` of code `AUTH_UNAVAILABLE` (the stores of this package:
+ * `StoreUnavailable`, whose `reason` is a {@link StoreFailure}), which callers answer with 503. It may come after the
+ * deed: of a write that failed it is not known whether it happened. No secret is in it.
  */
 export interface Store {
   /**
    * Adds a record if none of its kind and id is there (an expired one is not there).
-   * @returns `false` when there is one, and also when the new one would already have expired: what cannot be held was not added, so that a replay guard fails closed.
+   * @returns `false` when there is one, and also when the new one would already have expired: what cannot be held was
+   * not added, so that a replay guard fails closed.
    */
   add (entry: StoreEntry): Promise<boolean>
 
@@ -86,8 +102,9 @@ export interface Store {
   get (kind: string, id: string): Promise<StoreRecord | null>
 
   /**
-   * Compare and swap: writes `value` and `expiresAt` of a record that was read, if its `version` is still the one that was read. Everything else of a record stays for its life.
-   * Of any number of callers with one version exactly one is told `true`. An `expiresAt` that has passed ends the record.
+   * Compare and swap: writes `value` and `expiresAt` of a record that was read, if its `version` is still the one that
+   * was read. Everything else of a record stays for its life. Of any number of callers with one version exactly one is
+   * told `true`. An `expiresAt` that has passed ends the record.
    * @returns `false` when somebody was first, or the record is gone.
    */
   swap (record: StoreRecord): Promise<boolean>
@@ -95,30 +112,34 @@ export interface Store {
   /** Removes the record and returns it: of any number of callers exactly one gets it, the others `null`. */
   take (kind: string, id: string): Promise<StoreRecord | null>
 
-  /** The records of an owner at one instant, in no particular order: of a record that is replaced at that moment (the next one added, then the last one taken) one is found. */
+  /**
+   * The records of an owner at one instant, in no particular order: of a record that is replaced at that moment (the
+   * next one added, then the last one taken) one is found.
+   */
   find (kind: string, owner: StoreOwner): Promise<readonly StoreRecord[]>
 
   /**
-   * Removes all records of an owner, but the one with the id `except`, and returns them: each as {@link Store.take} does. None that was there when it was called
-   * stays. What is added while it runs stays only where everything that was there before had been taken by then: a record that is replaced at that moment leaves no successor.
+   * Removes all records of an owner, but the one with the id `except`, and returns them: each as {@link Store.take}
+   * does. None that was there when it was called stays. What is added while it runs stays only where everything that
+   * was there before had been taken by then: a record that is replaced at that moment leaves no successor.
    */
   takeAll (kind: string, owner: StoreOwner, except?: string): Promise<readonly StoreRecord[]>
 
   /**
-   * Counts one, unless that would exceed the ceiling. The window starts with the first count; when it ends, the count is forgotten.
-   * This reserves a slot: under any number of parallel calls no more than `ceiling` are counted.
+   * Counts one, unless that would exceed the ceiling. The window starts with the first count; when it ends, the count
+   * is forgotten. This reserves a slot: under any number of parallel calls no more than `ceiling` are counted.
    */
   increment (kind: string, id: string, options: StoreIncrement): Promise<StoreCount>
 
   /**
-   * Gives one back to the window from which it was taken: `expiresAt` as {@link Store.increment} gave it. Where that window has ended nothing happens, so that a slow
-   * success takes nothing from the next window. Never below 0.
+   * Gives one back to the window from which it was taken: `expiresAt` as {@link Store.increment} gave it. Where that
+   * window has ended nothing happens, so that a slow success takes nothing from the next window. Never below 0.
    */
   decrement (kind: string, id: string, expiresAt: Date): Promise<void>
 
   /**
-   * Hears of every change to the records of a kind, at once, those of other instances and possibly one's own; not of expiry and not of counters.
-   * A store that cannot tell leaves the method out. A listener does not throw.
+   * Hears of every change to the records of a kind, at once, those of other instances and possibly one's own; not of
+   * expiry and not of counters. A store that cannot tell leaves the method out. A listener does not throw.
    * @returns a function that ends it.
    */
   subscribe? (kind: string, listener: (change: StoreChange) => void): () => void

@@ -26,7 +26,11 @@ const reasons: Readonly<Record<PasswordProblem, string>> = {
 
 /** Hashes a password that is typed, or piped in as one line. */
 export async function hash (args: readonly string[], terminal: Terminal): Promise<string> {
-  const algorithm = optionOf('algorithm', args, 'hash never reads a password from its arguments. Choose another password: this one may be in the history of your shell.') ?? 'argon2id'
+  const algorithm = optionOf(
+    'algorithm',
+    args,
+    'hash never reads a password from its arguments. Choose another password: this one may be in the history of your shell.'
+  ) ?? 'argon2id'
   const options = algorithms.get(algorithm)
   if (options === undefined) throw new UsageError('--algorithm must be argon2id, scrypt or bcrypt.')
   const hasher = passwords({ hash: options })
@@ -71,11 +75,13 @@ const endOfInput = '\u0004'
 const eraseLine = '\u0015'
 
 /**
- * Asks several questions at a terminal without echoing the answers. Echo is off before the first question is written and
- * until the last one is answered.
+ * Asks several questions at a terminal without echoing the answers. Echo is off before the first question is written
+ * and until the last one is answered.
  * @throws {Failure} if the person interrupts it, with exit code 130, as shells do.
  */
-function askHidden (questions: readonly [string, ...string[]], { stdin, stderr }: Pick<Terminal, 'stdin' | 'stderr'>): Promise<readonly string[]> {
+function askHidden (
+  questions: readonly [string, ...string[]], { stdin, stderr }: Pick<Terminal, 'stdin' | 'stderr'>
+): Promise<readonly string[]> {
   const decoder = new StringDecoder('utf8')
   const answers: string[] = []
   let line = ''

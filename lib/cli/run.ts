@@ -21,7 +21,9 @@ export async function run ([name, ...args]: readonly string[], terminal: Termina
   }
   try {
     const command = name === undefined ? undefined : commands.get(name)
-    if (command === undefined) throw new UsageError(name === undefined ? 'A command is missing.' : 'There is no such command.')
+    if (command === undefined) {
+      throw new UsageError(name === undefined ? 'A command is missing.' : 'There is no such command.')
+    }
     terminal.stdout.write(`${await command(args, terminal)}\n`)
     return 0
   } catch (error) {

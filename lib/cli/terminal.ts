@@ -22,7 +22,9 @@ export class Failure extends Error {
 
 /** Parses the arguments of a command with one option. Returns its value, or `undefined` if it was not given. */
 export function optionOf (name: string, args: readonly string[], positionals: string): string | undefined {
-  const config = { args: [...args], options: { [name]: { type: 'string', multiple: true } }, allowPositionals: true } satisfies ParseArgsConfig
+  const config = {
+    args: [...args], options: { [name]: { type: 'string', multiple: true } }, allowPositionals: true
+  } satisfies ParseArgsConfig
   const parsed = parse(config, name)
   if (parsed.positionals.length > 0) throw new UsageError(positionals)
   const [value, ...more] = (parsed.values[name] ?? []) as readonly string[]

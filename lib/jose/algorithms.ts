@@ -8,7 +8,10 @@ type Spec =
   | Digested & { readonly family: 'ec', readonly curve: string, readonly bytes: number }
   | { readonly family: 'ed' }
 
-/** RFC 7518, 3.1 and RFC 8037, 3.1. `bytes` is the length of the signature; for HMAC also the least length of the key (RFC 7518, 3.2). */
+/**
+ * RFC 7518, 3.1 and RFC 8037, 3.1. `bytes` is the length of the signature; for HMAC also the least length of the key
+ * (RFC 7518, 3.2).
+ */
 const specs = {
   HS256: { family: 'hmac', digest: 'sha256', bytes: 32 },
   HS384: { family: 'hmac', digest: 'sha384', bytes: 48 },
@@ -28,7 +31,10 @@ const specs = {
 /** A JWS algorithm that this plugin verifies. `none` is not one. */
 export type Algorithm = keyof typeof specs
 
-/** Every {@link Algorithm}, in the order in which a key without one takes its default: SHA-256 before the longer ones, PKCS #1 v1.5 before PSS. */
+/**
+ * Every {@link Algorithm}, in the order in which a key without one takes its default: SHA-256 before the longer ones,
+ * PKCS #1 v1.5 before PSS.
+ */
 export const algorithmNames = Object.freeze(Object.keys(specs)) as readonly Algorithm[]
 
 /** Whether a name is one of {@link algorithmNames}, letter by letter. */
@@ -53,7 +59,9 @@ export function fits (algorithm: Algorithm, key: KeyObject): boolean {
   switch (spec.family) {
     case 'hmac': return key.type === 'secret'
     case 'rsa': return key.asymmetricKeyType === 'rsa'
-    case 'rsa-pss': return key.asymmetricKeyType === 'rsa' || (key.asymmetricKeyType === 'rsa-pss' && fitsPss(spec.digest, key))
+    case 'rsa-pss': return key.asymmetricKeyType === 'rsa' || (
+      key.asymmetricKeyType === 'rsa-pss' && fitsPss(spec.digest, key)
+    )
     case 'ec': return key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === spec.curve
     case 'ed': return key.asymmetricKeyType === 'ed25519' || key.asymmetricKeyType === 'ed448'
   }
@@ -72,10 +80,16 @@ export type SignatureCheck = (input: string, signature: Buffer) => boolean
 export function signatureCheck (algorithm: Algorithm, key: KeyObject): SignatureCheck {
   const spec: Spec = specs[algorithm]
   switch (spec.family) {
-    case 'hmac': return (input, signature) => signature.length === spec.bytes && timingSafeEqual(createHmac(spec.digest, key).update(input).digest(), signature)
+    case 'hmac': return (input, signature) => signature.length === spec.bytes && timingSafeEqual(
+      createHmac(spec.digest, key).update(input).digest(), signature
+    )
     case 'rsa': return asymmetric(spec.digest, { key, padding: constants.RSA_PKCS1_PADDING }, modulusBytes(key))
     // RFC 7518, 3.5: the salt is as long as the digest
-    case 'rsa-pss': return asymmetric(spec.digest, { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }, modulusBytes(key))
+    case 'rsa-pss': return asymmetric(
+      spec.digest,
+      { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST },
+      modulusBytes(key)
+    )
     // RFC 7518, 3.4: r and s side by side, each of the curve's length
     case 'ec': return asymmetric(spec.digest, { key, dsaEncoding: 'ieee-p1363' }, spec.bytes)
     case 'ed': return asymmetric(null, { key }, key.asymmetricKeyType === 'ed25519' ? 64 : 114)
@@ -83,7 +97,9 @@ export function signatureCheck (algorithm: Algorithm, key: KeyObject): Signature
 }
 
 function asymmetric (digest: string | null, key: Parameters<typeof verify>[2], bytes: number): SignatureCheck {
-  return (input, signature) => signature.length === bytes && verify(digest, Buffer.from(input, 'latin1'), key, signature)
+  return (input, signature) => signature.length === bytes && verify(
+    digest, Buffer.from(input, 'latin1'), key, signature
+  )
 }
 
 function modulusBytes (key: KeyObject): number {

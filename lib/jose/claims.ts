@@ -106,7 +106,9 @@ function issuerFault (iss: unknown, issuer: string | null): string | null {
 function audienceFault (aud: unknown, audience: readonly string[] | null): string | null {
   if (audience === null) return null
   const named: readonly unknown[] = Array.isArray(aud) ? aud : [aud]
-  if (!named.every(each => typeof each === 'string')) return 'the claim aud is missing, or not a string or a list of strings'
+  if (!named.every(each => typeof each === 'string')) {
+    return 'the claim aud is missing, or not a string or a list of strings'
+  }
   return audience.some(each => named.includes(each)) ? null : 'the token is for another audience (aud)'
 }
 
@@ -135,19 +137,23 @@ export function clockFault (claims: Claims, { tolerance, maxAge }: ClockRules, n
   if (nbf !== undefined && now + tolerance < nbf) return { expired: false, detail: 'the token is not valid yet (nbf)' }
   if (iat === undefined) return null
   if (isAhead(iat, tolerance, now)) return { expired: false, detail: 'the token was issued in the future (iat)' }
-  if (maxAge !== null && now >= iat + maxAge + tolerance) return { expired: true, detail: 'the token is older than the scheme allows (iat)' }
+  if (maxAge !== null && now >= iat + maxAge + tolerance) {
+    return { expired: true, detail: 'the token is older than the scheme allows (iat)' }
+  }
   return null
 }
 
 /**
- * Freezes a JSON value all the way down, and takes the prototype from the objects in it, so that a claim that is missing
- * is `undefined`. Does not recurse: the depth is the token's to choose.
+ * Freezes a JSON value all the way down, and takes the prototype from the objects in it, so that a claim that is
+ * missing is `undefined`. Does not recurse: the depth is the token's to choose.
  */
 export function freezeJson<T extends object> (value: T): T {
   const open: object[] = [value]
   for (let each = open.pop(); each !== undefined; each = open.pop()) {
     for (const inner of Object.values(each)) {
-      if (typeof inner === 'object' && inner !== null) open.push(Array.isArray(inner) ? inner : Object.setPrototypeOf(inner, null) as object)
+      if (typeof inner === 'object' && inner !== null) {
+        open.push(Array.isArray(inner) ? inner : Object.setPrototypeOf(inner, null) as object)
+      }
     }
   }
   return deepFreeze(value)

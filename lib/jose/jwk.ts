@@ -25,8 +25,8 @@ export interface KeyRule {
 }
 
 /**
- * Reads one key, pins its algorithm and refuses it when it is weak by its kind (RFC 7518, 3.2 and 3.3; RFC 8725, 3.5). Whether a secret is guessable is asked
- * elsewhere: the samples of the RFCs are keys too.
+ * Reads one key, pins its algorithm and refuses it when it is weak by its kind (RFC 7518, 3.2 and 3.3; RFC 8725, 3.5).
+ * Whether a secret is guessable is asked elsewhere: the samples of the RFCs are keys too.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the place and never the key.
  */
 export function verificationKey (material: unknown, rule: KeyRule): VerificationKey {
@@ -37,16 +37,21 @@ export function verificationKey (material: unknown, rule: KeyRule): Verification
 }
 
 /**
- * The algorithms of an `algorithms` option: a non-empty list of known names, without duplicates, none of them symmetric beside asymmetric ones.
+ * The algorithms of an `algorithms` option: a non-empty list of known names, without duplicates, none of them symmetric
+ * beside asymmetric ones.
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
 export function algorithmList (value: unknown, place: string): readonly Algorithm[] {
   if (!Array.isArray(value) || value.length === 0 || !value.every(isAlgorithm)) {
-    throw misconfigured(`${place} must be a non-empty list of ${joinNames(algorithmNames)}, such as ['RS256']. It may be left out: a key then has the algorithm of its kind.`)
+    throw misconfigured(
+      `${place} must be a non-empty list of ${joinNames(algorithmNames)}, such as ['RS256']. It may be left out: a key then has the algorithm of its kind.`
+    )
   }
   if (new Set(value).size !== value.length) throw misconfigured(`${place} names an algorithm twice.`)
   if (new Set(value.map(isSymmetric)).size !== 1) {
-    throw misconfigured(`${place} has HMAC beside public-key algorithms: whoever knows the public key could then sign. Give each kind a scheme of its own.`)
+    throw misconfigured(
+      `${place} has HMAC beside public-key algorithms: whoever knows the public key could then sign. Give each kind a scheme of its own.`
+    )
   }
   return Object.freeze([...value])
 }
@@ -58,16 +63,28 @@ function pin (key: KeyObject, alg: string | null, { algorithms, place }: KeyRule
   if (alg !== null) return pinned(alg, fitting, { algorithms, place })
   if (algorithms === null) return first
   const [only, ...others] = algorithms.filter(name => fitting.includes(name))
-  if (only === undefined) throw misconfigured(`${place} fits none of the algorithms ${joinNames(algorithms)}. It could be used with ${joinNames(fitting)}.`)
-  if (others.length > 0) throw misconfigured(`${place} fits ${joinNames([only, ...others], 'and')}, and a key has one algorithm. Name one, or give JWKs that say theirs in 'alg'.`)
+  if (only === undefined) {
+    throw misconfigured(
+      `${place} fits none of the algorithms ${joinNames(algorithms)}. It could be used with ${joinNames(fitting)}.`
+    )
+  }
+  if (others.length > 0) {
+    throw misconfigured(
+      `${place} fits ${joinNames([only, ...others], 'and')}, and a key has one algorithm. Name one, or give JWKs that say theirs in 'alg'.`
+    )
+  }
   return only
 }
 
 function pinned (alg: string, fitting: readonly Algorithm[], { algorithms, place }: KeyRule): Algorithm {
   const algorithm = fitting.find(name => name === alg)
-  if (algorithm === undefined) throw misconfigured(`${place} has an 'alg' that does not fit its kind. It could be ${joinNames(fitting)}.`)
+  if (algorithm === undefined) {
+    throw misconfigured(`${place} has an 'alg' that does not fit its kind. It could be ${joinNames(fitting)}.`)
+  }
   if (algorithms !== null && !algorithms.includes(algorithm)) {
-    throw misconfigured(`${place} is for ${algorithm}, which 'algorithms' does not name. Add it there, or leave the key out.`)
+    throw misconfigured(
+      `${place} is for ${algorithm}, which 'algorithms' does not name. Add it there, or leave the key out.`
+    )
   }
   return algorithm
 }
@@ -76,12 +93,20 @@ function checkStrength (key: KeyObject, algorithm: Algorithm, place: string): vo
   const least = leastSecretBytes(algorithm)
   const { symmetricKeySize, asymmetricKeyDetails: { modulusLength, publicExponent } = {} } = key
   if (symmetricKeySize !== undefined && symmetricKeySize < least) {
-    throw misconfigured(`${place} is too short: ${algorithm} needs at least ${least} bytes (RFC 7518, 3.2), and it has ${symmetricKeySize}.`)
+    throw misconfigured(
+      `${place} is too short: ${algorithm} needs at least ${least} bytes (RFC 7518, 3.2), and it has ${symmetricKeySize}.`
+    )
   }
-  if (modulusLength !== undefined && modulusLength < 2048) throw misconfigured(`${place} is an RSA key of ${modulusLength} bits; at least 2048 are needed (RFC 7518, 3.3).`)
-  if (publicExponent !== undefined && (publicExponent < 3n || publicExponent % 2n === 0n)) throw misconfigured(`${place} is an RSA key with an unsafe public exponent.`)
+  if (modulusLength !== undefined && modulusLength < 2048) {
+    throw misconfigured(`${place} is an RSA key of ${modulusLength} bits; at least 2048 are needed (RFC 7518, 3.3).`)
+  }
+  if (publicExponent !== undefined && (publicExponent < 3n || publicExponent % 2n === 0n)) {
+    throw misconfigured(`${place} is an RSA key with an unsafe public exponent.`)
+  }
   if (modulusLength !== undefined && hasRocaFingerprint(modulusOf(key))) {
-    throw misconfigured(`${place} is an RSA key made by a faulty chip, whose private half can be computed (CVE-2017-15361). Replace it.`)
+    throw misconfigured(
+      `${place} is an RSA key made by a faulty chip, whose private half can be computed (CVE-2017-15361). Replace it.`
+    )
   }
   if (algorithm === 'EdDSA' && isUnsafePoint(key.export({ format: 'jwk' }))) {
     throw misconfigured(`${place} is a public key of small order, or not in its canonical encoding: ` +
@@ -130,7 +155,10 @@ function isUnsafePoint ({ crv, x }: JsonWebKey): boolean {
 }
 
 /** The odd primes up to 167 for which the residues of a vulnerable modulus are told from chance. */
-const primes = [3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167]
+const primes = [
+  3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109, 113,
+  127, 131, 137, 139, 149, 151, 157, 163, 167
+]
 
 /** The powers of 65537 modulo a prime. */
 function powers (prime: number): ReadonlySet<number> {
@@ -140,8 +168,10 @@ function powers (prime: number): ReadonlySet<number> {
 }
 
 /**
- * Whether an RSA modulus has the fingerprint of CVE-2017-15361 (ROCA; Nemec et al., "The Return of Coppersmith's Attack", 2017): its primes were made as
- * `k * M + 65537^a mod M`, so that modulo every small prime it is a power of 65537. A random modulus has it once in 2^27 or less.
+ * Whether an RSA modulus has the fingerprint of CVE-2017-15361 (ROCA; Nemec et al., "The Return of Coppersmith's
+ * Attack", 2017): its primes were made as
+ * `k * M + 65537^a mod M`, so that modulo every small prime it is a power of 65537. A random modulus has it once in
+ * 2^27 or less.
  */
 export function hasRocaFingerprint (modulus: bigint): boolean {
   return primes.every(prime => powers(prime).has(Number(modulus % BigInt(prime))))

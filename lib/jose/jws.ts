@@ -4,7 +4,10 @@ import { isObject, ownFields } from '../util/objects.js'
 import type { VerificationKey } from './jwk.js'
 import type { Keyring } from './keyring.js'
 
-/** A JOSE header (RFC 7515, 4), as it came: nothing in it was checked but `kid` and `typ`, which are strings where they are present. */
+/**
+ * A JOSE header (RFC 7515, 4), as it came: nothing in it was checked but `kid` and `typ`, which are strings where they
+ * are present.
+ */
 export interface JoseHeader {
   readonly alg?: unknown
   readonly kid?: string
@@ -35,7 +38,10 @@ export function isCompact (token: string): boolean {
   return first > 0 && second !== -1 && token.indexOf('.', second + 1) === -1
 }
 
-/** Takes a compact JWS apart (RFC 7515, 5.2, steps 1 to 7), or says why it is none. Does not copy what it does not keep: a token may be 15,000 dots. */
+/**
+ * Takes a compact JWS apart (RFC 7515, 5.2, steps 1 to 7), or says why it is none. Does not copy what it does not keep:
+ * a token may be 15,000 dots.
+ */
 export function parseCompact (token: string): CompactJws | string {
   if (!isCompact(token)) return 'the token is not a compact JWS'
   const first = token.indexOf('.')
@@ -43,14 +49,19 @@ export function parseCompact (token: string): CompactJws | string {
   const protectedHeader = decodeBase64url(token.slice(0, first))
   const payload = decodeBase64url(token.slice(first + 1, second))
   const signature = decodeBase64url(token.slice(second + 1))
-  if (protectedHeader === null || payload === null || signature === null) return 'a segment of the token is not canonical base64url'
+  if (protectedHeader === null || payload === null || signature === null) {
+    return 'a segment of the token is not canonical base64url'
+  }
   const header = parseObject(protectedHeader)
   if (header === null) return 'the header of the token is not a JSON object'
   const fault = headerFault(header)
   return fault ?? { header, payload, signature, input: token.slice(0, second) }
 }
 
-/** Reads a JSON object of UTF-8 bytes, or `null`. `__proto__` in it is an own member like any other; it has no prototype, so that a missing claim is missing. */
+/**
+ * Reads a JSON object of UTF-8 bytes, or `null`. `__proto__` in it is an own member like any other; it has no
+ * prototype, so that a missing claim is missing.
+ */
 export function parseObject (bytes: Buffer): Readonly<Record<string, unknown>> | null {
   if (!isUtf8(bytes)) return null
   try {

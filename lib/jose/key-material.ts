@@ -69,12 +69,20 @@ function fromKeyObject (object: KeyObject, place: string): ReadKey {
   return { key, signing: object.type === 'public' ? null : object, kid: null, alg: null }
 }
 
-/** A `CryptoKey` is bound to one algorithm, where a `KeyObject` has only a kind. What it may be used for is checked as `key_ops` of a JWK is. */
+/**
+ * A `CryptoKey` is bound to one algorithm, where a `KeyObject` has only a kind. What it may be used for is checked as
+ * `key_ops` of a JWK is.
+ */
 function fromCryptoKey (cryptoKey: webcrypto.CryptoKey, place: string): ReadKey {
-  if (!cryptoKey.usages.some(usage => usage === 'verify' || usage === 'sign')) throw misconfigured(`${place} is a CryptoKey whose usages lack verify or sign: it is not for signatures.`)
+  if (!cryptoKey.usages.some(usage => usage === 'verify' || usage === 'sign')) {
+    throw misconfigured(`${place} is a CryptoKey whose usages lack verify or sign: it is not for signatures.`)
+  }
   const { name, hash }: { readonly name: string, readonly hash?: { readonly name: string } } = cryptoKey.algorithm
   const prefix = prefixes.get(name)
-  return { ...fromKeyObject(KeyObject.from(cryptoKey), place), alg: prefix === undefined ? null : `${prefix}${hash?.name.replace('SHA-', '')}` }
+  return {
+    ...fromKeyObject(KeyObject.from(cryptoKey), place),
+    alg: prefix === undefined ? null : `${prefix}${hash?.name.replace('SHA-', '')}`
+  }
 }
 
 /** Web Crypto's names of the algorithms that one kind of key has several of. */
@@ -83,7 +91,9 @@ const prefixes: ReadonlyMap<string, string> = new Map([['HMAC', 'HS'], ['RSASSA-
 function fromSecret (bytes: Buffer, place: string): ReadKey {
   if (bytes.length === 0) throw misconfigured(`${place} is empty.`)
   if (findKey(layersOf(bytes)) !== null) {
-    throw misconfigured(`${place} is a secret that holds a public or private key, or JSON. Give its PEM text or its JWK.`)
+    throw misconfigured(
+      `${place} is a secret that holds a public or private key, or JSON. Give its PEM text or its JWK.`
+    )
   }
   const key = createSecretKey(bytes)
   return { key, signing: key, kid: null, alg: null }
@@ -91,8 +101,14 @@ function fromSecret (bytes: Buffer, place: string): ReadKey {
 
 function fromPem (text: string, place: string): ReadKey {
   const key = attempt(() => createPublicKey(text))
-  if (key === null) throw misconfigured(`${place} is a PEM text that holds no readable key. An encrypted private key has to be given as a KeyObject.`)
-  return { key, signing: text.includes('PRIVATE KEY-----') ? attempt(() => createPrivateKey(text)) : null, kid: null, alg: null }
+  if (key === null) {
+    throw misconfigured(
+      `${place} is a PEM text that holds no readable key. An encrypted private key has to be given as a KeyObject.`
+    )
+  }
+  return {
+    key, signing: text.includes('PRIVATE KEY-----') ? attempt(() => createPrivateKey(text)) : null, kid: null, alg: null
+  }
 }
 
 function fromJwk (jwk: Readonly<Record<string, unknown>>, place: string): ReadKey {
@@ -106,25 +122,33 @@ function fromJwk (jwk: Readonly<Record<string, unknown>>, place: string): ReadKe
   }
   const input: JsonWebKeyInput = { key: { ...jwk }, format: 'jwk' }
   const key = attempt(() => createPublicKey(input))
-  if (key === null) throw misconfigured(`${place} is a JWK that holds no key: its type, curve and numbers do not fit together.`)
+  if (key === null) {
+    throw misconfigured(`${place} is a JWK that holds no key: its type, curve and numbers do not fit together.`)
+  }
   return { key, signing: jwk['d'] === undefined ? null : attempt(() => createPrivateKey(input)), kid, alg }
 }
 
 /** RFC 7517, 4.2 and 4.3: a key that says what it is for is used for nothing else. */
 function checkPurpose (jwk: Readonly<Record<string, unknown>>, place: string): void {
-  if (jwk['use'] !== undefined && jwk['use'] !== 'sig') throw misconfigured(`${place} is a JWK whose 'use' is not 'sig': it is not for signatures. Leave it out.`)
+  if (jwk['use'] !== undefined && jwk['use'] !== 'sig') {
+    throw misconfigured(`${place} is a JWK whose 'use' is not 'sig': it is not for signatures. Leave it out.`)
+  }
   const operations = jwk['key_ops']
   if (operations === undefined) return
   const signs = jwk['kty'] === 'oct' || jwk['d'] !== undefined
   const accepted = signs ? ['verify', 'sign'] : ['verify']
   if (Array.isArray(operations) && accepted.some(operation => operations.includes(operation))) return
-  throw misconfigured(`${place} is a JWK whose 'key_ops' lacks ${joinNames(accepted)}: it is not for signatures. Leave it out.`)
+  throw misconfigured(
+    `${place} is a JWK whose 'key_ops' lacks ${joinNames(accepted)}: it is not for signatures. Leave it out.`
+  )
 }
 
 function text (jwk: Readonly<Record<string, unknown>>, member: string, place: string): string | null {
   const value = jwk[member]
   if (value === undefined) return null
-  if (typeof value !== 'string' || value === '') throw misconfigured(`${place} is a JWK whose '${member}' is not a non-empty string.`)
+  if (typeof value !== 'string' || value === '') {
+    throw misconfigured(`${place} is a JWK whose '${member}' is not a non-empty string.`)
+  }
   return value
 }
 

@@ -23,23 +23,34 @@ export type StaticKeys = KeyMaterial | JwkSet | ReadonlyArray<KeyMaterial | JwkS
 /** The keys of one issuer, ready to be asked. */
 export interface Keyring {
   readonly keys: readonly VerificationKey[]
-  /** The one key that a header selects, or `null`. Whether the header's `alg` is the key's is asked of the signature. */
+  /**
+   * The one key that a header selects, or `null`. Whether the header's `alg` is the key's is asked of the signature.
+   */
   find (alg: unknown, kid: string | null): VerificationKey | null
 }
 
 /**
  * The keyring of a `keys` option.
- * @throws {AuthError} `AUTH_MISCONFIGURED`: no key, a weak key, two with one `kid`, secrets beside public keys, an algorithm that no key has.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`: no key, a weak key, two with one `kid`, secrets beside public keys, an
+ * algorithm that no key has.
  */
 export function keyringOf (keys: unknown, { algorithms, place }: KeyRule): Keyring {
   const given = entries(keys, place)
   if (given.length === 0) throw misconfigured(`${place} holds no key.`)
   const all = given.map(entry => named(entry, verificationKey(entry.material, { algorithms, place: entry.place })))
   const kids = all.flatMap(key => key.kid ?? [])
-  if (new Set(kids).size !== kids.length) throw misconfigured(`${place} has two keys with one kid: which of them a token means could not be told.`)
-  if (new Set(all.map(key => isSymmetric(key.algorithm))).size > 1) throw misconfigured(`${place} mixes secrets with public keys. Give each kind a scheme of its own.`)
+  if (new Set(kids).size !== kids.length) {
+    throw misconfigured(`${place} has two keys with one kid: which of them a token means could not be told.`)
+  }
+  if (new Set(all.map(key => isSymmetric(key.algorithm))).size > 1) {
+    throw misconfigured(`${place} mixes secrets with public keys. Give each kind a scheme of its own.`)
+  }
   const unused = algorithms?.filter(name => !all.some(key => key.algorithm === name)) ?? []
-  if (unused.length > 0) throw misconfigured(`${place} has no key for ${joinNames(unused, 'and')}, which 'algorithms' names. Leave it out there, or give a key.`)
+  if (unused.length > 0) {
+    throw misconfigured(
+      `${place} has no key for ${joinNames(unused, 'and')}, which 'algorithms' names. Leave it out there, or give a key.`
+    )
+  }
   return ringOf(all)
 }
 
@@ -50,10 +61,12 @@ export function ringOf (keys: readonly VerificationKey[]): Keyring {
 }
 
 /**
- * `kid` selects, by equality, among keys that have one. Where no key has, or none was sent, the one key there is; of several, the one that has this algorithm, if
- * it is the only one. Never a try of every key.
+ * `kid` selects, by equality, among keys that have one. Where no key has, or none was sent, the one key there is; of
+ * several, the one that has this algorithm, if it is the only one. Never a try of every key.
  */
-function find (all: readonly VerificationKey[], byKid: ReadonlyMap<string, VerificationKey>, alg: unknown, kid: string | null): VerificationKey | null {
+function find (
+  all: readonly VerificationKey[], byKid: ReadonlyMap<string, VerificationKey>, alg: unknown, kid: string | null
+): VerificationKey | null {
   if (kid !== null && byKid.size > 0) return byKid.get(kid) ?? null
   const [only, ...others] = all.length === 1 ? all : all.filter(key => key.algorithm === alg)
   return only !== undefined && others.length === 0 ? only : null
@@ -68,7 +81,9 @@ interface Entry {
 /** A record says the kid where the key itself does not; both must not differ. */
 function named (entry: Entry, key: VerificationKey): VerificationKey {
   if (entry.kid === null) return key
-  if (key.kid !== null && key.kid !== entry.kid) throw misconfigured(`${entry.place} is a JWK with another kid than the one it is listed under.`)
+  if (key.kid !== null && key.kid !== entry.kid) {
+    throw misconfigured(`${entry.place} is a JWK with another kid than the one it is listed under.`)
+  }
   return Object.freeze({ ...key, kid: entry.kid })
 }
 
@@ -84,7 +99,9 @@ function entries (given: unknown, place: string): Entry[] {
 
 /** Named by its number: who confuses this record with that of API keys has secrets where the kids belong. */
 function entry (kid: unknown, material: unknown, i: number, place: string): Entry {
-  if (typeof kid !== 'string' || kid === '') throw misconfigured(`${place} is a Map with a kid that is not a non-empty string.`)
+  if (typeof kid !== 'string' || kid === '') {
+    throw misconfigured(`${place} is a Map with a kid that is not a non-empty string.`)
+  }
   return { kid, material, place: `key ${i + 1} of ${place}` }
 }
 
@@ -103,15 +120,19 @@ function isSet (value: unknown): value is { readonly keys: readonly unknown[] } 
 }
 
 function isRecord (value: unknown): value is Readonly<Record<string, unknown>> {
-  return isObject(value) && !(value instanceof KeyObject) && !isCryptoKey(value) && !(value instanceof Uint8Array) && typeof value['kty'] !== 'string'
+  return isObject(value) && !(value instanceof KeyObject) && !isCryptoKey(value) && !(
+    value instanceof Uint8Array
+  ) && typeof value['kty'] !== 'string'
 }
 
 type Resolved = KeyMaterial | Unavailable | null | undefined
 
 /**
- * Finds the key of a token by its header, of which nothing is believed yet. `null`, `undefined`, an empty text and whatever is no key (`keys[header.kid]` under
- * `__proto__`) mean that there is none: 401. An `unavailable()` outcome, returned, and an `AuthError` of `AUTH_UNAVAILABLE`, thrown, mean that nobody can tell now:
- * 503. What else it throws, and a key that is weak, is a fault: 500. Keys are read once for each object or text, so return the same.
+ * Finds the key of a token by its header, of which nothing is believed yet. `null`, `undefined`, an empty text and
+ * whatever is no key (`keys[header.kid]` under
+ * `__proto__`) mean that there is none: 401. An `unavailable()` outcome, returned, and an `AuthError` of
+ * `AUTH_UNAVAILABLE`, thrown, mean that nobody can tell now: 503. What else it throws, and a key that is weak, is a
+ * fault: 500. Keys are read once for each object or text, so return the same.
  */
 export type KeyResolver = (header: JoseHeader) => Resolved | Promise<Resolved>
 
@@ -120,8 +141,13 @@ type Found = VerificationKey | Unavailable | null
 /** Texts are few: the keys that are in use. */
 const rememberedTexts = 100
 
-/** A key resolver whose results are read, checked and pinned like every other key, once each. `check` may refuse a key by throwing. */
-export function resolverOf (resolve: KeyResolver, rule: KeyRule, check: (key: VerificationKey) => void): (header: JoseHeader) => Found | Promise<Found> {
+/**
+ * A key resolver whose results are read, checked and pinned like every other key, once each. `check` may refuse a key
+ * by throwing.
+ */
+export function resolverOf (
+  resolve: KeyResolver, rule: KeyRule, check: (key: VerificationKey) => void
+): (header: JoseHeader) => Found | Promise<Found> {
   const texts = new Map<string, VerificationKey>()
   const objects = new WeakMap<object, VerificationKey>()
 
@@ -148,11 +174,14 @@ export function resolverOf (resolve: KeyResolver, rule: KeyRule, check: (key: Ve
 }
 
 /**
- * Converts an `AuthError` of `AUTH_UNAVAILABLE`, by which a function of the application says that it cannot tell, to its outcome.
+ * Converts an `AuthError` of `AUTH_UNAVAILABLE`, by which a function of the application says that it cannot tell, to
+ * its outcome.
  * @throws whatever else it is.
  */
 export function unavailableFrom (error: unknown): Unavailable {
-  if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') return { kind: 'unavailable', detail: error.detail, retryAfter: 5 }
+  if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') {
+    return { kind: 'unavailable', detail: error.detail, retryAfter: 5 }
+  }
   throw error
 }
 

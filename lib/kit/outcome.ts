@@ -1,5 +1,7 @@
 import type { OwnRateLimit } from '../../types/limits.js'
-import type { Absent, Authenticated, CrossSite, Foreign, Invalid, Limited, Outcome, Unavailable } from '../../types/outcome.js'
+import type {
+  Absent, Authenticated, CrossSite, Foreign, Invalid, Limited, Outcome, Unavailable
+} from '../../types/outcome.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import { AuthError } from '../errors.js'
 import { ownField } from '../util/objects.js'
@@ -12,22 +14,31 @@ export const foreign: Foreign = Object.freeze({ kind: 'foreign' })
 
 /** What {@link authenticated} takes beside the principal. */
 export interface AuthenticatedDetails<C> {
-  /** Whom the credential acts for, where the principal has only a part of what they have: `none` rules are judged by everything that the owner has. */
+  /**
+   * Whom the credential acts for, where the principal has only a part of what they have: `none` rules are judged by
+   * everything that the owner has.
+   */
   readonly owner?: Principal | null
   /** What a handler may know of the credential. Never the secret itself. */
   readonly credential?: C
   /**
-   * Whether browsers sent this credential by themselves, for a scheme that takes it from several places; left out, what the scheme's `ambient` says.
-   * A request from another site may change nothing with a credential that did.
+   * Whether browsers sent this credential by themselves, for a scheme that takes it from several places; left out, what
+   * the scheme's `ambient` says. A request from another site may change nothing with a credential that did.
    */
   readonly ambient?: boolean | null
   /** When the person proved who they are; left out where the scheme cannot say. */
   readonly authenticatedAt?: Date | null
   /** When the credential ends; left out where it does not. */
   readonly expiresAt?: Date | null
-  /** Calls back once when the credential is revoked before its end, and returns what stops that; left out where nobody would know. */
+  /**
+   * Calls back once when the credential is revoked before its end, and returns what stops that; left out where nobody
+   * would know.
+   */
   readonly onRevoked?: ((revoked: () => void) => () => void) | null
-  /** Says again whose the credential is, where a slow body came between; left out where what was said stands until `expiresAt`. */
+  /**
+   * Says again whose the credential is, where a slow body came between; left out where what was said stands until
+   * `expiresAt`.
+   */
   readonly recheck?: (() => Outcome<Principal, C> | Promise<Outcome<Principal, C>>) | null
   /** The credential's own limit of requests, beside the route's; left out where it has none. */
   readonly rateLimit?: OwnRateLimit | null
@@ -35,9 +46,16 @@ export interface AuthenticatedDetails<C> {
   readonly headers?: Readonly<Record<string, string>> | null
 }
 
-/** A good credential, and whose. The guard completes a principal without realm, scopes or roles: the scheme's name, none and none. */
-export function authenticated<P extends Principal, C = null> (principal: P, details?: AuthenticatedDetails<C>): Authenticated<P, C>
-export function authenticated<P extends PrincipalInput, C = null> (principal: P, details?: AuthenticatedDetails<C>): Authenticated<PrincipalFrom<P>, C>
+/**
+ * A good credential, and whose. The guard completes a principal without realm, scopes or roles: the scheme's name, none
+ * and none.
+ */
+export function authenticated<P extends Principal, C = null> (
+  principal: P, details?: AuthenticatedDetails<C>
+): Authenticated<P, C>
+export function authenticated<P extends PrincipalInput, C = null> (
+  principal: P, details?: AuthenticatedDetails<C>
+): Authenticated<PrincipalFrom<P>, C>
 export function authenticated (principal: PrincipalInput, details: AuthenticatedDetails<unknown> = {}): Authenticated {
   return {
     kind: 'authenticated',
@@ -70,7 +88,8 @@ export function unavailable (detail: string, retryAfter = 5): Unavailable {
 }
 
 /**
- * Returns *unavailable* for an error that says that somebody cannot tell now: a store that does not answer, a queue that is full. Throws every other error on: it is a fault.
+ * Returns *unavailable* for an error that says that somebody cannot tell now: a store that does not answer, a queue
+ * that is full. Throws every other error on: it is a fault.
  * @param detail left out, what the error says.
  */
 export function unavailableOr (error: unknown, detail?: string): Unavailable {

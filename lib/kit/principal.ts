@@ -7,12 +7,15 @@ import { deepFrozenCopy, hasProperty, property } from '../util/objects.js'
 const none: readonly string[] = Object.freeze([])
 
 /**
- * Makes the frozen principal of what an application said. Never changes what it was given. Accessors of its class count; what `Object.prototype` was given does not.
+ * Makes the frozen principal of what an application said. Never changes what it was given. Accessors of its class
+ * count; what `Object.prototype` was given does not.
  * @throws {AuthError} `AUTH_FAULT` when it is no principal: no `id`, scopes or roles that are not lists of strings.
  */
 export function principalFrom<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
   const id = typeof input === 'object' && input !== null ? property(input, 'id') : undefined
-  if (typeof id !== 'string' || id === '') throw internalError('a principal must be an object with a non-empty string id')
+  if (typeof id !== 'string' || id === '') {
+    throw internalError('a principal must be an object with a non-empty string id')
+  }
   const principal: Principal = Object.freeze({
     ...input,
     realm: text(property(input, 'realm'), 'realm') ?? realm,
@@ -23,19 +26,30 @@ export function principalFrom<P extends PrincipalInput> (input: P, realm: string
   return principal as PrincipalFrom<P>
 }
 
-/** Completes what a function of the application answered: `null` where it said no. @throws {AuthError} as {@link principalFrom} does. */
+/**
+ * Completes what a function of the application answered: `null` where it said no. @throws {AuthError} as
+ * {@link principalFrom} does.
+ */
 export function answeredPrincipal<P extends PrincipalInput> (answer: P | No, realm: string): PrincipalFrom<P> | null {
   return isNo(answer) ? null : principalFrom(answer, realm)
 }
 
-/** Adds to a principal what `load` returned for it. Identity stays what the credential proved. @throws {AuthError} as {@link principalFrom} does. */
+/**
+ * Adds to a principal what `load` returned for it. Identity stays what the credential proved. @throws {AuthError} as
+ * {@link principalFrom} does.
+ */
 export function loadedPrincipal (principal: Principal, loaded: object): Principal {
   const { realm, id } = principal
-  const rights = (['scopes', 'roles'] as const).flatMap(field => hasProperty(loaded, field) ? [[field, property(loaded, field)]] : [])
+  const rights = (['scopes', 'roles'] as const).flatMap(
+    field => hasProperty(loaded, field) ? [[field, property(loaded, field)]] : []
+  )
   return principalFrom({ ...principal, ...loaded, ...Object.fromEntries(rights), realm, id }, realm) as Principal
 }
 
-/** {@link principalFrom} for what is kept and given to many requests: frozen all the way down, as far as it is lists and plain objects. */
+/**
+ * {@link principalFrom} for what is kept and given to many requests: frozen all the way down, as far as it is lists and
+ * plain objects.
+ */
 export function keptPrincipal<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
   return deepFrozenCopy(principalFrom(input, realm))
 }
@@ -48,7 +62,9 @@ export function principalAtBoot<P extends PrincipalInput> (input: P, realm: stri
   try {
     return keptPrincipal(input, realm)
   } catch (cause) {
-    throw misconfigured(`The principal of ${which} is wrong: ${cause instanceof AuthError ? cause.detail : 'it cannot be read'}.`)
+    throw misconfigured(
+      `The principal of ${which} is wrong: ${cause instanceof AuthError ? cause.detail : 'it cannot be read'}.`
+    )
   }
 }
 
@@ -60,6 +76,8 @@ function text (value: unknown, field: string): string | undefined {
 function names (value: unknown, field: string): readonly string[] {
   if (value === undefined) return none
   const copy = Array.isArray(value) ? Array.from(value as unknown[]) : null
-  if (copy?.every(name => typeof name === 'string') !== true) throw internalError(`a principal's ${field} must be a list of strings`)
+  if (copy?.every(name => typeof name === 'string') !== true) {
+    throw internalError(`a principal's ${field} must be a list of strings`)
+  }
   return Object.freeze(copy)
 }

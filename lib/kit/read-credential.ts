@@ -14,8 +14,9 @@ export type Reading = string | Absent | Invalid
 type Reader = (request: FastifyRequest) => Reading
 
 /**
- * Reads a credential from its place, or from whichever of several places holds one; the same in two of them is one credential.
- * A place that is filled twice is refused: Node keeps the first `Authorization` line silently and joins others, so two parties could read two credentials.
+ * Reads a credential from its place, or from whichever of several places holds one; the same in two of them is one
+ * credential. A place that is filled twice is refused: Node keeps the first `Authorization` line silently and joins
+ * others, so two parties could read two credentials.
  *
  * @example
  * const key = read(request, 'header:x-api-key')
@@ -28,7 +29,9 @@ export function read (request: FastifyRequest, from: Place | readonly Place[]): 
 /** {@link read} with its place parsed once. A wrong place stops the boot, naming `option`. */
 export function reader (from: unknown, option: string): Reader {
   const places: readonly unknown[] = Array.isArray(from) ? from : [from]
-  if (places.length === 0) throw misconfigured(`${option} must name at least one place, such as 'bearer' or 'header:x-api-key'.`)
+  if (places.length === 0) {
+    throw misconfigured(`${option} must name at least one place, such as 'bearer' or 'header:x-api-key'.`)
+  }
   if (new Set(places).size < places.length) throw misconfigured(`${option} names a place twice. Name each once.`)
   const readers = places.map(place => readerOf(place, option))
   const [only] = readers
@@ -39,11 +42,16 @@ export function reader (from: unknown, option: string): Reader {
  * Parses the option `from` of a scheme: where its credential travels.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option.
  */
-export function parsePlaces (from: unknown, option: string): { readonly read: Reader, readonly places: readonly Place[] } {
+export function parsePlaces (from: unknown, option: string): {
+  readonly read: Reader, readonly places: readonly Place[]
+} {
   return { read: reader(from, option), places: Object.freeze([from].flat() as Place[]) }
 }
 
-/** Reads all places: two different credentials are as ambiguous as one place that holds two, and the same in both is one. */
+/**
+ * Reads all places: two different credentials are as ambiguous as one place that holds two, and the same in both is
+ * one.
+ */
 function readFirst (readers: readonly Reader[], request: FastifyRequest): Reading {
   let found: Reading = absent
   for (const each of readers) {
@@ -65,17 +73,29 @@ function readerOf (place: unknown, option = 'from'): Reader {
   return made
 }
 
-/** Headers whose meaning is not a key's: a credential in them would be read by others, or sent by browsers without a cross-site check. */
-const taken: ReadonlySet<string> = new Set(['authorization', 'connection', 'content-length', 'content-type', 'cookie', 'host', 'origin', 'referer', 'sec-fetch-site', 'transfer-encoding', 'user-agent'])
+/**
+ * Headers whose meaning is not a key's: a credential in them would be read by others, or sent by browsers without a
+ * cross-site check.
+ */
+const taken: ReadonlySet<string> = new Set([
+  'authorization', 'connection', 'content-length', 'content-type', 'cookie', 'host', 'origin', 'referer',
+  'sec-fetch-site', 'transfer-encoding', 'user-agent'
+])
 
 function parsePlace (place: unknown, option: string): Reader {
-  const match = typeof place === 'string' ? /^(?:bearer|(header|query|cookie):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/.exec(place) : null
+  const match = typeof place === 'string'
+    ? /^(?:bearer|(header|query|cookie):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/.exec(place)
+    : null
   if (match === null) {
-    throw misconfigured(`${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${describeValue(place)}.`)
+    throw misconfigured(
+      `${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${describeValue(place)}.`
+    )
   }
   const name = match[2] ?? ''
   if (match[1] === 'header' && taken.has(name.toLowerCase())) {
-    throw misconfigured(`${option} is 'header:${name}', which means something else already. For Authorization write 'bearer', for a cookie 'cookie:<name>', or choose a header of your own.`)
+    throw misconfigured(
+      `${option} is 'header:${name}', which means something else already. For Authorization write 'bearer', for a cookie 'cookie:<name>', or choose a header of your own.`
+    )
   }
   switch (match[1]) {
     case 'header': return headerReader(name.toLowerCase())
@@ -88,7 +108,9 @@ function parsePlace (place: unknown, option: string): Reader {
 function readHeader (request: FastifyRequest, name: string): Reading {
   const value = ownField(request.raw.headers, name)
   if (value === undefined) return absent
-  if (typeof value !== 'string' || sentTwice(request, name)) return invalid(`the header ${name} was sent more than once`)
+  if (typeof value !== 'string' || sentTwice(request, name)) {
+    return invalid(`the header ${name} was sent more than once`)
+  }
   return value === '' ? absent : value
 }
 
@@ -118,8 +140,8 @@ function sentTwice (request: FastifyRequest, name: string): boolean {
 }
 
 /**
- * The one value of `Authorization` under an HTTP authentication scheme, whose name is case-insensitive (RFC 9110, 11.1).
- * *Absent* when the header names another scheme: that is somebody else's credential.
+ * The one value of `Authorization` under an HTTP authentication scheme, whose name is case-insensitive (RFC 9110,
+ * 11.1). *Absent* when the header names another scheme: that is somebody else's credential.
  */
 export function readAuthorization (request: FastifyRequest, scheme: 'bearer' | 'basic'): Reading {
   const value = readHeader(request, 'authorization')
@@ -133,8 +155,8 @@ export function readAuthorization (request: FastifyRequest, scheme: 'bearer' | '
 }
 
 /**
- * Without space and tab around it (RFC 9110, 5.6.3). `trim()` would take away more: a browser that stores a cookie for another site's subdomain sees no `__Host-` at the
- * beginning of a name with U+00A0 before it, and neither may we.
+ * Without space and tab around it (RFC 9110, 5.6.3). `trim()` would take away more: a browser that stores a cookie for
+ * another site's subdomain sees no `__Host-` at the beginning of a name with U+00A0 before it, and neither may we.
  */
 function trimmed (text: string): string {
   let [start, end] = [0, text.length]
@@ -152,7 +174,9 @@ const token68 = /^[A-Za-z0-9\-._~+/]+=*$/
 /** RFC 6750, 2.1: `b64token`. A comma or a space within means two credentials were joined. */
 function readBearer (request: FastifyRequest): Reading {
   const token = readAuthorization(request, 'bearer')
-  return typeof token !== 'string' || token68.test(token) ? token : invalid('the Bearer token has characters that RFC 6750 does not allow')
+  return typeof token !== 'string' || token68.test(token)
+    ? token
+    : invalid('the Bearer token has characters that RFC 6750 does not allow')
 }
 
 function readQuery (request: FastifyRequest, name: string): Reading {
@@ -194,8 +218,13 @@ export function cookieValues (request: FastifyRequest, name: string): readonly s
   return valuesOf(ownField(request.raw.headers, 'cookie') ?? '', name, mostCookies)
 }
 
-/** What a scheme says of itself because of the places that its credential travels in; of several, the first is the documented one. */
-export function traits (places: readonly Place[], bearerFormat?: string): Pick<Scheme, 'openapi' | 'places' | 'ambient' | 'cacheControl'> {
+/**
+ * What a scheme says of itself because of the places that its credential travels in; of several, the first is the
+ * documented one.
+ */
+export function traits (
+  places: readonly Place[], bearerFormat?: string
+): Pick<Scheme, 'openapi' | 'places' | 'ambient' | 'cacheControl'> {
   const cacheControl = cacheControlOf(places)
   return {
     openapi: openapi(places, bearerFormat),
@@ -213,8 +242,9 @@ function isAmbient (place: Place): boolean {
 type Authenticate = Scheme['authenticate']
 
 /**
- * Makes a scheme that reads a cookie and other places say of each credential how it came: one that stands in another place was put there by a script
- * or a program, whatever cookie travels along, because {@link reader} refuses two different ones.
+ * Makes a scheme that reads a cookie and other places say of each credential how it came: one that stands in another
+ * place was put there by a script or a program, whatever cookie travels along, because {@link reader} refuses two
+ * different ones.
  */
 export function markAmbient (places: readonly Place[], authenticate: Authenticate): Authenticate {
   const others = places.filter(place => !isAmbient(place))
@@ -229,12 +259,17 @@ export function markAmbient (places: readonly Place[], authenticate: Authenticat
 }
 
 function openapi ([first = 'bearer']: readonly Place[], bearerFormat?: string): OpenApiSecurityScheme {
-  if (first === 'bearer') return { type: 'http', scheme: 'bearer', ...bearerFormat === undefined ? {} : { bearerFormat } }
+  if (first === 'bearer') {
+    return { type: 'http', scheme: 'bearer', ...bearerFormat === undefined ? {} : { bearerFormat } }
+  }
   const [where, name = ''] = first.split(':')
   return { type: 'apiKey', in: where === 'query' || where === 'cookie' ? where : 'header', name }
 }
 
-/** Shared caches know `Authorization` as a credential (RFC 9111, 3.5) and nothing else. What a URL let in must not be stored at all (RFC 6750, 2.3 and 5.3). */
+/**
+ * Shared caches know `Authorization` as a credential (RFC 9111, 3.5) and nothing else. What a URL let in must not be
+ * stored at all (RFC 6750, 2.3 and 5.3).
+ */
 function cacheControlOf (places: readonly Place[]): string | null {
   if (places.some(place => place.startsWith('query:'))) return 'private, no-store'
   return places.every(place => place === 'bearer') ? null : 'private'

@@ -62,7 +62,9 @@ export async function library<T> (name: string, get: () => Promise<T>): Promise<
   try {
     return await get()
   } catch (cause) {
-    throw misconfigured(`This password hash needs the package ${name}, which cannot be loaded (${(cause as { readonly code?: string }).code ?? 'it threw'}). Install it: npm install ${name}`)
+    throw misconfigured(
+      `This password hash needs the package ${name}, which cannot be loaded (${(cause as { readonly code?: string }).code ?? 'it threw'}). Install it: npm install ${name}`
+    )
   }
 }
 
@@ -70,7 +72,9 @@ export async function library<T> (name: string, get: () => Promise<T>): Promise<
 const kinds = { argon2d: 0, argon2i: 1, argon2id: 2 } as const
 const versions = { 16: 0, 19: 1 } as const
 
-async function byArgon2 (recipe: Argon2Recipe, { password, salt, length }: Derivation, { hashRaw }: Awaited<ReturnType<typeof argon2Library>>): Promise<Buffer> {
+async function byArgon2 (
+  recipe: Argon2Recipe, { password, salt, length }: Derivation, { hashRaw }: Awaited<ReturnType<typeof argon2Library>>
+): Promise<Buffer> {
   return hashRaw(password, {
     algorithm: kinds[recipe.algorithm],
     version: versions[recipe.version],
@@ -82,14 +86,22 @@ async function byArgon2 (recipe: Argon2Recipe, { password, salt, length }: Deriv
   })
 }
 
-async function byBcrypt ({ cost }: Extract<Recipe, { algorithm: 'bcrypt' }>, { password, salt }: Derivation, { hash }: Awaited<ReturnType<typeof bcryptLibrary>>): Promise<Buffer> {
+async function byBcrypt (
+  { cost }: Extract<Recipe, { algorithm: 'bcrypt' }>,
+  { password, salt }: Derivation,
+  { hash }: Awaited<ReturnType<typeof bcryptLibrary>>
+): Promise<Buffer> {
   const text = await hash(password, { salt, cost, version: '2b', rejectLongPasswords: true })
   return fromBcrypt64(text.slice(-31))
 }
 
-const scryptKey: (password: Buffer, salt: Buffer, length: number, options: ScryptOptions) => Promise<Buffer> = promisify(scrypt)
+const scryptKey: (
+  password: Buffer, salt: Buffer, length: number, options: ScryptOptions
+) => Promise<Buffer> = promisify(scrypt)
 
-async function byScrypt ({ cost, blockSize, parallelization }: Extract<Recipe, { algorithm: 'scrypt' }>, { password, salt, length }: Derivation): Promise<Buffer> {
+async function byScrypt (
+  { cost, blockSize, parallelization }: Extract<Recipe, { algorithm: 'scrypt' }>, { password, salt, length }: Derivation
+): Promise<Buffer> {
   // Twice what RFC 7914 asks for, because OpenSSL counts some memory of its own.
   const maxmem = 256 * blockSize * (cost + parallelization)
   return scryptKey(password, salt, length, { cost, blockSize, parallelization, maxmem })

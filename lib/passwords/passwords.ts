@@ -66,7 +66,9 @@ export function makePasswords (settings: PasswordSettings, derive: Derive = comp
     },
     async hash (password: string) {
       const input = newInput(password)
-      if (typeof input === 'string') throw internalError(`the password cannot be hashed (${input}): ask problem() first`)
+      if (typeof input === 'string') {
+        throw internalError(`the password cannot be hashed (${input}): ask problem() first`)
+      }
       const salt = randomBytes(saltBytes)
       const digest = await hashQueue.run(() => derive({ recipe: current, password: input, salt, length: digestBytes }))
       return writeStored({ recipe: current, salt, digest, keyId })

@@ -39,12 +39,15 @@ export function peppersById (peppers: ReadonlyArray<ReturnType<typeof parsePeppe
 }
 
 /**
- * What is hashed: the password itself, or its HMAC-SHA256 under a pepper, as text: some implementations of bcrypt end at a NUL, and 43 characters are within its 72 bytes.
+ * What is hashed: the password itself, or its HMAC-SHA256 under a pepper, as text: some implementations of bcrypt end
+ * at a NUL, and 43 characters are within its 72 bytes.
  * @throws {AuthError} `AUTH_FAULT` for a pepper that is not configured.
  */
 export function inputOf (password: Buffer, keyId: string | null, peppers: Peppers): Buffer {
   if (keyId === null) return password
   const secret = peppers.get(keyId)
-  if (secret === undefined) throw internalError(`a stored password hash names the pepper '${keyId}', which is not configured`)
+  if (secret === undefined) {
+    throw internalError(`a stored password hash names the pepper '${keyId}', which is not configured`)
+  }
   return Buffer.from(createHmac('sha256', secret).update(password).digest('base64url'))
 }

@@ -74,8 +74,12 @@ const parsers = {
 
 /** The minimum parameters of OWASP's Password Storage Cheat Sheet: a recipe must reach every value of one row. */
 const floors: Readonly<Record<typeof algorithms[number], readonly Numbers[]>> = {
-  argon2id: [[47_104, 1], [19_456, 2], [12_288, 3], [9_216, 4], [7_168, 5]].map(([memorySize = 0, passes = 0]) => ({ memorySize, passes })),
-  scrypt: [[17, 1], [16, 2], [15, 3], [14, 5], [13, 10]].map(([log = 0, parallelization = 0]) => ({ cost: 2 ** log, blockSize: 8, parallelization })),
+  argon2id: [
+    [47_104, 1], [19_456, 2], [12_288, 3], [9_216, 4], [7_168, 5]
+  ].map(([memorySize = 0, passes = 0]) => ({ memorySize, passes })),
+  scrypt: [[17, 1], [16, 2], [15, 3], [14, 5], [13, 10]].map(
+    ([log = 0, parallelization = 0]) => ({ cost: 2 ** log, blockSize: 8, parallelization })
+  ),
   bcrypt: [{ cost: 10 }]
 }
 
@@ -104,7 +108,9 @@ export function checkStrength (recipe: Recipe, place: string): Recipe {
   const rows = floors[recipe.algorithm as keyof typeof floors]
   if (rows.some(row => Object.entries(row).every(([name, least]) => Number(numbers[name]) >= least))) return recipe
   const known = rows.map(row => Object.entries(row).map(([name, least]) => `${name} ${least}`).join(', '))
-  throw misconfigured(`${place} is too weak for ${recipe.algorithm}. The minimum is ${joinNames(known.map(each => `(${each})`))}.`)
+  throw misconfigured(
+    `${place} is too weak for ${recipe.algorithm}. The minimum is ${joinNames(known.map(each => `(${each})`))}.`
+  )
 }
 
 /**
@@ -124,7 +130,8 @@ function outside (recipe: Recipe): string | null {
     case 'scrypt': {
       const { cost, blockSize, parallelization } = recipe
       // RFC 7914, 2: N is a power of two, less than 2^(128 * r / 8)
-      const fits = cost >= 2 && Number.isInteger(Math.log2(cost)) && blockSize >= 1 && parallelization >= 1 && Math.log2(cost) < 16 * blockSize
+      const fits = cost >= 2 && Number.isInteger(Math.log2(cost)) && blockSize >= 1 && parallelization >= 1 &&
+        Math.log2(cost) < 16 * blockSize
       return fits ? null : 'the cost of scrypt is a power of two, and blockSize and parallelization are at least 1'
     }
     default: {
@@ -138,7 +145,9 @@ function outside (recipe: Recipe): string | null {
 
 function memoryOf (recipe: Recipe): number {
   if (recipe.algorithm === 'bcrypt') return 4096
-  return recipe.algorithm === 'scrypt' ? 128 * recipe.blockSize * (recipe.cost + recipe.parallelization) : 1024 * recipe.memorySize
+  return recipe.algorithm === 'scrypt'
+    ? 128 * recipe.blockSize * (recipe.cost + recipe.parallelization)
+    : 1024 * recipe.memorySize
 }
 
 /** Estimates the microseconds of one core: precise enough to tell which of two recipes is slower. */
@@ -150,10 +159,14 @@ export function workOf (recipe: Recipe): number {
   }
 }
 
-/** Returns true if a hash should be replaced: its algorithm differs, or a parameter that makes guessing expensive is lower. */
+/**
+ * Returns true if a hash should be replaced: its algorithm differs, or a parameter that makes guessing expensive is
+ * lower.
+ */
 export function isWeaker (recipe: Recipe, current: Recipe): boolean {
   if (recipe.algorithm === 'scrypt' && current.algorithm === 'scrypt') {
-    return recipe.cost < current.cost || recipe.blockSize < current.blockSize || recipe.parallelization < current.parallelization
+    return recipe.cost < current.cost || recipe.blockSize < current.blockSize ||
+      recipe.parallelization < current.parallelization
   }
   if (recipe.algorithm === 'bcrypt' && current.algorithm === 'bcrypt') return recipe.cost < current.cost
   if (recipe.algorithm === 'argon2id' && current.algorithm === 'argon2id') {

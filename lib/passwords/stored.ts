@@ -21,7 +21,10 @@ export const digestBytes = 32
 const minDigestBytes = 16
 const minSaltBytes = 8
 
-/** The longest accepted salt or digest in bytes. No implementation writes longer ones, and verifying would compute them whole. */
+/**
+ * The longest accepted salt or digest in bytes. No implementation writes longer ones, and verifying would compute them
+ * whole.
+ */
 const maxBytes = 128
 
 const wrapper = /^\$hmac-sha256\$keyid=([A-Za-z0-9._-]{1,32})(\$.*)$/s
@@ -42,7 +45,9 @@ export function readStored (text: unknown): Stored | string {
   if (read.digest.length < minDigestBytes || read.salt.length < minSaltBytes) {
     return `it has a salt shorter than ${minSaltBytes} bytes or a hash shorter than ${minDigestBytes}`
   }
-  if (Math.max(read.digest.length, read.salt.length) > maxBytes) return `it has a salt or a hash longer than ${maxBytes} bytes`
+  if (Math.max(read.digest.length, read.salt.length) > maxBytes) {
+    return `it has a salt or a hash longer than ${maxBytes} bytes`
+  }
   return recipeFault(read.recipe) ?? read
 }
 
@@ -75,7 +80,9 @@ function readScrypt (text: string, keyId: string | null): Stored | null {
   const match = scrypt.exec(text)
   const both = bytes(match?.[4], match?.[5])
   if (match === null || both === null) return null
-  const recipe = { algorithm: 'scrypt', cost: 2 ** Number(match[1]), blockSize: Number(match[2]), parallelization: Number(match[3]) } as const
+  const recipe = {
+    algorithm: 'scrypt', cost: 2 ** Number(match[1]), blockSize: Number(match[2]), parallelization: Number(match[3])
+  } as const
   return { recipe, ...both, keyId }
 }
 
@@ -88,7 +95,9 @@ function bytes (salt = '', digest = ''): Pick<Stored, 'salt' | 'digest'> | null 
 function readBcrypt (text: string, keyId: string | null): Stored | null {
   const [, cost, salt = '', digest = ''] = bcrypt.exec(text) ?? []
   if (cost === undefined) return null
-  return { recipe: { algorithm: 'bcrypt', cost: Number(cost) }, salt: fromBcrypt64(salt), digest: fromBcrypt64(digest), keyId }
+  return {
+    recipe: { algorithm: 'bcrypt', cost: Number(cost) }, salt: fromBcrypt64(salt), digest: fromBcrypt64(digest), keyId
+  }
 }
 
 /** Writes a hash in the form that {@link readStored} parses; bcrypt hashes as `$2b$`. */

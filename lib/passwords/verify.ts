@@ -28,7 +28,9 @@ export const noMatch: PasswordCheck = Object.freeze({ valid: false, needsRehash:
  */
 export function createPasswordCheck ({ current, keyId, inUse }: CheckSettings, derive: Derive): PasswordVerifier {
   let slowest = inUse.reduce(slower)
-  const dummy = { password: Buffer.from(randomBytes(32).toString('base64url')), salt: randomBytes(saltBytes), length: digestBytes }
+  const dummy = {
+    password: Buffer.from(randomBytes(32).toString('base64url')), salt: randomBytes(saltBytes), length: digestBytes
+  }
 
   function isOld ({ recipe, salt, keyId: id }: Stored): boolean {
     return id !== keyId || salt.length < saltBytes || isWeaker(recipe, current)
@@ -37,7 +39,9 @@ export function createPasswordCheck ({ current, keyId, inUse }: CheckSettings, d
   return async (found, input) => {
     if (found !== null) slowest = slower(slowest, found.recipe)
     const evaluable = found !== null && fits(input, found.recipe) ? found : null
-    if (evaluable !== null && await matches(evaluable, input, derive)) return { valid: true, needsRehash: isOld(evaluable) }
+    if (evaluable !== null && await matches(evaluable, input, derive)) {
+      return { valid: true, needsRehash: isOld(evaluable) }
+    }
     if (evaluable === null || workOf(evaluable.recipe) < workOf(slowest)) await derive({ recipe: slowest, ...dummy })
     return noMatch
   }

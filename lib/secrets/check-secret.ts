@@ -23,10 +23,16 @@ const mend = "Make one with: node -p \"require('node:crypto').randomBytes(32).to
  * @throws {AuthError} `AUTH_MISCONFIGURED`, with a sentence that names `place` and never the secret.
  */
 export function checkSecret (secret: unknown, { minBytes, place }: SecretRule): Buffer {
-  if (secret === undefined) throw misconfigured(`${place} is undefined. Set it, or the environment variable that it comes from. ${mend}`)
-  if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) throw misconfigured(`${place} must be a string or a Uint8Array. ${mend}`)
+  if (secret === undefined) {
+    throw misconfigured(`${place} is undefined. Set it, or the environment variable that it comes from. ${mend}`)
+  }
+  if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) {
+    throw misconfigured(`${place} must be a string or a Uint8Array. ${mend}`)
+  }
   const bytes = Buffer.from(secret as Uint8Array)
-  if (bytes.length < minBytes) throw misconfigured(`${place} is too short: it has ${bytes.length} bytes and needs at least ${minBytes}. ${mend}`)
+  if (bytes.length < minBytes) {
+    throw misconfigured(`${place} is too short: it has ${bytes.length} bytes and needs at least ${minBytes}. ${mend}`)
+  }
   const reason = weakness(bytes)
   if (reason !== null) throw misconfigured(`${place} ${reason}. ${mend}`)
   return bytes

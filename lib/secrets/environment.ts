@@ -51,9 +51,17 @@ interface Held {
  * @param env left out, `process.env`.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, one for all mistakes.
  */
-export function secretsFromEnvironment<const T extends Readonly<Record<string, SecretPurpose>>> (variables: T, env: Readonly<Record<string, string | undefined>> = process.env): SecretsOf<T> {
-  if (!isObject(variables) || Object.keys(variables).length === 0) throw misconfigured("secretsFromEnvironment needs an object from variable to purpose, such as { SESSION_SECRET: 'session' }.")
-  const entries = Object.entries(variables).map(([variable, purpose]) => read(variable, purpose, ownField(env, variable)))
+export function secretsFromEnvironment<const T extends Readonly<Record<string, SecretPurpose>>> (
+  variables: T, env: Readonly<Record<string, string | undefined>> = process.env
+): SecretsOf<T> {
+  if (!isObject(variables) || Object.keys(variables).length === 0) {
+    throw misconfigured(
+      "secretsFromEnvironment needs an object from variable to purpose, such as { SESSION_SECRET: 'session' }."
+    )
+  }
+  const entries = Object.entries(variables).map(
+    ([variable, purpose]) => read(variable, purpose, ownField(env, variable))
+  )
   const mistakes = [...entries.flatMap(entry => entry.mistakes), ...reused(entries.flatMap(entry => entry.held))]
   if (mistakes.length > 0) throw misconfigured('The environment is not as it must be.', mistakes)
   return Object.freeze(Object.fromEntries(entries.map(({ variable, value }) => [variable, value]))) as SecretsOf<T>
@@ -61,10 +69,18 @@ export function secretsFromEnvironment<const T extends Readonly<Record<string, S
 
 function read (variable: string, purpose: string, given: string | undefined) {
   const rule = Object.hasOwn(purposes, purpose) ? purposes[purpose as SecretPurpose] : null
-  if (rule === null) throw misconfigured(`secretsFromEnvironment does not know the purpose ${describeValue(purpose)} of ${variable}. Known: ${joinNames(Object.keys(purposes))}.`)
-  if (given === undefined || given.trim() === '') return { variable, value: '', held: [], mistakes: [`${variable} is not set. ${mend}`] }
+  if (rule === null) {
+    throw misconfigured(
+      `secretsFromEnvironment does not know the purpose ${describeValue(purpose)} of ${variable}. Known: ${joinNames(Object.keys(purposes))}.`
+    )
+  }
+  if (given === undefined || given.trim() === '') {
+    return { variable, value: '', held: [], mistakes: [`${variable} is not set. ${mend}`] }
+  }
   const texts = rule.rotates ? given.split(',') : [given]
-  const held = texts.map((text, index): Held => ({ variable: texts.length === 1 ? variable : `${variable} (number ${index + 1})`, text }))
+  const held = texts.map(
+    (text, index): Held => ({ variable: texts.length === 1 ? variable : `${variable} (number ${index + 1})`, text })
+  )
   const mistakes = held.flatMap(each => mistakeOf(each, purpose as SecretPurpose) ?? [])
   return { variable, value: rule.rotates ? Object.freeze(texts) : given, held, mistakes }
 }
@@ -80,8 +96,12 @@ const placeholder = new RegExp([
 ].join('|'), 'i')
 
 function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | null {
-  if (text !== text.trim()) return `${variable} begins or ends with a space or a line end, which is probably not meant. Remove it.`
-  if (/^(['"]).*\1$/.test(text)) return `${variable} stands in quotes, which are then a part of it: what read the file keeps them. Remove them.`
+  if (text !== text.trim()) {
+    return `${variable} begins or ends with a space or a line end, which is probably not meant. Remove it.`
+  }
+  if (/^(['"]).*\1$/.test(text)) {
+    return `${variable} stands in quotes, which are then a part of it: what read the file keeps them. Remove them.`
+  }
   if (text.startsWith(`${variable}=`)) return `${variable} begins with its own name. Leave out '${variable}='.`
   if (placeholder.test(text)) return `${variable} looks like a placeholder of an example. ${mend}`
   const { minBytes } = purposes[purpose]

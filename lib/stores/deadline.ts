@@ -17,12 +17,15 @@ const parseOptions = object({ timeout: optional(duration({ positive: true, max: 
 const probeEvery = 500
 
 /**
- * A store of which every call ends within the deadline, whatever the store does: one that does not answer, throws, or answers late is *unavailable*.
- * What comes late is dropped; whether it was done is not known. `migrate` alone may take as long as it takes.
+ * A store of which every call ends within the deadline, whatever the store does: one that does not answer, throws, or
+ * answers late is *unavailable*. What comes late is dropped; whether it was done is not known. `migrate` alone may take
+ * as long as it takes.
  *
- * What a record belongs to (kind, id and owner) is compared with what the store was asked: the record of another is `AUTH_FAULT`.
+ * What a record belongs to (kind, id and owner) is compared with what the store was asked: the record of another is
+ * `AUTH_FAULT`.
  *
- * When a store has been silent for a whole deadline, calls are refused at once, but for one every 500 ms that asks it again; the first answer, late or not, ends that.
+ * When a store has been silent for a whole deadline, calls are refused at once, but for one every 500 ms that asks it
+ * again; the first answer, late or not, ends that.
  *
  * @throws {AuthError} `AUTH_MISCONFIGURED` for a timeout that is none.
  */
@@ -31,7 +34,9 @@ export function withDeadline (store: Store, options: DeadlineOptions = {}): Stor
   const { run, close } = operations()
   const { call, end } = deadline(Math.ceil(timeout * 1_000))
   const checked = withCheckedAnswers(store)
-  const within = <T>(operation: string, work: () => Promise<T>): Promise<T> => run(operation, () => call(operation, work))
+  const within = <T>(operation: string, work: () => Promise<T>): Promise<T> => run(
+    operation, () => call(operation, work)
+  )
   return Object.freeze({
     add: entry => within('add', () => checked.add(entry)),
     get: (kind, id) => within('get', () => checked.get(kind, id)),
@@ -55,7 +60,10 @@ interface Deadline {
 }
 
 function deadline (limit: number): Deadline {
-  /** When the store last answered anything, and from when on it may be asked again while it is silent: by the clock that never jumps. */
+  /**
+   * When the store last answered anything, and from when on it may be asked again while it is silent: by the clock that
+   * never jumps.
+   */
   let answeredAt = -Infinity
   let probeAt: number | null = null
 
@@ -72,7 +80,8 @@ function deadline (limit: number): Deadline {
         if (answeredAt < began) probeAt ??= performance.now() + probeEvery
         reject(unavailable('unanswered', `${operation} had no answer within ${limit} ms`))
       }
-      // A process that was kept from running may have the answer in its sockets: they are read before an immediate runs.
+      // A process that was kept from running may have the answer in its sockets: they are read before an immediate
+      // runs.
       const timer = setTimeout(() => { expiry = setImmediate(expire) }, limit)
       const settle = (): void => {
         clearTimeout(timer)
@@ -113,8 +122,9 @@ async function started<T> (work: () => Promise<T>): Promise<T> {
 }
 
 /**
- * Makes a store whose answers belong to what it was asked. A record of another kind, id or owner is `AUTH_FAULT`: somebody who is given the record of another acts as the
- * other. An answer is a yes only if it is `true`, and an `undefined` record is an absent one.
+ * Makes a store whose answers belong to what it was asked. A record of another kind, id or owner is `AUTH_FAULT`:
+ * somebody who is given the record of another acts as the other. An answer is a yes only if it is `true`, and an
+ * `undefined` record is an absent one.
  */
 function withCheckedAnswers (store: Store): Pick<Store, 'add' | 'get' | 'swap' | 'take' | 'find' | 'takeAll'> {
   return {
@@ -123,7 +133,9 @@ function withCheckedAnswers (store: Store): Pick<Store, 'add' | 'get' | 'swap' |
     swap: async record => isTrue(await store.swap(record)),
     take: async (kind, id) => recordOf(await store.take(kind, id), { operation: 'take', kind, id }),
     find: async (kind, owner) => recordsOf(await store.find(kind, owner), { operation: 'find', kind, owner }),
-    takeAll: async (kind, owner, except) => recordsOf(await store.takeAll(kind, owner, except), { operation: 'takeAll', kind, owner, except })
+    takeAll: async (kind, owner, except) => recordsOf(
+      await store.takeAll(kind, owner, except), { operation: 'takeAll', kind, owner, except }
+    )
   }
 }
 
@@ -151,7 +163,9 @@ function recordOf (record: StoreRecord | null | undefined, { operation, kind, id
   return record
 }
 
-function recordsOf (records: readonly StoreRecord[], { operation, kind, owner, except }: QuestionByOwner): readonly StoreRecord[] {
+function recordsOf (
+  records: readonly StoreRecord[], { operation, kind, owner, except }: QuestionByOwner
+): readonly StoreRecord[] {
   for (const record of records) {
     const isOwned = record.kind === kind && record.owner?.realm === owner.realm && record.owner.id === owner.id
     if (!isOwned || record.id === except) throw foreign(operation, kind)
@@ -161,5 +175,7 @@ function recordsOf (records: readonly StoreRecord[], { operation, kind, owner, e
 
 /** The detail holds no id: it is for the log. */
 function foreign (operation: string, kind: string): Error {
-  return internalError(`store: ${operation} of the kind '${kind}' was answered with a record of another kind, id or owner: the store, or a proxy before it, mixes up answers`)
+  return internalError(
+    `store: ${operation} of the kind '${kind}' was answered with a record of another kind, id or owner: the store, or a proxy before it, mixes up answers`
+  )
 }

@@ -2,7 +2,10 @@ import { createRequire } from 'node:module'
 import type { StoreFailure } from '../../types/store.js'
 import { AuthError, misconfigured } from '../errors.js'
 
-/** A store cannot tell: `AUTH_UNAVAILABLE`, 503. `reason` is for callers that have another way, and like `detail` not enumerable. */
+/**
+ * A store cannot tell: `AUTH_UNAVAILABLE`, 503. `reason` is for callers that have another way, and like `detail` not
+ * enumerable.
+ */
 export class StoreUnavailable extends AuthError {
   declare readonly reason: StoreFailure
 
@@ -12,7 +15,10 @@ export class StoreUnavailable extends AuthError {
   }
 }
 
-/** The error for a failure. It has no stack: a store that is down fails every request, and where this was made says nothing of why. */
+/**
+ * The error for a failure. It has no stack: a store that is down fails every request, and where this was made says
+ * nothing of why.
+ */
 export function unavailable (reason: StoreFailure, detail: string): StoreUnavailable {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 0
@@ -30,23 +36,31 @@ export function toStoreError (operation: string, error: unknown): AuthError {
 const constants = /^(?:Connection (?:is closed|terminated|ended)|Command timed out|Reached the max retries|Query read timeout|timeout exceeded|Socket timeout)/
 
 /**
- * An error in words that hold no secret: its code, a reply's first word, a message known to be constant, else its name. Other messages, and what else libraries
- * hang on their errors (the command with its arguments, the connection string), may hold what was stored or the password.
+ * An error in words that hold no secret: its code, a reply's first word, a message known to be constant, else its name.
+ * Other messages, and what else libraries hang on their errors (the command with its arguments, the connection string),
+ * may hold what was stored or the password.
  */
 export function described (error: unknown): string {
   if (!(error instanceof Error)) return 'what was thrown is no error'
   const code: unknown = 'code' in error ? error.code : undefined
-  const missing = code === '42P01' || /^no such table/.test(error.message) ? ' (a table is missing: was migrate() called?)' : ''
+  const missing = code === '42P01' || /^no such table/.test(error.message)
+    ? ' (a table is missing: was migrate() called?)'
+    : ''
   if (typeof code === 'string' && /^\w{2,64}$/.test(code)) return `${code}${missing}`
   // ioredis on a command that it would have to keep for later
   if (error.message.startsWith("Stream isn't writeable")) return 'not connected'
-  if (error.message.startsWith('ConnectionFailed("Unable to open')) return 'the file cannot be opened (is its folder there, and may this process write in it?)'
+  if (error.message.startsWith('ConnectionFailed("Unable to open')) {
+    return 'the file cannot be opened (is its folder there, and may this process write in it?)'
+  }
   const reply = /^[A-Z]{3,24}(?= )/.exec(error.message)
   if (reply !== null) return reply[0]
   return constants.test(error.message) ? error.message.slice(0, 80) : error.constructor.name
 }
 
-/** Runs the operations of one store: what fails is a {@link StoreUnavailable}, and what is asked after the end is refused. */
+/**
+ * Runs the operations of one store: what fails is a {@link StoreUnavailable}, and what is asked after the end is
+ * refused.
+ */
 interface Operations {
   run<T> (operation: string, work: () => T | Promise<T>): Promise<T>
   /** Runs `end` at the first call; later ones wait for the same. */
@@ -78,7 +92,8 @@ export function operations (): Operations {
 const require = createRequire(import.meta.url)
 
 /**
- * Loads an optional library, at once: who asks for a store learns there that something is missing, not from its first request.
+ * Loads an optional library, at once: who asks for a store learns there that something is missing, not from its first
+ * request.
  * @throws {AuthError} `AUTH_MISCONFIGURED` when it is not installed.
  */
 export function peer (library: string, place: string): unknown {

@@ -32,7 +32,12 @@ export interface Setup {
   readonly jwkAsText?: boolean
 }
 
-const users = { alice: { password, id: 'alice' }, colon: { password: 'pass:word', id: 'colon' }, test: { password: '123£', id: 'test' }, attacker: { password: 'the attacker has one too', id: 'attacker' } }
+const users = {
+  alice: { password, id: 'alice' },
+  colon: { password: 'pass:word', id: 'colon' },
+  test: { password: '123£', id: 'test' },
+  attacker: { password: 'the attacker has one too', id: 'attacker' }
+}
 
 /** Serves a JWK set, which ends with the application. */
 async function keySource (app: FastifyInstance, keys: readonly object[], fetches: { count: number }): Promise<string> {
@@ -53,13 +58,17 @@ async function bearer ({ text, jwkAsText = false }: Setup, app: FastifyInstance,
   const tolerance = text.includes('clockTolerance=60') ? { clockTolerance: 60 } : {}
   const typ = text.includes('typ at+jwt required') ? { typ: 'at+jwt' } : {}
   if (text.includes('two-issuers')) {
-    return jwt({ issuers: [{ issuer: 'A', audience, keys: publicJwk('rs1') }, { issuer: 'B', audience, keys: publicJwk('rsB') }] })
+    return jwt({
+      issuers: [{ issuer: 'A', audience, keys: publicJwk('rs1') }, { issuer: 'B', audience, keys: publicJwk('rsB') }]
+    })
   }
   if (text.includes('bearer=jwks')) {
     if (jwkAsText) return jwt({ ...claims, keys: publicPem('rs1'), algorithms: ['RS256'] })
     const { alg, ...withoutAlg } = publicJwk('rs1')
     const rs1 = text.includes('without alg') ? withoutAlg : { ...withoutAlg, alg }
-    const keys = await keySource(app, [rs1, publicJwk('es1'), publicJwk('ed1'), ...text.includes('oct') ? [octJwk] : []], fetches)
+    const keys = await keySource(
+      app, [rs1, publicJwk('es1'), publicJwk('ed1'), ...text.includes('oct') ? [octJwk] : []], fetches
+    )
     return jwt({ ...claims, keys, ...text.includes('allow-list RS256') ? { algorithms: ['RS256'] } : {} })
   }
   if (text.includes('bearer=resolver')) {
@@ -75,17 +84,33 @@ export async function application (setup: Setup): Promise<Target> {
   const fetches = { count: 0 }
   const log: string[] = []
   const keys = new Map([[liveKey, { id: 'client', scopes: ['orders:read'] }]])
-  const slashes = setup.text.includes('ignoreTrailingSlash') ? { routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true } } : {}
-  const app = Fastify({ logger: { level: 'trace', stream: { write: (line: string) => { log.push(line) } } }, ...slashes })
+  const slashes = setup.text.includes('ignoreTrailingSlash')
+    ? { routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true } }
+    : {}
+  const app = Fastify({
+    logger: { level: 'trace', stream: { write: (line: string) => { log.push(line) } } }, ...slashes
+  })
   const failing = setup.text.includes('store throws')
   await app.register(authPlugin, {
     schemes: {
       user: await bearer(setup, app, fetches),
       service: setup.text.includes('revoke') || setup.text.includes('cache TTL') || failing
-        ? apiKey({ verify: async key => { if (failing) throw new Error('connect redis://user:pass@10.0.0.5'); return keys.get(key) ?? null } })
+        ? apiKey({
+          verify: async key => {
+            if (failing) throw new Error('connect redis://user:pass@10.0.0.5')
+            return keys.get(key) ?? null
+          }
+        })
         : apiKey({ keys: { [liveKey]: { id: 'client', scopes: ['orders:read'] } } }),
-      ops: basic({ realm: 'ops "quoted"', verify: (name, given) => Object.hasOwn(users, name) && users[name as keyof typeof users].password === given ? { id: name } : null }),
-      web: session({ secret: setup.sessionSecrets ?? [newSecret], cookieName: 'sid', idleTimeout: 900, absoluteTimeout: 28_800 })
+      ops: basic({
+        realm: 'ops "quoted"',
+        verify: (name, given) => Object.hasOwn(users, name) && users[name as keyof typeof users].password === given
+          ? { id: name }
+          : null
+      }),
+      web: session({
+        secret: setup.sessionSecrets ?? [newSecret], cookieName: 'sid', idleTimeout: 900, absoluteTimeout: 28_800
+      })
     },
     default: ['user', 'service', 'ops', 'web'],
     publicPaths: ['/public', '/login']
@@ -104,7 +129,11 @@ function routes (app: FastifyInstance, runs: { count: number }): void {
   app.get('/admin', { config: { auth: { scopes: 'admin' } } }, ran())
   app.get('/mutate', async request => {
     runs.count++
-    for (const change of [() => { Object.assign(request.auth, { scope: 'admin' }) }, () => { Object.assign(request.principal ?? {}, { scopes: ['admin'] }) }, () => { (request.principal?.scopes as string[]).push('admin') }]) {
+    for (const change of [
+      () => { Object.assign(request.auth, { scope: 'admin' }) },
+      () => { Object.assign(request.principal ?? {}, { scopes: ['admin'] }) },
+      () => { (request.principal?.scopes as string[]).push('admin') }
+    ]) {
       try { change() } catch { /* frozen: what the attack hoped for is refused already */ }
     }
     return {}
@@ -114,7 +143,9 @@ function routes (app: FastifyInstance, runs: { count: number }): void {
     child.get('/private', ran())
     child.register(async grandchild => { grandchild.get('/private', ran()) }, { prefix: '/b' })
   }, { prefix: '/a' })
-  app.post<{ Body: { username: string, password: string }, Querystring: { returnTo?: string } }>('/login', async (request, reply) => {
+  app.post<{
+    Body: { username: string, password: string }, Querystring: { returnTo?: string }
+  }>('/login', async (request, reply) => {
     runs.count++
     const { username, password: given } = request.body
     if (username !== 'alice' || given !== password) return reply.code(401).send({ error: 'wrong' })

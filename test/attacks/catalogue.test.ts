@@ -9,11 +9,16 @@ import { desk, fleet, type Key } from '../stores/fixtures/fleet.js'
 import { judge, outage, staleness } from '../stores/fixtures/outage.js'
 import { noRedisServer, redisServer } from '../stores/fixtures/outages.js'
 import type { Call as Load } from '../stores/fixtures/traffic.js'
-import { application, audience, cookieName, issuer, liveKey, newSecret, oldSecret, password, type Setup, type Target } from './application.js'
+import {
+  application, audience, cookieName, issuer, liveKey, newSecret, oldSecret, password, type Setup, type Target
+} from './application.js'
 import { publicPem, token, validToken, type TokenSpec } from './token.js'
 import { inject, socket, type Answer, type Call, type Transport } from './transport.js'
 
-/** Runs the attack catalogue (104 attacks and controls that nobody here wrote) against an application built by the public API. */
+/**
+ * Runs the attack catalogue (104 attacks and controls that nobody here wrote) against an application built by the
+ * public API.
+ */
 
 interface Request {
   method?: string
@@ -32,11 +37,21 @@ interface Request {
   before?: string
   save?: string
 }
-interface Entry { id: string, title: string, setup: string, requests: Request[], expect: { status: number | number[] | string, invariants?: string[] } }
+interface Entry {
+  id: string,
+  title: string,
+  setup: string,
+  requests: Request[],
+  expect: {
+    status: number | number[] | string, invariants?: string[]
+  }
+}
 
 /** Entries of capabilities that come with later issues: OAuth. Listed, so that none is dropped silently. */
 const later = /^O-OAU-|^O-CTL-005$/
-/** Measured by a script in bench/, because a timed test fails on a busy machine: here only their answers are checked. */
+/**
+ * Measured by a script in bench/, because a timed test fails on a busy machine: here only their answers are checked.
+ */
 const timed = ['O-KEY-004', 'O-BAS-004']
 
 /** Answers of entries that the catalogue puts into words, one list of allowed statuses for each request. */
@@ -61,28 +76,60 @@ const honest = (): Call => ({ method: 'GET', path: '/private', headers: { 'x-api
 const basicOf = (text: string): string => Buffer.from(text).toString('base64')
 
 async function login (target: Target): Promise<string> {
-  const answer = await inject(target.app, { method: 'POST', path: '/login', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ username: 'alice', password }) })
+  const answer = await inject(
+    target.app,
+    {
+      method: 'POST',
+      path: '/login',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ username: 'alice', password })
+    }
+  )
   return cookieOf(answer) ?? ''
 }
 
 function cookieOf (answer: Answer): string | undefined {
-  return [answer.headers['set-cookie'] ?? []].flat().map(line => new RegExp(`^${cookieName}=([^;]*)`).exec(line)?.[1]).find(value => value !== undefined)
+  return [answer.headers['set-cookie'] ?? []].flat().map(
+    line => new RegExp(`^${cookieName}=([^;]*)`).exec(line)?.[1]
+  ).find(value => value !== undefined)
 }
 
 /** Writes the catalogue's placeholders. */
 async function fill (text: string, target: Target, saved: Map<string, string>, i: number): Promise<string> {
   const session = async (): Promise<string> => saved.get('valid') ?? await login(target)
-  const expired = (): string => token({ header: { alg: 'HS256', typ: 'JWT' }, payload: { $extends: 'BASE', exp: 'now-61' }, key: 'hs1' })
+  const expired = (): string => token({
+    header: { alg: 'HS256', typ: 'JWT' }, payload: { $extends: 'BASE', exp: 'now-61' }, key: 'hs1'
+  })
   let filled = text
-    .replace(/base64\((.*)\)/, (_, inner: string) => basicOf(inner.replace('<pw>', password).replace('{i}', String(i)).replace(/"A"\*(\d+)/, (__, n: string) => 'A'.repeat(Number(n)))))
+    .replace(
+      /base64\((.*)\)/,
+      (_, inner: string) => basicOf(
+        inner.replace('<pw>', password).replace('{i}', String(i)).replace(
+          /"A"\*(\d+)/, (__, n: string) => 'A'.repeat(Number(n))
+        )
+      )
+    )
     .replaceAll('<valid minus last char>', liveKey.slice(0, -1))
     .replaceAll('<valid uppercased>', liveKey.toUpperCase() === liveKey ? liveKey.toLowerCase() : liveKey.toUpperCase())
     .replaceAll('<expired>', expired())
-    .replaceAll('<invalid>', token({ header: { alg: 'HS256', typ: 'JWT' }, payload: { $extends: 'BASE' }, key: 'bytes:another key altogether, of the attacker' }))
+    .replaceAll(
+      '<invalid>',
+      token({
+        header: { alg: 'HS256', typ: 'JWT' },
+        payload: { $extends: 'BASE' },
+        key: 'bytes:another key altogether, of the attacker'
+      })
+    )
     .replaceAll('<pw>', password)
-  if (/sid=/.test(filled)) filled = filled.replace(/sid=<(attacker|victim)>/g, `${cookieName}=<$1>`).replace('<victim>', await login(target)).replace('<attacker>', await login(target))
+  if (/sid=/.test(filled)) {
+    filled = filled.replace(
+      /sid=<(attacker|victim)>/g, `${cookieName}=<$1>`
+    ).replace('<victim>', await login(target)).replace('<attacker>', await login(target))
+  }
   for (const [name, value] of saved) filled = filled.replaceAll(`{${name}}`, value)
-  return filled.includes('<valid>') ? filled.replaceAll('<valid>', /bearer/i.test(filled) ? validToken() : await session()) : filled
+  return filled.includes('<valid>')
+    ? filled.replaceAll('<valid>', /bearer/i.test(filled) ? validToken() : await session())
+    : filled
 }
 
 /** The same words mean the same token within one attack: it is signed once, whatever the clock says later. */
@@ -93,7 +140,9 @@ function tokenOf (spec: TokenSpec, variant: unknown, saved: Map<string, string>)
   return made
 }
 
-async function callOf (request: Request, variant: unknown, target: Target, saved: Map<string, string>, i: number): Promise<Call> {
+async function callOf (
+  request: Request, variant: unknown, target: Target, saved: Map<string, string>, i: number
+): Promise<Call> {
   const put = (text: string): string => typeof variant === 'string' ? text.replaceAll('$v', variant) : text
   const headers: Record<string, string> = {}
   for (const [name, value] of Object.entries(request.headers ?? {})) {
@@ -105,22 +154,40 @@ async function callOf (request: Request, variant: unknown, target: Target, saved
   }
   if (typeof request.bearer === 'string') headers.authorization = `Bearer ${validToken()}`
   else if (request.bearer !== undefined) headers.authorization = `Bearer ${tokenOf(request.bearer, variant, saved)}`
-  const lines = await Promise.all((request.headersRaw ?? []).map(async line => fill(line.startsWith('x-api-key') ? line.replace('<valid>', liveKey) : line, target, saved, i)))
+  const lines = await Promise.all(
+    (request.headersRaw ?? []).map(
+      async line => fill(line.startsWith('x-api-key') ? line.replace('<valid>', liveKey) : line, target, saved, i)
+    )
+  )
   let body: string | undefined
-  if (typeof request.body === 'string') body = request.body === '"A"*2MiB' ? 'A'.repeat(2 * 1024 * 1024) : (await fill(put(request.body), target, saved, i)).replace('<valid admin>', validToken({ scope: 'admin' }))
-  else if (request.body !== undefined) {
+  if (typeof request.body === 'string') {
+    body = request.body === '"A"*2MiB'
+      ? 'A'.repeat(2 * 1024 * 1024)
+      : (await fill(put(request.body), target, saved, i)).replace('<valid admin>', validToken({ scope: 'admin' }))
+  } else if (request.body !== undefined) {
     headers['content-type'] = 'application/json'
     body = await fill(JSON.stringify(request.body), target, saved, i)
   }
-  return { method: request.method ?? 'GET', path: put(request.path ?? '/').replace('<valid>', liveKey), headers, lines, body }
+  return {
+    method: request.method ?? 'GET', path: put(request.path ?? '/').replace('<valid>', liveKey), headers, lines, body
+  }
 }
 
 /** Everything that a good answer of this application may not show: secrets, stacks, paths. */
 function leaks (answer: Answer, call: Call): string[] {
   const shown = `${answer.body} ${JSON.stringify({ ...answer.headers, 'set-cookie': undefined, location: undefined })}`
-  const credentials = [liveKey, password, oldSecret, newSecret, call.headers.authorization?.split(' ')[1], call.headers.cookie?.split('=')[1]]
-  const found = credentials.filter((secret): secret is string => secret !== undefined && secret.length >= 8 && shown.includes(secret))
-  return [...found.map(() => 'a credential'), ...(/ at .+:\d+:\d+|node_modules|\/lib\//.test(shown) ? ['a stack or a path'] : []), ...(/redis/.test(shown) ? ['the text of a fault'] : [])]
+  const credentials = [
+    liveKey, password, oldSecret, newSecret, call.headers.authorization?.split(' ')[1],
+    call.headers.cookie?.split('=')[1]
+  ]
+  const found = credentials.filter(
+    (secret): secret is string => secret !== undefined && secret.length >= 8 && shown.includes(secret)
+  )
+  return [
+    ...found.map(() => 'a credential'),
+    ...(/ at .+:\d+:\d+|node_modules|\/lib\//.test(shown) ? ['a stack or a path'] : []),
+    ...(/redis/.test(shown) ? ['the text of a fault'] : [])
+  ]
 }
 
 async function attack (entry: Entry, transport: Transport, setup: Setup, test: Test): Promise<void> {
@@ -133,35 +200,64 @@ async function attack (entry: Entry, transport: Transport, setup: Setup, test: T
     for (const [at, request] of entry.requests.entries()) {
       target = await prepare(entry, request, at, target, saved)
       const count = typeof request.repeat === 'number' ? request.repeat : 1
-      const calls = await Promise.all(Array.from({ length: count }, async (_, i) => callOf(request, variant, target, saved, i)))
+      const calls = await Promise.all(
+        Array.from({ length: count }, async (_, i) => callOf(request, variant, target, saved, i))
+      )
       const before = target.runs.count
       const answers = await Promise.all(calls.map(async call => transport(target.app, call)))
       for (const [i, answer] of answers.entries()) {
         const call = calls[i] as Call
         const allowed = request.expectStep === undefined ? expected[at] ?? [] : [request.expectStep]
         const name = `${call.method} ${call.path.slice(0, 40)}${variant === undefined ? '' : ` with ${JSON.stringify(variant).slice(0, 40)}`}`
-        test.ok(allowed.includes(answer.status), `${name} answers ${allowed.join(' or ')}`, { status: answer.status, body: answer.body.slice(0, 200) })
+        test.ok(
+          allowed.includes(answer.status),
+          `${name} answers ${allowed.join(' or ')}`,
+          { status: answer.status, body: answer.body.slice(0, 200) }
+        )
         test.strictSame(leaks(answer, call), [], 'nothing leaks')
         if (request.save !== undefined) saved.set(request.save, cookieOf(answer) ?? '')
         check(entry, answer, test)
       }
-      if (answers.every(answer => answer.status >= 400 || answer.status === 0)) test.equal(target.runs.count, before, 'no handler runs')
+      if (answers.every(answer => answer.status >= 400 || answer.status === 0)) {
+        test.equal(target.runs.count, before, 'no handler runs')
+      }
     }
-    test.equal((await transport(target.app, honest())).status, entry.id === 'O-RTE-009' ? 500 : entry.id === 'O-KEY-005' ? 401 : 200, 'the next honest request is answered')
-    if (entry.id === 'O-RTE-010') test.strictSame([liveKey, password, validToken().slice(0, 8)].slice(0, 2).filter(secret => target.log.join('').includes(secret.slice(0, 8))), [], 'no secret is in the log')
+    test.equal(
+      (await transport(target.app, honest())).status,
+      entry.id === 'O-RTE-009' ? 500 : entry.id === 'O-KEY-005' ? 401 : 200,
+      'the next honest request is answered'
+    )
+    if (entry.id === 'O-RTE-010') {
+      test.strictSame(
+        [liveKey, password, validToken().slice(0, 8)].slice(0, 2).filter(
+          secret => target.log.join('').includes(secret.slice(0, 8))
+        ),
+        [],
+        'no secret is in the log'
+      )
+    }
     await target.app.close()
   }
   offset = 0
 }
 
 /** What an entry does between its requests: moves the clock, revokes, changes keys. */
-async function prepare (entry: Entry, request: Request, at: number, target: Target, saved: Map<string, string>): Promise<Target> {
+async function prepare (
+  entry: Entry, request: Request, at: number, target: Target, saved: Map<string, string>
+): Promise<Target> {
   if (entry.id === 'O-SES-007') {
     saved.set('valid', await login(target))
     const alive = at === 1 ? 28_800 : 0
     for (let spent = 0; spent < alive; spent += 600) {
       offset += 600_000
-      saved.set('valid', cookieOf(await inject(target.app, { method: 'GET', path: '/me', headers: { cookie: `${cookieName}=${saved.get('valid')}` } })) ?? saved.get('valid') ?? '')
+      saved.set(
+        'valid',
+        cookieOf(
+          await inject(
+            target.app, { method: 'GET', path: '/me', headers: { cookie: `${cookieName}=${saved.get('valid')}` } }
+          )
+        ) ?? saved.get('valid') ?? ''
+      )
     }
     offset += at === 0 ? 901_000 : 1000
     return target
@@ -186,15 +282,27 @@ function check (entry: Entry, answer: Answer, test: Test): void {
   const challenge = String(answer.headers['www-authenticate'] ?? '')
   if (entry.id === 'O-CLM-009') test.match(challenge, /error="insufficient_scope"/)
   if (entry.id === 'O-HDR-008') {
-    test.match(challenge, /^Basic realm="ops \\"quoted\\"", charset="UTF-8", Bearer realm="user", APIKey realm="service"$/)
+    test.match(
+      challenge, /^Basic realm="ops \\"quoted\\"", charset="UTF-8", Bearer realm="user", APIKey realm="service"$/
+    )
     test.notMatch(challenge, /error=/)
   }
   if (entry.id === 'O-SES-005') {
-    test.match(String(answer.headers['set-cookie']), /^__Host-[^;]+; (?=.*Path=\/)(?=.*HttpOnly)(?=.*Secure)(?=.*SameSite=(?:Lax|Strict))(?!.*Domain)/i)
+    test.match(
+      String(answer.headers['set-cookie']),
+      /^__Host-[^;]+; (?=.*Path=\/)(?=.*HttpOnly)(?=.*Secure)(?=.*SameSite=(?:Lax|Strict))(?!.*Domain)/i
+    )
     test.match(answer.headers['cache-control'], /no-store/)
   }
-  if (entry.id === 'O-SES-009') test.ok(answer.headers.location === undefined || /^\/(?![/\\])/.test(String(answer.headers.location)), 'the redirect stays here')
-  if (entry.id === 'O-SES-008' && answer.status === 200) test.type(cookieOf(answer), 'string', 'the session is re-issued under the new key')
+  if (entry.id === 'O-SES-009') {
+    test.ok(
+      answer.headers.location === undefined || /^\/(?![/\\])/.test(String(answer.headers.location)),
+      'the redirect stays here'
+    )
+  }
+  if (entry.id === 'O-SES-008' && answer.status === 200) {
+    test.type(cookieOf(answer), 'string', 'the session is re-issued under the new key')
+  }
   if (entry.id === 'O-JWT-020') test.equal(({} as { scope?: unknown }).scope, undefined, 'no prototype is polluted')
 }
 
@@ -206,7 +314,11 @@ async function guessing (entry: Entry, test: Test, judge: (answers: readonly Ans
     for (const request of entry.requests) {
       const repeat = typeof request.repeat === 'number' ? request.repeat : 1
       for (let i = 0; i < repeat; i++) {
-        const numbered = JSON.parse(JSON.stringify(request).replaceAll('10.0.{i}.1', `10.0.${i}.1`).replace('<own pw>', 'the attacker has one too')) as Request
+        const numbered = JSON.parse(
+          JSON.stringify(request).replaceAll('10.0.{i}.1', `10.0.${i}.1`).replace(
+            '<own pw>', 'the attacker has one too'
+          )
+        ) as Request
         const call = await callOf(numbered, undefined, target, new Map(), i)
         const answer = await transport(target.app, call)
         test.strictSame(leaks(answer, call), [], 'nothing leaks')
@@ -214,7 +326,9 @@ async function guessing (entry: Entry, test: Test, judge: (answers: readonly Ans
       }
     }
     judge(answers)
-    test.equal(target.runs.count, answers.filter(answer => answer.status === 200).length, 'no handler runs for a wrong password')
+    test.equal(
+      target.runs.count, answers.filter(answer => answer.status === 200).length, 'no handler runs for a wrong password'
+    )
     test.equal((await transport(target.app, honest())).status, 200, 'a key is good for all that')
     await target.app.close()
   }
@@ -227,11 +341,18 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
   async 'O-RL-001' (entry, test) {
     await guessing(entry, test, answers => {
       test.strictSame(answers.map(status), [...Array(5).fill(401), ...Array(95).fill(429)])
-      test.ok(answers.slice(5).every(({ headers }) => Number(headers['retry-after']) > 0 && Number(headers['retry-after']) <= 60), 'with Retry-After')
+      test.ok(
+        answers.slice(5).every(
+          ({ headers }) => Number(headers['retry-after']) > 0 && Number(headers['retry-after']) <= 60
+        ),
+        'with Retry-After'
+      )
     })
   },
   async 'O-RL-002' (entry, test) {
-    await guessing(entry, test, answers => { test.strictSame(answers.map(status), [...Array(5).fill(401), ...Array(95).fill(429)]) })
+    await guessing(
+      entry, test, answers => { test.strictSame(answers.map(status), [...Array(5).fill(401), ...Array(95).fill(429)]) }
+    )
   },
   async 'O-RL-003' (entry, test) {
     await guessing(entry, test, answers => {
@@ -241,11 +362,15 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
     })
   },
   async 'O-RL-004' (entry, test) {
-    await guessing(entry, test, answers => { test.strictSame(answers.map(status), [401, 401, 401, 401, 200, 401, 429, 429, 429]) })
+    await guessing(
+      entry, test, answers => { test.strictSame(answers.map(status), [401, 401, 401, 401, 200, 401, 429, 429, 429]) }
+    )
   },
   async 'O-CFG-001' (_entry, test) {
     if (withoutVectors !== false) test.comment(`only a few published secrets are tried: ${withoutVectors}`)
-    const words = withoutVectors === false ? readWords('wordlists/jwt-secrets-top2000.txt') : ['secret', 'your-256-bit-secret', 'changeme']
+    const words = withoutVectors === false
+      ? readWords('wordlists/jwt-secrets-top2000.txt')
+      : ['secret', 'your-256-bit-secret', 'changeme']
     const secrets = [...words, '', 'x'.repeat(31)]
     let refused = 0
     for (const keys of secrets) refused += Number(await rejects({ keys, issuer, audience }))
@@ -253,10 +378,17 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
   },
   async 'O-CFG-002' (entry, test) {
     for (const algorithms of entry.requests[0]?.foreach ?? []) {
-      const written = algorithms === 'RS256 as string' ? 'RS256' : typeof algorithms === 'string' ? JSON.parse(algorithms) as unknown : algorithms
-      test.ok(await rejects({ keys: publicPem('rs1'), issuer, audience, algorithms: written }), `${JSON.stringify(written)} stops the boot`)
+      const written = algorithms === 'RS256 as string'
+        ? 'RS256'
+        : typeof algorithms === 'string' ? JSON.parse(algorithms) as unknown : algorithms
+      test.ok(
+        await rejects({ keys: publicPem('rs1'), issuer, audience, algorithms: written }),
+        `${JSON.stringify(written)} stops the boot`
+      )
     }
-    test.notOk(await rejects({ keys: publicPem('rs1'), issuer, audience, algorithms: ['RS256'] }), 'RS256 alone does not')
+    test.notOk(
+      await rejects({ keys: publicPem('rs1'), issuer, audience, algorithms: ['RS256'] }), 'RS256 alone does not'
+    )
   },
   async 'O-RTE-005' (_entry, test) {
     const app = Fastify()
@@ -271,10 +403,21 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
     for (let i = 0; i < cookie.length; i++) {
       const flipped = Buffer.from(cookie)
       flipped.writeUInt8(flipped.readUInt8(i) ^ 1, i)
-      statuses.add((await inject(target.app, { method: 'GET', path: '/me', headers: { cookie: `${cookieName}=${flipped.toString('latin1')}` } })).status)
+      statuses.add(
+        (
+          await inject(
+            target.app,
+            { method: 'GET', path: '/me', headers: { cookie: `${cookieName}=${flipped.toString('latin1')}` } }
+          )
+        ).status
+      )
     }
     test.strictSame([...statuses], [401], `each of ${cookie.length} flipped bytes is refused`)
-    test.equal((await inject(target.app, { method: 'GET', path: '/me', headers: { cookie: `${cookieName}=${cookie}` } })).status, 200, 'the cookie itself is not')
+    test.equal(
+      (await inject(target.app, { method: 'GET', path: '/me', headers: { cookie: `${cookieName}=${cookie}` } })).status,
+      200,
+      'the cookie itself is not'
+    )
     await target.app.close()
   },
   async 'O-KEY-005' (entry, test) {
@@ -283,14 +426,18 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
     const { subscribe, ...store } = memoryStore()
     const instances = await Promise.all([0, 1].map(async () => {
       const app = Fastify()
-      await app.register(authPlugin, { schemes: { service: apiKey({ managed: { prefix: 'acme', staleness: 5 } }) }, store })
+      await app.register(
+        authPlugin, { schemes: { service: apiKey({ managed: { prefix: 'acme', staleness: 5 } }) }, store }
+      )
       app.get('/private', async () => ({}))
       await app.ready()
       return app
     }))
     const [here, there] = instances as [FastifyInstance, FastifyInstance]
     const { key, record } = await here.gatehouse.apiKeys.create({ owner: { realm: 'test', id: 'client' }, name: 'k' })
-    const ask = async (app: FastifyInstance): Promise<number> => (await inject(app, { method: 'GET', path: '/private', headers: { 'x-api-key': key } })).status
+    const ask = async (app: FastifyInstance): Promise<number> => (
+      await inject(app, { method: 'GET', path: '/private', headers: { 'x-api-key': key } })
+    ).status
     offset = 0
     test.strictSame([await ask(here), await ask(there)], [200, 200])
     await here.gatehouse.apiKeys.revoke(record.id)
@@ -383,7 +530,9 @@ for (const entry of entries) {
     const own = special[entry.id]
     if (own !== undefined) return own(entry, test)
     const overSocketOnly = entry.requests.some(request => request.transport === 'socket')
-    for (const transport of overSocketOnly ? [socket] : [inject, socket]) await attack(entry, transport, { text: entry.setup }, test)
+    for (const transport of overSocketOnly ? [socket] : [inject, socket]) {
+      await attack(entry, transport, { text: entry.setup }, test)
+    }
     if (entry.setup.includes('second run')) await attack(entry, inject, { text: entry.setup, jwkAsText: true }, test)
   })
 }

@@ -40,7 +40,15 @@ export interface TokenSpec {
 }
 
 const now = (): number => Math.floor(Date.now() / 1000)
-const base = { iss: 'https://issuer.test', aud: 'https://api.test', sub: 'user-1', iat: 'now', nbf: 'now', exp: 'now+300', scope: 'orders:read' }
+const base = {
+  iss: 'https://issuer.test',
+  aud: 'https://api.test',
+  sub: 'user-1',
+  iat: 'now',
+  nbf: 'now',
+  exp: 'now+300',
+  scope: 'orders:read'
+}
 
 function instant (value: unknown): unknown {
   const match = typeof value === 'string' ? /^now([+-]\d+)?$/.exec(value) : null
@@ -70,16 +78,24 @@ function signature (spec: TokenSpec, input: string): Buffer {
   const algorithm = spec.sign ?? String(spec.header?.alg)
   if (algorithm === 'empty') return Buffer.alloc(0)
   const literal = /^bytes:(?:(\w\w)\*(\d+))(?: (\w\w))?$/.exec(algorithm)
-  if (literal !== null) return Buffer.concat([Buffer.alloc(Number(literal[2]), Number.parseInt(literal[1] ?? '0', 16)), Buffer.from(literal[3] ?? '', 'hex')])
+  if (literal !== null) {
+    return Buffer.concat([
+      Buffer.alloc(Number(literal[2]), Number.parseInt(literal[1] ?? '0', 16)), Buffer.from(literal[3] ?? '', 'hex')
+    ])
+  }
   if (spec.key == null) throw new Error('a signature needs a key')
   if (algorithm === 'HS256') {
-    return createHmac('sha256', spec.key === 'hs1' ? secret : described(spec.key.slice('bytes:'.length))).update(input).digest()
+    return createHmac(
+      'sha256', spec.key === 'hs1' ? secret : described(spec.key.slice('bytes:'.length))
+    ).update(input).digest()
   }
   const key = pairs[spec.key.replace('.private', '')]?.privateKey
   if (key === undefined) throw new Error(`no key ${spec.key}`)
   const der = spec.mutate?.includes('sig:to-der') === true
   if (algorithm === 'EdDSA') return signBytes(null, Buffer.from(input), key)
-  return signBytes(algorithm === 'RS512' ? 'sha512' : 'sha256', Buffer.from(input), { key, dsaEncoding: der ? 'der' : 'ieee-p1363' })
+  return signBytes(
+    algorithm === 'RS512' ? 'sha512' : 'sha256', Buffer.from(input), { key, dsaEncoding: der ? 'der' : 'ieee-p1363' }
+  )
 }
 
 /** The last character of a segment with one of its unused bits set: decodes to the same bytes, and is not canonical. */
@@ -108,13 +124,19 @@ export function token (spec: TokenSpec): string {
   const header = { ...spec.header }
   if (header.jwk === 'evilEc.publicJwk') header.jwk = publicJwk('evilEc')
   const headerText = spec.header_raw ?? JSON.stringify(header)
-  const payloadText = spec.payload_raw?.replace(/\{now([+-]\d+)\}/g, (_, offset: string) => String(now() + Number(offset))) ?? JSON.stringify(claims(spec.payload ?? {}))
+  const payloadText = spec.payload_raw?.replace(
+    /\{now([+-]\d+)\}/g, (_, offset: string) => String(now() + Number(offset))
+  ) ?? JSON.stringify(claims(spec.payload ?? {}))
   const pad = (part: string): string => mutation === `${part}:append "=" (re-signed)` ? '=' : ''
   const encodedHeader = Buffer.from(headerText).toString('base64url') + pad('header')
-  const encodedPayload = (mutation === 'payload:unencoded' ? payloadText : Buffer.from(payloadText).toString('base64url')) + pad('payload')
+  const encodedPayload = (
+    mutation === 'payload:unencoded' ? payloadText : Buffer.from(payloadText).toString('base64url')
+  ) + pad('payload')
   const bytes = mutated(signature(spec, `${encodedHeader}.${encodedPayload}`), mutation)
   const encoded = bytes.toString('base64url')
-  const last = mutation === 'sig:set-unused-bits' ? setUnusedBits(encoded) : mutation === 'sig:append "="' ? `${encoded}=` : encoded
+  const last = mutation === 'sig:set-unused-bits'
+    ? setUnusedBits(encoded)
+    : mutation === 'sig:append "="' ? `${encoded}=` : encoded
   return `${encodedHeader}.${encodedPayload}.${last}`
 }
 
@@ -122,7 +144,9 @@ function raw (text: string): string {
   const repeated = /^"(.)" \* (\d+)$/.exec(text)
   if (repeated !== null) return (repeated[1] ?? '').repeat(Number(repeated[2]))
   if (!text.startsWith('json:')) return text
-  const [header = '', payload = '', sig = ''] = token({ header: { alg: 'RS256', kid: 'rs1', typ: 'JWT' }, payload: { $extends: 'BASE' }, key: 'rs1.private' }).split('.')
+  const [header = '', payload = '', sig = ''] = token({
+    header: { alg: 'RS256', kid: 'rs1', typ: 'JWT' }, payload: { $extends: 'BASE' }, key: 'rs1.private'
+  }).split('.')
   return text.startsWith('json:general')
     ? JSON.stringify({ payload, signatures: [{ protected: header, signature: sig }] })
     : JSON.stringify({ payload, protected: header, signature: sig })

@@ -21,7 +21,9 @@ export interface Answer {
 export type Transport = (app: FastifyInstance, call: Call) => Promise<Answer>
 
 export const inject: Transport = async (app, { method, path, headers, body }) => {
-  const answer = await app.inject({ method: method as 'GET', url: path, headers, ...body === undefined ? {} : { payload: body } })
+  const answer = await app.inject({
+    method: method as 'GET', url: path, headers, ...body === undefined ? {} : { payload: body }
+  })
   return { status: answer.statusCode, headers: answer.headers as Answer['headers'], body: answer.body }
 }
 
@@ -34,7 +36,10 @@ export const socket: Transport = async (app, { method, path, headers, lines = []
   await listening
   const { port } = app.server.address() as AddressInfo
   const client = connect(port, '127.0.0.1')
-  const all = [`${method} ${path} HTTP/1.1`, `Host: 127.0.0.1:${port}`, 'Connection: close', ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`), ...lines]
+  const all = [
+    `${method} ${path} HTTP/1.1`, `Host: 127.0.0.1:${port}`, 'Connection: close',
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`), ...lines
+  ]
   if (body !== undefined) all.push(`Content-Length: ${Buffer.byteLength(body)}`)
   const chunks: Buffer[] = []
   client.on('data', chunk => { chunks.push(chunk) })

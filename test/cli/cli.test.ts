@@ -30,13 +30,21 @@ function spawned (args: readonly string[], input = ''): Promise<Ran> {
 }
 
 /** The command within this process, its input being chunks that are piped in, or typed at a terminal. */
-async function ran (args: readonly string[], input: ReadonlyArray<string | Buffer> = [], isTTY = false): Promise<Ran & { readonly modes: readonly string[] }> {
+async function ran (
+  args: readonly string[], input: ReadonlyArray<string | Buffer> = [], isTTY = false
+): Promise<Ran & { readonly modes: readonly string[] }> {
   const said = { stdout: '', stderr: '' }
   const modes: string[] = []
-  const into = (name: 'stdout' | 'stderr') => ({ write (text: string) { if (isTTY && name === 'stderr') modes.push(text); said[name] += text } })
-  const stdin = Object.assign(new PassThrough(), { isTTY, setRawMode (raw: boolean) { modes.push(raw ? 'silent' : 'echo') } })
+  const into = (name: 'stdout' | 'stderr') => ({
+    write (text: string) { if (isTTY && name === 'stderr') modes.push(text); said[name] += text }
+  })
+  const stdin = Object.assign(
+    new PassThrough(), { isTTY, setRawMode (raw: boolean) { modes.push(raw ? 'silent' : 'echo') } }
+  )
   if (!isTTY) { for (const chunk of input) stdin.write(chunk); stdin.end() }
-  const running = run(args, { stdin: stdin as unknown as Terminal['stdin'], stdout: into('stdout'), stderr: into('stderr') })
+  const running = run(
+    args, { stdin: stdin as unknown as Terminal['stdin'], stdout: into('stdout'), stderr: into('stderr') }
+  )
   if (isTTY) {
     for (const chunk of input) {
       await new Promise(resolve => { setImmediate(resolve) })
@@ -48,7 +56,9 @@ async function ran (args: readonly string[], input: ReadonlyArray<string | Buffe
 }
 
 t.test('as a process it prints to standard output what was asked for and nothing else', async t => {
-  const [secret, hashed, wrong] = await Promise.all([spawned(['secret']), spawned(['hash'], 'correct horse\n'), spawned(['hash', 'hunter2hunter2'])])
+  const [secret, hashed, wrong] = await Promise.all([
+    spawned(['secret']), spawned(['hash'], 'correct horse\n'), spawned(['hash', 'hunter2hunter2'])
+  ])
   t.match(secret, { code: 0, stdout: /^[\w-]{43}\n$/, stderr: '' })
   t.match(hashed, { code: 0, stdout: /^\$argon2id\$v=19\$m=19456,t=2,p=1\$\S+\n$/, stderr: '' })
   t.match(await verifyPassword('correct horse', hashed.stdout.trim()), { valid: true, needsRehash: false })
@@ -56,7 +66,9 @@ t.test('as a process it prints to standard output what was asked for and nothing
   t.notMatch(wrong.stderr, /hunter2/)
 })
 
-t.test('what cannot be printed is a sentence and the exit code 1', { skip: existsSync('/dev/full') ? false : 'this system has no /dev/full' }, async t => {
+t.test('what cannot be printed is a sentence and the exit code 1', {
+  skip: existsSync('/dev/full') ? false : 'this system has no /dev/full'
+}, async t => {
   const full = openSync('/dev/full', 'w')
   t.teardown(() => { closeSync(full) })
   const child = spawn(process.execPath, ['--import=tsx', main, 'secret'], { stdio: ['ignore', full, 'pipe'] })
@@ -71,7 +83,12 @@ t.test('a secret has as many random bytes as were asked for', async t => {
   t.equal(Buffer.from(one.stdout.trim(), 'base64url').length, 32)
   t.not((await ran(['secret'])).stdout, one.stdout)
   t.equal(Buffer.from((await ran(['secret', '--bytes', '64'])).stdout.trim(), 'base64url').length, 64)
-  for (const bytes of ['31', '1025', 'many', '-1', '1e2', '']) t.match(await ran(['secret', `--bytes=${bytes}`]), { code: 2, stdout: '', stderr: /--bytes must be a whole number from 32 to 1024/ })
+  for (const bytes of ['31', '1025', 'many', '-1', '1e2', '']) {
+    t.match(
+      await ran(['secret', `--bytes=${bytes}`]),
+      { code: 2, stdout: '', stderr: /--bytes must be a whole number from 32 to 1024/ }
+    )
+  }
 })
 
 for (const [alg, args] of [['ES256', []], ['ES256', ['--alg', 'ES256']], ['EdDSA', ['--alg=EdDSA']]] as const) {
@@ -85,7 +102,10 @@ for (const [alg, args] of [['ES256', []], ['ES256', ['--alg', 'ES256']], ['EdDSA
     const trust = { issuer: 'https://id.example.com', audience: 'https://api.example.com' }
     const app = Fastify()
     await app.register(authPlugin, {
-      schemes: { mine: jwt({ ...trust, keys: JSON.stringify(sets.private), sign: true }), theirs: jwt({ ...trust, keys: sets.public, issuer: 'https://id.example.com' }) },
+      schemes: {
+        mine: jwt({ ...trust, keys: JSON.stringify(sets.private), sign: true }),
+        theirs: jwt({ ...trust, keys: sets.public, issuer: 'https://id.example.com' })
+      },
       default: 'theirs'
     })
     app.get('/', async request => request.principal?.id)
@@ -123,13 +143,20 @@ t.test('a password is read from standard input, one line of UTF-8, without the e
 
 t.test('the algorithm of a hash can be chosen', async t => {
   t.match(await ran(['hash', '--algorithm', 'bcrypt'], ['correct horse']), { code: 0, stdout: /^\$2b\$12\$.{53}\n$/ })
-  t.match(await ran(['hash', '--algorithm=scrypt'], ['correct horse']), { code: 0, stdout: /^\$scrypt\$ln=17,r=8,p=1\$/ })
+  t.match(
+    await ran(['hash', '--algorithm=scrypt'], ['correct horse']), { code: 0, stdout: /^\$scrypt\$ln=17,r=8,p=1\$/ }
+  )
   t.match(await ran(['hash', '--algorithm', 'bcrypt'], ['x'.repeat(73)]), { code: 1, stderr: /72 for bcrypt/ })
-  t.match(await ran(['hash', '--algorithm', 'md5'], ['correct horse']), { code: 2, stderr: /must be argon2id, scrypt or bcrypt/ })
+  t.match(
+    await ran(['hash', '--algorithm', 'md5'], ['correct horse']),
+    { code: 2, stderr: /must be argon2id, scrypt or bcrypt/ }
+  )
 })
 
 t.test('a terminal is silent before the first question and until the second is answered', async t => {
-  const { code, stdout, stderr, modes } = await ran(['hash'], ['correct horsf', '\u007fe\r', 'wrong\u0015correct h', 'orsee\b\r'], true)
+  const { code, stdout, stderr, modes } = await ran(
+    ['hash'], ['correct horsf', '\u007fe\r', 'wrong\u0015correct h', 'orsee\b\r'], true
+  )
   t.equal(code, 0)
   t.same(modes, ['silent', 'Password: ', '\nAgain: ', 'echo', '\n'])
   t.equal(stderr, 'Password: \nAgain: \n')
@@ -138,7 +165,10 @@ t.test('a terminal is silent before the first question and until the second is a
 
 t.test('what is typed may be pasted at once, end with Ctrl-D, and arrive in halves of a character', async t => {
   const bytes = Buffer.from('correct hörse')
-  for (const input of [['correct hörse\r\ncorrect hörse\r\nmore'], ['correct hörse\u0004', 'correct hörse\u0004'], [bytes.subarray(0, 10), bytes.subarray(10), '\n', bytes, '\n']]) {
+  for (const input of [
+    ['correct hörse\r\ncorrect hörse\r\nmore'], ['correct hörse\u0004', 'correct hörse\u0004'],
+    [bytes.subarray(0, 10), bytes.subarray(10), '\n', bytes, '\n']
+  ]) {
     const { code, stdout } = await ran(['hash'], input, true)
     t.equal(code, 0)
     t.match(await verifyPassword('correct hörse', stdout.trim()), { valid: true })
@@ -152,14 +182,24 @@ t.test('nothing is hashed when a person breaks it off, types two passwords or no
     t.match(stderr, /Nothing was hashed\.\n$/)
     t.equal(modes.filter(mode => mode === 'echo').length, 1, 'the terminal shows again what is typed')
   }
-  t.match(await ran(['hash'], ['correct horse\r', 'correct hearse\r'], true), { code: 1, stdout: '', stderr: /passwords differ/ })
-  t.match(await ran(['hash'], [Buffer.from('correct h\u00f6rse\rcorrect h\u00f6rse\r', 'latin1')], true), { code: 1, stdout: '', stderr: /not UTF-8/ })
+  t.match(
+    await ran(['hash'], ['correct horse\r', 'correct hearse\r'], true),
+    { code: 1, stdout: '', stderr: /passwords differ/ }
+  )
+  t.match(
+    await ran(['hash'], [Buffer.from('correct h\u00f6rse\rcorrect h\u00f6rse\r', 'latin1')], true),
+    { code: 1, stdout: '', stderr: /not UTF-8/ }
+  )
 })
 
 t.test('help goes to standard output, and what is wrong to standard error without the arguments', async t => {
-  for (const args of [['--help'], ['-h'], ['help'], ['hash', '--help'], ['secret', '-h']]) t.match(await ran(args), { code: 0, stdout: /^Usage: fastify-gatehouse/, stderr: '' })
-  const wrong = [[], ['hunter2'], ['hash', 'hunter2'], ['hash', '--password=hunter2'], ['hash', '--hunter2'], ['hash', '--', 'hunter2'], ['hash', '--algorithm'], ['secret', 'hunter2'], ['keys', 'hunter2'],
-    ['keys', '--alg', 'none'], ['keys', '--alg', 'ES256', '--alg', 'EdDSA']]
+  for (const args of [['--help'], ['-h'], ['help'], ['hash', '--help'], ['secret', '-h']]) {
+    t.match(await ran(args), { code: 0, stdout: /^Usage: fastify-gatehouse/, stderr: '' })
+  }
+  const wrong = [[], ['hunter2'], ['hash', 'hunter2'], ['hash', '--password=hunter2'], ['hash', '--hunter2'], [
+    'hash', '--', 'hunter2'
+  ], ['hash', '--algorithm'], ['secret', 'hunter2'], ['keys', 'hunter2'],
+  ['keys', '--alg', 'none'], ['keys', '--alg', 'ES256', '--alg', 'EdDSA']]
   for (const args of wrong) {
     const { code, stdout, stderr } = await ran(args)
     t.same([code, stdout], [2, ''], args.join(' '))
@@ -169,7 +209,9 @@ t.test('help goes to standard output, and what is wrong to standard error withou
 })
 
 t.test('an error that nobody foresaw ends with 1, and one of ours with its reason', async t => {
-  for (const [error, text] of [[new Error('no space left'), 'Error: no space left\n'], [internalError('the engine broke'), 'the engine broke\n']] as const) {
+  for (const [error, text] of [
+    [new Error('no space left'), 'Error: no space left\n'], [internalError('the engine broke'), 'the engine broke\n']
+  ] as const) {
     const stderr = { text: '', write (more: string) { this.text += more } }
     t.equal(await run(['secret'], { stdin: process.stdin, stdout: { write () { throw error } }, stderr }), 1)
     t.equal(stderr.text, text)

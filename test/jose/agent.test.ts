@@ -40,7 +40,16 @@ t.test('asks hosts without TLS that insecureHosts names, by an agent as a proxy 
     }
   }
   const agent = new Proxy()
-  const { statuses } = await desk(t, { issuer: 'http://keycloak:8080', audience, keys: 'http://keycloak:8080/jwks.json', insecureHosts: ['keycloak'], agent })
+  const { statuses } = await desk(
+    t,
+    {
+      issuer: 'http://keycloak:8080',
+      audience,
+      keys: 'http://keycloak:8080/jwks.json',
+      insecureHosts: ['keycloak'],
+      agent
+    }
+  )
   t.same(await statuses(keys.token({ iss: 'http://keycloak:8080' })), [200])
   t.same(asked, ['keycloak:8080'])
 })

@@ -8,7 +8,10 @@ const oauth = '/.well-known/oauth-authorization-server'
 const openid = '/.well-known/openid-configuration'
 
 t.test('finds the metadata in each of its places', async t => {
-  for (const options of [{}, { metadata: 'oauth' }, { path: '/one', metadata: 'oauth' }, { path: '/one' }, { path: '/one', metadata: 'openid-inserted' }, { path: '/one/two/', metadata: 'openid' }] as const satisfies readonly FakeIssuerOptions[]) {
+  for (const options of [
+    {}, { metadata: 'oauth' }, { path: '/one', metadata: 'oauth' }, { path: '/one' },
+    { path: '/one', metadata: 'openid-inserted' }, { path: '/one/two/', metadata: 'openid' }
+  ] as const satisfies readonly FakeIssuerOptions[]) {
     await using provider = await fakeIssuer({ algorithms: ['ES256'], ...options })
     const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
     t.same(await statuses(provider.token()), [200], JSON.stringify(options))
@@ -39,8 +42,12 @@ t.test('tries the next form after a page, an error, another issuer or no jwks_ur
   const host = await served(t, routes(documents, asked))
   const issuer = `http://${host}/t`
   const good = { issuer, jwks_uri: keys.jwksUri }
-  const bad = [undefined, { ...good, issuer: `${issuer}/` }, { ...good, issuer: [issuer] }, { ...good, issuer: undefined }, [good], 'text', { issuer }, { ...good, jwks_uri: 7 }, { ...good, jwks_uri: 'http://keys.example.com/jwks' },
-    { ...good, jwks_uri: 'file:///etc/passwd' }, { ...good, jwks_uri: keys.jwksUri.replace('//', '//user:password@') }, { ...good, jwks_uri: 'not a URL' }]
+  const bad = [undefined, { ...good, issuer: `${issuer}/` }, { ...good, issuer: [issuer] }, {
+    ...good, issuer: undefined
+  }, [good], 'text', { issuer }, { ...good, jwks_uri: 7 }, { ...good, jwks_uri: 'http://keys.example.com/jwks' },
+  { ...good, jwks_uri: 'file:///etc/passwd' }, {
+    ...good, jwks_uri: keys.jwksUri.replace('//', '//user:password@')
+  }, { ...good, jwks_uri: 'not a URL' }]
   for (const [i, first] of bad.entries()) {
     documents[`${oauth}/t`] = first
     documents[`/t${openid}`] = i % 2 === 0 ? good : first
@@ -92,5 +99,10 @@ t.test('looks for another jwks_uri after the keys could not be had at the one th
   documents[openid] = { issuer, jwks_uri: two.jwksUri }
   t.same(await statuses(two.token({ iss: issuer }, { header: { kid: 'new' } })), [503])
   time.advance(30)
-  t.same(await statuses(two.token({ iss: issuer }, { header: { kid: 'new' } }), two.token({ iss: issuer }), one.token({ iss: issuer })), [401, 200, 401])
+  t.same(
+    await statuses(
+      two.token({ iss: issuer }, { header: { kid: 'new' } }), two.token({ iss: issuer }), one.token({ iss: issuer })
+    ),
+    [401, 200, 401]
+  )
 })

@@ -18,11 +18,16 @@ t.test('takes JSON of status 200 and a JSON media type, whatever its charset, an
     const { status = 200, type = 'application/json', body = '{"a":"ü"}', headers = {} } = answer
     response.writeHead(status, { ...type === null ? {} : { 'content-type': type }, ...headers }).end(body)
   })
-  for (const type of ['application/json', 'APPLICATION/JSON; charset=ISO-8859-1', 'application/jwk-set+json', 'application/json;charset=utf-16', null]) {
+  for (const type of [
+    'application/json', 'APPLICATION/JSON; charset=ISO-8859-1', 'application/jwk-set+json',
+    'application/json;charset=utf-16', null
+  ]) {
     answer = { type }
     t.same(await get(host), { value: { a: 'ü' }, maxAge: null }, String(type))
   }
-  for (const type of ['text/html', 'text/plain', 'application/octet-stream', 'application/jsonp', 'text/json', 'x/application/json', '']) {
+  for (const type of [
+    'text/html', 'text/plain', 'application/octet-stream', 'application/jsonp', 'text/json', 'x/application/json', ''
+  ]) {
     answer = { type }
     t.same(await get(host), { failure: 'the answer is not JSON by its content type', answered: true }, type)
   }
@@ -38,7 +43,9 @@ t.test('takes JSON of status 200 and a JSON media type, whatever its charset, an
     answer = { body }
     t.match(await get(host), { value: JSON.parse(body) })
   }
-  for (const [value, maxAge] of [['max-age=60', 60], ['no-store, max-age=5', 5], ['s-maxage=7', null], ['max-age=-1', null], ['private', null]] as const) {
+  for (const [value, maxAge] of [
+    ['max-age=60', 60], ['no-store, max-age=5', 5], ['s-maxage=7', null], ['max-age=-1', null], ['private', null]
+  ] as const) {
     answer = { headers: { 'cache-control': value } }
     t.match(await get(host), { maxAge }, value)
   }
@@ -48,8 +55,13 @@ t.test('sends what a source needs, and nothing that would tell who asks', async 
   let seen: IncomingMessage | null = null
   const host = await served(t, (request, response) => { seen = request; response.writeHead(200).end('{}') })
   await get(host)
-  t.match(seen, { method: 'GET', url: '/', headers: { accept: 'application/json', 'accept-encoding': 'identity', host } })
-  t.same(Object.keys((seen as unknown as IncomingMessage).headers).sort(), ['accept', 'accept-encoding', 'connection', 'host', 'user-agent'])
+  t.match(
+    seen, { method: 'GET', url: '/', headers: { accept: 'application/json', 'accept-encoding': 'identity', host } }
+  )
+  t.same(
+    Object.keys((seen as unknown as IncomingMessage).headers).sort(),
+    ['accept', 'accept-encoding', 'connection', 'host', 'user-agent']
+  )
 })
 
 t.test('counts bytes while reading, and closes the connection of what is longer', async t => {
@@ -67,7 +79,10 @@ t.test('counts bytes while reading, and closes the connection of what is longer'
 })
 
 t.test('gives up on what is silent before the head, within it or within the body', async t => {
-  for (const begin of [() => {}, (response: ServerResponse) => { response.socket?.write('HTTP/1.1 200 OK\r\ncontent-') }, (response: ServerResponse) => { response.writeHead(200).write('{') }]) {
+  for (const begin of [
+    () => {}, (response: ServerResponse) => { response.socket?.write('HTTP/1.1 200 OK\r\ncontent-') },
+    (response: ServerResponse) => { response.writeHead(200).write('{') }
+  ]) {
     const host = await served(t, (_request, response) => { begin(response) })
     t.same(await get(host, { timeout: 100 }), { failure: 'no complete answer within 0.1 seconds', answered: false })
     const abort = new AbortController()
@@ -81,9 +96,13 @@ t.test('gives up on what is silent before the head, within it or within the body
 t.test('says of a connection that fails no more than the code of the error', async t => {
   t.same(await get('127.0.0.1:1'), { failure: 'the connection failed (ECONNREFUSED)', answered: false })
   t.match(await get('name.invalid'), { failure: /^the connection failed \([A-Z_]+\)$/ })
-  const broken = await served(t, (_request, response) => { response.socket?.end('no HTTP, and some secret text\r\n\r\n') })
+  const broken = await served(
+    t, (_request, response) => { response.socket?.end('no HTTP, and some secret text\r\n\r\n') }
+  )
   t.match(await get(broken), { failure: /^the connection failed \(HPE_[A-Z_]+\)$/, answered: false })
-  const short = await served(t, (_request, response) => { response.writeHead(200, { 'content-length': 100 }).write('{'); response.socket?.end() })
+  const short = await served(
+    t, (_request, response) => { response.writeHead(200, { 'content-length': 100 }).write('{'); response.socket?.end() }
+  )
   t.match(await get(short), { failure: /^the connection failed/, answered: false })
 })
 
@@ -92,10 +111,17 @@ t.test('a lookup may refuse an address, and none is made then', async t => {
   const host = await served(t, (_request, response) => { hits++; response.writeHead(200).end('{}') })
   const url = new URL(`http://localhost:${host.split(':')[1]}/`)
   const signal = new AbortController().signal
-  const refuse = (_name: string, _options: object, done: (error: Error) => void): void => { done(new Error('a private address')) }
-  t.same(await fetchJson(url, { ...defaults, signal, lookup: refuse as never }), { failure: 'the connection failed', answered: false })
+  const refuse = (
+    _name: string, _options: object, done: (error: Error) => void
+  ): void => { done(new Error('a private address')) }
+  t.same(
+    await fetchJson(url, { ...defaults, signal, lookup: refuse as never }),
+    { failure: 'the connection failed', answered: false }
+  )
   t.equal(hits, 0)
-  const allow = (_name: string, { all }: { all?: boolean }, done: (error: null, address: unknown, family?: number) => void): void => { done(null, all === true ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4) }
+  const allow = (
+    _name: string, { all }: { all?: boolean }, done: (error: null, address: unknown, family?: number) => void
+  ): void => { done(null, all === true ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4) }
   t.match(await fetchJson(url, { ...defaults, signal, lookup: allow as never }), { value: {} })
 })
 
@@ -108,14 +134,29 @@ t.test('asks once more where a kept connection of the agent was closed by the ot
   })
   const agent = new Agent({ keepAlive: true })
   t.teardown(() => { agent.destroy() })
-  await new Promise<void>(resolve => { request(`http://${host}/`, { agent }, response => { response.resume().on('end', () => { setImmediate(resolve) }) }).end() })
+  await new Promise<void>(
+    resolve => {
+      request(
+        `http://${host}/`, { agent }, response => { response.resume().on('end', () => { setImmediate(resolve) }) }
+      ).end()
+    }
+  )
   t.match(await get(host, { agent }), { value: {} })
   t.equal(hits, 3)
 })
 
 t.test('trusts https, and plain http only on loopback hosts and those that are named', async t => {
-  for (const url of ['https://id.example.com/a', 'http://localhost:1/', 'http://127.0.0.1/', 'http://127.9.9.9/', 'http://[::1]:3/', 'http://keycloak:8080/x']) t.ok(sourceUrl(url, ['keycloak']) instanceof URL, url)
-  for (const url of ['http://id.example.com/', 'http://keycloak.example.com/', 'http://127.0.0.1.example.com/', 'http://localhost.example.com/', 'http://10.0.0.1/', 'ftp://localhost/', 'file:///etc/passwd', 'data:,{}', 'nothing', '', 'https://a:b@id.example.com/', 'http://127.1.evil/']) {
+  for (const url of [
+    'https://id.example.com/a', 'http://localhost:1/', 'http://127.0.0.1/', 'http://127.9.9.9/', 'http://[::1]:3/',
+    'http://keycloak:8080/x'
+  ]) {
+    t.ok(sourceUrl(url, ['keycloak']) instanceof URL, url)
+  }
+  for (const url of [
+    'http://id.example.com/', 'http://keycloak.example.com/', 'http://127.0.0.1.example.com/',
+    'http://localhost.example.com/', 'http://10.0.0.1/', 'ftp://localhost/', 'file:///etc/passwd', 'data:,{}',
+    'nothing', '', 'https://a:b@id.example.com/', 'http://127.1.evil/'
+  ]) {
     t.type(sourceUrl(url, ['keycloak']), 'string', url)
   }
 })

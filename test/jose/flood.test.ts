@@ -35,7 +35,9 @@ t.test('asks at most twice in a cooldown for unknown kids, also while the source
       const seen = new Set<number>()
       for (const end = sent + strangers; sent < end;) {
         const answers = await Promise.all(Array.from({ length: 50 }, async () => {
-          const unknown = Buffer.from(JSON.stringify({ ...JSON.parse(Buffer.from(header, 'base64url').toString()), kid: `unknown-${sent++}` })).toString('base64url')
+          const unknown = Buffer.from(
+            JSON.stringify({ ...JSON.parse(Buffer.from(header, 'base64url').toString()), kid: `unknown-${sent++}` })
+          ).toString('base64url')
           return await ask(`${unknown}.${payload}.${signature}`)
         }))
         for (const { status } of answers) seen.add(status)
@@ -62,15 +64,32 @@ t.test('answers by known keys, and 503 for others, whatever a source does; never
     await using provider = await fakeIssuer({ algorithms: es })
     await using cold = await fakeIssuer({ algorithms: es })
     const { issuer, audience } = provider
-    const { ask, log } = await desk(t, { issuers: [{ issuer, audience, ...byDiscovery ? {} : { keys: provider.jwksUri } }, { issuer: cold.issuer, audience }] })
+    const { ask, log } = await desk(
+      t,
+      {
+        issuers: [
+          { issuer, audience, ...byDiscovery ? {} : { keys: provider.jwksUri } }, { issuer: cold.issuer, audience }
+        ]
+      }
+    )
     t.equal((await ask(provider.token())).status, 200)
     provider.fail(failure)
     cold.fail(failure)
-    const [known, unknown, none] = await Promise.all([ask(provider.token()), ask(provider.token({}, { header: { kid: 'unknown' } })), ask(cold.token())])
+    const [known, unknown, none] = await Promise.all([
+      ask(provider.token()), ask(provider.token({}, { header: { kid: 'unknown' } })), ask(cold.token())
+    ])
     t.same([known.status, unknown.status, none.status], [200, 503, 503], failure)
     t.ok(Number(none.retryAfter) >= 1 && Number(unknown.retryAfter) >= 1)
     t.equal((await ask(provider.token())).status, 200, failure)
-    t.same(unknown.body, { statusCode: 503, code: 'AUTH_UNAVAILABLE', error: 'Service Unavailable', message: 'Authentication is temporarily unavailable' })
+    t.same(
+      unknown.body,
+      {
+        statusCode: 503,
+        code: 'AUTH_UNAVAILABLE',
+        error: 'Service Unavailable',
+        message: 'Authentication is temporarily unavailable'
+      }
+    )
     t.notMatch(log.join(''), /doctype|log in|not found/)
     t.match(log.join(''), /"level":40.*the keys of the issuer cannot be fetched/)
   })))

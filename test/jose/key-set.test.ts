@@ -10,7 +10,9 @@ const rsa = pair('rsa').publicKey.export({ format: 'jwk' })
 const ec = pair('ec').publicKey.export({ format: 'jwk' })
 const ed = pair('ed25519').publicKey.export({ format: 'jwk' })
 
-function judge (keys: unknown, previous: readonly VerificationKey[] = [], algorithms: readonly ('RS256' | 'ES256')[] | null = null) {
+function judge (
+  keys: unknown, previous: readonly VerificationKey[] = [], algorithms: readonly ('RS256' | 'ES256')[] | null = null
+) {
   return usableKeys({ keys }, { algorithms, previous, check: () => {} })
 }
 
@@ -25,11 +27,22 @@ const small = ['00'.repeat(32), `01${'00'.repeat(31)}`, '26e8958fc2b227b045c3f48
 
 t.test('leaves out keys that are no keys for signatures, each with its reason, and uses the others', async t => {
   const cases: ReadonlyArray<readonly [unknown, RegExp]> = [
-    [{ kty: 'oct', k: 'A'.repeat(43), kid: 'o' }, /a secret/], [{ kty: ['oct'], k: 'A'.repeat(43) }, /must be/], [{ ...pair('ec').privateKey.export({ format: 'jwk' }), kid: 'p' }, /a private key/],
-    [{ ...rsa, use: 'enc' }, /'use'/], [{ ...rsa, key_ops: ['encrypt'] }, /'key_ops'/], [{ ...rsa, alg: 'RSA-OAEP' }, /'alg'/], [{ ...rsa, alg: 'HS256' }, /'alg'/], [{ ...ec, alg: 'ES384' }, /'alg'/], [{ ...rsa, alg: 7 }, /'alg'/],
-    [generateKeyPairSync('rsa', { modulusLength: 512 }).publicKey.export({ format: 'jwk' }), /512 bits/], [{ ...rsa, e: 'AQ' }, /exponent|holds no key/], [{ ...ec, crv: 'P-257' }, /holds no key/], [{ ...ec, x: ec.y }, /holds no key/],
-    [generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey.export({ format: 'jwk' }), /no supported algorithm/], [generateKeyPairSync('x25519').publicKey.export({ format: 'jwk' }), /no supported algorithm/],
-    [{ kty: 'AKP' }, /holds no key/], [{}, /must be/], ['secret'.repeat(10), /not an object/], [null, /not an object/], [[], /not an object/], [7, /not an object/], [{ ...rsa, kid: 7 }, /'kid'/], [{ ...rsa, kid: '' }, /'kid'/],
+    [{ kty: 'oct', k: 'A'.repeat(43), kid: 'o' }, /a secret/], [{ kty: ['oct'], k: 'A'.repeat(43) }, /must be/], [
+      { ...pair('ec').privateKey.export({ format: 'jwk' }), kid: 'p' }, /a private key/
+    ],
+    [{ ...rsa, use: 'enc' }, /'use'/], [{ ...rsa, key_ops: ['encrypt'] }, /'key_ops'/], [
+      { ...rsa, alg: 'RSA-OAEP' }, /'alg'/
+    ], [{ ...rsa, alg: 'HS256' }, /'alg'/], [{ ...ec, alg: 'ES384' }, /'alg'/], [{ ...rsa, alg: 7 }, /'alg'/],
+    [generateKeyPairSync('rsa', { modulusLength: 512 }).publicKey.export({ format: 'jwk' }), /512 bits/], [
+      { ...rsa, e: 'AQ' }, /exponent|holds no key/
+    ], [{ ...ec, crv: 'P-257' }, /holds no key/], [{ ...ec, x: ec.y }, /holds no key/],
+    [
+      generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey.export({ format: 'jwk' }),
+      /no supported algorithm/
+    ], [generateKeyPairSync('x25519').publicKey.export({ format: 'jwk' }), /no supported algorithm/],
+    [{ kty: 'AKP' }, /holds no key/], [{}, /must be/], ['secret'.repeat(10), /not an object/], [
+      null, /not an object/
+    ], [[], /not an object/], [7, /not an object/], [{ ...rsa, kid: 7 }, /'kid'/], [{ ...rsa, kid: '' }, /'kid'/],
     ...small.map(x => [{ kty: 'OKP', crv: 'Ed25519', x: x.toString('base64url') }, /small order/] as const)
   ]
   for (const [jwk, reason] of cases) {
@@ -47,30 +60,53 @@ t.test('refuses points of small order of Ed448 too, and no others', async t => {
   const p = 2n ** 448n - 2n ** 224n - 1n
   for (const y of [0n, 1n, p - 1n, p, p + 1n]) {
     for (const sign of ['00', '80']) {
-      const x = Buffer.concat([Buffer.from(y.toString(16).padStart(112, '0'), 'hex').reverse(), Buffer.from(sign, 'hex')])
+      const x = Buffer.concat([
+        Buffer.from(y.toString(16).padStart(112, '0'), 'hex').reverse(), Buffer.from(sign, 'hex')
+      ])
       const judged = judge([{ kty: 'OKP', crv: 'Ed448', x: x.toString('base64url') }])
       t.equal(judged, 'the JWK set has no key that can be used')
     }
   }
-  for (const kind of ['ed25519', 'ed448'] as const) for (let i = 0; i < 20; i++) t.type(judge([pair(kind).publicKey.export({ format: 'jwk' })]), 'object')
+  for (const kind of ['ed25519', 'ed448'] as const) {
+    for (let i = 0; i < 20; i++) t.type(judge([pair(kind).publicKey.export({ format: 'jwk' })]), 'object')
+  }
 })
 
 t.test('a point of small order verifies what nobody signed: it is why they are refused', async t => {
-  const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(`01${'00'.repeat(31)}`, 'hex').toString('base64url') }, format: 'jwk' })
+  const key = createPublicKey({
+    key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(`01${'00'.repeat(31)}`, 'hex').toString('base64url') },
+    format: 'jwk'
+  })
   const signature = Buffer.concat([Buffer.from(`01${'00'.repeat(31)}`, 'hex'), Buffer.alloc(32)])
   t.equal(verify(null, Buffer.from('anything'), key, signature), true)
 })
 
 t.test('leaves out every key of a kid that several have', async t => {
   const judged = judge([{ ...rsa, kid: 'a' }, { ...ec, kid: 'a' }, { ...ed, kid: 'b' }, { ...ec }, { ...ed }])
-  t.match(judged, { keys: [{ kid: 'b' }, { kid: null }, { kid: null }], ignored: [{ kid: 'a', reason: /same kid/ }, { kid: 'a', reason: /same kid/ }] })
-  t.match(judge([{ ...rsa, kid: 'a' }, { kty: 'oct', k: 'AAAA', kid: 'a' }]), { keys: [{ kid: 'a' }], ignored: [{ kid: 'a' }] }, 'a key that cannot be used takes no kid away')
+  t.match(
+    judged,
+    {
+      keys: [{ kid: 'b' }, { kid: null }, { kid: null }],
+      ignored: [{ kid: 'a', reason: /same kid/ }, { kid: 'a', reason: /same kid/ }]
+    }
+  )
+  t.match(
+    judge([{ ...rsa, kid: 'a' }, { kty: 'oct', k: 'AAAA', kid: 'a' }]),
+    { keys: [{ kid: 'a' }], ignored: [{ kid: 'a' }] },
+    'a key that cannot be used takes no kid away'
+  )
   t.equal(judge([{ ...rsa, kid: 'a' }, { ...ec, kid: 'a' }]), 'the JWK set has no key that can be used')
 })
 
 t.test('keeps to the algorithms that the application allows', async t => {
-  t.match(judge([{ ...rsa, kid: 'r' }, { ...ec, kid: 'e' }], [], ['RS256']), { keys: [{ kid: 'r', algorithm: 'RS256' }], ignored: [{ kid: 'e', reason: /fits none/ }] })
-  t.match(judge([{ ...rsa, kid: 'r', alg: 'PS256' }, { ...ec, kid: 'e' }], [], ['RS256', 'ES256']), { keys: [{ kid: 'e' }], ignored: [{ kid: 'r', reason: /does not name/ }] })
+  t.match(
+    judge([{ ...rsa, kid: 'r' }, { ...ec, kid: 'e' }], [], ['RS256']),
+    { keys: [{ kid: 'r', algorithm: 'RS256' }], ignored: [{ kid: 'e', reason: /fits none/ }] }
+  )
+  t.match(
+    judge([{ ...rsa, kid: 'r', alg: 'PS256' }, { ...ec, kid: 'e' }], [], ['RS256', 'ES256']),
+    { keys: [{ kid: 'e' }], ignored: [{ kid: 'r', reason: /does not name/ }] }
+  )
 })
 
 t.test('a key that did not change stays the same object, whatever else its JWK says', async t => {
@@ -78,14 +114,19 @@ t.test('a key that did not change stays the same object, whatever else its JWK s
   if (typeof first === 'string') return t.fail(first)
   const second = judge([{ x5t: 'two', kid: 'a', ...rsa }, { ...ec, use: 'sig' }, { ...ed }], first.keys)
   t.ok(typeof second !== 'string' && second.keys[0] === first.keys[0] && second.keys[1] === first.keys[1])
-  for (const changed of [{ ...rsa, kid: 'b' }, { ...rsa, kid: 'a', alg: 'PS256' }, { ...pair('rsa').publicKey.export({ format: 'jwk' }), kid: 'a' }]) {
+  for (const changed of [
+    { ...rsa, kid: 'b' }, { ...rsa, kid: 'a', alg: 'PS256' },
+    { ...pair('rsa').publicKey.export({ format: 'jwk' }), kid: 'a' }
+  ]) {
     const other = judge([changed], first.keys)
     t.ok(typeof other !== 'string' && other.keys[0] !== first.keys[0])
   }
 })
 
 t.test('refuses what is no set, and sets of more than 100 keys', async t => {
-  for (const document of [null, [], 'text', 7, {}, { keys: {} }, { keys: 'a' }, { jwks: [] }]) t.equal(usableKeys(document, { algorithms: null, previous: [], check: () => {} }), 'the answer is not a JWK set')
+  for (const document of [null, [], 'text', 7, {}, { keys: {} }, { keys: 'a' }, { jwks: [] }]) {
+    t.equal(usableKeys(document, { algorithms: null, previous: [], check: () => {} }), 'the answer is not a JWK set')
+  }
   t.equal(judge([]), 'the JWK set has no key that can be used')
   t.match(judge(Array.from({ length: 101 }, () => ed)), /more than 100 keys/)
   t.match(judge(Array.from({ length: 100 }, () => ed)), { keys: { length: 100 } })
@@ -97,7 +138,9 @@ t.test('an application accepts no token by a key that is left out, and warns of 
   provider.publish({ kty: 'oct', k: secret, kid: 'o1', alg: 'HS256' })
   provider.publish({ ...rsa, kid: `enc-${'x'.repeat(300)}`, use: 'enc' })
   provider.publish({ ...createPublicKey(sampleJwtIoPem).export({ format: 'jwk' }), kid: 'sample' })
-  provider.publish({ kty: 'OKP', crv: 'Ed25519', x: Buffer.from(`01${'00'.repeat(31)}`, 'hex').toString('base64url'), kid: 'small' })
+  provider.publish({
+    kty: 'OKP', crv: 'Ed25519', x: Buffer.from(`01${'00'.repeat(31)}`, 'hex').toString('base64url'), kid: 'small'
+  })
   const time = clock(t)
   const { statuses, log } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
   const [, payload = ''] = provider.token().split('.')
@@ -110,5 +153,11 @@ t.test('an application accepts no token by a key that is left out, and warns of 
   t.equal(provider.requests.keys, 3)
   const warned = log.map(line => JSON.parse(line)).filter(line => /cannot be used/.test(line.msg))
   t.equal(warned.length, 4)
-  t.match(warned, [{ scheme: 'user', issuer: provider.issuer, url: provider.jwksUri, kid: 'o1' }, { kid: `enc-${'x'.repeat(96)}` }, { kid: 'sample', reason: /published sample/ }, { kid: 'small', reason: /small order/ }])
+  t.match(
+    warned,
+    [
+      { scheme: 'user', issuer: provider.issuer, url: provider.jwksUri, kid: 'o1' }, { kid: `enc-${'x'.repeat(96)}` },
+      { kid: 'sample', reason: /published sample/ }, { kid: 'small', reason: /small order/ }
+    ]
+  )
 })

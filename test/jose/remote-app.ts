@@ -38,7 +38,11 @@ export async function desk (t: Test, options: unknown): Promise<Desk> {
   await app.ready()
   const ask = async (token: string): Promise<Answer> => {
     const { statusCode, headers, body } = await app.inject({ url: '/', headers: { authorization: `Bearer ${token}` } })
-    return { status: statusCode, retryAfter: headers['retry-after'] === undefined ? null : Number(headers['retry-after']), body: JSON.parse(body) }
+    return {
+      status: statusCode,
+      retryAfter: headers['retry-after'] === undefined ? null : Number(headers['retry-after']),
+      body: JSON.parse(body)
+    }
   }
   const statuses = async (...tokens: string[]): Promise<number[]> => {
     const all: number[] = []
@@ -48,7 +52,9 @@ export async function desk (t: Test, options: unknown): Promise<Desk> {
   return { app, log, credentials, ask, statuses }
 }
 
-/** Both clocks of the process, which stand still but for what a test advances them. They go on with the end of the test. */
+/**
+ * Both clocks of the process, which stand still but for what a test advances them. They go on with the end of the test.
+ */
 export function clock (t: Test): { advance (seconds: number): void } {
   const [now, steady] = [Date.now, performance.now]
   const [date, since] = [Date.now(), performance.now()]
@@ -63,7 +69,9 @@ export function clock (t: Test): { advance (seconds: number): void } {
 }
 
 /** A server on a free loopback port, which is closed with the test. */
-export async function served (t: Test, listener: RequestListener, server: Server = createServer(listener)): Promise<string> {
+export async function served (
+  t: Test, listener: RequestListener, server: Server = createServer(listener)
+): Promise<string> {
   await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
   t.teardown(() => { server.closeAllConnections(); server.close() })
   return `127.0.0.1:${(server.address() as AddressInfo).port}`

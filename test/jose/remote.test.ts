@@ -14,7 +14,12 @@ t.test('accepts tokens by discovery, fetches nothing at boot, and fetches once',
   await using provider = await fakeIssuer({ algorithms })
   const { ask } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
   t.same(provider.requests, { metadata: 0, keys: 0 })
-  for (const algorithm of algorithms) t.match(await ask(provider.token({ sub: algorithm }, { algorithm })), { status: 200, body: { id: algorithm, realm: provider.issuer } })
+  for (const algorithm of algorithms) {
+    t.match(
+      await ask(provider.token({ sub: algorithm }, { algorithm })),
+      { status: 200, body: { id: algorithm, realm: provider.issuer } }
+    )
+  }
   t.same(provider.requests, { metadata: 1, keys: 1 })
 })
 
@@ -34,12 +39,20 @@ t.test('refuses every bad token, whichever way the keys are found', async t => {
   await using ec = await fakeIssuer({ algorithms: es })
   const { issuer, audience } = provider
   for (const [from, options] of [
-    [provider, { issuer, audience }], [provider, { issuer, audience, keys: provider.jwksUri }], [provider, { issuer, audience, algorithms: ['RS256'] }],
-    [ec, { issuers: [{ issuer, audience }, { issuer: ec.issuer, audience, keys: ec.jwksUri }] }], [ec, { issuers: () => ({ audience }) }]
+    [provider, { issuer, audience }], [
+      provider, { issuer, audience, keys: provider.jwksUri }
+    ], [provider, { issuer, audience, algorithms: ['RS256'] }],
+    [
+      ec, { issuers: [{ issuer, audience }, { issuer: ec.issuer, audience, keys: ec.jwksUri }] }
+    ], [ec, { issuers: () => ({ audience }) }]
   ] as const) {
     const { ask } = await desk(t, options)
     t.equal((await ask(from.token())).status, 200, Object.keys(options).join(' '))
-    for (const [name, bad] of Object.entries(from.bad)) t.equal((await ask(bad)).status, typeof options.issuers === 'function' && name === 'otherIssuer' ? 503 : 401, name)
+    for (const [name, bad] of Object.entries(from.bad)) {
+      t.equal(
+        (await ask(bad)).status, typeof options.issuers === 'function' && name === 'otherIssuer' ? 503 : 401, name
+      )
+    }
     t.equal((await ask(from.token())).status, 200)
   }
 })
@@ -110,7 +123,9 @@ t.test('takes another key under a known kid, and refuses remembered tokens of th
 
 t.test('waits for no fetch while a key is fresh or an hour past that, whatever max-age says', async t => {
   const time = clock(t)
-  for (const [cacheControl, fresh] of [['max-age=0', 60], ['public, MAX-AGE="300"', 300], ['max-age=86400', 3600], ['no-cache', 600], [undefined, 600]] as const) {
+  for (const [cacheControl, fresh] of [
+    ['max-age=0', 60], ['public, MAX-AGE="300"', 300], ['max-age=86400', 3600], ['no-cache', 600], [undefined, 600]
+  ] as const) {
     await using provider = await fakeIssuer({ algorithms: es, ...cacheControl === undefined ? {} : { cacheControl } })
     const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
     t.same(await statuses(provider.token()), [200])
@@ -129,7 +144,9 @@ t.test('waits for no fetch while a key is fresh or an hour past that, whatever m
 t.test('waits for the fetch an hour past the freshness, and only when it fails do known keys go on', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)
-  const { ask, statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
+  const { ask, statuses } = await desk(
+    t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri }
+  )
   const old = provider.token({ exp: Math.floor(Date.now() / 1000) + 10 * 86_400 })
   t.same(await statuses(old), [200])
   time.advance(600 + 3601)
@@ -166,10 +183,16 @@ t.test('uses known keys until staleFor after the last success, then answers 503,
 t.test('staleFor 0: fresh keys go on while the source fails, others do not', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)
-  const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri, staleFor: 0 })
+  const { statuses } = await desk(
+    t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri, staleFor: 0 }
+  )
   t.same(await statuses(provider.token()), [200])
   provider.fail('404')
-  t.same(await statuses(provider.token({}, { header: { kid: 'unknown' } }), provider.token()), [503, 200], 'nobody makes fresh keys fail by sending strange ones')
+  t.same(
+    await statuses(provider.token({}, { header: { kid: 'unknown' } }), provider.token()),
+    [503, 200],
+    'nobody makes fresh keys fail by sending strange ones'
+  )
   time.advance(601)
   t.same(await statuses(provider.token()), [503])
 })
@@ -178,21 +201,31 @@ t.test('uses the only key of the algorithm for a token without kid, and looks an
   await using provider = await fakeIssuer({ algorithms: ['ES256', 'EdDSA'] })
   const time = clock(t)
   const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
-  const without = (algorithm: IssuerAlgorithm, kid?: string) => provider.token({}, { algorithm, header: { kid: undefined }, ...kid === undefined ? {} : { kid } })
+  const without = (algorithm: IssuerAlgorithm, kid?: string) => provider.token(
+    {}, { algorithm, header: { kid: undefined }, ...kid === undefined ? {} : { kid } }
+  )
   t.same(await statuses(without('ES256'), without('EdDSA')), [200, 200])
   t.equal(provider.requests.keys, 1)
   provider.rotate()
   provider.withdraw('ES256-1')
   t.same(await statuses(without('ES256')), [200], 'the key was replaced')
   t.equal(provider.requests.keys, 2)
-  t.same(await statuses(without('EdDSA'), without('ES256', 'ES256-1')), [401, 401], 'two keys of the algorithm; a withdrawn one')
+  t.same(
+    await statuses(without('EdDSA'), without('ES256', 'ES256-1')),
+    [401, 401],
+    'two keys of the algorithm; a withdrawn one'
+  )
   t.equal(provider.requests.keys, 2, 'both count as unknown')
   time.advance(30)
   t.same(await statuses(without('ES256', 'ES256-1')), [401])
   t.equal(provider.requests.keys, 3)
   time.advance(30)
   provider.fail('404')
-  t.same(await statuses(without('ES256', 'ES256-1'), without('ES256')), [503, 200], 'nobody can tell whether the key was replaced')
+  t.same(
+    await statuses(without('ES256', 'ES256-1'), without('ES256')),
+    [503, 200],
+    'nobody can tell whether the key was replaced'
+  )
   const named = provider.token({}, { kid: 'ES256-1', header: { kid: 'ES256-2' } })
   t.same(await statuses(named), [401], 'a key that is named is the one that is meant')
 })
@@ -205,14 +238,21 @@ t.test('a set without a key that can be used changes nothing, and is a failed fe
   const time = clock(t)
   const audience = 'https://api.example.com'
   const { statuses, log } = await desk(t, { issuer: 'me', audience, keys: `http://${host}/jwks` })
-  const signed = (key: KeyObject, kid?: string) => token({ iss: 'me', aud: audience, sub: 'user-1', exp: Math.floor(Date.now() / 1000) + 300 }, { alg: 'EdDSA', key, header: kid === undefined ? {} : { kid } })
-  t.same(await statuses(signed(privateKey), signed(privateKey, 'any')), [200, 200], 'a key without kid is meant by every kid')
+  const signed = (key: KeyObject, kid?: string) => token(
+    { iss: 'me', aud: audience, sub: 'user-1', exp: Math.floor(Date.now() / 1000) + 300 },
+    { alg: 'EdDSA', key, header: kid === undefined ? {} : { kid } }
+  )
+  t.same(
+    await statuses(signed(privateKey), signed(privateKey, 'any')), [200, 200], 'a key without kid is meant by every kid'
+  )
   documents['/jwks'] = { keys: [{ kty: 'oct', k: 'AAAA' }] }
   t.same(await statuses(signed(other.privateKey), signed(privateKey)), [503, 200])
   t.match(log.join(''), /no key that can be used/)
   documents['/jwks'] = { keys: [{ ...other.publicKey.export({ format: 'jwk' }) }] }
   time.advance(30)
-  t.same(await statuses(signed(generateKeyPairSync('ed25519').privateKey)), [401], 'neither the key before nor the one after')
+  t.same(
+    await statuses(signed(generateKeyPairSync('ed25519').privateKey)), [401], 'neither the key before nor the one after'
+  )
   t.same(await statuses(signed(other.privateKey), signed(privateKey)), [200, 401])
 })
 
@@ -231,14 +271,18 @@ t.test('publishes what was fetched and what failed as events', async t => {
   const seen: unknown[] = []
   const note = (message: unknown): void => { seen.push(message) }
   for (const name of ['keys-fetched', 'keys-failed']) subscribe(`fastify-gatehouse:${name}`, note)
-  t.teardown(() => { for (const name of ['keys-fetched', 'keys-failed']) unsubscribe(`fastify-gatehouse:${name}`, note) })
+  t.teardown(
+    () => { for (const name of ['keys-fetched', 'keys-failed']) unsubscribe(`fastify-gatehouse:${name}`, note) }
+  )
   const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
   provider.publish({ kty: 'oct', k: 'AAAA', kid: 'secret' })
   await statuses(provider.token())
   provider.fail('404')
   await statuses(provider.token({}, { header: { kid: 'unknown' } }))
   t.same(seen, [
-    { scheme: 'user', issuer: provider.issuer, url: provider.jwksUri, kids: ['ES256-1', 'EdDSA-1'], keys: 2, ignored: 1 },
+    {
+      scheme: 'user', issuer: provider.issuer, url: provider.jwksUri, kids: ['ES256-1', 'EdDSA-1'], keys: 2, ignored: 1
+    },
     { scheme: 'user', issuer: provider.issuer, url: provider.jwksUri, reason: 'the answer has status 404', keys: 2 }
   ])
 })

@@ -24,7 +24,9 @@ const certificate = 'MIIBdDCCARugAwIBAgIUFQGh1TldP8RTYcFDdCrEh04DupwwCgYIKoZIzj0
   'yqxrj7urXdlglifqUdt0ww=='
 
 function ring (keys: unknown, algorithms: unknown = null) {
-  return keyringOf(keys, { algorithms: algorithms === null ? null : algorithmList(algorithms, 'The option algorithms'), place })
+  return keyringOf(
+    keys, { algorithms: algorithms === null ? null : algorithmList(algorithms, 'The option algorithms'), place }
+  )
 }
 
 function verdict (text: string, keys: unknown, algorithms: unknown = null): string {
@@ -33,29 +35,48 @@ function verdict (text: string, keys: unknown, algorithms: unknown = null): stri
 }
 
 t.test('a key is read in every form, and verifies what its private half signed', async t => {
-  for (const [alg, keys] of [['RS256', rsa], ['ES256', ec], ['EdDSA', ed], ['EdDSA', pair('ed448')], ['ES384', pair('ec', { namedCurve: 'P-384' })], ['ES512', pair('ec', { namedCurve: 'P-521' })]] as const) {
+  for (const [alg, keys] of [
+    ['RS256', rsa], ['ES256', ec], ['EdDSA', ed], ['EdDSA', pair('ed448')],
+    ['ES384', pair('ec', { namedCurve: 'P-384' })], ['ES512', pair('ec', { namedCurve: 'P-521' })]
+  ] as const) {
     const text = token({ sub: 'a' }, { alg, key: keys.privateKey })
     const jwk = keys.publicKey.export({ format: 'jwk' })
     const pem = keys.publicKey.export({ type: 'spki', format: 'pem' })
     const privatePem = keys.privateKey.export({ type: 'pkcs8', format: 'pem' })
-    for (const form of [keys.publicKey, keys.privateKey, pem, Buffer.from(pem), privatePem, jwk, JSON.stringify(jwk), { keys: [jwk] }, JSON.stringify({ keys: [jwk] }), [pem], { one: pem }, new Map([['one', jwk]])]) {
+    for (const form of [
+      keys.publicKey, keys.privateKey, pem, Buffer.from(pem), privatePem, jwk, JSON.stringify(jwk), { keys: [jwk] },
+      JSON.stringify({ keys: [jwk] }), [pem], { one: pem }, new Map([['one', jwk]])
+    ]) {
       t.equal(verdict(text, form), 'valid', alg)
     }
   }
   const text = token({ sub: 'a' }, { alg: 'HS256', key: secret })
-  for (const form of [secret, Buffer.from(secret), createSecretKey(Buffer.from(secret)), { kty: 'oct', k: Buffer.from(secret).toString('base64url') }, [secret], { one: secret }]) t.equal(verdict(text, form), 'valid')
+  for (const form of [
+    secret, Buffer.from(secret), createSecretKey(Buffer.from(secret)),
+    { kty: 'oct', k: Buffer.from(secret).toString('base64url') }, [secret], { one: secret }
+  ]) {
+    t.equal(verdict(text, form), 'valid')
+  }
 })
 
 t.test('RS, PS and HMAC of every length verify, each only under its own name', async t => {
   for (const alg of ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'] as const) {
     const text = token({}, { alg, key: rsa.privateKey })
     t.equal(verdict(text, rsa.publicKey, [alg]), 'valid')
-    for (const other of ['RS256', 'RS384', 'PS256', 'PS384']) if (other !== alg) t.match(verdict(text, rsa.publicKey, [other]), /alg of the token/)
+    for (const other of ['RS256', 'RS384', 'PS256', 'PS384']) {
+      if (other !== alg) t.match(verdict(text, rsa.publicKey, [other]), /alg of the token/)
+    }
   }
   const long = randomBytes(64)
-  for (const alg of ['HS256', 'HS384', 'HS512'] as const) t.equal(verdict(token({}, { alg, key: long }), long, [alg]), 'valid')
-  const pem = { publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } } as const
-  const pss = generateKeyPairSync('rsa-pss', { modulusLength: 2048, hashAlgorithm: 'sha384', mgf1HashAlgorithm: 'sha384', ...pem })
+  for (const alg of ['HS256', 'HS384', 'HS512'] as const) {
+    t.equal(verdict(token({}, { alg, key: long }), long, [alg]), 'valid')
+  }
+  const pem = {
+    publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' }
+  } as const
+  const pss = generateKeyPairSync(
+    'rsa-pss', { modulusLength: 2048, hashAlgorithm: 'sha384', mgf1HashAlgorithm: 'sha384', ...pem }
+  )
   t.equal(verdict(token({}, { alg: 'PS384', key: createPrivateKey(`${pss.privateKey}`) }), pss.publicKey), 'valid')
   t.throws(() => ring(pss.publicKey, ['PS256']), refused)
 })
@@ -79,7 +100,12 @@ t.test('a public key in any form that can be told is never an HMAC secret', asyn
   t.throws(() => ring(Buffer.from(certificate, 'base64')), { ...refused, message: /DER/ })
   t.equal(ring(`-----BEGIN CERTIFICATE-----\n${certificate}\n-----END CERTIFICATE-----\n`).keys[0]?.algorithm, 'ES256')
   t.equal(ring(`{not JSON: ${secret}`).keys[0]?.algorithm, 'HS256', 'a secret may begin with a brace')
-  t.throws(() => ring('ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC7vbqajDw4o6gJy8UtmIbkcpnkO3Kwc4qsEnSZp/TR+fQi62F79RHWmwKOtFmwteURgLbj7D/WGuNLGOfa'), { ...refused, message: /OpenSSH/ })
+  t.throws(
+    () => ring(
+      'ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC7vbqajDw4o6gJy8UtmIbkcpnkO3Kwc4qsEnSZp/TR+fQi62F79RHWmwKOtFmwteURgLbj7D/WGuNLGOfa'
+    ),
+    { ...refused, message: /OpenSSH/ }
+  )
   t.throws(() => ring('https://issuer.test/.well-known/jwks.json'), { ...refused, message: /is a URL/ })
 })
 
@@ -87,12 +113,22 @@ t.test('keys that are weak by their kind, or for something else, stop the boot',
   const jwk = rsa.publicKey.export({ format: 'jwk' })
   const small = generateKeyPairSync('rsa', { modulusLength: 1024 })
   for (const [keys, message] of [
-    [randomBytes(31), /too short: HS256 needs at least 32/], ['', /empty/], [undefined, /undefined/], [null, /must be/], [42, /must be/], [{}, /no key/], [[], /no key/], [{ keys: [] }, /no key/],
-    [small.publicKey, /1024 bits/], [{ ...jwk, e: 'AQ' }, /exponent|no key/], [{ ...jwk, e: 'BA' }, /exponent|no key/], [{ ...jwk, use: 'enc' }, /'use'/], [{ ...jwk, key_ops: ['encrypt'] }, /'key_ops'/],
-    [{ ...jwk, key_ops: ['sign'] }, /'key_ops'/], [{ ...jwk, alg: 'none' }, /'alg'/], [{ ...jwk, alg: 'ES256' }, /'alg'/], [{ ...jwk, kid: 7 }, /'kid'/], [{ kty: 'RSA' }, /holds no key/], [{ kty: 'oct', k: 'a+b' }, /base64url/], [{ kty: 'oct', k: 7 }, /base64url/],
+    [randomBytes(31), /too short: HS256 needs at least 32/], ['', /empty/], [
+      undefined, /undefined/
+    ], [null, /must be/], [42, /must be/], [{}, /no key/], [[], /no key/], [{ keys: [] }, /no key/],
+    [small.publicKey, /1024 bits/], [{ ...jwk, e: 'AQ' }, /exponent|no key/], [
+      { ...jwk, e: 'BA' }, /exponent|no key/
+    ], [{ ...jwk, use: 'enc' }, /'use'/], [{ ...jwk, key_ops: ['encrypt'] }, /'key_ops'/],
+    [{ ...jwk, key_ops: ['sign'] }, /'key_ops'/], [{ ...jwk, alg: 'none' }, /'alg'/],
+    [{ ...jwk, alg: 'ES256' }, /'alg'/], [{ ...jwk, kid: 7 }, /'kid'/], [{ kty: 'RSA' }, /holds no key/],
+    [{ kty: 'oct', k: 'a+b' }, /base64url/], [{ kty: 'oct', k: 7 }, /base64url/],
     [{ kty: 'oct', k: 'AA', key_ops: ['encrypt'] }, /'key_ops' lacks verify or sign/],
-    [{ kty: 'oct', k: '' }, /empty/], [generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey, /no supported algorithm/], [generateKeyPairSync('x25519').publicKey, /no supported algorithm/],
-    ['-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----', /no readable key/], [[secret, rsa.publicKey], /mixes/], [[{ ...jwk, kid: 'a' }, { ...jwk, kid: 'a' }], /one kid/], [{ a: { ...jwk, kid: 'b' } }, /another kid/],
+    [{ kty: 'oct', k: '' }, /empty/], [
+      generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey, /no supported algorithm/
+    ], [generateKeyPairSync('x25519').publicKey, /no supported algorithm/],
+    ['-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----', /no readable key/], [
+      [secret, rsa.publicKey], /mixes/
+    ], [[{ ...jwk, kid: 'a' }, { ...jwk, kid: 'a' }], /one kid/], [{ a: { ...jwk, kid: 'b' } }, /another kid/],
     [new Map([[7, secret]]), /kid/], [{ a: undefined }, /must be/]
   ] as const) t.throws(() => ring(keys), { ...refused, message }, String(message))
 })
@@ -100,22 +136,37 @@ t.test('keys that are weak by their kind, or for something else, stop the boot',
 t.test('key_ops of a secret or private JWK may name signing alone', async t => {
   const text = token({}, { alg: 'RS256', key: rsa.privateKey })
   t.equal(verdict(text, { ...rsa.privateKey.export({ format: 'jwk' }), key_ops: ['sign'] }), 'valid')
-  t.equal(verdict(token({}, { alg: 'HS256', key: secret }), { kty: 'oct', k: Buffer.from(secret).toString('base64url'), key_ops: ['sign'] }), 'valid')
+  t.equal(
+    verdict(
+      token({}, { alg: 'HS256', key: secret }),
+      { kty: 'oct', k: Buffer.from(secret).toString('base64url'), key_ops: ['sign'] }
+    ),
+    'valid'
+  )
 })
 
 t.test('an algorithms option is a non-empty list of known names, each of which has a key, and no key has two', async t => {
-  for (const bad of [['none'], ['none', 'RS256'], ['HS256', 'RS256'], [], null, undefined, 'RS256', ['RS256', ' none'], ['RS256', 'RS256'], ['rs256'], ['RS256 '], [['RS256']], ['toString'], ['__proto__'], {}, { 0: 'RS256', length: 1 }]) {
+  for (const bad of [
+    ['none'], ['none', 'RS256'], ['HS256', 'RS256'], [], null, undefined, 'RS256', ['RS256', ' none'],
+    ['RS256', 'RS256'], ['rs256'], ['RS256 '], [['RS256']], ['toString'], ['__proto__'], {}, { 0: 'RS256', length: 1 }
+  ]) {
     t.throws(() => algorithmList(bad, 'The option algorithms'), refused, JSON.stringify(bad))
   }
   t.throws(() => ring(rsa.publicKey, ['RS256', 'PS256']), { ...refused, message: /fits RS256 and PS256/ })
   t.throws(() => ring(rsa.publicKey, ['RS256', 'ES256']), { ...refused, message: /no key for ES256/ })
   t.throws(() => ring(rsa.publicKey, ['ES256']), { ...refused, message: /fits none/ })
-  t.throws(() => ring({ ...rsa.publicKey.export({ format: 'jwk' }), alg: 'PS256' }, ['RS256']), { ...refused, message: /does not name/ })
+  t.throws(
+    () => ring({ ...rsa.publicKey.export({ format: 'jwk' }), alg: 'PS256' }, ['RS256']),
+    { ...refused, message: /does not name/ }
+  )
   t.equal(ring([rsa.publicKey, ec.publicKey], ['RS256', 'ES256']).keys.length, 2)
 })
 
 t.test('a modulus with the fingerprint of CVE-2017-15361 is told from others', async t => {
-  const primes = [2n, 3n, 5n, 7n, 11n, 13n, 17n, 19n, 23n, 29n, 31n, 37n, 41n, 43n, 47n, 53n, 59n, 61n, 67n, 71n, 73n, 79n, 83n, 89n, 97n, 101n, 103n, 107n, 109n, 113n, 127n, 131n, 137n, 139n, 149n, 151n, 157n, 163n, 167n]
+  const primes = [
+    2n, 3n, 5n, 7n, 11n, 13n, 17n, 19n, 23n, 29n, 31n, 37n, 41n, 43n, 47n, 53n, 59n, 61n, 67n, 71n, 73n, 79n, 83n, 89n,
+    97n, 101n, 103n, 107n, 109n, 113n, 127n, 131n, 137n, 139n, 149n, 151n, 157n, 163n, 167n
+  ]
   const product = primes.reduce((a, b) => a * b)
   let power = 1n
   for (let i = 0; i < 1234; i++) power = power * 65537n % product
@@ -126,7 +177,9 @@ t.test('a modulus with the fingerprint of CVE-2017-15361 is told from others', a
 t.test('kid selects among keys that have one; without it, the only key or the only one of the algorithm', async t => {
   const other = pair('rsa')
   const keys = { one: rsa.publicKey, two: other.publicKey, three: ec.publicKey }
-  const by = (kid: string | undefined, key = rsa.privateKey, alg: 'RS256' | 'ES256' = 'RS256') => token({}, { alg, key, header: kid === undefined ? {} : { kid } })
+  const by = (
+    kid: string | undefined, key = rsa.privateKey, alg: 'RS256' | 'ES256' = 'RS256'
+  ) => token({}, { alg, key, header: kid === undefined ? {} : { kid } })
   t.equal(verdict(by('one'), keys), 'valid')
   t.match(verdict(by('two'), keys), /does not verify/)
   t.match(verdict(by('nope'), keys), /no key is known/)
@@ -135,48 +188,79 @@ t.test('kid selects among keys that have one; without it, the only key or the on
   t.equal(verdict(by(undefined), { one: rsa.publicKey }), 'valid')
   t.match(verdict(by('nope'), { one: rsa.publicKey }), /no key is known/)
   t.equal(verdict(by('nope'), rsa.publicKey), 'valid', 'a key without a kid does not ask for one')
-  for (const kid of ['__proto__', 'constructor', 'toString', '']) t.match(verdict(by(kid), keys), /no key is known/, kid)
+  for (const kid of ['__proto__', 'constructor', 'toString', '']) {
+    t.match(verdict(by(kid), keys), /no key is known/, kid)
+  }
   t.match(verdict(token({}, { alg: 'RS256', key: rsa.privateKey, header: { kid: ['one'] } }), keys), /not a string/)
 })
 
 t.test('a header that asks for extensions, brings its own key, or names another algorithm gains nothing', async t => {
   const evil = pair('ec')
-  for (const header of [{ crit: ['exp'], exp: 1 }, { crit: [] }, { b64: true }, { b64: false, crit: ['b64'] }, { typ: 7 }]) t.not(verdict(token({}, { alg: 'HS256', key: secret, header }), secret), 'valid')
-  t.match(verdict(token({}, { alg: 'ES256', key: evil.privateKey, header: { jwk: evil.publicKey.export({ format: 'jwk' }) } }), ec.publicKey), /does not verify/)
-  for (const alg of ['none', 'None', 'HS384', 'hs256', '', 7, null, ['HS256'], { toString: 'HS256' }]) t.match(verdict(token({}, { alg: 'HS256', key: secret, header: { alg } }), secret), /alg of the token/)
+  for (const header of [
+    { crit: ['exp'], exp: 1 }, { crit: [] }, { b64: true }, { b64: false, crit: ['b64'] }, { typ: 7 }
+  ]) {
+    t.not(verdict(token({}, { alg: 'HS256', key: secret, header }), secret), 'valid')
+  }
+  t.match(
+    verdict(
+      token({}, { alg: 'ES256', key: evil.privateKey, header: { jwk: evil.publicKey.export({ format: 'jwk' }) } }),
+      ec.publicKey
+    ),
+    /does not verify/
+  )
+  for (const alg of ['none', 'None', 'HS384', 'hs256', '', 7, null, ['HS256'], { toString: 'HS256' }]) {
+    t.match(verdict(token({}, { alg: 'HS256', key: secret, header: { alg } }), secret), /alg of the token/)
+  }
 })
 
 t.test('what node:crypto throws while it checks a signature is a refusal', async t => {
   const [key] = ring(secret).keys
   if (key === undefined) return t.fail('a key')
   const broken = { ...key, verify: () => { throw new Error('unsupported') } }
-  t.match(verifyCompact(token({}, { alg: 'HS256', key: secret }), { keys: [broken], find: () => broken }), /cannot be checked/)
+  t.match(
+    verifyCompact(token({}, { alg: 'HS256', key: secret }), { keys: [broken], find: () => broken }), /cannot be checked/
+  )
 })
 
 t.test('ECDSA signatures are r and s side by side, of the full length, and neither is zero', async t => {
   const text = token({}, { alg: 'ES256', key: ec.privateKey })
   const input = text.slice(0, text.lastIndexOf('.'))
   const der = sign('sha256', Buffer.from(input), ec.privateKey)
-  for (const signature of [der, Buffer.alloc(64), Buffer.alloc(0), Buffer.alloc(63), Buffer.alloc(65)]) t.match(verdict(`${input}.${signature.toString('base64url')}`, ec.publicKey), /does not verify|cannot be checked/)
+  for (const signature of [der, Buffer.alloc(64), Buffer.alloc(0), Buffer.alloc(63), Buffer.alloc(65)]) {
+    t.match(verdict(`${input}.${signature.toString('base64url')}`, ec.publicKey), /does not verify|cannot be checked/)
+  }
 })
 
 t.test('base64url is accepted in its one canonical spelling', async t => {
   t.equal(decodeBase64url('')?.length, 0)
-  fc.assert(fc.property(fc.uint8Array({ maxLength: 40 }), bytes => decodeBase64url(Buffer.from(bytes).toString('base64url'))?.equals(bytes) === true))
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ maxLength: 40 }),
+      bytes => decodeBase64url(Buffer.from(bytes).toString('base64url'))?.equals(bytes) === true
+    )
+  )
   fc.assert(fc.property(fc.string({ maxLength: 12 }), text => {
     const bytes = decodeBase64url(text)
     return bytes === null || bytes.toString('base64url') === text
   }), { numRuns: 2000 })
-  for (const text of ['A', 'AB=', 'AA==', 'AB', 'AAB', 'A+AA', 'A/AA', 'AA A', 'AA\nA', 'ÄAAA']) t.equal(decodeBase64url(text), null, text)
+  for (const text of ['A', 'AB=', 'AA==', 'AB', 'AAB', 'A+AA', 'A/AA', 'AA A', 'AA\nA', 'ÄAAA']) {
+    t.equal(decodeBase64url(text), null, text)
+  }
 })
 
 t.test('a valid token with any one character changed, added or taken away is refused', async t => {
-  for (const [alg, key, keys] of [['HS256', secret, secret], ['EdDSA', ed.privateKey, ed.publicKey], ['ES256', ec.privateKey, ec.publicKey]] as const) {
+  for (const [alg, key, keys] of [
+    ['HS256', secret, secret], ['EdDSA', ed.privateKey, ed.publicKey], ['ES256', ec.privateKey, ec.publicKey]
+  ] as const) {
     const good = token({ sub: 'alice', scope: 'a b' }, { alg, key, header: { typ: 'JWT' } })
     const known = ring(keys)
     t.not(typeof verifyCompact(good, known), 'string')
-    fc.assert(fc.property(fc.nat(good.length - 1), fc.constantFrom('change', 'add', 'remove'), fc.string({ minLength: 1, maxLength: 1, unit: 'binary-ascii' }), (at, how, char) => {
-      const text = how === 'remove' ? good.slice(0, at) + good.slice(at + 1) : good.slice(0, at) + char + good.slice(how === 'add' ? at : at + 1)
+    fc.assert(fc.property(fc.nat(good.length - 1), fc.constantFrom(
+      'change', 'add', 'remove'
+    ), fc.string({ minLength: 1, maxLength: 1, unit: 'binary-ascii' }), (at, how, char) => {
+      const text = how === 'remove'
+        ? good.slice(0, at) + good.slice(at + 1)
+        : good.slice(0, at) + char + good.slice(how === 'add' ? at : at + 1)
       return text === good || typeof verifyCompact(text, known) === 'string'
     }), { numRuns: 1500 })
     fc.assert(fc.property(fc.nat(good.length * 6 - 1), bit => {
@@ -191,9 +275,19 @@ t.test('a valid token with any one character changed, added or taken away is ref
 
 t.test('texts of any kind never throw and are never authentic', async t => {
   const rings = [ring(secret), ring(rsa.publicKey), ring(ec.publicKey), ring(ed.publicKey)]
-  const part = fc.oneof(fc.string(), fc.json().map(text => Buffer.from(text).toString('base64url')), fc.base64String(), fc.uint8Array().map(bytes => Buffer.from(bytes).toString('base64url')),
-    fc.record({ alg: fc.constantFrom('HS256', 'RS256', 'ES256', 'EdDSA', 'none') }).map(header => Buffer.from(JSON.stringify(header)).toString('base64url')))
-  fc.assert(fc.property(fc.oneof(fc.string(), fc.array(part, { maxLength: 6 }).map(parts => parts.join('.'))), text => rings.every(each => typeof verifyCompact(text, each) === 'string')), { numRuns: 3000 })
+  const part = fc.oneof(fc.string(), fc.json().map(
+    text => Buffer.from(text).toString('base64url')
+  ), fc.base64String(), fc.uint8Array().map(bytes => Buffer.from(bytes).toString('base64url')),
+  fc.record({ alg: fc.constantFrom('HS256', 'RS256', 'ES256', 'EdDSA', 'none') }).map(
+    header => Buffer.from(JSON.stringify(header)).toString('base64url')
+  ))
+  fc.assert(
+    fc.property(
+      fc.oneof(fc.string(), fc.array(part, { maxLength: 6 }).map(parts => parts.join('.'))),
+      text => rings.every(each => typeof verifyCompact(text, each) === 'string')
+    ),
+    { numRuns: 3000 }
+  )
 })
 
 t.test('a token of 15,000 dots is told from a JWS without being taken apart', async t => {
@@ -207,23 +301,42 @@ t.test('claims are asked for exactly what the rules say, whatever the time', asy
   const rules = { issuer: 'https://issuer.test', audience: ['https://api.test', 'other'], typ: null, dated: false }
   const good = { iss: 'https://issuer.test', aud: 'https://api.test', sub: 'a', exp: 1000 }
   t.equal(claimFault({}, good, rules), null)
-  for (const aud of [['x', 'other'], ['https://api.test'], 'other']) t.equal(claimFault({}, { ...good, aud }, rules), null)
+  for (const aud of [['x', 'other'], ['https://api.test'], 'other']) {
+    t.equal(claimFault({}, { ...good, aud }, rules), null)
+  }
   for (const bad of [
-    { iss: undefined }, { iss: 'https://issuer.test/' }, { iss: ['https://issuer.test'] }, { iss: 'HTTPS://issuer.test' }, { aud: undefined }, { aud: [] }, { aud: 'https://api.test/' }, { aud: ['https://api.test', 7] }, { aud: 7 },
-    { aud: { 0: 'other' } }, { exp: undefined }, { exp: '9999999999' }, { exp: Infinity }, { exp: NaN }, { exp: 1e300 }, { exp: null }, { nbf: '1' }, { nbf: null }, { iat: 'x' }, { iat: Infinity }, { sub: '' }, { sub: 7 }, { sub: null },
+    { iss: undefined }, { iss: 'https://issuer.test/' }, { iss: ['https://issuer.test'] }, {
+      iss: 'HTTPS://issuer.test'
+    }, { aud: undefined }, { aud: [] }, { aud: 'https://api.test/' }, { aud: ['https://api.test', 7] }, { aud: 7 },
+    { aud: { 0: 'other' } }, { exp: undefined }, { exp: '9999999999' }, { exp: Infinity }, { exp: NaN }, { exp: 1e300 },
+    { exp: null }, { nbf: '1' }, { nbf: null }, { iat: 'x' }, { iat: Infinity }, { sub: '' }, { sub: 7 }, { sub: null },
     { sub: 'a\0' }, { sub: '\ud800' }
   ]) t.type(claimFault({}, { ...good, ...bad }, rules), 'string', JSON.stringify(bad))
   t.equal(claimFault({}, { exp: 1 }, { issuer: null, audience: null, typ: null, dated: false }), null)
-  t.type(claimFault({}, { exp: 1 }, { issuer: null, audience: null, typ: null, dated: true }), 'string', 'no iat under a maximum age')
-  for (const typ of [undefined, 'JWT', 'jwt', 'at+jwt', 'AT+JWT', 'application/at+jwt', 'Application/JWT']) t.equal(claimFault(typ === undefined ? {} : { typ }, good, rules), null, String(typ))
-  for (const typ of ['refresh+jwt', 'logout+jwt', 'dpop+jwt', '', 'application/', 'application/application/jwt', 'jwt ']) t.type(claimFault({ typ }, good, rules), 'string', typ)
-  for (const typ of [undefined, 'JWT']) t.type(claimFault(typ === undefined ? {} : { typ }, good, { ...rules, typ: 'at+jwt' }), 'string')
+  t.type(
+    claimFault({}, { exp: 1 }, { issuer: null, audience: null, typ: null, dated: true }),
+    'string',
+    'no iat under a maximum age'
+  )
+  for (const typ of [undefined, 'JWT', 'jwt', 'at+jwt', 'AT+JWT', 'application/at+jwt', 'Application/JWT']) {
+    t.equal(claimFault(typ === undefined ? {} : { typ }, good, rules), null, String(typ))
+  }
+  for (const typ of [
+    'refresh+jwt', 'logout+jwt', 'dpop+jwt', '', 'application/', 'application/application/jwt', 'jwt '
+  ]) {
+    t.type(claimFault({ typ }, good, rules), 'string', typ)
+  }
+  for (const typ of [undefined, 'JWT']) {
+    t.type(claimFault(typ === undefined ? {} : { typ }, good, { ...rules, typ: 'at+jwt' }), 'string')
+  }
   t.equal(claimFault({ typ: 'application/at+JWT' }, good, { ...rules, typ: 'at+jwt' }), null)
 })
 
 t.test('the clock tells expired from invalid, and its edges are where the RFC has them', async t => {
   const at = (claims: Partial<Claims>, rules: { tolerance?: number, maxAge?: number } = {}) => {
-    const fault = clockFault({ exp: 2000, ...claims }, { tolerance: rules.tolerance ?? 0, maxAge: rules.maxAge ?? null }, 1000)
+    const fault = clockFault(
+      { exp: 2000, ...claims }, { tolerance: rules.tolerance ?? 0, maxAge: rules.maxAge ?? null }, 1000
+    )
     return fault === null ? 'good' : fault.expired ? 'expired' : 'invalid'
   }
   t.equal(at({ exp: 1001 }), 'good')

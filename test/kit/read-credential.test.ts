@@ -62,17 +62,51 @@ t.test('Bearer is read whatever the case of its name, and only whole', async t =
 
 t.test('a header is read without the space around it, and refused when it holds two values', async t => {
   const { ask } = reading('header:X-Api-Key')
-  await reads(t, ask, 'x-api-key', { abc: '=abc', ' abc ': '=abc', 'a=b;c': '=a=b;c', '': 'absent', '  ': 'absent', 'a, b': 'invalid', 'a,b': 'invalid', 'a b': 'invalid', 'a\tb': 'invalid' })
+  await reads(
+    t,
+    ask,
+    'x-api-key',
+    {
+      abc: '=abc',
+      ' abc ': '=abc',
+      'a=b;c': '=a=b;c',
+      '': 'absent',
+      '  ': 'absent',
+      'a, b': 'invalid',
+      'a,b': 'invalid',
+      'a b': 'invalid',
+      'a\tb': 'invalid'
+    }
+  )
   t.equal(await ask({ 'x-other': 'abc' }), 'absent')
 })
 
 t.test('a query parameter is read once, and never from the prototype', async t => {
   const { ask } = reading('query:key')
-  for (const [query, expected] of Object.entries({ '?key=abc': '=abc', '?key=a%20b': '=a b', '?a=b&key=abc': '=abc', '': 'absent', '?key=': 'absent', '?key': 'absent', '?KEY=abc': 'absent', '?key=abc&key=abc': 'invalid', '?key=abc&key=': 'invalid', '?key=&key=': 'invalid', '?k%65y=abc&key=abc': 'invalid' })) t.equal(await ask({}, query), expected, query)
+  for (const [query, expected] of Object.entries({
+    '?key=abc': '=abc',
+    '?key=a%20b': '=a b',
+    '?a=b&key=abc': '=abc',
+    '': 'absent',
+    '?key=': 'absent',
+    '?key': 'absent',
+    '?KEY=abc': 'absent',
+    '?key=abc&key=abc': 'invalid',
+    '?key=abc&key=': 'invalid',
+    '?key=&key=': 'invalid',
+    '?k%65y=abc&key=abc': 'invalid'
+  })) {
+    t.equal(await ask({}, query), expected, query)
+  }
   const { ask: constructor } = reading('query:constructor')
   t.equal(await constructor({}), 'absent')
-  for (const query of [null, 'text', {}]) t.same(read({ query } as never, 'query:key'), { kind: 'absent' }, 'whatever parser the application has')
-  t.same(read({ query: { key: { a: 1 } } } as never, 'query:key'), { kind: 'invalid', expired: false, detail: 'the query parameter key was sent more than once' })
+  for (const query of [null, 'text', {}]) {
+    t.same(read({ query } as never, 'query:key'), { kind: 'absent' }, 'whatever parser the application has')
+  }
+  t.same(
+    read({ query: { key: { a: 1 } } } as never, 'query:key'),
+    { kind: 'invalid', expired: false, detail: 'the query parameter key was sent more than once' }
+  )
 })
 
 t.test('a cookie is read by its exact name, once', async t => {
@@ -115,16 +149,40 @@ t.test('of several places one may hold a credential; two that hold different one
 })
 
 t.test('a place outside of the grammar stops the boot, or the call', async t => {
-  for (const from of ['', 'header', 'header:', 'header: x', 'header:a b', 'body:key', 'Bearer', 'cookie:a;b', 'query:', 'param:id', undefined, null, 7, {}]) {
-    t.throws(() => reader(from, 'The option from of here'), { code: 'AUTH_MISCONFIGURED', message: /^The option from of here must be 'bearer', 'header:<name>'/ }, String(from))
+  for (const from of [
+    '', 'header', 'header:', 'header: x', 'header:a b', 'body:key', 'Bearer', 'cookie:a;b', 'query:', 'param:id',
+    undefined, null, 7, {}
+  ]) {
+    t.throws(
+      () => reader(from, 'The option from of here'),
+      { code: 'AUTH_MISCONFIGURED', message: /^The option from of here must be 'bearer', 'header:<name>'/ },
+      String(from)
+    )
     t.throws(() => reader(['bearer', from], 'The option from of here'), { code: 'AUTH_MISCONFIGURED' })
-    t.throws(() => read({ raw: { headers: {} } } as never, from as Place), { code: 'AUTH_MISCONFIGURED', message: /^from must be/ })
+    t.throws(
+      () => read({ raw: { headers: {} } } as never, from as Place),
+      { code: 'AUTH_MISCONFIGURED', message: /^from must be/ }
+    )
   }
   t.throws(() => read({} as never, []), { code: 'AUTH_MISCONFIGURED' })
   t.throws(() => reader([], 'The option from of here'), { code: 'AUTH_MISCONFIGURED', message: /at least one place/ })
-  t.throws(() => reader(['bearer', 'bearer'], 'The option from of here'), { code: 'AUTH_MISCONFIGURED', message: /names a place twice/ })
-  t.throws(() => apiKey({ from: 'header:x y' as Place, verify: () => null })(Fastify() as unknown as FastifyInstance, 'service'), { message: /^The option from of apiKey\(\) of the scheme 'service'/ })
-  t.ok(Array.from({ length: 1100 }, (_, i) => read({ raw: { headers: { [`x-${i}`]: 'abc' }, rawHeaders: [] } } as never, `header:x-${i}`)).every(found => found === 'abc'), 'there may be more places than are remembered')
+  t.throws(
+    () => reader(['bearer', 'bearer'], 'The option from of here'),
+    { code: 'AUTH_MISCONFIGURED', message: /names a place twice/ }
+  )
+  t.throws(
+    () => apiKey({ from: 'header:x y' as Place, verify: () => null })(
+      Fastify() as unknown as FastifyInstance, 'service'
+    ),
+    { message: /^The option from of apiKey\(\) of the scheme 'service'/ }
+  )
+  t.ok(
+    Array.from(
+      { length: 1100 },
+      (_, i) => read({ raw: { headers: { [`x-${i}`]: 'abc' }, rawHeaders: [] } } as never, `header:x-${i}`)
+    ).every(found => found === 'abc'),
+    'there may be more places than are remembered'
+  )
 })
 
 t.test('over a socket, a header in two lines is refused, though Node keeps the first or joins both; cookie lines may repeat, names may not', async t => {
@@ -161,7 +219,12 @@ t.test('over a socket, a header in two lines is refused, though Node keeps the f
 
 t.test('over HTTP/2, cookies may come in several lines, and other headers may not', async t => {
   const app = Fastify({ http2: true }) as unknown as FastifyInstance
-  app.get('/', async request => [read(request, 'cookie:token'), read(request, 'header:x-api-key')].map(found => typeof found === 'string' ? found : found.kind))
+  app.get(
+    '/',
+    async request => [
+      read(request, 'cookie:token'), read(request, 'header:x-api-key')
+    ].map(found => typeof found === 'string' ? found : found.kind)
+  )
   await app.listen({ port: 0, host: '127.0.0.1' })
   const client = connect(`http://127.0.0.1:${(app.server.address() as AddressInfo).port}`)
   t.teardown(async () => { client.close(); await app.close() })
@@ -179,14 +242,26 @@ t.test('over HTTP/2, cookies may come in several lines, and other headers may no
 })
 
 t.test('whatever a header holds, it is read whole, or not at all', async t => {
-  const text = fc.string({ unit: fc.integer({ min: 0x20, max: 0xff }).map(code => String.fromCharCode(code)), maxLength: 30 })
-  const asked = (name: string, value: string) => ({ raw: { headers: { [name]: value }, rawHeaders: [name, value] } }) as never
+  const text = fc.string({
+    unit: fc.integer({ min: 0x20, max: 0xff }).map(code => String.fromCharCode(code)), maxLength: 30
+  })
+  const asked = (name: string, value: string) => ({
+    raw: { headers: { [name]: value }, rawHeaders: [name, value] }
+  }) as never
   fc.assert(fc.property(text, value => {
     const header = read(asked('x-api-key', value), 'header:x-api-key')
     const bearer = read(asked('authorization', `Bearer ${value}`), 'bearer')
     const cookie = read(asked('cookie', `a=b; token=${value}`), 'cookie:token')
-    for (const found of [header, bearer]) if (typeof found === 'string' && (found !== value.trim() || /[\s,]/.test(found))) return false
+    for (const found of [header, bearer]) {
+      if (typeof found === 'string' && (found !== value.trim() || /[\s,]/.test(found))) return false
+    }
     return typeof cookie !== 'string' || value.replace(/^ +/, '').startsWith(cookie)
   }))
-  for (const scheme of ['basic', 'bearer'] as const) t.equal(readAuthorization(asked('authorization', `${scheme.toUpperCase()}  x y `), scheme), 'x y', 'as it stands, for the scheme to judge')
+  for (const scheme of ['basic', 'bearer'] as const) {
+    t.equal(
+      readAuthorization(asked('authorization', `${scheme.toUpperCase()}  x y `), scheme),
+      'x y',
+      'as it stands, for the scheme to judge'
+    )
+  }
 })

@@ -14,7 +14,9 @@ export function counted (options: object = {}): Counted {
   let calls: string[] = []
   const derive: Derive = async ({ recipe, password, salt, length }) => {
     calls.push(nameOf(recipe))
-    const digest = createHash('sha512').update(JSON.stringify([nameOf(recipe), password.toString('hex'), salt.toString('hex')])).digest()
+    const digest = createHash('sha512').update(
+      JSON.stringify([nameOf(recipe), password.toString('hex'), salt.toString('hex')])
+    ).digest()
     return digest.subarray(0, recipe.algorithm === 'bcrypt' ? 23 : length)
   }
   return {

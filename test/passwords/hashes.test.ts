@@ -22,7 +22,10 @@ const vectors = [
   ['U*U', '$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW'],
   ['U*U*', '$2b$05$CCCCCCCCCCCCCCCCCCCCC.VGOzA784oUp/Z0DY336zx7pLYAy0lwK'],
   ['U*U*U', '$2y$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a'],
-  ['pleaseletmein', `$scrypt$ln=14,r=8,p=1$${plain(Buffer.from('SodiumChloride'))}$${plain(Buffer.from('7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887', 'hex'))}`]
+  [
+    'pleaseletmein',
+    `$scrypt$ln=14,r=8,p=1$${plain(Buffer.from('SodiumChloride'))}$${plain(Buffer.from('7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2d5432955613f0fcf62d49705242a9af9e61e85dc0d651e40dfcf017b45575887', 'hex'))}`
+  ]
 ] as const
 
 function plain (bytes: Buffer): string {
@@ -57,11 +60,16 @@ t.test('the library that makes the hashes of others reads ours', async t => {
 })
 
 t.test('bcrypt and scrypt are made when they are asked for', async t => {
-  for (const [hash, form] of [[{ algorithm: 'bcrypt', cost: 10 }, /^\$2b\$10\$[./A-Za-z0-9]{53}$/], [{ algorithm: 'scrypt', cost: 2 ** 13, parallelization: 10 }, /^\$scrypt\$ln=13,r=8,p=10\$/]] as const) {
+  for (const [hash, form] of [
+    [{ algorithm: 'bcrypt', cost: 10 }, /^\$2b\$10\$[./A-Za-z0-9]{53}$/],
+    [{ algorithm: 'scrypt', cost: 2 ** 13, parallelization: 10 }, /^\$scrypt\$ln=13,r=8,p=10\$/]
+  ] as const) {
     const stored = await hashPassword('correct horse', hash)
     t.match(stored, form)
     t.same(await passwords({ hash }).verify('correct horse', stored), fresh)
-    t.same(await verifyPassword('correct horse', stored), stale, 'and argon2id, where it is the default, takes their place')
+    t.same(
+      await verifyPassword('correct horse', stored), stale, 'and argon2id, where it is the default, takes their place'
+    )
   }
 })
 
@@ -72,17 +80,29 @@ t.test('a stored text that is no hash is a fault that says why, and shows nothin
     ['hunter2hunter2', /is not a PHC string/],
     [7, /not a string but number/],
     [`$argon2id$v=19$m=19456,t=2,p=1$${secret}`, /begins like a hash of argon2id, .* cut off/],
-    [`$argon2id$v=19$m=19456,t=2,p=1,keyid=a$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`, /begins like a hash of argon2id/],
-    [`$argon2id$v=17$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`, /begins like a hash of argon2id/],
+    [
+      `$argon2id$v=19$m=19456,t=2,p=1,keyid=a$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`,
+      /begins like a hash of argon2id/
+    ],
+    [
+      `$argon2id$v=17$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`,
+      /begins like a hash of argon2id/
+    ],
     [` $argon2id$v=19$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`, /is not a PHC string/],
-    [`$argon2id$v=19$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4\n`, /begins like a hash of argon2id/],
+    [
+      `$argon2id$v=19$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4\n`,
+      /begins like a hash of argon2id/
+    ],
     [`$argon2id$v=19$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/5`, /may have been cut off/],
     [`$argon2id$v=19$m=19456,t=2,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi`, /may have been cut off/],
     [`$scrypt$ln=14,r=8,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi`, /may have been cut off/],
     [`$argon2id$v=19$m=19456,t=2,p=1$${secret}$nf65EOgL`, /hash shorter than 16/],
     ['$argon2id$v=19$m=19456,t=2,p=1$YWJj$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4', /salt shorter than 8/],
     [`$argon2id$v=19$m=4000000000,t=1,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`, /more than 1 GiB/],
-    [`$argon2id$v=19$m=19456,t=4000000000,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`, /more than about 20 seconds/],
+    [
+      `$argon2id$v=19$m=19456,t=4000000000,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`,
+      /more than about 20 seconds/
+    ],
     [`$argon2id$v=19$m=8,t=1,p=2$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`, /8 KiB/],
     [`$argon2id$v=19$m=19456,t=0,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`, /at least 1 pass/],
     [`$scrypt$ln=0,r=8,p=1$${secret}$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4`, /power of two/],
@@ -101,17 +121,35 @@ t.test('a stored text that is no hash is a fault that says why, and shows nothin
   }
 })
 
-const bytes = (least: number, most: number) => fc.uint8Array({ minLength: least, maxLength: most }).map(array => Buffer.from(array))
+const bytes = (least: number, most: number) => fc.uint8Array({ minLength: least, maxLength: most }).map(
+  array => Buffer.from(array)
+)
 const keyId = fc.option(fc.stringMatching(/^[A-Za-z0-9._-]{1,32}$/), { nil: null })
 const recipes = fc.oneof(
-  fc.record({ algorithm: fc.constantFrom('argon2id', 'argon2i', 'argon2d'), version: fc.constantFrom(16, 19), memorySize: fc.integer({ min: 2048, max: 2 ** 20 }), passes: fc.integer({ min: 1, max: 50 }), parallelism: fc.integer({ min: 1, max: 255 }) }),
-  fc.record({ algorithm: fc.constant('scrypt'), cost: fc.integer({ min: 1, max: 15 }).map(log => 2 ** log), blockSize: fc.integer({ min: 1, max: 16 }), parallelization: fc.integer({ min: 1, max: 16 }) })
+  fc.record({
+    algorithm: fc.constantFrom('argon2id', 'argon2i', 'argon2d'),
+    version: fc.constantFrom(16, 19),
+    memorySize: fc.integer({ min: 2048, max: 2 ** 20 }),
+    passes: fc.integer({ min: 1, max: 50 }),
+    parallelism: fc.integer({ min: 1, max: 255 })
+  }),
+  fc.record({
+    algorithm: fc.constant('scrypt'),
+    cost: fc.integer({ min: 1, max: 15 }).map(log => 2 ** log),
+    blockSize: fc.integer({ min: 1, max: 16 }),
+    parallelization: fc.integer({ min: 1, max: 16 })
+  })
 )
 
 t.test('what is written is read back, whole', async t => {
   const some = fc.oneof(
     fc.record({ recipe: recipes, salt: bytes(8, 64), digest: bytes(16, 64), keyId }),
-    fc.record({ recipe: fc.record({ algorithm: fc.constant('bcrypt'), cost: fc.integer({ min: 4, max: 18 }) }), salt: bytes(16, 16), digest: bytes(23, 23), keyId })
+    fc.record({
+      recipe: fc.record({ algorithm: fc.constant('bcrypt'), cost: fc.integer({ min: 4, max: 18 }) }),
+      salt: bytes(16, 16),
+      digest: bytes(23, 23),
+      keyId
+    })
   )
   fc.assert(fc.property(some, stored => {
     t.same(readStored(writeStored(stored as Stored)), stored)
@@ -121,7 +159,12 @@ t.test('what is written is read back, whole', async t => {
 
 t.test('no text makes the reader throw, and none that is cut anywhere is taken for a hash', async t => {
   const texts = vectors.map(([, text]) => text)
-  fc.assert(fc.property(fc.oneof(fc.string({ unit: 'binary' }), fc.tuple(fc.constantFrom(...texts), fc.nat(), fc.string()).map(([text, at, more]) => text.slice(0, at % text.length) + more)), text => {
+  fc.assert(fc.property(fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.tuple(fc.constantFrom(...texts), fc.nat(), fc.string()).map(
+      ([text, at, more]) => text.slice(0, at % text.length) + more
+    )
+  ), text => {
     const read = readStored(text)
     return typeof read === 'string' || read.digest.length >= 16
   }))
@@ -159,7 +202,9 @@ t.test('options that are wrong or too weak stop the boot with a sentence', async
     [{ maxWait: 'soon' }, /maxWait/]
   ]
   for (const [options, sentence] of wrong) {
-    t.throws(() => passwords(options as object), { code: 'AUTH_MISCONFIGURED', message: sentence }, JSON.stringify(options))
+    t.throws(
+      () => passwords(options as object), { code: 'AUTH_MISCONFIGURED', message: sentence }, JSON.stringify(options)
+    )
   }
   await t.rejects(hashPassword('correct horse', { memorySize: 8 }), { code: 'AUTH_MISCONFIGURED' })
 })
@@ -168,7 +213,9 @@ t.test('a hash is weaker by another algorithm, or by any parameter that makes gu
   const argon2 = recipeFrom({}, 'a')
   const scrypt = recipeFrom({ algorithm: 'scrypt' }, 'a')
   const bcrypt = recipeFrom({ algorithm: 'bcrypt' }, 'a')
-  for (const one of [argon2, scrypt, bcrypt]) for (const other of [argon2, scrypt, bcrypt]) t.equal(isWeaker(one, other), one !== other)
+  for (const one of [argon2, scrypt, bcrypt]) {
+    for (const other of [argon2, scrypt, bcrypt]) t.equal(isWeaker(one, other), one !== other)
+  }
   t.equal(isWeaker(recipeFrom({ passes: 1, memorySize: 47_104 }, 'a'), argon2), true)
   t.equal(isWeaker(recipeFrom({ memorySize: 7168, passes: 5 }, 'a'), argon2), true)
   t.equal(isWeaker(recipeFrom({ memorySize: 65_536, passes: 3, parallelism: 4 }, 'a'), argon2), false)
@@ -182,14 +229,28 @@ t.test('a hash is weaker by another algorithm, or by any parameter that makes gu
 
 t.test('a library that is missing or broken is named, with the command that installs it', async t => {
   await load([recipeFrom({}, 'a'), recipeFrom({ algorithm: 'scrypt' }, 'a'), recipeFrom({ algorithm: 'bcrypt' }, 'a')])
-  await t.rejects(library('@node-rs/argon2', () => Promise.reject(Object.assign(new Error('not found'), { code: 'MODULE_NOT_FOUND' }))), { code: 'AUTH_MISCONFIGURED', message: /@node-rs\/argon2, which cannot be loaded \(MODULE_NOT_FOUND\)\. Install it: npm install @node-rs\/argon2/ })
+  await t.rejects(
+    library(
+      '@node-rs/argon2', () => Promise.reject(Object.assign(new Error('not found'), { code: 'MODULE_NOT_FOUND' }))
+    ),
+    {
+      code: 'AUTH_MISCONFIGURED',
+      message: /@node-rs\/argon2, which cannot be loaded \(MODULE_NOT_FOUND\)\. Install it: npm install @node-rs\/argon2/
+    }
+  )
   await t.rejects(library('@node-rs/argon2', () => Promise.reject(new Error('no binary'))), { message: /\(it threw\)/ })
 })
 
 t.test('what an engine throws is a fault whose message is constant', async t => {
   const input = { password: Buffer.from('x'), salt: Buffer.alloc(16), length: 32 }
-  await t.rejects(derive({ ...input, recipe: { algorithm: 'scrypt', cost: 3, blockSize: 8, parallelization: 1 } }), { code: 'AUTH_FAULT', message: 'Internal Server Error', cause: Error })
-  await t.rejects(derive({ ...input, password: Buffer.alloc(73, 1), recipe: { algorithm: 'bcrypt', cost: 4 } }), { code: 'AUTH_FAULT' })
+  await t.rejects(
+    derive({ ...input, recipe: { algorithm: 'scrypt', cost: 3, blockSize: 8, parallelization: 1 } }),
+    { code: 'AUTH_FAULT', message: 'Internal Server Error', cause: Error }
+  )
+  await t.rejects(
+    derive({ ...input, password: Buffer.alloc(73, 1), recipe: { algorithm: 'bcrypt', cost: 4 } }),
+    { code: 'AUTH_FAULT' }
+  )
 })
 
 t.test('the plain functions ask what a password must not be', async t => {

@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
 import { AuthError } from '../../lib/errors.js'
-import { defaultConcurrency, defaultQueueSettings, createHashQueue, poolThreads, sharedQueue } from '../../lib/passwords/hash-queue.js'
+import {
+  defaultConcurrency, defaultQueueSettings, createHashQueue, poolThreads, sharedQueue
+} from '../../lib/passwords/hash-queue.js'
 import { passwordSettings } from '../../lib/passwords/options.js'
 import { recipeFrom } from '../../lib/passwords/recipe.js'
 import { counted, nameOf } from './counter.js'
@@ -18,7 +20,9 @@ const secret = (): string => randomBytes(32).toString('base64url')
 
 t.test('every password without a problem verifies against its own hash and no other', async t => {
   const passwords = counted()
-  await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 80 }), fc.string({ unit: 'grapheme', minLength: 1 }), async (one, other) => {
+  await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 80 }), fc.string({
+    unit: 'grapheme', minLength: 1
+  }), async (one, other) => {
     if (passwords.problem(one) !== null) return t.rejects(passwords.hash(one), { code: 'AUTH_FAULT' }).then(() => {})
     const stored = await passwords.hash(one)
     t.same(await passwords.verify(one, stored), fresh)
@@ -29,8 +33,12 @@ t.test('every password without a problem verifies against its own hash and no ot
 t.test('a password is the same in every normal form, and in no other spelling', async t => {
   const passwords = counted()
   const stored = await passwords.hash('Ångström café')
-  for (const form of ['NFC', 'NFD'] as const) t.same(await passwords.verify('Ångström café'.normalize(form), stored), fresh)
-  for (const other of ['ångström café', 'Ångström café ', 'Angstrom cafe', 'Ångström\u00a0café']) t.same(await passwords.verify(other, stored), no)
+  for (const form of ['NFC', 'NFD'] as const) {
+    t.same(await passwords.verify('Ångström café'.normalize(form), stored), fresh)
+  }
+  for (const other of ['ångström café', 'Ångström café ', 'Angstrom cafe', 'Ångström\u00a0café']) {
+    t.same(await passwords.verify(other, stored), no)
+  }
 })
 
 t.test('what is no password is refused before any work, for known and unknown users', async t => {
@@ -72,7 +80,11 @@ t.test('bcrypt takes 72 bytes and refuses 73, without cutting, and the refusal c
   t.same(await today.verify('x'.repeat(73), stored), no)
   t.same(today.evaluated(), [bcrypt])
   t.equal(today.problem('x'.repeat(73)), null)
-  t.equal(counted({ hash: { algorithm: 'bcrypt' }, pepper: { id: 'a', secret: secret() } }).problem('x'.repeat(73)), null, 'a pepper makes every password 43 bytes')
+  t.equal(
+    counted({ hash: { algorithm: 'bcrypt' }, pepper: { id: 'a', secret: secret() } }).problem('x'.repeat(73)),
+    null,
+    'a pepper makes every password 43 bytes'
+  )
 })
 
 t.test('an unknown user costs what a wrong password of a known one costs', async t => {
@@ -123,16 +135,27 @@ t.test('a hash says which pepper went over the password; old peppers verify, and
   t.same(await second.verify('correct horse', old), stale)
   t.same(await second.verify('correct horse', bare), stale, 'and so do hashes without one')
   for (const stored of [bare, old, current]) t.same(await second.verify('wrong', stored), no)
-  t.same(await counted({ pepper: { id: '2024', secret: secret() } }).verify('correct horse', old), no, 'the id alone is not the pepper')
+  t.same(
+    await counted({ pepper: { id: '2024', secret: secret() } }).verify('correct horse', old),
+    no,
+    'the id alone is not the pepper'
+  )
   for (const passwords of [before, counted({ pepper: two })]) {
-    await t.rejects(passwords.verify('correct horse', old), { code: 'AUTH_FAULT', detail: "a stored password hash names the pepper '2024', which is not configured" })
+    await t.rejects(
+      passwords.verify('correct horse', old),
+      { code: 'AUTH_FAULT', detail: "a stored password hash names the pepper '2024', which is not configured" }
+    )
   }
-  t.throws(() => counted({ pepper: one, oldPeppers: [{ ...two, id: '2024' }] }), { message: /two peppers with the id '2024'/ })
+  t.throws(
+    () => counted({ pepper: one, oldPeppers: [{ ...two, id: '2024' }] }), { message: /two peppers with the id '2024'/ }
+  )
 })
 
 t.test('a salt that is shorter than 16 bytes needs a rehash', async t => {
   const { verify } = counted()
-  t.same(await verify('wrong', '$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4'), no)
+  t.same(
+    await verify('wrong', '$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4'), no
+  )
   const { passwords } = await import('../../lib/passwords/index.js')
   const { hash } = await import('@node-rs/argon2')
   t.same(await passwords().verify('password', await hash('password', { salt: Buffer.from('somesalt') })), stale)
@@ -158,7 +181,9 @@ function works () {
   }
 }
 
-const settled = (promises: readonly Promise<unknown>[]) => Promise.allSettled(promises).then(all => all.map(each => each.status === 'fulfilled' ? 'done' : (each.reason as AuthError).code))
+const settled = (promises: readonly Promise<unknown>[]) => Promise.allSettled(promises).then(
+  all => all.map(each => each.status === 'fulfilled' ? 'done' : (each.reason as AuthError).code)
+)
 
 t.test('of 200 at once a few are computed, some wait and the rest is refused as unavailable', async t => {
   const { run } = createHashQueue({ concurrency: 3, queue: 40, maxWait: 10 })
@@ -169,8 +194,18 @@ t.test('of 200 at once a few are computed, some wait and the rest is refused as 
   await some.endAll()
   const codes = await results
   t.equal(some.most(), 3)
-  t.same([codes.slice(0, 43).every(code => code === 'done'), codes.slice(43).every(code => code === 'AUTH_UNAVAILABLE')], [true, true])
-  await t.rejects(all[199] ?? Promise.resolve(), { statusCode: 503, message: 'Authentication is temporarily unavailable', detail: '40 password hashes are waiting already' })
+  t.same(
+    [codes.slice(0, 43).every(code => code === 'done'), codes.slice(43).every(code => code === 'AUTH_UNAVAILABLE')],
+    [true, true]
+  )
+  await t.rejects(
+    all[199] ?? Promise.resolve(),
+    {
+      statusCode: 503,
+      message: 'Authentication is temporarily unavailable',
+      detail: '40 password hashes are waiting already'
+    }
+  )
   const more = run(some.work)
   await some.endAll()
   await t.resolves(more, 'and it goes on afterwards')
@@ -201,18 +236,31 @@ t.test('what waited too long is refused when its turn comes, and costs nothing',
 
 t.test('shares the hash queue of the process unless an option asks for another one', async t => {
   t.equal(passwordSettings({}, 'a').hashQueue, sharedQueue)
-  for (const options of [{ queue: 1 }, { concurrency: 1 }, { maxWait: 5 }]) t.not(passwordSettings(options, 'a').hashQueue, sharedQueue)
+  for (const options of [{ queue: 1 }, { concurrency: 1 }, { maxWait: 5 }]) {
+    t.not(passwordSettings(options, 'a').hashQueue, sharedQueue)
+  }
   t.ok(defaultQueueSettings.concurrency >= 1)
 })
 
 t.test('by default a core and half of the thread pool are left to others', async t => {
-  t.same([[1, 4], [2, 4], [3, 4], [64, 4], [64, 32], [8, 1]].map(([cores = 0, threads = 0]) => defaultConcurrency(cores, threads)), [1, 1, 2, 2, 16, 1])
+  t.same(
+    [[1, 4], [2, 4], [3, 4], [64, 4], [64, 32], [8, 1]].map(
+      ([cores = 0, threads = 0]) => defaultConcurrency(cores, threads)
+    ),
+    [1, 1, 2, 2, 16, 1]
+  )
   t.same([undefined, '16', '0', 'many', '9999'].map(poolThreads), [4, 16, 1, 1, 1024])
 })
 
 t.test('hashes beyond the gate are refused through the whole of it', async t => {
   const passwords = counted({ concurrency: 1, queue: 2 })
   const stored = await passwords.hash('correct horse')
-  const all = Array.from({ length: 10 }, (_, i) => i === 9 ? passwords.hash('correct horse') : passwords.verify('correct horse', i % 2 === 0 ? stored : null))
-  t.same(await settled(all), [...Array.from({ length: 3 }, () => 'done'), ...Array.from({ length: 7 }, () => 'AUTH_UNAVAILABLE')])
+  const all = Array.from(
+    { length: 10 },
+    (_, i) => i === 9 ? passwords.hash('correct horse') : passwords.verify('correct horse', i % 2 === 0 ? stored : null)
+  )
+  t.same(
+    await settled(all),
+    [...Array.from({ length: 3 }, () => 'done'), ...Array.from({ length: 7 }, () => 'AUTH_UNAVAILABLE')]
+  )
 })

@@ -13,16 +13,49 @@ function mistakes (variables: Record<string, SecretPurpose>, env: Record<string,
     t.ok(error instanceof AuthError && error.code === 'AUTH_MISCONFIGURED')
     const { message, stack = '' } = error as AuthError
     for (const value of Object.values(env)) {
-      if (value !== undefined && value.trim().length >= 8) t.notOk(`${message}${stack}`.includes(value.trim()), 'no value is printed')
+      if (value !== undefined && value.trim().length >= 8) {
+        t.notOk(`${message}${stack}`.includes(value.trim()), 'no value is printed')
+      }
     }
     return message
   }
 }
 
 t.test('Secrets are read from the variables that are named, each for its purpose', async t => {
-  const env = { SESSION_SECRET: secret(), JWT_SECRET: secret(), DEVICE_SECRET: `${secret()},${secret()}`, SHOP_KEY: randomBytes(16).toString('base64url'), PEPPER: secret(), OTHER: secret(), OPS_PASSWORD: 'a long enough phrase', PATH: '/bin' }
-  const read = secretsFromEnvironment({ SESSION_SECRET: 'session', JWT_SECRET: 'jwt', DEVICE_SECRET: 'device', SHOP_KEY: 'apiKey', PEPPER: 'pepper', OTHER: 'secret', OPS_PASSWORD: 'password' }, env)
-  t.same(read, { SESSION_SECRET: [env.SESSION_SECRET], JWT_SECRET: env.JWT_SECRET, DEVICE_SECRET: env.DEVICE_SECRET.split(','), SHOP_KEY: env.SHOP_KEY, PEPPER: env.PEPPER, OTHER: env.OTHER, OPS_PASSWORD: env.OPS_PASSWORD })
+  const env = {
+    SESSION_SECRET: secret(),
+    JWT_SECRET: secret(),
+    DEVICE_SECRET: `${secret()},${secret()}`,
+    SHOP_KEY: randomBytes(16).toString('base64url'),
+    PEPPER: secret(),
+    OTHER: secret(),
+    OPS_PASSWORD: 'a long enough phrase',
+    PATH: '/bin'
+  }
+  const read = secretsFromEnvironment(
+    {
+      SESSION_SECRET: 'session',
+      JWT_SECRET: 'jwt',
+      DEVICE_SECRET: 'device',
+      SHOP_KEY: 'apiKey',
+      PEPPER: 'pepper',
+      OTHER: 'secret',
+      OPS_PASSWORD: 'password'
+    },
+    env
+  )
+  t.same(
+    read,
+    {
+      SESSION_SECRET: [env.SESSION_SECRET],
+      JWT_SECRET: env.JWT_SECRET,
+      DEVICE_SECRET: env.DEVICE_SECRET.split(','),
+      SHOP_KEY: env.SHOP_KEY,
+      PEPPER: env.PEPPER,
+      OTHER: env.OTHER,
+      OPS_PASSWORD: env.OPS_PASSWORD
+    }
+  )
   t.ok(Object.isFrozen(read))
   process.env.GATEHOUSE_TEST_SECRET = env.OTHER
   t.teardown(() => { delete process.env.GATEHOUSE_TEST_SECRET })
@@ -59,20 +92,37 @@ t.test('A variable that is not set, too short, guessable or an example is named,
 
 t.test('One secret for two purposes is refused, also trimmed or in another encoding', async t => {
   const bytes = randomBytes(32)
-  const texts = [bytes.toString('base64url'), bytes.toString('base64'), bytes.toString('hex'), bytes.toString('hex').toUpperCase(), ` ${bytes.toString('base64url')}\n`]
+  const texts = [
+    bytes.toString('base64url'), bytes.toString('base64'), bytes.toString('hex'), bytes.toString('hex').toUpperCase(),
+    ` ${bytes.toString('base64url')}\n`
+  ]
   for (const one of texts) {
-    for (const other of texts) t.match(mistakes({ SESSION_SECRET: 'session', JWT_SECRET: 'jwt' }, { SESSION_SECRET: one, JWT_SECRET: other }), /SESSION_SECRET and JWT_SECRET hold the same secret/)
+    for (const other of texts) {
+      t.match(
+        mistakes({ SESSION_SECRET: 'session', JWT_SECRET: 'jwt' }, { SESSION_SECRET: one, JWT_SECRET: other }),
+        /SESSION_SECRET and JWT_SECRET hold the same secret/
+      )
+    }
   }
   const twice = Buffer.from(bytes.toString('base64url')).toString('base64url')
-  t.match(mistakes({ A: 'jwt', B: 'secret' }, { A: bytes.toString('base64url'), B: twice }), /A and B hold the same secret/)
-  t.match(mistakes({ A: 'session' }, { A: `${texts[0]},${texts[0]}` }), /A \(number 1\) and A \(number 2\) hold the same secret/)
+  t.match(
+    mistakes({ A: 'jwt', B: 'secret' }, { A: bytes.toString('base64url'), B: twice }), /A and B hold the same secret/
+  )
+  t.match(
+    mistakes({ A: 'session' }, { A: `${texts[0]},${texts[0]}` }),
+    /A \(number 1\) and A \(number 2\) hold the same secret/
+  )
   t.equal(mistakes({ A: 'jwt', B: 'jwt' }, { A: secret(), B: secret() }), '')
 })
 
 t.test('All mistakes come in one error', async t => {
   const reused = secret()
-  const message = mistakes({ A: 'session', B: 'jwt', C: 'jwt', D: 'password' }, { A: undefined, B: reused, C: reused, D: 'short' })
-  for (const name of ['- A is not set', '- B and C hold the same secret', '- D is too short']) t.ok(message.includes(name), name)
+  const message = mistakes(
+    { A: 'session', B: 'jwt', C: 'jwt', D: 'password' }, { A: undefined, B: reused, C: reused, D: 'short' }
+  )
+  for (const name of ['- A is not set', '- B and C hold the same secret', '- D is too short']) {
+    t.ok(message.includes(name), name)
+  }
   t.equal(message.split('\n').length, 4)
 })
 
@@ -85,6 +135,8 @@ t.test('What is asked wrongly is a mistake of the program', async t => {
 
 t.test('A random secret is never taken for a placeholder, but by a chance that nobody meets', async t => {
   let refused = 0
-  for (let i = 0; i < 500; i++) refused += Number(mistakes({ A: 'jwt' }, { A: randomBytes(32).toString(i % 2 === 0 ? 'base64url' : 'hex') }) !== '')
+  for (let i = 0; i < 500; i++) {
+    refused += Number(mistakes({ A: 'jwt' }, { A: randomBytes(32).toString(i % 2 === 0 ? 'base64url' : 'hex') }) !== '')
+  }
   t.equal(refused, 0)
 })

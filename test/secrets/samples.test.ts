@@ -8,24 +8,34 @@ const sample = 'v1ZK9mJ0Qx3fWc7RtYh2Lb8NpUe5DgSa6XoTiMk4BzA'
 
 t.test('the sample keys of the RFCs, of Wycheproof and of jwt.io are refused as text and as bytes', async t => {
   for (const key of [
-    'AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow', 'hJtXIZ2uSN5kbQfbtTNWbpdmhkV8FJG-Onbc6mxCcYg',
+    'AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow',
+    'hJtXIZ2uSN5kbQfbtTNWbpdmhkV8FJG-Onbc6mxCcYg',
     'AAPapAv4LbFbiVawEjagUBluYqN5rhna-8nuldDvOx8', '-ebuDNsVZ2iJtoZ-akfXTSCt4UO2cruLCsbWlBinggE'
   ]) {
     t.throws(() => checkSecret(key, rule), refused, key)
     t.throws(() => checkSecret(Buffer.from(key, 'base64url'), rule), refused, `${key} decoded`)
-    t.throws(() => checkSecret(Buffer.from(key, 'base64url').toString('base64'), rule), refused, `${key} in the other alphabet`)
+    t.throws(
+      () => checkSecret(Buffer.from(key, 'base64url').toString('base64'), rule), refused, `${key} in the other alphabet`
+    )
   }
-  for (const key of ['your-256-bit-secret', 'a-string-secret-at-least-256-bits-long', 'a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long']) {
+  for (const key of [
+    'your-256-bit-secret', 'a-string-secret-at-least-256-bits-long',
+    'a-valid-string-secret-that-is-at-least-512-bits-long-which-is-very-long'
+  ]) {
     t.throws(() => checkSecret(key, rule), refused, key)
   }
 })
 
 t.test('secrets that people invent are refused, however long', async t => {
   for (const secret of [
-    'a'.repeat(64), 'abc'.repeat(20), '0123456789'.repeat(5), 'abcdefghijklmnopqrstuvwxyz0123456789', 'qwertyuiopasdfghjklzxcvbnm1234567890', '1q2w3e4r5t6y7u8i9o0p1q2w3e4r5t6y7u8i9o0p',
-    'changeme-changeme-changeme-changeme', 'this-is-my-super-secret-key-please-change-it', 'correct horse battery staple and so on and so forth', 'MySuperSecretPasswordForTheProductionServer',
-    'S3cr3tP4ssw0rdS3cr3tP4ssw0rdS3cr3t', '2024-01-01T00:00:00.000Z-2024-01-01', '550e8400-e29b-41d4-a716-446655440000', 'f47ac10b-58cc-4372-a567-0e02b2c3d479', '12345678901234567890123456789012',
-    '\u0000'.repeat(32), 'to be or not to be, that is the question', 'Whether tis nobler in the mind to suffer', 'lorem ipsum dolor sit amet consectetur adipiscing elit'
+    'a'.repeat(64), 'abc'.repeat(20), '0123456789'.repeat(5), 'abcdefghijklmnopqrstuvwxyz0123456789',
+    'qwertyuiopasdfghjklzxcvbnm1234567890', '1q2w3e4r5t6y7u8i9o0p1q2w3e4r5t6y7u8i9o0p',
+    'changeme-changeme-changeme-changeme', 'this-is-my-super-secret-key-please-change-it',
+    'correct horse battery staple and so on and so forth', 'MySuperSecretPasswordForTheProductionServer',
+    'S3cr3tP4ssw0rdS3cr3tP4ssw0rdS3cr3t', '2024-01-01T00:00:00.000Z-2024-01-01', '550e8400-e29b-41d4-a716-446655440000',
+    'f47ac10b-58cc-4372-a567-0e02b2c3d479', '12345678901234567890123456789012',
+    '\u0000'.repeat(32), 'to be or not to be, that is the question', 'Whether tis nobler in the mind to suffer',
+    'lorem ipsum dolor sit amet consectetur adipiscing elit'
   ]) {
     t.throws(() => checkSecret(secret, rule), refused, secret)
     t.throws(() => checkSecret(Buffer.from(secret), rule), refused, `${secret} as bytes`)
@@ -45,16 +55,26 @@ t.test('10,000 random secrets of 32 bytes are accepted, raw, as base64, as base6
 })
 
 t.test('128 random bits in hexadecimal digits are accepted, also where digits read like a word', async t => {
-  for (const key of ['1c5954acce55d4dc9395acfad73cc541', 'ACCE55D4DC9395ACFAD73CC5411C5954']) t.equal(weakness(key), null)
+  for (const key of ['1c5954acce55d4dc9395acfad73cc541', 'ACCE55D4DC9395ACFAD73CC5411C5954']) {
+    t.equal(weakness(key), null)
+  }
   t.match(weakness('acce55acce55acce55acce55acce5500'), /too easy to guess/)
 })
 
 t.test('a secret that is missing, of another type or too short is refused with a sentence that names the place, the mend and never the secret', async t => {
-  t.throws(() => checkSecret(undefined, rule), { ...refused, message: /^the secret of the test is undefined.*environment variable.*randomBytes/ })
-  for (const secret of [null, 42, {}, ['a'], true]) t.throws(() => checkSecret(secret, rule), { ...refused, message: /must be a string or a Uint8Array/ })
+  t.throws(
+    () => checkSecret(undefined, rule),
+    { ...refused, message: /^the secret of the test is undefined.*environment variable.*randomBytes/ }
+  )
+  for (const secret of [null, 42, {}, ['a'], true]) {
+    t.throws(() => checkSecret(secret, rule), { ...refused, message: /must be a string or a Uint8Array/ })
+  }
   t.throws(() => checkSecret('', rule), { ...refused, message: /has 0 bytes and needs at least 32/ })
   t.throws(() => checkSecret(sample.slice(0, 31), rule), { ...refused, message: /has 31 bytes and needs at least 32/ })
-  for (const secret of [sample.slice(0, 31), 'hunter2hunter2hunter2hunter2hunter2hunter2', 'bCN5WVVP7b2RL76n7AlYpxTap8s134l6eyqZckbryn2UOojCyjfwo2TpFcWXMaXm']) {
+  for (const secret of [
+    sample.slice(0, 31), 'hunter2hunter2hunter2hunter2hunter2hunter2',
+    'bCN5WVVP7b2RL76n7AlYpxTap8s134l6eyqZckbryn2UOojCyjfwo2TpFcWXMaXm'
+  ]) {
     try {
       checkSecret(secret, rule)
       t.fail(secret)

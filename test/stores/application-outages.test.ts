@@ -26,14 +26,27 @@ t.test('two applications whose Redis is killed under load let nobody in beyond t
   await survives(t, { store: { redis }, limits: redis, lasting: true, server, ...long })
 })
 
-t.test('two applications whose Redis comes back empty refuse what it does not know, and let people in anew', { skip: withoutRedis }, async t => {
+t.test('two applications whose Redis comes back empty refuse what it does not know, and let people in anew', {
+  skip: withoutRedis
+}, async t => {
   const server = await redisServer()
   t.teardown(server.end)
-  await survives(t, { store: { redis: `redis://127.0.0.1:${server.port}` }, limits: null, lasting: false, server, ...brief })
+  await survives(
+    t, { store: { redis: `redis://127.0.0.1:${server.port}` }, limits: null, lasting: false, server, ...brief }
+  )
 })
 
 t.test('two applications whose PostgreSQL is killed under load let nobody in beyond the staleness, answer in time, and go on when it is back', { skip: withoutPostgres }, async t => {
   const server = await postgresServer()
   t.teardown(server.remove)
-  await survives(t, { store: { postgres: `postgres://postgres@127.0.0.1:${server.port}/postgres` }, limits: null, lasting: true, server, ...long })
+  await survives(
+    t,
+    {
+      store: { postgres: `postgres://postgres@127.0.0.1:${server.port}/postgres` },
+      limits: null,
+      lasting: true,
+      server,
+      ...long
+    }
+  )
 })

@@ -15,7 +15,9 @@ const right = random(16)
 const hash = await hashPassword(right)
 const deviceSecret = random()
 
-async function started (t: Test, options: GatehouseOptions, more: (app: FastifyInstance) => void = () => {}): Promise<FastifyInstance> {
+async function started (
+  t: Test, options: GatehouseOptions, more: (app: FastifyInstance) => void = () => {}
+): Promise<FastifyInstance> {
   const app = Fastify() as unknown as FastifyInstance
   await app.register(gatehouse, options)
   app.get('/', async ({ principal }) => principal)
@@ -44,7 +46,9 @@ async function guessDesk (t: Test, store: Store, guesses: GuessLimits = {}) {
       cache: { ttl: '1m' }
     })
   }
-  const app = await started(t, { schemes, store, publicPaths: ['/login'], limits: { guesses: { perAddress: 1_000, deviceSecret, ...guesses } } }, app => {
+  const app = await started(t, {
+    schemes, store, publicPaths: ['/login'], limits: { guesses: { perAddress: 1_000, deviceSecret, ...guesses } }
+  }, app => {
     app.post<{ Body: { user: string, password: string } }>('/login', async (request, reply) => {
       const { user, password } = request.body
       const person = await app.gatehouse.guesses.attempt(reply, user, async () => {
@@ -57,8 +61,12 @@ async function guessDesk (t: Test, store: Store, guesses: GuessLimits = {}) {
   })
   return {
     counts,
-    login: async (password: string, user = 'ann') => app.inject({ method: 'POST', url: '/login', payload: { user, password } }),
-    ask: async (password: string) => app.inject({ url: '/', headers: { authorization: `Basic ${Buffer.from(`ann:${password}`).toString('base64')}` } })
+    login: async (password: string, user = 'ann') => app.inject({
+      method: 'POST', url: '/login', payload: { user, password }
+    }),
+    ask: async (password: string) => app.inject({
+      url: '/', headers: { authorization: `Basic ${Buffer.from(`ann:${password}`).toString('base64')}` }
+    })
   }
 }
 
@@ -100,16 +108,24 @@ for (const { name, skip, tells, make } of await backends()) {
       const next = await b.keys.rotate(record.id, { overlap: 2 })
       if (next === null) return t.fail('nothing was rotated')
       t.same([await a.status(key), await a.status(next.key), await b.status(next.key)], [200, 200, 200])
-      t.ok(await until(async () => (await a.ask(key)).headers.sunset !== undefined), 'the old one says so on the other instance')
+      t.ok(
+        await until(async () => (await a.ask(key)).headers.sunset !== undefined),
+        'the old one says so on the other instance'
+      )
       t.ok(await until(async () => (await a.ask(key)).json<{ code?: string }>().code === 'AUTH_TOKEN_EXPIRED'))
       t.same([await b.status(key), await a.status(next.key), await b.status(next.key)], [401, 200, 200])
     })
 
     await t.test('of 20 rotations on suspicion at once have one successor', async t => {
       const { record } = await a.keys.create({ owner: { ...owner, id: 'cid' }, name: 'four' })
-      const made = await Promise.all(Array.from({ length: 20 }, async (_, i) => (i % 2 === 0 ? a : b).keys.rotate(record.id, { overlap: 0 })))
+      const made = await Promise.all(
+        Array.from({ length: 20 }, async (_, i) => (i % 2 === 0 ? a : b).keys.rotate(record.id, { overlap: 0 }))
+      )
       const [only, ...others] = made.filter(each => each !== null)
-      t.same([others.length, await a.status(only?.key ?? ''), (await b.keys.list({ ...owner, id: 'cid' })).length], [0, 200, 1])
+      t.same(
+        [others.length, await a.status(only?.key ?? ''), (await b.keys.list({ ...owner, id: 'cid' })).length],
+        [0, 200, 1]
+      )
     })
 
     await t.test('that were used on one say when on the other', async t => {
@@ -127,7 +143,9 @@ for (const { name, skip, tells, make } of await backends()) {
     const wrong = (): string => random(16)
 
     await t.test('are at most limit + 1 of 200 at once', async t => {
-      const answers = await Promise.all(Array.from({ length: 200 }, async (_, i) => (i % 2 === 0 ? a : b).login(wrong(), 'eve')))
+      const answers = await Promise.all(
+        Array.from({ length: 200 }, async (_, i) => (i % 2 === 0 ? a : b).login(wrong(), 'eve'))
+      )
       const checks = a.counts.checks + b.counts.checks
       t.ok(checks >= 5 && checks <= 6, `${checks} were checked`)
       t.equal(answers.filter(each => each.statusCode === 401).length, checks)
@@ -141,7 +159,11 @@ for (const { name, skip, tells, make } of await backends()) {
       const before = b.counts.checks
       for (const guess of ['login', 'ask'] as const) {
         const [good, bad] = [await b[guess](right), await b[guess](wrong())]
-        t.same([good.statusCode, good.body, Object.keys(good.headers)], [bad.statusCode, bad.body, Object.keys(bad.headers)], guess)
+        t.same(
+          [good.statusCode, good.body, Object.keys(good.headers)],
+          [bad.statusCode, bad.body, Object.keys(bad.headers)],
+          guess
+        )
         t.equal(good.statusCode, 429)
         t.ok(Number(good.headers['retry-after']) > 0)
       }
@@ -151,7 +173,10 @@ for (const { name, skip, tells, make } of await backends()) {
     })
 
     await t.test('wait longer each time', async t => {
-      const [one, two] = [await guessDesk(t, state.open(), { perAccount: 2, window: 1, longestWindow: 4 }), await guessDesk(t, state.open(), { perAccount: 2, window: 1, longestWindow: 4 })]
+      const [one, two] = [
+        await guessDesk(t, state.open(), { perAccount: 2, window: 1, longestWindow: 4 }),
+        await guessDesk(t, state.open(), { perAccount: 2, window: 1, longestWindow: 4 })
+      ]
       const windows: number[] = []
       for (let round = 0; round < 3; round++) {
         for (const each of [one, two]) t.equal((await each.login(wrong(), 'dan')).statusCode, 401)
@@ -171,18 +196,29 @@ async function limited (t: Test, redis: Redis) {
   t.teardown(() => { redis.disconnect() })
   redis.on('error', () => {})
   const key = 'kX3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1'
-  const app = await started(t, { schemes: { service: apiKey({ keys: { [key]: { id: 'client' } } }) }, limits: { redis, requests: { max: 3, window: 60 } } })
+  const app = await started(
+    t,
+    {
+      schemes: { service: apiKey({ keys: { [key]: { id: 'client' } } }) },
+      limits: { redis, requests: { max: 3, window: 60 } }
+    }
+  )
   return async () => app.inject({ url: '/', headers: { 'x-api-key': key } })
 }
 
 t.test('requests are counted in Redis for all instances, and answers say what is left', { skip: redisSkip }, async t => {
   const own = prefix()
   t.teardown(() => dropKeys(own))
-  const asks = [await limited(t, new Redis(redisUrl, { keyPrefix: own })), await limited(t, new Redis(redisUrl, { keyPrefix: own }))]
+  const asks = [
+    await limited(t, new Redis(redisUrl, { keyPrefix: own })), await limited(t, new Redis(redisUrl, { keyPrefix: own }))
+  ]
   const answers = []
   for (let i = 0; i < 5; i++) answers.push(await asks[i % 2]?.())
   t.same(answers.map(each => each?.statusCode), [200, 200, 200, 429, 429])
-  t.same(answers.map(each => each?.headers.ratelimit?.toString().replace(/t=.*/, '')), [2, 1, 0, 0, 0].map(left => `"default";r=${left};`))
+  t.same(
+    answers.map(each => each?.headers.ratelimit?.toString().replace(/t=.*/, '')),
+    [2, 1, 0, 0, 0].map(left => `"default";r=${left};`)
+  )
   t.same(answers.map(each => each?.headers['ratelimit-policy']), Array(5).fill('"default";q=3;w=60'))
   const wait = Number(answers[3]?.headers['retry-after'])
   t.ok(wait > 0 && wait <= 60, `${wait} s`)
@@ -192,7 +228,9 @@ t.test('requests are counted in Redis for all instances, and answers say what is
 t.test('100 requests at once on two instances are as many as the limit', { skip: redisSkip }, async t => {
   const own = prefix()
   t.teardown(() => dropKeys(own))
-  const asks = [await limited(t, new Redis(redisUrl, { keyPrefix: own })), await limited(t, new Redis(redisUrl, { keyPrefix: own }))]
+  const asks = [
+    await limited(t, new Redis(redisUrl, { keyPrefix: own })), await limited(t, new Redis(redisUrl, { keyPrefix: own }))
+  ]
   const answers = await Promise.all(Array.from({ length: 100 }, async (_, i) => asks[i % 2]?.()))
   t.equal(answers.filter(each => each?.statusCode === 200).length, 3)
 })
@@ -212,7 +250,9 @@ t.test('a Redis that never says a word is 503', async t => {
 
 const withoutServer = await missing('redis-server', async () => { await (await redisServer()).end() })
 
-t.test('a Redis that stands still, is gone, or refuses is 503, and counts when it is back', { skip: withoutServer }, async t => {
+t.test('a Redis that stands still, is gone, or refuses is 503, and counts when it is back', {
+  skip: withoutServer
+}, async t => {
   const server = await redisServer()
   t.teardown(() => server.end())
   const ask = await limited(t, new Redis(server.port, '127.0.0.1', { retryStrategy: () => 50 }))

@@ -14,7 +14,9 @@ async function failures (careless: (store: Store) => Partial<Store>): Promise<re
     last = { ...store, ...careless(store) }
     return last
   }
-  storeContract({ make, another: () => last, test: (title, run) => runs.push(run().then(() => null, () => title)), rounds: 10 })
+  storeContract({
+    make, another: () => last, test: (title, run) => runs.push(run().then(() => null, () => title)), rounds: 10
+  })
   return (await Promise.all(runs)).filter(title => title !== null)
 }
 
@@ -33,7 +35,9 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
       const now = await store.get(record.kind, record.id)
       await pause()
       const later = await store.get(record.kind, record.id)
-      return now?.version === record.version && later !== null && await store.swap({ ...record, version: later.version })
+      return now?.version === record.version && later !== null && await store.swap({
+        ...record, version: later.version
+      })
     }
   })],
   [/of 50 who add one name/, store => ({
@@ -85,9 +89,22 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
     add: entry => store.add({ ...entry, owner: entry.owner === null ? null : { realm: 'r', id: entry.owner.id } }),
     find: (kind, owner) => store.find(kind, { realm: 'r', id: owner.id })
   })],
-  [/what has already expired is not added/, store => ({ add: async entry => await store.add(entry) || (entry.expiresAt ?? new Date()).getTime() < Date.now() })],
-  [/refuses names that contain NUL/, store => ({ take: (kind, id) => store.take(kind, id.replace(/\0|\p{Cs}/gu, '') || 'a') })],
-  [/two names are never one/, store => ({ get: (kind, id) => store.get(kind, id.normalize()), take: (kind, id) => store.take(kind, id.normalize()), add: entry => store.add({ ...entry, id: entry.id.normalize() }) })],
+  [
+    /what has already expired is not added/,
+    store => ({ add: async entry => await store.add(entry) || (entry.expiresAt ?? new Date()).getTime() < Date.now() })
+  ],
+  [
+    /refuses names that contain NUL/,
+    store => ({ take: (kind, id) => store.take(kind, id.replace(/\0|\p{Cs}/gu, '') || 'a') })
+  ],
+  [
+    /two names are never one/,
+    store => ({
+      get: (kind, id) => store.get(kind, id.normalize()),
+      take: (kind, id) => store.take(kind, id.normalize()),
+      add: entry => store.add({ ...entry, id: entry.id.normalize() })
+    })
+  ],
   [/one is given back to the window/, store => ({
     async decrement (kind, id) {
       const { expiresAt } = await store.increment(kind, id, { window: 1, ceiling: 0 })
@@ -104,5 +121,7 @@ t.test('a store that keeps the contract passes', async t => {
 
 t.test('the contract finds the mistakes that people make', async t => {
   const found = await Promise.all(mistakes.map(([, careless]) => failures(careless)))
-  for (const [index, [title]] of mistakes.entries()) t.ok(found[index]?.some(each => title.test(each)), `${title.source}: ${found[index]?.join(' | ') ?? ''}`)
+  for (const [index, [title]] of mistakes.entries()) {
+    t.ok(found[index]?.some(each => title.test(each)), `${title.source}: ${found[index]?.join(' | ') ?? ''}`)
+  }
 })

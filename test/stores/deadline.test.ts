@@ -9,7 +9,9 @@ import type { Store } from '../../types/store.js'
 import { passesStoreContract } from './contract.js'
 
 let last: Store = memoryStore()
-passesStoreContract(t, { make: () => { last = withDeadline(memoryStore()); return last }, another: () => last, rounds: 10 })
+passesStoreContract(
+  t, { make: () => { last = withDeadline(memoryStore()); return last }, another: () => last, rounds: 10 }
+)
 
 /** A store of which `get` does what it is told. */
 function telling (get: Store['get']): Store {
@@ -28,8 +30,14 @@ t.test('a store that breaks its promises is unavailable', async t => {
     [new Error('secret'), 'Error'],
     [Object.assign(new Error('secret'), { code: 'ECONNREFUSED' }), 'ECONNREFUSED'],
     [Object.assign(new Error('secret'), { code: 'a secret' }), 'Error'],
-    [Object.assign(new TypeError('Invalid URL'), { code: 'ERR_INVALID_URL', input: 'redis://:secret@x' }), 'ERR_INVALID_URL'],
-    [Object.assign(new Error('relation "secret" does not exist'), { code: '42P01' }), '42P01 (a table is missing: was migrate() called?)'],
+    [
+      Object.assign(new TypeError('Invalid URL'), { code: 'ERR_INVALID_URL', input: 'redis://:secret@x' }),
+      'ERR_INVALID_URL'
+    ],
+    [
+      Object.assign(new Error('relation "secret" does not exist'), { code: '42P01' }),
+      '42P01 (a table is missing: was migrate() called?)'
+    ],
     [new Error('WRONGPASS invalid secret'), 'WRONGPASS'],
     [new Error('Command timed out'), 'Command timed out'],
     ["Stream isn't writeable and enableOfflineQueue options is false", 'what was thrown is no error'],
@@ -37,9 +45,14 @@ t.test('a store that breaks its promises is unavailable', async t => {
     [undefined, 'what was thrown is no error']
   ]
   for (const [error, detail] of errors) {
-    const caught = await withDeadline(telling(() => Promise.reject(error))).get('a', 'b').catch((error: unknown) => error) as StoreUnavailable
+    const caught = await withDeadline(
+      telling(() => Promise.reject(error))
+    ).get('a', 'b').catch((error: unknown) => error) as StoreUnavailable
     t.ok(caught instanceof StoreUnavailable)
-    t.same([caught.code, caught.statusCode, caught.reason, caught.detail, caught.cause], ['AUTH_UNAVAILABLE', 503, 'failed', `store: get failed: ${detail}`, undefined])
+    t.same(
+      [caught.code, caught.statusCode, caught.reason, caught.detail, caught.cause],
+      ['AUTH_UNAVAILABLE', 503, 'failed', `store: get failed: ${detail}`, undefined]
+    )
     t.notMatch(JSON.stringify({ ...caught }), /failed|secret/, 'what is for operators is not enumerable')
     t.equal(described(error), detail)
   }
@@ -47,7 +60,10 @@ t.test('a store that breaks its promises is unavailable', async t => {
 })
 
 t.test('what is thrown on purpose stays what it is', async t => {
-  await t.rejects(withDeadline(telling(() => Promise.reject(internalError('a mistake')))).get('a', 'b'), { code: 'AUTH_FAULT', detail: 'a mistake' })
+  await t.rejects(
+    withDeadline(telling(() => Promise.reject(internalError('a mistake')))).get('a', 'b'),
+    { code: 'AUTH_FAULT', detail: 'a mistake' }
+  )
   await t.rejects(withDeadline(memoryStore()).get('', 'b'), { code: 'AUTH_FAULT' })
   t.equal(await reasonOf(withDeadline(telling(() => Promise.reject(unavailable('full', 'x')))).get('a', 'b')), 'full')
 })
@@ -89,9 +105,15 @@ t.test('a call that is slow beside others that are answered silences nobody', as
 
 t.test('a store that refuses something, or is full, is there', async t => {
   let silent = true
-  const store = withDeadline({ ...memoryStore({ maxCounters: 1 }), get: never, find: () => Promise.reject(internalError('x')) }, { timeout: 0.02 })
+  const store = withDeadline(
+    { ...memoryStore({ maxCounters: 1 }), get: never, find: () => Promise.reject(internalError('x')) },
+    { timeout: 0.02 }
+  )
   await store.increment('a', 'a', { window: 60 })
-  for (const [call, text] of [[() => store.increment('a', 'b', { window: 60 }), 'full'], [() => store.find('a', { realm: 'r', id: 'i' }), 'no failure of a store: AuthError: Internal Server Error']] as const) {
+  for (const [call, text] of [
+    [() => store.increment('a', 'b', { window: 60 }), 'full'],
+    [() => store.find('a', { realm: 'r', id: 'i' }), 'no failure of a store: AuthError: Internal Server Error']
+  ] as const) {
     t.equal(await reasonOf(store.get('a', 'b')), 'unanswered')
     silent = true
     while (silent) {
@@ -120,10 +142,14 @@ t.test('a store that cannot tell of changes does not say it can', async t => {
 
 t.test('a timeout that is none stops the boot', async t => {
   const wrong: ReadonlyArray<readonly [options: object, message: RegExp]> = [
-    [{ timeout: 0 }, /more than 0/], [{ timeout: Infinity }, /must be a number of seconds/], [{ timeout: '30d' }, /at most 24 days/], [{ timeout: 'soon' }, /must be a number of seconds/],
+    [{ timeout: 0 }, /more than 0/], [
+      { timeout: Infinity }, /must be a number of seconds/
+    ], [{ timeout: '30d' }, /at most 24 days/], [{ timeout: 'soon' }, /must be a number of seconds/],
     [{ timeout: undefined }, /'timeout' set to undefined/], [{ timout: 1 }, /unknown key 'timout'/]
   ]
-  for (const [options, message] of wrong) t.throws(() => withDeadline(memoryStore(), options), { code: 'AUTH_MISCONFIGURED', message })
+  for (const [options, message] of wrong) {
+    t.throws(() => withDeadline(memoryStore(), options), { code: 'AUTH_MISCONFIGURED', message })
+  }
 })
 
 t.test('an answer that came while the process could not run counts', async t => {

@@ -7,7 +7,14 @@ import { size } from '../fixtures/size.js'
 import { passesStoreContract } from './contract.js'
 
 let last: Store = memoryStore()
-passesStoreContract(t, { make: () => { last = memoryStore(); return last }, another: () => last, rounds: size({ test: 50, short: 300, full: 1_000 }) })
+passesStoreContract(
+  t,
+  {
+    make: () => { last = memoryStore(); return last },
+    another: () => last,
+    rounds: size({ test: 50, short: 300, full: 1_000 })
+  }
+)
 
 function entry (id: string, expiresAt: Date | null = null): StoreEntry {
   return { kind: 'memory', id, owner: { realm: 'r', id: 'o' }, value: {}, expiresAt }
@@ -29,7 +36,9 @@ t.test('a full memory refuses what is new, and gives up nothing that is alive', 
   t.same((await store.find('memory', { realm: 'r', id: 'o' })).map(record => record.id).sort(), ['a', 'd', 'e'])
 
   for (const id of ['a', 'b']) await store.increment('memory', id, { window: id === 'b' ? 0.02 : 60 })
-  await t.rejects(store.increment('memory', 'c', { window: 60 }), { code: 'AUTH_UNAVAILABLE', detail: /memory holds 2 counters/ })
+  await t.rejects(
+    store.increment('memory', 'c', { window: 60 }), { code: 'AUTH_UNAVAILABLE', detail: /memory holds 2 counters/ }
+  )
   t.equal((await store.increment('memory', 'c', { window: 60, ceiling: 0 })).count, 0)
   t.equal((await store.increment('memory', 'a', { window: 60 })).count, 2)
   await sleep(30)
@@ -81,21 +90,35 @@ t.test('what may not be kept is a fault of who asks, and no message holds it', a
   const store = memoryStore()
   const secret = 'Secret'.repeat(200)
   const wrong: ReadonlyArray<Partial<StoreEntry>> = [
-    { kind: '' }, { kind: 'A' }, { kind: secret }, { id: '' }, { id: secret }, { id: 'é'.repeat(513) }, { id: 'a\0' }, { id: '\ud800' }, { owner: { realm: 'a', id: 'Secret\0' } },
+    { kind: '' }, { kind: 'A' }, { kind: secret }, { id: '' }, { id: secret }, {
+      id: 'é'.repeat(513)
+    }, { id: 'a\0' }, { id: '\ud800' }, { owner: { realm: 'a', id: 'Secret\0' } },
     { owner: { realm: '', id: 'a' } }, { owner: { realm: 'a', id: '' } },
-    { owner: { realm: secret, id: 'a' } }, { expiresAt: new Date(NaN) }, { value: { a: 'x'.repeat(65_536) } }, { value: { a: 'é'.repeat(32_768) } },
+    {
+      owner: { realm: secret, id: 'a' }
+    }, { expiresAt: new Date(NaN) }, { value: { a: 'x'.repeat(65_536) } }, { value: { a: 'é'.repeat(32_768) } },
     { value: { a: new Date() } as unknown as JsonObject }, { value: { a: NaN } }
   ]
   for (const changes of wrong) {
-    const error = await store.add({ ...entry('a'), ...changes }).catch((error: unknown) => error) as Error & { code: string, detail: string }
+    const error = await store.add({ ...entry('a'), ...changes }).catch((error: unknown) => error) as Error & {
+      code: string, detail: string
+    }
     t.equal(error.code, 'AUTH_FAULT', error.detail)
     t.notMatch(error.detail, /Secret/)
   }
-  for (const options of [{ window: 0 }, { window: NaN }, { window: Infinity }, { window: 1, ceiling: -1 }, { window: 1, ceiling: 0.5 }]) await t.rejects(store.increment('a', 'b', options), { code: 'AUTH_FAULT' })
+  for (const options of [
+    { window: 0 }, { window: NaN }, { window: Infinity }, { window: 1, ceiling: -1 }, { window: 1, ceiling: 0.5 }
+  ]) {
+    await t.rejects(store.increment('a', 'b', options), { code: 'AUTH_FAULT' })
+  }
   await t.rejects(store.find('A', { realm: 'r', id: 'o' }), { code: 'AUTH_FAULT' })
 })
 
 t.test('an option that is none stops the boot', async t => {
-  for (const options of [{ maxRecords: 0 }, { maxCounters: -1 }, { maxRecords: 1.5 }, { maxRecords: '5' as unknown as number }]) t.throws(() => memoryStore(options), { code: 'AUTH_MISCONFIGURED', message: /whole number, 1 or more/ })
+  for (const options of [
+    { maxRecords: 0 }, { maxCounters: -1 }, { maxRecords: 1.5 }, { maxRecords: '5' as unknown as number }
+  ]) {
+    t.throws(() => memoryStore(options), { code: 'AUTH_MISCONFIGURED', message: /whole number, 1 or more/ })
+  }
   t.throws(() => memoryStore({ max: 5 } as object), { message: /unknown key 'max'/ })
 })

@@ -33,7 +33,10 @@ async function started (t: Test, store: Store): Promise<FastifyInstance> {
   app.post<{ Body: { id: string } }>('/logout-other', async ({ body: { id } }) => {
     const ann = { realm: 'web', id: 'ann' }
     await app.gatehouse.sessions.revokeAll(ann, { except: id })
-    return [await app.gatehouse.sessions.revoke(id), await app.gatehouse.apiKeys.get(id), await app.gatehouse.apiKeys.revoke(id, ann)]
+    return [
+      await app.gatehouse.sessions.revoke(id), await app.gatehouse.apiKeys.get(id),
+      await app.gatehouse.apiKeys.revoke(id, ann)
+    ]
   })
   await app.ready()
   t.teardown(() => app.close())
@@ -46,13 +49,19 @@ for (const { name, skip, make } of await backends()) {
     await store.migrate()
     const app = await started(t, store)
     for (const text of unstorable) {
-      const get = async (headers: Record<string, string>): Promise<number> => (await app.inject({ url: '/', headers })).statusCode
+      const get = async (headers: Record<string, string>): Promise<number> => (
+        await app.inject({ url: '/', headers })
+      ).statusCode
       const sent = Buffer.from(`${text}:password`).toString('base64')
       t.equal(await get({ authorization: `Basic ${sent}` }), 401, 'Basic')
       const presented = token({ ...claims, sub: text }, { alg: 'HS256', key: jwtSecret })
       t.equal(await get({ authorization: `Bearer ${presented}` }), 401, 'the sub of a token')
       t.equal(await get({ 'x-api-key': `acme_${text}` }), 401, 'an API key')
-      t.equal(await get({ cookie: `__Host-web=${encodeURIComponent(Buffer.from(text).toString('latin1'))}` }), 401, 'a session')
+      t.equal(
+        await get({ cookie: `__Host-web=${encodeURIComponent(Buffer.from(text).toString('latin1'))}` }),
+        401,
+        'a session'
+      )
       t.equal((await app.inject({ method: 'POST', url: '/login', payload: { name: text } })).statusCode, 401, 'a guess')
       const ids = await app.inject({ method: 'POST', url: '/logout-other', payload: { id: text } })
       t.same([ids.statusCode, ids.json()], [200, [false, null, false]], 'ids of sessions and keys')

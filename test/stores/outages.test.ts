@@ -34,7 +34,9 @@ async function survives (t: Test, store: Store, server: Endable): Promise<void> 
   t.ok(await until(async () => await stays(seen)), 'and stays')
   await end()
   t.same(seen.other, [], 'every failure is named')
-  t.comment(`${seen.answered} answered, ${seen.unavailable} unavailable, the slowest call took ${Math.round(seen.slowest)} ms`)
+  t.comment(
+    `${seen.answered} answered, ${seen.unavailable} unavailable, the slowest call took ${Math.round(seen.slowest)} ms`
+  )
 }
 
 /** Returns true if nothing is unavailable while a hundred calls are answered. */
@@ -63,7 +65,9 @@ t.test('a Redis that stands still is unavailable within the deadline, then at on
   t.equal(await store.get('a', 'b'), null)
   server.signal('SIGSTOP')
   const details: string[] = []
-  for (let n = 0; n < 40; n++) await store.get('a', 'b').catch((error: StoreUnavailable) => { details.push(`${error.reason}: ${error.detail}`) })
+  for (let n = 0; n < 40; n++) {
+    await store.get('a', 'b').catch((error: StoreUnavailable) => { details.push(`${error.reason}: ${error.detail}`) })
+  }
   t.equal(details[0], 'unanswered: store: get had no answer within 200 ms')
   t.ok(details.filter(detail => detail === details[0]).length < 4, 'the deadline is not waited for again and again')
   t.equal(details[1], 'unanswered: store: get was not asked: the store is silent')
@@ -72,9 +76,13 @@ t.test('a Redis that stands still is unavailable within the deadline, then at on
   t.equal((await store.increment('a', 'b', { window: 60 })).counted, true)
 })
 
-t.test('who listens to a Redis that was killed is told that something may have been missed, and hears again', { skip: withoutRedis }, async t => {
+t.test('who listens to a Redis that was killed is told that something may have been missed, and hears again', {
+  skip: withoutRedis
+}, async t => {
   const server = await redisServer()
-  const [store, other] = [1, 2].map(() => redisStore({ url: `redis://127.0.0.1:${server.port}`, timeout })) as [Store, Store]
+  const [store, other] = [1, 2].map(
+    () => redisStore({ url: `redis://127.0.0.1:${server.port}`, timeout })
+  ) as [Store, Store]
   t.teardown(async () => { await store.close(); await other.close(); await server.end() })
   const changes: StoreChange[] = []
   const end = other.subscribe?.('race', change => { changes.push(change) })
@@ -108,12 +116,17 @@ t.test('a PostgreSQL that is gone under load is unavailable until it is back', {
 
 for (const [name, make] of [
   ['Redis', (port: number) => redisStore({ url: `redis://someone:S3cretPassw0rd@127.0.0.1:${port}`, timeout })],
-  ['PostgreSQL', (port: number) => sqlStore({ connectionString: `postgres://someone:S3cretPassw0rd@127.0.0.1:${port}/x`, timeout })]
+  [
+    'PostgreSQL',
+    (port: number) => sqlStore({ connectionString: `postgres://someone:S3cretPassw0rd@127.0.0.1:${port}/x`, timeout })
+  ]
 ] as const) {
   t.test(`a ${name} that never answers is unavailable within the deadline`, async t => {
     const server = await silentServer()
     for (const store of [make(server.port), withDeadline(make(server.port), { timeout })]) {
-      const errors = await Promise.all(Array.from({ length: 30 }, () => store.get('a', 'b').then(() => null, (error: unknown) => error)))
+      const errors = await Promise.all(
+        Array.from({ length: 30 }, () => store.get('a', 'b').then(() => null, (error: unknown) => error))
+      )
       t.ok(errors.every(error => error instanceof StoreUnavailable), 'all of them')
       t.notMatch(String((errors[0] as StoreUnavailable).detail), /S3cret|someone/)
       t.comment((errors[0] as StoreUnavailable).detail)

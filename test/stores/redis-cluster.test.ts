@@ -10,7 +10,9 @@ if (skip !== false) {
   t.plan(0, skip)
 } else {
   const { nodes, end } = await redisCluster()
-  const client = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { lazyConnect: true, keyPrefix: 'app:' })
+  const client = new Cluster(
+    nodes.map(({ port }) => ({ host: '127.0.0.1', port })), { lazyConnect: true, keyPrefix: 'app:' }
+  )
   t.teardown(async () => {
     client.disconnect()
     await end()

@@ -30,7 +30,9 @@ t.test('one connection serves all listeners, and each hears what is meant for it
   let made = 0
   const { listen, reconnect, close } = changes(() => { made++; return line as unknown as Listener })
   const heard: string[] = []
-  const end = ['a', 'a', 'b'].map((channel, n) => listen(channel, change => { heard.push(`${n}${channel}${change?.id ?? ''}`) }))
+  const end = ['a', 'a', 'b'].map(
+    (channel, n) => listen(channel, change => { heard.push(`${n}${channel}${change?.id ?? ''}`) })
+  )
   t.same([made, line.asked], [1, []], 'nothing is asked before there is a connection')
   line.emit('ready')
   await Promise.resolve()
@@ -72,9 +74,15 @@ function entry (id: string, expiresAt: Date | null = null): StoreEntry {
 t.test('options that are none stop the boot, and no message holds a URL', async t => {
   const secret = 'redis://u:S3cretPassw0rd@h'
   const wrong: ReadonlyArray<readonly [options: unknown, message: RegExp]> = [
-    [{}, /either url or client/], [{ url: secret, client: new Redis({ lazyConnect: true }) }, /either url or client/], [{ url: undefined }, /'url' set to undefined/], [{ url: `http${secret}` }, /must begin with/], [{ url: 5 }, /must begin with/],
-    [{ client: {} }, /a client of ioredis/], [{ client: 'x' }, /a client of ioredis/], [{ client: new Redis({ lazyConnect: true }), timeout: 1 }, /belongs to url/],
-    [{ url: secret, prefix: '{x}' }, /prefix/], [{ url: secret, prefix: 5 }, /prefix/], [{ url: secret, timeout: 0 }, /more than 0/], [{ url: secret, password: secret }, /unknown key/]
+    [{}, /either url or client/], [{ url: secret, client: new Redis({ lazyConnect: true }) }, /either url or client/], [
+      { url: undefined }, /'url' set to undefined/
+    ], [{ url: `http${secret}` }, /must begin with/], [{ url: 5 }, /must begin with/],
+    [{ client: {} }, /a client of ioredis/], [{ client: 'x' }, /a client of ioredis/], [
+      { client: new Redis({ lazyConnect: true }), timeout: 1 }, /belongs to url/
+    ],
+    [{ url: secret, prefix: '{x}' }, /prefix/], [{ url: secret, prefix: 5 }, /prefix/], [
+      { url: secret, timeout: 0 }, /more than 0/
+    ], [{ url: secret, password: secret }, /unknown key/]
   ]
   for (const [options, message] of wrong) {
     t.throws(() => redisStore(options as RedisStoreOptions), { code: 'AUTH_MISCONFIGURED', message })
@@ -92,14 +100,19 @@ if (skip !== false) {
     const store = make()
     for (let n = 0; n < 20; n++) await store.add(entry(`n${n}`, new Date(Date.now() + 30)))
     await store.increment('redis', 'n', { window: 0.03 })
-    for (let n = 0; n < 500 && await store.get('redis', 'n19') !== null; n++) await new Promise(resolve => setTimeout(resolve, 5))
+    for (let n = 0; n < 500 && await store.get('redis', 'n19') !== null; n++) {
+      await new Promise(resolve => setTimeout(resolve, 5))
+    }
     const keys = (): Promise<readonly string[]> => withRedis(client => client.keys(`*${prefix}:redis*`))
     t.same(await keys(), [], 'no record, no counter, no index')
     await store.add(entry('short', new Date(Date.now() + 60)))
     await store.add(entry('long'))
     t.same((await keys()).length, 3)
     await store.take('redis', 'long')
-    t.ok(await withRedis(client => client.pttl(`{${prefix}:redis}:o:["r","o"]`)) <= 60, 'an index ends with the last of its records')
+    t.ok(
+      await withRedis(client => client.pttl(`{${prefix}:redis}:o:["r","o"]`)) <= 60,
+      'an index ends with the last of its records'
+    )
     await store.close()
   })
 
@@ -126,13 +139,21 @@ if (skip !== false) {
     const store = make()
     await withRedis(client => client.set(`{${prefix}:redis}:r:string`, 'x'))
     await t.rejects(store.get('redis', 'string'), { code: 'AUTH_UNAVAILABLE', detail: 'store: get failed: WRONGTYPE' })
-    await t.rejects(store.add({ ...entry('string'), kind: 'redis', value: { secret: 'x' } }).then(() => store.swap({ ...entry('string'), version: 'v' })), { code: 'AUTH_UNAVAILABLE' })
+    await t.rejects(
+      store.add({ ...entry('string'), kind: 'redis', value: { secret: 'x' } }).then(
+        () => store.swap({ ...entry('string'), version: 'v' })
+      ),
+      { code: 'AUTH_UNAVAILABLE' }
+    )
     await store.close()
   })
 
   t.test('the client of an application keeps its prefix, and stays open', async t => {
     const client = new Redis(redisUrl, { keyPrefix: `${prefix}app:` })
-    passesStoreContract(t, { make: () => redisStore({ client, prefix: 'x' }), another: () => redisStore({ client, prefix: 'x' }), rounds: 5 })
+    passesStoreContract(
+      t,
+      { make: () => redisStore({ client, prefix: 'x' }), another: () => redisStore({ client, prefix: 'x' }), rounds: 5 }
+    )
     t.teardown(() => { client.disconnect() })
     t.test('afterwards', async t => {
       const keys = await withRedis(other => other.keys(`*${prefix}app:*`))

@@ -22,7 +22,9 @@ for (const [number, backend] of (await backends()).entries()) {
       const store = state.open()
       const { logger, lines } = tracing()
       const redis = backend.name === 'Redis' && withoutRedis === false ? new Redis(redisUrl) : undefined
-      const app = await application({ secrets, store, form, server: { logger }, publicKey, ...redis === undefined ? {} : { redis } })
+      const app = await application({
+        secrets, store, form, server: { logger }, publicKey, ...redis === undefined ? {} : { redis }
+      })
       t.teardown(async () => { await app.close(); redis?.disconnect() })
       const life = new Life(t, { app, send: await sender(app, overSocket), ledger, secrets })
       await life.sessions()
@@ -33,7 +35,9 @@ for (const [number, backend] of (await backends()).entries()) {
       await life.outage(() => state.break())
       const audit = JSON.stringify(app.gatehouse.audit()) + app.printRoutes({ commonPrefix: false, includeMeta: true })
       await app.close()
-      ledger.check(t, { ...before, 'the log at trace': lines(), 'what callers are told': life.refusals, 'the audit': audit })
+      ledger.check(
+        t, { ...before, 'the log at trace': lines(), 'what callers are told': life.refusals, 'the audit': audit }
+      )
     })
   }
 }

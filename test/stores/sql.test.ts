@@ -31,10 +31,18 @@ t.test('options that are none stop the boot, and no message holds a connection s
   const secret = 'postgres://u:S3cretPassw0rd@h/d'
   const dialect = new SqliteDialect({ database: new Libsql(':memory:') })
   const wrong: ReadonlyArray<readonly [options: unknown, message: RegExp]> = [
-    [{}, /exactly one/], [{ sqlite: 'a', connectionString: secret }, /exactly one/], [{ connectionString: undefined }, /'connectionString' set to undefined/],
-    [{ connectionString: `mysql${secret}` }, /must begin with/], [{ connectionString: 5 }, /must begin with/], [{ sqlite: '' }, /path of a file/], [{ sqlite: 5 }, /path of a file/], [{ sqlite: 'file:a.sqlite' }, /not a URL/], [{ sqlite: 'libsql://h/d' }, /not a URL/],
-    [{ dialect: {} }, /a Kysely dialect/], [{ kysely: 'x' }, /an instance of Kysely/], [{ connectionString: secret, password: secret }, /unknown key 'password'/],
-    [{ sqlite: 'a', tablePrefix: 'A-' }, /tablePrefix/], [{ sqlite: 'a', tablePrefix: 5 }, /tablePrefix/], [{ sqlite: 'a', timeout: 0 }, /more than 0/], [{ dialect, timeout: '1d' }, /at most 10 minutes/],
+    [{}, /exactly one/], [{ sqlite: 'a', connectionString: secret }, /exactly one/], [
+      { connectionString: undefined }, /'connectionString' set to undefined/
+    ],
+    [{ connectionString: `mysql${secret}` }, /must begin with/], [{ connectionString: 5 }, /must begin with/],
+    [{ sqlite: '' }, /path of a file/], [{ sqlite: 5 }, /path of a file/], [{ sqlite: 'file:a.sqlite' }, /not a URL/],
+    [{ sqlite: 'libsql://h/d' }, /not a URL/],
+    [{ dialect: {} }, /a Kysely dialect/], [{ kysely: 'x' }, /an instance of Kysely/], [
+      { connectionString: secret, password: secret }, /unknown key 'password'/
+    ],
+    [{ sqlite: 'a', tablePrefix: 'A-' }, /tablePrefix/], [
+      { sqlite: 'a', tablePrefix: 5 }, /tablePrefix/
+    ], [{ sqlite: 'a', timeout: 0 }, /more than 0/], [{ dialect, timeout: '1d' }, /at most 10 minutes/],
     [{ dialect: new MysqlDialect({ pool: async () => { throw new Error('never') } }) }, /SQLite and PostgreSQL/]
   ]
   for (const [options, message] of wrong) {
@@ -44,15 +52,25 @@ t.test('options that are none stop the boot, and no message holds a connection s
 })
 
 t.test('a library that is not installed is named', async t => {
-  t.throws(() => peer('no-such-package', 'sqlStore({ sqlite })'), { code: 'AUTH_MISCONFIGURED', message: "sqlStore({ sqlite }) needs the package 'no-such-package': npm install no-such-package" })
+  t.throws(
+    () => peer('no-such-package', 'sqlStore({ sqlite })'),
+    {
+      code: 'AUTH_MISCONFIGURED',
+      message: "sqlStore({ sqlite }) needs the package 'no-such-package': npm install no-such-package"
+    }
+  )
   const broken = join(folder, 'broken.cjs')
   writeFileSync(broken, "throw new TypeError('broken')")
   t.throws(() => peer(broken, 'x'), { name: 'TypeError', message: 'broken' })
 })
 
 t.test('it works with a dialect, and with the Kysely of the application, which stays open', async t => {
-  const own = new Kysely<{ orders: { id: number } }>({ dialect: new SqliteDialect({ database: new Libsql(':memory:') }) })
-  const [a, b] = [sqlStore({ kysely: own }), sqlStore({ dialect: new SqliteDialect({ database: new Libsql(':memory:') }) })]
+  const own = new Kysely<{
+    orders: { id: number }
+  }>({ dialect: new SqliteDialect({ database: new Libsql(':memory:') }) })
+  const [a, b] = [
+    sqlStore({ kysely: own }), sqlStore({ dialect: new SqliteDialect({ database: new Libsql(':memory:') }) })
+  ]
   t.equal(await works(a), true)
   t.equal(await works(b), true)
   await a.close()
@@ -61,11 +79,15 @@ t.test('it works with a dialect, and with the Kysely of the application, which s
   await own.destroy()
 })
 
-t.test('it works with a dialect for PostgreSQL, and with the Kysely of the application', { skip: withoutPostgres }, async t => {
+t.test('it works with a dialect for PostgreSQL, and with the Kysely of the application', {
+  skip: withoutPostgres
+}, async t => {
   const tablePrefix = prefix()
   const pool = () => new pg.Pool({ connectionString: databaseUrl })
   const own = new Kysely<{ orders: { id: number } }>({ dialect: new PostgresDialect({ pool: pool() }) })
-  const [a, b] = [sqlStore({ kysely: own, tablePrefix }), sqlStore({ dialect: new PostgresDialect({ pool: pool() }), tablePrefix })]
+  const [a, b] = [
+    sqlStore({ kysely: own, tablePrefix }), sqlStore({ dialect: new PostgresDialect({ pool: pool() }), tablePrefix })
+  ]
   t.teardown(() => dropTables(tablePrefix))
   t.equal(await works(a), true)
   t.equal(await works(b), true)
@@ -76,7 +98,10 @@ t.test('it works with a dialect for PostgreSQL, and with the Kysely of the appli
 
 t.test('tables that are missing are named by what mends them', async t => {
   const store = sqlStore({ sqlite: join(folder, 'empty.sqlite') })
-  await t.rejects(store.get('a', 'b'), { code: 'AUTH_UNAVAILABLE', detail: /SQLITE_ERROR \(a table is missing: was migrate\(\) called\?\)/ })
+  await t.rejects(
+    store.get('a', 'b'),
+    { code: 'AUTH_UNAVAILABLE', detail: /SQLITE_ERROR \(a table is missing: was migrate\(\) called\?\)/ }
+  )
   await store.migrate()
   t.equal(await store.get('a', 'b'), null)
   await store.close()
@@ -125,7 +150,12 @@ async function purged (store: Store, rows: () => Promise<number>): Promise<numbe
 t.test('what has expired is removed beside the writing', async t => {
   const own = new Kysely<unknown>({ dialect: new SqliteDialect({ database: new Libsql(':memory:') }) })
   const store = sqlStore({ kysely: own })
-  const left = await purged(store, async () => (await sql<{ n: number }>`select (select count(*) from gatehouse_records) + (select count(*) from gatehouse_counters) as n`.execute(own)).rows[0]?.n ?? 0)
+  const left = await purged(
+    store,
+    async () => (
+      await sql<{ n: number }>`select (select count(*) from gatehouse_records) + (select count(*) from gatehouse_counters) as n`.execute(own)
+    ).rows[0]?.n ?? 0
+  )
   t.equal(left, 2, 'a record and a counter that are alive')
   await store.close()
   await own.destroy()
@@ -133,7 +163,9 @@ t.test('what has expired is removed beside the writing', async t => {
 
 t.test('what has expired is removed beside the writing in PostgreSQL', { skip: withoutPostgres }, async t => {
   const tablePrefix = prefix()
-  const own = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: databaseUrl }) }) })
+  const own = new Kysely<unknown>({
+    dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: databaseUrl }) })
+  })
   const store = sqlStore({ kysely: own, tablePrefix })
   t.teardown(() => dropTables(tablePrefix))
   const count = sql<{ n: number }>`select ((select count(*) from ${sql.table(`${tablePrefix}records`)}) + (select count(*) from ${sql.table(`${tablePrefix}counters`)}))::int as n`
@@ -162,12 +194,18 @@ t.test('purging goes on after a failure, one at a time, and closing waits for it
   await settled()
 })
 
-t.test('what PostgreSQL undid because of another transaction is asked again, a few times', { skip: withoutPostgres }, async t => {
-  const own = new Kysely<unknown>({ dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: databaseUrl, max: 1 }) }) })
+t.test('what PostgreSQL undid because of another transaction is asked again, a few times', {
+  skip: withoutPostgres
+}, async t => {
+  const own = new Kysely<unknown>({
+    dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: databaseUrl, max: 1 }) })
+  })
   const ask = asker(own)
   const sequence = prefix()
   await query(`create sequence ${sequence}`)
-  await query(`create function ${sequence}f (n int) returns int language plpgsql as $$ begin if nextval('${sequence}') < n then raise exception using errcode = '40001'; end if; return 1; end $$`)
+  await query(
+    `create function ${sequence}f (n int) returns int language plpgsql as $$ begin if nextval('${sequence}') < n then raise exception using errcode = '40001'; end if; return 1; end $$`
+  )
   t.teardown(() => query(`drop function ${sequence}f; drop sequence ${sequence}`))
   t.same(await ask(sql`select ${sql.raw(`${sequence}f(3)`)} as f`), [{ f: 1 }])
   await t.rejects(ask(sql`select ${sql.raw(`${sequence}f(100)`)} as f`), { code: '40001' })
@@ -175,7 +213,9 @@ t.test('what PostgreSQL undid because of another transaction is asked again, a f
   await own.destroy()
 })
 
-t.test('PostgreSQL is asked for its own time, and several instances migrate at once', { skip: withoutPostgres }, async t => {
+t.test('PostgreSQL is asked for its own time, and several instances migrate at once', {
+  skip: withoutPostgres
+}, async t => {
   const tablePrefix = prefix()
   const stores = Array.from({ length: 6 }, () => sqlStore({ connectionString: databaseUrl, tablePrefix }))
   t.teardown(() => dropTables(tablePrefix))

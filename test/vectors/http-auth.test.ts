@@ -10,7 +10,9 @@ t.test('credentials are read as the cases that others wrote say', { skip: withou
   const cases = readVectors<readonly Case[]>('http-auth/basic-credentials.json')
   t.equal(cases.length, 11)
   for (const { header, expect } of cases) {
-    const text = readAuthorization({ raw: { headers: { authorization: header }, rawHeaders: ['authorization', header] } } as never, 'basic')
+    const text = readAuthorization(
+      { raw: { headers: { authorization: header }, rawHeaders: ['authorization', header] } } as never, 'basic'
+    )
     const sent = typeof text === 'string' ? parseUserPass(text) : null
     t.same(sent, expect === null ? null : { username: expect[0], password: expect[1] }, header)
   }

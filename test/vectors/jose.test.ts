@@ -7,8 +7,12 @@ import { keyringOf } from '../../lib/jose/keyring.js'
 import { readVectors, vectorPath, withoutVectors } from '../fixtures/vectors.js'
 
 interface JwkText { readonly kty: string, readonly alg?: string, readonly k?: string }
-interface Vector { readonly tcId: number, readonly comment: string, readonly jws: unknown, readonly result: 'valid' | 'invalid' }
-interface Group { readonly comment: string, readonly public?: JwkText, readonly private?: JwkText, readonly tests: readonly Vector[] }
+interface Vector {
+  readonly tcId: number, readonly comment: string, readonly jws: unknown, readonly result: 'valid' | 'invalid'
+}
+interface Group {
+  readonly comment: string, readonly public?: JwkText, readonly private?: JwkText, readonly tests: readonly Vector[]
+}
 
 /** What the key layer and the signature check say together; a key that is refused refuses its tokens. */
 function verdict (keys: unknown, token: unknown): string {
@@ -26,9 +30,13 @@ function judge (group: Group, each: Vector): string {
   return verdict(group.public ?? group.private, each.jws)
 }
 
-t.test('the Wycheproof JWS vectors get the verdict on their label, but for the eight that cannot or should not', { skip: withoutVectors }, async t => {
+t.test('the Wycheproof JWS vectors get the verdict on their label, but for the eight that cannot or should not', {
+  skip: withoutVectors
+}, async t => {
   const { testGroups } = readVectors<{ testGroups: readonly Group[] }>('wycheproof/json_web_signature_test.json')
-  const { disputed } = readVectors<{ disputed: ReadonlyArray<{ tcId: number, ours: string }> }>('wycheproof/adjudication.json')
+  const { disputed } = readVectors<{
+    disputed: ReadonlyArray<{ tcId: number, ours: string }>
+  }>('wycheproof/adjudication.json')
   const ours = new Map(disputed.map(each => [each.tcId, each.ours]))
   const wrong: string[] = []
   let followed = 0
@@ -37,15 +45,20 @@ t.test('the Wycheproof JWS vectors get the verdict on their label, but for the e
       const expected = ours.get(each.tcId) ?? each.result
       if (expected === 'skip') continue
       const found = judge(group, each)
-      if ((found === 'valid') !== (expected === 'valid')) wrong.push(`${group.comment} ${each.tcId} ${each.comment}: ${each.result}, found ${found}`)
-      else if (!ours.has(each.tcId)) followed++
+      if ((found === 'valid') !== (expected === 'valid')) {
+        wrong.push(
+        `${group.comment} ${each.tcId} ${each.comment}: ${each.result}, found ${found}`
+        )
+      } else if (!ours.has(each.tcId)) followed++
     }
   }
   t.same(wrong, [])
   t.equal(followed, 393)
 })
 
-t.test('the Wycheproof vectors with a mistyped JWK alg verify when the mistake is mended', { skip: withoutVectors }, async t => {
+t.test('the Wycheproof vectors with a mistyped JWK alg verify when the mistake is mended', {
+  skip: withoutVectors
+}, async t => {
   const { testGroups } = readVectors<{ testGroups: readonly Group[] }>('wycheproof/json_web_signature_test.json')
   for (const [tcId, alg] of [[346, 'PS384'], [350, 'PS384'], [347, 'ES512'], [351, 'ES512']] as const) {
     const group = testGroups.find(group => group.tests.some(each => each.tcId === tcId))
@@ -69,10 +82,16 @@ t.test('the Wycheproof JWK vectors get the verdict on their label, 26 of 26', { 
   t.equal(right, 26)
 })
 
-interface Cookbook { readonly input: { readonly key?: JwkText, readonly alg?: string }, readonly output: { readonly compact?: string } }
+interface Cookbook {
+  readonly input: { readonly key?: JwkText, readonly alg?: string }, readonly output: { readonly compact?: string }
+}
 
-t.test('the compact JWS of the JOSE cookbook verify, except the one whose content is elsewhere', { skip: withoutVectors }, async t => {
-  const files = ['4_1.rsa_v15_signature', '4_2.rsa-pss_signature', '4_3.ecdsa_signature', '4_4.hmac-sha2_integrity_protection'].map(name => `jose-cookbook/jws/${name}.json`)
+t.test('the compact JWS of the JOSE cookbook verify, except the one whose content is elsewhere', {
+  skip: withoutVectors
+}, async t => {
+  const files = [
+    '4_1.rsa_v15_signature', '4_2.rsa-pss_signature', '4_3.ecdsa_signature', '4_4.hmac-sha2_integrity_protection'
+  ].map(name => `jose-cookbook/jws/${name}.json`)
   for (const file of [...files, 'jose-cookbook/curve25519/jws.json']) {
     const { input, output } = readVectors<Cookbook>(file)
     t.equal(verdict({ ...input.key, alg: input.alg }, output.compact), 'valid', file)
@@ -81,11 +100,20 @@ t.test('the compact JWS of the JOSE cookbook verify, except the one whose conten
   t.match(verdict(detached.input.key, detached.output.compact), /does not verify/)
 })
 
-t.test('the JSON serialisations and unencoded payloads of the JOSE cookbook are refused', { skip: withoutVectors }, async t => {
-  for (const file of ['jws/4_6.protecting_specific_header_fields', 'jws/4_7.protecting_content_only', 'jws/4_8.multiple_signatures', 'rfc7797/4.2.hmac-sha2_b64_false', 'rfc7797/hmac-sha2_b64_false']) {
-    const { input, output } = readVectors<Cookbook & { input: { key: JwkText | readonly JwkText[] } }>(`jose-cookbook/${file}.json`)
+t.test('the JSON serialisations and unencoded payloads of the JOSE cookbook are refused', {
+  skip: withoutVectors
+}, async t => {
+  for (const file of [
+    'jws/4_6.protecting_specific_header_fields', 'jws/4_7.protecting_content_only', 'jws/4_8.multiple_signatures',
+    'rfc7797/4.2.hmac-sha2_b64_false', 'rfc7797/hmac-sha2_b64_false'
+  ]) {
+    const { input, output } = readVectors<Cookbook & {
+      input: { key: JwkText | readonly JwkText[] }
+    }>(`jose-cookbook/${file}.json`)
     const key = Array.isArray(input.key) ? input.key[0] : input.key
-    for (const text of Object.values(output)) t.not(verdict(key, typeof text === 'string' ? text : JSON.stringify(text)), 'valid', file)
+    for (const text of Object.values(output)) {
+      t.not(verdict(key, typeof text === 'string' ? text : JSON.stringify(text)), 'valid', file)
+    }
   }
 })
 
@@ -94,25 +122,44 @@ t.test('every JWE of the JOSE cookbook is refused', { skip: withoutVectors }, as
   const files = readdirSync(vectorPath('jose-cookbook/jwe')).map(name => `jwe/${name}`)
   for (const file of [...files, 'curve25519/ecdh-es.json']) {
     for (const text of Object.values(readVectors<Cookbook>(`jose-cookbook/${file}`).output)) {
-      t.equal(verdict(key, typeof text === 'string' ? text : JSON.stringify(text)), 'the token is not a compact JWS', file)
+      t.equal(
+        verdict(key, typeof text === 'string' ? text : JSON.stringify(text)), 'the token is not a compact JWS', file
+      )
     }
   }
 })
 
 t.test('the JWKs of the JOSE cookbook are read when they are for signatures', { skip: withoutVectors }, async t => {
-  const signing = ['3_1.ec_public_key', '3_2.ec_private_key', '3_3.rsa_public_key', '3_4.rsa_private_key', '3_5.symmetric_key_mac_computation']
-  for (const name of signing) t.equal(keyringOf(readVectors(`jose-cookbook/jwk/${name}.json`), { algorithms: null, place: name }).keys.length, 1, name)
+  const signing = [
+    '3_1.ec_public_key', '3_2.ec_private_key', '3_3.rsa_public_key', '3_4.rsa_private_key',
+    '3_5.symmetric_key_mac_computation'
+  ]
+  for (const name of signing) {
+    t.equal(
+      keyringOf(readVectors(`jose-cookbook/jwk/${name}.json`), { algorithms: null, place: name }).keys.length, 1, name
+    )
+  }
   const encryption = readVectors('jose-cookbook/jwk/3_6.symmetric_key_encryption.json')
-  t.throws(() => keyringOf(encryption, { algorithms: null, place: 'the key' }), { code: 'AUTH_MISCONFIGURED', message: /'use' is not 'sig'/ })
+  t.throws(
+    () => keyringOf(encryption, { algorithms: null, place: 'the key' }),
+    { code: 'AUTH_MISCONFIGURED', message: /'use' is not 'sig'/ }
+  )
 })
 
 t.test('the compact JWS of RFC 7515 and RFC 8037 get their verdict', { skip: withoutVectors }, async t => {
-  interface Example { readonly id: string, readonly alg: string, readonly jwk?: JwkText, readonly jws?: unknown, readonly signature?: string }
+  interface Example {
+    readonly id: string,
+    readonly alg: string,
+    readonly jwk?: JwkText,
+    readonly jws?: unknown,
+    readonly signature?: string
+  }
   let verified = 0
   for (const each of readVectors<readonly Example[]>('rfc-examples/jws.json')) {
     const usable = each.jwk !== undefined && isAlgorithm(each.alg)
     const found = usable ? verdict(each.jwk, each.jws) : verdict('0123456789abcdef0123456789abcdef', each.jws)
-    const valid = usable && each.signature === 'valid' && typeof each.jws === 'string' && each.jws.split('.').length === 3
+    const valid = usable && each.signature === 'valid' && typeof each.jws === 'string' &&
+      each.jws.split('.').length === 3
     t.equal(found === 'valid', valid, each.id)
     if (valid) verified++
   }

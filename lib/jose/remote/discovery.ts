@@ -76,16 +76,24 @@ export class Discovery implements KeyLocation {
   #jwksUri (document: unknown): URL | string {
     if (!isObject(document)) return 'the answer is not an object'
     const { issuer, jwks_uri: jwksUri } = ownFields(document)
-    if (issuer !== this.#issuer) return `the document is of another issuer${typeof issuer === 'string' ? `, ${JSON.stringify(issuer).slice(0, 60)}` : ''}`
+    if (issuer !== this.#issuer) {
+      return `the document is of another issuer${typeof issuer === 'string' ? `, ${JSON.stringify(issuer).slice(0, 60)}` : ''}`
+    }
     if (typeof jwksUri !== 'string') return 'the document has no jwks_uri'
     const url = sourceUrl(jwksUri, this.#options.insecureHosts)
     return url instanceof URL ? url : `jwks_uri ${url}`
   }
 }
 
-/** The three places, each once: inserted before the path of the issuer (RFC 8414, 3.1), appended to it (OpenID), and OpenID's inserted. */
+/**
+ * The three places, each once: inserted before the path of the issuer (RFC 8414, 3.1), appended to it (OpenID), and
+ * OpenID's inserted.
+ */
 function metadataUrls (issuer: URL): readonly URL[] {
   const path = issuer.pathname.replace(/\/$/, '')
-  const paths = [`/.well-known/oauth-authorization-server${path}`, `${path}/.well-known/openid-configuration`, `/.well-known/openid-configuration${path}`]
+  const paths = [
+    `/.well-known/oauth-authorization-server${path}`, `${path}/.well-known/openid-configuration`,
+    `/.well-known/openid-configuration${path}`
+  ]
   return [...new Set(paths)].map(each => new URL(`${issuer.origin}${each}`))
 }

@@ -2,8 +2,8 @@
 export type Elapsed = () => number
 
 /**
- * Starts to count. The clock of the system may be set back, and the steady one may stand still while the machine sleeps: the one that says more is believed, so
- * that nothing is believed for longer than it was meant to be.
+ * Starts to count. The clock of the system may be set back, and the steady one may stand still while the machine
+ * sleeps: the one that says more is believed, so that nothing is believed for longer than it was meant to be.
  */
 export function elapsed (): Elapsed {
   const date = Date.now()

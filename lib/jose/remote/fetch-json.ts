@@ -10,7 +10,10 @@ export interface FetchOptions {
   readonly maxBytes: number
   /** For proxies and private certificate authorities; `null`: the global one. */
   readonly agent: Agent | null
-  /** Resolves host names, and may refuse one by calling back with an error. Never asked for IP addresses. `null`: the resolver of the system. */
+  /**
+   * Resolves host names, and may refuse one by calling back with an error. Never asked for IP addresses. `null`: the
+   * resolver of the system.
+   */
   readonly lookup: LookupFunction | null
   /** Ends the fetch early. It must not outlive the fetch: what is derived from it is kept as long as it is. */
   readonly signal: AbortSignal
@@ -32,8 +35,8 @@ export interface FetchFailure {
 }
 
 /**
- * Gets one JSON document: status 200 and a JSON media type only, UTF-8 whatever the media type says of its charset, no redirects. Bytes are counted while they are
- * read. Resolves to a {@link FetchFailure} for everything that goes wrong.
+ * Gets one JSON document: status 200 and a JSON media type only, UTF-8 whatever the media type says of its charset, no
+ * redirects. Bytes are counted while they are read. Resolves to a {@link FetchFailure} for everything that goes wrong.
  *
  * @example
  * const fetched = await fetchJson(new URL('https://id.example.com/jwks.json'), { timeout: 5_000, maxBytes: 262_144, agent: null, lookup: null, signal })
@@ -45,7 +48,11 @@ export async function fetchJson (url: URL, options: FetchOptions): Promise<Fetch
     const response = await open(url, { ...options, signal: AbortSignal.any([deadline, options.signal]) })
     return await read(response, options.maxBytes)
   } catch (error) {
-    return notAnswered(deadline.aborted ? `no complete answer within ${options.timeout / 1000} seconds` : `the connection failed${codeOf(error)}`)
+    return notAnswered(
+      deadline.aborted
+        ? `no complete answer within ${options.timeout / 1000} seconds`
+        : `the connection failed${codeOf(error)}`
+    )
   }
 }
 
@@ -53,10 +60,14 @@ export async function fetchJson (url: URL, options: FetchOptions): Promise<Fetch
 async function open (url: URL, { agent, lookup, signal }: FetchOptions): Promise<IncomingMessage> {
   const send = url.protocol === 'https:' ? requestHttps : requestHttp
   // fetches are rare: a connection that was kept would be closed by the other side before the next one, and seem good
-  const headers = { accept: 'application/json', 'accept-encoding': 'identity', connection: 'close', 'user-agent': 'fastify-gatehouse' }
+  const headers = {
+    accept: 'application/json', 'accept-encoding': 'identity', connection: 'close', 'user-agent': 'fastify-gatehouse'
+  }
   return await new Promise((resolve, reject) => {
     const attempt = (): void => {
-      const request = send(url, { headers, signal, ...agent === null ? {} : { agent }, ...lookup === null ? {} : { lookup } })
+      const request = send(
+        url, { headers, signal, ...agent === null ? {} : { agent }, ...lookup === null ? {} : { lookup } }
+      )
         .on('response', resolve)
         // the agent may have had such a connection of somebody else
         .on('error', error => { if (request.reusedSocket && !signal.aborted) attempt(); else reject(error) })
@@ -75,7 +86,9 @@ async function read (response: IncomingMessage, maxBytes: number): Promise<Fetch
   const body = await bodyOf(response, maxBytes)
   if (body === null) return answered(`the answer is longer than ${maxBytes} bytes`)
   const value = parse(body)
-  return value === undefined ? answered('the answer is not JSON') : { value, maxAge: maxAgeOf(response.headers['cache-control']) }
+  return value === undefined
+    ? answered('the answer is not JSON')
+    : { value, maxAge: maxAgeOf(response.headers['cache-control']) }
 }
 
 function headFault ({ statusCode, headers }: IncomingMessage): string | null {

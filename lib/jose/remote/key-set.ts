@@ -29,18 +29,23 @@ export interface KeySetRules {
 }
 
 /**
- * Judges each key of a JWK set (RFC 7517, 5) alone. Secrets, private keys, keys for encryption and weak ones are left out, and so are keys that share a `kid`, as
- * nobody could tell which of them a token means. Returns why where the document is no set, or has no key that can be used.
+ * Judges each key of a JWK set (RFC 7517, 5) alone. Secrets, private keys, keys for encryption and weak ones are left
+ * out, and so are keys that share a `kid`, as nobody could tell which of them a token means. Returns why where the
+ * document is no set, or has no key that can be used.
  */
 export function usableKeys (document: unknown, rules: KeySetRules): UsableKeys | string {
   const entries: unknown = isObject(document) ? ownFields(document)['keys'] : undefined
   if (!Array.isArray(entries)) return 'the answer is not a JWK set'
   if (entries.length > maxKeys) return `the JWK set has more than ${maxKeys} keys`
-  const judged = entries.map((jwk: unknown) => isObject(jwk) ? judge(ownFields(jwk), rules) : ignored(null, 'it is not an object'))
+  const judged = entries.map(
+    (jwk: unknown) => isObject(jwk) ? judge(ownFields(jwk), rules) : ignored(null, 'it is not an object')
+  )
   const read = judged.flatMap(each => isIgnored(each) ? [] : [each])
   const repeated = new Set(read.map(key => key.kid).filter((kid, i, all) => kid !== null && all.indexOf(kid) !== i))
   const keys = read.filter(key => !repeated.has(key.kid))
-  const ambiguous = read.filter(key => repeated.has(key.kid)).map(key => ignored(key.kid, 'another key of the set has the same kid'))
+  const ambiguous = read.filter(key => repeated.has(key.kid)).map(
+    key => ignored(key.kid, 'another key of the set has the same kid')
+  )
   if (keys.length === 0) return 'the JWK set has no key that can be used'
   return { keys, ignored: [...judged.filter(isIgnored), ...ambiguous] }
 }
@@ -49,13 +54,17 @@ function isIgnored (each: VerificationKey | IgnoredKey): each is IgnoredKey {
   return Object.hasOwn(each, 'reason')
 }
 
-function judge (jwk: Readonly<Record<string, unknown>>, { algorithms, previous, check }: KeySetRules): VerificationKey | IgnoredKey {
+function judge (
+  jwk: Readonly<Record<string, unknown>>, { algorithms, previous, check }: KeySetRules
+): VerificationKey | IgnoredKey {
   if (jwk['kty'] === 'oct') return ignored(jwk['kid'], 'it is a secret: everybody who reads the set could sign')
   if (jwk['d'] !== undefined) return ignored(jwk['kid'], 'it is a private key: everybody who reads the set could sign')
   try {
     const key = verificationKey(jwk, { algorithms, place: 'it' })
     check(key)
-    return previous.find(known => known.kid === key.kid && known.algorithm === key.algorithm && known.key.equals(key.key)) ?? key
+    return previous.find(
+      known => known.kid === key.kid && known.algorithm === key.algorithm && known.key.equals(key.key)
+    ) ?? key
   } catch (error) {
     // the first sentence says what is wrong, the others what to do about a key of one's own
     return ignored(jwk['kid'], String((error as Error).message).replace(/\. [^]*$/, ''))

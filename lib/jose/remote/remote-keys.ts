@@ -45,7 +45,9 @@ export interface RemoteOptions {
 }
 
 /** Where the keys of one issuer are, and what they may be. */
-export type RemoteSource = { readonly algorithms: readonly Algorithm[] | null, readonly check: (key: VerificationKey) => void } & (
+export type RemoteSource = {
+  readonly algorithms: readonly Algorithm[] | null, readonly check: (key: VerificationKey) => void
+} & (
   | { readonly issuer: string | null, readonly url: URL }
   /** The JWK set is where the metadata of the issuer says. */
   | { readonly issuer: string, readonly url: null }
@@ -62,8 +64,8 @@ interface Failed {
 }
 
 /**
- * The keys of one issuer, fetched from its JWK set when the first token comes. Answers at once while a key is known: it is fetched anew beside, and is waited for
- * only an hour past its freshness. At most one fetch runs at a time.
+ * The keys of one issuer, fetched from its JWK set when the first token comes. Answers at once while a key is known: it
+ * is fetched anew beside, and is waited for only an hour past its freshness. At most one fetch runs at a time.
  *
  * @example
  * const keys = new RemoteKeys({ issuer: 'https://id.example.com', url: null, algorithms: null }, options)
@@ -88,7 +90,9 @@ export class RemoteKeys {
   constructor (source: RemoteSource, options: RemoteOptions) {
     this.#source = source
     this.#options = options
-    this.#location = source.url === null ? new Discovery(source.issuer, { fetch: this.#get, insecureHosts: options.insecureHosts }) : fixedLocation(source.url)
+    this.#location = source.url === null
+      ? new Discovery(source.issuer, { fetch: this.#get, insecureHosts: options.insecureHosts })
+      : fixedLocation(source.url)
   }
 
   /** Finds the key that a header selects. Returns no promise when it is known. */
@@ -100,8 +104,8 @@ export class RemoteKeys {
   }
 
   /**
-   * Finds another key where one that the token did not name by `kid` failed to verify it: the key of the issuer may have been replaced since. A key that was named
-   * is the only one that could be meant.
+   * Finds another key where one that the token did not name by `kid` failed to verify it: the key of the issuer may
+   * have been replaced since. A key that was named is the only one that could be meant.
    */
   findAnother (header: JoseHeader, failed: VerificationKey): FoundKey | Promise<FoundKey> {
     return failed.kid !== null && header.kid === failed.kid ? null : this.#findUnknown(header, failed)
@@ -118,7 +122,10 @@ export class RemoteKeys {
     return usable ? key : this.#settle(header, null)
   }
 
-  /** An unknown key is fetched for once in a cooldown; while no key is known at all, as soon as the pause after a failure is over. */
+  /**
+   * An unknown key is fetched for once in a cooldown; while no key is known at all, as soon as the pause after a
+   * failure is over.
+   */
   #findUnknown (header: JoseHeader, failed: VerificationKey | null): FoundKey | Promise<FoundKey> {
     const due = this.#ring === null || this.#sinceUnknown() >= this.#options.cooldown
     if (due && this.#fetching === null && this.#pause() === 0) {
@@ -130,7 +137,9 @@ export class RemoteKeys {
 
   /** Answers by what is known when the fetch that runs has ended. */
   #settle (header: JoseHeader, failed: VerificationKey | null): FoundKey | Promise<FoundKey> {
-    return this.#fetching === null ? this.#answer(header, failed) : this.#fetching.then(() => this.#answer(header, failed))
+    return this.#fetching === null
+      ? this.#answer(header, failed)
+      : this.#fetching.then(() => this.#answer(header, failed))
   }
 
   #answer (header: JoseHeader, failed: VerificationKey | null): FoundKey {
@@ -138,7 +147,11 @@ export class RemoteKeys {
     if (this.#sinceFailure === null) return key === failed ? null : key
     const isUsable = this.#age() < Math.max(this.#freshFor, this.#options.staleFor)
     if (key !== null && key !== failed && isUsable) return key
-    return { kind: 'unavailable', detail: 'the keys of the issuer cannot be fetched', retryAfter: Math.max(1, Math.ceil(this.#pause() / 1000)) }
+    return {
+      kind: 'unavailable',
+      detail: 'the keys of the issuer cannot be fetched',
+      retryAfter: Math.max(1, Math.ceil(this.#pause() / 1000))
+    }
   }
 
   /** Milliseconds until the source may be asked again after a failure; 0 when it may. */
@@ -192,10 +205,22 @@ export class RemoteKeys {
     const { issuer } = this.#source
     const texts = ignored.map(each => JSON.stringify(each))
     ignored.forEach((each, i) => {
-      if (!this.#warned.has(`${texts[i]}`)) warn({ scheme, issuer, url, ...each }, 'fastify-gatehouse: a key of the issuer cannot be used')
+      if (!this.#warned.has(`${texts[i]}`)) {
+        warn({ scheme, issuer, url, ...each }, 'fastify-gatehouse: a key of the issuer cannot be used')
+      }
     })
     this.#warned = new Set(texts)
-    publish('keys-fetched', { scheme, issuer, url, kids: keys.flatMap(key => key.kid?.slice(0, 100) ?? []), keys: keys.length, ignored: ignored.length })
+    publish(
+      'keys-fetched',
+      {
+        scheme,
+        issuer,
+        url,
+        kids: keys.flatMap(key => key.kid?.slice(0, 100) ?? []),
+        keys: keys.length,
+        ignored: ignored.length
+      }
+    )
   }
 
   #failed ({ url, failure }: Failed): void {

@@ -1,8 +1,8 @@
 const loopback = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
 
 /**
- * Parses the URL of a document that is trusted because of the connection it comes by: https, or plain http to a loopback host or one of `insecureHosts`.
- * Returns why it is refused otherwise.
+ * Parses the URL of a document that is trusted because of the connection it comes by: https, or plain http to a
+ * loopback host or one of `insecureHosts`. Returns why it is refused otherwise.
  *
  * @example
  * sourceUrl('http://id.example.com/jwks', []) // 'must be an https URL'

@@ -1,5 +1,3 @@
-
-
 /** A map whose entries expire at an instant in milliseconds since 1970 (`Infinity`: never), without a timer. */
 interface ExpiringMap<V> {
   get (key: string, now: number): V | undefined
@@ -28,9 +26,9 @@ interface KeyedEntry<V> extends Entry<V> {
 const maxDead = 1_024
 
 /**
- * Creates an expiring map. Reading, extending and deleting an entry take constant time: an extended entry keeps its place
- * in the heap until its first end comes, and a deleted one until its turn, or until more entries are dead than live. An
- * entry is dead when its key is gone or has another entry.
+ * Creates an expiring map. Reading, extending and deleting an entry take constant time: an extended entry keeps its
+ * place in the heap until its first end comes, and a deleted one until its turn, or until more entries are dead than
+ * live. An entry is dead when its key is gone or has another entry.
  * @param onExpired is called with the value of each entry that expired.
  */
 export function createExpiringMap<V> (onExpired: (value: V) => void = () => {}): ExpiringMap<V> {
@@ -81,7 +79,10 @@ export function createExpiringMap<V> (onExpired: (value: V) => void = () => {}):
   return { get: (key, now) => find(key, now)?.value, find, set, delete: remove, sizeAt }
 }
 
-/** A binary heap ordered by instant. The instants have an array of their own, because a number field would cost an object each. */
+/**
+ * A binary heap ordered by instant. The instants have an array of their own, because a number field would cost an
+ * object each.
+ */
 class ExpiryHeap<T> {
   #items: T[] = []
   #dues: number[] = []

@@ -9,7 +9,10 @@ import { createRecordMap, type RecordMap } from './record-map.js'
 
 /** The options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
-  /** The maximum number of records of each kind. A full kind refuses new ones with 503; live ones are never evicted. Default 100,000. */
+  /**
+   * The maximum number of records of each kind. A full kind refuses new ones with 503; live ones are never evicted.
+   * Default 100,000.
+   */
   readonly maxRecords?: number
   /** The maximum number of counters of each kind. A full kind refuses new ones. Default 20,000. */
   readonly maxCounters?: number
@@ -133,9 +136,13 @@ function remove (memory: Memory, record: StoreRecord): void {
   memory.notify(record.kind, record.id)
 }
 
-function recordOf (kind: string, id: string, owner: StoreOwner | null, value: StoreRecord['value'], at: number | null): StoreRecord {
+function recordOf (
+  kind: string, id: string, owner: StoreOwner | null, value: StoreRecord['value'], at: number | null
+): StoreRecord {
   const ownOwner = owner === null ? null : { realm: owner.realm, id: owner.id }
-  return deepFreeze({ kind, id, owner: ownOwner, value, expiresAt: at === null ? null : new Date(at), version: randomUUID() })
+  return deepFreeze({
+    kind, id, owner: ownOwner, value, expiresAt: at === null ? null : new Date(at), version: randomUUID()
+  })
 }
 
 /** The counters of one kind. */
@@ -152,7 +159,9 @@ function createCounters (kind: string, maxCounters: number): Counters {
   const counts = createExpiringMap<number>()
 
   function begin (id: string, end: number, now: number): StoreCount {
-    if (counts.sizeAt(now) >= maxCounters) throw unavailable('full', `memory holds ${maxCounters} counters of the kind '${kind}'`)
+    if (counts.sizeAt(now) >= maxCounters) {
+      throw unavailable('full', `memory holds ${maxCounters} counters of the kind '${kind}'`)
+    }
     counts.set(id, 1, end)
     return { counted: true, count: 1, expiresAt: new Date(end) }
   }

@@ -21,8 +21,8 @@ export interface Changes {
 }
 
 /**
- * One connection for all listeners, made when the first comes. Whenever it is there (again), its channels are asked for, and each listener hears
- * that it may have missed something: what happened before is lost.
+ * One connection for all listeners, made when the first comes. Whenever it is there (again), its channels are asked
+ * for, and each listener hears that it may have missed something: what happened before is lost.
  */
 export function changes (connect: () => Listener): Changes {
   const channels = new Map<string, Set<ChangeListener>>()

@@ -10,7 +10,10 @@ interface Connection {
   ready (): Promise<void>
   /** Another connection, for listening: in that state it takes no other commands. */
   listener (): Listener
-  /** Makes the connection anew where an error says that it leads to a server that takes no writes. Returns true if it did. */
+  /**
+   * Makes the connection anew where an error says that it leads to a server that takes no writes. Returns true if it
+   * did.
+   */
   reconnectAfter (error: unknown): boolean
   close (): Promise<void>
 }
@@ -60,8 +63,9 @@ function own (url: string, timeout: number): Connection {
 const reconnectEvery = 1_000
 
 /**
- * After a failover behind one address (a proxy, a name) the old connection leads to what is a replica now, for as long as it lasts: every write is refused with READONLY.
- * A new connection leads to the new master. A client that makes no connection again is left as it is.
+ * After a failover behind one address (a proxy, a name) the old connection leads to what is a replica now, for as long
+ * as it lasts: every write is refused with READONLY. A new connection leads to the new master. A client that makes no
+ * connection again is left as it is.
  */
 function reconnecting (client: Redis): Connection['reconnectAfter'] {
   let lastAt = -Infinity
@@ -74,7 +78,10 @@ function reconnecting (client: Redis): Connection['reconnectAfter'] {
   }
 }
 
-/** Commands fail at once while there is no connection, and none is sent twice: one that was under way when the connection broke may have been done. */
+/**
+ * Commands fail at once while there is no connection, and none is sent twice: one that was under way when the
+ * connection broke may have been done.
+ */
 function optionsOf (timeout: number): RedisOptions {
   return {
     connectTimeout: timeout,
@@ -90,7 +97,10 @@ function optionsOf (timeout: number): RedisOptions {
   }
 }
 
-/** Connecting again is the client's own business, and every command says why it failed: nobody is to hear the event, and it must not be loud either. */
+/**
+ * Connecting again is the client's own business, and every command says why it failed: nobody is to hear the event, and
+ * it must not be loud either.
+ */
 function heard (client: Redis): Redis {
   client.on('error', () => {})
   return client
@@ -110,8 +120,9 @@ function firstConnection (client: Redis, timeout: number): () => Promise<void> {
 const retryAfter = 200
 
 /**
- * Listens at one node of a cluster, which has every message of all of them, and at another one when the connection ends or the node leaves. It emits `ready` each time, so
- * that what was missed in between is known to have been missed; the subscriber of ioredis' own `Cluster` changes nodes and tells nobody.
+ * Listens at one node of a cluster, which has every message of all of them, and at another one when the connection ends
+ * or the node leaves. It emits `ready` each time, so that what was missed in between is known to have been missed; the
+ * subscriber of ioredis' own `Cluster` changes nodes and tells nobody.
  */
 class ClusterListener extends EventEmitter implements Listener {
   readonly #cluster: Cluster

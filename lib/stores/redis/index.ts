@@ -10,7 +10,8 @@ export type { RedisClient, RedisStoreOptions } from './options.js'
 export { StoreUnavailable } from '../errors.js'
 
 /**
- * A store in Redis (6.2 or later, one server or a cluster), by ioredis. The server's `maxmemory-policy` has to be `noeviction`: what was evicted denies nothing any more.
+ * A store in Redis (6.2 or later, one server or a cluster), by ioredis. The server's `maxmemory-policy` has to be
+ * `noeviction`: what was evicted denies nothing any more.
  *
  * @example
  * const store = redisStore({ url: process.env.REDIS_URL })

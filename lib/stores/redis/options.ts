@@ -13,7 +13,10 @@ export function retryDelay (attempt: number): number {
   return Math.min(50 * 2 ** Math.min(attempt, 5), 500)
 }
 
-/** How a connection that only listens differs from the one that it is a copy of. The channels' names are whole as they are. */
+/**
+ * How a connection that only listens differs from the one that it is a copy of. The channels' names are whole as they
+ * are.
+ */
 export const listenerOptions = Object.freeze({
   keyPrefix: '',
   lazyConnect: false,
@@ -29,7 +32,10 @@ interface CommonOptions {
   readonly prefix?: string
 }
 
-/** Options of `redisStore`: a URL, or a client of the application's own, whose settings then count and which stays open when the store is closed. */
+/**
+ * Options of `redisStore`: a URL, or a client of the application's own, whose settings then count and which stays open
+ * when the store is closed.
+ */
 export type RedisStoreOptions = CommonOptions & (
   | {
     /** `redis://…`, or `rediss://…` with TLS. */

@@ -24,7 +24,10 @@ const now = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)`
 
-/** KEYS: record, index. Writes what ARGV says, under the index where there is one. `at` is the end in milliseconds, or ''. */
+/**
+ * KEYS: record, index. Writes what ARGV says, under the index where there is one. `at` is the end in milliseconds, or
+ * ''.
+ */
 const write = `
 local function write (data, version, owner, at, id, kind)
   redis.call('HSET', KEYS[1], 'k', kind, 'i', id, 'd', data, 'v', version, 'o', owner, 'e', at)
@@ -57,7 +60,10 @@ end
 redis.call('PUBLISH', ARGV[7], ARGV[5])
 return 1`)
 
-/** KEYS: record, index. ARGV: owner, id, channel. Answers with the record, or with its owner where that is another than was thought. */
+/**
+ * KEYS: record, index. ARGV: owner, id, channel. Answers with the record, or with its owner where that is another than
+ * was thought.
+ */
 export const take = script(`
 local found = redis.call('HMGET', KEYS[1], 'v', 'o', 'd', 'e', 'k', 'i')
 if not found[1] then return false end
@@ -68,7 +74,8 @@ redis.call('PUBLISH', ARGV[3], ARGV[2])
 return found`)
 
 /**
- * KEYS: index, records. ARGV: owner, the ids of the records. Answers with the records, or with the ids in the index where they are others than was thought.
+ * KEYS: index, records. ARGV: owner, the ids of the records. Answers with the records, or with the ids in the index
+ * where they are others than was thought.
  */
 export const find = script(`
 local ids = redis.call('ZRANGE', KEYS[1], 0, -1)
@@ -116,7 +123,9 @@ if found[2] == ARGV[1] and tonumber(found[1]) > 0 then redis.call('HINCRBY', KEY
 return 0`)
 
 /** Runs a script by its name, and by its text where Redis does not know it yet, or not any more. */
-export async function run (client: RedisClient, { text, sha }: Script, keys: readonly string[], args: readonly string[]): Promise<Reply> {
+export async function run (
+  client: RedisClient, { text, sha }: Script, keys: readonly string[], args: readonly string[]
+): Promise<Reply> {
   try {
     return await client.evalsha(sha, keys.length, ...keys, ...args) as Reply
   } catch (error) {
@@ -138,7 +147,10 @@ export interface Names {
   owner (owner: StoreOwner | null): string
 }
 
-/** What stands in braces decides the slot in a cluster: the records of a kind and its indexes share one, counters are spread. */
+/**
+ * What stands in braces decides the slot in a cluster: the records of a kind and its indexes share one, counters are
+ * spread.
+ */
 export function namesOf (prefix: string): Names {
   const record = (kind: string, id: string): string => `{${prefix}:${kind}}:r:${id}`
   const index = (kind: string, owner: string): string => `{${prefix}:${kind}}:o:${owner}`

@@ -28,10 +28,14 @@ function engineOf (kysely: AnyKysely): Database['engine'] {
   const { adapter } = kysely.getExecutor()
   if (adapter instanceof PostgresAdapter) return 'postgres'
   if (adapter instanceof SqliteAdapter) return 'sqlite'
-  throw misconfigured('sqlStore speaks SQLite and PostgreSQL: the given Kysely, or dialect, is for another database (or of another copy of Kysely).')
+  throw misconfigured(
+    'sqlStore speaks SQLite and PostgreSQL: the given Kysely, or dialect, is for another database (or of another copy of Kysely).'
+  )
 }
 
-function dialectOf (source: { readonly sqlite: string } | { readonly connectionString: string }, timeout: number): Dialect {
+function dialectOf (
+  source: { readonly sqlite: string } | { readonly connectionString: string }, timeout: number
+): Dialect {
   return 'sqlite' in source
     ? libsqlDialect(source.sqlite, timeout)
     : new PostgresDialect({ pool: poolOf(source.connectionString, timeout) })
@@ -50,7 +54,8 @@ function poolOf (connectionString: string, timeout: number): PostgresPool {
     keepAlive: true,
     allowExitOnIdle: true
   })
-  // Lost connections are an error of the next query. An error event that nobody hears would end the process, of idle clients and of busy ones.
+  // Lost connections are an error of the next query. An error event that nobody hears would end the process, of idle
+  // clients and of busy ones.
   pool.on('error', () => {})
   pool.on('connect', client => { client.on('error', () => {}) })
   return { connect: async () => clientOf(await pool.connect()), end: () => pool.end() }
@@ -58,7 +63,10 @@ function poolOf (connectionString: string, timeout: number): PostgresPool {
 
 const clients = new WeakMap<PoolClient, PostgresPoolClient>()
 
-/** Kysely gives every client back as a good one. A client that failed otherwise than by the server's word may wait for an answer forever: it is thrown away. */
+/**
+ * Kysely gives every client back as a good one. A client that failed otherwise than by the server's word may wait for
+ * an answer forever: it is thrown away.
+ */
 function clientOf (client: PoolClient): PostgresPoolClient {
   const known = clients.get(client)
   if (known !== undefined) return known
@@ -87,8 +95,8 @@ function libsqlDialect (file: string, timeout: number): Dialect {
 }
 
 /**
- * Kysely lends its one connection to one caller at a time, and wakes all others whenever it comes back. Here nobody waits for it: `libsql` has answered when it
- * returns, and nobody of this store begins a transaction on SQLite.
+ * Kysely lends its one connection to one caller at a time, and wakes all others whenever it comes back. Here nobody
+ * waits for it: `libsql` has answered when it returns, and nobody of this store begins a transaction on SQLite.
  */
 class SharedDriver extends SqliteDriver {
   #connection: Promise<DatabaseConnection> | null = null
@@ -104,12 +112,16 @@ class SharedDriver extends SqliteDriver {
 function open (Database: typeof Libsql, file: string, timeout: number): SqliteDatabase {
   if (file !== ':memory:') createPrivate(file)
   const database = new Database(file, { timeout })
-  // A reader does not wait for a writer. NORMAL loses the last commits when the power fails (not when the process does), and corrupts nothing.
+  // A reader does not wait for a writer. NORMAL loses the last commits when the power fails (not when the process
+  // does), and corrupts nothing.
   database.exec('pragma journal_mode = wal; pragma synchronous = normal')
   return compiledOnce({ prepare: sql => database.prepare(sql), close: () => { database.close() } })
 }
 
-/** Creates a file that only its owner reads and writes, where there is none. What SQLite puts beside it (`-wal`, `-shm`) has the mode of the file. */
+/**
+ * Creates a file that only its owner reads and writes, where there is none. What SQLite puts beside it (`-wal`, `-shm`)
+ * has the mode of the file.
+ */
 function createPrivate (file: string): void {
   try {
     closeSync(openSync(file, 'ax', 0o600))

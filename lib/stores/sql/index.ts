@@ -14,7 +14,8 @@ export { StoreUnavailable } from '../errors.js'
 const unlimited = Number.MAX_SAFE_INTEGER
 
 /**
- * A store in a SQLite file or in PostgreSQL, by Kysely. Call `migrate()` before the first use; the documentation has the schema.
+ * A store in a SQLite file or in PostgreSQL, by Kysely. Call `migrate()` before the first use; the documentation has
+ * the schema.
  *
  * @example
  * const store = sqlStore({ connectionString: process.env.DATABASE_URL })
@@ -77,9 +78,9 @@ export function sqlStore (options: SqlStoreOptions): Store {
 }
 
 /**
- * Takes the records of an owner until a look at all of them finds none. A statement of PostgreSQL sees only what was there
- * when it began, however long it then waits for a lock: if a session is renewed in the meantime, the statement finds the
- * old record gone and misses the new one.
+ * Takes the records of an owner until a look at all of them finds none. A statement of PostgreSQL sees only what was
+ * there when it began, however long it then waits for a lock: if a session is renewed in the meantime, the statement
+ * finds the old record gone and misses the new one.
  */
 async function takeAllOf (
   ask: ReturnType<typeof asker>,
@@ -122,5 +123,7 @@ function first ([row]: readonly RecordRow[]): StoreRecord | null {
 }
 
 function countOf (row: CounterRow | undefined, counted: boolean) {
-  return { counted, count: Number(row?.count ?? 0), expiresAt: row === undefined ? null : new Date(Number(row.expires_at)) }
+  return {
+    counted, count: Number(row?.count ?? 0), expiresAt: row === undefined ? null : new Date(Number(row.expires_at))
+  }
 }

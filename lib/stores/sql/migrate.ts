@@ -44,7 +44,10 @@ function schema (prefix: string): ReadonlyArray<RawBuilder<unknown>> {
   ]
 }
 
-/** Writes after which expired rows are looked for, and how many are removed at once: more than can have been written since. */
+/**
+ * Writes after which expired rows are looked for, and how many are removed at once: more than can have been written
+ * since.
+ */
 const everyWrites = 250
 const batch = 500
 /** Milliseconds after which they are looked for also where little is written. */

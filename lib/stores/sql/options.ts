@@ -13,7 +13,10 @@ export interface AnyKysely extends QueryExecutorProvider {
 interface CommonOptions {
   /** Before the names of both tables. Default `gatehouse_`. */
   readonly tablePrefix?: string
-  /** How long PostgreSQL may take to connect and to answer a statement, and how long SQLite waits for another process to finish writing. Default 2 seconds; SQLite 0.5. */
+  /**
+   * How long PostgreSQL may take to connect and to answer a statement, and how long SQLite waits for another process to
+   * finish writing. Default 2 seconds; SQLite 0.5.
+   */
   readonly timeout?: Duration
 }
 
@@ -31,7 +34,9 @@ interface Sources {
 type Exactly<K extends keyof Sources> = Pick<Sources, K> & { readonly [Other in Exclude<keyof Sources, K>]?: never }
 
 /** Options of `sqlStore`: exactly one of the places where the state can be. */
-export type SqlStoreOptions = CommonOptions & (Exactly<'sqlite'> | Exactly<'connectionString'> | Exactly<'dialect'> | Exactly<'kysely'>)
+export type SqlStoreOptions = CommonOptions & (
+  Exactly<'sqlite'> | Exactly<'connectionString'> | Exactly<'dialect'> | Exactly<'kysely'>
+)
 
 /** Where the state is, parsed. */
 export type Source =
@@ -67,7 +72,9 @@ export function parseOptions (options: unknown): ParsedOptions {
   ]
   const [source, ...others] = sources
   if (source === undefined || others.length > 0) {
-    throw misconfigured('The options of sqlStore must have exactly one of sqlite, connectionString, dialect and kysely.')
+    throw misconfigured(
+      'The options of sqlStore must have exactly one of sqlite, connectionString, dialect and kysely.'
+    )
   }
   return { source, tablePrefix, timeout: Math.ceil((timeout ?? (sqlite === null ? 2 : 0.5)) * 1_000) }
 }
@@ -95,7 +102,9 @@ function parseKysely (kysely: unknown, option: string): AnyKysely {
 /** Refuses prefixes that would make a table's name longer than the 63 bytes that PostgreSQL keeps of one. */
 function parseTablePrefix (prefix: unknown, option: string): string {
   if (typeof prefix === 'string' && /^[a-z_][a-z0-9_]{0,39}$/.test(prefix)) return prefix
-  throw misconfigured(`${option} must be up to 40 lower-case letters, digits and underscores. Got ${describeValue(prefix)}.`)
+  throw misconfigured(
+    `${option} must be up to 40 lower-case letters, digits and underscores. Got ${describeValue(prefix)}.`
+  )
 }
 
 /** Returns true if a text begins with the scheme of a URL. A single letter is a drive of Windows. */

@@ -26,8 +26,8 @@ export interface NewRow extends RecordRow {
 export type Ask = <R>(statement: RawBuilder<R>) => Promise<readonly R[]>
 
 /**
- * Every statement of a store, each atomic by itself: none needs a transaction. Instants are milliseconds since 1970, by the database's clock. The casts tell
- * PostgreSQL the types of parameters that stand in no column.
+ * Every statement of a store, each atomic by itself: none needs a transaction. Instants are milliseconds since 1970, by
+ * the database's clock. The casts tell PostgreSQL the types of parameters that stand in no column.
  */
 export interface Statements {
   add (row: NewRow): RawBuilder<unknown>
@@ -49,7 +49,9 @@ export function statements (engine: Database['engine'], prefix: string): Stateme
   const [records, counters] = [sql.table(`${prefix}records`), sql.table(`${prefix}counters`)]
   const postgres = engine === 'postgres'
   // one instant for the whole statement, unlike clock_timestamp, and its own, unlike now()
-  const now = (): RawBuilder<number> => postgres ? sql`floor(extract(epoch from statement_timestamp()) * 1000)::bigint` : sql`cast(${Date.now()} as bigint)`
+  const now = (): RawBuilder<number> => postgres
+    ? sql`floor(extract(epoch from statement_timestamp()) * 1000)::bigint`
+    : sql`cast(${Date.now()} as bigint)`
   const alive = (): RawBuilder<boolean> => sql`(expires_at is null or expires_at > ${now()})`
   const columns = sql`kind, id, realm, owner, value, version, expires_at`
   // in one order, lest two of them wait for each other

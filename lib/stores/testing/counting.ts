@@ -22,11 +22,17 @@ export function counting (contract: StoreContract): void {
     const id = randomUUID()
     assert.deepEqual(await store.increment(kind, id, read), { counted: false, count: 0, expiresAt: null })
     const answers = await counts(store, id, 5, 3)
-    assert.deepEqual(answers.map(({ counted, count }) => [counted, count]), [[true, 1], [true, 2], [true, 3], [false, 3], [false, 3]])
+    assert.deepEqual(
+      answers.map(({ counted, count }) => [counted, count]), [[true, 1], [true, 2], [true, 3], [false, 3], [false, 3]]
+    )
     const more = await store.increment(kind, id, { window: 5 })
     assert.deepEqual([more.counted, more.count], [true, 4], 'without a ceiling there is no end')
     assert.deepEqual(await store.increment(kind, id, read), { ...more, counted: false })
-    assert.deepEqual([...answers, more].map(answer => answer.expiresAt), Array.from({ length: 6 }, () => more.expiresAt), 'the window does not move')
+    assert.deepEqual(
+      [...answers, more].map(answer => answer.expiresAt),
+      Array.from({ length: 6 }, () => more.expiresAt),
+      'the window does not move'
+    )
   })
 
   stage(contract, 'a window is as long as was said', async store => {
@@ -44,8 +50,14 @@ export function counting (contract: StoreContract): void {
     await store.decrement(kind, id, new Date(end.getTime() + 1))
     assert.equal((await store.increment(kind, id, read)).count, 2)
     for (let n = 0; n < 4; n++) await store.decrement(kind, id, end)
-    assert.deepEqual(await store.increment(kind, id, read), { counted: false, count: 0, expiresAt: end }, 'never below 0, and the window stays')
-    assert.deepEqual(await store.increment(kind, id, { window: 5, ceiling: 1 }), { counted: true, count: 1, expiresAt: end })
+    assert.deepEqual(
+      await store.increment(kind, id, read),
+      { counted: false, count: 0, expiresAt: end },
+      'never below 0, and the window stays'
+    )
+    assert.deepEqual(
+      await store.increment(kind, id, { window: 5, ceiling: 1 }), { counted: true, count: 1, expiresAt: end }
+    )
     await store.decrement(kind, randomUUID(), end)
   })
 

@@ -6,7 +6,10 @@ import type { JsonObject, Store, StoreEntry, StoreRecord } from '../../../types/
 export interface StoreContract {
   /** Makes a store; all of them may share their state. It is asked to migrate before it is used. */
   make (): Store | Promise<Store>
-  /** Makes another instance on the state of the one that `make` made last. Left out, changes made elsewhere are not tried. */
+  /**
+   * Makes another instance on the state of the one that `make` made last. Left out, changes made elsewhere are not
+   * tried.
+   */
   another? (): Store | Promise<Store>
   /** Registers a test: `test` of `node:test`, of tap, `it` of others. */
   test (title: string, run: () => Promise<void>): unknown

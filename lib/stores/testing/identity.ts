@@ -7,7 +7,12 @@ import { added, changed, entry, held, ids, kind, soon, stage, type StoreContract
 const values: readonly JsonObject[] = [
   {},
   { empty: {}, list: [], nested: [[[]], [{}], { a: [null, false, true] }] },
-  { numbers: [0, 1.5, -1e-7, 1e21, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER, 0.1 + 0.2, Number.MIN_VALUE, Number.MAX_VALUE] },
+  {
+    numbers: [
+      0, 1.5, -1e-7, 1e21, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER, 0.1 + 0.2, Number.MIN_VALUE,
+      Number.MAX_VALUE
+    ]
+  },
   { texts: ['', ' ', '1', 'null', 'é', 'e\u0301', '𝒳', '\u0000', '\ud800', '\u2028', '"\\', "';--", '\r\n\t'] },
   { '': 1, é: 2, 'a.b': 3, $c: 4, 'd:e': 5, '\u0000': 6 },
   JSON.parse('{"__proto__":{"admin":true},"constructor":1,"toString":2}') as JsonObject,
@@ -30,7 +35,9 @@ export function identity (contract: StoreContract): void {
       assert.deepEqual({ ...record, value: null, version: null }, { ...given, value: null, version: null })
       assert.equal(typeof record.version, 'string')
       assert.equal(await store.swap(record), true, 'what was read can be written')
-      assert.deepEqual(JSON.parse(JSON.stringify((await held(store, given.id)).value)), JSON.parse(JSON.stringify(value)))
+      assert.deepEqual(
+        JSON.parse(JSON.stringify((await held(store, given.id)).value)), JSON.parse(JSON.stringify(value))
+      )
     }
   })
 
@@ -53,7 +60,9 @@ export function identity (contract: StoreContract): void {
 
   stage(contract, 'two names are never one', async store => {
     await Promise.all(names.map(id => store.take(kind, id)))
-    for (const id of names) assert.equal(await store.add(entry({ id, value: { id } })), true, JSON.stringify(id.slice(0, 20)))
+    for (const id of names) {
+      assert.equal(await store.add(entry({ id, value: { id } })), true, JSON.stringify(id.slice(0, 20)))
+    }
     for (const id of names) assert.equal((await held(store, id)).value['id'], id)
     for (const id of names) assert.equal((await store.take(kind, id))?.id, id)
     assert.deepEqual(await Promise.all(names.map(id => store.get(kind, id))), names.map(() => null))
@@ -87,7 +96,9 @@ export function identity (contract: StoreContract): void {
     assert.equal(await store.swap(changed(second, { n: 3 })), false, 'it is gone')
     assert.equal(await store.get(kind, given.id), null)
     await added(store, given)
-    for (const old of [first, second]) assert.equal(await store.swap(changed(old, { n: 4 })), false, 'it is another one')
+    for (const old of [first, second]) {
+      assert.equal(await store.swap(changed(old, { n: 4 })), false, 'it is another one')
+    }
     assert.deepEqual((await held(store, given.id)).value, { n: 0 })
   })
 
@@ -126,7 +137,9 @@ function callsWith (store: Store, name: string): ReadonlyArray<() => Promise<unk
 function owners (): readonly StoreOwner[] {
   const one = randomUUID()
   return [
-    { realm: 'https://a.example', id: one }, { realm: 'https://b.example', id: one }, { realm: one, id: 'https://a.example' },
+    {
+      realm: 'https://a.example', id: one
+    }, { realm: 'https://b.example', id: one }, { realm: one, id: 'https://a.example' },
     { realm: `${one}a`, id: 'b' }, { realm: one, id: 'ab' }, { realm: `${one}:a`, id: 'b' }, { realm: one, id: 'a:b' },
     { realm: `${one}","`, id: 'x' }, { realm: one, id: '","x' },
     { realm: one, id: 'é' }, { realm: one, id: 'e\u0301' }, { realm: one, id: 'A' }, { realm: one, id: 'a' },
@@ -143,22 +156,30 @@ export function ownership (contract: StoreContract): void {
       const [found, ...others] = await store.find(kind, owner)
       assert.deepEqual([found?.id, found?.owner, others], [entries[index]?.id, owner, []])
     }
-    for (const [index, owner] of all.entries()) assert.deepEqual(ids(await store.takeAll(kind, owner)), [entries[index]?.id])
+    for (const [index, owner] of all.entries()) {
+      assert.deepEqual(ids(await store.takeAll(kind, owner)), [entries[index]?.id])
+    }
   })
 
   stage(contract, 'taking all of an owner takes all of them, and nothing else', async store => {
     const [owner, other] = [{ realm: 'r', id: randomUUID() }, { realm: 'r', id: randomUUID() }]
-    const mine = Array.from({ length: 250 }, (_, n) => entry({ owner, value: { n }, expiresAt: n % 2 === 0 ? null : soon() }))
+    const mine = Array.from(
+      { length: 250 }, (_, n) => entry({ owner, value: { n }, expiresAt: n % 2 === 0 ? null : soon() })
+    )
     const theirs = entry({ owner: other })
     const nobodys = entry()
     await Promise.all([...mine, theirs, nobodys].map(each => store.add(each)))
     assert.deepEqual(ids(await store.find(kind, owner)), ids(mine))
     const taken = await store.takeAll(kind, owner)
     assert.deepEqual(ids(taken), ids(mine))
-    assert.deepEqual(taken.map(record => record.value['n']).sort(), mine.map(each => each.value['n']).sort(), 'as they were')
+    assert.deepEqual(
+      taken.map(record => record.value['n']).sort(), mine.map(each => each.value['n']).sort(), 'as they were'
+    )
     assert.deepEqual(await store.find(kind, owner), [])
     assert.deepEqual(await store.takeAll(kind, owner), [])
-    assert.deepEqual(await Promise.all(mine.slice(0, 5).map(each => store.get(kind, each.id))), [null, null, null, null, null])
+    assert.deepEqual(
+      await Promise.all(mine.slice(0, 5).map(each => store.get(kind, each.id))), [null, null, null, null, null]
+    )
     await held(store, theirs.id)
     await held(store, nobodys.id)
   })

@@ -83,10 +83,16 @@ export function upkeep (contract: StoreContract): void {
     await store.close()
     const owner = { realm: 'r', id: 'o' }
     const calls = [
-      store.add(entry()), store.get(kind, 'a'), store.take(kind, 'a'), store.swap({ ...entry(), version: 'v' }), store.find(kind, owner), store.takeAll(kind, owner),
+      store.add(entry()), store.get(kind, 'a'), store.take(kind, 'a'), store.swap({
+        ...entry(), version: 'v'
+      }), store.find(kind, owner), store.takeAll(kind, owner),
       store.increment(kind, 'a', { window: 1 }), store.decrement(kind, 'a', new Date()), store.migrate()
     ]
-    const codes = (await Promise.allSettled(calls)).map(call => call.status === 'rejected' && call.reason instanceof Error && 'code' in call.reason ? call.reason.code : call.status)
+    const codes = (await Promise.allSettled(calls)).map(
+      call => call.status === 'rejected' && call.reason instanceof Error && 'code' in call.reason
+        ? call.reason.code
+        : call.status
+    )
     assert.deepEqual(codes, calls.map(() => 'AUTH_UNAVAILABLE'))
   })
 

@@ -10,10 +10,16 @@ const callers = 50
 const abreast = 10
 
 /** Runs rounds of a race and says how many winners each had. */
-async function winners<T> (rounds: readonly T[], caller: (round: T, n: number) => Promise<boolean>): Promise<readonly number[]> {
+async function winners<T> (
+  rounds: readonly T[], caller: (round: T, n: number) => Promise<boolean>
+): Promise<readonly number[]> {
   const won: number[] = []
   for (let from = 0; from < rounds.length; from += abreast) {
-    const answers = await Promise.all(rounds.slice(from, from + abreast).map(round => Promise.all(Array.from({ length: callers }, (_, n) => caller(round, n)))))
+    const answers = await Promise.all(
+      rounds.slice(from, from + abreast).map(
+        round => Promise.all(Array.from({ length: callers }, (_, n) => caller(round, n)))
+      )
+    )
     won.push(...answers.map(each => each.filter(Boolean).length))
   }
   return won
@@ -36,7 +42,10 @@ async function put (store: Store, owner: StoreOwner): Promise<StoreEntry> {
   return given
 }
 
-/** Renews a record as a session is renewed, again and again: adds the next one, takes the last one, and takes the next one back if the last one was gone. */
+/**
+ * Renews a record as a session is renewed, again and again: adds the next one, takes the last one, and takes the next
+ * one back if the last one was gone.
+ */
 async function renew (store: Store, owner: StoreOwner, isOver: () => boolean): Promise<void> {
   let { id } = await put(store, owner)
   while (!isOver()) {
@@ -123,7 +132,10 @@ export function races (contract: StoreContract): void {
 
   stage(contract, `of ${callers} who count, as many are counted as there are slots, ${few} times`, async store => {
     const names = Array.from({ length: few }, () => randomUUID())
-    assert.deepEqual(await winners(names, async id => (await store.increment(kind, id, { window: 120, ceiling: 5 })).counted), each(few, 5))
+    assert.deepEqual(
+      await winners(names, async id => (await store.increment(kind, id, { window: 120, ceiling: 5 })).counted),
+      each(few, 5)
+    )
   })
 
   stage(contract, 'of many who take all of an owner, each record goes to one, and of those who take them one by one as well', async store => {
