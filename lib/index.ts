@@ -13,6 +13,7 @@ export { absent, authenticated, crossSite, expired, foreign, invalid, limited, u
 export { read, type Reading } from './kit/read-credential.js'
 export type * from '../types/answer.js'
 export type * from '../types/api-keys.js'
+export type * from '../types/audit.js'
 export { memoryStore, type MemoryStoreOptions } from './stores/memory/memory.js'
 export { withDeadline, type DeadlineOptions } from './stores/deadline.js'
 export { StoreUnavailable } from './stores/errors.js'

@@ -2,6 +2,8 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import fp from 'fastify-plugin'
 import type { Gatehouse } from '../types/gatehouse.js'
 import type { GatehouseOptions } from '../types/options.js'
+import { checkReasons } from './audit/reasons.js'
+import { auditRows } from './audit/rows.js'
 import { misconfigured } from './errors.js'
 import { Guard } from './guard/guard.js'
 import { viewOf } from './guard/request-auth.js'
@@ -73,11 +75,15 @@ function decorate (app: FastifyInstance, parts: Parts): void {
   app.decorateReply('logout', logout as FastifyReply['logout'])
 }
 
-function wire (app: FastifyInstance, { guard, key, policies, book, schemes }: Parts, { stage, outsideAllowed }: Options): void {
+function wire (app: FastifyInstance, { guard, key, policies, book, schemes }: Parts, options: Options): void {
+  const { stage, outsideAllowed, requireReason, publicPaths } = options
   app.addHook('onRoute', function (route) { book.note(this, route) })
   // behind the hooks of the schemes themselves, which write what their own responses need
   if ([...schemes.values()].some(({ scheme }) => scheme.login !== undefined || scheme.logout !== undefined)) app.addHook('onSend', onSendHook(() => {}))
-  app.addHook('onReady', async () => { checkReady(app, { book, policies, schemes: schemes.values(), outsideAllowed }) })
+  app.addHook('onReady', async () => {
+    checkReady(app, { book, policies, schemes: schemes.values(), outsideAllowed })
+    if (requireReason) checkReasons(auditRows(book.marks, stage), publicPaths)
+  })
   if (stage === 'preHandler') {
     app.addHook('preHandler', lateHook(guard, key, policies))
     return

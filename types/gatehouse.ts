@@ -1,28 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Right } from './answer.js'
 import type { ApiKeys } from './api-keys.js'
+import type { AuditRow } from './audit.js'
 import type { PrincipalInput } from './principal.js'
 import type { SchemeName } from './registry.js'
-import type { GroupAuth, GuardAuth, Mode } from './route-auth.js'
+import type { GroupAuth, GuardAuth } from './route-auth.js'
 import type { IssueOptions } from './scheme.js'
 import type { SessionIndex } from './sessions.js'
-
-/** One route of the audit. */
-export interface AuditRow {
-  readonly method: string
-  /** The route's pattern, prefix included. */
-  readonly url: string
-  readonly access: 'public' | Mode
-  /** The schemes in words: `user or web`, `web and service`; empty on public routes. */
-  readonly schemes: string
-  /** The rules in words, one each. */
-  readonly rules: readonly string[]
-  /** Where the policy comes from: the plugin's default, a group's, the route, a public path. */
-  readonly from: string
-  readonly stage: string
-  /** Why it is public, or what the audit has to say of it. */
-  readonly reason: string | null
-}
 
 /** Any request, of any route and any kind of server. Written as `FastifyRequest`, a hook beside `config` would take the config out of the route's types. */
 export type AnyRequest = Pick<FastifyRequest, 'id' | 'ip' | 'is404' | 'method' | 'url'>

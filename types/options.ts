@@ -60,6 +60,8 @@ export interface GatehouseOptions {
   readonly store?: Store
   /** How many guesses of a password, and how many requests, are too many. */
   readonly limits?: LimitsOptions
+  /** Stops the boot where a public route or path does not say why it is public, and names them all. Default `false`. */
+  readonly requireReason?: boolean
   /** Registered in a child context: says that the routes outside of it are meant to be outside. */
   readonly outside?: 'allow'
 
@@ -73,6 +75,7 @@ export interface GatehouseOptions {
   readonly error?: never
   readonly origin?: never
   readonly stores?: never
+  readonly requireReasons?: never
   readonly limit?: never
   readonly rateLimit?: never
 }

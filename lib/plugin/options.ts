@@ -9,7 +9,7 @@ import { parsePublicPaths, type PublicPath } from '../policy/public-paths.js'
 import { parsePermissions, type Permissions } from '../policy/requirements.js'
 import { describeValue, joinNames } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
-import { readOptions } from '../util/options.js'
+import { oneOf, optional, readOptions } from '../util/options.js'
 
 /** The plugin's options, parsed: complete, and trusted from here on. */
 export interface Options {
@@ -26,9 +26,11 @@ export interface Options {
   /** `null`: none was given. */
   readonly store: Store | null
   readonly limits: Limits
+  /** What is public without a reason stops the boot. */
+  readonly requireReason: boolean
 }
 
-const known = ['schemes', 'default', 'publicPaths', 'scopes', 'roles', 'load', 'stage', 'errors', 'origins', 'outside', 'store', 'limits'] as const
+const known = ['schemes', 'default', 'publicPaths', 'scopes', 'roles', 'load', 'stage', 'errors', 'origins', 'outside', 'store', 'limits', 'requireReason'] as const
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the mend. */
 export function parseOptions (options: unknown): Options {
@@ -48,7 +50,8 @@ export function parseOptions (options: unknown): Options {
     origins: parseOrigins(origins),
     outsideAllowed: outside === 'allow',
     store: parseStore(said.store),
-    limits: parseLimits(said.limits)
+    limits: parseLimits(said.limits),
+    requireReason: optional(oneOf(true, false), false)(said.requireReason, 'The option requireReason')
   }
 }
 

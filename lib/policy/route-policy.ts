@@ -16,6 +16,8 @@ export interface RouteMark {
   readonly methods: string
   /** Where the policy comes from, for the audit. */
   readonly from: string
+  /** The path of the file that declared the route, for the audit; `null` when it cannot be told. */
+  readonly file: string | null
   /** It is the route of `@fastify/cors`, whose guard is a `preHandler` of its own. */
   readonly preflight: boolean
 }

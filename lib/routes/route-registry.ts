@@ -8,6 +8,7 @@ import type { Policy } from '../policy/policy.js'
 import { methodsOf, type Policies, type RouteDeclaration } from '../policy/resolve.js'
 import { isPreflight, type RouteMark } from '../policy/route-policy.js'
 import { hasProperty } from '../util/objects.js'
+import { declaringFile } from './declaring-file.js'
 import { seenName } from './printed-routes.js'
 
 /** A route as `onRoute` showed it, kept until the boot is over. */
@@ -39,7 +40,7 @@ export function routeBook (key: symbol, policies: Policies, guard: Guard): Route
         const written = `${options.prefix}${options.routePath}`
         const { policy, from } = policies.forRoute(context, options)
         const preflight = isPreflight(context, options) && policy.access !== 'public'
-        const mark: RouteMark = Object.freeze({ policy, from, preflight, server: context, url: options.url, written, method: options.method, methods: methodsOf(options) })
+        const mark: RouteMark = Object.freeze({ policy, from, preflight, file: fileOf(options, marks.at(-1)), server: context, url: options.url, written, method: options.method, methods: methodsOf(options) })
         guard.responder.prepare(policy)
         const own = preflight ? guard.hook(policy) : null
         if (own !== null) options.preHandler = [options.preHandler ?? []].flat().concat(own)
@@ -59,6 +60,11 @@ export function routeBook (key: symbol, policies: Policies, guard: Guard): Route
       noted = []
     }
   }
+}
+
+/** Returns the file that declares a route. Fastify makes the HEAD of a GET right behind it, from the same place. */
+function fileOf ({ method, url }: RouteDeclaration, last: RouteMark | undefined): string | null {
+  return method === 'HEAD' && last?.method === 'GET' && last.url === url ? last.file : declaringFile()
 }
 
 const replaced = 'an onRoute hook that ran later replaced the hooks. Let it add to them, or register that plugin before fastify-gatehouse.'

@@ -70,7 +70,7 @@ t.test('every import follows the direction of dependency', async t => {
     ['lib/guard/guard.ts', "import { plugin } from '../plugin.js'"],
     ['lib/policy/resolve.ts', "import type { Guard } from '../guard/guard.js'"],
     ['lib/routes/hooks.ts', "import { plugin } from '../plugin.js'"],
-    ['lib/audit/audit.ts', "import { plugin } from '../index.js'"],
+    ['lib/audit/rows.ts', "import { plugin } from '../index.js'"],
     ['lib/util/ttl-cache.ts', "import type { Session } from '../schemes/session/payload.js'"],
     ['lib/attic/chest.ts', 'export const chest = 1']
   ]

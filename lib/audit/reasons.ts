@@ -1,0 +1,15 @@
+import type { AuditRow } from '../../types/audit.js'
+import { misconfigured } from '../errors.js'
+import type { PublicPath } from '../policy/public-paths.js'
+
+/** @throws {AuthError} `AUTH_MISCONFIGURED`, which names every public route and path that does not say why it is public. */
+export function checkReasons (rows: readonly AuditRow[], publicPaths: readonly PublicPath[]): void {
+  const paths = publicPaths.flatMap(({ path, reason }, i) =>
+    reason.trim() === '' ? [`publicPaths[${i}]: write { path: '${path}', reason: '…' }`] : [])
+  // a route of a public path has the reason of its path
+  const routes = rows
+    .filter(({ access, reason, from }) => access === 'public' && reason === null && !from.startsWith('public path '))
+    .map(({ method, url, file }) => `${method} ${url}${file === null ? '' : ` (in ${file})`}: write auth: { public: '…' } in place of false`)
+  const mistakes = [...paths, ...routes]
+  if (mistakes.length > 0) throw misconfigured('The option requireReason is true, and what is public has to say why:', mistakes)
+}

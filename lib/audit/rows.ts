@@ -1,0 +1,47 @@
+import type { AuditRow } from '../../types/audit.js'
+import type { Policy } from '../policy/policy.js'
+import type { RouteMark } from '../policy/route-policy.js'
+import { fileInPackage } from './file.js'
+import { policyData } from './policy-data.js'
+import { rulesInWords, schemesInWords } from './words.js'
+
+/** Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route is shown with it. */
+export function auditRows (marks: readonly RouteMark[], stage: string): readonly AuditRow[] {
+  const gets = new Map<string, Set<Policy>>()
+  for (const { url, policy } of marks.filter(mark => mark.methods === 'GET')) gets.set(url, (gets.get(url) ?? new Set()).add(policy))
+  return marks
+    .filter(mark => mark.methods !== 'HEAD' || !patternsOfGet(mark).some(url => gets.get(url)?.has(mark.policy)))
+    .map(mark => row(mark, stage))
+    .sort((a, b) => compare(a.url, b.url) || compare(a.method, b.method))
+}
+
+/** Returns the patterns under which the GET of a HEAD may be listed: for the root of a prefix, `onRoute` reports `GET /prefix` and `HEAD /prefix/`. */
+function patternsOfGet ({ url, server }: RouteMark): readonly string[] {
+  return url === `${server.prefix}/` ? [url, server.prefix] : [url]
+}
+
+function row ({ policy, methods, url, from, preflight, file }: RouteMark, declared: string): AuditRow {
+  const stage = preflight ? 'preHandler' : declared
+  return Object.freeze({
+    method: methods,
+    url,
+    access: policy.access,
+    schemes: schemesInWords(policy),
+    rules: Object.freeze(rulesInWords(policy)),
+    from,
+    stage: policy.access === 'public' ? 'none' : policy.late && stage !== 'preHandler' ? `${stage}, preHandler` : stage,
+    reason: reasonOf(policy),
+    policy: policyData(policy),
+    file: file === null ? null : fileInPackage(file)
+  })
+}
+
+/** Returns why a route is public, or that it does not inherit the default. */
+function reasonOf (policy: Policy): string | null {
+  if (policy.access === 'public') return policy.reason === '' ? null : policy.reason
+  return policy.detached ? 'inherit: false' : null
+}
+
+function compare (a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
+}
