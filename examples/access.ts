@@ -1,12 +1,12 @@
 import type { AuditRow } from 'fastify-gatehouse'
 
-/** Who may call a route, in a few words. */
+/** Describes who may call a route. */
 export function callersOf ({ access, schemes }: AuditRow): string {
   if (access === 'public') return 'anyone'
   return access === 'required' ? schemes : `${schemes} or anyone`
 }
 
-/** What is asked of them; of a public route, why it is one. */
+/** Describes the rules of a route. For a public route, returns the reason why it is public. */
 export function rulesOf ({ rules, reason }: AuditRow): string {
   return rules.length > 0 ? rules.join(', ') : reason ?? ''
 }

@@ -1,29 +1,33 @@
-import { apiKey, basic, jwt, session, type GatehouseOptions, type Load, type SchemesOf, type Store } from 'fastify-gatehouse'
+import { apiKey, basic, jwt, session } from 'fastify-gatehouse'
+import type { GatehouseOptions, Load, SchemesOf, Store } from 'fastify-gatehouse'
 import type { Config } from './config.js'
 import { realm, type People, type Person } from './people.js'
 
-/** What a session keeps beside the person: a sentence for the next page. */
+/** The data of a session: a message to show on the next page. */
 export interface Notes { readonly notice?: string }
 
-/** What the ways in work with. */
-export interface Means {
+export interface AuthDependencies {
   readonly config: Config
   readonly people: People
-  /** Of the operator's password. */
+  /** The hash of the operator's password. */
   readonly opsHash: string
   readonly store: Store
-  /** A client of ioredis; `null`: each process counts requests for itself. */
+  /** A client of ioredis, or `null` to count requests in each process separately. */
   readonly redis: object | null
 }
 
-/** The ways in. */
-function schemesFor ({ config, people, opsHash }: Means) {
-  // One row by its primary key, on every request: whoever leaves is out at once, whatever cookie or token they hold. For keys (`own`) the answer serves 5 seconds.
+function schemesFor ({ config, people, opsHash }: AuthDependencies) {
+  // Looks up one row by its primary key for every request, so a person who was removed loses access at once.
+  // For managed keys (`own`) the result is cached for 5 seconds.
   const load: Load = principal => people.find(principal.id)
   return {
-    web: session<Person, Notes>({ secret: config.SESSION_SECRET, secure: config.COOKIE_SECURE, loginPath: '/login', load }),
-    user: jwt<Person>({ keys: config.JWT_SECRET, issuer: realm, audience: 'order-desk-api', sign: { expiresIn: '15m' }, load }),
-    // Keys that people make for themselves, on the page /keys. What a key may, its owner must be allowed to at the time.
+    web: session<Person, Notes>({
+      secret: config.SESSION_SECRET, secure: config.COOKIE_SECURE, loginPath: '/login', load
+    }),
+    user: jwt<Person>({
+      keys: config.JWT_SECRET, issuer: realm, audience: 'order-desk-api', sign: { expiresIn: '15m' }, load
+    }),
+    // Keys that people create for themselves on the page /keys. A key never has more rights than its owner.
     own: apiKey<Person>({ managed: { prefix: 'desk' }, load }),
     service: apiKey({
       keys: {
@@ -31,7 +35,7 @@ function schemesFor ({ config, people, opsHash }: Means) {
         [config.WAREHOUSE_KEY]: { id: 'warehouse', scopes: ['orders:read', 'orders:ship'] }
       }
     }),
-    // Monitoring tools send the password every few seconds: it is hashed once a minute.
+    // Monitoring tools send the password every few seconds. With the cache it is hashed once a minute.
     ops: basic({ realm: 'Order desk operations', users: { ops: { hash: opsHash } }, cache: { ttl: '1m' } })
   }
 }
@@ -42,31 +46,32 @@ declare module 'fastify-gatehouse' {
   interface Roles { admin: true, clerk: true, viewer: true }
 }
 
-/** Who may enter unless a route or a group of routes says otherwise, and what the words of those rules mean. */
-export function authOptions (means: Means): GatehouseOptions {
-  const { config, store, redis } = means
+/** Returns the options of the plugin: the schemes, the default of all routes, and the scopes and roles. */
+export function authOptions (dependencies: AuthDependencies): GatehouseOptions {
+  const { config, store, redis } = dependencies
   return {
-    schemes: schemesFor(means),
-    // With a store, people see where they are logged in, and end it; keys, ended sessions and counts of wrong guesses survive a restart.
+    schemes: schemesFor(dependencies),
+    // The store makes sessions listable and revocable. Keys, ended sessions and counts of wrong passwords survive a
+    // restart.
     store,
     default: ['user', 'own', 'service'],
-    // Browsers that somebody logged in with have a count of wrong guesses of their own, across restarts.
+    // With a fixed secret, known devices are still recognised after a restart.
     limits: { guesses: { deviceSecret: config.DEVICE_SECRET }, ...redis === null ? {} : { redis } },
-    // Its scripts ask for tokens with a name and a password.
+    // Scripts of this origin request tokens with a user name and a password.
     origins: config.CORS_ORIGIN === '' ? [] : [config.CORS_ORIGIN],
     publicPaths: [
       { path: '/health', reason: 'load balancer probe' },
       { path: '/docs/*', reason: 'documentation' }
     ],
     scopes: {
-      'orders:read': 'See orders',
+      'orders:read': 'Read orders',
       'orders:write': 'Place and cancel orders',
-      'orders:ship': 'Say that an order is on its way'
+      'orders:ship': 'Mark orders as shipped'
     },
     roles: {
-      viewer: { scopes: ['orders:read'], description: 'Looks on' },
-      clerk: { roles: ['viewer'], scopes: ['orders:write'], description: 'Takes orders' },
-      admin: { roles: ['clerk'], description: 'Runs the desk' }
+      viewer: { scopes: ['orders:read'], description: 'Views orders' },
+      clerk: { roles: ['viewer'], scopes: ['orders:write'], description: 'Places orders, and cancels their own' },
+      admin: { roles: ['clerk'], description: 'Cancels any order, and sees who may call which route' }
     }
   }
 }

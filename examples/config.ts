@@ -2,7 +2,7 @@ import env from '@fastify/env'
 import { Type, type Static } from '@fastify/type-provider-typebox'
 import type { FastifyInstance } from 'fastify'
 import { secretsFromEnvironment, type SecretPurpose, type SecretsOf } from 'fastify-gatehouse'
-import { keptSecrets } from './data/secrets.js'
+import { generatedSecrets } from './data/secrets.js'
 
 const text = Type.String({ default: '' })
 
@@ -25,7 +25,7 @@ const schema = Type.Object({
   PEOPLE_PASSWORD: text
 })
 
-/** What has to be secret, and what it is for. */
+/** The purpose of each secret. */
 const purposes = {
   SESSION_SECRET: 'session',
   DEVICE_SECRET: 'device',
@@ -41,16 +41,16 @@ const secretNames = Object.keys(purposes) as readonly SecretName[]
 
 type Given = Static<typeof schema>
 
-/** The environment, complete. */
+/** The complete configuration. */
 export interface Config extends Omit<Given, SecretName>, SecretsOf<typeof purposes> {
   readonly production: boolean
-  /** The secrets that nobody set: they are kept in `DATA_DIR`. */
-  readonly kept: readonly SecretName[]
+  /** The secrets that were not set. In development they are generated and kept in `DATA_DIR`. */
+  readonly generated: readonly SecretName[]
 }
 
 /**
- * Reads the environment and `.env`, or only `environment` when it is given (tests do).
- * In development a missing secret is made up, once; in production it stops the start.
+ * Reads the configuration from the environment and `.env`, or from `environment` in tests.
+ * A missing secret is generated in development, and is an error in production.
  */
 export async function readConfig (app: FastifyInstance, environment?: NodeJS.ProcessEnv): Promise<Config> {
   const source = environment === undefined ? { dotenv: true } : { data: environment, env: false }
@@ -59,30 +59,40 @@ export async function readConfig (app: FastifyInstance, environment?: NodeJS.Pro
   const given = { ...read, DATA_DIR: read.DATA_DIR === '' ? '.data' : read.DATA_DIR }
   const production = given.NODE_ENV === 'production'
   const missing = secretNames.filter(name => given[name] === '')
-  const kept = production || missing.length === 0 ? {} : await keptSecrets(given.DATA_DIR, secretNames, app.log)
-  const values = Object.fromEntries(secretNames.map(name => [name, given[name] === '' ? kept[name] : given[name]]))
-  return { ...given, ...secretsFrom(values, mistakesOf(given)), production, kept: missing }
+  const generate = !production && missing.length > 0
+  const generated = generate ? await generatedSecrets(given.DATA_DIR, secretNames, app.log) : {}
+  const values = Object.fromEntries(secretNames.map(name => [name, given[name] === '' ? generated[name] : given[name]]))
+  return { ...given, ...secretsFrom(values, mistakesOf(given)), production, generated: missing }
 }
 
-/** Every mistake at once: whoever sets up a server mends them in one go. */
-function secretsFrom (values: Readonly<Record<string, string | undefined>>, others: readonly string[]): SecretsOf<typeof purposes> {
+type Values = Readonly<Record<string, string | undefined>>
+
+/** Reports all mistakes in one error, so that they can be fixed together. */
+function secretsFrom (values: Values, others: readonly string[]): SecretsOf<typeof purposes> {
   const lines = others.map(mistake => `\n- ${mistake}`).join('')
   let secrets
   try {
     secrets = secretsFromEnvironment(purposes, values)
   } catch (error) {
-    throw new Error(`${error instanceof Error ? error.message : String(error)}${lines}\nSee .env.example.`, { cause: error })
+    const message = error instanceof Error ? error.message : String(error)
+    throw new Error(`${message}${lines}\nSee .env.example.`, { cause: error })
   }
-  if (lines !== '') throw new Error(`The environment is not as it must be.${lines}\nSee .env.example.`)
+  if (lines !== '') throw new Error(`The environment is invalid.${lines}\nSee .env.example.`)
   return secrets
 }
 
-/** No sentence holds a URL: there may be a password in it. */
+/** Returns the mistakes outside of the secrets. The messages contain no URL, because it may contain a password. */
 function mistakesOf ({ NODE_ENV, COOKIE_SECURE, DATABASE_URL, REDIS_URL }: Given): readonly string[] {
   return [
-    ...NODE_ENV === 'production' && !COOKIE_SECURE ? ['COOKIE_SECURE is false: anybody on the way could read the session cookie. In production, leave it out.'] : [],
-    ...isUrl(DATABASE_URL, ['postgres:', 'postgresql:']) ? [] : ['DATABASE_URL is not of the form postgres://user:password@host:5432/database.'],
-    ...isUrl(REDIS_URL, ['redis:', 'rediss:']) ? [] : ['REDIS_URL is not of the form redis://:password@host:6379, or rediss://… with TLS.']
+    ...NODE_ENV === 'production' && !COOKIE_SECURE
+      ? ['COOKIE_SECURE is false, so the session cookie would be sent without encryption. Remove it in production.']
+      : [],
+    ...isUrl(DATABASE_URL, ['postgres:', 'postgresql:'])
+      ? []
+      : ['DATABASE_URL is not of the form postgres://user:password@host:5432/database.'],
+    ...isUrl(REDIS_URL, ['redis:', 'rediss:'])
+      ? []
+      : ['REDIS_URL is not of the form redis://:password@host:6379, or rediss://… with TLS.']
   ]
 }
 

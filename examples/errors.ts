@@ -2,10 +2,13 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { AuthError } from 'fastify-gatehouse'
 
-/** Errors as JSON, for programs. What the server did wrong is for the log: a database that is away says at which address, and others say what was stored. */
-export function hideFaults (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+/**
+ * Sends an error as JSON. The message of a server error only goes to the log, because it may contain addresses or
+ * stored data.
+ */
+export function sendError (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const statusCode = error.statusCode ?? 500
-  // These say nothing to begin with.
+  // The message of an AuthError is constant and public.
   if (statusCode < 500 || error instanceof AuthError) return reply.send(error)
   request.log.error(error)
   return reply.code(statusCode).send({ statusCode, error: STATUS_CODES[statusCode], message: 'Something went wrong' })

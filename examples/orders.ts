@@ -2,12 +2,12 @@ import { Type, type Static } from '@fastify/type-provider-typebox'
 import { sql, type Kysely } from 'kysely'
 import type { OrderRow, Tables } from './data/tables.js'
 
-/** Who placed an order: the realm too, because the shop's key `ada` would not be the person ada. */
+/** The principal who placed an order. Ids are only unique within a realm. */
 interface Owner { readonly realm: string, readonly id: string }
 
 export const status = Type.Union([Type.Literal('open'), Type.Literal('shipped'), Type.Literal('cancelled')])
 
-/** Something to read, without NUL, which PostgreSQL keeps in no text. */
+/** Text that is not blank, without NUL, which PostgreSQL cannot store. */
 const words = { minLength: 1, maxLength: 60, pattern: '^[^\\0]*[^\\s\\0][^\\0]*$' }
 
 export const newOrder = Type.Object({
@@ -24,20 +24,24 @@ export const order = Type.Object({
   owner: Type.Object({ realm: Type.String(), id: Type.String() })
 })
 
-/** Up to what a column of integers holds. */
+/** Up to the maximum of an integer column. */
 export const orderId = Type.Object({ id: Type.Integer({ minimum: 1, maximum: 2_147_483_647 }) })
 
 export type NewOrder = Static<typeof newOrder>
 export type Order = Readonly<Static<typeof order>>
+type Status = Order['status']
 
-/** Something that cannot be done with an order, with the status to answer. */
+/** Thrown if an order does not exist (404) or its status does not permit the change (409). */
 export class OrderError extends Error {
   constructor (readonly statusCode: 404 | 409, message: string) {
     super(message)
   }
 }
 
-/** The orders. What changes one is a single statement that says from which status, so that of two requests at once, of any instances, one wins. */
+/**
+ * Reads and changes orders. Each change is one statement with a condition on the current status, so that only one of
+ * two conflicting requests succeeds, on any instance.
+ */
 export class Orders {
   readonly #database: Kysely<Tables>
 
@@ -45,30 +49,34 @@ export class Orders {
     this.#database = database
   }
 
-  /** The newest first, 200 at most. */
-  async list (status?: Order['status']): Promise<readonly Order[]> {
+  /** Returns up to 200 orders, newest first. */
+  async list (status?: Status): Promise<readonly Order[]> {
     const all = this.#database.selectFrom('orders').selectAll().orderBy('id', 'desc').limit(200)
     const rows = await (status === undefined ? all : all.where('status', '=', status)).execute()
     return rows.map(orderOf)
   }
 
   async count (): Promise<number> {
-    const { count } = await this.#database.selectFrom('orders').select(({ fn }) => fn.countAll().as('count')).executeTakeFirstOrThrow()
+    const { count } = await this.#database.selectFrom('orders')
+      .select(({ fn }) => fn.countAll().as('count')).executeTakeFirstOrThrow()
     return Number(count)
   }
 
   async get (id: number): Promise<Order> {
     const row = await this.#database.selectFrom('orders').selectAll().where('id', '=', id).executeTakeFirst()
-    if (row === undefined) throw new OrderError(404, `There is no order ${id}`)
+    if (row === undefined) throw new OrderError(404, `Order ${id} does not exist`)
     return orderOf(row)
   }
 
-  /** Numbers begin with 1001 and have no gaps: each is one more than the last, and whoever finds it taken by another instance asks again. */
+  /** Places an order. Numbers start at 1001 and have no gaps: if another instance takes the next one first, retries. */
   async place ({ customer, item, quantity }: NewOrder, { realm, id }: Owner): Promise<Order> {
-    const next = this.#database.selectFrom('orders').select(({ fn }) => sql<number>`coalesce(${fn.max('id')}, 1000) + 1`.as('next'))
-    const values = { customer, item, quantity, status: 'open', placed_at: new Date().toISOString(), owner_realm: realm, owner_id: id } as const
+    const next = this.#database.selectFrom('orders')
+      .select(({ fn }) => sql<number>`coalesce(${fn.max('id')}, 1000) + 1`.as('next'))
+    const placed = { status: 'open', placed_at: new Date().toISOString() } as const
+    const values = { customer, item, quantity, ...placed, owner_realm: realm, owner_id: id }
     for (;;) {
-      const row = await this.#database.insertInto('orders').values({ id: next, ...values }).onConflict(taken => taken.column('id').doNothing()).returningAll().executeTakeFirst()
+      const row = await this.#database.insertInto('orders').values({ id: next, ...values })
+        .onConflict(taken => taken.column('id').doNothing()).returningAll().executeTakeFirst()
       if (row !== undefined) return orderOf(row)
     }
   }
@@ -78,11 +86,12 @@ export class Orders {
   }
 
   async cancel (id: number): Promise<Order> {
-    return await this.#change(id, 'cancelled', { unless: 'shipped' }) ?? this.#refuse(id, 'is on its way already')
+    return await this.#change(id, 'cancelled', { unless: 'shipped' }) ?? this.#refuse(id, 'has already been shipped')
   }
 
-  async #change (id: number, status: Order['status'], { unless }: { readonly unless: Order['status'] }): Promise<Order | null> {
-    const row = await this.#database.updateTable('orders').set({ status }).where('id', '=', id).where('status', '!=', unless).returningAll().executeTakeFirst()
+  async #change (id: number, status: Status, { unless }: { readonly unless: Status }): Promise<Order | null> {
+    const row = await this.#database.updateTable('orders').set({ status })
+      .where('id', '=', id).where('status', '!=', unless).returningAll().executeTakeFirst()
     return row === undefined ? null : orderOf(row)
   }
 
@@ -92,11 +101,11 @@ export class Orders {
   }
 }
 
-function orderOf ({ id, customer, item, quantity, status, placed_at: placedAt, owner_realm: realm, owner_id: owner }: OrderRow): Order {
-  return { id, customer, item, quantity, status, placedAt, owner: { realm, id: owner } }
+function orderOf ({ placed_at: placedAt, owner_realm: realm, owner_id: owner, ...order }: OrderRow): Order {
+  return { ...order, placedAt, owner: { realm, id: owner } }
 }
 
-/** Whether this is whoever placed the order. */
+/** Returns true if the caller placed the order. */
 export function owns (caller: Owner, { owner }: Order): boolean {
   return caller.realm === owner.realm && caller.id === owner.id
 }

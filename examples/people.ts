@@ -2,7 +2,7 @@ import { hashPassword, verifyPassword } from 'fastify-gatehouse/passwords'
 import type { Kysely } from 'kysely'
 import type { PersonRow, Tables } from './data/tables.js'
 
-/** Everybody who logs in or holds a token of ours is of this realm, so that ada is the same person in both. */
+/** The realm of people. Sessions and tokens share it, so that `ada` is the same principal in both. */
 export const realm = 'order-desk'
 
 export interface Person {
@@ -24,13 +24,13 @@ export class People {
     return rows.map(personOf)
   }
 
-  /** The person, or `null` when nobody has this id (any more). */
+  /** Returns the person with this id, or `null`. */
   async find (id: string): Promise<Person | null> {
     const row = await this.#row(id)
     return row === undefined ? null : personOf(row)
   }
 
-  /** The person whose password it is, or `null`. An unknown name takes as long as a wrong password. */
+  /** Returns the person if the password is right, or else `null`. An unknown name takes as long as a wrong password. */
   async verify (username: string, password: string): Promise<Person | null> {
     const row = await this.#row(username)
     const { valid, needsRehash } = await verifyPassword(password, row?.hash)
@@ -40,14 +40,15 @@ export class People {
   }
 
   async #row (id: string): Promise<PersonRow | undefined> {
-    // PostgreSQL takes no NUL for text, and would fail where nobody is to be found.
+    // PostgreSQL cannot store NUL in a text and would report an error.
     if (id.includes('\0')) return undefined
     return await this.#database.selectFrom('people').selectAll().where('id', '=', id).executeTakeFirst()
   }
 
-  /** Only in place of the hash that was verified: a password that was changed in the meantime stays changed. */
+  /** Replaces only the hash that was verified, so that a password changed in the meantime is not overwritten. */
   async #rehash ({ id, hash }: PersonRow, password: string): Promise<void> {
-    await this.#database.updateTable('people').set({ hash: await hashPassword(password) }).where('id', '=', id).where('hash', '=', hash).execute()
+    await this.#database.updateTable('people').set({ hash: await hashPassword(password) })
+      .where('id', '=', id).where('hash', '=', hash).execute()
   }
 }
 

@@ -6,19 +6,19 @@ import type { Config } from '../config.js'
 import { Orders } from '../orders.js'
 import { People } from '../people.js'
 import { openDatabase } from './database.js'
-import { addDemo, followPassword } from './demo.js'
+import { addDemo, updateDemoPasswords } from './demo.js'
 import { openRedis } from './redis.js'
 
-/** Everything that outlives the process. */
+/** The data of the application and of the plugin. */
 export interface Data {
   readonly people: People
   readonly orders: Orders
-  /** The plugin's: in the same database. */
+  /** The plugin's store, in the same database. */
   readonly store: Store
   readonly redis: Redis | null
 }
 
-/** Opens what is kept, and closes it with the application: after the plugin, which writes to its store until then. */
+/** Opens the database and Redis. They are closed after the plugin, which writes to its store while it closes. */
 export async function openData (app: FastifyInstance, config: Config): Promise<Data> {
   const database = await openDatabase(config, app.log)
   const store = sqlStore({ kysely: database })
@@ -27,7 +27,7 @@ export async function openData (app: FastifyInstance, config: Config): Promise<D
     await database.destroy()
   })
   await addDemo(database, config.PEOPLE_PASSWORD)
-  if (!config.production) await followPassword(database, config.PEOPLE_PASSWORD)
+  if (!config.production) await updateDemoPasswords(database, config.PEOPLE_PASSWORD)
 
   const redis = config.REDIS_URL === '' ? null : await openRedis(config.REDIS_URL, app.log)
   app.addHook('onClose', async () => { redis?.disconnect() })

@@ -4,26 +4,27 @@ import type { FastifyBaseLogger } from 'fastify'
 import { Kysely, PostgresDialect, SqliteDialect } from 'kysely'
 import Libsql from 'libsql'
 import pg from 'pg'
-import { codeOf, makeFolder } from './folder.js'
+import { codeOf, createFolder } from './folder.js'
 import { createTables, type Tables } from './tables.js'
 
-export interface Places {
-  /** Of PostgreSQL; '' for a SQLite file. */
+export interface DatabaseConfig {
+  /** The URL of PostgreSQL, or an empty string for a SQLite file. */
   readonly DATABASE_URL: string
   /** The folder of the SQLite file. */
   readonly DATA_DIR: string
 }
 
 /**
- * The database, with its tables: a file, or PostgreSQL for several instances. Whoever opened it destroys it.
- * @throws {Error} a sentence without the address, which may hold a password.
+ * Opens the database and creates its tables: a SQLite file, or PostgreSQL for several instances. The caller closes it.
+ * @throws {Error} The message leaves out the URL, which may contain a password.
  */
-export async function openDatabase ({ DATABASE_URL, DATA_DIR }: Places, log: FastifyBaseLogger): Promise<Kysely<Tables>> {
+export async function openDatabase (config: DatabaseConfig, log: FastifyBaseLogger): Promise<Kysely<Tables>> {
+  const { DATABASE_URL, DATA_DIR } = config
   const isFile = DATABASE_URL === ''
   const file = join(DATA_DIR, 'order-desk.sqlite')
   if (isFile) {
-    await makeFolder(DATA_DIR)
-    await keepFromOthers(file)
+    await createFolder(DATA_DIR)
+    await createPrivately(file)
   }
   const database = new Kysely<Tables>({ dialect: isFile ? sqlite(file) : postgres(DATABASE_URL, log) })
   try {
@@ -31,12 +32,16 @@ export async function openDatabase ({ DATABASE_URL, DATA_DIR }: Places, log: Fas
     return database
   } catch (error) {
     await database.destroy()
-    throw new Error(isFile ? `The file ${file} cannot be used as a database (${codeOf(error)}).` : `DATABASE_URL: PostgreSQL cannot be used there (${codeOf(error)}).`, { cause: error })
+    const what = isFile ? `The file ${file} cannot be used as a database` : 'DATABASE_URL: PostgreSQL cannot be used'
+    throw new Error(`${what} (${codeOf(error)}).`, { cause: error })
   }
 }
 
-/** There are hashes of passwords in it, and the folder may be one that others look into. What SQLite writes beside the file has its mode. */
-async function keepFromOthers (file: string): Promise<void> {
+/**
+ * Creates the file for its owner only, because it contains password hashes and the folder may be readable by others.
+ * SQLite gives its other files the same mode.
+ */
+async function createPrivately (file: string): Promise<void> {
   try {
     await (await open(file, 'a', 0o600)).close()
   } catch (error) {
@@ -44,13 +49,13 @@ async function keepFromOthers (file: string): Promise<void> {
   }
 }
 
-/** Opened by the first query. */
+/** Returns a dialect that opens the file with the first query. */
 function sqlite (file: string): SqliteDialect {
   return new SqliteDialect({
     database: async () => {
-      // Milliseconds that a writer waits for one of another process, and everything of this process with it.
+      // How long a write waits for another process, in milliseconds. It blocks this process while it waits.
       const database = new Libsql(file, { timeout: 1_000 })
-      // Readers wait for no writer. A process that is killed loses nothing, a power failure the last commits.
+      // Readers never wait for writers. A killed process loses nothing; a power failure may lose the last commits.
       database.exec('pragma journal_mode = wal; pragma synchronous = normal')
       return database
     }
@@ -58,9 +63,10 @@ function sqlite (file: string): SqliteDialect {
 }
 
 function postgres (connectionString: string, log: FastifyBaseLogger): PostgresDialect {
-  const pool = new pg.Pool({ connectionString, connectionTimeoutMillis: 2_000, statement_timeout: 5_000, keepAlive: true })
-  const lost = (error: Error) => { log.warn({ code: codeOf(error) }, 'a connection to PostgreSQL was lost') }
-  // An error event that nobody hears ends the process: of idle connections, and of busy ones, whose query fails as well.
+  const limits = { connectionTimeoutMillis: 2_000, statement_timeout: 5_000 }
+  const pool = new pg.Pool({ connectionString, ...limits, keepAlive: true })
+  const lost = (error: Error) => { log.warn({ code: codeOf(error) }, 'lost a connection to PostgreSQL') }
+  // An error event without a listener ends the process. The pool emits it for idle connections, a client for its own.
   pool.on('error', lost)
   pool.on('connect', client => { client.on('error', lost) })
   return new PostgresDialect({ pool })

@@ -3,16 +3,17 @@ import { Redis } from 'ioredis'
 import { codeOf } from './folder.js'
 
 /**
- * A connection to Redis, which counts requests for all instances. Whoever opened it disconnects it.
- * @throws {Error} a sentence without the address, which may hold a password.
+ * Connects to Redis, which counts requests for all instances. The caller disconnects it.
+ * @throws {Error} The message leaves out the URL, which may contain a password.
  */
 export async function openRedis (url: string, log: FastifyBaseLogger): Promise<Redis> {
-  // While Redis is away a request is answered with 503 at once, instead of waiting for it.
-  const redis = new Redis(url, { lazyConnect: true, keyPrefix: 'order-desk:', connectTimeout: 2_000, commandTimeout: 2_000, enableOfflineQueue: false })
+  const timeouts = { connectTimeout: 2_000, commandTimeout: 2_000 }
+  // Without the offline queue, requests are answered with 503 at once while Redis is down.
+  const redis = new Redis(url, { lazyConnect: true, keyPrefix: 'order-desk:', ...timeouts, enableOfflineQueue: false })
   let last: unknown
   redis.on('error', error => {
     last = error
-    log.warn({ code: codeOf(error) }, 'Redis does not answer')
+    log.warn({ code: codeOf(error) }, 'Redis connection error')
   })
   try {
     await redis.connect()
@@ -20,6 +21,6 @@ export async function openRedis (url: string, log: FastifyBaseLogger): Promise<R
     return redis
   } catch (error) {
     redis.disconnect()
-    throw new Error(`REDIS_URL: Redis cannot be used there (${codeOf(last ?? error)}).`, { cause: error })
+    throw new Error(`REDIS_URL: Redis cannot be used (${codeOf(last ?? error)}).`, { cause: error })
   }
 }

@@ -3,28 +3,38 @@ import { link, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
 import type { FastifyBaseLogger } from 'fastify'
-import { codeOf, makeFolder } from './folder.js'
+import { codeOf, createFolder } from './folder.js'
+
+type Names = readonly string[]
+type Secrets = Readonly<Record<string, string | undefined>>
 
 /**
- * Secrets for development, made up once and kept in `<folder>/secrets.env`, so that sessions, tokens and keys survive a restart.
- * @throws {Error} a sentence, when the file cannot be read or is damaged.
+ * Returns secrets for development. They are generated once and kept in `<folder>/secrets.env`, so that sessions, tokens
+ * and keys survive a restart.
+ * @throws {Error} If the file cannot be read or is damaged.
  */
-export async function keptSecrets (folder: string, names: readonly string[], log: FastifyBaseLogger): Promise<Readonly<Record<string, string | undefined>>> {
+export async function generatedSecrets (folder: string, names: Names, log: FastifyBaseLogger): Promise<Secrets> {
   const file = join(folder, 'secrets.env')
-  await makeFolder(folder)
+  await createFolder(folder)
   try {
-    const text = await textOf(file) ?? await makeOnce(file, names)
-    const kept = parseEnv(text)
-    const bad = names.filter(name => !/^[\w-]{16,}$/.test(kept[name] ?? ''))
-    if (bad.length > 0) throw new Error(`The file ${file} is damaged: it does not have ${bad.join(', ')}. Remove it to begin with new secrets: everybody logs in again.`)
-    await warnOfReaders(file, log)
-    return kept
+    const text = await readOrNull(file) ?? await createOnce(file, names)
+    const secrets = parseEnv(text)
+    const missing = names.filter(name => !/^[\w-]{16,}$/.test(secrets[name] ?? ''))
+    if (missing.length > 0) throw new Error(damaged(file, missing))
+    await warnIfReadable(file, log)
+    return secrets
   } catch (error) {
-    throw error instanceof Error && 'code' in error ? new Error(`The file ${file} cannot be used (${codeOf(error)}).`, { cause: error }) : error
+    if (!(error instanceof Error && 'code' in error)) throw error
+    throw new Error(`The file ${file} cannot be used (${codeOf(error)}).`, { cause: error })
   }
 }
 
-async function textOf (file: string): Promise<string | null> {
+function damaged (file: string, missing: readonly string[]): string {
+  return `The file ${file} is damaged: it does not contain ${missing.join(', ')}. ` +
+    'Delete it to generate new secrets. Everybody then has to log in again.'
+}
+
+async function readOrNull (file: string): Promise<string | null> {
   try {
     return await readFile(file, 'utf8')
   } catch (error) {
@@ -33,11 +43,12 @@ async function textOf (file: string): Promise<string | null> {
   }
 }
 
-/** Two processes may start at once: the file appears whole or not at all, and whoever comes second takes what is there. */
-async function makeOnce (file: string, names: readonly string[]): Promise<string> {
+/** Creates the file atomically. If another process creates it at the same time, its file is used. */
+async function createOnce (file: string, names: readonly string[]): Promise<string> {
   const lines = names.map(name => `${name}=${randomBytes(sizeOf(name)).toString('base64url')}`)
   const draft = `${file}.${randomBytes(6).toString('hex')}`
-  await writeFile(draft, `# Made up for development. To begin anew, remove this file.\n${lines.join('\n')}\n`, { flag: 'wx', mode: 0o600 })
+  const text = `# Generated for development. Delete this file to generate new secrets.\n${lines.join('\n')}\n`
+  await writeFile(draft, text, { flag: 'wx', mode: 0o600 })
   try {
     await link(draft, file)
   } catch (error) {
@@ -48,13 +59,17 @@ async function makeOnce (file: string, names: readonly string[]): Promise<string
   return await readFile(file, 'utf8')
 }
 
-/** Bytes: less of what people paste and type. */
+/** Returns the number of random bytes: fewer for keys, which people paste, and for passwords, which they type. */
 function sizeOf (name: string): number {
   return name.endsWith('_SECRET') ? 32 : name.endsWith('_KEY') ? 24 : 12
 }
 
-/** A warning and no refusal: these secrets are for development, and some file systems (Windows' disks in WSL, shared folders) can keep no mode that would mend it. */
-async function warnOfReaders (file: string, log: FastifyBaseLogger): Promise<void> {
+/**
+ * Logs a warning if other users can read the file. It is not an error, because the secrets are for development, and
+ * some file systems (Windows drives in WSL, shared folders) cannot store a stricter mode.
+ */
+async function warnIfReadable (file: string, log: FastifyBaseLogger): Promise<void> {
   const { mode } = await stat(file)
-  if (process.platform !== 'win32' && (mode & 0o077) !== 0) log.warn(`${file} may be read by others on this machine. To mend it: chmod 600 ${file}`)
+  if (process.platform === 'win32' || (mode & 0o077) === 0) return
+  log.warn(`Other users of this machine can read ${file}. To fix this: chmod 600 ${file}`)
 }

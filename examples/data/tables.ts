@@ -3,9 +3,9 @@ import { sql, type Kysely } from 'kysely'
 export interface PersonRow {
   readonly id: string
   readonly name: string
-  /** Separated by spaces. */
+  /** Role names, separated by spaces. */
   readonly roles: string
-  /** Of the password, as `fastify-gatehouse/passwords` writes it. */
+  /** The password's hash, from `fastify-gatehouse/passwords`. */
   readonly hash: string
 }
 
@@ -15,23 +15,23 @@ export interface OrderRow {
   readonly item: string
   readonly quantity: number
   readonly status: 'open' | 'shipped' | 'cancelled'
-  /** ISO 8601. */
+  /** An ISO 8601 timestamp. */
   readonly placed_at: string
-  /** Who placed it: the realm too, because the shop's key `ada` would not be the person ada. */
+  /** The principal who placed the order. Ids are only unique within a realm. */
   readonly owner_realm: string
   readonly owner_id: string
 }
 
-/** The application's own tables. The plugin makes and keeps its own, whose names begin with `gatehouse_`. */
+/** The application's own tables. The plugin creates two more, whose names begin with `gatehouse_`. */
 export interface Tables {
   readonly people: PersonRow
   readonly orders: OrderRow
 }
 
-/** Any constant: whoever creates tables waits for who else does. */
+/** The id of the advisory lock that one instance holds while it creates the tables. */
 const lock = 1001
 
-/** Creates what is missing. Instances may start at once: SQLite lets one write at a time, and PostgreSQL is asked to. */
+/** Creates missing tables. If instances start at the same time, one waits for the other. */
 export async function createTables (database: Kysely<Tables>, engine: 'sqlite' | 'postgres'): Promise<void> {
   if (engine === 'sqlite') return await create(database)
   await database.transaction().execute(async transaction => {

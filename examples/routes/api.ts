@@ -4,16 +4,23 @@ import { newOrder, order, orderId, status, type Orders } from '../orders.js'
 import type { People } from '../people.js'
 import { mayCancel } from './rules.js'
 
-const credentials = Type.Object({ username: Type.String({ maxLength: 200 }), password: Type.String({ maxLength: 200 }) })
-const token = Type.Object({ access_token: Type.String(), token_type: Type.Literal('Bearer'), expires_in: Type.Integer() })
+const short = Type.String({ maxLength: 200 })
+const credentials = Type.Object({ username: short, password: short })
+const token = Type.Object({
+  access_token: Type.String(),
+  token_type: Type.Literal('Bearer'),
+  expires_in: Type.Integer()
+})
 const problem = Type.Object({ error: Type.String(), message: Type.String() })
 
-/** For programs: people with a token (`user`), machines with a key (`service`). */
-export const api: FastifyPluginAsyncTypebox<{ orders: Orders, people: People, corsOrigin: string }> = async (app, { orders, people, corsOrigin }) => {
+interface ApiOptions { readonly orders: Orders, readonly people: People, readonly corsOrigin: string }
+
+/** The JSON API, for people with a token (`user`) or a key (`own`) and for machines with a key (`service`). */
+export const api: FastifyPluginAsyncTypebox<ApiOptions> = async (app, { orders, people, corsOrigin }) => {
   await app.register(cors, { origin: corsOrigin === '' ? false : corsOrigin })
 
   app.post('/token', {
-    config: { auth: { public: 'gives out tokens' } },
+    config: { auth: { public: 'issues tokens' } },
     schema: { tags: ['people'], summary: 'Get a token', body: credentials, response: { 200: token, 401: problem } }
   }, async (request, reply) => {
     const { username, password } = request.body
@@ -22,7 +29,7 @@ export const api: FastifyPluginAsyncTypebox<{ orders: Orders, people: People, co
     return { access_token: await app.gatehouse.tokens.issue(person), token_type: 'Bearer' as const, expires_in: 900 }
   })
 
-  // Nothing is said of who may enter, so the default holds.
+  // No config.auth, so the default applies.
   app.get('/me', { schema: { tags: ['people'], summary: 'Who am I?' } }, async ({ auth }) => {
     return { scheme: auth.scheme, principal: auth.principal, expiresAt: auth.expiresAt }
   })
@@ -31,7 +38,7 @@ export const api: FastifyPluginAsyncTypebox<{ orders: Orders, people: People, co
     config: { auth: { scopes: 'orders:read' } },
     schema: {
       tags: ['orders'],
-      summary: 'Orders, the newest 200',
+      summary: 'List the latest 200 orders',
       querystring: Type.Object({ status: Type.Optional(status) }),
       response: { 200: Type.Array(order) }
     }
@@ -39,7 +46,7 @@ export const api: FastifyPluginAsyncTypebox<{ orders: Orders, people: People, co
 
   app.get('/orders/:id', {
     config: { auth: { scopes: 'orders:read' } },
-    schema: { tags: ['orders'], summary: 'One order', params: orderId, response: { 200: order } }
+    schema: { tags: ['orders'], summary: 'Get an order', params: orderId, response: { 200: order } }
   }, async request => orders.get(request.params.id))
 
   app.post('/orders', {
@@ -52,7 +59,7 @@ export const api: FastifyPluginAsyncTypebox<{ orders: Orders, people: People, co
 
   app.post('/orders/:id/ship', {
     config: { auth: { schemes: 'service', scopes: 'orders:ship' } },
-    schema: { tags: ['orders'], summary: 'Say that an order is on its way', params: orderId, response: { 200: order } }
+    schema: { tags: ['orders'], summary: 'Mark an order as shipped', params: orderId, response: { 200: order } }
   }, async request => orders.ship(request.params.id))
 
   app.delete('/orders/:id', {

@@ -2,7 +2,7 @@ import swagger from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
 import fp from 'fastify-plugin'
 
-/** The documentation, made of the routes' schemas, at `/docs`. Registered before the routes, so that it sees them. */
+/** Serves the API documentation at `/docs`. Register it before the routes whose schemas it shows. */
 export const docs = fp(async app => {
   await app.register(swagger, {
     openapi: {

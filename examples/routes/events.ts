@@ -1,17 +1,17 @@
 import { Readable } from 'node:stream'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 
-/** Pages of one session that are told. One more, and the oldest is not any more: its browser connects again. */
-const most = 20
+/** The maximum number of streams per session. Another one ends the oldest, and the browser reconnects. */
+const maxStreams = 20
 
-/** Ends a stream: with what it says last, if anything. */
+/** Ends a stream, optionally with a last event. */
 type End = (last?: string) => void
 
-/** The streams that are open, each until whoever reads it has gone: an abandoned one would rest in memory as long as its session lasts. */
+/** The open streams. A stream is removed when its reader disconnects, so that it does not stay in memory. */
 class Streams {
   readonly #open = new Map<string, Set<End>>()
 
-  /** A stream of a session, which ends with it. */
+  /** Opens a stream for a session. It ends with the session. */
   add (session: string, signal: AbortSignal): Readable {
     const stream = new Readable({ read () {} })
     const mine = this.#open.get(session) ?? new Set<End>()
@@ -20,36 +20,37 @@ class Streams {
       stream.push(last)
       stream.push(null)
     }
-    const over = (): void => { end('event: end\ndata: the session is over\n\n') }
+    const onSessionEnd = (): void => { end('event: end\ndata: the session has ended\n\n') }
     const leave = (): void => {
-      signal.removeEventListener('abort', over)
+      signal.removeEventListener('abort', onSessionEnd)
       mine.delete(end)
       if (mine.size === 0 && this.#open.get(session) === mine) this.#open.delete(session)
     }
     this.#open.set(session, mine.add(end))
     stream.once('close', leave)
     stream.push(': logged in\n\n')
-    if (mine.size > most) [...mine][0]?.()
-    if (signal.aborted) over()
-    else signal.addEventListener('abort', over)
+    if (mine.size > maxStreams) [...mine][0]?.()
+    if (signal.aborted) onSessionEnd()
+    else signal.addEventListener('abort', onSessionEnd)
     return stream
   }
 
-  /** When the server ends, they just end, and the browsers connect again. */
+  /** Ends all streams without an event. Browsers then reconnect. */
   end (): void {
     for (const end of [...this.#open.values()].flatMap(ends => [...ends])) end()
   }
 }
 
-/** Tells open pages at once that their session is over. */
+/** Notifies open pages when their session ends. */
 export const events: FastifyPluginAsyncTypebox = async app => {
   const streams = new Streams()
-  // Closing the application would wait for them.
+  // Otherwise app.close() would wait for open streams.
   app.addHook('preClose', async () => { streams.end() })
 
-  // The stream outlives its request, so it watches the session.
+  // A stream outlives the check of its request, so it watches the signal of the session.
   app.get('/events', { config: { auth: 'web' }, schema: { hide: true } }, async ({ auth }, reply) => {
     if (auth.scheme !== 'web' || auth.signal === null) return reply.challenge()
-    return reply.type('text/event-stream').header('cache-control', 'no-store').send(streams.add(auth.credential.id, auth.signal))
+    const stream = streams.add(auth.credential.id, auth.signal)
+    return reply.type('text/event-stream').header('cache-control', 'no-store').send(stream)
   })
 }

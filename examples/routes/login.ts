@@ -1,20 +1,21 @@
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { AuthError } from 'fastify-gatehouse'
-import { staff } from '../data/demo.js'
+import { demoPeople } from '../data/demo.js'
 import { loginPage } from '../views/pages.js'
 import { sendPage, type PagesOptions } from './html.js'
 
-const credentials = Type.Object({ username: Type.String({ maxLength: 200 }), password: Type.String({ maxLength: 200 }), keep: Type.Boolean({ default: false }) })
+const short = Type.String({ maxLength: 200 })
+const credentials = Type.Object({ username: short, password: short, keep: Type.Boolean({ default: false }) })
 
 export const login: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { people, config }) => {
-  const demo = config.production ? null : { people: staff, password: config.PEOPLE_PASSWORD }
+  const demo = config.production ? null : { people: demoPeople, password: config.PEOPLE_PASSWORD }
 
-  app.get('/login', { config: { auth: { public: 'the way in' } }, schema: { hide: true } }, async (_request, reply) => {
+  app.get('/login', { config: { auth: { public: 'login' } }, schema: { hide: true } }, async (_request, reply) => {
     return sendPage(reply, loginPage({ username: '', keep: false, error: null, demo }))
   })
 
   app.post('/login', {
-    config: { auth: { public: 'the way in' } },
+    config: { auth: { public: 'login' } },
     schema: { hide: true, body: credentials }
   }, async (request, reply) => {
     const { username, password, keep } = request.body
@@ -22,8 +23,8 @@ export const login: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { peop
       return sendPage(reply.code(status), loginPage({ username, keep, error, demo }))
     }
     try {
-      // Five wrong guesses at an account, or thirty from an address, then 429. A browser that the person used before
-      // has a count of its own.
+      // After five wrong guesses for an account, or thirty from an address, this throws 429. A browser that the person
+      // has used before has a count of its own.
       const person = await app.gatehouse.guesses.attempt(reply, username, () => people.verify(username, password))
       if (person === null) return again(401, 'Wrong name or password.')
       await reply.login(person, { keep })
@@ -34,13 +35,13 @@ export const login: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { peop
     }
   })
 
-  app.post('/logout', { config: { auth: { public: 'the way out' } }, schema: { hide: true } }, async (_request, reply) => {
+  app.post('/logout', { config: { auth: { public: 'logout' } }, schema: { hide: true } }, async (_request, reply) => {
     await reply.logout()
     return reply.redirect('/', 303)
   })
 }
 
-/** Writes a number of seconds as people say it: `1 second`, `40 seconds`, `3 minutes`. */
+/** Formats a number of seconds for people: `1 second`, `40 seconds`, `3 minutes`. */
 function inWords (seconds: number): string {
   const [count, unit] = seconds < 90 ? [seconds, 'second'] : [Math.ceil(seconds / 60), 'minute']
   return `${count} ${unit}${count === 1 ? '' : 's'}`

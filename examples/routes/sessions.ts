@@ -6,17 +6,21 @@ import { sendPage, type PagesOptions } from './html.js'
 
 const sessionId = Type.Object({ id: Type.String({ maxLength: 60 }) })
 
-/** Where everybody is logged in, and how to end that. */
+/** Shows people their sessions, and lets them end these. */
 export const sessions: FastifyPluginAsyncTypebox<PagesOptions> = async app => {
   app.gatehouse.default('web')
   const { sessions } = app.gatehouse
 
   app.get('', { config: { auth: 'web' }, schema: { hide: true } }, async ({ auth, principal }, reply) => {
-    return sendPage(reply, sessionsPage({ visitor: principal, sessions: await sessions.list(principal), current: currentOf(auth) }))
+    const mine = await sessions.list(principal)
+    return sendPage(reply, sessionsPage({ visitor: principal, sessions: mine, current: currentOf(auth) }))
   })
 
-  // The owner goes along: an id of somebody else's session ends nothing.
-  app.post('/:id/end', { config: { auth: 'web' }, schema: { hide: true, params: sessionId } }, async (request, reply) => {
+  // With the owner as an argument, the id of another person's session ends nothing.
+  app.post('/:id/end', {
+    config: { auth: 'web' },
+    schema: { hide: true, params: sessionId }
+  }, async (request, reply) => {
     const ended = await sessions.revoke(request.params.id, request.principal)
     return ended ? reply.redirect('/sessions', 303) : reply.callNotFound()
   })
@@ -29,7 +33,7 @@ export const sessions: FastifyPluginAsyncTypebox<PagesOptions> = async app => {
   await app.register(events)
 }
 
-/** The id of the session that asks. */
+/** Returns the id of the session that sent the request. */
 function currentOf (auth: RequestAuth): string {
   return auth.scheme === 'web' ? auth.credential.id : ''
 }

@@ -3,7 +3,7 @@ import { html, type Html } from './html.js'
 
 type Visitor = Pick<Person, 'name' | 'roles'>
 
-/** A whole page, as it is sent. */
+/** Returns a complete page. */
 export function page (title: string, visitor: Visitor | null, content: Html): string {
   return html`<!doctype html>
 <html lang="en">
@@ -15,7 +15,7 @@ export function page (title: string, visitor: Visitor | null, content: Html): st
   <link rel="stylesheet" href="/style.css">
 </head>
 <body>
-  <a class="skip" href="#content">Skip to the content</a>
+  <a class="skip" href="#content">Skip to content</a>
   <header class="bar">
     <a class="brand" href="/"><img src="/icon.svg" alt="" width="28" height="28">Order desk</a>
     <nav aria-label="Main">
@@ -41,7 +41,7 @@ function account ({ name, roles }: Visitor): Html {
     </form>`
 }
 
-/** What went wrong, in a sentence of its own that screen readers say at once. */
+/** Returns an error message that screen readers announce at once. */
 export function alert (message: string | null): Html | null {
   return message === null ? null : html`<p class="notice bad" role="alert">${message}</p>`
 }

@@ -1,5 +1,5 @@
 /* global EventSource, location, addEventListener */
-// Leaves the page as soon as its session is over: ended elsewhere, or by time.
+// Goes to the login page as soon as the session ends, by a logout elsewhere or by timeout.
 const events = new EventSource('/sessions/events')
 events.addEventListener('end', () => {
   events.close()

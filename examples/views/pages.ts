@@ -2,7 +2,7 @@ import type { AuditRow } from 'fastify-gatehouse'
 import { callersOf, rulesOf } from '../access.js'
 import type { Order } from '../orders.js'
 import type { Person } from '../people.js'
-import { html, type Html } from './html.js'
+import { html, timestamp, type Html } from './html.js'
 import { alert, page } from './layout.js'
 
 export function homePage (visitor: Person | null): string {
@@ -10,7 +10,7 @@ export function homePage (visitor: Person | null): string {
     <section class="hero">
       <h1>Orders in, orders out.</h1>
       <p>One desk for the people who take orders, the shop that sends them and the warehouse that ships them.</p>
-      <p><a class="button" href="/desk">${visitor === null ? 'Log in to the desk' : `Go on, ${visitor.name}`}</a>
+      <p><a class="button" href="/desk">${visitor === null ? 'Log in' : `Continue as ${visitor.name}`}</a>
       <a class="button quiet" href="/docs">Read the API</a></p>
     </section>
   `)
@@ -20,11 +20,11 @@ export interface LoginForm {
   readonly username: string
   readonly keep: boolean
   readonly error: string | null
-  /** Shown with the form; `null` in production. */
+  /** The demo accounts to show with the form, or `null` in production. */
   readonly demo: { readonly people: readonly Person[], readonly password: string } | null
 }
 
-/** The form has no action: it is sent to the address of the page, with the way back that stands there. */
+/** The form has no action, so it is posted to the URL of the page, which contains the address to return to. */
 export function loginPage ({ username, keep, error, demo }: LoginForm): string {
   return page('Log in', null, html`
     <section class="card narrow">
@@ -32,13 +32,15 @@ export function loginPage ({ username, keep, error, demo }: LoginForm): string {
       ${alert(error)}
       <form method="post" class="stack">
         <label>User name
-          <input name="username" value="${username}" autocomplete="username" autocapitalize="none" spellcheck="false" maxlength="200" required autofocus>
+          <input name="username" value="${username}" autocomplete="username" autocapitalize="none" spellcheck="false"
+            maxlength="200" required autofocus>
         </label>
         <label>Password
           <input name="password" type="password" autocomplete="current-password" maxlength="200" required>
         </label>
         <label class="check">
-          <input type="checkbox" name="keep" value="true"${keep ? html` checked` : null}> Keep me logged in on this device
+          <input type="checkbox" name="keep" value="true"${keep ? html` checked` : null}>
+          Keep me logged in on this device
         </label>
         <button>Log in</button>
       </form>
@@ -49,13 +51,13 @@ export function loginPage ({ username, keep, error, demo }: LoginForm): string {
 
 function demoAccounts (people: readonly Person[], password: string): Html {
   return html`<aside class="card narrow demo" aria-labelledby="demo">
-      <h2 id="demo">To try it out</h2>
-      <p>Shown in development only. Everybody's password is <code>${password}</code></p>
+      <h2 id="demo">Demo accounts</h2>
+      <p>Shown in development only. All accounts have the password <code>${password}</code></p>
       <ul>${people.map(({ id, name, roles }) => html`<li><code>${id}</code> ${name}, ${roles.join(', ')}</li>`)}</ul>
     </aside>`
 }
 
-export interface Desk {
+export interface OrdersView {
   readonly visitor: Person
   readonly orders: readonly Order[]
   readonly mayWrite: boolean
@@ -63,7 +65,7 @@ export interface Desk {
   readonly notice: string | null
 }
 
-export function deskPage ({ visitor, orders, mayWrite, mayCancel, notice }: Desk): string {
+export function ordersPage ({ visitor, orders, mayWrite, mayCancel, notice }: OrdersView): string {
   const count = (status: Order['status']) => orders.filter(order => order.status === status).length
   return page('Orders', visitor, html`
     <h1>Orders</h1>
@@ -73,12 +75,16 @@ export function deskPage ({ visitor, orders, mayWrite, mayCancel, notice }: Desk
       <div><dt>Shipped</dt><dd>${count('shipped')}</dd></div>
       <div><dt>Cancelled</dt><dd>${count('cancelled')}</dd></div>
     </dl>
-    ${mayWrite ? orderForm() : html`<p class="hint">You may look at orders, but not place or cancel them.</p>`}
+    ${mayWrite ? orderForm() : html`<p class="hint">You can view orders, but you cannot place or cancel them.</p>`}
     <section class="card">
-      <h2 id="orders">The newest orders</h2>
+      <h2 id="orders">Latest orders</h2>
       <div class="scroll" role="region" aria-labelledby="orders" tabindex="0">
         <table>
-          <thead><tr><th scope="col">Order</th><th scope="col">Customer</th><th scope="col">Item</th><th scope="col" class="number">Quantity</th><th scope="col">Placed (UTC)</th><th scope="col">By</th><th scope="col">Status</th><th scope="col"><span class="hidden">Action</span></th></tr></thead>
+          <thead><tr>
+            <th scope="col">Order</th><th scope="col">Customer</th><th scope="col">Item</th>
+            <th scope="col" class="number">Quantity</th><th scope="col">Placed (UTC)</th><th scope="col">By</th>
+            <th scope="col">Status</th><th scope="col"><span class="hidden">Actions</span></th>
+          </tr></thead>
           <tbody>${orders.map(order => orderRow(order, mayCancel(order)))}</tbody>
         </table>
       </div>
@@ -90,12 +96,16 @@ function orderForm (): Html {
   return html`<section class="card">
       <h2>New order</h2>
       <form method="post" action="/desk/orders" class="row">
-        <label>Customer <input name="customer" maxlength="60" pattern=".*\\S.*" title="A name" autocomplete="off" required></label>
-        <label>Item <input name="item" maxlength="60" pattern=".*\\S.*" title="A name" autocomplete="off" required></label>
+        <label>Customer ${nameInput('customer')}</label>
+        <label>Item ${nameInput('item')}</label>
         <label class="short">Quantity <input name="quantity" type="number" value="1" min="1" max="999" required></label>
         <button>Place order</button>
       </form>
     </section>`
+}
+
+function nameInput (name: string): Html {
+  return html`<input name="${name}" maxlength="60" pattern=".*\\S.*" title="Enter a name" autocomplete="off" required>`
 }
 
 function orderRow ({ id, customer, item, quantity, placedAt, owner, status }: Order, mayCancel: boolean): Html {
@@ -105,11 +115,17 @@ function orderRow ({ id, customer, item, quantity, placedAt, owner, status }: Or
               <td data-label="Customer">${customer}</td>
               <td data-label="Item">${item}</td>
               <td data-label="Quantity" class="number">${quantity}</td>
-              <td data-label="Placed (UTC)"><time datetime="${placedAt}">${placedAt.slice(0, 16).replace('T', ' ')}</time></td>
+              <td data-label="Placed (UTC)">${timestamp(placedAt)}</td>
               <td data-label="By">${owner.id}</td>
               <td data-label="Status"><span class="status ${status}">${status}</span></td>
-              <td class="action">${mayCancel && status === 'open' ? html`<form method="post" action="/desk/orders/${id}/cancel"><button class="quiet small" aria-label="Cancel order ${id}">Cancel</button></form>` : null}</td>
+              <td class="action">${mayCancel && status === 'open' ? cancelForm(id) : null}</td>
             </tr>`
+}
+
+function cancelForm (id: number): Html {
+  return html`<form method="post" action="/desk/orders/${id}/cancel">
+                <button class="quiet small" aria-label="Cancel order ${id}">Cancel</button>
+              </form>`
 }
 
 export function adminPage (visitor: Person, people: readonly Person[], routes: readonly AuditRow[]): string {
@@ -117,10 +133,10 @@ export function adminPage (visitor: Person, people: readonly Person[], routes: r
     <h1>Access</h1>
     <section class="card">
       <h2>People</h2>
-      <ul class="plain">${people.map(({ id, name, roles }) => html`<li><strong>${name}</strong> <code>${id}</code> <small>${roles.join(', ')}</small></li>`)}</ul>
+      <ul class="plain">${people.map(personItem)}</ul>
     </section>
     <section class="card">
-      <h2 id="routes">Who may enter</h2>
+      <h2 id="routes">Routes and who may call them</h2>
       <div class="scroll" role="region" aria-labelledby="routes" tabindex="0">
         <table>
           <thead><tr><th scope="col">Route</th><th scope="col">Who</th><th scope="col">Rules</th></tr></thead>
@@ -129,6 +145,10 @@ export function adminPage (visitor: Person, people: readonly Person[], routes: r
       </div>
     </section>
   `)
+}
+
+function personItem ({ id, name, roles }: Person): Html {
+  return html`<li><strong>${name}</strong> <code>${id}</code> <small>${roles.join(', ')}</small></li>`
 }
 
 function routeRow (row: AuditRow): Html {
@@ -145,7 +165,7 @@ export function errorPage (status: number, message: string): string {
     <section class="card narrow">
       <p class="hint">${status}</p>
       <h1>${message}</h1>
-      <p><a href="/">Back to the start</a></p>
+      <p><a href="/">Back to the start page</a></p>
     </section>
   `)
 }

@@ -1,12 +1,12 @@
 import type { SessionRecord } from 'fastify-gatehouse'
 import type { Person } from '../people.js'
-import { html, type Html } from './html.js'
+import { headRow, html, timestamp, type Html } from './html.js'
 import { page } from './layout.js'
 
 export interface SessionsView {
   readonly visitor: Person
   readonly sessions: readonly SessionRecord[]
-  /** The id of the one that asks. */
+  /** The id of the session that sent the request. */
   readonly current: string
 }
 
@@ -17,34 +17,42 @@ export function sessionsPage ({ visitor, sessions, current }: SessionsView): str
       <h2 id="sessions">Your sessions</h2>
       <div class="scroll" role="region" aria-labelledby="sessions" tabindex="0">
         <table>
-          <thead><tr><th scope="col">Browser</th><th scope="col">Address</th><th scope="col">Since (UTC)</th><th scope="col">Last seen (UTC)</th><th scope="col"><span class="hidden">Action</span></th></tr></thead>
+          <thead>${headRow('Browser', 'Address', 'Logged in (UTC)', 'Last seen (UTC)')}</thead>
           <tbody>${sessions.map(session => sessionRow(session, session.id === current))}</tbody>
         </table>
       </div>
     </section>
-    ${sessions.length < 2 ? null : html`<form method="post" action="/sessions/end-others"><button>Log out everywhere else</button></form>`}
+    ${sessions.length < 2 ? null : endOthers()}
     <script src="/live.js" defer></script>
   `)
+}
+
+const currentLabel = html`<span class="status shipped">this browser</span>`
+
+function endOthers (): Html {
+  return html`<form method="post" action="/sessions/end-others"><button>Log out everywhere else</button></form>`
+}
+
+function endForm (id: string, name: string): Html {
+  return html`<form method="post" action="/sessions/${id}/end">
+                <button class="quiet small" aria-label="End the session of ${name}">End</button>
+              </form>`
 }
 
 function sessionRow ({ id, userAgent, address, createdAt, lastSeenAt }: SessionRecord, isCurrent: boolean): Html {
   const name = browserOf(userAgent)
   return html`
             <tr>
-              <th scope="row"><span title="${userAgent}">${name}</span> ${isCurrent ? html`<span class="status shipped">this one</span>` : null}</th>
+              <th scope="row"><span title="${userAgent}">${name}</span> ${isCurrent ? currentLabel : null}</th>
               <td data-label="Address">${address}</td>
-              <td data-label="Since (UTC)">${instant(createdAt)}</td>
-              <td data-label="Last seen (UTC)">${instant(lastSeenAt)}</td>
-              <td class="action">${isCurrent ? null : html`<form method="post" action="/sessions/${id}/end"><button class="quiet small" aria-label="End the session of ${name}">End</button></form>`}</td>
+              <td data-label="Logged in (UTC)">${timestamp(createdAt)}</td>
+              <td data-label="Last seen (UTC)">${timestamp(lastSeenAt)}</td>
+              <td class="action">${isCurrent ? null : endForm(id, name)}</td>
             </tr>`
 }
 
-/** What people call it: good enough to tell their own apart. */
+/** Returns a short name of the browser, so that people can tell their sessions apart. */
 function browserOf (userAgent: string): string {
   const known = /(Edg|OPR|Firefox|Chrome|HeadlessChrome|Safari|curl)\/(\d+)/.exec(userAgent)
   return known === null ? userAgent.slice(0, 40) || 'unknown' : `${known[1]} ${known[2]}`
-}
-
-function instant (at: string): Html {
-  return html`<time datetime="${at}">${at.slice(0, 16).replace('T', ' ')}</time>`
 }

@@ -76,7 +76,7 @@ t.test('on the page of sessions, people', async t => {
   await t.test('see where they are logged in, and end one of these', async t => {
     const [here, there, other] = [await visitor(desk, 'ada'), await visitor(desk, 'ada'), await visitor(desk, 'ben')]
     const page = (await here.get('/sessions')).body
-    t.equal(page.match(/this one/g)?.length, 1)
+    t.equal(page.match(/this browser/g)?.length, 1)
     const [id = '', ...more] = idsIn(page, 'end')
     t.same(more, [], 'the other one, and none of Ben\'s')
     t.equal((await other.post(`/sessions/${id}/end`)).statusCode, 404, 'nobody ends somebody else\'s')
@@ -103,7 +103,7 @@ t.test('an open page hears that its session is over, and only that', async t => 
   const streams = [await events(ended.cookie), await events(closed.cookie)] as const
   for (const { status, headers } of streams) t.same([status, headers.get('content-type')], [200, 'text/event-stream'])
   await ended.post('/logout')
-  t.equal(await streams[0].text(), ': logged in\n\nevent: end\ndata: the session is over\n\n')
+  t.equal(await streams[0].text(), ': logged in\n\nevent: end\ndata: the session has ended\n\n')
   t.equal((await events(ended.cookie)).status, 401)
   await desk.app.close()
   t.equal(await streams[1].text(), ': logged in\n\n', 'a restart ends no session: the browser connects again')

@@ -28,7 +28,7 @@ t.test('the example as npm start runs it', async t => {
   t.test('a start prints the address, where everything is kept, and every route with who may enter', async t => {
     t.match(running.address, /^http:\/\/localhost:\d+$/)
     t.match(printed, `people, orders, keys, sessions: ${path}/order-desk.sqlite`)
-    t.match(printed, `secrets that nobody set: ${path}/secrets.env`)
+    t.match(printed, `generated secrets: ${path}/secrets.env`)
     for (const name of secretNames) t.match(printed, name)
     t.match(printed, /\n {2}GET +\/health +anyone +load balancer probe\n/)
     t.match(printed, /\n {2}DELETE +\/api\/orders\/:id +user\/own\/service +scope orders:write, \(role admin\) or \(when ownsOrder\)\n/)
@@ -59,7 +59,7 @@ t.test('NODE_ENV=production stops the start of the example, with every mistake a
   t.not(code, 0)
   for (const name of ['SESSION_SECRET', 'DEVICE_SECRET', 'WAREHOUSE_KEY', 'OPS_PASSWORD', 'PEOPLE_PASSWORD']) t.match(errors, `- ${name} is not set.`)
   for (const mistake of ['- SHOP_KEY is too short', '- COOKIE_SECURE is false', '- DATABASE_URL is not of the form postgres://']) t.match(errors, mistake)
-  t.notMatch(output, 'WHO MAY ENTER')
+  t.notMatch(output, 'ROUTES, and who may call them')
   t.notMatch(errors + output, /V3ZlB0Tq|hunter2|- JWT_SECRET/)
   t.same(readdirSync(path), [], 'it keeps no secrets')
 })
@@ -71,7 +71,7 @@ t.test('the configuration', async t => {
   t.test('is made up once in development, and kept in a file of its own for nobody else to read', async t => {
     const other = await quiet({ DATA_DIR: path })
     for (const name of secretNames) t.same(other.config[name], config[name], name)
-    t.same(config.kept, [...secretNames])
+    t.same(config.generated, [...secretNames])
     for (const file of ['secrets.env', 'order-desk.sqlite', 'order-desk.sqlite-wal']) t.equal(statSync(`${path}/${file}`).mode & 0o777, 0o600, file)
     const stranger = await quiet()
     for (const name of secretNames) t.notSame(stranger.config[name], config[name], name)
@@ -80,17 +80,17 @@ t.test('the configuration', async t => {
   t.test('is taken from the environment before the file, and nothing is said or kept of what is set', async t => {
     const desk = await quiet(secrets)
     t.same(secretNames.map(name => String(desk.config[name])), Object.values(secrets))
-    t.notMatch(await guide(desk), 'secrets that nobody set')
+    t.notMatch(await guide(desk), 'generated secrets')
     t.notOk(readdirSync(desk.path).includes('secrets.env'))
     const mixed = await quiet({ DATA_DIR: path, SHOP_KEY: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj' })
     t.match(mixed.config, { SHOP_KEY: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj', JWT_SECRET: config.JWT_SECRET })
-    t.notOk(mixed.config.kept.includes('SHOP_KEY'))
+    t.notOk(mixed.config.generated.includes('SHOP_KEY'))
   })
 
   t.test('serves production with secrets, showing none of them', async t => {
     const desk = await quiet({ ...secrets, NODE_ENV: 'production' })
     const shown = await guide(desk) + (await desk.app.inject('/login')).body
-    t.match(shown, 'WHO MAY ENTER')
+    t.match(shown, 'ROUTES, and who may call them')
     for (const name of secretNames) t.notMatch(shown, String(desk.config[name]), name)
     t.match((await logIn(desk, 'ada')).line, /^__Host-web=.*; HttpOnly; Secure; SameSite=Lax$/)
   })
@@ -201,8 +201,8 @@ t.test('people with a browser', async t => {
 
   t.test('are greeted by name on the start page, which is open to everybody', async t => {
     const { cookie } = await logIn(desk, 'ada')
-    t.match((await app.inject({ url: '/', headers: { cookie } })).body, 'Go on, Ada Moreau')
-    t.match((await app.inject('/')).body, 'Log in to the desk')
+    t.match((await app.inject({ url: '/', headers: { cookie } })).body, 'Continue as Ada Moreau')
+    t.match((await app.inject('/')).body, '>Log in</a>')
   })
 
   t.test('see who may enter only as admins', async t => {

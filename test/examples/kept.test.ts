@@ -97,16 +97,16 @@ t.test('the file of secrets', async t => {
   t.test('stops the start with a sentence when it is damaged, and is left as it is', async t => {
     for (const damaged of ['', whole.slice(0, 60), whole.replace(/^JWT_SECRET=.*$/m, 'JWT_SECRET='), '\0\u0001\ufffd'.repeat(50)]) {
       writeFileSync(file, damaged)
-      await t.rejects(quiet({ DATA_DIR: path }), { message: /^The file .*secrets\.env is damaged: it does not have .*JWT_SECRET.*\. Remove it/ })
+      await t.rejects(quiet({ DATA_DIR: path }), { message: /^The file .*secrets\.env is damaged: it does not contain .*JWT_SECRET.*\. Delete it/ })
       t.equal(readFileSync(file, 'utf8'), damaged)
     }
   })
 
   t.test('is warned of when others may read it', { skip: process.platform === 'win32' }, async t => {
     writeFileSync(file, whole)
-    t.notMatch((await quiet({ DATA_DIR: path })).logged(), 'may be read by others')
+    t.notMatch((await quiet({ DATA_DIR: path })).logged(), 'Other users of this machine can read')
     chmodSync(file, 0o644)
-    t.match((await quiet({ DATA_DIR: path })).logged(), /"level":40.*secrets\.env may be read by others on this machine\. To mend it: chmod 600/)
+    t.match((await quiet({ DATA_DIR: path })).logged(), /"level":40.*Other users of this machine can read .*secrets\.env\. To fix this: chmod 600/)
   })
 
   t.test('is the same for all that start at once', async t => {
@@ -168,13 +168,13 @@ t.test('what cannot be opened stops the start with a sentence, without a passwor
   const { path, remove } = folder()
   t.teardown(remove)
   writeFileSync(`${path}/file`, 'no database, no folder')
-  await t.rejects(quiet({ DATA_DIR: `${path}/file` }), { message: /^DATA_DIR: the folder .*file cannot be made \(EEXIST\)\.$/ })
+  await t.rejects(quiet({ DATA_DIR: `${path}/file` }), { message: /^DATA_DIR: the folder .*file cannot be created \(EEXIST\)\.$/ })
   writeFileSync(`${path}/order-desk.sqlite`, 'no database either'.repeat(99))
   await t.rejects(quiet({ DATA_DIR: path }), { message: /^The file .*order-desk\.sqlite cannot be used as a database \(SQLITE_NOTADB\)\.$/ })
-  await t.rejects(quiet({ DATABASE_URL: 'postgres://desk:hunter2hunter2@127.0.0.1:1/orders' }), { message: /^DATABASE_URL: PostgreSQL cannot be used there \(ECONNREFUSED\)\.$/ })
+  await t.rejects(quiet({ DATABASE_URL: 'postgres://desk:hunter2hunter2@127.0.0.1:1/orders' }), { message: /^DATABASE_URL: PostgreSQL cannot be used \(ECONNREFUSED\)\.$/ })
   const { code, output, errors } = await startRefused({ REDIS_URL: 'redis://:hunter2hunter2@127.0.0.1:1' })
   t.equal(code, 1, 'it ends by itself')
-  t.match(errors, /^The order desk did not start\. REDIS_URL: Redis cannot be used there \(ECONNREFUSED\)\.\n$/)
+  t.match(errors, /^The server did not start\. REDIS_URL: Redis cannot be used \(ECONNREFUSED\)\.\n$/)
   t.notMatch(output + errors, 'hunter2')
   for (const [name, url] of [['DATABASE_URL', 'postgres//desk:hunter2hunter2@db'], ['DATABASE_URL', 'hunter2hunter2'], ['REDIS_URL', 'http://:hunter2hunter2@redis']] as const) {
     const refused = await quiet({ [name]: url }).catch((error: unknown) => String(error))

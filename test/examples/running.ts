@@ -59,7 +59,7 @@ function launch (given: Given, args: readonly string[]) {
 
 /** The guide, when it is there to its end: a line of the log may stand behind it. */
 function guideIn (output: string): string | null {
-  return /Order desk [^]*WHO MAY ENTER[^]*\n\n(?=(?:\{.*\n)*$)/.exec(output)?.[0] ?? null
+  return /Order desk [^]*ROUTES, and who may call them[^]*\n\n(?=(?:\{.*\n)*$)/.exec(output)?.[0] ?? null
 }
 
 /** Starts it and waits until it has printed how to try it. */
@@ -84,7 +84,7 @@ export async function start (given: Given = {}, args: readonly string[] = [bundl
 /** Starts it where it must not start: what it says, and its exit code. */
 export async function startRefused (given: Given = {}) {
   const { child, heard, ended } = launch(given, [bundle('examples/server.ts')])
-  child.stdout?.on('data', () => { if (heard.output.includes('WHO MAY ENTER')) child.kill('SIGTERM') })
+  child.stdout?.on('data', () => { if (heard.output.includes('ROUTES, and who may call them')) child.kill('SIGTERM') })
   return { code: await ended, ...heard }
 }
 

@@ -85,7 +85,7 @@ t.test('nobody fills the database with keys from the page', async t => {
   const made = []
   for (let i = 0; i < 51; i++) made.push(await post('/keys', { name: 'Tablet', scopes: 'orders:read', days: '1' }))
   t.same(made, [...Array.from({ length: 50 }, () => 201), 403])
-  t.match((await desk.app.inject({ url: '/keys', headers: { cookie } })).body, 'There are 50 keys: revoke one to make another.')
+  t.match((await desk.app.inject({ url: '/keys', headers: { cookie } })).body, 'You have 50 keys, which is the maximum. Revoke one to create another.')
   const rotated = []
   for (const { id } of await kept()) rotated.push(await post(`/keys/${id}/rotate`, { overlap: '86400' }))
   const [newest] = await kept()

@@ -1,18 +1,22 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { RequestAuth } from 'fastify-gatehouse'
 import { newOrder, orderId, owns } from '../orders.js'
-import { deskPage } from '../views/pages.js'
+import { ordersPage } from '../views/pages.js'
 import { sendPage, type PagesOptions } from './html.js'
 import { mayCancel } from './rules.js'
 
-export const desk: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { orders }) => {
+/** The orders page and its forms. */
+export const orders: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { orders }) => {
   app.gatehouse.default('web')
 
-  app.get('', { config: { auth: { schemes: 'web', scopes: 'orders:read' } }, schema: { hide: true } }, async (request, reply) => {
+  app.get('', {
+    config: { auth: { schemes: 'web', scopes: 'orders:read' } },
+    schema: { hide: true }
+  }, async (request, reply) => {
     const { auth, principal } = request
     const mayWrite = auth.allows({ scopes: 'orders:write' })
     const isAdmin = auth.allows({ roles: 'admin' })
-    return sendPage(reply, deskPage({
+    return sendPage(reply, ordersPage({
       visitor: principal,
       orders: await orders.list(),
       mayWrite,
@@ -40,12 +44,12 @@ export const desk: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { order
   })
 }
 
-/** Puts a sentence into the session, for the page that comes next. */
+/** Stores a message in the session, for the next page. */
 function leaveNotice (auth: RequestAuth, notice: string): void {
   if (auth.scheme === 'web') auth.credential.update({ notice })
 }
 
-/** The sentence, once. */
+/** Returns the message and removes it from the session. */
 function takeNotice (auth: RequestAuth): string | null {
   if (auth.scheme !== 'web' || auth.credential.data.notice === undefined) return null
   const { notice } = auth.credential.data
