@@ -79,7 +79,7 @@ function wire (app: FastifyInstance, { guard, key, policies, book, schemes }: Pa
   const { stage, outsideAllowed, requireReason, publicPaths } = options
   app.addHook('onRoute', function (route) { book.note(this, route) })
   // behind the hooks of the schemes themselves, which write what their own responses need
-  if ([...schemes.values()].some(({ scheme }) => scheme.login !== undefined || scheme.logout !== undefined)) app.addHook('onSend', onSendHook(() => {}))
+  if ([...schemes.values()].some(({ features }) => features.sessions !== undefined)) app.addHook('onSend', onSendHook(() => {}))
   app.addHook('onReady', async () => {
     checkReady(app, { book, policies, schemes: schemes.values(), outsideAllowed })
     if (requireReason) checkReasons(auditRows(book.marks, stage), publicPaths)

@@ -1,88 +1,145 @@
 import type { Duration } from './duration.js'
 import type { RateLimitRule } from './limits.js'
 import type { Principal } from './principal.js'
+import type { SchemeChoice, SchemeName } from './registry.js'
 import type { StoreOwner } from './store.js'
 
-/** What an owner's key is made of. */
+/** The fields of a new key. */
 export interface ApiKeyInput {
-  /** The principal that it acts for. */
-  readonly owner: StoreOwner
-  /** For people, to tell their keys apart. */
+  /** Shown to people, who tell their keys apart by it. */
   readonly name: string
-  /** A subset of the owner's, when the key is made and whenever it is used. */
+  /** A subset of the owner's, checked when the key is made and whenever it is used. */
   readonly scopes?: readonly string[]
   readonly roles?: readonly string[]
-  /** Left out or `null`, it does not end. */
+  /** Left out or `null`, the key does not expire. */
   readonly expiresAt?: Date | null
-  /** Of the key, on all routes together, beside the routes' own limits. Left out or `null`, it has none. */
+  /** Limits this key on all routes together, beside the routes' own limits. Left out or `null`, it has none. */
   readonly rateLimit?: RateLimitRule | null
 }
 
-/** What may be changed of a key. */
-export type ApiKeyChange = Partial<Omit<ApiKeyInput, 'owner'>>
+/** The fields of a key that may be changed. */
+export type ApiKeyChange = Partial<ApiKeyInput>
 
-/** What is known of a key: everything but the key. Instants are ISO 8601 strings. */
+/** Everything known of a key except the key itself. Instants are ISO 8601 strings. */
 export interface ApiKeyRecord {
   readonly id: string
   readonly owner: StoreOwner
   readonly name: string
-  /** The beginning of the key, public, for people to recognise it by. */
+  /** The beginning of the key, which is public: people recognise it by this. */
   readonly start: string
   readonly scopes: readonly string[]
   readonly roles: readonly string[]
   readonly createdAt: string
   readonly expiresAt: string | null
-  /** Within a minute or so: it is written in batches, never per request. */
+  /** Accurate to about a minute: it is written in batches, never per request. */
   readonly lastUsedAt: string | null
   readonly rateLimit: RateLimitRule | null
-  /** The key that replaces it, after {@link ApiKeys.rotate}, since when, and when it ends because of that. */
+  /** Set by `rotate`: the id of the successor, when it was made, and when this key ends because of it. */
   readonly replacedBy: string | null
   readonly replacedAt: string | null
   readonly sunsetAt: string | null
 }
 
-/** What a handler may know of a managed key: `request.auth.credential`. */
+/** What a handler learns of a managed key: `request.auth.credential`. */
 export interface ApiKeyCredential {
   readonly id: string
   readonly name: string
 }
 
-/** Whose rights a key may not exceed beside its owner's: of the person who asks for it. */
+/** Bounds the rights of a key beyond its owner's: by those of the person who asks for it. */
 export interface ApiKeyBounds {
   readonly within?: Principal
 }
 
-/** What bounds a new key. */
+/** Bounds a new key. */
 export interface NewApiKeyBounds extends ApiKeyBounds {
-  /** How many live keys the owner may have, the new one included, also where several are made at once. */
-  readonly most?: number
+  /** How many live keys the owner may have, including the new one, also where several are made at once. */
+  readonly maxKeys?: number
 }
 
-/** A key and its record. The key is shown this once; nobody can read it again. */
+/** The options of `rotate`. */
+export interface RotateOptions extends NewApiKeyBounds {
+  /** How long the old key stays valid; 0 ends it at once. */
+  readonly overlap: Duration
+}
+
+/** A new key and its record. The key is shown this once; nobody can read it again. */
 export interface NewApiKey {
   readonly key: string
   readonly record: ApiKeyRecord
 }
 
 /**
- * Managed API keys: issued, listed, rotated and taken back at run time. Everything rejects with `AUTH_UNAVAILABLE` when the store does not answer (of a change it is
- * then not known whether it happened) and with `AUTH_FAULT` for arguments that are none. With `owner`, a key of somebody else is as one that is not there.
+ * Managed keys, found by their id whoever owns them. For administrators, and for ids that the application stored
+ * itself: with an id that came from a request, use {@link OwnerApiKeys}.
  */
-export interface ApiKeys {
-  /** @throws {AuthError} `AUTH_ACCESS_DENIED` for scopes or roles that the owner has not, and for more keys than `most`. */
-  create (input: ApiKeyInput, bounds?: NewApiKeyBounds): Promise<NewApiKey>
-  /** The newest first. Keys that ended are listed for a week. */
-  list (owner: StoreOwner): Promise<readonly ApiKeyRecord[]>
-  get (id: string, owner?: StoreOwner): Promise<ApiKeyRecord | null>
-  /** `null` when there is no such key, or it ended. @throws {AuthError} `AUTH_ACCESS_DENIED` as {@link ApiKeys.create} does. */
-  update (id: string, change: ApiKeyChange, owner?: StoreOwner, bounds?: ApiKeyBounds): Promise<ApiKeyRecord | null>
-  /** @returns whether there was such a key. */
-  revoke (id: string, owner?: StoreOwner): Promise<boolean>
+export interface AnyOwnerApiKeys {
+  get (id: string): Promise<ApiKeyRecord | null>
   /**
-   * A new key with the old one's rights and end, as far as `within` has them. The old one is good until `overlap` has passed, and says so in its answers (`Deprecation`,
-   * RFC 9745; `Sunset`, RFC 8594); 0, for a key that may be known to others, ends it at once and leaves no trace. `null` when there is no such key, or it ended.
+   * Changes a key. Returns `null` when there is no such key, or it ended.
+   * @throws {AuthError} `AUTH_ACCESS_DENIED` for scopes or roles that the owner does not have.
    */
-  rotate (id: string, options: { readonly overlap: Duration } & NewApiKeyBounds, owner?: StoreOwner): Promise<NewApiKey | null>
-  /** Revokes a key that leaked, by the key itself. Says nothing of whether there was one. */
+  update (id: string, change: ApiKeyChange, bounds?: ApiKeyBounds): Promise<ApiKeyRecord | null>
+  /** Revokes a key. Returns `false` when there is no such key. */
+  revoke (id: string): Promise<boolean>
+  /**
+   * Creates a successor with the old key's rights (as far as `within` has them) and expiry. The old key stays valid
+   * for `overlap` and announces its end in its responses (`Deprecation`, RFC 9745; `Sunset`, RFC 8594). With an
+   * overlap of 0, for a key that may have leaked, it ends at once and leaves no record. Returns `null` when there is
+   * no such key, or it ended.
+   * @throws {AuthError} `AUTH_ACCESS_DENIED` when the owner would have more keys than `maxKeys`.
+   */
+  rotate (id: string, options: RotateOptions): Promise<NewApiKey | null>
+}
+
+/** The managed keys of one owner. A key of somebody else is treated like one that does not exist. */
+export interface OwnerApiKeys extends AnyOwnerApiKeys {
+  /**
+   * Creates a key for the owner.
+   * @throws {AuthError} `AUTH_ACCESS_DENIED` for scopes or roles that the owner does not have, and for more keys than
+   * `maxKeys`.
+   */
+  create (input: ApiKeyInput, bounds?: NewApiKeyBounds): Promise<NewApiKey>
+  /** Lists the owner's keys, the newest first. Keys that ended are listed for a week. */
+  list (): Promise<readonly ApiKeyRecord[]>
+}
+
+/**
+ * Managed keys of one scheme: issued, listed, rotated and revoked at run time. Every call rejects with
+ * `AUTH_UNAVAILABLE` when the store does not respond (whether a change happened is then unknown), and with
+ * `AUTH_FAULT` for wrong arguments.
+ */
+export interface ApiKeyFeature {
+  /** Returns the keys of one owner. */
+  of (owner: StoreOwner): OwnerApiKeys
+  /** Returns the keys of all owners. */
+  ofAnyOwner (): AnyOwnerApiKeys
+  /** Revokes a key that leaked, given the key itself. Does not tell whether it existed. */
   revokeLeaked (key: string): Promise<void>
+}
+
+/**
+ * Type of `app.gatehouse.apiKeys`.
+ *
+ * @example
+ * const keys = app.gatehouse.apiKeys.of(request.principal)
+ * const { key, record } = await keys.create({ name: 'laptop', scopes: ['orders:read'] })
+ * await keys.revoke(record.id)
+ */
+export interface GatehouseApiKeys {
+  /** The schemes that manage keys. */
+  readonly schemes: readonly SchemeName[]
+  /**
+   * Returns the keys of one owner: a principal, or any `{ realm, id }`.
+   * @throws {AuthError} `AUTH_FAULT` when `owner` is not one, when no scheme manages keys, or when several do and
+   * none is named.
+   */
+  of (owner: StoreOwner, options?: SchemeChoice): OwnerApiKeys
+  /**
+   * Returns the keys of all owners, for administration.
+   * @throws {AuthError} `AUTH_FAULT` as {@link GatehouseApiKeys.of} does for its options.
+   */
+  ofAnyOwner (options?: SchemeChoice): AnyOwnerApiKeys
+  /** Revokes a key that leaked, given the key itself. Does not tell whether it existed. */
+  revokeLeaked (key: string, options?: SchemeChoice): Promise<void>
 }

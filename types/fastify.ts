@@ -3,7 +3,7 @@ import type { PrincipalInput } from './principal.js'
 import type { SchemeName } from './registry.js'
 import type { AuthFor, PrincipalFor } from './request-auth.js'
 import type { RouteAuth } from './route-auth.js'
-import type { LoginOptions } from './scheme.js'
+import type { LoginOptions } from './sessions.js'
 
 /** What `reply.logout` takes. */
 export interface LogoutOptions {

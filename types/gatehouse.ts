@@ -1,12 +1,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Right } from './answer.js'
-import type { ApiKeys } from './api-keys.js'
+import type { GatehouseApiKeys } from './api-keys.js'
 import type { AuditRow } from './audit.js'
+import type { IssueOptions } from './features.js'
 import type { PrincipalInput } from './principal.js'
-import type { SchemeName } from './registry.js'
+import type { SchemeChoice } from './registry.js'
 import type { GroupAuth, GuardAuth } from './route-auth.js'
-import type { IssueOptions } from './scheme.js'
-import type { SessionIndex } from './sessions.js'
+import type { GatehouseSessions } from './sessions.js'
 
 /** Any request, of any route and any kind of server. Written as `FastifyRequest`, a hook beside `config` would take the config out of the route's types. */
 export type AnyRequest = Pick<FastifyRequest, 'id' | 'ip' | 'is404' | 'method' | 'url'>
@@ -25,7 +25,7 @@ export interface GatehouseTokens {
    * Signs a token for a principal.
    * @throws {AuthError} `AUTH_FAULT` when no scheme signs tokens, or several do and none is named.
    */
-  issue<P extends PrincipalInput> (principal: P, options?: IssueOptions & { readonly scheme?: SchemeName }): Promise<string>
+  issue<P extends PrincipalInput> (principal: P, options?: IssueOptions & SchemeChoice): Promise<string>
 }
 
 /** What `app.gatehouse.guesses` holds. */
@@ -49,14 +49,6 @@ export interface GatehouseGuesses {
   attempt<T> (reply: AnyReply, account: string, check: () => T | Promise<T>, options?: { readonly realm?: string }): Promise<Right<T> | null>
 }
 
-/** What `app.gatehouse.sessions` holds: the sessions of all schemes. */
-export interface GatehouseSessions extends SessionIndex {
-  /** The schemes that keep sessions. */
-  readonly schemes: readonly SchemeName[]
-  /** The path that a person was on their way to when they were sent to log in; `fallback` (`/`) when there is none that can be trusted. */
-  returnTo (request: FastifyRequest, fallback?: string): string
-}
-
 /** What an application calls: `app.gatehouse`. */
 export interface Gatehouse {
   /** Says `auth` for every route of this context and of those within, plugins' routes too. Set before the first route of the context. */
@@ -68,8 +60,5 @@ export interface Gatehouse {
   readonly guesses: GatehouseGuesses
   readonly tokens: GatehouseTokens
   readonly sessions: GatehouseSessions
-  /** The keys of the scheme that manages keys. @throws {AuthError} `AUTH_FAULT` when there is none, or several: then ask {@link Gatehouse.apiKeysOf}. */
-  readonly apiKeys: ApiKeys
-  /** The keys of one of several schemes. @throws {AuthError} `AUTH_FAULT` when it manages none. */
-  apiKeysOf (scheme: SchemeName): ApiKeys
+  readonly apiKeys: GatehouseApiKeys
 }

@@ -29,7 +29,11 @@ type EntryOfScheme<S> = S extends { authenticate (request: never): infer Answer 
 
 type EntryOfOutcome<O> = [O] extends [Pick<Authenticated<infer P, infer C>, 'kind' | 'principal' | 'credential'>] ? SchemeEntry<P, C> : never
 
-type EntryOf<S> = S extends (app: never, name: string) => infer Made ? EntryOfScheme<Awaited<Made>> : EntryOfScheme<S>
+type EntryOfMade<M> = M extends { readonly scheme: infer S } ? EntryOfScheme<S> : EntryOfScheme<M>
+
+type EntryOf<S> = S extends (app: never, name: string, context: never) => infer Made
+  ? EntryOfMade<Awaited<Made>>
+  : EntryOfScheme<S>
 
 /** The members of {@link Schemes} for a record of schemes: from each name to its principal and its credential. */
 export type SchemesOf<T extends Readonly<Record<string, object>>> = { readonly [K in keyof T]: EntryOf<T[K]> }
@@ -38,6 +42,12 @@ type NameOf<Registry> = keyof Registry extends never ? string : Extract<keyof Re
 
 /** The name of a scheme: a key of `schemes`. */
 export type SchemeName = NameOf<Schemes>
+
+/** Chooses the scheme of a call. */
+export interface SchemeChoice {
+  /** Needed only where several schemes can do what is called. */
+  readonly scheme?: SchemeName
+}
 
 /** The name of a scope. */
 export type ScopeName = NameOf<Scopes>

@@ -1,32 +1,112 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { PrincipalInput } from './principal.js'
+import type { SchemeChoice, SchemeName } from './registry.js'
 import type { StoreOwner } from './store.js'
 
-/** What is known of one session. Instants are ISO 8601 strings. */
+/** The options of `reply.login`. */
+export interface LoginOptions {
+  /** The scheme that keeps the session; needed only when several do. */
+  readonly scheme?: string
+  /** Remembers the person: the session may live for the scheme's `keepTimeout`. */
+  readonly keep?: boolean
+  /**
+   * Gives the live session a new id, without asking the person again: it keeps its times, and its data unless other
+   * data is given. Use it after a change of what they may do; leave it out after a password was checked. Refused with
+   * `AUTH_REQUIRED` where there is no live session.
+   */
+  readonly renew?: boolean
+  /**
+   * Allows a login that ends in a request from another site, such as the callback of an identity provider or a link
+   * in a mail, which is refused with `AUTH_CROSS_SITE` otherwise. Write `true` only after the application has compared
+   * a state that came with the request to one that it had bound to this browser: without that, any site can log a
+   * person in as somebody else (login CSRF).
+   */
+  readonly stateChecked?: boolean
+  /** The session's own data. It travels in the cookie: keep it small. */
+  readonly data?: Readonly<Record<string, unknown>>
+}
+
+/** Describes one session. Instants are ISO 8601 strings. */
 export interface SessionRecord {
-  /** A handle, which opens nothing: the same as `request.auth.credential.id`. */
+  /** A handle that opens nothing: the same as `request.auth.credential.id`. */
   readonly id: string
   readonly owner: StoreOwner
   readonly createdAt: string
-  /** Within a minute. */
+  /** Accurate to a minute. */
   readonly lastSeenAt: string
   readonly expiresAt: string
-  /** The address of the login, as Fastify's `request.ip` said it. */
+  /** The address of the login: Fastify's `request.ip`. */
   readonly address: string
   readonly userAgent: string
 }
 
 /**
- * The sessions of an application. Where a store is asked, everything rejects with `AUTH_UNAVAILABLE` when it does not answer; of an end it is then not known whether it happened.
- *
- * Without the plugin's option `store`, what is ended is remembered by this process alone, and nobody can list.
+ * Sessions, found by their id whoever owns them. With an id that came from a request, use {@link OwnerSessions}.
  */
-export interface SessionIndex {
-  /** The live sessions of a principal, the last seen first. @throws {AuthError} `AUTH_FAULT` without a store: nobody knows them all. */
-  list (owner: StoreOwner): Promise<readonly SessionRecord[]>
+export interface AnyOwnerSessions {
   /**
-   * Ends one session, wherever it was begun. With `owner`, only if it is theirs: for ids that came from a request.
-   * @returns whether there was one; without a store, which cannot be known, whether it can be an id.
+   * Ends one session, wherever it was begun.
+   * Returns whether it existed; without a store, where nobody can tell, whether `id` has the form of an id.
    */
-  revoke (id: string, owner?: StoreOwner): Promise<boolean>
-  /** Ends every session of a principal, but the one with the id `except`. */
-  revokeAll (owner: StoreOwner, options?: { readonly except?: string }): Promise<void>
+  revoke (id: string): Promise<boolean>
+}
+
+/**
+ * The sessions of one owner. A session of somebody else is treated like one that does not exist.
+ *
+ * With a store, every call rejects with `AUTH_UNAVAILABLE` when it does not respond; whether a session ended is then
+ * unknown. Without one, ends are remembered by this process alone, and nobody can list.
+ */
+export interface OwnerSessions extends AnyOwnerSessions {
+  /** Lists the live sessions, the last seen first. @throws {AuthError} `AUTH_FAULT` without a store. */
+  list (): Promise<readonly SessionRecord[]>
+  /** Ends every session, except the one with the id `except`. */
+  revokeAll (options?: { readonly except?: string }): Promise<void>
+}
+
+/** Sessions of one scheme. */
+export interface SessionFeature {
+  /** Starts a session: `reply.login`. */
+  login (request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, options: LoginOptions): Promise<void>
+  /** Ends the session of the request: `reply.logout`. */
+  logout (request: FastifyRequest, reply: FastifyReply): Promise<void>
+  /** Returns the sessions of one owner. */
+  of (owner: StoreOwner): OwnerSessions
+  /** Returns the sessions of all owners. */
+  ofAnyOwner (): AnyOwnerSessions
+  /**
+   * Returns the path that a person was on their way to when they were sent to log in; `fallback` when there is none
+   * that can be trusted.
+   */
+  returnTo? (request: FastifyRequest, fallback: string): string
+  /** Where people are sent to log in. A protected one stops the boot: it would send them in a circle. */
+  readonly loginPath?: string
+}
+
+/**
+ * Type of `app.gatehouse.sessions`.
+ *
+ * @example
+ * const sessions = app.gatehouse.sessions.of(request.principal)
+ * await sessions.revokeAll({ except: request.auth.credential.id })
+ */
+export interface GatehouseSessions {
+  /** The schemes that keep sessions. */
+  readonly schemes: readonly SchemeName[]
+  /**
+   * Returns the sessions of one owner: a principal, or any `{ realm, id }`. Without `scheme`, those of all schemes
+   * that keep sessions, so that `revokeAll` logs out everywhere.
+   * @throws {AuthError} `AUTH_FAULT` when `owner` is not one, or when no scheme keeps sessions.
+   */
+  of (owner: StoreOwner, options?: SchemeChoice): OwnerSessions
+  /**
+   * Returns the sessions of all owners, for administration. Without `scheme`, those of all schemes.
+   * @throws {AuthError} `AUTH_FAULT` when no scheme keeps sessions.
+   */
+  ofAnyOwner (options?: SchemeChoice): AnyOwnerSessions
+  /**
+   * Returns the path that a person was on their way to when they were sent to log in; `fallback` (`/`) when there is
+   * none that can be trusted.
+   */
+  returnTo (request: FastifyRequest, fallback?: string): string
 }

@@ -59,7 +59,7 @@ async function table (count: number): Promise<readonly Question[]> {
 
 async function managed (): Promise<readonly Question[]> {
   const made = await stage(apiKey({ managed: { prefix } }))
-  const { key } = await made.app.gatehouse.apiKeys.create({ owner: { realm: 'web', id: 'alice' }, name: 'laptop' })
+  const { key } = await made.app.gatehouse.apiKeys.of({ realm: 'web', id: 'alice' }).create({ name: 'laptop' })
   // the key itself is in the memory of the process: a hit beside which its neighbours are looked up
   await made.app.inject({ url: '/', headers: { 'x-api-key': key } })
   return both('managed key, its beginning', made, beginnings(key.slice(0, right.managed), format.make().slice(0, right.managed), managedLike))
@@ -73,8 +73,8 @@ async function revoked (count: number): Promise<readonly Question[]> {
   const made = await stage(apiKey({ managed: { prefix } }))
   const ended: string[] = []
   for (let i = 0; i < count; i++) {
-    const { key, record } = await made.app.gatehouse.apiKeys.create({ owner: { realm: 'web', id: `user-${i}` }, name: 'laptop' })
-    await made.app.gatehouse.apiKeys.revoke(record.id)
+    const { key, record } = await made.app.gatehouse.apiKeys.of({ realm: 'web', id: `user-${i}` }).create({ name: 'laptop' })
+    await made.app.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)
     ended.push(whole(key))
   }
   const again = Array.from({ length: pool }, () => ({ revoked: whole(ended.pop() ?? ''), unknown: managedLike(`${prefix}_`) }))

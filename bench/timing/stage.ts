@@ -18,9 +18,9 @@ export async function stage (factory: SchemeFactory<Principal>): Promise<Stage> 
   const app = Fastify()
   const made: Scheme[] = []
   const spied: SchemeFactory<Principal> = async (...about) => {
-    const scheme = await factory(...about)
-    made.push(scheme)
-    return scheme
+    const each = await factory(...about)
+    made.push('scheme' in each ? each.scheme : each)
+    return each
   }
   await app.register(authPlugin, { schemes: { one: spied }, publicPaths: ['/login', '/logout'], limits: { guesses: false } })
   app.get('/', async () => 'never')

@@ -29,7 +29,7 @@ export const keys: FastifyPluginAsyncTypebox<PagesOptions> = async app => {
   /** Sends the page. A key that was just created is shown this once. */
   async function show (reply: FastifyReply, visitor: Person, created: NewApiKey | null = null): Promise<FastifyReply> {
     const allowed = scopes.filter(scope => reply.request.auth.allows({ scopes: scope }))
-    const view = { visitor, keys: await apiKeys.list(visitor), scopes: allowed, created, maxKeys }
+    const view = { visitor, keys: await apiKeys.of(visitor).list(), scopes: allowed, created, maxKeys }
     return sendPage(reply.header('cache-control', 'no-store'), keysPage(view))
   }
 
@@ -40,9 +40,8 @@ export const keys: FastifyPluginAsyncTypebox<PagesOptions> = async app => {
 
   app.post('', { config: { auth: 'web' }, schema: { hide: true, body: newKey } }, async (request, reply) => {
     const { principal, body: { name, scopes, days } } = request
-    const owner = { realm: principal.realm, id: principal.id }
     const expiresAt = new Date(Date.now() + days * day)
-    const created = await apiKeys.create({ owner, name, scopes, expiresAt }, { within: principal, most: maxKeys })
+    const created = await apiKeys.of(principal).create({ name, scopes, expiresAt }, { within: principal, maxKeys })
     return show(reply.code(201), principal, created)
   })
 
@@ -52,8 +51,8 @@ export const keys: FastifyPluginAsyncTypebox<PagesOptions> = async app => {
   }, async (request, reply) => {
     const { principal, body: { overlap } } = request
     // Without an overlap, the new key replaces the old one, so the number of keys stays the same.
-    const limit = overlap > 0 ? { most: 2 * maxKeys } : {}
-    const created = await apiKeys.rotate(request.params.id, { overlap, within: principal, ...limit }, principal)
+    const limit = overlap > 0 ? { maxKeys: 2 * maxKeys } : {}
+    const created = await apiKeys.of(principal).rotate(request.params.id, { overlap, within: principal, ...limit })
     return created === null ? reply.callNotFound() : show(reply.code(201), principal, created)
   })
 
@@ -61,7 +60,7 @@ export const keys: FastifyPluginAsyncTypebox<PagesOptions> = async app => {
     config: { auth: 'web' },
     schema: { hide: true, params: keyId }
   }, async (request, reply) => {
-    const revoked = await apiKeys.revoke(request.params.id, request.principal)
+    const revoked = await apiKeys.of(request.principal).revoke(request.params.id)
     return revoked ? reply.redirect('/keys', 303) : reply.callNotFound()
   })
 }

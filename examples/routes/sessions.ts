@@ -12,21 +12,21 @@ export const sessions: FastifyPluginAsyncTypebox<PagesOptions> = async app => {
   const { sessions } = app.gatehouse
 
   app.get('', { config: { auth: 'web' }, schema: { hide: true } }, async ({ auth, principal }, reply) => {
-    const mine = await sessions.list(principal)
+    const mine = await sessions.of(principal).list()
     return sendPage(reply, sessionsPage({ visitor: principal, sessions: mine, current: currentOf(auth) }))
   })
 
-  // With the owner as an argument, the id of another person's session ends nothing.
+  // Only this person's sessions: the id of another person's session ends nothing.
   app.post('/:id/end', {
     config: { auth: 'web' },
     schema: { hide: true, params: sessionId }
   }, async (request, reply) => {
-    const ended = await sessions.revoke(request.params.id, request.principal)
+    const ended = await sessions.of(request.principal).revoke(request.params.id)
     return ended ? reply.redirect('/sessions', 303) : reply.callNotFound()
   })
 
   app.post('/end-others', { config: { auth: 'web' }, schema: { hide: true } }, async ({ auth, principal }, reply) => {
-    await sessions.revokeAll(principal, { except: currentOf(auth) })
+    await sessions.of(principal).revokeAll({ except: currentOf(auth) })
     return reply.redirect('/sessions', 303)
   })
 

@@ -80,10 +80,9 @@ function challengers (policy: Policy, { code, scheme }: AuthFailure): readonly B
   return mayHelp ? policy.schemes.filter(bound => bound.name === scheme) : []
 }
 
-/** Returns one text, or none for a scheme without a challenge. */
+/** Returns the text of each challenge of a scheme. */
 function textsOf ({ scheme }: BoundScheme, failure: AuthFailure): readonly string[] {
-  const challenge = scheme.challenge?.(failure) ?? null
-  return challenge === null ? [] : [write(challenge)]
+  return [scheme.challenge?.(failure) ?? []].flat().map(write)
 }
 
 function impliedTexts (policy: Policy, failure: AuthFailure): readonly string[] {

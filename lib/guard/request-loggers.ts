@@ -3,14 +3,14 @@ import type { Scheme } from '../../types/scheme.js'
 import { hider, isRedactor, type Hide } from './redact.js'
 
 /** Where a scheme's credentials travel, as far as it says. */
-function placesOf ({ places, openapi }: Scheme): readonly string[] {
-  return places ?? (openapi.type === 'apiKey' ? [`${openapi.in}:${openapi.name}`] : [])
+function sourcesOf ({ sources, openapi }: Scheme): readonly string[] {
+  return sources ?? (openapi.type === 'apiKey' ? [`${openapi.in}:${openapi.name}`] : [])
 }
 
 /** Returns the query parameters in which credentials of these schemes travel. */
 export function credentialParameters (schemes: Iterable<Scheme>): ReadonlySet<string> {
-  const places = [...schemes].flatMap(placesOf)
-  return new Set(places.filter(place => place.startsWith('query:')).map(place => place.slice('query:'.length)))
+  const sources = [...schemes].flatMap(sourcesOf)
+  return new Set(sources.filter(source => source.startsWith('query:')).map(source => source.slice('query:'.length)))
 }
 
 /** Pino's own name for them, the same in every copy of pino. */

@@ -4,7 +4,7 @@ import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
 /** The `challenge` of a scheme. */
 export type WriteChallenge = (failure: AuthFailure) => Challenge | null
 
-const fixed = new WeakSet<WriteChallenge>()
+const fixed = new WeakSet<object>()
 
 /**
  * Marks a challenge that depends on nothing but the code, the scopes and the `maxAge` of the failure, so that the guard
@@ -16,7 +16,7 @@ export function fixedChallenge (challenge: WriteChallenge): WriteChallenge {
 }
 
 /** Returns true for a challenge that {@link fixedChallenge} marked. */
-export function isFixed (challenge: WriteChallenge): boolean {
+export function isFixed (challenge: object): boolean {
   return fixed.has(challenge)
 }
 

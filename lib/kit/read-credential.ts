@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Absent, Invalid, Outcome } from '../../types/outcome.js'
-import type { Place } from '../../types/place.js'
+import type { CredentialSource } from '../../types/credential-source.js'
 import type { OpenApiSecurityScheme, Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { isThenable } from '../util/answer.js'
@@ -22,7 +22,7 @@ type Reader = (request: FastifyRequest) => Reading
  * const key = read(request, 'header:x-api-key')
  * if (typeof key !== 'string') return key          // absent or invalid: say so
  */
-export function read (request: FastifyRequest, from: Place | readonly Place[]): Reading {
+export function read (request: FastifyRequest, from: CredentialSource | readonly CredentialSource[]): Reading {
   return typeof from === 'string' ? readerOf(from)(request) : reader(from, 'from')(request)
 }
 
@@ -43,9 +43,9 @@ export function reader (from: unknown, option: string): Reader {
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option.
  */
 export function parsePlaces (from: unknown, option: string): {
-  readonly read: Reader, readonly places: readonly Place[]
+  readonly read: Reader, readonly places: readonly CredentialSource[]
 } {
-  return { read: reader(from, option), places: Object.freeze([from].flat() as Place[]) }
+  return { read: reader(from, option), places: Object.freeze([from].flat() as CredentialSource[]) }
 }
 
 /**
@@ -223,19 +223,19 @@ export function cookieValues (request: FastifyRequest, name: string): readonly s
  * documented one.
  */
 export function traits (
-  places: readonly Place[], bearerFormat?: string
-): Pick<Scheme, 'openapi' | 'places' | 'ambient' | 'cacheControl'> {
+  places: readonly CredentialSource[], bearerFormat?: string
+): Pick<Scheme, 'openapi' | 'sources' | 'ambient' | 'cacheControl'> {
   const cacheControl = cacheControlOf(places)
   return {
     openapi: openapi(places, bearerFormat),
-    places,
+    sources: places,
     ambient: places.some(isAmbient),
     ...cacheControl === null ? {} : { cacheControl }
   }
 }
 
 /** Returns true for a place that browsers fill by themselves. */
-function isAmbient (place: Place): boolean {
+function isAmbient (place: CredentialSource): boolean {
   return place.startsWith('cookie:')
 }
 
@@ -246,7 +246,7 @@ type Authenticate = Scheme['authenticate']
  * place was put there by a script or a program, whatever cookie travels along, because {@link reader} refuses two
  * different ones.
  */
-export function markAmbient (places: readonly Place[], authenticate: Authenticate): Authenticate {
+export function markAmbient (places: readonly CredentialSource[], authenticate: Authenticate): Authenticate {
   const others = places.filter(place => !isAmbient(place))
   if (others.length === 0 || others.length === places.length) return authenticate
   const readOthers = reader(others, 'from')
@@ -258,7 +258,7 @@ export function markAmbient (places: readonly Place[], authenticate: Authenticat
   }
 }
 
-function openapi ([first = 'bearer']: readonly Place[], bearerFormat?: string): OpenApiSecurityScheme {
+function openapi ([first = 'bearer']: readonly CredentialSource[], bearerFormat?: string): OpenApiSecurityScheme {
   if (first === 'bearer') {
     return { type: 'http', scheme: 'bearer', ...bearerFormat === undefined ? {} : { bearerFormat } }
   }
@@ -270,7 +270,7 @@ function openapi ([first = 'bearer']: readonly Place[], bearerFormat?: string): 
  * Shared caches know `Authorization` as a credential (RFC 9111, 3.5) and nothing else. What a URL let in must not be
  * stored at all (RFC 6750, 2.3 and 5.3).
  */
-function cacheControlOf (places: readonly Place[]): string | null {
+function cacheControlOf (places: readonly CredentialSource[]): string | null {
   if (places.some(place => place.startsWith('query:'))) return 'private, no-store'
   return places.every(place => place === 'bearer') ? null : 'private'
 }

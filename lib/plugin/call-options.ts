@@ -1,4 +1,6 @@
-import type { IssueOptions, LoginOptions } from '../../types/scheme.js'
+import type { IssueOptions } from '../../types/features.js'
+import type { SchemeChoice } from '../../types/registry.js'
+import type { LoginOptions } from '../../types/sessions.js'
 import type { StoreOwner } from '../../types/store.js'
 import { internalError, misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
@@ -33,10 +35,6 @@ export function loginOptions (options: unknown): LoginOptions {
   return checked(options, 'reply.login()', { scheme: 'a text', keep: 'true or false', renew: 'true or false', stateChecked: 'true or false', data: 'an object' }) as LoginOptions
 }
 
-export function logoutOptions (options: unknown): { readonly scheme?: string } {
-  return checked(options, 'reply.logout()', { scheme: 'a text' }) as { readonly scheme?: string }
-}
-
 export function issueOptions (options: unknown): IssueOptions {
   return checked(options, 'tokens.issue()', { scheme: 'a text', expiresIn: 'anything', claims: 'an object' }) as IssueOptions
 }
@@ -46,12 +44,16 @@ export function attemptOptions (options: unknown): { readonly realm?: string } {
 }
 
 export function exceptOptions (options: unknown): { readonly except?: string } {
-  return checked(options, 'sessions.revokeAll()', { except: 'a text' }) as { readonly except?: string }
+  return checked(options, 'sessions.of().revokeAll()', { except: 'a text' }) as { readonly except?: string }
 }
 
-/** @throws {AuthError} `AUTH_FAULT` for nobody: `request.principal` of an anonymous request, say. */
+export function schemeOption (options: unknown, call: string): string | undefined {
+  return (checked(options, call, { scheme: 'a text' }) as SchemeChoice).scheme
+}
+
+/** @throws {AuthError} `AUTH_FAULT` for what is no owner, such as the `request.principal` of an anonymous request. */
 export function ownerOf (owner: unknown, call: string): StoreOwner {
   const [realm, id] = isObject(owner) ? [property(owner, 'realm'), property(owner, 'id')] : []
-  if (typeof realm === 'string' && typeof id === 'string') return { realm, id }
-  throw internalError(`${call} needs whose they are, { realm, id } as a principal has them; it got ${describeValue(owner)}`)
+  if (typeof realm === 'string' && typeof id === 'string') return Object.freeze({ realm, id })
+  throw internalError(`The owner of ${call} must be { realm, id }, such as a principal. Got ${describeValue(owner)}`)
 }

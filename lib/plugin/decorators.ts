@@ -2,28 +2,26 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import type { Gatehouse } from '../../types/gatehouse.js'
 import type { PrincipalInput } from '../../types/principal.js'
-import type { SchemeName } from '../../types/registry.js'
-import type { SessionIndex } from '../../types/sessions.js'
 import { auditRows } from '../audit/rows.js'
-import { AuthError, authFailure, internalError, misconfigured, refusal } from '../errors.js'
+import { AuthError, authFailure, misconfigured, refusal } from '../errors.js'
 import type { Guard } from '../guard/guard.js'
 import { policyToMeet, stateOf } from '../guard/request-state.js'
 import type { Responder } from '../guard/responder.js'
 import type { GuessRoom } from '../limits/guesses.js'
 import type { Defaults } from '../policy/defaults.js'
 import { parseDeclaration } from '../policy/parse.js'
-import type { BoundScheme } from '../policy/policy.js'
 import type { Policies } from '../policy/resolve.js'
 import type { RouteBook } from '../routes/route-registry.js'
 import { oweCookie, waitFor } from '../util/response.js'
-import { attemptOptions, exceptOptions, issueOptions, loginOptions, logoutOptions, ownerOf } from './call-options.js'
-import { capable } from './schemes.js'
+import { attemptOptions, loginOptions, schemeOption } from './call-options.js'
+import { createApiKeyCalls, createSessionCalls, createTokenCalls } from './feature-calls.js'
+import { chooseProvider, providersOf, type BoundSchemes } from './schemes.js'
 
 /** What the decorators work with. */
 export interface Parts {
   readonly guard: Guard
   readonly key: symbol
-  readonly schemes: ReadonlyMap<string, BoundScheme>
+  readonly schemes: BoundSchemes
   readonly defaults: Defaults
   readonly policies: Policies
   readonly book: RouteBook
@@ -46,33 +44,22 @@ export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse 
       return guard.hook(policy)
     },
     audit: () => auditRows(book.marks, parts.stage),
-    get apiKeys () { return capable(schemes, 'apiKeys', undefined).scheme.apiKeys },
-    apiKeysOf: (scheme: string) => capable(schemes, 'apiKeys', scheme).scheme.apiKeys,
     guesses: Object.freeze({
       attempt: async <T>(reply: FastifyReply, account: string, check: () => T | Promise<T>, options: unknown = {}) => {
         const { realm = '' } = attemptOptions(options)
         return guesses.login(reply, realm, account, check)
       }
     }),
-    tokens: Object.freeze({
-      issue: async (principal: PrincipalInput, options: unknown = {}) => {
-        const said = issueOptions(options)
-        return capable(schemes, 'issue', said.scheme).scheme.issue(principal, said)
-      }
-    }),
-    sessions: Object.freeze({
-      ...sessionIndexOf(schemes),
-      schemes: Object.freeze([...schemes.values()].filter(({ scheme }) => scheme.login !== undefined).map(({ name }) => name as SchemeName)),
-      returnTo: (request: FastifyRequest, fallback = '/') =>
-        // Each scheme opens what it sealed itself, and nothing else.
-        [...schemes.values()].map(({ scheme }) => scheme.returnTo?.(request, fallback) ?? fallback).find(path => path !== fallback) ?? fallback
-    })
+    apiKeys: createApiKeyCalls(schemes),
+    sessions: createSessionCalls(schemes),
+    tokens: createTokenCalls(schemes)
   })
 }
 
 /** `reply.challenge`, `reply.forbid`, `reply.login` and `reply.logout`. */
 export function replyMethods ({ guard, key, schemes, policies }: Parts) {
   const { responder } = guard
+  const providers = providersOf(schemes, features => features.sessions)
   const refuse = (reply: FastifyReply, failure: AuthFailure): FastifyReply => {
     const end = responder.refuse(reply, policyToMeet(reply.request, key, policies), failure)
     return end === 'replied' ? reply : reply.send(end.error)
@@ -93,17 +80,17 @@ export function replyMethods ({ guard, key, schemes, policies }: Parts) {
     },
     login (this: FastifyReply, principal: PrincipalInput, options: unknown = {}) {
       return change(this, 'reply.login()', async () => {
-        const said = loginOptions(options)
-        const { name, scheme } = capable(schemes, 'login', said.scheme)
-        if (said.stateChecked !== true) checkSameSite(guard.otherSite(this.request), name, loginFromElsewhere)
-        await scheme.login(this.request, this, principal, said)
+        const parsed = loginOptions(options)
+        const { name, feature } = chooseProvider(providers, parsed.scheme, 'keep sessions')
+        if (parsed.stateChecked !== true) checkSameSite(guard.otherSite(this.request), name, loginFromElsewhere)
+        await feature.login(this.request, this, principal, parsed)
       })
     },
     logout (this: FastifyReply, options: unknown = {}) {
       return change(this, 'reply.logout()', async () => {
-        const { name, scheme } = capable(schemes, 'logout', logoutOptions(options).scheme)
+        const { name, feature } = chooseProvider(providers, schemeOption(options, 'reply.logout()'), 'keep sessions')
         checkSameSite(guard.otherSite(this.request), name, other => `a browser says that another site asked to log out: ${other}`)
-        await scheme.logout(this.request, this)
+        await feature.logout(this.request, this)
       })
     }
   }
@@ -127,31 +114,4 @@ async function logged (reply: FastifyReply, responder: Responder, run: () => Pro
     if (error instanceof AuthError) responder.logSessionError(reply, error)
     throw error
   }
-}
-
-/**
- * The sessions of all schemes as one index.
- * @throws {AuthError} `AUTH_FAULT`, from each of its methods, when no scheme keeps sessions.
- */
-function sessionIndexOf (schemes: ReadonlyMap<string, BoundScheme>): SessionIndex {
-  const ofAll = async <T>(ask: (index: SessionIndex) => Promise<T>): Promise<T[]> => {
-    const indexes = [...schemes.values()].flatMap(({ scheme }) => scheme.sessions ?? [])
-    if (indexes.length === 0) throw internalError('no scheme of this application keeps sessions')
-    return await Promise.all(indexes.map(ask))
-  }
-  return Object.freeze({
-    list: async given => {
-      const owner = ownerOf(given, 'sessions.list()')
-      return (await ofAll(index => index.list(owner))).flat().sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1)
-    },
-    revoke: async (id, given) => {
-      const owner = given === undefined ? [] : [ownerOf(given, 'sessions.revoke()')]
-      return (await ofAll(index => index.revoke(id, ...owner))).includes(true)
-    },
-    revokeAll: async (given, options = {}) => {
-      const owner = ownerOf(given, 'sessions.revokeAll()')
-      const said = exceptOptions(options)
-      await ofAll(index => index.revokeAll(owner, said))
-    }
-  } satisfies SessionIndex)
 }

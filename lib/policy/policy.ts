@@ -1,3 +1,4 @@
+import type { Features } from '../../types/features.js'
 import type { Principal } from '../../types/principal.js'
 import type { Load, Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
@@ -11,6 +12,8 @@ export interface BoundScheme {
   readonly scheme: Scheme<Principal>
   /** Its own `load`, else the plugin's. */
   readonly load: Load | null
+  /** For the decorators of the plugin alone. */
+  readonly features: Features
 }
 
 /** Everything that the guard needs to know of a route, complete and frozen. Equal declarations share one. */
@@ -99,7 +102,7 @@ function checkRules (mode: Mode, rules: readonly Rule[], maxAge: number | null, 
   if (unknown !== undefined) {
     throw misconfigured(`${place} has a none rule, which is judged by everything that the owner of a credential has, and the scheme '${unknown}' knows no owners: a key with fewer roles would escape the rule. Give the scheme or the plugin a load, or let the rule stand on routes of other schemes.`)
   }
-  const timeless = maxAge === null ? undefined : alternatives.find(([acting]) => acting?.scheme.dated !== true)?.[0]
+  const timeless = maxAge === null ? undefined : alternatives.find(([acting]) => acting?.scheme.reportsAuthTime !== true)?.[0]
   if (timeless !== undefined) {
     throw misconfigured(`${place} has maxAge, but the scheme '${timeless.name}' cannot say when the person authenticated. Name only schemes that can, or remove maxAge.`)
   }

@@ -24,7 +24,7 @@ export function checkReady (app: FastifyInstance, { book, policies, schemes, out
   if (early.length > 0) throw misconfigured(earlySentence(early, app))
   const outside = unseen.filter(route => !route.guarded)
   if (outside.length > 0 && !outsideAllowed) throw misconfigured(outsideSentence(outside))
-  for (const bound of schemes) checkPublicPath(app, book, bound)
+  for (const bound of schemes) checkLoginPath(app, book, bound)
   for (const path of policies.unused()) app.log.warn({ path }, 'fastify-gatehouse: this public path opens no route')
 }
 
@@ -54,10 +54,11 @@ function names (routes: readonly PrintedRoute[], what: string): string {
 }
 
 /** A login page that asks for a login first would send people in a circle. */
-function checkPublicPath (app: FastifyInstance, book: RouteBook, { name, scheme }: BoundScheme): void {
-  if (scheme.publicPath === undefined) return
-  const route = book.marks.find(mark => mark.url === scheme.publicPath && [mark.method].flat().includes('GET'))
-  if (route === undefined) return app.log.warn({ path: scheme.publicPath, scheme: name }, 'fastify-gatehouse: no route answers GET for this path of the scheme')
+function checkLoginPath (app: FastifyInstance, book: RouteBook, { name, features }: BoundScheme): void {
+  const path = features.sessions?.loginPath
+  if (path === undefined) return
+  const route = book.marks.find(mark => mark.url === path && [mark.method].flat().includes('GET'))
+  if (route === undefined) return app.log.warn({ path, scheme: name }, 'fastify-gatehouse: no route answers GET for this path of the scheme')
   if (route.policy.access === 'required') {
     throw misconfigured(`GET ${route.url} is where the scheme '${name}' sends people to log in, and it is protected. Make it public: config: { auth: false }, or name it in publicPaths.`)
   }

@@ -434,13 +434,13 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
       return app
     }))
     const [here, there] = instances as [FastifyInstance, FastifyInstance]
-    const { key, record } = await here.gatehouse.apiKeys.create({ owner: { realm: 'test', id: 'client' }, name: 'k' })
+    const { key, record } = await here.gatehouse.apiKeys.of({ realm: 'test', id: 'client' }).create({ name: 'k' })
     const ask = async (app: FastifyInstance): Promise<number> => (
       await inject(app, { method: 'GET', path: '/private', headers: { 'x-api-key': key } })
     ).status
     offset = 0
     test.strictSame([await ask(here), await ask(there)], [200, 200])
-    await here.gatehouse.apiKeys.revoke(record.id)
+    await here.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)
     test.equal(await ask(here), 401, 'at once where it was revoked')
     offset += 6_000
     test.equal(await ask(there), 401, 'elsewhere within the staleness')

@@ -81,7 +81,7 @@ t.test('nobody fills the database with keys from the page', async t => {
   const desk = await quiet()
   const { cookie } = await logIn(desk, 'cleo')
   const post = async (url: string, fields: Readonly<Record<string, string>>) => (await desk.app.inject({ method: 'POST', url, headers: { ...form, cookie }, payload: encode(fields) })).statusCode
-  const kept = async () => desk.app.gatehouse.apiKeys.list({ realm: 'order-desk', id: 'cleo' })
+  const kept = async () => desk.app.gatehouse.apiKeys.of({ realm: 'order-desk', id: 'cleo' }).list()
   const made = []
   for (let i = 0; i < 51; i++) made.push(await post('/keys', { name: 'Tablet', scopes: 'orders:read', days: '1' }))
   t.same(made, [...Array.from({ length: 50 }, () => 201), 403])

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { SignJWT } from 'jose'
 import t from 'tap'
 import { apiKey, basic, jwt, session, AuthError, type GatehouseOptions, type Scheme } from '../../lib/index.js'
-import { application, handler, listen, scripted, send } from '../fixtures/schemes.js'
+import { application, handler, listen, scripted, send, sessionFeature } from '../fixtures/schemes.js'
 
 const sites = [undefined, 'same-origin', 'none', 'same-site', 'cross-site', '', 'same-origin, cross-site'] as const
 const own = 'http://gate.test'
@@ -122,12 +122,12 @@ t.test('cookies and Basic are ambient in every scheme: keys, tokens, passwords a
 
 t.test('reply.login and reply.logout refuse a cross-site request whatever the method and the route', async t => {
   const calls: string[] = []
-  const keeper: Partial<Scheme> = {
-    ambient: true,
+  const sessions = sessionFeature({
     login: async (_request, _reply, principal) => { calls.push(`in ${principal.id}`) },
     logout: async () => { calls.push('out') }
-  }
-  const { app, log } = await application({ schemes: { web: scripted('web', keeper), user: scripted('user') }, default: ['user', 'web'], origins: [configured] })
+  })
+  const web = () => ({ scheme: scripted('web', { ambient: true }), features: { sessions } })
+  const { app, log } = await application({ schemes: { web, user: scripted('user') }, default: ['user', 'web'], origins: [configured] })
   let after = 0
   const login = async (_request: unknown, reply: Parameters<ReturnType<typeof handler>['handler']>[1]) => { await reply.login({ id: 'ann' }); after++; return {} }
   const logout = async (_request: unknown, reply: Parameters<ReturnType<typeof handler>['handler']>[1]) => { await reply.logout(); after++; return {} }

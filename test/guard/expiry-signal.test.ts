@@ -89,9 +89,9 @@ for (const kind of ['WebSocket', 'event stream'] as const) {
       await ask('/logout', { cookie: one.cookie })
       t.equal(await first?.ended, 'AUTH_INVALID_CREDENTIALS')
       t.equal(await also.ended, 'AUTH_INVALID_CREDENTIALS', 'both streams of one session')
-      await sessions.revoke(two.id, alice)
+      await sessions.of(alice).revoke(two.id)
       t.equal(await second?.ended, 'AUTH_INVALID_CREDENTIALS')
-      await sessions.revokeAll(alice, { except: four.id })
+      await sessions.of(alice).revokeAll({ except: four.id })
       t.equal(await third?.ended, 'AUTH_INVALID_CREDENTIALS')
       await new Promise(resolve => setTimeout(resolve, 20))
       t.equal(left, false, 'the one that was spared, and another person\'s, go on')
@@ -166,7 +166,7 @@ function watchTimers (t: { teardown (fn: () => void): void }, least: number): Re
 }
 
 const identity = (outcome: Partial<Authenticated>) => ({
-  bound: { name: 'test', load: null, scheme: { openapi: { type: 'http', scheme: 'x' }, authenticate: () => authenticated({ id: 'a' }) } } as const,
+  bound: { name: 'test', load: null, features: {}, scheme: { openapi: { type: 'http', scheme: 'x' }, authenticate: () => authenticated({ id: 'a' }) } } as const,
   outcome: authenticated({ realm: 'test', id: 'a', scopes: [], roles: [] }, outcome)
 })
 

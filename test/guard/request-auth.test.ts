@@ -9,7 +9,7 @@ const until = new Date('2031-01-02T03:04:05.678Z')
 
 /** Says everything that an outcome can say. */
 const dated = (more: Partial<Scheme> = {}): Scheme => scripted('user', {
-  dated: true,
+  reportsAuthTime: true,
   authenticate: request => request.headers['x-user'] === undefined
     ? { kind: 'absent' }
     : authenticated({ id: 'ann', scopes: ['orders:read'], roles: ['clerk'], name: 'Ann' }, { credential: { kid: 7 }, authenticatedAt: when, expiresAt: until }),

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { SignJWT } from 'jose'
 import t from 'tap'
-import { absent, apiKey, authenticated, jwt, memoryStore, read, type GatehouseOptions, type Place, type Scheme } from '../../lib/index.js'
+import { absent, apiKey, authenticated, jwt, memoryStore, read, type GatehouseOptions, type CredentialSource, type Scheme } from '../../lib/index.js'
 import { application, handler } from '../fixtures/schemes.js'
 
 const key = randomBytes(24).toString('base64url')
@@ -49,7 +49,7 @@ t.test('the same holds for API keys in every pair of a cookie and another place'
     'query:key': value => ({ url: `/?key=${value}` })
   }
   for (const [place, put] of Object.entries(carry)) {
-    const { app, ask } = await asking(apiKey({ from: ['cookie:key', place as Place], keys: { [key]: { id: 'ann' }, [other]: { id: 'bob' } } }))
+    const { app, ask } = await asking(apiKey({ from: ['cookie:key', place as CredentialSource], keys: { [key]: { id: 'ann' }, [other]: { id: 'bob' } } }))
     const { headers = {}, url } = put(key)
     t.equal(await ask(headers, url), '200', place)
     t.equal(await ask({ ...headers, cookie: `key=${key}` }, url), '200', place)
@@ -59,7 +59,7 @@ t.test('the same holds for API keys in every pair of a cookie and another place'
   }
   const { app, ask } = await asking(apiKey({ from: ['header:x-api-key', 'cookie:key'], managed: { prefix: 'acme' } }))
   await app.ready()
-  const made = await app.gatehouse.apiKeys.create({ owner: { realm: 'staff', id: 'ann' }, name: 'laptop' })
+  const made = await app.gatehouse.apiKeys.of({ realm: 'staff', id: 'ann' }).create({ name: 'laptop' })
   t.equal(await ask({ 'x-api-key': made.key }), '200')
   t.equal(await ask({ cookie: `key=${made.key}` }), '403 AUTH_CROSS_SITE')
 })

@@ -109,12 +109,12 @@ t.test('load that says no of the owner of a managed key makes the key invalid', 
     let owner: { id: string } | No = { id: 'ann' }
     const app = await application(t, { schemes: { service: apiKey({ managed: { prefix: 'acme', staleness: 0 }, load: () => owner }) } })
     app.get('/', async () => 'reached')
-    const { key: made } = await app.gatehouse.apiKeys.create({ owner: { realm: 'web', id: 'ann' }, name: 'laptop' })
+    const { key: made } = await app.gatehouse.apiKeys.of({ realm: 'web', id: 'ann' }).create({ name: 'laptop' })
     const ask = async () => (await app.inject({ url: '/', headers: { 'x-api-key': made } })).statusCode
     t.equal(await ask(), 200)
     owner = answer
     t.equal(await ask(), 401, JSON.stringify(answer))
-    await t.rejects(app.gatehouse.apiKeys.create({ owner: { realm: 'web', id: 'ann' }, name: 'another' }), { code: 'AUTH_ACCESS_DENIED' })
+    await t.rejects(app.gatehouse.apiKeys.of({ realm: 'web', id: 'ann' }).create({ name: 'another' }), { code: 'AUTH_ACCESS_DENIED' })
   }
 })
 

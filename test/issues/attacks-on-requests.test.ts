@@ -191,7 +191,7 @@ t.test('one request cannot change the principal of the next: what a table, or th
     return [found.name, found.limits, found.self === found, found.since === since]
   })
   await app.ready()
-  const managed = (await app.gatehouse.apiKeys.create({ owner: { realm: 'managed', id: 'x' }, name: 'k' })).key
+  const managed = (await app.gatehouse.apiKeys.of({ realm: 'managed', id: 'x' }).create({ name: 'k' })).key
   const callers = [credential, { authorization: `Basic ${Buffer.from('ann:correct horse battery').toString('base64')}` }, { authorization: `Bearer ${managed}` }]
   for (const headers of callers) {
     for (const time of ['first', 'second']) t.same((await app.inject({ url: '/', headers })).json(), ['free', [{ orders: 1 }], true, true], time)

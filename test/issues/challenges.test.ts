@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { apiKey, AuthError, basic, invalid, jwt, session, type ApiKeyOptions, type GatehouseOptions, type OpenApiSecurityScheme, type Scheme } from '../../lib/index.js'
 import { stopsTheBoot } from '../fixtures/routes.js'
-import { application, handler, scripted } from '../fixtures/schemes.js'
+import { application, handler, make, scripted } from '../fixtures/schemes.js'
 
 const key = randomBytes(24).toString('base64url')
 const keys = { [key]: { id: 'billing' } }
@@ -45,7 +45,7 @@ t.test('a challenge that cannot be written, or is not that of Bearer, stops the 
 })
 
 t.test('an API key that expired has the error of RFC 6750, as a wrong one has', async t => {
-  const { challenge } = await apiKey({ from: 'bearer', keys })({} as never, 'it')
+  const { scheme: { challenge } } = await make(apiKey({ from: 'bearer', keys }), {} as never, 'it')
   for (const code of ['AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED'] as const) {
     t.same(challenge?.({ code, scheme: 'it', detail: '', scopes: [], maxAge: null, retryAfter: null }), { scheme: 'Bearer', params: { realm: 'it', error: 'invalid_token' } })
   }

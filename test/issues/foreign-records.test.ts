@@ -26,14 +26,14 @@ t.test('answers 500 and logs when a store gives a key the record of another', as
   let other: string | null = null
   const store: Store = { ...inner, get: (kind, id) => inner.get(kind, other ?? id) }
   const { keys, log, ask } = await instance(t, { managed: { prefix: 'acme', staleness: 0 } }, { store })
-  const [mine, theirs] = [await keys.create({ owner: ann, name: 'mine' }), await keys.create({ owner: bob, name: 'theirs' })]
+  const [mine, theirs] = [await keys.of(ann).create({ name: 'mine' }), await keys.of(bob).create({ name: 'theirs' })]
   t.same((await ask(mine.key)).json().principal.id, 'ann')
   other = theirs.record.id
   const answer = await ask(mine.key)
   t.same([answer.statusCode, answer.json().code], [500, 'AUTH_FAULT'])
   t.ok(isLogged(log))
-  await t.rejects(keys.get(mine.record.id), { code: 'AUTH_FAULT', detail: mixedUp })
-  await t.rejects(keys.revoke(mine.record.id), { code: 'AUTH_FAULT' })
+  await t.rejects(keys.ofAnyOwner().get(mine.record.id), { code: 'AUTH_FAULT', detail: mixedUp })
+  await t.rejects(keys.ofAnyOwner().revoke(mine.record.id), { code: 'AUTH_FAULT' })
   other = null
   t.same((await ask(mine.key)).json().principal.id, 'ann')
 })
@@ -50,7 +50,7 @@ t.test('answers 500 when a store gives an ended session the record of another', 
   app.get('/me', async ({ principal }) => principal)
   const login = async () => String((await app.inject({ method: 'POST', url: '/login' })).headers['set-cookie']).split(';')[0] ?? ''
   const cookie = await login()
-  await app.gatehouse.sessions.revokeAll({ realm: 'web', id: 'ann' })
+  await app.gatehouse.sessions.of({ realm: 'web', id: 'ann' }).revokeAll()
   t.equal((await app.inject({ url: '/me', headers: { cookie } })).statusCode, 401)
   await login()
   anybody = (await inner.find('session', { realm: 'web web', id: 'ann' }))[0] ?? null

@@ -6,7 +6,7 @@ import { memoryStore, type Store } from '../../lib/index.js'
 import { guessRoom } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
 import { idOf, type Session } from '../../lib/schemes/session/payload.js'
-import { Denials } from '../../lib/schemes/session/revocations.js'
+import { Revocations } from '../../lib/schemes/session/revocations.js'
 
 /** At a smaller scale what bench/growth.ts sends through the whole application, 5,000,000 at a time. */
 setFlagsFromString('--expose-gc')
@@ -19,7 +19,7 @@ function mebibytes (): number {
 
 t.test('A session that ended leaves its id and its owner behind, and nothing that the principal carried', t => {
   const hour = 3_600_000
-  const list = new Denials(hour, () => {})
+  const list = new Revocations(hour, () => {})
   const begunAt = Date.now()
   const sessionOf = (i: number): Session => {
     // one string of its own for each, as JSON.parse makes them

@@ -20,7 +20,7 @@ async function application (t: Test, options: Partial<GatehouseOptions>, routes:
 }
 
 async function clients (app: FastifyInstance, input: { roles?: string[], scopes?: string[] }) {
-  const { key } = await app.gatehouse.apiKeys.create({ owner, name: 'laptop', ...input })
+  const { key } = await app.gatehouse.apiKeys.of(owner).create({ name: 'laptop', ...input })
   const login = await app.inject({ method: 'POST', url: '/login' })
   const cookie = String(login.headers['set-cookie']).split(';', 1)[0] ?? ''
   return {

@@ -48,14 +48,14 @@ for (const backend of stores) {
       const cookies = await Promise.all([login(), login(), login()])
       const renewing = cookies.map(renew)
       await sleep(Math.random() * 8)
-      await sessions.revokeAll(owner)
+      await sessions.of(owner).revokeAll()
       const renewed = await Promise.all(renewing)
       const answers = await Promise.all([...cookies, ...renewed.map(each => each.cookie)].map(status))
       left.push(answers.filter(each => each === 200).length)
     }
     t.comment(`${left.filter(n => n > 0).length} of ${rounds} rounds left a session alive`)
     t.same(left.filter(n => n > 0), [])
-    t.same(await sessions.list(owner), [])
+    t.same(await sessions.of(owner).list(), [])
   })
 
   t.test(`lists the session of a person who renews it at that moment, over ${backend.name}`, { skip: backend.skip }, async t => {
@@ -66,7 +66,7 @@ for (const backend of stores) {
       const renewing = renew(cookie)
       const done = renewing.then(() => true)
       while (!await Promise.race([done, pause(false)])) {
-        empty += (await sessions.list(owner)).length === 0 ? 1 : 0
+        empty += (await sessions.of(owner).list()).length === 0 ? 1 : 0
       }
       cookie = (await renewing).cookie
     }
@@ -89,7 +89,7 @@ t.test('ends a session that is renewed while a row lock is held, on PostgreSQL',
 
   /** One round. Returns how many of its sessions are left; `null` where the machine was so slow that the lock outlasted the deadline of the store. */
   async function round (): Promise<number | null> {
-    await sessions.revokeAll(owner)
+    await sessions.of(owner).revokeAll()
     const first = await login()
     const [idOfFirst] = await ids()
     const second = await login()
@@ -98,7 +98,7 @@ t.test('ends a session that is renewed while a row lock is held, on PostgreSQL',
     const [locked, free] = lowest === idOfFirst ? [first, second] : [second, first]
     await locking.query('begin')
     await locking.query(`select id from ${table} where id = $1 for update`, [lowest])
-    const revoking = sessions.revokeAll(owner).then(() => true, () => false)
+    const revoking = sessions.of(owner).revokeAll().then(() => true, () => false)
     while ((await looking.query(waiting)).rows.length === 0 && await Promise.race([revoking, sleep(2, true)]));
     const renewed = await renew(free)
     await locking.query('commit')

@@ -35,7 +35,7 @@ t.test('a fault outside of a request says why on the console, and nowhere in its
   const app = bare(t)
   await app.register(authPlugin, { schemes: { web: session({ secret }) } })
   const reason = /^\w+: Internal Server Error \(sessions are listed only with a store.*\n +at /
-  await t.rejects(app.gatehouse.sessions.list({ realm: 'web', id: 'ada' }), { message: /^Internal Server Error$/, stack: reason })
+  await t.rejects(app.gatehouse.sessions.of({ realm: 'web', id: 'ada' }).list(), { message: /^Internal Server Error$/, stack: reason })
 })
 
 t.test('a response waits for a login that nobody awaited', async t => {

@@ -22,8 +22,8 @@ for (const [form, handled] of [['Fastify\'s own error handler', false], ['an err
     await app.register(apiKeyRoutes, { prefix: '/keys' })
     const open = { config: { auth: { public: 'for tests' } } }
     app.post('/login', open, async (_request, reply) => { await reply.login({ id: 'ann' }); return {} })
-    app.get('/list', open, async () => await app.gatehouse.sessions.list(ann))
-    app.delete('/revoke', open, async () => await app.gatehouse.apiKeys.revoke('a'.repeat(43)))
+    app.get('/list', open, async () => await app.gatehouse.sessions.of(ann).list())
+    app.delete('/revoke', open, async () => await app.gatehouse.apiKeys.ofAnyOwner().revoke('a'.repeat(43)))
     app.get('/later', open, async (_request, reply) => { reply.header('retry-after', '60'); throw new AuthError('AUTH_UNAVAILABLE', 'the handler knows better') })
     app.get('/busy', open, async () => { throw Object.assign(new Error('busy'), { statusCode: 503 }) })
     const login = await app.inject({ method: 'POST', url: '/login' })
@@ -53,10 +53,10 @@ t.test('with a staleness of 0 nobody is given an answer that was asked for befor
   }
   const managed = { prefix: 'acme', staleness: 0 }
   const [here, there] = [await instance(t, { managed }, { store }), await instance(t, { managed }, { store: inner })]
-  const { key, record } = await there.keys.create({ owner: ann, name: 'k' })
+  const { key, record } = await there.keys.of(ann).create({ name: 'k' })
   const before = here.status(key)
   while (waits.length > 0) await setImmediate()
-  t.equal(await there.keys.revoke(record.id), true)
+  t.equal(await there.keys.ofAnyOwner().revoke(record.id), true)
   t.equal(await Promise.race([here.status(key), sleep(timeLimit(2_000), 'the answer from before is waited for')]), 401, 'who asks after the revocation is refused')
   answer()
   t.equal(await before, 200, 'who asked before it was let in')
@@ -78,8 +78,8 @@ t.test('streams end when the store is back later than what it tells of changes b
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
-  const { key } = await app.gatehouse.apiKeys.create({ owner: ann, name: 'k' })
-  const good = await app.gatehouse.apiKeys.create({ owner: ann, name: 'good' })
+  const { key } = await app.gatehouse.apiKeys.of(ann).create({ name: 'k' })
+  const good = await app.gatehouse.apiKeys.of(ann).create({ name: 'good' })
   const cookie = String((await app.inject({ method: 'POST', url: '/login' })).headers['set-cookie']).split(';')[0] ?? ''
   const callers: ReadonlyArray<Record<string, string>> = [{ cookie }, { 'x-api-key': key }, { 'x-api-key': good.key }]
   const streams = await Promise.all(callers.map(async headers => await stream({ port, path: '/events', headers })))

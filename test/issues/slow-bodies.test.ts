@@ -61,7 +61,7 @@ async function cookieOf (app: FastifyInstance): Promise<Record<string, string>> 
 t.test('lets a request through whose credential is still good, and asks no route twice that has no slow body', async t => {
   const store = memoryStore()
   const app = await application(t, { store, schemes: { web: session({ secret }), service: apiKey({ managed: { prefix: 'acme' } }), user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true }) }, default: ['web', 'service', 'user'] }, telling)
-  const { key } = await app.gatehouse.apiKeys.create({ owner, name: 'k' })
+  const { key } = await app.gatehouse.apiKeys.of(owner).create({ name: 'k' })
   const token = await app.gatehouse.tokens.issue({ id: 'ann' })
   for (const headers of [await cookieOf(app), { 'x-api-key': key }, { authorization: `Bearer ${token}` }]) {
     t.match(await slowly(app, '/required', headers, () => {}), { status: 200, body: /"id":"ann"/ })
@@ -111,9 +111,9 @@ t.test('refuses a managed key that was revoked, that expired, or whose owner is 
       telling(app)
       app.post('/clerk', { config: { auth: { roles: 'clerk' } } }, async request => ({ roles: request.principal?.roles }))
     })
-    const make = async (expiresAt: Date | null = null) => app.gatehouse.apiKeys.create({ owner, name: 'k', roles: load === undefined ? [] : ['clerk'], expiresAt })
+    const make = async (expiresAt: Date | null = null) => app.gatehouse.apiKeys.of(owner).create({ name: 'k', roles: load === undefined ? [] : ['clerk'], expiresAt })
     const { key, record } = await make()
-    t.match(await slowly(app, '/required', { 'x-api-key': key }, () => app.gatehouse.apiKeys.revoke(record.id)), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' })
+    t.match(await slowly(app, '/required', { 'x-api-key': key }, () => app.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' })
     const end = new Date(Date.now() + 1_000)
     const ending = await make(end)
     t.match(await slowly(app, '/required', { 'x-api-key': ending.key }, () => pause(end.getTime() - Date.now() + 50)), { status: 401, code: 'AUTH_TOKEN_EXPIRED' })
@@ -130,16 +130,16 @@ t.test('refuses what another instance revoked, within the staleness, where the s
   const schemes = () => ({ web: session({ secret, staleness: 0 }), service: apiKey({ managed: { prefix: 'acme', staleness: 0 } }) })
   const options = { store, default: ['web', 'service'] } as const
   const [here, there] = [await application(t, { ...options, schemes: schemes() }, telling), await application(t, { ...options, schemes: schemes() })]
-  const { key, record } = await there.gatehouse.apiKeys.create({ owner, name: 'k' })
-  t.match(await slowly(here, '/required', { 'x-api-key': key }, () => there.gatehouse.apiKeys.revoke(record.id)), { status: 401 })
-  t.match(await slowly(here, '/required', await cookieOf(there), () => there.gatehouse.sessions.revokeAll(owner)), { status: 401 })
+  const { key, record } = await there.gatehouse.apiKeys.of(owner).create({ name: 'k' })
+  t.match(await slowly(here, '/required', { 'x-api-key': key }, () => there.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)), { status: 401 })
+  t.match(await slowly(here, '/required', await cookieOf(there), () => there.gatehouse.sessions.of(owner).revokeAll()), { status: 401 })
 })
 
 t.test('refuses a session that ended before its body did, with a store and without', async t => {
   for (const store of [memoryStore(), undefined]) {
     const app = await application(t, { ...store === undefined ? {} : { store }, schemes: { web: session({ secret }) } }, telling)
-    t.match(await slowly(app, '/required', await cookieOf(app), () => app.gatehouse.sessions.revokeAll(owner)), { status: 401, code: 'AUTH_REQUIRED' })
-    t.match(await slowly(app, '/optional', await cookieOf(app), () => app.gatehouse.sessions.revokeAll(owner)), { status: 200, body: /"id":null/ }, 'as a session that ended before')
+    t.match(await slowly(app, '/required', await cookieOf(app), () => app.gatehouse.sessions.of(owner).revokeAll()), { status: 401, code: 'AUTH_REQUIRED' })
+    t.match(await slowly(app, '/optional', await cookieOf(app), () => app.gatehouse.sessions.of(owner).revokeAll()), { status: 200, body: /"id":null/ }, 'as a session that ended before')
     const short = await application(t, { ...store === undefined ? {} : { store }, schemes: { web: session({ secret, idleTimeout: 1, absoluteTimeout: 1 }) } }, telling)
     t.match(await slowly(short, '/required', await cookieOf(short), () => pause(1_000)), { status: 401, code: 'AUTH_REQUIRED' })
   }
@@ -158,7 +158,7 @@ t.test('answers 503 where the store cannot tell once the body is there, and 500 
   let failure: Error | null = null
   const store: Store = { ...inner, get: async (...args) => { if (failure !== null) throw failure; return inner.get(...args) } }
   const app = await application(t, { store, schemes: { web: session({ secret, staleness: 0 }), service: apiKey({ managed: { prefix: 'acme', staleness: 0 } }) }, default: ['web', 'service'] }, telling)
-  const { key } = await app.gatehouse.apiKeys.create({ owner, name: 'k' })
+  const { key } = await app.gatehouse.apiKeys.of(owner).create({ name: 'k' })
   for (const headers of [{ 'x-api-key': key }, await cookieOf(app)]) {
     for (const [error, status] of [[new AuthError('AUTH_UNAVAILABLE', 'down'), 503], [new AuthError('AUTH_FAULT', 'broken'), 500]] as const) {
       failure = null
@@ -197,9 +197,9 @@ t.test('a clock that is set back makes no credential last longer', async t => {
   const real = Date.now
   t.teardown(() => { Date.now = real })
   const app = await application(t, { schemes: { service: apiKey({ managed: { prefix: 'acme' } }) }, publicPaths: [] }, telling)
-  const { key, record } = await app.gatehouse.apiKeys.create({ owner, name: 'k' })
+  const { key, record } = await app.gatehouse.apiKeys.of(owner).create({ name: 'k' })
   const answer = await slowly(app, '/required', { 'x-api-key': key }, async () => {
-    await app.gatehouse.apiKeys.revoke(record.id)
+    await app.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)
     Date.now = () => real() - 60_000
   })
   t.match(answer, { status: 401, code: 'AUTH_INVALID_CREDENTIALS' })

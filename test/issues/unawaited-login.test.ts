@@ -6,7 +6,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import websocket from '@fastify/websocket'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import authPlugin, { memoryStore, session, type Scheme, type SessionCredential, type Store } from '../../lib/index.js'
+import authPlugin, { memoryStore, session, type GatehouseOptions, type Scheme, type SessionCredential, type Store } from '../../lib/index.js'
+import { sessionFeature } from '../fixtures/schemes.js'
 import { secret } from '../schemes/session/bare-app.js'
 import { switched } from '../schemes/session/stores.js'
 
@@ -26,7 +27,7 @@ function slowStore (): Store {
 type Handler = (request: FastifyRequest, reply: FastifyReply) => unknown
 
 interface Setup {
-  readonly schemes?: Readonly<Record<string, Scheme>>
+  readonly schemes?: GatehouseOptions['schemes']
   readonly store?: Store
 }
 
@@ -151,19 +152,21 @@ t.test('a login that nobody awaited and that fails is the answer', async t => {
 t.test('a login that fails in its own way is a fault', async t => {
   const own: Scheme = {
     authenticate: () => ({ kind: 'absent' }),
-    openapi: { type: 'apiKey', in: 'header', name: 'x-own' },
+    openapi: { type: 'apiKey', in: 'header', name: 'x-own' }
+  }
+  const sessions = sessionFeature({
     login: async () => {
       await pause(5)
       throw new Error('own')
     }
-  }
+  })
   const { ask } = await application(t, {
     '/own': async (_request, reply) => {
       login(reply, { scheme: 'own' })
       reply.code(201)
       return { first: 1 }
     }
-  }, { schemes: { own } })
+  }, { schemes: { own: () => ({ scheme: own, features: { sessions } }) } })
   t.equal((await ask('/own')).status, 500)
 })
 

@@ -4,12 +4,12 @@ import type { AddressInfo } from 'node:net'
 import fc from 'fast-check'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { apiKey, read, type Place, type Reading } from '../../lib/index.js'
+import { apiKey, read, type CredentialSource, type Reading } from '../../lib/index.js'
 import { reader, readAuthorization } from '../../lib/kit/read-credential.js'
-import { listen, send } from '../fixtures/schemes.js'
+import { contextOf, listen, send } from '../fixtures/schemes.js'
 
 /** An application that reads a place and says what it found: the text, or the kind of the outcome. */
-function reading (from: Place | readonly Place[]) {
+function reading (from: CredentialSource | readonly CredentialSource[]) {
   const app = Fastify() as unknown as FastifyInstance
   const found: Reading[] = []
   app.get('/', async request => { found.push(read(request, from)); return {} })
@@ -160,7 +160,7 @@ t.test('a place outside of the grammar stops the boot, or the call', async t => 
     )
     t.throws(() => reader(['bearer', from], 'The option from of here'), { code: 'AUTH_MISCONFIGURED' })
     t.throws(
-      () => read({ raw: { headers: {} } } as never, from as Place),
+      () => read({ raw: { headers: {} } } as never, from as CredentialSource),
       { code: 'AUTH_MISCONFIGURED', message: /^from must be/ }
     )
   }
@@ -171,8 +171,8 @@ t.test('a place outside of the grammar stops the boot, or the call', async t => 
     { code: 'AUTH_MISCONFIGURED', message: /names a place twice/ }
   )
   t.throws(
-    () => apiKey({ from: 'header:x y' as Place, verify: () => null })(
-      Fastify() as unknown as FastifyInstance, 'service'
+    () => apiKey({ from: 'header:x y' as CredentialSource, verify: () => null })(
+      Fastify() as unknown as FastifyInstance, 'service', contextOf()
     ),
     { message: /^The option from of apiKey\(\) of the scheme 'service'/ }
   )

@@ -21,7 +21,7 @@ async function desk (t: Test) {
   app.post('/logout', open, async (_request, reply) => { await reply.logout(...options as []) })
   app.post('/issue', open, async () => app.gatehouse.tokens.issue({ id: 'ann' }, ...options as []))
   app.post('/attempt', open, async (_request, reply) => app.gatehouse.guesses.attempt(reply, 'ann', () => true, ...options as []))
-  app.post('/end', open, async () => { await app.gatehouse.sessions.revokeAll(owner, ...options as []) })
+  app.post('/end', open, async () => { await app.gatehouse.sessions.of(owner).revokeAll(...options as []) })
   let detail = ''
   app.addHook('onError', async (_request, _reply, error) => { detail = (error as unknown as { detail: string }).detail })
   await app.ready()
@@ -42,13 +42,13 @@ const wrong: ReadonlyArray<readonly [url: string, options: unknown, says: string
   ['/login', { data: 'x' }, 'The option data of reply.login() must be an object'],
   ['/login', null, 'The options of reply.login() must be an object'],
   ['/logout', { shceme: 'web' }, "The options of reply.logout() have an unknown key 'shceme'. Did you mean 'scheme'?"],
-  ['/logout', { scheme: 'wob' }, "the scheme 'wob' has no logout()"],
+  ['/logout', { scheme: 'wob' }, "the scheme 'wob' cannot keep sessions. Known: 'web'"],
   ['/issue', { expiresin: '1m' }, "The options of tokens.issue() have an unknown key 'expiresin'. Did you mean 'expiresIn'?"],
   ['/issue', { expiresIn: undefined }, "have 'expiresIn' set to undefined"],
   ['/issue', { claims: 'x' }, 'The option claims of tokens.issue() must be an object'],
   ['/attempt', { relm: 'a' }, "The options of guesses.attempt() have an unknown key 'relm'. Did you mean 'realm'?"],
   ['/attempt', { realm: undefined }, "have 'realm' set to undefined"],
-  ['/end', { exept: 'a' }, "The options of sessions.revokeAll() have an unknown key 'exept'. Did you mean 'except'?"],
+  ['/end', { exept: 'a' }, "The options of sessions.of().revokeAll() have an unknown key 'exept'. Did you mean 'except'?"],
   ['/end', { except: undefined }, "have 'except' set to undefined"]
 ]
 
@@ -71,32 +71,32 @@ t.test('whose sessions and keys are meant must be somebody, and how long in boun
   const { app } = await desk(t)
   const { apiKeys, sessions } = app.gatehouse
   for (const nobody of [null, undefined, {}, { id: 'ann' }, 'ann'] as never[]) {
-    await t.rejects(sessions.list(nobody), { code: 'AUTH_FAULT', message: 'Internal Server Error', detail: /^sessions\.list\(\) needs whose/ })
-    await t.rejects(sessions.revokeAll(nobody), { code: 'AUTH_FAULT', detail: /^sessions\.revokeAll\(\) needs whose/ })
-    if (nobody !== undefined) await t.rejects(sessions.revoke('x'.repeat(22), nobody), { code: 'AUTH_FAULT', detail: /^sessions\.revoke\(\) needs whose/ })
+    for (const [call, of] of Object.entries({ sessions: sessions.of, apiKeys: apiKeys.of })) {
+      t.throws(() => of(nobody), { code: 'AUTH_FAULT', message: 'Internal Server Error', detail: new RegExp(`^The owner of ${call}\\.of\\(\\) must be \\{ realm, id \\}, such as a principal\\. Got `) })
+    }
   }
-  const { record: { id } } = await apiKeys.create({ owner, name: 'a' })
-  await t.rejects(apiKeys.rotate(id, { overlap: 400_000_000 }), { code: 'AUTH_FAULT', detail: /overlap must be ten years at most/ })
-  await t.rejects(apiKeys.create({ owner, name: 'b', expiresAt: new Date(8.64e15) }), { code: 'AUTH_FAULT', detail: /up to the year 9999/ })
-  t.match(await apiKeys.list(owner), [{ id, replacedBy: null }], 'and nothing is left of what was refused')
+  const { record: { id } } = await apiKeys.of(owner).create({ name: 'a' })
+  await t.rejects(apiKeys.ofAnyOwner().rotate(id, { overlap: 400_000_000 }), { code: 'AUTH_FAULT', detail: /overlap must be ten years at most/ })
+  await t.rejects(apiKeys.of(owner).create({ name: 'b', expiresAt: new Date(8.64e15) }), { code: 'AUTH_FAULT', detail: /up to the year 9999/ })
+  t.match(await apiKeys.of(owner).list(), [{ id, replacedBy: null }], 'and nothing is left of what was refused')
 })
 
 t.test('who is to bound a key must be somebody', async t => {
   const { app } = await desk(t)
   const { apiKeys } = app.gatehouse
-  const { record: { id } } = await apiKeys.create({ owner, name: 'a', scopes: ['x'] })
+  const { record: { id } } = await apiKeys.of(owner).create({ name: 'a', scopes: ['x'] })
   const nobody: ReadonlyArray<readonly [bounds: object, says: RegExp]> = [
     [{ within: undefined }, /'within' set to undefined/], [{ wihtin: {} }, /unknown key 'wihtin'\. Did you mean 'within'/], [{ within: null }, /within must be a principal/],
     [{ within: { id: 'ann' } }, /within must be a principal/], [{ within: { scopes: [], roles: 'a' } }, /within must be a principal/]
   ]
   for (const [bounds, says] of nobody) {
-    await t.rejects(apiKeys.create({ owner, name: 'b' }, bounds), { code: 'AUTH_FAULT', detail: says })
-    await t.rejects(apiKeys.update(id, { name: 'b' }, owner, bounds), { code: 'AUTH_FAULT', detail: says })
-    await t.rejects(apiKeys.rotate(id, { overlap: 0, ...bounds }, owner), { code: 'AUTH_FAULT', detail: says })
+    await t.rejects(apiKeys.of(owner).create({ name: 'b' }, bounds), { code: 'AUTH_FAULT', detail: says })
+    await t.rejects(apiKeys.of(owner).update(id, { name: 'b' }, bounds), { code: 'AUTH_FAULT', detail: says })
+    await t.rejects(apiKeys.of(owner).rotate(id, { overlap: 0, ...bounds }), { code: 'AUTH_FAULT', detail: says })
   }
-  await t.rejects(apiKeys.rotate(id, { overlap: 0, ovrelap: 1 } as { overlap: 0 }, owner), { code: 'AUTH_FAULT', detail: /unknown key 'ovrelap'/ })
-  t.equal((await apiKeys.list(owner)).length, 1)
-  t.equal((await apiKeys.list(owner))[0]?.name, 'a')
+  await t.rejects(apiKeys.of(owner).rotate(id, { overlap: 0, ovrelap: 1 } as { overlap: 0 }), { code: 'AUTH_FAULT', detail: /unknown key 'ovrelap'/ })
+  t.equal((await apiKeys.of(owner).list()).length, 1)
+  t.equal((await apiKeys.of(owner).list())[0]?.name, 'a')
 })
 
 t.test('a limit that is written as null is none by mistake', async t => {

@@ -65,7 +65,7 @@ t.test('app.gatehouse.default', async t => {
           route(inner, ran, '/x', { scopes: 'c', anyOf: [{ scopes: 'd' }, { scopes: 'e' }], maxAge: 30 })
         })
       })
-    }, { options: { default: { schemes: 'user', scopes: 'a' }, schemes: { ...trio(), service: believer('service', { dated: true }) } } })
+    }, { options: { default: { schemes: 'user', scopes: 'a' }, schemes: { ...trio(), service: believer('service', { reportsAuthTime: true }) } } })
     const whole = { scopes: ['a', 'b', 'c', 'd'], roles: ['clerk'], age: 10 }
     t.equal((await ask('/x', as(whole, 'web'))).status, 200)
     t.equal((await ask('/x', as(whole, 'user'))).status, 401)
@@ -297,7 +297,7 @@ t.test('a further level of rules never admits a principal that was refused witho
   const level = some(fc.record({ ...conditions, anyOf: fc.array(entry, { minLength: 1, maxLength: 2 }), maxAge: fc.constantFrom(30, 60, 90) }, { requiredKeys: [] }))
   const levels = fc.array(level, { maxLength: 3 })
   const has = fc.uniqueArray(fc.constantFrom('a', 'b', 'c'))
-  const schemes = new Map<string, BoundScheme>(['user', 'web'].map((name, index) => [name, { name, index, scheme: believer(name, { dated: true }), load: null }]))
+  const schemes = new Map<string, BoundScheme>(['user', 'web'].map((name, index) => [name, { name, index, scheme: believer(name, { reportsAuthTime: true }), load: null, features: {} }]))
   let admitted = 0
   let refused = 0
 

@@ -9,6 +9,7 @@ import gatehouse, { type GatehouseOptions } from '../../lib/index.js'
 import { publicPolicy } from '../../lib/policy/policy.js'
 import { policyOf } from '../../lib/policy/route-policy.js'
 import { alice, counted, guarded, stopsTheBoot, tokenScheme } from '../fixtures/routes.js'
+import { sessionFeature } from '../fixtures/schemes.js'
 
 // tap loads tsx where @fastify/autoload does not look for it.
 process.env.FASTIFY_AUTOLOAD_TYPESCRIPT = '1'
@@ -358,7 +359,7 @@ t.test('a path that a scheme needs open stops the boot when it is protected, and
   const build = async (auth: boolean | 'none' | 'optional'): Promise<{ app: FastifyInstance, warnings: unknown[] }> => {
     const warnings: unknown[] = []
     const app = bare({ logger: { level: 'warn', stream: { write: line => { warnings.push(JSON.parse(line)) } } } })
-    await app.register(gatehouse, { schemes: { web: tokenScheme({ publicPath: '/login' }) } })
+    await app.register(gatehouse, { schemes: { web: () => ({ scheme: tokenScheme(), features: { sessions: sessionFeature({ loginPath: '/login' }) } }) } })
     app.post('/login', { config: { auth: false } }, counted().handler)
     if (auth !== 'none') app.get('/login', { config: { auth: auth === 'optional' ? { mode: auth } : auth } }, counted().handler)
     return { app, warnings }

@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 import { writeChallenges } from '../../lib/guard/challenge.js'
 import type { AuthFailure, Outcome, Principal, Scheme, SchemeFactory } from '../../lib/index.js'
 import { readChallenges } from '../fixtures/challenges.js'
-import { application, handler, listen, send } from '../fixtures/schemes.js'
+import { application, handler, listen, make, send } from '../fixtures/schemes.js'
 
 /** A credential on its way: what a request has of it. */
 export interface Sent {
@@ -65,14 +65,14 @@ interface Answer { readonly sync: boolean, readonly outcome: Outcome<Principal> 
 /** Asks the scheme itself, in an application that has no plugin. */
 async function bare ({ definition }: Subject, name = 'it') {
   const app = Fastify() as unknown as FastifyInstance
-  const scheme: Scheme<Principal> = typeof definition === 'function' ? await definition(app, name) : definition
+  const { scheme, features } = typeof definition === 'function' ? await make(definition, app, name) : { scheme: definition, features: {} }
   const answers: Answer[] = []
   app.get('/', async (request: FastifyRequest) => {
     const outcome = scheme.authenticate(request)
     answers.push({ sync: !(outcome instanceof Promise), outcome: await outcome })
     return {}
   })
-  app.post('/login', async (request, reply) => { await scheme.login?.(request, reply, { id: 'ann' }, {}); return {} })
+  app.post('/login', async (request, reply) => { await features.sessions?.login(request, reply, { id: 'ann' }, {}); return {} })
   const ask = async (sent: Sent): Promise<Answer> => {
     answers.length = 0
     const { statusCode, body } = await app.inject(request(sent))
@@ -80,7 +80,7 @@ async function bare ({ definition }: Subject, name = 'it') {
     if (statusCode !== 200 || answer === undefined) throw new Error(`authenticate threw: ${body}`)
     return answer
   }
-  return { app, scheme, ask, login: loginOf(app) }
+  return { app, scheme, features, ask, login: loginOf(app) }
 }
 
 function loginOf (app: FastifyInstance): () => Promise<string> {
@@ -145,7 +145,7 @@ async function challenges (t: Test, subject: Subject): Promise<void> {
         t.ok(subject.challenge === 'Cookie' || code === 'AUTH_ACCESS_DENIED', `${code}: no challenge of its own`)
         continue
       }
-      const [read] = readChallenges(writeChallenges([challenge]))
+      const [read] = readChallenges(writeChallenges([challenge].flat()))
       t.equal(read?.scheme, subject.challenge.toLowerCase(), code)
       t.equal('error' in (read?.params ?? {}) && code === 'AUTH_REQUIRED', false)
       t.notMatch(JSON.stringify(read), /secret/)
@@ -178,7 +178,7 @@ async function guarded ({ definition }: Subject) {
   const { app, log } = await application({ schemes: { it: definition }, default: 'it' })
   const route = handler()
   for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
-  if (typeof definition === 'function' && (await definition(Fastify() as unknown as FastifyInstance, 'it')).login !== undefined) {
+  if (app.gatehouse.sessions.schemes.length > 0) {
     app.post('/login', { config: { auth: { public: 'logs people in' } } }, async (_request, reply) => { await reply.login({ id: 'ann' }); return {} })
   }
   return { app, log, route, login: loginOf(app) }

@@ -32,10 +32,10 @@ async function started (t: Test, store: Store): Promise<FastifyInstance> {
   })
   app.post<{ Body: { id: string } }>('/logout-other', async ({ body: { id } }) => {
     const ann = { realm: 'web', id: 'ann' }
-    await app.gatehouse.sessions.revokeAll(ann, { except: id })
+    await app.gatehouse.sessions.of(ann).revokeAll({ except: id })
     return [
-      await app.gatehouse.sessions.revoke(id), await app.gatehouse.apiKeys.get(id),
-      await app.gatehouse.apiKeys.revoke(id, ann)
+      await app.gatehouse.sessions.ofAnyOwner().revoke(id), await app.gatehouse.apiKeys.ofAnyOwner().get(id),
+      await app.gatehouse.apiKeys.of(ann).revoke(id)
     ]
   })
   await app.ready()

@@ -11,7 +11,7 @@ const most = 100_000
 const atOnce = 16
 
 /** When keys were last used: noted in memory and written in batches, so that no request waits for it and no key is written more than once a minute. */
-export class Uses {
+export class LastUsed {
   readonly #store: Store
   readonly #log: FastifyBaseLogger
   #noted = new Map<string, number>()

@@ -1,13 +1,12 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import type { FastifyBaseLogger, FastifyPluginAsync, FastifyRequest } from 'fastify'
-import type { ApiKeys } from '../../../types/api-keys.js'
+import type { ApiKeyFeature } from '../../../types/api-keys.js'
 import { AuthError } from '../../errors.js'
 import { property } from '../../util/objects.js'
 import type { PublicKeyOf } from './routes-options.js'
 
-/** What the route works with. */
 interface LeakRouteOptions {
-  readonly keys: ApiKeys
+  readonly revokeLeaked: ApiKeyFeature['revokeLeaked']
   readonly publicKeyOf: PublicKeyOf
   readonly bodyLimit: number
 }
@@ -19,7 +18,7 @@ const mostTokens = 1_000
  * Where leaked keys are reported, in the manner of GitHub's secret scanning partner programme: a list of `{ token, type, url }`, signed over the body as it came.
  * Every report with a good signature gets the same answer, whatever was in it: it never says whether a key was good.
  */
-export const leakRoute: FastifyPluginAsync<LeakRouteOptions> = async (app, { keys, publicKeyOf, bodyLimit }) => {
+export const leakRoute: FastifyPluginAsync<LeakRouteOptions> = async (app, { revokeLeaked, publicKeyOf, bodyLimit }) => {
   // the signature is over the bytes, so they are not parsed before it is checked; the parsers of the application are not ours to use
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer', bodyLimit }, (_request, body, done) => { done(null, body) })
@@ -28,7 +27,8 @@ export const leakRoute: FastifyPluginAsync<LeakRouteOptions> = async (app, { key
     if (!Buffer.isBuffer(request.body) || !await isSigned(request, request.body, publicKeyOf)) throw new AuthError('AUTH_ACCESS_DENIED', 'a report of leaked keys without a good signature')
     const tokens = tokensIn(request.body)
     if (tokens === null) return reply.code(400).send({ statusCode: 400, error: 'Bad Request', message: 'A report is a list of up to 1,000 objects, each with a token' })
-    await revoke(keys, tokens, request.log)
+    request.log.warn({ reported: tokens.length }, 'leaked API keys were reported')
+    await revokeAll(tokens, revokeLeaked)
     return reply.code(204).send()
   })
 }
@@ -64,10 +64,9 @@ function parsed (body: Buffer): unknown {
   }
 }
 
-/** All of them, and then whatever failed: the reporter is answered 503 and sends the whole report again. */
-async function revoke (keys: ApiKeys, tokens: readonly string[], log: FastifyBaseLogger): Promise<void> {
-  log.warn({ reported: tokens.length }, 'leaked API keys were reported')
-  const ends = await Promise.allSettled(tokens.map(token => keys.revokeLeaked(token)))
+/** Revokes every key, and throws only then: the reporter gets a 503 and sends the whole report again. */
+async function revokeAll (tokens: readonly string[], revokeLeaked: LeakRouteOptions['revokeLeaked']): Promise<void> {
+  const ends = await Promise.allSettled(tokens.map(token => revokeLeaked(token)))
   for (const end of ends) if (end.status === 'rejected') throw end.reason
 }
 

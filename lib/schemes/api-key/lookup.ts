@@ -8,7 +8,7 @@ import { principalFrom } from '../../kit/principal.js'
 import { isThenable } from '../../util/answer.js'
 import { hear, Watchers } from '../../util/revocation-watch.js'
 import { Memo } from '../../util/ttl-cache.js'
-import type { Uses } from './last-used.js'
+import type { LastUsed } from './last-used.js'
 import type { ManagedSettings } from './options.js'
 import { endOf, kind, storedKeyOf, type StoredKey } from './record.js'
 
@@ -21,10 +21,10 @@ interface Known {
   readonly end: number
 }
 
-/** What {@link Directory} works with. */
-export interface DirectoryOptions extends ManagedSettings {
+/** What {@link KeyLookup} works with. */
+export interface KeyLookupOptions extends ManagedSettings {
   readonly store: Store
-  readonly uses: Uses
+  readonly lastUsed: LastUsed
   readonly log: FastifyBaseLogger
 }
 
@@ -32,17 +32,17 @@ export interface DirectoryOptions extends ManagedSettings {
 const size = 10_000
 
 /** Whose a key is: the hot path, which asks the store once in a while and is synchronous otherwise. */
-export class Directory {
+export class KeyLookup {
   readonly #prefix: string
   readonly #store: Store
-  readonly #uses: Uses
+  readonly #lastUsed: LastUsed
   readonly #memo: Memo<Known | null>
   readonly #watchers: Watchers
 
-  constructor ({ prefix, staleness, store, uses, log }: DirectoryOptions) {
+  constructor ({ prefix, staleness, store, lastUsed, log }: KeyLookupOptions) {
     this.#prefix = prefix
     this.#store = store
-    this.#uses = uses
+    this.#lastUsed = lastUsed
     this.#memo = new Memo({ staleness, size, denies: known => known === null })
     // a store that tells of changes is asked for what it may have missed, and for ends that were moved
     const every = store.subscribe === undefined ? Math.max(1000, staleness) : 30_000
@@ -93,7 +93,7 @@ export class Directory {
   #judge (id: string, known: Known | null): KeyOutcome {
     if (known === null) return invalid('the API key is unknown')
     if (known.end <= Date.now()) return expired('the API key expired')
-    this.#uses.note(id)
+    this.#lastUsed.note(id)
     return known.outcome
   }
 

@@ -1,21 +1,21 @@
 import type { FastifyInstance } from 'fastify'
-import type { ApiKeyCredential, ApiKeys } from '../../../types/api-keys.js'
+import type { ApiKeyCredential, ApiKeyFeature } from '../../../types/api-keys.js'
 import type { Principal } from '../../../types/principal.js'
 import type { Load, Scheme, SchemeContext } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import { foreign, invalid } from '../../kit/outcome.js'
 import { isThenable } from '../../util/answer.js'
 import { digestOf, KeyFormat } from './key.js'
-import { Uses } from './last-used.js'
-import { Directory, type KeyOutcome } from './lookup.js'
+import { LastUsed } from './last-used.js'
+import { KeyLookup, type KeyOutcome } from './lookup.js'
 import { managedSettings } from './options.js'
 import { Owners } from './owners.js'
 import { kind } from './record.js'
-import { ManagedKeys } from './service.js'
+import { KeyService } from './service.js'
 
 /** What the scheme `apiKey` needs of managed keys. */
 export interface Managed extends Pick<Scheme<Principal, ApiKeyCredential>, 'load' | 'ownerUnknown'> {
-  readonly apiKeys: ApiKeys
+  readonly apiKeys: ApiKeyFeature
   /** Whose a key is. */
   outcomeOf (key: string): KeyOutcome | Promise<KeyOutcome>
 }
@@ -27,29 +27,28 @@ export interface ManagedPlace {
   readonly name: string
   /** For sentences. */
   readonly place: string
-  readonly context: SchemeContext | undefined
+  readonly context: SchemeContext
   /** The scheme's own; left out, the plugin's. */
   readonly load: Load | undefined
 }
 
 /** The managed keys of a scheme, wired. A mistake in the options stops the boot. */
-export function managedKeys (options: unknown, { app, name, place, context, load = context?.load ?? undefined }: ManagedPlace): Managed {
+export function managedKeys (options: unknown, { app, name, context, load = context.load ?? undefined }: ManagedPlace): Managed {
   const settings = managedSettings(options, `The option schemes.${name}.managed`)
-  if (context === undefined) throw misconfigured(`${place} manages keys, and was made without the context that the plugin gives to schemes.`)
   claimPrefix(app, settings.prefix, name)
   const { store, grants } = context
   const format = new KeyFormat(settings.prefix)
-  const uses = new Uses(store, app.log)
-  const directory = new Directory({ ...settings, store, uses, log: app.log })
+  const lastUsed = new LastUsed(store, app.log)
+  const lookup = new KeyLookup({ ...settings, store, lastUsed, log: app.log })
   const owners = load === undefined ? null : new Owners({ app, scheme: name, load, grants, staleness: settings.staleness })
-  const unsubscribe = store.subscribe?.(kind, change => { directory.heard(change) })
+  const unsubscribe = store.subscribe?.(kind, change => { lookup.heard(change) })
   app.addHook('onClose', async () => {
     unsubscribe?.()
-    directory.close()
-    await uses.flush()
+    lookup.close()
+    await lastUsed.flush()
   })
   return {
-    apiKeys: new ManagedKeys({ format, store, directory, owners, uses, grants, log: app.log }),
+    apiKeys: new KeyService({ format, store, lookup, owners, lastUsed, grants, log: app.log }),
     // load was asked for the owner: what it says of them must not widen the key
     load: null,
     ...owners === null ? { ownerUnknown: true } : {},
@@ -57,17 +56,17 @@ export function managedKeys (options: unknown, { app, name, place, context, load
       const form = format.formOf(key)
       if (form === 'foreign') return foreign
       if (form !== 'ours') return invalid('the API key is mistyped or cut off')
-      return wholeOutcome(directory, owners, digestOf(key))
+      return wholeOutcome(lookup, owners, digestOf(key))
     }
   }
 }
 
 /** What a key comes to, its owner being known. */
-function wholeOutcome (directory: Directory, owners: Owners | null, id: string): KeyOutcome | Promise<KeyOutcome> {
+function wholeOutcome (lookup: KeyLookup, owners: Owners | null, id: string): KeyOutcome | Promise<KeyOutcome> {
   const narrowed = (outcome: KeyOutcome): KeyOutcome | Promise<KeyOutcome> => outcome.kind === 'authenticated' && owners !== null
-    ? owners.narrow(outcome, () => wholeOutcome(directory, owners, id))
+    ? owners.narrow(outcome, () => wholeOutcome(lookup, owners, id))
     : outcome
-  const outcome = directory.outcomeOf(id)
+  const outcome = lookup.outcomeOf(id)
   return isThenable(outcome) ? outcome.then(narrowed) : narrowed(outcome)
 }
 

@@ -3,71 +3,82 @@ import type { Store, StoreOwner } from '../../../types/store.js'
 import { AuthError } from '../../errors.js'
 import { digestOf } from './key.js'
 
-/** Refused because the owner has as many keys as they may. */
+/** Thrown when the owner already has as many keys as they may have. */
 export class TooManyKeys extends AuthError {
-  constructor (most: number) {
-    super('AUTH_ACCESS_DENIED', `the owner of an API key has ${most} already, which is as many as they may`)
+  constructor (maxKeys: number) {
+    super('AUTH_ACCESS_DENIED', `the owner of an API key already has ${maxKeys}, which is the maximum`)
   }
 }
 
-/** Seconds after which a process that died in between keeps nobody waiting. A look and a write of a store end before. */
+const kind = 'api-key-room'
+/** Seconds after which the lock of a process that died is released. A look-up and a write of a store take less. */
 const window = 10
-/** Milliseconds between two tries. */
-const wait = 20
-/** Milliseconds that one waits at most. */
-const patience = 4_000
+const retryMs = 20
+const maxWaitMs = 4_000
 
-/** The last in line for each name, of those in this process who share a store. */
-const lines = new WeakMap<Store, Map<string, Promise<unknown>>>()
+/** The last in the queue of each lock, of those in this process that share a store. */
+const queues = new WeakMap<Store, Map<string, Promise<unknown>>>()
 
 /**
- * Runs one at a time for each owner, among all processes of a store: what is counted in between is still so when the new key is added. Those of one process stand in line, and
- * only the first of them asks the store: all of them, again and again, would be a load that one person can make.
- * @throws {AuthError} `AUTH_UNAVAILABLE` when others of this owner take too long.
+ * Serialises what creates keys of one owner, among all processes that share a store: a count that was taken inside is
+ * still right when the key is added. Callers of one process queue, and only the first of them asks the store: if all
+ * did, again and again, one person could overload it.
  */
-export async function oneAtATime<T> (store: Store, prefix: string, { realm, id }: StoreOwner, run: () => Promise<T>): Promise<T> {
-  const name = digestOf(JSON.stringify([prefix, realm, id]))
-  const line = lines.get(store) ?? new Map<string, Promise<unknown>>()
-  lines.set(store, line)
-  const end = performance.now() + patience
-  const before = line.get(name)
-  let leave = (): void => {}
-  const last = Promise.all([before, new Promise<void>(resolve => { leave = resolve })])
-  line.set(name, last)
-  try {
-    if (before !== undefined && !await endsWithin(before, patience)) throw tooMany()
-    return await alone(store, name, end, run)
-  } finally {
-    leave()
-    if (line.get(name) === last) line.delete(name)
+export class OwnerLock {
+  readonly #store: Store
+  readonly #prefix: string
+  readonly #queue: Map<string, Promise<unknown>>
+
+  /** @param prefix that of the scheme's keys: owners have a lock for each scheme. */
+  constructor (store: Store, prefix: string) {
+    this.#store = store
+    this.#prefix = prefix
+    this.#queue = queues.get(store) ?? new Map<string, Promise<unknown>>()
+    queues.set(store, this.#queue)
+  }
+
+  /** @throws {AuthError} `AUTH_UNAVAILABLE` when others of this owner take too long. */
+  async run<T> ({ realm, id }: StoreOwner, work: () => Promise<T>): Promise<T> {
+    const name = digestOf(JSON.stringify([this.#prefix, realm, id]))
+    const deadline = performance.now() + maxWaitMs
+    const before = this.#queue.get(name)
+    let leave = (): void => {}
+    const last = Promise.all([before, new Promise<void>(resolve => { leave = resolve })])
+    this.#queue.set(name, last)
+    try {
+      if (before !== undefined && !await endsInTime(before)) throw tooBusy()
+      return await this.#alone(name, deadline, work)
+    } finally {
+      leave()
+      if (this.#queue.get(name) === last) this.#queue.delete(name)
+    }
+  }
+  /** Runs `work` while no other process does, by a counter of the store that may reach 1. */
+  async #alone<T> (name: string, deadline: number, work: () => Promise<T>): Promise<T> {
+    do {
+      const { counted, expiresAt } = await this.#store.increment(kind, name, { window, ceiling: 1 })
+      if (counted && expiresAt !== null) {
+        try {
+          return await work()
+        } finally {
+          await this.#store.decrement(kind, name, expiresAt).catch(() => {})
+        }
+      }
+      await pause(retryMs)
+    } while (performance.now() < deadline)
+    throw tooBusy()
   }
 }
 
-async function endsWithin (before: Promise<unknown>, length: number): Promise<boolean> {
+async function endsInTime (before: Promise<unknown>): Promise<boolean> {
   const waiting = new AbortController()
   try {
-    return await Promise.race([before.then(() => true), pause(length, false, { signal: waiting.signal })])
+    return await Promise.race([before.then(() => true), pause(maxWaitMs, false, { signal: waiting.signal })])
   } finally {
     waiting.abort()
   }
 }
 
-/** Among all processes. */
-async function alone<T> (store: Store, name: string, end: number, run: () => Promise<T>): Promise<T> {
-  do {
-    const { counted, expiresAt } = await store.increment('api-key-room', name, { window, ceiling: 1 })
-    if (counted && expiresAt !== null) {
-      try {
-        return await run()
-      } finally {
-        await store.decrement('api-key-room', name, expiresAt).catch(() => {})
-      }
-    }
-    await pause(wait)
-  } while (performance.now() < end)
-  throw tooMany()
-}
-
-function tooMany (): AuthError {
-  return new AuthError('AUTH_UNAVAILABLE', 'many API keys of one owner are made at once')
+function tooBusy (): AuthError {
+  return new AuthError('AUTH_UNAVAILABLE', 'too many API keys of one owner are made at once')
 }

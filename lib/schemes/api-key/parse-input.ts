@@ -13,6 +13,8 @@ export type KeyFields = Pick<ApiKeyRecord, 'name' | 'scopes' | 'roles' | 'expire
 const decided = ['name', 'scopes', 'roles', 'expiresAt', 'rateLimit'] as const
 
 const longestName = 200
+/** Characters of a realm, and of an id. */
+const maxOwnerLength = 1_000
 /** Seconds: ten years. */
 const longestOverlap = 10 * 365 * 86_400
 /** The last instant of four digits of year, which every store and ISO 8601 can hold. */
@@ -21,10 +23,10 @@ const latest = Date.UTC(10_000, 0) - 1
 const mostNames = 200
 
 /** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
-export function parseInput (input: ApiKeyInput): KeyFields & { readonly owner: StoreOwner } {
+export function parseInput (input: ApiKeyInput): KeyFields {
   return atRunTime(() => {
-    const said = readOptions(input, ['owner', ...decided], 'it')
-    return { owner: ownerOf(said.owner), scopes: [], roles: [], expiresAt: null, rateLimit: null, name: nameOf(said.name), ...parsed(said) }
+    const said = readOptions(input, decided, 'it')
+    return { scopes: [], roles: [], expiresAt: null, rateLimit: null, name: nameOf(said.name), ...parsed(said) }
   }, 'apiKeys.create()')
 }
 
@@ -34,26 +36,30 @@ export function parseChange (change: ApiKeyChange): Partial<KeyFields> {
 }
 
 /** @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
-export function parseBounds (method: 'create' | 'update', bounds: unknown): NewApiKeyBounds {
+export function parseBounds (method: 'create' | 'update', bounds: readonly unknown[]): NewApiKeyBounds {
   return atRunTime(() => {
-    const said = readOptions(bounds, method === 'create' ? ['within', 'most'] : ['within'], 'what bounds it')
-    return { ...boundsOf(said), ...mostOf(said) }
+    // `undefined` must not read as "left out": it would bound nothing
+    const given = bounds.length === 0 ? {} : bounds[0]
+    const said = readOptions(given, method === 'create' ? ['within', 'maxKeys'] : ['within'], 'its bounds')
+    return { ...boundsOf(said), ...maxKeysOf(said) }
   }, `apiKeys.${method}()`)
 }
 
-function mostOf (said: Readonly<Record<string, unknown>>): Pick<NewApiKeyBounds, 'most'> {
-  if (!('most' in said)) return {}
-  if (typeof said.most !== 'number' || !Number.isSafeInteger(said.most) || said.most < 1) throw internalError('most must be a whole number of keys, 1 or more')
-  return { most: said.most }
+function maxKeysOf ({ maxKeys }: Readonly<Record<string, unknown>>): Pick<NewApiKeyBounds, 'maxKeys'> {
+  if (maxKeys === undefined) return {}
+  if (typeof maxKeys !== 'number' || !Number.isSafeInteger(maxKeys) || maxKeys < 1) {
+    throw internalError('maxKeys must be a whole number of keys, 1 or more')
+  }
+  return { maxKeys }
 }
 
 /** The overlap in milliseconds, and the bounds beside it. @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong. */
 export function parseRotation (options: unknown): NewApiKeyBounds & { readonly overlap: number } {
   return atRunTime(() => {
-    const said = readOptions(options, ['overlap', 'within', 'most'], 'it')
+    const said = readOptions(options, ['overlap', 'within', 'maxKeys'], 'it')
     const length = parseDuration(said.overlap, 'overlap')
     if (length > longestOverlap) throw internalError('overlap must be ten years at most')
-    return { overlap: length * 1000, ...boundsOf(said), ...mostOf(said) }
+    return { overlap: length * 1000, ...boundsOf(said), ...maxKeysOf(said) }
   }, 'apiKeys.rotate()')
 }
 
@@ -66,11 +72,10 @@ function boundsOf (said: Readonly<Record<string, unknown>>): ApiKeyBounds {
   return { within: principalFrom(within as unknown as PrincipalInput, '') }
 }
 
-/** An owner as a principal has one, and nothing else that it brings along. */
-export function ownerOf (owner: unknown): StoreOwner {
-  const [realm, id] = isObject(owner) ? [property(owner, 'realm'), property(owner, 'id')] : []
-  if (!isText(realm, 1_000) || !isText(id, 1_000)) throw internalError('the owner of API keys must be { realm, id }, as a principal has them')
-  return { realm, id }
+/** Rejects an owner that a store cannot keep. @throws {AuthError} `AUTH_FAULT` */
+export function checkOwner ({ realm, id }: StoreOwner): void {
+  if (isText(realm, maxOwnerLength) && isText(id, maxOwnerLength)) return
+  throw internalError(`the realm and the id of the owner of API keys must be texts of 1 to ${maxOwnerLength} characters`)
 }
 
 function parsed (said: Readonly<Record<string, unknown>>): Partial<KeyFields> {

@@ -1,9 +1,9 @@
-import type { ApiKeys } from '../../../types/api-keys.js'
+import type { ApiKeyFeature, GatehouseApiKeys } from '../../../types/api-keys.js'
 import type { Duration } from '../../../types/duration.js'
 import type { Gatehouse } from '../../../types/gatehouse.js'
 import type { RateLimitRule } from '../../../types/limits.js'
 import type { SchemeName } from '../../../types/registry.js'
-import { AuthError, misconfigured } from '../../errors.js'
+import { misconfigured } from '../../errors.js'
 import { describeValue, joinNames } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, object, optional, type Parser, wholeNumber } from '../../util/options.js'
@@ -42,7 +42,8 @@ export interface ApiKeyRoutesOptions {
 
 /** {@link ApiKeyRoutesOptions}, checked and complete. Durations in seconds. */
 export interface RouteSettings {
-  readonly keys: ApiKeys
+  /** The keys of the chosen scheme. */
+  readonly keys: Pick<ApiKeyFeature, 'of' | 'revokeLeaked'>
   readonly scheme: SchemeName
   readonly maxAge: number
   readonly maxKeys: number
@@ -71,7 +72,7 @@ const parse = object({
 export function routeSettings (options: unknown, gatehouse: Gatehouse): RouteSettings {
   const { scheme, keys, maxAge, maxKeys, maxOverlap, rateLimit, leaks } = parse(options, 'The options of apiKeyRoutes')
   return Object.freeze({
-    keys: keysOf(keys, gatehouse),
+    keys: keysOf(keys, gatehouse.apiKeys),
     scheme: schemeOf(scheme, gatehouse.sessions.schemes),
     maxAge,
     maxKeys,
@@ -81,25 +82,36 @@ export function routeSettings (options: unknown, gatehouse: Gatehouse): RouteSet
   })
 }
 
-function keysOf (name: unknown, gatehouse: Gatehouse): ApiKeys {
-  try {
-    return name === undefined ? gatehouse.apiKeys : gatehouse.apiKeysOf(String(name) as SchemeName)
-  } catch (error) {
-    if (!(error instanceof AuthError)) throw error
-    throw misconfigured(`apiKeyRoutes found no scheme that manages keys: ${error.detail}. Add apiKey({ managed: { prefix } }) to the schemes; with several, name one as the option keys.`)
+function keysOf (name: unknown, apiKeys: GatehouseApiKeys): RouteSettings['keys'] {
+  const { schemes } = apiKeys
+  if (schemes.length === 0) {
+    throw misconfigured('apiKeyRoutes needs a scheme that manages keys. Add apiKey({ managed: { prefix } }) to the schemes.')
+  }
+  const scheme = choose(name, schemes, { option: 'keys', verb: 'manage keys' })
+  return {
+    of: owner => apiKeys.of(owner, { scheme }),
+    revokeLeaked: key => apiKeys.revokeLeaked(key, { scheme })
   }
 }
 
-/** A token or a key must not make keys: who stole one would keep it for good. */
-function schemeOf (name: unknown, sessions: readonly SchemeName[]): SchemeName {
-  const [only] = sessions
-  if (only === undefined) throw misconfigured('apiKeyRoutes accepts only sessions, and no scheme of this application keeps them. Add session() to the schemes.')
-  if (name === undefined && sessions.length === 1) return only
-  const found = sessions.find(each => each === name)
-  if (found !== undefined) return found
+/** Accepts sessions only: whoever stole a token or a key could otherwise make a key of it, and keep that for good. */
+function schemeOf (name: unknown, schemes: readonly SchemeName[]): SchemeName {
+  if (schemes.length === 0) {
+    throw misconfigured('apiKeyRoutes accepts only sessions, and no scheme of this application keeps them. Add ' +
+      'session() to the schemes.')
+  }
+  return choose(name, schemes, { option: 'scheme', verb: 'keep sessions' })
+}
+
+/** Returns the scheme that an option names, or the only one there is. */
+function choose (
+  name: unknown, schemes: readonly SchemeName[], { option, verb }: { readonly option: string, readonly verb: string }
+): SchemeName {
+  const [only, ...others] = name === undefined ? schemes : schemes.filter(each => each === name)
+  if (only !== undefined && others.length === 0) return only
   throw misconfigured(name === undefined
-    ? `apiKeyRoutes needs the option scheme: ${joinNames(sessions, 'and')} keep sessions.`
-    : `The option scheme of apiKeyRoutes must be a scheme that keeps sessions: ${joinNames(sessions)}; it is ${describeValue(name)}.`)
+    ? `apiKeyRoutes needs the option ${option}: the schemes ${joinNames(schemes, 'and')} ${verb}.`
+    : `The option ${option} of apiKeyRoutes must be a scheme that can ${verb}: ${joinNames(schemes)}. Got ${describeValue(name)}.`)
 }
 
 function parsePublicKeys (given: unknown, place: string): PublicKeyOf {

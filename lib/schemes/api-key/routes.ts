@@ -21,21 +21,21 @@ export const apiKeyRoutes: FastifyPluginAsync<ApiKeyRoutesOptions> = fp(async (a
   const settings = routeSettings(options, app.gatehouse)
   app.addHook('onRequest', async (_request, reply) => { reply.header('cache-control', 'no-store') })
   ownKeys(app, settings)
-  if (settings.leaks !== null) await app.register(leakRoute, { ...settings.leaks, keys: settings.keys })
+  if (settings.leaks !== null) await app.register(leakRoute, { ...settings.leaks, revokeLeaked: settings.keys.revokeLeaked })
 }, { fastify: '5.x', name: 'fastify-gatehouse-api-key-routes', dependencies: ['fastify-gatehouse'], encapsulate: true })
 
 function ownKeys (app: FastifyInstance, settings: RouteSettings): void {
   const { keys, scheme, maxAge, maxOverlap } = settings
   const config = { auth: { schemes: scheme, mode: 'required', maxAge } } as const
 
-  app.get('/', { config, schema: { response: { 200: listed } } }, async request => ({ keys: await keys.list(person(request)) }))
+  app.get('/', { config, schema: { response: { 200: listed } } }, async request => ({ keys: await keys.of(person(request)).list() }))
 
   app.post<{ Body: KeyBody }>('/', { config, bodyLimit: 32_768, schema: { body, response: { 201: made } } }, async (request, reply) => create(settings, request, reply))
 
   app.post<Rotation>('/:id/rotate', { config, bodyLimit: 1024, schema: { params: keyId, body: overlapOf(maxOverlap), response: { 201: made } } }, async (request, reply) => rotate(settings, request, reply))
 
   app.delete<{ Params: { id: string } }>('/:id', { config, schema: { params: keyId } }, async (request, reply) => {
-    return await keys.revoke(request.params.id, person(request)) ? reply.code(204).send() : unknown(reply)
+    return await keys.of(person(request)).revoke(request.params.id) ? reply.code(204).send() : unknown(reply)
   })
 }
 
@@ -44,8 +44,7 @@ async function create ({ keys, maxKeys, rateLimit }: RouteSettings, request: Fas
   const { name, scopes = [], roles = [], expiresAt = null } = ownFields(request.body) as unknown as KeyBody
   const end = expiresAt === null ? null : new Date(expiresAt)
   if (end !== null && !(end.getTime() > Date.now())) return answer(reply, 400, 'Bad Request', 'body/expiresAt must be in the future')
-  const { realm, id } = owner
-  const made = keys.create({ owner: { realm, id }, name, scopes, roles, expiresAt: end, rateLimit }, { within: owner, most: maxKeys })
+  const made = keys.of(owner).create({ name, scopes, roles, expiresAt: end, rateLimit }, { within: owner, maxKeys })
   return sendMade(reply, made, `There are ${maxKeys} keys already: revoke one first`)
 }
 
@@ -53,7 +52,8 @@ async function create ({ keys, maxKeys, rateLimit }: RouteSettings, request: Fas
 async function rotate ({ keys, maxKeys }: RouteSettings, request: FastifyRequest<Rotation>, reply: FastifyReply): Promise<FastifyReply> {
   const owner = person(request)
   const { overlap } = request.body
-  const made = keys.rotate(request.params.id, { overlap, within: owner, ...overlap > 0 ? { most: 2 * maxKeys } : {} }, owner)
+  const bounds = { within: owner, ...overlap > 0 ? { maxKeys: 2 * maxKeys } : {} }
+  const made = keys.of(owner).rotate(request.params.id, { overlap, ...bounds })
   return sendMade(reply, made, 'There are too many keys beside their successors: rotate with overlap 0, or revoke one first')
 }
 

@@ -2,8 +2,9 @@ import { hash, randomBytes } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import type { No } from '../../../types/answer.js'
 import type { ApiKeyCredential } from '../../../types/api-keys.js'
+import type { CredentialSource } from '../../../types/credential-source.js'
+import type { Features } from '../../../types/features.js'
 import type { Outcome } from '../../../types/outcome.js'
-import type { Place } from '../../../types/place.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Load, Scheme, SchemeFactory } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
@@ -22,7 +23,7 @@ import type { ManagedOptions } from './options.js'
 
 interface ApiKeyCommon {
   /** Where the key travels. Default `'header:x-api-key'`. */
-  readonly from?: Place | readonly Place[]
+  readonly from?: CredentialSource | readonly CredentialSource[]
   /** The realm of the challenge. Default: the scheme's name; beside `challenge`, none. */
   readonly realm?: string
   /** The HTTP authentication scheme of the challenge, such as `'X-API-Key'`. Default `'APIKey'`; where the key travels as Bearer, it is always `Bearer`. */
@@ -75,7 +76,7 @@ interface About {
   /** For sentences. */
   readonly place: string
   readonly prefix: string
-  readonly places: readonly Place[]
+  readonly places: readonly CredentialSource[]
 }
 
 /** RFC 6750, 2.1: what a Bearer credential is made of. */
@@ -92,7 +93,7 @@ const longest = 1024
  *
  * @example
  * const service = apiKey({ keys: { [process.env.BILLING_KEY]: { id: 'billing', scopes: ['orders:read'] } } })
- * const issued = apiKey({ managed: { prefix: 'acme_live' } })              // app.gatehouse.apiKeys
+ * const issued = apiKey({ managed: { prefix: 'acme_live' } })              // see app.gatehouse.apiKeys
  * @throws {AuthError} `AUTH_MISCONFIGURED` at boot, for a key that can be guessed, or a wrong option.
  */
 export function apiKey<P extends PrincipalInput = PrincipalInput> (options: ManagedApiKeyOptions<P>): SchemeFactory<PrincipalFrom<P>, ApiKeyCredential>
@@ -105,26 +106,26 @@ export function apiKey (options: ApiKeyOptions | ManagedApiKeyOptions): SchemeFa
     if (typeof prefix !== 'string' || (realm !== undefined && typeof realm !== 'string')) throw misconfigured(`The options prefix and realm of ${place} must be strings.`)
     if (load !== undefined && typeof load !== 'function') throw misconfigured(`The option load of ${place} must be a function.`)
     const read = reader(from, `The option from of ${place}`)
-    const places = [from].flat() as Place[]
+    const places = [from].flat() as CredentialSource[]
     const common = { ...traits(places), challenge: challengeFrom(said.challenge, { name, place, places, realm }) }
-    const scheme: Scheme = 'managed' in said
-      ? { ...common, ...managedScheme(said, read, { app, name, place, context, load: load as Load | undefined }) }
-      : { ...common, ...givenScheme(said, read, { name, place, prefix, places }), ...load === undefined ? {} : { load: load as Load } }
-    return { ...scheme, authenticate: markAmbient(places, scheme.authenticate) }
+    if (!('managed' in said)) {
+      const { authenticate } = givenScheme(said, read, { name, place, prefix, places })
+      return { ...common, authenticate: markAmbient(places, authenticate), ...load === undefined ? {} : { load: load as Load } }
+    }
+    const { scheme, features } = managedScheme(said, read, { app, name, place, context, load: load as Load | undefined })
+    return { scheme: { ...common, ...scheme, authenticate: markAmbient(places, scheme.authenticate) }, features }
   }
 }
 
-function managedScheme (said: Readonly<Record<string, unknown>>, read: Read, about: ManagedPlace): Pick<Scheme, 'authenticate' | 'load' | 'ownerUnknown' | 'apiKeys'> {
+function managedScheme (said: Readonly<Record<string, unknown>>, read: Read, about: ManagedPlace): { readonly scheme: Pick<Scheme, 'authenticate' | 'load' | 'ownerUnknown'>, readonly features: Features } {
   const stray = ['keys', 'verify', 'prefix'].find(option => option in said)
   if (stray !== undefined) throw misconfigured(`${about.place} has managed and ${stray}. ${stray === 'prefix' ? 'Write the prefix as managed.prefix' : 'Make a scheme of each'}.`)
-  const { outcomeOf, ...more } = managedKeys(said.managed, about)
-  return {
-    ...more,
-    authenticate (request) {
-      const key = read(request)
-      return typeof key === 'string' ? outcomeOf(key) : key
-    }
+  const { outcomeOf, apiKeys, ...more } = managedKeys(said.managed, about)
+  const authenticate = (request: FastifyRequest) => {
+    const key = read(request)
+    return typeof key === 'string' ? outcomeOf(key) : key
   }
+  return { scheme: { ...more, authenticate }, features: { apiKeys } }
 }
 
 function givenScheme (said: Readonly<Record<string, unknown>>, read: Read, about: About): Pick<Scheme, 'authenticate'> {

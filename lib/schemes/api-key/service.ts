@@ -1,27 +1,26 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { ApiKeyBounds, ApiKeyChange, ApiKeyInput, ApiKeyRecord, ApiKeys, NewApiKey, NewApiKeyBounds } from '../../../types/api-keys.js'
-import type { Duration } from '../../../types/duration.js'
+import type { AnyOwnerApiKeys, ApiKeyChange, ApiKeyFeature, ApiKeyInput, ApiKeyRecord, NewApiKey, OwnerApiKeys, RotateOptions } from '../../../types/api-keys.js'
 import type { Principal } from '../../../types/principal.js'
 import type { SchemeContext } from '../../../types/scheme.js'
 import type { Store, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { AuthError, internalError } from '../../errors.js'
 import { deepFreeze } from '../../util/objects.js'
 import { digestOf, isKeyId, type KeyFormat } from './key.js'
-import type { Uses } from './last-used.js'
-import type { Directory } from './lookup.js'
-import { oneAtATime, TooManyKeys } from './owner-lock.js'
+import type { LastUsed } from './last-used.js'
+import type { KeyLookup } from './lookup.js'
+import { OwnerLock, TooManyKeys } from './owner-lock.js'
 import { common, missing, type Owners, type Rights } from './owners.js'
-import { ownerOf, parseBounds, parseChange, parseInput, parseRotation } from './parse-input.js'
+import { checkOwner, parseBounds, parseChange, parseInput, parseRotation } from './parse-input.js'
 import { endOf, entryOf, kind, storedKeyOf } from './record.js'
 
-/** What {@link ManagedKeys} works with. */
-export interface ManagedKeysOptions {
+/** What {@link KeyService} works with. */
+export interface KeyServiceOptions {
   readonly format: KeyFormat
   readonly store: Store
-  readonly directory: Directory
+  readonly lookup: KeyLookup
   /** `null` where nobody knows what owners may do: then a key's own scopes and roles stand. */
   readonly owners: Owners | null
-  readonly uses: Uses
+  readonly lastUsed: LastUsed
   readonly grants: SchemeContext['grants']
   readonly log: FastifyBaseLogger
 }
@@ -31,59 +30,82 @@ interface Found {
   readonly record: ApiKeyRecord
 }
 
+type Find = () => Promise<Found | null>
+
 /** Changes that meet another one begin anew. That many at once on one key are no accident. */
 const attempts = 20
 
-/** What `app.gatehouse.apiKeys` calls. */
-export class ManagedKeys implements ApiKeys {
-  readonly #with: ManagedKeysOptions
+/** Manages the keys of one scheme: `app.gatehouse.apiKeys`. */
+export class KeyService implements ApiKeyFeature {
+  readonly #with: KeyServiceOptions
+  readonly #ownerLock: OwnerLock
 
-  constructor (options: ManagedKeysOptions) {
+  constructor (options: KeyServiceOptions) {
     this.#with = options
+    this.#ownerLock = new OwnerLock(options.store, options.format.prefix)
   }
 
-  async create (input: ApiKeyInput, bounds: NewApiKeyBounds = {}): Promise<NewApiKey> {
+  of (owner: StoreOwner): OwnerApiKeys {
+    checkOwner(owner)
+    return Object.freeze({
+      ...this.#calls(record => record.owner.realm === owner.realm && record.owner.id === owner.id),
+      create: async (input: ApiKeyInput, ...bounds: unknown[]) => await this.#create(owner, input, bounds),
+      list: async () => await this.#list(owner)
+    })
+  }
+
+  ofAnyOwner (): AnyOwnerApiKeys {
+    return Object.freeze(this.#calls(() => true))
+  }
+
+  /** @param isMeant returns `false` for a key that is to be treated like one that does not exist. */
+  #calls (isMeant: (record: ApiKeyRecord) => boolean): AnyOwnerApiKeys {
+    const finder = (id: string): Find => async () => {
+      const found = await this.#find(id)
+      return found !== null && isMeant(found.record) ? found : null
+    }
+    return {
+      get: async id => (await finder(id)())?.record ?? null,
+      update: async (id, change, ...bounds) => await this.#update(finder(id), change, bounds),
+      revoke: async id => await finder(id)() !== null && await this.#take(id),
+      rotate: async (id, options) => await this.#rotate(finder(id), options)
+    }
+  }
+
+  async #create (owner: StoreOwner, input: ApiKeyInput, bounds: readonly unknown[]): Promise<NewApiKey> {
     const fields = parseInput(input)
-    const { within, most } = parseBounds('create', bounds)
-    await this.#checkRights(fields.owner, fields, within)
-    return this.#withRoom(fields.owner, most, async () => {
-      const made = this.#draft({ ...fields, createdAt: now() })
+    const { within, maxKeys } = parseBounds('create', bounds)
+    await this.#checkRights(owner, fields, within)
+    return await this.#withRoom(owner, maxKeys, async () => {
+      const made = this.#draft({ owner, ...fields, createdAt: now() })
       await this.#add(made.record)
       return made
     })
   }
 
-  async list (owner: StoreOwner): Promise<readonly ApiKeyRecord[]> {
-    const found = await this.#with.store.find(kind, ownerOf(owner))
+  async #list (owner: StoreOwner): Promise<readonly ApiKeyRecord[]> {
+    const found = await this.#with.store.find(kind, owner)
     return found.flatMap(stored => this.#own(stored)?.record ?? []).sort((a, b) => b.createdAt.localeCompare(a.createdAt))
   }
 
-  async get (id: string, owner?: StoreOwner): Promise<ApiKeyRecord | null> {
-    return (await this.#find(id, owner))?.record ?? null
-  }
-
-  async update (id: string, change: ApiKeyChange, owner?: StoreOwner, bounds: ApiKeyBounds = {}): Promise<ApiKeyRecord | null> {
+  async #update (find: Find, change: ApiKeyChange, bounds: readonly unknown[]): Promise<ApiKeyRecord | null> {
     const fields = parseChange(change)
     const { within } = parseBounds('update', bounds)
-    return this.#untilFirst(id, owner, async ({ stored, record }) => {
+    return await this.#untilFirst(find, async ({ stored, record }) => {
       const changed = deepFreeze({ ...record, ...fields })
       await this.#checkRights(record.owner, { scopes: fields.scopes ?? [], roles: fields.roles ?? [] }, within)
       return await this.#swap(stored, changed) ? changed : null
     })
   }
 
-  async revoke (id: string, owner?: StoreOwner): Promise<boolean> {
-    return await this.#find(id, owner) !== null && await this.#take(id)
-  }
-
-  async rotate (id: string, options: { readonly overlap: Duration } & NewApiKeyBounds, owner?: StoreOwner): Promise<NewApiKey | null> {
-    const { overlap, within, most } = parseRotation(options)
-    const found = most === undefined ? null : await this.#find(id, owner)
-    return this.#withRoom(found?.record.owner, most, () => this.#untilFirst(id, owner, async ({ stored, record }) => {
+  async #rotate (find: Find, options: RotateOptions): Promise<NewApiKey | null> {
+    const { overlap, within, maxKeys } = parseRotation(options)
+    const found = maxKeys === undefined ? null : await find()
+    return await this.#withRoom(found?.record.owner, maxKeys, () => this.#untilFirst(find, async ({ stored, record }) => {
       const { name, expiresAt, rateLimit } = record
       const rights = within === undefined ? record : common(record, within, this.#with.grants)
       const successor = this.#draft({ owner: record.owner, name, scopes: rights.scopes, roles: rights.roles, expiresAt, rateLimit, createdAt: now() })
-      // first the new one, so that a store which fails between the two leaves nobody without a key; nobody knows it until the old one is settled
+      // add the new key first, so that a store which fails in between leaves nobody without a key; nobody knows it until the old one is settled
       await this.#add(successor.record)
       const settled = await (overlap === 0 ? this.#end(stored) : this.#swap(stored, replaced(record, successor.record, overlap)))
       if (settled) return successor
@@ -98,43 +120,42 @@ export class ManagedKeys implements ApiKeys {
     if (await this.#take(id)) this.#with.log.warn({ apiKey: id }, 'a leaked API key was revoked')
   }
 
-  /** Makes a key of an owner who may have `most`: one at a time, so that those which are made at once are counted too. */
-  async #withRoom<T> (owner: StoreOwner | undefined, most: number | undefined, make: () => Promise<T>): Promise<T> {
-    if (owner === undefined || most === undefined) return make()
-    const { store, format } = this.#with
-    return oneAtATime(store, format.prefix, owner, async () => {
-      await this.#makeRoom(owner, most)
-      return make()
+  /** Makes a key of an owner who may have `maxKeys`: one at a time, so that keys which are made at once are counted too. */
+  async #withRoom<T> (owner: StoreOwner | undefined, maxKeys: number | undefined, make: () => Promise<T>): Promise<T> {
+    if (owner === undefined || maxKeys === undefined) return await make()
+    return await this.#ownerLock.run(owner, async () => {
+      await this.#makeRoom(owner, maxKeys)
+      return await make()
     })
   }
 
-  /** Of keys that ended as many are kept as there may be good ones, those that ended last: all of them, for their week, would let one person fill the store. */
-  async #makeRoom (owner: StoreOwner, most: number): Promise<void> {
-    const records = await this.list(owner)
+  /**
+   * Keeps as many ended keys as there may be live ones, those that ended last: kept for their week, all of them would
+   * let one person fill the store.
+   */
+  async #makeRoom (owner: StoreOwner, maxKeys: number): Promise<void> {
+    const records = await this.#list(owner)
     const ended = records.filter(record => endOf(record) <= Date.now()).sort((a, b) => endOf(b) - endOf(a))
-    for (const { id } of ended.slice(most - 1)) await this.#take(id)
-    if (records.length - ended.length >= most) throw new TooManyKeys(most)
+    for (const { id } of ended.slice(maxKeys - 1)) await this.#take(id)
+    if (records.length - ended.length >= maxKeys) throw new TooManyKeys(maxKeys)
   }
 
-  /** A key of this scheme, and of this owner when one is named. */
-  async #find (id: string, owner: StoreOwner | undefined): Promise<Found | null> {
-    const wanted = owner === undefined ? null : ownerOf(owner)
+  /** Finds a key of this scheme. */
+  async #find (id: string): Promise<Found | null> {
     const stored = isKeyId(id) ? await this.#with.store.get(kind, id) : null
-    const found = stored === null ? null : this.#own(stored)
-    if (found === null || wanted === null) return found
-    return found.record.owner.realm === wanted.realm && found.record.owner.id === wanted.id ? found : null
+    return stored === null ? null : this.#own(stored)
   }
 
   #own (stored: StoreRecord): Found | null {
     const { prefix, record } = storedKeyOf(stored)
-    const lastUsedAt = this.#with.uses.latest(record.id) ?? record.lastUsedAt
+    const lastUsedAt = this.#with.lastUsed.latest(record.id) ?? record.lastUsedAt
     return prefix === this.#with.format.prefix ? { stored, record: deepFreeze({ ...record, lastUsedAt }) } : null
   }
 
   /** Changes a key that has not ended, with what it says now: `null` of `change` means that somebody else was first. */
-  async #untilFirst<T> (id: string, owner: StoreOwner | undefined, change: (found: Found) => Promise<T | null>): Promise<T | null> {
+  async #untilFirst<T> (find: Find, change: (found: Found) => Promise<T | null>): Promise<T | null> {
     for (let i = 0; i < attempts; i++) {
-      const found = await this.#find(id, owner)
+      const found = await find()
       if (found === null || endOf(found.record) <= Date.now()) return null
       const done = await change(found)
       if (done !== null) return done
@@ -175,7 +196,7 @@ export class ManagedKeys implements ApiKeys {
       done = await write()
       return done
     } finally {
-      this.#with.directory.changed(id, ends && done)
+      this.#with.lookup.changed(id, ends && done)
     }
   }
 

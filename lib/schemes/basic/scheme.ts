@@ -39,7 +39,7 @@ export function basic<P extends PrincipalInput> (options: BasicOptions<P>): Sche
   return (_app, name, context) => {
     const settings = parseBasicOptions(options, name)
     const { realm, load } = settings
-    const about = { realm, load: load as Load<PrincipalFrom<P>> | null, guesses: context?.guesses ?? null }
+    const about = { realm, load: load as Load<PrincipalFrom<P>> | null, guesses: context.guesses }
     const verifier = createVerifier<P>(settings, name)
     return isThenable(verifier) ? verifier.then(ready => createScheme(ready, about)) : createScheme(verifier, about)
   }
@@ -48,7 +48,7 @@ export function basic<P extends PrincipalInput> (options: BasicOptions<P>): Sche
 interface About<P extends PrincipalInput> {
   readonly realm: string
   readonly load: Load<PrincipalFrom<P>> | null
-  readonly guesses: Guesses | null
+  readonly guesses: Guesses
 }
 
 function createScheme<P extends PrincipalInput> ({ verify, recall }: Verifier<PrincipalFrom<P>>, { realm, load, guesses }: About<P>): Scheme<PrincipalFrom<P>, null> {
@@ -57,15 +57,13 @@ function createScheme<P extends PrincipalInput> ({ verify, recall }: Verifier<Pr
     principal === null
       ? invalid('the user name or the password is wrong')
       : authenticated(principal, { credential: null, authenticatedAt: new Date() })
-  const check = ({ username, password }: UserPass, request: FastifyRequest) => {
-    if (guesses !== null) return guesses.attempt(request, username, async () => verify(username, password, request)).then(guess => guess.kind === 'checked' ? judge(guess.result) : guess, busy)
-    const found = verify(username, password, request)
-    return isThenable(found) ? Promise.resolve(found).then(judge, busy) : judge(found)
-  }
+  const check = ({ username, password }: UserPass, request: FastifyRequest) =>
+    guesses.attempt(request, username, async () => verify(username, password, request))
+      .then(guess => guess.kind === 'checked' ? judge(guess.result) : guess, busy)
   return {
     openapi: { type: 'http', scheme: 'basic' },
     ambient: true,
-    dated: true,
+    reportsAuthTime: true,
     ...load === null ? {} : { load },
     challenge: fixedChallenge(({ code }) => code === 'AUTH_ACCESS_DENIED' ? null : challenge),
     authenticate (request) {

@@ -1,9 +1,9 @@
 import { Agent } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import type { No } from '../../../types/answer.js'
+import type { CredentialSource } from '../../../types/credential-source.js'
 import type { Duration } from '../../../types/duration.js'
 import type { Unavailable } from '../../../types/outcome.js'
-import type { Place } from '../../../types/place.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
@@ -71,7 +71,7 @@ export interface SignOptions {
 
 interface JwtCommon<P extends PrincipalInput> {
   /** Where the token travels. Default `'bearer'`. A cookie is checked for cross-site requests. */
-  readonly from?: Place | readonly Place[]
+  readonly from?: CredentialSource | readonly CredentialSource[]
   /** Of the challenge. Default: the scheme's name. */
   readonly realm?: string
   /** How far the clocks of the issuer and this machine may be apart. Default 0. */
@@ -141,7 +141,7 @@ export interface SignSettings {
 /** {@link JwtOptions}, parsed and complete. */
 export interface JwtSettings {
   readonly read: (request: FastifyRequest) => Reading
-  readonly places: readonly Place[]
+  readonly places: readonly CredentialSource[]
   readonly realm: string
   readonly clock: ClockRules
   readonly typ: string | null

@@ -35,14 +35,15 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOpti
     const authenticator = new TokenAuthenticator(issuers, settings, name)
     const scheme: Scheme = {
       ...traits(settings.places, 'JWT'),
-      dated: true,
+      reportsAuthTime: true,
       ...settings.load === null ? {} : { load: settings.load },
       authenticate: markAmbient(settings.places, request => authenticator.authenticate(request)),
       challenge: bearerChallenge(settings.realm, descriptions)
     }
     const typed = scheme as Scheme<PrincipalFrom<P>, JwtCredential>
     if (sign === null || issuers.first === null) return typed
-    return issuer(app, { sign, trust: issuers.first, typ, name, path }).then(issue => ({ ...typed, issue }))
+    return issuer(app, { sign, trust: issuers.first, typ, name, path })
+      .then(issue => ({ scheme: typed, features: { tokens: { issue } } }))
   }
 }
 

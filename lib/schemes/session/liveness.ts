@@ -1,27 +1,31 @@
 import type { Principal } from '../../../types/principal.js'
-import type { SessionIndex } from '../../../types/sessions.js'
+import type { SessionFeature } from '../../../types/sessions.js'
 import type { Session } from './payload.js'
 
-/** What is noted of the request that begins a session. */
-export interface Sighting {
+/** Describes the request that begins a session, for lists of sessions. */
+export interface LoginContext {
   readonly address: string
   readonly userAgent: string
 }
 
 /**
- * Which sessions are alive. What is asked may be answered at once or by a promise, which rejects with `AUTH_UNAVAILABLE` when a store does not answer.
+ * Knows which sessions are alive. Answers at once or by a promise, which rejects with `AUTH_UNAVAILABLE` when the store
+ * does not respond.
  */
-export interface Registry extends SessionIndex {
-  /** The instant at which a session of this principal begins that begins now: later than everything that was ended of theirs. */
+export interface Liveness extends Pick<SessionFeature, 'of' | 'ofAnyOwner'> {
+  /**
+   * Returns the instant, in milliseconds since 1970, at which a session of this principal that is begun now begins:
+   * later than everything of theirs that was ended.
+   */
   beginning (principal: Principal): number
-  /** Takes note of a new session: before its cookie goes out. */
-  begin (session: Session, from: Sighting): void | Promise<void>
-  /** Ends one. @returns whether it was alive until now. */
+  /** Records a new session, before its cookie goes out. */
+  begin (session: Session, context: LoginContext): void | Promise<void>
+  /** Ends a session. Returns whether it was alive until now. */
   end (session: Session): boolean | Promise<boolean>
   isAlive (session: Session): boolean | Promise<boolean>
-  /** The same, for a request of its owner: that it was seen is noted, some time later. */
+  /** Returns the same as `isAlive`, for a request of the owner: when the session was last seen is written later. */
   see (session: Session): boolean | Promise<boolean>
-  /** Calls back once when it was ended, here or elsewhere. @returns what stops that. */
+  /** Calls back once when the session was ended, here or elsewhere. Returns a function that stops that. */
   watch (session: Session, ended: () => void): () => void
   close (): void
 }

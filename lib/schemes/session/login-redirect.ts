@@ -7,16 +7,23 @@ import type { Seal } from './seal.js'
 /** What logging in mends. */
 const mended: ReadonlySet<AuthErrorCode> = new Set(['AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'])
 
-/** Where one scheme sends the people whom it refuses. */
-export class LoginPage {
-  readonly #scheme: string
+/** The parts of a scheme that {@link LoginRedirect} uses. */
+interface LoginRedirectOptions {
+  readonly scheme: string
+  readonly cookie: SessionCookie
+  readonly seal: Seal
+}
+
+/** Redirects people whom one scheme refuses to its login page. */
+export class LoginRedirect {
   readonly #path: string
+  readonly #scheme: string
   readonly #cookie: SessionCookie
   readonly #seal: Seal
 
-  constructor (scheme: string, path: string, cookie: SessionCookie, seal: Seal) {
-    this.#scheme = scheme
+  constructor (path: string, { scheme, cookie, seal }: LoginRedirectOptions) {
     this.#path = path
+    this.#scheme = scheme
     this.#cookie = cookie
     this.#seal = seal
   }

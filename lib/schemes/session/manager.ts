@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Outcome } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
-import type { LoginOptions } from '../../../types/scheme.js'
+import type { LoginOptions } from '../../../types/sessions.js'
 import { AuthError, authFailure, internalError, refusal } from '../../errors.js'
 import { absent, authenticated, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
@@ -13,7 +13,7 @@ import { OpenedCookies } from './cookie-cache.js'
 import { keepOutOfSharedCaches, SessionCookie } from './cookie.js'
 import { SessionHandle, type SessionCredential } from './credential.js'
 import { endOf, lifetimeOf } from './expiry.js'
-import type { Registry } from './liveness.js'
+import type { Liveness } from './liveness.js'
 import type { SessionSettings } from './options.js'
 import { idOf, pack, type Session } from './payload.js'
 import type { Seal } from './seal.js'
@@ -35,25 +35,36 @@ interface Visit {
 
 const notOurs = Object.freeze(invalid('the session cookie was not sealed by this scheme, or was changed since'))
 
+interface SessionManagerParts {
+  readonly seal: Seal
+  readonly liveness: Liveness
+}
+
+/** The arguments of `reply.login`. */
+interface LoginRequest {
+  readonly principal: PrincipalInput
+  readonly options: LoginOptions
+}
+
 /** Opens, begins, keeps and ends the sessions of one scheme in one application. */
-export class SessionKeeper {
+export class SessionManager {
   readonly cookie: SessionCookie
   readonly #scheme: string
   readonly #settings: SessionSettings
   readonly #seal: Seal
-  readonly #registry: Registry
+  readonly #liveness: Liveness
   readonly #read: ReturnType<typeof reader>
   readonly #cookies: OpenedCookies
   /** Keyed by request, so that requests at once never mix. */
   readonly #visits = new WeakMap<FastifyRequest, Visit>()
 
-  constructor (scheme: string, settings: SessionSettings, seal: Seal, registry: Registry) {
+  constructor (scheme: string, settings: SessionSettings, { seal, liveness }: SessionManagerParts) {
     this.cookie = new SessionCookie(settings)
     this.#scheme = scheme
     this.#settings = settings
     this.#seal = seal
     this.#cookies = new OpenedCookies(seal, settings.load === null)
-    this.#registry = registry
+    this.#liveness = liveness
     this.#read = reader(`cookie:${settings.cookieName}`, `schemes.${scheme}: cookieName`)
   }
 
@@ -69,7 +80,7 @@ export class SessionKeeper {
     const { session, old } = opened
     if (session === null || endOf(this.#settings.times, session) <= Date.now()) return this.#removed(request, absent)
     if (known === undefined) this.#cookies.keep(opened)
-    const alive = this.#registry.see(session)
+    const alive = this.#liveness.see(session)
     if (typeof alive === 'boolean') return alive ? this.#alive(request, session, old) : this.#removed(request, absent)
     // asked twice at once, it answers the same
     return alive
@@ -78,11 +89,11 @@ export class SessionKeeper {
   }
 
   /** Begins a session with a new id, and ends those that the request carries. Everything that can be refused is refused before anything is changed. */
-  async login (request: FastifyRequest, reply: FastifyReply, input: PrincipalInput, options: LoginOptions = {}): Promise<void> {
+  async login (request: FastifyRequest, reply: FastifyReply, { principal, options }: LoginRequest): Promise<void> {
     const carried = this.#carried(request)
-    const session = this.#newSession(principalFrom(input, this.#scheme), options, onlyOne(carried))
+    const session = this.#newSession(principalFrom(principal, this.#scheme), options, onlyOne(carried))
     const line = this.#boundedLine(session)
-    await this.#registry.begin(session, { address: request.ip ?? '', userAgent: request.headers['user-agent'] ?? '' })
+    await this.#liveness.begin(session, { address: request.ip ?? '', userAgent: request.headers['user-agent'] ?? '' })
     try {
       const wasAlive = await this.#end(request, carried)
       // ended between, by a logout everywhere perhaps: a renewal must not outlive it
@@ -111,7 +122,7 @@ export class SessionKeeper {
     visit.due = null
     if (due === null) return
     // ended by another request meanwhile: writing it would put the dead session over the one that a new login set
-    const alive = session === null || this.#registry.isAlive(session)
+    const alive = session === null || this.#liveness.isAlive(session)
     if (typeof alive === 'boolean') return alive ? this.#send(reply, due) : undefined
     return this.#sendIf(alive, reply, { due, isChanged })
   }
@@ -119,7 +130,7 @@ export class SessionKeeper {
   #newSession (principal: Principal, { data, keep = false, renew = false }: LoginOptions, carried: Session | null): Session {
     const { times } = this.#settings
     if (keep && times.kept === null) throw internalError(`schemes.${this.#scheme} keeps no sessions: that needs load, or the option keepTimeout with at most 24 hours`)
-    const begunAt = this.#registry.beginning(principal)
+    const begunAt = this.#liveness.beginning(principal)
     const secret = randomBytes(16).toString('base64url')
     const fresh = { secret, id: idOf(secret), principal, begunAt, seenAt: Date.now() }
     if (!renew) return { ...fresh, authenticatedAt: begunAt, endsAt: begunAt + lifetimeOf(times, keep).absolute, kept: keep, data: checkedData(data ?? {}) }
@@ -162,7 +173,7 @@ export class SessionKeeper {
       credential: new SessionHandle(session, data => this.#update(request, visit, data)),
       authenticatedAt: new Date(session.authenticatedAt),
       expiresAt: new Date(endOf(times, session)),
-      onRevoked: ended => this.#registry.watch(session, ended),
+      onRevoked: ended => this.#liveness.watch(session, ended),
       recheck: () => this.#again(request, visit, session)
     })
     this.#visits.set(request, visit)
@@ -178,7 +189,7 @@ export class SessionKeeper {
       return this.#removed(request, absent)
     }
     if (endOf(this.#settings.times, session) <= Date.now()) return judge(false)
-    const alive = this.#registry.isAlive(session)
+    const alive = this.#liveness.isAlive(session)
     return typeof alive === 'boolean' ? judge(alive) : alive.then(judge).catch((error: unknown) => unavailableOr(error, 'the store of sessions does not answer'))
   }
 
@@ -203,7 +214,7 @@ export class SessionKeeper {
   /** Ends the sessions that the request carries, and the one that an earlier login of this request began; a failure of one keeps no other. @returns whether the first was alive. */
   async #end (request: FastifyRequest, carried: readonly Session[]): Promise<boolean> {
     const begun = this.#visits.get(request)?.begun ?? null
-    const ends = await Promise.allSettled([...carried, ...begun === null ? [] : [begun]].map(async session => this.#registry.end(session)))
+    const ends = await Promise.allSettled([...carried, ...begun === null ? [] : [begun]].map(async session => this.#liveness.end(session)))
     for (const end of ends) if (end.status === 'rejected') throw end.reason
     return carried.length > 0 && ends[0]?.status === 'fulfilled' && ends[0].value
   }
@@ -211,7 +222,7 @@ export class SessionKeeper {
   /** A session whose cookie nobody got. What cannot be told that it is over ends by itself. */
   async #forget (session: Session): Promise<void> {
     try {
-      await this.#registry.end(session)
+      await this.#liveness.end(session)
     } catch {}
   }
 

@@ -31,7 +31,7 @@ const few = 1_024
  * than their share of them lose the ids of their oldest for an instant by which all of theirs are over: nobody's ends cost another person. When there are very many such instants, those
  * of the oldest fold into one for everybody. Both deny more than was asked for, never less. Ids that may be anybody's cannot fold: there is a number of them, beyond which one more is refused.
  */
-export class Denials {
+export class Revocations {
   #longest: number
   readonly #folded: () => void
   readonly #most: number
@@ -81,22 +81,30 @@ export class Denials {
     this.#ended.set(id, { owners: [{ realm, id: person }], begunBy: begunAt, until: endsAt })
   }
 
-  /**
-   * Ends a session that may be anywhere, of which nothing is known but its id, and perhaps whose it must be.
-   * @throws {AuthError} `AUTH_UNAVAILABLE` when too many ids without an owner are remembered.
-   */
-  endById (id: string, owner: StoreOwner | null): void {
-    const begunBy = this.#now()
-    const until = begunBy + this.#longest
-    if (owner === null) {
-      this.#endAnybodys(id, until)
-      return
-    }
+  /** Ends a session that may be anywhere, of which nothing is known but its id and whose it must be. */
+  endOwned (id: string, owner: StoreOwner): void {
     const known = this.#ended.get(id)
     if (known !== undefined && isAmong(owner, known.owners)) return
     this.#makeRoom()
+    const begunBy = this.#now()
     // several may claim an id, and only its owner is believed
-    this.#ended.set(id, { owners: [...known?.owners ?? [], owner], begunBy, until })
+    this.#ended.set(id, { owners: [...known?.owners ?? [], owner], begunBy, until: begunBy + this.#longest })
+  }
+
+  /**
+   * Ends a session that may be anywhere, whosever it is.
+   * @throws {AuthError} `AUTH_UNAVAILABLE` when too many such ids are remembered.
+   */
+  endOfAnyOwner (id: string): void {
+    const now = Date.now()
+    for (const [oldest, end] of this.#anybodys) {
+      if (end > now) break
+      this.#anybodys.delete(oldest)
+    }
+    // named again it stands last, as it ends last
+    this.#anybodys.delete(id)
+    if (this.#anybodys.size >= this.#most * 2) throw tooMany()
+    this.#anybodys.set(id, this.#now() + this.#longest)
   }
 
   endAll (owner: StoreOwner, except: string | null): void {
@@ -133,18 +141,6 @@ export class Denials {
   /** Now, or later where the clock was set back since a session began. */
   #now (): number {
     return Math.max(Date.now(), this.#latest)
-  }
-
-  #endAnybodys (id: string, until: number): void {
-    const now = Date.now()
-    for (const [oldest, end] of this.#anybodys) {
-      if (end > now) break
-      this.#anybodys.delete(oldest)
-    }
-    // named again it stands last, as it ends last
-    this.#anybodys.delete(id)
-    if (this.#anybodys.size >= this.#most * 2) throw tooMany()
-    this.#anybodys.set(id, until)
   }
 
   #makeRoom (): void {
@@ -222,5 +218,6 @@ function keyOf ({ realm, id }: StoreOwner): string {
 }
 
 function tooMany (): AuthError {
-  return new AuthError('AUTH_UNAVAILABLE', 'sessions.revoke() was asked to end too many ids without an owner: give the owner as its second argument, or give the plugin the option store')
+  return new AuthError('AUTH_UNAVAILABLE', 'sessions.ofAnyOwner().revoke() has ended too many ids: use ' +
+    'sessions.of(owner).revoke(), or give the plugin the option store')
 }

@@ -1,18 +1,19 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../../types/error.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
-import type { LoginOptions, Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
+import type { Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
+import type { LoginOptions, SessionFeature } from '../../../types/sessions.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { misconfigured } from '../../errors.js'
 import { onSendHook } from '../../util/response.js'
 import type { SessionCredential } from './credential.js'
-import type { Registry } from './liveness.js'
-import { localRegistryOf } from './local-sessions.js'
-import { LoginPage, openReturnPath } from './login-redirect.js'
-import { SessionKeeper } from './manager.js'
+import type { Liveness } from './liveness.js'
+import { localSessionsOf } from './local-sessions.js'
+import { LoginRedirect, openReturnPath } from './login-redirect.js'
+import { SessionManager } from './manager.js'
 import { sessionSettings, type SessionOptions, type SessionSettings } from './options.js'
 import { makeSeals } from './seal.js'
-import { SharedRegistry } from './stored-sessions.js'
+import { StoredSessions } from './stored-sessions.js'
 
 export type { SessionCredential, SessionOptions }
 
@@ -35,43 +36,55 @@ export type { SessionCredential, SessionOptions }
 export function session<P extends PrincipalInput = PrincipalInput, D extends object = Record<string, unknown>> (options: SessionOptions<P>): SchemeFactory<PrincipalFrom<P>, SessionCredential<D>> {
   return async (app, name, context) => {
     const settings = sessionSettings(options, name)
-    const scheme = await makeSession(app, name, settings, registryFor(app, name, settings, context))
-    // what the cookie holds is what login was given: nobody else can seal one
-    return scheme as Scheme<PrincipalFrom<P>, SessionCredential<D>>
+    const made = await makeSession(app, name, { settings, liveness: livenessOf(app, name, { settings, context }) })
+    // the cookie holds what login was given: nobody else can seal one
+    return { ...made, scheme: made.scheme as Scheme<PrincipalFrom<P>, SessionCredential<D>> }
   }
 }
 
-function registryFor (app: FastifyInstance, scheme: string, settings: SessionSettings, context: SchemeContext | undefined): Registry {
-  return context?.shared === true ? new SharedRegistry({ scheme, store: context.store, times: settings.times, log: app.log }) : localRegistryOf(app, scheme, settings)
+interface SessionContext {
+  readonly settings: SessionSettings
+  readonly context: SchemeContext
 }
 
-/** The scheme over a given registry. */
-export async function makeSession (app: FastifyInstance, name: string, settings: SessionSettings, registry: Registry): Promise<Scheme> {
+function livenessOf (app: FastifyInstance, scheme: string, { settings, context: { shared, store } }: SessionContext): Liveness {
+  if (!shared) return localSessionsOf(app, scheme, settings)
+  return new StoredSessions({ scheme, store, times: settings.times, log: app.log })
+}
+
+interface SessionParts {
+  readonly settings: SessionSettings
+  readonly liveness: Liveness
+}
+
+/** Makes the scheme, and what it offers to applications. */
+export async function makeSession (app: FastifyInstance, name: string, { settings, liveness }: SessionParts) {
+  const { loginPath, load } = settings
   claimCookieName(app, settings.cookieName, name)
   if (!settings.secure) app.log.warn(`schemes.${name}: session cookies are sent without Secure and __Host-, as secure is false: for development over plain HTTP only`)
   const seals = await makeSeals(app, name, settings.secrets)
-  const keeper = new SessionKeeper(name, settings, seals.cookie, registry)
-  const loginPage = settings.loginPath === null ? null : new LoginPage(name, settings.loginPath, keeper.cookie, seals.returnPath)
-  app.addHook('onSend', onSendHook((request, reply) => keeper.finish(request, reply)))
-  app.addHook('onClose', async () => { registry.close() })
-  return Object.freeze({
-    authenticate: (request: FastifyRequest) => keeper.authenticate(request),
+  const manager = new SessionManager(name, settings, { seal: seals.cookie, liveness })
+  const loginPage = loginPath === null ? null : new LoginRedirect(loginPath, { scheme: name, cookie: manager.cookie, seal: seals.returnPath })
+  app.addHook('onSend', onSendHook((request, reply) => manager.finish(request, reply)))
+  app.addHook('onClose', async () => { liveness.close() })
+  const scheme: Scheme = Object.freeze({
+    authenticate: (request: FastifyRequest) => manager.authenticate(request),
     refuse: (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure) => loginPage?.refuse(request, reply, failure) ?? false,
-    login: (request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, options: LoginOptions) => keeper.login(request, reply, principal, options),
-    logout: (request: FastifyRequest, reply: FastifyReply) => keeper.logout(request, reply),
-    returnTo: (request: FastifyRequest, fallback: string) => openReturnPath(seals.returnPath, request, fallback),
-    sessions: Object.freeze({
-      list: (owner: StoreOwner) => registry.list(owner),
-      revoke: (id: string, owner?: StoreOwner) => registry.revoke(id, owner),
-      revokeAll: (owner: StoreOwner, options?: { readonly except?: string }) => registry.revokeAll(owner, options)
-    }),
     openapi: Object.freeze({ type: 'apiKey', in: 'cookie', name: settings.cookieName } as const),
     ambient: true,
-    dated: true,
+    reportsAuthTime: true,
     cacheControl: 'private',
-    ...(settings.loginPath === null ? {} : { publicPath: settings.loginPath }),
-    ...(settings.load === null ? {} : { load: settings.load })
+    ...load === null ? {} : { load }
   })
+  const sessions: SessionFeature = Object.freeze({
+    login: (request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, options: LoginOptions) => manager.login(request, reply, { principal, options }),
+    logout: (request: FastifyRequest, reply: FastifyReply) => manager.logout(request, reply),
+    of: (owner: StoreOwner) => liveness.of(owner),
+    ofAnyOwner: () => liveness.ofAnyOwner(),
+    returnTo: (request: FastifyRequest, fallback: string) => openReturnPath(seals.returnPath, request, fallback),
+    ...loginPath === null ? {} : { loginPath }
+  })
+  return { scheme, features: { sessions } }
 }
 
 /** Two schemes that shared a cookie would each take the other's for a forgery. */

@@ -1,16 +1,16 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { SessionRecord } from '../../../types/sessions.js'
+import type { AnyOwnerSessions, OwnerSessions, SessionRecord } from '../../../types/sessions.js'
 import type { Store, StoreChange, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { isThenable } from '../../util/answer.js'
 import { hear, Watchers } from '../../util/revocation-watch.js'
 import { Memo } from '../../util/ttl-cache.js'
 import { endOf, longestOf, type Times } from './expiry.js'
-import type { Registry, Sighting } from './liveness.js'
+import type { Liveness, LoginContext } from './liveness.js'
 import { isId, type Session } from './payload.js'
-import { Denials } from './revocations.js'
+import { Revocations } from './revocations.js'
 
-/** What {@link SharedRegistry} works with. */
-interface SharedOptions {
+/** What {@link StoredSessions} works with. */
+interface StoredSessionsOptions {
   readonly scheme: string
   readonly store: Store
   readonly times: Times
@@ -24,25 +24,25 @@ const size = 10_000
 const most = 100
 
 /** Alive is what has a record in the store. What it said is believed for the staleness, and no longer once it, or somebody here, says that it changed. */
-export class SharedRegistry implements Registry {
+export class StoredSessions implements Liveness {
   readonly #store: Store
   readonly #times: Times
-  readonly #log: SharedOptions['log']
+  readonly #log: StoredSessionsOptions['log']
   readonly #names: Names
   readonly #memo: Memo<StoreRecord | null>
   readonly #watchers: Watchers
   /** Sessions that could not be ended at the store: over in this process in any case. */
-  readonly #denials: Denials
+  readonly #revocations: Revocations
   /** Sessions whose last sight is being written. */
   readonly #writing = new Set<string>()
   readonly #unsubscribe: () => void
 
-  constructor ({ scheme, store, times, log }: SharedOptions) {
+  constructor ({ scheme, store, times, log }: StoredSessionsOptions) {
     this.#store = store
     this.#times = times
     this.#log = log
     this.#names = namesOf(scheme)
-    this.#denials = new Denials(longestOf(times), () => {})
+    this.#revocations = new Revocations(longestOf(times), () => {})
     this.#memo = new Memo({ staleness: times.staleness, size, denies: record => record === null })
     // a store that tells of changes is asked for what it may have missed
     const every = store.subscribe === undefined ? Math.max(1_000, times.staleness) : 30_000
@@ -51,12 +51,12 @@ export class SharedRegistry implements Registry {
   }
 
   beginning (principal: StoreOwner): number {
-    return Math.max(Date.now(), this.#denials.after(principal))
+    return Math.max(Date.now(), this.#revocations.after(principal))
   }
 
-  async begin (session: Session, from: Sighting): Promise<void> {
+  async begin (session: Session, context: LoginContext): Promise<void> {
     await this.#makeRoom(session.principal)
-    await this.#store.add(entryOf(this.#names, session, from))
+    await this.#store.add(entryOf(this.#names, session, context))
   }
 
   async end (session: Session): Promise<boolean> {
@@ -64,7 +64,7 @@ export class SharedRegistry implements Registry {
     try {
       return await this.#take(id)
     } catch (error) {
-      this.#denials.end(session)
+      this.#revocations.end(session)
       this.#over(id)
       throw error
     }
@@ -85,31 +85,43 @@ export class SharedRegistry implements Registry {
     return this.#watchers.add(this.#names.id(session.id), ended)
   }
 
-  async list (owner: StoreOwner): Promise<readonly SessionRecord[]> {
-    const found = await this.#store.find(kind, this.#names.owner(owner))
-    return found
-      .flatMap(record => recordOf(this.#names, this.#times, record, Date.now()) ?? [])
-      .sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1)
+  of (owner: StoreOwner): OwnerSessions {
+    const stored = this.#names.owner(owner)
+    return Object.freeze({
+      list: async () => await this.#list(stored),
+      revoke: async (id: string) => await this.#revoke(id, stored),
+      revokeAll: async ({ except }: { readonly except?: string } = {}) => {
+        const spared = isId(except) ? [this.#names.id(except)] : []
+        for (const { id } of await this.#store.takeAll(kind, stored, ...spared)) this.#over(id)
+      }
+    })
   }
 
-  async revoke (id: string, owner?: StoreOwner): Promise<boolean> {
-    if (!isId(id)) return false
-    const name = this.#names.id(id)
-    if (owner !== undefined) {
-      const [found, wanted] = [await this.#store.get(kind, name), this.#names.owner(owner)]
-      if (found?.owner?.realm !== wanted.realm || found.owner.id !== wanted.id) return false
-    }
-    return await this.#take(name)
-  }
-
-  async revokeAll (owner: StoreOwner, { except }: { readonly except?: string } = {}): Promise<void> {
-    const taken = await this.#store.takeAll(kind, this.#names.owner(owner), ...(isId(except) ? [this.#names.id(except)] : []))
-    for (const { id } of taken) this.#over(id)
+  ofAnyOwner (): AnyOwnerSessions {
+    return Object.freeze({
+      revoke: async (id: string) => isId(id) && await this.#take(this.#names.id(id))
+    })
   }
 
   close (): void {
     this.#unsubscribe()
     this.#watchers.close()
+  }
+
+  /** @param owner as the store knows them. */
+  async #list (owner: StoreOwner): Promise<readonly SessionRecord[]> {
+    const found = await this.#store.find(kind, owner)
+    return found
+      .flatMap(record => recordOf(this.#names, this.#times, record, Date.now()) ?? [])
+      .sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1)
+  }
+
+  /** @param owner as the store knows them. */
+  async #revoke (id: string, owner: StoreOwner): Promise<boolean> {
+    if (!isId(id)) return false
+    const name = this.#names.id(id)
+    const found = await this.#store.get(kind, name)
+    return found?.owner?.realm === owner.realm && found.owner.id === owner.id && await this.#take(name)
   }
 
   /** Ends those that were seen longest ago. */
@@ -132,7 +144,7 @@ export class SharedRegistry implements Registry {
   }
 
   #ask (session: Session, judge: (record: StoreRecord | null) => boolean): boolean | Promise<boolean> {
-    if (this.#denials.denies(session)) return false
+    if (this.#revocations.denies(session)) return false
     const id = this.#names.id(session.id)
     const record = this.#memo.get(id, () => this.#store.get(kind, id))
     return isThenable(record) ? record.then(judge) : judge(record)
@@ -194,7 +206,7 @@ function namesOf (scheme: string): Names {
 }
 
 /** What is kept of a new session: nothing that opens it. */
-function entryOf (names: Names, { id, principal, authenticatedAt, seenAt, endsAt, kept }: Session, { address, userAgent }: Sighting): StoreEntry {
+function entryOf (names: Names, { id, principal, authenticatedAt, seenAt, endsAt, kept }: Session, { address, userAgent }: LoginContext): StoreEntry {
   return {
     kind,
     id: names.id(id),

@@ -4,8 +4,8 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { authenticated, type Principal, type SchemeContext } from '../../../lib/index.js'
 import { digestOf, KeyFormat } from '../../../lib/schemes/api-key/key.js'
-import { Uses } from '../../../lib/schemes/api-key/last-used.js'
-import { Directory } from '../../../lib/schemes/api-key/lookup.js'
+import { LastUsed } from '../../../lib/schemes/api-key/last-used.js'
+import { KeyLookup } from '../../../lib/schemes/api-key/lookup.js'
 import { Owners } from '../../../lib/schemes/api-key/owners.js'
 import { memoryStore } from '../../../lib/stores/memory/memory.js'
 
@@ -26,8 +26,8 @@ t.test(`${count} distinct bad keys do not grow the heap`, async t => {
   const app = Fastify()
   const format = new KeyFormat('acme')
   const store = memoryStore()
-  const directory = new Directory({ prefix: 'acme', staleness: 60_000, store, uses: new Uses(store, app.log), log: app.log })
-  const send = async (): Promise<void> => { if ((await directory.outcomeOf(digestOf(format.make()))).kind !== 'invalid') t.fail('a bad key is good') }
+  const lookup = new KeyLookup({ prefix: 'acme', staleness: 60_000, store, lastUsed: new LastUsed(store, app.log), log: app.log })
+  const send = async (): Promise<void> => { if ((await lookup.outcomeOf(digestOf(format.make()))).kind !== 'invalid') t.fail('a bad key is good') }
   for (let i = 0; i < 15_000; i++) await send()
   const before = heap()
   for (let i = 0; i < count; i++) await send()
@@ -49,15 +49,15 @@ t.test('Owners are remembered in a bounded number', async t => {
 })
 
 t.test('Last uses are noted of a bounded number of keys, and go on for those that are noted', t => {
-  const uses = new Uses(memoryStore(), Fastify().log)
+  const lastUsed = new LastUsed(memoryStore(), Fastify().log)
   const now = Date.now
   t.teardown(() => { Date.now = now })
-  for (let i = 0; i <= 100_000; i++) uses.note(String(i))
-  t.not(uses.latest('99999'), null)
-  t.equal(uses.latest('100000'), null)
+  for (let i = 0; i <= 100_000; i++) lastUsed.note(String(i))
+  t.not(lastUsed.latest('99999'), null)
+  t.equal(lastUsed.latest('100000'), null)
   Date.now = () => 0
-  uses.note('0')
-  t.equal(uses.latest('0'), new Date(0).toISOString())
+  lastUsed.note('0')
+  t.equal(lastUsed.latest('0'), new Date(0).toISOString())
   t.end()
 })
 
@@ -67,14 +67,14 @@ t.test('Bad keys do not push out good ones', async t => {
   const store = { ...inner, get: async (kind: string, id: string) => { calls.get++; return inner.get(kind, id) } }
   const app = Fastify()
   const format = new KeyFormat('acme')
-  const directory = new Directory({ prefix: 'acme', staleness: 60_000, store, uses: new Uses(store, app.log), log: app.log })
+  const lookup = new KeyLookup({ prefix: 'acme', staleness: 60_000, store, lastUsed: new LastUsed(store, app.log), log: app.log })
   const good = digestOf(format.make())
   const value = { prefix: 'acme', name: 'k', start: 'acme_0', scopes: [], roles: [], createdAt: new Date().toISOString(), expiresAt: null, lastUsedAt: null, rateLimit: null, replacedBy: null, replacedAt: null, sunsetAt: null }
   await inner.add({ kind: 'api-key', id: good, owner: { realm: 'r', id: 'ann' }, value, expiresAt: null })
-  await directory.outcomeOf(good)
-  for (let i = 0; i < 20_001; i++) await directory.outcomeOf(String(i))
+  await lookup.outcomeOf(good)
+  for (let i = 0; i < 20_001; i++) await lookup.outcomeOf(String(i))
   calls.get = 0
-  const outcome = directory.outcomeOf(good)
+  const outcome = lookup.outcomeOf(good)
   t.notOk(outcome instanceof Promise, 'what is remembered is answered at once')
   t.equal((await outcome).kind, 'authenticated')
   t.equal(calls.get, 0)

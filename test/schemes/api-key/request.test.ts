@@ -3,8 +3,8 @@ import Fastify from 'fastify'
 import t from 'tap'
 import gatehouse, { apiKey, session, type AuthError, type Authenticated, type ManagedApiKeyOptions, type Store, type StoreChange } from '../../../lib/index.js'
 import { digestOf, KeyFormat } from '../../../lib/schemes/api-key/key.js'
-import { Uses } from '../../../lib/schemes/api-key/last-used.js'
-import { Directory } from '../../../lib/schemes/api-key/lookup.js'
+import { LastUsed } from '../../../lib/schemes/api-key/last-used.js'
+import { KeyLookup } from '../../../lib/schemes/api-key/lookup.js'
 import { kind } from '../../../lib/schemes/api-key/record.js'
 import { memoryStore } from '../../../lib/stores/memory/memory.js'
 import { ann, bob, clock, instance, tapped } from './app.js'
@@ -18,7 +18,7 @@ const stored = {
 
 t.test('The principal is the owner, with the key as the credential', async t => {
   const { keys, ask } = await instance(t)
-  const { key, record } = await keys.create({ owner: ann, name: 'laptop', scopes: ['a'], roles: ['r'] })
+  const { key, record } = await keys.of(ann).create({ name: 'laptop', scopes: ['a'], roles: ['r'] })
   t.strictSame((await ask(key)).json(), { principal: { ...ann, scopes: ['a'], roles: ['r'] }, credential: { id: record.id, name: 'laptop' }, expiresAt: null })
 })
 
@@ -26,7 +26,7 @@ t.test('A key of another prefix is foreign, and a mistyped one is invalid withou
   const tap = tapped()
   const next = apiKey({ verify: key => key.startsWith('other_') ? bob : null })
   const { app, code } = await instance(t, {}, { store: tap.store, schemes: { service: apiKey({ managed: { prefix: 'acme' } }), next }, default: ['service', 'next'] })
-  const { key } = await app.gatehouse.apiKeys.create({ owner: ann, name: 'k' })
+  const { key } = await app.gatehouse.apiKeys.of(ann).create({ name: 'k' })
   for (const typo of [`${key}x`, key.slice(0, -1), key.slice(0, 10) + (key[10] === '0' ? '1' : '0') + key.slice(11), 'acme_']) t.equal(await code(typo), 'AUTH_INVALID_CREDENTIALS')
   t.equal(await code('other_key'), 'none', 'the next scheme is asked')
   t.equal(tap.count('get'), 0)
@@ -36,7 +36,7 @@ t.test('A key is asked for once within the staleness, and unknown ones too', asy
   const time = clock(t)
   const tap = tapped()
   const { keys, status } = await instance(t, {}, { store: tap.store })
-  const { key } = await keys.create({ owner: ann, name: 'k' })
+  const { key } = await keys.of(ann).create({ name: 'k' })
   const bad = unknownKey()
   for (let i = 0; i < 5; i++) {
     t.equal(await status(key), 200)
@@ -55,7 +55,7 @@ t.test('A key is asked for once within the staleness, and unknown ones too', asy
 t.test('Those who ask for one key at once wait for one look-up', async t => {
   const tap = tapped()
   const { keys, status } = await instance(t, {}, { store: tap.store })
-  const { key } = await keys.create({ owner: ann, name: 'k' })
+  const { key } = await keys.of(ann).create({ name: 'k' })
   tap.before = () => soon()
   t.strictSame(new Set(await Promise.all(Array.from({ length: 50 }, () => status(key)))), new Set([200]))
   t.equal(tap.count('get'), 1)
@@ -74,12 +74,12 @@ t.test('A look-up that began before a key was revoked is not remembered after', 
     }
   }
   const { keys, status } = await instance(t, {}, { store: late })
-  const { key, record } = await keys.create({ owner: ann, name: 'k' })
+  const { key, record } = await keys.of(ann).create({ name: 'k' })
   held.on = true
   const asked = status(key)
   while (tap.count('get') === 0) await soon()
   held.on = false
-  await keys.revoke(record.id)
+  await keys.ofAnyOwner().revoke(record.id)
   held.release()
   t.equal(await asked, 200, 'who asked before is answered')
   t.equal(await status(key), 401)
@@ -88,21 +88,21 @@ t.test('A look-up that began before a key was revoked is not remembered after', 
 t.test('A key that expired says so, and is unknown a week later', async t => {
   const time = clock(t)
   const { keys, code } = await instance(t)
-  const { key, record } = await keys.create({ owner: ann, name: 'k', expiresAt: new Date(Date.now() + 60_000) })
+  const { key, record } = await keys.of(ann).create({ name: 'k', expiresAt: new Date(Date.now() + 60_000) })
   t.equal(await code(key), 'none')
   time.advance(61)
   t.equal(await code(key), 'AUTH_TOKEN_EXPIRED')
-  t.equal((await keys.list(ann)).length, 1)
+  t.equal((await keys.of(ann).list()).length, 1)
   time.advance(8 * 86_400)
   t.equal(await code(key), 'AUTH_INVALID_CREDENTIALS')
-  t.equal(await keys.get(record.id), null)
+  t.equal(await keys.ofAnyOwner().get(record.id), null)
 })
 
 t.test('While the store is down, what is remembered answers within the staleness and everything else is 503', async t => {
   const time = clock(t)
   const tap = tapped()
   const { keys, ask, status } = await instance(t, {}, { store: tap.store })
-  const { key, record } = await keys.create({ owner: ann, name: 'k' })
+  const { key, record } = await keys.of(ann).create({ name: 'k' })
   await status(key)
   tap.down = true
   t.equal(await status(key), 200)
@@ -111,10 +111,10 @@ t.test('While the store is down, what is remembered answers within the staleness
   t.match(refused.headers['retry-after'], /^\d+$/)
   time.advance(6)
   t.equal(await status(key), 503)
-  await t.rejects(keys.create({ owner: ann, name: 'k' }), { code: 'AUTH_UNAVAILABLE' })
-  await t.rejects(keys.list(ann), { code: 'AUTH_UNAVAILABLE' })
-  await t.rejects(keys.revoke(record.id), { code: 'AUTH_UNAVAILABLE' })
-  await t.rejects(keys.rotate(record.id, { overlap: 0 }), { code: 'AUTH_UNAVAILABLE' })
+  await t.rejects(keys.of(ann).create({ name: 'k' }), { code: 'AUTH_UNAVAILABLE' })
+  await t.rejects(keys.of(ann).list(), { code: 'AUTH_UNAVAILABLE' })
+  await t.rejects(keys.ofAnyOwner().revoke(record.id), { code: 'AUTH_UNAVAILABLE' })
+  await t.rejects(keys.ofAnyOwner().rotate(record.id, { overlap: 0 }), { code: 'AUTH_UNAVAILABLE' })
   await t.rejects(keys.revokeLeaked(key), { code: 'AUTH_UNAVAILABLE' })
   tap.down = false
   t.equal(await status(key), 200, 'it recovers by itself')
@@ -145,10 +145,10 @@ t.test('Revoking on one instance reaches the others within the staleness, and at
   for (const tells of [false, true]) {
     const inner = memoryStore()
     const [one, two] = [await instance(t, {}, { store: tapped(inner, { tells }).store }), await instance(t, {}, { store: tapped(inner, { tells }).store })]
-    const { key, record } = await one.keys.create({ owner: ann, name: 'k' })
+    const { key, record } = await one.keys.of(ann).create({ name: 'k' })
     t.equal(await one.status(key), 200)
     t.equal(await two.status(key), 200)
-    await one.keys.revoke(record.id)
+    await one.keys.ofAnyOwner().revoke(record.id)
     t.equal(await one.status(key), 401)
     t.equal(await two.status(key), tells ? 401 : 200)
     time.advance(5.1)
@@ -162,7 +162,7 @@ t.test('A store that may have missed changes makes everything count for nothing'
   let ended = 0
   const store: Store = { ...tap.store, subscribe: (_kind, listener) => { tell = listener; return () => { ended++ } } }
   const { keys, status, app } = await instance(t, {}, { store })
-  const { key } = await keys.create({ owner: ann, name: 'k' })
+  const { key } = await keys.of(ann).create({ name: 'k' })
   await status(key)
   await status(key)
   t.equal(tap.count('get'), 1)
@@ -176,7 +176,7 @@ t.test('A store that may have missed changes makes everything count for nothing'
 t.test('The staleness may be 0, and at most 60 seconds', async t => {
   const tap = tapped()
   const { keys, status } = await instance(t, { managed: { prefix: 'acme', staleness: 0 } }, { store: tap.store })
-  const { key } = await keys.create({ owner: ann, name: 'k' })
+  const { key } = await keys.of(ann).create({ name: 'k' })
   await status(key)
   await status(key)
   t.equal(tap.count('get'), 2)
@@ -187,18 +187,18 @@ t.test('When a key was last used is written in batches, never on the way of a re
   const time = clock(t)
   const tap = tapped()
   const { keys, status, app } = await instance(t, {}, { store: tap.store })
-  const { key, record } = await keys.create({ owner: ann, name: 'k' })
-  const unused = await keys.create({ owner: ann, name: 'unused' })
+  const { key, record } = await keys.of(ann).create({ name: 'k' })
+  const unused = await keys.of(ann).create({ name: 'unused' })
   for (let i = 0; i < 10; i++) await status(key)
   t.equal(tap.count('swap'), 0)
-  t.match((await keys.get(record.id))?.lastUsedAt, /^\d{4}-/, 'shown at once where it was used')
+  t.match((await keys.ofAnyOwner().get(record.id))?.lastUsedAt, /^\d{4}-/, 'shown at once where it was used')
   await app.close()
   t.equal(tap.count('swap'), 1, 'closing writes what is left')
 
   const next = await instance(t, {}, { store: tap.store })
-  const first = (await next.keys.get(record.id))?.lastUsedAt
+  const first = (await next.keys.ofAnyOwner().get(record.id))?.lastUsedAt
   t.match(first, /^\d{4}-/)
-  t.equal((await next.keys.get(unused.record.id))?.lastUsedAt, null)
+  t.equal((await next.keys.ofAnyOwner().get(unused.record.id))?.lastUsedAt, null)
   await next.status(key)
   await next.app.close()
   t.equal(tap.count('swap'), 1, 'not twice in a minute, whichever instance')
@@ -212,11 +212,11 @@ t.test('When a key was last used is written in batches, never on the way of a re
 t.test('Last uses that cannot be written are logged, and nothing else happens', async t => {
   const tap = tapped()
   const { keys, status, app, log } = await instance(t, {}, { store: tap.store })
-  const { key, record } = await keys.create({ owner: ann, name: 'k' })
-  const gone = await keys.create({ owner: ann, name: 'gone' })
+  const { key, record } = await keys.of(ann).create({ name: 'k' })
+  const gone = await keys.of(ann).create({ name: 'gone' })
   await status(key)
   await status(gone.key)
-  await keys.revoke(gone.record.id)
+  await keys.ofAnyOwner().revoke(gone.record.id)
   tap.down = true
   await app.close()
   const line = log.find(each => /last used/.test(each.msg))
@@ -242,16 +242,16 @@ t.test('What outlives a request hears that the key was revoked', async t => {
     }
     const [here, there] = [await scheme(), await scheme()]
     const heard = { revoked: 0, stopped: 0, other: 0 }
-    const { key, record } = await here.keys.create({ owner: ann, name: 'k' })
-    const other = await here.keys.create({ owner: ann, name: 'other' })
+    const { key, record } = await here.keys.of(ann).create({ name: 'k' })
+    const other = await here.keys.of(ann).create({ name: 'other' })
     const outcome = await here.enter(key)
     outcome.onRevoked?.(() => { heard.revoked++ })
     outcome.onRevoked?.(() => { heard.stopped++ })()
     ;(await here.enter(other.key)).onRevoked?.(() => { heard.other++ })
-    await here.keys.update(record.id, { name: 'changed' })
+    await here.keys.ofAnyOwner().update(record.id, { name: 'changed' })
     await soon()
     t.strictSame(heard, { revoked: 0, stopped: 0, other: 0 }, 'a change is no end')
-    await (tells ? there : here).keys.revoke(record.id)
+    await (tells ? there : here).keys.ofAnyOwner().revoke(record.id)
     await soon()
     await soon()
     t.strictSame(heard, { revoked: 1, stopped: 0, other: 0 })
@@ -276,21 +276,21 @@ t.test('What a store says of a key of another scheme is not believed, whatever i
 t.test('A store that does not answer ends nothing that outlives a request, and is asked again', async t => {
   const tap = tapped()
   const { log } = Fastify()
-  const directory = new Directory({ prefix: 'acme', staleness: 5_000, store: tap.store, uses: new Uses(tap.store, log), log })
-  t.teardown(() => { directory.close() })
+  const lookup = new KeyLookup({ prefix: 'acme', staleness: 5_000, store: tap.store, lastUsed: new LastUsed(tap.store, log), log })
+  t.teardown(() => { lookup.close() })
   const id = digestOf(unknownKey())
   await tap.store.add({ kind, id, owner: ann, value: stored, expiresAt: null })
-  const outcome = await directory.outcomeOf(id) as Authenticated
+  const outcome = await lookup.outcomeOf(id) as Authenticated
   let revoked = 0
   tap.down = true
   outcome.onRevoked?.(() => { revoked++ })
-  directory.heard({ id })
+  lookup.heard({ id })
   await soon()
   t.equal(tap.count('get'), 3)
   t.equal(revoked, 0)
   tap.down = false
   await tap.store.take(kind, id)
-  directory.heard(null)
+  lookup.heard(null)
   await soon()
   t.equal(revoked, 1)
 })
@@ -308,7 +308,7 @@ t.test('load', async t => {
       const time = clock(t)
       people.set('ann', { id: 'ann', scopes: ['a'], roles: ['admin'], name: 'Ann' })
       const { keys, ask } = await instance(t, { load }, options)
-      const { key } = await keys.create({ owner: ann, name: 'k', scopes: ['a', 'orders'], roles: ['clerk'] })
+      const { key } = await keys.of(ann).create({ name: 'k', scopes: ['a', 'orders'], roles: ['clerk'] })
       const principal = async () => (await ask(key)).json<{ principal?: object }>().principal
       t.strictSame(await principal(), { id: 'ann', scopes: ['a', 'orders'], roles: ['clerk'], name: 'Ann', realm: 'staff' })
       people.set('ann', { id: 'ann', scopes: ['a', 'b'], roles: [] })
@@ -326,7 +326,7 @@ t.test('load', async t => {
   t.test('of the plugin counts where the scheme has none, and never widens a key', async t => {
     const seen: object[] = []
     const { keys, ask } = await instance(t, {}, { load: principal => { seen.push(principal); return { ...principal, scopes: [...principal.scopes, 'a', 'everything'], id: 'root', realm: 'other' } } })
-    const { key } = await keys.create({ owner: ann, name: 'k', scopes: ['a'] })
+    const { key } = await keys.of(ann).create({ name: 'k', scopes: ['a'] })
     t.strictSame((await ask(key)).json<{ principal: object }>().principal, { ...ann, scopes: ['a'], roles: [] }, 'identity stays too')
     t.strictSame(seen[0], { ...ann, scopes: [], roles: [] }, 'it is given nothing of the key, so that returning what it got is no right')
   })
@@ -334,11 +334,11 @@ t.test('load', async t => {
   t.test('is asked for an owner and not for a request, and once for all keys of an owner', async t => {
     const asked: string[] = []
     const { keys, ask, app } = await instance(t, { load: (principal, { scheme, request }) => { asked.push(`${scheme} ${principal.id} ${request.server === app} ${typeof request.log.info}`); return principal } })
-    const [one, two] = [await keys.create({ owner: ann, name: '1' }), await keys.create({ owner: ann, name: '2' })]
+    const [one, two] = [await keys.of(ann).create({ name: '1' }), await keys.of(ann).create({ name: '2' })]
     asked.length = 0
     for (const { key } of [one, two, one]) await ask(key)
     t.strictSame(asked, [])
-    const third = await keys.create({ owner: bob, name: '3' })
+    const third = await keys.of(bob).create({ name: '3' })
     await ask(third.key)
     t.strictSame(asked, ['service bob true function'])
   })
@@ -346,7 +346,7 @@ t.test('load', async t => {
   t.test('that throws, or returns what is no principal, is a fault', async t => {
     let answer: unknown = ann
     const { keys, ask } = await instance(t, { managed: { prefix: 'acme', staleness: 0 }, load: () => { if (answer === 'throw') throw new Error('db'); return answer as typeof ann } })
-    const { key } = await keys.create({ owner: ann, name: 'k' })
+    const { key } = await keys.of(ann).create({ name: 'k' })
     for (const wrong of ['throw', 'ann', [], { id: 7, scopes: 'a' }]) {
       answer = wrong
       t.equal((await ask(key)).statusCode, 500, JSON.stringify(wrong))
@@ -375,24 +375,22 @@ t.test('Mistakes stop the boot', async t => {
   ]
   for (const [options, says] of wrong) await t.rejects(boots(options), { code: 'AUTH_MISCONFIGURED', message: says })
   await t.rejects(boots({ managed }, { other: apiKey({ managed }) }), { code: 'AUTH_MISCONFIGURED', message: /'acme', and so has schemes\.service/ })
-  const app = Fastify()
-  t.throws(() => apiKey({ managed })(app, 'service'), { code: 'AUTH_MISCONFIGURED', message: /context/ })
   const bare = Fastify()
   t.teardown(() => bare.close())
   await bare.register(gatehouse, { schemes: { web: session({ secret: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj' }) } })
-  t.throws(() => bare.gatehouse.apiKeys, { code: 'AUTH_FAULT' })
+  t.throws(() => bare.gatehouse.apiKeys.ofAnyOwner(), { code: 'AUTH_FAULT', detail: /no scheme of this application can manage API keys/ })
 })
 
 t.test('Last uses are written after a minute', async t => {
   const tap = tapped()
   const { keys, app } = await instance(t, {}, { store: tap.store })
-  const { record } = await keys.create({ owner: ann, name: 'k' })
+  const { record } = await keys.of(ann).create({ name: 'k' })
   const real = globalThis.setTimeout
   let run = (): void => {}
   let wait = 0
   globalThis.setTimeout = ((callback: () => void, delay: number) => { run = callback; wait = delay; return real(() => {}, 0) }) as typeof setTimeout
   try {
-    new Uses(tap.store, app.log).note(record.id)
+    new LastUsed(tap.store, app.log).note(record.id)
   } finally {
     globalThis.setTimeout = real
   }

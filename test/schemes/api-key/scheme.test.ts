@@ -4,19 +4,19 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { apiKey, type ApiKeyOptions, type PrincipalInput, type Scheme } from '../../../lib/index.js'
 import { readChallenges } from '../../fixtures/challenges.js'
-import { application, handler } from '../../fixtures/schemes.js'
+import { application, handler, make } from '../../fixtures/schemes.js'
 
 const hex = () => randomBytes(24).toString('hex')
 
-async function make (options: unknown, name = 'service'): Promise<Scheme> {
-  return apiKey(options as ApiKeyOptions)(Fastify() as unknown as FastifyInstance, name)
+async function made (options: unknown, name = 'service'): Promise<Scheme> {
+  return (await make(apiKey(options as ApiKeyOptions), Fastify() as unknown as FastifyInstance, name)).scheme
 }
 
 t.test('a key of 16 random bytes is accepted, in hex, in base64url and behind a prefix', async t => {
   for (let i = 0; i < 150; i++) {
     const keys = [hex(), hex().toUpperCase(), randomBytes(16).toString('base64url'), randomBytes(24).toString('base64url'), randomBytes(32).toString('base64')]
-    await t.resolves(make({ keys: Object.fromEntries(keys.map(key => [key, { id: 'ann' }])) }))
-    await t.resolves(make({ prefix: 'sk_live_', keys: { [`sk_live_${hex()}`]: { id: 'ann' }, [`sk_live_${randomBytes(16).toString('base64url')}`]: { id: 'bob' } } }))
+    await t.resolves(made({ keys: Object.fromEntries(keys.map(key => [key, { id: 'ann' }])) }))
+    await t.resolves(made({ prefix: 'sk_live_', keys: { [`sk_live_${hex()}`]: { id: 'ann' }, [`sk_live_${randomBytes(16).toString('base64url')}`]: { id: 'bob' } } }))
   }
 })
 
@@ -41,12 +41,12 @@ t.test('a key that can be guessed, is too short, or cannot travel stops the boot
     [{ keys: new Map([[7, { id: 'a' }]]) }, /is no string/]
   ]
   for (const [options, message] of weak) {
-    const error = await make(options).then(() => null, (error: unknown) => error)
+    const error = await made(options).then(() => null, (error: unknown) => error)
     t.match(error, { code: 'AUTH_MISCONFIGURED', message })
     const [key = ''] = Object.keys((options as { keys: object }).keys)
     if (key !== 'undefined' && key !== '') t.notOk(inspect(error, { depth: 9, showHidden: true }).includes(key), 'the sentence does not show it')
   }
-  await t.resolves(make({ keys: { [`${strong}!$%&'*+:`]: { id: 'a' } } }), 'in a header, what is visible travels')
+  await t.resolves(made({ keys: { [`${strong}!$%&'*+:`]: { id: 'a' } } }), 'in a header, what is visible travels')
 })
 
 t.test('an option that is wrong stops the boot with a sentence that names it', async t => {
@@ -75,13 +75,13 @@ t.test('an option that is wrong stops the boot with a sentence that names it', a
     [{ keys: { [key]: { id: 'ann', scopes: 'a' } } }, /scopes must be a list of strings/],
     [{ keys: { [key]: { id: 'ann', get roles () { throw new Error('no') } } } }, /it cannot be read/]
   ]
-  for (const [options, message] of wrong) await t.rejects(async () => make(options), { code: 'AUTH_MISCONFIGURED', message }, String(message))
+  for (const [options, message] of wrong) await t.rejects(async () => made(options), { code: 'AUTH_MISCONFIGURED', message }, String(message))
   await t.rejects(application({ schemes: { service: apiKey({ keys: {} }) } }), { code: 'AUTH_MISCONFIGURED' }, 'and the plugin with it')
 })
 
 t.test('the plaintext of a key is not kept', async t => {
   const key = hex()
-  const scheme = await make({ keys: { [key]: { id: 'ann' } } })
+  const scheme = await made({ keys: { [key]: { id: 'ann' } } })
   t.notOk(inspect(scheme, { depth: 9, showHidden: true }).includes(key))
   const given = { [key]: { id: 'ann' } as PrincipalInput }
   const { app } = await application({ schemes: { service: apiKey({ keys: given }) } })
@@ -162,10 +162,10 @@ t.test('as Bearer it has a challenge with its realm, an error only for what was 
 
 t.test('the place says how it is described, whether it is ambient, and what caches may keep', async t => {
   const of = async (from: ApiKeyOptions['from']) => {
-    const { openapi, ambient, cacheControl } = await make({ verify: () => null, from })
+    const { openapi, ambient, cacheControl } = await made({ verify: () => null, from })
     return { openapi, ambient, cacheControl }
   }
-  t.match(await make({ verify: () => null }), { openapi: { type: 'apiKey', in: 'header', name: 'x-api-key' } })
+  t.match(await made({ verify: () => null }), { openapi: { type: 'apiKey', in: 'header', name: 'x-api-key' } })
   t.same(await of('header:x-key'), { openapi: { type: 'apiKey', in: 'header', name: 'x-key' }, ambient: false, cacheControl: 'private' })
   t.same(await of('query:key'), { openapi: { type: 'apiKey', in: 'query', name: 'key' }, ambient: false, cacheControl: 'private, no-store' })
   t.same(await of('cookie:key'), { openapi: { type: 'apiKey', in: 'cookie', name: 'key' }, ambient: true, cacheControl: 'private' })

@@ -11,7 +11,7 @@ const load = async (principal: { id: string }) => people[principal.id] === undef
 t.test('A key is made, listed, changed and revoked', async t => {
   const { keys, status } = await instance(t)
   const end = new Date(Date.now() + 86_400_000)
-  const { key, record } = await keys.create({ owner: ann, name: 'laptop', scopes: ['a', 'b', 'a'], roles: ['r'], expiresAt: end, rateLimit: { max: 5, window: '1m' } })
+  const { key, record } = await keys.of(ann).create({ name: 'laptop', scopes: ['a', 'b', 'a'], roles: ['r'], expiresAt: end, rateLimit: { max: 5, window: '1m' } })
   t.match(key, /^acme_[0-9A-Za-z]{36}$/)
   t.equal(record.start, key.slice(0, 9))
   t.strictSame(plain(record), {
@@ -20,19 +20,19 @@ t.test('A key is made, listed, changed and revoked', async t => {
   t.ok(Object.isFrozen(record) && Object.isFrozen(record.scopes))
   t.equal(await status(key), 200)
 
-  const other = await keys.create({ owner: bob, name: 'other' })
-  t.strictSame((await keys.list(ann)).map(each => each.id), [record.id])
-  t.equal((await keys.get(record.id))?.name, 'laptop')
-  t.equal((await keys.get(other.record.id, bob))?.name, 'other')
+  const other = await keys.of(bob).create({ name: 'other' })
+  t.strictSame((await keys.of(ann).list()).map(each => each.id), [record.id])
+  t.equal((await keys.ofAnyOwner().get(record.id))?.name, 'laptop')
+  t.equal((await keys.of(bob).get(other.record.id))?.name, 'other')
 
-  const changed = await keys.update(record.id, { name: 'desk', scopes: [], expiresAt: null, rateLimit: null })
+  const changed = await keys.ofAnyOwner().update(record.id, { name: 'desk', scopes: [], expiresAt: null, rateLimit: null })
   t.match(changed, { name: 'desk', scopes: [], roles: ['r'], expiresAt: null, rateLimit: null })
-  t.strictSame((await keys.get(record.id))?.name, 'desk')
+  t.strictSame((await keys.ofAnyOwner().get(record.id))?.name, 'desk')
 
-  t.equal(await keys.revoke(record.id), true)
+  t.equal(await keys.ofAnyOwner().revoke(record.id), true)
   t.equal(await status(key), 401, 'at once on the same instance, though it was remembered')
-  t.equal(await keys.revoke(record.id), false)
-  t.equal(await keys.get(record.id), null)
+  t.equal(await keys.ofAnyOwner().revoke(record.id), false)
+  t.equal(await keys.ofAnyOwner().get(record.id), null)
   t.equal(await status(other.key), 200)
 })
 
@@ -40,24 +40,24 @@ t.test('A list has the newest first', async t => {
   const time = clock(t)
   const { keys } = await instance(t)
   for (const name of ['one', 'two', 'three']) {
-    await keys.create({ owner: ann, name })
+    await keys.of(ann).create({ name })
     time.advance(1)
   }
-  t.strictSame((await keys.list(ann)).map(each => each.name), ['three', 'two', 'one'])
+  t.strictSame((await keys.of(ann).list()).map(each => each.name), ['three', 'two', 'one'])
 })
 
 t.test('With an owner, a key of somebody else is as one that is not there', async t => {
   const { keys, status } = await instance(t)
-  const { key, record } = await keys.create({ owner: ann, name: 'k' })
+  const { key, record } = await keys.of(ann).create({ name: 'k' })
   for (const stranger of [bob, { realm: 'other', id: 'ann' }]) {
-    t.equal(await keys.get(record.id, stranger), null)
-    t.equal(await keys.update(record.id, { name: 'mine' }, stranger), null)
-    t.equal(await keys.rotate(record.id, { overlap: 0 }, stranger), null)
-    t.equal(await keys.revoke(record.id, stranger), false)
-    t.strictSame(await keys.list(stranger), [])
+    t.equal(await keys.of(stranger).get(record.id), null)
+    t.equal(await keys.of(stranger).update(record.id, { name: 'mine' }), null)
+    t.equal(await keys.of(stranger).rotate(record.id, { overlap: 0 }), null)
+    t.equal(await keys.of(stranger).revoke(record.id), false)
+    t.strictSame(await keys.of(stranger).list(), [])
   }
-  for (const id of ['', 'nothing', 'x'.repeat(43), 'x'.repeat(5_000), '\0', 7 as unknown as string]) t.equal(await keys.get(id, ann), null)
-  t.equal((await keys.get(record.id))?.name, 'k')
+  for (const id of ['', 'nothing', 'x'.repeat(43), 'x'.repeat(5_000), '\0', 7 as unknown as string]) t.equal(await keys.of(ann).get(id), null)
+  t.equal((await keys.ofAnyOwner().get(record.id))?.name, 'k')
   t.equal(await status(key), 200)
 })
 
@@ -68,9 +68,9 @@ t.test('A store never sees a key', async t => {
     return (run as (...args: unknown[]) => unknown)(...args)
   }])) as unknown as Store
   const { keys, ask, log, app } = await instance(t, {}, { store })
-  const { key, record } = await keys.create({ owner: ann, name: 'k' })
+  const { key, record } = await keys.of(ann).create({ name: 'k' })
   await ask(key)
-  const rotated = await keys.rotate(record.id, { overlap: 60 })
+  const rotated = await keys.ofAnyOwner().rotate(record.id, { overlap: 60 })
   await keys.revokeLeaked(key)
   await app.close()
   t.ok(seen.length > 5)
@@ -83,45 +83,49 @@ t.test('A store never sees a key', async t => {
 
 t.test('Arguments that are none are faults, and say what is wrong to the log alone', async t => {
   const { keys } = await instance(t)
-  const { record } = await keys.create({ owner: ann, name: 'k' })
-  const good = { owner: ann, name: 'k' }
+  const { record } = await keys.of(ann).create({ name: 'k' })
+  const good = { name: 'k' }
   const wrong: unknown[] = [
-    null, {}, { owner: ann }, { ...good, name: '' }, { ...good, name: ' ' }, { ...good, name: 'x'.repeat(201) }, { ...good, owner: 'ann' }, { ...good, owner: { realm: '', id: 'a' } },
+    undefined, null, {}, { scopes: [] }, { ...good, name: '' }, { ...good, name: ' ' }, { ...good, name: 'x'.repeat(201) }, { ...good, owner: ann },
     { ...good, scopes: 'a' }, { ...good, scopes: [''] }, { ...good, roles: [7] }, { ...good, scopes: Array(201).fill('a') }, { ...good, expiresAt: '2030-01-01' }, { ...good, expiresAt: new Date(NaN) },
     { ...good, expiresAt: new Date(Date.now() - 1) }, { ...good, rateLimit: { max: 0, window: 1 } }, { ...good, rateLimit: { max: 1, window: 'x' } }, { ...good, rateLimit: { max: 1, window: 0 } },
     { ...good, rateLimit: 5 }, { ...good, scope: ['a'] }, { ...good, scopes: undefined }
   ]
-  for (const input of wrong) await t.rejects(keys.create(input as ApiKeyInput), { code: 'AUTH_FAULT', message: 'Internal Server Error' }, JSON.stringify(input))
-  await t.rejects(keys.update(record.id, { owner: bob } as object), { code: 'AUTH_FAULT' }, 'an owner does not change')
-  await t.rejects(keys.update(record.id, { name: '' }), { code: 'AUTH_FAULT' })
-  for (const overlap of [-1, NaN, 'soon', undefined]) await t.rejects(keys.rotate(record.id, { overlap } as { overlap: number }), { code: 'AUTH_FAULT' }, String(overlap))
-  await t.rejects(keys.list({ realm: 'x' } as typeof ann), { code: 'AUTH_FAULT' })
+  for (const input of wrong) await t.rejects(keys.of(ann).create(input as ApiKeyInput), { code: 'AUTH_FAULT', message: 'Internal Server Error' }, JSON.stringify(input))
+  await t.rejects(keys.ofAnyOwner().update(record.id, { owner: bob } as object), { code: 'AUTH_FAULT' }, 'an owner does not change')
+  await t.rejects(keys.ofAnyOwner().update(record.id, { name: '' }), { code: 'AUTH_FAULT' })
+  for (const overlap of [-1, NaN, 'soon', undefined]) await t.rejects(keys.ofAnyOwner().rotate(record.id, { overlap } as { overlap: number }), { code: 'AUTH_FAULT' }, String(overlap))
+  await t.rejects(keys.of(ann).create(good, undefined), { code: 'AUTH_FAULT' }, 'bounds that are undefined would bound nothing')
+  await t.rejects(keys.ofAnyOwner().update(record.id, good, undefined), { code: 'AUTH_FAULT' })
+  for (const owner of [{ realm: '', id: 'a' }, { realm: 'a', id: ' ' }, { realm: 'a', id: 'x'.repeat(1_001) }]) {
+    t.throws(() => keys.of(owner), { code: 'AUTH_FAULT', detail: /1 to 1000 characters/ })
+  }
   await keys.revokeLeaked(undefined as unknown as string)
 })
 
 t.test('What the application\'s own input throws is thrown on as it is', async t => {
   const { keys } = await instance(t)
   const mine = new Error('mine')
-  const input = { owner: ann, get name (): string { throw mine } }
-  t.equal(await keys.create(input).catch((error: unknown) => error), mine)
+  const input = { get name (): string { throw mine } }
+  t.equal(await keys.of(ann).create(input).catch((error: unknown) => error), mine)
 })
 
 t.test('A key that the store did not add is given to nobody', async t => {
   const { keys } = await instance(t, {}, { store: { ...tapped().store, add: async () => false } as Store })
-  await t.rejects(keys.create({ owner: ann, name: 'k' }), { code: 'AUTH_FAULT', detail: 'the store did not add a new API key' })
+  await t.rejects(keys.of(ann).create({ name: 'k' }), { code: 'AUTH_FAULT', detail: 'the store did not add a new API key' })
 })
 
 t.test('Rotating leaves both keys good until the overlap ends, and the old one says so', async t => {
   const time = clock(t)
   const { keys, ask, status, code } = await instance(t)
   const end = new Date(Date.now() + 30 * 86_400_000)
-  const { key, record } = await keys.create({ owner: ann, name: 'k', scopes: ['a'], expiresAt: end, rateLimit: { max: 5, window: 60 } })
+  const { key, record } = await keys.of(ann).create({ name: 'k', scopes: ['a'], expiresAt: end, rateLimit: { max: 5, window: 60 } })
   t.equal((await ask(key)).headers.deprecation, undefined)
   time.advance(10)
-  const rotated = await keys.rotate(record.id, { overlap: '1h' }, ann)
+  const rotated = await keys.of(ann).rotate(record.id, { overlap: '1h' })
   const now = Date.now()
   t.match(rotated?.record, { name: 'k', scopes: ['a'], expiresAt: end.toISOString(), rateLimit: { max: 5, window: 60 }, owner: ann, replacedBy: null })
-  t.match(await keys.get(record.id), { replacedBy: rotated?.record.id, replacedAt: rotated?.record.createdAt })
+  t.match(await keys.ofAnyOwner().get(record.id), { replacedBy: rotated?.record.id, replacedAt: rotated?.record.createdAt })
 
   const old = await ask(key)
   t.equal(old.statusCode, 200)
@@ -129,7 +133,7 @@ t.test('Rotating leaves both keys good until the overlap ends, and the old one s
   t.ok(Math.abs(Number(String(old.headers.deprecation).slice(1)) - now / 1000) <= 2)
   t.ok(Math.abs(Date.parse(String(old.headers.sunset)) - now - 3_600_000) <= 2_000)
   t.equal(new Date(String(old.headers.sunset)).toUTCString(), old.headers.sunset, 'an HTTP date')
-  t.equal(old.json<{ expiresAt: string }>().expiresAt, (await keys.get(record.id))?.sunsetAt)
+  t.equal(old.json<{ expiresAt: string }>().expiresAt, (await keys.ofAnyOwner().get(record.id))?.sunsetAt)
   const fresh = await ask(rotated?.key ?? '')
   t.equal(fresh.statusCode, 200)
   t.equal(fresh.headers.deprecation, undefined)
@@ -138,86 +142,86 @@ t.test('Rotating leaves both keys good until the overlap ends, and the old one s
   t.equal(await code(key), 'AUTH_TOKEN_EXPIRED')
   t.equal((await ask(key)).headers.deprecation, undefined)
   t.equal(await status(rotated?.key ?? ''), 200)
-  t.equal(await keys.rotate(record.id, { overlap: 60 }), null, 'a key that ended is not rotated')
-  t.equal(await keys.update(record.id, { expiresAt: null }), null, 'nor brought back')
+  t.equal(await keys.ofAnyOwner().rotate(record.id, { overlap: 60 }), null, 'a key that ended is not rotated')
+  t.equal(await keys.ofAnyOwner().update(record.id, { expiresAt: null }), null, 'nor brought back')
 })
 
 t.test('Rotating on suspicion ends the old key at once, without a hint to whoever holds it', async t => {
   const { keys, ask } = await instance(t)
-  const { key, record } = await keys.create({ owner: ann, name: 'k' })
+  const { key, record } = await keys.of(ann).create({ name: 'k' })
   await ask(key)
-  const rotated = await keys.rotate(record.id, { overlap: 0 })
-  const [old, never] = [await ask(key), await ask((await keys.create({ owner: ann, name: 'x' })).key.replace(/.{36}$/, '0'.repeat(36)))]
+  const rotated = await keys.ofAnyOwner().rotate(record.id, { overlap: 0 })
+  const [old, never] = [await ask(key), await ask((await keys.of(ann).create({ name: 'x' })).key.replace(/.{36}$/, '0'.repeat(36)))]
   t.equal(old.statusCode, 401)
   t.equal(old.body, never.body)
   t.strictSame({ ...old.headers, date: 0 }, { ...never.headers, date: 0 }, 'the answer is that of a key that never was')
-  t.equal(await keys.get(record.id), null)
+  t.equal(await keys.ofAnyOwner().get(record.id), null)
   t.equal((await ask(rotated?.key ?? '')).statusCode, 200)
 })
 
 t.test('A second rotation never makes the old key last longer, and one on suspicion ends it', async t => {
   const { keys, status } = await instance(t)
-  const { key, record } = await keys.create({ owner: ann, name: 'k', expiresAt: new Date(Date.now() + 100_000) })
-  await keys.rotate(record.id, { overlap: 10 })
-  const first = await keys.get(record.id)
-  await keys.rotate(record.id, { overlap: '7d' })
-  t.equal((await keys.get(record.id))?.sunsetAt, first?.sunsetAt)
-  const last = await keys.rotate(record.id, { overlap: 0 })
+  const { key, record } = await keys.of(ann).create({ name: 'k', expiresAt: new Date(Date.now() + 100_000) })
+  await keys.ofAnyOwner().rotate(record.id, { overlap: 10 })
+  const first = await keys.ofAnyOwner().get(record.id)
+  await keys.ofAnyOwner().rotate(record.id, { overlap: '7d' })
+  t.equal((await keys.ofAnyOwner().get(record.id))?.sunsetAt, first?.sunsetAt)
+  const last = await keys.ofAnyOwner().rotate(record.id, { overlap: 0 })
   t.equal(await status(key), 401)
   t.equal(last?.record.expiresAt, record.expiresAt, 'its successor has the end that was given, not that of the overlap')
-  const short = await keys.create({ owner: ann, name: 'k', expiresAt: new Date(Date.now() + 5_000) })
-  await keys.rotate(short.record.id, { overlap: '1h' })
-  t.equal((await keys.get(short.record.id))?.sunsetAt, short.record.expiresAt, 'an overlap ends with the key')
+  const short = await keys.of(ann).create({ name: 'k', expiresAt: new Date(Date.now() + 5_000) })
+  await keys.ofAnyOwner().rotate(short.record.id, { overlap: '1h' })
+  t.equal((await keys.ofAnyOwner().get(short.record.id))?.sunsetAt, short.record.expiresAt, 'an overlap ends with the key')
 })
 
 t.test('Of rotations on suspicion at once exactly one has a successor, and no other key is left behind', async t => {
   const { keys } = await instance(t)
-  const { record } = await keys.create({ owner: ann, name: 'k' })
-  const made = await Promise.all(Array.from({ length: 8 }, () => keys.rotate(record.id, { overlap: 0 })))
+  const { record } = await keys.of(ann).create({ name: 'k' })
+  const made = await Promise.all(Array.from({ length: 8 }, () => keys.ofAnyOwner().rotate(record.id, { overlap: 0 })))
   const won = made.filter(each => each !== null)
   t.equal(won.length, 1)
-  t.strictSame((await keys.list(ann)).map(each => each.id), won.map(each => each?.record.id))
+  t.strictSame((await keys.of(ann).list()).map(each => each.id), won.map(each => each?.record.id))
 })
 
 t.test('A rotation that meets a change takes the changed rights', async t => {
   const tap = tapped()
   const { keys } = await instance(t, {}, { store: tap.store })
-  const { record } = await keys.create({ owner: ann, name: 'k', scopes: ['a', 'b'] })
+  const { record } = await keys.of(ann).create({ name: 'k', scopes: ['a', 'b'] })
   let met = false
   tap.before = async method => {
     if (method !== 'swap' || met) return
     met = true
-    await keys.update(record.id, { scopes: ['a'] })
+    await keys.ofAnyOwner().update(record.id, { scopes: ['a'] })
   }
-  const rotated = await keys.rotate(record.id, { overlap: 60 })
+  const rotated = await keys.ofAnyOwner().rotate(record.id, { overlap: 60 })
   t.strictSame(rotated?.record.scopes, ['a'])
-  t.equal((await keys.list(ann)).length, 2, 'the one that came too late is gone')
+  t.equal((await keys.of(ann).list()).length, 2, 'the one that came too late is gone')
 })
 
 t.test('Changes that always meet another one end as unavailable', async t => {
   const tap = tapped()
   const { keys } = await instance(t, {}, { store: { ...tap.store, swap: async () => false } as Store })
-  const { record } = await keys.create({ owner: ann, name: 'k' })
-  await t.rejects(keys.update(record.id, { name: 'x' }), { code: 'AUTH_UNAVAILABLE' })
+  const { record } = await keys.of(ann).create({ name: 'k' })
+  await t.rejects(keys.ofAnyOwner().update(record.id, { name: 'x' }), { code: 'AUTH_UNAVAILABLE' })
 })
 
 t.test('A key that is made has nothing that its owner has not', async t => {
   const { keys } = await instance(t, {}, { load, roles, scopes: { 'orders:read': 'See orders', reports: 'See reports' } })
   const rights = { scopes: ['orders:read', 'reports'], roles: ['clerk', 'admin'] }
-  const { record } = await keys.create({ owner: ann, name: 'k', ...rights })
+  const { record } = await keys.of(ann).create({ name: 'k', ...rights })
   t.match(record, rights, 'roles count for what they include')
   for (const more of [{ scopes: ['orders:write'] }, { roles: ['root'] }, { scopes: ['orders:read', '__proto__'] }]) {
-    await t.rejects(keys.create({ owner: ann, name: 'k', ...more }), { code: 'AUTH_ACCESS_DENIED' })
-    await t.rejects(keys.update(record.id, more), { code: 'AUTH_ACCESS_DENIED' })
+    await t.rejects(keys.of(ann).create({ name: 'k', ...more }), { code: 'AUTH_ACCESS_DENIED' })
+    await t.rejects(keys.ofAnyOwner().update(record.id, more), { code: 'AUTH_ACCESS_DENIED' })
   }
-  await t.rejects(keys.create({ owner: bob, name: 'k', scopes: ['orders:read'] }), { code: 'AUTH_ACCESS_DENIED' })
-  t.ok(await keys.create({ owner: bob, name: 'k' }))
-  await t.rejects(keys.create({ owner: { realm: 'staff', id: 'eve' }, name: 'k' }), { code: 'AUTH_ACCESS_DENIED' }, 'nor is one made for nobody')
+  await t.rejects(keys.of(bob).create({ name: 'k', scopes: ['orders:read'] }), { code: 'AUTH_ACCESS_DENIED' })
+  t.ok(await keys.of(bob).create({ name: 'k' }))
+  await t.rejects(keys.of({ realm: 'staff', id: 'eve' }).create({ name: 'k' }), { code: 'AUTH_ACCESS_DENIED' }, 'nor is one made for nobody')
 
   const within = { ...ann, scopes: ['reports'], roles: [] }
-  t.ok(await keys.create({ owner: ann, name: 'k', scopes: ['reports'] }, { within }))
-  await t.rejects(keys.create({ owner: ann, name: 'k', roles: ['clerk'] }, { within }), { code: 'AUTH_ACCESS_DENIED' }, 'nor what the person has not who asks for it')
-  const rotated = await keys.rotate(record.id, { overlap: 0, within })
+  t.ok(await keys.of(ann).create({ name: 'k', scopes: ['reports'] }, { within }))
+  await t.rejects(keys.of(ann).create({ name: 'k', roles: ['clerk'] }, { within }), { code: 'AUTH_ACCESS_DENIED' }, 'nor what the person has not who asks for it')
+  const rotated = await keys.ofAnyOwner().rotate(record.id, { overlap: 0, within })
   t.match(rotated?.record, { scopes: ['reports'], roles: [] })
 })
 
@@ -230,22 +234,32 @@ t.test('Two schemes over one store have each their own keys', async t => {
   })
   app.get('/', async ({ auth }) => auth.scheme)
   await app.ready()
-  t.throws(() => app.gatehouse.apiKeys, { code: 'AUTH_FAULT' }, 'several: one has to be named')
-  t.throws(() => app.gatehouse.apiKeysOf('given'), { code: 'AUTH_FAULT' })
-  const [live, test] = [app.gatehouse.apiKeysOf('live'), app.gatehouse.apiKeysOf('test')]
-  const { key, record } = await live.create({ owner: ann, name: 'k' })
+  const { apiKeys } = app.gatehouse
+  t.strictSame(apiKeys.schemes, ['live', 'test'])
+  const several = { code: 'AUTH_FAULT', detail: "several schemes can manage API keys: name one of them, 'live' or 'test', as the option scheme" }
+  t.throws(() => apiKeys.of(ann), several)
+  t.throws(() => apiKeys.ofAnyOwner(), several)
+  await t.rejects(apiKeys.revokeLeaked('acme_live_x'), several)
+  for (const scheme of ['given', 'stranger']) {
+    t.throws(() => apiKeys.of(ann, { scheme }), { code: 'AUTH_FAULT', detail: `the scheme '${scheme}' cannot manage API keys. Known: 'live' or 'test'` })
+  }
+  t.throws(() => apiKeys.of(ann, { scheme: undefined } as object), { code: 'AUTH_FAULT', detail: /'scheme' set to undefined/ })
+  const [live, test] = [apiKeys.of(ann, { scheme: 'live' }), apiKeys.of(ann, { scheme: 'test' })]
+  const { key, record } = await live.create({ name: 'k' })
   t.equal(await test.get(record.id), null)
-  t.strictSame(await test.list(ann), [])
+  t.equal(await apiKeys.ofAnyOwner({ scheme: 'test' }).get(record.id), null)
+  t.strictSame(await apiKeys.ofAnyOwner({ scheme: 'live' }).get(record.id), record)
+  t.strictSame(await test.list(), [])
   t.equal(await test.revoke(record.id), false)
-  await test.revokeLeaked(key)
-  const sent = { authorization: `Bearer ${(await test.create({ owner: ann, name: 'k' })).key}` }
+  await apiKeys.revokeLeaked(key, { scheme: 'test' })
+  const sent = { authorization: `Bearer ${(await test.create({ name: 'k' })).key}` }
   t.equal((await app.inject({ url: '/', headers: { 'x-api-key': key } })).body, 'live')
   t.equal((await app.inject({ url: '/', headers: sent })).body, 'test')
 })
 
 t.test('A leaked key is revoked by itself, and nothing is said of it', async t => {
   const { keys, status, log } = await instance(t)
-  const { key, record } = await keys.create({ owner: ann, name: 'k' })
+  const { key, record } = await keys.of(ann).create({ name: 'k' })
   t.equal(await keys.revokeLeaked(key), undefined)
   t.equal(await status(key), 401)
   for (const other of [key, 'acme_typo', 'ghp_other', '']) t.equal(await keys.revokeLeaked(other), undefined)

@@ -6,7 +6,7 @@ import t from 'tap'
 import { basic, type BasicOptions, type FoundUser } from '../../../lib/index.js'
 import { hashPassword, passwords, verifyPassword } from '../../../lib/passwords/index.js'
 import { createVerifiedCache } from '../../../lib/schemes/basic/cache.js'
-import { application } from '../../fixtures/schemes.js'
+import { application, contextOf, make } from '../../fixtures/schemes.js'
 
 // The libraries are loaded when a hash is first needed, and then as they are here: with a count.
 const require = createRequire(import.meta.url)
@@ -204,18 +204,16 @@ t.test('more hashes than may wait are 503, by find and by a verify function, and
   }
 })
 
-t.test('without the context of an application it verifies as well, at once where nothing is awaited', async t => {
+t.test('verifies outside of an application as well', async t => {
   const value = `Basic ${Buffer.from(`ann:${password}`).toString('base64')}`
   const request = { raw: { headers: { authorization: value }, rawHeaders: ['authorization', value] } } as never
-  const outcome = async (options: object, wait = true) => {
-    const scheme = await basic(options as BasicOptions)(Fastify() as unknown as FastifyInstance, 'ops')
-    const said = scheme.authenticate(request)
-    t.equal(said instanceof Promise, wait)
-    return said
+  const outcome = async (options: object) => {
+    const { scheme } = await make(basic(options as BasicOptions), Fastify() as unknown as FastifyInstance, 'ops')
+    return await scheme.authenticate(request)
   }
   t.match(await outcome({ verify: async () => ({ id: 'ann' }) }), { kind: 'authenticated', principal: { id: 'ann', realm: 'ops' } })
-  t.match(await outcome({ verify: () => null }, false), { kind: 'invalid' })
-  t.match(await outcome({ users: { ann: { password } } }, false), { kind: 'authenticated' })
+  t.match(await outcome({ verify: () => null }), { kind: 'invalid' })
+  t.match(await outcome({ users: { ann: { password } } }), { kind: 'authenticated' })
   t.match(await outcome({ users: { ann: { hash: hashed } } }), { kind: 'authenticated' })
 })
 
@@ -244,7 +242,7 @@ t.test('an option that is wrong stops the boot with a sentence that shows no has
     [{ users: { ann: { hash: hashed, scopes: 'a' } } }, /scopes must be a list/]
   ]
   for (const [options, message] of wrong) {
-    const error = await Promise.resolve().then(() => basic(options as BasicOptions)(Fastify() as unknown as FastifyInstance, 'ops')).then(() => null, (error: unknown) => error)
+    const error = await Promise.resolve().then(() => basic(options as BasicOptions)(Fastify() as unknown as FastifyInstance, 'ops', contextOf())).then(() => null, (error: unknown) => error)
     t.match(error, { code: 'AUTH_MISCONFIGURED', message }, String(message))
     t.notMatch(inspect(error, { showHidden: true }), new RegExp(`${password}|${hashed.slice(31, 50).replace(/[+/$]/g, '.')}`))
   }

@@ -4,13 +4,13 @@ import { inspect } from 'node:util'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { basic, type BasicOptions, type Scheme } from '../../../lib/index.js'
-import { application, handler, listen, send } from '../../fixtures/schemes.js'
+import { application, handler, listen, make, send } from '../../fixtures/schemes.js'
 
 const encode = (text: string | Uint8Array): string => Buffer.from(text as string).toString('base64')
 const authorization = (name: string, password: string): Record<string, string> => ({ authorization: `Basic ${encode(`${name}:${password}`)}` })
 
-async function make (options: unknown, name = 'ops'): Promise<Scheme> {
-  return basic(options as BasicOptions)(Fastify() as unknown as FastifyInstance, name)
+async function made (options: unknown, name = 'ops'): Promise<Scheme> {
+  return (await make(basic(options as BasicOptions), Fastify() as unknown as FastifyInstance, name)).scheme
 }
 
 /** An application whose verify keeps what it was given and knows nobody. */
@@ -87,7 +87,7 @@ t.test('a table of users knows each by name and password, and tells nobody which
 })
 
 t.test('an unknown user costs what a known one costs: one hash, one comparison', async t => {
-  const scheme = await make({ users: { ann: { password: 'correct horse battery' }, bob: { password: 'battery staple' } } })
+  const scheme = await made({ users: { ann: { password: 'correct horse battery' }, bob: { password: 'battery staple' } } })
   const work: string[] = []
   const { hash, timingSafeEqual } = crypto
   Object.assign(crypto, {
@@ -174,7 +174,7 @@ t.test('an option that is wrong stops the boot with a sentence that names it, an
     [{ users: { ann: { ...user, scopes: 'a' } } }, /scopes must be a list of strings/]
   ]
   for (const [options, message] of wrong) {
-    const error = await make(options).then(() => null, (error: unknown) => error)
+    const error = await made(options).then(() => null, (error: unknown) => error)
     t.match(error, { code: 'AUTH_MISCONFIGURED', message }, String(message))
     t.notMatch(inspect(error, { showHidden: true }), /correct horse battery|short77/)
   }
@@ -196,21 +196,21 @@ t.test('a password that is guessed first stops the boot, in a sentence without i
     ['ann', 'administrator', /attackers try first/]
   ]
   for (const [name, password, reason] of guessable) {
-    const error = await make({ users: { [name]: { password } } }).then(() => null, (error: Error) => error)
+    const error = await made({ users: { [name]: { password } } }).then(() => null, (error: Error) => error)
     t.match(error, { code: 'AUTH_MISCONFIGURED', message: reason }, password)
     if (name !== password && password !== 'password') t.notOk(error?.message.includes(password))
   }
-  for (const password of ['correct horse battery', 'kT9$wq2LpX7v', 'grüne Wiese 42', 'pässwörter', 'an annotation']) t.ok(await make({ users: { ann: { password } } }), password)
+  for (const password of ['correct horse battery', 'kT9$wq2LpX7v', 'grüne Wiese 42', 'pässwörter', 'an annotation']) t.ok(await made({ users: { ann: { password } } }), password)
 })
 
 t.test('passwords are not kept, and the table that was given is not changed nor asked again', async t => {
   const users: Record<string, { password: string, scopes: string[] }> = { ann: { password: 'correct horse battery', scopes: ['a'] } }
   const before = inspect(users)
-  const scheme = await make({ users })
+  const scheme = await made({ users })
   t.equal(inspect(users), before)
   t.notMatch(inspect(scheme, { depth: 9, showHidden: true }), /correct horse battery/)
   t.notOk(Object.isFrozen(users['ann']) || Object.isFrozen(users['ann']?.scopes))
-  t.match(scheme, { openapi: { type: 'http', scheme: 'basic' }, ambient: true, dated: true })
+  t.match(scheme, { openapi: { type: 'http', scheme: 'basic' }, ambient: true, reportsAuthTime: true })
 })
 
 t.test('its own load is asked', async t => {

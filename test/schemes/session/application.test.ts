@@ -6,6 +6,7 @@ import fp from 'fastify-plugin'
 import t from 'tap'
 import gatehouse from '../../../lib/index.js'
 import { session } from '../../../lib/schemes/session/scheme.js'
+import { make } from '../../fixtures/schemes.js'
 import { addRoutes, alice, asker, clock, desk, secret } from './bare-app.js'
 
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })
@@ -24,12 +25,12 @@ for (const [name, register] of Object.entries(neighbours)) {
   for (const order of ['before', 'after'] as const) {
     t.test(`it lives beside @fastify/${name} registered ${order} it`, async t => {
       const time = clock(t)
-      const { app, ask, scheme } = await desk({}, { [order]: register })
+      const { app, ask, scheme, sessions } = await desk({}, { [order]: register })
       app.post('/theirs', async (request, reply) => {
         reply.setCookie('theirs', 'a')
         const own = (request as unknown as { session?: { set: (key: string, value: string) => void } }).session
         own?.set('visits', 'many')
-        await scheme.login?.(request, reply, alice, {})
+        await sessions?.login(request, reply, alice, {})
         reply.setCookie('more', 'b')
         return { own: own === undefined }
       })
@@ -56,7 +57,7 @@ t.test('it is made inside a plugin too, between plugins that load before and aft
   const app = Fastify()
   app.register(cookie)
   app.register(async child => { child.get('/child', async () => ({})) })
-  app.register(fp(async app => { addRoutes(app, await session({ secret: secret() })(app, 'web')) }))
+  app.register(fp(async app => { addRoutes(app, await make(session({ secret: secret() }), app, 'web')) }))
   app.register(secureSession, { key: Buffer.alloc(32, 7) })
   const ask = asker(app)
   const begun = await ask('/login')
@@ -68,7 +69,7 @@ t.test('it is made inside a plugin too, between plugins that load before and aft
 t.test('two session schemes of one application keep two people apart', async t => {
   const app = Fastify()
   const key = secret()
-  const [web, staff] = [await session({ secret: key })(app, 'web'), await session({ secret: key })(app, 'staff')]
+  const [web, staff] = [await make(session({ secret: key }), app, 'web'), await make(session({ secret: key }), app, 'staff')]
   addRoutes(app, web, '/web')
   addRoutes(app, staff, '/staff')
   const ask = asker(app)
@@ -81,14 +82,14 @@ t.test('two session schemes of one application keep two people apart', async t =
   t.same((await ask('/staff/me', get(one.cookie.replace('web', 'staff')))).body, { kind: 'invalid' })
   await ask('/web/logout', { cookie: jar })
   t.match((await ask('/staff/me', get(jar))).body, { kind: 'authenticated' })
-  await t.rejects(async () => await session({ secret: key, cookieName: 'staff' })(app, 'third'), /cookie name __Host-staff, and so has schemes\.staff/)
+  await t.rejects(async () => await make(session({ secret: key, cookieName: 'staff' }), app, 'third'), /cookie name __Host-staff, and so has schemes\.staff/)
 })
 
 t.test('one definition serves two applications, each with revocations of its own', async t => {
   const definition = session({ secret: secret() })
   const [one, two] = await Promise.all([0, 1].map(async () => {
     const app = Fastify()
-    addRoutes(app, await definition(app, 'web'))
+    addRoutes(app, await make(definition, app, 'web'))
     return asker(app)
   }))
   if (one === undefined || two === undefined) throw new Error('two applications')
@@ -110,7 +111,7 @@ async function siblings (...schemes: ReadonlyArray<ReturnType<typeof session>>) 
       child.get('/me', async ({ principal }) => ({ id: principal?.id }))
       child.post('/login', open, async (_request, reply) => { await reply.login({ id: 'alice' }) })
       child.post('/logout', open, async (_request, reply) => { await reply.logout() })
-      child.post('/end', open, async () => { await child.gatehouse.sessions.revokeAll({ realm: 'web', id: 'alice' }) })
+      child.post('/end', open, async () => { await child.gatehouse.sessions.of({ realm: 'web', id: 'alice' }).revokeAll() })
     }, { prefix: prefixes[i] ?? '' })
   }
   await app.ready()

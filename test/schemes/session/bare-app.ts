@@ -2,11 +2,13 @@ import { randomBytes } from 'node:crypto'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Test } from 'tap'
 import { session, type SessionCredential, type SessionOptions } from '../../../lib/schemes/session/scheme.js'
-import { memoryStore } from '../../../lib/stores/memory/memory.js'
 import type { Outcome } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
-import type { Scheme, SchemeContext } from '../../../types/scheme.js'
+import type { SessionFeature } from '../../../types/sessions.js'
 import type { Store } from '../../../types/store.js'
+import { make } from '../../fixtures/schemes.js'
+
+type Made = Awaited<ReturnType<typeof make>>
 
 export const secret = (): string => randomBytes(32).toString('base64url')
 
@@ -20,27 +22,22 @@ export async function desk (options: Partial<SessionOptions> = {}, more: { name?
   await more.before?.(app)
   const name = more.name ?? 'web'
   const complete = { secret: secret(), ...options }
-  const scheme = await session(complete)(app, name, more.store === undefined ? undefined : contextOf(more.store))
+  const made = await make(session(complete), app, name, more.store)
   await more.after?.(app)
-  addRoutes(app, scheme)
-  return { app, scheme, ask: asker(app) }
-}
-
-/** What the plugin gives to a scheme when it was given a store. */
-export function contextOf (store: Store = memoryStore()): SchemeContext {
-  return { store, shared: true, guesses: { attempt: async (_request, _account, check) => ({ kind: 'checked', result: await check() as never }) }, load: null, grants: () => false }
+  addRoutes(app, made)
+  return { app, scheme: made.scheme, sessions: made.features.sessions, ask: asker(app) }
 }
 
 /** The routes of one scheme, below a prefix. */
-export function addRoutes (app: FastifyInstance, scheme: Scheme, prefix = ''): void {
+export function addRoutes (app: FastifyInstance, { scheme, features: { sessions } }: Made, prefix = ''): void {
   app.get(`${prefix}/me`, async request => show(await scheme.authenticate(request)))
   app.post(`${prefix}/login`, async (request, reply) => {
     const { principal = alice, data } = (request.body ?? {}) as { principal?: PrincipalInput, data?: Record<string, unknown> }
-    await login(scheme, request, reply, principal, data)
-    return { returnTo: scheme.returnTo?.(request, '/home') }
+    await login(sessions, request, reply, principal, data)
+    return { returnTo: sessions?.returnTo?.(request, '/home') }
   })
   app.post(`${prefix}/logout`, async (request, reply) => {
-    await scheme.logout?.(request, reply)
+    await sessions?.logout(request, reply)
     return {}
   })
   app.post(`${prefix}/data`, async request => {
@@ -51,8 +48,8 @@ export function addRoutes (app: FastifyInstance, scheme: Scheme, prefix = ''): v
   })
 }
 
-export async function login (scheme: Scheme, request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, data?: Record<string, unknown>): Promise<void> {
-  await scheme.login?.(request, reply, principal, data === undefined ? {} : { data })
+export async function login (sessions: SessionFeature | undefined, request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, data?: Record<string, unknown>): Promise<void> {
+  await sessions?.login(request, reply, principal, data === undefined ? {} : { data })
 }
 
 export function credentialOf (outcome: Outcome<Principal>): SessionCredential {

@@ -112,12 +112,12 @@ for (const [name, { staleness, tells, open }] of Object.entries(databases)) {
     t.equal(tells ? await refused(one.cookie) : await b.status(one.cookie) === 401, true, 'the copy')
 
     const [two, three, four] = [await a.enter(), await b.enter(), await b.enter()]
-    t.same((await b.sessions.list(alice)).map(each => each.id).sort(), [two.id, three.id, four.id].sort())
+    t.same((await b.sessions.of(alice).list()).map(each => each.id).sort(), [two.id, three.id, four.id].sort())
     t.equal(await b.status(two.cookie), 200)
-    t.equal(await a.sessions.revoke(two.id, alice), true)
+    t.equal(await a.sessions.of(alice).revoke(two.id), true)
     t.equal(await refused(two.cookie), true)
     t.equal(await b.status(four.cookie), 200)
-    await a.sessions.revokeAll(alice, { except: three.id })
+    await a.sessions.of(alice).revokeAll({ except: three.id })
     t.equal(await refused(four.cookie), true)
     t.same([await a.status(three.cookie), await b.status(three.cookie)], [200, 200])
     const renewed = await b.ask('/login', { cookie: three.cookie, body: { renew: true } })
@@ -125,18 +125,18 @@ for (const [name, { staleness, tells, open }] of Object.entries(databases)) {
     t.equal(await a.status(renewed.cookie), 200)
 
     await t.test('50 logins, logouts and ends at once leave exactly what they should', async t => {
-      await a.sessions.revokeAll(alice)
+      await a.sessions.of(alice).revokeAll()
       const people = await Promise.all(Array.from({ length: 50 }, async (_, n) => await (n % 2 === 0 ? a : b).enter()))
       await Promise.all(people.map(async ({ cookie, id }, n) => {
         const on = n % 4 < 2 ? a : b
         if (n % 5 === 0) await on.ask('/logout', { cookie })
-        if (n % 5 === 1) await on.sessions.revoke(id, alice)
+        if (n % 5 === 1) await on.sessions.of(alice).revoke(id)
         if (n % 5 === 2) await on.ask('/login', { cookie, body: { id: 'bob' } })
-        if (n % 5 === 3) await Promise.all([on.ask('/logout', { cookie }), a.ask('/logout', { cookie }), b.sessions.revoke(id)])
+        if (n % 5 === 3) await Promise.all([on.ask('/logout', { cookie }), a.ask('/logout', { cookie }), b.sessions.ofAnyOwner().revoke(id)])
       }))
       const expected = people.filter((_, n) => n % 5 === 4).map(each => each.id).sort()
-      t.same((await a.sessions.list(alice)).map(each => each.id).sort(), expected)
-      t.equal((await b.sessions.list({ realm: 'web', id: 'bob' })).length, 10)
+      t.same((await a.sessions.of(alice).list()).map(each => each.id).sort(), expected)
+      t.equal((await b.sessions.of({ realm: 'web', id: 'bob' }).list()).length, 10)
       const all = await Promise.all(people.map(async ({ cookie }, n) => n % 5 === 4 ? await b.status(cookie) === 200 : await refused(cookie)))
       t.equal(all.every(Boolean), true)
     })
@@ -154,7 +154,7 @@ t.test('an instance that nobody tells refuses within the staleness, never believ
   const asked = state.calls.length
   t.equal(await b.status(cookie), 200)
   t.equal(state.calls.length, asked, 'what was said a moment ago is believed, without asking')
-  await a.sessions.revoke(id)
+  await a.sessions.ofAnyOwner().revoke(id)
   time.advance(4.9)
   t.equal(await b.status(cookie), 200)
   time.advance(0.1)
@@ -186,7 +186,7 @@ t.test('while the store is silent nobody can tell, but for what it said a moment
   t.equal(login.status, 503)
   t.match(login.headers['retry-after'], /^\d+$/)
   t.same(login.setCookies, [], 'no login without a record')
-  for (const ask of [() => a.sessions.list(alice), () => a.sessions.revoke('x'.repeat(22), alice), () => a.sessions.revoke('x'.repeat(22)), () => a.sessions.revokeAll(alice)]) {
+  for (const ask of [() => a.sessions.of(alice).list(), () => a.sessions.of(alice).revoke('x'.repeat(22)), () => a.sessions.ofAnyOwner().revoke('x'.repeat(22)), () => a.sessions.of(alice).revokeAll()]) {
     await t.rejects(async () => { await ask() }, { code: 'AUTH_UNAVAILABLE' })
   }
   state.down.clear()
@@ -240,8 +240,8 @@ t.test('a login that cannot end the session before it changes nothing, and leave
   const answer = await a.ask('/login', { cookie, body: { id: 'bob' } })
   t.equal(answer.status, 503)
   t.same(answer.setCookies, [])
-  t.same(await a.sessions.list({ realm: 'web', id: 'bob' }), [])
-  t.same((await a.sessions.list(alice)).map(each => each.id), [id])
+  t.same(await a.sessions.of({ realm: 'web', id: 'bob' }).list(), [])
+  t.same((await a.sessions.of(alice).list()).map(each => each.id), [id])
 
   const { cookie: second } = await a.enter()
   state.down.clear()
@@ -348,11 +348,11 @@ t.test('asked twice at once, a session that the store is asked about answers the
 })
 
 t.test('without a store, a session that ended before it was watched is told of, once, to all who still want to hear', async t => {
-  const { app, ask, scheme } = await desk()
+  const { app, ask, scheme, sessions } = await desk()
   const told: string[] = []
   app.get('/late', async (request, reply) => {
     const outcome = await scheme.authenticate(request)
-    await scheme.logout?.(request, reply)
+    await sessions?.logout(request, reply)
     if (outcome.kind !== 'authenticated') return {}
     outcome.onRevoked?.(() => { told.push('a') })
     outcome.onRevoked?.(() => { told.push('b') })

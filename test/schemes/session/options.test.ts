@@ -3,9 +3,10 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { idOf, unpack } from '../../../lib/schemes/session/payload.js'
 import { session } from '../../../lib/schemes/session/scheme.js'
+import { make } from '../../fixtures/schemes.js'
 import { secret } from './bare-app.js'
 
-const boot = async (options: unknown, name = 'web') => await session(options as Parameters<typeof session>[0])(Fastify(), name)
+const boot = async (options: unknown, name = 'web') => await make(session(options as Parameters<typeof session>[0]), Fastify(), name)
 
 t.test('a mistake in the options stops the boot with a sentence that names scheme and option', async t => {
   const good = secret()
@@ -68,7 +69,7 @@ t.test('cookies without Secure are said aloud', async t => {
   let log = ''
   const stream = new Writable({ write (chunk, _encoding, done) { log += chunk; done() } })
   const key = secret()
-  await session({ secret: key, secure: false })(Fastify({ logger: { stream } }), 'web')
+  await make(session({ secret: key, secure: false }), Fastify({ logger: { stream } }), 'web')
   t.match(log, /schemes\.web: session cookies are sent without Secure/)
   t.notOk(log.includes(key))
 })

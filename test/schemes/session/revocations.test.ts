@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Session } from '../../../lib/schemes/session/payload.js'
-import { Denials } from '../../../lib/schemes/session/revocations.js'
+import { Revocations } from '../../../lib/schemes/session/revocations.js'
 import { clock } from './bare-app.js'
 
 const hour = 3_600_000
@@ -9,14 +9,14 @@ function sessionOf (id: string, owner: string, begunAt: number, endsAt = begunAt
   return { secret: id, id, principal: { realm: 'web', id: owner, scopes: [], roles: [] }, authenticatedAt: begunAt, begunAt, seenAt: begunAt, endsAt, kept: false, data: {} }
 }
 
-function denials (limit?: number) {
+function revocations (limit?: number) {
   const told = { folds: 0 }
-  return { told, list: new Denials(hour, () => { told.folds++ }, limit) }
+  return { told, list: new Revocations(hour, () => { told.folds++ }, limit) }
 }
 
 t.test('a session that was ended is over until its end, and then it is swept', t => {
   const time = clock(t)
-  const { list } = denials()
+  const { list } = revocations()
   const long = sessionOf('long', 'alice', time.now())
   const short = sessionOf('short', 'alice', time.now(), time.now() + 1_000)
   list.end(long)
@@ -36,7 +36,7 @@ t.test('where sessions of another scheme live longer, ends are remembered for as
   const time = clock(t)
   const begun = time.now()
   for (const [lives, over] of [[undefined, false], [2 * hour, true], [hour / 2, false]] as const) {
-    const { list } = denials()
+    const { list } = revocations()
     if (lives !== undefined) list.outlast(lives)
     const owner = sessionOf('long', 'alice', begun)
     list.endAll(owner.principal, null)
@@ -52,22 +52,22 @@ t.test('where sessions of another scheme live longer, ends are remembered for as
 
 t.test('an end by id counts for the owner that was named, or for anybody', t => {
   const time = clock(t)
-  const { list } = denials()
-  list.endById('a', { realm: 'web', id: 'mallory' })
+  const { list } = revocations()
+  list.endOwned('a', { realm: 'web', id: 'mallory' })
   t.equal(list.denies(sessionOf('a', 'alice', time.now())), false, 'somebody else named it')
   t.equal(list.denies({ ...sessionOf('a', 'mallory', time.now()), principal: { realm: 'elsewhere', id: 'mallory', scopes: [], roles: [] } }), false, 'of another realm')
-  list.endById('a', { realm: 'web', id: 'mallory' })
-  list.endById('a', { realm: 'web', id: 'alice' })
+  list.endOwned('a', { realm: 'web', id: 'mallory' })
+  list.endOwned('a', { realm: 'web', id: 'alice' })
   t.equal(list.denies(sessionOf('a', 'alice', time.now())), true, 'the second of two who name it is heard too')
-  list.endById('b', null)
-  list.endById('b', { realm: 'web', id: 'mallory' })
+  list.endOfAnyOwner('b')
+  list.endOwned('b', { realm: 'web', id: 'mallory' })
   t.equal(list.denies(sessionOf('b', 'alice', time.now())), true, 'what is over for anybody stays so')
   t.end()
 })
 
 t.test('an end of all spares the one that is named and what begins afterwards, and nothing that an earlier one ended', t => {
   const time = clock(t)
-  const { list } = denials()
+  const { list } = revocations()
   const [a, b] = [sessionOf('a', 'alice', time.now()), sessionOf('b', 'alice', time.now())]
   list.endAll(a.principal, 'a')
   t.same([list.denies(a), list.denies(b)], [false, true])
@@ -94,7 +94,7 @@ t.test('an end of all spares the one that is named and what begins afterwards, a
 
 t.test('folds the ends of an owner who has more than a share of them, and nobody else pays', t => {
   const time = clock(t)
-  const { list, told } = denials(2_000)
+  const { list, told } = revocations(2_000)
   const begun = time.now()
   const spared = sessionOf('spared', 'spared', begun)
   list.endAll(spared.principal, 'spared')
@@ -102,8 +102,8 @@ t.test('folds the ends of an owner who has more than a share of them, and nobody
   const others = Array.from({ length: 50 }, (_, n) => sessionOf(`other${n}`, `other${n}`, begun))
   for (const each of others) list.end(each)
   const shared = sessionOf('shared', 'other0', begun + 10_000)
-  list.endById('shared', { realm: 'web', id: 'busy' })
-  list.endById('shared', shared.principal)
+  list.endOwned('shared', { realm: 'web', id: 'busy' })
+  list.endOwned('shared', shared.principal)
   const ended = Array.from({ length: 5_000 }, (_, n) => sessionOf(`s${n}`, 'busy', begun + n))
   for (const each of ended) list.end(each)
   t.ok(told.folds > 0)
@@ -121,7 +121,7 @@ t.test('folds the ends of an owner who has more than a share of them, and nobody
 
 t.test('keeps the one that an end of all spared when ends fold, unless it was ended', t => {
   const time = clock(t)
-  const { list } = denials(2_000)
+  const { list } = revocations(2_000)
   const [begun, owner] = [time.now(), { realm: 'web', id: 'busy' }]
   const [spared, wasSpared] = [sessionOf('spared', 'busy', begun), sessionOf('was', 'other', begun)]
   list.endAll(owner, 'spared')
@@ -138,7 +138,7 @@ t.test('keeps the one that an end of all spared when ends fold, unless it was en
 
 t.test('folds nothing of people who ended a few sessions each, however many they are', t => {
   const time = clock(t)
-  const { list } = denials(2_000)
+  const { list } = revocations(2_000)
   const begun = time.now()
   const ended = Array.from({ length: 9_000 }, (_, n) => sessionOf(`s${n}`, `p${n % 3_000}`, begun))
   for (const each of ended) list.end(each)
@@ -149,7 +149,7 @@ t.test('folds nothing of people who ended a few sessions each, however many they
 
 t.test('folds very many ends of all into an instant for everybody, the oldest first', t => {
   const time = clock(t)
-  const { list, told } = denials(2_000)
+  const { list, told } = revocations(2_000)
   const begun = time.now()
   for (let n = 0; n < 3_000; n++) {
     list.endAll({ realm: 'web', id: `p${n}` }, null)
@@ -165,7 +165,7 @@ t.test('folds very many ends of all into an instant for everybody, the oldest fi
 
 t.test('sweeps ends of all when no session can be left', t => {
   const time = clock(t)
-  const { list, told } = denials(2_000)
+  const { list, told } = revocations(2_000)
   for (let n = 0; n < 1_024; n++) list.endAll({ realm: 'web', id: `p${n}` }, null)
   time.advance(3_600)
   list.endAll({ realm: 'web', id: 'last' }, null)
@@ -176,17 +176,17 @@ t.test('sweeps ends of all when no session can be left', t => {
 
 t.test('refuses ids that may be anybody\'s beyond a number, until the earliest are past', t => {
   const time = clock(t)
-  const { list } = denials(500)
+  const { list } = revocations(500)
   for (let n = 0; n < 1_000; n++) {
-    list.endById(`s${n}`, null)
+    list.endOfAnyOwner(`s${n}`)
     time.advance(1)
   }
-  t.throws(() => { list.endById('more', null) }, { code: 'AUTH_UNAVAILABLE' })
-  t.doesNotThrow(() => { list.endById('s0', null) }, 'a known one is ended again')
+  t.throws(() => { list.endOfAnyOwner('more') }, { code: 'AUTH_UNAVAILABLE' })
+  t.doesNotThrow(() => { list.endOfAnyOwner('s0') }, 'a known one is ended again')
   t.equal(list.denies(sessionOf('s999', 'alice', time.now())), true)
   t.equal(list.denies(sessionOf('x', 'alice', time.now())), false, 'nobody pays')
   time.advance(3_600 - 1_000 + 1)
-  t.doesNotThrow(() => { list.endById('more', null) })
+  t.doesNotThrow(() => { list.endOfAnyOwner('more') })
   t.equal(list.denies(sessionOf('s0', 'alice', time.now())), true, 'the one that was ended again is remembered from then on')
   t.equal(list.denies(sessionOf('s1', 'alice', time.now())), false, 'past')
   t.end()
@@ -194,7 +194,7 @@ t.test('refuses ids that may be anybody\'s beyond a number, until the earliest a
 
 t.test('ends what began before the clock was set back', t => {
   const time = clock(t)
-  const { list } = denials()
+  const { list } = revocations()
   const [begunHere, seenHere, unseen] = ['here', 'seen', 'unseen'].map(id => sessionOf(id, 'alice', time.now())) as [Session, Session, Session]
   list.begin(sessionOf('first', 'bob', time.now() - 10_000))
   time.advance(-5)
@@ -202,7 +202,7 @@ t.test('ends what began before the clock was set back', t => {
   list.endAll(seenHere.principal, null)
   t.equal(list.denies(seenHere), true)
 
-  const { list: other } = denials()
+  const { list: other } = revocations()
   other.begin(begunHere)
   other.endAll(begunHere.principal, null)
   t.equal(other.denies(begunHere), true)
@@ -210,7 +210,7 @@ t.test('ends what began before the clock was set back', t => {
   other.begin(next)
   t.equal(other.denies(next), false, 'a new login')
 
-  const { list: third } = denials()
+  const { list: third } = revocations()
   third.endAll(unseen.principal, 'spared')
   t.equal(third.denies(sessionOf('spared', 'alice', unseen.begunAt)), false)
   t.equal(third.denies(unseen), true, 'one that began by a clock that was ahead')

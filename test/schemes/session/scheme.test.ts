@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import t from 'tap'
 import { session, type SessionCredential } from '../../../lib/schemes/session/scheme.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
-import type { SchemeFactory } from '../../../types/scheme.js'
+import type { Scheme, SchemeFactory } from '../../../types/scheme.js'
 import { alice, clock, credentialOf, desk, login, secret } from './bare-app.js'
 
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })
@@ -46,12 +46,12 @@ t.test('the session tells who logged in, since when and until when, frozen all t
 })
 
 t.test('a login always begins a new session and makes the one before worthless', async t => {
-  const { app, scheme, ask } = await desk()
+  const { app, sessions, ask } = await desk()
   app.post('/twice', async (request, reply) => {
-    await login(scheme, request, reply, { id: 'first' })
+    await login(sessions, request, reply, { id: 'first' })
     const early = String(reply.getHeader('set-cookie')).split(';')[0]
     reply.header('set-cookie', 'theirs=1')
-    await login(scheme, request, reply, { id: 'second' })
+    await login(sessions, request, reply, { id: 'second' })
     return { early }
   })
   const first = await ask('/login')
@@ -71,11 +71,11 @@ t.test('a login always begins a new session and makes the one before worthless',
 })
 
 t.test('a cookie captured before the logout is refused after it, wherever the logout stands', async t => {
-  const { app, scheme, ask } = await desk()
+  const { app, sessions, ask } = await desk()
   app.post('/in-and-out', async (request, reply) => {
-    await login(scheme, request, reply, alice)
+    await login(sessions, request, reply, alice)
     const early = String(reply.getHeader('set-cookie')).split(';')[0]
-    await scheme.logout?.(request, reply)
+    await sessions?.logout(request, reply)
     return { early }
   })
   const { cookie } = await ask('/login')
@@ -108,8 +108,8 @@ t.test('a logout ends every session that the request carries, though none of two
 })
 
 t.test('of two sessions none is renewed, as nobody can tell which is meant', async t => {
-  const { app, scheme, ask } = await desk()
-  app.post('/renew', async (request, reply) => { await scheme.login?.(request, reply, alice, { renew: true }) })
+  const { app, sessions, ask } = await desk()
+  app.post('/renew', async (request, reply) => { await sessions?.login(request, reply, alice, { renew: true }) })
   const [one, two] = [(await ask('/login')).cookie, (await ask('/login')).cookie]
   t.match(await ask('/renew', { cookie: `${one}; ${two}` }), { status: 401, body: { code: 'AUTH_REQUIRED' } })
   t.match((await ask('/me', get(one))).body, { kind: 'authenticated' }, 'and nothing is changed')
@@ -262,8 +262,8 @@ t.test('a cookie of up to 3,800 bytes is set, a larger one is refused before any
 })
 
 t.test('what cannot come back as it was given is refused at login', async t => {
-  const { app, scheme, ask } = await desk()
-  app.post('/unset', async (request, reply) => { await login(scheme, request, reply, { id: 'a', realm: undefined, email: undefined } as PrincipalInput) })
+  const { app, sessions, ask } = await desk()
+  app.post('/unset', async (request, reply) => { await login(sessions, request, reply, { id: 'a', realm: undefined, email: undefined } as PrincipalInput) })
   const loop: Record<string, unknown> = {}
   loop['self'] = loop
   const bad: [string, object, unknown?][] = [
@@ -277,7 +277,7 @@ t.test('what cannot come back as it was given is refused at login', async t => {
   ]
   app.post('/bad/:n', async (request, reply) => {
     const [, principal, data] = bad[Number((request.params as { n: string }).n)] ?? ['', {}]
-    await login(scheme, request, reply, principal as { id: string }, data as Record<string, unknown>)
+    await login(sessions, request, reply, principal as { id: string }, data as Record<string, unknown>)
   })
   for (const [n, [what]] of bad.entries()) {
     const answer = await app.inject({ method: 'POST', url: `/bad/${n}` })
@@ -289,10 +289,10 @@ t.test('what cannot come back as it was given is refused at login', async t => {
 
 t.test('data is replaced by update and goes out with the response', async t => {
   const time = clock(t)
-  const { app, scheme, ask } = await desk()
+  const { app, scheme, sessions, ask } = await desk()
   app.post('/late', async (request, reply) => {
     const credential = credentialOf(await scheme.authenticate(request))
-    await scheme.logout?.(request, reply)
+    await sessions?.logout(request, reply)
     credential.update({ c: 3 })
   })
   let afterwards: string | null = null
@@ -332,10 +332,12 @@ t.test('with load the cookie holds no authority, and takes none from a cookie of
 })
 
 t.test('the scheme says how it is used', async t => {
-  const { scheme } = await desk({ loginPath: '/login' })
-  t.match(scheme, { ambient: true, dated: true, cacheControl: 'private', publicPath: '/login', openapi: { type: 'apiKey', in: 'cookie', name: '__Host-web' } })
+  const { scheme, sessions } = await desk({ loginPath: '/login' })
+  t.equal(sessions?.loginPath, '/login')
+  t.match(scheme, { ambient: true, reportsAuthTime: true, cacheControl: 'private', openapi: { type: 'apiKey', in: 'cookie', name: '__Host-web' } })
   t.ok(Object.isFrozen(scheme))
-  t.notOk('publicPath' in (await desk()).scheme)
+  t.notOk('loginPath' in ((await desk()).sessions ?? {}))
+  t.notOk('login' in scheme, 'what it offers to applications is no part of the scheme')
 })
 
 t.test('principals and data are typed by what the application says of them', async t => {
@@ -343,7 +345,7 @@ t.test('principals and data are typed by what the application says of them', asy
   interface Cart { items: string[] }
   const factory = session<Person, Cart>({ secret: secret() })
   const declared: SchemeFactory<PrincipalFrom<Person>, SessionCredential<Cart>> = factory
-  const typed = (scheme: Awaited<ReturnType<typeof declared>>, request: FastifyRequest): string | undefined => {
+  const typed = (scheme: Scheme<PrincipalFrom<Person>, SessionCredential<Cart>>, request: FastifyRequest): string | undefined => {
     const outcome = scheme.authenticate(request)
     if (outcome instanceof Promise || outcome.kind !== 'authenticated') return undefined
     // @ts-expect-error the data has items and nothing else

@@ -30,20 +30,35 @@ describe('managed keys', () => {
 
   test('are made, changed and rotated with what they are made of', () => {
     const { apiKeys } = app.gatehouse
-    expect(apiKeys.create({ owner, name: 'a' })).type.toBe<Promise<NewApiKey>>()
-    expect(apiKeys.create).type.toBeCallableWith({ owner, name: 'a', scopes: ['x'], expiresAt: new Date(), rateLimit: { max: 1, window: '1m' } }, { within: principal })
-    expect(apiKeys.list(owner)).type.toBe<Promise<readonly ApiKeyRecord[]>>()
-    expect(apiKeys.get('id')).type.toBe<Promise<ApiKeyRecord | null>>()
-    expect(apiKeys.rotate('id', { overlap: '1d', within: principal }, owner)).type.toBe<Promise<NewApiKey | null>>()
-    expect(app.gatehouse.apiKeysOf('service').revoke('id')).type.toBe<Promise<boolean>>()
-    expect(apiKeys.create).type.not.toBeCallableWith({ owner })
-    expect(apiKeys.create).type.not.toBeCallableWith({ owner, name: 'a', expires: new Date() })
-    expect(apiKeys.create).type.not.toBeCallableWith({ owner, name: 'a', expiresAt: '2030-01-01' })
-    expect(apiKeys.create).type.not.toBeCallableWith({ owner, name: 'a' }, { within: owner })
-    expect(apiKeys.update).type.not.toBeCallableWith('id', { owner })
-    expect(apiKeys.rotate).type.not.toBeCallableWith('id', {})
-    expect(apiKeys.rotate).type.not.toBeCallableWith('id', { overlap: 'a day' })
-    expect(app.gatehouse.apiKeysOf).type.not.toBeCallableWith('servcie')
+    const keys = apiKeys.of(owner)
+    expect(keys.create({ name: 'a' })).type.toBe<Promise<NewApiKey>>()
+    expect(keys.create).type.toBeCallableWith({ name: 'a', scopes: ['x'], expiresAt: new Date(), rateLimit: { max: 1, window: '1m' } }, { within: principal, maxKeys: 5 })
+    expect(keys.list()).type.toBe<Promise<readonly ApiKeyRecord[]>>()
+    expect(keys.get('id')).type.toBe<Promise<ApiKeyRecord | null>>()
+    expect(keys.rotate('id', { overlap: '1d', within: principal })).type.toBe<Promise<NewApiKey | null>>()
+    expect(apiKeys.of(principal, { scheme: 'service' }).revoke('id')).type.toBe<Promise<boolean>>()
+    expect(apiKeys.ofAnyOwner({ scheme: 'service' }).revoke('id')).type.toBe<Promise<boolean>>()
+    expect(apiKeys.revokeLeaked).type.toBeCallableWith('key', { scheme: 'service' })
+    expect(keys.create).type.not.toBeCallableWith({})
+    expect(keys.create).type.not.toBeCallableWith({ name: 'a', owner })
+    expect(keys.create).type.not.toBeCallableWith({ name: 'a', expires: new Date() })
+    expect(keys.create).type.not.toBeCallableWith({ name: 'a', expiresAt: '2030-01-01' })
+    expect(keys.create).type.not.toBeCallableWith({ name: 'a' }, { within: owner })
+    expect(keys.update).type.not.toBeCallableWith('id', { owner })
+    expect(keys.rotate).type.not.toBeCallableWith('id', {})
+    expect(keys.rotate).type.not.toBeCallableWith('id', { overlap: 'a day' })
+  })
+
+  test('are those of an owner, unless the call says that they are anybody\'s', () => {
+    const { apiKeys } = app.gatehouse
+    expect(apiKeys.of).type.not.toBeCallableWith(undefined)
+    expect(apiKeys.of).type.not.toBeCallableWith(null)
+    expect(apiKeys.of).type.not.toBeCallableWith()
+    expect(apiKeys.of).type.not.toBeCallableWith(owner, { scheme: 'servcie' })
+    expect(apiKeys).type.not.toHaveProperty('create')
+    expect(apiKeys).type.not.toHaveProperty('revoke')
+    expect(apiKeys.ofAnyOwner()).type.not.toHaveProperty('create')
+    expect(apiKeys.ofAnyOwner()).type.not.toHaveProperty('list')
   })
 
   test('have routes whose options are known', () => {
@@ -59,12 +74,15 @@ describe('managed keys', () => {
 describe('sessions and guesses', () => {
   test('are listed and ended by their owner', () => {
     const { sessions } = app.gatehouse
-    expect(sessions.list(owner)).type.toBe<Promise<readonly SessionRecord[]>>()
-    expect(sessions.list).type.toBeCallableWith(principal)
-    expect(sessions.revoke('id', owner)).type.toBe<Promise<boolean>>()
-    expect(sessions.revokeAll).type.toBeCallableWith(owner, { except: 'id' })
-    expect(sessions.revokeAll).type.not.toBeCallableWith(owner, { exept: 'id' })
-    expect(sessions.revokeAll).type.not.toBeCallableWith('alice')
+    expect(sessions.of(owner).list()).type.toBe<Promise<readonly SessionRecord[]>>()
+    expect(sessions.of).type.toBeCallableWith(principal, { scheme: 'web' })
+    expect(sessions.of(owner).revoke('id')).type.toBe<Promise<boolean>>()
+    expect(sessions.ofAnyOwner().revoke('id')).type.toBe<Promise<boolean>>()
+    expect(sessions.of(owner).revokeAll).type.toBeCallableWith({ except: 'id' })
+    expect(sessions.of(owner).revokeAll).type.not.toBeCallableWith({ exept: 'id' })
+    expect(sessions.of).type.not.toBeCallableWith('alice')
+    expect(sessions.of).type.not.toBeCallableWith(undefined)
+    expect(sessions.ofAnyOwner()).type.not.toHaveProperty('revokeAll')
   })
 
   test('give back what the check returned, and null for every answer that says no', () => {

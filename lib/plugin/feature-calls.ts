@@ -1,0 +1,75 @@
+import type { FastifyRequest } from 'fastify'
+import type { GatehouseApiKeys } from '../../types/api-keys.js'
+import type { GatehouseTokens } from '../../types/gatehouse.js'
+import type { PrincipalInput } from '../../types/principal.js'
+import type { GatehouseSessions, OwnerSessions, SessionFeature } from '../../types/sessions.js'
+import { internalError } from '../errors.js'
+import { exceptOptions, issueOptions, ownerOf, schemeOption } from './call-options.js'
+import { chooseProvider, providersOf, type BoundSchemes } from './schemes.js'
+
+/** Creates `app.gatehouse.apiKeys`. */
+export function createApiKeyCalls (schemes: BoundSchemes): GatehouseApiKeys {
+  const providers = providersOf(schemes, features => features.apiKeys)
+  const chosen = (options: unknown, call: string) =>
+    chooseProvider(providers, schemeOption(options, call), 'manage API keys').feature
+  return Object.freeze({
+    schemes: Object.freeze(providers.map(({ name }) => name)),
+    of: (owner: unknown, options: unknown = {}) =>
+      chosen(options, 'apiKeys.of()').of(ownerOf(owner, 'apiKeys.of()')),
+    ofAnyOwner: (options: unknown = {}) => chosen(options, 'apiKeys.ofAnyOwner()').ofAnyOwner(),
+    revokeLeaked: async (key: string, options: unknown = {}) =>
+      await chosen(options, 'apiKeys.revokeLeaked()').revokeLeaked(key)
+  })
+}
+
+/** Creates `app.gatehouse.tokens`. */
+export function createTokenCalls (schemes: BoundSchemes): GatehouseTokens {
+  const providers = providersOf(schemes, features => features.tokens)
+  return Object.freeze({
+    issue: async (principal: PrincipalInput, options: unknown = {}) => {
+      const parsed = issueOptions(options)
+      return await chooseProvider(providers, parsed.scheme, 'issue tokens').feature.issue(principal, parsed)
+    }
+  })
+}
+
+/** Creates `app.gatehouse.sessions`: of the scheme that a call names, otherwise of all schemes as one. */
+export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
+  const providers = providersOf(schemes, features => features.sessions)
+  const chosen = (options: unknown, call: string): readonly SessionFeature[] => {
+    const name = schemeOption(options, call)
+    if (name !== undefined) return [chooseProvider(providers, name, 'keep sessions').feature]
+    if (providers.length === 0) throw internalError('no scheme of this application can keep sessions')
+    return providers.map(({ feature }) => feature)
+  }
+  return Object.freeze({
+    schemes: Object.freeze(providers.map(({ name }) => name)),
+    of (owner: unknown, options: unknown = {}) {
+      const whose = ownerOf(owner, 'sessions.of()')
+      return merged(chosen(options, 'sessions.of()').map(feature => feature.of(whose)))
+    },
+    ofAnyOwner (options: unknown = {}) {
+      const all = chosen(options, 'sessions.ofAnyOwner()').map(feature => feature.ofAnyOwner())
+      return Object.freeze({
+        revoke: async (id: string) => (await Promise.all(all.map(each => each.revoke(id)))).includes(true)
+      })
+    },
+    returnTo: (request: FastifyRequest, fallback = '/') =>
+      // each scheme opens only what it sealed itself
+      providers.map(({ feature }) => feature.returnTo?.(request, fallback) ?? fallback)
+        .find(path => path !== fallback) ?? fallback
+  })
+}
+
+/** Returns the sessions that one owner has in several schemes as one. */
+function merged (all: readonly OwnerSessions[]): OwnerSessions {
+  return Object.freeze({
+    list: async () => (await Promise.all(all.map(each => each.list()))).flat()
+      .sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1),
+    revoke: async (id: string) => (await Promise.all(all.map(each => each.revoke(id)))).includes(true),
+    revokeAll: async (options: unknown = {}) => {
+      const parsed = exceptOptions(options)
+      await Promise.all(all.map(each => each.revokeAll(parsed)))
+    }
+  })
+}

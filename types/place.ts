@@ -1,2 +1,0 @@
-/** Where a credential travels: `Authorization: Bearer`, a header, a query parameter, a cookie. */
-export type Place = 'bearer' | `header:${string}` | `query:${string}` | `cookie:${string}`
