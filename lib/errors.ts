@@ -56,8 +56,8 @@ function nameAndCode (error: Error & { readonly code?: unknown }): string {
 }
 
 /**
- * The error for a refusal. It has no stack: a refused caller is an everyday event and the stack of the guard tells nobody anything,
- * while taking it costs more than the rest of the refusal.
+ * The error for a refusal. It has no stack: a refused caller is an everyday event and the stack of the guard tells
+ * nobody anything, while taking it costs more than the rest of the refusal.
  */
 export function refusal (failure: AuthFailure): AuthError {
   const limit = Error.stackTraceLimit
@@ -91,7 +91,10 @@ export function misconfigured (sentence: string, mistakes: readonly string[] = [
   return new AuthError('AUTH_MISCONFIGURED', text, text)
 }
 
-/** A fault of ours, or of the application's own functions: a 500 that says nothing to the client; `detail` and `cause` are for the log. */
+/**
+ * A fault of ours, or of the application's own functions: a 500 that says nothing to the client; `detail` and `cause`
+ * are for the log.
+ */
 export function internalError (detail: string, cause?: unknown): AuthError {
   const shown = printable(detail)
   const error = new AuthError('AUTH_FAULT', shown, undefined, cause === undefined ? undefined : { cause })
@@ -101,6 +104,8 @@ export function internalError (detail: string, cause?: unknown): AuthError {
 }
 
 /** A failure with only the fields that matter; the others say "none". */
-export function authFailure (code: AuthErrorCode, scheme: string | null, detail: string, more: Partial<Pick<AuthFailure, 'scopes' | 'maxAge' | 'retryAfter'>> = {}): AuthFailure {
+export function authFailure (
+  code: AuthErrorCode, scheme: string | null, detail: string, more: Partial<Pick<AuthFailure, 'scopes' | 'maxAge' | 'retryAfter'>> = {}
+): AuthFailure {
   return { code, scheme, detail, scopes: more.scopes ?? [], maxAge: more.maxAge ?? null, retryAfter: more.retryAfter ?? null }
 }

@@ -6,7 +6,7 @@ import { checkReasons } from './audit/reasons.js'
 import { auditRows } from './audit/rows.js'
 import { misconfigured } from './errors.js'
 import { Guard } from './guard/guard.js'
-import { viewOf } from './guard/request-auth.js'
+import { requestAuth } from './guard/request-auth.js'
 import { credentialParameters, redactRequests } from './guard/request-loggers.js'
 import { stateOf } from './guard/request-state.js'
 import { Responder } from './guard/responder.js'
@@ -26,7 +26,10 @@ import { onSendHook } from './util/response.js'
 
 /** Wires Fastify to the rooms; decides nothing. */
 const gatehouse: FastifyPluginAsync<GatehouseOptions> = async (app, written) => {
-  if (app.hasDecorator('gatehouse')) throw misconfigured('fastify-gatehouse is registered twice in one context. Register it once, on the outermost instance, and use app.gatehouse.default() for groups of routes.')
+  if (app.hasDecorator('gatehouse')) {
+    throw misconfigured('fastify-gatehouse is registered twice in one context. Register it once, on the outermost ' +
+      'instance, and use app.gatehouse.default() for groups of routes.')
+  }
   const options = parseOptions(written)
   const parts = await assemble(app, options)
   decorate(app, parts)
@@ -67,7 +70,7 @@ function decorate (app: FastifyInstance, parts: Parts): void {
       return facade
     }
   })
-  app.decorateRequest('auth', { getter (this: FastifyRequest) { return viewOf(this, parts.guard.permissions) as FastifyRequest['auth'] } })
+  app.decorateRequest('auth', { getter (this: FastifyRequest) { return requestAuth(this, parts.guard.permissions) as FastifyRequest['auth'] } })
   app.decorateRequest('principal', { getter (this: FastifyRequest) { return (stateOf(this)?.pass?.identities[0]?.outcome.principal ?? null) as FastifyRequest['principal'] } })
   app.decorateReply('challenge', challenge as FastifyReply['challenge'])
   app.decorateReply('forbid', forbid as FastifyReply['forbid'])

@@ -8,71 +8,98 @@ import { isNo, isThenable } from '../util/answer.js'
 import { isObject, property } from '../util/objects.js'
 import { isExpired, type Faulty, type GuardState, type Identity } from './request-state.js'
 
-/** Who is calling: the identities that act, none for an anonymous caller; or why the request goes no further. */
-export type Verdict =
-  | { readonly identities: readonly Identity[], readonly failure: AuthFailure | null, readonly cause?: unknown }
+/** The identities that act, none for an anonymous caller; or the failure for which the request goes no further. */
+export interface Verdict {
+  readonly identities: readonly Identity[]
+  readonly failure: AuthFailure | null
+  readonly cause?: unknown
+}
 
 type Answer = Outcome | Faulty
 
-/** What one alternative of a policy came to: its identities, a refusal, or nothing to stop for. */
-type Attempt = Verdict | Missing
-
 type Missing = 'absent' | 'foreign'
+
+/** The result of one alternative: its identities or a refusal; or why the next one is tried. */
+type Attempt = Verdict | Missing
 
 const anonymous: Verdict = Object.freeze({ identities: [], failure: null })
 
-/**
- * Asks the schemes of a policy in written order: design §3, "Any of" and "All of". The first alternative with a principal wins and later ones are not asked;
- * a bad credential stops; what is absent or foreign asks the next. Stays synchronous as long as every scheme does.
- */
-export function authenticate (policy: Policy, state: GuardState): Verdict | Promise<Verdict> {
-  return from(0, false, policy, state)
+/** How far the alternatives of a policy were tried. */
+interface Progress {
+  readonly next: number
+  readonly foreignSeen: boolean
 }
 
-function from (start: number, foreignSeen: boolean, policy: Policy, state: GuardState): Verdict | Promise<Verdict> {
+const beginning: Progress = Object.freeze({ next: 0, foreignSeen: false })
+
+/** How far the schemes of one alternative were called. */
+interface PartialAttempt {
+  readonly next: number
+  readonly identities: readonly Identity[]
+  readonly missing: Missing | null
+}
+
+const nothingYet: PartialAttempt = Object.freeze({ next: 0, identities: [], missing: null })
+
+/**
+ * Calls the schemes of a policy in order. The first alternative with a principal wins, and later ones are not called; a
+ * bad credential stops; an absent or foreign one leads to the next alternative. Synchronous as long as every scheme is.
+ */
+export function authenticate (policy: Policy, state: GuardState): Verdict | Promise<Verdict> {
+  return tryFrom(policy, state, beginning)
+}
+
+function tryFrom (policy: Policy, state: GuardState, { next, foreignSeen }: Progress): Verdict | Promise<Verdict> {
   let foreign = foreignSeen
-  for (let i = start; i < policy.alternatives.length; i++) {
+  for (let i = next; i < policy.alternatives.length; i++) {
     const alternative = policy.alternatives[i] as readonly BoundScheme[]
-    const attempt = tryAlternative(alternative, 0, [], null, state)
+    const attempt = tryAlternative(alternative, state, nothingYet)
     if (attempt instanceof Promise) {
-      const seen = foreign
-      return attempt.then(settled => typeof settled === 'object' ? settled : from(i + 1, seen || settled === 'foreign', policy, state))
+      const before = foreign
+      return attempt.then(settled => typeof settled === 'object'
+        ? settled
+        : tryFrom(policy, state, { next: i + 1, foreignSeen: before || settled === 'foreign' }))
     }
     if (typeof attempt === 'object') return attempt
     foreign ||= attempt === 'foreign'
   }
-  return nobody(policy, foreign, state)
+  return foreign ? foreignToAll(policy, state) : nothingSent(policy)
 }
 
-/** Nothing sent, or nothing that any scheme knows: presented and foreign to all is invalid, never absent. */
-function nobody (policy: Policy, foreign: boolean, state: GuardState): Verdict {
-  if (!foreign) {
-    return policy.access === 'required' ? { identities: [], failure: authFailure('AUTH_REQUIRED', null, 'no credential was sent') } : anonymous
-  }
-  const saw = policy.schemes.find(bound => (state.answerOf(bound) as Outcome | undefined)?.kind === 'foreign') as BoundScheme
-  return { identities: [], failure: authFailure('AUTH_INVALID_CREDENTIALS', saw.name, 'the credential belongs to no scheme of this route') }
+function nothingSent ({ access }: Policy): Verdict {
+  if (access !== 'required') return anonymous
+  return { identities: [], failure: authFailure('AUTH_REQUIRED', null, 'no credential was sent') }
+}
+
+/** A credential that was sent and is foreign to every scheme is invalid, never absent. */
+function foreignToAll (policy: Policy, state: GuardState): Verdict {
+  const isForeign = (bound: BoundScheme): boolean => (state.answerOf(bound) as Outcome | undefined)?.kind === 'foreign'
+  const { name } = policy.schemes.find(isForeign) as BoundScheme
+  const detail = 'the credential belongs to no scheme of this route'
+  return { identities: [], failure: authFailure('AUTH_INVALID_CREDENTIALS', name, detail) }
 }
 
 /**
- * All schemes of one alternative, in order. Where one of them has no principal the alternative is nobody's, yet the rest is asked:
- * a bad credential among them stops the request, whichever stands first.
+ * Calls all schemes of one alternative, in order. Where one of them has no principal the alternative fails, yet the
+ * others are called: a bad credential among them stops the request, whichever comes first.
  */
-function tryAlternative (all: readonly BoundScheme[], at: number, met: readonly Identity[], missing: Missing | null, state: GuardState): Attempt | Promise<Attempt> {
-  let identities = met
-  let gap = missing
-  for (let i = at; i < all.length; i++) {
-    const bound = all[i] as BoundScheme
+function tryAlternative (
+  alternative: readonly BoundScheme[], state: GuardState, before: PartialAttempt
+): Attempt | Promise<Attempt> {
+  let { identities, missing } = before
+  for (let i = before.next; i < alternative.length; i++) {
+    const bound = alternative[i] as BoundScheme
     const answer = ask(bound, state)
     if (answer instanceof Promise) {
-      const before = [identities, gap] as const
-      return answer.then(() => tryAlternative(all, i, ...before, state))
+      const progress = { next: i, identities, missing }
+      return answer.then(() => tryAlternative(alternative, state, progress))
     }
     const step = judge(bound, answer)
-    if (typeof step === 'string') gap = gap === 'foreign' ? gap : step
+    if (typeof step === 'string') missing = missing === 'foreign' ? missing : step
     else if (!isIdentity(step)) return step
-    else identities = identities.length === 0 ? [step] : [...identities, step]
+    else identities = [...identities, step]
   }
-  return gap ?? { identities, failure: null }
+  return missing ?? { identities, failure: null }
 }
 
 function isIdentity (step: Identity | Verdict): step is Identity {
@@ -80,28 +107,40 @@ function isIdentity (step: Identity | Verdict): step is Identity {
 }
 
 function judge (bound: BoundScheme, answer: Answer): Identity | Attempt {
+  if (answer.kind === 'authenticated') return { bound, outcome: answer }
+  if (answer.kind === 'absent' || answer.kind === 'foreign') return answer.kind
+  const failure = failureOf(bound, answer)
+  return answer.kind === 'faulty'
+    ? { identities: [], failure, cause: answer.cause }
+    : { identities: [], failure }
+}
+
+type Failed = Exclude<Answer, { readonly kind: 'authenticated' | Missing }>
+
+function failureOf ({ name }: BoundScheme, answer: Failed): AuthFailure {
+  const { detail } = answer
   switch (answer.kind) {
-    case 'authenticated': return { bound, outcome: answer }
-    case 'absent':
-    case 'foreign': return answer.kind
-    case 'invalid': return { identities: [], failure: authFailure(answer.expired ? 'AUTH_TOKEN_EXPIRED' : 'AUTH_INVALID_CREDENTIALS', bound.name, answer.detail) }
-    case 'unavailable': return { identities: [], failure: authFailure('AUTH_UNAVAILABLE', bound.name, answer.detail, { retryAfter: delay(answer.retryAfter) }) }
-    case 'limited': return { identities: [], failure: authFailure('AUTH_RATE_LIMITED', bound.name, answer.detail, { retryAfter: delay(answer.retryAfter) }) }
-    case 'cross-site': return { identities: [], failure: authFailure('AUTH_CROSS_SITE', bound.name, answer.detail) }
-    case 'faulty': return { identities: [], failure: authFailure('AUTH_FAULT', bound.name, answer.detail), cause: answer.cause }
+    case 'invalid': return authFailure(answer.expired ? 'AUTH_TOKEN_EXPIRED' : 'AUTH_INVALID_CREDENTIALS', name, detail)
+    case 'unavailable': return authFailure('AUTH_UNAVAILABLE', name, detail, retryOf(answer))
+    case 'limited': return authFailure('AUTH_RATE_LIMITED', name, detail, retryOf(answer))
+    case 'cross-site': return authFailure('AUTH_CROSS_SITE', name, detail)
+    case 'faulty': return authFailure('AUTH_FAULT', name, detail)
   }
 }
 
-/** RFC 9110, 10.2.3: `delay-seconds`, which a scheme may have written by hand. */
-function delay (retryAfter: unknown): number {
-  return typeof retryAfter === 'number' && retryAfter >= 0 && retryAfter < 1e9 ? retryAfter : 5
+/** Returns the `delay-seconds` of RFC 9110, 10.2.3. A scheme of the application may have another value there. */
+function retryOf ({ retryAfter }: { readonly retryAfter: unknown }): { readonly retryAfter: number } {
+  const isDelay = typeof retryAfter === 'number' && retryAfter >= 0 && retryAfter < 1e9
+  return { retryAfter: isDelay ? retryAfter : 5 }
 }
 
-/** Asks one scheme, once per request; again only where a slow body came between and its answer is due. */
+/** Calls a scheme, once per request; again only where a slow body came in between and its answer is due. */
 function ask (bound: BoundScheme, state: GuardState): Answer | Promise<Answer> {
   const known = state.answerOf(bound)
   if (known !== undefined && !state.isDue(bound)) return known
-  const answer = known === undefined ? askScheme(bound, state, () => bound.scheme.authenticate(state.request)) : askAgain(bound, state, known as Authenticated)
+  const answer = known === undefined
+    ? askScheme(bound, state, () => bound.scheme.authenticate(state.request))
+    : askAgain(bound, state, known as Authenticated)
   if (!(answer instanceof Promise)) return state.answered(bound, answer)
   return state.answered(bound, answer.then(settled => state.answered(bound, settled)))
 }
@@ -116,62 +155,90 @@ function unlessExpired (answer: Answer): Answer {
   return { kind: 'invalid', detail: 'the credential expired while the request was being received', expired: true }
 }
 
-function askScheme (bound: BoundScheme, state: GuardState, say: () => Outcome | Promise<Outcome>): Answer | Promise<Answer> {
+function askScheme (
+  bound: BoundScheme, state: GuardState, run: () => Outcome | Promise<Outcome>
+): Answer | Promise<Answer> {
   try {
-    const outcome = say()
-    const answer = isThenable(outcome) ? Promise.resolve(outcome).then(settled => complete(bound, settled, state)) : complete(bound, outcome, state)
+    const outcome = run()
+    const answer = isThenable(outcome)
+      ? Promise.resolve(outcome).then(settled => complete(bound, settled, state))
+      : complete(bound, outcome, state)
     return answer instanceof Promise ? answer.catch(cause => faulty(bound, cause)) : answer
   } catch (cause) {
     return faulty(bound, cause)
   }
 }
 
-/** A fault of ours says in its detail what was wrong; its message is for clients and says nothing. */
+/** Keeps the detail of an error of ours. Its message is for clients, and says nothing. */
 function faulty (bound: BoundScheme, cause: unknown): Faulty {
   const detail = cause instanceof AuthError ? cause.detail : `the scheme '${bound.name}' threw, or its load did`
   return { kind: 'faulty', detail, cause }
 }
 
-const kinds: readonly unknown[] = ['authenticated', 'absent', 'foreign', 'invalid', 'unavailable', 'limited', 'cross-site']
+const kinds: readonly unknown[] =
+  ['authenticated', 'absent', 'foreign', 'invalid', 'unavailable', 'limited', 'cross-site']
 
-/** A scheme's answer, checked, with the principal complete and what a database knows added. What is no outcome is a fault. */
+/**
+ * Checks what a scheme returned, completes its principal, and adds what `load` returns.
+ * @throws {AuthError} `AUTH_FAULT` for what is no outcome.
+ */
 function complete (bound: BoundScheme, outcome: Outcome, state: GuardState): Answer | Promise<Answer> {
   if (typeof outcome !== 'object' || outcome === null || !kinds.includes(property(outcome, 'kind'))) {
-    if (isNo(outcome)) return { kind: 'invalid', detail: `the scheme '${bound.name}' said no without an outcome: return invalid(reason), or absent where nothing was sent`, expired: false }
-    throw internalError(`the scheme '${bound.name}' returned no outcome`)
+    if (!isNo(outcome)) throw internalError(`the scheme '${bound.name}' returned no outcome`)
+    const detail = `the scheme '${bound.name}' said no without an outcome: return invalid(reason), or absent where ` +
+      'nothing was sent'
+    return { kind: 'invalid', detail, expired: false }
   }
   if (outcome.kind !== 'authenticated') return outcome
-  const whole = isWhole(outcome) ? outcome : wholeOf(outcome, bound.name)
+  const whole = isComplete(outcome) ? outcome : completed(outcome, bound.name)
   if (bound.load === null) return whole
   const loaded = bound.load(whole.principal, { scheme: bound.name, request: state.request })
-  return isThenable(loaded) ? Promise.resolve(loaded).then(more => enrich(bound, whole, more)) : enrich(bound, whole, loaded)
+  return isThenable(loaded)
+    ? Promise.resolve(loaded).then(more => enrich(bound, whole, more))
+    : enrich(bound, whole, loaded)
 }
 
-/** Returns whether nothing is left to complete, nor could be changed by a handler: what every scheme of ours returns. */
-function isWhole (outcome: Authenticated): boolean {
-  return details.every(field => Object.hasOwn(outcome, field)) && isWholePrincipal(outcome.principal) && (outcome.owner === null || isWholePrincipal(outcome.owner)) &&
-    isInstant(outcome.authenticatedAt) && isInstant(outcome.expiresAt)
+/** Returns true if the outcome is complete and frozen, as those of the schemes of this plugin are. */
+function isComplete (outcome: Authenticated): boolean {
+  const { principal, owner, authenticatedAt, expiresAt } = outcome
+  return outcomeFields.every(field => Object.hasOwn(outcome, field)) &&
+    isCompletePrincipal(principal) && (owner === null || isCompletePrincipal(owner)) &&
+    isInstant(authenticatedAt) && isInstant(expiresAt)
 }
 
-function isWholePrincipal (principal: unknown): principal is Principal {
-  return isObject(principal) && Object.isFrozen(principal) && identity.every(field => Object.hasOwn(principal, field)) && isName(principal.realm) && isName(principal.id) &&
+function isCompletePrincipal (principal: unknown): principal is Principal {
+  return isObject(principal) && Object.isFrozen(principal) &&
+    principalFields.every(field => Object.hasOwn(principal, field)) &&
+    isName(principal.realm) && isName(principal.id) &&
     isFrozenList(principal.scopes) && isFrozenList(principal.roles)
 }
 
-const identity = ['realm', 'id', 'scopes', 'roles'] as const
-/** What an outcome says beside its kind. */
-const details = ['principal', 'owner', 'credential', 'ambient', 'authenticatedAt', 'expiresAt', 'onRevoked', 'recheck', 'rateLimit', 'headers'] as const satisfies ReadonlyArray<keyof Authenticated>
+const principalFields = ['realm', 'id', 'scopes', 'roles'] as const
 
-/** Completes what a scheme said, from the fields that the outcome has itself, or by its class. */
-function wholeOf (outcome: Authenticated, name: string): Authenticated {
-  const said = { ...outcome, ...Object.fromEntries(details.map(field => [field, property(outcome, field) ?? null])) } as Required<Authenticated>
-  const { principal, owner, authenticatedAt, expiresAt } = said
-  if (!isInstant(authenticatedAt) || !isInstant(expiresAt)) throw internalError(`the scheme '${name}' returned an instant that is neither a valid Date nor null`)
-  return { ...said, kind: 'authenticated', principal: wholePrincipal(principal, name), owner: owner === null ? null : wholePrincipal(owner, name) }
+/** The fields of an outcome beside its kind. */
+const outcomeFields = [
+  'principal', 'owner', 'credential', 'ambient', 'authenticatedAt', 'expiresAt', 'onRevoked', 'recheck', 'rateLimit',
+  'headers'
+] as const satisfies ReadonlyArray<keyof Authenticated>
+
+/** Completes an outcome, from the fields that it has itself, or by its class. */
+function completed (outcome: Authenticated, name: string): Authenticated {
+  const fields = Object.fromEntries(outcomeFields.map(field => [field, property(outcome, field) ?? null]))
+  const whole = { ...outcome, ...fields } as Required<Authenticated>
+  const { principal, owner, authenticatedAt, expiresAt } = whole
+  if (!isInstant(authenticatedAt) || !isInstant(expiresAt)) {
+    throw internalError(`the scheme '${name}' returned an instant that is neither a valid Date nor null`)
+  }
+  return {
+    ...whole,
+    kind: 'authenticated',
+    principal: completedPrincipal(principal, name),
+    owner: owner === null ? null : completedPrincipal(owner, name)
+  }
 }
 
-function wholePrincipal (principal: Principal, name: string): Principal {
-  return isWholePrincipal(principal) ? principal : principalFrom(principal, name) as Principal
+function completedPrincipal (principal: Principal, name: string): Principal {
+  return isCompletePrincipal(principal) ? principal : principalFrom(principal, name) as Principal
 }
 
 function isName (value: unknown): boolean {
@@ -187,7 +254,12 @@ function isInstant (value: unknown): boolean {
 }
 
 function enrich (bound: BoundScheme, outcome: Authenticated, loaded: unknown): Answer {
-  if (isNo(loaded)) return { kind: 'invalid', detail: 'load knows no such principal, or it is disabled', expired: false }
-  if (typeof loaded !== 'object' || Array.isArray(loaded)) throw internalError(`the load function for the scheme '${bound.name}' returned neither a principal nor a no, such as null`)
+  if (isNo(loaded)) {
+    return { kind: 'invalid', detail: 'load knows no such principal, or it is disabled', expired: false }
+  }
+  if (typeof loaded !== 'object' || Array.isArray(loaded)) {
+    throw internalError(
+      `the load function for the scheme '${bound.name}' returned neither a principal nor a no, such as null`)
+  }
   return { ...outcome, principal: loadedPrincipal(outcome.principal, loaded) }
 }

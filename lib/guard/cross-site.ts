@@ -6,14 +6,18 @@ import { ownField } from '../util/objects.js'
 /** RFC 9110, 9.2.1, and QUERY: methods that ask for no change. */
 const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY'])
 
-/** Whether a credential that browsers send by themselves must be checked here: an unsafe method, or any upgrade (a WebSocket is opened by GET, across sites too). */
+/**
+ * Whether a credential that browsers send by themselves must be checked here: an unsafe method, or any upgrade (a
+ * WebSocket is opened by GET, across sites too).
+ */
 export function changesState (request: FastifyRequest): boolean {
   return !safe.has(request.method) || ownField(request.raw.headers, 'upgrade') !== undefined
 }
 
 /**
- * Returns how a browser says that another site is behind this request (Fetch Metadata, and `Origin` of RFC 6454), for the log; `null` where it does not.
- * Passes: `Sec-Fetch-Site` `same-origin` or `none`; an `Origin` that is the request's own, or one of `origins`; neither header, which is no browser.
+ * Returns how a browser says that another site is behind this request (Fetch Metadata, and `Origin` of RFC 6454), for
+ * the log; `null` where it does not. Passes: `Sec-Fetch-Site` `same-origin` or `none`; an `Origin` that is the
+ * request's own, or one of `origins`; neither header, which is no browser.
  */
 export function otherSite (request: FastifyRequest, origins: ReadonlySet<string>): string | null {
   const { headers } = request.raw
@@ -41,19 +45,25 @@ function cut (text: string): string {
   return text.slice(0, 300)
 }
 
-/** Schemes of pages that a browser loads by HTTP, and those in which it writes no origin: `null`, that of the page around, or none. */
+/**
+ * Schemes of pages that a browser loads by HTTP, and those in which it writes no origin: `null`, that of the page
+ * around, or none.
+ */
 const web: readonly string[] = ['https', 'http']
 const never: ReadonlySet<string> = new Set(['about', 'blob', 'data', 'file', 'filesystem', 'ftp', 'javascript', 'mailto', 'ws', 'wss'])
 
 const example = 'https://app.example.com'
 
 /**
- * Parses the option `origins`: each entry is an origin exactly as a browser writes it in `Origin` (RFC 6454, 6.2), also that of an application shell, such as
- * `capacitor://localhost`. An entry that no browser could ever send stops the boot.
+ * Parses the option `origins`: each entry is an origin exactly as a browser writes it in `Origin` (RFC 6454, 6.2), also
+ * that of an application shell, such as `capacitor://localhost`. An entry that no browser could ever send stops the
+ * boot.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the entry, why it matches nothing, and what to write.
  */
 export function parseOrigins (value: unknown): ReadonlySet<string> {
-  if (!Array.isArray(value)) throw misconfigured(`The option origins must be a list of origins, such as ['${example}'].`)
+  if (!Array.isArray(value)) {
+    throw misconfigured(`The option origins must be a list of origins, such as ['${example}'].`)
+  }
   return new Set(value.map(parseOrigin))
 }
 
@@ -69,7 +79,8 @@ function parseOrigin (entry: unknown): string {
 }
 
 function wrong (what: string, suggestion = example): AuthError {
-  return misconfigured(`The option origins has ${what}. Write an origin: scheme, host and port without a path, such as '${suggestion}'.`)
+  return misconfigured(`The option origins has ${what}. Write an origin: scheme, host and port without a path, such ` +
+    `as '${suggestion}'.`)
 }
 
 /** Returns why no browser sends this origin, or `null`. */

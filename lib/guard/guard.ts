@@ -208,7 +208,7 @@ function publish (pass: Pass, reply: FastifyReply): void {
   state.undo?.()
   state.undo = null
   state.pass = pass
-  state.view = null
+  state.auth = null
   const cacheControl = cacheControlOf(pass.identities)
   if (cacheControl !== undefined && !reply.hasHeader('cache-control')) reply.header('cache-control', cacheControl)
 }

@@ -1,14 +1,14 @@
 import type { FastifyRequest } from 'fastify'
-import type { AuthErrorCode } from '../../types/error.js'
 import type { Principal } from '../../types/principal.js'
-import { type AuthError, authFailure, internalError, misconfigured, refusal } from '../errors.js'
-import { parseRequirements } from '../policy/parse.js'
+import { internalError, misconfigured, type AuthError } from '../errors.js'
+import { parseRequirements, type Requirements } from '../policy/parse.js'
 import type { Permissions } from '../policy/requirements.js'
 import { readOptions } from '../util/options.js'
 import { meetsRequirements } from './authorize.js'
-import { type Carrier, type Identity, isOver, type Pass, stateOf } from './request-state.js'
+import { expirySignal } from './expiry-signal.js'
+import { stateOf, type Carrier, type Identity, type Pass } from './request-state.js'
 
-/** One scheme's part. Its fields are its own, so that copies and JSON of it are complete. */
+/** The part of one scheme. Its fields are own properties, so that copies and JSON of it are complete. */
 class Entry {
   readonly principal: Principal
   readonly credential: unknown
@@ -23,8 +23,8 @@ class Entry {
   }
 }
 
-/** `request.auth` of a caller whom a scheme knows. */
-class Known extends Entry {
+/** `request.auth` of an authenticated caller. */
+class Authenticated extends Entry {
   readonly authenticated = true
   readonly scheme: string
   readonly error = null
@@ -45,21 +45,22 @@ class Known extends Entry {
 
   /** Aborted when the credential expires or is revoked while a WebSocket or an event stream still uses it. */
   get signal (): AbortSignal {
-    this.#signal ??= lifetimeOf(this.#identities, this.#carrier)
+    this.#signal ??= expirySignal(this.#identities, this.#carrier)
     return this.#signal
   }
 
   /** Every scheme that this request satisfied, by name. */
   get all (): Readonly<Record<string, Entry>> {
-    return Object.freeze(Object.fromEntries(this.#identities.map(identity => [identity.bound.name, Object.freeze(new Entry(identity))])))
+    const entries = this.#identities.map(identity => [identity.bound.name, Object.freeze(new Entry(identity))])
+    return Object.freeze(Object.fromEntries(entries))
   }
 
   allows (query: unknown): boolean {
-    return requirements(query, this.#permissions).every(asked => meetsRequirements(asked, this.#acting))
+    return parseQuery(query, this.#permissions).every(each => meetsRequirements(each, this.#acting))
   }
 }
 
-/** `request.auth` of a caller whom nobody knows. */
+/** `request.auth` of an anonymous caller. */
 class Anonymous {
   readonly authenticated = false
   readonly scheme = null
@@ -77,75 +78,36 @@ class Anonymous {
     this.#permissions = permissions
   }
 
-  /** Always `false`; a wrong question is an error here as well. */
+  /** Returns `false`. A wrong query is an error here as well. */
   allows (query: unknown): boolean {
-    return requirements(query, this.#permissions).length === 0
+    return parseQuery(query, this.#permissions).length === 0
   }
 }
 
-/** @throws {AuthError} `AUTH_FAULT` for a question that is not in the grammar: it must not read as yes or as no. */
-function requirements (query: unknown, permissions: Permissions) {
+/** @throws {AuthError} `AUTH_FAULT` for a wrong query, which must read neither as yes nor as no. */
+function parseQuery (query: unknown, permissions: Permissions): readonly Requirements[] {
   try {
-    const said = readOptions(query, ['scopes', 'roles'], 'request.auth.allows()')
-    if (Object.keys(said).length === 0) throw misconfigured('request.auth.allows() is asked for nothing. Give it scopes, roles, or both.')
-    return (['scopes', 'roles'] as const)
-      .flatMap(kind => kind in said ? [parseRequirements(kind, said[kind], `request.auth.allows({ ${kind} })`, permissions)] : [])
+    const given = readOptions(query, ['scopes', 'roles'], 'request.auth.allows()')
+    if (Object.keys(given).length === 0) {
+      throw misconfigured('request.auth.allows() is asked for nothing. Give it scopes, roles, or both.')
+    }
+    return (['scopes', 'roles'] as const).flatMap(kind => kind in given
+      ? [parseRequirements(given[kind], { kind, path: `request.auth.allows({ ${kind} })` }, permissions)]
+      : [])
   } catch (cause) {
     throw internalError('request.auth.allows() was asked something that is not in its grammar', cause)
   }
 }
 
-/** What `request.auth` shows. Made when it is first read, once for each end of the guard. */
-export function viewOf (request: FastifyRequest, permissions: Permissions): object {
+/** Returns `request.auth`. It is made when it is first read, once for each pass of a guard. */
+export function requestAuth (request: FastifyRequest, permissions: Permissions): object {
   const state = stateOf(request)
   if (state === undefined || state.pass === null) return Object.freeze(new Anonymous(null, permissions))
-  state.view ??= Object.freeze(viewOfPass(state.pass, permissions))
-  return state.view
+  state.auth ??= Object.freeze(authOfPass(state.pass, permissions))
+  return state.auth
 }
 
-function viewOfPass (pass: Pass, permissions: Permissions): object {
+function authOfPass (pass: Pass, permissions: Permissions): object {
   const [acting] = pass.identities
-  return acting === undefined ? new Anonymous(pass.error, permissions) : new Known(acting, pass, permissions)
-}
-
-/** Timers of Node hold 31 bits of milliseconds; a longer wait is made of several. */
-const longestWait = 2 ** 31 - 1
-
-/**
- * A signal for what outlives its request, such as a WebSocket or an event stream: aborted when one of the credentials expires or is revoked, with an `AuthError` as its reason.
- * @param carrier what the credential's use ends with: its `close` stops the watch. Where it has closed, nothing is watched.
- */
-export function lifetimeOf (identities: readonly Identity[], carrier: Carrier): AbortSignal {
-  const controller = new AbortController()
-  const watches: (() => void)[] = []
-  const stop = (): void => {
-    carrier.off('close', stop)
-    for (const unwatch of watches.splice(0)) unwatch()
-  }
-  const end = (code: AuthErrorCode, { bound }: Identity, detail: string): void => {
-    stop()
-    controller.abort(refusal(authFailure(code, bound.name, detail)))
-  }
-  // what closed already says it no more
-  if (isOver(carrier)) return controller.signal
-  carrier.once('close', stop)
-  for (const identity of identities) {
-    const { expiresAt, onRevoked = null } = identity.outcome
-    if (expiresAt !== null) watches.push(at(expiresAt.getTime(), () => { end('AUTH_TOKEN_EXPIRED', identity, 'the credential expired while it was in use') }))
-    if (onRevoked !== null) watches.push(onRevoked(() => { end('AUTH_INVALID_CREDENTIALS', identity, 'the credential was revoked while it was in use') }))
-  }
-  // a scheme that called back at once, before there was anything to stop
-  if (controller.signal.aborted) stop()
-  return controller.signal
-}
-
-/** Runs once at an instant, by the clock of the process; does not keep the process alive. */
-function at (instant: number, run: () => void): () => void {
-  let timer: NodeJS.Timeout
-  const wait = (): void => {
-    const left = instant - Date.now()
-    timer = setTimeout(left > longestWait ? wait : run, Math.min(Math.max(left, 0), longestWait)).unref()
-  }
-  wait()
-  return () => { clearTimeout(timer) }
+  return acting === undefined ? new Anonymous(pass.error, permissions) : new Authenticated(acting, pass, permissions)
 }

@@ -29,7 +29,10 @@ export interface Pass {
   readonly carrier: Carrier
 }
 
-/** A response or a connection, as far as its end is concerned. A response of HTTP/2 has the end of its stream and none of its own. */
+/**
+ * A response or a connection, as far as its end is concerned. A response of HTTP/2 has the end of its stream and none
+ * of its own.
+ */
 export type Carrier = EventEmitter & Ending & { readonly stream?: Ending }
 
 interface Ending { readonly closed?: boolean, readonly destroyed?: boolean }
@@ -39,7 +42,10 @@ export function isOver ({ closed, destroyed, stream }: Carrier): boolean {
   return closed === true || destroyed === true || stream?.closed === true || stream?.destroyed === true
 }
 
-/** Milliseconds for which a request counts as under way: what happens to its credential in so short a time need not be seen. */
+/**
+ * Milliseconds for which a request counts as under way: what happens to its credential in so short a time need not be
+ * seen.
+ */
 const underWay = 100
 
 /** Returns whether a credential has ended by its own time. */
@@ -47,10 +53,16 @@ export function isExpired ({ expiresAt }: Authenticated): boolean {
   return expiresAt !== null && expiresAt.getTime() <= Date.now()
 }
 
-/** What the guard knows of one request. Private: nothing of it is reachable from `request` but through `request.auth` and `request.principal`. */
+/**
+ * What the guard knows of one request. Private: nothing of it is reachable from `request` but through `request.auth`
+ * and `request.principal`.
+ */
 export class GuardState {
   readonly request: FastifyRequest
-  /** The schemes that were asked, and what each said at the same place: a scheme is asked once per request. Kept by the scheme itself, because its name may be another's in a second registration. */
+  /**
+   * The schemes that were asked, and what each said at the same place: a scheme is asked once per request. Kept by the
+   * scheme itself, because its name may be another's in a second registration.
+   */
   readonly #asked: BoundScheme[] = []
   readonly #answers: Answered[] = []
   /** When each said it, in milliseconds since 1970. */
@@ -60,7 +72,7 @@ export class GuardState {
   /** The pass of the route's own guard: what the seal asks for. */
   seal: Pass | null = null
   /** `request.auth`, made when it is first read. */
-  view: object | null = null
+  auth: object | null = null
   /** Takes back what a refusal wrote on the reply, should another guard of this request let the caller in. */
   undo: (() => void) | null = null
   /** A refusal was sent, not handed to Fastify: hooks that run for it have nothing more to guard. */
@@ -77,7 +89,8 @@ export class GuardState {
   }
 
   /**
-   * Returns whether a scheme has to say again whose the credential is: it expired, or was looked at before a slow body came and may have been revoked since.
+   * Returns whether a scheme has to say again whose the credential is: it expired, or was looked at before a slow body
+   * came and may have been revoked since.
    */
   isDue (bound: BoundScheme): boolean {
     const at = this.#asked.indexOf(bound)
@@ -119,8 +132,8 @@ export function openState (request: FastifyRequest): GuardState {
 }
 
 /**
- * Returns the policy that a caller would have to meet, whose challenges a 401 has that no guard wrote: that of the guard which let the request in,
- * else the route's, and where that is public or none, the default of its context.
+ * Returns the policy that a caller would have to meet, whose challenges a 401 has that no guard wrote: that of the
+ * guard which let the request in, else the route's, and where that is public or none, the default of its context.
  */
 export function policyToMeet (request: FastifyRequest, key: symbol, policies: Policies): Policy {
   const pass = stateOf(request)?.pass

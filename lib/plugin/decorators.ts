@@ -40,7 +40,10 @@ export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse 
     },
     guard (auth: unknown) {
       const policy = policies.resolve(context, auth, 'app.gatehouse.guard()')
-      if (policy.access === 'public') throw misconfigured('app.gatehouse.guard() got a public policy, which would guard nothing. Give it schemes or rules, or leave the hook out.')
+      if (policy.access === 'public') {
+        throw misconfigured('app.gatehouse.guard() got a public policy, which would guard nothing. Give it schemes ' +
+          'or rules, or leave the hook out.')
+      }
       return guard.hook(policy)
     },
     audit: () => auditRows(book.marks, parts.stage),

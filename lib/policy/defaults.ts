@@ -14,13 +14,16 @@ export interface Defaults {
   set (context: FastifyInstance, level: Level): void
   /** The levels above a route of a context, outermost first. */
   above (context: FastifyInstance): readonly Level[]
-  /** Whether a group default, not only the plugin's, stands above a route of a context. */
+  /** Returns true if a group default, not only the plugin's, stands above a route of a context. */
   grouped (context: FastifyInstance): boolean
-  /** Says that a context has a route now. */
+  /** Notes that a context has a route. */
   routed (context: FastifyInstance): void
 }
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED` for a level that would open routes without their saying so, or undo the levels above it. */
+/**
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for a level that would open routes without their saying so, or undo the
+ * levels above it.
+ */
 export function defaults (plugin: Level): Defaults {
   checkLevel(plugin)
   const groups = new Map<FastifyInstance, Level>()
@@ -29,9 +32,16 @@ export function defaults (plugin: Level): Defaults {
   return {
     set (context, level) {
       checkLevel(level)
-      if (groups.has(context)) throw misconfigured(`${level.declaration.place} was set before. Say everything in one call, or open a context of its own by register.`)
+      const { path } = level.declaration
+      if (groups.has(context)) {
+        throw misconfigured(`${path} was set before. Say everything in one call, or open a context of its own by ` +
+          'register.')
+      }
       const late = [...routed].some(instance => lineage(instance).includes(context))
-      if (late) throw misconfigured(`${level.declaration.place} is set after a route of the context was declared, which would not have it. Set the default first.`)
+      if (late) {
+        throw misconfigured(`${path} is set after a route of the context was declared, which would not have it. Set ` +
+          'the default first.')
+      }
       groups.set(context, level)
       stacks.clear()
     },
@@ -47,15 +57,23 @@ export function defaults (plugin: Level): Defaults {
   }
 }
 
-/** What is public, and what starts from nothing, is said on the route itself, where everybody who reads the route sees it. */
-function checkLevel ({ declaration: { place, open, inherit } }: Level): void {
-  if (open !== null) throw misconfigured(`${place} is public, which would open every route that says nothing. Say false on the routes themselves, or name their paths in the option publicPaths.`)
-  if (!inherit) throw misconfigured(`${place} has inherit: false, which only a route can say. Remove it, and write inherit: false on the routes that need it.`)
+/** A route that is public, or starts from nothing, says so itself, where everybody who reads the route sees it. */
+function checkLevel ({ declaration: { path, open, inherit } }: Level): void {
+  if (open !== null) {
+    throw misconfigured(`${path} is public, which would open every route that says nothing. Say false on the routes ` +
+      'themselves, or name their paths in the option publicPaths.')
+  }
+  if (!inherit) {
+    throw misconfigured(`${path} has inherit: false, which only a route can say. Remove it, and write inherit: false ` +
+      'on the routes that need it.')
+  }
 }
 
-/** A context and those that enclose it: Fastify makes a child by `Object.create(parent)`. */
+/** Returns a context and those that enclose it: Fastify makes a child by `Object.create(parent)`. */
 function lineage (context: FastifyInstance): readonly FastifyInstance[] {
   const all: FastifyInstance[] = []
-  for (let each: unknown = context; each !== null && each !== Object.prototype; each = Object.getPrototypeOf(each)) all.push(each as FastifyInstance)
+  for (let each: unknown = context; each !== null && each !== Object.prototype; each = Object.getPrototypeOf(each)) {
+    all.push(each as FastifyInstance)
+  }
   return all
 }

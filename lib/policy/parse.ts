@@ -46,10 +46,12 @@ export interface RateLimit {
   readonly window: number
 }
 
-/** One `config.auth`, default or group default, parsed: what it says, and `null` for what it leaves to the level above. */
+/**
+ * One `config.auth`, default or group default, parsed: what it says, and `null` for what it leaves to the level above.
+ */
 export interface Declaration {
   /** Where it stands, for sentences and for the audit. */
-  readonly place: string
+  readonly path: string
   /** Public, and why; `''` for a bare `false`. */
   readonly open: string | null
   /** Any of these; each a list of schemes that must all be met. */
@@ -67,106 +69,140 @@ const entryKeys = ['schemes', 'scopes', 'roles', 'when'] as const
 const modes: readonly unknown[] = ['required', 'optional', 'try']
 
 /**
- * Parses one declaration: design §3. Everything that is not exactly the grammar stops the boot, because what is silently ignored here is an open door.
+ * Parses one declaration: design §3. Everything that is not exactly the grammar stops the boot, because what is
+ * silently ignored here is an open door.
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
-export function parseDeclaration (written: unknown, place: string, permissions: Permissions): Declaration {
-  return deepFreeze(parse(written, place, permissions))
+export function parseDeclaration (written: unknown, path: string, permissions: Permissions): Declaration {
+  return deepFreeze(parse(written, path, permissions))
 }
 
-function parse (written: unknown, place: string, permissions: Permissions): Declaration {
-  const bare: Declaration = { place, open: null, schemes: null, mode: null, rule: null, maxAge: null, rateLimit: null, inherit: true }
+function parse (written: unknown, path: string, permissions: Permissions): Declaration {
+  const bare: Declaration = { path, open: null, schemes: null, mode: null, rule: null, maxAge: null, rateLimit: null, inherit: true }
   if (written === true) return { ...bare, mode: 'required' }
   if (written === false) return { ...bare, open: '' }
-  if (typeof written === 'string' || Array.isArray(written)) return { ...bare, schemes: parseSchemes(written, place) }
+  if (typeof written === 'string' || Array.isArray(written)) return { ...bare, schemes: parseSchemes(written, path) }
   if (!isObject(written)) {
-    throw misconfigured(`${place} must be true, false, a scheme's name, a list of names or an object; it is ${written === undefined ? 'undefined: leave the key out' : written === null ? 'null' : typeof written}.`)
+    throw misconfigured(`${path} must be true, false, a scheme's name, a list of names or an object; it is ` +
+      `${written === undefined ? 'undefined: leave the key out' : written === null ? 'null' : typeof written}.`)
   }
-  return parseObject(readOptions(written, keys, place), bare, permissions)
+  return parseObject(readOptions(written, keys, path), bare, permissions)
 }
 
-function parseObject (said: Readonly<Record<string, unknown>>, bare: Declaration, permissions: Permissions): Declaration {
-  const { place } = bare
-  if (Object.keys(said).length === 0) throw misconfigured(`${place} is an empty object. Write true for the default, false for a public route.`)
-  if ('public' in said) return { ...bare, open: parsePublic(said, place) }
-  if ('inherit' in said) checkInherit(said, place)
-  if ('mode' in said && !modes.includes(said.mode)) throw misconfigured(`${place}.mode must be 'required', 'optional' or 'try'.`)
+function parseObject (
+  said: Readonly<Record<string, unknown>>, bare: Declaration, permissions: Permissions
+): Declaration {
+  const { path } = bare
+  if (Object.keys(said).length === 0) {
+    throw misconfigured(`${path} is an empty object. Write true for the default, false for a public route.`)
+  }
+  if ('public' in said) return { ...bare, open: parsePublic(said, path) }
+  if ('inherit' in said) checkInherit(said, path)
+  if ('mode' in said && !modes.includes(said.mode)) {
+    throw misconfigured(`${path}.mode must be 'required', 'optional' or 'try'.`)
+  }
   const rule: Rule = {
-    ...parseConditions(said, place, permissions),
-    anyOf: 'anyOf' in said ? parseAnyOf(said.anyOf, `${place}.anyOf`, permissions) : null
+    ...parseConditions(said, path, permissions),
+    anyOf: 'anyOf' in said ? parseAnyOf(said.anyOf, `${path}.anyOf`, permissions) : null
   }
   return {
-    place,
+    path,
     open: null,
-    schemes: 'schemes' in said ? parseSchemes(said.schemes, `${place}.schemes`) : null,
+    schemes: 'schemes' in said ? parseSchemes(said.schemes, `${path}.schemes`) : null,
     mode: 'mode' in said ? said.mode as Mode : null,
     rule: Object.values(rule).some(part => part !== null) ? rule : null,
-    maxAge: 'maxAge' in said ? parseMaxAge(said.maxAge, `${place}.maxAge`) : null,
-    rateLimit: 'rateLimit' in said ? parseRateLimit(said.rateLimit, `${place}.rateLimit`) : null,
+    maxAge: 'maxAge' in said ? parseMaxAge(said.maxAge, `${path}.maxAge`) : null,
+    rateLimit: 'rateLimit' in said ? parseRateLimit(said.rateLimit, `${path}.rateLimit`) : null,
     inherit: !('inherit' in said)
   }
 }
 
-function parsePublic (said: Readonly<Record<string, unknown>>, place: string): string {
+function parsePublic (said: Readonly<Record<string, unknown>>, path: string): string {
   const [other] = Object.keys(said).filter(key => key !== 'public')
-  if (other !== undefined) throw misconfigured(`${place} is public and has '${other}' as well. A public route asks for nothing: remove one of the two.`)
-  if (typeof said.public !== 'string' || said.public.trim() === '') throw misconfigured(`${place}.public must be the reason in words, such as 'load balancer probe'.`)
+  if (other !== undefined) {
+    throw misconfigured(`${path} is public and has '${other}' as well. A public route asks for nothing: remove one ` +
+      'of the two.')
+  }
+  if (typeof said.public !== 'string' || said.public.trim() === '') {
+    throw misconfigured(`${path}.public must be the reason in words, such as 'load balancer probe'.`)
+  }
   return said.public
 }
 
-function checkInherit (said: Readonly<Record<string, unknown>>, place: string): void {
-  if (said.inherit !== false) throw misconfigured(`${place}.inherit can only be false; leave it out to inherit.`)
-  if (!('schemes' in said)) throw misconfigured(`${place} has inherit: false, so it must name its schemes.`)
+function checkInherit (said: Readonly<Record<string, unknown>>, path: string): void {
+  if (said.inherit !== false) throw misconfigured(`${path}.inherit can only be false; leave it out to inherit.`)
+  if (!('schemes' in said)) throw misconfigured(`${path} has inherit: false, so it must name its schemes.`)
 }
 
-function parseMaxAge (value: unknown, place: string): number {
-  const age = parseDuration(value, place)
-  if (age <= 0) throw misconfigured(`${place} must be more than nothing.`)
+function parseMaxAge (value: unknown, path: string): number {
+  const age = parseDuration(value, path)
+  if (age <= 0) throw misconfigured(`${path} must be more than nothing.`)
   return age
 }
 
-function parseRateLimit (value: unknown, place: string): RateLimit {
-  const { max, window } = readOptions(value, ['max', 'window'], place)
-  if (typeof max !== 'number' || !Number.isSafeInteger(max) || max < 1) throw misconfigured(`${place}.max must be a whole number of requests, 1 or more.`)
-  const length = parseDuration(window, `${place}.window`)
-  if (length <= 0) throw misconfigured(`${place}.window must be more than nothing.`)
+function parseRateLimit (value: unknown, path: string): RateLimit {
+  const { max, window } = readOptions(value, ['max', 'window'], path)
+  if (typeof max !== 'number' || !Number.isSafeInteger(max) || max < 1) {
+    throw misconfigured(`${path}.max must be a whole number of requests, 1 or more.`)
+  }
+  const length = parseDuration(window, `${path}.window`)
+  if (length <= 0) throw misconfigured(`${path}.window must be more than nothing.`)
   return { max, window: length }
 }
 
 /** `'user'`, `['user', { all: [...] }]`, `{ all: [...] }`: exactly what OpenAPI `security` can say. */
-function parseSchemes (value: unknown, place: string): readonly (readonly string[])[] {
+function parseSchemes (value: unknown, path: string): readonly (readonly string[])[] {
   const alternatives = Array.from(Array.isArray(value) ? value as unknown[] : [value], each => {
-    if (typeof each === 'string') return [name(each, place)]
-    const all = isObject(each) ? readOptions(each, ['all'], place).all : undefined
-    if (!Array.isArray(all)) throw misconfigured(`${place} must be a scheme's name, { all: [names] }, or a list of these.`)
-    return names(all, `${place}.all`)
+    if (typeof each === 'string') return [name(each, path)]
+    const all = isObject(each) ? readOptions(each, ['all'], path).all : undefined
+    if (!Array.isArray(all)) {
+      throw misconfigured(`${path} must be a scheme's name, { all: [names] }, or a list of these.`)
+    }
+    return names(all, `${path}.all`)
   })
-  if (alternatives.length === 0) throw misconfigured(`${place} is an empty list. Name a scheme, or write false for a public route.`)
-  unique(alternatives.map(each => each.join(' and ')), place)
+  if (alternatives.length === 0) {
+    throw misconfigured(`${path} is an empty list. Name a scheme, or write false for a public route.`)
+  }
+  unique(alternatives.map(each => each.join(' and ')), path)
   return alternatives
 }
 
-function parseConditions (said: Readonly<Record<string, unknown>>, place: string, permissions: Permissions): Conditions {
+function parseConditions (said: Readonly<Record<string, unknown>>, path: string, permissions: Permissions): Conditions {
   const asked = (kind: 'scopes' | 'roles') => {
     if (!(kind in said)) return null
     const value = said[kind]
-    return typeof value === 'function' ? value as RequirementsFunction : parseRequirements(kind, value, `${place}.${kind}`, permissions)
+    return typeof value === 'function' ? value as RequirementsFunction : parseRequirements(value, { kind, path: `${path}.${kind}` }, permissions)
   }
-  if ('when' in said && typeof said.when !== 'function') throw misconfigured(`${place}.when must be a function (principal, request) => boolean.`)
+  if ('when' in said && typeof said.when !== 'function') {
+    throw misconfigured(`${path}.when must be a function (principal, request) => boolean.`)
+  }
   return { scopes: asked('scopes'), roles: asked('roles'), when: 'when' in said ? said.when as When : null }
 }
 
+/** What requirements are about, and where they are written. */
+interface RequirementsOf {
+  readonly kind: 'scopes' | 'roles'
+  readonly path: string
+}
+
 /** One name, or `{ all, any, none }`; never a bare list, whose quantifier nobody can see. */
-export function parseRequirements (kind: 'scopes' | 'roles', value: unknown, place: string, permissions: Permissions): Requirements {
-  if (Array.isArray(value)) throw misconfigured(`${place} is a bare list, which does not say whether all are needed or any. Write { all: [...] } or { any: [...] }.`)
-  if (typeof value === 'string') return { all: [permissions.requirement(kind, name(value, place), place)], any: [], none: [] }
-  const said = isObject(value) ? readOptions(value, ['all', 'any', 'none'], place) : {}
-  if (Object.keys(said).length === 0) throw misconfigured(`${place} must be one name, or { all, any, none } with lists of names.`)
+export function parseRequirements (
+  value: unknown, { kind, path }: RequirementsOf, permissions: Permissions
+): Requirements {
+  if (Array.isArray(value)) {
+    throw misconfigured(`${path} is a bare list, which does not say whether all are needed or any. Write { all: ` +
+      '[...] } or { any: [...] }.')
+  }
+  if (typeof value === 'string') return { all: [permissions.requirement(kind, name(value, path), path)], any: [], none: [] }
+  const said = isObject(value) ? readOptions(value, ['all', 'any', 'none'], path) : {}
+  if (Object.keys(said).length === 0) {
+    throw misconfigured(`${path} must be one name, or { all, any, none } with lists of names.`)
+  }
   const needs = (quantifier: string): readonly Requirement[] => {
     const listed = said[quantifier]
     if (listed === undefined) return []
-    if (!Array.isArray(listed)) throw misconfigured(`${place}.${quantifier} must be a list of names.`)
-    return names(listed, `${place}.${quantifier}`).map(each => permissions.requirement(kind, each, `${place}.${quantifier}`))
+    if (!Array.isArray(listed)) throw misconfigured(`${path}.${quantifier} must be a list of names.`)
+    return names(listed, `${path}.${quantifier}`).map(each => permissions.requirement(kind, each, `${path}.${quantifier}`))
   }
   return { all: needs('all'), any: needs('any'), none: needs('none') }
 }
@@ -174,18 +210,23 @@ export function parseRequirements (kind: 'scopes' | 'roles', value: unknown, pla
 /** What a function returned, in its declared form, or a fault. */
 export function requirementsFrom (kind: 'scopes' | 'roles', returned: unknown, permissions: Permissions): Requirements {
   try {
-    return parseRequirements(kind, returned, `what the ${kind} function returned`, permissions)
+    return parseRequirements(returned, { kind, path: `what the ${kind} function returned` }, permissions)
   } catch (cause) {
     throw internalError(`a ${kind} function returned something else than one name or { all, any, none }`, cause)
   }
 }
 
-function parseAnyOf (value: unknown, place: string, permissions: Permissions): readonly Entry[] {
-  if (!Array.isArray(value) || value.length === 0) throw misconfigured(`${place} must be a list with at least one entry.`)
+function parseAnyOf (value: unknown, path: string, permissions: Permissions): readonly Entry[] {
+  if (!Array.isArray(value) || value.length === 0) {
+    throw misconfigured(`${path} must be a list with at least one entry.`)
+  }
   return Array.from(value as unknown[], (each, i) => {
-    const here = `${place}[${i}]`
+    const here = `${path}[${i}]`
     const said = readOptions(each, entryKeys, here)
-    if (Object.keys(said).length === 0) throw misconfigured(`${here} is empty, which would let everybody pass. Give it schemes, scopes, roles or when.`)
+    if (Object.keys(said).length === 0) {
+      throw misconfigured(`${here} is empty, which would let everybody pass. Give it schemes, scopes, roles or ` +
+        'when.')
+    }
     const schemes = !('schemes' in said)
       ? null
       : Array.isArray(said.schemes) ? names(said.schemes, `${here}.schemes`) : [name(said.schemes, `${here}.schemes`)]
@@ -193,20 +234,22 @@ function parseAnyOf (value: unknown, place: string, permissions: Permissions): r
   })
 }
 
-function names (values: readonly unknown[], place: string): readonly string[] {
-  if (values.length === 0) throw misconfigured(`${place} is an empty list. An empty rule is a mistake, never a pass.`)
+function names (values: readonly unknown[], path: string): readonly string[] {
+  if (values.length === 0) throw misconfigured(`${path} is an empty list. An empty rule is a mistake, never a pass.`)
   // Array.from sees the holes of a list, which map and every pass over: a rule of holes would let everybody pass.
-  const all = Array.from(values, value => name(value, place))
-  unique(all, place)
+  const all = Array.from(values, value => name(value, path))
+  unique(all, path)
   return all
 }
 
-function name (value: unknown, place: string): string {
-  if (typeof value !== 'string' || value.trim() !== value || value === '') throw misconfigured(`${place} must hold names: non-empty strings without space around them.`)
+function name (value: unknown, path: string): string {
+  if (typeof value !== 'string' || value.trim() !== value || value === '') {
+    throw misconfigured(`${path} must hold names: non-empty strings without space around them.`)
+  }
   return value
 }
 
-function unique (all: readonly string[], place: string): void {
+function unique (all: readonly string[], path: string): void {
   const twice = all.find((each, i) => all.indexOf(each) !== i)
-  if (twice !== undefined) throw misconfigured(`${place} names '${twice}' twice.`)
+  if (twice !== undefined) throw misconfigured(`${path} names '${twice}' twice.`)
 }

@@ -4,7 +4,7 @@ import { didYouMean, joinNames } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
 import { readOptions } from '../util/options.js'
 
-/** One name that a rule asks for, with every role that grants it: what a role includes is worked out once, at boot, not on each request. */
+/** One scope or role that a rule requires, with every role that grants it, which is resolved once at boot. */
 export interface Requirement {
   readonly name: string
   /** The scope that satisfies it; `null` when it is a role. */
@@ -12,15 +12,15 @@ export interface Requirement {
   readonly roles: readonly string[]
 }
 
-/** The names of scopes and roles that an application uses: any, or the declared lists. */
+/** The scopes and roles of an application: any, or the declared lists. */
 export interface Permissions {
   readonly scopes: ReadonlySet<string> | null
   readonly roles: ReadonlySet<string> | null
-  /** What a name asks for. A name outside the declared list throws `AUTH_MISCONFIGURED`, naming `place`. */
-  requirement (kind: 'scopes' | 'roles', name: string, place: string): Requirement
+  /** Resolves a name. One outside the declared list throws `AUTH_MISCONFIGURED`, naming `path`. */
+  requirement (kind: 'scopes' | 'roles', name: string, path: string): Requirement
 }
 
-/** Whether a principal has what is asked: the scope or role itself, or a role that includes it. */
+/** Returns true if a principal has the scope or role itself, or a role that includes it. */
 export function hasPermission (principal: Principal, need: Requirement): boolean {
   if (need.scope !== null && principal.scopes.includes(need.scope)) return true
   for (const role of need.roles) {
@@ -29,18 +29,18 @@ export function hasPermission (principal: Principal, need: Requirement): boolean
   return false
 }
 
-/** Reads the options `scopes` and `roles` of the plugin. */
+/** Parses the options `scopes` and `roles` of the plugin. */
 export function parsePermissions (scopes: unknown, roles: unknown): Permissions {
   const known = { scopes: declaredScopes(scopes), roles: roles === undefined ? null : new Set(Object.keys(asRecord(roles, 'roles'))) }
   const includes = roles === undefined ? new Map<string, Included>() : declaredRoles(asRecord(roles, 'roles'), known)
   const cache = new Map<string, Requirement>()
   return {
     ...known,
-    requirement (kind, name, place) {
+    requirement (kind, name, path) {
       const key = `${kind} ${name}`
       const made = cache.get(key)
       if (made !== undefined) return made
-      checkDeclared(known[kind], kind, name, place)
+      checkDeclared({ kind, name, path }, known)
       const need = Object.freeze({ name, scope: kind === 'scopes' ? name : null, roles: granting(includes, kind, name) })
       if (cache.size < 10_000) cache.set(key, need)
       return need
@@ -50,7 +50,7 @@ export function parsePermissions (scopes: unknown, roles: unknown): Permissions 
 
 interface Included { readonly roles: ReadonlySet<string>, readonly scopes: ReadonlySet<string> }
 
-/** The roles that grant a scope, or a role (itself among them). */
+/** Returns the roles that grant a scope, or a role (itself among them). */
 function granting (includes: ReadonlyMap<string, Included>, kind: 'scopes' | 'roles', name: string): readonly string[] {
   const from = [...includes].filter(([, included]) => included[kind].has(name)).map(([role]) => role)
   return Object.freeze(kind === 'roles' ? [...new Set([name, ...from])] : from)
@@ -59,13 +59,17 @@ function granting (includes: ReadonlyMap<string, Included>, kind: 'scopes' | 'ro
 function declaredScopes (scopes: unknown): ReadonlySet<string> | null {
   if (scopes === undefined) return null
   for (const [name, text] of Object.entries(asRecord(scopes, 'scopes'))) {
-    if (typeof text !== 'string') throw misconfigured(`The option scopes['${name}'] must be a description in words; it is ${typeof text}.`)
+    if (typeof text !== 'string') {
+      throw misconfigured(`The option scopes['${name}'] must be a description in words; it is ${typeof text}.`)
+    }
   }
   return new Set(Object.keys(asRecord(scopes, 'scopes')))
 }
 
-/** What each role includes, and what those include in turn. */
-function declaredRoles (roles: Readonly<Record<string, unknown>>, known: Pick<Permissions, 'scopes' | 'roles'>): ReadonlyMap<string, Included> {
+/** Returns what each role includes, and what those include in turn. */
+function declaredRoles (
+  roles: Readonly<Record<string, unknown>>, known: Pick<Permissions, 'scopes' | 'roles'>
+): ReadonlyMap<string, Included> {
   const direct = new Map(Object.entries(roles).map(([role, entry]) => [role, directly(role, entry, known)]))
   const all = new Map<string, Included>()
   for (const [role, included] of direct) all.set(role, expand(role, included, direct))
@@ -73,12 +77,16 @@ function declaredRoles (roles: Readonly<Record<string, unknown>>, known: Pick<Pe
 }
 
 function directly (role: string, entry: unknown, known: Pick<Permissions, 'scopes' | 'roles'>): Included {
-  const place = `The option roles['${role}']`
-  const { roles = [], scopes = [], description } = readOptions(entry, ['roles', 'scopes', 'description'], place)
-  if (description !== undefined && typeof description !== 'string') throw misconfigured(`${place}.description must be words.`)
+  const path = `The option roles['${role}']`
+  const { roles = [], scopes = [], description } = readOptions(entry, ['roles', 'scopes', 'description'], path)
+  if (description !== undefined && typeof description !== 'string') {
+    throw misconfigured(`${path}.description must be words.`)
+  }
   const set = (kind: 'roles' | 'scopes', value: unknown) => {
-    if (!Array.isArray(value) || !value.every(name => typeof name === 'string')) throw misconfigured(`${place}.${kind} must be a list of names.`)
-    for (const name of value) checkDeclared(known[kind], kind, name, `${place}.${kind}`)
+    if (!Array.isArray(value) || !value.every(name => typeof name === 'string')) {
+      throw misconfigured(`${path}.${kind} must be a list of names.`)
+    }
+    for (const name of value) checkDeclared({ kind, name, path: `${path}.${kind}` }, known)
     return new Set<string>(value)
   }
   return { roles: set('roles', roles), scopes: set('scopes', scopes) }
@@ -101,10 +109,18 @@ function expand (role: string, own: Included, direct: ReadonlyMap<string, Includ
   return { roles, scopes }
 }
 
-function checkDeclared (known: ReadonlySet<string> | null, kind: 'scopes' | 'roles', name: string, place: string): void {
-  if (known === null || known.has(name)) return
-  const names = [...known]
-  throw misconfigured(`${place} names '${name}', which is not among the declared ${kind}.${didYouMean(name, names)} Declared: ${joinNames(names, 'and')}.`)
+interface Named {
+  readonly kind: 'scopes' | 'roles'
+  readonly name: string
+  readonly path: string
+}
+
+function checkDeclared ({ kind, name, path }: Named, known: Pick<Permissions, 'scopes' | 'roles'>): void {
+  const declared = known[kind]
+  if (declared === null || declared.has(name)) return
+  const names = [...declared]
+  throw misconfigured(`${path} names '${name}', which is not among the declared ${kind}.${didYouMean(name, names)} ` +
+    `Declared: ${joinNames(names, 'and')}.`)
 }
 
 function asRecord (value: unknown, option: string): Readonly<Record<string, unknown>> {

@@ -13,9 +13,9 @@ export type RouteDeclaration = RouteOptions & { readonly routePath: string, read
 /** Which policy a route has, and where it comes from. Equal declarations share one policy. */
 export interface Policies {
   forRoute (context: FastifyInstance, options: RouteDeclaration): { readonly policy: Policy, readonly from: string }
-  /** What a declaration that is not a route's comes to in a context. */
-  resolve (context: FastifyInstance, written: unknown, place: string): Policy
-  /** The public paths that opened nothing. */
+  /** Resolves a declaration that is not a route's, in a context. */
+  resolve (context: FastifyInstance, written: unknown, path: string): Policy
+  /** Returns the public paths that opened nothing. */
   unused (): readonly string[]
 }
 
@@ -33,21 +33,24 @@ export function policiesOf (sources: PolicySources): Policies {
   return {
     forRoute (context, options) {
       defaults.routed(context)
-      const place = `${methodsOf(options)} ${options.url}: config.auth`
+      const path = `${methodsOf(options)} ${options.url}: config.auth`
       const written = writtenIn(options)
-      const entries = publicPaths.filter(path => opens(path, options.url, [options.method].flat()))
+      const entries = publicPaths.filter(each => opens(each, options.url, [options.method].flat()))
       const [entry] = entries
       if (entry !== undefined && !defaults.grouped(context) && written === null) {
         for (const each of entries) used.add(each)
         return { policy: open(entry.reason), from: `public path ${entry.path}` }
       }
-      const policy = resolve(context, written, place)
+      const policy = resolve(context, written, path)
       const literal = entries.find(each => each.prefix === null)
-      if (literal !== undefined && written !== null) checkAgreement(literal, policy, place, used)
+      if (literal !== undefined && written !== null) {
+        checkAgreement(literal, policy, path)
+        used.add(literal)
+      }
       return { policy, from: originOf(defaults.above(context), policy, written !== null) }
     },
-    resolve: (context, written, place) => resolve(context, [written], place),
-    unused: () => publicPaths.filter(path => !used.has(path)).map(path => path.path)
+    resolve: (context, written, path) => resolve(context, [written], path),
+    unused: () => publicPaths.filter(each => !used.has(each)).map(each => each.path)
   }
 }
 
@@ -68,11 +71,11 @@ function shared ({ permissions, schemes, defaults }: PolicySources) {
   }
   return {
     open: (reason: string): Policy => once(`public ${reason}`, () => publicPolicy(reason)),
-    resolve (context: FastifyInstance, written: readonly [unknown] | null, place: string): Policy {
+    resolve (context: FastifyInstance, written: readonly [unknown] | null, path: string): Policy {
       const above = defaults.above(context)
-      const own = written === null ? [] : [parseDeclaration(written[0], place, permissions)]
+      const own = written === null ? [] : [parseDeclaration(written[0], path, permissions)]
       const text = `${above.map(idOf).join()} ${own.map(textOf).join()}`
-      return once(text, () => resolvePolicy([...above.map(level => level.declaration), ...own], schemes, place))
+      return once(text, () => resolvePolicy([...above.map(level => level.declaration), ...own], schemes, path))
     }
   }
 }
@@ -94,7 +97,8 @@ function originOf (above: readonly Level[], policy: Policy, written: boolean): s
 }
 
 /** A literal public path on a route that says otherwise: one of the two is a mistake, and nobody can see which. */
-function checkAgreement (entry: PublicPath, policy: Policy, place: string, used: Set<PublicPath>): void {
-  if (policy.access !== 'public') throw misconfigured(`${place} is written, and the option publicPaths names '${entry.path}' as well. Remove one of the two.`)
-  used.add(entry)
+function checkAgreement (entry: PublicPath, policy: Policy, path: string): void {
+  if (policy.access === 'public') return
+  throw misconfigured(`${path} is written, and the option publicPaths names '${entry.path}' as well. Remove one of ` +
+    'the two.')
 }

@@ -9,7 +9,9 @@ export interface RouteMark {
   readonly server: FastifyInstance
   /** The pattern that the router serves. */
   readonly url: string
-  /** The pattern as Fastify keeps it on the config: as it was written, also where an earlier `onRoute` moved the route. */
+  /**
+   * The pattern as Fastify keeps it on the config: as it was written, also where an earlier `onRoute` moved the route.
+   */
   readonly written: string
   readonly method: string | string[]
   /** The methods as they were, should somebody change the list itself. */
@@ -26,7 +28,10 @@ type Config = Record<string | symbol, unknown> & { url?: string, method?: unknow
 
 const open = publicPolicy('')
 
-/** The policy of a preflight route of which `onRoute` showed nothing: both stages of the guard run in our `preHandler`, for the default of its context. */
+/**
+ * The policy of a preflight route of which `onRoute` showed nothing: both stages of the guard run in our `preHandler`,
+ * for the default of its context.
+ */
 export const unseenPreflight = publicPolicy('')
 
 /**
@@ -43,7 +48,8 @@ export function policyOf (request: FastifyRequest, key: symbol): Policy | AuthEr
   if (config.url === undefined) return config.auth === undefined ? open : internalError('config.auth on a not-found handler does nothing; use app.gatehouse.guard as its preHandler')
   const { server, routeOptions: { schema } } = request
   if (mark === undefined && isPreflight(server, { method: config.method, url: config.url, schema })) return unseenPreflight
-  return internalError(`${String(config.method)} ${config.url} has no policy: it was declared before fastify-gatehouse was loaded`)
+  return internalError(`${String(config.method)} ${config.url} has no policy: it was declared before ` +
+    'fastify-gatehouse was loaded')
 }
 
 interface RouteShape {
@@ -53,9 +59,10 @@ interface RouteShape {
 }
 
 /**
- * Returns true for the `OPTIONS *` that `@fastify/cors` declares in the context where it is registered, so that preflight requests reach its hook.
- * A preflight carries no credential (Fetch, 3.2), and that hook, which may be a `preHandler`, answers it: so the guard of this route waits until all
- * hooks of its context ran. What cors does not answer is refused as on any route.
+ * Returns true for the `OPTIONS *` that `@fastify/cors` declares in the context where it is registered, so that
+ * preflight requests reach its hook. A preflight carries no credential (Fetch, 3.2), and that hook, which may be a
+ * `preHandler`, answers it: so the guard of this route waits until all hooks of its context ran. What cors does not
+ * answer is refused as on any route.
  */
 export function isPreflight (server: FastifyInstance, { method, url, schema }: RouteShape): boolean {
   return method === 'OPTIONS' && url === `${server.prefix}*` && isObject(schema) && 'hide' in schema &&

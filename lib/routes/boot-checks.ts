@@ -18,7 +18,10 @@ export interface ReadyChecks {
 export function checkReady (app: FastifyInstance, { book, policies, schemes, outsideAllowed }: ReadyChecks): void {
   book.verify()
   const printed = printedRoutes(app)
-  if (book.marks.length > 0 && !printed.some(route => route.seen)) throw misconfigured("No route shows its hooks, so it cannot be told whether one was missed. The router's option buildPrettyMeta leaves them out: return store.preHandler and store.onError as well.")
+  if (book.marks.length > 0 && !printed.some(route => route.seen)) {
+    throw misconfigured("No route shows its hooks, so it cannot be told whether one was missed. The router's " +
+      'option buildPrettyMeta leaves them out: return store.preHandler and store.onError as well.')
+  }
   const unseen = printed.filter(route => !route.seen && !mayBePreflight(route))
   const early = unseen.filter(route => route.guarded)
   if (early.length > 0) throw misconfigured(earlySentence(early, app))
@@ -28,7 +31,10 @@ export function checkReady (app: FastifyInstance, { book, policies, schemes, out
   for (const path of policies.unused()) app.log.warn({ path }, 'fastify-gatehouse: this public path opens no route')
 }
 
-/** `OPTIONS *` of `@fastify/cors`, perhaps. Whether it is that one can only be told when it is served, and then it is (mark.ts). */
+/**
+ * `OPTIONS *` of `@fastify/cors`, perhaps. Whether it is that one can only be told when it is served, and then it is
+ * (mark.ts).
+ */
 function mayBePreflight ({ method, url }: PrintedRoute): boolean {
   return method === 'OPTIONS' && url.endsWith('*')
 }
@@ -60,6 +66,7 @@ function checkLoginPath (app: FastifyInstance, book: RouteBook, { name, features
   const route = book.marks.find(mark => mark.url === path && [mark.method].flat().includes('GET'))
   if (route === undefined) return app.log.warn({ path, scheme: name }, 'fastify-gatehouse: no route answers GET for this path of the scheme')
   if (route.policy.access === 'required') {
-    throw misconfigured(`GET ${route.url} is where the scheme '${name}' sends people to log in, and it is protected. Make it public: config: { auth: false }, or name it in publicPaths.`)
+    throw misconfigured(`GET ${route.url} is where the scheme '${name}' sends people to log in, and it is ` +
+      'protected. Make it public: config: { auth: false }, or name it in publicPaths.')
   }
 }

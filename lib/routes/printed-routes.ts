@@ -1,6 +1,9 @@
 import type { FastifyInstance } from 'fastify'
 
-/** The name of our `preHandler` hook, as `printRoutes` shows it: a route that has it is within a context that the plugin protects. */
+/**
+ * The name of our `preHandler` hook, as `printRoutes` shows it: a route that has it is within a context that the plugin
+ * protects.
+ */
 export const sealName = 'gatehouseSeal'
 
 /** The name of the mark that our `onRoute` leaves in a route's `onError`: a route that has it was seen. */
@@ -17,11 +20,13 @@ export interface PrintedRoute {
 }
 
 /**
- * Every route, by `printRoutes`, the one public place that shows routes with their hooks. Comparing URLs instead would call `GET /prefix/` unseen,
- * for which Fastify runs no `onRoute`. One method at a time, because a listing of all of them builds a second router first.
- * Not with `commonPrefix: false`: that drops what stands before a wildcard, so that of `/a/*` and `/b/*` only one is printed, as `*`.
+ * Every route, by `printRoutes`, the one public place that shows routes with their hooks. Comparing URLs instead would
+ * call `GET /prefix/` unseen, for which Fastify runs no `onRoute`. One method at a time, because a listing of all of
+ * them builds a second router first. Not with `commonPrefix: false`: that drops what stands before a wildcard, so that
+ * of `/a/*` and `/b/*` only one is printed, as `*`.
  *
- * Two kinds of routes are printed nowhere: below a segment that is exactly `__proto__`, and a literal `::name` beside a parameter `:name`.
+ * Two kinds of routes are printed nowhere: below a segment that is exactly `__proto__`, and a literal `::name` beside a
+ * parameter `:name`.
  */
 export function printedRoutes (app: FastifyInstance): readonly PrintedRoute[] {
   return app.supportedMethods.flatMap(method => readRoutes(app.printRoutes({ method, includeMeta: ['preHandler', 'onError'] })))

@@ -36,7 +36,10 @@ export function routeBook (key: symbol, policies: Policies, guard: Guard): Route
     marks,
     note (context, options) {
       located(() => {
-        if (hasProperty(options, 'auth')) throw misconfigured(`${methodsOf(options)} ${options.url} has auth beside config, where nothing reads it. Write { config: { auth: … } }.`)
+        if (hasProperty(options, 'auth')) {
+          throw misconfigured(`${methodsOf(options)} ${options.url} has auth beside config, where nothing reads ` +
+            'it. Write { config: { auth: … } }.')
+        }
         const written = `${options.prefix}${options.routePath}`
         const { policy, from } = policies.forRoute(context, options)
         const preflight = isPreflight(context, options) && policy.access !== 'public'
@@ -54,8 +57,13 @@ export function routeBook (key: symbol, policies: Policies, guard: Guard): Route
       for (const { options, mark, guard: own } of noted) {
         verifyRoute(options, mark, key, () => policies.forRoute(mark.server, { ...options, url: mark.url }).policy)
         const { onError, preHandler } = options
-        if (![onError].flat().includes(seen)) throw misconfigured(`${lostHook(mark, 'onError')} by which fastify-gatehouse knows its routes: ${replaced}`)
-        if (own !== null && ![preHandler].flat().includes(own)) throw misconfigured(`${lostHook(mark, 'preHandler')} by which fastify-gatehouse guards it: ${replaced}`)
+        if (![onError].flat().includes(seen)) {
+          throw misconfigured(`${lostHook(mark, 'onError')} by which fastify-gatehouse knows its routes: ` +
+            `${replaced}`)
+        }
+        if (own !== null && ![preHandler].flat().includes(own)) {
+          throw misconfigured(`${lostHook(mark, 'preHandler')} by which fastify-gatehouse guards it: ${replaced}`)
+        }
       }
       noted = []
     }
@@ -94,12 +102,17 @@ function verifyRoute (options: RouteDeclaration, mark: RouteMark, key: symbol, n
   // A route '/' under a prefix is served with and without its slash, and Fastify runs onRoute only for the first.
   const twin = options.routePath === '/' && options.url === `${options.prefix}/` && isServed(mark, options)
   if (options.url !== mark.url && !twin) throw misconfigured(`${route} was moved to ${options.url}. ${why}`)
-  if (options.method !== mark.method || methodsOf(options) !== mark.methods) throw misconfigured(`${route} now has the method ${methodsOf(options)}. ${why}`)
+  if (options.method !== mark.method || methodsOf(options) !== mark.methods) {
+    throw misconfigured(`${route} now has the method ${methodsOf(options)}. ${why}`)
+  }
   if (config[key] !== mark) throw misconfigured(`${route} has another config than the one that was read. ${why}`)
   if (now() !== mark.policy) throw misconfigured(`${route} has another config.auth than the one that was read. ${why}`)
 }
 
-/** Whether the router has the route where the mark says. It keeps a pattern without its duplicate slashes where it ignores them, and does not look for it so. */
+/**
+ * Whether the router has the route where the mark says. It keeps a pattern without its duplicate slashes where it
+ * ignores them, and does not look for it so.
+ */
 function isServed ({ server, method, url }: RouteMark, { constraints }: RouteDeclaration): boolean {
   const { routerOptions, ignoreDuplicateSlashes } = server.initialConfig
   const kept = routerOptions?.ignoreDuplicateSlashes === true || ignoreDuplicateSlashes === true ? url.replace(/\/{2,}/g, '/') : url
@@ -117,7 +130,10 @@ function located (run: () => void): void {
 
 const library = fileURLToPath(new URL('..', import.meta.url))
 
-/** Where the application's code stands on the stack, as ` (in file:line)`; nothing when it cannot be told. For boot errors only: it takes a stack. */
+/**
+ * Where the application's code stands on the stack, as ` (in file:line)`; nothing when it cannot be told. For boot
+ * errors only: it takes a stack.
+ */
 export function callSite (): string {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 50

@@ -4,10 +4,12 @@ import { AuthError } from '../errors.js'
 import { privateSlot } from './private-slot.js'
 
 /**
- * Returns an `onSend` hook that does some work for each response, most of which need none: `prepare` returns a promise only where there is something to wait for. Before it, the work that the request
- * left behind is waited for.
+ * Returns an `onSend` hook that does some work for each response, most of which need none: `prepare` returns a promise
+ * only where there is something to wait for. Before it, the work that the request left behind is waited for.
  */
-export function onSendHook (prepare: (request: FastifyRequest, reply: FastifyReply) => void | Promise<void>): onSendHookHandler {
+export function onSendHook (
+  prepare: (request: FastifyRequest, reply: FastifyReply) => void | Promise<void>
+): onSendHookHandler {
   const held = new WeakSet<FastifyReply>()
   return (request, reply, payload, done) => {
     // another response to a request whose first one waits here: it goes nowhere
@@ -117,13 +119,17 @@ function workOf (reply: FastifyReply): ResponseWork {
 }
 
 /**
- * Lets the response wait for `work`. Whoever is given the promise that this returns, and waits for it, is told of a failure; if nobody does, the response fails with it.
+ * Lets the response wait for `work`. Whoever is given the promise that this returns, and waits for it, is told of a
+ * failure; if nobody does, the response fails with it.
  */
 export function waitFor (reply: FastifyReply, work: Promise<void>): Promise<void> {
   return workOf(reply).add(work)
 }
 
-/** Notes that the response must carry a cookie that `call` wrote. One that leaves by another way than Fastify's is an error in the log. */
+/**
+ * Notes that the response must carry a cookie that `call` wrote. One that leaves by another way than Fastify's is an
+ * error in the log.
+ */
 export function oweCookie (reply: FastifyReply, call: string): void {
   workOf(reply).owe(call)
 }
@@ -141,8 +147,9 @@ export function replyOf (request: FastifyRequest): FastifyReply | undefined {
 }
 
 /**
- * Passes what is given to `reply.send` to `instead`, until the returned function is called. `reply.sent` turns true only once every `preSerialization` and `onSend` hook is done: until
- * then a second `send` begins a second response, and this is the one public way to notice it. No other reply is touched.
+ * Passes what is given to `reply.send` to `instead`, until the returned function is called. `reply.sent` turns true
+ * only once every `preSerialization` and `onSend` hook is done: until then a second `send` begins a second response,
+ * and this is the one public way to notice it. No other reply is touched.
  */
 function interceptSend (reply: FastifyReply, instead: (payload: unknown) => void): () => void {
   const before = Object.getOwnPropertyDescriptor(reply, 'send')
@@ -176,8 +183,10 @@ export function watchSend (reply: FastifyReply): SendWatch {
 }
 
 /**
- * Holds a response back until `work` is done: for an `onSend` hook, which returns the promise and never calls `done` within it, as Fastify handles what the rest of the response throws only then. What is sent meanwhile is ignored and logged, and a status that is set counts for nothing, as if the
- * response had left at once. A stream that fails meanwhile is answered as one that fails later: Fastify looks at it only when the response leaves.
+ * Holds a response back until `work` is done: for an `onSend` hook, which returns the promise and never calls `done`
+ * within it, as Fastify handles what the rest of the response throws only then. What is sent meanwhile is ignored and
+ * logged, and a status that is set counts for nothing, as if the response had left at once. A stream that fails
+ * meanwhile is answered as one that fails later: Fastify looks at it only when the response leaves.
  */
 async function holdResponse (reply: FastifyReply, payload: unknown, work: Promise<void>): Promise<void> {
   const { statusCode, request } = reply

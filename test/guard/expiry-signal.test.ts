@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import websocket from '@fastify/websocket'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
-import { lifetimeOf } from '../../lib/guard/request-auth.js'
+import { expirySignal } from '../../lib/guard/expiry-signal.js'
 import gatehouse, { authenticated, type Authenticated, type Scheme, type Store } from '../../lib/index.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
 import { alice, house } from '../schemes/session/app.js'
@@ -177,7 +177,7 @@ t.test('a credential that is good for longer than a timer can wait does not end 
   t.teardown(() => { Object.assign(globalThis, { setTimeout: set }); Date.now = now })
   const end = now() + 30 * 86_400_000
   const carrier = new EventEmitter()
-  const signal = lifetimeOf([identity({ expiresAt: new Date(end) })], carrier)
+  const signal = expirySignal([identity({ expiresAt: new Date(end) })], carrier)
   t.equal(waits[0]?.wait, 2 ** 31 - 1)
   Date.now = () => end - 1_000
   waits[0]?.run()
@@ -195,7 +195,7 @@ t.test('of several credentials the first that ends counts, once, and the others 
   let revoke = (): void => {}
   const stopped: string[] = []
   const carrier = new EventEmitter()
-  const signal = lifetimeOf([
+  const signal = expirySignal([
     identity({ onRevoked: revoked => { revoke = revoked; return () => { stopped.push('first') } } }),
     identity({ onRevoked: () => () => { stopped.push('second') } }),
     identity({})
@@ -212,7 +212,7 @@ t.test('of several credentials the first that ends counts, once, and the others 
 t.test('a scheme that says at once that it was revoked is believed, and nothing stays behind', t => {
   let stopped = 0
   const carrier = new EventEmitter()
-  const signal = lifetimeOf([identity({ onRevoked: revoked => { revoked(); return () => { stopped++ } } })], carrier)
+  const signal = expirySignal([identity({ onRevoked: revoked => { revoked(); return () => { stopped++ } } })], carrier)
   t.equal(signal.aborted, true)
   t.equal(stopped, 1)
   t.end()
@@ -221,7 +221,7 @@ t.test('a scheme that says at once that it was revoked is believed, and nothing 
 t.test('a connection that has closed is not watched', t => {
   for (const end of [{ closed: true }, { destroyed: true }, { stream: { closed: true } }, { stream: { destroyed: true } }]) {
     const carrier = Object.assign(new EventEmitter(), end)
-    const signal = lifetimeOf([identity({ expiresAt: new Date(0), onRevoked: () => { throw new Error('watched') } })], carrier)
+    const signal = expirySignal([identity({ expiresAt: new Date(0), onRevoked: () => { throw new Error('watched') } })], carrier)
     t.equal(signal.aborted, false)
     t.equal(carrier.listenerCount('close'), 0)
   }
