@@ -249,7 +249,7 @@ t.test('Silence never loosens: what is not exactly the grammar stops the boot, n
     const declare = (app: Parameters<Parameters<typeof build>[0]>[0]) => app.register(async child => {
       child.route({ method: ['PUT', 'PATCH'], url: '/:id', ...says({ scope: 'a' }), handler: () => '' })
     }, { prefix: '/orders' })
-    await stops(t, declare, ['PUT, PATCH /orders/:id: config.auth', /\(in \/.*test\/guard\/grammar\.test\.ts:\d+\)$/])
+    await stops(t, declare, ['PUT, PATCH /orders/:id: config.auth', /\(in \/.*test\/policy\/parse\.test\.ts:\d+\)$/])
     const line = Number(/^.*:(\d+):\d+/.exec(new Error().stack?.split('\n')[1] ?? '')?.[1])
     const { message } = await mistake(app => { app.get('/x', says([]), () => '') }) as Error
     t.equal(/:(\d+)\)$/.exec(message)?.[1], String(line + 1), 'the very line')
