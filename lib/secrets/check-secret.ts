@@ -5,18 +5,18 @@ import { findKey, innermost, layersOf, textOf } from './disguised-keys.js'
 import { isKnown } from './known-secrets.js'
 import { countUnpredictable, isPredictable } from './predictable.js'
 
-/** What {@link checkSecret} asks of a secret. */
+/** The requirements of {@link checkSecret}. */
 interface SecretRule {
   /** The fewest bytes of UTF-8, or of the array. */
   readonly minBytes: number
-  /** The option in words, for the sentence that stops the boot: `the secret of the session scheme 'web'`. */
+  /** The path of the option, for the message: `schemes.web.secret`. */
   readonly place: string
 }
 
 /** 128 bits, the strength that RFC 8725, 3.5 and NIST SP 800-131A ask of a symmetric key. */
-const leastBits = 128
+const minBits = 128
 
-const mend = "Make one with: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\""
+const howToFix = "Make one with: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\""
 
 /**
  * Returns the bytes of a secret that is long enough and not guessable ({@link weakness}).
@@ -24,17 +24,19 @@ const mend = "Make one with: node -p \"require('node:crypto').randomBytes(32).to
  */
 export function checkSecret (secret: unknown, { minBytes, place }: SecretRule): Buffer {
   if (secret === undefined) {
-    throw misconfigured(`${place} is undefined. Set it, or the environment variable that it comes from. ${mend}`)
+    throw misconfigured(`${place} is undefined. Set it, or the environment variable that it comes from. ${howToFix}`)
   }
   if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) {
-    throw misconfigured(`${place} must be a string or a Uint8Array. ${mend}`)
+    throw misconfigured(`${place} must be a string or a Uint8Array. ${howToFix}`)
   }
   const bytes = Buffer.from(secret as Uint8Array)
   if (bytes.length < minBytes) {
-    throw misconfigured(`${place} is too short: it has ${bytes.length} bytes and needs at least ${minBytes}. ${mend}`)
+    throw misconfigured(
+      `${place} is too short: it has ${bytes.length} bytes and needs at least ${minBytes}. ${howToFix}`
+    )
   }
   const reason = weakness(bytes)
-  if (reason !== null) throw misconfigured(`${place} ${reason}. ${mend}`)
+  if (reason !== null) throw misconfigured(`${place} ${reason}. ${howToFix}`)
   return bytes
 }
 
@@ -59,12 +61,12 @@ export function weakness (secret: string | Uint8Array): string | null {
   const layers = layersOf(Buffer.from(secret as Uint8Array))
   if (findKey(layers) !== null) return 'is a public or private key, or JSON, and not a secret'
   const inner = innermost(layers)
-  // a secret in hexadecimal digits that was decoded as base64 by mistake is as well known
+  // A published secret in hexadecimal digits may have been decoded as base64 by mistake.
   const misread = Buffer.from(inner.toString('base64'), 'hex')
   if (isKnown(inner) || isKnown(innermost(layersOf(misread)))) return 'is a published secret that attackers try first'
   const bits = Math.min(...layers.map(layer => layer.length * 8), bitsOfPhrase(layers[0]))
-  if (bits < leastBits) {
-    return `is too easy to guess: it holds ${bits} bits once it is decoded, and ${leastBits} are needed`
+  if (bits < minBits) {
+    return `is too easy to guess: it holds ${bits} bits once it is decoded, and ${minBits} are needed`
   }
   const texts = layers.map(layer => textOf(layer) ?? layer.toString('latin1'))
   if (!texts.some(isPredictable)) return null
@@ -78,27 +80,26 @@ function bitsOfPhrase (bytes: Buffer): number {
 }
 
 /**
- * A limit of guesses lets some 500 a day through for an account: six characters that nothing foretells outlast years of
- * them.
+ * The limit of guesses allows about 500 a day for an account: six unpredictable characters withstand years of that.
  */
-const leastUnpredictable = 6
+const minUnpredictable = 6
 
 /**
- * Why a password that stands in an option can be guessed, as the end of a sentence about it; `null` when nothing tells.
- * People choose passwords, and guesses are counted, so that less is asked than of a secret: long enough, and neither
- * repetition, nor the name, nor what lists of passwords begin with.
+ * Returns why a password in an option is guessable, as the end of a sentence about it; `null` if it is not. People
+ * choose passwords, and guesses are counted, so the requirements are lower than for a secret: long enough, and neither
+ * repetition, nor the user's name, nor a common password.
  *
- * @param name whose password it is; `''` where nobody's is known.
+ * @param name the user's name; `''` if unknown.
  */
 export function passwordWeakness (password: string, name: string): string | null {
   const bytes = Buffer.byteLength(password)
   if (bytes < minSecretBytes) return `is too short: it has ${bytes} bytes and needs at least ${minSecretBytes}`
   if (new Set(password).size < 5) return 'repeats few characters'
-  if (countUnpredictable(password) < leastUnpredictable) {
+  if (countUnpredictable(password) < minUnpredictable) {
     return 'is made of what attackers try first: rows of the keyboard, common words'
   }
   const rest = name.length > 2 ? withoutName(password, name) : password
-  return countUnpredictable(rest) < leastUnpredictable ? "is little more than the user's name" : null
+  return countUnpredictable(rest) < minUnpredictable ? "is little more than the user's name" : null
 }
 
 function withoutName (password: string, name: string): string {

@@ -136,9 +136,14 @@ function unquoted (text: string): Buffer | null {
   return inner === undefined ? null : Buffer.from(inner)
 }
 
+/**
+ * The characters of a percent-encoded text (RFC 3986, 2): random bytes that contain `%3E` by chance have others too.
+ */
+const percentEncoded = /^[\w.~:/?#[\]@!$&'()*+,;=%-]*%[0-9a-f]{2}[\w.~:/?#[\]@!$&'()*+,;=%-]*$/i
+
 function fromPercent (text: string): Buffer | null {
   try {
-    return /%[0-9a-f]{2}/i.test(text) ? Buffer.from(decodeURIComponent(text)) : null
+    return percentEncoded.test(text) ? Buffer.from(decodeURIComponent(text)) : null
   } catch {
     return null
   }

@@ -61,7 +61,14 @@ t.test('128 random bits in hexadecimal digits are accepted, also where digits re
   t.match(weakness('acce55acce55acce55acce55acce5500'), /too easy to guess/)
 })
 
-t.test('a secret that is missing, of another type or too short is refused with a sentence that names the place, the mend and never the secret', async t => {
+t.test('accepts a random key whose bytes happen to be text with a percent sign', async t => {
+  for (const key of ['e1b1816855c3b22625334571eea78665', '4bGBaFXDsiYlM0Vx7qeGZQ==', '4bGBaFXDsiYlM0Vx7qeGZQ']) {
+    t.equal(weakness(key), null)
+  }
+  t.match(weakness(encodeURIComponent('changeme changeme changeme')), /too easy to guess/)
+})
+
+t.test('names the place and the fix, never the secret, if one is missing, of another type or too short', async t => {
   t.throws(
     () => checkSecret(undefined, rule),
     { ...refused, message: /^the secret of the test is undefined.*environment variable.*randomBytes/ }
