@@ -2,7 +2,7 @@ import type { Duration } from '../../types/duration.js'
 import type { Store, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError } from '../errors.js'
 import { duration, object, optional } from '../util/options.js'
-import { operations, StoreUnavailable, toStoreError, unavailable } from './errors.js'
+import { operations, StoreUnavailable, toStoreError } from './errors.js'
 
 /** Options of {@link withDeadline}. */
 export interface DeadlineOptions {
@@ -17,15 +17,13 @@ const parseOptions = object({ timeout: optional(duration({ positive: true, max: 
 const probeEvery = 500
 
 /**
- * A store of which every call ends within the deadline, whatever the store does: one that does not answer, throws, or
- * answers late is *unavailable*. What comes late is dropped; whether it was done is not known. `migrate` alone may take
- * as long as it takes.
+ * Wraps a store so that every call ends within the deadline. A call that times out or fails rejects with
+ * {@link StoreUnavailable}; whether a write that timed out was done is not known. `migrate` alone has no deadline.
  *
- * What a record belongs to (kind, id and owner) is compared with what the store was asked: the record of another is
- * `AUTH_FAULT`.
+ * A record whose kind, id or owner differs from the call's is `AUTH_FAULT`.
  *
- * When a store has been silent for a whole deadline, calls are refused at once, but for one every 500 ms that asks it
- * again; the first answer, late or not, ends that.
+ * After a deadline in which the store answered nothing at all, calls are refused at once, except for one probe every
+ * 500 ms. The first answer, late or not, ends that.
  *
  * @throws {AuthError} `AUTH_MISCONFIGURED` for a timeout that is none.
  */
@@ -53,7 +51,7 @@ export function withDeadline (store: Store, options: DeadlineOptions = {}): Stor
 }
 
 interface Deadline {
-  /** Runs a call, unless the store is known to be silent. */
+  /** Runs a call, unless the store timed out before and the next probe is not due. */
   call<T> (operation: string, work: () => Promise<T>): Promise<T>
   /** Runs a call in any case. */
   end<T> (operation: string, work: () => Promise<T>): Promise<T>
@@ -61,8 +59,7 @@ interface Deadline {
 
 function deadline (limit: number): Deadline {
   /**
-   * When the store last answered anything, and from when on it may be asked again while it is silent: by the clock that
-   * never jumps.
+   * When the store last answered anything, and when the next probe is due, by the monotonic clock.
    */
   let answeredAt = -Infinity
   let probeAt: number | null = null
@@ -78,7 +75,7 @@ function deadline (limit: number): Deadline {
       let expiry: NodeJS.Immediate | undefined
       const expire = (): void => {
         if (answeredAt < began) probeAt ??= performance.now() + probeEvery
-        reject(unavailable('unanswered', `${operation} had no answer within ${limit} ms`))
+        reject(new StoreUnavailable('unanswered', `${operation} timed out after ${limit} ms`))
       }
       // A process that was kept from running may have the answer in its sockets: they are read before an immediate
       // runs.
@@ -102,7 +99,9 @@ function deadline (limit: number): Deadline {
   function call<T> (operation: string, work: () => Promise<T>): Promise<T> {
     if (probeAt !== null) {
       const now = performance.now()
-      if (now < probeAt) throw unavailable('unanswered', `${operation} was not asked: the store is silent`)
+      if (now < probeAt) {
+        throw new StoreUnavailable('unanswered', `${operation} was not tried: the store timed out before`)
+      }
       probeAt = now + probeEvery
     }
     return end(operation, work)
@@ -111,12 +110,12 @@ function deadline (limit: number): Deadline {
   return { call, end }
 }
 
-/** Whether an error came from a store that works: a full one, or one that was asked what may not be asked. */
+/** Returns true if an error came from a store that works: a full one, or one that refused a wrong argument. */
 function saysSomething (error: unknown): boolean {
   return error instanceof StoreUnavailable ? error.reason === 'full' : error instanceof AuthError
 }
 
-/** A store of somebody else may throw instead of rejecting. */
+/** Turns what a store of the application throws into a rejection. */
 async function started<T> (work: () => Promise<T>): Promise<T> {
   return await work()
 }

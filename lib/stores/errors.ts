@@ -3,33 +3,24 @@ import type { StoreFailure } from '../../types/store.js'
 import { AuthError, misconfigured } from '../errors.js'
 
 /**
- * A store cannot tell: `AUTH_UNAVAILABLE`, 503. `reason` is for callers that have another way, and like `detail` not
- * enumerable.
+ * The store is unavailable: `AUTH_UNAVAILABLE`, 503. `reason` is for callers that have an alternative; like `detail`,
+ * it is not enumerable. There is no stack: a store that is down fails every request, and a stack would not say why.
  */
 export class StoreUnavailable extends AuthError {
   declare readonly reason: StoreFailure
 
   constructor (reason: StoreFailure, detail: string) {
+    const limit = Error.stackTraceLimit
+    Error.stackTraceLimit = 0
     super('AUTH_UNAVAILABLE', `store: ${detail}`)
+    Error.stackTraceLimit = limit
     Object.defineProperty(this, 'reason', { value: reason })
   }
 }
 
-/**
- * The error for a failure. It has no stack: a store that is down fails every request, and where this was made says
- * nothing of why.
- */
-export function unavailable (reason: StoreFailure, detail: string): StoreUnavailable {
-  const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = 0
-  const error = new StoreUnavailable(reason, detail)
-  Error.stackTraceLimit = limit
-  return error
-}
-
-/** What was thrown by a library, as a failure of the store. What this plugin throws on purpose stays. */
+/** Converts an error of a library to {@link StoreUnavailable}. Returns an `AuthError` as it is. */
 export function toStoreError (operation: string, error: unknown): AuthError {
-  return error instanceof AuthError ? error : unavailable('failed', `${operation} failed: ${described(error)}`)
+  return error instanceof AuthError ? error : new StoreUnavailable('failed', `${operation} failed: ${described(error)}`)
 }
 
 /** Messages of `pg` and `ioredis` that are constants: nothing that was sent is in them. */
@@ -71,7 +62,7 @@ export function operations (): Operations {
   let closed: Promise<void> | null = null
   return {
     async run (operation, work) {
-      if (closed !== null) throw unavailable('closed', `${operation} was called after close`)
+      if (closed !== null) throw new StoreUnavailable('closed', `${operation} was called after close`)
       try {
         return await work()
       } catch (error) {

@@ -1,7 +1,7 @@
 import Fastify, { type FastifyServerOptions, type LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
 import { plugin, basic, type GatehouseOptions, type LimitsOptions, type Store } from '../../lib/index.js'
-import { unavailable } from '../../lib/stores/errors.js'
+import { StoreUnavailable } from '../../lib/stores/errors.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
 
 /** The clock of the process, to be moved: nothing here waits for a timer. */
@@ -334,7 +334,7 @@ t.test('A name that counts in the sketch has no more when the store has room aga
 })
 
 t.test('A store that does not answer is 503 with Retry-After, and no password is checked', async t => {
-  const down = { ...memoryStore(), increment: async () => { throw unavailable('failed', 'the connection is gone') } }
+  const down = { ...memoryStore(), increment: async () => { throw new StoreUnavailable('failed', 'the connection is gone') } }
   const { ask, login, total, log } = await desk(t, undefined, { store: down })
   for (const guess of [ask, login]) {
     const answer = await guess({ password: right })
@@ -349,7 +349,7 @@ t.test('A store that does not answer is 503 with Retry-After, and no password is
 
 t.test('A store that fails after the check takes nothing back: the answer stands, and the slot stays taken', async t => {
   const memory = memoryStore()
-  const failing = { ...memory, decrement: async () => { throw unavailable('failed', 'gone') } }
+  const failing = { ...memory, decrement: async () => { throw new StoreUnavailable('failed', 'gone') } }
   const { login, log } = await desk(t, undefined, { store: failing })
   for (let i = 0; i < 5; i++) t.equal((await login({ password: right })).statusCode, 200)
   t.equal((await login({ password: right })).statusCode, 429)
@@ -458,7 +458,7 @@ t.test('The option store is made ready at boot, and a store that cannot be is na
   }
   await t.rejects(boot({ ...memoryStore(), swap: undefined }), { code: 'AUTH_MISCONFIGURED', message: /The option store must be.*it has no swap\(\)/ })
   await t.rejects(boot('redis://localhost'), { code: 'AUTH_MISCONFIGURED', message: /The option store must be/ })
-  await t.rejects(boot({ ...memoryStore(), migrate: async () => { throw unavailable('failed', 'migrate failed: ECONNREFUSED') } }), { code: 'AUTH_MISCONFIGURED', message: /The option store is not ready \(store: migrate failed: ECONNREFUSED\)/ })
+  await t.rejects(boot({ ...memoryStore(), migrate: async () => { throw new StoreUnavailable('failed', 'migrate failed: ECONNREFUSED') } }), { code: 'AUTH_MISCONFIGURED', message: /The option store is not ready \(store: migrate failed: ECONNREFUSED\)/ })
   await t.rejects(boot({ ...memoryStore(), migrate: async () => { throw new Error('postgres://me:hunter2@db') } }), { code: 'AUTH_MISCONFIGURED', message: /not ready \(store: migrate failed: Error\)/ })
   let closed = 0
   await boot({ ...memoryStore(), close: async () => { closed++ } })

@@ -4,7 +4,7 @@ import { AuthError, plugin, type SchemeContext, type Store } from '../../lib/ind
 import { guessRoom } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
 import { guessSlots, type Slot } from '../../lib/limits/reservations.js'
-import { unavailable } from '../../lib/stores/errors.js'
+import { StoreUnavailable } from '../../lib/stores/errors.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
 
 const rule = { max: 1, window: 60, longestWindow: 900 }
@@ -71,9 +71,9 @@ t.test('A slot that cannot be given back lets nobody wait for ever', async t => 
 t.test('Only a store that is full is replaced by the sketch: one that fails while a slot is taken gives none', async t => {
   const memory = memoryStore()
   const broken = (error: Error) => guessSlots({ ...memory, increment: async (kind, id, options) => { if (kind.endsWith('-level')) return memory.increment(kind, id, options); throw error } }, 'guess-test', rule)
-  await t.rejects(broken(unavailable('unanswered', 'no answer')).reserve('a'), { code: 'AUTH_UNAVAILABLE', reason: 'unanswered' })
+  await t.rejects(broken(new StoreUnavailable('unanswered', 'no answer')).reserve('a'), { code: 'AUTH_UNAVAILABLE', reason: 'unanswered' })
   await t.rejects(broken(new TypeError('own')).reserve('a'), TypeError)
-  t.type(await broken(unavailable('full', 'no room')).reserve('a'), 'object')
+  t.type(await broken(new StoreUnavailable('full', 'no room')).reserve('a'), 'object')
 })
 
 t.test('A store that throws what is no error of ours is no answer, before the check and after it', async t => {

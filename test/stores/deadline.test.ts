@@ -3,7 +3,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { internalError } from '../../lib/errors.js'
 import { withDeadline } from '../../lib/stores/deadline.js'
-import { described, StoreUnavailable, unavailable } from '../../lib/stores/errors.js'
+import { described, StoreUnavailable } from '../../lib/stores/errors.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
 import type { Store } from '../../types/store.js'
 import { passesStoreContract } from './contract.js'
@@ -65,7 +65,9 @@ t.test('what is thrown on purpose stays what it is', async t => {
     { code: 'AUTH_FAULT', detail: 'a mistake' }
   )
   await t.rejects(withDeadline(memoryStore()).get('', 'b'), { code: 'AUTH_FAULT' })
-  t.equal(await reasonOf(withDeadline(telling(() => Promise.reject(unavailable('full', 'x')))).get('a', 'b')), 'full')
+  t.equal(
+    await reasonOf(withDeadline(telling(() => Promise.reject(new StoreUnavailable('full', 'x')))).get('a', 'b')), 'full'
+  )
 })
 
 t.test('a store that does not answer is unavailable, what comes late is dropped, and a sign of life ends the waiting', async t => {

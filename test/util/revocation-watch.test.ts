@@ -1,11 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { unavailable } from '../../lib/stores/errors.js'
+import { StoreUnavailable } from '../../lib/stores/errors.js'
 import { Watchers } from '../../lib/util/revocation-watch.js'
 import { Memo } from '../../lib/util/ttl-cache.js'
 import { clock } from '../schemes/session/bare-app.js'
 
-const memo = (staleness: number, size = 10) => new Memo<string | null>({ staleness, size, denies: answer => answer === null })
+const memo = (staleness: number, size = 10) => new Memo<string | null>({
+  staleness, size, denies: answer => answer === null
+})
 
 t.test('an answer is believed for the staleness, counted from when it was asked, and no longer when the clock is set back', async t => {
   const time = clock(t)
@@ -75,7 +77,9 @@ t.test('who watches is told once, also twice the same, and whoever stopped is no
 t.test('whom nobody waits for is asked for no more, although the store did not answer', async t => {
   const set = t.capture(globalThis, 'setTimeout', globalThis.setTimeout)
   const cleared = t.capture(globalThis, 'clearTimeout', globalThis.clearTimeout)
-  const watchers = new Watchers({ every: 60_000, ask: async () => { throw unavailable('failed', 'down') }, log: silent })
+  const watchers = new Watchers({
+    every: 60_000, ask: async () => { throw new StoreUnavailable('failed', 'down') }, log: silent
+  })
   const early = watchers.add('a', () => {})
   early()
   await new Promise(resolve => setImmediate(resolve))
@@ -122,7 +126,11 @@ t.test('looks up a few at a time, and first those of which something was heard',
   watchers.check('nobody')
   t.equal(waiting.length, 4)
   const [asked, others] = [ids.slice(0, 4), ids.slice(4).filter(id => id !== 'n40')]
-  t.same(await answerAll(), [...asked, 'n40', ...others, ...asked], 'what is being asked is asked again: the answer may be from before')
+  t.same(
+    await answerAll(),
+    [...asked, 'n40', ...others, ...asked],
+    'what is being asked is asked again: the answer may be from before'
+  )
 })
 
 t.test('spreads the look-ups of a round, in which each has its turn', async t => {
@@ -142,7 +150,7 @@ t.test('spreads the look-ups of a round, in which each has its turn', async t =>
 t.test('asks again a while after the store was unavailable, and logs another failure without asking again', async t => {
   const { waiting, errors, answerAll } = many(t, 10, 600_000)
   const held = waiting.splice(0)
-  for (const { answer } of held) answer(unavailable('failed', 'down'))
+  for (const { answer } of held) answer(new StoreUnavailable('failed', 'down'))
   await new Promise(resolve => setImmediate(resolve))
   t.equal(waiting.length, 0, 'nothing is asked meanwhile')
   while (waiting.length === 0) await pause(20)

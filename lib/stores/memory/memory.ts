@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Store, StoreChange, StoreCount, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { deepFreeze } from '../../util/objects.js'
 import { object, optional, wholeNumber } from '../../util/options.js'
-import { operations, unavailable } from '../errors.js'
+import { operations, StoreUnavailable } from '../errors.js'
 import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
 import { createExpiringMap } from './expiry.js'
 import { createRecordMap, type RecordMap } from './record-map.js'
@@ -160,7 +160,7 @@ function createCounters (kind: string, maxCounters: number): Counters {
 
   function begin (id: string, end: number, now: number): StoreCount {
     if (counts.sizeAt(now) >= maxCounters) {
-      throw unavailable('full', `memory holds ${maxCounters} counters of the kind '${kind}'`)
+      throw new StoreUnavailable('full', `memory holds ${maxCounters} counters of the kind '${kind}'`)
     }
     counts.set(id, 1, end)
     return { counted: true, count: 1, expiresAt: new Date(end) }

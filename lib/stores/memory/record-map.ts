@@ -1,5 +1,5 @@
 import type { StoreOwner, StoreRecord } from '../../../types/store.js'
-import { unavailable } from '../errors.js'
+import { StoreUnavailable } from '../errors.js'
 import { createExpiringMap } from './expiry.js'
 
 /** The records of one kind, indexed by id and by owner. */
@@ -34,7 +34,7 @@ export function createRecordMap (kind: string, maxRecords: number): RecordMap {
     put (record, now) {
       const size = records.sizeAt(now)
       if (size >= maxRecords && records.get(record.id, now) === undefined) {
-        throw unavailable('full', `memory holds ${maxRecords} records of the kind '${kind}'`)
+        throw new StoreUnavailable('full', `memory holds ${maxRecords} records of the kind '${kind}'`)
       }
       records.set(record.id, record, record.expiresAt?.getTime() ?? Infinity)
       list(record)

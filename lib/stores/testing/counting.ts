@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { Store, StoreCount } from '../../../types/store.js'
-import { added, entry, held, kind, stage, until, type StoreContract } from './fixtures.js'
+import { added, entry, held, kind, testStore, until, type StoreContract } from './fixtures.js'
 
 const read = { window: 60, ceiling: 0 }
 
@@ -18,7 +18,7 @@ async function counts (store: Store, id: string, times: number, ceiling: number)
 }
 
 export function counting (contract: StoreContract): void {
-  stage(contract, 'a counter counts up to its ceiling, and what is above is not counted', async store => {
+  testStore(contract, 'a counter counts up to its ceiling, and what is above is not counted', async store => {
     const id = randomUUID()
     assert.deepEqual(await store.increment(kind, id, read), { counted: false, count: 0, expiresAt: null })
     const answers = await counts(store, id, 5, 3)
@@ -35,14 +35,14 @@ export function counting (contract: StoreContract): void {
     )
   })
 
-  stage(contract, 'a window is as long as was said', async store => {
+  testStore(contract, 'a window is as long as was said', async store => {
     const before = Date.now()
     const end = endOf(await store.increment(kind, randomUUID(), { window: 90.5 })).getTime()
     // another clock may differ a little
     assert.ok(Math.abs(end - before - 90_500) < 5_000)
   })
 
-  stage(contract, 'one is given back to the window that it was taken from, and to no other', async store => {
+  testStore(contract, 'one is given back to the window that it was taken from, and to no other', async store => {
     const id = randomUUID()
     const end = endOf(await store.increment(kind, id, { window: 60 }))
     await store.increment(kind, id, { window: 60 })
@@ -61,7 +61,7 @@ export function counting (contract: StoreContract): void {
     await store.decrement(kind, randomUUID(), end)
   })
 
-  stage(contract, 'a count is forgotten at the end of its window, and a late success takes nothing from the next', async store => {
+  testStore(contract, 'a count is forgotten at the end of its window, and a late success takes nothing from the next', async store => {
     const id = randomUUID()
     const first = await store.increment(kind, id, { window: 0.05, ceiling: 1 })
     await until(async () => (await store.increment(kind, id, read)).expiresAt === null)
@@ -71,7 +71,7 @@ export function counting (contract: StoreContract): void {
     assert.deepEqual(await store.increment(kind, id, { window: 60, ceiling: 1 }), { ...second, counted: false })
   })
 
-  stage(contract, 'counters and records of one name have nothing to do with each other', async store => {
+  testStore(contract, 'counters and records of one name have nothing to do with each other', async store => {
     const given = entry()
     const record = await added(store, given)
     const count = await store.increment(kind, given.id, { window: 60 })
@@ -81,7 +81,7 @@ export function counting (contract: StoreContract): void {
     assert.deepEqual(await store.increment('contract-2', given.id, read), { counted: false, count: 0, expiresAt: null })
   })
 
-  stage(contract, 'two counters are never one', async store => {
+  testStore(contract, 'two counters are never one', async store => {
     const one = randomUUID()
     const names = ['a', 'A', 'é', 'e\u0301', '\\0', '}', '{x}', 'x'.repeat(900)].map(name => one + name)
     for (const id of names) assert.equal((await store.increment(kind, id, { window: 60 })).count, 1)

@@ -21,7 +21,7 @@ export interface StoreContract {
 export const kind = 'contract'
 
 /** A test with a store that is ready, closed in any case. */
-export function stage ({ make, test }: StoreContract, title: string, run: (store: Store) => Promise<void>): void {
+export function testStore ({ make, test }: StoreContract, title: string, run: (store: Store) => Promise<void>): void {
   test(title, async () => {
     const store = await make()
     try {

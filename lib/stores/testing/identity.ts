@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { JsonObject, Store, StoreOwner } from '../../../types/store.js'
-import { added, changed, entry, held, ids, kind, soon, stage, type StoreContract } from './fixtures.js'
+import { added, changed, entry, held, ids, kind, soon, testStore, type StoreContract } from './fixtures.js'
 
 /** What JSON carries and databases like to change. */
 const values: readonly JsonObject[] = [
@@ -21,13 +21,15 @@ const values: readonly JsonObject[] = [
 
 /** Names of which no two are one, however much they look alike. */
 const names: readonly string[] = [
-  'a', 'A', 'a ', ' a', 'ａ', 'é', 'e\u0301', 'ß', 'ss', 'ı', 'i', '0', '00', 'null', 'undefined', '__proto__', 'constructor', '*', '?', '[a]', '%', '_', '{a}', '}{',
-  'a:b', 'a\\b', 'a\\\\b', '\\0', '\ufffd', '\\d800', '\ud83d\ude00', "'", '"', '--', '\n', '\r\n', '\t', '\u200b', '\ufeff',
+  'a', 'A', 'a ', ' a', 'ａ', 'é', 'e\u0301', 'ß', 'ss', 'ı', 'i', '0', '00', 'null', 'undefined', '__proto__',
+  'constructor', '*', '?', '[a]', '%', '_', '{a}', '}{',
+  'a:b', 'a\\b', 'a\\\\b', '\\0', '\ufffd', '\\d800', '\ud83d\ude00', "'", '"', '--', '\n', '\r\n', '\t', '\u200b',
+  '\ufeff',
   'x'.repeat(1_024), `${'x'.repeat(1_023)}y`, 'é'.repeat(512), '\\'.repeat(1_024)
 ]
 
 export function identity (contract: StoreContract): void {
-  stage(contract, 'a record comes back as it was given', async store => {
+  testStore(contract, 'a record comes back as it was given', async store => {
     for (const value of values) {
       const given = entry({ value })
       const record = await added(store, given)
@@ -41,7 +43,7 @@ export function identity (contract: StoreContract): void {
     }
   })
 
-  stage(contract, 'what is changed afterwards in what was given changes nothing in the store', async store => {
+  testStore(contract, 'what is changed afterwards in what was given changes nothing in the store', async store => {
     const value = { list: [1] }
     const expiresAt = new Date(Date.now() + 60_000)
     const given = entry({ value, expiresAt, owner: { realm: 'r', id: randomUUID() } })
@@ -51,14 +53,14 @@ export function identity (contract: StoreContract): void {
     assert.deepEqual((await held(store, given.id)).value, { list: [1] })
   })
 
-  stage(contract, 'a record is added once, and the first one stays', async store => {
+  testStore(contract, 'a record is added once, and the first one stays', async store => {
     const first = entry({ value: { n: 1 } })
     const record = await added(store, first)
     assert.equal(await store.add({ ...first, value: { n: 2 }, expiresAt: null, owner: { realm: 'r', id: 'o' } }), false)
     assert.deepEqual(await held(store, first.id), record)
   })
 
-  stage(contract, 'two names are never one', async store => {
+  testStore(contract, 'two names are never one', async store => {
     await Promise.all(names.map(id => store.take(kind, id)))
     for (const id of names) {
       assert.equal(await store.add(entry({ id, value: { id } })), true, JSON.stringify(id.slice(0, 20)))
@@ -68,11 +70,11 @@ export function identity (contract: StoreContract): void {
     assert.deepEqual(await Promise.all(names.map(id => store.get(kind, id))), names.map(() => null))
   })
 
-  stage(contract, 'refuses names that contain NUL or a lone surrogate', async store => {
+  testStore(contract, 'refuses names that contain NUL or a lone surrogate', async store => {
     for (const name of unstorable) for (const call of callsWith(store, name)) await assert.rejects(call)
   })
 
-  stage(contract, 'a kind knows nothing of another', async store => {
+  testStore(contract, 'a kind knows nothing of another', async store => {
     const owner = { realm: 'r', id: randomUUID() }
     const given = entry({ owner })
     const other = { ...given, kind: 'contract-2' }
@@ -84,7 +86,7 @@ export function identity (contract: StoreContract): void {
     await held(store, given.id)
   })
 
-  stage(contract, 'a swap counts once for each version, and a version is never that of an earlier record', async store => {
+  testStore(contract, 'a swap counts once for each version, and a version is never that of an earlier record', async store => {
     const given = entry({ value: { n: 0 } })
     const first = await added(store, given)
     assert.equal(await store.swap(changed(first, { n: 1 })), true)
@@ -102,7 +104,7 @@ export function identity (contract: StoreContract): void {
     assert.deepEqual((await held(store, given.id)).value, { n: 0 })
   })
 
-  stage(contract, 'what is absent is null', async store => {
+  testStore(contract, 'what is absent is null', async store => {
     const id = randomUUID()
     assert.equal(await store.get(kind, id), null)
     assert.equal(await store.take(kind, id), null)
@@ -148,7 +150,7 @@ function owners (): readonly StoreOwner[] {
 }
 
 export function ownership (contract: StoreContract): void {
-  stage(contract, 'an owner is a realm and an id, both exactly', async store => {
+  testStore(contract, 'an owner is a realm and an id, both exactly', async store => {
     const all = owners()
     const entries = all.map(owner => entry({ owner }))
     for (const given of entries) await added(store, given)
@@ -161,7 +163,7 @@ export function ownership (contract: StoreContract): void {
     }
   })
 
-  stage(contract, 'taking all of an owner takes all of them, and nothing else', async store => {
+  testStore(contract, 'taking all of an owner takes all of them, and nothing else', async store => {
     const [owner, other] = [{ realm: 'r', id: randomUUID() }, { realm: 'r', id: randomUUID() }]
     const mine = Array.from(
       { length: 250 }, (_, n) => entry({ owner, value: { n }, expiresAt: n % 2 === 0 ? null : soon() })
@@ -184,7 +186,7 @@ export function ownership (contract: StoreContract): void {
     await held(store, nobodys.id)
   })
 
-  stage(contract, 'taking all of an owner leaves the one that is excepted', async store => {
+  testStore(contract, 'taking all of an owner leaves the one that is excepted', async store => {
     const owner = { realm: 'r', id: randomUUID() }
     const mine = Array.from({ length: 3 }, () => entry({ owner }))
     const [kept, ...gone] = mine
@@ -194,7 +196,7 @@ export function ownership (contract: StoreContract): void {
     assert.deepEqual(ids(await store.takeAll(kind, owner, randomUUID())), [kept?.id], 'the id of another excepts none')
   })
 
-  stage(contract, 'who takes one of an owner takes it from the list', async store => {
+  testStore(contract, 'who takes one of an owner takes it from the list', async store => {
     const owner = { realm: 'r', id: randomUUID() }
     const [one, two] = [entry({ owner, expiresAt: null }), entry({ owner, expiresAt: null })]
     const record = await added(store, one)

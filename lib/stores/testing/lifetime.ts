@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { Store, StoreChange } from '../../../types/store.js'
-import { added, changed, entry, held, ids, kind, shortly, soon, stage, type StoreContract, until } from './fixtures.js'
+import {
+  added, changed, entry, held, ids, kind, shortly, soon, testStore, type StoreContract, until
+} from './fixtures.js'
 
 export function lifetime (contract: StoreContract): void {
-  stage(contract, 'an expired record is nowhere to be found, and its name is free', async store => {
+  testStore(contract, 'an expired record is nowhere to be found, and its name is free', async store => {
     const [owner, other] = [{ realm: 'r', id: randomUUID() }, { realm: 'r', id: randomUUID() }]
     const given = entry({ owner })
     const record = await added(store, given)
@@ -21,7 +23,7 @@ export function lifetime (contract: StoreContract): void {
     assert.deepEqual(await store.find(kind, other), [next])
   })
 
-  stage(contract, 'nothing is found after its end, at whatever instant it is looked for', async store => {
+  testStore(contract, 'nothing is found after its end, at whatever instant it is looked for', async store => {
     const expiresAt = new Date(Date.now() + 100)
     const given = entry({ expiresAt })
     await store.add(given)
@@ -33,7 +35,7 @@ export function lifetime (contract: StoreContract): void {
     assert.ok(Date.now() > expiresAt.getTime() - 1_000)
   })
 
-  stage(contract, 'what has already expired is not added', async store => {
+  testStore(contract, 'what has already expired is not added', async store => {
     for (const at of [0, Date.now() - 60_000]) {
       const owner = { realm: 'r', id: randomUUID() }
       const given = entry({ expiresAt: new Date(at), owner })
@@ -43,7 +45,7 @@ export function lifetime (contract: StoreContract): void {
     }
   })
 
-  stage(contract, 'a swap moves the end: later, sooner, away, and into the past', async store => {
+  testStore(contract, 'a swap moves the end: later, sooner, away, and into the past', async store => {
     const owner = { realm: 'r', id: randomUUID() }
     const given = entry({ owner, expiresAt: new Date(Date.now() + 30_000) })
     await added(store, given)
@@ -58,7 +60,7 @@ export function lifetime (contract: StoreContract): void {
     await added(store, { ...given, expiresAt: soon() })
   })
 
-  stage(contract, 'what was to end and no longer is stays', async store => {
+  testStore(contract, 'what was to end and no longer is stays', async store => {
     const given = entry({ expiresAt: new Date(Date.now() + 150) })
     const guard = entry({ expiresAt: new Date(Date.now() + 150) })
     await Promise.all([store.add(given), store.add(guard)])
@@ -71,14 +73,14 @@ export function lifetime (contract: StoreContract): void {
 }
 
 export function upkeep (contract: StoreContract): void {
-  stage(contract, 'migrating again, also at once, loses nothing', async store => {
+  testStore(contract, 'migrating again, also at once, loses nothing', async store => {
     const given = entry()
     const record = await added(store, given)
     await Promise.all(Array.from({ length: 5 }, () => store.migrate()))
     assert.deepEqual(await store.take(kind, given.id), record)
   })
 
-  stage(contract, 'a store that was closed is unavailable, and may be closed again', async store => {
+  testStore(contract, 'a store that was closed is unavailable, and may be closed again', async store => {
     await Promise.all([store.close(), store.close()])
     await store.close()
     const owner = { realm: 'r', id: 'o' }
@@ -101,7 +103,7 @@ export function upkeep (contract: StoreContract): void {
 }
 
 function heard (contract: StoreContract, another: NonNullable<StoreContract['another']>): void {
-  stage(contract, 'an instance sees what another did, and hears of it if it can', async store => {
+  testStore(contract, 'an instance sees what another did, and hears of it if it can', async store => {
     const other = await another()
     try {
       await tells(store, other)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { setImmediate as pause } from 'node:timers/promises'
 import type { Store, StoreEntry, StoreOwner } from '../../../types/store.js'
-import { entry, held, ids, kind, soon, stage, until, type StoreContract } from './fixtures.js'
+import { entry, held, ids, kind, soon, testStore, until, type StoreContract } from './fixtures.js'
 
 /** Callers at once. */
 const callers = 50
@@ -104,12 +104,12 @@ export function races (contract: StoreContract): void {
   const { rounds = 1_000 } = contract
   const few = Math.ceil(rounds / 10)
 
-  stage(contract, `of ${callers} who take, one gets it, ${rounds} times`, async store => {
+  testStore(contract, `of ${callers} who take, one gets it, ${rounds} times`, async store => {
     const names = await records(store, rounds)
     assert.deepEqual(await winners(names, async id => await store.take(kind, id) !== null), each(rounds, 1))
   })
 
-  stage(contract, `of ${callers} who swap one version, one does, ${rounds} times`, async store => {
+  testStore(contract, `of ${callers} who swap one version, one does, ${rounds} times`, async store => {
     const names = await records(store, rounds)
     const read = await Promise.all(names.map(id => held(store, id)))
     const last = new Map<string, number>()
@@ -122,7 +122,7 @@ export function races (contract: StoreContract): void {
     assert.deepEqual(values, names.map(id => last.get(id)), 'what the winner wrote is what is there')
   })
 
-  stage(contract, `of ${callers} who add one name, one does, ${few} times, also where an expired one was`, async store => {
+  testStore(contract, `of ${callers} who add one name, one does, ${few} times, also where an expired one was`, async store => {
     const names = Array.from({ length: few }, () => randomUUID())
     const race = (): Promise<readonly number[]> => winners(names, (id, n) => store.add(entry({ id, value: { n } })))
     assert.deepEqual(await race(), each(few, 1))
@@ -130,7 +130,7 @@ export function races (contract: StoreContract): void {
     assert.deepEqual(await race(), each(few, 1))
   })
 
-  stage(contract, `of ${callers} who count, as many are counted as there are slots, ${few} times`, async store => {
+  testStore(contract, `of ${callers} who count, as many are counted as there are slots, ${few} times`, async store => {
     const names = Array.from({ length: few }, () => randomUUID())
     assert.deepEqual(
       await winners(names, async id => (await store.increment(kind, id, { window: 120, ceiling: 5 })).counted),
@@ -138,7 +138,7 @@ export function races (contract: StoreContract): void {
     )
   })
 
-  stage(contract, 'of many who take all of an owner, each record goes to one, and of those who take them one by one as well', async store => {
+  testStore(contract, 'of many who take all of an owner, each record goes to one, and of those who take them one by one as well', async store => {
     const owner = { realm: 'r', id: randomUUID() }
     const mine = Array.from({ length: 120 }, () => entry({ owner }))
     await Promise.all(mine.map(given => store.add(given)))
@@ -149,14 +149,14 @@ export function races (contract: StoreContract): void {
     assert.deepEqual(ids(all.flat()), ids(mine))
   })
 
-  stage(contract, `takeAll leaves no record that is renewed or written at that moment, ${few} times`, async store => {
+  testStore(contract, `takeAll leaves no record that is renewed or written at that moment, ${few} times`, async store => {
     for (let from = 0; from < few; from += abreast) {
       const left = await Promise.all(Array.from({ length: Math.min(abreast, few - from) }, () => leftOver(store)))
       assert.deepEqual(left.flat(), [])
     }
   })
 
-  stage(contract, `find returns a record of an owner who always has one, ${few} times`, async store => {
+  testStore(contract, `find returns a record of an owner who always has one, ${few} times`, async store => {
     const found = await amid(store, [renew], async owner => {
       const lengths: number[] = []
       while (lengths.length < few) {
