@@ -10,8 +10,8 @@ import { requestAuth } from './guard/request-auth.js'
 import { credentialParameters, redactRequests } from './guard/request-loggers.js'
 import { stateOf } from './guard/request-state.js'
 import { Responder } from './guard/responder.js'
-import { requestLimiter, withLimit } from './limits/request-limits.js'
-import { warnOfProxies } from './limits/trust-proxy-warning.js'
+import { createRequestLimiter, withDefaultRateLimit } from './limits/request-limits.js'
+import { warnAboutTrustProxy } from './limits/trust-proxy-warning.js'
 import { gatehouseOf, replyMethods, type Parts } from './plugin/decorators.js'
 import { parseOptions, type Options } from './plugin/options.js'
 import { commonOf } from './plugin/scheme-context.js'
@@ -38,16 +38,16 @@ const gatehouse: FastifyPluginAsync<GatehouseOptions> = async (app, written) => 
 
 async function assemble (app: FastifyInstance, options: Options): Promise<Parts> {
   const { permissions, publicPaths, origins, form, stage } = options
-  warnOfProxies(app)
+  warnAboutTrustProxy(app)
   const { contextOf, guesses } = await commonOf(app, options)
   const schemes = await bindSchemes(app, options, contextOf)
   redactRequests(app, credentialParameters([...schemes.values()].map(({ scheme }) => scheme)))
   const key = Symbol('gatehouse.route')
   const responder = new Responder(form)
-  const countRequest = await requestLimiter(app, options.limits.redis)
+  const countRequest = await createRequestLimiter(app, options.limits.redis)
   const guard = new Guard({ permissions, origins, responder, countRequest })
   const written = parseDeclaration(options.default, 'The option default', permissions)
-  const plugin = { declaration: withLimit(withOnly(written, [...schemes.keys()]), options.limits.requests), label: 'default' }
+  const plugin = { declaration: withDefaultRateLimit(withOnly(written, [...schemes.keys()]), options.limits.requests), label: 'default' }
   const levels = defaults(plugin)
   const policies = policiesOf({ permissions, schemes, defaults: levels, publicPaths })
   policies.resolve(app, true, 'The option default')

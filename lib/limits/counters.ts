@@ -14,7 +14,7 @@ export interface Counted {
 }
 
 /** Counters of one kind in the store. One that is full lends nobody a fresh count: new names then go to a sketch of fixed size, whose mistakes are refusals. */
-interface Tally {
+interface Counters {
   /** @throws {AuthError} `AUTH_UNAVAILABLE` when the store does not answer. */
   increment (id: string, window: number, ceiling: number): Promise<Counted>
   read (id: string): Promise<number>
@@ -26,9 +26,9 @@ function isFull (error: unknown): boolean {
   return error instanceof AuthError && 'reason' in error && error.reason === 'full'
 }
 
-/** @param longest seconds: no window is longer. */
-export function tally (store: Store, kind: string, longest: number): Tally {
-  const sketch = countSketch(longest * 1000)
+/** @param maxWindow seconds: no window is longer. */
+export function createCounters (store: Store, kind: string, maxWindow: number): Counters {
+  const sketch = createCountMinSketch(maxWindow * 1000)
 
   const ask = async (id: string, window: number, ceiling: number): Promise<StoreCount | null> => {
     try {
@@ -39,7 +39,7 @@ export function tally (store: Store, kind: string, longest: number): Tally {
     }
   }
 
-  const inSketch = (id: string, ceiling: number): Counted => {
+  const countInSketch = (id: string, ceiling: number): Counted => {
     const counted = sketch.increment(id, ceiling)
     const until = sketch.end()
     return { counted, count: sketch.estimate(id), until, undo: async () => { sketch.decrement(id, until) } }
@@ -50,20 +50,20 @@ export function tally (store: Store, kind: string, longest: number): Tally {
       // what was counted in the sketch stays counted when the store has room again
       const before = sketch.estimate(id)
       const answer = await ask(id, window, Math.max(0, ceiling - before))
-      if (answer === null) return inSketch(id, ceiling)
+      if (answer === null) return countInSketch(id, ceiling)
       const { counted, count, expiresAt } = answer
       const until = Math.max(expiresAt?.getTime() ?? 0, counted ? 0 : before > 0 ? sketch.end() : 0)
       return { counted, count: count + before, until, undo: counted && expiresAt !== null ? async () => store.decrement(kind, id, expiresAt) : nothing }
     },
     async read (id) {
-      const { count } = await store.increment(kind, id, { window: longest, ceiling: 0 })
+      const { count } = await store.increment(kind, id, { window: maxWindow, ceiling: 0 })
       return count + sketch.estimate(id)
     }
   }
 }
 
 /** Counts of any number of names in fixed space, for when nothing else has room: never too low, at times too high. */
-interface Sketch {
+interface CountMinSketch {
   /** Counts one unless the name's count has reached `ceiling`. */
   increment (name: string, ceiling: number): boolean
   /** Takes one back, if the window has not ended since. */
@@ -76,14 +76,14 @@ interface Sketch {
 
 const rows = 4
 const width = 65_536
-const most = 65_535
+const maxCount = 65_535
 
 /**
  * A count-min sketch (Cormode and Muthukrishnan, 2005) over one window, which begins with the first count. 512 KiB, and none until it is needed.
  * Where a name falls depends on a key of this process, so that nobody can choose names that fall together.
  * @param window milliseconds.
  */
-export function countSketch (window: number): Sketch {
+export function createCountMinSketch (window: number): CountMinSketch {
   const key = randomBytes(32)
   let cells: Buffer | null = null
   let ends = 0
@@ -99,7 +99,7 @@ export function countSketch (window: number): Sketch {
   }
   const lowest = (counts: Buffer, places: readonly number[]): number => Math.min(...places.map(place => counts.readUInt16LE(place)))
   const add = (counts: Buffer, place: number, change: 1 | -1): void => {
-    counts.writeUInt16LE(Math.min(most, Math.max(0, counts.readUInt16LE(place) + change)), place)
+    counts.writeUInt16LE(Math.min(maxCount, Math.max(0, counts.readUInt16LE(place) + change)), place)
   }
 
   return {
@@ -108,7 +108,7 @@ export function countSketch (window: number): Sketch {
       if (cells === null) ends = Date.now() + window
       cells = counts
       const places = placesOf(name)
-      if (lowest(counts, places) >= Math.min(ceiling, most)) return false
+      if (lowest(counts, places) >= Math.min(ceiling, maxCount)) return false
       for (const place of places) add(counts, place, 1)
       return true
     },

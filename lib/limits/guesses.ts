@@ -6,15 +6,15 @@ import type { Checked, Guesses } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
 import { AuthError, authFailure, refusal } from '../errors.js'
 import { changesState, otherSite } from '../guard/cross-site.js'
-import { crossSite, limited, unavailable } from '../kit/outcome.js'
+import { crossSite, limited, unavailable, unavailableOr } from '../kit/outcome.js'
 import { isNo } from '../util/answer.js'
 import { addressOf, unknownAddress } from '../util/client-address.js'
-import { knownDevices } from './known-devices.js'
+import { createKnownDevices } from './known-devices.js'
 import type { GuessSettings } from './options.js'
-import { guessSlots, type Slot, type Slots } from './reservations.js'
+import { createReservations, type Slot, type Reservations } from './reservations.js'
 
 /** What the guesses of one application work with. */
-export interface GuessRoom {
+export interface GuessLimiter {
   /** Guesses at the accounts of one realm, by callers whom no device cookie helps: HTTP Basic, client secrets. */
   of (realm: string): Guesses
   /**
@@ -25,12 +25,12 @@ export interface GuessRoom {
   login<T> (reply: FastifyReply, realm: string, account: unknown, check: () => T | Promise<T>): Promise<Right<T> | null>
 }
 
-type Place = readonly [slots: Slots, id: string]
+type Place = readonly [slots: Reservations, id: string]
 type Refused = Limited | Unavailable | CrossSite
 
 /** @param settings `null`: nothing is counted. */
-export function guessRoom (store: Store, settings: GuessSettings | null, origins: ReadonlySet<string>): GuessRoom {
-  const counted = settings === null ? null : counters(store, settings)
+export function createGuessLimiter (store: Store, settings: GuessSettings | null, origins: ReadonlySet<string>): GuessLimiter {
+  const counted = settings === null ? null : createGuessCounters(store, settings)
   return {
     of: realm => ({
       async attempt (request, account, check) {
@@ -57,14 +57,14 @@ export function guessRoom (store: Store, settings: GuessSettings | null, origins
   }
 }
 
-function counters (store: Store, settings: GuessSettings) {
+function createGuessCounters (store: Store, settings: GuessSettings) {
   const { perAccount, perAddress, deviceSecrets } = settings
-  const account = guessSlots(store, 'guess-account', { ...settings, max: perAccount })
-  const address = guessSlots(store, 'guess-address', { ...settings, max: perAddress })
+  const account = createReservations(store, 'guess-account', { ...settings, max: perAccount })
+  const address = createReservations(store, 'guess-address', { ...settings, max: perAddress })
   const warn = warnOnce('fastify-gatehouse: guesses are counted per address, and request.ip is none (a Unix socket, or a proxy that is not named by trustProxy): all such clients share one count.')
   return {
-    devices: knownDevices(deviceSecrets),
-    device: guessSlots(store, 'guess-device', { ...settings, max: perAccount }),
+    devices: createKnownDevices(deviceSecrets),
+    device: createReservations(store, 'guess-device', { ...settings, max: perAccount }),
     /** The address first: one that has no slots left does not so much as touch the counts of others' accounts. */
     places: (request: FastifyRequest, tag: Buffer): readonly Place[] => {
       const from = addressOf(request.ip)
@@ -134,8 +134,8 @@ async function settle (request: FastifyRequest, slots: readonly Slot[], end: 'gi
 }
 
 function notCounted (request: FastifyRequest, error: unknown): Unavailable {
-  if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') return unavailable(`guesses cannot be counted: ${error.detail}`)
-  throw error
+  const { detail } = unavailableOr(error)
+  return unavailable(`guesses cannot be counted: ${detail}`)
 }
 
 function detailOf (error: unknown): string {
@@ -153,20 +153,20 @@ function refuseLogin (reply: FastifyReply, outcome: Refused): never {
 }
 
 /** Characters of a name that tell accounts apart here. Longer ones that begin alike count as one. */
-const longest = 1_024
+const maxNameLength = 1_024
 
 /** What is not seen, or is only an accent on the letter before: databases with a loose collation take names with and without them for one. */
-const unseen = /[\p{Default_Ignorable_Code_Point}\p{Cc}\u0300-\u036f]/gu
+const invisible = /[\p{Default_Ignorable_Code_Point}\p{Cc}\u0300-\u036f]/gu
 
 /**
  * A name as it counts: Unicode's compatibility form (NFKC), case folded, without accents and invisible characters, spaces trimmed and single.
  * Two accounts whose names differ in nothing else share a count; the other way round, every spelling that a looser database lets in would be a count of its own.
  */
-export function spelling (name: string): string {
-  return name.slice(0, longest).normalize('NFKD').replace(unseen, '').toUpperCase().toLowerCase().normalize('NFKC').replace(/\s+/g, ' ').trim()
+export function normalizeName (name: string): string {
+  return name.slice(0, maxNameLength).normalize('NFKD').replace(invisible, '').toUpperCase().toLowerCase().normalize('NFKC').replace(/\s+/g, ' ').trim()
 }
 
 /** 32 bytes for an account of a realm, whatever its spelling. */
 export function accountTag (realm: string, name: string): Buffer {
-  return createHash('sha256').update(JSON.stringify([realm, spelling(name)])).digest()
+  return createHash('sha256').update(JSON.stringify([realm, normalizeName(name)])).digest()
 }

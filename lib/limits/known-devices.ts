@@ -3,8 +3,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { reader } from '../kit/read-credential.js'
 import { decodeBase64url } from '../util/base64url.js'
 
-/** Devices on which people have logged in: a sealed cookie says which accounts a browser has been let into. It opens nothing, and lets nobody in. */
-export interface Devices {
+/** KnownDevices on which people have logged in: a sealed cookie says which accounts a browser has been let into. It opens nothing, and lets nobody in. */
+export interface KnownDevices {
   /** What the device's guesses at this account count under; `null` when the request carries no cookie, or the account was never entered with it. */
   idFor (request: FastifyRequest, account: Buffer): string | null
   /** Leaves the cookie on the device, the account being among its own. */
@@ -19,15 +19,15 @@ interface Device {
 
 const cookieName = '__Host-gatehouse-device'
 /** Seconds since the last login on the device: 90 days. */
-const lifetime = 90 * 86_400
+const maxAge = 90 * 86_400
 /** Accounts of one browser. */
-const mostAccounts = 8
+const maxAccounts = 8
 /** Bytes of each account and of the device's id. */
 const size = 16
 const version = 1
 
 /** @param secrets the newest seals, all of them open. */
-export function knownDevices (secrets: readonly Uint8Array[]): Devices {
+export function createKnownDevices (secrets: readonly Uint8Array[]): KnownDevices {
   const keys = secrets.map(secret => Buffer.from(hkdfSync('sha256', secret, '', 'fastify-gatehouse 1 device cookie', 32)))
   const read = reader(`cookie:${cookieName}`, 'the cookie of known devices')
 
@@ -45,10 +45,10 @@ export function knownDevices (secrets: readonly Uint8Array[]): Devices {
     remember (reply, account) {
       const tag = account.subarray(0, size)
       const before = deviceOf(reply.request)
-      const accounts = [tag, ...(before?.accounts ?? []).filter(each => !each.equals(tag))].slice(0, mostAccounts)
+      const accounts = [tag, ...(before?.accounts ?? []).filter(each => !each.equals(tag))].slice(0, maxAccounts)
       const sealed = seal(keys, Buffer.concat([header(), before?.id ?? randomBytes(size), ...accounts]))
       // a login is a request of this site: Strict is enough
-      reply.header('set-cookie', `${cookieName}=${sealed}; Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=${lifetime}`)
+      reply.header('set-cookie', `${cookieName}=${sealed}; Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=${maxAge}`)
     }
   }
 }
@@ -62,7 +62,7 @@ function header (): Buffer {
 }
 
 function parse (bytes: Buffer | null): Device | null {
-  if (bytes === null || bytes.readUInt8() !== version || Date.now() / 1000 - bytes.readUIntBE(1, 6) > lifetime) return null
+  if (bytes === null || bytes.readUInt8() !== version || Date.now() / 1000 - bytes.readUIntBE(1, 6) > maxAge) return null
   const accounts = bytes.subarray(7 + size)
   return { id: bytes.subarray(7, 7 + size), accounts: Array.from({ length: accounts.length / size }, (_, i) => accounts.subarray(i * size, (i + 1) * size)) }
 }

@@ -31,11 +31,11 @@ type Create = (options: RateLimitOptions) => (counted: FastifyRequest) => Promis
 /** How many principals a policy counts at a time. The default of `@fastify/rate-limit` forgets a counter after 5,000 others. */
 const cache = 100_000
 /** Milliseconds until a Redis that does not answer counts as down. */
-const patience = 2_000
+const redisTimeout = 2_000
 
 /** Requests per principal and route, and per credential that has a limit of its own, by `@fastify/rate-limit`. Rejects when the counter does not answer. */
-export async function requestLimiter (app: FastifyInstance, redis: object | null): Promise<CountRequest> {
-  const create = await limiterFactory(app, redis)
+export async function createRequestLimiter (app: FastifyInstance, redis: object | null): Promise<CountRequest> {
+  const create = await createLimiterFactory(app, redis)
   const make = (): Check => {
     const check = create({
       max: request => countedOf(request).max,
@@ -60,13 +60,24 @@ export async function requestLimiter (app: FastifyInstance, redis: object | null
     const asked = limit === null || acting === undefined ? [] : [{ ...limit, name: 'default', count: await ofRoute(reply.request, limit, acting, once) }]
     for (const { bound, outcome } of identities) {
       if (outcome.rateLimit == null) continue
-      const rule = { max: outcome.rateLimit.max, window: parseDuration(outcome.rateLimit.window, 'the limit of a credential') }
+      const rule = ownRule(outcome.rateLimit)
       asked.push({ ...rule, name: bound.name, count: await once(own, counted(ownName(bound.name, outcome.rateLimit), rule)) })
     }
     announce(reply, asked)
     const waits = asked.filter(({ count }) => count.isExceeded).map(({ count }) => count.ttlInSeconds)
     return waits.length === 0 ? null : Math.max(1, ...waits)
   }
+}
+
+const ownRules = new WeakMap<OwnRateLimit, RequestRule>()
+
+/** Parses the limit of a credential once: a scheme that remembers keys returns the same object for each request. */
+function ownRule (limit: OwnRateLimit): RequestRule {
+  const known = ownRules.get(limit)
+  if (known !== undefined) return known
+  const rule = { max: limit.max, window: parseDuration(limit.window, 'The window of the limit of a credential') }
+  ownRules.set(limit, rule)
+  return rule
 }
 
 /** Counts, unless this request was counted under the name before. */
@@ -86,7 +97,7 @@ function onceOf (request: FastifyRequest): Once {
 }
 
 /** The plugin's default with the limit of the option `limits.requests`, unless it has one itself. */
-export function withLimit (declaration: Declaration, rule: RequestRule | null): Declaration {
+export function withDefaultRateLimit (declaration: Declaration, rule: RequestRule | null): Declaration {
   return rule === null || declaration.open !== null || declaration.rateLimit !== null ? declaration : Object.freeze({ ...declaration, rateLimit: rule })
 }
 
@@ -117,7 +128,7 @@ function countedOf (request: FastifyRequest): Counted {
 async function within (count: Promise<Count>): Promise<Count> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => { reject(internalError(`Redis did not count within ${patience} ms`)) }, patience)
+    timer = setTimeout(() => { reject(internalError(`Redis did not count within ${redisTimeout} ms`)) }, redisTimeout)
   })
   try {
     return await Promise.race([count, late])
@@ -136,7 +147,7 @@ function methodOf ({ routeOptions }: FastifyRequest): string {
  * `@fastify/rate-limit` adds its decorators only where no context above has them: beside the application's own, we would be given the application's,
  * with its store and its allow list. So it runs on an instance of its own, which takes the decorators and passes everything else on to a child.
  */
-async function limiterFactory (app: FastifyInstance, redis: object | null): Promise<Create> {
+async function createLimiterFactory (app: FastifyInstance, redis: object | null): Promise<Create> {
   const taken = new Map<string, unknown>()
   await app.register(async child => {
     const own = Object.create(child, {

@@ -1,5 +1,5 @@
 import type { Store } from '../../types/store.js'
-import { type Counted, tally } from './counters.js'
+import { type Counted, createCounters } from './counters.js'
 
 /** A slot that was reserved for one guess. It ends in exactly one of two ways. */
 export interface Slot {
@@ -9,13 +9,13 @@ export interface Slot {
   keep (): Promise<void>
 }
 
-/** Slots for guesses at names of one kind: so many wrong ones in a window, which grows with each so many wrong ones of a day. */
-export interface Slots {
+/** Reservations for guesses at names of one kind: so many wrong ones in a window, which grows with each so many wrong ones of a day. */
+export interface Reservations {
   /** A slot; or, when all are taken, the instant (milliseconds since 1970) at which they are free again. */
   reserve (id: string): Promise<Slot | number>
 }
 
-interface SlotRule {
+interface ReservationRule {
   readonly max: number
   /** Seconds. */
   readonly window: number
@@ -23,17 +23,17 @@ interface SlotRule {
 }
 
 /** Seconds for which wrong guesses make windows grow. */
-const memory = 86_400
+const growthWindow = 86_400
 
-export function guessSlots (store: Store, kind: string, { max, window, longestWindow }: SlotRule): Slots {
-  const counts = tally(store, kind, longestWindow)
+export function createReservations (store: Store, kind: string, { max, window, longestWindow }: ReservationRule): Reservations {
+  const counts = createCounters(store, kind, longestWindow)
   // all wrong ones, not the windows that were used up: whoever leaves one slot of each would meet the shortest for ever
-  const wrong = tally(store, `${kind}-level`, memory)
-  const enough = max * Math.ceil(Math.log2(longestWindow / window))
-  const flights = new Flights()
+  const wrong = createCounters(store, `${kind}-level`, growthWindow)
+  const maxWrong = max * Math.ceil(Math.log2(longestWindow / window))
+  const inFlight = new InFlightChecks()
 
   const slotOf = (id: string, { undo }: Counted): Slot => {
-    const flight = flights.enter(id)
+    const flight = inFlight.enter(id)
     flight.holding++
     const end = async (freed: boolean, write: () => Promise<unknown>): Promise<void> => {
       try {
@@ -41,16 +41,16 @@ export function guessSlots (store: Store, kind: string, { max, window, longestWi
         flight.freed += Number(freed)
       } finally {
         flight.over(freed)
-        flights.leave(id, flight)
+        inFlight.leave(id, flight)
       }
     }
     return {
       giveBack: async () => end(true, undo),
-      keep: async () => end(false, async () => wrong.increment(id, memory, enough))
+      keep: async () => end(false, async () => wrong.increment(id, growthWindow, maxWrong))
     }
   }
 
-  const reserve = async (id: string, flight: Flight): Promise<Slot | number> => {
+  const reserve = async (id: string, flight: InFlight): Promise<Slot | number> => {
     for (let isLast = false; ;) {
       const { freed } = flight
       const level = Math.floor(await wrong.read(id) / max)
@@ -65,21 +65,21 @@ export function guessSlots (store: Store, kind: string, { max, window, longestWi
 
   return {
     async reserve (id) {
-      const flight = flights.enter(id)
+      const flight = inFlight.enter(id)
       try {
         return await reserve(id, flight)
       } finally {
-        flights.leave(id, flight)
+        inFlight.leave(id, flight)
       }
     }
   }
 }
 
 /** Guesses at one name that this process is checking. While there are some, a refusal is not certain: they may turn out right and free their slots. */
-class Flight {
+class InFlight {
   /** Whoever asks or holds. */
   users = 0
-  /** Slots that are taken by checks under way. */
+  /** Reservations that are taken by checks under way. */
   holding = 0
   /** How often a slot was given back. */
   freed = 0
@@ -87,15 +87,15 @@ class Flight {
 
   /**
    * Ends when a slot was given back that nobody else who waits was told of, or when nothing is being checked any more.
-   * @param longest milliseconds, after which it is `false`: a check that never ends keeps nobody else.
+   * @param maxWait milliseconds, after which it is `false`: a check that never ends keeps nobody else.
    */
-  async changed (longest: number): Promise<boolean> {
+  async changed (maxWait: number): Promise<boolean> {
     return new Promise(resolve => {
       const wake = (): void => { clearTimeout(timer); resolve(true) }
       const timer = setTimeout(() => {
         this.#waiting = this.#waiting.filter(each => each !== wake)
         resolve(false)
-      }, longest).unref()
+      }, maxWait).unref()
       this.#waiting.push(wake)
     })
   }
@@ -107,19 +107,19 @@ class Flight {
   }
 }
 
-/** The flights of names that somebody asks for, and no others. */
-class Flights {
-  readonly #flights = new Map<string, Flight>()
+/** The inFlight of names that somebody asks for, and no others. */
+class InFlightChecks {
+  readonly #inFlight = new Map<string, InFlight>()
 
-  enter (id: string): Flight {
-    const flight = this.#flights.get(id) ?? new Flight()
-    this.#flights.set(id, flight)
+  enter (id: string): InFlight {
+    const flight = this.#inFlight.get(id) ?? new InFlight()
+    this.#inFlight.set(id, flight)
     flight.users++
     return flight
   }
 
-  leave (id: string, flight: Flight): void {
+  leave (id: string, flight: InFlight): void {
     flight.users--
-    if (flight.users === 0) this.#flights.delete(id)
+    if (flight.users === 0) this.#inFlight.delete(id)
   }
 }

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 /**
  * Warns of what makes addresses worthless as a name for a caller. Guesses are counted per address, and the address is Fastify's `request.ip`, which is what `trustProxy` makes it.
  */
-export function warnOfProxies (app: FastifyInstance): void {
+export function warnAboutTrustProxy (app: FastifyInstance): void {
   const trusted = trustProxyOf(app)
   if (trusted === true) {
     app.log.warn('fastify-gatehouse: trustProxy is true, so request.ip is the leftmost address of X-Forwarded-For, which the client writes itself: every guess may come with an address of its own. Name the proxies instead, such as trustProxy: \'10.0.0.0/8\' or \'loopback\'.')

@@ -7,7 +7,7 @@ import { AuthError, authFailure, misconfigured, refusal } from '../errors.js'
 import type { Guard } from '../guard/guard.js'
 import { policyToMeet, stateOf } from '../guard/request-state.js'
 import type { Responder } from '../guard/responder.js'
-import type { GuessRoom } from '../limits/guesses.js'
+import type { GuessLimiter } from '../limits/guesses.js'
 import type { Defaults } from '../policy/defaults.js'
 import { parseDeclaration } from '../policy/parse.js'
 import type { Policies } from '../policy/resolve.js'
@@ -26,7 +26,7 @@ export interface Parts {
   readonly policies: Policies
   readonly book: RouteBook
   readonly stage: string
-  readonly guesses: GuessRoom
+  readonly guesses: GuessLimiter
 }
 
 /** `app.gatehouse`, as one context sees it. */

@@ -3,7 +3,7 @@ import type { Principal } from '../../types/principal.js'
 import type { SchemeContext } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
 import { misconfigured } from '../errors.js'
-import { guessRoom, type GuessRoom } from '../limits/guesses.js'
+import { createGuessLimiter, type GuessLimiter } from '../limits/guesses.js'
 import { hasPermission, type Permissions } from '../policy/requirements.js'
 import { withDeadline } from '../stores/deadline.js'
 import { toStoreError } from '../stores/errors.js'
@@ -13,7 +13,7 @@ import type { Options } from './options.js'
 /** What the schemes of one application share. */
 export interface Common {
   readonly store: Store
-  readonly guesses: GuessRoom
+  readonly guesses: GuessLimiter
   /** What the factory of the scheme `name` is given. */
   contextOf (name: string): SchemeContext
 }
@@ -22,7 +22,7 @@ export interface Common {
 export async function commonOf (app: FastifyInstance, { store: given, load, permissions, limits, origins }: Options): Promise<Common> {
   const store = given === null ? memoryOf(app) : withDeadline(given)
   await migrate(store)
-  const guesses = guessRoom(store, limits.guesses, origins)
+  const guesses = createGuessLimiter(store, limits.guesses, origins)
   const grants = granting(permissions)
   return Object.freeze({
     store,

@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm'
 import type { FastifyRequest } from 'fastify'
 import t from 'tap'
 import { memoryStore, type Store } from '../../lib/index.js'
-import { guessRoom } from '../../lib/limits/guesses.js'
+import { createGuessLimiter } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
 import { idOf, type Session } from '../../lib/schemes/session/payload.js'
 import { Revocations } from '../../lib/schemes/session/revocations.js'
@@ -39,7 +39,7 @@ t.test('A counter of guesses takes less than 240 bytes, so that four kinds of 20
   const from = (i: number): FastifyRequest => ({ ip: `10.${i >> 16}.${i >> 8 & 255}.${i & 255}`, method: 'GET', raw: { headers: {} } }) as unknown as FastifyRequest
   const flood = async (count: number): Promise<Store> => {
     const store = memoryStore({ maxCounters: count })
-    const room = guessRoom(store, parseLimits({ guesses: { perAccount: 1, perAddress: 1, window: '1d', longestWindow: '7d' } }).guesses, new Set()).of('ops')
+    const room = createGuessLimiter(store, parseLimits({ guesses: { perAccount: 1, perAddress: 1, window: '1d', longestWindow: '7d' } }).guesses, new Set()).of('ops')
     for (let i = 0; i < count; i++) await room.attempt(from(i), `user-${i}`, () => null)
     return store
   }

@@ -456,7 +456,7 @@ t.test('The option store is made ready at boot, and a store that cannot be is na
       await app.close()
     }
   }
-  await t.rejects(boot({ ...memoryStore(), swap: undefined }), { code: 'AUTH_MISCONFIGURED', message: /The option store must be.*it has no swap\(\)/ })
+  await t.rejects(boot({ ...memoryStore(), swap: undefined }), { code: 'AUTH_MISCONFIGURED', message: /The option store must be.*It has no swap\(\)/ })
   await t.rejects(boot('redis://localhost'), { code: 'AUTH_MISCONFIGURED', message: /The option store must be/ })
   await t.rejects(boot({ ...memoryStore(), migrate: async () => { throw new StoreUnavailable('failed', 'migrate failed: ECONNREFUSED') } }), { code: 'AUTH_MISCONFIGURED', message: /The option store is not ready \(store: migrate failed: ECONNREFUSED\)/ })
   await t.rejects(boot({ ...memoryStore(), migrate: async () => { throw new Error('postgres://me:hunter2@db') } }), { code: 'AUTH_MISCONFIGURED', message: /not ready \(store: migrate failed: Error\)/ })

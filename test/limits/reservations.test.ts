@@ -1,9 +1,9 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
 import { AuthError, plugin, type SchemeContext, type Store } from '../../lib/index.js'
-import { guessRoom } from '../../lib/limits/guesses.js'
+import { createGuessLimiter } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
-import { guessSlots, type Slot } from '../../lib/limits/reservations.js'
+import { createReservations, type Slot } from '../../lib/limits/reservations.js'
 import { StoreUnavailable } from '../../lib/stores/errors.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
 
@@ -32,7 +32,7 @@ function gated () {
 
 t.test('A refusal that came while a slot was being given back is asked again', async t => {
   const { store, hold, letGo } = gated()
-  const slots = guessSlots(store, 'guess-test', rule)
+  const slots = createReservations(store, 'guess-test', rule)
   const first = await slots.reserve('a')
   if (!isSlot(first)) return t.fail('a slot')
   hold()
@@ -44,7 +44,7 @@ t.test('A refusal that came while a slot was being given back is asked again', a
 })
 
 t.test('Whoever waits for a slot that is being checked has the first that is free, and knows when none will be', async t => {
-  const slots = guessSlots(memoryStore(), 'guess-test', rule)
+  const slots = createReservations(memoryStore(), 'guess-test', rule)
   const first = await slots.reserve('a')
   if (!isSlot(first)) return t.fail('a slot')
   const waiting = [slots.reserve('a'), slots.reserve('a'), slots.reserve('a')]
@@ -59,7 +59,7 @@ t.test('Whoever waits for a slot that is being checked has the first that is fre
 })
 
 t.test('A slot that cannot be given back lets nobody wait for ever', async t => {
-  const slots = guessSlots({ ...memoryStore(), decrement: async () => { throw new Error('gone') } }, 'guess-test', rule)
+  const slots = createReservations({ ...memoryStore(), decrement: async () => { throw new Error('gone') } }, 'guess-test', rule)
   const first = await slots.reserve('a')
   if (!isSlot(first)) return t.fail('a slot')
   const waiting = slots.reserve('a')
@@ -70,7 +70,7 @@ t.test('A slot that cannot be given back lets nobody wait for ever', async t => 
 
 t.test('Only a store that is full is replaced by the sketch: one that fails while a slot is taken gives none', async t => {
   const memory = memoryStore()
-  const broken = (error: Error) => guessSlots({ ...memory, increment: async (kind, id, options) => { if (kind.endsWith('-level')) return memory.increment(kind, id, options); throw error } }, 'guess-test', rule)
+  const broken = (error: Error) => createReservations({ ...memory, increment: async (kind, id, options) => { if (kind.endsWith('-level')) return memory.increment(kind, id, options); throw error } }, 'guess-test', rule)
   await t.rejects(broken(new StoreUnavailable('unanswered', 'no answer')).reserve('a'), { code: 'AUTH_UNAVAILABLE', reason: 'unanswered' })
   await t.rejects(broken(new TypeError('own')).reserve('a'), TypeError)
   t.type(await broken(new StoreUnavailable('full', 'no room')).reserve('a'), 'object')
@@ -80,7 +80,7 @@ t.test('A store that throws what is no error of ours is no answer, before the ch
   const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => { log.push(line) } } } })
   const log: string[] = []
   const request = { ip: '192.0.2.1', method: 'GET', raw: { headers: {} }, log: app.log } as unknown as FastifyRequest
-  const room = (store: Partial<Store>) => guessRoom({ ...memoryStore(), ...store }, parseLimits().guesses, new Set()).of('ops')
+  const room = (store: Partial<Store>) => createGuessLimiter({ ...memoryStore(), ...store }, parseLimits().guesses, new Set()).of('ops')
   let checks = 0
   const check = () => { checks++; return true }
   await t.rejects(room({ increment: async () => { throw new TypeError('secret') } }).attempt(request, 'a', check), TypeError)
