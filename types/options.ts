@@ -12,8 +12,6 @@ export interface PublicPath {
   readonly path: string
   readonly reason?: string
   readonly method?: string | readonly string[]
-  readonly url?: never
-  readonly methods?: never
 }
 
 /** What one role includes: other roles and scopes, expanded once. */
@@ -65,17 +63,8 @@ export interface GatehouseOptions {
   /** Registered in a child context: says that the routes outside of it are meant to be outside. */
   readonly outside?: 'allow'
 
+  // The likeliest mistakes. The boot names the right word for these and all others.
   readonly scheme?: never
-  readonly strategies?: never
-  readonly defaults?: never
   readonly publicPath?: never
-  readonly public?: never
-  readonly scope?: never
-  readonly role?: never
-  readonly error?: never
   readonly origin?: never
-  readonly stores?: never
-  readonly requireReasons?: never
-  readonly limit?: never
-  readonly rateLimit?: never
 }

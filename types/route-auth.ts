@@ -34,12 +34,7 @@ interface Quantified<Name extends string> {
 interface QuantifierMisses {
   readonly allOf?: never
   readonly anyOf?: never
-  readonly oneOf?: never
   readonly noneOf?: never
-  readonly every?: never
-  readonly some?: never
-  readonly one?: never
-  readonly not?: never
 }
 
 /**
@@ -68,33 +63,11 @@ interface EntryFields {
   when? (principal: AnyPrincipal, request: FastifyRequest): boolean | Promise<boolean>
 }
 
-/** What people write for a field by mistake: the type says so before the boot does. */
+/** The likeliest mistakes, which are type errors. The boot names the right word for these and all others. */
 interface FieldMisses {
   readonly scheme?: never
-  readonly strategy?: never
-  readonly strategies?: never
   readonly scope?: never
   readonly role?: never
-  readonly permission?: never
-  readonly permissions?: never
-  readonly require?: never
-  readonly requires?: never
-  readonly required?: never
-  readonly optional?: never
-  readonly try?: never
-  readonly all?: never
-  readonly any?: never
-  readonly none?: never
-  readonly allOf?: never
-  readonly oneOf?: never
-  readonly anyof?: never
-  readonly auth?: never
-  readonly if?: never
-  readonly maxage?: never
-  readonly max_age?: never
-  readonly ratelimit?: never
-  readonly default?: never
-  readonly anonymous?: never
 }
 
 /** One way of `anyOf`: all of its lines must hold. */

@@ -104,8 +104,6 @@ describe('the options of what is kept', () => {
     expect(register).type.toBeCallableWith({ schemes, limits: { guesses: false, requests: { max: 5, window: '1m' } } })
     expect(register).type.toBeCallableWith({ schemes, limits: { guesses: { perAccount: 5, perAddress: 20, window: 60, longestWindow: '1h', deviceSecret: process.env['DEVICE_SECRET'] } } })
     expect(register).type.not.toBeCallableWith({ schemes, store: {} })
-    expect(register).type.not.toBeCallableWith({ schemes, stores: memoryStore() })
-    expect(register).type.not.toBeCallableWith({ schemes, limit: {} })
     expect(register).type.not.toBeCallableWith({ schemes, limits: { guesses: true } })
     expect(register).type.not.toBeCallableWith({ schemes, limits: { requests: { max: 5 } } })
     expect(register).type.not.toBeCallableWith({ schemes, limits: { requests: null } })

@@ -60,7 +60,6 @@ describe('the options', () => {
     expect(app.register).type.not.toBeCallableWith(authPlugin, { schemes, publicPath: ['/login'] })
     expect(register).type.not.toBeCallableWith({ schemes, scheme: 'user' })
     expect(register).type.not.toBeCallableWith({ schemes, publicPath: ['/login'] })
-    expect(register).type.not.toBeCallableWith({ schemes, defaults: 'user' })
     expect(register).type.not.toBeCallableWith({ schemes, origin: 'https://app.example.com' })
     expect(register).type.not.toBeCallableWith({ schemes, publicPaths: [{ url: '/login' }] })
   })
