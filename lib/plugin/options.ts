@@ -1,7 +1,8 @@
+import type { GatehouseOptions } from '../../types/options.js'
 import type { Principal } from '../../types/principal.js'
 import type { Load, Scheme, SchemeFactory } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
-import { misconfigured } from '../errors.js'
+import { misconfigured, type AuthError } from '../errors.js'
 import { parseOrigins } from '../guard/cross-site.js'
 import type { ErrorForm } from '../guard/responder.js'
 import { parseLimits, type Limits } from '../limits/options.js'
@@ -9,7 +10,7 @@ import { parsePublicPaths, type PublicPath } from '../policy/public-paths.js'
 import { parsePermissions, type Permissions } from '../policy/requirements.js'
 import { describeValue, joinNames } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
-import { oneOf, optional, readOptions } from '../util/options.js'
+import { functionOf, object, oneOf, optional, pluginOptions, type Parser } from '../util/options.js'
 
 /** The plugin's options, parsed: complete, and trusted from here on. */
 export interface Options {
@@ -30,33 +31,45 @@ export interface Options {
   readonly requireReason: boolean
 }
 
-const known = ['schemes', 'default', 'publicPaths', 'scopes', 'roles', 'load', 'stage', 'errors', 'origins', 'outside', 'store', 'limits', 'requireReason'] as const
+const asGiven: Parser<unknown> = value => value
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the mend. */
+const parse = object({
+  schemes: optional(parseSchemes, null),
+  default: asGiven,
+  publicPaths: (value = []) => parsePublicPaths(value),
+  scopes: asGiven,
+  roles: asGiven,
+  load: optional(functionOf<Load>('(principal, { scheme, request }) => principal or null'), null),
+  stage: optional(oneOf('preParsing', 'preHandler'), 'preParsing' as const),
+  errors: optional(parseForm, 'fastify' as const),
+  origins: (value = []) => parseOrigins(value),
+  outside: optional(parseOutside, false),
+  store: optional(parseStore, null),
+  limits: value => parseLimits(value),
+  requireReason: optional(oneOf(true, false), false)
+} satisfies Partial<Record<keyof GatehouseOptions, Parser<unknown>>>)
+
+/** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the fix. */
 export function parseOptions (options: unknown): Options {
-  const said = readOptions(options, known, 'The options of fastify-gatehouse')
-  const schemes = parseSchemes(said.schemes)
-  const { load = null, outside, publicPaths = [], stage = 'preParsing', errors = 'fastify', origins = [] } = said
-  if ('load' in said && typeof load !== 'function') throw misconfigured('The option load must be a function (principal, { scheme, request }) => principal or null.')
-  if (outside !== undefined && outside !== 'allow') throw misconfigured("The option outside can only be 'allow'; leave it out otherwise.")
-  return {
+  const { schemes, scopes, roles, default: given, errors, outside, ...rest } = parse(options, pluginOptions)
+  if (schemes === null) throw noSchemes()
+  return Object.freeze({
+    ...rest,
     schemes,
-    default: parseDefault(said, [...schemes.keys()]),
-    publicPaths: parsePublicPaths(publicPaths),
-    permissions: parsePermissions(said.scopes, said.roles),
-    load: load as Load | null,
-    stage: choice(stage, ['preParsing', 'preHandler'], 'stage'),
-    form: parseForm(errors),
-    origins: parseOrigins(origins),
-    outsideAllowed: outside === 'allow',
-    store: parseStore(said.store),
-    limits: parseLimits(said.limits),
-    requireReason: optional(oneOf(true, false), false)(said.requireReason, 'The option requireReason')
-  }
+    default: given === undefined ? onlyScheme([...schemes.keys()]) : given,
+    permissions: parsePermissions(scopes, roles),
+    form: errors,
+    outsideAllowed: outside
+  })
+}
+
+function noSchemes (): AuthError {
+  return misconfigured('The option schemes must name at least one scheme, such as ' +
+    '{ schemes: { service: apiKey({ keys }) } }.')
 }
 
 function parseSchemes (value: unknown): Options['schemes'] {
-  if (!isObject(value) || Object.keys(value).length === 0) throw misconfigured('The option schemes must name at least one scheme, such as { schemes: { service: apiKey({ keys }) } }.')
+  if (!isObject(value) || Object.keys(value).length === 0) throw noSchemes()
   return new Map(Object.entries(value).map(([name, scheme]) => {
     if (!/^[A-Za-z][\w-]*$/.test(name)) throw misconfigured(`The option schemes has the name ${describeValue(name)}. Use letters, digits, '-' and '_', with a letter first.`)
     if (typeof scheme !== 'function' && !isScheme(scheme)) throw misconfigured(`The option schemes.${name} must be what apiKey(), jwt(), basic() or session() returns, or a scheme of your own; it is ${scheme === undefined ? 'undefined' : typeof scheme}.`)
@@ -64,33 +77,38 @@ function parseSchemes (value: unknown): Options['schemes'] {
   }))
 }
 
-/** Whether a value keeps to the contract of a scheme, as far as can be seen. */
+/** Returns true for a value that keeps to the contract of a scheme, as far as can be seen. */
 export function isScheme (value: unknown): value is Scheme<Principal> {
   return isObject(value) && typeof value.authenticate === 'function' && isObject(value.openapi)
 }
 
+const errorForms = ['fastify', 'problem', 'oauth'] as const
+
 const storeMethods = ['add', 'get', 'swap', 'take', 'find', 'takeAll', 'increment', 'decrement', 'migrate', 'close'] as const satisfies ReadonlyArray<keyof Store>
 
-function parseStore (value: unknown): Store | null {
-  if (value === undefined) return null
+function parseStore (value: unknown, option: string): Store {
   const missing = isObject(value) ? storeMethods.find(method => typeof value[method] !== 'function') : 'add'
   if (missing === undefined) return value as unknown as Store
-  throw misconfigured(`The option store must be what memoryStore(), sqlStore() or redisStore() returns, or a store of your own; it has no ${missing}().`)
+  throw misconfigured(`${option} must be what memoryStore(), sqlStore() or redisStore() returns, or a store of your ` +
+    `own. It has no ${missing}().`)
 }
 
-function parseDefault (said: Readonly<Record<string, unknown>>, names: readonly string[]): unknown {
-  if ('default' in said) return said.default
+/** Returns the default policy of an application that names none: its only scheme. */
+function onlyScheme (names: readonly string[]): unknown {
   const [only] = names
   if (names.length === 1) return only
-  throw misconfigured(`The option default is missing: with the schemes ${joinNames(names, 'and')}, say which of them a route takes that says nothing, such as default: ['${only}'].`)
+  throw misconfigured(`The option default is missing: with the schemes ${joinNames(names, 'and')}, say which of them a ` +
+    `route takes that says nothing, such as default: ['${only}'].`)
 }
 
-function parseForm (errors: unknown): ErrorForm {
-  return typeof errors === 'function' ? errors as ErrorForm : choice(errors, ['fastify', 'problem', 'oauth'] as const, 'errors')
+function parseForm (value: unknown, option: string): ErrorForm {
+  if (typeof value === 'function') return value as ErrorForm
+  const form = errorForms.find(each => each === value)
+  if (form !== undefined) return form
+  throw misconfigured(`${option} must be 'fastify', 'problem' or 'oauth', or a function. Got ${describeValue(value)}.`)
 }
 
-function choice<T extends string> (value: unknown, choices: readonly T[], option: string): T {
-  const found = choices.find(each => each === value)
-  if (found !== undefined) return found
-  throw misconfigured(`The option ${option} must be ${joinNames(choices.map(each => `'${each}'`))}${option === 'errors' ? ', or a function' : ''}; it is ${describeValue(value)}.`)
+function parseOutside (value: unknown, option: string): boolean {
+  if (value === 'allow') return true
+  throw misconfigured(`${option} can only be 'allow'; leave it out otherwise. Got ${describeValue(value)}.`)
 }

@@ -30,8 +30,15 @@ export function object<S extends Shape> (shape: S): Parser<Parsed<S>> {
   }
 }
 
-/** Names an option by its path: those of `The options of sqlStore` are `The option sqlStore.timeout`, and so on. */
+/** How messages name the options of the plugin itself. */
+export const pluginOptions = 'The options of fastify-gatehouse'
+
+/**
+ * Names an option by its path: those of `The options of sqlStore` are `The option sqlStore.timeout`, and those of the
+ * plugin `The option stage`, and so on.
+ */
 function optionOf (parent: string, key: string): string {
+  if (parent === pluginOptions) return `The option ${key}`
   return `${parent.replace(/^The options of /, 'The option ')}.${key}`
 }
 

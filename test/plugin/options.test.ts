@@ -13,6 +13,9 @@ t.test('The options of the plugin', async t => {
     const table: [Record<string, unknown>, ...string[]][] = [
       [{ scheme: {} }, "unknown key 'scheme'", "Did you mean 'schemes'?"],
       [{ publicPath: [] }, "unknown key 'publicPath'", "Did you mean 'publicPaths'?"],
+      [{ defaults: 'user' }, "unknown key 'defaults'", "Did you mean 'default'?"],
+      [{ stores: {} }, "unknown key 'stores'", "Did you mean 'store'?"],
+      [{ limit: {} }, "unknown key 'limit'", "Did you mean 'limits'?"],
       [{ strategies: 1 }, "unknown key 'strategies'", 'Known: schemes, default'],
       [{ load: undefined }, "'load' set to undefined", 'leave the key out'],
       [{ stage: undefined }, "'stage' set to undefined"],
