@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import type { Gatehouse } from '../../types/gatehouse.js'
 import type { PrincipalInput } from '../../types/principal.js'
