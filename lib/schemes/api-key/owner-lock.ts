@@ -53,8 +53,8 @@ export class OwnerLock {
       if (this.#queue.get(name) === last) this.#queue.delete(name)
     }
   }
-  /** Runs `work` while no other process does, by a counter of the store that may reach 1. */
 
+  /** Runs `work` while no other process does, by a counter of the store that may reach 1. */
   async #alone<T> (name: string, deadline: number, work: () => Promise<T>): Promise<T> {
     do {
       const { counted, expiresAt } = await this.#store.increment(kind, name, { window, ceiling: 1 })
