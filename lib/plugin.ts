@@ -12,6 +12,7 @@ import { stateOf } from './guard/request-state.js'
 import { Responder } from './guard/responder.js'
 import { createRequestLimiter, withDefaultRateLimit } from './limits/request-limits.js'
 import { warnAboutTrustProxy } from './limits/trust-proxy-warning.js'
+import { OpenApi } from './openapi/openapi.js'
 import { gatehouseOf, replyMethods, type Parts } from './plugin/decorators.js'
 import { parseOptions, type Options } from './plugin/options.js'
 import { commonOf } from './plugin/scheme-context.js'
@@ -80,11 +81,14 @@ function decorate (app: FastifyInstance, parts: Parts): void {
 
 function wire (app: FastifyInstance, { guard, key, policies, book, schemes }: Parts, options: Options): void {
   const { stage, outsideAllowed, requireReason, publicPaths } = options
-  app.addHook('onRoute', function (route) { book.note(this, route) })
+  const { form, scopeTexts } = options
+  const openapi = new OpenApi(app, key, { schemes, form, scopeTexts })
+  app.addHook('onRoute', function (route) { if (openapi.note(this, route)) book.note(this, route) })
   // behind the hooks of the schemes themselves, which write what their own responses need
   if ([...schemes.values()].some(({ features }) => features.sessions !== undefined)) app.addHook('onSend', onSendHook(() => {}))
   app.addHook('onReady', async () => {
     checkReady(app, { book, policies, schemes: schemes.values(), outsideAllowed })
+    openapi.ready()
     if (requireReason) checkReasons(auditRows(book.marks, stage), publicPaths)
   })
   if (stage === 'preHandler') {

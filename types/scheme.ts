@@ -4,17 +4,10 @@ import type { Challenge } from './challenge.js'
 import type { CredentialSource } from './credential-source.js'
 import type { AuthFailure } from './error.js'
 import type { Features } from './features.js'
+import type { OpenApiSecurityScheme } from './openapi.js'
 import type { CrossSite, Limited, Outcome, Unavailable } from './outcome.js'
 import type { Principal, PrincipalInput } from './principal.js'
 import type { Store } from './store.js'
-
-/** A security scheme as OpenAPI 3 describes it (Security Scheme Object). */
-export type OpenApiSecurityScheme =
-  | { readonly type: 'http', readonly scheme: string, readonly bearerFormat?: string, readonly description?: string }
-  | { readonly type: 'apiKey', readonly in: 'header' | 'query' | 'cookie', readonly name: string, readonly description?: string }
-  | { readonly type: 'openIdConnect', readonly openIdConnectUrl: string, readonly description?: string }
-  | { readonly type: 'oauth2', readonly flows: Readonly<Record<string, unknown>>, readonly description?: string }
-  | { readonly type: 'mutualTLS', readonly description?: string }
 
 /** Passed to a {@link Load} function beside the principal. */
 export interface LoadContext {

@@ -19,6 +19,8 @@ export interface Options {
   readonly default: unknown
   readonly publicPaths: readonly PublicPath[]
   readonly permissions: Permissions
+  /** From declared scope to description. */
+  readonly scopeTexts: Readonly<Record<string, string>>
   readonly load: Load | null
   readonly stage: 'preParsing' | 'preHandler'
   readonly form: ErrorForm
@@ -58,6 +60,7 @@ export function parseOptions (options: unknown): Options {
     schemes,
     default: given === undefined ? onlyScheme([...schemes.keys()]) : given,
     permissions: parsePermissions(scopes, roles),
+    scopeTexts: (scopes ?? {}) as Readonly<Record<string, string>>,
     form: errors,
     outsideAllowed: outside
   })

@@ -70,7 +70,7 @@ function checkLevel ({ declaration: { path, open, inherit } }: Level): void {
 }
 
 /** Returns a context and those that enclose it: Fastify makes a child by `Object.create(parent)`. */
-function lineage (context: FastifyInstance): readonly FastifyInstance[] {
+export function lineage (context: FastifyInstance): readonly FastifyInstance[] {
   const all: FastifyInstance[] = []
   for (let each: unknown = context; each !== null && each !== Object.prototype; each = Object.getPrototypeOf(each)) {
     all.push(each as FastifyInstance)

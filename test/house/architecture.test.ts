@@ -16,6 +16,7 @@ const floors: ReadonlyArray<readonly string[]> = [
   ['jose', 'passwords', 'guard'],
   ['limits', 'routes', 'cli', 'schemes/*'],
   ['audit'],
+  ['openapi'],
   ['plugin'],
   ['testing'],
   ['index']

@@ -1,0 +1,53 @@
+import type { ErrorForm } from '../guard/responder.js'
+import type { BoundScheme, Policy } from '../policy/policy.js'
+import { isObject } from '../util/objects.js'
+import type { OpenApiDocument, Operation, PathItem } from './document.js'
+import { RefusalResponses } from './responses.js'
+import { SecuritySchemes } from './security-schemes.js'
+import { securityOf } from './security.js'
+
+/** The field of an operation that says which policy it has, until it is completed. */
+export const policyField = 'x-gatehouse-policy'
+
+/** What documents of one application are completed with. */
+export interface DocumentOptions {
+  readonly schemes: ReadonlyMap<string, BoundScheme>
+  readonly form: ErrorForm
+  /** From scope to description. */
+  readonly scopeTexts: Readonly<Record<string, string>>
+}
+
+/** Completes the operations of one document. What the application wrote stays, a part at a time. */
+export class DocumentWriter {
+  readonly #schemes: SecuritySchemes
+  readonly #responses: RefusalResponses
+  readonly #policies: ReadonlyArray<Policy | undefined>
+
+  constructor (document: OpenApiDocument, policies: ReadonlyArray<Policy | undefined>, { schemes, form, scopeTexts }: DocumentOptions) {
+    this.#schemes = new SecuritySchemes(document, schemes.values(), scopeTexts)
+    this.#responses = new RefusalResponses(document, form)
+    this.#policies = policies
+    this.#schemes.use(document.security)
+  }
+
+  /** Completes the operations of a path, those of methods that OpenAPI has no field for among them. */
+  complete (item: PathItem): void {
+    for (const operation of [...Object.values(item), ...Object.values(item.additionalOperations ?? {})]) {
+      if (isObject(operation)) this.#completeOperation(operation)
+    }
+  }
+
+  #completeOperation (operation: Operation): void {
+    const policy = this.#policies[Number(operation[policyField])]
+    Reflect.deleteProperty(operation, policyField)
+    if (policy !== undefined) this.#addPolicy(operation, policy)
+    this.#schemes.use(operation.security)
+  }
+
+  #addPolicy (operation: Operation, policy: Policy): void {
+    const { security, rules } = securityOf(policy, this.#schemes)
+    if (operation.security === undefined && security !== undefined) operation.security = security
+    if (rules.length > 0) operation['x-auth'] ??= rules
+    this.#responses.addTo(operation, policy)
+  }
+}

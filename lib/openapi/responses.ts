@@ -1,0 +1,97 @@
+import type { ErrorForm } from '../guard/responder.js'
+import type { Policy } from '../policy/policy.js'
+import type { OpenApiDocument, Operation } from './document.js'
+
+/** The refusals of the guard, by status. Their names are those in `components.responses`. */
+const refusals = {
+  401: {
+    name: 'AuthUnauthorized',
+    description: 'No credential, or one that is not valid.',
+    codes: ['AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'],
+    headers: { 'WWW-Authenticate': 'The ways to authenticate.' }
+  },
+  403: {
+    name: 'AuthForbidden',
+    description: 'The caller may not do this.',
+    codes: ['AUTH_ACCESS_DENIED', 'AUTH_CROSS_SITE'],
+    headers: { 'WWW-Authenticate': 'What another token would need.' }
+  },
+  429: {
+    name: 'AuthRateLimited',
+    description: 'Too many requests, or too many wrong passwords.',
+    codes: ['AUTH_RATE_LIMITED'],
+    headers: { 'Retry-After': 'Seconds to wait.' }
+  },
+  503: {
+    name: 'AuthUnavailable',
+    description: 'The caller cannot be authenticated at the moment.',
+    codes: ['AUTH_UNAVAILABLE'],
+    headers: { 'Retry-After': 'Seconds to wait.' }
+  }
+} as const
+
+type Status = keyof typeof refusals
+
+/** Adds the responses of the guard to operations, and their bodies to the document. */
+export class RefusalResponses {
+  readonly #components: OpenApiDocument['components']
+  readonly #form: ErrorForm
+
+  constructor ({ components }: OpenApiDocument, form: ErrorForm) {
+    this.#components = components
+    this.#form = form
+  }
+
+  /** Adds what an operation does not declare itself, by its status, the range of it or `default`. */
+  addTo (operation: Operation, policy: Policy): void {
+    const declared = operation.responses ?? {}
+    const missing = statusesOf(policy).filter(status =>
+      ![String(status), `${String(status).charAt(0)}XX`, 'default'].some(key => Object.hasOwn(declared, key)))
+    if (missing.length === 0) return
+    const added = missing.map(status => [status, { $ref: `#/components/responses/${this.#define(status)}` }] as const)
+    operation.responses = { ...declared, ...Object.fromEntries(added) }
+  }
+
+  /** Returns the name of a response. One of the application with that name stays as it is. */
+  #define (status: Status): string {
+    const { name } = refusals[status]
+    const defined = this.#components.responses ?? {}
+    if (!Object.hasOwn(defined, name)) this.#components.responses = { ...defined, [name]: responseOf(status, this.#form) }
+    return name
+  }
+}
+
+/** `try` forgives bad credentials, so nothing there is a 401. */
+function statusesOf ({ access }: Policy): readonly Status[] {
+  if (access === 'public') return []
+  return access === 'try' ? [403, 429, 503] : [401, 403, 429, 503]
+}
+
+function responseOf (status: Status, form: ErrorForm): Readonly<Record<string, unknown>> {
+  const { description, headers, codes } = refusals[status]
+  const described = Object.entries(headers).map(([name, text]) => [name, { description: text, schema: { type: 'string' } }] as const)
+  const content = contentOf(status, codes, form)
+  return { description, headers: Object.fromEntries(described), ...content === null ? {} : { content } }
+}
+
+const text = { type: 'string' }
+
+/** Returns the body of a refusal; `null` for one that a function of the application writes. */
+function contentOf (status: Status, codes: readonly string[], form: ErrorForm): Readonly<Record<string, unknown>> | null {
+  switch (form) {
+    case 'fastify': {
+      // an error handler of the application may write less
+      const properties = { statusCode: { type: 'integer' }, code: text, error: text, message: text }
+      return { 'application/json': { schema: { type: 'object', properties } } }
+    }
+    case 'problem': {
+      const properties = { type: text, title: text, status: { type: 'integer', enum: [status] }, code: { type: 'string', enum: codes } }
+      return { 'application/problem+json': { schema: { type: 'object', properties, required: Object.keys(properties) } } }
+    }
+    case 'oauth': {
+      const properties = { error: text, error_description: text }
+      return { 'application/json': { schema: { type: 'object', properties, required: Object.keys(properties) } } }
+    }
+    default: return null
+  }
+}

@@ -1,0 +1,218 @@
+import swagger from '@fastify/swagger'
+import type { FastifyInstance } from 'fastify'
+import { jsonSchemaTransform, jsonSchemaTransformObject, serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import t from 'tap'
+import { z } from 'zod/v4'
+import { as, group, route, stops } from '../fixtures/policies.js'
+import { describe, documentOf, registerSwagger, start, versions, type Document } from './document.js'
+
+/** The security and the responses of GET, by path. */
+function summary ({ paths }: Document) {
+  return Object.fromEntries(Object.entries(paths).map(([path, item]) => [path, [item.get?.security, Object.keys(item.get?.responses ?? {}).join()]]))
+}
+
+const refused = '200,401,403,429,503'
+const a = [[{ user: [] }], refused]
+
+t.test('A document says who may enter', async t => {
+  const declare = (app: FastifyInstance) => {
+    route(app, [], '/a')
+    route(app, [], '/open', false)
+    app.register(async child => {
+      group(child, 'web')
+      route(child, [], '/b')
+    }, { prefix: '/child' })
+  }
+  const expected = { '/a': a, '/open': [[], '200'], '/child/b': [[{ web: [] }], refused] }
+
+  await t.test('where @fastify/swagger came before the plugin, and after it, in every version', async t => {
+    for (const version of versions) {
+      for (const first of [true, false]) {
+        const { app, document, log } = await describe(t, declare, { version, first })
+        t.strictSame(summary(document), expected, `${version} ${first ? 'first' : 'second'}`)
+        t.same(app.gatehouse.audit().map(row => row.url), ['/a', '/child/b', '/open'])
+        t.same(log, [])
+      }
+    }
+  })
+
+  await t.test('where it is registered in a child', async t => {
+    const { app, log } = await start(t, () => {})
+    route(app, [], '/outside')
+    let child: FastifyInstance | undefined
+    app.register(async instance => {
+      child = instance
+      await registerSwagger(instance)
+      declare(instance)
+    }, { prefix: '/v1' })
+    await app.ready()
+    const document = await documentOf(t, child as FastifyInstance)
+    t.strictSame(summary(document), { '/v1/a': a, '/v1/open': expected['/open'], '/v1/child/b': expected['/child/b'] })
+    t.same(log, [])
+  })
+
+  await t.test('where it is registered twice: beside each other, one in the other, and later', async t => {
+    const { app, log } = await start(t, app => registerSwagger(app, '3.0.3'))
+    await registerSwagger(app, '3.1.1', { decorator: 'second' as 'swagger' })
+    route(app, [], '/a', { scopes: 'x' })
+    let inner: FastifyInstance | undefined
+    app.register(async child => {
+      await registerSwagger(child, '3.2.0', { decorator: 'third' as 'swagger' })
+      route(child, [], '/b', { scopes: 'y' })
+      inner = child
+    }, { prefix: '/child' })
+    await app.ready()
+    t.strictSame(summary(await documentOf(t, inner as FastifyInstance, 'third' as 'swagger')), { '/child/b': [[{ user: ['y'] }], refused] })
+    t.strictSame(summary(await documentOf(t, app)), { '/a': a, '/child/b': a })
+    t.strictSame(summary(await documentOf(t, app, 'second' as 'swagger')), { '/a': [[{ user: ['x'] }], refused], '/child/b': [[{ user: ['y'] }], refused] })
+    t.same(log, [])
+  })
+
+  await t.test('as YAML too, and whichever is asked for first', async t => {
+    const { app } = await start(t, app => registerSwagger(app))
+    declare(app)
+    await app.ready()
+    const yaml = app.swagger({ yaml: true })
+    t.match(yaml, /\/a:\n {4}get:\n {6}responses:[^]*security:\n {8}- user: \[\]/)
+    t.strictSame(summary(await documentOf(t, app)), expected)
+  })
+
+  await t.test('and nothing is asked of an application without @fastify/swagger', async t => {
+    const { app, log } = await start(t, () => {})
+    declare(app)
+    await app.ready()
+    t.equal((await app.inject({ url: '/a', headers: as() })).statusCode, 200)
+    t.same(log, [])
+    t.notMatch(app.printRoutes(), 'openapi')
+  })
+
+  await t.test('for methods that OpenAPI has no field for, several methods, and paths that somebody wrote by hand', async t => {
+    const written = { '/a': { get: { responses: { 200: { description: 'By hand' } } } }, '/far': { get: { responses: { 200: { description: 'Elsewhere' } } } } }
+    const { document } = await describe(t, app => {
+      app.addHttpMethod('PURGE')
+      app.route({ method: ['PUT', 'PATCH'], url: '/a', handler: async () => '' })
+      app.route({ method: 'PURGE' as 'GET', url: '/a', config: { auth: 'web' }, handler: async () => '' })
+    }, { version: '3.2.0', swagger: { openapi: { paths: written } } })
+    const item = document.paths['/a']
+    t.strictSame([item?.get?.security, item?.put?.security, item?.patch?.security], [undefined, [{ user: [] }], [{ user: [] }]])
+    t.match(item?.additionalOperations, { PURGE: { security: [{ web: [] }] } })
+    t.strictSame(document.paths['/far'], written['/far'])
+    t.same(Object.keys(written['/a']), ['get'], 'the options are as they were')
+  })
+})
+
+t.test('The transforms of an application stay in force', async t => {
+  await t.test('a transform, which may move routes, and a transformObject, which may clone', async t => {
+    const { document } = await describe(t, app => {
+      app.get('/a', { schema: { summary: 'A' } }, async () => '')
+      app.get('/gone', { schema: { hide: true } }, async () => '')
+    }, {
+      swagger: {
+        transform: ({ schema, url }) => ({ schema: { ...schema, description: 'transformed' }, url: `/moved${url}` }),
+        transformObject: document => {
+          const { openapiObject } = document as { openapiObject: Record<string, unknown> }
+          return structuredClone({ ...openapiObject, 'x-object': true }) as object
+        }
+      }
+    })
+    t.strictSame(summary(document), { '/moved/a': a })
+    t.match(document, { 'x-object': true, paths: { '/moved/a': { get: { summary: 'A', description: 'transformed' } } } })
+  })
+
+  await t.test('a transformObject that puts other paths in their place', async t => {
+    const { app } = await start(t, app => registerSwagger(app, '3.0.3', {
+      transformObject: document => Object.assign((document as { openapiObject: object }).openapiObject, { paths: {} })
+    }))
+    route(app, [], '/a')
+    await app.ready()
+    app.swagger()
+    await new Promise(resolve => { setImmediate(resolve) })
+    t.strictSame((await documentOf(t, app)).paths, {})
+  })
+
+  await t.test('the transforms of zod, whose schemas are no JSON Schema', async t => {
+    for (const version of versions) {
+      const zod = { transform: jsonSchemaTransform, transformObject: jsonSchemaTransformObject }
+      const { app, document } = await describe(t, app => {
+        app.setValidatorCompiler(validatorCompiler)
+        app.setSerializerCompiler(serializerCompiler)
+        const typed = app.withTypeProvider<ZodTypeProvider>()
+        typed.get('/orders/:id', { schema: { params: z.object({ id: z.string() }), response: { 200: z.object({ id: z.string() }), 403: z.object({ own: z.string() }) } } }, async request => ({ id: request.params.id }))
+        route(app, [], '/bare', { roles: 'clerk' })
+      }, { version, swagger: zod })
+      t.strictSame(summary(document), { '/orders/{id}': a, '/bare': [[{ user: [] }], refused] })
+      t.strictSame(document.paths['/bare']?.get?.['x-auth'], ['role clerk'])
+      t.match(document.paths['/orders/{id}']?.get?.responses[403], { content: { 'application/json': { schema: { properties: { own: {} } } } } })
+      t.equal((await app.inject({ url: '/orders/7', headers: as() })).body, '{"id":"7"}')
+    }
+  })
+})
+
+t.test('What is the application\'s stays as it was', async t => {
+  await t.test('the schemas of its routes, and their options', async t => {
+    const schema = { summary: 'A' }
+    const options: Array<{ schema?: unknown, url: string }> = []
+    const { app } = await start(t, app => registerSwagger(app))
+    app.addHook('onRoute', route => { options.push(route) })
+    app.get('/a', { schema }, async () => '')
+    app.get('/b', async () => '')
+    await app.ready()
+    app.swagger()
+    await new Promise(resolve => { setImmediate(resolve) })
+    const routes = options.filter(route => ['/a', '/b'].includes(route.url))
+    t.equal(routes[0]?.schema, schema)
+    t.same(Object.keys(schema), ['summary'])
+    t.notOk(routes.some(route => route.url === '/b' && 'schema' in route))
+    t.equal(Object.getPrototypeOf((app.swagger() as unknown as Document).paths), Object.prototype, 'the paths are an ordinary object')
+  })
+
+  await t.test('defaults may be set after it, no request reaches the carriers, and strangers still stop the boot', async t => {
+    const { app } = await start(t, app => registerSwagger(app))
+    group(app, { roles: 'clerk' })
+    route(app, [], '/a')
+    await app.ready()
+    for (const url of ['/?gatehouse-openapi-1', '/%3Fgatehouse-openapi-1', '/%253Fgatehouse-openapi-1', '//?gatehouse-openapi-1']) {
+      t.equal((await app.inject(url)).statusCode, 404, url)
+    }
+    t.strictSame(summary(await documentOf(t, app)), { '/a': a })
+    await stops(t, () => {}, ['GET, HEAD /early is declared before'], { before: async app => { await registerSwagger(app); app.get('/early', async () => '') } })
+  })
+})
+
+t.test('What cannot be described is a warning', async t => {
+  await t.test('a document of Swagger 2.0, once', async t => {
+    const { app, log } = await start(t, async app => {
+      await app.register(swagger, { swagger: { info: { title: 'Old', version: '1' } } })
+      await registerSwagger(app, '3.0.3', { decorator: 'newer' as 'swagger' })
+    })
+    route(app, [], '/a')
+    await app.ready()
+    const newer = (app as unknown as { newer: () => object }).newer()
+    const old = JSON.parse(JSON.stringify(app.swagger())) as Document
+    app.swagger({ yaml: true })
+    t.equal((old as unknown as { swagger: string }).swagger, '2.0')
+    t.strictSame(old.paths['/a']?.get, { responses: { 200: { description: 'Default Response' } } })
+    t.match(JSON.stringify(newer), '"security":[{"user":[]}]')
+    t.same(log.map(line => line.msg), ['fastify-gatehouse: a document of Swagger 2.0 cannot say who may call a route. Give @fastify/swagger the option openapi, so that it makes a document of OpenAPI 3'])
+  })
+
+  await t.test('routes that came before @fastify/swagger, but hidden ones', async t => {
+    const { app, log } = await start(t, () => {})
+    app.get('/early', async () => '')
+    app.post('/early', async () => '')
+    app.get('/hidden', { schema: { hide: true } }, async () => '')
+    await registerSwagger(app)
+    route(app, [], '/late')
+    await app.ready()
+    t.strictSame(summary(await documentOf(t, app)), { '/late': a })
+    t.match(log, [{ routes: ['GET /early', 'POST /early'], msg: /was registered after these routes, and does not describe them. Register it before them/ }])
+    t.equal(log.length, 1)
+  })
+
+  await t.test('never an error: every route hidden, and an empty application', async t => {
+    const { document } = await describe(t, app => { route(app, [], '/a') }, { swagger: { hideUntagged: true } })
+    t.strictSame(document.paths, {})
+    const { document: empty } = await describe(t, () => {})
+    t.strictSame(empty.paths, {})
+  })
+})
