@@ -1,38 +1,56 @@
-export { plugin as default, plugin } from './plugin.js'
-export { secretsFromEnvironment, type SecretPurpose, type SecretsOf } from './secrets/environment.js'
+export { plugin as default } from './plugin.js'
 export { AuthError } from './errors.js'
-export { redactRequest, type LoggedRequest, type RedactOptions, type RequestRedactor } from './guard/redact.js'
-export { apiKey, type ApiKeyOptions, type ManagedApiKeyOptions } from './schemes/api-key/scheme.js'
-export type { ManagedOptions } from './schemes/api-key/options.js'
+export { redactRequest, type RedactOptions } from './guard/redact.js'
+export { secretsFromEnvironment, type SecretPurpose, type SecretsOf } from './secrets/environment.js'
+
+// Schemes
+export { apiKey, type ApiKeyOptions } from './schemes/api-key/scheme.js'
 export { apiKeyRoutes } from './schemes/api-key/routes.js'
-export type { ApiKeyRoutesOptions, LeakOptions, PublicKeyOf } from './schemes/api-key/routes-options.js'
-export { basic, type BasicOptions, type BasicUser, type FoundUser } from './schemes/basic/scheme.js'
-export { jwt, type Algorithm, type Claims, type ClaimsMapping, type IssuerResolver, type JoseHeader, type Jwk, type JwkSet, type JwtCredential, type JwtIssuer, type JwtOptions, type KeyMaterial, type KeyResolver, type SignOptions, type StaticKeys } from './schemes/jwt/scheme.js'
+export type { ApiKeyRoutesOptions } from './schemes/api-key/routes-options.js'
+export { basic, type BasicOptions } from './schemes/basic/scheme.js'
+export {
+  jwt, type Algorithm, type Claims, type IssuerResolver, type JoseHeader, type Jwk, type JwtCredential, type JwtIssuer,
+  type JwtOptions, type KeyMaterial, type KeyResolver
+} from './schemes/jwt/scheme.js'
 export { session, type SessionCredential, type SessionOptions } from './schemes/session/scheme.js'
-export { absent, authenticated, crossSite, expired, foreign, invalid, limited, unavailable, type AuthenticatedDetails } from './kit/outcome.js'
-export { read, type Reading } from './kit/read-credential.js'
-export type * from '../types/answer.js'
-export type * from '../types/api-keys.js'
-export type * from '../types/audit.js'
-export { memoryStore, type MemoryStoreOptions } from './stores/memory/memory.js'
-export { withDeadline, type DeadlineOptions } from './stores/deadline.js'
+
+// Stores
+export { memoryStore } from './stores/memory/memory.js'
+export { withDeadline } from './stores/deadline.js'
 export { StoreUnavailable } from './stores/errors.js'
-export type * from '../types/challenge.js'
-export type * from '../types/credential-source.js'
-export type * from '../types/duration.js'
-export type * from '../types/error.js'
-export type * from '../types/events.js'
-export type * from '../types/fastify.js'
-export type * from '../types/features.js'
-export type * from '../types/gatehouse.js'
-export type * from '../types/limits.js'
-export type * from '../types/openapi.js'
-export type * from '../types/options.js'
-export type * from '../types/outcome.js'
-export type * from '../types/principal.js'
+export type {
+  JsonObject, JsonValue, Store, StoreChange, StoreCount, StoreEntry, StoreIncrement, StoreOwner, StoreRecord
+} from '../types/store.js'
+
+// For schemes of one's own
+export {
+  absent, authenticated, crossSite, expired, foreign, invalid, limited, unavailable, type AuthenticatedDetails
+} from './kit/outcome.js'
+export { read, type Reading } from './kit/read-credential.js'
+export type { Challenge } from '../types/challenge.js'
+export type { CredentialSource } from '../types/credential-source.js'
+export type { Features } from '../types/features.js'
+export type { Outcome } from '../types/outcome.js'
+export type { OpenApiSecurityScheme } from '../types/openapi.js'
+export type { Scheme, SchemeContext, SchemeFactory } from '../types/scheme.js'
+
+// The application: options, routes, requests, calls
+export type { ApiKeyCredential, ApiKeyInput, ApiKeyRecord, NewApiKey } from '../types/api-keys.js'
+export type { AuditPolicy, AuditRow } from '../types/audit.js'
+export type { Duration } from '../types/duration.js'
+export type { AuthErrorCode, AuthFailure } from '../types/error.js'
+export type { GatehouseEvents } from '../types/events.js'
+export type { LogoutOptions } from '../types/fastify.js'
+export type { IssueOptions } from '../types/features.js'
+export type { Gatehouse, GuardHook } from '../types/gatehouse.js'
+export type { LimitsOptions, RateLimitRule } from '../types/limits.js'
+export type { AnyPrincipal, CredentialOf, PrincipalOf, RoleName, SchemeName, SchemesOf, ScopeName } from '../types/names.js'
+export type { ErrorWriter, GatehouseOptions } from '../types/options.js'
+export type { Principal, PrincipalFrom, PrincipalInput } from '../types/principal.js'
+export type { Load, LoadContext } from '../types/scheme.js'
+// The interfaces that an application fills: TypeScript merges declarations of this module only with what a star exports.
 export type * from '../types/registry.js'
-export type * from '../types/request-auth.js'
-export type * from '../types/route-auth.js'
-export type * from '../types/scheme.js'
-export type * from '../types/sessions.js'
-export type * from '../types/store.js'
+export type { AuthEntry, PrincipalFor, RequestAuth } from '../types/request-auth.js'
+export type { GroupAuth, GuardAuth, RouteAuth } from '../types/route-auth.js'
+
+export type { LoginOptions, SessionRecord } from '../types/sessions.js'

@@ -1,7 +1,7 @@
 import type { Duration } from './duration.js'
 import type { RateLimitRule } from './limits.js'
 import type { Principal } from './principal.js'
-import type { SchemeChoice, SchemeName } from './registry.js'
+import type { SchemeChoice, SchemeName } from './names.js'
 import type { StoreOwner } from './store.js'
 
 /** The fields of a new key. */

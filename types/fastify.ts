@@ -1,6 +1,6 @@
 import type { Gatehouse } from './gatehouse.js'
 import type { PrincipalInput } from './principal.js'
-import type { SchemeName } from './registry.js'
+import type { SchemeName } from './names.js'
 import type { AuthFor, PrincipalFor } from './request-auth.js'
 import type { RouteAuth } from './route-auth.js'
 import type { LoginOptions } from './sessions.js'

@@ -4,7 +4,7 @@ import type { GatehouseApiKeys } from './api-keys.js'
 import type { AuditRow } from './audit.js'
 import type { IssueOptions } from './features.js'
 import type { PrincipalInput } from './principal.js'
-import type { SchemeChoice } from './registry.js'
+import type { SchemeChoice } from './names.js'
 import type { GroupAuth, GuardAuth } from './route-auth.js'
 import type { GatehouseSessions } from './sessions.js'
 

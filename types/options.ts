@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { LimitsOptions } from './limits.js'
-import type { RoleName, ScopeName } from './registry.js'
+import type { RoleName, ScopeName } from './names.js'
 import type { RequestAuthError } from './request-auth.js'
 import type { GroupAuth } from './route-auth.js'
 import type { Load, Scheme, SchemeFactory } from './scheme.js'

@@ -1,5 +1,5 @@
 import type { AuthErrorCode } from './error.js'
-import type { AnyPrincipal, CredentialOf, PrincipalOf, RoleName, SchemeName, ScopeName } from './registry.js'
+import type { AnyPrincipal, CredentialOf, PrincipalOf, RoleName, SchemeName, ScopeName } from './names.js'
 import type { AtLeastOne, Clause } from './route-auth.js'
 
 /** Why a credential was not accepted, as `request.auth.error` shows it. */

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Duration } from './duration.js'
-import type { AnyPrincipal, RoleName, SchemeName, ScopeName } from './registry.js'
+import type { AnyPrincipal, RoleName, SchemeName, ScopeName } from './names.js'
 
 /** All of the named schemes at once. The first is the acting principal: the one who must meet the rules. */
 export interface AllSchemes {

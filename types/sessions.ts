@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { PrincipalInput } from './principal.js'
-import type { SchemeChoice, SchemeName } from './registry.js'
+import type { SchemeChoice, SchemeName } from './names.js'
 import type { StoreOwner } from './store.js'
 
 /** The options of `reply.login`. */

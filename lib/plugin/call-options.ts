@@ -1,5 +1,5 @@
 import type { IssueOptions } from '../../types/features.js'
-import type { SchemeChoice } from '../../types/registry.js'
+import type { SchemeChoice } from '../../types/names.js'
 import type { LoginOptions } from '../../types/sessions.js'
 import type { StoreOwner } from '../../types/store.js'
 import { internalError, misconfigured } from '../errors.js'

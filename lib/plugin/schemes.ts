@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { Features } from '../../types/features.js'
 import type { Principal } from '../../types/principal.js'
-import type { SchemeName } from '../../types/registry.js'
+import type { SchemeName } from '../../types/names.js'
 import type { Made, Scheme, SchemeContext } from '../../types/scheme.js'
 import { internalError, misconfigured } from '../errors.js'
 import type { BoundScheme } from '../policy/policy.js'

@@ -1,6 +1,6 @@
 import Fastify, { type FastifyServerOptions, type LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
-import { plugin, basic, type GatehouseOptions, type LimitsOptions, type Store } from '../../lib/index.js'
+import plugin, { basic, type GatehouseOptions, type LimitsOptions, type Store } from '../../lib/index.js'
 import { StoreUnavailable } from '../../lib/stores/errors.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
 

@@ -1,6 +1,7 @@
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import { apiKey, authenticated, absent, plugin, type GatehouseOptions, type OwnRateLimit, type Scheme } from '../../lib/index.js'
+import plugin, { apiKey, authenticated, absent, type GatehouseOptions, type Scheme } from '../../lib/index.js'
+import type { OwnRateLimit } from '../../types/limits.js'
 
 /** A scheme whose credentials bring a limit along. */
 function limitedKeys (limits: Readonly<Record<string, OwnRateLimit | null>>): Scheme {

@@ -1,6 +1,6 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
-import { AuthError, plugin, type SchemeContext, type Store } from '../../lib/index.js'
+import plugin, { AuthError, type SchemeContext, type Store } from '../../lib/index.js'
 import { createGuessLimiter } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
 import { createReservations, type Slot } from '../../lib/limits/reservations.js'

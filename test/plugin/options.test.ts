@@ -1,7 +1,7 @@
 import vm from 'node:vm'
 import Fastify from 'fastify'
 import t from 'tap'
-import { plugin, type Scheme } from '../../lib/index.js'
+import plugin, { type Scheme } from '../../lib/index.js'
 import { callSite } from '../../lib/routes/route-registry.js'
 import { deepFreeze } from '../../lib/util/objects.js'
 import { as, believer, boot, mistake, route, says, stops, trio } from '../fixtures/policies.js'

@@ -2,7 +2,7 @@ import type { ApiKeyFeature, GatehouseApiKeys } from '../../../types/api-keys.js
 import type { Duration } from '../../../types/duration.js'
 import type { Gatehouse } from '../../../types/gatehouse.js'
 import type { RateLimitRule } from '../../../types/limits.js'
-import type { SchemeName } from '../../../types/registry.js'
+import type { SchemeName } from '../../../types/names.js'
 import { misconfigured } from '../../errors.js'
 import { describeValue, joinNames } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'

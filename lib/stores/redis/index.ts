@@ -7,7 +7,6 @@ import * as records from './records.js'
 import { namesOf } from './scripts.js'
 
 export type { RedisClient, RedisStoreOptions } from './options.js'
-export { StoreUnavailable } from '../errors.js'
 
 /**
  * A store in Redis (6.2 or later, one server or a cluster), by ioredis. The server's `maxmemory-policy` has to be

@@ -8,7 +8,6 @@ import { parseOptions, type SqlStoreOptions } from './options.js'
 import { asker, statements, type CounterRow, type NewRow, type RecordRow } from './statements.js'
 
 export type { SqlStoreOptions } from './options.js'
-export { StoreUnavailable } from '../errors.js'
 
 /** More than is ever counted. */
 const unlimited = Number.MAX_SAFE_INTEGER

@@ -1,6 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
-import gatehouse, { AuthError, apiKey, type ApiKeyRecord, type GatehouseOptions, type ManagedApiKeyOptions, type Store } from '../../../lib/index.js'
+import gatehouse, { AuthError, apiKey, type ApiKeyRecord, type GatehouseOptions, type Store } from '../../../lib/index.js'
+import type { ManagedApiKeyOptions } from '../../../lib/schemes/api-key/scheme.js'
 import { memoryStore } from '../../../lib/stores/memory/memory.js'
 
 export const ann = { realm: 'staff', id: 'ann' }
