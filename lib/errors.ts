@@ -14,19 +14,45 @@ const table = {
   AUTH_MISCONFIGURED: [500, 'Authentication is misconfigured']
 } as const satisfies Record<AuthErrorCode, readonly [number, string]>
 
-/** Everything that this plugin throws on purpose. */
+/** What an {@link AuthError} has beside its code and its reason. */
+export interface AuthErrorOptions extends ErrorOptions {
+  readonly scheme?: string | null
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+const noHeaders: Readonly<Record<string, string>> = Object.freeze({})
+
+/**
+ * Everything that this plugin throws on purpose. An error handler that spreads the error sends `name`, `code` and
+ * `statusCode`; the other fields are not enumerable.
+ */
 export class AuthError extends Error {
   override readonly name = 'AuthError'
   readonly code: AuthErrorCode
   readonly statusCode: number
-  /** The reason, for operators. Not enumerable, so that an error handler which spreads the error does not send it. */
+  /** The reason, for operators, never for the client. */
   declare readonly detail: string
+  /** The scheme that refused the credential or, where none was sent, the only scheme of the route; else `null`. */
+  declare readonly scheme: string | null
+  /** The headers of the refusal. They are on the reply already. */
+  declare readonly headers: Readonly<Record<string, string>>
 
-  constructor (code: AuthErrorCode, detail: string, message: string = table[code][1], options?: ErrorOptions) {
-    super(message, options?.cause === undefined ? undefined : { cause: redactError(options.cause) })
+  constructor (code: AuthErrorCode, detail: string, message: string = table[code][1], options: AuthErrorOptions = {}) {
+    const { cause, scheme = null, headers = noHeaders } = options
+    super(message, cause === undefined ? undefined : { cause: redactError(cause) })
     this.code = code
     this.statusCode = table[code][0]
-    Object.defineProperty(this, 'detail', { value: detail })
+    Object.defineProperties(this, { detail: { value: detail }, scheme: { value: scheme }, headers: { value: headers } })
+  }
+
+  /** `statusCode` under the name that error handlers written for `http-errors` read. */
+  get status (): number {
+    return this.statusCode
+  }
+
+  /** Whether clients may see `message`, as `http-errors` has it: true below 500. */
+  get expose (): boolean {
+    return this.statusCode < 500
   }
 }
 
@@ -59,10 +85,10 @@ function nameAndCode (error: Error & { readonly code?: unknown }): string {
  * The error for a refusal. It has no stack: a refused caller is an everyday event and the stack of the guard tells
  * nobody anything, while taking it costs more than the rest of the refusal.
  */
-export function refusal (failure: AuthFailure): AuthError {
+export function refusal ({ code, detail, scheme }: AuthFailure, headers = noHeaders): AuthError {
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 0
-  const error = new AuthError(failure.code, failure.detail)
+  const error = new AuthError(code, detail, undefined, { scheme, headers })
   Error.stackTraceLimit = limit
   return error
 }
@@ -97,7 +123,7 @@ export function misconfigured (sentence: string, mistakes: readonly string[] = [
  */
 export function internalError (detail: string, cause?: unknown): AuthError {
   const shown = printable(detail)
-  const error = new AuthError('AUTH_FAULT', shown, undefined, cause === undefined ? undefined : { cause })
+  const error = new AuthError('AUTH_FAULT', shown, undefined, { cause })
   // Outside of a request nobody logs `detail`. The stack is for logs and consoles alone, and both show it.
   error.stack = String(error.stack).replace(error.message, message => `${message} (${shown})`)
   return error

@@ -6,6 +6,14 @@ import type { AtLeastOne, Clause } from './route-auth.js'
 export interface RequestAuthError extends Error {
   readonly code: AuthErrorCode
   readonly statusCode: number
+  /** The same as `statusCode`, for error handlers that were written for `http-errors`. */
+  readonly status: number
+  /** `true` where clients may see `message`: below 500. */
+  readonly expose: boolean
+  /** The scheme that refused the credential or, where none was sent, the only scheme of the route; else `null`. */
+  readonly scheme: string | null
+  /** The headers of the refusal, which are on the reply already. */
+  readonly headers: Readonly<Record<string, string>>
   /** The reason, for the operator's log; never for the client. */
   readonly detail: string
 }

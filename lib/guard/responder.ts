@@ -51,7 +51,7 @@ export class Responder {
       return this.sendInternalError(reply, internalError('a scheme threw while it refused', cause))
     }
     if (retryAfter !== null) reply.header('retry-after', Math.ceil(retryAfter))
-    return this.#send(reply, refusal(failure))
+    return this.#send(reply, refusal({ ...failure, scheme: scheme ?? onlyScheme(policy) }, headersOf(reply)))
   }
 
   /** Ends a request with a 500 that says nothing. The log has the reason and the cause. */
@@ -115,6 +115,20 @@ export class Responder {
     else reply.type('application/problem+json').send({ type: 'about:blank', title: message, status, code })
     return 'replied'
   }
+}
+
+/** Returns the scheme whose credential is missing, where the policy has only one. */
+function onlyScheme ({ schemes: [only, ...others] }: Policy): string | null {
+  return only !== undefined && others.length === 0 ? only.name : null
+}
+
+/** Headers for error handlers that write their own response; `Connection` is left to the server. */
+const errorHeaders = ['cache-control', 'retry-after', 'www-authenticate'] as const
+
+/** Returns the headers of a refusal that are on the reply. */
+function headersOf (reply: FastifyReply): Readonly<Record<string, string>> {
+  const written = errorHeaders.filter(name => reply.hasHeader(name))
+  return Object.freeze(Object.fromEntries(written.map(name => [name, String(reply.getHeader(name))])))
 }
 
 /** Every header that a refusal may write. */

@@ -294,3 +294,26 @@ t.test('what is declared wrong is AUTH_MISCONFIGURED at boot', async t => {
   const { app } = await application({ schemes: { one: scripted('one') } })
   t.throws(() => app.get('/x', { config: { auth: { scopes: [] as unknown as string } } }, handler().handler), { code: 'AUTH_MISCONFIGURED', statusCode: 500, message: /GET \/x: config\.auth\.scopes/ })
 })
+
+t.test('an AuthError has what error handlers written for http-errors read, and the scheme', async t => {
+  const seen: AuthError[] = []
+  const { app } = await build('fastify', 'preParsing', app => {
+    app.setErrorHandler((error: AuthError, _request, reply) => {
+      seen.push(error)
+      reply.code(error.status).send()
+    })
+  })
+  app.get('/one', { config: { auth: 'web' } }, () => ({}))
+  await app.inject('/')
+  await app.inject('/one')
+  await app.inject({ url: '/', headers: { 'x-web': 'unavailable' } })
+  await app.inject({ url: '/', headers: { 'x-web': 'throw' } })
+  const fields = seen.map(({ status, expose, scheme, headers }) => ({ status, expose, scheme, headers }))
+  const noStore = { 'cache-control': 'no-store' }
+  t.match(fields, [
+    { status: 401, expose: true, scheme: null, headers: { ...noStore, 'www-authenticate': /^Bearer realm="user".*Test realm="web"/ } },
+    { status: 401, expose: true, scheme: 'web', headers: { ...noStore, 'www-authenticate': 'Test realm="web"' } },
+    { status: 503, expose: false, scheme: 'web', headers: { ...noStore, 'retry-after': '17' } },
+    { status: 500, expose: false, scheme: null, headers: {} }
+  ])
+})
