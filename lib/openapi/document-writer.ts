@@ -33,7 +33,7 @@ export class DocumentWriter {
   /** Completes the operations of a path, those of methods that OpenAPI has no field for among them. */
   complete (item: PathItem): void {
     for (const operation of [...Object.values(item), ...Object.values(item.additionalOperations ?? {})]) {
-      if (isObject(operation)) this.#completeOperation(operation)
+      if (isObject(operation)) this.#completeOperation(operation as Operation)
     }
   }
 

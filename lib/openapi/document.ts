@@ -1,7 +1,7 @@
 /** An operation of a document (Operation Object). Its other fields are the application's. */
 export interface Operation {
   security?: unknown
-  responses?: Readonly<Record<string, unknown>>
+  responses: Readonly<Record<string, unknown>>
   [field: string]: unknown
 }
 

@@ -44,7 +44,7 @@ export class RefusalResponses {
 
   /** Adds what an operation does not declare itself, by its status, the range of it or `default`. */
   addTo (operation: Operation, policy: Policy): void {
-    const declared = operation.responses ?? {}
+    const declared = operation.responses
     const missing = statusesOf(policy).filter(status =>
       ![String(status), `${String(status).charAt(0)}XX`, 'default'].some(key => Object.hasOwn(declared, key)))
     if (missing.length === 0) return

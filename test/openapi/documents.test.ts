@@ -1,5 +1,5 @@
 import swagger from '@fastify/swagger'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, RouteOptions } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject, serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import t from 'tap'
 import { z } from 'zod/v4'
@@ -167,7 +167,11 @@ t.test('What is the application\'s stays as it was', async t => {
   })
 
   await t.test('defaults may be set after it, no request reaches the carriers, and strangers still stop the boot', async t => {
-    const { app } = await start(t, app => registerSwagger(app))
+    const carriers: RouteOptions[] = []
+    const { app } = await start(t, async app => {
+      await registerSwagger(app)
+      app.addHook('onRoute', route => { carriers.push(route) })
+    })
     group(app, { roles: 'clerk' })
     route(app, [], '/a')
     await app.ready()
@@ -175,6 +179,9 @@ t.test('What is the application\'s stays as it was', async t => {
       t.equal((await app.inject(url)).statusCode, 404, url)
     }
     t.strictSame(summary(await documentOf(t, app)), { '/a': a })
+    const [carrier] = carriers
+    t.match(carrier?.url, '/?gatehouse-openapi-1')
+    for (const run of [carrier?.handler, carrier?.onError]) t.equal(Reflect.apply(run as () => void, app, []), undefined, 'a carrier does nothing')
     await stops(t, () => {}, ['GET, HEAD /early is declared before'], { before: async app => { await registerSwagger(app); app.get('/early', async () => '') } })
   })
 })
