@@ -2,14 +2,19 @@ import type { AuditRow } from '../../types/audit.js'
 import { misconfigured } from '../errors.js'
 import type { PublicPath } from '../policy/public-paths.js'
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED`, which names every public route and path that does not say why it is public. */
+/**
+ * Checks that everything public says why it is.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming every public route and path without a reason.
+ */
 export function checkReasons (rows: readonly AuditRow[], publicPaths: readonly PublicPath[]): void {
   const paths = publicPaths.flatMap(({ path, reason }, i) =>
     reason.trim() === '' ? [`publicPaths[${i}]: write { path: '${path}', reason: '…' }`] : [])
   // a route of a public path has the reason of its path
   const routes = rows
     .filter(({ access, reason, from }) => access === 'public' && reason === null && !from.startsWith('public path '))
-    .map(({ method, url, file }) => `${method} ${url}${file === null ? '' : ` (in ${file})`}: write auth: { public: '…' } in place of false`)
+    .map(({ method, url, file }) =>
+      `${method} ${url}${file === null ? '' : ` (in ${file})`}: write auth: { public: '…' } in place of false`)
   const mistakes = [...paths, ...routes]
-  if (mistakes.length > 0) throw misconfigured('The option requireReason is true, and what is public has to say why:', mistakes)
+  if (mistakes.length === 0) return
+  throw misconfigured('The option requireReason is true, and what is public has to say why:', mistakes)
 }

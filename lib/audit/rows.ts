@@ -5,17 +5,24 @@ import { fileInPackage } from './file.js'
 import { policyData } from './policy-data.js'
 import { rulesInWords, schemesInWords } from './words.js'
 
-/** Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route is shown with it. */
+/**
+ * Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route is shown with it.
+ */
 export function auditRows (marks: readonly RouteMark[], stage: string): readonly AuditRow[] {
   const gets = new Map<string, Set<Policy>>()
-  for (const { url, policy } of marks.filter(mark => mark.methods === 'GET')) gets.set(url, (gets.get(url) ?? new Set()).add(policy))
+  for (const { url, policy } of marks.filter(mark => mark.methods === 'GET')) {
+    gets.set(url, (gets.get(url) ?? new Set()).add(policy))
+  }
   return marks
     .filter(mark => mark.methods !== 'HEAD' || !patternsOfGet(mark).some(url => gets.get(url)?.has(mark.policy)))
     .map(mark => row(mark, stage))
     .sort((a, b) => compare(a.url, b.url) || compare(a.method, b.method))
 }
 
-/** Returns the patterns under which the GET of a HEAD may be listed: for the root of a prefix, `onRoute` reports `GET /prefix` and `HEAD /prefix/`. */
+/**
+ * Returns the patterns under which the GET of a HEAD may be listed: for the root of a prefix, `onRoute` reports
+ * `GET /prefix` and `HEAD /prefix/`.
+ */
 function patternsOfGet ({ url, server }: RouteMark): readonly string[] {
   return url === `${server.prefix}/` ? [url, server.prefix] : [url]
 }

@@ -23,9 +23,9 @@ export class DocumentWriter {
   readonly #responses: RefusalResponses
   readonly #policies: ReadonlyArray<Policy | undefined>
 
-  constructor (document: OpenApiDocument, policies: ReadonlyArray<Policy | undefined>, { schemes, form, scopeTexts }: DocumentOptions) {
-    this.#schemes = new SecuritySchemes(document, schemes.values(), scopeTexts)
-    this.#responses = new RefusalResponses(document, form)
+  constructor (document: OpenApiDocument, policies: ReadonlyArray<Policy | undefined>, options: DocumentOptions) {
+    this.#schemes = new SecuritySchemes(document, options.schemes.values(), options.scopeTexts)
+    this.#responses = new RefusalResponses(document, options.form)
     this.#policies = policies
     this.#schemes.use(document.security)
   }

@@ -43,7 +43,7 @@ export class OpenApi {
   readonly #warned = new Set<string>()
   #carriers = 0
   /** The schemas that stand aside while documents are made; `null` when none is. */
-  #schemas: ReadonlyArray<readonly [options: RouteDeclaration, schema: RouteDeclaration['schema']]> | null = null
+  #schemas: ReadonlyArray<readonly [RouteDeclaration, RouteDeclaration['schema']]> | null = null
 
   /** @param key the symbol under which routes carry their policy. */
   constructor (app: FastifyInstance, key: symbol, options: DocumentOptions) {
@@ -67,7 +67,11 @@ export class OpenApi {
       options.method !== 'HEAD' && !isHidden(options) && registrations(context) > seenBy)
     if (missed.length > 0) {
       const routes = missed.map(({ options }) => `${methodsOf(options)} ${options.url}`)
-      this.#app.log.warn({ routes }, 'fastify-gatehouse: @fastify/swagger was registered after these routes, and does not describe them. Register it before them')
+      this.#app.log.warn(
+        { routes },
+        'fastify-gatehouse: @fastify/swagger was registered after these routes, and does not describe them. ' +
+        'Register it before them'
+      )
     }
     this.#routes = this.#routes.filter(({ seenBy }) => seenBy > 0)
   }
@@ -101,8 +105,8 @@ export class OpenApi {
   #refuseOldVersion (): void {
     this.#hidePolicies()
     this.#warn(
-      'fastify-gatehouse: a document of Swagger 2.0 cannot say who may call a route. Give @fastify/swagger the option ' +
-      'openapi, so that it makes a document of OpenAPI 3'
+      'fastify-gatehouse: a document of Swagger 2.0 cannot say who may call a route. Give @fastify/swagger the ' +
+      'option openapi, so that it makes a document of OpenAPI 3'
     )
   }
 

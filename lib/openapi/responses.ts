@@ -56,7 +56,9 @@ export class RefusalResponses {
   #define (status: Status): string {
     const { name } = refusals[status]
     const defined = this.#components.responses ?? {}
-    if (!Object.hasOwn(defined, name)) this.#components.responses = { ...defined, [name]: responseOf(status, this.#form) }
+    if (!Object.hasOwn(defined, name)) {
+      this.#components.responses = { ...defined, [name]: responseOf(status, this.#form) }
+    }
     return name
   }
 }
@@ -69,29 +71,34 @@ function statusesOf ({ access }: Policy): readonly Status[] {
 
 function responseOf (status: Status, form: ErrorForm): Readonly<Record<string, unknown>> {
   const { description, headers, codes } = refusals[status]
-  const described = Object.entries(headers).map(([name, text]) => [name, { description: text, schema: { type: 'string' } }] as const)
   const content = contentOf(status, codes, form)
-  return { description, headers: Object.fromEntries(described), ...content === null ? {} : { content } }
+  const described = Object.entries(headers).map(([name, text]) => [name, { description: text, schema: string }])
+  return { description, headers: Object.fromEntries(described) as object, ...content === null ? {} : { content } }
 }
 
-const text = { type: 'string' }
+const string = { type: 'string' }
 
 /** Returns the body of a refusal; `null` for one that a function of the application writes. */
-function contentOf (status: Status, codes: readonly string[], form: ErrorForm): Readonly<Record<string, unknown>> | null {
+function contentOf (status: Status, codes: readonly string[], form: ErrorForm): Content | null {
   switch (form) {
     case 'fastify': {
-      // an error handler of the application may write less
-      const properties = { statusCode: { type: 'integer' }, code: text, error: text, message: text }
+      // nothing is required, because an error handler of the application may write less
+      const properties = { statusCode: { type: 'integer' }, code: string, error: string, message: string }
       return { 'application/json': { schema: { type: 'object', properties } } }
     }
-    case 'problem': {
-      const properties = { type: text, title: text, status: { type: 'integer', enum: [status] }, code: { type: 'string', enum: codes } }
-      return { 'application/problem+json': { schema: { type: 'object', properties, required: Object.keys(properties) } } }
-    }
-    case 'oauth': {
-      const properties = { error: text, error_description: text }
-      return { 'application/json': { schema: { type: 'object', properties, required: Object.keys(properties) } } }
-    }
+    case 'problem': return { 'application/problem+json': whole({
+      type: string,
+      title: string,
+      status: { type: 'integer', enum: [status] },
+      code: { type: 'string', enum: codes }
+    }) }
+    case 'oauth': return { 'application/json': whole({ error: string, error_description: string }) }
     default: return null
   }
+}
+
+type Content = Readonly<Record<string, { readonly schema: object }>>
+
+function whole (properties: object): Content[string] {
+  return { schema: { type: 'object', properties, required: Object.keys(properties) } }
 }
