@@ -15,7 +15,7 @@ type Make = () => string
 
 /** A key of good form and checksum that begins like a text, so that it is looked up. */
 function managedLike (start: string): string {
-  const random = format.make()
+  const random = format.generate()
   const body = start + random.slice(start.length, -6)
   let rest = crc32(body)
   let checksum = ''
@@ -62,7 +62,7 @@ async function managed (): Promise<readonly Question[]> {
   const { key } = await made.app.gatehouse.apiKeys.of({ realm: 'web', id: 'alice' }).create({ name: 'laptop' })
   // the key itself is in the memory of the process: a hit beside which its neighbours are looked up
   await made.app.inject({ url: '/', headers: { 'x-api-key': key } })
-  return both('managed key, its beginning', made, beginnings(key.slice(0, right.managed), format.make().slice(0, right.managed), managedLike))
+  return both('managed key, its beginning', made, beginnings(key.slice(0, right.managed), format.generate().slice(0, right.managed), managedLike))
 }
 
 /** Keys that are sent again and again: many, because where one string happens to lie in memory can be told. */

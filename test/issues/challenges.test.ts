@@ -37,11 +37,11 @@ t.test('the option challenge names the HTTP authentication scheme of the challen
 t.test('a challenge that cannot be written, or is not that of Bearer, stops the boot', async t => {
   const boot = (more: Record<string, unknown>) => async () => await application({ schemes: { it: apiKey({ keys, ...more } as ApiKeyOptions) } })
   for (const challenge of ['', 'two words', 'X-API-Key\r\n', 7, null, { scheme: 'X-API-Key' }]) {
-    await stopsTheBoot(t, boot({ challenge }), 'The option challenge of apiKey() of the scheme \'it\' must be the name of an HTTP authentication scheme')
+    await stopsTheBoot(t, boot({ challenge }), 'The option schemes.it.challenge must be the name of an HTTP authentication scheme')
   }
   await stopsTheBoot(t, boot({ challenge: 'APIKey realm="x"' }), 'Write the realm as the option realm.')
   await stopsTheBoot(t, boot({ challenge: 'X-API-Key', from: ['bearer', 'header:x-api-key'] }), /Leave challenge out, or 'bearer' out of the option from/)
-  await stopsTheBoot(t, boot({ realm: 7 }), 'The options prefix and realm of apiKey()')
+  await stopsTheBoot(t, boot({ realm: 7 }), 'The option schemes.it.realm must be a string. Got 7.')
 })
 
 t.test('an API key that expired has the error of RFC 6750, as a wrong one has', async t => {

@@ -174,7 +174,7 @@ t.test('a place outside of the grammar stops the boot, or the call', async t => 
     () => apiKey({ from: 'header:x y' as CredentialSource, verify: () => null })(
       Fastify() as unknown as FastifyInstance, 'service', contextOf()
     ),
-    { message: /^The option from of apiKey\(\) of the scheme 'service'/ }
+    { message: /^The option schemes\.service\.from must be/ }
   )
   t.ok(
     Array.from(

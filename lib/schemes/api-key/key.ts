@@ -2,26 +2,30 @@ import { hash, randomBytes } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 
 const alphabet = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
-/** Random characters: 30 of 62 make 178 bits. */
+/** 30 characters of 62 have 178 bits. */
 const randomLength = 30
-/** 62^6 is more than 2^32. */
+/** Enough for a CRC-32: 62^6 is more than 2^32. */
 const checksumLength = 6
-/** Of the random characters, how many a record shows. What is left is 154 bits. */
-const shown = 4
+/** The random characters that a record shows. The hidden ones have 154 bits. */
+const shownLength = 4
 
-const prefixes = /^[a-z][a-z0-9]*(?:_[a-z0-9]+)*$/i
-const tails = new RegExp(`^[0-9A-Za-z]{${randomLength + checksumLength}}$`)
+const prefixPattern = /^[a-z][a-z0-9]*(?:_[a-z0-9]+)*$/i
+const tailPattern = new RegExp(`^[0-9A-Za-z]{${randomLength + checksumLength}}$`)
 
 export function isPrefix (value: unknown): value is string {
-  return typeof value === 'string' && value.length >= 2 && value.length <= 32 && prefixes.test(value)
+  return typeof value === 'string' && value.length >= 2 && value.length <= 32 && prefixPattern.test(value)
 }
 
-/** What can be said of a key by its form alone: another prefix is *foreign*; a wrong length, character or checksum is *malformed*. */
+/**
+ * The result of a check of a key's form: a key with another prefix is *foreign*; one with a wrong length, character or
+ * checksum is *malformed*.
+ */
 export type KeyForm = 'ours' | 'foreign' | 'malformed'
 
 /**
- * `<prefix>_<random><checksum>`, as GitHub's tokens are made: the prefix lets scanners find a key, and the checksum (CRC-32 of all before it, in base62) lets them
- * tell one from other text, and refuses a typo without a look-up. It is no secret and proves nothing.
+ * Generates and checks keys of the form `<prefix>_<random><checksum>`, like GitHub's tokens. The prefix lets scanners
+ * find a key. The checksum (CRC-32 of everything before it, in base62) lets them tell a key from other text, and
+ * refuses a typo without a look-up. It is not a secret and proves nothing.
  */
 export class KeyFormat {
   readonly prefix: string
@@ -32,32 +36,32 @@ export class KeyFormat {
     this.#length = prefix.length + 1 + randomLength + checksumLength
   }
 
-  /** A new key. */
-  make (): string {
+  /** Generates a key. */
+  generate (): string {
     const body = `${this.prefix}_${randomText(randomLength)}`
     return body + checksum(body)
   }
 
   formOf (key: string): KeyForm {
-    // no part behind the prefix has an underscore, so that `acme` and `acme_live` never take each other's
+    // nothing after the prefix has an underscore, so that `acme` and `acme_live` never accept each other's keys
     if (key.lastIndexOf('_') !== this.prefix.length || !key.startsWith(this.prefix)) return 'foreign'
-    if (key.length !== this.#length || !tails.test(key.slice(this.prefix.length + 1))) return 'malformed'
+    if (key.length !== this.#length || !tailPattern.test(key.slice(this.prefix.length + 1))) return 'malformed'
     const body = key.slice(0, -checksumLength)
     return key.endsWith(checksum(body)) ? 'ours' : 'malformed'
   }
 
-  /** The beginning of a key, for people to recognise it by. */
+  /** Returns the public beginning of a key, by which people recognise it. */
   startOf (key: string): string {
-    return key.slice(0, this.prefix.length + 1 + shown)
+    return key.slice(0, this.prefix.length + 1 + shownLength)
   }
 }
 
-/** What a store knows of a key, and everybody else by the name of `id`. Unsalted: nobody can try out 178 random bits. */
+/** Returns the digest of a key, which is stored in its place and is its public `id`. 178 random bits need no salt. */
 export function digestOf (key: string): string {
   return hash('sha256', key, 'base64url')
 }
 
-/** Whether a text can be the id of a key at all. */
+/** Returns true for a text of the form of {@link digestOf}. */
 export function isKeyId (id: unknown): id is string {
   return typeof id === 'string' && /^[\w-]{43}$/.test(id)
 }
@@ -72,7 +76,9 @@ function checksum (body: string): string {
   return text
 }
 
-/** Each character equally likely: bytes from 248 (4 × 62) on are thrown again. */
+/**
+ * Returns uniformly distributed characters: bytes from 248 (4 × 62) on are discarded, as a remainder would be biased.
+ */
 function randomText (length: number): string {
   let text = ''
   while (text.length < length) {

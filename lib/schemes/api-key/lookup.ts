@@ -10,111 +10,115 @@ import { hear, Watchers } from '../../util/revocation-watch.js'
 import { Memo } from '../../util/ttl-cache.js'
 import type { LastUsed } from './last-used.js'
 import type { ManagedSettings } from './options.js'
-import { endOf, kind, storedKeyOf, type StoredKey } from './record.js'
+import { endOf, kind, parseStoredKey, type StoredKey } from './record.js'
 
-/** What a managed key proves. */
+/** The outcome of a managed key. */
 export type KeyOutcome = Outcome<Principal, ApiKeyCredential>
 
-interface Known {
+interface KnownKey {
   readonly outcome: Authenticated<Principal, ApiKeyCredential>
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970; `Infinity` without an end. */
   readonly end: number
 }
 
-/** What {@link KeyLookup} works with. */
 export interface KeyLookupOptions extends ManagedSettings {
   readonly store: Store
   readonly lastUsed: LastUsed
   readonly log: FastifyBaseLogger
 }
 
-/** Keys remembered at once, and as many again that are unknown. */
-const size = 10_000
+/** Cached keys, and as many cached unknown keys again. */
+const cacheSize = 10_000
 
-/** Whose a key is: the hot path, which asks the store once in a while and is synchronous otherwise. */
+/** Looks keys up by their id. Every request comes here: a cached key is answered synchronously, without the store. */
 export class KeyLookup {
   readonly #prefix: string
   readonly #store: Store
   readonly #lastUsed: LastUsed
-  readonly #memo: Memo<Known | null>
+  readonly #cache: Memo<KnownKey | null>
   readonly #watchers: Watchers
 
   constructor ({ prefix, staleness, store, lastUsed, log }: KeyLookupOptions) {
     this.#prefix = prefix
     this.#store = store
     this.#lastUsed = lastUsed
-    this.#memo = new Memo({ staleness, size, denies: known => known === null })
-    // a store that tells of changes is asked for what it may have missed, and for ends that were moved
+    this.#cache = new Memo({ staleness, size: cacheSize, denies: known => known === null })
+    // a store that reports changes may miss one, and does not report an expiry
     const every = store.subscribe === undefined ? Math.max(1000, staleness) : 30_000
-    this.#watchers = new Watchers({ every, ask: id => this.#ask(id), log })
+    this.#watchers = new Watchers({ every, ask: id => this.#check(id), log })
   }
 
   outcomeOf (id: string): KeyOutcome | Promise<KeyOutcome> {
-    const known = this.#memo.get(id, () => this.#look(id))
-    return isThenable(known) ? this.#whenTold(id, known) : this.#judge(id, known)
+    const known = this.#cache.get(id, () => this.#load(id))
+    return isThenable(known) ? this.#judgeLater(id, known) : this.#judge(id, known)
   }
 
-  /** What was remembered of a key that this process changed counts for nothing; who waits for its end is told. */
-  changed (id: string, isGone: boolean): void {
-    this.#memo.forget(id)
+  /** Drops the cached record of a key that this process changed; if it was revoked, notifies those who watch it. */
+  invalidate (id: string, isGone: boolean): void {
+    this.#cache.forget(id)
     if (isGone) this.#watchers.tell(id)
   }
 
-  /** A change that the store tells of: of this key, or of any. */
-  heard (change: StoreChange): void {
-    hear(change, this.#memo, this.#watchers)
+  /** Applies a change that the store reports, of one key or of all. */
+  applyChange (change: StoreChange): void {
+    hear(change, this.#cache, this.#watchers)
   }
 
   close (): void {
     this.#watchers.close()
   }
 
-  /** Tells of a watched key that is gone, or ended. */
-  async #ask (id: string): Promise<void> {
+  /** Notifies those who watch a key, if it was revoked or expired. */
+  async #check (id: string): Promise<void> {
     const found = await this.#store.get(kind, id)
-    if (found === null || endOf(storedKeyOf(found).record) <= Date.now()) this.#watchers.tell(id)
+    if (found === null || endOf(parseStoredKey(found).record) <= Date.now()) this.#watchers.tell(id)
   }
 
-  async #look (id: string): Promise<Known | null> {
+  async #load (id: string): Promise<KnownKey | null> {
     const found = await this.#store.get(kind, id)
     if (found === null) return null
-    const stored = storedKeyOf(found)
-    return stored.prefix === this.#prefix ? this.#known(stored) : null
+    const stored = parseStoredKey(found)
+    return stored.prefix === this.#prefix ? this.#complete(stored) : null
   }
 
-  async #whenTold (id: string, known: Promise<Known | null>): Promise<KeyOutcome> {
+  async #judgeLater (id: string, known: Promise<KnownKey | null>): Promise<KeyOutcome> {
     try {
       return this.#judge(id, await known)
     } catch (error) {
-      return unavailableOr(error, 'the store of API keys does not answer')
+      return unavailableOr(error, 'the store of API keys is unavailable')
     }
   }
 
-  #judge (id: string, known: Known | null): KeyOutcome {
+  #judge (id: string, known: KnownKey | null): KeyOutcome {
     if (known === null) return invalid('the API key is unknown')
     if (known.end <= Date.now()) return expired('the API key expired')
-    this.#lastUsed.note(id)
+    this.#lastUsed.record(id)
     return known.outcome
   }
 
-  /** One outcome for all requests of a key, as nothing of it can be changed. */
-  #known ({ record }: StoredKey): Known {
+  /** Returns the outcome that all requests with a key share. It is frozen. */
+  #complete ({ record }: StoredKey): KnownKey {
     const { id, owner, name, scopes, roles, rateLimit } = record
     const end = endOf(record)
-    const outcome = authenticated(principalFrom({ realm: owner.realm, id: owner.id, scopes, roles }, owner.realm) as Principal, {
+    const principal: Principal = principalFrom({ realm: owner.realm, id: owner.id, scopes, roles }, owner.realm)
+    const outcome = authenticated(principal, {
       credential: Object.freeze({ id, name }),
       expiresAt: end === Infinity ? null : new Date(end),
       onRevoked: revoked => this.#watchers.add(id, revoked),
       recheck: () => this.outcomeOf(id),
       rateLimit: rateLimit === null ? null : Object.freeze({ id, ...rateLimit }),
-      headers: deprecation(record)
+      headers: deprecationHeaders(record)
     })
     return { outcome: Object.freeze(outcome), end }
   }
 }
 
-/** RFC 9745, 2 (a structured Date: `@` and seconds) and RFC 8594, 3 (an HTTP date), for a key that has a successor. */
-function deprecation ({ replacedAt, sunsetAt }: StoredKey['record']): Readonly<Record<string, string>> | null {
+/**
+ * Returns the headers `Deprecation` (RFC 9745, 2: a structured date) and `Sunset` (RFC 8594, 3: an HTTP date) for a key
+ * that has a successor, else `null`.
+ */
+function deprecationHeaders ({ replacedAt, sunsetAt }: StoredKey['record']): Readonly<Record<string, string>> | null {
   if (replacedAt === null || sunsetAt === null) return null
-  return Object.freeze({ deprecation: `@${Math.floor(Date.parse(replacedAt) / 1000)}`, sunset: new Date(sunsetAt).toUTCString() })
+  const deprecation = `@${Math.floor(Date.parse(replacedAt) / 1000)}`
+  return Object.freeze({ deprecation, sunset: new Date(sunsetAt).toUTCString() })
 }

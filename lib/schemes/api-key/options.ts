@@ -1,39 +1,185 @@
+import type { FastifyRequest } from 'fastify'
+import type { No } from '../../../types/answer.js'
+import type { CredentialSource } from '../../../types/credential-source.js'
 import type { Duration } from '../../../types/duration.js'
+import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
+import type { Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
+import { parsePlaces } from '../../kit/read-credential.js'
 import { describeValue } from '../../util/describe.js'
-import { duration, object, optional } from '../../util/options.js'
+import { isHttpToken } from '../../util/http-token.js'
+import { isObject } from '../../util/objects.js'
+import { duration, functionOf, object, optional, string } from '../../util/options.js'
 import { isPrefix } from './key.js'
+
+interface ApiKeyCommon {
+  /** Where requests carry the key. Default `'header:x-api-key'`. */
+  readonly from?: CredentialSource | readonly CredentialSource[]
+  /** The realm of the challenge. Default: the name of the scheme; none when `challenge` is given. */
+  readonly realm?: string
+  /**
+   * The HTTP authentication scheme of the challenge, such as `'X-API-Key'`. Default `'APIKey'`. A key that travels as
+   * Bearer always has the challenge `Bearer`.
+   */
+  readonly challenge?: string
+}
+
+interface GivenKeys extends ApiKeyCommon {
+  /** The prefix of every key of this scheme. A key without it is *foreign*: the next scheme is tried. */
+  readonly prefix?: string
+  readonly load?: Load
+  readonly managed?: never
+}
+
+/** The options of `apiKey` for keys that the application stores or verifies: `keys` or `verify`. */
+export type ApiKeyOptions<P extends PrincipalInput = PrincipalInput> = GivenKeys & (
+  | {
+    /**
+     * Principals by key. Each key must have at least 128 random bits after decoding. Only digests of the keys are
+     * kept.
+     */
+    readonly keys: Readonly<Record<string, P>> | ReadonlyMap<string, P>
+    readonly verify?: never
+  }
+  | {
+    /**
+     * Returns the principal of a key, or `null`, `undefined`, `false` or `{ valid: false }` for an unknown one. If it
+     * throws, the response is a 500.
+     */
+    readonly verify: (key: string, request: FastifyRequest) => P | No | Promise<P | No>
+    readonly keys?: never
+  })
+
+/** The options of `apiKey` for keys that are created, listed, rotated and revoked at run time. */
+export interface ManagedApiKeyOptions<P extends PrincipalInput = PrincipalInput> extends ApiKeyCommon {
+  readonly managed: ManagedOptions
+  /**
+   * Returns the owner of a key: the owner's current scopes and roles limit those of the key, and other fields are
+   * added to the principal. Returns `null` for an owner that does not exist or is disabled, whose keys are then
+   * invalid. Called with a principal without scopes and roles, and without a request. Default: the `load` of the
+   * plugin; without either, the key's own scopes and roles count.
+   */
+  readonly load?: Load<PrincipalFrom<P>>
+  readonly keys?: never
+  readonly verify?: never
+  readonly prefix?: never
+}
 
 /** The option `managed` of `apiKey`. */
 export interface ManagedOptions {
-  /** What every key begins with, an underscore behind it: one that secret scanners know as yours (`acme_live`). Letters, digits and single underscores between. */
+  /**
+   * The prefix of every key, followed by an underscore. Choose one that secret scanners can attribute to you, such as
+   * `acme_live`. Letters, digits and single underscores between them.
+   */
   readonly prefix: string
   /**
-   * How long this process believes what the store said of a key, and `load` of its owner: a key that was revoked on another instance is good here for no longer.
-   * At most 60 seconds; 0 asks every time. Default 5 seconds.
+   * How long this process caches a key's record, and its owner from `load`. A key that was revoked by another instance
+   * stays valid here for up to this time. At most 60 seconds; 0 disables the cache. Default 5 seconds.
    */
   readonly staleness?: Duration
 }
 
-/** {@link ManagedOptions}, checked and complete. */
+/** {@link ManagedOptions}, parsed and complete. */
 export interface ManagedSettings {
   readonly prefix: string
   /** Milliseconds. */
   readonly staleness: number
 }
 
-const parse = object({
-  prefix: parsePrefix,
-  staleness: optional(duration({ max: 60, reason: 'For so long a revoked key would be good on other instances.' }), 5)
-})
+type Verify = (key: string, request: FastifyRequest) => unknown
 
-export function managedSettings (value: unknown, place: string): ManagedSettings {
-  const { prefix, staleness } = parse(value, place)
-  return Object.freeze({ prefix, staleness: staleness * 1000 })
+/** Where keys come from: a table, a function of the application, or the store. */
+export type KeySource =
+  | { readonly kind: 'keys', readonly keys: KeyEntries }
+  | { readonly kind: 'verify', readonly verify: Verify }
+  | { readonly kind: 'managed', readonly managed: ManagedSettings }
+
+/** The entries of the option `keys`, from key to principal. Neither is checked yet. */
+export type KeyEntries = ReadonlyArray<readonly [key: unknown, principal: unknown]>
+
+/** {@link ApiKeyOptions} or {@link ManagedApiKeyOptions}, parsed and complete. */
+export interface ApiKeySettings extends ReturnType<typeof parsePlaces> {
+  readonly source: KeySource
+  /** Empty: keys need no prefix. */
+  readonly prefix: string
+  readonly realm: string | null
+  /** `null`: the default challenge. */
+  readonly challenge: string | null
+  readonly load: Load | null
+  /** The path of these options, for messages: `schemes.service`. */
+  readonly path: string
 }
 
-function parsePrefix (prefix: unknown, place: string): string {
+const parseManaged = object({
+  prefix: parsePrefix,
+  staleness: optional(
+    duration({ max: 60, reason: 'A key that another instance revoked stays valid here for this time.' }), 5
+  )
+})
+
+const parse = object({
+  keys: optional(parseKeys, null),
+  verify: optional(functionOf<Verify>('(key, request) that returns a principal or null'), null),
+  managed: optional(parseManaged, null),
+  from: (value = 'header:x-api-key', option) => parsePlaces(value, option),
+  prefix: optional(string, null),
+  realm: optional(string, null),
+  challenge: optional(parseChallenge, null),
+  load: optional(functionOf<Load>('(principal, { scheme, request }) that returns a principal or null'), null)
+})
+
+/** Parses the options of the scheme `name`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option. */
+export function parseApiKeyOptions (options: unknown, name: string): ApiKeySettings {
+  const path = `schemes.${name}`
+  const { keys, verify, managed, from, ...settings } = parse(options, `The options of ${path}`)
+  const source = sourceOf({ keys, verify, managed }, path)
+  if (source.kind === 'managed' && settings.prefix !== null) {
+    throw misconfigured(
+      `The option ${path}.prefix cannot be used with managed keys. Write the prefix as managed.prefix.`
+    )
+  }
+  if (settings.challenge !== null && from.places.includes('bearer')) {
+    throw misconfigured(`The option ${path}.challenge cannot be used with a key that travels as Bearer, whose ` +
+      "challenge is always Bearer (RFC 6750). Leave challenge out, or 'bearer' out of the option from.")
+  }
+  return Object.freeze({ ...settings, ...from, source, prefix: settings.prefix ?? '', path })
+}
+
+type Sources = Pick<ReturnType<typeof parse>, 'keys' | 'verify' | 'managed'>
+
+function sourceOf ({ keys, verify, managed }: Sources, path: string): KeySource {
+  const given: readonly KeySource[] = [
+    ...keys === null ? [] : [{ kind: 'keys' as const, keys }],
+    ...verify === null ? [] : [{ kind: 'verify' as const, verify }],
+    ...managed === null
+      ? []
+      : [{ kind: 'managed' as const, managed: { prefix: managed.prefix, staleness: managed.staleness * 1000 } }]
+  ]
+  const [source, ...others] = given
+  if (source !== undefined && others.length === 0) return source
+  throw misconfigured(`The options of ${path} must have exactly one of keys, verify and managed.`)
+}
+
+function parseKeys (keys: unknown, option: string): KeyEntries {
+  if (!(keys instanceof Map) && !isObject(keys)) {
+    throw misconfigured(`${option} must be an object or a Map from key to principal. Got ${describeValue(keys)}.`)
+  }
+  const entries = keys instanceof Map ? [...keys as ReadonlyMap<unknown, unknown>] : Object.entries(keys)
+  if (entries.length === 0) throw misconfigured(`${option} is empty. Add a key, or use verify.`)
+  return entries
+}
+
+function parsePrefix (prefix: unknown, option: string): string {
   if (isPrefix(prefix)) return prefix
-  throw misconfigured(`${place} must be 2 to 32 letters and digits with single underscores between them, a letter ` +
+  throw misconfigured(`${option} must be 2 to 32 letters and digits with single underscores between them, a letter ` +
     `first, such as 'acme_live'. Got ${describeValue(prefix)}.`)
+}
+
+function parseChallenge (challenge: unknown, option: string): string {
+  if (typeof challenge === 'string' && isHttpToken(challenge)) return challenge
+  const hint = typeof challenge === 'string' && challenge.includes('realm')
+    ? ' Write the realm as the option realm.'
+    : ''
+  throw misconfigured(`${option} must be the name of an HTTP authentication scheme, such as 'X-API-Key'. Got ` +
+    `${describeValue(challenge)}.${hint}`)
 }

@@ -11,25 +11,25 @@ export class TooManyKeys extends AuthError {
 }
 
 const kind = 'api-key-room'
-/** Seconds after which the lock of a process that died is released. A look-up and a write of a store take less. */
-const window = 10
+/** Seconds after which the lock of a process that died is released. Longer than a look-up and a write of the store. */
+const lockTtl = 10
 const retryMs = 20
 const maxWaitMs = 4_000
 
-/** The last in the queue of each lock, of those in this process that share a store. */
+/** The last queued work of each lock in this process, by store. */
 const queues = new WeakMap<Store, Map<string, Promise<unknown>>>()
 
 /**
- * Serialises what creates keys of one owner, among all processes that share a store: a count that was taken inside is
- * still right when the key is added. Callers of one process queue, and only the first of them asks the store: if all
- * did, again and again, one person could overload it.
+ * Serialises the creation of keys of one owner across all processes that share a store, so that a count of keys is
+ * still right when the new key is added. Callers in one process queue up, and only the first of them polls the store:
+ * otherwise one person could overload it.
  */
 export class OwnerLock {
   readonly #store: Store
   readonly #prefix: string
   readonly #queue: Map<string, Promise<unknown>>
 
-  /** @param prefix that of the scheme's keys: owners have a lock for each scheme. */
+  /** @param prefix the prefix of the scheme's keys: each scheme has its own lock for an owner. */
   constructor (store: Store, prefix: string) {
     this.#store = store
     this.#prefix = prefix
@@ -37,27 +37,30 @@ export class OwnerLock {
     queues.set(store, this.#queue)
   }
 
-  /** @throws {AuthError} `AUTH_UNAVAILABLE` when others of this owner take too long. */
+  /**
+   * Runs `work` while nobody else creates keys of this owner.
+   * @throws {AuthError} `AUTH_UNAVAILABLE` after 4 seconds of waiting.
+   */
   async run<T> ({ realm, id }: StoreOwner, work: () => Promise<T>): Promise<T> {
     const name = digestOf(JSON.stringify([this.#prefix, realm, id]))
     const deadline = performance.now() + maxWaitMs
-    const before = this.#queue.get(name)
+    const previous = this.#queue.get(name)
     let leave = (): void => {}
-    const last = Promise.all([before, new Promise<void>(resolve => { leave = resolve })])
+    const last = Promise.all([previous, new Promise<void>(resolve => { leave = resolve })])
     this.#queue.set(name, last)
     try {
-      if (before !== undefined && !await endsInTime(before)) throw tooBusy()
-      return await this.#alone(name, deadline, work)
+      if (previous !== undefined && !await endsInTime(previous)) throw tooBusy()
+      return await this.#runLocked(name, deadline, work)
     } finally {
       leave()
       if (this.#queue.get(name) === last) this.#queue.delete(name)
     }
   }
 
-  /** Runs `work` while no other process does, by a counter of the store that may reach 1. */
-  async #alone<T> (name: string, deadline: number, work: () => Promise<T>): Promise<T> {
+  /** Runs `work` while no other process holds the lock: a counter of the store that may reach 1. */
+  async #runLocked<T> (name: string, deadline: number, work: () => Promise<T>): Promise<T> {
     do {
-      const { counted, expiresAt } = await this.#store.increment(kind, name, { window, ceiling: 1 })
+      const { counted, expiresAt } = await this.#store.increment(kind, name, { window: lockTtl, ceiling: 1 })
       if (counted && expiresAt !== null) {
         try {
           return await work()
@@ -71,15 +74,15 @@ export class OwnerLock {
   }
 }
 
-async function endsInTime (before: Promise<unknown>): Promise<boolean> {
+async function endsInTime (work: Promise<unknown>): Promise<boolean> {
   const waiting = new AbortController()
   try {
-    return await Promise.race([before.then(() => true), pause(maxWaitMs, false, { signal: waiting.signal })])
+    return await Promise.race([work.then(() => true), pause(maxWaitMs, false, { signal: waiting.signal })])
   } finally {
     waiting.abort()
   }
 }
 
 function tooBusy (): AuthError {
-  return new AuthError('AUTH_UNAVAILABLE', 'too many API keys of one owner are made at once')
+  return new AuthError('AUTH_UNAVAILABLE', 'too many API keys of one owner are created at once')
 }

@@ -12,19 +12,16 @@ import { isNo, isThenable } from '../../util/answer.js'
 import { deepFrozenCopy } from '../../util/objects.js'
 import { Memo } from '../../util/ttl-cache.js'
 
-/** What a managed key proves. */
+/** The outcome of a valid managed key. */
 export type KeyAuthenticated = Authenticated<Principal, ApiKeyCredential>
 
-/** Scopes and roles. */
 export type Rights = Pick<Principal, 'scopes' | 'roles'>
 
-/** Whether somebody has a scope or role, as {@link SchemeContext.grants} says. */
 type Grants = SchemeContext['grants']
 
-/** What {@link Owners} works with. */
 export interface OwnersOptions {
   readonly app: FastifyInstance
-  /** The scheme's name. */
+  /** The name of the scheme. */
   readonly scheme: string
   readonly load: Load
   readonly grants: Grants
@@ -32,67 +29,82 @@ export interface OwnersOptions {
   readonly staleness: number
 }
 
-const size = 10_000
+const cacheSize = 10_000
 
 /**
- * The owners of keys, as `load` knows them. It is asked for an owner and not for a request, because its answer serves every key and request of that owner for a while;
- * and with a principal without scopes and roles, so that what it returns is the owner's and nothing of the key's.
+ * Loads and caches the owners of keys. `load` is called without a request, because its result is used for every key and
+ * request of that owner; and with a principal without scopes and roles, so that the rights it returns are the owner's
+ * and not the key's.
  */
 export class Owners {
   readonly #options: OwnersOptions
-  readonly #known: Memo<Principal | null>
+  readonly #cache: Memo<Principal | null>
 
   constructor (options: OwnersOptions) {
     this.#options = options
-    this.#known = new Memo({ staleness: options.staleness, size, denies: owner => owner === null })
+    this.#cache = new Memo({ staleness: options.staleness, size: cacheSize, denies: owner => owner === null })
   }
 
-  /** The owner as of now; `null` when there is none (any more). */
+  /** Loads the owner without the cache. Returns `null` when there is no such owner, or it is disabled. */
   async find (owner: StoreOwner): Promise<Principal | null> {
-    this.#known.forget(keyOf(owner))
+    this.#cache.forget(keyOf(owner))
     return this.#find(owner)
   }
 
-  /** Completes what a key proves: its principal is the owner, with those of the key's rights that the owner has. *Invalid* when there is no owner (any more). */
-  narrow (key: KeyAuthenticated, recheck: KeyAuthenticated['recheck']): KeyAuthenticated | Invalid | Promise<KeyAuthenticated | Invalid> {
+  /**
+   * Replaces the principal of a key by its owner, with those rights of the key that the owner has. *Invalid* when there
+   * is no such owner, or it is disabled.
+   */
+  narrow (
+    key: KeyAuthenticated, recheck: KeyAuthenticated['recheck']
+  ): KeyAuthenticated | Invalid | Promise<KeyAuthenticated | Invalid> {
     const owner = this.#find(key.principal)
-    return isThenable(owner) ? owner.then(found => this.#narrowed(found, key, recheck)) : this.#narrowed(owner, key, recheck)
+    const narrow = (found: Principal | null): KeyAuthenticated | Invalid => this.#narrow(found, key, recheck)
+    return isThenable(owner) ? owner.then(narrow) : narrow(owner)
   }
 
   #find (owner: StoreOwner): Principal | null | Promise<Principal | null> {
-    return this.#known.get(keyOf(owner), () => this.#load(owner))
+    return this.#cache.get(keyOf(owner), () => this.#load(owner))
   }
 
   #load ({ realm, id }: StoreOwner): Principal | null | Promise<Principal | null> {
     const { load, scheme, app } = this.#options
-    const nobody = principalFrom({ realm, id }, realm)
-    const loaded = load(nobody, { scheme, request: withoutRequest(app) })
+    const owner = principalFrom({ realm, id }, realm)
+    const loaded = load(owner, { scheme, request: withoutRequest(app) })
     const complete = (found: PrincipalInput | No): Principal | null => {
       if (isNo(found)) return null
-      if (typeof found !== 'object' || Array.isArray(found)) throw internalError(`the load function for the scheme '${scheme}' returned neither a principal nor a no, such as null`)
-      return deepFrozenCopy(loadedPrincipal(nobody, found))
+      if (typeof found !== 'object' || Array.isArray(found)) {
+        throw internalError(`schemes.${scheme}: load must return a principal or null`)
+      }
+      return deepFrozenCopy(loadedPrincipal(owner, found))
     }
     return isThenable(loaded) ? Promise.resolve(loaded).then(complete) : complete(loaded)
   }
 
-  #narrowed (owner: Principal | null, key: KeyAuthenticated, recheck: KeyAuthenticated['recheck']): KeyAuthenticated | Invalid {
+  #narrow (
+    owner: Principal | null, key: KeyAuthenticated, recheck: KeyAuthenticated['recheck']
+  ): KeyAuthenticated | Invalid {
     if (owner === null) return invalid('load knows no such owner of an API key, or it is disabled')
-    return { ...key, principal: principalFrom({ ...owner, ...common(key.principal, owner, this.#options.grants) }, owner.realm), owner, recheck }
+    const rights = commonRights(key.principal, owner, this.#options.grants)
+    return { ...key, principal: principalFrom({ ...owner, ...rights }, owner.realm), owner, recheck }
   }
 }
 
-/** Those of some rights that somebody has, by a role or as they are. */
-export function common ({ scopes, roles }: Rights, holder: Principal, grants: Grants): Rights {
+/** Returns those of the rights that the holder has, directly or through a role. */
+export function commonRights ({ scopes, roles }: Rights, holder: Principal, grants: Grants): Rights {
   return {
     scopes: scopes.filter(name => grants(holder, 'scopes', name)),
     roles: roles.filter(name => grants(holder, 'roles', name))
   }
 }
 
-/** Names that somebody has not, of some rights: empty when they have all. */
-export function missing (rights: Rights, holder: Principal, grants: Grants): readonly string[] {
-  const held = common(rights, holder, grants)
-  return [...rights.scopes.filter(name => !held.scopes.includes(name)), ...rights.roles.filter(name => !held.roles.includes(name))]
+/** Returns the names of those rights that the holder does not have. */
+export function missingRights (rights: Rights, holder: Principal, grants: Grants): readonly string[] {
+  const held = commonRights(rights, holder, grants)
+  return [
+    ...rights.scopes.filter(name => !held.scopes.includes(name)),
+    ...rights.roles.filter(name => !held.roles.includes(name))
+  ]
 }
 
 function keyOf ({ realm, id }: StoreOwner): string {
@@ -100,8 +112,8 @@ function keyOf ({ realm, id }: StoreOwner): string {
 }
 
 /**
- * What `load` gets in place of a request: the application and its log. Keys are also made where there is no request, and what one said of one request
- * must not count for another.
+ * Returns what `load` gets in place of a request: the application and its log. Keys are also created outside of
+ * requests, and the cached result must not depend on one of them.
  */
 function withoutRequest (app: FastifyInstance): FastifyRequest {
   return Object.freeze({ server: app, log: app.log }) as unknown as FastifyRequest

@@ -4,20 +4,20 @@ import type { JsonObject, JsonValue, StoreEntry, StoreRecord } from '../../../ty
 import { internalError } from '../../errors.js'
 import { deepFreeze, isObject, ownFields } from '../../util/objects.js'
 
-/** Under which a store keeps keys. */
+/** The kind of API keys in a store. */
 export const kind = 'api-key'
 
-/** How long a key that ended is remembered, so that whoever still sends it is told that it expired. Milliseconds. */
-const remembered = 7 * 86_400_000
+/** Milliseconds for which the record of an expired key is kept, so that requests with it are refused as expired. */
+const keptAfterEndMs = 7 * 86_400_000
 
-/** A key as it is kept. */
+/** The record of a key, and the scheme that it belongs to. */
 export interface StoredKey {
-  /** The scheme's, so that two schemes over one store have each their own keys. */
+  /** The prefix of the scheme's keys, which separates two schemes that share a store. */
   readonly prefix: string
   readonly record: ApiKeyRecord
 }
 
-/** When a key ends, in milliseconds since 1970; `Infinity` when it does not. */
+/** Returns the instant at which a key ends, in milliseconds since 1970; `Infinity` when it does not. */
 export function endOf ({ expiresAt, sunsetAt }: ApiKeyRecord): number {
   return Math.min(instantOf(expiresAt), instantOf(sunsetAt))
 }
@@ -26,57 +26,57 @@ function instantOf (text: string | null): number {
   return text === null ? Infinity : Date.parse(text)
 }
 
-/** A key as a store keeps it: in place of the key, its digest. */
+/** Returns the entry of a key for the store, under the digest of the key. */
 export function entryOf ({ prefix, record }: StoredKey): StoreEntry {
   const { id, owner, rateLimit, ...rest } = record
   const limit = rateLimit === null ? null : { max: rateLimit.max, window: rateLimit.window }
   const end = endOf(record)
   const value: JsonObject = { ...rest, rateLimit: limit, prefix }
-  return { kind, id, owner, value, expiresAt: end === Infinity ? null : new Date(end + remembered) }
+  return { kind, id, owner, value, expiresAt: end === Infinity ? null : new Date(end + keptAfterEndMs) }
 }
 
-/** What a store kept, read again. @throws {AuthError} `AUTH_FAULT` when it is no key: somebody else wrote it. */
-export function storedKeyOf ({ id, owner, value: kept }: StoreRecord): StoredKey {
+/** Parses a record of the store. @throws {AuthError} `AUTH_FAULT` when it is not one that this plugin wrote. */
+export function parseStoredKey ({ id, owner, value: fields }: StoreRecord): StoredKey {
   if (owner === null) throw unreadable()
-  const value = ownFields(kept) as JsonObject
+  const value = ownFields(fields) as JsonObject
   const record: ApiKeyRecord = {
     id,
     owner,
-    name: text(value.name),
-    start: text(value.start),
-    scopes: names(value.scopes),
-    roles: names(value.roles),
-    createdAt: text(value.createdAt),
-    expiresAt: optional(value.expiresAt),
-    lastUsedAt: optional(value.lastUsedAt),
-    rateLimit: limitOf(value.rateLimit),
-    replacedBy: optional(value.replacedBy),
-    replacedAt: optional(value.replacedAt),
-    sunsetAt: optional(value.sunsetAt)
+    name: parseText(value.name),
+    start: parseText(value.start),
+    scopes: parseNames(value.scopes),
+    roles: parseNames(value.roles),
+    createdAt: parseText(value.createdAt),
+    expiresAt: parseOptional(value.expiresAt),
+    lastUsedAt: parseOptional(value.lastUsedAt),
+    rateLimit: parseRateLimit(value.rateLimit),
+    replacedBy: parseOptional(value.replacedBy),
+    replacedAt: parseOptional(value.replacedAt),
+    sunsetAt: parseOptional(value.sunsetAt)
   }
-  return deepFreeze({ prefix: text(value.prefix), record })
+  return deepFreeze({ prefix: parseText(value.prefix), record })
 }
 
-function text (value: JsonValue | undefined): string {
+function parseText (value: JsonValue | undefined): string {
   if (typeof value !== 'string') throw unreadable()
   return value
 }
 
-function optional (value: JsonValue | undefined): string | null {
-  return value === null ? null : text(value)
+function parseOptional (value: JsonValue | undefined): string | null {
+  return value === null ? null : parseText(value)
 }
 
-function names (value: JsonValue | undefined): readonly string[] {
+function parseNames (value: JsonValue | undefined): readonly string[] {
   if (!Array.isArray(value)) throw unreadable()
-  return value.map(text)
+  return value.map(parseText)
 }
 
-function limitOf (value: JsonValue | undefined): RateLimitRule | null {
+function parseRateLimit (value: JsonValue | undefined): RateLimitRule | null {
   if (value === null) return null
   if (!isObject(value) || typeof value.max !== 'number' || typeof value.window !== 'number') throw unreadable()
   return { max: value.max, window: value.window }
 }
 
 function unreadable (): Error {
-  return internalError('the store has an API key that cannot be read')
+  return internalError('the store has a record of an API key that cannot be read')
 }

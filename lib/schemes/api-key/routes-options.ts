@@ -7,16 +7,22 @@ import { misconfigured } from '../../errors.js'
 import { describeValue, joinNames } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, object, optional, type Parser, wholeNumber } from '../../util/options.js'
-import { publicKeyFrom } from './leaks.js'
+import { parsePublicKey } from './leaks.js'
 
-/** A reporter's public key (P-256, PEM) by its identifier, or `null`. What it throws is a 503: the reporter sends again. */
+/**
+ * Returns a reporter's public key (P-256, PEM) by its identifier, or `null`. If it throws, the response is a 503 and
+ * the reporter tries again.
+ */
 export type PublicKeyOf = (identifier: string) => string | null | Promise<string | null>
 
-/** Who may report leaked keys. */
+/** The option `leaks` of `apiKeyRoutes`. */
 export interface LeakOptions {
-  /** From identifier to PEM, or a function that looks it up and keeps what it found. It is asked for any identifier that anybody sends. */
+  /**
+   * The public keys of reporters: PEM by identifier, or a function that looks one up. The function is called with any
+   * identifier that a client sends, and should cache its results.
+   */
   readonly publicKeys: Readonly<Record<string, string>> | ReadonlyMap<string, string> | PublicKeyOf
-  /** Bytes of a report. Default 262,144. */
+  /** The largest report, in bytes. Default 262,144. */
   readonly bodyLimit?: number
 }
 
@@ -28,19 +34,19 @@ export interface ApiKeyRoutesOptions {
   readonly keys?: SchemeName
   /** The longest time since the person logged in. Default 15 minutes. */
   readonly maxAge?: Duration
-  /** Keys that a person may have at a time. Default 50. */
+  /** Live keys per person. Default 50. */
   readonly maxKeys?: number
-  /** The longest that an old key may stay beside its successor. Default 7 days. */
+  /** The longest time for which an old key may stay valid beside its successor. Default 7 days. */
   readonly maxOverlap?: Duration
-  /** The limit that keys made here have. */
+  /** The rate limit of keys that are created here. */
   readonly rateLimit?: RateLimitRule
-  /** Opens `POST /leaks`. Left out, there is no such route. */
+  /** Adds the route `POST /leaks`. */
   readonly leaks?: LeakOptions
-  /** Fastify's own. */
+  /** The prefix of the routes, which Fastify reads. */
   readonly prefix?: string
 }
 
-/** {@link ApiKeyRoutesOptions}, checked and complete. Durations in seconds. */
+/** {@link ApiKeyRoutesOptions}, parsed and complete. Durations are in seconds. */
 export interface RouteSettings {
   /** The keys of the chosen scheme. */
   readonly keys: Pick<ApiKeyFeature, 'of' | 'revokeLeaked'>
@@ -52,7 +58,7 @@ export interface RouteSettings {
   readonly leaks: { readonly publicKeyOf: PublicKeyOf, readonly bodyLimit: number } | null
 }
 
-/** For options that somebody else reads: Fastify, or the plugin, which knows its schemes. */
+/** Accepts any value: for the options that Fastify reads, and for scheme names, which are checked below. */
 const anything: Parser<unknown> = value => value
 
 const parse = object({
@@ -68,8 +74,8 @@ const parse = object({
   logSerializers: anything
 })
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the fix. */
-export function routeSettings (options: unknown, gatehouse: Gatehouse): RouteSettings {
+/** Parses the options of `apiKeyRoutes`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the fix. */
+export function parseRoutesOptions (options: unknown, gatehouse: Gatehouse): RouteSettings {
   const { scheme, keys, maxAge, maxKeys, maxOverlap, rateLimit, leaks } = parse(options, 'The options of apiKeyRoutes')
   return Object.freeze({
     keys: keysOf(keys, gatehouse.apiKeys),
@@ -85,7 +91,9 @@ export function routeSettings (options: unknown, gatehouse: Gatehouse): RouteSet
 function keysOf (name: unknown, apiKeys: GatehouseApiKeys): RouteSettings['keys'] {
   const { schemes } = apiKeys
   if (schemes.length === 0) {
-    throw misconfigured('apiKeyRoutes needs a scheme that manages keys. Add apiKey({ managed: { prefix } }) to the schemes.')
+    throw misconfigured(
+      'apiKeyRoutes needs a scheme that manages keys. Add apiKey({ managed: { prefix } }) to the schemes.'
+    )
   }
   const scheme = choose(name, schemes, { option: 'keys', verb: 'manage keys' })
   return {
@@ -94,7 +102,7 @@ function keysOf (name: unknown, apiKeys: GatehouseApiKeys): RouteSettings['keys'
   }
 }
 
-/** Accepts sessions only: whoever stole a token or a key could otherwise make a key of it, and keep that for good. */
+/** Accepts sessions only: with a stolen token or key, an attacker could otherwise create a key that lasts. */
 function schemeOf (name: unknown, schemes: readonly SchemeName[]): SchemeName {
   if (schemes.length === 0) {
     throw misconfigured('apiKeyRoutes accepts only sessions, and no scheme of this application keeps them. Add ' +
@@ -111,19 +119,22 @@ function choose (
   if (only !== undefined && others.length === 0) return only
   throw misconfigured(name === undefined
     ? `apiKeyRoutes needs the option ${option}: the schemes ${joinNames(schemes, 'and')} ${verb}.`
-    : `The option ${option} of apiKeyRoutes must be a scheme that can ${verb}: ${joinNames(schemes)}. Got ${describeValue(name)}.`)
+    : `The option apiKeyRoutes.${option} must be a scheme that can ${verb}: ${joinNames(schemes)}. Got ` +
+      `${describeValue(name)}.`)
 }
 
-function parsePublicKeys (given: unknown, place: string): PublicKeyOf {
+function parsePublicKeys (given: unknown, option: string): PublicKeyOf {
   if (typeof given === 'function') return given as PublicKeyOf
   if (!(given instanceof Map) && !isObject(given)) {
-    throw misconfigured(`${place} must be an object or a Map from identifier to PEM, or a function. Got ` +
+    throw misconfigured(`${option} must be an object or a Map from identifier to PEM, or a function. Got ` +
       `${describeValue(given)}.`)
   }
-  const keys = new Map<string, unknown>(given instanceof Map ? given as ReadonlyMap<string, unknown> : Object.entries(given))
-  const wrong = [...keys].find(([, pem]) => publicKeyFrom(pem) === null)
+  const keys = new Map<string, unknown>(
+    given instanceof Map ? given as ReadonlyMap<string, unknown> : Object.entries(given)
+  )
+  const wrong = [...keys].find(([, pem]) => parsePublicKey(pem) === null)
   if (wrong !== undefined) {
-    throw misconfigured(`${place} has under ${describeValue(wrong[0])} no public key of the curve P-256 in PEM.`)
+    throw misconfigured(`${option} has under ${describeValue(wrong[0])} no public key of the curve P-256 in PEM.`)
   }
   return identifier => (keys as ReadonlyMap<string, string>).get(identifier) ?? null
 }

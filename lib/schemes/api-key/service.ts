@@ -1,5 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { AnyOwnerApiKeys, ApiKeyChange, ApiKeyFeature, ApiKeyInput, ApiKeyRecord, NewApiKey, OwnerApiKeys, RotateOptions } from '../../../types/api-keys.js'
+import type {
+  AnyOwnerApiKeys, ApiKeyChange, ApiKeyFeature, ApiKeyInput, ApiKeyRecord, NewApiKey, OwnerApiKeys, RotateOptions
+} from '../../../types/api-keys.js'
 import type { Principal } from '../../../types/principal.js'
 import type { SchemeContext } from '../../../types/scheme.js'
 import type { Store, StoreOwner, StoreRecord } from '../../../types/store.js'
@@ -9,16 +11,15 @@ import { digestOf, isKeyId, type KeyFormat } from './key.js'
 import type { LastUsed } from './last-used.js'
 import type { KeyLookup } from './lookup.js'
 import { OwnerLock, TooManyKeys } from './owner-lock.js'
-import { common, missing, type Owners, type Rights } from './owners.js'
-import { checkOwner, parseBounds, parseChange, parseInput, parseRotation } from './parse-input.js'
-import { endOf, entryOf, kind, storedKeyOf } from './record.js'
+import { commonRights, missingRights, type Owners, type Rights } from './owners.js'
+import { checkOwner, type KeyFields, parseBounds, parseChange, parseInput, parseRotation } from './parse-input.js'
+import { endOf, entryOf, kind, parseStoredKey } from './record.js'
 
-/** What {@link KeyService} works with. */
 export interface KeyServiceOptions {
   readonly format: KeyFormat
   readonly store: Store
   readonly lookup: KeyLookup
-  /** `null` where nobody knows what owners may do: then a key's own scopes and roles stand. */
+  /** `null` without a `load`: then a key has its own scopes and roles. */
   readonly owners: Owners | null
   readonly lastUsed: LastUsed
   readonly grants: SchemeContext['grants']
@@ -32,16 +33,16 @@ interface Found {
 
 type Find = () => Promise<Found | null>
 
-/** Changes that meet another one begin anew. That many at once on one key are no accident. */
-const attempts = 20
+/** Attempts of a change while others change the same key. */
+const maxAttempts = 20
 
 /** Manages the keys of one scheme: `app.gatehouse.apiKeys`. */
 export class KeyService implements ApiKeyFeature {
-  readonly #with: KeyServiceOptions
+  readonly #options: KeyServiceOptions
   readonly #ownerLock: OwnerLock
 
   constructor (options: KeyServiceOptions) {
-    this.#with = options
+    this.#options = options
     this.#ownerLock = new OwnerLock(options.store, options.format.prefix)
   }
 
@@ -58,11 +59,11 @@ export class KeyService implements ApiKeyFeature {
     return Object.freeze(this.#calls(() => true))
   }
 
-  /** @param isMeant returns `false` for a key that is to be treated like one that does not exist. */
-  #calls (isMeant: (record: ApiKeyRecord) => boolean): AnyOwnerApiKeys {
+  /** @param isVisible returns `false` for a key that is treated like one that does not exist. */
+  #calls (isVisible: (record: ApiKeyRecord) => boolean): AnyOwnerApiKeys {
     const finder = (id: string): Find => async () => {
       const found = await this.#find(id)
-      return found !== null && isMeant(found.record) ? found : null
+      return found !== null && isVisible(found.record) ? found : null
     }
     return {
       get: async id => (await finder(id)())?.record ?? null,
@@ -76,22 +77,24 @@ export class KeyService implements ApiKeyFeature {
     const fields = parseInput(input)
     const { within, maxKeys } = parseBounds('create', bounds)
     await this.#checkRights(owner, fields, within)
-    return await this.#withRoom(owner, maxKeys, async () => {
-      const made = this.#draft({ owner, ...fields, createdAt: now() })
-      await this.#add(made.record)
-      return made
+    return await this.#createWithin(owner, maxKeys, async () => {
+      const created = this.#draft({ owner, ...fields, createdAt: now() })
+      await this.#add(created.record)
+      return created
     })
   }
 
   async #list (owner: StoreOwner): Promise<readonly ApiKeyRecord[]> {
-    const found = await this.#with.store.find(kind, owner)
-    return found.flatMap(stored => this.#own(stored)?.record ?? []).sort((a, b) => b.createdAt.localeCompare(a.createdAt))
+    const found = await this.#options.store.find(kind, owner)
+    return found
+      .flatMap(stored => this.#parse(stored)?.record ?? [])
+      .sort((a, b) => b.createdAt.localeCompare(a.createdAt))
   }
 
   async #update (find: Find, change: ApiKeyChange, bounds: readonly unknown[]): Promise<ApiKeyRecord | null> {
     const fields = parseChange(change)
     const { within } = parseBounds('update', bounds)
-    return await this.#untilFirst(find, async ({ stored, record }) => {
+    return await this.#retry(find, async ({ stored, record }) => {
       const changed = deepFreeze({ ...record, ...fields })
       await this.#checkRights(record.owner, { scopes: fields.scopes ?? [], roles: fields.roles ?? [] }, within)
       return await this.#swap(stored, changed) ? changed : null
@@ -101,39 +104,45 @@ export class KeyService implements ApiKeyFeature {
   async #rotate (find: Find, options: RotateOptions): Promise<NewApiKey | null> {
     const { overlap, within, maxKeys } = parseRotation(options)
     const found = maxKeys === undefined ? null : await find()
-    return await this.#withRoom(found?.record.owner, maxKeys, () => this.#untilFirst(find, async ({ stored, record }) => {
-      const { name, expiresAt, rateLimit } = record
-      const rights = within === undefined ? record : common(record, within, this.#with.grants)
-      const successor = this.#draft({ owner: record.owner, name, scopes: rights.scopes, roles: rights.roles, expiresAt, rateLimit, createdAt: now() })
-      // add the new key first, so that a store which fails in between leaves nobody without a key; nobody knows it until the old one is settled
+    const rotate = async ({ stored, record }: Found): Promise<NewApiKey | null> => {
+      const { owner, name, expiresAt, rateLimit } = record
+      const rights = within === undefined ? record : commonRights(record, within, this.#options.grants)
+      const { scopes, roles } = rights
+      const successor = this.#draft({ owner, name, scopes, roles, expiresAt, rateLimit, createdAt: now() })
+      // the new key is added first, so that a store that fails in between leaves the old one valid
       await this.#add(successor.record)
-      const settled = await (overlap === 0 ? this.#end(stored) : this.#swap(stored, replaced(record, successor.record, overlap)))
-      if (settled) return successor
+      const isReplaced = await (overlap === 0
+        ? this.#end(stored)
+        : this.#swap(stored, replacedBy(successor.record, record, overlap)))
+      if (isReplaced) return successor
       await this.#take(successor.record.id)
       return null
-    }))
+    }
+    return await this.#createWithin(found?.record.owner, maxKeys, () => this.#retry(find, rotate))
   }
 
   async revokeLeaked (key: string): Promise<void> {
-    if (typeof key !== 'string' || this.#with.format.formOf(key) !== 'ours') return
+    if (typeof key !== 'string' || this.#options.format.formOf(key) !== 'ours') return
     const id = digestOf(key)
-    if (await this.#take(id)) this.#with.log.warn({ apiKey: id }, 'a leaked API key was revoked')
+    if (await this.#take(id)) this.#options.log.warn({ apiKey: id }, 'a leaked API key was revoked')
   }
 
-  /** Makes a key of an owner who may have `maxKeys`: one at a time, so that keys which are made at once are counted too. */
-  async #withRoom<T> (owner: StoreOwner | undefined, maxKeys: number | undefined, make: () => Promise<T>): Promise<T> {
-    if (owner === undefined || maxKeys === undefined) return await make()
+  /** Creates a key of an owner who may have `maxKeys`, one at a time, so that concurrent calls are counted too. */
+  async #createWithin<T> (
+    owner: StoreOwner | undefined, maxKeys: number | undefined, create: () => Promise<T>
+  ): Promise<T> {
+    if (owner === undefined || maxKeys === undefined) return await create()
     return await this.#ownerLock.run(owner, async () => {
-      await this.#makeRoom(owner, maxKeys)
-      return await make()
+      await this.#checkMaxKeys(owner, maxKeys)
+      return await create()
     })
   }
 
   /**
-   * Keeps as many ended keys as there may be live ones, those that ended last: kept for their week, all of them would
-   * let one person fill the store.
+   * Refuses an owner who has `maxKeys` live keys. Keeps as many expired keys as there may be live ones and removes
+   * older ones, so that one person cannot fill the store.
    */
-  async #makeRoom (owner: StoreOwner, maxKeys: number): Promise<void> {
+  async #checkMaxKeys (owner: StoreOwner, maxKeys: number): Promise<void> {
     const records = await this.#list(owner)
     const ended = records.filter(record => endOf(record) <= Date.now()).sort((a, b) => endOf(b) - endOf(a))
     for (const { id } of ended.slice(maxKeys - 1)) await this.#take(id)
@@ -142,82 +151,88 @@ export class KeyService implements ApiKeyFeature {
 
   /** Finds a key of this scheme. */
   async #find (id: string): Promise<Found | null> {
-    const stored = isKeyId(id) ? await this.#with.store.get(kind, id) : null
-    return stored === null ? null : this.#own(stored)
+    const stored = isKeyId(id) ? await this.#options.store.get(kind, id) : null
+    return stored === null ? null : this.#parse(stored)
   }
 
-  #own (stored: StoreRecord): Found | null {
-    const { prefix, record } = storedKeyOf(stored)
-    const lastUsedAt = this.#with.lastUsed.latest(record.id) ?? record.lastUsedAt
-    return prefix === this.#with.format.prefix ? { stored, record: deepFreeze({ ...record, lastUsedAt }) } : null
+  #parse (stored: StoreRecord): Found | null {
+    const { prefix, record } = parseStoredKey(stored)
+    const lastUsedAt = this.#options.lastUsed.pendingUse(record.id) ?? record.lastUsedAt
+    return prefix === this.#options.format.prefix ? { stored, record: deepFreeze({ ...record, lastUsedAt }) } : null
   }
 
-  /** Changes a key that has not ended, with what it says now: `null` of `change` means that somebody else was first. */
-  async #untilFirst<T> (find: Find, change: (found: Found) => Promise<T | null>): Promise<T | null> {
-    for (let i = 0; i < attempts; i++) {
+  /** Changes a key that has not expired. Tries again with the current record when `change` returns `null`. */
+  async #retry<T> (find: Find, change: (found: Found) => Promise<T | null>): Promise<T | null> {
+    for (let i = 0; i < maxAttempts; i++) {
       const found = await find()
       if (found === null || endOf(found.record) <= Date.now()) return null
-      const done = await change(found)
-      if (done !== null) return done
+      const result = await change(found)
+      if (result !== null) return result
     }
-    throw new AuthError('AUTH_UNAVAILABLE', 'an API key is changed by many at once')
+    throw new AuthError('AUTH_UNAVAILABLE', 'an API key is changed by too many calls at once')
   }
 
-  #draft (fields: Omit<ApiKeyRecord, 'id' | 'start' | 'lastUsedAt' | 'replacedBy' | 'replacedAt' | 'sunsetAt'>): NewApiKey {
-    const { format } = this.#with
-    const key = format.make()
-    const record: ApiKeyRecord = { id: digestOf(key), start: format.startOf(key), ...fields, lastUsedAt: null, replacedBy: null, replacedAt: null, sunsetAt: null }
-    return { key, record: deepFreeze(record) }
+  /** Generates a key and its record, which is not stored yet. */
+  #draft (fields: KeyFields & Pick<ApiKeyRecord, 'owner' | 'createdAt'>): NewApiKey {
+    const { format } = this.#options
+    const key = format.generate()
+    const unused = { lastUsedAt: null, replacedBy: null, replacedAt: null, sunsetAt: null }
+    return { key, record: deepFreeze({ id: digestOf(key), start: format.startOf(key), ...fields, ...unused }) }
   }
 
   async #add (record: ApiKeyRecord): Promise<void> {
-    const { store, format } = this.#with
-    if (!await store.add(entryOf({ prefix: format.prefix, record }))) throw internalError('the store did not add a new API key')
+    const { store, format } = this.#options
+    if (await store.add(entryOf({ prefix: format.prefix, record }))) return
+    throw internalError('the store did not add a new API key')
   }
 
   async #swap (stored: StoreRecord, record: ApiKeyRecord): Promise<boolean> {
-    const { value, expiresAt } = entryOf({ prefix: this.#with.format.prefix, record })
-    return this.#changing(record.id, false, () => this.#with.store.swap({ ...stored, value, expiresAt }))
+    const { value, expiresAt } = entryOf({ prefix: this.#options.format.prefix, record })
+    return this.#write(record.id, false, () => this.#options.store.swap({ ...stored, value, expiresAt }))
   }
 
-  /** Removes the record, if it is still the one that was read. */
+  /** Removes a record, unless it was changed since it was read. */
   async #end (stored: StoreRecord): Promise<boolean> {
-    return this.#changing(stored.id, true, () => this.#with.store.swap({ ...stored, expiresAt: new Date(0) }))
+    return this.#write(stored.id, true, () => this.#options.store.swap({ ...stored, expiresAt: new Date(0) }))
   }
 
   async #take (id: string): Promise<boolean> {
-    return this.#changing(id, true, async () => await this.#with.store.take(kind, id) !== null)
+    return this.#write(id, true, async () => await this.#options.store.take(kind, id) !== null)
   }
 
-  /** Of a write that failed it is not known whether it happened: what was remembered counts for nothing in any case. */
-  async #changing (id: string, ends: boolean, write: () => Promise<boolean>): Promise<boolean> {
+  /** Writes, and drops what is cached of the key also after an error: the write may have happened. */
+  async #write (id: string, ends: boolean, write: () => Promise<boolean>): Promise<boolean> {
     let done = false
     try {
       done = await write()
       return done
     } finally {
-      this.#with.lookup.changed(id, ends && done)
+      this.#options.lookup.invalidate(id, ends && done)
     }
   }
 
-  /** A key has nothing that its owner has not, nor the person who asks for it. */
+  /** Refuses rights that the owner, or the principal `within`, does not have. */
   async #checkRights (owner: StoreOwner, rights: Rights, within: Principal | undefined): Promise<void> {
-    const { owners, grants } = this.#with
+    const { owners, grants } = this.#options
     const holders: Principal[] = within === undefined ? [] : [within]
     if (owners !== null) {
       const found = await owners.find(owner)
-      if (found === null) throw new AuthError('AUTH_ACCESS_DENIED', 'load knows no such owner of an API key, or it is disabled')
+      if (found === null) {
+        throw new AuthError('AUTH_ACCESS_DENIED', 'load knows no such owner of an API key, or it is disabled')
+      }
       holders.push(found)
     }
-    const lacking = holders.flatMap(holder => missing(rights, holder, grants))
-    if (lacking.length > 0) throw new AuthError('AUTH_ACCESS_DENIED', `an API key may not have what its owner has not: ${[...new Set(lacking)].join(', ').slice(0, 500)}`)
+    const missing = holders.flatMap(holder => missingRights(rights, holder, grants))
+    if (missing.length === 0) return
+    const names = [...new Set(missing)].join(', ').slice(0, 500)
+    throw new AuthError('AUTH_ACCESS_DENIED', `an API key cannot have rights that its owner does not have: ${names}`)
   }
 }
 
-/** What an old key says from now on. An overlap never makes it last longer than it did. */
-function replaced (record: ApiKeyRecord, { id, createdAt }: ApiKeyRecord, overlap: number): ApiKeyRecord {
-  const sunset = Math.min(Date.now() + overlap, endOf(record))
-  return deepFreeze({ ...record, replacedBy: id, replacedAt: record.replacedAt ?? createdAt, sunsetAt: new Date(sunset).toISOString() })
+/** Returns the record of a key that has a successor. The overlap never extends the life of the old key. */
+function replacedBy ({ id, createdAt }: ApiKeyRecord, record: ApiKeyRecord, overlap: number): ApiKeyRecord {
+  const sunsetAt = new Date(Math.min(Date.now() + overlap, endOf(record))).toISOString()
+  return deepFreeze({ ...record, replacedBy: id, replacedAt: record.replacedAt ?? createdAt, sunsetAt })
 }
 
 function now (): string {

@@ -27,7 +27,7 @@ t.test(`${count} distinct bad keys do not grow the heap`, async t => {
   const format = new KeyFormat('acme')
   const store = memoryStore()
   const lookup = new KeyLookup({ prefix: 'acme', staleness: 60_000, store, lastUsed: new LastUsed(store, app.log), log: app.log })
-  const send = async (): Promise<void> => { if ((await lookup.outcomeOf(digestOf(format.make()))).kind !== 'invalid') t.fail('a bad key is good') }
+  const send = async (): Promise<void> => { if ((await lookup.outcomeOf(digestOf(format.generate()))).kind !== 'invalid') t.fail('a bad key is good') }
   for (let i = 0; i < 15_000; i++) await send()
   const before = heap()
   for (let i = 0; i < count; i++) await send()
@@ -52,12 +52,12 @@ t.test('Last uses are noted of a bounded number of keys, and go on for those tha
   const lastUsed = new LastUsed(memoryStore(), Fastify().log)
   const now = Date.now
   t.teardown(() => { Date.now = now })
-  for (let i = 0; i <= 100_000; i++) lastUsed.note(String(i))
-  t.not(lastUsed.latest('99999'), null)
-  t.equal(lastUsed.latest('100000'), null)
+  for (let i = 0; i <= 100_000; i++) lastUsed.record(String(i))
+  t.not(lastUsed.pendingUse('99999'), null)
+  t.equal(lastUsed.pendingUse('100000'), null)
   Date.now = () => 0
-  lastUsed.note('0')
-  t.equal(lastUsed.latest('0'), new Date(0).toISOString())
+  lastUsed.record('0')
+  t.equal(lastUsed.pendingUse('0'), new Date(0).toISOString())
   t.end()
 })
 
@@ -68,7 +68,7 @@ t.test('Bad keys do not push out good ones', async t => {
   const app = Fastify()
   const format = new KeyFormat('acme')
   const lookup = new KeyLookup({ prefix: 'acme', staleness: 60_000, store, lastUsed: new LastUsed(store, app.log), log: app.log })
-  const good = digestOf(format.make())
+  const good = digestOf(format.generate())
   const value = { prefix: 'acme', name: 'k', start: 'acme_0', scopes: [], roles: [], createdAt: new Date().toISOString(), expiresAt: null, lastUsedAt: null, rateLimit: null, replacedBy: null, replacedAt: null, sunsetAt: null }
   await inner.add({ kind: 'api-key', id: good, owner: { realm: 'r', id: 'ann' }, value, expiresAt: null })
   await lookup.outcomeOf(good)

@@ -7,7 +7,7 @@ const format = new KeyFormat('acme_live')
 const base62 = '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
 
 t.test('A key is its prefix, 30 random characters and 6 of a checksum', async t => {
-  const keys = Array.from({ length: 2_000 }, () => format.make())
+  const keys = Array.from({ length: 2_000 }, () => format.generate())
   for (const key of keys) if (!/^acme_live_[0-9A-Za-z]{36}$/.test(key) || format.formOf(key) !== 'ours') t.fail(key)
   t.equal(new Set(keys).size, keys.length, 'no two are equal')
   const counts = new Map([...base62].map(each => [each, 0]))
@@ -17,7 +17,7 @@ t.test('A key is its prefix, 30 random characters and 6 of a checksum', async t 
 })
 
 t.test('The checksum is the CRC-32 of all before it, in base62, most significant first', async t => {
-  const key = format.make()
+  const key = format.generate()
   const value = [...key.slice(-6)].reduce((sum, each) => sum * 62 + base62.indexOf(each), 0)
   t.equal(value, crc32(key.slice(0, -6)))
   t.equal(new KeyFormat('ghp').formOf('ghp_000000000000000000000000000000' + '0000000'.slice(1)), 'malformed')
@@ -26,35 +26,35 @@ t.test('The checksum is the CRC-32 of all before it, in base62, most significant
 t.test('A typo is malformed: one character changed, left out, added, or two exchanged', async t => {
   const at = fc.nat(35).map(i => i + 10)
   fc.assert(fc.property(at, fc.constantFrom(...base62), (i, character) => {
-    const key = format.make()
+    const key = format.generate()
     const typo = key.slice(0, i) + character + key.slice(i + 1)
     return typo === key || format.formOf(typo) === 'malformed'
   }))
   fc.assert(fc.property(at, i => {
-    const key = format.make()
+    const key = format.generate()
     const swapped = key.slice(0, i) + key.charAt(i + 1) + key.charAt(i) + key.slice(i + 2)
     return swapped === key || format.formOf(swapped) === 'malformed'
   }))
-  const key = format.make()
+  const key = format.generate()
   for (const wrong of [key.slice(0, -1), `${key}0`, key.slice(0, 10), `${key.slice(0, 20)}-${key.slice(21)}`, `${key.slice(0, 20)}é${key.slice(21)}`]) t.equal(format.formOf(wrong), 'malformed', wrong)
   t.ok(['foreign', 'malformed'].includes(format.formOf(key.toUpperCase())))
 })
 
 t.test('Another prefix is foreign, also one that begins alike', async t => {
   const short = new KeyFormat('acme')
-  t.equal(short.formOf(format.make()), 'foreign')
-  t.equal(format.formOf(short.make()), 'foreign')
+  t.equal(short.formOf(format.generate()), 'foreign')
+  t.equal(format.formOf(short.generate()), 'foreign')
   for (const other of ['', 'acme_live', 'eyJhbGciOiJub25lIn0.e30.', 'ACME_LIVE_0', 'xacme_live_0', 'ghp_0', '_', ' acme_live_0']) t.equal(format.formOf(other), 'foreign', other)
   fc.assert(fc.property(fc.string(), text => format.formOf(text) === 'foreign'))
 })
 
 t.test('A checksum does not carry over to another prefix', async t => {
   const other = new KeyFormat('acme_test')
-  t.equal(other.formOf(format.make().replace('live', 'test')), 'malformed')
+  t.equal(other.formOf(format.generate().replace('live', 'test')), 'malformed')
 })
 
 t.test('What people see of a key leaves more than 128 bits', async t => {
-  const key = format.make()
+  const key = format.generate()
   t.equal(format.startOf(key), key.slice(0, 14))
   t.ok((30 - 4) * Math.log2(62) > 128)
 })

@@ -11,7 +11,7 @@ import { kind } from '../../../lib/schemes/api-key/record.js'
 import { memoryStore } from '../../../lib/stores/memory/memory.js'
 import { ann, bob, clock, instance, tapped } from './app.js'
 
-const unknownKey = (): string => new KeyFormat('acme').make()
+const unknownKey = (): string => new KeyFormat('acme').generate()
 
 /** A key of `acme` as a store has it. */
 const stored = {
@@ -286,13 +286,13 @@ t.test('A store that does not answer ends nothing that outlives a request, and i
   let revoked = 0
   tap.down = true
   outcome.onRevoked?.(() => { revoked++ })
-  lookup.heard({ id })
+  lookup.applyChange({ id })
   await soon()
   t.equal(tap.count('get'), 3)
   t.equal(revoked, 0)
   tap.down = false
   await tap.store.take(kind, id)
-  lookup.heard(null)
+  lookup.applyChange(null)
   await soon()
   t.equal(revoked, 1)
 })
@@ -371,12 +371,12 @@ t.test('Mistakes stop the boot', async t => {
     [{ managed: true }, /must be an object/],
     [{ managed: undefined }, /undefined/],
     [{ managed, prefix: 'acme_' }, /managed\.prefix/],
-    [{ managed, keys: {} }, /a scheme of each/],
-    [{ managed, verify: () => null }, /a scheme of each/],
+    [{ managed, keys: { key: { id: 'ann' } } }, /exactly one of keys, verify and managed/],
+    [{ managed, verify: () => null }, /exactly one of keys, verify and managed/],
     [{ managed, load: 'x' }, /must be a function/]
   ]
   for (const [options, says] of wrong) await t.rejects(boots(options), { code: 'AUTH_MISCONFIGURED', message: says })
-  await t.rejects(boots({ managed }, { other: apiKey({ managed }) }), { code: 'AUTH_MISCONFIGURED', message: /'acme', and so has schemes\.service/ })
+  await t.rejects(boots({ managed }, { other: apiKey({ managed }) }), { code: 'AUTH_MISCONFIGURED', message: /'acme', and so is the one of schemes\.service/ })
   const bare = Fastify()
   t.teardown(() => bare.close())
   await bare.register(gatehouse, { schemes: { web: session({ secret: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj' }) } })
@@ -392,7 +392,7 @@ t.test('Last uses are written after a minute', async t => {
   let wait = 0
   globalThis.setTimeout = ((callback: () => void, delay: number) => { run = callback; wait = delay; return real(() => {}, 0) }) as typeof setTimeout
   try {
-    new LastUsed(tap.store, app.log).note(record.id)
+    new LastUsed(tap.store, app.log).record(record.id)
   } finally {
     globalThis.setTimeout = real
   }

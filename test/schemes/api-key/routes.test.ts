@@ -278,7 +278,7 @@ t.test('Mistakes stop the boot', async t => {
     [{ leaks: { publicKeys: { one: pem }, bodyLimit: 0 } }, {}, /bodyLimit/],
     [{ keys: 'one' }, two, /needs the option scheme: the schemes web and back keep sessions/],
     [{ scheme: 'web' }, two, /needs the option keys: the schemes one and two manage keys/],
-    [{ scheme: 'web', keys: 'web' }, two, /option keys of apiKeyRoutes must be a scheme that can manage keys: one or two\. Got 'web'/],
+    [{ scheme: 'web', keys: 'web' }, two, /option apiKeyRoutes\.keys must be a scheme that can manage keys: one or two\. Got 'web'/],
     [{}, { schemes: { web: session({ secret }) }, default: ['web'] }, /Add apiKey\(\{ managed: \{ prefix \} \}\)/],
     [{}, { schemes: { service: managed }, default: ['service'] }, /Add session\(\)/]
   ]
