@@ -131,7 +131,11 @@ export function internalError (detail: string, cause?: unknown): AuthError {
 
 /** A failure with only the fields that matter; the others say "none". */
 export function authFailure (
-  code: AuthErrorCode, scheme: string | null, detail: string, more: Partial<Pick<AuthFailure, 'scopes' | 'maxAge' | 'retryAfter'>> = {}
+  code: AuthErrorCode,
+  scheme: string | null,
+  detail: string,
+  more: Partial<Pick<AuthFailure, 'scopes' | 'maxAge' | 'retryAfter'>> = {}
 ): AuthFailure {
-  return { code, scheme, detail, scopes: more.scopes ?? [], maxAge: more.maxAge ?? null, retryAfter: more.retryAfter ?? null }
+  const { scopes = [], maxAge = null, retryAfter = null } = more
+  return { code, scheme, detail, scopes, maxAge, retryAfter }
 }

@@ -18,10 +18,17 @@ export interface AuthFailure {
   readonly scheme: string | null
   /** The reason in words, for the log only. */
   readonly detail: string
-  /** The scopes that the route asks for; empty unless scopes were the reason. */
+  /**
+   * The scopes that the route asks for, those that the caller has included: all of an `all`, of an `any` the first.
+   * For a 401, those of the route; for a 403, empty unless scopes were the reason.
+   */
   readonly scopes: readonly string[]
   /** Seconds, for a step-up (RFC 9470). */
   readonly maxAge: number | null
   /** Seconds, for `Retry-After`. */
   readonly retryAfter: number | null
+  /** A word of the scheme's own, from its outcome, that tells its challenges of one code apart. */
+  readonly reason?: string
+  /** Further headers of the response, from the outcome of the scheme. */
+  readonly headers?: Readonly<Record<string, string>>
 }

@@ -44,6 +44,10 @@ export interface Invalid {
   readonly detail: string
   /** It was good once. */
   readonly expired: boolean
+  /** A word for the scheme's own `challenge`, which gets it as `failure.reason`. One of a few: challenges are cached by it. */
+  readonly reason?: string
+  /** Further headers of the refusal, such as a nonce. Never cached. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** This scheme's, and nobody can tell now (a store or key source does not answer): 503, stop. */

@@ -1,11 +1,11 @@
 import type { AuthFailure } from '../../types/error.js'
-import type { Authenticated, Outcome } from '../../types/outcome.js'
+import type { Authenticated, Invalid, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
 import { AuthError, authFailure, internalError } from '../errors.js'
 import { loadedPrincipal, principalFrom } from '../kit/principal.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isNo, isThenable } from '../util/answer.js'
-import { isObject, property } from '../util/objects.js'
+import { isObject, ownField, property } from '../util/objects.js'
 import { isExpired, type Faulty, type GuardState, type Identity } from './request-state.js'
 
 /** The identities that act, none for an anonymous caller; or the failure for which the request goes no further. */
@@ -120,12 +120,20 @@ type Failed = Exclude<Answer, { readonly kind: 'authenticated' | Missing }>
 function failureOf ({ name }: BoundScheme, answer: Failed): AuthFailure {
   const { detail } = answer
   switch (answer.kind) {
-    case 'invalid': return authFailure(answer.expired ? 'AUTH_TOKEN_EXPIRED' : 'AUTH_INVALID_CREDENTIALS', name, detail)
+    case 'invalid': return invalidFailure(name, answer)
     case 'unavailable': return authFailure('AUTH_UNAVAILABLE', name, detail, retryOf(answer))
     case 'limited': return authFailure('AUTH_RATE_LIMITED', name, detail, retryOf(answer))
     case 'cross-site': return authFailure('AUTH_CROSS_SITE', name, detail)
     case 'faulty': return authFailure('AUTH_FAULT', name, detail)
   }
+}
+
+function invalidFailure (name: string, answer: Invalid): AuthFailure {
+  const failure = authFailure(answer.expired ? 'AUTH_TOKEN_EXPIRED' : 'AUTH_INVALID_CREDENTIALS', name, answer.detail)
+  const reason = ownField(answer, 'reason')
+  const headers = ownField(answer, 'headers')
+  if (reason === undefined && headers === undefined) return failure
+  return { ...failure, ...reason === undefined ? {} : { reason }, ...headers === undefined ? {} : { headers } }
 }
 
 /** Returns the `delay-seconds` of RFC 9110, 10.2.3. A scheme of the application may have another value there. */

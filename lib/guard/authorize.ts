@@ -21,14 +21,15 @@ export interface Caller {
  * Checks what is settled before the body is read: how long ago the person authenticated, then every scope and role that
  * no function decides.
  */
-export function checkStatic ({ maxAge, rules }: Policy, acting: Identity): AuthFailure | null {
+export function checkStatic (policy: Policy, acting: Identity): AuthFailure | null {
+  const { maxAge, rules } = policy
   if (maxAge !== null && isStale(acting, maxAge)) {
     const detail = `authenticated longer ago than ${maxAge} s`
     return authFailure('AUTH_STEP_UP_REQUIRED', acting.bound.name, detail, { maxAge })
   }
   const broken = rules.find(rule => !meetsStatic(rule, acting) ||
     (rule.anyOf !== null && !rule.anyOf.some(entry => entryMeetsStatic(entry, acting))))
-  return broken === undefined ? null : denied(broken, acting)
+  return broken === undefined ? null : denied(policy, broken, acting)
 }
 
 /**
@@ -37,8 +38,8 @@ export function checkStatic ({ maxAge, rules }: Policy, acting: Identity): AuthF
  */
 export async function checkFunctions (policy: Policy, caller: Caller): Promise<AuthFailure | null> {
   for (const rule of policy.rules) {
-    if (!await meets(rule, caller)) return denied(rule, caller.acting)
-    if (rule.anyOf !== null && !await meetsAny(rule.anyOf, caller)) return denied(rule, caller.acting)
+    if (!await meets(rule, caller)) return denied(policy, rule, caller.acting)
+    if (rule.anyOf !== null && !await meetsAny(rule.anyOf, caller)) return denied(policy, rule, caller.acting)
   }
   return null
 }
@@ -111,13 +112,22 @@ function hasNone (excluded: readonly Requirement[], { bound, outcome }: Identity
   return !excluded.some(each => hasPermission(principal, each) || (owner !== null && hasPermission(owner, each)))
 }
 
-function denied (rule: Rule, { bound, outcome }: Identity): AuthFailure {
+function denied (policy: Policy, broken: Rule, { bound, outcome }: Identity): AuthFailure {
   const detail = `the principal ${outcome.principal.id} does not meet the rules`
-  return authFailure('AUTH_ACCESS_DENIED', bound.name, detail, { scopes: requiredScopes(rule) })
+  const scopes = namedScopes(broken).length === 0 ? [] : requiredScopes(policy)
+  return authFailure('AUTH_ACCESS_DENIED', bound.name, detail, { scopes })
 }
 
-/** Returns the scopes that a challenge names (RFC 6750, 3: "necessary to access the protected resource"). */
-export function requiredScopes ({ scopes }: Rule): readonly string[] {
+/**
+ * Returns the scopes that a challenge of a policy names (RFC 6750, 3: "necessary to access the protected resource"),
+ * those that a caller has already included: a client that asks for a token of these alone must not lose them.
+ */
+export function requiredScopes ({ rules }: Policy): readonly string[] {
+  return [...new Set(rules.flatMap(namedScopes))]
+}
+
+/** Returns all of an `all`, and of an `any` the first, which is enough. */
+function namedScopes ({ scopes }: Rule): readonly string[] {
   if (scopes === null || typeof scopes === 'function') return []
-  return [...scopes.all, ...scopes.any].map(each => each.name)
+  return [...scopes.all, ...scopes.any.slice(0, 1)].map(each => each.name)
 }

@@ -17,7 +17,7 @@ type Part = string | BoundScheme
 
 /**
  * The header `WWW-Authenticate` of each refusal under one policy. What the schemes of this plugin write is fixed, so it
- * is written once, at boot. A scheme of the application is called for each refusal.
+ * is written once, at boot, or at the first refusal for a reason of its own. A scheme of the application is called for each refusal.
  */
 export class PolicyChallenges {
   readonly #policy: Policy
@@ -41,34 +41,44 @@ export class PolicyChallenges {
    * @returns `''` where the response has no challenge.
    */
   header (failure: AuthFailure): string {
-    const parts = this.#prepared.get(keyOf(failure)) ?? partsOf(this.#policy, failure)
-    const texts = parts.flatMap(part => typeof part === 'string' ? part : textsOf(part, failure))
+    const parts = this.#prepared.get(keyOf(failure)) ?? this.#prepare(failure)
+    const texts = parts.flatMap(part => typeof part === 'string' ? part : textsOf(this.#policy, part, failure))
     return join(texts.length > 0 ? texts : impliedTexts(this.#policy, failure))
+  }
+
+  /** Keeps the challenge of a reason that a scheme gave: a few words each. */
+  #prepare (failure: AuthFailure): readonly Part[] {
+    const parts = partsOf(this.#policy, failure)
+    if (this.#prepared.size < maxPrepared) this.#prepared.set(keyOf(failure), parts)
+    return parts
   }
 }
 
+/** Challenges that are kept under one policy. Beyond that, they are written for each refusal. */
+const maxPrepared = 1_000
+
 /** Yields every refusal of a policy that has a challenge. */
 function * possibleFailures (policy: Policy): Iterable<AuthFailure> {
-  const { schemes, maxAge, rules } = policy
+  const { schemes, maxAge } = policy
   yield authFailure('AUTH_REQUIRED', null, '')
   for (const { name } of schemes) {
     yield authFailure('AUTH_INVALID_CREDENTIALS', name, '')
     yield authFailure('AUTH_TOKEN_EXPIRED', name, '')
     if (maxAge !== null) yield authFailure('AUTH_STEP_UP_REQUIRED', name, '', { maxAge })
     yield authFailure('AUTH_ACCESS_DENIED', name, '')
-    for (const rule of rules) yield authFailure('AUTH_ACCESS_DENIED', name, '', { scopes: requiredScopes(rule) })
+    yield authFailure('AUTH_ACCESS_DENIED', name, '', { scopes: requiredScopes(policy) })
   }
 }
 
 /** Everything that a fixed challenge may depend on. */
-function keyOf ({ code, scheme, maxAge, scopes }: AuthFailure): string {
-  return [code, scheme, maxAge, ...scopes].join(' ')
+function keyOf ({ code, scheme, maxAge, reason, scopes }: AuthFailure): string {
+  return [code, scheme, maxAge, reason, ...scopes].join(' ')
 }
 
 function partsOf (policy: Policy, failure: AuthFailure): readonly Part[] {
   const parts = challengers(policy, failure).flatMap((bound): Part | readonly Part[] => {
     const { challenge } = bound.scheme
-    return challenge === undefined || isFixed(challenge) ? textsOf(bound, failure) : bound
+    return challenge === undefined || isFixed(challenge) ? textsOf(policy, bound, failure) : bound
   })
   return parts.length > 0 ? parts : impliedTexts(policy, failure)
 }
@@ -80,9 +90,10 @@ function challengers (policy: Policy, { code, scheme }: AuthFailure): readonly B
   return mayHelp ? policy.schemes.filter(bound => bound.name === scheme) : []
 }
 
-/** Returns the text of each challenge of a scheme. */
-function textsOf ({ scheme }: BoundScheme, failure: AuthFailure): readonly string[] {
-  return [scheme.challenge?.(failure) ?? []].flat().map(write)
+/** Returns the text of each challenge of a scheme. In a 401 it may name the scopes of the route. */
+function textsOf (policy: Policy, { scheme }: BoundScheme, failure: AuthFailure): readonly string[] {
+  const named = unauthenticated.has(failure.code) ? { ...failure, scopes: requiredScopes(policy) } : failure
+  return [scheme.challenge?.(named) ?? []].flat().map(write)
 }
 
 function impliedTexts (policy: Policy, failure: AuthFailure): readonly string[] {

@@ -40,10 +40,11 @@ export class Responder {
 
   /** Refuses a request: 401 with challenges, 403, 429 or 503. */
   refuse (reply: FastifyReply, policy: Policy, failure: AuthFailure): Ended {
-    const { code, scheme, detail, retryAfter } = failure
+    const { code, scheme, detail, retryAfter, headers = null } = failure
     reply.request.log.info({ auth: { code, scheme, reason: detail } }, 'request refused')
     forbidReuse(reply)
     try {
+      if (headers !== null) writeHeaders(reply, headers)
       // a login page helps wherever a challenge does
       if (unauthenticated.has(code) && isAnsweredByScheme(reply, policy, failure)) return 'replied'
       this.#writeChallenges(reply, policy, failure)
@@ -140,19 +141,34 @@ const refusalHeaders = ['cache-control', 'connection', 'retry-after', 'www-authe
  */
 function forbidReuse (reply: FastifyReply): void {
   const state = openState(reply.request)
-  if (state.undo === null) {
-    const { statusCode } = reply
-    const before = refusalHeaders.map(name => [name, reply.getHeader(name)] as const)
-    state.undo = () => {
-      reply.code(statusCode)
-      for (const [name, value] of before) {
-        if (value === undefined) reply.removeHeader(name)
-        else reply.header(name, value)
-      }
-    }
-  }
+  if (state.undo === null) state.undo = restorer(reply, refusalHeaders)
   reply.header('cache-control', 'no-store')
   if (hasUnreadBody(reply.request)) reply.header('connection', 'close')
+}
+
+/** Writes the headers of a scheme's own. */
+function writeHeaders (reply: FastifyReply, headers: Readonly<Record<string, string>>): void {
+  const state = openState(reply.request)
+  const { undo } = state
+  const restore = restorer(reply, Object.keys(headers))
+  state.undo = () => {
+    restore()
+    undo?.()
+  }
+  reply.headers(headers)
+}
+
+/** Returns a function that gives a reply the status and these headers that it has now. */
+function restorer (reply: FastifyReply, names: readonly string[]): () => void {
+  const { statusCode } = reply
+  const before = names.map(name => [name, reply.getHeader(name)] as const)
+  return () => {
+    reply.code(statusCode)
+    for (const [name, value] of before) {
+      if (value === undefined) reply.removeHeader(name)
+      else reply.header(name, value)
+    }
+  }
 }
 
 /** Returns true if nobody will read the body. An HTTP/1 connection that is kept alive would have to drain it first. */

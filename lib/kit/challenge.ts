@@ -7,7 +7,7 @@ export type WriteChallenge = (failure: AuthFailure) => Challenge | null
 const fixed = new WeakSet<object>()
 
 /**
- * Marks a challenge that depends on nothing but the code, the scopes and the `maxAge` of the failure, so that the guard
+ * Marks a challenge that depends on nothing but the code, the scopes, the `maxAge` and the reason of the failure, so that the guard
  * writes it once at boot. Without the mark, a scheme is called for each refusal.
  */
 export function fixedChallenge (challenge: WriteChallenge): WriteChallenge {
@@ -20,21 +20,39 @@ export function isFixed (challenge: object): boolean {
   return fixed.has(challenge)
 }
 
+/** What the Bearer challenges of a scheme say beside the error. */
+export interface BearerOptions {
+  /** `error_description` of some codes. */
+  readonly descriptions?: Readonly<Partial<Record<AuthErrorCode, string>>>
+  /** The URL of the metadata of the protected resource (RFC 9728, 5.1). A 401 then names the scopes of the route too. */
+  readonly resourceMetadata?: string | null
+}
+
 /**
  * Returns the Bearer challenge of a scheme (RFC 6750, 3; RFC 9470, 3). It has no error where nothing was sent, and is
  * `null` for failures for which HTTP has none.
- * @param descriptions `error_description` of some codes.
  */
 export function bearerChallenge (
-  challengeRealm: string, descriptions: Readonly<Partial<Record<AuthErrorCode, string>>> = {}
+  realm: string, { descriptions = {}, resourceMetadata = null }: BearerOptions = {}
 ): WriteChallenge {
+  const metadata = resourceMetadata === null ? {} : { resource_metadata: resourceMetadata }
   return fixedChallenge(failure => {
-    if (failure.code === 'AUTH_REQUIRED') return { scheme: 'Bearer', params: { realm: challengeRealm } }
-    const error = errors[failure.code]
-    if (error === undefined) return null
-    const description = descriptions[failure.code]
-    const described = description === undefined ? {} : { error_description: description }
-    return { scheme: 'Bearer', params: { realm: challengeRealm, error, ...described, ...details(failure) } }
+    const { code, maxAge } = failure
+    const error = errors[code]
+    if (error === undefined && code !== 'AUTH_REQUIRED') return null
+    const description = descriptions[code]
+    const namesScopes = failure.scopes.length > 0 && (resourceMetadata !== null || code === 'AUTH_ACCESS_DENIED')
+    return {
+      scheme: 'Bearer',
+      params: {
+        realm,
+        ...error === undefined ? {} : { error },
+        ...description === undefined ? {} : { error_description: description },
+        ...namesScopes ? { scope: failure.scopes.join(' ') } : {},
+        ...maxAge === null ? {} : { max_age: maxAge },
+        ...metadata
+      }
+    }
   })
 }
 
@@ -44,11 +62,4 @@ const errors: Readonly<Partial<Record<AuthErrorCode, string>>> = {
   AUTH_TOKEN_EXPIRED: 'invalid_token',
   AUTH_ACCESS_DENIED: 'insufficient_scope',
   AUTH_STEP_UP_REQUIRED: 'insufficient_user_authentication'
-}
-
-function details ({ scopes, maxAge }: AuthFailure): Challenge['params'] {
-  return {
-    ...scopes.length === 0 ? {} : { scope: scopes.join(' ') },
-    ...maxAge === null ? {} : { max_age: maxAge }
-  }
 }

@@ -72,9 +72,12 @@ export function authenticated (principal: PrincipalInput, details: Authenticated
   }
 }
 
+/** What a scheme may add to *invalid*: a word for its own challenge, and headers of the response. */
+export type InvalidDetails = Pick<Invalid, 'reason' | 'headers'>
+
 /** This scheme's, and bad. `detail` goes to the log and must not hold the credential. */
-export function invalid (detail: string): Invalid {
-  return { kind: 'invalid', detail, expired: false }
+export function invalid (detail: string, details?: InvalidDetails): Invalid {
+  return details === undefined ? { kind: 'invalid', detail, expired: false } : { ...details, kind: 'invalid', detail, expired: false }
 }
 
 /** This scheme's, good once, and past its end. */
