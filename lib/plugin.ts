@@ -93,11 +93,12 @@ function wire (app: FastifyInstance, { guard, key, policies, book, schemes }: Pa
   })
   if (stage === 'preHandler') {
     app.addHook('preHandler', lateHook(guard, key, policies))
-    return
+  } else {
+    const hooks = routeHooks(guard, key, policies)
+    app.addHook('preParsing', hooks.preParsing)
+    app.addHook('preHandler', hooks.preHandler)
   }
-  const hooks = routeHooks(guard, key, policies)
-  app.addHook('preParsing', hooks.preParsing)
-  app.addHook('preHandler', hooks.preHandler)
+  for (const { features } of schemes.values()) features.routes?.(app)
 }
 
 /** The plugin, with Fastify's encapsulation broken on purpose: the context that registers it is the one it protects. */

@@ -1,3 +1,4 @@
+import type { FastifyInstance } from 'fastify'
 import type { ApiKeyFeature } from './api-keys.js'
 import type { Duration } from './duration.js'
 import type { PrincipalInput } from './principal.js'
@@ -24,6 +25,8 @@ export interface TokenFeature {
  * beside the scheme, and `app.gatehouse` and `reply.login` call it.
  */
 export interface Features {
+  /** Declares routes of the scheme's own, when the plugin's hooks stand. Each says its `config.auth`. */
+  readonly routes?: (app: FastifyInstance) => void
   readonly sessions?: SessionFeature
   readonly apiKeys?: ApiKeyFeature
   readonly tokens?: TokenFeature

@@ -18,7 +18,7 @@ export async function bindSchemes (app: FastifyInstance, { schemes, load }: Opti
   for (const [name, definition] of schemes) {
     const made = typeof definition === 'function' ? await definition(app, name, contextOf(name)) : definition
     const { scheme, features } = partsOf(made, name)
-    bound.set(name, Object.freeze({ name, scheme, features, load: scheme.load === undefined ? load : scheme.load }))
+    bound.set(name, Object.freeze({ name, scheme, features: Object.freeze({ ...features }), load: scheme.load === undefined ? load : scheme.load }))
   }
   return bound
 }

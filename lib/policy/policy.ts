@@ -38,6 +38,7 @@ export interface Policy {
 
 /**
  * Returns the policy of a stack of declarations, outermost first: `schemes`, `mode` and `rateLimit` replace, rules add.
+ * None of them is public: such a route has {@link publicPolicy}.
  * @param path what boot errors name.
  */
 export function resolvePolicy (
@@ -45,16 +46,12 @@ export function resolvePolicy (
 ): Policy {
   const stack = levels.slice(Math.max(0, levels.findLastIndex(level => !level.inherit)))
   const detached = stack[0]?.inherit === false
-  const open = stack.at(-1)?.open ?? null
-  if (open !== null) return publicPolicy(open)
-
-  const closed = stack.filter(level => level.open === null)
-  const alternatives = bind(last(closed, level => level.schemes), schemes, path)
-  const rules = closed.flatMap(level => level.rule ?? [])
-  const ages = closed.flatMap(level => level.maxAge ?? [])
-  const rateLimit = last(closed, level => level.rateLimit)
+  const alternatives = bind(last(stack, level => level.schemes), schemes, path)
+  const rules = stack.flatMap(level => level.rule ?? [])
+  const ages = stack.flatMap(level => level.maxAge ?? [])
+  const rateLimit = last(stack, level => level.rateLimit)
   const policy: Policy = {
-    access: last(closed, level => level.mode) ?? 'required',
+    access: last(stack, level => level.mode) ?? 'required',
     reason: '',
     alternatives,
     rules: Object.freeze(rules),

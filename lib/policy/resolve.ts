@@ -32,16 +32,18 @@ export function policiesOf (sources: PolicySources): Policies {
   const { open, resolve } = shared(sources)
   return {
     forRoute (context, options) {
-      defaults.routed(context)
       const path = `${methodsOf(options)} ${options.url}: config.auth`
       const written = writtenIn(options)
       const entries = publicPaths.filter(each => opens(each, options.url, [options.method].flat()))
       const [entry] = entries
       if (entry !== undefined && !defaults.grouped(context) && written === null) {
         for (const each of entries) used.add(each)
+        defaults.routed(context)
         return { policy: open(entry.reason), from: `public path ${entry.path}` }
       }
       const policy = resolve(context, written, path)
+      // a public route says everything itself: a default that is set later takes nothing from it
+      if (policy.access !== 'public') defaults.routed(context)
       const literal = entries.find(each => each.prefix === null)
       if (literal !== undefined && written !== null) {
         checkAgreement(literal, policy, path)
@@ -69,11 +71,14 @@ function shared ({ permissions, schemes, defaults }: PolicySources) {
     levels.set(level, id)
     return id
   }
+  const open = (reason: string): Policy => once(`public ${reason}`, () => publicPolicy(reason))
   return {
-    open: (reason: string): Policy => once(`public ${reason}`, () => publicPolicy(reason)),
+    open,
     resolve (context: FastifyInstance, written: readonly [unknown] | null, path: string): Policy {
       const above = defaults.above(context)
       const own = written === null ? [] : [parseDeclaration(written[0], path, permissions)]
+      const reason = own[0]?.open ?? null
+      if (reason !== null) return open(reason)
       const text = `${above.map(idOf).join()} ${own.map(textOf).join()}`
       return once(text, () => resolvePolicy([...above.map(level => level.declaration), ...own], schemes, path))
     }

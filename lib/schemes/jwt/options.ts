@@ -22,6 +22,8 @@ import { isObject } from '../../util/objects.js'
 import { duration, functionOf, listOf, object, optional, text } from '../../util/options.js'
 import type { Parsed, Parser } from '../../util/options.js'
 import { isKeysUrl } from './remote.js'
+import { parseResource } from './resource.js'
+import type { ResourceOptions, ResourceSettings } from './resource.js'
 
 /** What a handler may know of a token: never the token itself. Frozen whole. */
 export interface JwtCredential {
@@ -80,6 +82,11 @@ interface JwtCommon<P extends PrincipalInput> {
   readonly maxTokenAge?: Duration
   /** The one accepted `typ`, such as `'at+jwt'`. Left out: none, `JWT` or `at+jwt`. */
   readonly typ?: string
+  /**
+   * Describes the first audience as a protected resource (RFC 9728): the plugin serves the document, and every challenge
+   * of the scheme names it. The audience must be an https URL.
+   */
+  readonly resource?: true | ResourceOptions
   /** How many verified tokens are remembered. Default 4,096; `false`: none. */
   readonly cache?: number | false
   /** Default: `id` from `sub`, `scopes` from `scope` or `scp`, `roles` from `roles`, `realm` from `iss`. */
@@ -150,6 +157,8 @@ export interface JwtSettings {
   /** `null`: the default. */
   readonly mapping: Mapping | null
   readonly load: Load | null
+  /** `null`: not described. */
+  readonly resource: ResourceSettings | null
   /** `null`: does not sign. */
   readonly sign: SignSettings | null
   readonly issuers: readonly IssuerSettings[] | ((iss: string) => unknown)
@@ -170,6 +179,7 @@ const common = {
   maxTokenAge: optional(duration({ positive: true, reason: 'It would refuse every token.' }), null),
   typ: optional((value, option) => mediaType(text(value, option)), null),
   cache: optional(parseCacheSize, 4096),
+  resource: optional(parseResource, null),
   principal: optional(functionOf<Mapping>('(claims) => principal or null'), null),
   load: optional(functionOf<Load>('(principal, { scheme, request }) => principal or null'), null),
   cooldown: optional(duration({ positive: true, reason: 'Every unknown key would be asked for.' }), null),
@@ -221,7 +231,7 @@ export function parseJwtOptions (options: unknown, name: string): JwtSettings {
 type Rest = Pick<JwtSettings, 'issuers' | 'sign' | 'path'> & { readonly name: string }
 
 function complete (parsed: Parsed<typeof common>, { name, path, issuers, sign }: Rest): JwtSettings {
-  const { from, realm, clockTolerance, maxTokenAge, typ, cache, principal, load, ...remote } = parsed
+  const { from, realm, clockTolerance, maxTokenAge, typ, cache, resource, principal, load, ...remote } = parsed
   checkRemote(remote, issuers, path)
   const { cooldown, staleFor, insecureHosts, agent } = remote
   return Object.freeze({
@@ -232,6 +242,7 @@ function complete (parsed: Parsed<typeof common>, { name, path, issuers, sign }:
     cacheSize: cache,
     mapping: principal,
     load,
+    resource,
     sign,
     issuers,
     remote: Object.freeze({

@@ -6,9 +6,11 @@ import { TokenAuthenticator } from './authenticate.js'
 import { createIssuers } from './issuers.js'
 import { parseJwtOptions } from './options.js'
 import type { JwtCredential, JwtOptions } from './options.js'
+import { createResource } from './resource.js'
 import { issuer } from './sign.js'
 
 export type { ClaimsMapping, IssuerResolver, JwtCredential, JwtIssuer, JwtOptions, SignOptions } from './options.js'
+export type { ResourceOptions } from './resource.js'
 export type { Algorithm } from '../../jose/algorithms.js'
 export type { Claims } from '../../jose/claims.js'
 export type { JoseHeader } from '../../jose/jws.js'
@@ -32,18 +34,20 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOpti
     const remote = { ...settings.remote, scheme: name, warn: (about: object, message: string) => { app.log.warn(about, message) }, fetches }
     const issuers = createIssuers(settings.issuers, { rules: { typ, dated: clock.maxAge !== null }, remote }, path)
     if (issuers.isRemote) app.addHook('onClose', async () => { for (const fetch of fetches) fetch.abort() })
+    const resource = settings.resource === null ? null : createResource(settings.resource, settings)
+    const described = Object.freeze(resource === null ? {} : { routes: resource.routes })
     const authenticator = new TokenAuthenticator(issuers, settings, name)
     const scheme: Scheme = {
       ...traits(settings.places, 'JWT'),
       reportsAuthTime: true,
       ...settings.load === null ? {} : { load: settings.load },
       authenticate: markAmbient(settings.places, request => authenticator.authenticate(request)),
-      challenge: bearerChallenge(settings.realm, descriptions)
+      challenge: bearerChallenge(settings.realm, { descriptions, resourceMetadata: resource?.metadataUrl ?? null })
     }
     const typed = scheme as Scheme<PrincipalFrom<P>, JwtCredential>
-    if (sign === null || issuers.first === null) return typed
+    if (sign === null || issuers.first === null) return { scheme: typed, features: described }
     return issuer(app, { sign, trust: issuers.first, typ, name, path })
-      .then(issue => ({ scheme: typed, features: { tokens: { issue } } }))
+      .then(issue => ({ scheme: typed, features: Object.freeze({ ...described, tokens: Object.freeze({ issue }) }) }))
   }
 }
 

@@ -1,0 +1,175 @@
+import type { FastifyInstance } from 'fastify'
+import type { CredentialSource } from '../../../types/credential-source.js'
+import { misconfigured } from '../../errors.js'
+import { sourceUrl } from '../../jose/remote/source-url.js'
+import { describeValue } from '../../util/describe.js'
+import { listOf, object, optional, text } from '../../util/options.js'
+import type { IssuerSettings, JwtSettings } from './options.js'
+
+/** Describes the protected resource to clients (RFC 9728). */
+export interface ResourceOptions {
+  /** The name of the resource, for people. */
+  readonly name?: string
+  /** The URL of a page for developers. */
+  readonly documentation?: string
+  /** The scopes that clients may ask for. */
+  readonly scopes?: readonly string[]
+  /**
+   * The URL of the document, where it is not below the root of the resource's host. The route is declared if its path is
+   * in the context of the plugin; otherwise serve the document there by other means.
+   */
+  readonly metadata?: string
+}
+
+/** {@link ResourceOptions}, parsed. */
+export interface ResourceSettings {
+  readonly name: string | null
+  readonly documentation: string | null
+  readonly scopes: readonly string[] | null
+  readonly metadata: string | null
+}
+
+const parseObject = object({
+  name: optional(text, null),
+  documentation: optional(webUrl, null),
+  scopes: optional(listOf(parseScope), null),
+  metadata: optional(webUrl, null)
+})
+
+/** Parses the option `resource`. @throws {AuthError} `AUTH_MISCONFIGURED` */
+export function parseResource (value: unknown, option: string): ResourceSettings {
+  return parseObject(value === true ? {} : value, option)
+}
+
+function webUrl (value: unknown, option: string): string {
+  const url = sourceUrl(text(value, option), [])
+  if (url instanceof URL) return text(value, option)
+  throw misconfigured(`${option} ${url}. Got ${describeValue(value)}.`)
+}
+
+/** RFC 9728, 2: `offline_access` is no scope of a resource. */
+function parseScope (value: unknown, option: string): string {
+  const scope = text(value, option)
+  if (!/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)) {
+    throw misconfigured(`${option} has characters that a scope cannot have (RFC 6749, 3.3): spaces, quotes, or no ASCII.`)
+  }
+  if (scope !== 'offline_access') return scope
+  throw misconfigured(`${option} is offline_access, which clients ask an authorization server for. Leave it out.`)
+}
+
+/** A protected resource: where its metadata is, and the route that serves it. */
+export interface ProtectedResource {
+  readonly metadataUrl: string
+  /** Declares the route of the document. */
+  readonly routes: (app: FastifyInstance) => void
+}
+
+const wellKnown = '/.well-known/oauth-protected-resource'
+
+/**
+ * Describes the first audience of a scheme as a protected resource.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` where the audience or an issuer is no URL, or the document could not be served.
+ */
+export function createResource (settings: ResourceSettings, scheme: JwtSettings): ProtectedResource {
+  const { issuers, places, path, remote } = scheme
+  const option = `The option ${path}.resource`
+  if (typeof issuers === 'function') throw misconfigured(`${option} needs the issuers as a list: the document names them.`)
+  const resource = resourceOf(issuers, option)
+  const authorizationServers = issuers.map(({ issuer, path }) => issuerUrl(issuer, remote.insecureHosts, path))
+  const metadataUrl = settings.metadata ?? `${resource.origin}${wellKnown}${pathOf(resource)}${resource.search}`
+  const document = Object.freeze({
+    resource: resource.text,
+    authorization_servers: authorizationServers,
+    ...settings.scopes === null ? {} : { scopes_supported: settings.scopes },
+    bearer_methods_supported: bearerMethods(places),
+    ...settings.name === null ? {} : { resource_name: settings.name },
+    ...settings.documentation === null ? {} : { resource_documentation: settings.documentation }
+  })
+  return {
+    metadataUrl,
+    routes: app => {
+      const url = routeOf(app, { metadataUrl, isOwn: settings.metadata !== null, option })
+      if (url !== null) declare(app, { url, document, option })
+    }
+  }
+}
+
+interface ResourceUrl {
+  /** As configured: clients compare it as text (RFC 9728, 3.3). */
+  readonly text: string
+  readonly origin: string
+  readonly pathname: string
+  readonly search: string
+}
+
+/** Returns the first audience, which every issuer of the document must issue tokens for. */
+function resourceOf (issuers: readonly IssuerSettings[], option: string): ResourceUrl {
+  const identifier = issuers[0]?.audience?.[0]
+  const url = identifier === undefined ? 'is missing' : sourceUrl(identifier, [])
+  const fault = url instanceof URL ? (String(identifier).includes('#') ? 'must not have a fragment' : null) : url
+  if (fault !== null || !(url instanceof URL)) {
+    throw misconfigured(`${option} describes the first audience, which must be its https URL (RFC 9728, 1.2): it ${fault}.`)
+  }
+  const other = issuers.find(({ audience }) => audience !== null && !audience.includes(String(identifier)))
+  if (other === undefined) return { text: String(identifier), origin: url.origin, pathname: url.pathname, search: url.search }
+  throw misconfigured(`${option} names every issuer, and ${other.path}.audience lacks the first audience of the scheme: ` +
+    'tokens that clients get there would be refused. Add it.')
+}
+
+function pathOf ({ pathname }: ResourceUrl): string {
+  return pathname === '/' ? '' : pathname
+}
+
+/** Returns the identifier of an authorization server (RFC 8414, 2). */
+function issuerUrl (issuer: string | null, insecureHosts: readonly string[], path: string): string {
+  const url = issuer === null ? 'must be named' : sourceUrl(issuer, insecureHosts)
+  const fault = url instanceof URL ? (/[?#]/.test(String(issuer)) ? 'must not have a query or fragment' : null) : url
+  if (fault === null) return String(issuer)
+  throw misconfigured(`The option ${path}.issuer ${fault}: the option resource tells clients where to ask for tokens.`)
+}
+
+/** RFC 9728, 2: the ways of RFC 6750 by which a token may come. */
+function bearerMethods (places: readonly CredentialSource[]): readonly string[] {
+  const methods = [...places.includes('bearer') ? ['header'] : [], ...places.includes('query:access_token') ? ['query'] : []]
+  return Object.freeze(methods)
+}
+
+interface Served {
+  readonly metadataUrl: string
+  /** The application says where the document is. */
+  readonly isOwn: boolean
+  readonly option: string
+}
+
+/** Returns the pattern of the route within the context of the plugin; `null` where it is elsewhere, as the application says. */
+function routeOf (app: FastifyInstance, { metadataUrl, isOwn, option }: Served): string | null {
+  const { pathname } = new URL(metadataUrl)
+  const isWithin = pathname.startsWith(`${app.prefix}/`)
+  if (!isWithin && isOwn) return null
+  if (!isWithin) {
+    throw misconfigured(`${option} has its document at ${pathname}, which is outside of the context of the plugin, with ` +
+      `the prefix ${app.prefix}. Say where it is served, such as resource: { metadata: 'https://…' }, or register the ` +
+      'plugin without a prefix.')
+  }
+  if (/^[\w\-.~/]*$/.test(pathname)) return pathname.slice(app.prefix.length)
+  throw misconfigured(`${option} has its document at ${pathname}, which no route can stand for: use letters, digits and ` +
+    "-._~ in the path of the audience, or say where the document is served: resource: { metadata: 'https://…' }.")
+}
+
+interface Declared {
+  readonly url: string
+  readonly document: object
+  readonly option: string
+}
+
+function declare (app: FastifyInstance, { url, document, option }: Declared): void {
+  if (app.hasRoute({ method: 'GET', url: `${app.prefix}${url}` })) {
+    throw misconfigured(`${option} has its document where another route stands: ${app.prefix}${url}. Two schemes cannot ` +
+      'describe one resource: give each an audience of its own, or let one describe both.')
+  }
+  const config = { auth: { public: 'describes the protected resource to clients (RFC 9728)' } }
+  app.get(url, { config, schema: { hide: true } as object }, async (_request, reply) => {
+    reply.header('cache-control', 'public, max-age=3600')
+    return document
+  })
+}
