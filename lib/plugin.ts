@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Gatehouse } from '../types/gatehouse.js'
 import type { GatehouseOptions } from '../types/options.js'
@@ -6,15 +6,14 @@ import { checkReasons } from './audit/reasons.js'
 import { auditRows } from './audit/rows.js'
 import { misconfigured } from './errors.js'
 import { Guard } from './guard/guard.js'
-import { requestAuth } from './guard/request-auth.js'
 import { credentialParameters, redactRequests } from './guard/request-loggers.js'
-import { stateOf } from './guard/request-state.js'
 import { Responder } from './guard/responder.js'
 import { createRequestLimiter, withDefaultRateLimit } from './limits/request-limits.js'
 import { warnAboutTrustProxy } from './limits/trust-proxy-warning.js'
 import { OpenApi } from './openapi/openapi.js'
 import { gatehouseOf, replyMethods, type Parts } from './plugin/decorators.js'
 import { parseOptions, type Options } from './plugin/options.js'
+import { decorateRequests } from './plugin/request-decorators.js'
 import { commonOf } from './plugin/scheme-context.js'
 import { bindSchemes } from './plugin/schemes.js'
 import { defaults } from './policy/defaults.js'
@@ -71,8 +70,7 @@ function decorate (app: FastifyInstance, parts: Parts): void {
       return facade
     }
   })
-  app.decorateRequest('auth', { getter (this: FastifyRequest) { return requestAuth(this, parts.guard.permissions) as FastifyRequest['auth'] } })
-  app.decorateRequest('principal', { getter (this: FastifyRequest) { return (stateOf(this)?.pass?.identities[0]?.outcome.principal ?? null) as FastifyRequest['principal'] } })
+  decorateRequests(app, parts.schemes, parts.guard.permissions)
   app.decorateReply('challenge', challenge as FastifyReply['challenge'])
   app.decorateReply('forbid', forbid as FastifyReply['forbid'])
   app.decorateReply('login', login as FastifyReply['login'])

@@ -69,6 +69,11 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
    * its own way, and neither is called.
    */
   readonly load?: Load<P> | null
+  /**
+   * Adds a property to every request: the principal of this scheme if it authenticated the request, else `null`. `true`
+   * for the scheme's own name.
+   */
+  readonly decorate?: true | string | null
 }
 
 /** A guess that was checked: `result` is what the check returned, or `null` for a wrong guess. */

@@ -6,6 +6,7 @@ import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import { parsePlaces } from '../../kit/read-credential.js'
+import { decorateOption } from '../../kit/request-decorator.js'
 import { describeValue } from '../../util/describe.js'
 import { isHttpToken } from '../../util/http-token.js'
 import { isObject } from '../../util/objects.js'
@@ -22,6 +23,8 @@ interface ApiKeyCommon {
    * Bearer always has the challenge `Bearer`.
    */
   readonly challenge?: string
+  /** Adds a property to every request: the principal of this scheme, or `null`. `true` for the scheme's own name. */
+  readonly decorate?: true | string
 }
 
 interface GivenKeys extends ApiKeyCommon {
@@ -106,6 +109,7 @@ export interface ApiKeySettings extends ReturnType<typeof parsePlaces> {
   /** `null`: the default challenge. */
   readonly challenge: string | null
   readonly load: Load | null
+  readonly decorate: true | string | null
   /** The path of these options, for messages: `schemes.service`. */
   readonly path: string
 }
@@ -125,7 +129,8 @@ const parse = object({
   prefix: optional(string, null),
   realm: optional(string, null),
   challenge: optional(parseChallenge, null),
-  load: optional(functionOf<Load>('(principal, { scheme, request }) that returns a principal or null'), null)
+  load: optional(functionOf<Load>('(principal, { scheme, request }) that returns a principal or null'), null),
+  decorate: optional(decorateOption, null)
 })
 
 /** Parses the options of the scheme `name`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option. */

@@ -42,8 +42,8 @@ export function apiKey<P extends PrincipalInput> (options: ApiKeyOptions<P>): Sc
 export function apiKey (options: ApiKeyOptions | ManagedApiKeyOptions): SchemeFactory {
   return (app, name, context) => {
     const settings = parseApiKeyOptions(options, name)
-    const { source, places, load } = settings
-    const common = { ...traits(places), challenge: createChallenge(settings, name) }
+    const { source, places, load, decorate } = settings
+    const common = { ...traits(places), challenge: createChallenge(settings, name), decorate }
     if (source.kind !== 'managed') {
       const verify = source.kind === 'keys'
         ? createTable(source.keys, settings, name)

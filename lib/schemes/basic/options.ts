@@ -4,6 +4,7 @@ import type { Duration } from '../../../types/duration.js'
 import type { PrincipalInput } from '../../../types/principal.js'
 import type { Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
+import { decorateOption } from '../../kit/request-decorator.js'
 import type { Passwords } from '../../passwords/passwords.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
@@ -23,6 +24,8 @@ interface BasicCommon {
   /** What the browser's prompt names. Default: the scheme's name. */
   readonly realm?: string
   readonly load?: Load
+  /** Adds a property to every request: the principal of this scheme, or `null`. `true` for the scheme's own name. */
+  readonly decorate?: true | string
 }
 
 interface BasicCached {
@@ -77,6 +80,7 @@ export interface BasicSettings {
   readonly load: Load | null
   /** Seconds for which a right password is remembered; `null`: not at all. */
   readonly cacheTtl: number | null
+  readonly decorate: true | string | null
   /** The path of these options, for messages: `schemes.ops`. */
   readonly path: string
 }
@@ -91,19 +95,20 @@ const parse = object({
   realm: optional(string, null),
   load: optional(functionOf<Load>('(principal, { scheme, request }) => principal or null'), null),
   cache: optional(object({ ttl: duration({ positive: true, max: maxCacheTtl }) }), null),
-  passwords: optional(parsePasswords, null)
+  passwords: optional(parsePasswords, null),
+  decorate: optional(decorateOption, null)
 })
 
 /** Parses the options of the scheme `name`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option. */
 export function parseBasicOptions (options: unknown, name: string): BasicSettings {
   const path = `schemes.${name}`
-  const { realm, load, cache, ...sources } = parse(options, `The options of ${path}`)
+  const { realm, load, cache, decorate, ...sources } = parse(options, `The options of ${path}`)
   const source = sourceOf(sources, path)
   if (cache !== null && source.kind === 'verify') {
     throw misconfigured(`The option ${path}.cache has to see the stored hash, so that a changed password counts at ` +
       'once. Use find instead of verify, or leave cache out.')
   }
-  return Object.freeze({ source, realm: realm ?? name, load, cacheTtl: cache?.ttl ?? null, path })
+  return Object.freeze({ source, realm: realm ?? name, load, cacheTtl: cache?.ttl ?? null, decorate, path })
 }
 
 type Sources = Pick<ReturnType<typeof parse>, 'verify' | 'users' | 'find' | 'passwords'>

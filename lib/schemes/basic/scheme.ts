@@ -38,8 +38,8 @@ interface Verifier<P> {
 export function basic<P extends PrincipalInput> (options: BasicOptions<P>): SchemeFactory<PrincipalFrom<P>, null> {
   return (_app, name, context) => {
     const settings = parseBasicOptions(options, name)
-    const { realm, load } = settings
-    const about = { realm, load: load as Load<PrincipalFrom<P>> | null, guesses: context.guesses }
+    const { realm, load, decorate } = settings
+    const about = { realm, load: load as Load<PrincipalFrom<P>> | null, guesses: context.guesses, decorate }
     const verifier = createVerifier<P>(settings, name)
     return isThenable(verifier) ? verifier.then(ready => createScheme(ready, about)) : createScheme(verifier, about)
   }
@@ -49,9 +49,10 @@ interface About<P extends PrincipalInput> {
   readonly realm: string
   readonly load: Load<PrincipalFrom<P>> | null
   readonly guesses: Guesses
+  readonly decorate: true | string | null
 }
 
-function createScheme<P extends PrincipalInput> ({ verify, recall }: Verifier<PrincipalFrom<P>>, { realm, load, guesses }: About<P>): Scheme<PrincipalFrom<P>, null> {
+function createScheme<P extends PrincipalInput> ({ verify, recall }: Verifier<PrincipalFrom<P>>, { realm, load, guesses, decorate }: About<P>): Scheme<PrincipalFrom<P>, null> {
   const challenge = Object.freeze({ scheme: 'Basic', params: Object.freeze({ realm, charset: 'UTF-8' }) })
   const judge = (principal: PrincipalFrom<P> | null): Outcome<PrincipalFrom<P>, null> =>
     principal === null
@@ -64,6 +65,7 @@ function createScheme<P extends PrincipalInput> ({ verify, recall }: Verifier<Pr
     openapi: { type: 'http', scheme: 'basic' },
     ambient: true,
     reportsAuthTime: true,
+    decorate,
     ...load === null ? {} : { load },
     challenge: fixedChallenge(({ code }) => code === 'AUTH_ACCESS_DENIED' ? null : challenge),
     authenticate (request) {

@@ -17,6 +17,7 @@ import type { KeyResolver, StaticKeys } from '../../jose/keyring.js'
 import type { RemoteOptions } from '../../jose/remote/remote-keys.js'
 import { parsePlaces } from '../../kit/read-credential.js'
 import type { Reading } from '../../kit/read-credential.js'
+import { decorateOption } from '../../kit/request-decorator.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, functionOf, listOf, object, optional, text } from '../../util/options.js'
@@ -92,6 +93,8 @@ interface JwtCommon<P extends PrincipalInput> {
   /** Default: `id` from `sub`, `scopes` from `scope` or `scp`, `roles` from `roles`, `realm` from `iss`. */
   readonly principal?: ClaimsMapping<P>
   readonly load?: Load<PrincipalFrom<P>>
+  /** Adds a property to every request: the principal of this scheme, or `null`. `true` for the scheme's own name. */
+  readonly decorate?: true | string
   /** Of fetched keys: the least time between two fetches for keys that are not known, and after a failed one. Default `'30s'`. */
   readonly cooldown?: Duration
   /** Of fetched keys: how long after the last success they are used while their source fails. Default `'24h'`. */
@@ -159,6 +162,7 @@ export interface JwtSettings {
   readonly load: Load | null
   /** `null`: not described. */
   readonly resource: ResourceSettings | null
+  readonly decorate: true | string | null
   /** `null`: does not sign. */
   readonly sign: SignSettings | null
   readonly issuers: readonly IssuerSettings[] | ((iss: string) => unknown)
@@ -182,6 +186,7 @@ const common = {
   resource: optional(parseResource, null),
   principal: optional(functionOf<Mapping>('(claims) => principal or null'), null),
   load: optional(functionOf<Load>('(principal, { scheme, request }) => principal or null'), null),
+  decorate: optional(decorateOption, null),
   cooldown: optional(duration({ positive: true, reason: 'Every unknown key would be asked for.' }), null),
   staleFor: optional(duration(), null),
   insecureHosts: optional(parseHosts, null),
@@ -231,7 +236,8 @@ export function parseJwtOptions (options: unknown, name: string): JwtSettings {
 type Rest = Pick<JwtSettings, 'issuers' | 'sign' | 'path'> & { readonly name: string }
 
 function complete (parsed: Parsed<typeof common>, { name, path, issuers, sign }: Rest): JwtSettings {
-  const { from, realm, clockTolerance, maxTokenAge, typ, cache, resource, principal, load, ...remote } = parsed
+  const { from, realm, clockTolerance, maxTokenAge, typ, cache, resource, ...rest } = parsed
+  const { principal, load, decorate, ...remote } = rest
   checkRemote(remote, issuers, path)
   const { cooldown, staleFor, insecureHosts, agent } = remote
   return Object.freeze({
@@ -243,6 +249,7 @@ function complete (parsed: Parsed<typeof common>, { name, path, issuers, sign }:
     mapping: principal,
     load,
     resource,
+    decorate,
     sign,
     issuers,
     remote: Object.freeze({

@@ -40,6 +40,7 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOpti
     const scheme: Scheme = {
       ...traits(settings.places, 'JWT'),
       reportsAuthTime: true,
+      decorate: settings.decorate,
       ...settings.load === null ? {} : { load: settings.load },
       authenticate: markAmbient(settings.places, request => authenticator.authenticate(request)),
       challenge: bearerChallenge(settings.realm, { descriptions, resourceMetadata: resource?.metadataUrl ?? null })

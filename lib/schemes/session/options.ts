@@ -2,6 +2,7 @@ import type { Duration } from '../../../types/duration.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
+import { decorateOption } from '../../kit/request-decorator.js'
 import { secrets } from '../../secrets/check-secret.js'
 import { describeValue } from '../../util/describe.js'
 import { isHttpToken } from '../../util/http-token.js'
@@ -39,6 +40,8 @@ export interface SessionOptions<P extends PrincipalInput = PrincipalInput> {
   readonly loginPath?: string
   /** Adds what a database knows. Given, the cookie holds no scopes and no roles. */
   readonly load?: Load<PrincipalFrom<P>>
+  /** Adds a property to every request: the principal of this scheme, or `null`. `true` for the scheme's own name. */
+  readonly decorate?: true | string
 }
 
 /** {@link SessionOptions}, checked and complete. */
@@ -52,6 +55,7 @@ export interface SessionSettings {
   readonly times: Times
   readonly loginPath: string | null
   readonly load: Load | null
+  readonly decorate: true | string | null
 }
 
 const timeout = duration({ min: 1 })
@@ -71,7 +75,8 @@ const parse = object({
   keepIdleTimeout: optional(timeout, null),
   staleness: optional(staleness, 5),
   loginPath: optional(parseLoginPath, null),
-  load: optional(functionOf<Load>('(principal, { scheme, request }) that returns a principal or null'), null)
+  load: optional(functionOf<Load>('(principal, { scheme, request }) that returns a principal or null'), null),
+  decorate: optional(decorateOption, null)
 } satisfies Record<keyof SessionOptions, Parser<unknown>>)
 
 /** As the cookie says it. */
@@ -80,7 +85,7 @@ const sameSites = { lax: 'Lax', strict: 'Strict', none: 'None' } as const
 /** Returns the settings of the scheme `name`. A mistake stops the boot. */
 export function sessionSettings (options: unknown, name: string): SessionSettings {
   const place = `schemes.${name}`
-  const { secret, cookieName, secure, sameSite, loginPath, load, ...times } = parse(options, `The options of ${place}`)
+  const { secret, cookieName, secure, sameSite, loginPath, load, decorate, ...times } = parse(options, `The options of ${place}`)
   if (sameSite === 'none' && !secure) {
     throw misconfigured(`The option ${place}.sameSite cannot be 'none' where secure is false: browsers drop such a ` +
       'cookie. Leave secure out; on http://localhost browsers accept the cookie as it is.')
@@ -92,7 +97,8 @@ export function sessionSettings (options: unknown, name: string): SessionSetting
     sameSite: sameSites[sameSite],
     times: timesOf(times, load !== null, `The option ${place}`),
     loginPath,
-    load
+    load,
+    decorate
   })
 }
 

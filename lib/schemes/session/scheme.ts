@@ -59,7 +59,7 @@ interface SessionParts {
 
 /** Makes the scheme, and what it offers to applications. */
 export async function makeSession (app: FastifyInstance, name: string, { settings, liveness }: SessionParts) {
-  const { loginPath, load } = settings
+  const { loginPath, load, decorate } = settings
   claimCookieName(app, settings.cookieName, name)
   if (!settings.secure) app.log.warn(`schemes.${name}: session cookies are sent without Secure and __Host-, as secure is false: for development over plain HTTP only`)
   const seals = await makeSeals(app, name, settings.secrets)
@@ -74,6 +74,7 @@ export async function makeSession (app: FastifyInstance, name: string, { setting
     ambient: true,
     reportsAuthTime: true,
     cacheControl: 'private',
+    decorate,
     ...load === null ? {} : { load }
   })
   const sessions: SessionFeature = Object.freeze({

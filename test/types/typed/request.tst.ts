@@ -237,3 +237,13 @@ describe('app.gatehouse', () => {
     app.get('/', { config: { auth: 'web' } }, async request => { expect(app.gatehouse.sessions.returnTo(request)).type.toBe<string>() })
   })
 })
+
+declare module 'fastify' {
+  interface FastifyRequest { account: PrincipalOf<'user'> | null }
+}
+
+describe('a decorator of a scheme', () => {
+  test('has the type that the registry knows', () => {
+    app.get('/', { config: { auth: 'web' } }, async request => { expect(request.account).type.toBe<User | null>() })
+  })
+})
