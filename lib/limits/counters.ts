@@ -2,58 +2,67 @@ import { createHmac, randomBytes } from 'node:crypto'
 import type { Store, StoreCount } from '../../types/store.js'
 import { AuthError } from '../errors.js'
 
-/** A count that was asked for. */
+/** The result of an increment. */
 export interface Counted {
-  /** `false`: the ceiling was reached, and nothing was counted. */
+  /** `false` when the maximum was reached before: nothing was counted. */
   readonly counted: boolean
   readonly count: number
-  /** When the count is forgotten, in milliseconds since 1970. */
+  /** When the count is reset, in milliseconds since 1970. */
   readonly until: number
-  /** Takes it back. */
+  /** Reverts the increment. */
   undo (): Promise<void>
 }
 
-/** Counters of one kind in the store. One that is full lends nobody a fresh count: new names then go to a sketch of fixed size, whose mistakes are refusals. */
+/**
+ * Counts by name, in the store. When the store is full, new names are counted in a sketch of fixed size, which may
+ * count too high but never too low: a full store must not give anybody a fresh count.
+ */
 interface Counters {
-  /** @throws {AuthError} `AUTH_UNAVAILABLE` when the store does not answer. */
-  increment (id: string, window: number, ceiling: number): Promise<Counted>
+  /**
+   * Counts one, unless `max` is reached.
+   * @param window seconds until the count is reset, from the first increment.
+   * @throws {AuthError} `AUTH_UNAVAILABLE` when the store is unavailable.
+   */
+  increment (id: string, window: number, max: number): Promise<Counted>
   read (id: string): Promise<number>
 }
 
-const nothing = async (): Promise<void> => {}
+const noUndo = async (): Promise<void> => {}
 
 function isFull (error: unknown): boolean {
   return error instanceof AuthError && 'reason' in error && error.reason === 'full'
 }
 
-/** @param maxWindow seconds: no window is longer. */
+/** @param maxWindow the longest window of an increment, in seconds. */
 export function createCounters (store: Store, kind: string, maxWindow: number): Counters {
   const sketch = createCountMinSketch(maxWindow * 1000)
 
-  const ask = async (id: string, window: number, ceiling: number): Promise<StoreCount | null> => {
+  /** Returns `null` when the store is full. */
+  const countInStore = async (id: string, window: number, max: number): Promise<StoreCount | null> => {
     try {
-      return await store.increment(kind, id, { window, ceiling })
+      return await store.increment(kind, id, { window, ceiling: max })
     } catch (error) {
       if (!isFull(error)) throw error
       return null
     }
   }
 
-  const countInSketch = (id: string, ceiling: number): Counted => {
-    const counted = sketch.increment(id, ceiling)
+  const countInSketch = (id: string, max: number): Counted => {
+    const counted = sketch.increment(id, max)
     const until = sketch.end()
     return { counted, count: sketch.estimate(id), until, undo: async () => { sketch.decrement(id, until) } }
   }
 
   return {
-    async increment (id, window, ceiling) {
-      // what was counted in the sketch stays counted when the store has room again
-      const before = sketch.estimate(id)
-      const answer = await ask(id, window, Math.max(0, ceiling - before))
-      if (answer === null) return countInSketch(id, ceiling)
+    async increment (id, window, max) {
+      // counts of the sketch still apply when the store has room again
+      const inSketch = sketch.estimate(id)
+      const answer = await countInStore(id, window, Math.max(0, max - inSketch))
+      if (answer === null) return countInSketch(id, max)
       const { counted, count, expiresAt } = answer
-      const until = Math.max(expiresAt?.getTime() ?? 0, counted ? 0 : before > 0 ? sketch.end() : 0)
-      return { counted, count: count + before, until, undo: counted && expiresAt !== null ? async () => store.decrement(kind, id, expiresAt) : nothing }
+      const until = Math.max(expiresAt?.getTime() ?? 0, counted ? 0 : inSketch > 0 ? sketch.end() : 0)
+      const undo = counted && expiresAt !== null ? async () => store.decrement(kind, id, expiresAt) : noUndo
+      return { counted, count: count + inSketch, until, undo }
     },
     async read (id) {
       const { count } = await store.increment(kind, id, { window: maxWindow, ceiling: 0 })
@@ -62,15 +71,15 @@ export function createCounters (store: Store, kind: string, maxWindow: number): 
   }
 }
 
-/** Counts of any number of names in fixed space, for when nothing else has room: never too low, at times too high. */
+/** Counts any number of names in fixed space. A count is never too low, but may be too high. */
 interface CountMinSketch {
-  /** Counts one unless the name's count has reached `ceiling`. */
-  increment (name: string, ceiling: number): boolean
-  /** Takes one back, if the window has not ended since. */
+  /** Counts one, unless the count of the name has reached `max`. Returns whether it was counted. */
+  increment (name: string, max: number): boolean
+  /** Reverts an increment, unless its window ended at `end`. */
   decrement (name: string, end: number): void
-  /** At least what was counted for the name in this window. */
+  /** Returns the count of a name in this window, or more. */
   estimate (name: string): number
-  /** When everything is forgotten, in milliseconds since 1970; 0 when nothing is held. */
+  /** Returns when all counts are reset, in milliseconds since 1970; 0 when there are none. */
   end (): number
 }
 
@@ -79,8 +88,9 @@ const width = 65_536
 const maxCount = 65_535
 
 /**
- * A count-min sketch (Cormode and Muthukrishnan, 2005) over one window, which begins with the first count. 512 KiB, and none until it is needed.
- * Where a name falls depends on a key of this process, so that nobody can choose names that fall together.
+ * Creates a count-min sketch (Cormode and Muthukrishnan, 2005) over one window, which begins with the first count. It
+ * takes 512 KiB once it is used. Cells are chosen by an HMAC with a key of this process, so that nobody can construct
+ * names that collide.
  * @param window milliseconds.
  */
 export function createCountMinSketch (window: number): CountMinSketch {
@@ -88,39 +98,40 @@ export function createCountMinSketch (window: number): CountMinSketch {
   let cells: Buffer | null = null
   let ends = 0
 
-  const live = (): Buffer | null => {
+  const current = (): Buffer | null => {
     if (Date.now() >= ends) cells = null
     return cells
   }
-  /** Offsets of the name's cells, of two bytes each. */
-  const placesOf = (name: string): readonly number[] => {
+  /** Returns the offsets of a name's cells, which have two bytes each. */
+  const offsetsOf = (name: string): readonly number[] => {
     const digest = createHmac('sha256', key).update(name).digest()
     return Array.from({ length: rows }, (_, row) => 2 * (row * width + digest.readUInt16LE(row * 2)))
   }
-  const lowest = (counts: Buffer, places: readonly number[]): number => Math.min(...places.map(place => counts.readUInt16LE(place)))
-  const add = (counts: Buffer, place: number, change: 1 | -1): void => {
-    counts.writeUInt16LE(Math.min(maxCount, Math.max(0, counts.readUInt16LE(place) + change)), place)
+  const lowest = (counts: Buffer, offsets: readonly number[]): number =>
+    Math.min(...offsets.map(offset => counts.readUInt16LE(offset)))
+  const add = (counts: Buffer, offset: number, change: 1 | -1): void => {
+    counts.writeUInt16LE(Math.min(maxCount, Math.max(0, counts.readUInt16LE(offset) + change)), offset)
   }
 
   return {
-    increment (name, ceiling) {
-      const counts = live() ?? Buffer.alloc(rows * width * 2)
+    increment (name, max) {
+      const counts = current() ?? Buffer.alloc(rows * width * 2)
       if (cells === null) ends = Date.now() + window
       cells = counts
-      const places = placesOf(name)
-      if (lowest(counts, places) >= Math.min(ceiling, maxCount)) return false
-      for (const place of places) add(counts, place, 1)
+      const offsets = offsetsOf(name)
+      if (lowest(counts, offsets) >= Math.min(max, maxCount)) return false
+      for (const offset of offsets) add(counts, offset, 1)
       return true
     },
     decrement (name, end) {
-      const counts = live()
+      const counts = current()
       if (counts === null || end !== ends) return
-      for (const place of placesOf(name)) add(counts, place, -1)
+      for (const offset of offsetsOf(name)) add(counts, offset, -1)
     },
     estimate (name) {
-      const counts = live()
-      return counts === null ? 0 : lowest(counts, placesOf(name))
+      const counts = current()
+      return counts === null ? 0 : lowest(counts, offsetsOf(name))
     },
-    end: () => live() === null ? 0 : ends
+    end: () => current() === null ? 0 : ends
   }
 }

@@ -5,17 +5,17 @@ import { describeValue } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
 import { duration, object, optional, wholeNumber } from '../util/options.js'
 
-/** How guesses are counted. Windows in seconds. */
+/** The option `limits.guesses`, parsed. Windows are in seconds. */
 export interface GuessSettings {
   readonly perAccount: number
   readonly perAddress: number
   readonly window: number
   readonly longestWindow: number
-  /** What device cookies are sealed with, the newest first. */
+  /** The secrets of device cookies: the newest first, which seals; all of them open. */
   readonly deviceSecrets: readonly Uint8Array[]
 }
 
-/** The limit of requests where a route says none. The window in seconds. */
+/** The option `limits.requests`, parsed. The window is in seconds. */
 export interface RequestRule {
   readonly max: number
   readonly window: number
@@ -23,17 +23,16 @@ export interface RequestRule {
 
 /** The option `limits`, parsed. */
 export interface Limits {
-  /** `null`: guesses are not counted. */
+  /** `null`: guesses are not limited. */
   readonly guesses: GuessSettings | null
   readonly requests: RequestRule | null
-  /** A client of `ioredis`; `null`: each process counts requests for itself. */
+  /** A client of `ioredis`; `null`: each process counts on its own. */
   readonly redis: object | null
 }
 
 const window = duration({ min: 1, max: 7 * 86_400 })
 const deviceSecrets = secrets({ minBytes: 32 })
 
-/** Parses `{ max, window }`. */
 const parseRule = object({ max: wholeNumber(), window })
 
 const parseCounts = object({
@@ -41,30 +40,30 @@ const parseCounts = object({
   perAddress: optional(wholeNumber(), 30),
   window: optional(window, 60),
   longestWindow: optional(window, 900),
-  deviceSecret: (value, place) => value === undefined ? [randomBytes(32)] : deviceSecrets(value, place)
+  deviceSecret: (value, option) => value === undefined ? [randomBytes(32)] : deviceSecrets(value, option)
 })
 
 const parse = object({ guesses: parseGuesses, requests: optional(parseRule, null), redis: optional(parseRedis, null) })
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the fix. */
+/** Parses the option `limits`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the fix. */
 export function parseLimits (limits: unknown = {}): Limits {
   return parse(limits, 'The option limits')
 }
 
-function parseGuesses (guesses: unknown = {}, place: string): GuessSettings | null {
+function parseGuesses (guesses: unknown = {}, option: string): GuessSettings | null {
   if (guesses === false) return null
   if (!isObject(guesses)) {
-    throw misconfigured(`${place} must be false, or an object such as { perAccount: 5, perAddress: 30 }. Got ` +
+    throw misconfigured(`${option} must be false, or an object such as { perAccount: 5, perAddress: 30 }. Got ` +
       `${describeValue(guesses)}.`)
   }
-  const { deviceSecret, ...counts } = parseCounts(guesses, place)
+  const { deviceSecret, ...counts } = parseCounts(guesses, option)
   if (counts.longestWindow < counts.window) {
-    throw misconfigured(`${place}.longestWindow is shorter than its window: it must be at least as long.`)
+    throw misconfigured(`${option}.longestWindow is shorter than its window: it must be at least as long.`)
   }
   return Object.freeze({ ...counts, deviceSecrets: deviceSecret })
 }
 
-function parseRedis (redis: unknown, place: string): object {
+function parseRedis (redis: unknown, option: string): object {
   if (isObject(redis) && typeof redis['defineCommand'] === 'function') return redis
-  throw misconfigured(`${place} must be a client of ioredis: new Redis(url). Got ${describeValue(redis)}.`)
+  throw misconfigured(`${option} must be a client of ioredis: new Redis(url). Got ${describeValue(redis)}.`)
 }

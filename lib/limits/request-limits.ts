@@ -9,8 +9,11 @@ import { parseDuration } from '../util/duration.js'
 import { privateSlot } from '../util/private-slot.js'
 import type { RequestRule } from './options.js'
 
-/** What is counted: in place of the request, whose own `config.rateLimit` is for the application's `@fastify/rate-limit`. */
-interface Counted {
+/**
+ * Stands in for a request towards `@fastify/rate-limit`: the real request may have a `config.rateLimit` for the
+ * application's own registration.
+ */
+interface CountedRequest {
   readonly routeOptions: { readonly config: object }
   readonly name: string
   readonly max: number
@@ -18,61 +21,73 @@ interface Counted {
   readonly window: number
 }
 
-/** Nobody is on an allow list of ours, so these are always there. */
+/** The result of `@fastify/rate-limit` for a request that is on no allow list. */
 interface Count {
   readonly isExceeded: boolean
   readonly remaining: number
   readonly ttlInSeconds: number
 }
 
-type Check = (counted: Counted) => Promise<Count>
+type Check = (counted: CountedRequest) => Promise<Count>
 type Create = (options: RateLimitOptions) => (counted: FastifyRequest) => Promise<Count>
 
-/** How many principals a policy counts at a time. The default of `@fastify/rate-limit` forgets a counter after 5,000 others. */
-const cache = 100_000
-/** Milliseconds until a Redis that does not answer counts as down. */
-const redisTimeout = 2_000
+/**
+ * Principals that a limit counts at a time. The default of `@fastify/rate-limit` drops a counter after 5,000 others.
+ */
+const maxPrincipals = 100_000
+/** Milliseconds after which a Redis that does not respond is unavailable. */
+const redisTimeoutMs = 2_000
 
-/** Requests per principal and route, and per credential that has a limit of its own, by `@fastify/rate-limit`. Rejects when the counter does not answer. */
+/**
+ * Counts requests by principal and route, and by credential if that has its own limit, with `@fastify/rate-limit`.
+ * Rejects when the counter is unavailable.
+ */
 export async function createRequestLimiter (app: FastifyInstance, redis: object | null): Promise<CountRequest> {
   const create = await createLimiterFactory(app, redis)
-  const make = (): Check => {
+  const createCheck = (): Check => {
     const check = create({
       max: request => countedOf(request).max,
       timeWindow: request => countedOf(request).window * 1000,
       keyGenerator: request => countedOf(request).name,
-      cache
+      cache: maxPrincipals
     })
-    return redis === null ? counted => check(asRequest(counted)) : counted => within(check(asRequest(counted)))
+    return redis === null ? counted => check(asRequest(counted)) : counted => withTimeout(check(asRequest(counted)))
   }
   const checks = new WeakMap<RateLimit, Check>()
-  const own = make()
+  const ownCheck = createCheck()
 
-  const ofRoute = (request: FastifyRequest, limit: RateLimit, { outcome: { principal } }: Identity, once: Once): Promise<Count> => {
-    const check = checks.get(limit) ?? make()
+  const countRoute = (
+    request: FastifyRequest, limit: RateLimit, { outcome: { principal } }: Identity
+  ): Promise<Count> => {
+    const check = checks.get(limit) ?? createCheck()
     checks.set(limit, check)
-    return once(check, counted(JSON.stringify([principal.realm, principal.id, methodOf(request), request.routeOptions.url, limit.max, limit.window]), limit))
+    const { realm, id } = principal
+    const name = JSON.stringify([realm, id, methodOf(request), request.routeOptions.url, limit.max, limit.window])
+    return countOnce(request, check, counted(name, limit))
   }
 
   return async (reply, limit, identities) => {
     const [acting] = identities
-    const once = onceOf(reply.request)
-    const asked = limit === null || acting === undefined ? [] : [{ ...limit, name: 'default', count: await ofRoute(reply.request, limit, acting, once) }]
+    const { request } = reply
+    const results = limit === null || acting === undefined
+      ? []
+      : [{ ...limit, name: 'default', count: await countRoute(request, limit, acting) }]
     for (const { bound, outcome } of identities) {
       if (outcome.rateLimit == null) continue
-      const rule = ownRule(outcome.rateLimit)
-      asked.push({ ...rule, name: bound.name, count: await once(own, counted(ownName(bound.name, outcome.rateLimit), rule)) })
+      const rule = parseOwnRule(outcome.rateLimit)
+      const name = JSON.stringify([bound.name, outcome.rateLimit.id])
+      results.push({ ...rule, name: bound.name, count: await countOnce(request, ownCheck, counted(name, rule)) })
     }
-    announce(reply, asked)
-    const waits = asked.filter(({ count }) => count.isExceeded).map(({ count }) => count.ttlInSeconds)
+    writeHeaders(reply, results)
+    const waits = results.filter(({ count }) => count.isExceeded).map(({ count }) => count.ttlInSeconds)
     return waits.length === 0 ? null : Math.max(1, ...waits)
   }
 }
 
 const ownRules = new WeakMap<OwnRateLimit, RequestRule>()
 
-/** Parses the limit of a credential once: a scheme that remembers keys returns the same object for each request. */
-function ownRule (limit: OwnRateLimit): RequestRule {
+/** Parses the limit of a credential, once per object: a scheme that caches keys returns the same one every time. */
+function parseOwnRule (limit: OwnRateLimit): RequestRule {
   const known = ownRules.get(limit)
   if (known !== undefined) return known
   const rule = { max: limit.max, window: parseDuration(limit.window, 'The window of the limit of a credential') }
@@ -80,55 +95,57 @@ function ownRule (limit: OwnRateLimit): RequestRule {
   return rule
 }
 
-/** Counts, unless this request was counted under the name before. */
-type Once = (check: Check, counted: Counted) => Promise<Count>
-
 const counts = privateSlot<FastifyRequest, Map<string, Promise<Count>>>()
 
-/** A request may pass several guards that have one limit: the route's and a hook's. It is one request. */
-function onceOf (request: FastifyRequest): Once {
+/** Counts a request once per name, also when several guards have the same limit: the route's and a hook's. */
+function countOnce (request: FastifyRequest, check: Check, counted: CountedRequest): Promise<Count> {
   const known = counts.get(request) ?? new Map<string, Promise<Count>>()
   if (counts.get(request) === undefined) counts.set(request, known)
-  return (check, counted) => {
-    const count = known.get(counted.name) ?? check(counted)
-    known.set(counted.name, count)
-    return count
-  }
+  const count = known.get(counted.name) ?? check(counted)
+  known.set(counted.name, count)
+  return count
 }
 
-/** The plugin's default with the limit of the option `limits.requests`, unless it has one itself. */
+/** Adds the limit of `limits.requests` to a declaration that is not public and has no limit of its own. */
 export function withDefaultRateLimit (declaration: Declaration, rule: RequestRule | null): Declaration {
-  return rule === null || declaration.open !== null || declaration.rateLimit !== null ? declaration : Object.freeze({ ...declaration, rateLimit: rule })
+  if (rule === null || declaration.open !== null || declaration.rateLimit !== null) return declaration
+  return Object.freeze({ ...declaration, rateLimit: rule })
 }
 
-/** RateLimit header fields for HTTP (draft-ietf-httpapi-ratelimit-headers-10): what is granted, and what is left of it. */
-function announce (reply: FastifyReply, asked: ReadonlyArray<RateLimit & { readonly name: string, readonly count: Count }>): void {
-  reply.header('ratelimit-policy', asked.map(({ name, max, window }) => `"${name}";q=${max};w=${Math.ceil(window)}`).join(', '))
-  reply.header('ratelimit', asked.map(({ name, count }) => `"${name}";r=${count.remaining};t=${count.ttlInSeconds}`).join(', '))
+interface LimitResult extends RateLimit {
+  /** The name of the policy in the headers. */
+  readonly name: string
+  readonly count: Count
 }
 
-function counted (name: string, { max, window }: { readonly max: number, readonly window: number }): Counted {
+/** Writes the headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10). */
+function writeHeaders (reply: FastifyReply, results: readonly LimitResult[]): void {
+  const policies = results.map(({ name, max, window }) => `"${name}";q=${max};w=${Math.ceil(window)}`)
+  const limits = results.map(({ name, count }) => `"${name}";r=${count.remaining};t=${count.ttlInSeconds}`)
+  reply.header('ratelimit-policy', policies.join(', '))
+  reply.header('ratelimit', limits.join(', '))
+}
+
+function counted (name: string, { max, window }: { readonly max: number, readonly window: number }): CountedRequest {
   return { routeOptions: { config: {} }, name, max, window }
 }
 
-function ownName (scheme: string, { id }: OwnRateLimit): string {
-  return JSON.stringify([scheme, id])
-}
-
-/** The border to `@fastify/rate-limit`, which looks at nothing else of a request than what a {@link Counted} has. */
-function asRequest (counted: Counted): FastifyRequest {
+/** Casts for `@fastify/rate-limit`, which reads only the fields of a request that a {@link CountedRequest} has. */
+function asRequest (counted: CountedRequest): FastifyRequest {
   return counted as unknown as FastifyRequest
 }
 
-function countedOf (request: FastifyRequest): Counted {
-  return request as unknown as Counted
+function countedOf (request: FastifyRequest): CountedRequest {
+  return request as unknown as CountedRequest
 }
 
-/** A client that queues while its server is away would keep the caller waiting. */
-async function within (count: Promise<Count>): Promise<Count> {
+/** Rejects after a timeout: a client that queues commands while Redis is down would block the request. */
+async function withTimeout (count: Promise<Count>): Promise<Count> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => { reject(internalError(`Redis did not count within ${redisTimeout} ms`)) }, redisTimeout)
+    timer = setTimeout(
+      () => { reject(internalError(`Redis did not count within ${redisTimeoutMs} ms`)) }, redisTimeoutMs
+    )
   })
   try {
     return await Promise.race([count, late])
@@ -137,25 +154,26 @@ async function within (count: Promise<Count>): Promise<Count> {
   }
 }
 
-/** A route of several methods is one route, and so is a GET with the HEAD that Fastify made for it. */
+/** Returns the methods of a route as its name. A GET shares its count with the HEAD that Fastify adds. */
 function methodOf ({ routeOptions }: FastifyRequest): string {
   const methods = [routeOptions.method].flat().join(' ')
   return methods === 'HEAD' ? 'GET' : methods
 }
 
 /**
- * `@fastify/rate-limit` adds its decorators only where no context above has them: beside the application's own, we would be given the application's,
- * with its store and its allow list. So it runs on an instance of its own, which takes the decorators and passes everything else on to a child.
+ * Registers `@fastify/rate-limit` and returns its `createRateLimit`. The package adds its decorators only where no
+ * parent has them, so that beside the application's registration we would use the application's, with its store and
+ * allow list. It therefore runs on a wrapper of a child instance that keeps the decorators to itself.
  */
 async function createLimiterFactory (app: FastifyInstance, redis: object | null): Promise<Create> {
-  const taken = new Map<string, unknown>()
+  const decorators = new Map<string, unknown>()
   await app.register(async child => {
-    const own = Object.create(child, {
+    const wrapper = Object.create(child, {
       hasDecorator: { value: () => false },
-      decorate: { value: (name: string, value: unknown) => { taken.set(name, value) } }
+      decorate: { value: (name: string, value: unknown) => { decorators.set(name, value) } }
     })
     const run = rateLimit as unknown as (instance: FastifyInstance, options: RateLimitPluginOptions) => Promise<void>
-    await run(own, { global: false, ...redis === null ? {} : { redis, nameSpace: 'gatehouse-requests-' } })
+    await run(wrapper, { global: false, ...redis === null ? {} : { redis, nameSpace: 'gatehouse-requests-' } })
   })
-  return taken.get('createRateLimit') as Create
+  return decorators.get('createRateLimit') as Create
 }

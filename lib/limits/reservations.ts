@@ -1,95 +1,110 @@
 import type { Store } from '../../types/store.js'
 import { type Counted, createCounters } from './counters.js'
 
-/** A slot that was reserved for one guess. It ends in exactly one of two ways. */
+/** A slot that is reserved for one guess. It must be released or kept, once. */
 export interface Slot {
-  /** The guess was right, or was none: the slot is free again. */
-  giveBack (): Promise<void>
-  /** The guess was wrong: the slot stays taken until the window ends. */
+  /** Frees the slot: the guess was right, or the check failed. */
+  release (): Promise<void>
+  /** Keeps the slot taken until the window ends: the guess was wrong. */
   keep (): Promise<void>
 }
 
-/** Reservations for guesses at names of one kind: so many wrong ones in a window, which grows with each so many wrong ones of a day. */
+/**
+ * Reserves slots for guesses at names of one kind. Each name has `max` slots per window. The window doubles with every
+ * `max` wrong guesses of a day.
+ */
 export interface Reservations {
-  /** A slot; or, when all are taken, the instant (milliseconds since 1970) at which they are free again. */
+  /**
+   * Reserves a slot. When all are taken, returns the instant at which they are free again, in milliseconds since 1970.
+   */
   reserve (id: string): Promise<Slot | number>
 }
 
 interface ReservationRule {
+  /** Slots per window. */
   readonly max: number
   /** Seconds. */
   readonly window: number
+  /** Seconds. */
   readonly longestWindow: number
 }
 
-/** Seconds for which wrong guesses make windows grow. */
+/** Seconds for which a wrong guess lengthens windows. */
 const growthWindow = 86_400
 
-export function createReservations (store: Store, kind: string, { max, window, longestWindow }: ReservationRule): Reservations {
-  const counts = createCounters(store, kind, longestWindow)
-  // all wrong ones, not the windows that were used up: whoever leaves one slot of each would meet the shortest for ever
+export function createReservations (
+  store: Store, kind: string, { max, window, longestWindow }: ReservationRule
+): Reservations {
+  const taken = createCounters(store, kind, longestWindow)
+  // counts all wrong guesses, not full windows: an attacker who leaves one slot free must not keep the shortest window
   const wrong = createCounters(store, `${kind}-level`, growthWindow)
   const maxWrong = max * Math.ceil(Math.log2(longestWindow / window))
-  const inFlight = new InFlightChecks()
+  const inFlight = new InFlight()
 
   const slotOf = (id: string, { undo }: Counted): Slot => {
-    const flight = inFlight.enter(id)
-    flight.holding++
-    const end = async (freed: boolean, write: () => Promise<unknown>): Promise<void> => {
+    const checks = inFlight.enter(id)
+    checks.holding++
+    const end = async (released: boolean, write: () => Promise<unknown>): Promise<void> => {
       try {
         await write()
-        flight.freed += Number(freed)
+        checks.released += Number(released)
       } finally {
-        flight.over(freed)
-        inFlight.leave(id, flight)
+        checks.end(released)
+        inFlight.leave(id, checks)
       }
     }
     return {
-      giveBack: async () => end(true, undo),
+      release: async () => end(true, undo),
       keep: async () => end(false, async () => wrong.increment(id, growthWindow, maxWrong))
     }
   }
 
-  const reserve = async (id: string, flight: InFlight): Promise<Slot | number> => {
+  const reserve = async (id: string, checks: InFlightChecks): Promise<Slot | number> => {
     for (let isLast = false; ;) {
-      const { freed } = flight
+      const { released } = checks
       const level = Math.floor(await wrong.read(id) / max)
-      const answer = await counts.increment(id, Math.min(window * 2 ** level, longestWindow), max)
+      const answer = await taken.increment(id, Math.min(window * 2 ** level, longestWindow), max)
       if (answer.counted) return slotOf(id, answer)
       if (isLast) return answer.until
-      // what was given back since it was asked for may be had, and all of them when the window has ended
-      if (flight.freed === freed && flight.holding > 0) isLast = !await flight.changed(Math.max(0, answer.until - Date.now()))
-      if (flight.freed === freed && !isLast) return answer.until
+      // wait for a slot to be released, or for the end of the window, which frees all of them
+      if (checks.released === released && checks.holding > 0) {
+        isLast = !await checks.change(Math.max(0, answer.until - Date.now()))
+      }
+      if (checks.released === released && !isLast) return answer.until
     }
   }
 
   return {
     async reserve (id) {
-      const flight = inFlight.enter(id)
+      const checks = inFlight.enter(id)
       try {
-        return await reserve(id, flight)
+        return await reserve(id, checks)
       } finally {
-        inFlight.leave(id, flight)
+        inFlight.leave(id, checks)
       }
     }
   }
 }
 
-/** Guesses at one name that this process is checking. While there are some, a refusal is not certain: they may turn out right and free their slots. */
-class InFlight {
-  /** Whoever asks or holds. */
+/**
+ * The checks of one name that run in this process. While there are some, a refusal is not final: they may succeed and
+ * release their slots.
+ */
+class InFlightChecks {
+  /** Callers that reserve or hold a slot. */
   users = 0
-  /** Reservations that are taken by checks under way. */
+  /** Slots that are held by running checks. */
   holding = 0
-  /** How often a slot was given back. */
-  freed = 0
+  /** Slots that were released so far. */
+  released = 0
   #waiting: Array<() => void> = []
 
   /**
-   * Ends when a slot was given back that nobody else who waits was told of, or when nothing is being checked any more.
-   * @param maxWait milliseconds, after which it is `false`: a check that never ends keeps nobody else.
+   * Waits until a slot is released, or no check is running any more. A released slot wakes only one waiter.
+   * @param maxWait milliseconds.
+   * @returns `false` after `maxWait`: a check that never ends must not block others.
    */
-  async changed (maxWait: number): Promise<boolean> {
+  async change (maxWait: number): Promise<boolean> {
     return new Promise(resolve => {
       const wake = (): void => { clearTimeout(timer); resolve(true) }
       const timer = setTimeout(() => {
@@ -100,26 +115,26 @@ class InFlight {
     })
   }
 
-  /** A check is over; `freed` says whether its slot is free again. */
-  over (freed: boolean): void {
+  /** Ends a check, whose slot is `released` or stays taken. */
+  end (released: boolean): void {
     this.holding--
-    for (const wake of this.#waiting.splice(0, this.holding === 0 ? Infinity : Number(freed))) wake()
+    for (const wake of this.#waiting.splice(0, this.holding === 0 ? Infinity : Number(released))) wake()
   }
 }
 
-/** The inFlight of names that somebody asks for, and no others. */
-class InFlightChecks {
-  readonly #inFlight = new Map<string, InFlight>()
+/** The running checks by name. Names without users are removed. */
+class InFlight {
+  readonly #checks = new Map<string, InFlightChecks>()
 
-  enter (id: string): InFlight {
-    const flight = this.#inFlight.get(id) ?? new InFlight()
-    this.#inFlight.set(id, flight)
-    flight.users++
-    return flight
+  enter (id: string): InFlightChecks {
+    const checks = this.#checks.get(id) ?? new InFlightChecks()
+    this.#checks.set(id, checks)
+    checks.users++
+    return checks
   }
 
-  leave (id: string, flight: InFlight): void {
-    flight.users--
-    if (flight.users === 0) this.#inFlight.delete(id)
+  leave (id: string, checks: InFlightChecks): void {
+    checks.users--
+    if (checks.users === 0) this.#checks.delete(id)
   }
 }

@@ -38,7 +38,7 @@ t.test('A refusal that came while a slot was being given back is asked again', a
   hold()
   const second = slots.reserve('a')
   await turn()
-  await first.giveBack()
+  await first.release()
   letGo()
   t.ok(isSlot(await second))
 })
@@ -49,7 +49,7 @@ t.test('Whoever waits for a slot that is being checked has the first that is fre
   if (!isSlot(first)) return t.fail('a slot')
   const waiting = [slots.reserve('a'), slots.reserve('a'), slots.reserve('a')]
   await turn()
-  await first.giveBack()
+  await first.release()
   const second = await waiting[0]
   if (second === undefined || !isSlot(second)) return t.fail('the slot that was given back')
   await turn()
@@ -64,7 +64,7 @@ t.test('A slot that cannot be given back lets nobody wait for ever', async t => 
   if (!isSlot(first)) return t.fail('a slot')
   const waiting = slots.reserve('a')
   await turn()
-  await t.rejects(first.giveBack())
+  await t.rejects(first.release())
   t.type(await waiting, 'number')
 })
 
