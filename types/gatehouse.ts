@@ -5,7 +5,7 @@ import type { AuditRow } from './audit.js'
 import type { IssueOptions } from './features.js'
 import type { PrincipalInput } from './principal.js'
 import type { SchemeChoice } from './names.js'
-import type { GroupAuth, GuardAuth } from './route-auth.js'
+import type { GroupAuth, GuardAuth, PublicAuth } from './route-auth.js'
 import type { GatehouseSessions } from './sessions.js'
 
 /** Any request, of any route and any kind of server. Written as `FastifyRequest`, a hook beside `config` would take the config out of the route's types. */
@@ -51,8 +51,11 @@ export interface GatehouseGuesses {
 
 /** What an application calls: `app.gatehouse`. */
 export interface Gatehouse {
-  /** Says `auth` for every route of this context and of those within, plugins' routes too. Set before the first route of the context. */
-  default (auth: GroupAuth): void
+  /**
+   * Sets `auth` for all routes of this context and of those within it, including the routes of plugins. Call it before
+   * the first route of the context. `{ public }` opens the routes that have no `config.auth`, and gives the reason.
+   */
+  default (auth: GroupAuth | PublicAuth): void
   /** The guard as a hook. It authenticates once per request. */
   guard (auth: GuardAuth): GuardHook
   /** Every route, with who may enter and why. */

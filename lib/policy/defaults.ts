@@ -25,13 +25,13 @@ export interface Defaults {
  * levels above it.
  */
 export function defaults (plugin: Level): Defaults {
-  checkLevel(plugin)
+  checkPlugin(plugin)
   const groups = new Map<FastifyInstance, Level>()
   const routed = new Set<FastifyInstance>()
   const stacks = new Map<FastifyInstance, readonly Level[]>()
   return {
     set (context, level) {
-      checkLevel(level)
+      checkGroup(level)
       const { path } = level.declaration
       if (groups.has(context)) {
         throw misconfigured(`${path} was set before. Say everything in one call, or open a context of its own by ` +
@@ -57,12 +57,27 @@ export function defaults (plugin: Level): Defaults {
   }
 }
 
-/** A route that is public, or starts from nothing, says so itself, where everybody who reads the route sees it. */
-function checkLevel ({ declaration: { path, open, inherit } }: Level): void {
+/** A public default of the whole application would open every route on which nothing is written. */
+function checkPlugin (level: Level): void {
+  const { path, open } = level.declaration
   if (open !== null) {
     throw misconfigured(`${path} is public, which would open every route that says nothing. Say false on the routes ` +
       'themselves, or name their paths in the option publicPaths.')
   }
+  checkInherits(level)
+}
+
+/** A group is public only with a reason, so that a bare `false` never opens the routes of a plugin by accident. */
+function checkGroup (level: Level): void {
+  const { path, open } = level.declaration
+  if (open === '') {
+    throw misconfigured(`${path} is public without a reason, and would open every route of the context that says ` +
+      "nothing. Say why: { public: 'the browser application' }. Or say false on the routes themselves.")
+  }
+  checkInherits(level)
+}
+
+function checkInherits ({ declaration: { path, inherit } }: Level): void {
   if (!inherit) {
     throw misconfigured(`${path} has inherit: false, which only a route can say. Remove it, and write inherit: false ` +
       'on the routes that need it.')

@@ -42,8 +42,8 @@ export function policiesOf (sources: PolicySources): Policies {
         return { policy: open(entry.reason), from: `public path ${entry.path}` }
       }
       const policy = resolve(context, written, path)
-      // a public route says everything itself: a default that is set later takes nothing from it
-      if (policy.access !== 'public') defaults.routed(context)
+      // a route that is public itself would take nothing from a default that is set later
+      if (policy.access !== 'public' || written === null) defaults.routed(context)
       const literal = entries.find(each => each.prefix === null)
       if (literal !== undefined && written !== null) {
         checkAgreement(literal, policy, path)
@@ -77,10 +77,12 @@ function shared ({ permissions, schemes, defaults }: PolicySources) {
     resolve (context: FastifyInstance, written: readonly [unknown] | null, path: string): Policy {
       const above = defaults.above(context)
       const own = written === null ? [] : [parseDeclaration(written[0], path, permissions)]
-      const reason = own[0]?.open ?? null
+      const stack = [...above.map(level => level.declaration), ...own]
+      const reason = stack.at(-1)?.open ?? null
       if (reason !== null) return open(reason)
       const text = `${above.map(idOf).join()} ${own.map(textOf).join()}`
-      return once(text, () => resolvePolicy([...above.map(level => level.declaration), ...own], schemes, path))
+      // a public group around it adds nothing to a declaration that is not public
+      return once(text, () => resolvePolicy(stack.filter(level => level.open === null), schemes, path))
     }
   }
 }
@@ -95,10 +97,11 @@ export function methodsOf ({ method }: RouteDeclaration): string {
   return Array.isArray(method) ? method.join(', ') : method
 }
 
-/** For the audit: the levels that a policy was made of. Nothing of a default is left in one that is public. */
+/** For the audit: the levels that a policy was made of. A public policy comes from the innermost level alone. */
 function originOf (above: readonly Level[], policy: Policy, written: boolean): string {
-  const labels = policy.detached || policy.access === 'public' ? [] : above.map(level => level.label)
-  return [...labels, ...written ? ['route'] : []].join(' + ')
+  const labels = [...above.map(level => level.label), ...written ? ['route'] : []]
+  if (policy.access === 'public') return labels.slice(-1).join()
+  return labels.slice(policy.detached ? -1 : 0).join(' + ')
 }
 
 /** A literal public path on a route that says otherwise: one of the two is a mistake, and nobody can see which. */

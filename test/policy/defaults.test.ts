@@ -144,14 +144,63 @@ t.test('app.gatehouse.default', async t => {
   })
 
   t.test('what opens routes that say nothing, or undoes what is above, is said on a route: in a default it stops the boot', async t => {
+    await stops(t, app => { group(app, false) }, ['is public without a reason', "{ public: 'the browser application' }", 'say false on the routes'])
     for (const auth of [false, { public: 'the web site' }]) {
-      await stops(t, app => { group(app, auth) }, ['is public', 'Say false on the routes'])
       await stops(t, () => {}, ['The option default is public', 'publicPaths'], { options: { default: auth } })
     }
     const detached = { inherit: false, schemes: 'web' }
     await stops(t, app => { group(app, detached) }, ['inherit: false', 'only a route'])
     await stops(t, () => {}, ['The option default', 'only a route'], { options: { default: detached } })
   })
+})
+
+t.test('a group that is public, and says why, opens the routes on which nothing is written, and no others', async t => {
+  const { ask, app } = await boot(t, app => {
+    route(app, [], '/outside')
+    app.register(async spa => {
+      group(spa, { public: 'the browser application' })
+      route(spa, [], '/silent')
+      route(spa, [], '/true', true)
+      route(spa, [], '/role', { roles: 'clerk' })
+      spa.register(async inner => {
+        group(inner, { roles: 'admin' })
+        route(inner, [], '/inner')
+      })
+    })
+    app.register(async strict => {
+      group(strict, { schemes: 'web', roles: 'admin' })
+      strict.register(async open => {
+        group(open, { public: 'a form for guests' })
+        route(open, [], '/guests')
+        route(open, [], '/admins', true)
+      })
+    })
+  }, { options: { requireReason: true, publicPaths: [{ path: '/silent', reason: 'never used' }] } })
+  t.equal((await ask('/silent')).status, 200)
+  t.equal((await ask('/guests')).status, 200)
+  for (const url of ['/outside', '/true', '/role', '/inner', '/admins']) t.equal((await ask(url)).status, 401, url)
+  t.equal((await ask('/role', as())).status, 403)
+  t.equal((await ask('/role', as({ roles: ['clerk'] }))).status, 200)
+  t.equal((await ask('/inner', as())).status, 403)
+  t.equal((await ask('/admins', as({}, 'web'))).status, 403)
+  t.equal((await ask('/admins', as({ roles: ['admin'] }, 'web'))).status, 200)
+  const rows = Object.fromEntries(app.gatehouse.audit().map(({ url, access, from, reason }) => [url, { access, from, reason }]))
+  t.match(rows, {
+    '/silent': { access: 'public', from: 'group /', reason: 'the browser application' },
+    '/guests': { access: 'public', from: 'group /', reason: 'a form for guests' },
+    '/true': { access: 'required', from: 'default + group / + route', reason: null },
+    '/inner': { access: 'required', from: 'default + group / + group /' }
+  })
+})
+
+t.test('a default that is set after a route which a public group opened stops the boot', async t => {
+  await stops(t, app => app.register(async spa => {
+    group(spa, { public: 'the browser application' })
+    await spa.register(async child => {
+      route(child, [], '/early')
+      group(child, { roles: 'admin' })
+    })
+  }), ['set after a route of the context', 'Set the default first'])
 })
 
 t.test('inherit: false starts from nothing instead of the default', async t => {

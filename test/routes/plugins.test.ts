@@ -144,6 +144,19 @@ t.test('static files at the root, from a child, and by reply.sendFile are behind
   t.same([await get(child, '/admin/a.txt'), await get(child, '/admin/a.txt', alice), await get(child, '/admin/a.txt', { 'x-user': 'boss' })], [401, 403, 200])
 })
 
+t.test('static files at the root stand in a public group, beside an API that is protected', async t => {
+  const app = await beside('after', async app => {
+    await app.register(async spa => {
+      spa.gatehouse.default({ public: 'the browser application' })
+      await spa.register(staticFiles, { root: files })
+    })
+    app.get('/api/orders', async () => [])
+  })
+  for (const url of ['/', '/a.txt', '/deep/b.txt']) t.equal(await get(app, url), 200, url)
+  t.equal(await get(app, '/missing.js'), 404)
+  t.same([await get(app, '/api/orders'), await get(app, '/api/orders', alice)], [401, 200])
+})
+
 t.test('@fastify/static and @fastify/swagger-ui before the plugin stop the boot, with a sentence that says to swap them', async t => {
   const swap = /declared before fastify-gatehouse was loaded.*register @fastify\/static and @fastify\/swagger-ui after fastify-gatehouse/
   for (const options of [{ prefix: '/public/' }, { prefix: '/public/', wildcard: false }, {}]) {
