@@ -1,7 +1,10 @@
-/** One `WWW-Authenticate` value (RFC 9110, 11.6.1), before it is written: numbers stay bare, strings are quoted and escaped. */
+/**
+ * One challenge of the header `WWW-Authenticate` (RFC 9110, 11.6.1), before it is serialised: strings are quoted and
+ * escaped, numbers are not.
+ */
 export interface Challenge {
-  /** The HTTP authentication scheme: `Bearer`, `Basic`. */
+  /** The HTTP authentication scheme, such as `Bearer` or `Basic`. */
   readonly scheme: string
-  /** What is `undefined` is left out. */
+  /** The parameters. Those that are `undefined` are left out. */
   readonly params: Readonly<Record<string, string | number | undefined>>
 }

@@ -11,23 +11,23 @@ export type AuthErrorCode =
   | 'AUTH_FAULT'
   | 'AUTH_MISCONFIGURED'
 
-/** Why a request was refused: what a scheme needs to write its challenge, and the operator to understand it. */
+/** The reason why a request was refused, for the challenge of a scheme and for the log. */
 export interface AuthFailure {
   readonly code: AuthErrorCode
-  /** The scheme that saw the credential, `null` when none was sent. */
+  /** The name of the scheme that refused the credential; `null` if none was sent. */
   readonly scheme: string | null
-  /** The reason in words, for the log only. */
+  /** The reason as text, for the log only. */
   readonly detail: string
   /**
-   * The scopes that the route asks for, those that the caller has included: all of an `all`, of an `any` the first.
-   * For a 401, those of the route; for a 403, empty unless scopes were the reason.
+   * The scopes that the route requires, including those that the caller has: all of an `all`, and the first of an
+   * `any`. For a 401 those of the route; for a 403 empty unless missing scopes were the reason.
    */
   readonly scopes: readonly string[]
-  /** Seconds, for a step-up (RFC 9470). */
+  /** The maximum age of the authentication in seconds, for a step-up (RFC 9470). */
   readonly maxAge: number | null
-  /** Seconds, for `Retry-After`. */
+  /** The value of `Retry-After`, in seconds. */
   readonly retryAfter: number | null
-  /** A word of the scheme's own, from its outcome, that tells its challenges of one code apart. */
+  /** An identifier of the scheme, from its outcome, to distinguish its challenges for one code. */
   readonly reason?: string
   /** Further headers of the response, from the outcome of the scheme. */
   readonly headers?: Readonly<Record<string, string>>

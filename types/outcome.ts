@@ -1,48 +1,56 @@
 import type { OwnRateLimit } from './limits.js'
 import type { Principal } from './principal.js'
 
-/** A credential of this scheme, and whose. */
+/** The credential is valid and belongs to this principal. */
 export interface Authenticated<P extends Principal = Principal, C = unknown> {
   readonly kind: 'authenticated'
   readonly principal: P
   /**
-   * Whom the credential acts for, where the principal has only a part of what they have, as with a key of fewer roles: `none` rules are judged by everything that the owner
-   * has. `null`, or left out: the principal is all of it.
+   * The owner of the credential, if the principal has only some of the owner's scopes and roles, as with a key that is
+   * limited to fewer roles: `none` rules are checked against everything that the owner has. `null` or left out: the
+   * principal itself.
    */
   readonly owner?: Principal | null
-  /** What a handler may know of the credential. Never the secret itself. */
+  /** Data about the credential for handlers. Never the secret itself. */
   readonly credential: C
-  /** Browsers sent this credential by themselves; `null` or left out: what the scheme's `ambient` says. */
+  /** `true` if browsers send this credential automatically. `null` or left out: as the scheme's `ambient` says. */
   readonly ambient?: boolean | null
-  /** When the person proved who they are; `null` where the scheme cannot say. */
+  /** The time at which the user authenticated; `null` if the scheme does not know. */
   readonly authenticatedAt: Date | null
-  /** When the credential ends; `null` where it does not. */
+  /** The time at which the credential expires; `null` if it does not. */
   readonly expiresAt: Date | null
-  /** Calls back once when the credential is revoked before its end, and returns what stops that; `null` where nobody would know. For what outlives the request. */
+  /**
+   * Calls `revoked` once if the credential is revoked before it expires, and returns a function that cancels this. For
+   * work that outlives the request, such as a WebSocket. `null` if the scheme cannot detect revocation.
+   */
   readonly onRevoked?: ((revoked: () => void) => () => void) | null
   /**
-   * Says again of this request whose the credential is, where a slow body came between the two stages of the guard: it may have been revoked, or its owner may have lost
-   * rights. `null`, or left out: what was said stands until `expiresAt`.
+   * Authenticates this request again, if a slow body came between the two stages of the guard: in the meantime the
+   * credential may have been revoked, or its owner may have lost permissions. `null` or left out: the outcome is valid
+   * until `expiresAt`.
    */
   readonly recheck?: (() => Outcome<P, C> | Promise<Outcome<P, C>>) | null
-  /** The credential's own limit, beside the route's; `null` where it has none. */
+  /** A rate limit of this credential, in addition to the route's; `null` if it has none. */
   readonly rateLimit?: OwnRateLimit | null
-  /** What every answer to this credential says (`Deprecation`, `Sunset`), by header. Never the secret itself. */
+  /** Headers of every response to this credential, such as `Deprecation` and `Sunset`. Never the secret itself. */
   readonly headers?: Readonly<Record<string, string>> | null
 }
 
-/** Nothing of this scheme on the request: ask the next. */
+/** The request has no credential of this scheme. The guard tries the next scheme. */
 export interface Absent { readonly kind: 'absent' }
 
-/** Something in this scheme's place that is not its own (another issuer, another prefix): ask the next. */
+/**
+ * The request has a credential where this scheme looks for one, but it is not of this scheme (another issuer, another
+ * prefix). The guard tries the next scheme.
+ */
 export interface Foreign { readonly kind: 'foreign' }
 
-/** This scheme's, and bad: stop. */
+/** The credential is of this scheme and invalid. The guard tries no other scheme and answers with 401. */
 export interface Invalid {
   readonly kind: 'invalid'
-  /** Why, for the operator's log; never shown to the client, never the credential itself. */
+  /** The reason, for the log. Never sent to the client, and never the credential itself. */
   readonly detail: string
-  /** It was good once. */
+  /** `true` if the credential was valid and has expired. */
   readonly expired: boolean
   /** A word for the scheme's own `challenge`, which gets it as `failure.reason`. One of a few: challenges are cached by it. */
   readonly reason?: string
@@ -50,7 +58,10 @@ export interface Invalid {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** This scheme's, and nobody can tell now (a store or key source does not answer): 503, stop. */
+/**
+ * The credential is of this scheme, but cannot be checked because a store or key source is unavailable. The guard tries
+ * no other scheme and answers with 503.
+ */
 export interface Unavailable {
   readonly kind: 'unavailable'
   readonly detail: string
@@ -58,7 +69,10 @@ export interface Unavailable {
   readonly retryAfter: number
 }
 
-/** This scheme's, and not looked at: too many guesses came before. 429, stop. */
+/**
+ * The credential is of this scheme, and was not checked because there were too many failed attempts. The guard tries no
+ * other scheme and answers with 429.
+ */
 export interface Limited {
   readonly kind: 'limited'
   readonly detail: string
@@ -66,13 +80,16 @@ export interface Limited {
   readonly retryAfter: number
 }
 
-/** This scheme's, and not looked at: browsers send it by themselves, and one says that another site asked. 403, stop. */
+/**
+ * The credential is of this scheme and is sent automatically by browsers, and was not checked because the request comes
+ * from another site. The guard tries no other scheme and answers with 403.
+ */
 export interface CrossSite {
   readonly kind: 'cross-site'
   readonly detail: string
 }
 
-/** What a scheme says of one request. */
+/** The result of {@link Scheme.authenticate} for one request. */
 export type Outcome<P extends Principal = Principal, C = unknown> =
   | Authenticated<P, C>
   | Absent

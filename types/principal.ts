@@ -1,37 +1,34 @@
 /**
- * Whom a valid credential belongs to. Its identity is the pair `(realm, id)`: `alice` of one issuer is not `alice` of
- * another.
+ * The user or service that a valid credential belongs to. It is identified by the pair `(realm, id)`: `alice` of one
+ * issuer is not `alice` of another.
  */
 export interface Principal {
   /** The issuer of a token, or the name of the scheme. */
   readonly realm: string
   readonly id: string
-  /** What it may do. Never a wildcard, never a pattern. */
+  /** The permissions of the credential, compared exactly: there are no wildcards. */
   readonly scopes: readonly string[]
-  /** What it is. */
+  /** The roles of the user or service. */
   readonly roles: readonly string[]
 }
 
 /**
- * What an application's `verify`, table or mapping says of a principal; the scheme makes a frozen {@link Principal} of
- * it. What is kept for many requests (of a table, and of the owners of managed keys) is a copy, frozen all the way down
- * in its lists and plain objects. What a function returns is frozen at the top: what it holds stays the application's
- * own, and a function that returns one object twice shares what is within it between two requests.
+ * A principal as an application's `verify`, table or mapping returns it. The scheme makes a frozen {@link Principal} of
+ * it. Principals that are kept for many requests (from a table, and the owners of managed keys) are copies whose lists
+ * and plain objects are deep-frozen. The result of a function is copied and frozen at the top level only: nested
+ * objects still belong to the application, and are shared between requests if the function returns the same ones again.
  */
 export interface PrincipalInput {
   readonly id: string
-  /** Left out, it is the scheme's own. */
+  /** Default: the realm of the scheme. */
   readonly realm?: string | undefined
-  /** Left out, none. */
+  /** Default: none. */
   readonly scopes?: readonly string[] | undefined
-  /** Left out, none. */
+  /** Default: none. */
   readonly roles?: readonly string[] | undefined
 }
 
-/**
- * The principal that a scheme makes of an application's `P`: every field of `P`, with identity, scopes and roles
- * complete.
- */
+/** The principal that a scheme makes of an application's `P`: all fields of `P`, and those of {@link Principal}. */
 export type PrincipalFrom<P extends PrincipalInput> = {
   readonly [K in keyof (Omit<P, keyof Principal> & Principal)]: (Omit<P, keyof Principal> & Principal)[K]
 }

@@ -1,152 +1,145 @@
-/** What JSON carries faithfully. Fields that are `undefined`, Dates, Maps and NaN are not. */
+/** A value that JSON represents without loss. `undefined`, `NaN`, a `Date` or a `Map` is not. */
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject
 
-/** An object of what JSON carries. */
+/** An object of {@link JsonValue}s. */
 export interface JsonObject { readonly [key: string]: JsonValue }
 
-/** To whom a record belongs: a principal's realm and id. `alice` of one realm is not `alice` of another. */
+/** The owner of a record: a principal's realm and id. `alice` of one realm is not `alice` of another. */
 export interface StoreOwner {
   readonly realm: string
   readonly id: string
 }
 
 /**
- * What is kept, before it is kept. It is found by `kind` and `id` together, and by its owner where it has one.
+ * A record to add. It is found by `kind` and `id` together, and by its owner if it has one.
  *
- * Limits that a store may rely on, and what a store refuses: `kind` is a constant of the code that matches
- * `/^[a-z][a-z0-9-]{0,63}$/` and never comes from a request. `id`, and `owner.realm` and `owner.id` together, are 1 to
- * 1,024 bytes of UTF-8 without NUL and lone surrogates; hash what may be longer. `value` is at most 65,536 bytes of
- * JSON. The stores of this package reject anything else with `AUTH_FAULT`.
+ * A store may rely on these limits: `kind` is a constant in the code that matches `/^[a-z][a-z0-9-]{0,63}$/` and never
+ * comes from a request. `id`, and `owner.realm` and `owner.id` together, have 1 to 1,024 bytes of UTF-8 without NUL and
+ * lone surrogates; longer values have to be hashed. `value` has at most 65,536 bytes of JSON. The stores of this
+ * package reject anything else with `AUTH_FAULT`.
  */
 export interface StoreEntry {
   readonly kind: string
-  /** Already hashed when it is a secret: a store never sees one. */
+  /** A secret is hashed first: stores never receive secrets. */
   readonly id: string
   readonly owner: StoreOwner | null
   readonly value: JsonObject
-  /** From this instant on, by the store's clock, the record is not there. `null`: it stays until it is taken. */
+  /** The instant from which on, by the store's clock, the record does not exist. `null`: it never expires. */
   readonly expiresAt: Date | null
 }
 
-/** What was kept. It is not to be changed in place: another caller may hold the same object. */
+/** A record in a store. Do not change it in place: another caller may have the same object. */
 export interface StoreRecord extends StoreEntry {
-  /** Another one after every write, and never one that a record of this kind and id had before. */
+  /** Changes with every write, and is never one that a record of this kind and id had before. */
   readonly version: string
 }
 
-/** What a counter says. */
+/** The state of a counter. */
 export interface StoreCount {
-  /** Whether this call was counted; `false` when the ceiling was reached. */
+  /** `true` if this call was counted, `false` if the ceiling was reached. */
   readonly counted: boolean
-  /** The count, this call included if it was counted. */
+  /** The count, including this call if it was counted. */
   readonly count: number
-  /**
-   * The end of the window, when the count is forgotten. `null` when there is no window: nothing was ever counted, or it
-   * ended.
-   */
+  /** The end of the window, when the count is forgotten. `null` if nothing was counted, or the window has ended. */
   readonly expiresAt: Date | null
 }
 
-/** How {@link Store.increment} counts. */
+/** Options of {@link Store.increment}. */
 export interface StoreIncrement {
-  /** Seconds from the first count until the count is forgotten: more than 0. Later counts do not move the end. */
+  /** The length of the window in seconds, more than 0. It starts with the first count; later ones do not extend it. */
   readonly window: number
-  /**
-   * The highest count that is reached: a call that would exceed it is not counted. Left out, there is none; `0` only
-   * reads.
-   */
+  /** The highest count: a call that would exceed it is not counted. Default: none. `0` only reads the counter. */
   readonly ceiling?: number
 }
 
 /**
- * A record that was added, replaced or taken, here or on another instance. `null`: some may have been missed; believe
- * nothing that was remembered of this kind.
+ * A record that was added, replaced or taken, by this instance or another. `null`: changes may have been missed, so
+ * drop everything cached for this kind.
  */
 export type StoreChange = { readonly id: string } | null
 
-/** Why a store cannot tell. */
+/** The reason why a store is unavailable. */
 export type StoreFailure =
   /**
-   * A bounded store holds as much as it may, and nothing of it has expired: it never makes room at the cost of what
-   * denies somebody something.
+   * A bounded store is full and nothing in it has expired. It evicts nothing, because an evicted revocation or counter
+   * would no longer refuse anything.
    */
   | 'full'
-  /** No answer within the deadline, or none expected because the store has been silent. */
+  /** The store timed out, or was not called because it has timed out before. */
   | 'unanswered'
-  /** The store, or the way to it, answered with an error. */
+  /** The store or the connection to it failed. */
   | 'failed'
   /** `close` was called. */
   | 'closed'
 
 /**
- * Where state rests: API keys, session index, refresh-token families, authorization codes, revocations, replay guards,
- * failure counts.
+ * Persistent state: API keys, sessions, revocations, replay guards and counters.
  *
- * **Every method is atomic**, among all callers of all processes that share the state. Expiry is exact and judged by
- * the store's clock (of the database, where there is one): an expired record is nowhere to be found, whether or not it
- * has been removed yet. Records and counters do not share names: each is a space of its own.
+ * **Every method is atomic** among all callers of all processes that share the state. Expiry is exact, by the clock of
+ * the store (of the database, if there is one): no method finds an expired record, even if it has not been removed yet.
+ * Records and counters have separate namespaces.
  *
- * **Every failure** rejects with an `AuthError` of code `AUTH_UNAVAILABLE` (the stores of this package:
- * `StoreUnavailable`, whose `reason` is a {@link StoreFailure}), which callers answer with 503. It may come after the
- * deed: of a write that failed it is not known whether it happened. No secret is in it.
+ * **Every failure** rejects with an `AuthError` with the code `AUTH_UNAVAILABLE` (in the stores of this package, with
+ * `StoreUnavailable`, whose `reason` is a {@link StoreFailure}), which is answered with 503. It is unknown if a write
+ * that failed was done. The error contains no secrets.
  */
 export interface Store {
   /**
-   * Adds a record if none of its kind and id is there (an expired one is not there).
-   * @returns `false` when there is one, and also when the new one would already have expired: what cannot be held was
-   * not added, so that a replay guard fails closed.
+   * Adds a record if there is no other of its kind and id (an expired one does not count).
+   * @returns `false` if there is one, or if the new record has already expired, so that a replay guard fails closed.
    */
   add (entry: StoreEntry): Promise<boolean>
 
-  /** The record, or `null`. */
+  /** Returns the record, or `null`. */
   get (kind: string, id: string): Promise<StoreRecord | null>
 
   /**
-   * Compare and swap: writes `value` and `expiresAt` of a record that was read, if its `version` is still the one that
-   * was read. Everything else of a record stays for its life. Of any number of callers with one version exactly one is
-   * told `true`. An `expiresAt` that has passed ends the record.
-   * @returns `false` when somebody was first, or the record is gone.
+   * Writes `value` and `expiresAt` of a record if its `version` has not changed since it was read (compare and swap).
+   * The other fields of a record never change. Of all callers with one version, exactly one gets `true`. An `expiresAt`
+   * in the past removes the record.
+   * @returns `false` if another caller was first, or the record is gone.
    */
   swap (record: StoreRecord): Promise<boolean>
 
-  /** Removes the record and returns it: of any number of callers exactly one gets it, the others `null`. */
+  /** Removes a record and returns it. Of all parallel callers, exactly one gets it, and the others get `null`. */
   take (kind: string, id: string): Promise<StoreRecord | null>
 
   /**
-   * The records of an owner at one instant, in no particular order: of a record that is replaced at that moment (the
-   * next one added, then the last one taken) one is found.
+   * Returns the records of an owner at one instant, in no particular order. If a record is being replaced (the next one
+   * is added, then the previous one is taken), at least one of the two is returned.
    */
   find (kind: string, owner: StoreOwner): Promise<readonly StoreRecord[]>
 
   /**
-   * Removes all records of an owner, but the one with the id `except`, and returns them: each as {@link Store.take}
-   * does. None that was there when it was called stays. What is added while it runs stays only where everything that
-   * was there before had been taken by then: a record that is replaced at that moment leaves no successor.
+   * Removes and returns all records of an owner, except the one with the id `except`, each as {@link Store.take} does.
+   * No record that existed before the call is left. A record that is added meanwhile is left only if all earlier ones
+   * had been taken by then, so that a record that is being replaced leaves no successor.
    */
   takeAll (kind: string, owner: StoreOwner, except?: string): Promise<readonly StoreRecord[]>
 
   /**
-   * Counts one, unless that would exceed the ceiling. The window starts with the first count; when it ends, the count
-   * is forgotten. This reserves a slot: under any number of parallel calls no more than `ceiling` are counted.
+   * Adds one to a counter, unless that would exceed the ceiling. The window starts with the first count; when it ends,
+   * the count is forgotten. However many calls run in parallel, no more than `ceiling` are counted.
    */
   increment (kind: string, id: string, options: StoreIncrement): Promise<StoreCount>
 
   /**
-   * Gives one back to the window from which it was taken: `expiresAt` as {@link Store.increment} gave it. Where that
-   * window has ended nothing happens, so that a slow success takes nothing from the next window. Never below 0.
+   * Subtracts one from a counter, but never below 0, if its window is still the one that ends at `expiresAt`, as
+   * {@link Store.increment} returned it. So a late call does not change the next window.
    */
   decrement (kind: string, id: string, expiresAt: Date): Promise<void>
 
   /**
-   * Hears of every change to the records of a kind, at once, those of other instances and possibly one's own; not of
-   * expiry and not of counters. A store that cannot tell leaves the method out. A listener does not throw.
-   * @returns a function that ends it.
+   * Calls a listener at once for every change to the records of a kind by other instances, and possibly by this one;
+   * not for expiry, and not for counters. The listener must not throw. A store that cannot publish changes has no such
+   * method.
+   * @returns a function that ends the subscription.
    */
   subscribe? (kind: string, listener: (change: StoreChange) => void): () => void
 
-  /** Makes ready what the store needs: tables, indexes. Idempotent, and safe from any number of processes at once. */
+  /** Creates what the store needs, such as tables and indexes. Idempotent, and safe in parallel in many processes. */
   migrate (): Promise<void>
 
-  /** Ends connections and timers. What is called afterwards is refused. Idempotent. */
+  /** Closes connections and timers. Later calls of other methods are refused. Idempotent. */
   close (): Promise<void>
 }

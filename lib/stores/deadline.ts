@@ -2,35 +2,35 @@ import type { Duration } from '../../types/duration.js'
 import type { Store, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError } from '../errors.js'
 import { duration, object, optional } from '../util/options.js'
-import { operations, StoreUnavailable, toStoreError } from './errors.js'
+import { createOperations, StoreUnavailable, toStoreError } from './errors.js'
 
 /** Options of {@link withDeadline}. */
 export interface DeadlineOptions {
-  /** How long a call may take. Default 2 seconds. */
+  /** The time limit of each call. Default 2 seconds. */
   readonly timeout?: Duration
 }
 
-/** Longer than 24 days is more than a timer of Node takes. */
+/** The maximum is 24 days, because a timer of Node takes no longer delay. */
 const parseOptions = object({ timeout: optional(duration({ positive: true, max: 24 * 86_400 }), 2) })
 
-/** Milliseconds between the calls that ask a silent store whether it is back. */
-const probeEvery = 500
+/** The time between two probes of a store that timed out, in milliseconds. */
+const probeInterval = 500
 
 /**
  * Wraps a store so that every call ends within the deadline. A call that times out or fails rejects with
- * {@link StoreUnavailable}; whether a write that timed out was done is not known. `migrate` alone has no deadline.
+ * {@link StoreUnavailable}; it is unknown if a write that timed out was done. Only `migrate` has no deadline.
  *
  * A record whose kind, id or owner differs from the call's is `AUTH_FAULT`.
  *
- * After a deadline in which the store answered nothing at all, calls are refused at once, except for one probe every
- * 500 ms. The first answer, late or not, ends that.
+ * If a call times out and the store answered nothing else in the meantime, further calls are refused at once, except
+ * for one probe every 500 ms. The first answer, even a late one, ends this.
  *
- * @throws {AuthError} `AUTH_MISCONFIGURED` for a timeout that is none.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for an invalid timeout.
  */
 export function withDeadline (store: Store, options: DeadlineOptions = {}): Store {
   const { timeout } = parseOptions(options, 'The options of withDeadline')
-  const { run, close } = operations()
-  const { call, end } = deadline(Math.ceil(timeout * 1_000))
+  const { run, close } = createOperations()
+  const { call, end } = createDeadline(Math.ceil(timeout * 1_000))
   const checked = withCheckedAnswers(store)
   const within = <T>(operation: string, work: () => Promise<T>): Promise<T> => run(
     operation, () => call(operation, work)
@@ -51,17 +51,16 @@ export function withDeadline (store: Store, options: DeadlineOptions = {}): Stor
 }
 
 interface Deadline {
-  /** Runs a call, unless the store timed out before and the next probe is not due. */
+  /** Runs a call, or refuses it if the store has timed out and the next probe is not due. */
   call<T> (operation: string, work: () => Promise<T>): Promise<T>
-  /** Runs a call in any case. */
+  /** Runs a call even if the store has timed out. */
   end<T> (operation: string, work: () => Promise<T>): Promise<T>
 }
 
-function deadline (limit: number): Deadline {
-  /**
-   * When the store last answered anything, and when the next probe is due, by the monotonic clock.
-   */
+function createDeadline (limit: number): Deadline {
+  /** The time of the last answer, by the monotonic clock. */
   let answeredAt = -Infinity
+  /** The time of the next probe; `null` while the store answers. */
   let probeAt: number | null = null
 
   const answered = (): void => {
@@ -74,23 +73,22 @@ function deadline (limit: number): Deadline {
       const began = performance.now()
       let expiry: NodeJS.Immediate | undefined
       const expire = (): void => {
-        if (answeredAt < began) probeAt ??= performance.now() + probeEvery
+        if (answeredAt < began) probeAt ??= performance.now() + probeInterval
         reject(new StoreUnavailable('unanswered', `${operation} timed out after ${limit} ms`))
       }
-      // A process that was kept from running may have the answer in its sockets: they are read before an immediate
-      // runs.
+      // If the event loop was blocked, the answer may already be in the socket, which is read before an immediate runs.
       const timer = setTimeout(() => { expiry = setImmediate(expire) }, limit)
       const settle = (): void => {
         clearTimeout(timer)
         clearImmediate(expiry)
       }
-      started(work).then(result => {
+      start(work).then(result => {
         settle()
         answered()
         resolve(result)
       }, error => {
         settle()
-        if (saysSomething(error)) answered()
+        if (isReply(error)) answered()
         reject(toStoreError(operation, error))
       })
     })
@@ -102,7 +100,7 @@ function deadline (limit: number): Deadline {
       if (now < probeAt) {
         throw new StoreUnavailable('unanswered', `${operation} was not tried: the store timed out before`)
       }
-      probeAt = now + probeEvery
+      probeAt = now + probeInterval
     }
     return end(operation, work)
   }
@@ -111,43 +109,43 @@ function deadline (limit: number): Deadline {
 }
 
 /** Returns true if an error came from a store that works: a full one, or one that refused a wrong argument. */
-function saysSomething (error: unknown): boolean {
+function isReply (error: unknown): boolean {
   return error instanceof StoreUnavailable ? error.reason === 'full' : error instanceof AuthError
 }
 
-/** Turns what a store of the application throws into a rejection. */
-async function started<T> (work: () => Promise<T>): Promise<T> {
+/** Runs a call so that a synchronous error of an application's store becomes a rejection. */
+async function start<T> (work: () => Promise<T>): Promise<T> {
   return await work()
 }
 
 /**
- * Makes a store whose answers belong to what it was asked. A record of another kind, id or owner is `AUTH_FAULT`:
- * somebody who is given the record of another acts as the other. An answer is a yes only if it is `true`, and an
- * `undefined` record is an absent one.
+ * Wraps the methods of a store so that their results are checked. A record of another kind, id or owner is
+ * `AUTH_FAULT`, because whoever receives the record of another user acts as that user. Any result but `true` counts as
+ * `false`, and an `undefined` record as `null`.
  */
 function withCheckedAnswers (store: Store): Pick<Store, 'add' | 'get' | 'swap' | 'take' | 'find' | 'takeAll'> {
   return {
     add: async entry => isTrue(await store.add(entry)),
-    get: async (kind, id) => recordOf(await store.get(kind, id), { operation: 'get', kind, id }),
+    get: async (kind, id) => checkedRecord(await store.get(kind, id), { operation: 'get', kind, id }),
     swap: async record => isTrue(await store.swap(record)),
-    take: async (kind, id) => recordOf(await store.take(kind, id), { operation: 'take', kind, id }),
-    find: async (kind, owner) => recordsOf(await store.find(kind, owner), { operation: 'find', kind, owner }),
-    takeAll: async (kind, owner, except) => recordsOf(
+    take: async (kind, id) => checkedRecord(await store.take(kind, id), { operation: 'take', kind, id }),
+    find: async (kind, owner) => checkedRecords(await store.find(kind, owner), { operation: 'find', kind, owner }),
+    takeAll: async (kind, owner, except) => checkedRecords(
       await store.takeAll(kind, owner, except), { operation: 'takeAll', kind, owner, except }
     )
   }
 }
 
-interface Question {
+interface Call {
   readonly operation: string
   readonly kind: string
 }
 
-interface QuestionById extends Question {
+interface CallById extends Call {
   readonly id: string
 }
 
-interface QuestionByOwner extends Question {
+interface CallByOwner extends Call {
   readonly owner: StoreOwner
   readonly except?: string | undefined
 }
@@ -156,25 +154,26 @@ function isTrue (answer: unknown): boolean {
   return answer === true
 }
 
-function recordOf (record: StoreRecord | null | undefined, { operation, kind, id }: QuestionById): StoreRecord | null {
+function checkedRecord (record: StoreRecord | null | undefined, { operation, kind, id }: CallById): StoreRecord | null {
   if (record === null || record === undefined) return null
-  if (record.kind !== kind || record.id !== id) throw foreign(operation, kind)
+  if (record.kind !== kind || record.id !== id) throw mixedUp(operation, kind)
   return record
 }
 
-function recordsOf (
-  records: readonly StoreRecord[], { operation, kind, owner, except }: QuestionByOwner
+function checkedRecords (
+  records: readonly StoreRecord[], { operation, kind, owner, except }: CallByOwner
 ): readonly StoreRecord[] {
   for (const record of records) {
     const isOwned = record.kind === kind && record.owner?.realm === owner.realm && record.owner.id === owner.id
-    if (!isOwned || record.id === except) throw foreign(operation, kind)
+    if (!isOwned || record.id === except) throw mixedUp(operation, kind)
   }
   return records
 }
 
-/** The detail holds no id: it is for the log. */
-function foreign (operation: string, kind: string): Error {
+/** Creates the error for a record that does not belong to the call. It contains no id, because it is logged. */
+function mixedUp (operation: string, kind: string): Error {
   return internalError(
-    `store: ${operation} of the kind '${kind}' was answered with a record of another kind, id or owner: the store, or a proxy before it, mixes up answers`
+    `store: ${operation} of the kind '${kind}' was answered with a record of another kind, id or owner: ` +
+      'the store, or a proxy before it, mixes up answers'
   )
 }

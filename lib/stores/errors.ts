@@ -20,25 +20,27 @@ export class StoreUnavailable extends AuthError {
 
 /** Converts an error of a library to {@link StoreUnavailable}. Returns an `AuthError` as it is. */
 export function toStoreError (operation: string, error: unknown): AuthError {
-  return error instanceof AuthError ? error : new StoreUnavailable('failed', `${operation} failed: ${described(error)}`)
+  return error instanceof AuthError
+    ? error
+    : new StoreUnavailable('failed', `${operation} failed: ${describeError(error)}`)
 }
 
-/** Messages of `pg` and `ioredis` that are constants: nothing that was sent is in them. */
+/** Messages of `pg` and `ioredis` that are constants, and so contain no data. */
 const constants = /^(?:Connection (?:is closed|terminated|ended)|Command timed out|Reached the max retries|Query read timeout|timeout exceeded|Socket timeout)/
 
 /**
- * An error in words that hold no secret: its code, a reply's first word, a message known to be constant, else its name.
- * Other messages, and what else libraries hang on their errors (the command with its arguments, the connection string),
- * may hold what was stored or the password.
+ * Describes an error without secrets: by its code, the first word of a reply from Redis, a message that is known to be
+ * constant, or else its class. Other messages and properties of the libraries' errors (the command with its arguments,
+ * the connection string) may contain stored data or the password.
  */
-export function described (error: unknown): string {
-  if (!(error instanceof Error)) return 'what was thrown is no error'
+export function describeError (error: unknown): string {
+  if (!(error instanceof Error)) return 'a value that is not an Error was thrown'
   const code: unknown = 'code' in error ? error.code : undefined
   const missing = code === '42P01' || /^no such table/.test(error.message)
     ? ' (a table is missing: was migrate() called?)'
     : ''
   if (typeof code === 'string' && /^\w{2,64}$/.test(code)) return `${code}${missing}`
-  // ioredis on a command that it would have to keep for later
+  // ioredis throws this for a command that it would have to queue.
   if (error.message.startsWith("Stream isn't writeable")) return 'not connected'
   if (error.message.startsWith('ConnectionFailed("Unable to open')) {
     return 'the file cannot be opened (is its folder there, and may this process write in it?)'
@@ -49,16 +51,15 @@ export function described (error: unknown): string {
 }
 
 /**
- * Runs the operations of one store: what fails is a {@link StoreUnavailable}, and what is asked after the end is
- * refused.
+ * Runs the operations of one store, converts their errors with {@link toStoreError}, and refuses calls after `close`.
  */
 interface Operations {
   run<T> (operation: string, work: () => T | Promise<T>): Promise<T>
-  /** Runs `end` at the first call; later ones wait for the same. */
+  /** Runs `end` at the first call; later calls wait for the same promise. */
   close (end: () => void | Promise<void>): Promise<void>
 }
 
-export function operations (): Operations {
+export function createOperations (): Operations {
   let closed: Promise<void> | null = null
   return {
     async run (operation, work) {
@@ -83,15 +84,15 @@ export function operations (): Operations {
 const require = createRequire(import.meta.url)
 
 /**
- * Loads an optional library, at once: who asks for a store learns there that something is missing, not from its first
- * request.
- * @throws {AuthError} `AUTH_MISCONFIGURED` when it is not installed.
+ * Loads an optional library synchronously, so that a missing one is reported when the store is created and not by the
+ * first request.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` if it is not installed.
  */
-export function peer (library: string, place: string): unknown {
+export function loadPeer (library: string, option: string): unknown {
   try {
     return require(library)
   } catch (error) {
     const missing = error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND'
-    throw missing ? misconfigured(`${place} needs the package '${library}': npm install ${library}`) : error
+    throw missing ? misconfigured(`${option} needs the package '${library}': npm install ${library}`) : error
   }
 }

@@ -35,7 +35,7 @@ export function checkOwner (kind: string, { realm, id }: StoreOwner): void {
   }
 }
 
-/** Checks everything of an entry but its value, which {@link valueOf} checks. */
+/** Checks the kind, id, owner and expiry of an entry. {@link valueOf} checks its value. */
 export function checkEntry (entry: StoreEntry): void {
   checkName(entry.kind, entry.id)
   if (entry.owner !== null) checkOwner(entry.kind, entry.owner)
@@ -51,7 +51,7 @@ function isLonger (text: string, maxBytes: number): boolean {
   return text.length * 3 > maxBytes && Buffer.byteLength(text) > maxBytes
 }
 
-/** Converts the end of a record to milliseconds since 1970. */
+/** Converts the expiry of a record to milliseconds since 1970. */
 export function milliseconds (expiresAt: Date | null, kind: string): number | null {
   if (expiresAt === null) return null
   const at = expiresAt.getTime()
@@ -73,9 +73,9 @@ export function windowOf (kind: string, { window, ceiling }: StoreIncrement): nu
 
 /** Returns a deep-frozen copy of a value, and its JSON. */
 export function valueOf (kind: string, value: JsonObject): { readonly value: JsonObject, readonly json: string } {
-  const place = `store: the value of a record of the kind '${kind}'`
-  const copy = jsonObject(value, place) as JsonObject
+  const subject = `store: the value of a record of the kind '${kind}'`
+  const copy = jsonObject(value, subject) as JsonObject
   const json = JSON.stringify(copy)
-  if (isLonger(json, maxValueBytes)) throw internalError(`${place} is more than ${maxValueBytes} bytes of JSON`)
+  if (isLonger(json, maxValueBytes)) throw internalError(`${subject} is more than ${maxValueBytes} bytes of JSON`)
   return { value: copy, json }
 }

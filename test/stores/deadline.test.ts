@@ -3,7 +3,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { internalError } from '../../lib/errors.js'
 import { withDeadline } from '../../lib/stores/deadline.js'
-import { described, StoreUnavailable } from '../../lib/stores/errors.js'
+import { describeError, StoreUnavailable } from '../../lib/stores/errors.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
 import type { Store } from '../../types/store.js'
 import { passesStoreContract } from './contract.js'
@@ -40,9 +40,9 @@ t.test('a store that breaks its promises is unavailable', async t => {
     ],
     [new Error('WRONGPASS invalid secret'), 'WRONGPASS'],
     [new Error('Command timed out'), 'Command timed out'],
-    ["Stream isn't writeable and enableOfflineQueue options is false", 'what was thrown is no error'],
+    ["Stream isn't writeable and enableOfflineQueue options is false", 'a value that is not an Error was thrown'],
     [new Error("Stream isn't writeable and enableOfflineQueue options is false"), 'not connected'],
-    [undefined, 'what was thrown is no error']
+    [undefined, 'a value that is not an Error was thrown']
   ]
   for (const [error, detail] of errors) {
     const caught = await withDeadline(
@@ -54,7 +54,7 @@ t.test('a store that breaks its promises is unavailable', async t => {
       ['AUTH_UNAVAILABLE', 503, 'failed', `store: get failed: ${detail}`, undefined]
     )
     t.notMatch(JSON.stringify({ ...caught }), /failed|secret/, 'what is for operators is not enumerable')
-    t.equal(described(error), detail)
+    t.equal(describeError(error), detail)
   }
   t.equal(await reasonOf(withDeadline(telling(() => { throw new Error('at once') })).get('a', 'b')), 'failed')
 })

@@ -1,14 +1,14 @@
 import { EventEmitter } from 'node:events'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { changes, type Listener } from '../../lib/stores/redis/changes.js'
+import { createChanges, type Subscriber } from '../../lib/stores/redis/changes.js'
 import { redisStore, type RedisStoreOptions } from '../../lib/stores/redis/index.js'
 import type { StoreEntry } from '../../types/store.js'
 import { size } from '../fixtures/size.js'
 import { passesStoreContract } from './contract.js'
 import { dropKeys, noRedis, prefix as makePrefix, redisUrl, withRedis } from './fixtures/services.js'
 
-/** A connection that never is one: what {@link changes} does of it is looked at. */
+/** A connection that is never opened, to see what {@link createChanges} does with it. */
 class Line extends EventEmitter {
   status = 'connecting'
   readonly asked: string[] = []
@@ -28,7 +28,7 @@ class Line extends EventEmitter {
 t.test('one connection serves all listeners, and each hears what is meant for it', async t => {
   const line = new Line()
   let made = 0
-  const { listen, reconnect, close } = changes(() => { made++; return line as unknown as Listener })
+  const { listen, reconnect, close } = createChanges(() => { made++; return line as unknown as Subscriber })
   const heard: string[] = []
   const end = ['a', 'a', 'b'].map(
     (channel, n) => listen(channel, change => { heard.push(`${n}${channel}${change?.id ?? ''}`) })

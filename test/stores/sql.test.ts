@@ -5,11 +5,11 @@ import { Kysely, MysqlDialect, PostgresDialect, SqliteDialect, sql } from 'kysel
 import Libsql from 'libsql'
 import pg from 'pg'
 import t from 'tap'
-import { peer } from '../../lib/stores/errors.js'
 import { StoreUnavailable } from '../../lib/index.js'
+import { loadPeer } from '../../lib/stores/errors.js'
 import { sqlStore, type SqlStoreOptions } from '../../lib/stores/sql/index.js'
-import { purge } from '../../lib/stores/sql/migrate.js'
-import { asker } from '../../lib/stores/sql/statements.js'
+import { createPurge } from '../../lib/stores/sql/migrate.js'
+import { createQuery } from '../../lib/stores/sql/statements.js'
 import type { Store, StoreEntry } from '../../types/store.js'
 import { databaseUrl, dropTables, noPostgres, prefix, query } from './fixtures/services.js'
 
@@ -54,7 +54,7 @@ t.test('options that are none stop the boot, and no message holds a connection s
 
 t.test('a library that is not installed is named', async t => {
   t.throws(
-    () => peer('no-such-package', 'sqlStore({ sqlite })'),
+    () => loadPeer('no-such-package', 'sqlStore({ sqlite })'),
     {
       code: 'AUTH_MISCONFIGURED',
       message: "sqlStore({ sqlite }) needs the package 'no-such-package': npm install no-such-package"
@@ -62,7 +62,7 @@ t.test('a library that is not installed is named', async t => {
   )
   const broken = join(folder, 'broken.cjs')
   writeFileSync(broken, "throw new TypeError('broken')")
-  t.throws(() => peer(broken, 'x'), { name: 'TypeError', message: 'broken' })
+  t.throws(() => loadPeer(broken, 'x'), { name: 'TypeError', message: 'broken' })
 })
 
 t.test('it works with a dialect, and with the Kysely of the application, which stays open', async t => {
@@ -178,21 +178,21 @@ t.test('what has expired is removed beside the writing in PostgreSQL', { skip: w
 t.test('purging goes on after a failure, one at a time, and closing waits for it', async t => {
   const batches: number[] = []
   let end: () => void = () => {}
-  const { wrote, settled } = purge(most => {
-    batches.push(most)
+  const { noteWrite, finish } = createPurge(maxRows => {
+    batches.push(maxRows)
     return batches.length === 1 ? Promise.reject(new Error('no')) : new Promise(resolve => { end = resolve })
   })
-  for (let n = 0; n < 250; n++) wrote()
-  await settled()
-  for (let n = 0; n < 1_000; n++) wrote()
+  for (let n = 0; n < 250; n++) noteWrite()
+  await finish()
+  for (let n = 0; n < 1_000; n++) noteWrite()
   t.same(batches, [500, 500])
   let waited = false
-  const closing = settled().then(() => { waited = true })
+  const closing = finish().then(() => { waited = true })
   await Promise.resolve()
   t.equal(waited, false)
   end()
   await closing
-  await settled()
+  await finish()
 })
 
 t.test('what PostgreSQL undid because of another transaction is asked again, a few times', {
@@ -201,15 +201,15 @@ t.test('what PostgreSQL undid because of another transaction is asked again, a f
   const own = new Kysely<unknown>({
     dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: databaseUrl, max: 1 }) })
   })
-  const ask = asker(own)
+  const retried = createQuery(own)
   const sequence = prefix()
   await query(`create sequence ${sequence}`)
   await query(
     `create function ${sequence}f (n int) returns int language plpgsql as $$ begin if nextval('${sequence}') < n then raise exception using errcode = '40001'; end if; return 1; end $$`
   )
   t.teardown(() => query(`drop function ${sequence}f; drop sequence ${sequence}`))
-  t.same(await ask(sql`select ${sql.raw(`${sequence}f(3)`)} as f`), [{ f: 1 }])
-  await t.rejects(ask(sql`select ${sql.raw(`${sequence}f(100)`)} as f`), { code: '40001' })
+  t.same(await retried(sql`select ${sql.raw(`${sequence}f(3)`)} as f`), [{ f: 1 }])
+  await t.rejects(retried(sql`select ${sql.raw(`${sequence}f(100)`)} as f`), { code: '40001' })
   t.same(await query(`select last_value::int as n from ${sequence}`), [{ n: 8 }])
   await own.destroy()
 })

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Store, StoreChange, StoreCount, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { deepFreeze } from '../../util/objects.js'
 import { object, optional, wholeNumber } from '../../util/options.js'
-import { operations, StoreUnavailable } from '../errors.js'
+import { createOperations, StoreUnavailable } from '../errors.js'
 import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
 import { createExpiringMap } from './expiry.js'
 import { createRecordMap, type RecordMap } from './record-map.js'
@@ -32,8 +32,8 @@ interface Memory {
 }
 
 /**
- * Creates a store in the memory of this process. A restart forgets it, and other instances do not see it.
- * Each kind of record has its own limit, so that a flood of one kind (codes, say) does not shut out another (sessions).
+ * Creates a store in the memory of this process. A restart empties it, and other instances do not see it. Each kind of
+ * record has its own limit, so that a flood of one kind (such as codes) does not leave no room for another (sessions).
  *
  * @example
  * const store = memoryStore({ maxRecords: 20_000 })
@@ -41,7 +41,7 @@ interface Memory {
  */
 export function memoryStore (options: MemoryStoreOptions = {}): Store {
   const memory = createMemory(options)
-  const { run, close } = operations()
+  const { run, close } = createOperations()
   const store: Store = {
     add: entry => run('add', () => add(memory, entry)),
     get: (kind, id) => run('get', () => look(memory, kind, id)),

@@ -2,49 +2,50 @@ import type { StoreChange } from '../../../types/store.js'
 
 type ChangeListener = (change: StoreChange) => void
 
-/** A connection that only listens, and comes back by itself: `ready` is emitted each time that it is there. */
-export interface Listener {
+/** A connection in subscriber mode. It reconnects by itself, and emits `ready` each time it is connected. */
+export interface Subscriber {
   readonly status: string
   on (event: 'ready' | 'message', run: (...args: string[]) => void): unknown
   subscribe (...channels: readonly string[]): Promise<unknown>
   unsubscribe (...channels: readonly string[]): Promise<unknown>
-  /** Ends it, or this connection of it when `reconnect` is true. */
+  /** Closes the connection for good, or opens a new one in its place if `reconnect` is true. */
   disconnect (reconnect?: boolean): void
 }
 
-/** Who listens to which channel. */
+/** The listeners of all channels. */
 export interface Changes {
   listen (channel: string, listener: ChangeListener): () => void
-  /** Makes the connection anew, where there is one. */
+  /** Replaces the connection, if there is one. */
   reconnect (): void
   close (): void
 }
 
 /**
- * One connection for all listeners, made when the first comes. Whenever it is there (again), its channels are asked
- * for, and each listener hears that it may have missed something: what happened before is lost.
+ * Publishes changes to listeners through one connection, which is opened for the first listener. Each time it is
+ * connected, all channels are subscribed again and every listener is called with `null`: Redis does not keep messages,
+ * so changes may have been missed.
  */
-export function changes (connect: () => Listener): Changes {
+export function createChanges (connect: () => Subscriber): Changes {
   const channels = new Map<string, Set<ChangeListener>>()
-  let connection: Listener | null = null
+  let connection: Subscriber | null = null
 
-  function tell (channel: string, change: StoreChange): void {
+  function notify (channel: string, change: StoreChange): void {
     for (const listener of channels.get(channel) ?? []) listener(change)
   }
 
-  function ask (client: Listener, names: readonly string[]): void {
-    // if it breaks, all of them are asked for again when it is back
-    client.subscribe(...names).then(() => { for (const name of names) tell(name, null) }, () => {})
+  function subscribe (client: Subscriber, names: readonly string[]): void {
+    // If the connection breaks, all channels are subscribed again once it is back.
+    client.subscribe(...names).then(() => { for (const name of names) notify(name, null) }, () => {})
   }
 
-  function open (): Listener {
+  function open (): Subscriber {
     const client = connect()
-    client.on('message', (channel = '', id = '') => { tell(channel, { id }) })
-    client.on('ready', () => { if (channels.size > 0) ask(client, [...channels.keys()]) })
+    client.on('message', (channel = '', id = '') => { notify(channel, { id }) })
+    client.on('ready', () => { if (channels.size > 0) subscribe(client, [...channels.keys()]) })
     return client
   }
 
-  function forget (channel: string, listeners: Set<ChangeListener>, own: ChangeListener): void {
+  function remove (channel: string, listeners: Set<ChangeListener>, own: ChangeListener): void {
     listeners.delete(own)
     if (listeners.size > 0 || channels.get(channel) !== listeners) return
     channels.delete(channel)
@@ -53,15 +54,15 @@ export function changes (connect: () => Listener): Changes {
 
   return {
     listen (channel, listener) {
-      // one of its own for each call: the same function may listen twice
+      // A new function for each call, because the same listener may subscribe twice.
       const own: ChangeListener = change => { listener(change) }
       const known = channels.get(channel)
       const listeners = known ?? new Set()
       listeners.add(own)
       channels.set(channel, listeners)
       connection ??= open()
-      if (connection.status === 'ready') ask(connection, [channel])
-      return () => { forget(channel, listeners, own) }
+      if (connection.status === 'ready') subscribe(connection, [channel])
+      return () => { remove(channel, listeners, own) }
     },
     reconnect () {
       connection?.disconnect(true)

@@ -1,77 +1,77 @@
 import { EventEmitter } from 'node:events'
 import { type Cluster, Redis, type RedisOptions } from 'ioredis'
-import type { Listener } from './changes.js'
-import { listenerOptions, type ParsedOptions, type RedisClient, retryDelay } from './options.js'
+import type { Subscriber } from './changes.js'
+import { subscriberOptions, type ParsedOptions, type RedisClient, retryDelay } from './options.js'
 
 /** Connections to one Redis. */
 interface Connection {
   readonly client: RedisClient
-  /** Waits for the first connection, or for its failure; later, for nothing. */
+  /** Resolves after the first attempt to connect has succeeded or failed; later calls resolve at once. */
   ready (): Promise<void>
-  /** Another connection, for listening: in that state it takes no other commands. */
-  listener (): Listener
-  /**
-   * Makes the connection anew where an error says that it leads to a server that takes no writes. Returns true if it
-   * did.
-   */
+  /** Opens another connection for subscriptions: a connection in subscriber mode accepts no other commands. */
+  subscriber (): Subscriber
+  /** Reconnects if an error says that the server is read-only. Returns true if it did. */
   reconnectAfter (error: unknown): boolean
   close (): Promise<void>
 }
 
 export function connect (source: ParsedOptions['source']): Connection {
-  if (!('client' in source)) return own(source.url, source.timeout)
-  return source.client.isCluster ? borrowedCluster(source.client as Cluster) : borrowed(source.client as Redis)
+  if (!('client' in source)) return openClient(source.url, source.timeout)
+  return source.client.isCluster ? useCluster(source.client as Cluster) : useClient(source.client as Redis)
 }
 
-/** The application's client. What becomes of commands while it is not connected is the application's choice. */
-function borrowed (client: Redis): Connection {
+/** Uses a client of the application, whose own options decide what happens to commands while it is disconnected. */
+function useClient (client: Redis): Connection {
   return {
     client,
     ready: async () => {},
-    listener: () => heard(client.duplicate(listenerOptions)),
-    reconnectAfter: reconnecting(client),
+    subscriber: () => ignoreErrors(client.duplicate(subscriberOptions)),
+    reconnectAfter: createReconnect(client),
     close: async () => {}
   }
 }
 
-/** The application's cluster, which by itself finds the master of a slot again. */
-function borrowedCluster (client: Cluster): Connection {
+/** Uses a cluster of the application. It finds the new master of a slot by itself. */
+function useCluster (client: Cluster): Connection {
   return {
     client,
     ready: async () => {},
-    listener: () => new ClusterListener(client),
+    subscriber: () => new ClusterSubscriber(client),
     reconnectAfter: () => false,
     close: async () => {}
   }
 }
 
-function own (url: string, timeout: number): Connection {
-  const client = heard(new Redis(url, optionsOf(timeout)))
+function openClient (url: string, timeout: number): Connection {
+  const client = ignoreErrors(new Redis(url, connectionOptions(timeout)))
   const first = firstConnection(client, timeout)
   return {
     client,
     ready: first,
-    listener: () => heard(new Redis(url, optionsOf(timeout))),
-    reconnectAfter: reconnecting(client),
+    subscriber: () => ignoreErrors(new Redis(url, connectionOptions(timeout))),
+    reconnectAfter: createReconnect(client),
     async close () {
       client.disconnect()
     }
   }
 }
 
-/** Milliseconds between two connections that are made because a server takes no writes. */
-const reconnectEvery = 1_000
+/** The minimum time between two reconnections to a read-only server, in milliseconds. */
+const reconnectInterval = 1_000
 
 /**
- * After a failover behind one address (a proxy, a name) the old connection leads to what is a replica now, for as long
- * as it lasts: every write is refused with READONLY. A new connection leads to the new master. A client that makes no
- * connection again is left as it is.
+ * Returns a function that reconnects after a READONLY error, at most once a second. After a failover behind one address
+ * (a proxy, a DNS name), the existing connection still leads to the old master, which is now a replica and refuses
+ * every write; a new connection leads to the new master. A client without a `retryStrategy` would not reconnect, so it
+ * is left alone.
  */
-function reconnecting (client: Redis): Connection['reconnectAfter'] {
+function createReconnect (client: Redis): Connection['reconnectAfter'] {
   let lastAt = -Infinity
   return error => {
     const isReplica = error instanceof Error && /\bREADONLY\b/.test(error.message)
-    if (!isReplica || client.options.retryStrategy === null || performance.now() - lastAt < reconnectEvery) return false
+    if (!isReplica || client.options.retryStrategy === null || performance.now() - lastAt < reconnectInterval) {
+      return false
+    }
     lastAt = performance.now()
     client.disconnect(true)
     return true
@@ -79,14 +79,14 @@ function reconnecting (client: Redis): Connection['reconnectAfter'] {
 }
 
 /**
- * Commands fail at once while there is no connection, and none is sent twice: one that was under way when the
- * connection broke may have been done.
+ * Returns options with which commands fail at once while there is no connection, and no command is sent twice: one that
+ * was sent before the connection broke may have been executed.
  */
-function optionsOf (timeout: number): RedisOptions {
+function connectionOptions (timeout: number): RedisOptions {
   return {
     connectTimeout: timeout,
     commandTimeout: timeout,
-    // a server that takes commands and answers none is left, and looked for again
+    // Reconnects if the server accepts commands but does not reply.
     socketTimeout: timeout * 2,
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
@@ -98,15 +98,15 @@ function optionsOf (timeout: number): RedisOptions {
 }
 
 /**
- * Connecting again is the client's own business, and every command says why it failed: nobody is to hear the event, and
- * it must not be loud either.
+ * Ignores the `error` events of a client, which ioredis would print otherwise. The client reconnects by itself, and
+ * every failed command rejects with the reason.
  */
-function heard (client: Redis): Redis {
+function ignoreErrors (client: Redis): Redis {
   client.on('error', () => {})
   return client
 }
 
-/** Without this the first calls after the start would find no connection yet. */
+/** Returns a function that waits for the first connection, so that calls right after the start do not fail. */
 function firstConnection (client: Redis, timeout: number): () => Promise<void> {
   let waiting: Promise<void> | null = new Promise(resolve => {
     const timer = setTimeout(resolve, timeout)
@@ -116,15 +116,15 @@ function firstConnection (client: Redis, timeout: number): () => Promise<void> {
   return async () => { if (waiting !== null) await waiting }
 }
 
-/** Milliseconds until another node is tried. */
+/** Milliseconds before another node is tried. */
 const retryAfter = 200
 
 /**
- * Listens at one node of a cluster, which has every message of all of them, and at another one when the connection ends
- * or the node leaves. It emits `ready` each time, so that what was missed in between is known to have been missed; the
- * subscriber of ioredis' own `Cluster` changes nodes and tells nobody.
+ * Subscribes at one node of a cluster, because every node receives the messages of all of them, and changes to another
+ * node when the connection ends or the node leaves the cluster. It emits `ready` after each change, so that listeners
+ * know that they may have missed messages; the subscriber of ioredis' own `Cluster` changes nodes silently.
  */
-class ClusterListener extends EventEmitter implements Listener {
+class ClusterSubscriber extends EventEmitter implements Subscriber {
   readonly #cluster: Cluster
   #connection: Redis | null = null
   #timer: NodeJS.Timeout | undefined
@@ -134,7 +134,7 @@ class ClusterListener extends EventEmitter implements Listener {
     super()
     this.#cluster = cluster
     cluster.on('-node', this.#onLeft)
-    // with lazyConnect nobody may have asked the cluster anything, and no node is known
+    // A client with lazyConnect knows no node before its first command.
     if (cluster.status === 'wait') cluster.connect().catch(() => {})
     this.#open()
   }
@@ -165,7 +165,7 @@ class ClusterListener extends EventEmitter implements Listener {
       this.#openLater()
       return
     }
-    const connection = node.duplicate({ ...listenerOptions, retryStrategy: null })
+    const connection = node.duplicate({ ...subscriberOptions, retryStrategy: null })
     connection.on('error', () => {})
     connection.on('ready', () => { this.emit('ready') })
     connection.on('message', (channel, id) => { this.emit('message', channel, id) })
@@ -177,7 +177,7 @@ class ClusterListener extends EventEmitter implements Listener {
     if (!this.#isClosed) this.#timer = setTimeout(() => { this.#open() }, retryAfter).unref()
   }
 
-  /** A node that is no member any more goes on answering, and hears nothing. */
+  /** Disconnects from a node that has left the cluster: it still answers, but receives no more messages. */
   readonly #onLeft = ({ options }: Redis): void => {
     const own = this.#connection?.options
     if (own?.host === options.host && own?.port === options.port) this.#connection?.disconnect()

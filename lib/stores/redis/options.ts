@@ -8,46 +8,46 @@ import { duration, object, optional } from '../../util/options.js'
 /** A client of ioredis: one server, or a cluster. */
 export type RedisClient = Redis | Cluster
 
-/** Milliseconds until a connection is made again. */
+/** Returns the milliseconds before the next attempt to reconnect: 50 doubled each time, up to 500. */
 export function retryDelay (attempt: number): number {
   return Math.min(50 * 2 ** Math.min(attempt, 5), 500)
 }
 
 /**
- * How a connection that only listens differs from the one that it is a copy of. The channels' names are whole as they
- * are.
+ * The options in which a connection for subscriptions differs from the client that it is duplicated from. There is no
+ * `keyPrefix`, because the names of the channels already contain the store's prefix.
  */
-export const listenerOptions = Object.freeze({
+export const subscriberOptions = Object.freeze({
   keyPrefix: '',
   lazyConnect: false,
   readOnly: false,
   connectTimeout: 2_000,
-  // nothing is ever sent: without it a way that was cut in silence is noticed by nobody
+  // The connection sends nothing, so that only keep-alive notices when it is cut silently.
   keepAlive: 10_000,
   retryStrategy: retryDelay
 }) satisfies RedisOptions
 
 interface CommonOptions {
-  /** Before every key and channel. Default `gatehouse`. */
+  /** The prefix of every key and channel. Default `gatehouse`. */
   readonly prefix?: string
 }
 
 /**
- * Options of `redisStore`: a URL, or a client of the application's own, whose settings then count and which stays open
- * when the store is closed.
+ * Options of `redisStore`: a URL, or a client of the application, which keeps its own settings and stays open when the
+ * store is closed.
  */
 export type RedisStoreOptions = CommonOptions & (
   | {
     /** `redis://…`, or `rediss://…` with TLS. */
     readonly url: string | undefined
-    /** How long connecting and a command may take. Default 2 seconds. */
+    /** The time limit of connecting and of each command. Default 2 seconds. */
     readonly timeout?: Duration
     readonly client?: never
   }
   | { readonly client: RedisClient, readonly url?: never, readonly timeout?: never })
 
 export interface ParsedOptions {
-  /** The timeout in milliseconds. */
+  /** `timeout` is in milliseconds. */
   readonly source: { readonly url: string, readonly timeout: number } | { readonly client: RedisClient }
   readonly prefix: string
 }
@@ -59,7 +59,10 @@ const parse = object({
   timeout: optional(duration({ positive: true, max: 600 }), null)
 })
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED`. No message holds a URL. */
+/**
+ * Parses the options of `redisStore`. No message contains the URL, which may hold a password.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`
+ */
 export function parseOptions (options: unknown): ParsedOptions {
   const { url, client, prefix, timeout } = parse(options, 'The options of redisStore')
   if (url !== null && client === null) return { source: { url, timeout: Math.ceil((timeout ?? 2) * 1_000) }, prefix }
@@ -78,7 +81,7 @@ function parseClient (client: unknown, option: string): RedisClient {
   throw misconfigured(`${option} must be a client of ioredis: new Redis(url). Got ${describeValue(client)}.`)
 }
 
-/** Refuses braces: in a cluster they would decide where a key is. */
+/** Parses a prefix. Refuses braces, because in a cluster they decide the slot of a key. */
 function parsePrefix (prefix: unknown, option: string): string {
   if (typeof prefix === 'string' && /^[\w:.-]{1,64}$/.test(prefix)) return prefix
   throw misconfigured(`${option} must be 1 to 64 letters, digits and : . - _ Got ${describeValue(prefix)}.`)

@@ -8,36 +8,36 @@ import type { RedisClient } from './options.js'
 import type { Names } from './scripts.js'
 import * as scripts from './scripts.js'
 
-/** Records that one script takes: a script stops the whole server while it runs. */
-const atOnce = 100
+/** The maximum number of records that one script takes, because Redis does nothing else while a script runs. */
+const batchSize = 100
 
-/** What a record is asked for. */
-const asked = ['v', 'o', 'd', 'e', 'k', 'i'] as const
+/** The fields of a record in the order of {@link Fields}; {@link scripts} has the full names. */
+const fieldNames = ['v', 'o', 'd', 'e', 'k', 'i'] as const
 
-/** The answer to it, where there is one. */
+/** The values of {@link fieldNames}. */
 type Fields = readonly [
   version: string, owner: string, data: string, end: string, kind: string | null, id: string | null
 ]
 
-/** What {@link scripts.find} answers with. */
+/** The reply of {@link scripts.find}. */
 type Found = readonly [0, readonly string[]] | readonly [1, readonly Fields[]]
 
-/** Where the records are. */
-export interface Place {
+/** The client that the operations of one store share, and its names. */
+export interface RedisContext {
   readonly client: RedisClient
   readonly names: Names
 }
 
-export function add (place: Place, entry: StoreEntry): Promise<boolean> {
-  return write(place, scripts.add, entry, [])
+export function add (redis: RedisContext, entry: StoreEntry): Promise<boolean> {
+  return write(redis, scripts.add, entry, [])
 }
 
-export function swap (place: Place, record: StoreRecord): Promise<boolean> {
-  return write(place, scripts.swap, record, [record.version])
+export function swap (redis: RedisContext, record: StoreRecord): Promise<boolean> {
+  return write(redis, scripts.swap, record, [record.version])
 }
 
 async function write (
-  { client, names }: Place, script: scripts.Script, entry: StoreEntry, more: readonly string[]
+  { client, names }: RedisContext, script: scripts.Script, entry: StoreEntry, more: readonly string[]
 ): Promise<boolean> {
   checkEntry(entry)
   const { kind, id, expiresAt } = entry
@@ -49,17 +49,17 @@ async function write (
   return await scripts.run(client, script, names.both(kind, id, owner), args) === 1
 }
 
-export async function get ({ client, names }: Place, kind: string, id: string): Promise<StoreRecord | null> {
+export async function get ({ client, names }: RedisContext, kind: string, id: string): Promise<StoreRecord | null> {
   checkName(kind, id)
-  const found = await client.hmget(names.record(kind, id), ...asked)
+  const found = await client.hmget(names.record(kind, id), ...fieldNames)
   return found[0] === null ? null : recordOf(found as unknown as Fields)
 }
 
 /**
- * The index is a key of the script too, and only the record says which: it is asked with the owner it is thought to
- * have until that is the one.
+ * Removes and returns a record. The script needs the key of the owner's index, but only the record says who its owner
+ * is: if the assumed owner is wrong, the script replies with the right one and is run again.
  */
-export async function take ({ client, names }: Place, kind: string, id: string): Promise<StoreRecord | null> {
+export async function take ({ client, names }: RedisContext, kind: string, id: string): Promise<StoreRecord | null> {
   checkName(kind, id)
   for (let owner = ''; ;) {
     const reply = await scripts.run(client, scripts.take, names.both(kind, id, owner), [owner, id, names.channel(kind)])
@@ -69,12 +69,12 @@ export async function take ({ client, names }: Place, kind: string, id: string):
 }
 
 /**
- * Reads all records of an owner at one instant: one after the other, a session that is renewed meanwhile would be
- * missed, old and new. The records are keys of the script, and only the index says which: it is asked with those that
- * it is thought to have until that is so.
+ * Reads all records of an owner at one instant. Read one by one, both the old and the new record of a session that is
+ * renewed meanwhile could be missed. The script needs the keys of the records, but only the index has the ids: if the
+ * assumed ids are wrong, the script replies with the right ones and is run again.
  */
 export async function find (
-  { client, names }: Place, kind: string, owner: StoreOwner
+  { client, names }: RedisContext, kind: string, owner: StoreOwner
 ): Promise<readonly StoreRecord[]> {
   checkOwner(kind, owner)
   const own = names.owner(owner)
@@ -87,25 +87,25 @@ export async function find (
 }
 
 /**
- * The ids are read in one step and taken in another. A session that is renewed between them is a new one that was not
- * read, and an old one that is gone before it is taken. So they are read again until none is left.
+ * Takes all records of an owner but one. The ids are read in one step and the records taken in another; a session that
+ * is renewed in between has a new record that was not read. So the ids are read again until none is left.
  */
 export async function takeAll (
-  place: Place, kind: string, owner: StoreOwner, except: string | undefined
+  redis: RedisContext, kind: string, owner: StoreOwner, except: string | undefined
 ): Promise<readonly StoreRecord[]> {
   if (except !== undefined) checkName(kind, except)
   const taken: StoreRecord[] = []
   for (;;) {
-    const ids = (await idsOf(place, kind, owner)).filter(id => id !== except)
+    const ids = (await idsOf(redis, kind, owner)).filter(id => id !== except)
     if (ids.length === 0) return taken
-    for (let from = 0; from < ids.length; from += atOnce) {
-      taken.push(...await takeSome(place, kind, owner, ids.slice(from, from + atOnce)))
+    for (let from = 0; from < ids.length; from += batchSize) {
+      taken.push(...await takeSome(redis, kind, owner, ids.slice(from, from + batchSize)))
     }
   }
 }
 
 async function takeSome (
-  { client, names }: Place, kind: string, owner: StoreOwner, ids: readonly string[]
+  { client, names }: RedisContext, kind: string, owner: StoreOwner, ids: readonly string[]
 ): Promise<readonly StoreRecord[]> {
   const own = names.owner(owner)
   const keys = [names.index(kind, own), ...ids.map(id => names.record(kind, id))]
@@ -115,14 +115,14 @@ async function takeSome (
   return reply.map(recordOf)
 }
 
-/** The ids in the index of an owner. Of some the record may be gone. */
-async function idsOf ({ client, names }: Place, kind: string, owner: StoreOwner): Promise<readonly string[]> {
+/** Returns the ids in the index of an owner. Some of their records may have expired. */
+async function idsOf ({ client, names }: RedisContext, kind: string, owner: StoreOwner): Promise<readonly string[]> {
   checkOwner(kind, owner)
   return await client.zrange(names.index(kind, names.owner(owner)), 0, -1)
 }
 
 export async function increment (
-  { client, names }: Place, kind: string, id: string, options: StoreIncrement
+  { client, names }: RedisContext, kind: string, id: string, options: StoreIncrement
 ): Promise<StoreCount> {
   checkName(kind, id)
   const args = [String(windowOf(kind, options)), String(options.ceiling ?? Number.MAX_SAFE_INTEGER)]
@@ -132,16 +132,19 @@ export async function increment (
   return { counted: counted === 1, count, expiresAt: end === null ? null : new Date(Number(end)) }
 }
 
-export async function decrement ({ client, names }: Place, kind: string, id: string, expiresAt: Date): Promise<void> {
+export async function decrement (
+  { client, names }: RedisContext, kind: string, id: string, expiresAt: Date
+): Promise<void> {
   checkName(kind, id)
   await scripts.run(client, scripts.decrement, [names.counter(kind, id)], [String(expiresAt.getTime())])
 }
 
-/** @throws {AuthError} `AUTH_FAULT` for a record that does not say what it belongs to. */
+/** @throws {AuthError} `AUTH_FAULT` for a record without kind and id. */
 function recordOf ([version, owner, data, end, kind, id]: Fields): StoreRecord {
   if (kind === null || id === null) {
     throw internalError(
-      'store: a record in Redis has no kind and id. An earlier version of this plugin wrote it: remove the keys of that version'
+      'store: a record in Redis has no kind and id. ' +
+        'An earlier version of this plugin wrote it: remove the keys of that version'
     )
   }
   return {

@@ -2,31 +2,31 @@ import { createHash } from 'node:crypto'
 import type { StoreOwner } from '../../../types/store.js'
 import type { RedisClient } from './options.js'
 
-/** A Lua script: its text, and the name under which Redis remembers it. */
+/** A Lua script: its text, and the SHA-1 hash under which Redis caches it. */
 export interface Script {
   readonly text: string
   readonly sha: string
 }
 
-/** What a script answers with: text, whole numbers, nothing, and lists of these. */
+/** The reply of a script. */
 export type Reply = string | number | null | readonly Reply[]
 
-function script (text: string): Script {
+function createScript (text: string): Script {
   return Object.freeze({ text, sha: createHash('sha1').update(text).digest('hex') })
 }
 
-/* Every key of a script is passed as one and is in one slot of a cluster. A record is a hash with the fields `k` (kind), `i` (id),
-   `v` (version), `o` (owner), `d` (data) and `e` (when it expires).
-   Kind and id stand in it although they are in its key, so that an answer says what it belongs to. The index of an owner
-   is a sorted set of ids by their end; it lives as long as its last member. */
+/* Every key that a script uses is passed in KEYS, and all of them are in one slot of a cluster. A record is a hash with
+   the fields `k` (kind), `i` (id), `v` (version), `o` (owner), `d` (data) and `e` (expiry in milliseconds, or '').
+   Kind and id are also in its key; the fields let callers check that a reply belongs to the record they wanted. The
+   index of an owner is a sorted set of ids by expiry; it expires with its last member. */
 
 const now = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)`
 
 /**
- * KEYS: record, index. Writes what ARGV says, under the index where there is one. `at` is the end in milliseconds, or
- * ''.
+ * Defines the function `write`, which writes a record, and adds it to the index if it has an owner. KEYS: record,
+ * index. `at` is the expiry in milliseconds, or ''.
  */
 const write = `
 local function write (data, version, owner, at, id, kind)
@@ -40,7 +40,7 @@ local function write (data, version, owner, at, id, kind)
 end`
 
 /** KEYS: record, index. ARGV: data, version, owner, at, id, kind, channel. */
-export const add = script(`${now}${write}
+export const add = createScript(`${now}${write}
 if ARGV[4] ~= '' and tonumber(ARGV[4]) <= now then return 0 end
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 write(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
@@ -48,7 +48,7 @@ redis.call('PUBLISH', ARGV[7], ARGV[5])
 return 1`)
 
 /** KEYS: record, index. ARGV: data, version, owner, at, id, kind, channel, the version that was read. */
-export const swap = script(`${now}${write}
+export const swap = createScript(`${now}${write}
 local found = redis.call('HMGET', KEYS[1], 'v', 'o')
 if found[1] ~= ARGV[8] or found[2] ~= ARGV[3] then return 0 end
 if ARGV[4] ~= '' and tonumber(ARGV[4]) <= now then
@@ -61,10 +61,10 @@ redis.call('PUBLISH', ARGV[7], ARGV[5])
 return 1`)
 
 /**
- * KEYS: record, index. ARGV: owner, id, channel. Answers with the record, or with its owner where that is another than
- * was thought.
+ * KEYS: record, index. ARGV: owner, id, channel. Replies with the record, or with its owner if that is not the one in
+ * ARGV.
  */
-export const take = script(`
+export const take = createScript(`
 local found = redis.call('HMGET', KEYS[1], 'v', 'o', 'd', 'e', 'k', 'i')
 if not found[1] then return false end
 if found[2] ~= ARGV[1] then return found[2] end
@@ -74,10 +74,10 @@ redis.call('PUBLISH', ARGV[3], ARGV[2])
 return found`)
 
 /**
- * KEYS: index, records. ARGV: owner, the ids of the records. Answers with the records, or with the ids in the index
- * where they are others than was thought.
+ * KEYS: index, records. ARGV: owner, the ids of the records. Replies with 1 and the records, or with 0 and the ids in
+ * the index if those are not the ones in ARGV.
  */
-export const find = script(`
+export const find = createScript(`
 local ids = redis.call('ZRANGE', KEYS[1], 0, -1)
 local same = #ids == #ARGV - 1
 for i = 1, #ids do same = same and ids[i] == ARGV[i + 1] end
@@ -89,8 +89,8 @@ for i = 1, #ids do
 end
 return { 1, records }`)
 
-/** KEYS: index, records. ARGV: owner, channel, the ids of the records. Answers with those that were there. */
-export const takeAll = script(`
+/** KEYS: index, records. ARGV: owner, channel, the ids of the records. Replies with those that existed. */
+export const takeAll = createScript(`
 local taken = {}
 for i = 2, #KEYS do
   local found = redis.call('HMGET', KEYS[i], 'v', 'o', 'd', 'e', 'k', 'i')
@@ -103,8 +103,8 @@ for i = 2, #KEYS do
 end
 return taken`)
 
-/** KEYS: counter. ARGV: length of the window in milliseconds, ceiling. Answers with counted, count, end. */
-export const increment = script(`${now}
+/** KEYS: counter. ARGV: length of the window in milliseconds, ceiling. Replies with counted, count, end. */
+export const increment = createScript(`${now}
 local found = redis.call('HMGET', KEYS[1], 'n', 'e')
 local count, ceiling = tonumber(found[1] or 0), tonumber(ARGV[2])
 if count >= ceiling then return { 0, count, found[2] } end
@@ -116,13 +116,13 @@ if not found[1] then
 end
 return { 1, redis.call('HINCRBY', KEYS[1], 'n', 1), found[2] }`)
 
-/** KEYS: counter. ARGV: the end of the window to which one is given back. */
-export const decrement = script(`
+/** KEYS: counter. ARGV: the end of the window from which to subtract one. */
+export const decrement = createScript(`
 local found = redis.call('HMGET', KEYS[1], 'n', 'e')
 if found[2] == ARGV[1] and tonumber(found[1]) > 0 then redis.call('HINCRBY', KEYS[1], 'n', -1) end
 return 0`)
 
-/** Runs a script by its name, and by its text where Redis does not know it yet, or not any more. */
+/** Runs a script by its hash, or by its text if Redis does not have it in its cache. */
 export async function run (
   client: RedisClient, { text, sha }: Script, keys: readonly string[], args: readonly string[]
 ): Promise<Reply> {
@@ -134,24 +134,24 @@ export async function run (
   }
 }
 
-/** The names of keys and channels. `id` is text that Redis keeps faithfully, `owner` what {@link Names.owner} gave. */
+/** The names of keys and channels. The parameter `owner` is a text that {@link Names.owner} returned. */
 export interface Names {
   record (kind: string, id: string): string
-  /** The index of an owner, in one slot with the records. */
+  /** Returns the key of an owner's index, which is in the same slot as the records. */
   index (kind: string, owner: string): string
-  /** The keys of one record: its own, and that of the index where it has an owner. */
+  /** Returns the key of a record and, if it has an owner, that of the owner's index. */
   both (kind: string, id: string, owner: string): readonly string[]
   counter (kind: string, id: string): string
   channel (kind: string): string
-  /** An owner as one text; '' for none. */
+  /** Returns an owner as text; '' for `null`. */
   owner (owner: StoreOwner | null): string
 }
 
 /**
- * What stands in braces decides the slot in a cluster: the records of a kind and its indexes share one, counters are
- * spread.
+ * Creates the names under one prefix. The text in braces decides the slot in a cluster: the records of a kind and their
+ * indexes share one slot, and counters are spread over all.
  */
-export function namesOf (prefix: string): Names {
+export function createNames (prefix: string): Names {
   const record = (kind: string, id: string): string => `{${prefix}:${kind}}:r:${id}`
   const index = (kind: string, owner: string): string => `{${prefix}:${kind}}:o:${owner}`
   return {

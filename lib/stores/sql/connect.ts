@@ -7,10 +7,10 @@ import type Libsql from 'libsql'
 import type pg from 'pg'
 import type { PoolClient } from 'pg'
 import { misconfigured } from '../../errors.js'
-import { peer } from '../errors.js'
+import { loadPeer } from '../errors.js'
 import type { AnyKysely, ParsedOptions } from './options.js'
 
-/** A database that is ready to be asked: connections are made when they are needed. */
+/** A database, whose connections are opened when they are needed. */
 export interface Database {
   readonly kysely: AnyKysely
   readonly engine: 'sqlite' | 'postgres'
@@ -20,7 +20,7 @@ export interface Database {
 /** @throws {AuthError} `AUTH_MISCONFIGURED` for a database that is neither SQLite nor PostgreSQL. */
 export function connect ({ source, timeout }: ParsedOptions): Database {
   if ('kysely' in source) return { kysely: source.kysely, engine: engineOf(source.kysely), close: async () => {} }
-  const kysely = new Kysely<unknown>({ dialect: 'dialect' in source ? source.dialect : dialectOf(source, timeout) })
+  const kysely = new Kysely<unknown>({ dialect: 'dialect' in source ? source.dialect : createDialect(source, timeout) })
   return { kysely, engine: engineOf(kysely), close: () => kysely.destroy() }
 }
 
@@ -29,45 +29,46 @@ function engineOf (kysely: AnyKysely): Database['engine'] {
   if (adapter instanceof PostgresAdapter) return 'postgres'
   if (adapter instanceof SqliteAdapter) return 'sqlite'
   throw misconfigured(
-    'sqlStore speaks SQLite and PostgreSQL: the given Kysely, or dialect, is for another database (or of another copy of Kysely).'
+    'sqlStore supports only SQLite and PostgreSQL. ' +
+      'The given Kysely or dialect is for another database, or from another copy of the package kysely.'
   )
 }
 
-function dialectOf (
+function createDialect (
   source: { readonly sqlite: string } | { readonly connectionString: string }, timeout: number
 ): Dialect {
   return 'sqlite' in source
-    ? libsqlDialect(source.sqlite, timeout)
-    : new PostgresDialect({ pool: poolOf(source.connectionString, timeout) })
+    ? createSqliteDialect(source.sqlite, timeout)
+    : new PostgresDialect({ pool: createPool(source.connectionString, timeout) })
 }
 
-function poolOf (connectionString: string, timeout: number): PostgresPool {
-  const { Pool } = peer('pg', 'sqlStore({ connectionString })') as typeof pg
+function createPool (connectionString: string, timeout: number): PostgresPool {
+  const { Pool } = loadPeer('pg', 'sqlStore({ connectionString })') as typeof pg
   const pool = new Pool({
     connectionString,
     max: 10,
     connectionTimeoutMillis: timeout,
-    // the server gives up on a statement, and we on a server that does not even do that
+    // The server cancels the statement; if it does not even do that, the client stops waiting.
     statement_timeout: timeout,
     query_timeout: timeout + 250,
     idleTimeoutMillis: 10_000,
     keepAlive: true,
     allowExitOnIdle: true
   })
-  // Lost connections are an error of the next query. An error event that nobody hears would end the process, of idle
-  // clients and of busy ones.
+  // A lost connection fails the next query. Without a listener, the error event of an idle or a busy client would end
+  // the process.
   pool.on('error', () => {})
   pool.on('connect', client => { client.on('error', () => {}) })
-  return { connect: async () => clientOf(await pool.connect()), end: () => pool.end() }
+  return { connect: async () => wrapClient(await pool.connect()), end: () => pool.end() }
 }
 
 const clients = new WeakMap<PoolClient, PostgresPoolClient>()
 
 /**
- * Kysely gives every client back as a good one. A client that failed otherwise than by the server's word may wait for
- * an answer forever: it is thrown away.
+ * Wraps a client so that it is destroyed on release after an error that the server did not send: it may wait for a
+ * reply forever. Kysely releases every client as a working one.
  */
-function clientOf (client: PoolClient): PostgresPoolClient {
+function wrapClient (client: PoolClient): PostgresPoolClient {
   const known = clients.get(client)
   if (known !== undefined) return known
   let broken = false
@@ -79,15 +80,15 @@ function clientOf (client: PoolClient): PostgresPoolClient {
       throw error
     }
   }
-  // the cursors of Kysely's interface are for streaming, which nobody here does
-  const made = { query, release: () => { client.release(broken) } } as unknown as PostgresPoolClient
-  clients.set(client, made)
-  return made
+  // Kysely's interface also has cursors, but only for streaming, which the store does not do.
+  const wrapped = { query, release: () => { client.release(broken) } } as unknown as PostgresPoolClient
+  clients.set(client, wrapped)
+  return wrapped
 }
 
-/** A SQLite file by `libsql`, opened by the first query. */
-function libsqlDialect (file: string, timeout: number): Dialect {
-  const library = peer('libsql', 'sqlStore({ sqlite })') as typeof Libsql
+/** Creates a dialect for a SQLite file that `libsql` opens at the first query. */
+function createSqliteDialect (file: string, timeout: number): Dialect {
+  const library = loadPeer('libsql', 'sqlStore({ sqlite })') as typeof Libsql
   const config = { database: async () => open(library, file, timeout) }
   const dialect = new SqliteDialect(config)
   dialect.createDriver = () => new SharedDriver(config)
@@ -95,8 +96,9 @@ function libsqlDialect (file: string, timeout: number): Dialect {
 }
 
 /**
- * Kysely lends its one connection to one caller at a time, and wakes all others whenever it comes back. Here nobody
- * waits for it: `libsql` has answered when it returns, and nobody of this store begins a transaction on SQLite.
+ * Lets all callers use the one connection at once. Kysely would lend it to one caller at a time and wake all the others
+ * whenever it is released. That is not needed here: `libsql` is synchronous, and the store uses no transactions on
+ * SQLite.
  */
 class SharedDriver extends SqliteDriver {
   #connection: Promise<DatabaseConnection> | null = null
@@ -112,34 +114,35 @@ class SharedDriver extends SqliteDriver {
 function open (Database: typeof Libsql, file: string, timeout: number): SqliteDatabase {
   if (file !== ':memory:') createPrivate(file)
   const database = new Database(file, { timeout })
-  // A reader does not wait for a writer. NORMAL loses the last commits when the power fails (not when the process
-  // does), and corrupts nothing.
+  // With WAL, readers do not wait for writers. With NORMAL, a power failure (but not a crash of the process) may lose
+  // the last commits, and never corrupts the file.
   database.exec('pragma journal_mode = wal; pragma synchronous = normal')
-  return compiledOnce({ prepare: sql => database.prepare(sql), close: () => { database.close() } })
+  return cacheStatements({ prepare: sql => database.prepare(sql), close: () => { database.close() } })
 }
 
 /**
- * Creates a file that only its owner reads and writes, where there is none. What SQLite puts beside it (`-wal`, `-shm`)
- * has the mode of the file.
+ * Creates a file that only its owner can read and write, if it does not exist. SQLite gives the files beside it
+ * (`-wal`,
+ * `-shm`) the same mode.
  */
 function createPrivate (file: string): void {
   try {
     closeSync(openSync(file, 'ax', 0o600))
   } catch {
-    // it is there, and its mode is the operator's choice; or SQLite is about to say why it cannot be opened
+    // The file exists, and its mode is the operator's choice; otherwise SQLite reports why it cannot be opened.
   }
 }
 
-/** A store has a dozen statements, all with parameters. */
-function compiledOnce ({ prepare, close }: SqliteDatabase): SqliteDatabase {
+/** Prepares each statement once: a store has a dozen, all with parameters. */
+function cacheStatements ({ prepare, close }: SqliteDatabase): SqliteDatabase {
   const statements = new Map<string, SqliteStatement>()
   return {
     prepare (sql) {
       const known = statements.get(sql)
       if (known !== undefined) return known
-      const made = prepare(sql)
-      statements.set(sql, made)
-      return made
+      const prepared = prepare(sql)
+      statements.set(sql, prepared)
+      return prepared
     },
     close () {
       statements.clear()

@@ -1,94 +1,100 @@
 import { randomUUID } from 'node:crypto'
 import type { JsonObject, Store, StoreEntry, StoreRecord } from '../../../types/store.js'
-import { operations } from '../errors.js'
+import { createOperations } from '../errors.js'
 import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
 import { connect } from './connect.js'
-import { migrate, purge } from './migrate.js'
+import { createPurge, migrate } from './migrate.js'
 import { parseOptions, type SqlStoreOptions } from './options.js'
-import { asker, statements, type CounterRow, type NewRow, type RecordRow } from './statements.js'
+import {
+  createQuery, createStatements, type CounterRow, type NewRow, type Query, type RecordRow, type Statements
+} from './statements.js'
 
 export type { SqlStoreOptions } from './options.js'
 
-/** More than is ever counted. */
+/** The ceiling of a counter without one: more than is ever counted. */
 const unlimited = Number.MAX_SAFE_INTEGER
 
 /**
- * A store in a SQLite file or in PostgreSQL, by Kysely. Call `migrate()` before the first use; the documentation has
- * the schema.
+ * Creates a store in a SQLite file or in PostgreSQL, with Kysely. Call `migrate()` before the first use; the plugin
+ * does so at boot.
  *
  * @example
  * const store = sqlStore({ connectionString: process.env.DATABASE_URL })
  * await store.migrate()
  * @example
  * const store = sqlStore({ sqlite: './gatehouse.sqlite' })
- * @throws {AuthError} `AUTH_MISCONFIGURED` for options that are none, and for a library that is not installed.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for invalid options, or if a required library is not installed.
  */
 export function sqlStore (options: SqlStoreOptions): Store {
   const parsed = parseOptions(options)
   const database = connect(parsed)
-  const ask = asker(database.kysely)
-  const say = statements(database.engine, parsed.tablePrefix)
-  const { wrote, settled } = purge(async most => { for (const statement of say.purge(most)) await ask(statement) })
-  const { run, close } = operations()
-  const done = async (statement: Parameters<typeof ask>[0]): Promise<boolean> => (await ask(statement)).length > 0
+  const query = createQuery(database.kysely)
+  const statements = createStatements(database.engine, parsed.tablePrefix)
+  const purge = createPurge(async maxRows => {
+    for (const statement of statements.purge(maxRows)) await query(statement)
+  })
+  const { run, close } = createOperations()
+  const done = async (statement: Parameters<typeof query>[0]): Promise<boolean> => (await query(statement)).length > 0
 
   return Object.freeze({
     add: entry => run('add', () => {
-      wrote()
-      return done(say.add(rowOf(entry)))
+      purge.noteWrite()
+      return done(statements.add(rowOf(entry)))
     }),
     get: (kind, id) => run('get', async () => {
       checkName(kind, id)
-      return first(await ask(say.get(kind, id)))
+      return first(await query(statements.get(kind, id)))
     }),
     swap: record => run('swap', () => {
-      wrote()
-      return done(say.swap(rowOf(record), record.version))
+      purge.noteWrite()
+      return done(statements.swap(rowOf(record), record.version))
     }),
     take: (kind, id) => run('take', async () => {
       checkName(kind, id)
-      return first(await ask(say.take(kind, id)))
+      return first(await query(statements.take(kind, id)))
     }),
     find: (kind, owner) => run('find', async () => {
       checkOwner(kind, owner)
-      return (await ask(say.find(kind, owner.realm, owner.id))).map(recordOf)
+      return (await query(statements.find(kind, owner.realm, owner.id))).map(recordOf)
     }),
     takeAll: (kind, owner, except) => run('takeAll', () => {
       checkOwner(kind, owner)
       if (except !== undefined) checkName(kind, except)
-      return takeAllOf(ask, say, [kind, owner.realm, owner.id, except ?? ''])
+      return takeAllOf(query, statements, [kind, owner.realm, owner.id, except ?? ''])
     }),
     increment: (kind, id, options) => run('increment', async () => {
       checkName(kind, id)
-      wrote()
-      const [counted] = await ask(say.increment(kind, id, windowOf(kind, options), options.ceiling ?? unlimited))
-      return countOf(counted ?? (await ask(say.count(kind, id)))[0], counted !== undefined)
+      purge.noteWrite()
+      const [counted] = await query(
+        statements.increment(kind, id, windowOf(kind, options), options.ceiling ?? unlimited)
+      )
+      return countOf(counted ?? (await query(statements.count(kind, id)))[0], counted !== undefined)
     }),
     decrement: (kind, id, expiresAt) => run('decrement', async () => {
       checkName(kind, id)
-      await ask(say.decrement(kind, id, expiresAt.getTime()))
+      await query(statements.decrement(kind, id, expiresAt.getTime()))
     }),
     migrate: () => run('migrate', () => migrate(database, parsed.tablePrefix)),
     close: () => close(async () => {
-      await settled()
+      await purge.finish()
       await database.close()
     })
   } satisfies Store)
 }
 
 /**
- * Takes the records of an owner until a look at all of them finds none. A statement of PostgreSQL sees only what was
- * there when it began, however long it then waits for a lock: if a session is renewed in the meantime, the statement
- * finds the old record gone and misses the new one.
+ * Takes the records of an owner until a query finds none. A statement of PostgreSQL sees only the rows that existed
+ * when it began, however long it then waits for a lock: if a session is renewed in the meantime, the statement finds
+ * the old record gone and misses the new one.
  */
 async function takeAllOf (
-  ask: ReturnType<typeof asker>,
-  say: ReturnType<typeof statements>,
-  which: readonly [kind: string, realm: string, owner: string, except: string]
+  query: Query,
+  statements: Statements,
+  args: readonly [kind: string, realm: string, owner: string, except: string]
 ): Promise<readonly StoreRecord[]> {
   const taken: RecordRow[] = []
-  do taken.push(...await ask(say.takeAll(...which)))
-  while ((await ask(say.isOwning(...which))).length > 0)
+  do taken.push(...await query(statements.takeAll(...args)))
+  while ((await query(statements.isOwning(...args))).length > 0)
   return taken.map(recordOf)
 }
 

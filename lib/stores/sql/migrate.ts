@@ -1,18 +1,19 @@
 import { type RawBuilder, sql } from 'kysely'
 import type { Database } from './connect.js'
 
-/** Any constant: who migrates waits for who migrates. */
-const lock = 7_331_942_101
+/** The key of the advisory lock that serialises migrations. Any constant will do. */
+const lockKey = 7_331_942_101
 
-/** Makes the tables and indexes that are missing. */
+/** Creates the tables and indexes that are missing. */
 export async function migrate ({ kysely, engine }: Database, prefix: string): Promise<void> {
   if (engine === 'sqlite') {
-    // each is atomic, and waits for other processes by itself; a transaction that began by reading could not
+    // Each statement is atomic and waits for other processes. A transaction that begins with a read would fail with
+    // SQLITE_BUSY instead.
     for (const statement of schema(prefix)) await statement.execute(kysely)
     return
   }
   await kysely.transaction().execute(async transaction => {
-    await sql`select pg_advisory_xact_lock(${lock})`.execute(transaction)
+    await sql`select pg_advisory_xact_lock(${lockKey})`.execute(transaction)
     for (const statement of schema(prefix)) await statement.execute(transaction)
   })
 }
@@ -31,8 +32,10 @@ function schema (prefix: string): ReadonlyArray<RawBuilder<unknown>> {
       expires_at bigint,
       primary key (kind, id)
     )`,
-    sql`create index if not exists ${index('records_owner')} on ${table('records')} (kind, realm, owner) where owner is not null`,
-    sql`create index if not exists ${index('records_expiry')} on ${table('records')} (expires_at) where expires_at is not null`,
+    sql`create index if not exists ${index('records_owner')}
+      on ${table('records')} (kind, realm, owner) where owner is not null`,
+    sql`create index if not exists ${index('records_expiry')}
+      on ${table('records')} (expires_at) where expires_at is not null`,
     sql`create table if not exists ${table('counters')} (
       kind text not null,
       id text not null,
@@ -44,36 +47,34 @@ function schema (prefix: string): ReadonlyArray<RawBuilder<unknown>> {
   ]
 }
 
-/**
- * Writes after which expired rows are looked for, and how many are removed at once: more than can have been written
- * since.
- */
-const everyWrites = 250
-const batch = 500
-/** Milliseconds after which they are looked for also where little is written. */
-const everyMilliseconds = 60_000
+/** The number of writes after which expired rows are removed. */
+const purgeEveryWrites = 250
+/** The maximum number of rows of each table that are removed at once: more than were written since the last time. */
+const batchSize = 500
+/** The time after which a write removes expired rows even if there were few, in milliseconds. */
+const purgeInterval = 60_000
 
-/** Removes expired rows beside other work, in batches, one at a time. */
+/** Removes expired rows in the background, one batch at a time. */
 interface Purge {
-  /** Notes a write. */
-  wrote (): void
-  /** Waits for the batch that is under way. */
-  settled (): Promise<void>
+  /** Counts a write, and starts a batch if it is due. */
+  noteWrite (): void
+  /** Waits for a running batch. */
+  finish (): Promise<void>
 }
 
-export function purge (remove: (most: number) => Promise<void>): Purge {
+export function createPurge (remove: (maxRows: number) => Promise<void>): Purge {
   let writes = 0
   let lastAt = performance.now()
   let running: Promise<void> | null = null
   return {
-    wrote () {
-      if (running !== null || (++writes < everyWrites && performance.now() - lastAt < everyMilliseconds)) return
+    noteWrite () {
+      if (running !== null || (++writes < purgeEveryWrites && performance.now() - lastAt < purgeInterval)) return
       writes = 0
       lastAt = performance.now()
-      // what fails is tried again next time; it is nobody's request
-      running = remove(batch).catch(() => {}).finally(() => { running = null })
+      // No request waits for this; a batch that fails is tried again next time.
+      running = remove(batchSize).catch(() => {}).finally(() => { running = null })
     },
-    async settled () {
+    async finish () {
       await running
     }
   }

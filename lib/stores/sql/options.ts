@@ -5,13 +5,13 @@ import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, object, optional } from '../../util/options.js'
 
-/** What is asked of a Kysely instance, whatever its tables. */
+/** The methods of `Kysely` that the store calls, whatever the type of its tables. */
 export interface AnyKysely extends QueryExecutorProvider {
   transaction (): { execute<T> (callback: (transaction: QueryExecutorProvider) => Promise<T>): Promise<T> }
 }
 
 interface CommonOptions {
-  /** Before the names of both tables. Default `gatehouse_`. */
+  /** The prefix of both table names. Default `gatehouse_`. */
   readonly tablePrefix?: string
   /**
    * How long PostgreSQL may take to connect and to answer a statement, and how long SQLite waits for another process to
@@ -23,22 +23,22 @@ interface CommonOptions {
 interface Sources {
   /** The path of a SQLite file, or `:memory:`. Needs the package `libsql`. */
   readonly sqlite: string
-  /** Of PostgreSQL: `postgres://…`. Needs the package `pg`. */
+  /** The connection string of a PostgreSQL database, `postgres://…`. Needs the package `pg`. */
   readonly connectionString: string | undefined
   /** A Kysely dialect for SQLite or PostgreSQL. */
   readonly dialect: Dialect
-  /** The application's own Kysely, on SQLite or PostgreSQL. It stays open when the store is closed. */
+  /** A Kysely of the application, on SQLite or PostgreSQL. It stays open when the store is closed. */
   readonly kysely: AnyKysely
 }
 
 type Exactly<K extends keyof Sources> = Pick<Sources, K> & { readonly [Other in Exclude<keyof Sources, K>]?: never }
 
-/** Options of `sqlStore`: exactly one of the places where the state can be. */
+/** Options of `sqlStore`: exactly one of `sqlite`, `connectionString`, `dialect` and `kysely`. */
 export type SqlStoreOptions = CommonOptions & (
   Exactly<'sqlite'> | Exactly<'connectionString'> | Exactly<'dialect'> | Exactly<'kysely'>
 )
 
-/** Where the state is, parsed. */
+/** The option that names the database, parsed. */
 export type Source =
   | { readonly sqlite: string }
   | { readonly connectionString: string }
@@ -61,7 +61,10 @@ const parse = object({
   timeout: optional(duration({ positive: true, max: 600 }), null)
 })
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED`. No message holds a connection string. */
+/**
+ * Parses the options of `sqlStore`. No message contains the connection string, which may hold a password.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`
+ */
 export function parseOptions (options: unknown): ParsedOptions {
   const { sqlite, connectionString, dialect, kysely, tablePrefix, timeout } = parse(options, 'The options of sqlStore')
   const sources: readonly Source[] = [
@@ -99,7 +102,7 @@ function parseKysely (kysely: unknown, option: string): AnyKysely {
   throw misconfigured(`${option} must be an instance of Kysely. Got ${describeValue(kysely)}.`)
 }
 
-/** Refuses prefixes that would make a table's name longer than the 63 bytes that PostgreSQL keeps of one. */
+/** Parses a prefix. Refuses long ones, because PostgreSQL truncates the names of tables and indexes to 63 bytes. */
 function parseTablePrefix (prefix: unknown, option: string): string {
   if (typeof prefix === 'string' && /^[a-z_][a-z0-9_]{0,39}$/.test(prefix)) return prefix
   throw misconfigured(
@@ -107,12 +110,12 @@ function parseTablePrefix (prefix: unknown, option: string): string {
   )
 }
 
-/** Returns true if a text begins with the scheme of a URL. A single letter is a drive of Windows. */
+/** Returns true if a text begins with the scheme of a URL. A single letter is a Windows drive. */
 function isUrl (text: string): boolean {
   return /^[a-z][a-z\d+.-]+:/i.test(text)
 }
 
-/** Returns true if a value has the method by which its kind is known. */
+/** Returns true if a value has a method that identifies its type. */
 function hasMethod<T extends object> (value: unknown, method: keyof T & string): value is T {
   return isObject(value) && typeof value[method] === 'function'
 }

@@ -1,7 +1,7 @@
 import { sql, type QueryExecutorProvider, type RawBuilder } from 'kysely'
 import type { Database } from './connect.js'
 
-/** A row of the records, as both databases give it. `bigint` comes as a string from PostgreSQL. */
+/** A row of the table of records. PostgreSQL returns `bigint` as a string. */
 export interface RecordRow {
   readonly kind: string
   readonly id: string
@@ -17,17 +17,18 @@ export interface CounterRow {
   readonly expires_at: number | string
 }
 
-/** A record as it is written. */
+/** A row to write. */
 export interface NewRow extends RecordRow {
   readonly expires_at: number | null
 }
 
 /** Runs one statement. */
-export type Ask = <R>(statement: RawBuilder<R>) => Promise<readonly R[]>
+export type Query = <R>(statement: RawBuilder<R>) => Promise<readonly R[]>
 
 /**
- * Every statement of a store, each atomic by itself: none needs a transaction. Instants are milliseconds since 1970, by
- * the database's clock. The casts tell PostgreSQL the types of parameters that stand in no column.
+ * The statements of a store. Each is atomic by itself, so that none needs a transaction. Instants are milliseconds
+ * since 1970, by the database's clock. The casts tell PostgreSQL the types of parameters that are not assigned to a
+ * column.
  */
 export interface Statements {
   add (row: NewRow): RawBuilder<unknown>
@@ -36,34 +37,36 @@ export interface Statements {
   take (kind: string, id: string): RawBuilder<RecordRow>
   find (kind: string, realm: string, owner: string): RawBuilder<RecordRow>
   takeAll (kind: string, realm: string, owner: string, except: string): RawBuilder<RecordRow>
-  /** Answers with a row while the owner has a record other than `except`. */
+  /** Returns a row if the owner has a record other than `except`. */
   isOwning (kind: string, realm: string, owner: string, except: string): RawBuilder<unknown>
   increment (kind: string, id: string, length: number, ceiling: number): RawBuilder<CounterRow>
   decrement (kind: string, id: string, end: number): RawBuilder<unknown>
   count (kind: string, id: string): RawBuilder<CounterRow>
-  /** Removes up to `most` of what has expired, of either table. */
-  purge (most: number): ReadonlyArray<RawBuilder<unknown>>
+  /** Removes up to `maxRows` expired rows of each table. */
+  purge (maxRows: number): ReadonlyArray<RawBuilder<unknown>>
 }
 
-export function statements (engine: Database['engine'], prefix: string): Statements {
+export function createStatements (engine: Database['engine'], prefix: string): Statements {
   const [records, counters] = [sql.table(`${prefix}records`), sql.table(`${prefix}counters`)]
   const postgres = engine === 'postgres'
-  // one instant for the whole statement, unlike clock_timestamp, and its own, unlike now()
+  // One instant for the whole statement, unlike clock_timestamp(), and not that of the transaction, unlike now().
   const now = (): RawBuilder<number> => postgres
     ? sql`floor(extract(epoch from statement_timestamp()) * 1000)::bigint`
     : sql`cast(${Date.now()} as bigint)`
   const alive = (): RawBuilder<boolean> => sql`(expires_at is null or expires_at > ${now()})`
   const columns = sql`kind, id, realm, owner, value, version, expires_at`
-  // in one order, lest two of them wait for each other
+  // Locks rows in one order, so that two statements do not deadlock.
   const ordered = postgres ? sql`order by id for update` : sql``
   const unlocked = postgres ? sql`for update skip locked` : sql``
 
   return {
     add: ({ kind, id, realm, owner, value, version, expires_at: at }) => sql`
       insert into ${records} as held (kind, id, realm, owner, value, version, expires_at)
-      select cast(${kind} as text), cast(${id} as text), cast(${realm} as text), cast(${owner} as text), cast(${value} as text), cast(${version} as text), cast(${at} as bigint)
+      select cast(${kind} as text), cast(${id} as text), cast(${realm} as text), cast(${owner} as text),
+        cast(${value} as text), cast(${version} as text), cast(${at} as bigint)
       where cast(${at} as bigint) is null or cast(${at} as bigint) > ${now()}
-      on conflict (kind, id) do update set realm = excluded.realm, owner = excluded.owner, value = excluded.value, version = excluded.version, expires_at = excluded.expires_at
+      on conflict (kind, id) do update set realm = excluded.realm, owner = excluded.owner, value = excluded.value,
+        version = excluded.version, expires_at = excluded.expires_at
       where held.expires_at <= ${now()}
       returning 1 as done`,
 
@@ -73,13 +76,17 @@ export function statements (engine: Database['engine'], prefix: string): Stateme
       update ${records} set value = ${value}, version = ${version}, expires_at = ${at}
       where kind = ${kind} and id = ${id} and version = ${before} and ${alive()} returning 1 as done`,
 
-    take: (kind, id) => sql`delete from ${records} where kind = ${kind} and id = ${id} and ${alive()} returning ${columns}`,
+    take: (kind, id) => sql`
+      delete from ${records} where kind = ${kind} and id = ${id} and ${alive()} returning ${columns}`,
 
-    find: (kind, realm, owner) => sql`select ${columns} from ${records} where kind = ${kind} and realm = ${realm} and owner = ${owner} and ${alive()}`,
+    find: (kind, realm, owner) => sql`
+      select ${columns} from ${records}
+      where kind = ${kind} and realm = ${realm} and owner = ${owner} and ${alive()}`,
 
     takeAll: (kind, realm, owner, except) => sql`
       delete from ${records} where kind = ${kind} and id in (
-        select id from ${records} where kind = ${kind} and realm = ${realm} and owner = ${owner} and id <> ${except} ${ordered}
+        select id from ${records}
+        where kind = ${kind} and realm = ${realm} and owner = ${owner} and id <> ${except} ${ordered}
       ) and realm = ${realm} and owner = ${owner} and ${alive()} returning ${columns}`,
 
     isOwning: (kind, realm, owner, except) => sql`
@@ -88,7 +95,8 @@ export function statements (engine: Database['engine'], prefix: string): Stateme
 
     increment: (kind, id, length, ceiling) => sql`
       insert into ${counters} as held (kind, id, count, expires_at)
-      select cast(${kind} as text), cast(${id} as text), 1, ${now()} + cast(${length} as bigint) where cast(${ceiling} as bigint) > 0
+      select cast(${kind} as text), cast(${id} as text), 1, ${now()} + cast(${length} as bigint)
+      where cast(${ceiling} as bigint) > 0
       on conflict (kind, id) do update set
         count = case when held.expires_at <= ${now()} then 1 else held.count + 1 end,
         expires_at = case when held.expires_at <= ${now()} then excluded.expires_at else held.expires_at end
@@ -97,26 +105,34 @@ export function statements (engine: Database['engine'], prefix: string): Stateme
 
     decrement: (kind, id, end) => sql`
       update ${counters} set count = count - 1
-      where kind = ${kind} and id = ${id} and expires_at = ${end} and count > 0 and expires_at > ${now()} returning 1 as done`,
+      where kind = ${kind} and id = ${id} and expires_at = ${end} and count > 0 and expires_at > ${now()}
+      returning 1 as done`,
 
-    count: (kind, id) => sql`select count, expires_at from ${counters} where kind = ${kind} and id = ${id} and expires_at > ${now()}`,
+    count: (kind, id) => sql`
+      select count, expires_at from ${counters} where kind = ${kind} and id = ${id} and expires_at > ${now()}`,
 
-    purge: most => [records, counters].map(table => sql`
-      delete from ${table} where (kind, id) in (select kind, id from ${table} where expires_at <= ${now()} limit ${most} ${unlocked}) and expires_at <= ${now()}`)
+    purge: maxRows => [records, counters].map(table => sql`
+      delete from ${table} where (kind, id) in (
+        select kind, id from ${table} where expires_at <= ${now()} limit ${maxRows} ${unlocked}
+      ) and expires_at <= ${now()}`)
   }
 }
 
-/** SQLSTATEs of statements that PostgreSQL undid because of another one: safe to ask again. */
-const undone = new Set(['40001', '40P01'])
+/**
+ * SQLSTATEs of statements that PostgreSQL rolled back (serialization failure, deadlock), and that are safe to retry.
+ */
+const retryable = new Set(['40001', '40P01'])
 
-/** Runs statements, and again what the database undid. */
-export function asker (kysely: QueryExecutorProvider): Ask {
+/** Returns a function that runs a statement, up to five times if the database rolls it back. */
+export function createQuery (kysely: QueryExecutorProvider): Query {
   return async statement => {
     for (let attempt = 1; ; attempt++) {
       try {
         return (await statement.execute(kysely)).rows
       } catch (error) {
-        if (attempt === 5 || !(error instanceof Error && 'code' in error && undone.has(String(error.code)))) throw error
+        if (attempt === 5 || !(error instanceof Error && 'code' in error && retryable.has(String(error.code)))) {
+          throw error
+        }
       }
     }
   }

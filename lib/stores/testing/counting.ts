@@ -5,28 +5,28 @@ import { added, entry, held, kind, testStore, until, type StoreContract } from '
 
 const read = { window: 60, ceiling: 0 }
 
-/** The end of a window that there is. */
+/** Returns the end of the window that a count belongs to. */
 function endOf ({ expiresAt }: StoreCount): Date {
   assert.ok(expiresAt !== null, 'there is a window')
   return expiresAt
 }
 
-async function counts (store: Store, id: string, times: number, ceiling: number): Promise<readonly StoreCount[]> {
+async function countTimes (store: Store, id: string, times: number, ceiling: number): Promise<readonly StoreCount[]> {
   const answers: StoreCount[] = []
   for (let n = 0; n < times; n++) answers.push(await store.increment(kind, id, { window: 60, ceiling }))
   return answers
 }
 
 export function counting (contract: StoreContract): void {
-  testStore(contract, 'a counter counts up to its ceiling, and what is above is not counted', async store => {
+  testStore(contract, 'a counter counts up to its ceiling', async store => {
     const id = randomUUID()
     assert.deepEqual(await store.increment(kind, id, read), { counted: false, count: 0, expiresAt: null })
-    const answers = await counts(store, id, 5, 3)
+    const answers = await countTimes(store, id, 5, 3)
     assert.deepEqual(
       answers.map(({ counted, count }) => [counted, count]), [[true, 1], [true, 2], [true, 3], [false, 3], [false, 3]]
     )
     const more = await store.increment(kind, id, { window: 5 })
-    assert.deepEqual([more.counted, more.count], [true, 4], 'without a ceiling there is no end')
+    assert.deepEqual([more.counted, more.count], [true, 4], 'a call without a ceiling is always counted')
     assert.deepEqual(await store.increment(kind, id, read), { ...more, counted: false })
     assert.deepEqual(
       [...answers, more].map(answer => answer.expiresAt),
@@ -35,14 +35,14 @@ export function counting (contract: StoreContract): void {
     )
   })
 
-  testStore(contract, 'a window is as long as was said', async store => {
+  testStore(contract, 'a window has the length of the option', async store => {
     const before = Date.now()
     const end = endOf(await store.increment(kind, randomUUID(), { window: 90.5 })).getTime()
-    // another clock may differ a little
+    // The clock of the store may differ a little.
     assert.ok(Math.abs(end - before - 90_500) < 5_000)
   })
 
-  testStore(contract, 'one is given back to the window that it was taken from, and to no other', async store => {
+  testStore(contract, 'decrement subtracts only from the window that the count belongs to', async store => {
     const id = randomUUID()
     const end = endOf(await store.increment(kind, id, { window: 60 }))
     await store.increment(kind, id, { window: 60 })
@@ -61,7 +61,7 @@ export function counting (contract: StoreContract): void {
     await store.decrement(kind, randomUUID(), end)
   })
 
-  testStore(contract, 'a count is forgotten at the end of its window, and a late success takes nothing from the next', async store => {
+  testStore(contract, 'a window forgets its count, and a late decrement does not change the next window', async store => {
     const id = randomUUID()
     const first = await store.increment(kind, id, { window: 0.05, ceiling: 1 })
     await until(async () => (await store.increment(kind, id, read)).expiresAt === null)
@@ -71,7 +71,7 @@ export function counting (contract: StoreContract): void {
     assert.deepEqual(await store.increment(kind, id, { window: 60, ceiling: 1 }), { ...second, counted: false })
   })
 
-  testStore(contract, 'counters and records of one name have nothing to do with each other', async store => {
+  testStore(contract, 'counters and records of one name are independent', async store => {
     const given = entry()
     const record = await added(store, given)
     const count = await store.increment(kind, given.id, { window: 60 })
@@ -81,7 +81,7 @@ export function counting (contract: StoreContract): void {
     assert.deepEqual(await store.increment('contract-2', given.id, read), { counted: false, count: 0, expiresAt: null })
   })
 
-  testStore(contract, 'two counters are never one', async store => {
+  testStore(contract, 'names that look alike are different counters', async store => {
     const one = randomUUID()
     const names = ['a', 'A', 'é', 'e\u0301', '\\0', '}', '{x}', 'x'.repeat(900)].map(name => one + name)
     for (const id of names) assert.equal((await store.increment(kind, id, { window: 60 })).count, 1)

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import type { JsonObject, Store, StoreOwner } from '../../../types/store.js'
 import { added, changed, entry, held, ids, kind, soon, testStore, type StoreContract } from './fixtures.js'
 
-/** What JSON carries and databases like to change. */
+/** JSON values that databases tend to change. */
 const values: readonly JsonObject[] = [
   {},
   { empty: {}, list: [], nested: [[[]], [{}], { a: [null, false, true] }] },
@@ -19,7 +19,7 @@ const values: readonly JsonObject[] = [
   { long: 'ü'.repeat(30_000) }
 ]
 
-/** Names of which no two are one, however much they look alike. */
+/** Names that look alike, or that databases tend to treat as equal. */
 const names: readonly string[] = [
   'a', 'A', 'a ', ' a', 'ａ', 'é', 'e\u0301', 'ß', 'ss', 'ı', 'i', '0', '00', 'null', 'undefined', '__proto__',
   'constructor', '*', '?', '[a]', '%', '_', '{a}', '}{',
@@ -29,21 +29,21 @@ const names: readonly string[] = [
 ]
 
 export function identity (contract: StoreContract): void {
-  testStore(contract, 'a record comes back as it was given', async store => {
+  testStore(contract, 'returns a record as it was added', async store => {
     for (const value of values) {
       const given = entry({ value })
       const record = await added(store, given)
       assert.deepEqual(JSON.parse(JSON.stringify(record.value)), JSON.parse(JSON.stringify(value)))
       assert.deepEqual({ ...record, value: null, version: null }, { ...given, value: null, version: null })
       assert.equal(typeof record.version, 'string')
-      assert.equal(await store.swap(record), true, 'what was read can be written')
+      assert.equal(await store.swap(record), true, 'a record that was read can be written')
       assert.deepEqual(
         JSON.parse(JSON.stringify((await held(store, given.id)).value)), JSON.parse(JSON.stringify(value))
       )
     }
   })
 
-  testStore(contract, 'what is changed afterwards in what was given changes nothing in the store', async store => {
+  testStore(contract, 'later changes to an entry do not change its record', async store => {
     const value = { list: [1] }
     const expiresAt = new Date(Date.now() + 60_000)
     const given = entry({ value, expiresAt, owner: { realm: 'r', id: randomUUID() } })
@@ -53,14 +53,14 @@ export function identity (contract: StoreContract): void {
     assert.deepEqual((await held(store, given.id)).value, { list: [1] })
   })
 
-  testStore(contract, 'a record is added once, and the first one stays', async store => {
+  testStore(contract, 'adds a record once, and keeps the first', async store => {
     const first = entry({ value: { n: 1 } })
     const record = await added(store, first)
     assert.equal(await store.add({ ...first, value: { n: 2 }, expiresAt: null, owner: { realm: 'r', id: 'o' } }), false)
     assert.deepEqual(await held(store, first.id), record)
   })
 
-  testStore(contract, 'two names are never one', async store => {
+  testStore(contract, 'names that look alike are different records', async store => {
     await Promise.all(names.map(id => store.take(kind, id)))
     for (const id of names) {
       assert.equal(await store.add(entry({ id, value: { id } })), true, JSON.stringify(id.slice(0, 20)))
@@ -74,7 +74,7 @@ export function identity (contract: StoreContract): void {
     for (const name of unstorable) for (const call of callsWith(store, name)) await assert.rejects(call)
   })
 
-  testStore(contract, 'a kind knows nothing of another', async store => {
+  testStore(contract, 'kinds are independent', async store => {
     const owner = { realm: 'r', id: randomUUID() }
     const given = entry({ owner })
     const other = { ...given, kind: 'contract-2' }
@@ -86,25 +86,25 @@ export function identity (contract: StoreContract): void {
     await held(store, given.id)
   })
 
-  testStore(contract, 'a swap counts once for each version, and a version is never that of an earlier record', async store => {
+  testStore(contract, 'swaps each version once, and never reuses the version of an earlier record', async store => {
     const given = entry({ value: { n: 0 } })
     const first = await added(store, given)
     assert.equal(await store.swap(changed(first, { n: 1 })), true)
-    assert.equal(await store.swap(changed(first, { n: 2 })), false, 'somebody was first')
+    assert.equal(await store.swap(changed(first, { n: 2 })), false, 'another swap was first')
     const second = await held(store, given.id)
     assert.deepEqual(second.value, { n: 1 })
     assert.notEqual(second.version, first.version)
     await store.take(kind, given.id)
-    assert.equal(await store.swap(changed(second, { n: 3 })), false, 'it is gone')
+    assert.equal(await store.swap(changed(second, { n: 3 })), false, 'the record was taken')
     assert.equal(await store.get(kind, given.id), null)
     await added(store, given)
     for (const old of [first, second]) {
-      assert.equal(await store.swap(changed(old, { n: 4 })), false, 'it is another one')
+      assert.equal(await store.swap(changed(old, { n: 4 })), false, 'the record was added again')
     }
     assert.deepEqual((await held(store, given.id)).value, { n: 0 })
   })
 
-  testStore(contract, 'what is absent is null', async store => {
+  testStore(contract, 'returns null or an empty list for records that do not exist', async store => {
     const id = randomUUID()
     assert.equal(await store.get(kind, id), null)
     assert.equal(await store.take(kind, id), null)
@@ -113,10 +113,10 @@ export function identity (contract: StoreContract): void {
   })
 }
 
-/** Names that not every database can store: PostgreSQL's text has no NUL, and UTF-8 no lone surrogate. */
+/** Names that not every database can store: text in PostgreSQL has no NUL, and UTF-8 no lone surrogate. */
 const unstorable: readonly string[] = ['\u0000', 'a\u0000b', '\ud800', 'a\udfff', '\ude00\ud83d']
 
-/** Returns every call that takes a name from its caller, with this one in each place. */
+/** Returns a call for every parameter that takes a name, with this name in it. */
 function callsWith (store: Store, name: string): ReadonlyArray<() => Promise<unknown>> {
   const [ownerId, ownerRealm] = [{ realm: 'r', id: name }, { realm: name, id: 'a' }]
   return [
@@ -135,13 +135,12 @@ function callsWith (store: Store, name: string): ReadonlyArray<() => Promise<unk
   ]
 }
 
-/** Owners of whom no two are one. */
+/** Returns different owners that a careless encoding would confuse. */
 function owners (): readonly StoreOwner[] {
   const one = randomUUID()
   return [
-    {
-      realm: 'https://a.example', id: one
-    }, { realm: 'https://b.example', id: one }, { realm: one, id: 'https://a.example' },
+    { realm: 'https://a.example', id: one }, { realm: 'https://b.example', id: one },
+    { realm: one, id: 'https://a.example' },
     { realm: `${one}a`, id: 'b' }, { realm: one, id: 'ab' }, { realm: `${one}:a`, id: 'b' }, { realm: one, id: 'a:b' },
     { realm: `${one}","`, id: 'x' }, { realm: one, id: '","x' },
     { realm: one, id: 'é' }, { realm: one, id: 'e\u0301' }, { realm: one, id: 'A' }, { realm: one, id: 'a' },
@@ -150,7 +149,7 @@ function owners (): readonly StoreOwner[] {
 }
 
 export function ownership (contract: StoreContract): void {
-  testStore(contract, 'an owner is a realm and an id, both exactly', async store => {
+  testStore(contract, 'finds the records of an owner by the exact realm and id', async store => {
     const all = owners()
     const entries = all.map(owner => entry({ owner }))
     for (const given of entries) await added(store, given)
@@ -163,7 +162,7 @@ export function ownership (contract: StoreContract): void {
     }
   })
 
-  testStore(contract, 'taking all of an owner takes all of them, and nothing else', async store => {
+  testStore(contract, 'takeAll takes all records of an owner, and no others', async store => {
     const [owner, other] = [{ realm: 'r', id: randomUUID() }, { realm: 'r', id: randomUUID() }]
     const mine = Array.from(
       { length: 250 }, (_, n) => entry({ owner, value: { n }, expiresAt: n % 2 === 0 ? null : soon() })
@@ -175,7 +174,9 @@ export function ownership (contract: StoreContract): void {
     const taken = await store.takeAll(kind, owner)
     assert.deepEqual(ids(taken), ids(mine))
     assert.deepEqual(
-      taken.map(record => record.value['n']).sort(), mine.map(each => each.value['n']).sort(), 'as they were'
+      taken.map(
+        record => record.value['n']
+      ).sort(), mine.map(each => each.value['n']).sort(), 'the values are unchanged'
     )
     assert.deepEqual(await store.find(kind, owner), [])
     assert.deepEqual(await store.takeAll(kind, owner), [])
@@ -186,17 +187,17 @@ export function ownership (contract: StoreContract): void {
     await held(store, nobodys.id)
   })
 
-  testStore(contract, 'taking all of an owner leaves the one that is excepted', async store => {
+  testStore(contract, 'takeAll leaves the record with the id `except`', async store => {
     const owner = { realm: 'r', id: randomUUID() }
     const mine = Array.from({ length: 3 }, () => entry({ owner }))
     const [kept, ...gone] = mine
     await Promise.all(mine.map(each => store.add(each)))
     assert.deepEqual(ids(await store.takeAll(kind, owner, kept?.id)), ids(gone))
     assert.deepEqual(ids(await store.find(kind, owner)), [kept?.id])
-    assert.deepEqual(ids(await store.takeAll(kind, owner, randomUUID())), [kept?.id], 'the id of another excepts none')
+    assert.deepEqual(ids(await store.takeAll(kind, owner, randomUUID())), [kept?.id], 'an unknown id excepts nothing')
   })
 
-  testStore(contract, 'who takes one of an owner takes it from the list', async store => {
+  testStore(contract, 'take removes the record from the records of its owner', async store => {
     const owner = { realm: 'r', id: randomUUID() }
     const [one, two] = [entry({ owner, expiresAt: null }), entry({ owner, expiresAt: null })]
     const record = await added(store, one)
@@ -204,7 +205,7 @@ export function ownership (contract: StoreContract): void {
     assert.deepEqual(await store.take(kind, one.id), record)
     assert.deepEqual(ids(await store.find(kind, owner)), [two.id])
     await added(store, { ...one, owner: null })
-    assert.deepEqual(ids(await store.takeAll(kind, owner)), [two.id], 'it came back without its owner')
+    assert.deepEqual(ids(await store.takeAll(kind, owner)), [two.id], 'the record was added again without an owner')
     await store.take(kind, one.id)
   })
 }

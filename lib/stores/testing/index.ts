@@ -7,7 +7,8 @@ import { races } from './races.js'
 export type { StoreContract } from './fixtures.js'
 
 /**
- * Everything that a store has to keep of its contract, as tests for any runner. Each makes a store, and closes it.
+ * Registers tests of everything that the contract of {@link Store} demands, with any test runner. Each test creates a
+ * store and closes it.
  *
  * @example
  * import { test } from 'node:test'

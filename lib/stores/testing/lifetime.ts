@@ -6,7 +6,7 @@ import {
 } from './fixtures.js'
 
 export function lifetime (contract: StoreContract): void {
-  testStore(contract, 'an expired record is nowhere to be found, and its name is free', async store => {
+  testStore(contract, 'an expired record is not found by any method, and its name is free', async store => {
     const [owner, other] = [{ realm: 'r', id: randomUUID() }, { realm: 'r', id: randomUUID() }]
     const given = entry({ owner })
     const record = await added(store, given)
@@ -18,12 +18,12 @@ export function lifetime (contract: StoreContract): void {
     assert.deepEqual(await store.takeAll(kind, owner), [])
     const next = await added(store, { ...given, owner: other, value: { n: 2 } })
     assert.notEqual(next.version, record.version)
-    assert.deepEqual(await store.find(kind, owner), [], 'it has another owner now')
+    assert.deepEqual(await store.find(kind, owner), [], 'the new record has another owner')
     assert.deepEqual(await store.takeAll(kind, owner), [])
     assert.deepEqual(await store.find(kind, other), [next])
   })
 
-  testStore(contract, 'nothing is found after its end, at whatever instant it is looked for', async store => {
+  testStore(contract, 'a record is gone at the instant that it expires', async store => {
     const expiresAt = new Date(Date.now() + 100)
     const given = entry({ expiresAt })
     await store.add(given)
@@ -31,11 +31,11 @@ export function lifetime (contract: StoreContract): void {
       const record = await store.get(kind, given.id)
       return record === null
     })
-    // another clock may be a little behind
+    // The clock of the store may be a little ahead.
     assert.ok(Date.now() > expiresAt.getTime() - 1_000)
   })
 
-  testStore(contract, 'what has already expired is not added', async store => {
+  testStore(contract, 'does not add a record that has already expired', async store => {
     for (const at of [0, Date.now() - 60_000]) {
       const owner = { realm: 'r', id: randomUUID() }
       const given = entry({ expiresAt: new Date(at), owner })
@@ -45,7 +45,7 @@ export function lifetime (contract: StoreContract): void {
     }
   })
 
-  testStore(contract, 'a swap moves the end: later, sooner, away, and into the past', async store => {
+  testStore(contract, 'a swap can extend, shorten, remove and pass the expiry', async store => {
     const owner = { realm: 'r', id: randomUUID() }
     const given = entry({ owner, expiresAt: new Date(Date.now() + 30_000) })
     await added(store, given)
@@ -60,12 +60,12 @@ export function lifetime (contract: StoreContract): void {
     await added(store, { ...given, expiresAt: soon() })
   })
 
-  testStore(contract, 'what was to end and no longer is stays', async store => {
+  testStore(contract, 'a record whose expiry was extended is kept', async store => {
     const given = entry({ expiresAt: new Date(Date.now() + 150) })
     const guard = entry({ expiresAt: new Date(Date.now() + 150) })
     await Promise.all([store.add(given), store.add(guard)])
     const record = await store.get(kind, given.id)
-    // a machine that is this slow has shown nothing, and nothing wrong
+    // On a machine as slow as this the test proves nothing.
     if (record === null || !await store.swap({ ...record, expiresAt: soon() })) return
     await until(async () => await store.get(kind, guard.id) === null)
     await held(store, given.id)
@@ -73,21 +73,20 @@ export function lifetime (contract: StoreContract): void {
 }
 
 export function upkeep (contract: StoreContract): void {
-  testStore(contract, 'migrating again, also at once, loses nothing', async store => {
+  testStore(contract, 'migrating again, also in parallel, loses nothing', async store => {
     const given = entry()
     const record = await added(store, given)
     await Promise.all(Array.from({ length: 5 }, () => store.migrate()))
     assert.deepEqual(await store.take(kind, given.id), record)
   })
 
-  testStore(contract, 'a store that was closed is unavailable, and may be closed again', async store => {
+  testStore(contract, 'a closed store is unavailable, and can be closed again', async store => {
     await Promise.all([store.close(), store.close()])
     await store.close()
     const owner = { realm: 'r', id: 'o' }
     const calls = [
-      store.add(entry()), store.get(kind, 'a'), store.take(kind, 'a'), store.swap({
-        ...entry(), version: 'v'
-      }), store.find(kind, owner), store.takeAll(kind, owner),
+      store.add(entry()), store.get(kind, 'a'), store.take(kind, 'a'), store.swap({ ...entry(), version: 'v' }),
+      store.find(kind, owner), store.takeAll(kind, owner),
       store.increment(kind, 'a', { window: 1 }), store.decrement(kind, 'a', new Date()), store.migrate()
     ]
     const codes = (await Promise.allSettled(calls)).map(
@@ -99,27 +98,27 @@ export function upkeep (contract: StoreContract): void {
   })
 
   const { another } = contract
-  if (another !== undefined) heard(contract, another)
+  if (another !== undefined) testChanges(contract, another)
 }
 
-function heard (contract: StoreContract, another: NonNullable<StoreContract['another']>): void {
-  testStore(contract, 'an instance sees what another did, and hears of it if it can', async store => {
+function testChanges (contract: StoreContract, another: NonNullable<StoreContract['another']>): void {
+  testStore(contract, 'an instance sees the changes of another, and notifies listeners of them', async store => {
     const other = await another()
     try {
-      await tells(store, other)
+      await checkChanges(store, other)
     } finally {
       await other.close()
     }
   })
 }
 
-async function tells (store: Store, other: Store): Promise<void> {
+async function checkChanges (store: Store, other: Store): Promise<void> {
   const changes: StoreChange[] = []
   const end = other.subscribe?.(kind, change => { changes.push(change) })
-  const told = async (id: string): Promise<void> => {
+  const isNotified = async (id: string): Promise<void> => {
     if (end !== undefined) await until(() => changes.splice(0).some(change => change?.id === id))
   }
-  // until listening has begun, nothing is heard; it begins with a null where something may have been missed
+  // Changes before the subscription has begun are missed; it begins with `null`.
   if (end !== undefined) {
     await until(async () => {
       await store.add(entry())
@@ -129,15 +128,15 @@ async function tells (store: Store, other: Store): Promise<void> {
   const owner = { realm: 'r', id: randomUUID() }
   const given = entry({ id: `é\\${randomUUID()}`, owner })
   const record = await added(store, given)
-  await told(given.id)
+  await isNotified(given.id)
   assert.deepEqual(await other.get(kind, given.id), record)
   await store.swap(changed(record, { n: 1 }))
-  await told(given.id)
+  await isNotified(given.id)
   await store.take(kind, given.id)
-  await told(given.id)
+  await isNotified(given.id)
   await store.add(given)
-  await told(given.id)
+  await isNotified(given.id)
   await store.takeAll(kind, owner)
-  await told(given.id)
+  await isNotified(given.id)
   end?.()
 }

@@ -4,19 +4,19 @@ import { setImmediate as pause } from 'node:timers/promises'
 import type { Store, StoreEntry, StoreOwner } from '../../../types/store.js'
 import { entry, held, ids, kind, soon, testStore, until, type StoreContract } from './fixtures.js'
 
-/** Callers at once. */
+/** The number of parallel callers in each round. */
 const callers = 50
-/** Rounds that run beside each other, so that callers of one also wait behind callers of another. */
-const abreast = 10
+/** The number of parallel rounds, so that callers of one round also wait for those of another. */
+const parallelRounds = 10
 
-/** Runs rounds of a race and says how many winners each had. */
+/** Runs rounds of a race and returns the number of winners of each. */
 async function winners<T> (
   rounds: readonly T[], caller: (round: T, n: number) => Promise<boolean>
 ): Promise<readonly number[]> {
   const won: number[] = []
-  for (let from = 0; from < rounds.length; from += abreast) {
+  for (let from = 0; from < rounds.length; from += parallelRounds) {
     const answers = await Promise.all(
-      rounds.slice(from, from + abreast).map(
+      rounds.slice(from, from + parallelRounds).map(
         round => Promise.all(Array.from({ length: callers }, (_, n) => caller(round, n)))
       )
     )
@@ -35,7 +35,7 @@ async function records (store: Store, rounds: number): Promise<readonly string[]
   return entries.map(given => given.id)
 }
 
-/** Adds a record that others may take at once. */
+/** Adds a record without reading it back: other callers may have taken it by then. */
 async function put (store: Store, owner: StoreOwner): Promise<StoreEntry> {
   const given = entry({ owner })
   assert.equal(await store.add(given), true, 'it is added')
@@ -43,8 +43,8 @@ async function put (store: Store, owner: StoreOwner): Promise<StoreEntry> {
 }
 
 /**
- * Renews a record as a session is renewed, again and again: adds the next one, takes the last one, and takes the next
- * one back if the last one was gone.
+ * Replaces a record again and again, as a session is renewed: adds the next record, takes the previous one, and takes
+ * the next one back if the previous one was gone.
  */
 async function renew (store: Store, owner: StoreOwner, isOver: () => boolean): Promise<void> {
   let { id } = await put(store, owner)
@@ -55,12 +55,12 @@ async function renew (store: Store, owner: StoreOwner, isOver: () => boolean): P
       return
     }
     id = next.id
-    // a store in memory would keep everybody else waiting
+    // Without a pause, a store in memory would never let other callers run.
     await pause()
   }
 }
 
-/** Writes a record again and again, until it is gone. */
+/** Writes a record again and again until it is gone. */
 async function rewrite (store: Store, owner: StoreOwner, isOver: () => boolean): Promise<void> {
   const { id } = await put(store, owner)
   for (let n = 0; !isOver(); n++) {
@@ -71,29 +71,31 @@ async function rewrite (store: Store, owner: StoreOwner, isOver: () => boolean):
   }
 }
 
-/** Something that goes on with records of an owner until it is over. */
+/** Changes records of an owner until `isOver` returns true. */
 type Change = (store: Store, owner: StoreOwner, isOver: () => boolean) => Promise<void>
 
-/** Runs `look` for an owner whose records are changed at that moment, each by one of the changes. */
-async function amid<T> (store: Store, changes: readonly Change[], look: (owner: StoreOwner) => Promise<T>): Promise<T> {
+/** Runs `work` while each of the changes runs on a record of the owner. */
+async function during<T> (
+  store: Store, changes: readonly Change[], work: (owner: StoreOwner) => Promise<T>
+): Promise<T> {
   const owner = { realm: 'r', id: randomUUID() }
   let over = false
   const ended = Promise.allSettled(changes.map(change => change(store, owner, () => over)))
   try {
     await until(async () => (await store.find(kind, owner)).length >= changes.length)
-    // they are under way, and not only begun
+    // Lets every change get past its first step.
     await pause()
     await pause()
-    return await look(owner)
+    return await work(owner)
   } finally {
     over = true
     for (const end of await ended) assert.equal(end.status, 'fulfilled', 'the changes did not fail')
   }
 }
 
-/** Takes all of an owner whose records are renewed and written at that moment. Returns what is left. */
+/** Takes all records of an owner while they are renewed and written. Returns the ids of those that are left. */
 async function leftOver (store: Store): Promise<readonly string[]> {
-  const owner = await amid(store, [renew, renew, renew, rewrite], async owner => {
+  const owner = await during(store, [renew, renew, renew, rewrite], async owner => {
     await store.takeAll(kind, owner)
     return owner
   })
@@ -104,12 +106,12 @@ export function races (contract: StoreContract): void {
   const { rounds = 1_000 } = contract
   const few = Math.ceil(rounds / 10)
 
-  testStore(contract, `of ${callers} who take, one gets it, ${rounds} times`, async store => {
+  testStore(contract, `of ${callers} parallel calls of take, one returns the record, ${rounds} times`, async store => {
     const names = await records(store, rounds)
     assert.deepEqual(await winners(names, async id => await store.take(kind, id) !== null), each(rounds, 1))
   })
 
-  testStore(contract, `of ${callers} who swap one version, one does, ${rounds} times`, async store => {
+  testStore(contract, `of ${callers} parallel swaps of one version, one succeeds, ${rounds} times`, async store => {
     const names = await records(store, rounds)
     const read = await Promise.all(names.map(id => held(store, id)))
     const last = new Map<string, number>()
@@ -119,10 +121,10 @@ export function races (contract: StoreContract): void {
       return won
     }), each(rounds, 1))
     const values = await Promise.all(names.map(async id => (await store.take(kind, id))?.value['n']))
-    assert.deepEqual(values, names.map(id => last.get(id)), 'what the winner wrote is what is there')
+    assert.deepEqual(values, names.map(id => last.get(id)), 'the value is that of the winner')
   })
 
-  testStore(contract, `of ${callers} who add one name, one does, ${few} times, also where an expired one was`, async store => {
+  testStore(contract, `of ${callers} parallel adds of one free or expired name, one succeeds, ${few} times`, async store => {
     const names = Array.from({ length: few }, () => randomUUID())
     const race = (): Promise<readonly number[]> => winners(names, (id, n) => store.add(entry({ id, value: { n } })))
     assert.deepEqual(await race(), each(few, 1))
@@ -130,7 +132,7 @@ export function races (contract: StoreContract): void {
     assert.deepEqual(await race(), each(few, 1))
   })
 
-  testStore(contract, `of ${callers} who count, as many are counted as there are slots, ${few} times`, async store => {
+  testStore(contract, `${callers} parallel increments do not exceed the ceiling, ${few} times`, async store => {
     const names = Array.from({ length: few }, () => randomUUID())
     assert.deepEqual(
       await winners(names, async id => (await store.increment(kind, id, { window: 120, ceiling: 5 })).counted),
@@ -138,7 +140,7 @@ export function races (contract: StoreContract): void {
     )
   })
 
-  testStore(contract, 'of many who take all of an owner, each record goes to one, and of those who take them one by one as well', async store => {
+  testStore(contract, 'parallel calls of takeAll and take return each record once', async store => {
     const owner = { realm: 'r', id: randomUUID() }
     const mine = Array.from({ length: 120 }, () => entry({ owner }))
     await Promise.all(mine.map(given => store.add(given)))
@@ -149,15 +151,17 @@ export function races (contract: StoreContract): void {
     assert.deepEqual(ids(all.flat()), ids(mine))
   })
 
-  testStore(contract, `takeAll leaves no record that is renewed or written at that moment, ${few} times`, async store => {
-    for (let from = 0; from < few; from += abreast) {
-      const left = await Promise.all(Array.from({ length: Math.min(abreast, few - from) }, () => leftOver(store)))
+  testStore(contract, `takeAll leaves no record that is renewed or written meanwhile, ${few} times`, async store => {
+    for (let from = 0; from < few; from += parallelRounds) {
+      const left = await Promise.all(
+        Array.from({ length: Math.min(parallelRounds, few - from) }, () => leftOver(store))
+      )
       assert.deepEqual(left.flat(), [])
     }
   })
 
-  testStore(contract, `find returns a record of an owner who always has one, ${few} times`, async store => {
-    const found = await amid(store, [renew], async owner => {
+  testStore(contract, `find returns a record that is being renewed, ${few} times`, async store => {
+    const found = await during(store, [renew], async owner => {
       const lengths: number[] = []
       while (lengths.length < few) {
         lengths.push((await store.find(kind, owner)).length)
