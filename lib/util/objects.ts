@@ -14,33 +14,30 @@ export function isPlainObject (value: unknown): value is Fields {
 }
 
 /**
- * Reads a property that an object has itself, or that its own class gives it (an accessor of an entity). What every
- * object inherits does not count: whoever can write to `Object.prototype`, through a careless merge somewhere, would
- * give everybody that property.
+ * Reads a property that is the object's own or comes from its class, such as an accessor of an entity. Ignores what is
+ * inherited from `Object.prototype`: an attacker who can write to it, through a careless merge somewhere, would
+ * otherwise give every object that property.
  */
 export function property (object: object, key: string): unknown {
   return hasProperty(object, key) ? (object as Fields)[key] : undefined
 }
 
-/** Returns true if an object has a property itself or by its class. */
+/** Returns true if a property is the object's own or comes from its class. */
 export function hasProperty (object: object, key: string): boolean {
   if (Object.hasOwn(object, key)) return true
-  // A prototype without a prototype is the Object.prototype of some JavaScript realm, or stands in its place.
+  // A prototype without a prototype is the Object.prototype of some JavaScript realm, or replaces it.
   for (let from = prototypeOf(object); from !== null; from = prototypeOf(from)) {
     if (Object.hasOwn(from, key)) return prototypeOf(from) !== null
   }
   return false
 }
 
-/**
- * Copies the own fields of a plain object (options, JSON) to one without a prototype, where a field that is missing is
- * `undefined`.
- */
+/** Copies the own fields of a plain object (options, JSON) to one without a prototype. Missing fields are `undefined`. */
 export function ownFields (object: object): Fields {
   return Object.assign(Object.create(null) as object, object) as Fields
 }
 
-/** Reads an own field of a plain object: a header of a request, say. */
+/** Reads an own field of a plain object, such as a header of a request. */
 export function ownField<T extends object, K extends keyof T> (object: T, key: K): T[K] | undefined {
   return Object.hasOwn(object, key) ? object[key] : undefined
 }
@@ -50,8 +47,8 @@ function prototypeOf (object: object): object | null {
 }
 
 /**
- * Freezes lists and objects all the way down, in place. Functions stay as they are: they are the application's. Does
- * not recurse, because the depth of a JSON value from a request is the client's to choose.
+ * Deep-freezes lists and objects in place. Functions are not frozen, because they belong to the application. Does not
+ * recurse, because the client chooses the depth of a JSON value in a request.
  */
 export function deepFreeze<T> (value: T): T {
   const open: unknown[] = [value]
@@ -64,8 +61,8 @@ export function deepFreeze<T> (value: T): T {
 }
 
 /**
- * Returns a copy that is frozen all the way down, for values that many requests share. Lists and plain objects are
- * copied; what they hold of other kinds (a Date, a function, an object of a class) is the same as in the original.
+ * Returns a deep-frozen copy, for values that many requests share. Lists and plain objects are copied; other values in
+ * them (a Date, a function, an instance of a class) are the same as in the original.
  */
 export function deepFrozenCopy<T> (value: T, copies = new Map<unknown, unknown>()): T {
   const known = copies.get(value)
@@ -78,7 +75,7 @@ export function deepFrozenCopy<T> (value: T, copies = new Map<unknown, unknown>(
 function fillCopy<T extends object> (value: T, copy: object, copies: Map<unknown, unknown>): T {
   copies.set(value, copy)
   for (const [key, each] of Object.entries(value)) {
-    // defined, where an assignment would set a prototype by the key __proto__
+    // An assignment would set the prototype for the key __proto__.
     Object.defineProperty(copy, key, { value: deepFrozenCopy(each, copies), enumerable: true })
   }
   return Object.freeze(copy) as T

@@ -15,7 +15,7 @@ type Shape = Readonly<Record<string, Parser<unknown>>>
 /** What the parser of an object returns. */
 export type Parsed<S extends Shape> = { readonly [K in keyof S]: ReturnType<S[K]> }
 
-/** Returns the parser of an options object with these keys and no others. What it parses is frozen. */
+/** Returns the parser of an options object with these keys and no others. The result is frozen. */
 export function object<S extends Shape> (shape: S): Parser<Parsed<S>> {
   const parsers = Object.entries(shape)
   const keys = Object.keys(shape)
@@ -23,19 +23,19 @@ export function object<S extends Shape> (shape: S): Parser<Parsed<S>> {
     const given = knownFields(value, keys, option)
     return Object.freeze(Object.fromEntries(parsers.map(([key, parse]) => {
       const parsed = parse(given[key], optionOf(option, key))
-      // a parser that takes `undefined` has a default for it, which is for what was left out
+      // A parser that accepts `undefined` has a default, which is only for options that are left out.
       if (key in given && given[key] === undefined) throw undefinedKey(option, key)
       return [key, parsed]
     }))) as Parsed<S>
   }
 }
 
-/** How messages name the options of the plugin itself. */
+/** The name of the plugin's own options in messages. */
 export const pluginOptions = 'The options of fastify-gatehouse'
 
 /**
- * Names an option by its path: those of `The options of sqlStore` are `The option sqlStore.timeout`, and those of the
- * plugin `The option stage`, and so on.
+ * Names an option in an options object: `The option sqlStore.timeout` in `The options of sqlStore`, and
+ * `The option stage` in {@link pluginOptions}.
  */
 function optionOf (parent: string, key: string): string {
   if (parent === pluginOptions) return `The option ${key}`
@@ -57,10 +57,10 @@ export function readOptions (
   return given
 }
 
-/** Returns the own fields of a plain object with only known keys. What `Object.prototype` was given is no option. */
+/** Returns the own fields of a plain object with only known keys. Ignores properties of `Object.prototype`. */
 function knownFields (value: unknown, keys: readonly string[], option: string): Readonly<Record<string, unknown>> {
   if (!isObject(value)) throw misconfigured(`${option} must be an object with one or more of ${joinNames(keys)}.`)
-  if (!isPlainObject(value)) throw misconfigured(`${option} must be a plain object: what it inherits would not be read.`)
+  if (!isPlainObject(value)) throw misconfigured(`${option} must be a plain object. Inherited properties are ignored.`)
   for (const key of Object.keys(value)) {
     if (keys.includes(key)) continue
     const unknown = /^[a-z]{1,30}$/i.test(key) ? `'${key}'` : describeValue(key)
@@ -80,9 +80,9 @@ function hasOrHave (option: string): 'has' | 'have' {
 }
 
 /**
- * Runs a parser while requests are served: its `AUTH_MISCONFIGURED`, whose message is for whoever starts the
- * application, becomes `AUTH_FAULT`, which says nothing to the client.
- * @param call the name of the call, where the message does not hold it.
+ * Runs a parser while requests are served: converts `AUTH_MISCONFIGURED`, whose message is public, to `AUTH_FAULT`, whose
+ * message reveals nothing to the client.
+ * @param call the name of the call, if the message does not contain it.
  */
 export function atRunTime<T> (parse: () => T, call?: string): T {
   try {
@@ -92,10 +92,7 @@ export function atRunTime<T> (parse: () => T, call?: string): T {
   }
 }
 
-/**
- * Returns the parser of an option that can be left out. Only then it has the default: `null` is a wrong value like
- * any other.
- */
+/** Returns the parser of an option that has a default if it is left out. `null` is not left out. */
 export function optional<T, D> (parse: Parser<T>, absent: D): Parser<T | D> {
   return (value, option) => value === undefined ? absent : parse(value, option)
 }
@@ -104,7 +101,7 @@ export function optional<T, D> (parse: Parser<T>, absent: D): Parser<T | D> {
 export function listOf<T> (parse: Parser<T>): Parser<readonly T[]> {
   return (value, option) => {
     if (!Array.isArray(value)) throw misconfigured(`${option} must be a list. Got ${describeValue(value)}.`)
-    // Array.from sees the holes of a list, which map passes over
+    // Unlike map, Array.from does not skip the holes of a list.
     return Object.freeze(Array.from(value as unknown[], (each, i) => parse(each, `${option}[${i}]`)))
   }
 }
@@ -159,11 +156,11 @@ interface DurationRange {
   readonly max?: number
   /** Refuses 0. Default `false`. */
   readonly positive?: true
-  /** Why, as a sentence of its own. */
+  /** The reason for the range, as a sentence. */
   readonly reason?: string
 }
 
-/** Returns the parser of a duration within a range. What it parses is in seconds. */
+/** Returns the parser of a duration within a range. The result is in seconds. */
 export function duration ({ min = 0, max = Infinity, positive, reason }: DurationRange = {}): Parser<number> {
   const least = positive === true ? ['more than 0 seconds'] : min === 0 ? [] : [`at least ${inWords(min)}`]
   const range = [...least, ...max === Infinity ? [] : [`at most ${inWords(max)}`]].join(' and ')

@@ -1,11 +1,14 @@
-/** A value on somebody else's object that nobody else can see, copy or replace. */
+/** A hidden value on objects of Fastify or the application, which no other code can see, copy or replace. */
 export interface PrivateSlot<K extends object, V> {
   get (owner: K): V | undefined
-  /** Once for an owner. */
+  /** Sets the value of an owner, which must not have one. */
   set (owner: K, value: V): void
 }
 
-/** A constructor that returns what it is given: a class that extends it puts its private fields there (ECMA-262, 13.3.7.1: fields are added to the result of `super`). */
+/**
+ * Returns its argument from the constructor, so that a subclass adds its private fields to that object (ECMA-262,
+ * 13.3.7.1: fields are added to the result of `super`).
+ */
 class Given {
   constructor (owner: object) {
     return owner
@@ -13,10 +16,10 @@ class Given {
 }
 
 /**
- * Makes a slot. A private field costs what a property costs, and no reflection finds it; a WeakMap, which would do the same, was measured at fifty times
- * that for objects that live as long as a request.
+ * Creates a slot as a private field, which is as fast as a property and invisible to reflection. A WeakMap would do the
+ * same, but was measured to cost fifty times as much for objects that live as long as a request.
  */
-export function privateSlot<K extends object, V> (): PrivateSlot<K, V> {
+export function createPrivateSlot<K extends object, V> (): PrivateSlot<K, V> {
   return class Slot extends Given {
     #value: V | undefined
 

@@ -1,18 +1,18 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyReply, FastifyRequest, onSendHookHandler } from 'fastify'
 import { AuthError } from '../errors.js'
-import { privateSlot } from './private-slot.js'
+import { createPrivateSlot } from './private-slot.js'
 
 /**
- * Returns an `onSend` hook that does some work for each response, most of which need none: `prepare` returns a promise
- * only where there is something to wait for. Before it, the work that the request left behind is waited for.
+ * Returns an `onSend` hook that calls `prepare` for each response, after the pending work of the request (see
+ * {@link waitFor}) has finished. `prepare` returns a promise only if the response has to wait for it.
  */
 export function onSendHook (
   prepare: (request: FastifyRequest, reply: FastifyReply) => void | Promise<void>
 ): onSendHookHandler {
   const held = new WeakSet<FastifyReply>()
   return (request, reply, payload, done) => {
-    // another response to a request whose first one waits here: it goes nowhere
+    // This is a second response to a request whose first one is waiting here; it is never sent.
     if (held.has(reply)) return
     const before = works.get(reply)?.settle()
     const work = before === undefined ? prepare(request, reply) : before.then(() => prepare(request, reply))
@@ -29,11 +29,11 @@ export function onSendHook (
   }
 }
 
-/** A promise that knows whether anybody waits for it. */
+/** A promise that records if anyone waits for it. */
 class ObservedPromise extends Promise<void> {
   isObserved = false
 
-  /** What is derived from it is a usual promise. */
+  /** Makes derived promises ordinary ones. */
   static override get [Symbol.species] (): PromiseConstructor {
     return Promise
   }
@@ -44,11 +44,11 @@ class ObservedPromise extends Promise<void> {
   }
 }
 
-/** What a request does for its response beside its handler. */
+/** The work of one request that its response waits for. */
 class ResponseWork {
   readonly #reply: FastifyReply
   readonly #pending = new Map<ObservedPromise, Promise<void>>()
-  /** The call whose cookie no response carried yet. */
+  /** The call whose cookie has not been sent with a response yet. */
   #owed: string | null = null
   #isWatched = false
 
@@ -59,7 +59,7 @@ class ResponseWork {
   add (work: Promise<void>): Promise<void> {
     const observed = new ObservedPromise(resolve => { resolve(work) })
     this.#pending.set(observed, work)
-    // a failure that nobody waits for is answered by the response, and must not end the process
+    // If nobody waits for a failed promise, the response fails with it; it must not end the process.
     work.then(() => { this.#pending.delete(observed) }, () => {})
     void Promise.prototype.then.call(observed, undefined, () => {})
     return observed
@@ -69,7 +69,7 @@ class ResponseWork {
     return this.#pending.size === 0 ? undefined : this.#settleAll()
   }
 
-  /** Waits for all, and fails with what failed and nobody else was told. */
+  /** Waits for all work, and rejects with the first failure that nobody waited for. */
   async #settleAll (): Promise<void> {
     const all = [...this.#pending]
     this.#pending.clear()
@@ -89,7 +89,7 @@ class ResponseWork {
     this.#owed = call
     if (this.#isWatched) return
     this.#isWatched = true
-    // a client that left before anything was sent lost nothing by our fault
+    // If the client left before anything was sent, there is nothing to report.
     reply.raw.once('close', () => { if (this.#owed !== null && isTaken(reply)) this.#lose(this.#owed) })
   }
 
@@ -103,12 +103,12 @@ class ResponseWork {
   }
 }
 
-/** Whether the response went out, or goes out, without Fastify. */
+/** Returns true if the response is sent without Fastify, or has already been sent. */
 function isTaken (reply: FastifyReply): boolean {
   return reply.sent || reply.raw.headersSent
 }
 
-const works = privateSlot<FastifyReply, ResponseWork>()
+const works = createPrivateSlot<FastifyReply, ResponseWork>()
 
 function workOf (reply: FastifyReply): ResponseWork {
   const known = works.get(reply)
@@ -119,37 +119,34 @@ function workOf (reply: FastifyReply): ResponseWork {
 }
 
 /**
- * Lets the response wait for `work`. Whoever is given the promise that this returns, and waits for it, is told of a
- * failure; if nobody does, the response fails with it.
+ * Makes the response wait for `work`. Returns a promise that rejects if the work fails; if nobody waits for that
+ * promise, the response fails instead.
  */
 export function waitFor (reply: FastifyReply, work: Promise<void>): Promise<void> {
   return workOf(reply).add(work)
 }
 
-/**
- * Notes that the response must carry a cookie that `call` wrote. One that leaves by another way than Fastify's is an
- * error in the log.
- */
+/** Logs an error if the response is sent without Fastify, and so without the cookie that `call` has set. */
 export function oweCookie (reply: FastifyReply, call: string): void {
   workOf(reply).owe(call)
 }
 
-const replies = privateSlot<FastifyRequest, FastifyReply>()
+const replies = createPrivateSlot<FastifyRequest, FastifyReply>()
 
-/** Notes the reply of a request, which Fastify does not tell. */
+/** Records the reply of a request, because Fastify has no way from a request to its reply. */
 export function noteReply (request: FastifyRequest, reply: FastifyReply): void {
   if (replies.get(request) === undefined) replies.set(request, reply)
 }
 
-/** Returns the reply of a request that a guard has seen. */
+/** Returns the reply of a request that has passed a guard. */
 export function replyOf (request: FastifyRequest): FastifyReply | undefined {
   return replies.get(request)
 }
 
 /**
- * Passes what is given to `reply.send` to `instead`, until the returned function is called. `reply.sent` turns true
- * only once every `preSerialization` and `onSend` hook is done: until then a second `send` begins a second response,
- * and this is the one public way to notice it. No other reply is touched.
+ * Calls `instead` in place of `reply.send`, until the returned function is called. `reply.sent` becomes true only after
+ * every `preSerialization` and `onSend` hook; until then a second `send` starts a second response, and this is the only
+ * public way to notice it. Only this reply is changed.
  */
 function interceptSend (reply: FastifyReply, instead: (payload: unknown) => void): () => void {
   const before = Object.getOwnPropertyDescriptor(reply, 'send')
@@ -164,14 +161,14 @@ function interceptSend (reply: FastifyReply, instead: (payload: unknown) => void
   }
 }
 
-/** Tells whether somebody else's function answered a request. */
+/** Detects if a function of the application has sent the response. */
 interface SendWatch {
   isSent (): boolean
-  /** Ends the watch: what is sent from now on is no longer noticed. */
+  /** Ends the watch. Later calls of `reply.send` are not noticed. */
   stop (): void
 }
 
-/** Watches a reply until it is sent for the first time, which it leaves as it is. */
+/** Watches a reply until `reply.send` is called for the first time, which then runs as usual. */
 export function watchSend (reply: FastifyReply): SendWatch {
   let sent = false
   const stop = interceptSend(reply, payload => {
@@ -183,17 +180,17 @@ export function watchSend (reply: FastifyReply): SendWatch {
 }
 
 /**
- * Holds a response back until `work` is done: for an `onSend` hook, which returns the promise and never calls `done`
- * within it, as Fastify handles what the rest of the response throws only then. What is sent meanwhile is ignored and
- * logged, and a status that is set counts for nothing, as if the response had left at once. A stream that fails
- * meanwhile is answered as one that fails later: Fastify looks at it only when the response leaves.
+ * Holds back a response in an `onSend` hook until `work` is done. The hook returns the promise instead of calling `done`,
+ * because only then Fastify handles errors of the later steps. Meanwhile, a second response is ignored and logged, and
+ * changes of the status are undone, as if the response had been sent at once. A stream that fails meanwhile is handled
+ * like one that fails later, because Fastify starts to read it only when the response is sent.
  */
 async function holdResponse (reply: FastifyReply, payload: unknown, work: Promise<void>): Promise<void> {
   const { statusCode, request } = reply
-  // without a listener the event would end the process
+  // Without a listener, an error event would end the process.
   if (payload instanceof EventEmitter) payload.on('error', () => {})
   const release = interceptSend(reply, payload => {
-    // an async handler that has sent its response and returns nothing
+    // An async handler that has sent its response returns undefined.
     if (payload === undefined) return
     const err = payload instanceof Error ? payload : undefined
     request.log[err === undefined ? 'warn' : 'error']({ err }, 'fastify-gatehouse: a second response was ignored, as the first was already on its way. Send once, and return the reply from async functions that send')
@@ -202,7 +199,7 @@ async function holdResponse (reply: FastifyReply, payload: unknown, work: Promis
     await work
     reply.code(statusCode)
   } catch (error) {
-    // Fastify keeps a status that the handler has set, such as that of a redirect
+    // Otherwise Fastify would keep a status that the handler has set, such as that of a redirect.
     reply.code(error instanceof AuthError ? error.statusCode : 500)
     throw error
   } finally {

@@ -1,53 +1,57 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { StoreChange } from '../../types/store.js'
 import { AuthError } from '../errors.js'
-import type { Memo } from './ttl-cache.js'
+import type { TtlCache } from './ttl-cache.js'
 
-/** Look-ups under way at once: few enough to leave the connections of a database to the requests. */
-const atOnce = 4
-/** Parts into which a round is divided, so that not everybody is asked for at the same moment. */
-const parts = 20
-/** Milliseconds until a store that did not answer is asked again. */
-const soon = 1_000
+/** The maximum number of parallel look-ups, so that most connections of a database are left to requests. */
+const maxLookups = 4
+/** The number of parts of a round. The look-ups are spread over the parts. */
+const partsPerRound = 20
+/** The pause after a look-up for which the store was unavailable, in milliseconds. */
+const retryDelay = 1_000
 
-/** How {@link Watchers} ask. */
-interface WatchersOptions {
-  /** Milliseconds of a round, in which each id has its turn. Where the look-ups take longer, so does the round. */
-  readonly every: number
-  /** Looks up one id, and calls {@link Watchers.tell} if it is over. */
-  readonly ask: (id: string) => Promise<void>
+/** Options of {@link RevocationWatch}. */
+interface RevocationWatchOptions {
+  /** The length of a round in milliseconds, in which each id is looked up once. Slow look-ups make it longer. */
+  readonly interval: number
+  /** Looks up one id, and calls {@link RevocationWatch.notify} if its record has ended. */
+  readonly lookUp: (id: string) => Promise<void>
   readonly log: Pick<FastifyBaseLogger, 'error'>
 }
 
 /**
- * Those who want to hear that a record is over, by its id. No store tells of everything, so while somebody waits each id is looked up once a round: spread over the round, and only
- * a few at a time, because all at once would keep everybody's look-ups from being answered in time. Ids of which something was heard come first. While the store is unavailable
- * there is a pause of a second after each try, unless it says something.
+ * Calls listeners when a record has ended, by its id. No store reports every end, so each watched id is looked up once
+ * a round: spread over the round and only a few at a time, because look-ups of all ids at once would delay those of
+ * requests. Ids that the store reported come first. While the store is unavailable, there is a pause of a second after
+ * each attempt, until it reports a change.
  */
-export class Watchers {
-  readonly #options: WatchersOptions
+export class RevocationWatch {
+  readonly #options: RevocationWatchOptions
   readonly #watched = new Map<string, Set<() => void>>()
-  /** Ids of which something was heard, or which were asked for in vain. */
+  /** Ids that the store reported, or whose look-up failed. */
   readonly #urgent = new Queue()
   /** Ids whose turn it is. */
   readonly #due = new Queue()
-  #asking = 0
+  #lookups = 0
   #round: { readonly ids: Iterator<string>, part: number, taken: number } | null = null
   #timer: NodeJS.Timeout | undefined
   #pause: NodeJS.Timeout | undefined
 
-  constructor (options: WatchersOptions) {
+  constructor (options: RevocationWatchOptions) {
     this.#options = options
   }
 
-  /** @returns what stops it. */
-  add (id: string, over: () => void): () => void {
-    // one of its own for each call: the same function may wait twice
-    const own = (): void => { over() }
+  /**
+   * Calls `ended` once when the record has ended.
+   * @returns a function that cancels this.
+   */
+  add (id: string, ended: () => void): () => void {
+    // A new function for each call, because the same listener may be added twice.
+    const own = (): void => { ended() }
     const set = this.#watched.get(id) ?? new Set<() => void>()
     this.#watched.set(id, set.add(own))
-    this.#timer ??= setInterval(() => { this.#takeTurns() }, this.#options.every / parts).unref()
-    // it may have ended since it was looked up
+    this.#timer ??= setInterval(() => { this.#takeTurns() }, this.#options.interval / partsPerRound).unref()
+    // The record may have ended since the caller looked it up.
     this.#urgent.add(id)
     this.#pump()
     return () => {
@@ -56,37 +60,37 @@ export class Watchers {
     }
   }
 
-  /** Looks one up before the others, if somebody waits for it, because the store said something of it. */
+  /** Looks up an id before the others, if it is watched, because the store reported a change. */
   check (id: string): void {
     if (!this.#watched.has(id)) return
     this.#urgent.add(id)
-    this.#goOn()
+    this.#resume()
   }
 
-  /** Looks all of them up, as fast as few at a time go, because the store said that something may have been missed. */
+  /** Looks up all watched ids as soon as possible, because changes may have been missed. */
   checkAll (): void {
     for (const id of this.#watched.keys()) this.#due.add(id)
-    this.#goOn()
+    this.#resume()
   }
 
-  /** Tells all who wait for this one, once. */
-  tell (id: string): void {
+  /** Calls the listeners of an id, and removes them. */
+  notify (id: string): void {
     const set = this.#watched.get(id) ?? []
     this.#leave(id)
-    for (const over of set) over()
+    for (const ended of set) ended()
   }
 
-  /** Nobody is told any more. */
+  /** Removes all listeners. */
   close (): void {
     for (const id of [...this.#watched.keys()]) this.#leave(id)
   }
 
-  /** Adds those whose turn it is by this part of the round; at the end of a round, all that are left. */
+  /** Queues the ids whose turn it is in this part of the round; in the last part, all that are left. */
   #takeTurns (): void {
     this.#round ??= { ids: this.#watched.keys(), part: 0, taken: 0 }
     const round = this.#round
-    const isLast = ++round.part === parts
-    const share = isLast ? Infinity : Math.ceil(this.#watched.size * round.part / parts)
+    const isLast = ++round.part === partsPerRound
+    const share = isLast ? Infinity : Math.ceil(this.#watched.size * round.part / partsPerRound)
     while (round.taken < share) {
       const { value } = round.ids.next() as { readonly value: string | undefined }
       if (value === undefined) break
@@ -98,26 +102,29 @@ export class Watchers {
   }
 
   #pump (): void {
-    while (this.#pause === undefined && this.#asking < atOnce) {
+    while (this.#pause === undefined && this.#lookups < maxLookups) {
       const id = this.#urgent.take() ?? this.#due.take()
       if (id === undefined) return
       this.#due.delete(id)
-      void this.#askFor(id)
+      void this.#lookUp(id)
     }
   }
 
-  async #askFor (id: string): Promise<void> {
-    this.#asking++
+  async #lookUp (id: string): Promise<void> {
+    this.#lookups++
     try {
-      await this.#options.ask(id)
+      await this.#options.lookUp(id)
     } catch (error) {
       this.#failed(id, error)
     }
-    this.#asking--
+    this.#lookups--
     this.#pump()
   }
 
-  /** A store that is unavailable is asked again soon, behind the others that wait; what failed otherwise has to be mended by somebody, and is tried again in the next round. */
+  /**
+   * Tries again after a pause if the store is unavailable, behind the other ids that wait. Logs any other error; the id
+   * is looked up again in the next round.
+   */
   #failed (id: string, error: unknown): void {
     if (!this.#watched.has(id)) return
     if (!(error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE')) {
@@ -125,11 +132,11 @@ export class Watchers {
       return
     }
     this.#urgent.add(id)
-    this.#pause ??= setTimeout(() => { this.#goOn() }, soon).unref()
+    this.#pause ??= setTimeout(() => { this.#resume() }, retryDelay).unref()
   }
 
-  /** A store that says something is asked at once. */
-  #goOn (): void {
+  /** Ends the pause. A store that reports a change is available again. */
+  #resume (): void {
     clearTimeout(this.#pause)
     this.#pause = undefined
     this.#pump()
@@ -147,10 +154,13 @@ export class Watchers {
   }
 }
 
-/** Ids in a line, each once. */
+/** A queue of ids that holds each id once. */
 class Queue {
   readonly #ids = new Set<string>()
-  /** Never at its end while there is an id. A new one each time would pass all places of those that were taken before. */
+  /**
+   * One iterator for the life of the queue, which does not end while ids are added in time: a new iterator would have to
+   * skip the places of all ids that were taken before.
+   */
   readonly #next: Iterator<string> = this.#ids.values()
 
   add (id: string): void {
@@ -169,13 +179,15 @@ class Queue {
   }
 }
 
-/** What a store tells of one record, or of any: it is not believed as it was, and asked for where somebody waits. */
-export function hear (change: StoreChange, memo: Pick<Memo<unknown>, 'forget' | 'forgetAll'>, watchers: Watchers): void {
+/** Applies a change that a store reports: drops the record from the cache, and looks it up if it is watched. */
+export function applyChange (
+  change: StoreChange, cache: Pick<TtlCache<unknown>, 'delete' | 'clear'>, watch: RevocationWatch
+): void {
   if (change === null) {
-    memo.forgetAll()
-    watchers.checkAll()
+    cache.clear()
+    watch.checkAll()
   } else {
-    memo.forget(change.id)
-    watchers.check(change.id)
+    cache.delete(change.id)
+    watch.check(change.id)
   }
 }

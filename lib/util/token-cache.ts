@@ -1,24 +1,25 @@
-/** What a {@link TokenCache} keeps: with it the whole token, because that is what has to be equal. */
+/** An entry of a {@link TokenCache}. It has the whole token, because that is what is compared. */
 export interface CachedToken {
   readonly token: string
 }
 
-/** Remembers tokens whose signature verified, a bounded number of them. */
+/** Caches a bounded number of tokens whose signatures have been verified. */
 export interface TokenCache<T extends CachedToken> {
   get (token: string): T | undefined
   add (entry: T): void
 }
 
-/** Characters of the tail: 192 bits of a signature. Looking up by it costs a third of hashing the token. */
+/** The length of the key of an entry: 192 bits of the signature. This costs a third of hashing the token. */
 const tailLength = 32
 
 /**
- * A cache in two generations of `size / 2`: when the young one is full, it becomes the old one and what the old one held and nobody asked for is forgotten.
- * Only what verified is added, so that bad tokens neither fill it nor push others out. An entry is found by the end of its token and believed when the whole is equal:
- * who knows the end of the signature knows the token, so the comparison needs no constant time.
+ * Creates a cache with two generations of `maxTokens / 2`. When the young generation is full, it becomes the old one,
+ * and the tokens of the old one that were not used since are dropped. Callers add only verified tokens, so that invalid
+ * ones do not evict others. An entry is found by the end of its token and used only if the whole token is equal. The
+ * comparison need not take constant time, because only the holder of the token knows the end of its signature.
  */
-export function tokenCache<T extends CachedToken> (size: number): TokenCache<T> {
-  const half = Math.max(1, Math.floor(size / 2))
+export function createTokenCache<T extends CachedToken> (maxTokens: number): TokenCache<T> {
+  const half = Math.max(1, Math.floor(maxTokens / 2))
   let young = new Map<string, T>()
   let old = new Map<string, T>()
 
@@ -44,5 +45,5 @@ export function tokenCache<T extends CachedToken> (size: number): TokenCache<T> 
   return { get, add }
 }
 
-/** For `cache: false`: every token is verified every time. */
+/** The cache for `cache: false`: it keeps nothing, so that every token is verified every time. */
 export const noCache: TokenCache<never> = Object.freeze({ get: () => undefined, add: () => {} })

@@ -1,89 +1,90 @@
 import { isThenable } from './answer.js'
 
-interface Kept<V> { readonly at: number, readonly value: V }
+interface Entry<V> { readonly at: number, readonly value: V }
 
-interface Asked<V> { readonly at: number, readonly answer: Promise<V> }
+interface Loading<V> { readonly at: number, readonly promise: Promise<V> }
 
-/** How a {@link Memo} remembers. */
-export interface MemoOptions<V> {
-  /** Milliseconds, counted from when it was asked and not from when the answer came. */
-  readonly staleness: number
-  /** Answers remembered at once, of each kind. */
-  readonly size: number
-  /** What says no is kept apart from what says yes, so that a flood of one does not push out the other. */
-  readonly denies: (value: V) => boolean
+/** Options of {@link TtlCache}. */
+export interface TtlCacheOptions<V> {
+  /** The lifetime of an entry in milliseconds, counted from the start of its loading. 0 disables the cache. */
+  readonly ttl: number
+  /** The maximum number of positive entries, and of negative ones. */
+  readonly maxEntries: number
+  /** Returns true for a negative value. These are kept apart, so that a flood of one kind does not evict the other. */
+  readonly isNegative: (value: V) => boolean
 }
 
 /**
- * Answers, each believed for a bounded time and then asked again; a bounded number of them, the oldest forgotten first. Those who ask for the same at once wait for one answer,
- * unless it was asked longer ago than an answer is believed: it may be from before a change that the later ones know of.
- * What is forgotten while it is asked is not remembered when it comes: it may be from before the change.
+ * Caches a bounded number of values for a bounded time, and evicts the oldest first. Parallel callers of one key share
+ * one load, unless it began longer ago than the lifetime: its value may be from before a change that later callers know
+ * of. For the same reason, a value whose key is deleted while it is loading is not cached.
  */
-export class Memo<V> {
-  readonly #options: MemoOptions<V>
-  readonly #yes = new Map<string, Kept<V>>()
-  readonly #no = new Map<string, Kept<V>>()
-  readonly #asked = new Map<string, Asked<V>>()
+export class TtlCache<V> {
+  readonly #options: TtlCacheOptions<V>
+  readonly #positive = new Map<string, Entry<V>>()
+  readonly #negative = new Map<string, Entry<V>>()
+  readonly #loading = new Map<string, Loading<V>>()
 
-  constructor (options: MemoOptions<V>) {
+  constructor (options: TtlCacheOptions<V>) {
     this.#options = options
   }
 
-  /** What is known, or what `ask` says. A failure is nobody's answer: the next one asks again. */
-  get (key: string, ask: () => V | Promise<V>): V | Promise<V> {
-    const kept = this.#yes.get(key) ?? this.#no.get(key)
-    if (kept !== undefined && this.#isFresh(kept)) return kept.value
-    const asked = this.#asked.get(key)
-    return asked !== undefined && this.#isFresh(asked) ? asked.answer : this.#ask(key, ask)
+  /** Returns the cached value, or loads it. Failures are not cached. */
+  get (key: string, load: () => V | Promise<V>): V | Promise<V> {
+    const entry = this.#positive.get(key) ?? this.#negative.get(key)
+    if (entry !== undefined && this.#isFresh(entry)) return entry.value
+    const loading = this.#loading.get(key)
+    return loading !== undefined && this.#isFresh(loading) ? loading.promise : this.#load(key, load)
   }
 
-  /** From now on, what was known before counts for nothing. */
-  forget (key: string): void {
-    this.#yes.delete(key)
-    this.#no.delete(key)
-    this.#asked.delete(key)
+  /** Removes a value, and ignores the result of a load that has already begun. */
+  delete (key: string): void {
+    this.#positive.delete(key)
+    this.#negative.delete(key)
+    this.#loading.delete(key)
   }
 
-  forgetAll (): void {
-    this.#yes.clear()
-    this.#no.clear()
-    this.#asked.clear()
+  /** Does the same as {@link delete} for all keys. */
+  clear (): void {
+    this.#positive.clear()
+    this.#negative.clear()
+    this.#loading.clear()
   }
 
-  /** A clock that was set back makes no answer last longer. */
+  /** Returns true within the lifetime. If the clock was set back, nothing from before is fresh. */
   #isFresh ({ at }: { readonly at: number }): boolean {
     const age = Date.now() - at
-    return age >= 0 && age < this.#options.staleness
+    return age >= 0 && age < this.#options.ttl
   }
 
-  #ask (key: string, ask: () => V | Promise<V>): V | Promise<V> {
+  #load (key: string, load: () => V | Promise<V>): V | Promise<V> {
     const at = Date.now()
-    const answer = ask()
-    if (!isThenable(answer)) return this.#keep(key, { at, value: answer })
-    const asked: Asked<V> = { at, answer: this.#settle(key, at, answer, () => this.#asked.get(key) === asked) }
-    this.#asked.set(key, asked)
-    return asked.answer
+    const result = load()
+    if (!isThenable(result)) return this.#set(key, { at, value: result })
+    const loading: Loading<V> = { at, promise: this.#settle(key, at, result, () => this.#loading.get(key) === loading) }
+    this.#loading.set(key, loading)
+    return loading.promise
   }
 
-  async #settle (key: string, at: number, answer: Promise<V>, isWanted: () => boolean): Promise<V> {
+  async #settle (key: string, at: number, result: Promise<V>, isWanted: () => boolean): Promise<V> {
     try {
-      const value = await answer
-      return isWanted() ? this.#keep(key, { at, value }) : value
+      const value = await result
+      return isWanted() ? this.#set(key, { at, value }) : value
     } finally {
-      if (isWanted()) this.#asked.delete(key)
+      if (isWanted()) this.#loading.delete(key)
     }
   }
 
-  #keep (key: string, kept: Kept<V>): V {
-    if (this.#options.staleness === 0) return kept.value
-    const denies = this.#options.denies(kept.value)
-    const [into, other] = denies ? [this.#no, this.#yes] : [this.#yes, this.#no]
-    other.delete(key)
-    // the newest stands last
-    into.delete(key)
-    const [oldest] = into.size < this.#options.size ? [] : into.keys()
-    if (oldest !== undefined) into.delete(oldest)
-    into.set(key, kept)
-    return kept.value
+  #set (key: string, entry: Entry<V>): V {
+    if (this.#options.ttl === 0) return entry.value
+    const isNegative = this.#options.isNegative(entry.value)
+    const [entries, others] = isNegative ? [this.#negative, this.#positive] : [this.#positive, this.#negative]
+    others.delete(key)
+    // Deleted first, so that the newest entry comes last.
+    entries.delete(key)
+    const [oldest] = entries.size < this.#options.maxEntries ? [] : entries.keys()
+    if (oldest !== undefined) entries.delete(oldest)
+    entries.set(key, entry)
+    return entry.value
   }
 }
