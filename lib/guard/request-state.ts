@@ -5,7 +5,7 @@ import { AuthError } from '../errors.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import type { Policies } from '../policy/resolve.js'
 import { policyOf } from '../policy/route-policy.js'
-import { privateSlot } from '../util/private-slot.js'
+import { createPrivateSlot } from '../util/private-slot.js'
 
 /** The outcome of a scheme that threw: its place in the list of outcomes is taken, so that it is not asked again. */
 export interface Faulty { readonly kind: 'faulty', readonly detail: string, readonly cause: unknown }
@@ -115,7 +115,7 @@ export class GuardState {
   }
 }
 
-const slot = privateSlot<FastifyRequest, GuardState>()
+const slot = createPrivateSlot<FastifyRequest, GuardState>()
 
 /** The state of a request, or `undefined` before any guard ran. */
 export function stateOf (request: FastifyRequest): GuardState | undefined {

@@ -9,8 +9,8 @@ type Spec =
   | { readonly family: 'ed' }
 
 /**
- * RFC 7518, 3.1 and RFC 8037, 3.1. `bytes` is the length of the signature; for HMAC also the least length of the key
- * (RFC 7518, 3.2).
+ * The supported algorithms (RFC 7518, 3.1; RFC 8037, 3.1). `bytes` is the length of the signature, and for HMAC also
+ * the minimum length of the key (RFC 7518, 3.2).
  */
 const specs = {
   HS256: { family: 'hmac', digest: 'sha256', bytes: 32 },
@@ -28,32 +28,32 @@ const specs = {
   EdDSA: { family: 'ed' }
 } as const satisfies Record<string, Spec>
 
-/** A JWS algorithm that this plugin verifies. `none` is not one. */
+/** A JWS algorithm that this plugin supports. `none` is not one of them. */
 export type Algorithm = keyof typeof specs
 
 /**
- * Every {@link Algorithm}, in the order in which a key without one takes its default: SHA-256 before the longer ones,
- * PKCS #1 v1.5 before PSS.
+ * All algorithms. A key that does not name one gets the first that fits: SHA-256 before longer digests, PKCS #1 v1.5
+ * before PSS.
  */
 export const algorithmNames = Object.freeze(Object.keys(specs)) as readonly Algorithm[]
 
-/** Whether a name is one of {@link algorithmNames}, letter by letter. */
+/** Returns true for one of {@link algorithmNames}, compared exactly. */
 export function isAlgorithm (name: unknown): name is Algorithm {
   return typeof name === 'string' && Object.hasOwn(specs, name)
 }
 
-/** Whether an algorithm uses a shared secret. */
+/** Returns true if an algorithm uses a shared secret. */
 export function isSymmetric (algorithm: Algorithm): boolean {
   return specs[algorithm].family === 'hmac'
 }
 
-/** The least bytes of an HMAC key (RFC 7518, 3.2); 0 for every other algorithm. */
-export function leastSecretBytes (algorithm: Algorithm): number {
+/** Returns the minimum length of an HMAC key in bytes (RFC 7518, 3.2), and 0 for every other algorithm. */
+export function minSecretBytes (algorithm: Algorithm): number {
   const spec = specs[algorithm]
   return spec.family === 'hmac' ? spec.bytes : 0
 }
 
-/** Whether a public or secret key is of the kind that the algorithm is for: key type and, for ECDSA, curve. */
+/** Returns true if a public or secret key has the type and, for ECDSA, the curve of an algorithm. */
 export function fits (algorithm: Algorithm, key: KeyObject): boolean {
   const spec: Spec = specs[algorithm]
   switch (spec.family) {
@@ -67,30 +67,30 @@ export function fits (algorithm: Algorithm, key: KeyObject): boolean {
   }
 }
 
-/** An `rsa-pss` key may name the one digest that it is for (RFC 4055, 1.2). */
+/** Returns true unless an `rsa-pss` key is limited to another digest (RFC 4055, 1.2). */
 function fitsPss (digest: string, key: KeyObject): boolean {
   const details = key.asymmetricKeyDetails
   return [details?.hashAlgorithm, details?.mgf1HashAlgorithm].every(named => named === undefined || named === digest)
 }
 
-/** Checks one signature over ASCII text. May throw what `node:crypto` throws. */
+/** Checks one signature over ASCII text. May throw errors of `node:crypto`. */
 export type SignatureCheck = (input: string, signature: Buffer) => boolean
 
-/** The check of one key under one algorithm, with everything that does not depend on the token settled. */
-export function signatureCheck (algorithm: Algorithm, key: KeyObject): SignatureCheck {
+/** Creates the check for one key and one algorithm, and prepares everything that does not depend on the token. */
+export function createSignatureCheck (algorithm: Algorithm, key: KeyObject): SignatureCheck {
   const spec: Spec = specs[algorithm]
   switch (spec.family) {
     case 'hmac': return (input, signature) => signature.length === spec.bytes && timingSafeEqual(
       createHmac(spec.digest, key).update(input).digest(), signature
     )
     case 'rsa': return asymmetric(spec.digest, { key, padding: constants.RSA_PKCS1_PADDING }, modulusBytes(key))
-    // RFC 7518, 3.5: the salt is as long as the digest
+    // RFC 7518, 3.5: the salt is as long as the digest.
     case 'rsa-pss': return asymmetric(
       spec.digest,
       { key, padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST },
       modulusBytes(key)
     )
-    // RFC 7518, 3.4: r and s side by side, each of the curve's length
+    // RFC 7518, 3.4: r and s are concatenated, each as long as the curve's order.
     case 'ec': return asymmetric(spec.digest, { key, dsaEncoding: 'ieee-p1363' }, spec.bytes)
     case 'ed': return asymmetric(null, { key }, key.asymmetricKeyType === 'ed25519' ? 64 : 114)
   }

@@ -2,8 +2,7 @@ import { deepFreeze } from '../util/objects.js'
 import type { JoseHeader } from './jws.js'
 
 /**
- * The claims of a token whose signature verified (RFC 7519, 4), deep-frozen: requests that send the same token share
- * them.
+ * The claims of a verified token (RFC 7519, 4). They are deep-frozen, because requests with the same token share them.
  */
 export interface Claims {
   readonly iss?: string
@@ -19,27 +18,27 @@ export interface Claims {
 
 type Raw = Readonly<Record<string, unknown>>
 
-/** What one issuer's tokens must say, whatever the time. */
+/** The rules for the tokens of one issuer that do not depend on the time. */
 export interface ClaimRules {
-  /** `null`: not asked. */
+  /** The required `iss`; `null`: any. */
   readonly issuer: string | null
-  /** One of these; `null`: not asked. */
+  /** The audiences, of which `aud` must contain one; `null`: `aud` is not checked. */
   readonly audience: readonly string[] | null
-  /** The one accepted media type, as {@link mediaType} writes it; `null`: none, JWT or at+jwt. */
+  /** The required media type, as {@link mediaType} returns it; `null`: no `typ`, JWT or at+jwt. */
   readonly typ: string | null
-  /** `iat` must be there, because the age of a token is limited. */
-  readonly dated: boolean
+  /** Requires `iat`, because the age of tokens is limited. */
+  readonly requiresIat: boolean
 }
 
-/** What the clock says of a token. */
+/** The rules for tokens that depend on the time. */
 export interface ClockRules {
-  /** Seconds. */
+  /** The accepted clock difference in seconds. */
   readonly tolerance: number
-  /** Seconds; `null`: no limit but `exp`. */
+  /** The maximum age in seconds; `null`: only `exp` limits it. */
   readonly maxAge: number | null
 }
 
-/** Why the claims are refused now. */
+/** The reason why claims are refused at this time. */
 export interface ClockFault {
   readonly expired: boolean
   readonly detail: string
@@ -48,50 +47,51 @@ export interface ClockFault {
 /** The last second that a `Date` can hold (ECMA-262, 21.4.1.1). */
 const lastInstant = 8.64e12
 
-/** Seconds that the clock of an issuer may be ahead: `iat` is no `nbf` (RFC 7519, 4.1.6), and clocks differ. */
+/** The number of seconds that an issuer's clock may be ahead: `iat` is not meant as `nbf` (RFC 7519, 4.1.6). */
 const clockSkew = 60
 
-/** Whether a value is a NumericDate (RFC 7519, 2) that means an instant: `1e999` is valid JSON and Infinity here. */
+/**
+ * Returns true for a NumericDate (RFC 7519, 2) that a `Date` can hold. `1e999` is valid JSON, but parsed as Infinity.
+ */
 export function isInstant (value: unknown): value is number {
   return typeof value === 'number' && Math.abs(value) <= lastInstant
 }
 
-/** Converts seconds since 1970 to a `Date`. What is later than the last `Date` becomes the last one. */
+/** Converts seconds since 1970 to a `Date`. Later instants than the last `Date` are converted to the last one. */
 export function dateOf (seconds: number): Date {
   return new Date(Math.min(seconds, lastInstant) * 1000)
 }
 
 /**
- * Returns true if an instant in the past of the issuer (`iat`, `auth_time`) is further ahead of this clock than clocks
- * differ.
+ * Returns true if an instant that should be in the past (`iat`, `auth_time`) is more than the tolerance in the future.
  */
 export function isAhead (instant: number, tolerance: number, now: number): boolean {
   return instant > now + Math.max(tolerance, clockSkew)
 }
 
-/** A `typ` as it is compared: case-insensitive, and `application/` may be left out (RFC 7515, 4.1.9). */
+/** Normalises a `typ` for comparison: lower case, without `application/`, which may be left out (RFC 7515, 4.1.9). */
 export function mediaType (typ: string): string {
   return typ.toLowerCase().replace(/^application\//, '')
 }
 
 /**
- * Why the header and claims are not what the rules ask for, or `null`. Does not look at the clock, so that its answer
- * holds for as long as the token does.
+ * Returns the reason why the header or the claims break the rules, or `null`. The result does not depend on the time,
+ * so that it can be cached.
  */
 export function claimFault (header: JoseHeader, claims: Raw, rules: ClaimRules): string | null {
   return typFault(header.typ, rules.typ) ?? issuerFault(claims['iss'], rules.issuer) ??
-    audienceFault(claims['aud'], rules.audience) ?? bindingFault(claims['cnf']) ?? shapeFault(claims, rules.dated)
+    audienceFault(claims['aud'], rules.audience) ?? bindingFault(claims['cnf']) ?? shapeFault(claims, rules.requiresIat)
 }
 
 /**
- * Refuses tokens that are bound to a key of the client (RFC 7800, 3.1; RFC 8705, 3; RFC 9449, 6): proof of that key
- * cannot be checked yet, and without it the token would be good for whoever stole it.
+ * Refuses tokens that are bound to a key of the client (RFC 7800, 3.1; RFC 8705, 3; RFC 9449, 6): the proof of
+ * possession is not supported yet, and without it a stolen token would work.
  */
 function bindingFault (cnf: unknown): string | null {
   return cnf === undefined ? null : 'the token is bound to a key (cnf), which is not supported'
 }
 
-/** RFC 8725, 3.11: a token of another kind (a refresh token, a logout token) says so in its `typ`. */
+/** Refuses tokens of another kind, such as refresh and logout tokens, which name it in `typ` (RFC 8725, 3.11). */
 function typFault (typ: string | undefined, only: string | null): string | null {
   const kind = typ === undefined ? null : mediaType(typ)
   const accepted = only === null ? kind === null || kind === 'jwt' || kind === 'at+jwt' : kind === only
@@ -112,24 +112,28 @@ function audienceFault (aud: unknown, audience: readonly string[] | null): strin
   return audience.some(each => named.includes(each)) ? null : 'the token is for another audience (aud)'
 }
 
-function shapeFault (claims: Raw, dated: boolean): string | null {
+function shapeFault (claims: Raw, requiresIat: boolean): string | null {
   const { exp, nbf, iat, sub } = claims
   if (!isInstant(exp)) return 'the claim exp is missing, or no instant'
   if (nbf !== undefined && !isInstant(nbf)) return 'the claim nbf is no instant'
   if (iat !== undefined && !isInstant(iat)) return 'the claim iat is no instant'
-  if (iat === undefined && dated) return 'the claim iat is missing, and the age of tokens is limited'
+  if (iat === undefined && requiresIat) return 'the claim iat is missing, and the age of tokens is limited'
   return subjectFault(sub)
 }
 
 function subjectFault (sub: unknown): string | null {
   if (sub === undefined) return null
   if (typeof sub !== 'string' || sub === '') return 'the claim sub is not a non-empty string'
-  // No store accepts such a name of an owner.
+  // No store accepts such an owner.
   if (/\0|\p{Cs}/u.test(sub)) return 'the claim sub contains NUL or a lone surrogate'
   return null
 }
 
-/** Why the claims are refused at this second, or `null`. Their shapes were checked by {@link claimFault}. */
+/**
+ * Returns the reason why the claims are refused at this time, or `null`.
+ * @param claims claims that {@link claimFault} has accepted.
+ * @param now seconds since 1970.
+ */
 export function clockFault (claims: Claims, { tolerance, maxAge }: ClockRules, now: number): ClockFault | null {
   const { exp, nbf, iat } = claims
   // RFC 7519, 4.1.4: on or after exp
@@ -144,8 +148,8 @@ export function clockFault (claims: Claims, { tolerance, maxAge }: ClockRules, n
 }
 
 /**
- * Freezes a JSON value all the way down, and takes the prototype from the objects in it, so that a claim that is
- * missing is `undefined`. Does not recurse: the depth is the token's to choose.
+ * Deep-freezes a JSON value, and removes the prototypes of its objects, so that a missing claim is `undefined`. Does
+ * not recurse, because the token chooses the depth.
  */
 export function freezeJson<T extends object> (value: T): T {
   const open: object[] = [value]

@@ -4,10 +4,7 @@ import { isObject, ownFields } from '../util/objects.js'
 import type { VerificationKey } from './jwk.js'
 import type { Keyring } from './keyring.js'
 
-/**
- * A JOSE header (RFC 7515, 4), as it came: nothing in it was checked but `kid` and `typ`, which are strings where they
- * are present.
- */
+/** An unverified JOSE header (RFC 7515, 4). Only `kid` and `typ` are checked: they are strings if they are present. */
 export interface JoseHeader {
   readonly alg?: unknown
   readonly kid?: string
@@ -15,23 +12,23 @@ export interface JoseHeader {
   readonly [name: string]: unknown
 }
 
-/** A compact JWS, taken apart and not yet believed. */
+/** A parsed compact JWS whose signature has not been verified. */
 export interface CompactJws {
   readonly header: JoseHeader
   readonly payload: Buffer
   readonly signature: Buffer
-  /** What was signed: the first two segments with the dot between them. */
+  /** The signed text: the first two segments with the dot between them. */
   readonly input: string
 }
 
-/** A JWS whose signature verified. */
+/** A JWS whose signature has been verified. */
 interface VerifiedJws {
   readonly header: JoseHeader
   readonly payload: Buffer
   readonly key: VerificationKey
 }
 
-/** Whether a text has the form of a compact JWS, three segments, whatever they hold. A JWE has five. */
+/** Returns true if a text has the three segments of a compact JWS, whatever their contents. A JWE has five. */
 export function isCompact (token: string): boolean {
   const first = token.indexOf('.')
   const second = token.indexOf('.', first + 1)
@@ -39,8 +36,8 @@ export function isCompact (token: string): boolean {
 }
 
 /**
- * Takes a compact JWS apart (RFC 7515, 5.2, steps 1 to 7), or says why it is none. Does not copy what it does not keep:
- * a token may be 15,000 dots.
+ * Parses a compact JWS (RFC 7515, 5.2, steps 1 to 7), or returns the reason why it is invalid. Does not split the text,
+ * because a token may consist of 15,000 dots.
  */
 export function parseCompact (token: string): CompactJws | string {
   if (!isCompact(token)) return 'the token is not a compact JWS'
@@ -59,8 +56,8 @@ export function parseCompact (token: string): CompactJws | string {
 }
 
 /**
- * Reads a JSON object of UTF-8 bytes, or `null`. `__proto__` in it is an own member like any other; it has no
- * prototype, so that a missing claim is missing.
+ * Parses a JSON object from UTF-8 bytes; returns `null` for anything else. The result has no prototype, so that a
+ * missing member is `undefined` and `__proto__` is an ordinary member.
  */
 export function parseObject (bytes: Buffer): Readonly<Record<string, unknown>> | null {
   if (!isUtf8(bytes)) return null
@@ -72,7 +69,7 @@ export function parseObject (bytes: Buffer): Readonly<Record<string, unknown>> |
   }
 }
 
-/** `jwk`, `jku`, `x5u` and `x5c` are not looked at: a token does not bring its own key (RFC 8725, 3.10). */
+/** Checks a header. `jwk`, `jku`, `x5u` and `x5c` are ignored: a token must not choose its own key (RFC 8725, 3.10). */
 function headerFault (header: Readonly<Record<string, unknown>>): string | null {
   if (Object.hasOwn(header, 'crit')) return 'the token asks for extensions (crit) that are not supported'
   if (Object.hasOwn(header, 'b64')) return 'the token has a b64 header, which is not for JWTs (RFC 7797, 7)'
@@ -81,7 +78,7 @@ function headerFault (header: Readonly<Record<string, unknown>>): string | null 
   return null
 }
 
-/** Why the signature is not one of this key, or `null` when it is. Never throws. */
+/** Returns the reason why a signature does not verify with a key, or `null` if it does. Never throws. */
 export function signatureFault (jws: CompactJws, key: VerificationKey): string | null {
   if (jws.header.alg !== key.algorithm) return 'the alg of the token is not the algorithm of its key'
   try {
@@ -91,7 +88,7 @@ export function signatureFault (jws: CompactJws, key: VerificationKey): string |
   }
 }
 
-/** Verifies a compact JWS, whatever its payload, or says why not. Never throws. */
+/** Verifies a compact JWS with any payload, or returns the reason why it is refused. Never throws. */
 export function verifyCompact (token: string, keyring: Keyring): VerifiedJws | string {
   const jws = parseCompact(token)
   if (typeof jws === 'string') return jws

@@ -6,10 +6,10 @@ import { isThenable } from '../util/answer.js'
 import { joinNames } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
 import { isSymmetric } from './algorithms.js'
-import { verificationKey } from './jwk.js'
+import { parseVerificationKey } from './jwk.js'
 import type { KeyRule, VerificationKey } from './jwk.js'
 import type { JoseHeader } from './jws.js'
-import { unwrapped } from './key-material.js'
+import { unwrap } from './key-material.js'
 import type { Jwk, KeyMaterial } from './key-material.js'
 
 /** A JWK set (RFC 7517, 5). */
@@ -20,49 +20,50 @@ export interface JwkSet {
 /** The keys of one issuer: one, a JWK set, a list of these, or a record or Map from `kid` to key. */
 export type StaticKeys = KeyMaterial | JwkSet | ReadonlyArray<KeyMaterial | JwkSet> | Readonly<Record<string, KeyMaterial>> | ReadonlyMap<string, KeyMaterial>
 
-/** The keys of one issuer, ready to be asked. */
+/** The parsed keys of one issuer. */
 export interface Keyring {
   readonly keys: readonly VerificationKey[]
   /**
-   * The one key that a header selects, or `null`. Whether the header's `alg` is the key's is asked of the signature.
+   * Returns the key that a header selects, or `null`. Its algorithm may differ from `alg`; {@link signatureFault}
+   * checks that.
    */
   find (alg: unknown, kid: string | null): VerificationKey | null
 }
 
 /**
- * The keyring of a `keys` option.
- * @throws {AuthError} `AUTH_MISCONFIGURED`: no key, a weak key, two with one `kid`, secrets beside public keys, an
- * algorithm that no key has.
+ * Parses a `keys` option.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` if there is no key, a weak key, two keys with one `kid`, both secrets and
+ * public keys, or an algorithm without a key.
  */
-export function keyringOf (keys: unknown, { algorithms, place }: KeyRule): Keyring {
-  const given = entries(keys, place)
-  if (given.length === 0) throw misconfigured(`${place} holds no key.`)
-  const all = given.map(entry => named(entry, verificationKey(entry.material, { algorithms, place: entry.place })))
+export function parseKeyring (keys: unknown, { algorithms, path }: KeyRule): Keyring {
+  const given = entries(keys, path)
+  if (given.length === 0) throw misconfigured(`${path} holds no key.`)
+  const all = given.map(entry => named(entry, parseVerificationKey(entry.material, { algorithms, path: entry.path })))
   const kids = all.flatMap(key => key.kid ?? [])
   if (new Set(kids).size !== kids.length) {
-    throw misconfigured(`${place} has two keys with one kid: which of them a token means could not be told.`)
+    throw misconfigured(`${path} has two keys with one kid: which of them a token means could not be told.`)
   }
   if (new Set(all.map(key => isSymmetric(key.algorithm))).size > 1) {
-    throw misconfigured(`${place} mixes secrets with public keys. Give each kind a scheme of its own.`)
+    throw misconfigured(`${path} mixes secrets with public keys. Give each kind a scheme of its own.`)
   }
   const unused = algorithms?.filter(name => !all.some(key => key.algorithm === name)) ?? []
   if (unused.length > 0) {
     throw misconfigured(
-      `${place} has no key for ${joinNames(unused, 'and')}, which 'algorithms' names. Leave it out there, or give a key.`
+      `${path} has no key for ${joinNames(unused, 'and')}, which 'algorithms' names. Leave it out there, or give a key.`
     )
   }
-  return ringOf(all)
+  return createKeyring(all)
 }
 
-/** Makes a keyring of keys that are read already. No two have one `kid`. */
-export function ringOf (keys: readonly VerificationKey[]): Keyring {
+/** Creates a keyring of parsed keys, of which no two have the same `kid`. */
+export function createKeyring (keys: readonly VerificationKey[]): Keyring {
   const byKid = new Map(keys.flatMap(key => key.kid === null ? [] : [[key.kid, key]]))
   return Object.freeze({ keys: Object.freeze(keys), find: (alg, kid) => find(keys, byKid, alg, kid) } satisfies Keyring)
 }
 
 /**
- * `kid` selects, by equality, among keys that have one. Where no key has, or none was sent, the one key there is; of
- * several, the one that has this algorithm, if it is the only one. Never a try of every key.
+ * Finds the key with this `kid`, if any key has one. Without a `kid`, returns the only key, or else the only key with
+ * this algorithm. Keys are never tried one by one.
  */
 function find (
   all: readonly VerificationKey[], byKid: ReadonlyMap<string, VerificationKey>, alg: unknown, kid: string | null
@@ -75,44 +76,47 @@ function find (
 interface Entry {
   readonly kid: string | null
   readonly material: unknown
-  readonly place: string
+  readonly path: string
 }
 
-/** A record says the kid where the key itself does not; both must not differ. */
+/** Gives a key the `kid` of the record that lists it. If the key has a `kid` itself, the two must be equal. */
 function named (entry: Entry, key: VerificationKey): VerificationKey {
   if (entry.kid === null) return key
   if (key.kid !== null && key.kid !== entry.kid) {
-    throw misconfigured(`${entry.place} is a JWK with another kid than the one it is listed under.`)
+    throw misconfigured(`${entry.path} is a JWK with another kid than the one it is listed under.`)
   }
   return Object.freeze({ ...key, kid: entry.kid })
 }
 
-function entries (given: unknown, place: string): Entry[] {
+function entries (given: unknown, path: string): Entry[] {
   if (given === undefined) {
-    throw misconfigured(`${place} is undefined. Set it, or the environment variable that it comes from.`)
+    throw misconfigured(`${path} is undefined. Set it, or the environment variable that it comes from.`)
   }
-  const keys = unwrapped(given, place)
-  if (keys instanceof Map) return [...keys].map(([kid, material], i) => entry(kid, material, i, place))
-  if (isSet(keys) || !isRecord(keys)) return setOrKey(keys, place)
-  return Object.entries(keys).map(([kid, material], i) => entry(kid, material, i, place))
+  const keys = unwrap(given, path)
+  if (keys instanceof Map) return [...keys].map(([kid, material], i) => entry(kid, material, i, path))
+  if (isSet(keys) || !isRecord(keys)) return setOrKey(keys, path)
+  return Object.entries(keys).map(([kid, material], i) => entry(kid, material, i, path))
 }
 
-/** Named by its number: who confuses this record with that of API keys has secrets where the kids belong. */
-function entry (kid: unknown, material: unknown, i: number, place: string): Entry {
+/**
+ * Creates the entry of one key of a record. Messages name it by its number and not by its kid: in a record that was
+ * confused with that of API keys, the kids are secrets.
+ */
+function entry (kid: unknown, material: unknown, i: number, path: string): Entry {
   if (typeof kid !== 'string' || kid === '') {
-    throw misconfigured(`${place} is a Map with a kid that is not a non-empty string.`)
+    throw misconfigured(`${path} is a Map with a kid that is not a non-empty string.`)
   }
-  return { kid, material, place: `key ${i + 1} of ${place}` }
+  return { kid, material, path: `key ${i + 1} of ${path}` }
 }
 
-/** The keys of a list, of a JWK set, or the one key: in a list, each may be a set, and each may be wrapped. */
-function setOrKey (given: unknown, place: string): Entry[] {
-  const value = unwrapped(given, place)
-  if (Array.isArray(value)) return value.flatMap((each, i) => setOrKey(each, `key ${i + 1} of ${place}`))
+/** Returns the keys of a list or a JWK set, or the one key. The items of a list may be sets, and may be encoded. */
+function setOrKey (given: unknown, path: string): Entry[] {
+  const value = unwrap(given, path)
+  if (Array.isArray(value)) return value.flatMap((each, i) => setOrKey(each, `key ${i + 1} of ${path}`))
   if (isSet(value)) {
-    return value.keys.map((material, i) => ({ kid: null, material, place: `key ${i + 1} of the JWK set in ${place}` }))
+    return value.keys.map((material, i) => ({ kid: null, material, path: `key ${i + 1} of the JWK set in ${path}` }))
   }
-  return [{ kid: null, material: value, place }]
+  return [{ kid: null, material: value, path }]
 }
 
 function isSet (value: unknown): value is { readonly keys: readonly unknown[] } {
@@ -128,24 +132,24 @@ function isRecord (value: unknown): value is Readonly<Record<string, unknown>> {
 type Resolved = KeyMaterial | Unavailable | null | undefined
 
 /**
- * Finds the key of a token by its header, of which nothing is believed yet. `null`, `undefined`, an empty text and
- * whatever is no key (`keys[header.kid]` under
- * `__proto__`) mean that there is none: 401. An `unavailable()` outcome, returned, and an `AuthError` of
- * `AUTH_UNAVAILABLE`, thrown, mean that nobody can tell now: 503. What else it throws, and a key that is weak, is a
- * fault: 500. Keys are read once for each object or text, so return the same.
+ * Finds the key of a token by its header, which is not verified yet. Return `null`, `undefined` or `''` if there is no
+ * key (401); any other value that is not a key, such as `keys[header.kid]` for `__proto__`, counts as none. Return
+ * `unavailable()` or throw an `AuthError` with the code `AUTH_UNAVAILABLE` if the key cannot be looked up now (503).
+ * Any other error, and a weak key, is an `AUTH_FAULT` (500). Keys are parsed once for each object or text, so return
+ * the same ones again.
  */
 export type KeyResolver = (header: JoseHeader) => Resolved | Promise<Resolved>
 
 type Found = VerificationKey | Unavailable | null
 
-/** Texts are few: the keys that are in use. */
-const rememberedTexts = 100
+/** The maximum number of cached keys that were given as text. Few keys are in use at a time. */
+const maxCachedTexts = 100
 
 /**
- * A key resolver whose results are read, checked and pinned like every other key, once each. `check` may refuse a key
- * by throwing.
+ * Creates a function that parses and checks the results of a key resolver like all other keys, once each.
+ * @param check throws to refuse a key.
  */
-export function resolverOf (
+export function createKeyFinder (
   resolve: KeyResolver, rule: KeyRule, check: (key: VerificationKey) => void
 ): (header: JoseHeader) => Found | Promise<Found> {
   const texts = new Map<string, VerificationKey>()
@@ -156,10 +160,10 @@ export function resolverOf (
     if (!isMaterial(resolved)) return null
     const known = typeof resolved === 'string' ? texts.get(resolved) : objects.get(resolved)
     if (known !== undefined) return known
-    const key = verificationKey(resolved, rule)
+    const key = parseVerificationKey(resolved, rule)
     check(key)
     if (typeof resolved !== 'string') objects.set(resolved, key)
-    else if (texts.size < rememberedTexts) texts.set(resolved, key)
+    else if (texts.size < maxCachedTexts) texts.set(resolved, key)
     return key
   }
 
@@ -174,9 +178,9 @@ export function resolverOf (
 }
 
 /**
- * Converts an `AuthError` of `AUTH_UNAVAILABLE`, by which a function of the application says that it cannot tell, to
- * its outcome.
- * @throws whatever else it is.
+ * Converts an `AuthError` with the code `AUTH_UNAVAILABLE`, which a function of the application may throw, to an
+ * outcome.
+ * @throws any other error as it is.
  */
 export function unavailableFrom (error: unknown): Unavailable {
   if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') {
@@ -185,7 +189,7 @@ export function unavailableFrom (error: unknown): Unavailable {
   throw error
 }
 
-/** Returns true for an outcome that `unavailable()` made. */
+/** Returns true for a result of `unavailable()`. */
 export function isUnavailable (value: unknown): value is Unavailable {
   return isObject(value) && Object.hasOwn(value, 'kind') && value['kind'] === 'unavailable'
 }

@@ -6,7 +6,7 @@ import type { CountRequest } from '../guard/guard.js'
 import type { Identity } from '../guard/request-state.js'
 import type { Declaration, RateLimit } from '../policy/parse.js'
 import { parseDuration } from '../util/duration.js'
-import { privateSlot } from '../util/private-slot.js'
+import { createPrivateSlot } from '../util/private-slot.js'
 import type { RequestRule } from './options.js'
 
 /**
@@ -95,7 +95,7 @@ function parseOwnRule (limit: OwnRateLimit): RequestRule {
   return rule
 }
 
-const counts = privateSlot<FastifyRequest, Map<string, Promise<Count>>>()
+const counts = createPrivateSlot<FastifyRequest, Map<string, Promise<Count>>>()
 
 /** Counts a request once per name, also when several guards have the same limit: the route's and a hook's. */
 function countOnce (request: FastifyRequest, check: Check, counted: CountedRequest): Promise<Count> {

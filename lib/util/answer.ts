@@ -3,8 +3,8 @@ import { property } from './objects.js'
 
 /**
  * Returns true if the result of an application's function means "no": `null`, `undefined`, `false`, or an object whose
- * `valid` is `false` (docs/options.md, "Functions that may say no"). Every such result is checked here. A result that is
- * neither a "no" nor of the declared type is an `AUTH_FAULT`.
+ * `valid` is `false` (docs/options.md, "Functions that may say no"). Every such result is checked here. A result that
+ * is neither a "no" nor of the declared type is an `AUTH_FAULT`.
  */
 export function isNo (answer: unknown): answer is No {
   if (typeof answer !== 'object' || answer === null) return answer === null || answer === undefined || answer === false

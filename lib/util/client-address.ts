@@ -16,7 +16,9 @@ export function addressOf (ip: string | undefined): string {
   if (isIPv4(ip)) return ip
   const groups = isIPv6(ip) ? groupsOf(ip) : null
   if (groups === null) return unknownAddress
-  return ipv4Prefixes.includes(groups.slice(0, 6).join(':')) ? groups.slice(6).flatMap(bytesOf).join('.') : `${groups.slice(0, 4).join(':')}::/64`
+  return ipv4Prefixes.includes(groups.slice(0, 6).join(':'))
+    ? groups.slice(6).flatMap(bytesOf).join('.')
+    : `${groups.slice(0, 4).join(':')}::/64`
 }
 
 /**

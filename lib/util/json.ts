@@ -30,7 +30,9 @@ function jsonCopy (value: unknown, path: string, depth: number): unknown {
 export function jsonObject (value: object, path: string, depth = 0): Readonly<Record<string, unknown>> {
   const fields = Object.entries(value).filter(([, field]) => field !== undefined)
   // Unlike an assignment, fromEntries does not set the prototype for the key __proto__.
-  return Object.freeze(Object.fromEntries(fields.map(([key, field]) => [key, jsonCopy(field, `${path}.${key}`, depth + 1)])))
+  return Object.freeze(
+    Object.fromEntries(fields.map(([key, field]) => [key, jsonCopy(field, `${path}.${key}`, depth + 1)]))
+  )
 }
 
 /**

@@ -32,7 +32,9 @@ export function hasProperty (object: object, key: string): boolean {
   return false
 }
 
-/** Copies the own fields of a plain object (options, JSON) to one without a prototype. Missing fields are `undefined`. */
+/**
+ * Copies the own fields of a plain object (options, JSON) to one without a prototype. Missing fields are `undefined`.
+ */
 export function ownFields (object: object): Fields {
   return Object.assign(Object.create(null) as object, object) as Fields
 }

@@ -80,15 +80,17 @@ function hasOrHave (option: string): 'has' | 'have' {
 }
 
 /**
- * Runs a parser while requests are served: converts `AUTH_MISCONFIGURED`, whose message is public, to `AUTH_FAULT`, whose
- * message reveals nothing to the client.
+ * Runs a parser while requests are served: converts `AUTH_MISCONFIGURED`, whose message is public, to `AUTH_FAULT`,
+ * whose message reveals nothing to the client.
  * @param call the name of the call, if the message does not contain it.
  */
 export function atRunTime<T> (parse: () => T, call?: string): T {
   try {
     return parse()
   } catch (error) {
-    throw error instanceof AuthError ? internalError(call === undefined ? error.detail : `${call}: ${error.detail}`) : error
+    throw error instanceof AuthError
+      ? internalError(call === undefined ? error.detail : `${call}: ${error.detail}`)
+      : error
   }
 }
 
@@ -167,7 +169,9 @@ export function duration ({ min = 0, max = Infinity, positive, reason }: Duratio
   return (value, option) => {
     const length = parseDuration(value, option)
     if (length >= min && length <= max && (length > 0 || positive !== true)) return length
-    throw misconfigured(`${option} must be ${range}. Got ${describeValue(value)}.${reason === undefined ? '' : ` ${reason}`}`)
+    throw misconfigured(
+      `${option} must be ${range}. Got ${describeValue(value)}.${reason === undefined ? '' : ` ${reason}`}`
+    )
   }
 }
 
@@ -175,6 +179,8 @@ const units = [[1, 'second'], [60, 'minute'], [3_600, 'hour'], [86_400, 'day']] 
 
 /** Writes whole seconds in words: `7 days`, `90 seconds`. */
 function inWords (length: number): string {
-  const [size, unit] = units.reduce<readonly [number, string]>((found, each) => length % each[0] === 0 ? each : found, units[0])
+  const [size, unit] = units.reduce<readonly [number, string]>(
+    (found, each) => length % each[0] === 0 ? each : found, units[0]
+  )
   return `${length / size} ${unit}${length === size ? '' : 's'}`
 }

@@ -98,8 +98,10 @@ class ResponseWork {
   }
 
   #lose (call: string): void {
-    this.#reply.request.log.error(`fastify-gatehouse: the response left without the session cookie of ${call}: it was sent by reply.hijack() or reply.raw, or before the call. ` +
-      'Await the call, and send the response with reply.send() or by returning it')
+    this.#reply.request.log.error(
+      `fastify-gatehouse: the response left without the session cookie of ${call}: it was sent by reply.hijack() or ` +
+      'reply.raw, or before the call. Await the call, and send the response with reply.send() or by returning it'
+    )
   }
 }
 
@@ -180,10 +182,10 @@ export function watchSend (reply: FastifyReply): SendWatch {
 }
 
 /**
- * Holds back a response in an `onSend` hook until `work` is done. The hook returns the promise instead of calling `done`,
- * because only then Fastify handles errors of the later steps. Meanwhile, a second response is ignored and logged, and
- * changes of the status are undone, as if the response had been sent at once. A stream that fails meanwhile is handled
- * like one that fails later, because Fastify starts to read it only when the response is sent.
+ * Holds back a response in an `onSend` hook until `work` is done. The hook returns the promise instead of calling
+ * `done`, because only then Fastify handles errors of the later steps. Meanwhile, a second response is ignored and
+ * logged, and changes of the status are undone, as if the response had been sent at once. A stream that fails meanwhile
+ * is handled like one that fails later, because Fastify starts to read it only when the response is sent.
  */
 async function holdResponse (reply: FastifyReply, payload: unknown, work: Promise<void>): Promise<void> {
   const { statusCode, request } = reply
@@ -193,7 +195,11 @@ async function holdResponse (reply: FastifyReply, payload: unknown, work: Promis
     // An async handler that has sent its response returns undefined.
     if (payload === undefined) return
     const err = payload instanceof Error ? payload : undefined
-    request.log[err === undefined ? 'warn' : 'error']({ err }, 'fastify-gatehouse: a second response was ignored, as the first was already on its way. Send once, and return the reply from async functions that send')
+    request.log[err === undefined ? 'warn' : 'error'](
+      { err },
+      'fastify-gatehouse: a second response was ignored, as the first was already on its way. ' +
+        'Send once, and return the reply from async functions that send'
+    )
   })
   try {
     await work

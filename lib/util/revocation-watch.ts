@@ -158,8 +158,8 @@ export class RevocationWatch {
 class Queue {
   readonly #ids = new Set<string>()
   /**
-   * One iterator for the life of the queue, which does not end while ids are added in time: a new iterator would have to
-   * skip the places of all ids that were taken before.
+   * One iterator for the life of the queue, which does not end while ids are added in time: a new iterator would have
+   * to skip the places of all ids that were taken before.
    */
   readonly #next: Iterator<string> = this.#ids.values()
 

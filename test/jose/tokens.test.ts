@@ -3,11 +3,11 @@ import fc from 'fast-check'
 import t from 'tap'
 import { claimFault, clockFault, freezeJson } from '../../lib/jose/claims.js'
 import type { Claims } from '../../lib/jose/claims.js'
-import { algorithmList, hasRocaFingerprint } from '../../lib/jose/jwk.js'
+import { parseAlgorithms, hasRocaFingerprint } from '../../lib/jose/jwk.js'
 import { isCompact, parseCompact, verifyCompact } from '../../lib/jose/jws.js'
-import { keyringOf } from '../../lib/jose/keyring.js'
+import { parseKeyring } from '../../lib/jose/keyring.js'
 import { decodeBase64url } from '../../lib/util/base64url.js'
-import { tokenCache } from '../../lib/util/token-cache.js'
+import { createTokenCache } from '../../lib/util/token-cache.js'
 import { pair, secretOf, token } from '../fixtures/tokens.js'
 
 const place = 'the keys of the test'
@@ -24,8 +24,8 @@ const certificate = 'MIIBdDCCARugAwIBAgIUFQGh1TldP8RTYcFDdCrEh04DupwwCgYIKoZIzj0
   'yqxrj7urXdlglifqUdt0ww=='
 
 function ring (keys: unknown, algorithms: unknown = null) {
-  return keyringOf(
-    keys, { algorithms: algorithms === null ? null : algorithmList(algorithms, 'The option algorithms'), place }
+  return parseKeyring(
+    keys, { algorithms: algorithms === null ? null : parseAlgorithms(algorithms, 'The option algorithms'), path: place }
   )
 }
 
@@ -150,7 +150,7 @@ t.test('an algorithms option is a non-empty list of known names, each of which h
     ['none'], ['none', 'RS256'], ['HS256', 'RS256'], [], null, undefined, 'RS256', ['RS256', ' none'],
     ['RS256', 'RS256'], ['rs256'], ['RS256 '], [['RS256']], ['toString'], ['__proto__'], {}, { 0: 'RS256', length: 1 }
   ]) {
-    t.throws(() => algorithmList(bad, 'The option algorithms'), refused, JSON.stringify(bad))
+    t.throws(() => parseAlgorithms(bad, 'The option algorithms'), refused, JSON.stringify(bad))
   }
   t.throws(() => ring(rsa.publicKey, ['RS256', 'PS256']), { ...refused, message: /fits RS256 and PS256/ })
   t.throws(() => ring(rsa.publicKey, ['RS256', 'ES256']), { ...refused, message: /no key for ES256/ })
@@ -298,7 +298,7 @@ t.test('a token of 15,000 dots is told from a JWS without being taken apart', as
 })
 
 t.test('claims are asked for exactly what the rules say, whatever the time', async t => {
-  const rules = { issuer: 'https://issuer.test', audience: ['https://api.test', 'other'], typ: null, dated: false }
+  const rules = { issuer: 'https://issuer.test', audience: ['https://api.test', 'other'], typ: null, requiresIat: false }
   const good = { iss: 'https://issuer.test', aud: 'https://api.test', sub: 'a', exp: 1000 }
   t.equal(claimFault({}, good, rules), null)
   for (const aud of [['x', 'other'], ['https://api.test'], 'other']) {
@@ -312,9 +312,9 @@ t.test('claims are asked for exactly what the rules say, whatever the time', asy
     { exp: null }, { nbf: '1' }, { nbf: null }, { iat: 'x' }, { iat: Infinity }, { sub: '' }, { sub: 7 }, { sub: null },
     { sub: 'a\0' }, { sub: '\ud800' }
   ]) t.type(claimFault({}, { ...good, ...bad }, rules), 'string', JSON.stringify(bad))
-  t.equal(claimFault({}, { exp: 1 }, { issuer: null, audience: null, typ: null, dated: false }), null)
+  t.equal(claimFault({}, { exp: 1 }, { issuer: null, audience: null, typ: null, requiresIat: false }), null)
   t.type(
-    claimFault({}, { exp: 1 }, { issuer: null, audience: null, typ: null, dated: true }),
+    claimFault({}, { exp: 1 }, { issuer: null, audience: null, typ: null, requiresIat: true }),
     'string',
     'no iat under a maximum age'
   )
@@ -362,7 +362,7 @@ t.test('claims are frozen whole, however deep', async t => {
 })
 
 t.test('the cache finds whole tokens, is bounded, keeps what is asked for, and holds only what was added', async t => {
-  const cache = tokenCache<{ token: string }>(8)
+  const cache = createTokenCache<{ token: string }>(8)
   const tail = 't'.repeat(32)
   cache.add({ token: `good${tail}` })
   t.equal(cache.get(`evil${tail}`), undefined, 'the same tail')

@@ -1,12 +1,12 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { StoreUnavailable } from '../../lib/stores/errors.js'
-import { Watchers } from '../../lib/util/revocation-watch.js'
-import { Memo } from '../../lib/util/ttl-cache.js'
+import { RevocationWatch } from '../../lib/util/revocation-watch.js'
+import { TtlCache } from '../../lib/util/ttl-cache.js'
 import { clock } from '../schemes/session/bare-app.js'
 
-const memo = (staleness: number, size = 10) => new Memo<string | null>({
-  staleness, size, denies: answer => answer === null
+const memo = (staleness: number, size = 10) => new TtlCache<string | null>({
+  ttl: staleness, maxEntries: size, isNegative: answer => answer === null
 })
 
 t.test('an answer is believed for the staleness, counted from when it was asked, and no longer when the clock is set back', async t => {
@@ -31,11 +31,11 @@ t.test('those who ask at once wait for one answer; a failure is nobody\'s, and w
   await t.rejects(async () => known.get('b', async () => { throw new Error('down') }), /down/)
   t.equal(await known.get('b', ask), 'answer 2')
   const old = known.get('c', ask)
-  known.forget('c')
+  known.delete('c')
   t.equal(await known.get('c', ask), 'answer 4')
   t.equal(await old, 'answer 3')
   t.equal(known.get('c', () => 'five'), 'answer 4')
-  known.forgetAll()
+  known.clear()
   t.equal(known.get('c', () => 'five'), 'five')
 })
 
@@ -54,15 +54,15 @@ const silent = { error: () => {} }
 t.test('who watches is told once, also twice the same, and whoever stopped is not; while somebody waits it is asked now and then', async t => {
   const asked: string[] = []
   const told: string[] = []
-  const watchers = new Watchers({ every: 20, ask: async id => { asked.push(id) }, log: silent })
+  const watchers = new RevocationWatch({ interval: 20, lookUp: async id => { asked.push(id) }, log: silent })
   const tell = () => { told.push('a') }
   watchers.add('a', tell)
   watchers.add('a', tell)
   watchers.add('a', () => { told.push('never') })()
   t.same(asked, ['a', 'a', 'a'], 'each may have ended since it was looked up')
   while (asked.length < 6) await pause(10)
-  watchers.tell('a')
-  watchers.tell('a')
+  watchers.notify('a')
+  watchers.notify('a')
   t.same(told, ['a', 'a'])
   watchers.check('a')
   const { length } = asked
@@ -70,15 +70,15 @@ t.test('who watches is told once, also twice the same, and whoever stopped is no
   t.equal(asked.length, length, 'nobody waits')
   watchers.add('b', tell)
   watchers.close()
-  watchers.tell('b')
+  watchers.notify('b')
   t.same(told, ['a', 'a'])
 })
 
 t.test('whom nobody waits for is asked for no more, although the store did not answer', async t => {
   const set = t.capture(globalThis, 'setTimeout', globalThis.setTimeout)
   const cleared = t.capture(globalThis, 'clearTimeout', globalThis.clearTimeout)
-  const watchers = new Watchers({
-    every: 60_000, ask: async () => { throw new StoreUnavailable('failed', 'down') }, log: silent
+  const watchers = new RevocationWatch({
+    interval: 60_000, lookUp: async () => { throw new StoreUnavailable('failed', 'down') }, log: silent
   })
   const early = watchers.add('a', () => {})
   early()
@@ -92,14 +92,14 @@ t.test('whom nobody waits for is asked for no more, although the store did not a
   t.equal(retries.length, 1)
 })
 
-/** Watchers of many ids whose look-ups are answered by the test. */
+/** RevocationWatch of many ids whose look-ups are answered by the test. */
 function many (t: Test, count: number, every: number) {
   const waiting: Array<{ readonly id: string, readonly answer: (error?: Error) => void }> = []
   const errors: unknown[] = []
   const ask = (id: string): Promise<void> => new Promise((resolve, reject) => {
     waiting.push({ id, answer: error => { if (error === undefined) resolve(); else reject(error) } })
   })
-  const watchers = new Watchers({ every, ask, log: { error: (line: unknown) => { errors.push(line) } } })
+  const watchers = new RevocationWatch({ interval: every, lookUp: ask, log: { error: (line: unknown) => { errors.push(line) } } })
   t.teardown(() => { watchers.close() })
   const ids = Array.from({ length: count }, (_, n) => `n${n}`)
   for (const id of ids) watchers.add(id, () => {})

@@ -3,7 +3,7 @@ import t from 'tap'
 import { AuthError } from '../../lib/errors.js'
 import { isAlgorithm } from '../../lib/jose/algorithms.js'
 import { verifyCompact } from '../../lib/jose/jws.js'
-import { keyringOf } from '../../lib/jose/keyring.js'
+import { parseKeyring } from '../../lib/jose/keyring.js'
 import { readVectors, vectorPath, withoutVectors } from '../fixtures/vectors.js'
 
 interface JwkText { readonly kty: string, readonly alg?: string, readonly k?: string }
@@ -18,7 +18,7 @@ interface Group {
 function verdict (keys: unknown, token: unknown): string {
   if (typeof token !== 'string') return 'not a string'
   try {
-    const verified = verifyCompact(token, keyringOf(keys, { algorithms: null, place: 'the key' }))
+    const verified = verifyCompact(token, parseKeyring(keys, { algorithms: null, path: 'the key' }))
     return typeof verified === 'string' ? verified : 'valid'
   } catch (error) {
     if (error instanceof AuthError && error.code === 'AUTH_MISCONFIGURED') return `key refused: ${error.message}`
@@ -136,12 +136,12 @@ t.test('the JWKs of the JOSE cookbook are read when they are for signatures', { 
   ]
   for (const name of signing) {
     t.equal(
-      keyringOf(readVectors(`jose-cookbook/jwk/${name}.json`), { algorithms: null, place: name }).keys.length, 1, name
+      parseKeyring(readVectors(`jose-cookbook/jwk/${name}.json`), { algorithms: null, path: name }).keys.length, 1, name
     )
   }
   const encryption = readVectors('jose-cookbook/jwk/3_6.symmetric_key_encryption.json')
   t.throws(
-    () => keyringOf(encryption, { algorithms: null, place: 'the key' }),
+    () => parseKeyring(encryption, { algorithms: null, path: 'the key' }),
     { code: 'AUTH_MISCONFIGURED', message: /'use' is not 'sig'/ }
   )
 })

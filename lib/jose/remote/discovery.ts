@@ -4,25 +4,25 @@ import type { Elapsed } from './elapsed.js'
 import type { FetchedJson, FetchFailure } from './fetch-json.js'
 import { sourceUrl } from './source-url.js'
 
-/** Milliseconds after which the metadata is read anew before the next fetch of keys. */
+/** The time for which metadata is used, in milliseconds. */
 const metadataFreshness = 3_600_000
 
-/** Where an issuer has its keys, or why that is not known. */
+/** The URL of an issuer's JWK set, or the reason why it is not known. */
 export type Discovered = URL | { readonly url: string, readonly failure: string }
 
 /** Finds the JWK set of an issuer. */
 export interface KeyLocation {
   find (signal: AbortSignal): Promise<Discovered>
-  /** Tells that the keys could not be had there. */
+  /** Drops the cached URL, because the keys could not be fetched from it. */
   forget (): void
 }
 
-/** Makes the location of a JWK set whose URL is configured. */
+/** Creates the location of a JWK set whose URL is configured. */
 export function fixedLocation (url: URL): KeyLocation {
   return { find: async () => url, forget: () => {} }
 }
 
-/** How metadata is fetched, and which hosts may be asked without TLS. */
+/** Options of {@link Discovery}. */
 export interface DiscoveryOptions {
   readonly fetch: (url: URL, signal: AbortSignal) => Promise<FetchedJson | FetchFailure>
   readonly insecureHosts: readonly string[]
@@ -32,24 +32,24 @@ export interface DiscoveryOptions {
 export class Discovery implements KeyLocation {
   readonly #issuer: string
   readonly #options: DiscoveryOptions
-  readonly #forms: readonly URL[]
-  /** The form to begin with: the one that worked, or the one after the one that did not answer. */
+  readonly #urls: readonly URL[]
+  /** The index of the URL to try first: the one that worked, or the next one after one that did not answer. */
   #first = 0
   #found: { readonly url: URL, readonly age: Elapsed } | null = null
 
   constructor (issuer: string, options: DiscoveryOptions) {
     this.#issuer = issuer
     this.#options = options
-    this.#forms = metadataUrls(new URL(issuer))
+    this.#urls = metadataUrls(new URL(issuer))
   }
 
-  /** Returns the URL of the JWK set, which is remembered for an hour. */
+  /** Returns the URL of the JWK set, which is cached for an hour. */
   async find (signal: AbortSignal): Promise<Discovered> {
     if (this.#found !== null && this.#found.age() < metadataFreshness) return this.#found.url
     const failures: string[] = []
-    for (let tried = 0; tried < this.#forms.length; tried++) {
-      const at = (this.#first + tried) % this.#forms.length
-      const url = this.#forms[at] as URL
+    for (let tried = 0; tried < this.#urls.length; tried++) {
+      const at = (this.#first + tried) % this.#urls.length
+      const url = this.#urls[at] as URL
       const fetched = await this.#options.fetch(url, signal)
       const found = 'failure' in fetched ? fetched.failure : this.#jwksUri(fetched.value)
       if (found instanceof URL) {
@@ -58,7 +58,8 @@ export class Discovery implements KeyLocation {
         return found
       }
       failures.push(`${url.pathname}: ${found}`)
-      // a host that does not answer would not answer at its other paths either: asking there is for the next time
+      // A host that does not answer would not answer at another path either, so the next path is left for the next
+      // time.
       if ('failure' in fetched && !fetched.answered) {
         this.#first = at + 1
         break
@@ -67,12 +68,12 @@ export class Discovery implements KeyLocation {
     return { url: this.#issuer, failure: `no metadata of the issuer: ${failures.join('; ')}` }
   }
 
-  /** Forgets the URL of the JWK set: it is looked for anew before the next fetch. */
+  /** Drops the cached URL of the JWK set, so that it is discovered again before the next fetch. */
   forget (): void {
     this.#found = null
   }
 
-  /** RFC 8414, 3.3: a document of another issuer must not be used, for anything. */
+  /** Returns the `jwks_uri` of metadata. A document of another issuer must not be used (RFC 8414, 3.3). */
   #jwksUri (document: unknown): URL | string {
     if (!isObject(document)) return 'the answer is not an object'
     const { issuer, jwks_uri: jwksUri } = ownFields(document)
@@ -86,8 +87,8 @@ export class Discovery implements KeyLocation {
 }
 
 /**
- * The three places, each once: inserted before the path of the issuer (RFC 8414, 3.1), appended to it (OpenID), and
- * OpenID's inserted.
+ * Returns the possible URLs of an issuer's metadata without duplicates: inserted before the path of the issuer (RFC
+ * 8414, 3.1), appended to it (OpenID Connect), and OpenID Connect's inserted.
  */
 function metadataUrls (issuer: URL): readonly URL[] {
   const path = issuer.pathname.replace(/\/$/, '')

@@ -1,12 +1,12 @@
-/** Tells the milliseconds since it was made. */
+/** Returns the milliseconds since it was created. */
 export type Elapsed = () => number
 
 /**
- * Starts to count. The clock of the system may be set back, and the steady one may stand still while the machine
- * sleeps: the one that says more is believed, so that nothing is believed for longer than it was meant to be.
+ * Starts a stopwatch. The system clock may be set back, and the monotonic clock may stop while the machine sleeps. The
+ * longer of both times counts, so that nothing is cached for longer than intended.
  */
 export function elapsed (): Elapsed {
   const date = Date.now()
-  const steady = performance.now()
-  return () => Math.max(Date.now() - date, performance.now() - steady)
+  const monotonic = performance.now()
+  return () => Math.max(Date.now() - date, performance.now() - monotonic)
 }

@@ -3,40 +3,40 @@ import type { Agent, IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import type { LookupFunction } from 'node:net'
 
-/** How a document may be fetched. */
+/** Options of {@link fetchJson}. */
 export interface FetchOptions {
-  /** Milliseconds for the connection, the head and the body together. */
+  /** The time limit for the connection, the headers and the body together, in milliseconds. */
   readonly timeout: number
   readonly maxBytes: number
-  /** For proxies and private certificate authorities; `null`: the global one. */
+  /** The agent, for proxies and private certificate authorities; `null`: the global one. */
   readonly agent: Agent | null
   /**
-   * Resolves host names, and may refuse one by calling back with an error. Never asked for IP addresses. `null`: the
+   * Resolves host names, and may refuse one by calling back with an error. Not called for IP addresses. `null`: the
    * resolver of the system.
    */
   readonly lookup: LookupFunction | null
-  /** Ends the fetch early. It must not outlive the fetch: what is derived from it is kept as long as it is. */
+  /** Aborts the fetch. It must not outlive the fetch, because it keeps all signals that are derived from it. */
   readonly signal: AbortSignal
 }
 
-/** A JSON document. */
+/** A fetched JSON document. */
 export interface FetchedJson {
   readonly value: unknown
-  /** `max-age` of `Cache-Control`, in seconds; `null` when there is none. */
+  /** `max-age` of `Cache-Control` in seconds; `null` if there is none. */
   readonly maxAge: number | null
 }
 
-/** Why there is no document. */
+/** The reason why a document could not be fetched. */
 export interface FetchFailure {
-  /** In words of ours: never text of the source. */
+  /** The reason, which never contains text of the source. */
   readonly failure: string
-  /** The source answered, with something else. */
+  /** `true` if the source sent an unusable answer, `false` if it did not answer. */
   readonly answered: boolean
 }
 
 /**
- * Gets one JSON document: status 200 and a JSON media type only, UTF-8 whatever the media type says of its charset, no
- * redirects. Bytes are counted while they are read. Resolves to a {@link FetchFailure} for everything that goes wrong.
+ * Fetches one JSON document with the status 200 and a JSON media type. Redirects are not followed, the charset is
+ * always UTF-8, and bytes are counted while they are read. Resolves to a {@link FetchFailure} for every error.
  *
  * @example
  * const fetched = await fetchJson(new URL('https://id.example.com/jwks.json'), { timeout: 5_000, maxBytes: 262_144, agent: null, lookup: null, signal })
@@ -56,10 +56,10 @@ export async function fetchJson (url: URL, options: FetchOptions): Promise<Fetch
   }
 }
 
-/** Sends the request, and resolves when the head of the answer is there. */
+/** Sends the request, and resolves when the headers of the answer have arrived. */
 async function open (url: URL, { agent, lookup, signal }: FetchOptions): Promise<IncomingMessage> {
   const send = url.protocol === 'https:' ? requestHttps : requestHttp
-  // fetches are rare: a connection that was kept would be closed by the other side before the next one, and seem good
+  // Fetches are rare. The server would close an idle connection before the next fetch, which would then fail.
   const headers = {
     accept: 'application/json', 'accept-encoding': 'identity', connection: 'close', 'user-agent': 'fastify-gatehouse'
   }
@@ -69,7 +69,7 @@ async function open (url: URL, { agent, lookup, signal }: FetchOptions): Promise
         url, { headers, signal, ...agent === null ? {} : { agent }, ...lookup === null ? {} : { lookup } }
       )
         .on('response', resolve)
-        // the agent may have had such a connection of somebody else
+        // The agent of the application may have reused such an idle connection.
         .on('error', error => { if (request.reusedSocket && !signal.aborted) attempt(); else reject(error) })
       request.end()
     }
@@ -97,7 +97,7 @@ function headFault ({ statusCode, headers }: IncomingMessage): string | null {
   return /^application\/(?:[\w.+-]+\+)?json$/i.test(type.trim()) ? null : 'the answer is not JSON by its content type'
 }
 
-/** Reads a body; `null` when it is too long, and the connection is then closed. */
+/** Reads a body. Returns `null` and closes the connection if it is too long. */
 async function bodyOf (response: IncomingMessage, maxBytes: number): Promise<Buffer | null> {
   const chunks: Buffer[] = []
   let bytes = 0
@@ -109,7 +109,7 @@ async function bodyOf (response: IncomingMessage, maxBytes: number): Promise<Buf
   return Buffer.concat(chunks)
 }
 
-/** Parses JSON; `undefined`, which JSON has no word for, for anything else. */
+/** Parses JSON. Returns `undefined`, which is no JSON value, for anything else. */
 function parse (body: Buffer): unknown {
   try {
     const value: unknown = JSON.parse(body.toString())
@@ -132,7 +132,9 @@ function notAnswered (failure: string): FetchFailure {
   return { failure, answered: false }
 }
 
-/** The code of an error of the system, TLS or HTTP. Its message may be text of the source. */
+/**
+ * Returns the code of an error of the system, TLS or HTTP, but not its message, which may contain text of the source.
+ */
 function codeOf (error: unknown): string {
   const code: unknown = error instanceof Error && 'code' in error ? error.code : null
   return typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,60}$/.test(code) ? ` (${code})` : ''

@@ -1,37 +1,37 @@
 import { isObject, ownFields } from '../../util/objects.js'
 import type { Algorithm } from '../algorithms.js'
-import { verificationKey } from '../jwk.js'
+import { parseVerificationKey } from '../jwk.js'
 import type { VerificationKey } from '../jwk.js'
 
 const maxKeys = 100
 
-/** What of a fetched JWK set can be used. */
+/** The keys of a fetched JWK set. */
 export interface UsableKeys {
   readonly keys: readonly VerificationKey[]
   readonly ignored: readonly IgnoredKey[]
 }
 
-/** A key of a set that is left out. */
+/** A key of a set that cannot be used. */
 export interface IgnoredKey {
-  /** As the set names it, shortened; `null` where it has no name. */
+  /** The `kid` in the set, truncated to 100 characters; `null` if it has none. */
   readonly kid: string | null
   readonly reason: string
 }
 
-/** How a set is read. */
+/** Options of {@link usableKeys}. */
 export interface KeySetRules {
-  /** The algorithms that the application allows; `null` when it did not say. */
+  /** The algorithms that the application allows; `null`: all. */
   readonly algorithms: readonly Algorithm[] | null
-  /** The keys of the set before. A key that did not change stays the same object. */
+  /** The keys of the previous set. A key that has not changed stays the same object. */
   readonly previous: readonly VerificationKey[]
-  /** Refuses a key by throwing: one whose private half was published. */
+  /** Throws to refuse a key, such as one whose private key has been published. */
   readonly check: (key: VerificationKey) => void
 }
 
 /**
- * Judges each key of a JWK set (RFC 7517, 5) alone. Secrets, private keys, keys for encryption and weak ones are left
- * out, and so are keys that share a `kid`, as nobody could tell which of them a token means. Returns why where the
- * document is no set, or has no key that can be used.
+ * Parses a JWK set (RFC 7517, 5). Ignores secrets, private keys, keys for encryption and weak keys, and all keys that
+ * share a `kid`, because it is ambiguous which of them a token means. Returns the reason if the document is not a JWK
+ * set, or has no usable key.
  */
 export function usableKeys (document: unknown, rules: KeySetRules): UsableKeys | string {
   const entries: unknown = isObject(document) ? ownFields(document)['keys'] : undefined
@@ -60,13 +60,13 @@ function judge (
   if (jwk['kty'] === 'oct') return ignored(jwk['kid'], 'it is a secret: everybody who reads the set could sign')
   if (jwk['d'] !== undefined) return ignored(jwk['kid'], 'it is a private key: everybody who reads the set could sign')
   try {
-    const key = verificationKey(jwk, { algorithms, place: 'it' })
+    const key = parseVerificationKey(jwk, { algorithms, path: 'it' })
     check(key)
     return previous.find(
       known => known.kid === key.kid && known.algorithm === key.algorithm && known.key.equals(key.key)
     ) ?? key
   } catch (error) {
-    // the first sentence says what is wrong, the others what to do about a key of one's own
+    // The first sentence says what is wrong; the others are advice for keys of the application.
     return ignored(jwk['kid'], String((error as Error).message).replace(/\. [^]*$/, ''))
   }
 }

@@ -4,7 +4,7 @@ import { publish } from '../../events/events.js'
 import type { Algorithm } from '../algorithms.js'
 import type { VerificationKey } from '../jwk.js'
 import type { JoseHeader } from '../jws.js'
-import { ringOf } from '../keyring.js'
+import { createKeyring } from '../keyring.js'
 import type { Keyring } from '../keyring.js'
 import { Discovery, fixedLocation } from './discovery.js'
 import type { KeyLocation } from './discovery.js'
@@ -20,36 +20,36 @@ const maxBytes = 262_144
 
 const minute = 60_000
 const hour = 60 * minute
-/** How long keys are fresh of which the source does not say it, in milliseconds. */
+/** The time for which keys are fresh if the source sends no `max-age`, in milliseconds. */
 const defaultFreshness = 10 * minute
-/** How long after its freshness a key is used while it is fetched anew. */
-const besideFor = hour
-/** The first pause between fetches while no key is known. */
+/** The time after its freshness for which a key is used while it is fetched in the background, in milliseconds. */
+const backgroundFor = hour
+/** The first pause between fetches while no key is known, in milliseconds. It doubles each time. */
 const firstPause = 1_000
 
-/** The key of a token, `null` where its issuer has none for it, or that nobody can tell now. */
+/** The key of a token; `null` if its issuer has none; *unavailable* if the keys cannot be fetched. */
 export type FoundKey = VerificationKey | null | Unavailable
 
-/** What all key sources of a scheme have in common. */
+/** The options that all key sources of a scheme share. */
 export interface RemoteOptions {
   readonly scheme: string
-  /** Milliseconds between two fetches for unknown keys, and after a failed one. */
+  /** The minimum time between two fetches for unknown keys, and after a failed fetch, in milliseconds. */
   readonly cooldown: number
-  /** Milliseconds after the last success for which known keys are used while the source fails. */
+  /** The time after the last success for which known keys are used while fetches fail, in milliseconds. */
   readonly staleFor: number
   readonly insecureHosts: readonly string[]
   readonly agent: Agent | null
   readonly warn: (fields: object, message: string) => void
-  /** Every fetch that runs: closing the application ends them. */
+  /** All running fetches, which are aborted when the application closes. */
   readonly fetches: Set<AbortController>
 }
 
-/** Where the keys of one issuer are, and what they may be. */
+/** The source of one issuer's keys, and the rules for them. */
 export type RemoteSource = {
   readonly algorithms: readonly Algorithm[] | null, readonly check: (key: VerificationKey) => void
 } & (
   | { readonly issuer: string | null, readonly url: URL }
-  /** The JWK set is where the metadata of the issuer says. */
+  /** The metadata of the issuer has the URL of the JWK set. */
   | { readonly issuer: string, readonly url: null }
 )
 
@@ -64,8 +64,9 @@ interface Failed {
 }
 
 /**
- * The keys of one issuer, fetched from its JWK set when the first token comes. Answers at once while a key is known: it
- * is fetched anew beside, and is waited for only an hour past its freshness. At most one fetch runs at a time.
+ * Fetches the keys of one issuer from its JWK set when the first token arrives. Returns known keys at once and
+ * refreshes them in the background; only an hour after the end of their freshness, requests wait for the fetch. At most
+ * one fetch runs at a time.
  *
  * @example
  * const keys = new RemoteKeys({ issuer: 'https://id.example.com', url: null, algorithms: null }, options)
@@ -77,12 +78,12 @@ export class RemoteKeys {
   readonly #location: KeyLocation
   #ring: Keyring | null = null
   #freshFor = 0
-  /** Since the last success. */
+  /** The time since the last successful fetch. */
   #age: Elapsed = () => Infinity
-  /** Since the last fetch, when that failed. */
+  /** The time since the last fetch, if it failed. */
   #sinceFailure: Elapsed | null = null
   #failures = 0
-  /** Since the last fetch for an unknown key. */
+  /** The time since the last fetch for an unknown key. */
   #sinceUnknown: Elapsed = () => Infinity
   #fetching: Promise<void> | null = null
   #warned: ReadonlySet<string> = new Set()
@@ -95,7 +96,7 @@ export class RemoteKeys {
       : fixedLocation(source.url)
   }
 
-  /** Finds the key that a header selects. Returns no promise when it is known. */
+  /** Finds the key that a header selects. Returns a promise only if the key has to be fetched. */
   find (header: JoseHeader): FoundKey | Promise<FoundKey> {
     const key = this.#select(header)
     if (key === null) return this.#findUnknown(header, null)
@@ -104,8 +105,8 @@ export class RemoteKeys {
   }
 
   /**
-   * Finds another key where one that the token did not name by `kid` failed to verify it: the key of the issuer may
-   * have been replaced since. A key that was named is the only one that could be meant.
+   * Finds another key after one that the token did not name by `kid` has failed to verify it: the issuer may have
+   * replaced its key. If the token named the key, no other can be meant.
    */
   findAnother (header: JoseHeader, failed: VerificationKey): FoundKey | Promise<FoundKey> {
     return failed.kid !== null && header.kid === failed.kid ? null : this.#findUnknown(header, failed)
@@ -115,16 +116,16 @@ export class RemoteKeys {
     return this.#ring === null ? null : this.#ring.find(header.alg, header.kid ?? null)
   }
 
-  /** What is past its freshness is fetched beside; while the source fails, known keys are used until `staleFor`. */
+  /** Refreshes keys that are not fresh in the background. While fetches fail, known keys are used until `staleFor`. */
   #findAged (header: JoseHeader, key: VerificationKey, age: number): FoundKey | Promise<FoundKey> {
     if (this.#pause() === 0) this.#fetch()
-    const usable = this.#sinceFailure === null ? age < this.#freshFor + besideFor : age < this.#options.staleFor
+    const usable = this.#sinceFailure === null ? age < this.#freshFor + backgroundFor : age < this.#options.staleFor
     return usable ? key : this.#settle(header, null)
   }
 
   /**
-   * An unknown key is fetched for once in a cooldown; while no key is known at all, as soon as the pause after a
-   * failure is over.
+   * Fetches the keys because of an unknown one, at most once in a cooldown; while no key is known at all, as soon as
+   * the pause after a failure is over.
    */
   #findUnknown (header: JoseHeader, failed: VerificationKey | null): FoundKey | Promise<FoundKey> {
     const due = this.#ring === null || this.#sinceUnknown() >= this.#options.cooldown
@@ -135,7 +136,7 @@ export class RemoteKeys {
     return this.#settle(header, failed)
   }
 
-  /** Answers by what is known when the fetch that runs has ended. */
+  /** Selects the key after the running fetch has ended, or at once if there is none. */
   #settle (header: JoseHeader, failed: VerificationKey | null): FoundKey | Promise<FoundKey> {
     return this.#fetching === null
       ? this.#answer(header, failed)
@@ -154,7 +155,7 @@ export class RemoteKeys {
     }
   }
 
-  /** Milliseconds until the source may be asked again after a failure; 0 when it may. */
+  /** Returns the milliseconds before the next fetch after a failure; 0 if there is no need to wait. */
   #pause (): number {
     if (this.#sinceFailure === null) return 0
     const { cooldown } = this.#options
@@ -196,7 +197,7 @@ export class RemoteKeys {
   }
 
   #succeeded ({ keys, ignored, url, maxAge }: Loaded): void {
-    this.#ring = ringOf(keys)
+    this.#ring = createKeyring(keys)
     this.#age = elapsed()
     this.#freshFor = maxAge === null ? defaultFreshness : Math.min(Math.max(maxAge * 1000, minute), hour)
     this.#sinceFailure = null

@@ -6,8 +6,8 @@ import type { Store, StoreChange } from '../../../types/store.js'
 import { authenticated, expired, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { isThenable } from '../../util/answer.js'
-import { hear, Watchers } from '../../util/revocation-watch.js'
-import { Memo } from '../../util/ttl-cache.js'
+import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
+import { TtlCache } from '../../util/ttl-cache.js'
 import type { LastUsed } from './last-used.js'
 import type { ManagedSettings } from './options.js'
 import { endOf, kind, parseStoredKey, type StoredKey } from './record.js'
@@ -35,17 +35,17 @@ export class KeyLookup {
   readonly #prefix: string
   readonly #store: Store
   readonly #lastUsed: LastUsed
-  readonly #cache: Memo<KnownKey | null>
-  readonly #watchers: Watchers
+  readonly #cache: TtlCache<KnownKey | null>
+  readonly #watchers: RevocationWatch
 
   constructor ({ prefix, staleness, store, lastUsed, log }: KeyLookupOptions) {
     this.#prefix = prefix
     this.#store = store
     this.#lastUsed = lastUsed
-    this.#cache = new Memo({ staleness, size: cacheSize, denies: known => known === null })
+    this.#cache = new TtlCache({ ttl: staleness, maxEntries: cacheSize, isNegative: known => known === null })
     // a store that reports changes may miss one, and does not report an expiry
     const every = store.subscribe === undefined ? Math.max(1000, staleness) : 30_000
-    this.#watchers = new Watchers({ every, ask: id => this.#check(id), log })
+    this.#watchers = new RevocationWatch({ interval: every, lookUp: id => this.#check(id), log })
   }
 
   outcomeOf (id: string): KeyOutcome | Promise<KeyOutcome> {
@@ -55,13 +55,13 @@ export class KeyLookup {
 
   /** Drops the cached record of a key that this process changed; if it was revoked, notifies those who watch it. */
   invalidate (id: string, isGone: boolean): void {
-    this.#cache.forget(id)
-    if (isGone) this.#watchers.tell(id)
+    this.#cache.delete(id)
+    if (isGone) this.#watchers.notify(id)
   }
 
   /** Applies a change that the store reports, of one key or of all. */
   applyChange (change: StoreChange): void {
-    hear(change, this.#cache, this.#watchers)
+    applyChange(change, this.#cache, this.#watchers)
   }
 
   close (): void {
@@ -71,7 +71,7 @@ export class KeyLookup {
   /** Notifies those who watch a key, if it was revoked or expired. */
   async #check (id: string): Promise<void> {
     const found = await this.#store.get(kind, id)
-    if (found === null || endOf(parseStoredKey(found).record) <= Date.now()) this.#watchers.tell(id)
+    if (found === null || endOf(parseStoredKey(found).record) <= Date.now()) this.#watchers.notify(id)
   }
 
   async #load (id: string): Promise<KnownKey | null> {

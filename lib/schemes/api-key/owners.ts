@@ -10,7 +10,7 @@ import { invalid } from '../../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
 import { isNo, isThenable } from '../../util/answer.js'
 import { deepFrozenCopy } from '../../util/objects.js'
-import { Memo } from '../../util/ttl-cache.js'
+import { TtlCache } from '../../util/ttl-cache.js'
 
 /** The outcome of a valid managed key. */
 export type KeyAuthenticated = Authenticated<Principal, ApiKeyCredential>
@@ -38,16 +38,16 @@ const cacheSize = 10_000
  */
 export class Owners {
   readonly #options: OwnersOptions
-  readonly #cache: Memo<Principal | null>
+  readonly #cache: TtlCache<Principal | null>
 
   constructor (options: OwnersOptions) {
     this.#options = options
-    this.#cache = new Memo({ staleness: options.staleness, size: cacheSize, denies: owner => owner === null })
+    this.#cache = new TtlCache({ ttl: options.staleness, maxEntries: cacheSize, isNegative: owner => owner === null })
   }
 
   /** Loads the owner without the cache. Returns `null` when there is no such owner, or it is disabled. */
   async find (owner: StoreOwner): Promise<Principal | null> {
-    this.#cache.forget(keyOf(owner))
+    this.#cache.delete(keyOf(owner))
     return this.#find(owner)
   }
 

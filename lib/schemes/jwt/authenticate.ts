@@ -10,7 +10,7 @@ import type { FoundKey } from '../../jose/remote/remote-keys.js'
 import { authenticated, expired, foreign, invalid } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { isNo, isThenable } from '../../util/answer.js'
-import { noCache, tokenCache } from '../../util/token-cache.js'
+import { createTokenCache, noCache } from '../../util/token-cache.js'
 import type { CachedToken, TokenCache } from '../../util/token-cache.js'
 import type { Trust, Trusted } from './issuers.js'
 import type { JwtCredential, JwtSettings } from './options.js'
@@ -52,7 +52,7 @@ export class TokenAuthenticator {
     this.#trusted = trusted
     this.#settings = settings
     this.#name = name
-    this.#cache = settings.cacheSize === 0 ? noCache : tokenCache(settings.cacheSize)
+    this.#cache = settings.cacheSize === 0 ? noCache : createTokenCache(settings.cacheSize)
   }
 
   authenticate (request: FastifyRequest): Answer | Promise<Answer> {

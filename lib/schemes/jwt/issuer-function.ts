@@ -3,7 +3,7 @@ import { AuthError } from '../../errors.js'
 import { isUnavailable, unavailableFrom } from '../../jose/keyring.js'
 import { foreign, invalid } from '../../kit/outcome.js'
 import { isNo, isThenable } from '../../util/answer.js'
-import { Memo } from '../../util/ttl-cache.js'
+import { TtlCache } from '../../util/ttl-cache.js'
 
 /** Issuers that are known at once, and those that are known not to be. */
 const maxIssuers = 1_000
@@ -13,14 +13,16 @@ const maxLength = 500
 const noFor = 60_000
 
 /**
- * Issuers that the application tells one by one. It is asked once for each `iss` that it accepts, at most once a minute for each that it does not, and by all
- * requests together that come while it answers.
+ * Issuers that the application tells one by one. It is asked once for each `iss` that it accepts, at most once a minute
+ * for each that it does not, and by all requests together that come while it answers.
  */
 export class IssuerFunction<T extends object> {
   readonly #ask: (iss: string) => unknown
   readonly #make: (iss: string, answer: unknown) => T
   readonly #known = new Map<string, T>()
-  readonly #answers = new Memo<T | null>({ staleness: noFor, size: maxIssuers, denies: answer => answer === null })
+  readonly #answers = new TtlCache<T | null>({
+    ttl: noFor, maxEntries: maxIssuers, isNegative: answer => answer === null
+  })
 
   /** @param make makes of an answer what {@link of} returns; what it throws is a fault of the application. */
   constructor (ask: (iss: string) => unknown, make: (iss: string, answer: unknown) => T) {

@@ -1,11 +1,11 @@
 import type { Foreign, Invalid, Unavailable } from '../../../types/outcome.js'
 import { misconfigured } from '../../errors.js'
-import { isSymmetric, leastSecretBytes } from '../../jose/algorithms.js'
+import { isSymmetric, minSecretBytes } from '../../jose/algorithms.js'
 import type { Algorithm } from '../../jose/algorithms.js'
 import type { ClaimRules } from '../../jose/claims.js'
 import type { VerificationKey } from '../../jose/jwk.js'
 import type { JoseHeader } from '../../jose/jws.js'
-import { keyringOf, resolverOf } from '../../jose/keyring.js'
+import { createKeyFinder, parseKeyring } from '../../jose/keyring.js'
 import type { Keyring, KeyResolver } from '../../jose/keyring.js'
 import { RemoteKeys } from '../../jose/remote/remote-keys.js'
 import type { FoundKey, RemoteOptions, RemoteSource } from '../../jose/remote/remote-keys.js'
@@ -25,7 +25,10 @@ export interface Trust {
   readonly ring: Keyring | null
   readonly algorithms: readonly Algorithm[] | null
   readonly find: (header: JoseHeader) => FoundKey | Promise<FoundKey>
-  /** Finds another key where one that the token did not name failed to verify it; `null` where the keys cannot have changed. */
+  /**
+   * Finds another key where one that the token did not name failed to verify it; `null` where the keys cannot have
+   * changed.
+   */
   readonly findAnother: (header: JoseHeader, failed: VerificationKey) => FoundKey | Promise<FoundKey>
   /** The keys are fetched. */
   readonly isRemote: boolean
@@ -37,13 +40,16 @@ export interface Trusted {
   readonly first: Trust | null
   /** Keys are fetched, or may be. */
   readonly isRemote: boolean
-  /** Whose token it claims to be, by exact `iss`: *foreign* for one that nobody named. The claim is believed only after a key of that issuer verified it. */
+  /**
+   * Whose token it claims to be, by exact `iss`: *foreign* for one that nobody named. The claim is believed only after
+   * a key of that issuer verified it.
+   */
   readonly of: (iss: unknown) => Trust | Foreign | Invalid | Unavailable | Promise<Trust | Foreign | Unavailable>
 }
 
 /** What all issuers of a scheme have in common. */
 export interface Common {
-  readonly rules: Pick<ClaimRules, 'typ' | 'dated'>
+  readonly rules: Pick<ClaimRules, 'typ' | 'requiresIat'>
   readonly remote: RemoteOptions
 }
 
@@ -59,11 +65,15 @@ export function createIssuers (issuers: JwtSettings['issuers'], common: Common, 
   return {
     first: trusts[0] ?? null,
     isRemote: trusts.some(trust => trust.isRemote),
-    of: iss => anyIssuer ?? (typeof iss === 'string' ? byIssuer.get(iss) ?? foreign : invalid('the claim iss is missing, or no string'))
+    of: iss => anyIssuer ?? (
+      typeof iss === 'string' ? byIssuer.get(iss) ?? foreign : invalid('the claim iss is missing, or no string')
+    )
   }
 }
 
-/** Asks a function of the application. An answer that cannot be read is its fault: there is no boot that it could stop. */
+/**
+ * Asks a function of the application. An answer that cannot be read is its fault: there is no boot that it could stop.
+ */
 function byFunction (ask: (iss: string) => unknown, common: Common, path: string): Trusted {
   const create = (iss: string, answer: unknown): Trust => {
     const parsed = parseIssuerAnswer(answer, `What the function ${path}.issuers returned`)
@@ -86,16 +96,23 @@ type Keys = Pick<Trust, 'ring' | 'find' | 'findAnother' | 'isRemote'>
 
 function fetched (source: RemoteSource, options: RemoteOptions): Keys {
   const keys = new RemoteKeys(source, options)
-  return { ring: null, find: header => keys.find(header), findAnother: (header, failed) => keys.findAnother(header, failed), isRemote: true }
+  return {
+    ring: null,
+    find: header => keys.find(header),
+    findAnother: (header, failed) => keys.findAnother(header, failed),
+    isRemote: true
+  }
 }
 
 function given (keys: unknown, algorithms: readonly Algorithm[] | null, path: string): Keys {
   const common = { findAnother: () => null, isRemote: false }
   if (typeof keys === 'function') {
-    const rule = { algorithms, place: `the key that ${path} returned` }
-    return { ...common, ring: null, find: resolverOf(keys as KeyResolver, rule, key => checkGuessable(key, rule.place)) }
+    const rule = { algorithms, path: `the key that ${path} returned` }
+    return {
+      ...common, ring: null, find: createKeyFinder(keys as KeyResolver, rule, key => checkGuessable(key, rule.path))
+    }
   }
-  const ring = keyringOf(keys, { algorithms, place: path })
+  const ring = parseKeyring(keys, { algorithms, path })
   ring.keys.forEach((key, i) => { checkGuessable(key, ring.keys.length === 1 ? path : `key ${i + 1} of ${path}`) })
   return { ...common, ring, find: header => ring.find(header.alg, header.kid ?? null) }
 }
@@ -106,7 +123,7 @@ function given (keys: unknown, algorithms: readonly Algorithm[] | null, path: st
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
 export function checkGuessable ({ key, algorithm }: VerificationKey, place: string): void {
-  if (isSymmetric(algorithm)) checkSecret(key.export(), { minBytes: leastSecretBytes(algorithm), place })
+  if (isSymmetric(algorithm)) checkSecret(key.export(), { minBytes: minSecretBytes(algorithm), place })
   else if (isKnown(key.export({ type: 'spki', format: 'der' }))) {
     throw misconfigured(`${place} is a published sample: everybody has its private key, and can sign. Make a key pair.`)
   }

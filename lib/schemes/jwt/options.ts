@@ -10,7 +10,7 @@ import { misconfigured } from '../../errors.js'
 import type { Algorithm } from '../../jose/algorithms.js'
 import type { Claims, ClockRules } from '../../jose/claims.js'
 import { mediaType } from '../../jose/claims.js'
-import { algorithmList } from '../../jose/jwk.js'
+import { parseAlgorithms } from '../../jose/jwk.js'
 import type { JoseHeader } from '../../jose/jws.js'
 import type { KeyMaterial } from '../../jose/key-material.js'
 import type { KeyResolver, StaticKeys } from '../../jose/keyring.js'
@@ -196,7 +196,7 @@ const common = {
 const issuerKeys = {
   audience: parseAudience,
   keys: asGiven,
-  algorithms: optional(algorithmList, null)
+  algorithms: optional(parseAlgorithms, null)
 } satisfies Record<string, Parser<unknown>>
 
 const parseOneIssuer = object({ ...common, issuer: parseIssuer, ...issuerKeys, sign: optional(parseSign, null) })

@@ -32,7 +32,7 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOpti
     const { sign, typ, clock, path } = settings
     const fetches = new Set<AbortController>()
     const remote = { ...settings.remote, scheme: name, warn: (about: object, message: string) => { app.log.warn(about, message) }, fetches }
-    const issuers = createIssuers(settings.issuers, { rules: { typ, dated: clock.maxAge !== null }, remote }, path)
+    const issuers = createIssuers(settings.issuers, { rules: { typ, requiresIat: clock.maxAge !== null }, remote }, path)
     if (issuers.isRemote) app.addHook('onClose', async () => { for (const fetch of fetches) fetch.abort() })
     const resource = settings.resource === null ? null : createResource(settings.resource, settings)
     const described = Object.freeze(resource === null ? {} : { routes: resource.routes })

@@ -8,7 +8,7 @@ import { internalError, misconfigured } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import type { Algorithm } from '../../jose/algorithms.js'
 import { dateOf } from '../../jose/claims.js'
-import { verificationKey } from '../../jose/jwk.js'
+import { parseVerificationKey } from '../../jose/jwk.js'
 import { verifyCompact } from '../../jose/jws.js'
 import { readKey } from '../../jose/key-material.js'
 import { principalFrom } from '../../kit/principal.js'
@@ -86,7 +86,7 @@ function signingKey ({ sign, trust, path }: SignSetup): SigningKey {
 /** The key of `sign.key` under the algorithm and kid of the key that verifies for it. */
 function ownKey (material: unknown, trust: Trust, place: string): Omit<SigningKey, 'signing'> & { readonly signing: KeyObject | null } {
   if (trust.ring === null) {
-    const key = verificationKey(material, { algorithms: trust.algorithms, place })
+    const key = parseVerificationKey(material, { algorithms: trust.algorithms, path: place })
     checkGuessable(key, place)
     return key
   }

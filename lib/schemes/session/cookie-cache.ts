@@ -1,4 +1,4 @@
-import { tokenCache, type CachedToken } from '../../util/token-cache.js'
+import { createTokenCache, type CachedToken } from '../../util/token-cache.js'
 import { unpack, type Session } from './payload.js'
 import type { Seal } from './seal.js'
 
@@ -17,7 +17,7 @@ const remembered = 2_048
 export class OpenedCookies {
   readonly #seal: Seal
   readonly #holdsAuthority: boolean
-  readonly #known = tokenCache<OpenedCookie>(remembered)
+  readonly #known = createTokenCache<OpenedCookie>(remembered)
 
   /** @param holdsAuthority whether scopes and roles are in the cookie, because nobody loads them. */
   constructor (seal: Seal, holdsAuthority: boolean) {

@@ -2,8 +2,8 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { AnyOwnerSessions, OwnerSessions, SessionRecord } from '../../../types/sessions.js'
 import type { Store, StoreChange, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { isThenable } from '../../util/answer.js'
-import { hear, Watchers } from '../../util/revocation-watch.js'
-import { Memo } from '../../util/ttl-cache.js'
+import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
+import { TtlCache } from '../../util/ttl-cache.js'
 import { endOf, longestOf, type Times } from './expiry.js'
 import type { Liveness, LoginContext } from './liveness.js'
 import { isId, type Session } from './payload.js'
@@ -29,8 +29,8 @@ export class StoredSessions implements Liveness {
   readonly #times: Times
   readonly #log: StoredSessionsOptions['log']
   readonly #names: Names
-  readonly #memo: Memo<StoreRecord | null>
-  readonly #watchers: Watchers
+  readonly #memo: TtlCache<StoreRecord | null>
+  readonly #watchers: RevocationWatch
   /** Sessions that could not be ended at the store: over in this process in any case. */
   readonly #revocations: Revocations
   /** Sessions whose last sight is being written. */
@@ -43,10 +43,10 @@ export class StoredSessions implements Liveness {
     this.#log = log
     this.#names = namesOf(scheme)
     this.#revocations = new Revocations(longestOf(times), () => {})
-    this.#memo = new Memo({ staleness: times.staleness, size, denies: record => record === null })
+    this.#memo = new TtlCache({ ttl: times.staleness, maxEntries: size, isNegative: record => record === null })
     // a store that tells of changes is asked for what it may have missed
     const every = store.subscribe === undefined ? Math.max(1_000, times.staleness) : 30_000
-    this.#watchers = new Watchers({ every, ask: id => this.#check(id), log })
+    this.#watchers = new RevocationWatch({ interval: every, lookUp: id => this.#check(id), log })
     this.#unsubscribe = store.subscribe?.(kind, change => { this.#heard(change) }) ?? (() => {})
   }
 
@@ -139,8 +139,8 @@ export class StoredSessions implements Liveness {
 
   /** What was known of it, or is being asked, is from before. */
   #over (id: string): void {
-    this.#memo.forget(id)
-    this.#watchers.tell(id)
+    this.#memo.delete(id)
+    this.#watchers.notify(id)
   }
 
   #ask (session: Session, judge: (record: StoreRecord | null) => boolean): boolean | Promise<boolean> {
@@ -164,7 +164,7 @@ export class StoredSessions implements Liveness {
     try {
       // lost to another instance, which saw it too, or to its end
       await this.#store.swap(record)
-      this.#memo.forget(record.id)
+      this.#memo.delete(record.id)
     } catch (error) {
       this.#log.warn({ err: error }, 'when a session was last seen could not be written')
     } finally {
@@ -173,7 +173,7 @@ export class StoredSessions implements Liveness {
   }
 
   #heard (change: StoreChange): void {
-    hear(change, this.#memo, this.#watchers)
+    applyChange(change, this.#memo, this.#watchers)
   }
 
   /** Tells of a watched session that is gone. */
