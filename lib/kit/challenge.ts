@@ -1,14 +1,14 @@
 import type { Challenge } from '../../types/challenge.js'
 import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
 
-/** The `challenge` of a scheme. */
+/** The type of {@link Scheme.challenge}. */
 export type WriteChallenge = (failure: AuthFailure) => Challenge | null
 
 const fixed = new WeakSet<object>()
 
 /**
- * Marks a challenge that depends on nothing but the code, the scopes, the `maxAge` and the reason of the failure, so that the guard
- * writes it once at boot. Without the mark, a scheme is called for each refusal.
+ * Marks a challenge that depends only on the code, the scopes, the `maxAge` and the `reason` of the failure, so that the
+ * guard writes it once at boot. Without the mark, the scheme is called for each refusal.
  */
 export function fixedChallenge (challenge: WriteChallenge): WriteChallenge {
   fixed.add(challenge)
@@ -29,8 +29,8 @@ export interface BearerOptions {
 }
 
 /**
- * Returns the Bearer challenge of a scheme (RFC 6750, 3; RFC 9470, 3). It has no error where nothing was sent, and is
- * `null` for failures for which HTTP has none.
+ * Returns the Bearer challenge of a scheme (RFC 6750, 3; RFC 9470, 3). It has no `error` if no credential was sent, and
+ * is `null` for failures without a challenge, such as too many requests.
  */
 export function bearerChallenge (
   realm: string, { descriptions = {}, resourceMetadata = null }: BearerOptions = {}
@@ -56,7 +56,7 @@ export function bearerChallenge (
   })
 }
 
-/** RFC 6750, 3.1, and RFC 9470, 3. */
+/** The values of `error` (RFC 6750, 3.1; RFC 9470, 3). */
 const errors: Readonly<Partial<Record<AuthErrorCode, string>>> = {
   AUTH_INVALID_CREDENTIALS: 'invalid_token',
   AUTH_TOKEN_EXPIRED: 'invalid_token',

@@ -6,49 +6,53 @@ import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/princ
 import { AuthError } from '../errors.js'
 import { ownField } from '../util/objects.js'
 
-/** Nothing of this scheme on the request: the next is asked. */
+/** The outcome if the request has no credential of the scheme: the guard tries the next scheme. */
 export const absent: Absent = Object.freeze({ kind: 'absent' })
 
-/** Something in this scheme's place that is not its own: the next is asked; foreign to all is invalid. */
+/**
+ * The outcome if the request has a credential where the scheme looks for one, but it is not of the scheme: the guard
+ * tries the next one. A credential that is foreign to all schemes is invalid.
+ */
 export const foreign: Foreign = Object.freeze({ kind: 'foreign' })
 
-/** What {@link authenticated} takes beside the principal. */
+/** The details of {@link authenticated}. */
 export interface AuthenticatedDetails<C> {
   /**
-   * Whom the credential acts for, where the principal has only a part of what they have: `none` rules are judged by
-   * everything that the owner has.
+   * The owner of the credential, if the principal has only some of the owner's scopes and roles: `none` rules are
+   * checked against everything that the owner has.
    */
   readonly owner?: Principal | null
-  /** What a handler may know of the credential. Never the secret itself. */
+  /** Data about the credential for handlers. Never the secret itself. */
   readonly credential?: C
   /**
-   * Whether browsers sent this credential by themselves, for a scheme that takes it from several places; left out, what
-   * the scheme's `ambient` says. A request from another site may change nothing with a credential that did.
+   * `true` if browsers send this credential automatically, for a scheme that reads several sources. Default: the
+   * scheme's
+   * `ambient`. With such a credential, a request from another site must not change anything.
    */
   readonly ambient?: boolean | null
-  /** When the person proved who they are; left out where the scheme cannot say. */
+  /** The time at which the user authenticated. Default: unknown. */
   readonly authenticatedAt?: Date | null
-  /** When the credential ends; left out where it does not. */
+  /** The time at which the credential expires. Default: never. */
   readonly expiresAt?: Date | null
   /**
-   * Calls back once when the credential is revoked before its end, and returns what stops that; left out where nobody
-   * would know.
+   * Calls `revoked` once if the credential is revoked before it expires, and returns a function that cancels this.
+   * Default: the scheme cannot detect revocation.
    */
   readonly onRevoked?: ((revoked: () => void) => () => void) | null
   /**
-   * Says again whose the credential is, where a slow body came between; left out where what was said stands until
-   * `expiresAt`.
+   * Authenticates the request again if a slow body came between the two stages of the guard. Default: the outcome is
+   * valid until `expiresAt`.
    */
   readonly recheck?: (() => Outcome<Principal, C> | Promise<Outcome<Principal, C>>) | null
-  /** The credential's own limit of requests, beside the route's; left out where it has none. */
+  /** A rate limit of this credential, in addition to the route's. Default: none. */
   readonly rateLimit?: OwnRateLimit | null
-  /** What every answer to this credential says, by header; left out where there is nothing to say. */
+  /** Headers of every response to this credential. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | null
 }
 
 /**
- * A good credential, and whose. The guard completes a principal without realm, scopes or roles: the scheme's name, none
- * and none.
+ * Creates the outcome for a valid credential. The guard completes the principal: the default of the realm is the
+ * scheme's name, and that of the scopes and roles is none.
  */
 export function authenticated<P extends Principal, C = null> (
   principal: P, details?: AuthenticatedDetails<C>
@@ -72,40 +76,41 @@ export function authenticated (principal: PrincipalInput, details: Authenticated
   }
 }
 
-/** What a scheme may add to *invalid*: a word for its own challenge, and headers of the response. */
+/** The details that a scheme may add to *invalid*: an identifier for its own challenge, and headers of the response. */
 export type InvalidDetails = Pick<Invalid, 'reason' | 'headers'>
 
-/** This scheme's, and bad. `detail` goes to the log and must not hold the credential. */
+/** Creates the outcome for an invalid credential. `detail` is logged and must not contain the credential. */
 export function invalid (detail: string, details?: InvalidDetails): Invalid {
-  return details === undefined ? { kind: 'invalid', detail, expired: false } : { ...details, kind: 'invalid', detail, expired: false }
+  const outcome = { kind: 'invalid', detail, expired: false } as const
+  return details === undefined ? outcome : { ...details, ...outcome }
 }
 
-/** This scheme's, good once, and past its end. */
+/** Creates the outcome for a credential that was valid and has expired. */
 export function expired (detail: string): Invalid {
   return { kind: 'invalid', detail, expired: true }
 }
 
-/** This scheme's, and nobody can tell now. `retryAfter` in seconds. */
+/** Creates the outcome for a credential that cannot be checked now. `retryAfter` is in seconds. */
 export function unavailable (detail: string, retryAfter = 5): Unavailable {
   return { kind: 'unavailable', detail, retryAfter }
 }
 
 /**
- * Returns *unavailable* for an error that says that somebody cannot tell now: a store that does not answer, a queue
- * that is full. Throws every other error on: it is a fault.
- * @param detail left out, what the error says.
+ * Converts an error with the code `AUTH_UNAVAILABLE` (the store timed out, the queue is full) to *unavailable*.
+ * @param detail default: the detail of the error.
+ * @throws any other error as it is.
  */
 export function unavailableOr (error: unknown, detail?: string): Unavailable {
   if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') return unavailable(detail ?? error.detail)
   throw error
 }
 
-/** This scheme's, and not looked at, because too many guesses came before. `retryAfter` in seconds. */
+/** Creates the outcome for a credential that was not checked after too many guesses. `retryAfter` is in seconds. */
 export function limited (detail: string, retryAfter: number): Limited {
   return { kind: 'limited', detail, retryAfter }
 }
 
-/** This scheme's, and not looked at, because browsers send it by themselves and one says that another site asked. */
+/** Creates the outcome for a credential that browsers send automatically, in a request from another site. */
 export function crossSite (detail: string): CrossSite {
   return { kind: 'cross-site', detail }
 }

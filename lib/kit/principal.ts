@@ -7,9 +7,9 @@ import { deepFrozenCopy, hasProperty, property } from '../util/objects.js'
 const none: readonly string[] = Object.freeze([])
 
 /**
- * Makes the frozen principal of what an application said. Never changes what it was given. Accessors of its class
- * count; what `Object.prototype` was given does not.
- * @throws {AuthError} `AUTH_FAULT` when it is no principal: no `id`, scopes or roles that are not lists of strings.
+ * Creates a frozen principal from a value of the application, which is not changed. Accessors of its class are read,
+ * and properties of `Object.prototype` are ignored.
+ * @throws {AuthError} `AUTH_FAULT` if `id` is missing, or `scopes` or `roles` is not a list of strings.
  */
 export function principalFrom<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
   const id = typeof input === 'object' && input !== null ? property(input, 'id') : undefined
@@ -27,16 +27,16 @@ export function principalFrom<P extends PrincipalInput> (input: P, realm: string
 }
 
 /**
- * Completes what a function of the application answered: `null` where it said no. @throws {AuthError} as
- * {@link principalFrom} does.
+ * Creates the principal from the result of an application's function; `null` for a "no" ({@link isNo}).
+ * @throws {AuthError} as {@link principalFrom} does.
  */
 export function answeredPrincipal<P extends PrincipalInput> (answer: P | No, realm: string): PrincipalFrom<P> | null {
   return isNo(answer) ? null : principalFrom(answer, realm)
 }
 
 /**
- * Adds to a principal what `load` returned for it. Identity stays what the credential proved. @throws {AuthError} as
- * {@link principalFrom} does.
+ * Adds the fields that `load` returned to a principal. Its realm and id stay those that the credential proved.
+ * @throws {AuthError} as {@link principalFrom} does.
  */
 export function loadedPrincipal (principal: Principal, loaded: object): Principal {
   const { realm, id } = principal
@@ -46,16 +46,14 @@ export function loadedPrincipal (principal: Principal, loaded: object): Principa
   return principalFrom({ ...principal, ...loaded, ...Object.fromEntries(rights), realm, id }, realm) as Principal
 }
 
-/**
- * {@link principalFrom} for what is kept and given to many requests: frozen all the way down, as far as it is lists and
- * plain objects.
- */
+/** Creates a principal that many requests share: its lists and plain objects are deep-frozen copies. */
 export function keptPrincipal<P extends PrincipalInput> (input: P, realm: string): PrincipalFrom<P> {
   return deepFrozenCopy(principalFrom(input, realm))
 }
 
 /**
- * {@link keptPrincipal} for what stands in an option: `which` is whose principal it is, for the sentence.
+ * Creates a principal from an option, as {@link keptPrincipal} does.
+ * @param which how the message names the principal's credential.
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
 export function principalAtBoot<P extends PrincipalInput> (input: P, realm: string, which: string): PrincipalFrom<P> {

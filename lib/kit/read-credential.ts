@@ -9,50 +9,50 @@ import { describeValue } from '../util/describe.js'
 import { ownField } from '../util/objects.js'
 import { absent, invalid } from './outcome.js'
 
-/** A credential as its place holds it; *absent*; or *invalid*, where it was sent twice, joined, or malformed. */
+/** The credential of a source; *absent*; or *invalid* if it was sent twice, joined, or malformed. */
 export type Reading = string | Absent | Invalid
 
 type Reader = (request: FastifyRequest) => Reading
 
 /**
- * Reads a credential from its place, or from whichever of several places holds one; the same in two of them is one
- * credential. A place that is filled twice is refused: Node keeps the first `Authorization` line silently and joins
- * others, so two parties could read two credentials.
+ * Reads a credential from one or several sources. The same value in two sources counts as one credential, and two
+ * different values are invalid. A source that was sent twice is invalid: Node silently keeps the first `Authorization`
+ * line and joins those of other headers, so that a proxy and the application could read different credentials.
  *
  * @example
  * const key = read(request, 'header:x-api-key')
- * if (typeof key !== 'string') return key          // absent or invalid: say so
+ * if (typeof key !== 'string') return key          // absent or invalid
  */
 export function read (request: FastifyRequest, from: CredentialSource | readonly CredentialSource[]): Reading {
-  return typeof from === 'string' ? readerOf(from)(request) : reader(from, 'from')(request)
+  return typeof from === 'string' ? getReader(from)(request) : createReader(from, 'from')(request)
 }
 
-/** {@link read} with its place parsed once. A wrong place stops the boot, naming `option`. */
-export function reader (from: unknown, option: string): Reader {
+/**
+ * Returns a function that reads a credential as {@link read} does, with the sources parsed once.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for invalid sources, naming `option`.
+ */
+export function createReader (from: unknown, option: string): Reader {
   const places: readonly unknown[] = Array.isArray(from) ? from : [from]
   if (places.length === 0) {
-    throw misconfigured(`${option} must name at least one place, such as 'bearer' or 'header:x-api-key'.`)
+    throw misconfigured(`${option} must name at least one source, such as 'bearer' or 'header:x-api-key'.`)
   }
-  if (new Set(places).size < places.length) throw misconfigured(`${option} names a place twice. Name each once.`)
-  const readers = places.map(place => readerOf(place, option))
+  if (new Set(places).size < places.length) throw misconfigured(`${option} names a source twice. Name each once.`)
+  const readers = places.map(source => getReader(source, option))
   const [only] = readers
   return readers.length === 1 && only !== undefined ? only : request => readFirst(readers, request)
 }
 
 /**
- * Parses the option `from` of a scheme: where its credential travels.
+ * Parses the option `from` of a scheme: the sources of its credential.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option.
  */
 export function parsePlaces (from: unknown, option: string): {
   readonly read: Reader, readonly places: readonly CredentialSource[]
 } {
-  return { read: reader(from, option), places: Object.freeze([from].flat() as CredentialSource[]) }
+  return { read: createReader(from, option), places: Object.freeze([from].flat() as CredentialSource[]) }
 }
 
-/**
- * Reads all places: two different credentials are as ambiguous as one place that holds two, and the same in both is
- * one.
- */
+/** Reads all sources. Two different credentials are as ambiguous as two in one source, and so invalid. */
 function readFirst (readers: readonly Reader[], request: FastifyRequest): Reading {
   let found: Reading = absent
   for (const each of readers) {
@@ -64,42 +64,45 @@ function readFirst (readers: readonly Reader[], request: FastifyRequest): Readin
   return found
 }
 
+/** The maximum number of cached readers, in case an application computes the sources of {@link read}. */
+const maxParsed = 1_000
+
 const parsed = new Map<string, Reader>()
 
-function readerOf (place: unknown, option = 'from'): Reader {
-  const known = typeof place === 'string' ? parsed.get(place) : undefined
+function getReader (source: unknown, option = 'from'): Reader {
+  const known = typeof source === 'string' ? parsed.get(source) : undefined
   if (known !== undefined) return known
-  const made = parsePlace(place, option)
-  if (parsed.size < 1000) parsed.set(place as string, made)
-  return made
+  const created = parseSource(source, option)
+  if (parsed.size < maxParsed) parsed.set(source as string, created)
+  return created
 }
 
 /**
- * Headers whose meaning is not a key's: a credential in them would be read by others, or sent by browsers without a
- * cross-site check.
+ * Headers that must not contain keys, because they have another meaning: other software would read the credential, or
+ * browsers would send it without a cross-site check.
  */
-const taken: ReadonlySet<string> = new Set([
+const reservedHeaders: ReadonlySet<string> = new Set([
   'authorization', 'connection', 'content-length', 'content-type', 'cookie', 'host', 'origin', 'referer',
   'sec-fetch-site', 'transfer-encoding', 'user-agent'
 ])
 
-function parsePlace (place: unknown, option: string): Reader {
-  const match = typeof place === 'string'
-    ? /^(?:bearer|(header|query|cookie):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/.exec(place)
+function parseSource (source: unknown, option: string): Reader {
+  const match = typeof source === 'string'
+    ? /^(?:bearer|(header|query|cookie):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/.exec(source)
     : null
   if (match === null) {
     throw misconfigured(
-      `${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${describeValue(place)}.`
+      `${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${describeValue(source)}.`
     )
   }
   const name = match[2] ?? ''
-  if (match[1] === 'header' && taken.has(name.toLowerCase())) {
+  if (match[1] === 'header' && reservedHeaders.has(name.toLowerCase())) {
     throw misconfigured(
       `${option} is 'header:${name}', which means something else already. For Authorization write 'bearer', for a cookie 'cookie:<name>', or choose a header of your own.`
     )
   }
   switch (match[1]) {
-    case 'header': return headerReader(name.toLowerCase())
+    case 'header': return createHeaderReader(name.toLowerCase())
     case 'query': return request => readQuery(request, name)
     case 'cookie': return request => readCookie(request, name)
     default: return readBearer
@@ -115,20 +118,20 @@ function readHeader (request: FastifyRequest, name: string): Reading {
   return value === '' ? absent : value
 }
 
-/** A comma or a space within means that a proxy joined two lines into one. */
-function headerReader (name: string): Reader {
+/** Returns the reader of a header. A comma or a space in its value means that a proxy has joined two lines. */
+function createHeaderReader (name: string): Reader {
   return request => {
     const value = readHeader(request, name)
     if (typeof value !== 'string') return value
-    const key = trimmed(value)
+    const key = trimBlanks(value)
     if (key === '') return absent
     return /[,\s]/.test(key) ? invalid(`the header ${name} holds more than one value`) : key
   }
 }
 
-/** `rawHeaders` alone tells: `headers` has dropped or joined the second line. */
+/** Returns true if a header was sent more than once. Only `rawHeaders` shows this: `headers` drops or joins lines. */
 function sentTwice (request: FastifyRequest, name: string): boolean {
-  // A request that another plugin made up (an injected WebSocket) has no lines that could be told apart.
+  // A request that another plugin has created (an injected WebSocket) has no raw headers.
   const lines = request.raw.rawHeaders as string[] | undefined ?? []
   let seen = false
   for (let i = 0; i < lines.length; i += 2) {
@@ -141,8 +144,8 @@ function sentTwice (request: FastifyRequest, name: string): boolean {
 }
 
 /**
- * The one value of `Authorization` under an HTTP authentication scheme, whose name is case-insensitive (RFC 9110,
- * 11.1). *Absent* when the header names another scheme: that is somebody else's credential.
+ * Reads the credential of an HTTP authentication scheme from `Authorization`. The scheme's name is case-insensitive
+ * (RFC 9110, 11.1). Returns *absent* if the header names another scheme.
  */
 export function readAuthorization (request: FastifyRequest, scheme: 'bearer' | 'basic'): Reading {
   const value = readHeader(request, 'authorization')
@@ -151,15 +154,17 @@ export function readAuthorization (request: FastifyRequest, scheme: 'bearer' | '
   if (name.toLowerCase() !== scheme) return absent
   if (value.length === scheme.length) return invalid('the Authorization header holds no credential')
   if (value.charCodeAt(scheme.length) !== 0x20) return absent
-  const credential = trimmed(value.slice(scheme.length + 1))
+  const credential = trimBlanks(value.slice(scheme.length + 1))
   return credential === '' ? invalid('the Authorization header holds no credential') : credential
 }
 
 /**
- * Without space and tab around it (RFC 9110, 5.6.3). `trim()` would take away more: a browser that stores a cookie for
- * another site's subdomain sees no `__Host-` at the beginning of a name with U+00A0 before it, and neither may we.
+ * Removes spaces and tabs around a text (RFC 9110, 5.6.3). `trim()` would remove more: browsers do not enforce the
+ * rules of the prefix `__Host-` if U+00A0 comes before it, so a subdomain can set such a cookie, which must not count
+ * as
+ * `__Host-`.
  */
-function trimmed (text: string): string {
+function trimBlanks (text: string): string {
   let [start, end] = [0, text.length]
   while (start < end && isBlank(text.charCodeAt(start))) start++
   while (start < end && isBlank(text.charCodeAt(end - 1))) end--
@@ -172,7 +177,7 @@ function isBlank (code: number): boolean {
 
 const token68 = /^[A-Za-z0-9\-._~+/]+=*$/
 
-/** RFC 6750, 2.1: `b64token`. A comma or a space within means two credentials were joined. */
+/** Reads a Bearer token (RFC 6750, 2.1: `b64token`). A comma or a space in it means that two lines were joined. */
 function readBearer (request: FastifyRequest): Reading {
   const token = readAuthorization(request, 'bearer')
   return typeof token !== 'string' || token68.test(token)
@@ -188,40 +193,41 @@ function readQuery (request: FastifyRequest, name: string): Reading {
   return value === '' ? absent : value
 }
 
-/** HTTP/2 may split `cookie` into lines (RFC 9113, 8.2.3), so lines may repeat; names may not. */
+/** Reads a cookie. HTTP/2 may split `cookie` into several lines (RFC 9113, 8.2.3), but no name may occur twice. */
 function readCookie (request: FastifyRequest, name: string): Reading {
   const header = ownField(request.raw.headers, 'cookie')
   if (header === undefined || header.length < name.length) return absent
-  const [found, second] = valuesOf(header, name, 2)
+  const [found, second] = parseCookieValues(header, name, 2)
   if (second !== undefined) return invalid(`the cookie ${name} was sent more than once`)
   return found === undefined || found === '' ? absent : found
 }
 
-/** The first values that a cookie header has under a name. */
-function valuesOf (header: string, name: string, most: number): readonly string[] {
+/** Returns the values of a cookie in a header, at most `maxValues`. */
+function parseCookieValues (header: string, name: string, maxValues: number): readonly string[] {
   const found: string[] = []
-  for (let start = 0; start < header.length && found.length < most;) {
+  for (let start = 0; start < header.length && found.length < maxValues;) {
     const semicolon = header.indexOf(';', start)
     const end = semicolon === -1 ? header.length : semicolon
     const pair = header.slice(start, end)
     const equals = pair.indexOf('=')
-    if (equals !== -1 && trimmed(pair.slice(0, equals)) === name) found.push(trimmed(pair.slice(equals + 1)))
+    if (equals !== -1 && trimBlanks(pair.slice(0, equals)) === name) found.push(trimBlanks(pair.slice(equals + 1)))
     start = end + 1
   }
   return found
 }
 
-/** More are no browser's: each is opened, and ended in a store. */
-const mostCookies = 16
+/** The maximum number of values of one cookie. No browser sends more, and each costs a decryption and a store call. */
+const maxCookies = 16
 
-/** Every value that was sent under a name, up to 16, for what ends a credential instead of believing it. */
+/**
+ * Returns all values of a cookie, at most 16, for callers that end sessions: unlike a login, a logout accepts several.
+ */
 export function cookieValues (request: FastifyRequest, name: string): readonly string[] {
-  return valuesOf(ownField(request.raw.headers, 'cookie') ?? '', name, mostCookies)
+  return parseCookieValues(ownField(request.raw.headers, 'cookie') ?? '', name, maxCookies)
 }
 
 /**
- * What a scheme says of itself because of the places that its credential travels in; of several, the first is the
- * documented one.
+ * Returns the properties of a scheme that follow from the sources of its credential. OpenAPI documents the first one.
  */
 export function traits (
   places: readonly CredentialSource[], bearerFormat?: string
@@ -235,27 +241,27 @@ export function traits (
   }
 }
 
-/** Returns true for a place that browsers fill by themselves. */
-function isAmbient (place: CredentialSource): boolean {
-  return place.startsWith('cookie:')
+/** Returns true for a source that browsers send automatically. */
+function isAmbient (source: CredentialSource): boolean {
+  return source.startsWith('cookie:')
 }
 
 type Authenticate = Scheme['authenticate']
 
 /**
- * Makes a scheme that reads a cookie and other places say of each credential how it came: one that stands in another
- * place was put there by a script or a program, whatever cookie travels along, because {@link reader} refuses two
- * different ones.
+ * Makes a scheme that reads a cookie and other sources set `ambient` for each credential. A credential in another
+ * source was put there by a script or a program, even if the same one is also in a cookie; {@link createReader} refuses
+ * two different ones.
  */
 export function markAmbient (places: readonly CredentialSource[], authenticate: Authenticate): Authenticate {
-  const others = places.filter(place => !isAmbient(place))
+  const others = places.filter(source => !isAmbient(source))
   if (others.length === 0 || others.length === places.length) return authenticate
-  const readOthers = reader(others, 'from')
+  const readOthers = createReader(others, 'from')
   return request => {
     const ambient = readOthers(request) === absent
-    const say = (outcome: Outcome): Outcome => outcome.kind === 'authenticated' ? { ...outcome, ambient } : outcome
+    const mark = (outcome: Outcome): Outcome => outcome.kind === 'authenticated' ? { ...outcome, ambient } : outcome
     const outcome = authenticate(request)
-    return isThenable(outcome) ? Promise.resolve(outcome).then(say) : say(outcome)
+    return isThenable(outcome) ? Promise.resolve(outcome).then(mark) : mark(outcome)
   }
 }
 
@@ -268,10 +274,10 @@ function openapi ([first = 'bearer']: readonly CredentialSource[], bearerFormat?
 }
 
 /**
- * Shared caches know `Authorization` as a credential (RFC 9111, 3.5) and nothing else. What a URL let in must not be
- * stored at all (RFC 6750, 2.3 and 5.3).
+ * Returns the `Cache-Control` of responses. Shared caches treat only `Authorization` as a credential (RFC 9111, 3.5),
+ * and a response to a credential in the URL must not be stored at all (RFC 6750, 2.3 and 5.3).
  */
 function cacheControlOf (places: readonly CredentialSource[]): string | null {
-  if (places.some(place => place.startsWith('query:'))) return 'private, no-store'
-  return places.every(place => place === 'bearer') ? null : 'private'
+  if (places.some(source => source.startsWith('query:'))) return 'private, no-store'
+  return places.every(source => source === 'bearer') ? null : 'private'
 }

@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { reader } from '../kit/read-credential.js'
+import { createReader } from '../kit/read-credential.js'
 import { decodeBase64url } from '../util/base64url.js'
 
 /**
@@ -39,7 +39,7 @@ export function createKnownDevices (secrets: readonly Uint8Array[]): KnownDevice
   const keys = secrets.map(
     secret => Buffer.from(hkdfSync('sha256', secret, '', 'fastify-gatehouse 1 device cookie', 32))
   )
-  const read = reader(`cookie:${cookieName}`, 'the cookie of known devices')
+  const read = createReader(`cookie:${cookieName}`, 'the cookie of known devices')
 
   const deviceOf = (request: FastifyRequest): Device | null => {
     const text = read(request)

@@ -46,7 +46,7 @@ export interface PasswordSettings {
 type QueueOptions = { readonly [K in keyof HashQueueSettings]: number | null }
 
 const parse = object({
-  hash: (value = {}, place) => checkStrength(recipeFrom(value, place), place),
+  hash: (value = {}, path) => checkStrength(recipeFrom(value, path), path),
   legacy: optional(listOf(recipeFrom), []),
   pepper: optional(parsePepper, null),
   oldPeppers: optional(listOf(parsePepper), []),
@@ -58,14 +58,14 @@ const parse = object({
 
 /**
  * Parses {@link PasswordOptions}.
- * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `path`.
  */
-export function passwordSettings (options: unknown, place: string): PasswordSettings {
-  const { hash, legacy, pepper, oldPeppers, maxLength, ...queueOptions } = parse(options, `The options of ${place}`)
+export function passwordSettings (options: unknown, path: string): PasswordSettings {
+  const { hash, legacy, pepper, oldPeppers, maxLength, ...queueOptions } = parse(options, `The options of ${path}`)
   if (oldPeppers.length > 0 && pepper === null) {
-    throw misconfigured(`${place} has oldPeppers but no pepper. Add the pepper of new hashes.`)
+    throw misconfigured(`${path} has oldPeppers but no pepper. Add the pepper of new hashes.`)
   }
-  const peppers = peppersById(pepper === null ? [] : [pepper, ...oldPeppers], place)
+  const peppers = peppersById(pepper === null ? [] : [pepper, ...oldPeppers], path)
   return Object.freeze({
     current: hash,
     inUse: Object.freeze([hash, ...legacy]),

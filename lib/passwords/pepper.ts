@@ -15,22 +15,22 @@ export interface Pepper {
 /** Peppers, by their ids. */
 export type Peppers = ReadonlyMap<string, Buffer>
 
-const secret: Parser<Buffer> = (value, place) => checkSecret(value, { minBytes: 32, place })
+const secret: Parser<Buffer> = (value, path) => checkSecret(value, { minBytes: 32, path })
 
-function parseId (id: unknown, place: string): string {
+function parseId (id: unknown, path: string): string {
   if (typeof id === 'string' && keyIdForm.test(id)) return id
-  throw misconfigured(`${place} must be 1 to 32 letters, digits, '.', '_' and '-'.`)
+  throw misconfigured(`${path} must be 1 to 32 letters, digits, '.', '_' and '-'.`)
 }
 
 /** Parses one {@link Pepper}. No sentence shows its secret. */
 export const parsePepper = object({ id: parseId, secret })
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED` for two with one id. */
-export function peppersById (peppers: ReadonlyArray<ReturnType<typeof parsePepper>>, place: string): Peppers {
+export function peppersById (peppers: ReadonlyArray<ReturnType<typeof parsePepper>>, path: string): Peppers {
   const byId = new Map<string, Buffer>()
   for (const { id, secret } of peppers) {
     if (byId.has(id)) {
-      throw misconfigured(`${place} has two peppers with the id '${id}'. Give each an id of its own, and never use ` +
+      throw misconfigured(`${path} has two peppers with the id '${id}'. Give each an id of its own, and never use ` +
         'one again.')
     }
     byId.set(id, secret)

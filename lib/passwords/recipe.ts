@@ -62,7 +62,7 @@ const parseArgon2id = object({
 })
 
 const parsers = {
-  argon2id: (value: unknown, place: string) => Object.freeze({ ...parseArgon2id(value, place), version: 19 as const }),
+  argon2id: (value: unknown, path: string) => Object.freeze({ ...parseArgon2id(value, path), version: 19 as const }),
   scrypt: object({
     algorithm: named('scrypt'),
     cost: number(2 ** 17),
@@ -89,27 +89,27 @@ const maxMemoryBytes = 2 ** 30
 
 /**
  * Parses {@link HashOptions}, and completes them.
- * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `path`.
  */
-export function recipeFrom (options: unknown, place: string): Recipe {
+export function recipeFrom (options: unknown, path: string): Recipe {
   const algorithm = isObject(options) && Object.hasOwn(options, 'algorithm') ? options.algorithm : 'argon2id'
-  const recipe = parsers[oneOf(...algorithms)(algorithm, `${place}.algorithm`)](options, place)
+  const recipe = parsers[oneOf(...algorithms)(algorithm, `${path}.algorithm`)](options, path)
   const wrong = recipeFault(recipe)
-  if (wrong !== null) throw misconfigured(`${place} cannot be used: ${wrong}.`)
+  if (wrong !== null) throw misconfigured(`${path} cannot be used: ${wrong}.`)
   return recipe
 }
 
 /**
  * Refuses recipes below OWASP's minimum.
- * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `place`.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `path`.
  */
-export function checkStrength (recipe: Recipe, place: string): Recipe {
+export function checkStrength (recipe: Recipe, path: string): Recipe {
   const numbers = recipe as unknown as Numbers
   const rows = floors[recipe.algorithm as keyof typeof floors]
   if (rows.some(row => Object.entries(row).every(([name, least]) => Number(numbers[name]) >= least))) return recipe
   const known = rows.map(row => Object.entries(row).map(([name, least]) => `${name} ${least}`).join(', '))
   throw misconfigured(
-    `${place} is too weak for ${recipe.algorithm}. The minimum is ${joinNames(known.map(each => `(${each})`))}.`
+    `${path} is too weak for ${recipe.algorithm}. The minimum is ${joinNames(known.map(each => `(${each})`))}.`
   )
 }
 

@@ -7,55 +7,57 @@ import { countUnpredictable, isPredictable } from './predictable.js'
 
 /** The requirements of {@link checkSecret}. */
 interface SecretRule {
-  /** The fewest bytes of UTF-8, or of the array. */
+  /** The minimum length in bytes, of the UTF-8 encoding or of the array. */
   readonly minBytes: number
   /** The path of the option, for the message: `schemes.web.secret`. */
-  readonly place: string
+  readonly path: string
 }
 
-/** 128 bits, the strength that RFC 8725, 3.5 and NIST SP 800-131A ask of a symmetric key. */
+/** The minimum strength of a symmetric key (RFC 8725, 3.5; NIST SP 800-131A). */
 const minBits = 128
 
 const howToFix = "Make one with: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\""
 
 /**
  * Returns the bytes of a secret that is long enough and not guessable ({@link weakness}).
- * @throws {AuthError} `AUTH_MISCONFIGURED`, with a sentence that names `place` and never the secret.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, whose message contains `path` and not the secret.
  */
-export function checkSecret (secret: unknown, { minBytes, place }: SecretRule): Buffer {
+export function checkSecret (secret: unknown, { minBytes, path }: SecretRule): Buffer {
   if (secret === undefined) {
-    throw misconfigured(`${place} is undefined. Set it, or the environment variable that it comes from. ${howToFix}`)
+    throw misconfigured(`${path} is undefined. Set it, or the environment variable that it comes from. ${howToFix}`)
   }
   if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) {
-    throw misconfigured(`${place} must be a string or a Uint8Array. ${howToFix}`)
+    throw misconfigured(`${path} must be a string or a Uint8Array. ${howToFix}`)
   }
   const bytes = Buffer.from(secret as Uint8Array)
   if (bytes.length < minBytes) {
     throw misconfigured(
-      `${place} is too short: it has ${bytes.length} bytes and needs at least ${minBytes}. ${howToFix}`
+      `${path} is too short: it has ${bytes.length} bytes and needs at least ${minBytes}. ${howToFix}`
     )
   }
   const reason = weakness(bytes)
-  if (reason !== null) throw misconfigured(`${place} ${reason}. ${howToFix}`)
+  if (reason !== null) throw misconfigured(`${path} ${reason}. ${howToFix}`)
   return bytes
 }
 
-/** Returns the parser of a secret, or of a non-empty list of them, the newest first. A sentence never shows one. */
+/**
+ * Returns the parser of a secret, or of a non-empty list of secrets, the newest first. No message contains a secret.
+ */
 export function secrets ({ minBytes }: { readonly minBytes: number }): Parser<readonly Buffer[]> {
-  const all = listOf((secret, place) => checkSecret(secret, { minBytes, place }))
-  return (value, place) => {
-    if (!Array.isArray(value)) return Object.freeze([checkSecret(value, { minBytes, place })])
+  const all = listOf((secret, path) => checkSecret(secret, { minBytes, path }))
+  return (value, path) => {
+    if (!Array.isArray(value)) return Object.freeze([checkSecret(value, { minBytes, path })])
     if (value.length === 0) {
-      throw misconfigured(`${place} is an empty list; it must hold at least one secret, the newest first.`)
+      throw misconfigured(`${path} is an empty list; it must hold at least one secret, the newest first.`)
     }
-    return all(value, place)
+    return all(value, path)
   }
 }
 
 /**
- * Returns why a secret is guessable, whatever its length, as the end of a sentence about it; `null` where it is not. A
- * secret holds 128 bits once it is decoded, it is neither a key nor a published secret, and less than half of it is
- * repetition, sequences, dates and common words.
+ * Returns the reason why a secret is guessable, as the end of a sentence about it, or `null`. A good secret has 128
+ * bits once it is decoded, is neither a key nor a published secret, and less than half of it consists of repetition,
+ * sequences, dates and common words.
  */
 export function weakness (secret: string | Uint8Array): string | null {
   const layers = layersOf(Buffer.from(secret as Uint8Array))
@@ -73,19 +75,17 @@ export function weakness (secret: string | Uint8Array): string | null {
   return 'is too easy to guess: half of it or more is repetition, sequences, dates and common words'
 }
 
-/** Two bits a character of a phrase of words (Shannon's estimate for English prose, rounded up). */
+/** Returns two bits for each character of a phrase (Shannon's estimate for English prose, rounded up). */
 function bitsOfPhrase (bytes: Buffer): number {
   const text = textOf(bytes)
   return text !== null && /^[\p{L}\p{P}\s]+$/u.test(text) && /\s/.test(text) ? text.length * 2 : Infinity
 }
 
-/**
- * The limit of guesses allows about 500 a day for an account: six unpredictable characters withstand years of that.
- */
+/** About 500 guesses a day are allowed for an account: six unpredictable characters withstand years of that. */
 const minUnpredictable = 6
 
 /**
- * Returns why a password in an option is guessable, as the end of a sentence about it; `null` if it is not. People
+ * Returns the reason why a password in an option is guessable, as the end of a sentence about it, or `null`. People
  * choose passwords, and guesses are counted, so the requirements are lower than for a secret: long enough, and neither
  * repetition, nor the user's name, nor a common password.
  *

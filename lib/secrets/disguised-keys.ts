@@ -2,16 +2,16 @@ import { isUtf8 } from 'node:buffer'
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import type { JsonWebKeyInput, KeyObject } from 'node:crypto'
 
-/** A key, or a list or set of keys, that was found in a text or in bytes. */
+/** The result of {@link findKey}. */
 type FoundKey =
-  /** A PEM text, or what a JSON text says. */
+  /** A PEM text, or a parsed JSON value. */
   | { readonly material: unknown }
-  /** The end of a sentence about a form that is recognised and not read. */
+  /** The end of a sentence about a form that is recognised but not supported. */
   | { readonly problem: string }
 
 /**
- * Finds a public or private key, and for JSON, in any of the layers of what was given as a secret. Whoever knows a
- * public key could sign with it if it were taken for an HMAC secret (CVE-2016-10555, CVE-2023-48223).
+ * Finds a public or private key, or JSON, in any layer of a secret ({@link layersOf}). If a public key were used as an
+ * HMAC secret, anyone who knows it could sign (CVE-2016-10555, CVE-2023-48223).
  */
 export function findKey (layers: readonly Buffer[]): FoundKey | null {
   const found = layers.flatMap(layer => {
@@ -23,7 +23,7 @@ export function findKey (layers: readonly Buffer[]): FoundKey | null {
 
 const openSsh = 'is an OpenSSH public key. Convert it: ssh-keygen -e -m PKCS8 -f key.pub'
 
-/** Forms of keys that are not read, and what to do about them. */
+/** Unsupported forms of keys, and how to fix them. */
 const unreadable: ReadonlyArray<readonly [RegExp, string]> = [
   [/^(?:sk-)?(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-)|^-+ ?BEGIN SSH2/, openSsh],
   [/^https?:\/\//, 'is a URL. A URL of keys stands alone, without quotes, as the whole option keys of jwt().'],
@@ -54,23 +54,23 @@ function isPoint (bytes: Buffer): boolean {
   const [size, crv] = ({ 65: [32, 'P-256'], 97: [48, 'P-384'], 133: [66, 'P-521'] } as const)[bytes.length] ?? [0, '']
   if (size === 0 || bytes[0] !== 4) return false
   const [x, y] = [bytes.subarray(1, 1 + size), bytes.subarray(1 + size)].map(each => each.toString('base64url'))
-  return reads(() => createPublicKey({ key: { kty: 'EC', crv, x, y }, format: 'jwk' } as JsonWebKeyInput))
+  return succeeds(() => createPublicKey({ key: { kty: 'EC', crv, x, y }, format: 'jwk' } as JsonWebKeyInput))
 }
 
 /**
- * Returns true for public keys, private keys and certificates, and for every ASN.1 sequence of 256 bytes and more: a
- * random secret is none.
+ * Returns true for public keys, private keys and certificates, and for any ASN.1 sequence of at least 256 bytes, which
+ * a random secret is not.
  */
 function isDer (bytes: Buffer): boolean {
   if (bytes[0] !== 0x30) return false
   if (bytes.length >= 256 && bytes[1] === 0x82 && bytes.readUInt16BE(2) === bytes.length - 4) return true
-  return reads(() => createPublicKey({ key: bytes, format: 'der', type: 'spki' })) ||
-    reads(() => createPublicKey({ key: bytes, format: 'der', type: 'pkcs1' })) ||
-    reads(() => createPrivateKey({ key: bytes, format: 'der', type: 'pkcs8' })) ||
-    reads(() => createPrivateKey({ key: bytes, format: 'der', type: 'sec1' }))
+  return succeeds(() => createPublicKey({ key: bytes, format: 'der', type: 'spki' })) ||
+    succeeds(() => createPublicKey({ key: bytes, format: 'der', type: 'pkcs1' })) ||
+    succeeds(() => createPrivateKey({ key: bytes, format: 'der', type: 'pkcs8' })) ||
+    succeeds(() => createPrivateKey({ key: bytes, format: 'der', type: 'sec1' }))
 }
 
-function reads (read: () => KeyObject): boolean {
+function succeeds (read: () => KeyObject): boolean {
   try {
     read()
     return true
@@ -80,20 +80,17 @@ function reads (read: () => KeyObject): boolean {
 }
 
 /**
- * Returns bytes and what stands under their quotes and encodings, outermost first: environments, secret stores and
- * configuration files wrap keys in JSON strings, base64, hexadecimal digits and more, often twice. Each layer is
- * shorter than the one before.
+ * Decodes bytes repeatedly, and returns all layers, the outermost first: environments, secret stores and configuration
+ * files wrap keys in JSON strings, base64, hexadecimal digits and more, often twice. Each layer is shorter than the
+ * previous one.
  */
 export function layersOf (bytes: Uint8Array): readonly [Buffer, ...Buffer[]] {
   const layers: [Buffer, ...Buffer[]] = [Buffer.from(bytes)]
-  for (let inner = unwrapped(layers[0]); inner !== null; inner = unwrapped(inner)) layers.push(inner)
+  for (let inner = unwrap(layers[0]); inner !== null; inner = unwrap(inner)) layers.push(inner)
   return layers
 }
 
-/**
- * Returns what is left when nothing can be decoded any more, without whitespace around it: the same bytes in whatever
- * spelling a secret came.
- */
+/** Returns the last layer, trimmed. It is the same for all encodings of a secret. */
 export function innermost (layers: readonly [Buffer, ...Buffer[]]): Buffer {
   const bytes = layers.reduce((_outer, inner) => inner)
   const text = textOf(bytes)
@@ -110,7 +107,7 @@ export function textOf (bytes: Buffer): string | null {
   return /[\u0000-\u0008\u000e-\u001f\u007f-\u009f]/.test(text) ? null : text.trim()
 }
 
-/** Parses JSON; `undefined` for what is none. */
+/** Parses JSON. Returns `undefined` if it is invalid. */
 function parseJson (text: string): unknown {
   try {
     return JSON.parse(text)
@@ -119,25 +116,25 @@ function parseJson (text: string): unknown {
   }
 }
 
-function unwrapped (bytes: Buffer): Buffer | null {
+function unwrap (bytes: Buffer): Buffer | null {
   const text = textOf(bytes)
-  return text === null ? fromUtf16(bytes) : unquoted(text) ?? fromPercent(text) ?? decoded(text)
+  return text === null ? fromUtf16(bytes) : unquote(text) ?? fromPercent(text) ?? decode(text)
 }
 
-/** Files that PowerShell writes are UTF-16. */
+/** Decodes ASCII in UTF-16, which PowerShell writes to files. */
 function fromUtf16 (bytes: Buffer): Buffer | null {
   const isAscii = /^(?:\xff\xfe)?(?:[\t\n\r -~]\0)+$/.test(bytes.toString('latin1'))
   return isAscii ? Buffer.from(bytes.toString('utf16le')) : null
 }
 
-function unquoted (text: string): Buffer | null {
+function unquote (text: string): Buffer | null {
   const json = text.startsWith('"') ? parseJson(text) : undefined
   const inner = typeof json === 'string' ? json : /^(["'`])([^]*)\1$/.exec(text)?.[2]
   return inner === undefined ? null : Buffer.from(inner)
 }
 
 /**
- * The characters of a percent-encoded text (RFC 3986, 2): random bytes that contain `%3E` by chance have others too.
+ * Matches a percent-encoded text (RFC 3986, 2). Random bytes that contain `%3E` by chance have other characters too.
  */
 const percentEncoded = /^[\w.~:/?#[\]@!$&'()*+,;=%-]*%[0-9a-f]{2}[\w.~:/?#[\]@!$&'()*+,;=%-]*$/i
 
@@ -153,7 +150,7 @@ function fromPercent (text: string): Buffer | null {
  * Decodes decimal bytes (a `Uint8Array` as text), hexadecimal digits (also of a UUID), and base64 or base64url on one
  * line or several.
  */
-function decoded (text: string): Buffer | null {
+function decode (text: string): Buffer | null {
   if (/^\d{1,3}(?:,\d{1,3})+$/.test(text)) return Buffer.from(text.split(',').map(Number))
   const hex = text.replace(/^0x|[\s:-]/gi, '')
   if (/^(?:[0-9a-f]{2})+$/i.test(hex)) return Buffer.from(hex, 'hex')

@@ -3,9 +3,9 @@ import { describeValue, joinNames, minSecretBytes } from '../util/describe.js'
 import { isObject, ownField } from '../util/objects.js'
 import { passwordWeakness, weakness } from './check-secret.js'
 
-const mend = 'Make one with: npx fastify-gatehouse secret'
+const howToFix = 'Make one with: npx fastify-gatehouse secret'
 
-/** What a secret is for, and what that asks of it. */
+/** The purposes of secrets, with their requirements. */
 const purposes = {
   /** `session({ secret })` */
   session: { minBytes: 32, rotates: true },
@@ -19,13 +19,13 @@ const purposes = {
   pepper: { minBytes: 32, rotates: false },
   /** any other secret that a program holds */
   secret: { minBytes: 32, rotates: false },
-  /** what a person or a script logs in with: less is asked, as of the passwords of `basic({ users })` */
+  /** the password of a person or a script, with the lower requirements of the passwords of `basic({ users })` */
   password: { minBytes: minSecretBytes, rotates: false }
 } as const
 
 /**
- * What a variable holds. `session` and `device` take several, separated by commas, the newest first: the result is a
- * list.
+ * The purpose of a variable. For `session` and `device` it may contain several secrets, separated by commas, the newest
+ * first: the result is a list.
  */
 export type SecretPurpose = keyof typeof purposes
 
@@ -34,21 +34,21 @@ export type SecretsOf<T extends Readonly<Record<string, SecretPurpose>>> = {
   readonly [K in keyof T]: (typeof purposes)[T[K]]['rotates'] extends true ? readonly [string, ...string[]] : string
 }
 
-/** One secret, as it was read. */
+/** A secret that was read from a variable. */
 interface Held {
   readonly variable: string
   readonly text: string
 }
 
 /**
- * Reads the secrets of an application from its environment, all at once, so that a start names every mistake and not
- * the first: variables that are not set, too short, an example or a published secret, easy to guess, or one secret for
- * two purposes (also trimmed, or written in another encoding). No value is ever printed.
+ * Reads all secrets of an application from its environment at once, so that one error reports every mistake: a variable
+ * that is not set, a secret that is too short, published, easy to guess or a placeholder, and one secret for two
+ * purposes (also trimmed, or in another encoding). The error contains no values.
  *
  * @example
  * const secrets = secretsFromEnvironment({ SESSION_SECRET: 'session', JWT_SECRET: 'jwt', OPS_PASSWORD: 'password' })
  * session({ secret: secrets.SESSION_SECRET })
- * @param env left out, `process.env`.
+ * @param env default: `process.env`.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, one for all mistakes.
  */
 export function secretsFromEnvironment<const T extends Readonly<Record<string, SecretPurpose>>> (
@@ -75,7 +75,7 @@ function read (variable: string, purpose: string, given: string | undefined) {
     )
   }
   if (given === undefined || given.trim() === '') {
-    return { variable, value: '', held: [], mistakes: [`${variable} is not set. ${mend}`] }
+    return { variable, value: '', held: [], mistakes: [`${variable} is not set. ${howToFix}`] }
   }
   const texts = rule.rotates ? given.split(',') : [given]
   const held = texts.map(
@@ -86,8 +86,8 @@ function read (variable: string, purpose: string, given: string | undefined) {
 }
 
 /**
- * `<your secret>`, `changeme`: what stands in examples, whatever its length. Random keys hold none of it: short words
- * count only where no encoding goes on behind them.
+ * Matches placeholders of examples, such as `<your secret>` and `changeme`. It must not match random keys, so short
+ * words count only if no character of an encoding follows.
  */
 const placeholder = new RegExp([
   'change.?(?:me|this|it)', 'replace.?(?:me|this|it|with)', 'your.?(?:own.?)?(?:secret|key|password|token)',
@@ -103,15 +103,17 @@ function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | 
     return `${variable} stands in quotes, which are then a part of it: what read the file keeps them. Remove them.`
   }
   if (text.startsWith(`${variable}=`)) return `${variable} begins with its own name. Leave out '${variable}='.`
-  if (placeholder.test(text)) return `${variable} looks like a placeholder of an example. ${mend}`
+  if (placeholder.test(text)) return `${variable} looks like a placeholder of an example. ${howToFix}`
   const { minBytes } = purposes[purpose]
   const bytes = Buffer.byteLength(text)
-  if (bytes < minBytes) return `${variable} is too short: it has ${bytes} bytes and needs at least ${minBytes}. ${mend}`
+  if (bytes < minBytes) {
+    return `${variable} is too short: it has ${bytes} bytes and needs at least ${minBytes}. ${howToFix}`
+  }
   const reason = purpose === 'password' ? passwordWeakness(text, '') : weakness(text)
-  return reason === null ? null : `${variable} ${reason}. ${mend}`
+  return reason === null ? null : `${variable} ${reason}. ${howToFix}`
 }
 
-/** Whoever learns one secret of an application must not have learned another. */
+/** Returns a mistake for each secret that has two purposes: a leak of one must not be a leak of the other. */
 function reused (held: readonly Held[]): readonly string[] {
   const owners = new Map<string, string>()
   const mistakes = new Set<string>()
@@ -125,7 +127,7 @@ function reused (held: readonly Held[]): readonly string[] {
   return [...mistakes]
 }
 
-/** The bytes that a text may stand for: as it reads, and decoded from hex, base64 or base64url. */
+/** Returns the bytes that a text may represent: as UTF-8, and decoded from hex, base64 or base64url. */
 function formsOf (text: string): ReadonlySet<string> {
   const trimmed = text.trim()
   const forms = [Buffer.from(trimmed)]

@@ -1,14 +1,14 @@
 import { hash } from 'node:crypto'
 import { knownDigests } from './known-digests.js'
 
-/** 48 bits: enough that no random secret is met by chance, and too few to give a secret back. */
+/** 48 bits: enough that a random secret does not match by chance, and too few to reconstruct a secret. */
 const digestBytes = 6
 
 const digests = Buffer.from(knownDigests, 'base64')
 
 /**
- * Returns true for a secret that was published, however it is spelled: as the innermost of its layers, which is what
- * was digested. For public keys, whose private halves were published, as SPKI.
+ * Returns true for a published secret, given as the innermost of its layers ({@link innermost}), or a public key whose
+ * private key was published, given as SPKI.
  */
 export function isKnown (bytes: Buffer): boolean {
   const digest = hash('sha256', bytes, 'buffer').readUIntBE(0, digestBytes)

@@ -1,6 +1,6 @@
 /**
- * Characters of the shortest repetition, sequence or row of the keyboard that counts: shorter ones stand in random keys
- * by chance.
+ * The minimum length of a repetition, a sequence or a part of a keyboard row. Shorter ones occur in random keys by
+ * chance.
  */
 const windowLength = 5
 
@@ -10,7 +10,7 @@ const rows = [
 ]
 const keyboard = new Set(rows.flatMap(row => [row, [...row].reverse().join('')]).flatMap(windowsOf))
 
-/** Words of placeholders and of passwords. */
+/** Common words of placeholders and passwords. */
 const words = `
 access admin administrator always api application auth authentication authorization backend before between
 bigger change character chars client company complex confidential config cookie correct create database default
@@ -28,13 +28,13 @@ const dates = /\d{4}-\d\d-\d\d(?:t[\d:.]+z)?/g
 
 const leet: Readonly<Record<string, string>> = { 0: 'o', 1: 'i', 3: 'e', 4: 'a', 5: 's', 7: 't', '@': 'a', $: 's' }
 
-/** The words under their first three letters: a table of a hundred thousand keys is checked at boot. */
+/** The words by their first three letters, because a table of a hundred thousand keys may be checked at boot. */
 const byBeginning = new Map<string, readonly string[]>()
 for (const word of words) byBeginning.set(word.slice(0, 3), [...byBeginning.get(word.slice(0, 3)) ?? [], word])
 
 /**
- * Counts the characters that continue no repetition, sequence or row of the keyboard, and belong to no date and no
- * common word, also one spelled as `s3cr3t`.
+ * Counts the characters that are not part of a repetition, a sequence, a keyboard row, a date or a common word (also
+ * one spelled like `s3cr3t`).
  */
 export function countUnpredictable (text: string): number {
   const lower = text.toLowerCase()
@@ -47,7 +47,7 @@ export function countUnpredictable (text: string): number {
   return count
 }
 
-/** Returns true where half of a text or more is repetition, sequences, dates and common words. */
+/** Returns true if at least half of a text consists of repetition, sequences, dates and common words. */
 export function isPredictable (text: string): boolean {
   return countUnpredictable(text) * 2 <= text.length
 }

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { apiKey, read, type CredentialSource, type Reading } from '../../lib/index.js'
-import { reader, readAuthorization } from '../../lib/kit/read-credential.js'
+import { createReader, readAuthorization } from '../../lib/kit/read-credential.js'
 import { contextOf, listen, send } from '../fixtures/schemes.js'
 
 /** An application that reads a place and says what it found: the text, or the kind of the outcome. */
@@ -154,21 +154,21 @@ t.test('a place outside of the grammar stops the boot, or the call', async t => 
     undefined, null, 7, {}
   ]) {
     t.throws(
-      () => reader(from, 'The option from of here'),
+      () => createReader(from, 'The option from of here'),
       { code: 'AUTH_MISCONFIGURED', message: /^The option from of here must be 'bearer', 'header:<name>'/ },
       String(from)
     )
-    t.throws(() => reader(['bearer', from], 'The option from of here'), { code: 'AUTH_MISCONFIGURED' })
+    t.throws(() => createReader(['bearer', from], 'The option from of here'), { code: 'AUTH_MISCONFIGURED' })
     t.throws(
       () => read({ raw: { headers: {} } } as never, from as CredentialSource),
       { code: 'AUTH_MISCONFIGURED', message: /^from must be/ }
     )
   }
   t.throws(() => read({} as never, []), { code: 'AUTH_MISCONFIGURED' })
-  t.throws(() => reader([], 'The option from of here'), { code: 'AUTH_MISCONFIGURED', message: /at least one place/ })
+  t.throws(() => createReader([], 'The option from of here'), { code: 'AUTH_MISCONFIGURED', message: /at least one source/ })
   t.throws(
-    () => reader(['bearer', 'bearer'], 'The option from of here'),
-    { code: 'AUTH_MISCONFIGURED', message: /names a place twice/ }
+    () => createReader(['bearer', 'bearer'], 'The option from of here'),
+    { code: 'AUTH_MISCONFIGURED', message: /names a source twice/ }
   )
   t.throws(
     () => apiKey({ from: 'header:x y' as CredentialSource, verify: () => null })(

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { checkSecret, weakness } from '../../lib/secrets/check-secret.js'
 
-const rule = { minBytes: 32, place: 'the secret of the test' }
+const rule = { minBytes: 32, path: 'the secret of the test' }
 const refused = { code: 'AUTH_MISCONFIGURED' }
 const sample = 'v1ZK9mJ0Qx3fWc7RtYh2Lb8NpUe5DgSa6XoTiMk4BzA'
 

@@ -2,7 +2,7 @@ import t from 'tap'
 import { checkSecret } from '../../lib/secrets/check-secret.js'
 import { readWords, withoutVectors } from '../fixtures/vectors.js'
 
-const rule = { minBytes: 32, place: 'the secret of the test' }
+const rule = { minBytes: 32, path: 'the secret of the test' }
 
 t.test('every one of the 2,000 published secrets is refused, also behind whitespace, encoded, and decoded', {
   skip: withoutVectors

@@ -123,7 +123,7 @@ function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings
     }
     if (!key.startsWith(prefix)) throw misconfigured(`${place} does not start with ${path}.prefix.`)
     // the prefix adds no entropy
-    checkSecret(key.slice(prefix.length), { minBytes: 16, place })
+    checkSecret(key.slice(prefix.length), { minBytes: 16, path: place })
     principals.set(digest(key), principalAtBoot(principal as PrincipalInput, name, `key ${i + 1} of ${path}.keys`))
   })
   return key => principals.get(digest(key)) ?? null

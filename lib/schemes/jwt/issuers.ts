@@ -123,7 +123,7 @@ function given (keys: unknown, algorithms: readonly Algorithm[] | null, path: st
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
 export function checkGuessable ({ key, algorithm }: VerificationKey, place: string): void {
-  if (isSymmetric(algorithm)) checkSecret(key.export(), { minBytes: minSecretBytes(algorithm), place })
+  if (isSymmetric(algorithm)) checkSecret(key.export(), { minBytes: minSecretBytes(algorithm), path: place })
   else if (isKnown(key.export({ type: 'spki', format: 'der' }))) {
     throw misconfigured(`${place} is a published sample: everybody has its private key, and can sign. Make a key pair.`)
   }

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthErrorCode, AuthFailure } from '../../../types/error.js'
-import { reader } from '../../kit/read-credential.js'
+import { createReader } from '../../kit/read-credential.js'
 import type { SessionCookie } from './cookie.js'
 import type { Seal } from './seal.js'
 
@@ -92,7 +92,7 @@ function sealReturnPath (seal: Seal, request: FastifyRequest): string | null {
   return isLocalPath(path) ? seal.seal({ p: path, t: Date.now() }) : null
 }
 
-const readReturnTo = reader('query:returnTo', 'returnTo')
+const readReturnTo = createReader('query:returnTo', 'returnTo')
 
 /** The path in `?returnTo=`, if this scheme sealed it within the hour; else `fallback`. */
 export function openReturnPath (seal: Seal, request: FastifyRequest, fallback: string): string {

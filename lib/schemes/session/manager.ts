@@ -6,7 +6,7 @@ import type { LoginOptions } from '../../../types/sessions.js'
 import { AuthError, authFailure, internalError, refusal } from '../../errors.js'
 import { absent, authenticated, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
-import { cookieValues, reader } from '../../kit/read-credential.js'
+import { cookieValues, createReader } from '../../kit/read-credential.js'
 import { checkedData } from '../../util/json.js'
 import { oweCookie, replyOf } from '../../util/response.js'
 import { OpenedCookies } from './cookie-cache.js'
@@ -53,7 +53,7 @@ export class SessionManager {
   readonly #settings: SessionSettings
   readonly #seal: Seal
   readonly #liveness: Liveness
-  readonly #read: ReturnType<typeof reader>
+  readonly #read: ReturnType<typeof createReader>
   readonly #cookies: OpenedCookies
   /** Keyed by request, so that requests at once never mix. */
   readonly #visits = new WeakMap<FastifyRequest, Visit>()
@@ -65,7 +65,7 @@ export class SessionManager {
     this.#seal = seal
     this.#cookies = new OpenedCookies(seal, settings.load === null)
     this.#liveness = liveness
-    this.#read = reader(`cookie:${settings.cookieName}`, `schemes.${scheme}: cookieName`)
+    this.#read = createReader(`cookie:${settings.cookieName}`, `schemes.${scheme}: cookieName`)
   }
 
   /** Whose session the request carries. Ended sessions are *absent*, a forged cookie is *invalid*, and the cookie of either is removed with the response. */

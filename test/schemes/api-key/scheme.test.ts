@@ -65,7 +65,7 @@ t.test('an option that is wrong stops the boot with a sentence that names it', a
     [{ keys: key }, /^The option schemes\.service\.keys must be an object or a Map/],
     [{ verify: true }, /^The option schemes\.service\.verify must be a function/],
     [{ verify, from: 'x-api-key' }, /^The option schemes\.service\.from must be 'bearer', 'header:<name>'/],
-    [{ verify, from: [] }, /at least one place/],
+    [{ verify, from: [] }, /at least one source/],
     [{ verify, prefix: 7 }, /^The option schemes\.service\.prefix must be a string\. Got 7\./],
     [{ verify, realm: null }, /^The option schemes\.service\.realm must be a string\. Got null\./],
     [{ verify, load: {} }, /^The option schemes\.service\.load must be a function/],
