@@ -76,11 +76,10 @@ export function createStatements (engine: Database['engine'], prefix: string): S
       update ${records} set value = ${value}, version = ${version}, expires_at = ${at}
       where kind = ${kind} and id = ${id} and version = ${before} and ${alive()} returning 1 as done`,
 
-    take: (kind, id) => sql`
-      delete from ${records} where kind = ${kind} and id = ${id} and ${alive()} returning ${columns}`,
+    take: (kind, id) => sql`delete from ${records}
+      where kind = ${kind} and id = ${id} and ${alive()} returning ${columns}`,
 
-    find: (kind, realm, owner) => sql`
-      select ${columns} from ${records}
+    find: (kind, realm, owner) => sql`select ${columns} from ${records}
       where kind = ${kind} and realm = ${realm} and owner = ${owner} and ${alive()}`,
 
     takeAll: (kind, realm, owner, except) => sql`
@@ -89,8 +88,7 @@ export function createStatements (engine: Database['engine'], prefix: string): S
         where kind = ${kind} and realm = ${realm} and owner = ${owner} and id <> ${except} ${ordered}
       ) and realm = ${realm} and owner = ${owner} and ${alive()} returning ${columns}`,
 
-    isOwning: (kind, realm, owner, except) => sql`
-      select 1 as one from ${records}
+    isOwning: (kind, realm, owner, except) => sql`select 1 as one from ${records}
       where kind = ${kind} and realm = ${realm} and owner = ${owner} and id <> ${except} and ${alive()} limit 1`,
 
     increment: (kind, id, length, ceiling) => sql`
@@ -108,8 +106,8 @@ export function createStatements (engine: Database['engine'], prefix: string): S
       where kind = ${kind} and id = ${id} and expires_at = ${end} and count > 0 and expires_at > ${now()}
       returning 1 as done`,
 
-    count: (kind, id) => sql`
-      select count, expires_at from ${counters} where kind = ${kind} and id = ${id} and expires_at > ${now()}`,
+    count: (kind, id) => sql`select count, expires_at from ${counters}
+      where kind = ${kind} and id = ${id} and expires_at > ${now()}`,
 
     purge: maxRows => [records, counters].map(table => sql`
       delete from ${table} where (kind, id) in (
