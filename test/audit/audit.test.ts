@@ -2,46 +2,172 @@ import t from 'tap'
 import { as, boot, group, route, says } from '../fixtures/policies.js'
 
 t.test('app.gatehouse.audit()', async t => {
-  t.test('has every route with method, pattern, schemes, rules, where they came from, stage and reason', async t => {
-    function isOwner () { return true }
-    const { app } = await boot(t, app => {
-      route(app, [], '/default')
-      route(app, [], '/health')
-      app.post('/orders', says({ schemes: ['user', { all: ['web', 'service'] }], scopes: { all: ['a', 'b'], any: ['c', 'd'], none: ['e', 'f'] }, maxAge: '5m' }), async () => '')
-      app.route({ method: ['PUT', 'PATCH'], url: '/orders/:id', ...says({ when: isOwner, anyOf: [{ scopes: 'a' }, { schemes: 'user', roles: { any: ['clerk', 'boss'] }, when: () => true }] }), handler: async () => '' })
-      app.get('/functions', says({ scopes: () => 'a', roles: () => 'b', when: (() => () => true)() }), async () => '')
-      app.get('/open', says({ public: 'the probe' }), async () => '')
-      app.get('/bare', says(false), async () => '')
-      app.get('/feed', says({ mode: 'optional' }), async () => '')
-      app.get('/limited', says({ mode: 'try', rateLimit: { max: 5, window: '1m' } }), async () => '')
-      app.register(async admin => {
-        group(admin, { schemes: 'web', roles: 'admin' })
-        route(admin, [], '/users', { scopes: 'users' })
-        route(admin, [], '/metrics', { inherit: false, schemes: 'service' })
-        admin.register(async inner => {
-          group(inner, { scopes: 'deep' })
-          route(inner, [], '/')
-        }, { prefix: '/deep' })
-      }, { prefix: '/admin' })
-    }, { options: { publicPaths: [{ path: '/health', reason: 'load balancer' }] } })
+  t.test('lists each route with its method, pattern, schemes, rules and their origin, stage and reason', async t => {
+    function isOwner () {
+      return true
+    }
+    const { app } = await boot(
+      t,
+      app => {
+        route(app, [], '/default')
+        route(app, [], '/health')
+        app.post(
+          '/orders',
+          says({
+            schemes: ['user', { all: ['web', 'service'] }],
+            scopes: { all: ['a', 'b'], any: ['c', 'd'], none: ['e', 'f'] },
+            maxAge: '5m'
+          }),
+          async () => ''
+        )
+        app.route({
+          method: ['PUT', 'PATCH'],
+          url: '/orders/:id',
+          ...says({
+            when: isOwner,
+            anyOf: [{ scopes: 'a' }, { schemes: 'user', roles: { any: ['clerk', 'boss'] }, when: () => true }]
+          }),
+          handler: async () => ''
+        })
+        app.get(
+          '/functions',
+          says({
+            scopes: () => 'a',
+            roles: () => 'b',
+            when: (
+              () => () =>
+                true
+            )()
+          }),
+          async () => ''
+        )
+        app.get('/open', says({ public: 'the probe' }), async () => '')
+        app.get('/bare', says(false), async () => '')
+        app.get('/feed', says({ mode: 'optional' }), async () => '')
+        app.get('/limited', says({ mode: 'try', rateLimit: { max: 5, window: '1m' } }), async () => '')
+        app.register(
+          async admin => {
+            group(admin, { schemes: 'web', roles: 'admin' })
+            route(admin, [], '/users', { scopes: 'users' })
+            route(admin, [], '/metrics', { inherit: false, schemes: 'service' })
+            admin.register(
+              async inner => {
+                group(inner, { scopes: 'deep' })
+                route(inner, [], '/')
+              },
+              { prefix: '/deep' }
+            )
+          },
+          { prefix: '/admin' }
+        )
+      },
+      { options: { publicPaths: [{ path: '/health', reason: 'load balancer' }] } }
+    )
     const none = { schemes: 'user', rules: [], stage: 'preParsing', reason: null }
-    t.strictSame(app.gatehouse.audit().map(({ policy, file, ...words }) => words), [
-      { method: 'GET', url: '/admin/deep', access: 'required', ...none, schemes: 'web', rules: ['role admin', 'scope deep'], from: 'default + group /admin + group /admin/deep' },
-      { method: 'GET', url: '/admin/metrics', access: 'required', ...none, schemes: 'service', from: 'route', reason: 'inherit: false' },
-      { method: 'GET', url: '/admin/users', access: 'required', ...none, schemes: 'web', rules: ['role admin', 'scope users'], from: 'default + group /admin + route' },
-      { method: 'GET', url: '/bare', access: 'public', schemes: '', rules: [], from: 'route', stage: 'none', reason: null },
-      { method: 'GET', url: '/default', access: 'required', ...none, from: 'default' },
-      { method: 'GET', url: '/feed', access: 'optional', ...none, from: 'default + route' },
-      { method: 'GET', url: '/functions', access: 'required', ...none, rules: ['scopes that a function names', 'roles that a function names', 'when a function passes'], from: 'default + route', stage: 'preParsing, preHandler' },
-      { method: 'GET', url: '/health', access: 'public', schemes: '', rules: [], from: 'public path /health', stage: 'none', reason: 'load balancer' },
-      { method: 'GET', url: '/limited', access: 'try', ...none, rules: ['at most 5 requests in 60 s'], from: 'default + route', stage: 'preParsing, preHandler' },
-      { method: 'GET', url: '/open', access: 'public', schemes: '', rules: [], from: 'route', stage: 'none', reason: 'the probe' },
-      { method: 'POST', url: '/orders', access: 'required', schemes: 'user or web and service', rules: ['scope a and b', 'scope c or d', 'not scope e nor f', 'authenticated within 300 s'], from: 'default + route', stage: 'preParsing', reason: null },
-      { method: 'PUT, PATCH', url: '/orders/:id', access: 'required', ...none, rules: ['when isOwner', '(scope a) or (user, role clerk or boss, when a function passes)'], from: 'default + route', stage: 'preParsing, preHandler' }
-    ])
+    t.strictSame(
+      app.gatehouse.audit().map(({ policy, file, ...words }) => words),
+      [
+        {
+          method: 'GET',
+          url: '/admin/deep',
+          access: 'required',
+          ...none,
+          schemes: 'web',
+          rules: ['role admin', 'scope deep'],
+          from: 'default + group /admin + group /admin/deep'
+        },
+        {
+          method: 'GET',
+          url: '/admin/metrics',
+          access: 'required',
+          ...none,
+          schemes: 'service',
+          from: 'route',
+          reason: 'inherit: false'
+        },
+        {
+          method: 'GET',
+          url: '/admin/users',
+          access: 'required',
+          ...none,
+          schemes: 'web',
+          rules: ['role admin', 'scope users'],
+          from: 'default + group /admin + route'
+        },
+        {
+          method: 'GET',
+          url: '/bare',
+          access: 'public',
+          schemes: '',
+          rules: [],
+          from: 'route',
+          stage: 'none',
+          reason: null
+        },
+        { method: 'GET', url: '/default', access: 'required', ...none, from: 'default' },
+        { method: 'GET', url: '/feed', access: 'optional', ...none, from: 'default + route' },
+        {
+          method: 'GET',
+          url: '/functions',
+          access: 'required',
+          ...none,
+          rules: ['scopes that a function names', 'roles that a function names', 'when a function passes'],
+          from: 'default + route',
+          stage: 'preParsing, preHandler'
+        },
+        {
+          method: 'GET',
+          url: '/health',
+          access: 'public',
+          schemes: '',
+          rules: [],
+          from: 'public path /health',
+          stage: 'none',
+          reason: 'load balancer'
+        },
+        {
+          method: 'GET',
+          url: '/limited',
+          access: 'try',
+          ...none,
+          rules: ['at most 5 requests in 60 s'],
+          from: 'default + route',
+          stage: 'preParsing, preHandler'
+        },
+        {
+          method: 'GET',
+          url: '/open',
+          access: 'public',
+          schemes: '',
+          rules: [],
+          from: 'route',
+          stage: 'none',
+          reason: 'the probe'
+        },
+        {
+          method: 'POST',
+          url: '/orders',
+          access: 'required',
+          schemes: 'user or web and service',
+          rules: ['scope a and b', 'scope c or d', 'not scope e nor f', 'authenticated within 300 s'],
+          from: 'default + route',
+          stage: 'preParsing',
+          reason: null
+        },
+        {
+          method: 'PUT, PATCH',
+          url: '/orders/:id',
+          access: 'required',
+          ...none,
+          rules: ['when isOwner', '(scope a) or (user, role clerk or boss, when a function passes)'],
+          from: 'default + route',
+          stage: 'preParsing, preHandler'
+        }
+      ]
+    )
   })
 
-  t.test('says preHandler where everything runs there', async t => {
+  t.test('reports the stage preHandler where the whole guard runs there', async t => {
     const { app } = await boot(t, app => {
       route(app, [], '/a')
       route(app, [], '/b', { when: () => true })
@@ -50,24 +176,41 @@ t.test('app.gatehouse.audit()', async t => {
     t.strictSame(app.gatehouse.audit().map(row => row.stage), ['preHandler', 'preHandler', 'none'])
   })
 
-  t.test('shows the HEAD that Fastify made with its GET, for each constraint, and a HEAD with a policy of its own by itself', async t => {
-    const { app } = await boot(t, app => {
-      app.get('/versions', { constraints: { version: '1.0.0' }, ...says('web') }, async () => '')
-      app.get('/versions', { constraints: { version: '2.0.0' }, ...says('service') }, async () => '')
-      app.head('/own', says(false), async () => '')
-      app.get('/own', says('web'), async () => '')
-      app.head('/alone', async () => '')
-      for (const prefixTrailingSlash of ['both', 'slash', 'no-slash'] as const) {
-        app.register(async child => { child.get('/', { prefixTrailingSlash }, async () => '') }, { prefix: `/z/${prefixTrailingSlash}` })
-      }
-    })
-    t.strictSame(app.gatehouse.audit().map(({ method, url, schemes }) => `${method} ${url} ${schemes}`), [
-      'HEAD /alone user', 'GET /own web', 'HEAD /own ', 'GET /versions web', 'GET /versions service',
-      'GET /z/both user', 'GET /z/no-slash user', 'GET /z/slash/ user'
-    ])
-  })
+  t.test(
+    'lists an automatic HEAD with its GET, per constraint, and a HEAD with its own policy separately',
+    async t => {
+      const { app } = await boot(t, app => {
+        app.get('/versions', { constraints: { version: '1.0.0' }, ...says('web') }, async () => '')
+        app.get('/versions', { constraints: { version: '2.0.0' }, ...says('service') }, async () => '')
+        app.head('/own', says(false), async () => '')
+        app.get('/own', says('web'), async () => '')
+        app.head('/alone', async () => '')
+        for (const prefixTrailingSlash of ['both', 'slash', 'no-slash'] as const) {
+          app.register(
+            async child => {
+              child.get('/', { prefixTrailingSlash }, async () => '')
+            },
+            { prefix: `/z/${prefixTrailingSlash}` }
+          )
+        }
+      })
+      t.strictSame(
+        app.gatehouse.audit().map(({ method, url, schemes }) => `${method} ${url} ${schemes}`),
+        [
+          'HEAD /alone user',
+          'GET /own web',
+          'HEAD /own ',
+          'GET /versions web',
+          'GET /versions service',
+          'GET /z/both user',
+          'GET /z/no-slash user',
+          'GET /z/slash/ user'
+        ]
+      )
+    }
+  )
 
-  t.test('is plain data: as JSON it is the same, and nothing in it can be changed', async t => {
+  t.test('returns plain frozen data that survives a JSON round trip', async t => {
     const { app, ask } = await boot(t, app => route(app, [], '/x', { scopes: 'a' }))
     const rows = app.gatehouse.audit()
     t.strictSame(JSON.parse(JSON.stringify(rows)), rows)
@@ -76,7 +219,7 @@ t.test('app.gatehouse.audit()', async t => {
     t.equal((await ask('/x', as())).status, 403)
   })
 
-  t.test('is the same from every context, in the order of the patterns, and whenever it is asked', async t => {
+  t.test('returns the same rows from every context, in pattern order, at any time', async t => {
     const inner: unknown[] = []
     const { app } = await boot(t, app => {
       route(app, [], '/b')

@@ -14,14 +14,18 @@ const none = { scopes: null, roles: null, when: null, anyOf: null }
 const bare = { access: 'required', alternatives: [['user']], rules: [], maxAge: null, rateLimit: null, detached: false }
 
 t.test('The policy of an audit row', async t => {
-  t.test('holds everything that decides who may enter', async t => {
+  t.test('contains everything that decides who has access', async t => {
     function isOwner () { return true }
     function regions () { return 'a' }
     const { app } = await boot(t, app => {
       route(app, [], '/default')
       route(app, [], '/open', false)
       route(app, [], '/all', { schemes: ['user', { all: ['web', 'service'] }] })
-      route(app, [], '/rules', { scopes: { all: ['a', 'b'], any: ['c', 'd'], none: ['e'] }, roles: 'clerk', maxAge: '5m' })
+      route(app, [], '/rules', {
+        scopes: { all: ['a', 'b'], any: ['c', 'd'], none: ['e'] },
+        roles: 'clerk',
+        maxAge: '5m'
+      })
       route(app, [], '/limited', { mode: 'try', rateLimit: { max: 5, window: '1m' } })
       route(app, [], '/functions', { scopes: regions, roles: () => 'b', when: isOwner })
       route(app, [], '/any', { anyOf: [{ scopes: 'a', when: () => true }, { schemes: 'user', roles: { any: ['x'] } }] })
@@ -36,25 +40,41 @@ t.test('The policy of an audit row', async t => {
       '/default': bare,
       '/open': { ...bare, access: 'public', alternatives: [] },
       '/all': { ...bare, alternatives: [['user'], ['web', 'service']] },
-      '/rules': { ...bare, rules: [{ ...none, scopes: names(['a', 'b'], ['c', 'd'], ['e']), roles: names(['clerk']) }], maxAge: 300 },
+      '/rules': {
+        ...bare,
+        rules: [{ ...none, scopes: names(['a', 'b'], ['c', 'd'], ['e']), roles: names(['clerk']) }],
+        maxAge: 300
+      },
       '/limited': { ...bare, access: 'try', rateLimit: { max: 5, window: 60 } },
-      '/functions': { ...bare, rules: [{ ...none, scopes: { function: 'regions' }, roles: { function: '' }, when: 'isOwner' }] },
+      '/functions': {
+        ...bare,
+        rules: [{ ...none, scopes: { function: 'regions' }, roles: { function: '' }, when: 'isOwner' }]
+      },
       '/any': {
         ...bare,
-        rules: [{
-          ...none,
-          anyOf: [
-            { schemes: null, scopes: names(['a']), roles: null, when: '' },
-            { schemes: ['user'], scopes: null, roles: names([], ['x']), when: null }
-          ]
-        }]
+        rules: [
+          {
+            ...none,
+            anyOf: [
+              { schemes: null, scopes: names(['a']), roles: null, when: '' },
+              { schemes: ['user'], scopes: null, roles: names([], ['x']), when: null }
+            ]
+          }
+        ]
       },
-      '/admin/both': { ...bare, alternatives: [['web']], rules: [{ ...none, roles: names(['admin']) }, { ...none, scopes: names(['deep']) }] },
+      '/admin/both': {
+        ...bare,
+        alternatives: [['web']],
+        rules: [
+          { ...none, roles: names(['admin']) },
+          { ...none, scopes: names(['deep']) }
+        ]
+      },
       '/admin/detached': { ...bare, alternatives: [['service']], detached: true }
     })
   })
 
-  t.test('is JSON that nobody can change, one object for routes with one policy', async t => {
+  t.test('is frozen JSON, shared by routes with the same policy', async t => {
     const { app } = await boot(t, app => {
       route(app, [], '/a', { scopes: { any: ['x', 'y'] }, rateLimit: { max: 1, window: 1 } })
       route(app, [], '/b', { scopes: { any: ['x', 'y'] }, rateLimit: { max: 1, window: 1 } })
@@ -67,9 +87,13 @@ t.test('The policy of an audit row', async t => {
     t.ok(frozen(a))
   })
 
-  t.test('has the same bytes on every boot, by tsx and compiled', async t => {
+  t.test('has the same bytes on every boot, under tsx and compiled', async t => {
     const entry = 'test/audit/program.ts'
-    const [first, compiled, again] = await Promise.all([output(['--import=tsx', entry]), output([bundle(entry)]), output([bundle(entry)])])
+    const [first, compiled, again] = await Promise.all([
+      output(['--import=tsx', entry]),
+      output([bundle(entry)]),
+      output([bundle(entry)])
+    ])
     t.ok(first.length > 500, first)
     t.equal(first, compiled)
     t.equal(compiled, again)
@@ -95,7 +119,7 @@ t.test('The file of an audit row', async t => {
     return app.gatehouse.audit()[0]?.file
   }
 
-  t.test('is the one that declared the route, relative to its package', async t => {
+  t.test('is the file that declared the route, relative to its package', async t => {
     const { app } = await boot(t, app => {
       app.get('/here', async () => '')
       route(app, [], '/there')
@@ -104,18 +128,23 @@ t.test('The file of an audit row', async t => {
     t.equal(await fileFrom(`${root}/routes/orders.js`), 'routes/orders.js')
   })
 
-  t.test('is its name alone where it belongs to no package', async t => {
+  t.test('is the bare file name outside any package', async t => {
     t.equal(await fileFrom('/nowhere/app.js'), 'app.js')
     t.equal(await fileFrom('file:///nowhere/my%20app.js'), 'my app.js')
   })
 
-  t.test('has the library before it for what a library declares, wherever it is installed', async t => {
-    t.equal(await fileFrom('/srv/app/node_modules/@acme/board/lib/routes.js'), '@acme/board/lib/routes.js')
-    t.equal(await fileFrom('/srv/app/node_modules/.pnpm/board@1.0.0/node_modules/board/index.js'), 'board/index.js')
-  })
+  t.test(
+    "is prefixed with the library's name for routes that a library declares, wherever it is installed",
+    async t => {
+      t.equal(await fileFrom('/srv/app/node_modules/@acme/board/lib/routes.js'), '@acme/board/lib/routes.js')
+      t.equal(await fileFrom('/srv/app/node_modules/.pnpm/board@1.0.0/node_modules/board/index.js'), 'board/index.js')
+    }
+  )
 
-  t.test('is null where no file declared the route', async t => {
-    for (const filename of ['evalmachine.<anonymous>', 'node:internal/x']) t.equal(await fileFrom(filename), null, filename)
+  t.test('is null for a route that no file declared', async t => {
+    for (const filename of ['evalmachine.<anonymous>', 'node:internal/x']) {
+      t.equal(await fileFrom(filename), null, filename)
+    }
     for (const name of ['file://host/of/another.js', 'file:///%E0%A4%A', null]) {
       const restore = onStack(name)
       t.teardown(restore)
@@ -125,7 +154,7 @@ t.test('The file of an audit row', async t => {
     }
   })
 
-  t.test('leaves the formatting of stacks as it was', async t => {
+  t.test('leaves the formatting of stack traces unchanged', async t => {
     const { prepareStackTrace, stackTraceLimit } = Error
     await boot(t, app => { route(app, [], '/a') })
     t.equal(Error.prepareStackTrace, prepareStackTrace)
@@ -135,7 +164,11 @@ t.test('The file of an audit row', async t => {
 
 /** Makes every stack have one frame of a file with this name, which a script with coverage could not have. */
 function onStack (name: string | null): () => void {
-  const before = Object.getOwnPropertyDescriptor(Error, 'prepareStackTrace') ?? { value: undefined, writable: true, configurable: true }
+  const before = Object.getOwnPropertyDescriptor(Error, 'prepareStackTrace') ?? {
+    value: undefined,
+    writable: true,
+    configurable: true
+  }
   let prepare: typeof Error.prepareStackTrace
   const site = { getFileName: () => name } as NodeJS.CallSite
   Object.defineProperty(Error, 'prepareStackTrace', {
@@ -147,7 +180,10 @@ function onStack (name: string | null): () => void {
 }
 
 t.test('The option requireReason', async t => {
-  const options = { requireReason: true, publicPaths: ['/docs/*', { path: '/health', reason: 'load balancer' }, { path: '/nowhere', reason: ' ' }] }
+  const options = {
+    requireReason: true,
+    publicPaths: ['/docs/*', { path: '/health', reason: 'load balancer' }, { path: '/nowhere', reason: ' ' }]
+  }
   const declare = (app: FastifyInstance) => {
     route(app, [], '/docs/page')
     route(app, [], '/health')
@@ -156,7 +192,7 @@ t.test('The option requireReason', async t => {
     route(app, [], '/protected')
   }
 
-  t.test('stops the boot and names every public route and path without a reason', async t => {
+  t.test('stops the boot and lists every public route and path without a reason', async t => {
     const sentence = [
       'The option requireReason is true, and what is public has to say why:\n' +
       "- publicPaths[0]: write { path: '/docs/*', reason: '…' }\n" +
@@ -166,16 +202,22 @@ t.test('The option requireReason', async t => {
     await stops(t, declare, sentence, { options })
   })
 
-  t.test('leaves out the file where it cannot be told', async t => {
-    const run = vm.runInThisContext("(app, options, done) => { app.get('/x', options, async () => ''); done() }", { filename: 'evaluated' }) as
-      (app: FastifyInstance, options: object, done: () => void) => void
-    const anonymous = (app: FastifyInstance) => new Promise<void>(resolve => { setImmediate(run, app, says(false), resolve) })
+  t.test('leaves out the file if it is unknown', async t => {
+    const run = vm.runInThisContext("(app, options, done) => { app.get('/x', options, async () => ''); done() }", {
+      filename: 'evaluated'
+    }) as (app: FastifyInstance, options: object, done: () => void) => void
+    const anonymous = (app: FastifyInstance) =>
+      new Promise<void>(resolve => {
+        setImmediate(run, app, says(false), resolve)
+      })
     await stops(t, anonymous, ['- GET /x: write'], { options: { requireReason: true } })
   })
 
-  t.test('lets boot what says why, and is off unless it is true', async t => {
+  t.test('accepts routes with a reason, and is off unless it is true', async t => {
     await boot(t, app => { route(app, [], '/why', { public: 'the probe' }) }, { options: { requireReason: true } })
     await boot(t, declare, { options: { ...options, requireReason: false } })
-    for (const value of ['yes', 1, null]) await stops(t, declare, ['requireReason must be true or false'], { options: { requireReason: value } })
+    for (const value of ['yes', 1, null]) {
+      await stops(t, declare, ['requireReason must be true or false'], { options: { requireReason: value } })
+    }
   })
 })

@@ -55,7 +55,7 @@ async function ran (
   return { code: await running, ...said, modes }
 }
 
-t.test('as a process it prints to standard output what was asked for and nothing else', async t => {
+t.test('prints only the requested output to standard output when run as a process', async t => {
   const [secret, hashed, wrong] = await Promise.all([
     spawned(['secret']), spawned(['hash'], 'correct horse\n'), spawned(['hash', 'hunter2hunter2'])
   ])
@@ -66,7 +66,7 @@ t.test('as a process it prints to standard output what was asked for and nothing
   t.notMatch(wrong.stderr, /hunter2/)
 })
 
-t.test('what cannot be printed is a sentence and the exit code 1', {
+t.test('reports a write error in one sentence and exits with code 1', {
   skip: existsSync('/dev/full') ? false : 'this system has no /dev/full'
 }, async t => {
   const full = openSync('/dev/full', 'w')
@@ -78,7 +78,7 @@ t.test('what cannot be printed is a sentence and the exit code 1', {
   t.same([code, said], [1, 'Standard output cannot be written (ENOSPC).\n'])
 })
 
-t.test('a secret has as many random bytes as were asked for', async t => {
+t.test('generates a secret with the requested number of random bytes', async t => {
   const one = await ran(['secret'])
   t.equal(Buffer.from(one.stdout.trim(), 'base64url').length, 32)
   t.not((await ran(['secret'])).stdout, one.stdout)
@@ -92,7 +92,7 @@ t.test('a secret has as many random bytes as were asked for', async t => {
 })
 
 for (const [alg, args] of [['ES256', []], ['ES256', ['--alg', 'ES256']], ['EdDSA', ['--alg=EdDSA']]] as const) {
-  t.test(`a key set for ${alg} (${args.join('')}) signs tokens, and its public half verifies them`, async t => {
+  t.test(`generates a key set for ${alg} (${args.join('')}) whose public half verifies what it signs`, async t => {
     const { code, stdout } = await ran(['keys', ...args])
     const sets = JSON.parse(stdout)
     t.equal(code, 0)
@@ -117,7 +117,7 @@ for (const [alg, args] of [['ES256', []], ['ES256', ['--alg', 'ES256']], ['EdDSA
   })
 }
 
-t.test('a password is read from standard input, one line of UTF-8, without the end of the line', async t => {
+t.test('reads a password as one line of UTF-8 from standard input, without the line ending', async t => {
   for (const input of [['correct horse'], ['correct horse\n'], ['correct horse\r\n'], ['correct', ' horse\n']]) {
     const { code, stdout } = await ran(['hash'], input)
     t.equal(code, 0)
@@ -141,7 +141,7 @@ t.test('a password is read from standard input, one line of UTF-8, without the e
   }
 })
 
-t.test('the algorithm of a hash can be chosen', async t => {
+t.test('hashes with the chosen algorithm', async t => {
   t.match(await ran(['hash', '--algorithm', 'bcrypt'], ['correct horse']), { code: 0, stdout: /^\$2b\$12\$.{53}\n$/ })
   t.match(
     await ran(['hash', '--algorithm=scrypt'], ['correct horse']), { code: 0, stdout: /^\$scrypt\$ln=17,r=8,p=1\$/ }
@@ -153,7 +153,7 @@ t.test('the algorithm of a hash can be chosen', async t => {
   )
 })
 
-t.test('a terminal is silent before the first question and until the second is answered', async t => {
+t.test('echoes nothing on a terminal before the first prompt and until the second answer', async t => {
   const { code, stdout, stderr, modes } = await ran(
     ['hash'], ['correct horsf', '\u007fe\r', 'wrong\u0015correct h', 'orsee\b\r'], true
   )
@@ -163,7 +163,7 @@ t.test('a terminal is silent before the first question and until the second is a
   t.match(await verifyPassword('correct horse', stdout.trim()), { valid: true })
 })
 
-t.test('what is typed may be pasted at once, end with Ctrl-D, and arrive in halves of a character', async t => {
+t.test('accepts pasted input, Ctrl-D at the end, and characters split across chunks', async t => {
   const bytes = Buffer.from('correct hörse')
   for (const input of [
     ['correct hörse\r\ncorrect hörse\r\nmore'], ['correct hörse\u0004', 'correct hörse\u0004'],
@@ -175,7 +175,7 @@ t.test('what is typed may be pasted at once, end with Ctrl-D, and arrive in halv
   }
 })
 
-t.test('nothing is hashed when a person breaks it off, types two passwords or no text', async t => {
+t.test('hashes nothing if the input is cancelled, the passwords differ or the text is empty', async t => {
   for (const input of [['corr\u0003'], ['\u0004'], ['correct horse\r', '\u0003'], ['corr', 'END']]) {
     const { code, stdout, stderr, modes } = await ran(['hash'], input, true)
     t.same([code, stdout], [130, ''])
@@ -192,7 +192,7 @@ t.test('nothing is hashed when a person breaks it off, types two passwords or no
   )
 })
 
-t.test('help goes to standard output, and what is wrong to standard error without the arguments', async t => {
+t.test('prints help to standard output, and errors to standard error without the arguments', async t => {
   for (const args of [['--help'], ['-h'], ['help'], ['hash', '--help'], ['secret', '-h']]) {
     t.match(await ran(args), { code: 0, stdout: /^Usage: fastify-gatehouse/, stderr: '' })
   }
@@ -208,7 +208,7 @@ t.test('help goes to standard output, and what is wrong to standard error withou
   }
 })
 
-t.test('an error that nobody foresaw ends with 1, and one of ours with its reason', async t => {
+t.test('exits with 1 on an unexpected error, and prints the reason of a named one', async t => {
   for (const [error, text] of [
     [new Error('no space left'), 'Error: no space left\n'], [internalError('the engine broke'), 'the engine broke\n']
   ] as const) {

@@ -5,34 +5,73 @@ import { publish } from '../../lib/events/events.js'
 import type { GatehouseEventName, GatehouseEvents } from '../../types/events.js'
 
 const payloads: GatehouseEvents = {
-  'token-issued': { scheme: 'api', issuer: 'https://a.test', realm: 'r', id: 'alice', client: null, scopes: ['a'], tokenId: 'j', grant: null, expiresAt: '2030-01-01T00:00:00.000Z' },
-  'token-refreshed': { scheme: 'api', realm: 'r', id: 'alice', client: null, grant: 'g', scopes: ['a'], generation: 2 },
+  'token-issued': {
+    scheme: 'api',
+    issuer: 'https://a.test',
+    realm: 'r',
+    id: 'alice',
+    client: null,
+    scopes: ['a'],
+    tokenId: 'j',
+    grant: null,
+    expiresAt: '2030-01-01T00:00:00.000Z'
+  },
+  'token-refreshed': {
+    scheme: 'api',
+    realm: 'r',
+    id: 'alice',
+    client: null,
+    grant: 'g',
+    scopes: ['a'],
+    generation: 2
+  },
   'token-reused': { scheme: 'api', realm: 'r', id: 'alice', client: null, grant: 'g', generation: 1, current: 3 },
   'token-revoked': { scheme: 'api', realm: 'r', id: 'alice', client: null, grant: 'g', tokenId: null },
   'code-reused': { scheme: 'api', realm: 'r', id: 'alice', client: 'c', grant: 'g' },
   'consent-given': { realm: 'r', id: 'alice', client: 'c', scopes: ['a'], remembered: true },
-  'keys-fetched': { scheme: 'api', issuer: 'https://a.test', url: 'https://a.test/jwks', kids: ['k'], keys: 1, ignored: 0 },
-  'keys-failed': { scheme: 'api', issuer: null, url: 'https://a.test/jwks', reason: 'the answer has status 404', keys: 0 }
+  'keys-fetched': {
+    scheme: 'api',
+    issuer: 'https://a.test',
+    url: 'https://a.test/jwks',
+    kids: ['k'],
+    keys: 1,
+    ignored: 0
+  },
+  'keys-failed': {
+    scheme: 'api',
+    issuer: null,
+    url: 'https://a.test/jwks',
+    reason: 'the answer has status 404',
+    keys: 0
+  }
 }
 
 const names = Object.keys(payloads) as GatehouseEventName[]
 
-t.test('publishes each event on the channel of its name, deep-frozen, and shares nothing with the publisher', async t => {
-  for (const name of names) {
-    const seen: unknown[] = []
-    const listener = (message: unknown): void => { seen.push(message) }
-    subscribe(`fastify-gatehouse:${name}`, listener)
-    publish(name, payloads[name])
-    unsubscribe(`fastify-gatehouse:${name}`, listener)
-    publish(name, payloads[name])
-    t.same(seen, [payloads[name]], name)
-    const [event] = seen as Array<Readonly<Record<string, unknown>>>
-    t.not(event, payloads[name])
-    t.ok(Object.isFrozen(event) && Object.values(event ?? {}).every(value => typeof value !== 'object' || Object.isFrozen(value)))
+t.test(
+  'publishes each event on the channel of its name, deep-frozen, and shares nothing with the publisher',
+  async t => {
+    for (const name of names) {
+      const seen: unknown[] = []
+      const listener = (message: unknown): void => {
+        seen.push(message)
+      }
+      subscribe(`fastify-gatehouse:${name}`, listener)
+      publish(name, payloads[name])
+      unsubscribe(`fastify-gatehouse:${name}`, listener)
+      publish(name, payloads[name])
+      t.same(seen, [payloads[name]], name)
+      const [event] = seen as Array<Readonly<Record<string, unknown>>>
+      t.not(event, payloads[name])
+      t.ok(
+        Object.isFrozen(event) &&
+          Object.values(event ?? {}).every(value => typeof value !== 'object' || Object.isFrozen(value))
+      )
+    }
   }
-})
+)
 
-t.test('makes no copy where nobody listens', async t => {
+t.test('copies nothing if there is no subscriber', async t => {
   const payload = { ...payloads['keys-failed'], get reason (): string { return t.fail('read') as never } }
   publish('keys-failed', payload)
   t.equal(channel('fastify-gatehouse:keys-failed').hasSubscribers, false)

@@ -8,79 +8,133 @@ import { application, handler, scripted, send, listen } from '../fixtures/scheme
 
 const challenger = (name: string, challenge: Challenge | null): Scheme => scripted(name, { challenge: () => challenge })
 
-t.test('the parser that reads our challenges reads the example of RFC 9110, 11.6.1', async t => {
+t.test('the test parser reads the example of RFC 9110, section 11.6.1', async t => {
   t.same(readChallenges('Newauth realm="apps", type=1, title="Login to \\"apps\\"", Basic realm="simple" '), [
-    { scheme: 'newauth', params: { realm: 'apps', type: '1', title: 'Login to "apps"' } }, { scheme: 'basic', params: { realm: 'simple' } }
+    { scheme: 'newauth', params: { realm: 'apps', type: '1', title: 'Login to "apps"' } },
+    { scheme: 'basic', params: { realm: 'simple' } }
   ])
 })
 
-t.test('challenges are quoted and escaped as RFC 9110 says, by one writer for all', async t => {
-  t.equal(writeChallenges([{ scheme: 'Bearer', params: { realm: 'a "b" \\ c', max_age: 60 } }]), 'Bearer realm="a \\"b\\" \\\\ c", max_age=60')
-  t.equal(writeChallenges([{ scheme: 'Bearer', params: { realm: 'x', scope: undefined, 'no token': undefined } }, { scheme: 'Basic', params: { realm: undefined } }]), 'Basic, Bearer realm="x"', 'what is undefined is left out')
-  t.equal(writeChallenges([{ scheme: 'Negotiate', params: {} }, { scheme: 'Bearer', params: { realm: 'x' } }]), 'Negotiate, Bearer realm="x"')
-  t.equal(writeChallenges([{ scheme: 'Bearer', params: { realm: 'a\r\nSet-Cookie: b\0é€' } }]), 'Bearer realm="a??Set-Cookie: b?é?"', 'nothing ends the header, and nothing beyond Latin-1 stops Node')
-  fc.assert(fc.property(fc.array(fc.record({ scheme: fc.constantFrom('Bearer', 'Basic', 'DPoP'), realm: fc.string({ unit: 'grapheme' }), error: fc.string() }), { minLength: 1, maxLength: 4 }), made => {
+t.test('quotes and escapes challenges as in RFC 9110, with one writer for all schemes', async t => {
+  const quoted = { scheme: 'Bearer', params: { realm: 'a "b" \\ c', max_age: 60 } }
+  t.equal(writeChallenges([quoted]), 'Bearer realm="a \\"b\\" \\\\ c", max_age=60')
+  const sparse = [
+    { scheme: 'Bearer', params: { realm: 'x', scope: undefined, 'no token': undefined } },
+    { scheme: 'Basic', params: { realm: undefined } }
+  ]
+  t.equal(writeChallenges(sparse), 'Basic, Bearer realm="x"', 'undefined parameters are left out')
+  const empty = { scheme: 'Negotiate', params: {} }
+  t.equal(writeChallenges([empty, { scheme: 'Bearer', params: { realm: 'x' } }]), 'Negotiate, Bearer realm="x"')
+  t.equal(
+    writeChallenges([{ scheme: 'Bearer', params: { realm: 'a\r\nSet-Cookie: b\0é€' } }]),
+    'Bearer realm="a??Set-Cookie: b?é?"',
+    'replaces line breaks and characters beyond Latin-1'
+  )
+  const anyChallenge = fc.record({
+    scheme: fc.constantFrom('Bearer', 'Basic', 'DPoP'),
+    realm: fc.string({ unit: 'grapheme' }),
+    error: fc.string()
+  })
+  fc.assert(fc.property(fc.array(anyChallenge, { minLength: 1, maxLength: 4 }), made => {
     const written = writeChallenges(made.map(({ scheme, ...params }) => ({ scheme, params })))
     const shown = (text: string) => text.replace(/[^\t\x20-\x7e\x80-\xff]/g, '?')
     const read = readChallenges(written)
-    const expected = made.map(({ scheme, realm, error }) => ({ scheme: scheme.toLowerCase(), params: { realm: shown(realm), error: shown(error) } }))
+    const expected = made.map(({ scheme, realm, error }) => ({
+      scheme: scheme.toLowerCase(),
+      params: { realm: shown(realm), error: shown(error) }
+    }))
     for (const each of expected) if (!read.some(found => JSON.stringify(found) === JSON.stringify(each))) return false
     return read.length <= expected.length
   }))
 })
 
-t.test('Basic comes first, and equal challenges are written once', async t => {
-  t.equal(writeChallenges([{ scheme: 'Bearer', params: { realm: 'a' } }, { scheme: 'basic', params: { realm: 'b' } }, { scheme: 'Bearer', params: { realm: 'a' } }, { scheme: 'Basic', params: { realm: 'c' } }]),
-    'basic realm="b", Basic realm="c", Bearer realm="a"')
+t.test('writes Basic first, and equal challenges once', async t => {
+  t.equal(
+    writeChallenges([
+      { scheme: 'Bearer', params: { realm: 'a' } },
+      { scheme: 'basic', params: { realm: 'b' } },
+      { scheme: 'Bearer', params: { realm: 'a' } },
+      { scheme: 'Basic', params: { realm: 'c' } }
+    ]),
+    'basic realm="b", Basic realm="c", Bearer realm="a"'
+  )
 })
 
-t.test('a 401 without credentials has the challenge of every scheme of the policy, and none of them an error', async t => {
-  const schemes = {
-    one: scripted('one'),
-    two: scripted('two'),
-    mute: challenger('mute', null),
-    ops: basic({ realm: 'o"p\\s', verify: () => null }),
-    other: scripted('other')
+t.test(
+  'sends the challenge of every scheme of the policy, without an error, on a 401 without credentials',
+  async t => {
+    const schemes = {
+      one: scripted('one'),
+      two: scripted('two'),
+      mute: challenger('mute', null),
+      ops: basic({ realm: 'o"p\\s', verify: () => null }),
+      other: scripted('other')
+    }
+    const { app } = await application({ schemes, default: ['one', { all: ['two', 'ops'] }, 'mute'] })
+    const route = handler()
+    app.get('/', route.handler)
+    app.get('/mute', { config: { auth: 'mute' } }, route.handler)
+    const answer = await app.inject('/')
+    t.equal(answer.statusCode, 401)
+    t.match(answer.json(), { code: 'AUTH_REQUIRED' })
+    const written = answer.headers['www-authenticate'] as string
+    t.same(readChallenges(written), [
+      { scheme: 'basic', params: { realm: 'o"p\\s', charset: 'UTF-8' } },
+      { scheme: 'test', params: { realm: 'one' } },
+      { scheme: 'test', params: { realm: 'two' } }
+    ])
+    t.notMatch(written, /error/)
+    const mute = await app.inject('/mute')
+    t.equal(mute.statusCode, 401)
+    t.equal(
+      mute.headers['www-authenticate'],
+      'APIKey realm="mute"',
+      'alone, a scheme without a challenge has the one that its description implies'
+    )
+    t.equal(route.reached, 0)
+
+    const port = await listen(t, app)
+    const raw = await send(port, 'GET', '/')
+    t.same(
+      readChallenges(raw.headers['www-authenticate'] ?? ''),
+      readChallenges(written),
+      'the same arrives over a socket'
+    )
   }
-  const { app } = await application({ schemes, default: ['one', { all: ['two', 'ops'] }, 'mute'] })
-  const route = handler()
-  app.get('/', route.handler)
-  app.get('/mute', { config: { auth: 'mute' } }, route.handler)
-  const answer = await app.inject('/')
-  t.equal(answer.statusCode, 401)
-  t.match(answer.json(), { code: 'AUTH_REQUIRED' })
-  const written = answer.headers['www-authenticate'] as string
-  t.same(readChallenges(written), [
-    { scheme: 'basic', params: { realm: 'o"p\\s', charset: 'UTF-8' } },
-    { scheme: 'test', params: { realm: 'one' } },
-    { scheme: 'test', params: { realm: 'two' } }
-  ])
-  t.notMatch(written, /error/)
-  const mute = await app.inject('/mute')
-  t.equal(mute.statusCode, 401)
-  t.equal(mute.headers['www-authenticate'], 'APIKey realm="mute"', 'alone, a scheme without a challenge has the one that its description implies')
-  t.equal(route.reached, 0)
+)
 
-  const port = await listen(t, app)
-  const raw = await send(port, 'GET', '/')
-  t.same(readChallenges(raw.headers['www-authenticate'] ?? ''), readChallenges(written), 'the same arrives over a socket')
-})
-
-t.test('a bad credential has the challenge of the scheme that saw it alone', async t => {
-  const { app } = await application({ schemes: { one: scripted('one'), two: scripted('two') }, default: ['one', 'two'] })
+t.test('sends only the challenge of the scheme that rejected the credential', async t => {
+  const { app } = await application({
+    schemes: { one: scripted('one'), two: scripted('two') },
+    default: ['one', 'two']
+  })
   app.get('/', handler().handler)
   app.get('/scope', { config: { auth: { scopes: { all: ['x', 'y'] } } } }, handler().handler)
-  const challenges = async (headers: Record<string, string>, url = '/') => readChallenges((await app.inject({ url, headers })).headers['www-authenticate'] as string)
-  t.same(await challenges({ 'x-two': 'invalid' }), [{ scheme: 'test', params: { realm: 'two', error: 'auth_invalid_credentials' } }])
-  t.same(await challenges({ 'x-one': 'expired' }), [{ scheme: 'test', params: { realm: 'one', error: 'auth_token_expired' } }])
-  t.same(await challenges({ 'x-two': 'foreign' }), [{ scheme: 'test', params: { realm: 'two', error: 'auth_invalid_credentials' } }])
-  t.same(await challenges({ 'x-two': 'ann' }, '/scope'), [{ scheme: 'test', params: { realm: 'two', error: 'auth_access_denied' } }])
+  const challenges = async (headers: Record<string, string>, url = '/') =>
+    readChallenges((await app.inject({ url, headers })).headers['www-authenticate'] as string)
+  t.same(await challenges({ 'x-two': 'invalid' }), [
+    { scheme: 'test', params: { realm: 'two', error: 'auth_invalid_credentials' } }
+  ])
+  t.same(await challenges({ 'x-one': 'expired' }), [
+    { scheme: 'test', params: { realm: 'one', error: 'auth_token_expired' } }
+  ])
+  t.same(await challenges({ 'x-two': 'foreign' }), [
+    { scheme: 'test', params: { realm: 'two', error: 'auth_invalid_credentials' } }
+  ])
+  t.same(await challenges({ 'x-two': 'ann' }, '/scope'), [
+    { scheme: 'test', params: { realm: 'two', error: 'auth_access_denied' } }
+  ])
 })
 
-t.test('no challenge is left on a success, nor where another credential would not help', async t => {
-  const { app } = await application({ schemes: { one: scripted('one'), two: scripted('two') }, default: ['one', 'two'] })
+t.test('sends no challenge on success, or if another credential would not help', async t => {
+  const { app } = await application({
+    schemes: { one: scripted('one'), two: scripted('two') },
+    default: ['one', 'two']
+  })
   const route = handler()
-  for (const mode of ['required', 'optional', 'try'] as const) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
+  for (const mode of ['required', 'optional', 'try'] as const) {
+    app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
+  }
   const ask = (mode: string, headers: Record<string, string>) => app.inject({ url: `/${mode}`, headers })
   for (const mode of ['required', 'optional', 'try']) {
     const second = await ask(mode, { 'x-two': 'ann' })
@@ -90,7 +144,13 @@ t.test('no challenge is left on a success, nor where another credential would no
     t.equal(down.statusCode, 503)
     t.notOk('www-authenticate' in down.headers)
   }
-  for (const [mode, headers] of [['optional', {}], ['try', {}], ['try', { 'x-one': 'invalid' }], ['try', { 'x-two': 'foreign' }], ['try', { 'x-two': 'expired' }]] as const) {
+  for (const [mode, headers] of [
+    ['optional', {}],
+    ['try', {}],
+    ['try', { 'x-one': 'invalid' }],
+    ['try', { 'x-two': 'foreign' }],
+    ['try', { 'x-two': 'expired' }]
+  ] as const) {
     const answer = await ask(mode, headers)
     t.equal(answer.statusCode, 200, `${mode} ${JSON.stringify(headers)}`)
     t.notOk('www-authenticate' in answer.headers)
@@ -98,7 +158,7 @@ t.test('no challenge is left on a success, nor where another credential would no
   t.equal(route.reached, 8)
 })
 
-t.test('a scheme whose challenge is none, or names no token, is a fault that says nothing', async t => {
+t.test('answers a constant 500 if the challenge of a scheme is missing or has an invalid name', async t => {
   const bad: readonly unknown[] = [
     { scheme: 'Two words', params: { realm: 'x' } },
     { scheme: 'Bearer', params: { 'realm"\r\nx': 'x' } },
@@ -112,13 +172,21 @@ t.test('a scheme whose challenge is none, or names no token, is a fault that say
     app.get('/', handler().handler)
     const answer = await app.inject('/')
     t.equal(answer.statusCode, 500, JSON.stringify(challenge))
-    t.same(answer.json(), { statusCode: 500, code: 'AUTH_FAULT', error: 'Internal Server Error', message: 'Internal Server Error' })
+    t.same(answer.json(), {
+      statusCode: 500,
+      code: 'AUTH_FAULT',
+      error: 'Internal Server Error',
+      message: 'Internal Server Error'
+    })
     t.notOk('www-authenticate' in answer.headers)
-    t.match(log.find(line => line.level === 50 && line.msg === 'authentication fault'), { auth: { reason: 'a scheme threw while it refused' }, err: {} })
+    t.match(
+      log.find(line => line.level === 50 && line.msg === 'authentication fault'),
+      { auth: { reason: 'a scheme threw while it refused' }, err: {} }
+    )
   }
 })
 
-t.test('a description in OpenAPI that implies no token is a fault of the request, not of the boot', async t => {
+t.test('fails the request, not the boot, if an OpenAPI description implies no challenge', async t => {
   const openapi = { type: 'http', scheme: 'two words' } as const
   const { challenge, ...mute } = scripted('one')
   const { app } = await application({ schemes: { one: { ...mute, openapi } } })
@@ -126,10 +194,13 @@ t.test('a description in OpenAPI that implies no token is a fault of the request
   t.match(await app.inject('/'), { statusCode: 500, headers: { 'www-authenticate': undefined } })
 })
 
-t.test('the challenge of a scheme of the application is asked for at each refusal', async t => {
+t.test('calls the challenge function of a custom scheme on each refusal', async t => {
   let asked = 0
   const own = scripted('own', { challenge: () => ({ scheme: 'Nonce', params: { nonce: String(++asked) } }) })
-  const { app } = await application({ schemes: { own, ops: basic({ realm: 'ops', verify: () => null }) }, default: ['own', 'ops'] })
+  const { app } = await application({
+    schemes: { own, ops: basic({ realm: 'ops', verify: () => null }) },
+    default: ['own', 'ops']
+  })
   app.get('/', handler().handler)
   await app.ready()
   t.equal(asked, 0)
@@ -139,10 +210,13 @@ t.test('the challenge of a scheme of the application is asked for at each refusa
   t.equal(await header({ 'x-own': 'invalid' }), 'Nonce nonce="3"')
 })
 
-t.test('the challenges of our own schemes are written at boot, and each request has its own error', async t => {
+t.test('writes the challenges of built-in schemes at boot, and the error per request', async t => {
   const errors: unknown[] = []
   const { app } = await application({
-    schemes: { ops: basic({ realm: 'ops', verify: () => null }), service: apiKey({ keys: { [randomBytes(32).toString('hex')]: { id: 'billing' } }, from: 'bearer' }) },
+    schemes: {
+      ops: basic({ realm: 'ops', verify: () => null }),
+      service: apiKey({ keys: { [randomBytes(32).toString('hex')]: { id: 'billing' } }, from: 'bearer' })
+    },
     default: ['ops', 'service'],
     errors: error => {
       errors.push(error)

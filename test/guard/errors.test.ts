@@ -15,8 +15,12 @@ import { application, handler, listen, scripted, send } from '../fixtures/scheme
 const secret = randomBytes(32)
 const now = Math.floor(Date.now() / 1000)
 const token = (claims: Record<string, unknown>, key: Uint8Array = secret) =>
-  new SignJWT({ sub: 'ann', iss: 'https://id.test', aud: 'api', iat: now - 900, exp: now + 300, ...claims }).setProtectedHeader({ alg: 'HS256', typ: 'JWT' }).sign(key)
-const bearer = async (claims: Record<string, unknown> = {}, key?: Uint8Array) => ({ authorization: `Bearer ${await token(claims, key)}` })
+  new SignJWT({ sub: 'ann', iss: 'https://id.test', aud: 'api', iat: now - 900, exp: now + 300, ...claims })
+    .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
+    .sign(key)
+const bearer = async (claims: Record<string, unknown> = {}, key?: Uint8Array) => ({
+  authorization: `Bearer ${await token(claims, key)}`
+})
 
 type Errors = NonNullable<GatehouseOptions['errors']>
 
@@ -40,26 +44,144 @@ const bad = { realm: 'user', error: 'invalid_token' }
 
 /** The table of errors, row by row. */
 const rows: readonly Row[] = [
-  { status: 401, code: 'AUTH_REQUIRED', message: 'Authentication required', oauth: 'invalid_request', url: '/', headers: nothing, challenge: [{ realm: 'user' }, { realm: 'web' }] },
-  { status: 401, code: 'AUTH_INVALID_CREDENTIALS', message: 'Invalid credentials', oauth: 'invalid_token', url: '/', headers: () => bearer({}, randomBytes(32)), challenge: [{ ...bad, error_description: 'The token is invalid' }] },
-  { status: 401, code: 'AUTH_TOKEN_EXPIRED', message: 'Credentials expired', oauth: 'invalid_token', url: '/', headers: () => bearer({ exp: now - 1 }), challenge: [{ ...bad, error_description: 'The token expired' }] },
-  { status: 403, code: 'AUTH_ACCESS_DENIED', message: 'Access denied', oauth: 'insufficient_scope', url: '/scopes', headers: () => bearer({ scope: 'orders:read' }), challenge: [{ realm: 'user', error: 'insufficient_scope', scope: 'orders:write orders:read other' }] },
-  { status: 403, code: 'AUTH_ACCESS_DENIED', message: 'Access denied', oauth: 'insufficient_scope', url: '/roles', headers: () => bearer(), challenge: [{ realm: 'user', error: 'insufficient_scope' }] },
-  { status: 403, code: 'AUTH_ACCESS_DENIED', message: 'Access denied', oauth: 'insufficient_scope', url: '/when', headers: () => bearer(), challenge: [{ realm: 'user', error: 'insufficient_scope' }] },
-  { status: 403, code: 'AUTH_ACCESS_DENIED', message: 'Access denied', oauth: 'insufficient_scope', url: '/anyOf', headers: () => bearer(), challenge: [{ realm: 'user', error: 'insufficient_scope' }] },
-  { status: 403, code: 'AUTH_CROSS_SITE', message: 'Cross-site request refused', oauth: 'access_denied', url: '/', method: 'POST', headers: async () => ({ 'x-web': 'ann', 'sec-fetch-site': 'cross-site' }) },
-  { status: 401, code: 'AUTH_STEP_UP_REQUIRED', message: 'A more recent authentication is required', oauth: 'insufficient_user_authentication', url: '/recent', headers: () => bearer({ auth_time: now - 120 }), challenge: [{ realm: 'user', error: 'insufficient_user_authentication', error_description: 'A more recent authentication is required', max_age: '60' }] },
-  { status: 429, code: 'AUTH_RATE_LIMITED', message: 'Too many requests', oauth: 'temporarily_unavailable', url: '/limited', headers: () => bearer(), retryAfter: /^(?:59|60)$/, first: 2 },
-  { status: 503, code: 'AUTH_UNAVAILABLE', message: 'Authentication is temporarily unavailable', oauth: 'temporarily_unavailable', url: '/', headers: async () => ({ 'x-web': 'unavailable' }), retryAfter: '17' },
-  { status: 500, code: 'AUTH_FAULT', message: 'Internal Server Error', oauth: 'server_error', url: '/', headers: async () => ({ 'x-web': 'throw' }) }
+  {
+    status: 401,
+    code: 'AUTH_REQUIRED',
+    message: 'Authentication required',
+    oauth: 'invalid_request',
+    url: '/',
+    headers: nothing,
+    challenge: [{ realm: 'user' }, { realm: 'web' }]
+  },
+  {
+    status: 401,
+    code: 'AUTH_INVALID_CREDENTIALS',
+    message: 'Invalid credentials',
+    oauth: 'invalid_token',
+    url: '/',
+    headers: () => bearer({}, randomBytes(32)),
+    challenge: [{ ...bad, error_description: 'The token is invalid' }]
+  },
+  {
+    status: 401,
+    code: 'AUTH_TOKEN_EXPIRED',
+    message: 'Credentials expired',
+    oauth: 'invalid_token',
+    url: '/',
+    headers: () => bearer({ exp: now - 1 }),
+    challenge: [{ ...bad, error_description: 'The token expired' }]
+  },
+  {
+    status: 403,
+    code: 'AUTH_ACCESS_DENIED',
+    message: 'Access denied',
+    oauth: 'insufficient_scope',
+    url: '/scopes',
+    headers: () => bearer({ scope: 'orders:read' }),
+    challenge: [{ realm: 'user', error: 'insufficient_scope', scope: 'orders:write orders:read other' }]
+  },
+  {
+    status: 403,
+    code: 'AUTH_ACCESS_DENIED',
+    message: 'Access denied',
+    oauth: 'insufficient_scope',
+    url: '/roles',
+    headers: () => bearer(),
+    challenge: [{ realm: 'user', error: 'insufficient_scope' }]
+  },
+  {
+    status: 403,
+    code: 'AUTH_ACCESS_DENIED',
+    message: 'Access denied',
+    oauth: 'insufficient_scope',
+    url: '/when',
+    headers: () => bearer(),
+    challenge: [{ realm: 'user', error: 'insufficient_scope' }]
+  },
+  {
+    status: 403,
+    code: 'AUTH_ACCESS_DENIED',
+    message: 'Access denied',
+    oauth: 'insufficient_scope',
+    url: '/anyOf',
+    headers: () => bearer(),
+    challenge: [{ realm: 'user', error: 'insufficient_scope' }]
+  },
+  {
+    status: 403,
+    code: 'AUTH_CROSS_SITE',
+    message: 'Cross-site request refused',
+    oauth: 'access_denied',
+    url: '/',
+    method: 'POST',
+    headers: async () => ({ 'x-web': 'ann', 'sec-fetch-site': 'cross-site' })
+  },
+  {
+    status: 401,
+    code: 'AUTH_STEP_UP_REQUIRED',
+    message: 'A more recent authentication is required',
+    oauth: 'insufficient_user_authentication',
+    url: '/recent',
+    headers: () => bearer({ auth_time: now - 120 }),
+    challenge: [
+      {
+        realm: 'user',
+        error: 'insufficient_user_authentication',
+        error_description: 'A more recent authentication is required',
+        max_age: '60'
+      }
+    ]
+  },
+  {
+    status: 429,
+    code: 'AUTH_RATE_LIMITED',
+    message: 'Too many requests',
+    oauth: 'temporarily_unavailable',
+    url: '/limited',
+    headers: () => bearer(),
+    retryAfter: /^(?:59|60)$/,
+    first: 2
+  },
+  {
+    status: 503,
+    code: 'AUTH_UNAVAILABLE',
+    message: 'Authentication is temporarily unavailable',
+    oauth: 'temporarily_unavailable',
+    url: '/',
+    headers: async () => ({ 'x-web': 'unavailable' }),
+    retryAfter: '17'
+  },
+  {
+    status: 500,
+    code: 'AUTH_FAULT',
+    message: 'Internal Server Error',
+    oauth: 'server_error',
+    url: '/',
+    headers: async () => ({ 'x-web': 'throw' })
+  }
 ]
 
-async function build (errors?: Errors, stage: GatehouseOptions['stage'] = 'preParsing', before?: (app: FastifyInstance) => unknown) {
-  const schemes = { user: jwt({ keys: secret, issuer: 'https://id.test', audience: 'api' }), web: scripted('web', { ambient: true }) }
-  const { app, log } = await application({ schemes, default: ['user', 'web'], stage, ...errors === undefined ? {} : { errors } }, {}, before)
+async function build (
+  errors?: Errors,
+  stage: GatehouseOptions['stage'] = 'preParsing',
+  before?: (app: FastifyInstance) => unknown
+) {
+  const schemes = {
+    user: jwt({ keys: secret, issuer: 'https://id.test', audience: 'api' }),
+    web: scripted('web', { ambient: true })
+  }
+  const { app, log } = await application(
+    { schemes, default: ['user', 'web'], stage, ...(errors === undefined ? {} : { errors }) },
+    {},
+    before
+  )
   const route = handler()
   app.route({ method: ['GET', 'POST'], url: '/', handler: route.handler })
-  app.get('/scopes', { config: { auth: { scopes: { all: ['orders:write', 'orders:read'], any: ['other'] } } } }, route.handler)
+  app.get(
+    '/scopes',
+    { config: { auth: { scopes: { all: ['orders:write', 'orders:read'], any: ['other'] } } } },
+    route.handler
+  )
   app.get('/roles', { config: { auth: { roles: 'admin' } } }, route.handler)
   app.get('/when', { config: { auth: { when: () => false } } }, route.handler)
   app.get('/anyOf', { config: { auth: { anyOf: [{ scopes: 'x' }, { roles: 'y' }] } } }, route.handler)
@@ -88,46 +210,73 @@ function checkHead (t: Tap, row: Row, answer: Awaited<ReturnType<typeof ask>>, t
 
 type Tap = Pick<typeof t, 'equal' | 'same' | 'match' | 'notOk' | 'notMatch'>
 
-const bodies: Readonly<Record<string, (row: Row) => { readonly type: RegExp, readonly body: unknown }>> = {
-  fastify: ({ status, code, message }) => ({ type: /^application\/json/, body: { statusCode: status, code, error: STATUS_CODES[status], message } }),
-  problem: ({ status, code, message }) => ({ type: /^application\/problem\+json/, body: { type: 'about:blank', title: message, status, code } }),
+const bodies: Readonly<Record<string, (row: Row) => { readonly type: RegExp; readonly body: unknown }>> = {
+  fastify: ({ status, code, message }) => ({
+    type: /^application\/json/,
+    body: { statusCode: status, code, error: STATUS_CODES[status], message }
+  }),
+  problem: ({ status, code, message }) => ({
+    type: /^application\/problem\+json/,
+    body: { type: 'about:blank', title: message, status, code }
+  }),
   oauth: ({ oauth, message }) => ({ type: /^application\/json/, body: { error: oauth, error_description: message } }),
   function: ({ status, code, message }) => ({ type: /^application\/json/, body: { own: code, status, message } })
 }
 
 for (const [form, bodyOf] of Object.entries(bodies)) {
-  t.test(`every row of the table of errors has its status, code and challenge, and the body of errors: ${form}`, async t => {
-    const errors = form === 'function' ? (error: AuthError) => ({ own: error.code, status: error.statusCode, message: error.message }) : form as 'problem'
-    for (const stage of ['preParsing', 'preHandler'] as const) {
-      const { app, route } = await build(errors, stage)
-      for (const row of rows) {
-        const before = route.reached
-        const answer = await ask(app, row)
-        const { type, body } = bodyOf(row)
-        checkHead(t, row, answer, `${row.code} at ${row.url}, ${stage}`)
-        t.same(answer.json(), body)
-        t.match(answer.headers['content-type'], type)
-        t.equal(route.reached - before, row.first ?? 0, 'the handler did not run')
+  t.test(
+    `answers every row of the error table with its status, code and challenge, with errors: ${form}`,
+    async t => {
+      const errors =
+        form === 'function'
+          ? (error: AuthError) => ({ own: error.code, status: error.statusCode, message: error.message })
+          : (form as 'problem')
+      for (const stage of ['preParsing', 'preHandler'] as const) {
+        const { app, route } = await build(errors, stage)
+        for (const row of rows) {
+          const before = route.reached
+          const answer = await ask(app, row)
+          const { type, body } = bodyOf(row)
+          checkHead(t, row, answer, `${row.code} at ${row.url}, ${stage}`)
+          t.same(answer.json(), body)
+          t.match(answer.headers['content-type'], type)
+          t.equal(route.reached - before, row.first ?? 0, 'the handler did not run')
+        }
+        const ok = await app.inject({ url: '/', headers: await bearer() })
+        t.equal(ok.statusCode, 200)
+        t.notOk('www-authenticate' in ok.headers)
       }
-      const ok = await app.inject({ url: '/', headers: await bearer() })
-      t.equal(ok.statusCode, 200)
-      t.notOk('www-authenticate' in ok.headers)
     }
-  })
+  )
 }
 
-t.test('the form is the application\'s own error handler unless the option says otherwise', async t => {
+t.test("uses the application's own error handler by default", async t => {
   const { app } = await build()
-  t.same((await app.inject('/')).json(), { statusCode: 401, code: 'AUTH_REQUIRED', error: 'Unauthorized', message: 'Authentication required' })
-  await t.rejects(build('json' as 'oauth'), { code: 'AUTH_MISCONFIGURED', message: /errors must be 'fastify', 'problem' or 'oauth', or a function/ })
+  t.same((await app.inject('/')).json(), {
+    statusCode: 401,
+    code: 'AUTH_REQUIRED',
+    error: 'Unauthorized',
+    message: 'Authentication required'
+  })
+  await t.rejects(build('json' as 'oauth'), {
+    code: 'AUTH_MISCONFIGURED',
+    message: /errors must be 'fastify', 'problem' or 'oauth', or a function/
+  })
 })
 
-t.test('status, challenge and Retry-After survive the application\'s own error handler, and one that spreads the error shows no detail and no cause', async t => {
-  const handlers: Record<string, (error: Error & { statusCode?: number }, request: FastifyRequest, reply: FastifyReply) => unknown> = {
+t.test('keeps status, challenge and Retry-After, and hides detail and cause, under a custom error handler', async t => {
+  type Handler = (error: Error & { statusCode?: number }, request: FastifyRequest, reply: FastifyReply) => unknown
+  const handlers: Record<string, Handler> = {
     spreads: (error, _request, reply) => { reply.code(error.statusCode ?? 500).send({ ...error, own: true }) },
     'says nothing of the status': (error, _request, reply) => { reply.send({ ...error, own: true }) },
-    'spreads and returns': (error, _request, reply) => { reply.code(error.statusCode ?? 500); return { ...error, own: true } },
-    'writes JSON of it': async (error, _request, reply) => reply.code(error.statusCode ?? 500).type('application/json').send(JSON.stringify({ ...JSON.parse(JSON.stringify(error)), own: true })),
+    'spreads and returns': (error, _request, reply) => {
+      reply.code(error.statusCode ?? 500)
+      return { ...error, own: true }
+    },
+    'writes JSON of it': async (error, _request, reply) => {
+      const body = JSON.stringify({ ...JSON.parse(JSON.stringify(error)), own: true })
+      return reply.code(error.statusCode ?? 500).type('application/json').send(body)
+    },
     'copies every property that can be listed': (error, _request, reply) => {
       const all: Record<string, unknown> = { own: true }
       for (const key in error) all[key] = error[key as keyof Error]
@@ -144,11 +293,13 @@ t.test('status, challenge and Retry-After survive the application\'s own error h
   }
 })
 
-t.test('a handler of a child answers the refusals of its routes, and one that throws leaves them refused', async t => {
+t.test('uses the error handler of a child, and still refuses if that handler throws', async t => {
   const { app } = await application({ schemes: { one: scripted('one') } })
   const route = handler()
   await app.register(async child => {
-    child.setErrorHandler((error: Error & { code?: string }, _request, reply) => { reply.code(401).send({ child: error.code }) })
+    child.setErrorHandler((error: Error & { code?: string }, _request, reply) => {
+      reply.code(401).send({ child: error.code })
+    })
     child.get('/child', route.handler)
   })
   await app.register(async child => {
@@ -162,25 +313,86 @@ t.test('a handler of a child answers the refusals of its routes, and one that th
   t.equal(route.reached, 0)
 })
 
-t.test('a function may answer as it likes, and when it fails the refusal stands', async t => {
+t.test('lets a function answer freely, and still refuses if the function fails', async t => {
   const none: unknown = undefined
-  const refusal = { statusCode: 401, code: 'AUTH_REQUIRED', error: 'Unauthorized', message: 'Authentication required' }
-  const forms: Record<string, { form: (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown, body: unknown, status?: number, failed?: boolean }> = {
+  const refusal = {
+    statusCode: 401,
+    code: 'AUTH_REQUIRED',
+    error: 'Unauthorized',
+    message: 'Authentication required'
+  }
+  const forms: Record<
+    string,
+    {
+      form: (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown
+      body: unknown
+      status?: number
+      failed?: boolean
+    }
+  > = {
     'returns an object': { form: error => ({ code: error.code }), body: { code: 'AUTH_REQUIRED' } },
     'returns a promise': { form: async error => ({ code: error.code }), body: { code: 'AUTH_REQUIRED' } },
-    'returns what can be waited for': { form: () => ({ then: (done: (value: unknown) => void) => { done({ later: true }) } }), body: { later: true } },
+    'returns what can be waited for': {
+      form: () => ({ then: (done: (value: unknown) => void) => { done({ later: true }) } }),
+      body: { later: true }
+    },
     'sends by itself': { form: (_error, _request, reply) => { reply.send({ sent: true }) }, body: { sent: true } },
-    'sends by itself and returns the reply': { form: (_error, _request, reply) => reply.send({ sent: true }), body: { sent: true } },
-    'returns the reply and sends later': { form: (_error, _request, reply) => { setImmediate(() => { reply.send({ sent: 'later' }) }); return reply }, body: { sent: 'later' } },
-    'sends by itself, async': { form: async (_error, _request, reply) => { await null; await reply.send({ sent: true }) }, body: { sent: true } },
-    'is async, returns the reply and sends later': { form: async (_error, _request, reply) => { setImmediate(() => { reply.send({ sent: 'later' }) }); return reply }, body: { sent: 'later' } },
-    'writes another status': { form: (_error, _request, reply) => { reply.code(404); return { hidden: true } }, body: { hidden: true }, status: 404 },
+    'sends by itself and returns the reply': {
+      form: (_error, _request, reply) => reply.send({ sent: true }),
+      body: { sent: true }
+    },
+    'returns the reply and sends later': {
+      form: (_error, _request, reply) => {
+        setImmediate(() => { reply.send({ sent: 'later' }) })
+        return reply
+      },
+      body: { sent: 'later' }
+    },
+    'sends by itself, async': {
+      form: async (_error, _request, reply) => {
+        await null
+        await reply.send({ sent: true })
+      },
+      body: { sent: true }
+    },
+    'is async, returns the reply and sends later': {
+      form: async (_error, _request, reply) => {
+        setImmediate(() => { reply.send({ sent: 'later' }) })
+        return reply
+      },
+      body: { sent: 'later' }
+    },
+    'writes another status': {
+      form: (_error, _request, reply) => {
+        reply.code(404)
+        return { hidden: true }
+      },
+      body: { hidden: true }, status: 404
+    },
     throws: { form: () => { throw new Error('secret of the function') }, body: refusal, failed: true },
     'throws nothing': { form: () => { throw none }, body: refusal, failed: true },
     rejects: { form: async () => { throw new Error('secret of the function') }, body: refusal, failed: true },
-    'writes another status and throws': { form: (_error, _request, reply) => { reply.code(200).type('text/plain'); throw new Error('secret of the function') }, body: refusal, failed: true },
-    'sends and throws': { form: (_error, _request, reply) => { reply.send({ sent: true }); throw new Error('secret of the function') }, body: { sent: true }, failed: true },
-    'sends and rejects': { form: async (_error, _request, reply) => { await reply.send({ sent: true }); throw new Error('secret of the function') }, body: { sent: true }, failed: true }
+    'writes another status and throws': {
+      form: (_error, _request, reply) => {
+        reply.code(200).type('text/plain')
+        throw new Error('secret of the function')
+      },
+      body: refusal, failed: true
+    },
+    'sends and throws': {
+      form: (_error, _request, reply) => {
+        reply.send({ sent: true })
+        throw new Error('secret of the function')
+      },
+      body: { sent: true }, failed: true
+    },
+    'sends and rejects': {
+      form: async (_error, _request, reply) => {
+        await reply.send({ sent: true })
+        throw new Error('secret of the function')
+      },
+      body: { sent: true }, failed: true
+    }
   }
   for (const [name, { form, body, status = 401, failed = false }] of Object.entries(forms)) {
     const { app, log, route } = await build(form)
@@ -204,17 +416,37 @@ t.test('a function may answer as it likes, and when it fails the refusal stands'
   t.same([answer.statusCode, answer.body], [401, ''], 'nothing is an empty body')
 })
 
-t.test('a function sees the error, the request and the reply', async t => {
+t.test('passes the error, the request and the reply to a function', async t => {
   const seen: unknown[] = []
   const { app } = await build((error, request, reply) => {
-    seen.push([error.code, error.statusCode, error.message, error.detail, error instanceof AuthError, request.url, reply.statusCode, reply.getHeader('www-authenticate')])
+    seen.push([
+      error.code,
+      error.statusCode,
+      error.message,
+      error.detail,
+      error instanceof AuthError,
+      request.url,
+      reply.statusCode,
+      reply.getHeader('www-authenticate')
+    ])
     return {}
   })
   await app.inject('/roles')
-  t.same(seen, [['AUTH_REQUIRED', 401, 'Authentication required', 'no credential was sent', true, '/roles', 401, 'Bearer realm="user", Test realm="web"']])
+  t.same(seen, [
+    [
+      'AUTH_REQUIRED',
+      401,
+      'Authentication required',
+      'no credential was sent',
+      true,
+      '/roles',
+      401,
+      'Bearer realm="user", Test realm="web"'
+    ]
+  ])
 })
 
-t.test('reasons go to the log, never to the client, and the credential goes nowhere', async t => {
+t.test('logs reasons without sending them to the client, and the credential to neither', async t => {
   const { app, log } = await build()
   for (const row of rows) {
     log.length = 0
@@ -223,11 +455,13 @@ t.test('reasons go to the log, never to the client, and the credential goes nowh
     const refused = log.filter(line => line.msg === 'request refused' || line.msg === 'authentication fault')
     t.equal(refused.length, 1, `${row.code} is logged once`)
     t.match(refused[0], { level: row.status === 500 ? 50 : 30, auth: { code: row.code, reason: /./ } })
-    for (const value of Object.values(headers)) if (value.startsWith('Bearer')) t.notOk(JSON.stringify(log).includes(value.slice(7, 60)))
+    for (const value of Object.values(headers)) {
+      if (value.startsWith('Bearer')) t.notOk(JSON.stringify(log).includes(value.slice(7, 60)))
+    }
   }
 })
 
-t.test('an AuthError shows its code, its status and a constant message, and hides detail, cause and the stack of a refusal', async t => {
+t.test('shows the code, status and constant message of an AuthError, and hides detail, cause and stack', async t => {
   const { app } = await build('fastify', 'preParsing', app => {
     app.setErrorHandler((error: AuthError, _request, reply) => {
       t.ok(error instanceof AuthError && error instanceof Error)
@@ -243,11 +477,12 @@ t.test('an AuthError shows its code, its status and a constant message, and hide
   t.equal(Error.stackTraceLimit, limit)
 })
 
-t.test('a refusal closes the connection of a body that nobody will read, and of no other', async t => {
+t.test('closes the connection only if the request has an unread body', async t => {
   for (const errors of ['fastify', 'problem'] as const) {
     const { app } = await build(errors)
     const port = await listen(t, app)
-    const connection = async (lines: readonly string[]) => (await send(port, 'POST', '/', lines, 'keep-alive')).headers['connection']
+    const connection = async (lines: readonly string[]) =>
+      (await send(port, 'POST', '/', lines, 'keep-alive')).headers['connection']
     t.equal(await connection(['Content-Length: 100000']), 'close')
     t.equal(await connection(['Transfer-Encoding: chunked']), 'close')
     t.equal(await connection(['Content-Length: 100000', 'X-Web: throw']), 'close')
@@ -256,7 +491,7 @@ t.test('a refusal closes the connection of a body that nobody will read, and of 
   }
 })
 
-t.test('a limit that cannot be counted is 503, with the cause in the log', async t => {
+t.test('answers 503 and logs the cause if a limit cannot be counted', async t => {
   const { app, log } = await application({ schemes: { one: scripted('one') } })
   app.addHook('preHandler', async (request, reply) => {
     const pass = stateOf(request)?.pass
@@ -274,28 +509,38 @@ t.test('a limit that cannot be counted is 503, with the cause in the log', async
   app.get('/', handler().handler)
   const answer = await app.inject({ url: '/', headers: { 'x-one': 'ann' } })
   t.match([answer.statusCode, answer.headers['retry-after'], answer.json().code], [503, '5', 'AUTH_UNAVAILABLE'])
-  t.match(log.find(line => line.msg === 'the rate limit could not be counted'), { level: 50, err: { message: 'Error', stack: /errors\.test\.ts/ } })
+  t.match(
+    log.find(line => line.msg === 'the rate limit could not be counted'),
+    { level: 50, err: { message: 'Error', stack: /errors\.test\.ts/ } }
+  )
 })
 
-t.test('HEAD has the status and the headers of GET, and no body', async t => {
+t.test('answers HEAD with the status and headers of GET, without a body', async t => {
   for (const errors of ['fastify', 'problem', 'oauth'] as const) {
     const { app } = await build(errors)
     const port = await listen(t, app)
     for (const method of ['HEAD', 'GET']) {
       const answer = await send(port, method, '/roles')
       t.equal(answer.status, 401)
-      t.match(answer.headers, { 'www-authenticate': 'Bearer realm="user", Test realm="web"', 'cache-control': 'no-store' })
+      t.match(answer.headers, {
+        'www-authenticate': 'Bearer realm="user", Test realm="web"',
+        'cache-control': 'no-store'
+      })
       t.equal(answer.body === '', method === 'HEAD')
     }
   }
 })
 
-t.test('what is declared wrong is AUTH_MISCONFIGURED at boot', async t => {
+t.test('stops the boot with AUTH_MISCONFIGURED for wrong options', async t => {
   const { app } = await application({ schemes: { one: scripted('one') } })
-  t.throws(() => app.get('/x', { config: { auth: { scopes: [] as unknown as string } } }, handler().handler), { code: 'AUTH_MISCONFIGURED', statusCode: 500, message: /GET \/x: config\.auth\.scopes/ })
+  t.throws(() => app.get('/x', { config: { auth: { scopes: [] as unknown as string } } }, handler().handler), {
+    code: 'AUTH_MISCONFIGURED',
+    statusCode: 500,
+    message: /GET \/x: config\.auth\.scopes/
+  })
 })
 
-t.test('an AuthError has what error handlers written for http-errors read, and the scheme', async t => {
+t.test('gives an AuthError the properties that handlers for http-errors read, and the scheme', async t => {
   const seen: AuthError[] = []
   const { app } = await build('fastify', 'preParsing', app => {
     app.setErrorHandler((error: AuthError, _request, reply) => {
@@ -311,7 +556,12 @@ t.test('an AuthError has what error handlers written for http-errors read, and t
   const fields = seen.map(({ status, expose, scheme, headers }) => ({ status, expose, scheme, headers }))
   const noStore = { 'cache-control': 'no-store' }
   t.match(fields, [
-    { status: 401, expose: true, scheme: null, headers: { ...noStore, 'www-authenticate': /^Bearer realm="user".*Test realm="web"/ } },
+    {
+      status: 401,
+      expose: true,
+      scheme: null,
+      headers: { ...noStore, 'www-authenticate': /^Bearer realm="user".*Test realm="web"/ }
+    },
     { status: 401, expose: true, scheme: 'web', headers: { ...noStore, 'www-authenticate': 'Test realm="web"' } },
     { status: 503, expose: false, scheme: 'web', headers: { ...noStore, 'retry-after': '17' } },
     { status: 500, expose: false, scheme: null, headers: {} }

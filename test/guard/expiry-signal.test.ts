@@ -22,14 +22,18 @@ async function streams (app: FastifyInstance): Promise<void> {
   await app.register(websocket)
   const routes = async (app: FastifyInstance) => {
     app.get('/socket', { websocket: true }, (socket, { auth }) => {
-      auth.signal?.addEventListener('abort', () => { socket.close(4401, (auth.signal?.reason as { code: string }).code) })
+      auth.signal?.addEventListener('abort', () => {
+        socket.close(4401, (auth.signal?.reason as { code: string }).code)
+      })
     })
     app.get('/events', (request, reply) => {
       reply.hijack()
       reply.raw.writeHead(200, { 'content-type': 'text/event-stream' })
       reply.raw.write(': welcome\n\n')
       const { signal } = request.auth
-      signal?.addEventListener('abort', () => { reply.raw.end(`event: end\ndata: ${(signal.reason as { code: string }).code}\n\n`) })
+      signal?.addEventListener('abort', () => {
+        reply.raw.end(`event: end\ndata: ${(signal.reason as { code: string }).code}\n\n`)
+      })
     })
   }
   await app.register(routes)
@@ -43,14 +47,22 @@ async function open (kind: Kind, app: FastifyInstance, headers: Record<string, s
 }
 
 async function openSocket (port: number, headers: Record<string, string>): Promise<Stream> {
-  const request = http.request({ port, path: '/socket', headers: { ...headers, connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ==' } }).end()
+  const upgrade = {
+    connection: 'Upgrade',
+    upgrade: 'websocket',
+    'sec-websocket-version': '13',
+    'sec-websocket-key': 'dGhlIHNhbXBsZSBub25jZQ=='
+  }
+  const request = http.request({ port, path: '/socket', headers: { ...headers, ...upgrade } }).end()
   const [, socket] = await once(request, 'upgrade') as [IncomingMessage, Socket]
   return {
     ended: (async () => {
       const [frame] = await once(socket, 'data') as [Buffer]
       socket.destroy()
       // a close frame (RFC 6455, 5.5.1): two bytes of a header, two of a status, and the reason
-      return frame[0] === 0x88 && frame.readUInt16BE(2) === 4401 ? frame.subarray(4).toString() : `frame ${frame.toString('hex')}`
+      return frame[0] === 0x88 && frame.readUInt16BE(2) === 4401
+        ? frame.subarray(4).toString()
+        : `frame ${frame.toString('hex')}`
     })(),
     leave: () => { socket.destroy() }
   }
@@ -79,48 +91,75 @@ async function deskOf (options: Parameters<typeof house>[0] = {}) {
 }
 
 for (const kind of ['WebSocket', 'event stream'] as const) {
-  for (const [where, store] of [['with a store', memoryStore()], ['without a store', null]] as const) {
-    t.test(`a ${kind} ends when its session does, ${where}: by a logout elsewhere, by its id, with all others; and no other does`, async t => {
-      const { app, ask, enter, sessions } = await deskOf(store === null ? {} : { store })
-      const [one, two, three, four, bob] = [await enter(), await enter(), await enter(), await enter(), await enter({ id: 'bob' })]
-      const [first, second, third, fourth, other] = await Promise.all([one, two, three, four, bob].map(async ({ cookie }) => await open(kind, app, { cookie })))
-      const also = await open(kind, app, { cookie: one.cookie })
-      let left = false
-      for (const each of [fourth, other]) each?.ended.then(() => { left = true }, () => {})
-      await ask('/logout', { cookie: one.cookie })
-      t.equal(await first?.ended, 'AUTH_INVALID_CREDENTIALS')
-      t.equal(await also.ended, 'AUTH_INVALID_CREDENTIALS', 'both streams of one session')
-      await sessions.of(alice).revoke(two.id)
-      t.equal(await second?.ended, 'AUTH_INVALID_CREDENTIALS')
-      await sessions.of(alice).revokeAll({ except: four.id })
-      t.equal(await third?.ended, 'AUTH_INVALID_CREDENTIALS')
-      await new Promise(resolve => setTimeout(resolve, 20))
-      t.equal(left, false, 'the one that was spared, and another person\'s, go on')
-      fourth?.leave()
-      other?.leave()
-    })
+  for (const [where, store] of [
+    ['with a store', memoryStore()],
+    ['without a store', null]
+  ] as const) {
+    t.test(
+      `ends a ${kind} with its session, ${where}, after any kind of logout, and no other connection`,
+      async t => {
+        const { app, ask, enter, sessions } = await deskOf(store === null ? {} : { store })
+        const [one, two, three, four, bob] = [
+          await enter(),
+          await enter(),
+          await enter(),
+          await enter(),
+          await enter({ id: 'bob' })
+        ]
+        const [first, second, third, fourth, other] = await Promise.all(
+          [one, two, three, four, bob].map(async ({ cookie }) => await open(kind, app, { cookie }))
+        )
+        const also = await open(kind, app, { cookie: one.cookie })
+        let left = false
+        for (const each of [fourth, other]) {
+          each?.ended.then(
+            () => {
+              left = true
+            },
+            () => {}
+          )
+        }
+        await ask('/logout', { cookie: one.cookie })
+        t.equal(await first?.ended, 'AUTH_INVALID_CREDENTIALS')
+        t.equal(await also.ended, 'AUTH_INVALID_CREDENTIALS', 'both streams of one session')
+        await sessions.of(alice).revoke(two.id)
+        t.equal(await second?.ended, 'AUTH_INVALID_CREDENTIALS')
+        await sessions.of(alice).revokeAll({ except: four.id })
+        t.equal(await third?.ended, 'AUTH_INVALID_CREDENTIALS')
+        await new Promise(resolve => setTimeout(resolve, 20))
+        t.equal(left, false, "the one that was spared, and another person's, go on")
+        fourth?.leave()
+        other?.leave()
+      }
+    )
   }
 
-  t.test(`a ${kind} ends on the other instance too: at once where the store tells, else when it is asked again`, async t => {
-    const store = memoryStore()
-    for (const shared of [store, silent(store)] satisfies Store[]) {
-      const key = secret()
-      const [here, there] = [await deskOf({ store: shared, session: { secret: key, staleness: 0 } }), await deskOf({ store: shared, session: { secret: key, staleness: 0 } })]
-      const { cookie } = await here.enter()
-      const stream = await open(kind, there.app, { cookie })
-      await here.ask('/logout', { cookie })
-      t.equal(await stream.ended, 'AUTH_INVALID_CREDENTIALS')
+  t.test(
+    `ends a ${kind} on the other instance: at once if the store notifies, otherwise at the next check`,
+    async t => {
+      const store = memoryStore()
+      for (const shared of [store, silent(store)] satisfies Store[]) {
+        const key = secret()
+        const [here, there] = [
+          await deskOf({ store: shared, session: { secret: key, staleness: 0 } }),
+          await deskOf({ store: shared, session: { secret: key, staleness: 0 } })
+        ]
+        const { cookie } = await here.enter()
+        const stream = await open(kind, there.app, { cookie })
+        await here.ask('/logout', { cookie })
+        t.equal(await stream.ended, 'AUTH_INVALID_CREDENTIALS')
+      }
     }
-  })
+  )
 
-  t.test(`a ${kind} ends with the time of its session`, async t => {
+  t.test(`ends a ${kind} when its session expires`, async t => {
     const { app, enter } = await deskOf({ session: { idleTimeout: 1, absoluteTimeout: 1 } })
     const { cookie } = await enter()
     const stream = await open(kind, app, { cookie })
     t.equal(await stream.ended, 'AUTH_TOKEN_EXPIRED')
   })
 
-  t.test(`nothing of a ${kind} is left when its client leaves`, async t => {
+  t.test(`releases everything of a ${kind} when its client disconnects`, async t => {
     const watched = { now: 0, ever: 0 }
     const scheme: Scheme = {
       openapi: { type: 'http', scheme: 'test' },
@@ -167,15 +206,28 @@ function watchTimers (t: { teardown (fn: () => void): void }, least: number): Re
 }
 
 const identity = (outcome: Partial<Authenticated>) => ({
-  bound: { name: 'test', load: null, features: {}, scheme: { openapi: { type: 'http', scheme: 'x' }, authenticate: () => authenticated({ id: 'a' }) } } as const,
+  bound: {
+    name: 'test',
+    load: null,
+    features: {},
+    scheme: { openapi: { type: 'http', scheme: 'x' }, authenticate: () => authenticated({ id: 'a' }) }
+  } as const,
   outcome: authenticated({ realm: 'test', id: 'a', scopes: [], roles: [] }, outcome)
 })
 
-t.test('a credential that is good for longer than a timer can wait does not end early', t => {
+t.test('does not end early for an expiry beyond the longest timer', t => {
   const { setTimeout: set, now } = { setTimeout: globalThis.setTimeout, now: Date.now }
-  const waits: { readonly run: () => void, readonly wait: number }[] = []
-  Object.assign(globalThis, { setTimeout: (run: () => void, wait: number) => { waits.push({ run, wait }); return set(() => {}, 0) } })
-  t.teardown(() => { Object.assign(globalThis, { setTimeout: set }); Date.now = now })
+  const waits: { readonly run: () => void; readonly wait: number }[] = []
+  Object.assign(globalThis, {
+    setTimeout: (run: () => void, wait: number) => {
+      waits.push({ run, wait })
+      return set(() => {}, 0)
+    }
+  })
+  t.teardown(() => {
+    Object.assign(globalThis, { setTimeout: set })
+    Date.now = now
+  })
   const end = now() + 30 * 86_400_000
   const carrier = new EventEmitter()
   const signal = expirySignal([identity({ expiresAt: new Date(end) })], carrier)
@@ -192,7 +244,7 @@ t.test('a credential that is good for longer than a timer can wait does not end 
   t.end()
 })
 
-t.test('of several credentials the first that ends counts, once, and the others are watched no more', t => {
+t.test('ends once, at the earliest expiry of several credentials, and stops watching the others', t => {
   let revoke = (): void => {}
   const stopped: string[] = []
   const carrier = new EventEmitter()
@@ -210,7 +262,7 @@ t.test('of several credentials the first that ends counts, once, and the others 
   t.end()
 })
 
-t.test('a scheme that says at once that it was revoked is believed, and nothing stays behind', t => {
+t.test('ends at once if a scheme reports revocation synchronously, and releases everything', t => {
   let stopped = 0
   const carrier = new EventEmitter()
   const signal = expirySignal([identity({ onRevoked: revoked => { revoked(); return () => { stopped++ } } })], carrier)
@@ -219,10 +271,25 @@ t.test('a scheme that says at once that it was revoked is believed, and nothing 
   t.end()
 })
 
-t.test('a connection that has closed is not watched', t => {
-  for (const end of [{ closed: true }, { destroyed: true }, { stream: { closed: true } }, { stream: { destroyed: true } }]) {
+t.test('does not watch a closed connection', t => {
+  for (const end of [
+    { closed: true },
+    { destroyed: true },
+    { stream: { closed: true } },
+    { stream: { destroyed: true } }
+  ]) {
     const carrier = Object.assign(new EventEmitter(), end)
-    const signal = expirySignal([identity({ expiresAt: new Date(0), onRevoked: () => { throw new Error('watched') } })], carrier)
+    const signal = expirySignal(
+      [
+        identity({
+          expiresAt: new Date(0),
+          onRevoked: () => {
+            throw new Error('watched')
+          }
+        })
+      ],
+      carrier
+    )
     t.equal(signal.aborted, false)
     t.equal(carrier.listenerCount('close'), 0)
   }

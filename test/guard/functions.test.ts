@@ -4,10 +4,13 @@ import { AuthError } from '../../lib/index.js'
 import { as, believer, boot, route, says, trio } from '../fixtures/policies.js'
 
 t.test('Functions', async t => {
-  t.test('run in preHandler, after validation: they see the request as the handler will', async t => {
+  t.test('run in preHandler, after validation, and see the request as the handler does', async t => {
     const seen: unknown[] = []
     const regions: Record<string, string> = { eu: 'region:eu', us: 'region:us' }
-    const schema = { querystring: { type: 'object', required: ['region'], properties: { region: { enum: ['eu', 'us'] } } }, body: { type: 'object', properties: { n: { type: 'integer' } } } }
+    const schema = {
+      querystring: { type: 'object', required: ['region'], properties: { region: { enum: ['eu', 'us'] } } },
+      body: { type: 'object', properties: { n: { type: 'integer' } } }
+    }
     const { ask, ran } = await boot(t, (app, ran) => {
       app.post('/x', {
         schema,
@@ -20,36 +23,67 @@ t.test('Functions', async t => {
         })
       }, async () => { ran.push('x') })
     })
-    const post = (query: string, headers = as({ scopes: ['region:eu'] })) => ask(`/x?${query}`, headers, { method: 'POST', payload: { n: '7' } })
+    const post = (query: string, headers = as({ scopes: ['region:eu'] })) =>
+      ask(`/x?${query}`, headers, { method: 'POST', payload: { n: '7' } })
     t.equal((await post('region=eu')).status, 200)
     t.strictSame(seen.splice(0), ['eu', { n: 7 }], 'coerced by the schema')
     t.equal((await post('region=us')).status, 403)
-    for (const query of ['region=constructor', 'region=__proto__', 'region=eu&region=us', '', 'region=']) t.equal((await post(query)).status, 400, query)
+    for (const query of ['region=constructor', 'region=__proto__', 'region=eu&region=us', '', 'region=']) {
+      t.equal((await post(query)).status, 400, query)
+    }
     t.strictSame(seen, ['us'], 'a function never sees what validation refuses')
     t.equal((await post('region=constructor', {})).status, 401, 'and anonymous callers learn nothing of it')
     t.equal(ran.length, 1)
   })
 
-  t.test('when passes on exactly true, and refuses on every answer that says no', async t => {
-    const answers: unknown[] = [true, Promise.resolve(true), false, Promise.resolve(false), null, undefined, Promise.resolve(undefined), { valid: false }, 1, 'true', {}, [], 0, '', { valid: true }, Promise.resolve(1), new Boolean(true)] // eslint-disable-line no-new-wrappers
-    const { ask, ran } = await boot(t, (app, ran) => answers.forEach((answer, i) => route(app, ran, `/${i}`, { when: () => answer })))
+  t.test('of when pass only on exactly true, and refuse on everything that means no', async t => {
+    const answers: unknown[] = [
+      true,
+      Promise.resolve(true),
+      false,
+      Promise.resolve(false),
+      null,
+      undefined,
+      Promise.resolve(undefined),
+      { valid: false },
+      1,
+      'true',
+      {},
+      [],
+      0,
+      '',
+      { valid: true },
+      Promise.resolve(1),
+      new Boolean(true) // eslint-disable-line no-new-wrappers
+    ]
+    const { ask, ran } = await boot(t, (app, ran) =>
+      answers.forEach((answer, i) => route(app, ran, `/${i}`, { when: () => answer }))
+    )
     const statuses: number[] = []
     for (let i = 0; i < answers.length; i++) statuses.push((await ask(`/${i}`, as())).status)
-    t.strictSame(statuses, [200, 200, 403, 403, 403, 403, 403, 403, ...Array.from({ length: 9 }, () => 500)], 'anything but true and a no is a fault')
+    t.strictSame(
+      statuses,
+      [200, 200, 403, 403, 403, 403, 403, 403, ...Array.from({ length: 9 }, () => 500)],
+      'anything but true and a no is a fault'
+    )
     t.strictSame(ran, ['/0', '/1'])
   })
 
-  t.test('when is told the principal and the request, and is not asked for anonymous callers or those whom static rules refuse', async t => {
-    const told: unknown[] = []
-    const when = (principal: { id: string, realm: string }, request: FastifyRequest) => told.push([principal.realm, principal.id, { ...request.params as object }]) > 0
-    const { ask } = await boot(t, (app, ran) => route(app, ran, '/orders/:id', { when, scopes: 'a' }))
-    await ask('/orders/7')
-    await ask('/orders/7', { 'x-user': 'bad' })
-    await ask('/orders/7', as())
-    t.strictSame(told, [])
-    t.equal((await ask('/orders/7', as({ id: 'bob', scopes: ['a'] }))).status, 200)
-    t.strictSame(told, [['user', 'bob', { id: '7' }]])
-  })
+  t.test(
+    'of when get the principal and the request, and are not called for anonymous or already refused callers',
+    async t => {
+      const told: unknown[] = []
+      const when = (principal: { id: string; realm: string }, request: FastifyRequest) =>
+        told.push([principal.realm, principal.id, { ...(request.params as object) }]) > 0
+      const { ask } = await boot(t, (app, ran) => route(app, ran, '/orders/:id', { when, scopes: 'a' }))
+      await ask('/orders/7')
+      await ask('/orders/7', { 'x-user': 'bad' })
+      await ask('/orders/7', as())
+      t.strictSame(told, [])
+      t.equal((await ask('/orders/7', as({ id: 'bob', scopes: ['a'] }))).status, 200)
+      t.strictSame(told, [['user', 'bob', { id: '7' }]])
+    }
+  )
 
   t.test('scopes and roles as functions return one name, or { all, any, none }', async t => {
     const { ask, ran } = await boot(t, (app, ran) => {
@@ -59,54 +93,100 @@ t.test('Functions', async t => {
       route(app, ran, '/both', { scopes: () => 'a', roles: () => 'clerk' })
     })
     const table: [string, object, number][] = [
-      ['/name', { scopes: ['a'] }, 200], ['/name', {}, 403], ['/all', { scopes: ['a'] }, 403], ['/all', { scopes: ['a', 'b'] }, 200],
-      ['/roles', { roles: ['boss'] }, 200], ['/roles', { roles: ['boss', 'banned'] }, 403], ['/roles', {}, 403],
-      ['/both', { scopes: ['a'] }, 403], ['/both', { roles: ['clerk'] }, 403], ['/both', { scopes: ['a'], roles: ['clerk'] }, 200]
+      ['/name', { scopes: ['a'] }, 200],
+      ['/name', {}, 403],
+      ['/all', { scopes: ['a'] }, 403],
+      ['/all', { scopes: ['a', 'b'] }, 200],
+      ['/roles', { roles: ['boss'] }, 200],
+      ['/roles', { roles: ['boss', 'banned'] }, 403],
+      ['/roles', {}, 403],
+      ['/both', { scopes: ['a'] }, 403],
+      ['/both', { roles: ['clerk'] }, 403],
+      ['/both', { scopes: ['a'], roles: ['clerk'] }, 200]
     ]
-    for (const [url, principal, status] of table) t.equal((await ask(url, as(principal))).status, status, `${url} ${JSON.stringify(principal)}`)
+    for (const [url, principal, status] of table) {
+      t.equal((await ask(url, as(principal))).status, status, `${url} ${JSON.stringify(principal)}`)
+    }
     t.equal(ran.length, 4)
   })
 
-  t.test('that return anything but their declared form are a 500 that says nothing', async t => {
-    const { app, ask, ran } = await boot(t, (app, ran) => {
-      const returned: unknown[] = [undefined, null, true, false, '', ['a'], [], {}, { all: [] }, { all: 'a' }, { some: ['a'] }, { all: undefined }, 7, () => 'a', 'undeclared', { none: ['undeclared'] }]
-      returned.forEach((value, i) => {
-        route(app, ran, `/scopes/${i}`, { scopes: () => value })
-        route(app, ran, `/roles/${i}`, { roles: () => value })
-        route(app, ran, `/any/${i}`, { anyOf: [{ scopes: () => value }, { roles: 'boss' }] })
-      })
-    }, { options: { scopes: { a: 'A' }, roles: { boss: {} } } })
+  t.test('answer a constant 500 if they return anything but their declared form', async t => {
+    const { app, ask, ran } = await boot(
+      t,
+      (app, ran) => {
+        const returned: unknown[] = [
+          undefined,
+          null,
+          true,
+          false,
+          '',
+          ['a'],
+          [],
+          {},
+          { all: [] },
+          { all: 'a' },
+          { some: ['a'] },
+          { all: undefined },
+          7,
+          () => 'a',
+          'undeclared',
+          { none: ['undeclared'] }
+        ]
+        returned.forEach((value, i) => {
+          route(app, ran, `/scopes/${i}`, { scopes: () => value })
+          route(app, ran, `/roles/${i}`, { roles: () => value })
+          route(app, ran, `/any/${i}`, { anyOf: [{ scopes: () => value }, { roles: 'boss' }] })
+        })
+      },
+      { options: { scopes: { a: 'A' }, roles: { boss: {} } } }
+    )
     for (const { url } of app.gatehouse.audit()) {
       const answer = await ask(url, as({ scopes: ['a', 'undeclared', ''], roles: ['a'] }))
       t.equal(answer.status, 500, url)
-      t.strictSame(JSON.parse(answer.body), { statusCode: 500, code: 'AUTH_FAULT', error: 'Internal Server Error', message: 'Internal Server Error' })
+      t.strictSame(JSON.parse(answer.body), {
+        statusCode: 500,
+        code: 'AUTH_FAULT',
+        error: 'Internal Server Error',
+        message: 'Internal Server Error'
+      })
     }
     t.strictSame(ran, [])
   })
 
-  t.test('of scopes and roles are synchronous: a promise is a 500, and its rejection does not end the process', async t => {
-    const rejected: unknown[] = []
-    const listener = (reason: unknown) => { rejected.push(reason) }
-    process.on('unhandledRejection', listener)
-    t.teardown(() => process.off('unhandledRejection', listener))
-    const { ask, ran } = await boot(t, (app, ran) => {
-      route(app, ran, '/resolves', { scopes: async () => 'a' })
-      route(app, ran, '/rejects', { roles: async () => { throw new Error('the database is away') } })
-    })
-    t.equal((await ask('/resolves', as({ scopes: ['a'] }))).status, 500)
-    t.equal((await ask('/rejects', as())).status, 500)
-    await new Promise(resolve => setImmediate(resolve))
-    t.strictSame(rejected, [])
-    t.strictSame(ran, [])
-  })
+  t.test(
+    'of scopes and roles are synchronous: a promise is a 500, and its rejection does not end the process',
+    async t => {
+      const rejected: unknown[] = []
+      const listener = (reason: unknown) => {
+        rejected.push(reason)
+      }
+      process.on('unhandledRejection', listener)
+      t.teardown(() => process.off('unhandledRejection', listener))
+      const { ask, ran } = await boot(t, (app, ran) => {
+        route(app, ran, '/resolves', { scopes: async () => 'a' })
+        route(app, ran, '/rejects', {
+          roles: async () => {
+            throw new Error('the database is away')
+          }
+        })
+      })
+      t.equal((await ask('/resolves', as({ scopes: ['a'] }))).status, 500)
+      t.equal((await ask('/rejects', as())).status, 500)
+      await new Promise(resolve => setImmediate(resolve))
+      t.strictSame(rejected, [])
+      t.strictSame(ran, [])
+    }
+  )
 
-  t.test('hand what they throw to the error handler unchanged, so a missing order can be a 404', async t => {
+  t.test('pass what they throw to the error handler unchanged, so a missing order can be a 404', async t => {
     const missing = Object.assign(new Error('no such order'), { statusCode: 404, code: 'NO_ORDER' })
     const thrown: unknown[] = []
     const { ask, ran } = await boot(t, (app, ran) => {
       app.setErrorHandler((error, _request, reply) => {
         thrown.push(error)
-        return reply.code((error as { statusCode?: number }).statusCode ?? 500).send({ code: (error as { code?: string }).code ?? 'OTHER' })
+        return reply
+          .code((error as { statusCode?: number }).statusCode ?? 500)
+          .send({ code: (error as { code?: string }).code ?? 'OTHER' })
       })
       const fail = () => { throw missing }
       route(app, ran, '/when', { when: fail })
@@ -117,8 +197,13 @@ t.test('Functions', async t => {
       route(app, ran, '/string', { when: async () => { throw 'a string' } }) // eslint-disable-line no-throw-literal
       route(app, ran, '/nothing', { when: async () => { throw undefined } }) // eslint-disable-line no-throw-literal
     })
-    for (const url of ['/when', '/async', '/scopes', '/roles', '/any']) t.match(await ask(url, as()), { status: 404, code: 'NO_ORDER' }, url)
-    t.strictSame(thrown.splice(0).map(error => error === missing), [true, true, true, true, true])
+    for (const url of ['/when', '/async', '/scopes', '/roles', '/any']) {
+      t.match(await ask(url, as()), { status: 404, code: 'NO_ORDER' }, url)
+    }
+    t.strictSame(
+      thrown.splice(0).map(error => error === missing),
+      [true, true, true, true, true]
+    )
     await ask('/string', as())
     t.equal(thrown.shift(), 'a string')
     t.equal((await ask('/nothing', as())).status, 500)
@@ -128,7 +213,7 @@ t.test('Functions', async t => {
 })
 
 t.test('anyOf', async t => {
-  t.test('lines inside an entry AND, entries OR; all of it AND the rules beside it', async t => {
+  t.test('ANDs the lines of an entry, ORs the entries, and ANDs the result with the rules beside it', async t => {
     const { ask, ran } = await boot(t, (app, ran) => route(app, ran, '/x', {
       schemes: ['user', 'web'],
       scopes: 'base',
@@ -146,29 +231,48 @@ t.test('anyOf', async t => {
       [{ scopes: ['base', 'x', 'y'] }, 'user', 200],
       [{ scopes: ['base'] }, 'user', 403]
     ]
-    for (const [principal, scheme, status] of table) t.equal((await ask('/x', as(principal, scheme))).status, status, `${scheme} ${JSON.stringify(principal)}`)
+    for (const [principal, scheme, status] of table) {
+      t.equal((await ask('/x', as(principal, scheme))).status, status, `${scheme} ${JSON.stringify(principal)}`)
+    }
     t.equal(ran.length, 3)
   })
 
-  t.test('static parts are settled before the body is read: all entries failed, 403 at once', async t => {
+  t.test('settles static parts before the body is read: 403 at once if all entries fail', async t => {
     const asked: string[] = []
     const when = () => asked.push('when') > 0
     const { ask } = await boot(t, app => {
-      app.post('/x', { ...says({ anyOf: [{ scopes: 'a', when }, { roles: 'clerk', when }] }), preParsing: async () => { asked.push('body') } }, async () => '')
+      app.post(
+        '/x',
+        {
+          ...says({
+            anyOf: [
+              { scopes: 'a', when },
+              { roles: 'clerk', when }
+            ]
+          }),
+          preParsing: async () => {
+            asked.push('body')
+          }
+        },
+        async () => ''
+      )
     })
-    const post = (principal: object) => ask('/x', { ...as(principal), 'content-type': 'application/json' }, { method: 'POST', payload: '{ no JSON' })
+    const post = (principal: object) =>
+      ask('/x', { ...as(principal), 'content-type': 'application/json' }, { method: 'POST', payload: '{ no JSON' })
     t.equal((await post({})).status, 403)
     t.strictSame(asked, [])
     t.equal((await post({ scopes: ['a'] })).status, 400, 'one stands, so the body is read')
     t.strictSame(asked, ['body'])
   })
 
-  t.test('one entry passed without a when is settled: no function is asked', async t => {
+  t.test('calls no function if an entry without a when passes', async t => {
     const asked: string[] = []
     const say = (name: string, answer: boolean) => ({ when: () => { asked.push(name); return answer } })
     const { ask } = await boot(t, app => {
       route(app, [], '/settled', { anyOf: [say('first', false), { scopes: 'a' }] })
-      route(app, [], '/asked', { anyOf: [{ scopes: 'a', ...say('a', false) }, { scopes: 'b', ...say('b', true) }, { ...say('c', true) }] })
+      route(app, [], '/asked', {
+        anyOf: [{ scopes: 'a', ...say('a', false) }, { scopes: 'b', ...say('b', true) }, { ...say('c', true) }]
+      })
     })
     t.equal((await ask('/settled', as({ scopes: ['a'] }))).status, 200)
     t.strictSame(asked.splice(0), [])
@@ -180,15 +284,22 @@ t.test('anyOf', async t => {
     t.strictSame(asked.splice(0), ['a', 'c'], 'not those whose static part failed')
   })
 
-  t.test('functions of an entry AND with its static part', async t => {
-    const { ask } = await boot(t, app => route(app, [], '/x', { anyOf: [{ roles: 'clerk', scopes: () => 'a', when: async () => true }] }))
+  t.test('ANDs the functions of an entry with its static part', async t => {
+    const { ask } = await boot(t, app =>
+      route(app, [], '/x', { anyOf: [{ roles: 'clerk', scopes: () => 'a', when: async () => true }] })
+    )
     t.equal((await ask('/x', as({ roles: ['clerk'], scopes: ['a'] }))).status, 200)
     t.equal((await ask('/x', as({ roles: ['clerk'] }))).status, 403)
     t.equal((await ask('/x', as({ scopes: ['a'] }))).status, 403)
   })
 
-  t.test('beside a rule of functions, both hold', async t => {
-    const { ask } = await boot(t, app => route(app, [], '/x', { when: ({ id }: { id: string }) => id !== 'eve', anyOf: [{ roles: 'clerk' }, { when: ({ id }: { id: string }) => id === 'ann' || id === 'eve' }] }))
+  t.test('requires both anyOf and the function rules beside it', async t => {
+    const { ask } = await boot(t, app =>
+      route(app, [], '/x', {
+        when: ({ id }: { id: string }) => id !== 'eve',
+        anyOf: [{ roles: 'clerk' }, { when: ({ id }: { id: string }) => id === 'ann' || id === 'eve' }]
+      })
+    )
     t.equal((await ask('/x', as({ id: 'ann' }))).status, 200)
     t.equal((await ask('/x', as({ id: 'eve' }))).status, 403)
     t.equal((await ask('/x', as({ id: 'eve', roles: ['clerk'] }))).status, 403)
@@ -199,33 +310,43 @@ t.test('anyOf', async t => {
 
 /** A route that answers with what the request says of its caller. */
 function show (app: FastifyInstance, url: string, auth: unknown): void {
-  app.get(url, says(auth), async ({ auth, principal }) => ({ scheme: auth.scheme, id: principal?.id ?? null, scopes: principal?.scopes ?? null, all: Object.fromEntries(Object.entries(auth.all).map(([name, entry]) => [name, entry?.principal.id])) }))
+  app.get(url, says(auth), async ({ auth, principal }) => ({
+    scheme: auth.scheme,
+    id: principal?.id ?? null,
+    scopes: principal?.scopes ?? null,
+    all: Object.fromEntries(Object.entries(auth.all).map(([name, entry]) => [name, entry?.principal.id]))
+  }))
 }
 
 t.test('All of', async t => {
   const auth = { schemes: { all: ['web', 'service'] } }
-  const both = (web: object, service: object) => ({ ...as({ id: 'w', ...web }, 'web'), ...as({ id: 's', ...service }, 'service') })
+  const both = (web: object, service: object) => ({
+    ...as({ id: 'w', ...web }, 'web'),
+    ...as({ id: 's', ...service }, 'service')
+  })
 
-  t.test('the first named is the acting principal, the others are at request.auth.all', async t => {
+  t.test('makes the first named the acting principal, and lists the others in request.auth.all', async t => {
     const { ask } = await boot(t, app => show(app, '/x', auth))
     const { body } = await ask('/x', both({ scopes: ['a'] }, { scopes: ['b'] }))
     t.strictSame(JSON.parse(body), { scheme: 'web', id: 'w', scopes: ['a'], all: { web: 'w', service: 's' } })
   })
 
-  t.test('the acting principal is the one who must meet the rules: never a union of their scopes', async t => {
+  t.test('checks the rules against the acting principal only, never against a union of scopes', async t => {
     const { ask, ran } = await boot(t, (app, ran) => {
       route(app, ran, '/static', { ...auth, scopes: 'b' })
       route(app, ran, '/none', { ...auth, roles: { none: ['banned'] } })
       route(app, ran, '/when', { ...auth, when: ({ id }: { id: string }) => id === 's' })
       route(app, ran, '/entry', { ...auth, anyOf: [{ schemes: 'service', scopes: 'b' }] })
     })
-    for (const url of ['/static', '/when', '/entry']) t.equal((await ask(url, both({ scopes: ['a'] }, { scopes: ['b'] }))).status, 403, url)
+    for (const url of ['/static', '/when', '/entry']) {
+      t.equal((await ask(url, both({ scopes: ['a'] }, { scopes: ['b'] }))).status, 403, url)
+    }
     t.equal((await ask('/static', both({ scopes: ['b'] }, {}))).status, 200)
     t.equal((await ask('/none', both({}, { roles: ['banned'] }))).status, 200)
     t.strictSame(ran, ['/static', '/none'])
   })
 
-  t.test('absent in one: the next alternative; invalid in any: stop', async t => {
+  t.test('tries the next alternative if one is absent, and stops if one is invalid', async t => {
     const { ask } = await boot(t, app => show(app, '/x', [{ all: ['web', 'service'] }, 'user']))
     const table: [string, Record<string, string>, number, string | null][] = [
       ['both', both({}, {}), 200, 'w'],
@@ -236,7 +357,12 @@ t.test('All of', async t => {
       ['the next alternative alone', as({ id: 'u' }), 200, 'u'],
       ['the first invalid', { ...both({}, {}), 'x-web': 'bad', ...as() }, 401, null],
       ['the second invalid', { ...both({}, {}), 'x-service': 'bad', ...as() }, 401, null],
-      ['the second foreign, and the next alternative', { ...as({ id: 'w' }, 'web'), 'x-service': 'foreign', ...as({ id: 'u' }) }, 200, 'u'],
+      [
+        'the second foreign, and the next alternative',
+        { ...as({ id: 'w' }, 'web'), 'x-service': 'foreign', ...as({ id: 'u' }) },
+        200,
+        'u'
+      ],
       ['the second unavailable', { ...both({}, {}), 'x-service': 'down', ...as() }, 503, null]
     ]
     for (const [title, headers, status, id] of table) {
@@ -246,7 +372,7 @@ t.test('All of', async t => {
     }
   })
 
-  t.test('with one absent, optional is anonymous: half of a pair is nobody', async t => {
+  t.test('is anonymous in mode optional if one is absent', async t => {
     const { ask } = await boot(t, app => show(app, '/x', { ...auth, mode: 'optional' }))
     t.match(JSON.parse((await ask('/x', as({}, 'web'))).body), { id: null, all: {} })
     t.match(JSON.parse((await ask('/x', both({}, {}))).body), { id: 'w' })
@@ -254,22 +380,38 @@ t.test('All of', async t => {
 })
 
 t.test('Any of', async t => {
-  t.test('the first scheme in written order that has a principal wins; credentials of later schemes are neither verified nor used', async t => {
-    const schemes = trio()
-    const { ask } = await boot(t, app => {
-      show(app, '/uw', ['user', 'web'])
-      show(app, '/wu', ['web', 'user'])
-    }, { options: { schemes, default: 'user' } })
-    const both = { ...as({ id: 'u', scopes: ['a'] }), ...as({ id: 'w', scopes: ['b'] }, 'web') }
-    t.strictSame(JSON.parse((await ask('/uw', both)).body), { scheme: 'user', id: 'u', scopes: ['a'], all: { user: 'u' } })
-    t.strictSame([schemes.user.asked.count, schemes.web.asked.count], [1, 0])
-    t.match(JSON.parse((await ask('/wu', both)).body), { scheme: 'web', id: 'w' })
-    t.strictSame([schemes.user.asked.count, schemes.web.asked.count], [1, 1])
-    t.equal((await ask('/uw', { ...as(), 'x-web': 'bad' })).status, 200, 'a bad one of a later scheme is not looked at')
-    t.equal(schemes.web.asked.count, 1)
-  })
+  t.test(
+    'uses the first scheme in written order with a principal, and ignores credentials of later schemes',
+    async t => {
+      const schemes = trio()
+      const { ask } = await boot(
+        t,
+        app => {
+          show(app, '/uw', ['user', 'web'])
+          show(app, '/wu', ['web', 'user'])
+        },
+        { options: { schemes, default: 'user' } }
+      )
+      const both = { ...as({ id: 'u', scopes: ['a'] }), ...as({ id: 'w', scopes: ['b'] }, 'web') }
+      t.strictSame(JSON.parse((await ask('/uw', both)).body), {
+        scheme: 'user',
+        id: 'u',
+        scopes: ['a'],
+        all: { user: 'u' }
+      })
+      t.strictSame([schemes.user.asked.count, schemes.web.asked.count], [1, 0])
+      t.match(JSON.parse((await ask('/wu', both)).body), { scheme: 'web', id: 'w' })
+      t.strictSame([schemes.user.asked.count, schemes.web.asked.count], [1, 1])
+      t.equal(
+        (await ask('/uw', { ...as(), 'x-web': 'bad' })).status,
+        200,
+        'a bad one of a later scheme is not looked at'
+      )
+      t.equal(schemes.web.asked.count, 1)
+    }
+  )
 
-  t.test('a bad credential met on the way stops there: it is never forgiven for a good one of a later scheme', async t => {
+  t.test('stops at a bad credential, even if a later scheme has a good one', async t => {
     const schemes = trio()
     const { ask } = await boot(t, app => {
       show(app, '/required', ['user', 'web'])
@@ -281,20 +423,33 @@ t.test('Any of', async t => {
       t.equal((await ask('/required', headers)).status, status)
       t.equal((await ask('/optional', headers)).status, status)
       if (bad === 'down') t.equal((await ask('/try', headers)).status, 503)
-      else t.match(JSON.parse((await ask('/try', headers)).body), { scheme: null, id: null }, 'try makes it anonymous, never the later one')
+      else {
+        t.match(
+          JSON.parse((await ask('/try', headers)).body),
+          { scheme: null, id: null },
+          'try makes it anonymous, never the later one'
+        )
+      }
     }
     t.equal(schemes.web.asked.count, 0)
   })
 
-  t.test('a credential that is foreign to one scheme is asked of the next; foreign to all is invalid', async t => {
+  t.test('passes a foreign credential to the next scheme, and refuses one that is foreign to all', async t => {
     const { ask } = await boot(t, app => show(app, '/x', ['user', 'web']))
     t.match(JSON.parse((await ask('/x', { 'x-user': 'foreign', ...as({}, 'web') })).body), { scheme: 'web' })
-    t.match(await ask('/x', { 'x-user': 'foreign', 'x-web': 'foreign' }), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' })
+    t.match(await ask('/x', { 'x-user': 'foreign', 'x-web': 'foreign' }), {
+      status: 401,
+      code: 'AUTH_INVALID_CREDENTIALS'
+    })
   })
 
-  t.test('a principal who does not meet the rules is refused; the next scheme is not asked', async t => {
+  t.test('refuses a principal that does not meet the rules without trying the next scheme', async t => {
     const web = believer('web')
-    const { ask, ran } = await boot(t, (app, ran) => route(app, ran, '/x', { schemes: ['user', 'web'], scopes: 'a' }), { options: { schemes: { user: believer('user'), web }, default: 'user' } })
+    const { ask, ran } = await boot(
+      t,
+      (app, ran) => route(app, ran, '/x', { schemes: ['user', 'web'], scopes: 'a' }),
+      { options: { schemes: { user: believer('user'), web }, default: 'user' } }
+    )
     t.equal((await ask('/x', { ...as(), ...as({ scopes: ['a'] }, 'web') })).status, 403)
     t.equal(web.asked.count, 0)
     t.strictSame(ran, [])

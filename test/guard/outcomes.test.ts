@@ -1,7 +1,21 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { SignJWT } from 'jose'
 import t, { type Test } from 'tap'
-import { absent, apiKey, authenticated, crossSite, expired, foreign, invalid, jwt, limited, unavailable, type GatehouseOptions, type Principal, type Scheme } from '../../lib/index.js'
+import {
+  absent,
+  apiKey,
+  authenticated,
+  crossSite,
+  expired,
+  foreign,
+  invalid,
+  jwt,
+  limited,
+  unavailable,
+  type GatehouseOptions,
+  type Principal,
+  type Scheme
+} from '../../lib/index.js'
 import { application, broken, handler, scripted } from '../fixtures/schemes.js'
 
 const modes = ['required', 'optional', 'try'] as const
@@ -11,7 +25,12 @@ type Mode = typeof modes[number]
 const said = ['none', 'foreign', 'invalid', 'expired', 'unavailable', 'throw', 'ann'] as const
 type Said = typeof said[number]
 
-interface Expected { readonly status: number, readonly code?: string, readonly scheme?: string | null, readonly error?: string | null }
+interface Expected {
+  readonly status: number
+  readonly code?: string
+  readonly scheme?: string | null
+  readonly error?: string | null
+}
 
 const stops: Readonly<Partial<Record<Said, Expected>>> = {
   invalid: { status: 401, code: 'AUTH_INVALID_CREDENTIALS' },
@@ -22,14 +41,20 @@ const stops: Readonly<Partial<Record<Said, Expected>>> = {
 
 /** What the modes make of an end without a principal. */
 function inMode (mode: Mode, end: Expected | 'nobody'): Expected {
-  if (end === 'nobody') return mode === 'required' ? { status: 401, code: 'AUTH_REQUIRED' } : { status: 200, scheme: null, error: null }
+  if (end === 'nobody') {
+    return mode === 'required' ? { status: 401, code: 'AUTH_REQUIRED' } : { status: 200, scheme: null, error: null }
+  }
   return mode === 'try' && end.status === 401 ? { status: 200, scheme: null, error: end.code ?? null } : end
 }
 
 const unknown: Expected = { status: 401, code: 'AUTH_INVALID_CREDENTIALS' }
 
-/** Design §5, said a second time: one alternative after the other, each a list of names that must all have a principal. */
-function expected (alternatives: readonly (readonly string[])[], saying: Readonly<Record<string, Said>>, mode: Mode): Expected {
+/** Evaluates the alternatives independently of the guard: in order, each with all its names. */
+function expected (
+  alternatives: readonly (readonly string[])[],
+  saying: Readonly<Record<string, Said>>,
+  mode: Mode
+): Expected {
   let strange = false
   for (const all of alternatives) {
     const each = all.map(name => saying[name] ?? 'none')
@@ -42,10 +67,18 @@ function expected (alternatives: readonly (readonly string[])[], saying: Readonl
 }
 
 const headersOf = (saying: Readonly<Record<string, Said>>): Record<string, string> =>
-  Object.fromEntries(Object.entries(saying).filter(([, word]) => word !== 'none').map(([name, word]) => [`x-${name}`, word]))
+  Object.fromEntries(
+    Object.entries(saying)
+      .filter(([, word]) => word !== 'none')
+      .map(([name, word]) => [`x-${name}`, word])
+  )
 
 /** Asks every combination of what schemes can say, in every mode, and tells how many answers were not as expected. */
-async function matrix (t: Test, alternatives: readonly (readonly string[])[], asyncs: readonly string[]): Promise<void> {
+async function matrix (
+  t: Test,
+  alternatives: readonly (readonly string[])[],
+  asyncs: readonly string[]
+): Promise<void> {
   const names = [...new Set(alternatives.flat())]
   const schemes = Object.fromEntries(names.map(name => [name, scripted(name, { async: asyncs.includes(name) })]))
   const { app } = await application({ schemes, default: names[0] ?? '' }, { logger: false })
@@ -53,7 +86,10 @@ async function matrix (t: Test, alternatives: readonly (readonly string[])[], as
   const written = alternatives.map(all => all.length === 1 ? all[0] ?? '' : { all })
   for (const mode of modes) app.get(`/${mode}`, { config: { auth: { schemes: written, mode } } }, route.handler)
   const wrong: unknown[] = []
-  const combine = (rest: readonly string[], saying: Readonly<Record<string, Said>>): Readonly<Record<string, Said>>[] => {
+  const combine = (
+    rest: readonly string[],
+    saying: Readonly<Record<string, Said>>
+  ): Readonly<Record<string, Said>>[] => {
     const [name, ...others] = rest
     return name === undefined ? [saying] : said.flatMap(word => combine(others, { ...saying, [name]: word }))
   }
@@ -64,25 +100,39 @@ async function matrix (t: Test, alternatives: readonly (readonly string[])[], as
       const end = expected(alternatives, saying, mode)
       const body = answer.json() as { code?: string, scheme?: string | null, error?: string | null }
       const as = end.status === 200 ? body.scheme === end.scheme && body.error === end.error : body.code === end.code
-      if (answer.statusCode !== end.status || !as || route.reached - before !== Number(end.status === 200) || answer.body.includes('secret')) wrong.push({ saying, mode, end, got: [answer.statusCode, body] })
+      if (
+        answer.statusCode !== end.status ||
+        !as ||
+        route.reached - before !== Number(end.status === 200) ||
+        answer.body.includes('secret')
+      ) { wrong.push({ saying, mode, end, got: [answer.statusCode, body] }) }
     }
   }
-  t.same(wrong, [], `${alternatives.map(all => all.join(' and ')).join(' or ')}, ${asyncs.length === 0 ? 'all at once' : `${asyncs.join(', ')} later`}`)
+  t.same(
+    wrong,
+    [],
+    alternatives.map(all => all.join(' and ')).join(' or ') +
+      (asyncs.length === 0 ? ', all synchronous' : `, ${asyncs.join(', ')} asynchronous`)
+  )
 }
 
-t.test('any of: the first scheme in written order that has a principal wins, and a bad credential met on the way stops there', async t => {
+t.test('any of: uses the first scheme in written order with a principal, and stops at a bad credential', async t => {
   for (const asyncs of [[], ['one'], ['two'], ['one', 'two']]) await matrix(t, [['one'], ['two']], asyncs)
 })
 
-t.test('all of: absent in one, the next alternative; invalid in any, stop', async t => {
+t.test('all of: tries the next alternative if one is absent, and stops if one is invalid', async t => {
   for (const asyncs of [[], ['one'], ['two'], ['one', 'two']]) await matrix(t, [['one', 'two']], asyncs)
   for (const asyncs of [[], ['two'], ['one', 'three']]) await matrix(t, [['one', 'two'], ['three']], asyncs)
   await matrix(t, [['three'], ['one', 'two']], ['one'])
 })
 
-t.test('a scheme is asked once per request, and later ones are not asked once one has a principal', async t => {
+t.test('calls a scheme once per request, and no later scheme once one has a principal', async t => {
   for (const async of [false, true]) {
-    const schemes = { one: scripted('one', { async }), two: scripted('two', { async }), three: scripted('three', { async }) }
+    const schemes = {
+      one: scripted('one', { async }),
+      two: scripted('two', { async }),
+      three: scripted('three', { async })
+    }
     const { app } = await application({ schemes, default: ['one', { all: ['one', 'two'] }, 'two', 'three'] })
     const hook = app.gatehouse.guard({ schemes: ['two', 'three'] })
     app.get('/', { preHandler: hook }, handler().handler)
@@ -91,53 +141,106 @@ t.test('a scheme is asked once per request, and later ones are not asked once on
       const { statusCode } = await app.inject({ url: '/', headers })
       return [statusCode, ...Object.values(schemes).map(scheme => scheme.asked)]
     }
-    t.same(await asked({ 'x-two': 'ann', 'x-three': 'bob' }), [200, 1, 1, 0], 'the guard of the hook asks nobody again')
-    t.same(await asked({ 'x-one': 'ann', 'x-two': 'invalid' }), [401, 1, 1, 0], 'what the route did not ask, the hook does')
+    t.same(
+      await asked({ 'x-two': 'ann', 'x-three': 'bob' }),
+      [200, 1, 1, 0],
+      'the guard of the hook asks nobody again'
+    )
+    t.same(
+      await asked({ 'x-one': 'ann', 'x-two': 'invalid' }),
+      [401, 1, 1, 0],
+      'what the route did not ask, the hook does'
+    )
     t.same(await asked({ 'x-three': 'ann' }), [200, 1, 1, 1])
     t.same(await asked({}), [401, 1, 1, 1])
   }
 })
 
-t.test('all of: the first named is the acting principal, the others are at request.auth.all, and scopes are never united', async t => {
-  const { app } = await application({ schemes: { one: scripted('one'), two: scripted('two', { async: true }) }, default: { schemes: { all: ['two', 'one'] } } })
-  app.get('/', async request => ({ ...request.auth, all: request.auth.all, allows: request.auth.allows({ scopes: 'a' }) }))
+t.test('all of: makes the first named the acting principal, and never unites scopes', async t => {
+  const { app } = await application({
+    schemes: { one: scripted('one'), two: scripted('two', { async: true }) },
+    default: { schemes: { all: ['two', 'one'] } }
+  })
+  app.get('/', async request => ({
+    ...request.auth,
+    all: request.auth.all,
+    allows: request.auth.allows({ scopes: 'a' })
+  }))
   app.get('/a', { config: { auth: { scopes: 'a' } } }, handler().handler)
   const headers = { 'x-one': 'ann+a', 'x-two': 'bob+b' }
   const seen = (await app.inject({ url: '/', headers })).json()
   const bob = { id: 'bob+b', realm: 'two', scopes: ['b'], roles: [] }
-  t.match(seen, { authenticated: true, scheme: 'two', principal: bob, allows: false, all: { one: { principal: { id: 'ann+a', realm: 'one' } }, two: { principal: bob } } })
+  t.match(seen, {
+    authenticated: true,
+    scheme: 'two',
+    principal: bob,
+    allows: false,
+    all: { one: { principal: { id: 'ann+a', realm: 'one' } }, two: { principal: bob } }
+  })
   t.same(Object.keys(seen.all), ['two', 'one'])
   const refused = await app.inject({ url: '/a', headers })
   t.match([refused.statusCode, refused.json().code], [403, 'AUTH_ACCESS_DENIED'])
 })
 
-t.test('what a scheme throws, or returns beside the contract, is a 500 that says nothing, in every mode, with the cause in the log', async t => {
-  for (const async of [false, true]) {
-    const { app, log } = await application({ schemes: { one: scripted('one', { async }), two: scripted('two') }, default: ['one', 'two'] })
-    const route = handler()
-    for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
-    for (const word of broken) {
-      for (const mode of modes) {
-        log.length = 0
-        const answer = await app.inject({ url: `/${mode}`, headers: { 'x-one': word, 'x-two': 'ann' } })
-        t.same([answer.statusCode, answer.json()], [500, { statusCode: 500, code: 'AUTH_FAULT', error: 'Internal Server Error', message: 'Internal Server Error' }], `${word}, ${mode}`)
-        t.notOk('www-authenticate' in answer.headers)
-        t.equal(answer.headers['cache-control'], 'no-store')
-        const line = log.find(each => each.msg === 'authentication fault')
-        t.match(line, { level: 50, auth: { code: 'AUTH_FAULT', reason: String } })
-        if (word === 'throw' || word === 'reject') t.match(line, { err: { message: 'Error', stack: /schemes\.ts/ }, auth: { reason: "the scheme 'one' threw, or its load did" } })
-        if (word === 'noId') t.match(line, { auth: { reason: 'a principal must be an object with a non-empty string id' } })
-        if (word === 'text') t.match(line, { auth: { reason: "the scheme 'one' returned no outcome" } })
-        if (word === 'badDate') t.match(line, { auth: { reason: "the scheme 'one' returned an instant that is neither a valid Date nor null" } })
+t.test(
+  'answers a constant 500 in every mode, and logs the cause, if a scheme throws or breaks the contract',
+  async t => {
+    for (const async of [false, true]) {
+      const { app, log } = await application({
+        schemes: { one: scripted('one', { async }), two: scripted('two') },
+        default: ['one', 'two']
+      })
+      const route = handler()
+      for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
+      for (const word of broken) {
+        for (const mode of modes) {
+          log.length = 0
+          const answer = await app.inject({ url: `/${mode}`, headers: { 'x-one': word, 'x-two': 'ann' } })
+          t.same(
+            [answer.statusCode, answer.json()],
+            [
+              500,
+              {
+                statusCode: 500,
+                code: 'AUTH_FAULT',
+                error: 'Internal Server Error',
+                message: 'Internal Server Error'
+              }
+            ],
+            `${word}, ${mode}`
+          )
+          t.notOk('www-authenticate' in answer.headers)
+          t.equal(answer.headers['cache-control'], 'no-store')
+          const line = log.find(each => each.msg === 'authentication fault')
+          t.match(line, { level: 50, auth: { code: 'AUTH_FAULT', reason: String } })
+          if (word === 'throw' || word === 'reject') {
+            t.match(line, {
+              err: { message: 'Error', stack: /schemes\.ts/ },
+              auth: { reason: "the scheme 'one' threw, or its load did" }
+            })
+          }
+          if (word === 'noId') {
+            t.match(line, { auth: { reason: 'a principal must be an object with a non-empty string id' } })
+          }
+          if (word === 'text') t.match(line, { auth: { reason: "the scheme 'one' returned no outcome" } })
+          if (word === 'badDate') {
+            t.match(line, {
+              auth: { reason: "the scheme 'one' returned an instant that is neither a valid Date nor null" }
+            })
+          }
+        }
       }
+      t.equal(route.reached, 0)
     }
-    t.equal(route.reached, 0)
   }
-})
+)
 
-t.test('a scheme that says no without an outcome has refused, and the log says what to return instead', async t => {
+t.test('refuses if a scheme returns a falsy value, and logs what to return instead', async t => {
   for (const async of [false, true]) {
-    const { app, log } = await application({ schemes: { one: scripted('one', { async }), two: scripted('two') }, default: ['one', 'two'] })
+    const { app, log } = await application({
+      schemes: { one: scripted('one', { async }), two: scripted('two') },
+      default: ['one', 'two']
+    })
     const route = handler()
     for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
     for (const word of ['nothing', 'null', 'false', 'notValid']) {
@@ -145,41 +248,79 @@ t.test('a scheme that says no without an outcome has refused, and the log says w
         const answer = await app.inject({ url: `/${mode}`, headers: { 'x-one': word, 'x-two': 'ann' } })
         t.same([answer.statusCode, answer.json().code], [401, 'AUTH_INVALID_CREDENTIALS'], `${word}, ${mode}`)
       }
-      const { authenticated, error } = (await app.inject({ url: '/try', headers: { 'x-one': word, 'x-two': 'ann' } })).json()
+      const { authenticated, error } = (
+        await app.inject({ url: '/try', headers: { 'x-one': word, 'x-two': 'ann' } })
+      ).json()
       t.same([authenticated, error], [false, 'AUTH_INVALID_CREDENTIALS'], word)
     }
-    t.match(log.find(line => line.msg === 'request refused'), { auth: { reason: /^the scheme 'one' said no without an outcome: return invalid/ } })
+    t.match(
+      log.find(line => line.msg === 'request refused'),
+      { auth: { reason: /^the scheme 'one' said no without an outcome: return invalid/ } }
+    )
     t.equal(route.reached, 4)
   }
 })
 
-t.test('a scheme whose other members throw is a 500 that says nothing', async t => {
+t.test('answers a constant 500 if another member of a scheme throws', async t => {
   for (const async of [false, true]) {
     const scheme = scripted('one', { async })
-    const { app, log } = await application({ schemes: { one: Object.defineProperty(scheme, 'ambient', { get () { throw new Error('secret') } }) } })
+    const { app, log } = await application({
+      schemes: {
+        one: Object.defineProperty(scheme, 'ambient', {
+          get () {
+            throw new Error('secret')
+          }
+        })
+      }
+    })
     app.get('/', handler().handler)
     const answer = await app.inject({ url: '/', headers: { 'x-one': 'ann' } })
     t.match([answer.statusCode, answer.json()], [500, { code: 'AUTH_FAULT', message: 'Internal Server Error' }])
     t.notMatch(answer.body, /secret/)
-    t.match(log.find(line => line.msg === 'authentication fault'), { err: { message: 'Error' }, auth: { reason: 'the guard failed' } })
+    t.match(
+      log.find(line => line.msg === 'authentication fault'),
+      { err: { message: 'Error' }, auth: { reason: 'the guard failed' } }
+    )
   }
-  const { app } = await application({ schemes: { one: scripted('one', { refuse () { throw new Error('secret') } }) } })
+  const { app } = await application({
+    schemes: {
+      one: scripted('one', {
+        refuse () {
+          throw new Error('secret')
+        }
+      })
+    }
+  })
   app.get('/', handler().handler)
   const answer = await app.inject('/')
   t.match([answer.statusCode, answer.json().message], [500, 'Internal Server Error'])
 })
 
-t.test('unavailable is 503 with Retry-After, in every mode, and stops', async t => {
+t.test('answers 503 with Retry-After if a scheme is unavailable, in every mode', async t => {
   const later = { n: unavailable('down') as { retryAfter: unknown } }
   const scheme = scripted('one', { authenticate: () => later.n as ReturnType<typeof unavailable> })
   const { app } = await application({ schemes: { one: scheme, two: scripted('two') }, default: ['one', 'two'] })
   const route = handler()
   for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
   for (const mode of modes) {
-    for (const [retryAfter, shown] of [[5, '5'], [0.2, '1'], [0, '0'], [90, '90'], [undefined, '5'], [NaN, '5'], [-1, '5'], [Infinity, '5'], ['soon', '5']] as const) {
+    for (const [retryAfter, shown] of [
+      [5, '5'],
+      [0.2, '1'],
+      [0, '0'],
+      [90, '90'],
+      [undefined, '5'],
+      [NaN, '5'],
+      [-1, '5'],
+      [Infinity, '5'],
+      ['soon', '5']
+    ] as const) {
       later.n = { ...unavailable('secret reason'), retryAfter }
       const answer = await app.inject({ url: `/${mode}`, headers: { 'x-two': 'ann' } })
-      t.match([answer.statusCode, answer.headers['retry-after'], answer.json().code], [503, shown, 'AUTH_UNAVAILABLE'], `${mode}, ${String(retryAfter)}`)
+      t.match(
+        [answer.statusCode, answer.headers['retry-after'], answer.json().code],
+        [503, shown, 'AUTH_UNAVAILABLE'],
+        `${mode}, ${String(retryAfter)}`
+      )
       t.notMatch(answer.body, /secret/)
     }
   }
@@ -187,60 +328,104 @@ t.test('unavailable is 503 with Retry-After, in every mode, and stops', async t 
   t.equal(unavailable('down').retryAfter, 5)
 })
 
-t.test('what a scheme did not look at, for too many guesses or for another site behind it, stops in every mode', async t => {
-  for (const [outcome, status, code, retryAfter] of [[limited('secret reason', 6.5), 429, 'AUTH_RATE_LIMITED', '7'], [{ ...limited('secret reason', 6), retryAfter: NaN }, 429, 'AUTH_RATE_LIMITED', '5'], [crossSite('secret reason'), 403, 'AUTH_CROSS_SITE', undefined]] as const) {
-    const { app } = await application({ schemes: { one: scripted('one', { authenticate: () => outcome }), two: scripted('two') }, default: ['one', 'two'] })
+t.test('stops in every mode if a credential was not checked, because of guesses or another site', async t => {
+  for (const [outcome, status, code, retryAfter] of [
+    [limited('secret reason', 6.5), 429, 'AUTH_RATE_LIMITED', '7'],
+    [{ ...limited('secret reason', 6), retryAfter: NaN }, 429, 'AUTH_RATE_LIMITED', '5'],
+    [crossSite('secret reason'), 403, 'AUTH_CROSS_SITE', undefined]
+  ] as const) {
+    const { app } = await application({
+      schemes: { one: scripted('one', { authenticate: () => outcome }), two: scripted('two') },
+      default: ['one', 'two']
+    })
     const route = handler()
     for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
     for (const mode of modes) {
       const answer = await app.inject({ url: `/${mode}`, headers: { 'x-two': 'ann' } })
-      t.same([answer.statusCode, answer.json().code, answer.headers['retry-after'], answer.headers['www-authenticate']], [status, code, retryAfter, undefined], mode)
+      t.same(
+        [answer.statusCode, answer.json().code, answer.headers['retry-after'], answer.headers['www-authenticate']],
+        [status, code, retryAfter, undefined],
+        mode
+      )
       t.notMatch(answer.body, /secret/)
     }
     t.equal(route.reached, 0)
   }
 })
 
-t.test('something presented that is foreign to all is invalid, never absent; try forgives it', async t => {
-  const { app, log } = await application({ schemes: { one: scripted('one', { challenge: () => null }), two: scripted('two', { async: true }) }, default: ['one', 'two'] })
+t.test('treats a credential that is foreign to all schemes as invalid, which mode try forgives', async t => {
+  const { app, log } = await application({
+    schemes: { one: scripted('one', { challenge: () => null }), two: scripted('two', { async: true }) },
+    default: ['one', 'two']
+  })
   for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, handler().handler)
   const ask = async (mode: Mode) => app.inject({ url: `/${mode}`, headers: { 'x-two': 'foreign' } })
-  for (const mode of ['required', 'optional'] as const) t.match([(await ask(mode)).statusCode, (await ask(mode)).json().code], [401, 'AUTH_INVALID_CREDENTIALS'])
-  t.match(log.find(line => line.msg === 'request refused'), { auth: { scheme: 'two', reason: 'the credential belongs to no scheme of this route' } })
-  t.same((await ask('try')).json(), { authenticated: false, scheme: null, id: null, error: 'AUTH_INVALID_CREDENTIALS' })
-})
-
-t.test('a principal is frozen and complete, its realm is the scheme unless it says another, and what was given is not changed', async t => {
-  const given: Record<string, unknown>[] = [
-    { id: 'ann' },
-    { id: 'ann', realm: 'https://id.test', scopes: ['a'], roles: ['r'], team: 7 },
-    Object.freeze({ id: 'ann', realm: 'x', scopes: ['a'], roles: [] }),
-    Object.freeze({ id: 'ann', realm: 'x', scopes: Object.freeze(['a']), roles: Object.freeze([]), more: 1 })
-  ]
-  let turn = 0
-  const { app } = await application({ schemes: { one: scripted('one', { authenticate: () => authenticated(given[turn] as unknown as Principal) }) } })
-  const seen: Principal[] = []
-  app.get('/', async request => { if (request.principal !== null) seen.push(request.principal) })
-  const before = JSON.stringify(given)
-  for (turn = 0; turn < given.length; turn++) t.equal((await app.inject('/')).statusCode, 200)
-  t.same(seen, [
-    { id: 'ann', realm: 'one', scopes: [], roles: [] },
-    { id: 'ann', realm: 'https://id.test', scopes: ['a'], roles: ['r'], team: 7 },
-    { id: 'ann', realm: 'x', scopes: ['a'], roles: [] },
-    { id: 'ann', realm: 'x', scopes: ['a'], roles: [], more: 1 }
-  ])
-  for (const principal of seen) t.ok(Object.isFrozen(principal) && Object.isFrozen(principal.scopes) && Object.isFrozen(principal.roles))
-  t.equal(seen[3], given[3], 'one that is frozen and complete is taken as it is')
-  t.equal(JSON.stringify(given), before)
-  t.notOk(Object.isFrozen(given[1]) || Object.isFrozen(given[1]?.['scopes']) || Object.isFrozen(given[2]?.['scopes']))
-  for (const wrong of [{ id: '' }, { id: 7 }, { id: 'a', realm: '' }, { id: 'a', realm: 7 }, { id: 'a', roles: [1] }, Object.freeze({ id: '', realm: 'x', scopes: Object.freeze([]), roles: Object.freeze([]) }), [], 'ann']) {
-    given[0] = wrong as unknown as Record<string, unknown>
-    turn = 0
-    t.equal((await app.inject('/')).statusCode, 500, JSON.stringify(wrong))
+  for (const mode of ['required', 'optional'] as const) {
+    t.match([(await ask(mode)).statusCode, (await ask(mode)).json().code], [401, 'AUTH_INVALID_CREDENTIALS'])
   }
+  t.match(
+    log.find(line => line.msg === 'request refused'),
+    { auth: { scheme: 'two', reason: 'the credential belongs to no scheme of this route' } }
+  )
+  t.same((await ask('try')).json(), {
+    authenticated: false,
+    scheme: null,
+    id: null,
+    error: 'AUTH_INVALID_CREDENTIALS'
+  })
 })
 
-t.test('load adds what a database knows; null is 401; what it throws is a 500; identity stays what the credential proved', async t => {
+t.test(
+  'freezes and completes a principal, with the scheme as its default realm, and keeps the input unchanged',
+  async t => {
+    const given: Record<string, unknown>[] = [
+      { id: 'ann' },
+      { id: 'ann', realm: 'https://id.test', scopes: ['a'], roles: ['r'], team: 7 },
+      Object.freeze({ id: 'ann', realm: 'x', scopes: ['a'], roles: [] }),
+      Object.freeze({ id: 'ann', realm: 'x', scopes: Object.freeze(['a']), roles: Object.freeze([]), more: 1 })
+    ]
+    let turn = 0
+    const { app } = await application({
+      schemes: { one: scripted('one', { authenticate: () => authenticated(given[turn] as unknown as Principal) }) }
+    })
+    const seen: Principal[] = []
+    app.get('/', async request => {
+      if (request.principal !== null) seen.push(request.principal)
+    })
+    const before = JSON.stringify(given)
+    for (turn = 0; turn < given.length; turn++) t.equal((await app.inject('/')).statusCode, 200)
+    t.same(seen, [
+      { id: 'ann', realm: 'one', scopes: [], roles: [] },
+      { id: 'ann', realm: 'https://id.test', scopes: ['a'], roles: ['r'], team: 7 },
+      { id: 'ann', realm: 'x', scopes: ['a'], roles: [] },
+      { id: 'ann', realm: 'x', scopes: ['a'], roles: [], more: 1 }
+    ])
+    for (const principal of seen) {
+      t.ok(Object.isFrozen(principal) && Object.isFrozen(principal.scopes) && Object.isFrozen(principal.roles))
+    }
+    t.equal(seen[3], given[3], 'one that is frozen and complete is taken as it is')
+    t.equal(JSON.stringify(given), before)
+    t.notOk(
+      Object.isFrozen(given[1]) || Object.isFrozen(given[1]?.['scopes']) || Object.isFrozen(given[2]?.['scopes'])
+    )
+    for (const wrong of [
+      { id: '' },
+      { id: 7 },
+      { id: 'a', realm: '' },
+      { id: 'a', realm: 7 },
+      { id: 'a', roles: [1] },
+      Object.freeze({ id: '', realm: 'x', scopes: Object.freeze([]), roles: Object.freeze([]) }),
+      [],
+      'ann'
+    ]) {
+      given[0] = wrong as unknown as Record<string, unknown>
+      turn = 0
+      t.equal((await app.inject('/')).statusCode, 500, JSON.stringify(wrong))
+    }
+  }
+)
+
+t.test('load: adds data, answers 401 on null and 500 if it throws, and cannot change the identity', async t => {
   const answers: Record<string, () => unknown> = {
     more: () => ({ scopes: ['a'], roles: ['clerk'], team: 7 }),
     other: () => ({ id: 'somebody', realm: 'elsewhere', scopes: ['a'] }),
@@ -267,22 +452,45 @@ t.test('load adds what a database knows; null is 401; what it throws is a 500; i
     return answers[principal.id]?.() as null
   }
   for (const async of [false, true]) {
-    const authenticate = (request: Parameters<Scheme['authenticate']>[0]) => async ? Promise.resolve(named(request)) : named(request)
+    const authenticate = (request: Parameters<Scheme['authenticate']>[0]) =>
+      async ? Promise.resolve(named(request)) : named(request)
     const one = scripted('one', { authenticate })
-    const own = scripted('own', { authenticate: request => 'x-own' in request.headers ? authenticate(request) : absent, load: () => ({ id: 'x', roles: ['own'] }) })
+    const own = scripted('own', {
+      authenticate: request => ('x-own' in request.headers ? authenticate(request) : absent),
+      load: () => ({ id: 'x', roles: ['own'] })
+    })
     const { app, log } = await application({ schemes: { own, one }, default: ['own', 'one'], load })
-    for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, async request => ({ principal: request.principal, error: request.auth.error?.code }))
+    for (const mode of modes) {
+      app.get(`/${mode}`, { config: { auth: { mode } } }, async request => ({
+        principal: request.principal,
+        error: request.auth.error?.code
+      }))
+    }
     const ask = async (headers: Record<string, string>, mode: Mode = 'required') => {
       const answer = await app.inject({ url: `/${mode}`, headers })
       return { status: answer.statusCode, ...answer.json() as { code?: string, principal?: unknown, error?: string } }
     }
     const base = { realm: 'one', scopes: ['given'], roles: [], name: 'Ann' }
-    t.same((await ask({ 'x-one': 'more' })).principal, { ...base, id: 'more', scopes: ['a'], roles: ['clerk'], team: 7 })
-    t.same((await ask({ 'x-one': 'other' })).principal, { ...base, id: 'other', scopes: ['a'] }, 'realm and id cannot be changed')
+    t.same((await ask({ 'x-one': 'more' })).principal, {
+      ...base,
+      id: 'more',
+      scopes: ['a'],
+      roles: ['clerk'],
+      team: 7
+    })
+    t.same(
+      (await ask({ 'x-one': 'other' })).principal,
+      { ...base, id: 'other', scopes: ['a'] },
+      'realm and id cannot be changed'
+    )
     t.same((await ask({ 'x-one': 'less' })).principal, { ...base, id: 'less', scopes: [] })
     t.same((await ask({ 'x-one': 'promise' })).principal, { ...base, id: 'promise', roles: ['late'] })
     t.same((await ask({ 'x-one': 'thenable' })).principal, { ...base, id: 'thenable', roles: ['late'] })
-    t.same((await ask({ 'x-own': 'more' })).principal, { ...base, realm: 'own', id: 'more', roles: ['own'] }, "a scheme's own load is asked instead of the plugin's")
+    t.same(
+      (await ask({ 'x-own': 'more' })).principal,
+      { ...base, realm: 'own', id: 'more', roles: ['own'] },
+      "a scheme's own load is asked instead of the plugin's"
+    )
     for (const name of ['null', 'nobody', 'undefined', 'later']) {
       t.match(await ask({ 'x-one': name }), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' })
       t.match(await ask({ 'x-one': name }, 'optional'), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' })
@@ -291,60 +499,105 @@ t.test('load adds what a database knows; null is 401; what it throws is a 500; i
     for (const name of ['list', 'text', 'bad', 'throw', 'reject']) {
       for (const mode of modes) {
         log.length = 0
-        t.match(await ask({ 'x-one': name }, mode), { status: 500, code: 'AUTH_FAULT', message: 'Internal Server Error' }, `${name}, ${mode}`)
-        t.match(log.find(line => line.msg === 'authentication fault'), { err: name === 'throw' || name === 'reject' ? { message: 'Error' } : {}, auth: { reason: /load|list of strings/ } })
+        t.match(
+          await ask({ 'x-one': name }, mode),
+          { status: 500, code: 'AUTH_FAULT', message: 'Internal Server Error' },
+          `${name}, ${mode}`
+        )
+        t.match(
+          log.find(line => line.msg === 'authentication fault'),
+          {
+            err: name === 'throw' || name === 'reject' ? { message: 'Error' } : {},
+            auth: { reason: /load|list of strings/ }
+          }
+        )
       }
     }
   }
   t.same(told[0], ['more', 'one', '/required'])
 })
 
-t.test('two schemes that share a place work together: JWTs of two issuers, and a JWT beside API keys as Bearer, in either order', async t => {
-  const secret = { a: randomBytes(32), b: randomBytes(32) }
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519')
-  const token = async (issuer: string, key: Parameters<SignJWT['sign']>[0], alg: string, exp = '5m') =>
-    new SignJWT({ scope: 'a' }).setProtectedHeader({ alg, typ: 'JWT' }).setIssuer(issuer).setAudience('api').setSubject(`user of ${issuer}`).setIssuedAt(Math.floor(Date.now() / 1000) - 600).setExpirationTime(exp).sign(key)
-  const of = (issuer: string, keys: Buffer | typeof publicKey) => jwt({ issuer, audience: 'api', keys })
-  const key = randomBytes(16).toString('hex')
-  const prefixed = `acme_${randomBytes(24).toString('base64url')}`
-  const schemes = {
-    a: of('https://a.test', secret.a),
-    b: of('https://b.test', publicKey),
-    plain: apiKey({ from: 'bearer', keys: { [key]: { id: 'plain key' } } }),
-    acme: apiKey({ from: 'bearer', prefix: 'acme_', keys: { [prefixed]: { id: 'acme key' } } })
-  }
-  const { app } = await application({ schemes, default: 'a' })
-  const orders = [['a', 'b', 'acme', 'plain'], ['acme', 'plain', 'b', 'a'], ['b', 'acme', 'a', 'plain']]
-  const route = handler()
-  orders.forEach((order, i) => { app.get(`/${i}`, { config: { auth: { schemes: order } } }, route.handler) })
-  const good = {
-    a: [await token('https://a.test', secret.a, 'HS256'), 'user of https://a.test'],
-    b: [await token('https://b.test', privateKey, 'EdDSA'), 'user of https://b.test'],
-    plain: [key, 'plain key'],
-    acme: [prefixed, 'acme key']
-  } as const
-  const bad = {
-    'another issuer': await token('https://c.test', secret.a, 'HS256'),
-    'the key of the other issuer': await token('https://b.test', secret.a, 'HS256'),
-    'an unknown key': randomBytes(16).toString('hex'),
-    'an unknown key with the prefix': `acme_${randomBytes(24).toString('base64url')}`,
-    'a forged signature': `${good.a[0].slice(0, -4)}AAAA`,
-    'no credential at all': '.'
-  }
-  for (const [i, order] of orders.entries()) {
-    const ask = async (bearer: string) => {
-      const answer = await app.inject({ url: `/${i}`, headers: { authorization: `Bearer ${bearer}` } })
-      return { status: answer.statusCode, challenge: answer.headers['www-authenticate'], ...answer.json() as object }
+t.test(
+  'lets two schemes share one source: JWTs of two issuers, and JWTs beside API keys, in either order',
+  async t => {
+    const secret = { a: randomBytes(32), b: randomBytes(32) }
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+    const token = async (issuer: string, key: Parameters<SignJWT['sign']>[0], alg: string, exp = '5m') =>
+      new SignJWT({ scope: 'a' })
+        .setProtectedHeader({ alg, typ: 'JWT' })
+        .setIssuer(issuer)
+        .setAudience('api')
+        .setSubject(`user of ${issuer}`)
+        .setIssuedAt(Math.floor(Date.now() / 1000) - 600)
+        .setExpirationTime(exp)
+        .sign(key)
+    const of = (issuer: string, keys: Buffer | typeof publicKey) => jwt({ issuer, audience: 'api', keys })
+    const key = randomBytes(16).toString('hex')
+    const prefixed = `acme_${randomBytes(24).toString('base64url')}`
+    const schemes = {
+      a: of('https://a.test', secret.a),
+      b: of('https://b.test', publicKey),
+      plain: apiKey({ from: 'bearer', keys: { [key]: { id: 'plain key' } } }),
+      acme: apiKey({ from: 'bearer', prefix: 'acme_', keys: { [prefixed]: { id: 'acme key' } } })
     }
-    for (const [scheme, [bearer, id]] of Object.entries(good)) t.match(await ask(bearer), { status: 200, scheme, id }, `${scheme} among ${order.join()}`)
-    for (const [what, bearer] of Object.entries(bad)) t.match(await ask(bearer), { status: 401, code: 'AUTH_INVALID_CREDENTIALS', challenge: /^Bearer realm="\w+", error="invalid_token"/ }, `${what} among ${order.join()}`)
-    t.match(await ask(await token('https://a.test', secret.a, 'HS256', '-1m')), { status: 401, code: 'AUTH_TOKEN_EXPIRED', challenge: /^Bearer realm="a", error="invalid_token"/ })
+    const { app } = await application({ schemes, default: 'a' })
+    const orders = [
+      ['a', 'b', 'acme', 'plain'],
+      ['acme', 'plain', 'b', 'a'],
+      ['b', 'acme', 'a', 'plain']
+    ]
+    const route = handler()
+    orders.forEach((order, i) => {
+      app.get(`/${i}`, { config: { auth: { schemes: order } } }, route.handler)
+    })
+    const good = {
+      a: [await token('https://a.test', secret.a, 'HS256'), 'user of https://a.test'],
+      b: [await token('https://b.test', privateKey, 'EdDSA'), 'user of https://b.test'],
+      plain: [key, 'plain key'],
+      acme: [prefixed, 'acme key']
+    } as const
+    const bad = {
+      'another issuer': await token('https://c.test', secret.a, 'HS256'),
+      'the key of the other issuer': await token('https://b.test', secret.a, 'HS256'),
+      'an unknown key': randomBytes(16).toString('hex'),
+      'an unknown key with the prefix': `acme_${randomBytes(24).toString('base64url')}`,
+      'a forged signature': `${good.a[0].slice(0, -4)}AAAA`,
+      'no credential at all': '.'
+    }
+    for (const [i, order] of orders.entries()) {
+      const ask = async (bearer: string) => {
+        const answer = await app.inject({ url: `/${i}`, headers: { authorization: `Bearer ${bearer}` } })
+        return {
+          status: answer.statusCode,
+          challenge: answer.headers['www-authenticate'],
+          ...(answer.json() as object)
+        }
+      }
+      for (const [scheme, [bearer, id]] of Object.entries(good)) {
+        t.match(await ask(bearer), { status: 200, scheme, id }, `${scheme} among ${order.join()}`)
+      }
+      for (const [what, bearer] of Object.entries(bad)) {
+        t.match(
+          await ask(bearer),
+          { status: 401, code: 'AUTH_INVALID_CREDENTIALS', challenge: /^Bearer realm="\w+", error="invalid_token"/ },
+          `${what} among ${order.join()}`
+        )
+      }
+      t.match(await ask(await token('https://a.test', secret.a, 'HS256', '-1m')), {
+        status: 401,
+        code: 'AUTH_TOKEN_EXPIRED',
+        challenge: /^Bearer realm="a", error="invalid_token"/
+      })
+    }
+    t.equal(route.reached, orders.length * 4)
   }
-  t.equal(route.reached, orders.length * 4)
-})
+)
 
-t.test('the guard of another registration asks its own schemes, whatever their names and order', async t => {
-  const { app } = await application({ schemes: { user: scripted('outer') }, default: { schemes: 'user', mode: 'optional' } })
+t.test('uses the schemes of its own registration, whatever their names and order', async t => {
+  const { app } = await application({
+    schemes: { user: scripted('outer') },
+    default: { schemes: 'user', mode: 'optional' }
+  })
   const hooks: Array<ReturnType<typeof app.gatehouse.guard>> = []
   const inner = await application({ schemes: { user: scripted('inner') } })
   hooks.push(inner.app.gatehouse.guard('user'))
@@ -353,11 +606,29 @@ t.test('the guard of another registration asks its own schemes, whatever their n
   t.match((await app.inject({ url: '/', headers: { 'x-outer': 'ann', 'x-inner': 'bob' } })).json(), { id: 'bob' })
 })
 
-t.test('the kit makes frozen outcomes that say what they mean', async t => {
-  t.same([absent, foreign, invalid('why'), expired('why')], [
-    { kind: 'absent' }, { kind: 'foreign' }, { kind: 'invalid', detail: 'why', expired: false }, { kind: 'invalid', detail: 'why', expired: true }
-  ])
+t.test('creates frozen outcomes with the kit', async t => {
+  t.same(
+    [absent, foreign, invalid('why'), expired('why')],
+    [
+      { kind: 'absent' },
+      { kind: 'foreign' },
+      { kind: 'invalid', detail: 'why', expired: false },
+      { kind: 'invalid', detail: 'why', expired: true }
+    ]
+  )
   t.ok(Object.isFrozen(absent) && Object.isFrozen(foreign))
-  t.match(authenticated({ id: 'ann' }), { kind: 'authenticated', principal: { id: 'ann' }, credential: null, authenticatedAt: null, expiresAt: null })
-  t.same([limited('why', 7), crossSite('why')], [{ kind: 'limited', detail: 'why', retryAfter: 7 }, { kind: 'cross-site', detail: 'why' }])
+  t.match(authenticated({ id: 'ann' }), {
+    kind: 'authenticated',
+    principal: { id: 'ann' },
+    credential: null,
+    authenticatedAt: null,
+    expiresAt: null
+  })
+  t.same(
+    [limited('why', 7), crossSite('why')],
+    [
+      { kind: 'limited', detail: 'why', retryAfter: 7 },
+      { kind: 'cross-site', detail: 'why' }
+    ]
+  )
 })

@@ -28,7 +28,7 @@ async function desk (t: Test, schemes: GatehouseOptions['schemes'], { server = {
 
 const good = apiKey({ from: ['header:x-api-key', 'query:key'], keys: { [key]: { id: 'a' } } })
 
-t.test('no line that Fastify writes of a request holds a key of its query', async t => {
+t.test('hides the keys in query parameters in every line that Fastify logs about a request', async t => {
   const { app, lines, log, warnings } = await desk(t, { good })
   const asked: Readonly<Record<string, number>> = {
     [`/?key=${key}`]: 200,
@@ -53,49 +53,75 @@ t.test('no line that Fastify writes of a request holds a key of its query', asyn
   t.same(warnings(), [])
 })
 
-t.test('hides in errors that quote a URL, also under messageKey: \'message\'', async t => {
+t.test("hides them in errors that quote a URL, also with messageKey: 'message'", async t => {
   const { logger } = tracing()
-  const { app, lines } = await desk(t, { good }, { server: { logger: { ...logger, level: 'info', messageKey: 'message' } } })
+  const { app, lines } = await desk(
+    t,
+    { good },
+    { server: { logger: { ...logger, level: 'info', messageKey: 'message' } } }
+  )
   const other = tracing()
-  const own = await desk(t, { good }, { server: { logger: { ...logger, stream: other.logger.stream, messageKey: 'message' } } })
-  app.get('/quotes', async ({ url }) => { throw new Error(`no ${url}`, { cause: new Error(`because of ${url}`) }) })
-  own.app.get('/twice', async ({ url, log }) => { log.info(`one ${url}`); return 'two' })
+  const own = await desk(
+    t,
+    { good },
+    { server: { logger: { ...logger, stream: other.logger.stream, messageKey: 'message' } } }
+  )
+  app.get('/quotes', async ({ url }) => {
+    throw new Error(`no ${url}`, { cause: new Error(`because of ${url}`) })
+  })
+  own.app.get('/twice', async ({ url, log }) => {
+    log.info(`one ${url}`)
+    return 'two'
+  })
   t.equal((await app.inject(`/quotes?key=${key}`)).statusCode, 500)
   t.equal((await own.app.inject(`/twice?key=${key}`)).statusCode, 200)
   for (const all of [lines(), other.lines()]) t.notOk(all.includes(key.slice(0, 8)))
   t.ok(other.lines().includes('"message":"one /twice?key=[hidden]"'))
 })
 
-t.test('hides only what a scheme reads: its own parameters, and those that OpenAPI says of an application\'s scheme', async t => {
-  const own: Scheme = { openapi: { type: 'apiKey', in: 'query', name: 'device' }, authenticate: () => absent }
-  const tokens = jwt({ keys: random(), issuer: false, audience: false, from: ['bearer', 'query:token'] })
-  const { app, lines } = await desk(t, { own, tokens })
-  await app.inject(`/?device=${key}&other=shown`)
-  t.ok(lines().includes('/?device=[hidden]&other=shown'))
-  const none = await desk(t, { header: apiKey({ keys: { [key]: { id: 'a' } } }) })
-  const factory = none.app.childLoggerFactory
-  await none.app.inject('/?key=shown')
-  t.ok(none.lines().includes('/?key=shown'))
-  t.equal(factory, Fastify().childLoggerFactory, 'where no credential travels in a query, no factory is set')
-})
+t.test(
+  'hides only the parameters of its schemes, including those in the OpenAPI description of custom schemes',
+  async t => {
+    const own: Scheme = { openapi: { type: 'apiKey', in: 'query', name: 'device' }, authenticate: () => absent }
+    const tokens = jwt({ keys: random(), issuer: false, audience: false, from: ['bearer', 'query:token'] })
+    const { app, lines } = await desk(t, { own, tokens })
+    await app.inject(`/?device=${key}&other=shown`)
+    t.ok(lines().includes('/?device=[hidden]&other=shown'))
+    const none = await desk(t, { header: apiKey({ keys: { [key]: { id: 'a' } } }) })
+    const factory = none.app.childLoggerFactory
+    await none.app.inject('/?key=shown')
+    t.ok(none.lines().includes('/?key=shown'))
+    t.equal(factory, Fastify().childLoggerFactory, 'where no credential travels in a query, no factory is set')
+  }
+)
 
-t.test('an application\'s own hook on lines, and its serializers, go on', async t => {
+t.test("keeps the application's log hooks and serializers working", async t => {
   const { logger, lines } = tracing()
   const serializers = { req: ({ url }: { url: string }) => ({ address: url, all: [{ url }], at: new Date(0) }) }
   const hooks = { streamWrite: (line: string) => `> ${line}` }
   const { app } = await desk(t, { good }, { server: { logger: { ...logger, serializers, hooks } as never } })
   await app.inject(`/?key=${key}`)
   t.ok(lines().startsWith('> {'))
-  t.ok(lines().includes('"req":{"address":"/?key=[hidden]","all":[{"url":"/?key=[hidden]"}],"at":"1970-01-01T00:00:00.000Z"}'))
+  t.ok(
+    lines().includes(
+      '"req":{"address":"/?key=[hidden]","all":[{"url":"/?key=[hidden]"}],"at":"1970-01-01T00:00:00.000Z"}'
+    )
+  )
   t.notOk(lines().includes(key))
 })
 
-t.test('hides behind every factory and serializer: of the application, of a context and of a route', async t => {
+t.test('covers every child logger factory and serializer, of the application, a context and a route', async t => {
   const seen: string[] = []
-  const factory = (name: string) => function (this: FastifyInstance, logger: FastifyBaseLogger, bindings: object, options: object): FastifyBaseLogger {
-    seen.push(name)
-    return logger.child({ ...bindings, factory: name }, options)
-  }
+  const factory = (name: string) =>
+    function (
+      this: FastifyInstance,
+      logger: FastifyBaseLogger,
+      bindings: object,
+      options: object
+    ): FastifyBaseLogger {
+      seen.push(name)
+      return logger.child({ ...bindings, factory: name }, options)
+    }
   const prepare = (app: FastifyInstance) => app.setChildLoggerFactory(factory('application'))
   const { app, lines, log } = await desk(t, { good }, { prepare })
   const logSerializers = { req: ({ url }: { url: string }) => `own ${url}` }
@@ -112,14 +138,30 @@ t.test('hides behind every factory and serializer: of the application, of a cont
   t.equal((await app.inject(`/elsewhere?key=${key}`)).statusCode, 404)
   t.notOk(lines().includes(key.slice(0, 8)))
   t.same(seen, ['application', 'route', 'application', 'context', 'application', 'application'])
-  t.match(log().find(line => line['factory'] === 'route'), { req: { url: '/route?key=[hidden]' } }, 'what a factory adds is there')
+  t.match(
+    log().find(line => line['factory'] === 'route'),
+    { req: { url: '/route?key=[hidden]' } },
+    'what a factory adds is there'
+  )
   t.ok(lines().includes('"req":"own /serializers?key=[hidden]"'))
 })
 
-t.test('a logger that is not pino gets a warning with the parameters; none at all gets nothing', async t => {
+t.test('warns about the parameters with a logger other than pino, and not without a logger', async t => {
   const said: unknown[] = []
-  const write = (...args: unknown[]) => { said.push(args) }
-  const other = { level: 'info', trace: write, debug: write, info: write, warn: write, error: write, fatal: write, silent: write, child: () => other }
+  const write = (...args: unknown[]) => {
+    said.push(args)
+  }
+  const other = {
+    level: 'info',
+    trace: write,
+    debug: write,
+    info: write,
+    warn: write,
+    error: write,
+    fatal: write,
+    silent: write,
+    child: () => other
+  }
   const app = Fastify({ loggerInstance: other as never }) as unknown as FastifyInstance
   await app.register(gatehouse, { schemes: { good } })
   t.match(said[0], [{ parameters: ['key'] }, /query parameters.*not pino.*redactRequest/])
@@ -130,8 +172,12 @@ t.test('a logger that is not pino gets a warning with the parameters; none at al
   t.equal((await mixed.inject(`/?key=${key}`)).statusCode, 200, 'a factory may return another logger')
 })
 
-t.test('boot warns where the lines of unknown paths cannot be reached', async t => {
-  const early = await desk(t, { good }, { prepare: app => app.setNotFoundHandler(async (_request, reply) => reply.code(404).send('own')) })
+t.test('warns at boot if log lines of unknown paths cannot be redacted', async t => {
+  const early = await desk(
+    t,
+    { good },
+    { prepare: app => app.setNotFoundHandler(async (_request, reply) => reply.code(404).send('own')) }
+  )
   t.match(early.warnings(), [{ parameters: ['key'], msg: /unknown paths.*before setNotFoundHandler.*redactRequest/ }])
   t.equal((await early.app.inject('/nowhere')).body, 'own')
   const { logger, lines } = tracing()
@@ -146,7 +192,7 @@ t.test('boot warns where the lines of unknown paths cannot be reached', async t 
   t.same(late.warnings(), [])
 })
 
-t.test('boot warns at the level trace, where requests that cannot be read are logged whole, unless errors are redacted', async t => {
+t.test('warns at boot at level trace, which logs unreadable requests whole, unless errors are redacted', async t => {
   const { logger } = tracing()
   t.match((await desk(t, { good }, { server: { logger } })).app.log.level, 'trace')
   const plain = tracing()
@@ -168,21 +214,31 @@ t.test('boot warns at the level trace, where requests that cannot be read are lo
 t.test('redactRequest', async t => {
   const redact = redactRequest({ query: ['key', 'a b'] })
 
-  t.test('hides in the lines that the plugin cannot reach: of errors that Fastify has before it knows the route', async t => {
+  t.test('hides keys in lines that the plugin cannot reach, such as errors before the route is known', async t => {
     const { logger, lines } = tracing()
-    const frameworkErrors = ((error: Error, request: { log: { error (error: Error): void } }, reply: { send (error: Error): void }) => {
+    const frameworkErrors = ((
+      error: Error,
+      request: { log: { error(error: Error): void } },
+      reply: { send(error: Error): void }
+    ) => {
       request.log.error(error)
       reply.send(error)
     }) as never
-    const server = { frameworkErrors, logger: { ...logger, level: 'info', serializers: { req: redact, err: redact, msg: redact } } }
+    const server = {
+      frameworkErrors,
+      logger: { ...logger, level: 'info', serializers: { req: redact, err: redact, msg: redact } }
+    }
     const { app } = await desk(t, { good }, { server })
     t.equal((await app.inject(`/%zz?key=${key}`)).statusCode, 400)
     t.equal((await app.inject(`/p/${'a'.repeat(101)}?key=${key}`)).statusCode, 414)
     t.notOk(lines().includes(key.slice(0, 8)))
-    t.match(lines(), /"req":\{"method":"GET","url":"\/%zz\?key=\[hidden\]","host":"localhost:80","remoteAddress":"127\.0\.0\.1"\}/)
+    t.match(
+      lines(),
+      /"req":\{"method":"GET","url":"\/%zz\?key=\[hidden\]","host":"localhost:80","remoteAddress":"127\.0\.0\.1"\}/
+    )
   })
 
-  t.test('takes a request of Node, an error, a text and any other value', async t => {
+  t.test('accepts a request of Node, an error, a text and any other value', async t => {
     const url = `/x?key=${key}&a+b=1&c=2`
     const socket = { remotePort: 7 }
     const safe = '/x?key=[hidden]&a+b=[hidden]&c=2'
@@ -200,7 +256,7 @@ t.test('redactRequest', async t => {
     t.equal((redact as (value: unknown) => unknown)(hostile), '[hidden]', 'nothing throws in a serializer')
   })
 
-  t.test('stops the boot for options that are none', async t => {
+  t.test('stops the boot for invalid options', async t => {
     const wrong: ReadonlyArray<readonly [options: unknown, sentence: RegExp]> = [
       [undefined, /options of redactRequest must be an object/],
       [{}, /redactRequest\.query must be a list/],

@@ -8,25 +8,47 @@ const when = new Date('2030-01-02T03:04:05.678Z')
 const until = new Date('2031-01-02T03:04:05.678Z')
 
 /** Says everything that an outcome can say. */
-const dated = (more: Partial<Scheme> = {}): Scheme => scripted('user', {
-  reportsAuthTime: true,
-  authenticate: request => request.headers['x-user'] === undefined
-    ? { kind: 'absent' }
-    : authenticated({ id: 'ann', scopes: ['orders:read'], roles: ['clerk'], name: 'Ann' }, { credential: { kid: 7 }, authenticatedAt: when, expiresAt: until }),
-  ...more
-})
+const dated = (more: Partial<Scheme> = {}): Scheme =>
+  scripted('user', {
+    reportsAuthTime: true,
+    authenticate: request =>
+      request.headers['x-user'] === undefined
+        ? { kind: 'absent' }
+        : authenticated(
+          { id: 'ann', scopes: ['orders:read'], roles: ['clerk'], name: 'Ann' },
+          { credential: { kid: 7 }, authenticatedAt: when, expiresAt: until }
+        ),
+    ...more
+  })
 
 const ann = { realm: 'user', id: 'ann', scopes: ['orders:read'], roles: ['clerk'], name: 'Ann' }
-const entry = { principal: ann, credential: { kid: 7 }, authenticatedAt: when.toISOString(), expiresAt: until.toISOString() }
-const nobody = { authenticated: false, scheme: null, principal: null, credential: null, authenticatedAt: null, expiresAt: null, error: null }
+const entry = {
+  principal: ann,
+  credential: { kid: 7 },
+  authenticatedAt: when.toISOString(),
+  expiresAt: until.toISOString()
+}
+const nobody = {
+  authenticated: false,
+  scheme: null,
+  principal: null,
+  credential: null,
+  authenticatedAt: null,
+  expiresAt: null,
+  error: null
+}
 
-t.test('request.auth of a caller who is known holds scheme, principal, credential, instants as ISO strings, and all', async t => {
-  const { app } = await application({ schemes: { user: dated(), plain: scripted('plain') }, default: ['user', 'plain'] })
+t.test('has the scheme, principal, credential, ISO dates and all for an authenticated caller', async t => {
+  const { app } = await application({
+    schemes: { user: dated(), plain: scripted('plain') },
+    default: ['user', 'plain']
+  })
   const seen: Record<string, unknown> = {}
   app.get('/', async request => {
     const { auth } = request
     if (!auth.authenticated) throw new Error('anonymous')
-    Object.assign(seen, { auth, same: auth === request.auth, all: auth.all, spread: { ...auth }, frozen: Object.isFrozen(auth) && Object.isFrozen(auth.all) && Object.isFrozen(auth.principal) && Object.values(auth.all).every(Object.isFrozen) })
+    const frozen = [auth, auth.all, auth.principal, ...Object.values(auth.all)].every(Object.isFrozen)
+    Object.assign(seen, { auth, same: auth === request.auth, all: auth.all, spread: { ...auth }, frozen })
     t.throws(() => { (request as unknown as { auth: unknown }).auth = {} }, TypeError)
     t.throws(() => { (request as unknown as { principal: unknown }).principal = { id: 'root' } }, TypeError)
     t.throws(() => { (auth as unknown as { principal: unknown }).principal = { id: 'root' } }, TypeError)
@@ -39,12 +61,23 @@ t.test('request.auth of a caller who is known holds scheme, principal, credentia
   t.same(seen['spread'], whole)
   t.same(seen['all'], { user: entry })
   t.match(seen, { same: true, frozen: true })
-  t.match((await app.inject({ url: '/', headers: { 'x-plain': 'bob' } })).json(), { scheme: 'plain', principal: { id: 'bob' }, credential: null, authenticatedAt: null, expiresAt: null })
+  t.match((await app.inject({ url: '/', headers: { 'x-plain': 'bob' } })).json(), {
+    scheme: 'plain',
+    principal: { id: 'bob' },
+    credential: null,
+    authenticatedAt: null,
+    expiresAt: null
+  })
 })
 
-t.test('request.auth of a caller who is not known is anonymous, on optional, try and public routes, and where there is no route', async t => {
+t.test('is anonymous for an unauthenticated caller on optional, try, public and unknown routes', async t => {
   const { app } = await application({ schemes: { user: scripted('user') } })
-  const show = async (request: FastifyRequest) => ({ auth: { ...request.auth, error: request.auth.error?.code ?? null }, principal: request.principal, all: request.auth.all, frozen: Object.isFrozen(request.auth) })
+  const show = async (request: FastifyRequest) => ({
+    auth: { ...request.auth, error: request.auth.error?.code ?? null },
+    principal: request.principal,
+    all: request.auth.all,
+    frozen: Object.isFrozen(request.auth)
+  })
   app.get('/optional', { config: { auth: { mode: 'optional' } } }, show)
   app.get('/try', { config: { auth: { mode: 'try' } } }, async (request: FastifyRequest) => {
     t.equal(request.auth.error instanceof AuthError, request.headers['x-user'] !== undefined)
@@ -52,19 +85,39 @@ t.test('request.auth of a caller who is not known is anonymous, on optional, try
   })
   app.get('/public', { config: { auth: false } }, show)
   app.setNotFoundHandler(async (request, reply) => reply.code(404).send(await show(request)))
-  for (const url of ['/optional', '/try', '/public', '/nowhere']) t.match((await app.inject(url)).json(), { auth: { ...nobody, all: {} }, principal: null, all: {}, frozen: true })
-  t.match((await app.inject({ url: '/try', headers: { 'x-user': 'expired' } })).json(), { auth: { ...nobody, error: 'AUTH_TOKEN_EXPIRED' } })
-  t.match((await app.inject({ url: '/public', headers: { 'x-user': 'ann' } })).json(), { auth: nobody }, 'no scheme runs on a public route')
+  for (const url of ['/optional', '/try', '/public', '/nowhere']) {
+    t.match((await app.inject(url)).json(), { auth: { ...nobody, all: {} }, principal: null, all: {}, frozen: true })
+  }
+  t.match((await app.inject({ url: '/try', headers: { 'x-user': 'expired' } })).json(), {
+    auth: { ...nobody, error: 'AUTH_TOKEN_EXPIRED' }
+  })
+  t.match(
+    (await app.inject({ url: '/public', headers: { 'x-user': 'ann' } })).json(),
+    { auth: nobody },
+    'no scheme runs on a public route'
+  )
 })
 
-t.test('before the guard ran, request.auth is anonymous and request.principal is null; afterwards they are the caller\'s to the end', async t => {
+t.test('is anonymous before the guard runs, and stays authenticated afterwards', async t => {
   const { app } = await application({ schemes: { user: dated() } }, {}, app => {
-    for (const name of ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'preSerialization', 'onSend', 'onResponse'] as const) {
-      app.addHook(name as 'onRequest', async request => { seen.push([name, request.auth.authenticated, request.principal?.id ?? null]) })
+    for (const name of [
+      'onRequest',
+      'preParsing',
+      'preValidation',
+      'preHandler',
+      'preSerialization',
+      'onSend',
+      'onResponse'
+    ] as const) {
+      app.addHook(name as 'onRequest', async request => {
+        seen.push([name, request.auth.authenticated, request.principal?.id ?? null])
+      })
     }
   })
   const seen: unknown[] = []
-  app.addHook('onRequest', async request => { seen.push(['later onRequest', request.auth.authenticated, request.principal]) })
+  app.addHook('onRequest', async request => {
+    seen.push(['later onRequest', request.auth.authenticated, request.principal])
+  })
   app.get('/', async () => ({}))
   t.equal((await app.inject({ url: '/', headers: { 'x-user': '1' } })).statusCode, 200)
   t.same(seen, [
@@ -73,11 +126,16 @@ t.test('before the guard ran, request.auth is anonymous and request.principal is
   ])
 })
 
-t.test('after a second guard, request.auth is what that guard found', async t => {
-  const { app } = await application({ schemes: { one: scripted('one'), two: scripted('two') }, default: { schemes: 'one', mode: 'optional' } })
+t.test('reflects the result of a second guard', async t => {
+  const { app } = await application({
+    schemes: { one: scripted('one'), two: scripted('two') },
+    default: { schemes: 'one', mode: 'optional' }
+  })
   const hook = app.gatehouse.guard({ schemes: 'two', mode: 'required' })
   const seen: unknown[] = []
-  const look = async (request: FastifyRequest) => { seen.push(request.auth.scheme, request.auth.principal?.id ?? null, request.principal?.id ?? null) }
+  const look = async (request: FastifyRequest) => {
+    seen.push(request.auth.scheme, request.auth.principal?.id ?? null, request.principal?.id ?? null)
+  }
   app.get('/', { preHandler: [look, hook, look] }, async () => ({}))
   t.equal((await app.inject({ url: '/', headers: { 'x-two': 'bob' } })).statusCode, 200)
   t.same(seen, [null, null, null, 'two', 'bob', 'bob'])
@@ -86,13 +144,22 @@ t.test('after a second guard, request.auth is what that guard found', async t =>
   t.same(seen, ['one', 'ann', 'ann', 'two', 'bob', 'bob'])
 })
 
-t.test('request.principal never throws, wherever it is read', async t => {
+t.test('never throws on request.principal, wherever it is read', async t => {
   const read: unknown[] = []
   const lines: string[] = []
   const app = Fastify({
     logger: {
-      stream: { write: (line: string) => { lines.push(line) } },
-      serializers: { req: (request: FastifyRequest) => { read.push(request.principal, request.auth.authenticated); return { who: request.principal?.id ?? 'nobody' } } }
+      stream: {
+        write: (line: string) => {
+          lines.push(line)
+        }
+      },
+      serializers: {
+        req: (request: FastifyRequest) => {
+          read.push(request.principal, request.auth.authenticated)
+          return { who: request.principal?.id ?? 'nobody' }
+        }
+      }
     }
   }) as unknown as FastifyInstance
   const options: GatehouseOptions = { schemes: { user: dated() } }
@@ -106,34 +173,66 @@ t.test('request.principal never throws, wherever it is read', async t => {
   })
   t.equal((await app.inject({ url: '/', headers: { 'x-user': '1' } })).statusCode, 200)
   t.same(read, [null, false, null], 'and another object than the request has no caller')
-  t.match(lines.map(line => JSON.parse(line)).filter(line => line.req !== undefined).map(line => [line.msg, line.req.who]), [['incoming request', 'nobody'], ['in the handler', 'ann']])
+  t.match(
+    lines
+      .map(line => JSON.parse(line))
+      .filter(line => line.req !== undefined)
+      .map(line => [line.msg, line.req.who]),
+    [
+      ['incoming request', 'nobody'],
+      ['in the handler', 'ann']
+    ]
+  )
 })
 
-t.test('requests of a context that was loaded before the plugin have the caller too', async t => {
+t.test('works in a context that was loaded before the plugin', async t => {
   const route = handler()
   const { app } = await application({ schemes: { user: dated() } }, {}, async app => {
-    await app.register(async child => {
-      child.setNotFoundHandler({ preHandler: async (request: FastifyRequest, reply: FastifyReply) => { await guard(request, reply) } }, route.handler)
-    }, { prefix: '/child' })
+    await app.register(
+      async child => {
+        child.setNotFoundHandler(
+          {
+            preHandler: async (request: FastifyRequest, reply: FastifyReply) => {
+              await guard(request, reply)
+            }
+          },
+          route.handler
+        )
+      },
+      { prefix: '/child' }
+    )
   })
   const hook = app.gatehouse.guard('user')
   const guard = async (request: FastifyRequest, reply: FastifyReply) => {
-    if (request.headers['x-user'] !== undefined) await (hook as unknown as (request: FastifyRequest, reply: FastifyReply) => Promise<void>)(request, reply)
+    if (request.headers['x-user'] !== undefined) {
+      await (hook as unknown as (request: FastifyRequest, reply: FastifyReply) => Promise<void>)(request, reply)
+    }
   }
-  t.same((await app.inject({ url: '/child/x', headers: { 'x-user': '1' } })).json(), { authenticated: true, scheme: 'user', id: 'ann', error: null })
+  t.same((await app.inject({ url: '/child/x', headers: { 'x-user': '1' } })).json(), {
+    authenticated: true,
+    scheme: 'user',
+    id: 'ann',
+    error: null
+  })
   t.same((await app.inject('/child/x')).json(), { authenticated: false, scheme: null, id: null, error: null })
   t.equal(route.reached, 2)
 })
 
-t.test('request.auth.allows asks for scopes and roles, both of which must hold', async t => {
+t.test('allows: checks both scopes and roles', async t => {
   const { app, log } = await application({
-    schemes: { user: scripted('user', { authenticate: request => authenticated(JSON.parse(String(request.headers['x-user']))) }) },
+    schemes: {
+      user: scripted('user', {
+        authenticate: request => authenticated(JSON.parse(String(request.headers['x-user'])))
+      })
+    },
     scopes: { a: 'A', b: 'B', c: 'C' },
     roles: { boss: { roles: ['clerk'], scopes: ['b'] }, clerk: { scopes: ['a'] } }
   })
   let asked: unknown
   app.get('/', async request => ({ allows: request.auth.allows(asked as { scopes: string }) }))
-  app.get('/public', { config: { auth: false } }, async request => ({ allows: request.auth.allows(asked as { scopes: string }) }))
+  app.get('/public', { config: { auth: false } }, async request => ({
+    allows: request.auth.allows(asked as { scopes: string })
+  }))
   const ask = async (query: unknown, principal: object, url = '/') => {
     asked = query
     const answer = await app.inject({ url, headers: { 'x-user': JSON.stringify({ id: 'ann', ...principal }) } })
@@ -159,62 +258,97 @@ t.test('request.auth.allows asks for scopes and roles, both of which must hold',
     t.equal(await ask(query, principal), expected, `${JSON.stringify(query)} of ${JSON.stringify(principal)}`)
     t.equal(await ask(query, principal, '/public'), false, 'an anonymous caller is allowed nothing')
   }
-  const wrong = [{}, undefined, null, 'a', ['a'], { scope: 'a' }, { scopes: ['a'] }, { scopes: undefined }, { scopes: { all: [] } }, { scopes: 'unknown' }, { roles: 'a' }, { scopes: () => 'a' }]
+  const wrong = [
+    {},
+    undefined,
+    null,
+    'a',
+    ['a'],
+    { scope: 'a' },
+    { scopes: ['a'] },
+    { scopes: undefined },
+    { scopes: { all: [] } },
+    { scopes: 'unknown' },
+    { roles: 'a' },
+    { scopes: () => 'a' }
+  ]
   for (const query of wrong) {
     for (const url of ['/', '/public']) {
       log.length = 0
-      t.same(await ask(query, { scopes: ['a'] }, url), { statusCode: 500, code: 'AUTH_FAULT', error: 'Internal Server Error', message: 'Internal Server Error' }, `a question outside of the grammar: ${JSON.stringify(query)}`)
-      t.match(log.find(line => line.level === 50), { err: { message: /request\.auth\.allows\(/ } })
+      t.same(
+        await ask(query, { scopes: ['a'] }, url),
+        { statusCode: 500, code: 'AUTH_FAULT', error: 'Internal Server Error', message: 'Internal Server Error' },
+        `a question outside of the grammar: ${JSON.stringify(query)}`
+      )
+      t.match(
+        log.find(line => line.level === 50),
+        { err: { message: /request\.auth\.allows\(/ } }
+      )
     }
   }
 })
 
-t.test('reply.challenge ends a request as the guard does for a caller without a credential, on protected, public and unknown routes', async t => {
-  const schemes = { one: scripted('one'), two: scripted('two'), ops: scripted('ops') }
-  for (const errors of ['fastify', 'problem'] as const) {
-    const { app } = await application({ schemes, default: ['one', 'two'], errors })
-    const realms = async (url: string, headers: Record<string, string> = {}) => {
-      const answer = await app.inject({ url, headers })
-      t.equal(answer.statusCode, 401, url)
-      t.equal(answer.headers['cache-control'], 'no-store')
-      t.match(answer.json(), { code: 'AUTH_REQUIRED' })
-      return readChallenges(answer.headers['www-authenticate'] as string).map(({ params }) => params)
+t.test(
+  'reply.challenge answers as the guard does without a credential, on protected, public and unknown routes',
+  async t => {
+    const schemes = { one: scripted('one'), two: scripted('two'), ops: scripted('ops') }
+    for (const errors of ['fastify', 'problem'] as const) {
+      const { app } = await application({ schemes, default: ['one', 'two'], errors })
+      const realms = async (url: string, headers: Record<string, string> = {}) => {
+        const answer = await app.inject({ url, headers })
+        t.equal(answer.statusCode, 401, url)
+        t.equal(answer.headers['cache-control'], 'no-store')
+        t.match(answer.json(), { code: 'AUTH_REQUIRED' })
+        return readChallenges(answer.headers['www-authenticate'] as string).map(({ params }) => params)
+      }
+      let after = 0
+      const challenge = async (_request: unknown, reply: { challenge(): unknown }) => reply.challenge()
+      app.get('/protected', challenge)
+      app.get('/other', { config: { auth: ['ops', { all: ['two', 'one'] }] } }, challenge)
+      app.get('/public', { config: { auth: false } }, challenge)
+      app.get('/hook', { preHandler: async (_request, reply) => reply.challenge() }, async () => {
+        after++
+        return {}
+      })
+      app.get('/sync', { config: { auth: { mode: 'optional' } } }, (_request, reply) => {
+        reply.challenge()
+      })
+      app.setNotFoundHandler(challenge)
+      await app.register(async group => {
+        group.gatehouse.default({ schemes: 'ops' })
+        group.get('/group', { config: { auth: false } }, challenge)
+      })
+      const both = [{ realm: 'one' }, { realm: 'two' }]
+      t.same(await realms('/protected', { 'x-one': 'ann' }), both, 'none has an error: the credential was good')
+      t.same(await realms('/other', { 'x-ops': 'ann' }), [{ realm: 'ops' }, ...both.reverse()])
+      both.reverse()
+      t.same(await realms('/public'), both)
+      t.same(await realms('/public', { 'x-one': 'invalid' }), both)
+      t.same(await realms('/hook', { 'x-two': 'ann' }), both)
+      t.same(await realms('/sync'), both)
+      t.same(await realms('/nowhere'), both)
+      t.same(await realms('/group'), [{ realm: 'ops' }], 'where the route is public, it is the default of its group')
+      t.equal(after, 0)
     }
-    let after = 0
-    const challenge = async (_request: unknown, reply: { challenge (): unknown }) => reply.challenge()
-    app.get('/protected', challenge)
-    app.get('/other', { config: { auth: ['ops', { all: ['two', 'one'] }] } }, challenge)
-    app.get('/public', { config: { auth: false } }, challenge)
-    app.get('/hook', { preHandler: async (_request, reply) => reply.challenge() }, async () => { after++; return {} })
-    app.get('/sync', { config: { auth: { mode: 'optional' } } }, (_request, reply) => { reply.challenge() })
-    app.setNotFoundHandler(challenge)
-    await app.register(async group => {
-      group.gatehouse.default({ schemes: 'ops' })
-      group.get('/group', { config: { auth: false } }, challenge)
-    })
-    const both = [{ realm: 'one' }, { realm: 'two' }]
-    t.same(await realms('/protected', { 'x-one': 'ann' }), both, 'none has an error: the credential was good')
-    t.same(await realms('/other', { 'x-ops': 'ann' }), [{ realm: 'ops' }, ...both.reverse()])
-    both.reverse()
-    t.same(await realms('/public'), both)
-    t.same(await realms('/public', { 'x-one': 'invalid' }), both)
-    t.same(await realms('/hook', { 'x-two': 'ann' }), both)
-    t.same(await realms('/sync'), both)
-    t.same(await realms('/nowhere'), both)
-    t.same(await realms('/group'), [{ realm: 'ops' }], 'where the route is public, it is the default of its group')
-    t.equal(after, 0)
   }
-})
+)
 
-t.test('reply.forbid ends a request as the guard does for a caller who may not', async t => {
-  const { app } = await application({ schemes: { one: scripted('one'), two: scripted('two') }, default: ['one', 'two'], errors: 'oauth' })
-  const forbid = async (_request: unknown, reply: { forbid (): unknown }) => reply.forbid()
+t.test('reply.forbid answers as the guard does for insufficient permissions', async t => {
+  const { app } = await application({
+    schemes: { one: scripted('one'), two: scripted('two') },
+    default: ['one', 'two'],
+    errors: 'oauth'
+  })
+  const forbid = async (_request: unknown, reply: { forbid(): unknown }) => reply.forbid()
   app.get('/protected', forbid)
   app.get('/public', { config: { auth: false } }, forbid)
   app.setNotFoundHandler(forbid)
   const ask = async (url: string, headers: Record<string, string> = {}) => {
     const answer = await app.inject({ url, headers })
-    t.same([answer.statusCode, answer.json()], [403, { error: 'insufficient_scope', error_description: 'Access denied' }])
+    t.same(
+      [answer.statusCode, answer.json()],
+      [403, { error: 'insufficient_scope', error_description: 'Access denied' }]
+    )
     return answer.headers['www-authenticate']
   }
   t.equal(await ask('/protected', { 'x-two': 'ann' }), 'Test realm="two", error="auth_access_denied"')
@@ -222,47 +356,71 @@ t.test('reply.forbid ends a request as the guard does for a caller who may not',
   t.equal(await ask('/nowhere'), undefined)
 })
 
-t.test('a scheme that answers refusals by itself answers those of reply.challenge as well, and no challenge is added to its answer', async t => {
-  const refuse: NonNullable<Scheme['refuse']> = (request, reply, { code }) => {
-    if (request.headers.accept !== 'text/html') return false
-    reply.redirect(`/login?for=${code}`, 303)
-    return true
+t.test(
+  'reply.challenge uses the answer of a scheme that handles refusals itself, without adding a challenge',
+  async t => {
+    const refuse: NonNullable<Scheme['refuse']> = (request, reply, { code }) => {
+      if (request.headers.accept !== 'text/html') return false
+      reply.redirect(`/login?for=${code}`, 303)
+      return true
+    }
+    const { app } = await application({
+      schemes: { web: scripted('web', { refuse }), user: scripted('user') },
+      default: ['web', 'user']
+    })
+    const route = handler()
+    app.get('/', route.handler)
+    app.get('/asks', async (_request, reply) => reply.challenge())
+    const ask = async (url: string, headers: Record<string, string> = {}) => {
+      const answer = await app.inject({ url, headers: { accept: 'text/html', ...headers } })
+      return [answer.statusCode, answer.headers.location, answer.headers['www-authenticate']]
+    }
+    t.same(await ask('/'), [303, '/login?for=AUTH_REQUIRED', undefined])
+    t.same(await ask('/', { 'x-web': 'expired' }), [303, '/login?for=AUTH_TOKEN_EXPIRED', undefined])
+    t.same(
+      await ask('/', { 'x-user': 'invalid' }),
+      [401, undefined, 'Test realm="user", error="auth_invalid_credentials"'],
+      'a login page does not help whose token is bad'
+    )
+    t.same(await ask('/', { accept: 'application/json' }), [401, undefined, 'Test realm="web", Test realm="user"'])
+    t.same(await ask('/asks', { 'x-user': 'ann' }), [303, '/login?for=AUTH_REQUIRED', undefined])
+    t.equal(route.reached, 0)
   }
-  const { app } = await application({ schemes: { web: scripted('web', { refuse }), user: scripted('user') }, default: ['web', 'user'] })
-  const route = handler()
-  app.get('/', route.handler)
-  app.get('/asks', async (_request, reply) => reply.challenge())
-  const ask = async (url: string, headers: Record<string, string> = {}) => {
-    const answer = await app.inject({ url, headers: { accept: 'text/html', ...headers } })
-    return [answer.statusCode, answer.headers.location, answer.headers['www-authenticate']]
-  }
-  t.same(await ask('/'), [303, '/login?for=AUTH_REQUIRED', undefined])
-  t.same(await ask('/', { 'x-web': 'expired' }), [303, '/login?for=AUTH_TOKEN_EXPIRED', undefined])
-  t.same(await ask('/', { 'x-user': 'invalid' }), [401, undefined, 'Test realm="user", error="auth_invalid_credentials"'], 'a login page does not help whose token is bad')
-  t.same(await ask('/', { accept: 'application/json' }), [401, undefined, 'Test realm="web", Test realm="user"'])
-  t.same(await ask('/asks', { 'x-user': 'ann' }), [303, '/login?for=AUTH_REQUIRED', undefined])
-  t.equal(route.reached, 0)
-})
+)
 
-t.test('the answer to an authenticated caller says what shared caches may not do, unless the handler says it', async t => {
-  const schemes = { plain: scripted('plain'), key: scripted('key', { cacheControl: 'private' }), url: scripted('url', { cacheControl: 'private, no-store' }) }
+t.test('sets caching headers on answers to authenticated callers, unless the handler sets them', async t => {
+  const schemes = {
+    plain: scripted('plain'),
+    key: scripted('key', { cacheControl: 'private' }),
+    url: scripted('url', { cacheControl: 'private, no-store' })
+  }
   const { app } = await application({ schemes, default: ['key', 'plain'] }, {}, app => {
-    app.addHook('onRequest', async (request, reply) => { if (request.url === '/early') reply.header('cache-control', 'max-age=5') })
+    app.addHook('onRequest', async (request, reply) => {
+      if (request.url === '/early') reply.header('cache-control', 'max-age=5')
+    })
   })
   const route = handler()
   app.get('/', route.handler)
   app.get('/early', route.handler)
   app.get('/own', async (_request, reply) => reply.header('cache-control', 'private, max-age=60').send({}))
   app.get('/optional', { config: { auth: { mode: 'optional' } } }, route.handler)
-  for (const [i, all] of [['plain', 'key'], ['key', 'url'], ['url', 'key']].entries()) app.get(`/all/${i}`, { config: { auth: { schemes: { all } } } }, route.handler)
+  for (const [i, all] of [
+    ['plain', 'key'],
+    ['key', 'url'],
+    ['url', 'key']
+  ].entries()) { app.get(`/all/${i}`, { config: { auth: { schemes: { all } } } }, route.handler) }
   const everything = { 'x-plain': 'ann', 'x-key': 'ann', 'x-url': 'ann' }
-  const control = async (url: string, headers: Record<string, string> = { 'x-key': 'ann' }) => (await app.inject({ url, headers })).headers['cache-control']
+  const control = async (url: string, headers: Record<string, string> = { 'x-key': 'ann' }) =>
+    (await app.inject({ url, headers })).headers['cache-control']
   t.equal(await control('/'), 'private')
   t.equal(await control('/', { 'x-plain': 'ann' }), undefined)
   t.equal(await control('/own'), 'private, max-age=60')
   t.equal(await control('/early'), 'max-age=5')
   t.equal(await control('/optional', {}), undefined)
   t.equal(await control('/optional'), 'private')
-  t.same([await control('/all/0', everything), await control('/all/1', everything), await control('/all/2', everything)], ['private', 'private, no-store', 'private, no-store'])
+  t.same(
+    [await control('/all/0', everything), await control('/all/1', everything), await control('/all/2', everything)],
+    ['private', 'private, no-store', 'private, no-store']
+  )
   t.equal(await control('/', {}), 'no-store', 'a refusal is never stored')
 })

@@ -32,7 +32,7 @@ async function reads (t: Test, ask: Ask, header: string, cases: Readonly<Record<
   t.equal(await ask({}), 'absent')
 }
 
-t.test('Bearer is read whatever the case of its name, and only whole', async t => {
+t.test('reads Bearer in any case, and only as a whole word', async t => {
   await reads(t, reading('bearer').ask, 'authorization', {
     'Bearer abc': '=abc',
     'bearer abc': '=abc',
@@ -60,7 +60,7 @@ t.test('Bearer is read whatever the case of its name, and only whole', async t =
   })
 })
 
-t.test('a header is read without the space around it, and refused when it holds two values', async t => {
+t.test('trims a header, and refuses one with two values', async t => {
   const { ask } = reading('header:X-Api-Key')
   await reads(
     t,
@@ -81,7 +81,7 @@ t.test('a header is read without the space around it, and refused when it holds 
   t.equal(await ask({ 'x-other': 'abc' }), 'absent')
 })
 
-t.test('a query parameter is read once, and never from the prototype', async t => {
+t.test('reads a query parameter once, and never from the prototype', async t => {
   const { ask } = reading('query:key')
   for (const [query, expected] of Object.entries({
     '?key=abc': '=abc',
@@ -109,7 +109,7 @@ t.test('a query parameter is read once, and never from the prototype', async t =
   )
 })
 
-t.test('a cookie is read by its exact name, once', async t => {
+t.test('reads a cookie by its exact name, once', async t => {
   await reads(t, reading('cookie:token').ask, 'cookie', {
     'token=abc': '=abc',
     'a=b; token=abc; c=d': '=abc',
@@ -132,7 +132,7 @@ t.test('a cookie is read by its exact name, once', async t => {
   })
 })
 
-t.test('of several places one may hold a credential; two that hold different ones are as ambiguous as one that holds two', async t => {
+t.test('accepts a credential in one of several sources, and refuses different ones as ambiguous', async t => {
   const { ask } = reading(['bearer', 'header:x-api-key', 'cookie:key'])
   t.equal(await ask({}), 'absent')
   t.equal(await ask({ authorization: 'Bearer abc' }), '=abc')
@@ -148,7 +148,7 @@ t.test('of several places one may hold a credential; two that hold different one
   t.equal(await ask({ authorization: 'Basic abc', 'x-api-key': 'abc' }), '=abc')
 })
 
-t.test('a place outside of the grammar stops the boot, or the call', async t => {
+t.test('stops the boot, or fails the call, for an invalid source', async t => {
   for (const from of [
     '', 'header', 'header:', 'header: x', 'header:a b', 'body:key', 'Bearer', 'cookie:a;b', 'query:', 'param:id',
     undefined, null, 7, {}
@@ -185,7 +185,7 @@ t.test('a place outside of the grammar stops the boot, or the call', async t => 
   )
 })
 
-t.test('over a socket, a header in two lines is refused, though Node keeps the first or joins both; cookie lines may repeat, names may not', async t => {
+t.test('refuses a repeated header line and a repeated cookie name over a real socket', async t => {
   const bearer = reading('bearer')
   const header = reading('header:x-api-key')
   const cookie = reading('cookie:token')
@@ -217,7 +217,7 @@ t.test('over a socket, a header in two lines is refused, though Node keeps the f
   }
 })
 
-t.test('over HTTP/2, cookies may come in several lines, and other headers may not', async t => {
+t.test('accepts several cookie lines over HTTP/2, but no other repeated header', async t => {
   const app = Fastify({ http2: true }) as unknown as FastifyInstance
   app.get(
     '/',
@@ -241,7 +241,7 @@ t.test('over HTTP/2, cookies may come in several lines, and other headers may no
   t.same(await ask({ 'x-api-key': ['key', 'key'] }), ['absent', 'invalid'])
 })
 
-t.test('whatever a header holds, it is read whole, or not at all', async t => {
+t.test('reads a header of any content whole or not at all', async t => {
   const text = fc.string({
     unit: fc.integer({ min: 0x20, max: 0xff }).map(code => String.fromCharCode(code)), maxLength: 30
   })

@@ -9,21 +9,43 @@ const owner: StoreOwner = { realm: 'web', id: 'ann' }
 /** What is asked while requests are served, each call with the options of a test. */
 async function desk (t: Test) {
   const log: string[] = []
-  const app = Fastify({ logger: { stream: { write: (line: string) => { log.push(line) } } } }) as unknown as FastifyInstance
+  const app = Fastify({
+    logger: {
+      stream: {
+        write: (line: string) => {
+          log.push(line)
+        }
+      }
+    }
+  }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   await app.register(gatehouse, {
-    schemes: { web: session({ secret: secret() }), user: jwt({ keys: secret(), issuer: 'https://id.test', audience: 'https://api.test', sign: true }), service: apiKey({ managed: { prefix: 'acme' } }) },
+    schemes: {
+      web: session({ secret: secret() }),
+      user: jwt({ keys: secret(), issuer: 'https://id.test', audience: 'https://api.test', sign: true }),
+      service: apiKey({ managed: { prefix: 'acme' } })
+    },
     default: 'web'
   })
   let options: unknown[] = []
   const open = { config: { auth: { public: 'for tests' } } }
-  app.post('/login', open, async (_request, reply) => { await reply.login({ id: 'ann' }, ...options as []) })
-  app.post('/logout', open, async (_request, reply) => { await reply.logout(...options as []) })
-  app.post('/issue', open, async () => app.gatehouse.tokens.issue({ id: 'ann' }, ...options as []))
-  app.post('/attempt', open, async (_request, reply) => app.gatehouse.guesses.attempt(reply, 'ann', () => true, ...options as []))
-  app.post('/end', open, async () => { await app.gatehouse.sessions.of(owner).revokeAll(...options as []) })
+  app.post('/login', open, async (_request, reply) => {
+    await reply.login({ id: 'ann' }, ...(options as []))
+  })
+  app.post('/logout', open, async (_request, reply) => {
+    await reply.logout(...(options as []))
+  })
+  app.post('/issue', open, async () => app.gatehouse.tokens.issue({ id: 'ann' }, ...(options as [])))
+  app.post('/attempt', open, async (_request, reply) =>
+    app.gatehouse.guesses.attempt(reply, 'ann', () => true, ...(options as []))
+  )
+  app.post('/end', open, async () => {
+    await app.gatehouse.sessions.of(owner).revokeAll(...(options as []))
+  })
   let detail = ''
-  app.addHook('onError', async (_request, _reply, error) => { detail = (error as unknown as { detail: string }).detail })
+  app.addHook('onError', async (_request, _reply, error) => {
+    detail = (error as unknown as { detail: string }).detail
+  })
   await app.ready()
   const post = async (url: string, given: unknown[]) => {
     options = given
@@ -43,66 +65,118 @@ const wrong: ReadonlyArray<readonly [url: string, options: unknown, says: string
   ['/login', null, 'The options of reply.login() must be an object'],
   ['/logout', { shceme: 'web' }, "The options of reply.logout() have an unknown key 'shceme'. Did you mean 'scheme'?"],
   ['/logout', { scheme: 'wob' }, "the scheme 'wob' cannot keep sessions. Known: 'web'"],
-  ['/issue', { expiresin: '1m' }, "The options of tokens.issue() have an unknown key 'expiresin'. Did you mean 'expiresIn'?"],
+  [
+    '/issue',
+    { expiresin: '1m' },
+    "The options of tokens.issue() have an unknown key 'expiresin'. Did you mean 'expiresIn'?"
+  ],
   ['/issue', { expiresIn: undefined }, "have 'expiresIn' set to undefined"],
   ['/issue', { claims: 'x' }, 'The option claims of tokens.issue() must be an object'],
   ['/attempt', { relm: 'a' }, "The options of guesses.attempt() have an unknown key 'relm'. Did you mean 'realm'?"],
   ['/attempt', { realm: undefined }, "have 'realm' set to undefined"],
-  ['/end', { exept: 'a' }, "The options of sessions.of().revokeAll() have an unknown key 'exept'. Did you mean 'except'?"],
+  [
+    '/end',
+    { exept: 'a' },
+    "The options of sessions.of().revokeAll() have an unknown key 'exept'. Did you mean 'except'?"
+  ],
   ['/end', { except: undefined }, "have 'except' set to undefined"]
 ]
 
-t.test('a misspelled, undefined or wrong option of a call is a fault that names it to the log, and to the client nothing', async t => {
-  const { post, log, detail } = await desk(t)
-  for (const url of ['/login', '/logout', '/issue', '/attempt', '/end']) t.equal((await post(url, [])).statusCode, 200, `${url} needs no options`)
-  for (const [url, options, says] of wrong) {
-    const answer = await post(url, [options])
-    t.match(answer.json(), { statusCode: 500, code: 'AUTH_FAULT', message: 'Internal Server Error' }, says)
-    t.equal(answer.headers['set-cookie'], undefined, 'nothing was begun or ended')
-    t.ok(detail().includes(says), detail())
-    if (url.startsWith('/log')) t.ok(log.some(line => (JSON.parse(line) as { auth?: { reason: string } }).auth?.reason.includes(says) === true), 'in the log')
+t.test(
+  'fails with a constant 500, and logs the option, for a misspelled, undefined or wrong option of a call',
+  async t => {
+    const { post, log, detail } = await desk(t)
+    for (const url of ['/login', '/logout', '/issue', '/attempt', '/end']) {
+      t.equal((await post(url, [])).statusCode, 200, `${url} needs no options`)
+    }
+    for (const [url, options, says] of wrong) {
+      const answer = await post(url, [options])
+      t.match(answer.json(), { statusCode: 500, code: 'AUTH_FAULT', message: 'Internal Server Error' }, says)
+      t.equal(answer.headers['set-cookie'], undefined, 'nothing was begun or ended')
+      t.ok(detail().includes(says), detail())
+      if (url.startsWith('/log')) {
+        t.ok(
+          log.some(line => (JSON.parse(line) as { auth?: { reason: string } }).auth?.reason.includes(says) === true),
+          'in the log'
+        )
+      }
+    }
+    const own = {
+      get keep (): never {
+        throw new RangeError('a getter of the application')
+      }
+    }
+    t.equal(
+      (await post('/login', [own])).json<{ message: string }>().message,
+      'a getter of the application',
+      'what is thrown by others is not ours to rename'
+    )
+    t.equal((await post('/login', [{ keep: false, renew: false, data: {}, scheme: 'web' }])).statusCode, 200)
   }
-  const own = { get keep (): never { throw new RangeError('a getter of the application') } }
-  t.equal((await post('/login', [own])).json<{ message: string }>().message, 'a getter of the application', 'what is thrown by others is not ours to rename')
-  t.equal((await post('/login', [{ keep: false, renew: false, data: {}, scheme: 'web' }])).statusCode, 200)
-})
+)
 
-t.test('whose sessions and keys are meant must be somebody, and how long in bounds that a store can hold', async t => {
+t.test('requires a user for sessions and keys, and a lifetime that a store can hold', async t => {
   const { app } = await desk(t)
   const { apiKeys, sessions } = app.gatehouse
   for (const nobody of [null, undefined, {}, { id: 'ann' }, 'ann'] as never[]) {
     for (const [call, of] of Object.entries({ sessions: sessions.of, apiKeys: apiKeys.of })) {
-      t.throws(() => of(nobody), { code: 'AUTH_FAULT', message: 'Internal Server Error', detail: new RegExp(`^The owner of ${call}\\.of\\(\\) must be \\{ realm, id \\}, such as a principal\\. Got `) })
+      t.throws(() => of(nobody), {
+        code: 'AUTH_FAULT',
+        message: 'Internal Server Error',
+        detail: new RegExp(`^The owner of ${call}\\.of\\(\\) must be \\{ realm, id \\}, such as a principal\\. Got `)
+      })
     }
   }
   const { record: { id } } = await apiKeys.of(owner).create({ name: 'a' })
-  await t.rejects(apiKeys.ofAnyOwner().rotate(id, { overlap: 400_000_000 }), { code: 'AUTH_FAULT', detail: /overlap must be at most ten years/ })
-  await t.rejects(apiKeys.of(owner).create({ name: 'b', expiresAt: new Date(8.64e15) }), { code: 'AUTH_FAULT', detail: /up to the year 9999/ })
+  await t.rejects(apiKeys.ofAnyOwner().rotate(id, { overlap: 400_000_000 }), {
+    code: 'AUTH_FAULT',
+    detail: /overlap must be at most ten years/
+  })
+  await t.rejects(apiKeys.of(owner).create({ name: 'b', expiresAt: new Date(8.64e15) }), {
+    code: 'AUTH_FAULT',
+    detail: /up to the year 9999/
+  })
   t.match(await apiKeys.of(owner).list(), [{ id, replacedBy: null }], 'and nothing is left of what was refused')
 })
 
-t.test('who is to bound a key must be somebody', async t => {
+t.test('requires a principal as the bound of a key', async t => {
   const { app } = await desk(t)
   const { apiKeys } = app.gatehouse
-  const { record: { id } } = await apiKeys.of(owner).create({ name: 'a', scopes: ['x'] })
+  const {
+    record: { id }
+  } = await apiKeys.of(owner).create({ name: 'a', scopes: ['x'] })
   const nobody: ReadonlyArray<readonly [bounds: object, says: RegExp]> = [
-    [{ within: undefined }, /'within' set to undefined/], [{ wihtin: {} }, /unknown key 'wihtin'\. Did you mean 'within'/], [{ within: null }, /within must be a principal/],
-    [{ within: { id: 'ann' } }, /within must be a principal/], [{ within: { scopes: [], roles: 'a' } }, /within must be a principal/]
+    [{ within: undefined }, /'within' set to undefined/],
+    [{ wihtin: {} }, /unknown key 'wihtin'\. Did you mean 'within'/],
+    [{ within: null }, /within must be a principal/],
+    [{ within: { id: 'ann' } }, /within must be a principal/],
+    [{ within: { scopes: [], roles: 'a' } }, /within must be a principal/]
   ]
   for (const [bounds, says] of nobody) {
     await t.rejects(apiKeys.of(owner).create({ name: 'b' }, bounds), { code: 'AUTH_FAULT', detail: says })
     await t.rejects(apiKeys.of(owner).update(id, { name: 'b' }, bounds), { code: 'AUTH_FAULT', detail: says })
     await t.rejects(apiKeys.of(owner).rotate(id, { overlap: 0, ...bounds }), { code: 'AUTH_FAULT', detail: says })
   }
-  await t.rejects(apiKeys.of(owner).rotate(id, { overlap: 0, ovrelap: 1 } as { overlap: 0 }), { code: 'AUTH_FAULT', detail: /unknown key 'ovrelap'/ })
+  await t.rejects(apiKeys.of(owner).rotate(id, { overlap: 0, ovrelap: 1 } as { overlap: 0 }), {
+    code: 'AUTH_FAULT',
+    detail: /unknown key 'ovrelap'/
+  })
   t.equal((await apiKeys.of(owner).list()).length, 1)
   t.equal((await apiKeys.of(owner).list())[0]?.name, 'a')
 })
 
-t.test('a limit that is written as null is none by mistake', async t => {
+t.test('refuses null as a limit', async t => {
   for (const limits of [{ requests: null }, { redis: null }, { guesses: null }]) {
     const app = Fastify()
     t.teardown(() => app.close())
-    await t.rejects(async () => { await app.register(gatehouse, { schemes: { web: session({ secret: secret() }) }, limits: limits as unknown as { redis: Store } }) }, { code: 'AUTH_MISCONFIGURED' })
+    await t.rejects(
+      async () => {
+        await app.register(gatehouse, {
+          schemes: { web: session({ secret: secret() }) },
+          limits: limits as unknown as { redis: Store }
+        })
+      },
+      { code: 'AUTH_MISCONFIGURED' }
+    )
   }
 })

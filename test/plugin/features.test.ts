@@ -4,16 +4,30 @@ import t from 'tap'
 import gatehouse, { memoryStore, session, type SchemeFactory } from '../../lib/index.js'
 import { application, scripted, sessionFeature } from '../fixtures/schemes.js'
 
-t.test('a factory that returns { scheme, features } has its features called, and the guard calls the scheme', async t => {
+t.test('calls the features of a factory that returns { scheme, features }, and guards with the scheme', async t => {
   const calls: string[] = []
-  const keys = { get: async () => null, update: async () => null, revoke: async (id: string) => id === 'mine', rotate: async () => null }
+  const keys = {
+    get: async () => null,
+    update: async () => null,
+    revoke: async (id: string) => id === 'mine',
+    rotate: async () => null
+  }
   const own: SchemeFactory = () => ({
     scheme: scripted('own'),
     features: {
       sessions: sessionFeature({ login: async (_request, _reply, { id }) => { calls.push(`login ${id}`) } }),
       tokens: { issue: async ({ id }) => `token of ${id}` },
       apiKeys: {
-        of: ({ id }) => ({ ...keys, create: async () => { throw new Error('none') }, list: async () => { calls.push(`list ${id}`); return [] } }),
+        of: ({ id }) => ({
+          ...keys,
+          create: async () => {
+            throw new Error('none')
+          },
+          list: async () => {
+            calls.push(`list ${id}`)
+            return []
+          }
+        }),
         ofAnyOwner: () => keys,
         revokeLeaked: async key => { calls.push(`leaked ${key}`) }
       }
@@ -21,7 +35,10 @@ t.test('a factory that returns { scheme, features } has its features called, and
   })
   const { app } = await application({ schemes: { own } })
   app.get('/', async ({ principal }) => principal)
-  app.post('/login', { config: { auth: { public: 'logs in' } } }, async (_request, reply) => { await reply.login({ id: 'ann' }); return {} })
+  app.post('/login', { config: { auth: { public: 'logs in' } } }, async (_request, reply) => {
+    await reply.login({ id: 'ann' })
+    return {}
+  })
   t.equal((await app.inject({ url: '/', headers: { 'x-own': 'ann' } })).statusCode, 200)
   t.equal((await app.inject('/')).statusCode, 401)
   t.equal((await app.inject({ method: 'POST', url: '/login' })).statusCode, 200)
@@ -34,18 +51,32 @@ t.test('a factory that returns { scheme, features } has its features called, and
   t.same(calls, ['login ann', 'list ann', 'leaked key'])
 })
 
-t.test('a factory that returns neither a scheme nor { scheme, features } stops the boot', async t => {
-  const wrong: unknown[] = [undefined, null, {}, { scheme: {}, features: {} }, { scheme: scripted('own') }, { scheme: scripted('own'), features: null }]
+t.test('stops the boot if a factory returns neither a scheme nor { scheme, features }', async t => {
+  const wrong: unknown[] = [
+    undefined,
+    null,
+    {},
+    { scheme: {}, features: {} },
+    { scheme: scripted('own') },
+    { scheme: scripted('own'), features: null }
+  ]
   for (const made of wrong) {
-    await t.rejects(application({ schemes: { own: (() => made) as SchemeFactory } }), { code: 'AUTH_MISCONFIGURED', message: /schemes\.own is a function that made no scheme.*\{ scheme, features \}/ })
+    await t.rejects(application({ schemes: { own: (() => made) as SchemeFactory } }), {
+      code: 'AUTH_MISCONFIGURED',
+      message: /schemes\.own is a function that made no scheme.*\{ scheme, features \}/
+    })
   }
 })
 
-t.test('sessions.of() acts on all schemes that keep sessions, or on the one that is named', async t => {
+t.test('sessions.of() acts on all schemes with sessions, or on the named one', async t => {
   const app = Fastify() as unknown as FastifyInstance
   t.teardown(() => app.close())
   const secret = randomBytes(32).toString('base64url')
-  await app.register(gatehouse, { schemes: { web: session({ secret }), staff: session({ secret }), plain: scripted('plain') }, default: ['web', 'staff'], store: memoryStore() })
+  await app.register(gatehouse, {
+    schemes: { web: session({ secret }), staff: session({ secret }), plain: scripted('plain') },
+    default: ['web', 'staff'],
+    store: memoryStore()
+  })
   app.post('/login/:scheme', { config: { auth: { public: 'logs in' } } }, async (request, reply) => {
     await reply.login({ realm: 'people', id: 'ann' }, { scheme: (request.params as { scheme: 'web' }).scheme })
     return {}
@@ -60,11 +91,14 @@ t.test('sessions.of() acts on all schemes that keep sessions, or on the one that
   await sessions.of(ann, { scheme: 'staff' }).revokeAll()
   t.same((await sessions.of(ann).list()).map(({ id }) => id), [web?.id])
   t.equal(await sessions.ofAnyOwner().revoke(web?.id ?? ''), true)
-  t.throws(() => sessions.of(ann, { scheme: 'plain' }), { code: 'AUTH_FAULT', detail: "the scheme 'plain' cannot keep sessions. Known: 'web' or 'staff'" })
+  t.throws(() => sessions.of(ann, { scheme: 'plain' }), {
+    code: 'AUTH_FAULT',
+    detail: "the scheme 'plain' cannot keep sessions. Known: 'web' or 'staff'"
+  })
   t.throws(() => sessions.of(undefined as never), { code: 'AUTH_FAULT' })
 })
 
-t.test('a scheme may answer with several challenges', async t => {
+t.test('lets a scheme answer with several challenges', async t => {
   const challenge = () => ['Bearer', 'DPoP'].map(scheme => ({ scheme, params: { realm: 'own' } }))
   const { app } = await application({ schemes: { own: scripted('own', { challenge }) } })
   app.get('/', async () => 'in')

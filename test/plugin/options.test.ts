@@ -9,7 +9,7 @@ import { as, believer, boot, mistake, route, says, stops, trio } from '../fixtur
 const secret = 'hunter2-hunter2-hunter2'
 
 t.test('The options of the plugin', async t => {
-  t.test('are checked at boot: what is unknown, of a wrong type or undefined stops it, with a sentence that names the option and the mend', async t => {
+  t.test('stop the boot if unknown, undefined or of a wrong type, and say where and how to fix it', async t => {
     const table: [Record<string, unknown>, ...string[]][] = [
       [{ scheme: {} }, "unknown key 'scheme'", "Did you mean 'schemes'?"],
       [{ publicPath: [] }, "unknown key 'publicPath'", "Did you mean 'publicPaths'?"],
@@ -35,14 +35,28 @@ t.test('The options of the plugin', async t => {
     for (const errors of ['fastify', 'problem', 'oauth', () => ({})]) await boot(t, () => {}, { options: { errors } })
   })
 
-  t.test('have origins that are origins: scheme, host and port, as a browser writes them', async t => {
-    for (const origin of ['app.example.com', 'https://app.example.com/', 'https://APP.example.com', 'https://app.example.com:443', 'https://app.example.com/x', 'null', '*', '', undefined, 1, 'data:text/plain,x']) {
-      await stops(t, () => {}, ['The option origins has', 'scheme, host and port without a path'], { options: { origins: [origin] } })
+  t.test('accept only origins in browser form: scheme, host and port', async t => {
+    for (const origin of [
+      'app.example.com',
+      'https://app.example.com/',
+      'https://APP.example.com',
+      'https://app.example.com:443',
+      'https://app.example.com/x',
+      'null',
+      '*',
+      '',
+      undefined,
+      1,
+      'data:text/plain,x'
+    ]) {
+      await stops(t, () => {}, ['The option origins has', 'scheme, host and port without a path'], {
+        options: { origins: [origin] }
+      })
     }
     await boot(t, () => {}, { options: { origins: ['https://app.example.com', 'http://localhost:8080'] } })
   })
 
-  t.test('name at least one scheme, each what a factory returns or a scheme of your own', async t => {
+  t.test('require at least one scheme, built by a factory or custom', async t => {
     const table: [Record<string, unknown>, ...string[]][] = [
       [{ schemes: {} }, 'at least one scheme'],
       [{ schemes: [believer('user')] }, 'at least one scheme'],
@@ -55,56 +69,93 @@ t.test('The options of the plugin', async t => {
       [{ schemes: { 'us er': believer('user') } }, "the name 'us er'", 'letters, digits'],
       [{ schemes: { 7: believer('user') } }, "the name '7'"],
       [{ schemes: { user: () => undefined } }, 'schemes.user is a function that made no scheme'],
-      [{ schemes: { user: async () => ({ authenticate: () => null }) } }, 'schemes.user is a function that made no scheme']
+      [
+        { schemes: { user: async () => ({ authenticate: () => null }) } },
+        'schemes.user is a function that made no scheme'
+      ]
     ]
     for (const [options, ...sentence] of table) await stops(t, () => {}, sentence, { options })
   })
 
-  t.test('are no options at all where the plugin is registered without them', async t => {
+  t.test('may not be left out', async t => {
     const app = Fastify()
-    await t.rejects(async () => { await app.register(plugin as never) }, { code: 'AUTH_MISCONFIGURED', message: /schemes must name at least one scheme/ })
+    await t.rejects(
+      async () => {
+        await app.register(plugin as never)
+      },
+      { code: 'AUTH_MISCONFIGURED', message: /schemes must name at least one scheme/ }
+    )
     await app.close()
   })
 
-  t.test('take schemes as objects, and as functions that make them, once, for one application and under their name', async t => {
-    const made: unknown[] = []
-    const factory = (async (app: object, name: string) => {
-      made.push([Object.hasOwn(app, 'server') || 'server' in app, name])
-      return believer(name)
-    }) as unknown as Scheme
-    const schemes = { plain: believer('plain'), made: factory }
-    for (const round of [1, 2]) {
-      const { ask } = await boot(t, app => route(app, [], '/x'), { options: { schemes, default: ['plain', 'made'] } })
-      t.equal((await ask('/x', as({}, 'plain'))).status, 200)
-      t.equal((await ask('/x', as({}, 'made'))).status, 200)
-      t.strictSame(made, Array.from({ length: round }, () => [true, 'made']))
+  t.test(
+    'accept schemes as objects, and as functions that are called once per application with their name',
+    async t => {
+      const made: unknown[] = []
+      const factory = (async (app: object, name: string) => {
+        made.push([Object.hasOwn(app, 'server') || 'server' in app, name])
+        return believer(name)
+      }) as unknown as Scheme
+      const schemes = { plain: believer('plain'), made: factory }
+      for (const round of [1, 2]) {
+        const { ask } = await boot(t, app => route(app, [], '/x'), {
+          options: { schemes, default: ['plain', 'made'] }
+        })
+        t.equal((await ask('/x', as({}, 'plain'))).status, 200)
+        t.equal((await ask('/x', as({}, 'made'))).status, 200)
+        t.strictSame(
+          made,
+          Array.from({ length: round }, () => [true, 'made'])
+        )
+      }
     }
-  })
+  )
 
-  t.test('show no value that could be a secret when they are wrong', async t => {
-    for (const options of [{ load: secret }, { schemes: { user: { password: secret } } }, { outside: secret }, { scopes: secret }, { roles: secret }, { publicPaths: secret }, { default: { schemes: 'user', when: secret } }]) {
-      const error = await mistake(() => {}, { options }) as Error
+  t.test('never show a value that could be a secret', async t => {
+    for (const options of [
+      { load: secret },
+      { schemes: { user: { password: secret } } },
+      { outside: secret },
+      { scopes: secret },
+      { roles: secret },
+      { publicPaths: secret },
+      { default: { schemes: 'user', when: secret } }
+    ]) {
+      const error = (await mistake(() => {}, { options })) as Error
       t.match(error, { code: 'AUTH_MISCONFIGURED' })
       t.notMatch(error.message, /hunter2/)
     }
   })
 
-  t.test('are not changed', async t => {
-    const options = { schemes: Object.freeze(trio()), ...deepFreeze({ default: ['user', 'web'], publicPaths: ['/p'], scopes: { a: 'A' }, roles: { r: { scopes: ['a'] } }, origins: ['https://app.example.com'] }) }
+  t.test('are not mutated', async t => {
+    const options = {
+      schemes: Object.freeze(trio()),
+      ...deepFreeze({
+        default: ['user', 'web'],
+        publicPaths: ['/p'],
+        scopes: { a: 'A' },
+        roles: { r: { scopes: ['a'] } },
+        origins: ['https://app.example.com']
+      })
+    }
     const { ask } = await boot(t, app => route(app, [], '/x'), { options: Object.freeze(options) })
     t.equal((await ask('/x', as())).status, 200)
   })
 })
 
-t.test('a message about a wrong value never fails, never runs on, and holds no secret', async t => {
+t.test('describes any wrong value briefly, without failing and without showing a secret', async t => {
   const cyclic: Record<string, unknown> = { toJSON () { throw new Error('own') }, toString: null }
   cyclic['self'] = cyclic
   for (const value of [7n, cyclic, Symbol('a')]) {
     await stops(t, () => {}, ["stage must be 'preParsing' or 'preHandler'"], { options: { stage: value } })
     await stops(t, () => {}, ['The option origins has'], { options: { origins: [value] } })
-    await stops(t, () => {}, ['The option limits.guesses.window must be a number of seconds'], { options: { limits: { guesses: { window: value } } } })
+    await stops(t, () => {}, ['The option limits.guesses.window must be a number of seconds'], {
+      options: { limits: { guesses: { window: value } } }
+    })
   }
-  await stops(t, () => {}, ["such as 'https://app.example.com:8443'"], { options: { origins: ['https://app.example.com:8443/path'] } })
+  await stops(t, () => {}, ["such as 'https://app.example.com:8443'"], {
+    options: { origins: ['https://app.example.com:8443/path'] }
+  })
   await stops(t, () => {}, ['an unknown key a text of 23 characters'], { options: { [secret]: 1 } })
 })
 
@@ -119,20 +170,25 @@ t.test('the file and line of a boot error', async t => {
     t.end()
   })
 
-  t.test('are whole where the path has spaces and brackets', t => {
+  t.test('are complete for paths with spaces and brackets', t => {
     t.equal(at('/srv/my app (new)/server.js'), ' (in /srv/my app (new)/server.js:1)')
     t.equal(at('file:///srv/my%20app/server.js'), ' (in /srv/my app/server.js:1)')
     t.end()
   })
 
-  t.test('are neither in a dependency, nor in this plugin, nor in Node', t => {
-    for (const filename of ['/srv/app/node_modules/fastify/lib/route.js', 'file:///srv/app/node_modules/fastify/fastify.js', 'node:internal/x', 'evalmachine.<anonymous>']) {
+  t.test('are never in a dependency, in this plugin or in Node', t => {
+    for (const filename of [
+      '/srv/app/node_modules/fastify/lib/route.js',
+      'file:///srv/app/node_modules/fastify/fastify.js',
+      'node:internal/x',
+      'evalmachine.<anonymous>'
+    ]) {
       t.match(at(filename), /options\.test\.ts/)
     }
     t.end()
   })
 
-  t.test('are left out where they cannot be told', t => {
+  t.test('are left out if unknown', t => {
     const { prepareStackTrace, stackTraceLimit } = Error
     t.teardown(() => { Error.prepareStackTrace = prepareStackTrace })
     for (const stack of ['', undefined, 'Error\n    at native\n    at /app.js', ['no', 'text']]) {
@@ -144,13 +200,55 @@ t.test('the file and line of a boot error', async t => {
     t.end()
   })
 
-  t.test('are on every mistake that a route makes', async t => {
+  t.test('are part of every error about a route', async t => {
     const here = [/ \(in \/.*test\/plugin\/options\.test\.ts:\d+\)$/]
-    await stops(t, app => { app.get('/a', says({}), () => '') }, ['GET /a', ...here])
-    await stops(t, app => { app.get('/b', says('nobody'), () => '') }, ['GET /b', ...here])
-    await stops(t, app => { app.get('/c', { auth: true } as object, () => '') }, ['GET /c', ...here])
-    await stops(t, app => { app.get('/d', says(true), () => '') }, ['GET /d', ...here], { options: { publicPaths: ['/d'] } })
-    await stops(t, app => app.register(async child => { child.get('/e', says({ mode: 'try', roles: 'a' }), () => '') }, { prefix: '/in' }), ['GET /in/e', ...here])
-    await stops(t, app => { app.get('/f', () => '') }, ['GET /f', ...here], { options: { default: { schemes: 'user', mode: 'optional', roles: 'a' } } })
+    await stops(
+      t,
+      app => {
+        app.get('/a', says({}), () => '')
+      },
+      ['GET /a', ...here]
+    )
+    await stops(
+      t,
+      app => {
+        app.get('/b', says('nobody'), () => '')
+      },
+      ['GET /b', ...here]
+    )
+    await stops(
+      t,
+      app => {
+        app.get('/c', { auth: true } as object, () => '')
+      },
+      ['GET /c', ...here]
+    )
+    await stops(
+      t,
+      app => {
+        app.get('/d', says(true), () => '')
+      },
+      ['GET /d', ...here],
+      { options: { publicPaths: ['/d'] } }
+    )
+    await stops(
+      t,
+      app =>
+        app.register(
+          async child => {
+            child.get('/e', says({ mode: 'try', roles: 'a' }), () => '')
+          },
+          { prefix: '/in' }
+        ),
+      ['GET /in/e', ...here]
+    )
+    await stops(
+      t,
+      app => {
+        app.get('/f', () => '')
+      },
+      ['GET /f', ...here],
+      { options: { default: { schemes: 'user', mode: 'optional', roles: 'a' } } }
+    )
   })
 })

@@ -10,7 +10,7 @@ import { parsePermissions } from '../../lib/policy/requirements.js'
 import { as, believer, boot, group, route, says, stops, trio } from '../fixtures/policies.js'
 
 t.test("the plugin's default", async t => {
-  t.test('is required, and may be left out when there is one scheme', async t => {
+  t.test('is required unless there is only one scheme', async t => {
     for (const more of [{}, { default: 'only' }]) {
       const { ask, ran } = await boot(t, (app, ran) => route(app, ran, '/x'), { options: { schemes: { only: believer('only') }, ...more } })
       t.equal((await ask('/x')).status, 401)
@@ -19,12 +19,12 @@ t.test("the plugin's default", async t => {
     }
   })
 
-  t.test('otherwise leaving it out stops the boot, with what to write', async t => {
+  t.test('stops the boot if it is missing, with an example of what to write', async t => {
     await stops(t, () => {}, ['The option default is missing', 'user, web and service', "default: ['user']"], { options: { schemes: trio() } })
     await stops(t, () => {}, ["'default' set to undefined"], { options: { schemes: { only: believer('only') }, default: undefined } })
   })
 
-  t.test('names schemes that exist, and nothing else, or stops the boot', async t => {
+  t.test('stops the boot if it names anything but existing schemes', async t => {
     await stops(t, () => {}, ['The option default', "'usr'", "Did you mean 'user'?"], { options: { default: 'usr' } })
     await stops(t, () => {}, ['The option default', 'names no scheme', 'Name one or more of user, web and service'], { options: { default: { mode: 'optional' } } })
     await stops(t, () => {}, ['The option default', 'is null'], { options: { default: null } })
@@ -33,7 +33,7 @@ t.test("the plugin's default", async t => {
 })
 
 t.test('app.gatehouse.default', async t => {
-  t.test("speaks for every route of its context and of those within, plugins' routes too, and for no other", async t => {
+  t.test('applies to every route of its context and of nested ones, including plugins, and to no other', async t => {
     const { ask, app } = await boot(t, (app, ran) => {
       route(app, ran, '/outside')
       app.register(async admin => {
@@ -56,7 +56,7 @@ t.test('app.gatehouse.default', async t => {
     })
   })
 
-  t.test('schemes, mode and rateLimit replace; rules add: all must hold, of the default, of each group and of the route', async t => {
+  t.test('replaces schemes, mode and rateLimit, and adds rules: those of default, groups and route must all hold', async t => {
     const { ask, app } = await boot(t, (app, ran) => {
       app.register(async outer => {
         group(outer, { schemes: ['web', 'service'], scopes: 'b', maxAge: 60, rateLimit: { max: 100, window: 60 } })
@@ -82,7 +82,7 @@ t.test('app.gatehouse.default', async t => {
     })
   })
 
-  t.test('a longer maxAge of the route does not loosen the shorter one of its group', async t => {
+  t.test('keeps the shorter maxAge of a group if a route has a longer one', async t => {
     const { ask } = await boot(t, app => app.register(async within => {
       group(within, { maxAge: 30 })
       route(within, [], '/x', { maxAge: '1h' })
@@ -91,7 +91,7 @@ t.test('app.gatehouse.default', async t => {
     t.equal((await ask('/x', as({ age: 45 }))).status, 401)
   })
 
-  t.test('when functions of all levels are asked, outermost first, and all must pass', async t => {
+  t.test('calls the functions of all levels, outermost first, and all must pass', async t => {
     const asked: string[] = []
     const when = (name: string) => ({ when: (principal: { id: string }) => { asked.push(name); return principal.id !== name } })
     const { ask, ran } = await boot(t, (app, ran) => app.register(async within => {
@@ -104,7 +104,7 @@ t.test('app.gatehouse.default', async t => {
     t.equal(ran.length, 1)
   })
 
-  t.test('stands, and so false on a route is public there, and true and a scheme keep its rules', async t => {
+  t.test('applies to routes with true or a scheme; false makes a route public', async t => {
     const { ask } = await boot(t, app => app.register(async within => {
       group(within, { schemes: 'web', roles: 'admin' })
       route(within, [], '/false', false)
@@ -117,7 +117,7 @@ t.test('app.gatehouse.default', async t => {
     t.equal((await ask('/user', as({ roles: ['admin'] }))).status, 200)
   })
 
-  t.test('set after a route of its context, or of one within, stops the boot', async t => {
+  t.test('stops the boot if it is set after a route of its context or of a nested one', async t => {
     await stops(t, app => app.register(async within => {
       within.get('/early', async () => '')
       group(within, 'web')
@@ -128,14 +128,14 @@ t.test('app.gatehouse.default', async t => {
     }, ["the prefix '/'", 'Set the default first'])
   })
 
-  t.test('set twice in one context stops the boot', async t => {
+  t.test('stops the boot if it is set twice in one context', async t => {
     await stops(t, app => {
       group(app, 'web')
       group(app, { roles: 'admin' })
     }, ['set before', 'Say everything in one call'])
   })
 
-  t.test('what is not in the grammar stops the boot, naming the group', async t => {
+  t.test('stops the boot for an invalid declaration, and names the group', async t => {
     const said = (auth: unknown) => (app: FastifyInstance) => app.register(async child => { group(child, auth) }, { prefix: '/group' })
     const place = "app.gatehouse.default() of the context with the prefix '/group'"
     await stops(t, said({ role: 'admin' }), [place, "Did you mean 'roles'?"])
@@ -143,7 +143,7 @@ t.test('app.gatehouse.default', async t => {
     await stops(t, said('webb'), [place, "Did you mean 'web'?"])
   })
 
-  t.test('what opens routes that say nothing, or undoes what is above, is said on a route: in a default it stops the boot', async t => {
+  t.test('stops the boot for settings that are only valid on a route, because they open or reset it', async t => {
     await stops(t, app => { group(app, false) }, ['is public without a reason', "{ public: 'the browser application' }", 'say false on the routes'])
     for (const auth of [false, { public: 'the web site' }]) {
       await stops(t, () => {}, ['The option default is public', 'publicPaths'], { options: { default: auth } })
@@ -216,7 +216,7 @@ t.test('inherit: false starts from nothing instead of the default', async t => {
   t.match(app.gatehouse.audit().map(({ from, reason }) => ({ from, reason })), [{ from: 'route', reason: 'inherit: false' }, { from: 'route', reason: 'inherit: false' }], 'the audit reports it')
 })
 
-t.test('what was given is read and never changed', async t => {
+t.test('reads the declarations without mutating them', async t => {
   const auth = Object.freeze({ schemes: Object.freeze(['user', Object.freeze({ all: Object.freeze(['web', 'service']) })]), scopes: Object.freeze({ all: Object.freeze(['a']) }), anyOf: Object.freeze([Object.freeze({ roles: 'clerk' })]) })
   const config = Object.freeze({ auth, own: 1 })
   const onError = Object.freeze([]) as unknown as []
@@ -233,14 +233,14 @@ t.test('what was given is read and never changed', async t => {
   t.equal((await ask('/y')).status, 401)
   t.equal(app.gatehouse.audit().length, 3)
 
-  t.test('and what is changed afterwards does not count', async t => {
+  t.test('ignores later changes to a declaration', async t => {
     const scopes = { all: ['a'] }
     const { ask } = await boot(t, app => { app.get('/x', says({ scopes }), async () => '') })
     scopes.all.length = 0
     t.equal((await ask('/x', as())).status, 403)
   })
 
-  t.test('one hook array of two routes stays as it was, and each request is guarded once', async t => {
+  t.test('leaves a hook array shared by two routes unchanged, and guards each request once', async t => {
     const calls: string[] = []
     const hooks = { onRequest: [async () => { calls.push('onRequest') }], preHandler: [async () => { calls.push('preHandler') }], preParsing: [async () => { calls.push('preParsing') }], onError: [async () => { calls.push('onError') }] }
     const user = believer('user')
@@ -257,7 +257,7 @@ t.test('what was given is read and never changed', async t => {
   })
 })
 
-t.test('a config that is spread from one route to another carries no policy along', async t => {
+t.test('does not carry a policy along when a config is spread into another route', async t => {
   const configs = new Map<string, object>()
   const { ask } = await boot(t, (app, ran) => {
     app.addHook('onRoute', options => { configs.set(options.url, options.config ?? {}) })
@@ -273,7 +273,7 @@ t.test('a config that is spread from one route to another carries no policy alon
   t.equal((await ask('/stricter', as({ scopes: ['a'] }))).status, 200)
 })
 
-t.test('at 1,000 routes, each with its HEAD, equal declarations share one policy, complete and frozen', async t => {
+t.test('shares one frozen policy between equal declarations, for 1,000 routes with their HEAD', async t => {
   const marks = new Map<string, { policy: Policy }>()
   const when = () => true
   const declarations: unknown[] = [
@@ -316,7 +316,7 @@ t.test('at 1,000 routes, each with its HEAD, equal declarations share one policy
   }
 })
 
-t.test('declarations that differ in one function, or in where a function stands, share no policy', async t => {
+t.test('does not share a policy if declarations differ in a function or its position', async t => {
   const never = () => { throw new Error('never') }
   const first = () => 'unobtainable'
   const when = () => true
@@ -336,7 +336,7 @@ t.test('declarations that differ in one function, or in where a function stands,
   t.strictSame(ran, ['/1', '/5'])
 })
 
-t.test('a further level of rules never admits a principal that was refused without it', t => {
+t.test('never admits a principal because of an additional level of rules', t => {
   const permissions = parsePermissions(undefined, { a: { roles: ['b'], scopes: ['c'] }, b: {}, c: {} })
   const names = fc.uniqueArray(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 2 })
   const asked = fc.oneof(fc.constantFrom('a', 'b', 'c'), fc.tuple(fc.constantFrom('all', 'any', 'none'), names).map(([quantifier, names]) => ({ [quantifier]: names })))

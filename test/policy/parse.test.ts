@@ -3,21 +3,25 @@ import t from 'tap'
 import { AuthError } from '../../lib/index.js'
 import { as, boot, build, mistake, route, says, stops, trio } from '../fixtures/policies.js'
 
-t.test('config.auth says who may enter', async t => {
-  t.test('a route on which nothing is written, and one that says true, take the default, required', async t => {
+t.test('config.auth', async t => {
+  t.test('takes the default, required, if it is left out or true', async t => {
     const { ask, ran } = await boot(t, (app, ran) => {
       route(app, ran, '/nothing')
       route(app, ran, '/true', true)
     })
     for (const url of ['/nothing', '/true']) {
       t.match(await ask(url), { status: 401, code: 'AUTH_REQUIRED' })
-      t.match(await ask(url, as({}, 'web')), { status: 401, code: 'AUTH_REQUIRED' }, 'a scheme that is not the default is not asked')
+      t.match(
+        await ask(url, as({}, 'web')),
+        { status: 401, code: 'AUTH_REQUIRED' },
+        'a scheme that is not the default is not asked'
+      )
       t.equal((await ask(url, as())).status, 200)
     }
     t.strictSame(ran, ['/nothing', '/true'])
   })
 
-  t.test('a route that says true below an optional default is required', async t => {
+  t.test('is required with true below an optional default', async t => {
     const { ask } = await boot(t, (app, ran) => {
       route(app, ran, '/nothing')
       route(app, ran, '/true', true)
@@ -26,7 +30,7 @@ t.test('config.auth says who may enter', async t => {
     t.equal((await ask('/true')).status, 401)
   })
 
-  t.test('false, and public with its reason, mean public: no scheme runs, whatever is sent', async t => {
+  t.test('makes a route public with false, or public and a reason, whatever credentials are sent', async t => {
     const schemes = trio()
     const { ask } = await boot(t, (app, ran) => {
       route(app, ran, '/false', false)
@@ -39,9 +43,16 @@ t.test('config.auth says who may enter', async t => {
     t.strictSame(Object.values(schemes).map(scheme => scheme.asked.count), [0, 0, 0])
   })
 
-  t.test('a name or a list of names is the same as { schemes }', async t => {
+  t.test('treats a name or a list of names as { schemes }', async t => {
     const { app, ask } = await boot(t, (app, ran) => {
-      const forms = ['web', ['web'], { schemes: 'web' }, { schemes: ['web'] }, { schemes: [{ all: ['web'] }] }, { schemes: { all: ['web'] } }]
+      const forms = [
+        'web',
+        ['web'],
+        { schemes: 'web' },
+        { schemes: ['web'] },
+        { schemes: [{ all: ['web'] }] },
+        { schemes: { all: ['web'] } }
+      ]
       forms.forEach((form, i) => route(app, ran, `/one/${i}`, form))
       route(app, ran, '/two/0', ['web', 'service'])
       route(app, ran, '/two/1', { schemes: ['web', 'service'] })
@@ -59,7 +70,7 @@ t.test('config.auth says who may enter', async t => {
     t.strictSame(new Set(rows.map(row => row.schemes)), new Set(['web', 'web or service']))
   })
 
-  t.test('schemes takes { all } alone and in a list', async t => {
+  t.test('accepts { all } in schemes, alone and in a list', async t => {
     const { app, ask } = await boot(t, (app, ran) => {
       route(app, ran, '/all', { schemes: { all: ['web', 'service'] } })
       route(app, ran, '/either', ['user', { all: ['web', 'service'] }])
@@ -73,36 +84,42 @@ t.test('config.auth says who may enter', async t => {
     t.strictSame(app.gatehouse.audit().map(row => row.schemes), ['web and service', 'user or web and service'])
   })
 
-  t.test('mode required: absent is 401; optional: absent is anonymous and a bad credential is still 401; try: an invalid one is anonymous too, with the reason on request.auth.error', async t => {
-    const { ask } = await boot(t, app => {
-      for (const mode of ['required', 'optional', 'try']) {
-        app.get(`/${mode}`, says({ mode }), async request => ({ id: request.principal?.id ?? null, error: request.auth.error?.code ?? null }))
+  t.test(
+    'mode: required refuses the absent, optional admits them, and try also admits the invalid with an error',
+    async t => {
+      const { ask } = await boot(t, app => {
+        for (const mode of ['required', 'optional', 'try']) {
+          app.get(`/${mode}`, says({ mode }), async request => ({
+            id: request.principal?.id ?? null,
+            error: request.auth.error?.code ?? null
+          }))
+        }
+      })
+      const table: [string, Record<string, string>, number, object | string][] = [
+        ['/required', {}, 401, 'AUTH_REQUIRED'],
+        ['/required', { 'x-user': 'bad' }, 401, 'AUTH_INVALID_CREDENTIALS'],
+        ['/optional', {}, 200, { id: null, error: null }],
+        ['/optional', as(), 200, { id: 'ann', error: null }],
+        ['/optional', { 'x-user': 'bad' }, 401, 'AUTH_INVALID_CREDENTIALS'],
+        ['/optional', { 'x-user': 'expired' }, 401, 'AUTH_TOKEN_EXPIRED'],
+        ['/optional', { 'x-user': 'foreign' }, 401, 'AUTH_INVALID_CREDENTIALS'],
+        ['/try', {}, 200, { id: null, error: null }],
+        ['/try', as(), 200, { id: 'ann', error: null }],
+        ['/try', { 'x-user': 'bad' }, 200, { id: null, error: 'AUTH_INVALID_CREDENTIALS' }],
+        ['/try', { 'x-user': 'expired' }, 200, { id: null, error: 'AUTH_TOKEN_EXPIRED' }],
+        ['/try', { 'x-user': 'foreign' }, 200, { id: null, error: 'AUTH_INVALID_CREDENTIALS' }],
+        ['/try', { 'x-user': 'down' }, 503, 'AUTH_UNAVAILABLE']
+      ]
+      for (const [url, headers, status, expected] of table) {
+        const answer = await ask(url, headers)
+        t.equal(answer.status, status, `${url} ${JSON.stringify(headers)}`)
+        if (typeof expected === 'string') t.equal(answer.code, expected)
+        else t.strictSame(JSON.parse(answer.body), expected)
       }
-    })
-    const table: [string, Record<string, string>, number, object | string][] = [
-      ['/required', {}, 401, 'AUTH_REQUIRED'],
-      ['/required', { 'x-user': 'bad' }, 401, 'AUTH_INVALID_CREDENTIALS'],
-      ['/optional', {}, 200, { id: null, error: null }],
-      ['/optional', as(), 200, { id: 'ann', error: null }],
-      ['/optional', { 'x-user': 'bad' }, 401, 'AUTH_INVALID_CREDENTIALS'],
-      ['/optional', { 'x-user': 'expired' }, 401, 'AUTH_TOKEN_EXPIRED'],
-      ['/optional', { 'x-user': 'foreign' }, 401, 'AUTH_INVALID_CREDENTIALS'],
-      ['/try', {}, 200, { id: null, error: null }],
-      ['/try', as(), 200, { id: 'ann', error: null }],
-      ['/try', { 'x-user': 'bad' }, 200, { id: null, error: 'AUTH_INVALID_CREDENTIALS' }],
-      ['/try', { 'x-user': 'expired' }, 200, { id: null, error: 'AUTH_TOKEN_EXPIRED' }],
-      ['/try', { 'x-user': 'foreign' }, 200, { id: null, error: 'AUTH_INVALID_CREDENTIALS' }],
-      ['/try', { 'x-user': 'down' }, 503, 'AUTH_UNAVAILABLE']
-    ]
-    for (const [url, headers, status, expected] of table) {
-      const answer = await ask(url, headers)
-      t.equal(answer.status, status, `${url} ${JSON.stringify(headers)}`)
-      if (typeof expected === 'string') t.equal(answer.code, expected)
-      else t.strictSame(JSON.parse(answer.body), expected)
     }
-  })
+  )
 
-  t.test('scopes and roles take one name, or { all, any, none } with lists', async t => {
+  t.test('accepts one name or { all, any, none } with lists for scopes and roles', async t => {
     const { ask, ran } = await boot(t, (app, ran) => {
       route(app, ran, '/one', { scopes: 'a' })
       route(app, ran, '/all', { scopes: { all: ['a', 'b'] } })
@@ -111,12 +128,23 @@ t.test('config.auth says who may enter', async t => {
       route(app, ran, '/mixed', { scopes: { all: ['a'], any: ['b', 'c'], none: ['x'] }, roles: 'clerk' })
     })
     const table: [string, object, number][] = [
-      ['/one', {}, 403], ['/one', { scopes: ['b'] }, 403], ['/one', { scopes: ['a'] }, 200], ['/one', { roles: ['a'] }, 403],
-      ['/all', { scopes: ['a'] }, 403], ['/all', { scopes: ['b'] }, 403], ['/all', { scopes: ['b', 'a'] }, 200],
-      ['/any', {}, 403], ['/any', { roles: ['admin'] }, 200], ['/any', { roles: ['clerk'] }, 200], ['/any', { scopes: ['admin'] }, 403],
-      ['/none', {}, 200], ['/none', { roles: ['banned', 'clerk'] }, 403],
-      ['/mixed', { scopes: ['a', 'c'], roles: ['clerk'] }, 200], ['/mixed', { scopes: ['a', 'c'] }, 403],
-      ['/mixed', { scopes: ['a'], roles: ['clerk'] }, 403], ['/mixed', { scopes: ['a', 'b', 'x'], roles: ['clerk'] }, 403]
+      ['/one', {}, 403],
+      ['/one', { scopes: ['b'] }, 403],
+      ['/one', { scopes: ['a'] }, 200],
+      ['/one', { roles: ['a'] }, 403],
+      ['/all', { scopes: ['a'] }, 403],
+      ['/all', { scopes: ['b'] }, 403],
+      ['/all', { scopes: ['b', 'a'] }, 200],
+      ['/any', {}, 403],
+      ['/any', { roles: ['admin'] }, 200],
+      ['/any', { roles: ['clerk'] }, 200],
+      ['/any', { scopes: ['admin'] }, 403],
+      ['/none', {}, 200],
+      ['/none', { roles: ['banned', 'clerk'] }, 403],
+      ['/mixed', { scopes: ['a', 'c'], roles: ['clerk'] }, 200],
+      ['/mixed', { scopes: ['a', 'c'] }, 403],
+      ['/mixed', { scopes: ['a'], roles: ['clerk'] }, 403],
+      ['/mixed', { scopes: ['a', 'b', 'x'], roles: ['clerk'] }, 403]
     ]
     for (const [url, principal, status] of table) {
       ran.length = 0
@@ -127,19 +155,21 @@ t.test('config.auth says who may enter', async t => {
     }
   })
 
-  t.test('maxAge is the time since the person authenticated; older gives the step-up challenge, and so does a credential without a date', async t => {
+  t.test('maxAge: sends a step-up challenge if the authentication is older or has no date', async t => {
     const { ask, ran } = await boot(t, (app, ran) => {
       route(app, ran, '/number', { maxAge: 60 })
       route(app, ran, '/text', { maxAge: '1m' })
     })
     for (const url of ['/number', '/text']) {
       t.equal((await ask(url, as({ age: 30 }))).status, 200)
-      for (const stale of [{ age: 90 }, {}]) t.match(await ask(url, as(stale)), { status: 401, code: 'AUTH_STEP_UP_REQUIRED' })
+      for (const stale of [{ age: 90 }, {}]) {
+        t.match(await ask(url, as(stale)), { status: 401, code: 'AUTH_STEP_UP_REQUIRED' })
+      }
     }
     t.equal(ran.length, 2)
   })
 
-  t.test('rateLimit is the limit for the principal on this route', async t => {
+  t.test('rateLimit: limits the principal on this route', async t => {
     const { ask } = await boot(t, (app, ran) => {
       route(app, ran, '/a', { rateLimit: { max: 2, window: '1m' } })
       route(app, ran, '/b', { rateLimit: { max: 2, window: '1m' } })
@@ -156,7 +186,7 @@ t.test('config.auth says who may enter', async t => {
   })
 })
 
-t.test('Silence never loosens: what is not exactly the grammar stops the boot, names the route and the mend', async t => {
+t.test('config.auth outside the grammar stops the boot, names the route and says how to fix it', async t => {
   const table: [title: string, auth: unknown, ...sentence: (string | RegExp)[]][] = [
     ['undefined', undefined, 'is undefined', 'leave the key out'],
     ['null', null, 'it is null'],
@@ -166,7 +196,11 @@ t.test('Silence never loosens: what is not exactly the grammar stops the boot, n
     ['an empty string', '', 'non-empty strings'],
     ['an empty list', [], 'empty list', 'write false for a public route'],
     ['an unknown key', { scope: 'a' }, "unknown key 'scope'", "Did you mean 'scopes'?"],
-    ['a key from the prototype of JSON', JSON.parse('{"schemes":"user","__proto__":{"public":"x"}}'), "unknown key '__proto__'"],
+    [
+      'a key from the prototype of JSON',
+      JSON.parse('{"schemes":"user","__proto__":{"public":"x"}}'),
+      "unknown key '__proto__'"
+    ],
     ['an unknown scheme', 'usr', "the scheme 'usr'", "Did you mean 'user'?", 'Known: user, web and service'],
     ['an unknown scheme in { all }', { schemes: { all: ['user', 'nobody'] } }, "'nobody'", 'Known'],
     ['a scheme named twice', ['user', 'user'], "names 'user' twice"],
@@ -211,41 +245,84 @@ t.test('Silence never loosens: what is not exactly the grammar stops the boot, n
     ['an entry with a key that is undefined', { anyOf: [{ roles: undefined }] }, "'roles' set to undefined"],
     ['an entry with a bare list', { anyOf: [{ scopes: ['a'] }] }, 'anyOf[0].scopes is a bare list'],
     ['an entry with an empty list of schemes', { anyOf: [{ schemes: [] }] }, 'anyOf[0].schemes is an empty list'],
-    ["an entry with a scheme that is not the policy's", { anyOf: [{ schemes: 'web', roles: 'clerk' }] }, "for the scheme 'web'", 'its schemes (user) do not include'],
+    [
+      "an entry with a scheme that is not the policy's",
+      { anyOf: [{ schemes: 'web', roles: 'clerk' }] },
+      "for the scheme 'web'",
+      'its schemes (user) do not include'
+    ],
     ['maxAge 0', { maxAge: 0 }, 'maxAge must be more than nothing'],
     ['maxAge without a unit', { maxAge: '15' }, "'15m'"],
     ['maxAge that is not finite', { maxAge: Infinity }, 'number of seconds'],
-    ['maxAge of a scheme that cannot say when', { schemes: ['user', 'service'], maxAge: 60 }, "the scheme 'service' cannot say when"],
+    [
+      'maxAge of a scheme that cannot say when',
+      { schemes: ['user', 'service'], maxAge: 60 },
+      "the scheme 'service' cannot say when"
+    ],
     ['a rate limit without a window', { rateLimit: { max: 1 } }, 'rateLimit.window'],
     ['a rate limit of nothing', { rateLimit: { max: 0, window: 1 } }, 'rateLimit.max must be a whole number'],
     ['a rate limit in text', { rateLimit: { max: '5', window: 1 } }, 'rateLimit.max must be a whole number'],
     ['a rate limit with a window of nothing', { rateLimit: { max: 1, window: 0 } }, 'rateLimit.window must be more'],
-    ['a rate limit with an unknown key', { rateLimit: { max: 1, window: 1, timeWindow: 1 } }, "unknown key 'timeWindow'"],
-    ['scopes on optional', { mode: 'optional', scopes: 'a' }, "mode 'optional'", 'lets anonymous callers in', "Use mode 'required'"],
+    [
+      'a rate limit with an unknown key',
+      { rateLimit: { max: 1, window: 1, timeWindow: 1 } },
+      "unknown key 'timeWindow'"
+    ],
+    [
+      'scopes on optional',
+      { mode: 'optional', scopes: 'a' },
+      "mode 'optional'",
+      'lets anonymous callers in',
+      "Use mode 'required'"
+    ],
     ['when on try', { mode: 'try', when: () => true }, "mode 'try'", 'remove the rules'],
     ['anyOf on try', { mode: 'try', anyOf: [{ roles: 'a' }] }, "mode 'try'"],
     ['maxAge on optional', { mode: 'optional', maxAge: 60 }, "mode 'optional'"]
   ]
   for (const [title, auth, ...sentence] of table) {
-    t.test(`${title} stops the boot`, async t => {
+    t.test(`stops the boot: ${title}`, async t => {
       await stops(t, app => { app.post('/api/orders', says(auth), () => 'never') }, ['POST /api/orders', ...sentence])
     })
   }
 
-  t.test('rules that a group or the default holds, on a mode that lets anonymous callers in, stop the boot', async t => {
-    await stops(t, app => app.register(async child => {
-      child.gatehouse.default({ roles: 'clerk' })
-      child.get('/feed', { config: { auth: { mode: 'optional' } } }, () => '')
-    }), ['GET /feed', 'its own or inherited', 'inherit: false'])
-    await stops(t, app => { app.get('/feed', { config: { auth: { mode: 'try' } } }, () => '') }, ['GET /feed', 'inherited'], { options: { default: { schemes: 'user', maxAge: 60 } } })
+  t.test('stops the boot if inherited rules meet a mode that admits anonymous callers', async t => {
+    await stops(
+      t,
+      app =>
+        app.register(async child => {
+          child.gatehouse.default({ roles: 'clerk' })
+          child.get('/feed', { config: { auth: { mode: 'optional' } } }, () => '')
+        }),
+      ['GET /feed', 'its own or inherited', 'inherit: false']
+    )
+    await stops(
+      t,
+      app => {
+        app.get('/feed', { config: { auth: { mode: 'try' } } }, () => '')
+      },
+      ['GET /feed', 'inherited'],
+      { options: { default: { schemes: 'user', maxAge: 60 } } }
+    )
   })
 
-  t.test('{ auth } beside config stops the boot', async t => {
-    await stops(t, app => { app.get('/x', { auth: false } as object, () => '') }, ['GET /x', 'auth beside config', '{ config: { auth: … } }'])
-    await stops(t, app => { app.get('/x', { auth: 'user', config: {} } as object, () => '') }, ['GET /x', 'auth beside config'])
+  t.test('stops the boot for { auth } beside config', async t => {
+    await stops(
+      t,
+      app => {
+        app.get('/x', { auth: false } as object, () => '')
+      },
+      ['GET /x', 'auth beside config', '{ config: { auth: … } }']
+    )
+    await stops(
+      t,
+      app => {
+        app.get('/x', { auth: 'user', config: {} } as object, () => '')
+      },
+      ['GET /x', 'auth beside config']
+    )
   })
 
-  t.test("the sentence has the route's method and its pattern with the prefix, and the application's file and line", async t => {
+  t.test("reports the method, the pattern with its prefix, and the application's file and line", async t => {
     const declare = (app: Parameters<Parameters<typeof build>[0]>[0]) => app.register(async child => {
       child.route({ method: ['PUT', 'PATCH'], url: '/:id', ...says({ scope: 'a' }), handler: () => '' })
     }, { prefix: '/orders' })
@@ -255,59 +332,127 @@ t.test('Silence never loosens: what is not exactly the grammar stops the boot, n
     t.equal(/:(\d+)\)$/.exec(message)?.[1], String(line + 1), 'the very line')
   })
 
-  t.test('no boot error shows a value that could be a secret', async t => {
-    for (const auth of [{ public: 'hunter2-secret', mode: 'try' }, { rateLimit: 'hunter2-secret' }, { when: 'hunter2-secret' }, { anyOf: 'hunter2-secret' }]) {
-      t.notMatch((await mistake(app => { app.get('/x', says(auth), () => '') }) as Error).message, /hunter2/)
+  t.test('shows no value that could be a secret in any boot error', async t => {
+    for (const auth of [
+      { public: 'hunter2-secret', mode: 'try' },
+      { rateLimit: 'hunter2-secret' },
+      { when: 'hunter2-secret' },
+      { anyOf: 'hunter2-secret' }
+    ]) {
+      t.notMatch(
+        (
+          (await mistake(app => {
+            app.get('/x', says(auth), () => '')
+          })) as Error
+        ).message,
+        /hunter2/
+      )
     }
   })
 })
 
-t.test('a declaration, whatever it is, stops the boot or lets no anonymous caller into a route that is not public', async t => {
-  const good = <T>(arbitrary: fc.Arbitrary<T>) => fc.oneof({ weight: 12, arbitrary }, fc.constantFrom<unknown>(undefined, null, true, false, 0, '', NaN, [], {}, () => true, Symbol('x'), new Map(), ' user', '__proto__'))
-  const name = good(fc.constantFrom('user', 'web', 'service'))
-  const names = good(fc.uniqueArray(name, { minLength: 1, maxLength: 2 }))
-  const scheme = fc.oneof({ weight: 3, arbitrary: name }, names.map(all => ({ all })))
-  const schemes = fc.oneof(scheme, fc.array(scheme, { maxLength: 2 }))
-  const asked = good(fc.oneof(name, fc.tuple(fc.constantFrom('all', 'any', 'none', 'some'), names).map(([quantifier, names]) => ({ [quantifier]: names }))))
-  const when = good(fc.constantFrom(() => true, () => false))
-  const picked = (of: Record<string, fc.Arbitrary<unknown>>) => fc.uniqueArray(
-    fc.oneof(...Object.entries(of).map(([key, value]) => fc.tuple(fc.constant(key), value))), { selector: ([key]) => key, minLength: 1, maxLength: 3 }
-  ).map(entries => Object.fromEntries(entries) as object)
-  const object = picked({
-    schemes,
-    scopes: asked,
-    roles: asked,
-    when,
-    mode: good(fc.constantFrom('required', 'optional', 'try', 'none')),
-    anyOf: good(fc.array(picked({ schemes: name, scopes: asked, roles: asked, when }), { minLength: 1, maxLength: 2 })),
-    maxAge: good(fc.constantFrom(60, '1m', -1)),
-    rateLimit: good(fc.constant({ max: 5, window: 60 })),
-    public: good(fc.constant('probe')),
-    inherit: good(fc.constant(false))
-  })
-  const declaration = good(fc.oneof(schemes, { weight: 4, arbitrary: object }))
-  let booted = 0
+t.test(
+  'stops the boot or refuses anonymous callers on every route that is not public, for any declaration',
+  async t => {
+    const good = <T>(arbitrary: fc.Arbitrary<T>) =>
+      fc.oneof(
+        { weight: 12, arbitrary },
+        fc.constantFrom<unknown>(
+          undefined,
+          null,
+          true,
+          false,
+          0,
+          '',
+          NaN,
+          [],
+          {},
+          () => true,
+          Symbol('x'),
+          new Map(),
+          ' user',
+          '__proto__'
+        )
+      )
+    const name = good(fc.constantFrom('user', 'web', 'service'))
+    const names = good(fc.uniqueArray(name, { minLength: 1, maxLength: 2 }))
+    const scheme = fc.oneof(
+      { weight: 3, arbitrary: name },
+      names.map(all => ({ all }))
+    )
+    const schemes = fc.oneof(scheme, fc.array(scheme, { maxLength: 2 }))
+    const asked = good(
+      fc.oneof(
+        name,
+        fc
+          .tuple(fc.constantFrom('all', 'any', 'none', 'some'), names)
+          .map(([quantifier, names]) => ({ [quantifier]: names }))
+      )
+    )
+    const when = good(
+      fc.constantFrom(
+        () => true,
+        () => false
+      )
+    )
+    const picked = (of: Record<string, fc.Arbitrary<unknown>>) =>
+      fc
+        .uniqueArray(fc.oneof(...Object.entries(of).map(([key, value]) => fc.tuple(fc.constant(key), value))), {
+          selector: ([key]) => key,
+          minLength: 1,
+          maxLength: 3
+        })
+        .map(entries => Object.fromEntries(entries) as object)
+    const object = picked({
+      schemes,
+      scopes: asked,
+      roles: asked,
+      when,
+      mode: good(fc.constantFrom('required', 'optional', 'try', 'none')),
+      anyOf: good(
+        fc.array(picked({ schemes: name, scopes: asked, roles: asked, when }), { minLength: 1, maxLength: 2 })
+      ),
+      maxAge: good(fc.constantFrom(60, '1m', -1)),
+      rateLimit: good(fc.constant({ max: 5, window: 60 })),
+      public: good(fc.constant('probe')),
+      inherit: good(fc.constant(false))
+    })
+    const declaration = good(fc.oneof(schemes, { weight: 4, arbitrary: object }))
+    let booted = 0
 
-  await fc.assert(fc.asyncProperty(declaration, fc.boolean(), async (auth, late) => {
-    const ran: string[] = []
-    const app = await build(app => { app.get('/x', says(auth), async () => { ran.push('x'); return 'x' }) }, { options: late ? { stage: 'preHandler' } : {} }).catch((error: unknown) => error)
-    if (app instanceof Error || typeof app !== 'object' || app === null || !('inject' in app)) return app instanceof AuthError && app.code === 'AUTH_MISCONFIGURED'
-    const instance = app as Awaited<ReturnType<typeof build>>
-    try {
-      await instance.ready()
-      booted++
-      const { statusCode } = await instance.inject('/x')
-      return mayEnterAnonymously(auth) ? statusCode === 200 : statusCode === 401 && ran.length === 0
-    } finally {
-      await instance.close()
+    await fc.assert(
+      fc.asyncProperty(declaration, fc.boolean(), async (auth, late) => {
+        const ran: string[] = []
+        const app = await build(
+          app => {
+            app.get('/x', says(auth), async () => {
+              ran.push('x')
+              return 'x'
+            })
+          },
+          { options: late ? { stage: 'preHandler' } : {} }
+        ).catch((error: unknown) => error)
+        if (app instanceof Error || typeof app !== 'object' || app === null || !('inject' in app)) {
+          return app instanceof AuthError && app.code === 'AUTH_MISCONFIGURED'
+        }
+        const instance = app as Awaited<ReturnType<typeof build>>
+        try {
+          await instance.ready()
+          booted++
+          const { statusCode } = await instance.inject('/x')
+          return mayEnterAnonymously(auth) ? statusCode === 200 : statusCode === 401 && ran.length === 0
+        } finally {
+          await instance.close()
+        }
+      }),
+      { numRuns: 300 }
+    )
+    t.ok(booted > 50, `${booted} of 300 booted: the test was no vacuum`)
+
+    /** What a reader of the declaration would say, without any of lib. */
+    function mayEnterAnonymously (auth: unknown): boolean {
+      if (auth === false) return true
+      if (typeof auth !== 'object' || auth === null || Array.isArray(auth)) return false
+      return 'public' in auth || ('mode' in auth && auth.mode !== 'required')
     }
-  }), { numRuns: 300 })
-  t.ok(booted > 50, `${booted} of 300 booted: the test was no vacuum`)
-
-  /** What a reader of the declaration would say, without any of lib. */
-  function mayEnterAnonymously (auth: unknown): boolean {
-    if (auth === false) return true
-    if (typeof auth !== 'object' || auth === null || Array.isArray(auth)) return false
-    return 'public' in auth || ('mode' in auth && auth.mode !== 'required')
-  }
-})
+  })

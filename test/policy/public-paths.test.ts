@@ -3,13 +3,22 @@ import t from 'tap'
 import { as, boot, group, route, says, stops, trio } from '../fixtures/policies.js'
 
 /** The statuses that callers without a credential get. */
-async function anonymous (t: Parameters<typeof boot>[0], publicPaths: unknown, routes: readonly string[], asked: readonly string[] = routes) {
-  const { ask, app } = await boot(t, app => {
-    for (const each of routes) {
-      const [method = '', url = ''] = each.includes(' ') ? each.split(' ') : ['GET', each]
-      app.route({ method: method.split(',') as 'GET'[], url, handler: async () => '' })
-    }
-  }, { options: { publicPaths } })
+async function anonymous (
+  t: Parameters<typeof boot>[0],
+  publicPaths: unknown,
+  routes: readonly string[],
+  asked: readonly string[] = routes
+) {
+  const { ask, app } = await boot(
+    t,
+    app => {
+      for (const each of routes) {
+        const [method = '', url = ''] = each.includes(' ') ? each.split(' ') : ['GET', each]
+        app.route({ method: method.split(',') as 'GET'[], url, handler: async () => '' })
+      }
+    },
+    { options: { publicPaths } }
+  )
   const statuses: Record<string, number> = {}
   for (const each of asked) {
     const [method = '', url = ''] = each.includes(' ') ? each.split(' ') : ['GET', each]
@@ -19,8 +28,12 @@ async function anonymous (t: Parameters<typeof boot>[0], publicPaths: unknown, r
 }
 
 t.test('Public paths', async t => {
-  t.test('are strings or { path, reason }', async t => {
-    const { statuses, rows } = await anonymous(t, ['/health', { path: '/ready', reason: 'load balancer probe' }], ['/health', '/ready', '/other'])
+  t.test('accept strings or { path, reason }', async t => {
+    const { statuses, rows } = await anonymous(
+      t,
+      ['/health', { path: '/ready', reason: 'load balancer probe' }],
+      ['/health', '/ready', '/other']
+    )
     t.strictSame(statuses, { '/health': 200, '/ready': 200, '/other': 401 })
     t.match(rows.map(({ url, access, reason, from }) => ({ url, access, reason, from })), [
       { url: '/health', access: 'public', reason: null, from: 'public path /health' },
@@ -29,45 +42,114 @@ t.test('Public paths', async t => {
     ])
   })
 
-  t.test('take an optional method, and GET implies HEAD', async t => {
+  t.test('accept an optional method, where GET implies HEAD', async t => {
     const routes = ['GET /form', 'POST /form', 'GET,POST /both', 'POST,PUT /open', 'POST /lower']
-    const { statuses } = await anonymous(t,
-      [{ path: '/form', method: 'GET' }, { path: '/both', method: 'GET' }, { path: '/open', method: ['POST', 'PUT'] }, { path: '/lower', method: 'post' }],
-      routes, ['GET /form', 'HEAD /form', 'POST /form', 'GET /both', 'POST /both', 'POST /open', 'PUT /open', 'POST /lower'])
-    t.strictSame(statuses, {
-      'GET /form': 200, 'HEAD /form': 200, 'POST /form': 401, 'GET /both': 401, 'POST /both': 401, 'POST /open': 200, 'PUT /open': 200, 'POST /lower': 200
-    }, 'a route of several methods is opened only where all of them are')
+    const { statuses } = await anonymous(
+      t,
+      [
+        { path: '/form', method: 'GET' },
+        { path: '/both', method: 'GET' },
+        { path: '/open', method: ['POST', 'PUT'] },
+        { path: '/lower', method: 'post' }
+      ],
+      routes,
+      ['GET /form', 'HEAD /form', 'POST /form', 'GET /both', 'POST /both', 'POST /open', 'PUT /open', 'POST /lower']
+    )
+    t.strictSame(
+      statuses,
+      {
+        'GET /form': 200,
+        'HEAD /form': 200,
+        'POST /form': 401,
+        'GET /both': 401,
+        'POST /both': 401,
+        'POST /open': 200,
+        'PUT /open': 200,
+        'POST /lower': 200
+      },
+      'a route of several methods is opened only where all of them are'
+    )
   })
 
-  t.test('without a method open all methods of the path, and no other path', async t => {
-    const { statuses } = await anonymous(t, ['/x'], ['GET /x', 'DELETE /x', '/x/y', '/xy', '/X'], ['GET /x', 'HEAD /x', 'DELETE /x', '/x/y', '/xy', '/X'])
+  t.test('open all methods of the path if there is no method, and no other path', async t => {
+    const { statuses } = await anonymous(
+      t,
+      ['/x'],
+      ['GET /x', 'DELETE /x', '/x/y', '/xy', '/X'],
+      ['GET /x', 'HEAD /x', 'DELETE /x', '/x/y', '/xy', '/X']
+    )
     t.strictSame(statuses, { 'GET /x': 200, 'HEAD /x': 200, 'DELETE /x': 200, '/x/y': 401, '/xy': 401, '/X': 401 })
   })
 
   t.test('are matched against route patterns, never against request.url', async t => {
-    const { statuses } = await anonymous(t, ['/files/public', '/users/:id'], ['/files/:name', '/users/:id', '/users/me'], ['/files/public', '/users/7', '/users/me', '/users/%6de'])
+    const { statuses } = await anonymous(
+      t,
+      ['/files/public', '/users/:id'],
+      ['/files/:name', '/users/:id', '/users/me'],
+      ['/files/public', '/users/7', '/users/me', '/users/%6de']
+    )
     t.strictSame(statuses, { '/files/public': 401, '/users/7': 200, '/users/me': 401, '/users/%6de': 401 })
   })
 
-  t.test('are patterns with the prefix of their context', async t => {
-    const { ask } = await boot(t, app => app.register(async child => route(child, [], '/health'), { prefix: '/api' }), { options: { publicPaths: ['/health', '/api/health'] } })
+  t.test('are compared with patterns including the prefix of their context', async t => {
+    const { ask } = await boot(
+      t,
+      app => app.register(async child => route(child, [], '/health'), { prefix: '/api' }),
+      { options: { publicPaths: ['/health', '/api/health'] } }
+    )
     t.equal((await ask('/api/health')).status, 200)
   })
 
-  t.test("'/docs/*' means everything below, and '/docs' too; a parametric route below it must be listed literally", async t => {
-    const routes = ['/docs', '/docs/', '/docs/intro', '/docs/deep/er', '/docs/static/*', '/docs/:tenant', '/docs/:tenant/secrets', '/docs/listed/:page', '/docsecret']
-    const { statuses } = await anonymous(t, ['/docs/*', '/docs/listed/:page'], routes,
-      ['/docs', '/docs/', '/docs/intro', '/docs/deep/er', '/docs/static/a.js', '/docs/acme', '/docs/acme/secrets', '/docs/listed/1', '/docsecret'])
-    t.strictSame(statuses, {
-      '/docs': 200, '/docs/': 200, '/docs/intro': 200, '/docs/deep/er': 200, '/docs/static/a.js': 200, '/docs/acme': 401, '/docs/acme/secrets': 401, '/docs/listed/1': 200, '/docsecret': 401
-    })
-  })
+  t.test(
+    "'/docs/*' opens everything below and '/docs' itself, but parametric routes only if listed literally",
+    async t => {
+      const routes = [
+        '/docs',
+        '/docs/',
+        '/docs/intro',
+        '/docs/deep/er',
+        '/docs/static/*',
+        '/docs/:tenant',
+        '/docs/:tenant/secrets',
+        '/docs/listed/:page',
+        '/docsecret'
+      ]
+      const { statuses } = await anonymous(t, ['/docs/*', '/docs/listed/:page'], routes, [
+        '/docs',
+        '/docs/',
+        '/docs/intro',
+        '/docs/deep/er',
+        '/docs/static/a.js',
+        '/docs/acme',
+        '/docs/acme/secrets',
+        '/docs/listed/1',
+        '/docsecret'
+      ])
+      t.strictSame(statuses, {
+        '/docs': 200,
+        '/docs/': 200,
+        '/docs/intro': 200,
+        '/docs/deep/er': 200,
+        '/docs/static/a.js': 200,
+        '/docs/acme': 401,
+        '/docs/acme/secrets': 401,
+        '/docs/listed/1': 200,
+        '/docsecret': 401
+      })
+    }
+  )
 
-  t.test('open only routes on which nothing was written', async t => {
-    const { ask } = await boot(t, app => {
-      route(app, [], '/docs/intro')
-      for (const auth of [true, 'web', { mode: 'optional' }, { scopes: 'a' }]) route(app, [], `/docs/${JSON.stringify(auth).replace(/\W/g, '')}`, auth)
-    }, { options: { publicPaths: ['/docs/*'] } })
+  t.test('open only routes without a declaration', async t => {
+    const { ask } = await boot(
+      t,
+      app => {
+        route(app, [], '/docs/intro')
+        for (const auth of [true, 'web', { mode: 'optional' }, { scopes: 'a' }]) {
+          route(app, [], `/docs/${JSON.stringify(auth).replace(/\W/g, '')}`, auth)
+        }
+      },
+      { options: { publicPaths: ['/docs/*'] } }
+    )
     t.equal((await ask('/docs/intro')).status, 200)
     t.equal((await ask('/docs/true')).status, 401)
     t.equal((await ask('/docs/web')).status, 401)
@@ -75,7 +157,7 @@ t.test('Public paths', async t => {
     t.equal((await ask('/docs/modeoptional', { 'x-user': 'bad' })).status, 401)
   })
 
-  t.test('open only routes on which no group default stands', async t => {
+  t.test('open no route with a group default', async t => {
     const { ask } = await boot(t, app => {
       route(app, [], '/docs/intro')
       app.register(async inner => {
@@ -89,27 +171,36 @@ t.test('Public paths', async t => {
     t.equal((await ask('/docs/deeper')).status, 401)
   })
 
-  t.test("open where the plugin's own default has rules", async t => {
-    const { ask } = await boot(t, app => route(app, [], '/health'), { options: { publicPaths: ['/health'], default: { schemes: 'user', roles: 'staff' } } })
+  t.test('open routes below a plugin default with rules', async t => {
+    const { ask } = await boot(t, app => route(app, [], '/health'), {
+      options: { publicPaths: ['/health'], default: { schemes: 'user', roles: 'staff' } }
+    })
     t.equal((await ask('/health')).status, 200)
   })
 
   t.test('run no scheme', async t => {
     const schemes = trio()
-    const { ask } = await boot(t, app => route(app, [], '/health'), { options: { schemes, default: 'user', publicPaths: ['/health'] } })
+    const { ask } = await boot(t, app => route(app, [], '/health'), {
+      options: { schemes, default: 'user', publicPaths: ['/health'] }
+    })
     t.equal((await ask('/health', { 'x-user': 'bad' })).status, 200)
     t.equal(schemes.user.asked.count, 0)
   })
 
-  t.test('that are literal and meet a written policy stop the boot, whatever stands before them in the list', async t => {
+  t.test('stop the boot if literal and equal to a route with a policy, whatever their order', async t => {
     for (const publicPaths of [['/docs/admin'], ['/docs/*', '/docs/admin'], [{ path: '/docs/admin', method: 'GET' }]]) {
       for (const auth of [true, 'web', { mode: 'optional' }]) {
-        await stops(t, app => route(app, [], '/docs/admin', auth), ['GET /docs/admin', "publicPaths names '/docs/admin'", 'Remove one of the two', /\(in \/.*\.ts:\d+\)$/], { options: { publicPaths } })
+        await stops(
+          t,
+          app => route(app, [], '/docs/admin', auth),
+          ['GET /docs/admin', "publicPaths names '/docs/admin'", 'Remove one of the two', /\(in \/.*\.ts:\d+\)$/],
+          { options: { publicPaths } }
+        )
       }
     }
   })
 
-  t.test('that are literal may meet a route which says itself that it is public', async t => {
+  t.test('may be literal and equal to a route that is declared public', async t => {
     const { ask, app } = await boot(t, app => {
       route(app, [], '/health', { public: 'probe' })
       route(app, [], '/ready', false)
@@ -119,26 +210,47 @@ t.test('Public paths', async t => {
     t.equal(app.gatehouse.audit()[0]?.reason, 'probe')
   })
 
-  t.test('that match nothing are a warning, each once; those that open a route are none', async t => {
-    const lines: { path?: string, msg: string }[] = []
-    const stream = { write: (line: string) => { lines.push(JSON.parse(line) as { msg: string }) } }
-    await boot(t, app => {
-      route(app, [], '/health')
-      route(app, [], '/docs/intro')
-      route(app, [], '/said', false)
-      app.register(async inner => {
-        group(inner, 'web')
-        route(inner, [], '/grouped')
-      })
-    }, {
-      options: { publicPaths: ['/health', '/docs/*', '/docs/intro', '/said', '/gone', '/grouped', { path: '/health', method: 'DELETE' }] },
-      fastify: { logger: { level: 'warn', stream } }
-    })
-    t.strictSame(lines.map(line => line.path), ['/gone', '/grouped', '/health'])
+  t.test('warn once if they match nothing', async t => {
+    const lines: { path?: string; msg: string }[] = []
+    const stream = {
+      write: (line: string) => {
+        lines.push(JSON.parse(line) as { msg: string })
+      }
+    }
+    await boot(
+      t,
+      app => {
+        route(app, [], '/health')
+        route(app, [], '/docs/intro')
+        route(app, [], '/said', false)
+        app.register(async inner => {
+          group(inner, 'web')
+          route(inner, [], '/grouped')
+        })
+      },
+      {
+        options: {
+          publicPaths: [
+            '/health',
+            '/docs/*',
+            '/docs/intro',
+            '/said',
+            '/gone',
+            '/grouped',
+            { path: '/health', method: 'DELETE' }
+          ]
+        },
+        fastify: { logger: { level: 'warn', stream } }
+      }
+    )
+    t.strictSame(
+      lines.map(line => line.path),
+      ['/gone', '/grouped', '/health']
+    )
     t.match(lines[0]?.msg, /public path opens no route/)
   })
 
-  t.test('that would open more than one can see, or are no paths, stop the boot', async t => {
+  t.test('stop the boot if invalid, or if they would open routes that are not visible', async t => {
     const table: [unknown, ...string[]][] = [
       [['/*'], "publicPaths[0] is '/*'", 'open everything'],
       [['/health', '*'], 'publicPaths[1]', "starts with '/'"],
@@ -165,18 +277,38 @@ t.test('Public paths', async t => {
       [null, 'publicPaths must be a list'],
       [{ '/health': true }, 'publicPaths must be a list']
     ]
-    for (const [publicPaths, ...sentence] of table) await stops(t, () => {}, ['The option publicPaths', ...sentence], { options: { publicPaths } })
+    for (const [publicPaths, ...sentence] of table) {
+      await stops(t, () => {}, ['The option publicPaths', ...sentence], { options: { publicPaths } })
+    }
   })
 })
 
-t.test('a public path opens the same route under every way to write its URL, and no protected one', async t => {
+t.test('open the same route under every spelling of its URL, and no protected one', async t => {
   const declare = (app: FastifyInstance) => {
     route(app, [], '/open')
     route(app, [], '/shut')
     app.get('/open/deeper', says('web'), async () => '')
   }
-  const routerOptions = { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, caseSensitive: false, useSemicolonDelimiter: true }
+  const routerOptions = {
+    ignoreTrailingSlash: true,
+    ignoreDuplicateSlashes: true,
+    caseSensitive: false,
+    useSemicolonDelimiter: true
+  }
   const { ask } = await boot(t, declare, { options: { publicPaths: ['/open'] }, fastify: { routerOptions } })
-  for (const url of ['/open', '/open/', '//open', '/OPEN', '/open;x', '/%6fpen']) t.equal((await ask(url)).status, 200, url)
-  for (const url of ['/shut', '/shut/', '//shut', '/SHUT', '/shut;/open', '/%73hut', '/open/deeper', '/open//deeper', '/open/../shut', '/open/%64eeper']) t.equal((await ask(url)).status, 401, url)
+  for (const url of ['/open', '/open/', '//open', '/OPEN', '/open;x', '/%6fpen']) {
+    t.equal((await ask(url)).status, 200, url)
+  }
+  for (const url of [
+    '/shut',
+    '/shut/',
+    '//shut',
+    '/SHUT',
+    '/shut;/open',
+    '/%73hut',
+    '/open/deeper',
+    '/open//deeper',
+    '/open/../shut',
+    '/open/%64eeper'
+  ]) { t.equal((await ask(url)).status, 401, url) }
 })

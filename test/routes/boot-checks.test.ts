@@ -28,20 +28,80 @@ async function statuses (app: FastifyInstance, url: string): Promise<readonly nu
 }
 
 /** What a plugin may do in `onRoute`, and what the sentence says of it. */
-const changes: ReadonlyArray<{ says: string, change: (route: RouteOptions) => void, sentence: RegExp }> = [
-  { says: 'writes config.auth: false into its config', change: route => { Object.assign(route.config ?? {}, { auth: false }) }, sentence: /POST \/x has another config\.auth than the one that was read/ },
-  { says: 'adds a rule to its config', change: route => { Object.assign(route.config ?? {}, { auth: { scopes: 'orders:write' } }) }, sentence: /POST \/x has another config\.auth/ },
-  { says: 'writes nonsense into config.auth', change: route => { Object.assign(route.config ?? {}, { auth: { scope: 'x' } }) }, sentence: /POST \/x: config\.auth has an unknown key 'scope'/ },
-  { says: 'replaces its config by a copy with another auth', change: route => { route.config = { ...route.config, auth: false } }, sentence: /POST \/x has another config\.auth/ },
-  { says: 'replaces its config by one without the policy', change: route => { route.config = {} }, sentence: /POST \/x has another config than the one/ },
-  { says: 'takes its config away', change: route => { delete route.config }, sentence: /POST \/x has another config than the one/ },
-  { says: 'moves it', change: route => { route.url = '/moved' }, sentence: /POST \/x was moved to \/moved/ },
-  { says: 'changes its method', change: route => { route.method = 'PUT' }, sentence: /POST \/x now has the method PUT/ },
-  { says: 'changes its list of methods', change: route => { route.method = ['POST', 'PUT'] }, sentence: /POST \/x now has the method POST, PUT/ },
-  { says: 'replaces its onError hooks', change: route => { route.onError = [] }, sentence: /POST \/x lost an onError hook/ }
+const changes: ReadonlyArray<{ says: string; change: (route: RouteOptions) => void; sentence: RegExp }> = [
+  {
+    says: 'writes config.auth: false into its config',
+    change: route => {
+      Object.assign(route.config ?? {}, { auth: false })
+    },
+    sentence: /POST \/x has another config\.auth than the one that was read/
+  },
+  {
+    says: 'adds a rule to its config',
+    change: route => {
+      Object.assign(route.config ?? {}, { auth: { scopes: 'orders:write' } })
+    },
+    sentence: /POST \/x has another config\.auth/
+  },
+  {
+    says: 'writes nonsense into config.auth',
+    change: route => {
+      Object.assign(route.config ?? {}, { auth: { scope: 'x' } })
+    },
+    sentence: /POST \/x: config\.auth has an unknown key 'scope'/
+  },
+  {
+    says: 'replaces its config by a copy with another auth',
+    change: route => {
+      route.config = { ...route.config, auth: false }
+    },
+    sentence: /POST \/x has another config\.auth/
+  },
+  {
+    says: 'replaces its config by one without the policy',
+    change: route => {
+      route.config = {}
+    },
+    sentence: /POST \/x has another config than the one/
+  },
+  {
+    says: 'takes its config away',
+    change: route => {
+      delete route.config
+    },
+    sentence: /POST \/x has another config than the one/
+  },
+  {
+    says: 'moves it',
+    change: route => {
+      route.url = '/moved'
+    },
+    sentence: /POST \/x was moved to \/moved/
+  },
+  {
+    says: 'changes its method',
+    change: route => {
+      route.method = 'PUT'
+    },
+    sentence: /POST \/x now has the method PUT/
+  },
+  {
+    says: 'changes its list of methods',
+    change: route => {
+      route.method = ['POST', 'PUT']
+    },
+    sentence: /POST \/x now has the method POST, PUT/
+  },
+  {
+    says: 'replaces its onError hooks',
+    change: route => {
+      route.onError = []
+    },
+    sentence: /POST \/x lost an onError hook/
+  }
 ]
 
-t.test('a later onRoute that tightened, loosened or moved a route stops the boot, wherever the hook stands', async t => {
+t.test('stops the boot if a later onRoute changed the policy or the path of a route', async t => {
   for (const { says, change, sentence } of changes) {
     const onRoute = (route: RouteOptions): void => { if (route.url === '/x') change(route) }
     const route = { method: 'POST', url: '/x', config: { other: 1 }, handler: counted().handler } as RouteOptions
@@ -63,7 +123,7 @@ t.test('a later onRoute that tightened, loosened or moved a route stops the boot
   await stopsTheBoot(t, () => list.ready(), /GET, POST \/x now has the method GET, POST, DELETE/)
 })
 
-t.test("a route '/' under a prefix that a later onRoute moved stops the boot as well", async t => {
+t.test("stops the boot if a later onRoute moved the route '/' under a prefix", async t => {
   const app = await guarded()
   app.register(async child => {
     child.addHook('onRoute', route => { if (route.method === 'POST') route.url = '/moved' })
@@ -72,7 +132,7 @@ t.test("a route '/' under a prefix that a later onRoute moved stops the boot as 
   await stopsTheBoot(t, () => app.ready(), /POST \/p was moved to/)
 })
 
-t.test('an onRoute that was registered before the plugin counts: what it writes is what is read', async t => {
+t.test('reads what an onRoute registered before the plugin wrote', async t => {
   const app = bare()
   app.addHook('onRoute', route => {
     if (route.url === '/open') route.config = { ...route.config, auth: false }
@@ -80,10 +140,17 @@ t.test('an onRoute that was registered before the plugin counts: what it writes 
   })
   await app.register(gatehouse, schemes())
   for (const url of ['/open', '/old']) app.get(url, { exposeHeadRoute: false }, counted().handler)
-  t.same([await statuses(app, '/open'), await statuses(app, '/old'), await statuses(app, '/new')], [[200, 200], [404, 404], [401, 200]])
+  t.same(
+    [await statuses(app, '/open'), await statuses(app, '/old'), await statuses(app, '/new')],
+    [
+      [200, 200],
+      [404, 404],
+      [401, 200]
+    ]
+  )
 })
 
-t.test('a later onRoute may add hooks, schemas and config of its own', async t => {
+t.test('accepts a later onRoute that adds hooks, schemas or other config', async t => {
   const app = await guarded()
   const ran: string[] = []
   app.addHook('onRoute', route => {
@@ -104,7 +171,7 @@ t.test('a later onRoute may add hooks, schemas and config of its own', async t =
   t.ok(ran.includes('own onError'), "the caller's own onError hook still runs")
 })
 
-t.test('a config that is spread from another route carries no policy along', async t => {
+t.test('does not carry a policy along when a config is spread from another route', async t => {
   const app = await guarded()
   const page = counted()
   const known = new Map<string, RouteOptions>()
@@ -121,11 +188,19 @@ t.test('a config that is spread from another route carries no policy along', asy
   const { auth: _, ...rest } = { auth: undefined, ...open.config }
   app.get('/d', { config: rest }, page.handler)
   app.route({ ...open, method: 'POST' })
-  t.same([await statuses(app, '/a'), await statuses(app, '/b'), await statuses(app, '/c'), await statuses(app, '/d')], [[401, 200], [200, 200], [200, 200], [401, 200]])
+  t.same(
+    [await statuses(app, '/a'), await statuses(app, '/b'), await statuses(app, '/c'), await statuses(app, '/d')],
+    [
+      [401, 200],
+      [200, 200],
+      [200, 200],
+      [401, 200]
+    ]
+  )
   t.equal((await app.inject({ method: 'POST', url: '/open' })).statusCode, 200)
 })
 
-t.test('a policy whose instance, method or pattern is not the request\'s is refused', async t => {
+t.test('refuses a policy of another instance, method or pattern', async t => {
   const key = Symbol('key')
   const server = { prefix: '', hasPlugin: () => false }
   const policy = publicPolicy('')
@@ -149,9 +224,28 @@ t.test('a policy whose instance, method or pattern is not the request\'s is refu
 })
 
 /** Patterns of every kind, as an application may declare them too early. */
-const patterns = ['/', '/a', '/a/b', '/all/*', '/other/*', '/all/deep/*', '/x/:id', '/x/:id/y', '/x/:other/z', '/x/:a-:b', '/re/:id(^\\d+$)', '/re/:id(^\\d+$).png', '/opt/:id?', '/wild*', '/::literal', '/sp ace (GET)', '/ünï', '/*']
+const patterns = [
+  '/',
+  '/a',
+  '/a/b',
+  '/all/*',
+  '/other/*',
+  '/all/deep/*',
+  '/x/:id',
+  '/x/:id/y',
+  '/x/:other/z',
+  '/x/:a-:b',
+  '/re/:id(^\\d+$)',
+  '/re/:id(^\\d+$).png',
+  '/opt/:id?',
+  '/wild*',
+  '/::literal',
+  '/sp ace (GET)',
+  '/ünï',
+  '/*'
+]
 
-t.test('routes that were declared before the plugin stop the boot, whatever their pattern: each is named', async t => {
+t.test('stops the boot for routes declared before the plugin, and names each', async t => {
   for (const url of patterns) {
     for (const method of ['GET', 'POST'] as const) {
       const app = bare()
@@ -160,7 +254,14 @@ t.test('routes that were declared before the plugin stop the boot, whatever thei
       app.get('/seen', counted().handler)
       app.all('/seen/*', counted().handler)
       const name = url.replace('/opt/:id?', '/opt').replace('::', ':')
-      await stopsTheBoot(t, () => app.ready(), `${method}`, name, 'declared before fastify-gatehouse was loaded', 'Register the plugin first and await it')
+      await stopsTheBoot(
+        t,
+        () => app.ready(),
+        `${method}`,
+        name,
+        'declared before fastify-gatehouse was loaded',
+        'Register the plugin first and await it'
+      )
     }
   }
   const many = bare()
@@ -170,11 +271,16 @@ t.test('routes that were declared before the plugin stop the boot, whatever thei
   await stopsTheBoot(t, () => many.ready(), /^GET, HEAD \/; .* and \d+ more are declared before/)
 })
 
-t.test('routes that are declared right after a register that nobody awaited stop the boot; in after(), or awaited, they do not', async t => {
+t.test('stops the boot for routes declared after a register that is not awaited, but not in after()', async t => {
   const early = bare()
   early.register(gatehouse, schemes())
   early.get('/early', counted().handler)
-  await stopsTheBoot(t, () => early.ready(), /GET, HEAD \/early is declared before fastify-gatehouse was loaded/, /await it/)
+  await stopsTheBoot(
+    t,
+    () => early.ready(),
+    /GET, HEAD \/early is declared before fastify-gatehouse was loaded/,
+    /await it/
+  )
 
   const listening = bare()
   listening.register(gatehouse, schemes())
@@ -191,7 +297,7 @@ t.test('routes that are declared right after a register that nobody awaited stop
   t.same(await statuses(child, '/x'), [401, 200])
 })
 
-t.test('a route that the plugin never saw, and that boot cannot tell, is 500 for everyone', async t => {
+t.test('answers 500 to everyone on a route that the plugin never saw and the boot check cannot detect', async t => {
   const page = counted()
   const unseen = (app: FastifyInstance): void => {
     app.get('/', page.handler)
@@ -212,22 +318,36 @@ t.test('a route that the plugin never saw, and that boot cannot tell, is 500 for
   blind.get('/', page.handler)
   await blind.ready()
   for (const headers of [{}, alice]) {
-    for (const [method, url] of [['GET', '/__proto__'], ['HEAD', '/__proto__'], ['OPTIONS', '/files/x'], ['OPTIONS', '/anything']] as const) {
+    for (const [method, url] of [
+      ['GET', '/__proto__'],
+      ['HEAD', '/__proto__'],
+      ['OPTIONS', '/files/x'],
+      ['OPTIONS', '/anything']
+    ] as const) {
       const answer = await blind.inject({ method, url, headers })
       t.equal(answer.statusCode, 500, `${method} ${url}`)
-      if (method !== 'HEAD') t.same(answer.json(), { statusCode: 500, code: 'AUTH_FAULT', error: 'Internal Server Error', message: 'Internal Server Error' })
+      if (method !== 'HEAD') {
+        t.same(answer.json(), {
+          statusCode: 500,
+          code: 'AUTH_FAULT',
+          error: 'Internal Server Error',
+          message: 'Internal Server Error'
+        })
+      }
     }
   }
   t.equal(page.reached, 0)
 })
 
-t.test("an application's own OPTIONS * beside @fastify/cors is no preflight route: only what cors declared is exempt", async t => {
+t.test("exempts only the preflight route of @fastify/cors, and not the application's own OPTIONS *", async t => {
   const app = bare()
   const page = counted()
   app.options('/p/*', { schema: { hide: true } as never }, page.handler)
   await app.register(cors, { hook: 'preHandler' })
   await app.register(gatehouse, schemes())
-  for (const headers of [{}, alice]) t.equal((await app.inject({ method: 'OPTIONS', url: '/p/x', headers })).statusCode, 500)
+  for (const headers of [{}, alice]) {
+    t.equal((await app.inject({ method: 'OPTIONS', url: '/p/x', headers })).statusCode, 500)
+  }
   t.equal(page.reached, 0)
 })
 
@@ -236,7 +356,7 @@ function untyped (buildPrettyMeta: (route: { store: object }) => object): object
   return { buildPrettyMeta }
 }
 
-t.test('the router option buildPrettyMeta cannot hide that a route was missed', async t => {
+t.test('finds missed routes despite the router option buildPrettyMeta', async t => {
   for (const early of [false, true]) {
     const app = bare({ routerOptions: { ...untyped(() => ({ more: 'x' })) } })
     if (early) app.get('/early', counted().handler)
@@ -250,14 +370,17 @@ t.test('the router option buildPrettyMeta cannot hide that a route was missed', 
   t.same(await statuses(kept, '/x'), [401, 200])
 })
 
-t.test('an application without routes starts', async t => {
+t.test('starts an application without routes', async t => {
   const app = await guarded()
   await app.ready()
   t.same(app.gatehouse.audit(), [])
 })
 
-t.test("registered in a child context the plugin protects that context, and routes outside of it stop the boot unless outside: 'allow' says that they are meant", async t => {
-  const build = (options: Partial<GatehouseOptions>, where: 'before' | 'after' | 'sibling' | 'nowhere'): FastifyInstance => {
+t.test("protects a child context, and stops the boot for routes outside it without outside: 'allow'", async t => {
+  const build = (
+    options: Partial<GatehouseOptions>,
+    where: 'before' | 'after' | 'sibling' | 'nowhere'
+  ): FastifyInstance => {
     const app = bare()
     if (where === 'before') app.get('/outside', counted().handler)
     app.register(async child => {
@@ -270,16 +393,41 @@ t.test("registered in a child context the plugin protects that context, and rout
     return app
   }
   for (const where of ['before', 'after', 'sibling'] as const) {
-    await stopsTheBoot(t, () => build({}, where).ready(), /GET, HEAD \/outside is outside of the context in which fastify-gatehouse is registered/, /root instance/, /outside: 'allow'/)
+    await stopsTheBoot(
+      t,
+      () => build({}, where).ready(),
+      /GET, HEAD \/outside is outside of the context in which fastify-gatehouse is registered/,
+      /root instance/,
+      /outside: 'allow'/
+    )
     const allowed = build({ outside: 'allow' }, where)
-    t.same([await statuses(allowed, '/outside'), await statuses(allowed, '/in/x'), await statuses(allowed, '/in/y')], [[200, 200], [401, 200], [401, 200]], where)
+    t.same(
+      [await statuses(allowed, '/outside'), await statuses(allowed, '/in/x'), await statuses(allowed, '/in/y')],
+      [
+        [200, 200],
+        [401, 200],
+        [401, 200]
+      ],
+      where
+    )
   }
   const whole = build({}, 'nowhere')
-  t.same([await statuses(whole, '/in/x'), await statuses(whole, '/in/y'), await statuses(whole, '/nowhere')], [[401, 200], [401, 200], [404, 404]])
-  await stopsTheBoot(t, () => bare().register(gatehouse, { ...schemes(), outside: 'no' as never }), /outside can only be 'allow'/)
+  t.same(
+    [await statuses(whole, '/in/x'), await statuses(whole, '/in/y'), await statuses(whole, '/nowhere')],
+    [
+      [401, 200],
+      [401, 200],
+      [404, 404]
+    ]
+  )
+  await stopsTheBoot(
+    t,
+    () => bare().register(gatehouse, { ...schemes(), outside: 'no' as never }),
+    /outside can only be 'allow'/
+  )
 })
 
-t.test("in a child, a route declared too early stops the boot though outside: 'allow' is said", async t => {
+t.test("stops the boot for a route declared too early in a child, despite outside: 'allow'", async t => {
   const app = bare()
   app.get('/outside', counted().handler)
   app.register(async child => {
@@ -289,7 +437,7 @@ t.test("in a child, a route declared too early stops the boot though outside: 'a
   await stopsTheBoot(t, () => app.ready(), /GET, HEAD \/in\/early is declared before/)
 })
 
-t.test('two sibling contexts may have a plugin each, with schemes of their own; a third that has none is outside', async t => {
+t.test('lets two sibling contexts have their own plugin and schemes, and leaves a third outside', async t => {
   const build = (third: boolean): FastifyInstance => {
     const app = bare()
     for (const [prefix, from] of [['/a', 'header:x-user'], ['/b', 'cookie:user']] as const) {
@@ -308,7 +456,7 @@ t.test('two sibling contexts may have a plugin each, with schemes of their own; 
   await stopsTheBoot(t, () => build(true).ready(), /GET, HEAD \/c\/x is outside/)
 })
 
-t.test('the plugin registered twice stops the boot, in one context or in one within another', async t => {
+t.test('stops the boot if the plugin is registered twice, in one context or in a nested one', async t => {
   await stopsTheBoot(t, async () => {
     const app = await guarded()
     await app.register(gatehouse, schemes())
@@ -326,45 +474,105 @@ t.test('the plugin registered twice stops the boot, in one context or in one wit
   }, /registered twice/)
 })
 
-t.test('@fastify/autoload: a plugin made with fastify-plugin protects every loaded route; without it, it stops the boot', async t => {
-  const app = bare()
-  app.register(autoload, { dir: fixtures('plugins'), forceESM: true })
-  app.register(autoload, { dir: fixtures('routes'), forceESM: true })
-  t.same([await statuses(app, '/'), await statuses(app, '/orders'), await statuses(app, '/orders/'), await statuses(app, '/health')], [[401, 200], [401, 200], [401, 200], [200, 200]])
-  t.same([(await app.inject({ method: 'POST', url: '/orders' })).statusCode, (await app.inject({ method: 'POST', url: '/orders', headers: alice })).statusCode], [401, 403])
+t.test(
+  '@fastify/autoload: protects every loaded route with fastify-plugin, and stops the boot without it',
+  async t => {
+    const app = bare()
+    app.register(autoload, { dir: fixtures('plugins'), forceESM: true })
+    app.register(autoload, { dir: fixtures('routes'), forceESM: true })
+    t.same(
+      [
+        await statuses(app, '/'),
+        await statuses(app, '/orders'),
+        await statuses(app, '/orders/'),
+        await statuses(app, '/health')
+      ],
+      [
+        [401, 200],
+        [401, 200],
+        [401, 200],
+        [200, 200]
+      ]
+    )
+    t.same(
+      [
+        (await app.inject({ method: 'POST', url: '/orders' })).statusCode,
+        (await app.inject({ method: 'POST', url: '/orders', headers: alice })).statusCode
+      ],
+      [401, 403]
+    )
 
-  const child = bare()
-  child.register(autoload, { dir: fixtures('child'), forceESM: true })
-  child.register(autoload, { dir: fixtures('routes'), forceESM: true })
-  await stopsTheBoot(t, () => child.ready(), /\/orders.*outside of the context in which fastify-gatehouse is registered/, /fastify-plugin/)
+    const child = bare()
+    child.register(autoload, { dir: fixtures('child'), forceESM: true })
+    child.register(autoload, { dir: fixtures('routes'), forceESM: true })
+    await stopsTheBoot(
+      t,
+      () => child.ready(),
+      /\/orders.*outside of the context in which fastify-gatehouse is registered/,
+      /fastify-plugin/
+    )
 
-  const late = bare()
-  late.register(autoload, { dir: fixtures('routes'), forceESM: true })
-  late.register(autoload, { dir: fixtures('plugins'), forceESM: true })
-  await stopsTheBoot(t, () => late.ready(), /\/orders.*declared before fastify-gatehouse was loaded/)
-})
+    const late = bare()
+    late.register(autoload, { dir: fixtures('routes'), forceESM: true })
+    late.register(autoload, { dir: fixtures('plugins'), forceESM: true })
+    await stopsTheBoot(t, () => late.ready(), /\/orders.*declared before fastify-gatehouse was loaded/)
+  }
+)
 
-t.test('fastify-cli registers the application as a child, in which the plugin protects everything', async t => {
+t.test('fastify-cli: protects everything in the child context of the application', async t => {
   const app = await cli.build([fixtures('app.ts')], {}) as FastifyInstance
   t.teardown(() => app.close())
   t.notOk(app.hasDecorator('gatehouse'), 'it is not on the root instance')
-  t.same([await statuses(app, '/'), await statuses(app, '/orders'), await statuses(app, '/health'), await statuses(app, '/nowhere')], [[401, 200], [401, 200], [200, 200], [404, 404]])
-  const whole = await cli.build([fixtures('app.ts')], { skipOverride: true }) as FastifyInstance
+  t.same(
+    [
+      await statuses(app, '/'),
+      await statuses(app, '/orders'),
+      await statuses(app, '/health'),
+      await statuses(app, '/nowhere')
+    ],
+    [
+      [401, 200],
+      [401, 200],
+      [200, 200],
+      [404, 404]
+    ]
+  )
+  const whole = (await cli.build([fixtures('app.ts')], { skipOverride: true })) as FastifyInstance
   t.teardown(() => whole.close())
   t.ok(whole.hasDecorator('gatehouse'))
   t.same([await statuses(whole, '/'), await statuses(whole, '/health')], [[401, 200], [200, 200]])
 })
 
-t.test('a path that a scheme needs open stops the boot when it is protected, and is a warning when there is none', async t => {
+t.test('stops the boot if a path that a scheme needs open is protected, and warns if it is missing', async t => {
   const build = async (auth: boolean | 'none' | 'optional'): Promise<{ app: FastifyInstance, warnings: unknown[] }> => {
     const warnings: unknown[] = []
-    const app = bare({ logger: { level: 'warn', stream: { write: line => { warnings.push(JSON.parse(line)) } } } })
-    await app.register(gatehouse, { schemes: { web: () => ({ scheme: tokenScheme(), features: { sessions: sessionFeature({ loginPath: '/login' }) } }) } })
+    const app = bare({
+      logger: {
+        level: 'warn',
+        stream: {
+          write: line => {
+            warnings.push(JSON.parse(line))
+          }
+        }
+      }
+    })
+    await app.register(gatehouse, {
+      schemes: {
+        web: () => ({ scheme: tokenScheme(), features: { sessions: sessionFeature({ loginPath: '/login' }) } })
+      }
+    })
     app.post('/login', { config: { auth: false } }, counted().handler)
-    if (auth !== 'none') app.get('/login', { config: { auth: auth === 'optional' ? { mode: auth } : auth } }, counted().handler)
+    if (auth !== 'none') {
+      app.get('/login', { config: { auth: auth === 'optional' ? { mode: auth } : auth } }, counted().handler)
+    }
     return { app, warnings }
   }
-  await stopsTheBoot(t, async () => await (await build(true)).app.ready(), /GET \/login is where the scheme 'web' sends people to log in, and it is protected/, /auth: false/)
+  await stopsTheBoot(
+    t,
+    async () => await (await build(true)).app.ready(),
+    /GET \/login is where the scheme 'web' sends people to log in, and it is protected/,
+    /auth: false/
+  )
   for (const open of [false, 'optional'] as const) {
     const { app, warnings } = await build(open)
     await app.ready()

@@ -8,7 +8,12 @@ import fastifyJwt from '@fastify/jwt'
 import rateLimit, { type RateLimitPluginOptions } from '@fastify/rate-limit'
 import secureSession from '@fastify/secure-session'
 import serverSession from '@fastify/session'
-import Fastify, { type FastifyInstance, type FastifyPluginCallback, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, {
+  type FastifyInstance,
+  type FastifyPluginCallback,
+  type FastifyReply,
+  type FastifyRequest
+} from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { apiKey, basic, jwt, session, type GatehouseOptions } from '../../lib/index.js'
 import { alice, counted, guarded, tokenScheme } from '../fixtures/routes.js'
@@ -41,7 +46,11 @@ const login = async (_request: FastifyRequest, reply: FastifyReply): Promise<unk
 
 /** The routes of ours that every application here has. */
 function addOurs (app: FastifyInstance): void {
-  app.post('/ours', async request => ({ who: request.principal?.id ?? null, scheme: request.auth.scheme, body: request.body }))
+  app.post('/ours', async request => ({
+    who: request.principal?.id ?? null,
+    scheme: request.auth.scheme,
+    body: request.body
+  }))
   app.post('/ours/login', { config: { auth: { public: 'logs people in' } } }, login)
   app.post('/ours/logout', async (_request, reply) => {
     await reply.logout()
@@ -51,7 +60,8 @@ function addOurs (app: FastifyInstance): void {
 
 /** Asserts that every scheme of ours lets its principal in, and nobody else. */
 async function oursWorks (t: Test, app: FastifyInstance, says: string): Promise<void> {
-  const ask = async (headers: Record<string, string>, url = '/ours') => await app.inject({ method: 'POST', url, headers, payload: { a: 1 } })
+  const ask = async (headers: Record<string, string>, url = '/ours') =>
+    await app.inject({ method: 'POST', url, headers, payload: { a: 1 } })
   const enter = async (headers: Record<string, string>) => {
     const answer = await ask(headers)
     return answer.statusCode === 200 ? answer.json() : answer.statusCode
@@ -63,7 +73,11 @@ async function oursWorks (t: Test, app: FastifyInstance, says: string): Promise<
   const token = await app.gatehouse.tokens.issue({ id: 'ulla' })
   t.same(await enter({ authorization: `Bearer ${token}` }), { who: 'ulla', scheme: 'user', body: { a: 1 } }, says)
   t.same(await enter({ 'x-api-key': key }), { who: 'billing', scheme: 'service', body: { a: 1 } }, says)
-  t.same(await enter({ authorization: `Basic ${Buffer.from(`ops:${password}`).toString('base64')}` }), { who: 'ops', scheme: 'ops', body: { a: 1 } }, says)
+  t.same(
+    await enter({ authorization: `Basic ${Buffer.from(`ops:${password}`).toString('base64')}` }),
+    { who: 'ops', scheme: 'ops', body: { a: 1 } },
+    says
+  )
   const loggedIn = await ask({}, '/ours/login')
   t.equal(loggedIn.statusCode, 200, says)
   const jar = { cookie: cookies(loggedIn) }
@@ -82,7 +96,9 @@ interface Guest {
 
 const open = { config: { auth: { public: 'theirs' } } }
 /** Their own types of `request.session` contradict each other. */
-const sessionOf = (request: FastifyRequest) => (request as unknown as { session: { get: (key: string) => unknown, set: (key: string, value: unknown) => void } }).session
+const sessionOf = (request: FastifyRequest) =>
+  (request as unknown as { session: { get: (key: string) => unknown; set: (key: string, value: unknown) => void } })
+    .session
 
 /** A counter in `request.session`, whoever keeps it. */
 function countVisits (app: FastifyInstance): void {
@@ -95,50 +111,112 @@ function countVisits (app: FastifyInstance): void {
     sessionOf(request).set('visits', 10)
     return await login(request, reply)
   })
-  app.get('/theirs/protected', async request => ({ who: request.principal?.id ?? null, visits: sessionOf(request).get('visits') }))
+  app.get('/theirs/protected', async request => ({
+    who: request.principal?.id ?? null,
+    visits: sessionOf(request).get('visits')
+  }))
 }
 
 async function visitsWork (t: Test, app: FastifyInstance, says: string): Promise<void> {
   const first = await app.inject('/theirs')
   t.same(first.json(), { visits: 1 }, says)
   t.same((await app.inject({ url: '/theirs', headers: { cookie: cookies(first) } })).json(), { visits: 2 }, says)
-  t.equal((await app.inject({ url: '/theirs/protected', headers: { cookie: cookies(first) } })).statusCode, 401, `${says}: their session is no session of ours`)
+  t.equal(
+    (await app.inject({ url: '/theirs/protected', headers: { cookie: cookies(first) } })).statusCode,
+    401,
+    `${says}: their session is no session of ours`
+  )
   const both = await app.inject({ method: 'POST', url: '/theirs/both' })
   t.equal(both.cookies.length, 2, `${says}: one answer sets both cookies`)
-  t.same((await app.inject({ url: '/theirs/protected', headers: { cookie: cookies(both) } })).json(), { who: 'anna', visits: 10 }, says)
+  t.same(
+    (await app.inject({ url: '/theirs/protected', headers: { cookie: cookies(both) } })).json(),
+    { who: 'anna', visits: 10 },
+    says
+  )
 }
 
 const guests: Readonly<Record<string, Guest>> = {
   '@fastify/auth': {
     register: async app => await app.register(auth),
     routes: app => {
-      const never = async (): Promise<never> => { throw Object.assign(new Error('theirs'), { statusCode: 418 }) }
-      const header = async (request: FastifyRequest): Promise<void> => { if (request.headers['x-theirs'] !== 'yes') await never() }
+      const never = async (): Promise<never> => {
+        throw Object.assign(new Error('theirs'), { statusCode: 418 })
+      }
+      const header = async (request: FastifyRequest): Promise<void> => {
+        if (request.headers['x-theirs'] !== 'yes') await never()
+      }
       app.after(() => {
-        app.get('/theirs', { ...open, preHandler: app.auth([never, header] as never) }, async () => ({ theirs: true }))
-        app.get('/theirs/protected', { preHandler: app.auth([header] as never) }, async request => ({ who: request.principal?.id }))
-        app.get('/theirs/mixed', { ...open, preHandler: app.auth([header, app.gatehouse.guard('service')] as never) }, async request => ({ who: request.principal?.id ?? null }))
+        app.get('/theirs', { ...open, preHandler: app.auth([never, header] as never) }, async () => ({
+          theirs: true
+        }))
+        app.get('/theirs/protected', { preHandler: app.auth([header] as never) }, async request => ({
+          who: request.principal?.id
+        }))
+        app.get(
+          '/theirs/mixed',
+          { ...open, preHandler: app.auth([header, app.gatehouse.guard('service')] as never) },
+          async request => ({ who: request.principal?.id ?? null })
+        )
       })
     },
     works: async (t, app, says) => {
       const get = async (url: string, headers = {}) => (await app.inject({ url, headers })).statusCode
       t.same([await get('/theirs'), await get('/theirs', { 'x-theirs': 'yes' })], [418, 200], says)
-      t.same([await get('/theirs/protected'), await get('/theirs/protected', { 'x-theirs': 'yes' }), await get('/theirs/protected', { 'x-api-key': key }), await get('/theirs/protected', { 'x-theirs': 'yes', 'x-api-key': key })], [401, 401, 418, 200], `${says}: on a protected route both must agree`)
-      t.same([await get('/theirs/mixed'), await get('/theirs/mixed', { 'x-theirs': 'yes' }), await get('/theirs/mixed', { 'x-api-key': key })], [401, 200, 200], `${says}: a guard of ours is one of their functions`)
+      t.same(
+        [
+          await get('/theirs/protected'),
+          await get('/theirs/protected', { 'x-theirs': 'yes' }),
+          await get('/theirs/protected', { 'x-api-key': key }),
+          await get('/theirs/protected', { 'x-theirs': 'yes', 'x-api-key': key })
+        ],
+        [401, 401, 418, 200],
+        `${says}: on a protected route both must agree`
+      )
+      t.same(
+        [
+          await get('/theirs/mixed'),
+          await get('/theirs/mixed', { 'x-theirs': 'yes' }),
+          await get('/theirs/mixed', { 'x-api-key': key })
+        ],
+        [401, 200, 200],
+        `${says}: a guard of ours is one of their functions`
+      )
     }
   },
   '@fastify/jwt': {
     register: async app => await app.register(fastifyJwt, { secret: 'the secret of the application itself' }),
     routes: app => {
-      app.get('/theirs', { ...open, onRequest: async request => { await request.jwtVerify() } }, async request => ({ user: request.user, who: request.principal }))
+      app.get(
+        '/theirs',
+        {
+          ...open,
+          onRequest: async request => {
+            await request.jwtVerify()
+          }
+        },
+        async request => ({ user: request.user, who: request.principal })
+      )
       app.get('/theirs/token', open, async (_request, reply) => ({ token: await reply.jwtSign({ sub: 'theo' }) }))
     },
     works: async (t, app, says) => {
       const { token } = (await app.inject('/theirs/token')).json()
       const bearer = (of: string) => ({ authorization: `Bearer ${of}` })
-      t.match((await app.inject({ url: '/theirs', headers: bearer(token) })).json(), { user: { sub: 'theo' }, who: null }, says)
-      t.equal((await app.inject({ url: '/theirs', headers: bearer(await app.gatehouse.tokens.issue({ id: 'ulla' })) })).statusCode, 401, `${says}: a token of ours is none of theirs`)
-      t.equal((await app.inject({ method: 'POST', url: '/ours', headers: bearer(token) })).statusCode, 401, `${says}: nor theirs one of ours`)
+      t.match(
+        (await app.inject({ url: '/theirs', headers: bearer(token) })).json(),
+        { user: { sub: 'theo' }, who: null },
+        says
+      )
+      t.equal(
+        (await app.inject({ url: '/theirs', headers: bearer(await app.gatehouse.tokens.issue({ id: 'ulla' })) }))
+          .statusCode,
+        401,
+        `${says}: a token of ours is none of theirs`
+      )
+      t.equal(
+        (await app.inject({ method: 'POST', url: '/ours', headers: bearer(token) })).statusCode,
+        401,
+        `${says}: nor theirs one of ours`
+      )
       t.match(app.jwt.decode(app.jwt.sign({ a: 1 })), { a: 1 }, says)
     }
   },
@@ -149,12 +227,19 @@ const guests: Readonly<Record<string, Guest>> = {
         reply.setCookie('flavour', 'vanilla', { path: '/', signed: true })
         return await login(request, reply)
       })
-      app.get('/theirs', async request => ({ flavour: request.unsignCookie(request.cookies.flavour ?? '').value, who: request.principal?.id }))
+      app.get('/theirs', async request => ({
+        flavour: request.unsignCookie(request.cookies.flavour ?? '').value,
+        who: request.principal?.id
+      }))
     },
     works: async (t, app, says) => {
       const set = await app.inject({ method: 'POST', url: '/theirs' })
       t.same(set.cookies.map(each => each.name).sort(), ['__Host-web', 'flavour'], says)
-      t.same((await app.inject({ url: '/theirs', headers: { cookie: cookies(set) } })).json(), { flavour: 'vanilla', who: 'anna' }, says)
+      t.same(
+        (await app.inject({ url: '/theirs', headers: { cookie: cookies(set) } })).json(),
+        { flavour: 'vanilla', who: 'anna' },
+        says
+      )
     }
   },
   '@fastify/session': {
@@ -174,19 +259,36 @@ const guests: Readonly<Record<string, Guest>> = {
     register: async app => await app.register(rateLimit, { global: false }),
     routes: app => {
       app.get('/theirs', { config: { rateLimit: { max: 1 } } }, async () => ({}))
-      app.get('/theirs/both', { config: { rateLimit: { max: 3 }, auth: { rateLimit: { max: 1, window: '1h' } } } }, async () => ({}))
+      app.get(
+        '/theirs/both',
+        { config: { rateLimit: { max: 3 }, auth: { rateLimit: { max: 1, window: '1h' } } } },
+        async () => ({})
+      )
     },
     works: async (t, app, says) => {
       const get = async (url: string, headers = {}) => await app.inject({ url, headers })
       const first = await get('/theirs')
-      t.same([first.statusCode, first.headers['x-ratelimit-limit'], first.headers['x-ratelimit-remaining']], [401, '1', '0'], `${says}: a refused request counts`)
+      t.same(
+        [first.statusCode, first.headers['x-ratelimit-limit'], first.headers['x-ratelimit-remaining']],
+        [401, '1', '0'],
+        `${says}: a refused request counts`
+      )
       t.equal((await get('/theirs', { 'x-api-key': key })).statusCode, 429, says)
       const codes: unknown[] = []
       for (let i = 0; i < 4; i++) {
         const answer = await get('/theirs/both', { 'x-api-key': key })
         codes.push([answer.statusCode, answer.json().code])
       }
-      t.same(codes, [[200, undefined], [429, 'AUTH_RATE_LIMITED'], [429, 'AUTH_RATE_LIMITED'], [429, undefined]], `${says}: both limits count, each its own`)
+      t.same(
+        codes,
+        [
+          [200, undefined],
+          [429, 'AUTH_RATE_LIMITED'],
+          [429, 'AUTH_RATE_LIMITED'],
+          [429, undefined]
+        ],
+        `${says}: both limits count, each its own`
+      )
     }
   },
   '@fastify/csrf-protection': {
@@ -197,13 +299,22 @@ const guests: Readonly<Record<string, Guest>> = {
     routes: app => {
       app.after(() => {
         app.get('/theirs', async (_request, reply) => ({ token: reply.generateCsrf() }))
-        app.post('/theirs', { preHandler: (request, reply, done) => { app.csrfProtection(request, reply, done) } }, async request => ({ who: request.principal?.id }))
+        app.post(
+          '/theirs',
+          {
+            preHandler: (request, reply, done) => {
+              app.csrfProtection(request, reply, done)
+            }
+          },
+          async request => ({ who: request.principal?.id })
+        )
       })
     },
     works: async (t, app, says) => {
       const mine = { 'x-api-key': key }
       const given = await app.inject({ url: '/theirs', headers: mine })
-      const post = async (headers: Record<string, string>) => await app.inject({ method: 'POST', url: '/theirs', headers })
+      const post = async (headers: Record<string, string>) =>
+        await app.inject({ method: 'POST', url: '/theirs', headers })
       const whole = { cookie: cookies(given), 'csrf-token': given.json().token }
       t.equal((await post(whole)).statusCode, 401, says)
       t.equal((await post({ ...mine, cookie: cookies(given) })).statusCode, 403, says)
@@ -214,11 +325,19 @@ const guests: Readonly<Record<string, Guest>> = {
     register: async app => await app.register(cors, { origin: 'https://app.example.com', credentials: true }),
     works: async (t, app, says) => {
       const origin = 'https://app.example.com'
-      const preflight = await app.inject({ method: 'OPTIONS', url: '/ours', headers: { origin, 'access-control-request-method': 'POST' } })
+      const preflight = await app.inject({
+        method: 'OPTIONS',
+        url: '/ours',
+        headers: { origin, 'access-control-request-method': 'POST' }
+      })
       t.same([preflight.statusCode, preflight.headers['access-control-allow-origin']], [204, origin], says)
       for (const headers of [{ origin }, { origin, 'x-api-key': key }]) {
         const answer = await app.inject({ method: 'POST', url: '/ours', headers })
-        t.same([answer.statusCode, answer.headers['access-control-allow-origin']], ['x-api-key' in headers ? 200 : 401, origin], says)
+        t.same(
+          [answer.statusCode, answer.headers['access-control-allow-origin']],
+          ['x-api-key' in headers ? 200 : 401, origin],
+          says
+        )
       }
     }
   },
@@ -227,7 +346,11 @@ const guests: Readonly<Record<string, Guest>> = {
     works: async (t, app, says) => {
       for (const [status, headers] of [[401, {}], [200, { 'x-api-key': key }]] as const) {
         const answer = await app.inject({ method: 'POST', url: '/ours', headers })
-        t.same([answer.statusCode, answer.headers['x-content-type-options'], answer.headers['x-frame-options']], [status, 'nosniff', 'SAMEORIGIN'], says)
+        t.same(
+          [answer.statusCode, answer.headers['x-content-type-options'], answer.headers['x-frame-options']],
+          [status, 'nosniff', 'SAMEORIGIN'],
+          says
+        )
       }
     }
   }
@@ -235,7 +358,7 @@ const guests: Readonly<Record<string, Guest>> = {
 
 for (const [name, guest] of Object.entries(guests)) {
   for (const order of ['before', 'after'] as const) {
-    t.test(`the plugin lives beside ${name}, registered ${order} it: both work`, async t => {
+    t.test(`works beside ${name}, registered ${order} it`, async t => {
       const app = Fastify() as unknown as FastifyInstance
       if (order === 'before') await guest.register(app)
       await app.register(gatehouse, options())
@@ -250,7 +373,7 @@ for (const [name, guest] of Object.entries(guests)) {
   }
 }
 
-t.test('the plugin lives beside all of them at once, whichever comes first, and beside itself in another application of the process', async t => {
+t.test('works beside all of them at once in either order, and beside itself in another application', async t => {
   for (const order of ['before', 'after'] as const) {
     const app = Fastify() as unknown as FastifyInstance
     const everybody = async (): Promise<void> => {
@@ -273,8 +396,11 @@ t.test('the plugin lives beside all of them at once, whichever comes first, and 
   }
 })
 
-t.test('rateLimit answers 429 AUTH_RATE_LIMITED with Retry-After, per principal and per route', async t => {
-  const app = await guarded({ schemes: { user: tokenScheme(), other: tokenScheme({ from: 'cookie:user' }) }, default: { schemes: ['user', 'other'], rateLimit: { max: 2, window: '1h' } } })
+t.test('rateLimit: answers 429 AUTH_RATE_LIMITED with Retry-After, per principal and per route', async t => {
+  const app = await guarded({
+    schemes: { user: tokenScheme(), other: tokenScheme({ from: 'cookie:user' }) },
+    default: { schemes: ['user', 'other'], rateLimit: { max: 2, window: '1h' } }
+  })
   const page = counted()
   let asked = 0
   app.get('/a', page.handler)
@@ -284,9 +410,25 @@ t.test('rateLimit answers 429 AUTH_RATE_LIMITED with Retry-After, per principal 
   app.get('/more', { config: { auth: { rateLimit: { max: 5, window: '1h' } } } }, page.handler)
   app.register(async child => { child.get('/', page.handler) }, { prefix: '/p' })
   await app.ready()
-  const times = async (n: number, url: string, headers: Record<string, string> = alice, methods: readonly string[] = ['GET']) => {
+  const times = async (
+    n: number,
+    url: string,
+    headers: Record<string, string> = alice,
+    methods: readonly string[] = ['GET']
+  ) => {
     const statuses: number[] = []
-    for (let i = 0; i < n; i++) statuses.push((await app.inject({ method: methods[i % methods.length] as 'GET', url, headers, ...methods[i % methods.length] === 'POST' ? { payload: {} } : {} })).statusCode)
+    for (let i = 0; i < n; i++) {
+      statuses.push(
+        (
+          await app.inject({
+            method: methods[i % methods.length] as 'GET',
+            url,
+            headers,
+            ...(methods[i % methods.length] === 'POST' ? { payload: {} } : {})
+          })
+        ).statusCode
+      )
+    }
     return statuses
   }
   t.same(await times(4, '/a'), [200, 200, 429, 429])
@@ -297,46 +439,102 @@ t.test('rateLimit answers 429 AUTH_RATE_LIMITED with Retry-After, per principal 
   t.ok(wait > 3500 && wait <= 3600, 'Retry-After says the seconds until the window ends')
   t.equal(over.headers['www-authenticate'], undefined, 'and no credential would help')
   t.same(await times(3, '/a', { 'x-user': 'bob' }), [200, 200, 429], 'another principal has a count of its own')
-  t.same(await times(3, '/a', { cookie: 'user=alice' }), [200, 200, 429], 'and so has one of the same id in another realm')
+  t.same(
+    await times(3, '/a', { cookie: 'user=alice' }),
+    [200, 200, 429],
+    'and so has one of the same id in another realm'
+  )
   t.same(await times(3, '/b'), [200, 200, 429], 'another route too')
   t.equal(asked, 2, 'a function of the route is behind the limit')
-  t.same([...await times(1, '/items/1'), ...await times(1, '/items/2'), ...await times(1, '/items/3')], [200, 200, 429], 'a route is its pattern')
+  t.same(
+    [...(await times(1, '/items/1')), ...(await times(1, '/items/2')), ...(await times(1, '/items/3'))],
+    [200, 200, 429],
+    'a route is its pattern'
+  )
   t.same(await times(4, '/all', alice, ['GET', 'POST', 'DELETE']), [200, 200, 429, 429], 'whatever its methods')
   t.same(await times(3, '/b', { 'x-user': 'carl' }, ['HEAD', 'GET']), [200, 200, 429], 'HEAD counts as its GET')
-  t.same([...await times(1, '/p'), ...await times(1, '/p/'), ...await times(1, '/p')], [200, 200, 429], 'with and without its slash')
+  t.same(
+    [...(await times(1, '/p')), ...(await times(1, '/p/')), ...(await times(1, '/p'))],
+    [200, 200, 429],
+    'with and without its slash'
+  )
   t.same(await times(6, '/more'), [200, 200, 200, 200, 200, 429], 'a route may say another')
   t.same(await times(3, '/a', {}), [401, 401, 401], 'an anonymous caller is refused and not counted')
 })
 
-t.test('rateLimit on a mode that lets anonymous callers in counts principals only; in a guard as a hook it counts too', async t => {
-  const app = await guarded()
-  const page = counted()
-  app.get('/feed', { config: { auth: { mode: 'optional', rateLimit: { max: 1, window: 60 } } } }, page.handler)
-  app.setNotFoundHandler({ preHandler: app.gatehouse.guard({ rateLimit: { max: 1, window: 60 } }) }, page.handler)
-  const times = async (url: string, headers = {}) => [(await app.inject({ url, headers })).statusCode, (await app.inject({ url, headers })).statusCode]
-  t.same([await times('/feed'), await times('/feed', alice)], [[200, 200], [200, 429]])
-  t.same([await times('/nowhere'), await times('/nowhere', alice), await times('/elsewhere', alice)], [[401, 401], [200, 429], [429, 429]])
-})
+t.test(
+  'rateLimit: counts only principals where anonymous callers are admitted, and counts in a guard hook',
+  async t => {
+    const app = await guarded()
+    const page = counted()
+    app.get('/feed', { config: { auth: { mode: 'optional', rateLimit: { max: 1, window: 60 } } } }, page.handler)
+    app.setNotFoundHandler({ preHandler: app.gatehouse.guard({ rateLimit: { max: 1, window: 60 } }) }, page.handler)
+    const times = async (url: string, headers = {}) => [
+      (await app.inject({ url, headers })).statusCode,
+      (await app.inject({ url, headers })).statusCode
+    ]
+    t.same(
+      [await times('/feed'), await times('/feed', alice)],
+      [
+        [200, 200],
+        [200, 429]
+      ]
+    )
+    t.same(
+      [await times('/nowhere'), await times('/nowhere', alice), await times('/elsewhere', alice)],
+      [
+        [401, 401],
+        [200, 429],
+        [429, 429]
+      ]
+    )
+  }
+)
 
-t.test('a request counts once under a limit, however many guards of its route have it, side by side or one after the other', async t => {
+t.test('rateLimit: counts a request once, however many guards of its route share the limit', async t => {
   const app = await guarded({ default: { rateLimit: { max: 2, window: '1h' } } })
   const page = counted()
   const rule = { schemes: 'user', rateLimit: { max: 2, window: 3600 } } as const
   const guard = app.gatehouse.guard(rule)
   const stricter = app.gatehouse.guard({ ...rule, when: () => true })
   app.get('/hook', { preHandler: guard }, page.handler)
-  app.get('/both', { preHandler: async (request, reply) => { await Promise.all([guard(request, reply), stricter(request, reply)]) } }, page.handler)
+  app.get(
+    '/both',
+    {
+      preHandler: async (request, reply) => {
+        await Promise.all([guard(request, reply), stricter(request, reply)])
+      }
+    },
+    page.handler
+  )
   app.get('/less', { preHandler: app.gatehouse.guard({ rateLimit: { max: 1, window: '1h' } }) }, page.handler)
   await app.ready()
-  for (const [url, statuses] of [['/hook', [200, 200, 429]], ['/both', [200, 200, 429]], ['/less', [200, 429, 429]]] as const) {
-    t.same([(await app.inject({ url, headers: alice })).statusCode, (await app.inject({ url, headers: alice })).statusCode, (await app.inject({ url, headers: alice })).statusCode], statuses, url)
+  for (const [url, statuses] of [
+    ['/hook', [200, 200, 429]],
+    ['/both', [200, 200, 429]],
+    ['/less', [200, 429, 429]]
+  ] as const) {
+    t.same(
+      [
+        (await app.inject({ url, headers: alice })).statusCode,
+        (await app.inject({ url, headers: alice })).statusCode,
+        (await app.inject({ url, headers: alice })).statusCode
+      ],
+      statuses,
+      url
+    )
   }
 })
 
 /** A store that forgets everything. */
 class Forgetful {
-  incr (_key: string, done: (error: null, result: { current: number, ttl: number }) => void): void { done(null, { current: 0, ttl: 0 }) }
-  child (): Forgetful { return this }
+  incr (_key: string, done: (error: null, result: { current: number; ttl: number }) => void): void {
+    done(null, { current: 0, ttl: 0 })
+  }
+
+  child (): Forgetful {
+    return this
+  }
 }
 
 /** A store that is down. */
@@ -353,7 +551,7 @@ const lenient: Readonly<Record<string, RateLimitPluginOptions>> = {
   'a ban and its own answer': { max: 1000, ban: 0, errorResponseBuilder: () => ({ statusCode: 418 }) }
 }
 
-t.test("the application's own @fastify/rate-limit neither weakens our limit nor is changed by it: allow list, store, key and answer", async t => {
+t.test("neither weakens nor is changed by the application's own @fastify/rate-limit", async t => {
   for (const [says, settings] of Object.entries(lenient)) {
     for (const order of ['before', 'after'] as const) {
       const app = Fastify() as unknown as FastifyInstance
@@ -362,24 +560,33 @@ t.test("the application's own @fastify/rate-limit neither weakens our limit nor 
       if (order === 'after') await app.register(rateLimit, settings)
       const own = { createRateLimit: app.createRateLimit, rateLimit: app.rateLimit }
       app.get('/limited', { config: { auth: { rateLimit: { max: 2, window: 60 } } } }, counted().handler)
-      const ask = async (who: string) => (await app.inject({ url: '/limited', headers: { 'x-user': who } })).statusCode
-      t.same([await ask('alice'), await ask('alice'), await ask('alice'), await ask('bob')], [200, 200, 429, 200], `${says}, registered ${order}`)
+      const ask = async (who: string) =>
+        (await app.inject({ url: '/limited', headers: { 'x-user': who } })).statusCode
+      t.same(
+        [await ask('alice'), await ask('alice'), await ask('alice'), await ask('bob')],
+        [200, 200, 429, 200],
+        `${says}, registered ${order}`
+      )
       t.same([typeof own.createRateLimit, typeof own.rateLimit], ['function', 'function'])
       t.equal(app.createRateLimit, own.createRateLimit)
     }
   }
 })
 
-t.test('the limiter adds nothing to the application: no decorator, no hook on its routes, no header', async t => {
+t.test('rateLimit: adds no decorator, hook or header to the application', async t => {
   const app = await guarded()
-  app.get('/', { config: { rateLimit: { max: 1 }, auth: { rateLimit: { max: 5, window: 60 } } } as never }, counted().handler)
+  app.get(
+    '/',
+    { config: { rateLimit: { max: 1 }, auth: { rateLimit: { max: 5, window: 60 } } } as never },
+    counted().handler
+  )
   const answers = [await app.inject({ url: '/', headers: alice }), await app.inject({ url: '/', headers: alice })]
   t.same(answers.map(answer => answer.statusCode), [200, 200])
   t.notOk(answers.some(answer => Object.keys(answer.headers).some(name => name.startsWith('x-ratelimit'))))
   t.same([app.hasDecorator('rateLimit'), app.hasDecorator('createRateLimit')], [false, false])
 })
 
-t.test('a principal who is over the limit stays so while many others come', async t => {
+t.test('rateLimit: keeps refusing a principal over the limit while many others arrive', async t => {
   const app = await guarded({ stage: 'preHandler' })
   app.get('/', { config: { auth: { rateLimit: { max: 1, window: '1h' } } } }, counted().handler)
   const ask = async (who: string) => (await app.inject({ url: '/', headers: { 'x-user': who } })).statusCode

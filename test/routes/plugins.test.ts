@@ -31,7 +31,7 @@ async function upgrade (port: number, url: string, headers: Record<string, strin
   return { socket, ...await socket.read() }
 }
 
-t.test('a WebSocket is opened only past the guard, whether @fastify/websocket is registered before the plugin or after it', async t => {
+t.test('guards WebSockets with @fastify/websocket registered before or after the plugin', async t => {
   for (const order of orders) {
     for (const stage of ['preParsing', 'preHandler'] as const) {
       const opened: unknown[] = []
@@ -73,7 +73,7 @@ t.test('a WebSocket is opened only past the guard, whether @fastify/websocket is
   }
 })
 
-t.test('an upgrade with an ambient credential is refused when another site asks for it; with a header of its own it is not', async t => {
+t.test('refuses a cross-site upgrade with an ambient credential, but not with a header of its own', async t => {
   for (const mode of ['required', 'optional', 'try'] as const) {
     const app = await beside('after', async app => await app.register(websocket), {
       schemes: { cookie: tokenScheme({ from: 'cookie:user', ambient: true }), header: tokenScheme() },
@@ -110,7 +110,7 @@ t.test('an upgrade with an ambient credential is refused when another site asks 
 
 const files = t.testdir({ 'index.html': '<p>index</p>', 'a.txt': 'a file', deep: { 'b.txt': 'a deep file' } })
 
-t.test('@fastify/static after the plugin is protected like any route, or opened by a public path', async t => {
+t.test('protects @fastify/static after the plugin like any route, or opens it by a public path', async t => {
   const served: ReadonlyArray<readonly [says: string, options: Partial<FastifyStaticOptions>]> = [
     ['with a wildcard', {}],
     ['a route for each file', { wildcard: false }],
@@ -132,7 +132,7 @@ t.test('@fastify/static after the plugin is protected like any route, or opened 
   }
 })
 
-t.test('static files at the root, from a child, and by reply.sendFile are behind the guard', async t => {
+t.test('guards static files at the root, from a child, and by reply.sendFile', async t => {
   const app = await beside('after', async app => await app.register(staticFiles, { root: files }))
   app.get('/file', async (_request, reply) => await reply.sendFile('a.txt'))
   for (const url of ['/', '/a.txt', '/deep/b.txt', '/file']) t.same([await get(app, url), await get(app, url, alice)], [401, 200], url)
@@ -144,7 +144,7 @@ t.test('static files at the root, from a child, and by reply.sendFile are behind
   t.same([await get(child, '/admin/a.txt'), await get(child, '/admin/a.txt', alice), await get(child, '/admin/a.txt', { 'x-user': 'boss' })], [401, 403, 200])
 })
 
-t.test('static files at the root stand in a public group, beside an API that is protected', async t => {
+t.test('serves static files at the root from a public group, beside a protected API', async t => {
   const app = await beside('after', async app => {
     await app.register(async spa => {
       spa.gatehouse.default({ public: 'the browser application' })
@@ -157,7 +157,7 @@ t.test('static files at the root stand in a public group, beside an API that is 
   t.same([await get(app, '/api/orders'), await get(app, '/api/orders', alice)], [401, 200])
 })
 
-t.test('@fastify/static and @fastify/swagger-ui before the plugin stop the boot, with a sentence that says to swap them', async t => {
+t.test('stops the boot for @fastify/static and @fastify/swagger-ui before the plugin, and says to swap them', async t => {
   const swap = /declared before fastify-gatehouse was loaded.*register @fastify\/static and @fastify\/swagger-ui after fastify-gatehouse/
   for (const options of [{ prefix: '/public/' }, { prefix: '/public/', wildcard: false }, {}]) {
     const app = await beside('before', async app => await app.register(staticFiles, { root: files, ...options } as FastifyStaticOptions))
@@ -174,7 +174,7 @@ t.test('@fastify/static and @fastify/swagger-ui before the plugin stop the boot,
 
 const pages = ['/docs', '/docs/', '/docs/json', '/docs/yaml', '/docs/static/index.html', '/docs/static/swagger-ui.css', '/docs/static/swagger-initializer.js']
 
-t.test("@fastify/swagger-ui after the plugin is protected, or opened by '/docs/*'; @fastify/swagger may come first", async t => {
+t.test("protects @fastify/swagger-ui after the plugin, or opens it by '/docs/*'; @fastify/swagger may come first", async t => {
   for (const order of orders) {
     const closed = await beside(order, async app => await app.register(swagger), {})
     await closed.register(swaggerUi, { routePrefix: '/docs' })
@@ -195,7 +195,7 @@ t.test("@fastify/swagger-ui after the plugin is protected, or opened by '/docs/*
   }
 })
 
-t.test('@fastify/middie answers before any guard: what app.use mounts is outside, in every order', async t => {
+t.test('does not guard what app.use mounts with @fastify/middie, in any order', async t => {
   for (const order of orders) {
     const page = counted()
     const app = await beside(order, async app => await app.register(middie))
@@ -214,7 +214,7 @@ t.test('@fastify/middie answers before any guard: what app.use mounts is outside
   t.same([await get(late, '/mounted'), (await late.inject({ url: '/mounted', headers: alice })).body], [401, 'from a middleware'], "with hook: 'preHandler', after the plugin, a mount on a route is behind its guard")
 })
 
-t.test('a response cache that replies in onRequest answers before any guard; one that replies in preHandler does not', async t => {
+t.test('does not guard a response cache that replies in onRequest, but guards one in preHandler', async t => {
   for (const order of orders) {
     for (const hook of ['onRequest', 'preHandler'] as const) {
       const cache = new Map<string, unknown>()

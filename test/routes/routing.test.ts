@@ -1,28 +1,56 @@
 import cors from '@fastify/cors'
-import Fastify, { type FastifyInstance, type FastifyServerOptions, type HTTPMethods, type InjectOptions, type RouteShorthandOptions } from 'fastify'
+import Fastify, {
+  type FastifyInstance,
+  type FastifyServerOptions,
+  type HTTPMethods,
+  type InjectOptions,
+  type RouteShorthandOptions
+} from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { type GatehouseOptions } from '../../lib/index.js'
 import { alice, ask, counted, guarded, portOf, stopsTheBoot, tokenScheme, wire, wrong } from '../fixtures/routes.js'
 
 /** Asserts who enters a URL: nobody without a credential, and with one the handler answers. */
-async function isProtected (t: Test, app: FastifyInstance, request: InjectOptions & { readonly method?: HTTPMethods, readonly url: string }, says = ''): Promise<void> {
+async function isProtected (
+  t: Test,
+  app: FastifyInstance,
+  request: InjectOptions & { readonly method?: HTTPMethods; readonly url: string },
+  says = ''
+): Promise<void> {
   const what = `${request.method ?? 'GET'} ${request.url} ${says}`
   t.equal((await app.inject(request)).statusCode, 401, `${what} is 401 for an anonymous caller`)
-  t.equal((await app.inject({ ...request, headers: { ...request.headers, ...wrong } })).statusCode, 401, `${what} is 401 for a bad credential`)
-  t.equal((await app.inject({ ...request, headers: { ...request.headers, ...alice } })).statusCode, 200, `${what} is open to a principal`)
+  t.equal(
+    (await app.inject({ ...request, headers: { ...request.headers, ...wrong } })).statusCode,
+    401,
+    `${what} is 401 for a bad credential`
+  )
+  t.equal(
+    (await app.inject({ ...request, headers: { ...request.headers, ...alice } })).statusCode,
+    200,
+    `${what} is open to a principal`
+  )
 }
 
 async function status (app: FastifyInstance, request: InjectOptions | string): Promise<number> {
   return (await app.inject(request)).statusCode
 }
 
-t.test('unknown URLs and wrong methods are 404 for everyone, and no scheme is asked', async t => {
+t.test('answers 404 to everyone on unknown URLs and wrong methods, without calling a scheme', async t => {
   const scheme = tokenScheme()
   const app = await guarded({ schemes: { user: scheme } })
   const page = counted()
   app.get('/here', page.handler)
   for (const headers of [{}, alice, wrong]) {
-    for (const [method, url] of [['GET', '/nowhere'], ['POST', '/here'], ['DELETE', '/here'], ['OPTIONS', '/here'], ['GET', '/here/'], ['GET', '//here'], ['GET', '/HERE'], ['GET', '/here;x']] as const) {
+    for (const [method, url] of [
+      ['GET', '/nowhere'],
+      ['POST', '/here'],
+      ['DELETE', '/here'],
+      ['OPTIONS', '/here'],
+      ['GET', '/here/'],
+      ['GET', '//here'],
+      ['GET', '/HERE'],
+      ['GET', '/here;x']
+    ] as const) {
       const answer = await app.inject({ method, url, headers })
       t.same([answer.statusCode, answer.headers['www-authenticate']], [404, undefined], `${method} ${url}`)
     }
@@ -30,7 +58,7 @@ t.test('unknown URLs and wrong methods are 404 for everyone, and no scheme is as
   t.same([page.reached, scheme.asked], [0, 0])
 })
 
-t.test('a malformed URL is 400 before any hook, and a parameter that is too long is not the route', async t => {
+t.test('answers 400 on a malformed URL before any hook, and 404 on a parameter that is too long', async t => {
   const scheme = tokenScheme()
   const app = await guarded({ schemes: { user: scheme } }, { routerOptions: { maxParamLength: 10 } })
   const page = counted()
@@ -44,34 +72,55 @@ t.test('a malformed URL is 400 before any hook, and a parameter that is too long
   t.same([page.reached, scheme.asked], [0, 0])
 })
 
-t.test('a not-found handler is open without a guard, and protected by app.gatehouse.guard as its preHandler: the instance\'s and that of a prefix', async t => {
+t.test('leaves a not-found handler open unless app.gatehouse.guard is its preHandler', async t => {
   const app = await guarded()
   const root = counted()
   const open = counted()
   const closed = counted()
   app.setNotFoundHandler(root.handler)
-  app.register(async child => { child.setNotFoundHandler(open.handler) }, { prefix: '/open' })
-  app.register(async child => {
-    child.gatehouse.default({ scopes: 'orders:write' })
-    child.setNotFoundHandler({ preHandler: child.gatehouse.guard(true) }, closed.handler)
-  }, { prefix: '/closed' })
-  t.same([await status(app, '/nowhere'), await status(app, { url: '/nowhere', headers: wrong }), root.reached], [200, 200, 2])
+  app.register(
+    async child => {
+      child.setNotFoundHandler(open.handler)
+    },
+    { prefix: '/open' }
+  )
+  app.register(
+    async child => {
+      child.gatehouse.default({ scopes: 'orders:write' })
+      child.setNotFoundHandler({ preHandler: child.gatehouse.guard(true) }, closed.handler)
+    },
+    { prefix: '/closed' }
+  )
+  t.same(
+    [await status(app, '/nowhere'), await status(app, { url: '/nowhere', headers: wrong }), root.reached],
+    [200, 200, 2]
+  )
   t.same([await status(app, '/open/nowhere'), open.reached], [200, 1])
-  t.same([await status(app, '/closed/nowhere'), await status(app, { url: '/closed/nowhere', headers: wrong }), await status(app, { url: '/closed/nowhere', headers: alice })], [401, 401, 403])
+  t.same(
+    [
+      await status(app, '/closed/nowhere'),
+      await status(app, { url: '/closed/nowhere', headers: wrong }),
+      await status(app, { url: '/closed/nowhere', headers: alice })
+    ],
+    [401, 401, 403]
+  )
   t.same([await status(app, { method: 'POST', url: '/closed' }), closed.reached], [401, 0])
   t.same([await status(app, { url: '/closed/nowhere', headers: { 'x-user': 'boss' } }), closed.reached], [200, 1])
 })
 
-t.test('config.auth on a not-found handler does nothing that it says, so it is a fault', async t => {
+t.test('refuses config.auth on a not-found handler, where it has no effect', async t => {
   for (const auth of [true, false, 'user']) {
     const app = await guarded()
     const page = counted()
     app.setNotFoundHandler({ config: { auth } } as never, page.handler)
-    t.same([await status(app, '/nowhere'), await status(app, { url: '/nowhere', headers: alice }), page.reached], [500, 500, 0])
+    t.same(
+      [await status(app, '/nowhere'), await status(app, { url: '/nowhere', headers: alice }), page.reached],
+      [500, 500, 0]
+    )
   }
 })
 
-t.test('callNotFound in onRequest runs the preHandler of the not-found handler and nothing else: a guard there guards it', async t => {
+t.test('callNotFound in onRequest runs only the preHandler of the not-found handler', async t => {
   for (const guard of [false, true]) {
     const app = await guarded()
     const page = counted()
@@ -81,7 +130,11 @@ t.test('callNotFound in onRequest runs the preHandler of the not-found handler a
     })
     app.setNotFoundHandler(guard ? { preHandler: app.gatehouse.guard(true) } : {}, lost.handler)
     app.get('/page', page.handler)
-    t.equal(await status(app, { url: '/page', headers: { 'x-lost': '1' } }), guard ? 401 : 200, guard ? 'guarded' : 'without one it is for everyone')
+    t.equal(
+      await status(app, { url: '/page', headers: { 'x-lost': '1' } }),
+      guard ? 401 : 200,
+      guard ? 'guarded' : 'without one it is for everyone'
+    )
     t.same([page.reached, lost.reached], [0, guard ? 0 : 1])
     t.equal(await status(app, { url: '/page', headers: { 'x-lost': '1', ...alice } }), 200)
     t.equal(lost.reached, guard ? 1 : 2)
@@ -105,7 +158,7 @@ t.test('callNotFound in a handler is behind the guard of its route', async t => 
   }
 })
 
-t.test('a HEAD that Fastify made has the policy of its GET; one that is written has its own', async t => {
+t.test('gives an automatic HEAD the policy of its GET, and a declared one its own', async t => {
   const app = await guarded()
   const page = counted()
   app.get('/auto', page.handler)
@@ -121,8 +174,23 @@ t.test('a HEAD that Fastify made has the policy of its GET; one that is written 
   const refused = await head('/auto')
   t.same([refused.statusCode, refused.headers['www-authenticate'], refused.body], [401, 'Token realm="test"', ''])
   t.equal((await head('/auto', wrong)).statusCode, 401)
-  t.same([(await head('/open')).statusCode, (await head('/own')).statusCode, (await head('/free')).statusCode, (await head('/none', alice)).statusCode], [200, 401, 200, 404])
-  t.same([(await head('/scoped')).statusCode, (await head('/scoped', alice)).statusCode, (await head('/scoped', { 'x-user': 'boss' })).statusCode], [401, 403, 200])
+  t.same(
+    [
+      (await head('/open')).statusCode,
+      (await head('/own')).statusCode,
+      (await head('/free')).statusCode,
+      (await head('/none', alice)).statusCode
+    ],
+    [200, 401, 200, 404]
+  )
+  t.same(
+    [
+      (await head('/scoped')).statusCode,
+      (await head('/scoped', alice)).statusCode,
+      (await head('/scoped', { 'x-user': 'boss' })).statusCode
+    ],
+    [401, 403, 200]
+  )
   t.same([await status(app, '/own'), await status(app, '/free'), await status(app, '/none')], [200, 401, 401])
   await isProtected(t, app, { method: 'HEAD', url: '/both' })
   await isProtected(t, app, { method: 'HEAD', url: '/auto' })
@@ -132,7 +200,7 @@ t.test('a HEAD that Fastify made has the policy of its GET; one that is written 
   await isProtected(t, few, { url: '/' })
 })
 
-t.test('an OPTIONS route is a route: protected unless it says otherwise', async t => {
+t.test('protects an OPTIONS route unless it is declared public', async t => {
   const app = await guarded()
   const page = counted()
   app.options('/x', page.handler)
@@ -143,9 +211,12 @@ t.test('an OPTIONS route is a route: protected unless it says otherwise', async 
   t.equal(await status(app, { method: 'OPTIONS', url: '/open' }), 200)
 })
 
-const preflight = { method: 'OPTIONS', headers: { origin: 'https://app.example.com', 'access-control-request-method': 'GET' } } as const
+const preflight = {
+  method: 'OPTIONS',
+  headers: { origin: 'https://app.example.com', 'access-control-request-method': 'GET' }
+} as const
 
-t.test('a CORS preflight is answered without a credential, whether @fastify/cors is registered before the plugin or after it', async t => {
+t.test('answers a CORS preflight without a credential, with @fastify/cors before or after the plugin', async t => {
   for (const order of ['before', 'after']) {
     for (const hook of ['onRequest', 'preParsing', 'preHandler'] as const) {
       const app = Fastify()
@@ -157,19 +228,35 @@ t.test('a CORS preflight is answered without a credential, whether @fastify/cors
       app.options('/files/*', { schema: { hide: true } as never }, page.handler)
       const says = `registered ${order}, in ${hook}`
       const answer = await app.inject({ ...preflight, url: '/x' })
-      t.same([answer.statusCode, answer.headers['access-control-allow-origin'], answer.headers['www-authenticate']], [204, 'https://app.example.com', undefined], says)
+      t.same(
+        [answer.statusCode, answer.headers['access-control-allow-origin'], answer.headers['www-authenticate']],
+        [204, 'https://app.example.com', undefined],
+        says
+      )
       const origin = preflight.headers.origin
       const refused = await app.inject({ url: '/x', headers: { origin } })
       const late = order === 'after' ? hook !== 'onRequest' : hook === 'preHandler'
-      t.same([refused.statusCode, refused.headers['access-control-allow-origin']], [401, late ? undefined : origin], `${says}: a refusal ${late ? 'comes before the CORS headers' : 'is readable for the page that asked'}`)
-      t.equal((await app.inject({ url: '/x', headers: { origin, ...alice } })).headers['access-control-allow-origin'], origin, says)
-      t.equal(await status(app, { method: 'OPTIONS', url: '/files/a' }), hook === 'onRequest' || (order === 'before' && hook === 'preParsing') ? 400 : 401, `${says}: another OPTIONS route is not exempt`)
+      t.same(
+        [refused.statusCode, refused.headers['access-control-allow-origin']],
+        [401, late ? undefined : origin],
+        `${says}: a refusal ${late ? 'comes before the CORS headers' : 'is readable for the page that asked'}`
+      )
+      t.equal(
+        (await app.inject({ url: '/x', headers: { origin, ...alice } })).headers['access-control-allow-origin'],
+        origin,
+        says
+      )
+      t.equal(
+        await status(app, { method: 'OPTIONS', url: '/files/a' }),
+        hook === 'onRequest' || (order === 'before' && hook === 'preParsing') ? 400 : 401,
+        `${says}: another OPTIONS route is not exempt`
+      )
       t.equal(page.reached, 1)
     }
   }
 })
 
-t.test('@fastify/cors in a child, with a prefix or with a hook of its own, before the plugin or after it', async t => {
+t.test('supports @fastify/cors in a child, with a prefix or another hook, before or after the plugin', async t => {
   for (const order of ['before', 'after']) {
     const app = Fastify()
     const page = counted()
@@ -185,16 +272,19 @@ t.test('@fastify/cors in a child, with a prefix or with a hook of its own, befor
   }
 })
 
-t.test('where CORS is off, OPTIONS of @fastify/cors is a route as any, in the audit too', async t => {
+t.test('treats OPTIONS of @fastify/cors as an ordinary route where CORS is off, also in the audit', async t => {
   const app = await guarded()
   await app.register(cors, { origin: false })
   app.get('/x', counted().handler)
   t.equal(await status(app, { method: 'OPTIONS', url: '/x' }), 401)
   t.equal(await status(app, { method: 'OPTIONS', url: '/x', headers: alice }), 404)
-  t.match(app.gatehouse.audit().find(row => row.method === 'OPTIONS'), { url: '*', access: 'required', from: 'default', stage: 'preHandler', reason: null })
+  t.match(
+    app.gatehouse.audit().find(row => row.method === 'OPTIONS'),
+    { url: '*', access: 'required', from: 'default', stage: 'preHandler', reason: null }
+  )
 })
 
-t.test('a route of several methods, and of all of them, is protected in every one', async t => {
+t.test('protects a route of several methods, or of all, in each of them', async t => {
   const app = await guarded()
   const page = counted()
   app.all('/all', page.handler)
@@ -214,7 +304,7 @@ t.test('a route of several methods, and of all of them, is protected in every on
   t.equal(await status(app, { method: 'PATCH', url: '/some' }), 404)
 })
 
-t.test('a method that the application adds is protected as well', async t => {
+t.test('protects a method that the application adds', async t => {
   const app = await guarded()
   const page = counted()
   app.addHttpMethod('MKCOL')
@@ -225,23 +315,70 @@ t.test('a method that the application adds is protected as well', async t => {
 /** Its type does not name it. */
 const useSemicolonDelimiter: object = { useSemicolonDelimiter: true }
 
-const prefixes: ReadonlyArray<{ says: string, prefix: string, server?: FastifyServerOptions, route?: RouteShorthandOptions, urls: readonly string[], heads?: readonly string[], not?: readonly string[] }> = [
+const prefixes: ReadonlyArray<{
+  says: string
+  prefix: string
+  server?: FastifyServerOptions
+  route?: RouteShorthandOptions
+  urls: readonly string[]
+  heads?: readonly string[]
+  not?: readonly string[]
+}> = [
   { says: 'both', prefix: '/p', urls: ['/p', '/p/'] },
   { says: 'no-slash', prefix: '/p', route: { prefixTrailingSlash: 'no-slash' }, urls: ['/p'], not: ['/p/'] },
   { says: 'slash', prefix: '/p', route: { prefixTrailingSlash: 'slash' }, urls: ['/p/'], not: ['/p'] },
-  { says: 'both, ignoring trailing slashes', prefix: '/p', server: { routerOptions: { ignoreTrailingSlash: true } }, urls: ['/p', '/p/'] },
-  { says: 'slash, ignoring trailing slashes', prefix: '/p', server: { routerOptions: { ignoreTrailingSlash: true } }, route: { prefixTrailingSlash: 'slash' }, urls: ['/p', '/p/'] },
+  {
+    says: 'both, ignoring trailing slashes',
+    prefix: '/p',
+    server: { routerOptions: { ignoreTrailingSlash: true } },
+    urls: ['/p', '/p/']
+  },
+  {
+    says: 'slash, ignoring trailing slashes',
+    prefix: '/p',
+    server: { routerOptions: { ignoreTrailingSlash: true } },
+    route: { prefixTrailingSlash: 'slash' },
+    urls: ['/p', '/p/']
+  },
   { says: 'a prefix that ends with a slash', prefix: '/p/', urls: ['/p/', '/p//'], heads: ['/p/'], not: ['/p'] },
-  { says: 'the same, ignoring duplicate slashes', prefix: '/p/', server: { routerOptions: { ignoreDuplicateSlashes: true } }, urls: ['/p/', '/p//', '//p/'], not: ['/p'] },
+  {
+    says: 'the same, ignoring duplicate slashes',
+    prefix: '/p/',
+    server: { routerOptions: { ignoreDuplicateSlashes: true } },
+    urls: ['/p/', '/p//', '//p/'],
+    not: ['/p']
+  },
   { says: 'a prefix with duplicate slashes', prefix: '/a//b', urls: ['/a//b', '/a//b/'], not: ['/a/b'] },
-  { says: 'the same, ignored', prefix: '/a//b', server: { routerOptions: { ignoreDuplicateSlashes: true } }, urls: ['/a//b', '/a/b', '/a/b/', '//a//b//'] },
-  { says: 'the same, in the older spelling of the option', prefix: '/a//b', server: { ignoreDuplicateSlashes: true }, urls: ['/a//b', '/a/b', '/a/b/'] },
-  { says: 'the same, with everything that a router may ignore', prefix: '/a//B', server: { routerOptions: { ignoreDuplicateSlashes: true, caseSensitive: false, ignoreTrailingSlash: true, ...useSemicolonDelimiter } }, urls: ['/a//B', '/A/b/', '//a//b//', '/a/b;x'] },
+  {
+    says: 'the same, ignored',
+    prefix: '/a//b',
+    server: { routerOptions: { ignoreDuplicateSlashes: true } },
+    urls: ['/a//b', '/a/b', '/a/b/', '//a//b//']
+  },
+  {
+    says: 'the same, in the older spelling of the option',
+    prefix: '/a//b',
+    server: { ignoreDuplicateSlashes: true },
+    urls: ['/a//b', '/a/b', '/a/b/']
+  },
+  {
+    says: 'the same, with everything that a router may ignore',
+    prefix: '/a//B',
+    server: {
+      routerOptions: {
+        ignoreDuplicateSlashes: true,
+        caseSensitive: false,
+        ignoreTrailingSlash: true,
+        ...useSemicolonDelimiter
+      }
+    },
+    urls: ['/a//B', '/A/b/', '//a//b//', '/a/b;x']
+  },
   { says: 'a parametric prefix', prefix: '/p/:tenant', urls: ['/p/acme', '/p/acme/'], not: ['/p'] },
   { says: 'without HEAD routes', prefix: '/p', server: { exposeHeadRoutes: false }, urls: ['/p', '/p/'], heads: [] }
 ]
 
-t.test("the route '/' of a child with a prefix is protected under every URL that reaches it", async t => {
+t.test("protects the route '/' of a child with a prefix under every URL that reaches it", async t => {
   for (const { says, prefix, server = {}, route = {}, urls, heads = urls, not = [] } of prefixes) {
     for (const method of ['GET', 'POST'] as const) {
       const app = await guarded({}, server)
@@ -250,12 +387,14 @@ t.test("the route '/' of a child with a prefix is protected under every URL that
       await app.ready()
       for (const url of urls) await isProtected(t, app, { method, url }, says)
       for (const url of method === 'GET' ? heads : []) await isProtected(t, app, { method: 'HEAD', url }, says)
-      for (const url of not) t.equal(await status(app, { method, url, headers: alice }), 404, `${says}: ${url} is not there`)
+      for (const url of not) {
+        t.equal(await status(app, { method, url, headers: alice }), 404, `${says}: ${url} is not there`)
+      }
     }
   }
 })
 
-t.test('routes of nested children are protected when the children are registered after the plugin, awaited or not; before it, they stop the boot', async t => {
+t.test('protects nested children registered after the plugin, and stops the boot for those before it', async t => {
   const page = counted()
   const nested = async (child: FastifyInstance) => {
     child.get('/', page.handler)
@@ -274,10 +413,18 @@ t.test('routes of nested children are protected when the children are registered
   const before = Fastify() as unknown as FastifyInstance
   before.register(nested, { prefix: '/p' })
   before.register(gatehouse, { schemes: { user: tokenScheme() } })
-  await stopsTheBoot(t, () => before.ready(), /GET, HEAD \/p;/, /GET, HEAD \/p\/a/, /\/p\/inner/, /before fastify-gatehouse was loaded/, /await app\.register\(authPlugin/)
+  await stopsTheBoot(
+    t,
+    () => before.ready(),
+    /GET, HEAD \/p;/,
+    /GET, HEAD \/p\/a/,
+    /\/p\/inner/,
+    /before fastify-gatehouse was loaded/,
+    /await app\.register\(authPlugin/
+  )
 })
 
-t.test('a child that was loaded before the plugin hides its later routes from it: they stop the boot', async t => {
+t.test('stops the boot for routes hidden in a child that was loaded before the plugin', async t => {
   const app = Fastify() as unknown as FastifyInstance
   let early: FastifyInstance | undefined
   await app.register(async child => { early = child }, { prefix: '/early' })
@@ -286,8 +433,11 @@ t.test('a child that was loaded before the plugin hides its later routes from it
   await stopsTheBoot(t, () => app.ready(), /\/early/, /before fastify-gatehouse was loaded/)
 })
 
-t.test('routes of one pattern and several constraints have each their own policy', async t => {
-  const app = await guarded({ schemes: { user: tokenScheme(), other: tokenScheme({ from: 'cookie:user' }) }, default: 'user' })
+t.test('gives routes with one pattern and several constraints their own policies', async t => {
+  const app = await guarded({
+    schemes: { user: tokenScheme(), other: tokenScheme({ from: 'cookie:user' }) },
+    default: 'user'
+  })
   const page = counted()
   app.get('/x', { constraints: { host: 'open.example.com' }, config: { auth: { public: 'a test' } } }, page.handler)
   app.get('/x', { constraints: { host: 'closed.example.com' } }, page.handler)
@@ -295,9 +445,31 @@ t.test('routes of one pattern and several constraints have each their own policy
   app.get('/v', { constraints: { version: '1.2.0' }, config: { auth: { public: 'a test' } } }, page.handler)
   app.get('/v', { constraints: { version: '2.0.0' } }, page.handler)
   const at = async (url: string, headers: Record<string, string>) => await status(app, { url, headers })
-  t.same([await at('/x', { host: 'open.example.com' }), await at('/x', { host: 'closed.example.com' }), await at('/x', { host: 'other.example.com' }), await at('/x', { host: 'none.example.com' })], [200, 401, 401, 404])
-  t.same([await at('/x', { host: 'closed.example.com', ...alice }), await at('/x', { host: 'other.example.com', ...alice }), await at('/x', { host: 'other.example.com', cookie: 'user=a' })], [200, 401, 200])
-  t.same([await at('/v', { 'accept-version': '1.x' }), await at('/v', { 'accept-version': '2.x' }), await at('/v', { 'accept-version': '2.x', ...alice })], [200, 401, 200])
+  t.same(
+    [
+      await at('/x', { host: 'open.example.com' }),
+      await at('/x', { host: 'closed.example.com' }),
+      await at('/x', { host: 'other.example.com' }),
+      await at('/x', { host: 'none.example.com' })
+    ],
+    [200, 401, 401, 404]
+  )
+  t.same(
+    [
+      await at('/x', { host: 'closed.example.com', ...alice }),
+      await at('/x', { host: 'other.example.com', ...alice }),
+      await at('/x', { host: 'other.example.com', cookie: 'user=a' })
+    ],
+    [200, 401, 200]
+  )
+  t.same(
+    [
+      await at('/v', { 'accept-version': '1.x' }),
+      await at('/v', { 'accept-version': '2.x' }),
+      await at('/v', { 'accept-version': '2.x', ...alice })
+    ],
+    [200, 401, 200]
+  )
   const port = await portOf(app)
   t.teardown(() => app.close())
   const socket = await wire(port)
@@ -306,7 +478,7 @@ t.test('routes of one pattern and several constraints have each their own policy
   socket.end()
 })
 
-t.test('asynchronous constraints reach the same guard', async t => {
+t.test('guards routes with asynchronous constraints', async t => {
   const app = Fastify() as unknown as FastifyInstance
   app.addConstraintStrategy({
     name: 'secret',
@@ -317,7 +489,13 @@ t.test('asynchronous constraints reach the same guard', async t => {
         set: (key: unknown, value: unknown) => { handlers.set(key, value) }
       }
     },
-    deriveConstraint (request: { headers: Record<string, unknown> }, _context: unknown, done: (error: null, value: unknown) => void) { setImmediate(done, null, request.headers.secret) }
+    deriveConstraint (
+      request: { headers: Record<string, unknown> },
+      _context: unknown,
+      done: (error: null, value: unknown) => void
+    ) {
+      setImmediate(done, null, request.headers.secret)
+    }
   } as never)
   await app.register(gatehouse, { schemes: { user: tokenScheme() } })
   const page = counted()
@@ -327,15 +505,40 @@ t.test('asynchronous constraints reach the same guard', async t => {
   t.equal(await status(app, { url: '/x', headers: { secret: 'beta' } }), 200)
 })
 
-const loose: ReadonlyArray<{ says: string, routerOptions: FastifyServerOptions['routerOptions'], urls: readonly string[] }> = [
+const loose: ReadonlyArray<{
+  says: string
+  routerOptions: FastifyServerOptions['routerOptions']
+  urls: readonly string[]
+}> = [
   { says: 'ignoreTrailingSlash', routerOptions: { ignoreTrailingSlash: true }, urls: ['/private', '/private/'] },
-  { says: 'ignoreDuplicateSlashes', routerOptions: { ignoreDuplicateSlashes: true }, urls: ['/private', '//private', '///private'] },
-  { says: 'caseSensitive: false', routerOptions: { caseSensitive: false }, urls: ['/private', '/PRIVATE', '/pRiVaTe'] },
-  { says: 'useSemicolonDelimiter', routerOptions: { ...useSemicolonDelimiter }, urls: ['/private', '/private;x', '/private;/health'] },
-  { says: 'all of them', routerOptions: { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, caseSensitive: false, ...useSemicolonDelimiter }, urls: ['//Private/', '/PRIVATE/;/health', '/private//'] }
+  {
+    says: 'ignoreDuplicateSlashes',
+    routerOptions: { ignoreDuplicateSlashes: true },
+    urls: ['/private', '//private', '///private']
+  },
+  {
+    says: 'caseSensitive: false',
+    routerOptions: { caseSensitive: false },
+    urls: ['/private', '/PRIVATE', '/pRiVaTe']
+  },
+  {
+    says: 'useSemicolonDelimiter',
+    routerOptions: { ...useSemicolonDelimiter },
+    urls: ['/private', '/private;x', '/private;/health']
+  },
+  {
+    says: 'all of them',
+    routerOptions: {
+      ignoreTrailingSlash: true,
+      ignoreDuplicateSlashes: true,
+      caseSensitive: false,
+      ...useSemicolonDelimiter
+    },
+    urls: ['//Private/', '/PRIVATE/;/health', '/private//']
+  }
 ]
 
-t.test('router options that let more URLs reach a route let none of them past its guard, and open none by a public path', async t => {
+t.test('guards every URL that lenient router options lead to a route, and opens none by a public path', async t => {
   for (const { says, routerOptions, urls } of loose) {
     const app = await guarded({ publicPaths: ['/health', '/docs/*'] }, { routerOptions })
     const page = counted()
@@ -349,19 +552,31 @@ t.test('router options that let more URLs reach a route let none of them past it
   }
 })
 
-t.test('a public path is compared with the pattern as it is written, whatever the router ignores: what is spelled otherwise stays closed, and nothing stops the boot', async t => {
-  const everything = { ignoreTrailingSlash: true, ignoreDuplicateSlashes: true, caseSensitive: false, ...useSemicolonDelimiter }
+t.test('compares public paths with patterns literally, whatever the router ignores', async t => {
+  const everything = {
+    ignoreTrailingSlash: true,
+    ignoreDuplicateSlashes: true,
+    caseSensitive: false,
+    ...useSemicolonDelimiter
+  }
   const app = await guarded({ publicPaths: ['/docs/*', '/a//b', '/Open', '/trail'] }, { routerOptions: everything })
   const page = counted()
   app.register(async child => { child.get('/', page.handler) }, { prefix: '/a//b' })
   for (const url of ['/Docs/x', '/docs/y', '/open', '/trail/', '//docs/z', '/docs//w']) app.get(url, page.handler)
   await app.ready()
-  for (const url of ['/a//b', '/A/b/', '/docs/y', '/DOCS//y/', '/docs/w', '/docs/y;x']) t.equal(await status(app, url), 200, url)
-  for (const url of ['/docs/x', '/Docs/x', '/Open', '/open', '/trail', '/docs/z', '//docs/z']) t.equal(await status(app, url), 401, url)
+  for (const url of ['/a//b', '/A/b/', '/docs/y', '/DOCS//y/', '/docs/w', '/docs/y;x']) {
+    t.equal(await status(app, url), 200, url)
+  }
+  for (const url of ['/docs/x', '/Docs/x', '/Open', '/open', '/trail', '/docs/z', '//docs/z']) {
+    t.equal(await status(app, url), 401, url)
+  }
 })
 
-t.test('the policy is that of the route and never of the URL: absolute forms, escapes, dots and rewritten URLs', async t => {
-  const app = await guarded({ publicPaths: ['/health', '/docs/*'] }, { rewriteUrl: request => request.url?.replace(/^\/v1\//, '/') ?? '/' })
+t.test('applies the policy of the route to absolute forms, escapes, dots and rewritten URLs', async t => {
+  const app = await guarded(
+    { publicPaths: ['/health', '/docs/*'] },
+    { rewriteUrl: request => request.url?.replace(/^\/v1\//, '/') ?? '/' }
+  )
   const page = counted()
   app.get('/private', page.handler)
   app.get('/health', page.handler)
@@ -369,23 +584,58 @@ t.test('the policy is that of the route and never of the URL: absolute forms, es
   app.get('/items/:id', page.handler)
   const port = await portOf(app)
   t.teardown(() => app.close())
-  const reaching = ['/private', '/%70rivate', '/%70%72%69%76%61%74%65', 'http://evil.example/private', `http://127.0.0.1:${port}/private`, 'http://evil.example/%70rivate?x=/health', '/private?', '/private#/health', '/v1/private', '/items/..', '/items/%2e%2e', '/items/%2Fhealth', '/items/health%2F..%2F']
+  const reaching = [
+    '/private',
+    '/%70rivate',
+    '/%70%72%69%76%61%74%65',
+    'http://evil.example/private',
+    `http://127.0.0.1:${port}/private`,
+    'http://evil.example/%70rivate?x=/health',
+    '/private?',
+    '/private#/health',
+    '/v1/private',
+    '/items/..',
+    '/items/%2e%2e',
+    '/items/%2Fhealth',
+    '/items/health%2F..%2F'
+  ]
   for (const url of reaching) {
     t.equal((await ask(port, [`GET ${url} HTTP/1.1`])).status, 401, `${url} is 401 for an anonymous caller`)
     t.equal((await ask(port, [`GET ${url} HTTP/1.1`, 'X-User: alice'])).status, 200, `${url} is open to a principal`)
   }
-  for (const url of ['/docs/../private', '/docs/%2e%2e/private', '/docs/..%2fprivate', '/health', 'http://evil.example/health']) {
+  for (const url of [
+    '/docs/../private',
+    '/docs/%2e%2e/private',
+    '/docs/..%2fprivate',
+    '/health',
+    'http://evil.example/health'
+  ]) {
     const answer = await ask(port, [`GET ${url} HTTP/1.1`])
-    t.same([answer.status, JSON.parse(answer.body).who], [200, null], `${url} reaches the public route that its pattern says, and not the other`)
+    t.same(
+      [answer.status, JSON.parse(answer.body).who],
+      [200, null],
+      `${url} reaches the public route that its pattern says, and not the other`
+    )
   }
   const before = page.reached
-  for (const url of ['//private', '/private/', '/PRIVATE', '/private;x', '/./private', '/%2570rivate', '/private%00', '/private%20']) {
-    for (const credential of [[], ['X-User: alice']]) t.equal((await ask(port, [`GET ${url} HTTP/1.1`, ...credential])).status, 404, `${url} is no route`)
+  for (const url of [
+    '//private',
+    '/private/',
+    '/PRIVATE',
+    '/private;x',
+    '/./private',
+    '/%2570rivate',
+    '/private%00',
+    '/private%20'
+  ]) {
+    for (const credential of [[], ['X-User: alice']]) {
+      t.equal((await ask(port, [`GET ${url} HTTP/1.1`, ...credential])).status, 404, `${url} is no route`)
+    }
   }
   t.equal(page.reached, before)
 })
 
-t.test('a static route, a parameter and a wildcard of one place keep their own policies', async t => {
+t.test('keeps separate policies for a static route, a parameter and a wildcard at one position', async t => {
   const options: Partial<GatehouseOptions> = { publicPaths: ['/x/static'] }
   const app = await guarded(options)
   const page = counted()
@@ -399,5 +649,12 @@ t.test('a static route, a parameter and a wildcard of one place keep their own p
   await isProtected(t, app, { url: '/x/%73tatic2' })
   await isProtected(t, app, { url: '/opt' })
   await isProtected(t, app, { url: '/opt/1' })
-  t.same([await status(app, '/x/a/b'), await status(app, { url: '/x/a/b', headers: alice }), await status(app, { url: '/x/a/b', headers: { 'x-user': 'boss' } })], [401, 403, 200])
+  t.same(
+    [
+      await status(app, '/x/a/b'),
+      await status(app, { url: '/x/a/b', headers: alice }),
+      await status(app, { url: '/x/a/b', headers: { 'x-user': 'boss' } })
+    ],
+    [401, 403, 200]
+  )
 })

@@ -4,22 +4,50 @@ import cookie from '@fastify/cookie'
 import rateLimit from '@fastify/rate-limit'
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import gatehouse, { absent, authenticated, type GatehouseOptions, type GuardAuth, type Principal, type Scheme } from '../../lib/index.js'
+import gatehouse, {
+  absent,
+  authenticated,
+  type GatehouseOptions,
+  type GuardAuth,
+  type Principal,
+  type Scheme
+} from '../../lib/index.js'
 import { alice, counted, guarded, portOf, tokenScheme, wire, wrong } from '../fixtures/routes.js'
 
 const json = { 'content-type': 'application/json' }
-const schema = { body: { type: 'object', required: ['name'], properties: { name: { type: 'string' } } }, querystring: { type: 'object', properties: { page: { type: 'integer' } } } }
+const schema = {
+  body: { type: 'object', required: ['name'], properties: { name: { type: 'string' } } },
+  querystring: { type: 'object', properties: { page: { type: 'integer' } } }
+}
 
 /** Requests that Fastify itself refuses, each at another point of reading the body. */
 const malformed = [
   { says: 'a body that is no JSON', status: 400, url: '/orders', headers: json, payload: '{"name":' },
-  { says: 'a body over the limit', status: 413, url: '/orders', headers: json, payload: JSON.stringify({ name: 'x'.repeat(500) }) },
-  { says: 'a content type without a parser', status: 415, url: '/orders', headers: { 'content-type': 'application/x-unheard-of' }, payload: 'x' },
+  {
+    says: 'a body over the limit',
+    status: 413,
+    url: '/orders',
+    headers: json,
+    payload: JSON.stringify({ name: 'x'.repeat(500) })
+  },
+  {
+    says: 'a content type without a parser',
+    status: 415,
+    url: '/orders',
+    headers: { 'content-type': 'application/x-unheard-of' },
+    payload: 'x'
+  },
   { says: 'a body that does not match its schema', status: 400, url: '/orders', headers: json, payload: '{}' },
-  { says: 'a query that does not match its schema', status: 400, url: '/orders?page=no', headers: json, payload: '{"name":"a"}' }
+  {
+    says: 'a query that does not match its schema',
+    status: 400,
+    url: '/orders?page=no',
+    headers: json,
+    payload: '{"name":"a"}'
+  }
 ]
 
-t.test('the guard runs before a byte of the body is read: an anonymous caller never sees 400, 413 or 415', async t => {
+t.test('guards before the body is read: an anonymous caller never gets 400, 413 or 415', async t => {
   for (const async of [false, true]) {
     const orders = counted()
     const app = await guarded({ schemes: { user: tokenScheme({ async }) } }, { bodyLimit: 200 })
@@ -29,34 +57,56 @@ t.test('the guard runs before a byte of the body is read: an anonymous caller ne
       const anonymous = await app.inject({ method: 'POST', url, headers, payload })
       t.equal(anonymous.statusCode, 401, `anonymous: ${says}`)
       t.equal(anonymous.json().code, 'AUTH_REQUIRED')
-      t.equal((await app.inject({ method: 'POST', url, headers: { ...headers, ...wrong }, payload })).statusCode, 401, `a bad credential: ${says}`)
-      t.equal((await app.inject({ method: 'POST', url, headers: { ...headers, ...alice }, payload })).statusCode, status, `authenticated: ${says}`)
+      t.equal(
+        (await app.inject({ method: 'POST', url, headers: { ...headers, ...wrong }, payload })).statusCode,
+        401,
+        `a bad credential: ${says}`
+      )
+      t.equal(
+        (await app.inject({ method: 'POST', url, headers: { ...headers, ...alice }, payload })).statusCode,
+        status,
+        `authenticated: ${says}`
+      )
     }
     t.equal((await app.inject('/list?page=no')).statusCode, 401)
     t.equal(orders.reached, 0, 'no handler ran')
-    const good = await app.inject({ method: 'POST', url: '/orders?page=2', headers: { ...json, ...alice }, payload: { name: 'a' } })
+    const good = await app.inject({
+      method: 'POST',
+      url: '/orders?page=2',
+      headers: { ...json, ...alice },
+      payload: { name: 'a' }
+    })
     t.same([good.statusCode, good.json()], [200, { who: 'alice', body: { name: 'a' } }])
   }
 })
 
-t.test('static scopes are settled before the body is read, functions in preHandler, after validation', async t => {
+t.test('checks static scopes before the body is read, and functions in preHandler after validation', async t => {
   const app = await guarded()
   const asked: unknown[] = []
   const orders = counted()
   app.post('/static', { schema, config: { auth: { scopes: 'orders:write' } } }, orders.handler)
-  app.post('/when', {
-    schema,
-    config: {
-      auth: {
-        when (principal, request) {
-          asked.push(request.body, request.query)
-          return principal.id === 'boss'
+  app.post(
+    '/when',
+    {
+      schema,
+      config: {
+        auth: {
+          when (principal, request) {
+            asked.push(request.body, request.query)
+            return principal.id === 'boss'
+          }
         }
       }
-    }
-  }, orders.handler)
-  const post = async (url: string, who: string, payload: string) => (await app.inject({ method: 'POST', url, headers: { ...json, 'x-user': who }, payload })).statusCode
-  t.equal(await post('/static', 'alice', '{"name":'), 403, 'a principal without the scope does not learn that the body is bad')
+    },
+    orders.handler
+  )
+  const post = async (url: string, who: string, payload: string) =>
+    (await app.inject({ method: 'POST', url, headers: { ...json, 'x-user': who }, payload })).statusCode
+  t.equal(
+    await post('/static', 'alice', '{"name":'),
+    403,
+    'a principal without the scope does not learn that the body is bad'
+  )
   t.equal(await post('/static', 'boss', '{"name":'), 400)
   t.equal(await post('/when', 'alice', '{"name":'), 400, 'the function waits for validation')
   t.equal(await post('/when', 'alice', '{}'), 400)
@@ -68,7 +118,7 @@ t.test('static scopes are settled before the body is read, functions in preHandl
   t.equal(orders.reached, 1)
 })
 
-t.test('the guard runs after every onRequest hook, in any order of registration: cookies, sessions and rate limits are there', async t => {
+t.test('guards after every onRequest hook, registered in any order', async t => {
   for (const order of ['before', 'after']) {
     const app = Fastify()
     const seen: string[] = []
@@ -95,7 +145,7 @@ t.test('the guard runs after every onRequest hook, in any order of registration:
   }
 })
 
-t.test('the rate limit of the application counts refused requests, on routes and globally, registered before the plugin or after it', async t => {
+t.test("counts refused requests in the application's rate limit, per route and globally, in any order", async t => {
   for (const order of ['before', 'after'] as const) {
     for (const global of [false, true]) {
       const app = Fastify()
@@ -112,10 +162,12 @@ t.test('the rate limit of the application counts refused requests, on routes and
   }
 })
 
-t.test('before the guard ran, request.auth is anonymous and request.principal null; after it, they are the caller', async t => {
+t.test('is anonymous before the guard and authenticated after it', async t => {
   const app = await guarded()
   const seen: unknown[] = []
-  const look = async (request: FastifyRequest): Promise<void> => { seen.push([request.auth.authenticated, request.auth.scheme, request.principal?.id ?? null]) }
+  const look = async (request: FastifyRequest): Promise<void> => {
+    seen.push([request.auth.authenticated, request.auth.scheme, request.principal?.id ?? null])
+  }
   app.addHook('onRequest', look)
   app.addHook('preParsing', look)
   app.addHook('preHandler', look)
@@ -124,32 +176,61 @@ t.test('before the guard ran, request.auth is anonymous and request.principal nu
   t.same(seen, [[false, null, null], [true, 'user', 'alice'], [true, 'user', 'alice']])
 })
 
-t.test('a hook of the plugin resolves to undefined: the payload is not replaced', async t => {
+t.test('resolves hooks to undefined, which keeps the payload', async t => {
   for (const async of [false, true]) {
     const app = await guarded({ schemes: { user: tokenScheme({ async }) } })
     const orders = counted()
     app.post('/echo', { preParsing: app.gatehouse.guard(true) }, orders.handler)
-    app.addContentTypeParser('application/octet-stream', { parseAs: 'string' }, (_request, body, done) => { done(null, body) })
-    const sent = await app.inject({ method: 'POST', url: '/echo', headers: { ...json, ...alice }, payload: { a: [1, 2, 3] } })
+    app.addContentTypeParser('application/octet-stream', { parseAs: 'string' }, (_request, body, done) => {
+      done(null, body)
+    })
+    const sent = await app.inject({
+      method: 'POST',
+      url: '/echo',
+      headers: { ...json, ...alice },
+      payload: { a: [1, 2, 3] }
+    })
     t.same([sent.statusCode, sent.json().body], [200, { a: [1, 2, 3] }])
-    const raw = await app.inject({ method: 'POST', url: '/echo', headers: { 'content-type': 'application/octet-stream', ...alice }, payload: 'x'.repeat(100_000) })
+    const raw = await app.inject({
+      method: 'POST',
+      url: '/echo',
+      headers: { 'content-type': 'application/octet-stream', ...alice },
+      payload: 'x'.repeat(100_000)
+    })
     t.equal(raw.json().body, 'x'.repeat(100_000))
     const request = { is404: false, raw: { headers: {}, rawHeaders: [] }, server: app } as unknown as FastifyRequest
     t.equal(await app.gatehouse.guard({ mode: 'optional' })(request, { request } as never), undefined)
   }
 })
 
-t.test("with the option stage: 'preHandler' all of it runs there: parsing and validation come first, then the guard", async t => {
+t.test("runs after parsing and validation with stage: 'preHandler'", async t => {
   for (const async of [false, true]) {
     const orders = counted()
     const app = await guarded({ schemes: { user: tokenScheme({ async }) }, stage: 'preHandler' }, { bodyLimit: 200 })
-    app.post('/orders', { schema, config: { auth: { scopes: 'orders:write', when: (_principal, request) => (request.body as { name: string }).name !== 'no' } } }, orders.handler)
+    app.post(
+      '/orders',
+      {
+        schema,
+        config: {
+          auth: {
+            scopes: 'orders:write',
+            when: (_principal, request) => (request.body as { name: string }).name !== 'no'
+          }
+        }
+      },
+      orders.handler
+    )
     app.post('/open', { config: { auth: false } }, orders.handler)
     for (const { says, status, url, headers, payload } of malformed) {
       t.equal((await app.inject({ method: 'POST', url, headers, payload })).statusCode, status, `anonymous: ${says}`)
     }
-    const post = async (headers: Record<string, string>, name = 'a') => (await app.inject({ method: 'POST', url: '/orders', headers: { ...json, ...headers }, payload: { name } })).statusCode
-    t.same([await post({}), await post(wrong), await post(alice), await post({ 'x-user': 'boss' }, 'no')], [401, 401, 403, 403])
+    const post = async (headers: Record<string, string>, name = 'a') =>
+      (await app.inject({ method: 'POST', url: '/orders', headers: { ...json, ...headers }, payload: { name } }))
+        .statusCode
+    t.same(
+      [await post({}), await post(wrong), await post(alice), await post({ 'x-user': 'boss' }, 'no')],
+      [401, 401, 403, 403]
+    )
     t.equal(orders.reached, 0)
     t.equal(await post({ 'x-user': 'boss' }), 200)
     t.equal(orders.reached, 1)
@@ -158,7 +239,7 @@ t.test("with the option stage: 'preHandler' all of it runs there: parsing and va
   }
 })
 
-t.test('the seal asks private state: nothing that others can write opens a route', async t => {
+t.test('checks private state before the handler, which other code cannot forge', async t => {
   for (const stage of ['preParsing', 'preHandler'] as const) {
     const app = await guarded({ stage })
     const page = counted()
@@ -166,13 +247,20 @@ t.test('the seal asks private state: nothing that others can write opens a route
     app.addHook('onRequest', async request => {
       const trick = request.headers['x-trick']
       if (trick === 'lend') lent = request
-      if (trick === 'symbols') for (const key of Reflect.ownKeys(lent ?? {})) if (typeof key === 'symbol' && !String(key).includes('fastify')) Object.assign(request, { [key]: (lent as unknown as Record<symbol, unknown>)[key] })
+      if (trick === 'symbols') {
+        for (const key of Reflect.ownKeys(lent ?? {})) {
+          if (typeof key === 'symbol' && !String(key).includes('fastify')) {
+            Object.assign(request, { [key]: (lent as unknown as Record<symbol, unknown>)[key] })
+          }
+        }
+      }
       if (trick === 'auth') Object.assign(request, { auth: { authenticated: true } })
       if (trick === 'principal') Object.assign(request, { principal: { id: 'alice' } })
       if (trick === 'define') Object.defineProperty(request, 'principal', { value: { id: 'alice' } })
     })
     app.get('/', page.handler)
-    const get = async (trick: string, headers = {}) => (await app.inject({ url: '/', headers: { 'x-trick': trick, ...headers } })).statusCode
+    const get = async (trick: string, headers = {}) =>
+      (await app.inject({ url: '/', headers: { 'x-trick': trick, ...headers } })).statusCode
     t.equal(await get('lend', alice), 200)
     t.notOk(Reflect.ownKeys(lent ?? {}).some(key => String(key).includes('gatehouse')), 'there is nothing to copy')
     t.equal(await get('symbols'), 401, 'every symbol was copied from a request which passed')
@@ -183,7 +271,7 @@ t.test('the seal asks private state: nothing that others can write opens a route
   }
 })
 
-t.test('a protected route whose guard did not pass for exactly its policy is refused with 500', async t => {
+t.test('answers 500 on a protected route unless the guard passed for exactly its policy', async t => {
   const app = await guarded()
   const page = counted()
   let marks: Record<symbol, unknown> | undefined
@@ -193,7 +281,11 @@ t.test('a protected route whose guard did not pass for exactly its policy is ref
     if (trick === 'keep') marks = { ...config }
     if (trick === 'auth') Object.assign(config, { auth: false })
     if (trick === 'mark') for (const key of Object.getOwnPropertySymbols(config)) delete config[key]
-    if (trick === 'swap') for (const key of Object.getOwnPropertySymbols(config)) config[key] = { ...config[key] as object, policy: { access: 'required' } }
+    if (trick === 'swap') {
+      for (const key of Object.getOwnPropertySymbols(config)) {
+        config[key] = { ...(config[key] as object), policy: { access: 'required' } }
+      }
+    }
   })
   app.get('/open', { config: { auth: false } }, page.handler)
   app.get('/auth', page.handler)
@@ -201,16 +293,20 @@ t.test('a protected route whose guard did not pass for exactly its policy is ref
   app.get('/swap', page.handler)
   await app.inject({ url: '/open', headers: { 'x-trick': 'keep' } })
   t.ok(marks !== undefined && page.reached === 1)
-  const get = async (trick: string, headers = {}) => await app.inject({ url: `/${trick}`, headers: { 'x-trick': trick, ...headers } })
+  const get = async (trick: string, headers = {}) =>
+    await app.inject({ url: `/${trick}`, headers: { 'x-trick': trick, ...headers } })
   t.equal((await get('auth')).statusCode, 401)
   t.equal((await get('auth')).statusCode, 401, 'config.auth written while a request runs is not read')
   const gone = await get('mark', alice)
-  t.same([gone.statusCode, gone.json()], [500, { statusCode: 500, code: 'AUTH_FAULT', error: 'Internal Server Error', message: 'Internal Server Error' }])
+  t.same(
+    [gone.statusCode, gone.json()],
+    [500, { statusCode: 500, code: 'AUTH_FAULT', error: 'Internal Server Error', message: 'Internal Server Error' }]
+  )
   t.equal((await get('swap', alice)).statusCode, 500, 'a pass under another policy is none')
   t.equal(page.reached, 1)
 })
 
-t.test('a fault answers in the form that the option errors asks for, and the handler does not run', async t => {
+t.test('answers an internal error in the form of the option errors, without running the handler', async t => {
   const app = Fastify()
   const page = counted()
   app.register(gatehouse, { schemes: { user: tokenScheme() }, errors: 'problem' })
@@ -218,11 +314,18 @@ t.test('a fault answers in the form that the option errors asks for, and the han
   app.addHook('onSend', async () => { await new Promise(resolve => { setImmediate(resolve) }) })
   await app.ready()
   const answer = await app.inject({ method: 'OPTIONS', url: '/blind/x', headers: alice })
-  t.same([answer.statusCode, answer.headers['content-type'], answer.json()], [500, 'application/problem+json; charset=utf-8', { type: 'about:blank', title: 'Internal Server Error', status: 500, code: 'AUTH_FAULT' }])
+  t.same(
+    [answer.statusCode, answer.headers['content-type'], answer.json()],
+    [
+      500,
+      'application/problem+json; charset=utf-8',
+      { type: 'about:blank', title: 'Internal Server Error', status: 500, code: 'AUTH_FAULT' }
+    ]
+  )
   t.equal(page.reached, 0)
 })
 
-t.test('on a public route no scheme runs, whatever was sent', async t => {
+t.test('runs no scheme on a public route, whatever credentials are sent', async t => {
   const scheme = tokenScheme()
   const app = await guarded({ schemes: { user: scheme } })
   const page = counted()
@@ -232,7 +335,7 @@ t.test('on a public route no scheme runs, whatever was sent', async t => {
   t.equal(answer.headers['www-authenticate'], undefined)
 })
 
-t.test('after a refusal that answered by itself no later hook and no handler runs, however long its answer takes', async t => {
+t.test("runs no later hook and no handler after a scheme's own answer, however long it takes", async t => {
   const answers: ReadonlyArray<readonly [status: number, options: (async: boolean) => Partial<GatehouseOptions>]> = [
     [302, async => ({
       schemes: {
@@ -258,8 +361,12 @@ t.test('after a refusal that answered by itself no later hook and no handler run
         const later = async (): Promise<void> => { ran.push('a later hook') }
         if (stage === 'preParsing') app.addHook('preParsing', later)
         app.addHook('preHandler', later)
-        if (stage === 'guard') app.get('/', { config: { auth: false }, preParsing: [app.gatehouse.guard(true), later] }, page.handler)
-        else app.get('/', page.handler)
+        if (stage === 'guard') {
+          const preParsing = [app.gatehouse.guard(true), later]
+          app.get('/', { config: { auth: false }, preParsing }, page.handler)
+        } else {
+          app.get('/', page.handler)
+        }
         t.equal((await app.inject('/')).statusCode, status, `${stage}, ${async ? 'asynchronous' : 'synchronous'}`)
         t.same([ran, page.reached], [[], 0])
       }
@@ -280,32 +387,58 @@ t.test('after a refusal that answered by itself no later hook and no handler run
 /** Registers a route whose only guard is a hook. */
 type Place = (app: FastifyInstance, auth: GuardAuth, handler: ReturnType<typeof counted>['handler']) => void
 const places: Readonly<Record<string, Place>> = {
-  onRequest: (app, auth, handler) => { app.post('/x', { config: { auth: false }, onRequest: app.gatehouse.guard(auth) }, handler) },
-  preParsing: (app, auth, handler) => { app.post('/x', { config: { auth: false }, preParsing: app.gatehouse.guard(auth) }, handler) },
-  preValidation: (app, auth, handler) => { app.post('/x', { config: { auth: false }, preValidation: app.gatehouse.guard(auth) }, handler) },
-  preHandler: (app, auth, handler) => { app.post('/x', { config: { auth: false }, preHandler: app.gatehouse.guard(auth) }, handler) },
+  onRequest: (app, auth, handler) => {
+    app.post('/x', { config: { auth: false }, onRequest: app.gatehouse.guard(auth) }, handler)
+  },
+  preParsing: (app, auth, handler) => {
+    app.post('/x', { config: { auth: false }, preParsing: app.gatehouse.guard(auth) }, handler)
+  },
+  preValidation: (app, auth, handler) => {
+    app.post('/x', { config: { auth: false }, preValidation: app.gatehouse.guard(auth) }, handler)
+  },
+  preHandler: (app, auth, handler) => {
+    app.post('/x', { config: { auth: false }, preHandler: app.gatehouse.guard(auth) }, handler)
+  },
   'instance onRequest': (app, auth, handler) => {
     app.register(async child => {
       child.addHook('onRequest', app.gatehouse.guard(auth))
       child.post('/x', { config: { auth: false } }, handler)
     })
   },
-  setNotFoundHandler: (app, auth, handler) => { app.setNotFoundHandler({ preHandler: app.gatehouse.guard(auth) }, handler) },
-  'setNotFoundHandler of a prefix': (app, auth, handler) => {
-    app.register(async child => { child.setNotFoundHandler({ preHandler: child.gatehouse.guard(auth) }, handler) }, { prefix: '/x' })
+  setNotFoundHandler: (app, auth, handler) => {
+    app.setNotFoundHandler({ preHandler: app.gatehouse.guard(auth) }, handler)
   },
-  'setNotFoundHandler, preValidation': (app, auth, handler) => { app.setNotFoundHandler({ preValidation: app.gatehouse.guard(auth) }, handler) }
+  'setNotFoundHandler of a prefix': (app, auth, handler) => {
+    app.register(
+      async child => {
+        child.setNotFoundHandler({ preHandler: child.gatehouse.guard(auth) }, handler)
+      },
+      { prefix: '/x' }
+    )
+  },
+  'setNotFoundHandler, preValidation': (app, auth, handler) => {
+    app.setNotFoundHandler({ preValidation: app.gatehouse.guard(auth) }, handler)
+  }
 }
 
 async function guardAnywhere (t: Test, place: string, register: Place, errors: 'fastify' | 'problem'): Promise<void> {
   const scheme = tokenScheme({ async: errors === 'problem' })
   const app = await guarded({ schemes: { user: scheme }, errors })
   const page = counted()
-  register(app, { scopes: 'orders:write', when: (_principal, request) => request.query !== null && !request.url.includes('no') }, page.handler)
-  const post = async (headers: Record<string, string>, url = '/x') => await app.inject({ method: 'POST', url, headers: { ...json, ...headers }, payload: '{}' })
+  register(
+    app,
+    { scopes: 'orders:write', when: (_principal, request) => request.query !== null && !request.url.includes('no') },
+    page.handler
+  )
+  const post = async (headers: Record<string, string>, url = '/x') =>
+    await app.inject({ method: 'POST', url, headers: { ...json, ...headers }, payload: '{}' })
   const says = `${place}, ${errors}`
   const anonymous = await post({})
-  t.same([anonymous.statusCode, anonymous.headers['www-authenticate'], anonymous.json().code], [401, 'Token realm="test"', 'AUTH_REQUIRED'], says)
+  t.same(
+    [anonymous.statusCode, anonymous.headers['www-authenticate'], anonymous.json().code],
+    [401, 'Token realm="test"', 'AUTH_REQUIRED'],
+    says
+  )
   t.equal((await post(wrong)).statusCode, 401, says)
   t.equal((await post(alice)).statusCode, 403, says)
   t.equal((await post({ 'x-user': 'boss' }, '/x?no')).statusCode, 403, says)
@@ -316,14 +449,14 @@ async function guardAnywhere (t: Test, place: string, register: Place, errors: '
   t.same([page.reached, scheme.asked], [1, 1], says)
 }
 
-t.test('app.gatehouse.guard(auth) is the same guard as a hook at every stage, and in setNotFoundHandler', async t => {
+t.test('app.gatehouse.guard(auth) guards as a hook at every stage, and in setNotFoundHandler', async t => {
   for (const [place, register] of Object.entries(places)) {
     await guardAnywhere(t, place, register, 'fastify')
     await guardAnywhere(t, place, register, 'problem')
   }
 })
 
-t.test('a request is authenticated once, however many guards it passes', async t => {
+t.test('authenticates a request once, however many guards it passes', async t => {
   for (const async of [false, true]) {
     const scheme = tokenScheme({ async })
     const other = tokenScheme({ async, from: 'cookie:user' })
@@ -332,14 +465,30 @@ t.test('a request is authenticated once, however many guards it passes', async t
     const guard = app.gatehouse.guard('user')
     const ids: unknown[] = []
     app.addHook('onRequest', guard)
-    app.get('/', { preValidation: guard, preHandler: [guard, app.gatehouse.guard(['other', 'user']), async request => { ids.push(request.principal?.id) }] }, page.handler)
+    app.get(
+      '/',
+      {
+        preValidation: guard,
+        preHandler: [
+          guard,
+          app.gatehouse.guard(['other', 'user']),
+          async request => {
+            ids.push(request.principal?.id)
+          }
+        ]
+      },
+      page.handler
+    )
     const answer = await app.inject({ url: '/', headers: alice })
     t.same([answer.statusCode, scheme.asked, other.asked, ids], [200, 1, 1, ['alice']])
   }
 })
 
-t.test("a guard as a hook does not stand in for the route's own: the seal asks for the route's policy", async t => {
-  const app = await guarded({ schemes: { user: tokenScheme(), other: tokenScheme({ from: 'cookie:user' }) }, default: 'other' })
+t.test("requires the route's own policy even if a guard hook passed", async t => {
+  const app = await guarded({
+    schemes: { user: tokenScheme(), other: tokenScheme({ from: 'cookie:user' }) },
+    default: 'other'
+  })
   const page = counted()
   app.get('/', { onRequest: app.gatehouse.guard('user'), preHandler: app.gatehouse.guard('user') }, page.handler)
   t.equal((await app.inject({ url: '/', headers: alice })).statusCode, 401)
@@ -348,23 +497,29 @@ t.test("a guard as a hook does not stand in for the route's own: the seal asks f
   t.equal((await app.inject({ url: '/', headers: { ...alice, cookie: 'user=bob' } })).statusCode, 200)
 })
 
-t.test('a guard as a hook inherits the defaults of the context that made it; a public one is refused, because it would guard nothing', async t => {
+t.test('gives a guard hook the defaults of its context, and refuses a public one', async t => {
   const app = await guarded()
   const page = counted()
-  app.register(async child => {
-    child.gatehouse.default({ scopes: 'orders:write' })
-    child.get('/x', { config: { auth: false }, preHandler: child.gatehouse.guard(true) }, page.handler)
-    t.throws(() => child.gatehouse.guard(false as never), { code: 'AUTH_MISCONFIGURED', message: /would guard nothing/ })
-    t.throws(() => child.gatehouse.guard({ public: 'why' } as never), { code: 'AUTH_MISCONFIGURED' })
-    t.throws(() => child.gatehouse.guard('usr' as never), { code: 'AUTH_MISCONFIGURED', message: /usr/ })
-  }, { prefix: '/p' })
+  app.register(
+    async child => {
+      child.gatehouse.default({ scopes: 'orders:write' })
+      child.get('/x', { config: { auth: false }, preHandler: child.gatehouse.guard(true) }, page.handler)
+      t.throws(() => child.gatehouse.guard(false as never), {
+        code: 'AUTH_MISCONFIGURED',
+        message: /would guard nothing/
+      })
+      t.throws(() => child.gatehouse.guard({ public: 'why' } as never), { code: 'AUTH_MISCONFIGURED' })
+      t.throws(() => child.gatehouse.guard('usr' as never), { code: 'AUTH_MISCONFIGURED', message: /usr/ })
+    },
+    { prefix: '/p' }
+  )
   await app.ready()
   t.equal((await app.inject({ url: '/p/x', headers: alice })).statusCode, 403)
   t.equal(page.reached, 0)
   t.equal((await app.inject({ url: '/p/x', headers: { 'x-user': 'boss' } })).statusCode, 200)
 })
 
-t.test('a refusal with an unread HTTP/1 body sends Connection: close; any other keeps the connection', async t => {
+t.test('sends Connection: close only if a refused HTTP/1 request has an unread body', async t => {
   const app = await guarded()
   const orders = counted()
   app.post('/orders', orders.handler)
@@ -374,13 +529,18 @@ t.test('a refusal with an unread HTTP/1 body sends Connection: close; any other 
   const host = `Host: 127.0.0.1:${port}`
 
   const big = await wire(port)
-  big.send(`POST /orders HTTP/1.1\r\n${host}\r\nContent-Type: application/json\r\nContent-Length: 200000000\r\n\r\n{"name":"`)
+  big.send(
+    `POST /orders HTTP/1.1\r\n${host}\r\nContent-Type: application/json\r\nContent-Length: 200000000\r\n\r\n{"name":"`
+  )
   const refused = await big.read()
   t.same([refused.status, refused.headers.connection], [401, 'close'], 'a body of which most is still to come')
   await big.closed
 
   const chunked = await wire(port)
-  chunked.send(`POST /orders HTTP/1.1\r\n${host}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"a":\r\n`)
+  chunked.send(
+    `POST /orders HTTP/1.1\r\n${host}\r\nContent-Type: application/json\r\n` +
+      `Transfer-Encoding: chunked\r\n\r\n5\r\n{"a":\r\n`
+  )
   const streamed = await chunked.read()
   t.same([streamed.status, streamed.headers.connection], [401, 'close'], 'a body without a length')
   await chunked.closed
@@ -392,14 +552,16 @@ t.test('a refusal with an unread HTTP/1 body sends Connection: close; any other 
   kept.send(`POST /orders HTTP/1.1\r\n${host}\r\nContent-Length: 0\r\n\r\n`)
   const second = await kept.read()
   t.same([second.status, second.headers.connection], [401, 'keep-alive'], 'an empty body')
-  kept.send(`POST /orders HTTP/1.1\r\n${host}\r\nX-User: alice\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`)
+  kept.send(
+    `POST /orders HTTP/1.1\r\n${host}\r\nX-User: alice\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`
+  )
   const third = await kept.read()
   t.same([third.status, third.headers.connection], [200, 'keep-alive'], 'and the connection still serves')
   kept.end()
   t.equal(orders.reached, 1)
 })
 
-t.test('over HTTP/2 a refusal says nothing of the connection', async t => {
+t.test('sends no Connection header over HTTP/2', async t => {
   const app = Fastify({ http2: true })
   await app.register(gatehouse, { schemes: { user: tokenScheme() } })
   app.post('/orders', async () => ({}))
@@ -414,7 +576,7 @@ t.test('over HTTP/2 a refusal says nothing of the connection', async t => {
   await app.close()
 })
 
-t.test('a body that was read keeps the connection, though the caller is refused', async t => {
+t.test('keeps the connection of a refused request whose body was read', async t => {
   const app = await guarded({ stage: 'preHandler' })
   const orders = counted()
   app.post('/orders', orders.handler)
@@ -422,7 +584,10 @@ t.test('a body that was read keeps the connection, though the caller is refused'
   t.teardown(() => app.close())
   const socket = await wire(port)
   for (const status of [401, 401]) {
-    socket.send(`POST /orders HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}`)
+    socket.send(
+      `POST /orders HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: application/json\r\n` +
+        `Content-Length: 2\r\n\r\n{}`
+    )
     const answer = await socket.read()
     t.same([answer.status, answer.headers.connection], [status, 'keep-alive'])
   }
@@ -430,7 +595,7 @@ t.test('a body that was read keeps the connection, though the caller is refused'
   t.equal(orders.reached, 0)
 })
 
-t.test('a client that goes away while its credential is checked harms nobody', async t => {
+t.test('survives a client that disconnects during the check of its credential', async t => {
   const app = Fastify()
   const entered = on(app.server, 'entered')
   let go = (): void => {}

@@ -21,7 +21,7 @@ function mistakes (variables: Record<string, SecretPurpose>, env: Record<string,
   }
 }
 
-t.test('Secrets are read from the variables that are named, each for its purpose', async t => {
+t.test('reads each secret from its named variable', async t => {
   const env = {
     SESSION_SECRET: secret(),
     JWT_SECRET: secret(),
@@ -62,7 +62,7 @@ t.test('Secrets are read from the variables that are named, each for its purpose
   t.equal(secretsFromEnvironment({ GATEHOUSE_TEST_SECRET: 'jwt' }).GATEHOUSE_TEST_SECRET, env.OTHER)
 })
 
-t.test('A variable that is not set, too short, guessable or an example is named, without its value', async t => {
+t.test('names a variable that is missing, too short, guessable or an example, without its value', async t => {
   const table: ReadonlyArray<readonly [SecretPurpose, string | undefined, RegExp]> = [
     ['session', undefined, /- IT is not set/],
     ['jwt', '', /- IT is not set/],
@@ -90,7 +90,7 @@ t.test('A variable that is not set, too short, guessable or an example is named,
   for (const [purpose, value, sentence] of table) t.match(mistakes({ IT: purpose }, { IT: value }), sentence)
 })
 
-t.test('One secret for two purposes is refused, also trimmed or in another encoding', async t => {
+t.test('refuses one secret for two purposes, even trimmed or in another encoding', async t => {
   const bytes = randomBytes(32)
   const texts = [
     bytes.toString('base64url'), bytes.toString('base64'), bytes.toString('hex'), bytes.toString('hex').toUpperCase(),
@@ -115,7 +115,7 @@ t.test('One secret for two purposes is refused, also trimmed or in another encod
   t.equal(mistakes({ A: 'jwt', B: 'jwt' }, { A: secret(), B: secret() }), '')
 })
 
-t.test('All mistakes come in one error', async t => {
+t.test('reports all mistakes in one error', async t => {
   const reused = secret()
   const message = mistakes(
     { A: 'session', B: 'jwt', C: 'jwt', D: 'password' }, { A: undefined, B: reused, C: reused, D: 'short' }
@@ -126,14 +126,14 @@ t.test('All mistakes come in one error', async t => {
   t.equal(message.split('\n').length, 4)
 })
 
-t.test('What is asked wrongly is a mistake of the program', async t => {
+t.test('throws on wrong arguments', async t => {
   t.match(mistakes({}, {}), /needs an object from variable to purpose/)
   t.throws(() => secretsFromEnvironment(null as never, {}), { code: 'AUTH_MISCONFIGURED' })
   t.match(mistakes({ A: 'sesion' as never }, { A: secret() }), /does not know the purpose 'sesion' of A/)
   t.match(mistakes({ A: 'toString' as never }, { A: secret() }), /does not know the purpose/)
 })
 
-t.test('A random secret is never taken for a placeholder, but by a chance that nobody meets', async t => {
+t.test('practically never takes a random secret for a placeholder', async t => {
   let refused = 0
   for (let i = 0; i < 500; i++) {
     refused += Number(mistakes({ A: 'jwt' }, { A: randomBytes(32).toString(i % 2 === 0 ? 'base64url' : 'hex') }) !== '')

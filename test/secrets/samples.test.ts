@@ -6,7 +6,7 @@ const rule = { minBytes: 32, path: 'the secret of the test' }
 const refused = { code: 'AUTH_MISCONFIGURED' }
 const sample = 'v1ZK9mJ0Qx3fWc7RtYh2Lb8NpUe5DgSa6XoTiMk4BzA'
 
-t.test('the sample keys of the RFCs, of Wycheproof and of jwt.io are refused as text and as bytes', async t => {
+t.test('refuses the sample keys of the RFCs, Wycheproof and jwt.io, as text and as bytes', async t => {
   for (const key of [
     'AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow',
     'hJtXIZ2uSN5kbQfbtTNWbpdmhkV8FJG-Onbc6mxCcYg',
@@ -26,7 +26,7 @@ t.test('the sample keys of the RFCs, of Wycheproof and of jwt.io are refused as 
   }
 })
 
-t.test('secrets that people invent are refused, however long', async t => {
+t.test('refuses secrets that people invent, however long', async t => {
   for (const secret of [
     'a'.repeat(64), 'abc'.repeat(20), '0123456789'.repeat(5), 'abcdefghijklmnopqrstuvwxyz0123456789',
     'qwertyuiopasdfghjklzxcvbnm1234567890', '1q2w3e4r5t6y7u8i9o0p1q2w3e4r5t6y7u8i9o0p',
@@ -44,7 +44,7 @@ t.test('secrets that people invent are refused, however long', async t => {
   t.throws(() => checkSecret(new Uint8Array(64), rule), refused, 'zeros')
 })
 
-t.test('10,000 random secrets of 32 bytes are accepted, raw, as base64, as base64url and as hex', async t => {
+t.test('accepts 10,000 random secrets of 32 bytes, raw, as base64, as base64url and as hex', async t => {
   const wrong: string[] = []
   for (let i = 0; i < 10_000; i++) {
     const bytes = randomBytes(32)
@@ -54,7 +54,7 @@ t.test('10,000 random secrets of 32 bytes are accepted, raw, as base64, as base6
   t.same(wrong, [])
 })
 
-t.test('128 random bits in hexadecimal digits are accepted, also where digits read like a word', async t => {
+t.test('accepts 128 random bits in hexadecimal, even if digits read like a word', async t => {
   for (const key of ['1c5954acce55d4dc9395acfad73cc541', 'ACCE55D4DC9395ACFAD73CC5411C5954']) {
     t.equal(weakness(key), null)
   }
@@ -68,7 +68,7 @@ t.test('accepts a random key whose bytes happen to be text with a percent sign',
   t.match(weakness(encodeURIComponent('changeme changeme changeme')), /too easy to guess/)
 })
 
-t.test('names the place and the fix, never the secret, if one is missing, of another type or too short', async t => {
+t.test('names the option and the fix, never the secret, if one is missing, of another type or too short', async t => {
   t.throws(
     () => checkSecret(undefined, rule),
     { ...refused, message: /^the secret of the test is undefined.*environment variable.*randomBytes/ }
@@ -92,7 +92,7 @@ t.test('names the place and the fix, never the secret, if one is missing, of ano
   }
 })
 
-t.test('a good secret comes back as its bytes, a copy', async t => {
+t.test('returns a good secret as a copy of its bytes', async t => {
   t.same(checkSecret(sample, rule), Buffer.from(sample))
   const given = randomBytes(32)
   const bytes = checkSecret(given, rule)
@@ -100,7 +100,7 @@ t.test('a good secret comes back as its bytes, a copy', async t => {
   t.not(bytes.buffer === given.buffer && bytes.byteOffset === given.byteOffset, true)
 })
 
-t.test('a random secret behind a label is accepted: only what can be guessed counts for nothing', async t => {
+t.test('accepts a random secret behind a label, which does not count', async t => {
   t.equal(weakness(`session-secret-production-${sample}`), null)
   t.match(weakness('session-secret-production-2024-abcdef'), /too easy to guess/)
 })

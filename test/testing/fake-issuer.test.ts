@@ -3,27 +3,54 @@ import t from 'tap'
 import { fakeIssuer } from '../../lib/testing/index.js'
 import type { FakeIssuerOptions, IssuerAlgorithm } from '../../lib/testing/index.js'
 
-const algorithms: readonly IssuerAlgorithm[] = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
+const algorithms: readonly IssuerAlgorithm[] = [
+  'RS256',
+  'RS384',
+  'RS512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'ES256',
+  'ES384',
+  'ES512',
+  'EdDSA'
+]
 
 async function json (url: string): Promise<unknown> {
   const answer = await fetch(url)
   return await answer.json()
 }
 
-t.test('a stranger accepts its tokens of every algorithm by its published keys', async t => {
+t.test('issues tokens of every algorithm that another library accepts by the published keys', async t => {
   await using provider = await fakeIssuer({ algorithms })
   const keys = createRemoteJWKSet(new URL(provider.jwksUri))
   t.equal(provider.kids.length, algorithms.length)
   for (const algorithm of algorithms) {
-    const { payload, protectedHeader } = await jwtVerify(provider.token({ scope: 'a' }, { algorithm }), keys, { issuer: provider.issuer, audience: provider.audience, typ: 'at+jwt', requiredClaims: ['jti', 'iat', 'exp'] })
+    const { payload, protectedHeader } = await jwtVerify(provider.token({ scope: 'a' }, { algorithm }), keys, {
+      issuer: provider.issuer,
+      audience: provider.audience,
+      typ: 'at+jwt',
+      requiredClaims: ['jti', 'iat', 'exp']
+    })
     t.match(payload, { sub: 'user-1', scope: 'a' })
     t.same(protectedHeader, { alg: algorithm, kid: `${algorithm}-1`, typ: 'at+jwt' })
   }
   const other = provider.token({ sub: undefined, aud: 'https://other.test' }, { header: { kid: undefined } })
-  t.equal((await jwtVerify(other, createRemoteJWKSet(new URL(provider.jwksUri), { [customFetch]: async () => Response.json({ keys: [(await json(provider.jwksUri) as { keys: object[] }).keys[0]] }) }))).payload.sub, undefined)
+  t.equal(
+    (
+      await jwtVerify(
+        other,
+        createRemoteJWKSet(new URL(provider.jwksUri), {
+          [customFetch]: async () =>
+            Response.json({ keys: [((await json(provider.jwksUri)) as { keys: object[] }).keys[0]] })
+        })
+      )
+    ).payload.sub,
+    undefined
+  )
 })
 
-t.test('serves its metadata in the form that was asked for, and nowhere else', async t => {
+t.test('serves its metadata only at the requested location', async t => {
   const forms: ReadonlyArray<readonly [FakeIssuerOptions, string]> = [
     [{}, '/.well-known/openid-configuration'],
     [{ path: '/one' }, '/one/.well-known/openid-configuration'],
@@ -67,36 +94,61 @@ t.test('fails in every way, at one endpoint or at both, until it is told to stop
   provider.fail('html')
   t.match(await (await fetch(provider.jwksUri)).text(), /^<!doctype html>/)
   provider.fail('redirect')
-  t.same(await json(provider.jwksUri), { keys: (await json(provider.jwksUri) as { keys: object[] }).keys }, 'who follows a redirect gets the keys')
+  t.same(
+    await json(provider.jwksUri),
+    { keys: ((await json(provider.jwksUri)) as { keys: object[] }).keys },
+    'who follows a redirect gets the keys'
+  )
   provider.fail('huge')
   let bytes = 0
   for await (const chunk of (await fetch(provider.jwksUri)).body ?? []) bytes += chunk.length
   t.equal(bytes, 50_000_011)
   for (const [failure, expected] of [['hang', /timeout|aborted/i], ['slow', /timeout|aborted/i]] as const) {
     provider.fail(failure)
-    await t.rejects(async () => await (await fetch(provider.jwksUri, { signal: AbortSignal.timeout(1_300) })).text(), { message: expected })
+    await t.rejects(
+      async () => await (await fetch(provider.jwksUri, { signal: AbortSignal.timeout(1_300) })).text(),
+      { message: expected }
+    )
   }
   provider.fail(null)
   t.equal((await fetch(provider.jwksUri)).status, 200)
   t.same(provider.requests, { metadata: 2, keys: 11 })
 })
 
-t.test('has bad tokens, none of which a stranger accepts', async t => {
+t.test('issues bad tokens, all of which another library rejects', async t => {
   await using provider = await fakeIssuer({ algorithms: ['RS256'] })
   const keys = createRemoteJWKSet(new URL(provider.jwksUri))
   const { bad } = provider
   t.ok(Object.keys(bad).length > 30)
   // what jose leaves to its caller: see the facts about libraries in the documentation of the scheme
-  const lenient = ['infiniteExpiry', 'withoutExpiry', 'numericSubject', 'emptySubject', 'issuedInTheFuture', 'unknownExtension', 'unencodedPayload', 'boundToAKey']
+  const lenient = [
+    'infiniteExpiry',
+    'withoutExpiry',
+    'numericSubject',
+    'emptySubject',
+    'issuedInTheFuture',
+    'unknownExtension',
+    'unencodedPayload',
+    'boundToAKey'
+  ]
   for (const [name, token] of Object.entries(bad)) {
     if (lenient.includes(name)) continue
-    await t.rejects(jwtVerify(token, keys, { issuer: provider.issuer, audience: provider.audience, typ: 'at+jwt' }), name)
+    await t.rejects(
+      jwtVerify(token, keys, { issuer: provider.issuer, audience: provider.audience, typ: 'at+jwt' }),
+      name
+    )
   }
   t.ok(Object.isFrozen(bad))
 })
 
-t.test('refuses options that it does not know, and algorithms without a public key', async t => {
-  for (const options of [{ algorithm: 'RS256' }, { algorithms: ['HS256'] }, { algorithms: [] }, { algorithms: 'RS256' }, { audience: undefined }]) {
+t.test('refuses unknown options, and algorithms without a public key', async t => {
+  for (const options of [
+    { algorithm: 'RS256' },
+    { algorithms: ['HS256'] },
+    { algorithms: [] },
+    { algorithms: 'RS256' },
+    { audience: undefined }
+  ]) {
     await t.rejects(fakeIssuer(options as FakeIssuerOptions), { code: 'AUTH_MISCONFIGURED' }, JSON.stringify(options))
   }
 })

@@ -9,7 +9,7 @@ const memo = (staleness: number, size = 10) => new TtlCache<string | null>({
   ttl: staleness, maxEntries: size, isNegative: answer => answer === null
 })
 
-t.test('an answer is believed for the staleness, counted from when it was asked, and no longer when the clock is set back', async t => {
+t.test('trusts an answer for the staleness after the question, also if the clock is set back', async t => {
   const time = clock(t)
   const known = memo(5_000)
   t.equal(known.get('a', () => 'one'), 'one')
@@ -23,7 +23,7 @@ t.test('an answer is believed for the staleness, counted from when it was asked,
   t.same([never.get('a', () => 'one'), never.get('a', () => 'two')], ['one', 'two'])
 })
 
-t.test('those who ask at once wait for one answer; a failure is nobody\'s, and what was forgotten meanwhile is not remembered', async t => {
+t.test('shares one look-up between concurrent callers, and does not cache failures or forgotten entries', async t => {
   const known = memo(5_000)
   let asked = 0
   const ask = async () => { await pause(1); return `answer ${++asked}` }
@@ -39,7 +39,7 @@ t.test('those who ask at once wait for one answer; a failure is nobody\'s, and w
   t.equal(known.get('c', () => 'five'), 'five')
 })
 
-t.test('as many answers are kept as there is room for, and what says no pushes out nothing that says yes', t => {
+t.test('keeps a bounded number of answers, and evicts negative ones first', t => {
   const known = memo(5_000, 2)
   known.get('good', () => 'yes')
   for (const key of ['x', 'y', 'z']) known.get(key, () => null)
@@ -51,7 +51,7 @@ t.test('as many answers are kept as there is room for, and what says no pushes o
 /** What is logged where nothing is expected to be. */
 const silent = { error: () => {} }
 
-t.test('who watches is told once, also twice the same, and whoever stopped is not; while somebody waits it is asked now and then', async t => {
+t.test('notifies each watcher once, none that stopped, and keeps checking while one waits', async t => {
   const asked: string[] = []
   const told: string[] = []
   const watchers = new RevocationWatch({ interval: 20, lookUp: async id => { asked.push(id) }, log: silent })
@@ -74,7 +74,7 @@ t.test('who watches is told once, also twice the same, and whoever stopped is no
   t.same(told, ['a', 'a'])
 })
 
-t.test('whom nobody waits for is asked for no more, although the store did not answer', async t => {
+t.test('stops checking an entry without watchers, even if the store did not answer', async t => {
   const set = t.capture(globalThis, 'setTimeout', globalThis.setTimeout)
   const cleared = t.capture(globalThis, 'clearTimeout', globalThis.clearTimeout)
   const watchers = new RevocationWatch({
@@ -116,7 +116,7 @@ function many (t: Test, count: number, every: number) {
   return { watchers, ids, waiting, errors, answerAll }
 }
 
-t.test('looks up a few at a time, and first those of which something was heard', async t => {
+t.test('looks up a few at a time, starting with entries that changed', async t => {
   const { watchers, ids, waiting, answerAll } = many(t, 50, 600_000)
   t.equal(waiting.length, 4)
   t.same(await answerAll(), ids)
@@ -133,7 +133,7 @@ t.test('looks up a few at a time, and first those of which something was heard',
   )
 })
 
-t.test('spreads the look-ups of a round, in which each has its turn', async t => {
+t.test('spreads the look-ups of a round, so that each entry has its turn', async t => {
   const { ids, waiting, answerAll } = many(t, 60, 400)
   await answerAll()
   while (waiting.length === 0) await pause(1)
@@ -147,7 +147,7 @@ t.test('spreads the look-ups of a round, in which each has its turn', async t =>
   t.same([...seen].sort(), [...ids].sort())
 })
 
-t.test('asks again a while after the store was unavailable, and logs another failure without asking again', async t => {
+t.test('retries some time after the store was unavailable, and logs another failure without retrying', async t => {
   const { waiting, errors, answerAll } = many(t, 10, 600_000)
   const held = waiting.splice(0)
   for (const { answer } of held) answer(new StoreUnavailable('failed', 'down'))
