@@ -515,7 +515,7 @@ async function rejects (options: object): Promise<boolean> {
 
 const entries = JSON.parse(readFileSync(new URL('catalogue-open.json', import.meta.url), 'utf8')) as Entry[]
 
-t.test('The catalogue has the entries that this file knows of', async test => {
+t.test('the catalogue lists exactly the entries of this file', async test => {
   test.equal(entries.length, 104)
   test.comment(`later issues: ${entries.filter(entry => later.test(entry.id)).map(entry => entry.id).join(' ')}`)
   test.comment(`timing is measured in bench/: ${timed.join(' ')}`)

@@ -29,7 +29,7 @@ console.assert = (holds?: boolean, ...about: unknown[]) => { if (holds !== true)
 t.teardown(() => { console.assert = assert })
 
 for (const file of texts) {
-  t.test(`${file} shows what works`, async test => {
+  t.test(`${file}: every example works`, async test => {
     const blocks = [...readFileSync(new URL(file, root), 'utf8').matchAll(/^```ts\n(.*?)^```/gms)].map(match => match[1] ?? '')
     for (const [i, code] of blocks.entries()) {
       const name = `${file} block ${i + 1}: ${code.trim().split('\n')[0]}`
@@ -51,7 +51,7 @@ for (const file of texts) {
   })
 }
 
-t.test('Every link between the pages leads somewhere', async test => {
+t.test('every link between pages resolves', async test => {
   for (const file of texts) {
     const from = new URL(file, root)
     for (const [, target = ''] of readFileSync(from, 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g)) {

@@ -14,13 +14,13 @@ async function visitor (desk: Quiet, username: string) {
 const keyIn = (page: string) => /<code class="secret">(desk_\w+)<\/code>/.exec(page)?.[1] ?? ''
 const idsIn = (page: string, action: string) => [...page.matchAll(new RegExp(`/(?:keys|sessions)/([^/"]+)/${action}"`, 'g'))].map(match => match[1] ?? '')
 
-t.test('on the page of keys, people', async t => {
+t.test('API keys page', async t => {
   const desk = await quiet()
   const [ada, ben, cleo] = [await visitor(desk, 'ada'), await visitor(desk, 'ben'), await visitor(desk, 'cleo')]
   const use = async (key: string, url = '/api/me') => desk.app.inject({ url, headers: { 'x-api-key': key } })
   const make = async (by: typeof ada, fields = {}) => by.post('/keys', { name: 'Tablet', scopes: 'orders:read', days: '30', ...fields })
 
-  await t.test('make a key, which is shown once, acts as them, and does no more than it was made for', async t => {
+  await t.test('creates a key that is shown once, acts as its owner, and has only the selected scopes', async t => {
     const made = await make(ben)
     t.match(made, { statusCode: 201, headers: { 'cache-control': 'no-store' } })
     const key = keyIn(made.body)
@@ -33,7 +33,7 @@ t.test('on the page of keys, people', async t => {
     t.notMatch((await ada.get('/keys')).body, 'Tablet', 'others do not see it')
   })
 
-  await t.test('are offered, and given, nothing that they may not do themselves', async t => {
+  await t.test('offers and grants only the scopes that the person has', async t => {
     const page = (await cleo.get('/keys')).body
     t.match(page, 'value="orders:read"')
     t.notMatch(page, 'value="orders:write"')
@@ -41,7 +41,7 @@ t.test('on the page of keys, people', async t => {
     t.equal((await make(cleo, { days: '366' })).statusCode, 400)
   })
 
-  await t.test('rotate a key: both are good for a day, or the old one ends at once', async t => {
+  await t.test('rotates a key: both work for a day, or the old one ends at once', async t => {
     const old = keyIn((await make(ada)).body)
     const [id = ''] = idsIn((await ada.get('/keys')).body, 'rotate')
     const next = await ada.post(`/keys/${id}/rotate`, { overlap: '86400' })
@@ -54,7 +54,7 @@ t.test('on the page of keys, people', async t => {
     t.same([(await use(keyIn(next.body))).statusCode, (await use(keyIn(last.body))).statusCode], [401, 200])
   })
 
-  await t.test('revoke their own, and never somebody else\'s', async t => {
+  await t.test("revokes own keys, and nobody else's", async t => {
     const key = keyIn((await make(ada, { name: 'Phone' })).body)
     const id = /\/keys\/([^/"]+)\/revoke"><button class="quiet small" aria-label="Revoke Phone"/.exec((await ada.get('/keys')).body)?.[1] ?? ''
     for (const action of ['revoke', 'rotate']) t.match(await ben.post(`/keys/${id}/${action}`, { overlap: '0' }), { statusCode: 404, headers: { 'content-type': /html/ } })
@@ -63,17 +63,17 @@ t.test('on the page of keys, people', async t => {
     t.equal((await use(key)).statusCode, 401)
   })
 
-  t.test('are asked to log in, and a key opens no page', async t => {
+  t.test('asks anonymous callers to log in, and accepts no API key', async t => {
     t.match(await desk.app.inject({ url: '/keys', headers: { accept: 'text/html' } }), { statusCode: 302, headers: { location: /^\/login\?returnTo=/ } })
     t.equal((await use(keyIn((await make(ada)).body), '/keys')).statusCode, 401)
   })
 })
 
-t.test('on the page of sessions, people', async t => {
+t.test('sessions page', async t => {
   const desk = await quiet()
   const statusOf = async ({ get }: Awaited<ReturnType<typeof visitor>>) => (await get('/desk')).statusCode
 
-  await t.test('see where they are logged in, and end one of these', async t => {
+  await t.test('lists the sessions of a person, and ends one of them', async t => {
     const [here, there, other] = [await visitor(desk, 'ada'), await visitor(desk, 'ada'), await visitor(desk, 'ben')]
     const page = (await here.get('/sessions')).body
     t.equal(page.match(/this browser/g)?.length, 1)
@@ -85,7 +85,7 @@ t.test('on the page of sessions, people', async t => {
     t.same([await statusOf(here), await statusOf(there), await statusOf(other)], [200, 401, 200])
   })
 
-  await t.test('end all others at once', async t => {
+  await t.test('ends all other sessions at once', async t => {
     const all = [await visitor(desk, 'cleo'), await visitor(desk, 'cleo'), await visitor(desk, 'cleo')] as const
     t.match((await all[0].get('/sessions')).body, 'Log out everywhere else')
     t.equal((await all[0].post('/sessions/end-others')).statusCode, 303)
@@ -94,7 +94,7 @@ t.test('on the page of sessions, people', async t => {
   })
 })
 
-t.test('an open page hears that its session is over, and only that', async t => {
+t.test('notifies an open page only about the end of its own session', async t => {
   const desk = await quiet()
   await desk.app.listen({ host: '127.0.0.1', port: 0 })
   const bound = desk.app.server.address()

@@ -5,7 +5,7 @@ import { guide } from '../../examples/guide.js'
 import { encode, form, logIn, quiet, tokenOf } from './app.js'
 import { browserPath, curlLines, folder, jarOf, npmStart, promisedBy, runLine, secretNames, start, startRefused } from './running.js'
 
-t.test('the example as npm start runs it', async t => {
+t.test('the example under npm start', async t => {
   const { path, remove } = folder()
   t.teardown(remove)
   const running = await start({ DATA_DIR: path }, npmStart())
@@ -16,7 +16,7 @@ t.test('the example as npm start runs it', async t => {
   t.teardown(() => { rmSync(jar, { force: true }) })
   let session = ''
 
-  await t.test('every printed curl line answers as printed', async t => {
+  await t.test('answers every printed curl line as printed', async t => {
     t.ok(lines.length > 20, 'there are many')
     for (const line of lines) {
       t.equal(await runLine(line), promisedBy(line), line.replace(/Bearer \S+/, 'Bearer …'))
@@ -25,7 +25,7 @@ t.test('the example as npm start runs it', async t => {
     for (const status of ['200', '201', '204', '302', '303', '401', '403']) t.ok(lines.some(line => line.includes(`# ${status}`)), `one answers ${status}`)
   })
 
-  t.test('a start prints the address, where everything is kept, and every route with who may enter', async t => {
+  t.test('prints the address, the data folder, and every route with its access rules', async t => {
     t.match(running.address, /^http:\/\/localhost:\d+$/)
     t.match(printed, `people, orders, keys, sessions: ${path}/order-desk.sqlite`)
     t.match(printed, `generated secrets: ${path}/secrets.env`)
@@ -38,7 +38,7 @@ t.test('the example as npm start runs it', async t => {
     t.same(usual.split('\n').filter(line => line.length > 120 && !line.includes('Bearer ')), [], 'and is at most 120 columns wide, but for tokens')
   })
 
-  t.test('what it logs holds no password, key, token or cookie', async t => {
+  t.test('logs no password, key, token or cookie', async t => {
     const log = running.output().split('\n').filter(line => line.startsWith('{')).join('\n')
     t.match(log, '"url":"/desk/orders"', 'requests are logged')
     t.match(log, '"msg":"request refused"', 'refusals too')
@@ -49,10 +49,10 @@ t.test('the example as npm start runs it', async t => {
     t.equal(running.errors(), '')
   })
 
-  t.test('a signal ends it in good order', async t => { t.equal(await running.stop(), 0) })
+  t.test('shuts down cleanly on a signal', async t => { t.equal(await running.stop(), 0) })
 })
 
-t.test('NODE_ENV=production stops the start of the example, with every mistake at once', async t => {
+t.test('refuses to start with NODE_ENV=production and lists every mistake', async t => {
   const { path, remove } = folder()
   t.teardown(remove)
   const { code, output, errors } = await startRefused({ NODE_ENV: 'production', DATA_DIR: path, JWT_SECRET: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj', SHOP_KEY: 'short', COOKIE_SECURE: 'false', DATABASE_URL: 'mysql://desk:hunter2hunter2@db/orders' })
@@ -68,7 +68,7 @@ t.test('the configuration', async t => {
   const { config, people, path } = await quiet()
   const secrets = Object.fromEntries(secretNames.map(name => [name, String(config[name])]))
 
-  t.test('is made up once in development, and kept in a file of its own for nobody else to read', async t => {
+  t.test('is generated once in development, in a private file', async t => {
     const other = await quiet({ DATA_DIR: path })
     for (const name of secretNames) t.same(other.config[name], config[name], name)
     t.same(config.generated, [...secretNames])
@@ -77,7 +77,7 @@ t.test('the configuration', async t => {
     for (const name of secretNames) t.notSame(stranger.config[name], config[name], name)
   })
 
-  t.test('is taken from the environment before the file, and nothing is said or kept of what is set', async t => {
+  t.test('prefers the environment over the file, and neither prints nor stores those values', async t => {
     const desk = await quiet(secrets)
     t.same(secretNames.map(name => String(desk.config[name])), Object.values(secrets))
     t.notMatch(await guide(desk), 'generated secrets')
@@ -87,7 +87,7 @@ t.test('the configuration', async t => {
     t.notOk(mixed.config.generated.includes('SHOP_KEY'))
   })
 
-  t.test('serves production with secrets, showing none of them', async t => {
+  t.test('works in production with secrets, without showing any', async t => {
     const desk = await quiet({ ...secrets, NODE_ENV: 'production' })
     const shown = await guide(desk) + (await desk.app.inject('/login')).body
     t.match(shown, 'ROUTES, and who may call them')
@@ -101,14 +101,14 @@ t.test('the configuration', async t => {
     await t.rejects(quiet({ JWT_SECRET: secrets['SESSION_SECRET'] ?? '', SESSION_SECRET: secrets['SESSION_SECRET'] ?? '' }), { message: 'SESSION_SECRET and JWT_SECRET hold the same secret' })
   })
 
-  t.test('has cookies without Secure only where COOKIE_SECURE=false says so', async t => {
+  t.test('drops Secure from cookies only with COOKIE_SECURE=false', async t => {
     const desk = await quiet({ COOKIE_SECURE: 'false', HOST: '192.0.2.1' })
     t.match((await logIn(desk, 'ada')).line, /^web=[^;]+; Path=\/; HttpOnly; SameSite=Lax$/)
     t.match(await guide(desk), /curl .* 192\.0\.2\.1:3000\/login /)
     t.match(await guide(await quiet({ HOST: '192.0.2.1' })), 'this address needs HTTPS, or COOKIE_SECURE=false')
   })
 
-  t.test('knows people by their password, and nobody else', async t => {
+  t.test('authenticates people by their password only', async t => {
     t.match(await people.verify('ben', config.PEOPLE_PASSWORD), { id: 'ben', roles: ['clerk'] })
     t.equal(await people.verify('ben', 'wrong'), null)
     t.equal(await people.verify('nobody', config.PEOPLE_PASSWORD), null)
@@ -122,7 +122,7 @@ t.test('people with a browser', async t => {
   const { app } = desk
   const browser = { accept: 'text/html' }
 
-  t.test('are sent to the login page, and back to where they were going', async t => {
+  t.test('are redirected to the login page, and back to the page they wanted', async t => {
     const sent = await app.inject({ url: '/desk', headers: browser })
     t.equal(sent.statusCode, 302)
     const { response, cookie } = await logIn(desk, 'cleo', String(sent.headers.location))
@@ -136,7 +136,7 @@ t.test('people with a browser', async t => {
     t.match((await logIn(desk, 'cleo', '/login?returnTo=https://evil.example')).response.headers.location, /^\/desk$/)
   })
 
-  t.test('have five wrong guesses, by the form and for a token together; whoever was let in before goes on', async t => {
+  t.test('have five wrong guesses across form and token, and a known browser still works', async t => {
     const mine = await quiet()
     const known = await logIn(mine, 'ada')
     const device = [known.response.headers['set-cookie'] ?? []].flat().find(line => line.startsWith('__Host-gatehouse-device'))?.split(';', 1)[0] ?? ''
@@ -153,7 +153,7 @@ t.test('people with a browser', async t => {
     t.equal((await form('ada', mine.config.PEOPLE_PASSWORD, device)).statusCode, 303)
   })
 
-  t.test('see one sentence for a wrong name and a wrong password, and their name again, escaped', async t => {
+  t.test('see one message for a wrong name or password, with the name escaped in the form', async t => {
     const attempt = (username: string, password: string) => app.inject({ method: 'POST', url: '/login', headers: form, payload: encode({ username, password }) })
     const [wrongName, wrongPassword] = await Promise.all([attempt('"><i>x', desk.config.PEOPLE_PASSWORD), attempt('ada', 'wrong')])
     t.equal(wrongName.statusCode, 401)
@@ -164,7 +164,7 @@ t.test('people with a browser', async t => {
     t.match(wrongPassword.body, '<p class="notice bad" role="alert">Wrong name or password.</p>')
   })
 
-  t.test('place orders when they are clerks, and look on when they are viewers', async t => {
+  t.test('place orders as clerks, and read them as viewers', async t => {
     const payload = encode({ customer: '<script>alert(1)</script>', item: 'Lamp & "shade"', quantity: '3' })
     const place = (cookie: string) => app.inject({ method: 'POST', url: '/desk/orders', headers: { ...form, cookie }, payload })
     const viewer = await logIn(desk, 'cleo')
@@ -186,7 +186,7 @@ t.test('people with a browser', async t => {
     t.equal(wrong.statusCode, 400)
   })
 
-  t.test('cancel their own orders; admins cancel every one; what is on its way stays', async t => {
+  t.test('cancel their own orders, or any as admins, unless shipped', async t => {
     const cancel = (id: number, cookie: string, headers = {}) => app.inject({ method: 'POST', url: `/desk/orders/${id}/cancel`, headers: { cookie, ...headers } })
     const [ada, ben, cleo] = await Promise.all(['ada', 'ben', 'cleo'].map(async name => (await logIn(desk, name)).cookie)) as [string, string, string]
     t.match((await app.inject({ url: '/desk', headers: { cookie: ben } })).body.match(/\/desk\/orders\/\d+\/cancel/g), ['/desk/orders/1007/cancel', '/desk/orders/1005/cancel'])
@@ -199,13 +199,13 @@ t.test('people with a browser', async t => {
     t.equal((await cancel(9999, ben)).statusCode, 404)
   })
 
-  t.test('are greeted by name on the start page, which is open to everybody', async t => {
+  t.test('are greeted by name on the public start page', async t => {
     const { cookie } = await logIn(desk, 'ada')
     t.match((await app.inject({ url: '/', headers: { cookie } })).body, 'Continue as Ada Moreau')
     t.match((await app.inject('/')).body, '>Log in</a>')
   })
 
-  t.test('see who may enter only as admins', async t => {
+  t.test('see the access rules only as admins', async t => {
     const at = async (name: string) => app.inject({ url: '/admin', headers: { cookie: (await logIn(desk, name)).cookie } })
     const page = await at('ada')
     t.equal(page.statusCode, 200)
@@ -214,7 +214,7 @@ t.test('people with a browser', async t => {
     t.equal((await app.inject('/admin')).statusCode, 401)
   })
 
-  t.test('log out for good, and only from this site', async t => {
+  t.test('log out permanently, and only from the same site', async t => {
     const { cookie } = await logIn(desk, 'ada')
     t.equal((await app.inject({ method: 'POST', url: '/logout', headers: { cookie, 'sec-fetch-site': 'cross-site' } })).statusCode, 403)
     t.equal((await app.inject({ url: '/desk', headers: { cookie } })).statusCode, 200)
@@ -224,7 +224,7 @@ t.test('people with a browser', async t => {
     t.equal((await app.inject({ url: '/desk', headers: { cookie } })).statusCode, 401)
   })
 
-  t.test('find a page where there is nothing, and programs find JSON', async t => {
+  t.test('get a page for an unknown path, where programs get JSON', async t => {
     t.match((await app.inject({ url: '/nothing', headers: browser })).headers['content-type'], 'text/html')
     t.match(await app.inject('/nothing'), { statusCode: 404, headers: { 'content-type': /json/ } })
   })
@@ -236,7 +236,7 @@ t.test('programs', async t => {
   const shop = { 'x-api-key': config.SHOP_KEY }
   const warehouse = { 'x-api-key': config.WAREHOUSE_KEY }
 
-  t.test('get nothing without a credential, and are told which there are', async t => {
+  t.test('get a 401 that lists the schemes if they send no credential', async t => {
     const response = await app.inject('/api/orders')
     t.equal(response.statusCode, 401)
     t.match(response.headers['www-authenticate'], /^Bearer realm="user"/)
@@ -244,13 +244,13 @@ t.test('programs', async t => {
     t.equal((await app.inject({ url: '/api/orders', headers: { cookie: (await logIn(desk, 'ada')).cookie } })).statusCode, 401, 'a session is for pages')
   })
 
-  t.test('see who they are', async t => {
+  t.test('read their own identity', async t => {
     t.match((await app.inject({ url: '/api/me', headers: shop })).json(), { scheme: 'service', principal: { realm: 'service', id: 'shop' }, expiresAt: null })
     const me = (await app.inject({ url: '/api/me', headers: { authorization: await tokenOf(desk, 'ben') } })).json()
     t.match(me, { scheme: 'user', principal: { realm: 'order-desk', id: 'ben', name: 'Ben Okafor', roles: ['clerk'] } })
   })
 
-  t.test('place, find, ship and cancel orders as their scopes and their ownership allow', async t => {
+  t.test('place, find, ship and cancel orders as their scopes and ownership allow', async t => {
     const placed = await app.inject({ method: 'POST', url: '/api/orders', headers: shop, payload: { customer: 'Acme', item: 'Lamp', quantity: 2 } })
     t.equal(placed.statusCode, 201)
     const url = String(placed.headers.location)
@@ -271,14 +271,14 @@ t.test('programs', async t => {
     t.equal((await app.inject({ url: '/api/orders', headers: { authorization: 'Bearer a.b.c' } })).statusCode, 401)
   })
 
-  t.test('of one other origin may call from a browser', async t => {
+  t.test('may call from one other origin in a browser', async t => {
     const preflight = (origin: string) => app.inject({ method: 'OPTIONS', url: '/api/orders', headers: { origin, 'access-control-request-method': 'GET' } })
     t.match(await preflight('https://shop.example'), { statusCode: 204, headers: { 'access-control-allow-origin': 'https://shop.example' } })
     t.not((await preflight('https://evil.example')).headers['access-control-allow-origin'], 'https://evil.example')
     t.equal((await app.inject({ url: '/desk', headers: { origin: 'https://shop.example' } })).headers['access-control-allow-origin'], undefined)
   })
 
-  t.test('of operators use a user name and a password', async t => {
+  t.test('authenticate operators by user name and password', async t => {
     const basic = (password: string) => ({ authorization: `Basic ${Buffer.from(`ops:${password}`).toString('base64')}` })
     t.equal((await app.inject({ url: '/ops/status', headers: basic(config.OPS_PASSWORD) })).statusCode, 200)
     t.equal((await app.inject({ url: '/ops/routes', headers: basic(config.OPS_PASSWORD) })).json().length, app.gatehouse.audit().length)
@@ -286,14 +286,14 @@ t.test('programs', async t => {
     t.equal((await app.inject({ url: '/ops/routes', headers: shop })).statusCode, 401)
   })
 
-  t.test('read the documentation and the health of the service without a credential', async t => {
+  t.test('read the documentation and the health check without a credential', async t => {
     t.same((await app.inject('/health')).json(), { status: 'ok' })
     const { paths } = (await app.inject('/docs/json')).json<{ paths: object }>()
     t.same(Object.keys(paths).sort(), ['/account/keys/', '/account/keys/{id}', '/account/keys/{id}/rotate', '/api/me', '/api/orders', '/api/orders/{id}', '/api/orders/{id}/ship', '/api/token', '/health', '/ops/routes', '/ops/status'])
     t.equal((await app.inject('/docs')).statusCode, 200)
   })
 
-  t.test('leave no secret in the log, at its chattiest', async t => {
+  t.test('leave no secret in the log at its most verbose level', async t => {
     const logged = desk.logged()
     t.match(logged, '"url":"/api/token"')
     for (const name of secretNames) t.notOk(logged.includes(String(config[name])), name)
@@ -322,7 +322,7 @@ t.test('a person in a browser', { skip: withoutBrowser() }, async t => {
   page.on('console', message => { if (message.type() === 'error' && !message.text().includes('status of 401')) complaints.push(message.text()) })
   page.on('request', request => asked.push(new URL(request.url()).origin))
 
-  await t.test('is sent to the login page, reads the error there, and comes to the page they wanted', async t => {
+  await t.test('is sent to the login page, sees the error there, and arrives at the requested page', async t => {
     await page.goto(`${at}/admin`)
     t.match(page.url(), /\/login\?returnTo=/)
     await page.getByLabel('User name').fill('ada')
@@ -353,7 +353,7 @@ t.test('a person in a browser', { skip: withoutBrowser() }, async t => {
     t.match(await row.textContent(), /cancelled/)
   })
 
-  await t.test('uses it on a phone without scrolling sideways', async t => {
+  await t.test('uses it on a phone without horizontal scrolling', async t => {
     await page.setViewportSize({ width: 360, height: 740 })
     for (const path of ['/desk', '/admin', '/']) {
       await page.goto(at + path)
@@ -361,7 +361,7 @@ t.test('a person in a browser', { skip: withoutBrowser() }, async t => {
     }
   })
 
-  await t.test('logs out, and the way back leads to the login page', async t => {
+  await t.test('logs out, and the back button leads to the login page', async t => {
     await page.getByRole('button', { name: 'Log out' }).click()
     await page.waitForURL(`${at}/`)
     t.same((await page.context().cookies()).map(({ name }) => name), ['__Host-gatehouse-device'])
@@ -369,7 +369,7 @@ t.test('a person in a browser', { skip: withoutBrowser() }, async t => {
     t.match(page.url(), /\/login\?returnTo=/)
   })
 
-  await t.test('finds every style allowed and nothing asked of another host', async t => {
+  await t.test('loads every style under the policy, and nothing from other hosts', async t => {
     t.same(complaints, [])
     t.same([...new Set(asked)], [at])
   })

@@ -62,7 +62,7 @@ t.test('two instances of the example behind one address, with one database and o
   const ada = await loggedIn('ada')
   const keyOf = async (browser: Client) => JSON.parse((await browser.send('/account/keys', { json: { name: 'laptop', scopes: ['orders:read', 'orders:write'] } })).body) as { key: string, record: { id: string } }
 
-  await t.test('know one session, key and token', async t => {
+  await t.test('accept the same session, key and token', async t => {
     t.same(await twice(() => ada.send('/desk')), { instances: 2, statuses: { 200: 2 } })
     const { key } = await keyOf(ada)
     t.same(await twice(() => ada.send('/api/me', { headers: { 'x-api-key': key } })), { instances: 2, statuses: { 200: 2 } })
@@ -70,7 +70,7 @@ t.test('two instances of the example behind one address, with one database and o
     t.same(await twice(() => ada.send('/api/me', { headers: { authorization: `Bearer ${token}` } })), { instances: 2, statuses: { 200: 2 } })
   })
 
-  await t.test('number orders together, and let one of two changes win', async t => {
+  await t.test('number orders together, and let one of two conflicting changes win', async t => {
     const place = () => ada.send('/desk/orders', { form: { customer: 'Acme', item: 'Lamp' } })
     t.same(counted(await Promise.all(Array.from({ length: 20 }, place))), { instances: 2, statuses: { 303: 20 } })
     const warehouse = { 'x-api-key': secrets['WAREHOUSE_KEY'] ?? '' }
@@ -86,7 +86,7 @@ t.test('two instances of the example behind one address, with one database and o
     for (const { id, shipped, cancelled } of outcomes) t.same([shipped, cancelled, now.get(id)], shipped === 200 ? [200, 409, 'shipped'] : [409, 303, 'cancelled'], `order ${id}`)
   })
 
-  await t.test('count wrong guesses together: five for an account, from wherever', async t => {
+  await t.test('share the count of wrong guesses: five per account, from any address', async t => {
     const guess = (from: string, form = { username: 'cleo', password: 'wrong' }) => client(proxy.address).send('/login', { form, headers: { 'x-client': from } })
     const wrong = []
     for (let i = 0; i < 5; i++) wrong.push(await guess(`192.0.2.${10 + i}`))
@@ -96,14 +96,14 @@ t.test('two instances of the example behind one address, with one database and o
     t.same(await twice(() => guess('192.0.2.20', { username: 'ben', password })), { instances: 2, statuses: { 303: 2 } }, 'and nobody else')
   })
 
-  await t.test('count requests together: sixty orders a minute', async t => {
+  await t.test('share the request limit: sixty orders a minute', async t => {
     const place = () => ada.send('/api/orders', { headers: { 'x-api-key': secrets['SHOP_KEY'] ?? '' }, json: { customer: 'Acme', item: 'Lamp' } })
     const answers = await Promise.all(Array.from({ length: 64 }, place))
     t.same(counted(answers), { instances: 2, statuses: { 201: 60, 429: 4 } })
     t.same(counted(answers.filter(({ status }) => status === 201)).instances, 2)
   })
 
-  await t.test('refuse on one what ended on the other, within the five seconds that an answer of the database is believed', async t => {
+  await t.test('refuse what ended on the other instance within the staleness of five seconds', async t => {
     const [here, elsewhere] = [await loggedIn('ben'), await loggedIn('ben')]
     const copy = here.copy()
     const { key, record } = await keyOf(ada)
@@ -120,7 +120,7 @@ t.test('two instances of the example behind one address, with one database and o
     for (const ask of tries) t.same(await twice(ask), { instances: 2, statuses: { 401: 2 } })
   })
 
-  await t.test('end in good order', async t => {
+  await t.test('shut down cleanly', async t => {
     t.same(await Promise.all(running.map(({ stop }) => stop())), [0, 0])
     for (const { errors, output } of running) t.same([errors(), /"level":(?:50|60)/.test(output())], ['', false])
   })

@@ -58,7 +58,7 @@ t.test('a restart of the example', async t => {
   t.equal((await ada.copy(third.address).send('/login', { form: credentials })).status, 303, 'a browser that is known has a count of its own')
 })
 
-t.test('a second start prints lines that answer as printed, whatever became of the orders of the first', async t => {
+t.test('prints lines that answer as printed, whatever happened to the orders of the first start', async t => {
   const { path, remove } = folder()
   t.teardown(remove)
   const first = await quiet({ DATA_DIR: path })
@@ -71,7 +71,7 @@ t.test('a second start prints lines that answer as printed, whatever became of t
   for (const line of curlLines(printed)) t.equal(await runLine(line), promisedBy(line), line.replace(/Bearer \S+/, 'Bearer …'))
 })
 
-t.test('two that start at once on a new folder', async t => {
+t.test('allows two concurrent starts on a new folder', async t => {
   const { path, remove } = folder()
   t.teardown(remove)
   const running = await Promise.all([start({ DATA_DIR: path }), start({ DATA_DIR: path })])
@@ -94,7 +94,7 @@ t.test('the file of secrets', async t => {
   await quiet({ DATA_DIR: path })
   const whole = readFileSync(file, 'utf8')
 
-  t.test('stops the start with a sentence when it is damaged, and is left as it is', async t => {
+  t.test('stops the start if it is damaged, and is left unchanged', async t => {
     for (const damaged of ['', whole.slice(0, 60), whole.replace(/^JWT_SECRET=.*$/m, 'JWT_SECRET='), '\0\u0001\ufffd'.repeat(50)]) {
       writeFileSync(file, damaged)
       await t.rejects(quiet({ DATA_DIR: path }), { message: /^The file .*secrets\.env is damaged: it does not contain .*JWT_SECRET.*\. Delete it/ })
@@ -102,14 +102,14 @@ t.test('the file of secrets', async t => {
     }
   })
 
-  t.test('is warned of when others may read it', { skip: process.platform === 'win32' }, async t => {
+  t.test('causes a warning if others may read it', { skip: process.platform === 'win32' }, async t => {
     writeFileSync(file, whole)
     t.notMatch((await quiet({ DATA_DIR: path })).logged(), 'Other users of this machine can read')
     chmodSync(file, 0o644)
     t.match((await quiet({ DATA_DIR: path })).logged(), /"level":40.*Other users of this machine can read .*secrets\.env\. To fix this: chmod 600/)
   })
 
-  t.test('is the same for all that start at once', async t => {
+  t.test('is the same for all concurrent starts', async t => {
     const another = folder()
     t.teardown(another.remove)
     const desks = await Promise.all(Array.from({ length: 5 }, () => quiet({ DATA_DIR: another.path })))
@@ -117,7 +117,7 @@ t.test('the file of secrets', async t => {
   })
 })
 
-t.test('the hashes of the people', async t => {
+t.test('the password hashes', async t => {
   const { path, remove } = folder()
   t.teardown(remove)
   const before = await quiet({ DATA_DIR: path })
@@ -127,7 +127,7 @@ t.test('the hashes of the people', async t => {
   const setHash = async (id: string, hash: string) => { await database.updateTable('people').set({ hash }).where('id', '=', id).execute() }
   const password = before.config.PEOPLE_PASSWORD
 
-  t.test('are made anew by a login when they are not what is made today', async t => {
+  t.test('are upgraded by a login if they are outdated', async t => {
     await setHash('ben', await hashPassword(password, { algorithm: 'bcrypt', cost: 10 }))
     t.equal(await before.people.verify('ben', 'wrong'), null)
     t.match(await hashOf('ben'), /^\$2/)
@@ -138,7 +138,7 @@ t.test('the hashes of the people', async t => {
     t.equal(await hashOf('ben'), settled, 'and then no more')
   })
 
-  t.test('stay as they are when the password was changed while it was verified', async t => {
+  t.test('are not overwritten if the password changed during verification', async t => {
     await setHash('ben', await hashPassword(password, { algorithm: 'bcrypt', cost: 10 }))
     const verifying = before.people.verify('ben', password)
     const changed = await hashPassword('another password')
@@ -147,7 +147,7 @@ t.test('the hashes of the people', async t => {
     t.equal(await hashOf('ben'), changed)
   })
 
-  t.test('follow PEOPLE_PASSWORD in development, those of the demonstration and no others', async t => {
+  t.test('follow PEOPLE_PASSWORD in development, for demo users only', async t => {
     const own = await hashPassword('a password of her own')
     await database.insertInto('people').values({ id: 'dora', name: 'Dora Vale', roles: 'clerk viewer', hash: own }).execute()
     const after = await quiet({ DATA_DIR: path, PEOPLE_PASSWORD: 'chosen anew at each start' })
@@ -156,7 +156,7 @@ t.test('the hashes of the people', async t => {
     t.match(await after.people.verify('dora', 'a password of her own'), { name: 'Dora Vale', roles: ['clerk', 'viewer'] })
   })
 
-  t.test('stay what they are in production', async t => {
+  t.test('stay unchanged in production', async t => {
     const secrets = Object.fromEntries(Object.entries(before.config).filter(([name]) => /_(?:SECRET|KEY|PASSWORD)$/.test(name)).map(([name, value]) => [name, String(value)]))
     const { people } = await quiet({ ...secrets, DATA_DIR: path, NODE_ENV: 'production', PEOPLE_PASSWORD: 'set by whoever deploys' })
     t.equal(await people.verify('ada', 'set by whoever deploys'), null)
@@ -164,7 +164,7 @@ t.test('the hashes of the people', async t => {
   })
 })
 
-t.test('what cannot be opened stops the start with a sentence, without a password', async t => {
+t.test('stops the start with a message, without a password, if a file cannot be opened', async t => {
   const { path, remove } = folder()
   t.teardown(remove)
   writeFileSync(`${path}/file`, 'no database, no folder')

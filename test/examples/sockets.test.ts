@@ -26,7 +26,7 @@ async function heard (from: Socket, text: string): Promise<void> {
 
 const half = 'POST /login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{'
 
-t.test('half a request keeps neither a place for ever nor the process from ending', async t => {
+t.test('a partial request neither blocks a slot for ever nor keeps the process alive', async t => {
   const desk = await quiet()
   const { requestTimeout } = desk.app.server
   t.ok(requestTimeout > 0 && requestTimeout <= 60_000, 'unfinished requests have an end')
@@ -38,7 +38,7 @@ t.test('half a request keeps neither a place for ever nor the process from endin
   t.equal(await Promise.race([running.stop(), sleep(timeLimit(15_000), 'still there', { ref: false })]), 0)
 })
 
-t.test('a page that was left is forgotten, and one session holds no more than twenty streams', async t => {
+t.test('releases the stream of a closed page, and limits a session to twenty streams', async t => {
   const desk = await quiet()
   await desk.app.listen({ host: '127.0.0.1', port: 0 })
   const { cookie } = await logIn(desk, 'cleo')
@@ -67,7 +67,7 @@ t.test('a page that was left is forgotten, and one session holds no more than tw
   await told
 })
 
-t.test('a database that is away tells no program its address', async t => {
+t.test('does not reveal the address of an unavailable database', async t => {
   const desk = await quiet()
   desk.orders.list = async () => { throw Object.assign(new Error('connect ECONNREFUSED 10.1.2.3:5432'), { code: 'ECONNREFUSED' }) }
   const answer = await desk.app.inject({ url: '/api/orders', headers: { 'x-api-key': desk.config.SHOP_KEY } })
@@ -77,7 +77,7 @@ t.test('a database that is away tells no program its address', async t => {
   t.match((await desk.app.inject('/api/orders')).json(), { code: 'AUTH_REQUIRED', message: 'Authentication required' }, 'refusals are as they were')
 })
 
-t.test('nobody fills the database with keys from the page', async t => {
+t.test('limits how many keys the page can store', async t => {
   const desk = await quiet()
   const { cookie } = await logIn(desk, 'cleo')
   const post = async (url: string, fields: Readonly<Record<string, string>>) => (await desk.app.inject({ method: 'POST', url, headers: { ...form, cookie }, payload: encode(fields) })).statusCode

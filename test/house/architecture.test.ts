@@ -81,7 +81,7 @@ t.test('every import follows the direction of dependency', async t => {
   t.same(violations(sourceOf('lib/schemes/jwt/scheme.ts', right)), [])
 })
 
-t.test('no two files of lib need each other to load', async t => {
+t.test('lib has no import cycles', async t => {
   const graph = new Map(lib.map(source => [source.path, source.imports.filter(each => !each.typeOnly).map(each => each.target)]))
   const loaded = new Set<string>()
   const circles: string[] = []
@@ -95,7 +95,7 @@ t.test('no two files of lib need each other to load', async t => {
   t.same(circles, [])
 })
 
-t.test('every relative import names a file that exists', async t => {
+t.test('every relative import names an existing file', async t => {
   const paths = new Set(all.map(source => source.path))
   const missing = all.flatMap(source => source.imports.filter(each => /^(?:lib|types)\//.test(each.target) && !paths.has(each.target)).map(each => `${source.path} -> ${each.target}`))
   t.same(missing, [])
@@ -144,7 +144,7 @@ function lines (text: string): number {
   return text.trimEnd().split('\n').length
 }
 
-t.test('lib says nothing with `any`, and switches no check off', async t => {
+t.test('lib uses no `any` and no disabled checks', async t => {
   t.same(all.flatMap(anys), [])
   t.same(anys(sourceOf('lib/a.ts', 'export const a = (b: any) => b')), ['lib/a.ts:1'])
   const switches = /@ts-(?:ignore|expect-error|nocheck)|eslint-disable|[cv]8 ignore|istanbul ignore/
@@ -155,7 +155,7 @@ function anys (source: Source): readonly string[] {
   return nodes(source.tree).filter(node => node.kind === ts.SyntaxKind.AnyKeyword).map(node => place(source, node))
 }
 
-t.test('lib names no folder of the machine it was written on', async t => {
+t.test('lib names no local path', async t => {
   const folders = /(?:^|[\s'"`(])\/(?:home|Users|root|tmp|mnt|var|private)\//m
   const own = root.length > 1 ? all.filter(source => source.text.includes(`${root}/`)) : []
   t.same([...own, ...all.filter(source => folders.test(source.text))].map(source => source.path), [])

@@ -41,14 +41,14 @@ const table: ReadonlyArray<readonly [title: string, parts: readonly Part[], clos
 ]
 
 for (const [index, [title, parts, closing]] of table.entries()) {
-  t.test(`${title}: the last line is '${closing}'`, async t => {
+  t.test(`${title}: prints '${closing}' as the last line`, async t => {
     const { code, lines } = await runParts(t, parts, index % 2 + 1)
     t.equal(lines.at(-1), closing)
     t.equal(code, closing.endsWith(' 0 failed') ? 0 : 1)
   })
 }
 
-t.test('prints what parts print, with the environment that is asked for', async t => {
+t.test('prints the output of the parts, run with the requested environment', async t => {
   const env = { WORD: 'hello' }
   const { lines } = await runParts(t, [{ ...tests('echo $WORD; echo; echo there >&2; echo; ' + good), env }, { ...check('echo $WORD again'), env }], 2)
   for (const line of ['hello', 'there', 'fine', 'hello again', 'ok      tests', 'ok      check']) t.ok(lines.includes(line), line)
@@ -94,7 +94,7 @@ not ok 2 - .tap/groups/00-guard.js # time=9ms
 1..2
 `
 
-t.test('the reporter counts the tests that hold no others, and everything that fails', async t => {
+t.test('counts leaf tests and every failure in the reporter', async t => {
   const folder = t.testdir({ 'output.tap': tapOutput })
   const program = join(folder, 'report.js')
   const reporter = JSON.stringify(join(root, '.ci/reporter.js'))

@@ -10,13 +10,13 @@ const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   exports: Readonly<Record<string, { readonly types?: string }>>
 }
 
-t.test('the entry points export what test/house/exports.txt lists', async t => {
+t.test('the entry points export exactly what test/house/exports.txt lists', async t => {
   const entries = Object.entries(exports).flatMap(([name, { types }]) => types === undefined ? [] : [{ name, path: sourcePath(types) }])
   t.ok(entries.length > 4, 'the entry points were found')
   t.equal(entries.map(({ name, path }) => section(name, exportsOf(path))).join('\n'), listed)
 })
 
-t.test('only the interfaces that applications fill are exported by a star', async t => {
+t.test('only interfaces that applications extend are exported by a star', async t => {
   const stars = readFileSync(join(root, 'lib/index.ts'), 'utf8').match(/^export .*\*.*$/gm)
   t.same(stars, ["export type * from '../types/registry.js'"])
 })

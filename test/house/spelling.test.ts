@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { root } from './source.js'
 
-t.test('the words that the spell check allows are sorted, each once', async t => {
+t.test('the allowed words of the spell check are sorted and unique', async t => {
   const { words } = JSON.parse(readFileSync(join(root, '.cspell.json'), 'utf8')) as { words: readonly string[] }
   const sorted = [...new Set(words)].sort((one, other) => one.localeCompare(other, 'en'))
   t.same(words, sorted)

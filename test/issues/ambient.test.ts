@@ -1,14 +1,28 @@
 import { randomBytes } from 'node:crypto'
 import { SignJWT } from 'jose'
 import t from 'tap'
-import { absent, apiKey, authenticated, jwt, memoryStore, read, type GatehouseOptions, type CredentialSource, type Scheme } from '../../lib/index.js'
+import {
+  absent,
+  apiKey,
+  authenticated,
+  jwt,
+  memoryStore,
+  read,
+  type GatehouseOptions,
+  type CredentialSource,
+  type Scheme
+} from '../../lib/index.js'
 import { application, handler } from '../fixtures/schemes.js'
 
 const key = randomBytes(24).toString('base64url')
 const other = randomBytes(24).toString('base64url')
 const secret = randomBytes(32)
 const claims = { issuer: 'https://id.test', audience: 'api', keys: secret }
-const sign = (sub: string) => new SignJWT({ sub, iss: claims.issuer, aud: claims.audience }).setProtectedHeader({ alg: 'HS256' }).setExpirationTime('1m').sign(secret)
+const sign = (sub: string) =>
+  new SignJWT({ sub, iss: claims.issuer, aud: claims.audience })
+    .setProtectedHeader({ alg: 'HS256' })
+    .setExpirationTime('1m')
+    .sign(secret)
 const [token, second] = [await sign('ann'), await sign('bob')]
 
 /** What a browser says of a request that another site made. */
@@ -25,36 +39,57 @@ async function asking (scheme: GatehouseOptions['schemes'][string]) {
   return { app, ask }
 }
 
-t.test('of a scheme that reads Bearer and a cookie, only a credential in the cookie is refused for another site', async t => {
+t.test('checks the site only for a credential in the cookie if a scheme reads Bearer and a cookie', async t => {
   const from = ['bearer', 'cookie:token'] as const
   const mapped = { ...claims, principal: async ({ sub }: { sub?: unknown }) => ({ id: String(sub) }) }
-  for (const scheme of [jwt({ ...claims, from }), jwt({ ...claims, from: [...from].reverse() }), jwt({ ...mapped, from })]) {
+  for (const scheme of [
+    jwt({ ...claims, from }),
+    jwt({ ...claims, from: [...from].reverse() }),
+    jwt({ ...mapped, from })
+  ]) {
     const { ask } = await asking(scheme)
     const bearer = { authorization: `Bearer ${token}` }
     for (const time of ['first', 'remembered']) {
       t.equal(await ask(bearer), '200', time)
       t.equal(await ask({ cookie: `token=${token}` }), '403 AUTH_CROSS_SITE', time)
       t.equal(await ask({ cookie: `token=${token}` }, '/try'), '403 AUTH_CROSS_SITE', time)
-      t.equal(await ask({ ...bearer, cookie: `token=${token}` }), '200', `${time}: the same in both is one credential, which a script sent`)
-      t.equal(await ask({ ...bearer, cookie: `token=${second}` }), '401 AUTH_INVALID_CREDENTIALS', `${time}: two different ones are as bad as ever`)
+      t.equal(
+        await ask({ ...bearer, cookie: `token=${token}` }),
+        '200',
+        `${time}: the same in both is one credential, which a script sent`
+      )
+      t.equal(
+        await ask({ ...bearer, cookie: `token=${second}` }),
+        '401 AUTH_INVALID_CREDENTIALS',
+        `${time}: two different ones are as bad as ever`
+      )
     }
     t.equal(await ask({ cookie: `token=${token}`, 'sec-fetch-site': 'same-origin' }), '200')
   }
 })
 
-t.test('the same holds for API keys in every pair of a cookie and another place', async t => {
+t.test('does the same for API keys in every pair of a cookie and another source', async t => {
   const carry: Readonly<Record<string, (value: string) => { headers?: Record<string, string>, url?: string }>> = {
     bearer: value => ({ headers: { authorization: `Bearer ${value}` } }),
     'header:x-api-key': value => ({ headers: { 'x-api-key': value } }),
     'query:key': value => ({ url: `/?key=${value}` })
   }
   for (const [place, put] of Object.entries(carry)) {
-    const { app, ask } = await asking(apiKey({ from: ['cookie:key', place as CredentialSource], keys: { [key]: { id: 'ann' }, [other]: { id: 'bob' } } }))
+    const { app, ask } = await asking(
+      apiKey({
+        from: ['cookie:key', place as CredentialSource],
+        keys: { [key]: { id: 'ann' }, [other]: { id: 'bob' } }
+      })
+    )
     const { headers = {}, url } = put(key)
     t.equal(await ask(headers, url), '200', place)
     t.equal(await ask({ ...headers, cookie: `key=${key}` }, url), '200', place)
     t.equal(await ask({ cookie: `key=${key}` }), '403 AUTH_CROSS_SITE', place)
-    t.equal(await ask({ ...headers, cookie: `key=${other}` }, url), '401 AUTH_INVALID_CREDENTIALS', `${place}: what another site can add does not make a cookie its own`)
+    t.equal(
+      await ask({ ...headers, cookie: `key=${other}` }, url),
+      '401 AUTH_INVALID_CREDENTIALS',
+      `${place}: what another site can add does not make a cookie its own`
+    )
     await app.close()
   }
   const { app, ask } = await asking(apiKey({ from: ['header:x-api-key', 'cookie:key'], managed: { prefix: 'acme' } }))
@@ -64,19 +99,19 @@ t.test('the same holds for API keys in every pair of a cookie and another place'
   t.equal(await ask({ cookie: `key=${made.key}` }), '403 AUTH_CROSS_SITE')
 })
 
-t.test('the same credential in two places that browsers do not fill is one', async t => {
+t.test('accepts the same credential in two sources that are not ambient', async t => {
   const { ask } = await asking(apiKey({ from: ['header:x-api-key', 'bearer'], keys: { [key]: { id: 'ann' }, [other]: { id: 'bob' } } }))
   t.equal(await ask({ 'x-api-key': key, authorization: `Bearer ${key}` }), '200')
   t.equal(await ask({ 'x-api-key': key, authorization: `Bearer ${other}` }), '401 AUTH_INVALID_CREDENTIALS')
   t.equal(await ask({ 'x-api-key': `${key}, ${key}`, authorization: `Bearer ${key}` }), '401 AUTH_INVALID_CREDENTIALS', 'one place that holds two stays refused')
 })
 
-t.test('two cookies are ambient, also where both hold the same', async t => {
+t.test('treats two cookies as ambient, even with equal values', async t => {
   const { ask } = await asking(apiKey({ from: ['cookie:one', 'cookie:two'], keys: { [key]: { id: 'ann' } } }))
   t.equal(await ask({ cookie: `one=${key}; two=${key}` }), '403 AUTH_CROSS_SITE')
 })
 
-t.test('a scheme of the application says in its outcome how the credential came', async t => {
+t.test('lets a custom scheme report the source of the credential in its outcome', async t => {
   const own = (ambient: boolean, said: unknown): Scheme => ({
     openapi: { type: 'apiKey', in: 'header', name: 'x-own' },
     ambient,
@@ -85,10 +120,21 @@ t.test('a scheme of the application says in its outcome how the credential came'
       return typeof id === 'string' ? authenticated({ id }, { ambient: said as boolean }) : absent
     }
   })
-  const cases: ReadonlyArray<readonly [boolean, unknown, boolean]> =
-    [[true, undefined, true], [true, null, true], [true, true, true], [true, false, false], [false, null, false], [false, true, true], [false, 'yes', true]]
+  const cases: ReadonlyArray<readonly [boolean, unknown, boolean]> = [
+    [true, undefined, true],
+    [true, null, true],
+    [true, true, true],
+    [true, false, false],
+    [false, null, false],
+    [false, true, true],
+    [false, 'yes', true]
+  ]
   for (const [scheme, outcome, refused] of cases) {
     const { ask } = await asking(own(scheme, outcome))
-    t.equal(await ask({ 'x-own': 'ann' }), refused ? '403 AUTH_CROSS_SITE' : '200', `${String(scheme)}, ${String(outcome)}`)
+    t.equal(
+      await ask({ 'x-own': 'ann' }),
+      refused ? '403 AUTH_CROSS_SITE' : '200',
+      `${String(scheme)}, ${String(outcome)}`
+    )
   }
 })

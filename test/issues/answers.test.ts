@@ -19,7 +19,11 @@ async function application (t: Test, options: GatehouseOptions): Promise<Fastify
 
 /** A login as every example writes it: only `null` is tested. */
 async function login (t: Test, check: () => unknown, guesses: false | object = {}): Promise<FastifyInstance> {
-  const app = await application(t, { schemes: { web: session({ secret }) }, publicPaths: ['/login'], limits: { guesses } })
+  const app = await application(t, {
+    schemes: { web: session({ secret }) },
+    publicPaths: ['/login'],
+    limits: { guesses }
+  })
   app.post('/login', async (_request, reply) => {
     const person: unknown = await app.gatehouse.guesses.attempt(reply, 'ann', check)
     if (person === null) return reply.code(401).send()
@@ -29,7 +33,7 @@ async function login (t: Test, check: () => unknown, guesses: false | object = {
   return app
 }
 
-t.test('guesses.attempt returns null for every answer that says no, so that a wrong password logs nobody in', async t => {
+t.test('guesses.attempt returns null for every falsy answer, so that a wrong password logs nobody in', async t => {
   const hash = await hashPassword('correct horse')
   for (const guesses of [{}, false] as const) {
     for (const answer of [...nos, 0, '', NaN, await verifyPassword('wrong', hash)]) {
@@ -43,10 +47,17 @@ t.test('guesses.attempt returns null for every answer that says no, so that a wr
   }
 })
 
-t.test('guesses.attempt returns a right answer whole', async t => {
+t.test('guesses.attempt returns a positive answer unchanged', async t => {
   const hash = await hashPassword('correct horse')
   for (const guesses of [{}, false] as const) {
-    for (const answer of [true, { id: 'ann' }, { valid: true, id: 'ann' }, 'ann', [], await verifyPassword('correct horse', hash)]) {
+    for (const answer of [
+      true,
+      { id: 'ann' },
+      { valid: true, id: 'ann' },
+      'ann',
+      [],
+      await verifyPassword('correct horse', hash)
+    ]) {
       const app = await login(t, async () => answer, guesses)
       const response = await app.inject({ method: 'POST', url: '/login' })
       t.same([response.statusCode, response.json()], [200, { person: answer }])
@@ -54,7 +65,7 @@ t.test('guesses.attempt returns a right answer whole', async t => {
   }
 })
 
-t.test('guesses.attempt counts what says no, and locks the account', async t => {
+t.test('guesses.attempt counts falsy answers, and locks the account', async t => {
   const app = await login(t, () => undefined)
   const statuses: number[] = []
   for (let i = 0; i < 6; i++) statuses.push((await app.inject({ method: 'POST', url: '/login' })).statusCode)
@@ -65,24 +76,42 @@ interface Asked { readonly schemes: GatehouseOptions['schemes'], readonly header
 
 const password = { authorization: `Basic ${Buffer.from('ann:correct horse').toString('base64')}` }
 const key = { 'x-api-key': 'k' }
-const plain = { authenticate: () => ({ kind: 'authenticated', principal: { id: 'ann' } }), openapi: { type: 'http', scheme: 'x' } } as unknown as Scheme
+const plain = {
+  authenticate: () => ({ kind: 'authenticated', principal: { id: 'ann' } }),
+  openapi: { type: 'http', scheme: 'x' }
+} as unknown as Scheme
 
 /** Each function, answering what it is given; and how it is asked. */
 const functions: Readonly<Record<string, (answer: never) => Asked>> = {
   'verify of apiKey': answer => ({ schemes: { a: apiKey({ verify: () => answer }) }, headers: key }),
-  'an asynchronous verify of apiKey': answer => ({ schemes: { a: apiKey({ verify: async () => answer }) }, headers: key }),
+  'an asynchronous verify of apiKey': answer => ({
+    schemes: { a: apiKey({ verify: async () => answer }) },
+    headers: key
+  }),
   'verify of basic': answer => ({ schemes: { a: basic({ verify: () => answer }) }, headers: password }),
   'find of basic': answer => ({ schemes: { a: basic({ find: () => answer }) }, headers: password }),
-  'find of basic with a cache': answer => ({ schemes: { a: basic({ find: async () => answer, cache: { ttl: '1m' } }) }, headers: password }),
-  'load of a scheme': answer => ({ schemes: { a: apiKey({ verify: () => ({ id: 'ann' }), load: () => answer }) }, headers: key }),
-  'an asynchronous load': answer => ({ schemes: { a: apiKey({ verify: () => ({ id: 'ann' }), load: async () => answer }) }, headers: key }),
+  'find of basic with a cache': answer => ({
+    schemes: { a: basic({ find: async () => answer, cache: { ttl: '1m' } }) },
+    headers: password
+  }),
+  'load of a scheme': answer => ({
+    schemes: { a: apiKey({ verify: () => ({ id: 'ann' }), load: () => answer }) },
+    headers: key
+  }),
+  'an asynchronous load': answer => ({
+    schemes: { a: apiKey({ verify: () => ({ id: 'ann' }), load: async () => answer }) },
+    headers: key
+  }),
   'authenticate of a scheme of its own': answer => ({ schemes: { a: { ...plain, authenticate: () => answer } } }),
   'an asynchronous authenticate': answer => ({ schemes: { a: { ...plain, authenticate: async () => answer } } })
 }
 
-t.test('every function that may say no refuses with 401 when it does, and is a fault when it says neither yes nor no', async t => {
+t.test('every check refuses with 401 on a falsy answer, and fails on one that is neither yes nor no', async t => {
   for (const [name, asked] of Object.entries(functions)) {
-    for (const [answers, status, code] of [[nos, 401, 'AUTH_INVALID_CREDENTIALS'], [[true, 7, 'ann', { valid: true }], 500, 'AUTH_FAULT']] as const) {
+    for (const [answers, status, code] of [
+      [nos, 401, 'AUTH_INVALID_CREDENTIALS'],
+      [[true, 7, 'ann', { valid: true }], 500, 'AUTH_FAULT']
+    ] as const) {
       for (const answer of answers) {
         if (name.includes('load') && status === 500 && typeof answer === 'object') continue // no more than a field called valid
         const { schemes, headers = {} } = asked(answer as never)
@@ -95,9 +124,11 @@ t.test('every function that may say no refuses with 401 when it does, and is a f
   }
 })
 
-t.test('the principal mapping of jwt refuses with 401 when it says no', async t => {
+t.test('refuses with 401 if the principal mapping of jwt is falsy', async t => {
   for (const answer of nos) {
-    const app = await application(t, { schemes: { user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true, principal: () => answer }) } })
+    const app = await application(t, {
+      schemes: { user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true, principal: () => answer }) }
+    })
     app.get('/', async () => 'reached')
     const token = await app.gatehouse.tokens.issue({ id: 'ann' })
     const response = await app.inject({ url: '/', headers: { authorization: `Bearer ${token}` } })
@@ -105,21 +136,25 @@ t.test('the principal mapping of jwt refuses with 401 when it says no', async t 
   }
 })
 
-t.test('load that says no of the owner of a managed key makes the key invalid', async t => {
+t.test('refuses a managed key if load rejects its owner', async t => {
   for (const answer of nos) {
     let owner: { id: string } | No = { id: 'ann' }
-    const app = await application(t, { schemes: { service: apiKey({ managed: { prefix: 'acme', staleness: 0 }, load: () => owner }) } })
+    const app = await application(t, {
+      schemes: { service: apiKey({ managed: { prefix: 'acme', staleness: 0 }, load: () => owner }) }
+    })
     app.get('/', async () => 'reached')
     const { key: made } = await app.gatehouse.apiKeys.of({ realm: 'web', id: 'ann' }).create({ name: 'laptop' })
     const ask = async () => (await app.inject({ url: '/', headers: { 'x-api-key': made } })).statusCode
     t.equal(await ask(), 200)
     owner = answer
     t.equal(await ask(), 401, JSON.stringify(answer))
-    await t.rejects(app.gatehouse.apiKeys.of({ realm: 'web', id: 'ann' }).create({ name: 'another' }), { code: 'AUTH_ACCESS_DENIED' })
+    await t.rejects(app.gatehouse.apiKeys.of({ realm: 'web', id: 'ann' }).create({ name: 'another' }), {
+      code: 'AUTH_ACCESS_DENIED'
+    })
   }
 })
 
-t.test('when refuses with 403 when it says no, alone and as an entry of anyOf', async t => {
+t.test('refuses with 403 if when is falsy, alone and in anyOf', async t => {
   const app = await application(t, { schemes: { a: plain } })
   const answers = [...nos, true]
   for (const [i, answer] of answers.entries()) {

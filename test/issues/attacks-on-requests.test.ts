@@ -31,19 +31,31 @@ async function desk (t: Test, options: object = {}): Promise<FastifyInstance> {
   return app
 }
 
-t.test('guards that run side by side do not lend each other their passes', async t => {
+t.test('concurrent guards do not share their passes', async t => {
   const app = await desk(t)
   const strict = app.gatehouse.guard({ schemes: 'service', when: () => false })
   const loose = app.gatehouse.guard('service')
   let reached = 0
-  for (const [url, guards] of [['/a', [strict, loose]], ['/b', [loose, strict]]] as const) {
-    app.get(url, { config: { auth: false }, preHandler: async (request, reply) => { await Promise.all(guards.map(guard => guard(request, reply))) } }, async () => ++reached)
+  for (const [url, guards] of [
+    ['/a', [strict, loose]],
+    ['/b', [loose, strict]]
+  ] as const) {
+    app.get(
+      url,
+      {
+        config: { auth: false },
+        preHandler: async (request, reply) => {
+          await Promise.all(guards.map(guard => guard(request, reply)))
+        }
+      },
+      async () => ++reached
+    )
   }
   for (const url of ['/a', '/b']) t.equal((await app.inject({ url, headers: credential })).statusCode, 403)
   t.equal(reached, 0)
 })
 
-t.test('a guard hook that refused in its late stage leaves no identity behind', async t => {
+t.test('a guard hook that refuses in its late stage leaves no identity behind', async t => {
   const app = await desk(t)
   const strict = app.gatehouse.guard({ schemes: 'service', when: () => false })
   app.get('/', { config: { auth: false } }, async (request, reply) => {
@@ -54,58 +66,94 @@ t.test('a guard hook that refused in its late stage leaves no identity behind', 
   t.same((await app.inject({ url: '/', headers: credential })).json(), { principal: null, authenticated: false })
 })
 
-t.test('of a refusal nothing is left when another guard of the request lets the caller in', async t => {
+t.test('leaves no trace of a refusal when another guard of the request admits the caller', async t => {
   const app = await desk(t)
   await app.register(fastifyAuth)
-  app.get('/', { config: { auth: false }, preHandler: app.auth([app.gatehouse.guard('user'), app.gatehouse.guard('service')] as never) }, async (_request, reply) => ({ status: reply.statusCode }))
+  app.get(
+    '/',
+    {
+      config: { auth: false },
+      preHandler: app.auth([app.gatehouse.guard('user'), app.gatehouse.guard('service')] as never)
+    },
+    async (_request, reply) => ({ status: reply.statusCode })
+  )
   const answer = await app.inject({ url: '/', headers: credential })
   t.equal(answer.statusCode, 200)
   t.equal(answer.headers['www-authenticate'], undefined)
   t.equal(answer.headers['cache-control'], 'private')
 })
 
-t.test('a guard at a stage after the handler ends a request once', async t => {
+t.test('a guard after the handler ends a request once', async t => {
   const app = await desk(t, { errors: 'problem' })
   const guard = app.gatehouse.guard('service')
-  app.get('/', { config: { auth: false }, preSerialization: async (request, reply, payload) => { await guard(request, reply); return payload } }, async () => ({ secret: 1 }))
+  app.get(
+    '/',
+    {
+      config: { auth: false },
+      preSerialization: async (request, reply, payload) => {
+        await guard(request, reply)
+        return payload
+      }
+    },
+    async () => ({ secret: 1 })
+  )
   const answer = await app.inject('/')
   t.equal(answer.statusCode, 401)
   t.notMatch(answer.body, /secret/)
 })
 
-t.test('a list with holes is no rule', async t => {
+t.test('refuses a sparse array as a rule', async t => {
   // eslint-disable-next-line no-sparse-arrays
-  for (const auth of [{ scopes: { all: [,] } }, { roles: { none: [,] } }, { anyOf: [{ scopes: { any: new Array(3) } }] }, { anyOf: [,] }, { schemes: [,] }, { schemes: { all: [,] } }, [,]]) {
+  for (const auth of [
+    { scopes: { all: [,] } },
+    { roles: { none: [,] } },
+    { anyOf: [{ scopes: { any: new Array(3) } }] },
+    { anyOf: [,] },
+    { schemes: [,] },
+    { schemes: { all: [,] } },
+    [,]
+  ]) {
     const app = await desk(t)
-    t.throws(() => app.get('/', { config: { auth: auth as never } }, async () => ''), { code: 'AUTH_MISCONFIGURED' }, JSON.stringify(auth))
+    t.throws(
+      () => app.get('/', { config: { auth: auth as never } }, async () => ''),
+      { code: 'AUTH_MISCONFIGURED' },
+      JSON.stringify(auth)
+    )
   }
 })
 
-t.test('rules that an options object inherits are not passed over', async t => {
+t.test('applies rules that an options object inherits', async t => {
   const app = await desk(t)
   const auth = Object.assign(Object.create({ roles: 'admin' }) as object, { schemes: 'service' })
-  t.throws(() => app.get('/', { config: { auth: auth as never } }, async () => ''), { code: 'AUTH_MISCONFIGURED', message: /plain object/ })
+  t.throws(() => app.get('/', { config: { auth: auth as never } }, async () => ''), {
+    code: 'AUTH_MISCONFIGURED',
+    message: /plain object/
+  })
 })
 
-t.test('a Basic credential is refused by its length before it is decoded', async t => {
+t.test('refuses a Basic credential by its length before decoding it', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   let asked = 0
   await app.register(authPlugin, { schemes: { ops: basic({ verify: () => { asked++; return null } }) } })
   app.get('/', async () => '')
-  const get = async (text: string) => (await app.inject({ url: '/', headers: { authorization: `Basic ${Buffer.from(text).toString('base64')}` } })).statusCode
+  const get = async (text: string) =>
+    (await app.inject({ url: '/', headers: { authorization: `Basic ${Buffer.from(text).toString('base64')}` } }))
+      .statusCode
   t.equal(await get(`a:a${'\u0f73'.repeat(4000)}`), 401)
   t.equal(asked, 0)
   t.equal(await get(`a:${'x'.repeat(1024)}`), 401)
   t.equal(asked, 1)
 })
 
-t.test('a refusal that a scheme answers itself does not read the body either', async t => {
+t.test("does not read the body after a scheme's own answer", async t => {
   const app = await desk(t)
   app.post('/orders', { config: { auth: 'web' } }, async () => '')
   await app.listen({ port: 0, host: '127.0.0.1' })
   const client = connect((app.server.address() as AddressInfo).port, '127.0.0.1')
-  client.write('POST /orders HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 200000000\r\n\r\na=b')
+  client.write(
+    'POST /orders HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 200000000\r\n\r\na=b'
+  )
   let answer = ''
   client.on('data', chunk => { answer += String(chunk) })
   await once(client, 'close')
@@ -113,33 +161,49 @@ t.test('a refusal that a scheme answers itself does not read the body either', a
   t.match(answer, /connection: close/i)
 })
 
-t.test('a boot error about keys does not print what stands in the place of a kid', async t => {
+t.test('shows no key in the place of a kid in a boot error', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  const error = await app.register(authPlugin, { schemes: { user: jwt({ keys: { [key]: 'short' }, issuer: false, audience: false }) } }).then(() => null, (cause: Error) => cause)
+  const error = await app
+    .register(authPlugin, { schemes: { user: jwt({ keys: { [key]: 'short' }, issuer: false, audience: false }) } })
+    .then(
+      () => null,
+      (cause: Error) => cause
+    )
   t.match(error, { code: 'AUTH_MISCONFIGURED', message: /key 1 of the option keys/ })
   t.notOk(error?.message.includes(key.slice(0, 8)))
 })
 
-t.test('a cookie header of nothing but separators costs what its length costs', async t => {
+t.test('parses a cookie header of separators in linear time', async t => {
   const app = await desk(t)
   app.get('/me', { config: { auth: 'web' } }, async () => '')
   t.equal((await app.inject({ url: '/me', headers: { cookie: ';'.repeat(15_000) } })).statusCode, 401)
 })
 
-t.test('what a hook of the application wrote before a refusal stands again when another guard lets the caller in', async t => {
+t.test('restores headers that the application set before a refusal when another guard admits the caller', async t => {
   const app = await desk(t)
   await app.register(fastifyAuth)
-  app.addHook('onRequest', async (_request, reply) => { reply.header('cache-control', 'max-age=1').code(202) })
-  app.get('/', { config: { auth: false }, preHandler: app.auth([app.gatehouse.guard('user'), app.gatehouse.guard('service')] as never) }, async () => 'ok')
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.header('cache-control', 'max-age=1').code(202)
+  })
+  app.get(
+    '/',
+    {
+      config: { auth: false },
+      preHandler: app.auth([app.gatehouse.guard('user'), app.gatehouse.guard('service')] as never)
+    },
+    async () => 'ok'
+  )
   const answer = await app.inject({ url: '/', headers: credential })
   t.equal(answer.statusCode, 202)
   t.equal(answer.headers['cache-control'], 'max-age=1')
 })
 
-t.test('reply.challenge in an onRequest hook names the schemes of the route, and those of the default where there is no policy', async t => {
+t.test('reply.challenge in onRequest names the schemes of the route, or of the default without a policy', async t => {
   const app = await desk(t, { default: ['user', 'service'] })
-  app.addHook('onRequest', async (request, reply) => { if (request.headers['x-stop'] !== undefined) return reply.challenge() })
+  app.addHook('onRequest', async (request, reply) => {
+    if (request.headers['x-stop'] !== undefined) return reply.challenge()
+  })
   app.get('/', { config: { auth: 'service' } }, async () => 'ok')
   app.setNotFoundHandler({ config: { auth: true } } as never, async () => 'nothing')
   const ask = async (url: string) => (await app.inject({ url, headers: { 'x-stop': '1' } })).headers['www-authenticate']
@@ -147,30 +211,33 @@ t.test('reply.challenge in an onRequest hook names the schemes of the route, and
   t.equal(await ask('/nowhere'), 'Bearer realm="user", APIKey realm="service"')
 })
 
-t.test('a default that names no scheme means the only one there is', async t => {
+t.test('uses the only scheme if a default names none', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(authPlugin, { schemes: { service: apiKey({ keys: { [key]: { id: 'svc' } } }) }, default: { mode: 'optional' } })
+  await app.register(authPlugin, {
+    schemes: { service: apiKey({ keys: { [key]: { id: 'svc' } } }) },
+    default: { mode: 'optional' }
+  })
   app.get('/', async request => ({ id: request.principal?.id ?? null }))
   t.same((await app.inject('/')).json(), { id: null })
   t.same((await app.inject({ url: '/', headers: credential })).json(), { id: 'svc' })
   t.equal((await app.inject({ url: '/', headers: { 'x-api-key': `${key}x` } })).statusCode, 401)
 })
 
-t.test('what a config of the application throws while it is read is thrown as it is', async t => {
+t.test('rethrows what a config of the application throws on access', async t => {
   const app = await desk(t)
   const config = Object.defineProperty({}, 'auth', { enumerable: true, get () { throw new RangeError('own') } })
   t.throws(() => app.get('/', { config }, async () => ''), { message: 'own' })
 })
 
-t.test('a request without raw header lines, which another plugin made up, is read by its headers', async t => {
+t.test('reads a mock request without raw header lines by its headers', async t => {
   const app = await desk(t)
   app.addHook('onRequest', async request => { Object.assign(request.raw, { rawHeaders: undefined }) })
   app.get('/', async request => request.principal?.id)
   t.equal((await app.inject({ url: '/', headers: credential })).body, 'svc')
 })
 
-t.test('one request cannot change the principal of the next: what a table, or the owner of a managed key, has within is a frozen copy', async t => {
+t.test('freezes a copy of nested data, so that no request changes the principal of the next', async t => {
   const since = new Date(0)
   const plan = { name: 'free', limits: [{ orders: 1 }], since, self: null as unknown }
   plan.self = plan
@@ -187,15 +254,34 @@ t.test('one request cannot change the principal of the next: what a table, or th
   const outcomes: unknown[] = []
   app.get('/', async ({ principal }) => {
     const { plan: found } = principal as unknown as { plan: typeof plan }
-    for (const change of [() => { found.name = 'gold' }, () => { Object.assign(found.limits[0] ?? {}, { orders: 99 }) }, () => { found.limits.push({ orders: 2 }) }]) outcomes.push(t.throws(change, TypeError))
+    for (const change of [
+      () => {
+        found.name = 'gold'
+      },
+      () => {
+        Object.assign(found.limits[0] ?? {}, { orders: 99 })
+      },
+      () => {
+        found.limits.push({ orders: 2 })
+      }
+    ])
+      outcomes.push(t.throws(change, TypeError))
     return [found.name, found.limits, found.self === found, found.since === since]
   })
   await app.ready()
   const managed = (await app.gatehouse.apiKeys.of({ realm: 'managed', id: 'x' }).create({ name: 'k' })).key
-  const callers = [credential, { authorization: `Basic ${Buffer.from('ann:correct horse battery').toString('base64')}` }, { authorization: `Bearer ${managed}` }]
+  const callers = [
+    credential,
+    { authorization: `Basic ${Buffer.from('ann:correct horse battery').toString('base64')}` },
+    { authorization: `Bearer ${managed}` }
+  ]
   for (const headers of callers) {
-    for (const time of ['first', 'second']) t.same((await app.inject({ url: '/', headers })).json(), ['free', [{ orders: 1 }], true, true], time)
+    for (const time of ['first', 'second'])
+      t.same((await app.inject({ url: '/', headers })).json(), ['free', [{ orders: 1 }], true, true], time)
   }
   t.equal(outcomes.length, 18)
-  t.notOk([plan, plan.limits, plan.limits[0]].some(Object.isFrozen), 'what was given is the application\'s, and stays as it was')
+  t.notOk(
+    [plan, plan.limits, plan.limits[0]].some(Object.isFrozen),
+    "what was given is the application's, and stays as it was"
+  )
 })

@@ -4,7 +4,14 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { Redis } from 'ioredis'
 import t, { type Test } from 'tap'
-import authPlugin, { apiKey, apiKeyRoutes, basic, memoryStore, session, type GatehouseOptions } from '../../lib/index.js'
+import authPlugin, {
+  apiKey,
+  apiKeyRoutes,
+  basic,
+  memoryStore,
+  session,
+  type GatehouseOptions
+} from '../../lib/index.js'
 import { hashPassword, verifyPassword } from '../../lib/passwords/index.js'
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { timeLimit } from '../fixtures/time-limit.js'
@@ -24,13 +31,23 @@ async function application (t: Test, options: GatehouseOptions): Promise<Fastify
 }
 
 const cookieOf = (answer: { headers: Record<string, unknown> }, name: string): string =>
-  [answer.headers['set-cookie'] ?? []].flat().map(String).map(line => line.split(';', 1)[0] ?? '').find(pair => pair.startsWith(`${name}=`)) ?? ''
+  [answer.headers['set-cookie'] ?? []]
+    .flat()
+    .map(String)
+    .map(line => line.split(';', 1)[0] ?? '')
+    .find(pair => pair.startsWith(`${name}=`)) ?? ''
 
-t.test('what basic remembers answers no guesses while the account is locked', async t => {
+t.test('the cache of basic answers no guesses while the account is locked', async t => {
   const app = await application(t, { schemes: { ops: basic({ users: { deploy: { hash } }, cache: { ttl: '1m' } }) } })
   app.get('/', async () => '')
   const ask = async (given: string, remoteAddress: string) =>
-    (await app.inject({ url: '/', remoteAddress, headers: { authorization: `Basic ${Buffer.from(`deploy:${given}`).toString('base64')}` } })).statusCode
+    (
+      await app.inject({
+        url: '/',
+        remoteAddress,
+        headers: { authorization: `Basic ${Buffer.from(`deploy:${given}`).toString('base64')}` }
+      })
+    ).statusCode
   t.equal(await ask(password, '192.0.2.1'), 200, 'the service is remembered')
   for (let i = 0; i < 5; i++) t.equal(await ask(`wrong ${i}`, '198.51.100.1'), 401)
   t.equal(await ask('wrong again', '203.0.113.1'), 429)
@@ -40,19 +57,27 @@ t.test('what basic remembers answers no guesses while the account is locked', as
   t.equal(await ask(password, '192.0.2.1'), 429, 'nor is one who shares the address of the service')
 })
 
-t.test('a check that returns what verifyPassword says is a wrong guess when it says so', async t => {
+t.test('counts a guess as wrong if a check returns the falsy result of verifyPassword', async t => {
   const app = await application(t, { schemes: { web: session({ secret }) }, publicPaths: ['/login'] })
   app.post<{ Body: { password: string } }>('/login', async (request, reply) => {
     const right = await app.gatehouse.guesses.attempt(reply, 'ann', () => verifyPassword(request.body.password, hash))
     return reply.code(right === null ? 401 : 200).send()
   })
   const answers = []
-  for (let i = 0; i < 6; i++) answers.push(await app.inject({ method: 'POST', url: '/login', payload: { password: `wrong ${i}` } }))
-  t.same(answers.map(answer => answer.statusCode), [401, 401, 401, 401, 401, 429])
-  t.same(answers.flatMap(answer => answer.headers['set-cookie'] ?? []), [], 'and no device is known by it')
+  for (let i = 0; i < 6; i++)
+    answers.push(await app.inject({ method: 'POST', url: '/login', payload: { password: `wrong ${i}` } }))
+  t.same(
+    answers.map(answer => answer.statusCode),
+    [401, 401, 401, 401, 401, 429]
+  )
+  t.same(
+    answers.flatMap(answer => answer.headers['set-cookie'] ?? []),
+    [],
+    'and no device is known by it'
+  )
 })
 
-t.test('a cookie whose name only begins with an invisible space is another cookie', async t => {
+t.test('distinguishes a cookie name with a leading invisible space', async t => {
   const app = await application(t, { schemes: { web: session({ secret }) }, publicPaths: ['/login'] })
   app.post('/login', async (_request, reply) => { await reply.login({ id: 'mallory' }); return '' })
   app.get('/', async request => request.principal?.id)
@@ -69,20 +94,29 @@ t.test('a cookie whose name only begins with an invisible space is another cooki
   t.equal(await status(cookie), '200')
   t.equal(await status(` \t${cookie}`), '200')
   // Safari stores these for a subdomain, and sends them: the browser sees no __Host- at the beginning
-  for (const space of ['\u00a0', '\u0085', '\u000c', '\u000b']) t.not(await status(space + cookie), '200', escape(space))
+  for (const space of ['\u00a0', '\u0085', '\u000c', '\u000b'])
+    t.not(await status(space + cookie), '200', escape(space))
 })
 
 async function desk (t: Test, maxKeys: number) {
   const store = memoryStore()
-  const app = await application(t, { store, schemes: { web: session({ secret }), service: apiKey({ managed: { prefix: 'acme' } }) }, default: ['web', 'service'], publicPaths: ['/login'] })
-  app.post('/login', async (_request, reply) => { await reply.login({ id: 'ann' }); return '' })
+  const app = await application(t, {
+    store,
+    schemes: { web: session({ secret }), service: apiKey({ managed: { prefix: 'acme' } }) },
+    default: ['web', 'service'],
+    publicPaths: ['/login']
+  })
+  app.post('/login', async (_request, reply) => {
+    await reply.login({ id: 'ann' })
+    return ''
+  })
   await app.register(apiKeyRoutes, { prefix: '/keys', maxKeys })
   const cookie = cookieOf(await app.inject({ method: 'POST', url: '/login' }), '__Host-web')
   const send = async (url: string, payload: object) => app.inject({ method: 'POST', url, headers: { cookie }, payload })
   return { app, store, send, kept: async () => (await store.find('api-key', { realm: 'web', id: 'ann' })).length }
 }
 
-t.test('nobody has keys without a bound by rotating one again and again', async t => {
+t.test('bounds the keys from repeated rotation', async t => {
   const { send, kept } = await desk(t, 3)
   const { record } = (await send('/keys', { name: 'one' })).json()
   const rotate = async (overlap: number) => (await send(`/keys/${record.id}/rotate`, { overlap })).statusCode
@@ -93,21 +127,27 @@ t.test('nobody has keys without a bound by rotating one again and again', async 
   t.equal(await rotate(0), 201, 'what makes no more keys goes on')
 })
 
-t.test('keys that ended are not kept without a bound either', async t => {
+t.test('bounds the number of ended keys', async t => {
   const { send, kept } = await desk(t, 3)
   const now = Date.now
   t.teardown(() => { Date.now = now })
   for (let i = 0; i < 50; i++) {
-    t.equal((await send('/keys', { name: 'short', expiresAt: new Date(Date.now() + 1000).toISOString() })).statusCode, 201)
+    t.equal(
+      (await send('/keys', { name: 'short', expiresAt: new Date(Date.now() + 1000).toISOString() })).statusCode,
+      201
+    )
     Date.now = () => now() + (i + 1) * 1001
   }
   t.equal(await kept(), 3)
 })
 
-t.test('one person who logs in for ever does not fill the store of sessions', async t => {
+t.test('bounds the sessions of one person in the store', async t => {
   const store = memoryStore({ maxRecords: 500 })
   const app = await application(t, { store, schemes: { web: session({ secret }) }, publicPaths: ['/login'] })
-  app.post<{ Body: { id: string } }>('/login', async (request, reply) => { await reply.login({ id: request.body.id }); return '' })
+  app.post<{ Body: { id: string } }>('/login', async (request, reply) => {
+    await reply.login({ id: request.body.id })
+    return ''
+  })
   app.get('/', async request => request.principal?.id)
   const login = async (id: string) => app.inject({ method: 'POST', url: '/login', payload: { id } })
   const first = cookieOf(await login('mallory'), '__Host-web')
@@ -118,9 +158,16 @@ t.test('one person who logs in for ever does not fill the store of sessions', as
   t.equal((await app.inject({ url: '/', headers: { cookie: first } })).statusCode, 401, 'the oldest ended')
 })
 
-t.test('a request that asks for an upgrade and gets none is watched no longer than its response', async t => {
-  const app = await application(t, { store: memoryStore(), schemes: { web: session({ secret }) }, publicPaths: ['/login'] })
-  app.post('/login', async (_request, reply) => { await reply.login({ id: 'ann' }); return '' })
+t.test('stops watching a request whose upgrade is ignored with its response', async t => {
+  const app = await application(t, {
+    store: memoryStore(),
+    schemes: { web: session({ secret }) },
+    publicPaths: ['/login']
+  })
+  app.post('/login', async (_request, reply) => {
+    await reply.login({ id: 'ann' })
+    return ''
+  })
   app.get('/', async request => String(request.auth.signal?.aborted))
   const cookie = cookieOf(await app.inject({ method: 'POST', url: '/login' }), '__Host-web')
   let socket: Socket | undefined
@@ -139,17 +186,30 @@ t.test('a request that asks for an upgrade and gets none is watched no longer th
   client.destroy()
 })
 
-t.test('who waits for the check of another guess waits no longer than the window', async t => {
-  const app = await application(t, { schemes: { web: session({ secret }) }, limits: { guesses: { perAccount: 1, window: 1, longestWindow: 1 } }, publicPaths: ['/login'] })
+t.test('waits for the check of another guess no longer than the window', async t => {
+  const app = await application(t, {
+    schemes: { web: session({ secret }) },
+    limits: { guesses: { perAccount: 1, window: 1, longestWindow: 1 } },
+    publicPaths: ['/login']
+  })
   let checks = 0
-  app.post('/login', async (_request, reply) => app.gatehouse.guesses.attempt(reply, 'ann', () => new Promise(() => { checks++ })))
+  app.post('/login', async (_request, reply) =>
+    app.gatehouse.guesses.attempt(
+      reply,
+      'ann',
+      () =>
+        new Promise(() => {
+          checks++
+        })
+    )
+  )
   const login = async () => (await app.inject({ method: 'POST', url: '/login' })).statusCode
   const late = new Promise(resolve => { setTimeout(() => { resolve('nobody was answered') }, timeLimit(5_000)) })
   t.equal(await Promise.race([login(), login(), login(), late]), 429)
   t.equal(checks, 2, 'the window that followed had a slot of its own')
 })
 
-t.test('whoever leaves one guess of each window has no more of a day than whoever uses them up', async t => {
+t.test('gives no extra guesses per day to those who leave one of each window', async t => {
   const now = Date.now
   let later = 0
   Date.now = () => now() + later
@@ -158,7 +218,12 @@ t.test('whoever leaves one guess of each window has no more of a day than whoeve
     let [checks, sent] = [0, 0]
     const app = await application(t, { schemes: { ops: basic({ verify: () => { checks++; return null } }) } })
     app.get('/', async () => '')
-    const guess = async () => app.inject({ url: '/', remoteAddress: `10.0.${sent >> 8}.${sent++ & 255}`, headers: { authorization: `Basic ${Buffer.from(`ann:guess ${sent}`).toString('base64')}` } })
+    const guess = async () =>
+      app.inject({
+        url: '/',
+        remoteAddress: `10.0.${sent >> 8}.${sent++ & 255}`,
+        headers: { authorization: `Basic ${Buffer.from(`ann:guess ${sent}`).toString('base64')}` }
+      })
     for (const end = later + 86_000_000; later < end;) {
       const answers = await Promise.all(Array.from({ length: atOnce }, guess))
       later += 1_000 + 1_000 * Math.max(60, ...answers.map(answer => Number(answer.headers['retry-after'] ?? 0)))
@@ -169,30 +234,34 @@ t.test('whoever leaves one guess of each window has no more of a day than whoeve
   t.ok(await guessed(5) <= 600)
 })
 
-t.test('a session that is renewed while all of its owner\'s end does not outlive them in Redis', { skip: await noRedis() }, async t => {
-  const own = prefix()
-  const client = new Redis(redisUrl)
-  const other = redisStore({ url: redisUrl, prefix: own })
-  const store = redisStore({ client, prefix: own })
-  t.teardown(async () => {
-    client.disconnect()
-    await other.close()
-    await dropKeys(own)
-  })
-  const owner = { realm: 'web', id: 'ann' }
-  const session = (id: string) => ({ kind: 'session', id, owner, value: {}, expiresAt: null })
-  await store.add(session('first'))
-  const { zrange } = client
-  let renewed = 0
-  // another instance renews when the ids are read and nothing is taken yet: first the new one, then the end of the old one
-  client.zrange = (async (...args: Parameters<typeof zrange>) => {
-    const ids = await Reflect.apply(zrange, client, args) as string[]
-    if (renewed++ === 0) {
-      await other.add(session('second'))
-      t.not(await other.take('session', 'first'), null)
-    }
-    return ids
-  }) as typeof zrange
-  await store.takeAll('session', owner)
-  t.same(await store.find('session', owner), [])
-})
+t.test(
+  'ends all sessions in Redis including one that is renewed at the same time',
+  { skip: await noRedis() },
+  async t => {
+    const own = prefix()
+    const client = new Redis(redisUrl)
+    const other = redisStore({ url: redisUrl, prefix: own })
+    const store = redisStore({ client, prefix: own })
+    t.teardown(async () => {
+      client.disconnect()
+      await other.close()
+      await dropKeys(own)
+    })
+    const owner = { realm: 'web', id: 'ann' }
+    const session = (id: string) => ({ kind: 'session', id, owner, value: {}, expiresAt: null })
+    await store.add(session('first'))
+    const { zrange } = client
+    let renewed = 0
+    // another instance renews when the ids are read and nothing is taken yet: first the new one, then the end of the old one
+    client.zrange = (async (...args: Parameters<typeof zrange>) => {
+      const ids = (await Reflect.apply(zrange, client, args)) as string[]
+      if (renewed++ === 0) {
+        await other.add(session('second'))
+        t.not(await other.take('session', 'first'), null)
+      }
+      return ids
+    }) as typeof zrange
+    await store.takeAll('session', owner)
+    t.same(await store.find('session', owner), [])
+  }
+)

@@ -1,6 +1,17 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
-import gatehouse, { apiKey, apiKeyRoutes, AuthError, basic, jwt, memoryStore, secretsFromEnvironment, session, withDeadline, type GatehouseOptions } from '../../lib/index.js'
+import gatehouse, {
+  apiKey,
+  apiKeyRoutes,
+  AuthError,
+  basic,
+  jwt,
+  memoryStore,
+  secretsFromEnvironment,
+  session,
+  withDeadline,
+  type GatehouseOptions
+} from '../../lib/index.js'
 import { hashPassword, passwords } from '../../lib/passwords/index.js'
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
@@ -31,16 +42,31 @@ const hash = await hashPassword('correct horse')
 const hostile = 'clerk\n\u001b[31mroot\u202e\u2028\u200b\u009b\ud800'
 const raw = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
 
-t.test('no boot sentence prints a control character of a name', async t => {
+t.test('prints no control character of a name in a boot error', async t => {
   const cases: Readonly<Record<string, () => Promise<AuthError>>> = {
-    'a role that is not declared': () => mistake({ schemes, default: 'web', roles: { clerk: {} } }, app => app.get('/', { config: { auth: { roles: hostile as 'clerk' } } }, () => '')),
-    'a declared role that includes itself': () => mistake({ schemes, default: 'web', roles: { [hostile]: { roles: [hostile] } } }),
+    'a role that is not declared': () =>
+      mistake({ schemes, default: 'web', roles: { clerk: {} } }, app =>
+        app.get('/', { config: { auth: { roles: hostile as 'clerk' } } }, () => '')
+      ),
+    'a declared role that includes itself': () =>
+      mistake({ schemes, default: 'web', roles: { [hostile]: { roles: [hostile] } } }),
     'a scope whose description is none': () => mistake({ schemes, default: 'web', scopes: { [hostile]: 1 } }),
     'a name of a scheme': () => mistake({ schemes: { [hostile]: web } }),
     'a scheme that is unknown': () => mistake({ schemes, default: hostile }),
     'a key that is unknown': () => mistake({ schemes, default: 'web', [hostile]: 1 }),
-    'a name that stands twice': () => mistake({ schemes, default: 'web' }, app => app.get('/', { config: { auth: { roles: { all: [hostile, hostile] } } } as never }, () => '')),
-    'a prefix of routes': () => mistake({ schemes, default: 'web' }, app => app.register(async inner => { inner.gatehouse.default({} as never) }, { prefix: `/${hostile}` })),
+    'a name that stands twice': () =>
+      mistake({ schemes, default: 'web' }, app =>
+        app.get('/', { config: { auth: { roles: { all: [hostile, hostile] } } } as never }, () => '')
+      ),
+    'a prefix of routes': () =>
+      mistake({ schemes, default: 'web' }, app =>
+        app.register(
+          async inner => {
+            inner.gatehouse.default({} as never)
+          },
+          { prefix: `/${hostile}` }
+        )
+      ),
     'a public path': () => mistake({ schemes, default: 'web', publicPaths: [`/${hostile}*`] }),
     'a user of Basic': () => mistake({ schemes: { ops: basic({ users: { [hostile]: { password: random() } } }) } }),
     'an option of a scheme': () => mistake({ schemes: { web: session({ secret, cookieName: hostile }) } })
@@ -48,17 +74,36 @@ t.test('no boot sentence prints a control character of a name', async t => {
   for (const [what, boot] of Object.entries(cases)) {
     const { message, detail, stack } = await boot()
     for (const text of [message, detail]) t.notMatch(text, raw, what)
-    t.ok(message.includes('\\u{1b}[31m') || message.includes('\\u001b[31m') || message.includes('a text of') || what === 'a user of Basic', `${what} is escaped, or not shown: ${message}`)
+    t.ok(
+      message.includes('\\u{1b}[31m') ||
+        message.includes('\\u001b[31m') ||
+        message.includes('a text of') ||
+        what === 'a user of Basic',
+      `${what} is escaped, or not shown: ${message}`
+    )
     t.notOk(String(stack).includes('\u001b'), what)
   }
-  t.throws(() => secretsFromEnvironment({ [`A\n${hostile}`]: 'session', B: 'session' }, {}), { message: /^The environment [^\n]+\n- A[^\n]+\n- B[^\n]+$/ }, 'a sentence of several mistakes has a line for each, and no other')
+  t.throws(
+    () => secretsFromEnvironment({ [`A\n${hostile}`]: 'session', B: 'session' }, {}),
+    { message: /^The environment [^\n]+\n- A[^\n]+\n- B[^\n]+$/ },
+    'a sentence of several mistakes has a line for each, and no other'
+  )
 })
 
-t.test('a fault outside of a request prints none either', async t => {
+t.test('prints none in a fault outside of a request', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(gatehouse, { schemes: { service: apiKey({ managed: { prefix: 'acme' } }), user: jwt({ keys: random(), issuer: false, audience: false, sign: true }) }, default: 'service' })
-  const error = await app.gatehouse.tokens.issue({ id: 'ada' }, { scheme: '\u001b[31m' as 'user' }).then(() => null, each => each as AuthError)
+  await app.register(gatehouse, {
+    schemes: {
+      service: apiKey({ managed: { prefix: 'acme' } }),
+      user: jwt({ keys: random(), issuer: false, audience: false, sign: true })
+    },
+    default: 'service'
+  })
+  const error = await app.gatehouse.tokens.issue({ id: 'ada' }, { scheme: '\u001b[31m' as 'user' }).then(
+    () => null,
+    each => each as AuthError
+  )
   t.match(error, { code: 'AUTH_FAULT' })
   t.notOk(String(error?.stack).includes('\u001b'))
 })
@@ -68,19 +113,26 @@ const counts: Readonly<Record<string, (wrong: never) => unknown>> = {
   'limits.guesses.perAccount': perAccount => mistake({ schemes, default: 'web', limits: { guesses: { perAccount } } }),
   'limits.guesses.perAddress': perAddress => mistake({ schemes, default: 'web', limits: { guesses: { perAddress } } }),
   'limits.guesses.window': window => mistake({ schemes, default: 'web', limits: { guesses: { window } } }),
-  'limits.guesses.longestWindow': longestWindow => mistake({ schemes, default: 'web', limits: { guesses: { longestWindow } } }),
+  'limits.guesses.longestWindow': longestWindow =>
+    mistake({ schemes, default: 'web', limits: { guesses: { longestWindow } } }),
   'limits.requests.max': max => mistake({ schemes, default: 'web', limits: { requests: { max, window: 1 } } }),
   'limits.requests.window': window => mistake({ schemes, default: 'web', limits: { requests: { max: 1, window } } }),
   'session.idleTimeout': idleTimeout => mistake({ schemes: { web: session({ secret, idleTimeout }) } }),
   'session.absoluteTimeout': absoluteTimeout => mistake({ schemes: { web: session({ secret, absoluteTimeout }) } }),
   'session.keepTimeout': keepTimeout => mistake({ schemes: { web: session({ secret, keepTimeout }) } }),
-  'session.keepIdleTimeout': keepIdleTimeout => mistake({ schemes: { web: session({ secret, keepTimeout: '1d', keepIdleTimeout }) } }),
+  'session.keepIdleTimeout': keepIdleTimeout =>
+    mistake({ schemes: { web: session({ secret, keepTimeout: '1d', keepIdleTimeout }) } }),
   'session.staleness': staleness => mistake({ schemes: { web: session({ secret, staleness }) } }),
-  'apiKey.managed.staleness': staleness => mistake({ schemes: { service: apiKey({ managed: { prefix: 'acme', staleness } }) } }),
-  'jwt.clockTolerance': clockTolerance => mistake({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, clockTolerance }) } }),
-  'jwt.maxTokenAge': maxTokenAge => mistake({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, maxTokenAge }) } }),
-  'jwt.cache': cache => mistake({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, cache }) } }),
-  'jwt.sign.expiresIn': expiresIn => mistake({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, sign: { expiresIn } }) } }),
+  'apiKey.managed.staleness': staleness =>
+    mistake({ schemes: { service: apiKey({ managed: { prefix: 'acme', staleness } }) } }),
+  'jwt.clockTolerance': clockTolerance =>
+    mistake({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, clockTolerance }) } }),
+  'jwt.maxTokenAge': maxTokenAge =>
+    mistake({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, maxTokenAge }) } }),
+  'jwt.cache': cache =>
+    mistake({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, cache }) } }),
+  'jwt.sign.expiresIn': expiresIn =>
+    mistake({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, sign: { expiresIn } }) } }),
   'basic.cache.ttl': ttl => mistake({ schemes: { ops: basic({ users: { ada: { hash } }, cache: { ttl } }) } }),
   'passwords.maxLength': maxLength => passwords({ maxLength }),
   'passwords.concurrency': concurrency => passwords({ concurrency }),
@@ -99,22 +151,38 @@ const counts: Readonly<Record<string, (wrong: never) => unknown>> = {
   'apiKeyRoutes.rateLimit.max': max => routes({ rateLimit: { max, window: 1 } }),
   'apiKeyRoutes.rateLimit.window': window => routes({ rateLimit: { max: 1, window } }),
   'apiKeyRoutes.leaks.bodyLimit': bodyLimit => routes({ leaks: { publicKeys: () => null, bodyLimit } }),
-  'config.auth.maxAge': maxAge => mistake({ schemes, default: 'web' }, app => app.get('/', { config: { auth: { maxAge } } }, () => '')),
-  'config.auth.rateLimit.max': max => mistake({ schemes, default: 'web' }, app => app.get('/', { config: { auth: { rateLimit: { max, window: 1 } } } }, () => '')),
-  'config.auth.rateLimit.window': window => mistake({ schemes, default: 'web' }, app => app.get('/', { config: { auth: { rateLimit: { max: 1, window } } } }, () => ''))
+  'config.auth.maxAge': maxAge =>
+    mistake({ schemes, default: 'web' }, app => app.get('/', { config: { auth: { maxAge } } }, () => '')),
+  'config.auth.rateLimit.max': max =>
+    mistake({ schemes, default: 'web' }, app =>
+      app.get('/', { config: { auth: { rateLimit: { max, window: 1 } } } }, () => '')
+    ),
+  'config.auth.rateLimit.window': window =>
+    mistake({ schemes, default: 'web' }, app =>
+      app.get('/', { config: { auth: { rateLimit: { max: 1, window } } } }, () => '')
+    )
 }
 
 async function routes (options: object): Promise<AuthError> {
   return mistake({ schemes, default: 'web' }, app => app.register(apiKeyRoutes, { prefix: '/keys', ...options }))
 }
 
-t.test('null as a duration or a size stops the boot as any other wrong value does', async t => {
+t.test('stops the boot for null as a duration or a size', async t => {
   for (const [option, boot] of Object.entries(counts)) {
     const key = String(option.split('.').at(-1))
     for (const wrong of [null, 'soon', {}]) {
-      const stopped = await Promise.resolve(wrong).then(async value => boot(value as never)).catch((error: unknown) => error)
-      t.match(stopped, { code: 'AUTH_MISCONFIGURED', message: new RegExp(key) }, `${option}: ${JSON.stringify(wrong)}`)
+      const stopped = await Promise.resolve(wrong)
+        .then(async value => boot(value as never))
+        .catch((error: unknown) => error)
+      t.match(
+        stopped,
+        { code: 'AUTH_MISCONFIGURED', message: new RegExp(key) },
+        `${option}: ${JSON.stringify(wrong)}`
+      )
     }
   }
-  t.throws(() => passwords({ hash: null as never }), { code: 'AUTH_MISCONFIGURED', message: /passwords\.hash must be an object/ })
+  t.throws(() => passwords({ hash: null as never }), {
+    code: 'AUTH_MISCONFIGURED',
+    message: /passwords\.hash must be an object/
+  })
 })

@@ -10,7 +10,7 @@ import { switched } from '../schemes/session/stores.js'
 const madeUp = (): string => randomBytes(16).toString('base64url')
 const owner = (id: string) => ({ realm: 'web', id })
 
-t.test('ends every session of a person although the clock was set back since the login', async t => {
+t.test('ends every session of a person even if the clock was set back since the login', async t => {
   for (const store of [undefined, memoryStore()]) {
     const time = clock(t)
     const { enter, status, sessions, app } = await house(store === undefined ? {} : { store })
@@ -26,7 +26,7 @@ t.test('ends every session of a person although the clock was set back since the
   }
 })
 
-t.test('spares the session that is named although the clock was set back', async t => {
+t.test('spares the given session even if the clock was set back', async t => {
   const time = clock(t)
   const { enter, status, sessions, app } = await house()
   t.teardown(() => app.close())
@@ -36,7 +36,7 @@ t.test('spares the session that is named although the clock was set back', async
   t.same([await status(kept.cookie), await status(other.cookie)], [200, 401])
 })
 
-t.test('ends a session that another process began by a clock that was ahead', async t => {
+t.test('ends a session of another process whose clock is ahead', async t => {
   const secret = randomBytes(32).toString('base64url')
   const time = clock(t)
   const before = await house({ session: { secret } })
@@ -51,7 +51,7 @@ t.test('ends a session that another process began by a clock that was ahead', as
   t.equal(await status(cookie), 401)
 })
 
-t.test('nobody pays for a person who logs out 35,000 made-up ids', async t => {
+t.test('affects nobody else if a person logs out 35,000 forged ids', async t => {
   const { enter, status, sessions, app } = await house()
   t.teardown(() => app.close())
   const people = Array.from({ length: 50 }, (_, n) => ({ id: `person-${n}` }))
@@ -68,7 +68,7 @@ t.test('nobody pays for a person who logs out 35,000 made-up ids', async t => {
   t.same(new Set(await Promise.all(ended.map(status))), new Set([401]))
 })
 
-t.test('nobody pays for 35,000 made-up ids that are ended without an owner', async t => {
+t.test('affects nobody else if 35,000 forged ids end without an owner', async t => {
   const { enter, status, sessions, app } = await house()
   t.teardown(() => app.close())
   const { cookie } = await enter()
@@ -79,7 +79,7 @@ t.test('nobody pays for 35,000 made-up ids that are ended without an owner', asy
   t.same([await status(cookie), await status(other.cookie)], [200, 401])
 })
 
-t.test('nobody pays for logouts that the store did not hear of', async t => {
+t.test('affects nobody else if logouts do not reach the store', async t => {
   const { store, state } = switched()
   const { enter, status, ask, app } = await house({ store })
   t.teardown(() => app.close())

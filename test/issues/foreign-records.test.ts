@@ -8,7 +8,16 @@ import authPlugin, { memoryStore, session, withDeadline, type Store, type StoreR
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
 import { ann, bob, instance, type LogLine } from '../schemes/api-key/app.js'
-import { databaseUrl, dropKeys, dropTables, noPostgres, noRedis, prefix, redisUrl, withRedis } from '../stores/fixtures/services.js'
+import {
+  databaseUrl,
+  dropKeys,
+  dropTables,
+  noPostgres,
+  noRedis,
+  prefix,
+  redisUrl,
+  withRedis
+} from '../stores/fixtures/services.js'
 
 /** A store that answered with the record of another made one API key act as another. */
 
@@ -21,7 +30,7 @@ function isLogged (log: readonly LogLine[]): boolean {
   return log.some(line => line.level >= 50 && mixedUp.test(JSON.stringify(line)))
 }
 
-t.test('answers 500 and logs when a store gives a key the record of another', async t => {
+t.test('answers 500 and logs if a store returns the record of another key', async t => {
   const inner = memoryStore()
   let other: string | null = null
   const store: Store = { ...inner, get: (kind, id) => inner.get(kind, other ?? id) }
@@ -38,17 +47,24 @@ t.test('answers 500 and logs when a store gives a key the record of another', as
   t.same((await ask(mine.key)).json().principal.id, 'ann')
 })
 
-t.test('answers 500 when a store gives an ended session the record of another', async t => {
+t.test('answers 500 if a store returns the record of another session for an ended one', async t => {
   const inner = memoryStore()
   const log: LogLine[] = []
   let anybody: StoreRecord | null = null
   const store: Store = { ...inner, get: async (kind, id) => anybody ?? await inner.get(kind, id) }
   const app = Fastify({ logger: { stream: { write: (line: string) => { log.push(JSON.parse(line) as LogLine) } } } })
   t.teardown(() => app.close())
-  await app.register(authPlugin, { schemes: { web: session({ secret: randomBytes(32).toString('base64url'), staleness: 0 }) }, store })
-  app.post('/login', { config: { auth: { public: 'for tests' } } }, async (_request, reply) => { await reply.login({ id: 'ann' }); return {} })
+  await app.register(authPlugin, {
+    schemes: { web: session({ secret: randomBytes(32).toString('base64url'), staleness: 0 }) },
+    store
+  })
+  app.post('/login', { config: { auth: { public: 'for tests' } } }, async (_request, reply) => {
+    await reply.login({ id: 'ann' })
+    return {}
+  })
   app.get('/me', async ({ principal }) => principal)
-  const login = async () => String((await app.inject({ method: 'POST', url: '/login' })).headers['set-cookie']).split(';')[0] ?? ''
+  const login = async () =>
+    String((await app.inject({ method: 'POST', url: '/login' })).headers['set-cookie']).split(';')[0] ?? ''
   const cookie = await login()
   await app.gatehouse.sessions.of({ realm: 'web', id: 'ann' }).revokeAll()
   t.equal((await app.inject({ url: '/me', headers: { cookie } })).statusCode, 401)
@@ -58,20 +74,32 @@ t.test('answers 500 when a store gives an ended session the record of another', 
   t.ok(isLogged(log))
 })
 
-t.test('refuses a record of another kind, id or owner from every method, and keeps no id in the sentence', async t => {
+t.test('refuses a record of another kind, id or owner in every method, and shows no id', async t => {
   const owner = { realm: 'r', id: 'o' }
   const good: StoreRecord = { kind: 'a', id: 'mine', owner, value: {}, expiresAt: null, version: 'v' }
   const wrong: readonly StoreRecord[] = [
-    { ...good, kind: 'b' }, { ...good, id: 'theirs' }, { ...good, owner: { realm: 'r', id: 'other' } }, { ...good, owner: { realm: 'x', id: 'o' } }, { ...good, owner: null }
+    { ...good, kind: 'b' },
+    { ...good, id: 'theirs' },
+    { ...good, owner: { realm: 'r', id: 'other' } },
+    { ...good, owner: { realm: 'x', id: 'o' } },
+    { ...good, owner: null }
   ]
   for (const [index, record] of wrong.entries()) {
     const lists = async () => [good, record]
-    const store = withDeadline({ ...memoryStore(), get: async () => record, take: async () => record, find: lists, takeAll: lists })
+    const store = withDeadline({
+      ...memoryStore(),
+      get: async () => record,
+      take: async () => record,
+      find: lists,
+      takeAll: lists
+    })
     if (index < 2) {
-      for (const call of [store.get('a', 'mine'), store.take('a', 'mine')]) await t.rejects(call, { code: 'AUTH_FAULT', detail: mixedUp })
+      for (const call of [store.get('a', 'mine'), store.take('a', 'mine')])
+        await t.rejects(call, { code: 'AUTH_FAULT', detail: mixedUp })
     }
     if (index !== 1) {
-      for (const call of [store.find('a', owner), store.takeAll('a', owner)]) await t.rejects(call, { code: 'AUTH_FAULT', detail: /^(?!.*theirs).*mixes up answers$/ })
+      for (const call of [store.find('a', owner), store.takeAll('a', owner)])
+        await t.rejects(call, { code: 'AUTH_FAULT', detail: /^(?!.*theirs).*mixes up answers$/ })
     }
   }
   const kept = withDeadline({ ...memoryStore(), takeAll: async () => [good] })
@@ -79,11 +107,20 @@ t.test('refuses a record of another kind, id or owner from every method, and kee
   await t.rejects(kept.takeAll('a', owner, 'mine'), { code: 'AUTH_FAULT' })
 })
 
-t.test('reads an undefined record as absent, and nothing but true as done', async t => {
-  const odd = { ...memoryStore(), get: async () => undefined, take: async () => undefined, add: async () => 1, swap: async () => 'OK' } as unknown as Store
+t.test('treats an undefined record as absent, and only true as success', async t => {
+  const odd = {
+    ...memoryStore(),
+    get: async () => undefined,
+    take: async () => undefined,
+    add: async () => 1,
+    swap: async () => 'OK'
+  } as unknown as Store
   const store = withDeadline(odd)
   const record: StoreRecord = { kind: 'a', id: 'b', owner: null, value: {}, expiresAt: null, version: 'v' }
-  t.same([await store.get('a', 'b'), await store.take('a', 'b'), await store.add(record), await store.swap(record)], [null, null, false, false])
+  t.same(
+    [await store.get('a', 'b'), await store.take('a', 'b'), await store.add(record), await store.swap(record)],
+    [null, null, false, false]
+  )
 })
 
 /** A dialect whose way to the database asks for `swap.to` in place of `swap.from`. */
@@ -95,10 +132,16 @@ function mixing (dialect: Dialect, swap: { from: string, to: string | null }): D
     driver.acquireConnection = async () => {
       const connection = await acquire()
       const own = Object.create(connection) as typeof connection
-      own.executeQuery = query => connection.executeQuery({ ...query, parameters: query.parameters.map(value => value === swap.from ? swap.to ?? value : value) })
+      own.executeQuery = query =>
+        connection.executeQuery({
+          ...query,
+          parameters: query.parameters.map(value => (value === swap.from ? (swap.to ?? value) : value))
+        })
       return own
     }
-    driver.releaseConnection = async connection => { await Object.getPrototypeOf(driver).releaseConnection.call(driver, Object.getPrototypeOf(connection)) }
+    driver.releaseConnection = async connection => {
+      await Object.getPrototypeOf(driver).releaseConnection.call(driver, Object.getPrototypeOf(connection))
+    }
     return driver
   }
   return proxied
@@ -107,11 +150,15 @@ function mixing (dialect: Dialect, swap: { from: string, to: string | null }): D
 const tablePrefix = prefix()
 const dialects = [
   { name: 'SQLite', skip: false, make: (): Dialect => new SqliteDialect({ database: new Libsql(':memory:') }) },
-  { name: 'PostgreSQL', skip: withoutPostgres, make: (): Dialect => new PostgresDialect({ pool: new pg.Pool({ connectionString: databaseUrl, max: 2 }) }) }
+  {
+    name: 'PostgreSQL',
+    skip: withoutPostgres,
+    make: (): Dialect => new PostgresDialect({ pool: new pg.Pool({ connectionString: databaseUrl, max: 2 }) })
+  }
 ] as const
 
 for (const { name, skip, make } of dialects) {
-  t.test(`notices that a proxy before ${name} mixes up answers`, { skip }, async t => {
+  t.test(`detects a proxy before ${name} that mixes up answers`, { skip }, async t => {
     const swap: { from: string, to: string | null } = { from: 'mine', to: null }
     const kysely = new Kysely<unknown>({ dialect: mixing(make(), swap) })
     const store = withDeadline(sqlStore({ kysely, tablePrefix }))
@@ -121,19 +168,24 @@ for (const { name, skip, make } of dialects) {
       if (name === 'PostgreSQL') await dropTables(tablePrefix)
     })
     await store.migrate()
-    for (const id of ['mine', 'theirs']) await store.add({ kind: 'a', id, owner: { realm: 'r', id: `${id} owner` }, value: {}, expiresAt: null })
+    for (const id of ['mine', 'theirs'])
+      await store.add({ kind: 'a', id, owner: { realm: 'r', id: `${id} owner` }, value: {}, expiresAt: null })
     t.equal((await store.get('a', 'mine'))?.id, 'mine')
     swap.to = 'theirs'
     await t.rejects(store.get('a', 'mine'), { code: 'AUTH_FAULT' })
     await t.rejects(store.take('a', 'mine'), { code: 'AUTH_FAULT' })
     Object.assign(swap, { from: 'b', to: 'a' })
-    await t.rejects(store.get('b', 'mine'), { code: 'AUTH_FAULT' }, 'the kind is what is stored, not what was asked for')
+    await t.rejects(
+      store.get('b', 'mine'),
+      { code: 'AUTH_FAULT' },
+      'the kind is what is stored, not what was asked for'
+    )
     Object.assign(swap, { from: 'somebody', to: 'mine owner' })
     await t.rejects(store.find('a', { realm: 'r', id: 'somebody' }), { code: 'AUTH_FAULT' })
   })
 }
 
-t.test('notices in Redis that a record belongs to another key, or does not say to whom it belongs', { skip: withoutRedis }, async t => {
+t.test('detects in Redis that a record belongs to another key, or has no owner', { skip: withoutRedis }, async t => {
   const own = prefix()
   const store = withDeadline(redisStore({ url: redisUrl, prefix: own }))
   t.teardown(async () => {

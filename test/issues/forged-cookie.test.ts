@@ -6,7 +6,7 @@ import { secret } from '../schemes/session/bare-app.js'
 
 const removal = '__Host-web=; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=0'
 
-t.test('every answer to a cookie that no secret opens removes it', async t => {
+t.test('removes a cookie that no secret opens on every answer', async t => {
   for (const errors of ['fastify', 'problem', 'oauth', () => ({ own: 1 })] as const) {
     const { app, ask } = await house({
       session: { loginPath: '/login-page' },
@@ -23,7 +23,12 @@ t.test('every answer to a cookie that no secret opens removes it', async t => {
     t.teardown(() => rotated.app.close())
     const { cookie: ofOtherSecret } = await rotated.enter()
     for (const cookie of ['__Host-web=forged', ofOtherSecret, `${ofOtherSecret}; ${ofOtherSecret}`]) {
-      for (const [method, url, status] of [['GET', '/me', 401], ['GET', '/optional', 401], ['POST', '/write', 401], ['GET', '/try', 200]] as const) {
+      for (const [method, url, status] of [
+        ['GET', '/me', 401],
+        ['GET', '/optional', 401],
+        ['POST', '/write', 401],
+        ['GET', '/try', 200]
+      ] as const) {
         const answer = await ask(url, { method, cookie, headers: { accept: 'application/json' } })
         t.equal(answer.status, status, url)
         t.same(answer.setCookies, [removal], url)
@@ -36,7 +41,7 @@ t.test('every answer to a cookie that no secret opens removes it', async t => {
   }
 })
 
-t.test('a login with such a cookie sets the new one, and a logout removes it once', async t => {
+t.test('replaces such a cookie on login, and removes it once on logout', async t => {
   const { app, ask, status } = await house()
   t.teardown(() => app.close())
   const login = await ask('/login', { cookie: '__Host-web=forged' })
@@ -45,8 +50,13 @@ t.test('a login with such a cookie sets the new one, and a logout removes it onc
   t.same((await ask('/logout', { cookie: '__Host-web=forged' })).setCookies, [removal])
 })
 
-t.test('no answer removes a cookie that opens, nor one that was not sent', async t => {
-  const { app, ask, enter } = await house({ gatehouse: { roles: { nobody: {} } }, after: async app => { app.get('/refused', { config: { auth: { roles: 'nobody' as never } } }, async () => '') } })
+t.test('removes neither a valid cookie nor one that was not sent', async t => {
+  const { app, ask, enter } = await house({
+    gatehouse: { roles: { nobody: {} } },
+    after: async app => {
+      app.get('/refused', { config: { auth: { roles: 'nobody' as never } } }, async () => '')
+    }
+  })
   t.teardown(() => app.close())
   const { cookie } = await enter()
   t.same((await ask('/refused', { method: 'GET', cookie })).setCookies, [])

@@ -8,8 +8,13 @@ const page = { accept: 'text/html, application/xhtml+xml' }
 const form = { ...page, 'content-type': 'application/x-www-form-urlencoded' }
 
 async function asking () {
-  const { app } = await application({ schemes: { web: session({ secret: randomBytes(32).toString('base64url'), secure: false, loginPath: '/login' }) }, publicPaths: ['/login'] })
-  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) => { done(null, body) })
+  const { app } = await application({
+    schemes: { web: session({ secret: randomBytes(32).toString('base64url'), secure: false, loginPath: '/login' }) },
+    publicPaths: ['/login']
+  })
+  app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) => {
+    done(null, body)
+  })
   app.get('/login', async () => 'name and password, please')
   app.get('/', handler().handler)
   app.post('/', handler().handler)
@@ -19,7 +24,7 @@ async function asking () {
   }
 }
 
-t.test('a request for a part of a page gets 401 instead of the login page', async t => {
+t.test('answers 401 to a request for a fragment of a page', async t => {
   const ask = await asking()
   const fragments: ReadonlyArray<Readonly<Record<string, string>>> = [
     { 'hx-request': 'true' },
@@ -39,14 +44,22 @@ t.test('a request for a part of a page gets 401 instead of the login page', asyn
     const says = JSON.stringify(headers)
     t.same(await ask({ ...page, ...headers }), [401, undefined, 'Cookie realm="web"'], says)
     t.same(await ask({ ...form, ...headers }, 'POST'), [401, undefined, 'Cookie realm="web"'], `${says}, a form`)
-    t.same(await ask({ ...page, ...headers, cookie: 'web=forged' }), [401, undefined, 'Cookie realm="web"'], `${says}, a forged cookie`)
+    t.same(
+      await ask({ ...page, ...headers, cookie: 'web=forged' }),
+      [401, undefined, 'Cookie realm="web"'],
+      `${says}, a forged cookie`
+    )
   }
 })
 
-t.test('a page is sent to the login page, in the web view of an application on Android too', async t => {
+t.test('redirects a page to the login, also in the web view of an Android application', async t => {
   const ask = await asking()
   t.same(await ask(page), [302, '/login', undefined])
   t.same(await ask(form, 'POST'), [303, '/login', undefined])
   t.same(await ask({ ...page, 'x-requested-with': 'com.example.app' }), [302, '/login', undefined])
-  t.same(await ask({ ...page, 'x-turbo-request-id': '1' }), [302, '/login', undefined], 'Turbo Drive shows the answer as a page')
+  t.same(
+    await ask({ ...page, 'x-turbo-request-id': '1' }),
+    [302, '/login', undefined],
+    'Turbo Drive shows the answer as a page'
+  )
 })

@@ -30,7 +30,7 @@ t.test('writes no partitioned cookie otherwise', async t => {
   }
 })
 
-t.test('lets the frame act, and the site around it only when origins names it', async t => {
+t.test('admits the frame, and the site around it only if it is listed in origins', async t => {
   for (const origins of [[], ['https://partner.example']]) {
     const { app, ask, enter } = await house({
       ...framed,
@@ -52,6 +52,11 @@ t.test('refuses sameSite none without secure, and anything else, with AUTH_MISCO
     const app = Fastify()
     t.teardown(() => app.close())
     const schemes = { web: session({ secret: secret(), ...options } as never) }
-    await t.rejects(async () => { await app.register(authPlugin, { schemes }) }, { code: 'AUTH_MISCONFIGURED', message: /schemes\.web\.sameSite/ })
+    await t.rejects(
+      async () => {
+        await app.register(authPlugin, { schemes })
+      },
+      { code: 'AUTH_MISCONFIGURED', message: /schemes\.web\.sameSite/ }
+    )
   }
 })

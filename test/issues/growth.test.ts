@@ -17,7 +17,7 @@ function mebibytes (): number {
   return process.memoryUsage().heapUsed / 1_048_576
 }
 
-t.test('A session that ended leaves its id and its owner behind, and nothing that the principal carried', t => {
+t.test('keeps only the id and owner of an ended session', t => {
   const hour = 3_600_000
   const list = new Revocations(hour, () => {})
   const begunAt = Date.now()
@@ -25,7 +25,17 @@ t.test('A session that ended leaves its id and its owner behind, and nothing tha
     // one string of its own for each, as JSON.parse makes them
     const about = Buffer.alloc(2_000, 'x').toString()
     const principal = { realm: 'web', id: `user-${i}`, scopes: [], roles: [], about }
-    return { secret: '', id: idOf(`secret-${i}`), principal, authenticatedAt: begunAt, begunAt, seenAt: begunAt, endsAt: begunAt + hour, kept: false, data: { about } }
+    return {
+      secret: '',
+      id: idOf(`secret-${i}`),
+      principal,
+      authenticatedAt: begunAt,
+      begunAt,
+      seenAt: begunAt,
+      endsAt: begunAt + hour,
+      kept: false,
+      data: { about }
+    }
   }
   const before = mebibytes()
   for (let i = 0; i < 10_000; i++) list.end(sessionOf(i))
@@ -35,11 +45,20 @@ t.test('A session that ended leaves its id and its owner behind, and nothing tha
   t.end()
 })
 
-t.test('A counter of guesses takes less than 240 bytes, so that four kinds of 20,000 that are full take less than 20 MiB', async t => {
-  const from = (i: number): FastifyRequest => ({ ip: `10.${i >> 16}.${i >> 8 & 255}.${i & 255}`, method: 'GET', raw: { headers: {} } }) as unknown as FastifyRequest
+t.test('a counter of guesses takes less than 240 bytes, and four full kinds of 20,000 less than 20 MiB', async t => {
+  const from = (i: number): FastifyRequest =>
+    ({
+      ip: `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`,
+      method: 'GET',
+      raw: { headers: {} }
+    }) as unknown as FastifyRequest
   const flood = async (count: number): Promise<Store> => {
     const store = memoryStore({ maxCounters: count })
-    const room = createGuessLimiter(store, parseLimits({ guesses: { perAccount: 1, perAddress: 1, window: '1d', longestWindow: '7d' } }).guesses, new Set()).of('ops')
+    const room = createGuessLimiter(
+      store,
+      parseLimits({ guesses: { perAccount: 1, perAddress: 1, window: '1d', longestWindow: '7d' } }).guesses,
+      new Set()
+    ).of('ops')
     for (let i = 0; i < count; i++) await room.attempt(from(i), `user-${i}`, () => null)
     return store
   }
@@ -47,7 +66,8 @@ t.test('A counter of guesses takes less than 240 bytes, so that four kinds of 20
   await (await flood(2_000)).close()
   const before = mebibytes()
   const store = await flood(10_000)
-  const each = (mebibytes() - before) * 1_048_576 / 40_000
-  for (const kind of ['guess-account', 'guess-account-level', 'guess-address', 'guess-address-level']) await t.rejects(store.increment(kind, 'one more', { window: 60 }), { code: 'AUTH_UNAVAILABLE', reason: 'full' })
+  const each = ((mebibytes() - before) * 1_048_576) / 40_000
+  for (const kind of ['guess-account', 'guess-account-level', 'guess-address', 'guess-address-level'])
+    await t.rejects(store.increment(kind, 'one more', { window: 60 }), { code: 'AUTH_UNAVAILABLE', reason: 'full' })
   t.ok(each < 240, `${each.toFixed(0)} bytes`)
 })

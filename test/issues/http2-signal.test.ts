@@ -9,7 +9,7 @@ import authPlugin, { authenticated, type Scheme } from '../../lib/index.js'
 
 const day = 86_400_000
 
-t.test('request.auth.signal watches no request of HTTP/2 whose client cancelled before the signal was asked for', async t => {
+t.test('request.auth.signal does not watch an HTTP/2 request that was cancelled before', async t => {
   const watched = { now: 0, ever: 0 }
   const scheme: Scheme = {
     openapi: { type: 'http', scheme: 'test' },

@@ -86,7 +86,7 @@ function forgeries (text: string, given: unknown): readonly Uint8Array[] {
   return [buffer(text), buffer(base64(text)), ...own]
 }
 
-t.test('takes no form of a public key for an HMAC secret: it is read as what it is, or the boot stops', async t => {
+t.test('never uses a public key as an HMAC secret: reads it as a key, or stops the boot', async t => {
   const pairs = [['ES256', pair('ec')], ['RS256', pair('rsa')], ['EdDSA', pair('ed25519')]] as const
   for (const [alg, { publicKey, privateKey }] of pairs) {
     const jwk = publicKey.export({ format: 'jwk' })
@@ -117,7 +117,7 @@ t.test('takes no form of a public key for an HMAC secret: it is read as what it 
   }
 })
 
-t.test('reads what environments hold: literal line breaks, base64 and quotes', async t => {
+t.test('reads keys from environments with literal line breaks, base64 and quotes', async t => {
   const { publicKey, privateKey } = pair('ec')
   const pem = publicKey.export({ type: 'spki', format: 'pem' }) as string
   const privatePem = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
@@ -135,7 +135,7 @@ t.test('reads what environments hold: literal line breaks, base64 and quotes', a
   }
 })
 
-t.test('stops the boot for forms of keys that are not read, with a sentence that names the form', async t => {
+t.test('stops the boot for unsupported key formats, and names the format', async t => {
   const { publicKey, privateKey } = pair('ec')
   const rsa = pair('rsa')
   const { x, y } = publicKey.export({ format: 'jwk' })
@@ -189,7 +189,7 @@ t.test('refuses key material as a session secret, a device secret, an API key, a
   }
 })
 
-t.test('accepts random secrets in every encoding, which are no keys', async t => {
+t.test('accepts random secrets in every encoding', async t => {
   const app = {} as FastifyInstance
   const made = (keys: string | Uint8Array) => (): unknown => jwt({ keys, issuer, audience })(app, 'user', {} as never)
   t.doesNotThrow(made(`100%ff${secretOf()}`), 'percent signs that encode nothing')

@@ -11,27 +11,38 @@ async function office (t: Test) {
   const check = (user: string, password: string) => password === right ? { id: user } : null
   await app.register(gatehouse, { schemes: { ops: basic({ verify: check }) } })
   app.get('/ops', async () => 'in')
-  app.post<{ Body: Record<'user' | 'password', string> }>('/login', { config: { auth: { public: 'the way in' } } }, async ({ body: { user, password } }, reply) =>
-    await app.gatehouse.guesses.attempt(reply, user, () => check(user, password)) ?? reply.code(401).send())
-  const login = async (user: string, password = 'wrong') => (await app.inject({ method: 'POST', url: '/login', payload: { user, password } })).statusCode
-  const ask = async (user: string, password = 'wrong') => (await app.inject({ url: '/ops', headers: { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` } })).statusCode
+  app.post<{ Body: Record<'user' | 'password', string> }>(
+    '/login',
+    { config: { auth: { public: 'the way in' } } },
+    async ({ body: { user, password } }, reply) =>
+      (await app.gatehouse.guesses.attempt(reply, user, () => check(user, password))) ?? reply.code(401).send()
+  )
+  const login = async (user: string, password = 'wrong') =>
+    (await app.inject({ method: 'POST', url: '/login', payload: { user, password } })).statusCode
+  const ask = async (user: string, password = 'wrong') =>
+    (
+      await app.inject({
+        url: '/ops',
+        headers: { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` }
+      })
+    ).statusCode
   return { login, ask }
 }
 
-t.test('lets a person in who mistypes three times after two wrong guesses at other accounts', async t => {
+t.test('admits a person after three typos and two wrong guesses at other accounts', async t => {
   const { login, ask } = await office(t)
   t.same([await login('ben'), await ask('ops')], [401, 401], 'the two lines that the example prints')
   t.same([await login('ada'), await login('ada'), await login('ada')], [401, 401, 401])
   t.equal(await login('ada', right), 200)
 })
 
-t.test('lets everybody of an office in, nine of whom mistype three times', async t => {
+t.test('admits an office in which nine people mistype three times', async t => {
   const { login } = await office(t)
   for (let i = 0; i < 27; i++) t.equal(await login(`person ${i % 9}`), 401)
   for (let i = 0; i < 9; i++) t.equal(await login(`person ${i}`, right), 200)
 })
 
-t.test('still refuses the sixth guess at an account, and the thirty-first from an address, with 429', async t => {
+t.test('still answers 429 to the sixth guess at an account, and the thirty-first from an address', async t => {
   const account = await office(t)
   for (let i = 0; i < 5; i++) t.equal(await account.login('ada'), 401)
   t.equal(await account.login('ada', right), 429)

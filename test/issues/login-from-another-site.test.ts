@@ -33,13 +33,16 @@ async function application (t: Test, options: unknown) {
 
 /** What browsers send when a page of another site leads here, or sends a form. */
 const requests = [
-  { method: 'GET', headers: { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' } },
+  {
+    method: 'GET',
+    headers: { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate', 'sec-fetch-dest': 'document' }
+  },
   { method: 'GET', headers: { 'sec-fetch-site': 'same-site' } },
   { method: 'POST', headers: { 'sec-fetch-site': 'cross-site', origin: 'https://id.example.com' } },
   { method: 'POST', headers: { 'sec-fetch-site': 'cross-site', origin: 'null' } }
 ] as const
 
-t.test('logs in by a request from another site when the application has checked its own state', async t => {
+t.test('logs in on a cross-site request if the application verified its own state', async t => {
   const { app } = await application(t, { stateChecked: true })
   for (const request of requests) {
     const answer = await app.inject({ url: '/callback', ...request })
@@ -49,7 +52,7 @@ t.test('logs in by a request from another site when the application has checked 
   }
 })
 
-t.test('refuses it with AUTH_CROSS_SITE otherwise, and the log says what to write', async t => {
+t.test('refuses with AUTH_CROSS_SITE otherwise, and logs the fix', async t => {
   for (const options of [{}, { stateChecked: false }]) {
     const { app, refusals } = await application(t, options)
     for (const request of requests) {
@@ -64,7 +67,7 @@ t.test('refuses it with AUTH_CROSS_SITE otherwise, and the log says what to writ
   }
 })
 
-t.test('takes nothing but true for it', async t => {
+t.test('accepts only true for it', async t => {
   for (const stateChecked of ['true', 1, null, undefined]) {
     const { app, refusals } = await application(t, { stateChecked })
     const answer = await app.inject({ url: '/callback', ...requests[0] })
@@ -73,7 +76,7 @@ t.test('takes nothing but true for it', async t => {
   }
 })
 
-t.test('never logs out for another site', async t => {
+t.test('never logs out on a cross-site request', async t => {
   const { app, refusals } = await application(t, {})
   t.equal((await app.inject({ url: '/logout', ...requests[0] })).statusCode, 403)
   t.notMatch(refusals(), [{ auth: { reason: 'stateChecked' } }])

@@ -21,9 +21,18 @@ async function application (t: Test, store: Store) {
   const app = Fastify()
   t.teardown(() => app.close())
   const public_ = { config: { auth: { public: 'for tests' } } }
-  await app.register(authPlugin, { schemes: { web: session({ secret: randomBytes(32).toString('base64url') }) }, store })
-  app.post('/login', public_, async (_request, reply) => { await reply.login({ id: 'ann' }); return {} })
-  app.post('/renew', async (_request, reply) => { await reply.login({ id: 'ann' }, { renew: true }); return {} })
+  await app.register(authPlugin, {
+    schemes: { web: session({ secret: randomBytes(32).toString('base64url') }) },
+    store
+  })
+  app.post('/login', public_, async (_request, reply) => {
+    await reply.login({ id: 'ann' })
+    return {}
+  })
+  app.post('/renew', async (_request, reply) => {
+    await reply.login({ id: 'ann' }, { renew: true })
+    return {}
+  })
   app.get('/me', async ({ principal }) => principal)
   const ask = async (method: 'GET' | 'POST', url: string, cookie = '') => {
     const answer = await app.inject({ method, url, headers: { cookie } })
@@ -41,7 +50,7 @@ async function application (t: Test, store: Store) {
 const [stores, withoutPostgres] = await Promise.all([backends(), noPostgres()])
 
 for (const backend of stores) {
-  t.test(`ends every session that is renewed at that moment, over ${backend.name}`, { skip: backend.skip }, async t => {
+  t.test(`ends every session that is being renewed, over ${backend.name}`, { skip: backend.skip }, async t => {
     const { login, renew, sessions, status } = await application(t, backend.make(t).open())
     const left: number[] = []
     for (let round = 0; round < rounds; round++) {
@@ -58,7 +67,7 @@ for (const backend of stores) {
     t.same(await sessions.of(owner).list(), [])
   })
 
-  t.test(`lists the session of a person who renews it at that moment, over ${backend.name}`, { skip: backend.skip }, async t => {
+  t.test(`lists a session that is being renewed, over ${backend.name}`, { skip: backend.skip }, async t => {
     const { login, renew, sessions } = await application(t, backend.make(t).open())
     let cookie = await login()
     let empty = 0
@@ -74,41 +83,56 @@ for (const backend of stores) {
   })
 }
 
-t.test('ends a session that is renewed while a row lock is held, on PostgreSQL', { skip: withoutPostgres }, async t => {
-  const tablePrefix = prefix()
-  const table = `${tablePrefix}records`
-  const store = sqlStore({ connectionString: databaseUrl, tablePrefix })
-  const [locking, looking] = [new pg.Client(databaseUrl), new pg.Client(databaseUrl)]
-  t.teardown(() => dropTables(tablePrefix))
-  t.teardown(() => Promise.all([locking.end(), looking.end()]))
-  t.teardown(() => store.close())
-  await Promise.all([locking.connect(), looking.connect()])
-  const { login, renew, sessions, status } = await application(t, store)
-  const ids = async () => (await looking.query<{ id: string }>(`select id from ${table} order by id`)).rows.map(({ id }) => id)
-  const waiting = `select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%${table}%'`
+t.test(
+  'ends a session that is renewed while a row lock is held, on PostgreSQL',
+  { skip: withoutPostgres },
+  async t => {
+    const tablePrefix = prefix()
+    const table = `${tablePrefix}records`
+    const store = sqlStore({ connectionString: databaseUrl, tablePrefix })
+    const [locking, looking] = [new pg.Client(databaseUrl), new pg.Client(databaseUrl)]
+    t.teardown(() => dropTables(tablePrefix))
+    t.teardown(() => Promise.all([locking.end(), looking.end()]))
+    t.teardown(() => store.close())
+    await Promise.all([locking.connect(), looking.connect()])
+    const { login, renew, sessions, status } = await application(t, store)
+    const ids = async () =>
+      (await looking.query<{ id: string }>(`select id from ${table} order by id`)).rows.map(({ id }) => id)
+    const waiting = `select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%${table}%'`
 
-  /** One round. Returns how many of its sessions are left; `null` where the machine was so slow that the lock outlasted the deadline of the store. */
-  async function round (): Promise<number | null> {
-    await sessions.of(owner).revokeAll()
-    const first = await login()
-    const [idOfFirst] = await ids()
-    const second = await login()
-    // the logout takes hold of the records in the order of their ids, and has to wait for the first of them
-    const [lowest] = await ids()
-    const [locked, free] = lowest === idOfFirst ? [first, second] : [second, first]
-    await locking.query('begin')
-    await locking.query(`select id from ${table} where id = $1 for update`, [lowest])
-    const revoking = sessions.of(owner).revokeAll().then(() => true, () => false)
-    while ((await looking.query(waiting)).rows.length === 0 && await Promise.race([revoking, sleep(2, true)]));
-    const renewed = await renew(free)
-    await locking.query('commit')
-    if (!await revoking || renewed.status !== 200) return null
-    const answers = await Promise.all([locked, free, renewed.cookie].map(status))
-    return answers.filter(each => each === 200).length
+    /** One round. Returns how many of its sessions are left; `null` where the machine was so slow that the lock outlasted the deadline of the store. */
+    async function round (): Promise<number | null> {
+      await sessions.of(owner).revokeAll()
+      const first = await login()
+      const [idOfFirst] = await ids()
+      const second = await login()
+      // the logout takes hold of the records in the order of their ids, and has to wait for the first of them
+      const [lowest] = await ids()
+      const [locked, free] = lowest === idOfFirst ? [first, second] : [second, first]
+      await locking.query('begin')
+      await locking.query(`select id from ${table} where id = $1 for update`, [lowest])
+      const revoking = sessions
+        .of(owner)
+        .revokeAll()
+        .then(
+          () => true,
+          () => false
+        )
+      while ((await looking.query(waiting)).rows.length === 0 && (await Promise.race([revoking, sleep(2, true)])));
+      const renewed = await renew(free)
+      await locking.query('commit')
+      if (!(await revoking) || renewed.status !== 200) return null
+      const answers = await Promise.all([locked, free, renewed.cookie].map(status))
+      return answers.filter(each => each === 200).length
+    }
+
+    const left: number[] = []
+    for (let tries = 0; left.length < lockedRounds && tries < 20 * lockedRounds; tries++)
+      left.push(...[(await round()) ?? []].flat())
+    t.comment(`${left.filter(n => n > 0).length} of ${lockedRounds} rounds left a session alive`)
+    t.same(
+      left,
+      Array.from({ length: lockedRounds }, () => 0)
+    )
   }
-
-  const left: number[] = []
-  for (let tries = 0; left.length < lockedRounds && tries < 20 * lockedRounds; tries++) left.push(...[await round() ?? []].flat())
-  t.comment(`${left.filter(n => n > 0).length} of ${lockedRounds} rounds left a session alive`)
-  t.same(left, Array.from({ length: lockedRounds }, () => 0))
-})
+)

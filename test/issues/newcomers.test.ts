@@ -22,23 +22,32 @@ async function boots (t: Test, store: Store): Promise<void> {
   await app.register(authPlugin, { schemes: { service: apiKey({ verify: () => null }) }, store })
 }
 
-t.test('a Redis that does not answer stops the boot, as a PostgreSQL does', async t => {
-  await t.rejects(boots(t, redisStore({ url: 'redis://127.0.0.1:1', timeout: 0.5 })), { code: 'AUTH_MISCONFIGURED', message: /^The option store is not ready .*is its address right/ })
+t.test('stops the boot if Redis does not answer, as for PostgreSQL', async t => {
+  await t.rejects(boots(t, redisStore({ url: 'redis://127.0.0.1:1', timeout: 0.5 })), {
+    code: 'AUTH_MISCONFIGURED',
+    message: /^The option store is not ready .*is its address right/
+  })
 })
 
-t.test('a SQLite file without its folder stops the boot and says so, without its path', async t => {
+t.test('stops the boot for a SQLite file in a missing folder, without showing the path', async t => {
   const file = join(t.testdir(), 'absent', 'gatehouse.sqlite')
-  await t.rejects(boots(t, sqlStore({ sqlite: file })), { code: 'AUTH_MISCONFIGURED', message: /the file cannot be opened \(is its folder there/ })
+  await t.rejects(boots(t, sqlStore({ sqlite: file })), {
+    code: 'AUTH_MISCONFIGURED',
+    message: /the file cannot be opened \(is its folder there/
+  })
 })
 
-t.test('a fault outside of a request says why on the console, and nowhere in its message', async t => {
+t.test('explains a fault outside of a request on the console, but not in its message', async t => {
   const app = bare(t)
   await app.register(authPlugin, { schemes: { web: session({ secret }) } })
   const reason = /^\w+: Internal Server Error \(sessions are listed only with a store.*\n +at /
-  await t.rejects(app.gatehouse.sessions.of({ realm: 'web', id: 'ada' }).list(), { message: /^Internal Server Error$/, stack: reason })
+  await t.rejects(app.gatehouse.sessions.of({ realm: 'web', id: 'ada' }).list(), {
+    message: /^Internal Server Error$/,
+    stack: reason
+  })
 })
 
-t.test('a response waits for a login that nobody awaited', async t => {
+t.test('waits for a login without await before the response', async t => {
   const lines: string[] = []
   const app = bare(t, lines)
   await app.register(authPlugin, { schemes: { web: session({ secret }) }, store: memoryStore() })

@@ -5,12 +5,15 @@ import { stopsTheBoot } from '../fixtures/routes.js'
 import { application, handler, scripted } from '../fixtures/schemes.js'
 
 const boot = async (origins: unknown) => {
-  const { app } = await application({ schemes: { web: scripted('web', { ambient: true }) }, origins: origins as string[] })
+  const { app } = await application({
+    schemes: { web: scripted('web', { ambient: true }) },
+    origins: origins as string[]
+  })
   app.post('/', handler().handler)
   return app
 }
 
-t.test('an entry of origins that no browser can send stops the boot, and says what to write', async t => {
+t.test('stops the boot for an origin that no browser sends, and says what to write', async t => {
   const never: ReadonlyArray<readonly [entry: unknown, ...says: ReadonlyArray<string | RegExp>]> = [
     ['https://*.example.com', "'https://*.example.com'", 'a wildcard matches nothing'],
     ['https://*', 'a wildcard matches nothing'],
@@ -38,26 +41,59 @@ t.test('an entry of origins that no browser can send stops the boot, and says wh
     [' https://app.example.com', "such as 'https://app.example.com'"]
   ]
   for (const [entry, ...says] of never) {
-    await stopsTheBoot(t, async () => await boot(['https://good.example.com', entry]), 'The option origins has', 'Write an origin: scheme, host and port without a path', ...says)
+    await stopsTheBoot(
+      t,
+      async () => await boot(['https://good.example.com', entry]),
+      'The option origins has',
+      'Write an origin: scheme, host and port without a path',
+      ...says
+    )
   }
-  for (const origins of ['https://app.example.com', { 0: 'https://app.example.com' }, null]) await stopsTheBoot(t, async () => await boot(origins), 'origins must be a list')
+  for (const origins of ['https://app.example.com', { 0: 'https://app.example.com' }, null])
+    await stopsTheBoot(t, async () => await boot(origins), 'origins must be a list')
   const password = randomBytes(12).toString('hex')
-  for (const entry of [`https://ann:${password}@example.com`, `wss://ann:${password}@example.com`, `https://ann:${password}@*.example.com`]) {
-    await t.rejects(boot([entry]), { message: new RegExp(`^(?!.*${password}).*The option origins has`) }, 'a password in it is not shown')
+  for (const entry of [
+    `https://ann:${password}@example.com`,
+    `wss://ann:${password}@example.com`,
+    `https://ann:${password}@*.example.com`
+  ]) {
+    await t.rejects(
+      boot([entry]),
+      { message: new RegExp(`^(?!.*${password}).*The option origins has`) },
+      'a password in it is not shown'
+    )
   }
 })
 
-t.test('origins of pages and of application shells may send ambient credentials, and only those that are named', async t => {
+t.test('accepts ambient credentials from listed origins of pages and application shells only', async t => {
   const origins = [
-    'https://app.example.com', 'http://localhost:8080', 'http://127.0.0.1', 'http://[::1]:3000', 'https://under_score.example.com', 'https://xn--mnchen-3ya.example',
-    'capacitor://localhost', 'ionic://localhost', 'tauri://localhost', 'app://.', 'app://-', 'capacitor://localhost:8080',
-    'chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjai', 'moz-extension://3f2b1c0d-5e6f-4a7b-8c9d-0e1f2a3b4c5d',
-    'safari-web-extension://3F2B1C0D-5E6F-4A7B-8C9D-0E1F2A3B4C5D', 'vscode-webview://0abc'
+    'https://app.example.com',
+    'http://localhost:8080',
+    'http://127.0.0.1',
+    'http://[::1]:3000',
+    'https://under_score.example.com',
+    'https://xn--mnchen-3ya.example',
+    'capacitor://localhost',
+    'ionic://localhost',
+    'tauri://localhost',
+    'app://.',
+    'app://-',
+    'capacitor://localhost:8080',
+    'chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjai',
+    'moz-extension://3f2b1c0d-5e6f-4a7b-8c9d-0e1f2a3b4c5d',
+    'safari-web-extension://3F2B1C0D-5E6F-4A7B-8C9D-0E1F2A3B4C5D',
+    'vscode-webview://0abc'
   ]
   const app = await boot(origins)
   const status = async (origin: string) => (await app.inject({ method: 'POST', url: '/', headers: { host: 'gate.test', 'sec-fetch-site': 'cross-site', origin, 'x-web': 'ann' } })).statusCode
   for (const origin of origins) t.equal(await status(origin), 200, origin)
-  for (const origin of ['capacitor://localhost:1', 'tauri://evil', 'chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjaj', 'null', 'https://sub.app.example.com']) {
+  for (const origin of [
+    'capacitor://localhost:1',
+    'tauri://evil',
+    'chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjaj',
+    'null',
+    'https://sub.app.example.com'
+  ]) {
     t.equal(await status(origin), 403, origin)
   }
 })
@@ -69,9 +105,17 @@ async function asking (server: object = {}) {
   const { app, log } = await application({ schemes, default: 'it', origins: ['https://other.test'] }, server)
   const open = { config: { auth: { public: 'for tests' } } } as const
   app.post('/', handler().handler)
-  app.post('/login', open, async (_request, reply) => { await reply.login({ id: 'ann' }, { scheme: 'web' }) })
-  app.post('/logout', open, async (_request, reply) => { await reply.logout({ scheme: 'web' }) })
-  app.post('/guess', open, async (_request, reply) => await app.gatehouse.guesses.attempt(reply, 'ann', () => ({ id: 'ann' })))
+  app.post('/login', open, async (_request, reply) => {
+    await reply.login({ id: 'ann' }, { scheme: 'web' })
+  })
+  app.post('/logout', open, async (_request, reply) => {
+    await reply.logout({ scheme: 'web' })
+  })
+  app.post(
+    '/guess',
+    open,
+    async (_request, reply) => await app.gatehouse.guesses.attempt(reply, 'ann', () => ({ id: 'ann' }))
+  )
   return async (url: string, headers: Record<string, string>): Promise<string> => {
     log.length = 0
     const answer = await app.inject({ method: 'POST', url, headers: { host: 'shop.test', 'x-it': 'ann', ...headers } })
@@ -81,7 +125,7 @@ async function asking (server: object = {}) {
   }
 }
 
-t.test('a refusal for another origin logs both origins, wherever it is refused', async t => {
+t.test('logs both origins on every refusal for the origin', async t => {
   const reason = await asking()
   for (const url of ['/', '/login', '/logout', '/guess']) {
     const said = await reason(url, { origin: 'https://evil.test', 'sec-fetch-site': 'cross-site' })
@@ -93,15 +137,22 @@ t.test('a refusal for another origin logs both origins, wherever it is refused',
   t.ok((await reason('/', { origin: `https://${'a'.repeat(5000)}.test` })).length < 1000, 'what a client sends is cut')
 })
 
-t.test('where only the scheme or the port differs, the reason names trustProxy', async t => {
+t.test('names trustProxy in the reason if only the scheme or the port differs', async t => {
   const reason = await asking()
   for (const url of ['/', '/login', '/logout', '/guess']) {
     for (const origin of ['https://shop.test', 'http://shop.test:8080', 'https://shop.test:8443']) {
       const said = await reason(url, { origin })
-      t.match(said, `Origin is ${origin}, and the application's own is http://shop.test. Only the scheme or the port differs: behind a proxy, set Fastify's option trustProxy`, url)
+      t.match(
+        said,
+        `Origin is ${origin}, and the application's own is http://shop.test. Only the scheme or the port differs: behind a proxy, set Fastify's option trustProxy`,
+        url
+      )
     }
   }
-  t.match(await reason('/', { origin: 'http://shop.test', host: 'shop.test:3000' }), 'own is http://shop.test:3000. Only the scheme or the port differs')
+  t.match(
+    await reason('/', { origin: 'http://shop.test', host: 'shop.test:3000' }),
+    'own is http://shop.test:3000. Only the scheme or the port differs'
+  )
   const trusting = await asking({ trustProxy: true })
   t.match(await trusting('/', { origin: 'http://shop.test', 'x-forwarded-proto': 'https' }), "Origin is http://shop.test, and the application's own is https://shop.test")
   t.notMatch(await reason('/', { origin: 'https://shop.test', host: 'shop test' }), 'trustProxy', 'a host that is none is like no other')

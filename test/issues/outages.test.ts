@@ -11,33 +11,53 @@ import { stream } from '../stores/fixtures/traffic.js'
 
 /** What killing a store under load showed. */
 
-for (const [form, handled] of [['Fastify\'s own error handler', false], ['an error handler of the application', true]] as const) {
-  t.test(`what a handler asks of a store that is down says when to come again, by ${form}`, async t => {
+for (const [form, handled] of [
+  ["Fastify's own error handler", false],
+  ['an error handler of the application', true]
+] as const) {
+  t.test(`answers Retry-After if a handler calls a store that is unavailable, with ${form}`, async t => {
     const tap = tapped()
     const app = Fastify()
     t.teardown(() => app.close())
-    if (handled) app.setErrorHandler((error: AuthError, _request, reply) => reply.code(error.statusCode).send({ own: String(error.code) }))
-    const schemes = { service: apiKey({ managed: { prefix: 'acme' } }), web: session({ secret: randomBytes(32).toString('base64url') }) }
+    if (handled)
+      app.setErrorHandler((error: AuthError, _request, reply) =>
+        reply.code(error.statusCode).send({ own: String(error.code) })
+      )
+    const schemes = {
+      service: apiKey({ managed: { prefix: 'acme' } }),
+      web: session({ secret: randomBytes(32).toString('base64url') })
+    }
     await app.register(authPlugin, { schemes, default: ['web', 'service'], store: tap.store })
     await app.register(apiKeyRoutes, { prefix: '/keys' })
     const open = { config: { auth: { public: 'for tests' } } }
     app.post('/login', open, async (_request, reply) => { await reply.login({ id: 'ann' }); return {} })
     app.get('/list', open, async () => await app.gatehouse.sessions.of(ann).list())
     app.delete('/revoke', open, async () => await app.gatehouse.apiKeys.ofAnyOwner().revoke('a'.repeat(43)))
-    app.get('/later', open, async (_request, reply) => { reply.header('retry-after', '60'); throw new AuthError('AUTH_UNAVAILABLE', 'the handler knows better') })
-    app.get('/busy', open, async () => { throw Object.assign(new Error('busy'), { statusCode: 503 }) })
+    app.get('/later', open, async (_request, reply) => {
+      reply.header('retry-after', '60')
+      throw new AuthError('AUTH_UNAVAILABLE', 'the handler knows better')
+    })
+    app.get('/busy', open, async () => {
+      throw Object.assign(new Error('busy'), { statusCode: 503 })
+    })
     const login = await app.inject({ method: 'POST', url: '/login' })
     const headers = { cookie: String(login.headers['set-cookie']).split(';')[0] ?? '' }
     t.equal((await app.inject({ url: '/keys', headers })).statusCode, 200)
     tap.down = true
-    for (const [method, url, expected] of [['GET', '/keys', '5'], ['GET', '/list', '5'], ['DELETE', '/revoke', '5'], ['GET', '/later', '60'], ['GET', '/busy', undefined]] as const) {
+    for (const [method, url, expected] of [
+      ['GET', '/keys', '5'],
+      ['GET', '/list', '5'],
+      ['DELETE', '/revoke', '5'],
+      ['GET', '/later', '60'],
+      ['GET', '/busy', undefined]
+    ] as const) {
       const answer = await app.inject({ method, url, headers })
       t.same([answer.statusCode, answer.headers['retry-after'], 'own' in answer.json()], [503, expected, handled], url)
     }
   })
 }
 
-t.test('with a staleness of 0 nobody is given an answer that was asked for before', async t => {
+t.test('shares no earlier answer with a staleness of 0', async t => {
   const inner = memoryStore()
   const { subscribe, ...silent } = inner
   let answer = (): void => {}
@@ -57,20 +77,30 @@ t.test('with a staleness of 0 nobody is given an answer that was asked for befor
   const before = here.status(key)
   while (waits.length > 0) await setImmediate()
   t.equal(await there.keys.ofAnyOwner().revoke(record.id), true)
-  t.equal(await Promise.race([here.status(key), sleep(timeLimit(2_000), 'the answer from before is waited for')]), 401, 'who asks after the revocation is refused')
+  t.equal(
+    await Promise.race([here.status(key), sleep(timeLimit(2_000), 'the answer from before is waited for')]),
+    401,
+    'who asks after the revocation is refused'
+  )
   answer()
   t.equal(await before, 200, 'who asked before it was let in')
 })
 
-t.test('streams end when the store is back later than what it tells of changes by', async t => {
+t.test('ends streams if the store recovers too late', async t => {
   const inner = memoryStore()
   const tap = tapped(inner)
   const listeners: ((change: StoreChange) => void)[] = []
   const store: Store = { ...tap.store, subscribe: (_kind, listener) => { listeners.push(listener); return () => {} } }
   const app = Fastify()
-  const schemes = { service: apiKey({ managed: { prefix: 'acme' } }), web: session({ secret: randomBytes(32).toString('base64url') }) }
+  const schemes = {
+    service: apiKey({ managed: { prefix: 'acme' } }),
+    web: session({ secret: randomBytes(32).toString('base64url') })
+  }
   await app.register(authPlugin, { schemes, default: ['web', 'service'], store })
-  app.post('/login', { config: { auth: { public: 'for tests' } } }, async (_request, reply) => { await reply.login({ id: 'ann' }); return {} })
+  app.post('/login', { config: { auth: { public: 'for tests' } } }, async (_request, reply) => {
+    await reply.login({ id: 'ann' })
+    return {}
+  })
   app.get('/events', async ({ auth: { signal } }, reply) => {
     reply.hijack()
     reply.raw.writeHead(200).write(': open\n\n')
@@ -88,7 +118,11 @@ t.test('streams end when the store is back later than what it tells of changes b
     await app.close()
   })
   tap.down = true
-  for (const [kind, owner, except] of [['api-key', ann, good.record.id], ['session', { realm: 'web web', id: 'ann' }]] as const) await inner.takeAll(kind, owner, except)
+  for (const [kind, owner, except] of [
+    ['api-key', ann, good.record.id],
+    ['session', { realm: 'web web', id: 'ann' }]
+  ] as const)
+    await inner.takeAll(kind, owner, except)
   for (const listener of listeners) listener(null)
   await sleep(1_500)
   t.same(streams.map(each => each.endedAt()), [null, null, null], 'nobody knows')

@@ -11,7 +11,11 @@ const stages = ['preParsing', 'preHandler'] as const
 const orders = ['before', 'after'] as const
 
 /** An application with the real @fastify/cors, and with the plugin unless there is to be none. */
-async function application (options: FastifyCorsOptions, order: typeof orders[number], stage: typeof stages[number] | null): Promise<FastifyInstance> {
+async function application (
+  options: FastifyCorsOptions,
+  order: (typeof orders)[number],
+  stage: (typeof stages)[number] | null
+): Promise<FastifyInstance> {
   const app = Fastify() as unknown as FastifyInstance
   if (order === 'before') await app.register(cors, options)
   if (stage !== null) await app.register(gatehouse, { schemes: { user: tokenScheme() }, stage })
@@ -20,10 +24,22 @@ async function application (options: FastifyCorsOptions, order: typeof orders[nu
   return app
 }
 
-const seen = ({ statusCode, headers, body }: { statusCode: number, headers: Record<string, unknown>, body: string }) =>
-  ({ statusCode, allowed: headers['access-control-allow-origin'], methods: headers['access-control-allow-methods'], body })
+const seen = ({
+  statusCode,
+  headers,
+  body
+}: {
+  statusCode: number
+  headers: Record<string, unknown>
+  body: string
+}) => ({
+  statusCode,
+  allowed: headers['access-control-allow-origin'],
+  methods: headers['access-control-allow-methods'],
+  body
+})
 
-t.test('what @fastify/cors answers by itself is answered as without the plugin, whichever hook it uses', async t => {
+t.test('leaves what @fastify/cors answers itself unchanged, with every hook', async t => {
   const configurations: readonly FastifyCorsOptions[] = [
     { origin: true },
     { origin },
@@ -38,14 +54,18 @@ t.test('what @fastify/cors answers by itself is answered as without the plugin, 
       for (const stage of stages) {
         for (const order of orders) {
           const app = await application({ ...options, hook }, order, stage)
-          t.same(seen(await app.inject(preflight)), expected, `${hook}, ${order}, ${stage}: ${Object.keys(options).join()}`)
+          t.same(
+            seen(await app.inject(preflight)),
+            expected,
+            `${hook}, ${order}, ${stage}: ${Object.keys(options).join()}`
+          )
         }
       }
     }
   }
 })
 
-t.test('what @fastify/cors leaves to its route is 401, as any route, and reaches it with a credential', async t => {
+t.test('answers 401 to what @fastify/cors leaves to its route, unless there is a credential', async t => {
   const configurations: readonly FastifyCorsOptions[] = [
     { origin: true, preflight: false },
     { origin: true, preflightContinue: true },
@@ -60,16 +80,28 @@ t.test('what @fastify/cors leaves to its route is 401, as any route, and reaches
           const app = await application({ ...options, hook }, order, stage)
           const says = `${hook}, ${order}, ${stage}: ${JSON.stringify(options)}`
           const refused = await app.inject(preflight)
-          t.same([refused.statusCode, refused.headers['www-authenticate'], refused.headers['cache-control']], [401, 'Token realm="test"', 'no-store'], says)
-          t.equal((await app.inject({ ...preflight, headers: { ...preflight.headers, 'x-user': 'wrong' } })).statusCode, 401, says)
-          t.equal((await app.inject({ ...preflight, headers: { ...preflight.headers, ...alice } })).statusCode, expected.statusCode, says)
+          t.same(
+            [refused.statusCode, refused.headers['www-authenticate'], refused.headers['cache-control']],
+            [401, 'Token realm="test"', 'no-store'],
+            says
+          )
+          t.equal(
+            (await app.inject({ ...preflight, headers: { ...preflight.headers, 'x-user': 'wrong' } })).statusCode,
+            401,
+            says
+          )
+          t.equal(
+            (await app.inject({ ...preflight, headers: { ...preflight.headers, ...alice } })).statusCode,
+            expected.statusCode,
+            says
+          )
         }
       }
     }
   }
 })
 
-t.test('a request that is no preflight is 401 where @fastify/cors does not answer it', async t => {
+t.test('answers 401 to a request that is no preflight and is not answered by @fastify/cors', async t => {
   for (const order of orders) {
     const app = await application({ origin: false, strictPreflight: false }, order, 'preParsing')
     t.equal((await app.inject({ method: 'OPTIONS', url: '/anything' })).statusCode, 401, order)
@@ -77,7 +109,7 @@ t.test('a request that is no preflight is 401 where @fastify/cors does not answe
   }
 })
 
-t.test('an OPTIONS * of the application is guarded, under a prefix and hidden too', async t => {
+t.test('guards an OPTIONS * of the application, with a prefix and hidden', async t => {
   for (const order of orders) {
     for (const hook of hooks) {
       const app = Fastify() as unknown as FastifyInstance
@@ -92,27 +124,52 @@ t.test('an OPTIONS * of the application is guarded, under a prefix and hidden to
       if (order === 'after') await app.register(cors, options)
       t.equal((await app.inject({ ...preflight, url: '/child/x' })).statusCode, 401, `${hook}, ${order}`)
       t.equal(page.reached, 0)
-      t.equal((await app.inject({ ...preflight, url: '/child/x', headers: { ...preflight.headers, ...alice } })).statusCode, 200)
+      t.equal(
+        (await app.inject({ ...preflight, url: '/child/x', headers: { ...preflight.headers, ...alice } })).statusCode,
+        200
+      )
       const row = app.gatehouse.audit().find(({ url }) => url === '/child*')
       t.match(row, { method: 'OPTIONS', access: 'required', stage: 'preParsing' })
     }
   }
 })
 
-t.test('the default of the context holds for the route of @fastify/cors, and the audit shows it', async t => {
+t.test('applies the default of the context to the route of @fastify/cors, and shows it in the audit', async t => {
   const app = await guarded({ schemes: { user: tokenScheme() }, default: { schemes: 'user' } })
-  await app.register(async inner => {
-    inner.gatehouse.default({ scopes: 'orders:write' })
-    await inner.register(cors, { origin: true, preflight: false })
-  }, { prefix: '/api' })
-  const status = async (headers: Record<string, string>) => (await app.inject({ method: 'OPTIONS', url: '/api/x', headers })).statusCode
+  await app.register(
+    async inner => {
+      inner.gatehouse.default({ scopes: 'orders:write' })
+      await inner.register(cors, { origin: true, preflight: false })
+    },
+    { prefix: '/api' }
+  )
+  const status = async (headers: Record<string, string>) =>
+    (await app.inject({ method: 'OPTIONS', url: '/api/x', headers })).statusCode
   t.same([await status({}), await status(alice), await status({ 'x-user': 'boss' })], [401, 403, 404])
-  t.match(app.gatehouse.audit().find(row => row.method === 'OPTIONS'), { url: '/api*', access: 'required', rules: ['scope orders:write'], from: 'default + group /api', stage: 'preHandler' })
+  t.match(
+    app.gatehouse.audit().find(row => row.method === 'OPTIONS'),
+    {
+      url: '/api*',
+      access: 'required',
+      rules: ['scope orders:write'],
+      from: 'default + group /api',
+      stage: 'preHandler'
+    }
+  )
 })
 
-t.test('an onRoute hook that takes the guard from the route of @fastify/cors stops the boot', async t => {
+t.test('stops the boot if an onRoute hook removes the guard from the route of @fastify/cors', async t => {
   const app = await guarded()
-  app.addHook('onRoute', route => { if (route.method === 'OPTIONS') delete (route as Partial<RouteOptions>).preHandler })
+  app.addHook('onRoute', route => {
+    if (route.method === 'OPTIONS') delete (route as Partial<RouteOptions>).preHandler
+  })
   await app.register(cors, { origin: true })
-  await stopsTheBoot(t, async () => { await app.ready() }, 'OPTIONS * lost the preHandler hook by which fastify-gatehouse guards it', 'Let it add to them')
+  await stopsTheBoot(
+    t,
+    async () => {
+      await app.ready()
+    },
+    'OPTIONS * lost the preHandler hook by which fastify-gatehouse guards it',
+    'Let it add to them'
+  )
 })

@@ -11,25 +11,27 @@ async function modesOf (t: Test, folder: string): Promise<Record<string, string>
   t.teardown(() => store.close())
   await store.migrate()
   await store.add({ kind: 'a', id: 'b', owner: null, value: {}, expiresAt: null })
-  return Object.fromEntries(readdirSync(folder).map(name => [name, (statSync(join(folder, name)).mode & 0o777).toString(8)]))
+  return Object.fromEntries(
+    readdirSync(folder).map(name => [name, (statSync(join(folder, name)).mode & 0o777).toString(8)])
+  )
 }
 
 const skip = process.platform === 'win32' ? 'Windows has no modes' : false
 
-t.test('creates the files of SQLite for their owner alone, in a folder that everybody may read', { skip }, async t => {
+t.test('creates SQLite files with access for their owner only, in a public folder', { skip }, async t => {
   const folder = t.testdir({})
   chmodSync(folder, 0o755)
   t.same(await modesOf(t, folder), { 'state.sqlite': '600', 'state.sqlite-shm': '600', 'state.sqlite-wal': '600' })
 })
 
-t.test('leaves the mode of a file that is there as the operator chose it', { skip }, async t => {
+t.test('leaves the mode of an existing file unchanged', { skip }, async t => {
   const folder = t.testdir({})
   writeFileSync(join(folder, 'state.sqlite'), '')
   chmodSync(join(folder, 'state.sqlite'), 0o640)
   t.same(await modesOf(t, folder), { 'state.sqlite': '640', 'state.sqlite-shm': '640', 'state.sqlite-wal': '640' })
 })
 
-t.test('keeps a database in memory out of the file system', async t => {
+t.test('creates no file for a database in memory', async t => {
   const store = sqlStore({ sqlite: ':memory:' })
   await store.migrate()
   await store.close()

@@ -57,12 +57,16 @@ async function cutListeners ({ port }: Endable): Promise<number> {
   return cut
 }
 
-t.test('hears of changes in a cluster of three nodes', { skip }, async t => {
+t.test('changes in a cluster of three nodes', { skip }, async t => {
   const { nodes, end } = await redisCluster()
   t.teardown(end)
 
-  for (const [how, options] of [['lazily connected', { lazyConnect: true }], ['with a prefix', { keyPrefix: 'app:' }], ['with a prefix of its nodes', { redisOptions: { keyPrefix: 'app:' } }]] as const) {
-    t.test(`by a client that is ${how}, before it was asked anything`, async t => {
+  for (const [how, options] of [
+    ['lazily connected', { lazyConnect: true }],
+    ['with a prefix', { keyPrefix: 'app:' }],
+    ['with a prefix of its nodes', { redisOptions: { keyPrefix: 'app:' } }]
+  ] as const) {
+    t.test(`reach a client that is ${how}, before its first command`, async t => {
       const [store, other] = [open(t, nodes, options), open(t, nodes)]
       const changes = heard(store, 'a')
       await until(() => changes.includes(null))
@@ -70,7 +74,7 @@ t.test('hears of changes in a cluster of three nodes', { skip }, async t => {
     })
   }
 
-  t.test('and says that some may have been missed when the listening connection was cut', async t => {
+  t.test('may be missing after the listening connection was cut, which is reported', async t => {
     const [store, other] = [open(t, nodes), open(t, nodes)]
     const changes = heard(store, 'a')
     await hears(changes, other, 'a')
@@ -81,7 +85,7 @@ t.test('hears of changes in a cluster of three nodes', { skip }, async t => {
     await hears(changes, other, 'a')
   })
 
-  t.test('and at another node when its own has left the cluster, which goes on answering', async t => {
+  t.test('arrive through another node after the node left the cluster but keeps answering', async t => {
     const client = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })))
     const [store, other] = [redisStore({ client }), open(t, nodes)]
     client.on('error', () => {})
@@ -98,7 +102,7 @@ t.test('hears of changes in a cluster of three nodes', { skip }, async t => {
     await hears(changes, other, 'a')
   })
 
-  t.test('and ends its listener with the store', async t => {
+  t.test('stop when the store closes', async t => {
     const store = open(t, nodes)
     const changes = heard(store, 'a')
     await until(() => changes.includes(null))
@@ -108,7 +112,7 @@ t.test('hears of changes in a cluster of three nodes', { skip }, async t => {
     t.same(await Promise.all(nodes.map(cutListeners)), [0, 0, 0], 'it does not come back')
   })
 
-  t.test('and at another node when its own is gone', async t => {
+  t.test('arrive through another node after the node failed', async t => {
     const [store, other] = [open(t, nodes), open(t, nodes)]
     const kinds = Array.from({ length: 12 }, (_, n) => `kind-${n}`)
     const all = kinds.map(kind => heard(store, kind))
@@ -172,7 +176,7 @@ t.test('writes again after a failover behind one address, and listens to the new
   await hears(changes, store, 'a')
 })
 
-t.test('does so with a client of the application, and leaves one alone that never connects again', { skip }, async t => {
+t.test('recovers with a client of the application, unless it never reconnects', { skip }, async t => {
   const { port, failOver } = await pair(t)
   const [client, only] = [new Redis(port), new Redis(port, { retryStrategy: null })]
   const [store, other] = [redisStore({ client }), redisStore({ client: only })]

@@ -10,12 +10,19 @@ function quoting (sent: unknown): Error {
   const text = typeof sent === 'string' ? sent : JSON.stringify(sent)
   class ReplyError extends Error {}
   const command = { name: 'get', args: [text] }
-  return Object.assign(new ReplyError(`ERR no ${text}`, { cause: new Error(`GET ${text}`) }), { code: 'WRONGTYPE', command })
+  return Object.assign(new ReplyError(`ERR no ${text}`, { cause: new Error(`GET ${text}`) }), {
+    code: 'WRONGTYPE',
+    command
+  })
 }
 
 const throwing = apiKey({ from: ['header:x-api-key', 'query:key'], verify: sent => { throw quoting(sent) } })
 
-async function application (t: Test, options: Partial<GatehouseOptions> = {}, prepare: (app: FastifyInstance) => unknown = () => {}) {
+async function application (
+  t: Test,
+  options: Partial<GatehouseOptions> = {},
+  prepare: (app: FastifyInstance) => unknown = () => {}
+) {
   const { logger, lines } = tracing()
   const app = Fastify({ logger: { ...logger, level: 'info' } }) as unknown as FastifyInstance
   t.teardown(() => app.close())
@@ -27,9 +34,10 @@ async function application (t: Test, options: Partial<GatehouseOptions> = {}, pr
 }
 
 /** Everything that an object has itself. */
-const contents = (object: object): unknown => Reflect.ownKeys(object).map(name => [name, (object as Record<symbol | string, unknown>)[name]])
+const contents = (object: object): unknown =>
+  Reflect.ownKeys(object).map(name => [name, (object as Record<symbol | string, unknown>)[name]])
 
-t.test('a logger that all requests share is not written to, whatever fails', async t => {
+t.test('leaves a logger that requests share unchanged, whatever fails', async t => {
   const { app } = await application(t, {}, app => {
     const shared = app.log.child({ name: 'shared' })
     app.setChildLoggerFactory(() => shared)
@@ -43,39 +51,66 @@ t.test('a logger that all requests share is not written to, whatever fails', asy
   t.strictSame(loggers.map(contents), before)
 })
 
-t.test('what a function of the application throws is logged by name, code and place, and nothing of what was sent', async t => {
+t.test('logs an error of an application function by name, code and stack position, without request data', async t => {
   const { app, lines, log } = await application(t)
   const ways = [
     { url: '/', headers: { 'x-api-key': key } },
     { url: `/?key=${key}` },
-    { url: `/?key=${key}`, headers: { authorization: `Basic ${Buffer.from(`ada:${key}`).toString('base64')}`, cookie: `a=1; b=${key}` } }
+    {
+      url: `/?key=${key}`,
+      headers: { authorization: `Basic ${Buffer.from(`ada:${key}`).toString('base64')}`, cookie: `a=1; b=${key}` }
+    }
   ]
   for (const way of ways) t.equal((await app.inject(way)).statusCode, 500)
   t.notOk(lines().includes(key.slice(3, 11)))
   const fault = log().find(line => line['msg'] === 'authentication fault')
   t.match(fault, {
     level: 50,
-    err: { message: 'ReplyError WRONGTYPE', stack: /^ReplyError WRONGTYPE\n {4}at .*request-loggers\.test\.ts:\d+:\d+/ },
+    err: {
+      message: 'ReplyError WRONGTYPE',
+      stack: /^ReplyError WRONGTYPE\n {4}at .*request-loggers\.test\.ts:\d+:\d+/
+    },
     auth: { code: 'AUTH_FAULT', reason: /scheme 'throwing' threw/ }
   })
-  t.match(log().find(line => line['msg'] === 'Internal Server Error'), { err: { type: 'AuthError' } }, 'nor in the line that Fastify writes')
+  t.match(
+    log().find(line => line['msg'] === 'Internal Server Error'),
+    { err: { type: 'AuthError' } },
+    'nor in the line that Fastify writes'
+  )
 })
 
-t.test('the cause of an AuthError is described, not kept, and an AuthError stays as it is', async t => {
+t.test('describes the cause of an AuthError without keeping it, and leaves the AuthError unchanged', async t => {
   const own = new AuthError('AUTH_FAULT', 'the reason', undefined, { cause: quoting(key) })
   t.match(own.cause, { name: 'Error', message: 'ReplyError WRONGTYPE' })
   t.notOk(JSON.stringify(Object.getOwnPropertyDescriptors(own.cause)).includes(key))
   t.equal(new AuthError('AUTH_FAULT', 'another', undefined, { cause: own }).cause, own)
-  t.match(new AuthError('AUTH_FAULT', 'a text', undefined, { cause: key }).cause, { message: 'a thrown string', stack: 'a thrown string' })
+  t.match(new AuthError('AUTH_FAULT', 'a text', undefined, { cause: key }).cause, {
+    message: 'a thrown string',
+    stack: 'a thrown string'
+  })
   const odd = Object.assign(new RangeError(key), { code: `${key} ${key}`, stack: undefined })
-  t.match(new AuthError('AUTH_FAULT', 'no code', undefined, { cause: odd }).cause, { message: 'RangeError', stack: 'RangeError' })
-  t.match(new AuthError('AUTH_FAULT', 'a number', undefined, { cause: Object.assign(new Error(key), { code: 14 }) }).cause, { message: 'Error 14' })
+  t.match(new AuthError('AUTH_FAULT', 'no code', undefined, { cause: odd }).cause, {
+    message: 'RangeError',
+    stack: 'RangeError'
+  })
+  t.match(
+    new AuthError('AUTH_FAULT', 'a number', undefined, { cause: Object.assign(new Error(key), { code: 14 }) }).cause,
+    { message: 'Error 14' }
+  )
 })
 
-t.test('the error of a function that writes errors is logged by name', async t => {
+t.test('logs the error of a function that writes errors by name', async t => {
   const refused = apiKey({ from: 'header:x-odd', verify: () => null })
-  const { app, lines, log } = await application(t, { schemes: { refused }, errors: (_error, request) => { throw quoting(request.headers) } })
+  const { app, lines, log } = await application(t, {
+    schemes: { refused },
+    errors: (_error, request) => {
+      throw quoting(request.headers)
+    }
+  })
   t.equal((await app.inject({ url: '/', headers: { 'x-odd': key } })).statusCode, 401)
-  t.match(log().find(line => line['msg'] === 'the errors function failed'), { err: { message: 'ReplyError WRONGTYPE' } })
+  t.match(
+    log().find(line => line['msg'] === 'the errors function failed'),
+    { err: { message: 'ReplyError WRONGTYPE' } }
+  )
   t.notOk(lines().includes(key.slice(0, 8)))
 })

@@ -7,7 +7,14 @@ import { Readable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import Fastify, { type FastifyInstance, type FastifyReply, type RouteHandlerMethod } from 'fastify'
 import t, { type Test } from 'tap'
-import authPlugin, { memoryStore, session, type GatehouseOptions, type Scheme, type SessionCredential, type Store } from '../../lib/index.js'
+import authPlugin, {
+  memoryStore,
+  session,
+  type GatehouseOptions,
+  type Scheme,
+  type SessionCredential,
+  type Store
+} from '../../lib/index.js'
 import { secret } from '../schemes/session/bare-app.js'
 
 /**
@@ -37,11 +44,24 @@ function slowStore () {
 interface Line { readonly level: number, readonly msg: string, readonly err?: { readonly message: string } }
 
 /** An application in which every response to the cookie has a new cookie due: it was sealed with the older of two secrets. */
-async function application (t: Test, options: Partial<GatehouseOptions> & { readonly schemes?: Record<string, Scheme> } = {}, server: object = {}) {
+async function application (
+  t: Test,
+  options: Partial<GatehouseOptions> & { readonly schemes?: Record<string, Scheme> } = {},
+  server: object = {}
+) {
   const { slow, asked } = slowStore()
   const log: Line[] = []
   const build = async (secrets: string[], more: Partial<GatehouseOptions> = {}) => {
-    const app = Fastify({ logger: { stream: { write: (line: string) => { log.push(JSON.parse(line) as Line) } } }, ...server }) as unknown as FastifyInstance
+    const app = Fastify({
+      logger: {
+        stream: {
+          write: (line: string) => {
+            log.push(JSON.parse(line) as Line)
+          }
+        }
+      },
+      ...server
+    }) as unknown as FastifyInstance
     t.teardown(() => app.close())
     const web = session({ secret: secrets, staleness: 0, load: principal => principal })
     await app.register(authPlugin, { store: slow, default: 'web', ...more, schemes: { web, ...more.schemes } })
@@ -68,12 +88,31 @@ interface Answer { readonly status: number, readonly text: string, readonly sets
 /** Sends one request; an answer that broke off has the status 0. */
 async function ask (port: number, cookie: string, leaving?: AbortSignal): Promise<Answer> {
   return await new Promise(resolve => {
-    const sent = httpRequest({ port, host: '127.0.0.1', path: '/', headers: { cookie }, ...leaving === undefined ? {} : { signal: leaving } }, response => {
-      let text = ''
-      response.setEncoding('utf8').on('data', chunk => { text += String(chunk) })
-      response.on('close', () => { resolve({ status: response.statusCode ?? 0, text, setsCookie: response.headers['set-cookie'] !== undefined }) })
+    const sent = httpRequest(
+      {
+        port,
+        host: '127.0.0.1',
+        path: '/',
+        headers: { cookie },
+        ...(leaving === undefined ? {} : { signal: leaving })
+      },
+      response => {
+        let text = ''
+        response.setEncoding('utf8').on('data', chunk => {
+          text += String(chunk)
+        })
+        response.on('close', () => {
+          resolve({
+            status: response.statusCode ?? 0,
+            text,
+            setsCookie: response.headers['set-cookie'] !== undefined
+          })
+        })
+      }
+    )
+    sent.on('error', () => {
+      resolve({ status: 0, text: '', setsCookie: false })
     })
-    sent.on('error', () => { resolve({ status: 0, text: '', setsCookie: false }) })
     sent.end()
   })
 }
@@ -102,26 +141,123 @@ const first = { status: 200, text: '{"first":1}', setsCookie: true }
 const send = (reply: FastifyReply, payload: unknown = { first: 1 }): void => { reply.send(payload) }
 
 const handlers: Record<string, readonly [handler: Handler, answer: Partial<Answer>]> = {
-  'an async handler that sends and throws': [async (_request, reply) => { send(reply); throw new Error('second') }, first],
-  'a handler that sends and throws': [(_request, reply) => { send(reply); throw new Error('second') }, first],
-  'a handler that sends twice': [(_request, reply) => { send(reply); send(reply, { second: 1 }) }, first],
-  'a handler that sends twice, with another status': [(_request, reply) => { send(reply); reply.code(500).send({ second: 1 }) }, first],
-  'a handler that sends again later': [(_request, reply) => { send(reply); setImmediate(() => { send(reply, { second: 1 }) }) }, first],
-  'an async handler that sends and returns a value': [async (_request, reply) => { send(reply); return { second: 1 } }, first],
-  'an async handler that sends and returns nothing': [async (_request, reply) => { send(reply) }, first],
-  'an async handler that sends and returns the reply': [async (_request, reply) => { send(reply); return reply }, first],
-  'a handler that sends a stream and throws': [(_request, reply) => { send(reply, Readable.from(['a', 'b'])); throw new Error('second') }, { status: 200, text: 'ab', setsCookie: true }],
-  'a handler that redirects and returns a value': [async (_request, reply) => { reply.redirect('/elsewhere'); return 'second' }, { status: 302, text: '', setsCookie: true }],
-  'a handler that sends and answers by itself': [(_request, reply) => { send(reply); reply.hijack(); reply.raw.end('raw') }, { status: 200, text: 'raw' }],
-  'a handler that begins an answer by itself and sends': [(_request, reply) => { reply.raw.writeHead(200).write('raw'); send(reply) }, {}],
-  'a handler that sends what cannot be sent': [(_request, reply) => { reply.type('text/html'); send(reply) }, { status: 500 }],
-  'a handler that sends a header that cannot be sent': [(_request, reply) => { reply.header('x-bad', 'a\nb'); send(reply) }, {}],
-  'a handler that sends a file that is not there': [(_request, reply) => { send(reply, createReadStream('/nonexistent/file')) }, { status: 500, setsCookie: true }],
-  'a handler that refuses and throws': [(_request, reply) => { reply.forbid(); throw new Error('second') }, { status: 403, setsCookie: true }]
+  'an async handler that sends and throws': [
+    async (_request, reply) => {
+      send(reply)
+      throw new Error('second')
+    },
+    first
+  ],
+  'a handler that sends and throws': [
+    (_request, reply) => {
+      send(reply)
+      throw new Error('second')
+    },
+    first
+  ],
+  'a handler that sends twice': [
+    (_request, reply) => {
+      send(reply)
+      send(reply, { second: 1 })
+    },
+    first
+  ],
+  'a handler that sends twice, with another status': [
+    (_request, reply) => {
+      send(reply)
+      reply.code(500).send({ second: 1 })
+    },
+    first
+  ],
+  'a handler that sends again later': [
+    (_request, reply) => {
+      send(reply)
+      setImmediate(() => {
+        send(reply, { second: 1 })
+      })
+    },
+    first
+  ],
+  'an async handler that sends and returns a value': [
+    async (_request, reply) => {
+      send(reply)
+      return { second: 1 }
+    },
+    first
+  ],
+  'an async handler that sends and returns nothing': [
+    async (_request, reply) => {
+      send(reply)
+    },
+    first
+  ],
+  'an async handler that sends and returns the reply': [
+    async (_request, reply) => {
+      send(reply)
+      return reply
+    },
+    first
+  ],
+  'a handler that sends a stream and throws': [
+    (_request, reply) => {
+      send(reply, Readable.from(['a', 'b']))
+      throw new Error('second')
+    },
+    { status: 200, text: 'ab', setsCookie: true }
+  ],
+  'a handler that redirects and returns a value': [
+    async (_request, reply) => {
+      reply.redirect('/elsewhere')
+      return 'second'
+    },
+    { status: 302, text: '', setsCookie: true }
+  ],
+  'a handler that sends and answers by itself': [
+    (_request, reply) => {
+      send(reply)
+      reply.hijack()
+      reply.raw.end('raw')
+    },
+    { status: 200, text: 'raw' }
+  ],
+  'a handler that begins an answer by itself and sends': [
+    (_request, reply) => {
+      reply.raw.writeHead(200).write('raw')
+      send(reply)
+    },
+    {}
+  ],
+  'a handler that sends what cannot be sent': [
+    (_request, reply) => {
+      reply.type('text/html')
+      send(reply)
+    },
+    { status: 500 }
+  ],
+  'a handler that sends a header that cannot be sent': [
+    (_request, reply) => {
+      reply.header('x-bad', 'a\nb')
+      send(reply)
+    },
+    {}
+  ],
+  'a handler that sends a file that is not there': [
+    (_request, reply) => {
+      send(reply, createReadStream('/nonexistent/file'))
+    },
+    { status: 500, setsCookie: true }
+  ],
+  'a handler that refuses and throws': [
+    (_request, reply) => {
+      reply.forbid()
+      throw new Error('second')
+    },
+    { status: 403, setsCookie: true }
+  ]
 }
 
 for (const [protocol, server, request] of [['HTTP/1.1', {}, ask], ['HTTP/2', { http2: true }, askHttp2]] as const) {
-  t.test(`the process survives every response that is sent twice, over ${protocol}`, async t => {
+  t.test(`survives every response that is sent twice, over ${protocol}`, async t => {
     for (const [title, [handler, answer]] of Object.entries(handlers)) {
       const { app, cookie } = await application(t, {}, server)
       app.get('/', handler)
@@ -131,8 +267,12 @@ for (const [protocol, server, request] of [['HTTP/1.1', {}, ask], ['HTTP/2', { h
     }
   })
 
-  t.test(`the process survives clients that leave while a response waits, over ${protocol}`, async t => {
-    for (const handler of [handlers['an async handler that sends and returns nothing'], handlers['a handler that sends and throws'], handlers['a handler that sends a stream and throws']]) {
+  t.test(`survives clients that disconnect while a response waits, over ${protocol}`, async t => {
+    for (const handler of [
+      handlers['an async handler that sends and returns nothing'],
+      handlers['a handler that sends and throws'],
+      handlers['a handler that sends a stream and throws']
+    ]) {
       const { app, cookie, asked } = await application(t, {}, server)
       app.get('/', handler?.[0] ?? (() => {}))
       const port = await listen(app)
@@ -148,7 +288,7 @@ for (const [protocol, server, request] of [['HTTP/1.1', {}, ask], ['HTTP/2', { h
   })
 }
 
-t.test('the log says that a second response was ignored, and what was thrown', async t => {
+t.test('logs that a second response was ignored, and what was thrown', async t => {
   const { app, cookie, log } = await application(t)
   app.get('/', async (_request, reply) => {
     send(reply, { first: 1 })
@@ -164,7 +304,7 @@ t.test('the log says that a second response was ignored, and what was thrown', a
   t.match(ignored, [{ level: 50, err: { message: 'second' } }, { level: 40 }])
 })
 
-t.test('an error handler and a hook that fail after a response was held still answer', async t => {
+t.test('an error handler and a hook still answer if they fail after a response was held', async t => {
   const { app, cookie } = await application(t)
   app.setErrorHandler((_error, _request, reply) => { reply.code(500).send({ handled: 1 }) })
   app.addHook('onSend', async (_request, reply) => { if (reply.statusCode === 200) throw new Error('a later hook') })
@@ -175,18 +315,27 @@ t.test('an error handler and a hook that fail after a response was held still an
   t.ok(answer.headers['set-cookie'])
 })
 
-t.test('a response that another hook let in twice goes out once', async t => {
+t.test('sends a response once if another hook continues twice', async t => {
   const { app, cookie } = await application(t)
-  app.get('/', { preSerialization: async (_request, _reply, payload) => { await pause(5); return payload } }, (_request, reply) => {
-    send(reply)
-    reply.send(new Error('second'))
-  })
+  app.get(
+    '/',
+    {
+      preSerialization: async (_request, _reply, payload) => {
+        await pause(5)
+        return payload
+      }
+    },
+    (_request, reply) => {
+      send(reply)
+      reply.send(new Error('second'))
+    }
+  )
   const answer = await app.inject({ url: '/', headers: { cookie } })
   t.equal(answer.statusCode, 500)
   t.ok(answer.headers['set-cookie'])
 })
 
-t.test('a send method that an application put on a reply is there again after a response was held', async t => {
+t.test('restores a send method that the application set on a reply after a response was held', async t => {
   const { app, cookie } = await application(t)
   const payloads: unknown[] = []
   let kept: unknown = null
@@ -236,12 +385,16 @@ t.test('an errors function answers once, however it sends', async t => {
       t.same({ status, setsCookie }, { status: 403, setsCookie: true }, title)
       if (answer === null) t.equal(text, '', title)
       else t.match(JSON.parse(text), answer as object, title)
-      t.equal((await ask(port, '')).status, title.startsWith('redirects') ? 403 : 401, `${title}: the next request is answered`)
+      t.equal(
+        (await ask(port, '')).status,
+        title.startsWith('redirects') ? 403 : 401,
+        `${title}: the next request is answered`
+      )
     }
   }
 })
 
-t.test('a scheme that answers a refusal by itself answers once, whatever it returns', async t => {
+t.test('a scheme that answers a refusal itself answers once, whatever it returns', async t => {
   for (const refuse of [() => undefined, () => false, () => true, () => { throw new Error('second') }]) {
     const own: Scheme = {
       authenticate: () => ({ kind: 'absent' }),
@@ -260,7 +413,7 @@ t.test('a scheme that answers a refusal by itself answers once, whatever it retu
   }
 })
 
-t.test('data that was changed goes out with a response whose store answers late', async t => {
+t.test('saves changed data with a response even if the store answers late', async t => {
   const { app, cookie } = await application(t)
   app.get('/', async request => {
     const credential = request.auth.credential as SessionCredential<{ seen: number }>

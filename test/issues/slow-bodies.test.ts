@@ -5,7 +5,20 @@ import type { AddressInfo } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import authPlugin, { AuthError, absent, apiKey, authenticated, invalid, jwt, memoryStore, session, type GatehouseOptions, type Outcome, type Scheme, type Store } from '../../lib/index.js'
+import authPlugin, {
+  AuthError,
+  absent,
+  apiKey,
+  authenticated,
+  invalid,
+  jwt,
+  memoryStore,
+  session,
+  type GatehouseOptions,
+  type Outcome,
+  type Scheme,
+  type Store
+} from '../../lib/index.js'
 import { silent } from '../schemes/session/stores.js'
 
 /** A credential that ended while the body was on its way lets nothing through. */
@@ -15,24 +28,44 @@ const owner = { realm: 'web', id: 'ann' }
 
 interface Answer { readonly status: number, readonly code: string, readonly body: string }
 
-async function application (t: Test, options: GatehouseOptions, prepare: (app: FastifyInstance) => void = () => {}): Promise<FastifyInstance> {
+async function application (
+  t: Test,
+  options: GatehouseOptions,
+  prepare: (app: FastifyInstance) => void = () => {}
+): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(authPlugin, { publicPaths: ['/login'], ...options })
   app.post('/login', async (_request, reply) => { await reply.login({ id: 'ann' }); return '' })
   for (const mode of ['required', 'optional', 'try'] as const) {
-    app.post(`/${mode}`, { config: { auth: { mode } } }, async request => ({ id: request.principal?.id ?? null, roles: request.principal?.roles, code: request.auth.error?.code }))
+    app.post(`/${mode}`, { config: { auth: { mode } } }, async request => ({
+      id: request.principal?.id ?? null,
+      roles: request.principal?.roles,
+      code: request.auth.error?.code
+    }))
   }
   prepare(app)
   return app
 }
 
 /** Sends a request whose body ends only after `meanwhile`, which runs once the first stage let it in. */
-async function slowly (app: FastifyInstance, url: string, headers: Record<string, string>, meanwhile: () => unknown): Promise<Answer> {
+async function slowly (
+  app: FastifyInstance,
+  url: string,
+  headers: Record<string, string>,
+  meanwhile: () => unknown
+): Promise<Answer> {
   if (!app.server.listening) await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
-  const entered = new Promise<void>(resolve => { arrivals.set(app, resolve) })
-  const request: ClientRequest = send({ port, method: 'POST', path: url, headers: { ...headers, 'content-type': 'application/json', 'transfer-encoding': 'chunked' } })
+  const entered = new Promise<void>(resolve => {
+    arrivals.set(app, resolve)
+  })
+  const request: ClientRequest = send({
+    port,
+    method: 'POST',
+    path: url,
+    headers: { ...headers, 'content-type': 'application/json', 'transfer-encoding': 'chunked' }
+  })
   const response = once(request, 'response') as Promise<[IncomingMessage]>
   request.write('{"a":')
   // on a busy machine a short credential may have ended before the first stage: then that one refuses it
@@ -58,9 +91,21 @@ async function cookieOf (app: FastifyInstance): Promise<Record<string, string>> 
   return { cookie: String(login.headers['set-cookie']).split(';', 1)[0] ?? '' }
 }
 
-t.test('lets a request through whose credential is still good, and asks no route twice that has no slow body', async t => {
+t.test('admits a request whose credential is still valid, and re-checks only slow bodies', async t => {
   const store = memoryStore()
-  const app = await application(t, { store, schemes: { web: session({ secret }), service: apiKey({ managed: { prefix: 'acme' } }), user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true }) }, default: ['web', 'service', 'user'] }, telling)
+  const app = await application(
+    t,
+    {
+      store,
+      schemes: {
+        web: session({ secret }),
+        service: apiKey({ managed: { prefix: 'acme' } }),
+        user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true })
+      },
+      default: ['web', 'service', 'user']
+    },
+    telling
+  )
   const { key } = await app.gatehouse.apiKeys.of(owner).create({ name: 'k' })
   const token = await app.gatehouse.tokens.issue({ id: 'ann' })
   for (const headers of [await cookieOf(app), { 'x-api-key': key }, { authorization: `Bearer ${token}` }]) {
@@ -68,19 +113,34 @@ t.test('lets a request through whose credential is still good, and asks no route
   }
 })
 
-t.test('refuses a token that expired before its body ended', async t => {
+t.test('refuses a token that expired before the body ended', async t => {
   for (const options of [{}, { maxTokenAge: 1 }] as const) {
-    const app = await application(t, { schemes: { user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true, ...options }) }, publicPaths: [] }, telling)
+    const app = await application(
+      t,
+      {
+        schemes: { user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true, ...options }) },
+        publicPaths: []
+      },
+      telling
+    )
     const token = await app.gatehouse.tokens.issue({ id: 'ann' }, { expiresIn: 'maxTokenAge' in options ? 60 : 1 })
-    const { exp, iat } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as { exp: number, iat: number }
+    const { exp, iat } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as {
+      exp: number
+      iat: number
+    }
     const end = 'maxTokenAge' in options ? iat + 1 : exp
-    const answer = await slowly(app, '/required', { authorization: `Bearer ${token}` }, () => pause(end * 1000 - Date.now() + 50))
+    const answer = await slowly(app, '/required', { authorization: `Bearer ${token}` }, () =>
+      pause(end * 1000 - Date.now() + 50)
+    )
     t.match(answer, { status: 401, code: 'AUTH_TOKEN_EXPIRED' })
   }
 })
 
-t.test('says when a token is over that the age of tokens ends before its exp', async t => {
-  const app = await application(t, { schemes: { user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true, maxTokenAge: '1m' }) }, publicPaths: [] })
+t.test('applies maxTokenAge before exp to a slow body', async t => {
+  const app = await application(t, {
+    schemes: { user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true, maxTokenAge: '1m' }) },
+    publicPaths: []
+  })
   app.get('/end', async request => request.auth.expiresAt)
   const token = await app.gatehouse.tokens.issue({ id: 'ann' }, { expiresIn: '1h' })
   const end = Date.parse(((await app.inject({ url: '/end', headers: { authorization: `Bearer ${token}` } })).body))
@@ -88,79 +148,199 @@ t.test('says when a token is over that the age of tokens ends before its exp', a
   t.equal(end, (iat + 60) * 1000)
 })
 
-t.test('refuses a token whose key is withdrawn, or whose owner is refused, before its body ended', async t => {
-  const signer = await application(t, { schemes: { user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true }) }, publicPaths: [] })
+t.test('refuses a token whose key is withdrawn or whose owner is rejected before the body ended', async t => {
+  const signer = await application(t, {
+    schemes: { user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true }) },
+    publicPaths: []
+  })
   const headers = { authorization: `Bearer ${await signer.gatehouse.tokens.issue({ id: 'ann', roles: ['clerk'] })}` }
   const now = { key: secret as string | null, mapped: true, loaded: true }
-  const user = jwt({ keys: async () => now.key, issuer: 'i', audience: 'a', principal: claims => now.mapped && { id: String(claims.sub) }, load: () => now.loaded && { id: 'ann' } })
+  const user = jwt({
+    keys: async () => now.key,
+    issuer: 'i',
+    audience: 'a',
+    principal: claims => now.mapped && { id: String(claims.sub) },
+    load: () => now.loaded && { id: 'ann' }
+  })
   const app = await application(t, { schemes: { user }, publicPaths: [] }, telling)
   for (const change of [{ key: null }, { mapped: false }, { loaded: false }]) {
     const before = { ...now }
-    t.match(await slowly(app, '/required', headers, () => Object.assign(now, change)), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' }, JSON.stringify(change))
+    t.match(
+      await slowly(app, '/required', headers, () => Object.assign(now, change)),
+      { status: 401, code: 'AUTH_INVALID_CREDENTIALS' },
+      JSON.stringify(change)
+    )
     Object.assign(now, before)
     const tried = await slowly(app, '/try', headers, () => Object.assign(now, change))
-    t.match(tried, { status: 200, code: 'AUTH_INVALID_CREDENTIALS', body: /"id":null/ }, 'a route that forgives has an anonymous caller')
+    t.match(
+      tried,
+      { status: 200, code: 'AUTH_INVALID_CREDENTIALS', body: /"id":null/ },
+      'a route that forgives has an anonymous caller'
+    )
     Object.assign(now, before)
   }
 })
 
-t.test('refuses a managed key that was revoked, that expired, or whose owner is gone before its body ended', async t => {
+t.test('refuses a managed key that was revoked, expired or lost its owner before the body ended', async t => {
   const owners = { now: { id: 'ann', roles: ['clerk'] } as { id: string, roles: string[] } | null }
   for (const load of [undefined, () => owners.now]) {
-    const app = await application(t, { schemes: { service: apiKey({ managed: { prefix: 'acme', staleness: load === undefined ? 5 : 0 }, ...load === undefined ? {} : { load } }) }, publicPaths: [] }, app => {
-      telling(app)
-      app.post('/clerk', { config: { auth: { roles: 'clerk' } } }, async request => ({ roles: request.principal?.roles }))
-    })
-    const make = async (expiresAt: Date | null = null) => app.gatehouse.apiKeys.of(owner).create({ name: 'k', roles: load === undefined ? [] : ['clerk'], expiresAt })
+    const app = await application(
+      t,
+      {
+        schemes: {
+          service: apiKey({
+            managed: { prefix: 'acme', staleness: load === undefined ? 5 : 0 },
+            ...(load === undefined ? {} : { load })
+          })
+        },
+        publicPaths: []
+      },
+      app => {
+        telling(app)
+        app.post('/clerk', { config: { auth: { roles: 'clerk' } } }, async request => ({
+          roles: request.principal?.roles
+        }))
+      }
+    )
+    const make = async (expiresAt: Date | null = null) =>
+      app.gatehouse.apiKeys.of(owner).create({ name: 'k', roles: load === undefined ? [] : ['clerk'], expiresAt })
     const { key, record } = await make()
-    t.match(await slowly(app, '/required', { 'x-api-key': key }, () => app.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' })
+    t.match(
+      await slowly(app, '/required', { 'x-api-key': key }, () =>
+        app.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)
+      ),
+      { status: 401, code: 'AUTH_INVALID_CREDENTIALS' }
+    )
     const end = new Date(Date.now() + 1_000)
     const ending = await make(end)
-    t.match(await slowly(app, '/required', { 'x-api-key': ending.key }, () => pause(end.getTime() - Date.now() + 50)), { status: 401, code: 'AUTH_TOKEN_EXPIRED' })
+    t.match(
+      await slowly(app, '/required', { 'x-api-key': ending.key }, () => pause(end.getTime() - Date.now() + 50)),
+      { status: 401, code: 'AUTH_TOKEN_EXPIRED' }
+    )
     if (load === undefined) continue
     const another = await make()
-    t.match(await slowly(app, '/clerk', { 'x-api-key': another.key }, () => { owners.now = { id: 'ann', roles: [] } }), { status: 403, code: 'AUTH_ACCESS_DENIED' }, 'what the owner lost, the key lost')
-    t.match(await slowly(app, '/required', { 'x-api-key': another.key }, () => { owners.now = { id: 'ann', roles: ['clerk'] } }), { status: 200, body: /clerk/ }, 'and the handler sees what the principal is now')
-    t.match(await slowly(app, '/required', { 'x-api-key': another.key }, () => { owners.now = null }), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' })
+    t.match(
+      await slowly(app, '/clerk', { 'x-api-key': another.key }, () => {
+        owners.now = { id: 'ann', roles: [] }
+      }),
+      { status: 403, code: 'AUTH_ACCESS_DENIED' },
+      'what the owner lost, the key lost'
+    )
+    t.match(
+      await slowly(app, '/required', { 'x-api-key': another.key }, () => {
+        owners.now = { id: 'ann', roles: ['clerk'] }
+      }),
+      { status: 200, body: /clerk/ },
+      'and the handler sees what the principal is now'
+    )
+    t.match(
+      await slowly(app, '/required', { 'x-api-key': another.key }, () => {
+        owners.now = null
+      }),
+      { status: 401, code: 'AUTH_INVALID_CREDENTIALS' }
+    )
   }
 })
 
-t.test('refuses what another instance revoked, within the staleness, where the store tells nobody', async t => {
+t.test('refuses what another instance revoked, within the staleness, if the store does not notify', async t => {
   const store = silent(memoryStore())
-  const schemes = () => ({ web: session({ secret, staleness: 0 }), service: apiKey({ managed: { prefix: 'acme', staleness: 0 } }) })
+  const schemes = () => ({
+    web: session({ secret, staleness: 0 }),
+    service: apiKey({ managed: { prefix: 'acme', staleness: 0 } })
+  })
   const options = { store, default: ['web', 'service'] } as const
-  const [here, there] = [await application(t, { ...options, schemes: schemes() }, telling), await application(t, { ...options, schemes: schemes() })]
+  const [here, there] = [
+    await application(t, { ...options, schemes: schemes() }, telling),
+    await application(t, { ...options, schemes: schemes() })
+  ]
   const { key, record } = await there.gatehouse.apiKeys.of(owner).create({ name: 'k' })
-  t.match(await slowly(here, '/required', { 'x-api-key': key }, () => there.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)), { status: 401 })
-  t.match(await slowly(here, '/required', await cookieOf(there), () => there.gatehouse.sessions.of(owner).revokeAll()), { status: 401 })
+  t.match(
+    await slowly(here, '/required', { 'x-api-key': key }, () =>
+      there.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)
+    ),
+    { status: 401 }
+  )
+  t.match(
+    await slowly(here, '/required', await cookieOf(there), () => there.gatehouse.sessions.of(owner).revokeAll()),
+    { status: 401 }
+  )
 })
 
-t.test('refuses a session that ended before its body did, with a store and without', async t => {
+t.test('refuses a session that ended before the body, with a store and without', async t => {
   for (const store of [memoryStore(), undefined]) {
-    const app = await application(t, { ...store === undefined ? {} : { store }, schemes: { web: session({ secret }) } }, telling)
-    t.match(await slowly(app, '/required', await cookieOf(app), () => app.gatehouse.sessions.of(owner).revokeAll()), { status: 401, code: 'AUTH_REQUIRED' })
-    t.match(await slowly(app, '/optional', await cookieOf(app), () => app.gatehouse.sessions.of(owner).revokeAll()), { status: 200, body: /"id":null/ }, 'as a session that ended before')
-    const short = await application(t, { ...store === undefined ? {} : { store }, schemes: { web: session({ secret, idleTimeout: 1, absoluteTimeout: 1 }) } }, telling)
-    t.match(await slowly(short, '/required', await cookieOf(short), () => pause(1_000)), { status: 401, code: 'AUTH_REQUIRED' })
+    const app = await application(
+      t,
+      { ...(store === undefined ? {} : { store }), schemes: { web: session({ secret }) } },
+      telling
+    )
+    t.match(await slowly(app, '/required', await cookieOf(app), () => app.gatehouse.sessions.of(owner).revokeAll()), {
+      status: 401,
+      code: 'AUTH_REQUIRED'
+    })
+    t.match(
+      await slowly(app, '/optional', await cookieOf(app), () => app.gatehouse.sessions.of(owner).revokeAll()),
+      { status: 200, body: /"id":null/ },
+      'as a session that ended before'
+    )
+    const short = await application(
+      t,
+      {
+        ...(store === undefined ? {} : { store }),
+        schemes: { web: session({ secret, idleTimeout: 1, absoluteTimeout: 1 }) }
+      },
+      telling
+    )
+    t.match(await slowly(short, '/required', await cookieOf(short), () => pause(1_000)), {
+      status: 401,
+      code: 'AUTH_REQUIRED'
+    })
   }
 })
 
-t.test('asks nothing of a session that the request itself began or ended', async t => {
+t.test('does not re-check a session that the request itself began or ended', async t => {
   const app = await application(t, { store: memoryStore(), schemes: { web: session({ secret }) } }, app => {
     telling(app)
-    app.post('/again', { preValidation: async (_request, reply) => { await reply.login({ id: 'ann' }, { renew: true }) } }, async request => ({ id: request.principal?.id }))
+    app.post(
+      '/again',
+      {
+        preValidation: async (_request, reply) => {
+          await reply.login({ id: 'ann' }, { renew: true })
+        }
+      },
+      async request => ({ id: request.principal?.id })
+    )
   })
   t.match(await slowly(app, '/again', await cookieOf(app), () => {}), { status: 200, body: /"id":"ann"/ })
 })
 
-t.test('answers 503 where the store cannot tell once the body is there, and 500 where it fails otherwise', async t => {
+t.test('answers 503 if the store is unavailable after the body, and 500 if it fails otherwise', async t => {
   const inner = memoryStore()
   let failure: Error | null = null
-  const store: Store = { ...inner, get: async (...args) => { if (failure !== null) throw failure; return inner.get(...args) } }
-  const app = await application(t, { store, schemes: { web: session({ secret, staleness: 0 }), service: apiKey({ managed: { prefix: 'acme', staleness: 0 } }) }, default: ['web', 'service'] }, telling)
+  const store: Store = {
+    ...inner,
+    get: async (...args) => {
+      if (failure !== null) throw failure
+      return inner.get(...args)
+    }
+  }
+  const app = await application(
+    t,
+    {
+      store,
+      schemes: {
+        web: session({ secret, staleness: 0 }),
+        service: apiKey({ managed: { prefix: 'acme', staleness: 0 } })
+      },
+      default: ['web', 'service']
+    },
+    telling
+  )
   const { key } = await app.gatehouse.apiKeys.of(owner).create({ name: 'k' })
   for (const headers of [{ 'x-api-key': key }, await cookieOf(app)]) {
-    for (const [error, status] of [[new AuthError('AUTH_UNAVAILABLE', 'down'), 503], [new AuthError('AUTH_FAULT', 'broken'), 500]] as const) {
+    for (const [error, status] of [
+      [new AuthError('AUTH_UNAVAILABLE', 'down'), 503],
+      [new AuthError('AUTH_FAULT', 'broken'), 500]
+    ] as const) {
       failure = null
       t.match(await slowly(app, '/required', headers, () => { failure = error }), { status })
     }
@@ -168,14 +348,40 @@ t.test('answers 503 where the store cannot tell once the body is there, and 500 
   }
 })
 
-t.test('asks a scheme of its own again, and compares the end that it named', async t => {
-  const now: { answer: () => Outcome, expiresAt: Date | null, rechecked: number } = { answer: () => first(), expiresAt: null, rechecked: 0 }
-  const first = (): Outcome => authenticated({ id: 'ann' }, { expiresAt: now.expiresAt, recheck: () => { now.rechecked++; return now.answer() } })
-  const own: Scheme = { openapi: { type: 'http', scheme: 'x' }, authenticate: ({ headers }) => headers['x-own'] === undefined ? absent : headers['x-own'] === 'bare' ? authenticated({ id: 'ann' }, { expiresAt: now.expiresAt }) : first() }
+t.test('calls a custom scheme again, and checks the expiry that it returned', async t => {
+  const now: { answer: () => Outcome; expiresAt: Date | null; rechecked: number } = {
+    answer: () => first(),
+    expiresAt: null,
+    rechecked: 0
+  }
+  const first = (): Outcome =>
+    authenticated(
+      { id: 'ann' },
+      {
+        expiresAt: now.expiresAt,
+        recheck: () => {
+          now.rechecked++
+          return now.answer()
+        }
+      }
+    )
+  const own: Scheme = {
+    openapi: { type: 'http', scheme: 'x' },
+    authenticate: ({ headers }) =>
+      headers['x-own'] === undefined
+        ? absent
+        : headers['x-own'] === 'bare'
+          ? authenticated({ id: 'ann' }, { expiresAt: now.expiresAt })
+          : first()
+  }
   const app = await application(t, { schemes: { own }, publicPaths: [] }, app => {
     telling(app)
     const hook = app.gatehouse.guard(true)
-    app.post('/hooks', { config: { auth: { public: 'guarded by hooks' } }, onRequest: hook, preHandler: hook }, async () => ({ reached: true }))
+    app.post(
+      '/hooks',
+      { config: { auth: { public: 'guarded by hooks' } }, onRequest: hook, preHandler: hook },
+      async () => ({ reached: true })
+    )
   })
   const headers = { 'x-own': '1' }
   t.match(await slowly(app, '/required', headers, () => {}), { status: 200 })
@@ -183,20 +389,36 @@ t.test('asks a scheme of its own again, and compares the end that it named', asy
   t.equal((await app.inject({ method: 'POST', url: '/required', headers, payload: {} })).statusCode, 200)
   for (const url of ['/required', '/hooks']) {
     now.answer = first
-    t.match(await slowly(app, url, headers, () => { now.answer = () => invalid('revoked') }), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' }, url)
+    t.match(
+      await slowly(app, url, headers, () => {
+        now.answer = () => invalid('revoked')
+      }),
+      { status: 401, code: 'AUTH_INVALID_CREDENTIALS' },
+      url
+    )
     for (const sent of ['1', 'bare']) {
       now.answer = first
       now.expiresAt = new Date(Date.now() + 300)
-      t.match(await slowly(app, url, { 'x-own': sent }, () => pause(300)), { status: 401, code: 'AUTH_TOKEN_EXPIRED' }, `${url}, ${sent}`)
+      t.match(
+        await slowly(app, url, { 'x-own': sent }, () => pause(300)),
+        { status: 401, code: 'AUTH_TOKEN_EXPIRED' },
+        `${url}, ${sent}`
+      )
       now.expiresAt = null
     }
   }
 })
 
-t.test('a clock that is set back makes no credential last longer', async t => {
+t.test('extends no credential if the clock is set back', async t => {
   const real = Date.now
-  t.teardown(() => { Date.now = real })
-  const app = await application(t, { schemes: { service: apiKey({ managed: { prefix: 'acme' } }) }, publicPaths: [] }, telling)
+  t.teardown(() => {
+    Date.now = real
+  })
+  const app = await application(
+    t,
+    { schemes: { service: apiKey({ managed: { prefix: 'acme' } }) }, publicPaths: [] },
+    telling
+  )
   const { key, record } = await app.gatehouse.apiKeys.of(owner).create({ name: 'k' })
   const answer = await slowly(app, '/required', { 'x-api-key': key }, async () => {
     await app.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)

@@ -27,7 +27,7 @@ async function ask (app: FastifyInstance, changed: Readonly<Record<string, unkno
 
 const lastInstant = 8.64e12
 
-t.test('accepts an exp at the end of time with a tolerance, and says the last Date there is', async t => {
+t.test('accepts an exp at the end of time with a tolerance, and reports the last valid Date', async t => {
   const app = await appWith({ clockTolerance: '60s' })
   for (const exp of [lastInstant, lastInstant - 1, lastInstant - 59.5]) {
     const response = await ask(app, { exp })
@@ -41,7 +41,7 @@ const edges = [
   lastInstant, -lastInstant, lastInstant + 1, -lastInstant - 1, 0, -0.5, Number.MAX_VALUE, Number.MIN_VALUE
 ]
 
-t.test('answers 200 or 401, never 500, for every time claim at the edges of a Date', async t => {
+t.test('answers 200 or 401, never 500, for every time claim at the limits of a Date', async t => {
   for (const clockTolerance of [0, 60, 600]) {
     const app = await appWith({ clockTolerance, maxTokenAge: '300000d' as never }).catch(() => null)
     t.equal(app, null, 'a duration whose end is no Date stops the boot')
@@ -57,7 +57,7 @@ t.test('answers 200 or 401, never 500, for every time claim at the edges of a Da
   }
 })
 
-t.test('refuses at boot a session timeout whose end is no Date', async t => {
+t.test('refuses at boot a session timeout beyond the limits of a Date', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const load = (principal: Principal): Principal => principal
@@ -77,7 +77,7 @@ t.test('accepts an iat up to a minute ahead, and refuses later ones with AUTH_IN
   t.equal((await ask(app, { nbf: now() + 30 })).statusCode, 401, 'nbf has no such tolerance')
 })
 
-t.test('accepts an iat further ahead where clockTolerance is longer', async t => {
+t.test('accepts an iat further ahead if clockTolerance is longer', async t => {
   const app = await appWith({ clockTolerance: '5m' })
   t.equal((await ask(app, { iat: now() + 280 })).statusCode, 200)
 })
@@ -89,14 +89,14 @@ t.test('counts maxTokenAge from an iat that is ahead', async t => {
   t.equal(old.json().code, 'AUTH_TOKEN_EXPIRED')
 })
 
-t.test('counts an auth_time up to a minute ahead as recent, and asks for a step-up for a later one', async t => {
+t.test('accepts an auth_time up to a minute ahead as recent, and sends a step-up challenge beyond', async t => {
   const app = await appWith()
   t.equal((await ask(app, { auth_time: now() + 30 }, '/recent')).statusCode, 200)
   const late = await ask(app, { auth_time: now() + 120 }, '/recent')
   t.equal(late.json().code, 'AUTH_STEP_UP_REQUIRED')
 })
 
-t.test('refuses a token that is bound to a key with AUTH_INVALID_CREDENTIALS, whatever cnf holds', async t => {
+t.test('refuses a sender-constrained token with AUTH_INVALID_CREDENTIALS, whatever cnf contains', async t => {
   const app = await appWith()
   const jkt = '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I'
   for (const cnf of [{ jkt }, { 'x5t#S256': jkt }, { jwk: { kty: 'oct' } }, { kid: 'a' }, {}, [], null, false, 0, '']) {
@@ -107,7 +107,7 @@ t.test('refuses a token that is bound to a key with AUTH_INVALID_CREDENTIALS, wh
   t.equal((await ask(app, {})).statusCode, 200)
 })
 
-t.test('does not sign a token that is bound to a key', async t => {
+t.test('does not sign a sender-constrained token', async t => {
   const app = await appWith({ sign: true })
   const issue = app.gatehouse.tokens.issue({ id: 'alice' }, { claims: { cnf: { jkt: 'a' } } })
   await t.rejects(issue, { code: 'AUTH_FAULT', detail: /cnf/ })

@@ -6,7 +6,14 @@ import { setTimeout as pause } from 'node:timers/promises'
 import websocket from '@fastify/websocket'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import authPlugin, { memoryStore, session, type GatehouseOptions, type Scheme, type SessionCredential, type Store } from '../../lib/index.js'
+import authPlugin, {
+  memoryStore,
+  session,
+  type GatehouseOptions,
+  type Scheme,
+  type SessionCredential,
+  type Store
+} from '../../lib/index.js'
 import { sessionFeature } from '../fixtures/schemes.js'
 import { secret } from '../schemes/session/bare-app.js'
 import { switched } from '../schemes/session/stores.js'
@@ -31,18 +38,29 @@ interface Setup {
   readonly store?: Store
 }
 
-async function application (t: Test, handlers: Readonly<Record<string, Handler>>, { store = slowStore(), schemes = {} }: Setup = {}) {
+async function application (
+  t: Test,
+  handlers: Readonly<Record<string, Handler>>,
+  { store = slowStore(), schemes = {} }: Setup = {}
+) {
   const log: Line[] = []
   const logger = { stream: { write: (line: string) => { log.push(JSON.parse(line) as Line) } } }
   const app = Fastify({ logger }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   await app.register(websocket)
-  await app.register(authPlugin, { schemes: { web: session({ secret: secret(), staleness: 0 }), ...schemes }, default: 'web', store })
+  await app.register(authPlugin, {
+    schemes: { web: session({ secret: secret(), staleness: 0 }), ...schemes },
+    default: 'web',
+    store
+  })
   app.post('/enter', { config: { auth: { public: 'for tests' } } }, async (_request, reply) => {
     await reply.login({ id: 'alice' })
     return {}
   })
-  app.get('/me', async ({ principal, auth }) => ({ id: principal?.id, data: (auth.credential as SessionCredential).data }))
+  app.get('/me', async ({ principal, auth }) => ({
+    id: principal?.id,
+    data: (auth.credential as SessionCredential).data
+  }))
   for (const [url, handler] of Object.entries(handlers)) {
     app.route({ method: 'POST', url, config: { auth: { mode: 'optional' } }, handler: handler as never })
   }
@@ -57,7 +75,7 @@ async function application (t: Test, handlers: Readonly<Record<string, Handler>>
 const login = (reply: FastifyReply, options = {}): Promise<void> => reply.login({ id: 'bob' }, options)
 const update = ({ auth }: FastifyRequest): void => { (auth.credential as SessionCredential<{ cart: string }>).update({ cart: 'full' }) }
 
-t.test('a response waits for a login that nobody awaited', async t => {
+t.test('waits for a login without await before the response', async t => {
   const { ask, errors } = await application(t, {
     '/async': async (_request, reply) => {
       login(reply)
@@ -91,7 +109,7 @@ t.test('a response waits for a login that nobody awaited', async t => {
   t.same(errors(), [])
 })
 
-t.test('a response waits for a logout that nobody awaited', async t => {
+t.test('waits for a logout without await before the response', async t => {
   const { ask, errors } = await application(t, {
     '/logout': async (_request, reply) => {
       reply.logout()
@@ -105,7 +123,7 @@ t.test('a response waits for a logout that nobody awaited', async t => {
   t.same(errors(), [])
 })
 
-t.test('data that was changed goes out with the response', async t => {
+t.test('saves changed data with the response', async t => {
   const { ask, errors } = await application(t, { '/update': (request, reply) => { update(request); reply.send({}) } })
   const { cookie } = await ask('/enter')
   const changed = await ask('/update', cookie)
@@ -113,7 +131,7 @@ t.test('data that was changed goes out with the response', async t => {
   t.same(errors(), [])
 })
 
-t.test('a login that nobody awaited and that fails is the answer', async t => {
+t.test('answers with the error of a login without await', async t => {
   const { store, state } = switched()
   const { ask } = await application(t, {
     '/login': async (_request, reply) => {
@@ -149,7 +167,7 @@ t.test('a login that nobody awaited and that fails is the answer', async t => {
   t.equal((await ask('/logout', cookie)).status, 503)
 })
 
-t.test('a login that fails in its own way is a fault', async t => {
+t.test('answers 500 if a login fails unexpectedly', async t => {
   const own: Scheme = {
     authenticate: () => ({ kind: 'absent' }),
     openapi: { type: 'apiKey', in: 'header', name: 'x-own' }
@@ -170,7 +188,7 @@ t.test('a login that fails in its own way is a fault', async t => {
   t.equal((await ask('/own')).status, 500)
 })
 
-t.test('a login whose failure somebody handles fails no response', async t => {
+t.test('a login whose failure is handled fails no response', async t => {
   const { ask, errors } = await application(t, {
     '/caught': async (_request, reply) => {
       await login(reply).catch(() => {})
@@ -219,8 +237,13 @@ const changes: Readonly<Record<string, (request: FastifyRequest, reply: FastifyR
 
 for (const [way, leave] of Object.entries(ways)) {
   for (const [change, run] of Object.entries(changes)) {
-    t.test(`a response that leaves by ${way} after ${change} is an error in the log`, async t => {
-      const { ask, errors } = await application(t, { '/': async (request, reply) => { await run(request, reply); leave(reply) } })
+    t.test(`logs an error if a response leaves by ${way} after ${change}`, async t => {
+      const { ask, errors } = await application(t, {
+        '/': async (request, reply) => {
+          await run(request, reply)
+          leave(reply)
+        }
+      })
       const { cookie } = await ask('/enter')
       const answer = await ask('/', cookie)
       t.match([answer.status, answer.body, answer.set], [200, 'raw', []])
@@ -232,7 +255,7 @@ for (const [way, leave] of Object.entries(ways)) {
   }
 }
 
-t.test('a change after the response was taken over is an error in the log', async t => {
+t.test('logs an error on a change after the response was hijacked', async t => {
   const { ask, errors } = await application(t, {
     '/login': async (_request, reply) => { reply.hijack(); await login(reply); reply.raw.end('raw') },
     '/update': async (request, reply) => { reply.hijack(); update(request); update(request); reply.raw.end('raw') }
@@ -244,7 +267,7 @@ t.test('a change after the response was taken over is an error in the log', asyn
   t.match(errors().slice(1), [{ msg: 'credential.update()' }, { msg: 'credential.update()' }])
 })
 
-t.test('a change after the response has left is refused, or an error in the log', async t => {
+t.test('refuses a change after the response was sent, or logs an error', async t => {
   let thrown: unknown
   const { ask, errors } = await application(t, {
     '/update': (request, reply) => {
@@ -268,7 +291,7 @@ t.test('a change after the response has left is refused, or an error in the log'
   t.match(errors(), [{ msg: 'reply.login()' }])
 })
 
-t.test('a change in a WebSocket is an error in the log', async t => {
+t.test('logs an error on a change in a WebSocket', async t => {
   const { app, ask, errors } = await application(t, {})
   app.register(async child => {
     child.get('/socket', { websocket: true }, async (socket, request) => {
@@ -291,7 +314,7 @@ t.test('a change in a WebSocket is an error in the log', async t => {
   t.match(errors(), [{ msg: 'credential.update()' }])
 })
 
-t.test('a client that leaves before its answer is no error', async t => {
+t.test('logs no error if a client disconnects before its answer', async t => {
   let arrived = (): void => {}
   const reached = new Promise<void>(resolve => { arrived = resolve })
   const { app, errors } = await application(t, {
@@ -312,7 +335,7 @@ t.test('a client that leaves before its answer is no error', async t => {
   t.same(errors(), [])
 })
 
-t.test('data that is lost because the store does not answer is an error in the log', async t => {
+t.test('logs an error if data is lost because the store does not answer', async t => {
   const { store, state } = switched()
   const { ask, errors } = await application(t, {
     '/update': async request => {
@@ -334,7 +357,7 @@ t.test('data that is lost because the store does not answer is an error in the l
   t.match(errors(), [{ msg: 'what credential.update() changed is lost' }])
 })
 
-t.test('the session schemes of one application each write their cookie', async t => {
+t.test('each session scheme of an application writes its own cookie', async t => {
   const { ask } = await application(t, {
     '/both': async (_request, reply) => {
       login(reply, { scheme: 'web' })

@@ -9,7 +9,7 @@ import authPlugin, { memoryStore, session, type Store } from '../../lib/index.js
 /** A person has a hundred sessions at most. */
 const count = 60
 
-t.test('looks up the sessions of open streams a few at a time, and ends the one that is over', async t => {
+t.test('checks the sessions of open streams a few at a time, and ends the one that is revoked', async t => {
   const { subscribe, ...inner } = memoryStore()
   const looked = { underWay: 0, most: 0, ids: new Set<string>() }
   const store: Store = {
@@ -23,8 +23,14 @@ t.test('looks up the sessions of open streams a few at a time, and ends the one 
     }
   }
   const app = Fastify()
-  await app.register(authPlugin, { schemes: { web: session({ secret: randomBytes(32).toString('base64url'), staleness: 1 }) }, store })
-  app.post('/login', { config: { auth: { public: 'for tests' } } }, async (_request, reply) => { await reply.login({ id: 'ann' }); return {} })
+  await app.register(authPlugin, {
+    schemes: { web: session({ secret: randomBytes(32).toString('base64url'), staleness: 1 }) },
+    store
+  })
+  app.post('/login', { config: { auth: { public: 'for tests' } } }, async (_request, reply) => {
+    await reply.login({ id: 'ann' })
+    return {}
+  })
   const open: AbortSignal[] = []
   let release: () => void = () => {}
   const released = new Promise<void>(resolve => { release = resolve })
@@ -34,7 +40,8 @@ t.test('looks up the sessions of open streams a few at a time, and ends the one 
     return {}
   })
   t.teardown(() => app.close())
-  const login = async () => String((await app.inject({ method: 'POST', url: '/login' })).headers['set-cookie']).split(';')[0] ?? ''
+  const login = async () =>
+    String((await app.inject({ method: 'POST', url: '/login' })).headers['set-cookie']).split(';')[0] ?? ''
   const cookies = await Promise.all(Array.from({ length: count }, login))
   const streams = cookies.map(async cookie => await app.inject({ url: '/events', headers: { cookie } }))
   while (open.length < cookies.length) await sleep(10)

@@ -7,7 +7,7 @@ import { desk, routes, served } from './remote-app.js'
 
 const audience = 'https://api.example.com'
 
-t.test('fetches keys by https: from a private certificate authority by an agent, and from nobody else', async t => {
+t.test('fetches keys from a private certificate authority only with an agent that trusts it', async t => {
   await using keys = await fakeIssuer({ algorithms: ['ES256'] })
   const { cert, key } = selfSigned()
   const documents: Record<string, unknown> = {}
@@ -29,7 +29,7 @@ t.test('fetches keys by https: from a private certificate authority by an agent,
   t.match(plain.log.join(''), /ERR_INVALID_PROTOCOL/)
 })
 
-t.test('asks hosts without TLS that insecureHosts names, by an agent as a proxy would', async t => {
+t.test('fetches from hosts in insecureHosts without TLS, through an agent', async t => {
   await using keys = await fakeIssuer({ algorithms: ['ES256'] })
   const asked: string[] = []
   class Proxy extends HttpAgent {

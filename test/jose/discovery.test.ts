@@ -7,7 +7,7 @@ const audience = 'https://api.example.com'
 const oauth = '/.well-known/oauth-authorization-server'
 const openid = '/.well-known/openid-configuration'
 
-t.test('finds the metadata in each of its places', async t => {
+t.test('finds the metadata at each well-known location', async t => {
   for (const options of [
     {}, { metadata: 'oauth' }, { path: '/one', metadata: 'oauth' }, { path: '/one' },
     { path: '/one', metadata: 'openid-inserted' }, { path: '/one/two/', metadata: 'openid' }
@@ -19,7 +19,7 @@ t.test('finds the metadata in each of its places', async t => {
   }
 })
 
-t.test('a slash at the end of the issuer is a part of it, and none of the paths', async t => {
+t.test('keeps a trailing slash of the issuer, and drops it in the paths', async t => {
   await using keys = await fakeIssuer({ algorithms: ['ES256'] })
   const documents: Record<string, unknown> = {}
   const asked: string[] = []
@@ -34,7 +34,7 @@ t.test('a slash at the end of the issuer is a part of it, and none of the paths'
   t.match(other.log.join(''), /another issuer, .*tenant\//)
 })
 
-t.test('tries the next form after a page, an error, another issuer or no jwks_uri, and then the form that worked first', async t => {
+t.test('tries the next location after an unusable answer, and remembers which one worked', async t => {
   await using keys = await fakeIssuer({ algorithms: ['ES256'] })
   const time = clock(t)
   const documents: Record<string, unknown> = {}
@@ -68,7 +68,7 @@ t.test('tries the next form after a page, an error, another issuer or no jwks_ur
   t.match(log.join(''), /no metadata of the issuer/)
 })
 
-t.test('a form that does not answer ends the try, and the next try begins with another', async t => {
+t.test('stops the attempt at a location that does not answer, and starts the next with another', async t => {
   await using keys = await fakeIssuer({ algorithms: ['ES256'] })
   const time = clock(t)
   const documents: Record<string, unknown> = {}
@@ -85,7 +85,7 @@ t.test('a form that does not answer ends the try, and the next try begins with a
   t.same(asked, [oauth, openid])
 })
 
-t.test('looks for another jwks_uri after the keys could not be had at the one that was found', async t => {
+t.test('repeats discovery after the keys could not be fetched from the known jwks_uri', async t => {
   await using one = await fakeIssuer({ algorithms: ['ES256'] })
   await using two = await fakeIssuer({ algorithms: ['ES256'] })
   const time = clock(t)

@@ -12,7 +12,7 @@ async function get (host: string, options: object = {}): Promise<object> {
   return await fetchJson(new URL(`http://${host}/`), { ...defaults, signal: new AbortController().signal, ...options })
 }
 
-t.test('takes JSON of status 200 and a JSON media type, whatever its charset, and nothing else', async t => {
+t.test('accepts only status 200 with a JSON media type, in any charset', async t => {
   let answer: { status?: number, type?: string | null, body?: string | Buffer, headers?: Record<string, string> } = {}
   const host = await served(t, (_request, response) => {
     const { status = 200, type = 'application/json', body = '{"a":"ü"}', headers = {} } = answer
@@ -51,7 +51,7 @@ t.test('takes JSON of status 200 and a JSON media type, whatever its charset, an
   }
 })
 
-t.test('sends what a source needs, and nothing that would tell who asks', async t => {
+t.test('sends only the necessary headers, and no user agent', async t => {
   let seen: IncomingMessage | null = null
   const host = await served(t, (request, response) => { seen = request; response.writeHead(200).end('{}') })
   await get(host)
@@ -64,7 +64,7 @@ t.test('sends what a source needs, and nothing that would tell who asks', async 
   )
 })
 
-t.test('counts bytes while reading, and closes the connection of what is longer', async t => {
+t.test('counts bytes while reading, and closes the connection of a body that is too long', async t => {
   const closed: true[] = []
   const host = await served(t, (_request, response) => {
     response.on('close', () => { closed.push(true) }).writeHead(200)
@@ -78,7 +78,7 @@ t.test('counts bytes while reading, and closes the connection of what is longer'
   t.match(await get(exact), { value: 'a'.repeat(998) })
 })
 
-t.test('gives up on what is silent before the head, within it or within the body', async t => {
+t.test('times out before the head, within the head and within the body', async t => {
   for (const begin of [
     () => {}, (response: ServerResponse) => { response.socket?.write('HTTP/1.1 200 OK\r\ncontent-') },
     (response: ServerResponse) => { response.writeHead(200).write('{') }
@@ -93,7 +93,7 @@ t.test('gives up on what is silent before the head, within it or within the body
   t.match(await get('127.0.0.1:1', { signal: AbortSignal.abort() }), { failure: /^the connection failed/ })
 })
 
-t.test('says of a connection that fails no more than the code of the error', async t => {
+t.test('reports only the code of a connection error', async t => {
   t.same(await get('127.0.0.1:1'), { failure: 'the connection failed (ECONNREFUSED)', answered: false })
   t.match(await get('name.invalid'), { failure: /^the connection failed \([A-Z_]+\)$/ })
   const broken = await served(
@@ -106,7 +106,7 @@ t.test('says of a connection that fails no more than the code of the error', asy
   t.match(await get(short), { failure: /^the connection failed/, answered: false })
 })
 
-t.test('a lookup may refuse an address, and none is made then', async t => {
+t.test('connects to no address that the lookup refused', async t => {
   let hits = 0
   const host = await served(t, (_request, response) => { hits++; response.writeHead(200).end('{}') })
   const url = new URL(`http://localhost:${host.split(':')[1]}/`)
@@ -125,7 +125,7 @@ t.test('a lookup may refuse an address, and none is made then', async t => {
   t.match(await fetchJson(url, { ...defaults, signal, lookup: allow as never }), { value: {} })
 })
 
-t.test('asks once more where a kept connection of the agent was closed by the other side', async t => {
+t.test('retries once if a kept-alive connection was closed by the server', async t => {
   let hits = 0
   const host = await served(t, (_request, response) => {
     hits++
@@ -145,7 +145,7 @@ t.test('asks once more where a kept connection of the agent was closed by the ot
   t.equal(hits, 3)
 })
 
-t.test('trusts https, and plain http only on loopback hosts and those that are named', async t => {
+t.test('accepts https, and http only on loopback or listed hosts', async t => {
   for (const url of [
     'https://id.example.com/a', 'http://localhost:1/', 'http://127.0.0.1/', 'http://127.9.9.9/', 'http://[::1]:3/',
     'http://keycloak:8080/x'

@@ -14,7 +14,7 @@ function megabytes (): number {
   return memoryUsage.rss() / 1_048_576
 }
 
-t.test('sends one request to the source for 500 cold requests at once', async t => {
+t.test('sends one request to the source for 500 concurrent requests on a cold cache', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const { ask } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
   const answers = await Promise.all(Array.from({ length: 500 }, async () => await ask(provider.token())))
@@ -22,7 +22,7 @@ t.test('sends one request to the source for 500 cold requests at once', async t 
   t.same(provider.requests, { metadata: 1, keys: 1 })
 })
 
-t.test('asks at most twice in a cooldown for unknown kids, also while the source fails', async t => {
+t.test('fetches at most twice per cooldown for unknown kids, even while the source fails', async t => {
   const time = clock(t)
   for (const failure of [null, '404', 'html', 'redirect'] as const) {
     await using provider = await fakeIssuer({ algorithms: es })
@@ -58,7 +58,7 @@ t.test('asks at most twice in a cooldown for unknown kids, also while the source
   }
 })
 
-t.test('answers by known keys, and 503 for others, whatever a source does; never with its text', async t => {
+t.test('accepts known keys and answers 503 for others, whatever the source does, without leaking its text', async t => {
   const rss = megabytes()
   await Promise.all(failures.flatMap(failure => [false, true].map(async byDiscovery => {
     await using provider = await fakeIssuer({ algorithms: es })

@@ -13,7 +13,7 @@ function claims (iss: string): object {
   return { iss, aud: audience, sub: 'user-1', iat: now, exp: now + 3600 }
 }
 
-t.test('of three issuers one hangs: tokens of the others are accepted meanwhile', async t => {
+t.test('accepts tokens of other issuers while one issuer hangs', async t => {
   await using one = await fakeIssuer({ algorithms: ['ES256'] })
   await using two = await fakeIssuer({ algorithms: ['EdDSA'], path: '/two', metadata: 'oauth' })
   await using hanging = await fakeIssuer({ algorithms: ['ES256'] })
@@ -46,7 +46,7 @@ t.test('of three issuers one hangs: tokens of the others are accepted meanwhile'
   await Promise.all(waiting)
 })
 
-t.test('a function says which issuers are accepted: asked once for each, and once a minute for each that is not', async t => {
+t.test('calls an issuer function once per accepted issuer, and once a minute per rejected one', async t => {
   await using one = await fakeIssuer({ algorithms: ['ES256'] })
   await using two = await fakeIssuer({ algorithms: ['ES256'] })
   const time = clock(t)
@@ -91,7 +91,7 @@ t.test('a function says which issuers are accepted: asked once for each, and onc
   }
 })
 
-t.test('a function that cannot tell is a 503, and one that fails or answers nonsense a 500; neither is remembered', async t => {
+t.test('answers 503 if the issuer function is unavailable, 500 if it fails, and caches neither', async t => {
   await using provider = await fakeIssuer({ algorithms: ['ES256'] })
   const faults: Array<() => unknown> = [
     () => { throw new Error('secret text') }, () => ({ audience, keys: 'weak' }), () => ({ audience, key: 1 }),
@@ -127,7 +127,7 @@ t.test('a function that cannot tell is a 503, and one that fails or answers nons
   }
 })
 
-t.test('remembers a bounded number of issuers', async t => {
+t.test('caches a bounded number of issuers', async t => {
   const secret = secretOf()
   let asked = 0
   const { ask } = await desk(
@@ -142,7 +142,7 @@ t.test('remembers a bounded number of issuers', async t => {
   t.equal(asked, 2_101, 'strangers push no issuer out')
 })
 
-t.test('a function as keys may return what Web Crypto and jose make', async t => {
+t.test('accepts keys of Web Crypto and jose from a key function', async t => {
   const rsa = pair('rsa')
   const ed = pair('ed25519')
   const ec = pair('ec', { namedCurve: 'P-384' })
@@ -215,7 +215,7 @@ t.test('a function as keys may return what Web Crypto and jose make', async t =>
   }
 })
 
-t.test('a function as keys may say that it cannot tell, and what else it throws is a 500', async t => {
+t.test('answers 503 if a key function is unavailable, and 500 if it throws anything else', async t => {
   const ed = pair('ed25519')
   const text = token(claims('me'), { alg: 'EdDSA', key: ed.privateKey })
   for (const isAsync of [false, true]) {
@@ -243,7 +243,7 @@ t.test('a function as keys may say that it cannot tell, and what else it throws 
   }
 })
 
-t.test('options about keys that cannot be fetched stop the boot, with a sentence that says why', async t => {
+t.test('stops the boot for key options that cannot be fetched, and says why', async t => {
   const issuer = 'https://id.example.com'
   const { publicKey } = pair('ed25519')
   const cases: ReadonlyArray<readonly [object, RegExp]> = [

@@ -25,7 +25,7 @@ const small = ['00'.repeat(32), `01${'00'.repeat(31)}`, '26e8958fc2b227b045c3f48
   return [plain, signed]
 })
 
-t.test('leaves out keys that are no keys for signatures, each with its reason, and uses the others', async t => {
+t.test('skips unusable keys with a reason for each, and uses the others', async t => {
   const cases: ReadonlyArray<readonly [unknown, RegExp]> = [
     [{ kty: 'oct', k: 'A'.repeat(43), kid: 'o' }, /a secret/], [{ kty: ['oct'], k: 'A'.repeat(43) }, /must be/], [
       { ...pair('ec').privateKey.export({ format: 'jwk' }), kid: 'p' }, /a private key/
@@ -56,7 +56,7 @@ t.test('leaves out keys that are no keys for signatures, each with its reason, a
   }
 })
 
-t.test('refuses points of small order of Ed448 too, and no others', async t => {
+t.test('refuses small-order points of Ed448, and no others', async t => {
   const p = 2n ** 448n - 2n ** 224n - 1n
   for (const y of [0n, 1n, p - 1n, p, p + 1n]) {
     for (const sign of ['00', '80']) {
@@ -72,7 +72,7 @@ t.test('refuses points of small order of Ed448 too, and no others', async t => {
   }
 })
 
-t.test('a point of small order verifies what nobody signed: it is why they are refused', async t => {
+t.test('a small-order point verifies forged signatures, which is why they are refused', async t => {
   const key = createPublicKey({
     key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(`01${'00'.repeat(31)}`, 'hex').toString('base64url') },
     format: 'jwk'
@@ -81,7 +81,7 @@ t.test('a point of small order verifies what nobody signed: it is why they are r
   t.equal(verify(null, Buffer.from('anything'), key, signature), true)
 })
 
-t.test('leaves out every key of a kid that several have', async t => {
+t.test('skips every key with a duplicate kid', async t => {
   const judged = judge([{ ...rsa, kid: 'a' }, { ...ec, kid: 'a' }, { ...ed, kid: 'b' }, { ...ec }, { ...ed }])
   t.match(
     judged,
@@ -98,7 +98,7 @@ t.test('leaves out every key of a kid that several have', async t => {
   t.equal(judge([{ ...rsa, kid: 'a' }, { ...ec, kid: 'a' }]), 'the JWK set has no key that can be used')
 })
 
-t.test('keeps to the algorithms that the application allows', async t => {
+t.test('uses only the algorithms that the application allows', async t => {
   t.match(
     judge([{ ...rsa, kid: 'r' }, { ...ec, kid: 'e' }], [], ['RS256']),
     { keys: [{ kid: 'r', algorithm: 'RS256' }], ignored: [{ kid: 'e', reason: /fits none/ }] }
@@ -109,7 +109,7 @@ t.test('keeps to the algorithms that the application allows', async t => {
   )
 })
 
-t.test('a key that did not change stays the same object, whatever else its JWK says', async t => {
+t.test('keeps the key object if the key is unchanged, even if other JWK members change', async t => {
   const first = judge([{ ...rsa, kid: 'a', x5t: 'one' }, { ...ec }])
   if (typeof first === 'string') return t.fail(first)
   const second = judge([{ x5t: 'two', kid: 'a', ...rsa }, { ...ec, use: 'sig' }, { ...ed }], first.keys)
@@ -123,7 +123,7 @@ t.test('a key that did not change stays the same object, whatever else its JWK s
   }
 })
 
-t.test('refuses what is no set, and sets of more than 100 keys', async t => {
+t.test('refuses invalid sets and sets of more than 100 keys', async t => {
   for (const document of [null, [], 'text', 7, {}, { keys: {} }, { keys: 'a' }, { jwks: [] }]) {
     t.equal(usableKeys(document, { algorithms: null, previous: [], check: () => {} }), 'the answer is not a JWK set')
   }
@@ -132,7 +132,7 @@ t.test('refuses what is no set, and sets of more than 100 keys', async t => {
   t.match(judge(Array.from({ length: 100 }, () => ed)), { keys: { length: 100 } })
 })
 
-t.test('an application accepts no token by a key that is left out, and warns of each once', async t => {
+t.test('rejects tokens signed by a skipped key, and warns about each key once', async t => {
   await using provider = await fakeIssuer({ algorithms: ['RS256'] })
   const secret = 'A'.repeat(43)
   provider.publish({ kty: 'oct', k: secret, kid: 'o1', alg: 'HS256' })

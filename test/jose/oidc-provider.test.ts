@@ -74,7 +74,7 @@ async function provider (t: Test, path: string): Promise<Running> {
   }
 }
 
-t.test('accepts the access tokens of oidc-provider of every algorithm, by discovery', async t => {
+t.test('accepts access tokens of oidc-provider in every algorithm, by discovery', async t => {
   const one = await provider(t, '')
   const two = await provider(t, '/tenants/two')
   const { ask, statuses } = await desk(

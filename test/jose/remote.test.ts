@@ -23,7 +23,7 @@ t.test('accepts tokens by discovery, fetches nothing at boot, and fetches once',
   t.same(provider.requests, { metadata: 1, keys: 1 })
 })
 
-t.test('accepts tokens by the URL of a JWK set, as a text and as a URL object', async t => {
+t.test('accepts tokens by the URL of a JWK set, as a string and as a URL', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   for (const keys of [provider.jwksUri, new URL(provider.jwksUri)]) {
     const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys })
@@ -34,7 +34,7 @@ t.test('accepts tokens by the URL of a JWK set, as a text and as a URL object', 
   t.match(await ask(provider.token({ iss: 'anybody' })), { status: 200, body: { realm: 'user' } })
 })
 
-t.test('refuses every bad token, whichever way the keys are found', async t => {
+t.test('refuses every bad token, however the keys are found', async t => {
   await using provider = await fakeIssuer({ algorithms: ['RS256'] })
   await using ec = await fakeIssuer({ algorithms: es })
   const { issuer, audience } = provider
@@ -57,7 +57,7 @@ t.test('refuses every bad token, whichever way the keys are found', async t => {
   }
 })
 
-t.test('pauses from 1 second to the cooldown while no key is known, and says when to come again', async t => {
+t.test('backs off from 1 second to the cooldown while no key is known, with Retry-After', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)
   const { ask } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
@@ -75,7 +75,7 @@ t.test('pauses from 1 second to the cooldown while no key is known, and says whe
   t.equal((await ask(provider.token())).status, 200)
 })
 
-t.test('sees a rotation within the cooldown, and keeps remembered tokens of keys that did not change', async t => {
+t.test('picks up a rotation within the cooldown, and keeps cached tokens of unchanged keys', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)
   const { statuses, credentials } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
@@ -92,7 +92,7 @@ t.test('sees a rotation within the cooldown, and keeps remembered tokens of keys
   t.ok(first === second && second === third && third === fourth, 'the old token was verified once')
 })
 
-t.test('refuses remembered tokens of a withdrawn key as soon as the set is fetched', async t => {
+t.test('refuses cached tokens of a withdrawn key as soon as the set is fetched', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
   const old = provider.token()
@@ -103,7 +103,7 @@ t.test('refuses remembered tokens of a withdrawn key as soon as the set is fetch
   t.same(await statuses(provider.token(), old), [200, 401])
 })
 
-t.test('takes another key under a known kid, and refuses remembered tokens of the one before', async t => {
+t.test('accepts a new key under a known kid, and refuses cached tokens of the old one', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const other = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const time = clock(t)
@@ -121,7 +121,7 @@ t.test('takes another key under a known kid, and refuses remembered tokens of th
   t.same(await statuses(old), [401])
 })
 
-t.test('waits for no fetch while a key is fresh or an hour past that, whatever max-age says', async t => {
+t.test('does not wait for a fetch while a key is fresh or up to an hour past that, whatever max-age', async t => {
   const time = clock(t)
   for (const [cacheControl, fresh] of [
     ['max-age=0', 60], ['public, MAX-AGE="300"', 300], ['max-age=86400', 3600], ['no-cache', 600], [undefined, 600]
@@ -141,7 +141,7 @@ t.test('waits for no fetch while a key is fresh or an hour past that, whatever m
   }
 })
 
-t.test('waits for the fetch an hour past the freshness, and only when it fails do known keys go on', async t => {
+t.test('waits for a fetch an hour after freshness, and uses known keys if it fails', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)
   const { ask, statuses } = await desk(
@@ -180,7 +180,7 @@ t.test('uses known keys until staleFor after the last success, then answers 503,
   t.same(await statuses(provider.token()), [200])
 })
 
-t.test('staleFor 0: fresh keys go on while the source fails, others do not', async t => {
+t.test('staleFor 0: uses only fresh keys while the source fails', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)
   const { statuses } = await desk(
@@ -197,7 +197,7 @@ t.test('staleFor 0: fresh keys go on while the source fails, others do not', asy
   t.same(await statuses(provider.token()), [503])
 })
 
-t.test('uses the only key of the algorithm for a token without kid, and looks anew when it does not match', async t => {
+t.test('uses the only key of the algorithm for a token without kid, and refetches on a mismatch', async t => {
   await using provider = await fakeIssuer({ algorithms: ['ES256', 'EdDSA'] })
   const time = clock(t)
   const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
@@ -230,7 +230,7 @@ t.test('uses the only key of the algorithm for a token without kid, and looks an
   t.same(await statuses(named), [401], 'a key that is named is the one that is meant')
 })
 
-t.test('a set without a key that can be used changes nothing, and is a failed fetch', async t => {
+t.test('treats a set without usable keys as a failed fetch', async t => {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519')
   const other = generateKeyPairSync('ed25519')
   const documents: Record<string, unknown> = { '/jwks': { keys: [{ ...publicKey.export({ format: 'jwk' }) }] } }
@@ -256,7 +256,7 @@ t.test('a set without a key that can be used changes nothing, and is a failed fe
   t.same(await statuses(signed(other.privateKey), signed(privateKey)), [200, 401])
 })
 
-t.test('ends fetches when the application closes', async t => {
+t.test('aborts fetches when the application closes', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   provider.fail('hang')
   const { app, ask } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
@@ -266,7 +266,7 @@ t.test('ends fetches when the application closes', async t => {
   t.equal((await waiting).status, 503)
 })
 
-t.test('publishes what was fetched and what failed as events', async t => {
+t.test('publishes events for fetches and failures', async t => {
   await using provider = await fakeIssuer({ algorithms: ['ES256', 'EdDSA'] })
   const seen: unknown[] = []
   const note = (message: unknown): void => { seen.push(message) }

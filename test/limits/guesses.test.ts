@@ -18,10 +18,26 @@ const later = (seconds: number): void => {
 
 const right = 'the right password'
 
-interface Said { readonly user?: unknown, readonly password?: string, readonly address?: string, readonly cookie?: string, readonly headers?: Record<string, string>, readonly path?: string }
+interface Said {
+  readonly user?: unknown
+  readonly password?: string
+  readonly address?: string
+  readonly cookie?: string
+  readonly headers?: Record<string, string>
+  readonly path?: string
+}
 
 /** An application with Basic and a login of its own, which counts how often a password was checked. */
-async function desk (t: Test, limits?: LimitsOptions, { store, server = {}, more = {}, slow = false }: { store?: Store, server?: FastifyServerOptions, more?: Partial<GatehouseOptions>, slow?: boolean } = {}) {
+async function desk (
+  t: Test,
+  limits?: LimitsOptions,
+  {
+    store,
+    server = {},
+    more = {},
+    slow = false
+  }: { store?: Store; server?: FastifyServerOptions; more?: Partial<GatehouseOptions>; slow?: boolean } = {}
+) {
   const log: string[] = []
   const app = Fastify({ ...server, logger: { level: 'info', stream: { write: (line: string) => { log.push(line) } } } })
   const evaluated = new Map<string, number>()
@@ -50,10 +66,31 @@ async function desk (t: Test, limits?: LimitsOptions, { store, server = {}, more
   await app.ready()
   t.teardown(async () => { await app.close() })
   const total = (): number => [...evaluated.values()].reduce((sum, each) => sum + each, 0)
-  const login = async ({ user = 'alice', password = 'wrong', address = '192.0.2.1', cookie, headers = {}, path = '/login' }: Said = {}) =>
-    app.inject({ method: 'POST', url: path, remoteAddress: address, payload: { user, password }, headers: { ...cookie === undefined ? {} : { cookie }, ...headers } })
-  const ask = async ({ user = 'alice', password = 'wrong', address = '192.0.2.1', headers = {} }: Said = {}, method: 'GET' | 'POST' = 'GET') =>
-    app.inject({ method, url: '/ops', remoteAddress: address, headers: { authorization: `Basic ${Buffer.from(`${String(user)}:${password}`).toString('base64')}`, ...headers } })
+  const login = async ({
+    user = 'alice',
+    password = 'wrong',
+    address = '192.0.2.1',
+    cookie,
+    headers = {},
+    path = '/login'
+  }: Said = {}) =>
+    app.inject({
+      method: 'POST',
+      url: path,
+      remoteAddress: address,
+      payload: { user, password },
+      headers: { ...(cookie === undefined ? {} : { cookie }), ...headers }
+    })
+  const ask = async (
+    { user = 'alice', password = 'wrong', address = '192.0.2.1', headers = {} }: Said = {},
+    method: 'GET' | 'POST' = 'GET'
+  ) =>
+    app.inject({
+      method,
+      url: '/ops',
+      remoteAddress: address,
+      headers: { authorization: `Basic ${Buffer.from(`${String(user)}:${password}`).toString('base64')}`, ...headers }
+    })
   return { app, log, evaluated, total, login, ask }
 }
 
@@ -64,7 +101,7 @@ const strict: LimitsOptions = { guesses: { perAddress: 5 } }
 /** An address of its own for each number. */
 const address = (i: number): string => `10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}`
 
-t.test('What is no address is one, and the log says so once', async t => {
+t.test('treats an unparsable address as one address, and logs it once', async t => {
   const { login, log } = await desk(t, strict)
   const answers: LightMyRequestResponse[] = []
   for (const i of [1, 2, 3, 4, 5, 6]) answers.push(await login({ user: `user ${i}`, address: `proxy:${i}` }))
@@ -72,7 +109,7 @@ t.test('What is no address is one, and the log says so once', async t => {
   t.equal(log.filter(line => line.includes('all such clients share one count')).length, 1)
 })
 
-t.test('Five wrong passwords of an account are checked in a window, then 429 with Retry-After, by Basic and by a login', async t => {
+t.test('checks five wrong passwords per account and window, then answers 429 with Retry-After', async t => {
   for (const way of ['ask', 'login'] as const) {
     const { [way]: guess, total } = await desk(t)
     for (let i = 0; i < 5; i++) t.equal((await guess({ address: address(i) })).statusCode, 401)
@@ -90,7 +127,7 @@ t.test('Five wrong passwords of an account are checked in a window, then 429 wit
   }
 })
 
-t.test('A right password while locked answers like a wrong one, and is not checked', async t => {
+t.test('answers a right password like a wrong one while locked, without checking it', async t => {
   const { ask, login, total } = await desk(t)
   for (const guess of [ask, login]) {
     for (let i = 0; i < 5; i++) await guess({ address: address(i) })
@@ -104,7 +141,7 @@ t.test('A right password while locked answers like a wrong one, and is not check
   }
 })
 
-t.test('As many wrong passwords from an address as perAddress says are checked in a window, whatever the account', async t => {
+t.test('limits wrong passwords per address as perAddress says, across accounts', async t => {
   const { ask, login, total } = await desk(t, strict)
   for (let i = 0; i < 5; i++) t.equal((await (i % 2 === 0 ? ask : login)({ user: `user${i}` })).statusCode, 401)
   t.equal((await ask({ user: 'somebody' })).statusCode, 429)
@@ -113,27 +150,36 @@ t.test('As many wrong passwords from an address as perAddress says are checked i
   t.equal((await ask({ user: 'somebody', address: '192.0.2.2', password: right })).statusCode, 200)
 })
 
-t.test('An IPv6 address counts with its /64, in any spelling, and IPv4 within IPv6 as IPv4', async t => {
+t.test('groups IPv6 addresses by /64 in any spelling, and maps IPv4 within IPv6 to IPv4', async t => {
   const { ask } = await desk(t, strict)
-  for (let i = 0; i < 5; i++) t.equal((await ask({ user: `u${i}`, address: `2001:db8::${i + 1}:${i}` })).statusCode, 401)
+  for (let i = 0; i < 5; i++)
+    t.equal((await ask({ user: `u${i}`, address: `2001:db8::${i + 1}:${i}` })).statusCode, 401)
   t.equal((await ask({ user: 'v', address: '2001:0DB8:0:0:ffff::' })).statusCode, 429)
   t.equal((await ask({ user: 'v', address: '2001:db8:0:1::' })).statusCode, 401)
   for (let i = 0; i < 5; i++) await ask({ user: `w${i}`, address: i % 2 === 0 ? '::ffff:192.0.2.77' : '192.0.2.77' })
   t.equal((await ask({ user: 'x', address: '::ffff:c000:024d' })).statusCode, 429)
 })
 
-t.test('200 parallel guesses are at most limit + 1 checks, and 20 parallel requests with the right password all pass', async t => {
+t.test('200 parallel guesses cause at most limit + 1 checks, and 20 parallel right passwords all pass', async t => {
   const { ask, login, total } = await desk(t, undefined, { slow: true })
-  const answers = await Promise.all(Array.from({ length: 200 }, (_, i) => (i % 2 === 0 ? ask : login)({ user: 'victim', password: `wrong${i}`, address: address(i) })))
+  const answers = await Promise.all(
+    Array.from({ length: 200 }, (_, i) =>
+      (i % 2 === 0 ? ask : login)({ user: 'victim', password: `wrong${i}`, address: address(i) })
+    )
+  )
   t.ok(total() <= 2 * 5, 'each realm has its own five')
   t.equal(statuses(answers).filter(status => status === 401).length, total())
   const before = total()
-  const same = await Promise.all(Array.from({ length: 200 }, (_, i) => ask({ user: 'other', password: `wrong${i}`, address: address(i) })))
+  const same = await Promise.all(
+    Array.from({ length: 200 }, (_, i) => ask({ user: 'other', password: `wrong${i}`, address: address(i) }))
+  )
   t.equal(total() - before, 5)
   t.same([...new Set(statuses(same))], [401, 429])
 
   for (const guess of [ask, login]) {
-    const honest = await Promise.all(Array.from({ length: 20 }, async () => guess({ user: 'bob', password: right, address: '198.51.100.1' })))
+    const honest = await Promise.all(
+      Array.from({ length: 20 }, async () => guess({ user: 'bob', password: right, address: '198.51.100.1' }))
+    )
     t.same([...new Set(statuses(honest))], [200])
   }
   const mixed = await desk(t, undefined, { slow: true })
@@ -142,15 +188,21 @@ t.test('200 parallel guesses are at most limit + 1 checks, and 20 parallel reque
   t.same([...new Set(statuses(rest))], [200], 'with one slot left they take turns')
 })
 
-t.test('1,000 spellings, addresses and paths of one account are at most limit + 1 checks in a window', async t => {
+t.test('1,000 spellings, addresses and paths of one account cause at most limit + 1 checks in a window', async t => {
   const { login, total } = await desk(t)
   const marks = ['', ' ', '\u200b', '\u00ad', '\u0301', '\t', '\u00a0', '\ufeff', '\u2060', '\u0300']
-  const names = Array.from({ length: 1000 }, (_, i) => [...'victim'].map((letter, at) => (i >> at & 1) === 1 ? letter.toUpperCase() : letter).join('') + marks[i % 10])
-  for (const [i, user] of names.entries()) await login({ user, address: address(i), path: i % 2 === 0 ? '/login' : '/token' })
+  const names = Array.from(
+    { length: 1000 },
+    (_, i) =>
+      [...'victim'].map((letter, at) => (((i >> at) & 1) === 1 ? letter.toUpperCase() : letter)).join('') +
+      marks[i % 10]
+  )
+  for (const [i, user] of names.entries())
+    await login({ user, address: address(i), path: i % 2 === 0 ? '/login' : '/token' })
   t.equal(total(), 5)
 })
 
-t.test('5,001 other names do not give a victim one more attempt', async t => {
+t.test('5,001 other names do not give an attacker one more attempt', async t => {
   const { login, evaluated } = await desk(t)
   for (let i = 0; i < 5; i++) await login({ user: 'victim', address: address(i) })
   for (let i = 0; i < 5001; i++) await login({ user: `other${i}`, address: address(1000 + i) })
@@ -159,7 +211,7 @@ t.test('5,001 other names do not give a victim one more attempt', async t => {
   t.equal(evaluated.get('other5000'), 1)
 })
 
-t.test('The window doubles each time that it is used up, until 15 minutes, and a day later it is short again', async t => {
+t.test('doubles the window each time it is used up, to 15 minutes, and resets it a day later', async t => {
   const { login } = await desk(t, { guesses: { perAddress: 1000 } })
   const waits: number[] = []
   for (let round = 0; round < 7; round++) {
@@ -174,7 +226,7 @@ t.test('The window doubles each time that it is used up, until 15 minutes, and a
   t.equal((await login()).headers['retry-after'], '60')
 })
 
-t.test('The window grows with the wrong guesses of a day, also where none was used up', async t => {
+t.test('grows the window with the wrong guesses of a day, even if none was used up', async t => {
   const { login } = await desk(t)
   for (let round = 0; round < 5; round++) {
     for (let i = 0; i < 4; i++) t.equal((await login()).statusCode, 401)
@@ -187,26 +239,40 @@ t.test('The window grows with the wrong guesses of a day, also where none was us
   t.equal((await login()).headers['retry-after'], '60', 'a day later it begins again')
 })
 
-t.test('A success gives its slot back and clears nobody\'s count: neither another account\'s nor the address\'s nor its own', async t => {
+t.test('releases only its own slot on success, and clears no count of account or address', async t => {
   const { ask, login } = await desk(t, strict)
   for (const guess of [ask, login]) {
     const from = guess === ask ? '203.0.113.1' : '203.0.113.2'
     for (let i = 0; i < 4; i++) await guess({ user: 'victim', address: from })
-    for (let i = 0; i < 20; i++) t.equal((await guess({ user: 'attacker', password: right, address: from })).statusCode, 200)
+    for (let i = 0; i < 20; i++)
+      t.equal((await guess({ user: 'attacker', password: right, address: from })).statusCode, 200)
     t.equal((await guess({ user: 'victim', address: from, password: right })).statusCode, 200)
     t.equal((await guess({ user: 'victim', address: from })).statusCode, 401)
     t.equal((await guess({ user: 'victim', address: from })).statusCode, 429)
-    t.equal((await guess({ user: 'attacker', address: from, password: right })).statusCode, 429, 'the address is locked')
+    t.equal(
+      (await guess({ user: 'attacker', address: from, password: right })).statusCode,
+      429,
+      'the address is locked'
+    )
     t.equal((await guess({ user: 'victim', address: '203.0.113.9' })).statusCode, 429, 'the account is locked')
   }
 })
 
-t.test('A slow success takes nothing from the window after its own', async t => {
+t.test('a slow success does not release a slot of a later window', async t => {
   const { login, app } = await desk(t)
   let finish = (): void => {}
-  const slow = new Promise<void>(resolve => { finish = resolve })
-  const reply = { request: { ip: '192.0.2.1', headers: {}, raw: { headers: {} }, method: 'POST', log: app.log }, hasHeader: () => true, header: () => {} }
-  const attempt = app.gatehouse.guesses.attempt(reply as never, 'alice', async () => { await slow; return true })
+  const slow = new Promise<void>(resolve => {
+    finish = resolve
+  })
+  const reply = {
+    request: { ip: '192.0.2.1', headers: {}, raw: { headers: {} }, method: 'POST', log: app.log },
+    hasHeader: () => true,
+    header: () => {}
+  }
+  const attempt = app.gatehouse.guesses.attempt(reply as never, 'alice', async () => {
+    await slow
+    return true
+  })
   await new Promise(resolve => setImmediate(resolve))
   later(61)
   for (let i = 0; i < 4; i++) t.equal((await login()).statusCode, 401)
@@ -216,17 +282,22 @@ t.test('A slow success takes nothing from the window after its own', async t => 
   t.equal((await login()).statusCode, 429)
 })
 
-t.test('What a check throws is thrown, and is no guess', async t => {
+t.test('rethrows an error of the check without counting a guess', async t => {
   const { ask, login, total } = await desk(t)
   for (let i = 0; i < 10; i++) t.equal((await (i % 2 === 0 ? ask : login)({ password: 'a fault' })).statusCode, 500)
   t.equal(total(), 10)
   t.equal((await login()).statusCode, 401)
 })
 
-t.test('Only passwords count: no malformed, absent, foreign or cross-site credential', async t => {
+t.test('counts only passwords, and no malformed, absent, foreign or cross-site credential', async t => {
   const { app, ask, login, total } = await desk(t, undefined, { more: { origins: ['https://app.test'] } })
   for (let i = 0; i < 10; i++) {
-    const malformed = await app.inject({ url: '/ops', headers: { authorization: `Basic ${['!', 'bm9jb2xvbg==', Buffer.from(':').toString('base64'), Buffer.from('alice:').toString('base64')][i % 4]}` } })
+    const malformed = await app.inject({
+      url: '/ops',
+      headers: {
+        authorization: `Basic ${['!', 'bm9jb2xvbg==', Buffer.from(':').toString('base64'), Buffer.from('alice:').toString('base64')][i % 4]}`
+      }
+    })
     t.equal(malformed.statusCode, 401)
     await app.inject('/ops')
     await app.inject({ url: '/ops', headers: { authorization: 'Bearer token' } })
@@ -237,23 +308,30 @@ t.test('Only passwords count: no malformed, absent, foreign or cross-site creden
     t.equal((await login({ user: { $ne: null } })).statusCode, 401)
   }
   t.equal(total(), 0)
-  t.equal((await ask({ headers: { 'sec-fetch-site': 'cross-site' } })).statusCode, 401, 'a link from elsewhere is followed, and what is sent with it counts')
+  t.equal(
+    (await ask({ headers: { 'sec-fetch-site': 'cross-site' } })).statusCode,
+    401,
+    'a link from elsewhere is followed, and what is sent with it counts'
+  )
   t.equal((await login({ headers: { origin: 'https://app.test' } })).statusCode, 401)
   t.equal(total(), 2)
 })
 
-t.test('A realm tells kinds of accounts apart, and the name of a Basic scheme shares that scheme\'s counts', async t => {
+t.test('separates accounts by realm, and shares counts with a Basic scheme of the same name', async t => {
   const { login, ask } = await desk(t)
   for (let i = 0; i < 5; i++) await ask({ address: address(i) })
   t.equal((await login({ address: address(10) })).statusCode, 401)
   t.equal((await login({ address: address(11), path: '/partner' })).statusCode, 429)
 })
 
-t.test('A browser that an account logged in with has a count of its own there', async t => {
+t.test('gives a browser in which the account logged in its own count', async t => {
   const deviceSecret = 'yN3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1'
   const { login, total } = await desk(t, { guesses: { perAddress: 5, deviceSecret } })
   const first = await login({ password: right })
-  t.match(first.headers['set-cookie'], /^__Host-gatehouse-device=[\w-]+; Path=\/; HttpOnly; Secure; SameSite=Strict; Max-Age=7776000$/)
+  t.match(
+    first.headers['set-cookie'],
+    /^__Host-gatehouse-device=[\w-]+; Path=\/; HttpOnly; Secure; SameSite=Strict; Max-Age=7776000$/
+  )
   const device = cookieOf(first)
   t.notMatch(Buffer.from(device.split('=')[1] ?? '', 'base64url').toString('latin1'), /alice/)
   t.equal((await login({ user: 'wrong' })).headers['set-cookie'], undefined, 'a wrong guess makes nothing known')
@@ -268,10 +346,14 @@ t.test('A browser that an account logged in with has a count of its own there', 
   for (let i = 0; i < 7; i++) await login({ cookie: device })
   t.equal(total() - before, 5, 'and has five wrong guesses itself')
   t.equal((await login({ cookie: cookieOf(back), password: right })).statusCode, 429, 'with any copy of its cookie')
-  t.equal((await login({ user: 'bob', cookie: device, password: right })).statusCode, 429, 'it is no device of another account')
+  t.equal(
+    (await login({ user: 'bob', cookie: device, password: right })).statusCode,
+    429,
+    'it is no device of another account'
+  )
 })
 
-t.test('One browser is known by several people, the newest eight', async t => {
+t.test('remembers the newest eight accounts of a browser', async t => {
   const { login } = await desk(t, { guesses: { perAccount: 1, perAddress: 1 } })
   let cookie = ''
   for (let i = 0; i < 9; i++) {
@@ -280,33 +362,63 @@ t.test('One browser is known by several people, the newest eight', async t => {
     cookie = cookieOf(answer)
   }
   await login({ user: 'nobody' })
-  t.same(statuses(await Promise.all([0, 1, 8].map(async i => login({ user: `person${i}`, password: right, cookie })))), [429, 200, 200])
+  t.same(
+    statuses(await Promise.all([0, 1, 8].map(async i => login({ user: `person${i}`, password: right, cookie })))),
+    [429, 200, 200]
+  )
 })
 
-t.test('A device cookie that was changed, is too old, of another secret or no cookie of ours makes nothing known', async t => {
-  const [oldSecret, newSecret] = ['yN3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1', 'Qm8zLrT2wXcV5bNpH7yJ0kFgS4dAeU9iOoPx3CvBnMl']
+t.test('ignores a device cookie that was changed, is too old, or has another secret', async t => {
+  const [oldSecret, newSecret] = [
+    'yN3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1',
+    'Qm8zLrT2wXcV5bNpH7yJ0kFgS4dAeU9iOoPx3CvBnMl'
+  ]
   const made = await (await desk(t, { guesses: { deviceSecret: oldSecret } })).login({ password: right })
   const device = cookieOf(made)
   const value = device.split('=')[1] ?? ''
-  const flipped = Array.from(value, (letter, i) => value.slice(0, i) + (letter === 'A' ? 'B' : 'A') + value.slice(i + 1))
+  const flipped = Array.from(
+    value,
+    (letter, i) => value.slice(0, i) + (letter === 'A' ? 'B' : 'A') + value.slice(i + 1)
+  )
   const known = async (guesses: LimitsOptions['guesses'], cookies: readonly string[], seconds = 0) => {
     const { login } = await desk(t, { guesses: { ...guesses === false ? {} : guesses, perAddress: 1 } })
     await login({ user: 'nobody' })
     later(seconds)
     if (seconds > 0) await login({ user: 'nobody' })
-    const answers = await Promise.all(cookies.map(async each => login({ password: right, cookie: `__Host-gatehouse-device=${each}` })))
+    const answers = await Promise.all(
+      cookies.map(async each => login({ password: right, cookie: `__Host-gatehouse-device=${each}` }))
+    )
     return statuses(answers).filter(status => status === 200).length
   }
   t.equal(await known({ deviceSecret: oldSecret }, [value]), 1)
   t.equal(await known({ deviceSecret: [newSecret, oldSecret] }, [value]), 1, 'secrets rotate')
   t.equal(await known({ deviceSecret: newSecret }, [value]), 0)
   t.equal(await known({}, [value]), 0, 'without a secret, another start knows no device')
-  t.equal(await known({ deviceSecret: oldSecret }, [...flipped, `${value}=`, `${value}A`, value.slice(0, -4), value.replaceAll('_', '/'), 'A', 'A'.repeat(5_000), value.repeat(2)].filter(each => each !== value)), 0)
+  t.equal(
+    await known(
+      { deviceSecret: oldSecret },
+      [
+        ...flipped,
+        `${value}=`,
+        `${value}A`,
+        value.slice(0, -4),
+        value.replaceAll('_', '/'),
+        'A',
+        'A'.repeat(5_000),
+        value.repeat(2)
+      ].filter(each => each !== value)
+    ),
+    0
+  )
   t.equal(await known({ deviceSecret: oldSecret }, [value], 91 * 86_400), 0)
 })
 
-t.test('A full memory store gives nobody a fresh count: what has no room counts in a sketch that errs towards 429', async t => {
-  const { login, evaluated } = await desk(t, { guesses: { perAddress: 100_000 } }, { store: memoryStore({ maxCounters: 10 }) })
+t.test('counts in an approximate sketch if the memory store is full, never too low', async t => {
+  const { login, evaluated } = await desk(
+    t,
+    { guesses: { perAddress: 100_000 } },
+    { store: memoryStore({ maxCounters: 10 }) }
+  )
   for (let i = 0; i < 5; i++) await login({ user: 'early' })
   for (let i = 0; i < 500; i++) t.equal((await login({ user: `other${i}` })).statusCode, 401)
   for (let i = 0; i < 7; i++) await login({ user: 'victim' })
@@ -315,15 +427,24 @@ t.test('A full memory store gives nobody a fresh count: what has no room counts 
   t.equal(locked.statusCode, 429)
   t.ok(Number(locked.headers['retry-after']) > 60, 'and wait for the end of the longest window')
   t.equal((await login({ user: 'early' })).statusCode, 429, 'old names keep their counts')
-  for (let i = 0; i < 20; i++) t.equal((await login({ user: 'honest', password: right })).statusCode, 200, 'a success gives its slot back there too')
+  for (let i = 0; i < 20; i++)
+    t.equal(
+      (await login({ user: 'honest', password: right })).statusCode,
+      200,
+      'a success gives its slot back there too'
+    )
   later(70)
-  t.equal((await login({ user: 'victim', password: right })).statusCode, 429, 'what was counted there stays when the store has room again')
+  t.equal(
+    (await login({ user: 'victim', password: right })).statusCode,
+    429,
+    'what was counted there stays when the store has room again'
+  )
   t.equal(evaluated.get('victim'), 5)
   later(900)
   t.equal((await login({ user: 'victim', password: right })).statusCode, 200)
 })
 
-t.test('A name that counts in the sketch has no more when the store has room again', async t => {
+t.test('keeps the count of a name in the sketch after the store has room again', async t => {
   const store = memoryStore({ maxCounters: 1 })
   const { login, evaluated } = await desk(t, { guesses: { perAddress: 100_000 } }, { store })
   await login({ user: 'first' })
@@ -333,8 +454,13 @@ t.test('A name that counts in the sketch has no more when the store has room aga
   t.equal(evaluated.get('victim'), 5)
 })
 
-t.test('A store that does not answer is 503 with Retry-After, and no password is checked', async t => {
-  const down = { ...memoryStore(), increment: async () => { throw new StoreUnavailable('failed', 'the connection is gone') } }
+t.test('answers 503 with Retry-After if the store is unavailable, without checking a password', async t => {
+  const down = {
+    ...memoryStore(),
+    increment: async () => {
+      throw new StoreUnavailable('failed', 'the connection is gone')
+    }
+  }
   const { ask, login, total, log } = await desk(t, undefined, { store: down })
   for (const guess of [ask, login]) {
     const answer = await guess({ password: right })
@@ -347,7 +473,7 @@ t.test('A store that does not answer is 503 with Retry-After, and no password is
   t.match(log.join(''), /the connection is gone/)
 })
 
-t.test('A store that fails after the check takes nothing back: the answer stands, and the slot stays taken', async t => {
+t.test('keeps the answer and the slot if the store fails after the check', async t => {
   const memory = memoryStore()
   const failing = { ...memory, decrement: async () => { throw new StoreUnavailable('failed', 'gone') } }
   const { login, log } = await desk(t, undefined, { store: failing })
@@ -356,8 +482,16 @@ t.test('A store that fails after the check takes nothing back: the answer stands
   t.match(log.join(''), /a count of guesses could not be written/)
 })
 
-t.test('A store of somebody else that throws what is no AuthError is a fault, and opens nothing', async t => {
-  const broken = { ...memoryStore(), increment: async () => { throw new TypeError('secret text') }, decrement: async () => { throw new TypeError('secret text') } }
+t.test('fails with 500 if a custom store throws anything but an AuthError', async t => {
+  const broken = {
+    ...memoryStore(),
+    increment: async () => {
+      throw new TypeError('secret text')
+    },
+    decrement: async () => {
+      throw new TypeError('secret text')
+    }
+  }
   const { ask, login, total } = await desk(t, undefined, { store: broken })
   for (const guess of [ask, login]) {
     const answer = await guess({ password: right })
@@ -367,7 +501,7 @@ t.test('A store of somebody else that throws what is no AuthError is a fault, an
   t.equal(total(), 0)
 })
 
-t.test('limits.guesses: false counts nothing, and still refuses what another site sends', async t => {
+t.test('limits.guesses: false counts nothing, and still refuses cross-site requests', async t => {
   const { login, ask, total } = await desk(t, { guesses: false })
   for (let i = 0; i < 20; i++) t.equal((await (i % 2 === 0 ? ask : login)()).statusCode, 401)
   t.equal(total(), 20)
@@ -375,10 +509,14 @@ t.test('limits.guesses: false counts nothing, and still refuses what another sit
   t.equal((await login({ password: right })).headers['set-cookie'], undefined)
 })
 
-t.test('The limits are options', async t => {
+t.test('applies every option', async t => {
   const { login } = await desk(t, { guesses: { perAccount: 2, perAddress: 3, window: '10s', longestWindow: 15 } })
   const waits = async (user: string) => {
-    const answers = [await login({ user, address: address(1) }), await login({ user, address: address(2) }), await login({ user, address: address(3) })]
+    const answers = [
+      await login({ user, address: address(1) }),
+      await login({ user, address: address(2) }),
+      await login({ user, address: address(3) })
+    ]
     return [...statuses(answers), Number(answers[2]?.headers['retry-after'])]
   }
   t.same(await waits('a'), [401, 401, 429, 10])
@@ -386,22 +524,41 @@ t.test('The limits are options', async t => {
   t.same(await waits('a'), [401, 401, 429, 15])
 })
 
-t.test('A locked account locks nobody out who is already in', async t => {
+t.test('does not lock out authenticated callers of a locked account', async t => {
   const app = Fastify()
   const key = 'kX3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1'
   const { apiKey } = await import('../../lib/index.js')
-  await app.register(plugin, { schemes: { ops: basic({ verify: () => null }), service: apiKey({ keys: { [key]: { id: 'alice' } } }) }, default: ['ops', 'service'] })
+  await app.register(plugin, {
+    schemes: { ops: basic({ verify: () => null }), service: apiKey({ keys: { [key]: { id: 'alice' } } }) },
+    default: ['ops', 'service']
+  })
   app.get('/', async () => 'in')
-  for (let i = 0; i < 8; i++) await app.inject({ url: '/', headers: { authorization: `Basic ${Buffer.from('alice:x').toString('base64')}` } })
+  for (let i = 0; i < 8; i++)
+    await app.inject({ url: '/', headers: { authorization: `Basic ${Buffer.from('alice:x').toString('base64')}` } })
   t.equal((await app.inject({ url: '/', headers: { 'x-api-key': key } })).statusCode, 200)
-  for (let i = 0; i < 20; i++) t.equal((await app.inject({ url: '/', headers: { 'x-api-key': 'no such key' } })).statusCode, 401, 'keys are no guesses')
+  for (let i = 0; i < 20; i++)
+    t.equal(
+      (await app.inject({ url: '/', headers: { 'x-api-key': 'no such key' } })).statusCode,
+      401,
+      'keys are no guesses'
+    )
   await app.close()
 })
 
-t.test('trustProxy mistakes are named at boot, with what to write instead', async t => {
+t.test('warns at boot about trustProxy mistakes, with the fix', async t => {
   const warnings = async (trustProxy: FastifyServerOptions['trustProxy'], child = false) => {
     const log: string[] = []
-    const app = Fastify({ ...trustProxy === undefined ? {} : { trustProxy }, logger: { level: 'warn', stream: { write: (line: string) => { log.push(line) } } } })
+    const app = Fastify({
+      ...(trustProxy === undefined ? {} : { trustProxy }),
+      logger: {
+        level: 'warn',
+        stream: {
+          write: (line: string) => {
+            log.push(line)
+          }
+        }
+      }
+    })
     const options = { schemes: { ops: basic({ verify: () => null }) }, outside: 'allow' as const }
     if (child) await app.register(async inner => { await inner.register(plugin, options) })
     else await app.register(plugin, options)
@@ -415,7 +572,7 @@ t.test('trustProxy mistakes are named at boot, with what to write instead', asyn
   for (const fine of [undefined, false, '10.0.0.0/8', ['loopback'], () => false]) t.equal(await warnings(fine), '')
 })
 
-t.test('The option limits is checked at boot, with a sentence that names the place', async t => {
+t.test('stops the boot for wrong limits, and names the option', async t => {
   const table: ReadonlyArray<readonly [unknown, RegExp]> = [
     [null, /The option limits must be an object/],
     [{ guess: {} }, /unknown key 'guess'.*Did you mean 'guesses'/],
@@ -441,12 +598,20 @@ t.test('The option limits is checked at boot, with a sentence that names the pla
   ]
   for (const [limits, sentence] of table) {
     const app = Fastify()
-    await t.rejects(async () => { await app.register(plugin, { schemes: { ops: basic({ verify: () => null }) }, limits: limits as LimitsOptions }) }, { code: 'AUTH_MISCONFIGURED', message: sentence })
+    await t.rejects(
+      async () => {
+        await app.register(plugin, {
+          schemes: { ops: basic({ verify: () => null }) },
+          limits: limits as LimitsOptions
+        })
+      },
+      { code: 'AUTH_MISCONFIGURED', message: sentence }
+    )
     await app.close()
   }
 })
 
-t.test('The option store is made ready at boot, and a store that cannot be is named', async t => {
+t.test('prepares the option store at boot, and names it if that fails', async t => {
   const boot = async (store: unknown) => {
     const app = Fastify()
     try {
@@ -456,10 +621,29 @@ t.test('The option store is made ready at boot, and a store that cannot be is na
       await app.close()
     }
   }
-  await t.rejects(boot({ ...memoryStore(), swap: undefined }), { code: 'AUTH_MISCONFIGURED', message: /The option store must be.*It has no swap\(\)/ })
+  await t.rejects(boot({ ...memoryStore(), swap: undefined }), {
+    code: 'AUTH_MISCONFIGURED',
+    message: /The option store must be.*It has no swap\(\)/
+  })
   await t.rejects(boot('redis://localhost'), { code: 'AUTH_MISCONFIGURED', message: /The option store must be/ })
-  await t.rejects(boot({ ...memoryStore(), migrate: async () => { throw new StoreUnavailable('failed', 'migrate failed: ECONNREFUSED') } }), { code: 'AUTH_MISCONFIGURED', message: /The option store is not ready \(store: migrate failed: ECONNREFUSED\)/ })
-  await t.rejects(boot({ ...memoryStore(), migrate: async () => { throw new Error('postgres://me:hunter2@db') } }), { code: 'AUTH_MISCONFIGURED', message: /not ready \(store: migrate failed: Error\)/ })
+  await t.rejects(
+    boot({
+      ...memoryStore(),
+      migrate: async () => {
+        throw new StoreUnavailable('failed', 'migrate failed: ECONNREFUSED')
+      }
+    }),
+    { code: 'AUTH_MISCONFIGURED', message: /The option store is not ready \(store: migrate failed: ECONNREFUSED\)/ }
+  )
+  await t.rejects(
+    boot({
+      ...memoryStore(),
+      migrate: async () => {
+        throw new Error('postgres://me:hunter2@db')
+      }
+    }),
+    { code: 'AUTH_MISCONFIGURED', message: /not ready \(store: migrate failed: Error\)/ }
+  )
   let closed = 0
   await boot({ ...memoryStore(), close: async () => { closed++ } })
   t.equal(closed, 0, 'who made a store closes it')

@@ -3,25 +3,52 @@ import { createCountMinSketch } from '../../lib/limits/counters.js'
 import { accountTag, normalizeName } from '../../lib/limits/guesses.js'
 import { addressOf } from '../../lib/util/client-address.js'
 
-t.test('Spelling variants of a name are one account', async t => {
-  const variants = ['alice', 'Alice', 'ALICE', ' alice ', 'alice\t', '\u00a0alice', 'ａｌｉｃｅ', 'ⓐⓛⓘⓒⓔ', 'al\u200bice', 'al\u00adice', '\ufeffalice', 'álice', 'a\u0301lice', 'alićè', 'alice\0', '𝐚𝐥𝐢𝐜𝐞', 'ali\u202ece']
+t.test('treats spelling variants of a name as one account', async t => {
+  const variants = [
+    'alice',
+    'Alice',
+    'ALICE',
+    ' alice ',
+    'alice\t',
+    '\u00a0alice',
+    'ａｌｉｃｅ',
+    'ⓐⓛⓘⓒⓔ',
+    'al\u200bice',
+    'al\u00adice',
+    '\ufeffalice',
+    'álice',
+    'a\u0301lice',
+    'alićè',
+    'alice\0',
+    '𝐚𝐥𝐢𝐜𝐞',
+    'ali\u202ece'
+  ]
   t.same([...new Set(variants.map(normalizeName))], ['alice'])
   t.same(['straße', 'STRASSE', 'Strasse'].map(normalizeName), Array(3).fill('strasse'))
   t.same(['ὈΔΥΣΣΕΎΣ', 'ὀδυσσεύς'].map(normalizeName)[0], normalizeName('ὀδυσσεύς'))
   t.equal(normalizeName('a  b\n c'), 'a b c')
-  t.equal(normalizeName('x'.repeat(2_000) + 'a'), normalizeName('x'.repeat(2_000) + 'b'), 'very long names that begin alike are one')
+  t.equal(
+    normalizeName('x'.repeat(2_000) + 'a'),
+    normalizeName('x'.repeat(2_000) + 'b'),
+    'very long names that begin alike are one'
+  )
   t.not(normalizeName('alice'), normalizeName('alicf'))
   t.not(normalizeName('alice1'), normalizeName('alice2'))
 })
 
-t.test('A name of one realm is not that of another, and no two parts run together', async t => {
-  const tags = [['ops', 'alice'], ['', 'alice'], ['ops","', 'alice'], ['opsa', 'lice']].map(([realm = '', name = '']) => accountTag(realm, name).toString('hex'))
+t.test('separates realms, and joins the parts of an account unambiguously', async t => {
+  const tags = [
+    ['ops', 'alice'],
+    ['', 'alice'],
+    ['ops","', 'alice'],
+    ['opsa', 'lice']
+  ].map(([realm = '', name = '']) => accountTag(realm, name).toString('hex'))
   t.equal(new Set(tags).size, 4)
   t.equal(accountTag('ops', 'alice').length, 32)
   t.same(accountTag('ops', 'Alice'), accountTag('ops', 'alice'))
 })
 
-t.test('Addresses count in their canonical form: IPv4 whole, IPv6 by its /64, IPv4 within IPv6 as IPv4', async t => {
+t.test('normalizes addresses: IPv4 whole, IPv6 by its /64, IPv4 within IPv6 as IPv4', async t => {
   const table: ReadonlyArray<readonly [string | undefined, string]> = [
     ['192.0.2.1', '192.0.2.1'],
     ['::ffff:192.0.2.1', '192.0.2.1'],
@@ -47,7 +74,7 @@ t.test('Addresses count in their canonical form: IPv4 whole, IPv6 by its /64, IP
   for (const [ip, counted] of table) t.equal(addressOf(ip), counted, String(ip))
 })
 
-t.test('The sketch never counts too little, takes back what it gave, and forgets at the end of its window', async t => {
+t.test('the sketch never undercounts, releases reservations, and resets after its window', async t => {
   const realNow = Date.now
   let time = 1_000
   Date.now = () => time

@@ -23,22 +23,31 @@ async function desk (t: Test, options: Partial<GatehouseOptions>) {
   return app
 }
 
-t.test('Answers say what is granted and what is left of it, as draft-ietf-httpapi-ratelimit-headers-10 writes it', async t => {
+t.test('sends limit and remaining requests as in draft-ietf-httpapi-ratelimit-headers-10', async t => {
   const app = await desk(t, {})
   app.get('/limited', { config: { auth: { rateLimit: { max: 2, window: '1m' } } } }, async () => 'in')
   app.get('/free', async () => 'in')
   const ask = async (url: string) => app.inject({ url, headers: { 'x-api-key': key } })
   const [first, second, third] = [await ask('/limited'), await ask('/limited'), await ask('/limited')]
-  t.same([first, second, third].map(answer => answer.statusCode), [200, 200, 429])
-  t.same([first, second, third].map(({ headers }) => headers['ratelimit-policy']), Array(3).fill('"default";q=2;w=60'))
-  t.same([first, second, third].map(({ headers }) => headers.ratelimit), ['"default";r=1;t=60', '"default";r=0;t=60', '"default";r=0;t=60'])
+  t.same(
+    [first, second, third].map(answer => answer.statusCode),
+    [200, 200, 429]
+  )
+  t.same(
+    [first, second, third].map(({ headers }) => headers['ratelimit-policy']),
+    Array(3).fill('"default";q=2;w=60')
+  )
+  t.same(
+    [first, second, third].map(({ headers }) => headers.ratelimit),
+    ['"default";r=1;t=60', '"default";r=0;t=60', '"default";r=0;t=60']
+  )
   t.equal(third.headers['retry-after'], '60')
   const free = await ask('/free')
   t.same([free.headers.ratelimit, free.headers['ratelimit-policy']], [undefined, undefined])
   t.equal((await app.inject('/limited')).headers.ratelimit, undefined)
 })
 
-t.test('limits.requests is the limit of every route that says none, its own, its group\'s or the default\'s', async t => {
+t.test('applies limits.requests to every route without a limit of its own, its group or the default', async t => {
   for (const limits of [{ requests: { max: 3, window: '1m' } }] as const) {
     const app = await desk(t, { limits })
     app.get('/plain', async () => 'in')
@@ -48,16 +57,28 @@ t.test('limits.requests is the limit of every route that says none, its own, its
       group.gatehouse.default({ rateLimit: { max: 7, window: 60 } })
       group.get('/group', async () => 'in')
     })
-    const policy = async (url: string) => (await app.inject({ url, headers: { 'x-api-key': key } })).headers['ratelimit-policy']
-    t.same(await Promise.all(['/plain', '/own', '/group', '/open'].map(policy)), ['"default";q=3;w=60', '"default";q=9;w=60', '"default";q=7;w=60', undefined])
+    const policy = async (url: string) =>
+      (await app.inject({ url, headers: { 'x-api-key': key } })).headers['ratelimit-policy']
+    t.same(await Promise.all(['/plain', '/own', '/group', '/open'].map(policy)), [
+      '"default";q=3;w=60',
+      '"default";q=9;w=60',
+      '"default";q=7;w=60',
+      undefined
+    ])
     t.match(app.gatehouse.audit().find(row => row.url === '/plain')?.rules, ['at most 3 requests in 60 s'])
   }
-  const said = await desk(t, { limits: { requests: { max: 3, window: 60 } }, default: { schemes: 'service', rateLimit: { max: 5, window: 60 } } })
+  const said = await desk(t, {
+    limits: { requests: { max: 3, window: 60 } },
+    default: { schemes: 'service', rateLimit: { max: 5, window: 60 } }
+  })
   said.get('/', async () => 'in')
-  t.equal((await said.inject({ url: '/', headers: { 'x-api-key': key } })).headers['ratelimit-policy'], '"default";q=5;w=60')
+  t.equal(
+    (await said.inject({ url: '/', headers: { 'x-api-key': key } })).headers['ratelimit-policy'],
+    '"default";q=5;w=60'
+  )
 })
 
-t.test('A credential\'s own limit counts its requests on all routes together, beside the limit of the route', async t => {
+t.test("counts the limit of a credential across all routes, in addition to the route's limit", async t => {
   const schemes = { keys: limitedKeys({ a: { id: 'a', max: 3, window: '1h' }, b: { id: 'b', max: 3, window: 3600 } }) }
   const app = await desk(t, { schemes })
   app.get('/one', async () => 'in')
@@ -67,7 +88,10 @@ t.test('A credential\'s own limit counts its requests on all routes together, be
   const first = await ask('/one', 'a')
   t.same([first.headers['ratelimit-policy'], first.headers.ratelimit], ['"keys";q=3;w=3600', '"keys";r=2;t=3600'])
   const second = await ask('/two', 'a')
-  t.same([second.headers['ratelimit-policy'], second.headers.ratelimit], ['"default";q=2;w=60, "keys";q=3;w=3600', '"default";r=1;t=60, "keys";r=1;t=3600'])
+  t.same(
+    [second.headers['ratelimit-policy'], second.headers.ratelimit],
+    ['"default";q=2;w=60, "keys";q=3;w=3600', '"default";r=1;t=60, "keys";r=1;t=3600']
+  )
   t.equal((await ask('/hooked', 'a')).statusCode, 200)
   const over = await ask('/one', 'a')
   t.same([over.statusCode, over.headers['retry-after'], over.json().code], [429, '3600', 'AUTH_RATE_LIMITED'])
@@ -78,14 +102,14 @@ t.test('A credential\'s own limit counts its requests on all routes together, be
   t.equal((await ask('/one', 'none')).headers.ratelimit, undefined)
 })
 
-t.test('A limit of a credential that is none is 503, and no open door', async t => {
+t.test('answers 503 for an invalid limit of a credential', async t => {
   const app = await desk(t, { schemes: { keys: limitedKeys({ a: { id: 'a', max: 3, window: 'soon' as never } }) } })
   app.get('/', async () => 'in')
   const answer = await app.inject({ url: '/', headers: { 'x-key': 'a' } })
   t.same([answer.statusCode, answer.headers['retry-after']], [503, '5'])
 })
 
-t.test('Requests are counted in Redis where a client is given, and a Redis that fails or is silent is 503', async t => {
+t.test('counts requests in Redis if a client is given, and answers 503 if Redis fails or hangs', async t => {
   const counts = new Map<string, number>()
   const seen: unknown[][] = []
   let answer: (error: Error | null, result?: number[]) => void = () => {}
@@ -106,10 +130,17 @@ t.test('Requests are counted in Redis where a client is given, and a Redis that 
       })
     }
   }
-  const apps = [await desk(t, { limits: { redis, requests: { max: 2, window: 60 } } }), await desk(t, { limits: { redis, requests: { max: 2, window: 60 } } })]
+  const apps = [
+    await desk(t, { limits: { redis, requests: { max: 2, window: 60 } } }),
+    await desk(t, { limits: { redis, requests: { max: 2, window: 60 } } })
+  ]
   for (const app of apps) app.get('/', async () => 'in')
   const ask = async (i: number) => apps[i]?.inject({ url: '/', headers: { 'x-api-key': key } })
-  t.same([(await ask(0))?.statusCode, (await ask(1))?.statusCode, (await ask(0))?.statusCode, (await ask(1))?.statusCode], [200, 200, 429, 429], 'two instances share the count')
+  t.same(
+    [(await ask(0))?.statusCode, (await ask(1))?.statusCode, (await ask(0))?.statusCode, (await ask(1))?.statusCode],
+    [200, 200, 429, 429],
+    'two instances share the count'
+  )
   t.match(String(seen[0]?.[0]), /^gatehouse-requests-/)
   redis.mode = 'fails'
   t.equal((await ask(0))?.statusCode, 503)

@@ -32,18 +32,18 @@ function plain (bytes: Buffer): string {
   return bytes.toString('base64').replace(/=+$/, '')
 }
 
-t.test('every published vector verifies, no other password does, and each needs a rehash', async t => {
+t.test('verifies every published vector with its password only, and reports that each needs a rehash', async t => {
   for (const [password, stored] of vectors) {
     t.same(await verifyPassword(password, stored), stale, stored)
     t.same(await passwords().verify(`${password}x`, stored), no, `${stored} with another password`)
   }
 })
 
-t.test('bits that bcrypt does not use make no difference', async t => {
+t.test('ignores the bits that bcrypt does not use', async t => {
   t.same(await verifyPassword('U*U', '$2a$05$CCCCCCCCCCCCCCCCCCCCC/E5YPO9kmyuRGyh0XouQYb4YMJKvyOeX'), stale)
 })
 
-t.test('a new hash is argon2id with the parameters of OWASP, its salt is new, and it verifies', async t => {
+t.test('hashes with argon2id, the OWASP parameters and a new salt', async t => {
   const one = await hashPassword('correct horse')
   t.match(one, /^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$/)
   t.not(await hashPassword('correct horse'), one)
@@ -53,13 +53,13 @@ t.test('a new hash is argon2id with the parameters of OWASP, its salt is new, an
   t.same(await verifyPassword('correct horse', undefined), no)
 })
 
-t.test('the library that makes the hashes of others reads ours', async t => {
+t.test('creates hashes that another library verifies', async t => {
   const require = createRequire(import.meta.url)
   t.ok(await require('@node-rs/argon2').verify(await hashPassword('naïve', { memorySize: 7168, passes: 5 }), 'naïve'))
   t.ok(await require('@node-rs/bcrypt').verify('naïve', await hashPassword('naïve', { algorithm: 'bcrypt', cost: 10 })))
 })
 
-t.test('bcrypt and scrypt are made when they are asked for', async t => {
+t.test('hashes with bcrypt and scrypt on request', async t => {
   for (const [hash, form] of [
     [{ algorithm: 'bcrypt', cost: 10 }, /^\$2b\$10\$[./A-Za-z0-9]{53}$/],
     [{ algorithm: 'scrypt', cost: 2 ** 13, parallelization: 10 }, /^\$scrypt\$ln=13,r=8,p=10\$/]
@@ -73,7 +73,7 @@ t.test('bcrypt and scrypt are made when they are asked for', async t => {
   }
 })
 
-t.test('a stored text that is no hash is a fault that says why, and shows nothing of it', async t => {
+t.test('fails on a stored text that is no hash, says why, and shows nothing of it', async t => {
   const secret = 'c29tc2FsdHNhbHQ'
   const wrong: ReadonlyArray<readonly [stored: unknown, detail: RegExp]> = [
     ['', /is empty/],
@@ -141,7 +141,7 @@ const recipes = fc.oneof(
   })
 )
 
-t.test('what is written is read back, whole', async t => {
+t.test('parses what it formats', async t => {
   const some = fc.oneof(
     fc.record({ recipe: recipes, salt: bytes(8, 64), digest: bytes(16, 64), keyId }),
     fc.record({
@@ -157,7 +157,7 @@ t.test('what is written is read back, whole', async t => {
   t.end()
 })
 
-t.test('no text makes the reader throw, and none that is cut anywhere is taken for a hash', async t => {
+t.test('never throws on arbitrary text, and never parses a truncated hash', async t => {
   const texts = vectors.map(([, text]) => text)
   fc.assert(fc.property(fc.oneof(
     fc.string({ unit: 'binary' }),
@@ -171,7 +171,7 @@ t.test('no text makes the reader throw, and none that is cut anywhere is taken f
   for (const text of texts.filter(each => each.startsWith('$2'))) t.type(readStored(text.slice(0, -1)), 'string')
 })
 
-t.test('options that are wrong or too weak stop the boot with a sentence', async t => {
+t.test('stops the boot for wrong or weak options', async t => {
   const wrong: ReadonlyArray<readonly [options: unknown, sentence: RegExp]> = [
     [null, /The options of passwords must be an object/],
     [{ hsah: {} }, /unknown key 'hsah'. Did you mean 'hash'\?/],
@@ -209,7 +209,7 @@ t.test('options that are wrong or too weak stop the boot with a sentence', async
   await t.rejects(hashPassword('correct horse', { memorySize: 8 }), { code: 'AUTH_MISCONFIGURED' })
 })
 
-t.test('a hash is weaker by another algorithm, or by any parameter that makes guessing dear', async t => {
+t.test('needs a rehash for another algorithm or any weaker cost parameter', async t => {
   const argon2 = recipeFrom({}, 'a')
   const scrypt = recipeFrom({ algorithm: 'scrypt' }, 'a')
   const bcrypt = recipeFrom({ algorithm: 'bcrypt' }, 'a')
@@ -227,7 +227,7 @@ t.test('a hash is weaker by another algorithm, or by any parameter that makes gu
   t.ok(workOf(scrypt) > workOf(bcrypt) && workOf(bcrypt) > workOf(argon2))
 })
 
-t.test('a library that is missing or broken is named, with the command that installs it', async t => {
+t.test('names a missing or broken library, with the install command', async t => {
   await load([recipeFrom({}, 'a'), recipeFrom({ algorithm: 'scrypt' }, 'a'), recipeFrom({ algorithm: 'bcrypt' }, 'a')])
   await t.rejects(
     library(
@@ -241,7 +241,7 @@ t.test('a library that is missing or broken is named, with the command that inst
   await t.rejects(library('@node-rs/argon2', () => Promise.reject(new Error('no binary'))), { message: /\(it threw\)/ })
 })
 
-t.test('what an engine throws is a fault whose message is constant', async t => {
+t.test('throws a constant message if an engine fails', async t => {
   const input = { password: Buffer.from('x'), salt: Buffer.alloc(16), length: 32 }
   await t.rejects(
     derive({ ...input, recipe: { algorithm: 'scrypt', cost: 3, blockSize: 8, parallelization: 1 } }),
@@ -253,7 +253,7 @@ t.test('what an engine throws is a fault whose message is constant', async t => 
   )
 })
 
-t.test('the plain functions ask what a password must not be', async t => {
+t.test('the plain functions check the requirements of a password', async t => {
   t.equal(passwordProblem('correct horse'), null)
   t.equal(passwordProblem(''), 'empty')
 })

@@ -18,7 +18,7 @@ const bcrypt = nameOf(recipeFrom({ algorithm: 'bcrypt' }, 'a'))
 const scrypt = nameOf(recipeFrom({ algorithm: 'scrypt' }, 'a'))
 const secret = (): string => randomBytes(32).toString('base64url')
 
-t.test('every password without a problem verifies against its own hash and no other', async t => {
+t.test('verifies every acceptable password against its own hash and no other', async t => {
   const passwords = counted()
   await fc.assert(fc.asyncProperty(fc.string({ unit: 'binary', maxLength: 80 }), fc.string({
     unit: 'grapheme', minLength: 1
@@ -30,7 +30,7 @@ t.test('every password without a problem verifies against its own hash and no ot
   }))
 })
 
-t.test('a password is the same in every normal form, and in no other spelling', async t => {
+t.test('treats the normal forms of a password as equal, and no other spelling', async t => {
   const passwords = counted()
   const stored = await passwords.hash('Ångström café')
   for (const form of ['NFC', 'NFD'] as const) {
@@ -41,7 +41,7 @@ t.test('a password is the same in every normal form, and in no other spelling', 
   }
 })
 
-t.test('what is no password is refused before any work, for known and unknown users', async t => {
+t.test('refuses an invalid password before hashing, for known and unknown users', async t => {
   const passwords = counted()
   const stored = await passwords.hash('correct horse')
   t.same(passwords.evaluated(), [argon2])
@@ -68,7 +68,7 @@ t.test('what is no password is refused before any work, for known and unknown us
   t.equal(counted({ maxLength: 64 }).problem('a'.repeat(65)), 'too-long')
 })
 
-t.test('bcrypt takes 72 bytes and refuses 73, without cutting, and the refusal costs what a wrong password costs', async t => {
+t.test('accepts 72 bytes with bcrypt, and refuses 73 without truncation at the cost of a wrong password', async t => {
   const passwords = counted({ hash: { algorithm: 'bcrypt' } })
   const stored = await passwords.hash('é'.repeat(36))
   t.same(await passwords.verify('é'.repeat(36), stored), fresh)
@@ -87,7 +87,7 @@ t.test('bcrypt takes 72 bytes and refuses 73, without cutting, and the refusal c
   )
 })
 
-t.test('an unknown user costs what a wrong password of a known one costs', async t => {
+t.test('an unknown user costs as much as a wrong password', async t => {
   const passwords = counted()
   const stored = await passwords.hash('correct horse')
   passwords.evaluated()
@@ -100,7 +100,7 @@ t.test('an unknown user costs what a wrong password of a known one costs', async
   t.same(passwords.evaluated(), [argon2], 'and a right one costs one evaluation')
 })
 
-t.test('a failure evaluates the slowest kind of hash in use, whichever kind the user has', async t => {
+t.test('computes the slowest hash in use on every failure', async t => {
   const fast = await counted({ hash: { algorithm: 'bcrypt', cost: 10 } }).hash('correct horse')
   const slow = await counted({ hash: { algorithm: 'scrypt' } }).hash('correct horse')
   const passwords = counted({ legacy: [12, 10].map(cost => ({ algorithm: 'bcrypt', cost })) })
@@ -120,7 +120,7 @@ t.test('a failure evaluates the slowest kind of hash in use, whichever kind the 
   t.same(passwords.evaluated(), ['bcrypt 10'], 'a success costs one evaluation')
 })
 
-t.test('a hash says which pepper went over the password; old peppers verify, and need a rehash', async t => {
+t.test('records the pepper in a hash, and verifies old peppers with needsRehash', async t => {
   const [one, two] = [{ id: '2024', secret: secret() }, { id: '2025', secret: secret() }]
   const before = counted()
   const first = counted({ pepper: one })
@@ -151,7 +151,7 @@ t.test('a hash says which pepper went over the password; old peppers verify, and
   )
 })
 
-t.test('a salt that is shorter than 16 bytes needs a rehash', async t => {
+t.test('needs a rehash for a salt of less than 16 bytes', async t => {
   const { verify } = counted()
   t.same(
     await verify('wrong', '$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4'), no
@@ -185,7 +185,7 @@ const settled = (promises: readonly Promise<unknown>[]) => Promise.allSettled(pr
   all => all.map(each => each.status === 'fulfilled' ? 'done' : (each.reason as AuthError).code)
 )
 
-t.test('of 200 at once a few are computed, some wait and the rest is refused as unavailable', async t => {
+t.test('computes a few of 200 concurrent hashes, queues some and refuses the rest as unavailable', async t => {
   const { run } = createHashQueue({ concurrency: 3, queue: 40, maxWait: 10 })
   const some = works()
   const all = Array.from({ length: 200 }, () => run(some.work))
@@ -211,14 +211,14 @@ t.test('of 200 at once a few are computed, some wait and the rest is refused as 
   await t.resolves(more, 'and it goes on afterwards')
 })
 
-t.test('a work that fails gives its place back', async t => {
+t.test('releases the slot of a failed computation', async t => {
   const { run } = createHashQueue({ concurrency: 1, queue: 1, maxWait: 10 })
   await t.rejects(run(async () => { throw new Error('broken') }), { message: 'broken' })
   await t.rejects(run(() => { throw new Error('at once') }), { message: 'at once' })
   t.equal(await run(async () => 7), 7)
 })
 
-t.test('what waited too long is refused when its turn comes, and costs nothing', async t => {
+t.test('refuses a queued computation that waited too long, without running it', async t => {
   let now = 0
   const { run } = createHashQueue({ concurrency: 1, queue: 10, maxWait: 10 }, () => now)
   const some = works()
@@ -242,7 +242,7 @@ t.test('shares the hash queue of the process unless an option asks for another o
   t.ok(defaultQueueSettings.concurrency >= 1)
 })
 
-t.test('by default a core and half of the thread pool are left to others', async t => {
+t.test('leaves one core and half of the thread pool free by default', async t => {
   t.same(
     [[1, 4], [2, 4], [3, 4], [64, 4], [64, 32], [8, 1]].map(
       ([cores = 0, threads = 0]) => defaultConcurrency(cores, threads)
@@ -252,7 +252,7 @@ t.test('by default a core and half of the thread pool are left to others', async
   t.same([undefined, '16', '0', 'many', '9999'].map(poolThreads), [4, 16, 1, 1, 1024])
 })
 
-t.test('hashes beyond the gate are refused through the whole of it', async t => {
+t.test('refuses hashes beyond the queue in every part of the API', async t => {
   const passwords = counted({ concurrency: 1, queue: 2 })
   const stored = await passwords.hash('correct horse')
   const all = Array.from(

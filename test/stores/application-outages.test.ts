@@ -19,14 +19,14 @@ const long = size({
 })
 const brief = { ...long, healthy: 1, down: 2.5 }
 
-t.test('two applications whose Redis is killed under load let nobody in beyond the staleness, answer in time, and go on when it is back', { skip: withoutRedis }, async t => {
+t.test('two applications with Redis killed under load refuse within the staleness, answer in time, and recover', { skip: withoutRedis }, async t => {
   const server = await redisServer('--appendonly', 'yes', '--appendfsync', 'always', '--dir', t.testdir())
   t.teardown(server.end)
   const redis = `redis://127.0.0.1:${server.port}`
   await survives(t, { store: { redis }, limits: redis, lasting: true, server, ...long })
 })
 
-t.test('two applications whose Redis comes back empty refuse what it does not know, and let people in anew', {
+t.test('two applications with an emptied Redis refuse what it does not know, and accept new logins', {
   skip: withoutRedis
 }, async t => {
   const server = await redisServer()
@@ -36,7 +36,7 @@ t.test('two applications whose Redis comes back empty refuse what it does not kn
   )
 })
 
-t.test('two applications whose PostgreSQL is killed under load let nobody in beyond the staleness, answer in time, and go on when it is back', { skip: withoutPostgres }, async t => {
+t.test('two applications with PostgreSQL killed under load refuse within the staleness, and recover', { skip: withoutPostgres }, async t => {
   const server = await postgresServer()
   t.teardown(server.remove)
   await survives(

@@ -78,7 +78,7 @@ for (const { name, skip, tells, make } of await backends()) {
     const staleness = tells ? 60 : 0.3
     const [a, b] = [await keyDesk(t, state.open(), staleness), await keyDesk(t, state.open(), staleness)]
 
-    await t.test('are good on both, and nobody else\'s', async t => {
+    await t.test('are accepted on both, for their owner only', async t => {
       const { key, record } = await a.keys.of(owner).create({ name: 'one', scopes: ['a'] })
       t.same(await b.keys.ofAnyOwner().get(record.id), record)
       t.match((await b.ask(key)).json(), { ...owner, scopes: ['a'] })
@@ -92,7 +92,7 @@ for (const { name, skip, tells, make } of await backends()) {
       t.equal(await a.status(key), 200)
     })
 
-    await t.test(`that are revoked on one are refused on the other ${tells ? 'as soon as it is told' : 'within the staleness'}`, async t => {
+    await t.test(`are refused after revocation on the other ${tells ? 'on notification' : 'within the staleness'}`, async t => {
       const { key, record } = await a.keys.of(owner).create({ name: 'two' })
       t.same([await a.status(key), await b.status(key)], [200, 200])
       t.equal(await a.keys.of(owner).revoke(record.id), true)
@@ -103,7 +103,7 @@ for (const { name, skip, tells, make } of await backends()) {
       t.equal(await b.keys.of(owner).revoke(record.id), false, 'only once')
     })
 
-    await t.test('are both good while they overlap, and then one', async t => {
+    await t.test('are both accepted during an overlap, and then one', async t => {
       const { key, record } = await a.keys.of(owner).create({ name: 'three' })
       t.equal(await b.status(key), 200)
       const next = await b.keys.ofAnyOwner().rotate(record.id, { overlap: 2 })
@@ -117,7 +117,7 @@ for (const { name, skip, tells, make } of await backends()) {
       t.same([await b.status(key), await a.status(next.key), await b.status(next.key)], [401, 200, 200])
     })
 
-    await t.test('of 20 rotations on suspicion at once have one successor', async t => {
+    await t.test('have one successor after 20 concurrent rotations on suspicion', async t => {
       const { record } = await a.keys.of({ ...owner, id: 'cid' }).create({ name: 'four' })
       const made = await Promise.all(
         Array.from({ length: 20 }, async (_, i) => (i % 2 === 0 ? a : b).keys.ofAnyOwner().rotate(record.id, { overlap: 0 }))
@@ -129,7 +129,7 @@ for (const { name, skip, tells, make } of await backends()) {
       )
     })
 
-    await t.test('that were used on one say when on the other', async t => {
+    await t.test('share when they were last used', async t => {
       const { key, record } = await b.keys.of(owner).create({ name: 'five' })
       await a.status(key)
       t.equal((await b.keys.ofAnyOwner().get(record.id))?.lastUsedAt, null, 'written behind')
@@ -143,7 +143,7 @@ for (const { name, skip, tells, make } of await backends()) {
     const [a, b] = [await guessDesk(t, state.open()), await guessDesk(t, state.open())]
     const wrong = (): string => random(16)
 
-    await t.test('are at most limit + 1 of 200 at once', async t => {
+    await t.test('cause at most limit + 1 checks of 200 concurrent ones', async t => {
       const answers = await Promise.all(
         Array.from({ length: 200 }, async (_, i) => (i % 2 === 0 ? a : b).login(wrong(), 'eve'))
       )
@@ -207,7 +207,7 @@ async function limited (t: Test, redis: Redis) {
   return async () => app.inject({ url: '/', headers: { 'x-api-key': key } })
 }
 
-t.test('requests are counted in Redis for all instances, and answers say what is left', { skip: redisSkip }, async t => {
+t.test('counts requests in Redis for all instances, and sends what remains', { skip: redisSkip }, async t => {
   const own = prefix()
   t.teardown(() => dropKeys(own))
   const asks = [
@@ -226,7 +226,7 @@ t.test('requests are counted in Redis for all instances, and answers say what is
   t.match(answers[3]?.json(), { code: 'AUTH_RATE_LIMITED' })
 })
 
-t.test('100 requests at once on two instances are as many as the limit', { skip: redisSkip }, async t => {
+t.test('admits as many of 100 concurrent requests on two instances as the limit', { skip: redisSkip }, async t => {
   const own = prefix()
   t.teardown(() => dropKeys(own))
   const asks = [
@@ -243,7 +243,7 @@ async function unavailable (t: Test, ask: Awaited<ReturnType<typeof limited>>, w
   t.comment(`${what}: after ${Math.round(performance.now() - began)} ms`)
 }
 
-t.test('a Redis that never says a word is 503', async t => {
+t.test('answers 503 if Redis never responds', async t => {
   const server = await silentServer()
   t.teardown(() => server.end())
   await unavailable(t, await limited(t, new Redis(server.port, '127.0.0.1')), 'silent')
@@ -251,7 +251,7 @@ t.test('a Redis that never says a word is 503', async t => {
 
 const withoutServer = await missing('redis-server', async () => { await (await redisServer()).end() })
 
-t.test('a Redis that stands still, is gone, or refuses is 503, and counts when it is back', {
+t.test('answers 503 if Redis hangs, is gone or refuses, and counts again afterwards', {
   skip: withoutServer
 }, async t => {
   const server = await redisServer()

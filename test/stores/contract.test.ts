@@ -115,11 +115,11 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
   [/a store that was closed is unavailable/, () => ({ close: async () => {} })]
 ]
 
-t.test('a store that keeps the contract passes', async t => {
+t.test('passes for a store that implements the contract', async t => {
   t.same(await failures(() => ({})), [])
 })
 
-t.test('the contract finds the mistakes that people make', async t => {
+t.test('finds common mistakes of implementers', async t => {
   const found = await Promise.all(mistakes.map(([, careless]) => failures(careless)))
   for (const [index, [title]] of mistakes.entries()) {
     t.ok(found[index]?.some(each => title.test(each)), `${title.source}: ${found[index]?.join(' | ') ?? ''}`)

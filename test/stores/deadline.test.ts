@@ -25,7 +25,7 @@ async function reasonOf (call: Promise<unknown>): Promise<string> {
   return error instanceof StoreUnavailable ? error.reason : `no failure of a store: ${String(error)}`
 }
 
-t.test('a store that breaks its promises is unavailable', async t => {
+t.test('treats a store that breaks the contract as unavailable', async t => {
   const errors: ReadonlyArray<readonly [error: unknown, detail: string]> = [
     [new Error('secret'), 'Error'],
     [Object.assign(new Error('secret'), { code: 'ECONNREFUSED' }), 'ECONNREFUSED'],
@@ -59,7 +59,7 @@ t.test('a store that breaks its promises is unavailable', async t => {
   t.equal(await reasonOf(withDeadline(telling(() => { throw new Error('at once') })).get('a', 'b')), 'failed')
 })
 
-t.test('what is thrown on purpose stays what it is', async t => {
+t.test('rethrows deliberate errors unchanged', async t => {
   await t.rejects(
     withDeadline(telling(() => Promise.reject(internalError('a mistake')))).get('a', 'b'),
     { code: 'AUTH_FAULT', detail: 'a mistake' }
@@ -70,7 +70,7 @@ t.test('what is thrown on purpose stays what it is', async t => {
   )
 })
 
-t.test('a store that does not answer is unavailable, what comes late is dropped, and a sign of life ends the waiting', async t => {
+t.test('times out if a store is silent, drops late answers, and recovers on a sign of life', async t => {
   let answer: (record: null) => void = () => {}
   let fail: (error: Error) => void = () => {}
   let asked = 0
@@ -97,7 +97,7 @@ t.test('a store that does not answer is unavailable, what comes late is dropped,
   t.equal(asked, 3, 'after a while it is asked once more')
 })
 
-t.test('a call that is slow beside others that are answered silences nobody', async t => {
+t.test('one slow call beside others that are answered does not mark the store as silent', async t => {
   const store = withDeadline({ ...memoryStore(), find: never }, { timeout: 0.02 })
   const slow = store.find('a', { realm: 'r', id: 'i' })
   await store.get('a', 'b')
@@ -105,7 +105,7 @@ t.test('a call that is slow beside others that are answered silences nobody', as
   t.equal(await store.get('a', 'b'), null)
 })
 
-t.test('a store that refuses something, or is full, is there', async t => {
+t.test('a store that refuses a call or is full counts as available', async t => {
   let silent = true
   const store = withDeadline(
     { ...memoryStore({ maxCounters: 1 }), get: never, find: () => Promise.reject(internalError('x')) },
@@ -128,7 +128,7 @@ t.test('a store that refuses something, or is full, is there', async t => {
   }
 })
 
-t.test('closing ends within the deadline too, and migrating takes its time', async t => {
+t.test('bounds closing by the deadline, and lets migrations take longer', async t => {
   const store = withDeadline({ ...memoryStore(), migrate: () => sleep(60), close: never }, { timeout: 0.02 })
   await store.migrate()
   t.equal(await reasonOf(store.close()), 'unanswered')
@@ -136,13 +136,13 @@ t.test('closing ends within the deadline too, and migrating takes its time', asy
   t.equal(await reasonOf(store.get('a', 'b')), 'closed')
 })
 
-t.test('a store that cannot tell of changes does not say it can', async t => {
+t.test('does not claim notifications for a store without them', async t => {
   const { subscribe, ...deaf } = memoryStore()
   t.equal(withDeadline(deaf).subscribe, undefined)
   t.type(subscribe, 'function')
 })
 
-t.test('a timeout that is none stops the boot', async t => {
+t.test('stops the boot for an invalid timeout', async t => {
   const wrong: ReadonlyArray<readonly [options: object, message: RegExp]> = [
     [{ timeout: 0 }, /more than 0/], [
       { timeout: Infinity }, /must be a number of seconds/
@@ -154,7 +154,7 @@ t.test('a timeout that is none stops the boot', async t => {
   }
 })
 
-t.test('an answer that came while the process could not run counts', async t => {
+t.test('accepts an answer that arrived while the process was blocked', async t => {
   const store = withDeadline(telling(async () => {
     await stat('.')
     return null

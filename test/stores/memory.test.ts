@@ -20,7 +20,7 @@ function entry (id: string, expiresAt: Date | null = null): StoreEntry {
   return { kind: 'memory', id, owner: { realm: 'r', id: 'o' }, value: {}, expiresAt }
 }
 
-t.test('a full memory refuses what is new, and gives up nothing that is alive', async t => {
+t.test('refuses new entries when full, and evicts nothing alive', async t => {
   const store = memoryStore({ maxRecords: 3, maxCounters: 2 })
   const soon = new Date(Date.now() + 50)
   for (const id of ['a', 'b', 'c']) t.equal(await store.add(entry(id, id === 'b' ? soon : null)), true)
@@ -45,7 +45,7 @@ t.test('a full memory refuses what is new, and gives up nothing that is alive', 
   t.equal((await store.increment('memory', 'c', { window: 60 })).count, 1)
 })
 
-t.test('entries end in the order of their ends, however they were moved, replaced and deleted', async t => {
+t.test('expires entries in order, however they were moved, replaced and deleted', async t => {
   const map = createExpiringMap<number>(value => { ended.push(value) })
   const ended: number[] = []
   const ends = new Map<string, number>()
@@ -76,7 +76,7 @@ t.test('entries end in the order of their ends, however they were moved, replace
   t.equal(new Set(ended).size, ended.length, 'each ends once')
 })
 
-t.test('a flood of names leaves no more than the bound behind', async t => {
+t.test('keeps to its bound under a flood of names', async t => {
   const store = memoryStore({ maxRecords: 100, maxCounters: 100 })
   for (let n = 0; n < 20_000; n++) {
     await store.increment('memory', `n${n}`, { window: 60 }).catch(() => {})
@@ -86,7 +86,7 @@ t.test('a flood of names leaves no more than the bound behind', async t => {
   t.equal((await store.find('memory', { realm: 'r', id: 'o' })).length, 100)
 })
 
-t.test('what may not be kept is a fault of who asks, and no message holds it', async t => {
+t.test('fails on values that cannot be stored, without showing them', async t => {
   const store = memoryStore()
   const secret = 'Secret'.repeat(200)
   const wrong: ReadonlyArray<Partial<StoreEntry>> = [
@@ -114,7 +114,7 @@ t.test('what may not be kept is a fault of who asks, and no message holds it', a
   await t.rejects(store.find('A', { realm: 'r', id: 'o' }), { code: 'AUTH_FAULT' })
 })
 
-t.test('an option that is none stops the boot', async t => {
+t.test('stops the boot for an invalid option', async t => {
   for (const options of [
     { maxRecords: 0 }, { maxCounters: -1 }, { maxRecords: 1.5 }, { maxRecords: '5' as unknown as number }
   ]) {

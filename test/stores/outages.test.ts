@@ -45,7 +45,7 @@ async function stays (seen: Seen): Promise<boolean> {
   return await until(() => seen.answered > answered + 100) && seen.unavailable === unavailable
 }
 
-t.test('a Redis that is killed under load is unavailable until it is back', { skip: withoutRedis }, async t => {
+t.test('reports a Redis killed under load as unavailable until it is back', { skip: withoutRedis }, async t => {
   const server = await redisServer()
   const store = withDeadline(redisStore({ url: `redis://127.0.0.1:${server.port}`, timeout }), { timeout })
   t.teardown(async () => { await store.close(); await server.end() })
@@ -53,7 +53,7 @@ t.test('a Redis that is killed under load is unavailable until it is back', { sk
   await survives(t, store, server)
 })
 
-t.test('a Redis that stands still is unavailable within the deadline, then at once, and is asked again until it moves', { skip: withoutRedis }, async t => {
+t.test('reports a hanging Redis as unavailable within the deadline, then at once, and probes it', { skip: withoutRedis }, async t => {
   const server = await redisServer()
   const store = withDeadline(redisStore({ url: `redis://127.0.0.1:${server.port}`, timeout: 5 }), { timeout: 0.2 })
   t.teardown(async () => {
@@ -76,7 +76,7 @@ t.test('a Redis that stands still is unavailable within the deadline, then at on
   t.equal((await store.increment('a', 'b', { window: 60 })).counted, true)
 })
 
-t.test('who listens to a Redis that was killed is told that something may have been missed, and hears again', {
+t.test('notifies listeners of a killed Redis that changes may be missing, and resubscribes', {
   skip: withoutRedis
 }, async t => {
   const server = await redisServer()
@@ -103,7 +103,7 @@ t.test('who listens to a Redis that was killed is told that something may have b
   end?.()
 })
 
-t.test('a PostgreSQL that is gone under load is unavailable until it is back', { skip: withoutPostgres }, async t => {
+t.test('reports a PostgreSQL that is gone under load as unavailable until it is back', { skip: withoutPostgres }, async t => {
   const url = new URL(databaseUrl)
   const server = await proxyTo(Number(url.port || 5432))
   const tablePrefix = prefix()
@@ -121,7 +121,7 @@ for (const [name, make] of [
     (port: number) => sqlStore({ connectionString: `postgres://someone:S3cretPassw0rd@127.0.0.1:${port}/x`, timeout })
   ]
 ] as const) {
-  t.test(`a ${name} that never answers is unavailable within the deadline`, async t => {
+  t.test(`reports a ${name} that never answers as unavailable within the deadline`, async t => {
     const server = await silentServer()
     for (const store of [make(server.port), withDeadline(make(server.port), { timeout })]) {
       const errors = await Promise.all(
@@ -135,7 +135,7 @@ for (const [name, make] of [
     await server.end()
   })
 
-  t.test(`a ${name} that is not there is unavailable at once, and nothing of the connection string is said`, async t => {
+  t.test(`reports a missing ${name} as unavailable at once, without the connection string`, async t => {
     const { port, end } = await silentServer()
     await end()
     const store = make(port)
@@ -147,6 +147,6 @@ for (const [name, make] of [
   })
 }
 
-t.test('nothing was left unhandled', async t => {
+t.test('leaves no unhandled rejection', async t => {
   t.same(unhandled, [])
 })

@@ -25,7 +25,7 @@ class Line extends EventEmitter {
   disconnect (reconnect = false): void { this.asked.push(reconnect ? 'end and again' : 'end') }
 }
 
-t.test('one connection serves all listeners, and each hears what is meant for it', async t => {
+t.test('shares one connection between all listeners, and routes each message', async t => {
   const line = new Line()
   let made = 0
   const { listen, reconnect, close } = createChanges(() => { made++; return line as unknown as Subscriber })
@@ -71,7 +71,7 @@ function entry (id: string, expiresAt: Date | null = null): StoreEntry {
   return { kind: 'redis', id, owner: { realm: 'r', id: 'o' }, value: {}, expiresAt }
 }
 
-t.test('options that are none stop the boot, and no message holds a URL', async t => {
+t.test('stops the boot for invalid options, without showing a URL', async t => {
   const secret = 'redis://u:S3cretPassw0rd@h'
   const wrong: ReadonlyArray<readonly [options: unknown, message: RegExp]> = [
     [{}, /either url or client/], [{ url: secret, client: new Redis({ lazyConnect: true }) }, /either url or client/], [
@@ -96,7 +96,7 @@ if (skip !== false) {
   t.teardown(() => dropKeys(prefix))
   passesStoreContract(t, { make, another: make, rounds: size({ test: 50, short: 300, full: 1_000 }) })
 
-  t.test('what has expired leaves nothing behind, and what stays is bounded', async t => {
+  t.test('leaves nothing behind after expiry, and bounds what stays', async t => {
     const store = make()
     for (let n = 0; n < 20; n++) await store.add(entry(`n${n}`, new Date(Date.now() + 30)))
     await store.increment('redis', 'n', { window: 0.03 })
@@ -116,7 +116,7 @@ if (skip !== false) {
     await store.close()
   })
 
-  t.test('a server that forgot the scripts is told again', async t => {
+  t.test('reloads the scripts on a server that lost them', async t => {
     const store = make()
     await store.add(entry('a'))
     await withRedis(client => client.script('FLUSH'))
@@ -124,7 +124,7 @@ if (skip !== false) {
     await store.close()
   })
 
-  t.test('what an index says wrongly is not believed', async t => {
+  t.test('verifies what an index returns', async t => {
     const store = make()
     await store.takeAll('redis', { realm: 'r', id: 'o' })
     await store.add({ ...entry('theirs'), owner: { realm: 'r', id: 'other' } })
@@ -135,7 +135,7 @@ if (skip !== false) {
     await store.close()
   })
 
-  t.test('an error in the words of Redis does not hold what was stored', async t => {
+  t.test('never shows stored data in an error of Redis', async t => {
     const store = make()
     await withRedis(client => client.set(`{${prefix}:redis}:r:string`, 'x'))
     await t.rejects(store.get('redis', 'string'), { code: 'AUTH_UNAVAILABLE', detail: 'store: get failed: WRONGTYPE' })
@@ -148,7 +148,7 @@ if (skip !== false) {
     await store.close()
   })
 
-  t.test('the client of an application keeps its prefix, and stays open', async t => {
+  t.test("keeps the key prefix of the application's client, and does not close it", async t => {
     const client = new Redis(redisUrl, { keyPrefix: `${prefix}app:` })
     passesStoreContract(
       t,

@@ -28,7 +28,7 @@ async function works (store: Store): Promise<boolean> {
   return record?.value['id'] === 'works' && (await store.increment('sql', 'works', { window: 60 })).count > 0
 }
 
-t.test('options that are none stop the boot, and no message holds a connection string', async t => {
+t.test('stops the boot for invalid options, without showing a connection string', async t => {
   const secret = 'postgres://u:S3cretPassw0rd@h/d'
   const dialect = new SqliteDialect({ database: new Libsql(':memory:') })
   const wrong: ReadonlyArray<readonly [options: unknown, message: RegExp]> = [
@@ -52,7 +52,7 @@ t.test('options that are none stop the boot, and no message holds a connection s
   }
 })
 
-t.test('a library that is not installed is named', async t => {
+t.test('names a missing library', async t => {
   t.throws(
     () => loadPeer('no-such-package', 'sqlStore({ sqlite })'),
     {
@@ -65,7 +65,7 @@ t.test('a library that is not installed is named', async t => {
   t.throws(() => loadPeer(broken, 'x'), { name: 'TypeError', message: 'broken' })
 })
 
-t.test('it works with a dialect, and with the Kysely of the application, which stays open', async t => {
+t.test('works with a dialect, and with the Kysely of the application, which it does not close', async t => {
   const own = new Kysely<{
     orders: { id: number }
   }>({ dialect: new SqliteDialect({ database: new Libsql(':memory:') }) })
@@ -80,7 +80,7 @@ t.test('it works with a dialect, and with the Kysely of the application, which s
   await own.destroy()
 })
 
-t.test('it works with a dialect for PostgreSQL, and with the Kysely of the application', {
+t.test('works with a dialect for PostgreSQL, and with the Kysely of the application', {
   skip: withoutPostgres
 }, async t => {
   const tablePrefix = prefix()
@@ -97,7 +97,7 @@ t.test('it works with a dialect for PostgreSQL, and with the Kysely of the appli
   await own.destroy()
 })
 
-t.test('tables that are missing are named by what mends them', async t => {
+t.test('names the command that creates missing tables', async t => {
   const store = sqlStore({ sqlite: join(folder, 'empty.sqlite') })
   await t.rejects(
     store.get('a', 'b'),
@@ -109,7 +109,7 @@ t.test('tables that are missing are named by what mends them', async t => {
   await t.rejects(sqlStore({ sqlite: join(folder, 'no/such/folder.sqlite') }).migrate(), { code: 'AUTH_UNAVAILABLE' })
 })
 
-t.test('a file keeps its state', async t => {
+t.test('keeps its state in a file', async t => {
   const make = (): Store => sqlStore({ sqlite: join(folder, 'kept.sqlite') })
   const first = make()
   await first.migrate()
@@ -122,7 +122,7 @@ t.test('a file keeps its state', async t => {
   await second.close()
 })
 
-t.test('a file that another process writes to is waited for, and then unavailable', async t => {
+t.test('waits for a file that another process writes to, and is then unavailable', async t => {
   const file = join(folder, 'locked.sqlite')
   const store = sqlStore({ sqlite: file, timeout: 0.05 })
   await store.migrate()
@@ -148,7 +148,7 @@ async function purged (store: Store, rows: () => Promise<number>): Promise<numbe
   return rows()
 }
 
-t.test('what has expired is removed beside the writing', async t => {
+t.test('removes expired rows in the background', async t => {
   const own = new Kysely<unknown>({ dialect: new SqliteDialect({ database: new Libsql(':memory:') }) })
   const store = sqlStore({ kysely: own })
   const left = await purged(
@@ -162,7 +162,7 @@ t.test('what has expired is removed beside the writing', async t => {
   await own.destroy()
 })
 
-t.test('what has expired is removed beside the writing in PostgreSQL', { skip: withoutPostgres }, async t => {
+t.test('removes expired rows in the background in PostgreSQL', { skip: withoutPostgres }, async t => {
   const tablePrefix = prefix()
   const own = new Kysely<unknown>({
     dialect: new PostgresDialect({ pool: new pg.Pool({ connectionString: databaseUrl }) })
@@ -175,7 +175,7 @@ t.test('what has expired is removed beside the writing in PostgreSQL', { skip: w
   await own.destroy()
 })
 
-t.test('purging goes on after a failure, one at a time, and closing waits for it', async t => {
+t.test('keeps purging after a failure, one at a time, and waits for it on close', async t => {
   const batches: number[] = []
   let end: () => void = () => {}
   const { noteWrite, finish } = createPurge(maxRows => {
@@ -195,7 +195,7 @@ t.test('purging goes on after a failure, one at a time, and closing waits for it
   await finish()
 })
 
-t.test('what PostgreSQL undid because of another transaction is asked again, a few times', {
+t.test('retries a few times if PostgreSQL aborts a conflicting transaction', {
   skip: withoutPostgres
 }, async t => {
   const own = new Kysely<unknown>({
@@ -214,7 +214,7 @@ t.test('what PostgreSQL undid because of another transaction is asked again, a f
   await own.destroy()
 })
 
-t.test('PostgreSQL is asked for its own time, and several instances migrate at once', {
+t.test('uses the clock of PostgreSQL, and allows concurrent migrations', {
   skip: withoutPostgres
 }, async t => {
   const tablePrefix = prefix()
@@ -233,7 +233,7 @@ t.test('PostgreSQL is asked for its own time, and several instances migrate at o
   await Promise.all(stores.map(store => store.close()))
 })
 
-t.test('a connection that PostgreSQL ends, idle or busy, ends nothing else', { skip: withoutPostgres }, async t => {
+t.test('survives idle and busy connections that PostgreSQL closes', { skip: withoutPostgres }, async t => {
   const tablePrefix = prefix()
   const url = new URL(databaseUrl)
   url.searchParams.set('application_name', tablePrefix)

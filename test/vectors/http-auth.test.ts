@@ -6,7 +6,7 @@ import { readVectors, withoutVectors } from '../fixtures/vectors.js'
 
 interface Case { readonly header: string, readonly expect: readonly [string, string] | null }
 
-t.test('credentials are read as the cases that others wrote say', { skip: withoutVectors }, async t => {
+t.test('reads credentials as the third-party cases expect', { skip: withoutVectors }, async t => {
   const cases = readVectors<readonly Case[]>('http-auth/basic-credentials.json')
   t.equal(cases.length, 11)
   for (const { header, expect } of cases) {
@@ -18,7 +18,7 @@ t.test('credentials are read as the cases that others wrote say', { skip: withou
   }
 })
 
-t.test('the parser that reads our challenges passes the cases that others wrote', { skip: withoutVectors }, async t => {
+t.test('the test parser of challenges passes the third-party cases', { skip: withoutVectors }, async t => {
   const cases = readVectors<ReadonlyArray<{ header: string, valid: boolean }>>('http-auth/challenges.json')
   t.equal(cases.length, 27)
   for (const { header, valid } of cases) {

@@ -30,7 +30,7 @@ function judge (group: Group, each: Vector): string {
   return verdict(group.public ?? group.private, each.jws)
 }
 
-t.test('the Wycheproof JWS vectors get the verdict on their label, but for the eight that cannot or should not', {
+t.test('the Wycheproof JWS vectors get the labelled verdict, except eight that cannot or should not', {
   skip: withoutVectors
 }, async t => {
   const { testGroups } = readVectors<{ testGroups: readonly Group[] }>('wycheproof/json_web_signature_test.json')
@@ -56,7 +56,7 @@ t.test('the Wycheproof JWS vectors get the verdict on their label, but for the e
   t.equal(followed, 393)
 })
 
-t.test('the Wycheproof vectors with a mistyped JWK alg verify when the mistake is mended', {
+t.test('the Wycheproof vectors with a mistyped JWK alg verify after correction', {
   skip: withoutVectors
 }, async t => {
   const { testGroups } = readVectors<{ testGroups: readonly Group[] }>('wycheproof/json_web_signature_test.json')
@@ -67,7 +67,7 @@ t.test('the Wycheproof vectors with a mistyped JWK alg verify when the mistake i
   }
 })
 
-t.test('the Wycheproof JWK vectors get the verdict on their label, 26 of 26', { skip: withoutVectors }, async t => {
+t.test('the Wycheproof JWK vectors get the labelled verdict, 26 of 26', { skip: withoutVectors }, async t => {
   const { testGroups } = readVectors<{ testGroups: readonly Group[] }>('wycheproof/json_web_key_test.json')
   const wrong: string[] = []
   let right = 0
@@ -86,7 +86,7 @@ interface Cookbook {
   readonly input: { readonly key?: JwkText, readonly alg?: string }, readonly output: { readonly compact?: string }
 }
 
-t.test('the compact JWS of the JOSE cookbook verify, except the one whose content is elsewhere', {
+t.test('verifies the compact JWS of the JOSE cookbook, except the one with detached content', {
   skip: withoutVectors
 }, async t => {
   const files = [
@@ -100,7 +100,7 @@ t.test('the compact JWS of the JOSE cookbook verify, except the one whose conten
   t.match(verdict(detached.input.key, detached.output.compact), /does not verify/)
 })
 
-t.test('the JSON serialisations and unencoded payloads of the JOSE cookbook are refused', {
+t.test('refuses the JSON serialisations and unencoded payloads of the JOSE cookbook', {
   skip: withoutVectors
 }, async t => {
   for (const file of [
@@ -117,7 +117,7 @@ t.test('the JSON serialisations and unencoded payloads of the JOSE cookbook are 
   }
 })
 
-t.test('every JWE of the JOSE cookbook is refused', { skip: withoutVectors }, async t => {
+t.test('refuses every JWE of the JOSE cookbook', { skip: withoutVectors }, async t => {
   const key = readVectors<Cookbook>('jose-cookbook/jws/4_1.rsa_v15_signature.json').input.key
   const files = readdirSync(vectorPath('jose-cookbook/jwe')).map(name => `jwe/${name}`)
   for (const file of [...files, 'curve25519/ecdh-es.json']) {
@@ -129,7 +129,7 @@ t.test('every JWE of the JOSE cookbook is refused', { skip: withoutVectors }, as
   }
 })
 
-t.test('the JWKs of the JOSE cookbook are read when they are for signatures', { skip: withoutVectors }, async t => {
+t.test('reads the JWKs of the JOSE cookbook if they are for signatures', { skip: withoutVectors }, async t => {
   const signing = [
     '3_1.ec_public_key', '3_2.ec_private_key', '3_3.rsa_public_key', '3_4.rsa_private_key',
     '3_5.symmetric_key_mac_computation'
@@ -146,7 +146,7 @@ t.test('the JWKs of the JOSE cookbook are read when they are for signatures', { 
   )
 })
 
-t.test('the compact JWS of RFC 7515 and RFC 8037 get their verdict', { skip: withoutVectors }, async t => {
+t.test('the compact JWS of RFC 7515 and RFC 8037 get the expected verdict', { skip: withoutVectors }, async t => {
   interface Example {
     readonly id: string,
     readonly alg: string,

@@ -1,6 +1,12 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
-import gatehouse, { AuthError, apiKey, type ApiKeyRecord, type GatehouseOptions, type Store } from '../../../lib/index.js'
+import gatehouse, {
+  AuthError,
+  apiKey,
+  type ApiKeyRecord,
+  type GatehouseOptions,
+  type Store
+} from '../../../lib/index.js'
 import type { ManagedApiKeyOptions } from '../../../lib/schemes/api-key/scheme.js'
 import { memoryStore } from '../../../lib/stores/memory/memory.js'
 
@@ -18,24 +24,47 @@ export function clock (t: Test) {
 
 /** A store whose calls are counted, which can be taken down, and which tells of changes only if it is asked to. */
 export function tapped (inner: Store = memoryStore(), { tells = true } = {}) {
-  const self = { calls: [] as string[], down: false, before: async (_method: string): Promise<void> => {}, count: (method: string) => self.calls.filter(each => each === method).length }
+  const self = {
+    calls: [] as string[],
+    down: false,
+    before: async (_method: string): Promise<void> => {},
+    count: (method: string) => self.calls.filter(each => each === method).length
+  }
   const { subscribe, ...rest } = inner
-  const wrapped = Object.fromEntries(Object.entries(rest).map(([method, run]) => [method, async (...args: unknown[]) => {
-    self.calls.push(method)
-    if (self.down && method !== 'close') throw new AuthError('AUTH_UNAVAILABLE', 'the store is down')
-    await self.before(method)
-    return (run as (...args: unknown[]) => Promise<unknown>)(...args)
-  }]))
-  const store = { ...wrapped, ...tells && subscribe !== undefined ? { subscribe } : {} } as unknown as Store
+  const wrapped = Object.fromEntries(
+    Object.entries(rest).map(([method, run]) => [
+      method,
+      async (...args: unknown[]) => {
+        self.calls.push(method)
+        if (self.down && method !== 'close') throw new AuthError('AUTH_UNAVAILABLE', 'the store is down')
+        await self.before(method)
+        return (run as (...args: unknown[]) => Promise<unknown>)(...args)
+      }
+    ])
+  )
+  const store = { ...wrapped, ...(tells && subscribe !== undefined ? { subscribe } : {}) } as unknown as Store
   return Object.assign(self, { store })
 }
 
 export interface LogLine { readonly level: number, readonly msg: string, readonly [field: string]: unknown }
 
 /** One instance of an application with managed keys. */
-export async function instance (t: Test, key: Partial<ManagedApiKeyOptions> = {}, options: Partial<GatehouseOptions> = {}) {
+export async function instance (
+  t: Test,
+  key: Partial<ManagedApiKeyOptions> = {},
+  options: Partial<GatehouseOptions> = {}
+) {
   const log: LogLine[] = []
-  const app = Fastify({ logger: { level: 'trace', stream: { write: (line: string) => { log.push(JSON.parse(line) as LogLine) } } } }) as unknown as FastifyInstance
+  const app = Fastify({
+    logger: {
+      level: 'trace',
+      stream: {
+        write: (line: string) => {
+          log.push(JSON.parse(line) as LogLine)
+        }
+      }
+    }
+  }) as unknown as FastifyInstance
   await app.register(gatehouse, { schemes: { service: apiKey({ managed: { prefix: 'acme' }, ...key }) }, ...options })
   app.get('/', async ({ principal, auth }) => ({ principal, credential: auth.credential, expiresAt: auth.expiresAt }))
   await app.ready()

@@ -26,8 +26,16 @@ t.test(`${count} distinct bad keys do not grow the heap`, async t => {
   const app = Fastify()
   const format = new KeyFormat('acme')
   const store = memoryStore()
-  const lookup = new KeyLookup({ prefix: 'acme', staleness: 60_000, store, lastUsed: new LastUsed(store, app.log), log: app.log })
-  const send = async (): Promise<void> => { if ((await lookup.outcomeOf(digestOf(format.generate()))).kind !== 'invalid') t.fail('a bad key is good') }
+  const lookup = new KeyLookup({
+    prefix: 'acme',
+    staleness: 60_000,
+    store,
+    lastUsed: new LastUsed(store, app.log),
+    log: app.log
+  })
+  const send = async (): Promise<void> => {
+    if ((await lookup.outcomeOf(digestOf(format.generate()))).kind !== 'invalid') t.fail('a bad key is good')
+  }
   for (let i = 0; i < 15_000; i++) await send()
   const before = heap()
   for (let i = 0; i < count; i++) await send()
@@ -35,11 +43,21 @@ t.test(`${count} distinct bad keys do not grow the heap`, async t => {
   t.ok(grown < allowed, `${(grown / 1_048_576).toFixed(2)} MiB`)
 })
 
-t.test('Owners are remembered in a bounded number', async t => {
+t.test('caches a bounded number of owners', async t => {
   const asked: string[] = []
   const grants: SchemeContext['grants'] = () => true
-  const owners = new Owners({ app: Fastify(), scheme: 's', load: ({ id }) => { asked.push(id); return { id } }, grants, staleness: 60_000 })
-  const key = (id: string) => authenticated({ realm: 'r', id, scopes: [], roles: [] } as Principal, { credential: { id, name: id } })
+  const owners = new Owners({
+    app: Fastify(),
+    scheme: 's',
+    load: ({ id }) => {
+      asked.push(id)
+      return { id }
+    },
+    grants,
+    staleness: 60_000
+  })
+  const key = (id: string) =>
+    authenticated({ realm: 'r', id, scopes: [], roles: [] } as Principal, { credential: { id, name: id } })
   for (let i = 0; i <= 10_000; i++) await owners.narrow(key(String(i)), null)
   asked.length = 0
   await owners.narrow(key('10000'), null)
@@ -48,7 +66,7 @@ t.test('Owners are remembered in a bounded number', async t => {
   t.strictSame(asked, ['0'], 'the oldest is forgotten first')
 })
 
-t.test('Last uses are noted of a bounded number of keys, and go on for those that are noted', t => {
+t.test('tracks a bounded number of last uses, and keeps updating those', t => {
   const lastUsed = new LastUsed(memoryStore(), Fastify().log)
   const now = Date.now
   t.teardown(() => { Date.now = now })
@@ -61,15 +79,34 @@ t.test('Last uses are noted of a bounded number of keys, and go on for those tha
   t.end()
 })
 
-t.test('Bad keys do not push out good ones', async t => {
+t.test('bad keys do not evict good ones', async t => {
   const calls = { get: 0 }
   const inner = memoryStore()
   const store = { ...inner, get: async (kind: string, id: string) => { calls.get++; return inner.get(kind, id) } }
   const app = Fastify()
   const format = new KeyFormat('acme')
-  const lookup = new KeyLookup({ prefix: 'acme', staleness: 60_000, store, lastUsed: new LastUsed(store, app.log), log: app.log })
+  const lookup = new KeyLookup({
+    prefix: 'acme',
+    staleness: 60_000,
+    store,
+    lastUsed: new LastUsed(store, app.log),
+    log: app.log
+  })
   const good = digestOf(format.generate())
-  const value = { prefix: 'acme', name: 'k', start: 'acme_0', scopes: [], roles: [], createdAt: new Date().toISOString(), expiresAt: null, lastUsedAt: null, rateLimit: null, replacedBy: null, replacedAt: null, sunsetAt: null }
+  const value = {
+    prefix: 'acme',
+    name: 'k',
+    start: 'acme_0',
+    scopes: [],
+    roles: [],
+    createdAt: new Date().toISOString(),
+    expiresAt: null,
+    lastUsedAt: null,
+    rateLimit: null,
+    replacedBy: null,
+    replacedAt: null,
+    sunsetAt: null
+  }
   await inner.add({ kind: 'api-key', id: good, owner: { realm: 'r', id: 'ann' }, value, expiresAt: null })
   await lookup.outcomeOf(good)
   for (let i = 0; i < 20_001; i++) await lookup.outcomeOf(String(i))

@@ -15,26 +15,55 @@ const unknownKey = (): string => new KeyFormat('acme').generate()
 
 /** A key of `acme` as a store has it. */
 const stored = {
-  prefix: 'acme', name: 'k', start: 'acme_0', scopes: [], roles: [], createdAt: new Date().toISOString(), expiresAt: null, lastUsedAt: null, rateLimit: null, replacedBy: null, replacedAt: null, sunsetAt: null
+  prefix: 'acme',
+  name: 'k',
+  start: 'acme_0',
+  scopes: [],
+  roles: [],
+  createdAt: new Date().toISOString(),
+  expiresAt: null,
+  lastUsedAt: null,
+  rateLimit: null,
+  replacedBy: null,
+  replacedAt: null,
+  sunsetAt: null
 }
 
-t.test('The principal is the owner, with the key as the credential', async t => {
+t.test('returns the owner as the principal and the key as the credential', async t => {
   const { keys, ask } = await instance(t)
   const { key, record } = await keys.of(ann).create({ name: 'laptop', scopes: ['a'], roles: ['r'] })
-  t.strictSame((await ask(key)).json(), { principal: { ...ann, scopes: ['a'], roles: ['r'] }, credential: { id: record.id, name: 'laptop' }, expiresAt: null })
+  t.strictSame((await ask(key)).json(), {
+    principal: { ...ann, scopes: ['a'], roles: ['r'] },
+    credential: { id: record.id, name: 'laptop' },
+    expiresAt: null
+  })
 })
 
-t.test('A key of another prefix is foreign, and a mistyped one is invalid without a look-up', async t => {
+t.test('treats another prefix as foreign, and refuses a mistyped key without a look-up', async t => {
   const tap = tapped()
-  const next = apiKey({ verify: key => key.startsWith('other_') ? bob : null })
-  const { app, code } = await instance(t, {}, { store: tap.store, schemes: { service: apiKey({ managed: { prefix: 'acme' } }), next }, default: ['service', 'next'] })
+  const next = apiKey({ verify: key => (key.startsWith('other_') ? bob : null) })
+  const { app, code } = await instance(
+    t,
+    {},
+    {
+      store: tap.store,
+      schemes: { service: apiKey({ managed: { prefix: 'acme' } }), next },
+      default: ['service', 'next']
+    }
+  )
   const { key } = await app.gatehouse.apiKeys.of(ann).create({ name: 'k' })
-  for (const typo of [`${key}x`, key.slice(0, -1), key.slice(0, 10) + (key[10] === '0' ? '1' : '0') + key.slice(11), 'acme_']) t.equal(await code(typo), 'AUTH_INVALID_CREDENTIALS')
+  for (const typo of [
+    `${key}x`,
+    key.slice(0, -1),
+    key.slice(0, 10) + (key[10] === '0' ? '1' : '0') + key.slice(11),
+    'acme_'
+  ])
+    t.equal(await code(typo), 'AUTH_INVALID_CREDENTIALS')
   t.equal(await code('other_key'), 'none', 'the next scheme is asked')
   t.equal(tap.count('get'), 0)
 })
 
-t.test('A key is asked for once within the staleness, and unknown ones too', async t => {
+t.test('looks up a key once within the staleness, and unknown ones too', async t => {
   const time = clock(t)
   const tap = tapped()
   const { keys, status } = await instance(t, {}, { store: tap.store })
@@ -54,7 +83,7 @@ t.test('A key is asked for once within the staleness, and unknown ones too', asy
   t.equal(tap.count('get'), 5, 'a clock that is set back makes nothing last longer')
 })
 
-t.test('Those who ask for one key at once wait for one look-up', async t => {
+t.test('shares one look-up between concurrent requests', async t => {
   const tap = tapped()
   const { keys, status } = await instance(t, {}, { store: tap.store })
   const { key } = await keys.of(ann).create({ name: 'k' })
@@ -63,7 +92,7 @@ t.test('Those who ask for one key at once wait for one look-up', async t => {
   t.equal(tap.count('get'), 1)
 })
 
-t.test('A look-up that began before a key was revoked is not remembered after', async t => {
+t.test('does not cache a look-up that began before a revocation', async t => {
   const tap = tapped()
   const held = { on: false, release: (): void => {} }
   const released = new Promise<void>(resolve => { held.release = resolve })
@@ -87,7 +116,7 @@ t.test('A look-up that began before a key was revoked is not remembered after', 
   t.equal(await status(key), 401)
 })
 
-t.test('A key that expired says so, and is unknown a week later', async t => {
+t.test('reports an expired key as expired for a week, and then as unknown', async t => {
   const time = clock(t)
   const { keys, code } = await instance(t)
   const { key, record } = await keys.of(ann).create({ name: 'k', expiresAt: new Date(Date.now() + 60_000) })
@@ -100,7 +129,7 @@ t.test('A key that expired says so, and is unknown a week later', async t => {
   t.equal(await keys.ofAnyOwner().get(record.id), null)
 })
 
-t.test('While the store is down, what is remembered answers within the staleness and everything else is 503', async t => {
+t.test('answers from the cache within the staleness, and otherwise 503, while the store is unavailable', async t => {
   const time = clock(t)
   const tap = tapped()
   const { keys, ask, status } = await instance(t, {}, { store: tap.store })
@@ -122,7 +151,7 @@ t.test('While the store is down, what is remembered answers within the staleness
   t.equal(await status(key), 200, 'it recovers by itself')
 })
 
-t.test('What cannot be read in the store is a fault, not a stranger', async t => {
+t.test('answers 500 for a corrupt record', async t => {
   const store = memoryStore()
   const { ask, log } = await instance(t, {}, { store })
   const added = async (value: object) => {
@@ -132,8 +161,14 @@ t.test('What cannot be read in the store is a fault, not a stranger', async t =>
   }
   t.equal(await added(stored), 200)
   const broken: object[] = [
-    {}, { name: 7 }, { ...stored, scopes: 'a' }, { ...stored, roles: null }, { ...stored, scopes: [7] },
-    { ...stored, rateLimit: 5 }, { ...stored, rateLimit: { max: '5', window: 60 } }, { ...stored, rateLimit: { max: 5 } }
+    {},
+    { name: 7 },
+    { ...stored, scopes: 'a' },
+    { ...stored, roles: null },
+    { ...stored, scopes: [7] },
+    { ...stored, rateLimit: 5 },
+    { ...stored, rateLimit: { max: '5', window: 60 } },
+    { ...stored, rateLimit: { max: 5 } }
   ]
   for (const value of broken) t.equal(await added(value), 500, JSON.stringify(value))
   const key = unknownKey()
@@ -142,11 +177,14 @@ t.test('What cannot be read in the store is a fault, not a stranger', async t =>
   t.ok(log.some(line => JSON.stringify(line).includes('cannot be read')))
 })
 
-t.test('Revoking on one instance reaches the others within the staleness, and at once where the store tells of changes', async t => {
+t.test('applies a revocation on other instances within the staleness, or at once on notification', async t => {
   const time = clock(t)
   for (const tells of [false, true]) {
     const inner = memoryStore()
-    const [one, two] = [await instance(t, {}, { store: tapped(inner, { tells }).store }), await instance(t, {}, { store: tapped(inner, { tells }).store })]
+    const [one, two] = [
+      await instance(t, {}, { store: tapped(inner, { tells }).store }),
+      await instance(t, {}, { store: tapped(inner, { tells }).store })
+    ]
     const { key, record } = await one.keys.of(ann).create({ name: 'k' })
     t.equal(await one.status(key), 200)
     t.equal(await two.status(key), 200)
@@ -158,7 +196,7 @@ t.test('Revoking on one instance reaches the others within the staleness, and at
   }
 })
 
-t.test('A store that may have missed changes makes everything count for nothing', async t => {
+t.test('drops the cache if the store may have missed changes', async t => {
   const tap = tapped()
   let tell = (_change: StoreChange): void => {}
   let ended = 0
@@ -175,17 +213,20 @@ t.test('A store that may have missed changes makes everything count for nothing'
   t.equal(ended, 1)
 })
 
-t.test('The staleness may be 0, and at most 60 seconds', async t => {
+t.test('accepts a staleness from 0 to 60 seconds', async t => {
   const tap = tapped()
   const { keys, status } = await instance(t, { managed: { prefix: 'acme', staleness: 0 } }, { store: tap.store })
   const { key } = await keys.of(ann).create({ name: 'k' })
   await status(key)
   await status(key)
   t.equal(tap.count('get'), 2)
-  await t.rejects(instance(t, { managed: { prefix: 'acme', staleness: '61s' } }), { code: 'AUTH_MISCONFIGURED', message: /staleness must be at most 1 minute/ })
+  await t.rejects(instance(t, { managed: { prefix: 'acme', staleness: '61s' } }), {
+    code: 'AUTH_MISCONFIGURED',
+    message: /staleness must be at most 1 minute/
+  })
 })
 
-t.test('When a key was last used is written in batches, never on the way of a request', async t => {
+t.test('writes last uses in batches, outside of requests', async t => {
   const time = clock(t)
   const tap = tapped()
   const { keys, status, app } = await instance(t, {}, { store: tap.store })
@@ -211,7 +252,7 @@ t.test('When a key was last used is written in batches, never on the way of a re
   t.equal(tap.count('swap'), 2)
 })
 
-t.test('Last uses that cannot be written are logged, and nothing else happens', async t => {
+t.test('logs a failure to write last uses without other effects', async t => {
   const tap = tapped()
   const { keys, status, app, log } = await instance(t, {}, { store: tap.store })
   const { key, record } = await keys.of(ann).create({ name: 'k' })
@@ -226,21 +267,31 @@ t.test('Last uses that cannot be written are logged, and nothing else happens', 
   t.notOk(JSON.stringify(line).includes(record.id))
 })
 
-t.test('What outlives a request hears that the key was revoked', async t => {
+t.test('ends long-lived connections when the key is revoked', async t => {
   for (const tells of [true, false]) {
     const inner = memoryStore()
     const scheme = async () => {
       const app = Fastify()
       t.teardown(() => app.close())
       let outcome: Authenticated | undefined
-      await app.register(gatehouse, { schemes: { service: apiKey({ managed: { prefix: 'acme' } }) }, store: tapped(inner, { tells }).store })
+      await app.register(gatehouse, {
+        schemes: { service: apiKey({ managed: { prefix: 'acme' } }) },
+        store: tapped(inner, { tells }).store
+      })
       app.get('/', async request => {
         const { stateOf } = await import('../../../lib/guard/request-state.js')
         outcome = stateOf(request)?.pass?.identities[0]?.outcome
         return {}
       })
       await app.ready()
-      return { app, keys: app.gatehouse.apiKeys, enter: async (key: string) => { await app.inject({ url: '/', headers: { 'x-api-key': key } }); return outcome as Authenticated } }
+      return {
+        app,
+        keys: app.gatehouse.apiKeys,
+        enter: async (key: string) => {
+          await app.inject({ url: '/', headers: { 'x-api-key': key } })
+          return outcome as Authenticated
+        }
+      }
     }
     const [here, there] = [await scheme(), await scheme()]
     const heard = { revoked: 0, stopped: 0, other: 0 }
@@ -265,7 +316,7 @@ t.test('What outlives a request hears that the key was revoked', async t => {
   }
 })
 
-t.test('What a store says of a key of another scheme is not believed, whatever it is kept under', async t => {
+t.test('ignores a record of another scheme under any id', async t => {
   const store = memoryStore()
   const { code } = await instance(t, {}, { store })
   for (const [prefix, says] of [['acme', 'none'], ['other', 'AUTH_INVALID_CREDENTIALS']] as const) {
@@ -275,11 +326,19 @@ t.test('What a store says of a key of another scheme is not believed, whatever i
   }
 })
 
-t.test('A store that does not answer ends nothing that outlives a request, and is asked again', async t => {
+t.test('keeps long-lived connections while the store is unavailable, and asks again', async t => {
   const tap = tapped()
   const { log } = Fastify()
-  const lookup = new KeyLookup({ prefix: 'acme', staleness: 5_000, store: tap.store, lastUsed: new LastUsed(tap.store, log), log })
-  t.teardown(() => { lookup.close() })
+  const lookup = new KeyLookup({
+    prefix: 'acme',
+    staleness: 5_000,
+    store: tap.store,
+    lastUsed: new LastUsed(tap.store, log),
+    log
+  })
+  t.teardown(() => {
+    lookup.close()
+  })
   const id = digestOf(unknownKey())
   await tap.store.add({ kind, id, owner: ann, value: stored, expiresAt: null })
   const outcome = await lookup.outcomeOf(id) as Authenticated
@@ -298,7 +357,9 @@ t.test('A store that does not answer ends nothing that outlives a request, and i
 })
 
 t.test('load', async t => {
-  const people = new Map<string, { id: string, scopes?: string[], roles?: string[], name?: string } | null>([['ann', { id: 'ann', scopes: ['a'], roles: ['clerk'], name: 'Ann' }]])
+  const people = new Map<string, { id: string; scopes?: string[]; roles?: string[]; name?: string } | null>([
+    ['ann', { id: 'ann', scopes: ['a'], roles: ['clerk'], name: 'Ann' }]
+  ])
   const options = { roles: { admin: { roles: ['clerk'] }, clerk: { scopes: ['orders'] } } }
 
   for (const async of [false, true]) {
@@ -306,36 +367,67 @@ t.test('load', async t => {
       const found = people.get(principal.id) ?? null
       return async ? Promise.resolve(found) : found
     }
-    await t.test(`a key has at each use what its owner has then, ${async ? 'asked later' : 'asked at once'}`, async t => {
-      const time = clock(t)
-      people.set('ann', { id: 'ann', scopes: ['a'], roles: ['admin'], name: 'Ann' })
-      const { keys, ask } = await instance(t, { load }, options)
-      const { key } = await keys.of(ann).create({ name: 'k', scopes: ['a', 'orders'], roles: ['clerk'] })
-      const principal = async () => (await ask(key)).json<{ principal?: object }>().principal
-      t.strictSame(await principal(), { id: 'ann', scopes: ['a', 'orders'], roles: ['clerk'], name: 'Ann', realm: 'staff' })
-      people.set('ann', { id: 'ann', scopes: ['a', 'b'], roles: [] })
-      time.advance(5.1)
-      t.match(await principal(), { scopes: ['a'], roles: [] }, 'never more than the key, never more than the owner')
-      people.set('ann', null)
-      t.match(await principal(), { scopes: ['a'] }, 'remembered for as long as a key is')
-      time.advance(5.1)
-      const gone = await ask(key)
-      t.equal(gone.statusCode, 401)
-      t.equal(gone.json<AuthError>().code, 'AUTH_INVALID_CREDENTIALS')
-    })
+    await t.test(
+      `limits a key at each use to what its owner has then, ${async ? 'asynchronously' : 'synchronously'}`,
+      async t => {
+        const time = clock(t)
+        people.set('ann', { id: 'ann', scopes: ['a'], roles: ['admin'], name: 'Ann' })
+        const { keys, ask } = await instance(t, { load }, options)
+        const { key } = await keys.of(ann).create({ name: 'k', scopes: ['a', 'orders'], roles: ['clerk'] })
+        const principal = async () => (await ask(key)).json<{ principal?: object }>().principal
+        t.strictSame(await principal(), {
+          id: 'ann',
+          scopes: ['a', 'orders'],
+          roles: ['clerk'],
+          name: 'Ann',
+          realm: 'staff'
+        })
+        people.set('ann', { id: 'ann', scopes: ['a', 'b'], roles: [] })
+        time.advance(5.1)
+        t.match(await principal(), { scopes: ['a'], roles: [] }, 'never more than the key, never more than the owner')
+        people.set('ann', null)
+        t.match(await principal(), { scopes: ['a'] }, 'remembered for as long as a key is')
+        time.advance(5.1)
+        const gone = await ask(key)
+        t.equal(gone.statusCode, 401)
+        t.equal(gone.json<AuthError>().code, 'AUTH_INVALID_CREDENTIALS')
+      }
+    )
   }
 
-  t.test('of the plugin counts where the scheme has none, and never widens a key', async t => {
+  t.test('falls back to that of the plugin, and never widens a key', async t => {
     const seen: object[] = []
-    const { keys, ask } = await instance(t, {}, { load: principal => { seen.push(principal); return { ...principal, scopes: [...principal.scopes, 'a', 'everything'], id: 'root', realm: 'other' } } })
+    const { keys, ask } = await instance(
+      t,
+      {},
+      {
+        load: principal => {
+          seen.push(principal)
+          return { ...principal, scopes: [...principal.scopes, 'a', 'everything'], id: 'root', realm: 'other' }
+        }
+      }
+    )
     const { key } = await keys.of(ann).create({ name: 'k', scopes: ['a'] })
-    t.strictSame((await ask(key)).json<{ principal: object }>().principal, { ...ann, scopes: ['a'], roles: [] }, 'identity stays too')
-    t.strictSame(seen[0], { ...ann, scopes: [], roles: [] }, 'it is given nothing of the key, so that returning what it got is no right')
+    t.strictSame(
+      (await ask(key)).json<{ principal: object }>().principal,
+      { ...ann, scopes: ['a'], roles: [] },
+      'identity stays too'
+    )
+    t.strictSame(
+      seen[0],
+      { ...ann, scopes: [], roles: [] },
+      'it is given nothing of the key, so that returning what it got is no right'
+    )
   })
 
-  t.test('is asked for an owner and not for a request, and once for all keys of an owner', async t => {
+  t.test('is called for the owner without a request, and once for all keys of an owner', async t => {
     const asked: string[] = []
-    const { keys, ask, app } = await instance(t, { load: (principal, { scheme, request }) => { asked.push(`${scheme} ${principal.id} ${request.server === app} ${typeof request.log.info}`); return principal } })
+    const { keys, ask, app } = await instance(t, {
+      load: (principal, { scheme, request }) => {
+        asked.push(`${scheme} ${principal.id} ${request.server === app} ${typeof request.log.info}`)
+        return principal
+      }
+    })
     const [one, two] = [await keys.of(ann).create({ name: '1' }), await keys.of(ann).create({ name: '2' })]
     asked.length = 0
     for (const { key } of [one, two, one]) await ask(key)
@@ -345,9 +437,15 @@ t.test('load', async t => {
     t.strictSame(asked, ['service bob true function'])
   })
 
-  t.test('that throws, or returns what is no principal, is a fault', async t => {
+  t.test('answers 500 if it throws or returns no principal', async t => {
     let answer: unknown = ann
-    const { keys, ask } = await instance(t, { managed: { prefix: 'acme', staleness: 0 }, load: () => { if (answer === 'throw') throw new Error('db'); return answer as typeof ann } })
+    const { keys, ask } = await instance(t, {
+      managed: { prefix: 'acme', staleness: 0 },
+      load: () => {
+        if (answer === 'throw') throw new Error('db')
+        return answer as typeof ann
+      }
+    })
     const { key } = await keys.of(ann).create({ name: 'k' })
     for (const wrong of ['throw', 'ann', [], { id: 7, scopes: 'a' }]) {
       answer = wrong
@@ -356,11 +454,14 @@ t.test('load', async t => {
   })
 })
 
-t.test('Mistakes stop the boot', async t => {
+t.test('stops the boot for wrong options', async t => {
   const boots = async (options: object, more: object = {}) => {
     const app = Fastify()
     t.teardown(() => app.close())
-    await app.register(gatehouse, { schemes: { service: apiKey(options as ManagedApiKeyOptions), ...more }, default: 'service' })
+    await app.register(gatehouse, {
+      schemes: { service: apiKey(options as ManagedApiKeyOptions), ...more },
+      default: 'service'
+    })
   }
   const managed = { prefix: 'acme' }
   const wrong: Array<[object, RegExp]> = [
@@ -376,21 +477,31 @@ t.test('Mistakes stop the boot', async t => {
     [{ managed, load: 'x' }, /must be a function/]
   ]
   for (const [options, says] of wrong) await t.rejects(boots(options), { code: 'AUTH_MISCONFIGURED', message: says })
-  await t.rejects(boots({ managed }, { other: apiKey({ managed }) }), { code: 'AUTH_MISCONFIGURED', message: /'acme', and so is the one of schemes\.service/ })
+  await t.rejects(boots({ managed }, { other: apiKey({ managed }) }), {
+    code: 'AUTH_MISCONFIGURED',
+    message: /'acme', and so is the one of schemes\.service/
+  })
   const bare = Fastify()
   t.teardown(() => bare.close())
   await bare.register(gatehouse, { schemes: { web: session({ secret: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj' }) } })
-  t.throws(() => bare.gatehouse.apiKeys.ofAnyOwner(), { code: 'AUTH_FAULT', detail: /no scheme of this application can manage API keys/ })
+  t.throws(() => bare.gatehouse.apiKeys.ofAnyOwner(), {
+    code: 'AUTH_FAULT',
+    detail: /no scheme of this application can manage API keys/
+  })
 })
 
-t.test('Last uses are written after a minute', async t => {
+t.test('writes last uses after a minute', async t => {
   const tap = tapped()
   const { keys, app } = await instance(t, {}, { store: tap.store })
   const { record } = await keys.of(ann).create({ name: 'k' })
   const real = globalThis.setTimeout
   let run = (): void => {}
   let wait = 0
-  globalThis.setTimeout = ((callback: () => void, delay: number) => { run = callback; wait = delay; return real(() => {}, 0) }) as typeof setTimeout
+  globalThis.setTimeout = ((callback: () => void, delay: number) => {
+    run = callback
+    wait = delay
+    return real(() => {}, 0)
+  }) as typeof setTimeout
   try {
     new LastUsed(tap.store, app.log).record(record.id)
   } finally {

@@ -2,12 +2,27 @@ import { createSign, generateKeyPairSync, randomBytes, type KeyObject } from 'no
 import { setImmediate } from 'node:timers/promises'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import gatehouse, { apiKey, apiKeyRoutes, authenticated, memoryStore, read, session, type ApiKeyRecord, type ApiKeyRoutesOptions, type GatehouseOptions, type NewApiKey, type Scheme } from '../../../lib/index.js'
+import gatehouse, {
+  apiKey,
+  apiKeyRoutes,
+  authenticated,
+  memoryStore,
+  read,
+  session,
+  type ApiKeyRecord,
+  type ApiKeyRoutesOptions,
+  type GatehouseOptions,
+  type NewApiKey,
+  type Scheme
+} from '../../../lib/index.js'
 import { OwnerLock } from '../../../lib/schemes/api-key/owner-lock.js'
 import { clock, tapped } from './app.js'
 
 const secret = randomBytes(32).toString('base64url')
-const people: Record<string, { scopes: string[], roles?: string[] } | undefined> = { ann: { scopes: ['a', 'b'], roles: ['clerk'] }, bob: { scopes: [] } }
+const people: Record<string, { scopes: string[]; roles?: string[] } | undefined> = {
+  ann: { scopes: ['a', 'b'], roles: ['clerk'] },
+  bob: { scopes: [] }
+}
 
 /** A token that says when its person authenticated: dated, and no session. */
 const token: Scheme = {
@@ -15,11 +30,18 @@ const token: Scheme = {
   reportsAuthTime: true,
   authenticate (request) {
     const id = read(request, 'bearer')
-    return typeof id === 'string' ? authenticated({ id, realm: 'staff', scopes: ['a'], roles: [] }, { authenticatedAt: new Date() }) : id
+    return typeof id === 'string'
+      ? authenticated({ id, realm: 'staff', scopes: ['a'], roles: [] }, { authenticatedAt: new Date() })
+      : id
   }
 }
 
-async function desk (t: Test, routes: ApiKeyRoutesOptions = {}, options: Partial<GatehouseOptions> = {}, prepare: (app: FastifyInstance) => unknown = () => {}) {
+async function desk (
+  t: Test,
+  routes: ApiKeyRoutesOptions = {},
+  options: Partial<GatehouseOptions> = {},
+  prepare: (app: FastifyInstance) => unknown = () => {}
+) {
   const app = Fastify({ logger: false }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   prepare(app)
@@ -41,8 +63,18 @@ async function desk (t: Test, routes: ApiKeyRoutesOptions = {}, options: Partial
   const enter = async (id: string) => {
     const { headers } = await app.inject({ method: 'POST', url: `/login?id=${id}` })
     const cookie = String(headers['set-cookie']).split(';')[0] ?? ''
-    const call = async (method: 'GET' | 'POST' | 'DELETE', path = '', payload?: object, more: Record<string, string> = {}) =>
-      app.inject({ method, url: `/account/keys${path}`, headers: { cookie, ...more }, ...payload === undefined ? {} : { payload } })
+    const call = async (
+      method: 'GET' | 'POST' | 'DELETE',
+      path = '',
+      payload?: object,
+      more: Record<string, string> = {}
+    ) =>
+      app.inject({
+        method,
+        url: `/account/keys${path}`,
+        headers: { cookie, ...more },
+        ...(payload === undefined ? {} : { payload })
+      })
     const make = async (body: object = { name: 'k' }) => (await call('POST', '', body)).json<NewApiKey>()
     return { cookie, call, make, list: async () => (await call('GET')).json<{ keys: ApiKeyRecord[] }>().keys }
   }
@@ -50,14 +82,26 @@ async function desk (t: Test, routes: ApiKeyRoutesOptions = {}, options: Partial
   return { app, enter, status }
 }
 
-t.test('Signed-in people list, make, rotate and revoke their own keys', async t => {
+t.test('lets users list, create, rotate and revoke their own keys', async t => {
   const { enter, status, app } = await desk(t, { rateLimit: { max: 100, window: '1m' } })
   const ann = await enter('ann')
-  const created = await ann.call('POST', '', { name: 'laptop', scopes: ['a'], roles: ['clerk'], expiresAt: new Date(Date.now() + 60_000).toISOString() })
+  const created = await ann.call('POST', '', {
+    name: 'laptop',
+    scopes: ['a'],
+    roles: ['clerk'],
+    expiresAt: new Date(Date.now() + 60_000).toISOString()
+  })
   t.equal(created.statusCode, 201)
   t.equal(created.headers['cache-control'], 'no-store')
   const { key, record } = created.json<NewApiKey>()
-  t.match(record, { name: 'laptop', owner: { realm: 'staff', id: 'ann' }, scopes: ['a'], roles: ['clerk'], rateLimit: { max: 100, window: 60 }, lastUsedAt: null })
+  t.match(record, {
+    name: 'laptop',
+    owner: { realm: 'staff', id: 'ann' },
+    scopes: ['a'],
+    roles: ['clerk'],
+    rateLimit: { max: 100, window: 60 },
+    lastUsedAt: null
+  })
   t.equal(await status(key), 200)
   const listed = await ann.call('GET')
   t.notMatch(listed.body, key, 'a key is shown once')
@@ -74,10 +118,16 @@ t.test('Signed-in people list, make, rotate and revoke their own keys', async t 
   t.equal(await status(key), 401)
   t.equal((await ann.call('DELETE', `/${record.id}`)).statusCode, 404)
   t.equal((await ann.list()).length, 1)
-  t.match(app.gatehouse.audit().filter(row => row.url.startsWith('/account')).map(row => row.schemes), ['web', 'web', 'web', 'web'])
+  t.match(
+    app.gatehouse
+      .audit()
+      .filter(row => row.url.startsWith('/account'))
+      .map(row => row.schemes),
+    ['web', 'web', 'web', 'web']
+  )
 })
 
-t.test('Every key is looked up together with its owner: 404 for somebody else\'s, as for one that is not there', async t => {
+t.test("answers 404 for another owner's key as for a missing one", async t => {
   const { enter, status } = await desk(t)
   const [ann, bob] = [await enter('ann'), await enter('bob')]
   const { key, record } = await ann.make()
@@ -92,14 +142,30 @@ t.test('Every key is looked up together with its owner: 404 for somebody else\'s
   t.equal(await status(key), 200)
 })
 
-t.test('Only a session is accepted, and only one that authenticated recently', async t => {
+t.test('accepts only a session with a recent authentication', async t => {
   const time = clock(t)
   const { app, enter } = await desk(t)
   const ann = await enter('ann')
   const { key, record } = await ann.make({ name: 'k', scopes: ['a'] })
   for (const headers of [{ 'x-api-key': key }, { authorization: 'Bearer ann' }, {}]) {
-    for (const [method, path, payload] of [['GET', ''], ['POST', '', { name: 'x' }], ['POST', `/${record.id}/rotate`, { overlap: 0 }], ['DELETE', `/${record.id}`]] as const) {
-      t.equal((await app.inject({ method, url: `/account/keys${path}`, headers, ...payload === undefined ? {} : { payload } })).statusCode, 401, `${method} ${path.slice(-7)}`)
+    for (const [method, path, payload] of [
+      ['GET', ''],
+      ['POST', '', { name: 'x' }],
+      ['POST', `/${record.id}/rotate`, { overlap: 0 }],
+      ['DELETE', `/${record.id}`]
+    ] as const) {
+      t.equal(
+        (
+          await app.inject({
+            method,
+            url: `/account/keys${path}`,
+            headers,
+            ...(payload === undefined ? {} : { payload })
+          })
+        ).statusCode,
+        401,
+        `${method} ${path.slice(-7)}`
+      )
     }
   }
   time.advance(14 * 60)
@@ -111,30 +177,47 @@ t.test('Only a session is accepted, and only one that authenticated recently', a
   t.equal((await enter('ann').then(async again => again.list())).length, 1, 'nothing was made')
 })
 
-t.test('Another site cannot have a key made', async t => {
+t.test('refuses to create a key for a cross-site request', async t => {
   const { enter } = await desk(t)
   const ann = await enter('ann')
-  const elsewhere: Array<Record<string, string>> = [{ origin: 'https://evil.example' }, { 'sec-fetch-site': 'cross-site' }, { 'sec-fetch-site': 'same-site' }]
+  const elsewhere: Array<Record<string, string>> = [
+    { origin: 'https://evil.example' },
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site' }
+  ]
   for (const headers of elsewhere) {
     t.equal((await ann.call('POST', '', { name: 'x' }, headers)).statusCode, 403)
   }
   t.strictSame(await ann.list(), [])
 })
 
-t.test('No key has what the person has not', async t => {
+t.test('refuses rights that the user does not have', async t => {
   const { enter } = await desk(t)
   const [ann, bob] = [await enter('ann'), await enter('bob')]
-  t.match((await ann.make({ name: 'k', scopes: ['a', 'c'] })).record.scopes, ['a', 'c'], 'what a role includes is had')
-  for (const body of [{ name: 'k', scopes: ['a'] }, { name: 'k', roles: ['clerk'] }, { name: 'k', scopes: ['undeclared'] }, { name: 'k', roles: ['__proto__', 'admin'] }]) {
+  t.match(
+    (await ann.make({ name: 'k', scopes: ['a', 'c'] })).record.scopes,
+    ['a', 'c'],
+    'what a role includes is had'
+  )
+  for (const body of [
+    { name: 'k', scopes: ['a'] },
+    { name: 'k', roles: ['clerk'] },
+    { name: 'k', scopes: ['undeclared'] },
+    { name: 'k', roles: ['__proto__', 'admin'] }
+  ]) {
     const refused = await bob.call('POST', '', body)
     t.equal(refused.statusCode, 403, JSON.stringify(body))
     t.equal(refused.json<{ code: string }>().code, 'AUTH_ACCESS_DENIED')
   }
   t.equal((await bob.call('POST', '', { name: 'k' })).statusCode, 201)
-  t.match((await bob.make({ name: 'k', owner: { realm: 'staff', id: 'ann' }, rateLimit: { max: 1e9, window: 1 } })).record, { owner: { id: 'bob' }, rateLimit: null }, 'the owner is who asks, and the limit is the application\'s')
+  t.match(
+    (await bob.make({ name: 'k', owner: { realm: 'staff', id: 'ann' }, rateLimit: { max: 1e9, window: 1 } })).record,
+    { owner: { id: 'bob' }, rateLimit: null },
+    "the owner is who asks, and the limit is the application's"
+  )
 })
 
-t.test('Rotating gives the new key no more than the person still has', async t => {
+t.test('limits a rotated key to the current rights of the user', async t => {
   const { enter } = await desk(t)
   const before = await enter('ann')
   const { record } = await before.make({ name: 'k', scopes: ['a', 'b'], roles: ['clerk'] })
@@ -146,19 +229,29 @@ t.test('Rotating gives the new key no more than the person still has', async t =
   t.match(rotated.record, { scopes: ['b'], roles: [] })
 })
 
-t.test('Bodies are checked', async t => {
+t.test('validates bodies', async t => {
   const { enter } = await desk(t, { maxOverlap: '1h' })
   const ann = await enter('ann')
   const { record } = await ann.make({ name: '😀'.repeat(100) })
-  for (const body of [{}, { name: '' }, { name: '  ' }, { name: 'x'.repeat(101) }, { name: 'k', scopes: [''] }, { name: 'k', scopes: Array(101).fill('a') }, { name: 'k', expiresAt: 'soon' }, { name: 'k', expiresAt: '2001-01-01T00:00:00Z' }]) {
+  for (const body of [
+    {},
+    { name: '' },
+    { name: '  ' },
+    { name: 'x'.repeat(101) },
+    { name: 'k', scopes: [''] },
+    { name: 'k', scopes: Array(101).fill('a') },
+    { name: 'k', expiresAt: 'soon' },
+    { name: 'k', expiresAt: '2001-01-01T00:00:00Z' }
+  ]) {
     t.equal((await ann.call('POST', '', body)).statusCode, 400, JSON.stringify(body).slice(0, 40))
   }
-  for (const body of [{}, { overlap: -1 }, { overlap: 3_601 }, { overlap: 1.5 }, { overlap: 'long' }]) t.equal((await ann.call('POST', `/${record.id}/rotate`, body)).statusCode, 400, JSON.stringify(body))
+  for (const body of [{}, { overlap: -1 }, { overlap: 3_601 }, { overlap: 1.5 }, { overlap: 'long' }])
+    t.equal((await ann.call('POST', `/${record.id}/rotate`, body)).statusCode, 400, JSON.stringify(body))
   t.equal((await ann.call('POST', '', { name: 'k', expiresAt: null })).statusCode, 201)
   t.equal((await ann.call('POST', '', { name: 'k', scopes: ['x'.repeat(40_000)] })).statusCode, 413)
 })
 
-t.test('A person has so many keys at a time', async t => {
+t.test('limits the number of keys of a user', async t => {
   const { enter } = await desk(t, { maxKeys: 2 })
   const ann = await enter('ann')
   const { record } = await ann.make()
@@ -169,7 +262,7 @@ t.test('A person has so many keys at a time', async t => {
   t.equal((await ann.call('POST', '', { name: 'k' })).statusCode, 201)
 })
 
-t.test('A store that is down answers 503', async t => {
+t.test('answers 503 if the store is unavailable', async t => {
   const tap = tapped()
   const { enter } = await desk(t, {}, { store: tap.store })
   const ann = await enter('ann')
@@ -189,12 +282,25 @@ function sign (body: string, key: KeyObject = pair.privateKey): string {
 /** Reports as GitHub does. */
 function reporter (app: FastifyInstance) {
   return async (body: string, more: Record<string, string | undefined> = {}) => {
-    const headers = { 'content-type': 'application/json', 'github-public-key-identifier': 'one', 'github-public-key-signature': sign(body), ...more }
-    return app.inject({ method: 'POST', url: '/account/keys/leaks', headers: Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined)) as Record<string, string>, payload: body })
+    const headers = {
+      'content-type': 'application/json',
+      'github-public-key-identifier': 'one',
+      'github-public-key-signature': sign(body),
+      ...more
+    }
+    return app.inject({
+      method: 'POST',
+      url: '/account/keys/leaks',
+      headers: Object.fromEntries(Object.entries(headers).filter(([, value]) => value !== undefined)) as Record<
+        string,
+        string
+      >,
+      payload: body
+    })
   }
 }
 
-t.test('A reported key is revoked, and the answer is the same for every report', async t => {
+t.test('revokes a reported key, with the same answer for every report', async t => {
   const { app, enter, status } = await desk(t, { leaks: { publicKeys: { one: pem } } })
   const ann = await enter('ann')
   const [leaked, kept] = [await ann.make(), await ann.make()]
@@ -215,29 +321,51 @@ t.test('A reported key is revoked, and the answer is the same for every report',
   t.equal((await ann.call('POST', '', { name: 'still' })).statusCode, 201, 'the other routes read JSON as before')
 })
 
-t.test('A report without a good signature changes nothing', async t => {
+t.test('ignores a report without a valid signature', async t => {
   const { app, enter, status } = await desk(t, { leaks: { publicKeys: new Map([['one', pem]]), bodyLimit: 1_000 } })
   const { key } = await (await enter('ann')).make()
   const report = reporter(app)
   const body = JSON.stringify([{ token: key, type: 't', url: 'u' }])
   const other = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const wrong: Array<Record<string, string | undefined>> = [
-    { 'github-public-key-signature': undefined }, { 'github-public-key-identifier': undefined }, { 'github-public-key-identifier': 'two' }, { 'github-public-key-identifier': '__proto__' },
-    { 'github-public-key-identifier': 'x'.repeat(300) }, { 'github-public-key-signature': '' }, { 'github-public-key-signature': 'AAAA' }, { 'github-public-key-signature': 'x'.repeat(2_000) },
-    { 'github-public-key-signature': sign(body, other.privateKey) }, { 'github-public-key-signature': sign(`${body} `) }, { 'github-public-key-signature': `${sign(body)}!` }
+    { 'github-public-key-signature': undefined },
+    { 'github-public-key-identifier': undefined },
+    { 'github-public-key-identifier': 'two' },
+    { 'github-public-key-identifier': '__proto__' },
+    { 'github-public-key-identifier': 'x'.repeat(300) },
+    { 'github-public-key-signature': '' },
+    { 'github-public-key-signature': 'AAAA' },
+    { 'github-public-key-signature': 'x'.repeat(2_000) },
+    { 'github-public-key-signature': sign(body, other.privateKey) },
+    { 'github-public-key-signature': sign(`${body} `) },
+    { 'github-public-key-signature': `${sign(body)}!` }
   ]
-  for (const headers of wrong) t.equal((await report(body, headers)).statusCode, 403, JSON.stringify(headers).slice(0, 60))
-  t.equal((await report(body.replace('"t"', '"x"'), { 'github-public-key-signature': sign(body) })).statusCode, 403, 'one byte changed')
+  for (const headers of wrong)
+    t.equal((await report(body, headers)).statusCode, 403, JSON.stringify(headers).slice(0, 60))
+  t.equal(
+    (await report(body.replace('"t"', '"x"'), { 'github-public-key-signature': sign(body) })).statusCode,
+    403,
+    'one byte changed'
+  )
   t.equal((await report(body, { 'content-type': 'text/plain' })).statusCode, 415)
   t.equal((await app.inject({ method: 'POST', url: '/account/keys/leaks' })).statusCode, 403)
   t.equal((await report(`${body}${' '.repeat(1_000)}`)).statusCode, 413)
   t.equal(await status(key), 200)
-  for (const text of ['{}', 'null', '[', '[{}]', '[7]', '[{"token":7}]', `[${Array(1_001).fill('1').join()}]`.slice(0, 990)]) t.equal((await report(text)).statusCode, 400, text.slice(0, 20))
+  for (const text of [
+    '{}',
+    'null',
+    '[',
+    '[{}]',
+    '[7]',
+    '[{"token":7}]',
+    `[${Array(1_001).fill('1').join()}]`.slice(0, 990)
+  ])
+    t.equal((await report(text)).statusCode, 400, text.slice(0, 20))
   t.equal((await report(body)).statusCode, 204)
   t.equal(await status(key), 401)
 })
 
-t.test('Public keys may be looked up, and reports wait while they cannot be had', async t => {
+t.test('looks up public keys, and answers 503 to reports if they cannot be fetched', async t => {
   let answer: () => string | null | Promise<string | null> = async () => pem
   const tap = tapped()
   const { app, enter, status } = await desk(t, { leaks: { publicKeys: () => answer() } }, { store: tap.store })
@@ -246,7 +374,9 @@ t.test('Public keys may be looked up, and reports wait while they cannot be had'
   const body = JSON.stringify([{ token: key }])
   answer = () => { throw new Error('network') }
   t.equal((await report(body)).statusCode, 503)
-  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ type: 'spki', format: 'pem' }).toString()
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    .publicKey.export({ type: 'spki', format: 'pem' })
+    .toString()
   for (const other of [null, 'no key', rsa]) {
     answer = () => other
     t.equal((await report(body)).statusCode, 403)
@@ -259,11 +389,21 @@ t.test('Public keys may be looked up, and reports wait while they cannot be had'
   t.equal(await status(key), 401)
 })
 
-t.test('Mistakes stop the boot', async t => {
-  const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' }).publicKey.export({ type: 'spki', format: 'pem' }).toString()
+t.test('stops the boot for wrong options', async t => {
+  const p384 = generateKeyPairSync('ec', { namedCurve: 'P-384' })
+    .publicKey.export({ type: 'spki', format: 'pem' })
+    .toString()
   const secretPem = pair.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
   const managed = apiKey({ managed: { prefix: 'acme' } })
-  const two = { schemes: { web: session({ secret }), back: session({ secret, cookieName: 'back' }), one: managed, two: apiKey({ managed: { prefix: 'other' } }) }, default: ['web'] as const }
+  const two = {
+    schemes: {
+      web: session({ secret }),
+      back: session({ secret, cookieName: 'back' }),
+      one: managed,
+      two: apiKey({ managed: { prefix: 'other' } })
+    },
+    default: ['web'] as const
+  }
   const wrong: Array<[ApiKeyRoutesOptions | object, Partial<GatehouseOptions>, RegExp]> = [
     [{ scheme: 'token' }, {}, /must be a scheme that can keep sessions: web\. Got 'token'/],
     [{ scheme: 'service' }, {}, /can keep sessions/],
@@ -278,11 +418,16 @@ t.test('Mistakes stop the boot', async t => {
     [{ leaks: { publicKeys: { one: pem }, bodyLimit: 0 } }, {}, /bodyLimit/],
     [{ keys: 'one' }, two, /needs the option scheme: the schemes web and back keep sessions/],
     [{ scheme: 'web' }, two, /needs the option keys: the schemes one and two manage keys/],
-    [{ scheme: 'web', keys: 'web' }, two, /option apiKeyRoutes\.keys must be a scheme that can manage keys: one or two\. Got 'web'/],
+    [
+      { scheme: 'web', keys: 'web' },
+      two,
+      /option apiKeyRoutes\.keys must be a scheme that can manage keys: one or two\. Got 'web'/
+    ],
     [{}, { schemes: { web: session({ secret }) }, default: ['web'] }, /Add apiKey\(\{ managed: \{ prefix \} \}\)/],
     [{}, { schemes: { service: managed }, default: ['service'] }, /Add session\(\)/]
   ]
-  for (const [routes, options, says] of wrong) await t.rejects(desk(t, routes as ApiKeyRoutesOptions, options), { code: 'AUTH_MISCONFIGURED', message: says })
+  for (const [routes, options, says] of wrong)
+    await t.rejects(desk(t, routes as ApiKeyRoutesOptions, options), { code: 'AUTH_MISCONFIGURED', message: says })
   await t.resolves(desk(t, { scheme: 'back', keys: 'two' }, two))
   const bare = Fastify()
   t.teardown(() => bare.close())
@@ -290,11 +435,13 @@ t.test('Mistakes stop the boot', async t => {
   await t.rejects(async () => bare.ready(), /fastify-gatehouse/)
 })
 
-t.test('Of keys that are asked for at once, on two instances too, no more are made than a person may have', async t => {
+t.test('never exceeds the maximum of keys with concurrent requests on two instances', async t => {
   const store = memoryStore()
   const desks = await Promise.all([1, 2].map(async () => desk(t, { maxKeys: 3 }, { store })))
   const [one, two] = await Promise.all(desks.map(async ({ enter }) => enter('ann')))
-  const answers = await Promise.all(Array.from({ length: 12 }, async (_, i) => (i % 2 === 0 ? one : two)?.call('POST', '', { name: `k${i}` })))
+  const answers = await Promise.all(
+    Array.from({ length: 12 }, async (_, i) => (i % 2 === 0 ? one : two)?.call('POST', '', { name: `k${i}` }))
+  )
   t.same(answers.map(answer => answer?.statusCode).sort(), [201, 201, 201, ...Array.from({ length: 9 }, () => 409)])
   t.equal((await one?.list())?.length, 3)
   const bob = await desks[0]?.enter('bob')
@@ -303,20 +450,40 @@ t.test('Of keys that are asked for at once, on two instances too, no more are ma
   const owner = { realm: 'staff', id: 'ann' }
   await t.rejects(async () => apiKeys?.of(owner).create({ name: 'x' }, { maxKeys: 3 }), { code: 'AUTH_ACCESS_DENIED' })
   await t.resolves(async () => apiKeys?.of(owner).create({ name: 'x' }, { maxKeys: 4 }))
-  for (const maxKeys of [0, 1.5, '3', null]) await t.rejects(async () => apiKeys?.of(owner).create({ name: 'x' }, { maxKeys: maxKeys as number }), { code: 'AUTH_FAULT', detail: /maxKeys must be a whole number/ })
+  for (const maxKeys of [0, 1.5, '3', null])
+    await t.rejects(async () => apiKeys?.of(owner).create({ name: 'x' }, { maxKeys: maxKeys as number }), {
+      code: 'AUTH_FAULT',
+      detail: /maxKeys must be a whole number/
+    })
 })
 
-t.test('Those of one process who make keys of one owner at once stand in line, and only the first of them asks the store', async t => {
+t.test('serialises creation of keys per owner in a process', async t => {
   const store = memoryStore()
   let asked = 0
-  const counting: typeof store = { ...store, increment: async (...about) => { asked++; return store.increment(...about) } }
+  const counting: typeof store = {
+    ...store,
+    increment: async (...about) => {
+      asked++
+      return store.increment(...about)
+    }
+  }
   const order: number[] = []
-  await Promise.all(Array.from({ length: 20 }, async (_, i) => new OwnerLock(counting, 'acme').run({ realm: 'staff', id: 'ann' }, async () => { await setImmediate(); order.push(i) })))
-  t.same(order, Array.from({ length: 20 }, (_, i) => i))
+  await Promise.all(
+    Array.from({ length: 20 }, async (_, i) =>
+      new OwnerLock(counting, 'acme').run({ realm: 'staff', id: 'ann' }, async () => {
+        await setImmediate()
+        order.push(i)
+      })
+    )
+  )
+  t.same(
+    order,
+    Array.from({ length: 20 }, (_, i) => i)
+  )
   t.equal(asked, 20)
 })
 
-t.test('Whoever waits too long for others who make keys of one owner is told to come again, and a turn ends whatever happens in it', async t => {
+t.test('answers 503 if the wait for the owner lock is too long, and always releases the lock', async t => {
   const store = memoryStore()
   const owner = { realm: 'staff', id: 'ann' }
   let failed = 0
@@ -326,10 +493,27 @@ t.test('Whoever waits too long for others who make keys of one owner is told to 
   const first = new OwnerLock(store, 'acme').run(owner, async () => { await held })
   t.equal(await new OwnerLock(store, 'other').run(owner, async () => 'meanwhile'), 'meanwhile')
   const other = { ...store }
-  await Promise.all([store, other].map(async each => t.rejects(new OwnerLock(each, 'acme').run(owner, async () => 'never'), { code: 'AUTH_UNAVAILABLE' }, 'in this process, and in another')))
+  await Promise.all(
+    [store, other].map(async each =>
+      t.rejects(
+        new OwnerLock(each, 'acme').run(owner, async () => 'never'),
+        { code: 'AUTH_UNAVAILABLE' },
+        'in this process, and in another'
+      )
+    )
+  )
   release()
   await first
-  const unforgetting = { ...store, decrement: async () => { throw new Error('down') } }
-  t.equal(await new OwnerLock(unforgetting, 'acme').run(owner, async () => 'mine'), 'mine', 'a turn that cannot be given back ends by itself')
+  const unforgetting = {
+    ...store,
+    decrement: async () => {
+      throw new Error('down')
+    }
+  }
+  t.equal(
+    await new OwnerLock(unforgetting, 'acme').run(owner, async () => 'mine'),
+    'mine',
+    'a turn that cannot be given back ends by itself'
+  )
   t.equal(failed, 1)
 })

@@ -12,30 +12,59 @@ async function made (options: unknown, name = 'service'): Promise<Scheme> {
   return (await make(apiKey(options as ApiKeyOptions), Fastify() as unknown as FastifyInstance, name)).scheme
 }
 
-t.test('a key of 16 random bytes is accepted, in hex, in base64url and behind a prefix', async t => {
+t.test('accepts a key of 16 random bytes, in hex, in base64url and with a prefix', async t => {
   for (let i = 0; i < 150; i++) {
-    const keys = [hex(), hex().toUpperCase(), randomBytes(16).toString('base64url'), randomBytes(24).toString('base64url'), randomBytes(32).toString('base64')]
+    const keys = [
+      hex(),
+      hex().toUpperCase(),
+      randomBytes(16).toString('base64url'),
+      randomBytes(24).toString('base64url'),
+      randomBytes(32).toString('base64')
+    ]
     await t.resolves(made({ keys: Object.fromEntries(keys.map(key => [key, { id: 'ann' }])) }))
-    await t.resolves(made({ prefix: 'sk_live_', keys: { [`sk_live_${hex()}`]: { id: 'ann' }, [`sk_live_${randomBytes(16).toString('base64url')}`]: { id: 'bob' } } }))
+    await t.resolves(
+      made({
+        prefix: 'sk_live_',
+        keys: {
+          [`sk_live_${hex()}`]: { id: 'ann' },
+          [`sk_live_${randomBytes(16).toString('base64url')}`]: { id: 'bob' }
+        }
+      })
+    )
   }
 })
 
-t.test('a key that can be guessed, is too short, or cannot travel stops the boot, and is not shown', async t => {
+t.test('stops the boot for a key that is guessable, too short or not sendable, without showing it', async t => {
   const strong = hex()
   const weak: ReadonlyArray<readonly [unknown, RegExp]> = [
-    [{ keys: { 'my-secret-api-key-for-everybody': { id: 'a' } } }, /^Key 1 of schemes\.service\.keys is too easy to guess/],
-    [{ keys: { [strong]: { id: 'a' }, aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: { id: 'b' } } }, /^Key 2 of schemes\.service\.keys is too easy/],
+    [
+      { keys: { 'my-secret-api-key-for-everybody': { id: 'a' } } },
+      /^Key 1 of schemes\.service\.keys is too easy to guess/
+    ],
+    [
+      { keys: { [strong]: { id: 'a' }, aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: { id: 'b' } } },
+      /^Key 2 of schemes\.service\.keys is too easy/
+    ],
     [{ keys: { [randomBytes(8).toString('hex')]: { id: 'a' } } }, /is too easy/],
     [{ keys: { [randomBytes(11).toString('base64url')]: { id: 'a' } } }, /is too short/],
     [{ prefix: `${strong}_`, keys: { [`${strong}_${randomBytes(8).toString('hex')}`]: { id: 'a' } } }, /is too easy/],
     [{ prefix: strong, keys: { [strong]: { id: 'a' } } }, /is too short: it has 0 bytes/],
-    [{ prefix: 'acme_', keys: { [strong]: { id: 'a' } } }, /^Key 1 of schemes\.service\.keys does not start with schemes\.service\.prefix/],
-    [{ keys: { [`${strong},${strong}`]: { id: 'a' } } }, /^Key 1 of .* cannot be sent in header:x-api-key\. Use up to 1024 characters of visible ASCII/],
+    [
+      { prefix: 'acme_', keys: { [strong]: { id: 'a' } } },
+      /^Key 1 of schemes\.service\.keys does not start with schemes\.service\.prefix/
+    ],
+    [
+      { keys: { [`${strong},${strong}`]: { id: 'a' } } },
+      /^Key 1 of .* cannot be sent in header:x-api-key\. Use up to 1024 characters of visible ASCII/
+    ],
     [{ keys: { [`${strong};${strong}`]: { id: 'a' } } }, /cannot be sent/],
     [{ keys: { [`${strong} ${strong}`]: { id: 'a' } } }, /cannot be sent/],
     [{ keys: { [`${strong}é`]: { id: 'a' } } }, /cannot be sent/],
     [{ keys: { [randomBytes(600).toString('hex')]: { id: 'a' } } }, /cannot be sent/],
-    [{ from: ['cookie:key', 'bearer'], keys: { [`${strong}!`]: { id: 'a' } } }, /cannot be sent in cookie:key and bearer\. Use up to 1024 characters of letters, digits and -\._~\+\//],
+    [
+      { from: ['cookie:key', 'bearer'], keys: { [`${strong}!`]: { id: 'a' } } },
+      /cannot be sent in cookie:key and bearer\. Use up to 1024 characters of letters, digits and -\._~\+\//
+    ],
     [{ keys: { undefined: { id: 'a' } } }, /^Key 1 of .* is 'undefined', so its environment variable is not set/],
     [{ keys: new Map([[undefined, { id: 'a' }]]) }, /is not a string/],
     [{ keys: new Map([[7, { id: 'a' }]]) }, /is not a string/]
@@ -44,12 +73,13 @@ t.test('a key that can be guessed, is too short, or cannot travel stops the boot
     const error = await made(options).then(() => null, (error: unknown) => error)
     t.match(error, { code: 'AUTH_MISCONFIGURED', message })
     const [key = ''] = Object.keys((options as { keys: object }).keys)
-    if (key !== 'undefined' && key !== '') t.notOk(inspect(error, { depth: 9, showHidden: true }).includes(key), 'the sentence does not show it')
+    if (key !== 'undefined' && key !== '')
+      t.notOk(inspect(error, { depth: 9, showHidden: true }).includes(key), 'the sentence does not show it')
   }
   await t.resolves(made({ keys: { [`${strong}!$%&'*+:`]: { id: 'a' } } }), 'in a header, what is visible travels')
 })
 
-t.test('an option that is wrong stops the boot with a sentence that names it', async t => {
+t.test('stops the boot for a wrong option, and names it', async t => {
   const key = hex()
   const keys = { [key]: { id: 'ann' } }
   const verify = () => null
@@ -69,17 +99,25 @@ t.test('an option that is wrong stops the boot with a sentence that names it', a
     [{ verify, prefix: 7 }, /^The option schemes\.service\.prefix must be a string\. Got 7\./],
     [{ verify, realm: null }, /^The option schemes\.service\.realm must be a string\. Got null\./],
     [{ verify, load: {} }, /^The option schemes\.service\.load must be a function/],
-    [{ keys: { [key]: { scopes: ['a'] } } }, /^The principal of key 1 of schemes\.service\.keys is wrong: a principal must be an object with a non-empty string id\.$/],
+    [
+      { keys: { [key]: { scopes: ['a'] } } },
+      /^The principal of key 1 of schemes\.service\.keys is wrong: a principal must be an object with a non-empty string id\.$/
+    ],
     [{ keys: { [key]: null } }, /non-empty string id/],
     [{ keys: { [key]: 'ann' } }, /non-empty string id/],
     [{ keys: { [key]: { id: 'ann', scopes: 'a' } } }, /scopes must be a list of strings/],
     [{ keys: { [key]: { id: 'ann', get roles () { throw new Error('no') } } } }, /it cannot be read/]
   ]
-  for (const [options, message] of wrong) await t.rejects(async () => made(options), { code: 'AUTH_MISCONFIGURED', message }, String(message))
-  await t.rejects(application({ schemes: { service: apiKey({ keys: {} }) } }), { code: 'AUTH_MISCONFIGURED' }, 'and the plugin with it')
+  for (const [options, message] of wrong)
+    await t.rejects(async () => made(options), { code: 'AUTH_MISCONFIGURED', message }, String(message))
+  await t.rejects(
+    application({ schemes: { service: apiKey({ keys: {} }) } }),
+    { code: 'AUTH_MISCONFIGURED' },
+    'and the plugin with it'
+  )
 })
 
-t.test('the plaintext of a key is not kept', async t => {
+t.test('does not keep the plaintext of a key', async t => {
   const key = hex()
   const scheme = await made({ keys: { [key]: { id: 'ann' } } })
   t.notOk(inspect(scheme, { depth: 9, showHidden: true }).includes(key))
@@ -88,21 +126,30 @@ t.test('the plaintext of a key is not kept', async t => {
   app.get('/', handler().handler)
   given[key] = { id: 'root' }
   delete given[key]
-  t.match((await app.inject({ url: '/', headers: { 'x-api-key': key } })).json(), { id: 'ann' }, 'and later changes of the table do not count')
+  t.match(
+    (await app.inject({ url: '/', headers: { 'x-api-key': key } })).json(),
+    { id: 'ann' },
+    'and later changes of the table do not count'
+  )
 })
 
-t.test('among thousands of keys each is its own principal\'s, and nobody else\'s', async t => {
+t.test('maps each of thousands of keys to its own principal', async t => {
   const people = Array.from({ length: 3000 }, (_, i) => [hex(), { id: `user ${i}`, scopes: [`own:${i}`] }] as const)
   const { app } = await application({ schemes: { service: apiKey({ keys: new Map(people) }) } }, { logger: false })
   app.get('/', async request => request.principal)
   for (let i = 0; i < people.length; i += 37) {
-    const [key, { id, scopes }] = people[i] as typeof people[number]
-    t.same((await app.inject({ url: '/', headers: { 'x-api-key': key } })).json(), { id, scopes, roles: [], realm: 'service' })
+    const [key, { id, scopes }] = people[i] as (typeof people)[number]
+    t.same((await app.inject({ url: '/', headers: { 'x-api-key': key } })).json(), {
+      id,
+      scopes,
+      roles: [],
+      realm: 'service'
+    })
   }
   t.equal((await app.inject({ url: '/', headers: { 'x-api-key': hex() } })).statusCode, 401)
 })
 
-t.test('verify is given the key and the request, and answers a principal or a no, at once or later; what it throws is a 500', async t => {
+t.test('calls verify with the key and the request, and answers 500 if it throws', async t => {
   const seen: unknown[] = []
   const answers: Record<string, () => unknown> = {
     ann: () => ({ id: 'ann', realm: 'https://id.test', team: 7 }),
@@ -117,14 +164,28 @@ t.test('verify is given the key and the request, and answers a principal or a no
     throws: () => { throw new Error('secret cause') },
     rejects: async () => { throw new Error('secret cause') }
   }
-  const { app, log } = await application({ schemes: { service: apiKey({ verify: (key, request) => { seen.push([key, request.url]); return answers[key]?.() as null } }) } })
+  const { app, log } = await application({
+    schemes: {
+      service: apiKey({
+        verify: (key, request) => {
+          seen.push([key, request.url])
+          return answers[key]?.() as null
+        }
+      })
+    }
+  })
   app.get('/', async request => request.principal)
-  const ask = async (key: string) => { const { statusCode, body } = await app.inject({ url: '/', headers: { 'x-api-key': key } }); return [statusCode, JSON.parse(body)] }
+  const ask = async (key: string) => {
+    const { statusCode, body } = await app.inject({ url: '/', headers: { 'x-api-key': key } })
+    return [statusCode, JSON.parse(body)]
+  }
   t.same(await ask('ann'), [200, { id: 'ann', realm: 'https://id.test', scopes: [], roles: [], team: 7 }])
   t.match(await ask('later'), [200, { id: 'later', realm: 'service' }])
   t.match(await ask('query'), [200, { id: 'query' }], 'what a query builder returns can be waited for')
-  for (const key of ['null', 'nobody', 'undefined', 'false', 'notValid']) t.match(await ask(key), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
-  for (const key of ['noId', 'throws', 'rejects']) t.match(await ask(key), [500, { code: 'AUTH_FAULT', message: 'Internal Server Error' }], key)
+  for (const key of ['null', 'nobody', 'undefined', 'false', 'notValid'])
+    t.match(await ask(key), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
+  for (const key of ['noId', 'throws', 'rejects'])
+    t.match(await ask(key), [500, { code: 'AUTH_FAULT', message: 'Internal Server Error' }], key)
   t.equal(log.filter(line => line.msg === 'authentication fault').length, 3)
   t.same(seen[0], ['ann', '/'])
   seen.length = 0
@@ -132,9 +193,12 @@ t.test('verify is given the key and the request, and answers a principal or a no
   t.same(seen, [], 'a text that is no key of anybody is not looked up')
 })
 
-t.test('two schemes with prefixes share a place, in either order', async t => {
+t.test('lets two schemes with prefixes share a source, in either order', async t => {
   const [one, two] = [`one_${hex()}`, `two_${hex()}`]
-  const schemes = { one: apiKey({ prefix: 'one_', keys: { [one]: { id: '1' } } }), two: apiKey({ prefix: 'two_', verify: async key => key === two ? { id: '2' } : null }) }
+  const schemes = {
+    one: apiKey({ prefix: 'one_', keys: { [one]: { id: '1' } } }),
+    two: apiKey({ prefix: 'two_', verify: async key => (key === two ? { id: '2' } : null) })
+  }
   const { app } = await application({ schemes, default: ['one', 'two'] })
   app.get('/', handler().handler)
   app.get('/turned', { config: { auth: ['two', 'one'] } }, handler().handler)
@@ -142,42 +206,73 @@ t.test('two schemes with prefixes share a place, in either order', async t => {
     const ask = async (key: string) => (await app.inject({ url, headers: { 'x-api-key': key } })).json()
     t.match(await ask(one), { scheme: 'one', id: '1' })
     t.match(await ask(two), { scheme: 'two', id: '2' })
-    for (const key of [`one_${hex()}`, `two_${hex()}`, `six_${hex()}`, 'one_']) t.match(await ask(key), { statusCode: 401, code: 'AUTH_INVALID_CREDENTIALS' })
+    for (const key of [`one_${hex()}`, `two_${hex()}`, `six_${hex()}`, 'one_'])
+      t.match(await ask(key), { statusCode: 401, code: 'AUTH_INVALID_CREDENTIALS' })
   }
 })
 
-t.test('as Bearer it has a challenge with its realm, an error only for what was sent, and the scopes that were missing', async t => {
+t.test('as Bearer, sends a challenge with realm, error and the missing scopes', async t => {
   const key = hex()
-  const { app } = await application({ schemes: { service: apiKey({ from: ['bearer', 'header:x-api-key'], realm: 'the "desk"', keys: { [key]: { id: 'ann' } } }) } })
+  const { app } = await application({
+    schemes: {
+      service: apiKey({ from: ['bearer', 'header:x-api-key'], realm: 'the "desk"', keys: { [key]: { id: 'ann' } } })
+    }
+  })
   app.get('/', handler().handler)
   app.get('/scopes', { config: { auth: { scopes: { all: ['a', 'b'] } } } }, handler().handler)
   app.get('/roles', { config: { auth: { roles: 'a' } } }, handler().handler)
-  const challenge = async (url: string, headers: Record<string, string> = {}) => readChallenges((await app.inject({ url, headers })).headers['www-authenticate'] as string)
+  const challenge = async (url: string, headers: Record<string, string> = {}) =>
+    readChallenges((await app.inject({ url, headers })).headers['www-authenticate'] as string)
   const realm = 'the "desk"'
   t.same(await challenge('/'), [{ scheme: 'bearer', params: { realm } }])
-  t.same(await challenge('/', { 'x-api-key': hex() }), [{ scheme: 'bearer', params: { realm, error: 'invalid_token' } }])
-  t.same(await challenge('/scopes', { 'x-api-key': key }), [{ scheme: 'bearer', params: { realm, error: 'insufficient_scope', scope: 'a b' } }])
-  t.same(await challenge('/roles', { authorization: `Bearer ${key}` }), [{ scheme: 'bearer', params: { realm, error: 'insufficient_scope' } }])
+  t.same(await challenge('/', { 'x-api-key': hex() }), [
+    { scheme: 'bearer', params: { realm, error: 'invalid_token' } }
+  ])
+  t.same(await challenge('/scopes', { 'x-api-key': key }), [
+    { scheme: 'bearer', params: { realm, error: 'insufficient_scope', scope: 'a b' } }
+  ])
+  t.same(await challenge('/roles', { authorization: `Bearer ${key}` }), [
+    { scheme: 'bearer', params: { realm, error: 'insufficient_scope' } }
+  ])
 })
 
-t.test('the place says how it is described, whether it is ambient, and what caches may keep', async t => {
+t.test('derives the OpenAPI description, ambience and caching from the source', async t => {
   const of = async (from: ApiKeyOptions['from']) => {
     const { openapi, ambient, cacheControl } = await made({ verify: () => null, from })
     return { openapi, ambient, cacheControl }
   }
   t.match(await made({ verify: () => null }), { openapi: { type: 'apiKey', in: 'header', name: 'x-api-key' } })
-  t.same(await of('header:x-key'), { openapi: { type: 'apiKey', in: 'header', name: 'x-key' }, ambient: false, cacheControl: 'private' })
-  t.same(await of('query:key'), { openapi: { type: 'apiKey', in: 'query', name: 'key' }, ambient: false, cacheControl: 'private, no-store' })
-  t.same(await of('cookie:key'), { openapi: { type: 'apiKey', in: 'cookie', name: 'key' }, ambient: true, cacheControl: 'private' })
+  t.same(await of('header:x-key'), {
+    openapi: { type: 'apiKey', in: 'header', name: 'x-key' },
+    ambient: false,
+    cacheControl: 'private'
+  })
+  t.same(await of('query:key'), {
+    openapi: { type: 'apiKey', in: 'query', name: 'key' },
+    ambient: false,
+    cacheControl: 'private, no-store'
+  })
+  t.same(await of('cookie:key'), {
+    openapi: { type: 'apiKey', in: 'cookie', name: 'key' },
+    ambient: true,
+    cacheControl: 'private'
+  })
   t.same(await of('bearer'), { openapi: { type: 'http', scheme: 'bearer' }, ambient: false, cacheControl: undefined })
   t.match(await of(['bearer', 'cookie:key']), { openapi: { type: 'http' }, ambient: true, cacheControl: 'private' })
 })
 
-t.test('its own load is asked, and a principal\'s table entry stays as it was', async t => {
+t.test('calls its own load, and leaves the principal in the table unchanged', async t => {
   const key = hex()
   const entry = { id: 'ann', scopes: ['a'] }
   let enabled = true
-  const { app } = await application({ schemes: { service: apiKey({ keys: { [key]: entry }, load: principal => enabled ? { ...principal, roles: ['clerk'] } : null }) } })
+  const { app } = await application({
+    schemes: {
+      service: apiKey({
+        keys: { [key]: entry },
+        load: principal => (enabled ? { ...principal, roles: ['clerk'] } : null)
+      })
+    }
+  })
   app.get('/', async request => request.principal)
   const ask = async () => app.inject({ url: '/', headers: { 'x-api-key': key } })
   t.same((await ask()).json(), { id: 'ann', realm: 'service', scopes: ['a'], roles: ['clerk'] })

@@ -12,10 +12,16 @@ import { application, contextOf, make } from '../../fixtures/schemes.js'
 // The libraries are loaded when a hash is first needed, and then as they are here: with a count.
 const require = createRequire(import.meta.url)
 let work: string[] = []
-for (const [name, method, cost] of [['@node-rs/argon2', 'hashRaw', 'memoryCost'], ['@node-rs/bcrypt', 'hash', 'cost']] as const) {
+for (const [name, method, cost] of [
+  ['@node-rs/argon2', 'hashRaw', 'memoryCost'],
+  ['@node-rs/bcrypt', 'hash', 'cost']
+] as const) {
   const library = require(name) as Record<string, (...args: unknown[]) => unknown>
   const original = library[method]
-  library[method] = (...args) => { work.push(`${name.slice(9)} ${String((args[1] as Record<string, unknown>)[cost])}`); return original?.(...args) }
+  library[method] = (...args) => {
+    work.push(`${name.slice(9)} ${String((args[1] as Record<string, unknown>)[cost])}`)
+    return original?.(...args)
+  }
 }
 
 /** What was evaluated since the last call. */
@@ -31,30 +37,57 @@ const bcrypt = '$2a$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a'
 const hashed = await hashPassword(password)
 
 async function serving (options: object) {
-  const { app, log } = await application({ schemes: { ops: basic(options as BasicOptions) }, limits: { guesses: false } })
+  const { app, log } = await application({
+    schemes: { ops: basic(options as BasicOptions) },
+    limits: { guesses: false }
+  })
   app.get('/', async request => request.principal)
   await app.ready()
   evaluated()
   return {
     log,
     async ask (name: string, given: string) {
-      const answer = await app.inject({ url: '/', headers: { authorization: `Basic ${Buffer.from(`${name}:${given}`).toString('base64')}` } })
-      return { status: answer.statusCode, id: answer.json().id, code: answer.json().code, retryAfter: answer.headers['retry-after'], body: answer.body }
+      const answer = await app.inject({
+        url: '/',
+        headers: { authorization: `Basic ${Buffer.from(`${name}:${given}`).toString('base64')}` }
+      })
+      return {
+        status: answer.statusCode,
+        id: answer.json().id,
+        code: answer.json().code,
+        retryAfter: answer.headers['retry-after'],
+        body: answer.body
+      }
     }
   }
 }
 
-t.test('a table may hold hashes instead of passwords', async t => {
-  const { ask } = await serving({ users: { ann: { hash: hashed, roles: ['ops'] }, old: { hash: bcrypt }, bob: { password: 'battery staple' } } })
+t.test('accepts hashes in a table instead of passwords', async t => {
+  const { ask } = await serving({
+    users: { ann: { hash: hashed, roles: ['ops'] }, old: { hash: bcrypt }, bob: { password: 'battery staple' } }
+  })
   t.match(await ask('ann', password), { status: 200, id: 'ann' })
-  t.same(JSON.parse((await ask('ann', password)).body), { id: 'ann', realm: 'ops', scopes: [], roles: ['ops'] }, 'the hash is no part of the principal')
+  t.same(
+    JSON.parse((await ask('ann', password)).body),
+    { id: 'ann', realm: 'ops', scopes: [], roles: ['ops'] },
+    'the hash is no part of the principal'
+  )
   t.match(await ask('old', 'U*U*U'), { status: 200, id: 'old' })
   t.match(await ask('bob', 'battery staple'), { status: 200, id: 'bob' })
-  for (const [name, given] of [['ann', 'wrong'], ['ann', hashed], ['old', password], ['bob', password], ['nobody', password]] as const) t.match(await ask(name, given), { status: 401 }, `${name} ${given}`)
+  for (const [name, given] of [
+    ['ann', 'wrong'],
+    ['ann', hashed],
+    ['old', password],
+    ['bob', password],
+    ['nobody', password]
+  ] as const)
+    t.match(await ask(name, given), { status: 401 }, `${name} ${given}`)
 })
 
-t.test('a failure against a table evaluates the slowest kind of hash in it', async t => {
-  const { ask } = await serving({ users: { ann: { hash: hashed }, old: { hash: bcrypt }, bob: { password: 'battery staple' } } })
+t.test('computes the slowest kind of hash in the table on every failure', async t => {
+  const { ask } = await serving({
+    users: { ann: { hash: hashed }, old: { hash: bcrypt }, bob: { password: 'battery staple' } }
+  })
   for (const name of ['ann', 'bob', 'nobody']) {
     t.match(await ask(name, 'wrong'), { status: 401 })
     t.same(evaluated(), ['argon2 19456'], name)
@@ -68,10 +101,16 @@ t.test('a failure against a table evaluates the slowest kind of hash in it', asy
   t.same(evaluated(), ['bcrypt 5'], 'and a kind that is not in it costs nobody anything')
 })
 
-t.test('users can be looked up at every request, and a change of hash, principal or existence counts at once', async t => {
+t.test('finds users on each request, and applies changes of hash, principal or existence at once', async t => {
   let found: FoundUser | null = { hash: hashed, principal: { id: '7', roles: ['ops'] } }
   const seen: string[] = []
-  const { ask } = await serving({ find: async (name: string, request: { url: string }) => { seen.push(`${name} ${request.url}`); return name === 'ann' ? found : null }, cache: { ttl: '5m' } })
+  const { ask } = await serving({
+    find: async (name: string, request: { url: string }) => {
+      seen.push(`${name} ${request.url}`)
+      return name === 'ann' ? found : null
+    },
+    cache: { ttl: '5m' }
+  })
   t.match(await ask('ann', password), { status: 200, id: '7' })
   t.match(await ask('ann', password), { status: 200 })
   t.same(evaluated(), ['argon2 19456'])
@@ -92,8 +131,15 @@ t.test('users can be looked up at every request, and a change of hash, principal
   t.equal(seen[0], 'ann /')
 })
 
-t.test('what is found and is no user is a fault, and so is a stored text that is no hash; neither is shown', async t => {
-  for (const found of [true, 7, { hash: undefined, principal: { id: 'a' } }, { hash: 7, principal: { id: 'a' } }, { hash: '$md5$c2VjcmV0', principal: { id: 'a' } }, { hash: hashed, principal: { id: '' } }]) {
+t.test('answers 500 for an invalid user or hash, and shows neither', async t => {
+  for (const found of [
+    true,
+    7,
+    { hash: undefined, principal: { id: 'a' } },
+    { hash: 7, principal: { id: 'a' } },
+    { hash: '$md5$c2VjcmV0', principal: { id: 'a' } },
+    { hash: hashed, principal: { id: '' } }
+  ]) {
     const { ask, log } = await serving({ find: () => found })
     const answer = await ask('ann', password)
     t.match(answer, { status: 500, code: 'AUTH_FAULT' }, inspect(found))
@@ -103,7 +149,7 @@ t.test('what is found and is no user is a fault, and so is a stored text that is
   t.match(await ask('ann', password), { status: 500 })
 })
 
-t.test('hashes under a pepper are verified by the passwords that know it', async t => {
+t.test('verifies hashes with a pepper by the passwords object that has it', async t => {
   const peppered = passwords({ pepper: { id: 'a', secret: randomBytes(32).toString('base64url') } })
   const hash = await peppered.hash(password)
   const find = () => ({ hash, principal: { id: 'ann' } })
@@ -111,7 +157,7 @@ t.test('hashes under a pepper are verified by the passwords that know it', async
   t.match(await (await serving({ find })).ask('ann', password), { status: 500 })
 })
 
-t.test('a cache remembers what was right, for its user alone, and never what was wrong', async t => {
+t.test('caches successes for their user only, and never failures', async t => {
   const { ask } = await serving({ users: { ann: { hash: hashed }, ben: { hash: hashed } }, cache: { ttl: 60 } })
   for (let i = 0; i < 5; i++) t.match(await ask('ann', password), { status: 200, id: 'ann' })
   t.same(evaluated(), ['argon2 19456'])
@@ -125,7 +171,7 @@ t.test('a cache remembers what was right, for its user alone, and never what was
   t.same(evaluated(), [])
 })
 
-t.test('without a cache every request is verified', async t => {
+t.test('verifies every request without a cache', async t => {
   const { ask } = await serving({ users: { ann: { hash: hashed } } })
   for (let i = 0; i < 3; i++) t.match(await ask('ann', password), { status: 200 })
   t.equal(evaluated().length, 3)
@@ -135,11 +181,15 @@ t.test('without a cache every request is verified', async t => {
 function cached (ttl: number, size?: number) {
   const clock = { now: 0, verified: 0 }
   const cache = createVerifiedCache(ttl, size, () => clock.now)
-  const check = async (name: string, given = 'right', stored = 'hash', address = '192.0.2.1'): Promise<boolean> => cache.check([name, given, stored, address], async () => { clock.verified++; return given === 'right' })
+  const check = async (name: string, given = 'right', stored = 'hash', address = '192.0.2.1'): Promise<boolean> =>
+    cache.check([name, given, stored, address], async () => {
+      clock.verified++
+      return given === 'right'
+    })
   return { clock, check, cache }
 }
 
-t.test('what a cache remembers ends after its time, however often it was asked', async t => {
+t.test('expires a cache entry after its time, however often it is used', async t => {
   const { clock, check } = cached(60)
   for (const [now, verified] of [[0, 1], [30_000, 1], [59_999, 1], [60_000, 2], [119_999, 2], [500_000, 3]] as const) {
     clock.now = now
@@ -148,14 +198,20 @@ t.test('what a cache remembers ends after its time, however often it was asked',
   }
 })
 
-t.test('no two questions of a cache are one by their spelling', async t => {
+t.test('cache keys are unambiguous', async t => {
   const { clock, check } = cached(60)
   await check('a', 'right', 'b')
-  for (const [name, given, stored] of [['a","right', 'b', ''], ['a', 'right","b', ''], ['', 'a","right', 'b'], ['aright', 'b', '']] as const) t.equal(await check(name, given, stored), false)
+  for (const [name, given, stored] of [
+    ['a","right', 'b', ''],
+    ['a', 'right","b', ''],
+    ['', 'a","right', 'b'],
+    ['aright', 'b', '']
+  ] as const)
+    t.equal(await check(name, given, stored), false)
   t.equal(clock.verified, 5)
 })
 
-t.test('a cache is bounded, and forgets the oldest first', async t => {
+t.test('the cache is bounded, and evicts the oldest first', async t => {
   const { clock, check } = cached(60, 3)
   for (const name of ['a', 'b', 'c', 'd']) await check(name)
   t.equal(clock.verified, 4)
@@ -165,7 +221,7 @@ t.test('a cache is bounded, and forgets the oldest first', async t => {
   t.equal(clock.verified, 5)
 })
 
-t.test('a cache remembers a password for the address that sent it, until five others were tried there', async t => {
+t.test('caches a password for its address until five others were tried there', async t => {
   const { clock, check, cache } = cached(60)
   const remembers = (given: string, address = '192.0.2.1'): boolean => cache.remembers(['ann', given, 'hash', address])
   await check('ann')
@@ -180,10 +236,16 @@ t.test('a cache remembers a password for the address that sent it, until five ot
   t.equal(remembers('right'), true, 'verified anew, it is remembered anew')
 })
 
-t.test('equal checks at the same time are one, and one that breaks is not remembered', async t => {
+t.test('shares one check between equal concurrent requests, and caches no error', async t => {
   const { clock, check, cache } = cached(60)
-  t.same(await Promise.all(Array.from({ length: 50 }, () => check('ann'))), Array.from({ length: 50 }, () => true))
-  t.same(await Promise.all(Array.from({ length: 50 }, () => check('ann', 'wrong'))), Array.from({ length: 50 }, () => false))
+  t.same(
+    await Promise.all(Array.from({ length: 50 }, () => check('ann'))),
+    Array.from({ length: 50 }, () => true)
+  )
+  t.same(
+    await Promise.all(Array.from({ length: 50 }, () => check('ann', 'wrong'))),
+    Array.from({ length: 50 }, () => false)
+  )
   t.equal(clock.verified, 2)
   const broken = () => cache.check(['ben', 'right', 'hash', '192.0.2.1'], async () => { throw new Error('down') })
   await Promise.all([broken(), broken()].map(each => t.rejects(each, { message: 'down' })))
@@ -192,7 +254,7 @@ t.test('equal checks at the same time are one, and one that breaks is not rememb
   t.equal(cache.remembers(['ann', 'wrong', 'hash', '192.0.2.1']), false)
 })
 
-t.test('more hashes than may wait are 503, by find and by a verify function, and the guess is not called wrong', async t => {
+t.test('answers 503 if the hash queue is full, without counting a wrong guess', async t => {
   const busy = passwords({ concurrency: 1, queue: 0 })
   for (const options of [
     { find: () => ({ hash: hashed, principal: { id: 'ann' } }), passwords: busy },
@@ -201,24 +263,28 @@ t.test('more hashes than may wait are 503, by find and by a verify function, and
     const { ask } = await serving(options)
     const answers = await Promise.all([ask('ann', password), ask('ann', password), ask('ann', 'wrong')])
     t.match(answers[0], { status: 200 })
-    for (const answer of answers.slice(1)) t.match(answer, { status: 503, code: 'AUTH_UNAVAILABLE', retryAfter: /^\d+$/ })
+    for (const answer of answers.slice(1))
+      t.match(answer, { status: 503, code: 'AUTH_UNAVAILABLE', retryAfter: /^\d+$/ })
   }
 })
 
-t.test('verifies outside of an application as well', async t => {
+t.test('verifies outside of an application', async t => {
   const value = `Basic ${Buffer.from(`ann:${password}`).toString('base64')}`
   const request = { raw: { headers: { authorization: value }, rawHeaders: ['authorization', value] } } as never
   const outcome = async (options: object) => {
     const { scheme } = await make(basic(options as BasicOptions), Fastify() as unknown as FastifyInstance, 'ops')
     return await scheme.authenticate(request)
   }
-  t.match(await outcome({ verify: async () => ({ id: 'ann' }) }), { kind: 'authenticated', principal: { id: 'ann', realm: 'ops' } })
+  t.match(await outcome({ verify: async () => ({ id: 'ann' }) }), {
+    kind: 'authenticated',
+    principal: { id: 'ann', realm: 'ops' }
+  })
   t.match(await outcome({ verify: () => null }), { kind: 'invalid' })
   t.match(await outcome({ users: { ann: { password } } }), { kind: 'authenticated' })
   t.match(await outcome({ users: { ann: { hash: hashed } } }), { kind: 'authenticated' })
 })
 
-t.test('an option that is wrong stops the boot with a sentence that shows no hash', async t => {
+t.test('stops the boot for a wrong option, without showing a hash', async t => {
   const users = { ann: { hash: hashed } }
   const find = () => null
   const wrong: ReadonlyArray<readonly [options: object, message: RegExp]> = [
@@ -237,18 +303,29 @@ t.test('an option that is wrong stops the boot with a sentence that shows no has
     [{ users: { ann: { hash: null } } }, /user 'ann' .* cannot be used: it is not a string but null/],
     [{ users: { ann: { hash: undefined } } }, /user 'ann' .* a hash that is undefined.* npx fastify-gatehouse hash/],
     [{ users: { ann: { hash: hashed, password } } }, /both a password and a hash/],
-    [{ users: { ann: { hash: hashed.slice(0, 50) } } }, /user 'ann' .* cannot be used: it begins like a hash of argon2id/],
+    [
+      { users: { ann: { hash: hashed.slice(0, 50) } } },
+      /user 'ann' .* cannot be used: it begins like a hash of argon2id/
+    ],
     [{ users: { ann: { hash: password } } }, /not a PHC string/],
     [{ users: { ann: { hash: `$hmac-sha256$keyid=a${hashed}` } } }, /under a pepper.* Use find/],
     [{ users: { ann: { hash: hashed, scopes: 'a' } } }, /scopes must be a list/]
   ]
   for (const [options, message] of wrong) {
-    const error = await Promise.resolve().then(() => basic(options as BasicOptions)(Fastify() as unknown as FastifyInstance, 'ops', contextOf())).then(() => null, (error: unknown) => error)
+    const error = await Promise.resolve()
+      .then(() => basic(options as BasicOptions)(Fastify() as unknown as FastifyInstance, 'ops', contextOf()))
+      .then(
+        () => null,
+        (error: unknown) => error
+      )
     t.match(error, { code: 'AUTH_MISCONFIGURED', message }, String(message))
-    t.notMatch(inspect(error, { showHidden: true }), new RegExp(`${password}|${hashed.slice(31, 50).replace(/[+/$]/g, '.')}`))
+    t.notMatch(
+      inspect(error, { showHidden: true }),
+      new RegExp(`${password}|${hashed.slice(31, 50).replace(/[+/$]/g, '.')}`)
+    )
   }
 })
 
-t.test('the plain functions go on beside it', async t => {
+t.test('the plain functions keep working alongside', async t => {
   t.match(await verifyPassword(password, hashed), { valid: true })
 })

@@ -1,7 +1,14 @@
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import gatehouse, { absent, invalid, jwt, type GatehouseOptions, type JwtOptions, type Scheme } from '../../../lib/index.js'
+import gatehouse, {
+  absent,
+  invalid,
+  jwt,
+  type GatehouseOptions,
+  type JwtOptions,
+  type Scheme
+} from '../../../lib/index.js'
 import { readChallenges } from '../../fixtures/challenges.js'
 import { pair, secretOf, token } from '../../fixtures/tokens.js'
 
@@ -13,33 +20,62 @@ const metadata = 'https://api.example.com/.well-known/oauth-protected-resource/m
 
 async function appWith (options: GatehouseOptions, prefix = ''): Promise<FastifyInstance> {
   const app = Fastify()
-  await app.register(async child => {
-    await child.register(gatehouse, options)
-    child.post('/tools', { config: { auth: { scopes: { all: ['mcp:tools', 'mcp:read'], any: ['a', 'b'] } } } }, async () => 'done')
-    child.get('/roles', { config: { auth: { roles: 'admin' } } }, async () => 'done')
-    child.get('/', async () => 'done')
-  }, { prefix })
+  await app.register(
+    async child => {
+      await child.register(gatehouse, options)
+      child.post(
+        '/tools',
+        { config: { auth: { scopes: { all: ['mcp:tools', 'mcp:read'], any: ['a', 'b'] } } } },
+        async () => 'done'
+      )
+      child.get('/roles', { config: { auth: { roles: 'admin' } } }, async () => 'done')
+      child.get('/', async () => 'done')
+    },
+    { prefix }
+  )
   return app
 }
 
-function challengesOf ({ headers }: { readonly headers: Readonly<Record<string, unknown>> }): ReturnType<typeof readChallenges> {
+function challengesOf ({
+  headers
+}: {
+  readonly headers: Readonly<Record<string, unknown>>
+}): ReturnType<typeof readChallenges> {
   return readChallenges(String(headers['www-authenticate']))
 }
 
 function bearer (scope: string, more: Readonly<Record<string, unknown>> = {}): { readonly authorization: string } {
   const exp = Math.floor(Date.now() / 1000) + 300
-  return { authorization: `Bearer ${token({ iss: issuer, aud: audience, sub: 'ann', exp, scope, ...more }, { alg: 'HS256', key })}` }
+  return {
+    authorization: `Bearer ${token({ iss: issuer, aud: audience, sub: 'ann', exp, scope, ...more }, { alg: 'HS256', key })}`
+  }
 }
 
 async function bootError (options: unknown, prefix = ''): Promise<string> {
   const app = await appWith({ schemes: { mcp: jwt(options as JwtOptions) } }, prefix).catch((error: unknown) => error)
-  return app instanceof Error ? app.message : await (app as FastifyInstance).ready().then(() => 'booted', (error: Error) => error.message)
+  return app instanceof Error
+    ? app.message
+    : await (app as FastifyInstance).ready().then(
+        () => 'booted',
+        (error: Error) => error.message
+      )
 }
 
 t.test('serves the metadata of the resource, public and cacheable', async t => {
-  await using app = await appWith({ schemes: { mcp: jwt({ ...base, resource: { name: 'Orders', documentation: 'https://example.com/docs', scopes: ['mcp:tools'] } }) }, requireReason: true })
+  await using app = await appWith({
+    schemes: {
+      mcp: jwt({
+        ...base,
+        resource: { name: 'Orders', documentation: 'https://example.com/docs', scopes: ['mcp:tools'] }
+      })
+    },
+    requireReason: true
+  })
   const { statusCode, headers, body } = await app.inject('/.well-known/oauth-protected-resource/mcp')
-  t.match({ statusCode, headers }, { statusCode: 200, headers: { 'cache-control': 'public, max-age=3600', 'content-type': /^application\/json/ } })
+  t.match(
+    { statusCode, headers },
+    { statusCode: 200, headers: { 'cache-control': 'public, max-age=3600', 'content-type': /^application\/json/ } }
+  )
   t.same(JSON.parse(body), {
     resource: audience,
     authorization_servers: [issuer],
@@ -51,10 +87,19 @@ t.test('serves the metadata of the resource, public and cacheable', async t => {
 })
 
 t.test('the document of the shortest option has what must be there alone', async t => {
-  const issuers = [{ issuer, audience: 'https://api.example.com', keys: key }, { issuer: 'https://other.example.com', audience: ['https://api.example.com', 'x'], keys: pair('ec').publicKey }]
-  await using app = await appWith({ schemes: { mcp: jwt({ issuers, from: ['query:access_token', 'cookie:token'], resource: true }) } })
+  const issuers = [
+    { issuer, audience: 'https://api.example.com', keys: key },
+    { issuer: 'https://other.example.com', audience: ['https://api.example.com', 'x'], keys: pair('ec').publicKey }
+  ]
+  await using app = await appWith({
+    schemes: { mcp: jwt({ issuers, from: ['query:access_token', 'cookie:token'], resource: true }) }
+  })
   const answer = await app.inject('/.well-known/oauth-protected-resource')
-  t.same(answer.json(), { resource: 'https://api.example.com', authorization_servers: issuers.map(each => each.issuer), bearer_methods_supported: ['query'] })
+  t.same(answer.json(), {
+    resource: 'https://api.example.com',
+    authorization_servers: issuers.map(each => each.issuer),
+    bearer_methods_supported: ['query']
+  })
 })
 
 t.test('a default of the application may be set after the plugin declared its route', async t => {
@@ -64,7 +109,10 @@ t.test('a default of the application may be set after the plugin declared its ro
   app.get('/', async () => 'done')
   t.equal((await app.inject({ url: '/', headers: bearer('other') })).statusCode, 403)
   t.equal((await app.inject('/.well-known/oauth-protected-resource/mcp')).statusCode, 200)
-  t.match(app.gatehouse.audit().find(row => row.url.startsWith('/.well-known')), { access: 'public', reason: /RFC 9728/ })
+  t.match(
+    app.gatehouse.audit().find(row => row.url.startsWith('/.well-known')),
+    { access: 'public', reason: /RFC 9728/ }
+  )
 })
 
 t.test('every challenge of the scheme names the metadata, and the scopes of the route', async t => {
@@ -76,10 +124,30 @@ t.test('every challenge of the scheme names the metadata, and the scopes of the 
   }
   t.same(await ask({}), [401, { realm: 'mcp', scope, resource_metadata: metadata }])
   t.same(await ask({}, '/roles'), [401, { realm: 'mcp', resource_metadata: metadata }])
-  t.same(await ask({ authorization: 'Bearer a.b.c' }), [401, { realm: 'mcp', error: 'invalid_token', error_description: 'The token is invalid', scope, resource_metadata: metadata }])
-  t.match(await ask(bearer('', { exp: 1 })), [401, { error: 'invalid_token', error_description: 'The token expired', scope, resource_metadata: metadata }])
-  t.same(await ask(bearer('mcp:tools')), [403, { realm: 'mcp', error: 'insufficient_scope', scope, resource_metadata: metadata }], 'the satisfied scopes included')
-  t.same(await ask(bearer('mcp:tools'), '/roles'), [403, { realm: 'mcp', error: 'insufficient_scope', resource_metadata: metadata }], 'roles were the reason')
+  t.same(await ask({ authorization: 'Bearer a.b.c' }), [
+    401,
+    {
+      realm: 'mcp',
+      error: 'invalid_token',
+      error_description: 'The token is invalid',
+      scope,
+      resource_metadata: metadata
+    }
+  ])
+  t.match(await ask(bearer('', { exp: 1 })), [
+    401,
+    { error: 'invalid_token', error_description: 'The token expired', scope, resource_metadata: metadata }
+  ])
+  t.same(
+    await ask(bearer('mcp:tools')),
+    [403, { realm: 'mcp', error: 'insufficient_scope', scope, resource_metadata: metadata }],
+    'the satisfied scopes included'
+  )
+  t.same(
+    await ask(bearer('mcp:tools'), '/roles'),
+    [403, { realm: 'mcp', error: 'insufficient_scope', resource_metadata: metadata }],
+    'roles were the reason'
+  )
 })
 
 t.test('without the option, a 401 names no scope', async t => {
@@ -121,15 +189,27 @@ t.test('stops the boot where the document would be wrong, or could not be served
     [{ ...base, issuer: 'orders' }, /schemes\.mcp\.issuer must be an https URL/],
     [{ ...base, issuer: 'https://id.example.com?a' }, /schemes\.mcp\.issuer must not have a query or fragment/],
     [{ issuers: () => null, resource: true }, /needs the issuers as a list/],
-    [{ issuers: [{ issuer, audience, keys: key }, { issuer: 'https://b.example.com', audience: 'b', keys: key }], resource: true }, /schemes\.mcp\.issuers\[1\]\.audience lacks the first audience/],
+    [
+      {
+        issuers: [
+          { issuer, audience, keys: key },
+          { issuer: 'https://b.example.com', audience: 'b', keys: key }
+        ],
+        resource: true
+      },
+      /schemes\.mcp\.issuers\[1\]\.audience lacks the first audience/
+    ],
     [base, /outside of the context of the plugin, with the prefix \/v1.*metadata: 'https/, '/v1'],
     [{ ...base, audience: 'https://api.example.com/:id' }, /no route can stand for/],
     [{ ...base, resource: false }, /schemes\.mcp\.resource must be an object/],
     [{ ...base, resource: { scopes: ['offline_access'] } }, /resource\.scopes\[0\] is offline_access/],
     [{ ...base, resource: { scopes: ['a b'] } }, /resource\.scopes\[0\] has characters/],
     [{ ...base, resource: { documentation: 'docs' } }, /resource\.documentation must be an https URL/]
-  ] as const) t.match(await bootError(options, prefix ?? ''), message, String(message))
-  const twice = await appWith({ schemes: { a: jwt(base), b: jwt(base) }, default: ['a', 'b'] }).catch((error: Error) => error.message)
+  ] as const)
+    t.match(await bootError(options, prefix ?? ''), message, String(message))
+  const twice = await appWith({ schemes: { a: jwt(base), b: jwt(base) }, default: ['a', 'b'] }).catch(
+    (error: Error) => error.message
+  )
   t.match(twice, /schemes\.b\.resource has its document where another route stands/)
 })
 
@@ -140,7 +220,14 @@ t.test('a scheme of the application gets the reason of its outcome, and its head
     authenticate: request => {
       const word = request.headers['x-word']
       if (word === undefined) return absent
-      return invalid('no proof', word === 'nonce' ? { reason: 'use_dpop_nonce', headers: { 'dpop-nonce': 'n1' } } : word === 'headers' ? { headers: { 'dpop-nonce': 'n2' } } : { reason: String(word) })
+      return invalid(
+        'no proof',
+        word === 'nonce'
+          ? { reason: 'use_dpop_nonce', headers: { 'dpop-nonce': 'n1' } }
+          : word === 'headers'
+            ? { headers: { 'dpop-nonce': 'n2' } }
+            : { reason: String(word) }
+      )
     },
     challenge: ({ code, reason, scopes }) => {
       asked.push([code, reason, scopes])
@@ -178,7 +265,10 @@ t.test('the headers of a refusal go when another guard lets the caller in', asyn
     ]
   }, async () => 'done')
   const answer = await app.inject({ url: '/', headers: bearer('a') })
-  t.match([answer.statusCode, answer.headers['dpop-nonce'], answer.headers['x-before'], answer.headers['cache-control']], [200, undefined, 'application', undefined])
+  t.match(
+    [answer.statusCode, answer.headers['dpop-nonce'], answer.headers['x-before'], answer.headers['cache-control']],
+    [200, undefined, 'application', undefined]
+  )
 })
 
 t.test('reasons without end are answered, and not kept', async t => {

@@ -31,7 +31,16 @@ function now (): number {
 }
 
 function claims (more: Readonly<Record<string, unknown>> = {}): Readonly<Record<string, unknown>> {
-  return { iss: issuer, aud: audience, sub: 'user-1', iat: now(), nbf: now(), exp: now() + 300, scope: 'orders:read', ...more }
+  return {
+    iss: issuer,
+    aud: audience,
+    sub: 'user-1',
+    iat: now(),
+    nbf: now(),
+    exp: now() + 300,
+    scope: 'orders:read',
+    ...more
+  }
 }
 
 function hsToken (more: Readonly<Record<string, unknown>> = {}, header: Signing['header'] = {}): string {
@@ -46,7 +55,9 @@ async function made (options: unknown): Promise<Scheme<Principal, JwtCredential>
 /** What a scheme reads of a request. */
 function bearer (text: string | null): FastifyRequest {
   const lines = text === null ? [] : ['Authorization', `Bearer ${text}`]
-  return { raw: { headers: text === null ? {} : { authorization: lines[1] }, rawHeaders: lines } } as unknown as FastifyRequest
+  return {
+    raw: { headers: text === null ? {} : { authorization: lines[1] }, rawHeaders: lines }
+  } as unknown as FastifyRequest
 }
 
 async function ask (scheme: Scheme<Principal, JwtCredential>, text: string | null): Promise<Answer> {
@@ -59,11 +70,15 @@ async function word (scheme: Scheme<Principal, JwtCredential>, text: string | nu
   return outcome.kind === 'invalid' && outcome.expired ? 'expired' : outcome.kind
 }
 
-t.test('a good token says whose it is, until when, and since when the person is known', async t => {
+t.test('returns principal, expiry and authentication time for a good token', async t => {
   const scheme = await made(base)
   const authTime = now() - 60
   const exp = now() + 100
-  const outcome = scheme.authenticate(bearer(hsToken({ auth_time: authTime, roles: ['clerk'], exp, extra: { deep: [1] } }, { typ: 'at+jwt', kid: 'any' })))
+  const outcome = scheme.authenticate(
+    bearer(
+      hsToken({ auth_time: authTime, roles: ['clerk'], exp, extra: { deep: [1] } }, { typ: 'at+jwt', kid: 'any' })
+    )
+  )
   if (outcome instanceof Promise || outcome.kind !== 'authenticated') return t.fail('synchronous and authenticated')
   t.same(outcome.principal, { realm: issuer, id: 'user-1', scopes: ['orders:read'], roles: ['clerk'] })
   t.ok(Object.isFrozen(outcome.principal) && Object.isFrozen(outcome.principal.scopes))
@@ -71,7 +86,11 @@ t.test('a good token says whose it is, until when, and since when the person is 
   t.equal(outcome.expiresAt?.getTime(), exp * 1000)
   t.same(outcome.credential.header, { alg: 'HS256', typ: 'at+jwt', kid: 'any' })
   t.equal(outcome.credential.claims.sub, 'user-1')
-  t.ok(Object.isFrozen(outcome.credential) && Object.isFrozen(outcome.credential.claims) && Object.isFrozen((outcome.credential.claims['extra'] as { deep: object }).deep))
+  t.ok(
+    Object.isFrozen(outcome.credential) &&
+      Object.isFrozen(outcome.credential.claims) &&
+      Object.isFrozen((outcome.credential.claims['extra'] as { deep: object }).deep)
+  )
   t.equal(scheme.reportsAuthTime, true)
   t.notOk('load' in scheme)
   const load = () => null
@@ -80,30 +99,62 @@ t.test('a good token says whose it is, until when, and since when the person is 
   t.same(scheme.openapi, { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' })
 })
 
-t.test('absent, foreign, invalid and expired are told apart', async t => {
+t.test('distinguishes absent, foreign, invalid and expired', async t => {
   const scheme = await made(base)
   t.equal(await word(scheme, null), 'absent')
   t.equal(await word(scheme, hsToken()), 'authenticated')
-  for (const text of ['an-api-key', 'one.dot', 'a.b.c.d', 'a.b.c.d.e', '.'.repeat(15_000), hsToken({ iss: 'https://other.test' })]) t.equal(await word(scheme, text), 'foreign', text.slice(0, 20))
-  for (const text of ['a.b.c', 'a..', 'eyJhbGciOiJIUzI1NiJ9.W10.AA', hsToken({ iss: undefined }), hsToken({ iss: [issuer] }), hsToken({ aud: 'https://other.test' }), hsToken({ exp: undefined }),
-    hsToken({ exp: '9999999999' }), hsToken({ nbf: now() + 3600 }), hsToken({ iat: now() + 3600 }), hsToken({ sub: undefined }), hsToken({ sub: 12345 }), hsToken({}, { typ: 'refresh+jwt' }), `${hsToken()}=`,
-    token('[{"sub":"user-1"}]', { alg: 'HS256', key: hs }), token('{"exp":1e999,"iss":"https://issuer.test"}', { alg: 'HS256', key: hs }), token(claims(), { alg: 'HS256', key: secretOf() })]) {
+  for (const text of [
+    'an-api-key',
+    'one.dot',
+    'a.b.c.d',
+    'a.b.c.d.e',
+    '.'.repeat(15_000),
+    hsToken({ iss: 'https://other.test' })
+  ])
+    t.equal(await word(scheme, text), 'foreign', text.slice(0, 20))
+  for (const text of [
+    'a.b.c',
+    'a..',
+    'eyJhbGciOiJIUzI1NiJ9.W10.AA',
+    hsToken({ iss: undefined }),
+    hsToken({ iss: [issuer] }),
+    hsToken({ aud: 'https://other.test' }),
+    hsToken({ exp: undefined }),
+    hsToken({ exp: '9999999999' }),
+    hsToken({ nbf: now() + 3600 }),
+    hsToken({ iat: now() + 3600 }),
+    hsToken({ sub: undefined }),
+    hsToken({ sub: 12345 }),
+    hsToken({}, { typ: 'refresh+jwt' }),
+    `${hsToken()}=`,
+    token('[{"sub":"user-1"}]', { alg: 'HS256', key: hs }),
+    token('{"exp":1e999,"iss":"https://issuer.test"}', { alg: 'HS256', key: hs }),
+    token(claims(), { alg: 'HS256', key: secretOf() })
+  ]) {
     t.equal(await word(scheme, text), 'invalid', text.slice(0, 40))
   }
   t.equal(await word(scheme, hsToken({ exp: now() - 1 })), 'expired')
-  t.equal(await word(scheme, token(claims({ exp: now() - 1 }), { alg: 'HS256', key: secretOf() })), 'invalid', 'past exp and not authentic is not "expired"')
+  t.equal(
+    await word(scheme, token(claims({ exp: now() - 1 }), { alg: 'HS256', key: secretOf() })),
+    'invalid',
+    'past exp and not authentic is not "expired"'
+  )
 })
 
-t.test('no detail of a refusal holds a part of the token', async t => {
+t.test('no detail of a refusal contains a part of the token', async t => {
   const scheme = await made(base)
-  for (const text of [hsToken({ aud: 'secret-audience' }), token(claims(), { alg: 'HS256', key: secretOf(), header: { kid: 'secret-kid' } }), hsToken({}, { typ: 'secret-typ' })]) {
+  for (const text of [
+    hsToken({ aud: 'secret-audience' }),
+    token(claims(), { alg: 'HS256', key: secretOf(), header: { kid: 'secret-kid' } }),
+    hsToken({}, { typ: 'secret-typ' })
+  ]) {
     const outcome = await ask(scheme, text)
     t.equal(outcome.kind, 'invalid')
     t.notMatch(JSON.stringify(outcome), /secret-/)
   }
 })
 
-t.test('clockTolerance moves the edges of exp, and 61 seconds late is late under 60', async t => {
+t.test('clockTolerance moves the limits of exp: 61 seconds late is expired with 60', async t => {
   const scheme = await made({ ...base, clockTolerance: '60s' })
   t.equal(await word(scheme, hsToken({ exp: now() - 30 })), 'authenticated')
   t.equal(await word(scheme, hsToken({ exp: now() - 60 })), 'expired')
@@ -111,14 +162,14 @@ t.test('clockTolerance moves the edges of exp, and 61 seconds late is late under
   t.equal(await word(scheme, hsToken({ nbf: now() + 30, iat: now() + 30 })), 'authenticated')
 })
 
-t.test('maxTokenAge asks for iat, and counts from it', async t => {
+t.test('maxTokenAge requires iat, and counts from it', async t => {
   const scheme = await made({ ...base, maxTokenAge: '5m' })
   t.equal(await word(scheme, hsToken({ iat: now() - 200 })), 'authenticated')
   t.equal(await word(scheme, hsToken({ iat: now() - 301 })), 'expired')
   t.equal(await word(scheme, hsToken({ iat: undefined })), 'invalid')
 })
 
-t.test('scopes are whole words of scope or scp, roles a list; anything else is invalid', async t => {
+t.test('accepts whole words in scope or scp and a list of roles, and refuses anything else', async t => {
   const scheme = await made(base)
   const principal = async (more: Readonly<Record<string, unknown>>) => {
     const outcome = await ask(scheme, hsToken(more))
@@ -129,12 +180,25 @@ t.test('scopes are whole words of scope or scp, roles a list; anything else is i
   t.same(await principal({ scope: undefined, scp: 'a b' }), [['a', 'b'], []])
   t.same(await principal({ scope: undefined, scp: ['a b', 'c'] }), [['a b', 'c'], []])
   t.same(await principal({ scope: 'a', scp: ['b'], roles: ['x', 'x'] }), [['a'], ['x']])
-  for (const bad of [{ scope: ['a'] }, { scope: 7 }, { scope: null }, { scope: undefined, scp: [7] }, { scope: undefined, scp: {} }, { roles: 'admin' }, { roles: [null] }, { roles: { admin: true } }]) t.equal(await principal(bad), 'invalid', JSON.stringify(bad))
+  for (const bad of [
+    { scope: ['a'] },
+    { scope: 7 },
+    { scope: null },
+    { scope: undefined, scp: [7] },
+    { scope: undefined, scp: {} },
+    { roles: 'admin' },
+    { roles: [null] },
+    { roles: { admin: true } }
+  ])
+    t.equal(await principal(bad), 'invalid', JSON.stringify(bad))
 })
 
-t.test('a __proto__ claim, header or scope pollutes nothing and gives nothing', async t => {
+t.test('is safe against a claim, header or scope __proto__', async t => {
   const scheme = await made({ ...base, principal: (all: object) => ({ ...all, id: 'x' }) })
-  const text = token(`{"iss":"${issuer}","aud":"${audience}","sub":"u","exp":${now() + 300},"__proto__":{"scope":"admin","scopes":["admin"]},"constructor":{"prototype":{"x":1}}}`, { alg: 'HS256', key: hs })
+  const text = token(
+    `{"iss":"${issuer}","aud":"${audience}","sub":"u","exp":${now() + 300},"__proto__":{"scope":"admin","scopes":["admin"]},"constructor":{"prototype":{"x":1}}}`,
+    { alg: 'HS256', key: hs }
+  )
   const outcome = await ask(scheme, text)
   t.equal(({} as Record<string, unknown>)['scope'], undefined)
   t.same(outcome.kind === 'authenticated' ? outcome.principal.scopes : outcome.kind, [])
@@ -142,59 +206,105 @@ t.test('a __proto__ claim, header or scope pollutes nothing and gives nothing', 
   t.same(plain.kind === 'authenticated' ? plain.principal.scopes : plain.kind, [])
 })
 
-t.test('a mapping makes the principal on every request, may refuse, and may be asynchronous', async t => {
+t.test('calls the mapping on each request, synchronous or asynchronous, and refuses if it does', async t => {
   let calls = 0
   const mapping = (all: { sub?: string, tenant?: unknown }) => {
     calls++
-    return all.sub === 'banned' ? null : { id: `${all.sub}`, tenant: all.tenant, realm: all.sub === 'moved' ? 'elsewhere' : undefined }
+    return all.sub === 'banned'
+      ? null
+      : { id: `${all.sub}`, tenant: all.tenant, realm: all.sub === 'moved' ? 'elsewhere' : undefined }
   }
   const scheme = await made({ ...base, principal: mapping })
   const text = hsToken({ tenant: 't1' })
   const outcome = await ask(scheme, text)
-  t.match(outcome, { kind: 'authenticated', principal: { id: 'user-1', tenant: 't1', realm: issuer, scopes: [], roles: [] } })
+  t.match(outcome, {
+    kind: 'authenticated',
+    principal: { id: 'user-1', tenant: 't1', realm: issuer, scopes: [], roles: [] }
+  })
   await ask(scheme, text)
   t.equal(calls, 2, 'the second time from the cache')
   t.match(await ask(scheme, hsToken({ sub: 'moved' })), { principal: { realm: 'elsewhere' } })
   t.equal(await word(scheme, hsToken({ sub: 'banned' })), 'invalid')
   t.equal(await word(await made({ ...base, principal: async () => null }), text), 'invalid')
-  t.match(await ask(await made({ ...base, principal: async () => ({ id: 'later' }) }), text), { principal: { id: 'later' } })
-  const throwing = await made({ ...base, principal: () => { throw new Error('database') } })
-  t.throws(() => throwing.authenticate(bearer(text)), { message: 'database' }, 'a fault of the application is not an invalid token')
-  for (const no of [undefined, false, { valid: false }] as const) t.equal(await word(await made({ ...base, principal: () => no }), text), 'invalid')
+  t.match(await ask(await made({ ...base, principal: async () => ({ id: 'later' }) }), text), {
+    principal: { id: 'later' }
+  })
+  const throwing = await made({
+    ...base,
+    principal: () => {
+      throw new Error('database')
+    }
+  })
+  t.throws(
+    () => throwing.authenticate(bearer(text)),
+    { message: 'database' },
+    'a fault of the application is not an invalid token'
+  )
+  for (const no of [undefined, false, { valid: false }] as const)
+    t.equal(await word(await made({ ...base, principal: () => no }), text), 'invalid')
   for (const bad of [{}, { id: 7 }, { id: 'a', scopes: 'a' }, 'alice']) {
     const scheme = await made({ ...base, principal: () => bad })
     t.throws(() => scheme.authenticate(bearer(text)), { code: 'AUTH_FAULT' })
   }
 })
 
-t.test('several issuers are chosen by exact iss, and none verifies by the keys of another', async t => {
-  const scheme = await made({ issuers: [{ issuer: 'A', audience, keys: rsa.publicKey }, { issuer: 'B', audience: ['x', 'y'], keys: { es: ec.publicKey } }, { issuer: 'C', audience: false, keys: hs }] })
-  const from = (iss: string, alg: string, key: KeyObject | string, aud: unknown = audience) => token(claims({ iss, aud }), { alg, key })
+t.test('selects one of several issuers by exact iss, and verifies only with its keys', async t => {
+  const scheme = await made({
+    issuers: [
+      { issuer: 'A', audience, keys: rsa.publicKey },
+      { issuer: 'B', audience: ['x', 'y'], keys: { es: ec.publicKey } },
+      { issuer: 'C', audience: false, keys: hs }
+    ]
+  })
+  const from = (iss: string, alg: string, key: KeyObject | string, aud: unknown = audience) =>
+    token(claims({ iss, aud }), { alg, key })
   t.match(await ask(scheme, from('A', 'RS256', rsa.privateKey)), { kind: 'authenticated', principal: { realm: 'A' } })
-  t.match(await ask(scheme, from('B', 'ES256', ec.privateKey, 'y')), { kind: 'authenticated', principal: { realm: 'B' } })
+  t.match(await ask(scheme, from('B', 'ES256', ec.privateKey, 'y')), {
+    kind: 'authenticated',
+    principal: { realm: 'B' }
+  })
   t.match(await ask(scheme, from('C', 'HS256', hs, undefined)), { kind: 'authenticated', principal: { realm: 'C' } })
-  for (const text of [from('A', 'ES256', ec.privateKey), from('B', 'RS256', rsa.privateKey, 'x'), from('A', 'HS256', hs), from('C', 'RS256', rsa.privateKey), from('B', 'ES256', ec.privateKey)]) t.equal(await word(scheme, text), 'invalid')
+  for (const text of [
+    from('A', 'ES256', ec.privateKey),
+    from('B', 'RS256', rsa.privateKey, 'x'),
+    from('A', 'HS256', hs),
+    from('C', 'RS256', rsa.privateKey),
+    from('B', 'ES256', ec.privateKey)
+  ])
+    t.equal(await word(scheme, text), 'invalid')
   t.equal(await word(scheme, from('D', 'RS256', rsa.privateKey)), 'foreign')
 })
 
 t.test('issuer: false and audience: false accept any, under the realm of the scheme', async t => {
   const scheme = await made({ keys: hs, issuer: false, audience: false })
-  for (const more of [{}, { iss: undefined, aud: undefined }, { iss: 'anyone', aud: 7 }]) t.match(await ask(scheme, hsToken(more)), { kind: 'authenticated', principal: { realm: 'user' } })
+  for (const more of [{}, { iss: undefined, aud: undefined }, { iss: 'anyone', aud: 7 }])
+    t.match(await ask(scheme, hsToken(more)), { kind: 'authenticated', principal: { realm: 'user' } })
   t.equal(await word(scheme, hsToken({ iss: ['a'] })), 'invalid')
 })
 
-t.test('a resolver finds keys by header; without a key the token is invalid, and its faults are faults', async t => {
-  const keys: Record<string, unknown> = { rs: rsa.publicKey, weak: 'x'.repeat(40), empty: '', pem: rsa.publicKey.export({ type: 'spki', format: 'pem' }), jwk: { ...ec.publicKey.export({ format: 'jwk' }), alg: 'ES256' } }
-  for (const resolver of [(header: { kid?: string }) => keys[header.kid ?? ''], async (header: { kid?: string }) => keys[header.kid ?? '']]) {
+t.test('resolves keys by header, refuses a token without a key, and answers 500 if the resolver fails', async t => {
+  const keys: Record<string, unknown> = {
+    rs: rsa.publicKey,
+    weak: 'x'.repeat(40),
+    empty: '',
+    pem: rsa.publicKey.export({ type: 'spki', format: 'pem' }),
+    jwk: { ...ec.publicKey.export({ format: 'jwk' }), alg: 'ES256' }
+  }
+  for (const resolver of [
+    (header: { kid?: string }) => keys[header.kid ?? ''],
+    async (header: { kid?: string }) => keys[header.kid ?? '']
+  ]) {
     const scheme = await made({ keys: resolver, issuer, audience })
-    const by = (kid: string, alg = 'RS256', key: KeyObject | string = rsa.privateKey) => token(claims(), { alg, key, header: { kid } })
+    const by = (kid: string, alg = 'RS256', key: KeyObject | string = rsa.privateKey) =>
+      token(claims(), { alg, key, header: { kid } })
     for (let i = 0; i < 2; i++) {
       t.equal(await word(scheme, by('rs')), 'authenticated')
       t.equal(await word(scheme, by('pem')), 'authenticated')
       t.equal(await word(scheme, by('jwk', 'ES256', ec.privateKey)), 'authenticated')
     }
     for (const kid of ['nope', 'empty', '__proto__', 'constructor', 'toString', 'hasOwnProperty', '../../dev/null']) {
-      for (const key of ['', '[object Object]', String(keys['pem'])]) t.equal(await word(scheme, by(kid, 'HS256', key)), 'invalid', kid)
+      for (const key of ['', '[object Object]', String(keys['pem'])])
+        t.equal(await word(scheme, by(kid, 'HS256', key)), 'invalid', kid)
     }
     t.equal(await word(scheme, by('pem', 'HS256', String(keys['pem']))), 'invalid', 'a PEM text is no secret')
     await t.rejects(async () => await ask(scheme, by('weak', 'HS256', 'x'.repeat(40))), refused)
@@ -205,7 +315,7 @@ t.test('a resolver finds keys by header; without a key the token is invalid, and
   await t.rejects(ask(rejecting, hsToken()), { message: 'network' })
 })
 
-t.test('a key that a resolver no longer returns is revoked at once, also for remembered tokens', async t => {
+t.test('refuses a key at once if a resolver no longer returns it, also for cached tokens', async t => {
   let current: unknown = hs
   const scheme = await made({ keys: () => current, issuer, audience })
   const text = hsToken()
@@ -217,7 +327,7 @@ t.test('a key that a resolver no longer returns is revoked at once, also for rem
   t.equal(await word(scheme, text), 'invalid')
 })
 
-t.test('remembered tokens expire, are compared whole, and are not shared with what a handler changes', async t => {
+t.test('cached tokens expire, are compared whole, and are safe from changes by handlers', async t => {
   const scheme = await made(base)
   const real = Date.now
   t.teardown(() => { Date.now = real })
@@ -233,39 +343,59 @@ t.test('remembered tokens expire, are compared whole, and are not shared with wh
   t.match(second, { kind: 'authenticated', principal: { scopes: ['orders:read'] } })
   t.ok(second.kind === 'authenticated' && (second.expiresAt?.getTime() ?? 0) > real(), 'a date is nobody else\'s')
   const dot = text.lastIndexOf('.')
-  t.equal(await word(scheme, text.slice(0, dot + 1) + (text[dot + 1] === 'A' ? 'B' : 'A') + text.slice(dot + 2)), 'invalid', 'another signature with the same tail')
-  t.equal(await word(scheme, hsToken({ exp: now() + 5, jti: 'c2' }).slice(0, dot) + text.slice(dot)), 'invalid', 'another payload with the same signature')
+  t.equal(
+    await word(scheme, text.slice(0, dot + 1) + (text[dot + 1] === 'A' ? 'B' : 'A') + text.slice(dot + 2)),
+    'invalid',
+    'another signature with the same tail'
+  )
+  t.equal(
+    await word(scheme, hsToken({ exp: now() + 5, jti: 'c2' }).slice(0, dot) + text.slice(dot)),
+    'invalid',
+    'another payload with the same signature'
+  )
   Date.now = () => real() + 66_000
   t.equal(await word(scheme, text), 'expired')
 })
 
-t.test('tokens are the same with the cache, without it and with a small one', async t => {
+t.test('gives the same answers with the cache, without it and with a small one', async t => {
   const tokens = Array.from({ length: 40 }, (_, i) => hsToken({ sub: `user-${i}` }))
   for (const cache of [false, 2, 16, 4096]) {
     const scheme = await made({ ...base, cache })
     for (let round = 0; round < 3; round++) {
-      for (const [i, text] of tokens.entries()) t.match(await ask(scheme, text), { kind: 'authenticated', principal: { id: `user-${i}` } })
+      for (const [i, text] of tokens.entries())
+        t.match(await ask(scheme, text), { kind: 'authenticated', principal: { id: `user-${i}` } })
     }
   }
 })
 
-t.test('texts of any kind never throw and never authenticate', async t => {
+t.test('never throws on, and never authenticates, arbitrary text', async t => {
   const schemes = await Promise.all([made(base), made({ keys: rsa.publicKey, issuer: false, audience: false })])
   const json = fc.json().map(text => Buffer.from(text).toString('base64url'))
-  const text = fc.oneof(fc.string(), fc.array(fc.oneof(json, fc.string(), fc.base64String()), { minLength: 3, maxLength: 3 }).map(parts => parts.join('.')))
-  fc.assert(fc.property(text, each => schemes.every(scheme => {
-    const outcome = scheme.authenticate(bearer(each))
-    return !(outcome instanceof Promise) && outcome.kind !== 'authenticated'
-  })), { numRuns: 3000 })
+  const text = fc.oneof(
+    fc.string(),
+    fc
+      .array(fc.oneof(json, fc.string(), fc.base64String()), { minLength: 3, maxLength: 3 })
+      .map(parts => parts.join('.'))
+  )
+  fc.assert(
+    fc.property(text, each =>
+      schemes.every(scheme => {
+        const outcome = scheme.authenticate(bearer(each))
+        return !(outcome instanceof Promise) && outcome.kind !== 'authenticated'
+      })
+    ),
+    { numRuns: 3000 }
+  )
 })
 
-t.test('typ narrows to exactly one kind', async t => {
+t.test('typ restricts tokens to exactly one type', async t => {
   const scheme = await made({ ...base, typ: 'application/AT+jwt' })
   t.equal(await word(scheme, hsToken({}, { typ: 'at+jwt' })), 'authenticated')
-  for (const header of [{}, { typ: 'JWT' }, { typ: 'refresh+jwt' }]) t.equal(await word(scheme, hsToken({}, header)), 'invalid')
+  for (const header of [{}, { typ: 'JWT' }, { typ: 'refresh+jwt' }])
+    t.equal(await word(scheme, hsToken({}, header)), 'invalid')
 })
 
-t.test('a token may travel in other places: a cookie is ambient, a query is stored nowhere', async t => {
+t.test('treats a token in a cookie as ambient, and forbids caching of one in a query', async t => {
   const cookie = await made({ ...base, from: ['bearer', 'cookie:token'] })
   t.equal(cookie.ambient, true)
   t.equal(cookie.cacheControl, 'private')
@@ -277,121 +407,247 @@ t.test('a token may travel in other places: a cookie is ambient, a query is stor
   t.match(await cookie.authenticate(raw), { kind: 'authenticated' })
 })
 
-t.test('a challenge says what RFC 6750 and RFC 9470 say, and nothing for what HTTP has no words', async t => {
+t.test('sends the challenge of RFC 6750 and RFC 9470', async t => {
   const scheme = await made({ ...base, realm: 'orders' })
   const of = (...args: Parameters<typeof authFailure>) => scheme.challenge?.(authFailure(...args))
   t.same(of('AUTH_REQUIRED', null, ''), { scheme: 'Bearer', params: { realm: 'orders' } })
-  t.same(of('AUTH_INVALID_CREDENTIALS', 'user', 'the reason'), { scheme: 'Bearer', params: { realm: 'orders', error: 'invalid_token', error_description: 'The token is invalid' } })
-  t.same(of('AUTH_TOKEN_EXPIRED', 'user', ''), { scheme: 'Bearer', params: { realm: 'orders', error: 'invalid_token', error_description: 'The token expired' } })
-  t.same(of('AUTH_ACCESS_DENIED', 'user', '', { scopes: ['a', 'b'] }), { scheme: 'Bearer', params: { realm: 'orders', error: 'insufficient_scope', scope: 'a b' } })
-  t.same(of('AUTH_ACCESS_DENIED', 'user', ''), { scheme: 'Bearer', params: { realm: 'orders', error: 'insufficient_scope' } })
-  t.match(of('AUTH_STEP_UP_REQUIRED', 'user', '', { maxAge: 300 }), { params: { error: 'insufficient_user_authentication', max_age: 300 } })
-  t.same(Object.keys([of('AUTH_STEP_UP_REQUIRED', 'user', '') ?? []].flat()[0]?.params ?? {}).sort(), ['error', 'error_description', 'realm'])
+  t.same(of('AUTH_INVALID_CREDENTIALS', 'user', 'the reason'), {
+    scheme: 'Bearer',
+    params: { realm: 'orders', error: 'invalid_token', error_description: 'The token is invalid' }
+  })
+  t.same(of('AUTH_TOKEN_EXPIRED', 'user', ''), {
+    scheme: 'Bearer',
+    params: { realm: 'orders', error: 'invalid_token', error_description: 'The token expired' }
+  })
+  t.same(of('AUTH_ACCESS_DENIED', 'user', '', { scopes: ['a', 'b'] }), {
+    scheme: 'Bearer',
+    params: { realm: 'orders', error: 'insufficient_scope', scope: 'a b' }
+  })
+  t.same(of('AUTH_ACCESS_DENIED', 'user', ''), {
+    scheme: 'Bearer',
+    params: { realm: 'orders', error: 'insufficient_scope' }
+  })
+  t.match(of('AUTH_STEP_UP_REQUIRED', 'user', '', { maxAge: 300 }), {
+    params: { error: 'insufficient_user_authentication', max_age: 300 }
+  })
+  t.same(Object.keys([of('AUTH_STEP_UP_REQUIRED', 'user', '') ?? []].flat()[0]?.params ?? {}).sort(), [
+    'error',
+    'error_description',
+    'realm'
+  ])
   t.equal(of('AUTH_UNAVAILABLE', 'user', ''), null)
-  t.same((await made(base)).challenge?.(authFailure('AUTH_REQUIRED', null, '')), { scheme: 'Bearer', params: { realm: 'user' } })
+  t.same((await made(base)).challenge?.(authFailure('AUTH_REQUIRED', null, '')), {
+    scheme: 'Bearer',
+    params: { realm: 'user' }
+  })
 })
 
-t.test('wrong options stop the boot with a sentence that names the scheme and the option', async t => {
+t.test('stops the boot for wrong options, and names the scheme and the option', async t => {
   const entry = { issuer: 'A', audience, keys: rsa.publicKey }
   for (const [options, message] of [
-    [undefined, /must be an object/], [{ ...base, key: 1 }, /unknown key 'key'.*'keys'/], [{ ...base, keys: undefined }, /'keys' set to undefined/], [{ keys: hs, audience }, /schemes\.user\.issuer must be the exact 'iss'/], [{ keys: hs, issuer }, /schemes\.user\.audience must be the 'aud'/],
-    [{ ...base, issuer: true }, /schemes\.user\.issuer must be the exact 'iss'/], [{ ...base, issuer: '' }, /schemes\.user\.issuer must be the exact 'iss'/], [{ ...base, issuer: [issuer] }, /schemes\.user\.issuer must be the exact 'iss'/], [{ ...base, issuer: /x/ }, /schemes\.user\.issuer must be the exact 'iss'/],
-    [{ ...base, audience: [] }, /schemes\.user\.audience must be the 'aud'/], [{ ...base, audience: ['a', 7] }, /schemes\.user\.audience must be the 'aud'/], [{ ...base, audience: null }, /schemes\.user\.audience must be the 'aud'/], [{ ...base, issuers: [entry] }, /schemes\.user\.issuer cannot stand beside issuers/],
-    [{ issuers: [entry], sign: true }, /signs has one issuer/], [{ issuers: [] }, /non-empty list/], [{ issuers: entry }, /non-empty list/], [{ issuers: [entry, entry] }, /names an issuer twice/], [{ issuers: [{ ...entry, issuer: false }] }, /schemes\.user\.issuers\[0\]\.issuer must be the exact 'iss'/],
-    [{ issuers: [{ ...entry, scheme: 1 }] }, /unknown key/], [{ issuers: [{ issuer: 'A', audience }] }, /schemes\.user\.issuers\[0\]\.keys is missing/], [{ ...base, clockTolerance: -1 }, /clockTolerance/], [{ ...base, clockTolerance: '1 minute' }, /clockTolerance/],
-    [{ ...base, maxTokenAge: 0 }, /maxTokenAge/], [{ ...base, clockTolerance: '11m' }, /clockTolerance/], [{ ...base, from: 'header:Cookie' }, /means something else/], [{ ...base, typ: 7 }, /typ/], [{ ...base, realm: '' }, /realm/], [{ ...base, cache: true }, /cache/], [{ ...base, cache: 1.5 }, /cache/], [{ ...base, principal: {} }, /principal/], [{ ...base, load: 1 }, /load/],
-    [{ ...base, from: 'body' }, /from/], [{ ...base, sign: false }, /sign/], [{ ...base, sign: { keys: 1 } }, /unknown key/], [{ ...base, keys: 'secret' }, /too short/], [{ ...base, keys: 'x'.repeat(40) }, /too easy to guess/],
-    [{ ...base, keys: { a: 'x'.repeat(40) } }, /too easy to guess/], [{ ...base, keys: { kty: 'oct', k: Buffer.alloc(40).toString('base64url') } }, /too easy to guess/], [{ ...base, algorithms: ['HS384'] }, /too short: HS384/],
-    [{ ...base, algorithms: ['none'] }, /algorithms/], [{ ...base, keys: () => hs, algorithms: ['HS256', 'RS256'] }, /public-key algorithms/]
+    [undefined, /must be an object/],
+    [{ ...base, key: 1 }, /unknown key 'key'.*'keys'/],
+    [{ ...base, keys: undefined }, /'keys' set to undefined/],
+    [{ keys: hs, audience }, /schemes\.user\.issuer must be the exact 'iss'/],
+    [{ keys: hs, issuer }, /schemes\.user\.audience must be the 'aud'/],
+    [{ ...base, issuer: true }, /schemes\.user\.issuer must be the exact 'iss'/],
+    [{ ...base, issuer: '' }, /schemes\.user\.issuer must be the exact 'iss'/],
+    [{ ...base, issuer: [issuer] }, /schemes\.user\.issuer must be the exact 'iss'/],
+    [{ ...base, issuer: /x/ }, /schemes\.user\.issuer must be the exact 'iss'/],
+    [{ ...base, audience: [] }, /schemes\.user\.audience must be the 'aud'/],
+    [{ ...base, audience: ['a', 7] }, /schemes\.user\.audience must be the 'aud'/],
+    [{ ...base, audience: null }, /schemes\.user\.audience must be the 'aud'/],
+    [{ ...base, issuers: [entry] }, /schemes\.user\.issuer cannot stand beside issuers/],
+    [{ issuers: [entry], sign: true }, /signs has one issuer/],
+    [{ issuers: [] }, /non-empty list/],
+    [{ issuers: entry }, /non-empty list/],
+    [{ issuers: [entry, entry] }, /names an issuer twice/],
+    [{ issuers: [{ ...entry, issuer: false }] }, /schemes\.user\.issuers\[0\]\.issuer must be the exact 'iss'/],
+    [{ issuers: [{ ...entry, scheme: 1 }] }, /unknown key/],
+    [{ issuers: [{ issuer: 'A', audience }] }, /schemes\.user\.issuers\[0\]\.keys is missing/],
+    [{ ...base, clockTolerance: -1 }, /clockTolerance/],
+    [{ ...base, clockTolerance: '1 minute' }, /clockTolerance/],
+    [{ ...base, maxTokenAge: 0 }, /maxTokenAge/],
+    [{ ...base, clockTolerance: '11m' }, /clockTolerance/],
+    [{ ...base, from: 'header:Cookie' }, /means something else/],
+    [{ ...base, typ: 7 }, /typ/],
+    [{ ...base, realm: '' }, /realm/],
+    [{ ...base, cache: true }, /cache/],
+    [{ ...base, cache: 1.5 }, /cache/],
+    [{ ...base, principal: {} }, /principal/],
+    [{ ...base, load: 1 }, /load/],
+    [{ ...base, from: 'body' }, /from/],
+    [{ ...base, sign: false }, /sign/],
+    [{ ...base, sign: { keys: 1 } }, /unknown key/],
+    [{ ...base, keys: 'secret' }, /too short/],
+    [{ ...base, keys: 'x'.repeat(40) }, /too easy to guess/],
+    [{ ...base, keys: { a: 'x'.repeat(40) } }, /too easy to guess/],
+    [{ ...base, keys: { kty: 'oct', k: Buffer.alloc(40).toString('base64url') } }, /too easy to guess/],
+    [{ ...base, algorithms: ['HS384'] }, /too short: HS384/],
+    [{ ...base, algorithms: ['none'] }, /algorithms/],
+    [{ ...base, keys: () => hs, algorithms: ['HS256', 'RS256'] }, /public-key algorithms/]
   ] as const) {
     await t.rejects(made(options), { ...refused, message }, String(message))
   }
 })
 
-t.test('a scheme signs tokens that it accepts, and others too', async t => {
+t.test('signs tokens that it accepts, and others', async t => {
   for (const [options, verifier] of [
     [{ ...base, sign: true }, Buffer.from(hs)],
     [{ keys: rsa.privateKey, issuer, audience: [audience, 'second'], sign: true }, rsa.publicKey],
-    [{ keys: { now: { ...ec.publicKey.export({ format: 'jwk' }), alg: 'ES256' } }, issuer, audience, sign: { key: ec.privateKey } }, ec.publicKey],
-    [{ keys: rsa.publicKey, algorithms: ['PS256'], issuer, audience, sign: { key: rsa.privateKey.export({ type: 'pkcs8', format: 'pem' }) } }, rsa.publicKey],
+    [
+      {
+        keys: { now: { ...ec.publicKey.export({ format: 'jwk' }), alg: 'ES256' } },
+        issuer,
+        audience,
+        sign: { key: ec.privateKey }
+      },
+      ec.publicKey
+    ],
+    [
+      {
+        keys: rsa.publicKey,
+        algorithms: ['PS256'],
+        issuer,
+        audience,
+        sign: { key: rsa.privateKey.export({ type: 'pkcs8', format: 'pem' }) }
+      },
+      rsa.publicKey
+    ],
     [{ keys: () => rsa.publicKey, issuer, audience, sign: { key: rsa.privateKey, kid: 'k' } }, rsa.publicKey],
     [{ keys: hs, issuer, audience, typ: 'at+jwt', maxTokenAge: '1h', sign: { kid: 'k' } }, Buffer.from(hs)]
   ] as const) {
     const app = Fastify()
-    const { scheme, features: { tokens } } = await make(jwt(options as JwtOptions), app, 'user')
-    const text = await tokens?.issue({ id: 'alice', scopes: ['a', 'b'], roles: ['clerk'] }, { expiresIn: '10m', claims: { auth_time: now(), tenant: 't1' } }) ?? ''
-    t.match(await ask(scheme, text), { kind: 'authenticated', principal: { id: 'alice', realm: issuer, scopes: ['a', 'b'], roles: ['clerk'] }, credential: { claims: { tenant: 't1' } } })
-    const { payload, protectedHeader } = await jwtVerify(text, verifier, { issuer, audience, typ: 'at+jwt', requiredClaims: ['jti', 'iat', 'exp'] })
+    const {
+      scheme,
+      features: { tokens }
+    } = await make(jwt(options as JwtOptions), app, 'user')
+    const text =
+      (await tokens?.issue(
+        { id: 'alice', scopes: ['a', 'b'], roles: ['clerk'] },
+        { expiresIn: '10m', claims: { auth_time: now(), tenant: 't1' } }
+      )) ?? ''
+    t.match(await ask(scheme, text), {
+      kind: 'authenticated',
+      principal: { id: 'alice', realm: issuer, scopes: ['a', 'b'], roles: ['clerk'] },
+      credential: { claims: { tenant: 't1' } }
+    })
+    const { payload, protectedHeader } = await jwtVerify(text, verifier, {
+      issuer,
+      audience,
+      typ: 'at+jwt',
+      requiredClaims: ['jti', 'iat', 'exp']
+    })
     t.equal((payload.exp ?? 0) - (payload.iat ?? 0), 600)
     t.match(payload, { aud: audience, sub: 'alice', scope: 'a b', roles: ['clerk'] })
-    if ('sign' in options && typeof options.sign === 'object' && 'kid' in options.sign) t.equal(protectedHeader.kid, 'k')
-    const other = await tokens?.issue({ id: 'alice' }, {}) ?? ''
+    if ('sign' in options && typeof options.sign === 'object' && 'kid' in options.sign)
+      t.equal(protectedHeader.kid, 'k')
+    const other = (await tokens?.issue({ id: 'alice' }, {})) ?? ''
     t.not(other, text)
     t.equal((await jwtVerify(other, verifier)).payload.scope, undefined)
     await app.close()
   }
 })
 
-t.test('a scheme that asks for no issuer and audience writes none', async t => {
+t.test('signs without issuer and audience if it does not check them', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  const { scheme, features: { tokens } } = await make(jwt({ keys: hs, issuer: false, audience: false, sign: true }), app, 'user')
-  const outcome = await ask(scheme, await tokens?.issue({ id: 'alice' }, {}) ?? '')
+  const {
+    scheme,
+    features: { tokens }
+  } = await make(jwt({ keys: hs, issuer: false, audience: false, sign: true }), app, 'user')
+  const outcome = await ask(scheme, (await tokens?.issue({ id: 'alice' }, {})) ?? '')
   t.match(outcome, { kind: 'authenticated', principal: { realm: 'user', id: 'alice' } })
-  t.notOk(outcome.kind === 'authenticated' && ('iss' in outcome.credential.claims || 'aud' in outcome.credential.claims))
+  t.notOk(
+    outcome.kind === 'authenticated' && ('iss' in outcome.credential.claims || 'aud' in outcome.credential.claims)
+  )
 })
 
-t.test('claims that the scheme writes itself, scopes with spaces and a lifetime of nothing are refused when a token is issued', async t => {
+t.test('sign: refuses reserved claims, scopes with spaces and an empty lifetime', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const { features: { tokens } } = await make(jwt({ ...base, sign: true }), app, 'user')
   if (tokens === undefined) return t.fail('issue')
   const { issue } = tokens
   const said = { code: 'AUTH_FAULT', message: 'Internal Server Error' }
-  for (const name of ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles']) await t.rejects(issue({ id: 'a' }, { claims: { [name]: 1 } }), { ...said, detail: new RegExp(name) })
+  for (const name of ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles'])
+    await t.rejects(issue({ id: 'a' }, { claims: { [name]: 1 } }), { ...said, detail: new RegExp(name) })
   await t.rejects(issue({ id: 'a', scopes: ['orders admin'] }, {}), said)
   await t.rejects(issue({ id: 'a' }, { expiresIn: 0 }), said)
   await t.rejects(issue({ id: 'a' }, { expiresIn: NaN }), said)
   await t.rejects(issue({ id: '' }, {}), { code: 'AUTH_FAULT' })
-  await t.rejects(issue({ id: 'a' }, { get expiresIn (): number { throw new RangeError('own') } }), new RangeError('own'), 'an error of the application stays its own')
+  await t.rejects(
+    issue(
+      { id: 'a' },
+      {
+        get expiresIn (): number {
+          throw new RangeError('own')
+        }
+      }
+    ),
+    new RangeError('own'),
+    'an error of the application stays its own'
+  )
 })
 
-t.test('a scheme that could not sign, or would not accept what it signs, stops the boot', async t => {
+t.test('stops the boot if it could not sign, or would not accept its own tokens', async t => {
   for (const [options, message] of [
-    [{ keys: rsa.publicKey, sign: true }, /nothing to sign with/], [{ keys: () => rsa.publicKey, sign: true }, /nothing to sign with/], [{ keys: rsa.publicKey, sign: { key: pair('rsa').privateKey } }, /belongs to none/],
-    [{ keys: rsa.publicKey, sign: { key: rsa.publicKey } }, /is a public key/], [{ keys: { a: rsa.privateKey, b: hs } }, /mixes/], [{ keys: { a: rsa.privateKey }, sign: { kid: 'b' } }, /would not accept/], [{ keys: hs, sign: { expiresIn: 'soon' } }, /expiresIn/],
-    [{ keys: () => hs, sign: { key: 'x'.repeat(40) } }, /too easy to guess/], [{ keys: hs, sign: { key: undefined } }, /undefined/]
+    [{ keys: rsa.publicKey, sign: true }, /nothing to sign with/],
+    [{ keys: () => rsa.publicKey, sign: true }, /nothing to sign with/],
+    [{ keys: rsa.publicKey, sign: { key: pair('rsa').privateKey } }, /belongs to none/],
+    [{ keys: rsa.publicKey, sign: { key: rsa.publicKey } }, /is a public key/],
+    [{ keys: { a: rsa.privateKey, b: hs } }, /mixes/],
+    [{ keys: { a: rsa.privateKey }, sign: { kid: 'b' } }, /would not accept/],
+    [{ keys: hs, sign: { expiresIn: 'soon' } }, /expiresIn/],
+    [{ keys: () => hs, sign: { key: 'x'.repeat(40) } }, /too easy to guess/],
+    [{ keys: hs, sign: { key: undefined } }, /undefined/]
   ] as const) {
     const app = Fastify()
-    await t.rejects(async () => await make(jwt({ issuer, audience, ...options } as unknown as JwtOptions), app, 'user'), { ...refused, message }, String(message))
+    await t.rejects(
+      async () => await make(jwt({ issuer, audience, ...options } as unknown as JwtOptions), app, 'user'),
+      { ...refused, message },
+      String(message)
+    )
     await app.close()
   }
 })
 
-t.test('signing leaves an application\'s own @fastify/jwt alone, registered before or after', async t => {
+t.test('sign: works beside @fastify/jwt, registered before or after', async t => {
   const own = secretOf()
   for (const order of ['before', 'after'] as const) {
     const app = Fastify()
     if (order === 'before') await app.register(fastifyJwt, { secret: own })
     const schemes: Array<Awaited<ReturnType<typeof make>>> = []
     await app.register(async app => {
-      for (const name of ['user', 'service']) schemes.push(await make(jwt({ ...base, keys: secretOf(), sign: true }), app, name))
+      for (const name of ['user', 'service'])
+        schemes.push(await make(jwt({ ...base, keys: secretOf(), sign: true }), app, name))
     })
     if (order === 'after') await app.register(fastifyJwt, { secret: own })
     app.get('/own', async request => await request.jwtVerify())
     await app.ready()
     const text = app.jwt.sign({ whose: 'own' })
-    t.same((await app.inject({ url: '/own', headers: { authorization: `Bearer ${text}` } })).json<{ whose: string }>().whose, 'own')
-    for (const { scheme, features: { tokens } } of schemes) {
-      const issued = await tokens?.issue({ id: 'alice' }, {}) ?? ''
-      t.equal((await app.inject({ url: '/own', headers: { authorization: `Bearer ${issued}` } })).statusCode, 401, 'another key')
+    t.same(
+      (await app.inject({ url: '/own', headers: { authorization: `Bearer ${text}` } })).json<{ whose: string }>()
+        .whose,
+      'own'
+    )
+    for (const {
+      scheme,
+      features: { tokens }
+    } of schemes) {
+      const issued = (await tokens?.issue({ id: 'alice' }, {})) ?? ''
+      t.equal(
+        (await app.inject({ url: '/own', headers: { authorization: `Bearer ${issued}` } })).statusCode,
+        401,
+        'another key'
+      )
       t.match(await scheme.authenticate(bearer(issued)), { kind: 'authenticated' })
     }
     await app.close()
   }
 })
 
-t.test('one definition serves two applications, which share nothing', async t => {
+t.test('lets two applications use one definition without sharing state', async t => {
   const definition = jwt({ ...base, sign: true })
   const apps = [Fastify(), Fastify()]
   const schemes = await Promise.all(apps.map(async (app, i) => (await make(definition, app, `user${i}`)).scheme))
@@ -401,12 +657,13 @@ t.test('one definition serves two applications, which share nothing', async t =>
   await Promise.all(apps.map(async app => await app.close()))
 })
 
-t.test('a route over HTTP sees what the scheme says', async t => {
+t.test('authenticates a route over HTTP', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const { scheme } = await make(jwt(base), app, 'user')
   app.get('/', async request => ({ kind: (await scheme.authenticate(request)).kind }))
-  const kind = async (headers: Record<string, string>) => (await app.inject({ url: '/', headers })).json<{ kind: string }>().kind
+  const kind = async (headers: Record<string, string>) =>
+    (await app.inject({ url: '/', headers })).json<{ kind: string }>().kind
   t.equal(await kind({ authorization: `Bearer ${hsToken()}` }), 'authenticated')
   t.equal(await kind({ authorization: `bearer ${hsToken()}` }), 'authenticated')
   t.equal(await kind({}), 'absent')

@@ -1,5 +1,12 @@
 import Fastify, { type FastifyInstance } from 'fastify'
-import gatehouse, { session, type GatehouseOptions, type LoginOptions, type SessionOptions, type Store, type StoreOwner } from '../../../lib/index.js'
+import gatehouse, {
+  session,
+  type GatehouseOptions,
+  type LoginOptions,
+  type SessionOptions,
+  type Store,
+  type StoreOwner
+} from '../../../lib/index.js'
 import { asker, secret } from './bare-app.js'
 
 export const alice: StoreOwner = { realm: 'web', id: 'alice' }
@@ -7,12 +14,37 @@ export const alice: StoreOwner = { realm: 'web', id: 'alice' }
 interface LoginBody extends LoginOptions { readonly id?: string, readonly realm?: string }
 
 /** One instance of an application: the plugin with one session scheme, and routes that do what the body says. */
-export async function house (options: { readonly session?: Partial<SessionOptions>, readonly loads?: false, readonly store?: Store, readonly after?: (app: FastifyInstance) => Promise<unknown>, readonly gatehouse?: Partial<GatehouseOptions>, readonly logger?: object } = {}) {
+export async function house (
+  options: {
+    readonly session?: Partial<SessionOptions>
+    readonly loads?: false
+    readonly store?: Store
+    readonly after?: (app: FastifyInstance) => Promise<unknown>
+    readonly gatehouse?: Partial<GatehouseOptions>
+    readonly logger?: object
+  } = {}
+) {
   const app = Fastify({ logger: options.logger ?? false })
-  const schemes = { web: session({ secret: secret(), ...options.loads === false ? {} : { load: principal => principal }, ...options.session }) }
-  await app.register(gatehouse, { schemes, ...(options.store === undefined ? {} : { store: options.store }), ...options.gatehouse })
+  const schemes = {
+    web: session({
+      secret: secret(),
+      ...(options.loads === false ? {} : { load: principal => principal }),
+      ...options.session
+    })
+  }
+  await app.register(gatehouse, {
+    schemes,
+    ...(options.store === undefined ? {} : { store: options.store }),
+    ...options.gatehouse
+  })
   const open = { config: { auth: { public: 'for tests' } } }
-  app.get('/me', async ({ auth }) => ({ id: auth.principal?.id, session: (auth.credential as { id: string }).id, expiresAt: auth.expiresAt, authenticatedAt: auth.authenticatedAt, data: (auth.credential as { data: object }).data }))
+  app.get('/me', async ({ auth }) => ({
+    id: auth.principal?.id,
+    session: (auth.credential as { id: string }).id,
+    expiresAt: auth.expiresAt,
+    authenticatedAt: auth.authenticatedAt,
+    data: (auth.credential as { data: object }).data
+  }))
   app.post('/login', open, async (request, reply) => {
     const { id = 'alice', realm, ...how } = (request.body ?? {}) as LoginBody
     await reply.login({ id, realm }, how)

@@ -18,12 +18,14 @@ const neighbours: Record<string, (app: FastifyInstance) => Promise<unknown>> = {
     await app.register(cookie)
     await app.register(fastifySession, { secret: secret(), cookie: { secure: false } })
   },
-  'secure-session': async app => { await app.register(secureSession, { key: Buffer.alloc(32, 7), sessionName: 'session', cookie: { path: '/' } }) }
+  'secure-session': async app => {
+    await app.register(secureSession, { key: Buffer.alloc(32, 7), sessionName: 'session', cookie: { path: '/' } })
+  }
 }
 
 for (const [name, register] of Object.entries(neighbours)) {
   for (const order of ['before', 'after'] as const) {
-    t.test(`it lives beside @fastify/${name} registered ${order} it`, async t => {
+    t.test(`works beside @fastify/${name} registered ${order} it`, async t => {
       const time = clock(t)
       const { app, ask, scheme, sessions } = await desk({}, { [order]: register })
       app.post('/theirs', async (request, reply) => {
@@ -42,18 +44,23 @@ for (const [name, register] of Object.entries(neighbours)) {
       })
       const begun = await ask('/theirs')
       const names = begun.setCookies.map(each => each.split('=')[0])
-      t.same(names.filter(each => each === '__Host-web' || each === 'theirs' || each === 'more').toSorted(), ['__Host-web', 'more', 'theirs'])
+      t.same(names.filter(each => each === '__Host-web' || each === 'theirs' || each === 'more').toSorted(), [
+        '__Host-web',
+        'more',
+        'theirs'
+      ])
       t.equal(names.length, name === 'cookie' ? 3 : 4, 'their own session is set beside')
       time.advance(120)
       const jar = begun.setCookies.map(each => each.split(';')[0]).join('; ')
       const { body, setCookies } = await ask('/both', get(jar))
       t.same(body, { kind: 'authenticated', visits: name === 'cookie' ? null : 'many' })
-      for (const each of ['__Host-web=', 'theirs=c', 'raw=d']) t.equal(setCookies.filter(line => line.startsWith(each)).length, 1, each)
+      for (const each of ['__Host-web=', 'theirs=c', 'raw=d'])
+        t.equal(setCookies.filter(line => line.startsWith(each)).length, 1, each)
     })
   }
 }
 
-t.test('it is made inside a plugin too, between plugins that load before and after it', async t => {
+t.test('works inside a plugin between plugins that load before and after it', async t => {
   const app = Fastify()
   app.register(cookie)
   app.register(async child => { child.get('/child', async () => ({})) })
@@ -66,10 +73,13 @@ t.test('it is made inside a plugin too, between plugins that load before and aft
   await app.close()
 })
 
-t.test('two session schemes of one application keep two people apart', async t => {
+t.test('separates the users of two session schemes of one application', async t => {
   const app = Fastify()
   const key = secret()
-  const [web, staff] = [await make(session({ secret: key }), app, 'web'), await make(session({ secret: key }), app, 'staff')]
+  const [web, staff] = [
+    await make(session({ secret: key }), app, 'web'),
+    await make(session({ secret: key }), app, 'staff')
+  ]
   addRoutes(app, web, '/web')
   addRoutes(app, staff, '/staff')
   const ask = asker(app)
@@ -82,10 +92,13 @@ t.test('two session schemes of one application keep two people apart', async t =
   t.same((await ask('/staff/me', get(one.cookie.replace('web', 'staff')))).body, { kind: 'invalid' })
   await ask('/web/logout', { cookie: jar })
   t.match((await ask('/staff/me', get(jar))).body, { kind: 'authenticated' })
-  await t.rejects(async () => await make(session({ secret: key, cookieName: 'staff' }), app, 'third'), /cookie name __Host-staff, and so has schemes\.staff/)
+  await t.rejects(
+    async () => await make(session({ secret: key, cookieName: 'staff' }), app, 'third'),
+    /cookie name __Host-staff, and so has schemes\.staff/
+  )
 })
 
-t.test('one definition serves two applications, each with revocations of its own', async t => {
+t.test('keeps separate revocations for two applications with one definition', async t => {
   const definition = session({ secret: secret() })
   const [one, two] = await Promise.all([0, 1].map(async () => {
     const app = Fastify()
@@ -105,22 +118,32 @@ async function siblings (...schemes: ReadonlyArray<ReturnType<typeof session>>) 
   const app = Fastify()
   const prefixes = ['/one', '/two', '/three'].slice(0, schemes.length)
   for (const [i, web] of schemes.entries()) {
-    app.register(async child => {
-      await child.register(gatehouse, { schemes: { web } })
-      const open = { config: { auth: { public: 'for tests' } } }
-      child.get('/me', async ({ principal }) => ({ id: principal?.id }))
-      child.post('/login', open, async (_request, reply) => { await reply.login({ id: 'alice' }) })
-      child.post('/logout', open, async (_request, reply) => { await reply.logout() })
-      child.post('/end', open, async () => { await child.gatehouse.sessions.of({ realm: 'web', id: 'alice' }).revokeAll() })
-    }, { prefix: prefixes[i] ?? '' })
+    app.register(
+      async child => {
+        await child.register(gatehouse, { schemes: { web } })
+        const open = { config: { auth: { public: 'for tests' } } }
+        child.get('/me', async ({ principal }) => ({ id: principal?.id }))
+        child.post('/login', open, async (_request, reply) => {
+          await reply.login({ id: 'alice' })
+        })
+        child.post('/logout', open, async (_request, reply) => {
+          await reply.logout()
+        })
+        child.post('/end', open, async () => {
+          await child.gatehouse.sessions.of({ realm: 'web', id: 'alice' }).revokeAll()
+        })
+      },
+      { prefix: prefixes[i] ?? '' }
+    )
   }
   await app.ready()
   const ask = asker(app)
-  const both = async (cookie: string) => Promise.all(prefixes.map(async prefix => (await ask(`${prefix}/me`, get(cookie))).status))
+  const both = async (cookie: string) =>
+    Promise.all(prefixes.map(async prefix => (await ask(`${prefix}/me`, get(cookie))).status))
   return { ask, both }
 }
 
-t.test('contexts of one application that accept the same cookies hear of each other\'s logouts, without a store too', async t => {
+t.test('shares logouts between contexts with the same cookie and secret, even without a store', async t => {
   const key = secret()
   const definition = session({ secret: key })
   const longer = session({ secret: [key, secret()], absoluteTimeout: '20h', idleTimeout: '20h' })
@@ -139,16 +162,20 @@ t.test('contexts of one application that accept the same cookies hear of each ot
   t.same(await both(cookie), [401, 401], 'all of a person\'s')
 })
 
-t.test('a context that has the newest secret of another hears of its logouts, although a third has only the one before', async t => {
+t.test('shares logouts with a context that has the newest secret, despite a third with an old one', async t => {
   const [old, newest] = [secret(), secret()]
-  const { ask, both } = await siblings(session({ secret: old }), session({ secret: [newest, old] }), session({ secret: newest }))
+  const { ask, both } = await siblings(
+    session({ secret: old }),
+    session({ secret: [newest, old] }),
+    session({ secret: newest })
+  )
   const { cookie } = await ask('/two/login')
   t.same(await both(cookie), [401, 200, 200])
   await ask('/three/logout', { cookie })
   t.same(await both(cookie), [401, 401, 401])
 })
 
-t.test('contexts of one application with a secret each remember their own ends, whatever the name of the scheme', async t => {
+t.test('keeps separate revocations for contexts with separate secrets, whatever the scheme name', async t => {
   const { ask, both } = await siblings(session({ secret: secret() }), session({ secret: secret() }))
   const [{ cookie: one }, { cookie: two }] = [await ask('/one/login'), await ask('/two/login')]
   t.same([await both(one), await both(two)], [[200, 401], [401, 200]])
@@ -156,7 +183,7 @@ t.test('contexts of one application with a secret each remember their own ends, 
   t.same([await both(one), await both(two)], [[401, 401], [401, 200]])
 })
 
-t.test('requests at once never mix', async t => {
+t.test('keeps concurrent requests apart', async t => {
   const time = clock(t)
   const { app, scheme, ask } = await desk()
   app.get('/slow', async request => {
@@ -164,16 +191,23 @@ t.test('requests at once never mix', async t => {
     await new Promise(resolve => setImmediate(resolve))
     return { id: outcome.kind === 'authenticated' ? outcome.principal.id : null }
   })
-  const people = await Promise.all(Array.from({ length: 50 }, async (_, n) => ({ id: `p${n}`, cookie: (await ask('/login', { body: { principal: { id: `p${n}` } } })).cookie })))
+  const people = await Promise.all(
+    Array.from({ length: 50 }, async (_, n) => ({
+      id: `p${n}`,
+      cookie: (await ask('/login', { body: { principal: { id: `p${n}` } } })).cookie
+    }))
+  )
   time.advance(100)
-  const answers = await Promise.all(people.map(async ({ id, cookie }) => ({ id, answer: await ask('/slow', get(cookie)) })))
+  const answers = await Promise.all(
+    people.map(async ({ id, cookie }) => ({ id, answer: await ask('/slow', get(cookie)) }))
+  )
   for (const { id, answer } of answers) {
     t.equal(answer.body.id, id)
     t.equal((await ask('/me', get(answer.cookie))).body.principal.id, id, 'the renewed cookie is their own')
   }
 })
 
-t.test('a session that ended while a request was under way is not written again', async t => {
+t.test('does not renew a session that ended during the request', async t => {
   const time = clock(t)
   const { app, scheme, ask } = await desk()
   app.get('/overtaken', async request => {
@@ -186,7 +220,7 @@ t.test('a session that ended while a request was under way is not written again'
   t.same((await ask('/overtaken', get(cookie))).setCookies, [])
 })
 
-t.test('a response that carries the session is kept out of shared caches, whatever the handler wrote', async t => {
+t.test('forbids shared caching of a response with a session cookie, whatever the handler set', async t => {
   const time = clock(t)
   const { app, scheme, ask } = await desk()
   for (const [path, value] of Object.entries({ none: '', public: 'public, max-age=60', private: 'max-age=60, private', 'not-private': 'x-private=1' })) {
@@ -197,7 +231,11 @@ t.test('a response that carries the session is kept out of shared caches, whatev
     })
   }
   const { cookie } = await ask('/login')
-  t.equal((await ask('/public', get(cookie))).headers['cache-control'], 'public, max-age=60', 'without a new cookie it is the handler\'s matter')
+  t.equal(
+    (await ask('/public', get(cookie))).headers['cache-control'],
+    'public, max-age=60',
+    "without a new cookie it is the handler's matter"
+  )
   time.advance(100)
   t.equal((await ask('/none', get(cookie))).headers['cache-control'], 'no-store')
   t.equal((await ask('/public', get(cookie))).headers['cache-control'], 'no-store')

@@ -17,7 +17,10 @@ export const alice = { id: 'alice', scopes: ['orders:read'], roles: ['clerk'], n
 type Before = (app: FastifyInstance) => Promise<unknown>
 
 /** A bare application whose routes ask one session scheme directly, with a clock of its own. */
-export async function desk (options: Partial<SessionOptions> = {}, more: { name?: string, before?: Before, after?: Before, store?: Store } = {}) {
+export async function desk (
+  options: Partial<SessionOptions> = {},
+  more: { name?: string; before?: Before; after?: Before; store?: Store } = {}
+) {
   const app = Fastify()
   await more.before?.(app)
   const name = more.name ?? 'web'
@@ -32,7 +35,10 @@ export async function desk (options: Partial<SessionOptions> = {}, more: { name?
 export function addRoutes (app: FastifyInstance, { scheme, features: { sessions } }: Made, prefix = ''): void {
   app.get(`${prefix}/me`, async request => show(await scheme.authenticate(request)))
   app.post(`${prefix}/login`, async (request, reply) => {
-    const { principal = alice, data } = (request.body ?? {}) as { principal?: PrincipalInput, data?: Record<string, unknown> }
+    const { principal = alice, data } = (request.body ?? {}) as {
+      principal?: PrincipalInput
+      data?: Record<string, unknown>
+    }
     await login(sessions, request, reply, principal, data)
     return { returnTo: sessions?.returnTo?.(request, '/home') }
   })
@@ -48,7 +54,13 @@ export function addRoutes (app: FastifyInstance, { scheme, features: { sessions 
   })
 }
 
-export async function login (sessions: SessionFeature | undefined, request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, data?: Record<string, unknown>): Promise<void> {
+export async function login (
+  sessions: SessionFeature | undefined,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  principal: PrincipalInput,
+  data?: Record<string, unknown>
+): Promise<void> {
   await sessions?.login(request, reply, principal, data === undefined ? {} : { data })
 }
 
@@ -68,7 +80,12 @@ export interface Ask { method?: 'GET' | 'POST', cookie?: string, headers?: Recor
 /** Sends one request and tells what came back, with the cookies that were set. */
 export function asker (app: FastifyInstance) {
   return async (url: string, { method = 'POST', cookie, headers = {}, body }: Ask = {}) => {
-    const answer = await app.inject({ method, url, headers: cookie === undefined ? headers : { ...headers, cookie }, ...(body === undefined ? {} : { payload: body }) })
+    const answer = await app.inject({
+      method,
+      url,
+      headers: cookie === undefined ? headers : { ...headers, cookie },
+      ...(body === undefined ? {} : { payload: body })
+    })
     const setCookies = [answer.headers['set-cookie'] ?? []].flat()
     return {
       status: answer.statusCode,

@@ -13,7 +13,14 @@ const get = (cookie: string) => ({ method: 'GET' as const, cookie })
 const mark = randomBytes(6).toString('hex')
 
 /** Two stores, of two instances, that share what they hold; `null` where the database is not there. */
-const databases: Record<string, { readonly staleness: number, readonly tells: boolean, readonly open: (t: Test) => Promise<readonly [Store, Store] | null> }> = {
+const databases: Record<
+  string,
+  {
+    readonly staleness: number
+    readonly tells: boolean
+    readonly open: (t: Test) => Promise<readonly [Store, Store] | null>
+  }
+> = {
   memory: {
     staleness: 5,
     tells: true,
@@ -34,7 +41,12 @@ const databases: Record<string, { readonly staleness: number, readonly tells: bo
     staleness: 0,
     tells: false,
     open: async t => {
-      const open = () => sqlStore({ connectionString: process.env['DATABASE_URL'] ?? 'postgres://root@127.0.0.1:5432/test', tablePrefix: `s${mark}_`, timeout: 30 })
+      const open = () =>
+        sqlStore({
+          connectionString: process.env['DATABASE_URL'] ?? 'postgres://root@127.0.0.1:5432/test',
+          tablePrefix: `s${mark}_`,
+          timeout: 30
+        })
       const stores = await reachable(t, [open(), open()])
       if (stores !== null) t.after(async () => { await dropTables(`s${mark}_`) })
       return stores
@@ -44,7 +56,8 @@ const databases: Record<string, { readonly staleness: number, readonly tells: bo
     staleness: 5,
     tells: true,
     open: async t => {
-      const open = () => redisStore({ url: process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', prefix: `s${mark}`, timeout: 30 })
+      const open = () =>
+        redisStore({ url: process.env['REDIS_URL'] ?? 'redis://127.0.0.1:6379', prefix: `s${mark}`, timeout: 30 })
       const stores = await reachable(t, [open(), open()])
       if (stores !== null) t.after(async () => { await dropKeys(`s${mark}`) })
       return stores
@@ -68,9 +81,14 @@ async function reachable (t: Test, stores: readonly [Store, Store]): Promise<rea
 
 async function dropTables (prefix: string): Promise<void> {
   const { default: pg } = await import('pg')
-  const client = new pg.Client({ connectionString: process.env['DATABASE_URL'] ?? 'postgres://root@127.0.0.1:5432/test' })
+  const client = new pg.Client({
+    connectionString: process.env['DATABASE_URL'] ?? 'postgres://root@127.0.0.1:5432/test'
+  })
   await client.connect()
-  const { rows } = await client.query<{ tablename: string }>('select tablename from pg_tables where tablename like $1', [`${prefix}%`])
+  const { rows } = await client.query<{ tablename: string }>(
+    'select tablename from pg_tables where tablename like $1',
+    [`${prefix}%`]
+  )
   for (const { tablename } of rows) await client.query(`drop table if exists "${tablename}"`)
   await client.end()
 }
@@ -93,11 +111,13 @@ async function soon (condition: () => Promise<boolean>): Promise<boolean> {
 }
 
 for (const [name, { staleness, tells, open }] of Object.entries(databases)) {
-  t.test(`two instances over ${name} have the same sessions, and what ends on one is refused on the other`, async t => {
+  t.test(`two instances over ${name} share sessions, and refuse what ended on the other`, async t => {
     const stores = await open(t)
     if (stores === null) return
     const key = secret()
-    const [a, b] = await Promise.all(stores.map(async store => await house({ store, session: { secret: key, staleness } })))
+    const [a, b] = await Promise.all(
+      stores.map(async store => await house({ store, session: { secret: key, staleness } }))
+    )
     if (a === undefined || b === undefined) throw new Error('two')
     t.after(async () => {
       await Promise.all([a.app.close(), b.app.close()])
@@ -124,26 +144,40 @@ for (const [name, { staleness, tells, open }] of Object.entries(databases)) {
     t.equal(await soon(async () => await a.status(three.cookie) === 401), true, 'the id before the renewal')
     t.equal(await a.status(renewed.cookie), 200)
 
-    await t.test('50 logins, logouts and ends at once leave exactly what they should', async t => {
+    await t.test('50 concurrent logins, logouts and ends leave exactly the expected sessions', async t => {
       await a.sessions.of(alice).revokeAll()
-      const people = await Promise.all(Array.from({ length: 50 }, async (_, n) => await (n % 2 === 0 ? a : b).enter()))
-      await Promise.all(people.map(async ({ cookie, id }, n) => {
-        const on = n % 4 < 2 ? a : b
-        if (n % 5 === 0) await on.ask('/logout', { cookie })
-        if (n % 5 === 1) await on.sessions.of(alice).revoke(id)
-        if (n % 5 === 2) await on.ask('/login', { cookie, body: { id: 'bob' } })
-        if (n % 5 === 3) await Promise.all([on.ask('/logout', { cookie }), a.ask('/logout', { cookie }), b.sessions.ofAnyOwner().revoke(id)])
-      }))
-      const expected = people.filter((_, n) => n % 5 === 4).map(each => each.id).sort()
+      const people = await Promise.all(
+        Array.from({ length: 50 }, async (_, n) => await (n % 2 === 0 ? a : b).enter())
+      )
+      await Promise.all(
+        people.map(async ({ cookie, id }, n) => {
+          const on = n % 4 < 2 ? a : b
+          if (n % 5 === 0) await on.ask('/logout', { cookie })
+          if (n % 5 === 1) await on.sessions.of(alice).revoke(id)
+          if (n % 5 === 2) await on.ask('/login', { cookie, body: { id: 'bob' } })
+          if (n % 5 === 3)
+            await Promise.all([
+              on.ask('/logout', { cookie }),
+              a.ask('/logout', { cookie }),
+              b.sessions.ofAnyOwner().revoke(id)
+            ])
+        })
+      )
+      const expected = people
+        .filter((_, n) => n % 5 === 4)
+        .map(each => each.id)
+        .sort()
       t.same((await a.sessions.of(alice).list()).map(each => each.id).sort(), expected)
       t.equal((await b.sessions.of({ realm: 'web', id: 'bob' }).list()).length, 10)
-      const all = await Promise.all(people.map(async ({ cookie }, n) => n % 5 === 4 ? await b.status(cookie) === 200 : await refused(cookie)))
+      const all = await Promise.all(
+        people.map(async ({ cookie }, n) => (n % 5 === 4 ? (await b.status(cookie)) === 200 : await refused(cookie)))
+      )
       t.equal(all.every(Boolean), true)
     })
   })
 }
 
-t.test('an instance that nobody tells refuses within the staleness, never believes longer, and one that is told refuses at once', async t => {
+t.test('refuses a revoked session within the staleness without notifications, and at once with them', async t => {
   const time = clock(t)
   const key = secret()
   const { store, state } = switched()
@@ -166,7 +200,7 @@ t.test('an instance that nobody tells refuses within the staleness, never believ
   t.equal(await b.status(cookie), 401, 'a clock that was set back opens nothing')
 })
 
-t.test('while the store is silent nobody can tell, but for what it said a moment ago; then everything is as before', async t => {
+t.test('answers 503 while the store hangs, except from the cache, and recovers', async t => {
   const time = clock(t)
   const { store, state } = switched()
   const key = secret()
@@ -186,29 +220,42 @@ t.test('while the store is silent nobody can tell, but for what it said a moment
   t.equal(login.status, 503)
   t.match(login.headers['retry-after'], /^\d+$/)
   t.same(login.setCookies, [], 'no login without a record')
-  for (const ask of [() => a.sessions.of(alice).list(), () => a.sessions.of(alice).revoke('x'.repeat(22)), () => a.sessions.ofAnyOwner().revoke('x'.repeat(22)), () => a.sessions.of(alice).revokeAll()]) {
-    await t.rejects(async () => { await ask() }, { code: 'AUTH_UNAVAILABLE' })
+  for (const ask of [
+    () => a.sessions.of(alice).list(),
+    () => a.sessions.of(alice).revoke('x'.repeat(22)),
+    () => a.sessions.ofAnyOwner().revoke('x'.repeat(22)),
+    () => a.sessions.of(alice).revokeAll()
+  ]) {
+    await t.rejects(
+      async () => {
+        await ask()
+      },
+      { code: 'AUTH_UNAVAILABLE' }
+    )
   }
   state.down.clear()
   t.same([await a.status(cookie), await b.status(cookie)], [200, 200])
 })
 
-t.test('a logout that the store does not hear of is said to have failed, removes the cookie, and counts on this instance', async t => {
-  const time = clock(t)
-  const { store, state } = switched()
-  const a = await house({ store: silent(store) })
-  const { cookie } = await a.enter()
-  state.down.add('take')
-  const answer = await a.ask('/logout', { cookie })
-  t.equal(answer.status, 503)
-  t.match(answer.setCookies, [/Max-Age=0$/])
-  t.equal(await a.status(cookie), 401)
-  state.down.clear()
-  time.advance(60)
-  t.equal(await a.status(cookie), 401)
-})
+t.test(
+  'reports a logout that did not reach the store as failed, removes the cookie, and applies it locally',
+  async t => {
+    const time = clock(t)
+    const { store, state } = switched()
+    const a = await house({ store: silent(store) })
+    const { cookie } = await a.enter()
+    state.down.add('take')
+    const answer = await a.ask('/logout', { cookie })
+    t.equal(answer.status, 503)
+    t.match(answer.setCookies, [/Max-Age=0$/])
+    t.equal(await a.status(cookie), 401)
+    state.down.clear()
+    time.advance(60)
+    t.equal(await a.status(cookie), 401)
+  }
+)
 
-t.test('of two sessions that a logout ends, a failure of the store at one keeps the other no more alive', async t => {
+t.test('ends the second session of a logout even if the store fails on the first', async t => {
   const { store, state } = switched()
   let failing = ''
   const take: typeof store.take = async (kind, id) => {
@@ -229,14 +276,24 @@ t.test('of two sessions that a logout ends, a failure of the store at one keeps 
   }
 })
 
-t.test('a login that cannot end the session before it changes nothing, and leaves no session that nobody has', async t => {
+t.test('a login that cannot end the previous session changes nothing', async t => {
   clock(t)
   const { store, state } = switched()
   const a = await house({ store })
   const { cookie, id } = await a.enter()
   const take = store.take
   let first = true
-  Object.assign(store, { take: async (kind: string, name: string) => { if (first) { first = false; state.down.add('take') } else { state.down.delete('take') } return await take(kind, name) } })
+  Object.assign(store, {
+    take: async (kind: string, name: string) => {
+      if (first) {
+        first = false
+        state.down.add('take')
+      } else {
+        state.down.delete('take')
+      }
+      return await take(kind, name)
+    }
+  })
   const answer = await a.ask('/login', { cookie, body: { id: 'bob' } })
   t.equal(answer.status, 503)
   t.same(answer.setCookies, [])
@@ -249,7 +306,7 @@ t.test('a login that cannot end the session before it changes nothing, and leave
   t.equal((await a.ask('/login', { cookie: second, body: { id: 'bob' } })).status, 503)
 })
 
-t.test('a look-up that was under way when a session ended is not believed by those who come later', async t => {
+t.test('discards a look-up that was running when the session ended', async t => {
   clock(t)
   const inner = memoryStore()
   let slow: Promise<unknown> | null = null
@@ -276,7 +333,7 @@ t.test('a look-up that was under way when a session ended is not believed by tho
   t.equal(await a.status(cookie), 401, 'what it was told is not remembered')
 })
 
-t.test('a session that was begun without a store is refused where there is one', async t => {
+t.test('refuses a session without a store record once there is a store', async t => {
   const key = secret()
   const without = await house({ session: { secret: key } })
   const { cookie } = await without.enter()
@@ -286,7 +343,7 @@ t.test('a session that was begun without a store is refused where there is one',
   t.match(answer.setCookies, [/Max-Age=0$/])
 })
 
-t.test('a cookie that is due is not written when the store does not answer at the end of the request', async t => {
+t.test('does not renew a cookie if the store is unavailable at the end of the request', async t => {
   const time = clock(t)
   const { store, state } = switched()
   const a = await house({ store: silent(store), session: { staleness: 0 } })
@@ -300,20 +357,34 @@ t.test('a cookie that is due is not written when the store does not answer at th
   t.equal((await a.ask('/me', get(cookie))).setCookies.length, 1)
 })
 
-t.test('what a store throws that is no outage is a fault, and lets nobody in', async t => {
+t.test('answers 500 for an unexpected error of the store', async t => {
   const inner = memoryStore()
   let broken = false
-  const { ask } = await desk({ staleness: 0 }, { store: { ...silent(inner), get: async (kind, id) => broken ? JSON.parse('{') : await inner.get(kind, id) } })
+  const { ask } = await desk(
+    { staleness: 0 },
+    { store: { ...silent(inner), get: async (kind, id) => (broken ? JSON.parse('{') : await inner.get(kind, id)) } }
+  )
   const { cookie } = await ask('/login')
   broken = true
   t.equal((await ask('/me', get(cookie))).status, 500)
 })
 
-t.test('a store that may have missed changes is asked for all that was remembered, and for what is watched', async t => {
+t.test('drops the cache and re-checks watched sessions if the store may have missed changes', async t => {
   clock(t)
   const { store: inner, state } = switched()
   let tell: (change: StoreChange) => void = () => {}
-  const { app, ask, scheme } = await desk({}, { store: { ...inner, subscribe: (_kind, listener) => { tell = listener; return () => {} } } })
+  const { app, ask, scheme } = await desk(
+    {},
+    {
+      store: {
+        ...inner,
+        subscribe: (_kind, listener) => {
+          tell = listener
+          return () => {}
+        }
+      }
+    }
+  )
   let told = 0
   app.get('/watch', async request => {
     const outcome = await scheme.authenticate(request)
@@ -338,7 +409,7 @@ t.test('a store that may have missed changes is asked for all that was remembere
   await app.close()
 })
 
-t.test('asked twice at once, a session that the store is asked about answers the same', async t => {
+t.test('gives the same answer to concurrent questions about a session', async t => {
   const { app, ask, scheme } = await desk({ staleness: 0 }, { store: memoryStore() })
   app.get('/twice', async request => {
     const [one, two] = await Promise.all([scheme.authenticate(request), scheme.authenticate(request)])
@@ -347,7 +418,7 @@ t.test('asked twice at once, a session that the store is asked about answers the
   t.same((await ask('/twice', get((await ask('/login')).cookie))).body, { same: true, kind: 'authenticated' })
 })
 
-t.test('without a store, a session that ended before it was watched is told of, once, to all who still want to hear', async t => {
+t.test('without a store, notifies all remaining watchers once about a session that ended before', async t => {
   const { app, ask, scheme, sessions } = await desk()
   const told: string[] = []
   app.get('/late', async (request, reply) => {

@@ -12,7 +12,7 @@ import { alice, house } from './app.js'
 import { clock, secret } from './bare-app.js'
 import { silent, switched } from './stores.js'
 
-t.test('with a store, a person sees their live sessions: since when, last seen, from where and by what', async t => {
+t.test('lists live sessions with creation, last use, address and user agent, if there is a store', async t => {
   const time = clock(t)
   const { sessions, enter, status } = await house({ store: memoryStore() })
   const phone = await enter({}, { 'user-agent': 'Phone/1.0' })
@@ -40,7 +40,7 @@ t.test('with a store, a person sees their live sessions: since when, last seen, 
   t.same(await sessions.of({ realm: 'web', id: 'nobody' }).list(), [])
 })
 
-t.test('a session that was begun over a Unix socket, by nobody who says what they are, is listed without either', async t => {
+t.test('lists a session over a Unix socket without address and user agent', async t => {
   const { app, sessions } = await house({ store: memoryStore() })
   t.after(() => app.close())
   // a path above some 100 bytes is cut off, and what is left of it stays
@@ -55,25 +55,46 @@ t.test('a session that was begun over a Unix socket, by nobody who says what the
   t.match(await sessions.of(alice).list(), [{ address: '', userAgent: '' }])
 })
 
-t.test('sessions whose time has passed are listed no more', async t => {
+t.test('does not list expired sessions', async t => {
   const time = clock(t)
-  const { sessions, enter } = await house({ store: memoryStore(), session: { idleTimeout: '30m', absoluteTimeout: '12h', keepTimeout: '30d', keepIdleTimeout: '7d' } })
+  const { sessions, enter } = await house({
+    store: memoryStore(),
+    session: { idleTimeout: '30m', absoluteTimeout: '12h', keepTimeout: '30d', keepIdleTimeout: '7d' }
+  })
   const { id } = await enter()
   const kept = await enter({ keep: true })
   time.advance(30 * 60 + 59)
   t.equal((await sessions.of(alice).list()).length, 2, 'it may have been seen within the minute that is not noted')
   time.advance(1)
-  t.same((await sessions.of(alice).list()).map(each => each.id), [kept.id])
-  t.equal(await sessions.ofAnyOwner().revoke(id), true, 'idle, and still to be ended: a newer copy of its cookie may live')
+  t.same(
+    (await sessions.of(alice).list()).map(each => each.id),
+    [kept.id]
+  )
+  t.equal(
+    await sessions.ofAnyOwner().revoke(id),
+    true,
+    'idle, and still to be ended: a newer copy of its cookie may live'
+  )
   time.advance(8 * 86_400)
   t.same(await sessions.of(alice).list(), [])
 })
 
-t.test('when a session was last seen is written at most once a minute, off the path of the request, and a failure is a line in the log', async t => {
+t.test('writes the last use at most once a minute, outside of the request, and logs a failure', async t => {
   const time = clock(t)
   const { store, state } = switched()
   let log = ''
-  const { sessions, enter, status } = await house({ store: silent(store), session: { staleness: 0 }, logger: { level: 'warn', stream: { write (line: string) { log += line } } } })
+  const { sessions, enter, status } = await house({
+    store: silent(store),
+    session: { staleness: 0 },
+    logger: {
+      level: 'warn',
+      stream: {
+        write (line: string) {
+          log += line
+        }
+      }
+    }
+  })
   const { cookie, id } = await enter()
   const swaps = () => state.calls.filter(call => call === 'swap').length
   for (const [seconds, count] of [[59, 0], [1, 1], [30, 1], [29, 1], [1, 2]] as const) {
@@ -92,11 +113,15 @@ t.test('when a session was last seen is written at most once a minute, off the p
   state.down.clear()
   t.equal(await status(cookie), 200)
   await new Promise(resolve => setImmediate(resolve))
-  t.equal((await sessions.of(alice).list())[0]?.lastSeenAt, new Date(time.now()).toISOString(), 'the next request writes it')
+  t.equal(
+    (await sessions.of(alice).list())[0]?.lastSeenAt,
+    new Date(time.now()).toISOString(),
+    'the next request writes it'
+  )
 })
 
 for (const [kind, withStore] of [['a store', true], ['no store', false]] as const) {
-  t.test(`with ${kind}, a session is ended by its id, by its owner alone where the owner is said`, async t => {
+  t.test(`with ${kind}, ends a session by its id, and only that of the owner if one is given`, async t => {
     const { sessions, enter, status } = await house(withStore ? { store: memoryStore() } : {})
     const [one, two] = [await enter(), await enter()]
     const mallory = { realm: 'web', id: 'mallory' }
@@ -108,16 +133,26 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
     t.equal(await sessions.ofAnyOwner().revoke(two.id), true)
     t.equal(await status(two.cookie), 401)
     if (withStore) t.equal(await sessions.ofAnyOwner().revoke(two.id), false, 'once')
-    for (const id of ['', 'x', 'x'.repeat(5_000), `${'x'.repeat(21)}\0`, null as unknown as string]) t.equal(await sessions.of(alice).revoke(id), false)
+    for (const id of ['', 'x', 'x'.repeat(5_000), `${'x'.repeat(21)}\0`, null as unknown as string])
+      t.equal(await sessions.of(alice).revoke(id), false)
     if (withStore) t.equal(await sessions.of(alice).revoke('x'.repeat(22)), false)
   })
 
-  t.test(`with ${kind}, all sessions of a person end but the one that is named, and they log in again at once`, async t => {
+  t.test(`with ${kind}, ends all other sessions of a person, who can log in again at once`, async t => {
     clock(t)
     const { sessions, enter, status } = await house(withStore ? { store: memoryStore() } : {})
-    const [one, two, three, bob, other] = [await enter(), await enter(), await enter(), await enter({ id: 'bob' }), await enter({ realm: 'other' })]
+    const [one, two, three, bob, other] = [
+      await enter(),
+      await enter(),
+      await enter(),
+      await enter({ id: 'bob' }),
+      await enter({ realm: 'other' })
+    ]
     await sessions.of(alice).revokeAll({ except: two.id })
-    t.same(await Promise.all([one, two, three, bob, other].map(async each => await status(each.cookie))), [401, 200, 401, 200, 200])
+    t.same(
+      await Promise.all([one, two, three, bob, other].map(async each => await status(each.cookie))),
+      [401, 200, 401, 200, 200]
+    )
     const four = await enter()
     t.equal(await status(four.cookie), 200)
     await sessions.of(alice).revokeAll()
@@ -128,7 +163,7 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
     t.equal(await status(one.cookie), 401, 'the dead are not raised')
   })
 
-  t.test(`with ${kind}, a renewal gives a new id to the session that there is, with its times and data, for the same person`, async t => {
+  t.test(`with ${kind}, a renewal changes the id of a session and keeps its times, data and person`, async t => {
     const time = clock(t)
     const { ask, sessions, enter, status } = await house(withStore ? { store: memoryStore() } : {})
     const before = await enter({ data: { step: 1 }, keep: true })
@@ -146,20 +181,32 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
     t.equal((await ask('/login', { cookie: third, body: { renew: true } })).status, 401, 'idle for too long')
 
     const again = await enter()
-    t.equal((await ask('/login', { cookie: again.cookie, body: { renew: true, id: 'bob' } })).body.code, 'AUTH_FAULT', 'not for somebody else')
-    t.equal((await ask('/login', { cookie: again.cookie, body: { renew: true, realm: 'other' } })).body.code, 'AUTH_FAULT')
+    t.equal(
+      (await ask('/login', { cookie: again.cookie, body: { renew: true, id: 'bob' } })).body.code,
+      'AUTH_FAULT',
+      'not for somebody else'
+    )
+    t.equal(
+      (await ask('/login', { cookie: again.cookie, body: { renew: true, realm: 'other' } })).body.code,
+      'AUTH_FAULT'
+    )
     t.equal((await ask('/login', { body: { renew: true } })).body.code, 'AUTH_REQUIRED', 'not without a session')
-    const twice = await Promise.all([0, 1].map(async () => await ask('/login', { cookie: again.cookie, body: { renew: true } })))
+    const twice = await Promise.all(
+      [0, 1].map(async () => await ask('/login', { cookie: again.cookie, body: { renew: true } }))
+    )
     t.same(twice.map(each => each.status).sort(), [200, 401], 'of two renewals at once one wins')
     await sessions.of(alice).revokeAll()
-    const late = await ask('/login', { cookie: twice.find(each => each.status === 200)?.cookie ?? '', body: { renew: true } })
+    const late = await ask('/login', {
+      cookie: twice.find(each => each.status === 200)?.cookie ?? '',
+      body: { renew: true }
+    })
     t.equal(late.status, 401)
     t.same(late.setCookies, [])
     if (withStore) t.same(await sessions.of(alice).list(), [], 'nothing is left of the attempt')
   })
 }
 
-t.test('a kept session outlives the browser, lives longer, and ends', async t => {
+t.test('a persistent session outlives the browser, lives longer, and ends', async t => {
   const time = clock(t)
   const { ask, enter, status } = await house({ session: { keepTimeout: '30d', keepIdleTimeout: '7d' } })
   t.notMatch((await enter()).setCookie, /Max-Age/)
@@ -197,11 +244,20 @@ t.test('a kept session outlives the browser, lives longer, and ends', async t =>
   t.same(refused.setCookies, [])
 })
 
-t.test('the store holds no secret: not even who has the sealing secret makes a cookie of what stands there', async t => {
+t.test('keeps no secret in the store: even with the sealing secret no cookie can be made from it', async t => {
   const inner = memoryStore()
   const entries: unknown[] = []
   const key = secret()
-  const { enter, status } = await house({ session: { secret: key }, store: { ...inner, add: async entry => { entries.push(entry); return await inner.add(entry) } } })
+  const { enter, status } = await house({
+    session: { secret: key },
+    store: {
+      ...inner,
+      add: async entry => {
+        entries.push(entry)
+        return await inner.add(entry)
+      }
+    }
+  })
   const { cookie, id } = await enter()
   t.equal(await status(cookie), 200)
   const text = JSON.stringify(entries)
@@ -213,7 +269,7 @@ t.test('the store holds no secret: not even who has the sealing secret makes a c
   t.equal(await status(`__Host-web=${seals.cookie.seal({ ...payload, s: id })}`), 401)
 })
 
-t.test('without a store listing is refused in words, and without sessions everything is', async t => {
+t.test('explains that listing requires a store and a session scheme', async t => {
   const { sessions } = await house()
   await t.rejects(sessions.of(alice).list(), { code: 'AUTH_FAULT', detail: /listed only with a store.*option store/ })
   const app = Fastify()
@@ -224,7 +280,7 @@ t.test('without a store listing is refused in words, and without sessions everyt
   }
 })
 
-t.test('two session schemes of one application share a store and nothing in it; the application sees both', async t => {
+t.test('separates two session schemes in one store, and lists both for the application', async t => {
   const time = clock(t)
   const app = Fastify()
   const key = secret()
@@ -236,7 +292,9 @@ t.test('two session schemes of one application share a store and nothing in it; 
   })
   app.get('/me', async ({ auth }) => ({ scheme: auth.scheme, id: (auth.credential as { id: string }).id }))
   const enter = async (scheme: string) => {
-    const cookie = String((await app.inject({ method: 'POST', url: `/login/${scheme}` })).headers['set-cookie']).split(';')[0] ?? ''
+    const cookie =
+      String((await app.inject({ method: 'POST', url: `/login/${scheme}` })).headers['set-cookie']).split(';')[0] ??
+      ''
     return { cookie, ...(await app.inject({ url: '/me', headers: { cookie } })).json<{ id: string }>() }
   }
   const web = await enter('web')
@@ -248,5 +306,10 @@ t.test('two session schemes of one application share a store and nothing in it; 
   t.same((await app.gatehouse.sessions.of(owner).list()).map(each => each.id), [web.id])
   const again = await enter('web-staff')
   await app.gatehouse.sessions.of(owner).revokeAll({ except: web.id })
-  t.same(await Promise.all([web, again].map(async ({ cookie }) => (await app.inject({ url: '/me', headers: { cookie } })).statusCode)), [200, 401])
+  t.same(
+    await Promise.all(
+      [web, again].map(async ({ cookie }) => (await app.inject({ url: '/me', headers: { cookie } })).statusCode)
+    ),
+    [200, 401]
+  )
 })

@@ -7,7 +7,11 @@ import { clock, desk, secret } from './bare-app.js'
 const page = { accept: 'text/html,application/xhtml+xml;q=0.9,*/*;q=0.8', 'sec-fetch-mode': 'navigate' }
 
 /** An application that refuses every request to `/private/*`, as the guard would. */
-async function refusing (options: Parameters<typeof desk>[0] = { loginPath: '/login' }, code: AuthErrorCode = 'AUTH_REQUIRED', by: string | null = null) {
+async function refusing (
+  options: Parameters<typeof desk>[0] = { loginPath: '/login' },
+  code: AuthErrorCode = 'AUTH_REQUIRED',
+  by: string | null = null
+) {
   const made = await desk(options)
   made.app.addContentTypeParser('*', (_request, _payload, done) => done(null))
   made.app.route({
@@ -17,16 +21,26 @@ async function refusing (options: Parameters<typeof desk>[0] = { loginPath: '/lo
       if (made.scheme.refuse?.(request, reply, authFailure(code, by, 'a test')) !== true) reply.code(401).send({})
     }
   })
-  const ask = async (url: string, headers: Record<string, string> = page, method: 'GET' | 'HEAD' | 'POST' | 'PUT' = 'GET') => {
-    const answer = await made.app.inject({ method, url, headers, ...(headers['content-type'] === undefined ? {} : { payload: '1' }) })
+  const ask = async (
+    url: string,
+    headers: Record<string, string> = page,
+    method: 'GET' | 'HEAD' | 'POST' | 'PUT' = 'GET'
+  ) => {
+    const answer = await made.app.inject({
+      method,
+      url,
+      headers,
+      ...(headers['content-type'] === undefined ? {} : { payload: '1' })
+    })
     return { status: answer.statusCode, location: answer.headers.location ?? null, headers: answer.headers }
   }
   /** Where the login would send on to. */
-  const back = async (location: string | null) => (await made.app.inject({ method: 'POST', url: location ?? '/login' })).json().returnTo
+  const back = async (location: string | null) =>
+    (await made.app.inject({ method: 'POST', url: location ?? '/login' })).json().returnTo
   return { ...made, ask, back }
 }
 
-t.test('a browser that asks for a page is sent to log in and comes back to it', async t => {
+t.test('redirects a browser that asks for a page to the login and back', async t => {
   const { ask, back } = await refusing()
   const { status, location, headers } = await ask('/private/orders?from=1&to=%2F2')
   t.equal(status, 302)
@@ -34,17 +48,25 @@ t.test('a browser that asks for a page is sent to log in and comes back to it', 
   t.equal(headers['cache-control'], 'no-store')
   t.equal(await back(location), '/private/orders?from=1&to=%2F2')
   t.match(await ask('/private/x', page, 'HEAD'), { status: 302, location: /^\/login$/ })
-  t.match(await ask('/private/x', { accept: 'text/html' }), { status: 302 }, 'an older browser, or plain HTTP, sends no Sec-Fetch-Mode')
+  t.match(
+    await ask('/private/x', { accept: 'text/html' }),
+    { status: 302 },
+    'an older browser, or plain HTTP, sends no Sec-Fetch-Mode'
+  )
 })
 
-t.test('a form is sent to log in by 303, without a return path', async t => {
+t.test('redirects a form to the login with 303, without a return path', async t => {
   const { ask } = await refusing()
   for (const type of ['application/x-www-form-urlencoded', 'multipart/form-data; boundary=x', 'text/plain']) {
-    t.match(await ask('/private/x', { ...page, 'content-type': type }, 'POST'), { status: 303, location: /^\/login$/ }, type)
+    t.match(
+      await ask('/private/x', { ...page, 'content-type': type }, 'POST'),
+      { status: 303, location: /^\/login$/ },
+      type
+    )
   }
 })
 
-t.test('clients that are no browsers get their 401', async t => {
+t.test('answers 401 to clients that are not browsers', async t => {
   const { ask } = await refusing()
   const cases: [string, Record<string, string>, ('GET' | 'POST' | 'PUT')?][] = [
     ['nothing said', {}],
@@ -58,30 +80,56 @@ t.test('clients that are no browsers get their 401', async t => {
     ['a POST of nothing', page, 'POST'],
     ['an upload', page, 'PUT']
   ]
-  for (const [what, headers, method] of cases) t.match(await ask('/private/x', headers, method), { status: 401, location: null }, what)
+  for (const [what, headers, method] of cases)
+    t.match(await ask('/private/x', headers, method), { status: 401, location: null }, what)
   t.match(await (await refusing({})).ask('/private/x'), { status: 401 }, 'no login page')
 })
 
-t.test('only what logging in mends leads to the login page', async t => {
-  for (const code of ['AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'] as const) {
-    const { status, headers } = await (await refusing(undefined, code, 'web')).ask('/private/x', { ...page, cookie: '__Host-web=forged' })
+t.test('redirects only if logging in would help', async t => {
+  for (const code of [
+    'AUTH_REQUIRED',
+    'AUTH_INVALID_CREDENTIALS',
+    'AUTH_TOKEN_EXPIRED',
+    'AUTH_STEP_UP_REQUIRED'
+  ] as const) {
+    const { status, headers } = await (
+      await refusing(undefined, code, 'web')
+    ).ask('/private/x', { ...page, cookie: '__Host-web=forged' })
     t.equal(status, 302, code)
-    if (code === 'AUTH_INVALID_CREDENTIALS') t.match(headers['set-cookie'], /^__Host-web=; .*Max-Age=0$/, 'a forged cookie is removed')
+    if (code === 'AUTH_INVALID_CREDENTIALS')
+      t.match(headers['set-cookie'], /^__Host-web=; .*Max-Age=0$/, 'a forged cookie is removed')
     else t.notOk('set-cookie' in headers, code)
   }
-  for (const code of ['AUTH_ACCESS_DENIED', 'AUTH_CROSS_SITE', 'AUTH_RATE_LIMITED', 'AUTH_UNAVAILABLE', 'AUTH_FAULT'] as const) {
+  for (const code of [
+    'AUTH_ACCESS_DENIED',
+    'AUTH_CROSS_SITE',
+    'AUTH_RATE_LIMITED',
+    'AUTH_UNAVAILABLE',
+    'AUTH_FAULT'
+  ] as const) {
     t.equal((await (await refusing(undefined, code, 'web')).ask('/private/x')).status, 401, code)
   }
-  t.equal((await (await refusing(undefined, 'AUTH_INVALID_CREDENTIALS', 'service')).ask('/private/x')).status, 401, 'another scheme\'s bad credential')
+  t.equal(
+    (await (await refusing(undefined, 'AUTH_INVALID_CREDENTIALS', 'service')).ask('/private/x')).status,
+    401,
+    "another scheme's bad credential"
+  )
 })
 
-t.test('a return path leads nowhere else, is of this scheme and of this hour', async t => {
+t.test('accepts only a local return path of this scheme, for an hour', async t => {
   const time = clock(t)
   const [older, newer] = [secret(), secret()]
   const { app, ask, back } = await refusing({ loginPath: '/login', secret: older })
   const { location } = await ask('/private/x')
   t.equal(await back(location), '/private/x')
-  for (const value of ['/private/x', 'https://evil.example', '//evil.example', '/%5Cevil.example', '%2F%2Fevil.example', '']) {
+  for (const value of [
+    '/private/x',
+    'https://evil.example',
+    '//evil.example',
+    '/%5Cevil.example',
+    '%2F%2Fevil.example',
+    ''
+  ]) {
     t.equal(await back(`/login?returnTo=${value}`), '/home', value)
   }
   const sealed = String(location).split('=')[1]
@@ -100,14 +148,30 @@ t.test('a return path leads nowhere else, is of this scheme and of this hour', a
   t.equal(await back(location), '/home')
 })
 
-t.test('a path that is not plainly this application\'s own gives no return path', async t => {
+t.test('sends no return path if the path is not plainly local', async t => {
   const { ask } = await refusing()
   t.match(await ask(`/private/${'x'.repeat(2_000)}`), { status: 302, location: /^\/login$/ })
   for (const path of ['/', '/a', '/a?b=//c', '/a//b', '/@evil', '/.//evil']) t.ok(isLocalPath(path), path)
-  for (const path of ['', 'a', '//evil', '/\\evil', '/a\\b', '/\t/evil', '/a\n', '\n/a', '/a b', '/ä', 'http://evil/', ' /a', '/\u2028', '/\0']) t.notOk(isLocalPath(path), encodeURIComponent(path))
+  for (const path of [
+    '',
+    'a',
+    '//evil',
+    '/\\evil',
+    '/a\\b',
+    '/\t/evil',
+    '/a\n',
+    '\n/a',
+    '/a b',
+    '/ä',
+    'http://evil/',
+    ' /a',
+    '/\u2028',
+    '/\0'
+  ])
+    t.notOk(isLocalPath(path), encodeURIComponent(path))
 })
 
-t.test('an absolute-form target is sent to log in without a return path', async t => {
+t.test('redirects an absolute-form target without a return path', async t => {
   const { app } = await refusing()
   await app.listen({ port: 0, host: '127.0.0.1' })
   t.teardown(() => app.close())
@@ -115,10 +179,15 @@ t.test('an absolute-form target is sent to log in without a return path', async 
   if (typeof address !== 'object' || address === null) throw new Error('no address')
   const { request } = await import('node:http')
   const location = await new Promise((resolve, reject) => {
-    request({ port: address.port, host: '127.0.0.1', path: 'http://evil.example/private/x', headers: page }, response => {
-      response.resume()
-      resolve(response.headers.location)
-    }).on('error', reject).end()
+    request(
+      { port: address.port, host: '127.0.0.1', path: 'http://evil.example/private/x', headers: page },
+      response => {
+        response.resume()
+        resolve(response.headers.location)
+      }
+    )
+      .on('error', reject)
+      .end()
   })
   t.equal(location, '/login')
 })

@@ -6,9 +6,10 @@ import { session } from '../../../lib/schemes/session/scheme.js'
 import { make } from '../../fixtures/schemes.js'
 import { secret } from './bare-app.js'
 
-const boot = async (options: unknown, name = 'web') => await make(session(options as Parameters<typeof session>[0]), Fastify(), name)
+const boot = async (options: unknown, name = 'web') =>
+  await make(session(options as Parameters<typeof session>[0]), Fastify(), name)
 
-t.test('a mistake in the options stops the boot with a sentence that names scheme and option', async t => {
+t.test('stops the boot for a wrong option, and names the scheme and the option', async t => {
   const good = secret()
   const load = () => null
   const cases: [string, unknown, RegExp][] = [
@@ -26,20 +27,56 @@ t.test('a mistake in the options stops the boot with a sentence that names schem
     ['a cookie name with its prefix', { secret: good, cookieName: '__host-a' }, /without a prefix/],
     ['a cookie name that is none', { secret: good, cookieName: 1 }, /cookieName/],
     ['secure in words', { secret: good, secure: 'false' }, /secure must be true or false/],
-    ['SameSite=None without Secure', { secret: good, sameSite: 'none', secure: false }, /sameSite cannot be 'none' where secure is false/],
+    [
+      'SameSite=None without Secure',
+      { secret: good, sameSite: 'none', secure: false },
+      /sameSite cannot be 'none' where secure is false/
+    ],
     ['a SameSite that is unknown', { secret: good, sameSite: 'None' }, /sameSite must be 'lax', 'strict' or 'none'/],
     ['a duration in words', { secret: good, idleTimeout: 'soon' }, /idleTimeout must be a number of seconds/],
     ['no time at all', { secret: good, idleTimeout: 0 }, /idleTimeout must be at least 1 second/],
-    ['an absolute timeout below the idle one', { secret: good, idleTimeout: '2h', absoluteTimeout: '1h' }, /absoluteTimeout is shorter than idleTimeout/],
+    [
+      'an absolute timeout below the idle one',
+      { secret: good, idleTimeout: '2h', absoluteTimeout: '1h' },
+      /absoluteTimeout is shorter than idleTimeout/
+    ],
     ['a long session without load', { secret: good, absoluteTimeout: '25h' }, /above 24 hours, and without load/],
-    ['a long kept session without load', { secret: good, keepTimeout: '25h' }, /keepTimeout is above 24 hours, and without load/],
-    ['a kept session that is shorter than another', { secret: good, keepTimeout: '11h' }, /keepTimeout is shorter than absoluteTimeout/],
-    ['an idle time of kept sessions where there are none', { secret: good, keepIdleTimeout: '1h' }, /keepIdleTimeout needs keepTimeout, or load/],
-    ['kept sessions that idle shorter than others', { secret: good, load, keepIdleTimeout: '29m' }, /keepIdleTimeout must be between idleTimeout and keepTimeout/],
-    ['kept sessions that idle longer than they live', { secret: good, load, keepTimeout: '2d', keepIdleTimeout: '3d' }, /keepIdleTimeout must be between/],
+    [
+      'a long kept session without load',
+      { secret: good, keepTimeout: '25h' },
+      /keepTimeout is above 24 hours, and without load/
+    ],
+    [
+      'a kept session that is shorter than another',
+      { secret: good, keepTimeout: '11h' },
+      /keepTimeout is shorter than absoluteTimeout/
+    ],
+    [
+      'an idle time of kept sessions where there are none',
+      { secret: good, keepIdleTimeout: '1h' },
+      /keepIdleTimeout needs keepTimeout, or load/
+    ],
+    [
+      'kept sessions that idle shorter than others',
+      { secret: good, load, keepIdleTimeout: '29m' },
+      /keepIdleTimeout must be between idleTimeout and keepTimeout/
+    ],
+    [
+      'kept sessions that idle longer than they live',
+      { secret: good, load, keepTimeout: '2d', keepIdleTimeout: '3d' },
+      /keepIdleTimeout must be between/
+    ],
     ['a staleness in words', { secret: good, staleness: 'a while' }, /staleness must be a number of seconds/],
-    ['a staleness of minutes', { secret: good, staleness: '2m' }, /staleness must be at most 1 minute\. .*would be good here/],
-    ['a login page elsewhere', { secret: good, loginPath: '//evil.example' }, /loginPath must be a path of this application/],
+    [
+      'a staleness of minutes',
+      { secret: good, staleness: '2m' },
+      /staleness must be at most 1 minute\. .*would be good here/
+    ],
+    [
+      'a login page elsewhere',
+      { secret: good, loginPath: '//evil.example' },
+      /loginPath must be a path of this application/
+    ],
     ['a login page with a query', { secret: good, loginPath: '/login?a=1' }, /loginPath/],
     ['a login page that is none', { secret: good, loginPath: 1 }, /loginPath/],
     ['load that is no function', { secret: good, load: {} }, /load must be a function/]
@@ -49,23 +86,43 @@ t.test('a mistake in the options stops the boot with a sentence that names schem
     t.match(error, { code: 'AUTH_MISCONFIGURED', message: sentence }, what)
     t.notOk(String(error?.message).includes(good), 'without the secret')
   }
-  await t.rejects(boot({ secret: good }, 'my scheme'), /schemes\.my scheme\.cookieName cannot be 'my scheme'; give a name of letters/)
-  for (const key of ['cookieName', 'secure', 'sameSite', 'idleTimeout', 'absoluteTimeout', 'keepTimeout', 'keepIdleTimeout', 'staleness', 'loginPath', 'load']) {
-    await t.rejects(boot({ secret: good, [key]: undefined }), { code: 'AUTH_MISCONFIGURED', message: new RegExp(`The options of schemes\\.web have '${key}' set to undefined`) })
+  await t.rejects(
+    boot({ secret: good }, 'my scheme'),
+    /schemes\.my scheme\.cookieName cannot be 'my scheme'; give a name of letters/
+  )
+  for (const key of [
+    'cookieName',
+    'secure',
+    'sameSite',
+    'idleTimeout',
+    'absoluteTimeout',
+    'keepTimeout',
+    'keepIdleTimeout',
+    'staleness',
+    'loginPath',
+    'load'
+  ]) {
+    await t.rejects(boot({ secret: good, [key]: undefined }), {
+      code: 'AUTH_MISCONFIGURED',
+      message: new RegExp(`The options of schemes\\.web have '${key}' set to undefined`)
+    })
   }
   await t.rejects(boot(Object.assign(Object.create({ load }) as object, { secret: good })), /plain object/)
   await t.resolves(boot({ secret: good, load, absoluteTimeout: '30d' }))
   await t.resolves(boot({ secret: good, absoluteTimeout: '24h' }))
   await t.resolves(boot({ secret: good, keepTimeout: '24h', keepIdleTimeout: '24h', staleness: 0 }))
-  await t.resolves(boot({ secret: good, load, absoluteTimeout: '40d', idleTimeout: '20d' }), 'kept sessions live at least as long as others')
+  await t.resolves(
+    boot({ secret: good, load, absoluteTimeout: '40d', idleTimeout: '20d' }),
+    'kept sessions live at least as long as others'
+  )
 })
 
-t.test('options are left as they were', async t => {
+t.test('does not mutate its options', async t => {
   const options = Object.freeze({ secret: Object.freeze([secret(), secret()]), loginPath: '/login' })
   await t.resolves(boot(options))
 })
 
-t.test('cookies without Secure are said aloud', async t => {
+t.test('warns about cookies without Secure', async t => {
   let log = ''
   const stream = new Writable({ write (chunk, _encoding, done) { log += chunk; done() } })
   const key = secret()
@@ -74,10 +131,28 @@ t.test('cookies without Secure are said aloud', async t => {
   t.notOk(log.includes(key))
 })
 
-t.test('an authentic payload of another version is no session', t => {
+t.test('refuses an authentic payload of another version', t => {
   const payload = { v: 1, s: 's', r: 'web', i: 'alice', c: ['a'], o: [], a: 1, l: 2, e: 3 }
-  t.match(unpack(payload, true), { secret: 's', id: idOf('s'), begunAt: 1, kept: false, principal: { realm: 'web', id: 'alice', scopes: ['a'], roles: [] }, data: {} })
-  for (const other of [{ v: 2 }, { s: 1 }, { r: null }, { i: '' }, { a: '1' }, { b: '1' }, { l: '1' }, { e: null }, { m: [] }, { d: 1 }]) {
+  t.match(unpack(payload, true), {
+    secret: 's',
+    id: idOf('s'),
+    begunAt: 1,
+    kept: false,
+    principal: { realm: 'web', id: 'alice', scopes: ['a'], roles: [] },
+    data: {}
+  })
+  for (const other of [
+    { v: 2 },
+    { s: 1 },
+    { r: null },
+    { i: '' },
+    { a: '1' },
+    { b: '1' },
+    { l: '1' },
+    { e: null },
+    { m: [] },
+    { d: 1 }
+  ]) {
     t.equal(unpack({ ...payload, ...other }, true), null, JSON.stringify(other))
   }
   const { c, o, ...without } = payload

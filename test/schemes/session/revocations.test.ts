@@ -6,7 +6,17 @@ import { clock } from './bare-app.js'
 const hour = 3_600_000
 
 function sessionOf (id: string, owner: string, begunAt: number, endsAt = begunAt + hour): Session {
-  return { secret: id, id, principal: { realm: 'web', id: owner, scopes: [], roles: [] }, authenticatedAt: begunAt, begunAt, seenAt: begunAt, endsAt, kept: false, data: {} }
+  return {
+    secret: id,
+    id,
+    principal: { realm: 'web', id: owner, scopes: [], roles: [] },
+    authenticatedAt: begunAt,
+    begunAt,
+    seenAt: begunAt,
+    endsAt,
+    kept: false,
+    data: {}
+  }
 }
 
 function revocations (limit?: number) {
@@ -14,7 +24,7 @@ function revocations (limit?: number) {
   return { told, list: new Revocations(hour, () => { told.folds++ }, limit) }
 }
 
-t.test('a session that was ended is over until its end, and then it is swept', t => {
+t.test('remembers an ended session until its expiry, and then removes it', t => {
   const time = clock(t)
   const { list } = revocations()
   const long = sessionOf('long', 'alice', time.now())
@@ -32,7 +42,7 @@ t.test('a session that was ended is over until its end, and then it is swept', t
   t.end()
 })
 
-t.test('where sessions of another scheme live longer, ends are remembered for as long as those, and a shorter one changes nothing', t => {
+t.test('remembers ends for the longest lifetime of all schemes that share them', t => {
   const time = clock(t)
   const begun = time.now()
   for (const [lives, over] of [[undefined, false], [2 * hour, true], [hour / 2, false]] as const) {
@@ -50,12 +60,19 @@ t.test('where sessions of another scheme live longer, ends are remembered for as
   t.end()
 })
 
-t.test('an end by id counts for the owner that was named, or for anybody', t => {
+t.test('ends a session by id for the given owner, or for anybody', t => {
   const time = clock(t)
   const { list } = revocations()
   list.endOwned('a', { realm: 'web', id: 'mallory' })
   t.equal(list.denies(sessionOf('a', 'alice', time.now())), false, 'somebody else named it')
-  t.equal(list.denies({ ...sessionOf('a', 'mallory', time.now()), principal: { realm: 'elsewhere', id: 'mallory', scopes: [], roles: [] } }), false, 'of another realm')
+  t.equal(
+    list.denies({
+      ...sessionOf('a', 'mallory', time.now()),
+      principal: { realm: 'elsewhere', id: 'mallory', scopes: [], roles: [] }
+    }),
+    false,
+    'of another realm'
+  )
   list.endOwned('a', { realm: 'web', id: 'mallory' })
   list.endOwned('a', { realm: 'web', id: 'alice' })
   t.equal(list.denies(sessionOf('a', 'alice', time.now())), true, 'the second of two who name it is heard too')
@@ -65,7 +82,7 @@ t.test('an end by id counts for the owner that was named, or for anybody', t => 
   t.end()
 })
 
-t.test('an end of all spares the one that is named and what begins afterwards, and nothing that an earlier one ended', t => {
+t.test('an end of all spares the given session and later ones, but none that ended before', t => {
   const time = clock(t)
   const { list } = revocations()
   const [a, b] = [sessionOf('a', 'alice', time.now()), sessionOf('b', 'alice', time.now())]
@@ -92,7 +109,7 @@ t.test('an end of all spares the one that is named and what begins afterwards, a
   t.end()
 })
 
-t.test('folds the ends of an owner who has more than a share of them, and nobody else pays', t => {
+t.test('compacts the entries of an owner with too many of them, without affecting others', t => {
   const time = clock(t)
   const { list, told } = revocations(2_000)
   const begun = time.now()
@@ -111,15 +128,23 @@ t.test('folds the ends of an owner who has more than a share of them, and nobody
   t.equal(others.every(each => list.denies(each)), true)
   t.equal(list.denies(shared), true, 'what two have named is over for the second')
   t.equal(list.denies(spared), false)
-  t.equal(others.some(({ principal }) => list.denies(sessionOf('x', principal.id, begun))), false, 'other sessions of others')
-  t.equal(list.denies(sessionOf('x', 'busy', begun)), true, 'an earlier session of theirs, which nobody ended: the price')
+  t.equal(
+    others.some(({ principal }) => list.denies(sessionOf('x', principal.id, begun))),
+    false,
+    'other sessions of others'
+  )
+  t.equal(
+    list.denies(sessionOf('x', 'busy', begun)),
+    true,
+    'an earlier session of theirs, which nobody ended: the price'
+  )
   time.advance(20)
   t.equal(list.denies(sessionOf('x', 'busy', begun + 5_000)), false, 'a later one')
   t.equal(list.denies(sessionOf('x', 'busy', list.after({ realm: 'web', id: 'busy' }))), false, 'a new login')
   t.end()
 })
 
-t.test('keeps the one that an end of all spared when ends fold, unless it was ended', t => {
+t.test('keeps the spared session when entries are compacted, unless it was ended', t => {
   const time = clock(t)
   const { list } = revocations(2_000)
   const [begun, owner] = [time.now(), { realm: 'web', id: 'busy' }]
@@ -136,7 +161,7 @@ t.test('keeps the one that an end of all spared when ends fold, unless it was en
   t.end()
 })
 
-t.test('folds nothing of people who ended a few sessions each, however many they are', t => {
+t.test('compacts nothing of people with few entries, however many people there are', t => {
   const time = clock(t)
   const { list } = revocations(2_000)
   const begun = time.now()
@@ -147,7 +172,7 @@ t.test('folds nothing of people who ended a few sessions each, however many they
   t.end()
 })
 
-t.test('folds very many ends of all into an instant for everybody, the oldest first', t => {
+t.test('compacts too many ends of all into one instant for everybody, the oldest first', t => {
   const time = clock(t)
   const { list, told } = revocations(2_000)
   const begun = time.now()
@@ -163,7 +188,7 @@ t.test('folds very many ends of all into an instant for everybody, the oldest fi
   t.end()
 })
 
-t.test('sweeps ends of all when no session can be left', t => {
+t.test('removes ends of all when no session can be left', t => {
   const time = clock(t)
   const { list, told } = revocations(2_000)
   for (let n = 0; n < 1_024; n++) list.endAll({ realm: 'web', id: `p${n}` }, null)
@@ -174,7 +199,7 @@ t.test('sweeps ends of all when no session can be left', t => {
   t.end()
 })
 
-t.test('refuses ids that may be anybody\'s beyond a number, until the earliest are past', t => {
+t.test('refuses ids without an owner beyond a maximum, until the earliest expire', t => {
   const time = clock(t)
   const { list } = revocations(500)
   for (let n = 0; n < 1_000; n++) {
@@ -186,16 +211,26 @@ t.test('refuses ids that may be anybody\'s beyond a number, until the earliest a
   t.equal(list.denies(sessionOf('s999', 'alice', time.now())), true)
   t.equal(list.denies(sessionOf('x', 'alice', time.now())), false, 'nobody pays')
   time.advance(3_600 - 1_000 + 1)
-  t.doesNotThrow(() => { list.endOfAnyOwner('more') })
-  t.equal(list.denies(sessionOf('s0', 'alice', time.now())), true, 'the one that was ended again is remembered from then on')
+  t.doesNotThrow(() => {
+    list.endOfAnyOwner('more')
+  })
+  t.equal(
+    list.denies(sessionOf('s0', 'alice', time.now())),
+    true,
+    'the one that was ended again is remembered from then on'
+  )
   t.equal(list.denies(sessionOf('s1', 'alice', time.now())), false, 'past')
   t.end()
 })
 
-t.test('ends what began before the clock was set back', t => {
+t.test('ends sessions that began before the clock was set back', t => {
   const time = clock(t)
   const { list } = revocations()
-  const [begunHere, seenHere, unseen] = ['here', 'seen', 'unseen'].map(id => sessionOf(id, 'alice', time.now())) as [Session, Session, Session]
+  const [begunHere, seenHere, unseen] = ['here', 'seen', 'unseen'].map(id => sessionOf(id, 'alice', time.now())) as [
+    Session,
+    Session,
+    Session
+  ]
   list.begin(sessionOf('first', 'bob', time.now() - 10_000))
   time.advance(-5)
   t.equal(list.denies(seenHere), false)

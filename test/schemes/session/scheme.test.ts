@@ -7,7 +7,7 @@ import { alice, clock, credentialOf, desk, login, secret } from './bare-app.js'
 
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })
 
-t.test('a login sets one cookie that names its host alone, is unreadable to scripts and ends with the browser', async t => {
+t.test('sets one HttpOnly host-only cookie on login, which ends with the browser', async t => {
   const { ask } = await desk({}, { name: 'sid' })
   const { setCookies, headers, status } = await ask('/login')
   t.equal(status, 200)
@@ -20,7 +20,7 @@ t.test('a login sets one cookie that names its host alone, is unreadable to scri
   t.match(plain.setCookies[0], /^web=[\w.-]+; Path=\/; HttpOnly; SameSite=Lax$/)
 })
 
-t.test('the session tells who logged in, since when and until when, frozen all the way down', async t => {
+t.test('returns the principal, the times and the expiry of the session, deeply frozen', async t => {
   const time = clock(t)
   const { app, scheme, ask } = await desk()
   app.get('/frozen', async request => {
@@ -28,14 +28,26 @@ t.test('the session tells who logged in, since when and until when, frozen all t
     t.equal(outcome, await scheme.authenticate(request), 'asked twice, it answers the same')
     if (outcome.kind !== 'authenticated') throw new Error(outcome.kind)
     const { data } = credentialOf(outcome)
-    return [outcome.principal, outcome.principal.scopes, outcome.principal.roles, outcome.credential, data, data['cart']].map(each => Object.isFrozen(each))
+    return [
+      outcome.principal,
+      outcome.principal.scopes,
+      outcome.principal.roles,
+      outcome.credential,
+      data,
+      data['cart']
+    ].map(each => Object.isFrozen(each))
   })
   app.get('/sync', request => ({ sync: !(scheme.authenticate(request) instanceof Promise) }))
   const begun = new Date(time.now()).toISOString()
   const { cookie } = await ask('/login', { body: { data: { cart: ['a', { b: 1 }] } } })
   time.advance(10)
   const { body, setCookies } = await ask('/me', get(cookie))
-  t.match(body, { kind: 'authenticated', principal: { realm: 'web', ...alice }, authenticatedAt: begun, credential: { data: { cart: ['a', { b: 1 }] } } })
+  t.match(body, {
+    kind: 'authenticated',
+    principal: { realm: 'web', ...alice },
+    authenticatedAt: begun,
+    credential: { data: { cart: ['a', { b: 1 }] } }
+  })
   t.equal(body.expiresAt, new Date(time.now() - 10_000 + 1_800_000).toISOString())
   t.match(body.credential.id, /^[\w-]{22}$/)
   t.notOk(cookie.includes(body.credential.id))
@@ -45,7 +57,7 @@ t.test('the session tells who logged in, since when and until when, frozen all t
   t.same((await ask('/me', { method: 'GET' })).body, { kind: 'absent' })
 })
 
-t.test('a login always begins a new session and makes the one before worthless', async t => {
+t.test('begins a new session on each login, and ends the previous one', async t => {
   const { app, sessions, ask } = await desk()
   app.post('/twice', async (request, reply) => {
     await login(sessions, request, reply, { id: 'first' })
@@ -64,13 +76,17 @@ t.test('a login always begins a new session and makes the one before worthless',
   t.same(fixed.body, { kind: 'absent' })
   t.match(fixed.setCookies[0], /^__Host-web=; .*Max-Age=0$/)
   const twice = await ask('/twice')
-  t.match(twice.setCookies, [/^theirs=1$/, /^__Host-web=/], 'the last login of a request is the one that counts, and other cookies stay')
+  t.match(
+    twice.setCookies,
+    [/^theirs=1$/, /^__Host-web=/],
+    'the last login of a request is the one that counts, and other cookies stay'
+  )
   t.equal(twice.setCookies.length, 2)
   t.equal((await ask('/me', get(twice.setCookies.join(';')))).body.principal.id, 'second')
   t.same((await ask('/me', get(twice.body.early))).body, { kind: 'absent' })
 })
 
-t.test('a cookie captured before the logout is refused after it, wherever the logout stands', async t => {
+t.test('refuses a cookie captured before the logout, wherever the logout runs', async t => {
   const { app, sessions, ask } = await desk()
   app.post('/in-and-out', async (request, reply) => {
     await login(sessions, request, reply, alice)
@@ -89,12 +105,22 @@ t.test('a cookie captured before the logout is refused after it, wherever the lo
   t.same((await ask('/me', get(both.body.early))).body, { kind: 'absent' })
 })
 
-t.test('a logout ends every session that the request carries, though none of two is believed; so does a login', async t => {
+t.test('ends every session in the request on logout and login, even if their cookies are ambiguous', async t => {
   const { ask } = await desk()
-  const alive = async (cookies: readonly string[]) => (await Promise.all(cookies.map(async cookie => (await ask('/me', get(cookie))).body.kind === 'authenticated'))).filter(Boolean).length
+  const alive = async (cookies: readonly string[]) =>
+    (
+      await Promise.all(cookies.map(async cookie => (await ask('/me', get(cookie))).body.kind === 'authenticated'))
+    ).filter(Boolean).length
   for (const path of ['/logout', '/login']) {
-    for (const carry of [(a: string, b: string) => [a, b], (a: string, b: string) => [b, '__Host-web=forged', a], (a: string, b: string) => [a, 'c=d', '__Host-web=', a, b]]) {
-      const cookies = [(await ask('/login')).cookie, (await ask('/login', { body: { principal: { id: 'mallory' } } })).cookie] as const
+    for (const carry of [
+      (a: string, b: string) => [a, b],
+      (a: string, b: string) => [b, '__Host-web=forged', a],
+      (a: string, b: string) => [a, 'c=d', '__Host-web=', a, b]
+    ]) {
+      const cookies = [
+        (await ask('/login')).cookie,
+        (await ask('/login', { body: { principal: { id: 'mallory' } } })).cookie
+      ] as const
       t.same((await ask('/me', get(carry(...cookies).join('; ')))).body, { kind: 'invalid' })
       t.equal(await alive(cookies), 2)
       t.equal((await ask(path, { cookie: carry(...cookies).join('; ') })).setCookies.length, 1)
@@ -107,7 +133,7 @@ t.test('a logout ends every session that the request carries, though none of two
   t.equal(await alive(many), 1, 'up to 16, which no browser sends')
 })
 
-t.test('of two sessions none is renewed, as nobody can tell which is meant', async t => {
+t.test('renews no session if the request has two', async t => {
   const { app, sessions, ask } = await desk()
   app.post('/renew', async (request, reply) => { await sessions?.login(request, reply, alice, { renew: true }) })
   const [one, two] = [(await ask('/login')).cookie, (await ask('/login')).cookie]
@@ -116,16 +142,31 @@ t.test('of two sessions none is renewed, as nobody can tell which is meant', asy
   t.equal((await ask('/renew', { cookie: one })).status, 200)
 })
 
-t.test('every flipped bit, every other spelling and every second cookie is invalid, and never a fault', async t => {
+t.test('refuses every flipped bit, other spelling and second cookie without a fault', async t => {
   const { ask } = await desk()
   const { cookie } = await ask('/login')
   const value = cookie.slice('__Host-web='.length)
-  const forged: string[] = ['x', '.', value.replace('.', ';'), `${value}=`, `"${value}"`, `${value}A`, `A${value}`, value.slice(1), value.slice(0, -1), value.replace('.', '..'), encodeURIComponent(`${value}=`), 'A'.repeat(4000) + '.' + 'A'.repeat(32), `${'A'.repeat(8)}.${'A'.repeat(32)}`]
+  const forged: string[] = [
+    'x',
+    '.',
+    value.replace('.', ';'),
+    `${value}=`,
+    `"${value}"`,
+    `${value}A`,
+    `A${value}`,
+    value.slice(1),
+    value.slice(0, -1),
+    value.replace('.', '..'),
+    encodeURIComponent(`${value}=`),
+    'A'.repeat(4000) + '.' + 'A'.repeat(32),
+    `${'A'.repeat(8)}.${'A'.repeat(32)}`
+  ]
   for (let at = 0; at < value.length; at++) {
     for (let bit = 1; bit < 128; bit <<= 1) {
       const byte = String.fromCharCode(value.charCodeAt(at) ^ bit)
       // a semicolon in front leaves an empty value, which is no cookie at all; control characters end a request before it begins
-      if (/[!-~]/.test(byte) && !(at === 0 && byte === ';')) forged.push(value.slice(0, at) + byte + value.slice(at + 1))
+      if (/[!-~]/.test(byte) && !(at === 0 && byte === ';'))
+        forged.push(value.slice(0, at) + byte + value.slice(at + 1))
     }
   }
   for (const each of forged) {
@@ -139,7 +180,8 @@ t.test('every flipped bit, every other spelling and every second cookie is inval
     for (const digit of digits) {
       const spelled = sealed.slice(0, dot - 1) + digit + sealed.slice(dot)
       const { body } = await ask('/me', get(spelled))
-      if ((body.kind === 'authenticated') !== (spelled === sealed)) t.fail(`the digit ${digit} for ${sealed[dot - 1]} was ${body.kind}`)
+      if ((body.kind === 'authenticated') !== (spelled === sealed))
+        t.fail(`the digit ${digit} for ${sealed[dot - 1]} was ${body.kind}`)
       const longer = await ask('/me', get(sealed.slice(0, dot) + digit + sealed.slice(dot)))
       if (longer.body.kind !== 'invalid') t.fail(`the digit ${digit} after ${sealed[dot - 1]} was ${longer.body.kind}`)
     }
@@ -149,10 +191,14 @@ t.test('every flipped bit, every other spelling and every second cookie is inval
     t.same((await ask('/me', get(both))).body, { kind: 'invalid' })
   }
   t.match((await ask('/me', get(`a=1; ${cookie}; b=2`))).body, { kind: 'authenticated' })
-  t.equal((await ask('/login', { cookie: '__Host-web=forged' })).status, 200, 'a forged cookie does not keep anybody from logging in')
+  t.equal(
+    (await ask('/login', { cookie: '__Host-web=forged' })).status,
+    200,
+    'a forged cookie does not keep anybody from logging in'
+  )
 })
 
-t.test('a cookie that was opened before is neither taken for another with its nonce, nor good for longer', async t => {
+t.test('the cookie cache neither confuses cookies with one nonce nor extends a session', async t => {
   const time = clock(t)
   const { ask } = await desk({ idleTimeout: 900 })
   const { cookie } = await ask('/login', { body: { principal: alice, data: { cart: [1] } } })
@@ -161,7 +207,11 @@ t.test('a cookie that was opened before is neither taken for another with its no
   const other = cookie.replace(/=(.)/, (_match, letter) => `=${letter === 'A' ? 'B' : 'A'}`)
   t.same((await ask('/me', get(other))).body, { kind: 'invalid' })
   t.match((await ask('/data', { cookie, body: { cart: [2] } })).body, { data: { cart: [2] } })
-  t.same((await ask('/me', get(cookie))).body, first.body, 'what one request changed is not what another with the same cookie has')
+  t.same(
+    (await ask('/me', get(cookie))).body,
+    first.body,
+    'what one request changed is not what another with the same cookie has'
+  )
   const elsewhere = (await ask('/login')).cookie
   await ask('/me', get(elsewhere))
   await ask('/logout', { cookie: elsewhere })
@@ -170,7 +220,7 @@ t.test('a cookie that was opened before is neither taken for another with its no
   t.same((await ask('/me', get(cookie))).body, { kind: 'absent' })
 })
 
-t.test('an idle session ends, one that is used is kept until its absolute end', async t => {
+t.test('ends an idle session, and extends one in use up to its absolute end', async t => {
   const time = clock(t)
   const { ask } = await desk({ idleTimeout: 900, absoluteTimeout: 28_800 })
   const { cookie } = await ask('/login')
@@ -197,10 +247,14 @@ t.test('an idle session ends, one that is used is kept until its absolute end', 
   time.advance(600)
   t.same((await ask('/me', get(kept))).body, { kind: 'absent' })
   time.advance(400 * 86_400)
-  t.same((await ask('/me', get(kept))).body, { kind: 'absent' }, 'an authentic cookie stays absent however old it is, never forged')
+  t.same(
+    (await ask('/me', get(kept))).body,
+    { kind: 'absent' },
+    'an authentic cookie stays absent however old it is, never forged'
+  )
 })
 
-t.test('a timeout that was changed since a session began ends it at the earlier of the two', async t => {
+t.test('applies the earlier of the timeouts at login and now', async t => {
   const time = clock(t)
   const key = secret()
   const long = await desk({ secret: key })
@@ -217,7 +271,7 @@ t.test('a timeout that was changed since a session began ends it at the earlier 
   }
 })
 
-t.test('a new secret before the old one renews cookies, and without the old one they are forged', async t => {
+t.test('renews cookies under a new first secret, and refuses them once their secret is gone', async t => {
   const [older, newer] = [secret(), secret()]
   const { cookie } = await (await desk({ secret: older })).ask('/login')
   const both = await desk({ secret: [newer, older] })
@@ -230,14 +284,14 @@ t.test('a new secret before the old one renews cookies, and without the old one 
   t.match((await alone.ask('/me', get(seen.cookie))).body, { kind: 'authenticated' })
 })
 
-t.test('one secret in two schemes gives two keys', async t => {
+t.test('derives different keys for two schemes with one secret', async t => {
   const key = secret()
   const { cookie } = await (await desk({ secret: key, cookieName: 'same' }, { name: 'web' })).ask('/login')
   const { ask } = await desk({ secret: key, cookieName: 'same' }, { name: 'staff' })
   t.same((await ask('/me', get(cookie))).body, { kind: 'invalid' })
 })
 
-t.test('a cookie of up to 3,800 bytes is set, a larger one is refused before anything is changed', async t => {
+t.test('sets a cookie of up to 3,800 bytes, and refuses a larger one before any change', async t => {
   // three bytes of data are four of base64: names of several lengths reach every size
   const sizes = new Set<number>()
   for (const cookieName of ['n', 'nn', 'nnn', 'nnnn']) {
@@ -261,9 +315,11 @@ t.test('a cookie of up to 3,800 bytes is set, a larger one is refused before any
   t.ok(sizes.has(3_799))
 })
 
-t.test('what cannot come back as it was given is refused at login', async t => {
+t.test('refuses data at login that would not survive JSON', async t => {
   const { app, sessions, ask } = await desk()
-  app.post('/unset', async (request, reply) => { await login(sessions, request, reply, { id: 'a', realm: undefined, email: undefined } as PrincipalInput) })
+  app.post('/unset', async (request, reply) => {
+    await login(sessions, request, reply, { id: 'a', realm: undefined, email: undefined } as PrincipalInput)
+  })
   const loop: Record<string, unknown> = {}
   loop['self'] = loop
   const bad: [string, object, unknown?][] = [
@@ -284,10 +340,14 @@ t.test('what cannot come back as it was given is refused at login', async t => {
     t.equal(answer.json().code, 'AUTH_FAULT', what)
     t.notOk('set-cookie' in answer.headers, what)
   }
-  t.same((await ask('/me', get((await ask('/unset')).cookie))).body.principal, { realm: 'web', id: 'a', scopes: [], roles: [] }, 'what is undefined is left out')
+  t.same(
+    (await ask('/me', get((await ask('/unset')).cookie))).body.principal,
+    { realm: 'web', id: 'a', scopes: [], roles: [] },
+    'what is undefined is left out'
+  )
 })
 
-t.test('data is replaced by update and goes out with the response', async t => {
+t.test('update replaces the data, which goes out with the response', async t => {
   const time = clock(t)
   const { app, scheme, sessions, ask } = await desk()
   app.post('/late', async (request, reply) => {
@@ -319,33 +379,47 @@ t.test('data is replaced by update and goes out with the response', async t => {
   t.equal(afterwards, 'AUTH_FAULT', 'not once the response is on its way')
 })
 
-t.test('with load the cookie holds no authority, and takes none from a cookie of before', async t => {
+t.test('with load, ignores the rights in the cookie, also in older ones', async t => {
   const key = secret()
   const without = await desk({ secret: key })
   const { cookie } = await without.ask('/login')
   const load = () => null
   const loading = await desk({ secret: key, load, absoluteTimeout: '30d' })
   t.equal(loading.scheme.load, load)
-  t.same((await loading.ask('/me', get(cookie))).body.principal, { realm: 'web', id: 'alice', name: 'Alice', scopes: [], roles: [] })
+  t.same((await loading.ask('/me', get(cookie))).body.principal, {
+    realm: 'web',
+    id: 'alice',
+    name: 'Alice',
+    scopes: [],
+    roles: []
+  })
   const fresh = await loading.ask('/login')
   t.same((await without.ask('/me', get(fresh.cookie))).body.principal.scopes, [])
 })
 
-t.test('the scheme says how it is used', async t => {
+t.test('describes itself in OpenAPI', async t => {
   const { scheme, sessions } = await desk({ loginPath: '/login' })
   t.equal(sessions?.loginPath, '/login')
-  t.match(scheme, { ambient: true, reportsAuthTime: true, cacheControl: 'private', openapi: { type: 'apiKey', in: 'cookie', name: '__Host-web' } })
+  t.match(scheme, {
+    ambient: true,
+    reportsAuthTime: true,
+    cacheControl: 'private',
+    openapi: { type: 'apiKey', in: 'cookie', name: '__Host-web' }
+  })
   t.ok(Object.isFrozen(scheme))
   t.notOk('loginPath' in ((await desk()).sessions ?? {}))
   t.notOk('login' in scheme, 'what it offers to applications is no part of the scheme')
 })
 
-t.test('principals and data are typed by what the application says of them', async t => {
+t.test('types principals and data by the interfaces of the application', async t => {
   interface Person { id: string, email: string }
   interface Cart { items: string[] }
   const factory = session<Person, Cart>({ secret: secret() })
   const declared: SchemeFactory<PrincipalFrom<Person>, SessionCredential<Cart>> = factory
-  const typed = (scheme: Scheme<PrincipalFrom<Person>, SessionCredential<Cart>>, request: FastifyRequest): string | undefined => {
+  const typed = (
+    scheme: Scheme<PrincipalFrom<Person>, SessionCredential<Cart>>,
+    request: FastifyRequest
+  ): string | undefined => {
     const outcome = scheme.authenticate(request)
     if (outcome instanceof Promise || outcome.kind !== 'authenticated') return undefined
     // @ts-expect-error the data has items and nothing else
