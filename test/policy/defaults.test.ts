@@ -143,7 +143,7 @@ t.test('app.gatehouse.default', async t => {
     await stops(t, said('webb'), [place, "Did you mean 'web'?"])
   })
 
-  t.test('stops the boot for settings that are only valid on a route, because they open or reset it', async t => {
+  t.test('stops the boot for a default that opens routes without a reason or resets inherited rules', async t => {
     await stops(t, app => { group(app, false) }, ['is public without a reason', "{ public: 'the browser application' }", 'say false on the routes'])
     for (const auth of [false, { public: 'the web site' }]) {
       await stops(t, () => {}, ['The option default is public', 'publicPaths'], { options: { default: auth } })
