@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import swagger from '@fastify/swagger'
 import Fastify, { type FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
 import authPlugin, { apiKey } from '../lib/index.js'
 
 /**
@@ -14,27 +15,29 @@ const runs = 15
 
 interface Cost { readonly ms: number, readonly bytes: number, readonly documentMs: number }
 
-const schema = { querystring: { type: 'object', properties: { limit: { type: 'integer' } } }, response: { 200: { type: 'object', properties: { id: { type: 'string' }, total: { type: 'number' } } } } }
+const schema = {
+  tags: ['a'],
+  querystring: { type: 'object', properties: { limit: { type: 'integer' } } },
+  response: { 200: { type: 'object', properties: { id: { type: 'string' }, total: { type: 'number' } } } }
+}
 
 function declare (app: FastifyInstance): void {
   for (let i = 0; i < routes; i++) {
     const auth = i % 2 === 0 ? { scopes: 'orders:read' } : { roles: { any: ['clerk', 'admin'] } }
-    app.get(`/resource-${i}/:id`, { schema: { summary: `Resource ${i}`, tags: ['a'], ...schema }, config: { auth } }, async () => ({}))
+    app.get(`/resource-${i}/:id`, { schema: { summary: `Resource ${i}`, ...schema }, config: { auth } }, async () => ({}))
   }
 }
 
 /** `@fastify/swagger` under a name that the plugin does not look for. */
-const unknown = Object.assign((app: FastifyInstance, options: object, done: () => void) => { swagger(app, options as never, done) }, {
-  [Symbol.for('skip-override')]: true,
-  [Symbol.for('fastify.display-name')]: 'unknown'
-})
+const unknown = fp((app: FastifyInstance, options: object, done) => { swagger(app, options, done) }, { name: 'unknown' })
 
 async function boot (isDescribed: boolean): Promise<Cost> {
   await settled()
   const heap = process.memoryUsage().heapUsed
   const before = cpu()
   const app = Fastify()
-  await app.register(authPlugin, { schemes: { service: apiKey({ keys: { [randomBytes(32).toString('base64url')]: { id: 'a' } } }) } })
+  const keys = { [randomBytes(32).toString('base64url')]: { id: 'a' } }
+  await app.register(authPlugin, { schemes: { service: apiKey({ keys }) } })
   const options = { openapi: { openapi: '3.1.1', info: { title: 'a', version: '1' } } }
   await (isDescribed ? app.register(swagger, options) : app.register(unknown, options))
   declare(app)
@@ -43,9 +46,8 @@ async function boot (isDescribed: boolean): Promise<Cost> {
   await settled()
   const bytes = process.memoryUsage().heapUsed - heap
   const start = cpu()
-  const length = JSON.stringify(app.swagger()).length
+  app.swagger()
   const documentMs = cpu() - start
-  if (length === 0) throw new Error('there is no document')
   await app.close()
   return { ms, bytes, documentMs }
 }
@@ -76,6 +78,6 @@ const plain = median(pairs.map(([without]) => without.documentMs))
 const described = median(pairs.map(([, each]) => each.documentMs))
 console.log(
   `${routes} routes with their HEAD, median of ${runs} pairs: ${difference('ms').toFixed(3)} ms of CPU and ` +
-  `${(difference('bytes') / 1024).toFixed(2)} KiB of heap a route; the document as JSON takes ${plain.toFixed(0)} ms without ` +
+  `${(difference('bytes') / 1024).toFixed(2)} KiB of heap a route; app.swagger() takes ${plain.toFixed(0)} ms without ` +
   `and ${described.toFixed(0)} ms with security`
 )
