@@ -47,17 +47,34 @@ export interface Statements {
 }
 
 export function createStatements (engine: Database['engine'], prefix: string): Statements {
-  const [records, counters] = [sql.table(`${prefix}records`), sql.table(`${prefix}counters`)]
-  const postgres = engine === 'postgres'
+  const tables = [sql.table(`${prefix}records`), sql.table(`${prefix}counters`)] as const
+  const [records, counters] = tables
+  const unlocked = engine === 'postgres' ? sql`for update skip locked` : sql``
   // One instant for the whole statement, unlike clock_timestamp(), and not that of the transaction, unlike now().
-  const now = (): RawBuilder<number> => postgres
+  const now = (): RawBuilder<number> => engine === 'postgres'
     ? sql`floor(extract(epoch from statement_timestamp()) * 1000)::bigint`
     : sql`cast(${Date.now()} as bigint)`
+
+  return {
+    ...createRecordStatements(engine, records, now),
+    ...createCounterStatements(counters, now),
+    purge: maxRows => tables.map(table => sql`
+      delete from ${table} where (kind, id) in (
+        select kind, id from ${table} where expires_at <= ${now()} limit ${maxRows} ${unlocked}
+      ) and expires_at <= ${now()}`)
+  }
+}
+
+type Table = RawBuilder<unknown>
+type CounterStatements = Pick<Statements, 'increment' | 'decrement' | 'count'>
+
+function createRecordStatements (
+  engine: Database['engine'], records: Table, now: () => RawBuilder<number>
+): Omit<Statements, keyof CounterStatements | 'purge'> {
   const alive = (): RawBuilder<boolean> => sql`(expires_at is null or expires_at > ${now()})`
   const columns = sql`kind, id, realm, owner, value, version, expires_at`
   // Locks rows in one order, so that two statements do not deadlock.
-  const ordered = postgres ? sql`order by id for update` : sql``
-  const unlocked = postgres ? sql`for update skip locked` : sql``
+  const ordered = engine === 'postgres' ? sql`order by id for update` : sql``
 
   return {
     add: ({ kind, id, realm, owner, value, version, expires_at: at }) => sql`
@@ -89,8 +106,12 @@ export function createStatements (engine: Database['engine'], prefix: string): S
       ) and realm = ${realm} and owner = ${owner} and ${alive()} returning ${columns}`,
 
     isOwning: (kind, realm, owner, except) => sql`select 1 as one from ${records}
-      where kind = ${kind} and realm = ${realm} and owner = ${owner} and id <> ${except} and ${alive()} limit 1`,
+      where kind = ${kind} and realm = ${realm} and owner = ${owner} and id <> ${except} and ${alive()} limit 1`
+  }
+}
 
+function createCounterStatements (counters: Table, now: () => RawBuilder<number>): CounterStatements {
+  return {
     increment: (kind, id, length, ceiling) => sql`
       insert into ${counters} as held (kind, id, count, expires_at)
       select cast(${kind} as text), cast(${id} as text), 1, ${now()} + cast(${length} as bigint)
@@ -107,12 +128,7 @@ export function createStatements (engine: Database['engine'], prefix: string): S
       returning 1 as done`,
 
     count: (kind, id) => sql`select count, expires_at from ${counters}
-      where kind = ${kind} and id = ${id} and expires_at > ${now()}`,
-
-    purge: maxRows => [records, counters].map(table => sql`
-      delete from ${table} where (kind, id) in (
-        select kind, id from ${table} where expires_at <= ${now()} limit ${maxRows} ${unlocked}
-      ) and expires_at <= ${now()}`)
+      where kind = ${kind} and id = ${id} and expires_at > ${now()}`
   }
 }
 
