@@ -2,7 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Right } from './answer.js'
 import type { GatehouseApiKeys } from './api-keys.js'
 import type { AuditRow } from './audit.js'
-import type { IssueOptions } from './features.js'
+import type { GrantedTokens, GrantOptions, IssueOptions, RefreshOptions } from './features.js'
 import type { PrincipalInput } from './principal.js'
 import type { SchemeChoice } from './names.js'
 import type { GroupAuth, GuardAuth, PublicAuth } from './route-auth.js'
@@ -26,6 +26,19 @@ export interface GatehouseTokens {
    * @throws {AuthError} `AUTH_FAULT` when no scheme signs tokens, or several do and none is named.
    */
   issue<P extends PrincipalInput> (principal: P, options?: IssueOptions & SchemeChoice): Promise<string>
+  /**
+   * Begins a grant for a person who has just authenticated: an access token, and a refresh token that gets the next one.
+   * @throws {AuthError} `AUTH_FAULT` when no scheme has `sign.refresh`, several do and none is named, or the person is of
+   * another realm than `sign.realm`; `AUTH_UNAVAILABLE` when the store does not answer or is full.
+   */
+  grant<P extends PrincipalInput> (principal: P, options?: GrantOptions & SchemeChoice): Promise<GrantedTokens>
+  /**
+   * Exchanges a refresh token. Each is good for one exchange; a second one within `reuseGrace` gets the same successor,
+   * and any other ends the grant.
+   * @throws {AuthError} `AUTH_INVALID_CREDENTIALS` for a token that is missing or no longer good, with the challenge on
+   * the reply; `AUTH_UNAVAILABLE` when the store does not answer.
+   */
+  refresh (reply: AnyReply, token: unknown, options?: RefreshOptions & SchemeChoice): Promise<GrantedTokens>
 }
 
 /** What `app.gatehouse.guesses` holds. */

@@ -1,4 +1,4 @@
-import type { IssueOptions } from '../../types/features.js'
+import type { GrantOptions, IssueOptions, RefreshOptions } from '../../types/features.js'
 import type { SchemeChoice } from '../../types/names.js'
 import type { LoginOptions } from '../../types/sessions.js'
 import type { StoreOwner } from '../../types/store.js'
@@ -11,6 +11,8 @@ const kinds = {
   'a text': (value: unknown) => typeof value === 'string',
   'true or false': (value: unknown) => typeof value === 'boolean',
   'an object': isObject,
+  'a list of texts': (value: unknown) => Array.isArray(value) && value.every(each => typeof each === 'string'),
+  'a valid Date': (value: unknown) => value instanceof Date && !Number.isNaN(value.getTime()),
   anything: () => true
 } as const
 
@@ -37,6 +39,14 @@ export function loginOptions (options: unknown): LoginOptions {
 
 export function issueOptions (options: unknown): IssueOptions {
   return checked(options, 'tokens.issue()', { scheme: 'a text', expiresIn: 'anything', claims: 'an object' }) as IssueOptions
+}
+
+export function grantOptions (options: unknown): GrantOptions {
+  return checked(options, 'tokens.grant()', { scheme: 'a text', scopes: 'a list of texts', client: 'a text', authenticatedAt: 'a valid Date' }) as GrantOptions
+}
+
+export function refreshOptions (options: unknown): RefreshOptions {
+  return checked(options, 'tokens.refresh()', { scheme: 'a text', scopes: 'a list of texts', client: 'a text' }) as RefreshOptions
 }
 
 export function attemptOptions (options: unknown): { readonly realm?: string } {

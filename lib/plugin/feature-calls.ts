@@ -1,10 +1,11 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { GatehouseApiKeys } from '../../types/api-keys.js'
-import type { GatehouseTokens } from '../../types/gatehouse.js'
+import type { AnyReply, GatehouseTokens } from '../../types/gatehouse.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import type { GatehouseSessions, OwnerSessions, SessionFeature } from '../../types/sessions.js'
 import { internalError } from '../errors.js'
-import { exceptOptions, issueOptions, ownerOf, schemeOption } from './call-options.js'
+import { exceptOptions, grantOptions, issueOptions, ownerOf, refreshOptions, schemeOption } from './call-options.js'
+import { exchangeToken } from './exchange-token.js'
 import { chooseProvider, providersOf, type BoundSchemes } from './schemes.js'
 
 /** Creates `app.gatehouse.apiKeys`. */
@@ -25,13 +26,28 @@ export function createApiKeyCalls (schemes: BoundSchemes): GatehouseApiKeys {
 /** Creates `app.gatehouse.tokens`. */
 export function createTokenCalls (schemes: BoundSchemes): GatehouseTokens {
   const providers = providersOf(schemes, features => features.tokens)
+  const granting = providersOf(schemes, features => features.tokens?.grant)
+  const refreshing = providersOf(schemes, features => features.tokens?.refresh)
   return Object.freeze({
     issue: async (principal: PrincipalInput, options: unknown = {}) => {
       const parsed = issueOptions(options)
       return await chooseProvider(providers, parsed.scheme, 'issue tokens').feature.issue(principal, parsed)
+    },
+    grant: async (principal: PrincipalInput, options: unknown = {}) => {
+      const parsed = grantOptions(options)
+      return await chooseProvider(granting, parsed.scheme, grantVerb).feature(principal, parsed)
+    },
+    refresh: async (anyReply: AnyReply, token: unknown, options: unknown = {}) => {
+      const reply = anyReply as FastifyReply
+      const parsed = refreshOptions(options)
+      const isOpen = parsed.scheme === undefined && refreshing.length > 0
+      const candidates = isOpen ? refreshing : [chooseProvider(refreshing, parsed.scheme, grantVerb)]
+      return await exchangeToken(reply, schemes, { candidates, token, options: parsed })
     }
   })
 }
+
+const grantVerb = 'refresh tokens, which needs sign.refresh'
 
 /** Creates `app.gatehouse.sessions`: of the scheme that a call names, otherwise of all schemes as one. */
 export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {

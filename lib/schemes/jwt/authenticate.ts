@@ -150,7 +150,7 @@ export class TokenAuthenticator {
   }
 
   #realmOf (trust: Trust): string {
-    return trust.rules.issuer ?? this.#name
+    return this.#settings.sign?.realm ?? trust.rules.issuer ?? this.#name
   }
 }
 

@@ -4,7 +4,7 @@ import type { No } from '../../../types/answer.js'
 import type { CredentialSource } from '../../../types/credential-source.js'
 import type { Duration } from '../../../types/duration.js'
 import type { Unavailable } from '../../../types/outcome.js'
-import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
+import type { Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import type { Algorithm } from '../../jose/algorithms.js'
@@ -18,6 +18,7 @@ import type { RemoteOptions } from '../../jose/remote/remote-keys.js'
 import { parsePlaces } from '../../kit/read-credential.js'
 import type { Reading } from '../../kit/read-credential.js'
 import { decorateOption } from '../../kit/request-decorator.js'
+import { secrets } from '../../secrets/check-secret.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, functionOf, listOf, object, optional, text } from '../../util/options.js'
@@ -70,6 +71,34 @@ export interface SignOptions {
   readonly kid?: string
   /** Until a token expires, unless the call says otherwise. Default `'15m'`. */
   readonly expiresIn?: Duration
+  /** The realm of the people whom tokens are signed for, and of the principals of these tokens. Default: the issuer. */
+  readonly realm?: string
+  /** The `client_id` of tokens that no client asked for. Default `'first-party'`. */
+  readonly client?: string
+  /** Further claims of every token for a person. */
+  readonly claims?: TokenClaims
+  /** Lets tokens be refreshed: `app.gatehouse.tokens.grant` and `refresh`. */
+  readonly refresh?: RefreshTokenOptions
+}
+
+/** Returns further claims of a token for a person. */
+export type TokenClaims = (principal: Principal) => Readonly<Record<string, unknown>> | Promise<Readonly<Record<string, unknown>>>
+
+/** How refresh tokens are made, and how long they are good for. */
+export interface RefreshTokenOptions {
+  /** At least 32 bytes; or a list, the newest first. All are accepted, and the first writes. */
+  readonly secret: string | readonly (string | undefined)[] | undefined
+  /** How refresh tokens begin. Default `'rt'`. */
+  readonly prefix?: string
+  /** How long a grant lives without being refreshed. Default `'14d'`. */
+  readonly idle?: Duration
+  /** How long a grant lives at most. Default `'90d'`. */
+  readonly absolute?: Duration
+  /**
+   * How long the refresh token just before the current one is answered with the current one, for tabs that refresh at
+   * once and answers that are lost. Default `'30s'`; `0`: each is good for one use, and a second one ends the grant.
+   */
+  readonly reuseGrace?: Duration
 }
 
 interface JwtCommon<P extends PrincipalInput> {
@@ -146,6 +175,21 @@ export interface SignSettings {
   readonly kid: string | null
   /** Seconds. */
   readonly expiresIn: number
+  /** `null`: the issuer. */
+  readonly realm: string | null
+  readonly client: string
+  readonly claims: TokenClaims | null
+  /** `null`: tokens cannot be refreshed. */
+  readonly refresh: RefreshSettings | null
+}
+
+/** {@link RefreshTokenOptions}, parsed. Durations in seconds. */
+export interface RefreshSettings {
+  readonly secrets: readonly Uint8Array[]
+  readonly prefix: string
+  readonly idle: number
+  readonly absolute: number
+  readonly reuseGrace: number
 }
 
 /** {@link JwtOptions}, parsed and complete. */
@@ -219,7 +263,19 @@ export const parseIssuerAnswer = object(issuerKeys)
 const parseSignOptions = object({
   key: asGiven,
   kid: optional(text, null),
-  expiresIn: optional(parseLifetime, 15 * 60)
+  expiresIn: optional(parseLifetime, 15 * 60),
+  realm: optional(text, null),
+  client: optional(text, 'first-party'),
+  claims: optional(functionOf<TokenClaims>('(principal) => claims'), null),
+  refresh: optional(parseRefresh, null)
+})
+
+const parseRefreshOptions = object({
+  secret: secrets({ minBytes: 32 }),
+  prefix: optional(parsePrefix, 'rt'),
+  idle: optional(duration({ positive: true }), 14 * 86_400),
+  absolute: optional(duration({ positive: true }), 90 * 86_400),
+  reuseGrace: optional(duration({ max: 600, reason: 'A thief could use a stolen token for as long.' }), 30)
 })
 
 /** Parses the options of the scheme `name`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option. */
@@ -313,6 +369,16 @@ function parseAudience (value: unknown, option: string): readonly string[] | nul
 
 function parseSign (value: unknown, option: string): SignSettings {
   return parseSignOptions(value === true ? {} : value, option)
+}
+
+function parseRefresh (value: unknown, option: string): RefreshSettings {
+  const { secret, ...rest } = parseRefreshOptions(value, option)
+  return Object.freeze({ ...rest, secrets: secret })
+}
+
+function parsePrefix (value: unknown, option: string): string {
+  if (typeof value === 'string' && /^[a-z][a-z0-9_]{1,31}$/i.test(value)) return value
+  throw misconfigured(`${option} must be 2 to 32 letters, digits and '_', with a letter first. Got ${describeValue(value)}.`)
 }
 
 /** Parses a duration to whole seconds: a NumericDate is written as an integer, because not every reader takes others. */

@@ -1,15 +1,19 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { GrantOptions, RefreshOptions, TokenFeature } from '../../../types/features.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
-import type { Scheme, SchemeFactory } from '../../../types/scheme.js'
+import type { Load, Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
+import { misconfigured } from '../../errors.js'
 import { bearerChallenge } from '../../kit/challenge.js'
 import { markAmbient, traits } from '../../kit/read-credential.js'
 import { TokenAuthenticator } from './authenticate.js'
+import { Grants } from './grants.js'
 import { createIssuers } from './issuers.js'
 import { parseJwtOptions } from './options.js'
 import type { JwtCredential, JwtOptions } from './options.js'
 import { createResource } from './resource.js'
-import { issuer } from './sign.js'
+import { createIssue, createSigner, type SignSetup } from './sign.js'
 
-export type { ClaimsMapping, IssuerResolver, JwtCredential, JwtIssuer, JwtOptions, SignOptions } from './options.js'
+export type { ClaimsMapping, IssuerResolver, JwtCredential, JwtIssuer, JwtOptions, RefreshTokenOptions, SignOptions, TokenClaims } from './options.js'
 export type { ResourceOptions } from './resource.js'
 export type { Algorithm } from '../../jose/algorithms.js'
 export type { Claims } from '../../jose/claims.js'
@@ -27,7 +31,7 @@ export type { KeyResolver } from '../../jose/keyring.js'
  * @throws {AuthError} `AUTH_MISCONFIGURED` at boot, for a weak key or a wrong option.
  */
 export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOptions<P>): SchemeFactory<PrincipalFrom<P>, JwtCredential> {
-  return (app, name) => {
+  return (app, name, context) => {
     const settings = parseJwtOptions(options, name)
     const { sign, typ, clock, path } = settings
     const fetches = new Set<AbortController>()
@@ -47,9 +51,38 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOpti
     }
     const typed = scheme as Scheme<PrincipalFrom<P>, JwtCredential>
     if (sign === null || issuers.first === null) return { scheme: typed, features: described }
-    return issuer(app, { sign, trust: issuers.first, typ, name, path })
-      .then(issue => ({ scheme: typed, features: Object.freeze({ ...described, tokens: Object.freeze({ issue }) }) }))
+    const setup = { sign, trust: issuers.first, typ, name, path }
+    return createTokens(app, setup, { context, load: settings.load ?? context.load })
+      .then(tokens => ({ scheme: typed, features: Object.freeze({ ...described, tokens }) }))
   }
+}
+
+interface Lookup {
+  readonly context: SchemeContext
+  /** Of the scheme, else of the plugin. */
+  readonly load: Load | null
+}
+
+/** Creates what a signing scheme offers to applications. */
+async function createTokens (app: FastifyInstance, setup: SignSetup, { context, load }: Lookup): Promise<TokenFeature> {
+  const { sign: { refresh }, trust: { rules }, name, path } = setup
+  const signer = await createSigner(app, setup)
+  const issue = createIssue(signer)
+  if (refresh === null) return Object.freeze({ issue })
+  if (rules.issuer === null || rules.audience === null) {
+    throw misconfigured(`The option ${path}.sign.refresh needs an issuer and an audience, which refresh tokens are bound to.`)
+  }
+  if (load === null) {
+    app.log.warn(`${path}.sign.refresh has no load: people keep the scopes and roles that they were granted, until the ` +
+      'grant ends. Give the scheme or the plugin a load')
+  }
+  const { store, grants: hasPermission } = context
+  const grants = new Grants({ scheme: name, signer, issuer: rules.issuer, resource: String(rules.audience[0]), refresh, store, load, grants: hasPermission })
+  return Object.freeze({
+    issue,
+    grant: (principal: PrincipalInput, options: GrantOptions) => grants.grant(principal, options),
+    refresh: (request: FastifyRequest, token: unknown, options: RefreshOptions) => grants.refresh(request, token, options)
+  })
 }
 
 const descriptions = {

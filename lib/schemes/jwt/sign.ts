@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { createRequire } from 'node:module'
 import type { FastifyInstance } from 'fastify'
-import type { IssueOptions } from '../../../types/features.js'
-import type { PrincipalInput } from '../../../types/principal.js'
+import type { TokenFeature } from '../../../types/features.js'
+import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import { internalError, misconfigured } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import type { Algorithm } from '../../jose/algorithms.js'
@@ -12,7 +12,7 @@ import { parseVerificationKey } from '../../jose/jwk.js'
 import { verifyCompact } from '../../jose/jws.js'
 import { readKey } from '../../jose/key-material.js'
 import { principalFrom } from '../../kit/principal.js'
-import { joinNames } from '../../util/describe.js'
+import { describeValue, joinNames } from '../../util/describe.js'
 import { atRunTime } from '../../util/options.js'
 import { checkGuessable } from './issuers.js'
 import type { Trust } from './issuers.js'
@@ -40,13 +40,47 @@ interface SigningKey {
 }
 
 type Sign = (payload: Readonly<Record<string, unknown>>) => string
-type Issue = (principal: PrincipalInput, options: IssueOptions) => Promise<string>
+
+/** What a token says. */
+export interface TokenContent {
+  readonly principal: Principal
+  readonly scopes: readonly string[]
+  /** `null`: no client asked for it. */
+  readonly client: string | null
+  /** The id of the grant that it belongs to. */
+  readonly grant: string | null
+  /** Milliseconds since 1970; `null`: not known. */
+  readonly authenticatedAt: number | null
+  /** Seconds; left out, the scheme's own. */
+  readonly expiresIn?: number
+  readonly claims?: Readonly<Record<string, unknown>>
+}
+
+/** Signs tokens that the scheme itself accepts. */
+export interface Signer {
+  /** The `client_id` where no client asked. */
+  readonly client: string
+  /**
+   * Completes a person for whom tokens are to be signed.
+   * @throws {AuthError} `AUTH_FAULT` for one of another realm, or with the id of a client.
+   */
+  person (input: PrincipalInput): Principal
+  sign (content: TokenContent): Promise<SignedToken>
+}
+
+/** A token that nobody has yet. */
+export interface SignedToken {
+  readonly accessToken: string
+  readonly expiresIn: number
+  /** Publishes that the token was issued. */
+  readonly announce: () => void
+}
 
 /**
- * What `issue` of the scheme is: signs tokens that the scheme itself accepts.
- * @throws {AuthError} `AUTH_MISCONFIGURED` when there is no key that can, or the scheme would not accept them.
+ * Creates the signer of a scheme.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` when there is no key that can, or the scheme would not accept its tokens.
  */
-export async function issuer (app: FastifyInstance, setup: SignSetup): Promise<Issue> {
+export async function createSigner (app: FastifyInstance, setup: SignSetup): Promise<Signer> {
   const { sign, trust, typ, name, path } = setup
   const key = signingKey(setup)
   const kid = sign.kid ?? key.kid
@@ -55,17 +89,57 @@ export async function issuer (app: FastifyInstance, setup: SignSetup): Promise<I
   checkAccepted(engine({ probe: true }), trust, path)
   const { issuer: iss, audience } = trust.rules
   const fixed = { ...iss === null ? {} : { iss }, ...audience === null ? {} : { aud: audience[0] } }
-  return async (principal, options) => {
-    const { expiresIn, claims = {} } = options
-    const { realm, id, scopes, roles } = principalFrom(principal, name)
-    checkClaims(claims)
-    const iat = Math.floor(Date.now() / 1000)
-    const exp = iat + (expiresIn === undefined ? sign.expiresIn : ownLifetime(expiresIn))
-    const jti = randomUUID()
-    const token = engine({ ...claims, ...fixed, sub: id, iat, exp, jti, ...scopeClaim(scopes), ...roles.length === 0 ? {} : { roles } })
-    publish('token-issued', { scheme: name, issuer: iss, realm, id, client: null, scopes, tokenId: jti, grant: null, expiresAt: dateOf(exp).toISOString() })
-    return token
+  const realm = sign.realm ?? iss ?? name
+  return Object.freeze({
+    client: sign.client,
+    person: (input: PrincipalInput) => personOf(input, realm, path),
+    sign: async (content: TokenContent) => {
+      const { principal, scopes, client, grant, authenticatedAt, expiresIn = sign.expiresIn, claims = {} } = content
+      const more = { ...await sign.claims?.(principal), ...claims }
+      checkClaims(more)
+      const iat = Math.floor(Date.now() / 1000)
+      const exp = iat + expiresIn
+      const jti = randomUUID()
+      const accessToken = engine({
+        ...more,
+        ...fixed,
+        sub: principal.id,
+        client_id: client ?? sign.client,
+        iat,
+        exp,
+        jti,
+        ...scopeClaim(scopes),
+        ...principal.roles.length === 0 ? {} : { roles: principal.roles },
+        ...grant === null ? {} : { sid: grant },
+        ...authenticatedAt === null ? {} : { auth_time: Math.floor(authenticatedAt / 1000) }
+      })
+      const { realm, id } = principal
+      const event = { scheme: name, issuer: iss, realm, id, client: client === sign.client ? null : client, scopes, tokenId: jti, grant, expiresAt: dateOf(exp).toISOString() }
+      return { accessToken, expiresIn, announce: () => { publish('token-issued', event) } }
+    }
+  })
+}
+
+/** Returns `issue` of a scheme. */
+export function createIssue (signer: Signer): TokenFeature['issue'] {
+  return async (input, { expiresIn, claims = {} }) => {
+    const principal = signer.person(input)
+    const lifetime = expiresIn === undefined ? {} : { expiresIn: ownLifetime(expiresIn) }
+    const content = { principal, scopes: principal.scopes, client: null, grant: null, authenticatedAt: null, claims, ...lifetime }
+    const { accessToken, announce } = await signer.sign(content)
+    announce()
+    return accessToken
   }
+}
+
+function personOf (input: PrincipalInput, realm: string, path: string): Principal {
+  const principal = principalFrom(input, realm) as Principal
+  if (principal.realm !== realm) {
+    throw internalError(`the principal has the realm ${describeValue(principal.realm)}, and ${path} signs for people of ` +
+      `${describeValue(realm)}: tell it by sign.realm`)
+  }
+  if (!principal.id.startsWith('client:')) return principal
+  throw internalError("the id of the principal begins with 'client:', as those of clients do, which are no people")
 }
 
 function ownLifetime (expiresIn: unknown): number {
@@ -121,7 +195,7 @@ function checkAccepted (token: string, trust: Trust, path: string): void {
     'than signs.')
 }
 
-const written = ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles']
+const written = ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles', 'client_id', 'sid']
 
 function checkClaims (claims: Readonly<Record<string, unknown>>): void {
   const taken = written.filter(name => Object.hasOwn(claims, name))
