@@ -1,5 +1,5 @@
 import type { StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
-import type { RefreshSettings } from './options.js'
+import type { RefreshSettings } from './refresh-options.js'
 
 /** The kind of the records of families. */
 export const familyKind = 'refresh-family'

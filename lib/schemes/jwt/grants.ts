@@ -10,7 +10,7 @@ import { foreign, invalid } from '../../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
 import { isNo } from '../../util/answer.js'
 import { familyEntry, familyKind, familyOf, rotate, standingOf, type Family } from './family.js'
-import type { RefreshSettings } from './options.js'
+import type { RefreshSettings } from './refresh-options.js'
 import { createHandle, familyId, RefreshTokens, type RefreshToken } from './refresh-token.js'
 import type { Signer } from './sign.js'
 

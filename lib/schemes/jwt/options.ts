@@ -18,11 +18,12 @@ import type { RemoteOptions } from '../../jose/remote/remote-keys.js'
 import { parsePlaces } from '../../kit/read-credential.js'
 import type { Reading } from '../../kit/read-credential.js'
 import { decorateOption } from '../../kit/request-decorator.js'
-import { secrets } from '../../secrets/check-secret.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, functionOf, listOf, object, optional, text } from '../../util/options.js'
 import type { Parsed, Parser } from '../../util/options.js'
+import { parseRefresh } from './refresh-options.js'
+import type { RefreshSettings, RefreshTokenOptions } from './refresh-options.js'
 import { isKeysUrl } from './remote.js'
 import { parseResource } from './resource.js'
 import type { ResourceOptions, ResourceSettings } from './resource.js'
@@ -83,23 +84,6 @@ export interface SignOptions {
 
 /** Returns further claims of a token for a person. */
 export type TokenClaims = (principal: Principal) => Readonly<Record<string, unknown>> | Promise<Readonly<Record<string, unknown>>>
-
-/** How refresh tokens are made, and how long they are good for. */
-export interface RefreshTokenOptions {
-  /** At least 32 bytes; or a list, the newest first. All are accepted, and the first writes. */
-  readonly secret: string | readonly (string | undefined)[] | undefined
-  /** How refresh tokens begin. Default `'rt'`. */
-  readonly prefix?: string
-  /** How long a grant lives without being refreshed. Default `'14d'`. */
-  readonly idle?: Duration
-  /** How long a grant lives at most. Default `'90d'`. */
-  readonly absolute?: Duration
-  /**
-   * How long the refresh token just before the current one is answered with the current one, for tabs that refresh at
-   * once and answers that are lost. Default `'30s'`; `0`: each is good for one use, and a second one ends the grant.
-   */
-  readonly reuseGrace?: Duration
-}
 
 interface JwtCommon<P extends PrincipalInput> {
   /** Where the token travels. Default `'bearer'`. A cookie is checked for cross-site requests. */
@@ -183,15 +167,6 @@ export interface SignSettings {
   readonly refresh: RefreshSettings | null
 }
 
-/** {@link RefreshTokenOptions}, parsed. Durations in seconds. */
-export interface RefreshSettings {
-  readonly secrets: readonly Uint8Array[]
-  readonly prefix: string
-  readonly idle: number
-  readonly absolute: number
-  readonly reuseGrace: number
-}
-
 /** {@link JwtOptions}, parsed and complete. */
 export interface JwtSettings {
   readonly read: (request: FastifyRequest) => Reading
@@ -268,14 +243,6 @@ const parseSignOptions = object({
   client: optional(text, 'first-party'),
   claims: optional(functionOf<TokenClaims>('(principal) => claims'), null),
   refresh: optional(parseRefresh, null)
-})
-
-const parseRefreshOptions = object({
-  secret: secrets({ minBytes: 32 }),
-  prefix: optional(parsePrefix, 'rt'),
-  idle: optional(duration({ positive: true }), 14 * 86_400),
-  absolute: optional(duration({ positive: true }), 90 * 86_400),
-  reuseGrace: optional(duration({ max: 600, reason: 'A thief could use a stolen token for as long.' }), 30)
 })
 
 /** Parses the options of the scheme `name`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option. */
@@ -369,16 +336,6 @@ function parseAudience (value: unknown, option: string): readonly string[] | nul
 
 function parseSign (value: unknown, option: string): SignSettings {
   return parseSignOptions(value === true ? {} : value, option)
-}
-
-function parseRefresh (value: unknown, option: string): RefreshSettings {
-  const { secret, ...rest } = parseRefreshOptions(value, option)
-  return Object.freeze({ ...rest, secrets: secret })
-}
-
-function parsePrefix (value: unknown, option: string): string {
-  if (typeof value === 'string' && /^[a-z][a-z0-9_]{1,31}$/i.test(value)) return value
-  throw misconfigured(`${option} must be 2 to 32 letters, digits and '_', with a letter first. Got ${describeValue(value)}.`)
 }
 
 /** Parses a duration to whole seconds: a NumericDate is written as an integer, because not every reader takes others. */
