@@ -1,6 +1,6 @@
 import type { AuditRow } from '../../types/audit.js'
 import type { Policy } from '../policy/policy.js'
-import type { RouteMark } from '../policy/route-policy.js'
+import type { RoutePolicy } from '../policy/route-policy.js'
 import { fileInPackage } from './file.js'
 import { policyData } from './policy-data.js'
 import { rulesInWords, schemesInWords } from './words.js'
@@ -8,14 +8,14 @@ import { rulesInWords, schemesInWords } from './words.js'
 /**
  * Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route is shown with it.
  */
-export function auditRows (marks: readonly RouteMark[], stage: string): readonly AuditRow[] {
+export function auditRows (routes: readonly RoutePolicy[], stage: string): readonly AuditRow[] {
   const gets = new Map<string, Set<Policy>>()
-  for (const { url, policy } of marks.filter(mark => mark.methods === 'GET')) {
+  for (const { url, policy } of routes.filter(route => route.methods === 'GET')) {
     gets.set(url, (gets.get(url) ?? new Set()).add(policy))
   }
-  return marks
-    .filter(mark => mark.methods !== 'HEAD' || !patternsOfGet(mark).some(url => gets.get(url)?.has(mark.policy)))
-    .map(mark => row(mark, stage))
+  return routes
+    .filter(route => route.methods !== 'HEAD' || !patternsOfGet(route).some(url => gets.get(url)?.has(route.policy)))
+    .map(route => row(route, stage))
     .sort((a, b) => compare(a.url, b.url) || compare(a.method, b.method))
 }
 
@@ -23,11 +23,11 @@ export function auditRows (marks: readonly RouteMark[], stage: string): readonly
  * Returns the patterns under which the GET of a HEAD may be listed: for the root of a prefix, `onRoute` reports
  * `GET /prefix` and `HEAD /prefix/`.
  */
-function patternsOfGet ({ url, server }: RouteMark): readonly string[] {
+function patternsOfGet ({ url, server }: RoutePolicy): readonly string[] {
   return url === `${server.prefix}/` ? [url, server.prefix] : [url]
 }
 
-function row ({ policy, methods, url, from, preflight, file }: RouteMark, declared: string): AuditRow {
+function row ({ policy, methods, url, from, preflight, file }: RoutePolicy, declared: string): AuditRow {
   const stage = preflight ? 'preHandler' : declared
   return Object.freeze({
     method: methods,

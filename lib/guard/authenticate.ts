@@ -6,9 +6,9 @@ import { loadedPrincipal, principalFrom } from '../kit/principal.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isNo, isThenable } from '../util/answer.js'
 import { isObject, ownField, property } from '../util/objects.js'
-import { isExpired, type Faulty, type GuardState, type Identity } from './request-state.js'
+import { isExpired, type Faulty, type RequestState, type Identity } from './request-state.js'
 
-/** The identities that act, none for an anonymous caller; or the failure for which the request goes no further. */
+/** The identities of the caller, none if anonymous, or the failure that ends the request. */
 export interface Verdict {
   readonly identities: readonly Identity[]
   readonly failure: AuthFailure | null
@@ -19,41 +19,42 @@ type Answer = Outcome | Faulty
 
 type Missing = 'absent' | 'foreign'
 
-/** The result of one alternative: its identities or a refusal; or why the next one is tried. */
+/** The result of one alternative: a verdict, or why the next alternative is tried. */
 type Attempt = Verdict | Missing
 
 const anonymous: Verdict = Object.freeze({ identities: [], failure: null })
 
-/** How far the alternatives of a policy were tried. */
+/** Where to continue with the alternatives of a policy. */
 interface Progress {
   readonly next: number
   readonly foreignSeen: boolean
 }
 
-const beginning: Progress = Object.freeze({ next: 0, foreignSeen: false })
+const start: Progress = Object.freeze({ next: 0, foreignSeen: false })
 
-/** How far the schemes of one alternative were called. */
+/** Where to continue with the schemes of one alternative. */
 interface PartialAttempt {
   readonly next: number
   readonly identities: readonly Identity[]
   readonly missing: Missing | null
 }
 
-const nothingYet: PartialAttempt = Object.freeze({ next: 0, identities: [], missing: null })
+const startOfAttempt: PartialAttempt = Object.freeze({ next: 0, identities: [], missing: null })
 
 /**
- * Calls the schemes of a policy in order. The first alternative with a principal wins, and later ones are not called; a
- * bad credential stops; an absent or foreign one leads to the next alternative. Synchronous as long as every scheme is.
+ * Calls the schemes of a policy in order. The first alternative with a principal wins, and later ones are not called.
+ * An invalid credential ends the request; an absent or foreign one leads to the next alternative. Returns a promise
+ * only if a scheme does.
  */
-export function authenticate (policy: Policy, state: GuardState): Verdict | Promise<Verdict> {
-  return tryFrom(policy, state, beginning)
+export function authenticate (policy: Policy, state: RequestState): Verdict | Promise<Verdict> {
+  return tryFrom(policy, state, start)
 }
 
-function tryFrom (policy: Policy, state: GuardState, { next, foreignSeen }: Progress): Verdict | Promise<Verdict> {
+function tryFrom (policy: Policy, state: RequestState, { next, foreignSeen }: Progress): Verdict | Promise<Verdict> {
   let foreign = foreignSeen
   for (let i = next; i < policy.alternatives.length; i++) {
     const alternative = policy.alternatives[i] as readonly BoundScheme[]
-    const attempt = tryAlternative(alternative, state, nothingYet)
+    const attempt = tryAlternative(alternative, state, startOfAttempt)
     if (attempt instanceof Promise) {
       const before = foreign
       return attempt.then(settled => typeof settled === 'object'
@@ -63,16 +64,16 @@ function tryFrom (policy: Policy, state: GuardState, { next, foreignSeen }: Prog
     if (typeof attempt === 'object') return attempt
     foreign ||= attempt === 'foreign'
   }
-  return foreign ? foreignToAll(policy, state) : nothingSent(policy)
+  return foreign ? rejectForeign(policy, state) : withoutCredential(policy)
 }
 
-function nothingSent ({ access }: Policy): Verdict {
+function withoutCredential ({ access }: Policy): Verdict {
   if (access !== 'required') return anonymous
   return { identities: [], failure: authFailure('AUTH_REQUIRED', null, 'no credential was sent') }
 }
 
-/** A credential that was sent and is foreign to every scheme is invalid, never absent. */
-function foreignToAll (policy: Policy, state: GuardState): Verdict {
+/** Rejects a credential that is foreign to every scheme: it was sent, so the caller is not anonymous. */
+function rejectForeign (policy: Policy, state: RequestState): Verdict {
   const isForeign = (bound: BoundScheme): boolean => (state.answerOf(bound) as Outcome | undefined)?.kind === 'foreign'
   const { name } = policy.schemes.find(isForeign) as BoundScheme
   const detail = 'the credential belongs to no scheme of this route'
@@ -80,16 +81,16 @@ function foreignToAll (policy: Policy, state: GuardState): Verdict {
 }
 
 /**
- * Calls all schemes of one alternative, in order. Where one of them has no principal the alternative fails, yet the
- * others are called: a bad credential among them stops the request, whichever comes first.
+ * Calls all schemes of one alternative, in order. If one of them has no principal, the alternative fails, but the
+ * others are still called, because an invalid credential among them ends the request.
  */
 function tryAlternative (
-  alternative: readonly BoundScheme[], state: GuardState, before: PartialAttempt
+  alternative: readonly BoundScheme[], state: RequestState, before: PartialAttempt
 ): Attempt | Promise<Attempt> {
   let { identities, missing } = before
   for (let i = before.next; i < alternative.length; i++) {
     const bound = alternative[i] as BoundScheme
-    const answer = ask(bound, state)
+    const answer = callOnce(bound, state)
     if (answer instanceof Promise) {
       const progress = { next: i, identities, missing }
       return answer.then(() => tryAlternative(alternative, state, progress))
@@ -136,50 +137,50 @@ function invalidFailure (name: string, answer: Invalid): AuthFailure {
   return { ...failure, ...reason === undefined ? {} : { reason }, ...headers === undefined ? {} : { headers } }
 }
 
-/** Returns the `delay-seconds` of RFC 9110, 10.2.3. A scheme of the application may have another value there. */
+/** Returns a valid `delay-seconds` (RFC 9110, 10.2.3). A scheme of the application may return anything. */
 function retryOf ({ retryAfter }: { readonly retryAfter: unknown }): { readonly retryAfter: number } {
   const isDelay = typeof retryAfter === 'number' && retryAfter >= 0 && retryAfter < 1e9
   return { retryAfter: isDelay ? retryAfter : 5 }
 }
 
-/** Calls a scheme, once per request; again only where a slow body came in between and its answer is due. */
-function ask (bound: BoundScheme, state: GuardState): Answer | Promise<Answer> {
+/** Calls a scheme once per request, and checks its answer again if a slow body was received in between. */
+function callOnce (bound: BoundScheme, state: RequestState): Answer | Promise<Answer> {
   const known = state.answerOf(bound)
   if (known !== undefined && !state.isDue(bound)) return known
   const answer = known === undefined
-    ? askScheme(bound, state, () => bound.scheme.authenticate(state.request))
-    : askAgain(bound, state, known as Authenticated)
-  if (!(answer instanceof Promise)) return state.answered(bound, answer)
-  return state.answered(bound, answer.then(settled => state.answered(bound, settled)))
+    ? callScheme(bound, state, () => bound.scheme.authenticate(state.request))
+    : recheck(bound, state, known as Authenticated)
+  if (!(answer instanceof Promise)) return state.setAnswer(bound, answer)
+  return state.setAnswer(bound, answer.then(settled => state.setAnswer(bound, settled)))
 }
 
-function askAgain (bound: BoundScheme, state: GuardState, known: Authenticated): Answer | Promise<Answer> {
-  const answer = known.recheck ? askScheme(bound, state, known.recheck) : known
-  return answer instanceof Promise ? answer.then(unlessExpired) : unlessExpired(answer)
+function recheck (bound: BoundScheme, state: RequestState, known: Authenticated): Answer | Promise<Answer> {
+  const answer = known.recheck ? callScheme(bound, state, known.recheck) : known
+  return answer instanceof Promise ? answer.then(rejectExpired) : rejectExpired(answer)
 }
 
-function unlessExpired (answer: Answer): Answer {
+function rejectExpired (answer: Answer): Answer {
   if (answer.kind !== 'authenticated' || !isExpired(answer)) return answer
   return { kind: 'invalid', detail: 'the credential expired while the request was being received', expired: true }
 }
 
-function askScheme (
-  bound: BoundScheme, state: GuardState, run: () => Outcome | Promise<Outcome>
+function callScheme (
+  bound: BoundScheme, state: RequestState, run: () => Outcome | Promise<Outcome>
 ): Answer | Promise<Answer> {
   try {
     const outcome = run()
     const answer = isThenable(outcome)
       ? Promise.resolve(outcome).then(settled => complete(bound, settled, state))
       : complete(bound, outcome, state)
-    return answer instanceof Promise ? answer.catch(cause => faulty(bound, cause)) : answer
+    return answer instanceof Promise ? answer.catch(cause => toFaulty(bound, cause)) : answer
   } catch (cause) {
-    return faulty(bound, cause)
+    return toFaulty(bound, cause)
   }
 }
 
-/** Keeps the detail of an error of ours. Its message is for clients, and says nothing. */
-function faulty (bound: BoundScheme, cause: unknown): Faulty {
-  const detail = cause instanceof AuthError ? cause.detail : `the scheme '${bound.name}' threw, or its load did`
+/** Keeps the detail of an error of this plugin, whose message is public and does not contain the reason. */
+function toFaulty (bound: BoundScheme, cause: unknown): Faulty {
+  const detail = cause instanceof AuthError ? cause.detail : `the scheme '${bound.name}' or its load function threw`
   return { kind: 'faulty', detail, cause }
 }
 
@@ -187,23 +188,23 @@ const kinds: readonly unknown[] =
   ['authenticated', 'absent', 'foreign', 'invalid', 'unavailable', 'limited', 'cross-site']
 
 /**
- * Checks what a scheme returned, completes its principal, and adds what `load` returns.
- * @throws {AuthError} `AUTH_FAULT` for what is no outcome.
+ * Checks the return value of a scheme, completes its principal, and adds the result of `load`.
+ * @throws {AuthError} `AUTH_FAULT` for a value that is no outcome.
  */
-function complete (bound: BoundScheme, outcome: Outcome, state: GuardState): Answer | Promise<Answer> {
+function complete (bound: BoundScheme, outcome: Outcome, state: RequestState): Answer | Promise<Answer> {
   if (typeof outcome !== 'object' || outcome === null || !kinds.includes(property(outcome, 'kind'))) {
     if (!isNo(outcome)) throw internalError(`the scheme '${bound.name}' returned no outcome`)
-    const detail = `the scheme '${bound.name}' said no without an outcome: return invalid(reason), or absent where ` +
-      'nothing was sent'
+    const detail = `the scheme '${bound.name}' returned a falsy value instead of an outcome. Return ` +
+      'invalid(reason), or absent if no credential was sent'
     return { kind: 'invalid', detail, expired: false }
   }
   if (outcome.kind !== 'authenticated') return outcome
-  const whole = isComplete(outcome) ? outcome : completed(outcome, bound.name)
-  if (bound.load === null) return whole
-  const loaded = bound.load(whole.principal, { scheme: bound.name, request: state.request })
+  const completed = isComplete(outcome) ? outcome : completeOutcome(outcome, bound.name)
+  if (bound.load === null) return completed
+  const loaded = bound.load(completed.principal, { scheme: bound.name, request: state.request })
   return isThenable(loaded)
-    ? Promise.resolve(loaded).then(more => enrich(bound, whole, more))
-    : enrich(bound, whole, loaded)
+    ? Promise.resolve(loaded).then(more => enrich(bound, completed, more))
+    : enrich(bound, completed, loaded)
 }
 
 /** Returns true if the outcome is complete and frozen, as those of the schemes of this plugin are. */
@@ -229,8 +230,8 @@ const outcomeFields = [
   'headers'
 ] as const satisfies ReadonlyArray<keyof Authenticated>
 
-/** Completes an outcome, from the fields that it has itself, or by its class. */
-function completed (outcome: Authenticated, name: string): Authenticated {
+/** Adds the missing fields of an outcome. An outcome may be an instance of a class, and inherit fields. */
+function completeOutcome (outcome: Authenticated, name: string): Authenticated {
   const fields = Object.fromEntries(outcomeFields.map(field => [field, property(outcome, field) ?? null]))
   const whole = { ...outcome, ...fields } as Required<Authenticated>
   const { principal, owner, authenticatedAt, expiresAt } = whole
@@ -240,12 +241,12 @@ function completed (outcome: Authenticated, name: string): Authenticated {
   return {
     ...whole,
     kind: 'authenticated',
-    principal: completedPrincipal(principal, name),
-    owner: owner === null ? null : completedPrincipal(owner, name)
+    principal: completePrincipal(principal, name),
+    owner: owner === null ? null : completePrincipal(owner, name)
   }
 }
 
-function completedPrincipal (principal: Principal, name: string): Principal {
+function completePrincipal (principal: Principal, name: string): Principal {
   return isCompletePrincipal(principal) ? principal : principalFrom(principal, name) as Principal
 }
 
@@ -263,11 +264,11 @@ function isInstant (value: unknown): boolean {
 
 function enrich (bound: BoundScheme, outcome: Authenticated, loaded: unknown): Answer {
   if (isNo(loaded)) {
-    return { kind: 'invalid', detail: 'load knows no such principal, or it is disabled', expired: false }
+    return { kind: 'invalid', detail: 'the load function refused the principal', expired: false }
   }
   if (typeof loaded !== 'object' || Array.isArray(loaded)) {
     throw internalError(
-      `the load function for the scheme '${bound.name}' returned neither a principal nor a no, such as null`)
+      `the load function for the scheme '${bound.name}' returned neither a principal nor null`)
   }
   return { ...outcome, principal: loadedPrincipal(outcome.principal, loaded) }
 }

@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import { authFailure, internalError } from '../errors.js'
 import {
-  requirementsFrom, type Conditions, type Entry, type Requirements, type RequirementsFunction, type Rule
+  parseReturnedRequirements, type Conditions, type Entry, type Requirements, type RequirementsFunction, type Rule
 } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
 import { hasPermission, type Permissions, type Requirement } from '../policy/requirements.js'
@@ -10,7 +10,7 @@ import { isNo } from '../util/answer.js'
 import { describeValue } from '../util/describe.js'
 import type { Identity } from './request-state.js'
 
-/** A caller whose rules have functions. */
+/** The caller and the request that the functions of a policy decide about. */
 export interface Caller {
   readonly acting: Identity
   readonly request: FastifyRequest
@@ -18,8 +18,8 @@ export interface Caller {
 }
 
 /**
- * Checks what is settled before the body is read: how long ago the person authenticated, then every scope and role that
- * no function decides.
+ * Checks the rules that do not depend on the body: how long ago the person authenticated, then every scope and role
+ * that no function decides.
  */
 export function checkStatic (policy: Policy, acting: Identity): AuthFailure | null {
   const { maxAge, rules } = policy
@@ -27,14 +27,15 @@ export function checkStatic (policy: Policy, acting: Identity): AuthFailure | nu
     const detail = `authenticated longer ago than ${maxAge} s`
     return authFailure('AUTH_STEP_UP_REQUIRED', acting.bound.name, detail, { maxAge })
   }
-  const broken = rules.find(rule => !meetsStatic(rule, acting) ||
+  const unmet = rules.find(rule => !meetsStatic(rule, acting) ||
     (rule.anyOf !== null && !rule.anyOf.some(entry => entryMeetsStatic(entry, acting))))
-  return broken === undefined ? null : denied(policy, broken, acting)
+  return unmet === undefined ? null : denied(policy, unmet, acting)
 }
 
 /**
- * Checks what waits for validation: functions, which see the request as the handler will.
- * What they throw goes to the error handler unchanged; a return value of the wrong form is an internal error.
+ * Checks the functions of the rules, which run after validation and receive the request as the handler does. Errors
+ * that they throw reach the error handler unchanged.
+ * @throws {AuthError} `AUTH_FAULT` for a return value of the wrong form.
  */
 export async function checkFunctions (policy: Policy, caller: Caller): Promise<AuthFailure | null> {
   for (const rule of policy.rules) {
@@ -44,7 +45,7 @@ export async function checkFunctions (policy: Policy, caller: Caller): Promise<A
   return null
 }
 
-/** RFC 9470: a credential without a time of authentication is as old as can be. */
+/** Returns true if the person authenticated too long ago, or at an unknown time (RFC 9470). */
 function isStale ({ outcome }: Identity, maxAge: number): boolean {
   return outcome.authenticatedAt === null || Date.now() - outcome.authenticatedAt.getTime() > maxAge * 1000
 }
@@ -53,7 +54,7 @@ function entryMeetsStatic (entry: Entry, acting: Identity): boolean {
   return (entry.schemes === null || entry.schemes.includes(acting.bound.name)) && meetsStatic(entry, acting)
 }
 
-/** Calls no function where an entry without any is met; else those of the other entries one after the other. */
+/** Returns true if one entry is met. Functions are called only if no entry without functions is met, one by one. */
 async function meetsAny (entries: readonly Entry[], caller: Caller): Promise<boolean> {
   const possible = entries.filter(entry => entryMeetsStatic(entry, caller.acting))
   if (possible.some(isStatic)) return true
@@ -82,14 +83,14 @@ async function meets (conditions: Conditions, caller: Caller): Promise<boolean> 
   const answer: unknown = await conditions.when(acting.outcome.principal, request)
   if (isNo(answer)) return false
   if (answer === true) return true
-  throw internalError(`a when function must return true, or a no such as false; one returned ${describeValue(answer)}`)
+  throw internalError(`a when function must return true or false. Got ${describeValue(answer)}.`)
 }
 
 function callFor (kind: 'scopes' | 'roles', run: RequirementsFunction, caller: Caller): Requirements {
   const returned = run(caller.request)
-  // a promise is refused as a wrong return value; its rejection, which nobody awaits, must not end the process
+  // a promise is a wrong return value; its rejection, which nobody awaits, must not end the process
   if (returned instanceof Promise) returned.catch(() => {})
-  return requirementsFrom(kind, returned, caller.permissions)
+  return parseReturnedRequirements(kind, returned, caller.permissions)
 }
 
 /** Returns true if the acting principal meets `{ all, any, none }`. */
@@ -103,8 +104,8 @@ export function meetsRequirements (required: Requirements | null, acting: Identi
 }
 
 /**
- * Returns true if neither the acting principal nor its owner has one of these: a key that leaves a role out narrows
- * what it may do, and frees nobody of that role. Where the owner is not known, the rule is not met.
+ * Returns true if neither the acting principal nor its owner has one of these. A key without a role of its owner has
+ * fewer rights, but must not escape a rule that excludes the role. If the owner is unknown, the rule is not met.
  */
 function hasNone (excluded: readonly Requirement[], { bound, outcome }: Identity): boolean {
   const { principal, owner = null } = outcome
@@ -112,9 +113,9 @@ function hasNone (excluded: readonly Requirement[], { bound, outcome }: Identity
   return !excluded.some(each => hasPermission(principal, each) || (owner !== null && hasPermission(owner, each)))
 }
 
-function denied (policy: Policy, broken: Rule, { bound, outcome }: Identity): AuthFailure {
+function denied (policy: Policy, unmet: Rule, { bound, outcome }: Identity): AuthFailure {
   const detail = `the principal ${outcome.principal.id} does not meet the rules`
-  const scopes = namedScopes(broken).length === 0 ? [] : requiredScopes(policy)
+  const scopes = namedScopes(unmet).length === 0 ? [] : requiredScopes(policy)
   return authFailure('AUTH_ACCESS_DENIED', bound.name, detail, { scopes })
 }
 

@@ -12,12 +12,13 @@ import { requiredScopes } from './authorize.js'
 export const unauthenticated: ReadonlySet<AuthErrorCode> =
   new Set(['AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'])
 
-/** The text of a challenge; or a scheme whose challenge may be another each time. */
+/** The text of a challenge, or a scheme whose challenge may differ each time. */
 type Part = string | BoundScheme
 
 /**
- * The header `WWW-Authenticate` of each refusal under one policy. What the schemes of this plugin write is fixed, so it
- * is written once, at boot, or at the first refusal for a reason of its own. A scheme of the application is called for each refusal.
+ * Creates the header `WWW-Authenticate` for the refusals of one policy. The challenges of this plugin's schemes are
+ * fixed, and serialised once: at boot, or at the first refusal for a reason of a scheme's own. A scheme of the
+ * application is called for each refusal.
  */
 export class PolicyChallenges {
   readonly #policy: Policy
@@ -29,16 +30,16 @@ export class PolicyChallenges {
       try {
         this.#prepared.set(keyOf(failure), partsOf(policy, failure))
       } catch {
-        // what cannot be written is an error of the request, not of the boot
+        // a challenge that cannot be serialised is an error of the request, not of the boot
       }
     }
   }
 
   /**
-   * Returns the challenges of a refusal: those of every scheme of the policy where nothing was sent, else that of the
-   * scheme that read the credential. A 401 has at least one (RFC 9110, 15.5.2): where these schemes have none, each
-   * gets the one that its description in OpenAPI implies.
-   * @returns `''` where the response has no challenge.
+   * Returns the challenges of a refusal: those of every scheme of the policy if no credential was sent, otherwise that
+   * of the scheme that read the credential. A 401 must have one (RFC 9110, 15.5.2): if these schemes have none, each
+   * gets the challenge that its OpenAPI description implies.
+   * @returns `''` if the response has no challenge.
    */
   header (failure: AuthFailure): string {
     const parts = this.#prepared.get(keyOf(failure)) ?? this.#prepare(failure)
@@ -46,7 +47,7 @@ export class PolicyChallenges {
     return join(texts.length > 0 ? texts : impliedTexts(this.#policy, failure))
   }
 
-  /** Keeps the challenge of a reason that a scheme gave: a few words each. */
+  /** Creates and caches the challenges for a reason that a scheme gave. */
   #prepare (failure: AuthFailure): readonly Part[] {
     const parts = partsOf(this.#policy, failure)
     if (this.#prepared.size < maxPrepared) this.#prepared.set(keyOf(failure), parts)
@@ -54,7 +55,7 @@ export class PolicyChallenges {
   }
 }
 
-/** Challenges that are kept under one policy. Beyond that, they are written for each refusal. */
+/** Cached refusals of one policy. Beyond that, challenges are serialised for each refusal. */
 const maxPrepared = 1_000
 
 /** Yields every refusal of a policy that has a challenge. */
@@ -70,7 +71,7 @@ function * possibleFailures (policy: Policy): Iterable<AuthFailure> {
   }
 }
 
-/** Everything that a fixed challenge may depend on. */
+/** Returns a cache key of everything that a fixed challenge may depend on. */
 function keyOf ({ code, scheme, maxAge, reason, scopes }: AuthFailure): string {
   return [code, scheme, maxAge, reason, ...scopes].join(' ')
 }
@@ -83,7 +84,7 @@ function partsOf (policy: Policy, failure: AuthFailure): readonly Part[] {
   return parts.length > 0 ? parts : impliedTexts(policy, failure)
 }
 
-/** Returns the schemes whose challenges a refusal has: none where another credential would not help. */
+/** Returns the schemes whose challenges a refusal has: none if another credential would not help. */
 function challengers (policy: Policy, { code, scheme }: AuthFailure): readonly BoundScheme[] {
   if (code === 'AUTH_REQUIRED') return policy.schemes
   const mayHelp = code === 'AUTH_ACCESS_DENIED' || unauthenticated.has(code)
@@ -93,23 +94,23 @@ function challengers (policy: Policy, { code, scheme }: AuthFailure): readonly B
 /** Returns the text of each challenge of a scheme. In a 401 it may name the scopes of the route. */
 function textsOf (policy: Policy, { scheme }: BoundScheme, failure: AuthFailure): readonly string[] {
   const named = unauthenticated.has(failure.code) ? { ...failure, scopes: requiredScopes(policy) } : failure
-  return [scheme.challenge?.(named) ?? []].flat().map(write)
+  return [scheme.challenge?.(named) ?? []].flat().map(serialize)
 }
 
 function impliedTexts (policy: Policy, failure: AuthFailure): readonly string[] {
   if (!unauthenticated.has(failure.code)) return []
-  return challengers(policy, failure).map(bound => write(impliedChallenge(bound, failure)))
+  return challengers(policy, failure).map(bound => serialize(impliedChallenge(bound, failure)))
 }
 
-/** A step-up, which alone has a `maxAge`, says how recent the login must be, as RFC 9470, 3, does for Bearer. */
+/** Only a step-up has a `maxAge`: its challenge says how recent the login must be, as RFC 9470, 3, does for Bearer. */
 function impliedChallenge ({ name, scheme }: BoundScheme, { maxAge }: AuthFailure): Challenge {
   const stepUp = maxAge === null ? {} : { error: 'insufficient_user_authentication', max_age: maxAge }
   return { scheme: authenticationScheme(scheme.openapi), params: { realm: name, ...stepUp } }
 }
 
 /**
- * Returns the name of the HTTP authentication scheme. None is registered for cookies, for keys in places of their own
- * and for client certificates.
+ * Returns the name of the HTTP authentication scheme. For cookies, for keys outside of `Authorization` and for client
+ * certificates none is registered, so these names are our own.
  */
 function authenticationScheme (openapi: OpenApiSecurityScheme): string {
   switch (openapi.type) {
@@ -121,16 +122,16 @@ function authenticationScheme (openapi: OpenApiSecurityScheme): string {
 }
 
 /**
- * Writes the value of `WWW-Authenticate` (RFC 9110, 11.6.1).
- * @throws {AuthError} `AUTH_FAULT` for a name that is no token of HTTP.
+ * Returns the value of `WWW-Authenticate` (RFC 9110, 11.6.1).
+ * @throws {AuthError} `AUTH_FAULT` for a name that is not an HTTP token.
  */
 export function writeChallenges (challenges: readonly Challenge[]): string {
-  return join(challenges.map(write))
+  return join(challenges.map(serialize))
 }
 
 /**
- * Joins challenges. Equal ones are written once, and Basic comes first, because browsers prompt for the first scheme
- * that they know and some read no further.
+ * Joins challenges without duplicates, Basic first, because browsers prompt for the first scheme that they know and
+ * some ignore the rest.
  */
 function join (texts: readonly string[]): string {
   if (texts.length < 2) return texts.join()
@@ -142,15 +143,15 @@ function isBasic (text: string): boolean {
   return /^basic(?: |$)/i.test(text)
 }
 
-/** @throws {AuthError} `AUTH_FAULT` for a name that is no token: it would end the header, or begin another. */
-function write ({ scheme, params }: Challenge): string {
-  const given = Object.entries(params).flatMap(([name, value]) => value === undefined ? [] : [[name, value] as const])
-  const wrong = [scheme, ...given.map(([name]) => name)].find(name => !isHttpToken(name))
-  if (wrong !== undefined) {
-    throw internalError(`a challenge has the name ${describeValue(wrong)}, which is no token of RFC 9110`)
+/** @throws {AuthError} `AUTH_FAULT` for a name that is not a token, which could end the header or begin another. */
+function serialize ({ scheme, params }: Challenge): string {
+  const entries = Object.entries(params).flatMap(([name, value]) => value === undefined ? [] : [[name, value] as const])
+  const invalid = [scheme, ...entries.map(([name]) => name)].find(name => !isHttpToken(name))
+  if (invalid !== undefined) {
+    throw internalError(`a challenge has the name ${describeValue(invalid)}, which is not a token of RFC 9110`)
   }
-  const written = given.map(([name, value]) => `${name}=${typeof value === 'number' ? value : quote(value)}`)
-  return written.length === 0 ? scheme : `${scheme} ${written.join(', ')}`
+  const serialized = entries.map(([name, value]) => `${name}=${typeof value === 'number' ? value : quote(value)}`)
+  return serialized.length === 0 ? scheme : `${scheme} ${serialized.join(', ')}`
 }
 
 /**

@@ -3,60 +3,60 @@ import { type AuthError, misconfigured } from '../errors.js'
 import { describeValue, didYouMean } from '../util/describe.js'
 import { ownField } from '../util/objects.js'
 
-/** RFC 9110, 9.2.1, and QUERY: methods that ask for no change. */
-const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY'])
+/** Safe methods of RFC 9110, 9.2.1, and QUERY. */
+const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'QUERY'])
 
 /**
- * Whether a credential that browsers send by themselves must be checked here: an unsafe method, or any upgrade (a
- * WebSocket is opened by GET, across sites too).
+ * Returns true for requests whose ambient credentials must be checked: those with an unsafe method, and upgrades,
+ * because a page of any site may open a WebSocket, which is a GET.
  */
 export function changesState (request: FastifyRequest): boolean {
-  return !safe.has(request.method) || ownField(request.raw.headers, 'upgrade') !== undefined
+  return !safeMethods.has(request.method) || ownField(request.raw.headers, 'upgrade') !== undefined
 }
 
 /**
- * Returns how a browser says that another site is behind this request (Fetch Metadata, and `Origin` of RFC 6454), for
- * the log; `null` where it does not. Passes: `Sec-Fetch-Site` `same-origin` or `none`; an `Origin` that is the
- * request's own, or one of `origins`; neither header, which is no browser.
+ * Returns a description, for the log, of how a browser reports that another site sent this request (by Fetch Metadata,
+ * or
+ * `Origin` of RFC 6454), otherwise `null`. Accepts `Sec-Fetch-Site` with `same-origin` or `none`, an `Origin` that is
+ * the application's own or one of `origins`, and requests without either header, which no browser sends.
  */
 export function otherSite (request: FastifyRequest, origins: ReadonlySet<string>): string | null {
   const { headers } = request.raw
   const [origin, site] = [ownField(headers, 'origin'), ownField(headers, 'sec-fetch-site')]
   if (origin === undefined && site === undefined) return null
   if (site === 'same-origin' || site === 'none') return null
-  if (origin === undefined) return `Sec-Fetch-Site is ${cut(String(site))}, and there is no Origin`
+  if (origin === undefined) return `Sec-Fetch-Site is ${truncate(String(site))}, and there is no Origin`
   const own = `${request.protocol}://${request.host}`
-  return origins.has(origin) || origin === own ? null : differenceOf(origin, own)
+  return origins.has(origin) || origin === own ? null : describeDifference(origin, own)
 }
 
-function differenceOf (origin: string, own: string): string {
-  const both = `Origin is ${cut(origin)}, and the application's own is ${cut(own)}`
+function describeDifference (origin: string, own: string): string {
+  const both = `Origin is ${truncate(origin)}, and the application's own is ${truncate(own)}`
   if (hostnameOf(origin) === null || hostnameOf(origin) !== hostnameOf(own)) return both
-  return `${both}. Only the scheme or the port differs: behind a proxy, set Fastify's option trustProxy to its address, so that the application knows its own origin; ` +
-    'else name the other one in the option origins'
+  return `${both}. Only the scheme or the port differs: behind a proxy, set Fastify's option trustProxy to its ` +
+    'address, so that the application knows its own origin; otherwise add the other one to the option origins'
 }
 
 function hostnameOf (origin: string): string | null {
   return URL.canParse(origin) ? new URL(origin).hostname : null
 }
 
-/** Returns the start of what a client wrote. An origin is no longer than a host name may be. */
-function cut (text: string): string {
+/** Limits the length of a header in the log. No valid origin is longer, because host names are not. */
+function truncate (text: string): string {
   return text.slice(0, 300)
 }
 
-/**
- * Schemes of pages that a browser loads by HTTP, and those in which it writes no origin: `null`, that of the page
- * around, or none.
- */
-const web: readonly string[] = ['https', 'http']
-const never: ReadonlySet<string> = new Set(['about', 'blob', 'data', 'file', 'filesystem', 'ftp', 'javascript', 'mailto', 'ws', 'wss'])
+const webSchemes: readonly string[] = ['https', 'http']
+
+/** URL schemes that are never in an `Origin`: such pages have the origin `null`, or that of the page around them. */
+const schemesWithoutOrigin: ReadonlySet<string> =
+  new Set(['about', 'blob', 'data', 'file', 'filesystem', 'ftp', 'javascript', 'mailto', 'ws', 'wss'])
 
 const example = 'https://app.example.com'
 
 /**
- * Parses the option `origins`: each entry is an origin exactly as a browser writes it in `Origin` (RFC 6454, 6.2), also
- * that of an application shell, such as `capacitor://localhost`. An entry that no browser could ever send stops the
+ * Parses the option `origins`. Each entry is an origin exactly as browsers send it in `Origin` (RFC 6454, 6.2),
+ * including those of application shells, such as `capacitor://localhost`. An entry that no browser sends stops the
  * boot.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the entry, why it matches nothing, and what to write.
  */
@@ -69,30 +69,33 @@ export function parseOrigins (value: unknown): ReadonlySet<string> {
 
 function parseOrigin (entry: unknown): string {
   const url = typeof entry === 'string' && URL.canParse(entry) ? new URL(entry) : null
-  if (url === null) throw wrong(describeValue(entry))
-  const fault = faultOf(url)
-  // what stands before the host may be a password
-  if (fault !== null) throw wrong(`${url.host === '' ? describeValue(entry) : `'${url.protocol}//${url.host}'`}, ${fault}`)
+  if (url === null) throw invalidOrigin(describeValue(entry))
+  const problem = problemOf(url)
+  // the part before the host may be a password
+  const shown = url.host === '' ? describeValue(entry) : `'${url.protocol}//${url.host}'`
+  if (problem !== null) throw invalidOrigin(`${shown}, ${problem}`)
   const origin = `${url.protocol}//${url.host}`
-  if (origin !== entry) throw wrong(describeValue(entry), origin)
+  if (origin !== entry) throw invalidOrigin(describeValue(entry), origin)
   return origin
 }
 
-function wrong (what: string, suggestion = example): AuthError {
-  return misconfigured(`The option origins has ${what}. Write an origin: scheme, host and port without a path, such ` +
+function invalidOrigin (entry: string, suggestion = example): AuthError {
+  return misconfigured(`The option origins has ${entry}. Write an origin: scheme, host and port without a path, such ` +
     `as '${suggestion}'.`)
 }
 
 /** Returns why no browser sends this origin, or `null`. */
-function faultOf ({ protocol, host }: URL): string | null {
+function problemOf ({ protocol, host }: URL): string | null {
   const scheme = protocol.slice(0, -1)
   if (host.includes('*')) return 'and a wildcard matches nothing, as origins are compared whole: name each of them'
-  if (never.has(scheme)) return `and browsers send no origin with the scheme '${scheme}'`
-  if (web.includes(scheme)) return webHost.test(host) ? null : 'whose host is no name and no address'
-  if (didYouMean(scheme, web) !== '') return `and the scheme '${scheme}' looks like a misspelled 'https' or 'http'`
+  if (schemesWithoutOrigin.has(scheme)) return `and browsers send no origin with the scheme '${scheme}'`
+  if (webSchemes.includes(scheme)) return webHost.test(host) ? null : 'whose host is no name and no address'
+  if (didYouMean(scheme, webSchemes) !== '') {
+    return `and the scheme '${scheme}' looks like a misspelled 'https' or 'http'`
+  }
   return shellHost.test(host) ? null : 'whose host is no name'
 }
 
 const webHost = /^(?:\[[0-9a-f:.]+\]|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?)(?::\d+)?$/
-/** Shells have hosts of their own, such as `-`, `.` and identifiers in capitals. */
+/** Application shells also have hosts such as `-`, `.` and identifiers in capitals. */
 const shellHost = /^[\w.-]+(?::\d+)?$/

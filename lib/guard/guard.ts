@@ -9,12 +9,12 @@ import { noteReply } from '../util/response.js'
 import { authenticate, type Verdict } from './authenticate.js'
 import { checkFunctions, checkStatic } from './authorize.js'
 import { changesState, otherSite } from './cross-site.js'
-import { openState, type Carrier, type GuardState, type Identity, type Pass } from './request-state.js'
+import { ensureState, type Carrier, type RequestState, type Identity, type Pass } from './request-state.js'
 import type { Ended, Responder } from './responder.js'
 
 /**
- * Counts one request under the limit of its policy and those of its credentials, and writes on the reply what is left.
- * @returns the seconds to wait where a limit is exceeded, else `null`.
+ * Counts one request under the limit of its policy and those of its credentials, and sets the rate limit headers.
+ * @returns the seconds to wait if a limit is exceeded, otherwise `null`.
  */
 export type CountRequest =
   (reply: FastifyReply, limit: RateLimit | null, identities: readonly Identity[]) => Promise<number | null>
@@ -34,7 +34,7 @@ export type GuardHook = (request: FastifyRequest, reply: FastifyReply) => Promis
 /**
  * Lets requests through, or ends them. It works in two stages: the first, before the body is read, authenticates the
  * caller and checks the static rules; the second, after validation, counts rate limits and calls the functions of the
- * rules. A stage returns how the request ended; it never throws, and is synchronous where every scheme is.
+ * rules. A stage returns how the request ended and never throws. It is synchronous if every scheme is.
  */
 export class Guard {
   readonly permissions: Permissions
@@ -57,12 +57,13 @@ export class Guard {
   }
 
   /**
-   * Runs both stages. The pass counts once both let it through, so that guards which run side by side do not lend each
-   * other theirs. Resolves when the request may go on, or when its response is out.
+   * Runs both stages. The pass is published once both have succeeded, so that concurrent guards never see each other's
+   * unfinished passes. Resolves if the request may continue, or once its response is sent.
+   * @throws the error for Fastify, if the request was refused.
    */
   async run (policy: Policy, reply: FastifyReply): Promise<void> {
-    // hooks that run for a refusal have nothing more to guard
-    if (openState(reply.request).replied) return
+    // hooks that run for a refusal have nothing to guard
+    if (ensureState(reply.request).replied) return
     const first = await this.#enter(policy, reply)
     const end = isPass(first) ? await this.finish(first, reply) ?? first : first
     if (isPass(end)) publish(end, reply)
@@ -71,44 +72,45 @@ export class Guard {
   }
 
   /**
-   * Runs the first stage for a route. The second accepts this pass and no other.
-   * @returns `null` where the request goes on.
+   * Runs the first stage for a route. The second stage accepts only this pass.
+   * @returns `null` if the request continues.
    */
   enterRoute (policy: Policy, reply: FastifyReply): Ended | null | Promise<Ended | null> {
-    const settle = (end: Pass | Ended): Ended | null => isPass(end) ? seal(end, reply) : end
+    const settle = (end: Pass | Ended): Ended | null => isPass(end) ? publishForRoute(end, reply) : end
     const end = this.#enter(policy, reply)
     return end instanceof Promise ? end.then(settle) : settle(end)
   }
 
   /** Runs the second stage for a route whose first stage passed for exactly this policy. */
   finishRoute (policy: Policy, reply: FastifyReply): Ended | null | Promise<Ended | null> {
-    const state = openState(reply.request)
-    if (state.seal?.policy !== policy) {
+    const state = ensureState(reply.request)
+    const { routePass } = state
+    if (routePass?.policy !== policy) {
       return this.responder.sendInternalError(
         reply, internalError('the guard did not pass for the policy of this route'))
     }
-    return isDue(state.seal, state) ? this.#renewRoute(policy, reply) : this.finish(state.seal, reply)
+    return isDue(routePass, state) ? this.#repeatRoute(policy, reply) : this.finish(routePass, reply)
   }
 
-  /** Repeats the first stage, because time passed while the body was received, and runs the second. */
-  async #renewRoute (policy: Policy, reply: FastifyReply): Promise<Ended | null> {
+  /** Repeats the first stage, because the body took long to receive, then runs the second. */
+  async #repeatRoute (policy: Policy, reply: FastifyReply): Promise<Ended | null> {
     const end = await this.#enter(policy, reply)
     if (!isPass(end)) return end
-    seal(end, reply)
+    publishForRoute(end, reply)
     return await this.finish(end, reply)
   }
 
-  /** Returns how a browser says that another site is behind a request, or `null`. */
+  /** Returns how a browser reports that another site sent a request, or `null`. */
   otherSite (request: FastifyRequest): string | null {
     return otherSite(request, this.#origins)
   }
 
-  /** First stage: authenticates the caller, then checks cross-site requests and static rules. */
+  /** Runs the first stage: authenticates the caller, then checks cross-site requests and static rules. */
   #enter (policy: Policy, reply: FastifyReply): Pass | Ended | Promise<Pass | Ended> {
     const fail = (cause: unknown): Ended =>
       this.responder.sendInternalError(reply, internalError('the guard failed', cause))
     try {
-      const state = openState(reply.request)
+      const state = ensureState(reply.request)
       noteReply(reply.request, reply)
       const verdict = authenticate(policy, state)
       return verdict instanceof Promise
@@ -139,19 +141,19 @@ export class Guard {
       : this.responder.refuse(reply, policy, refused)
   }
 
-  /** Refuses what another site sent with a credential that browsers send by themselves. */
+  /** Refuses requests from other sites with a credential that browsers send by themselves. */
   #checkSite (acting: Identity, identities: readonly Identity[], request: FastifyRequest): AuthFailure | null {
     if (!identities.some(isAmbient) || !changesState(request)) return null
     const other = this.otherSite(request)
     return other === null
       ? null
-      : authFailure('AUTH_CROSS_SITE', acting.bound.name, `a browser says that another site sent this: ${other}`)
+      : authFailure('AUTH_CROSS_SITE', acting.bound.name, `the browser reports a request from another site: ${other}`)
   }
 
   /**
-   * Second stage: the rate limits, then functions, so that a function which queries a database is behind the limit.
-   * What an application's function throws is handed on unchanged, to the application's error handler.
-   * @returns `null` where the request goes on; a promise only where there is something to do.
+   * Runs the second stage: the rate limits, then functions, so that the limit protects functions that query a database.
+   * Errors that an application's function throws reach the application's error handler unchanged.
+   * @returns `null` if the request continues; a promise only if there is work to do.
    */
   finish (pass: Pass, reply: FastifyReply): Promise<Ended | null> | null {
     const { policy, identities } = pass
@@ -175,7 +177,9 @@ export class Guard {
     try {
       const retryAfter = await this.#countRequest(reply, policy.rateLimit, identities)
       if (retryAfter === null) return null
-      return authFailure('AUTH_RATE_LIMITED', scheme, 'over the limit of the route, or of the credential', { retryAfter })
+      return authFailure(
+        'AUTH_RATE_LIMITED', scheme, 'the rate limit of the route or credential is exceeded', { retryAfter }
+      )
     } catch (cause) {
       reply.request.log.error({ err: redactError(cause) }, 'the rate limit could not be counted')
       return authFailure('AUTH_UNAVAILABLE', scheme, 'the rate limit could not be counted', { retryAfter: 5 })
@@ -189,8 +193,8 @@ export class Guard {
       return await checkFunctions(policy, { acting, request, permissions: this.permissions })
     } catch (error) {
       if (error instanceof AuthError && error.code === 'AUTH_FAULT') return error
-      // Fastify takes a falsy error of a hook for none
-      return error ? { error } : internalError('a function of the route threw something that is no error')
+      // Fastify ignores a falsy error of a hook
+      return error ? { error } : internalError('a function of the route threw a falsy value')
     }
   }
 }
@@ -199,12 +203,9 @@ function isPass (end: Pass | Ended): end is Pass {
   return typeof end === 'object' && Object.hasOwn(end, 'policy')
 }
 
-/**
- * Lets a pass count: `request.auth` and `request.principal` show it, and nothing of a refusal by another guard is left
- * on the reply.
- */
+/** Shows a pass in `request.auth` and `request.principal`, and removes the headers of another guard's refusal. */
 function publish (pass: Pass, reply: FastifyReply): void {
-  const state = openState(reply.request)
+  const state = ensureState(reply.request)
   state.undo?.()
   state.undo = null
   state.pass = pass
@@ -213,36 +214,36 @@ function publish (pass: Pass, reply: FastifyReply): void {
   if (cacheControl !== undefined && !reply.hasHeader('cache-control')) reply.header('cache-control', cacheControl)
 }
 
-/** Publishes the pass of a route's own guard, which its second stage requires. Those of other guards do not count. */
-function seal (pass: Pass, reply: FastifyReply): null {
+/** Publishes the pass of a route's own guard, which the second stage requires. */
+function publishForRoute (pass: Pass, reply: FastifyReply): null {
   publish(pass, reply)
-  openState(reply.request).seal = pass
+  ensureState(reply.request).routePass = pass
   return null
 }
 
-/** Returns the `Cache-Control` of several credentials: the strictest. */
+/** Returns the strictest `Cache-Control` of several credentials. */
 function cacheControlOf (identities: readonly Identity[]): string | undefined {
-  let kept: string | undefined
+  let strictest: string | undefined
   for (const { bound } of identities) {
     const next = property(bound.scheme, 'cacheControl') as string | undefined
-    if (next !== undefined && kept?.includes('no-store') !== true) kept = next
+    if (next !== undefined && strictest?.includes('no-store') !== true) strictest = next
   }
-  return kept
+  return strictest
 }
 
-/** Returns true for an invalid credential in mode `try`. Everything else that is wrong is refused there too. */
+/** Returns true for an invalid credential in mode `try`, which refuses all other failures. */
 function isForgiven ({ access }: Policy, { code }: AuthFailure): boolean {
   return access === 'try' && (code === 'AUTH_INVALID_CREDENTIALS' || code === 'AUTH_TOKEN_EXPIRED')
 }
 
-/** Returns true for a credential that browsers send by themselves: its own outcome says so, else its scheme. */
+/** Returns true for a credential that browsers send by themselves, by its outcome or else by its scheme. */
 function isAmbient ({ bound, outcome }: Identity): boolean {
   return outcome.ambient == null ? bound.scheme.ambient === true : outcome.ambient !== false
 }
 
-/** Returns what ends the use of the credential: the connection after an upgrade, else the response. */
+/** Returns the connection after an upgrade, otherwise the response. */
 function carrierOf ({ request: { raw }, raw: response }: FastifyReply): Carrier {
-  // Node says `false` where nobody listens for upgrades: such a request ends with its response
+  // `upgrade` is false if nobody listens for upgrades: such a request ends with its response
   const isUpgraded = ownField(raw.headers, 'upgrade') !== undefined && !('upgrade' in raw && raw.upgrade === false)
   return isUpgraded ? raw.socket : response
 }
@@ -251,7 +252,7 @@ function carrierOf ({ request: { raw }, raw: response }: FastifyReply): Carrier 
  * Returns true if the first stage has to be repeated: a credential expired while the body was received, or may have
  * been revoked since.
  */
-function isDue ({ identities }: Pass, state: GuardState): boolean {
+function isDue ({ identities }: Pass, state: RequestState): boolean {
   return identities.some(({ bound }) => state.isDue(bound))
 }
 

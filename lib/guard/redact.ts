@@ -1,3 +1,5 @@
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
@@ -9,7 +11,7 @@ export interface RedactOptions {
   readonly query: readonly string[]
 }
 
-/** What a serializer sees of a request: Fastify's, or Node's own. */
+/** A request as a serializer receives it: Fastify's, or Node's own. */
 export interface LoggedRequest {
   readonly method?: string | undefined
   readonly url?: string | undefined
@@ -33,29 +35,30 @@ export interface RequestRedactor {
   }
 }
 
-/** Replaces the value of a parameter. */
-const mark = '[hidden]'
+/** Replaces the value of a hidden parameter. */
+const replacement = '[hidden]'
 
 const redactors = new WeakSet<object>()
 
-/** Returns whether a serializer is one of {@link redactRequest}, which leaves out the `rawPacket` of errors. */
-export function isRedactor (serializer: object): boolean {
+/** Returns true for a serializer of {@link redactRequest}, which leaves out the `rawPacket` of errors. */
+function isRedactor (serializer: object): boolean {
   return redactors.has(serializer)
 }
 
-const parameterName: Parser<string> = (value, place) => {
+const parameterName: Parser<string> = (value, option) => {
   if (typeof value === 'string' && value !== '') return value
-  throw misconfigured(`${place} must be the name of a query parameter. Got ${describeValue(value)}.`)
+  throw misconfigured(`${option} must be the name of a query parameter. Got ${describeValue(value)}.`)
 }
 
 const parse = object({ query: listOf(parameterName) })
 
 /**
- * Returns a serializer that hides the values of query parameters. It takes a request, and logs of it what Fastify does;
- * an error, of which it leaves out the `rawPacket` of a request that could not be read; or a text, such as a message.
+ * Returns a serializer that hides the values of query parameters. It accepts a request, which it logs as Fastify does;
+ * an error, whose `rawPacket` (the bytes of a request that could not be parsed) it leaves out; or a text, such as a
+ * message.
  *
- * The plugin hides the parameters of its schemes in the lines of requests by itself. This is for the lines that it
- * cannot reach: those of a logger that is not pino, and what Fastify logs before, and beside, the routes.
+ * The plugin itself hides the parameters of its schemes in the log lines of requests. This serializer is for lines that
+ * it cannot reach: those of a logger other than pino, and those that Fastify logs outside of routes.
  *
  * @example
  * const redact = redactRequest({ query: ['key'] })
@@ -64,10 +67,10 @@ const parse = object({ query: listOf(parameterName) })
  */
 export function redactRequest (options: RedactOptions): RequestRedactor {
   const { query } = parse(options, 'The options of redactRequest')
-  const hide = hider(new Set(query))
+  const hide = createHide(new Set(query))
   const redact = (value: unknown): unknown => {
-    if (value instanceof Error) return hide(describe(value))
-    return isRequest(value) ? hide(summarize(value)) : hide(value)
+    if (value instanceof Error) return hide(toErrorFields(value))
+    return isRequest(value) ? hide(toLoggedFields(value)) : hide(value)
   }
   redactors.add(redact)
   return redact as RequestRedactor
@@ -77,8 +80,8 @@ function isRequest (value: unknown): value is LoggedRequest {
   return typeof value === 'object' && value !== null && 'method' in value && 'url' in value && 'socket' in value
 }
 
-/** What Fastify logs of a request. */
-function summarize ({ method, url, headers, host, ip, socket }: LoggedRequest): object {
+/** Returns the fields of a request that Fastify logs. */
+function toLoggedFields ({ method, url, headers, host, ip, socket }: LoggedRequest): object {
   return {
     method,
     url,
@@ -89,19 +92,19 @@ function summarize ({ method, url, headers, host, ip, socket }: LoggedRequest): 
   }
 }
 
-/** What pino logs of an error, without the bytes of a request that could not be read. */
-function describe (error: Error): object {
+/** Returns the fields of an error that pino logs, without the bytes of a request that could not be parsed. */
+function toErrorFields (error: Error): object {
   const { rawPacket, ...more } = error as Error & { readonly rawPacket?: unknown }
   return { ...more, type: error.constructor.name, message: error.message, stack: error.stack }
 }
 
-export type Hide = (value: unknown) => unknown
+type Hide = (value: unknown) => unknown
 
-/** Objects within objects that are looked through. */
-const deepest = 4
+/** Levels of nested objects in which values are hidden. */
+const maxDepth = 4
 
-/** Returns a function that hides the values of parameters in every text of what a serializer made. */
-export function hider (names: ReadonlySet<string>): Hide {
+/** Returns a function that hides the values of parameters in every text of a serialized value. */
+function createHide (names: ReadonlySet<string>): Hide {
   const hide = (value: unknown, depth: number): unknown => {
     if (typeof value === 'string') return withoutValues(value, names)
     if (depth === 0 || !isData(value)) return value
@@ -110,15 +113,15 @@ export function hider (names: ReadonlySet<string>): Hide {
   }
   return value => {
     try {
-      return hide(value, deepest)
+      return hide(value, maxDepth)
     } catch {
-      // an accessor threw, and what throws in a serializer would end the process
-      return mark
+      // an accessor threw, and an exception in a serializer would end the process
+      return replacement
     }
   }
 }
 
-/** Returns whether a value is a list, a plain object, or what pino makes of an error. Nothing else is taken apart. */
+/** Returns true for values that are searched: lists, plain objects and the objects that pino logs for errors. */
 function isData (value: unknown): value is object {
   if (Array.isArray(value)) return true
   if (!isObject(value)) return false
@@ -126,7 +129,7 @@ function isData (value: unknown): value is object {
   return prototype === null || prototype === Object.prototype || Object.hasOwn(value, 'stack')
 }
 
-/** A parameter's name. '#' and ';' begin a query in one application and none in another. */
+/** Matches the name of a parameter. Applications differ in whether '#' and ';' begin one. */
 const parameter = /[?&#;]([^?&#;=\s"\\]+)=/g
 const value = /[^&\s]+/y
 
@@ -137,7 +140,7 @@ function withoutValues (text: string, names: ReadonlySet<string>): string {
   for (const { 0: whole, 1: name = '', index } of text.matchAll(parameter)) {
     value.lastIndex = index + whole.length
     if (index < end || !names.has(decoded(name)) || !value.test(text)) continue
-    safe += text.slice(end, index + whole.length) + mark
+    safe += text.slice(end, index + whole.length) + replacement
     end = value.lastIndex
   }
   return safe + text.slice(end)
@@ -149,4 +152,115 @@ function decoded (name: string): string {
   } catch {
     return name
   }
+}
+
+/** Returns where a scheme reads credentials: its `sources`, or the place that `openapi` describes. */
+function sourcesOf ({ sources, openapi }: Scheme): readonly string[] {
+  return sources ?? (openapi.type === 'apiKey' ? [`${openapi.in}:${openapi.name}`] : [])
+}
+
+/** Returns the query parameters from which these schemes read credentials. */
+export function credentialParameters (schemes: Iterable<Scheme>): ReadonlySet<string> {
+  const sources = [...schemes].flatMap(sourcesOf)
+  return new Set(sources.filter(source => source.startsWith('query:')).map(source => source.slice('query:'.length)))
+}
+
+/** The symbol of pino for the serializers of a logger, which is the same in every copy of pino. */
+const serializersKey = Symbol.for('pino.serializers')
+
+type Serialize = (value: unknown) => unknown
+
+/** Fastify adds `err` to every pino logger. */
+interface Serializers {
+  readonly err: Serialize
+  readonly [key: string]: Serialize
+}
+
+function serializersOf (log: FastifyBaseLogger): Serializers | undefined {
+  return (log as { readonly [serializersKey]?: Serializers })[serializersKey]
+}
+
+type Factory = FastifyInstance['childLoggerFactory']
+
+/**
+ * Hides the values of these parameters in the log lines of requests, by a child logger factory that wraps the current
+ * one. Loggers of the application are not changed. Warns of lines that cannot be reached.
+ */
+export function redactRequests (app: FastifyInstance, names: ReadonlySet<string>): void {
+  if (names.size === 0) return
+  const parameters = [...names]
+  const serializers = serializersOf(app.log)
+  if (serializers === undefined) {
+    app.log.warn({ parameters }, 'fastify-gatehouse: credentials travel in these query parameters, and Fastify logs ' +
+      'URLs. The logger is not pino, so the plugin cannot hide them: serialize requests with ' +
+      'redactRequest({ query }).')
+    return
+  }
+  if (app.log.level === 'trace' && !isRedactor(serializers.err)) {
+    app.log.warn({ parameters }, 'fastify-gatehouse: credentials travel in these query parameters, and at the level ' +
+      'trace Fastify logs the bytes of requests that it cannot parse. Give the logger the serializer ' +
+      'err: redactRequest({ query }), or another level.')
+  }
+  const wrappers = new WeakSet<object>()
+  const wrap = createFactoryWrapper(names, wrappers)
+  app.setChildLoggerFactory(wrap(app.childLoggerFactory))
+  if (!recreateNotFoundHandler(app)) {
+    app.log.warn({ parameters }, 'fastify-gatehouse: credentials travel in these query parameters, and the log of ' +
+      'requests for unknown paths cannot be reached. Register the plugin on the outermost instance and before ' +
+      'setNotFoundHandler, or give the logger the serializer req: redactRequest({ query }).')
+  }
+  app.addHook('onRoute', function (route) {
+    // a route, or a nested context, may have a factory of its own
+    const factory = route.childLoggerFactory ?? this.childLoggerFactory
+    if (!wrappers.has(factory)) route.childLoggerFactory = wrap(factory)
+  })
+}
+
+/**
+ * Recreates the default not-found handler, so that it has the current factory: Fastify creates it before any plugin.
+ * @returns `false` in a nested context, and if the application has a handler of its own.
+ */
+function recreateNotFoundHandler (app: FastifyInstance): boolean {
+  const isOutermost = !('setNotFoundHandler' in (Object.getPrototypeOf(app) as object))
+  if (!isOutermost) return false
+  try {
+    // Fastify documents the call without arguments: it creates the default handler in the context of this plugin
+    ;(app.setNotFoundHandler as () => unknown)()
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * Returns a function that wraps a child logger factory.
+ * @param wrappers receives every factory that the function returns.
+ */
+function createFactoryWrapper (names: ReadonlySet<string>, wrappers: WeakSet<object>): (factory: Factory) => Factory {
+  const hide = createHide(names)
+  const cache = new WeakMap<object, { readonly serializers: Serializers }>()
+  const hiding = (serializers: Serializers) => {
+    const options = cache.get(serializers) ?? { serializers: hidingSerializers(serializers, hide) }
+    cache.set(serializers, options)
+    return options
+  }
+  return factory => {
+    const redacting: Factory = function (logger, bindings, options, rawRequest) {
+      const child = factory.call(this, logger, bindings, options, rawRequest)
+      const serializers = serializersOf(child)
+      return serializers === undefined ? child : child.child({}, hiding(serializers))
+    }
+    wrappers.add(redacting)
+    return redacting
+  }
+}
+
+/**
+ * Wraps the serializers of a logger, and adds some for messages, which may quote URLs: the keys `msg` and `message`.
+ */
+function hidingSerializers (serializers: Serializers, hide: Hide): Serializers {
+  const identity: Serialize = value => value
+  const wrap = (serialize: Serialize): Serialize => value => hide(serialize(value))
+  const all = Object.entries({ msg: identity, message: identity, ...serializers })
+  return { err: wrap(serializers.err), ...Object.fromEntries(all.map(([key, each]) => [key, wrap(each)])) }
 }

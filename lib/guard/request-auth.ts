@@ -1,14 +1,14 @@
 import type { FastifyRequest } from 'fastify'
+import type { AuthErrorCode } from '../../types/error.js'
 import type { Principal } from '../../types/principal.js'
-import { internalError, misconfigured, type AuthError } from '../errors.js'
+import { authFailure, internalError, misconfigured, refusal, type AuthError } from '../errors.js'
 import { parseRequirements, type Requirements } from '../policy/parse.js'
 import type { Permissions } from '../policy/requirements.js'
 import { readOptions } from '../util/options.js'
 import { meetsRequirements } from './authorize.js'
-import { expirySignal } from './expiry-signal.js'
-import { stateOf, type Carrier, type Identity, type Pass } from './request-state.js'
+import { isClosed, stateOf, type Carrier, type Identity, type Pass } from './request-state.js'
 
-/** The part of one scheme. Its fields are own properties, so that copies and JSON of it are complete. */
+/** The result of one scheme. Its fields are own properties, so that copies and JSON of it are complete. */
 class Entry {
   readonly principal: Principal
   readonly credential: unknown
@@ -43,13 +43,13 @@ class Authenticated extends Entry {
     this.#carrier = carrier
   }
 
-  /** Aborted when the credential expires or is revoked while a WebSocket or an event stream still uses it. */
+  /** Aborted if the credential expires or is revoked while a WebSocket or an event stream still uses it. */
   get signal (): AbortSignal {
     this.#signal ??= expirySignal(this.#identities, this.#carrier)
     return this.#signal
   }
 
-  /** Every scheme that this request satisfied, by name. */
+  /** Returns the result of every scheme that this request satisfied, by name. */
   get all (): Readonly<Record<string, Entry>> {
     const entries = this.#identities.map(identity => [identity.bound.name, Object.freeze(new Entry(identity))])
     return Object.freeze(Object.fromEntries(entries))
@@ -78,36 +78,91 @@ class Anonymous {
     this.#permissions = permissions
   }
 
-  /** Returns `false`. A wrong query is an error here as well. */
+  /** Returns `false`, but rejects a wrong query. */
   allows (query: unknown): boolean {
     return parseQuery(query, this.#permissions).length === 0
   }
 }
 
-/** @throws {AuthError} `AUTH_FAULT` for a wrong query, which must read neither as yes nor as no. */
+/**
+ * Parses the argument of `request.auth.allows()`.
+ * @throws {AuthError} `AUTH_FAULT` for a wrong query, which must count neither as allowed nor as denied.
+ */
 function parseQuery (query: unknown, permissions: Permissions): readonly Requirements[] {
   try {
-    const given = readOptions(query, ['scopes', 'roles'], 'request.auth.allows()')
-    if (Object.keys(given).length === 0) {
-      throw misconfigured('request.auth.allows() is asked for nothing. Give it scopes, roles, or both.')
+    const fields = readOptions(query, ['scopes', 'roles'], 'request.auth.allows()')
+    if (Object.keys(fields).length === 0) {
+      throw misconfigured('request.auth.allows() has an empty query. Give it scopes, roles, or both.')
     }
-    return (['scopes', 'roles'] as const).flatMap(kind => kind in given
-      ? [parseRequirements(given[kind], { kind, path: `request.auth.allows({ ${kind} })` }, permissions)]
+    return (['scopes', 'roles'] as const).flatMap(kind => kind in fields
+      ? [parseRequirements(fields[kind], { kind, path: `request.auth.allows({ ${kind} })` }, permissions)]
       : [])
   } catch (cause) {
-    throw internalError('request.auth.allows() was asked something that is not in its grammar', cause)
+    throw internalError('request.auth.allows() was called with a query that cannot be parsed', cause)
   }
 }
 
-/** Returns `request.auth`. It is made when it is first read, once for each pass of a guard. */
+/** Returns `request.principal`: the acting principal, or `null` for an anonymous caller. */
+export function requestPrincipal (request: FastifyRequest): Principal | null {
+  return stateOf(request)?.pass?.identities[0]?.outcome.principal ?? null
+}
+
+/** Returns `request.auth`. It is created when it is first read, once for each pass of a guard. */
 export function requestAuth (request: FastifyRequest, permissions: Permissions): object {
   const state = stateOf(request)
   if (state === undefined || state.pass === null) return Object.freeze(new Anonymous(null, permissions))
-  state.auth ??= Object.freeze(authOfPass(state.pass, permissions))
+  state.auth ??= Object.freeze(createAuth(state.pass, permissions))
   return state.auth
 }
 
-function authOfPass (pass: Pass, permissions: Permissions): object {
+function createAuth (pass: Pass, permissions: Permissions): object {
   const [acting] = pass.identities
   return acting === undefined ? new Anonymous(pass.error, permissions) : new Authenticated(acting, pass, permissions)
+}
+
+/** The longest delay of a timer in Node, in milliseconds (31 bits). A longer wait takes several timers. */
+const maxDelay = 2 ** 31 - 1
+
+/**
+ * Returns a signal for connections that outlive their request, such as a WebSocket or an event stream. It is aborted
+ * when one of the credentials expires or is revoked, with an `AuthError` as its reason.
+ * @param carrier ends the watch when it closes. If it has closed already, nothing is watched.
+ */
+export function expirySignal (identities: readonly Identity[], carrier: Carrier): AbortSignal {
+  const controller = new AbortController()
+  const watches: (() => void)[] = []
+  const stop = (): void => {
+    carrier.off('close', stop)
+    for (const unwatch of watches.splice(0)) unwatch()
+  }
+  const end = (code: AuthErrorCode, { bound }: Identity, detail: string): void => {
+    stop()
+    controller.abort(refusal(authFailure(code, bound.name, detail)))
+  }
+  // a closed carrier does not emit `close` again
+  if (isClosed(carrier)) return controller.signal
+  carrier.once('close', stop)
+  for (const identity of identities) {
+    const { expiresAt, onRevoked = null } = identity.outcome
+    const expire = (): void => { end('AUTH_TOKEN_EXPIRED', identity, 'the credential expired while it was in use') }
+    const revoke = (): void => {
+      end('AUTH_INVALID_CREDENTIALS', identity, 'the credential was revoked while it was in use')
+    }
+    if (expiresAt !== null) watches.push(runAt(expiresAt.getTime(), expire))
+    if (onRevoked !== null) watches.push(onRevoked(revoke))
+  }
+  // a scheme may have called back synchronously, before the other watches started
+  if (controller.signal.aborted) stop()
+  return controller.signal
+}
+
+/** Calls a function at an instant, by the clock of the process. Does not keep the process alive. */
+function runAt (instant: number, run: () => void): () => void {
+  let timer: NodeJS.Timeout
+  const wait = (): void => {
+    const left = instant - Date.now()
+    timer = setTimeout(left > maxDelay ? wait : run, Math.min(Math.max(left, 0), maxDelay)).unref()
+  }
+  wait()
+  return () => { clearTimeout(timer) }
 }

@@ -7,104 +7,98 @@ import type { Policies } from '../policy/resolve.js'
 import { policyOf } from '../policy/route-policy.js'
 import { createPrivateSlot } from '../util/private-slot.js'
 
-/** The outcome of a scheme that threw: its place in the list of outcomes is taken, so that it is not asked again. */
+/** The answer of a scheme that threw. It is kept like an outcome, so that the scheme is not called again. */
 export interface Faulty { readonly kind: 'faulty', readonly detail: string, readonly cause: unknown }
 
-type Answered = Outcome | Faulty | Promise<Outcome | Faulty>
+type Answer = Outcome | Faulty | Promise<Outcome | Faulty>
 
-/** One scheme's principal on this request. */
+/** The principal of one scheme on this request. */
 export interface Identity {
   readonly bound: BoundScheme
   readonly outcome: Authenticated
 }
 
-/** A caller whom a guard let in, under one policy. */
+/** The result of a guard that let a caller in, under one policy. */
 export interface Pass {
   readonly policy: Policy
   /** The identities that the request acts with, the acting principal first; empty for anonymous callers. */
   readonly identities: readonly Identity[]
-  /** Why a `try` route has an anonymous caller. */
+  /** Why the caller of a `try` route is anonymous. */
   readonly error: AuthError | null
-  /** What the use of the credential ends with: the response, or the connection after an upgrade. */
+  /** Its end is the end of the credential's use: the response, or the connection after an upgrade. */
   readonly carrier: Carrier
 }
 
-/**
- * A response or a connection, as far as its end is concerned. A response of HTTP/2 has the end of its stream and none
- * of its own.
- */
+/** A response or a connection. A response of HTTP/2 does not show that it has ended, but its stream does. */
 export type Carrier = EventEmitter & Ending & { readonly stream?: Ending }
 
 interface Ending { readonly closed?: boolean, readonly destroyed?: boolean }
 
-/** Returns whether a carrier has ended: its `close` was emitted, or is about to be, and is emitted no more. */
-export function isOver ({ closed, destroyed, stream }: Carrier): boolean {
+/** Returns true if the carrier has emitted `close`, or is about to, so that nobody should wait for it any more. */
+export function isClosed ({ closed, destroyed, stream }: Carrier): boolean {
   return closed === true || destroyed === true || stream?.closed === true || stream?.destroyed === true
 }
 
-/**
- * Milliseconds for which a request counts as under way: what happens to its credential in so short a time need not be
- * seen.
- */
-const underWay = 100
+/** Milliseconds for which an answer of a scheme is valid. An older one is checked again after the body is read. */
+const maxAnswerAge = 100
 
-/** Returns whether a credential has ended by its own time. */
+/** Returns true if a credential has expired. */
 export function isExpired ({ expiresAt }: Authenticated): boolean {
   return expiresAt !== null && expiresAt.getTime() <= Date.now()
 }
 
 /**
- * What the guard knows of one request. Private: nothing of it is reachable from `request` but through `request.auth`
- * and `request.principal`.
+ * Holds the state of the guards of one request. It is private: handlers see `request.auth` and `request.principal`, and
+ * nothing else of it.
  */
-export class GuardState {
+export class RequestState {
   readonly request: FastifyRequest
   /**
-   * The schemes that were asked, and what each said at the same place: a scheme is asked once per request. Kept by the
-   * scheme itself, because its name may be another's in a second registration.
+   * The schemes that were called, with the answer of each at the same index: a scheme is called once per request. The
+   * key is the scheme and not its name, because a second registration of the plugin may use the same name.
    */
-  readonly #asked: BoundScheme[] = []
-  readonly #answers: Answered[] = []
-  /** When each said it, in milliseconds since 1970. */
+  readonly #called: BoundScheme[] = []
+  readonly #answers: Answer[] = []
+  /** When each answer was given, in milliseconds since 1970. */
   readonly #times: number[] = []
-  /** The pass of the newest guard: what the request shows. */
+  /** The pass of the latest guard, which `request.auth` shows. */
   pass: Pass | null = null
-  /** The pass of the route's own guard: what the seal asks for. */
-  seal: Pass | null = null
-  /** `request.auth`, made when it is first read. */
+  /** The pass of the route's own guard, which its second stage requires. */
+  routePass: Pass | null = null
+  /** `request.auth`, created when it is first read. */
   auth: object | null = null
-  /** Takes back what a refusal wrote on the reply, should another guard of this request let the caller in. */
+  /** Removes the headers of a refusal from the reply, if another guard of this request lets the caller in. */
   undo: (() => void) | null = null
-  /** A refusal was sent, not handed to Fastify: hooks that run for it have nothing more to guard. */
+  /** `true` if the plugin sent a refusal itself. Hooks that run for that response have nothing to guard. */
   replied = false
 
   constructor (request: FastifyRequest) {
     this.request = request
   }
 
-  /** What a scheme said, or is about to say; `undefined` when it was not asked. */
-  answerOf (bound: BoundScheme): Answered | undefined {
-    const at = this.#asked.indexOf(bound)
+  /** Returns the answer of a scheme, or `undefined` if it was not called. */
+  answerOf (bound: BoundScheme): Answer | undefined {
+    const at = this.#called.indexOf(bound)
     return at === -1 ? undefined : this.#answers[at]
   }
 
   /**
-   * Returns whether a scheme has to say again whose the credential is: it expired, or was looked at before a slow body
-   * came and may have been revoked since.
+   * Returns true if the credential has to be checked again, because it has expired, or may have been revoked while a
+   * slow body was received.
    */
   isDue (bound: BoundScheme): boolean {
-    const at = this.#asked.indexOf(bound)
+    const at = this.#called.indexOf(bound)
     const answer = this.#answers[at]
     if (answer === undefined || answer instanceof Promise || answer.kind !== 'authenticated') return false
     const age = Date.now() - Number(this.#times[at])
-    return isExpired(answer) || (answer.recheck != null && (age < 0 || age > underWay))
+    return isExpired(answer) || (answer.recheck != null && (age < 0 || age > maxAnswerAge))
   }
 
-  /** Keeps what a scheme said. */
-  answered<A extends Answered> (bound: BoundScheme, answer: A): A {
-    const at = this.#asked.indexOf(bound)
+  /** Stores the answer of a scheme, and returns it. */
+  setAnswer<A extends Answer> (bound: BoundScheme, answer: A): A {
+    const at = this.#called.indexOf(bound)
     if (at === -1) {
-      this.#asked.push(bound)
+      this.#called.push(bound)
       this.#answers.push(answer)
       this.#times.push(Date.now())
     } else {
@@ -115,30 +109,30 @@ export class GuardState {
   }
 }
 
-const slot = createPrivateSlot<FastifyRequest, GuardState>()
+const slot = createPrivateSlot<FastifyRequest, RequestState>()
 
-/** The state of a request, or `undefined` before any guard ran. */
-export function stateOf (request: FastifyRequest): GuardState | undefined {
+/** Returns the state of a request, or `undefined` before any guard has run. */
+export function stateOf (request: FastifyRequest): RequestState | undefined {
   return slot.get(request)
 }
 
-/** The state of a request, made when there is none. */
-export function openState (request: FastifyRequest): GuardState {
+/** Returns the state of a request, and creates it if there is none. */
+export function ensureState (request: FastifyRequest): RequestState {
   const known = slot.get(request)
   if (known !== undefined) return known
-  const state = new GuardState(request)
+  const state = new RequestState(request)
   slot.set(request, state)
   return state
 }
 
 /**
- * Returns the policy that a caller would have to meet, whose challenges a 401 has that no guard wrote: that of the
- * guard which let the request in, else the route's, and where that is public or none, the default of its context.
+ * Returns the policy that decides the challenges of a 401 outside of the guard: that of the guard which let the request
+ * in, otherwise the route's, and the default of its context if the route is public or has none.
  */
 export function policyToMeet (request: FastifyRequest, key: symbol, policies: Policies): Policy {
   const pass = stateOf(request)?.pass
   if (pass != null) return pass.policy
   const policy = policyOf(request, key)
-  const isOpen = policy instanceof AuthError || policy.access === 'public'
-  return isOpen ? policies.resolve(request.server, true, 'the default of a context') : policy
+  const isPublic = policy instanceof AuthError || policy.access === 'public'
+  return isPublic ? policies.resolve(request.server, true, 'the default of a context') : policy
 }

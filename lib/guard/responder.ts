@@ -5,7 +5,7 @@ import type { Policy } from '../policy/policy.js'
 import { isThenable } from '../util/answer.js'
 import { watchSend } from '../util/response.js'
 import { PolicyChallenges, unauthenticated } from './challenge.js'
-import { openState } from './request-state.js'
+import { ensureState } from './request-state.js'
 
 /**
  * The form of error bodies: Fastify's, which the application's error handler may change; a standard form; or a function
@@ -15,15 +15,15 @@ export type ErrorForm = 'fastify' | 'problem' | 'oauth' | ErrorFunction
 
 type ErrorFunction = (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown
 
-/** The end of a request: a reply that is already sent, or an error for Fastify. */
+/** How a request ended: the reply is already sent, or there is an error for Fastify. */
 export type Ended = 'replied' | { readonly error: unknown }
 
-/** Seconds until it is worth trying again, where nobody knows better. */
+/** `Retry-After` in seconds, if no better estimate is known. */
 const defaultRetryAfter = 5
 
 /**
- * Answers requests that the guard does not let through: body, headers and log line of every 401, 403, 429, 500 and 503
- * are written here. Headers are set on the reply, because a custom error handler loses those of the error.
+ * Answers requests that the guard does not let through: sends the body and headers of every 401, 403, 429, 500 and 503,
+ * and logs the reason. Headers are set on the reply, because a custom error handler loses those of the error.
  */
 export class Responder {
   readonly #form: ErrorForm
@@ -33,7 +33,7 @@ export class Responder {
     this.#form = form
   }
 
-  /** Writes the challenges of a policy, so that no request has to. */
+  /** Serialises the challenges of a policy at boot, so that no request has to. */
   prepare (policy: Policy): void {
     this.#challengesOf(policy)
   }
@@ -44,18 +44,18 @@ export class Responder {
     reply.request.log.info({ auth: { code, scheme, reason: detail } }, 'request refused')
     forbidReuse(reply)
     try {
-      if (headers !== null) writeHeaders(reply, headers)
-      // a login page helps wherever a challenge does
+      if (headers !== null) setHeaders(reply, headers)
+      // a login page helps in the same cases as a challenge
       if (unauthenticated.has(code) && isAnsweredByScheme(reply, policy, failure)) return 'replied'
       this.#writeChallenges(reply, policy, failure)
     } catch (cause) {
-      return this.sendInternalError(reply, internalError('a scheme threw while it refused', cause))
+      return this.sendInternalError(reply, internalError('a scheme threw in refuse() or challenge()', cause))
     }
     if (retryAfter !== null) reply.header('retry-after', Math.ceil(retryAfter))
     return this.#send(reply, refusal({ ...failure, scheme: scheme ?? onlyScheme(policy) }, headersOf(reply)))
   }
 
-  /** Ends a request with a 500 that says nothing. The log has the reason and the cause. */
+  /** Ends a request with a 500 without details. The reason and the cause are in the log. */
   sendInternalError (reply: FastifyReply, error: AuthError): Ended {
     reply.request.log.error(
       { err: error.cause, auth: { code: error.code, reason: error.detail } }, 'authentication fault')
@@ -64,26 +64,26 @@ export class Responder {
   }
 
   /**
-   * Completes the response to an error of this plugin that a handler threw. Sessions, keys, passwords and guesses that
-   * an application calls by itself have no reply to write on.
+   * Completes the response to an error of this plugin that a handler threw, because most calls of an application
+   * (sessions, keys, passwords) have no reply on which to set headers.
    * @param policyOf returns the policy whose challenges a 401 has.
    */
   complete (reply: FastifyReply, { code, statusCode, detail }: AuthError, policyOf: () => Policy): void {
     const { log } = reply.request
     // an error with a Retry-After was logged by whoever wrote it
     if (code === 'AUTH_UNAVAILABLE' && !reply.hasHeader('retry-after')) {
-      log.warn({ auth: { code, reason: detail } }, 'a handler asked what cannot be told now')
+      log.warn({ auth: { code, reason: detail } }, 'a handler called an unavailable service')
       reply.header('retry-after', defaultRetryAfter)
     }
     if (statusCode !== 401 || reply.hasHeader('www-authenticate')) return
     try {
-      this.#writeChallenges(reply, policyOf(), authFailure('AUTH_REQUIRED', null, 'a handler threw it'))
+      this.#writeChallenges(reply, policyOf(), authFailure('AUTH_REQUIRED', null, 'a handler threw this error'))
     } catch (cause) {
       log.error({ err: redactError(cause) }, 'a scheme threw while its challenge was written')
     }
   }
 
-  /** Logs an error of `reply.login` or `reply.logout`, whose message says nothing to the client. */
+  /** Logs an error of `reply.login` or `reply.logout`, whose message does not contain the reason. */
   logSessionError (reply: FastifyReply, { code, statusCode, detail, cause }: AuthError): void {
     if (code === 'AUTH_UNAVAILABLE') reply.header('retry-after', defaultRetryAfter)
     const level = statusCode < 500 ? 'info' : 'error'
@@ -106,12 +106,12 @@ export class Responder {
   #send (reply: FastifyReply, error: AuthError): Ended {
     const form = this.#form
     const { code, statusCode: status, message } = error
-    // Fastify sets the status of what a handler throws, not of what a hook does: an error handler that relies on it
-    // would answer 200
+    // Fastify sets the status of errors that a handler throws, not those of hooks: without this, an error handler that
+    // relies on it would send 200
     reply.code(status)
     if (form === 'fastify') return { error }
-    openState(reply.request).replied = true
-    if (typeof form === 'function') sendOwnForm(reply, error, form)
+    ensureState(reply.request).replied = true
+    if (typeof form === 'function') sendByFunction(reply, error, form)
     else if (form === 'oauth') reply.send({ error: oauthCode(error), error_description: message })
     else reply.type('application/problem+json').send({ type: 'about:blank', title: message, status, code })
     return 'replied'
@@ -132,34 +132,34 @@ function headersOf (reply: FastifyReply): Readonly<Record<string, string>> {
   return Object.freeze(Object.fromEntries(written.map(name => [name, String(reply.getHeader(name))])))
 }
 
-/** Every header that a refusal may write. */
+/** The headers that a refusal may set. */
 const refusalHeaders = ['cache-control', 'connection', 'retry-after', 'www-authenticate'] as const
 
 /**
- * Keeps a refusal out of caches, and closes the connection where a body would have to be drained. Another guard of the
- * same request may still let the caller in, so the state of the reply before it is kept.
+ * Keeps a refusal out of caches, and closes the connection if a body would have to be drained. Another guard of the
+ * same request may still let the caller in, so the previous headers of the reply are kept for `undo`.
  */
 function forbidReuse (reply: FastifyReply): void {
-  const state = openState(reply.request)
-  if (state.undo === null) state.undo = restorer(reply, refusalHeaders)
+  const state = ensureState(reply.request)
+  if (state.undo === null) state.undo = createUndo(reply, refusalHeaders)
   reply.header('cache-control', 'no-store')
   if (hasUnreadBody(reply.request)) reply.header('connection', 'close')
 }
 
-/** Writes the headers of a scheme's own. */
-function writeHeaders (reply: FastifyReply, headers: Readonly<Record<string, string>>): void {
-  const state = openState(reply.request)
+/** Sets the headers that a scheme adds to its refusal. */
+function setHeaders (reply: FastifyReply, headers: Readonly<Record<string, string>>): void {
+  const state = ensureState(reply.request)
   const { undo } = state
-  const restore = restorer(reply, Object.keys(headers))
+  const undoHeaders = createUndo(reply, Object.keys(headers))
   state.undo = () => {
-    restore()
+    undoHeaders()
     undo?.()
   }
   reply.headers(headers)
 }
 
-/** Returns a function that gives a reply the status and these headers that it has now. */
-function restorer (reply: FastifyReply, names: readonly string[]): () => void {
+/** Returns a function that restores the present status and headers of a reply. */
+function createUndo (reply: FastifyReply, names: readonly string[]): () => void {
   const { statusCode } = reply
   const before = names.map(name => [name, reply.getHeader(name)] as const)
   return () => {
@@ -171,39 +171,41 @@ function restorer (reply: FastifyReply, names: readonly string[]): () => void {
   }
 }
 
-/** Returns true if nobody will read the body. An HTTP/1 connection that is kept alive would have to drain it first. */
+/** Returns true for an unread body, which an HTTP/1 connection must receive whole before it can be used again. */
 function hasUnreadBody ({ raw }: FastifyRequest): boolean {
   if (raw.httpVersionMajor !== 1 || raw.complete) return false
   return raw.headers['transfer-encoding'] !== undefined || Number(raw.headers['content-length'] ?? 0) > 0
 }
 
 /**
- * Lets schemes answer a 401 themselves, by a redirect to a login page. It helps callers who sent nothing, or whose
- * credential of that very scheme is no longer good.
+ * Lets schemes answer a 401 themselves, such as by a redirect to a login page: any scheme of the policy if no
+ * credential was sent, otherwise the scheme that refused it.
  */
 function isAnsweredByScheme (reply: FastifyReply, policy: Policy, failure: AuthFailure): boolean {
   const { request } = reply
-  const able = policy.schemes.filter(({ name, scheme }) =>
+  const candidates = policy.schemes.filter(({ name, scheme }) =>
     scheme.refuse !== undefined && (failure.scheme === null || name === failure.scheme))
-  if (able.length === 0) return false
+  if (candidates.length === 0) return false
   const watch = watchSend(reply)
   try {
-    // a scheme that has sent has answered, whatever it returns
-    const isAnswered = able.some(({ scheme }) => scheme.refuse?.(request, reply, failure) === true || watch.isSent())
-    if (isAnswered) openState(request).replied = true
+    // a scheme that sends a response has answered, whatever it returns
+    const isAnswered = candidates.some(
+      ({ scheme }) => scheme.refuse?.(request, reply, failure) === true || watch.isSent()
+    )
+    if (isAnswered) ensureState(request).replied = true
     return isAnswered
   } catch (cause) {
     if (!watch.isSent()) throw cause
-    openState(request).replied = true
-    request.log.error({ err: redactError(cause) }, 'a scheme threw after it had answered a refusal')
+    ensureState(request).replied = true
+    request.log.error({ err: redactError(cause) }, 'refuse() of a scheme threw after it had sent a response')
     return true
   } finally {
     watch.stop()
   }
 }
 
-/** Sends what the application's function returns. When the function fails, Fastify's form is sent. */
-function sendOwnForm (reply: FastifyReply, error: AuthError, form: ErrorFunction): void {
+/** Sends the body that the application's function returns. If the function fails, Fastify's form is sent. */
+function sendByFunction (reply: FastifyReply, error: AuthError, form: ErrorFunction): void {
   const { request } = reply
   const watch = watchSend(reply)
   const fail = (cause: unknown): void => {
@@ -217,7 +219,7 @@ function sendOwnForm (reply: FastifyReply, error: AuthError, form: ErrorFunction
   }
   try {
     const body: unknown = form(error, request, reply)
-    // a returned reply means, as in a handler, that the function sends by itself; it can be awaited until then
+    // a returned reply means, as in a handler, that the function sends the response itself; a reply is thenable
     if (isThenable(body)) Promise.resolve(body).then(send).catch(fail)
     else send(body)
   } catch (cause) {

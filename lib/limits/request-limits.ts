@@ -108,7 +108,7 @@ function countOnce (request: FastifyRequest, check: Check, counted: CountedReque
 
 /** Adds the limit of `limits.requests` to a declaration that is not public and has no limit of its own. */
 export function withDefaultRateLimit (declaration: Declaration, rule: RequestRule | null): Declaration {
-  if (rule === null || declaration.open !== null || declaration.rateLimit !== null) return declaration
+  if (rule === null || declaration.publicReason !== null || declaration.rateLimit !== null) return declaration
   return Object.freeze({ ...declaration, rateLimit: rule })
 }
 

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { lineage } from '../policy/defaults.js'
 import type { Policy } from '../policy/policy.js'
 import { methodsOf, type RouteDeclaration } from '../policy/resolve.js'
-import type { RouteMark } from '../policy/route-policy.js'
+import type { RoutePolicy } from '../policy/route-policy.js'
 import { seenName } from '../routes/printed-routes.js'
 import { isObject } from '../util/objects.js'
 import { DocumentWriter, policyField, type DocumentOptions } from './document-writer.js'
@@ -174,7 +174,7 @@ function registrationsOn ({ pluginName }: FastifyInstance): number {
 }
 
 function policyOf ({ config }: RouteDeclaration, key: symbol): Policy | undefined {
-  return (config as Readonly<Record<symbol, RouteMark | undefined>>)[key]?.policy
+  return (config as Readonly<Record<symbol, RoutePolicy | undefined>>)[key]?.policy
 }
 
 function isHidden ({ schema }: RouteDeclaration): boolean {

@@ -11,45 +11,48 @@ import type { GuessLimiter } from '../limits/guesses.js'
 import type { Defaults } from '../policy/defaults.js'
 import { parseDeclaration } from '../policy/parse.js'
 import type { Policies } from '../policy/resolve.js'
-import type { RouteBook } from '../routes/route-registry.js'
+import type { RouteRegistry } from '../routes/route-registry.js'
 import { oweCookie, waitFor } from '../util/response.js'
-import { attemptOptions, loginOptions, schemeOption } from './call-options.js'
+import { parseAttemptOptions, parseLoginOptions, parseSchemeOption } from './call-options.js'
 import { createApiKeyCalls, createSessionCalls, createTokenCalls } from './feature-calls.js'
 import { chooseProvider, providersOf, type BoundSchemes } from './schemes.js'
 
-/** What the decorators work with. */
+/** The parts of one registration of the plugin, which the decorators and hooks share. */
 export interface Parts {
   readonly guard: Guard
   readonly key: symbol
   readonly schemes: BoundSchemes
   readonly defaults: Defaults
   readonly policies: Policies
-  readonly book: RouteBook
+  readonly registry: RouteRegistry
   readonly stage: string
   readonly guesses: GuessLimiter
 }
 
-/** `app.gatehouse`, as one context sees it. */
-export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse {
-  const { guard, schemes, defaults, policies, book, guesses } = parts
+/** Creates `app.gatehouse` of one context. */
+export function createGatehouse (context: FastifyInstance, parts: Parts): Gatehouse {
+  const { guard, schemes, defaults, policies, registry, guesses } = parts
   return Object.freeze({
     default (auth: unknown) {
-      const place = `app.gatehouse.default() of the context with the prefix '${context.prefix || '/'}'`
-      defaults.set(context, { declaration: parseDeclaration(auth, place, guard.permissions), label: `group ${context.prefix || '/'}` })
-      policies.resolve(context, true, place)
+      const prefix = context.prefix || '/'
+      const path = `app.gatehouse.default() of the context with the prefix '${prefix}'`
+      const declaration = parseDeclaration(auth, path, guard.permissions)
+      defaults.set(context, { declaration, label: `group ${prefix}` })
+      // rejects a default that no route could use
+      policies.resolve(context, true, path)
     },
     guard (auth: unknown) {
       const policy = policies.resolve(context, auth, 'app.gatehouse.guard()')
       if (policy.access === 'public') {
-        throw misconfigured('app.gatehouse.guard() got a public policy, which would guard nothing. Give it schemes ' +
-          'or rules, or leave the hook out.')
+        throw misconfigured('app.gatehouse.guard() has a public policy, which would guard nothing. Give it schemes ' +
+          'or rules, or remove the hook.')
       }
       return guard.hook(policy)
     },
-    audit: () => auditRows(book.marks, parts.stage),
+    audit: () => auditRows(registry.routes, parts.stage),
     guesses: Object.freeze({
       attempt: async <T>(reply: FastifyReply, account: string, check: () => T | Promise<T>, options: unknown = {}) => {
-        const { realm = '' } = attemptOptions(options)
+        const { realm = '' } = parseAttemptOptions(options)
         return guesses.login(reply, realm, account, check)
       }
     }),
@@ -59,8 +62,8 @@ export function gatehouseOf (context: FastifyInstance, parts: Parts): Gatehouse 
   })
 }
 
-/** `reply.challenge`, `reply.forbid`, `reply.login` and `reply.logout`. */
-export function replyMethods ({ guard, key, schemes, policies }: Parts) {
+/** Creates `reply.challenge`, `reply.forbid`, `reply.login` and `reply.logout`. */
+export function createReplyMethods ({ guard, key, schemes, policies }: Parts) {
   const { responder } = guard
   const providers = providersOf(schemes, features => features.sessions)
   const refuse = (reply: FastifyReply, failure: AuthFailure): FastifyReply => {
@@ -68,49 +71,56 @@ export function replyMethods ({ guard, key, schemes, policies }: Parts) {
     return end === 'replied' ? reply : reply.send(end.error)
   }
   const change = (reply: FastifyReply, call: string, run: () => Promise<void>): Promise<void> =>
-    waitFor(reply, logged(reply, responder, async () => {
+    waitFor(reply, logErrors(reply, responder, async () => {
       await run()
       oweCookie(reply, call)
     }))
   return {
     challenge (this: FastifyReply) {
-      return refuse(this, authFailure('AUTH_REQUIRED', null, 'the handler asked for a credential'))
+      return refuse(this, authFailure('AUTH_REQUIRED', null, 'the handler called reply.challenge()'))
     },
     forbid (this: FastifyReply) {
       const acting = stateOf(this.request)?.pass?.identities[0]
       const scheme = acting?.bound.name ?? null
-      return refuse(this, authFailure('AUTH_ACCESS_DENIED', scheme, 'the handler refused the principal'))
+      return refuse(this, authFailure('AUTH_ACCESS_DENIED', scheme, 'the handler called reply.forbid()'))
     },
     login (this: FastifyReply, principal: PrincipalInput, options: unknown = {}) {
       return change(this, 'reply.login()', async () => {
-        const parsed = loginOptions(options)
+        const parsed = parseLoginOptions(options)
         const { name, feature } = chooseProvider(providers, parsed.scheme, 'keep sessions')
-        if (parsed.stateChecked !== true) checkSameSite(guard.otherSite(this.request), name, loginFromElsewhere)
+        if (parsed.stateChecked !== true) checkSameSite(guard.otherSite(this.request), name, explainLogin)
         await feature.login(this.request, this, principal, parsed)
       })
     },
     logout (this: FastifyReply, options: unknown = {}) {
       return change(this, 'reply.logout()', async () => {
-        const { name, feature } = chooseProvider(providers, schemeOption(options, 'reply.logout()'), 'keep sessions')
-        checkSameSite(guard.otherSite(this.request), name, other => `a browser says that another site asked to log out: ${other}`)
+        const { name, feature } = chooseProvider(
+          providers, parseSchemeOption(options, 'reply.logout()'), 'keep sessions'
+        )
+        checkSameSite(guard.otherSite(this.request), name, explainLogout)
         await feature.logout(this.request, this)
       })
     }
   }
 }
 
-/** Returns the reason for the log: only the application can know whether this is an attack. */
-function loginFromElsewhere (other: string): string {
-  return `a browser says that another site asked to log in: ${other}. If the login ends in a request from another site (the callback of an identity ` +
-    'provider, a link in a mail) and this application has checked its own state, write reply.login(principal, { stateChecked: true })'
+/** Returns the reason for the log, with the fix for an application whose login ends on another site. */
+function explainLogin (difference: string): string {
+  return `the browser reports a login from another site: ${difference}. If the login ends in a request from another ` +
+    'site (the callback of an identity provider, a link in an email) and this application has checked its own ' +
+    'state, write reply.login(principal, { stateChecked: true })'
 }
 
-/** Refuses to log in or out for another site, which is an attack of its own, whatever the method. */
-function checkSameSite (other: string | null, name: string, reasonOf: (other: string) => string): void {
-  if (other !== null) throw refusal(authFailure('AUTH_CROSS_SITE', name, reasonOf(other)))
+function explainLogout (difference: string): string {
+  return `the browser reports a logout from another site: ${difference}`
 }
 
-async function logged (reply: FastifyReply, responder: Responder, run: () => Promise<void>): Promise<void> {
+/** Refuses to log in or out for another site, whatever the method, because either is an attack of its own. */
+function checkSameSite (difference: string | null, name: string, explain: (difference: string) => string): void {
+  if (difference !== null) throw refusal(authFailure('AUTH_CROSS_SITE', name, explain(difference)))
+}
+
+async function logErrors (reply: FastifyReply, responder: Responder, run: () => Promise<void>): Promise<void> {
   try {
     await run()
   } catch (error) {

@@ -4,7 +4,9 @@ import type { AnyReply, GatehouseTokens } from '../../types/gatehouse.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import type { GatehouseSessions, OwnerSessions, SessionFeature } from '../../types/sessions.js'
 import { internalError } from '../errors.js'
-import { exceptOptions, grantOptions, issueOptions, ownerOf, refreshOptions, schemeOption } from './call-options.js'
+import {
+  parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseRevokeAllOptions, parseSchemeOption
+} from './call-options.js'
 import { exchangeToken } from './exchange-token.js'
 import { chooseProvider, providersOf, type BoundSchemes } from './schemes.js'
 
@@ -12,11 +14,11 @@ import { chooseProvider, providersOf, type BoundSchemes } from './schemes.js'
 export function createApiKeyCalls (schemes: BoundSchemes): GatehouseApiKeys {
   const providers = providersOf(schemes, features => features.apiKeys)
   const chosen = (options: unknown, call: string) =>
-    chooseProvider(providers, schemeOption(options, call), 'manage API keys').feature
+    chooseProvider(providers, parseSchemeOption(options, call), 'manage API keys').feature
   return Object.freeze({
     schemes: Object.freeze(providers.map(({ name }) => name)),
     of: (owner: unknown, options: unknown = {}) =>
-      chosen(options, 'apiKeys.of()').of(ownerOf(owner, 'apiKeys.of()')),
+      chosen(options, 'apiKeys.of()').of(parseOwner(owner, 'apiKeys.of()')),
     ofAnyOwner: (options: unknown = {}) => chosen(options, 'apiKeys.ofAnyOwner()').ofAnyOwner(),
     revokeLeaked: async (key: string, options: unknown = {}) =>
       await chosen(options, 'apiKeys.revokeLeaked()').revokeLeaked(key)
@@ -30,16 +32,16 @@ export function createTokenCalls (schemes: BoundSchemes): GatehouseTokens {
   const refreshing = providersOf(schemes, features => features.tokens?.refresh)
   return Object.freeze({
     issue: async (principal: PrincipalInput, options: unknown = {}) => {
-      const parsed = issueOptions(options)
+      const parsed = parseIssueOptions(options)
       return await chooseProvider(providers, parsed.scheme, 'issue tokens').feature.issue(principal, parsed)
     },
     grant: async (principal: PrincipalInput, options: unknown = {}) => {
-      const parsed = grantOptions(options)
+      const parsed = parseGrantOptions(options)
       return await chooseProvider(granting, parsed.scheme, grantVerb).feature(principal, parsed)
     },
     refresh: async (anyReply: AnyReply, token: unknown, options: unknown = {}) => {
       const reply = anyReply as FastifyReply
-      const parsed = refreshOptions(options)
+      const parsed = parseRefreshOptions(options)
       const isOpen = parsed.scheme === undefined && refreshing.length > 0
       const candidates = isOpen ? refreshing : [chooseProvider(refreshing, parsed.scheme, grantVerb)]
       return await exchangeToken(reply, schemes, { candidates, token, options: parsed })
@@ -49,11 +51,11 @@ export function createTokenCalls (schemes: BoundSchemes): GatehouseTokens {
 
 const grantVerb = 'refresh tokens, which needs sign.refresh'
 
-/** Creates `app.gatehouse.sessions`: of the scheme that a call names, otherwise of all schemes as one. */
+/** Creates `app.gatehouse.sessions`, for the scheme that a call names, otherwise for all schemes together. */
 export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
   const providers = providersOf(schemes, features => features.sessions)
   const chosen = (options: unknown, call: string): readonly SessionFeature[] => {
-    const name = schemeOption(options, call)
+    const name = parseSchemeOption(options, call)
     if (name !== undefined) return [chooseProvider(providers, name, 'keep sessions').feature]
     if (providers.length === 0) throw internalError('no scheme of this application can keep sessions')
     return providers.map(({ feature }) => feature)
@@ -61,8 +63,8 @@ export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
   return Object.freeze({
     schemes: Object.freeze(providers.map(({ name }) => name)),
     of (owner: unknown, options: unknown = {}) {
-      const whose = ownerOf(owner, 'sessions.of()')
-      return merged(chosen(options, 'sessions.of()').map(feature => feature.of(whose)))
+      const parsedOwner = parseOwner(owner, 'sessions.of()')
+      return mergeSessions(chosen(options, 'sessions.of()').map(feature => feature.of(parsedOwner)))
     },
     ofAnyOwner (options: unknown = {}) {
       const all = chosen(options, 'sessions.ofAnyOwner()').map(feature => feature.ofAnyOwner())
@@ -71,20 +73,20 @@ export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
       })
     },
     returnTo: (request: FastifyRequest, fallback = '/') =>
-      // each scheme opens only what it sealed itself
+      // each scheme can open only the cookies that it sealed itself
       providers.map(({ feature }) => feature.returnTo?.(request, fallback) ?? fallback)
         .find(path => path !== fallback) ?? fallback
   })
 }
 
-/** Returns the sessions that one owner has in several schemes as one. */
-function merged (all: readonly OwnerSessions[]): OwnerSessions {
+/** Combines the sessions that one owner has in several schemes. */
+function mergeSessions (all: readonly OwnerSessions[]): OwnerSessions {
   return Object.freeze({
     list: async () => (await Promise.all(all.map(each => each.list()))).flat()
       .sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1),
     revoke: async (id: string) => (await Promise.all(all.map(each => each.revoke(id)))).includes(true),
     revokeAll: async (options: unknown = {}) => {
-      const parsed = exceptOptions(options)
+      const parsed = parseRevokeAllOptions(options)
       await Promise.all(all.map(each => each.revokeAll(parsed)))
     }
   })

@@ -15,21 +15,21 @@ import { functionOf, object, oneOf, optional, pluginOptions, type Parser } from 
 /** The plugin's options, parsed: complete, and trusted from here on. */
 export interface Options {
   readonly schemes: ReadonlyMap<string, Scheme<Principal> | SchemeFactory<Principal>>
-  /** As written; where it was left out, the only scheme. */
+  /** As configured, or the only scheme. Parsed as a declaration later. */
   readonly default: unknown
   readonly publicPaths: readonly PublicPath[]
   readonly permissions: Permissions
-  /** From declared scope to description. */
-  readonly scopeTexts: Readonly<Record<string, string>>
+  /** The descriptions of the declared scopes. */
+  readonly scopeDescriptions: Readonly<Record<string, string>>
   readonly load: Load | null
   readonly stage: 'preParsing' | 'preHandler'
-  readonly form: ErrorForm
+  readonly errorForm: ErrorForm
   readonly origins: ReadonlySet<string>
   readonly outsideAllowed: boolean
-  /** `null`: none was given. */
+  /** `null` if none is configured. */
   readonly store: Store | null
   readonly limits: Limits
-  /** What is public without a reason stops the boot. */
+  /** `true` if the boot stops where a public route or path has no reason. */
   readonly requireReason: boolean
 }
 
@@ -53,15 +53,15 @@ const parse = object({
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the fix. */
 export function parseOptions (options: unknown): Options {
-  const { schemes, scopes, roles, default: given, errors, outside, ...rest } = parse(options, pluginOptions)
+  const { schemes, scopes, roles, default: defaultAuth, errors, outside, ...rest } = parse(options, pluginOptions)
   if (schemes === null) throw noSchemes()
   return Object.freeze({
     ...rest,
     schemes,
-    default: given === undefined ? onlyScheme([...schemes.keys()]) : given,
+    default: defaultAuth === undefined ? onlyScheme([...schemes.keys()]) : defaultAuth,
     permissions: parsePermissions(scopes, roles),
-    scopeTexts: (scopes ?? {}) as Readonly<Record<string, string>>,
-    form: errors,
+    scopeDescriptions: (scopes ?? {}) as Readonly<Record<string, string>>,
+    errorForm: errors,
     outsideAllowed: outside
   })
 }
@@ -74,34 +74,42 @@ function noSchemes (): AuthError {
 function parseSchemes (value: unknown): Options['schemes'] {
   if (!isObject(value) || Object.keys(value).length === 0) throw noSchemes()
   return new Map(Object.entries(value).map(([name, scheme]) => {
-    if (!/^[A-Za-z][\w-]*$/.test(name)) throw misconfigured(`The option schemes has the name ${describeValue(name)}. Use letters, digits, '-' and '_', with a letter first.`)
-    if (typeof scheme !== 'function' && !isScheme(scheme)) throw misconfigured(`The option schemes.${name} must be what apiKey(), jwt(), basic() or session() returns, or a scheme of your own; it is ${scheme === undefined ? 'undefined' : typeof scheme}.`)
+    if (!/^[A-Za-z][\w-]*$/.test(name)) {
+      throw misconfigured(`The option schemes has the name ${describeValue(name)}. Use letters, digits, '-' and '_', ` +
+        'with a letter first.')
+    }
+    if (typeof scheme !== 'function' && !isScheme(scheme)) {
+      throw misconfigured(`The option schemes.${name} must be the result of apiKey(), jwt(), basic() or session(), ` +
+        `or a scheme of your own. Got ${describeValue(scheme)}.`)
+    }
     return [name, scheme as Scheme<Principal> | SchemeFactory<Principal>]
   }))
 }
 
-/** Returns true for a value that keeps to the contract of a scheme, as far as can be seen. */
+/** Returns true for a value that has the required members of a scheme. */
 export function isScheme (value: unknown): value is Scheme<Principal> {
   return isObject(value) && typeof value.authenticate === 'function' && isObject(value.openapi)
 }
 
 const errorForms = ['fastify', 'problem', 'oauth'] as const
 
-const storeMethods = ['add', 'get', 'swap', 'take', 'find', 'takeAll', 'increment', 'decrement', 'migrate', 'close'] as const satisfies ReadonlyArray<keyof Store>
+const storeMethods = [
+  'add', 'get', 'swap', 'take', 'find', 'takeAll', 'increment', 'decrement', 'migrate', 'close'
+] as const satisfies ReadonlyArray<keyof Store>
 
 function parseStore (value: unknown, option: string): Store {
   const missing = isObject(value) ? storeMethods.find(method => typeof value[method] !== 'function') : 'add'
   if (missing === undefined) return value as unknown as Store
-  throw misconfigured(`${option} must be what memoryStore(), sqlStore() or redisStore() returns, or a store of your ` +
-    `own. It has no ${missing}().`)
+  throw misconfigured(`${option} must be the result of memoryStore(), sqlStore() or redisStore(), or a store of ` +
+    `your own. It has no ${missing}().`)
 }
 
-/** Returns the default policy of an application that names none: its only scheme. */
+/** Returns the only scheme of an application, which is its default if it configures none. */
 function onlyScheme (names: readonly string[]): unknown {
   const [only] = names
   if (names.length === 1) return only
-  throw misconfigured(`The option default is missing: with the schemes ${joinNames(names, 'and')}, say which of them a ` +
-    `route takes that says nothing, such as default: ['${only}'].`)
+  throw misconfigured(`The option default is missing. Choose which of the schemes ${joinNames(names, 'and')} a route ` +
+    `without config.auth accepts, such as default: ['${only}'].`)
 }
 
 function parseForm (value: unknown, option: string): ErrorForm {

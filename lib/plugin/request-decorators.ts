@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { misconfigured } from '../errors.js'
-import { requestAuth } from '../guard/request-auth.js'
+import { requestAuth, requestPrincipal } from '../guard/request-auth.js'
 import { stateOf } from '../guard/request-state.js'
 import { decorateOption } from '../kit/request-decorator.js'
 import type { BoundScheme } from '../policy/policy.js'
@@ -11,8 +11,12 @@ import type { BoundSchemes } from './schemes.js'
 /** Adds `request.auth`, `request.principal`, and the principal of every scheme that has the option `decorate`. */
 export function decorateRequests (app: FastifyInstance, schemes: BoundSchemes, permissions: Permissions): void {
   for (const name of ['auth', 'principal']) checkFree(app, name)
-  app.decorateRequest('auth', { getter (this: FastifyRequest) { return requestAuth(this, permissions) as FastifyRequest['auth'] } })
-  app.decorateRequest('principal', { getter (this: FastifyRequest) { return (stateOf(this)?.pass?.identities[0]?.outcome.principal ?? null) as FastifyRequest['principal'] } })
+  app.decorateRequest('auth', {
+    getter (this: FastifyRequest) { return requestAuth(this, permissions) as FastifyRequest['auth'] }
+  })
+  app.decorateRequest('principal', {
+    getter (this: FastifyRequest) { return requestPrincipal(this) as FastifyRequest['principal'] }
+  })
   for (const bound of schemes.values()) decorateForScheme(app, bound)
 }
 

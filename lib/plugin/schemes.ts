@@ -1,10 +1,16 @@
 import type { FastifyInstance } from 'fastify'
 import type { Features } from '../../types/features.js'
-import type { Principal } from '../../types/principal.js'
 import type { SchemeName } from '../../types/names.js'
+import type { Principal } from '../../types/principal.js'
 import type { Made, Scheme, SchemeContext } from '../../types/scheme.js'
+import type { Store } from '../../types/store.js'
 import { internalError, misconfigured } from '../errors.js'
+import { createGuessLimiter, type GuessLimiter } from '../limits/guesses.js'
 import type { BoundScheme } from '../policy/policy.js'
+import { hasPermission, type Permissions } from '../policy/requirements.js'
+import { withDeadline } from '../stores/deadline.js'
+import { toStoreError } from '../stores/errors.js'
+import { memoryStore } from '../stores/memory/memory.js'
 import { describeValue, joinNames } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
 import { isScheme, type Options } from './options.js'
@@ -12,26 +18,70 @@ import { isScheme, type Options } from './options.js'
 /** The schemes of one application, by name. */
 export type BoundSchemes = ReadonlyMap<string, BoundScheme>
 
-/** Makes every scheme for one application, under its name. */
-export async function bindSchemes (app: FastifyInstance, { schemes, load }: Options, contextOf: (name: string) => SchemeContext): Promise<BoundSchemes> {
-  const bound = new Map<string, BoundScheme>()
-  for (const [name, definition] of schemes) {
-    const made = typeof definition === 'function' ? await definition(app, name, contextOf(name)) : definition
-    const { scheme, features } = partsOf(made, name)
-    bound.set(name, Object.freeze({ name, scheme, features: Object.freeze({ ...features }), load: scheme.load === undefined ? load : scheme.load }))
-  }
-  return bound
+/** The schemes of one application, and the guess limiter that they share with `app.gatehouse.guesses`. */
+export interface OpenedSchemes {
+  readonly schemes: BoundSchemes
+  readonly guesses: GuessLimiter
 }
 
-interface MadeParts {
+/**
+ * Prepares the store, then creates every scheme for one application, under its name.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for a store that is not ready, and for a factory that returns no scheme.
+ */
+export async function openSchemes (app: FastifyInstance, options: Options): Promise<OpenedSchemes> {
+  const { store: configured, load, permissions, limits, origins } = options
+  const store = configured === null ? createMemoryStore(app) : withDeadline(configured)
+  await migrate(store)
+  const guesses = createGuessLimiter(store, limits.guesses, origins)
+  const common = { store, shared: configured !== null, load, grants: createGrants(permissions) }
+  const schemes = new Map<string, BoundScheme>()
+  for (const [name, definition] of options.schemes) {
+    const context: SchemeContext = Object.freeze({ ...common, guesses: guesses.of(name) })
+    const made = typeof definition === 'function' ? await definition(app, name, context) : definition
+    const { scheme, features } = partsOf(made, name)
+    const ownLoad = scheme.load === undefined ? load : scheme.load
+    schemes.set(name, Object.freeze({ name, scheme, features: Object.freeze({ ...features }), load: ownLoad }))
+  }
+  return { schemes, guesses }
+}
+
+/** Creates the store of an application that configures none. It is closed with the application. */
+function createMemoryStore (app: FastifyInstance): Store {
+  const store = memoryStore()
+  app.addHook('onClose', async () => { await store.close() })
+  return store
+}
+
+async function migrate (store: Store): Promise<void> {
+  try {
+    await store.migrate()
+  } catch (error) {
+    throw misconfigured(`The option store is not ready (${toStoreError('migrate', error).detail}). Check that the ` +
+      'database is running, that its address is right, and that this user may create tables.')
+  }
+}
+
+/**
+ * Creates `grants` of a {@link SchemeContext}. Where names are declared, rules accept no others. A principal may still
+ * have others, which no role includes.
+ */
+function createGrants (permissions: Permissions): SchemeContext['grants'] {
+  return (principal: Principal, kind, name) => permissions[kind]?.has(name) === false
+    ? principal[kind].includes(name)
+    : hasPermission(principal, permissions.requirement(kind, name, `the ${kind} of a principal`))
+}
+
+interface SchemeParts {
   readonly scheme: Scheme<Principal>
   readonly features: Features
 }
 
-function partsOf (made: Made<Principal>, name: string): MadeParts {
+function partsOf (made: Made<Principal>, name: string): SchemeParts {
   if (isScheme(made)) return { scheme: made, features: {} }
-  if (isObject(made) && isScheme(made.scheme) && isObject(made.features)) return { scheme: made.scheme, features: made.features }
-  throw misconfigured(`The option schemes.${name} is a function that made no scheme. Return an object with ` +
+  if (isObject(made) && isScheme(made.scheme) && isObject(made.features)) {
+    return { scheme: made.scheme, features: made.features }
+  }
+  throw misconfigured(`The option schemes.${name} is a function that returned no scheme. Return an object with ` +
     'authenticate() and openapi, or { scheme, features }.')
 }
 
@@ -42,7 +92,9 @@ export interface Provider<F> {
 }
 
 /** Returns the schemes that have a feature. */
-export function providersOf<F> (schemes: BoundSchemes, pick: (features: Features) => F | undefined): ReadonlyArray<Provider<F>> {
+export function providersOf<F> (
+  schemes: BoundSchemes, pick: (features: Features) => F | undefined
+): ReadonlyArray<Provider<F>> {
   return [...schemes.values()].flatMap(({ name, features }) => {
     const feature = pick(features)
     return feature === undefined ? [] : [{ name: name as SchemeName, feature }]
@@ -52,14 +104,17 @@ export function providersOf<F> (schemes: BoundSchemes, pick: (features: Features
 /**
  * Returns the scheme that a call means: the one that it names, or the only one there is.
  * @param verb what these schemes do, for the message: "keep sessions".
- * @throws {AuthError} `AUTH_FAULT` when there is none, the named one is not among them, or several are and none is named.
+ * @throws {AuthError} `AUTH_FAULT` if there is none, if the named one is not among them, or if there are several and
+ * the call names none.
  */
-export function chooseProvider<F> (providers: ReadonlyArray<Provider<F>>, name: string | undefined, verb: string): Provider<F> {
+export function chooseProvider<F> (
+  providers: ReadonlyArray<Provider<F>>, name: string | undefined, verb: string
+): Provider<F> {
   const [only, ...others] = name === undefined ? providers : providers.filter(each => each.name === name)
   if (only !== undefined && others.length === 0) return only
   if (providers.length === 0) throw internalError(`no scheme of this application can ${verb}`)
   const names = joinNames(providers.map(each => `'${each.name}'`))
   throw internalError(name === undefined
-    ? `several schemes can ${verb}: name one of them, ${names}, as the option scheme`
+    ? `several schemes can ${verb}: name one of them, ${names}, in the option scheme`
     : `the scheme ${describeValue(name)} cannot ${verb}. Known: ${names}`)
 }

@@ -10,81 +10,83 @@ export interface Level {
 
 /** The plugin's default and the group defaults, each with the context that it holds for. */
 export interface Defaults {
-  /** Sets the default of a context, once, before its first route. */
+  /** Sets the default of a context: once, and before the first route of that context. */
   set (context: FastifyInstance, level: Level): void
-  /** The levels above a route of a context, outermost first. */
-  above (context: FastifyInstance): readonly Level[]
-  /** Returns true if a group default, not only the plugin's, stands above a route of a context. */
-  grouped (context: FastifyInstance): boolean
-  /** Notes that a context has a route. */
-  routed (context: FastifyInstance): void
+  /** Returns the levels above a route of a context, outermost first. */
+  levelsAbove (context: FastifyInstance): readonly Level[]
+  /** Returns true if a route of a context has a group default above it, not only the plugin's. */
+  hasGroupDefault (context: FastifyInstance): boolean
+  /** Notes that a context has a route, after which its defaults can no longer be set. */
+  noteRoute (context: FastifyInstance): void
 }
 
 /**
- * @throws {AuthError} `AUTH_MISCONFIGURED` for a level that would open routes without their saying so, or undo the
- * levels above it.
+ * Creates the defaults of an application, of which the plugin's is the outermost.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for a level that opens routes by accident, and for one that discards the
+ * levels above it, which only a route may do.
  */
-export function defaults (plugin: Level): Defaults {
+export function createDefaults (plugin: Level): Defaults {
   checkPlugin(plugin)
   const groups = new Map<FastifyInstance, Level>()
-  const routed = new Set<FastifyInstance>()
-  const stacks = new Map<FastifyInstance, readonly Level[]>()
+  const contextsWithRoutes = new Set<FastifyInstance>()
+  const cache = new Map<FastifyInstance, readonly Level[]>()
   return {
     set (context, level) {
       checkGroup(level)
       const { path } = level.declaration
       if (groups.has(context)) {
-        throw misconfigured(`${path} was set before. Say everything in one call, or open a context of its own by ` +
-          'register.')
+        throw misconfigured(`${path} is set twice. Combine both in one call, or register a context of its own for ` +
+          'the second.')
       }
-      const late = [...routed].some(instance => lineage(instance).includes(context))
-      if (late) {
+      if ([...contextsWithRoutes].some(instance => lineage(instance).includes(context))) {
         throw misconfigured(`${path} is set after a route of the context was declared, which would not have it. Set ` +
           'the default first.')
       }
       groups.set(context, level)
-      stacks.clear()
+      cache.clear()
     },
-    above (context) {
-      const known = stacks.get(context)
+    levelsAbove (context) {
+      const known = cache.get(context)
       if (known !== undefined) return known
-      const stack = [plugin, ...lineage(context).flatMap(instance => groups.get(instance) ?? []).reverse()]
-      stacks.set(context, stack)
-      return stack
+      const levels = [plugin, ...lineage(context).flatMap(instance => groups.get(instance) ?? []).reverse()]
+      cache.set(context, levels)
+      return levels
     },
-    grouped: context => lineage(context).some(instance => groups.has(instance)),
-    routed: context => { routed.add(context) }
+    hasGroupDefault: context => lineage(context).some(instance => groups.has(instance)),
+    noteRoute: context => { contextsWithRoutes.add(context) }
   }
 }
 
-/** A public default of the whole application would open every route on which nothing is written. */
+/** Rejects a public default, which would open every route without a `config.auth` of its own. */
 function checkPlugin (level: Level): void {
-  const { path, open } = level.declaration
-  if (open !== null) {
-    throw misconfigured(`${path} is public, which would open every route that says nothing. Say false on the routes ` +
-      'themselves, or name their paths in the option publicPaths.')
+  const { path, publicReason } = level.declaration
+  if (publicReason !== null) {
+    throw misconfigured(`${path} is public, which would open every route without a config.auth of its own. Write ` +
+      'false on the routes themselves, or list their paths in the option publicPaths.')
   }
   checkInherits(level)
 }
 
-/** A group is public only with a reason, so that a bare `false` never opens the routes of a plugin by accident. */
+/** Rejects a public group without a reason, so that a bare `false` never opens the routes of a plugin by accident. */
 function checkGroup (level: Level): void {
-  const { path, open } = level.declaration
-  if (open === '') {
-    throw misconfigured(`${path} is public without a reason, and would open every route of the context that says ` +
-      "nothing. Say why: { public: 'the browser application' }. Or say false on the routes themselves.")
+  const { path, publicReason } = level.declaration
+  if (publicReason === '') {
+    throw misconfigured(`${path} is public without a reason, and would open every route of the context without a ` +
+      "config.auth of its own. Give a reason, such as { public: 'the browser application' }, or write false on the " +
+      'routes themselves.')
   }
   checkInherits(level)
 }
 
+/** Rejects `inherit: false`, which everybody who reads the route must see on the route itself. */
 function checkInherits ({ declaration: { path, inherit } }: Level): void {
   if (!inherit) {
-    throw misconfigured(`${path} has inherit: false, which only a route can say. Remove it, and write inherit: false ` +
-      'on the routes that need it.')
+    throw misconfigured(`${path} has inherit: false, which only a route can have. Remove it, and write ` +
+      'inherit: false on the routes that need it.')
   }
 }
 
-/** Returns a context and those that enclose it: Fastify makes a child by `Object.create(parent)`. */
+/** Returns a context and those that enclose it. Fastify creates a child by `Object.create(parent)`. */
 export function lineage (context: FastifyInstance): readonly FastifyInstance[] {
   const all: FastifyInstance[] = []
   for (let each: unknown = context; each !== null && each !== Object.prototype; each = Object.getPrototypeOf(each)) {

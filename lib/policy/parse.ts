@@ -1,9 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import type { Principal } from '../../types/principal.js'
 import { internalError, misconfigured } from '../errors.js'
-import { parseDuration } from '../util/duration.js'
+import { describeValue } from '../util/describe.js'
 import { deepFreeze, isObject } from '../util/objects.js'
-import { readOptions } from '../util/options.js'
+import { duration, object, readOptions, wholeNumber } from '../util/options.js'
 import type { Permissions, Requirement } from './requirements.js'
 
 export type Mode = 'required' | 'optional' | 'try'
@@ -15,10 +15,10 @@ export interface Requirements {
   readonly none: readonly Requirement[]
 }
 
-/** A requirement that a request decides, after validation. */
+/** Returns the requirements of one request, after validation, in the form of a declaration. */
 export type RequirementsFunction = (request: FastifyRequest) => unknown
 
-/** Asked last; passes on exactly `true`. */
+/** Decides after all other conditions. Only `true` lets the caller in. */
 export type When = (principal: Principal, request: FastifyRequest) => unknown
 
 /** Conditions that all must hold. */
@@ -28,13 +28,13 @@ export interface Conditions {
   readonly when: When | null
 }
 
-/** One line of `anyOf`. */
+/** An entry of `anyOf`. */
 export interface Entry extends Conditions {
   /** The acting scheme must be one of these; `null`: any of the policy's. */
   readonly schemes: readonly string[] | null
 }
 
-/** What one declaration asks of a principal. */
+/** The conditions of one declaration. */
 export interface Rule extends Conditions {
   readonly anyOf: readonly Entry[] | null
 }
@@ -46,15 +46,13 @@ export interface RateLimit {
   readonly window: number
 }
 
-/**
- * One `config.auth`, default or group default, parsed: what it says, and `null` for what it leaves to the level above.
- */
+/** A `config.auth`, default or group default, parsed. A field is `null` where the level above decides. */
 export interface Declaration {
-  /** Where it stands, for sentences and for the audit. */
+  /** Names the declaration in messages: `GET /orders: config.auth`. */
   readonly path: string
-  /** Public, and why; `''` for a bare `false`. */
-  readonly open: string | null
-  /** Any of these; each a list of schemes that must all be met. */
+  /** Why the route is public; `''` where no reason is given, `null` for a route that is not public. */
+  readonly publicReason: string | null
+  /** Alternatives, each a list of schemes that must all be met. */
   readonly schemes: readonly (readonly string[])[] | null
   readonly mode: Mode | null
   readonly rule: Rule | null
@@ -64,155 +62,163 @@ export interface Declaration {
   readonly inherit: boolean
 }
 
-const keys = ['schemes', 'mode', 'scopes', 'roles', 'when', 'anyOf', 'maxAge', 'rateLimit', 'public', 'inherit'] as const
+const keys = [
+  'schemes', 'mode', 'scopes', 'roles', 'when', 'anyOf', 'maxAge', 'rateLimit', 'public', 'inherit'
+] as const
 const entryKeys = ['schemes', 'scopes', 'roles', 'when'] as const
 const modes: readonly unknown[] = ['required', 'optional', 'try']
 
+const parseMaxAge = duration({ positive: true })
+const parseRateLimit = object({ max: wholeNumber(), window: duration({ positive: true }) })
+
+type Fields = Readonly<Record<string, unknown>>
+
 /**
- * Parses one declaration: design §3. Everything that is not exactly the grammar stops the boot, because what is
- * silently ignored here is an open door.
- * @throws {AuthError} `AUTH_MISCONFIGURED`
+ * Parses one declaration. Everything outside of the grammar stops the boot, because a rule that is silently ignored
+ * leaves a route open.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming `path`.
  */
-export function parseDeclaration (written: unknown, path: string, permissions: Permissions): Declaration {
-  return deepFreeze(parse(written, path, permissions))
+export function parseDeclaration (declared: unknown, path: string, permissions: Permissions): Declaration {
+  return deepFreeze(parse(declared, path, permissions))
 }
 
-function parse (written: unknown, path: string, permissions: Permissions): Declaration {
-  const bare: Declaration = { path, open: null, schemes: null, mode: null, rule: null, maxAge: null, rateLimit: null, inherit: true }
-  if (written === true) return { ...bare, mode: 'required' }
-  if (written === false) return { ...bare, open: '' }
-  if (typeof written === 'string' || Array.isArray(written)) return { ...bare, schemes: parseSchemes(written, path) }
-  if (!isObject(written)) {
-    throw misconfigured(`${path} must be true, false, a scheme's name, a list of names or an object; it is ` +
-      `${written === undefined ? 'undefined: leave the key out' : written === null ? 'null' : typeof written}.`)
+const inherited = {
+  publicReason: null, schemes: null, mode: null, rule: null, maxAge: null, rateLimit: null, inherit: true
+} as const satisfies Omit<Declaration, 'path'>
+
+function parse (declared: unknown, path: string, permissions: Permissions): Declaration {
+  if (declared === true) return { ...inherited, path, mode: 'required' }
+  if (declared === false) return { ...inherited, path, publicReason: '' }
+  if (typeof declared === 'string' || Array.isArray(declared)) {
+    return { ...inherited, path, schemes: parseSchemes(declared, path) }
   }
-  return parseObject(readOptions(written, keys, path), bare, permissions)
+  if (isObject(declared)) return parseObject(readOptions(declared, keys, path), path, permissions)
+  const fix = declared === undefined ? ' Leave the key out to inherit the default.' : ''
+  throw misconfigured(`${path} must be true, false, the name of a scheme, a list of names or an object. Got ` +
+    `${describeValue(declared)}.${fix}`)
 }
 
-function parseObject (
-  said: Readonly<Record<string, unknown>>, bare: Declaration, permissions: Permissions
-): Declaration {
-  const { path } = bare
-  if (Object.keys(said).length === 0) {
+function parseObject (fields: Fields, path: string, permissions: Permissions): Declaration {
+  if (Object.keys(fields).length === 0) {
     throw misconfigured(`${path} is an empty object. Write true for the default, false for a public route.`)
   }
-  if ('public' in said) return { ...bare, open: parsePublic(said, path) }
-  if ('inherit' in said) checkInherit(said, path)
-  if ('mode' in said && !modes.includes(said.mode)) {
-    throw misconfigured(`${path}.mode must be 'required', 'optional' or 'try'.`)
+  if ('public' in fields) return { ...inherited, path, publicReason: parsePublic(fields, path) }
+  if ('inherit' in fields) checkInherit(fields, path)
+  if ('mode' in fields && !modes.includes(fields.mode)) {
+    throw misconfigured(`${path}.mode must be 'required', 'optional' or 'try'. Got ${describeValue(fields.mode)}.`)
   }
   const rule: Rule = {
-    ...parseConditions(said, path, permissions),
-    anyOf: 'anyOf' in said ? parseAnyOf(said.anyOf, `${path}.anyOf`, permissions) : null
+    ...parseConditions(fields, path, permissions),
+    anyOf: 'anyOf' in fields ? parseAnyOf(fields.anyOf, `${path}.anyOf`, permissions) : null
   }
   return {
     path,
-    open: null,
-    schemes: 'schemes' in said ? parseSchemes(said.schemes, `${path}.schemes`) : null,
-    mode: 'mode' in said ? said.mode as Mode : null,
+    publicReason: null,
+    schemes: 'schemes' in fields ? parseSchemes(fields.schemes, `${path}.schemes`) : null,
+    mode: 'mode' in fields ? fields.mode as Mode : null,
     rule: Object.values(rule).some(part => part !== null) ? rule : null,
-    maxAge: 'maxAge' in said ? parseMaxAge(said.maxAge, `${path}.maxAge`) : null,
-    rateLimit: 'rateLimit' in said ? parseRateLimit(said.rateLimit, `${path}.rateLimit`) : null,
-    inherit: !('inherit' in said)
+    maxAge: 'maxAge' in fields ? parseMaxAge(fields.maxAge, `${path}.maxAge`) : null,
+    rateLimit: 'rateLimit' in fields ? parseRateLimit(fields.rateLimit, `${path}.rateLimit`) : null,
+    inherit: !('inherit' in fields)
   }
 }
 
-function parsePublic (said: Readonly<Record<string, unknown>>, path: string): string {
-  const [other] = Object.keys(said).filter(key => key !== 'public')
+function parsePublic (fields: Fields, path: string): string {
+  const [other] = Object.keys(fields).filter(key => key !== 'public')
   if (other !== undefined) {
-    throw misconfigured(`${path} is public and has '${other}' as well. A public route asks for nothing: remove one ` +
+    throw misconfigured(`${path} is public and has '${other}' as well, which a public route would ignore. Remove one ` +
       'of the two.')
   }
-  if (typeof said.public !== 'string' || said.public.trim() === '') {
-    throw misconfigured(`${path}.public must be the reason in words, such as 'load balancer probe'.`)
+  if (typeof fields.public !== 'string' || fields.public.trim() === '') {
+    throw misconfigured(`${path}.public must be a non-empty string with the reason, such as 'load balancer probe'.`)
   }
-  return said.public
+  return fields.public
 }
 
-function checkInherit (said: Readonly<Record<string, unknown>>, path: string): void {
-  if (said.inherit !== false) throw misconfigured(`${path}.inherit can only be false; leave it out to inherit.`)
-  if (!('schemes' in said)) throw misconfigured(`${path} has inherit: false, so it must name its schemes.`)
+function checkInherit (fields: Fields, path: string): void {
+  if (fields.inherit !== false) throw misconfigured(`${path}.inherit can only be false; leave it out to inherit.`)
+  if (!('schemes' in fields)) throw misconfigured(`${path} has inherit: false, so it must name its schemes.`)
 }
 
-function parseMaxAge (value: unknown, path: string): number {
-  const age = parseDuration(value, path)
-  if (age <= 0) throw misconfigured(`${path} must be more than nothing.`)
-  return age
-}
-
-function parseRateLimit (value: unknown, path: string): RateLimit {
-  const { max, window } = readOptions(value, ['max', 'window'], path)
-  if (typeof max !== 'number' || !Number.isSafeInteger(max) || max < 1) {
-    throw misconfigured(`${path}.max must be a whole number of requests, 1 or more.`)
-  }
-  const length = parseDuration(window, `${path}.window`)
-  if (length <= 0) throw misconfigured(`${path}.window must be more than nothing.`)
-  return { max, window: length }
-}
-
-/** `'user'`, `['user', { all: [...] }]`, `{ all: [...] }`: exactly what OpenAPI `security` can say. */
+/**
+ * Parses `'user'`, `{ all: ['user', 'device'] }`, or a list of these: the same as `security` of OpenAPI can express.
+ */
 function parseSchemes (value: unknown, path: string): readonly (readonly string[])[] {
   const alternatives = Array.from(Array.isArray(value) ? value as unknown[] : [value], each => {
-    if (typeof each === 'string') return [name(each, path)]
+    if (typeof each === 'string') return [parseName(each, path)]
     const all = isObject(each) ? readOptions(each, ['all'], path).all : undefined
     if (!Array.isArray(all)) {
       throw misconfigured(`${path} must be a scheme's name, { all: [names] }, or a list of these.`)
     }
-    return names(all, `${path}.all`)
+    return parseNames(all, `${path}.all`)
   })
   if (alternatives.length === 0) {
     throw misconfigured(`${path} is an empty list. Name a scheme, or write false for a public route.`)
   }
-  unique(alternatives.map(each => each.join(' and ')), path)
+  checkUnique(alternatives.map(each => each.join(' and ')), path)
   return alternatives
 }
 
-function parseConditions (said: Readonly<Record<string, unknown>>, path: string, permissions: Permissions): Conditions {
-  const asked = (kind: 'scopes' | 'roles') => {
-    if (!(kind in said)) return null
-    const value = said[kind]
-    return typeof value === 'function' ? value as RequirementsFunction : parseRequirements(value, { kind, path: `${path}.${kind}` }, permissions)
+function parseConditions (fields: Fields, path: string, permissions: Permissions): Conditions {
+  const requirementsOf = (kind: 'scopes' | 'roles') => {
+    if (!(kind in fields)) return null
+    const value = fields[kind]
+    return typeof value === 'function'
+      ? value as RequirementsFunction
+      : parseRequirements(value, { kind, path: `${path}.${kind}` }, permissions)
   }
-  if ('when' in said && typeof said.when !== 'function') {
-    throw misconfigured(`${path}.when must be a function (principal, request) => boolean.`)
+  if ('when' in fields && typeof fields.when !== 'function') {
+    throw misconfigured(`${path}.when must be a function (principal, request) => boolean. Got ` +
+      `${describeValue(fields.when)}.`)
   }
-  return { scopes: asked('scopes'), roles: asked('roles'), when: 'when' in said ? said.when as When : null }
+  const when = 'when' in fields ? fields.when as When : null
+  return { scopes: requirementsOf('scopes'), roles: requirementsOf('roles'), when }
 }
 
-/** What requirements are about, and where they are written. */
-interface RequirementsOf {
+/** Which permissions a declaration requires, and the path that names it in messages. */
+interface RequirementsTarget {
   readonly kind: 'scopes' | 'roles'
   readonly path: string
 }
 
-/** One name, or `{ all, any, none }`; never a bare list, whose quantifier nobody can see. */
+/** Parses one name, or `{ all, any, none }`. A bare list is rejected, because readers cannot tell `all` from `any`. */
 export function parseRequirements (
-  value: unknown, { kind, path }: RequirementsOf, permissions: Permissions
+  value: unknown, { kind, path }: RequirementsTarget, permissions: Permissions
 ): Requirements {
   if (Array.isArray(value)) {
-    throw misconfigured(`${path} is a bare list, which does not say whether all are needed or any. Write { all: ` +
+    throw misconfigured(`${path} is a bare list, which does not say whether all or any are needed. Write { all: ` +
       '[...] } or { any: [...] }.')
   }
-  if (typeof value === 'string') return { all: [permissions.requirement(kind, name(value, path), path)], any: [], none: [] }
-  const said = isObject(value) ? readOptions(value, ['all', 'any', 'none'], path) : {}
-  if (Object.keys(said).length === 0) {
+  if (typeof value === 'string') {
+    return { all: [permissions.requirement(kind, parseName(value, path), path)], any: [], none: [] }
+  }
+  const lists = isObject(value) ? readOptions(value, ['all', 'any', 'none'], path) : {}
+  if (Object.keys(lists).length === 0) {
     throw misconfigured(`${path} must be one name, or { all, any, none } with lists of names.`)
   }
-  const needs = (quantifier: string): readonly Requirement[] => {
-    const listed = said[quantifier]
-    if (listed === undefined) return []
-    if (!Array.isArray(listed)) throw misconfigured(`${path}.${quantifier} must be a list of names.`)
-    return names(listed, `${path}.${quantifier}`).map(each => permissions.requirement(kind, each, `${path}.${quantifier}`))
+  const parseList = (quantifier: string): readonly Requirement[] => {
+    const list = lists[quantifier]
+    const here = `${path}.${quantifier}`
+    if (list === undefined) return []
+    if (!Array.isArray(list)) throw misconfigured(`${here} must be a list of names. Got ${describeValue(list)}.`)
+    return parseNames(list, here).map(each => permissions.requirement(kind, each, here))
   }
-  return { all: needs('all'), any: needs('any'), none: needs('none') }
+  return { all: parseList('all'), any: parseList('any'), none: parseList('none') }
 }
 
-/** What a function returned, in its declared form, or a fault. */
-export function requirementsFrom (kind: 'scopes' | 'roles', returned: unknown, permissions: Permissions): Requirements {
+/**
+ * Parses what a function of a rule returned.
+ * @throws {AuthError} `AUTH_FAULT` for a value of the wrong form.
+ */
+export function parseReturnedRequirements (
+  kind: 'scopes' | 'roles', returned: unknown, permissions: Permissions
+): Requirements {
   try {
-    return parseRequirements(returned, { kind, path: `what the ${kind} function returned` }, permissions)
+    return parseRequirements(returned, { kind, path: `The return value of the ${kind} function` }, permissions)
   } catch (cause) {
-    throw internalError(`a ${kind} function returned something else than one name or { all, any, none }`, cause)
+    throw internalError(
+      `a ${kind} function must return one name or { all, any, none }; it returned something else`, cause
+    )
   }
 }
 
@@ -222,34 +228,39 @@ function parseAnyOf (value: unknown, path: string, permissions: Permissions): re
   }
   return Array.from(value as unknown[], (each, i) => {
     const here = `${path}[${i}]`
-    const said = readOptions(each, entryKeys, here)
-    if (Object.keys(said).length === 0) {
-      throw misconfigured(`${here} is empty, which would let everybody pass. Give it schemes, scopes, roles or ` +
-        'when.')
+    const fields = readOptions(each, entryKeys, here)
+    if (Object.keys(fields).length === 0) {
+      throw misconfigured(`${here} is empty, which would let every caller in. Give it schemes, scopes, roles ` +
+        'or when.')
     }
-    const schemes = !('schemes' in said)
-      ? null
-      : Array.isArray(said.schemes) ? names(said.schemes, `${here}.schemes`) : [name(said.schemes, `${here}.schemes`)]
-    return { schemes, ...parseConditions(said, here, permissions) }
+    return { schemes: parseEntrySchemes(fields, here), ...parseConditions(fields, here, permissions) }
   })
 }
 
-function names (values: readonly unknown[], path: string): readonly string[] {
-  if (values.length === 0) throw misconfigured(`${path} is an empty list. An empty rule is a mistake, never a pass.`)
-  // Array.from sees the holes of a list, which map and every pass over: a rule of holes would let everybody pass.
-  const all = Array.from(values, value => name(value, path))
-  unique(all, path)
-  return all
+function parseEntrySchemes (fields: Fields, path: string): readonly string[] | null {
+  if (!('schemes' in fields)) return null
+  const { schemes } = fields
+  const here = `${path}.schemes`
+  return Array.isArray(schemes) ? parseNames(schemes, here) : [parseName(schemes, here)]
 }
 
-function name (value: unknown, path: string): string {
+function parseNames (values: readonly unknown[], path: string): readonly string[] {
+  if (values.length === 0) throw misconfigured(`${path} is an empty list. Give it at least one name.`)
+  // Array.from visits the holes of a list, which map and every skip: a rule of holes would let every caller in
+  const names = Array.from(values, value => parseName(value, path))
+  checkUnique(names, path)
+  return names
+}
+
+function parseName (value: unknown, path: string): string {
   if (typeof value !== 'string' || value.trim() !== value || value === '') {
-    throw misconfigured(`${path} must hold names: non-empty strings without space around them.`)
+    throw misconfigured(`${path} must contain names: non-empty strings without surrounding spaces. Got ` +
+      `${describeValue(value)}.`)
   }
   return value
 }
 
-function unique (all: readonly string[], path: string): void {
-  const twice = all.find((each, i) => all.indexOf(each) !== i)
-  if (twice !== undefined) throw misconfigured(`${path} names '${twice}' twice.`)
+function checkUnique (names: readonly string[], path: string): void {
+  const duplicate = names.find((each, i) => names.indexOf(each) !== i)
+  if (duplicate !== undefined) throw misconfigured(`${path} names '${duplicate}' twice.`)
 }

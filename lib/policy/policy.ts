@@ -16,46 +16,47 @@ export interface BoundScheme {
   readonly features: Features
 }
 
-/** Everything that the guard knows of a route, complete and frozen. Equal declarations share one. */
+/** The complete rules of a route, frozen. Routes with equal declarations share one. */
 export interface Policy {
   readonly access: 'public' | Mode
-  /** Why it is public; `''` when nobody said. */
+  /** Why it is public; `''` where no reason is given. */
   readonly reason: string
-  /** Any of these, in order; in each all must be met, and the first is the acting principal. */
+  /** Tried in order. All schemes of an alternative must be met, and the first provides the acting principal. */
   readonly alternatives: readonly (readonly BoundScheme[])[]
   /** All must hold. */
   readonly rules: readonly Rule[]
-  /** Seconds since the person authenticated; `null`: any. */
+  /** Maximum seconds since the person authenticated; `null`: no maximum. */
   readonly maxAge: number | null
   readonly rateLimit: RateLimit | null
-  /** The second stage of the guard has something to do: a function, or the principal's rate limit. */
+  /** `true` if the second stage of the guard has work to do: a function, or the principal's rate limit. */
   readonly late: boolean
   /** The schemes whose challenges a caller without credentials gets. */
   readonly schemes: readonly BoundScheme[]
-  /** It started from nothing instead of the default. */
+  /** `true` for `inherit: false`: the policy has nothing of the defaults. */
   readonly detached: boolean
 }
 
 /**
- * Returns the policy of a stack of declarations, outermost first: `schemes`, `mode` and `rateLimit` replace, rules add.
- * None of them is public: such a route has {@link publicPolicy}.
- * @param path what boot errors name.
+ * Combines declarations, outermost first, into a policy: an inner `schemes`, `mode` or `rateLimit` replaces the outer
+ * one, rules add up, and the shortest `maxAge` holds. None of them is public: such a route has {@link publicPolicy}.
+ * @param path names the declaration in boot errors.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for combinations that no caller could meet.
  */
 export function resolvePolicy (
   levels: readonly Declaration[], schemes: ReadonlyMap<string, BoundScheme>, path: string
 ): Policy {
   const stack = levels.slice(Math.max(0, levels.findLastIndex(level => !level.inherit)))
   const detached = stack[0]?.inherit === false
-  const alternatives = bind(last(stack, level => level.schemes), schemes, path)
+  const alternatives = bindSchemes(innermost(stack, level => level.schemes), schemes, path)
   const rules = stack.flatMap(level => level.rule ?? [])
-  const ages = stack.flatMap(level => level.maxAge ?? [])
-  const rateLimit = last(stack, level => level.rateLimit)
+  const maxAges = stack.flatMap(level => level.maxAge ?? [])
+  const rateLimit = innermost(stack, level => level.rateLimit)
   const policy: Policy = {
-    access: last(stack, level => level.mode) ?? 'required',
+    access: innermost(stack, level => level.mode) ?? 'required',
     reason: '',
     alternatives,
     rules: Object.freeze(rules),
-    maxAge: ages.length === 0 ? null : Math.min(...ages),
+    maxAge: maxAges.length === 0 ? null : Math.min(...maxAges),
     rateLimit,
     late: rateLimit !== null || rules.some(rule => isLate(rule) || (rule.anyOf ?? []).some(isLate)),
     schemes: Object.freeze([...new Set(alternatives.flat())]),
@@ -84,16 +85,17 @@ function isLate (rule: Rule | Entry): boolean {
   return rule.when !== null || typeof rule.scopes === 'function' || typeof rule.roles === 'function'
 }
 
-function last<T> (levels: readonly Declaration[], pick: (level: Declaration) => T | null): T | null {
+/** Returns the value of the innermost level that has one. */
+function innermost<T> (levels: readonly Declaration[], pick: (level: Declaration) => T | null): T | null {
   return levels.reduce<T | null>((found, level) => pick(level) ?? found, null)
 }
 
-function bind (
+function bindSchemes (
   named: Declaration['schemes'], schemes: ReadonlyMap<string, BoundScheme>, path: string
 ): Policy['alternatives'] {
   const known = [...schemes.keys()]
   if (named === null) {
-    throw misconfigured(`${path} names no scheme, and a route that says nothing would have none to ask. ` +
+    throw misconfigured(`${path} names no scheme, so its routes could not authenticate anybody. ` +
       `Name one or more of ${joinNames(known, 'and')}.`)
   }
   return Object.freeze(named.map(all => Object.freeze(all.map(name => {
@@ -105,36 +107,37 @@ function bind (
 }
 
 /**
- * Checks what depends on the whole stack: rules need a principal, entries of `anyOf` need schemes of the policy, and
- * `maxAge` needs schemes that know when the person authenticated.
+ * Checks what depends on the whole stack: rules need a principal, entries of `anyOf` need schemes of the policy,
+ * `none` needs schemes that know owners, and `maxAge` needs schemes that report when the person authenticated.
  */
 function checkPolicy (policy: Policy, path: string): void {
   const { access, rules, maxAge, alternatives } = policy
   if (access !== 'required' && (rules.length > 0 || maxAge !== null)) {
-    throw misconfigured(`${path} has the mode '${access}', which lets anonymous callers in, and rules, its own or ` +
-      "inherited, that they could not meet. Use mode 'required', or inherit: false, or remove the rules.")
+    throw misconfigured(`${path} has the mode '${access}', which lets anonymous callers in, and rules (its own or ` +
+      "inherited) that they cannot meet. Use mode 'required', or inherit: false, or remove the rules.")
   }
   const names = alternatives.flat().map(bound => bound.name)
   const named = rules.flatMap(rule => rule.anyOf ?? []).flatMap(entry => entry.schemes ?? [])
-  const stranger = named.find(name => !names.includes(name))
-  if (stranger !== undefined) {
-    throw misconfigured(`${path} has an anyOf entry for the scheme '${stranger}', which its schemes ` +
+  const unknown = named.find(name => !names.includes(name))
+  if (unknown !== undefined) {
+    throw misconfigured(`${path} has an anyOf entry for the scheme '${unknown}', which its schemes ` +
       `(${joinNames(names, 'and')}) do not include.`)
   }
   const [ownerless] = rules.flatMap(rule => schemesWithoutOwner(rule, alternatives))
   if (ownerless !== undefined) {
-    throw misconfigured(`${path} has a none rule, which is judged by everything that the owner of a credential has, ` +
-      `and the scheme '${ownerless}' knows no owners: a key with fewer roles would escape the rule. Give the scheme ` +
-      'or the plugin a load, or let the rule stand on routes of other schemes.')
+    throw misconfigured(`${path} has a none rule, which is checked against everything that the owner of a credential ` +
+      `has, but the scheme '${ownerless}' does not know the owners: a key with fewer roles would escape the rule. ` +
+      'Give the scheme or the plugin a load function, or keep the rule to routes of other schemes.')
   }
-  const timeless = maxAge === null ? undefined : alternatives.find(([acting]) => acting?.scheme.reportsAuthTime !== true)?.[0]
-  if (timeless !== undefined) {
-    throw misconfigured(`${path} has maxAge, but the scheme '${timeless.name}' cannot say when the person ` +
-      'authenticated. Name only schemes that can, or remove maxAge.')
+  if (maxAge === null) return
+  const [withoutAuthTime] = alternatives.find(([acting]) => acting?.scheme.reportsAuthTime !== true) ?? []
+  if (withoutAuthTime !== undefined) {
+    throw misconfigured(`${path} has maxAge, but the scheme '${withoutAuthTime.name}' does not report when the ` +
+      'person authenticated. Name only schemes that do, or remove maxAge.')
   }
 }
 
-/** Returns the schemes whose principals would meet a `none` of a rule, and which know no owners. */
+/** Returns the schemes that do not know owners, but whose principals a `none` of the rule applies to. */
 function schemesWithoutOwner (rule: Rule, alternatives: Policy['alternatives']): readonly string[] {
   const acting = alternatives.flatMap(([first]) => first?.scheme.ownerUnknown === true ? [first.name] : [])
   const entries = [{ ...rule, schemes: null }, ...rule.anyOf ?? []]
@@ -147,11 +150,10 @@ function hasNone (requirements: Rule['scopes']): boolean {
 }
 
 /**
- * Returns a function that writes a declaration as text, without its path: equal texts mean equal declarations.
- * Functions are equal when they are the same function. Resolving a policy costs more than writing this, so that a
- * thousand routes with a dozen declarations are resolved a dozen times.
+ * Returns a function that serialises a declaration as a cache key: equal declarations have equal keys, whatever their
+ * paths. Functions are equal only to themselves.
  */
-export function declarationText (): (declaration: Declaration) => string {
+export function createDeclarationKeys (): (declaration: Declaration) => string {
   const functions = new Map<unknown, number>()
   const identify = (fn: unknown): number => {
     const id = functions.get(fn) ?? functions.size
@@ -166,7 +168,9 @@ export function declarationText (): (declaration: Declaration) => string {
   const conditions = ({ scopes, roles, when }: Rule | Entry): unknown[] =>
     [names(scopes), names(roles), when === null ? null : identify(when)]
   const entry = (each: Entry): unknown => [each.schemes, conditions(each)]
-  return ({ open, schemes, mode, rule, maxAge, rateLimit, inherit }) => JSON.stringify([
-    open, schemes, mode, maxAge, rateLimit, inherit, rule === null ? null : [conditions(rule), rule.anyOf?.map(entry)]
+  return ({ publicReason, schemes, mode, rule, maxAge, rateLimit, inherit }) => JSON.stringify([
+    publicReason, schemes, mode, maxAge, rateLimit, inherit, rule === null
+      ? null
+      : [conditions(rule), rule.anyOf?.map(entry)]
   ])
 }

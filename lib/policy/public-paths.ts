@@ -6,58 +6,61 @@ import { readOptions } from '../util/options.js'
 export interface PublicPath {
   readonly path: string
   readonly reason: string
-  /** `null`: every method. `GET` brings `HEAD`. */
+  /** `null`: every method. `GET` includes `HEAD`. */
   readonly methods: ReadonlySet<string> | null
   /** For `/docs/*`: `/docs`. `null` for a literal path. */
   readonly prefix: string | null
 }
 
-/** Reads the option. Paths are route patterns, compared at boot; no request's URL is ever looked at. */
-export function parsePublicPaths (option: unknown): readonly PublicPath[] {
-  if (!Array.isArray(option)) {
+/**
+ * Parses the option `publicPaths`. Its paths are route patterns, compared at boot, never with the URL of a request.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`
+ */
+export function parsePublicPaths (value: unknown): readonly PublicPath[] {
+  if (!Array.isArray(value)) {
     throw misconfigured("The option publicPaths must be a list of paths, such as ['/health', '/docs/*'].")
   }
-  return option.map((entry: unknown, i) => parseEntry(entry, `The option publicPaths[${i}]`))
+  return value.map((entry: unknown, i) => parseEntry(entry, `The option publicPaths[${i}]`))
 }
 
-function parseEntry (entry: unknown, place: string): PublicPath {
-  const said = typeof entry === 'string' ? { path: entry } : readOptions(entry, ['path', 'reason', 'method'], place)
-  const { path, reason = '', method } = said as Record<string, unknown>
+function parseEntry (entry: unknown, option: string): PublicPath {
+  const fields = typeof entry === 'string' ? { path: entry } : readOptions(entry, ['path', 'reason', 'method'], option)
+  const { path, reason = '', method } = fields as Record<string, unknown>
   if (typeof path !== 'string' || !path.startsWith('/')) {
-    throw misconfigured(`${place} must be a path that starts with '/'${isObject(entry) ? ' at path' : ''}.`)
+    throw misconfigured(`${option}${isObject(entry) ? '.path' : ''} must be a path that starts with '/'.`)
   }
-  if (typeof reason !== 'string') throw misconfigured(`${place}.reason must be words.`)
-  return { path, reason, methods: method === undefined ? null : parseMethods(method, place), prefix: parsePrefix(path, place) }
+  if (typeof reason !== 'string') throw misconfigured(`${option}.reason must be a string.`)
+  const methods = method === undefined ? null : parseMethods(method, option)
+  return { path, reason, methods, prefix: parsePrefix(path, option) }
 }
 
-/** `*` stands only at the end of a static prefix: anything else would open more than one can see. */
-function parsePrefix (path: string, place: string): string | null {
+/** Accepts `*` only at the end of a static prefix. Anywhere else it would open more than one can see. */
+function parsePrefix (path: string, option: string): string | null {
   const star = path.indexOf('*')
   if (star === -1) return null
   if (/^\/+\*$/.test(path)) {
-    throw misconfigured(`${place} is '${path}', which would open everything. Name the paths; deny by default is ` +
-      'the point.')
+    throw misconfigured(`${option} is '${path}', which would open every route. List the public paths one by one.`)
   }
   if (star !== path.length - 1 || !path.endsWith('/*') || path.includes(':')) {
-    throw misconfigured(`${place} is '${path}': '*' stands only at the end of a static prefix, as in '/docs/*'.`)
+    throw misconfigured(`${option} is '${path}': '*' can only be at the end of a static prefix, as in '/docs/*'.`)
   }
   return path.slice(0, -2)
 }
 
-function parseMethods (method: unknown, place: string): ReadonlySet<string> {
+function parseMethods (method: unknown, option: string): ReadonlySet<string> {
   const methods: unknown[] = Array.isArray(method) ? method : [method]
   if (methods.length === 0 || !methods.every(each => typeof each === 'string' && /^[A-Za-z-]+$/.test(each))) {
-    throw misconfigured(`${place}.method must be an HTTP method or a list of them.`)
+    throw misconfigured(`${option}.method must be an HTTP method or a list of them.`)
   }
   const upper = methods.map(each => String(each).toUpperCase())
   return new Set(upper.includes('GET') ? [...upper, 'HEAD'] : upper)
 }
 
 /**
- * Whether an entry opens a route. All of the route's methods must be open. Below a prefix, a parametric route is not
- * opened: it must be listed literally, because `/docs/:tenant` is data and not documentation.
+ * Returns true if an entry opens a route with all of its methods. Below a prefix, a parametric route is not opened: it
+ * must be listed literally, because `/docs/:tenant` is data and not documentation.
  */
-export function opens (entry: PublicPath, url: string, methods: readonly string[]): boolean {
+export function opensRoute (entry: PublicPath, url: string, methods: readonly string[]): boolean {
   if (entry.methods !== null && !methods.every(method => entry.methods?.has(method))) return false
   if (entry.prefix === null) return url === entry.path
   return url === entry.prefix || (url.startsWith(`${entry.prefix}/`) && !url.includes(':'))

@@ -2,12 +2,12 @@ import type { Principal } from '../../types/principal.js'
 import { misconfigured } from '../errors.js'
 import { didYouMean, joinNames } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
-import { readOptions } from '../util/options.js'
+import { readOptions, string } from '../util/options.js'
 
-/** One scope or role that a rule requires, with every role that grants it, which is resolved once at boot. */
+/** A scope or role that a rule requires, with every role that grants it, resolved once at boot. */
 export interface Requirement {
   readonly name: string
-  /** The scope that satisfies it; `null` when it is a role. */
+  /** The scope that satisfies it; `null` for a role. */
   readonly scope: string | null
   readonly roles: readonly string[]
 }
@@ -16,34 +16,47 @@ export interface Requirement {
 export interface Permissions {
   readonly scopes: ReadonlySet<string> | null
   readonly roles: ReadonlySet<string> | null
-  /** Resolves a name. One outside the declared list throws `AUTH_MISCONFIGURED`, naming `path`. */
+  /**
+   * Resolves a name.
+   * @throws {AuthError} `AUTH_MISCONFIGURED` for one outside of the declared list, naming `path`.
+   */
   requirement (kind: 'scopes' | 'roles', name: string, path: string): Requirement
 }
 
 /** Returns true if a principal has the scope or role itself, or a role that includes it. */
-export function hasPermission (principal: Principal, need: Requirement): boolean {
-  if (need.scope !== null && principal.scopes.includes(need.scope)) return true
-  for (const role of need.roles) {
+export function hasPermission (principal: Principal, requirement: Requirement): boolean {
+  if (requirement.scope !== null && principal.scopes.includes(requirement.scope)) return true
+  for (const role of requirement.roles) {
     if (principal.roles.includes(role)) return true
   }
   return false
 }
 
+/** Requirements that are kept. Functions of rules may name any scope, where none are declared. */
+const maxCached = 10_000
+
+type Known = Pick<Permissions, 'scopes' | 'roles'>
+
 /** Parses the options `scopes` and `roles` of the plugin. */
 export function parsePermissions (scopes: unknown, roles: unknown): Permissions {
-  const known = { scopes: declaredScopes(scopes), roles: roles === undefined ? null : new Set(Object.keys(asRecord(roles, 'roles'))) }
-  const includes = roles === undefined ? new Map<string, Included>() : declaredRoles(asRecord(roles, 'roles'), known)
+  const definitions = roles === undefined ? null : parseRecord(roles, 'roles')
+  const known: Known = {
+    scopes: parseScopes(scopes),
+    roles: definitions === null ? null : new Set(Object.keys(definitions))
+  }
+  const includes = definitions === null ? new Map<string, Included>() : parseRoles(definitions, known)
   const cache = new Map<string, Requirement>()
   return {
     ...known,
     requirement (kind, name, path) {
       const key = `${kind} ${name}`
-      const made = cache.get(key)
-      if (made !== undefined) return made
+      const cached = cache.get(key)
+      if (cached !== undefined) return cached
       checkDeclared({ kind, name, path }, known)
-      const need = Object.freeze({ name, scope: kind === 'scopes' ? name : null, roles: granting(includes, kind, name) })
-      if (cache.size < 10_000) cache.set(key, need)
-      return need
+      const scope = kind === 'scopes' ? name : null
+      const requirement = Object.freeze({ name, scope, roles: rolesGranting(includes, kind, name) })
+      if (cache.size < maxCached) cache.set(key, requirement)
+      return requirement
     }
   }
 }
@@ -51,37 +64,34 @@ export function parsePermissions (scopes: unknown, roles: unknown): Permissions 
 interface Included { readonly roles: ReadonlySet<string>, readonly scopes: ReadonlySet<string> }
 
 /** Returns the roles that grant a scope, or a role (itself among them). */
-function granting (includes: ReadonlyMap<string, Included>, kind: 'scopes' | 'roles', name: string): readonly string[] {
+function rolesGranting (
+  includes: ReadonlyMap<string, Included>, kind: 'scopes' | 'roles', name: string
+): readonly string[] {
   const from = [...includes].filter(([, included]) => included[kind].has(name)).map(([role]) => role)
   return Object.freeze(kind === 'roles' ? [...new Set([name, ...from])] : from)
 }
 
-function declaredScopes (scopes: unknown): ReadonlySet<string> | null {
+function parseScopes (scopes: unknown): ReadonlySet<string> | null {
   if (scopes === undefined) return null
-  for (const [name, text] of Object.entries(asRecord(scopes, 'scopes'))) {
-    if (typeof text !== 'string') {
-      throw misconfigured(`The option scopes['${name}'] must be a description in words; it is ${typeof text}.`)
-    }
-  }
-  return new Set(Object.keys(asRecord(scopes, 'scopes')))
+  const descriptions = parseRecord(scopes, 'scopes')
+  for (const [name, text] of Object.entries(descriptions)) string(text, `The option scopes['${name}']`)
+  return new Set(Object.keys(descriptions))
 }
 
-/** Returns what each role includes, and what those include in turn. */
-function declaredRoles (
-  roles: Readonly<Record<string, unknown>>, known: Pick<Permissions, 'scopes' | 'roles'>
+/** Returns what each role includes, and what those roles include in turn. */
+function parseRoles (
+  roles: Readonly<Record<string, unknown>>, known: Known
 ): ReadonlyMap<string, Included> {
-  const direct = new Map(Object.entries(roles).map(([role, entry]) => [role, directly(role, entry, known)]))
+  const direct = new Map(Object.entries(roles).map(([role, entry]) => [role, parseRole(role, entry, known)]))
   const all = new Map<string, Included>()
   for (const [role, included] of direct) all.set(role, expand(role, included, direct))
   return all
 }
 
-function directly (role: string, entry: unknown, known: Pick<Permissions, 'scopes' | 'roles'>): Included {
+function parseRole (role: string, entry: unknown, known: Known): Included {
   const path = `The option roles['${role}']`
   const { roles = [], scopes = [], description } = readOptions(entry, ['roles', 'scopes', 'description'], path)
-  if (description !== undefined && typeof description !== 'string') {
-    throw misconfigured(`${path}.description must be words.`)
-  }
+  if (description !== undefined) string(description, `${path}.description`)
   const set = (kind: 'roles' | 'scopes', value: unknown) => {
     if (!Array.isArray(value) || !value.every(name => typeof name === 'string')) {
       throw misconfigured(`${path}.${kind} must be a list of names.`)
@@ -99,7 +109,7 @@ function expand (role: string, own: Included, direct: ReadonlyMap<string, Includ
     for (const scope of included.scopes) scopes.add(scope)
     for (const [next, deeper] of direct) {
       if (!included.roles.has(next)) continue
-      if (next === role) throw misconfigured(`The option roles['${role}'] includes itself. Remove the circle.`)
+      if (next === role) throw misconfigured(`The option roles['${role}'] includes itself. Remove the cycle.`)
       if (roles.has(next)) continue
       roles.add(next)
       visit(deeper)
@@ -115,7 +125,7 @@ interface Named {
   readonly path: string
 }
 
-function checkDeclared ({ kind, name, path }: Named, known: Pick<Permissions, 'scopes' | 'roles'>): void {
+function checkDeclared ({ kind, name, path }: Named, known: Known): void {
   const declared = known[kind]
   if (declared === null || declared.has(name)) return
   const names = [...declared]
@@ -123,7 +133,7 @@ function checkDeclared ({ kind, name, path }: Named, known: Pick<Permissions, 's
     `Declared: ${joinNames(names, 'and')}.`)
 }
 
-function asRecord (value: unknown, option: string): Readonly<Record<string, unknown>> {
+function parseRecord (value: unknown, option: string): Readonly<Record<string, unknown>> {
   if (!isObject(value)) throw misconfigured(`The option ${option} must be an object from name to description.`)
   return value
 }

@@ -3,53 +3,61 @@ import { internalError, type AuthError } from '../errors.js'
 import { isObject } from '../util/objects.js'
 import { publicPolicy, type Policy } from './policy.js'
 
-/** What the plugin leaves on a route's config: the policy, and for exactly which route it was made. */
-export interface RouteMark {
+/** The policy of a route, kept on the route's config, with everything that identifies the route. */
+export interface RoutePolicy {
   readonly policy: Policy
   readonly server: FastifyInstance
   /** The pattern that the router serves. */
   readonly url: string
   /**
-   * The pattern as Fastify keeps it on the config: as it was written, also where an earlier `onRoute` moved the route.
+   * The pattern as Fastify keeps it on the config: as it was declared, even if an earlier `onRoute` moved the route.
    */
-  readonly written: string
+  readonly declaredUrl: string
   readonly method: string | string[]
-  /** The methods as they were, should somebody change the list itself. */
+  /** The methods at the time, because the list itself can be changed later. */
   readonly methods: string
   /** Where the policy comes from, for the audit. */
   readonly from: string
-  /** The path of the file that declared the route, for the audit; `null` when it cannot be told. */
+  /** The path of the file that declared the route, for the audit; `null` if unknown. */
   readonly file: string | null
-  /** It is the route of `@fastify/cors`, whose guard is a `preHandler` of its own. */
+  /** `true` for the route of `@fastify/cors`, whose guard is a `preHandler` of its own. */
   readonly preflight: boolean
 }
 
 type Config = Record<string | symbol, unknown> & { url?: string, method?: unknown, auth?: unknown }
 
-const open = publicPolicy('')
+const publicRoute = publicPolicy('')
 
 /**
- * The policy of a preflight route of which `onRoute` showed nothing: both stages of the guard run in our `preHandler`,
- * for the default of its context.
+ * Stands for a preflight route that was added before our `onRoute`: both stages of the guard run in our `preHandler`,
+ * with the default of its context.
  */
-export const unseenPreflight = publicPolicy('')
+export const earlyPreflight = publicPolicy('')
 
 /**
- * The policy that our hooks have to run for a request, read from the router's own choice and never from the URL.
- * A mark that was made for another instance, method or pattern came along with a copied config, and counts for nothing.
- * @returns the policy, or a fault where a route has none.
+ * Returns the policy that our hooks enforce for a request, by the route that the router chose and never by the URL. A
+ * policy of another instance, method or pattern was copied with a config, and is ignored.
+ * @returns the policy, or an `AUTH_FAULT` if the route has none.
  */
 export function policyOf (request: FastifyRequest, key: symbol): Policy | AuthError {
   const config = request.routeOptions.config as Config
-  const mark = config[key] as RouteMark | undefined
-  if (mark !== undefined && mark.server === request.server && mark.written === config.url && mark.method === config.method) {
-    return mark.preflight ? open : mark.policy
-  }
-  if (config.url === undefined) return config.auth === undefined ? open : internalError('config.auth on a not-found handler does nothing; use app.gatehouse.guard as its preHandler')
   const { server, routeOptions: { schema } } = request
-  if (mark === undefined && isPreflight(server, { method: config.method, url: config.url, schema })) return unseenPreflight
+  const route = config[key] as RoutePolicy | undefined
+  if (route !== undefined && isPolicyFor(route, server, config)) return route.preflight ? publicRoute : route.policy
+  if (config.url === undefined) {
+    return config.auth === undefined
+      ? publicRoute
+      : internalError('config.auth has no effect on a not-found handler. Use app.gatehouse.guard() as its preHandler')
+  }
+  if (route === undefined && isPreflight(server, { method: config.method, url: config.url, schema })) {
+    return earlyPreflight
+  }
   return internalError(`${String(config.method)} ${config.url} has no policy: it was declared before ` +
     'fastify-gatehouse was loaded')
+}
+
+function isPolicyFor (route: RoutePolicy, server: FastifyInstance, { url, method }: Config): boolean {
+  return route.server === server && route.declaredUrl === url && route.method === method
 }
 
 interface RouteShape {
@@ -61,11 +69,11 @@ interface RouteShape {
 /**
  * Returns true for the `OPTIONS *` that `@fastify/cors` declares in the context where it is registered, so that
  * preflight requests reach its hook. A preflight carries no credential (Fetch, 3.2), and that hook, which may be a
- * `preHandler`, answers it: so the guard of this route waits until all hooks of its context ran. What cors does not
- * answer is refused as on any route.
+ * `preHandler`, answers it: so the guard of this route waits until all hooks of its context have run. A
+ * request that cors does not answer is refused as on any route.
  */
 export function isPreflight (server: FastifyInstance, { method, url, schema }: RouteShape): boolean {
   return method === 'OPTIONS' && url === `${server.prefix}*` && isObject(schema) && 'hide' in schema &&
-    // hasPlugin() alone would say yes in every child context too
+    // hasPlugin() alone returns true in every child context too
     server.hasPlugin('@fastify/cors') && server.pluginName.split(' -> ').includes('@fastify/cors')
 }

@@ -3,12 +3,12 @@ import { AuthError } from '../errors.js'
 import type { Guard } from '../guard/guard.js'
 import type { Ended } from '../guard/responder.js'
 import type { Policies } from '../policy/resolve.js'
-import { policyOf, unseenPreflight } from '../policy/route-policy.js'
+import { policyOf, earlyPreflight } from '../policy/route-policy.js'
 import { sealName } from './printed-routes.js'
 
 type Done = (error?: Error | null) => void
 
-/** The two hooks of an instance. They use `done`: a value from `preParsing` would replace the payload. */
+/** The two hooks of an instance. They call `done`, because a value that `preParsing` returns replaces the payload. */
 export interface RouteHooks {
   /** Runs the first stage of the guard, before a byte of the body is read. */
   preParsing (request: FastifyRequest, reply: FastifyReply, payload: unknown, done: HookHandlerDoneFunction): void
@@ -16,30 +16,33 @@ export interface RouteHooks {
   preHandler (request: FastifyRequest, reply: FastifyReply, done: HookHandlerDoneFunction): void
 }
 
-/** @param key the symbol of this registration, under which routes carry their policy. */
-export function routeHooks (guard: Guard, key: symbol, policies: Policies): RouteHooks {
+/**
+ * Creates the hooks for the stage `preParsing`.
+ * @param key the symbol under which the config of a route has its policy.
+ */
+export function createRouteHooks (guard: Guard, key: symbol, policies: Policies): RouteHooks {
   const preParsing: RouteHooks['preParsing'] = (_request, reply, _payload, done) => {
     const policy = policyOf(reply.request, key)
     if (policy instanceof AuthError) settle(guard.responder.sendInternalError(reply, policy), done as Done)
     else if (policy.access === 'public') done()
     else settle(guard.enterRoute(policy, reply), done as Done)
   }
-  const runUnseen = async (reply: FastifyReply): Promise<void> => {
+  const runEarlyPreflight = async (reply: FastifyReply): Promise<void> => {
     await guard.run(policies.resolve(reply.request.server, true, 'the default of a context'), reply)
   }
   const preHandler: RouteHooks['preHandler'] = (request, reply, done) => {
     const policy = policyOf(request, key)
     if (policy instanceof AuthError) settle(guard.responder.sendInternalError(reply, policy), done as Done)
-    else if (policy === unseenPreflight) runUnseen(reply).then(() => { done() }, done)
+    else if (policy === earlyPreflight) runEarlyPreflight(reply).then(() => { done() }, done)
     else if (policy.access === 'public') done()
     else settle(guard.finishRoute(policy, reply), done as Done)
   }
   return { preParsing, preHandler: Object.defineProperty(preHandler, 'name', { value: sealName }) }
 }
 
-/** Both hooks in one, for applications that want everything in `preHandler`. */
-export function lateHook (guard: Guard, key: symbol, policies: Policies): RouteHooks['preHandler'] {
-  const { preParsing, preHandler } = routeHooks(guard, key, policies)
+/** Creates the hook for the stage `preHandler`: both hooks in one. */
+export function createLateHook (guard: Guard, key: symbol, policies: Policies): RouteHooks['preHandler'] {
+  const { preParsing, preHandler } = createRouteHooks(guard, key, policies)
   const both: RouteHooks['preHandler'] = (request, reply, done) => {
     preParsing(request, reply, null, error => {
       if (error) done(error)

@@ -1,38 +1,38 @@
 import type { FastifyInstance } from 'fastify'
 
-/**
- * The name of our `preHandler` hook, as `printRoutes` shows it: a route that has it is within a context that the plugin
- * protects.
- */
+/** The name of our `preHandler` hook: `printRoutes` shows it for every route in a context that the plugin protects. */
 export const sealName = 'gatehouseSeal'
 
-/** The name of the mark that our `onRoute` leaves in a route's `onError`: a route that has it was seen. */
+/** The name of the `onError` hook that our `onRoute` adds: `printRoutes` shows it for every route with a policy. */
 export const seenName = 'gatehouseSeen'
 
-/** A route that the router serves, as far as `printRoutes` shows it. */
+/** A route that the router serves, as `printRoutes` shows it. */
 export interface PrintedRoute {
   readonly method: string
   readonly url: string
-  /** It has the guard's hooks: it is within the plugin's context. */
+  /** `true` if it has the hooks of the guard, because it is in the plugin's context. */
   readonly guarded: boolean
-  /** It has the mark that `onRoute` leaves. */
+  /** `true` if our `onRoute` ran for it. */
   readonly seen: boolean
 }
 
 /**
- * Every route, by `printRoutes`, the one public place that shows routes with their hooks. Comparing URLs instead would
- * call `GET /prefix/` unseen, for which Fastify runs no `onRoute`. One method at a time, because a listing of all of
- * them builds a second router first. Not with `commonPrefix: false`: that drops what stands before a wildcard, so that
- * of `/a/*` and `/b/*` only one is printed, as `*`.
+ * Returns every route, by parsing `printRoutes`, the only public API that shows routes with their hooks. Comparing URLs
+ * instead would report `GET /prefix/`, for which Fastify runs no `onRoute`, as unseen.
  *
- * Two kinds of routes are printed nowhere: below a segment that is exactly `__proto__`, and a literal `::name` beside a
- * parameter `:name`.
+ * Prints one method at a time, because Fastify builds a second router to print all of them. Does not use
+ * `commonPrefix: false`, which omits the part before a wildcard, so that `/a/*` and `/b/*` are both printed as `*`.
+ *
+ * `printRoutes` omits two kinds of routes: those below a segment `__proto__`, and a literal `::name` next to a
+ * parameter
+ * `:name`.
  */
 export function printedRoutes (app: FastifyInstance): readonly PrintedRoute[] {
-  return app.supportedMethods.flatMap(method => readRoutes(app.printRoutes({ method, includeMeta: ['preHandler', 'onError'] })))
+  const includeMeta = ['preHandler', 'onError']
+  return app.supportedMethods.flatMap(method => parseRoutes(app.printRoutes({ method, includeMeta })))
 }
 
-function readRoutes (printed: string): readonly PrintedRoute[] {
+function parseRoutes (printed: string): readonly PrintedRoute[] {
   const routes: { method: string, url: string, guarded: boolean, seen: boolean }[] = []
   const path: string[] = []
   for (const line of printed.split('\n')) {
@@ -41,7 +41,10 @@ function readRoutes (printed: string): readonly PrintedRoute[] {
     if (hooks !== undefined && text.startsWith('• (preHandler) ')) hooks.guarded = text.includes(`"${sealName}()"`)
     if (hooks !== undefined && text.startsWith('• (onError) ')) hooks.seen = text.includes(`"${seenName}()"`)
     const [, label = text, method] = /^(.*?) \(([A-Z-]+)\)(?: \{.*\})?$/.exec(text) ?? []
-    if (/^[├└]── /.test(label)) path.splice((line.length - text.length) / 4, path.length, label.slice(4).replace('(empty root node)', ''))
+    if (/^[├└]── /.test(label)) {
+      const depth = (line.length - text.length) / 4
+      path.splice(depth, path.length, label.slice(4).replace('(empty root node)', ''))
+    }
     if (method !== undefined) routes.push({ method, url: path.join(''), guarded: false, seen: false })
   }
   return routes

@@ -181,7 +181,7 @@ t.test('answers a constant 500 if the challenge of a scheme is missing or has an
     t.notOk('www-authenticate' in answer.headers)
     t.match(
       log.find(line => line.level === 50 && line.msg === 'authentication fault'),
-      { auth: { reason: 'a scheme threw while it refused' }, err: {} }
+      { auth: { reason: 'a scheme threw in refuse() or challenge()' }, err: {} }
     )
   }
 })

@@ -216,7 +216,7 @@ t.test(
           if (word === 'throw' || word === 'reject') {
             t.match(line, {
               err: { message: 'Error', stack: /schemes\.ts/ },
-              auth: { reason: "the scheme 'one' threw, or its load did" }
+              auth: { reason: "the scheme 'one' or its load function threw" }
             })
           }
           if (word === 'noId') {
@@ -255,7 +255,7 @@ t.test('refuses if a scheme returns a falsy value, and logs what to return inste
     }
     t.match(
       log.find(line => line.msg === 'request refused'),
-      { auth: { reason: /^the scheme 'one' said no without an outcome: return invalid/ } }
+      { auth: { reason: /^the scheme 'one' returned a falsy value instead of an outcome\. Return invalid/ } }
     )
     t.equal(route.reached, 4)
   }

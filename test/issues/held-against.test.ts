@@ -99,7 +99,7 @@ t.test('stops the boot if a none rule meets a key with an unknown owner', async 
     const app = await application(t, {})
     t.throws(() => app.get('/', { config: { auth } }, async () => ''), {
       code: 'AUTH_MISCONFIGURED',
-      message: /none rule.* the scheme 'service' knows no owners.* Give the scheme or the plugin a load/
+      message: /none rule.* the scheme 'service' does not know the owners.* Give the scheme or the plugin a load/
     })
   }
   await application(t, {}, {

@@ -57,10 +57,10 @@ async function desk (t: Test) {
 const wrong: ReadonlyArray<readonly [url: string, options: unknown, says: string]> = [
   ['/login', { kep: true }, "The options of reply.login() have an unknown key 'kep'. Did you mean 'keep'?"],
   ['/login', { keep: undefined }, "The options of reply.login() have 'keep' set to undefined"],
-  ['/login', { keep: 'on' }, "The option keep of reply.login() must be true or false; it is 'on'"],
-  ['/login', { renew: 1 }, 'The option renew of reply.login() must be true or false; it is 1'],
+  ['/login', { keep: 'on' }, "The option keep of reply.login() must be true or false. Got 'on'"],
+  ['/login', { renew: 1 }, 'The option renew of reply.login() must be true or false. Got 1'],
   ['/login', { renew: undefined }, "have 'renew' set to undefined"],
-  ['/login', { scheme: 7 }, 'The option scheme of reply.login() must be a text'],
+  ['/login', { scheme: 7 }, 'The option scheme of reply.login() must be a string'],
   ['/login', { data: 'x' }, 'The option data of reply.login() must be an object'],
   ['/login', null, 'The options of reply.login() must be an object'],
   ['/logout', { shceme: 'web' }, "The options of reply.logout() have an unknown key 'shceme'. Did you mean 'scheme'?"],

@@ -63,7 +63,7 @@ t.test('stops the boot if a factory returns neither a scheme nor { scheme, featu
   for (const made of wrong) {
     await t.rejects(application({ schemes: { own: (() => made) as SchemeFactory } }), {
       code: 'AUTH_MISCONFIGURED',
-      message: /schemes\.own is a function that made no scheme.*\{ scheme, features \}/
+      message: /schemes\.own is a function that returned no scheme.*\{ scheme, features \}/
     })
   }
 })

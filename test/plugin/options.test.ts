@@ -2,7 +2,7 @@ import vm from 'node:vm'
 import Fastify from 'fastify'
 import t from 'tap'
 import plugin, { type Scheme } from '../../lib/index.js'
-import { callSite } from '../../lib/routes/route-registry.js'
+import { callSite } from '../../lib/routes/call-site.js'
 import { deepFreeze } from '../../lib/util/objects.js'
 import { as, believer, boot, mistake, route, says, stops, trio } from '../fixtures/policies.js'
 
@@ -62,16 +62,16 @@ t.test('The options of the plugin', async t => {
       [{ schemes: [believer('user')] }, 'at least one scheme'],
       [{ schemes: null }, 'at least one scheme'],
       [{ schemes: undefined }, "'schemes' set to undefined"],
-      [{ schemes: { user: undefined } }, 'schemes.user', 'it is undefined'],
-      [{ schemes: { user: secret } }, 'schemes.user', 'it is string'],
+      [{ schemes: { user: undefined } }, 'schemes.user', 'Got undefined'],
+      [{ schemes: { user: secret } }, 'schemes.user', 'Got a text of'],
       [{ schemes: { user: { authenticate: 1, openapi: {} } } }, 'schemes.user'],
       [{ schemes: { user: { authenticate: () => null } } }, 'schemes.user'],
       [{ schemes: { 'us er': believer('user') } }, "the name 'us er'", 'letters, digits'],
       [{ schemes: { 7: believer('user') } }, "the name '7'"],
-      [{ schemes: { user: () => undefined } }, 'schemes.user is a function that made no scheme'],
+      [{ schemes: { user: () => undefined } }, 'schemes.user is a function that returned no scheme'],
       [
         { schemes: { user: async () => ({ authenticate: () => null }) } },
-        'schemes.user is a function that made no scheme'
+        'schemes.user is a function that returned no scheme'
       ]
     ]
     for (const [options, ...sentence] of table) await stops(t, () => {}, sentence, { options })

@@ -27,7 +27,7 @@ t.test("the plugin's default", async t => {
   t.test('stops the boot if it names anything but existing schemes', async t => {
     await stops(t, () => {}, ['The option default', "'usr'", "Did you mean 'user'?"], { options: { default: 'usr' } })
     await stops(t, () => {}, ['The option default', 'names no scheme', 'Name one or more of user, web and service'], { options: { default: { mode: 'optional' } } })
-    await stops(t, () => {}, ['The option default', 'is null'], { options: { default: null } })
+    await stops(t, () => {}, ['The option default', 'Got null'], { options: { default: null } })
     await stops(t, app => route(app, [], '/x'), ['GET /x', "mode 'try'", 'inherited'], { options: { default: { schemes: 'user', mode: 'try', roles: 'a' } } })
   })
 })
@@ -132,19 +132,19 @@ t.test('app.gatehouse.default', async t => {
     await stops(t, app => {
       group(app, 'web')
       group(app, { roles: 'admin' })
-    }, ['set before', 'Say everything in one call'])
+    }, ['is set twice', 'Combine both in one call'])
   })
 
   t.test('stops the boot for an invalid declaration, and names the group', async t => {
     const said = (auth: unknown) => (app: FastifyInstance) => app.register(async child => { group(child, auth) }, { prefix: '/group' })
     const place = "app.gatehouse.default() of the context with the prefix '/group'"
     await stops(t, said({ role: 'admin' }), [place, "Did you mean 'roles'?"])
-    await stops(t, said(undefined), [place, 'is undefined'])
+    await stops(t, said(undefined), [place, 'Got undefined'])
     await stops(t, said('webb'), [place, "Did you mean 'web'?"])
   })
 
   t.test('stops the boot for a default that opens routes without a reason or resets inherited rules', async t => {
-    await stops(t, app => { group(app, false) }, ['is public without a reason', "{ public: 'the browser application' }", 'say false on the routes'])
+    await stops(t, app => { group(app, false) }, ['is public without a reason', "{ public: 'the browser application' }", 'write false on the routes'])
     for (const auth of [false, { public: 'the web site' }]) {
       await stops(t, () => {}, ['The option default is public', 'publicPaths'], { options: { default: auth } })
     }

@@ -193,7 +193,7 @@ t.test('Public paths', async t => {
         await stops(
           t,
           app => route(app, [], '/docs/admin', auth),
-          ['GET /docs/admin', "publicPaths names '/docs/admin'", 'Remove one of the two', /\(in \/.*\.ts:\d+\)$/],
+          ['GET /docs/admin', "publicPaths lists '/docs/admin'", 'Remove one of the two', /\(in \/.*\.ts:\d+\)$/],
           { options: { publicPaths } }
         )
       }
@@ -252,21 +252,21 @@ t.test('Public paths', async t => {
 
   t.test('stop the boot if invalid, or if they would open routes that are not visible', async t => {
     const table: [unknown, ...string[]][] = [
-      [['/*'], "publicPaths[0] is '/*'", 'open everything'],
+      [['/*'], "publicPaths[0] is '/*'", 'open every route'],
       [['/health', '*'], 'publicPaths[1]', "starts with '/'"],
-      [['/docs*'], "'*' stands only at the end of a static prefix"],
-      [['/*/docs'], "'*' stands only at the end of a static prefix"],
-      [['/docs/*/more/*'], "'*' stands only at the end of a static prefix"],
-      [['/:tenant/*'], "'*' stands only at the end of a static prefix"],
-      [['//*'], "publicPaths[0] is '//*'", 'open everything'],
+      [['/docs*'], "'*' can only be at the end of a static prefix"],
+      [['/*/docs'], "'*' can only be at the end of a static prefix"],
+      [['/docs/*/more/*'], "'*' can only be at the end of a static prefix"],
+      [['/:tenant/*'], "'*' can only be at the end of a static prefix"],
+      [['//*'], "publicPaths[0] is '//*'", 'open every route'],
       [['health'], "starts with '/'"],
       [[''], "starts with '/'"],
       [[1], 'publicPaths[0] must be an object'],
       [[null], 'publicPaths[0] must be an object'],
       [[undefined], 'publicPaths[0] must be an object'],
-      [[{}], "starts with '/' at path"],
-      [[{ path: 1 }], "starts with '/' at path"],
-      [[{ path: '/x', reason: 1 }], 'reason must be words'],
+      [[{}], "publicPaths[0].path must be a path that starts with '/'"],
+      [[{ path: 1 }], "publicPaths[0].path must be a path that starts with '/'"],
+      [[{ path: '/x', reason: 1 }], 'reason must be a string'],
       [[{ path: '/x', reason: undefined }], "'reason' set to undefined"],
       [[{ path: '/x', methods: 'GET' }], "unknown key 'methods'", "Did you mean 'method'?"],
       [[{ url: '/x' }], "unknown key 'url'"],

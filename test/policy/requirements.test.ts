@@ -50,8 +50,8 @@ t.test('The list of scopes', async t => {
       [['a'], 'scopes must be an object'],
       ['a', 'scopes must be an object'],
       [null, 'scopes must be an object'],
-      [{ a: true }, "scopes['a'] must be a description", 'it is boolean'],
-      [{ a: undefined }, "scopes['a']", 'it is undefined']
+      [{ a: true }, "scopes['a'] must be a string", 'Got true'],
+      [{ a: undefined }, "scopes['a']", 'Got undefined']
     ]
     for (const [scopes, ...sentence] of table) await stops(t, () => {}, sentence, { options: { scopes } })
   })
@@ -140,7 +140,7 @@ t.test('The list of roles', async t => {
 
   t.test('stops the boot for cycles and for unknown inclusions', async t => {
     const table: [unknown, ...string[]][] = [
-      [{ a: { roles: ['a'] } }, "roles['a'] includes itself", 'Remove the circle'],
+      [{ a: { roles: ['a'] } }, "roles['a'] includes itself", 'Remove the cycle'],
       [{ a: { roles: ['b'] }, b: { roles: ['c'] }, c: { roles: ['b'] } }, "roles['b'] includes itself"],
       [{ a: 'b' }, "roles['a'] must be an object"],
       [{ a: undefined }, "roles['a'] must be an object"],
@@ -149,7 +149,7 @@ t.test('The list of roles', async t => {
       [{ a: { roles: 'b' } }, "roles['a'].roles must be a list"],
       [{ a: { scopes: [1] } }, "roles['a'].scopes must be a list of names"],
       [{ a: { scopes: undefined } }, "'scopes' set to undefined"],
-      [{ a: { description: 1 } }, "roles['a'].description must be words"],
+      [{ a: { description: 1 } }, "roles['a'].description must be a string"],
       [['a'], 'roles must be an object'],
       [null, 'roles must be an object']
     ]

@@ -97,7 +97,7 @@ const changes: ReadonlyArray<{ says: string; change: (route: RouteOptions) => vo
     change: route => {
       route.onError = []
     },
-    sentence: /POST \/x lost an onError hook/
+    sentence: /POST \/x lost the onError hook/
   }
 ]
 
@@ -204,7 +204,7 @@ t.test('refuses a policy of another instance, method or pattern', async t => {
   const key = Symbol('key')
   const server = { prefix: '', hasPlugin: () => false }
   const policy = publicPolicy('')
-  const mark = { policy, server, written: '/x', method: 'GET' }
+  const mark = { policy, server, declaredUrl: '/x', method: 'GET' }
   const of = (config: object, schema?: object) => policyOf({ server, routeOptions: { config, schema } } as never, key)
   t.equal(of({ url: '/x', method: 'GET', [key]: mark }), policy)
   const strange: readonly object[] = [
@@ -570,7 +570,7 @@ t.test('stops the boot if a path that a scheme needs open is protected, and warn
   await stopsTheBoot(
     t,
     async () => await (await build(true)).app.ready(),
-    /GET \/login is where the scheme 'web' sends people to log in, and it is protected/,
+    /GET \/login is the login page of the scheme 'web', and it is protected/,
     /auth: false/
   )
   for (const open of [false, 'optional'] as const) {

@@ -1,0 +1,90 @@
+import { fileURLToPath } from 'node:url'
+
+const library = fileURLToPath(new URL('..', import.meta.url))
+
+/** Number of frames to capture. Those of Fastify and of wrappers are above the application's. */
+const maxFrames = 50
+
+/**
+ * Returns the path of the file that declares the route of the running `onRoute` hook: the nearest file of the
+ * application on the stack, otherwise that of the library that adds the route, otherwise `null`.
+ *
+ * Reads the frames of V8 instead of the stack as text, which resolves source maps and takes milliseconds for a route.
+ */
+export function declaringFile (): string | null {
+  const { prepareStackTrace, stackTraceLimit } = Error
+  let path: string | null = null
+  Error.stackTraceLimit = maxFrames
+  Error.prepareStackTrace = (_error, sites) => {
+    path = firstDeclarer(sites)
+    return ''
+  }
+  void new Error('where').stack
+  Error.prepareStackTrace = prepareStackTrace
+  Error.stackTraceLimit = stackTraceLimit
+  return path
+}
+
+function firstDeclarer (sites: readonly NodeJS.CallSite[]): string | null {
+  let dependency: string | null = null
+  // the hook itself is always on top
+  let isHook = true
+  for (const site of sites) {
+    const file = stackFile(site.getFileName() ?? '')
+    isHook &&= file?.kind === 'own'
+    if (file === null || isHook || file.kind === 'framework') continue
+    if (file.kind === 'application') return file.path
+    dependency ??= file.path
+  }
+  return dependency
+}
+
+interface StackFile {
+  readonly path: string
+  readonly kind: 'application' | 'dependency' | 'framework' | 'own'
+}
+
+const cache = new Map<string, StackFile | null>()
+
+function stackFile (name: string): StackFile | null {
+  const cached = cache.get(name)
+  if (cached !== undefined) return cached
+  const path = toPath(name)
+  const file = path === null ? null : { path, kind: kindOf(path) }
+  cache.set(name, file)
+  return file
+}
+
+/** Returns the path of a frame's file, or `null` for parts of Node, evaluated code and named scripts. */
+function toPath (name: string): string | null {
+  if (/^(?:\/|[A-Za-z]:\\)/.test(name)) return name
+  try {
+    return name.startsWith('file://') ? fileURLToPath(name) : null
+  } catch {
+    return null
+  }
+}
+
+function kindOf (path: string): StackFile['kind'] {
+  if (path.startsWith(library)) return 'own'
+  if (!/[\\/]node_modules[\\/]/.test(path)) return 'application'
+  return /[\\/]node_modules[\\/](?:fastify|avvio|fastq)[\\/]/.test(path) ? 'framework' : 'dependency'
+}
+
+/**
+ * Returns the place of the application's code on the stack, for boot errors: ` (in file:line)`, or an empty string if
+ * there is none. Reads the stack as text, in which source maps are resolved.
+ */
+export function callSite (): string {
+  const { stackTraceLimit } = Error
+  Error.stackTraceLimit = maxFrames
+  const frames = String(new Error().stack).split('\n').slice(1)
+  Error.stackTraceLimit = stackTraceLimit
+  for (const frame of frames) {
+    const at = (/ \((.+:\d+):\d+\)$/.exec(frame) ?? /^ +at (?:async )?(.+:\d+):\d+$/.exec(frame))?.[1]
+    if (at === undefined || !/^(?:file:\/\/|\/|[A-Za-z]:\\)/.test(at)) continue
+    const file = at.startsWith('file://') ? fileURLToPath(at) : at
+    if (!file.includes('/node_modules/') && !file.startsWith(library)) return ` (in ${file})`
+  }
+  return ''
+}
