@@ -103,8 +103,8 @@ t.test('a guard after the handler ends a request once', async t => {
 })
 
 t.test('refuses a sparse array as a rule', async t => {
-  // eslint-disable-next-line no-sparse-arrays
-  for (const auth of [
+  /* eslint-disable no-sparse-arrays */
+  const sparse = [
     { scopes: { all: [,] } },
     { roles: { none: [,] } },
     { anyOf: [{ scopes: { any: new Array(3) } }] },
@@ -112,7 +112,9 @@ t.test('refuses a sparse array as a rule', async t => {
     { schemes: [,] },
     { schemes: { all: [,] } },
     [,]
-  ]) {
+  ]
+  /* eslint-enable no-sparse-arrays */
+  for (const auth of sparse) {
     const app = await desk(t)
     t.throws(
       () => app.get('/', { config: { auth: auth as never } }, async () => ''),
@@ -264,8 +266,7 @@ t.test('freezes a copy of nested data, so that no request changes the principal 
       () => {
         found.limits.push({ orders: 2 })
       }
-    ])
-      outcomes.push(t.throws(change, TypeError))
+    ]) { outcomes.push(t.throws(change, TypeError)) }
     return [found.name, found.limits, found.self === found, found.since === since]
   })
   await app.ready()
@@ -276,8 +277,9 @@ t.test('freezes a copy of nested data, so that no request changes the principal 
     { authorization: `Bearer ${managed}` }
   ]
   for (const headers of callers) {
-    for (const time of ['first', 'second'])
+    for (const time of ['first', 'second']) {
       t.same((await app.inject({ url: '/', headers })).json(), ['free', [{ orders: 1 }], true, true], time)
+    }
   }
   t.equal(outcomes.length, 18)
   t.notOk(

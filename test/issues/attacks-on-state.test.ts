@@ -64,8 +64,9 @@ t.test('counts a guess as wrong if a check returns the falsy result of verifyPas
     return reply.code(right === null ? 401 : 200).send()
   })
   const answers = []
-  for (let i = 0; i < 6; i++)
+  for (let i = 0; i < 6; i++) {
     answers.push(await app.inject({ method: 'POST', url: '/login', payload: { password: `wrong ${i}` } }))
+  }
   t.same(
     answers.map(answer => answer.statusCode),
     [401, 401, 401, 401, 401, 429]
@@ -94,8 +95,9 @@ t.test('distinguishes a cookie name with a leading invisible space', async t => 
   t.equal(await status(cookie), '200')
   t.equal(await status(` \t${cookie}`), '200')
   // Safari stores these for a subdomain, and sends them: the browser sees no __Host- at the beginning
-  for (const space of ['\u00a0', '\u0085', '\u000c', '\u000b'])
+  for (const space of ['\u00a0', '\u0085', '\u000c', '\u000b']) {
     t.not(await status(space + cookie), '200', escape(space))
+  }
 })
 
 async function desk (t: Test, maxKeys: number) {

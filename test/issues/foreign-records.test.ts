@@ -94,12 +94,14 @@ t.test('refuses a record of another kind, id or owner in every method, and shows
       takeAll: lists
     })
     if (index < 2) {
-      for (const call of [store.get('a', 'mine'), store.take('a', 'mine')])
+      for (const call of [store.get('a', 'mine'), store.take('a', 'mine')]) {
         await t.rejects(call, { code: 'AUTH_FAULT', detail: mixedUp })
+      }
     }
     if (index !== 1) {
-      for (const call of [store.find('a', owner), store.takeAll('a', owner)])
+      for (const call of [store.find('a', owner), store.takeAll('a', owner)]) {
         await t.rejects(call, { code: 'AUTH_FAULT', detail: /^(?!.*theirs).*mixes up answers$/ })
+      }
     }
   }
   const kept = withDeadline({ ...memoryStore(), takeAll: async () => [good] })
@@ -168,8 +170,9 @@ for (const { name, skip, make } of dialects) {
       if (name === 'PostgreSQL') await dropTables(tablePrefix)
     })
     await store.migrate()
-    for (const id of ['mine', 'theirs'])
+    for (const id of ['mine', 'theirs']) {
       await store.add({ kind: 'a', id, owner: { realm: 'r', id: `${id} owner` }, value: {}, expiresAt: null })
+    }
     t.equal((await store.get('a', 'mine'))?.id, 'mine')
     swap.to = 'theirs'
     await t.rejects(store.get('a', 'mine'), { code: 'AUTH_FAULT' })

@@ -67,7 +67,8 @@ t.test('a counter of guesses takes less than 240 bytes, and four full kinds of 2
   const before = mebibytes()
   const store = await flood(10_000)
   const each = ((mebibytes() - before) * 1_048_576) / 40_000
-  for (const kind of ['guess-account', 'guess-account-level', 'guess-address', 'guess-address-level'])
+  for (const kind of ['guess-account', 'guess-account-level', 'guess-address', 'guess-address-level']) {
     await t.rejects(store.increment(kind, 'one more', { window: 60 }), { code: 'AUTH_UNAVAILABLE', reason: 'full' })
+  }
   t.ok(each < 240, `${each.toFixed(0)} bytes`)
 })

@@ -127,8 +127,9 @@ t.test(
     }
 
     const left: number[] = []
-    for (let tries = 0; left.length < lockedRounds && tries < 20 * lockedRounds; tries++)
+    for (let tries = 0; left.length < lockedRounds && tries < 20 * lockedRounds; tries++) {
       left.push(...[(await round()) ?? []].flat())
+    }
     t.comment(`${left.filter(n => n > 0).length} of ${lockedRounds} rounds left a session alive`)
     t.same(
       left,

@@ -49,8 +49,9 @@ t.test('stops the boot for an origin that no browser sends, and says what to wri
       ...says
     )
   }
-  for (const origins of ['https://app.example.com', { 0: 'https://app.example.com' }, null])
+  for (const origins of ['https://app.example.com', { 0: 'https://app.example.com' }, null]) {
     await stopsTheBoot(t, async () => await boot(origins), 'origins must be a list')
+  }
   const password = randomBytes(12).toString('hex')
   for (const entry of [
     `https://ann:${password}@example.com`,

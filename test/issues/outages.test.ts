@@ -19,10 +19,11 @@ for (const [form, handled] of [
     const tap = tapped()
     const app = Fastify()
     t.teardown(() => app.close())
-    if (handled)
+    if (handled) {
       app.setErrorHandler((error: AuthError, _request, reply) =>
         reply.code(error.statusCode).send({ own: String(error.code) })
       )
+    }
     const schemes = {
       service: apiKey({ managed: { prefix: 'acme' } }),
       web: session({ secret: randomBytes(32).toString('base64url') })
@@ -121,8 +122,7 @@ t.test('ends streams if the store recovers too late', async t => {
   for (const [kind, owner, except] of [
     ['api-key', ann, good.record.id],
     ['session', { realm: 'web web', id: 'ann' }]
-  ] as const)
-    await inner.takeAll(kind, owner, except)
+  ] as const) { await inner.takeAll(kind, owner, except) }
   for (const listener of listeners) listener(null)
   await sleep(1_500)
   t.same(streams.map(each => each.endedAt()), [null, null, null], 'nobody knows')

@@ -25,8 +25,9 @@ const key = { 'x-api-key': 'k' }
 
 /** Runs with fields on `Object.prototype`, as a careless merge of a request's JSON leaves them there. */
 async function polluted<T> (fields: Readonly<Record<string, unknown>>, run: () => T | Promise<T>): Promise<T> {
-  for (const [name, value] of Object.entries(fields))
+  for (const [name, value] of Object.entries(fields)) {
     Reflect.defineProperty(Object.prototype, name, { value, configurable: true, writable: true })
+  }
   try {
     return await run()
   } finally {
@@ -222,8 +223,9 @@ t.test('never takes a refusal for a pass or an identity', async t => {
     outcome: { principal: { id: 'root', realm: 'a', ...admin }, headers: null }
   }
   for (const fields of [identity, { policy: {}, identities: [] }]) {
-    for (const headers of [{}, key])
+    for (const headers of [{}, key]) {
       t.equal((await polluted(fields, () => app.inject({ url: '/me', headers }))).statusCode, 401)
+    }
   }
 })
 

@@ -152,8 +152,9 @@ t.test('limits wrong passwords per address as perAddress says, across accounts',
 
 t.test('groups IPv6 addresses by /64 in any spelling, and maps IPv4 within IPv6 to IPv4', async t => {
   const { ask } = await desk(t, strict)
-  for (let i = 0; i < 5; i++)
+  for (let i = 0; i < 5; i++) {
     t.equal((await ask({ user: `u${i}`, address: `2001:db8::${i + 1}:${i}` })).statusCode, 401)
+  }
   t.equal((await ask({ user: 'v', address: '2001:0DB8:0:0:ffff::' })).statusCode, 429)
   t.equal((await ask({ user: 'v', address: '2001:db8:0:1::' })).statusCode, 401)
   for (let i = 0; i < 5; i++) await ask({ user: `w${i}`, address: i % 2 === 0 ? '::ffff:192.0.2.77' : '192.0.2.77' })
@@ -197,8 +198,9 @@ t.test('1,000 spellings, addresses and paths of one account cause at most limit 
       [...'victim'].map((letter, at) => (((i >> at) & 1) === 1 ? letter.toUpperCase() : letter)).join('') +
       marks[i % 10]
   )
-  for (const [i, user] of names.entries())
+  for (const [i, user] of names.entries()) {
     await login({ user, address: address(i), path: i % 2 === 0 ? '/login' : '/token' })
+  }
   t.equal(total(), 5)
 })
 
@@ -244,8 +246,9 @@ t.test('releases only its own slot on success, and clears no count of account or
   for (const guess of [ask, login]) {
     const from = guess === ask ? '203.0.113.1' : '203.0.113.2'
     for (let i = 0; i < 4; i++) await guess({ user: 'victim', address: from })
-    for (let i = 0; i < 20; i++)
+    for (let i = 0; i < 20; i++) {
       t.equal((await guess({ user: 'attacker', password: right, address: from })).statusCode, 200)
+    }
     t.equal((await guess({ user: 'victim', address: from, password: right })).statusCode, 200)
     t.equal((await guess({ user: 'victim', address: from })).statusCode, 401)
     t.equal((await guess({ user: 'victim', address: from })).statusCode, 429)
@@ -427,12 +430,13 @@ t.test('counts in an approximate sketch if the memory store is full, never too l
   t.equal(locked.statusCode, 429)
   t.ok(Number(locked.headers['retry-after']) > 60, 'and wait for the end of the longest window')
   t.equal((await login({ user: 'early' })).statusCode, 429, 'old names keep their counts')
-  for (let i = 0; i < 20; i++)
+  for (let i = 0; i < 20; i++) {
     t.equal(
       (await login({ user: 'honest', password: right })).statusCode,
       200,
       'a success gives its slot back there too'
     )
+  }
   later(70)
   t.equal(
     (await login({ user: 'victim', password: right })).statusCode,
@@ -533,15 +537,17 @@ t.test('does not lock out authenticated callers of a locked account', async t =>
     default: ['ops', 'service']
   })
   app.get('/', async () => 'in')
-  for (let i = 0; i < 8; i++)
+  for (let i = 0; i < 8; i++) {
     await app.inject({ url: '/', headers: { authorization: `Basic ${Buffer.from('alice:x').toString('base64')}` } })
+  }
   t.equal((await app.inject({ url: '/', headers: { 'x-api-key': key } })).statusCode, 200)
-  for (let i = 0; i < 20; i++)
+  for (let i = 0; i < 20; i++) {
     t.equal(
       (await app.inject({ url: '/', headers: { 'x-api-key': 'no such key' } })).statusCode,
       401,
       'keys are no guesses'
     )
+  }
   await app.close()
 })
 

@@ -80,8 +80,9 @@ function keySubject (
   }
 }
 
-for (const place of ['header:x-api-key', 'bearer', 'query:api_key', 'cookie:api_key'] as const)
+for (const place of ['header:x-api-key', 'bearer', 'query:api_key', 'cookie:api_key'] as const) {
   schemeContract(t, `apiKey from ${place}`, keySubject(place, { keys: { [key]: { id: 'ann' } } }))
+}
 schemeContract(
   t,
   'apiKey with keys in a Map',
@@ -118,8 +119,8 @@ schemeContract(
 const store = memoryStore()
 const managed =
   (from: CredentialSource): SchemeFactory<Principal, ApiKeyCredential> =>
-  (app, name) =>
-    apiKey({ from, managed: { prefix: 'acme_live' } })(app, name, contextOf(store))
+    (app, name) =>
+      apiKey({ from, managed: { prefix: 'acme_live' } })(app, name, contextOf(store))
 const issuing = (await make(managed('bearer'), Fastify() as unknown as FastifyInstance, 'issuing')).features
 const issued = async (more: Partial<ApiKeyInput> = {}): Promise<NewApiKey> => {
   const made = await issuing.apiKeys?.of({ realm: 'staff', id: 'ann' }).create({ name: 'laptop', ...more })
@@ -300,8 +301,8 @@ const plain: Scheme = {
     if (!sent.startsWith('mine-')) return foreign
     return sent === `mine-${key}`
       ? authenticated(
-          Object.freeze({ id: 'ann', realm: 'mine', scopes: Object.freeze([]), roles: Object.freeze([]) })
-        )
+        Object.freeze({ id: 'ann', realm: 'mine', scopes: Object.freeze([]), roles: Object.freeze([]) })
+      )
       : invalid('unknown')
   }
 }

@@ -136,10 +136,12 @@ async function hostile (t: Test, subject: Subject): Promise<void> {
   const seen = new Set<string>()
   const probe = async (text: string): Promise<void> => {
     const { outcome } = await ask(subject.carry(text))
-    if (!kinds.includes(outcome.kind) || outcome.kind === 'authenticated')
+    if (!kinds.includes(outcome.kind) || outcome.kind === 'authenticated') {
       throw new Error(`${inspect(text)}: ${outcome.kind}`)
-    if (outcome.kind === 'invalid' && text.length > 8 && outcome.detail.includes(text))
+    }
+    if (outcome.kind === 'invalid' && text.length > 8 && outcome.detail.includes(text)) {
       throw new Error(`the detail holds the credential: ${outcome.detail}`)
+    }
     seen.add(outcome.kind)
   }
   const known = [
@@ -247,12 +249,14 @@ async function twoApplications (t: Test, subject: Subject): Promise<void> {
   const second = await bare(subject, 'second')
   if (typeof subject.definition === 'function') t.not(first.scheme, second.scheme, 'each has a scheme of its own')
   for (const { ask, login } of [first, second, first]) {
-    for (const sent of Object.values(await subject.good(login)))
+    for (const sent of Object.values(await subject.good(login))) {
       t.match((await ask(sent)).outcome, { kind: 'authenticated', principal: { id: 'ann' } })
+    }
   }
   await first.app.close()
-  for (const sent of Object.values(await subject.good(second.login)))
+  for (const sent of Object.values(await subject.good(second.login))) {
     t.equal((await second.ask(sent)).outcome.kind, 'authenticated', 'the end of one is nothing to the other')
+  }
 }
 
 /** The scheme behind the guard, with a route for each mode. */
@@ -295,12 +299,13 @@ async function everyMode (t: Test, subject: Subject): Promise<void> {
   }
   const sentGood = await subject.good(login)
   for (const mode of modes) {
-    for (const [what, sent] of Object.entries(sentGood))
+    for (const [what, sent] of Object.entries(sentGood)) {
       t.match(
         await ask(mode, sent),
         { status: 200, ran: 2, id: 'ann', authenticated: true, scheme: 'it', error: null, challenge: undefined },
         `${what}, ${mode}`
       )
+    }
     for (const [what, sent] of Object.entries(strangers)) {
       const expected =
         mode === 'required'

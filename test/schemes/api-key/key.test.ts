@@ -45,8 +45,7 @@ t.test('a typo is malformed: a character changed, removed, added, or two swapped
     key.slice(0, 10),
     `${key.slice(0, 20)}-${key.slice(21)}`,
     `${key.slice(0, 20)}é${key.slice(21)}`
-  ])
-    t.equal(format.formOf(wrong), 'malformed', wrong)
+  ]) { t.equal(format.formOf(wrong), 'malformed', wrong) }
   t.ok(['foreign', 'malformed'].includes(format.formOf(key.toUpperCase())))
 })
 
@@ -63,8 +62,7 @@ t.test('another prefix is foreign, even if it starts with the same letters', asy
     'ghp_0',
     '_',
     ' acme_live_0'
-  ])
-    t.equal(format.formOf(other), 'foreign', other)
+  ]) { t.equal(format.formOf(other), 'foreign', other) }
   fc.assert(fc.property(fc.string(), text => format.formOf(text) === 'foreign'))
 })
 
@@ -81,8 +79,9 @@ t.test('the visible part of a key leaves more than 128 secret bits', async t => 
 
 t.test('distinguishes prefixes and ids from other text', async t => {
   for (const good of ['ab', 'acme', 'acme_live', 'a1_b2_c3', 'x'.repeat(32)]) t.ok(isPrefix(good), good)
-  for (const bad of ['a', '', '1a', '_a', 'a_', 'a__b', 'a-b', 'a b', 'é1', 'x'.repeat(33), undefined, 7])
+  for (const bad of ['a', '', '1a', '_a', 'a_', 'a__b', 'a-b', 'a b', 'é1', 'x'.repeat(33), undefined, 7]) {
     t.notOk(isPrefix(bad), String(bad))
+  }
   t.ok(isKeyId(digestOf('x')))
   for (const bad of ['', 'x'.repeat(42), 'x'.repeat(44), '!'.repeat(43), null, ['x'.repeat(43)]]) t.notOk(isKeyId(bad))
 })

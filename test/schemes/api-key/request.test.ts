@@ -57,8 +57,7 @@ t.test('treats another prefix as foreign, and refuses a mistyped key without a l
     key.slice(0, -1),
     key.slice(0, 10) + (key[10] === '0' ? '1' : '0') + key.slice(11),
     'acme_'
-  ])
-    t.equal(await code(typo), 'AUTH_INVALID_CREDENTIALS')
+  ]) { t.equal(await code(typo), 'AUTH_INVALID_CREDENTIALS') }
   t.equal(await code('other_key'), 'none', 'the next scheme is asked')
   t.equal(tap.count('get'), 0)
 })

@@ -245,8 +245,9 @@ t.test('validates bodies', async t => {
   ]) {
     t.equal((await ann.call('POST', '', body)).statusCode, 400, JSON.stringify(body).slice(0, 40))
   }
-  for (const body of [{}, { overlap: -1 }, { overlap: 3_601 }, { overlap: 1.5 }, { overlap: 'long' }])
+  for (const body of [{}, { overlap: -1 }, { overlap: 3_601 }, { overlap: 1.5 }, { overlap: 'long' }]) {
     t.equal((await ann.call('POST', `/${record.id}/rotate`, body)).statusCode, 400, JSON.stringify(body))
+  }
   t.equal((await ann.call('POST', '', { name: 'k', expiresAt: null })).statusCode, 201)
   t.equal((await ann.call('POST', '', { name: 'k', scopes: ['x'.repeat(40_000)] })).statusCode, 413)
 })
@@ -340,8 +341,9 @@ t.test('ignores a report without a valid signature', async t => {
     { 'github-public-key-signature': sign(`${body} `) },
     { 'github-public-key-signature': `${sign(body)}!` }
   ]
-  for (const headers of wrong)
+  for (const headers of wrong) {
     t.equal((await report(body, headers)).statusCode, 403, JSON.stringify(headers).slice(0, 60))
+  }
   t.equal(
     (await report(body.replace('"t"', '"x"'), { 'github-public-key-signature': sign(body) })).statusCode,
     403,
@@ -359,8 +361,7 @@ t.test('ignores a report without a valid signature', async t => {
     '[7]',
     '[{"token":7}]',
     `[${Array(1_001).fill('1').join()}]`.slice(0, 990)
-  ])
-    t.equal((await report(text)).statusCode, 400, text.slice(0, 20))
+  ]) { t.equal((await report(text)).statusCode, 400, text.slice(0, 20)) }
   t.equal((await report(body)).statusCode, 204)
   t.equal(await status(key), 401)
 })
@@ -426,8 +427,9 @@ t.test('stops the boot for wrong options', async t => {
     [{}, { schemes: { web: session({ secret }) }, default: ['web'] }, /Add apiKey\(\{ managed: \{ prefix \} \}\)/],
     [{}, { schemes: { service: managed }, default: ['service'] }, /Add session\(\)/]
   ]
-  for (const [routes, options, says] of wrong)
+  for (const [routes, options, says] of wrong) {
     await t.rejects(desk(t, routes as ApiKeyRoutesOptions, options), { code: 'AUTH_MISCONFIGURED', message: says })
+  }
   await t.resolves(desk(t, { scheme: 'back', keys: 'two' }, two))
   const bare = Fastify()
   t.teardown(() => bare.close())
@@ -450,11 +452,12 @@ t.test('never exceeds the maximum of keys with concurrent requests on two instan
   const owner = { realm: 'staff', id: 'ann' }
   await t.rejects(async () => apiKeys?.of(owner).create({ name: 'x' }, { maxKeys: 3 }), { code: 'AUTH_ACCESS_DENIED' })
   await t.resolves(async () => apiKeys?.of(owner).create({ name: 'x' }, { maxKeys: 4 }))
-  for (const maxKeys of [0, 1.5, '3', null])
+  for (const maxKeys of [0, 1.5, '3', null]) {
     await t.rejects(async () => apiKeys?.of(owner).create({ name: 'x' }, { maxKeys: maxKeys as number }), {
       code: 'AUTH_FAULT',
       detail: /maxKeys must be a whole number/
     })
+  }
 })
 
 t.test('serialises creation of keys per owner in a process', async t => {

@@ -73,8 +73,9 @@ t.test('stops the boot for a key that is guessable, too short or not sendable, w
     const error = await made(options).then(() => null, (error: unknown) => error)
     t.match(error, { code: 'AUTH_MISCONFIGURED', message })
     const [key = ''] = Object.keys((options as { keys: object }).keys)
-    if (key !== 'undefined' && key !== '')
+    if (key !== 'undefined' && key !== '') {
       t.notOk(inspect(error, { depth: 9, showHidden: true }).includes(key), 'the sentence does not show it')
+    }
   }
   await t.resolves(made({ keys: { [`${strong}!$%&'*+:`]: { id: 'a' } } }), 'in a header, what is visible travels')
 })
@@ -108,8 +109,9 @@ t.test('stops the boot for a wrong option, and names it', async t => {
     [{ keys: { [key]: { id: 'ann', scopes: 'a' } } }, /scopes must be a list of strings/],
     [{ keys: { [key]: { id: 'ann', get roles () { throw new Error('no') } } } }, /it cannot be read/]
   ]
-  for (const [options, message] of wrong)
+  for (const [options, message] of wrong) {
     await t.rejects(async () => made(options), { code: 'AUTH_MISCONFIGURED', message }, String(message))
+  }
   await t.rejects(
     application({ schemes: { service: apiKey({ keys: {} }) } }),
     { code: 'AUTH_MISCONFIGURED' },
@@ -182,10 +184,12 @@ t.test('calls verify with the key and the request, and answers 500 if it throws'
   t.same(await ask('ann'), [200, { id: 'ann', realm: 'https://id.test', scopes: [], roles: [], team: 7 }])
   t.match(await ask('later'), [200, { id: 'later', realm: 'service' }])
   t.match(await ask('query'), [200, { id: 'query' }], 'what a query builder returns can be waited for')
-  for (const key of ['null', 'nobody', 'undefined', 'false', 'notValid'])
+  for (const key of ['null', 'nobody', 'undefined', 'false', 'notValid']) {
     t.match(await ask(key), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
-  for (const key of ['noId', 'throws', 'rejects'])
+  }
+  for (const key of ['noId', 'throws', 'rejects']) {
     t.match(await ask(key), [500, { code: 'AUTH_FAULT', message: 'Internal Server Error' }], key)
+  }
   t.equal(log.filter(line => line.msg === 'authentication fault').length, 3)
   t.same(seen[0], ['ann', '/'])
   seen.length = 0
@@ -206,8 +210,9 @@ t.test('lets two schemes with prefixes share a source, in either order', async t
     const ask = async (key: string) => (await app.inject({ url, headers: { 'x-api-key': key } })).json()
     t.match(await ask(one), { scheme: 'one', id: '1' })
     t.match(await ask(two), { scheme: 'two', id: '2' })
-    for (const key of [`one_${hex()}`, `two_${hex()}`, `six_${hex()}`, 'one_'])
+    for (const key of [`one_${hex()}`, `two_${hex()}`, `six_${hex()}`, 'one_']) {
       t.match(await ask(key), { statusCode: 401, code: 'AUTH_INVALID_CREDENTIALS' })
+    }
   }
 })
 

@@ -79,8 +79,9 @@ t.test('treats a key of another owner as missing if an owner is given', async t 
     t.equal(await keys.of(stranger).revoke(record.id), false)
     t.strictSame(await keys.of(stranger).list(), [])
   }
-  for (const id of ['', 'nothing', 'x'.repeat(43), 'x'.repeat(5_000), '\0', 7 as unknown as string])
+  for (const id of ['', 'nothing', 'x'.repeat(43), 'x'.repeat(5_000), '\0', 7 as unknown as string]) {
     t.equal(await keys.of(ann).get(id), null)
+  }
   t.equal((await keys.ofAnyOwner().get(record.id))?.name, 'k')
   t.equal(await status(key), 200)
 })
@@ -137,24 +138,26 @@ t.test('fails on wrong arguments, and shows the reason in the log only', async t
     { ...good, scope: ['a'] },
     { ...good, scopes: undefined }
   ]
-  for (const input of wrong)
+  for (const input of wrong) {
     await t.rejects(
       keys.of(ann).create(input as ApiKeyInput),
       { code: 'AUTH_FAULT', message: 'Internal Server Error' },
       JSON.stringify(input)
     )
+  }
   await t.rejects(
     keys.ofAnyOwner().update(record.id, { owner: bob } as object),
     { code: 'AUTH_FAULT' },
     'an owner does not change'
   )
   await t.rejects(keys.ofAnyOwner().update(record.id, { name: '' }), { code: 'AUTH_FAULT' })
-  for (const overlap of [-1, NaN, 'soon', undefined])
+  for (const overlap of [-1, NaN, 'soon', undefined]) {
     await t.rejects(
       keys.ofAnyOwner().rotate(record.id, { overlap } as { overlap: number }),
       { code: 'AUTH_FAULT' },
       String(overlap)
     )
+  }
   await t.rejects(
     keys.of(ann).create(good, undefined),
     { code: 'AUTH_FAULT' },

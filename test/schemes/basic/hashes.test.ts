@@ -80,8 +80,7 @@ t.test('accepts hashes in a table instead of passwords', async t => {
     ['old', password],
     ['bob', password],
     ['nobody', password]
-  ] as const)
-    t.match(await ask(name, given), { status: 401 }, `${name} ${given}`)
+  ] as const) { t.match(await ask(name, given), { status: 401 }, `${name} ${given}`) }
 })
 
 t.test('computes the slowest kind of hash in the table on every failure', async t => {
@@ -206,8 +205,7 @@ t.test('cache keys are unambiguous', async t => {
     ['a', 'right","b', ''],
     ['', 'a","right', 'b'],
     ['aright', 'b', '']
-  ] as const)
-    t.equal(await check(name, given, stored), false)
+  ] as const) { t.equal(await check(name, given, stored), false) }
   t.equal(clock.verified, 5)
 })
 
@@ -263,8 +261,9 @@ t.test('answers 503 if the hash queue is full, without counting a wrong guess', 
     const { ask } = await serving(options)
     const answers = await Promise.all([ask('ann', password), ask('ann', password), ask('ann', 'wrong')])
     t.match(answers[0], { status: 200 })
-    for (const answer of answers.slice(1))
+    for (const answer of answers.slice(1)) {
       t.match(answer, { status: 503, code: 'AUTH_UNAVAILABLE', retryAfter: /^\d+$/ })
+    }
   }
 })
 

@@ -81,8 +81,9 @@ t.test('refuses what RFC 7617 does not allow, without calling verify', async t =
     'a long password': `Basic ${encode(`ann:${'a'.repeat(1025)}`)}`,
     'a long password of long characters': `Basic ${encode(`ann:${'é'.repeat(513)}`)}`
   }
-  for (let code = 0; code < 0x20; code++)
+  for (let code = 0; code < 0x20; code++) {
     bad[`the control character ${code} in a password`] = `Basic ${encode(`ann:a${String.fromCharCode(code)}b`)}`
+  }
   bad['DEL in a name'] = `Basic ${encode('an\x7fn:pass')}`
   for (const [what, value] of Object.entries(bad)) {
     const answer = await app.inject({ url: '/', headers: { authorization: value } })
@@ -92,12 +93,13 @@ t.test('refuses what RFC 7617 does not allow, without calling verify', async t =
       what
     )
   }
-  for (const value of ['Bearer YTpi', 'Basicx YTpi', 'BasicYTpi', 'Digest Basic YTpi'])
+  for (const value of ['Bearer YTpi', 'Basicx YTpi', 'BasicYTpi', 'Digest Basic YTpi']) {
     t.equal(
       (await app.inject({ url: '/', headers: { authorization: value } })).json().code,
       'AUTH_REQUIRED',
       `${value} is not Basic`
     )
+  }
   t.same(seen, [])
   t.equal(route.reached, 0)
   t.equal((await app.inject({ url: '/', headers: authorization('ann', 'a'.repeat(1024)) })).statusCode, 401)
@@ -209,10 +211,12 @@ t.test('calls verify with name, password and request, and answers 500 if it thro
   t.same(await ask('ann'), [200, { id: '7', realm: 'https://id.test', name: 'Ann', scopes: [], roles: [] }])
   t.match(await ask('later'), [200, { id: 'later', realm: 'ops' }])
   t.match(await ask('query'), [200, { id: 'query' }])
-  for (const name of ['null', 'nobody', 'undefined', 'later_undefined', 'notValid'])
+  for (const name of ['null', 'nobody', 'undefined', 'later_undefined', 'notValid']) {
     t.match(await ask(name), [401, { code: 'AUTH_INVALID_CREDENTIALS' }])
-  for (const name of ['true', 'throws', 'rejects'])
+  }
+  for (const name of ['true', 'throws', 'rejects']) {
     t.match(await ask(name), [500, { code: 'AUTH_FAULT', message: 'Internal Server Error' }], name)
+  }
   t.equal(log.filter(line => line.msg === 'authentication fault' && line.err !== undefined).length, 3)
   t.same(urls[0], '/')
 })
@@ -288,8 +292,9 @@ t.test('stops the boot for an easily guessed password, without showing it', asyn
     t.match(error, { code: 'AUTH_MISCONFIGURED', message: reason }, password)
     if (name !== password && password !== 'password') t.notOk(error?.message.includes(password))
   }
-  for (const password of ['correct horse battery', 'kT9$wq2LpX7v', 'grüne Wiese 42', 'pässwörter', 'an annotation'])
+  for (const password of ['correct horse battery', 'kT9$wq2LpX7v', 'grüne Wiese 42', 'pässwörter', 'an annotation']) {
     t.ok(await made({ users: { ann: { password } } }), password)
+  }
 })
 
 t.test('keeps no passwords, and reads the table only once without changing it', async t => {
@@ -331,8 +336,7 @@ t.test('refuses two Authorization lines over a real socket, in either order', as
     [one, one],
     [one, 'Authorization: Bearer x'],
     ['Authorization: Bearer x', one]
-  ])
-    t.equal((await send(port, 'GET', '/', lines)).status, 401)
+  ]) { t.equal((await send(port, 'GET', '/', lines)).status, 401) }
   t.same(seen, [])
   t.equal(route.reached, 0)
 })

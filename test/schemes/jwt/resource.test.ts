@@ -56,9 +56,9 @@ async function bootError (options: unknown, prefix = ''): Promise<string> {
   return app instanceof Error
     ? app.message
     : await (app as FastifyInstance).ready().then(
-        () => 'booted',
-        (error: Error) => error.message
-      )
+      () => 'booted',
+      (error: Error) => error.message
+    )
 }
 
 t.test('serves the metadata of the resource, public and cacheable', async t => {
@@ -205,8 +205,7 @@ t.test('stops the boot where the document would be wrong, or could not be served
     [{ ...base, resource: { scopes: ['offline_access'] } }, /resource\.scopes\[0\] is offline_access/],
     [{ ...base, resource: { scopes: ['a b'] } }, /resource\.scopes\[0\] has characters/],
     [{ ...base, resource: { documentation: 'docs' } }, /resource\.documentation must be an https URL/]
-  ] as const)
-    t.match(await bootError(options, prefix ?? ''), message, String(message))
+  ] as const) { t.match(await bootError(options, prefix ?? ''), message, String(message)) }
   const twice = await appWith({ schemes: { a: jwt(base), b: jwt(base) }, default: ['a', 'b'] }).catch(
     (error: Error) => error.message
   )

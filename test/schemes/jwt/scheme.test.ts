@@ -110,8 +110,7 @@ t.test('distinguishes absent, foreign, invalid and expired', async t => {
     'a.b.c.d.e',
     '.'.repeat(15_000),
     hsToken({ iss: 'https://other.test' })
-  ])
-    t.equal(await word(scheme, text), 'foreign', text.slice(0, 20))
+  ]) { t.equal(await word(scheme, text), 'foreign', text.slice(0, 20)) }
   for (const text of [
     'a.b.c',
     'a..',
@@ -189,8 +188,7 @@ t.test('accepts whole words in scope or scp and a list of roles, and refuses any
     { roles: 'admin' },
     { roles: [null] },
     { roles: { admin: true } }
-  ])
-    t.equal(await principal(bad), 'invalid', JSON.stringify(bad))
+  ]) { t.equal(await principal(bad), 'invalid', JSON.stringify(bad)) }
 })
 
 t.test('is safe against a claim, header or scope __proto__', async t => {
@@ -240,8 +238,9 @@ t.test('calls the mapping on each request, synchronous or asynchronous, and refu
     { message: 'database' },
     'a fault of the application is not an invalid token'
   )
-  for (const no of [undefined, false, { valid: false }] as const)
+  for (const no of [undefined, false, { valid: false }] as const) {
     t.equal(await word(await made({ ...base, principal: () => no }), text), 'invalid')
+  }
   for (const bad of [{}, { id: 7 }, { id: 'a', scopes: 'a' }, 'alice']) {
     const scheme = await made({ ...base, principal: () => bad })
     t.throws(() => scheme.authenticate(bearer(text)), { code: 'AUTH_FAULT' })
@@ -270,15 +269,15 @@ t.test('selects one of several issuers by exact iss, and verifies only with its 
     from('A', 'HS256', hs),
     from('C', 'RS256', rsa.privateKey),
     from('B', 'ES256', ec.privateKey)
-  ])
-    t.equal(await word(scheme, text), 'invalid')
+  ]) { t.equal(await word(scheme, text), 'invalid') }
   t.equal(await word(scheme, from('D', 'RS256', rsa.privateKey)), 'foreign')
 })
 
 t.test('issuer: false and audience: false accept any, under the realm of the scheme', async t => {
   const scheme = await made({ keys: hs, issuer: false, audience: false })
-  for (const more of [{}, { iss: undefined, aud: undefined }, { iss: 'anyone', aud: 7 }])
+  for (const more of [{}, { iss: undefined, aud: undefined }, { iss: 'anyone', aud: 7 }]) {
     t.match(await ask(scheme, hsToken(more)), { kind: 'authenticated', principal: { realm: 'user' } })
+  }
   t.equal(await word(scheme, hsToken({ iss: ['a'] })), 'invalid')
 })
 
@@ -303,8 +302,9 @@ t.test('resolves keys by header, refuses a token without a key, and answers 500 
       t.equal(await word(scheme, by('jwk', 'ES256', ec.privateKey)), 'authenticated')
     }
     for (const kid of ['nope', 'empty', '__proto__', 'constructor', 'toString', 'hasOwnProperty', '../../dev/null']) {
-      for (const key of ['', '[object Object]', String(keys['pem'])])
+      for (const key of ['', '[object Object]', String(keys['pem'])]) {
         t.equal(await word(scheme, by(kid, 'HS256', key)), 'invalid', kid)
+      }
     }
     t.equal(await word(scheme, by('pem', 'HS256', String(keys['pem']))), 'invalid', 'a PEM text is no secret')
     await t.rejects(async () => await ask(scheme, by('weak', 'HS256', 'x'.repeat(40))), refused)
@@ -362,8 +362,9 @@ t.test('gives the same answers with the cache, without it and with a small one',
   for (const cache of [false, 2, 16, 4096]) {
     const scheme = await made({ ...base, cache })
     for (let round = 0; round < 3; round++) {
-      for (const [i, text] of tokens.entries())
+      for (const [i, text] of tokens.entries()) {
         t.match(await ask(scheme, text), { kind: 'authenticated', principal: { id: `user-${i}` } })
+      }
     }
   }
 })
@@ -391,8 +392,9 @@ t.test('never throws on, and never authenticates, arbitrary text', async t => {
 t.test('typ restricts tokens to exactly one type', async t => {
   const scheme = await made({ ...base, typ: 'application/AT+jwt' })
   t.equal(await word(scheme, hsToken({}, { typ: 'at+jwt' })), 'authenticated')
-  for (const header of [{}, { typ: 'JWT' }, { typ: 'refresh+jwt' }])
+  for (const header of [{}, { typ: 'JWT' }, { typ: 'refresh+jwt' }]) {
     t.equal(await word(scheme, hsToken({}, header)), 'invalid')
+  }
 })
 
 t.test('treats a token in a cookie as ambient, and forbids caching of one in a query', async t => {
@@ -540,8 +542,9 @@ t.test('signs tokens that it accepts, and others', async t => {
     })
     t.equal((payload.exp ?? 0) - (payload.iat ?? 0), 600)
     t.match(payload, { aud: audience, sub: 'alice', scope: 'a b', roles: ['clerk'] })
-    if ('sign' in options && typeof options.sign === 'object' && 'kid' in options.sign)
+    if ('sign' in options && typeof options.sign === 'object' && 'kid' in options.sign) {
       t.equal(protectedHeader.kid, 'k')
+    }
     const other = (await tokens?.issue({ id: 'alice' }, {})) ?? ''
     t.not(other, text)
     t.equal((await jwtVerify(other, verifier)).payload.scope, undefined)
@@ -570,8 +573,9 @@ t.test('sign: refuses reserved claims, scopes with spaces and an empty lifetime'
   if (tokens === undefined) return t.fail('issue')
   const { issue } = tokens
   const said = { code: 'AUTH_FAULT', message: 'Internal Server Error' }
-  for (const name of ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles'])
+  for (const name of ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles']) {
     await t.rejects(issue({ id: 'a' }, { claims: { [name]: 1 } }), { ...said, detail: new RegExp(name) })
+  }
   await t.rejects(issue({ id: 'a', scopes: ['orders admin'] }, {}), said)
   await t.rejects(issue({ id: 'a' }, { expiresIn: 0 }), said)
   await t.rejects(issue({ id: 'a' }, { expiresIn: NaN }), said)
@@ -619,8 +623,9 @@ t.test('sign: works beside @fastify/jwt, registered before or after', async t =>
     if (order === 'before') await app.register(fastifyJwt, { secret: own })
     const schemes: Array<Awaited<ReturnType<typeof make>>> = []
     await app.register(async app => {
-      for (const name of ['user', 'service'])
+      for (const name of ['user', 'service']) {
         schemes.push(await make(jwt({ ...base, keys: secretOf(), sign: true }), app, name))
+      }
     })
     if (order === 'after') await app.register(fastifyJwt, { secret: own })
     app.get('/own', async request => await request.jwtVerify())

@@ -54,8 +54,9 @@ for (const [name, register] of Object.entries(neighbours)) {
       const jar = begun.setCookies.map(each => each.split(';')[0]).join('; ')
       const { body, setCookies } = await ask('/both', get(jar))
       t.same(body, { kind: 'authenticated', visits: name === 'cookie' ? null : 'many' })
-      for (const each of ['__Host-web=', 'theirs=c', 'raw=d'])
+      for (const each of ['__Host-web=', 'theirs=c', 'raw=d']) {
         t.equal(setCookies.filter(line => line.startsWith(each)).length, 1, each)
+      }
     })
   }
 }

@@ -155,12 +155,13 @@ for (const [name, { staleness, tells, open }] of Object.entries(databases)) {
           if (n % 5 === 0) await on.ask('/logout', { cookie })
           if (n % 5 === 1) await on.sessions.of(alice).revoke(id)
           if (n % 5 === 2) await on.ask('/login', { cookie, body: { id: 'bob' } })
-          if (n % 5 === 3)
+          if (n % 5 === 3) {
             await Promise.all([
               on.ask('/logout', { cookie }),
               a.ask('/logout', { cookie }),
               b.sessions.ofAnyOwner().revoke(id)
             ])
+          }
         })
       )
       const expected = people

@@ -133,8 +133,9 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
     t.equal(await sessions.ofAnyOwner().revoke(two.id), true)
     t.equal(await status(two.cookie), 401)
     if (withStore) t.equal(await sessions.ofAnyOwner().revoke(two.id), false, 'once')
-    for (const id of ['', 'x', 'x'.repeat(5_000), `${'x'.repeat(21)}\0`, null as unknown as string])
+    for (const id of ['', 'x', 'x'.repeat(5_000), `${'x'.repeat(21)}\0`, null as unknown as string]) {
       t.equal(await sessions.of(alice).revoke(id), false)
+    }
     if (withStore) t.equal(await sessions.of(alice).revoke('x'.repeat(22)), false)
   })
 

@@ -80,8 +80,9 @@ t.test('answers 401 to clients that are not browsers', async t => {
     ['a POST of nothing', page, 'POST'],
     ['an upload', page, 'PUT']
   ]
-  for (const [what, headers, method] of cases)
+  for (const [what, headers, method] of cases) {
     t.match(await ask('/private/x', headers, method), { status: 401, location: null }, what)
+  }
   t.match(await (await refusing({})).ask('/private/x'), { status: 401 }, 'no login page')
 })
 
@@ -96,9 +97,7 @@ t.test('redirects only if logging in would help', async t => {
       await refusing(undefined, code, 'web')
     ).ask('/private/x', { ...page, cookie: '__Host-web=forged' })
     t.equal(status, 302, code)
-    if (code === 'AUTH_INVALID_CREDENTIALS')
-      t.match(headers['set-cookie'], /^__Host-web=; .*Max-Age=0$/, 'a forged cookie is removed')
-    else t.notOk('set-cookie' in headers, code)
+    if (code === 'AUTH_INVALID_CREDENTIALS') { t.match(headers['set-cookie'], /^__Host-web=; .*Max-Age=0$/, 'a forged cookie is removed') } else t.notOk('set-cookie' in headers, code)
   }
   for (const code of [
     'AUTH_ACCESS_DENIED',
@@ -167,8 +166,7 @@ t.test('sends no return path if the path is not plainly local', async t => {
     ' /a',
     '/\u2028',
     '/\0'
-  ])
-    t.notOk(isLocalPath(path), encodeURIComponent(path))
+  ]) { t.notOk(isLocalPath(path), encodeURIComponent(path)) }
 })
 
 t.test('redirects an absolute-form target without a return path', async t => {

@@ -165,8 +165,9 @@ t.test('refuses every flipped bit, other spelling and second cookie without a fa
     for (let bit = 1; bit < 128; bit <<= 1) {
       const byte = String.fromCharCode(value.charCodeAt(at) ^ bit)
       // a semicolon in front leaves an empty value, which is no cookie at all; control characters end a request before it begins
-      if (/[!-~]/.test(byte) && !(at === 0 && byte === ';'))
+      if (/[!-~]/.test(byte) && !(at === 0 && byte === ';')) {
         forged.push(value.slice(0, at) + byte + value.slice(at + 1))
+      }
     }
   }
   for (const each of forged) {
@@ -180,8 +181,9 @@ t.test('refuses every flipped bit, other spelling and second cookie without a fa
     for (const digit of digits) {
       const spelled = sealed.slice(0, dot - 1) + digit + sealed.slice(dot)
       const { body } = await ask('/me', get(spelled))
-      if ((body.kind === 'authenticated') !== (spelled === sealed))
+      if ((body.kind === 'authenticated') !== (spelled === sealed)) {
         t.fail(`the digit ${digit} for ${sealed[dot - 1]} was ${body.kind}`)
+      }
       const longer = await ask('/me', get(sealed.slice(0, dot) + digit + sealed.slice(dot)))
       if (longer.body.kind !== 'invalid') t.fail(`the digit ${digit} after ${sealed[dot - 1]} was ${longer.body.kind}`)
     }
