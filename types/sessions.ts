@@ -26,6 +26,22 @@ export interface LoginOptions {
   readonly data?: Readonly<Record<string, unknown>>
 }
 
+/** Type of `request.auth.credential` of a session. `D` is the type of the data that the application keeps in it. */
+export interface SessionCredential<D extends object = Record<string, unknown>> {
+  /** The id of the session, for logs and lists. It does not open the session. */
+  readonly id: string
+  /** The data of `reply.login(principal, { data })` or the last `update`, deep-frozen; `{}` without any. */
+  readonly data: Readonly<Partial<D>>
+  /**
+   * Replaces the data. The cookie is rewritten with the response; of two concurrent requests, the later response wins.
+   * A response that is sent with `reply.hijack()` or `reply.raw` does not carry the cookie, which is logged as an
+   * error.
+   * @throws {AuthError} `AUTH_FAULT` when the data is not JSON or makes the cookie larger than browsers accept, after
+   * `reply.login` or `reply.logout`, and once the response is sent. Nothing is changed then.
+   */
+  update (data: D): void
+}
+
 /** Describes one session. Instants are ISO 8601 strings. */
 export interface SessionRecord {
   /** A handle that opens nothing: the same as `request.auth.credential.id`. */

@@ -185,7 +185,7 @@ t.test('refuses key material as a session secret, a device secret, an API key, a
   }
   for (const key of [base64(pem), base64url(pem), base64url(set), hex(pem), base64(der)]) {
     const service = apiKey({ keys: { [key]: { id: 'a' } } })
-    await t.rejects(boot(t, { service }), { ...refused, message: /public or private key|cannot travel/ })
+    await t.rejects(boot(t, { service }), { ...refused, message: /public or private key|cannot be sent/ })
   }
 })
 

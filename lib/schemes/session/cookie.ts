@@ -1,48 +1,62 @@
 import type { FastifyReply } from 'fastify'
 import { internalError } from '../../errors.js'
+import { createTokenCache, type CachedToken } from '../../util/token-cache.js'
 import type { SessionSettings } from './options.js'
+import { unpack, type Session } from './payload.js'
+import type { Seal } from './seal.js'
 
 /**
- * Bytes of `name=value`. Browsers drop a cookie above 4,096 with its attributes (RFC 6265bis, 5.6) *silently, and keep the one before*:
- * the previous person would stay logged in.
+ * Bytes of `name=value`. Browsers silently drop a cookie above 4,096 bytes with its attributes (RFC 6265bis, 5.6) and
+ * keep the previous one: the previous person would stay logged in.
  */
-const largest = 3_800
+const maxBytes = 3_800
 
-/** Writes one cookie. No `Domain` and `Path=/`, as `__Host-` asks (RFC 6265bis, 4.1.3.2). */
+/**
+ * Writes the cookie of one scheme. Without `Domain` and with `Path=/`, as `__Host-` requires (RFC 6265bis, 4.1.3.2).
+ */
 export class SessionCookie {
   readonly name: string
   readonly #attributes: string
 
   constructor ({ cookieName, secure, sameSite }: Pick<SessionSettings, 'cookieName' | 'secure' | 'sameSite'>) {
     this.name = cookieName
-    this.#attributes = `; Path=/; HttpOnly; ${secure ? 'Secure; ' : ''}SameSite=${sameSite}${sameSite === 'None' ? '; Partitioned' : ''}`
+    const partitioned = sameSite === 'None' ? '; Partitioned' : ''
+    this.#attributes = `; Path=/; HttpOnly; ${secure ? 'Secure; ' : ''}SameSite=${sameSite}${partitioned}`
   }
 
-  /** The `Set-Cookie` value that carries a session. Without `maxAge` (seconds) it ends with the browser. */
+  /**
+   * Returns the `Set-Cookie` value of a session.
+   * @param maxAge seconds; `null`: until the browser is closed.
+   */
   line (value: string, maxAge: number | null): string {
     return `${this.name}=${value}${this.#attributes}${maxAge === null ? '' : `; Max-Age=${maxAge}`}`
   }
 
   /**
-   * {@link SessionCookie.line} for a value whose size the application decides.
-   * @throws {AuthError} `AUTH_FAULT` when it is larger than browsers keep.
+   * Returns {@link SessionCookie.line} for a value whose size depends on the application.
+   * @throws {AuthError} `AUTH_FAULT` when it is larger than browsers accept.
    */
   boundedLine (value: string, maxAge: number | null): string {
     const size = this.name.length + 1 + value.length
-    if (size > largest) throw internalError(`the session cookie ${this.name} would have ${size} bytes, and above ${largest} browsers may drop it: keep less in the principal and the data`)
+    if (size > maxBytes) {
+      throw internalError(`the session cookie ${this.name} would have ${size} bytes, and above ${maxBytes} browsers ` +
+        'may drop it: keep less in the principal and the data')
+    }
     return this.line(value, maxAge)
   }
 
-  /** The `Set-Cookie` value that removes it. */
+  /** The `Set-Cookie` value that removes the cookie. */
   get removal (): string {
     return `${this.name}=${this.#attributes}; Max-Age=0`
   }
 
-  /** Puts a line among the response's own; one of the same name is replaced (RFC 6265, 4.1.1: no name twice), all others stay. */
+  /**
+   * Adds a line to the response. Replaces one of the same name (RFC 6265, 4.1.1: no name twice) and keeps all others.
+   */
   write (reply: FastifyReply, line: string): void {
-    const before = [reply.getHeader('set-cookie') ?? []].flat().map(String)
-    const others = before.filter(each => !each.startsWith(`${this.name}=`))
-    if (others.length !== before.length) {
+    const lines = [reply.getHeader('set-cookie') ?? []].flat().map(String)
+    const others = lines.filter(each => !each.startsWith(`${this.name}=`))
+    if (others.length !== lines.length) {
       reply.removeHeader('set-cookie')
       if (others.length > 0) reply.header('set-cookie', others)
     }
@@ -50,8 +64,52 @@ export class SessionCookie {
   }
 }
 
-/** A stored response would hand its `Set-Cookie` to the next person: shared caches may keep it (RFC 9111, 7.3). */
+/** Prevents shared caches from storing the response, which would send its `Set-Cookie` to others (RFC 9111, 7.3). */
 export function keepOutOfSharedCaches (reply: FastifyReply): void {
-  const written = reply.getHeader('cache-control')
-  if (written === undefined || !/(?:^|[,\s])(?:private|no-store)(?:[,\s]|$)/i.test(String(written))) reply.header('cache-control', 'no-store')
+  const cacheControl = reply.getHeader('cache-control')
+  if (/(?:^|[,\s])(?:private|no-store)(?:[,\s]|$)/i.test(String(cacheControl))) return
+  reply.header('cache-control', 'no-store')
+}
+
+/** An opened cookie. */
+export interface OpenedCookie extends CachedToken {
+  /** `null` when another version of this plugin wrote it. */
+  readonly session: Session | null
+  /** Sealed with an older secret than the newest. */
+  readonly old: boolean
+}
+
+/** Cookies of a few kilobytes at most: some megabytes. */
+const maxCachedCookies = 2_048
+
+/**
+ * Opens the cookies of one scheme, and caches them. Whether a session has ended is checked on every request all the
+ * same.
+ */
+export class CookieCache {
+  readonly #seal: Seal
+  readonly #holdsAuthority: boolean
+  readonly #opened = createTokenCache<OpenedCookie>(maxCachedCookies)
+
+  /** @param holdsAuthority `true` when the cookie has the scopes and roles, because there is no `load`. */
+  constructor (seal: Seal, holdsAuthority: boolean) {
+    this.#seal = seal
+    this.#holdsAuthority = holdsAuthority
+  }
+
+  get (text: string): OpenedCookie | undefined {
+    return this.#opened.get(text)
+  }
+
+  /** Opens a cookie. Returns `null` when this scheme did not seal it. */
+  open (text: string): OpenedCookie | null {
+    const opened = this.#seal.open(text)
+    if (opened === null) return null
+    return { token: text, session: unpack(opened.payload, this.#holdsAuthority), old: opened.old }
+  }
+
+  /** Caches a cookie. Call it only for sessions that have not ended, which the others would push out. */
+  add (opened: OpenedCookie): void {
+    this.#opened.add(opened)
+  }
 }

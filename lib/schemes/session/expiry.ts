@@ -1,29 +1,29 @@
 import { misconfigured } from '../../errors.js'
 import type { Session } from './payload.js'
 
-/** How long a session lives. Milliseconds. */
+/** The timeouts of a session, in milliseconds. */
 export interface Lifetime {
-  /** Without a request. */
+  /** From the last request. */
   readonly idle: number
-  /** At all. */
+  /** From the login. */
   readonly absolute: number
-  /** A cookie last written longer ago is written again. */
+  /** Age at which a cookie is rewritten to extend the idle timeout. */
   readonly slideAfter: number
 }
 
-/** The lifetimes of one scheme's sessions. */
-export interface Times {
+/** The timeouts of one scheme. */
+export interface Expiry {
   readonly usual: Lifetime
-  /** Of sessions begun with `keep`; `null` where there are none. */
+  /** For sessions that were begun with `keep`; `null` where that is not allowed. */
   readonly kept: Lifetime | null
-  /** Milliseconds for which an answer of the store is believed. */
+  /** Milliseconds for which a result of the store is cached. */
   readonly staleness: number
 }
 
 const day = 86_400_000
 
-/** What the options of a scheme say of times, in seconds. */
-export interface TimeOptions {
+/** The timeouts in the options of a scheme, in seconds. */
+export interface ExpiryOptions {
   readonly idleTimeout: number
   readonly absoluteTimeout: number
   readonly keepTimeout: number | null
@@ -32,37 +32,41 @@ export interface TimeOptions {
 }
 
 /**
- * Returns the lifetimes that these options make together. A mistake stops the boot.
- * @param place what the options' names are put behind, with a dot.
+ * Checks the timeouts against each other and completes them.
+ * @param hasLoad `false` where scopes and roles are in the cookie, which limits a session to 24 hours.
+ * @param scheme how messages name the options: `The option schemes.web`.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option.
  */
-export function timesOf (options: TimeOptions, loads: boolean, place: string): Times {
+export function createExpiry (options: ExpiryOptions, hasLoad: boolean, scheme: string): Expiry {
   const idle = milliseconds(options.idleTimeout)
   const absolute = milliseconds(options.absoluteTimeout)
   if (absolute < idle) {
-    throw misconfigured(`${place}.absoluteTimeout is shorter than idleTimeout; it must be at least as long.`)
+    throw misconfigured(`${scheme}.absoluteTimeout is shorter than idleTimeout; it must be at least as long.`)
   }
-  checkAuthority(absolute, loads, `${place}.absoluteTimeout`)
+  checkUnloaded(absolute, hasLoad, `${scheme}.absoluteTimeout`)
   const usual = lifetime(idle, absolute)
-  const kept = options.keepTimeout === null && !loads ? neverKept(options, place) : keptOf(options, usual, place)
-  if (kept !== null) checkAuthority(kept.absolute, loads, `${place}.keepTimeout`)
+  const kept = options.keepTimeout === null && !hasLoad
+    ? refuseKept(options, scheme)
+    : createKept(options, usual, scheme)
+  if (kept !== null) checkUnloaded(kept.absolute, hasLoad, `${scheme}.keepTimeout`)
   return Object.freeze({ usual, kept, staleness: options.staleness * 1000 })
 }
 
-function neverKept ({ keepIdleTimeout }: TimeOptions, place: string): null {
+function refuseKept ({ keepIdleTimeout }: ExpiryOptions, scheme: string): null {
   if (keepIdleTimeout === null) return null
-  throw misconfigured(`${place}.keepIdleTimeout needs keepTimeout, or load: without either no session is kept.`)
+  throw misconfigured(`${scheme}.keepIdleTimeout needs keepTimeout, or load: without either, no session is kept.`)
 }
 
-function keptOf ({ keepTimeout, keepIdleTimeout }: TimeOptions, usual: Lifetime, place: string): Lifetime {
+function createKept ({ keepTimeout, keepIdleTimeout }: ExpiryOptions, usual: Lifetime, scheme: string): Lifetime {
   const absolute = keepTimeout === null ? Math.max(30 * day, usual.absolute) : milliseconds(keepTimeout)
   if (absolute < usual.absolute) {
-    throw misconfigured(`${place}.keepTimeout is shorter than absoluteTimeout; a kept session must live at least as ` +
+    throw misconfigured(`${scheme}.keepTimeout is shorter than absoluteTimeout; a kept session must live at least as ` +
       'long as another.')
   }
   const usualIdle = Math.min(Math.max(14 * day, usual.idle), absolute)
   const idle = keepIdleTimeout === null ? usualIdle : milliseconds(keepIdleTimeout)
   if (idle < usual.idle || idle > absolute) {
-    throw misconfigured(`${place}.keepIdleTimeout must be between idleTimeout and keepTimeout.`)
+    throw misconfigured(`${scheme}.keepIdleTimeout must be between idleTimeout and keepTimeout.`)
   }
   return lifetime(idle, absolute)
 }
@@ -71,26 +75,34 @@ function lifetime (idle: number, absolute: number): Lifetime {
   return Object.freeze({ idle, absolute, slideAfter: Math.min(60_000, idle / 10) })
 }
 
-function checkAuthority (length: number, loads: boolean, place: string): void {
-  if (length > day && !loads) throw misconfigured(`${place} is above 24 hours, and without load the cookie's scopes and roles stand unasked for all of it; give a load function, or at most 24 hours.`)
+/** Refuses a timeout above 24 hours without `load`. */
+function checkUnloaded (length: number, hasLoad: boolean, option: string): void {
+  if (length <= day || hasLoad) return
+  throw misconfigured(`${option} is above 24 hours, and without load the scopes and roles in the cookie stay valid ` +
+    'for all of it; give a load function, or at most 24 hours.')
 }
 
 function milliseconds (seconds: number): number {
   return Math.round(seconds * 1000)
 }
 
-/** How long a session lives that was begun with `keep`, or without. */
-export function lifetimeOf ({ usual, kept }: Times, isKept: boolean): Lifetime {
+/** Returns the timeouts of a session that was begun with `keep`, or without. */
+export function lifetimeOf ({ usual, kept }: Expiry, isKept: boolean): Lifetime {
   return isKept ? kept ?? usual : usual
 }
 
-/** When a session ends: at its sealed end, or earlier when the timeouts were shortened since. */
-export function endOf (times: Times, { seenAt, endsAt, authenticatedAt, kept }: Pick<Session, 'seenAt' | 'endsAt' | 'authenticatedAt' | 'kept'>): number {
-  const { idle, absolute } = lifetimeOf(times, kept)
+type SessionTimes = Pick<Session, 'seenAt' | 'endsAt' | 'authenticatedAt' | 'kept'>
+
+/**
+ * Returns the instant at which a session ends, in milliseconds since 1970: its sealed end, or earlier if the timeouts
+ * were shortened since.
+ */
+export function endOf (expiry: Expiry, { seenAt, endsAt, authenticatedAt, kept }: SessionTimes): number {
+  const { idle, absolute } = lifetimeOf(expiry, kept)
   return Math.min(seenAt + idle, endsAt, authenticatedAt + absolute)
 }
 
-/** The longest that any session of the scheme lives. */
-export function longestOf ({ usual, kept }: Times): number {
+/** Returns the longest absolute timeout of a scheme, in milliseconds. */
+export function maxLifetime ({ usual, kept }: Expiry): number {
   return Math.max(usual.absolute, kept?.absolute ?? 0)
 }

@@ -9,23 +9,23 @@ export interface LoginContext {
 }
 
 /**
- * Knows which sessions are alive. Answers at once or by a promise, which rejects with `AUTH_UNAVAILABLE` when the store
- * does not respond.
+ * Knows which sessions are alive. Returns a value, or a promise that rejects with `AUTH_UNAVAILABLE` when the store is
+ * unavailable.
  */
 export interface Liveness extends Pick<SessionFeature, 'of' | 'ofAnyOwner'> {
   /**
-   * Returns the instant, in milliseconds since 1970, at which a session of this principal that is begun now begins:
-   * later than everything of theirs that was ended.
+   * Returns the start of a new session of this principal, in milliseconds since 1970: now, or later than the last
+   * `revokeAll` of theirs.
    */
   beginning (principal: Principal): number
-  /** Records a new session, before its cookie goes out. */
+  /** Records a new session, before its cookie is sent. */
   begin (session: Session, context: LoginContext): void | Promise<void>
   /** Ends a session. Returns whether it was alive until now. */
   end (session: Session): boolean | Promise<boolean>
   isAlive (session: Session): boolean | Promise<boolean>
-  /** Returns the same as `isAlive`, for a request of the owner: when the session was last seen is written later. */
+  /** Returns the same as `isAlive`, and records that the session was used. */
   see (session: Session): boolean | Promise<boolean>
-  /** Calls back once when the session was ended, here or elsewhere. Returns a function that stops that. */
+  /** Calls `ended` once when the session ends, in this process or another. Returns a function that stops watching. */
   watch (session: Session, ended: () => void): () => void
   close (): void
 }

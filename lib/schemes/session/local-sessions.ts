@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { AnyOwnerSessions, OwnerSessions } from '../../../types/sessions.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { internalError } from '../../errors.js'
-import { longestOf } from './expiry.js'
+import { maxLifetime } from './expiry.js'
 import type { Liveness } from './liveness.js'
 import type { SessionSettings } from './options.js'
 import { isId, type Session } from './payload.js'
@@ -12,21 +12,24 @@ import { Revocations } from './revocations.js'
 interface Watch { readonly session: Session, readonly ended: () => void }
 
 /**
- * Takes every authentic session for alive that was not ended in this process. Of sessions that other processes began it
- * knows nothing: it cannot list, nor tell whether an id exists.
+ * Treats every authentic session as alive unless it was ended in this process. It does not know the sessions that other
+ * processes began, so it cannot list them, nor tell whether an id exists.
  */
 class LocalSessions implements Liveness {
   readonly #revocations: Revocations
   readonly #watches = new Map<string, Set<Watch>>()
 
-  /** @param longest milliseconds that a session lives at most. */
-  constructor (longest: number, limit?: number) {
-    this.#revocations = new Revocations(longest, () => { this.#notifyAll() }, limit)
+  /** @param lifetime the longest absolute timeout, in milliseconds. */
+  constructor (lifetime: number) {
+    this.#revocations = new Revocations(lifetime, () => { this.#notifyAll() })
   }
 
-  /** For schemes that share it: milliseconds that a session of one more of them lives at most. */
-  outlast (longest: number): void {
-    this.#revocations.outlast(longest)
+  /**
+   * Remembers revocations for this time, in milliseconds, if it is longer: a scheme that shares them has a longer
+   * timeout.
+   */
+  extendTo (lifetime: number): void {
+    this.#revocations.extendTo(lifetime)
   }
 
   beginning (principal: StoreOwner): number {
@@ -56,7 +59,7 @@ class LocalSessions implements Liveness {
     const watch = { session, ended }
     const set = this.#watches.get(session.id) ?? new Set<Watch>()
     this.#watches.set(session.id, set.add(watch))
-    // it may have ended since the request was let in; never before this returns
+    // the session may have ended since the request was authenticated
     if (this.#revocations.denies(session)) queueMicrotask(() => { this.#notify(session.id) })
     return () => {
       set.delete(watch)
@@ -67,8 +70,7 @@ class LocalSessions implements Liveness {
   of (owner: StoreOwner): OwnerSessions {
     return Object.freeze({
       list: async () => {
-        throw internalError('sessions are listed only with a store, as without one nobody knows them all: give the plugin ' +
-          'the option store')
+        throw internalError('sessions are listed only with a store: give the plugin the option store')
       },
       revoke: async (id: string) => this.#revoke(id, () => { this.#revocations.endOwned(id, owner) }),
       revokeAll: async ({ except = null }: { readonly except?: string | null } = {}) => {
@@ -99,7 +101,7 @@ class LocalSessions implements Liveness {
     for (const id of [...this.#watches.keys()]) this.#notify(id)
   }
 
-  /** Notifies those who watch a session that is over. */
+  /** Notifies those who watch a session, if it was ended. */
   #notify (id: string): void {
     const watches = this.#watches.get(id) ?? new Set<Watch>()
     for (const watch of watches) {
@@ -111,30 +113,34 @@ class LocalSessions implements Liveness {
   }
 }
 
-/** Shared by schemes of one name that have a secret in common: `secrets` has the digests of the secrets of all. */
-interface Shared {
+/** Sessions that are shared by schemes of one name that have a secret in common. */
+interface SharedSessions {
   readonly scheme: string
+  /** The digests of the secrets of all. */
   readonly secrets: Set<string>
   readonly sessions: LocalSessions
 }
 
-/** Keyed by server, which is what the contexts of one application have in common. */
-const applications = new WeakMap<object, readonly Shared[]>()
+/** By HTTP server, which all plugin contexts of one application have in common. */
+const applications = new WeakMap<object, readonly SharedSessions[]>()
 
 /**
- * Returns the sessions of a scheme that has no store. Contexts of one application that each register the plugin, with
- * one secret and one name, accept each other's cookies: they share what was ended, so that a logout in one counts in all.
+ * Returns the sessions of a scheme without a store. When an application registers the plugin in several contexts with
+ * one secret and one scheme name, they accept each other's cookies. They share the revocations, so that a logout in one
+ * context counts in all.
  */
-export function localSessionsOf ({ server }: FastifyInstance, scheme: string, { secrets, times }: Pick<SessionSettings, 'secrets' | 'times'>): LocalSessions {
+export function localSessionsOf (
+  { server }: FastifyInstance, scheme: string, { secrets, expiry }: Pick<SessionSettings, 'secrets' | 'expiry'>
+): LocalSessions {
   const digests = new Set(secrets.map(secret => hash('sha256', secret, 'base64url')))
   const all = applications.get(server) ?? []
   const sibling = all.find(each => each.scheme === scheme && [...digests].some(digest => each.secrets.has(digest)))
   if (sibling !== undefined) {
     for (const digest of digests) sibling.secrets.add(digest)
-    sibling.sessions.outlast(longestOf(times))
+    sibling.sessions.extendTo(maxLifetime(expiry))
     return sibling.sessions
   }
-  const sessions = new LocalSessions(longestOf(times))
+  const sessions = new LocalSessions(maxLifetime(expiry))
   applications.set(server, [...all, { scheme, secrets: digests, sessions }])
   return sessions
 }

@@ -4,38 +4,44 @@ import { principalFrom } from '../../kit/principal.js'
 import { jsonObject } from '../../util/json.js'
 import { deepFreeze, isPlainObject, ownFields } from '../../util/objects.js'
 
-/** One session, as the cookie carries it. Instants are milliseconds since 1970. */
+/** The content of a session cookie. Instants are in milliseconds since 1970. */
 export interface Session {
-  /** Random, new at every login. It travels sealed in the cookie, and nowhere else. */
+  /** Random, new at every login. It is only in the encrypted cookie. */
   readonly secret: string
-  /** {@link idOf} the secret: a handle to list and to end it by, of no use without the cookie. */
+  /** {@link idOf} the secret, by which a session is listed and ended. */
   readonly id: string
   readonly principal: Principal
   readonly authenticatedAt: number
-  /** When it got this id: at the login, or when it was renewed. */
+  /** The time of the login, or of the last renewal. */
   readonly begunAt: number
-  /** When the cookie was last written. */
+  /** The time at which the cookie was last written. */
   readonly seenAt: number
   /** The absolute end. */
   readonly endsAt: number
-  /** Begun with `keep`: it outlives the browser. */
+  /** Begun with `keep`: the cookie stays when the browser is closed. */
   readonly kept: boolean
   readonly data: Readonly<Record<string, unknown>>
 }
 
 const version = 1
 
-/** A hash, so that whoever reads the store, and even has the sealing secret, makes no cookie of what is there. */
+/**
+ * Returns the id of a session: a hash, so that nobody can forge its cookie from the store, even with the sealing
+ * secret.
+ */
 export function idOf (secret: string): string {
   return hash('sha256', secret, 'base64url').slice(0, 22)
 }
 
-/** Whether a text can be what {@link idOf} returned. */
+/** Returns true for a text of the form of {@link idOf}. */
 export function isId (text: unknown): text is string {
   return typeof text === 'string' && /^[\w-]{22}$/.test(text)
 }
 
-/** What is sealed: short keys, as browsers drop cookies above 4 KiB. Scopes and roles only where nobody loads them. */
+/**
+ * Returns the payload of a session's cookie, with short keys, as browsers drop cookies above 4 KiB.
+ * @param holdsAuthority adds scopes and roles: there is no `load`.
+ */
 export function pack (session: Session, holdsAuthority: boolean): Readonly<Record<string, unknown>> {
   const { realm, id, scopes, roles, ...more } = session.principal
   return {
@@ -44,8 +50,8 @@ export function pack (session: Session, holdsAuthority: boolean): Readonly<Recor
     r: realm,
     i: id,
     ...(holdsAuthority ? { c: scopes, o: roles } : {}),
-    ...filled('m', jsonObject(more, 'principal')),
-    ...filled('d', session.data),
+    ...unlessEmpty('m', jsonObject(more, 'principal')),
+    ...unlessEmpty('d', session.data),
     a: session.authenticatedAt,
     ...(session.begunAt === session.authenticatedAt ? {} : { b: session.begunAt }),
     l: session.seenAt,
@@ -54,22 +60,27 @@ export function pack (session: Session, holdsAuthority: boolean): Readonly<Recor
   }
 }
 
-function filled (key: string, fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+function unlessEmpty (key: string, fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
   return Object.keys(fields).length === 0 ? {} : { [key]: fields }
 }
 
-const nothing: Readonly<Record<string, unknown>> = Object.freeze({})
+const empty: Readonly<Record<string, unknown>> = Object.freeze({})
 
-/** The session of an authentic payload; `null` when another version of this plugin wrote it. Authority is taken from the cookie only where nobody loads it. */
+/**
+ * Parses an authentic payload. Returns `null` when another version of this plugin wrote it.
+ * @param holdsAuthority takes scopes and roles from the cookie: there is no `load`.
+ */
 export function unpack (payload: Readonly<Record<string, unknown>>, holdsAuthority: boolean): Session | null {
   const fields = ownFields(payload)
-  const { v, s, r, i, a, b = a, l, e, k, m = nothing, d = nothing } = fields
+  const { v, s, r, i, a, b = a, l, e, k, m = empty, d = empty } = fields
   const scopes = holdsAuthority ? names(fields['c']) : []
   const roles = holdsAuthority ? names(fields['o']) : []
   if (v !== version || typeof s !== 'string' || typeof r !== 'string' || typeof i !== 'string' || i === '') return null
-  if (typeof a !== 'number' || typeof b !== 'number' || typeof l !== 'number' || typeof e !== 'number' || !isPlainObject(m) || !isPlainObject(d)) return null
+  if (typeof a !== 'number' || typeof b !== 'number' || typeof l !== 'number' || typeof e !== 'number') return null
+  if (!isPlainObject(m) || !isPlainObject(d)) return null
   const principal = principalFrom({ ...deepFreeze(m), realm: r, id: i, scopes, roles }, r)
-  return { secret: s, id: idOf(s), principal, authenticatedAt: a, begunAt: b, seenAt: l, endsAt: e, kept: k === 1, data: deepFreeze(d) }
+  const times = { authenticatedAt: a, begunAt: b, seenAt: l, endsAt: e }
+  return { secret: s, id: idOf(s), principal, ...times, kept: k === 1, data: deepFreeze(d) }
 }
 
 function names (value: unknown): readonly string[] {

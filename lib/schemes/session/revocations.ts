@@ -2,158 +2,166 @@ import type { StoreOwner } from '../../../types/store.js'
 import { AuthError } from '../../errors.js'
 import type { Session } from './payload.js'
 
-/** One session that ended before its time. */
+/** A session that was ended early. Instants are in milliseconds since 1970. */
 interface Ended {
-  /** Whose it must be to be over: one of these. */
+  /** The owners that ended the id. The session is ended only if it belongs to one of them. */
   readonly owners: readonly StoreOwner[]
-  /** When it began, or later. */
+  /** The session began at this instant or before. */
   readonly begunBy: number
-  /** From then on its cookie is worthless anyway. */
+  /** The session has expired by this instant in any case. */
   readonly until: number
 }
 
-/** All sessions of a principal that began by an instant are over, but one. */
+/** Ends all sessions of a principal that began at or before an instant, except one. */
 interface NotBefore {
   readonly at: number
-  /** The one that goes on, unless it began before an earlier end of all. */
+  /** The session that stays alive, if it began after `after`: an earlier `revokeAll`. */
   readonly spared: { readonly id: string, readonly after: number } | null
 }
 
-/** How many of each are kept before some are folded: some ten megabytes. */
-const most = 50_000
-/** How many ids an owner keeps in any case. */
-const fewest = 16
-/** Entries below which sweeping is not worth it. */
-const few = 1_024
+/** Entries of each kind before some are folded: some ten megabytes. */
+const defaultMaxEntries = 50_000
+/** Ids of one owner that are never folded. */
+const minShare = 16
+/** Entries below which expired ones are not swept. */
+const minSweep = 1_024
 
 /**
- * The sessions that ended before their time, in memory, which a restart forgets. Nothing is dropped that could still be used, and yet it is bounded. When there are very many, owners who have more
- * than their share of them lose the ids of their oldest for an instant by which all of theirs are over: nobody's ends cost another person. When there are very many such instants, those
- * of the oldest fold into one for everybody. Both deny more than was asked for, never less. Ids that may be anybody's cannot fold: there is a number of them, beyond which one more is refused.
+ * Remembers in memory which sessions were ended early. A restart forgets them. Memory is bounded, and no revocation is
+ * dropped while its session could be used. Instead, entries are folded, which ends more sessions than requested, never
+ * fewer:
+ * - When there are too many ids, those of owners with more than their share are replaced by an instant: all sessions of
+ *   that owner that began by then are ended. Other owners are not affected.
+ * - When there are too many such instants, the oldest are replaced by one instant for everybody.
+ *
+ * Ids without an owner cannot be folded. Beyond a maximum, further ones are refused.
  */
 export class Revocations {
-  #longest: number
-  readonly #folded: () => void
-  readonly #most: number
+  #lifetime: number
+  readonly #onFold: () => void
+  readonly #maxEntries: number
   readonly #ended = new Map<string, Ended>()
-  /** Until when the id is over, whosever it is; the earliest first. */
-  readonly #anybodys = new Map<string, number>()
-  readonly #principals = new Map<string, NotBefore>()
-  #sweepAt = few
-  #sweepPrincipalsAt = few
-  /** All sessions that began by then are over. */
+  /** Ids that were ended whoever owns them, with the instant at which the session has expired; the earliest first. */
+  readonly #ownerless = new Map<string, number>()
+  readonly #notBefore = new Map<string, NotBefore>()
+  #sweepAt = minSweep
+  #sweepNotBeforeAt = minSweep
+  /** All sessions that began at this instant or before are ended. */
   #floor = -Infinity
-  /** The latest instant at which a session that is known here began: a clock that was set back says less. */
+  /** The latest start of a known session. It is later than the clock if that was set back. */
   #latest = -Infinity
-  /** The latest at which one began in this process. */
-  #begun = -Infinity
+  /** The latest start of a session of this process. */
+  #latestOwn = -Infinity
 
   /**
-   * @param longest milliseconds that a session lives at most
-   * @param folded is called when sessions may be over that nobody ended
-   * @param limit of entries, for tests
+   * @param lifetime the longest absolute timeout of a session, in milliseconds.
+   * @param onFold called when entries were folded, which may have ended further sessions.
    */
-  constructor (longest: number, folded: () => void, limit = most) {
-    this.#longest = longest
-    this.#folded = folded
-    this.#most = limit
+  constructor (lifetime: number, onFold: () => void, maxEntries = defaultMaxEntries) {
+    this.#lifetime = lifetime
+    this.#onFold = onFold
+    this.#maxEntries = maxEntries
   }
 
-  /** There are sessions that live longer than was said. */
-  outlast (longest: number): void {
-    this.#longest = Math.max(this.#longest, longest)
+  /** Remembers revocations for this time, in milliseconds, if it is longer. */
+  extendTo (lifetime: number): void {
+    this.#lifetime = Math.max(this.#lifetime, lifetime)
   }
 
-  /** The first instant after everything that was ended of a principal's. */
+  /** Returns the first instant at which a new session of the owner is not ended by an earlier revocation. */
   after (owner: StoreOwner): number {
-    return Math.max(this.#floor, this.#principals.get(keyOf(owner))?.at ?? -Infinity) + 1
+    return Math.max(this.#floor, this.#notBefore.get(keyOf(owner))?.at ?? -Infinity) + 1
   }
 
-  /** Notes that a session began in this process. */
+  /** Records a session that began in this process. */
   begin ({ begunAt }: Session): void {
-    this.#begun = Math.max(this.#begun, begunAt)
+    this.#latestOwn = Math.max(this.#latestOwn, begunAt)
     this.#latest = Math.max(this.#latest, begunAt)
   }
 
   end ({ id, principal: { realm, id: person }, begunAt, endsAt }: Session): void {
-    this.#makeRoom()
-    // not the principal, which may be as large as a cookie
+    this.#limitEnded()
+    // keep only the id of the principal, which may be as large as a cookie
     this.#ended.set(id, { owners: [{ realm, id: person }], begunBy: begunAt, until: endsAt })
   }
 
-  /** Ends a session that may be anywhere, of which nothing is known but its id and whose it must be. */
+  /** Ends a session by its id, if it belongs to the owner. It may be unknown to this process. */
   endOwned (id: string, owner: StoreOwner): void {
     const known = this.#ended.get(id)
     if (known !== undefined && isAmong(owner, known.owners)) return
-    this.#makeRoom()
+    this.#limitEnded()
     const begunBy = this.#now()
-    // several may claim an id, and only its owner is believed
-    this.#ended.set(id, { owners: [...known?.owners ?? [], owner], begunBy, until: begunBy + this.#longest })
+    // several owners may name an id; only the revocation of its real owner applies
+    this.#ended.set(id, { owners: [...known?.owners ?? [], owner], begunBy, until: begunBy + this.#lifetime })
   }
 
   /**
-   * Ends a session that may be anywhere, whosever it is.
+   * Ends a session by its id, whoever owns it. It may be unknown to this process.
    * @throws {AuthError} `AUTH_UNAVAILABLE` when too many such ids are remembered.
    */
   endOfAnyOwner (id: string): void {
     const now = Date.now()
-    for (const [oldest, end] of this.#anybodys) {
+    for (const [oldest, end] of this.#ownerless) {
       if (end > now) break
-      this.#anybodys.delete(oldest)
+      this.#ownerless.delete(oldest)
     }
-    // named again it stands last, as it ends last
-    this.#anybodys.delete(id)
-    if (this.#anybodys.size >= this.#most * 2) throw tooMany()
-    this.#anybodys.set(id, this.#now() + this.#longest)
+    // move the id to the end: the map is ordered by expiry
+    this.#ownerless.delete(id)
+    if (this.#ownerless.size >= this.#maxEntries * 2) throw tooManyIds()
+    this.#ownerless.set(id, this.#now() + this.#lifetime)
   }
 
+  /** Ends all sessions of the owner that have begun, except the one with the id `except`. */
   endAll (owner: StoreOwner, except: string | null): void {
-    const before = this.#principals.get(keyOf(owner)) ?? null
-    // what began after the last end of all, in the same millisecond even, is over too
+    const previous = this.#notBefore.get(keyOf(owner)) ?? null
+    // also ends sessions that began in the same millisecond as the previous revocation
     const at = Math.max(this.#now(), this.after(owner))
-    const after = before === null ? -Infinity : before.spared?.id === except ? before.spared.after : before.at
-    this.#makePrincipalRoom()
-    this.#principals.set(keyOf(owner), { at, spared: except === null ? null : { id: except, after } })
+    const after = previous === null
+      ? -Infinity
+      : previous.spared?.id === except ? previous.spared.after : previous.at
+    this.#limitNotBefore()
+    this.#notBefore.set(keyOf(owner), { at, spared: except === null ? null : { id: except, after } })
   }
 
+  /** Returns true for a session that was ended. */
   denies (session: Session): boolean {
     const { id, principal, begunAt } = session
-    if (begunAt <= this.#floor || this.#anybodys.has(id)) return true
+    if (begunAt <= this.#floor || this.#ownerless.has(id)) return true
     const ended = this.#ended.get(id)
     if (ended !== undefined && isAmong(principal, ended.owners)) return true
-    if (this.#principals.size > 0 && this.#isBefore(session)) return true
+    if (this.#notBefore.size > 0 && this.#isBefore(session)) return true
     this.#latest = Math.max(this.#latest, begunAt)
     return false
   }
 
-  /** Whether a session began before all of its principal's were ended. */
+  /** Returns true for a session that began before all sessions of its principal were ended. */
   #isBefore (session: Session): boolean {
     const { id, principal, begunAt } = session
-    const all = this.#principals.get(keyOf(principal))
+    const all = this.#notBefore.get(keyOf(principal))
     if (all === undefined) return false
     if (begunAt <= all.at) return all.spared === null || all.spared.id !== id || begunAt <= all.spared.after
-    // it began by a clock that was ahead, nobody knows whether before the end: it is over, also when this clock comes there
-    const isAhead = begunAt > Date.now() && begunAt > this.#begun && all.spared?.id !== id
+    // it began by a clock that was ahead, perhaps before the revocation: end it, also for when this clock catches up
+    const isAhead = begunAt > Date.now() && begunAt > this.#latestOwn && all.spared?.id !== id
     if (isAhead) this.end(session)
     return isAhead
   }
 
-  /** Now, or later where the clock was set back since a session began. */
+  /** Returns the current time, or the latest start of a session if the clock was set back since. */
   #now (): number {
     return Math.max(Date.now(), this.#latest)
   }
 
-  #makeRoom (): void {
+  #limitEnded (): void {
     if (this.#ended.size < this.#sweepAt) return
     const now = Date.now()
     for (const [id, { until }] of this.#ended) if (until <= now) this.#ended.delete(id)
-    if (this.#ended.size > this.#most / 2) this.#fold()
-    // twice what is left: each sweep is paid for by as many additions
-    this.#sweepAt = Math.max(few, this.#ended.size * 2)
+    if (this.#ended.size > this.#maxEntries / 2) this.#foldEnded()
+    // sweep again when the map has doubled, so that the cost per addition is constant
+    this.#sweepAt = Math.max(minSweep, this.#ended.size * 2)
   }
 
-  /** Folds the ids of those who have more than their share of the room, the sessions that began first. */
-  #fold (): void {
+  /** Folds the ids of owners with more than their share, the sessions that began first. */
+  #foldEnded (): void {
     const idsOf = new Map<string, Array<{ readonly id: string, readonly begunBy: number }>>()
     for (const [id, { owners, begunBy }] of this.#ended) {
       for (const owner of owners) {
@@ -162,27 +170,27 @@ export class Revocations {
         ids.push({ id, begunBy })
       }
     }
-    const share = Math.max(fewest, Math.floor(this.#most / 2 / idsOf.size))
+    const share = Math.max(minShare, Math.floor(this.#maxEntries / 2 / idsOf.size))
     for (const [owner, ids] of idsOf) {
       if (ids.length <= share) continue
       ids.sort((a, b) => a.begunBy - b.begunBy)
-      // half of the share stays, so that the next fold of theirs is as many ends away
-      for (const each of ids.slice(0, ids.length - Math.floor(share / 2))) this.#foldOne(owner, each)
+      // keep half of the share, so that the next fold of this owner is not due at once
+      for (const each of ids.slice(0, ids.length - Math.floor(share / 2))) this.#foldId(owner, each)
     }
-    this.#folded()
+    this.#onFold()
   }
 
-  #foldOne (owner: string, { id, begunBy }: { readonly id: string, readonly begunBy: number }): void {
-    const before = this.#principals.get(owner)
-    this.#makePrincipalRoom()
-    this.#principals.set(owner, {
-      at: Math.max(begunBy, before?.at ?? -Infinity),
-      spared: before === undefined || before.spared?.id === id ? null : before.spared
+  #foldId (owner: string, { id, begunBy }: { readonly id: string, readonly begunBy: number }): void {
+    const previous = this.#notBefore.get(owner)
+    this.#limitNotBefore()
+    this.#notBefore.set(owner, {
+      at: Math.max(begunBy, previous?.at ?? -Infinity),
+      spared: previous === undefined || previous.spared?.id === id ? null : previous.spared
     })
     this.#forget(id, owner)
   }
 
-  /** Forgets that an owner ended an id, which another may have named too. */
+  /** Removes an owner from an entry, and the entry when nobody else ended the id. */
   #forget (id: string, owner: string): void {
     const ended = this.#ended.get(id) as Ended
     const owners = ended.owners.filter(each => keyOf(each) !== owner)
@@ -190,22 +198,22 @@ export class Revocations {
     else this.#ended.set(id, { ...ended, owners })
   }
 
-  #makePrincipalRoom (): void {
-    if (this.#principals.size < this.#sweepPrincipalsAt) return
+  #limitNotBefore (): void {
+    if (this.#notBefore.size < this.#sweepNotBeforeAt) return
     const now = Date.now()
-    for (const [key, { at }] of this.#principals) if (at + this.#longest <= now) this.#principals.delete(key)
-    if (this.#principals.size > this.#most / 2) this.#foldPrincipals()
-    this.#sweepPrincipalsAt = Math.min(this.#most, Math.max(few, this.#principals.size * 2))
+    for (const [key, { at }] of this.#notBefore) if (at + this.#lifetime <= now) this.#notBefore.delete(key)
+    if (this.#notBefore.size > this.#maxEntries / 2) this.#foldNotBefore()
+    this.#sweepNotBeforeAt = Math.min(this.#maxEntries, Math.max(minSweep, this.#notBefore.size * 2))
   }
 
-  /** The older half: their sessions, and those that are older still, have the least time left. */
-  #foldPrincipals (): void {
-    const byAge = [...this.#principals].sort(([, a], [, b]) => a.at - b.at)
+  /** Folds the older half: their sessions expire first. */
+  #foldNotBefore (): void {
+    const byAge = [...this.#notBefore].sort(([, a], [, b]) => a.at - b.at)
     for (const [key, { at }] of byAge.slice(0, Math.ceil(byAge.length / 2))) {
       this.#floor = Math.max(this.#floor, at)
-      this.#principals.delete(key)
+      this.#notBefore.delete(key)
     }
-    this.#folded()
+    this.#onFold()
   }
 }
 
@@ -217,7 +225,7 @@ function keyOf ({ realm, id }: StoreOwner): string {
   return JSON.stringify([realm, id])
 }
 
-function tooMany (): AuthError {
+function tooManyIds (): AuthError {
   return new AuthError('AUTH_UNAVAILABLE', 'sessions.ofAnyOwner().revoke() has ended too many ids: use ' +
     'sessions.of(owner).revoke(), or give the plugin the option store')
 }

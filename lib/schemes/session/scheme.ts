@@ -2,26 +2,26 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../../types/error.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
-import type { LoginOptions, SessionFeature } from '../../../types/sessions.js'
+import type { LoginOptions, SessionCredential, SessionFeature } from '../../../types/sessions.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { misconfigured } from '../../errors.js'
 import { onSendHook } from '../../util/response.js'
-import type { SessionCredential } from './credential.js'
 import type { Liveness } from './liveness.js'
 import { localSessionsOf } from './local-sessions.js'
 import { LoginRedirect, openReturnPath } from './login-redirect.js'
 import { SessionManager } from './manager.js'
-import { sessionSettings, type SessionOptions, type SessionSettings } from './options.js'
-import { makeSeals } from './seal.js'
+import { parseSessionOptions, type SessionOptions, type SessionSettings } from './options.js'
+import { createSeals } from './seal.js'
 import { StoredSessions } from './stored-sessions.js'
 
 export type { SessionCredential, SessionOptions }
 
 /**
- * Sessions for people in browsers, in a sealed cookie. Without a store nothing is kept on the server but the sessions that were ended early; with one, a session is alive
- * while the store knows of it, so that people see theirs and end them, everywhere.
+ * Creates a scheme for people in browsers, with the session in an encrypted cookie. Without a store, this process only
+ * remembers which sessions were ended early. With one, a session is alive while the store has a record of it, so that
+ * people can list and end their sessions on all instances.
  *
- * `P` is what `reply.login` is given, `D` what the application keeps in the session.
+ * `P` is the type of the principal of `reply.login`, `D` that of the data in the session.
  *
  * @example
  * const web = session<{ id: string, name: string }>({ secret: process.env.SESSION_SECRET, loginPath: '/login' })
@@ -33,12 +33,16 @@ export type { SessionCredential, SessionOptions }
  *   return reply.redirect(app.gatehouse.sessions.returnTo(request, '/'), 303)
  * })
  */
-export function session<P extends PrincipalInput = PrincipalInput, D extends object = Record<string, unknown>> (options: SessionOptions<P>): SchemeFactory<PrincipalFrom<P>, SessionCredential<D>> {
+export function session<P extends PrincipalInput = PrincipalInput, D extends object = Record<string, unknown>> (
+  options: SessionOptions<P>
+): SchemeFactory<PrincipalFrom<P>, SessionCredential<D>> {
   return async (app, name, context) => {
-    const settings = sessionSettings(options, name)
-    const made = await makeSession(app, name, { settings, liveness: livenessOf(app, name, { settings, context }) })
-    // the cookie holds what login was given: nobody else can seal one
-    return { ...made, scheme: made.scheme as Scheme<PrincipalFrom<P>, SessionCredential<D>> }
+    const settings = parseSessionOptions(options, name)
+    const created = await createSession(
+      app, name, { settings, liveness: createLiveness(app, name, { settings, context }) }
+    )
+    // the types hold because only reply.login and credential.update() can write the cookie
+    return { ...created, scheme: created.scheme as Scheme<PrincipalFrom<P>, SessionCredential<D>> }
   }
 }
 
@@ -47,9 +51,11 @@ interface SessionContext {
   readonly context: SchemeContext
 }
 
-function livenessOf (app: FastifyInstance, scheme: string, { settings, context: { shared, store } }: SessionContext): Liveness {
+function createLiveness (
+  app: FastifyInstance, scheme: string, { settings, context: { shared, store } }: SessionContext
+): Liveness {
   if (!shared) return localSessionsOf(app, scheme, settings)
-  return new StoredSessions({ scheme, store, times: settings.times, log: app.log })
+  return new StoredSessions({ scheme, store, expiry: settings.expiry, log: app.log })
 }
 
 interface SessionParts {
@@ -57,19 +63,25 @@ interface SessionParts {
   readonly liveness: Liveness
 }
 
-/** Makes the scheme, and what it offers to applications. */
-export async function makeSession (app: FastifyInstance, name: string, { settings, liveness }: SessionParts) {
+/** Creates the scheme, and `app.gatehouse.sessions` for it. */
+async function createSession (app: FastifyInstance, name: string, { settings, liveness }: SessionParts) {
   const { loginPath, load, decorate } = settings
   claimCookieName(app, settings.cookieName, name)
-  if (!settings.secure) app.log.warn(`schemes.${name}: session cookies are sent without Secure and __Host-, as secure is false: for development over plain HTTP only`)
-  const seals = await makeSeals(app, name, settings.secrets)
+  if (!settings.secure) {
+    app.log.warn(`schemes.${name}: session cookies are sent without Secure and __Host-, as secure is false: for ` +
+      'development over plain HTTP only')
+  }
+  const seals = await createSeals(app, name, settings.secrets)
   const manager = new SessionManager(name, settings, { seal: seals.cookie, liveness })
-  const loginPage = loginPath === null ? null : new LoginRedirect(loginPath, { scheme: name, cookie: manager.cookie, seal: seals.returnPath })
+  const redirect = loginPath === null
+    ? null
+    : new LoginRedirect(loginPath, { scheme: name, cookie: manager.cookie, seal: seals.returnPath })
   app.addHook('onSend', onSendHook((request, reply) => manager.finish(request, reply)))
   app.addHook('onClose', async () => { liveness.close() })
   const scheme: Scheme = Object.freeze({
     authenticate: (request: FastifyRequest) => manager.authenticate(request),
-    refuse: (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure) => loginPage?.refuse(request, reply, failure) ?? false,
+    refuse: (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure) =>
+      redirect?.refuse(request, reply, failure) ?? false,
     openapi: Object.freeze({ type: 'apiKey', in: 'cookie', name: settings.cookieName } as const),
     ambient: true,
     reportsAuthTime: true,
@@ -78,7 +90,8 @@ export async function makeSession (app: FastifyInstance, name: string, { setting
     ...load === null ? {} : { load }
   })
   const sessions: SessionFeature = Object.freeze({
-    login: (request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, options: LoginOptions) => manager.login(request, reply, { principal, options }),
+    login: (request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, options: LoginOptions) =>
+      manager.login(request, reply, { principal, options }),
     logout: (request: FastifyRequest, reply: FastifyReply) => manager.logout(request, reply),
     of: (owner: StoreOwner) => liveness.of(owner),
     ofAnyOwner: () => liveness.ofAnyOwner(),
@@ -88,12 +101,15 @@ export async function makeSession (app: FastifyInstance, name: string, { setting
   return { scheme, features: { sessions } }
 }
 
-/** Two schemes that shared a cookie would each take the other's for a forgery. */
-const claimed = new WeakMap<FastifyInstance, Map<string, string>>()
+/** Schemes by cookie name: two schemes with one cookie would each refuse the other's as forged. */
+const claimedNames = new WeakMap<FastifyInstance, Map<string, string>>()
 
 function claimCookieName (app: FastifyInstance, cookieName: string, scheme: string): void {
-  const owners = claimed.get(app) ?? new Map<string, string>()
-  const owner = owners.get(cookieName)
-  if (owner !== undefined) throw misconfigured(`schemes.${scheme}: session has the cookie name ${cookieName}, and so has schemes.${owner}; give one of them another cookieName.`)
-  claimed.set(app, owners.set(cookieName, scheme))
+  const claimed = claimedNames.get(app) ?? new Map<string, string>()
+  const owner = claimed.get(cookieName)
+  if (owner !== undefined) {
+    throw misconfigured(`The option schemes.${scheme}.cookieName makes the cookie name ${cookieName}, and so does ` +
+      `the one of schemes.${owner}. Give one of them another cookieName.`)
+  }
+  claimedNames.set(app, claimed.set(cookieName, scheme))
 }

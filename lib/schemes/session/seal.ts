@@ -2,59 +2,67 @@ import { hkdfSync } from 'node:crypto'
 import secureSession from '@fastify/secure-session'
 import type { FastifyInstance } from 'fastify'
 
-/** What a seal held, and whether it was made with an older secret than the newest. */
+/** The result of {@link Seal.open}. */
 export interface Opened {
   readonly payload: Readonly<Record<string, unknown>>
+  /** Sealed with an older secret than the newest. */
   readonly old: boolean
 }
 
-/** Authenticated encryption of small objects into text that fits a cookie and a URL. */
+/** Encrypts and authenticates small objects. The text fits a cookie and a URL. */
 export interface Seal {
   seal (payload: Readonly<Record<string, unknown>>): string
-  /** `null` for everything that is not exactly what {@link Seal.seal} returned. Never throws. */
+  /** Decrypts a text. Returns `null` for anything but a result of {@link Seal.seal}. Never throws. */
   open (text: string): Opened | null
 }
 
-/** The two purposes. Each has keys of its own, so that nothing sealed for one opens as the other. */
+/** The two seals of a scheme. Each has its own keys, so that a text of one never opens as the other. */
 export interface Seals {
   readonly cookie: Seal
   readonly returnPath: Seal
 }
 
 /**
- * Years longer than any session: the engine answers "expired" and "forged" alike, and only one of them may be cleared silently.
- * The times that end a session are sealed within and are the scheme's to check. In seconds.
+ * Seconds, longer than any session. The engine does not distinguish an expired text from a forged one, which the scheme
+ * must: it checks the expiry itself, by the times in the payload.
  */
 const engineExpiry = 3_000_000_000
 
 /**
- * `@fastify/secure-session` in a child of its own, where its decorators meet nobody's and its hooks run for no route.
- * Its texts are two padded base64 values that Node decodes leniently, so that many texts open as one; here there is one text for each seal.
+ * Creates the seals of a scheme with `@fastify/secure-session`, registered in a child context, where its decorators do
+ * not conflict and its hooks run for no route. Its texts are padded base64, which Node decodes leniently; here each
+ * payload has exactly one valid text.
  */
-export async function makeSeals (app: FastifyInstance, scheme: string, secrets: readonly Uint8Array[]): Promise<Seals> {
+export async function createSeals (
+  app: FastifyInstance, scheme: string, secrets: readonly Uint8Array[]
+): Promise<Seals> {
   const names = { cookie: `gatehouse session ${scheme}`, returnPath: `gatehouse return path ${scheme}` }
+  const keysFor = (purpose: string): Buffer[] => secrets.map(secret => deriveKey(secret, purpose, scheme))
   let engine = app
   await app.register(async child => {
     await child.register(secureSession, [
-      { sessionName: names.cookie, key: secrets.map(secret => deriveKey(secret, 'session cookie', scheme)), expiry: engineExpiry },
-      { sessionName: names.returnPath, key: secrets.map(secret => deriveKey(secret, 'return path', scheme)), expiry: engineExpiry }
+      { sessionName: names.cookie, key: keysFor('session cookie'), expiry: engineExpiry },
+      { sessionName: names.returnPath, key: keysFor('return path'), expiry: engineExpiry }
     ])
     engine = child
   })
-  return { cookie: makeSeal(engine, names.cookie), returnPath: makeSeal(engine, names.returnPath) }
+  return { cookie: createSeal(engine, names.cookie), returnPath: createSeal(engine, names.returnPath) }
 }
 
-/** HKDF (RFC 5869): one secret, in two schemes or for two purposes, gives unrelated keys. */
+/** Derives a key with HKDF (RFC 5869), so that one secret gives unrelated keys for two schemes or purposes. */
 function deriveKey (secret: Uint8Array, purpose: string, scheme: string): Buffer {
   return Buffer.from(hkdfSync('sha256', secret, '', `fastify-gatehouse 1 ${purpose}\0${scheme}`, 32))
 }
 
 const shape = /^[\w-]+\.[\w-]{32}$/
 
-/** What a last digit may be, by the number of digits beyond whole groups of four: one alone is none, and unused bits are zero (RFC 4648, 3.5). */
+/**
+ * The allowed last digits, by the number of digits modulo 4: a single digit is not allowed, and unused bits must be
+ * zero (RFC 4648, 3.5).
+ */
 const lastDigits = [null, '', 'AQgw', 'AEIMQUYcgkosw048'] as const
 
-/** Base64url without padding, in the one spelling that its bytes have. The nonce's 24 bytes leave no bit unused. */
+/** Returns true for canonical base64url without padding. The nonce of 24 bytes has no unused bits. */
 function isCanonical (text: string): boolean {
   if (!shape.test(text)) return false
   const length = text.length - 33
@@ -62,7 +70,7 @@ function isCanonical (text: string): boolean {
   return allowed === null || allowed.includes(text.charAt(length - 1))
 }
 
-function makeSeal (engine: FastifyInstance, sessionName: string): Seal {
+function createSeal (engine: FastifyInstance, sessionName: string): Seal {
   return {
     seal (payload) {
       const text = engine.encodeSecureSession(engine.createSecureSession({ p: payload }), sessionName)
@@ -70,9 +78,9 @@ function makeSeal (engine: FastifyInstance, sessionName: string): Seal {
     },
     open (text) {
       if (!isCanonical(text)) return null
-      // Node's decoder reads base64url as well
+      // the engine decodes with Node's base64 decoder, which also accepts base64url
       const session = engine.decodeSecureSession(text.replace('.', ';'), undefined, sessionName)
-      // one field: the engine reads fields through a proxy, and copies them all in its data()
+      // the payload is one field, as the engine reads each field through a proxy
       return session === null ? null : { payload: session.get('p'), old: session.changed }
     }
   }

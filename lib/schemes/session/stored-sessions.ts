@@ -4,50 +4,52 @@ import type { Store, StoreChange, StoreEntry, StoreOwner, StoreRecord } from '..
 import { isThenable } from '../../util/answer.js'
 import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
 import { TtlCache } from '../../util/ttl-cache.js'
-import { endOf, longestOf, type Times } from './expiry.js'
+import { endOf, maxLifetime, type Expiry } from './expiry.js'
 import type { Liveness, LoginContext } from './liveness.js'
 import { isId, type Session } from './payload.js'
 import { Revocations } from './revocations.js'
 
-/** What {@link StoredSessions} works with. */
 interface StoredSessionsOptions {
   readonly scheme: string
   readonly store: Store
-  readonly times: Times
+  readonly expiry: Expiry
   readonly log: Pick<FastifyBaseLogger, 'error' | 'warn'>
 }
 
-/** Sessions remembered at once, and as many again that are over. */
-const size = 10_000
+/** Cached sessions, and as many cached ended ones again. */
+const cacheSize = 10_000
 
-/** Sessions that a principal goes on with when one more begins: more than anybody has devices, and too few for one person to fill a store that everybody needs. */
-const most = 100
+/** Sessions that an owner keeps when one more begins, so that one person cannot fill the store. */
+const maxSessionsPerOwner = 100
 
-/** Alive is what has a record in the store. What it said is believed for the staleness, and no longer once it, or somebody here, says that it changed. */
+/**
+ * Treats a session as alive while it has a record in the store. Records are cached for the staleness, and dropped from
+ * the cache when this process or the store reports a change.
+ */
 export class StoredSessions implements Liveness {
   readonly #store: Store
-  readonly #times: Times
+  readonly #expiry: Expiry
   readonly #log: StoredSessionsOptions['log']
   readonly #names: Names
-  readonly #memo: TtlCache<StoreRecord | null>
+  readonly #cache: TtlCache<StoreRecord | null>
   readonly #watchers: RevocationWatch
-  /** Sessions that could not be ended at the store: over in this process in any case. */
+  /** Sessions that the store failed to end. They are ended in this process in any case. */
   readonly #revocations: Revocations
-  /** Sessions whose last sight is being written. */
+  /** Ids of sessions whose last use is being written. */
   readonly #writing = new Set<string>()
   readonly #unsubscribe: () => void
 
-  constructor ({ scheme, store, times, log }: StoredSessionsOptions) {
+  constructor ({ scheme, store, expiry, log }: StoredSessionsOptions) {
     this.#store = store
-    this.#times = times
+    this.#expiry = expiry
     this.#log = log
     this.#names = namesOf(scheme)
-    this.#revocations = new Revocations(longestOf(times), () => {})
-    this.#memo = new TtlCache({ ttl: times.staleness, maxEntries: size, isNegative: record => record === null })
-    // a store that tells of changes is asked for what it may have missed
-    const every = store.subscribe === undefined ? Math.max(1_000, times.staleness) : 30_000
+    this.#revocations = new Revocations(maxLifetime(expiry), () => {})
+    this.#cache = new TtlCache({ ttl: expiry.staleness, maxEntries: cacheSize, isNegative: record => record === null })
+    // a store that reports changes may miss one
+    const every = store.subscribe === undefined ? Math.max(1_000, expiry.staleness) : 30_000
     this.#watchers = new RevocationWatch({ interval: every, lookUp: id => this.#check(id), log })
-    this.#unsubscribe = store.subscribe?.(kind, change => { this.#heard(change) }) ?? (() => {})
+    this.#unsubscribe = store.subscribe?.(kind, change => { this.#applyChange(change) }) ?? (() => {})
   }
 
   beginning (principal: StoreOwner): number {
@@ -55,7 +57,7 @@ export class StoredSessions implements Liveness {
   }
 
   async begin (session: Session, context: LoginContext): Promise<void> {
-    await this.#makeRoom(session.principal)
+    await this.#endSurplus(session.principal)
     await this.#store.add(entryOf(this.#names, session, context))
   }
 
@@ -65,18 +67,18 @@ export class StoredSessions implements Liveness {
       return await this.#take(id)
     } catch (error) {
       this.#revocations.end(session)
-      this.#over(id)
+      this.#invalidate(id)
       throw error
     }
   }
 
   isAlive (session: Session): boolean | Promise<boolean> {
-    return this.#ask(session, record => record !== null)
+    return this.#judge(session, record => record !== null)
   }
 
   see (session: Session): boolean | Promise<boolean> {
-    return this.#ask(session, record => {
-      if (record !== null) this.#saw(record)
+    return this.#judge(session, record => {
+      if (record !== null) this.#recordUse(record)
       return record !== null
     })
   }
@@ -92,7 +94,7 @@ export class StoredSessions implements Liveness {
       revoke: async (id: string) => await this.#revoke(id, stored),
       revokeAll: async ({ except }: { readonly except?: string } = {}) => {
         const spared = isId(except) ? [this.#names.id(except)] : []
-        for (const { id } of await this.#store.takeAll(kind, stored, ...spared)) this.#over(id)
+        for (const { id } of await this.#store.takeAll(kind, stored, ...spared)) this.#invalidate(id)
       }
     })
   }
@@ -108,15 +110,15 @@ export class StoredSessions implements Liveness {
     this.#watchers.close()
   }
 
-  /** @param owner as the store knows them. */
+  /** @param owner the owner in the store. */
   async #list (owner: StoreOwner): Promise<readonly SessionRecord[]> {
     const found = await this.#store.find(kind, owner)
     return found
-      .flatMap(record => recordOf(this.#names, this.#times, record, Date.now()) ?? [])
+      .flatMap(record => recordOf(this.#names, this.#expiry, record) ?? [])
       .sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1)
   }
 
-  /** @param owner as the store knows them. */
+  /** @param owner the owner in the store. */
   async #revoke (id: string, owner: StoreOwner): Promise<boolean> {
     if (!isId(id)) return false
     const name = this.#names.id(id)
@@ -124,36 +126,37 @@ export class StoredSessions implements Liveness {
     return found?.owner?.realm === owner.realm && found.owner.id === owner.id && await this.#take(name)
   }
 
-  /** Ends those that were seen longest ago. */
-  async #makeRoom (owner: StoreOwner): Promise<void> {
+  /** Ends the surplus sessions of an owner, those with the oldest last use. */
+  async #endSurplus (owner: StoreOwner): Promise<void> {
     const found = await this.#store.find(kind, this.#names.owner(owner))
-    const surplus = [...found].sort((a, b) => Number(b.value['seen']) - Number(a.value['seen'])).slice(most)
+    const byUse = [...found].sort((a, b) => Number(b.value['seen']) - Number(a.value['seen']))
+    const surplus = byUse.slice(maxSessionsPerOwner)
     await Promise.all(surplus.map(({ id }) => this.#take(id)))
   }
 
   async #take (id: string): Promise<boolean> {
     const taken = await this.#store.take(kind, id)
-    this.#over(id)
+    this.#invalidate(id)
     return taken !== null
   }
 
-  /** What was known of it, or is being asked, is from before. */
-  #over (id: string): void {
-    this.#memo.delete(id)
+  /** Drops the cached record of an ended session, and notifies those who watch it. */
+  #invalidate (id: string): void {
+    this.#cache.delete(id)
     this.#watchers.notify(id)
   }
 
-  #ask (session: Session, judge: (record: StoreRecord | null) => boolean): boolean | Promise<boolean> {
+  #judge (session: Session, judge: (record: StoreRecord | null) => boolean): boolean | Promise<boolean> {
     if (this.#revocations.denies(session)) return false
     const id = this.#names.id(session.id)
-    const record = this.#memo.get(id, () => this.#store.get(kind, id))
+    const record = this.#cache.get(id, () => this.#store.get(kind, id))
     return isThenable(record) ? record.then(judge) : judge(record)
   }
 
-  /** At most once a minute, and off the path of the request. */
-  #saw (record: StoreRecord): void {
+  /** Writes the last use, at most once a minute. The request does not wait for it. */
+  #recordUse (record: StoreRecord): void {
     const { id } = record
-    const seen = seenAgain(record, Date.now())
+    const seen = withLastUse(record, Date.now())
     if (seen !== null && !this.#writing.has(id)) {
       this.#writing.add(id)
       void this.#write(seen)
@@ -162,9 +165,9 @@ export class StoredSessions implements Liveness {
 
   async #write (record: StoreRecord): Promise<void> {
     try {
-      // lost to another instance, which saw it too, or to its end
+      // fails if another instance wrote the use, or the session was ended
       await this.#store.swap(record)
-      this.#memo.delete(record.id)
+      this.#cache.delete(record.id)
     } catch (error) {
       this.#log.warn({ err: error }, 'when a session was last seen could not be written')
     } finally {
@@ -172,69 +175,72 @@ export class StoredSessions implements Liveness {
     }
   }
 
-  #heard (change: StoreChange): void {
-    applyChange(change, this.#memo, this.#watchers)
+  #applyChange (change: StoreChange): void {
+    applyChange(change, this.#cache, this.#watchers)
   }
 
-  /** Tells of a watched session that is gone. */
+  /** Notifies those who watch a session, if it was ended. */
   async #check (id: string): Promise<void> {
-    if (await this.#store.get(kind, id) === null) this.#over(id)
+    if (await this.#store.get(kind, id) === null) this.#invalidate(id)
   }
 }
 
 const kind = 'session'
 
-/** Milliseconds between two notes of when a session was last seen. */
-const noteEvery = 60_000
-/** Characters, which nobody needs more of to know their devices. */
-const longest = { address: 64, userAgent: 256 }
+/** Milliseconds between two writes of the last use of a session. */
+const useIntervalMs = 60_000
+/** Characters of these fields that are stored. */
+const maxLength = { address: 64, userAgent: 256 }
 
-/** Under which names the sessions of one scheme stand in the store, so that two schemes share nothing there. */
+/** Prefixes names with the scheme, so that two schemes share nothing in a store. */
 interface Names {
   id (id: string): string
   owner (owner: StoreOwner): StoreOwner
-  /** The name of a scheme has no space: what follows the first is the rest. */
-  rest (name: string): string
+  /** Removes the prefix. */
+  unprefixed (name: string): string
 }
 
 function namesOf (scheme: string): Names {
   return {
     id: id => `${scheme} ${id}`,
     owner: ({ realm, id }) => ({ realm: `${scheme} ${realm}`, id }),
-    rest: name => name.slice(scheme.length + 1)
+    unprefixed: name => name.slice(scheme.length + 1)
   }
 }
 
-/** What is kept of a new session: nothing that opens it. */
-function entryOf (names: Names, { id, principal, authenticatedAt, seenAt, endsAt, kept }: Session, { address, userAgent }: LoginContext): StoreEntry {
+/** Returns the entry of a new session. Its secret is not stored. */
+function entryOf (names: Names, session: Session, context: LoginContext): StoreEntry {
+  const { id, principal, authenticatedAt, seenAt, endsAt, kept } = session
+  const address = context.address.slice(0, maxLength.address)
+  const userAgent = context.userAgent.slice(0, maxLength.userAgent)
   return {
     kind,
     id: names.id(id),
     owner: names.owner(principal),
-    value: { created: authenticatedAt, seen: seenAt, kept, address: address.slice(0, longest.address), userAgent: userAgent.slice(0, longest.userAgent) },
+    value: { created: authenticatedAt, seen: seenAt, kept, address, userAgent },
     expiresAt: new Date(endsAt)
   }
 }
 
-/** The record as it is after its session was seen now; `null` when that was noted a moment ago. */
-function seenAgain (record: StoreRecord, now: number): StoreRecord | null {
-  return now - Number(record.value['seen']) >= noteEvery ? { ...record, value: { ...record.value, seen: now } } : null
+/** Returns the record with its last use set to now; `null` when that was written less than a minute ago. */
+function withLastUse (record: StoreRecord, now: number): StoreRecord | null {
+  if (now - Number(record.value['seen']) < useIntervalMs) return null
+  return { ...record, value: { ...record.value, seen: now } }
 }
 
-/** What people are shown of it; `null` when it has been idle for so long that no cookie opens it any more. */
-function recordOf (names: Names, times: Times, { id, owner, value, expiresAt }: StoreRecord, now: number): SessionRecord | null {
+/** Returns the public record of a session, or `null` when its idle timeout has passed. */
+function recordOf (names: Names, expiry: Expiry, { id, owner, value, expiresAt }: StoreRecord): SessionRecord | null {
   const created = Number(value['created'])
   const seen = Number(value['seen'])
-  const sealed = Number(expiresAt)
-  const kept = value['kept'] === true
-  // it may have been seen later than was noted
-  if (owner === null || endOf(times, { seenAt: seen + noteEvery, endsAt: sealed, authenticatedAt: created, kept }) <= now) return null
+  const times = { endsAt: Number(expiresAt), authenticatedAt: created, kept: value['kept'] === true }
+  // the last use may be later than the one that was written
+  if (owner === null || endOf(expiry, { ...times, seenAt: seen + useIntervalMs }) <= Date.now()) return null
   return Object.freeze({
-    id: names.rest(id),
-    owner: Object.freeze({ realm: names.rest(owner.realm), id: owner.id }),
+    id: names.unprefixed(id),
+    owner: Object.freeze({ realm: names.unprefixed(owner.realm), id: owner.id }),
     createdAt: new Date(created).toISOString(),
     lastSeenAt: new Date(seen).toISOString(),
-    expiresAt: new Date(endOf(times, { seenAt: Infinity, endsAt: sealed, authenticatedAt: created, kept })).toISOString(),
+    expiresAt: new Date(endOf(expiry, { ...times, seenAt: Infinity })).toISOString(),
     address: String(value['address']),
     userAgent: String(value['userAgent'])
   })

@@ -95,7 +95,7 @@ t.test('separates the users of two session schemes of one application', async t 
   t.match((await ask('/staff/me', get(jar))).body, { kind: 'authenticated' })
   await t.rejects(
     async () => await make(session({ secret: key, cookieName: 'staff' }), app, 'third'),
-    /cookie name __Host-staff, and so has schemes\.staff/
+    /cookie name __Host-staff, and so does the one of schemes\.staff/
   )
 })
 

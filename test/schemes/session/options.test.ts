@@ -70,7 +70,7 @@ t.test('stops the boot for a wrong option, and names the scheme and the option',
     [
       'a staleness of minutes',
       { secret: good, staleness: '2m' },
-      /staleness must be at most 1 minute\. .*would be good here/
+      /staleness must be at most 1 minute\. .*stays valid here/
     ],
     [
       'a login page elsewhere',

@@ -47,7 +47,7 @@ t.test('remembers ends for the longest lifetime of all schemes that share them',
   const begun = time.now()
   for (const [lives, over] of [[undefined, false], [2 * hour, true], [hour / 2, false]] as const) {
     const { list } = revocations()
-    if (lives !== undefined) list.outlast(lives)
+    if (lives !== undefined) list.extendTo(lives)
     const owner = sessionOf('long', 'alice', begun)
     list.endAll(owner.principal, null)
     for (let n = 0; n < 1_023; n++) list.endAll({ realm: 'web', id: `p${n}` }, null)
