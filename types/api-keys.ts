@@ -6,26 +6,29 @@ import type { StoreOwner } from './store.js'
 
 /** The fields of a new key. */
 export interface ApiKeyInput {
-  /** Shown to people, who tell their keys apart by it. */
+  /** A name by which people recognise the key. */
   readonly name: string
-  /** A subset of the owner's, checked when the key is made and whenever it is used. */
+  /** A subset of the owner's, checked when the key is created and whenever it is used. */
   readonly scopes?: readonly string[]
   readonly roles?: readonly string[]
-  /** Left out or `null`, the key does not expire. */
+  /** Default `null`: the key does not expire. */
   readonly expiresAt?: Date | null
-  /** Limits this key on all routes together, beside the routes' own limits. Left out or `null`, it has none. */
+  /**
+   * Limits requests with this key on all routes together, in addition to the limits of routes. Default `null`: no
+   * limit.
+   */
   readonly rateLimit?: RateLimitRule | null
 }
 
 /** The fields of a key that may be changed. */
 export type ApiKeyChange = Partial<ApiKeyInput>
 
-/** Everything known of a key except the key itself. Instants are ISO 8601 strings. */
+/** Describes a key, without the key itself. Instants are ISO 8601 strings. */
 export interface ApiKeyRecord {
   readonly id: string
   readonly owner: StoreOwner
   readonly name: string
-  /** The beginning of the key, which is public: people recognise it by this. */
+  /** The public beginning of the key, by which people recognise it. */
   readonly start: string
   readonly scopes: readonly string[]
   readonly roles: readonly string[]
@@ -34,26 +37,27 @@ export interface ApiKeyRecord {
   /** Accurate to about a minute: it is written in batches, never per request. */
   readonly lastUsedAt: string | null
   readonly rateLimit: RateLimitRule | null
-  /** Set by `rotate`: the id of the successor, when it was made, and when this key ends because of it. */
+  /** Set by `rotate`: the id of the successor, its creation, and the resulting end of this key. */
   readonly replacedBy: string | null
   readonly replacedAt: string | null
   readonly sunsetAt: string | null
 }
 
-/** What a handler learns of a managed key: `request.auth.credential`. */
+/** Type of `request.auth.credential` of a managed key. */
 export interface ApiKeyCredential {
   readonly id: string
   readonly name: string
 }
 
-/** Bounds the rights of a key beyond its owner's: by those of the person who asks for it. */
+/** Bounds the rights of a key, in addition to those of its owner. */
 export interface ApiKeyBounds {
+  /** The person who requests the key, which must not have more rights. */
   readonly within?: Principal
 }
 
 /** Bounds a new key. */
 export interface NewApiKeyBounds extends ApiKeyBounds {
-  /** How many live keys the owner may have, including the new one, also where several are made at once. */
+  /** The live keys that the owner may have, including the new one. Concurrent calls are counted too. */
   readonly maxKeys?: number
 }
 
@@ -63,7 +67,7 @@ export interface RotateOptions extends NewApiKeyBounds {
   readonly overlap: Duration
 }
 
-/** A new key and its record. The key is shown this once; nobody can read it again. */
+/** A new key and its record. The key cannot be read again. */
 export interface NewApiKey {
   readonly key: string
   readonly record: ApiKeyRecord
@@ -76,7 +80,7 @@ export interface NewApiKey {
 export interface AnyOwnerApiKeys {
   get (id: string): Promise<ApiKeyRecord | null>
   /**
-   * Changes a key. Returns `null` when there is no such key, or it ended.
+   * Changes a key. Returns `null` when there is no such key, or it expired.
    * @throws {AuthError} `AUTH_ACCESS_DENIED` for scopes or roles that the owner does not have.
    */
   update (id: string, change: ApiKeyChange, bounds?: ApiKeyBounds): Promise<ApiKeyRecord | null>
@@ -86,7 +90,7 @@ export interface AnyOwnerApiKeys {
    * Creates a successor with the old key's rights (as far as `within` has them) and expiry. The old key stays valid
    * for `overlap` and announces its end in its responses (`Deprecation`, RFC 9745; `Sunset`, RFC 8594). With an
    * overlap of 0, for a key that may have leaked, it ends at once and leaves no record. Returns `null` when there is
-   * no such key, or it ended.
+   * no such key, or it expired.
    * @throws {AuthError} `AUTH_ACCESS_DENIED` when the owner would have more keys than `maxKeys`.
    */
   rotate (id: string, options: RotateOptions): Promise<NewApiKey | null>
@@ -100,13 +104,13 @@ export interface OwnerApiKeys extends AnyOwnerApiKeys {
    * `maxKeys`.
    */
   create (input: ApiKeyInput, bounds?: NewApiKeyBounds): Promise<NewApiKey>
-  /** Lists the owner's keys, the newest first. Keys that ended are listed for a week. */
+  /** Lists the owner's keys, the newest first. Expired keys are listed for a week. */
   list (): Promise<readonly ApiKeyRecord[]>
 }
 
 /**
  * Managed keys of one scheme: issued, listed, rotated and revoked at run time. Every call rejects with
- * `AUTH_UNAVAILABLE` when the store does not respond (whether a change happened is then unknown), and with
+ * `AUTH_UNAVAILABLE` when the store is unavailable (whether a change happened is then unknown), and with
  * `AUTH_FAULT` for wrong arguments.
  */
 export interface ApiKeyFeature {

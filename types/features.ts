@@ -9,9 +9,9 @@ import type { SessionFeature } from './sessions.js'
 export interface IssueOptions {
   /** The scheme whose key signs; needed only when several can. */
   readonly scheme?: string
-  /** Time until the token expires, in seconds or such as `'15m'`. Default: the scheme's own. */
+  /** The time until the token expires. Default: that of the scheme. */
   readonly expiresIn?: Duration
-  /** Further claims. The scheme itself writes `iss`, `aud`, `sub`, `exp`, `nbf`, `iat`, `jti`, scopes and roles. */
+  /** Additional claims. The scheme itself writes `iss`, `aud`, `sub`, `exp`, `nbf`, `iat`, `jti`, scopes and roles. */
   readonly claims?: Readonly<Record<string, unknown>>
 }
 
@@ -59,8 +59,8 @@ export interface TokenFeature {
 }
 
 /**
- * What a scheme offers to applications beside proving identity. The guard does not know of it: a factory returns it
- * beside the scheme, and `app.gatehouse` and `reply.login` call it.
+ * Functions of a scheme beyond authentication. A factory returns them beside the scheme, and `app.gatehouse` and
+ * `reply.login` call them.
  */
 export interface Features {
   /** Declares routes of the scheme's own, when the plugin's hooks stand. Each says its `config.auth`. */

@@ -5,24 +5,24 @@ import type { StoreOwner } from './store.js'
 
 /** The options of `reply.login`. */
 export interface LoginOptions {
-  /** The scheme that keeps the session; needed only when several do. */
+  /** The scheme of the session; needed only when several schemes have sessions. */
   readonly scheme?: string
-  /** Remembers the person: the session may live for the scheme's `keepTimeout`. */
+  /** Keeps the person logged in after the browser is closed, for up to the `keepTimeout` of the scheme. */
   readonly keep?: boolean
   /**
-   * Gives the live session a new id, without asking the person again: it keeps its times, and its data unless other
-   * data is given. Use it after a change of what they may do; leave it out after a password was checked. Refused with
-   * `AUTH_REQUIRED` where there is no live session.
+   * Gives the current session a new id. It keeps its timeouts, and its data unless other data is given. Use it when the
+   * rights of the person change, but not after a password was verified. Refused with `AUTH_REQUIRED` when there is no
+   * live session.
    */
   readonly renew?: boolean
   /**
    * Allows a login that ends in a request from another site, such as the callback of an identity provider or a link
-   * in a mail, which is refused with `AUTH_CROSS_SITE` otherwise. Write `true` only after the application has compared
-   * a state that came with the request to one that it had bound to this browser: without that, any site can log a
-   * person in as somebody else (login CSRF).
+   * in a mail, which is refused with `AUTH_CROSS_SITE` otherwise. Set it only after the application has compared the
+   * state in the request to one that it had bound to this browser: without that, any site can log a person in as
+   * somebody else (login CSRF).
    */
   readonly stateChecked?: boolean
-  /** The session's own data. It travels in the cookie: keep it small. */
+  /** Data of the session. It is in the cookie, so keep it small. */
   readonly data?: Readonly<Record<string, unknown>>
 }
 
@@ -44,7 +44,7 @@ export interface SessionCredential<D extends object = Record<string, unknown>> {
 
 /** Describes one session. Instants are ISO 8601 strings. */
 export interface SessionRecord {
-  /** A handle that opens nothing: the same as `request.auth.credential.id`. */
+  /** The same as `request.auth.credential.id`. It does not open the session. */
   readonly id: string
   readonly owner: StoreOwner
   readonly createdAt: string
@@ -61,8 +61,9 @@ export interface SessionRecord {
  */
 export interface AnyOwnerSessions {
   /**
-   * Ends one session, wherever it was begun.
-   * Returns whether it existed; without a store, where nobody can tell, whether `id` has the form of an id.
+   * Ends a session of any instance. Returns `false` if it did not exist; without a store, which alone knows that, only
+   * if
+   * `id` does not have the form of an id.
    */
   revoke (id: string): Promise<boolean>
 }
@@ -70,11 +71,11 @@ export interface AnyOwnerSessions {
 /**
  * The sessions of one owner. A session of somebody else is treated like one that does not exist.
  *
- * With a store, every call rejects with `AUTH_UNAVAILABLE` when it does not respond; whether a session ended is then
- * unknown. Without one, ends are remembered by this process alone, and nobody can list.
+ * With a store, every call rejects with `AUTH_UNAVAILABLE` when the store is unavailable; whether a session was ended
+ * is then unknown. Without one, only this process remembers which sessions were ended, and `list` rejects.
  */
 export interface OwnerSessions extends AnyOwnerSessions {
-  /** Lists the live sessions, the last seen first. @throws {AuthError} `AUTH_FAULT` without a store. */
+  /** Lists the live sessions, the last used first. @throws {AuthError} `AUTH_FAULT` without a store. */
   list (): Promise<readonly SessionRecord[]>
   /** Ends every session, except the one with the id `except`. */
   revokeAll (options?: { readonly except?: string }): Promise<void>
@@ -91,11 +92,10 @@ export interface SessionFeature {
   /** Returns the sessions of all owners. */
   ofAnyOwner (): AnyOwnerSessions
   /**
-   * Returns the path that a person was on their way to when they were sent to log in; `fallback` when there is none
-   * that can be trusted.
+   * Returns the path from which a person was redirected to the login page; `fallback` when there is no authentic one.
    */
   returnTo? (request: FastifyRequest, fallback: string): string
-  /** Where people are sent to log in. A protected one stops the boot: it would send them in a circle. */
+  /** The path of the login page. The boot stops if its route is protected, which would cause a redirect loop. */
   readonly loginPath?: string
 }
 
@@ -107,22 +107,22 @@ export interface SessionFeature {
  * await sessions.revokeAll({ except: request.auth.credential.id })
  */
 export interface GatehouseSessions {
-  /** The schemes that keep sessions. */
+  /** The schemes with sessions. */
   readonly schemes: readonly SchemeName[]
   /**
-   * Returns the sessions of one owner: a principal, or any `{ realm, id }`. Without `scheme`, those of all schemes
-   * that keep sessions, so that `revokeAll` logs out everywhere.
-   * @throws {AuthError} `AUTH_FAULT` when `owner` is not one, or when no scheme keeps sessions.
+   * Returns the sessions of one owner: a principal, or any `{ realm, id }`. Without `scheme`, those of all schemes,
+   * so that `revokeAll` logs out everywhere.
+   * @throws {AuthError} `AUTH_FAULT` when `owner` is not one, or when no scheme has sessions.
    */
   of (owner: StoreOwner, options?: SchemeChoice): OwnerSessions
   /**
    * Returns the sessions of all owners, for administration. Without `scheme`, those of all schemes.
-   * @throws {AuthError} `AUTH_FAULT` when no scheme keeps sessions.
+   * @throws {AuthError} `AUTH_FAULT` when no scheme has sessions.
    */
   ofAnyOwner (options?: SchemeChoice): AnyOwnerSessions
   /**
-   * Returns the path that a person was on their way to when they were sent to log in; `fallback` (`/`) when there is
-   * none that can be trusted.
+   * Returns the path from which a person was redirected to the login page; `fallback` (default `/`) when there is no
+   * authentic one.
    */
   returnTo (request: FastifyRequest, fallback?: string): string
 }

@@ -11,17 +11,17 @@ import { isObject } from '../../util/objects.js'
 import { duration, functionOf, object, optional, string } from '../../util/options.js'
 import type { FoundUser } from './users.js'
 
-/** A user of the table that {@link basic} takes: the principal, its name being the `id`, and the password or its hash. */
+/** A user of the option `users`: the principal, whose `id` is the user name, and the password or its hash. */
 export type BasicUser = Omit<PrincipalInput, 'id'> & (
   | { readonly password: string | undefined, readonly hash?: never }
   | {
-    /** What `npx fastify-gatehouse hash` prints: argon2, scrypt or bcrypt. */
+    /** An argon2, scrypt or bcrypt hash, as `npx fastify-gatehouse hash` prints it. */
     readonly hash: string | undefined
     readonly password?: never
   })
 
 interface BasicCommon {
-  /** What the browser's prompt names. Default: the scheme's name. */
+  /** The realm of the challenge, which the prompt of a browser may show. Default: the name of the scheme. */
   readonly realm?: string
   readonly load?: Load
   /** Adds a property to every request: the principal of this scheme, or `null`. `true` for the scheme's own name. */
@@ -30,8 +30,9 @@ interface BasicCommon {
 
 interface BasicCached {
   /**
-   * Takes a password that was right for a user and their stored hash to be right for `ttl`, at most 5 minutes, from the same address, so that a slow hash is not computed for every request.
-   * A changed hash counts at once; a wrong password is never remembered. Left out, every request is verified.
+   * Caches a right password per user, stored hash and address for `ttl`, at most 5 minutes, so that a slow hash is not
+   * computed on every request. A changed hash takes effect at once, and a wrong password is never cached. Default: no
+   * cache.
    */
   readonly cache?: { readonly ttl: Duration }
 }
@@ -39,25 +40,34 @@ interface BasicCached {
 /** The options of {@link basic}: `verify`, `users` or `find`. */
 export type BasicOptions<P extends PrincipalInput = PrincipalInput> = BasicCommon & (
   | {
-    /** The user's principal, or a no: `null`, `undefined`, `false` or `{ valid: false }`. Take as long for an unknown user as for a known one. What it throws is a 500. */
+    /**
+     * Returns the principal of the user, or `null`, `undefined`, `false` or `{ valid: false }` for a wrong password.
+     * Should take as long for an unknown user as for a known one. If it throws, the response is a 500.
+     */
     readonly verify: (username: string, password: string, request: FastifyRequest) => P | No | Promise<P | No>
     readonly users?: never
     readonly find?: never
-    /** Only with hashes that the scheme can see. */
+    /** Needs `users` or `find`: the cache depends on the stored hash. */
     readonly cache?: never
     readonly passwords?: never
   }
   | BasicCached & {
-    /** From user name to password, or its hash, and principal. Passwords are not kept. */
+    /** Users by name. Plain passwords are not kept. */
     readonly users: Readonly<Record<string, BasicUser>>
     readonly verify?: never
     readonly find?: never
     readonly passwords?: never
   }
   | BasicCached & {
-    /** The user's stored hash and principal, or a no, asked at every request. The password is verified here. What it throws is a 500. */
+    /**
+     * Returns the stored hash and the principal of a user, or `null`, `undefined`, `false` or `{ valid: false }` for an
+     * unknown one. Called on every request; the plugin verifies the password. If it throws, the response is a 500.
+     */
     readonly find: (username: string, request: FastifyRequest) => FoundUser<P> | No | Promise<FoundUser<P> | No>
-    /** What verifies the hashes: `passwords({...})` of `fastify-gatehouse/passwords`, for those under a pepper. Default: `passwords()`. */
+    /**
+     * Verifies the hashes: the result of `passwords({...})` of `fastify-gatehouse/passwords`, needed for hashes under a
+     * pepper. Default: `passwords()`.
+     */
     readonly passwords?: Pick<Passwords, 'verify'>
     readonly verify?: never
     readonly users?: never
@@ -66,11 +76,11 @@ export type BasicOptions<P extends PrincipalInput = PrincipalInput> = BasicCommo
 type Verify = (username: string, password: string, request: FastifyRequest) => unknown
 type Find = (username: string, request: FastifyRequest) => unknown
 
-/** Where a password is verified: by the application, against a table, or against a hash that the application finds. */
+/** How a password is verified: by the application, with a table, or with a hash that the application finds. */
 export type UserSource =
   | { readonly kind: 'verify', readonly verify: Verify }
   | { readonly kind: 'users', readonly users: unknown }
-  /** `passwords` is `null` for the default ones. */
+  /** `passwords` is `null` for the default. */
   | { readonly kind: 'find', readonly find: Find, readonly passwords: Pick<Passwords, 'verify'> | null }
 
 /** {@link BasicOptions}, parsed and complete. */
@@ -78,14 +88,14 @@ export interface BasicSettings {
   readonly source: UserSource
   readonly realm: string
   readonly load: Load | null
-  /** Seconds for which a right password is remembered; `null`: not at all. */
+  /** Seconds for which a right password is cached; `null`: no cache. */
   readonly cacheTtl: number | null
   readonly decorate: true | string | null
   /** The path of these options, for messages: `schemes.ops`. */
   readonly path: string
 }
 
-/** A password that leaked is good for so long, at most, where nobody changed it. */
+/** Seconds. */
 const maxCacheTtl = 300
 
 const parse = object({

@@ -12,27 +12,27 @@ import { isThenable } from '../../util/answer.js'
 import { addressOf } from '../../util/client-address.js'
 import { createVerifiedCache, type VerifiedCache } from './cache.js'
 import { parseBasicOptions, type BasicOptions, type BasicSettings, type UserSource } from './options.js'
-import { longestPassword, parseUserPass, type UserPass } from './user-pass.js'
-import { foundVerifier, hashCheck, passwordsFor, readTable, type Find, type FoundUser, type Table } from './users.js'
+import { maxPasswordBytes, parseUserPass, type UserPass } from './user-pass.js'
+import { foundVerifier, hashCheck, passwordsFor, parseUsers, type Find, type FoundUser, type Table } from './users.js'
 
 export type { BasicOptions, BasicUser } from './options.js'
 export { parseUserPass, type FoundUser }
 
-/** Completes what is found, so that nothing is left to do when it is remembered. */
+/** Returns the complete principal of a user, or `null` when the password is wrong. */
 type Verify<P> = (username: string, password: string, request: FastifyRequest) => P | null | PromiseLike<P | null>
 
-/** The ways to tell whose a password is. */
 interface Verifier<P> {
   readonly verify: Verify<P>
-  /** Whose it was a moment ago at the same address, or `null`: it costs nothing, so that no limit of guesses stands before it. `null` where nothing is remembered. */
+  /** Verifies against the cache only. It is cheap, and not limited as a guess. `null` without a cache. */
   readonly recall: Verify<P> | null
 }
 
 /**
- * HTTP Basic, RFC 7617, in UTF-8.
+ * Creates a scheme for HTTP Basic (RFC 7617) in UTF-8.
  *
  * @example
- * const ops = basic({ realm: 'ops', users: { deploy: { hash: process.env.OPS_HASH, roles: ['ops'] } }, cache: { ttl: '1m' } })
+ * const users = { deploy: { hash: process.env.OPS_HASH, roles: ['ops'] } }
+ * const ops = basic({ realm: 'ops', users, cache: { ttl: '1m' } })
  * @throws {AuthError} `AUTH_MISCONFIGURED` at boot.
  */
 export function basic<P extends PrincipalInput> (options: BasicOptions<P>): SchemeFactory<PrincipalFrom<P>, null> {
@@ -52,7 +52,9 @@ interface About<P extends PrincipalInput> {
   readonly decorate: true | string | null
 }
 
-function createScheme<P extends PrincipalInput> ({ verify, recall }: Verifier<PrincipalFrom<P>>, { realm, load, guesses, decorate }: About<P>): Scheme<PrincipalFrom<P>, null> {
+function createScheme<P extends PrincipalInput> (
+  { verify, recall }: Verifier<PrincipalFrom<P>>, { realm, load, guesses, decorate }: About<P>
+): Scheme<PrincipalFrom<P>, null> {
   const challenge = Object.freeze({ scheme: 'Basic', params: Object.freeze({ realm, charset: 'UTF-8' }) })
   const judge = (principal: PrincipalFrom<P> | null): Outcome<PrincipalFrom<P>, null> =>
     principal === null
@@ -72,27 +74,35 @@ function createScheme<P extends PrincipalInput> ({ verify, recall }: Verifier<Pr
       const encoded = readAuthorization(request, 'basic')
       if (typeof encoded !== 'string') return encoded
       const sent = parseUserPass(encoded)
-      if (sent === null || sent.username === '' || sent.password === '') return invalid('the credential is no user name and password')
-      if (Buffer.byteLength(sent.password) > longestPassword) return invalid('the password is too long')
+      if (sent === null || sent.username === '' || sent.password === '') {
+        return invalid('the credential is not a user name and a password')
+      }
+      if (Buffer.byteLength(sent.password) > maxPasswordBytes) return invalid('the password is too long')
       const known = recall?.(sent.username, sent.password, request) ?? null
-      if (isThenable(known)) return Promise.resolve(known).then(principal => principal === null ? check(sent, request) : judge(principal), busy)
+      if (isThenable(known)) {
+        return Promise.resolve(known).then(
+          principal => principal === null ? check(sent, request) : judge(principal), busy
+        )
+      }
       return known === null ? check(sent, request) : judge(known)
     }
   }
 }
 
-/** Too many hashes wait already: nobody can tell now, which is no fault. Everything else that was thrown is one. */
+/** Returns *unavailable* when too many hashes are queued. Throws everything else again. */
 function busy (cause: unknown): Outcome<never, null> {
   return unavailableOr(cause)
 }
 
 type MaybePromise<T> = T | Promise<T>
 
-function createVerifier<P extends PrincipalInput> (settings: BasicSettings, name: string): MaybePromise<Verifier<PrincipalFrom<P>>> {
+function createVerifier<P extends PrincipalInput> (
+  settings: BasicSettings, name: string
+): MaybePromise<Verifier<PrincipalFrom<P>>> {
   const { source, cacheTtl, path } = settings
   const cache = cacheTtl === null ? null : createVerifiedCache(cacheTtl)
   switch (source.kind) {
-    case 'users': return createTableVerifier<P>(readTable(source.users, name, path), cache, path)
+    case 'users': return createTableVerifier<P>(parseUsers(source.users, name, path), cache, path)
     case 'verify': return { verify: completeAnswer(source.verify as Verify<P | No>, name), recall: null }
     case 'find': return createHashVerifier<P>(source, cache, { name, path })
   }
@@ -107,27 +117,35 @@ async function createHashVerifier<P extends PrincipalInput> (
   const hashes = passwords ?? await passwordsFor(null, path)
   return {
     verify: foundVerifier(ask, hashCheck(hashes, cache), name),
-    recall: cache === null ? null : foundVerifier(ask, async (...sent) => recalls(cache, ...sent), name)
+    recall: cache === null ? null : foundVerifier(ask, async (...sent) => isCached(cache, ...sent), name)
   }
 }
 
-function recalls (cache: VerifiedCache, username: string, password: string, stored: string | null, { ip }: FastifyRequest): boolean {
-  return stored !== null && cache.remembers([username, password, stored, addressOf(ip)])
+function isCached (
+  cache: VerifiedCache, username: string, password: string, stored: string | null, { ip }: FastifyRequest
+): boolean {
+  return stored !== null && cache.has([username, password, stored, addressOf(ip)])
 }
 
-function createTableVerifier<P extends PrincipalInput> (table: Table, cache: VerifiedCache | null, path: string): MaybePromise<Verifier<PrincipalFrom<P>>> {
+function createTableVerifier<P extends PrincipalInput> (
+  table: Table, cache: VerifiedCache | null, path: string
+): MaybePromise<Verifier<PrincipalFrom<P>>> {
   const { recipes, verifier, find } = table
-  // what a table says of a principal beside realm, id, scopes and roles is what its type says
+  // the table has the type of the option users, so its principals are of the type P
   const recall = cache === null
     ? null
     : (username: string, password: string, request: FastifyRequest) => {
         const user = find(username)
-        return user !== undefined && recalls(cache, username, password, user.stored, request) ? user.principal : null
+        return user !== undefined && isCached(cache, username, password, user.stored, request) ? user.principal : null
       }
-  if (recipes.length > 0) return passwordsFor(recipes, path).then(passwords => ({ verify: verifier(hashCheck(passwords, cache)), recall }) as Verifier<PrincipalFrom<P>>)
+  if (recipes.length > 0) {
+    return passwordsFor(recipes, path).then(
+      passwords => ({ verify: verifier(hashCheck(passwords, cache)), recall }) as Verifier<PrincipalFrom<P>>
+    )
+  }
   if (cache !== null) {
-    throw misconfigured(`The option ${path}.cache is of no use without a user with a hash: comparing a password that is ` +
-    'given itself costs nothing. Leave cache out.')
+    throw misconfigured(`The option ${path}.cache has no effect without a user with a hash: a plain password is ` +
+      'compared quickly. Leave cache out.')
   }
   return { verify: verifier(null) as Verify<PrincipalFrom<P>>, recall: null }
 }

@@ -1,20 +1,22 @@
-/** What a client sent. */
+/** The user name and password of a request. */
 export interface UserPass { readonly username: string, readonly password: string }
 
-/** Longer passwords are refused unread: hashing them is work that a stranger chooses. */
-export const longestPassword = 1024
+/**
+ * Bytes of a password. Longer ones are refused before they are hashed, which costs time that an attacker could choose.
+ */
+export const maxPasswordBytes = 1024
 
-/** Base64 of a name and a password of 1,024 bytes each. What is longer is refused before it is decoded: normalising it costs the square of its length. */
-const longestEncoded = Math.ceil((2 * longestPassword + 1) / 3) * 4
+/** Base64 of a name and a password of 1,024 bytes each. Longer ones are refused: normalising takes quadratic time. */
+const maxEncodedLength = Math.ceil((2 * maxPasswordBytes + 1) / 3) * 4
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
- * RFC 7617, 2: base64 of `user-id ":" password`; the first colon ends the name; no control characters. In UTF-8, normalised (NFC).
- * @returns `null` for what is not that.
+ * Parses the credential of HTTP Basic (RFC 7617, 2): base64 of `user-id ":" password` in UTF-8, where the first colon
+ * ends the name, without control characters. Returns both in normal form (NFC); `null` for anything else.
  */
 export function parseUserPass (encoded: string): UserPass | null {
-  if (encoded.length > longestEncoded || !/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) return null
+  if (encoded.length > maxEncodedLength || !/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) return null
   const text = decode(Buffer.from(encoded, 'base64'))
   const colon = text?.indexOf(':') ?? -1
   if (text === null || colon === -1 || hasControl(text)) return null
@@ -29,6 +31,7 @@ function decode (bytes: Buffer): string | null {
   }
 }
 
+/** Returns true for a text with a control character. */
 export function hasControl (text: string): boolean {
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)

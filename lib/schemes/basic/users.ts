@@ -15,38 +15,51 @@ import { isNo } from '../../util/answer.js'
 import { addressOf } from '../../util/client-address.js'
 import { isObject, ownFields, property } from '../../util/objects.js'
 import type { VerifiedCache } from './cache.js'
-import { hasControl, longestPassword } from './user-pass.js'
+import { hasControl, maxPasswordBytes } from './user-pass.js'
 
-/** A user of the table. */
 interface User {
-  /** Of the password, where the table has it. */
+  /** The digest of a plain password. */
   readonly digest: Buffer | null
-  /** The hash of the password, where the table has that. */
+  /** The hash of the password, if the table has one. */
   readonly stored: string | null
   readonly recipe: Recipe | null
   readonly principal: Principal
 }
 
-/** The users of one table, read. */
+/** The option `users`, parsed. */
 export interface Table {
-  /** How their hashes were made; none where all passwords are given themselves. */
+  /** The recipes of the hashes; empty when all passwords are plain. */
   readonly recipes: readonly Recipe[]
-  /** Who has this name, and the hash, where the table has one. */
+  /** Returns the user with this name. */
   find (username: string): Pick<User, 'stored' | 'principal'> | undefined
-  /** @param check Asked about every password that is none of those that were given themselves, also of users who have no hash: a failure has one price. */
-  verifier (check: CheckHash | null): (username: string, password: string, request: FastifyRequest) => Principal | null | Promise<Principal | null>
+  /**
+   * @param check verifies every password that does not match a plain one, also for users without a hash, so that each
+   * failure costs the same.
+   */
+  verifier (check: CheckHash | null): (
+    username: string, password: string, request: FastifyRequest
+  ) => Principal | null | Promise<Principal | null>
 }
 
 /**
- * Passwords as digests under a random prefix of this process. An unknown user is compared too, with a digest that nothing has.
+ * Parses the option `users`. Plain passwords are kept as digests, salted per process. The password of an unknown user
+ * is compared with a random digest, so that it takes as long.
  * @throws {AuthError} `AUTH_MISCONFIGURED`
  */
-export function readTable (users: unknown, name: string, path: string): Table {
-  if (!isObject(users) || Object.keys(users).length === 0) throw misconfigured(`The option ${path}.users must be an object from user name to { password, scopes, roles } or { hash, scopes, roles }, with at least one user.`)
+export function parseUsers (users: unknown, name: string, path: string): Table {
+  if (!isObject(users) || Object.keys(users).length === 0) {
+    throw misconfigured(`The option ${path}.users must be an object from user name to { password, scopes, roles } or ` +
+      '{ hash, scopes, roles }, with at least one user.')
+  }
   const salt = randomBytes(32).toString('latin1')
   const digest = (password: string): Buffer => hash('sha256', salt + password, 'buffer')
-  const known = new Map(Object.entries(users).map(([username, user]) => [username.normalize('NFC'), parseUser(username, user, digest, name, path)]))
-  if (known.size < Object.keys(users).length) throw misconfigured(`The option ${path}.users has two names that are one in Unicode's normal form (NFC). Remove one of them.`)
+  const parse = ([username, user]: [string, unknown]) =>
+    [username.normalize('NFC'), parseUser(username, user, { digest, name, path })] as const
+  const known = new Map(Object.entries(users).map(parse))
+  if (known.size < Object.keys(users).length) {
+    throw misconfigured(`The option ${path}.users has two names that are equal in Unicode's normal form (NFC). ` +
+      'Remove one of them.')
+  }
   const nobody = randomBytes(32)
   return {
     recipes: [...known.values()].flatMap(({ recipe }) => recipe ?? []),
@@ -61,50 +74,93 @@ export function readTable (users: unknown, name: string, path: string): Table {
   }
 }
 
-function parseUser (username: string, given: unknown, digest: (password: string) => Buffer, name: string, path: string): User {
+interface TableContext {
+  readonly digest: (password: string) => Buffer
+  /** The name of the scheme. */
+  readonly name: string
+  readonly path: string
+}
+
+function parseUser (username: string, given: unknown, context: TableContext): User {
+  const { digest, name, path } = context
   const which = `The user '${username}' of ${path}`
   const user = isObject(given) ? ownFields(given) : null
-  // behind a colon there may be the password
-  if (username === '' || username.includes(':') || hasControl(username)) throw misconfigured(`The user '${username.split(':', 1)[0]}' of ${path} has a name that RFC 7617 cannot carry: it is empty, or has a colon or a control character.`)
-  if (user !== null && 'hash' in user) return parseHashed(username, user, name, path)
-  if (typeof user?.password !== 'string') throw misconfigured(`${which} must be { password, scopes, roles }; the password is ${user === null ? 'missing' : typeof user.password}.`)
-  if (Buffer.byteLength(user.password) > longestPassword || hasControl(user.password)) throw misconfigured(`${which} has a password that is longer than ${longestPassword} bytes, or has control characters.`)
+  if (username === '' || username.includes(':') || hasControl(username)) {
+    // what follows a colon may be the password
+    throw misconfigured(`The user '${username.split(':', 1)[0]}' of ${path} has a name that HTTP Basic cannot carry ` +
+      '(RFC 7617): it is empty, or has a colon or a control character.')
+  }
+  if (user !== null && 'hash' in user) return parseHashed(username, user, context)
+  if (typeof user?.password !== 'string') {
+    throw misconfigured(`${which} must be { password, scopes, roles }; the password is ` +
+      `${user === null ? 'missing' : typeof user.password}.`)
+  }
+  if (Buffer.byteLength(user.password) > maxPasswordBytes || hasControl(user.password)) {
+    throw misconfigured(
+      `${which} has a password that is longer than ${maxPasswordBytes} bytes, or has control characters.`
+    )
+  }
   const { password, ...rest } = user
   const reason = passwordWeakness(password, username)
-  if (reason !== null) throw misconfigured(`${which} has a password that ${reason}. Give another one, or in its place the hash that npx fastify-gatehouse hash prints.`)
-  return { digest: digest(password.normalize('NFC')), stored: null, recipe: null, principal: principalAtBoot({ ...rest, id: username }, name, `user '${username}' of ${path}`) }
+  if (reason !== null) {
+    throw misconfigured(`${which} has a password that ${reason}. Give another one, or in its place the hash that npx ` +
+      'fastify-gatehouse hash prints.')
+  }
+  const principal = principalAtBoot({ ...rest, id: username }, name, `user '${username}' of ${path}`)
+  return { digest: digest(password.normalize('NFC')), stored: null, recipe: null, principal }
 }
 
-function parseHashed (username: string, { hash: stored, ...rest }: Readonly<Record<string, unknown>>, name: string, path: string): User {
+function parseHashed (
+  username: string, { hash: stored, ...rest }: Readonly<Record<string, unknown>>, { name, path }: TableContext
+): User {
   const which = `The user '${username}' of ${path}`
-  if (Object.hasOwn(rest, 'password')) throw misconfigured(`${which} has both a password and a hash. Leave the password out.`)
-  if (stored === undefined) throw misconfigured(`${which} has a hash that is undefined. Set it, or the environment variable that it comes from; npx fastify-gatehouse hash makes one.`)
+  if (Object.hasOwn(rest, 'password')) {
+    throw misconfigured(`${which} has both a password and a hash. Leave the password out.`)
+  }
+  if (stored === undefined) {
+    throw misconfigured(`${which} has a hash that is undefined. Set it, or the environment variable that it comes ` +
+      'from; npx fastify-gatehouse hash makes one.')
+  }
   const read = readStored(stored)
-  if (typeof read === 'string') throw misconfigured(`${which} has a hash that cannot be used: ${read}. Make one with: npx fastify-gatehouse hash`)
-  if (read.keyId !== null) throw misconfigured(`${which} has a hash under a pepper, which a table does not know. Use find, and passwords with the pepper.`)
-  return { digest: null, stored: String(stored), recipe: read.recipe, principal: principalAtBoot({ ...rest, id: username }, name, `user '${username}' of ${path}`) }
+  if (typeof read === 'string') {
+    throw misconfigured(`${which} has a hash that cannot be used: ${read}. Make one with: npx fastify-gatehouse hash`)
+  }
+  if (read.keyId !== null) {
+    throw misconfigured(`${which} has a hash under a pepper, which a table does not know. Use find, and ` +
+      'passwords with the pepper.')
+  }
+  const principal = principalAtBoot({ ...rest, id: username }, name, `user '${username}' of ${path}`)
+  return { digest: null, stored: String(stored), recipe: read.recipe, principal }
 }
 
-/** Whether it is the user's password; `stored` is `null` for an unknown user, who costs as much as a known one. */
-type CheckHash = (username: string, password: string, stored: string | null, request: FastifyRequest) => Promise<boolean>
+/** Verifies a password; `stored` is `null` for an unknown user, which must cost as much as a known one. */
+type CheckHash = (
+  username: string, password: string, stored: string | null, request: FastifyRequest
+) => Promise<boolean>
 
-/** What the option `find` gives: a user's stored hash, and the principal. */
+/** The result of the option `find`: the stored hash of a user, and the principal. */
 export interface FoundUser<P extends PrincipalInput = PrincipalInput> {
-  /** `null` for somebody without a password. */
+  /** `null` for a user without a password. */
   readonly hash: string | null
   readonly principal: P
 }
 
-export type Find<P extends PrincipalInput> = (username: string, request: FastifyRequest) => FoundUser<P> | No | Promise<FoundUser<P> | No>
+/** The option `find`. */
+export type Find<P extends PrincipalInput> =
+  (username: string, request: FastifyRequest) => FoundUser<P> | No | Promise<FoundUser<P> | No>
 
 export function hashCheck (passwords: Pick<Passwords, 'verify'>, cache: VerifiedCache | null): CheckHash {
   return (username, password, stored, { ip }) => {
     const verify = async (): Promise<boolean> => (await passwords.verify(password, stored)).valid
-    return cache === null || stored === null ? verify() : cache.check([username, password, stored, addressOf(ip)], verify)
+    if (cache === null || stored === null) return verify()
+    return cache.check([username, password, stored, addressOf(ip)], verify)
   }
 }
 
-/** Passwords whose unknown users cost what hashes by these recipes cost. What they need is loaded, so that a package that is missing stops the boot. */
+/**
+ * Creates the verifier of hashes by these recipes; verifying an unknown user costs as much as such a hash. Loads the
+ * packages that they need, so that a missing one stops the boot.
+ */
 export async function passwordsFor (recipes: readonly Recipe[] | null, path: string): Promise<Passwords> {
   const usual = passwordSettings({}, path)
   const inUse = recipes ?? usual.inUse
@@ -112,14 +168,14 @@ export async function passwordsFor (recipes: readonly Recipe[] | null, path: str
   return makePasswords({ ...usual, inUse })
 }
 
-/** Users whose hash and principal are looked up at every request: a change of either counts at once. */
+/** Returns the verifier of users that `find` looks up on every request, so that a change takes effect at once. */
 export function foundVerifier<P extends PrincipalInput> (find: Find<P>, check: CheckHash, name: string) {
   return async (username: string, password: string, request: FastifyRequest): Promise<PrincipalFrom<P> | null> => {
     const answer = await find(username, request)
     const found = isNo(answer) ? null : answer
     const hash = isObject(found) ? property(found, 'hash') : null
     if ((found !== null && !isObject(found)) || !isHash(hash)) {
-      throw internalError(`the find function of the scheme '${name}' returned neither { hash, principal } nor a no, such as null`)
+      throw internalError(`schemes.${name}: find must return { hash, principal } or null`)
     }
     const valid = await check(username, password, hash, request)
     return found !== null && valid ? principalFrom(property(found, 'principal') as P, name) : null

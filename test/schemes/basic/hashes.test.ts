@@ -221,7 +221,7 @@ t.test('the cache is bounded, and evicts the oldest first', async t => {
 
 t.test('caches a password for its address until five others were tried there', async t => {
   const { clock, check, cache } = cached(60)
-  const remembers = (given: string, address = '192.0.2.1'): boolean => cache.remembers(['ann', given, 'hash', address])
+  const remembers = (given: string, address = '192.0.2.1'): boolean => cache.has(['ann', given, 'hash', address])
   await check('ann')
   t.equal(remembers('right', '192.0.2.2'), false)
   for (let i = 0; i < 100; i++) remembers('wrong', '192.0.2.2')
@@ -248,8 +248,8 @@ t.test('shares one check between equal concurrent requests, and caches no error'
   const broken = () => cache.check(['ben', 'right', 'hash', '192.0.2.1'], async () => { throw new Error('down') })
   await Promise.all([broken(), broken()].map(each => t.rejects(each, { message: 'down' })))
   t.equal(await check('ben'), true)
-  t.equal(cache.remembers(['ben', 'right', 'hash', '192.0.2.1']), true, 'what is remembered is said without waiting')
-  t.equal(cache.remembers(['ann', 'wrong', 'hash', '192.0.2.1']), false)
+  t.equal(cache.has(['ben', 'right', 'hash', '192.0.2.1']), true, 'what is remembered is said without waiting')
+  t.equal(cache.has(['ann', 'wrong', 'hash', '192.0.2.1']), false)
 })
 
 t.test('answers 503 if the hash queue is full, without counting a wrong guess', async t => {
@@ -293,7 +293,7 @@ t.test('stops the boot for a wrong option, without showing a hash', async t => {
     [{ find, passwords: {} }, /\.passwords must be .* fastify-gatehouse\/passwords/],
     [{ users, passwords: passwords() }, /\.passwords is only used by find/],
     [{ verify: find, cache: { ttl: 1 } }, /\.cache has to see the stored hash.* Use find/],
-    [{ users: { ann: { password } }, cache: { ttl: 1 } }, /\.cache is of no use without a user with a hash/],
+    [{ users: { ann: { password } }, cache: { ttl: 1 } }, /\.cache has no effect without a user with a hash/],
     [{ users, cache: 60 }, /\.cache must be an object/],
     [{ users, cache: { ttl: 60, size: 1 } }, /unknown key 'size'/],
     [{ users, cache: {} }, /cache.ttl/],

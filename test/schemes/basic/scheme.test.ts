@@ -251,9 +251,9 @@ t.test('stops the boot for a wrong option, and names it without showing a passwo
     [{ verify: 'x' }, /\.verify must be a function/],
     [{ verify, realm: 7 }, /\.realm must be a string/],
     [{ verify, load: 7 }, /\.load must be a function/],
-    [{ users: { 'a:b': user } }, /^The user 'a' of .* a name that RFC 7617 cannot carry/],
-    [{ users: { '': user } }, /RFC 7617 cannot carry/],
-    [{ users: { 'a\nb': user } }, /RFC 7617 cannot carry/],
+    [{ users: { 'a:b': user } }, /^The user 'a' of .* a name that HTTP Basic cannot carry/],
+    [{ users: { '': user } }, /HTTP Basic cannot carry/],
+    [{ users: { 'a\nb': user } }, /HTTP Basic cannot carry/],
     [
       { users: { ann: 'correct horse battery' } },
       /^The user 'ann' of .* must be \{ password, scopes, roles \}; the password is missing/
@@ -262,7 +262,7 @@ t.test('stops the boot for a wrong option, and names it without showing a passwo
     [{ users: { ann: { password: 'short77' } } }, /too short: it has 7 bytes and needs at least 12/],
     [{ users: { ann: { password: 'x'.repeat(1025) } } }, /longer than 1024 bytes/],
     [{ users: { ann: { password: 'correct\nhorse' } } }, /control characters/],
-    [{ users: { Zoë: user, ['Zoë'.normalize('NFD')]: user } }, /two names that are one/],
+    [{ users: { Zoë: user, ['Zoë'.normalize('NFD')]: user } }, /two names that are equal/],
     [{ users: { ann: { ...user, scopes: 'a' } } }, /scopes must be a list of strings/]
   ]
   for (const [options, message] of wrong) {
