@@ -70,7 +70,7 @@ t.test('logs an error of an application function by name, code and stack positio
       message: 'ReplyError WRONGTYPE',
       stack: /^ReplyError WRONGTYPE\n {4}at .*request-loggers\.test\.ts:\d+:\d+/
     },
-    auth: { code: 'AUTH_FAULT', reason: /scheme 'throwing' threw/ }
+    auth: { code: 'AUTH_FAULT', reason: /scheme 'throwing' or its load function threw/ }
   })
   t.match(
     log().find(line => line['msg'] === 'Internal Server Error'),
