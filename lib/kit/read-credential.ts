@@ -8,6 +8,7 @@ import { isThenable } from '../util/answer.js'
 import { describeValue } from '../util/describe.js'
 import { ownField } from '../util/objects.js'
 import { absent, invalid } from './outcome.js'
+import { parseUserPass } from './user-pass.js'
 
 /** The credential of a source; *absent*; or *invalid* if it was sent twice, joined, or malformed. */
 export type Reading = string | Absent | Invalid
@@ -88,24 +89,26 @@ const reservedHeaders: ReadonlySet<string> = new Set([
 
 function parseSource (source: unknown, option: string): Reader {
   const match = typeof source === 'string'
-    ? /^(?:bearer|(header|query|cookie):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/.exec(source)
+    ? /^(?:bearer|basic:username|(header|query|cookie|authorization):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/.exec(source)
     : null
   if (match === null) {
     throw misconfigured(
-      `${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${describeValue(source)}.`
+      `${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${describeValue(source)}. ` +
+      "For other words in Authorization there are 'authorization:<word>' and 'basic:username'."
     )
   }
   const name = match[2] ?? ''
   if (match[1] === 'header' && reservedHeaders.has(name.toLowerCase())) {
     throw misconfigured(
-      `${option} is 'header:${name}', which means something else already. For Authorization write 'bearer', for a cookie 'cookie:<name>', or choose a header of your own.`
+      `${option} is 'header:${name}', which means something else already. For Authorization write 'bearer' or 'authorization:<word>', for a cookie 'cookie:<name>', or choose a header of your own.`
     )
   }
   switch (match[1]) {
+    case 'authorization': return createAuthorizationReader(name, option)
     case 'header': return createHeaderReader(name.toLowerCase())
     case 'query': return request => readQuery(request, name)
     case 'cookie': return request => readCookie(request, name)
-    default: return readBearer
+    default: return source === 'bearer' ? readBearer : readUserName
   }
 }
 
@@ -146,8 +149,9 @@ function sentTwice (request: FastifyRequest, name: string): boolean {
 /**
  * Reads the credential of an HTTP authentication scheme from `Authorization`. The scheme's name is case-insensitive
  * (RFC 9110, 11.1). Returns *absent* if the header names another scheme.
+ * @param scheme in lower case.
  */
-export function readAuthorization (request: FastifyRequest, scheme: 'bearer' | 'basic'): Reading {
+export function readAuthorization (request: FastifyRequest, scheme: string): Reading {
   const value = readHeader(request, 'authorization')
   if (typeof value !== 'string') return value
   const name = value.slice(0, scheme.length)
@@ -183,6 +187,29 @@ function readBearer (request: FastifyRequest): Reading {
   return typeof token !== 'string' || token68.test(token)
     ? token
     : invalid('the Bearer token has characters that RFC 6750 does not allow')
+}
+
+/** Returns the reader of `Authorization: <word> <credential>`. */
+function createAuthorizationReader (word: string, option: string): Reader {
+  const scheme = word.toLowerCase()
+  if (scheme === 'bearer' || scheme === 'basic') {
+    throw misconfigured(`${option} is 'authorization:${word}'. Write '${scheme === 'bearer' ? 'bearer' : 'basic:username'}'.`)
+  }
+  return request => {
+    const credential = readAuthorization(request, scheme)
+    return typeof credential === 'string' && /[,\s]/.test(credential)
+      ? invalid(`the Authorization header holds more than one value after ${word}`)
+      : credential
+  }
+}
+
+/** Reads the user name of HTTP Basic. With a password it is *absent*: the credential of a person, for another scheme. */
+function readUserName (request: FastifyRequest): Reading {
+  const encoded = readAuthorization(request, 'basic')
+  if (typeof encoded !== 'string') return encoded
+  const sent = parseUserPass(encoded)
+  if (sent === null || sent.username === '') return invalid('the Basic credential holds no user name')
+  return sent.password === '' ? sent.username : absent
 }
 
 function readQuery (request: FastifyRequest, name: string): Reading {
@@ -243,7 +270,7 @@ export function traits (
 
 /** Returns true for a source that browsers send automatically. */
 function isAmbient (source: CredentialSource): boolean {
-  return source.startsWith('cookie:')
+  return source.startsWith('cookie:') || source === 'basic:username'
 }
 
 type Authenticate = Scheme['authenticate']
@@ -270,6 +297,8 @@ function openapi ([first = 'bearer']: readonly CredentialSource[], bearerFormat?
     return { type: 'http', scheme: 'bearer', ...bearerFormat === undefined ? {} : { bearerFormat } }
   }
   const [where, name = ''] = first.split(':')
+  if (where === 'basic') return { type: 'http', scheme: 'basic' }
+  if (where === 'authorization') return { type: 'http', scheme: name }
   return { type: 'apiKey', in: where === 'query' || where === 'cookie' ? where : 'header', name }
 }
 
@@ -279,5 +308,5 @@ function openapi ([first = 'bearer']: readonly CredentialSource[], bearerFormat?
  */
 function cacheControlOf (places: readonly CredentialSource[]): string | null {
   if (places.some(source => source.startsWith('query:'))) return 'private, no-store'
-  return places.every(source => source === 'bearer') ? null : 'private'
+  return places.every(source => source === 'bearer' || /^(?:basic|authorization):/.test(source)) ? null : 'private'
 }

@@ -2,6 +2,7 @@ import { hash, randomBytes } from 'node:crypto'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { No } from '../../../types/answer.js'
 import type { ApiKeyCredential } from '../../../types/api-keys.js'
+import type { CredentialSource } from '../../../types/credential-source.js'
 import type { Features } from '../../../types/features.js'
 import type { Outcome } from '../../../types/outcome.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
@@ -121,6 +122,9 @@ function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings
       throw misconfigured(`${place} cannot be sent in ${joinNames(places, 'and')}. Use up to ${maxKeyLength} ` +
         `characters of ${allowed}.`)
     }
+    if (places.includes('basic:username') && key.includes(':')) {
+      throw misconfigured(`${place} cannot be the user name of HTTP Basic, which ends at a colon. Use a key without one.`)
+    }
     if (!key.startsWith(prefix)) throw misconfigured(`${place} does not start with ${path}.prefix.`)
     // the prefix adds no entropy
     checkSecret(key.slice(prefix.length), { minBytes: 16, path: place })
@@ -129,11 +133,17 @@ function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings
   return key => principals.get(digest(key)) ?? null
 }
 
+/** Returns the word in `Authorization` that the key travels with, or `null`. */
+function authorizationWord (places: readonly CredentialSource[]): string | null {
+  const [word] = places.flatMap(place => /^authorization:(.*)$/.exec(place)?.[1] ?? (place === 'basic:username' ? 'Basic' : []))
+  return word ?? null
+}
+
 /** Returns the challenge for every failure. A key that travels as Bearer has the one that RFC 6750, 3, requires. */
 function createChallenge ({ challenge, places, realm }: ApiKeySettings, name: string): WriteChallenge {
   if (places.includes('bearer')) return bearerChallenge(realm ?? name)
   const params = Object.freeze({ realm: realm ?? (challenge === null ? name : undefined) })
-  const fixed = Object.freeze({ scheme: challenge ?? 'APIKey', params })
+  const fixed = Object.freeze({ scheme: challenge ?? authorizationWord(places) ?? 'APIKey', params })
   // a 403 is not answered with another key
   return fixedChallenge(({ code }) => code === 'AUTH_ACCESS_DENIED' ? null : fixed)
 }

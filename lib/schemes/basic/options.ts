@@ -8,7 +8,7 @@ import { decorateOption } from '../../kit/request-decorator.js'
 import type { Passwords } from '../../passwords/passwords.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
-import { duration, functionOf, object, optional, string } from '../../util/options.js'
+import { duration, functionOf, object, oneOf, optional, string } from '../../util/options.js'
 import type { FoundUser } from './users.js'
 
 /** A user of the option `users`: the principal, whose `id` is the user name, and the password or its hash. */
@@ -45,6 +45,11 @@ export type BasicOptions<P extends PrincipalInput = PrincipalInput> = BasicCommo
      * Should take as long for an unknown user as for a known one. If it throws, the response is a 500.
      */
     readonly verify: (username: string, password: string, request: FastifyRequest) => P | No | Promise<P | No>
+    /**
+     * Calls `verify` with empty passwords too, which are refused otherwise. Do not use it where `verify` binds to an
+     * LDAP server: a bind with a name and an empty password succeeds without authenticating anybody (RFC 4513, 5.1.2).
+     */
+    readonly emptyPassword?: 'verify'
     readonly users?: never
     readonly find?: never
     /** Needs `users` or `find`: the cache depends on the stored hash. */
@@ -91,6 +96,8 @@ export interface BasicSettings {
   /** Seconds for which a right password is cached; `null`: no cache. */
   readonly cacheTtl: number | null
   readonly decorate: true | string | null
+  /** Empty passwords are verified. */
+  readonly emptyPassword: boolean
   /** The path of these options, for messages: `schemes.ops`. */
   readonly path: string
 }
@@ -106,19 +113,26 @@ const parse = object({
   load: optional(functionOf<Load>('(principal, { scheme, request }) => principal or null'), null),
   cache: optional(object({ ttl: duration({ positive: true, max: maxCacheTtl }) }), null),
   passwords: optional(parsePasswords, null),
-  decorate: optional(decorateOption, null)
+  decorate: optional(decorateOption, null),
+  emptyPassword: optional(oneOf('verify'), null)
 })
 
 /** Parses the options of the scheme `name`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option. */
 export function parseBasicOptions (options: unknown, name: string): BasicSettings {
   const path = `schemes.${name}`
-  const { realm, load, cache, decorate, ...sources } = parse(options, `The options of ${path}`)
+  const { realm, load, cache, decorate, emptyPassword, ...sources } = parse(options, `The options of ${path}`)
   const source = sourceOf(sources, path)
+  if (emptyPassword !== null && source.kind !== 'verify') {
+    throw misconfigured(`The option ${path}.emptyPassword is only used by verify. Leave it out.`)
+  }
   if (cache !== null && source.kind === 'verify') {
     throw misconfigured(`The option ${path}.cache has to see the stored hash, so that a changed password counts at ` +
       'once. Use find instead of verify, or leave cache out.')
   }
-  return Object.freeze({ source, realm: realm ?? name, load, cacheTtl: cache?.ttl ?? null, decorate, path })
+  return Object.freeze({
+    source, realm: realm ?? name, load,
+    cacheTtl: cache?.ttl ?? null, decorate, emptyPassword: emptyPassword !== null, path
+  })
 }
 
 type Sources = Pick<ReturnType<typeof parse>, 'verify' | 'users' | 'find' | 'passwords'>

@@ -8,11 +8,11 @@ import { fixedChallenge } from '../../kit/challenge.js'
 import { authenticated, invalid, unavailableOr } from '../../kit/outcome.js'
 import { answeredPrincipal } from '../../kit/principal.js'
 import { readAuthorization } from '../../kit/read-credential.js'
+import { maxPasswordBytes, parseUserPass, type UserPass } from '../../kit/user-pass.js'
 import { isThenable } from '../../util/answer.js'
 import { addressOf } from '../../util/client-address.js'
 import { createVerifiedCache, type VerifiedCache } from './cache.js'
 import { parseBasicOptions, type BasicOptions, type BasicSettings, type UserSource } from './options.js'
-import { maxPasswordBytes, parseUserPass, type UserPass } from './user-pass.js'
 import { foundVerifier, hashCheck, passwordsFor, parseUsers, type Find, type FoundUser, type Table } from './users.js'
 
 export type { BasicOptions, BasicUser } from './options.js'
@@ -38,8 +38,11 @@ interface Verifier<P> {
 export function basic<P extends PrincipalInput> (options: BasicOptions<P>): SchemeFactory<PrincipalFrom<P>, null> {
   return (_app, name, context) => {
     const settings = parseBasicOptions(options, name)
-    const { realm, load, decorate } = settings
-    const about = { realm, load: load as Load<PrincipalFrom<P>> | null, guesses: context.guesses, decorate }
+    const { realm, load, decorate, emptyPassword } = settings
+    const about = {
+      realm, load: load as Load<PrincipalFrom<P>> | null,
+      guesses: context.guesses, decorate, emptyPassword
+    }
     const verifier = createVerifier<P>(settings, name)
     return isThenable(verifier) ? verifier.then(ready => createScheme(ready, about)) : createScheme(verifier, about)
   }
@@ -50,10 +53,11 @@ interface About<P extends PrincipalInput> {
   readonly load: Load<PrincipalFrom<P>> | null
   readonly guesses: Guesses
   readonly decorate: true | string | null
+  readonly emptyPassword: boolean
 }
 
 function createScheme<P extends PrincipalInput> (
-  { verify, recall }: Verifier<PrincipalFrom<P>>, { realm, load, guesses, decorate }: About<P>
+  { verify, recall }: Verifier<PrincipalFrom<P>>, { realm, load, guesses, decorate, emptyPassword }: About<P>
 ): Scheme<PrincipalFrom<P>, null> {
   const challenge = Object.freeze({ scheme: 'Basic', params: Object.freeze({ realm, charset: 'UTF-8' }) })
   const judge = (principal: PrincipalFrom<P> | null): Outcome<PrincipalFrom<P>, null> =>
@@ -74,7 +78,7 @@ function createScheme<P extends PrincipalInput> (
       const encoded = readAuthorization(request, 'basic')
       if (typeof encoded !== 'string') return encoded
       const sent = parseUserPass(encoded)
-      if (sent === null || sent.username === '' || sent.password === '') {
+      if (sent === null || sent.username === '' || (sent.password === '' && !emptyPassword)) {
         return invalid('the credential is not a user name and a password')
       }
       if (Buffer.byteLength(sent.password) > maxPasswordBytes) return invalid('the password is too long')

@@ -4,6 +4,7 @@ import type { No } from '../../../types/answer.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import { internalError, misconfigured } from '../../errors.js'
 import { principalAtBoot, principalFrom } from '../../kit/principal.js'
+import { hasControl, maxPasswordBytes } from '../../kit/user-pass.js'
 import { load } from '../../passwords/derive.js'
 import { passwordSettings } from '../../passwords/options.js'
 import { makePasswords } from '../../passwords/passwords.js'
@@ -15,7 +16,6 @@ import { isNo } from '../../util/answer.js'
 import { addressOf } from '../../util/client-address.js'
 import { isObject, ownFields, property } from '../../util/objects.js'
 import type { VerifiedCache } from './cache.js'
-import { hasControl, maxPasswordBytes } from './user-pass.js'
 
 interface User {
   /** The digest of a plain password. */
