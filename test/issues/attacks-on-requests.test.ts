@@ -172,7 +172,7 @@ t.test('shows no key in the place of a kid in a boot error', async t => {
       () => null,
       (cause: Error) => cause
     )
-  t.match(error, { code: 'AUTH_MISCONFIGURED', message: /key 1 of the option keys/ })
+  t.match(error, { code: 'AUTH_MISCONFIGURED', message: /key 1 of schemes\.user\.keys/ })
   t.notOk(error?.message.includes(key.slice(0, 8)))
 })
 

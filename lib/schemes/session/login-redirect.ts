@@ -78,7 +78,7 @@ const androidPackage = /^[a-z]\w*(?:\.[a-z]\w*)+$/i
  */
 function asksForFragment (headers: FastifyRequest['headers']): boolean {
   const requestedWith = headers['x-requested-with']
-  return fragmentHeaders.some(name => headers[name] !== undefined) || 
+  return fragmentHeaders.some(name => headers[name] !== undefined) ||
     (requestedWith !== undefined && !androidPackage.test(String(requestedWith)))
 }
 

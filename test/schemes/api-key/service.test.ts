@@ -339,7 +339,7 @@ t.test('separates the keys of two schemes in one store', async t => {
   t.strictSame(apiKeys.schemes, ['live', 'test'])
   const several = {
     code: 'AUTH_FAULT',
-    detail: "several schemes can manage API keys: name one of them, 'live' or 'test', as the option scheme"
+    detail: "several schemes can manage API keys: name one of them, 'live' or 'test', in the option scheme"
   }
   t.throws(() => apiKeys.of(ann), several)
   t.throws(() => apiKeys.ofAnyOwner(), several)
