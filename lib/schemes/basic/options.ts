@@ -130,8 +130,13 @@ export function parseBasicOptions (options: unknown, name: string): BasicSetting
       'once. Use find instead of verify, or leave cache out.')
   }
   return Object.freeze({
-    source, realm: realm ?? name, load,
-    cacheTtl: cache?.ttl ?? null, decorate, emptyPassword: emptyPassword !== null, path
+    source,
+    realm: realm ?? name,
+    load,
+    cacheTtl: cache?.ttl ?? null,
+    decorate,
+    emptyPassword: emptyPassword !== null,
+    path
   })
 }
 

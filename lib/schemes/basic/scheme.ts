@@ -40,8 +40,11 @@ export function basic<P extends PrincipalInput> (options: BasicOptions<P>): Sche
     const settings = parseBasicOptions(options, name)
     const { realm, load, decorate, emptyPassword } = settings
     const about = {
-      realm, load: load as Load<PrincipalFrom<P>> | null,
-      guesses: context.guesses, decorate, emptyPassword
+      realm,
+      load: load as Load<PrincipalFrom<P>> | null,
+      guesses: context.guesses,
+      decorate,
+      emptyPassword
     }
     const verifier = createVerifier<P>(settings, name)
     return isThenable(verifier) ? verifier.then(ready => createScheme(ready, about)) : createScheme(verifier, about)
