@@ -86,12 +86,14 @@ function contentOf (status: Status, codes: readonly string[], form: ErrorForm): 
       const properties = { statusCode: { type: 'integer' }, code: string, error: string, message: string }
       return { 'application/json': { schema: { type: 'object', properties } } }
     }
-    case 'problem': return { 'application/problem+json': whole({
-      type: string,
-      title: string,
-      status: { type: 'integer', enum: [status] },
-      code: { type: 'string', enum: codes }
-    }) }
+    case 'problem': return {
+      'application/problem+json': whole({
+        type: string,
+        title: string,
+        status: { type: 'integer', enum: [status] },
+        code: { type: 'string', enum: codes }
+      })
+    }
     case 'oauth': return { 'application/json': whole({ error: string, error_description: string }) }
     default: return null
   }

@@ -367,7 +367,8 @@ t.test('lets a function answer freely, and still refuses if the function fails',
         reply.code(404)
         return { hidden: true }
       },
-      body: { hidden: true }, status: 404
+      body: { hidden: true },
+      status: 404
     },
     throws: { form: () => { throw new Error('secret of the function') }, body: refusal, failed: true },
     'throws nothing': { form: () => { throw none }, body: refusal, failed: true },
@@ -377,21 +378,24 @@ t.test('lets a function answer freely, and still refuses if the function fails',
         reply.code(200).type('text/plain')
         throw new Error('secret of the function')
       },
-      body: refusal, failed: true
+      body: refusal,
+      failed: true
     },
     'sends and throws': {
       form: (_error, _request, reply) => {
         reply.send({ sent: true })
         throw new Error('secret of the function')
       },
-      body: { sent: true }, failed: true
+      body: { sent: true },
+      failed: true
     },
     'sends and rejects': {
       form: async (_error, _request, reply) => {
         await reply.send({ sent: true })
         throw new Error('secret of the function')
       },
-      body: { sent: true }, failed: true
+      body: { sent: true },
+      failed: true
     }
   }
   for (const [name, { form, body, status = 401, failed = false }] of Object.entries(forms)) {

@@ -539,7 +539,7 @@ t.test('sends Connection: close only if a refused HTTP/1 request has an unread b
   const chunked = await wire(port)
   chunked.send(
     `POST /orders HTTP/1.1\r\n${host}\r\nContent-Type: application/json\r\n` +
-      `Transfer-Encoding: chunked\r\n\r\n5\r\n{"a":\r\n`
+      'Transfer-Encoding: chunked\r\n\r\n5\r\n{"a":\r\n'
   )
   const streamed = await chunked.read()
   t.same([streamed.status, streamed.headers.connection], [401, 'close'], 'a body without a length')
@@ -586,7 +586,7 @@ t.test('keeps the connection of a refused request whose body was read', async t 
   for (const status of [401, 401]) {
     socket.send(
       `POST /orders HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: application/json\r\n` +
-        `Content-Length: 2\r\n\r\n{}`
+        'Content-Length: 2\r\n\r\n{}'
     )
     const answer = await socket.read()
     t.same([answer.status, answer.headers.connection], [status, 'keep-alive'])
