@@ -151,8 +151,11 @@ describe('a group default', () => {
     expect(app.gatehouse.default).type.toBeCallableWith(['web', { all: ['user', 'service'] }])
   })
 
+  test('takes a public default with its reason', () => {
+    expect(app.gatehouse.default).type.toBeCallableWith({ public: 'the browser application' })
+  })
+
   test('refuses what only a route may say', () => {
-    expect(app.gatehouse.default).type.not.toBeCallableWith({ public: 'docs' })
     expect(app.gatehouse.default).type.not.toBeCallableWith({ inherit: false, schemes: 'web' })
     expect(app.gatehouse.default).type.not.toBeCallableWith(false)
     expect(app.gatehouse.default).type.not.toBeCallableWith({ scope: 'orders:read' })
