@@ -24,6 +24,9 @@ interface Transformed {
   readonly openapiObject?: OpenApiDocument
 }
 
+/** The schema of a hidden route. `hide` is known to the types of `@fastify/swagger` alone, which may be missing. */
+const hidden: object = { hide: true }
+
 /**
  * Adds the policies of an application to the documents of `@fastify/swagger`, wherever and however often it is
  * registered.
@@ -88,7 +91,7 @@ export class OpenApi {
       // what stands behind a question mark is never part of a path that is looked up
       url: `/?gatehouse-openapi-${this.#carriers}`,
       exposeHeadRoute: false,
-      schema: { hide: true },
+      schema: hidden,
       config,
       onError: seen,
       handler: carrierHandler
@@ -99,7 +102,7 @@ export class OpenApi {
   readonly #begin = ({ openapiObject }: Transformed): object => {
     if (openapiObject === undefined) this.#refuseOldVersion()
     else if (!this.#begun.has(openapiObject)) this.#complete(openapiObject)
-    return { schema: { hide: true }, url: '/' }
+    return { schema: hidden, url: '/' }
   }
 
   #refuseOldVersion (): void {

@@ -134,9 +134,10 @@ function unquote (text: string): Buffer | null {
 }
 
 /**
- * Matches a percent-encoded text (RFC 3986, 2). Random bytes that contain `%3E` by chance have other characters too.
+ * Matches text that may be percent-encoded: printable ASCII without spaces. Random bytes that contain `%3E` by chance
+ * have other characters too.
  */
-const percentEncoded = /^[\w.~:/?#[\]@!$&'()*+,;=%-]*%[0-9a-f]{2}[\w.~:/?#[\]@!$&'()*+,;=%-]*$/i
+const percentEncoded = /^[!-~]*%[0-9a-f]{2}[!-~]*$/i
 
 function fromPercent (text: string): Buffer | null {
   try {

@@ -72,9 +72,10 @@ t.test(
 )
 
 t.test('copies nothing if there is no subscriber', async t => {
-  const payload = { ...payloads['keys-failed'], get reason (): string { return t.fail('read') as never } }
-  publish('keys-failed', payload)
-  t.equal(channel('fastify-gatehouse:keys-failed').hasSubscribers, false)
+  // nothing else in this process subscribes to this one
+  const payload = { ...payloads['consent-given'], get client (): string { return t.fail('read') as never } }
+  publish('consent-given', payload)
+  t.equal(channel('fastify-gatehouse:consent-given').hasSubscribers, false)
 })
 
 t.test('docs/events.md lists every event', async t => {

@@ -25,7 +25,7 @@ async function boots (t: Test, store: Store): Promise<void> {
 t.test('stops the boot if Redis does not answer, as for PostgreSQL', async t => {
   await t.rejects(boots(t, redisStore({ url: 'redis://127.0.0.1:1', timeout: 0.5 })), {
     code: 'AUTH_MISCONFIGURED',
-    message: /^The option store is not ready .*is its address right/
+    message: /^The option store is not ready .*that its address is right/
   })
 })
 

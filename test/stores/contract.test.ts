@@ -22,7 +22,7 @@ async function failures (careless: (store: Store) => Partial<Store>): Promise<re
 
 /** Mistakes that people make, and a word of the title of the test that has to find each. */
 const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) => Partial<Store>]> = [
-  [/of 50 who take, one gets it/, store => ({
+  [/of 50 parallel calls of take, one returns the record/, store => ({
     async take (kind, id) {
       const record = await store.get(kind, id)
       await pause()
@@ -30,7 +30,7 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
       return record
     }
   })],
-  [/of 50 who swap one version/, store => ({
+  [/of 50 parallel swaps of one version, one succeeds/, store => ({
     async swap (record) {
       const now = await store.get(record.kind, record.id)
       await pause()
@@ -40,7 +40,7 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
       })
     }
   })],
-  [/of 50 who add one name/, store => ({
+  [/of 50 parallel adds of one free or expired name, one succeeds/, store => ({
     async add (entry) {
       if (await store.get(entry.kind, entry.id) !== null) return false
       await pause()
@@ -48,14 +48,14 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
       return await store.add(entry)
     }
   })],
-  [/of 50 who count/, store => ({
+  [/50 parallel increments do not exceed the ceiling/, store => ({
     async increment (kind, id, { window, ceiling = Infinity }) {
       const seen = await store.increment(kind, id, { window, ceiling: 0 })
       await pause()
       return seen.count < ceiling ? await store.increment(kind, id, { window }) : seen
     }
   })],
-  [/many who take all of an owner/, store => ({
+  [/parallel calls of takeAll and take return each record once/, store => ({
     async takeAll (kind, owner, except) {
       const found = await store.find(kind, owner)
       await pause()
@@ -71,7 +71,7 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
       return taken.filter(record => record !== null)
     }
   })],
-  [/find returns a record of an owner who always has one/, store => ({
+  [/find returns a record that is being renewed/, store => ({
     async find (kind, owner) {
       const found = await store.find(kind, owner)
       await pause()
@@ -79,18 +79,18 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
       return read.filter(record => record !== null)
     }
   })],
-  [/a swap counts once for each version/, store => ({
+  [/swaps each version once/, store => ({
     async swap (record) {
       const now = await store.get(record.kind, record.id)
       return now !== null && await store.swap({ ...record, version: now.version })
     }
   })],
-  [/an owner is a realm and an id/, store => ({
+  [/finds the records of an owner by the exact realm and id/, store => ({
     add: entry => store.add({ ...entry, owner: entry.owner === null ? null : { realm: 'r', id: entry.owner.id } }),
     find: (kind, owner) => store.find(kind, { realm: 'r', id: owner.id })
   })],
   [
-    /what has already expired is not added/,
+    /does not add a record that has already expired/,
     store => ({ add: async entry => await store.add(entry) || (entry.expiresAt ?? new Date()).getTime() < Date.now() })
   ],
   [
@@ -98,21 +98,21 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
     store => ({ take: (kind, id) => store.take(kind, id.replace(/\0|\p{Cs}/gu, '') || 'a') })
   ],
   [
-    /two names are never one/,
+    /names that look alike are different records/,
     store => ({
       get: (kind, id) => store.get(kind, id.normalize()),
       take: (kind, id) => store.take(kind, id.normalize()),
       add: entry => store.add({ ...entry, id: entry.id.normalize() })
     })
   ],
-  [/one is given back to the window/, store => ({
+  [/decrement subtracts only from the window/, store => ({
     async decrement (kind, id) {
       const { expiresAt } = await store.increment(kind, id, { window: 1, ceiling: 0 })
       if (expiresAt !== null) await store.decrement(kind, id, expiresAt)
     }
   })],
-  [/leaves the one that is excepted/, store => ({ takeAll: (kind, owner) => store.takeAll(kind, owner) })],
-  [/a store that was closed is unavailable/, () => ({ close: async () => {} })]
+  [/takeAll leaves the record with the id `except`/, store => ({ takeAll: (kind, owner) => store.takeAll(kind, owner) })],
+  [/a closed store is unavailable/, () => ({ close: async () => {} })]
 ]
 
 t.test('passes for a store that implements the contract', async t => {
