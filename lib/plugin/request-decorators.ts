@@ -29,7 +29,7 @@ function decorateForScheme (app: FastifyInstance, bound: BoundScheme): void {
   if (decorate == null) return
   const parsed = decorateOption(decorate, option)
   const name = parsed === true ? bound.name : parsed
-  if (assigned.includes(name) || isDecorated(app, name)) {
+  if (assigned.includes(name) || app.hasRequestDecorator(name)) {
     throw misconfigured(`${option} needs request.${name}, which exists already: it belongs to Fastify, to another ` +
       `scheme or to another plugin${pluginsBefore(app)}. Write another name, such as decorate: '${bound.name}Principal'.`)
   }
@@ -41,7 +41,8 @@ function decorateForScheme (app: FastifyInstance, bound: BoundScheme): void {
 }
 
 function checkFree (app: FastifyInstance, name: string): void {
-  if (!isDecorated(app, name)) return
+  // what Object.prototype was given is no decorator
+  if (!app.hasRequestDecorator(name) || Object.hasOwn(Object.prototype, name)) return
   throw misconfigured(`fastify-gatehouse needs request.${name}, which another plugin has decorated already` +
     `${pluginsBefore(app)}. Register that plugin in a context of its own, with the routes that need it: ` +
     'app.register(async child => { … }).')
@@ -51,9 +52,4 @@ function checkFree (app: FastifyInstance, name: string): void {
 function pluginsBefore (app: FastifyInstance): string {
   const names = app.pluginName.split(' -> ').filter(name => name !== 'fastify' && name !== 'fastify-gatehouse')
   return names.length === 0 ? '' : ` (registered here: ${joinNames(names, 'and')})`
-}
-
-/** Returns true if requests have a decorator of this name. What `Object.prototype` was given is none. */
-function isDecorated (app: FastifyInstance, name: string): boolean {
-  return app.hasRequestDecorator(name) && !Object.hasOwn(Object.prototype, name)
 }

@@ -35,6 +35,9 @@ t.test('calls the features of a factory that returns { scheme, features }, and g
   })
   const { app } = await application({ schemes: { own } })
   app.get('/', async ({ principal }) => principal)
+  app.get('/back', { config: { auth: { public: 'says where to' } } }, async request => {
+    return app.gatehouse.sessions.returnTo(request, '/home')
+  })
   app.post('/login', { config: { auth: { public: 'logs in' } } }, async (_request, reply) => {
     await reply.login({ id: 'ann' })
     return {}
@@ -49,6 +52,7 @@ t.test('calls the features of a factory that returns { scheme, features }, and g
   t.equal(await apiKeys.ofAnyOwner().revoke('mine'), true)
   await apiKeys.revokeLeaked('key')
   t.same(calls, ['login ann', 'list ann', 'leaked key'])
+  t.equal((await app.inject('/back')).body, '/home', 'a scheme without returnTo leaves the fallback')
 })
 
 t.test('stops the boot if a factory returns neither a scheme nor { scheme, features }', async t => {

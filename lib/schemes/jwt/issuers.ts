@@ -36,8 +36,8 @@ export interface Trust {
 
 /** The issuers of a scheme. Keys are never shared between them (RFC 8725, 3.8). */
 export interface Trusted {
-  /** The only one, where the scheme signs; `null` where a function tells the issuers. */
-  readonly first: Trust | null
+  /** The issuer that the scheme signs for; `undefined` where a function finds the issuers. */
+  readonly first: Trust | undefined
   /** Keys are fetched, or may be. */
   readonly isRemote: boolean
   /**
@@ -63,7 +63,7 @@ export function createIssuers (issuers: JwtSettings['issuers'], common: Common, 
   const byIssuer = new Map<unknown, Trust>(trusts.map(trust => [trust.rules.issuer, trust]))
   const anyIssuer = byIssuer.get(null)
   return {
-    first: trusts[0] ?? null,
+    first: trusts[0],
     isRemote: trusts.some(trust => trust.isRemote),
     of: iss => anyIssuer ?? (
       typeof iss === 'string' ? byIssuer.get(iss) ?? foreign : invalid('the claim iss is missing, or no string')
@@ -80,7 +80,7 @@ function byFunction (ask: (iss: string) => unknown, common: Common, path: string
     return createTrust({ ...parsed, issuer: iss, path: `what the function ${path}.issuers returned` }, common)
   }
   const issuers = new IssuerFunction(ask, (iss, answer) => atRunTime(() => create(iss, answer)))
-  return { first: null, isRemote: true, of: iss => issuers.of(iss) }
+  return { first: undefined, isRemote: true, of: iss => issuers.of(iss) }
 }
 
 function createTrust ({ issuer, audience, algorithms, keys, path }: IssuerSettings, common: Common): Trust {

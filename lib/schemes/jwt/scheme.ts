@@ -51,7 +51,7 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOpti
       challenge: bearerChallenge(settings.realm, { descriptions, resourceMetadata: resource?.metadataUrl ?? null })
     }
     const typed = scheme as Scheme<PrincipalFrom<P>, JwtCredential>
-    if (sign === null || issuers.first === null) return { scheme: typed, features: described }
+    if (sign === null || issuers.first === undefined) return { scheme: typed, features: described }
     const setup = { sign, trust: issuers.first, typ, name, path }
     return createTokens(app, setup, { context, load: settings.load ?? context.load })
       .then(tokens => ({ scheme: typed, features: Object.freeze({ ...described, tokens }) }))
