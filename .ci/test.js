@@ -22,11 +22,8 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
 /** How many files share a process at most. Each process costs two seconds of a core before its first test. */
 const largestGroup = 12
-/**
- * Files with a process of their own: they measure the heap, watch for unhandled rejections, wait for servers, or import
- * packages that the loader of a group does not resolve (NestJS).
- */
-const alone = /\/(?:[\w-]*outages|growth|interleaved|races|nestjs)\.test\.ts$/
+/** Files with a process of their own: they measure the heap, watch for unhandled rejections, or wait for servers. */
+const alone = /\/(?:[\w-]*outages|growth|interleaved|races)\.test\.ts$/
 const folder = '.tap/groups'
 
 if (soak) {
