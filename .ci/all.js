@@ -1,8 +1,9 @@
 import { runParts } from './parts.js'
 
 /*
- * Everything that .ci/run checks once the packages are installed: the tests as in a fresh clone, the soak tests with the public vectors,
- * and the tests on newer versions of Node. Coverage is that of the first: no line of lib depends on the vectors for it.
+ * Everything that .ci/run checks once the packages are installed: the tests as in a fresh clone, the soak tests with
+ * the public vectors, and the tests on newer versions of Node. Coverage is that of the first: no line of lib depends on
+ * the vectors for it.
  */
 
 const program = '.ci/test.js'

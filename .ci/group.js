@@ -8,8 +8,8 @@ register('./group-hooks.js', import.meta.url)
 let current = tap
 
 /**
- * Stands for `tap` in the files of a group: their tests, teardowns and timeouts belong to the test of the file that runs,
- * and not to the whole process.
+ * Stands for `tap` in the files of a group: their tests, teardowns and timeouts belong to the test of the file that
+ * runs, and not to the whole process.
  */
 export const fileTest = new Proxy({}, {
   get (_target, name) {

@@ -2,12 +2,14 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 
 /**
- * A command, as one part of a run. One that runs tests ends with a closing line of its own; any other counts as one test.
+ * A command, as one part of a run. One that runs tests ends with a closing line of its own; any other counts as one
+ * test.
  *
  * @typedef {object} Part
  * @property {string} name
  * @property {readonly string[]} command
- * @property {Readonly<Record<string, string | undefined>>} [env] Beside the environment of this process; `undefined` removes a variable.
+ * @property {Readonly<Record<string, string | undefined>>} [env] Beside the environment of this process; `undefined`
+ * removes a variable.
  * @property {boolean} [tests] Whether it ends with a closing line.
  */
 
@@ -22,11 +24,15 @@ const children = new Set()
  * @param {number} [jobs]
  */
 export async function runParts (parts, jobs = 1) {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => { for (const child of children) child.kill(signal) })
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+    process.on(signal, () => { for (const child of children) child.kill(signal) })
+  }
   const results = []
   const waiting = [...parts]
   const work = async () => {
-    for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) results.push(await runPart(part, jobs === 1))
+    for (let part = waiting.shift(); part !== undefined; part = waiting.shift()) {
+      results.push(await runPart(part, jobs === 1))
+    }
   }
   await Promise.all(Array.from({ length: jobs }, work))
   const sum = name => results.reduce((total, each) => total + each[name], 0)
@@ -35,9 +41,13 @@ export async function runParts (parts, jobs = 1) {
   console.log(`${sum('passed')} passed, ${sum('failed')} failed`)
 }
 
-/** Runs one part. Its lines are printed as they come where it is alone or runs tests, and otherwise together at its end. */
+/**
+ * Runs one part. Its lines are printed as they come where it is alone or runs tests, and otherwise together at its end.
+ */
 async function runPart ({ name, command: [program, ...args], env = {}, tests = false }, alone) {
-  const environment = Object.fromEntries(Object.entries({ ...process.env, ...env }).filter(([, value]) => value !== undefined))
+  const environment = Object.fromEntries(
+    Object.entries({ ...process.env, ...env }).filter(([, value]) => value !== undefined)
+  )
   const child = spawn(program, args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'] })
   children.add(child)
   const output = new Output(alone || tests)
@@ -46,7 +56,9 @@ async function runPart ({ name, command: [program, ...args], env = {}, tests = f
   const [code, signal] = await once(child, 'close').catch(error => [error.code, null])
   children.delete(child)
   const result = judge(output.end(tests), code === 0, tests)
-  console.log(result.failed === 0 ? `ok      ${name}` : `not ok  ${name}${code === 0 ? '' : ` (ended with ${signal ?? code})`}`)
+  console.log(
+    result.failed === 0 ? `ok      ${name}` : `not ok  ${name}${code === 0 ? '' : ` (ended with ${signal ?? code})`}`
+  )
   return { name, ...result }
 }
 

@@ -3,10 +3,11 @@ import { inspect } from 'node:util'
 import { Parser } from 'tap-parser'
 
 /**
- * Reads TAP and writes one line a test file, every failure whole, every skip with its reason; the very last line is `N passed, N failed`.
+ * Reads TAP and writes one line a test file, every failure whole, every skip with its reason; the very last line is `N
+ * passed, N failed`.
  *
- * What is counted is a test that holds no further tests. A test that fails by itself while all within it passed (an exit code, a timeout,
- * a plan) counts as one failure, so that nothing red adds up to `0 failed`.
+ * What is counted is a test that holds no further tests. A test that fails by itself while all within it passed (an
+ * exit code, a timeout, a plan) counts as one failure, so that nothing red adds up to `0 failed`.
  */
 export default class Reporter extends Transform {
   #parser = new Parser()
@@ -31,7 +32,10 @@ export default class Reporter extends Transform {
     done()
   }
 
-  /** Follows one parser and those of the tests within it; `seen` counts the tests it held and what failed, in them and beside them. */
+  /**
+   * Follows one parser and those of the tests within it; `seen` counts the tests it held and what failed, in them and
+   * beside them.
+   */
   #listen (parser, path) {
     const seen = { tests: 0, failed: 0, own: 0, skipped: 0, asserted: 0 }
     let child = seen
@@ -44,7 +48,9 @@ export default class Reporter extends Transform {
       if (within === null) seen.own += failed
       seen.tests += within === null ? 0 : Math.max(1, within.tests)
       seen.failed += failed + (within?.failed ?? 0)
-      if (isFile(path, result.name)) this.#line(`${result.ok ? 'ok    ' : 'not ok'}  ${result.name}${summary(result, within)}`)
+      if (isFile(path, result.name)) {
+        this.#line(`${result.ok ? 'ok    ' : 'not ok'}  ${result.name}${summary(result, within)}`)
+      }
     })
     parser.on('comment', line => this.#comment(line))
     parser.on('extra', text => this.push(text))
@@ -85,7 +91,9 @@ export default class Reporter extends Transform {
 
   /** What a test says aloud, without what tap itself says of counts, times and subtests. */
   #comment (line) {
-    if (!/^# (?:Subtest|time=|failed \d|todo: \d|skip: \d|bailout|test count\(|No coverage|\{ total: )/.test(line.trim())) this.push(line)
+    if (!/^# (?:Subtest|time=|failed \d|todo: \d|skip: \d|bailout|test count\(|No coverage|\{ total: )/.test(line.trim())) {
+      this.push(line)
+    }
   }
 
   #line (text) {
@@ -126,7 +134,9 @@ function summary (result, within) {
 }
 
 function describe (diag) {
-  const { diff, at, source, stack, found, wanted, compare, stdio, cwd, command, args, externalID, jobId, ...rest } = diag
+  const {
+    diff, at, source, stack, found, wanted, compare, stdio, cwd, command, args, externalID, jobId, ...rest
+  } = diag
   const parts = []
   if (at?.fileName) parts.push(`at ${at.fileName}:${at.lineNumber ?? '?'}`)
   if (source) parts.push(source.trimEnd())

@@ -50,10 +50,20 @@ function soakFiles () {
   return testFiles().filter(isSoak)
 }
 
-/** Returns the part that runs test files. Tests that wait leave a core to others, hence one job more than there are cores. */
+/**
+ * Returns the part that runs test files. Tests that wait leave a core to others, hence one job more than there are
+ * cores.
+ */
 function testPart (files, { coverage = false, jobs = availableParallelism() + 1, env = {} } = {}) {
-  const options = [`--jobs=${jobs}`, `--timeout=${timeout()}`, ...coverage ? [] : ['--disable-coverage', '--allow-empty-coverage']]
-  return { name: 'tests', command: [process.execPath, 'node_modules/tap/dist/esm/run.mjs', ...options, ...writeGroups(files)], env, tests: true }
+  const options = [
+    `--jobs=${jobs}`, `--timeout=${timeout()}`, ...coverage ? [] : ['--disable-coverage', '--allow-empty-coverage']
+  ]
+  return {
+    name: 'tests',
+    command: [process.execPath, 'node_modules/tap/dist/esm/run.mjs', ...options, ...writeGroups(files)],
+    env,
+    tests: true
+  }
 }
 
 /** Returns the seconds that a process of tests may take: ten minutes of a quiet machine, and more of a busy one. */
@@ -61,26 +71,37 @@ function timeout () {
   return Math.ceil(600 * (1 + loadavg()[0] / availableParallelism()))
 }
 
-/** Writes a program for each group of files, and returns their names. tap runs them in the order of these: those that wait most come first. */
+/**
+ * Writes a program for each group of files, and returns their names. tap runs them in the order of these: those that
+ * wait most come first.
+ */
 function writeGroups (files) {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   return groupsOf(files).map(({ name, files }, rank) => {
     const program = `${folder}/${String(rank).padStart(2, '0')}-${name}.js`
-    writeFileSync(program, `import { runGroup } from '../../.ci/group.js'\n\nrunGroup(${JSON.stringify(files, null, 2)})\n`)
+    writeFileSync(
+      program, `import { runGroup } from '../../.ci/group.js'\n\nrunGroup(${JSON.stringify(files, null, 2)})\n`
+    )
     return program
   })
 }
 
 /** Divides files into groups: some alone, small folders together, and large ones in parts. */
 function groupsOf (files) {
-  const groups = files.filter(file => alone.test(file)).map(file => ({ name: basename(file, '.test.ts'), files: [file] }))
+  const groups = files.filter(file => alone.test(file)).map(
+    file => ({ name: basename(file, '.test.ts'), files: [file] })
+  )
   const folders = new Map()
-  for (const file of files.filter(file => !alone.test(file))) folders.set(dirname(file), [...folders.get(dirname(file)) ?? [], file])
+  for (const file of files.filter(file => !alone.test(file))) {
+    folders.set(dirname(file), [...folders.get(dirname(file)) ?? [], file])
+  }
   let open = { name: '', files: [] }
   for (const [path, inFolder] of folders) {
     for (const part of parts(inFolder)) {
-      if (open.files.length === 0 || open.files.length + part.length > largestGroup) groups.push(open = { name: basename(path), files: [] })
+      if (open.files.length === 0 || open.files.length + part.length > largestGroup) {
+        groups.push(open = { name: basename(path), files: [] })
+      }
       open.files.push(...part)
     }
   }

@@ -3,7 +3,8 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import authPlugin, { apiKey } from '../lib/index.js'
 
 /**
- * What 1,000 routes, each with its HEAD, cost at boot and in heap more than without the plugin: CPU time and bytes a route, medians of interleaved pairs.
+ * What 1,000 routes, each with its HEAD, cost at boot and in heap more than without the plugin: CPU time and bytes a
+ * route, medians of interleaved pairs.
  * `npm run bench:boot`.
  */
 const routes = 1000
@@ -11,7 +12,11 @@ const runs = 15
 
 function declare (app: FastifyInstance): void {
   for (let i = 0; i < routes; i++) {
-    app.get(`/resource-${i}/:id`, { config: { auth: i % 2 === 0 ? { scopes: 'orders:read' } : { roles: { any: ['clerk', 'admin'] } } } }, async () => i)
+    app.get(
+      `/resource-${i}/:id`,
+      { config: { auth: i % 2 === 0 ? { scopes: 'orders:read' } : { roles: { any: ['clerk', 'admin'] } } } },
+      async () => i
+    )
   }
 }
 
@@ -20,7 +25,11 @@ async function boot (withPlugin: boolean): Promise<{ ms: number, bytes: number }
   const heap = process.memoryUsage().heapUsed
   const before = process.cpuUsage()
   const app = Fastify()
-  if (withPlugin) await app.register(authPlugin, { schemes: { service: apiKey({ keys: { [randomBytes(32).toString('base64url')]: { id: 'a' } } }) } })
+  if (withPlugin) {
+    await app.register(
+      authPlugin, { schemes: { service: apiKey({ keys: { [randomBytes(32).toString('base64url')]: { id: 'a' } } }) } }
+    )
+  }
   declare(app)
   await app.ready()
   const { user, system } = process.cpuUsage(before)
@@ -52,4 +61,6 @@ for (let i = 0; i < runs + 3; i++) {
 }
 const ms = median(guarded.map((each, i) => each.ms - (bare[i]?.ms ?? 0))) / routes
 const bytes = median(guarded.map((each, i) => each.bytes - (bare[i]?.bytes ?? 0))) / routes
-console.log(`${routes} routes with their HEAD, median of ${runs} pairs: ${ms.toFixed(3)} ms of CPU and ${(bytes / 1024).toFixed(2)} KiB of heap a route`)
+console.log(
+  `${routes} routes with their HEAD, median of ${runs} pairs: ${ms.toFixed(3)} ms of CPU and ${(bytes / 1024).toFixed(2)} KiB of heap a route`
+)

@@ -40,7 +40,9 @@ function token (key = secret): string {
 const bearer = (value: string) => ({ authorization: `Bearer ${value}` })
 
 function apiKeys (count: number): { keys: Map<string, { id: string }>, last: string } {
-  const keys = new Map(Array.from({ length: count }, (_, i) => [randomBytes(32).toString('base64url'), { id: `client-${i}` }]))
+  const keys = new Map(
+    Array.from({ length: count }, (_, i) => [randomBytes(32).toString('base64url'), { id: `client-${i}` }])
+  )
   return { keys, last: [...keys.keys()].at(-1) ?? '' }
 }
 
@@ -63,7 +65,11 @@ const bearerJwt = () => jwt({ keys: secret, issuer, audience })
 
 async function gatehouseSession (): Promise<Contestant> {
   const { app } = await gatehouse({ web: session({ secret }) }, [])
-  app.post('/login', { config: { auth: false } }, async (_request, reply) => { await reply.login({ id: 'alice', roles: ['clerk'] }) })
+  app.post(
+    '/login',
+    { config: { auth: false } },
+    async (_request, reply) => { await reply.login({ id: 'alice', roles: ['clerk'] }) }
+  )
   const login = await app.inject({ method: 'POST', url: '/login' })
   const cookie = [login.headers['set-cookie']].flat()[0]?.split(';')[0] ?? ''
   return { app, headers: [{ cookie }], status: 200 }
@@ -72,15 +78,27 @@ async function gatehouseSession (): Promise<Contestant> {
 async function plainSession (): Promise<Contestant> {
   const app = Fastify()
   await app.register(secureSession, { key: randomBytes(32), cookie: { path: '/' } })
-  app.post('/login', async request => { request.session.set('user' as never, { id: 'alice', roles: ['clerk'] } as never) })
-  app.get('/', { preHandler: async (request, reply) => { if (request.session.get('user' as never) === undefined) return reply.code(401).send() } }, async () => answer)
+  app.post(
+    '/login', async request => { request.session.set('user' as never, { id: 'alice', roles: ['clerk'] } as never) }
+  )
+  app.get(
+    '/',
+    {
+      preHandler: async (request, reply) => {
+        if (request.session.get('user' as never) === undefined) return reply.code(401).send()
+      }
+    },
+    async () => answer
+  )
   const login = await app.inject({ method: 'POST', url: '/login' })
   return { app, headers: [{ cookie: [login.headers['set-cookie']].flat()[0]?.split(';')[0] ?? '' }], status: 200 }
 }
 
 async function plainJwt (headers: Contestant['headers'], status = 200, cache = false): Promise<Contestant> {
   const app = Fastify()
-  await app.register(fastifyJwt, { secret, verify: { allowedIss: issuer, allowedAud: audience, algorithms: ['HS256'], cache } })
+  await app.register(
+    fastifyJwt, { secret, verify: { allowedIss: issuer, allowedAud: audience, algorithms: ['HS256'], cache } }
+  )
   app.get('/', { onRequest: async request => { await request.jwtVerify() } }, async () => answer)
   return { app, headers, status }
 }
@@ -109,7 +127,9 @@ async function plainAuth (branch: number): Promise<Contestant> {
 
 async function anyOf (branch: number): Promise<Contestant> {
   const names = ['first', 'second', 'third']
-  const schemes = Object.fromEntries(names.map(name => [name, apiKey({ from: `header:x-${name}`, keys: { [secret]: { id: name } } })]))
+  const schemes = Object.fromEntries(
+    names.map(name => [name, apiKey({ from: `header:x-${name}`, keys: { [secret]: { id: name } } })])
+  )
   const name = names[branch]
   return gatehouse(schemes, [name === undefined ? {} : { [`x-${name}`]: secret }], name === undefined ? 401 : 200)
 }
@@ -130,7 +150,10 @@ async function gatehouseBasic (cached: boolean): Promise<Contestant> {
 async function gatehouseIssuer (isFetched: boolean): Promise<Contestant> {
   const provider = await fakeIssuer({ algorithms: ['ES256'] })
   const { keys } = await (await fetch(provider.jwksUri)).json() as { keys: { kty: string }[] }
-  const made = await gatehouse({ user: jwt({ issuer: provider.issuer, audience: provider.audience, ...isFetched ? {} : { keys: { keys } } }) }, [bearer(provider.token({ exp: 4e9 }))])
+  const made = await gatehouse(
+    { user: jwt({ issuer: provider.issuer, audience: provider.audience, ...isFetched ? {} : { keys: { keys } } }) },
+    [bearer(provider.token({ exp: 4e9 }))]
+  )
   made.app.addHook('onClose', async () => { await provider.close() })
   return made
 }
@@ -144,13 +167,23 @@ export const cases: readonly Case[] = [
     { group: `API key, ${count} keys`, name: 'gatehouse', make: () => gatehouseKeys(count) },
     { group: `API key, ${count} keys`, name: '@fastify/bearer-auth', make: () => plainBearer(count, last => last) }
   ]),
-  { group: 'JWT HS256, repeated token', name: 'gatehouse', make: () => gatehouse({ user: bearerJwt() }, [bearer(token())]) },
+  {
+    group: 'JWT HS256, repeated token',
+    name: 'gatehouse',
+    make: () => gatehouse({ user: bearerJwt() }, [bearer(token())])
+  },
   { group: 'JWT HS256, repeated token', name: '@fastify/jwt', make: () => plainJwt([bearer(token())]) },
-  { group: 'JWT HS256, repeated token', name: '@fastify/jwt, cache', make: () => plainJwt([bearer(token())], 200, true) },
+  {
+    group: 'JWT HS256, repeated token', name: '@fastify/jwt, cache', make: () => plainJwt([bearer(token())], 200, true)
+  },
   { group: 'JWT HS256, fresh tokens', name: 'gatehouse', make: () => gatehouse({ user: bearerJwt() }, fresh()) },
   { group: 'JWT HS256, fresh tokens', name: '@fastify/jwt', make: () => plainJwt(fresh()) },
-  { group: 'JWT ES256 of an issuer, repeated token', name: 'gatehouse, keys given', make: () => gatehouseIssuer(false) },
-  { group: 'JWT ES256 of an issuer, repeated token', name: 'gatehouse, keys fetched', make: () => gatehouseIssuer(true) },
+  {
+    group: 'JWT ES256 of an issuer, repeated token', name: 'gatehouse, keys given', make: () => gatehouseIssuer(false)
+  },
+  {
+    group: 'JWT ES256 of an issuer, repeated token', name: 'gatehouse, keys fetched', make: () => gatehouseIssuer(true)
+  },
   { group: 'Basic, argon2id', name: 'gatehouse, cache', make: () => gatehouseBasic(true) },
   { group: 'Basic, argon2id', name: 'gatehouse', make: () => gatehouseBasic(false) },
   { group: 'session', name: 'gatehouse', make: gatehouseSession },

@@ -9,11 +9,14 @@ import { keys } from './growth/keys.js'
 import { tokens } from './growth/tokens.js'
 
 /**
- * What a process grows by under keys, tokens, cookies, names and addresses of which each is another one, all of them through the whole application by `app.inject`.
- * Every section runs in a process of its own and is measured three times, after a collection: *cold*, before its first request; *full*, when what is bounded holds as
- * much as it ever will; and at the end. The issue asks for less than 20 MiB of heap from the start. The bare application says what of it is Fastify's and V8's.
+ * What a process grows by under keys, tokens, cookies, names and addresses of which each is another one, all of them
+ * through the whole application by `app.inject`. Every section runs in a process of its own and is measured three
+ * times, after a collection: *cold*, before its first request; *full*, when what is bounded holds as much as it ever
+ * will; and at the end. The issue asks for less than 20 MiB of heap from the start. The bare application says what of
+ * it is Fastify's and V8's.
  *
- * `npx tsc -p tsconfig.bench.json && node .bench/bench/growth.js`; `COUNT=5000000` by default, `ONLY=keys` (tokens, addresses, principals, nothing) for some.
+ * `npx tsc -p tsconfig.bench.json && node .bench/bench/growth.js`; `COUNT=5000000` by default, `ONLY=keys` (tokens,
+ * addresses, principals, nothing) for some.
  */
 const count = Number(process.env.COUNT ?? 5_000_000)
 const only = new RegExp(process.env.ONLY ?? '', 'i')
@@ -28,7 +31,11 @@ const bare: Section = {
     const app = Fastify()
     app.get('/', async (_request, reply) => reply.code(401).send({}))
     await app.ready()
-    return { app, statuses: [401], send: async i => (await app.inject({ url: '/', headers: { 'x-api-key': `key-${i}` } })).statusCode }
+    return {
+      app,
+      statuses: [401],
+      send: async i => (await app.inject({ url: '/', headers: { 'x-api-key': `key-${i}` } })).statusCode
+    }
   }
 }
 
@@ -65,22 +72,30 @@ async function measure ({ name, full, make }: Section): Promise<void> {
   for (let step = 1; step <= steps; step++) {
     last = await until(full + Math.round(count * step / steps))
     most = Math.max(most, last.heap)
-    console.error(`${name}: ${sent}, heap ${last.heap.toFixed(1)} MiB, ${(last.heap - cold.heap).toFixed(1)} more than cold, ${(last.heap - filled.heap).toFixed(1)} more than full`)
+    console.error(
+      `${name}: ${sent}, heap ${last.heap.toFixed(1)} MiB, ${(last.heap - cold.heap).toFixed(1)} more than cold, ${(last.heap - filled.heap).toFixed(1)} more than full`
+    )
   }
   await app.close()
   const more = (from: Memory, kind: keyof Memory): string => (last[kind] - from[kind]).toFixed(1)
   const status = [...answers].sort(([a], [b]) => a - b).map(([code, times]) => `${code} ×${times}`).join(', ')
-  console.log(`| ${name} | ${status} | ${cold.heap.toFixed(1)} | ${more(cold, 'heap')} | ${(most - cold.heap).toFixed(1)} | ${more(filled, 'heap')} | ${more(cold, 'external')} | ${more(cold, 'rss')} | ${more(filled, 'rss')} |`)
+  console.log(
+    `| ${name} | ${status} | ${cold.heap.toFixed(1)} | ${more(cold, 'heap')} | ${(most - cold.heap).toFixed(1)} | ${more(filled, 'heap')} | ${more(cold, 'external')} | ${more(cold, 'rss')} | ${more(filled, 'rss')} |`
+  )
 }
 
 const chosen = process.argv[2]
 if (chosen === undefined) {
   console.log(`Node ${process.version}, ${count} after what fills the bounds; MiB after a collection\n`)
-  console.log('| what | answers | heap, cold | heap more than cold | at most | heap more than full | external more than cold | rss more than cold | rss more than full |')
+  console.log(
+    '| what | answers | heap, cold | heap more than cold | at most | heap more than full | external more than cold | rss more than cold | rss more than full |'
+  )
   console.log('|---|---|---:|---:|---:|---:|---:|---:|---:|')
   for (const [index, { name }] of sections.entries()) {
     if (!only.test(name)) continue
-    const [code] = await once(fork(fileURLToPath(import.meta.url), [String(index)], { execArgv: ['--expose-gc'] }), 'exit')
+    const [code] = await once(
+      fork(fileURLToPath(import.meta.url), [String(index)], { execArgv: ['--expose-gc'] }), 'exit'
+    )
     if (code !== 0) process.exitCode = 1
   }
 } else {

@@ -5,8 +5,9 @@ import autocannon from 'autocannon'
 import { cases } from './contestants.js'
 
 /**
- * Requests per second and CPU time per request of every case, each over the bare application of the same round. A round runs all cases one after the other,
- * so that a machine whose speed drifts moves both sides of a ratio; the median over the rounds is what to quote.
+ * Requests per second and CPU time per request of every case, each over the bare application of the same round. A round
+ * runs all cases one after the other, so that a machine whose speed drifts moves both sides of a ratio; the median over
+ * the rounds is what to quote.
  *
  * `npm run bench`; `ROUNDS=5 SECONDS=2 ONLY=jwt npm run bench`.
  */
@@ -19,7 +20,11 @@ interface Figures { readonly rps: number, readonly cpu: number }
 interface Running { readonly label: string, readonly child: ChildProcess, readonly ready: Ready }
 
 async function start (index: number): Promise<Running> {
-  const child = fork(fileURLToPath(new URL('./server.js', import.meta.url)), [String(index)], { env: { ...process.env, NODE_ENV: 'production' } })
+  const child = fork(
+    fileURLToPath(new URL('./server.js', import.meta.url)),
+    [String(index)],
+    { env: { ...process.env, NODE_ENV: 'production' } }
+  )
   const [ready] = await once(child, 'message') as [Ready]
   return { label: `${cases[index]?.group} | ${cases[index]?.name}`, child, ready }
 }
@@ -34,7 +39,8 @@ async function measure ({ child, ready, label }: Running): Promise<Figures> {
   const before = await cpuOf(child)
   const result = await autocannon({
     url: `http://127.0.0.1:${ready.port}`,
-    // Many different requests go over one connection, one after the other: over several, each would come several times within moments.
+    // Many different requests go over one connection, one after the other: over several, each would come several times
+    // within moments.
     connections: ready.headers.length === 1 ? 8 : 1,
     pipelining: ready.headers.length === 1 ? 10 : 80,
     duration,
@@ -43,7 +49,9 @@ async function measure ({ child, ready, label }: Running): Promise<Figures> {
   const cpu = await cpuOf(child) - before
   const answered = result['2xx'] + result.non2xx
   const wrong = ready.status < 300 ? result.non2xx : result['2xx']
-  if (wrong > 0 || result.errors > 0) throw new Error(`${label}: ${wrong} answers with another status than ${ready.status}, ${result.errors} errors`)
+  if (wrong > 0 || result.errors > 0) {
+    throw new Error(`${label}: ${wrong} answers with another status than ${ready.status}, ${result.errors} errors`)
+  }
   return { rps: answered / result.duration, cpu: cpu / answered }
 }
 
@@ -69,9 +77,13 @@ for (let round = 0; round < rounds; round++) {
   }
 }
 
-console.log(`\nNode ${process.version}, median of ${rounds} rounds of ${duration} s, each case over the bare application of its round\n`)
+console.log(
+  `\nNode ${process.version}, median of ${rounds} rounds of ${duration} s, each case over the bare application of its round\n`
+)
 console.log('| case | who | requests/s over bare (min–max) | CPU µs a request more than bare |')
 console.log('|---|---|---:|---:|')
 for (const [label, { ratio, hook }] of figures) {
-  console.log(`| ${label} | ${median(ratio).toFixed(2)} (${Math.min(...ratio).toFixed(2)}–${Math.max(...ratio).toFixed(2)}) | ${median(hook).toFixed(1)} |`)
+  console.log(
+    `| ${label} | ${median(ratio).toFixed(2)} (${Math.min(...ratio).toFixed(2)}–${Math.max(...ratio).toFixed(2)}) | ${median(hook).toFixed(1)} |`
+  )
 }

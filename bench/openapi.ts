@@ -24,12 +24,16 @@ const schema = {
 function declare (app: FastifyInstance): void {
   for (let i = 0; i < routes; i++) {
     const auth = i % 2 === 0 ? { scopes: 'orders:read' } : { roles: { any: ['clerk', 'admin'] } }
-    app.get(`/resource-${i}/:id`, { schema: { summary: `Resource ${i}`, ...schema }, config: { auth } }, async () => ({}))
+    app.get(
+      `/resource-${i}/:id`, { schema: { summary: `Resource ${i}`, ...schema }, config: { auth } }, async () => ({})
+    )
   }
 }
 
 /** `@fastify/swagger` under a name that the plugin does not look for. */
-const unknown = fp((app: FastifyInstance, options: object, done) => { swagger(app, options, done) }, { name: 'unknown' })
+const unknown = fp(
+  (app: FastifyInstance, options: object, done) => { swagger(app, options, done) }, { name: 'unknown' }
+)
 
 async function boot (isDescribed: boolean): Promise<Cost> {
   await settled()
@@ -73,7 +77,9 @@ for (let i = 0; i < runs + 3; i++) {
   const pair = [await boot(false), await boot(true)] as const
   if (i >= 3) pairs.push(pair)
 }
-const difference = (key: keyof Cost) => median(pairs.map(([without, described]) => described[key] - without[key])) / routes
+const difference = (key: keyof Cost) => median(
+  pairs.map(([without, described]) => described[key] - without[key])
+) / routes
 const plain = median(pairs.map(([without]) => without.documentMs))
 const described = median(pairs.map(([, each]) => each.documentMs))
 console.log(

@@ -44,11 +44,14 @@ export type { LogoutOptions } from '../types/fastify.js'
 export type { GrantedTokens, GrantOptions, IssueOptions, RefreshOptions } from '../types/features.js'
 export type { Gatehouse, GuardHook } from '../types/gatehouse.js'
 export type { LimitsOptions, RateLimitRule } from '../types/limits.js'
-export type { AnyPrincipal, CredentialOf, PrincipalOf, RoleName, SchemeName, SchemesOf, ScopeName } from '../types/names.js'
+export type {
+  AnyPrincipal, CredentialOf, PrincipalOf, RoleName, SchemeName, SchemesOf, ScopeName
+} from '../types/names.js'
 export type { ErrorWriter, GatehouseOptions } from '../types/options.js'
 export type { Principal, PrincipalFrom, PrincipalInput } from '../types/principal.js'
 export type { Load, LoadContext } from '../types/scheme.js'
-// The interfaces that an application fills: TypeScript merges declarations of this module only with what a star exports.
+// The interfaces that an application fills: TypeScript merges declarations of this module only with what a star
+// exports.
 export type * from '../types/registry.js'
 export type { AuthEntry, PrincipalFor, RequestAuth } from '../types/request-auth.js'
 export type { GroupAuth, GuardAuth, RouteAuth } from '../types/route-auth.js'

@@ -11,7 +11,10 @@ export interface LogoutOptions {
   readonly scheme: SchemeName
 }
 
-/** What people write for `auth` by mistake. Fastify takes any key in `config`, so a rule under another name would be no rule. */
+/**
+ * What people write for `auth` by mistake. Fastify takes any key in `config`, so a rule under another name would be no
+ * rule.
+ */
 interface AuthMisses {
   Auth?: never
   auht?: never
@@ -34,15 +37,22 @@ declare module 'fastify' {
   }
 
   interface FastifyReply {
-    /** Ends the request as the guard does for a caller without a credential: 401, with the challenges of the route's policy. */
+    /**
+     * Ends the request as the guard does for a caller without a credential: 401, with the challenges of the route's
+     * policy.
+     */
     challenge (): FastifyReply
     /** Ends the request as the guard does for a caller who may not: 403. */
     forbid (): FastifyReply
     /**
-     * Starts a session for the principal, under a new id. The response waits for it, also where nobody awaits the promise.
-     * @throws {AuthError} `AUTH_CROSS_SITE` when a browser says that another site asked, unless `stateChecked` is true; `AUTH_FAULT` when no scheme keeps sessions, or several do and none is named.
+     * Starts a session for the principal, under a new id. The response waits for it, also where nobody awaits the
+     * promise.
+     * @throws {AuthError} `AUTH_CROSS_SITE` when a browser says that another site asked, unless `stateChecked` is true;
+     * `AUTH_FAULT` when no scheme keeps sessions, or several do and none is named.
      */
-    login<P extends PrincipalInput> (principal: P, options?: LoginOptions & { readonly scheme?: SchemeName }): Promise<void>
+    login<P extends PrincipalInput> (
+      principal: P, options?: LoginOptions & { readonly scheme?: SchemeName }
+    ): Promise<void>
     /**
      * Ends the session; an earlier copy of its cookie is worthless from now on.
      * @throws {AuthError} as `login` does.

@@ -55,7 +55,9 @@ export interface TokenFeature {
   /** Begins a grant: `app.gatehouse.tokens.grant`. Left out where tokens cannot be refreshed. */
   grant? (principal: PrincipalInput, options: GrantOptions): Promise<GrantedTokens>
   /** Exchanges a refresh token; *foreign* for one of another scheme. */
-  refresh? (request: FastifyRequest, token: unknown, options: RefreshOptions): Promise<GrantedTokens | Invalid | Foreign>
+  refresh? (
+    request: FastifyRequest, token: unknown, options: RefreshOptions
+  ): Promise<GrantedTokens | Invalid | Foreign>
 }
 
 /**

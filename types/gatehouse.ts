@@ -8,7 +8,10 @@ import type { SchemeChoice } from './names.js'
 import type { GroupAuth, GuardAuth, PublicAuth } from './route-auth.js'
 import type { GatehouseSessions } from './sessions.js'
 
-/** Any request, of any route and any kind of server. Written as `FastifyRequest`, a hook beside `config` would take the config out of the route's types. */
+/**
+ * Any request, of any route and any kind of server. Written as `FastifyRequest`, a hook beside `config` would take the
+ * config out of the route's types.
+ */
 export type AnyRequest = Pick<FastifyRequest, 'id' | 'ip' | 'is404' | 'method' | 'url'>
 
 /** Any reply, of any route and any kind of server. */
@@ -27,9 +30,10 @@ export interface GatehouseTokens {
    */
   issue<P extends PrincipalInput> (principal: P, options?: IssueOptions & SchemeChoice): Promise<string>
   /**
-   * Begins a grant for a person who has just authenticated: an access token, and a refresh token that gets the next one.
-   * @throws {AuthError} `AUTH_FAULT` when no scheme has `sign.refresh`, several do and none is named, or the person is of
-   * another realm than `sign.realm`; `AUTH_UNAVAILABLE` when the store does not answer or is full.
+   * Begins a grant for a person who has just authenticated: an access token, and a refresh token that gets the next
+   * one.
+   * @throws {AuthError} `AUTH_FAULT` when no scheme has `sign.refresh`, several do and none is named, or the person is
+   * of another realm than `sign.realm`; `AUTH_UNAVAILABLE` when the store does not answer or is full.
    */
   grant<P extends PrincipalInput> (principal: P, options?: GrantOptions & SchemeChoice): Promise<GrantedTokens>
   /**
@@ -44,22 +48,28 @@ export interface GatehouseTokens {
 /** What `app.gatehouse.guesses` holds. */
 export interface GatehouseGuesses {
   /**
-   * Checks a password, or any secret that people type, for an application's own login. A slot for the account and for the caller's address is reserved before the
-   * check and given back when it was right. Where the browser is one that this account logged in with before, only the guesses of that browser at this account count;
-   * a success leaves the cookie that tells.
+   * Checks a password, or any secret that people type, for an application's own login. A slot for the account and for
+   * the caller's address is reserved before the check and given back when it was right. Where the browser is one that
+   * this account logged in with before, only the guesses of that browser at this account count; a success leaves the
+   * cookie that tells.
    *
    * @example
    * const person = await app.gatehouse.guesses.attempt(reply, request.body.username, () => people.verify(request.body.username, request.body.password))
    * if (person === null) return reply.code(401).send({ error: 'Wrong name or password' })
    * await reply.login(person)
    * @param account as it was sent: spellings of one name count as one.
-   * @param check a falsy value is a wrong guess, and so is `{ valid: false }`, which `verifyPassword` returns. What it throws is thrown, and is no guess.
-   * @param options `realm`: whose accounts they are, where an application has several kinds; the name of a `basic` scheme shares the counts of that scheme.
+   * @param check a falsy value is a wrong guess, and so is `{ valid: false }`, which `verifyPassword` returns. What it
+   * throws is thrown, and is no guess.
+   * @param options `realm`: whose accounts they are, where an application has several kinds; the name of a `basic`
+   * scheme shares the counts of that scheme.
    * @returns what `check` returned, whole; `null` for a wrong guess, whatever `check` returned.
-   * @throws {AuthError} without having called `check`: `AUTH_RATE_LIMITED` and `AUTH_UNAVAILABLE`, with `Retry-After` on the reply; `AUTH_CROSS_SITE` when a browser
-   * says that another site asked; `AUTH_INVALID_CREDENTIALS` when `account` is no text.
+   * @throws {AuthError} without having called `check`: `AUTH_RATE_LIMITED` and `AUTH_UNAVAILABLE`, with `Retry-After`
+   * on the reply; `AUTH_CROSS_SITE` when a browser says that another site asked; `AUTH_INVALID_CREDENTIALS` when
+   * `account` is no text.
    */
-  attempt<T> (reply: AnyReply, account: string, check: () => T | Promise<T>, options?: { readonly realm?: string }): Promise<Right<T> | null>
+  attempt<T> (
+    reply: AnyReply, account: string, check: () => T | Promise<T>, options?: { readonly realm?: string }
+  ): Promise<Right<T> | null>
 }
 
 /** What an application calls: `app.gatehouse`. */

@@ -8,10 +8,17 @@ export interface SchemeEntry<P = Principal, C = unknown> {
   readonly credential: C
 }
 
-/** Asked of `authenticate` alone: a plain scheme in a `const` need not be annotated, and the registry does not come to depend on itself through `FastifyRequest`. */
-type EntryOfScheme<S> = S extends { authenticate (request: never): infer Answer } ? EntryOfOutcome<Extract<Awaited<Answer>, { readonly kind: 'authenticated' }>> : never
+/**
+ * Asked of `authenticate` alone: a plain scheme in a `const` need not be annotated, and the registry does not come to
+ * depend on itself through `FastifyRequest`.
+ */
+type EntryOfScheme<S> = S extends { authenticate (request: never): infer Answer }
+  ? EntryOfOutcome<Extract<Awaited<Answer>, { readonly kind: 'authenticated' }>>
+  : never
 
-type EntryOfOutcome<O> = [O] extends [Pick<Authenticated<infer P, infer C>, 'kind' | 'principal' | 'credential'>] ? SchemeEntry<P, C> : never
+type EntryOfOutcome<O> = [O] extends [Pick<Authenticated<infer P, infer C>, 'kind' | 'principal' | 'credential'>]
+  ? SchemeEntry<P, C>
+  : never
 
 type EntryOfMade<M> = M extends { readonly scheme: infer S } ? EntryOfScheme<S> : EntryOfScheme<M>
 
@@ -40,10 +47,14 @@ export type ScopeName = NameOf<Scopes>
 export type RoleName = NameOf<Roles>
 
 /** The principal of one scheme; of several, one of theirs. An unknown name is anybody's. */
-export type PrincipalOf<K extends string> = [keyof Schemes] extends [never] ? Principal : Members<Schemes, K>['principal']
+export type PrincipalOf<K extends string> = [keyof Schemes] extends [never]
+  ? Principal
+  : Members<Schemes, K>['principal']
 
 /** What a handler may know of the credential of one scheme. */
-export type CredentialOf<K extends string> = [keyof Schemes] extends [never] ? unknown : Members<Schemes, K>['credential']
+export type CredentialOf<K extends string> = [keyof Schemes] extends [never]
+  ? unknown
+  : Members<Schemes, K>['credential']
 
 /** The members under the names that the registry knows: all of them when it knows none of the names. */
 type Members<Registry, K extends string> = Extract<Extract<K, keyof Registry> extends never

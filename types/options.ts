@@ -22,7 +22,8 @@ export interface RoleDefinition {
 }
 
 /**
- * Answers a refusal in the application's own form: what it returns is sent, under the error's status and with the challenges already on the reply.
+ * Answers a refusal in the application's own form: what it returns is sent, under the error's status and with the
+ * challenges already on the reply.
  */
 export type ErrorWriter = {
   bivarianceHack (error: RequestAuthError, request: FastifyRequest, reply: FastifyReply): unknown
@@ -47,13 +48,14 @@ export interface GatehouseOptions {
   /** The form of refusals: the application's error handler (the default), RFC 9457, RFC 6749, or a function. */
   readonly errors?: 'fastify' | 'problem' | 'oauth' | ErrorWriter
   /**
-   * Origins that may send ambient credentials to this application beside its own, as browsers write them: of pages (`https://app.example.com`) and of
-   * application shells (`capacitor://localhost`, `tauri://localhost`, `chrome-extension://…`). No wildcards.
+   * Origins that may send ambient credentials to this application beside its own, as browsers write them: of pages
+   * (`https://app.example.com`) and of application shells (`capacitor://localhost`, `tauri://localhost`,
+   * `chrome-extension://…`). No wildcards.
    */
   readonly origins?: readonly string[]
   /**
-   * Where state rests: sessions, keys, counts of guesses. Left out, in the memory of the process: a restart forgets it, and other instances do not see it.
-   * Its `migrate()` is awaited at boot. Whoever made it closes it.
+   * Where state rests: sessions, keys, counts of guesses. Left out, in the memory of the process: a restart forgets it,
+   * and other instances do not see it. Its `migrate()` is awaited at boot. Whoever made it closes it.
    */
   readonly store?: Store
   /** How many guesses of a password, and how many requests, are too many. */

@@ -1,6 +1,6 @@
 /**
- * The application's schemes, by name: what an application fills, so that names, principals and credentials are typed everywhere.
- * Left empty, every name is a `string` and every principal a {@link Principal}.
+ * The application's schemes, by name: what an application fills, so that names, principals and credentials are typed
+ * everywhere. Left empty, every name is a `string` and every principal a {@link Principal}.
  *
  * @example
  * declare module 'fastify-gatehouse' {

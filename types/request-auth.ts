@@ -43,7 +43,10 @@ export interface AuthenticatedAs<K extends SchemeName> extends AuthEntry<Princip
   readonly scheme: K
   readonly error: null
   readonly all: AllEntries
-  /** Aborted when the credential expires or is revoked: for WebSockets and event streams, which outlive their request. Its reason is an `AuthError`. */
+  /**
+   * Aborted when the credential expires or is revoked: for WebSockets and event streams, which outlive their request.
+   * Its reason is an `AuthError`.
+   */
   readonly signal: AbortSignal
   /** Whether the principal has these scopes and roles. */
   allows (query: AllowsQuery): boolean
@@ -82,23 +85,40 @@ type SchemesIn<A> = A extends string | readonly unknown[] ? Acting<A>
     : SchemeName
 
 /** Anonymous callers enter under every mode but `required`; a mode that only runtime knows may be any of them. */
-type AnonymousIn<A> = A extends { readonly mode?: infer M } ? ([M] extends ['required' | undefined] ? never : 'mode' extends keyof A ? null : never) : never
+type AnonymousIn<A> = A extends { readonly mode?: infer M }
+  ? ([M] extends ['required' | undefined] ? never : 'mode' extends keyof A ? null : never)
+  : never
 
 /** What one form of `config.auth` makes of the principal; of a union of forms, one of theirs. */
-type PrincipalUnder<A> = A extends false | { readonly public: string } ? null : PrincipalOf<SchemesIn<A>> | AnonymousIn<A>
+type PrincipalUnder<A> = A extends false | { readonly public: string }
+  ? null
+  : PrincipalOf<SchemesIn<A>> | AnonymousIn<A>
 
-/** What one form of `config.auth` makes of `request.auth`. A public route may have a guard of its own in a hook, so there it stays open. */
-type AuthUnder<A> = A extends false | { readonly public: string } ? RequestAuth : Known<SchemesIn<A> & SchemeName> | (null extends AnonymousIn<A> ? Anonymous : never)
+/**
+ * What one form of `config.auth` makes of `request.auth`. A public route may have a guard of its own in a hook, so
+ * there it stays open.
+ */
+type AuthUnder<A> = A extends false | { readonly public: string }
+  ? RequestAuth
+  : Known<SchemesIn<A> & SchemeName> | (null extends AnonymousIn<A> ? Anonymous : never)
 
-/** Writes an object type out, so that requests of two routes are compared by what they hold and any of them passes where a `FastifyRequest` is asked for. */
+/**
+ * Writes an object type out, so that requests of two routes are compared by what they hold and any of them passes where
+ * a `FastifyRequest` is asked for.
+ */
 type Simplify<T> = { [K in keyof T]: T[K] }
 
 /**
- * The type of `request.principal`, by what the route says in `config.auth`: the principals of its schemes, with `null` where anonymous callers enter,
- * and `null` alone where the route is public. A route that says nothing may be opened by a public path or stand under a default of any mode:
- * every principal, and `null`. A route that names its schemes and no `mode` counts as required: below a default of another mode, write `mode` on the route too.
+ * The type of `request.principal`, by what the route says in `config.auth`: the principals of its schemes, with `null`
+ * where anonymous callers enter, and `null` alone where the route is public. A route that says nothing may be opened by
+ * a public path or stand under a default of any mode: every principal, and `null`. A route that names its schemes and
+ * no `mode` counts as required: below a default of another mode, write `mode` on the route too.
  */
-export type PrincipalFor<ContextConfig> = Simplify<ContextConfig extends { readonly auth: infer A } ? PrincipalUnder<A> : AnyPrincipal | null>
+export type PrincipalFor<ContextConfig> = Simplify<ContextConfig extends { readonly auth: infer A }
+  ? PrincipalUnder<A>
+  : AnyPrincipal | null>
 
 /** The type of `request.auth`, by the same rules: of the schemes that the route names, or of all. */
-export type AuthFor<ContextConfig> = Simplify<ContextConfig extends { readonly auth: infer A } ? AuthUnder<A> : RequestAuth>
+export type AuthFor<ContextConfig> = Simplify<ContextConfig extends { readonly auth: infer A }
+  ? AuthUnder<A>
+  : RequestAuth>

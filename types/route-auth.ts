@@ -15,7 +15,8 @@ export type SchemesExpr = SchemeExpr | readonly SchemeExpr[]
 
 /**
  * Whether callers without a credential enter.
- * `required`: no. `optional`: yes, but a bad credential is still 401. `try`: yes, and an invalid credential is anonymous too, with the reason on `request.auth.error`.
+ * `required`: no. `optional`: yes, but a bad credential is still 401. `try`: yes, and an invalid credential is
+ * anonymous too, with the reason on `request.auth.error`.
  */
 export type Mode = 'required' | 'optional' | 'try'
 
@@ -43,7 +44,10 @@ interface QuantifierMisses {
  */
 export type Clause<Name extends string> = Name | (AtLeastOne<Quantified<Name>> & QuantifierMisses)
 
-/** A clause that a request decides: synchronous, asked after validation, in `preHandler`. What it throws goes to the error handler unchanged. */
+/**
+ * A clause that a request decides: synchronous, asked after validation, in `preHandler`. What it throws goes to the
+ * error handler unchanged.
+ */
 export type ClauseFunction<Name extends string> = {
   bivarianceHack (request: FastifyRequest): Clause<Name>
 }['bivarianceHack']
@@ -96,7 +100,10 @@ interface GuardedFields {
   readonly scopes?: ScopesRule
   /** Adds to the default's rules: all must hold. */
   readonly roles?: RolesRule
-  /** Passes on exactly `true`; adds to the default's rules. Asked in `preHandler`, after validation; what it throws goes to the error handler unchanged. */
+  /**
+   * Passes on exactly `true`; adds to the default's rules. Asked in `preHandler`, after validation; what it throws goes
+   * to the error handler unchanged.
+   */
   when? (principal: AnyPrincipal, request: FastifyRequest): boolean | Promise<boolean>
   /** Ways in, one of which must hold, and all of it beside the other rules. */
   readonly anyOf?: readonly AnyOfEntry[]
@@ -113,7 +120,9 @@ export interface PublicAuth extends FieldMisses, Readonly<Partial<Record<keyof G
 }
 
 /** Callers are asked: at least one field. */
-export type GuardedAuth = AtLeastOne<GuardedFields> & FieldMisses & { readonly public?: never, readonly inherit?: never }
+export type GuardedAuth = AtLeastOne<GuardedFields> & FieldMisses & {
+  readonly public?: never, readonly inherit?: never
+}
 
 /** Callers are asked, and no default counts. The audit reports it. */
 export type DetachedAuth = Omit<GuardedFields, 'schemes'> & FieldMisses & {
@@ -132,6 +141,7 @@ export type GroupAuth = SchemeName | readonly SchemeExpr[] | GuardedAuth
 export type GuardAuth = true | GroupAuth | DetachedAuth
 
 /**
- * The grammar of `config.auth`. Nothing, or `true`: the default. `false`: public. A name or a list: `{ schemes }`. An object: its fields.
+ * The grammar of `config.auth`. Nothing, or `true`: the default. `false`: public. A name or a list: `{ schemes }`. An
+ * object: its fields.
  */
 export type RouteAuth = false | GuardAuth | PublicAuth

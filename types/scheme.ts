@@ -41,7 +41,10 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
    * the HTTP scheme that is named there, with the scheme's name as its realm.
    */
   challenge? (failure: AuthFailure): Challenge | readonly Challenge[] | null
-  /** Answers a refusal itself (such as by a redirect to a login page) and returns `true`; `false` leaves it to the guard. */
+  /**
+   * Answers a refusal itself (such as by a redirect to a login page) and returns `true`; `false` leaves it to the
+   * guard.
+   */
   refuse? (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure): boolean
   /** Describes the scheme as OpenAPI does. */
   readonly openapi: OpenApiSecurityScheme
@@ -55,8 +58,8 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
   /** `true` if its outcomes say when the person authenticated (`authenticatedAt`), so that `maxAge` can be checked. */
   readonly reportsAuthTime?: boolean
   /**
-   * `true` if its principals may have less than those they act for, of whom it knows nothing. A `none` rule is judged by
-   * everything that the owner has, so it stops the boot where principals of this scheme would meet it.
+   * `true` if its principals may have less than those they act for, of whom it knows nothing. A `none` rule is judged
+   * by everything that the owner has, so it stops the boot where principals of this scheme would meet it.
    */
   readonly ownerUnknown?: boolean
   /**
@@ -92,7 +95,9 @@ export interface Guesses {
    * @returns the result of `check`, `null` for a wrong guess; or, where it was not called, the outcome for the guard:
    * *limited*, *unavailable* (the store does not respond), *cross-site*.
    */
-  attempt<T> (request: FastifyRequest, account: string, check: () => T | Promise<T>): Promise<Checked<T> | Limited | Unavailable | CrossSite>
+  attempt<T> (
+    request: FastifyRequest, account: string, check: () => T | Promise<T>
+  ): Promise<Checked<T> | Limited | Unavailable | CrossSite>
 }
 
 /** Passed to a factory: what the application has for its schemes. */

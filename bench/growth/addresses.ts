@@ -4,14 +4,22 @@ import type { Flood, Section } from './flood.js'
 
 /** An address for each number: IPv4, and every second one an IPv6 /64. */
 function addressOf (i: number): string {
-  return i % 2 === 0 ? [i >>> 24, i >> 16, i >> 8, i].map(byte => byte & 255).join('.') : `2001:db8:${(i >>> 16).toString(16)}:${(i & 65_535).toString(16)}::1`
+  return i % 2 === 0
+    ? [i >>> 24, i >> 16, i >> 8, i].map(byte => byte & 255).join('.')
+    : `2001:db8:${(i >>> 16).toString(16)}:${(i & 65_535).toString(16)}::1`
 }
 
-/** Wrong passwords of accounts that nobody guessed at before, from addresses that nobody came from: half by Basic, half by a login of the application's own. */
+/**
+ * Wrong passwords of accounts that nobody guessed at before, from addresses that nobody came from: half by Basic, half
+ * by a login of the application's own.
+ */
 async function guesses (limits?: LimitsOptions): Promise<Flood> {
   const app = Fastify()
   const verify = async (): Promise<null> => null
-  await app.register(authPlugin, { schemes: { ops: basic({ verify }) }, publicPaths: ['/login'], ...limits === undefined ? {} : { limits } })
+  await app.register(
+    authPlugin,
+    { schemes: { ops: basic({ verify }) }, publicPaths: ['/login'], ...limits === undefined ? {} : { limits } }
+  )
   app.get('/', async () => ({}))
   app.post<{ Querystring: { user: string } }>('/login', async (request, reply) => {
     await app.gatehouse.guesses.attempt(reply, request.query.user, verify)
@@ -21,7 +29,11 @@ async function guesses (limits?: LimitsOptions): Promise<Flood> {
   const send = async (i: number): Promise<number> => {
     const remoteAddress = addressOf(i)
     const answer = i % 4 < 2
-      ? await app.inject({ url: '/', remoteAddress, headers: { authorization: `Basic ${Buffer.from(`user-${i}:wrong`).toString('base64')}` } })
+      ? await app.inject({
+        url: '/',
+        remoteAddress,
+        headers: { authorization: `Basic ${Buffer.from(`user-${i}:wrong`).toString('base64')}` }
+      })
       : await app.inject({ method: 'POST', url: `/login?user=user-${i}`, remoteAddress })
     return answer.statusCode
   }
@@ -32,16 +44,30 @@ async function guesses (limits?: LimitsOptions): Promise<Flood> {
 /** Not bad callers but many: each is another principal under a limit, of whom @fastify/rate-limit keeps 100,000. */
 async function principals (): Promise<Flood> {
   const app = Fastify()
-  await app.register(authPlugin, { schemes: { ops: basic({ verify: username => ({ id: username }) }) }, limits: { guesses: false, requests: { max: 10, window: '1h' } } })
+  await app.register(
+    authPlugin,
+    {
+      schemes: { ops: basic({ verify: username => ({ id: username }) }) },
+      limits: { guesses: false, requests: { max: 10, window: '1h' } }
+    }
+  )
   app.get('/', async () => ({}))
   await app.ready()
   const send = async (i: number): Promise<number> =>
-    (await app.inject({ url: '/', headers: { authorization: `Basic ${Buffer.from(`user-${i}:right`).toString('base64')}` } })).statusCode
+    (
+      await app.inject({
+        url: '/', headers: { authorization: `Basic ${Buffer.from(`user-${i}:right`).toString('base64')}` }
+      })
+    ).statusCode
   return { app, statuses: [200], send }
 }
 
 export const addresses: readonly Section[] = [
   { name: 'addresses: wrong passwords of as many accounts', full: 60_000, make: async () => guesses() },
-  { name: 'addresses: the same, each guess locking its account and address', full: 60_000, make: async () => guesses({ guesses: { perAccount: 1, perAddress: 1 } }) },
+  {
+    name: 'addresses: the same, each guess locking its account and address',
+    full: 60_000,
+    make: async () => guesses({ guesses: { perAccount: 1, perAddress: 1 } })
+  },
   { name: 'principals: under a limit of requests, up to its 100,000', full: 110_000, make: principals }
 ]

@@ -16,10 +16,24 @@ async function flood (scheme: SchemeFactory<Principal>, make: (i: number) => str
   await app.register(authPlugin, { schemes: { service: scheme } })
   app.get('/', async () => ({}))
   await app.ready()
-  return { app, statuses: [401], send: async i => (await app.inject({ url: '/', headers: { 'x-api-key': make(i) } })).statusCode }
+  return {
+    app,
+    statuses: [401],
+    send: async i => (await app.inject({ url: '/', headers: { 'x-api-key': make(i) } })).statusCode
+  }
 }
 
 export const keys: readonly Section[] = [
-  { name: 'keys: managed, mistyped and unknown', full: 30_000, make: async () => flood(apiKey({ managed: { prefix: 'acme_live' } }), managed) },
-  { name: 'keys: of a table of 1,000', full: 30_000, make: async () => flood(apiKey({ keys: new Map(Array.from({ length: 1000 }, (_, i) => [secret(), { id: `client-${i}` }])) }), secret) }
+  {
+    name: 'keys: managed, mistyped and unknown',
+    full: 30_000,
+    make: async () => flood(apiKey({ managed: { prefix: 'acme_live' } }), managed)
+  },
+  {
+    name: 'keys: of a table of 1,000',
+    full: 30_000,
+    make: async () => flood(
+      apiKey({ keys: new Map(Array.from({ length: 1000 }, (_, i) => [secret(), { id: `client-${i}` }])) }), secret
+    )
+  }
 ]

@@ -41,7 +41,10 @@ async function jwts (): Promise<Flood> {
   return { app, statuses: [200, 401], send }
 }
 
-/** Under fetched keys, an unknown kid may ask the source anew: nothing may be kept of it. One in four is of an unknown issuer, which a function is asked about. */
+/**
+ * Under fetched keys, an unknown kid may ask the source anew: nothing may be kept of it. One in four is of an unknown
+ * issuer, which a function is asked about.
+ */
 async function strangers (): Promise<Flood> {
   const provider = await fakeIssuer({ algorithms: ['ES256'] })
   const app = Fastify()
@@ -61,8 +64,13 @@ async function strangers (): Promise<Flood> {
 
 async function desk (store?: Store): Promise<FastifyInstance> {
   const app = Fastify()
-  await app.register(authPlugin, { schemes: { web: session({ secret }) }, publicPaths: ['/login'], ...store === undefined ? {} : { store } })
-  app.post<{ Querystring: { id: string } }>('/login', async (request, reply) => { await reply.login({ id: request.query.id }) })
+  await app.register(
+    authPlugin,
+    { schemes: { web: session({ secret }) }, publicPaths: ['/login'], ...store === undefined ? {} : { store } }
+  )
+  app.post<{ Querystring: { id: string } }>(
+    '/login', async (request, reply) => { await reply.login({ id: request.query.id }) }
+  )
   app.post('/logout', async (_request, reply) => { await reply.logout() })
   app.get('/', async () => ({}))
   await app.ready()
@@ -78,7 +86,9 @@ async function show (app: FastifyInstance, cookie: string): Promise<number> {
   return (await app.inject({ url: '/', headers: { cookie } })).statusCode
 }
 
-/** Forged ones have the form of a seal, so that each is opened. Ended ones were sealed under a clock of the day before. */
+/**
+ * Forged ones have the form of a seal, so that each is opened. Ended ones were sealed under a clock of the day before.
+ */
 async function cookies (): Promise<Flood> {
   const app = await desk()
   const now = Date.now
@@ -108,5 +118,9 @@ export const tokens: readonly Section[] = [
   { name: 'tokens: JWTs of unknown kids and issuers, with fetched keys', full: 30_000, make: strangers },
   { name: 'tokens: session cookies, forged and ended by time', full: 30_000, make: cookies },
   { name: 'tokens: session cookies, logged out of', full: 120_000, make: async () => loggedOut() },
-  { name: 'tokens: session cookies, logged out of, with a store', full: 30_000, make: async () => loggedOut(memoryStore()) }
+  {
+    name: 'tokens: session cookies, logged out of, with a store',
+    full: 30_000,
+    make: async () => loggedOut(memoryStore())
+  }
 ]

@@ -18,20 +18,29 @@ export interface Answered { readonly p50: number, readonly p99: number, readonly
 const password = 'correct horse'
 const stored = await hashPassword(password)
 const people = passwords()
-const users = new Map(Array.from({ length: Number(process.argv[2]) }, (_, i) => [`user-${i}`, { hash: stored, principal: { id: `user-${i}` } }]))
+const users = new Map(
+  Array.from(
+    { length: Number(process.argv[2]) }, (_, i) => [`user-${i}`, { hash: stored, principal: { id: `user-${i}` } }]
+  )
+)
 
 // the callers say which address they come from, as a proxy would
 const app = Fastify({ trustProxy: '127.0.0.1' })
 await app.register(formbody)
 await app.register(authPlugin, {
-  schemes: { web: session({ secret: randomBytes(32).toString('base64url') }), ops: basic({ find: name => users.get(name) ?? null }) },
+  schemes: {
+    web: session({ secret: randomBytes(32).toString('base64url') }),
+    ops: basic({ find: name => users.get(name) ?? null })
+  },
   default: 'web',
   publicPaths: ['/login']
 })
 app.post<{ Body: { username: string, password: string } }>('/login', async (request, reply) => {
   const { username, password } = request.body
   const user = users.get(username)
-  const person = await app.gatehouse.guesses.attempt(reply, username, async () => (await people.verify(password, user?.hash)).valid ? user?.principal ?? null : null)
+  const person = await app.gatehouse.guesses.attempt(
+    reply, username, async () => (await people.verify(password, user?.hash)).valid ? user?.principal ?? null : null
+  )
   if (person === null) return reply.code(401).send({ error: 'Wrong name or password' })
   await reply.login(person)
   return reply.redirect('/', 303)
@@ -43,6 +52,8 @@ const delay = monitorEventLoopDelay({ resolution: 1 })
 process.on('message', (asked: Asked) => {
   if (asked === 'begin') delay.reset()
   delay[asked === 'begin' ? 'enable' : 'disable']()
-  process.send?.({ p50: delay.percentile(50) / 1e6, p99: delay.percentile(99) / 1e6, most: delay.max / 1e6 } satisfies Answered)
+  process.send?.(
+    { p50: delay.percentile(50) / 1e6, p99: delay.percentile(99) / 1e6, most: delay.max / 1e6 } satisfies Answered
+  )
 })
 process.send?.({ port: (app.server.address() as AddressInfo).port, password } satisfies Ready)

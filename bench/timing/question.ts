@@ -1,7 +1,10 @@
 /** Two kinds of refusal between which time should not tell. */
 export interface Question {
   readonly name: string
-  /** Each is asked once a sample, in random order; neither may succeed. What comes before the work of a sample (a key of its own, say) is not timed. */
+  /**
+   * Each is asked once a sample, in random order; neither may succeed. What comes before the work of a sample (a key of
+   * its own, say) is not timed.
+   */
   readonly kinds: Readonly<Record<string, Kind>>
   /** Samples of each kind: `slow` where each hashes a password. */
   readonly pace: 'slow' | 'fast'
@@ -16,7 +19,9 @@ export interface Figures {
   readonly t: number
 }
 
-/** The slowest of each kind are left out: they measure the machine, not the code. The share is the same for both kinds. */
+/**
+ * The slowest of each kind are left out: they measure the machine, not the code. The share is the same for both kinds.
+ */
 export const kept = 0.95
 
 /** Samples of each kind before those that count. */

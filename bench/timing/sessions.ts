@@ -6,7 +6,10 @@ import { stage } from './stage.js'
 /** Bytes of the authentication code, which stands first in a seal. */
 const code = 16
 
-/** A cookie whose seal has one byte changed: of its code the first or the last, or the last of the text that the code is for. */
+/**
+ * A cookie whose seal has one byte changed: of its code the first or the last, or the last of the text that the code is
+ * for.
+ */
 function forged (cookie: string, place: (length: number) => number): string {
   const [name = '', text = '', nonce = ''] = cookie.split(/[=.]/)
   const bytes = Buffer.from(text, 'base64url')

@@ -2,7 +2,10 @@ import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import authPlugin, { type Outcome, type Principal, type Scheme, type SchemeFactory } from '../../lib/index.js'
 import type { Kind } from './question.js'
 
-/** An application with one scheme, and that scheme itself: a closer place to listen at, without what an application does around it. */
+/**
+ * An application with one scheme, and that scheme itself: a closer place to listen at, without what an application does
+ * around it.
+ */
 export interface Stage {
   readonly app: FastifyInstance
   /** Asks through the whole application. */
@@ -22,7 +25,9 @@ export async function stage (factory: SchemeFactory<Principal>): Promise<Stage> 
     made.push('scheme' in each ? each.scheme : each)
     return each
   }
-  await app.register(authPlugin, { schemes: { one: spied }, publicPaths: ['/login', '/logout'], limits: { guesses: false } })
+  await app.register(
+    authPlugin, { schemes: { one: spied }, publicPaths: ['/login', '/logout'], limits: { guesses: false } }
+  )
   app.get('/', async () => 'never')
   const [scheme] = made
   if (scheme === undefined) throw new Error('no scheme was made')
@@ -33,8 +38,12 @@ export async function stage (factory: SchemeFactory<Principal>): Promise<Stage> 
       if (statusCode !== 401) throw new Error(`${statusCode} instead of 401`)
     },
     call (headers, kind = 'invalid') {
-      const check = (outcome: Outcome): void => { if (outcome.kind !== kind) throw new Error(`${outcome.kind} instead of ${kind}`) }
-      const request = { raw: { headers, rawHeaders: Object.entries(headers).flat() }, headers } as unknown as FastifyRequest
+      const check = (outcome: Outcome): void => {
+        if (outcome.kind !== kind) throw new Error(`${outcome.kind} instead of ${kind}`)
+      }
+      const request = {
+        raw: { headers, rawHeaders: Object.entries(headers).flat() }, headers
+      } as unknown as FastifyRequest
       return () => {
         const outcome = scheme.authenticate(request)
         return outcome instanceof Promise ? outcome.then(check) : check(outcome)

@@ -16,8 +16,8 @@ const channels: Readonly<Record<GatehouseEventName, Channel>> = {
 }
 
 /**
- * Publishes an event on its channel, as a frozen copy that all subscribers share. Does nothing where nobody listens. The payload must hold no secret, and no
- * part of one.
+ * Publishes an event on its channel, as a frozen copy that all subscribers share. Does nothing where nobody listens.
+ * The payload must hold no secret, and no part of one.
  *
  * @example
  * publish('keys-failed', { scheme: 'user', issuer, url, reason: 'the answer has status 404', keys: 2 })

@@ -7,8 +7,8 @@ export type WriteChallenge = (failure: AuthFailure) => Challenge | null
 const fixed = new WeakSet<object>()
 
 /**
- * Marks a challenge that depends only on the code, the scopes, the `maxAge` and the `reason` of the failure, so that the
- * guard writes it once at boot. Without the mark, the scheme is called for each refusal.
+ * Marks a challenge that depends only on the code, the scopes, the `maxAge` and the `reason` of the failure, so that
+ * the guard writes it once at boot. Without the mark, the scheme is called for each refusal.
  */
 export function fixedChallenge (challenge: WriteChallenge): WriteChallenge {
   fixed.add(challenge)
@@ -24,7 +24,9 @@ export function isFixed (challenge: object): boolean {
 export interface BearerOptions {
   /** `error_description` of some codes. */
   readonly descriptions?: Readonly<Partial<Record<AuthErrorCode, string>>>
-  /** The URL of the metadata of the protected resource (RFC 9728, 5.1). A 401 then names the scopes of the route too. */
+  /**
+   * The URL of the metadata of the protected resource (RFC 9728, 5.1). A 401 then names the scopes of the route too.
+   */
   readonly resourceMetadata?: string | null
 }
 

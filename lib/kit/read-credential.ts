@@ -193,7 +193,9 @@ function readBearer (request: FastifyRequest): Reading {
 function createAuthorizationReader (word: string, option: string): Reader {
   const scheme = word.toLowerCase()
   if (scheme === 'bearer' || scheme === 'basic') {
-    throw misconfigured(`${option} is 'authorization:${word}'. Write '${scheme === 'bearer' ? 'bearer' : 'basic:username'}'.`)
+    throw misconfigured(
+      `${option} is 'authorization:${word}'. Write '${scheme === 'bearer' ? 'bearer' : 'basic:username'}'.`
+    )
   }
   return request => {
     const credential = readAuthorization(request, scheme)
@@ -203,7 +205,9 @@ function createAuthorizationReader (word: string, option: string): Reader {
   }
 }
 
-/** Reads the user name of HTTP Basic. With a password it is *absent*: the credential of a person, for another scheme. */
+/**
+ * Reads the user name of HTTP Basic. With a password it is *absent*: the credential of a person, for another scheme.
+ */
 function readUserName (request: FastifyRequest): Reading {
   const encoded = readAuthorization(request, 'basic')
   if (typeof encoded !== 'string') return encoded

@@ -16,7 +16,9 @@ interface Exchange {
  * @throws {AuthError} `AUTH_INVALID_CREDENTIALS`, with the challenge of that scheme on the reply; of the first scheme
  * where none granted it.
  */
-export async function exchangeToken (reply: FastifyReply, schemes: BoundSchemes, { candidates, token, options }: Exchange): Promise<GrantedTokens> {
+export async function exchangeToken (
+  reply: FastifyReply, schemes: BoundSchemes, { candidates, token, options }: Exchange
+): Promise<GrantedTokens> {
   // RFC 6749, 5.1
   reply.header('cache-control', 'no-store')
   for (const { name, feature } of candidates) {
@@ -25,7 +27,9 @@ export async function exchangeToken (reply: FastifyReply, schemes: BoundSchemes,
     if (outcome.kind === 'invalid') throw refuse(reply, schemes, { name, detail: outcome.detail })
   }
   const [first] = candidates
-  throw refuse(reply, schemes, { name: String(first?.name), detail: 'it is missing, or none that was granted to this client' })
+  throw refuse(
+    reply, schemes, { name: String(first?.name), detail: 'it is missing, or none that was granted to this client' }
+  )
 }
 
 interface Refusal {

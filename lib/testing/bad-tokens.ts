@@ -21,40 +21,66 @@ interface Recipe extends BadTokenSource {
 
 /** Each must be refused by every route that accepts the good token of the same claims. */
 const recipes = {
-  expired: ({ sign, header, claims }: Recipe) => sign(header, { ...claims, iat: claims.iat - 7200, exp: claims.iat - 3600 }),
+  expired: ({ sign, header, claims }: Recipe) => sign(
+    header, { ...claims, iat: claims.iat - 7200, exp: claims.iat - 3600 }
+  ),
   notYetValid: ({ sign, header, claims }: Recipe) => sign(header, { ...claims, nbf: claims.iat + 3600 }),
-  issuedInTheFuture: ({ sign, header, claims }: Recipe) => sign(header, { ...claims, iat: claims.iat + 3600, exp: claims.iat + 7200 }),
+  issuedInTheFuture: ({ sign, header, claims }: Recipe) => sign(
+    header, { ...claims, iat: claims.iat + 3600, exp: claims.iat + 7200 }
+  ),
   withoutExpiry: ({ sign, header, claims }: Recipe) => sign(header, { ...claims, exp: undefined }),
-  infiniteExpiry: ({ sign, header, claims }: Recipe) => sign(header, JSON.stringify({ ...claims, exp: 0 }).replace('"exp":0', '"exp":1e999')),
+  infiniteExpiry: ({ sign, header, claims }: Recipe) => sign(
+    header, JSON.stringify({ ...claims, exp: 0 }).replace('"exp":0', '"exp":1e999')
+  ),
   textualExpiry: ({ sign, header, claims }: Recipe) => sign(header, { ...claims, exp: String(claims.iat + 300) }),
   otherIssuer: ({ sign, header, claims }: Recipe) => sign(header, { ...claims, iss: `${String(claims['iss'])}/other` }),
   withoutIssuer: ({ sign, header, claims }: Recipe) => sign(header, { ...claims, iss: undefined }),
-  otherAudience: ({ sign, header, claims }: Recipe) => sign(header, { ...claims, aud: `${String(claims['aud'])}/other` }),
+  otherAudience: ({ sign, header, claims }: Recipe) => sign(
+    header, { ...claims, aud: `${String(claims['aud'])}/other` }
+  ),
   withoutAudience: ({ sign, header, claims }: Recipe) => sign(header, { ...claims, aud: undefined }),
   numericSubject: ({ sign, header, claims }: Recipe) => sign(header, { ...claims, sub: 1 }),
   emptySubject: ({ sign, header, claims }: Recipe) => sign(header, { ...claims, sub: '' }),
   refreshToken: ({ sign, header, claims }: Recipe) => sign({ ...header, typ: 'refresh+jwt' }, claims),
   logoutToken: ({ sign, header, claims }: Recipe) => sign({ ...header, typ: 'logout+jwt' }, claims),
-  boundToAKey: ({ sign, header, claims }: Recipe) => sign(header, { ...claims, cnf: { jkt: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I' } }),
+  boundToAKey: ({ sign, header, claims }: Recipe) => sign(
+    header, { ...claims, cnf: { jkt: '0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I' } }
+  ),
   payloadIsAList: ({ sign, header, claims }: Recipe) => sign(header, [claims]),
   payloadIsNoJson: ({ sign, header }: Recipe) => sign(header, 'no JSON'),
   unknownExtension: ({ sign, header, claims }: Recipe) => sign({ ...header, crit: ['exp'], exp: 1 }, claims),
   unencodedPayload: ({ sign, header, claims }: Recipe) => sign({ ...header, b64: true }, claims),
   unknownKey: ({ header, claims, key }: Recipe) => compactJws({ ...header, kid: 'unknown' }, claims, stranger(key)),
   otherKeyUnderTheSameKid: ({ header, claims, key }: Recipe) => compactJws(header, claims, stranger(key)),
-  keyInTheHeader: ({ header, claims, key }: Recipe) => compactJws({ ...header, kid: 'own', jwk: publicJwk(stranger(key)) }, claims, stranger(key)),
-  keyAtAnotherUrl: ({ header, claims, key }: Recipe) => compactJws({ ...header, kid: 'evil', jku: 'https://attacker.example/jwks.json' }, claims, stranger(key)),
-  kidIsAPath: ({ header, claims, key }: Recipe) => hmac({ ...header, alg: 'HS256', kid: '../../../../dev/null' }, claims, Buffer.alloc(1)),
-  publicKeyAsSecret: ({ header, claims, key }: Recipe) => hmac({ ...header, alg: 'HS256' }, claims, key.publicKey.export({ type: 'spki', format: 'pem' })),
+  keyInTheHeader: ({ header, claims, key }: Recipe) => compactJws(
+    { ...header, kid: 'own', jwk: publicJwk(stranger(key)) }, claims, stranger(key)
+  ),
+  keyAtAnotherUrl: ({ header, claims, key }: Recipe) => compactJws(
+    { ...header, kid: 'evil', jku: 'https://attacker.example/jwks.json' }, claims, stranger(key)
+  ),
+  kidIsAPath: ({ header, claims, key }: Recipe) => hmac(
+    { ...header, alg: 'HS256', kid: '../../../../dev/null' }, claims, Buffer.alloc(1)
+  ),
+  publicKeyAsSecret: ({ header, claims, key }: Recipe) => hmac(
+    { ...header, alg: 'HS256' }, claims, key.publicKey.export({ type: 'spki', format: 'pem' })
+  ),
   unsigned: ({ header, claims }: Recipe) => `${signingInput({ ...header, alg: 'none' }, claims)}.`,
   unsignedInCapitals: ({ header, claims }: Recipe) => `${signingInput({ ...header, alg: 'NONE' }, claims)}.`,
   withoutAlgorithm: ({ sign, header, claims }: Recipe) => sign({ ...header, alg: undefined }, claims),
   withoutSignature: ({ sign, header, claims }: Recipe) => sign(header, claims).replace(/[^.]*$/, ''),
-  zeroSignature: ({ header, claims, key }: Recipe) => withSignature({ header, claims, key }, bytes => Buffer.alloc(bytes.length)),
-  changedSignature: ({ header, claims, key }: Recipe) => withSignature({ header, claims, key }, bytes => Buffer.from(bytes.map((byte, i) => i === 0 ? byte ^ 1 : byte))),
-  longerSignature: ({ header, claims, key }: Recipe) => withSignature({ header, claims, key }, bytes => Buffer.concat([bytes, Buffer.alloc(1)])),
+  zeroSignature: ({ header, claims, key }: Recipe) => withSignature(
+    { header, claims, key }, bytes => Buffer.alloc(bytes.length)
+  ),
+  changedSignature: ({ header, claims, key }: Recipe) => withSignature(
+    { header, claims, key }, bytes => Buffer.from(bytes.map((byte, i) => i === 0 ? byte ^ 1 : byte))
+  ),
+  longerSignature: ({ header, claims, key }: Recipe) => withSignature(
+    { header, claims, key }, bytes => Buffer.concat([bytes, Buffer.alloc(1)])
+  ),
   derSignature: ({ header, claims, key }: Recipe) => derSigned(header, claims, key),
-  changedPayload: ({ sign, header, claims }: Recipe) => exchanged(sign(header, claims), encoded({ ...claims, sub: 'somebody-else' })),
+  changedPayload: ({ sign, header, claims }: Recipe) => exchanged(
+    sign(header, claims), encoded({ ...claims, sub: 'somebody-else' })
+  ),
   paddedSegments: ({ sign, header, claims }: Recipe) => `${sign(header, claims)}=`,
   spacedSegments: ({ sign, header, claims }: Recipe) => sign(header, claims).replace('.', '.\t'),
   fourSegments: ({ sign, header, claims }: Recipe) => `${sign(header, claims)}.AAAA`
@@ -89,15 +115,21 @@ function hmac (header: Claims, claims: Claims, secret: string | Buffer): string 
   return `${input}.${createHmac('sha256', secret).update(input).digest('base64url')}`
 }
 
-function withSignature ({ header, claims, key }: Pick<Recipe, 'header' | 'claims' | 'key'>, change: (bytes: Buffer) => Buffer): string {
+function withSignature (
+  { header, claims, key }: Pick<Recipe, 'header' | 'claims' | 'key'>, change: (bytes: Buffer) => Buffer
+): string {
   const input = signingInput(header, claims)
   return `${input}.${change(signature(input, key)).toString('base64url')}`
 }
 
-/** A signature in DER, which RFC 7518, 3.4 does not allow; of a kind that has no such form, one that is a byte short. */
+/**
+ * A signature in DER, which RFC 7518, 3.4 does not allow; of a kind that has no such form, one that is a byte short.
+ */
 function derSigned (header: Claims, claims: Claims, key: SigningKey): string {
   const input = signingInput(header, claims)
-  const bytes = key.algorithm.startsWith('ES') ? sign('sha256', Buffer.from(input), key.privateKey) : signature(input, key).subarray(1)
+  const bytes = key.algorithm.startsWith('ES')
+    ? sign('sha256', Buffer.from(input), key.privateKey)
+    : signature(input, key).subarray(1)
   return `${input}.${bytes.toString('base64url')}`
 }
 

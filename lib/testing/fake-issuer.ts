@@ -20,7 +20,10 @@ export interface FakeIssuerOptions {
   readonly audience?: string
   /** The path of its `issuer`, such as `'/tenants/one'`. Default: none. */
   readonly path?: string
-  /** Where its metadata is: `'oauth'` (RFC 8414), `'openid'` (OpenID Connect Discovery), `'openid-inserted'`. Default `'openid'`. */
+  /**
+   * Where its metadata is: `'oauth'` (RFC 8414), `'openid'` (OpenID Connect Discovery), `'openid-inserted'`. Default
+   * `'openid'`.
+   */
   readonly metadata?: MetadataForm
   /** `Cache-Control` of its JWK set. Default: none. */
   readonly cacheControl?: string
@@ -42,9 +45,15 @@ export interface FakeIssuer {
   readonly issuer: string
   readonly audience: string
   readonly jwksUri: string
-  /** Signs a token. `iss`, `sub`, `aud`, `iat`, `exp` and `jti` are there unless the claims say others; `undefined` leaves one out. */
+  /**
+   * Signs a token. `iss`, `sub`, `aud`, `iat`, `exp` and `jti` are there unless the claims say others; `undefined`
+   * leaves one out.
+   */
   token (claims?: Readonly<Record<string, unknown>>, options?: TokenOptions): string
-  /** Makes a new key for each algorithm, publishes it beside the others and signs with it from now on. Returns the new kids. */
+  /**
+   * Makes a new key for each algorithm, publishes it beside the others and signs with it from now on. Returns the new
+   * kids.
+   */
   rotate (): readonly string[]
   /** Takes a key out of the published set. */
   withdraw (kid: string): void
@@ -73,7 +82,9 @@ export interface FakeIssuer {
  */
 export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<FakeIssuer> {
   const known = ['algorithms', 'audience', 'path', 'metadata', 'cacheControl']
-  const { audience = 'https://api.example.com', path = '', metadata = 'openid', cacheControl = null } = readOptions(options, known, 'The options of fakeIssuer()') as FakeIssuerOptions
+  const {
+    audience = 'https://api.example.com', path = '', metadata = 'openid', cacheControl = null
+  } = readOptions(options, known, 'The options of fakeIssuer()') as FakeIssuerOptions
   const keys = new KeySet(algorithmsOf(options.algorithms ?? ['RS256']))
   const server = issuerServer({ path, metadata, cacheControl, jwks: () => keys.published })
   await new Promise<void>(resolve => { server.http.listen(0, '127.0.0.1', resolve) })
@@ -97,7 +108,9 @@ export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<Fake
     jwksUri: `${origin}/jwks.json`,
     token: (claims = {}, tokenOptions = {}) => {
       const key = keys.find(tokenOptions)
-      return compactJws({ alg: key.algorithm, kid: key.kid, typ: 'at+jwt', ...tokenOptions.header }, claimsOf(claims), key)
+      return compactJws(
+        { alg: key.algorithm, kid: key.kid, typ: 'at+jwt', ...tokenOptions.header }, claimsOf(claims), key
+      )
     },
     rotate: () => keys.rotate(),
     withdraw: kid => { keys.withdraw(kid) },
@@ -114,7 +127,9 @@ export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<Fake
 function algorithmsOf (algorithms: unknown): readonly [IssuerAlgorithm, ...IssuerAlgorithm[]] {
   const [first, ...others] = Array.isArray(algorithms) && algorithms.every(isIssuerAlgorithm) ? algorithms : []
   if (first !== undefined) return [first, ...others]
-  throw misconfigured("The option algorithms of fakeIssuer() must be a non-empty list of algorithms with public keys, such as ['RS256', 'ES256'].")
+  throw misconfigured(
+    "The option algorithms of fakeIssuer() must be a non-empty list of algorithms with public keys, such as ['RS256', 'ES256']."
+  )
 }
 
 /** The keys of an issuer: those that it publishes, and those that it still has. */

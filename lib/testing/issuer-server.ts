@@ -3,7 +3,10 @@ import type { Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { PublicJwk } from './signing-key.js'
 
-/** How a source of keys may fail: no answer, an error page, a page that is no JSON, 50 MB, one byte a second, a redirect to the right document. */
+/**
+ * How a source of keys may fail: no answer, an error page, a page that is no JSON, 50 MB, one byte a second, a redirect
+ * to the right document.
+ */
 export type IssuerFailure = 'hang' | '404' | 'html' | 'huge' | 'slow' | 'redirect'
 
 /** What an issuer serves. */
@@ -35,7 +38,9 @@ export function issuerServer ({ path, metadata, cacheControl, jwks }: IssuerServ
     // a request is answered by the address that it came to: the port is not known before
     const origin = `http://127.0.0.1:${(http.address() as AddressInfo).port}`
     const documents: Record<string, [IssuerEndpoint, () => object]> = {
-      [metadataPath(path, metadata)]: ['metadata', () => ({ issuer: `${origin}${path}`, jwks_uri: `${origin}/jwks.json` })],
+      [metadataPath(path, metadata)]: [
+        'metadata', () => ({ issuer: `${origin}${path}`, jwks_uri: `${origin}/jwks.json` })
+      ],
       '/jwks.json': ['keys', jwks]
     }
     const { url = '' } = request
@@ -47,14 +52,22 @@ export function issuerServer ({ path, metadata, cacheControl, jwks }: IssuerServ
     const failure = failures[endpoint]
     const text = JSON.stringify(make())
     if (failure !== null && !redirected) return fail(response, failure, { url, text })
-    response.writeHead(200, { 'content-type': 'application/json', ...cacheControl === null || endpoint === 'metadata' ? {} : { 'cache-control': cacheControl } })
+    response.writeHead(
+      200,
+      {
+        'content-type': 'application/json',
+        ...cacheControl === null || endpoint === 'metadata' ? {} : { 'cache-control': cacheControl }
+      }
+    )
     response.end(text)
   })
   return {
     http,
     requests,
     fail (failure, endpoint) {
-      for (const each of ['metadata', 'keys'] as const) if (endpoint === undefined || endpoint === each) failures[each] = failure
+      for (const each of ['metadata', 'keys'] as const) {
+        if (endpoint === undefined || endpoint === each) failures[each] = failure
+      }
     }
   }
 }
@@ -72,11 +85,15 @@ function metadataPath (issuerPath: string, form: MetadataForm): string {
   }
 }
 
-function fail (response: ServerResponse, failure: IssuerFailure, { url, text }: { readonly url: string, readonly text: string }): void {
+function fail (
+  response: ServerResponse, failure: IssuerFailure, { url, text }: { readonly url: string, readonly text: string }
+): void {
   switch (failure) {
     case 'hang': return
     case '404': response.writeHead(404, { 'content-type': 'application/json' }).end('{"error":"not found"}'); return
-    case 'html': response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html><title>Please log in</title>'); return
+    case 'html': response.writeHead(200, { 'content-type': 'text/html' }).end(
+      '<!doctype html><title>Please log in</title>'
+    ); return
     case 'redirect': response.writeHead(302, { location: `${elsewhere}${url}` }).end(); return
     case 'huge': sendHuge(response); return
     case 'slow': sendSlowly(response, text)

@@ -55,8 +55,12 @@ export function signingInput (header: unknown, payload: unknown): string {
 
 /** Signs as the algorithm of the key says, or as another one that its kind can. */
 export function signature (input: string, key: SigningKey, algorithm: IssuerAlgorithm = key.algorithm): Buffer {
-  const padding = algorithm.startsWith('PS') ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST } : {}
-  return sign(specs[algorithm].digest, Buffer.from(input), { key: key.privateKey, dsaEncoding: 'ieee-p1363', ...padding })
+  const padding = algorithm.startsWith('PS')
+    ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }
+    : {}
+  return sign(
+    specs[algorithm].digest, Buffer.from(input), { key: key.privateKey, dsaEncoding: 'ieee-p1363', ...padding }
+  )
 }
 
 /** Signs a compact JWS. */

@@ -3,11 +3,16 @@ import { Server } from 'node:net'
 import t from 'tap'
 import { stage } from './stage.js'
 
-/** Runs every `ts` block of the README and of docs/: each is a module of its own, on a stage where what it takes for granted is there. */
+/**
+ * Runs every `ts` block of the README and of docs/: each is a module of its own, on a stage where what it takes for
+ * granted is there.
+ */
 
 const root = new URL('../../', import.meta.url)
 const folder = new URL('.tap/docs/', root)
-const texts = ['README.md', ...readdirSync(new URL('docs/', root)).filter(file => file.endsWith('.md')).map(file => `docs/${file}`)]
+const texts = [
+  'README.md', ...readdirSync(new URL('docs/', root)).filter(file => file.endsWith('.md')).map(file => `docs/${file}`)
+]
 
 rmSync(folder, { recursive: true, force: true })
 mkdirSync(folder, { recursive: true })
@@ -17,7 +22,9 @@ t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
 const listen = Server.prototype.listen
 Server.prototype.listen = function (this: Server, ...args: unknown[]) {
   const [options] = args
-  if (typeof options === 'object' && options !== null && 'port' in options) args[0] = { ...options, port: 0, host: '127.0.0.1' }
+  if (typeof options === 'object' && options !== null && 'port' in options) {
+    args[0] = { ...options, port: 0, host: '127.0.0.1' }
+  }
   return Reflect.apply(listen, this, args) as Server
 }
 t.teardown(() => { Server.prototype.listen = listen })
@@ -25,12 +32,16 @@ t.teardown(() => { Server.prototype.listen = listen })
 /** Some stand in hooks, where what is thrown may be caught. */
 const untrue: unknown[] = []
 const { assert } = console
-console.assert = (holds?: boolean, ...about: unknown[]) => { if (holds !== true) untrue.push(new Error(`an example says what is not so ${about.join(' ')}`)) }
+console.assert = (holds?: boolean, ...about: unknown[]) => {
+  if (holds !== true) untrue.push(new Error(`an example says what is not so ${about.join(' ')}`))
+}
 t.teardown(() => { console.assert = assert })
 
 for (const file of texts) {
   t.test(`${file}: every example works`, async test => {
-    const blocks = [...readFileSync(new URL(file, root), 'utf8').matchAll(/^```ts\n(.*?)^```/gms)].map(match => match[1] ?? '')
+    const blocks = [
+      ...readFileSync(new URL(file, root), 'utf8').matchAll(/^```ts\n(.*?)^```/gms)
+    ].map(match => match[1] ?? '')
     for (const [i, code] of blocks.entries()) {
       const name = `${file} block ${i + 1}: ${code.trim().split('\n')[0]}`
       const { app, close } = await stage(code)

@@ -5,13 +5,16 @@ import * as gatehouse from '../../lib/index.js'
 const { default: authPlugin, apiKey, basic, jwt, session } = gatehouse
 
 /**
- * What an example takes for granted: an application, the package's names, and things of the reader's own. An example that declares one of them has its own.
- * One that registers the plugin gets a bare application; any other gets one with the usual four schemes.
+ * What an example takes for granted: an application, the package's names, and things of the reader's own. An example
+ * that declares one of them has its own. One that registers the plugin gets a bare application; any other gets one with
+ * the usual four schemes.
  */
 export async function stage (code: string): Promise<{ app: FastifyInstance, close: () => Promise<void> }> {
   const secret = randomBytes(32).toString('base64url')
   const app = Fastify()
-  const found = { find: async () => ({ id: 'a' }), isOwner: async () => true, check: async () => ({ id: 'a', name: 'Ada', roles: [] }) }
+  const found = {
+    find: async () => ({ id: 'a' }), isOwner: async () => true, check: async () => ({ id: 'a', name: 'Ada', roles: [] })
+  }
   const handler = async () => ({})
   const shown: Record<string, unknown> = {
     ...gatehouse,
@@ -33,7 +36,17 @@ export async function stage (code: string): Promise<{ app: FastifyInstance, clos
   }
   const before = { ...globalThis } as Record<string, unknown>
   const environment = { ...process.env }
-  Object.assign(process.env, { SESSION_SECRET: secret, JWT_SECRET: randomBytes(32).toString('base64url'), SHOP_KEY: randomBytes(16).toString('base64url'), OPS_PASSWORD: 'correct horse battery', SESSION_SECRET_NEW: randomBytes(32).toString('base64url'), SESSION_SECRET_OLD: randomBytes(32).toString('base64url') })
+  Object.assign(
+    process.env,
+    {
+      SESSION_SECRET: secret,
+      JWT_SECRET: randomBytes(32).toString('base64url'),
+      SHOP_KEY: randomBytes(16).toString('base64url'),
+      OPS_PASSWORD: 'correct horse battery',
+      SESSION_SECRET_NEW: randomBytes(32).toString('base64url'),
+      SESSION_SECRET_OLD: randomBytes(32).toString('base64url')
+    }
+  )
   Object.assign(globalThis, shown)
   if (!code.includes('authPlugin')) {
     await app.register(authPlugin, {

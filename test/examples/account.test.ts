@@ -7,18 +7,24 @@ async function visitor (desk: Quiet, username: string) {
   return {
     cookie,
     get: (url: string) => desk.app.inject({ url, headers: { cookie } }),
-    post: (url: string, fields: Readonly<Record<string, string>> = {}) => desk.app.inject({ method: 'POST', url, headers: { ...form, cookie, accept: 'text/html' }, payload: encode(fields) })
+    post: (url: string, fields: Readonly<Record<string, string>> = {}) => desk.app.inject({
+      method: 'POST', url, headers: { ...form, cookie, accept: 'text/html' }, payload: encode(fields)
+    })
   }
 }
 
 const keyIn = (page: string) => /<code class="secret">(desk_\w+)<\/code>/.exec(page)?.[1] ?? ''
-const idsIn = (page: string, action: string) => [...page.matchAll(new RegExp(`/(?:keys|sessions)/([^/"]+)/${action}"`, 'g'))].map(match => match[1] ?? '')
+const idsIn = (page: string, action: string) => [
+  ...page.matchAll(new RegExp(`/(?:keys|sessions)/([^/"]+)/${action}"`, 'g'))
+].map(match => match[1] ?? '')
 
 t.test('API keys page', async t => {
   const desk = await quiet()
   const [ada, ben, cleo] = [await visitor(desk, 'ada'), await visitor(desk, 'ben'), await visitor(desk, 'cleo')]
   const use = async (key: string, url = '/api/me') => desk.app.inject({ url, headers: { 'x-api-key': key } })
-  const make = async (by: typeof ada, fields = {}) => by.post('/keys', { name: 'Tablet', scopes: 'orders:read', days: '30', ...fields })
+  const make = async (by: typeof ada, fields = {}) => by.post(
+    '/keys', { name: 'Tablet', scopes: 'orders:read', days: '30', ...fields }
+  )
 
   await t.test('creates a key that is shown once, acts as its owner, and has only the selected scopes', async t => {
     const made = await make(ben)
@@ -26,7 +32,14 @@ t.test('API keys page', async t => {
     const key = keyIn(made.body)
     t.match((await use(key)).json(), { scheme: 'own', principal: { realm: 'order-desk', id: 'ben' } })
     t.equal((await use(key, '/api/orders')).statusCode, 200)
-    t.equal((await desk.app.inject({ method: 'POST', url: '/api/orders', headers: { 'x-api-key': key }, payload: { customer: 'Acme', item: 'Lamp' } })).statusCode, 403)
+    t.equal(
+      (
+        await desk.app.inject({
+          method: 'POST', url: '/api/orders', headers: { 'x-api-key': key }, payload: { customer: 'Acme', item: 'Lamp' }
+        })
+      ).statusCode,
+      403
+    )
     const later = (await ben.get('/keys')).body
     t.match(later, 'Tablet')
     t.notMatch(later, key)
@@ -56,15 +69,25 @@ t.test('API keys page', async t => {
 
   await t.test("revokes own keys, and nobody else's", async t => {
     const key = keyIn((await make(ada, { name: 'Phone' })).body)
-    const id = /\/keys\/([^/"]+)\/revoke"><button class="quiet small" aria-label="Revoke Phone"/.exec((await ada.get('/keys')).body)?.[1] ?? ''
-    for (const action of ['revoke', 'rotate']) t.match(await ben.post(`/keys/${id}/${action}`, { overlap: '0' }), { statusCode: 404, headers: { 'content-type': /html/ } })
+    const id = /\/keys\/([^/"]+)\/revoke"><button class="quiet small" aria-label="Revoke Phone"/.exec(
+      (await ada.get('/keys')).body
+    )?.[1] ?? ''
+    for (const action of ['revoke', 'rotate']) {
+      t.match(
+        await ben.post(`/keys/${id}/${action}`, { overlap: '0' }),
+        { statusCode: 404, headers: { 'content-type': /html/ } }
+      )
+    }
     t.equal((await use(key)).statusCode, 200)
     t.match(await ada.post(`/keys/${id}/revoke`), { statusCode: 303, headers: { location: '/keys' } })
     t.equal((await use(key)).statusCode, 401)
   })
 
   t.test('asks anonymous callers to log in, and accepts no API key', async t => {
-    t.match(await desk.app.inject({ url: '/keys', headers: { accept: 'text/html' } }), { statusCode: 302, headers: { location: /^\/login\?returnTo=/ } })
+    t.match(
+      await desk.app.inject({ url: '/keys', headers: { accept: 'text/html' } }),
+      { statusCode: 302, headers: { location: /^\/login\?returnTo=/ } }
+    )
     t.equal((await use(keyIn((await make(ada)).body), '/keys')).statusCode, 401)
   })
 })
@@ -98,7 +121,9 @@ t.test('notifies an open page only about the end of its own session', async t =>
   const desk = await quiet()
   await desk.app.listen({ host: '127.0.0.1', port: 0 })
   const bound = desk.app.server.address()
-  const events = async (cookie: string) => fetch(`http://127.0.0.1:${typeof bound === 'object' ? bound?.port : ''}/sessions/events`, { headers: { cookie } })
+  const events = async (cookie: string) => fetch(
+    `http://127.0.0.1:${typeof bound === 'object' ? bound?.port : ''}/sessions/events`, { headers: { cookie } }
+  )
   const [ended, closed] = [await visitor(desk, 'ada'), await visitor(desk, 'ben')]
   const streams = [await events(ended.cookie), await events(closed.cookie)] as const
   for (const { status, headers } of streams) t.same([status, headers.get('content-type')], [200, 'text/event-stream'])

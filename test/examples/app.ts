@@ -29,12 +29,16 @@ export function encode (fields: Readonly<Record<string, string>>): string {
 
 /** Logs a person in by the form, and gives the cookie. */
 export async function logIn ({ app, config }: Example, username: string, url = '/login') {
-  const response = await app.inject({ method: 'POST', url, headers: form, payload: encode({ username, password: config.PEOPLE_PASSWORD }) })
+  const response = await app.inject({
+    method: 'POST', url, headers: form, payload: encode({ username, password: config.PEOPLE_PASSWORD })
+  })
   const line = [response.headers['set-cookie'] ?? []].flat().find(each => /^(?:__Host-)?web=/.test(each)) ?? ''
   return { response, line, cookie: line.split(';', 1)[0] ?? '' }
 }
 
 export async function tokenOf ({ app, config }: Example, username: string): Promise<string> {
-  const response = await app.inject({ method: 'POST', url: '/api/token', payload: { username, password: config.PEOPLE_PASSWORD } })
+  const response = await app.inject({
+    method: 'POST', url: '/api/token', payload: { username, password: config.PEOPLE_PASSWORD }
+  })
   return `Bearer ${response.json<{ access_token: string }>().access_token}`
 }

@@ -16,7 +16,10 @@ export interface Sent {
 /** A client that keeps cookies, as a browser does. */
 export interface Client {
   send (path: string, sent?: Sent): Promise<Answer>
-  /** Another client with the same cookies as they are now: a copy that somebody kept; of another address, the browser after a restart. */
+  /**
+   * Another client with the same cookies as they are now: a copy that somebody kept; of another address, the browser
+   * after a restart.
+   */
   copy (address?: string): Client
 }
 
@@ -33,7 +36,9 @@ export function client (address: string, cookies: ReadonlyMap<string, string> = 
   return {
     copy: (to = address) => client(to, jar),
     async send (path, { method, headers, form, json } = {}) {
-      const body = form !== undefined ? new URLSearchParams(form) : json !== undefined ? JSON.stringify(json) : undefined
+      const body = form !== undefined
+        ? new URLSearchParams(form)
+        : json !== undefined ? JSON.stringify(json) : undefined
       const own = new Headers(headers)
       if (jar.size > 0) own.set('cookie', [...jar.values()].join('; '))
       if (json !== undefined) own.set('content-type', 'application/json')

@@ -34,10 +34,14 @@ t.test('the documentation', async t => {
     t.same(operations.filter(each => each.security === undefined), [])
   })
 
-  await t.test('lets a person authorize in a browser, by key, token and password', { skip: withoutBrowser() }, async t => {
+  await t.test('lets a person authorize in a browser, by key, token and password', {
+    skip: withoutBrowser()
+  }, async t => {
     await app.listen({ host: '127.0.0.1', port: 0 })
     const address = app.server.address()
-    const args = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync']
+    const args = [
+      '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync'
+    ]
     const browser = await chromium.launch({ executablePath: executablePath ?? '', headless: true, args })
     t.teardown(() => browser.close())
     const page = await browser.newPage({ viewport: { width: 1200, height: 1400 } })
@@ -83,7 +87,9 @@ async function logOut (page: Page, scheme: string): Promise<void> {
 /** Executes a GET in the page, and returns the status that it shows. */
 async function statusOf (page: Page, path: string): Promise<number> {
   const operation = page.locator('.opblock-get').filter({ has: page.locator(`[data-path="${path}"]`) })
-  if (await operation.locator('.opblock-body').count() === 0) await operation.locator('.opblock-summary-control').click()
+  if (await operation.locator('.opblock-body').count() === 0) {
+    await operation.locator('.opblock-summary-control').click()
+  }
   const begin = operation.locator('.try-out__btn', { hasText: 'Try it out' })
   if (await begin.count() > 0) await begin.click()
   const response = page.waitForResponse(each => new URL(each.url()).pathname === path)

@@ -3,7 +3,9 @@ import { chromium } from 'playwright-core'
 import t from 'tap'
 import { guide } from '../../examples/guide.js'
 import { encode, form, logIn, quiet, tokenOf } from './app.js'
-import { browserPath, curlLines, folder, jarOf, npmStart, promisedBy, runLine, secretNames, start, startRefused } from './running.js'
+import {
+  browserPath, curlLines, folder, jarOf, npmStart, promisedBy, runLine, secretNames, start, startRefused
+} from './running.js'
 
 t.test('the example under npm start', async t => {
   const { path, remove } = folder()
@@ -22,7 +24,9 @@ t.test('the example under npm start', async t => {
       t.equal(await runLine(line), promisedBy(line), line.replace(/Bearer \S+/, 'Bearer …'))
       if (line.includes(` -c ${jar} `)) session = readFileSync(jar, 'utf8').trim().split('\t').at(-1) ?? ''
     }
-    for (const status of ['200', '201', '204', '302', '303', '401', '403']) t.ok(lines.some(line => line.includes(`# ${status}`)), `one answers ${status}`)
+    for (const status of ['200', '201', '204', '302', '303', '401', '403']) {
+      t.ok(lines.some(line => line.includes(`# ${status}`)), `one answers ${status}`)
+    }
   })
 
   t.test('prints the address, the data folder, and every route with its access rules', async t => {
@@ -31,11 +35,18 @@ t.test('the example under npm start', async t => {
     t.match(printed, `generated secrets: ${path}/secrets.env`)
     for (const name of secretNames) t.match(printed, name)
     t.match(printed, /\n {2}GET +\/health +anyone +load balancer probe\n/)
-    t.match(printed, /\n {2}DELETE +\/api\/orders\/:id +user\/own\/service +scope orders:write, \(role admin\) or \(when ownsOrder\)\n/)
+    t.match(
+      printed,
+      /\n {2}DELETE +\/api\/orders\/:id +user\/own\/service +scope orders:write, \(role admin\) or \(when ownsOrder\)\n/
+    )
     t.match(printed, /\n {2}GET +\/admin +web +role admin, authenticated within 3600 s\n/)
     t.match(printed, /\n {2}GET +\/ops\/status +ops\n/)
     const usual = printed.replaceAll(jar, 'order-desk-3000.jar'.padStart(24, '.')).replaceAll(path, '.data')
-    t.same(usual.split('\n').filter(line => line.length > 120 && !line.includes('Bearer ')), [], 'and is at most 120 columns wide, but for tokens')
+    t.same(
+      usual.split('\n').filter(line => line.length > 120 && !line.includes('Bearer ')),
+      [],
+      'and is at most 120 columns wide, but for tokens'
+    )
   })
 
   t.test('logs no password, key, token or cookie', async t => {
@@ -55,10 +66,23 @@ t.test('the example under npm start', async t => {
 t.test('refuses to start with NODE_ENV=production and lists every mistake', async t => {
   const { path, remove } = folder()
   t.teardown(remove)
-  const { code, output, errors } = await startRefused({ NODE_ENV: 'production', DATA_DIR: path, JWT_SECRET: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj', SHOP_KEY: 'short', COOKIE_SECURE: 'false', DATABASE_URL: 'mysql://desk:hunter2hunter2@db/orders' })
+  const { code, output, errors } = await startRefused({
+    NODE_ENV: 'production',
+    DATA_DIR: path,
+    JWT_SECRET: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj',
+    SHOP_KEY: 'short',
+    COOKIE_SECURE: 'false',
+    DATABASE_URL: 'mysql://desk:hunter2hunter2@db/orders'
+  })
   t.not(code, 0)
-  for (const name of ['SESSION_SECRET', 'DEVICE_SECRET', 'WAREHOUSE_KEY', 'OPS_PASSWORD', 'PEOPLE_PASSWORD']) t.match(errors, `- ${name} is not set.`)
-  for (const mistake of ['- SHOP_KEY is too short', '- COOKIE_SECURE is false', '- DATABASE_URL is not of the form postgres://']) t.match(errors, mistake)
+  for (const name of ['SESSION_SECRET', 'DEVICE_SECRET', 'WAREHOUSE_KEY', 'OPS_PASSWORD', 'PEOPLE_PASSWORD']) {
+    t.match(errors, `- ${name} is not set.`)
+  }
+  for (const mistake of [
+    '- SHOP_KEY is too short', '- COOKIE_SECURE is false', '- DATABASE_URL is not of the form postgres://'
+  ]) {
+    t.match(errors, mistake)
+  }
   t.notMatch(output, 'ROUTES, and who may call them')
   t.notMatch(errors + output, /V3ZlB0Tq|hunter2|- JWT_SECRET/)
   t.same(readdirSync(path), [], 'it keeps no secrets')
@@ -72,7 +96,9 @@ t.test('the configuration', async t => {
     const other = await quiet({ DATA_DIR: path })
     for (const name of secretNames) t.same(other.config[name], config[name], name)
     t.same(config.generated, [...secretNames])
-    for (const file of ['secrets.env', 'order-desk.sqlite', 'order-desk.sqlite-wal']) t.equal(statSync(`${path}/${file}`).mode & 0o777, 0o600, file)
+    for (const file of ['secrets.env', 'order-desk.sqlite', 'order-desk.sqlite-wal']) {
+      t.equal(statSync(`${path}/${file}`).mode & 0o777, 0o600, file)
+    }
     const stranger = await quiet()
     for (const name of secretNames) t.notSame(stranger.config[name], config[name], name)
   })
@@ -96,9 +122,14 @@ t.test('the configuration', async t => {
   })
 
   t.test('refuses insecure cookies and weak secrets', async t => {
-    await t.rejects(quiet({ ...secrets, NODE_ENV: 'production', COOKIE_SECURE: 'false' }), { message: /COOKIE_SECURE is false/ })
+    await t.rejects(
+      quiet({ ...secrets, NODE_ENV: 'production', COOKIE_SECURE: 'false' }), { message: /COOKIE_SECURE is false/ }
+    )
     await t.rejects(quiet({ SESSION_SECRET: 'x'.repeat(40) }), { message: /- SESSION_SECRET / })
-    await t.rejects(quiet({ JWT_SECRET: secrets['SESSION_SECRET'] ?? '', SESSION_SECRET: secrets['SESSION_SECRET'] ?? '' }), { message: 'SESSION_SECRET and JWT_SECRET hold the same secret' })
+    await t.rejects(
+      quiet({ JWT_SECRET: secrets['SESSION_SECRET'] ?? '', SESSION_SECRET: secrets['SESSION_SECRET'] ?? '' }),
+      { message: 'SESSION_SECRET and JWT_SECRET hold the same secret' }
+    )
   })
 
   t.test('drops Secure from cookies only with COOKIE_SECURE=false', async t => {
@@ -139,23 +170,43 @@ t.test('people with a browser', async t => {
   t.test('have five wrong guesses across form and token, and a known browser still works', async t => {
     const mine = await quiet()
     const known = await logIn(mine, 'ada')
-    const device = [known.response.headers['set-cookie'] ?? []].flat().find(line => line.startsWith('__Host-gatehouse-device'))?.split(';', 1)[0] ?? ''
-    const form = async (username: string, password: string, cookie = '') => mine.app.inject({ method: 'POST', url: '/login', headers: { 'content-type': 'application/x-www-form-urlencoded', cookie }, payload: new URLSearchParams({ username, password }).toString() })
-    const token = async (username: string, password: string) => mine.app.inject({ method: 'POST', url: '/api/token', payload: { username, password } })
-    const statuses = [await form('ada', 'a'), await token('ADA', 'b'), await form(' ada', 'c'), await token('ada', 'd'), await form('Ada', 'e'), await token('ada', mine.config.PEOPLE_PASSWORD)]
+    const device = [known.response.headers['set-cookie'] ?? []].flat().find(
+      line => line.startsWith('__Host-gatehouse-device')
+    )?.split(';', 1)[0] ?? ''
+    const form = async (username: string, password: string, cookie = '') => mine.app.inject({
+      method: 'POST',
+      url: '/login',
+      headers: { 'content-type': 'application/x-www-form-urlencoded', cookie },
+      payload: new URLSearchParams({ username, password }).toString()
+    })
+    const token = async (username: string, password: string) => mine.app.inject({
+      method: 'POST', url: '/api/token', payload: { username, password }
+    })
+    const statuses = [
+      await form('ada', 'a'), await token('ADA', 'b'), await form(' ada', 'c'), await token('ada', 'd'),
+      await form('Ada', 'e'), await token('ada', mine.config.PEOPLE_PASSWORD)
+    ]
     t.same(statuses.map(({ statusCode }) => statusCode), [401, 401, 401, 401, 401, 429])
     t.match(statuses[5]?.headers, { 'retry-after': /^\d+$/, 'content-type': /json/ })
     const page = await form('ada', mine.config.PEOPLE_PASSWORD)
     t.match([page.statusCode, page.headers['content-type']], [429, /html/])
-    t.match(page.body, /role="alert">Too many wrong guesses\. Try again in (?:1 minute|\d+ seconds?)\./, 'the page says how long')
+    t.match(
+      page.body,
+      /role="alert">Too many wrong guesses\. Try again in (?:1 minute|\d+ seconds?)\./,
+      'the page says how long'
+    )
     t.match(page.body, /<form method="post"[^]*name="username" value="ada"/, 'and keeps the form')
     t.equal((await mine.app.inject({ url: '/desk', headers: { cookie: known.cookie } })).statusCode, 200)
     t.equal((await form('ada', mine.config.PEOPLE_PASSWORD, device)).statusCode, 303)
   })
 
   t.test('see one message for a wrong name or password, with the name escaped in the form', async t => {
-    const attempt = (username: string, password: string) => app.inject({ method: 'POST', url: '/login', headers: form, payload: encode({ username, password }) })
-    const [wrongName, wrongPassword] = await Promise.all([attempt('"><i>x', desk.config.PEOPLE_PASSWORD), attempt('ada', 'wrong')])
+    const attempt = (username: string, password: string) => app.inject({
+      method: 'POST', url: '/login', headers: form, payload: encode({ username, password })
+    })
+    const [
+      wrongName, wrongPassword
+    ] = await Promise.all([attempt('"><i>x', desk.config.PEOPLE_PASSWORD), attempt('ada', 'wrong')])
     t.equal(wrongName.statusCode, 401)
     t.equal(wrongPassword.statusCode, 401)
     t.equal(wrongName.headers['set-cookie'], undefined)
@@ -166,7 +217,9 @@ t.test('people with a browser', async t => {
 
   t.test('place orders as clerks, and read them as viewers', async t => {
     const payload = encode({ customer: '<script>alert(1)</script>', item: 'Lamp & "shade"', quantity: '3' })
-    const place = (cookie: string) => app.inject({ method: 'POST', url: '/desk/orders', headers: { ...form, cookie }, payload })
+    const place = (cookie: string) => app.inject({
+      method: 'POST', url: '/desk/orders', headers: { ...form, cookie }, payload
+    })
     const viewer = await logIn(desk, 'cleo')
     const refused = await place(viewer.cookie)
     t.equal(refused.statusCode, 403)
@@ -180,16 +233,30 @@ t.test('people with a browser', async t => {
     t.match(page.body, /role="status">Order 10\d\d is placed\./)
     t.match(page.body, '&#60;script&#62;alert(1)&#60;/script&#62;')
     t.match(page.body, 'Lamp &#38; &#34;shade&#34;')
-    const again = await app.inject({ url: '/desk', headers: { cookie: String(page.headers['set-cookie']).split(';', 1)[0] ?? '' } })
+    const again = await app.inject({
+      url: '/desk', headers: { cookie: String(page.headers['set-cookie']).split(';', 1)[0] ?? '' }
+    })
     t.notMatch(again.body, 'is placed.', 'the notice is shown once')
-    const wrong = await app.inject({ method: 'POST', url: '/desk/orders', headers: { ...form, cookie: clerk.cookie }, payload: 'customer=+&item=x&quantity=1' })
+    const wrong = await app.inject({
+      method: 'POST',
+      url: '/desk/orders',
+      headers: { ...form, cookie: clerk.cookie },
+      payload: 'customer=+&item=x&quantity=1'
+    })
     t.equal(wrong.statusCode, 400)
   })
 
   t.test('cancel their own orders, or any as admins, unless shipped', async t => {
-    const cancel = (id: number, cookie: string, headers = {}) => app.inject({ method: 'POST', url: `/desk/orders/${id}/cancel`, headers: { cookie, ...headers } })
-    const [ada, ben, cleo] = await Promise.all(['ada', 'ben', 'cleo'].map(async name => (await logIn(desk, name)).cookie)) as [string, string, string]
-    t.match((await app.inject({ url: '/desk', headers: { cookie: ben } })).body.match(/\/desk\/orders\/\d+\/cancel/g), ['/desk/orders/1007/cancel', '/desk/orders/1005/cancel'])
+    const cancel = (id: number, cookie: string, headers = {}) => app.inject({
+      method: 'POST', url: `/desk/orders/${id}/cancel`, headers: { cookie, ...headers }
+    })
+    const [ada, ben, cleo] = await Promise.all(
+      ['ada', 'ben', 'cleo'].map(async name => (await logIn(desk, name)).cookie)
+    ) as [string, string, string]
+    t.match(
+      (await app.inject({ url: '/desk', headers: { cookie: ben } })).body.match(/\/desk\/orders\/\d+\/cancel/g),
+      ['/desk/orders/1007/cancel', '/desk/orders/1005/cancel']
+    )
     t.equal((await cancel(1004, ben)).statusCode, 403, 'not his')
     t.equal((await cancel(1005, cleo)).statusCode, 403, 'she may only look')
     t.equal((await cancel(1005, ben, { origin: 'https://evil.example' })).statusCode, 403, 'another site')
@@ -206,7 +273,9 @@ t.test('people with a browser', async t => {
   })
 
   t.test('see the access rules only as admins', async t => {
-    const at = async (name: string) => app.inject({ url: '/admin', headers: { cookie: (await logIn(desk, name)).cookie } })
+    const at = async (name: string) => app.inject({
+      url: '/admin', headers: { cookie: (await logIn(desk, name)).cookie }
+    })
     const page = await at('ada')
     t.equal(page.statusCode, 200)
     t.match(page.body, '<code>DELETE /api/orders/:id</code>')
@@ -216,7 +285,12 @@ t.test('people with a browser', async t => {
 
   t.test('log out permanently, and only from the same site', async t => {
     const { cookie } = await logIn(desk, 'ada')
-    t.equal((await app.inject({ method: 'POST', url: '/logout', headers: { cookie, 'sec-fetch-site': 'cross-site' } })).statusCode, 403)
+    t.equal(
+      (
+        await app.inject({ method: 'POST', url: '/logout', headers: { cookie, 'sec-fetch-site': 'cross-site' } })
+      ).statusCode,
+      403
+    )
     t.equal((await app.inject({ url: '/desk', headers: { cookie } })).statusCode, 200)
     const out = await app.inject({ method: 'POST', url: '/logout', headers: { cookie } })
     t.equal(out.statusCode, 303)
@@ -241,24 +315,39 @@ t.test('programs', async t => {
     t.equal(response.statusCode, 401)
     t.match(response.headers['www-authenticate'], /^Bearer realm="user"/)
     t.equal(response.json().code, 'AUTH_REQUIRED')
-    t.equal((await app.inject({ url: '/api/orders', headers: { cookie: (await logIn(desk, 'ada')).cookie } })).statusCode, 401, 'a session is for pages')
+    t.equal(
+      (await app.inject({ url: '/api/orders', headers: { cookie: (await logIn(desk, 'ada')).cookie } })).statusCode,
+      401,
+      'a session is for pages'
+    )
   })
 
   t.test('read their own identity', async t => {
-    t.match((await app.inject({ url: '/api/me', headers: shop })).json(), { scheme: 'service', principal: { realm: 'service', id: 'shop' }, expiresAt: null })
+    t.match(
+      (await app.inject({ url: '/api/me', headers: shop })).json(),
+      { scheme: 'service', principal: { realm: 'service', id: 'shop' }, expiresAt: null }
+    )
     const me = (await app.inject({ url: '/api/me', headers: { authorization: await tokenOf(desk, 'ben') } })).json()
     t.match(me, { scheme: 'user', principal: { realm: 'order-desk', id: 'ben', name: 'Ben Okafor', roles: ['clerk'] } })
   })
 
   t.test('place, find, ship and cancel orders as their scopes and ownership allow', async t => {
-    const placed = await app.inject({ method: 'POST', url: '/api/orders', headers: shop, payload: { customer: 'Acme', item: 'Lamp', quantity: 2 } })
+    const placed = await app.inject({
+      method: 'POST', url: '/api/orders', headers: shop, payload: { customer: 'Acme', item: 'Lamp', quantity: 2 }
+    })
     t.equal(placed.statusCode, 201)
     const url = String(placed.headers.location)
-    t.match((await app.inject({ url, headers: warehouse })).json(), { customer: 'Acme', status: 'open', owner: { realm: 'service', id: 'shop' } })
+    t.match(
+      (await app.inject({ url, headers: warehouse })).json(),
+      { customer: 'Acme', status: 'open', owner: { realm: 'service', id: 'shop' } }
+    )
     t.equal((await app.inject({ url: '/api/orders?status=open', headers: warehouse })).json()[0].customer, 'Acme')
     t.equal((await app.inject({ url: '/api/orders?status=lost', headers: warehouse })).statusCode, 400)
     t.equal((await app.inject({ method: 'POST', url: '/api/orders', headers: warehouse, payload: {} })).statusCode, 403)
-    t.equal((await app.inject({ method: 'DELETE', url, headers: { authorization: await tokenOf(desk, 'ben') } })).statusCode, 403)
+    t.equal(
+      (await app.inject({ method: 'DELETE', url, headers: { authorization: await tokenOf(desk, 'ben') } })).statusCode,
+      403
+    )
     t.equal((await app.inject({ method: 'DELETE', url, headers: shop })).statusCode, 204)
     t.equal((await app.inject({ method: 'POST', url: `${url}/ship`, headers: shop })).statusCode, 403)
     t.equal((await app.inject({ method: 'POST', url: `${url}/ship`, headers: warehouse })).statusCode, 409)
@@ -272,24 +361,48 @@ t.test('programs', async t => {
   })
 
   t.test('may call from one other origin in a browser', async t => {
-    const preflight = (origin: string) => app.inject({ method: 'OPTIONS', url: '/api/orders', headers: { origin, 'access-control-request-method': 'GET' } })
-    t.match(await preflight('https://shop.example'), { statusCode: 204, headers: { 'access-control-allow-origin': 'https://shop.example' } })
+    const preflight = (origin: string) => app.inject({
+      method: 'OPTIONS', url: '/api/orders', headers: { origin, 'access-control-request-method': 'GET' }
+    })
+    t.match(
+      await preflight('https://shop.example'),
+      { statusCode: 204, headers: { 'access-control-allow-origin': 'https://shop.example' } }
+    )
     t.not((await preflight('https://evil.example')).headers['access-control-allow-origin'], 'https://evil.example')
-    t.equal((await app.inject({ url: '/desk', headers: { origin: 'https://shop.example' } })).headers['access-control-allow-origin'], undefined)
+    t.equal(
+      (
+        await app.inject({ url: '/desk', headers: { origin: 'https://shop.example' } })
+      ).headers['access-control-allow-origin'],
+      undefined
+    )
   })
 
   t.test('authenticate operators by user name and password', async t => {
-    const basic = (password: string) => ({ authorization: `Basic ${Buffer.from(`ops:${password}`).toString('base64')}` })
+    const basic = (password: string) => ({
+      authorization: `Basic ${Buffer.from(`ops:${password}`).toString('base64')}`
+    })
     t.equal((await app.inject({ url: '/ops/status', headers: basic(config.OPS_PASSWORD) })).statusCode, 200)
-    t.equal((await app.inject({ url: '/ops/routes', headers: basic(config.OPS_PASSWORD) })).json().length, app.gatehouse.audit().length)
-    t.match((await app.inject({ url: '/ops/status', headers: basic('wrong') })).headers['www-authenticate'], 'Basic realm="Order desk operations"')
+    t.equal(
+      (await app.inject({ url: '/ops/routes', headers: basic(config.OPS_PASSWORD) })).json().length,
+      app.gatehouse.audit().length
+    )
+    t.match(
+      (await app.inject({ url: '/ops/status', headers: basic('wrong') })).headers['www-authenticate'],
+      'Basic realm="Order desk operations"'
+    )
     t.equal((await app.inject({ url: '/ops/routes', headers: shop })).statusCode, 401)
   })
 
   t.test('read the documentation and the health check without a credential', async t => {
     t.same((await app.inject('/health')).json(), { status: 'ok' })
     const { paths } = (await app.inject('/docs/json')).json<{ paths: object }>()
-    t.same(Object.keys(paths).sort(), ['/account/keys/', '/account/keys/{id}', '/account/keys/{id}/rotate', '/api/me', '/api/orders', '/api/orders/{id}', '/api/orders/{id}/ship', '/api/token', '/health', '/ops/routes', '/ops/status'])
+    t.same(
+      Object.keys(paths).sort(),
+      [
+        '/account/keys/', '/account/keys/{id}', '/account/keys/{id}/rotate', '/api/me', '/api/orders',
+        '/api/orders/{id}', '/api/orders/{id}/ship', '/api/token', '/health', '/ops/routes', '/ops/status'
+      ]
+    )
     t.equal((await app.inject('/docs')).statusCode, 200)
   })
 
@@ -313,13 +426,21 @@ t.test('a person in a browser', { skip: withoutBrowser() }, async t => {
   await app.listen({ host: '127.0.0.1', port: 0 })
   const address = app.server.address()
   const at = `http://localhost:${typeof address === 'object' ? address?.port : ''}`
-  const args = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+  const args = [
+    '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update',
+    '--disable-sync'
+  ]
   const browser = await chromium.launch({ executablePath: executablePath ?? '', headless: true, args })
   t.teardown(() => browser.close())
   const page = await browser.newPage()
   const complaints: string[] = []
   const asked: string[] = []
-  page.on('console', message => { if (message.type() === 'error' && !message.text().includes('status of 401')) complaints.push(message.text()) })
+  page.on(
+    'console',
+    message => {
+      if (message.type() === 'error' && !message.text().includes('status of 401')) complaints.push(message.text())
+    }
+  )
   page.on('request', request => asked.push(new URL(request.url()).origin))
 
   await t.test('is sent to the login page, sees the error there, and arrives at the requested page', async t => {
@@ -335,8 +456,15 @@ t.test('a person in a browser', { skip: withoutBrowser() }, async t => {
     await page.waitForURL(`${at}/admin`)
     t.equal(await page.getByRole('heading', { level: 1 }).textContent(), 'Access')
     const cookies = await page.context().cookies()
-    t.match(cookies.find(({ name }) => name === '__Host-gatehouse-device'), { secure: true, httpOnly: true, sameSite: 'Strict' }, 'the browser is known from now on')
-    t.match(cookies.find(({ name }) => name === '__Host-web'), { name: '__Host-web', secure: true, httpOnly: true, sameSite: 'Lax' })
+    t.match(
+      cookies.find(({ name }) => name === '__Host-gatehouse-device'),
+      { secure: true, httpOnly: true, sameSite: 'Strict' },
+      'the browser is known from now on'
+    )
+    t.match(
+      cookies.find(({ name }) => name === '__Host-web'),
+      { name: '__Host-web', secure: true, httpOnly: true, sameSite: 'Lax' }
+    )
   })
 
   await t.test('places an order, sees it, and cancels it', async t => {

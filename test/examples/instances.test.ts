@@ -12,7 +12,13 @@ async function roundRobin (ports: readonly string[]) {
   const server = createServer((incoming, outgoing) => {
     const instance = turn++ % ports.length
     const { 'x-client': from = '192.0.2.1', ...headers } = incoming.headers
-    const forwarded = request({ host: '127.0.0.1', port: ports[instance], method: incoming.method, path: incoming.url, headers: { ...headers, 'x-forwarded-for': from } }, answer => {
+    const forwarded = request({
+      host: '127.0.0.1',
+      port: ports[instance],
+      method: incoming.method,
+      path: incoming.url,
+      headers: { ...headers, 'x-forwarded-for': from }
+    }, answer => {
       outgoing.writeHead(answer.statusCode ?? 502, { ...answer.headers, 'x-instance': instance })
       answer.pipe(outgoing)
     })
@@ -21,7 +27,10 @@ async function roundRobin (ports: readonly string[]) {
   })
   await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
   const bound = server.address()
-  return { address: `http://127.0.0.1:${typeof bound === 'object' ? bound?.port : ''}`, close: () => { server.close(); server.closeAllConnections() } }
+  return {
+    address: `http://127.0.0.1:${typeof bound === 'object' ? bound?.port : ''}`,
+    close: () => { server.close(); server.closeAllConnections() }
+  }
 }
 
 /** How often each status was answered, and by how many instances. */
@@ -46,7 +55,9 @@ t.test('two instances of the example behind one address, with one database and o
   const redis = new URL(redisUrl)
   redis.searchParams.set('keyPrefix', own)
   const secrets = Object.fromEntries(secretNames.map(name => [name, randomBytes(32).toString('base64url')]))
-  const environment = { NODE_ENV: 'production', TRUST_PROXY: '127.0.0.1', DATABASE_URL: database.href, REDIS_URL: redis.href, ...secrets }
+  const environment = {
+    NODE_ENV: 'production', TRUST_PROXY: '127.0.0.1', DATABASE_URL: database.href, REDIS_URL: redis.href, ...secrets
+  }
   const running = await Promise.all([start(environment), start(environment)])
   t.teardown(() => Promise.all(running.map(({ stop }) => stop())))
   const proxy = await roundRobin(running.map(({ address }) => new URL(address).port))
@@ -60,22 +71,37 @@ t.test('two instances of the example behind one address, with one database and o
     return browser
   }
   const ada = await loggedIn('ada')
-  const keyOf = async (browser: Client) => JSON.parse((await browser.send('/account/keys', { json: { name: 'laptop', scopes: ['orders:read', 'orders:write'] } })).body) as { key: string, record: { id: string } }
+  const keyOf = async (browser: Client) => JSON.parse(
+    (await browser.send('/account/keys', { json: { name: 'laptop', scopes: ['orders:read', 'orders:write'] } })).body
+  ) as { key: string, record: { id: string } }
 
   await t.test('accept the same session, key and token', async t => {
     t.same(await twice(() => ada.send('/desk')), { instances: 2, statuses: { 200: 2 } })
     const { key } = await keyOf(ada)
-    t.same(await twice(() => ada.send('/api/me', { headers: { 'x-api-key': key } })), { instances: 2, statuses: { 200: 2 } })
-    const { access_token: token } = JSON.parse((await ada.send('/api/token', { json: { username: 'ben', password } })).body) as { access_token: string }
-    t.same(await twice(() => ada.send('/api/me', { headers: { authorization: `Bearer ${token}` } })), { instances: 2, statuses: { 200: 2 } })
+    t.same(
+      await twice(() => ada.send('/api/me', { headers: { 'x-api-key': key } })), { instances: 2, statuses: { 200: 2 } }
+    )
+    const { access_token: token } = JSON.parse(
+      (await ada.send('/api/token', { json: { username: 'ben', password } })).body
+    ) as { access_token: string }
+    t.same(
+      await twice(() => ada.send('/api/me', { headers: { authorization: `Bearer ${token}` } })),
+      { instances: 2, statuses: { 200: 2 } }
+    )
   })
 
   await t.test('number orders together, and let one of two conflicting changes win', async t => {
     const place = () => ada.send('/desk/orders', { form: { customer: 'Acme', item: 'Lamp' } })
     t.same(counted(await Promise.all(Array.from({ length: 20 }, place))), { instances: 2, statuses: { 303: 20 } })
     const warehouse = { 'x-api-key': secrets['WAREHOUSE_KEY'] ?? '' }
-    const listed = async () => JSON.parse((await ada.send('/api/orders', { headers: warehouse })).body) as ReadonlyArray<{ id: number, status: string }>
-    t.same((await listed()).map(({ id }) => id), Array.from({ length: 26 }, (_, i) => 1026 - i), 'without a gap, after the six of the demonstration')
+    const listed = async () => JSON.parse(
+      (await ada.send('/api/orders', { headers: warehouse })).body
+    ) as ReadonlyArray<{ id: number, status: string }>
+    t.same(
+      (await listed()).map(({ id }) => id),
+      Array.from({ length: 26 }, (_, i) => 1026 - i),
+      'without a gap, after the six of the demonstration'
+    )
     const outcomes = await Promise.all(Array.from({ length: 20 }, async (_, i) => {
       const id = 1007 + i
       const shipped = ada.send(`/api/orders/${id}/ship`, { method: 'POST', headers: warehouse })
@@ -83,21 +109,39 @@ t.test('two instances of the example behind one address, with one database and o
       return { id, shipped: (await shipped).status, cancelled: (await cancelled).status }
     }))
     const now = new Map((await listed()).map(({ id, status }) => [id, status]))
-    for (const { id, shipped, cancelled } of outcomes) t.same([shipped, cancelled, now.get(id)], shipped === 200 ? [200, 409, 'shipped'] : [409, 303, 'cancelled'], `order ${id}`)
+    for (const { id, shipped, cancelled } of outcomes) {
+      t.same(
+        [shipped, cancelled, now.get(id)],
+        shipped === 200 ? [200, 409, 'shipped'] : [409, 303, 'cancelled'],
+        `order ${id}`
+      )
+    }
   })
 
   await t.test('share the count of wrong guesses: five per account, from any address', async t => {
-    const guess = (from: string, form = { username: 'cleo', password: 'wrong' }) => client(proxy.address).send('/login', { form, headers: { 'x-client': from } })
+    const guess = (
+      from: string, form = { username: 'cleo', password: 'wrong' }
+    ) => client(proxy.address).send('/login', { form, headers: { 'x-client': from } })
     const wrong = []
     for (let i = 0; i < 5; i++) wrong.push(await guess(`192.0.2.${10 + i}`))
     t.same(counted(wrong), { instances: 2, statuses: { 401: 5 } })
     t.same(await twice(() => guess('192.0.2.20')), { instances: 2, statuses: { 429: 2 } })
-    t.same(await twice(() => guess('192.0.2.21', { username: 'cleo', password })), { instances: 2, statuses: { 429: 2 } }, 'with the right password too')
-    t.same(await twice(() => guess('192.0.2.20', { username: 'ben', password })), { instances: 2, statuses: { 303: 2 } }, 'and nobody else')
+    t.same(
+      await twice(() => guess('192.0.2.21', { username: 'cleo', password })),
+      { instances: 2, statuses: { 429: 2 } },
+      'with the right password too'
+    )
+    t.same(
+      await twice(() => guess('192.0.2.20', { username: 'ben', password })),
+      { instances: 2, statuses: { 303: 2 } },
+      'and nobody else'
+    )
   })
 
   await t.test('share the request limit: sixty orders a minute', async t => {
-    const place = () => ada.send('/api/orders', { headers: { 'x-api-key': secrets['SHOP_KEY'] ?? '' }, json: { customer: 'Acme', item: 'Lamp' } })
+    const place = () => ada.send(
+      '/api/orders', { headers: { 'x-api-key': secrets['SHOP_KEY'] ?? '' }, json: { customer: 'Acme', item: 'Lamp' } }
+    )
     const answers = await Promise.all(Array.from({ length: 64 }, place))
     t.same(counted(answers), { instances: 2, statuses: { 201: 60, 429: 4 } })
     t.same(counted(answers.filter(({ status }) => status === 201)).instances, 2)

@@ -24,12 +24,18 @@ t.test('a restart of the example', async t => {
   await gone.send('/login', { form: credentials })
   const copy = gone.copy()
   t.equal((await gone.send('/logout', { method: 'POST' })).status, 303)
-  const make = async () => JSON.parse((await ada.send('/account/keys', { json: { name: 'laptop', scopes: ['orders:read', 'orders:write'] } })).body) as { key: string, record: { id: string } }
+  const make = async () => JSON.parse(
+    (await ada.send('/account/keys', { json: { name: 'laptop', scopes: ['orders:read', 'orders:write'] } })).body
+  ) as { key: string, record: { id: string } }
   const [good, revoked] = [await make(), await make()]
   t.equal((await ada.send(`/account/keys/${revoked.record.id}`, { method: 'DELETE' })).status, 204)
-  const placed = await ada.send('/api/orders', { headers: { 'x-api-key': good.key }, json: { customer: 'Zoë & Sons', item: 'Lamp' } })
+  const placed = await ada.send(
+    '/api/orders', { headers: { 'x-api-key': good.key }, json: { customer: 'Zoë & Sons', item: 'Lamp' } }
+  )
   const order = placed.headers.get('location') ?? ''
-  const { access_token: token } = JSON.parse((await ada.send('/api/token', { json: credentials })).body) as { access_token: string }
+  const { access_token: token } = JSON.parse(
+    (await ada.send('/api/token', { json: credentials })).body
+  ) as { access_token: string }
   const stranger = client(first.address)
   for (let i = 0; i < 4; i++) t.equal((await stranger.send('/login', { form: wrong })).status, 401)
 
@@ -37,9 +43,19 @@ t.test('a restart of the example', async t => {
     const [now, ended] = [ada.copy(address), copy.copy(address)]
     t.match(await now.send('/desk'), { status: 200, body: 'Ada Moreau' }, 'the session')
     t.equal((await ended.send('/desk')).status, 401, 'not the one that was ended')
-    t.match(await now.send('/api/me', { headers: { 'x-api-key': good.key } }), { status: 200, body: '"scheme":"own"' }, 'the key')
-    t.equal((await now.send('/api/me', { headers: { 'x-api-key': revoked.key } })).status, 401, 'not the one that was revoked')
-    t.match(await now.send(order, { headers: { authorization: `Bearer ${token}` } }), { status: 200, body: 'Zoë & Sons' }, 'the order, and the token')
+    t.match(
+      await now.send('/api/me', { headers: { 'x-api-key': good.key } }),
+      { status: 200, body: '"scheme":"own"' },
+      'the key'
+    )
+    t.equal(
+      (await now.send('/api/me', { headers: { 'x-api-key': revoked.key } })).status, 401, 'not the one that was revoked'
+    )
+    t.match(
+      await now.send(order, { headers: { authorization: `Bearer ${token}` } }),
+      { status: 200, body: 'Zoë & Sons' },
+      'the order, and the token'
+    )
   }
 
   t.equal(await first.stop('SIGKILL'), null)
@@ -50,12 +66,18 @@ t.test('a restart of the example', async t => {
   const third = await start({ DATA_DIR: path })
   t.teardown(() => third.stop())
   await goesOn(third.address)
-  const keys = JSON.parse((await ada.copy(third.address).send('/account/keys')).body) as { keys: ReadonlyArray<{ id: string, lastUsedAt: string | null }> }
+  const keys = JSON.parse((await ada.copy(third.address).send('/account/keys')).body) as {
+    keys: ReadonlyArray<{ id: string, lastUsedAt: string | null }>
+  }
   t.same(keys.keys.map(({ id }) => id), [good.record.id])
   t.type(keys.keys[0]?.lastUsedAt, 'string', 'when a key was last used is written while the application closes')
   const guess = () => stranger.copy(third.address).send('/login', { form: wrong })
   t.same([(await guess()).status, (await guess()).status], [401, 429], 'the four wrong guesses are four still')
-  t.equal((await ada.copy(third.address).send('/login', { form: credentials })).status, 303, 'a browser that is known has a count of its own')
+  t.equal(
+    (await ada.copy(third.address).send('/login', { form: credentials })).status,
+    303,
+    'a browser that is known has a count of its own'
+  )
 })
 
 t.test('prints lines that answer as printed, whatever happened to the orders of the first start', async t => {
@@ -63,12 +85,19 @@ t.test('prints lines that answer as printed, whatever happened to the orders of 
   t.teardown(remove)
   const first = await quiet({ DATA_DIR: path })
   const { cookie } = await logIn(first, 'ada')
-  for (const id of [1002, 1004, 1005, 1006]) t.equal((await first.app.inject({ method: 'POST', url: `/desk/orders/${id}/cancel`, headers: { cookie } })).statusCode, 303)
+  for (const id of [1002, 1004, 1005, 1006]) {
+    t.equal(
+      (await first.app.inject({ method: 'POST', url: `/desk/orders/${id}/cancel`, headers: { cookie } })).statusCode,
+      303
+    )
+  }
   await first.app.close()
   const { printed, stop } = await start({ DATA_DIR: path })
   t.teardown(() => stop())
   t.teardown(() => { rmSync(jarOf(printed), { force: true }) })
-  for (const line of curlLines(printed)) t.equal(await runLine(line), promisedBy(line), line.replace(/Bearer \S+/, 'Bearer …'))
+  for (const line of curlLines(printed)) {
+    t.equal(await runLine(line), promisedBy(line), line.replace(/Bearer \S+/, 'Bearer …'))
+  }
 })
 
 t.test('allows two concurrent starts on a new folder', async t => {
@@ -81,10 +110,16 @@ t.test('allows two concurrent starts on a new folder', async t => {
   t.equal(one, kept(path, 'SHOP_KEY'))
   const headers = { 'x-api-key': one ?? '' }
   const clients = running.map(({ address }) => client(address))
-  const place = (from: number) => clients[from % 2]?.send('/api/orders', { headers, json: { customer: 'Acme', item: 'Lamp' } })
+  const place = (from: number) => clients[from % 2]?.send(
+    '/api/orders', { headers, json: { customer: 'Acme', item: 'Lamp' } }
+  )
   const placed = await Promise.all(Array.from({ length: 20 }, (_, i) => place(i)))
   const numbers = placed.map(answer => (JSON.parse(answer?.body ?? '{}') as { id: number }).id).sort()
-  t.same(numbers, Array.from({ length: 20 }, (_, i) => 1007 + i), 'number orders together, after those of the demonstration, which were added once')
+  t.same(
+    numbers,
+    Array.from({ length: 20 }, (_, i) => 1007 + i),
+    'number orders together, after those of the demonstration, which were added once'
+  )
 })
 
 t.test('the file of secrets', async t => {
@@ -95,9 +130,14 @@ t.test('the file of secrets', async t => {
   const whole = readFileSync(file, 'utf8')
 
   t.test('stops the start if it is damaged, and is left unchanged', async t => {
-    for (const damaged of ['', whole.slice(0, 60), whole.replace(/^JWT_SECRET=.*$/m, 'JWT_SECRET='), '\0\u0001\ufffd'.repeat(50)]) {
+    for (const damaged of [
+      '', whole.slice(0, 60), whole.replace(/^JWT_SECRET=.*$/m, 'JWT_SECRET='), '\0\u0001\ufffd'.repeat(50)
+    ]) {
       writeFileSync(file, damaged)
-      await t.rejects(quiet({ DATA_DIR: path }), { message: /^The file .*secrets\.env is damaged: it does not contain .*JWT_SECRET.*\. Delete it/ })
+      await t.rejects(
+        quiet({ DATA_DIR: path }),
+        { message: /^The file .*secrets\.env is damaged: it does not contain .*JWT_SECRET.*\. Delete it/ }
+      )
       t.equal(readFileSync(file, 'utf8'), damaged)
     }
   })
@@ -106,7 +146,10 @@ t.test('the file of secrets', async t => {
     writeFileSync(file, whole)
     t.notMatch((await quiet({ DATA_DIR: path })).logged(), 'Other users of this machine can read')
     chmodSync(file, 0o644)
-    t.match((await quiet({ DATA_DIR: path })).logged(), /"level":40.*Other users of this machine can read .*secrets\.env\. To fix this: chmod 600/)
+    t.match(
+      (await quiet({ DATA_DIR: path })).logged(),
+      /"level":40.*Other users of this machine can read .*secrets\.env\. To fix this: chmod 600/
+    )
   })
 
   t.test('is the same for all concurrent starts', async t => {
@@ -123,8 +166,12 @@ t.test('the password hashes', async t => {
   const before = await quiet({ DATA_DIR: path })
   const database = await openDatabase({ DATA_DIR: path, DATABASE_URL: '' }, before.app.log)
   t.teardown(() => database.destroy())
-  const hashOf = async (id: string) => (await database.selectFrom('people').select('hash').where('id', '=', id).executeTakeFirstOrThrow()).hash
-  const setHash = async (id: string, hash: string) => { await database.updateTable('people').set({ hash }).where('id', '=', id).execute() }
+  const hashOf = async (id: string) => (
+    await database.selectFrom('people').select('hash').where('id', '=', id).executeTakeFirstOrThrow()
+  ).hash
+  const setHash = async (id: string, hash: string) => {
+    await database.updateTable('people').set({ hash }).where('id', '=', id).execute()
+  }
   const password = before.config.PEOPLE_PASSWORD
 
   t.test('are upgraded by a login if they are outdated', async t => {
@@ -149,16 +196,26 @@ t.test('the password hashes', async t => {
 
   t.test('follow PEOPLE_PASSWORD in development, for demo users only', async t => {
     const own = await hashPassword('a password of her own')
-    await database.insertInto('people').values({ id: 'dora', name: 'Dora Vale', roles: 'clerk viewer', hash: own }).execute()
+    await database.insertInto('people').values({
+      id: 'dora', name: 'Dora Vale', roles: 'clerk viewer', hash: own
+    }).execute()
     const after = await quiet({ DATA_DIR: path, PEOPLE_PASSWORD: 'chosen anew at each start' })
     for (const id of ['ada', 'ben', 'cleo']) t.match(await after.people.verify(id, 'chosen anew at each start'), { id })
     t.equal(await after.people.verify('ada', password), null)
-    t.match(await after.people.verify('dora', 'a password of her own'), { name: 'Dora Vale', roles: ['clerk', 'viewer'] })
+    t.match(
+      await after.people.verify('dora', 'a password of her own'), { name: 'Dora Vale', roles: ['clerk', 'viewer'] }
+    )
   })
 
   t.test('stay unchanged in production', async t => {
-    const secrets = Object.fromEntries(Object.entries(before.config).filter(([name]) => /_(?:SECRET|KEY|PASSWORD)$/.test(name)).map(([name, value]) => [name, String(value)]))
-    const { people } = await quiet({ ...secrets, DATA_DIR: path, NODE_ENV: 'production', PEOPLE_PASSWORD: 'set by whoever deploys' })
+    const secrets = Object.fromEntries(
+      Object.entries(before.config).filter(
+        ([name]) => /_(?:SECRET|KEY|PASSWORD)$/.test(name)
+      ).map(([name, value]) => [name, String(value)])
+    )
+    const { people } = await quiet({
+      ...secrets, DATA_DIR: path, NODE_ENV: 'production', PEOPLE_PASSWORD: 'set by whoever deploys'
+    })
     t.equal(await people.verify('ada', 'set by whoever deploys'), null)
     t.match(await people.verify('ada', 'chosen anew at each start'), { id: 'ada' })
   })
@@ -168,15 +225,26 @@ t.test('stops the start with a message, without a password, if a file cannot be 
   const { path, remove } = folder()
   t.teardown(remove)
   writeFileSync(`${path}/file`, 'no database, no folder')
-  await t.rejects(quiet({ DATA_DIR: `${path}/file` }), { message: /^DATA_DIR: the folder .*file cannot be created \(EEXIST\)\.$/ })
+  await t.rejects(
+    quiet({ DATA_DIR: `${path}/file` }), { message: /^DATA_DIR: the folder .*file cannot be created \(EEXIST\)\.$/ }
+  )
   writeFileSync(`${path}/order-desk.sqlite`, 'no database either'.repeat(99))
-  await t.rejects(quiet({ DATA_DIR: path }), { message: /^The file .*order-desk\.sqlite cannot be used as a database \(SQLITE_NOTADB\)\.$/ })
-  await t.rejects(quiet({ DATABASE_URL: 'postgres://desk:hunter2hunter2@127.0.0.1:1/orders' }), { message: /^DATABASE_URL: PostgreSQL cannot be used \(ECONNREFUSED\)\.$/ })
+  await t.rejects(
+    quiet({ DATA_DIR: path }),
+    { message: /^The file .*order-desk\.sqlite cannot be used as a database \(SQLITE_NOTADB\)\.$/ }
+  )
+  await t.rejects(
+    quiet({ DATABASE_URL: 'postgres://desk:hunter2hunter2@127.0.0.1:1/orders' }),
+    { message: /^DATABASE_URL: PostgreSQL cannot be used \(ECONNREFUSED\)\.$/ }
+  )
   const { code, output, errors } = await startRefused({ REDIS_URL: 'redis://:hunter2hunter2@127.0.0.1:1' })
   t.equal(code, 1, 'it ends by itself')
   t.match(errors, /^The server did not start\. REDIS_URL: Redis cannot be used \(ECONNREFUSED\)\.\n$/)
   t.notMatch(output + errors, 'hunter2')
-  for (const [name, url] of [['DATABASE_URL', 'postgres//desk:hunter2hunter2@db'], ['DATABASE_URL', 'hunter2hunter2'], ['REDIS_URL', 'http://:hunter2hunter2@redis']] as const) {
+  for (const [name, url] of [
+    ['DATABASE_URL', 'postgres//desk:hunter2hunter2@db'], ['DATABASE_URL', 'hunter2hunter2'],
+    ['REDIS_URL', 'http://:hunter2hunter2@redis']
+  ] as const) {
     const refused = await quiet({ [name]: url }).catch((error: unknown) => String(error))
     t.match(refused, `- ${name} is not of the form`)
     t.notMatch(refused, 'hunter2')

@@ -5,7 +5,9 @@ import { join } from 'node:path'
 import { bundle, spawnNode } from '../fixtures/programs.js'
 import { root } from '../house/source.js'
 
-export const secretNames = ['SESSION_SECRET', 'DEVICE_SECRET', 'JWT_SECRET', 'SHOP_KEY', 'WAREHOUSE_KEY', 'OPS_PASSWORD', 'PEOPLE_PASSWORD'] as const
+export const secretNames = [
+  'SESSION_SECRET', 'DEVICE_SECRET', 'JWT_SECRET', 'SHOP_KEY', 'WAREHOUSE_KEY', 'OPS_PASSWORD', 'PEOPLE_PASSWORD'
+] as const
 
 type Given = Readonly<Record<string, string>>
 
@@ -28,7 +30,10 @@ export function folder (): { readonly path: string, remove (): void } {
   return { path, remove: () => { rmSync(path, { recursive: true, force: true }) } }
 }
 
-/** Nothing of the test runner around it, and no `.env` of whoever runs the tests: what is not named here is empty, which counts as not set. */
+/**
+ * Nothing of the test runner around it, and no `.env` of whoever runs the tests: what is not named here is empty, which
+ * counts as not set.
+ */
 function environment (given: Given): NodeJS.ProcessEnv {
   const unset = [...secretNames, 'CORS_ORIGIN', 'TRUST_PROXY', 'DATABASE_URL', 'REDIS_URL']
   const fixed = { HOST: '127.0.0.1', PORT: '0', NODE_ENV: 'development', COOKIE_SECURE: 'true' }
@@ -46,7 +51,9 @@ export function npmStart (): readonly string[] {
 /** What is not given a folder has one of its own, for as long as it runs. */
 function launch (given: Given, args: readonly string[]) {
   const own = folder()
-  const child = spawnNode(args, { cwd: root, env: environment({ DATA_DIR: own.path, ...given }), stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawnNode(
+    args, { cwd: root, env: environment({ DATA_DIR: own.path, ...given }), stdio: ['ignore', 'pipe', 'pipe'] }
+  )
   const heard = { output: '', errors: '' }
   child.stdout?.on('data', (chunk: Buffer) => { heard.output += String(chunk) })
   child.stderr?.on('data', (chunk: Buffer) => { heard.errors += String(chunk) })
@@ -63,12 +70,16 @@ function guideIn (output: string): string | null {
 }
 
 /** Starts it and waits until it has printed how to try it. */
-export async function start (given: Given = {}, args: readonly string[] = [bundle('examples/server.ts')]): Promise<Running> {
+export async function start (
+  given: Given = {}, args: readonly string[] = [bundle('examples/server.ts')]
+): Promise<Running> {
   const { child, heard, ended } = launch(given, args)
   const printed = new Promise<void>(resolve => {
     child.stdout?.on('data', () => { if (guideIn(heard.output) !== null) resolve() })
   })
-  const early = ended.then(code => { throw new Error(`the example ended with ${code}:\n${heard.output}${heard.errors}`) })
+  const early = ended.then(
+    code => { throw new Error(`the example ended with ${code}:\n${heard.output}${heard.errors}`) }
+  )
   await Promise.race([printed, early])
   early.catch(() => {})
   const guide = guideIn(heard.output) ?? ''
@@ -100,9 +111,15 @@ export function jarOf (printed: string): string {
 
 /** Runs one printed line in a shell, comment and all, and gives the status that curl got. */
 export function runLine (line: string): Promise<string> {
-  const counted = line.trim().replace(/^curl /, "curl --silent --show-error --max-time 20 --output /dev/null --write-out '%{http_code}' ")
+  const counted = line.trim().replace(
+    /^curl /, "curl --silent --show-error --max-time 20 --output /dev/null --write-out '%{http_code}' "
+  )
   return new Promise(resolve => {
-    execFile('/bin/sh', ['-c', counted], (error, stdout, stderr) => { resolve(error === null ? stdout : `${stdout} ${stderr}`.trim()) })
+    execFile(
+      '/bin/sh',
+      ['-c', counted],
+      (error, stdout, stderr) => { resolve(error === null ? stdout : `${stdout} ${stderr}`.trim()) }
+    )
   })
 }
 

@@ -69,23 +69,34 @@ t.test('releases the stream of a closed page, and limits a session to twenty str
 
 t.test('does not reveal the address of an unavailable database', async t => {
   const desk = await quiet()
-  desk.orders.list = async () => { throw Object.assign(new Error('connect ECONNREFUSED 10.1.2.3:5432'), { code: 'ECONNREFUSED' }) }
+  desk.orders.list = async () => {
+    throw Object.assign(new Error('connect ECONNREFUSED 10.1.2.3:5432'), { code: 'ECONNREFUSED' })
+  }
   const answer = await desk.app.inject({ url: '/api/orders', headers: { 'x-api-key': desk.config.SHOP_KEY } })
   t.equal(answer.statusCode, 500)
   t.same(answer.json(), { statusCode: 500, error: 'Internal Server Error', message: 'Something went wrong' })
   t.match(desk.logged(), 'ECONNREFUSED 10.1.2.3', 'the log has it')
-  t.match((await desk.app.inject('/api/orders')).json(), { code: 'AUTH_REQUIRED', message: 'Authentication required' }, 'refusals are as they were')
+  t.match(
+    (await desk.app.inject('/api/orders')).json(),
+    { code: 'AUTH_REQUIRED', message: 'Authentication required' },
+    'refusals are as they were'
+  )
 })
 
 t.test('limits how many keys the page can store', async t => {
   const desk = await quiet()
   const { cookie } = await logIn(desk, 'cleo')
-  const post = async (url: string, fields: Readonly<Record<string, string>>) => (await desk.app.inject({ method: 'POST', url, headers: { ...form, cookie }, payload: encode(fields) })).statusCode
+  const post = async (url: string, fields: Readonly<Record<string, string>>) => (
+    await desk.app.inject({ method: 'POST', url, headers: { ...form, cookie }, payload: encode(fields) })
+  ).statusCode
   const kept = async () => desk.app.gatehouse.apiKeys.of({ realm: 'order-desk', id: 'cleo' }).list()
   const made = []
   for (let i = 0; i < 51; i++) made.push(await post('/keys', { name: 'Tablet', scopes: 'orders:read', days: '1' }))
   t.same(made, [...Array.from({ length: 50 }, () => 201), 403])
-  t.match((await desk.app.inject({ url: '/keys', headers: { cookie } })).body, 'You have 50 keys, which is the maximum. Revoke one to create another.')
+  t.match(
+    (await desk.app.inject({ url: '/keys', headers: { cookie } })).body,
+    'You have 50 keys, which is the maximum. Revoke one to create another.'
+  )
   const rotated = []
   for (const { id } of await kept()) rotated.push(await post(`/keys/${id}/rotate`, { overlap: '86400' }))
   const [newest] = await kept()

@@ -4,7 +4,8 @@ import ts from 'typescript'
 import { nodes, place, root, sourceOf, sources, type Source } from './source.js'
 
 /**
- * The rooms of `lib` by floor, from below. A room imports from lower floors only, and a scheme imports no other scheme. `lib/schemes/*` and `types` are rooms too;
+ * The rooms of `lib` by floor, from below. A room imports from lower floors only, and a scheme imports no other scheme.
+ * `lib/schemes/*` and `types` are rooms too;
  * `errors` and `plugin` share their floors with the files of these names.
  */
 const floors: ReadonlyArray<readonly string[]> = [
@@ -44,7 +45,9 @@ function violations (source: Source): readonly string[] {
   return source.imports.flatMap(({ target, typeOnly }) => {
     const to = roomOf(target)
     if (room === 'types' && !typeOnly) return [`${source.path} imports ${target} as a value: types are types only`]
-    if (to === 'package') return room === 'types' && !typePackages.has(target) ? [`${source.path} imports ${target}`] : []
+    if (to === 'package') {
+      return room === 'types' && !typePackages.has(target) ? [`${source.path} imports ${target}`] : []
+    }
     return to === room || floorOf(to) < floor ? [] : [`${source.path} (${room}) imports ${target} (${to})`]
   })
 }
@@ -82,7 +85,9 @@ t.test('every import follows the direction of dependency', async t => {
 })
 
 t.test('lib has no import cycles', async t => {
-  const graph = new Map(lib.map(source => [source.path, source.imports.filter(each => !each.typeOnly).map(each => each.target)]))
+  const graph = new Map(
+    lib.map(source => [source.path, source.imports.filter(each => !each.typeOnly).map(each => each.target)])
+  )
   const loaded = new Set<string>()
   const circles: string[] = []
   const visit = (path: string, above: readonly string[]): void => {
@@ -97,7 +102,11 @@ t.test('lib has no import cycles', async t => {
 
 t.test('every relative import names an existing file', async t => {
   const paths = new Set(all.map(source => source.path))
-  const missing = all.flatMap(source => source.imports.filter(each => /^(?:lib|types)\//.test(each.target) && !paths.has(each.target)).map(each => `${source.path} -> ${each.target}`))
+  const missing = all.flatMap(
+    source => source.imports.filter(
+      each => /^(?:lib|types)\//.test(each.target) && !paths.has(each.target)
+    ).map(each => `${source.path} -> ${each.target}`)
+  )
   t.same(missing, [])
 })
 
@@ -118,7 +127,9 @@ t.test('types hold no code', async t => {
 })
 
 function isAmbient (statement: ts.Statement): boolean {
-  return ts.canHaveModifiers(statement) && ts.getModifiers(statement)?.some(modifier => modifier.kind === ts.SyntaxKind.DeclareKeyword) === true
+  return ts.canHaveModifiers(statement) && ts.getModifiers(statement)?.some(
+    modifier => modifier.kind === ts.SyntaxKind.DeclareKeyword
+  ) === true
 }
 
 t.test('lib has no loose files', async t => {
@@ -127,7 +138,10 @@ t.test('lib has no loose files', async t => {
 })
 
 t.test('no file is longer than 400 lines, no function longer than a screen', async t => {
-  t.same(all.filter(source => lines(withoutData(source)) > 400).map(source => `${source.path}: ${lines(source.text)} lines`), [])
+  t.same(
+    all.filter(source => lines(withoutData(source)) > 400).map(source => `${source.path}: ${lines(source.text)} lines`),
+    []
+  )
   // A contract that other people run is a list of tests: what is long there is the list.
   const long = lib.filter(source => !source.path.startsWith('lib/stores/testing/')).flatMap(source => nodes(source.tree)
     .filter(node => ts.isFunctionLike(node) && lines(node.getText()) > 60)
@@ -137,7 +151,9 @@ t.test('no file is longer than 400 lines, no function longer than a screen', asy
 
 /** The text of a file without its template literals, which may hold tables of data. */
 function withoutData (source: Source): string {
-  return nodes(source.tree).filter(ts.isNoSubstitutionTemplateLiteral).reduce((text, node) => text.replace(node.getText(), ''), source.text)
+  return nodes(source.tree).filter(ts.isNoSubstitutionTemplateLiteral).reduce(
+    (text, node) => text.replace(node.getText(), ''), source.text
+  )
 }
 
 function lines (text: string): number {

@@ -19,7 +19,10 @@ const check = (script: string): Part => ({ name: 'check', command: ['sh', '-c', 
 /** Runs parts, and returns the exit code and the lines that were printed. */
 async function runParts (t: Test, parts: readonly Part[], jobs: number) {
   const program = join(t.testdir(), 'parts.js')
-  writeFileSync(program, `import { runParts } from ${JSON.stringify(join(root, '.ci/parts.js'))}\nawait runParts(${JSON.stringify(parts)}, ${jobs})\n`)
+  writeFileSync(
+    program,
+    `import { runParts } from ${JSON.stringify(join(root, '.ci/parts.js'))}\nawait runParts(${JSON.stringify(parts)}, ${jobs})\n`
+  )
   const { code, output } = await run(process.execPath, [program], root)
   return { code, lines: output.trimEnd().split('\n') }
 }
@@ -35,7 +38,10 @@ const table: ReadonlyArray<readonly [title: string, parts: readonly Part[], clos
   ['counts a part that goes on after its closing line', [tests(`${good}; echo and more`)], '0 passed, 1 failed'],
   ['counts a part that is killed', [tests(`${good}; kill -9 $$`), tests(good)], '24 passed, 1 failed'],
   ['counts a failed check', [check('echo wrong; exit 2'), tests(good)], '12 passed, 1 failed'],
-  ['counts a program that does not exist', [{ name: 'none', command: ['no-such-program'] }, tests(good)], '12 passed, 1 failed'],
+  [
+    'counts a program that does not exist', [{ name: 'none', command: ['no-such-program'] }, tests(good)],
+    '12 passed, 1 failed'
+  ],
   ['takes no closing line from a check', [check("echo '5 passed, 0 failed'")], '1 passed, 0 failed'],
   ['does not take a warning for the closing line', [tests(`${good}; echo warning >&2`)], '12 passed, 0 failed']
 ]
@@ -50,8 +56,12 @@ for (const [index, [title, parts, closing]] of table.entries()) {
 
 t.test('prints the output of the parts, run with the requested environment', async t => {
   const env = { WORD: 'hello' }
-  const { lines } = await runParts(t, [{ ...tests('echo $WORD; echo; echo there >&2; echo; ' + good), env }, { ...check('echo $WORD again'), env }], 2)
-  for (const line of ['hello', 'there', 'fine', 'hello again', 'ok      tests', 'ok      check']) t.ok(lines.includes(line), line)
+  const { lines } = await runParts(
+    t, [{ ...tests('echo $WORD; echo; echo there >&2; echo; ' + good), env }, { ...check('echo $WORD again'), env }], 2
+  )
+  for (const line of ['hello', 'there', 'fine', 'hello again', 'ok      tests', 'ok      check']) {
+    t.ok(lines.includes(line), line)
+  }
 })
 
 /** Lets the reporter read what tap writes: here, of one file and of a group of two. */

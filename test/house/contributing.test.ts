@@ -4,7 +4,9 @@ import t from 'tap'
 import { root } from './source.js'
 
 const guide = readFileSync(join(root, 'CONTRIBUTING.md'), 'utf8')
-const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: Readonly<Record<string, string>> }
+const { scripts } = JSON.parse(
+  readFileSync(join(root, 'package.json'), 'utf8')
+) as { scripts: Readonly<Record<string, string>> }
 
 t.test('every path that CONTRIBUTING.md names exists', async t => {
   const paths = [...guide.matchAll(/`((?:lib|test|types|docs|\.ci)\/[\w./-]+)`/g)].flatMap(([, path]) => path ?? [])

@@ -11,7 +11,9 @@ const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 }
 
 t.test('the entry points export exactly what test/house/exports.txt lists', async t => {
-  const entries = Object.entries(exports).flatMap(([name, { types }]) => types === undefined ? [] : [{ name, path: sourcePath(types) }])
+  const entries = Object.entries(exports).flatMap(
+    ([name, { types }]) => types === undefined ? [] : [{ name, path: sourcePath(types) }]
+  )
   t.ok(entries.length > 4, 'the entry points were found')
   t.equal(entries.map(({ name, path }) => section(name, exportsOf(path))).join('\n'), listed)
 })
@@ -33,15 +35,23 @@ function section (name: string, exported: readonly string[]): string {
 function exportsOf (path: string): readonly string[] {
   return sourceOf(path, readFileSync(join(root, path), 'utf8')).tree.statements.flatMap(statement => {
     if (ts.isExportDeclaration(statement)) return reexports(path, statement)
-    if (!ts.canHaveModifiers(statement) || !ts.getModifiers(statement)?.some(each => each.kind === ts.SyntaxKind.ExportKeyword)) return []
-    if (ts.isVariableStatement(statement)) return statement.declarationList.declarations.map(each => each.name.getText())
+    if (!ts.canHaveModifiers(statement) || !ts.getModifiers(statement)?.some(
+      each => each.kind === ts.SyntaxKind.ExportKeyword
+    )) {
+      return []
+    }
+    if (ts.isVariableStatement(statement)) {
+      return statement.declarationList.declarations.map(each => each.name.getText())
+    }
     const isType = ts.isInterfaceDeclaration(statement) || ts.isTypeAliasDeclaration(statement)
     const { name } = statement as ts.DeclarationStatement
     return name === undefined ? [] : [`${isType ? 'type ' : ''}${name.getText()}`]
   })
 }
 
-function reexports (path: string, { exportClause, isTypeOnly, moduleSpecifier }: ts.ExportDeclaration): readonly string[] {
+function reexports (
+  path: string, { exportClause, isTypeOnly, moduleSpecifier }: ts.ExportDeclaration
+): readonly string[] {
   if (exportClause !== undefined && ts.isNamedExports(exportClause)) {
     return exportClause.elements.map(each => `${isTypeOnly || each.isTypeOnly ? 'type ' : ''}${each.name.text}`)
   }

@@ -1,4 +1,6 @@
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -18,7 +20,9 @@ const tarball = `fastify-gatehouse-${String(manifest.version)}.tgz`
 async function pack (): Promise<void> {
   mkdirSync(project)
   const parts = ['lib', 'types', 'docs', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'LICENSE', 'README.md']
-  for (const part of parts.filter(each => existsSync(join(root, each)))) cpSync(join(root, part), join(project, part), { recursive: true })
+  for (const part of parts.filter(each => existsSync(join(root, each)))) {
+    cpSync(join(root, part), join(project, part), { recursive: true })
+  }
   symlinkSync(join(root, 'node_modules'), join(project, 'node_modules'))
   const { code, output } = await run('npm', ['pack', '--pack-destination', stage], project)
   if (code !== 0) throw new Error(`npm pack failed:\n${output}`)
@@ -28,10 +32,22 @@ async function pack (): Promise<void> {
 async function install (): Promise<string> {
   const fastify = JSON.parse(readFileSync(join(root, 'node_modules/fastify/package.json'), 'utf8')).version
   mkdirSync(consumer)
-  writeFileSync(join(consumer, 'package.json'), JSON.stringify({ name: 'consumer', version: '1.0.0', private: true, type: 'module' }))
-  const { code, output } = await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--fetch-retries=0', join(stage, tarball), `fastify@${String(fastify)}`], consumer)
+  writeFileSync(
+    join(consumer, 'package.json'),
+    JSON.stringify({ name: 'consumer', version: '1.0.0', private: true, type: 'module' })
+  )
+  const { code, output } = await run(
+    'npm',
+    [
+      'install', '--prefer-offline', '--no-audit', '--no-fund', '--fetch-retries=0', join(stage, tarball),
+      `fastify@${String(fastify)}`
+    ],
+    consumer
+  )
   if (code === 0) return 'by npm'
-  if (!/ENOTCACHED|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH/.test(output)) throw new Error(`npm install failed:\n${output}`)
+  if (!/ENOTCACHED|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH/.test(output)) {
+    throw new Error(`npm install failed:\n${output}`)
+  }
   await link()
   return 'by hand, because no registry answered'
 }
@@ -39,8 +55,12 @@ async function install (): Promise<string> {
 async function link (): Promise<void> {
   rmSync(join(consumer, 'node_modules'), { recursive: true, force: true })
   mkdirSync(join(consumer, 'node_modules/@fastify'), { recursive: true })
-  for (const name of ['fastify', ...Object.keys(manifest.dependencies)]) symlinkSync(join(root, 'node_modules', name), join(consumer, 'node_modules', name))
-  const { code, output } = await run('tar', ['-xzf', join(stage, tarball), '-C', join(consumer, 'node_modules')], consumer)
+  for (const name of ['fastify', ...Object.keys(manifest.dependencies)]) {
+    symlinkSync(join(root, 'node_modules', name), join(consumer, 'node_modules', name))
+  }
+  const { code, output } = await run(
+    'tar', ['-xzf', join(stage, tarball), '-C', join(consumer, 'node_modules')], consumer
+  )
   if (code !== 0) throw new Error(`the tarball does not open:\n${output}`)
   cpSync(join(consumer, 'node_modules/package'), installed, { recursive: true })
   rmSync(join(consumer, 'node_modules/package'), { recursive: true })
@@ -50,15 +70,27 @@ t.before(async () => {
   await pack()
   t.comment(`the tarball was installed ${await install()}`)
   mkdirSync(join(consumer, 'node_modules/@types'), { recursive: true })
-  if (!existsSync(join(consumer, 'node_modules/@types/node'))) symlinkSync(join(root, 'node_modules/@types/node'), join(consumer, 'node_modules/@types/node'))
+  if (!existsSync(join(consumer, 'node_modules/@types/node'))) {
+    symlinkSync(join(root, 'node_modules/@types/node'), join(consumer, 'node_modules/@types/node'))
+  }
 })
 
 t.after(() => { rmSync(stage, { recursive: true, force: true }) })
 
 t.test('the tarball contains only the library, its types and its licence', async t => {
-  const files = readdirSync(installed, { recursive: true, encoding: 'utf8' }).filter(name => /\.\w+$|LICENSE/.test(name)).sort()
-  t.ok(files.includes('dist/lib/index.js') && files.includes('dist/lib/index.d.ts') && files.includes('LICENSE'), 'the doorway is there')
-  t.same(files.filter(name => !/^(?:dist\/(?:lib|types)\/.*\.(?:js|d\.ts)|docs\/.*\.md|LICENSE|README\.md|package\.json)$/.test(name)), [])
+  const files = readdirSync(
+    installed, { recursive: true, encoding: 'utf8' }
+  ).filter(name => /\.\w+$|LICENSE/.test(name)).sort()
+  t.ok(
+    files.includes('dist/lib/index.js') && files.includes('dist/lib/index.d.ts') && files.includes('LICENSE'),
+    'the doorway is there'
+  )
+  t.same(
+    files.filter(
+      name => !/^(?:dist\/(?:lib|types)\/.*\.(?:js|d\.ts)|docs\/.*\.md|LICENSE|README\.md|package\.json)$/.test(name)
+    ),
+    []
+  )
 })
 
 t.test('publint and attw find no problem in the tarball', async t => {
@@ -72,8 +104,13 @@ t.test('publint and attw find no problem in the tarball', async t => {
 })
 
 t.test('the package has Fastify as a peer dependency, and four dependencies', async t => {
-  t.same(Object.keys(manifest.dependencies).sort(), ['@fastify/jwt', '@fastify/rate-limit', '@fastify/secure-session', 'fastify-plugin'])
-  const optional = Object.keys(manifest.peerDependenciesMeta).filter(name => manifest.peerDependenciesMeta[name]?.optional === true)
+  t.same(
+    Object.keys(manifest.dependencies).sort(),
+    ['@fastify/jwt', '@fastify/rate-limit', '@fastify/secure-session', 'fastify-plugin']
+  )
+  const optional = Object.keys(manifest.peerDependenciesMeta).filter(
+    name => manifest.peerDependenciesMeta[name]?.optional === true
+  )
   t.same(Object.keys(manifest.peerDependencies).filter(name => !optional.includes(name)), ['fastify'])
 })
 
@@ -163,10 +200,14 @@ t.test("the README's first example compiles and runs in an empty project", async
   const running = await start(join(consumer, 'example/out/app.js'), consumer)
   try {
     for (const { line, path, status, ...init } of example.calls) {
-      const answer = await fetch(`http://127.0.0.1:${running.port}${path}`, { ...init, body: init.body ?? null, redirect: 'manual' })
+      const answer = await fetch(
+        `http://127.0.0.1:${running.port}${path}`, { ...init, body: init.body ?? null, redirect: 'manual' }
+      )
       t.equal(answer.status, status, line)
     }
-    if (example.calls.length === 0) t.not(Math.trunc((await fetch(`http://127.0.0.1:${running.port}/`)).status / 100), 5)
+    if (example.calls.length === 0) {
+      t.not(Math.trunc((await fetch(`http://127.0.0.1:${running.port}/`)).status / 100), 5)
+    }
   } finally {
     await running.stop()
   }
@@ -178,7 +219,13 @@ t.test('the README test parses a curl line as a shell would', async t => {
   t.same(firstExample(text)?.code, 'const a = 1\n')
   t.same(calls, [
     { path: '/me', method: 'GET', headers: {}, body: undefined, status: 401 },
-    { path: '/o?x=1', method: 'POST', headers: { 'x-api-key': 'a: b', authorization: 'Basic YTpiIGM=', 'content-type': 'application/json' }, body: '{"a": 1}', status: 403 }
+    {
+      path: '/o?x=1',
+      method: 'POST',
+      headers: { 'x-api-key': 'a: b', authorization: 'Basic YTpiIGM=', 'content-type': 'application/json' },
+      body: '{"a": 1}',
+      status: 403
+    }
   ])
   t.equal(firstExample('no block'), null)
 })

@@ -23,13 +23,17 @@ export function firstExample (text: string): Example | null {
   const block = /^```(?:ts|js|typescript|javascript)\b[^\n]*\n(.*?)^```/ms.exec(text)
   if (block === null) return null
   const after = text.slice(block.index + block[0].length).split(/^#{1,6} /m, 1)[0] ?? ''
-  const lines = after.split('\n').map(line => line.trim().replace(/^\$ /, '')).filter(line => /^curl .*#\s*\d{3}/.test(line))
+  const lines = after.split('\n').map(
+    line => line.trim().replace(/^\$ /, '')
+  ).filter(line => /^curl .*#\s*\d{3}/.test(line))
   return { code: block[1] ?? '', calls: lines.map(callOf) }
 }
 
 function callOf (line: string): Call {
   const [command = '', comment = ''] = line.split(/\s#\s*(?=\d{3}[^#]*$)/)
-  const words = [...command.matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)].map(match => match[1] ?? match[2] ?? match[3] ?? '').slice(1)
+  const words = [
+    ...command.matchAll(/'([^']*)'|"([^"]*)"|(\S+)/g)
+  ].map(match => match[1] ?? match[2] ?? match[3] ?? '').slice(1)
   const headers: Record<string, string> = {}
   let call = { path: '/', method: 'GET', body: undefined as string | undefined }
   for (let i = 0; i < words.length; i++) {
@@ -64,7 +68,9 @@ export interface Running {
 export function start (file: string, cwd: string): Promise<Running> {
   const preload = join(cwd, 'on-free-port.mjs')
   writeFileSync(preload, onFreePort)
-  const child = fork(file, { cwd, env: cleanEnvironment(), execArgv: [`--import=${preload}`], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
+  const child = fork(
+    file, { cwd, env: cleanEnvironment(), execArgv: [`--import=${preload}`], stdio: ['ignore', 'pipe', 'pipe', 'ipc'] }
+  )
   let output = ''
   child.stdout?.on('data', chunk => { output += String(chunk) })
   child.stderr?.on('data', chunk => { output += String(chunk) })

@@ -11,7 +11,9 @@ export interface Ran {
 
 /** The environment of a person's shell: nothing of the script, the coverage and the test runner around this process. */
 export function cleanEnvironment (): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) => !/^(?:npm_package_|npm_lifecycle_|npm_config_local_prefix$|npm_command$|NODE_V8_COVERAGE$|TAP)/i.test(name))
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(?:npm_package_|npm_lifecycle_|npm_config_local_prefix$|npm_command$|NODE_V8_COVERAGE$|TAP)/i.test(name)
+  )
   const path = [join(root, 'node_modules/.bin'), process.env['PATH'] ?? ''].join(delimiter)
   return { ...Object.fromEntries(kept), PATH: path, _TAPJS_PROCESSINFO_COVERAGE_: '0', NO_COLOR: '1' }
 }
@@ -20,7 +22,11 @@ export function cleanEnvironment (): NodeJS.ProcessEnv {
 export function run (command: string, args: readonly string[], cwd: string): Promise<Ran> {
   return new Promise((resolve, reject) => {
     // without the hooks that the test runner adds to every process of Node
-    const child = spawn('env', ['-u', 'NODE_OPTIONS', command, ...args], { cwd, env: cleanEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(
+      'env',
+      ['-u', 'NODE_OPTIONS', command, ...args],
+      { cwd, env: cleanEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] }
+    )
     let stdout = ''
     let output = ''
     child.stdout.on('data', (chunk: Buffer) => { stdout += String(chunk); output += String(chunk) })

@@ -50,9 +50,13 @@ function importOf (path: string, node: ts.Node): readonly Import[] {
   if (ts.isImportDeclaration(node)) {
     return named(path, node.moduleSpecifier, node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword)
   }
-  if (ts.isExportDeclaration(node) && node.moduleSpecifier !== undefined) return named(path, node.moduleSpecifier, node.isTypeOnly)
+  if (ts.isExportDeclaration(node) && node.moduleSpecifier !== undefined) {
+    return named(path, node.moduleSpecifier, node.isTypeOnly)
+  }
   if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) return named(path, node.argument.literal, true)
-  if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) return named(path, node.arguments[0], false)
+  if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
+    return named(path, node.arguments[0], false)
+  }
   return []
 }
 

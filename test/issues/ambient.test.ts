@@ -100,10 +100,16 @@ t.test('does the same for API keys in every pair of a cookie and another source'
 })
 
 t.test('accepts the same credential in two sources that are not ambient', async t => {
-  const { ask } = await asking(apiKey({ from: ['header:x-api-key', 'bearer'], keys: { [key]: { id: 'ann' }, [other]: { id: 'bob' } } }))
+  const { ask } = await asking(
+    apiKey({ from: ['header:x-api-key', 'bearer'], keys: { [key]: { id: 'ann' }, [other]: { id: 'bob' } } })
+  )
   t.equal(await ask({ 'x-api-key': key, authorization: `Bearer ${key}` }), '200')
   t.equal(await ask({ 'x-api-key': key, authorization: `Bearer ${other}` }), '401 AUTH_INVALID_CREDENTIALS')
-  t.equal(await ask({ 'x-api-key': `${key}, ${key}`, authorization: `Bearer ${key}` }), '401 AUTH_INVALID_CREDENTIALS', 'one place that holds two stays refused')
+  t.equal(
+    await ask({ 'x-api-key': `${key}, ${key}`, authorization: `Bearer ${key}` }),
+    '401 AUTH_INVALID_CREDENTIALS',
+    'one place that holds two stays refused'
+  )
 })
 
 t.test('treats two cookies as ambient, even with equal values', async t => {

@@ -113,7 +113,9 @@ t.test('every check refuses with 401 on a falsy answer, and fails on one that is
       [[true, 7, 'ann', { valid: true }], 500, 'AUTH_FAULT']
     ] as const) {
       for (const answer of answers) {
-        if (name.includes('load') && status === 500 && typeof answer === 'object') continue // no more than a field called valid
+        if (name.includes('load') && status === 500 && typeof answer === 'object') {
+          continue // no more than a field called valid
+        }
         const { schemes, headers = {} } = asked(answer as never)
         const app = await application(t, { schemes, limits: { guesses: false } })
         app.get('/', async () => 'reached')

@@ -254,7 +254,8 @@ t.test(
     await store.add(session('first'))
     const { zrange } = client
     let renewed = 0
-    // another instance renews when the ids are read and nothing is taken yet: first the new one, then the end of the old one
+    // another instance renews when the ids are read and nothing is taken yet: first the new one, then the end of the
+    // old one
     client.zrange = (async (...args: Parameters<typeof zrange>) => {
       const ids = (await Reflect.apply(zrange, client, args)) as string[]
       if (renewed++ === 0) {

@@ -2,7 +2,10 @@ import t from 'tap'
 import { house } from '../schemes/session/app.js'
 import { secret } from '../schemes/session/bare-app.js'
 
-/** A cookie that no secret opens was removed by page loads only: a single-page application sent it for ever, and got 401 for ever. */
+/**
+ * A cookie that no secret opens was removed by page loads only: a single-page application sent it for ever, and got 401
+ * for ever.
+ */
 
 const removal = '__Host-web=; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=0'
 

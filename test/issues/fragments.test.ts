@@ -3,7 +3,10 @@ import t from 'tap'
 import { session } from '../../lib/index.js'
 import { application, handler } from '../fixtures/schemes.js'
 
-/** What browsers send over plain HTTP, where Fetch Metadata is missing: only the libraries themselves say that a part of a page is meant. */
+/**
+ * What browsers send over plain HTTP, where Fetch Metadata is missing: only the libraries themselves say that a part of
+ * a page is meant.
+ */
 const page = { accept: 'text/html, application/xhtml+xml' }
 const form = { ...page, 'content-type': 'application/x-www-form-urlencoded' }
 

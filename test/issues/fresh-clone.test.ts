@@ -15,7 +15,10 @@ async function boot (schemes: GatehouseOptions['schemes']): Promise<void> {
   await app.close()
 }
 
-/** Makes an odd modulus of 2,048 bits that is a power of 65537 modulo every small prime, as the keys of CVE-2017-15361 are. */
+/**
+ * Makes an odd modulus of 2,048 bits that is a power of 65537 modulo every small prime, as the keys of CVE-2017-15361
+ * are.
+ */
 function modulusWithRocaFingerprint (): string {
   let product = 1n
   for (let candidate = 2n; candidate <= 167n; candidate++) {

@@ -3,7 +3,10 @@ import t, { type Test } from 'tap'
 import authPlugin, { session, type LoginOptions } from '../../lib/index.js'
 import { secret } from '../schemes/session/bare-app.js'
 
-/** The callback of an identity provider and a link in web mail are requests from another site, and there was no way to log in by them. */
+/**
+ * The callback of an identity provider and a link in web mail are requests from another site, and there was no way to
+ * log in by them.
+ */
 
 interface Line { readonly msg: string, readonly auth?: { readonly code: string, readonly reason: string } }
 

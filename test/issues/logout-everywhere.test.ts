@@ -8,7 +8,10 @@ import { sqlStore } from '../../lib/stores/sql/index.js'
 import { backends } from '../stores/fixtures/backends.js'
 import { databaseUrl, dropTables, noPostgres, prefix } from '../stores/fixtures/services.js'
 
-/** A session that is renewed while its person logs out everywhere: the new one outlived the logout on PostgreSQL, and `sessions.list` missed it on Redis. */
+/**
+ * A session that is renewed while its person logs out everywhere: the new one outlived the logout on PostgreSQL, and
+ * `sessions.list` missed it on Redis.
+ */
 
 const given = Number(process.env['LOGOUT_ROUNDS'] ?? 0)
 const rounds = given === 0 ? 20 : given
@@ -100,7 +103,10 @@ t.test(
       (await looking.query<{ id: string }>(`select id from ${table} order by id`)).rows.map(({ id }) => id)
     const waiting = `select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%${table}%'`
 
-    /** One round. Returns how many of its sessions are left; `null` where the machine was so slow that the lock outlasted the deadline of the store. */
+    /**
+     * One round. Returns how many of its sessions are left; `null` where the machine was so slow that the lock
+     * outlasted the deadline of the store.
+     */
     async function round (): Promise<number | null> {
       await sessions.of(owner).revokeAll()
       const first = await login()

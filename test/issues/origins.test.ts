@@ -86,7 +86,11 @@ t.test('accepts ambient credentials from listed origins of pages and application
     'vscode-webview://0abc'
   ]
   const app = await boot(origins)
-  const status = async (origin: string) => (await app.inject({ method: 'POST', url: '/', headers: { host: 'gate.test', 'sec-fetch-site': 'cross-site', origin, 'x-web': 'ann' } })).statusCode
+  const status = async (origin: string) => (
+    await app.inject({
+      method: 'POST', url: '/', headers: { host: 'gate.test', 'sec-fetch-site': 'cross-site', origin, 'x-web': 'ann' }
+    })
+  ).statusCode
   for (const origin of origins) t.equal(await status(origin), 200, origin)
   for (const origin of [
     'capacitor://localhost:1',
@@ -120,7 +124,9 @@ async function asking (server: object = {}) {
   return async (url: string, headers: Record<string, string>): Promise<string> => {
     log.length = 0
     const answer = await app.inject({ method: 'POST', url, headers: { host: 'shop.test', 'x-it': 'ann', ...headers } })
-    t.match([answer.statusCode, answer.json()], [403, { code: 'AUTH_CROSS_SITE', message: 'Cross-site request refused' }])
+    t.match(
+      [answer.statusCode, answer.json()], [403, { code: 'AUTH_CROSS_SITE', message: 'Cross-site request refused' }]
+    )
     t.notMatch(answer.body, /shop|evil|trustProxy/, 'nothing of it is told to the client')
     return log.map(line => line.auth?.reason ?? '').join('\n')
   }
@@ -155,6 +161,13 @@ t.test('names trustProxy in the reason if only the scheme or the port differs', 
     'own is http://shop.test:3000. Only the scheme or the port differs'
   )
   const trusting = await asking({ trustProxy: true })
-  t.match(await trusting('/', { origin: 'http://shop.test', 'x-forwarded-proto': 'https' }), "Origin is http://shop.test, and the application's own is https://shop.test")
-  t.notMatch(await reason('/', { origin: 'https://shop.test', host: 'shop test' }), 'trustProxy', 'a host that is none is like no other')
+  t.match(
+    await trusting('/', { origin: 'http://shop.test', 'x-forwarded-proto': 'https' }),
+    "Origin is http://shop.test, and the application's own is https://shop.test"
+  )
+  t.notMatch(
+    await reason('/', { origin: 'https://shop.test', host: 'shop test' }),
+    'trustProxy',
+    'a host that is none is like no other'
+  )
 })

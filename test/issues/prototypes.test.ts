@@ -59,7 +59,9 @@ const sources: Readonly<
     headers: { authorization: `Basic ${btoa('ann:x')}` }
   }),
   'a scheme of its own': person => ({ schemes: { a: own(() => authenticated(person)) }, headers: key }),
-  'a bare outcome': person => ({ schemes: { a: own(() => ({ kind: 'authenticated', principal: person })) }, headers: key }),
+  'a bare outcome': person => ({
+    schemes: { a: own(() => ({ kind: 'authenticated', principal: person })) }, headers: key
+  }),
   load: person => ({ schemes: { a: apiKey({ verify: () => ({ id: 'ann' }) }) }, headers: key, load: () => person })
 }
 
@@ -300,7 +302,9 @@ t.test('reads headers from own properties', async t => {
   })
   app.post('/change', async () => 'reached')
   await app.ready()
-  await polluted({ 'x-api-key': 'mallory', authorization: `Basic ${btoa('mallory:x')}`, cookie: 'c=mallory' }, async () => {
+  await polluted({
+    'x-api-key': 'mallory', authorization: `Basic ${btoa('mallory:x')}`, cookie: 'c=mallory'
+  }, async () => {
     t.equal((await app.inject('/me')).statusCode, 401)
   })
   await polluted({ 'sec-fetch-site': 'same-origin' }, async () => {

@@ -18,8 +18,9 @@ import authPlugin, {
 import { secret } from '../schemes/session/bare-app.js'
 
 /**
- * A response that is sent twice, while the first waits for the store to say whether the session of its cookie is alive. Fastify alone survives each of these: the first response counts.
- * An exception outside of a request fails the whole file.
+ * A response that is sent twice, while the first waits for the store to say whether the session of its cookie is alive.
+ * Fastify alone survives each of these: the first response counts. An exception outside of a request fails the whole
+ * file.
  */
 
 const older = secret()
@@ -43,7 +44,10 @@ function slowStore () {
 
 interface Line { readonly level: number, readonly msg: string, readonly err?: { readonly message: string } }
 
-/** An application in which every response to the cookie has a new cookie due: it was sealed with the older of two secrets. */
+/**
+ * An application in which every response to the cookie has a new cookie due: it was sealed with the older of two
+ * secrets.
+ */
 async function application (
   t: Test,
   options: Partial<GatehouseOptions> & { readonly schemes?: Record<string, Scheme> } = {},

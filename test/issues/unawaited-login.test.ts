@@ -73,7 +73,9 @@ async function application (
 }
 
 const login = (reply: FastifyReply, options = {}): Promise<void> => reply.login({ id: 'bob' }, options)
-const update = ({ auth }: FastifyRequest): void => { (auth.credential as SessionCredential<{ cart: string }>).update({ cart: 'full' }) }
+const update = ({ auth }: FastifyRequest): void => {
+  (auth.credential as SessionCredential<{ cart: string }>).update({ cart: 'full' })
+}
 
 t.test('waits for a login without await before the response', async t => {
   const { ask, errors } = await application(t, {
@@ -307,7 +309,13 @@ t.test('logs an error on a change in a WebSocket', async t => {
     port,
     host: '127.0.0.1',
     path: '/socket',
-    headers: { cookie, connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': randomBytes(16).toString('base64') }
+    headers: {
+      cookie,
+      connection: 'Upgrade',
+      upgrade: 'websocket',
+      'sec-websocket-version': '13',
+      'sec-websocket-key': randomBytes(16).toString('base64')
+    }
   }).end()
   const [, socket] = await once(opening, 'upgrade') as [unknown, Socket]
   await once(socket.resume(), 'close')

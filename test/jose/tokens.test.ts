@@ -298,7 +298,9 @@ t.test('rejects a token of 15,000 dots without splitting it', async t => {
 })
 
 t.test('requires exactly the claims of the rules, at any time', async t => {
-  const rules = { issuer: 'https://issuer.test', audience: ['https://api.test', 'other'], typ: null, requiresIat: false }
+  const rules = {
+    issuer: 'https://issuer.test', audience: ['https://api.test', 'other'], typ: null, requiresIat: false
+  }
   const good = { iss: 'https://issuer.test', aud: 'https://api.test', sub: 'a', exp: 1000 }
   t.equal(claimFault({}, good, rules), null)
   for (const aud of [['x', 'other'], ['https://api.test'], 'other']) {

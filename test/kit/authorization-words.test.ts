@@ -15,7 +15,12 @@ async function keysFrom (from: CredentialSource | readonly CredentialSource[], m
   return async (authorization: string, headers: Record<string, string> = {}, method: 'GET' | 'POST' = 'GET') => {
     const answer = await app.inject({ url: '/', method, headers: { authorization, ...headers } })
     const { code = null } = answer.json<{ code?: string }>()
-    return { status: answer.statusCode, code, challenge: answer.headers['www-authenticate'] ?? null, cache: answer.headers['cache-control'] ?? null }
+    return {
+      status: answer.statusCode,
+      code,
+      challenge: answer.headers['www-authenticate'] ?? null,
+      cache: answer.headers['cache-control'] ?? null
+    }
   }
 }
 
@@ -39,11 +44,15 @@ t.test('authorization:Token reads a credential after another word in Authorizati
 t.test('basic:username reads a key as the user name of HTTP Basic, which browsers send by themselves', async t => {
   const ask = await keysFrom('basic:username')
   t.same(await ask(basicOf(`${key}:`)), entered)
-  t.match(await ask(basicOf('wrong:')), { status: 401, code: 'AUTH_INVALID_CREDENTIALS', challenge: 'Basic realm="service"' })
+  t.match(
+    await ask(basicOf('wrong:')), { status: 401, code: 'AUTH_INVALID_CREDENTIALS', challenge: 'Basic realm="service"' }
+  )
   for (const bad of [':', 'no colon', `${key}\n:`]) {
     t.match(await ask(basicOf(bad)), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' }, JSON.stringify(bad))
   }
-  t.match(await ask(basicOf(`${key}:password`)), { status: 401, code: 'AUTH_REQUIRED' }, 'a password is for another scheme')
+  t.match(
+    await ask(basicOf(`${key}:password`)), { status: 401, code: 'AUTH_REQUIRED' }, 'a password is for another scheme'
+  )
   t.match(await ask(`Bearer ${key}`), { status: 401, code: 'AUTH_REQUIRED' })
   const other = { 'sec-fetch-site': 'cross-site' }
   t.match(await ask(basicOf(`${key}:`), other, 'POST'), { status: 403, code: 'AUTH_CROSS_SITE' })
@@ -63,7 +72,9 @@ t.test('a place that has a name of its own, or a key that it cannot carry, stops
 })
 
 t.test('a JWT may stand after a word of its own', async t => {
-  const user = jwt({ keys: key.padEnd(43, 'x'), issuer: 'https://id.test', audience: 'api', sign: true, from: 'authorization:JWT' })
+  const user = jwt({
+    keys: key.padEnd(43, 'x'), issuer: 'https://id.test', audience: 'api', sign: true, from: 'authorization:JWT'
+  })
   const { app } = await application({ schemes: { user } })
   app.get('/', async () => ({}))
   const token = await app.gatehouse.tokens.issue({ id: 'ann' })
@@ -76,7 +87,9 @@ t.test('basic refuses empty passwords, unless emptyPassword says that verify dec
   const ask = async (options: object) => {
     const { app } = await application({ schemes: { ops: basic({ verify, ...options }) } })
     app.get('/', async () => ({}))
-    const statusOf = async (userPass: string) => (await app.inject({ url: '/', headers: { authorization: basicOf(userPass) } })).statusCode
+    const statusOf = async (userPass: string) => (
+      await app.inject({ url: '/', headers: { authorization: basicOf(userPass) } })
+    ).statusCode
     return [await statusOf('ada:'), await statusOf('ada:wrong'), await statusOf(':')]
   }
   t.same(await ask({}), [401, 401, 401])

@@ -165,7 +165,9 @@ t.test('stops the boot, or fails the call, for an invalid source', async t => {
     )
   }
   t.throws(() => read({} as never, []), { code: 'AUTH_MISCONFIGURED' })
-  t.throws(() => createReader([], 'The option from of here'), { code: 'AUTH_MISCONFIGURED', message: /at least one source/ })
+  t.throws(
+    () => createReader([], 'The option from of here'), { code: 'AUTH_MISCONFIGURED', message: /at least one source/ }
+  )
   t.throws(
     () => createReader(['bearer', 'bearer'], 'The option from of here'),
     { code: 'AUTH_MISCONFIGURED', message: /names a source twice/ }

@@ -51,7 +51,9 @@ export async function start (t: Test, before: Declare, options: Record<string, u
   return { app, log }
 }
 
-export async function registerSwagger (app: FastifyInstance, version = '3.0.3', more: SwaggerOptions = {}): Promise<void> {
+export async function registerSwagger (
+  app: FastifyInstance, version = '3.0.3', more: SwaggerOptions = {}
+): Promise<void> {
   const openapi = { openapi: version, info: { title: 'Orders', version: '1' }, ...more.openapi }
   await app.register(swagger, { ...more, openapi } as FastifyDynamicSwaggerOptions)
 }
@@ -83,7 +85,9 @@ interface Flow { readonly scopes: Readonly<Record<string, string>> }
 function undeclared ({ components, paths }: Document): readonly string[] {
   const schemes = components.securitySchemes ?? {}
   const operations = Object.values(paths).flatMap(item => Object.values(item))
-  const requirements = operations.flatMap(({ security = [] }) => security as ReadonlyArray<Record<string, readonly string[]>>)
+  const requirements = operations.flatMap(
+    ({ security = [] }) => security as ReadonlyArray<Record<string, readonly string[]>>
+  )
   return requirements.flatMap(each => Object.entries(each)).flatMap(([name, scopes]) => {
     const scheme = schemes[name]
     if (scheme === undefined) return [name]

@@ -1,6 +1,8 @@
 import swagger from '@fastify/swagger'
 import type { FastifyInstance, RouteOptions } from 'fastify'
-import { jsonSchemaTransform, jsonSchemaTransformObject, serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import {
+  jsonSchemaTransform, jsonSchemaTransformObject, serializerCompiler, validatorCompiler, type ZodTypeProvider
+} from 'fastify-type-provider-zod'
 import t from 'tap'
 import { z } from 'zod/v4'
 import { as, group, route, stops } from '../fixtures/policies.js'
@@ -8,7 +10,11 @@ import { describe, documentOf, registerSwagger, start, versions, type Document }
 
 /** The security and the responses of GET, by path. */
 function summary ({ paths }: Document) {
-  return Object.fromEntries(Object.entries(paths).map(([path, item]) => [path, [item.get?.security, Object.keys(item.get?.responses ?? {}).join()]]))
+  return Object.fromEntries(
+    Object.entries(paths).map(
+      ([path, item]) => [path, [item.get?.security, Object.keys(item.get?.responses ?? {}).join()]]
+    )
+  )
 }
 
 const refused = '200,401,403,429,503'
@@ -62,9 +68,15 @@ t.test('A document says who may enter', async t => {
       inner = child
     }, { prefix: '/child' })
     await app.ready()
-    t.strictSame(summary(await documentOf(t, inner as FastifyInstance, 'third' as 'swagger')), { '/child/b': [[{ user: ['y'] }], refused] })
+    t.strictSame(
+      summary(await documentOf(t, inner as FastifyInstance, 'third' as 'swagger')),
+      { '/child/b': [[{ user: ['y'] }], refused] }
+    )
     t.strictSame(summary(await documentOf(t, app)), { '/a': a, '/child/b': a })
-    t.strictSame(summary(await documentOf(t, app, 'second' as 'swagger')), { '/a': [[{ user: ['x'] }], refused], '/child/b': [[{ user: ['y'] }], refused] })
+    t.strictSame(
+      summary(await documentOf(t, app, 'second' as 'swagger')),
+      { '/a': [[{ user: ['x'] }], refused], '/child/b': [[{ user: ['y'] }], refused] }
+    )
     t.same(log, [])
   })
 
@@ -87,14 +99,19 @@ t.test('A document says who may enter', async t => {
   })
 
   await t.test('for methods that OpenAPI has no field for, several methods, and paths that somebody wrote by hand', async t => {
-    const written = { '/a': { get: { responses: { 200: { description: 'By hand' } } } }, '/far': { get: { responses: { 200: { description: 'Elsewhere' } } } } }
+    const written = {
+      '/a': { get: { responses: { 200: { description: 'By hand' } } } },
+      '/far': { get: { responses: { 200: { description: 'Elsewhere' } } } }
+    }
     const { document } = await describe(t, app => {
       app.addHttpMethod('PURGE')
       app.route({ method: ['PUT', 'PATCH'], url: '/a', handler: async () => '' })
       app.route({ method: 'PURGE' as 'GET', url: '/a', config: { auth: 'web' }, handler: async () => '' })
     }, { version: '3.2.0', swagger: { openapi: { paths: written } } })
     const item = document.paths['/a']
-    t.strictSame([item?.get?.security, item?.put?.security, item?.patch?.security], [undefined, [{ user: [] }], [{ user: [] }]])
+    t.strictSame(
+      [item?.get?.security, item?.put?.security, item?.patch?.security], [undefined, [{ user: [] }], [{ user: [] }]]
+    )
     t.match(item?.additionalOperations, { PURGE: { security: [{ web: [] }] } })
     t.strictSame(document.paths['/far'], written['/far'])
     t.same(Object.keys(written['/a']), ['get'], 'the options are as they were')
@@ -116,7 +133,9 @@ t.test('The transforms of an application stay in force', async t => {
       }
     })
     t.strictSame(summary(document), { '/moved/a': a })
-    t.match(document, { 'x-object': true, paths: { '/moved/a': { get: { summary: 'A', description: 'transformed' } } } })
+    t.match(
+      document, { 'x-object': true, paths: { '/moved/a': { get: { summary: 'A', description: 'transformed' } } } }
+    )
   })
 
   await t.test('a transformObject that puts other paths in their place', async t => {
@@ -137,12 +156,24 @@ t.test('The transforms of an application stay in force', async t => {
         app.setValidatorCompiler(validatorCompiler)
         app.setSerializerCompiler(serializerCompiler)
         const typed = app.withTypeProvider<ZodTypeProvider>()
-        typed.get('/orders/:id', { schema: { params: z.object({ id: z.string() }), response: { 200: z.object({ id: z.string() }), 403: z.object({ own: z.string() }) } } }, async request => ({ id: request.params.id }))
+        typed.get(
+          '/orders/:id',
+          {
+            schema: {
+              params: z.object({ id: z.string() }),
+              response: { 200: z.object({ id: z.string() }), 403: z.object({ own: z.string() }) }
+            }
+          },
+          async request => ({ id: request.params.id })
+        )
         route(app, [], '/bare', { roles: 'clerk' })
       }, { version, swagger: zod })
       t.strictSame(summary(document), { '/orders/{id}': a, '/bare': [[{ user: [] }], refused] })
       t.strictSame(document.paths['/bare']?.get?.['x-auth'], ['role clerk'])
-      t.match(document.paths['/orders/{id}']?.get?.responses[403], { content: { 'application/json': { schema: { properties: { own: {} } } } } })
+      t.match(
+        document.paths['/orders/{id}']?.get?.responses[403],
+        { content: { 'application/json': { schema: { properties: { own: {} } } } } }
+      )
       t.equal((await app.inject({ url: '/orders/7', headers: as() })).body, '{"id":"7"}')
     }
   })
@@ -163,7 +194,11 @@ t.test('What is the application\'s stays as it was', async t => {
     t.equal(routes[0]?.schema, schema)
     t.same(Object.keys(schema), ['summary'])
     t.notOk(routes.some(route => route.url === '/b' && 'schema' in route))
-    t.equal(Object.getPrototypeOf((app.swagger() as unknown as Document).paths), Object.prototype, 'the paths are an ordinary object')
+    t.equal(
+      Object.getPrototypeOf((app.swagger() as unknown as Document).paths),
+      Object.prototype,
+      'the paths are an ordinary object'
+    )
   })
 
   await t.test('defaults may be set after it, no request reaches the carriers, and strangers still stop the boot', async t => {
@@ -175,14 +210,23 @@ t.test('What is the application\'s stays as it was', async t => {
     group(app, { roles: 'clerk' })
     route(app, [], '/a')
     await app.ready()
-    for (const url of ['/?gatehouse-openapi-1', '/%3Fgatehouse-openapi-1', '/%253Fgatehouse-openapi-1', '//?gatehouse-openapi-1']) {
+    for (const url of [
+      '/?gatehouse-openapi-1', '/%3Fgatehouse-openapi-1', '/%253Fgatehouse-openapi-1', '//?gatehouse-openapi-1'
+    ]) {
       t.equal((await app.inject(url)).statusCode, 404, url)
     }
     t.strictSame(summary(await documentOf(t, app)), { '/a': a })
     const [carrier] = carriers
     t.match(carrier?.url, '/?gatehouse-openapi-1')
-    for (const run of [carrier?.handler, carrier?.onError]) t.equal(Reflect.apply(run as () => void, app, []), undefined, 'a carrier does nothing')
-    await stops(t, () => {}, ['GET, HEAD /early is declared before'], { before: async app => { await registerSwagger(app); app.get('/early', async () => '') } })
+    for (const run of [carrier?.handler, carrier?.onError]) {
+      t.equal(Reflect.apply(run as () => void, app, []), undefined, 'a carrier does nothing')
+    }
+    await stops(
+      t,
+      () => {},
+      ['GET, HEAD /early is declared before'],
+      { before: async app => { await registerSwagger(app); app.get('/early', async () => '') } }
+    )
   })
 })
 
@@ -200,7 +244,12 @@ t.test('What cannot be described is a warning', async t => {
     t.equal((old as unknown as { swagger: string }).swagger, '2.0')
     t.strictSame(old.paths['/a']?.get, { responses: { 200: { description: 'Default Response' } } })
     t.match(JSON.stringify(newer), '"security":[{"user":[]}]')
-    t.same(log.map(line => line.msg), ['fastify-gatehouse: a document of Swagger 2.0 cannot say who may call a route. Give @fastify/swagger the option openapi, so that it makes a document of OpenAPI 3'])
+    t.same(
+      log.map(line => line.msg),
+      [
+        'fastify-gatehouse: a document of Swagger 2.0 cannot say who may call a route. Give @fastify/swagger the option openapi, so that it makes a document of OpenAPI 3'
+      ]
+    )
   })
 
   await t.test('routes that came before @fastify/swagger, but hidden ones', async t => {
@@ -212,7 +261,15 @@ t.test('What cannot be described is a warning', async t => {
     route(app, [], '/late')
     await app.ready()
     t.strictSame(summary(await documentOf(t, app)), { '/late': a })
-    t.match(log, [{ routes: ['GET /early', 'POST /early'], msg: /was registered after these routes, and does not describe them. Register it before them/ }])
+    t.match(
+      log,
+      [
+        {
+          routes: ['GET /early', 'POST /early'],
+          msg: /was registered after these routes, and does not describe them. Register it before them/
+        }
+      ]
+    )
     t.equal(log.length, 1)
   })
 

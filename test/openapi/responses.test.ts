@@ -17,23 +17,44 @@ t.test('The responses of an operation', async t => {
       route(app, [], '/optional', { mode: 'optional' })
       route(app, [], '/public', false)
     })
-    const statuses = Object.entries(document.paths).map(([path, item]) => [path, ...Object.keys(item.get?.responses ?? {})].join(' '))
-    t.same(statuses, ['/none 200 401 403 429 503', '/one 200 401 403 429 503', '/range 503 4XX', '/default default', '/try 200 403 429 503', '/optional 200 401 403 429 503', '/public 200'])
+    const statuses = Object.entries(document.paths).map(
+      ([path, item]) => [path, ...Object.keys(item.get?.responses ?? {})].join(' ')
+    )
+    t.same(
+      statuses,
+      [
+        '/none 200 401 403 429 503', '/one 200 401 403 429 503', '/range 503 4XX', '/default default',
+        '/try 200 403 429 503', '/optional 200 401 403 429 503', '/public 200'
+      ]
+    )
     t.match(document.paths['/one']?.get?.responses[401], { description: 'Ours' })
     t.strictSame(document.paths['/none']?.get?.responses[401], { $ref: '#/components/responses/AuthUnauthorized' })
     t.same(Object.keys(document.components.responses ?? {}), ours)
   })
 
   await t.test('have the form that refusals have', async t => {
-    const forms: Array<[unknown, string | null]> = [['fastify', 'application/json'], ['problem', 'application/problem+json'], ['oauth', 'application/json'], [() => ({}), null]]
+    const forms: Array<[unknown, string | null]> = [
+      ['fastify', 'application/json'], ['problem', 'application/problem+json'], ['oauth', 'application/json'],
+      [() => ({}), null]
+    ]
     for (const [errors, type] of forms) {
-      const { app, document } = await describe(t, app => { route(app, [], '/a', { roles: 'clerk' }) }, { version: '3.1.1', options: { errors } })
+      const { app, document } = await describe(
+        t, app => { route(app, [], '/a', { roles: 'clerk' }) }, { version: '3.1.1', options: { errors } }
+      )
       const responses = document.components.responses ?? {}
-      t.same(Object.values(responses).map(each => Object.keys(each.headers as object)), [['WWW-Authenticate'], ['WWW-Authenticate'], ['Retry-After'], ['Retry-After']])
-      for (const [name, headers, status] of [['AuthUnauthorized', {}, 401], ['AuthForbidden', as({ id: 'ann' }), 403], ['AuthUnavailable', { 'x-user': 'down' }, 503]] as const) {
+      t.same(
+        Object.values(responses).map(each => Object.keys(each.headers as object)),
+        [['WWW-Authenticate'], ['WWW-Authenticate'], ['Retry-After'], ['Retry-After']]
+      )
+      for (const [name, headers, status] of [
+        ['AuthUnauthorized', {}, 401], ['AuthForbidden', as({ id: 'ann' }), 403],
+        ['AuthUnavailable', { 'x-user': 'down' }, 503]
+      ] as const) {
         const answer = await app.inject({ url: '/a', headers })
         t.equal(answer.statusCode, status)
-        const content = responses[name]?.content as Record<string, { schema: { properties: Record<string, { enum?: unknown[] }>, required?: string[] } }> | undefined
+        const content = responses[name]?.content as Record<string, {
+          schema: { properties: Record<string, { enum?: unknown[] }>, required?: string[] }
+        }> | undefined
         if (type === null) {
           t.equal(content, undefined)
           continue
@@ -42,7 +63,9 @@ t.test('The responses of an operation', async t => {
         const schema = content?.[type]?.schema
         const body = answer.json<Record<string, unknown>>()
         t.same(Object.keys(schema?.properties ?? {}).sort(), Object.keys(body).sort())
-        for (const [key, { enum: values }] of Object.entries(schema?.properties ?? {})) if (values !== undefined) t.ok(values.includes(body[key]), `${key} is ${String(body[key])}`)
+        for (const [key, { enum: values }] of Object.entries(schema?.properties ?? {})) {
+          if (values !== undefined) t.ok(values.includes(body[key]), `${key} is ${String(body[key])}`)
+        }
         t.same(schema?.required, errors === 'fastify' ? undefined : Object.keys(schema?.properties ?? {}))
       }
     }
@@ -50,7 +73,11 @@ t.test('The responses of an operation', async t => {
 
   await t.test("are the application's own, by their names in the components", async t => {
     const own = { description: 'Ours' }
-    const { document } = await describe(t, app => { route(app, [], '/a') }, { swagger: { openapi: { components: { responses: { AuthForbidden: own, Other: own } } } } })
+    const { document } = await describe(
+      t,
+      app => { route(app, [], '/a') },
+      { swagger: { openapi: { components: { responses: { AuthForbidden: own, Other: own } } } } }
+    )
     t.strictSame(document.components.responses?.AuthForbidden, own)
     t.same(Object.keys(document.components.responses ?? {}).sort(), ['Other', ...ours].sort())
   })
@@ -58,10 +85,17 @@ t.test('The responses of an operation', async t => {
   await t.test('change no body that the application writes', async t => {
     const declare = (app: FastifyInstance) => {
       for (const status of [401, 403, 429, 503]) {
-        app.get(`/${status}`, { schema: { response: { 200: { type: 'object', properties: { a: { type: 'string' } } } } }, config: { auth: false } }, async (_request, reply) =>
+        app.get(`/${status}`, {
+          schema: { response: { 200: { type: 'object', properties: { a: { type: 'string' } } } } },
+          config: { auth: false }
+        }, async (_request, reply) =>
           reply.code(status as 200).send({ error: 'own', detail: { nested: [status] }, z: 1 }))
       }
-      app.setErrorHandler((error, _request, reply) => { reply.code((error as { statusCode: number }).statusCode).send({ message: 'own', more: { of: 'it' } }) })
+      app.setErrorHandler(
+        (error, _request, reply) => {
+          reply.code((error as { statusCode: number }).statusCode).send({ message: 'own', more: { of: 'it' } })
+        }
+      )
       route(app, [], '/guarded')
     }
     const { app: without } = await start(t, () => {})

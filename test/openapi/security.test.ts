@@ -48,12 +48,21 @@ t.test('The security of an operation', async t => {
 
   const scoped = (app: FastifyInstance) => {
     route(app, [], '/one', { scopes: 'orders:read' })
-    route(app, [], '/all', { schemes: { all: ['user', 'web'] }, scopes: { all: ['orders:read', 'orders:write'], none: ['blocked'] } })
+    route(
+      app,
+      [],
+      '/all',
+      { schemes: { all: ['user', 'web'] }, scopes: { all: ['orders:read', 'orders:write'], none: ['blocked'] } }
+    )
     route(app, [], '/any', { scopes: { any: ['orders:read', 'orders:write'] } })
     route(app, [], '/function', { scopes: () => 'orders:read' })
     route(app, [], '/entries', { anyOf: [{ scopes: 'orders:read' }, { roles: 'clerk' }] })
   }
-  const unsaid = { '/any': ['scope orders:read or orders:write'], '/function': ['scopes that a function names'], '/entries': ['(scope orders:read) or (role clerk)'] }
+  const unsaid = {
+    '/any': ['scope orders:read or orders:write'],
+    '/function': ['scopes that a function names'],
+    '/entries': ['(scope orders:read) or (role clerk)']
+  }
 
   await t.test('lists scopes of keys and tokens from 3.1 on; before, the rules say them', async t => {
     const { document } = await describe(t, scoped, { version: '3.1.1' })
@@ -67,14 +76,37 @@ t.test('The security of an operation', async t => {
     t.strictSame(rules(document), { '/all': ['not scope blocked'], ...unsaid })
 
     const { document: older } = await describe(t, scoped, { version: '3.0.3' })
-    t.strictSame(security(older), { '/one': [{ user: [] }], '/all': [{ user: [], web: [] }], '/any': [{ user: [] }], '/function': [{ user: [] }], '/entries': [{ user: [] }] })
-    t.strictSame(rules(older), { '/one': ['scope orders:read'], '/all': ['scope orders:read and orders:write', 'not scope blocked'], ...unsaid })
+    t.strictSame(
+      security(older),
+      {
+        '/one': [{ user: [] }],
+        '/all': [{ user: [], web: [] }],
+        '/any': [{ user: [] }],
+        '/function': [{ user: [] }],
+        '/entries': [{ user: [] }]
+      }
+    )
+    t.strictSame(
+      rules(older),
+      { '/one': ['scope orders:read'], '/all': ['scope orders:read and orders:write', 'not scope blocked'], ...unsaid }
+    )
   })
 
   await t.test('lists scopes of OAuth and OpenID Connect in every version, and declares them in the flows', async t => {
     const schemes = () => ({
-      user: schemeOf('user', { type: 'oauth2', flows: { authorizationCode: { ...flow, scopes: { openid: 'Who you are' } }, clientCredentials: { tokenUrl: flow.tokenUrl, scopes: {} } } }),
-      web: schemeOf('web', { type: 'openIdConnect', openIdConnectUrl: 'https://id.example.com/.well-known/openid-configuration' })
+      user: schemeOf(
+        'user',
+        {
+          type: 'oauth2',
+          flows: {
+            authorizationCode: { ...flow, scopes: { openid: 'Who you are' } },
+            clientCredentials: { tokenUrl: flow.tokenUrl, scopes: {} }
+          }
+        }
+      ),
+      web: schemeOf(
+        'web', { type: 'openIdConnect', openIdConnectUrl: 'https://id.example.com/.well-known/openid-configuration' }
+      )
     })
     for (const version of versions) {
       const declared = schemes()
@@ -82,17 +114,27 @@ t.test('The security of an operation', async t => {
         route(app, [], '/user', { scopes: 'orders:read' })
         route(app, [], '/web', { schemes: ['web', 'user'], scopes: 'orders:write' })
       }, { version, options: { schemes: declared, default: 'user', scopes: { 'orders:read': 'Read orders', 'orders:write': 'Change orders' } } })
-      t.strictSame(security(document), { '/user': [{ user: ['orders:read'] }], '/web': [{ web: ['orders:write'] }, { user: ['orders:write'] }] })
+      t.strictSame(
+        security(document),
+        { '/user': [{ user: ['orders:read'] }], '/web': [{ web: ['orders:write'] }, { user: ['orders:write'] }] }
+      )
       t.strictSame(rules(document), {})
       const scopes = { 'orders:read': 'Read orders', 'orders:write': 'Change orders' }
       t.strictSame(document.components.securitySchemes?.user, {
         type: 'oauth2',
-        flows: { authorizationCode: { ...flow, scopes: { openid: 'Who you are', ...scopes } }, clientCredentials: { tokenUrl: flow.tokenUrl, scopes } }
+        flows: {
+          authorizationCode: { ...flow, scopes: { openid: 'Who you are', ...scopes } },
+          clientCredentials: { tokenUrl: flow.tokenUrl, scopes }
+        }
       })
       t.strictSame(declared.user.openapi, schemes().user.openapi, 'the description of the scheme is as it was')
     }
-    const { document } = await describe(t, app => { route(app, [], '/a', { scopes: 'undescribed' }) }, { options: { schemes: { user: schemes().user } } })
-    t.match(document.components.securitySchemes?.user, { flows: { clientCredentials: { scopes: { undescribed: '' } } } })
+    const { document } = await describe(
+      t, app => { route(app, [], '/a', { scopes: 'undescribed' }) }, { options: { schemes: { user: schemes().user } } }
+    )
+    t.match(
+      document.components.securitySchemes?.user, { flows: { clientCredentials: { scopes: { undescribed: '' } } } }
+    )
   })
 
   await t.test('leaves to x-auth what it cannot say, in the words of the audit', async t => {
@@ -109,14 +151,21 @@ t.test('The security of an operation', async t => {
       route(app, [], '/both', ['mtls', 'user'])
       route(app, [], '/only', { schemes: 'mtls', scopes: 'a' })
     }
-    const options = { schemes: { user: schemeOf('user', { type: 'http', scheme: 'bearer' }), mtls: schemeOf('mtls', { type: 'mutualTLS' }) }, default: 'user' }
+    const options = {
+      schemes: {
+        user: schemeOf('user', { type: 'http', scheme: 'bearer' }), mtls: schemeOf('mtls', { type: 'mutualTLS' })
+      },
+      default: 'user'
+    }
     const { document } = await describe(t, declare, { options })
     t.strictSame(security(document), { '/both': [{ user: [] }], '/only': undefined })
     t.strictSame(rules(document), { '/both': ['mtls or user'], '/only': ['mtls', 'scope a'] })
     t.same(Object.keys(document.components.securitySchemes ?? {}), ['user'])
     const { document: newer } = await describe(t, declare, { version: '3.1.1', options })
     t.strictSame(security(newer), { '/both': [{ mtls: [] }, { user: [] }], '/only': [{ mtls: ['a'] }] })
-    t.strictSame(newer.components.securitySchemes, { mtls: { type: 'mutualTLS' }, user: { type: 'http', scheme: 'bearer' } })
+    t.strictSame(
+      newer.components.securitySchemes, { mtls: { type: 'mutualTLS' }, user: { type: 'http', scheme: 'bearer' } }
+    )
   })
 })
 
@@ -132,15 +181,29 @@ t.test('The security schemes of a document', async t => {
   })
 
   await t.test('have only what the version of the document knows', async t => {
-    const deviceAuthorization = { deviceAuthorizationUrl: 'https://id.example.com/device', tokenUrl: flow.tokenUrl, scopes: {} }
-    const user = { type: 'oauth2', oauth2MetadataUrl: 'https://id.example.com/.well-known/oauth-authorization-server', deprecated: true, flows: { authorizationCode: { ...flow, scopes: {} }, deviceAuthorization } } as const
+    const deviceAuthorization = {
+      deviceAuthorizationUrl: 'https://id.example.com/device', tokenUrl: flow.tokenUrl, scopes: {}
+    }
+    const user = {
+      type: 'oauth2',
+      oauth2MetadataUrl: 'https://id.example.com/.well-known/oauth-authorization-server',
+      deprecated: true,
+      flows: { authorizationCode: { ...flow, scopes: {} }, deviceAuthorization }
+    } as const
     const web = { type: 'http', scheme: 'basic', deprecated: true, description: 'For tools' } as const
     const declare = (app: FastifyInstance) => { route(app, [], '/a', ['user', 'web']) }
     for (const version of versions) {
-      const { document } = await describe(t, declare, { version, options: { schemes: { user: schemeOf('user', user), web: schemeOf('web', web) }, default: 'user' } })
+      const { document } = await describe(
+        t,
+        declare,
+        { version, options: { schemes: { user: schemeOf('user', user), web: schemeOf('web', web) }, default: 'user' } }
+      )
       t.strictSame(document.components.securitySchemes, version === '3.2.0'
         ? { user, web }
-        : { user: { type: 'oauth2', flows: { authorizationCode: user.flows.authorizationCode } }, web: { type: 'http', scheme: 'basic', description: 'For tools' } })
+        : {
+            user: { type: 'oauth2', flows: { authorizationCode: user.flows.authorizationCode } },
+            web: { type: 'http', scheme: 'basic', description: 'For tools' }
+          })
     }
   })
 })
@@ -148,7 +211,13 @@ t.test('The security schemes of a document', async t => {
 t.test('What the application wrote wins', async t => {
   await t.test('its own security of an operation, also by a scheme of the plugin', async t => {
     const { document } = await describe(t, app => {
-      app.get('/own', { schema: { security: [{ web: [] }], 'x-auth': ['ask first'] } as object, config: { auth: { roles: 'clerk' } } }, async () => '')
+      app.get(
+        '/own',
+        {
+          schema: { security: [{ web: [] }], 'x-auth': ['ask first'] } as object, config: { auth: { roles: 'clerk' } }
+        },
+        async () => ''
+      )
       app.get('/none', { schema: { security: [] } }, async () => '')
       route(app, [], '/ours')
     })
@@ -158,17 +227,32 @@ t.test('What the application wrote wins', async t => {
   })
 
   await t.test('its own security of the document, to which the schemes are added', async t => {
-    const { document } = await describe(t, app => { route(app, [], '/a', false) }, { swagger: { openapi: { security: [{ service: [] }] } } })
+    const { document } = await describe(
+      t, app => { route(app, [], '/a', false) }, { swagger: { openapi: { security: [{ service: [] }] } } }
+    )
     t.strictSame(security(document), { '/a': [] })
     t.same(Object.keys(document.components.securitySchemes ?? {}), ['service'])
   })
 
   await t.test('its own scheme of the same name, of which another type is a warning', async t => {
-    const own = { user: { type: 'http', scheme: 'bearer', description: 'Ours' }, web: { type: 'apiKey', in: 'header', name: 'x-web', description: 'Theirs' }, other: { type: 'http', scheme: 'basic' } }
-    const { app, document, log } = await describe(t, app => { route(app, [], '/a', ['user', 'web']) }, { swagger: { openapi: { components: { securitySchemes: own } } } })
+    const own = {
+      user: { type: 'http', scheme: 'bearer', description: 'Ours' },
+      web: { type: 'apiKey', in: 'header', name: 'x-web', description: 'Theirs' },
+      other: { type: 'http', scheme: 'basic' }
+    }
+    const { app, document, log } = await describe(
+      t,
+      app => { route(app, [], '/a', ['user', 'web']) },
+      { swagger: { openapi: { components: { securitySchemes: own } } } }
+    )
     t.strictSame(document.components.securitySchemes, own)
     app.swagger({ yaml: true })
-    t.same(log.map(line => line.msg), ["fastify-gatehouse: the document's own security scheme 'user' is of the type http, and schemes.user is of the type apiKey. Correct it, or remove it to have it described"])
+    t.same(
+      log.map(line => line.msg),
+      [
+        "fastify-gatehouse: the document's own security scheme 'user' is of the type http, and schemes.user is of the type apiKey. Correct it, or remove it to have it described"
+      ]
+    )
     t.notOk('service' in own || 'x' in own, 'the options are as they were')
   })
 
@@ -176,7 +260,9 @@ t.test('What the application wrote wins', async t => {
     const own = { type: 'oauth2', flows: { authorizationCode: { ...flow, scopes: { a: 'A' } } } }
     const { document } = await describe(t, app => { route(app, [], '/a', { scopes: { all: ['a', 'b'] } }) }, {
       options: { schemes: { user: schemeOf('user', { type: 'oauth2', flows: {} }) } },
-      swagger: { openapi: { components: { securitySchemes: { user: own, odd: { $ref: '#/components/securitySchemes/user' } } } } }
+      swagger: {
+        openapi: { components: { securitySchemes: { user: own, odd: { $ref: '#/components/securitySchemes/user' } } } }
+      }
     })
     t.strictSame(security(document), { '/a': [{ user: ['a'] }] })
     t.strictSame(rules(document), { '/a': ['scope a and b'] })

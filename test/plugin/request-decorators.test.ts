@@ -24,14 +24,23 @@ t.test('decorate adds the principal of a scheme to the request, and null where a
     plain: scripted('plain')
   }
   const { app } = await application({ schemes, default: ['user', 'service', 'ops', 'web', 'plain'] })
-  app.addHook('onRequest', async request => { t.same(idsOf(request, names), { user: null, service: null, operator: null, visitor: null }) })
+  app.addHook(
+    'onRequest',
+    async request => { t.same(idsOf(request, names), { user: null, service: null, operator: null, visitor: null }) }
+  )
   app.get('/', request => idsOf(request, [...names, 'plain']))
   app.get('/both', { config: { auth: { schemes: { all: ['service', 'user'] } } } }, request => idsOf(request, names))
   app.get('/public', { config: { auth: false } }, request => idsOf(request, names))
-  app.post('/login', { config: { auth: false } }, async (_request, reply) => { await reply.login({ id: 'eve' }); return {} })
-  const cookie = (await app.inject({ method: 'POST', url: '/login' })).cookies.map(({ name, value }) => `${name}=${value}`).join()
+  app.post(
+    '/login', { config: { auth: false } }, async (_request, reply) => { await reply.login({ id: 'eve' }); return {} }
+  )
+  const cookie = (
+    await app.inject({ method: 'POST', url: '/login' })
+  ).cookies.map(({ name, value }) => `${name}=${value}`).join()
   const none = { user: null, service: null, operator: null, visitor: null }
-  const ask = async (url: string, headers: Record<string, string>) => (await app.inject({ url, headers })).json<unknown>()
+  const ask = async (url: string, headers: Record<string, string>) => (
+    await app.inject({ url, headers })
+  ).json<unknown>()
   t.same(await ask('/', { 'x-user': 'ann' }), { ...none, user: 'ann' })
   t.same(await ask('/', { 'x-api-key': key }), { ...none, service: 'billing' })
   const authorization = `Basic ${Buffer.from('ada:correct horse battery').toString('base64')}`
@@ -57,16 +66,28 @@ t.test('a name that is taken, or is no name, stops the boot', async t => {
   const stops = (schemes: Record<string, unknown>, message: RegExp, before?: (app: FastifyInstance) => unknown) =>
     t.rejects(boot(schemes, before), { code: 'AUTH_MISCONFIGURED', message })
   const user = scripted('user', { decorate: true })
-  await stops({ user }, /schemes\.user\.decorate needs request\.user, which exists already.*registered here: other-auth.*userPrincipal/, app => app.register(other))
-  await stops({ user }, /request\.user, which exists already: it belongs to Fastify, to another scheme or to another plugin\./, app => { app.decorateRequest('user', '') })
+  await stops(
+    { user },
+    /schemes\.user\.decorate needs request\.user, which exists already.*registered here: other-auth.*userPrincipal/,
+    app => app.register(other)
+  )
+  await stops(
+    { user },
+    /request\.user, which exists already: it belongs to Fastify, to another scheme or to another plugin\./,
+    app => { app.decorateRequest('user', '') }
+  )
   await stops({ user, other: scripted('other', { decorate: 'user' }) }, /schemes\.other\.decorate needs request\.user/)
   for (const decorate of ['auth', 'principal', 'id', 'body', 'ip', 'constructor']) {
-    await stops({ user: scripted('user', { decorate }) }, new RegExp(`needs request\\.${decorate}, which exists already`))
+    await stops(
+      { user: scripted('user', { decorate }) }, new RegExp(`needs request\\.${decorate}, which exists already`)
+    )
   }
   for (const decorate of [false, '', 'a b', 7, '__proto__']) {
     const message = /schemes\.user\.decorate must be true, or the name of a property of request/
     await stops({ user: scripted('user', { decorate: decorate as true }) }, message)
-    await stops({ user: basic({ users: { ada: { password: 'correct horse battery' } }, decorate: decorate as true }) }, message)
+    await stops(
+      { user: basic({ users: { ada: { password: 'correct horse battery' } }, decorate: decorate as true }) }, message
+    )
   }
   const own: SchemeFactory = () => scripted('own', { decorate: null })
   await t.resolves(boot({ user: own }))
@@ -78,7 +99,9 @@ t.test('request.auth or request.principal of another plugin stops the boot, with
     await app.register(fp(async app => { app.decorateRequest(name, null) }, { name: '@clerk/fastify' }))
     await t.rejects(async () => { await app.register(gatehouse, { schemes: { user: scripted('user') } }) }, {
       code: 'AUTH_MISCONFIGURED',
-      message: new RegExp(`fastify-gatehouse needs request\\.${name}, which another plugin.*@clerk/fastify.*context of its own`)
+      message: new RegExp(
+        `fastify-gatehouse needs request\\.${name}, which another plugin.*@clerk/fastify.*context of its own`
+      )
     })
   }
 })

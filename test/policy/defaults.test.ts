@@ -12,7 +12,9 @@ import { as, believer, boot, group, route, says, stops, trio } from '../fixtures
 t.test("the plugin's default", async t => {
   t.test('is required unless there is only one scheme', async t => {
     for (const more of [{}, { default: 'only' }]) {
-      const { ask, ran } = await boot(t, (app, ran) => route(app, ran, '/x'), { options: { schemes: { only: believer('only') }, ...more } })
+      const { ask, ran } = await boot(
+        t, (app, ran) => route(app, ran, '/x'), { options: { schemes: { only: believer('only') }, ...more } }
+      )
       t.equal((await ask('/x')).status, 401)
       t.equal((await ask('/x', as({}, 'only'))).status, 200)
       t.strictSame(ran, ['/x'])
@@ -20,15 +22,35 @@ t.test("the plugin's default", async t => {
   })
 
   t.test('stops the boot if it is missing, with an example of what to write', async t => {
-    await stops(t, () => {}, ['The option default is missing', 'user, web and service', "default: ['user']"], { options: { schemes: trio() } })
-    await stops(t, () => {}, ["'default' set to undefined"], { options: { schemes: { only: believer('only') }, default: undefined } })
+    await stops(
+      t,
+      () => {},
+      ['The option default is missing', 'user, web and service', "default: ['user']"],
+      { options: { schemes: trio() } }
+    )
+    await stops(
+      t,
+      () => {},
+      ["'default' set to undefined"],
+      { options: { schemes: { only: believer('only') }, default: undefined } }
+    )
   })
 
   t.test('stops the boot if it names anything but existing schemes', async t => {
     await stops(t, () => {}, ['The option default', "'usr'", "Did you mean 'user'?"], { options: { default: 'usr' } })
-    await stops(t, () => {}, ['The option default', 'names no scheme', 'Name one or more of user, web and service'], { options: { default: { mode: 'optional' } } })
+    await stops(
+      t,
+      () => {},
+      ['The option default', 'names no scheme', 'Name one or more of user, web and service'],
+      { options: { default: { mode: 'optional' } } }
+    )
     await stops(t, () => {}, ['The option default', 'Got null'], { options: { default: null } })
-    await stops(t, app => route(app, [], '/x'), ['GET /x', "mode 'try'", 'inherited'], { options: { default: { schemes: 'user', mode: 'try', roles: 'a' } } })
+    await stops(
+      t,
+      app => route(app, [], '/x'),
+      ['GET /x', "mode 'try'", 'inherited'],
+      { options: { default: { schemes: 'user', mode: 'try', roles: 'a' } } }
+    )
   })
 })
 
@@ -61,7 +83,15 @@ t.test('app.gatehouse.default', async t => {
       app.register(async outer => {
         group(outer, { schemes: ['web', 'service'], scopes: 'b', maxAge: 60, rateLimit: { max: 100, window: 60 } })
         outer.register(async inner => {
-          group(inner, { schemes: 'web', roles: { none: ['banned'] }, anyOf: [{ roles: 'clerk' }, { roles: 'boss' }], rateLimit: { max: 50, window: 60 } })
+          group(
+            inner,
+            {
+              schemes: 'web',
+              roles: { none: ['banned'] },
+              anyOf: [{ roles: 'clerk' }, { roles: 'boss' }],
+              rateLimit: { max: 50, window: 60 }
+            }
+          )
           route(inner, ran, '/x', { scopes: 'c', anyOf: [{ scopes: 'd' }, { scopes: 'e' }], maxAge: 30 })
         })
       })
@@ -70,15 +100,28 @@ t.test('app.gatehouse.default', async t => {
     t.equal((await ask('/x', as(whole, 'web'))).status, 200)
     t.equal((await ask('/x', as(whole, 'user'))).status, 401)
     t.equal((await ask('/x', as(whole, 'service'))).status, 401)
-    for (const scope of whole.scopes) t.equal((await ask('/x', as({ ...whole, scopes: whole.scopes.filter(each => each !== scope) }, 'web'))).status, 403, `without ${scope}`)
+    for (const scope of whole.scopes) {
+      t.equal(
+        (await ask('/x', as({ ...whole, scopes: whole.scopes.filter(each => each !== scope) }, 'web'))).status,
+        403,
+        `without ${scope}`
+      )
+    }
     t.equal((await ask('/x', as({ ...whole, roles: [] }, 'web'))).status, 403)
     t.equal((await ask('/x', as({ ...whole, roles: ['clerk', 'banned'] }, 'web'))).status, 403)
     t.equal((await ask('/x', as({ ...whole, scopes: ['a', 'b', 'c', 'e'], roles: ['boss'] }, 'web'))).status, 200)
-    t.match(await ask('/x', as({ ...whole, age: 45 }, 'web')), { status: 401, code: 'AUTH_STEP_UP_REQUIRED' }, 'the shortest age holds')
+    t.match(
+      await ask('/x', as({ ...whole, age: 45 }, 'web')),
+      { status: 401, code: 'AUTH_STEP_UP_REQUIRED' },
+      'the shortest age holds'
+    )
     t.match(app.gatehouse.audit()[0], {
       schemes: 'web',
       from: 'default + group / + group / + route',
-      rules: ['scope a', 'scope b', 'not role banned', '(role clerk) or (role boss)', 'scope c', '(scope d) or (scope e)', 'authenticated within 30 s', 'at most 50 requests in 60 s']
+      rules: [
+        'scope a', 'scope b', 'not role banned', '(role clerk) or (role boss)', 'scope c', '(scope d) or (scope e)',
+        'authenticated within 30 s', 'at most 50 requests in 60 s'
+      ]
     })
   })
 
@@ -93,7 +136,9 @@ t.test('app.gatehouse.default', async t => {
 
   t.test('calls the functions of all levels, outermost first, and all must pass', async t => {
     const asked: string[] = []
-    const when = (name: string) => ({ when: (principal: { id: string }) => { asked.push(name); return principal.id !== name } })
+    const when = (name: string) => ({
+      when: (principal: { id: string }) => { asked.push(name); return principal.id !== name }
+    })
     const { ask, ran } = await boot(t, (app, ran) => app.register(async within => {
       group(within, when('group'))
       route(within, ran, '/x', when('route'))
@@ -136,7 +181,9 @@ t.test('app.gatehouse.default', async t => {
   })
 
   t.test('stops the boot for an invalid declaration, and names the group', async t => {
-    const said = (auth: unknown) => (app: FastifyInstance) => app.register(async child => { group(child, auth) }, { prefix: '/group' })
+    const said = (auth: unknown) => (app: FastifyInstance) => app.register(
+      async child => { group(child, auth) }, { prefix: '/group' }
+    )
     const place = "app.gatehouse.default() of the context with the prefix '/group'"
     await stops(t, said({ role: 'admin' }), [place, "Did you mean 'roles'?"])
     await stops(t, said(undefined), [place, 'Got undefined'])
@@ -144,7 +191,11 @@ t.test('app.gatehouse.default', async t => {
   })
 
   t.test('stops the boot for a default that opens routes without a reason or resets inherited rules', async t => {
-    await stops(t, app => { group(app, false) }, ['is public without a reason', "{ public: 'the browser application' }", 'write false on the routes'])
+    await stops(
+      t,
+      app => { group(app, false) },
+      ['is public without a reason', "{ public: 'the browser application' }", 'write false on the routes']
+    )
     for (const auth of [false, { public: 'the web site' }]) {
       await stops(t, () => {}, ['The option default is public', 'publicPaths'], { options: { default: auth } })
     }
@@ -184,7 +235,9 @@ t.test('a group that is public, and says why, opens the routes on which nothing 
   t.equal((await ask('/inner', as())).status, 403)
   t.equal((await ask('/admins', as({}, 'web'))).status, 403)
   t.equal((await ask('/admins', as({ roles: ['admin'] }, 'web'))).status, 200)
-  const rows = Object.fromEntries(app.gatehouse.audit().map(({ url, access, from, reason }) => [url, { access, from, reason }]))
+  const rows = Object.fromEntries(
+    app.gatehouse.audit().map(({ url, access, from, reason }) => [url, { access, from, reason }])
+  )
   t.match(rows, {
     '/silent': { access: 'public', from: 'group /', reason: 'the browser application' },
     '/guests': { access: 'public', from: 'group /', reason: 'a form for guests' },
@@ -213,15 +266,29 @@ t.test('inherit: false starts from nothing instead of the default', async t => {
   t.equal((await ask('/x', as({}, 'service'))).status, 403)
   t.equal((await ask('/x', as({ roles: ['admin'], scopes: ['a', 'metrics'], age: 1 }, 'web'))).status, 401)
   t.equal((await ask('/feed')).status, 200)
-  t.match(app.gatehouse.audit().map(({ from, reason }) => ({ from, reason })), [{ from: 'route', reason: 'inherit: false' }, { from: 'route', reason: 'inherit: false' }], 'the audit reports it')
+  t.match(
+    app.gatehouse.audit().map(({ from, reason }) => ({ from, reason })),
+    [{ from: 'route', reason: 'inherit: false' }, { from: 'route', reason: 'inherit: false' }],
+    'the audit reports it'
+  )
 })
 
 t.test('reads the declarations without mutating them', async t => {
-  const auth = Object.freeze({ schemes: Object.freeze(['user', Object.freeze({ all: Object.freeze(['web', 'service']) })]), scopes: Object.freeze({ all: Object.freeze(['a']) }), anyOf: Object.freeze([Object.freeze({ roles: 'clerk' })]) })
+  const auth = Object.freeze({
+    schemes: Object.freeze(['user', Object.freeze({ all: Object.freeze(['web', 'service']) })]),
+    scopes: Object.freeze({ all: Object.freeze(['a']) }),
+    anyOf: Object.freeze([Object.freeze({ roles: 'clerk' })])
+  })
   const config = Object.freeze({ auth, own: 1 })
   const onError = Object.freeze([]) as unknown as []
-  const options: RouteOptions = Object.freeze({ method: 'GET' as const, url: '/x', config, onError, handler: async () => '' }) as RouteOptions
-  const pluginOptions = Object.freeze({ publicPaths: Object.freeze([Object.freeze({ path: '/p', reason: 'why' })]), scopes: Object.freeze({ a: 'A' }), roles: Object.freeze({ clerk: Object.freeze({}) }) })
+  const options: RouteOptions = Object.freeze({
+    method: 'GET' as const, url: '/x', config, onError, handler: async () => ''
+  }) as RouteOptions
+  const pluginOptions = Object.freeze({
+    publicPaths: Object.freeze([Object.freeze({ path: '/p', reason: 'why' })]),
+    scopes: Object.freeze({ a: 'A' }),
+    roles: Object.freeze({ clerk: Object.freeze({}) })
+  })
   const { app, ask } = await boot(t, app => {
     app.route(options)
     app.route({ ...options, url: '/y' })
@@ -242,7 +309,12 @@ t.test('reads the declarations without mutating them', async t => {
 
   t.test('leaves a hook array shared by two routes unchanged, and guards each request once', async t => {
     const calls: string[] = []
-    const hooks = { onRequest: [async () => { calls.push('onRequest') }], preHandler: [async () => { calls.push('preHandler') }], preParsing: [async () => { calls.push('preParsing') }], onError: [async () => { calls.push('onError') }] }
+    const hooks = {
+      onRequest: [async () => { calls.push('onRequest') }],
+      preHandler: [async () => { calls.push('preHandler') }],
+      preParsing: [async () => { calls.push('preParsing') }],
+      onError: [async () => { calls.push('onError') }]
+    }
     const user = believer('user')
     const { ask } = await boot(t, app => {
       app.get('/a', hooks, async () => '')
@@ -277,13 +349,19 @@ t.test('shares one frozen policy between equal declarations, for 1,000 routes wi
   const marks = new Map<string, { policy: Policy }>()
   const when = () => true
   const declarations: unknown[] = [
-    undefined, true, false, 'web', ['web'], { schemes: ['web'] }, ['web', 'user'], { scopes: 'a' }, { scopes: { all: ['a'] } }, { scopes: { any: ['a'] } },
-    { roles: 'a' }, { when }, { scopes: when }, { roles: when }, { scopes: 'a', when }, { anyOf: [{ roles: 'a' }] }, { anyOf: [{ when }] }, { mode: 'try' }, { public: 'probe' }, { maxAge: 60 }, { maxAge: '1m' }
+    undefined, true, false, 'web', ['web'], { schemes: ['web'] }, ['web', 'user'], { scopes: 'a' }, {
+      scopes: { all: ['a'] }
+    }, { scopes: { any: ['a'] } },
+    { roles: 'a' }, { when }, { scopes: when }, { roles: when }, { scopes: 'a', when }, {
+      anyOf: [{ roles: 'a' }]
+    }, { anyOf: [{ when }] }, { mode: 'try' }, { public: 'probe' }, { maxAge: 60 }, { maxAge: '1m' }
   ]
   const { app } = await boot(t, app => {
     app.addHook('onRoute', ({ config = {}, url, method }) => {
       const [key] = Object.getOwnPropertySymbols(config)
-      marks.set(`${String(method)} ${url}`, (config as Record<symbol, { policy: Policy }>)[key as symbol] as { policy: Policy })
+      marks.set(
+        `${String(method)} ${url}`, (config as Record<symbol, { policy: Policy }>)[key as symbol] as { policy: Policy }
+      )
     })
     for (let i = 0; i < 1000; i++) {
       const auth = structured(declarations[i % declarations.length])
@@ -294,25 +372,34 @@ t.test('shares one frozen policy between equal declarations, for 1,000 routes wi
   t.equal(new Set([...marks.values()].map(mark => mark.policy)).size, 17, 'of 21 declarations 4 pairs are equal')
   const policyOf = (i: number) => marks.get(`GET /${i}`)?.policy
   for (let i = 0; i < 1000; i++) {
-    if (policyOf(i) !== policyOf(i % declarations.length) || marks.get(`HEAD /${i}`)?.policy !== policyOf(i)) t.fail(`/${i} has a policy of its own`)
+    if (policyOf(i) !== policyOf(i % declarations.length) || marks.get(`HEAD /${i}`)?.policy !== policyOf(i)) {
+      t.fail(`/${i} has a policy of its own`)
+    }
   }
   t.equal(policyOf(3), policyOf(4))
   t.equal(policyOf(7), policyOf(8))
   t.not(policyOf(7), policyOf(9))
   t.equal(app.gatehouse.audit().length, 1000)
   for (const mark of marks.values()) if (!Object.isFrozen(mark)) t.fail('a mark can be changed')
-  for (const policy of new Set([...marks.values()].map(mark => mark.policy))) t.strictSame(open(policy, 'policy'), [], 'nothing in it can be changed')
+  for (const policy of new Set([...marks.values()].map(mark => mark.policy))) {
+    t.strictSame(open(policy, 'policy'), [], 'nothing in it can be changed')
+  }
 
   /** A copy, so that equal declarations are not the same object; functions stay what they are. */
   function structured (value: unknown): unknown {
     if (Array.isArray(value)) return value.map(structured)
-    return typeof value === 'object' && value !== null ? Object.fromEntries(Object.entries(value).map(([key, each]) => [key, structured(each)])) : value
+    return typeof value === 'object' && value !== null
+      ? Object.fromEntries(Object.entries(value).map(([key, each]) => [key, structured(each)]))
+      : value
   }
 
   /** The places of a shape that are not frozen; schemes are the application's own. */
   function open (shape: unknown, place: string): string[] {
     if (typeof shape !== 'object' || shape === null || 'authenticate' in shape) return []
-    return [...Object.isFrozen(shape) ? [] : [place], ...Object.entries(shape).flatMap(([key, each]) => open(each, `${place}.${key}`))]
+    return [
+      ...Object.isFrozen(shape) ? [] : [place],
+      ...Object.entries(shape).flatMap(([key, each]) => open(each, `${place}.${key}`))
+    ]
   }
 })
 
@@ -339,23 +426,47 @@ t.test('does not share a policy if declarations differ in a function or its posi
 t.test('never admits a principal because of an additional level of rules', t => {
   const permissions = parsePermissions(undefined, { a: { roles: ['b'], scopes: ['c'] }, b: {}, c: {} })
   const names = fc.uniqueArray(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 2 })
-  const asked = fc.oneof(fc.constantFrom('a', 'b', 'c'), fc.tuple(fc.constantFrom('all', 'any', 'none'), names).map(([quantifier, names]) => ({ [quantifier]: names })))
+  const asked = fc.oneof(
+    fc.constantFrom('a', 'b', 'c'),
+    fc.tuple(fc.constantFrom('all', 'any', 'none'), names).map(([quantifier, names]) => ({ [quantifier]: names }))
+  )
   const conditions = { scopes: asked, roles: asked }
   const entry = fc.record({ schemes: fc.constantFrom('user', 'web'), ...conditions }, { requiredKeys: ['schemes'] })
   const some = (of: fc.Arbitrary<object>) => of.filter(each => Object.keys(each).length > 0)
-  const level = some(fc.record({ ...conditions, anyOf: fc.array(entry, { minLength: 1, maxLength: 2 }), maxAge: fc.constantFrom(30, 60, 90) }, { requiredKeys: [] }))
+  const level = some(
+    fc.record(
+      { ...conditions, anyOf: fc.array(entry, { minLength: 1, maxLength: 2 }), maxAge: fc.constantFrom(30, 60, 90) },
+      { requiredKeys: [] }
+    )
+  )
   const levels = fc.array(level, { maxLength: 3 })
   const has = fc.uniqueArray(fc.constantFrom('a', 'b', 'c'))
-  const schemes = new Map<string, BoundScheme>(['user', 'web'].map((name, index) => [name, { name, index, scheme: believer(name, { reportsAuthTime: true }), load: null, features: {} }]))
+  const schemes = new Map<string, BoundScheme>(
+    ['user', 'web'].map(
+      (name, index) => [
+        name, { name, index, scheme: believer(name, { reportsAuthTime: true }), load: null, features: {} }
+      ]
+    )
+  )
   let admitted = 0
   let refused = 0
 
   const judge = (stack: readonly object[], acting: Parameters<typeof checkStatic>[1]) =>
-    checkStatic(resolvePolicy([{ schemes: ['user', 'web'] }, ...stack].map(each => parseDeclaration(each, 'test', permissions)), schemes, 'test'), acting)
+    checkStatic(
+      resolvePolicy(
+        [{ schemes: ['user', 'web'] }, ...stack].map(each => parseDeclaration(each, 'test', permissions)),
+        schemes,
+        'test'
+      ),
+      acting
+    )
 
   fc.assert(fc.property(levels, level, fc.nat(3), has, has, fc.constantFrom('user', 'web'), fc.constantFrom(10, 45, 75, 100), (stack, added, at, scopes, roles, scheme, age) => {
     const principal = { realm: scheme, id: 'ann', scopes, roles }
-    const acting = { bound: schemes.get(scheme) as BoundScheme, outcome: authenticated(principal, { authenticatedAt: new Date(Date.now() - age * 1000) }) }
+    const acting = {
+      bound: schemes.get(scheme) as BoundScheme,
+      outcome: authenticated(principal, { authenticatedAt: new Date(Date.now() - age * 1000) })
+    }
     const before = judge(stack, acting)
     const after = judge([...stack.slice(0, at), added, ...stack.slice(at)], acting)
     if (before === null) admitted++

@@ -11,7 +11,11 @@ import { alice, counted, guarded, portOf, stopsTheBoot, tokenScheme, wire, wrong
 const orders = ['before', 'after'] as const
 
 /** An application with another plugin registered before ours or after it. */
-async function beside (order: 'before' | 'after', register: (app: FastifyInstance) => Promise<unknown>, options: Partial<GatehouseOptions> = {}): Promise<FastifyInstance> {
+async function beside (
+  order: 'before' | 'after',
+  register: (app: FastifyInstance) => Promise<unknown>,
+  options: Partial<GatehouseOptions> = {}
+): Promise<FastifyInstance> {
   const app = Fastify() as unknown as FastifyInstance
   if (order === 'before') await register(app)
   await app.register(gatehouse, { schemes: { user: tokenScheme() }, ...options })
@@ -26,7 +30,14 @@ async function get (app: FastifyInstance, url: string, headers: Record<string, s
 /** Opens a WebSocket as far as the answer to its handshake. */
 async function upgrade (port: number, url: string, headers: Record<string, string> = {}) {
   const socket = await wire(port)
-  const lines = Object.entries({ Host: `127.0.0.1:${port}`, Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==', ...headers })
+  const lines = Object.entries({
+    Host: `127.0.0.1:${port}`,
+    Connection: 'Upgrade',
+    Upgrade: 'websocket',
+    'Sec-WebSocket-Version': '13',
+    'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+    ...headers
+  })
   socket.send([`GET ${url} HTTP/1.1`, ...lines.map(line => line.join(': ')), '', ''].join('\r\n'))
   return { socket, ...await socket.read() }
 }
@@ -41,7 +52,9 @@ t.test('guards WebSockets with @fastify/websocket registered before or after the
         opened.push(request.principal?.id ?? null)
         socket.send(`hello ${request.principal?.id ?? 'stranger'}`)
       })
-      app.route({ method: 'GET', url: '/both', handler: page.handler, wsHandler: socket => { socket.send('hello both') } })
+      app.route({
+        method: 'GET', url: '/both', handler: page.handler, wsHandler: socket => { socket.send('hello both') }
+      })
       app.get('/open', { websocket: true, config: { auth: false } }, socket => { socket.send('hello stranger') })
       app.get('/page', page.handler)
       const port = await portOf(app)
@@ -66,7 +79,14 @@ t.test('guards WebSockets with @fastify/websocket registered before or after the
       stranger.socket.end()
       const nowhere = await upgrade(port, '/nowhere')
       t.equal(nowhere.status, 404)
-      t.same([await get(app, '/live'), await get(app, '/live', alice), (await app.inject({ method: 'HEAD', url: '/live' })).statusCode], [401, 404, 401], 'without an upgrade')
+      t.same(
+        [
+          await get(app, '/live'), await get(app, '/live', alice),
+          (await app.inject({ method: 'HEAD', url: '/live' })).statusCode
+        ],
+        [401, 404, 401],
+        'without an upgrade'
+      )
       t.same([await get(app, '/both'), await get(app, '/both', alice)], [401, 200])
       await app.close()
     }
@@ -117,31 +137,62 @@ t.test('protects @fastify/static after the plugin like any route, or opens it by
     ['with redirects', { redirect: true }]
   ]
   for (const [says, options] of served) {
-    const open = async (more: Partial<GatehouseOptions>): Promise<FastifyInstance> => await beside('after', async app => await app.register(staticFiles, { root: files, prefix: '/public/', ...options } as FastifyStaticOptions), more)
+    const open = async (more: Partial<GatehouseOptions>): Promise<FastifyInstance> => await beside(
+      'after',
+      async app => await app.register(
+        staticFiles, { root: files, prefix: '/public/', ...options } as FastifyStaticOptions
+      ),
+      more
+    )
     const closed = await open({})
     for (const url of ['/public/a.txt', '/public/deep/b.txt', '/public/', '/public/index.html']) {
-      t.same([await get(closed, url), await get(closed, url, wrong), await get(closed, url, alice)], [401, 401, 200], `${says}: ${url}`)
-      t.same([(await closed.inject({ method: 'HEAD', url })).statusCode, (await closed.inject({ method: 'HEAD', url, headers: alice })).statusCode], [401, 200], `${says}: HEAD ${url}`)
+      t.same(
+        [await get(closed, url), await get(closed, url, wrong), await get(closed, url, alice)],
+        [401, 401, 200],
+        `${says}: ${url}`
+      )
+      t.same(
+        [
+          (await closed.inject({ method: 'HEAD', url })).statusCode,
+          (await closed.inject({ method: 'HEAD', url, headers: alice })).statusCode
+        ],
+        [401, 200],
+        `${says}: HEAD ${url}`
+      )
     }
     const { headers: { etag } } = await closed.inject({ url: '/public/a.txt', headers: alice })
     const known = { 'if-none-match': String(etag) }
-    t.same([await get(closed, '/public/a.txt', known), await get(closed, '/public/a.txt', { ...known, ...alice })], [401, 304], `${says}: what a cache knows is behind the guard too`)
+    t.same(
+      [await get(closed, '/public/a.txt', known), await get(closed, '/public/a.txt', { ...known, ...alice })],
+      [401, 304],
+      `${says}: what a cache knows is behind the guard too`
+    )
     t.equal(await get(closed, '/public/a.txt', { range: 'bytes=0-1' }), 401)
     const publicly = await open({ publicPaths: ['/public/*'] })
-    for (const url of ['/public/a.txt', '/public/deep/b.txt', '/public/']) t.equal(await get(publicly, url), 200, `${says}: ${url} is public`)
+    for (const url of ['/public/a.txt', '/public/deep/b.txt', '/public/']) {
+      t.equal(await get(publicly, url), 200, `${says}: ${url} is public`)
+    }
   }
 })
 
 t.test('guards static files at the root, from a child, and by reply.sendFile', async t => {
   const app = await beside('after', async app => await app.register(staticFiles, { root: files }))
   app.get('/file', async (_request, reply) => await reply.sendFile('a.txt'))
-  for (const url of ['/', '/a.txt', '/deep/b.txt', '/file']) t.same([await get(app, url), await get(app, url, alice)], [401, 200], url)
+  for (const url of ['/', '/a.txt', '/deep/b.txt', '/file']) {
+    t.same([await get(app, url), await get(app, url, alice)], [401, 200], url)
+  }
   const child = await guarded()
   child.register(async inner => {
     inner.gatehouse.default({ scopes: 'orders:write' })
     await inner.register(staticFiles, { root: files })
   }, { prefix: '/admin' })
-  t.same([await get(child, '/admin/a.txt'), await get(child, '/admin/a.txt', alice), await get(child, '/admin/a.txt', { 'x-user': 'boss' })], [401, 403, 200])
+  t.same(
+    [
+      await get(child, '/admin/a.txt'), await get(child, '/admin/a.txt', alice),
+      await get(child, '/admin/a.txt', { 'x-user': 'boss' })
+    ],
+    [401, 403, 200]
+  )
 })
 
 t.test('serves static files at the root from a public group, beside a protected API', async t => {
@@ -160,7 +211,9 @@ t.test('serves static files at the root from a public group, beside a protected 
 t.test('stops the boot for @fastify/static and @fastify/swagger-ui before the plugin, and says to swap them', async t => {
   const swap = /declared before fastify-gatehouse was loaded.*register @fastify\/static and @fastify\/swagger-ui after fastify-gatehouse/
   for (const options of [{ prefix: '/public/' }, { prefix: '/public/', wildcard: false }, {}]) {
-    const app = await beside('before', async app => await app.register(staticFiles, { root: files, ...options } as FastifyStaticOptions))
+    const app = await beside(
+      'before', async app => await app.register(staticFiles, { root: files, ...options } as FastifyStaticOptions)
+    )
     app.get('/x', counted().handler)
     app.all('/seen/*', counted().handler)
     await stopsTheBoot(t, () => app.ready(), swap, options.prefix ?? '/*')
@@ -172,7 +225,10 @@ t.test('stops the boot for @fastify/static and @fastify/swagger-ui before the pl
   await stopsTheBoot(t, () => docs.ready(), swap, '/docs')
 })
 
-const pages = ['/docs', '/docs/', '/docs/json', '/docs/yaml', '/docs/static/index.html', '/docs/static/swagger-ui.css', '/docs/static/swagger-initializer.js']
+const pages = [
+  '/docs', '/docs/', '/docs/json', '/docs/yaml', '/docs/static/index.html', '/docs/static/swagger-ui.css',
+  '/docs/static/swagger-initializer.js'
+]
 
 t.test("protects @fastify/swagger-ui after the plugin, or opens it by '/docs/*'; @fastify/swagger may come first", async t => {
   for (const order of orders) {
@@ -191,7 +247,11 @@ t.test("protects @fastify/swagger-ui after the plugin, or opens it by '/docs/*';
     open.get('/x', counted().handler)
     for (const url of pages) t.ok([200, 302].includes(await get(open, url)), `${url} is public`)
     t.equal(await get(open, '/x'), 401)
-    t.same(open.gatehouse.audit().filter(row => row.access === 'public' && !row.url.startsWith('/docs')), [], 'and nothing else is')
+    t.same(
+      open.gatehouse.audit().filter(row => row.access === 'public' && !row.url.startsWith('/docs')),
+      [],
+      'and nothing else is'
+    )
   }
 })
 
@@ -199,19 +259,32 @@ t.test('does not guard what app.use mounts with @fastify/middie, in any order', 
   for (const order of orders) {
     const page = counted()
     const app = await beside(order, async app => await app.register(middie))
-    app.use('/mounted', (_request: unknown, response: { end: (body: string) => void }) => { response.end('from a middleware') })
+    app.use(
+      '/mounted',
+      (_request: unknown, response: { end: (body: string) => void }) => { response.end('from a middleware') }
+    )
     app.get('/mounted', page.handler)
     app.get('/x', page.handler)
     const answer = await app.inject('/mounted')
-    t.same([answer.statusCode, answer.body], [200, 'from a middleware'], `registered ${order}: nobody was asked for a credential`)
+    t.same(
+      [answer.statusCode, answer.body],
+      [200, 'from a middleware'],
+      `registered ${order}: nobody was asked for a credential`
+    )
     t.equal(await get(app, '/x'), 401, 'what the middleware passes on is protected')
     t.equal(page.reached, 0)
     t.notOk(app.gatehouse.audit().some(row => row.url === '/mounted' && row.access === 'public'))
   }
   const late = await beside('after', async app => await app.register(middie, { hook: 'preHandler' }))
-  late.use('/mounted', (_request: unknown, response: { end: (body: string) => void }) => { response.end('from a middleware') })
+  late.use(
+    '/mounted', (_request: unknown, response: { end: (body: string) => void }) => { response.end('from a middleware') }
+  )
   late.get('/mounted', counted().handler)
-  t.same([await get(late, '/mounted'), (await late.inject({ url: '/mounted', headers: alice })).body], [401, 'from a middleware'], "with hook: 'preHandler', after the plugin, a mount on a route is behind its guard")
+  t.same(
+    [await get(late, '/mounted'), (await late.inject({ url: '/mounted', headers: alice })).body],
+    [401, 'from a middleware'],
+    "with hook: 'preHandler', after the plugin, a mount on a route is behind its guard"
+  )
 })
 
 t.test('does not guard a response cache that replies in onRequest, but guards one in preHandler', async t => {
@@ -232,8 +305,13 @@ t.test('does not guard a response cache that replies in onRequest, but guards on
       app.get('/me', page.handler)
       t.same([await get(app, '/me'), await get(app, '/me', alice)], [401, 200])
       const after = await app.inject('/me')
-      if (hook === 'onRequest') t.same([after.statusCode, after.json().who], [200, 'alice'], `registered ${order}: the next caller, whoever it is, gets what was cached`)
-      else t.equal(after.statusCode, 401, `registered ${order}, in preHandler: the guard has run before it`)
+      if (hook === 'onRequest') {
+        t.same(
+          [after.statusCode, after.json().who],
+          [200, 'alice'],
+        `registered ${order}: the next caller, whoever it is, gets what was cached`
+        )
+      } else t.equal(after.statusCode, 401, `registered ${order}, in preHandler: the guard has run before it`)
       t.equal(page.reached, 1)
     }
   }

@@ -234,7 +234,12 @@ async function tokenSubject (place: CredentialSource, more: Partial<Subject> = {
   return {
     definition: jwt({ from: place, keys: secret, issuer: 'https://id.test', audience: 'api' }),
     good: async () => ({ 'a token': carry(valid) }),
-    bad: { 'a forged token': carry(`${valid.slice(0, -5)}AAAAA`), 'for another audience': carry(await token({ aud: 'other' })), 'of another key': carry(await token({}, randomBytes(32))), unsigned: carry(`${valid.split('.').slice(0, 2).join('.')}.`) },
+    bad: {
+      'a forged token': carry(`${valid.slice(0, -5)}AAAAA`),
+      'for another audience': carry(await token({ aud: 'other' })),
+      'of another key': carry(await token({}, randomBytes(32))),
+      unsigned: carry(`${valid.split('.').slice(0, 2).join('.')}.`)
+    },
     foreign: { 'of another issuer': carry(await token({ iss: 'https://other.test' })), 'no token at all': carry(key) },
     expired: { 'a token of yesterday': carry(await token({ exp: Math.floor(Date.now() / 1000) - 86_400 })) },
     sync: true,

@@ -44,7 +44,9 @@ const request = (sent: Sent, path = '/') => ({ url: urlOf(path, sent), headers: 
 const strangers: Readonly<Record<string, Sent>> = {
   nothing: {},
   'another Authorization scheme': { headers: { authorization: 'Digest username="ann"' } },
-  'other headers, cookies and parameters': { headers: { 'x-other': 'ann', cookie: 'other=ann; x=y' }, query: { other: 'ann' } }
+  'other headers, cookies and parameters': {
+    headers: { 'x-other': 'ann', cookie: 'other=ann; x=y' }, query: { other: 'ann' }
+  }
 }
 
 /** The contract that every scheme keeps (design §5). */

@@ -19,7 +19,9 @@ const long = size({
 })
 const brief = { ...long, healthy: 1, down: 2.5 }
 
-t.test('two applications with Redis killed under load refuse within the staleness, answer in time, and recover', { skip: withoutRedis }, async t => {
+t.test('two applications with Redis killed under load refuse within the staleness, answer in time, and recover', {
+  skip: withoutRedis
+}, async t => {
   const server = await redisServer('--appendonly', 'yes', '--appendfsync', 'always', '--dir', t.testdir())
   t.teardown(server.end)
   const redis = `redis://127.0.0.1:${server.port}`
@@ -36,7 +38,9 @@ t.test('two applications with an emptied Redis refuse what it does not know, and
   )
 })
 
-t.test('two applications with PostgreSQL killed under load refuse within the staleness, and recover', { skip: withoutPostgres }, async t => {
+t.test('two applications with PostgreSQL killed under load refuse within the staleness, and recover', {
+  skip: withoutPostgres
+}, async t => {
   const server = await postgresServer()
   t.teardown(server.remove)
   await survives(

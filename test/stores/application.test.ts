@@ -120,7 +120,9 @@ for (const { name, skip, tells, make } of await backends()) {
     await t.test('have one successor after 20 concurrent rotations on suspicion', async t => {
       const { record } = await a.keys.of({ ...owner, id: 'cid' }).create({ name: 'four' })
       const made = await Promise.all(
-        Array.from({ length: 20 }, async (_, i) => (i % 2 === 0 ? a : b).keys.ofAnyOwner().rotate(record.id, { overlap: 0 }))
+        Array.from(
+          { length: 20 }, async (_, i) => (i % 2 === 0 ? a : b).keys.ofAnyOwner().rotate(record.id, { overlap: 0 })
+        )
       )
       const [only, ...others] = made.filter(each => each !== null)
       t.same(

@@ -111,7 +111,10 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
       if (expiresAt !== null) await store.decrement(kind, id, expiresAt)
     }
   })],
-  [/takeAll leaves the record with the id `except`/, store => ({ takeAll: (kind, owner) => store.takeAll(kind, owner) })],
+  [
+    /takeAll leaves the record with the id `except`/,
+    store => ({ takeAll: (kind, owner) => store.takeAll(kind, owner) })
+  ],
   [/a closed store is unavailable/, () => ({ close: async () => {} })]
 ]
 

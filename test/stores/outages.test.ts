@@ -53,7 +53,9 @@ t.test('reports a Redis killed under load as unavailable until it is back', { sk
   await survives(t, store, server)
 })
 
-t.test('reports a hanging Redis as unavailable within the deadline, then at once, and probes it', { skip: withoutRedis }, async t => {
+t.test('reports a hanging Redis as unavailable within the deadline, then at once, and probes it', {
+  skip: withoutRedis
+}, async t => {
   const server = await redisServer()
   const store = withDeadline(redisStore({ url: `redis://127.0.0.1:${server.port}`, timeout: 5 }), { timeout: 0.2 })
   t.teardown(async () => {
@@ -103,7 +105,9 @@ t.test('notifies listeners of a killed Redis that changes may be missing, and re
   end?.()
 })
 
-t.test('reports a PostgreSQL that is gone under load as unavailable until it is back', { skip: withoutPostgres }, async t => {
+t.test('reports a PostgreSQL that is gone under load as unavailable until it is back', {
+  skip: withoutPostgres
+}, async t => {
   const url = new URL(databaseUrl)
   const server = await proxyTo(Number(url.port || 5432))
   const tablePrefix = prefix()

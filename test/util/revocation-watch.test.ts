@@ -99,7 +99,9 @@ function many (t: Test, count: number, every: number) {
   const ask = (id: string): Promise<void> => new Promise((resolve, reject) => {
     waiting.push({ id, answer: error => { if (error === undefined) resolve(); else reject(error) } })
   })
-  const watchers = new RevocationWatch({ interval: every, lookUp: ask, log: { error: (line: unknown) => { errors.push(line) } } })
+  const watchers = new RevocationWatch({
+    interval: every, lookUp: ask, log: { error: (line: unknown) => { errors.push(line) } }
+  })
   t.teardown(() => { watchers.close() })
   const ids = Array.from({ length: count }, (_, n) => `n${n}`)
   for (const id of ids) watchers.add(id, () => {})

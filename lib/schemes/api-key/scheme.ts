@@ -123,7 +123,9 @@ function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings
         `characters of ${allowed}.`)
     }
     if (places.includes('basic:username') && key.includes(':')) {
-      throw misconfigured(`${place} cannot be the user name of HTTP Basic, which ends at a colon. Use a key without one.`)
+      throw misconfigured(
+        `${place} cannot be the user name of HTTP Basic, which ends at a colon. Use a key without one.`
+      )
     }
     if (!key.startsWith(prefix)) throw misconfigured(`${place} does not start with ${path}.prefix.`)
     // the prefix adds no entropy
@@ -135,7 +137,9 @@ function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings
 
 /** Returns the word in `Authorization` that the key travels with, or `null`. */
 function authorizationWord (places: readonly CredentialSource[]): string | null {
-  const [word] = places.flatMap(place => /^authorization:(.*)$/.exec(place)?.[1] ?? (place === 'basic:username' ? 'Basic' : []))
+  const [word] = places.flatMap(
+    place => /^authorization:(.*)$/.exec(place)?.[1] ?? (place === 'basic:username' ? 'Basic' : [])
+  )
   return word ?? null
 }
 

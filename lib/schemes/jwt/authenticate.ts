@@ -41,7 +41,10 @@ function isTrust (found: Exclude<ReturnType<Trusted['of']>, Promise<unknown>>): 
 /** A JWS whose issuer is still to be found. */
 type Opened = Omit<Presented, 'trust'>
 
-/** What the scheme says of a request: synchronous, unless a function of the application is not, or keys are waited for. A refusal throws nothing. */
+/**
+ * What the scheme says of a request: synchronous, unless a function of the application is not, or keys are waited for.
+ * A refusal throws nothing.
+ */
 export class TokenAuthenticator {
   readonly #trusted: Trusted
   readonly #settings: JwtSettings
@@ -63,7 +66,10 @@ export class TokenAuthenticator {
     return this.#present(token, request)
   }
 
-  /** A token that was verified before. Where keys may change, they are asked again: a key that is no longer among them is revoked. */
+  /**
+   * A token that was verified before. Where keys may change, they are asked again: a key that is no longer among them
+   * is revoked.
+   */
   #again (known: Verified, request: FastifyRequest): Answer | Promise<Answer> {
     if (known.trust.ring !== null) return this.#judge(known, request)
     const decide = (key: FoundKey): Answer | Promise<Answer> => {
@@ -82,14 +88,20 @@ export class TokenAuthenticator {
     if (claims === null) return invalid('the payload of the token is not a JSON object')
     const trust = this.#trusted.of(claims['iss'])
     const opened = { token, jws, claims }
-    return trust instanceof Promise ? trust.then(found => this.#trust(opened, found, request)) : this.#trust(opened, trust, request)
+    return trust instanceof Promise
+      ? trust.then(found => this.#trust(opened, found, request))
+      : this.#trust(opened, trust, request)
   }
 
-  #trust (opened: Opened, trust: Trust | Foreign | Invalid | Unavailable, request: FastifyRequest): Answer | Promise<Answer> {
+  #trust (
+    opened: Opened, trust: Trust | Foreign | Invalid | Unavailable, request: FastifyRequest
+  ): Answer | Promise<Answer> {
     if (!isTrust(trust)) return trust
     const presented = { ...opened, trust }
     const key = trust.find(opened.jws.header)
-    return key instanceof Promise ? key.then(found => this.#verify(presented, found, request)) : this.#verify(presented, key, request)
+    return key instanceof Promise
+      ? key.then(found => this.#verify(presented, found, request))
+      : this.#verify(presented, key, request)
   }
 
   #verify (presented: Presented, key: FoundKey, request: FastifyRequest): Answer | Promise<Answer> {
@@ -108,7 +120,9 @@ export class TokenAuthenticator {
     return other instanceof Promise ? other.then(retry) : retry(other)
   }
 
-  #accept ({ token, jws, claims, trust }: Presented, key: VerificationKey, request: FastifyRequest): Answer | Promise<Answer> {
+  #accept (
+    { token, jws, claims, trust }: Presented, key: VerificationKey, request: FastifyRequest
+  ): Answer | Promise<Answer> {
     const fault = claimFault(jws.header, claims, trust.rules)
     if (fault !== null) return invalid(fault)
     const principal = this.#settings.mapping === null ? defaultPrincipal(claims, this.#realmOf(trust)) : null
@@ -127,7 +141,9 @@ export class TokenAuthenticator {
     if (late !== null) return late.expired ? expired(late.detail) : invalid(late.detail)
     if (verified.principal !== null) return this.#admit(verified, verified.principal, request)
     const mapped: unknown = this.#settings.mapping?.(claims, request)
-    return isThenable(mapped) ? Promise.resolve(mapped).then(input => this.#map(verified, input, request)) : this.#map(verified, mapped, request)
+    return isThenable(mapped)
+      ? Promise.resolve(mapped).then(input => this.#map(verified, input, request))
+      : this.#map(verified, mapped, request)
   }
 
   #map (verified: Verified, input: unknown, request: FastifyRequest): Answer {
@@ -155,8 +171,8 @@ export class TokenAuthenticator {
 }
 
 /**
- * The principal of claims without a mapping: `sub`, scopes of `scope` (RFC 8693, 4.2: one text) or `scp` (a text or a list), roles of `roles`.
- * Says in words why there is none.
+ * The principal of claims without a mapping: `sub`, scopes of `scope` (RFC 8693, 4.2: one text) or `scp` (a text or a
+ * list), roles of `roles`. Says in words why there is none.
  */
 function defaultPrincipal (claims: Readonly<Record<string, unknown>>, realm: string): Principal | string {
   const { sub, scope, scp, roles = [] } = claims

@@ -47,13 +47,15 @@ function endOf ({ rotatedAt, absolute }: Family, idle: number): Date {
 
 /**
  * What a token of a family is: *current*, or *just before*, which the same client may present again for a short while,
- * after an answer that was lost or beside another tab. Anything older is *used again*; a later one is *unknown*, which a
- * store leaves behind that lost its latest writes.
+ * after an answer that was lost or beside another tab. Anything older is *used again*; a later one is *unknown*, which
+ * a store leaves behind that lost its latest writes.
  */
 export type Standing = 'current' | 'just before' | 'used again' | 'unknown'
 
 /** Returns what the token of a generation is. */
-export function standingOf ({ generation, rotatedAt }: Family, presented: number, { reuseGrace }: RefreshSettings): Standing {
+export function standingOf (
+  { generation, rotatedAt }: Family, presented: number, { reuseGrace }: RefreshSettings
+): Standing {
   if (presented === generation) return 'current'
   if (presented > generation) return 'unknown'
   const isRecent = reuseGrace > 0 && Date.now() - rotatedAt <= reuseGrace * 1000

@@ -72,7 +72,9 @@ export class Grants {
       absolute: now + refresh.absolute * 1000
     }
     const owner = { realm: principal.realm, id: principal.id }
-    const { tokens, announce } = await this.#answer({ principal, scopes: family.scopes }, family, { handle, generation: 0 })
+    const { tokens, announce } = await this.#answer(
+      { principal, scopes: family.scopes }, family, { handle, generation: 0 }
+    )
     await store.add(familyEntry(id, owner, family, refresh))
     await this.#makeRoom(id, owner)
     announce()
@@ -83,7 +85,9 @@ export class Grants {
    * Exchanges a refresh token. *Foreign*: it is none of this scheme; *invalid*: it is, and counts for nothing.
    * @throws {AuthError} `AUTH_UNAVAILABLE`
    */
-  async refresh (request: FastifyRequest, text: unknown, options: RefreshOptions): Promise<GrantedTokens | Invalid | Foreign> {
+  async refresh (
+    request: FastifyRequest, text: unknown, options: RefreshOptions
+  ): Promise<GrantedTokens | Invalid | Foreign> {
     const { signer, store, issuer, resource, refresh } = this.#options
     const token = this.#tokens.read(text, { issuer, client: options.client ?? signer.client })
     if (token === null) return foreign
@@ -128,16 +132,30 @@ export class Grants {
     const { signer, issuer } = this.#options
     const { client, authenticatedAt } = family
     const refreshToken = this.#tokens.write(token, { issuer, client }, family.secret)
-    if (refreshToken === null) throw new AuthError('AUTH_UNAVAILABLE', 'the current refresh token has a secret that is not among sign.refresh.secret')
+    if (refreshToken === null) {
+      throw new AuthError(
+        'AUTH_UNAVAILABLE', 'the current refresh token has a secret that is not among sign.refresh.secret'
+      )
+    }
     const grant = familyId(token.handle)
-    const { accessToken, expiresIn, announce } = await signer.sign({ principal, scopes, client, grant, authenticatedAt })
-    const tokens = { access_token: accessToken, token_type: 'Bearer', expires_in: expiresIn, scope: scopes.join(' '), refresh_token: refreshToken } as const
+    const {
+      accessToken, expiresIn, announce
+    } = await signer.sign({ principal, scopes, client, grant, authenticatedAt })
+    const tokens = {
+      access_token: accessToken,
+      token_type: 'Bearer',
+      expires_in: expiresIn,
+      scope: scopes.join(' '),
+      refresh_token: refreshToken
+    } as const
     return { tokens, announce }
   }
 
   async #reused (record: StoreRecord, { generation }: RefreshToken): Promise<Invalid> {
     const taken = await this.#options.store.take(familyKind, record.id)
-    if (taken !== null) publish('token-reused', { ...this.#event(record), generation, current: familyOf(taken).generation })
+    if (taken !== null) {
+      publish('token-reused', { ...this.#event(record), generation, current: familyOf(taken).generation })
+    }
     return invalid('the refresh token was used before: its grant has ended')
   }
 

@@ -41,8 +41,8 @@ export interface JwtIssuer {
   /** The `aud` of this application; one of several; `false` accepts tokens that were made for anybody. */
   readonly audience: string | readonly string[] | false | undefined
   /**
-   * Secrets (at least as long as the hash), public keys, a JWK set, the https URL of one, or a function that finds the key of a header. Left out, the keys are found by
-   * the metadata of the issuer (RFC 8414, OpenID Connect Discovery).
+   * Secrets (at least as long as the hash), public keys, a JWK set, the https URL of one, or a function that finds the
+   * key of a header. Left out, the keys are found by the metadata of the issuer (RFC 8414, OpenID Connect Discovery).
    */
   readonly keys?: StaticKeys | URL | KeyResolver | undefined
   /** Left out, each key has the `alg` of its JWK, or the usual algorithm of its kind: HS256, RS256, the curve's. */
@@ -50,8 +50,10 @@ export interface JwtIssuer {
 }
 
 /**
- * Says what is accepted of an issuer, by its exact `iss`, of which nothing is verified yet: compare it with what is known, and build nothing from it. A no (`null`,
- * `undefined`, `false`) makes tokens of that issuer *foreign*. Asked once for each issuer that it accepts; a no is asked again after a minute. An `AuthError` of
+ * Says what is accepted of an issuer, by its exact `iss`, of which nothing is verified yet: compare it with what is
+ * known, and build nothing from it. A no (`null`,
+ * `undefined`, `false`) makes tokens of that issuer *foreign*. Asked once for each issuer that it accepts; a no is
+ * asked again after a minute. An `AuthError` of
  * `AUTH_UNAVAILABLE` means that it cannot tell now: 503. What else it throws is a 500.
  */
 export type IssuerResolver = (iss: string) => IssuerAnswer | Promise<IssuerAnswer>
@@ -59,8 +61,8 @@ export type IssuerResolver = (iss: string) => IssuerAnswer | Promise<IssuerAnswe
 type IssuerAnswer = Omit<JwtIssuer, 'issuer'> | Unavailable | No
 
 /**
- * How {@link JwtOptions} makes a principal of claims. A no (`null`, `undefined`, `false` or `{ valid: false }`) refuses the token with 401; what it throws is a 500.
- * Runs on every request.
+ * How {@link JwtOptions} makes a principal of claims. A no (`null`, `undefined`, `false` or `{ valid: false }`) refuses
+ * the token with 401; what it throws is a 500. Runs on every request.
  */
 export type ClaimsMapping<P extends PrincipalInput> = (claims: Claims, request: FastifyRequest) => P | No | Promise<P | No>
 
@@ -97,8 +99,8 @@ interface JwtCommon<P extends PrincipalInput> {
   /** The one accepted `typ`, such as `'at+jwt'`. Left out: none, `JWT` or `at+jwt`. */
   readonly typ?: string
   /**
-   * Describes the first audience as a protected resource (RFC 9728): the plugin serves the document, and every challenge
-   * of the scheme names it. The audience must be an https URL.
+   * Describes the first audience as a protected resource (RFC 9728): the plugin serves the document, and every
+   * challenge of the scheme names it. The audience must be an https URL.
    */
   readonly resource?: true | ResourceOptions
   /** How many verified tokens are remembered. Default 4,096; `false`: none. */
@@ -108,13 +110,19 @@ interface JwtCommon<P extends PrincipalInput> {
   readonly load?: Load<PrincipalFrom<P>>
   /** Adds a property to every request: the principal of this scheme, or `null`. `true` for the scheme's own name. */
   readonly decorate?: true | string
-  /** Of fetched keys: the least time between two fetches for keys that are not known, and after a failed one. Default `'30s'`. */
+  /**
+   * Of fetched keys: the least time between two fetches for keys that are not known, and after a failed one. Default
+   * `'30s'`.
+   */
   readonly cooldown?: Duration
   /** Of fetched keys: how long after the last success they are used while their source fails. Default `'24h'`. */
   readonly staleFor?: Duration
   /** Of fetched keys: host names that may be asked without TLS, beside loopback ones. Default: none. */
   readonly insecureHosts?: readonly string[]
-  /** Of fetched keys: the agent of their requests, for proxies and private certificate authorities. Default: the global one. */
+  /**
+   * Of fetched keys: the agent of their requests, for proxies and private certificate authorities. Default: the global
+   * one.
+   */
   readonly agent?: Agent
 }
 
@@ -329,7 +337,9 @@ function parseIssuerOfSeveral (value: unknown, option: string): string {
 function parseAudience (value: unknown, option: string): readonly string[] | null {
   if (value === false) return null
   const list: readonly unknown[] = Array.isArray(value) ? value : [value]
-  if (list.length > 0 && list.every(each => typeof each === 'string' && each !== '')) return Object.freeze([...list] as string[])
+  if (list.length > 0 && list.every(each => typeof each === 'string' && each !== '')) {
+    return Object.freeze([...list] as string[])
+  }
   throw misconfigured(`${option} must be the 'aud' of this application, a list of them, or false to accept tokens for ` +
     `anybody. Got ${describeValue(value)}.`)
 }
@@ -338,7 +348,9 @@ function parseSign (value: unknown, option: string): SignSettings {
   return parseSignOptions(value === true ? {} : value, option)
 }
 
-/** Parses a duration to whole seconds: a NumericDate is written as an integer, because not every reader takes others. */
+/**
+ * Parses a duration to whole seconds: a NumericDate is written as an integer, because not every reader takes others.
+ */
 export function parseLifetime (value: unknown, option: string): number {
   return Math.ceil(duration({ positive: true })(value, option))
 }

@@ -46,5 +46,7 @@ export function parseRefresh (value: unknown, option: string): RefreshSettings {
 
 function parsePrefix (value: unknown, option: string): string {
   if (typeof value === 'string' && /^[a-z][a-z0-9_]{1,31}$/i.test(value)) return value
-  throw misconfigured(`${option} must be 2 to 32 letters, digits and '_', with a letter first. Got ${describeValue(value)}.`)
+  throw misconfigured(
+    `${option} must be 2 to 32 letters, digits and '_', with a letter first. Got ${describeValue(value)}.`
+  )
 }

@@ -31,8 +31,8 @@ export function familyId (handle: string): string {
 }
 
 /**
- * Writes and reads refresh tokens, `<prefix>_<handle>.<generation>.<mac>`. The MAC makes garbage known without a look-up,
- * and every earlier token of a family known as such without a record of its own.
+ * Writes and reads refresh tokens, `<prefix>_<handle>.<generation>.<mac>`. The MAC makes garbage known without a
+ * look-up, and every earlier token of a family known as such without a record of its own.
  */
 export class RefreshTokens {
   readonly #prefix: string

@@ -21,7 +21,9 @@ export interface RemoteIssuer {
 }
 
 /** The source of keys at a URL. @throws {AuthError} `AUTH_MISCONFIGURED` */
-export function sourceAt (keys: string | URL, { issuer, algorithms, check, insecureHosts, path }: RemoteIssuer): RemoteSource {
+export function sourceAt (
+  keys: string | URL, { issuer, algorithms, check, insecureHosts, path }: RemoteIssuer
+): RemoteSource {
   const url = sourceUrl(String(keys).trim(), insecureHosts)
   if (!(url instanceof URL)) throw misconfigured(`The option ${path}.keys ${url}.`)
   return { issuer, url, check, algorithms: published(algorithms, path) }
@@ -29,10 +31,14 @@ export function sourceAt (keys: string | URL, { issuer, algorithms, check, insec
 
 /** The source of keys where the metadata of the issuer says. @throws {AuthError} `AUTH_MISCONFIGURED` */
 export function sourceByDiscovery ({ issuer, algorithms, check, insecureHosts, path }: RemoteIssuer): RemoteSource {
-  if (issuer === null) throw misconfigured(`The option ${path}.keys is missing: without an issuer nobody can be asked for them.`)
+  if (issuer === null) {
+    throw misconfigured(`The option ${path}.keys is missing: without an issuer nobody can be asked for them.`)
+  }
   const url = sourceUrl(issuer, insecureHosts)
   const fault = !(url instanceof URL) ? url : /[?#]/.test(issuer) ? 'must not have a query or fragment' : null
-  if (fault !== null) throw misconfigured(`The option ${path}.keys is missing, and the issuer cannot be asked for them: it ${fault}.`)
+  if (fault !== null) {
+    throw misconfigured(`The option ${path}.keys is missing, and the issuer cannot be asked for them: it ${fault}.`)
+  }
   return { issuer, url: null, check, algorithms: published(algorithms, path) }
 }
 

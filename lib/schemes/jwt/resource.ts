@@ -15,8 +15,8 @@ export interface ResourceOptions {
   /** The scopes that clients may ask for. */
   readonly scopes?: readonly string[]
   /**
-   * The URL of the document, where it is not below the root of the resource's host. The route is declared if its path is
-   * in the context of the plugin; otherwise serve the document there by other means.
+   * The URL of the document, where it is not below the root of the resource's host. The route is declared if its path
+   * is in the context of the plugin; otherwise serve the document there by other means.
    */
   readonly metadata?: string
 }
@@ -51,7 +51,9 @@ function webUrl (value: unknown, option: string): string {
 function parseScope (value: unknown, option: string): string {
   const scope = text(value, option)
   if (!/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)) {
-    throw misconfigured(`${option} has characters that a scope cannot have (RFC 6749, 3.3): spaces, quotes, or no ASCII.`)
+    throw misconfigured(
+      `${option} has characters that a scope cannot have (RFC 6749, 3.3): spaces, quotes, or no ASCII.`
+    )
   }
   if (scope !== 'offline_access') return scope
   throw misconfigured(`${option} is offline_access, which clients ask an authorization server for. Leave it out.`)
@@ -68,12 +70,15 @@ const wellKnown = '/.well-known/oauth-protected-resource'
 
 /**
  * Describes the first audience of a scheme as a protected resource.
- * @throws {AuthError} `AUTH_MISCONFIGURED` where the audience or an issuer is no URL, or the document could not be served.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` where the audience or an issuer is no URL, or the document could not be
+ * served.
  */
 export function createResource (settings: ResourceSettings, scheme: JwtSettings): ProtectedResource {
   const { issuers, places, path, remote } = scheme
   const option = `The option ${path}.resource`
-  if (typeof issuers === 'function') throw misconfigured(`${option} needs the issuers as a list: the document names them.`)
+  if (typeof issuers === 'function') {
+    throw misconfigured(`${option} needs the issuers as a list: the document names them.`)
+  }
   const resource = resourceOf(issuers, option)
   const authorizationServers = issuers.map(({ issuer, path }) => issuerUrl(issuer, remote.insecureHosts, path))
   const metadataUrl = settings.metadata ?? `${resource.origin}${wellKnown}${pathOf(resource)}${resource.search}`
@@ -108,10 +113,14 @@ function resourceOf (issuers: readonly IssuerSettings[], option: string): Resour
   const url = identifier === undefined ? 'is missing' : sourceUrl(identifier, [])
   const fault = url instanceof URL ? (String(identifier).includes('#') ? 'must not have a fragment' : null) : url
   if (fault !== null || !(url instanceof URL)) {
-    throw misconfigured(`${option} describes the first audience, which must be its https URL (RFC 9728, 1.2): it ${fault}.`)
+    throw misconfigured(
+      `${option} describes the first audience, which must be its https URL (RFC 9728, 1.2): it ${fault}.`
+    )
   }
   const other = issuers.find(({ audience }) => audience !== null && !audience.includes(String(identifier)))
-  if (other === undefined) return { text: String(identifier), origin: url.origin, pathname: url.pathname, search: url.search }
+  if (other === undefined) {
+    return { text: String(identifier), origin: url.origin, pathname: url.pathname, search: url.search }
+  }
   throw misconfigured(`${option} names every issuer, and ${other.path}.audience lacks the first audience of the scheme: ` +
     'tokens that clients get there would be refused. Add it.')
 }
@@ -130,7 +139,9 @@ function issuerUrl (issuer: string | null, insecureHosts: readonly string[], pat
 
 /** RFC 9728, 2: the ways of RFC 6750 by which a token may come. */
 function bearerMethods (places: readonly CredentialSource[]): readonly string[] {
-  const methods = [...places.includes('bearer') ? ['header'] : [], ...places.includes('query:access_token') ? ['query'] : []]
+  const methods = [
+    ...places.includes('bearer') ? ['header'] : [], ...places.includes('query:access_token') ? ['query'] : []
+  ]
   return Object.freeze(methods)
 }
 
@@ -141,7 +152,10 @@ interface Served {
   readonly option: string
 }
 
-/** Returns the pattern of the route within the context of the plugin; `null` where it is elsewhere, as the application says. */
+/**
+ * Returns the pattern of the route within the context of the plugin; `null` where it is elsewhere, as the application
+ * says.
+ */
 function routeOf (app: FastifyInstance, { metadataUrl, isOwn, option }: Served): string | null {
   const { pathname } = new URL(metadataUrl)
   const isWithin = pathname.startsWith(`${app.prefix}/`)

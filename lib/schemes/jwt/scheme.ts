@@ -13,7 +13,9 @@ import type { JwtCredential, JwtOptions } from './options.js'
 import { createResource } from './resource.js'
 import { createIssue, createSigner, type SignSetup } from './sign.js'
 
-export type { ClaimsMapping, IssuerResolver, JwtCredential, JwtIssuer, JwtOptions, SignOptions, TokenClaims } from './options.js'
+export type {
+  ClaimsMapping, IssuerResolver, JwtCredential, JwtIssuer, JwtOptions, SignOptions, TokenClaims
+} from './options.js'
 export type { RefreshTokenOptions } from './refresh-options.js'
 export type { ResourceOptions } from './resource.js'
 export type { Algorithm } from '../../jose/algorithms.js'
@@ -24,20 +26,30 @@ export type { Jwk, KeyMaterial } from '../../jose/key-material.js'
 export type { KeyResolver } from '../../jose/keyring.js'
 
 /**
- * JSON Web Tokens (RFC 7519, 8725, 9068). A token of another issuer, or what is no JWT, is *foreign*: the next scheme is asked. The verified claims are at
+ * JSON Web Tokens (RFC 7519, 8725, 9068). A token of another issuer, or what is no JWT, is *foreign*: the next scheme
+ * is asked. The verified claims are at
  * `request.auth.credential.claims`.
  *
  * @example
  * const user = jwt({ keys: process.env.JWT_SECRET, issuer: 'https://id.example.com', audience: 'https://api.example.com' })
  * @throws {AuthError} `AUTH_MISCONFIGURED` at boot, for a weak key or a wrong option.
  */
-export function jwt<P extends PrincipalInput = PrincipalInput> (options: JwtOptions<P>): SchemeFactory<PrincipalFrom<P>, JwtCredential> {
+export function jwt<P extends PrincipalInput = PrincipalInput> (
+  options: JwtOptions<P>
+): SchemeFactory<PrincipalFrom<P>, JwtCredential> {
   return (app, name, context) => {
     const settings = parseJwtOptions(options, name)
     const { sign, typ, clock, path } = settings
     const fetches = new Set<AbortController>()
-    const remote = { ...settings.remote, scheme: name, warn: (about: object, message: string) => { app.log.warn(about, message) }, fetches }
-    const issuers = createIssuers(settings.issuers, { rules: { typ, requiresIat: clock.maxAge !== null }, remote }, path)
+    const remote = {
+      ...settings.remote,
+      scheme: name,
+      warn: (about: object, message: string) => { app.log.warn(about, message) },
+      fetches
+    }
+    const issuers = createIssuers(
+      settings.issuers, { rules: { typ, requiresIat: clock.maxAge !== null }, remote }, path
+    )
     if (issuers.isRemote) app.addHook('onClose', async () => { for (const fetch of fetches) fetch.abort() })
     const resource = settings.resource === null ? null : createResource(settings.resource, settings)
     const described = Object.freeze(resource === null ? {} : { routes: resource.routes })
@@ -71,18 +83,31 @@ async function createTokens (app: FastifyInstance, setup: SignSetup, { context, 
   const issue = createIssue(signer)
   if (refresh === null) return Object.freeze({ issue })
   if (rules.issuer === null || rules.audience === null) {
-    throw misconfigured(`The option ${path}.sign.refresh needs an issuer and an audience, which refresh tokens are bound to.`)
+    throw misconfigured(
+      `The option ${path}.sign.refresh needs an issuer and an audience, which refresh tokens are bound to.`
+    )
   }
   if (load === null) {
     app.log.warn(`${path}.sign.refresh has no load: people keep the scopes and roles that they were granted, until the ` +
       'grant ends. Give the scheme or the plugin a load')
   }
   const { store, grants: hasPermission } = context
-  const grants = new Grants({ scheme: name, signer, issuer: rules.issuer, resource: String(rules.audience[0]), refresh, store, load, grants: hasPermission })
+  const grants = new Grants({
+    scheme: name,
+    signer,
+    issuer: rules.issuer,
+    resource: String(rules.audience[0]),
+    refresh,
+    store,
+    load,
+    grants: hasPermission
+  })
   return Object.freeze({
     issue,
     grant: (principal: PrincipalInput, options: GrantOptions) => grants.grant(principal, options),
-    refresh: (request: FastifyRequest, token: unknown, options: RefreshOptions) => grants.refresh(request, token, options)
+    refresh: (
+      request: FastifyRequest, token: unknown, options: RefreshOptions
+    ) => grants.refresh(request, token, options)
   })
 }
 

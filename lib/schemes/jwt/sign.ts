@@ -114,7 +114,17 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
         ...authenticatedAt === null ? {} : { auth_time: Math.floor(authenticatedAt / 1000) }
       })
       const { realm, id } = principal
-      const event = { scheme: name, issuer: iss, realm, id, client: client === sign.client ? null : client, scopes, tokenId: jti, grant, expiresAt: dateOf(exp).toISOString() }
+      const event = {
+        scheme: name,
+        issuer: iss,
+        realm,
+        id,
+        client: client === sign.client ? null : client,
+        scopes,
+        tokenId: jti,
+        grant,
+        expiresAt: dateOf(exp).toISOString()
+      }
       return { accessToken, expiresIn, announce: () => { publish('token-issued', event) } }
     }
   })
@@ -125,7 +135,9 @@ export function createIssue (signer: Signer): TokenFeature['issue'] {
   return async (input, { expiresIn, claims = {} }) => {
     const principal = signer.person(input)
     const lifetime = expiresIn === undefined ? {} : { expiresIn: ownLifetime(expiresIn) }
-    const content = { principal, scopes: principal.scopes, client: null, grant: null, authenticatedAt: null, claims, ...lifetime }
+    const content = {
+      principal, scopes: principal.scopes, client: null, grant: null, authenticatedAt: null, claims, ...lifetime
+    }
     const { accessToken, announce } = await signer.sign(content)
     announce()
     return accessToken
@@ -147,7 +159,9 @@ function ownLifetime (expiresIn: unknown): number {
 }
 
 function signingKey ({ sign, trust, path }: SignSetup): SigningKey {
-  const own = sign.key !== undefined ? ownKey(sign.key, trust, `${path}.sign.key`) : trust.ring?.keys.find(key => key.signing !== null)
+  const own = sign.key !== undefined
+    ? ownKey(sign.key, trust, `${path}.sign.key`)
+    : trust.ring?.keys.find(key => key.signing !== null)
   if (own === undefined) {
     throw misconfigured(`${path} has nothing to sign with: its keys are public, or found by a function. Give sign: { key } ` +
       'with a secret or private key.')
@@ -158,7 +172,9 @@ function signingKey ({ sign, trust, path }: SignSetup): SigningKey {
 }
 
 /** The key of `sign.key` under the algorithm and kid of the key that verifies for it. */
-function ownKey (material: unknown, trust: Trust, place: string): Omit<SigningKey, 'signing'> & { readonly signing: KeyObject | null } {
+function ownKey (
+  material: unknown, trust: Trust, place: string
+): Omit<SigningKey, 'signing'> & { readonly signing: KeyObject | null } {
   if (trust.ring === null) {
     const key = parseVerificationKey(material, { algorithms: trust.algorithms, path: place })
     checkGuessable(key, place)
@@ -166,15 +182,21 @@ function ownKey (material: unknown, trust: Trust, place: string): Omit<SigningKe
   }
   const { key, signing } = readKey(material, place)
   const verifier = trust.ring.keys.find(known => known.key.type === key.type && known.key.equals(key))
-  if (verifier === undefined) throw misconfigured(`${place} belongs to none of the keys: the scheme would refuse what it signs. Add its public half to keys.`)
+  if (verifier === undefined) {
+    throw misconfigured(
+      `${place} belongs to none of the keys: the scheme would refuse what it signs. Add its public half to keys.`
+    )
+  }
   return { ...verifier, signing }
 }
 
 /**
- * `@fastify/jwt` in a child of its own, where its decorators cannot meet those of an application that uses it too, registered before or after.
- * Loaded only by applications that sign.
+ * `@fastify/jwt` in a child of its own, where its decorators cannot meet those of an application that uses it too,
+ * registered before or after. Loaded only by applications that sign.
  */
-async function signEngine (app: FastifyInstance, name: string, { key, signing }: SigningKey, header: { readonly algorithm: Algorithm }): Promise<Sign> {
+async function signEngine (
+  app: FastifyInstance, name: string, { key, signing }: SigningKey, header: { readonly algorithm: Algorithm }
+): Promise<Sign> {
   const { default: fastifyJwt }: typeof import('@fastify/jwt') = require('@fastify/jwt')
   const secret = key.type === 'secret'
     ? signing.export()
@@ -182,7 +204,17 @@ async function signEngine (app: FastifyInstance, name: string, { key, signing }:
   const own = `gatehouse:${name}`
   let engine = app.jwt
   await app.register(async function gatehouseSigner (child) {
-    await child.register(fastifyJwt, { secret, sign: header, decoratorName: own, jwtDecode: `${own}:decode`, jwtVerify: `${own}:verify`, jwtSign: `${own}:sign` })
+    await child.register(
+      fastifyJwt,
+      {
+        secret,
+        sign: header,
+        decoratorName: own,
+        jwtDecode: `${own}:decode`,
+        jwtVerify: `${own}:verify`,
+        jwtSign: `${own}:sign`
+      }
+    )
     engine = child.jwt
   })
   return payload => engine.sign(payload)
@@ -202,11 +234,19 @@ function checkClaims (claims: Readonly<Record<string, unknown>>): void {
   if (claims['cnf'] !== undefined) {
     throw internalError('the option claims of a token has cnf: the scheme refuses tokens that are bound to a key')
   }
-  if (taken.length > 0) throw internalError(`the option claims of a token has ${joinNames(taken, 'and')}, which the scheme writes itself: from its own options, the principal and expiresIn`)
+  if (taken.length > 0) {
+    throw internalError(
+      `the option claims of a token has ${joinNames(taken, 'and')}, which the scheme writes itself: from its own options, the principal and expiresIn`
+    )
+  }
 }
 
 /** RFC 6749, 3.3: a scope has no space within; one that had would be read as two. */
 function scopeClaim (scopes: readonly string[]): { readonly scope?: string } {
-  if (!scopes.every(scope => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope))) throw internalError('a scope of the principal has characters that a token cannot carry (RFC 6749, 3.3): spaces, quotes, or no ASCII')
+  if (!scopes.every(scope => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope))) {
+    throw internalError(
+      'a scope of the principal has characters that a token cannot carry (RFC 6749, 3.3): spaces, quotes, or no ASCII'
+    )
+  }
   return scopes.length === 0 ? {} : { scope: scopes.join(' ') }
 }

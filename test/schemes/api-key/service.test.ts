@@ -295,7 +295,9 @@ t.test('fails as unavailable if a change conflicts again and again', async t => 
 })
 
 t.test('creates no key with more rights than its owner', async t => {
-  const { keys } = await instance(t, {}, { load, roles, scopes: { 'orders:read': 'See orders', reports: 'See reports' } })
+  const { keys } = await instance(
+    t, {}, { load, roles, scopes: { 'orders:read': 'See orders', reports: 'See reports' } }
+  )
   const rights = { scopes: ['orders:read', 'reports'], roles: ['clerk', 'admin'] }
   const { record } = await keys.of(ann).create({ name: 'k', ...rights })
   t.match(record, rights, 'roles count for what they include')

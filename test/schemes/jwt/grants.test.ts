@@ -2,7 +2,9 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import gatehouse, { jwt, memoryStore, type GatehouseOptions, type JwtOptions, type Scheme, type Store } from '../../../lib/index.js'
+import gatehouse, {
+  jwt, memoryStore, type GatehouseOptions, type JwtOptions, type Scheme, type Store
+} from '../../../lib/index.js'
 import { readChallenges } from '../../fixtures/challenges.js'
 import { size } from '../../fixtures/size.js'
 import { pair, secretOf } from '../../fixtures/tokens.js'
@@ -22,7 +24,13 @@ t.teardown(() => { Date.now = realNow })
 type Sign = Exclude<NonNullable<JwtOptions['sign']>, true>
 
 function own (refresh: object = {}, sign: Sign = {}, more: object = {}): JwtOptions {
-  return { issuer, audience: issuer, keys: privateKey, sign: { expiresIn: '10m', refresh: { secret, ...refresh }, ...sign }, ...more }
+  return {
+    issuer,
+    audience: issuer,
+    keys: privateKey,
+    sign: { expiresIn: '10m', refresh: { secret, ...refresh }, ...sign },
+    ...more
+  }
 }
 
 const person = { id: 'ann', scopes: ['orders:read', 'orders:write'], roles: ['clerk'] }
@@ -30,16 +38,28 @@ const person = { id: 'ann', scopes: ['orders:read', 'orders:write'], roles: ['cl
 /** Logs in as whoever the body says, and refreshes. */
 async function appWith (t: Test, options: Partial<GatehouseOptions>, lines: string[] = []): Promise<FastifyInstance> {
   const app = Fastify({ logger: { level: 'info', stream: { write: line => { lines.push(line) } } } })
-  await app.register(gatehouse, { schemes: { api: jwt(own()) }, load: principal => principal, ...options } as GatehouseOptions)
+  await app.register(
+    gatehouse, { schemes: { api: jwt(own()) }, load: principal => principal, ...options } as GatehouseOptions
+  )
   const open = { config: { auth: { public: 'holds a credential of its own' } } }
-  app.post<{ Body: { person: typeof person, options?: object } }>('/login', open, async ({ body }) => await app.gatehouse.tokens.grant(body.person, body.options))
-  app.post<{ Body: { token?: unknown, options?: object } }>('/refresh', open, async ({ body }, reply) => await app.gatehouse.tokens.refresh(reply, body.token, body.options))
+  app.post<{ Body: { person: typeof person, options?: object } }>(
+    '/login', open, async ({ body }) => await app.gatehouse.tokens.grant(body.person, body.options)
+  )
+  app.post<{ Body: { token?: unknown, options?: object } }>(
+    '/refresh', open, async ({ body }, reply) => await app.gatehouse.tokens.refresh(reply, body.token, body.options)
+  )
   app.get('/me', async request => ({ ...request.principal, at: request.auth.authenticatedAt }))
   t.teardown(() => app.close())
   return app
 }
 
-interface Tokens { readonly access_token: string, readonly refresh_token: string, readonly scope: string, readonly expires_in: number, readonly token_type: string }
+interface Tokens {
+  readonly access_token: string,
+  readonly refresh_token: string,
+  readonly scope: string,
+  readonly expires_in: number,
+  readonly token_type: string
+}
 
 async function login (app: FastifyInstance, options = {}, who: object = person): Promise<Tokens> {
   const answer = await app.inject({ method: 'POST', url: '/login', payload: { person: who, options } })
@@ -68,10 +88,27 @@ t.test('a grant is an access token of RFC 9068 and a refresh token', async t => 
   const issued = heard(t, 'token-issued')
   const app = await appWith(t, {})
   const tokens = await login(app, { scopes: ['orders:read'] })
-  t.match(tokens, { token_type: 'Bearer', expires_in: 600, scope: 'orders:read', refresh_token: /^rt_[\w-]{22}\.0\.[\w-]{43}$/ })
+  t.match(
+    tokens,
+    { token_type: 'Bearer', expires_in: 600, scope: 'orders:read', refresh_token: /^rt_[\w-]{22}\.0\.[\w-]{43}$/ }
+  )
   const claims = claimsOf(tokens)
-  t.same(Object.keys(claims).sort(), ['aud', 'auth_time', 'client_id', 'exp', 'iat', 'iss', 'jti', 'roles', 'scope', 'sid', 'sub'])
-  t.match(claims, { iss: issuer, aud: issuer, sub: 'ann', client_id: 'first-party', scope: 'orders:read', roles: ['clerk'], sid: /^[\w-]{43}$/ })
+  t.same(
+    Object.keys(claims).sort(),
+    ['aud', 'auth_time', 'client_id', 'exp', 'iat', 'iss', 'jti', 'roles', 'scope', 'sid', 'sub']
+  )
+  t.match(
+    claims,
+    {
+      iss: issuer,
+      aud: issuer,
+      sub: 'ann',
+      client_id: 'first-party',
+      scope: 'orders:read',
+      roles: ['clerk'],
+      sid: /^[\w-]{43}$/
+    }
+  )
   t.match(JSON.parse(Buffer.from(String(tokens.access_token.split('.')[0]), 'base64url').toString()), { typ: 'at+jwt' })
   const me = await app.inject({ url: '/me', headers: { authorization: `Bearer ${tokens.access_token}` } })
   t.match(me.json(), { realm: issuer, id: 'ann', scopes: ['orders:read'], roles: ['clerk'], at: String })
@@ -158,11 +195,20 @@ t.test('refuses garbage, another client and a missing token without a store call
   const [head, mac] = [token.slice(0, -43), token.slice(-43)]
   calls.length = 0
   for (const [presented, options] of [
-    [undefined], [''], [7], [`${head}${'A'.repeat(43)}`], [`${head.replace('.0.', '.1.')}${mac}`], [`x${token}`], [token], [token, { client: 'other' }]
+    [undefined], [''], [7], [`${head}${'A'.repeat(43)}`], [
+      `${head.replace('.0.', '.1.')}${mac}`
+    ], [`x${token}`], [token], [token, { client: 'other' }]
   ] as const) {
     const { status, headers } = await refresh(app, presented, options)
     t.equal(status, 401)
-    t.same(readChallenges(String(headers['www-authenticate'])), [{ scheme: 'bearer', params: { realm: 'api', error: 'invalid_token', error_description: 'The token is invalid' } }])
+    t.same(
+      readChallenges(String(headers['www-authenticate'])),
+      [
+        {
+          scheme: 'bearer', params: { realm: 'api', error: 'invalid_token', error_description: 'The token is invalid' }
+        }
+      ]
+    )
   }
   t.same(calls, [])
   t.match(lines.join(''), /refresh token: it is missing/)
@@ -173,7 +219,9 @@ t.test('refuses garbage, another client and a missing token without a store call
 t.test('the person is looked up at each refresh', async t => {
   const revoked = heard(t, 'token-revoked')
   let load: (principal: { readonly id: string }) => unknown = principal => principal
-  const app = await appWith(t, { load: principal => load(principal) as typeof principal, roles: { clerk: {}, boss: { roles: ['clerk'] } } })
+  const app = await appWith(
+    t, { load: principal => load(principal) as typeof principal, roles: { clerk: {}, boss: { roles: ['clerk'] } } }
+  )
   let { refresh_token: token } = await login(app)
   load = () => ({ roles: ['boss'], scopes: ['orders:read', 'more'] })
   const changed = await refresh(app, token)
@@ -199,12 +247,18 @@ t.test('the person is looked up at each refresh', async t => {
 
 t.test('without a load people keep what they were granted, and the boot warns', async t => {
   const lines: string[] = []
-  const app = await appWith(t, { schemes: { api: jwt(own({ reuseGrace: 0, prefix: 'acme_rt' })) }, load: undefined }, lines).catch(() => null)
+  const app = await appWith(
+    t, { schemes: { api: jwt(own({ reuseGrace: 0, prefix: 'acme_rt' })) }, load: undefined }, lines
+  ).catch(() => null)
   t.equal(app, null, 'undefined is no way to leave it out')
   const bare = Fastify({ logger: { level: 'warn', stream: { write: line => { lines.push(line) } } } })
   await bare.register(gatehouse, { schemes: { api: jwt(own({ prefix: 'acme_rt' })) } })
   t.match(lines.join(''), /schemes\.api\.sign\.refresh has no load/)
-  bare.post<{ Body: { token: string } }>('/refresh', { config: { auth: { public: 'test' } } }, async ({ body }, reply) => await bare.gatehouse.tokens.refresh(reply, body.token))
+  bare.post<{ Body: { token: string } }>(
+    '/refresh',
+    { config: { auth: { public: 'test' } } },
+    async ({ body }, reply) => await bare.gatehouse.tokens.refresh(reply, body.token)
+  )
   const granted = await bare.gatehouse.tokens.grant(person)
   t.match(granted.refresh_token, /^acme_rt_/)
   const { tokens } = await refresh(bare, granted.refresh_token)
@@ -245,12 +299,20 @@ t.test('a secret is replaced without ending a grant', async t => {
   const removed = await with_([newest])
   const old = await login(before)
   const rotated = await refresh(after, old.refresh_token)
-  t.equal((await refresh(before, old.refresh_token)).tokens.refresh_token, rotated.tokens.refresh_token, 'by the secret that the record names')
+  t.equal(
+    (await refresh(before, old.refresh_token)).tokens.refresh_token,
+    rotated.tokens.refresh_token,
+    'by the secret that the record names'
+  )
   t.equal((await refresh(removed, rotated.tokens.refresh_token)).status, 200)
   t.equal((await refresh(removed, old.refresh_token)).status, 401)
   const late = await login(after)
   const back = await refresh(before, late.refresh_token)
-  t.equal((await refresh(removed, late.refresh_token)).status, 503, 'the successor is written with a secret that it does not know')
+  t.equal(
+    (await refresh(removed, late.refresh_token)).status,
+    503,
+    'the successor is written with a secret that it does not know'
+  )
   t.equal((await refresh(after, back.tokens.refresh_token)).status, 200)
 })
 
@@ -282,18 +344,33 @@ t.test('of several schemes, the one that granted a token refreshes it', async t 
 })
 
 t.test('faults are told by name', async t => {
-  const app = await appWith(t, { schemes: { api: jwt(own({}, { realm: 'web' })), plain: jwt(own({}, {}, { sign: true })) }, default: 'api' })
-  const grant = (who: object, options: object = { scheme: 'api' }) => app.gatehouse.tokens.grant(who as typeof person, options)
+  const app = await appWith(
+    t, { schemes: { api: jwt(own({}, { realm: 'web' })), plain: jwt(own({}, {}, { sign: true })) }, default: 'api' }
+  )
+  const grant = (who: object, options: object = { scheme: 'api' }) => app.gatehouse.tokens.grant(
+    who as typeof person, options
+  )
   t.match(claimsOf(await grant(person)), { sub: 'ann' })
-  const me = await app.inject({ url: '/me', headers: { authorization: `Bearer ${(await grant({ ...person, realm: 'web' })).access_token}` } })
+  const me = await app.inject({
+    url: '/me', headers: { authorization: `Bearer ${(await grant({ ...person, realm: 'web' })).access_token}` }
+  })
   t.match(me.json(), { realm: 'web', id: 'ann' })
-  await t.rejects(grant({ ...person, realm: 'other' }), { code: 'AUTH_FAULT', detail: /has the realm 'other'.*sign\.realm/ })
+  await t.rejects(
+    grant({ ...person, realm: 'other' }), { code: 'AUTH_FAULT', detail: /has the realm 'other'.*sign\.realm/ }
+  )
   await t.rejects(app.gatehouse.tokens.issue({ ...person, realm: 'other' }, { scheme: 'api' }), { code: 'AUTH_FAULT' })
   await t.rejects(grant({ id: 'client:a' }), { code: 'AUTH_FAULT', detail: /begins with 'client:'/ })
   await t.rejects(grant(person, { scheme: 'plain' }), { code: 'AUTH_FAULT', detail: /needs sign\.refresh/ })
-  for (const options of [{ scopes: 'a' }, { client: 1 }, { authenticatedAt: 1 }, { authenticatedAt: new Date(NaN) }, { scope: [] }]) await t.rejects(grant(person, options), { code: 'AUTH_FAULT' })
+  for (const options of [
+    { scopes: 'a' }, { client: 1 }, { authenticatedAt: 1 }, { authenticatedAt: new Date(NaN) }, { scope: [] }
+  ]) {
+    await t.rejects(grant(person, options), { code: 'AUTH_FAULT' })
+  }
   const none = await appWith(t, { schemes: { api: jwt(own({}, {}, { sign: true })) } })
-  await t.rejects(none.gatehouse.tokens.refresh({} as never, 'x'), { code: 'AUTH_FAULT', detail: /no scheme of this application can refresh tokens/ })
+  await t.rejects(
+    none.gatehouse.tokens.refresh({} as never, 'x'),
+    { code: 'AUTH_FAULT', detail: /no scheme of this application can refresh tokens/ }
+  )
 })
 
 t.test('sign.claims adds to every token, and sign.client names the application', async t => {
@@ -303,20 +380,28 @@ t.test('sign.claims adds to every token, and sign.client names the application',
   t.match(claimsOf(first), { tenant: 'ann 2', client_id: 'shop' })
   t.match(claimsOf((await refresh(app, first.refresh_token)).tokens), { tenant: 'ann 2', client_id: 'shop' })
   t.match(claimsOf(await app.gatehouse.tokens.grant(person, { client: 'partner' })), { client_id: 'partner' })
-  await t.rejects(app.gatehouse.tokens.issue(person, { claims: { sid: 'x' } }), { code: 'AUTH_FAULT', detail: /has sid/ })
+  await t.rejects(
+    app.gatehouse.tokens.issue(person, { claims: { sid: 'x' } }), { code: 'AUTH_FAULT', detail: /has sid/ }
+  )
 })
 
 t.test('wrong options stop the boot', async t => {
   for (const [options, message] of [
-    [own({ secret: 'short' }), /sign\.refresh\.secret/], [own({ prefix: 'a.b' }), /sign\.refresh\.prefix must be 2 to 32/],
+    [own({ secret: 'short' }), /sign\.refresh\.secret/], [
+      own({ prefix: 'a.b' }), /sign\.refresh\.prefix must be 2 to 32/
+    ],
     [own({ reuseGrace: '1h' }), /sign\.refresh\.reuseGrace must be at most/], [own({ idle: 0 }), /sign\.refresh\.idle/],
-    [own({}, {}, { issuer: false }), /sign\.refresh needs an issuer and an audience/], [own({}, {}, { audience: false }), /sign\.refresh needs an issuer and an audience/]
+    [own({}, {}, { issuer: false }), /sign\.refresh needs an issuer and an audience/], [
+      own({}, {}, { audience: false }), /sign\.refresh needs an issuer and an audience/
+    ]
   ] as const) await t.rejects(appWith(t, { schemes: { api: jwt(options) } }), { code: 'AUTH_MISCONFIGURED', message }, String(message))
 })
 
 t.test('a scheme of the application may refresh tokens without a challenge of its own', async t => {
   const scheme: Scheme = { openapi: { type: 'http', scheme: 'bearer' }, authenticate: () => ({ kind: 'absent' }) }
-  const tokens = { issue: async () => 'x', refresh: async () => ({ kind: 'invalid', detail: 'no', expired: false }) as const }
+  const tokens = {
+    issue: async () => 'x', refresh: async () => ({ kind: 'invalid', detail: 'no', expired: false }) as const
+  }
   const app = await appWith(t, { schemes: { own: () => ({ scheme, features: { tokens } }) } })
   const { status, headers } = await refresh(app, 'x')
   t.match([status, headers['www-authenticate']], [401, 'bearer realm="own"'])

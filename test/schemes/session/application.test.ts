@@ -224,7 +224,9 @@ t.test('does not renew a session that ended during the request', async t => {
 t.test('forbids shared caching of a response with a session cookie, whatever the handler set', async t => {
   const time = clock(t)
   const { app, scheme, ask } = await desk()
-  for (const [path, value] of Object.entries({ none: '', public: 'public, max-age=60', private: 'max-age=60, private', 'not-private': 'x-private=1' })) {
+  for (const [path, value] of Object.entries({
+    none: '', public: 'public, max-age=60', private: 'max-age=60, private', 'not-private': 'x-private=1'
+  })) {
     app.get(`/${path}`, async (request, reply) => {
       await scheme.authenticate(request)
       if (value !== '') reply.header('cache-control', value)

@@ -286,7 +286,14 @@ t.test('separates two session schemes in one store, and lists both for the appli
   const app = Fastify()
   const key = secret()
   const load = (principal: { id: string }) => principal
-  await app.register(gatehouse, { store: memoryStore(), default: ['web', 'web-staff'], schemes: { web: session({ secret: key, load }), 'web-staff': session({ secret: key, load }) } })
+  await app.register(
+    gatehouse,
+    {
+      store: memoryStore(),
+      default: ['web', 'web-staff'],
+      schemes: { web: session({ secret: key, load }), 'web-staff': session({ secret: key, load }) }
+    }
+  )
   app.post('/login/:scheme', { config: { auth: { public: 'for tests' } } }, async (request, reply) => {
     await reply.login({ realm: 'people', id: 'alice' }, { scheme: (request.params as { scheme: 'web' }).scheme })
     return {}

@@ -97,7 +97,9 @@ t.test('redirects only if logging in would help', async t => {
       await refusing(undefined, code, 'web')
     ).ask('/private/x', { ...page, cookie: '__Host-web=forged' })
     t.equal(status, 302, code)
-    if (code === 'AUTH_INVALID_CREDENTIALS') { t.match(headers['set-cookie'], /^__Host-web=; .*Max-Age=0$/, 'a forged cookie is removed') } else t.notOk('set-cookie' in headers, code)
+    if (code === 'AUTH_INVALID_CREDENTIALS') {
+      t.match(headers['set-cookie'], /^__Host-web=; .*Max-Age=0$/, 'a forged cookie is removed')
+    } else t.notOk('set-cookie' in headers, code)
   }
   for (const code of [
     'AUTH_ACCESS_DENIED',

@@ -164,7 +164,8 @@ t.test('refuses every flipped bit, other spelling and second cookie without a fa
   for (let at = 0; at < value.length; at++) {
     for (let bit = 1; bit < 128; bit <<= 1) {
       const byte = String.fromCharCode(value.charCodeAt(at) ^ bit)
-      // a semicolon in front leaves an empty value, which is no cookie at all; control characters end a request before it begins
+      // a semicolon in front leaves an empty value, which is no cookie at all; control characters end a request before
+      // it begins
       if (/[!-~]/.test(byte) && !(at === 0 && byte === ';')) {
         forged.push(value.slice(0, at) + byte + value.slice(at + 1))
       }

@@ -2,20 +2,36 @@
 import type { FastifyRequest } from 'fastify'
 import type { PrincipalFrom, PrincipalInput, Scheme, SchemeFactory, SchemesOf } from 'fastify-gatehouse'
 
-type Verify<P extends PrincipalInput> = { hack (key: string, request: FastifyRequest): P | null | Promise<P | null> }['hack']
+type Verify<P extends PrincipalInput> = {
+  hack (key: string, request: FastifyRequest): P | null | Promise<P | null>
+}['hack']
 
 /** A factory as schemes are: the principal is inferred from an application's function. */
-declare function keyScheme<P extends PrincipalInput> (options: { verify: Verify<P> }): SchemeFactory<PrincipalFrom<P>, { keyId: string }>
-declare function tokenScheme<P extends PrincipalInput = PrincipalInput> (options: { issuer: string, principal?: (claims: Record<string, unknown>) => P }): SchemeFactory<PrincipalFrom<P>, { claims: Record<string, unknown> }>
+declare function keyScheme<P extends PrincipalInput> (
+  options: { verify: Verify<P> }
+): SchemeFactory<PrincipalFrom<P>, { keyId: string }>
+declare function tokenScheme<P extends PrincipalInput = PrincipalInput> (
+  options: { issuer: string, principal?: (claims: Record<string, unknown>) => P }
+): SchemeFactory<PrincipalFrom<P>, { claims: Record<string, unknown> }>
 
-export interface WebPrincipal { readonly realm: string, readonly id: string, readonly scopes: readonly string[], readonly roles: readonly string[], readonly email: string }
+export interface WebPrincipal {
+  readonly realm: string,
+  readonly id: string,
+  readonly scopes: readonly string[],
+  readonly roles: readonly string[],
+  readonly email: string
+}
 declare const web: Scheme<WebPrincipal, null>
 
 export const schemes = {
-  user: tokenScheme({ issuer: 'https://id.example.com', principal: claims => ({ id: String(claims.sub), tenant: 'acme' }) }),
+  user: tokenScheme({
+    issuer: 'https://id.example.com', principal: claims => ({ id: String(claims.sub), tenant: 'acme' })
+  }),
   web,
   // A function that reads the request must not make the registry depend on itself.
-  service: keyScheme({ verify: async (key, request) => request.ip === '' || request.params === null ? null : { id: key, team: 7 } })
+  service: keyScheme({
+    verify: async (key, request) => request.ip === '' || request.params === null ? null : { id: key, team: 7 }
+  })
 }
 
 declare module 'fastify-gatehouse' {

@@ -13,19 +13,27 @@ declare function scheme (options: JwtOptions): void
 describe('the options of jwt', () => {
   test('need no keys: they are found by discovery', () => {
     expect(jwt).type.toBeCallableWith({ issuer, audience })
-    expect(scheme).type.toBeCallableWith({ issuers: [{ issuer, audience }, { issuer, audience, keys: 'https://id.example.com/jwks' }] })
+    expect(scheme).type.toBeCallableWith({
+      issuers: [{ issuer, audience }, { issuer, audience, keys: 'https://id.example.com/jwks' }]
+    })
   })
 
   test('take a URL of keys, and how they are fetched', () => {
     expect(scheme).type.toBeCallableWith({ issuer, audience, keys: new URL('https://id.example.com/jwks') })
-    expect(scheme).type.toBeCallableWith({ issuer, audience, cooldown: '10s', staleFor: 0, insecureHosts: ['keycloak'], agent: new Agent() })
+    expect(scheme).type.toBeCallableWith({
+      issuer, audience, cooldown: '10s', staleFor: 0, insecureHosts: ['keycloak'], agent: new Agent()
+    })
     expect(scheme).type.not.toBeCallableWith({ issuer, audience, insecureHosts: 'keycloak' })
     expect(scheme).type.not.toBeCallableWith({ issuer, audience, agent: 'http://proxy' })
   })
 
   test('take a function that says which issuers are accepted', () => {
     expect(scheme).type.toBeCallableWith({ issuers: (iss: string) => iss === issuer ? { audience } : null })
-    expect(scheme).type.toBeCallableWith({ issuers: async (iss: string) => iss === issuer ? { audience, keys: 'https://id.example.com/jwks', algorithms: ['RS256' as const] } : undefined })
+    expect(scheme).type.toBeCallableWith({
+      issuers: async (iss: string) => iss === issuer
+        ? { audience, keys: 'https://id.example.com/jwks', algorithms: ['RS256' as const] }
+        : undefined
+    })
     expect(scheme).type.toBeCallableWith({ issuers: () => unavailable('the directory is down') })
     expect(scheme).type.not.toBeCallableWith({ issuers: () => ({ keys: 'https://id.example.com/jwks' }) })
     expect(scheme).type.not.toBeCallableWith({ issuers: () => 'https://id.example.com' })
@@ -34,7 +42,9 @@ describe('the options of jwt', () => {
   })
 
   test('take a function that finds keys of Web Crypto, or cannot tell', () => {
-    expect(scheme).type.toBeCallableWith({ issuer, audience, keys: async (): Promise<webcrypto.CryptoKey | null> => null })
+    expect(scheme).type.toBeCallableWith({
+      issuer, audience, keys: async (): Promise<webcrypto.CryptoKey | null> => null
+    })
     expect(scheme).type.toBeCallableWith({ issuer, audience, keys: () => unavailable('the vault is down') })
     expect(scheme).type.not.toBeCallableWith({ issuer, audience, keys: () => 7 })
   })
@@ -42,7 +52,9 @@ describe('the options of jwt', () => {
 
 describe('events', () => {
   test('have a payload by their name', () => {
-    expect<GatehouseEvents['keys-failed']>().type.toBeAssignableTo<{ readonly issuer: string | null, readonly url: string, readonly reason: string }>()
+    expect<GatehouseEvents['keys-failed']>().type.toBeAssignableTo<{
+      readonly issuer: string | null, readonly url: string, readonly reason: string
+    }>()
     expect<'token-issued'>().type.toBeAssignableTo<keyof GatehouseEvents>()
     expect<'keys-lost'>().type.not.toBeAssignableTo<keyof GatehouseEvents>()
   })

@@ -1,6 +1,22 @@
 import Fastify, { type FastifyReply } from 'fastify'
-import { apiKey, apiKeyRoutes, memoryStore, redactRequest, secretsFromEnvironment, type ApiKeyCredential, type ApiKeyRecord, type GatehouseOptions, type NewApiKey, type Principal, type SchemesOf, type SessionRecord, type Store } from 'fastify-gatehouse'
-import { hashPassword, passwordProblem, passwords, verifyPassword, type PasswordCheck, type PasswordProblem } from 'fastify-gatehouse/passwords'
+import {
+  apiKey,
+  apiKeyRoutes,
+  memoryStore,
+  redactRequest,
+  secretsFromEnvironment,
+  type ApiKeyCredential,
+  type ApiKeyRecord,
+  type GatehouseOptions,
+  type NewApiKey,
+  type Principal,
+  type SchemesOf,
+  type SessionRecord,
+  type Store
+} from 'fastify-gatehouse'
+import {
+  hashPassword, passwordProblem, passwords, verifyPassword, type PasswordCheck, type PasswordProblem
+} from 'fastify-gatehouse/passwords'
 import { describe, expect, test } from 'tstyche'
 import { schemes } from './application.js'
 import './library.js'
@@ -13,7 +29,12 @@ declare function register<O extends GatehouseOptions> (options: O): void
 
 describe('managed keys', () => {
   test('make a scheme whose credential says which key it is', () => {
-    const managed = { keys: apiKey({ managed: { prefix: 'acme', staleness: '5s' } }), loaded: apiKey<{ id: string, team: number }>({ managed: { prefix: 'acme' }, from: 'bearer', load: async () => ({ id: 'a', team: 7 }) }) }
+    const managed = {
+      keys: apiKey({ managed: { prefix: 'acme', staleness: '5s' } }),
+      loaded: apiKey<{
+        id: string, team: number
+      }>({ managed: { prefix: 'acme' }, from: 'bearer', load: async () => ({ id: 'a', team: 7 }) })
+    }
     type Entries = SchemesOf<typeof managed>
     expect<Entries['keys']['credential']>().type.toBe<ApiKeyCredential>()
     expect<Entries['loaded']['principal']['team']>().type.toBe<number>()
@@ -32,7 +53,10 @@ describe('managed keys', () => {
     const { apiKeys } = app.gatehouse
     const keys = apiKeys.of(owner)
     expect(keys.create({ name: 'a' })).type.toBe<Promise<NewApiKey>>()
-    expect(keys.create).type.toBeCallableWith({ name: 'a', scopes: ['x'], expiresAt: new Date(), rateLimit: { max: 1, window: '1m' } }, { within: principal, maxKeys: 5 })
+    expect(keys.create).type.toBeCallableWith(
+      { name: 'a', scopes: ['x'], expiresAt: new Date(), rateLimit: { max: 1, window: '1m' } },
+      { within: principal, maxKeys: 5 }
+    )
     expect(keys.list()).type.toBe<Promise<readonly ApiKeyRecord[]>>()
     expect(keys.get('id')).type.toBe<Promise<ApiKeyRecord | null>>()
     expect(keys.rotate('id', { overlap: '1d', within: principal })).type.toBe<Promise<NewApiKey | null>>()
@@ -62,8 +86,22 @@ describe('managed keys', () => {
   })
 
   test('have routes whose options are known', () => {
-    expect(app.register).type.toBeCallableWith(apiKeyRoutes, { prefix: '/keys', scheme: 'web', keys: 'service', maxAge: '15m', maxKeys: 5, maxOverlap: '1d', rateLimit: { max: 5, window: 60 }, leaks: { publicKeys: { one: 'pem' } } })
-    expect(app.register).type.toBeCallableWith(apiKeyRoutes, { leaks: { publicKeys: async () => null, bodyLimit: 1024 } })
+    expect(app.register).type.toBeCallableWith(
+      apiKeyRoutes,
+      {
+        prefix: '/keys',
+        scheme: 'web',
+        keys: 'service',
+        maxAge: '15m',
+        maxKeys: 5,
+        maxOverlap: '1d',
+        rateLimit: { max: 5, window: 60 },
+        leaks: { publicKeys: { one: 'pem' } }
+      }
+    )
+    expect(app.register).type.toBeCallableWith(
+      apiKeyRoutes, { leaks: { publicKeys: async () => null, bodyLimit: 1024 } }
+    )
     expect(app.register).type.not.toBeCallableWith(apiKeyRoutes, { scheme: 'wob' })
     expect(app.register).type.not.toBeCallableWith(apiKeyRoutes, { maxAge: 'soon' })
     expect(app.register).type.not.toBeCallableWith(apiKeyRoutes, { leaks: {} })
@@ -90,8 +128,12 @@ describe('sessions and guesses', () => {
     expect(attempt(reply, 'alice', async () => 7 as const, { realm: 'partners' })).type.toBe<Promise<7 | null>>()
     expect(attempt(reply, 'alice', () => verifyPassword('a', null))).type.toBe<Promise<PasswordCheck | null>>()
     expect(attempt(reply, 'alice', async (): Promise<boolean> => true)).type.toBe<Promise<true | null>>()
-    expect(attempt(reply, 'alice', (): { id: string } | undefined => undefined)).type.toBe<Promise<{ id: string } | null>>()
-    expect(attempt(reply, 'alice', (): { valid: true, id: string } | { valid: false } => ({ valid: false }))).type.toBe<Promise<{ valid: true, id: string } | null>>()
+    expect(
+      attempt(reply, 'alice', (): { id: string } | undefined => undefined)
+    ).type.toBe<Promise<{ id: string } | null>>()
+    expect(
+      attempt(reply, 'alice', (): { valid: true, id: string } | { valid: false } => ({ valid: false }))
+    ).type.toBe<Promise<{ valid: true, id: string } | null>>()
     expect(app.gatehouse.guesses.attempt).type.not.toBeCallableWith(reply, 'alice', () => true, { relm: 'partners' })
     expect(app.gatehouse.guesses.attempt).type.not.toBeCallableWith(reply, 7, () => true)
   })
@@ -102,7 +144,14 @@ describe('the options of what is kept', () => {
     expect(register).type.toBeCallableWith({ schemes, store: memoryStore() })
     expect<GatehouseOptions['store']>().type.toBe<Store | undefined>()
     expect(register).type.toBeCallableWith({ schemes, limits: { guesses: false, requests: { max: 5, window: '1m' } } })
-    expect(register).type.toBeCallableWith({ schemes, limits: { guesses: { perAccount: 5, perAddress: 20, window: 60, longestWindow: '1h', deviceSecret: process.env['DEVICE_SECRET'] } } })
+    expect(register).type.toBeCallableWith({
+      schemes,
+      limits: {
+        guesses: {
+          perAccount: 5, perAddress: 20, window: 60, longestWindow: '1h', deviceSecret: process.env['DEVICE_SECRET']
+        }
+      }
+    })
     expect(register).type.not.toBeCallableWith({ schemes, store: {} })
     expect(register).type.not.toBeCallableWith({ schemes, limits: { guesses: true } })
     expect(register).type.not.toBeCallableWith({ schemes, limits: { requests: { max: 5 } } })
@@ -127,7 +176,9 @@ describe('redactRequest', () => {
 
 describe('secrets and passwords', () => {
   test('are texts under the names of their variables, and lists where they rotate', () => {
-    const secrets = secretsFromEnvironment({ SESSION_SECRET: 'session', DEVICE_SECRET: 'device', JWT_SECRET: 'jwt', OPS_PASSWORD: 'password' })
+    const secrets = secretsFromEnvironment({
+      SESSION_SECRET: 'session', DEVICE_SECRET: 'device', JWT_SECRET: 'jwt', OPS_PASSWORD: 'password'
+    })
     expect(secrets.SESSION_SECRET).type.toBe<readonly [string, ...string[]]>()
     expect(secrets.DEVICE_SECRET).type.toBe<readonly [string, ...string[]]>()
     expect(secrets.JWT_SECRET).type.toBe<string>()
@@ -141,7 +192,12 @@ describe('secrets and passwords', () => {
     expect(verifyPassword('a', null)).type.toBe<Promise<{ readonly valid: boolean, readonly needsRehash: boolean }>>()
     expect(verifyPassword).type.toBeCallableWith('a', undefined)
     expect(passwordProblem('a')).type.toBe<PasswordProblem | null>()
-    expect(passwords).type.toBeCallableWith({ hash: { memorySize: 65_536 }, legacy: [{ algorithm: 'bcrypt', cost: 12 }], pepper: { id: 'a', secret: 'x' }, maxWait: '5s' })
+    expect(passwords).type.toBeCallableWith({
+      hash: { memorySize: 65_536 },
+      legacy: [{ algorithm: 'bcrypt', cost: 12 }],
+      pepper: { id: 'a', secret: 'x' },
+      maxWait: '5s'
+    })
     expect(passwords).type.not.toBeCallableWith({ hsah: {} })
     expect(hashPassword).type.not.toBeCallableWith('a', { algorithm: 'md5' })
     expect(hashPassword).type.not.toBeCallableWith('a', { algorithm: 'bcrypt', memorySize: 1 })

@@ -1,5 +1,15 @@
 import Fastify from 'fastify'
-import authPlugin, { apiKey, basic, type GatehouseOptions, type Principal, type PrincipalInput, type RoleName, type SchemeName, type SchemesOf, type ScopeName } from 'fastify-gatehouse'
+import authPlugin, {
+  apiKey,
+  basic,
+  type GatehouseOptions,
+  type Principal,
+  type PrincipalInput,
+  type RoleName,
+  type SchemeName,
+  type SchemesOf,
+  type ScopeName
+} from 'fastify-gatehouse'
 import { describe, expect, test } from 'tstyche'
 import { absent, authenticated, invalid } from '../../../lib/kit/outcome.js'
 import { schemes, type WebPrincipal } from './application.js'
@@ -20,9 +30,13 @@ describe('the options', () => {
     expect<GatehouseOptions>().type.toBeAssignableFrom({
       schemes,
       default: ['user', { all: ['web', 'service'] }] as const,
-      publicPaths: ['/login', { path: '/docs/*', reason: 'documentation', method: 'GET' }, { path: '/hook', method: ['POST'] }],
+      publicPaths: [
+        '/login', { path: '/docs/*', reason: 'documentation', method: 'GET' }, { path: '/hook', method: ['POST'] }
+      ],
       scopes: { 'orders:read': 'Read orders', 'orders:write': 'Write orders', 'reports:read': 'Read reports' },
-      roles: { admin: { roles: ['clerk' as const], scopes: ['orders:write' as const], description: 'Everything' }, clerk: {} },
+      roles: {
+        admin: { roles: ['clerk' as const], scopes: ['orders:write' as const], description: 'Everything' }, clerk: {}
+      },
       load: async (principal: Principal) => principal.id === '' ? null : { ...principal, roles: ['clerk'] },
       stage: 'preHandler' as const,
       errors: 'problem' as const,
@@ -32,19 +46,32 @@ describe('the options', () => {
   })
 
   test('take a load function that asks for one principal, and an error function', () => {
-    expect(register).type.toBeCallableWith({ schemes, load: (principal: WebPrincipal): PrincipalInput => ({ ...principal, id: principal.email }) })
-    const options: GatehouseOptions = { schemes, errors: (error, _request, reply) => ({ title: error.message, code: error.code, status: reply.statusCode }) }
+    expect(register).type.toBeCallableWith({
+      schemes, load: (principal: WebPrincipal): PrincipalInput => ({ ...principal, id: principal.email })
+    })
+    const options: GatehouseOptions = {
+      schemes,
+      errors: (error, _request, reply) => ({ title: error.message, code: error.code, status: reply.statusCode })
+    }
     expect(register).type.toBeCallableWith(options)
   })
 
   test('take every no that a function may answer', () => {
     expect(register).type.toBeCallableWith({ schemes, load: () => undefined })
-    expect(register).type.toBeCallableWith({ schemes, load: async (principal: Principal) => principal.id === '' && principal })
+    expect(register).type.toBeCallableWith({
+      schemes, load: async (principal: Principal) => principal.id === '' && principal
+    })
     expect(apiKey).type.toBeCallableWith({ verify: (key: string) => [{ id: 'a' }].find(each => each.id === key) })
-    expect(basic).type.toBeCallableWith({ find: async (name: string) => [{ hash: 'x', principal: { id: name } }].find(each => each.hash === name) })
+    expect(basic).type.toBeCallableWith({
+      find: async (name: string) => [{ hash: 'x', principal: { id: name } }].find(each => each.hash === name)
+    })
     expect(register).type.not.toBeCallableWith({ schemes, load: () => true })
     expect(apiKey).type.not.toBeCallableWith({ verify: () => ({ valid: true }) })
-    const service = apiKey({ verify: async (key): Promise<{ id: string, team: number } | undefined> => key === '' ? undefined : { id: key, team: 7 } })
+    const service = apiKey({
+      verify: async (key): Promise<{ id: string, team: number } | undefined> => key === ''
+        ? undefined
+        : { id: key, team: 7 }
+    })
     type Entries = SchemesOf<{ service: typeof service }>
     expect<Entries['service']['principal']['team']>().type.toBe<number>()
   })
@@ -99,7 +126,9 @@ describe('the registries', () => {
 
   test('know a plain scheme that nobody annotated', () => {
     const plain = {
-      authenticate: (request: { id: string }) => request.id === '' ? absent : request.id === 'x' ? invalid('x') : authenticated({ id: 'alice', team: 7 }, { credential: { kid: 'a' } }),
+      authenticate: (request: { id: string }) => request.id === ''
+        ? absent
+        : request.id === 'x' ? invalid('x') : authenticated({ id: 'alice', team: 7 }, { credential: { kid: 'a' } }),
       openapi: { type: 'http', scheme: 'bearer' }
     }
     type Entries = SchemesOf<{ plain: typeof plain }>

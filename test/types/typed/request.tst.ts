@@ -18,29 +18,70 @@ declare function helper (request: FastifyRequest): string
 describe('request.principal', () => {
   test('is the principal of the scheme that the route names', () => {
     app.get('/', { config: { auth: 'user' } }, async request => { expect(request.principal).type.toBe<User>() })
-    app.get('/', { config: { auth: { schemes: 'web' } } }, async request => { expect(request.principal).type.toBe<WebPrincipal>() })
-    app.get('/', { config: { auth: { inherit: false, schemes: 'service' } } }, async request => { expect(request.principal).type.toBe<Service>() })
-    app.route({ method: 'POST', url: '/', config: { auth: { schemes: 'web', roles: 'admin' } }, handler: async request => { expect(request.principal).type.toBe<WebPrincipal>() } })
+    app.get(
+      '/',
+      { config: { auth: { schemes: 'web' } } },
+      async request => { expect(request.principal).type.toBe<WebPrincipal>() }
+    )
+    app.get(
+      '/',
+      { config: { auth: { inherit: false, schemes: 'service' } } },
+      async request => { expect(request.principal).type.toBe<Service>() }
+    )
+    app.route({
+      method: 'POST',
+      url: '/',
+      config: { auth: { schemes: 'web', roles: 'admin' } },
+      handler: async request => { expect(request.principal).type.toBe<WebPrincipal>() }
+    })
   })
 
   test('is one of several schemes\' principals', () => {
-    app.get('/', { config: { auth: ['user', 'web'] } }, async request => { expect(request.principal).type.toBe<User | WebPrincipal>() })
-    app.get('/', { config: { auth: { schemes: ['web', 'service'], mode: 'required' } } }, async request => { expect(request.principal).type.toBe<WebPrincipal | Service>() })
+    app.get(
+      '/',
+      { config: { auth: ['user', 'web'] } },
+      async request => { expect(request.principal).type.toBe<User | WebPrincipal>() }
+    )
+    app.get(
+      '/',
+      { config: { auth: { schemes: ['web', 'service'], mode: 'required' } } },
+      async request => { expect(request.principal).type.toBe<WebPrincipal | Service>() }
+    )
   })
 
   test('is the first one\'s where all of several schemes are asked', () => {
-    app.get('/', { config: { auth: { schemes: { all: ['web', 'service'] } } } }, async request => { expect(request.principal).type.toBe<WebPrincipal>() })
-    app.get('/', { config: { auth: [{ all: ['web', 'service'] }, 'user'] } }, async request => { expect(request.principal).type.toBe<WebPrincipal | User>() })
+    app.get(
+      '/',
+      { config: { auth: { schemes: { all: ['web', 'service'] } } } },
+      async request => { expect(request.principal).type.toBe<WebPrincipal>() }
+    )
+    app.get(
+      '/',
+      { config: { auth: [{ all: ['web', 'service'] }, 'user'] } },
+      async request => { expect(request.principal).type.toBe<WebPrincipal | User>() }
+    )
   })
 
   test('is any scheme\'s where the route asks for something and names no scheme', () => {
     app.get('/', { config: { auth: true } }, async request => { expect(request.principal).type.toBe<Anybody>() })
-    app.get('/', { config: { auth: { scopes: 'orders:read' } } }, async request => { expect(request.principal).type.toBe<Anybody>() })
+    app.get(
+      '/',
+      { config: { auth: { scopes: 'orders:read' } } },
+      async request => { expect(request.principal).type.toBe<Anybody>() }
+    )
   })
 
   test('may be null where anonymous callers enter', () => {
-    app.get('/', { config: { auth: { schemes: 'user', mode: 'optional' } } }, async request => { expect(request.principal).type.toBe<User | null>() })
-    app.get('/', { config: { auth: { mode: 'try' } } }, async request => { expect(request.principal).type.toBe<Anybody | null>() })
+    app.get(
+      '/',
+      { config: { auth: { schemes: 'user', mode: 'optional' } } },
+      async request => { expect(request.principal).type.toBe<User | null>() }
+    )
+    app.get(
+      '/',
+      { config: { auth: { mode: 'try' } } },
+      async request => { expect(request.principal).type.toBe<Anybody | null>() }
+    )
   })
 
   test('may be null where the mode is known at run time only', () => {
@@ -52,19 +93,44 @@ describe('request.principal', () => {
 
   test('is null on a public route', () => {
     app.get('/', { config: { auth: false } }, async request => { expect(request.principal).type.toBe<null>() })
-    app.get('/', { config: { auth: { public: 'probe' } } }, async request => { expect(request.principal).type.toBe<null>() })
+    app.get(
+      '/', { config: { auth: { public: 'probe' } } }, async request => { expect(request.principal).type.toBe<null>() }
+    )
   })
 
   test('is anybody or nobody where nothing was written', () => {
     app.get('/', async request => { expect(request.principal).type.toBe<Anybody | null>() })
-    app.get('/', { config: { team: 'orders' } }, async request => { expect(request.principal).type.toBe<Anybody | null>() })
+    app.get(
+      '/', { config: { team: 'orders' } }, async request => { expect(request.principal).type.toBe<Anybody | null>() }
+    )
     expect<FastifyRequest['principal']>().type.toBe<Anybody | null>()
   })
 
   test('follows a route that has functions', () => {
-    app.get('/', { config: { auth: { schemes: 'user', when: (principal, request) => principal.id === request.ip } } }, async request => { expect(request.principal).type.toBe<User>() })
-    app.get('/', { config: { auth: { schemes: 'user', when (principal: User) { return principal.tenant === '' } } } }, async request => { expect(request.principal).type.toBe<User>() })
-    app.get('/', { config: { auth: { schemes: 'user', scopes: (request: FastifyRequest<{ Params: { id: string } }>) => request.params.id === '' ? 'orders:read' : { all: ['orders:write'] } } } }, async request => { expect(request.principal).type.toBe<User>() })
+    app.get(
+      '/',
+      { config: { auth: { schemes: 'user', when: (principal, request) => principal.id === request.ip } } },
+      async request => { expect(request.principal).type.toBe<User>() }
+    )
+    app.get(
+      '/',
+      { config: { auth: { schemes: 'user', when (principal: User) { return principal.tenant === '' } } } },
+      async request => { expect(request.principal).type.toBe<User>() }
+    )
+    app.get(
+      '/',
+      {
+        config: {
+          auth: {
+            schemes: 'user',
+            scopes: (request: FastifyRequest<{ Params: { id: string } }>) => request.params.id === ''
+              ? 'orders:read'
+              : { all: ['orders:write'] }
+          }
+        }
+      },
+      async request => { expect(request.principal).type.toBe<User>() }
+    )
   })
 
   test('cannot be assigned', () => {
@@ -79,14 +145,22 @@ describe('request.principal', () => {
 describe('a request', () => {
   test('passes into a helper that takes any request', () => {
     app.get('/', { config: { auth: 'user' } }, async request => { expect(helper).type.toBeCallableWith(request) })
-    app.get('/', { config: { auth: { schemes: 'web', mode: 'optional' } } }, async request => { expect(helper).type.toBeCallableWith(request) })
+    app.get(
+      '/',
+      { config: { auth: { schemes: 'web', mode: 'optional' } } },
+      async request => { expect(helper).type.toBeCallableWith(request) }
+    )
     app.get('/', { config: { auth: false } }, async request => { expect(helper).type.toBeCallableWith(request) })
-    app.get<{ Params: { id: string } }>('/:id', { config: { auth: 'user' } }, async request => { expect(helper).type.toBeCallableWith(request) })
+    app.get<{ Params: { id: string } }>(
+      '/:id', { config: { auth: 'user' } }, async request => { expect(helper).type.toBeCallableWith(request) }
+    )
     app.get('/', async request => { expect(helper).type.toBeCallableWith(request) })
   })
 
   test('keeps its types with the TypeBox provider', () => {
-    box.get('/:id', { schema: { params: Type.Object({ id: Type.Number() }) }, config: { auth: 'user' } }, async request => {
+    box.get('/:id', {
+      schema: { params: Type.Object({ id: Type.Number() }) }, config: { auth: 'user' }
+    }, async request => {
       expect(request.principal).type.toBe<User>()
       expect(request.params).type.toBe<{ id: number }>()
       expect(helper).type.toBeCallableWith(request)
@@ -99,15 +173,25 @@ describe('a request', () => {
 
   test('keeps its types beside a guard as a hook', () => {
     const guard = app.gatehouse.guard({ schemes: 'web', roles: 'admin' })
-    app.get('/', { config: { auth: 'user' }, onRequest: guard, preParsing: [guard], preValidation: guard, preHandler: [guard] }, async request => { expect(request.principal).type.toBe<User>() })
-    box.get('/:id', { schema: { params: Type.Object({ id: Type.Number() }) }, config: { auth: 'user' }, preHandler: guard }, async request => {
+    app.get(
+      '/',
+      { config: { auth: 'user' }, onRequest: guard, preParsing: [guard], preValidation: guard, preHandler: [guard] },
+      async request => { expect(request.principal).type.toBe<User>() }
+    )
+    box.get('/:id', {
+      schema: { params: Type.Object({ id: Type.Number() }) }, config: { auth: 'user' }, preHandler: guard
+    }, async request => {
       expect(request.principal).type.toBe<User>()
       expect(request.params).type.toBe<{ id: number }>()
     })
   })
 
   test('keeps its types beside a hook that says the type of its request', () => {
-    app.get('/', { config: { auth: 'user' }, preHandler: async request => { helper(request) } }, async request => { expect(request.principal).type.toBe<User>() })
+    app.get(
+      '/',
+      { config: { auth: 'user' }, preHandler: async request => { helper(request) } },
+      async request => { expect(request.principal).type.toBe<User>() }
+    )
   })
 })
 
@@ -118,16 +202,30 @@ describe('request.auth', () => {
       expect(auth.principal).type.toBe<WebPrincipal>()
       expect(auth.signal).type.toBe<AbortSignal>()
     })
-    app.get<{ Params: { id: string } }, { auth: 'web' }>('/:id', { config: { auth: 'web' } }, async ({ auth, params }) => {
+    app.get<{ Params: { id: string } }, { auth: 'web' }>('/:id', {
+      config: { auth: 'web' }
+    }, async ({ auth, params }) => {
       expect(auth.scheme).type.toBe<'web'>()
       expect(params.id).type.toBe<string>()
     })
-    app.get('/', { config: { auth: { schemes: ['user', 'web'] } } }, async ({ auth }) => { expect(auth.scheme).type.toBe<'user' | 'web'>() })
+    app.get(
+      '/',
+      { config: { auth: { schemes: ['user', 'web'] } } },
+      async ({ auth }) => { expect(auth.scheme).type.toBe<'user' | 'web'>() }
+    )
   })
 
   test('may be nobody\'s where anonymous callers enter, and on a public route anybody\'s, whom a guard of its own may know', () => {
-    app.get('/', { config: { auth: { schemes: 'user', mode: 'optional' } } }, async ({ auth }) => { expect(auth.scheme).type.toBe<'user' | null>() })
-    app.get('/', { config: { auth: { public: 'guarded by its own hook' } } }, async ({ auth }) => { expect(auth).type.toBe<RequestAuth>() })
+    app.get(
+      '/',
+      { config: { auth: { schemes: 'user', mode: 'optional' } } },
+      async ({ auth }) => { expect(auth.scheme).type.toBe<'user' | null>() }
+    )
+    app.get(
+      '/',
+      { config: { auth: { public: 'guarded by its own hook' } } },
+      async ({ auth }) => { expect(auth).type.toBe<RequestAuth>() }
+    )
     app.get('/', async ({ auth }) => { expect(auth).type.toBe<RequestAuth>() })
   })
 
@@ -201,7 +299,9 @@ describe('reply', () => {
 
   test('logs in and out', () => {
     const reply = null as never as FastifyReply
-    expect(reply.login).type.toBeCallableWith({ id: 'alice', email: 'a@example.com' }, { scheme: 'web', data: { theme: 'dark' } })
+    expect(reply.login).type.toBeCallableWith(
+      { id: 'alice', email: 'a@example.com' }, { scheme: 'web', data: { theme: 'dark' } }
+    )
     expect(reply.login({ id: 'alice' })).type.toBe<Promise<void>>()
     expect(reply.logout).type.toBeCallableWith()
     expect(reply.logout).type.toBeCallableWith({ scheme: 'web' })
@@ -232,9 +332,15 @@ describe('app.gatehouse', () => {
 
   test('audits, issues tokens and knows where a person was going', () => {
     expect(app.gatehouse.audit()).type.toBe<readonly AuditRow[]>()
-    expect(app.gatehouse.tokens.issue({ id: 'alice', scopes: ['orders:read'] }, { scheme: 'user', expiresIn: '15m' })).type.toBe<Promise<string>>()
+    expect(
+      app.gatehouse.tokens.issue({ id: 'alice', scopes: ['orders:read'] }, { scheme: 'user', expiresIn: '15m' })
+    ).type.toBe<Promise<string>>()
     app.get('/', async request => { expect(app.gatehouse.sessions.returnTo(request, '/home')).type.toBe<string>() })
-    app.get('/', { config: { auth: 'web' } }, async request => { expect(app.gatehouse.sessions.returnTo(request)).type.toBe<string>() })
+    app.get(
+      '/',
+      { config: { auth: 'web' } },
+      async request => { expect(app.gatehouse.sessions.returnTo(request)).type.toBe<string>() }
+    )
   })
 })
 

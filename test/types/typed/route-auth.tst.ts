@@ -8,7 +8,10 @@ const app = Fastify()
 const handler = async () => 'ok'
 type OrderRequest = FastifyRequest<{ Params: { id: string } }>
 
-/** What a route says, as a route says it: the config's type is inferred, so that an excess key is not an error by itself. */
+/**
+ * What a route says, as a route says it: the config's type is inferred, so that an excess key is not an error by
+ * itself.
+ */
 declare function route<C> (config: { auth: RouteAuth } & C): C
 
 describe('config.auth', () => {
@@ -23,15 +26,27 @@ describe('config.auth', () => {
     expect(route).type.toBeCallableWith({ auth: { schemes: { all: ['web', 'service'] } } })
     expect(route).type.toBeCallableWith({ auth: { mode: 'try' } })
     expect(route).type.toBeCallableWith({ auth: { scopes: 'orders:read' } })
-    expect(route).type.toBeCallableWith({ auth: { scopes: { all: ['orders:read'], any: ['orders:write'], none: ['reports:read'] }, roles: { none: ['clerk'] } } })
+    expect(route).type.toBeCallableWith({
+      auth: {
+        scopes: { all: ['orders:read'], any: ['orders:write'], none: ['reports:read'] }, roles: { none: ['clerk'] }
+      }
+    })
     expect(route).type.toBeCallableWith({ auth: { maxAge: '15m', rateLimit: { max: 10, window: 60 } } })
     expect(route).type.toBeCallableWith({ auth: { public: 'load balancer probe' } })
     expect(route).type.toBeCallableWith({ auth: { inherit: false, schemes: 'service', scopes: 'orders:read' } })
-    expect(route).type.toBeCallableWith({ auth: { anyOf: [{ scopes: 'orders:write' }, { schemes: 'web', roles: 'clerk' }, { schemes: ['user', 'web'], when: () => true }] } })
+    expect(route).type.toBeCallableWith({
+      auth: {
+        anyOf: [
+          { scopes: 'orders:write' }, { schemes: 'web', roles: 'clerk' }, { schemes: ['user', 'web'], when: () => true }
+        ]
+      }
+    })
   })
 
   test('takes a constant, and one of type RouteAuth', () => {
-    const written = { schemes: ['user', 'web'], scopes: { any: ['orders:read', 'orders:write'] } } as const satisfies RouteAuth
+    const written = {
+      schemes: ['user', 'web'], scopes: { any: ['orders:read', 'orders:write'] }
+    } as const satisfies RouteAuth
     const named: RouteAuth = { schemes: 'user', mode: 'optional' }
     expect(app.get).type.toBeCallableWith('/', { config: { auth: written } }, handler)
     expect(app.get).type.toBeCallableWith('/', { config: { auth: named } }, handler)
@@ -39,7 +54,9 @@ describe('config.auth', () => {
 
   test('stands in app.get, app.route and beside another plugin\'s config', () => {
     expect(app.get).type.toBeCallableWith('/', { config: { auth: 'user', team: 'orders' } }, handler)
-    expect(app.route).type.toBeCallableWith({ method: 'GET', url: '/', config: { auth: { schemes: 'user', roles: 'admin' } }, handler })
+    expect(app.route).type.toBeCallableWith({
+      method: 'GET', url: '/', config: { auth: { schemes: 'user', roles: 'admin' } }, handler
+    })
   })
 
   test('gives functions every principal and any request', () => {
@@ -56,10 +73,14 @@ describe('config.auth', () => {
 
   test('takes functions that ask for one principal and a typed request', () => {
     const owns = async (principal: PrincipalOf<'user'>, request: OrderRequest) => principal.tenant === request.params.id
-    const needed = (request: OrderRequest) => request.params.id === '' ? 'orders:read' as const : { any: ['orders:read', 'orders:write'] as const }
+    const needed = (request: OrderRequest) => request.params.id === ''
+      ? 'orders:read' as const
+      : { any: ['orders:read', 'orders:write'] as const }
     expect(route).type.toBeCallableWith({ auth: { schemes: 'user', when: owns, scopes: needed } })
     expect(route).type.toBeCallableWith({ auth: { anyOf: [{ schemes: 'user', when: owns }] } })
-    expect(app.get<{ Params: { id: string } }>).type.toBeCallableWith('/:id', { config: { auth: { when: owns } } }, handler)
+    expect(app.get<{ Params: { id: string } }>).type.toBeCallableWith(
+      '/:id', { config: { auth: { when: owns } } }, handler
+    )
   })
 })
 
@@ -75,9 +96,13 @@ describe('config.auth refuses', () => {
 
   test('an unknown scope or role', () => {
     expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { scopes: 'order:read' } } }, handler)
-    expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { scopes: { any: ['orders:read', 'orders:wirte'] } } } }, handler)
+    expect(app.get).type.not.toBeCallableWith(
+      '/', { config: { auth: { scopes: { any: ['orders:read', 'orders:wirte'] } } } }, handler
+    )
     expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { roles: 'amdin' } } }, handler)
-    expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { anyOf: [{ roles: { all: ['amdin'] } }] } } }, handler)
+    expect(app.get).type.not.toBeCallableWith(
+      '/', { config: { auth: { anyOf: [{ roles: { all: ['amdin'] } }] } } }, handler
+    )
   })
 
   test('an unknown scope that a function returns', () => {
@@ -93,10 +118,16 @@ describe('config.auth refuses', () => {
     expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { scope: 'orders:read' } } }, handler)
     expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { role: 'admin' } } }, handler)
     expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { scheme: 'user' } } }, handler)
-    expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { schemes: 'user', scope: 'orders:read' } } }, handler)
+    expect(app.get).type.not.toBeCallableWith(
+      '/', { config: { auth: { schemes: 'user', scope: 'orders:read' } } }, handler
+    )
     expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { schemes: 'user', role: 'admin' } } }, handler)
-    expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { scopes: { any: ['orders:read'], allOf: ['orders:write'] } } } }, handler)
-    expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { anyOf: [{ scopes: 'orders:read', role: 'admin' }] } } }, handler)
+    expect(app.get).type.not.toBeCallableWith(
+      '/', { config: { auth: { scopes: { any: ['orders:read'], allOf: ['orders:write'] } } } }, handler
+    )
+    expect(app.get).type.not.toBeCallableWith(
+      '/', { config: { auth: { anyOf: [{ scopes: 'orders:read', role: 'admin' }] } } }, handler
+    )
   })
 
   test('an object with only unknown keys, and an empty one', () => {

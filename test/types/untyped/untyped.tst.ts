@@ -1,5 +1,7 @@
 import Fastify, { type FastifyRequest } from 'fastify'
-import authPlugin, { type Principal, type RoleName, type Scheme, type SchemeFactory, type SchemeName, type ScopeName } from 'fastify-gatehouse'
+import authPlugin, {
+  type Principal, type RoleName, type Scheme, type SchemeFactory, type SchemeName, type ScopeName
+} from 'fastify-gatehouse'
 import { describe, expect, test } from 'tstyche'
 
 const app = Fastify()
@@ -12,13 +14,21 @@ describe('without registries', () => {
     expect<SchemeName>().type.toBe<string>()
     expect<ScopeName>().type.toBe<string>()
     expect<RoleName>().type.toBe<string>()
-    expect(app.register).type.toBeCallableWith(authPlugin, { schemes: { user, web }, default: ['user', 'web'], roles: { admin: { scopes: ['x'] } } })
-    expect(app.get).type.toBeCallableWith('/', { config: { auth: { schemes: 'anything', scopes: { any: ['a', 'b'] } } } }, handler)
+    expect(app.register).type.toBeCallableWith(
+      authPlugin, { schemes: { user, web }, default: ['user', 'web'], roles: { admin: { scopes: ['x'] } } }
+    )
+    expect(app.get).type.toBeCallableWith(
+      '/', { config: { auth: { schemes: 'anything', scopes: { any: ['a', 'b'] } } } }, handler
+    )
   })
 
   test('every principal is a Principal', () => {
     app.get('/', { config: { auth: 'user' } }, async request => { expect(request.principal).type.toBe<Principal>() })
-    app.get('/', { config: { auth: { schemes: { all: ['a', 'b'] }, mode: 'try' } } }, async request => { expect(request.principal).type.toBe<Principal | null>() })
+    app.get(
+      '/',
+      { config: { auth: { schemes: { all: ['a', 'b'] }, mode: 'try' } } },
+      async request => { expect(request.principal).type.toBe<Principal | null>() }
+    )
     app.get('/', { config: { auth: false } }, async request => { expect(request.principal).type.toBe<null>() })
     app.get('/', async request => { expect(request.principal).type.toBe<Principal | null>() })
   })
