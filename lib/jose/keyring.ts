@@ -1,7 +1,8 @@
 import { KeyObject } from 'node:crypto'
 import { isCryptoKey } from 'node:util/types'
 import type { Unavailable } from '../../types/outcome.js'
-import { AuthError, misconfigured } from '../errors.js'
+import { misconfigured } from '../errors.js'
+import { unavailableOr } from '../kit/outcome.js'
 import { isThenable } from '../util/answer.js'
 import { joinNames } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
@@ -170,23 +171,11 @@ export function createKeyFinder (
   return header => {
     try {
       const resolved: unknown = resolve(header)
-      return isThenable(resolved) ? Promise.resolve(resolved).then(read).catch(unavailableFrom) : read(resolved)
+      return isThenable(resolved) ? Promise.resolve(resolved).then(read).catch(unavailableOr) : read(resolved)
     } catch (error) {
-      return unavailableFrom(error)
+      return unavailableOr(error)
     }
   }
-}
-
-/**
- * Converts an `AuthError` with the code `AUTH_UNAVAILABLE`, which a function of the application may throw, to an
- * outcome.
- * @throws any other error as it is.
- */
-export function unavailableFrom (error: unknown): Unavailable {
-  if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') {
-    return { kind: 'unavailable', detail: error.detail, retryAfter: 5 }
-  }
-  throw error
 }
 
 /** Returns true for a result of `unavailable()`. */

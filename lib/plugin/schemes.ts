@@ -12,7 +12,9 @@ import { withDeadline } from '../stores/deadline.js'
 import { toStoreError } from '../stores/errors.js'
 import { memoryStore } from '../stores/memory/memory.js'
 import { describeValue, joinNames } from '../util/describe.js'
+import { isHttpToken } from '../util/http-token.js'
 import { isObject } from '../util/objects.js'
+import { readOptions } from '../util/options.js'
 import { isScheme, type Options } from './options.js'
 
 /** The schemes of one application, by name. */
@@ -77,12 +79,35 @@ interface SchemeParts {
 }
 
 function partsOf (made: Made<Principal>, name: string): SchemeParts {
-  if (isScheme(made)) return { scheme: made, features: {} }
+  const option = `The option schemes.${name}`
+  if (isScheme(made)) return { scheme: withHttpScheme(made, option), features: {} }
   if (isObject(made) && isScheme(made.scheme) && isObject(made.features)) {
-    return { scheme: made.scheme, features: made.features }
+    return { scheme: withHttpScheme(made.scheme, option), features: parseFeatures(made.features, option) }
   }
   throw misconfigured(`The option schemes.${name} is a function that returned no scheme. Return an object with ` +
     'authenticate() and openapi, or { scheme, features }.')
+}
+
+const featureNames = ['routes', 'sessions', 'apiKeys', 'tokens'] as const satisfies ReadonlyArray<keyof Features>
+
+/** Returns the features of a scheme. A misspelt one would be a call of the application that fails while it is served. */
+function parseFeatures (features: object, option: string): Features {
+  for (const [key, feature] of Object.entries(readOptions(features, featureNames, `${option}.features`))) {
+    const isRight = key === 'routes' ? typeof feature === 'function' : isObject(feature)
+    if (!isRight) {
+      throw misconfigured(`${option}.features.${key} must be ${key === 'routes' ? 'a function' : 'an object'}. ` +
+        `Got ${describeValue(feature)}.`)
+    }
+  }
+  return features
+}
+
+/** Checks the name that a challenge takes from the description of a scheme without a challenge of its own. */
+function withHttpScheme (scheme: Scheme<Principal>, option: string): Scheme<Principal> {
+  const { openapi } = scheme
+  if (openapi.type !== 'http' || (typeof openapi.scheme === 'string' && isHttpToken(openapi.scheme))) return scheme
+  throw misconfigured(`${option} has an openapi.scheme that is not the name of an HTTP authentication scheme ` +
+    `(RFC 9110, 11.1), such as 'bearer'. Got ${describeValue(openapi.scheme)}.`)
 }
 
 /** A scheme that has a feature. */

@@ -26,7 +26,11 @@ const openSsh = 'is an OpenSSH public key. Convert it: ssh-keygen -e -m PKCS8 -f
 /** Unsupported forms of keys, and how to fix them. */
 const unreadable: ReadonlyArray<readonly [RegExp, string]> = [
   [/^(?:sk-)?(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-)|^-+ ?BEGIN SSH2/, openSsh],
-  [/^https?:\/\//, 'is a URL. A URL of keys stands alone, without quotes, as the whole option keys of jwt().'],
+  [
+    // with a scheme, without one, or only a host and a path: a secret in base64 has neither a colon nor a dot
+    /^[a-z][a-z0-9+.-]*:\/\/|^(?:\/\/)?[\w-]+(?:\.[\w-]+)+(?::\d+)?\/|\/\.well-known\//i,
+    'is a URL. A URL of keys is https, and stands alone, without quotes, as the whole option keys of jwt().'
+  ],
   [/<(?:\w+:)?(?:RSA|EC|DSA)?KeyValue\b/, 'is an XML key. Convert it to a PEM text or a JWK.'],
   [/\bkty\W+(?:RSA|EC|OKP|oct)\b/, 'looks like a JWK, but it is not valid JSON.']
 ]

@@ -159,6 +159,11 @@ t.test('stops the boot for unsupported key formats, and names the format', async
     ['<RSAKeyValue><Modulus>uY2S4oPzpWQJqDkR</Modulus><Exponent>AQAB</Exponent></RSAKeyValue>', /XML/],
     [`{ kty: 'EC', crv: 'P-256', x: '${x}', y: '${y}' }`, /not valid JSON/],
     [base64('https://issuer.test/.well-known/jwks.json'), /is a URL/],
+    ['ftp://keys.issuer.test/of/every/tenant/jwks.json', /is a URL/],
+    ['file:///etc/keys/of/some/issuer/public/jwks.json', /is a URL/],
+    ['//issuer.test/keys/of/every/tenant/jwks.json', /is a URL/],
+    ['issuer.test:8443/keys/of/every/tenant/jwks.json', /is a URL/],
+    ['/tenants/one/.well-known/openid-configuration', /is a URL/],
     ['-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE', /no readable key/],
     ['{"issuer":"https://issuer.test","jwks_uri":"https://issuer.test/jwks"}', /is a URL/]
   ]

@@ -72,6 +72,23 @@ t.test('stops the boot if a factory returns neither a scheme nor { scheme, featu
   }
 })
 
+t.test('stops the boot for features and descriptions that would fail while requests are served', async t => {
+  const scheme = scripted('own')
+  const describing = (openapi: object) => () => ({ ...scripted('own'), openapi })
+  const wrong: ReadonlyArray<readonly [make: () => unknown, message: RegExp]> = [
+    [() => ({ scheme, features: { apiKey: {} } }), /schemes\.own\.features has an unknown key.*Did you mean 'apiKeys'/],
+    [() => ({ scheme, features: { tokens: undefined } }), /'tokens' set to undefined/],
+    [() => ({ scheme, features: { tokens: 5 } }), /schemes\.own\.features\.tokens must be an object. Got 5/],
+    [() => ({ scheme, features: { routes: {} } }), /schemes\.own\.features\.routes must be a function/],
+    [describing({ type: 'http', scheme: 'my scheme' }), /schemes\.own has an openapi\.scheme.*Got 'my scheme'/],
+    [describing({ type: 'http' }), /schemes\.own has an openapi\.scheme.*Got undefined/]
+  ]
+  for (const [make, message] of wrong) {
+    const own = make as SchemeFactory
+    await t.rejects(application({ schemes: { own } }), { code: 'AUTH_MISCONFIGURED', message })
+  }
+})
+
 t.test('sessions.of() acts on all schemes with sessions, or on the named one', async t => {
   const app = Fastify() as unknown as FastifyInstance
   t.teardown(() => app.close())

@@ -1,7 +1,7 @@
 import type { Foreign, Invalid, Unavailable } from '../../../types/outcome.js'
 import { AuthError } from '../../errors.js'
-import { isUnavailable, unavailableFrom } from '../../jose/keyring.js'
-import { foreign, invalid } from '../../kit/outcome.js'
+import { isUnavailable } from '../../jose/keyring.js'
+import { foreign, invalid, unavailableOr } from '../../kit/outcome.js'
 import { isNo, isThenable } from '../../util/answer.js'
 import { TtlCache } from '../../util/ttl-cache.js'
 
@@ -38,9 +38,9 @@ export class IssuerFunction<T extends object> {
     if (known !== undefined) return known
     try {
       const answer = this.#answers.get(iss, () => this.#learn(iss))
-      return isThenable(answer) ? answer.then(found => found ?? foreign, unavailableFrom) : answer ?? foreign
+      return isThenable(answer) ? answer.then(found => found ?? foreign, unavailableOr) : answer ?? foreign
     } catch (error) {
-      return unavailableFrom(error)
+      return unavailableOr(error)
     }
   }
 

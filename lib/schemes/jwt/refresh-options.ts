@@ -41,6 +41,9 @@ const parseRefreshOptions = object({
 /** Parses the option `sign.refresh`. @throws {AuthError} `AUTH_MISCONFIGURED` */
 export function parseRefresh (value: unknown, option: string): RefreshSettings {
   const { secret, ...rest } = parseRefreshOptions(value, option)
+  if (rest.idle > rest.absolute) {
+    throw misconfigured(`${option}.idle must not be longer than ${option}.absolute, which ends the grant in any case.`)
+  }
   return Object.freeze({ ...rest, secrets: secret })
 }
 

@@ -386,15 +386,19 @@ t.test('sign.claims adds to every token, and sign.client names the application',
 })
 
 t.test('wrong options stop the boot', async t => {
-  for (const [options, message] of [
-    [own({ secret: 'short' }), /sign\.refresh\.secret/], [
-      own({ prefix: 'a.b' }), /sign\.refresh\.prefix must be 2 to 32/
-    ],
-    [own({ reuseGrace: '1h' }), /sign\.refresh\.reuseGrace must be at most/], [own({ idle: 0 }), /sign\.refresh\.idle/],
-    [own({}, {}, { issuer: false }), /sign\.refresh needs an issuer and an audience/], [
-      own({}, {}, { audience: false }), /sign\.refresh needs an issuer and an audience/
-    ]
-  ] as const) await t.rejects(appWith(t, { schemes: { api: jwt(options) } }), { code: 'AUTH_MISCONFIGURED', message }, String(message))
+  const wrong: ReadonlyArray<readonly [JwtOptions, RegExp]> = [
+    [own({ secret: 'short' }), /sign\.refresh\.secret/],
+    [own({ prefix: 'a.b' }), /sign\.refresh\.prefix must be 2 to 32/],
+    [own({ reuseGrace: '1h' }), /sign\.refresh\.reuseGrace must be at most/],
+    [own({ idle: 0 }), /sign\.refresh\.idle/],
+    [own({ idle: '90d', absolute: '1d' }), /sign\.refresh\.idle must not be longer than .*\.absolute/],
+    [own({}, {}, { issuer: false }), /sign\.refresh needs an issuer and an audience/],
+    [own({}, {}, { audience: false }), /sign\.refresh needs an issuer and an audience/]
+  ]
+  for (const [options, message] of wrong) {
+    const boot = appWith(t, { schemes: { api: jwt(options) } })
+    await t.rejects(boot, { code: 'AUTH_MISCONFIGURED', message }, String(message))
+  }
 })
 
 t.test('a scheme of the application may refresh tokens without a challenge of its own', async t => {
