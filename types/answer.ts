@@ -1,5 +1,5 @@
-/** What a function of the application may return for no. */
+/** Describes a negative result of a function of the application. */
 export type No = null | undefined | false | { readonly valid: false }
 
-/** What is left of a check's answer where it did not say no. */
+/** Describes a positive result: `T` without its falsy members and {@link No}. */
 export type Right<T> = Exclude<T, No | 0 | '' | 0n | void>

@@ -63,7 +63,7 @@ export interface NewApiKeyBounds extends ApiKeyBounds {
 
 /** The options of `rotate`. */
 export interface RotateOptions extends NewApiKeyBounds {
-  /** How long the old key stays valid; 0 ends it at once. */
+  /** The time for which the old key stays valid; 0 ends it at once. */
   readonly overlap: Duration
 }
 

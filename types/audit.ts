@@ -1,6 +1,6 @@
 import type { Mode } from './route-auth.js'
 
-/** A function of the application that has a say, by its name; `''` when it has none of its own. */
+/** Names a function of the application that decides per request; `''` if it is anonymous. */
 export interface AuditFunction {
   readonly function: string
 }
@@ -12,60 +12,65 @@ export interface AuditRequirements {
   readonly none: readonly string[]
 }
 
-/** Conditions that all must hold; `null` where there is none. */
+/** Lists conditions that all must hold; `null` for a condition that is not set. */
 export interface AuditConditions {
   readonly scopes: AuditRequirements | AuditFunction | null
   readonly roles: AuditRequirements | AuditFunction | null
-  /** The name of the function; `''` when it has none of its own. */
+  /** The name of the function; `''` if it is anonymous. */
   readonly when: string | null
 }
 
 /** One entry of `anyOf`. */
 export interface AuditEntry extends AuditConditions {
-  /** The acting scheme is one of these; `null`: any of the policy's. */
+  /** The names of which the acting scheme must be one; `null` allows all schemes of the policy. */
   readonly schemes: readonly string[] | null
 }
 
-/** What one declaration (the default, a group's, the route's) asks. */
+/** Lists the conditions of one declaration: the plugin's default, a group's or the route's. */
 export interface AuditRule extends AuditConditions {
   readonly anyOf: readonly AuditEntry[] | null
 }
 
-/** Who may call a route, as plain JSON: the same bytes on every boot and every machine, compiled or not. */
+/**
+ * Describes the policy of a route as plain JSON, which is identical on every boot and machine, for sources and builds.
+ */
 export interface AuditPolicy {
   readonly access: 'public' | Mode
-  /** Any of these; each a list of schemes that must all be met, the first of which acts. Empty on public routes. */
+  /**
+   * Alternatives, one of which must be met. Each lists schemes that must all authenticate the request; the first is the
+   * acting scheme. Empty for public routes.
+   */
   readonly alternatives: readonly (readonly string[])[]
-  /** All must hold. */
+  /** Rules that all must hold. */
   readonly rules: readonly AuditRule[]
-  /** Seconds since the person authenticated. */
+  /** The maximum number of seconds since the person authenticated. */
   readonly maxAge: number | null
-  /** Requests of one principal in a window of seconds. */
+  /** The maximum number of requests of one principal in a window, in seconds. */
   readonly rateLimit: { readonly max: number, readonly window: number } | null
-  /** The route has `inherit: false`: no default counts. */
+  /** `true` if the route has `inherit: false` and no default applies. */
   readonly detached: boolean
 }
 
-/** One route of the audit. */
+/** Describes one route in the audit. */
 export interface AuditRow {
   readonly method: string
   /** The route's pattern, prefix included. */
   readonly url: string
   readonly access: 'public' | Mode
-  /** The schemes in words: `user or web`, `web and service`; empty on public routes. */
+  /** The schemes in words: `user or web`, `web and service`; empty for public routes. */
   readonly schemes: string
-  /** The rules in words, one each. */
+  /** The rules in words, one string each. */
   readonly rules: readonly string[]
-  /** Where the policy comes from: the plugin's default, a group's, the route, a public path. */
+  /** The origin of the policy: the plugin's default, a group's, the route, or a public path. */
   readonly from: string
   readonly stage: string
-  /** Why it is public, or what the audit has to say of it. */
+  /** The reason why the route is public, or a note such as `inherit: false`. */
   readonly reason: string | null
-  /** All of the policy as data: what programs compare. */
+  /** The whole policy as data, for comparison by programs. */
   readonly policy: AuditPolicy
   /**
-   * The file that declared the route, relative to its package; for the route of a library, with the library's name
-   * before it. `null` when it cannot be told. It is the file that runs, so it differs between sources and a build.
+   * The file that declared the route, relative to its package. For the route of a library, it begins with the library's
+   * name. `null` if it is unknown. It is the file that runs, so it differs between sources and a build.
    */
   readonly file: string | null
 }

@@ -1,6 +1,6 @@
 /**
- * One challenge of the header `WWW-Authenticate` (RFC 9110, 11.6.1), before it is serialised: strings are quoted and
- * escaped, numbers are not.
+ * Describes one challenge of the header `WWW-Authenticate` (RFC 9110, 11.6.1). When it is serialised, strings are
+ * quoted and escaped, and numbers are not.
  */
 export interface Challenge {
   /** The HTTP authentication scheme, such as `Bearer` or `Basic`. */

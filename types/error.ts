@@ -1,4 +1,4 @@
-/** The codes of every error that this plugin throws on purpose. */
+/** Lists the codes of all errors that this plugin throws on purpose. */
 export type AuthErrorCode =
   | 'AUTH_REQUIRED'
   | 'AUTH_INVALID_CREDENTIALS'
@@ -11,7 +11,7 @@ export type AuthErrorCode =
   | 'AUTH_FAULT'
   | 'AUTH_MISCONFIGURED'
 
-/** The reason why a request was refused, for the challenge of a scheme and for the log. */
+/** Describes why a request was refused, for the challenge of a scheme and for the log. */
 export interface AuthFailure {
   readonly code: AuthErrorCode
   /** The name of the scheme that refused the credential; `null` if none was sent. */

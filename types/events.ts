@@ -1,94 +1,96 @@
-/** A token was signed for a principal. */
+/** Reports that a token was signed for a principal. */
 export interface TokenIssuedEvent {
   readonly scheme: string
   readonly issuer: string | null
-  /** The principal's, together with {@link id}. */
+  /** The realm of the principal, who is identified by it together with {@link id}. */
   readonly realm: string
   readonly id: string
-  /** The OAuth client that it was issued to; `null` where no client is involved. */
+  /** The OAuth client that the token was issued to; `null` if no client is involved. */
   readonly client: string | null
   readonly scopes: readonly string[]
   /** The `jti` of the access token. */
   readonly tokenId: string
-  /** The grant (refresh family) that it belongs to; `null` for a token on its own. */
+  /** The grant (refresh family) that the token belongs to; `null` if it belongs to none. */
   readonly grant: string | null
   /** ISO 8601. */
   readonly expiresAt: string
 }
 
-/** What the events about one grant have in common. */
+/** Holds the fields that all events about a grant have. */
 interface GrantEvent {
   readonly scheme: string
-  /** The record id of the refresh family, a hash: it opens nothing. */
+  /** The id of the refresh family's record: a hash, which gives no access. */
   readonly grant: string
   readonly realm: string
   readonly id: string
   readonly client: string | null
 }
 
-/** A refresh token was exchanged for its successor. */
+/** Reports that a refresh token was exchanged for its successor. */
 export interface TokenRefreshedEvent extends GrantEvent {
   readonly scopes: readonly string[]
   readonly generation: number
 }
 
-/** A refresh token that had been exchanged before was presented again, and its grant ended. */
+/** Reports that a refresh token was presented again after it had been exchanged, which ended its grant. */
 export interface TokenReusedEvent extends GrantEvent {
-  /** The generation of the token that was presented, and the one that is current. */
+  /** The generation of the token that was presented. */
   readonly generation: number
+  /** The generation of the current token. */
   readonly current: number
 }
 
-/** A grant, or a single access token, was taken back. */
+/** Reports that a grant or a single access token was revoked. */
 export interface TokenRevokedEvent {
   readonly scheme: string
-  /** `null` when one access token was revoked that belongs to no grant. */
+  /** `null` if the revoked access token belongs to no grant. */
   readonly grant: string | null
-  /** The `jti` of the access token; `null` when a whole grant ended. */
+  /** The `jti` of the access token; `null` if the whole grant was revoked. */
   readonly tokenId: string | null
   readonly realm: string
   readonly id: string
   readonly client: string | null
 }
 
-/** An authorization code that had been redeemed before was presented again, and what it gave ended. */
+/** Reports that an authorization code was presented again after it had been redeemed, which ended its grant. */
 export interface CodeReusedEvent extends GrantEvent {}
 
-/** A person allowed a client to act for them. */
+/** Reports that a person allowed a client to act for them. */
 export interface ConsentGivenEvent {
   readonly realm: string
   readonly id: string
   readonly client: string
   readonly scopes: readonly string[]
-  /** It is remembered: the person is not asked again for these scopes. */
+  /** `true` if the consent is stored, so that the person does not have to give it again for these scopes. */
   readonly remembered: boolean
 }
 
-/** The keys of another issuer were fetched. */
+/** Reports that the keys of another issuer were fetched. */
 export interface KeysFetchedEvent {
   readonly scheme: string
   readonly issuer: string | null
   /** The URL of the JWK set. */
   readonly url: string
-  /** The `kid` of every usable key; keys without one are only counted. */
+  /** The `kid` of every usable key that has one. */
   readonly kids: readonly string[]
+  /** The number of usable keys, with and without a `kid`. */
   readonly keys: number
-  /** Keys of the set that cannot be used. */
+  /** The number of keys in the set that cannot be used. */
   readonly ignored: number
 }
 
-/** The keys of another issuer could not be fetched. Keys that are known are used until `staleFor` has passed. */
+/** Reports that the keys of another issuer could not be fetched. Cached keys are used until `staleFor` has passed. */
 export interface KeysFailedEvent {
   readonly scheme: string
   readonly issuer: string | null
   /** The URL that failed. */
   readonly url: string
   readonly reason: string
-  /** Keys that are still known. */
+  /** The number of cached keys. */
   readonly keys: number
 }
 
-/** The payload of every event, by its name. The channel of an event is `fastify-gatehouse:<name>`. */
+/** Maps the name of every event to its payload. The channel of an event is `fastify-gatehouse:<name>`. */
 export interface GatehouseEvents {
   readonly 'token-issued': TokenIssuedEvent
   readonly 'token-refreshed': TokenRefreshedEvent

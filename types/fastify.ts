@@ -5,15 +5,15 @@ import type { AuthFor, PrincipalFor } from './request-auth.js'
 import type { RouteAuth } from './route-auth.js'
 import type { LoginOptions } from './sessions.js'
 
-/** What `reply.logout` takes. */
+/** The options of `reply.logout`. */
 export interface LogoutOptions {
-  /** The scheme that keeps the session; needed only when there are several. */
+  /** The scheme of the session; needed only when several schemes have sessions. */
   readonly scheme: SchemeName
 }
 
 /**
- * What people write for `auth` by mistake. Fastify takes any key in `config`, so a rule under another name would be no
- * rule.
+ * Rejects likely misspellings of `auth`. Fastify accepts any key in `config`, so a misspelled rule would have no
+ * effect.
  */
 interface AuthMisses {
   Auth?: never
@@ -24,15 +24,17 @@ interface AuthMisses {
 
 declare module 'fastify' {
   interface FastifyContextConfig extends AuthMisses {
-    /** Who may call this route. */
+    /** The policy of the route. */
     auth?: RouteAuth
   }
 
   // The type parameters repeat Fastify's own, by name: TypeScript merges an interface only then.
-  interface FastifyRequest<RouteGeneric, RawServer, RawRequest, SchemaCompiler, TypeProvider, ContextConfig, Logger, RequestType> {
-    /** Who is calling. Anonymous until the guard ran. Its type follows the route's own `config.auth`. */
+  interface FastifyRequest<
+    RouteGeneric, RawServer, RawRequest, SchemaCompiler, TypeProvider, ContextConfig, Logger, RequestType
+  > {
+    /** The caller; anonymous until the guard has run. The type depends on the route's own `config.auth`. */
     readonly auth: AuthFor<ContextConfig>
-    /** Whom the credential belongs to, or `null`. Its type follows the route's own `config.auth`. */
+    /** The principal of the caller, or `null`. The type depends on the route's own `config.auth`. */
     readonly principal: PrincipalFor<ContextConfig>
   }
 
@@ -42,26 +44,26 @@ declare module 'fastify' {
      * policy.
      */
     challenge (): FastifyReply
-    /** Ends the request as the guard does for a caller who may not: 403. */
+    /** Ends the request as the guard does for a caller without the required rights: 403. */
     forbid (): FastifyReply
     /**
-     * Starts a session for the principal, under a new id. The response waits for it, also where nobody awaits the
-     * promise.
-     * @throws {AuthError} `AUTH_CROSS_SITE` when a browser says that another site asked, unless `stateChecked` is true;
-     * `AUTH_FAULT` when no scheme keeps sessions, or several do and none is named.
+     * Starts a session for the principal, under a new id. The response waits for it, even if the promise is not
+     * awaited.
+     * @throws {AuthError} `AUTH_CROSS_SITE` if the browser reports that another site caused the request, unless
+     * `stateChecked` is true; `AUTH_FAULT` if no scheme has sessions, or several have and no scheme is given.
      */
     login<P extends PrincipalInput> (
       principal: P, options?: LoginOptions & { readonly scheme?: SchemeName }
     ): Promise<void>
     /**
-     * Ends the session; an earlier copy of its cookie is worthless from now on.
+     * Ends the session. Copies of its cookie are refused from now on.
      * @throws {AuthError} as `login` does.
      */
     logout (options?: LogoutOptions): Promise<void>
   }
 
   interface FastifyInstance {
-    /** What an application calls of the plugin. */
+    /** The functions of the plugin for applications. */
     readonly gatehouse: Gatehouse
   }
 }

@@ -19,25 +19,25 @@ export interface IssueOptions {
 export interface GrantOptions {
   /** The scheme whose key signs; needed only when several can. */
   readonly scheme?: string
-  /** What the tokens may do. Default: the scopes of the principal. */
+  /** The scopes of the tokens. Default: those of the principal. */
   readonly scopes?: readonly string[]
-  /** The client that the tokens are for. Default: the application's own. */
+  /** The client that receives the tokens. Default: the application itself. */
   readonly client?: string
-  /** When the person authenticated. Default: now. */
+  /** The time at which the person authenticated. Default: now. */
   readonly authenticatedAt?: Date
 }
 
 /** The options of `app.gatehouse.tokens.refresh`. */
 export interface RefreshOptions {
-  /** The scheme that granted it. Left out, it is found by the token. */
+  /** The scheme that issued the refresh token. Default: the scheme that recognises it. */
   readonly scheme?: string
-  /** Narrows the scopes of this access token. The grant keeps its own. */
+  /** Narrows the scopes of this access token. The grant keeps all of its scopes. */
   readonly scopes?: readonly string[]
-  /** The client that presents the token. Default: the application's own. */
+  /** The client that presents the token. Default: the application itself. */
   readonly client?: string
 }
 
-/** An access token with the refresh token that gets the next one (RFC 6749, 5.1). */
+/** Holds an access token and the refresh token to exchange for the next one (RFC 6749, 5.1). */
 export interface GrantedTokens {
   readonly access_token: string
   readonly token_type: 'Bearer'
@@ -48,24 +48,24 @@ export interface GrantedTokens {
   readonly refresh_token: string
 }
 
-/** Tokens of one scheme. */
+/** Issues and refreshes the tokens of one scheme. */
 export interface TokenFeature {
   /** Signs a token for a principal: `app.gatehouse.tokens.issue`. */
   issue (principal: PrincipalInput, options: IssueOptions): Promise<string>
-  /** Begins a grant: `app.gatehouse.tokens.grant`. Left out where tokens cannot be refreshed. */
+  /** Begins a grant: `app.gatehouse.tokens.grant`. Left out if the scheme has no refresh tokens. */
   grant? (principal: PrincipalInput, options: GrantOptions): Promise<GrantedTokens>
-  /** Exchanges a refresh token; *foreign* for one of another scheme. */
+  /** Exchanges a refresh token. Returns *foreign* for a token of another scheme. */
   refresh? (
     request: FastifyRequest, token: unknown, options: RefreshOptions
   ): Promise<GrantedTokens | Invalid | Foreign>
 }
 
 /**
- * Functions of a scheme beyond authentication. A factory returns them beside the scheme, and `app.gatehouse` and
- * `reply.login` call them.
+ * Holds the functions of a scheme other than authentication. A factory returns them beside the scheme, and
+ * `app.gatehouse` and `reply.login` call them.
  */
 export interface Features {
-  /** Declares routes of the scheme's own, when the plugin's hooks stand. Each says its `config.auth`. */
+  /** Declares the scheme's own routes after the hooks of the plugin are added. Each route needs a `config.auth`. */
   readonly routes?: (app: FastifyInstance) => void
   readonly sessions?: SessionFeature
   readonly apiKeys?: ApiKeyFeature

@@ -9,79 +9,81 @@ import type { GroupAuth, GuardAuth, PublicAuth } from './route-auth.js'
 import type { GatehouseSessions } from './sessions.js'
 
 /**
- * Any request, of any route and any kind of server. Written as `FastifyRequest`, a hook beside `config` would take the
- * config out of the route's types.
+ * Accepts requests of any route and any kind of server. With `FastifyRequest` as the parameter of a hook, TypeScript
+ * would not infer the type of `config` in the options of the same route.
  */
 export type AnyRequest = Pick<FastifyRequest, 'id' | 'ip' | 'is404' | 'method' | 'url'>
 
-/** Any reply, of any route and any kind of server. */
+/** Accepts replies of any route and any kind of server. */
 export type AnyReply = Pick<FastifyReply, 'elapsedTime' | 'sent' | 'statusCode'>
 
-/** A guard as a hook: for any stage, for `setNotFoundHandler`, for places that no route policy reaches. */
+/** Guards requests as a hook of any stage, for `setNotFoundHandler` and other places without a route policy. */
 export type GuardHook = {
   bivarianceHack (request: AnyRequest, reply: AnyReply): Promise<void>
 }['bivarianceHack']
 
-/** What `app.gatehouse.tokens` holds. */
+/** Type of `app.gatehouse.tokens`. */
 export interface GatehouseTokens {
   /**
    * Signs a token for a principal.
-   * @throws {AuthError} `AUTH_FAULT` when no scheme signs tokens, or several do and none is named.
+   * @throws {AuthError} `AUTH_FAULT` if no scheme signs tokens, or several do and no scheme is given.
    */
   issue<P extends PrincipalInput> (principal: P, options?: IssueOptions & SchemeChoice): Promise<string>
   /**
-   * Begins a grant for a person who has just authenticated: an access token, and a refresh token that gets the next
-   * one.
-   * @throws {AuthError} `AUTH_FAULT` when no scheme has `sign.refresh`, several do and none is named, or the person is
-   * of another realm than `sign.realm`; `AUTH_UNAVAILABLE` when the store does not answer or is full.
+   * Begins a grant for a person who has just authenticated. Returns an access token, and a refresh token to exchange
+   * for the next one.
+   * @throws {AuthError} `AUTH_FAULT` if no scheme has `sign.refresh`, several have and no scheme is given, or the
+   * person is of another realm than `sign.realm`; `AUTH_UNAVAILABLE` if the store is unavailable or full.
    */
   grant<P extends PrincipalInput> (principal: P, options?: GrantOptions & SchemeChoice): Promise<GrantedTokens>
   /**
-   * Exchanges a refresh token. Each is good for one exchange; a second one within `reuseGrace` gets the same successor,
-   * and any other ends the grant.
-   * @throws {AuthError} `AUTH_INVALID_CREDENTIALS` for a token that is missing or no longer good, with the challenge on
-   * the reply; `AUTH_UNAVAILABLE` when the store does not answer.
+   * Exchanges a refresh token. Each token can be exchanged once. A second exchange within `reuseGrace` returns the same
+   * successor; any other ends the grant.
+   * @throws {AuthError} `AUTH_INVALID_CREDENTIALS` for a token that is missing or no longer valid, with the challenge
+   * on the reply; `AUTH_UNAVAILABLE` if the store is unavailable.
    */
   refresh (reply: AnyReply, token: unknown, options?: RefreshOptions & SchemeChoice): Promise<GrantedTokens>
 }
 
-/** What `app.gatehouse.guesses` holds. */
+/** Type of `app.gatehouse.guesses`. */
 export interface GatehouseGuesses {
   /**
-   * Checks a password, or any secret that people type, for an application's own login. A slot for the account and for
-   * the caller's address is reserved before the check and given back when it was right. Where the browser is one that
-   * this account logged in with before, only the guesses of that browser at this account count; a success leaves the
-   * cookie that tells.
+   * Checks a password, or any secret that people type, for an application's own login. Before the check it reserves a
+   * guess for the account and one for the caller's address, and returns both after a success. In a browser that has
+   * logged in to this account before, only that browser's guesses at this account are counted; a success sets the
+   * cookie that identifies the browser.
    *
    * @example
-   * const person = await app.gatehouse.guesses.attempt(reply, request.body.username, () => people.verify(request.body.username, request.body.password))
+   * const { username, password } = request.body
+   * const person = await app.gatehouse.guesses.attempt(reply, username, () => people.verify(username, password))
    * if (person === null) return reply.code(401).send({ error: 'Wrong name or password' })
    * await reply.login(person)
-   * @param account as it was sent: spellings of one name count as one.
-   * @param check a falsy value is a wrong guess, and so is `{ valid: false }`, which `verifyPassword` returns. What it
-   * throws is thrown, and is no guess.
-   * @param options `realm`: whose accounts they are, where an application has several kinds; the name of a `basic`
-   * scheme shares the counts of that scheme.
-   * @returns what `check` returned, whole; `null` for a wrong guess, whatever `check` returned.
-   * @throws {AuthError} without having called `check`: `AUTH_RATE_LIMITED` and `AUTH_UNAVAILABLE`, with `Retry-After`
-   * on the reply; `AUTH_CROSS_SITE` when a browser says that another site asked; `AUTH_INVALID_CREDENTIALS` when
-   * `account` is no text.
+   * @param account the name as it was sent: different spellings of a name are counted together.
+   * @param check returns a falsy value or `{ valid: false }`, as `verifyPassword` does, for a wrong guess. An error
+   * that it throws is rethrown and not counted.
+   * @param options `realm`: the kind of account, if an application has several kinds. The name of a `basic` scheme
+   * shares the counts of that scheme.
+   * @returns the result of `check`; `null` for a wrong guess.
+   * @throws {AuthError} without calling `check`: `AUTH_RATE_LIMITED` and `AUTH_UNAVAILABLE`, with `Retry-After` on the
+   * reply; `AUTH_CROSS_SITE` if the browser reports that another site caused the request; `AUTH_INVALID_CREDENTIALS` if
+   * `account` is not a string.
    */
   attempt<T> (
     reply: AnyReply, account: string, check: () => T | Promise<T>, options?: { readonly realm?: string }
   ): Promise<Right<T> | null>
 }
 
-/** What an application calls: `app.gatehouse`. */
+/** Type of `app.gatehouse`. */
 export interface Gatehouse {
   /**
-   * Sets `auth` for all routes of this context and of those within it, including the routes of plugins. Call it before
-   * the first route of the context. `{ public }` opens the routes that have no `config.auth`, and gives the reason.
+   * Sets the default of `config.auth` for all routes of this context and its child contexts, including routes of
+   * plugins. Call it before the first route of the context. `{ public }` makes routes without a `config.auth` public,
+   * and states the reason.
    */
   default (auth: GroupAuth | PublicAuth): void
-  /** The guard as a hook. It authenticates once per request. */
+  /** Returns the guard as a hook. It authenticates once per request. */
   guard (auth: GuardAuth): GuardHook
-  /** Every route, with who may enter and why. */
+  /** Returns every route with its policy and the origin of the policy. */
   audit (): readonly AuditRow[]
   readonly guesses: GatehouseGuesses
   readonly tokens: GatehouseTokens

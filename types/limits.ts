@@ -23,22 +23,22 @@ export interface GuessLimits {
    */
   readonly perAddress?: number
   /**
-   * The first window. It doubles each time that as many wrong guesses were made as a window allows. Default 1 minute.
+   * The first window. It doubles whenever all guesses of a window have been used. Default 1 minute.
    */
   readonly window?: Duration
   /** The longest window. Default 15 minutes. */
   readonly longestWindow?: Duration
   /**
-   * The secret that encrypts the cookies of known devices, at least 32 bytes. A list rotates secrets, the newest first:
-   * it encrypts, all of them decrypt. Default: a random secret per process, so that devices are unknown after a restart
-   * and on other instances.
+   * The secret that encrypts the cookies of known devices, at least 32 bytes. For rotation, a list with the newest
+   * first: the first one encrypts, and all of them decrypt. Default: a random secret per process, so that devices are
+   * unknown after a restart and on other instances.
    */
   readonly deviceSecret?: string | readonly (string | undefined)[] | undefined
 }
 
 /** The plugin's option `limits`. */
 export interface LimitsOptions {
-  /** Limits guesses. `false` does not, for applications that limit them elsewhere. */
+  /** Limits guesses. `false` turns the limits off, for applications that limit guesses elsewhere. */
   readonly guesses?: false | GuessLimits
   /** The default `rateLimit` of routes: requests of a principal per route. */
   readonly requests?: RateLimitRule

@@ -2,15 +2,15 @@ import type { Authenticated } from './outcome.js'
 import type { Principal } from './principal.js'
 import type { Roles, Schemes, Scopes } from './registry.js'
 
-/** What {@link Schemes} holds of one scheme. */
+/** Describes one scheme in {@link Schemes}. */
 export interface SchemeEntry<P = Principal, C = unknown> {
   readonly principal: P
   readonly credential: C
 }
 
 /**
- * Asked of `authenticate` alone: a plain scheme in a `const` need not be annotated, and the registry does not come to
- * depend on itself through `FastifyRequest`.
+ * Infers the entry from `authenticate` alone, so that a scheme in a `const` needs no annotation, and the registry does
+ * not depend on itself through `FastifyRequest`.
  */
 type EntryOfScheme<S> = S extends { authenticate (request: never): infer Answer }
   ? EntryOfOutcome<Extract<Awaited<Answer>, { readonly kind: 'authenticated' }>>
@@ -26,7 +26,7 @@ type EntryOf<S> = S extends (app: never, name: string, context: never) => infer 
   ? EntryOfMade<Awaited<Made>>
   : EntryOfScheme<S>
 
-/** The members of {@link Schemes} for a record of schemes: from each name to its principal and its credential. */
+/** Maps each name in a record of schemes to its principal and credential, for {@link Schemes}. */
 export type SchemesOf<T extends Readonly<Record<string, object>>> = { readonly [K in keyof T]: EntryOf<T[K]> }
 
 type NameOf<Registry> = keyof Registry extends never ? string : Extract<keyof Registry, string>
@@ -36,7 +36,7 @@ export type SchemeName = NameOf<Schemes>
 
 /** Chooses the scheme of a call. */
 export interface SchemeChoice {
-  /** Needed only where several schemes can do what is called. */
+  /** Needed only if several schemes support the call. */
   readonly scheme?: SchemeName
 }
 
@@ -46,17 +46,17 @@ export type ScopeName = NameOf<Scopes>
 /** The name of a role. */
 export type RoleName = NameOf<Roles>
 
-/** The principal of one scheme; of several, one of theirs. An unknown name is anybody's. */
+/** Returns the principal type of a scheme, or the union for several. An unknown name gives that of all schemes. */
 export type PrincipalOf<K extends string> = [keyof Schemes] extends [never]
   ? Principal
   : Members<Schemes, K>['principal']
 
-/** What a handler may know of the credential of one scheme. */
+/** Returns the type of the credential data that a scheme gives to handlers. */
 export type CredentialOf<K extends string> = [keyof Schemes] extends [never]
   ? unknown
   : Members<Schemes, K>['credential']
 
-/** The members under the names that the registry knows: all of them when it knows none of the names. */
+/** Returns the members with these names, or all members if the registry has none of the names. */
 type Members<Registry, K extends string> = Extract<Extract<K, keyof Registry> extends never
   ? Registry[keyof Registry]
   : Registry[Extract<K, keyof Registry>], SchemeEntry<unknown>>

@@ -6,15 +6,17 @@ import type { GroupAuth } from './route-auth.js'
 import type { Load, Scheme, SchemeFactory } from './scheme.js'
 import type { Store } from './store.js'
 
-/** A path that is public, why, and for which methods; left out, all. `GET` implies `HEAD`. */
+/** Makes a path public, for some or all methods. */
 export interface PublicPath {
-  /** A route's pattern, or a static prefix with `/*` at its end. */
+  /** The pattern of a route, or a static prefix with `/*` at its end. */
   readonly path: string
+  /** The reason why the path is public. The audit shows it. */
   readonly reason?: string
+  /** Default: all methods. `GET` includes `HEAD`. */
   readonly method?: string | readonly string[]
 }
 
-/** What one role includes: other roles and scopes, expanded once. */
+/** Defines a role by the roles and scopes that it includes. Included roles are expanded at boot. */
 export interface RoleDefinition {
   readonly roles?: readonly RoleName[]
   readonly scopes?: readonly ScopeName[]
@@ -22,8 +24,8 @@ export interface RoleDefinition {
 }
 
 /**
- * Answers a refusal in the application's own form: what it returns is sent, under the error's status and with the
- * challenges already on the reply.
+ * Returns the body of a refusal in the application's own form. It is sent with the status of the error. The challenges
+ * are on the reply already.
  */
 export type ErrorWriter = {
   bivarianceHack (error: RequestAuthError, request: FastifyRequest, reply: FastifyReply): unknown
@@ -31,41 +33,47 @@ export type ErrorWriter = {
 
 /** The options of the plugin. */
 export interface GatehouseOptions {
-  /** Every way of proving identity, under its name. */
+  /** The schemes that authenticate requests, by name. */
   readonly schemes: Readonly<Record<string, Scheme | SchemeFactory>>
-  /** What every route says that says nothing; may be left out when there is one scheme. */
+  /** The default of `config.auth` for all routes. May be left out if there is only one scheme. */
   readonly default?: GroupAuth
-  /** Routes on which nothing is written and no group default stands, made public. Matched against patterns at boot. */
+  /**
+   * Makes routes public that have neither a `config.auth` nor a group default. The paths are compared with the patterns
+   * of routes, at boot.
+   */
   readonly publicPaths?: ReadonlyArray<string | PublicPath>
-  /** The scopes there are, and what each means: a policy that names another stops the boot. */
+  /** All scopes with their descriptions. A policy with any other scope stops the boot. */
   readonly scopes?: { readonly [K in ScopeName]?: string }
-  /** The roles there are, and what each includes: a policy that names another stops the boot. */
+  /** All roles with their definitions. A policy with any other role stops the boot. */
   readonly roles?: { readonly [K in RoleName]?: RoleDefinition }
-  /** Adds what a database knows to every principal; a scheme's own `load` goes before. */
+  /** Completes every principal from a database. A scheme's own `load` replaces it. */
   readonly load?: Load
-  /** Where the guard runs: before the body is read (the default), or after validation, all at once. */
+  /** The stage of the guard: before the body is read (the default), or as a whole after validation. */
   readonly stage?: 'preParsing' | 'preHandler'
-  /** The form of refusals: the application's error handler (the default), RFC 9457, RFC 6749, or a function. */
+  /**
+   * The form of refusals: by the application's error handler (the default), of RFC 9457 or RFC 6749, or by a function.
+   */
   readonly errors?: 'fastify' | 'problem' | 'oauth' | ErrorWriter
   /**
-   * Origins that may send ambient credentials to this application beside its own, as browsers write them: of pages
+   * Further origins from which browsers may send ambient credentials to this application: of pages
    * (`https://app.example.com`) and of application shells (`capacitor://localhost`, `tauri://localhost`,
-   * `chrome-extension://…`). No wildcards.
+   * `chrome-extension://…`). Written as in the header `Origin`, without wildcards.
    */
   readonly origins?: readonly string[]
   /**
-   * Where state rests: sessions, keys, counts of guesses. Left out, in the memory of the process: a restart forgets it,
-   * and other instances do not see it. Its `migrate()` is awaited at boot. Whoever made it closes it.
+   * Stores sessions, keys and counts of guesses. Default: the memory of the process, which is lost on a restart and not
+   * shared with other instances. The plugin awaits `migrate()` at boot. The application that created the store closes
+   * it.
    */
   readonly store?: Store
-  /** How many guesses of a password, and how many requests, are too many. */
+  /** Limits guesses of passwords, and requests. */
   readonly limits?: LimitsOptions
-  /** Stops the boot where a public route or path does not say why it is public, and names them all. Default `false`. */
+  /** Stops the boot if public routes or paths have no reason, and lists them all. Default `false`. */
   readonly requireReason?: boolean
-  /** Registered in a child context: says that the routes outside of it are meant to be outside. */
+  /** Allows unprotected routes outside of the child context in which the plugin is registered. */
   readonly outside?: 'allow'
 
-  // The likeliest mistakes. The boot names the right word for these and all others.
+  // Likely misspellings, as type errors. The boot suggests the right name for these and all others.
   readonly scheme?: never
   readonly publicPath?: never
   readonly origin?: never

@@ -6,14 +6,14 @@ export interface Authenticated<P extends Principal = Principal, C = unknown> {
   readonly kind: 'authenticated'
   readonly principal: P
   /**
-   * The owner of the credential, if the principal has only some of the owner's scopes and roles, as with a key that is
+   * The owner of the credential, if the principal has only some of the owner's scopes and roles, such as a key that is
    * limited to fewer roles: `none` rules are checked against everything that the owner has. `null` or left out: the
    * principal itself.
    */
   readonly owner?: Principal | null
   /** Data about the credential for handlers. Never the secret itself. */
   readonly credential: C
-  /** `true` if browsers send this credential automatically. `null` or left out: as the scheme's `ambient` says. */
+  /** `true` if browsers send this credential automatically. Default, and for `null`: the scheme's `ambient`. */
   readonly ambient?: boolean | null
   /** The time at which the user authenticated; `null` if the scheme does not know. */
   readonly authenticatedAt: Date | null

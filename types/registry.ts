@@ -1,6 +1,6 @@
 /**
- * The application's schemes, by name: what an application fills, so that names, principals and credentials are typed
- * everywhere. Left empty, every name is a `string` and every principal a {@link Principal}.
+ * Declares the application's schemes by name, so that names, principals and credentials are typed everywhere. If it is
+ * empty, every name is a `string` and every principal a {@link Principal}.
  *
  * @example
  * declare module 'fastify-gatehouse' {
@@ -9,8 +9,8 @@
  */
 export interface Schemes {}
 
-/** The application's scopes, one member each (`'orders:read': true`). Left empty, every scope is a `string`. */
+/** Declares the application's scopes, a member each (`'orders:read': true`). If empty, every scope is a `string`. */
 export interface Scopes {}
 
-/** The application's roles, one member each (`admin: true`). Left empty, every role is a `string`. */
+/** Declares the application's roles, a member each (`admin: true`). If empty, every role is a `string`. */
 export interface Roles {}

@@ -2,15 +2,15 @@ import type { AuthErrorCode } from './error.js'
 import type { AnyPrincipal, CredentialOf, PrincipalOf, RoleName, SchemeName, ScopeName } from './names.js'
 import type { AtLeastOne, Clause } from './route-auth.js'
 
-/** Why a credential was not accepted, as `request.auth.error` shows it. */
+/** Describes why a credential was refused. Type of `request.auth.error`. */
 export interface RequestAuthError extends Error {
   readonly code: AuthErrorCode
   readonly statusCode: number
   /** The same as `statusCode`, for error handlers that were written for `http-errors`. */
   readonly status: number
-  /** `true` where clients may see `message`: below 500. */
+  /** `true` if clients may see `message`: for a status below 500. */
   readonly expose: boolean
-  /** The scheme that refused the credential or, where none was sent, the only scheme of the route; else `null`. */
+  /** The scheme that refused the credential; if none was sent, the only scheme of the route, or `null`. */
   readonly scheme: string | null
   /** The headers of the refusal, which are on the reply already. */
   readonly headers: Readonly<Record<string, string>>
@@ -18,41 +18,44 @@ export interface RequestAuthError extends Error {
   readonly detail: string
 }
 
-/** What `request.auth.allows` is asked: scopes, roles, or both, all of which must hold. */
+/** Parameters of `request.auth.allows`: scopes, roles, or both, all of which must hold. */
 export type AllowsQuery = AtLeastOne<{ readonly scopes?: Clause<ScopeName>, readonly roles?: Clause<RoleName> }> & {
   readonly scope?: never
   readonly role?: never
 }
 
-/** One scheme's part of an `{ all }`. */
+/** Describes the caller as authenticated by one scheme. */
 export interface AuthEntry<P = AnyPrincipal, C = unknown> {
   readonly principal: P
   readonly credential: C
-  /** When the person proved who they are, as an ISO 8601 string; `null` where the scheme cannot say. */
+  /** The time of authentication, as an ISO 8601 string; `null` if the scheme does not report it. */
   readonly authenticatedAt: string | null
-  /** When the credential ends, as an ISO 8601 string; `null` where it does not. */
+  /** The time at which the credential expires, as an ISO 8601 string; `null` if it does not. */
   readonly expiresAt: string | null
 }
 
-/** Every scheme that a request satisfied, by name: several only where the route says `{ all }`. */
+/** Holds an entry for every scheme that authenticated the request: several only for a route with `{ all }`. */
 export type AllEntries = { readonly [K in SchemeName]?: AuthEntry<PrincipalOf<K>, CredentialOf<K>> }
 
-/** A caller whom one scheme knows. */
+/** Describes a caller who is authenticated by the scheme `K`. */
 export interface AuthenticatedAs<K extends SchemeName> extends AuthEntry<PrincipalOf<K>, CredentialOf<K>> {
   readonly authenticated: true
   readonly scheme: K
   readonly error: null
   readonly all: AllEntries
   /**
-   * Aborted when the credential expires or is revoked: for WebSockets and event streams, which outlive their request.
-   * Its reason is an `AuthError`.
+   * Aborts when the credential expires or is revoked, for WebSockets and event streams, which outlive their request.
+   * The reason is an `AuthError`.
    */
   readonly signal: AbortSignal
-  /** Whether the principal has these scopes and roles. */
+  /** Returns `true` if the principal has these scopes and roles. */
   allows (query: AllowsQuery): boolean
 }
 
-/** A caller whom nobody knows: a public route, a mode that lets them in, or the guard has not run yet. */
+/**
+ * Describes a caller who is not authenticated: on a public route, in a mode that allows it, or before the guard has
+ * run.
+ */
 export interface Anonymous {
   readonly authenticated: false
   readonly scheme: null
@@ -60,20 +63,20 @@ export interface Anonymous {
   readonly credential: null
   readonly authenticatedAt: null
   readonly expiresAt: null
-  /** Mode `try`: why the credential that was sent is not accepted. */
+  /** The refusal of the credential that was sent, in the mode `try`. */
   readonly error: RequestAuthError | null
   readonly all: { readonly [name: string]: undefined }
   readonly signal: null
-  /** Always `false`. */
+  /** Returns `false`. */
   allows (query: AllowsQuery): boolean
 }
 
 type Known<K extends SchemeName> = K extends SchemeName ? AuthenticatedAs<K> : never
 
-/** Who is calling: a union over the schemes. Asking for `scheme` narrows `principal` and `credential`. */
+/** Describes the caller: a union over the schemes. A check of `scheme` narrows `principal` and `credential`. */
 export type RequestAuth = Known<SchemeName> | Anonymous
 
-/** The names in a `schemes` expression whose principal acts: of `{ all }`, the first. */
+/** Returns the names of the acting schemes in a `schemes` expression: for `{ all }`, the first. */
 type Acting<S> = S extends string ? S
   : S extends readonly (infer E)[] ? (E extends string ? E : Acting<E>)
     : S extends { readonly all: readonly [infer First extends string, ...unknown[]] } ? First
@@ -84,41 +87,41 @@ type SchemesIn<A> = A extends string | readonly unknown[] ? Acting<A>
   : A extends { readonly schemes: infer S } ? Acting<S>
     : SchemeName
 
-/** Anonymous callers enter under every mode but `required`; a mode that only runtime knows may be any of them. */
+/** Returns `null` for modes that let anonymous callers in, and for a mode whose type is not a literal. */
 type AnonymousIn<A> = A extends { readonly mode?: infer M }
   ? ([M] extends ['required' | undefined] ? never : 'mode' extends keyof A ? null : never)
   : never
 
-/** What one form of `config.auth` makes of the principal; of a union of forms, one of theirs. */
+/** Returns the type of the principal for a form of `config.auth`. */
 type PrincipalUnder<A> = A extends false | { readonly public: string }
   ? null
   : PrincipalOf<SchemesIn<A>> | AnonymousIn<A>
 
 /**
- * What one form of `config.auth` makes of `request.auth`. A public route may have a guard of its own in a hook, so
- * there it stays open.
+ * Returns the type of `request.auth` for a form of `config.auth`. It is not narrowed for a public route, which may have
+ * a guard as a hook.
  */
 type AuthUnder<A> = A extends false | { readonly public: string }
   ? RequestAuth
   : Known<SchemesIn<A> & SchemeName> | (null extends AnonymousIn<A> ? Anonymous : never)
 
 /**
- * Writes an object type out, so that requests of two routes are compared by what they hold and any of them passes where
- * a `FastifyRequest` is asked for.
+ * Expands an object type, so that requests of different routes are compared by structure, and all of them are
+ * assignable to `FastifyRequest`.
  */
 type Simplify<T> = { [K in keyof T]: T[K] }
 
 /**
- * The type of `request.principal`, by what the route says in `config.auth`: the principals of its schemes, with `null`
- * where anonymous callers enter, and `null` alone where the route is public. A route that says nothing may be opened by
- * a public path or stand under a default of any mode: every principal, and `null`. A route that names its schemes and
- * no `mode` counts as required: below a default of another mode, write `mode` on the route too.
+ * Returns the type of `request.principal` for a route's `config.auth`: the principals of its schemes, with `null` if
+ * anonymous callers are let in; for a public route, `null` alone. A route without `config.auth` may be opened by a
+ * public path or inherit a default of any mode, so its type is every principal, and `null`. A route that names schemes
+ * but no `mode` is typed as required: below a default with another mode, write `mode` on the route too.
  */
 export type PrincipalFor<ContextConfig> = Simplify<ContextConfig extends { readonly auth: infer A }
   ? PrincipalUnder<A>
   : AnyPrincipal | null>
 
-/** The type of `request.auth`, by the same rules: of the schemes that the route names, or of all. */
+/** Returns the type of `request.auth`, by the same rules: of the schemes that the route names, or of all. */
 export type AuthFor<ContextConfig> = Simplify<ContextConfig extends { readonly auth: infer A }
   ? AuthUnder<A>
   : RequestAuth>

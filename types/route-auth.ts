@@ -2,33 +2,35 @@ import type { FastifyRequest } from 'fastify'
 import type { Duration } from './duration.js'
 import type { AnyPrincipal, RoleName, SchemeName, ScopeName } from './names.js'
 
-/** All of the named schemes at once. The first is the acting principal: the one who must meet the rules. */
+/**
+ * Requires all of the named schemes at once. The first one provides the acting principal, which must meet the rules.
+ */
 export interface AllSchemes {
   readonly all: readonly [SchemeName, ...SchemeName[]] | readonly SchemeName[]
 }
 
-/** One alternative of `schemes`. */
+/** Names one alternative of `schemes`. */
 export type SchemeExpr = SchemeName | AllSchemes
 
-/** Who may prove who they are: a name, `{ all }`, or a list of these: any of, asked in the written order. */
+/** Names the schemes that authenticate a request: a name, `{ all }`, or a list of alternatives, tried in order. */
 export type SchemesExpr = SchemeExpr | readonly SchemeExpr[]
 
 /**
- * Whether callers without a credential enter.
- * `required`: no. `optional`: yes, but a bad credential is still 401. `try`: yes, and an invalid credential is
- * anonymous too, with the reason on `request.auth.error`.
+ * Decides about callers without a valid credential. `required` refuses them. `optional` lets callers without a
+ * credential in, and refuses an invalid one with 401. `try` lets both in as anonymous, with the reason for an invalid
+ * credential in `request.auth.error`.
  */
 export type Mode = 'required' | 'optional' | 'try'
 
-/** At least one of the keys of `T`, the others optional. */
+/** Requires at least one of the keys of `T`. */
 export type AtLeastOne<T> = { [K in keyof T]-?: Required<Pick<T, K>> & Omit<T, K> }[keyof T]
 
 interface Quantified<Name extends string> {
-  /** The principal has every one. */
+  /** The principal must have all of these. */
   readonly all?: readonly Name[]
-  /** The principal has at least one. */
+  /** The principal must have at least one of these. */
   readonly any?: readonly Name[]
-  /** The principal has not one. */
+  /** The principal must have none of these. */
   readonly none?: readonly Name[]
 }
 
@@ -39,42 +41,42 @@ interface QuantifierMisses {
 }
 
 /**
- * What is asked of a principal's scopes, or of its roles: one name, or names with their quantifier, in non-empty lists.
- * Never a bare list, whose quantifier nobody can see.
+ * Requires scopes or roles of a principal: one name, or non-empty lists of names with their quantifier. A bare list is
+ * rejected, because it does not show the quantifier.
  */
 export type Clause<Name extends string> = Name | (AtLeastOne<Quantified<Name>> & QuantifierMisses)
 
 /**
- * A clause that a request decides: synchronous, asked after validation, in `preHandler`. What it throws goes to the
- * error handler unchanged.
+ * Returns the clause for a request. It is called in `preHandler`, after validation, and must be synchronous. An error
+ * that it throws goes to the error handler unchanged.
  */
 export type ClauseFunction<Name extends string> = {
   bivarianceHack (request: FastifyRequest): Clause<Name>
 }['bivarianceHack']
 
-/** Which scopes the principal needs. */
+/** Requires scopes of the principal. */
 export type ScopesRule = Clause<ScopeName> | ClauseFunction<ScopeName>
 
-/** Which roles the principal needs. */
+/** Requires roles of the principal. */
 export type RolesRule = Clause<RoleName> | ClauseFunction<RoleName>
 
 interface EntryFields {
-  /** Only principals of these schemes pass by this entry: any of them, all among the policy's. */
+  /** The acting scheme must be one of these, which must be schemes of the policy. */
   readonly schemes?: SchemeName | readonly SchemeName[]
   readonly scopes?: ScopesRule
   readonly roles?: RolesRule
-  /** Passes on exactly `true`. Asked in `preHandler`, after validation. */
+  /** Lets the caller in if it returns exactly `true`. Called in `preHandler`, after validation. */
   when? (principal: AnyPrincipal, request: FastifyRequest): boolean | Promise<boolean>
 }
 
-/** The likeliest mistakes, which are type errors. The boot names the right word for these and all others. */
+/** Rejects likely misspellings as type errors. The boot suggests the right name for these and all others. */
 interface FieldMisses {
   readonly scheme?: never
   readonly scope?: never
   readonly role?: never
 }
 
-/** One way of `anyOf`: all of its lines must hold. */
+/** Describes one entry of `anyOf`, whose conditions must all hold. */
 export type AnyOfEntry = AtLeastOne<EntryFields> & FieldMisses & {
   readonly mode?: never
   readonly anyOf?: never
@@ -84,47 +86,47 @@ export type AnyOfEntry = AtLeastOne<EntryFields> & FieldMisses & {
   readonly inherit?: never
 }
 
-/** How often one principal may call one route. */
+/** Limits the requests of one principal to one route. */
 export interface RouteRateLimit {
-  /** Requests within the window. */
+  /** Requests per window. */
   readonly max: number
   readonly window: Duration
 }
 
 interface GuardedFields {
-  /** Who may prove who they are. Replaces the default's. */
+  /** The schemes that authenticate the caller. Replaces the default's. */
   readonly schemes?: SchemesExpr
   /** Replaces the default's. */
   readonly mode?: Mode
-  /** Adds to the default's rules: all must hold. */
+  /** Adds to the default's rules, which must hold too. */
   readonly scopes?: ScopesRule
-  /** Adds to the default's rules: all must hold. */
+  /** Adds to the default's rules, which must hold too. */
   readonly roles?: RolesRule
   /**
-   * Passes on exactly `true`; adds to the default's rules. Asked in `preHandler`, after validation; what it throws goes
-   * to the error handler unchanged.
+   * Lets the caller in if it returns exactly `true`. Adds to the default's rules. It is called in `preHandler`, after
+   * validation, and an error that it throws goes to the error handler unchanged.
    */
   when? (principal: AnyPrincipal, request: FastifyRequest): boolean | Promise<boolean>
-  /** Ways in, one of which must hold, and all of it beside the other rules. */
+  /** Entries, at least one of which must hold, in addition to the other rules. */
   readonly anyOf?: readonly AnyOfEntry[]
-  /** The longest time since the person authenticated; older gives the step-up challenge (RFC 9470). */
+  /** The longest time since the person authenticated. An older login gets the step-up challenge (RFC 9470). */
   readonly maxAge?: Duration
   /** A limit for the principal on this route. Replaces the default's. */
   readonly rateLimit?: RouteRateLimit
 }
 
-/** No caller is asked anything, and why. */
+/** Makes a route public. */
 export interface PublicAuth extends FieldMisses, Readonly<Partial<Record<keyof GuardedFields | 'inherit', never>>> {
-  /** The reason, in words: the audit shows it. */
+  /** The reason in words, which the audit shows. */
   readonly public: string
 }
 
-/** Callers are asked: at least one field. */
+/** Protects a route: at least one field. */
 export type GuardedAuth = AtLeastOne<GuardedFields> & FieldMisses & {
   readonly public?: never, readonly inherit?: never
 }
 
-/** Callers are asked, and no default counts. The audit reports it. */
+/** Protects a route without any of the defaults. The audit reports it. */
 export type DetachedAuth = Omit<GuardedFields, 'schemes'> & FieldMisses & {
   readonly public?: never
   readonly inherit: false
@@ -132,16 +134,16 @@ export type DetachedAuth = Omit<GuardedFields, 'schemes'> & FieldMisses & {
 }
 
 /**
- * What a group of routes says for all of them, in the plugin's `default` or `app.gatehouse.default(...)`.
- * What is public, and what starts from nothing, is said on a route.
+ * Protects a group of routes, in the plugin's `default` or `app.gatehouse.default(...)`. `public` and `inherit: false`
+ * are written on a route.
  */
 export type GroupAuth = SchemeName | readonly SchemeExpr[] | GuardedAuth
 
-/** What a guard as a hook is given: everything but public, which would guard nothing. */
+/** Parameters of a guard as a hook: everything except `public`, which would guard nothing. */
 export type GuardAuth = true | GroupAuth | DetachedAuth
 
 /**
- * The grammar of `config.auth`. Nothing, or `true`: the default. `false`: public. A name or a list: `{ schemes }`. An
- * object: its fields.
+ * Declares the policy of a route in `config.auth`. Left out or `true`: the default. `false`: public. A name or a list:
+ * short for `{ schemes }`.
  */
 export type RouteAuth = false | GuardAuth | PublicAuth

@@ -9,36 +9,36 @@ import type { CrossSite, Limited, Outcome, Unavailable } from './outcome.js'
 import type { Principal, PrincipalInput } from './principal.js'
 import type { Store } from './store.js'
 
-/** Passed to a {@link Load} function beside the principal. */
+/** Parameters of a {@link Load} function beside the principal. */
 export interface LoadContext {
   readonly scheme: string
   readonly request: FastifyRequest
 }
 
 /**
- * Adds what a database knows to a principal (roles, scopes, a disabled account). A no (`null`, `undefined`, `false` or
- * `{ valid: false }`) refuses the caller with 401; an error that it throws is answered with 500.
+ * Completes a principal from a database, such as with its roles and scopes. `null`, `undefined`, `false` or
+ * `{ valid: false }`, such as for a disabled account, refuses the caller with 401. An error is answered with 500.
  */
 export type Load<P extends Principal = Principal> = {
   bivarianceHack (principal: P, context: LoadContext): PrincipalInput | No | Promise<PrincipalInput | No>
 }['bivarianceHack']
 
 /**
- * One way of proving identity, made for one application. This interface is all that the guard knows of a scheme.
+ * Authenticates requests by one kind of credential, in one application. The guard uses nothing of a scheme but this
+ * interface.
  *
- * `P` is the principal that it makes, `C` what a handler may know of the credential.
+ * `P` is the type of its principals, and `C` that of the credential data for handlers.
  */
 export interface Scheme<P extends Principal = Principal, C = unknown> {
   /**
-   * Reads from a request whether it carries a credential of this kind, and whose.
-   * Returns, never throws: what it throws is answered with 500, in every mode.
-   * Where nothing is awaited it returns the outcome itself, not a promise.
+   * Reads and checks the credential of a request. An error that it throws is answered with 500, in every mode. Return a
+   * promise only if something is awaited.
    */
   authenticate (request: FastifyRequest): Outcome<P, C> | Promise<Outcome<P, C>>
   /**
-   * Returns the challenge of a failure, or several; left out, or `null`, where the scheme has none. A 401 that would
-   * have no challenge at all gets the one that `openapi` implies: `APIKey`, `Cookie`, `Bearer`, `ClientCertificate` or
-   * the HTTP scheme that is named there, with the scheme's name as its realm.
+   * Returns the challenge or challenges of a failure, or `null` for none. A 401 without any challenge gets one by
+   * `openapi`: `APIKey`, `Cookie`, `Bearer`, `ClientCertificate` or the HTTP scheme that is named there, with the
+   * scheme's name as its realm.
    */
   challenge? (failure: AuthFailure): Challenge | readonly Challenge[] | null
   /**
@@ -48,18 +48,18 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
   refuse? (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure): boolean
   /** Describes the scheme as OpenAPI does. */
   readonly openapi: OpenApiSecurityScheme
-  /** Where its credentials travel, which is kept out of the log. Default: where `openapi` says. */
+  /** The parts of requests that carry its credentials, and are redacted in the log. Default: by `openapi`. */
   readonly sources?: readonly CredentialSource[]
   /**
-   * `true` if browsers send the credential by themselves (cookies, Basic): cross-site requests are then checked, unless
-   * the outcome says that this credential came otherwise.
+   * `true` if browsers send the credential automatically (cookies, Basic): cross-site requests are then checked, unless
+   * the outcome has `ambient: false`.
    */
   readonly ambient?: boolean
-  /** `true` if its outcomes say when the person authenticated (`authenticatedAt`), so that `maxAge` can be checked. */
+  /** `true` if its outcomes have the time of authentication (`authenticatedAt`), so that `maxAge` can be checked. */
   readonly reportsAuthTime?: boolean
   /**
-   * `true` if its principals may have less than those they act for, of whom it knows nothing. A `none` rule is judged
-   * by everything that the owner has, so it stops the boot where principals of this scheme would meet it.
+   * `true` if its principals may have fewer rights than their owners, whom the scheme does not know. A `none` rule is
+   * checked against all rights of the owner, so such a rule stops the boot if it applies to principals of this scheme.
    */
   readonly ownerUnknown?: boolean
   /**
@@ -68,8 +68,8 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
    */
   readonly cacheControl?: string
   /**
-   * Completes principals of this scheme from a database, in place of the plugin's `load`. `null`: the scheme loads in
-   * its own way, and neither is called.
+   * Completes principals of this scheme from a database, in place of the plugin's `load`. `null` if the scheme
+   * completes them itself, so that no `load` is called.
    */
   readonly load?: Load<P> | null
   /**
@@ -79,28 +79,28 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
   readonly decorate?: true | string | null
 }
 
-/** A guess that was checked: `result` is what the check returned, or `null` for a wrong guess. */
+/** Holds the result of a guess that was checked, or `null` for a wrong guess. */
 export interface Checked<T> {
   readonly kind: 'checked'
   readonly result: Right<T> | null
 }
 
-/** Limits guesses of passwords and secrets: an account and an address each have a few in a window. */
+/** Limits guesses of passwords and secrets per account and per address. */
 export interface Guesses {
   /**
-   * Reserves a slot for the account and for the address of the request, then checks; a success gives both back. A check
-   * that returned something falsy, or `{ valid: false }`, was a wrong guess, and its result is `null`. What it throws
-   * does not count as a guess, and is thrown on.
-   * @param account whose password is guessed, as it was sent: spellings of one name count as one.
-   * @returns the result of `check`, `null` for a wrong guess; or, where it was not called, the outcome for the guard:
-   * *limited*, *unavailable* (the store does not respond), *cross-site*.
+   * Reserves a guess for the account and one for the address of the request, and then calls `check`; a success returns
+   * both. A falsy result, or `{ valid: false }`, is a wrong guess. An error that `check` throws is rethrown and not
+   * counted.
+   * @param account the name as it was sent: different spellings of a name are counted together.
+   * @returns the result of `check`, `null` for a wrong guess; or, if `check` was not called, the outcome for the guard:
+   * *limited*, *unavailable* (the store does not respond) or *cross-site*.
    */
   attempt<T> (
     request: FastifyRequest, account: string, check: () => T | Promise<T>
   ): Promise<Checked<T> | Limited | Unavailable | CrossSite>
 }
 
-/** Passed to a factory: what the application has for its schemes. */
+/** Parameters of a {@link SchemeFactory} from the application. */
 export interface SchemeContext {
   /** The application's store, or one in the memory of the process. Every call ends within the deadline. */
   readonly store: Store
@@ -108,20 +108,20 @@ export interface SchemeContext {
   readonly shared: boolean
   /** Limits guesses at the secrets of this scheme. */
   readonly guesses: Guesses
-  /** The plugin's own `load`, for schemes that load in their own way. */
+  /** The plugin's own `load`, for schemes that complete principals themselves. */
   readonly load: Load | null
-  /** Returns whether a principal has a scope or role, itself or by a role that includes it. */
+  /** Returns `true` if a principal has a scope or role, itself or by a role that includes it. */
   grants (principal: Principal, kind: 'scopes' | 'roles', name: string): boolean
 }
 
-/** The result of a factory: a scheme, alone or with what it offers to applications. */
+/** The result of a {@link SchemeFactory}: a scheme, alone or with its functions for applications. */
 export type Made<P extends Principal = Principal, C = unknown> =
   | Scheme<P, C>
   | { readonly scheme: Scheme<P, C>, readonly features: Features }
 
 /**
- * Makes a scheme for one application, under its name, once: the type of what `jwt({...})` and its like return.
- * Keeps no state of its own, so that one definition can serve two applications.
+ * Creates a scheme for one application; `jwt({...})` and the like return such a function. It must not keep state of its
+ * own, so that several applications can use one definition.
  */
 export type SchemeFactory<P extends Principal = Principal, C = unknown> =
   (app: FastifyInstance, name: string, context: SchemeContext) => Made<P, C> | Promise<Made<P, C>>

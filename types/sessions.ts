@@ -61,9 +61,8 @@ export interface SessionRecord {
  */
 export interface AnyOwnerSessions {
   /**
-   * Ends a session of any instance. Returns `false` if it did not exist; without a store, which alone knows that, only
-   * if
-   * `id` does not have the form of an id.
+   * Ends a session of any instance. Returns `false` if it did not exist. Without a store that is unknown, so the result
+   * is `false` only if `id` does not have the form of an id.
    */
   revoke (id: string): Promise<boolean>
 }
