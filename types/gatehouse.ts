@@ -49,7 +49,7 @@ export interface GatehouseTokens {
 export interface GatehouseGuesses {
   /**
    * Checks a password, or any secret that people type, for an application's own login. Before the check it reserves a
-   * guess for the account and one for the caller's address, and returns both after a success. In a browser that has
+   * guess for the account and one for the caller's address, and releases both after a success. In a browser that has
    * logged in to this account before, only that browser's guesses at this account are counted; a success sets the
    * cookie that identifies the browser.
    *

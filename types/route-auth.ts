@@ -134,8 +134,8 @@ export type DetachedAuth = Omit<GuardedFields, 'schemes'> & FieldMisses & {
 }
 
 /**
- * Protects a group of routes, in the plugin's `default` or `app.gatehouse.default(...)`. `public` and `inherit: false`
- * are written on a route.
+ * Protects a group of routes, in the plugin's `default` or `app.gatehouse.default(...)`. It has neither `public` nor
+ * `inherit`.
  */
 export type GroupAuth = SchemeName | readonly SchemeExpr[] | GuardedAuth
 

@@ -88,7 +88,7 @@ export interface Checked<T> {
 /** Limits guesses of passwords and secrets per account and per address. */
 export interface Guesses {
   /**
-   * Reserves a guess for the account and one for the address of the request, and then calls `check`; a success returns
+   * Reserves a guess for the account and one for the address of the request, and then calls `check`; a success releases
    * both. A falsy result, or `{ valid: false }`, is a wrong guess. An error that `check` throws is rethrown and not
    * counted.
    * @param account the name as it was sent: different spellings of a name are counted together.

@@ -247,7 +247,7 @@ t.test('stops the boot for key options that cannot be fetched, and says why', as
   const issuer = 'https://id.example.com'
   const { publicKey } = pair('ed25519')
   const cases: ReadonlyArray<readonly [object, RegExp]> = [
-    [{ issuer: false, audience }, /keys is missing: without an issuer/], [
+    [{ issuer: false, audience }, /keys is missing, and without an issuer/], [
       { issuer: 'accounts.example.com', audience }, /keys is missing.*https URL/
     ], [{ issuer: 'http://id.example.com', audience }, /plain http/],
     [{ issuer: `${issuer}?a`, audience }, /query or fragment/],
@@ -260,7 +260,7 @@ t.test('stops the boot for key options that cannot be fetched, and says why', as
     [{ issuer, audience, keys: ['https://id.example.com/jwks'] }, /A URL of keys stands alone/], [
       { issuer, audience, keys: { a: 'https://id.example.com/jwks' } }, /A URL of keys stands alone/
     ], [{ issuer, audience, keys: undefined }, /set to undefined/],
-    [{ issuer, audience, algorithms: ['HS256'] }, /nobody publishes/], [
+    [{ issuer, audience, algorithms: ['HS256'] }, /never published/], [
       { issuer, audience, cooldown: 0 }, /cooldown.*more than 0/
     ], [{ issuer, audience, cooldown: 'soon' }, /cooldown/], [{ issuer, audience, staleFor: -1 }, /staleFor/],
     [{ issuer, audience, agent: {} }, /agent.*Agent/], [{ issuer, audience, agent: 'proxy' }, /agent.*Agent/],
@@ -271,7 +271,7 @@ t.test('stops the boot for key options that cannot be fetched, and says why', as
       { issuer, audience, keys: () => publicKey, staleFor: 0 }, /staleFor is about fetched keys/
     ], [{ issuers: [{ issuer, audience, keys: publicKey }], insecureHosts: [] }, /insecureHosts is about fetched keys/],
     [{ issuers: () => null, sign: true }, /signs has one issuer/], [
-      { issuers: () => null, audience }, /audience cannot stand beside issuers/
+      { issuers: () => null, audience }, /audience cannot be combined with issuers/
     ], [{ issuers: 'me' }, /a function/]
   ]
   for (const [options, message] of cases) {

@@ -17,16 +17,16 @@ import type { JwtCredential, JwtSettings } from './options.js'
 
 type Answer = Outcome<Principal, JwtCredential>
 
-/** A token whose signature and claims hold; what the clock and the mapping say is asked on every request. */
+/** A token with a valid signature and valid claims. The clock and the mapping are checked on every request. */
 interface Verified extends CachedToken {
   readonly trust: Trust
   readonly key: VerificationKey
   readonly credential: JwtCredential
-  /** The principal without a mapping, which is the same every time; `null` where there is one. */
+  /** The principal, which is constant without a mapping; `null` with one. */
   readonly principal: Principal | null
 }
 
-/** A token taken apart, and whose it says it is: nothing of it is believed yet. */
+/** A parsed token with the issuer that it claims. Nothing is verified yet. */
 interface Presented {
   readonly token: string
   readonly jws: CompactJws
@@ -38,12 +38,12 @@ function isTrust (found: Exclude<ReturnType<Trusted['of']>, Promise<unknown>>): 
   return Object.hasOwn(found, 'rules')
 }
 
-/** A JWS whose issuer is still to be found. */
+/** A parsed token before its issuer is looked up. */
 type Opened = Omit<Presented, 'trust'>
 
 /**
- * What the scheme says of a request: synchronous, unless a function of the application is not, or keys are waited for.
- * A refusal throws nothing.
+ * Authenticates requests by their tokens. Returns a promise only if a function of the application does, or if keys have
+ * to be fetched. Does not throw for a refused token.
  */
 export class TokenAuthenticator {
   readonly #trusted: Trusted
@@ -67,8 +67,8 @@ export class TokenAuthenticator {
   }
 
   /**
-   * A token that was verified before. Where keys may change, they are asked again: a key that is no longer among them
-   * is revoked.
+   * Authenticates a token that was verified before. If the keys may change, the key is looked up again: a key that is
+   * no longer found is revoked.
    */
   #again (known: Verified, request: FastifyRequest): Answer | Promise<Answer> {
     if (known.trust.ring !== null) return this.#judge(known, request)
@@ -134,7 +134,7 @@ export class TokenAuthenticator {
     return this.#judge(verified, request)
   }
 
-  /** What holds only now: the clock, and what the application's mapping says. */
+  /** Checks what may change between requests: the clock, and the result of the application's mapping. */
   #judge (verified: Verified, request: FastifyRequest): Answer | Promise<Answer> {
     const { claims } = verified.credential
     const late = clockFault(claims, this.#settings.clock, Date.now() / 1000)
@@ -147,7 +147,7 @@ export class TokenAuthenticator {
   }
 
   #map (verified: Verified, input: unknown, request: FastifyRequest): Answer {
-    if (isNo(input)) return invalid('the principal mapping of the scheme knows no such principal')
+    if (isNo(input)) return invalid('the principal mapping of the scheme refused the claims')
     return this.#admit(verified, principalFrom(input as Principal, this.#realmOf(verified.trust)), request)
   }
 
@@ -159,7 +159,7 @@ export class TokenAuthenticator {
     return authenticated(principal, {
       credential,
       authenticatedAt: past ? dateOf(authTime) : null,
-      // What was accepted within the tolerance is not over yet.
+      // A token that was accepted within the tolerance must not be expired already.
       expiresAt: dateOf(Math.min(exp, iat + (maxAge ?? Infinity)) + tolerance),
       recheck: () => this.#again(verified, request)
     })
@@ -171,22 +171,22 @@ export class TokenAuthenticator {
 }
 
 /**
- * The principal of claims without a mapping: `sub`, scopes of `scope` (RFC 8693, 4.2: one text) or `scp` (a text or a
- * list), roles of `roles`. Says in words why there is none.
+ * Returns the principal for claims without a mapping: the id from `sub`, scopes from `scope` (a string, RFC 8693, 4.2)
+ * or `scp` (a string or a list), and roles from `roles`; or the reason why there is none, as text.
  */
 function defaultPrincipal (claims: Readonly<Record<string, unknown>>, realm: string): Principal | string {
   const { sub, scope, scp, roles = [] } = claims
   if (typeof sub !== 'string') return 'the claim sub is missing'
-  if (scope !== undefined && typeof scope !== 'string') return 'the claim scope is not a text'
+  if (scope !== undefined && typeof scope !== 'string') return 'the claim scope is not a string'
   const scopes = words(scope ?? scp ?? [])
-  if (scopes === null) return 'the claim scp is neither a text nor a list of texts'
+  if (scopes === null) return 'the claim scp is neither a string nor a list of strings'
   const names = Array.isArray(roles) ? words(roles) : null
-  if (names === null) return 'the claim roles is not a list of texts'
+  if (names === null) return 'the claim roles is not a list of strings'
   const input: PrincipalInput = { realm, id: sub, scopes, roles: names }
   return principalFrom(input, realm)
 }
 
-/** Separate names, each once; `null` when the claim is not made of texts. */
+/** Returns the names in a claim without duplicates; `null` if it is neither a string nor a list of strings. */
 function words (claim: unknown): readonly string[] | null {
   const list: unknown = typeof claim === 'string' ? claim.split(' ').filter(word => word !== '') : claim
   if (!Array.isArray(list) || !list.every(word => typeof word === 'string')) return null

@@ -1,10 +1,10 @@
 import type { StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
 import type { RefreshSettings } from './refresh-options.js'
 
-/** The kind of the records of families. */
+/** The kind of the store's records of families. */
 export const familyKind = 'refresh-family'
 
-/** One grant: all refresh tokens that came from one login, of which one is current. It holds no secret. */
+/** Describes one grant: all refresh tokens of one login, of which one is current. Contains no secret. */
 export interface Family {
   readonly issuer: string
   readonly client: string
@@ -12,15 +12,15 @@ export interface Family {
   readonly roles: readonly string[]
   /** The audience of its access tokens. */
   readonly resource: string
-  /** Of the token that is current. */
+  /** The generation of the current token. */
   readonly generation: number
-  /** The name of the secret that the current token is written with. */
+  /** The name of the secret that authenticates the current token. */
   readonly secret: string
-  /** Milliseconds since 1970, as are the others: when the current token replaced its predecessor. */
+  /** The time at which the current token replaced its predecessor. All times are in milliseconds since 1970. */
   readonly rotatedAt: number
   readonly createdAt: number
   readonly authenticatedAt: number
-  /** When the grant ends, however often it is used. */
+  /** The time at which the grant ends, even if it is used until then. */
   readonly absolute: number
 }
 
@@ -29,12 +29,12 @@ export function familyEntry (id: string, owner: StoreOwner, family: Family, { id
   return { kind: familyKind, id, owner, value: { ...family }, expiresAt: endOf(family, idle) }
 }
 
-/** Reads what {@link familyEntry} wrote. */
+/** Returns the family in a record that {@link familyEntry} created. */
 export function familyOf ({ value }: StoreRecord): Family {
   return value as unknown as Family
 }
 
-/** Returns the record as it is after the current token was exchanged. */
+/** Returns the record after an exchange of the current token. */
 export function rotate (record: StoreRecord, secret: string, { idle }: RefreshSettings): StoreRecord {
   const family = familyOf(record)
   const next: Family = { ...family, generation: family.generation + 1, secret, rotatedAt: Date.now() }
@@ -46,13 +46,13 @@ function endOf ({ rotatedAt, absolute }: Family, idle: number): Date {
 }
 
 /**
- * What a token of a family is: *current*, or *just before*, which the same client may present again for a short while,
- * after an answer that was lost or beside another tab. Anything older is *used again*; a later one is *unknown*, which
- * a store leaves behind that lost its latest writes.
+ * Classifies a token of a family: *current*, or *just before*, the predecessor of the current token, which the client
+ * may present again for a short time after it lost a response or in another tab. Any older token is *used again*. A
+ * later token is *unknown*, which happens if the store lost its latest writes.
  */
 export type Standing = 'current' | 'just before' | 'used again' | 'unknown'
 
-/** Returns what the token of a generation is. */
+/** Returns the standing of the token with a generation. */
 export function standingOf (
   { generation, rotatedAt }: Family, presented: number, { reuseGrace }: RefreshSettings
 ): Standing {

@@ -14,10 +14,10 @@ import type { RefreshSettings } from './refresh-options.js'
 import { createHandle, familyId, RefreshTokens, type RefreshToken } from './refresh-token.js'
 import type { Signer } from './sign.js'
 
-/** Grants that a person has at most. More would be a way to fill the store that everybody needs. */
+/** The maximum number of grants per person, so that nobody can fill the store. */
 const maxFamilies = 100
 
-/** What {@link Grants} work with. */
+/** Configuration of {@link Grants}. */
 export interface GrantsOptions {
   readonly scheme: string
   readonly signer: Signer
@@ -25,12 +25,12 @@ export interface GrantsOptions {
   readonly resource: string
   readonly refresh: RefreshSettings
   readonly store: Store
-  /** Looks a person up again at each refresh; `null`: they have what they were granted. */
+  /** Completes a person at each refresh; `null` if people keep what they were granted. */
   readonly load: Load | null
   readonly grants: SchemeContext['grants']
 }
 
-/** A person as they are now, with what they still have of a grant. */
+/** A person with their current rights, and the scopes that they still have of a grant. */
 interface Person {
   readonly principal: Principal
   readonly scopes: readonly string[]
@@ -41,7 +41,7 @@ interface Answer {
   readonly announce: () => void
 }
 
-/** The grants of one signing scheme: access tokens that are refreshed, each refresh token once. */
+/** Manages the grants of one signing scheme: issues access tokens, and refreshes them once per refresh token. */
 export class Grants {
   readonly #options: GrantsOptions
   readonly #tokens: RefreshTokens
@@ -82,7 +82,8 @@ export class Grants {
   }
 
   /**
-   * Exchanges a refresh token. *Foreign*: it is none of this scheme; *invalid*: it is, and counts for nothing.
+   * Exchanges a refresh token. Returns *foreign* for a token of another scheme, and *invalid* for a token of this
+   * scheme that is not valid any more.
    * @throws {AuthError} `AUTH_UNAVAILABLE`
    */
   async refresh (
@@ -106,7 +107,7 @@ export class Grants {
       const next = isRotated ? record : rotate(record, this.#tokens.newest, refresh)
       const { generation } = familyOf(next)
       const { tokens, announce } = await this.#answer(narrowed, familyOf(next), { ...token, generation })
-      // whoever was first has made this token the one just before
+      // a concurrent call has exchanged this token, which now is the one just before
       if (!isRotated && !await store.swap(next)) continue
       if (!isRotated) publish('token-refreshed', { ...this.#event(record), scopes: narrowed.scopes, generation })
       announce()
@@ -114,7 +115,7 @@ export class Grants {
     }
   }
 
-  /** Looks the person up; `null` where there is none any more. */
+  /** Loads the person of a grant. Returns `null` if `load` refuses them. */
   async #load (record: StoreRecord, request: FastifyRequest): Promise<Person | null> {
     const { load, scheme, grants } = this.#options
     const { scopes, roles } = familyOf(record)
@@ -134,7 +135,7 @@ export class Grants {
     const refreshToken = this.#tokens.write(token, { issuer, client }, family.secret)
     if (refreshToken === null) {
       throw new AuthError(
-        'AUTH_UNAVAILABLE', 'the current refresh token has a secret that is not among sign.refresh.secret'
+        'AUTH_UNAVAILABLE', 'the secret of the current refresh token is not in sign.refresh.secret'
       )
     }
     const grant = familyId(token.handle)
@@ -159,7 +160,7 @@ export class Grants {
     return invalid('the refresh token was used before: its grant has ended')
   }
 
-  /** Ends a grant. Of several calls at once, one publishes it. */
+  /** Ends a grant. Only one of several concurrent calls publishes the event. */
   async #revoke (record: StoreRecord): Promise<void> {
     const taken = await this.#options.store.take(familyKind, record.id)
     if (taken !== null) publish('token-revoked', { ...this.#event(record), tokenId: null })
@@ -167,10 +168,10 @@ export class Grants {
 
   async #lost (record: StoreRecord): Promise<Invalid> {
     await this.#revoke(record)
-    return invalid('load knows the person of the refresh token no longer: the grant has ended')
+    return invalid('load refused the person of the refresh token: the grant has ended')
   }
 
-  /** Ends the grants that were used longest ago. */
+  /** Ends the least recently used grants of an owner who has too many. */
   async #makeRoom (id: string, owner: StoreOwner): Promise<void> {
     const { store } = this.#options
     const found = await store.find(familyKind, owner)
@@ -187,12 +188,12 @@ export class Grants {
   }
 }
 
-/** A family always has an owner. */
+/** Returns the owner of a family, which always has one. */
 function ownerOf ({ owner }: StoreRecord): StoreOwner {
   return owner as StoreOwner
 }
 
-/** Returns the scopes that are asked for, as far as they are granted. */
-function narrow (granted: readonly string[], asked: readonly string[] | undefined): readonly string[] {
-  return asked === undefined ? granted : granted.filter(scope => asked.includes(scope))
+/** Returns the requested scopes that are granted. */
+function narrow (granted: readonly string[], requested: readonly string[] | undefined): readonly string[] {
+  return requested === undefined ? granted : granted.filter(scope => requested.includes(scope))
 }

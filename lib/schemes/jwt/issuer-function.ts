@@ -5,34 +5,34 @@ import { foreign, invalid, unavailableOr } from '../../kit/outcome.js'
 import { isNo, isThenable } from '../../util/answer.js'
 import { TtlCache } from '../../util/ttl-cache.js'
 
-/** Issuers that are known at once, and those that are known not to be. */
+/** The maximum number of cached issuers, and of cached negative results. */
 const maxIssuers = 1_000
-/** Characters of an `iss` that the application is asked about. */
+/** The maximum length of an `iss` in characters. The function is not called for longer ones. */
 const maxLength = 500
-/** Milliseconds for which a no is believed, so that a new issuer is accepted soon. */
-const noFor = 60_000
+/** The time for which a negative result is cached, in milliseconds. Short, so that new issuers are accepted soon. */
+const negativeTtl = 60_000
 
 /**
- * Issuers that the application tells one by one. It is asked once for each `iss` that it accepts, at most once a minute
- * for each that it does not, and by all requests together that come while it answers.
+ * Finds issuers by a function of the application. Accepted issuers are cached without expiry, negative results for a
+ * minute. Concurrent requests share one call.
  */
 export class IssuerFunction<T extends object> {
-  readonly #ask: (iss: string) => unknown
+  readonly #resolve: (iss: string) => unknown
   readonly #make: (iss: string, answer: unknown) => T
   readonly #known = new Map<string, T>()
   readonly #answers = new TtlCache<T | null>({
-    ttl: noFor, maxEntries: maxIssuers, isNegative: answer => answer === null
+    ttl: negativeTtl, maxEntries: maxIssuers, isNegative: answer => answer === null
   })
 
-  /** @param make makes of an answer what {@link of} returns; what it throws is a fault of the application. */
-  constructor (ask: (iss: string) => unknown, make: (iss: string, answer: unknown) => T) {
-    this.#ask = ask
+  /** @param make converts a result of `resolve` to an issuer; an error that it throws is a fault of the application. */
+  constructor (resolve: (iss: string) => unknown, make: (iss: string, answer: unknown) => T) {
+    this.#resolve = resolve
     this.#make = make
   }
 
-  /** Finds an issuer: *foreign* where the application said no. */
+  /** Finds an issuer. Returns *foreign* if the application does not accept it. */
   of (iss: unknown): T | Foreign | Invalid | Unavailable | Promise<T | Foreign | Unavailable> {
-    if (typeof iss !== 'string') return invalid('the claim iss is missing, or no string')
+    if (typeof iss !== 'string') return invalid('the claim iss is missing or not a string')
     if (iss === '' || iss.length > maxLength) return foreign
     const known = this.#known.get(iss)
     if (known !== undefined) return known
@@ -45,7 +45,7 @@ export class IssuerFunction<T extends object> {
   }
 
   #learn (iss: string): T | null | Promise<T | null> {
-    const answer = this.#ask(iss)
+    const answer = this.#resolve(iss)
     return isThenable(answer) ? Promise.resolve(answer).then(each => this.#keep(iss, each)) : this.#keep(iss, answer)
   }
 

@@ -18,36 +18,36 @@ import { parseIssuerAnswer } from './options.js'
 import type { IssuerSettings, JwtSettings } from './options.js'
 import { isKeysUrl, sourceAt, sourceByDiscovery } from './remote.js'
 
-/** One issuer: what its tokens must say, and the keys that are its own. */
+/** One issuer: the rules for its claims, and its keys. */
 export interface Trust {
   readonly rules: ClaimRules
-  /** The keys that are known at boot; `null` where a resolver finds them, or they are fetched. */
+  /** The keys that are known at boot; `null` if a function returns them or they are fetched. */
   readonly ring: Keyring | null
   readonly algorithms: readonly Algorithm[] | null
   readonly find: (header: JoseHeader) => FoundKey | Promise<FoundKey>
   /**
-   * Finds another key where one that the token did not name failed to verify it; `null` where the keys cannot have
+   * Finds another key after a key that the token does not name did not verify it; `null` if the keys cannot have
    * changed.
    */
   readonly findAnother: (header: JoseHeader, failed: VerificationKey) => FoundKey | Promise<FoundKey>
-  /** The keys are fetched. */
+  /** `true` if the keys are fetched. */
   readonly isRemote: boolean
 }
 
 /** The issuers of a scheme. Keys are never shared between them (RFC 8725, 3.8). */
 export interface Trusted {
-  /** The issuer that the scheme signs for; `undefined` where a function finds the issuers. */
+  /** The issuer for which the scheme signs; `undefined` if a function finds the issuers. */
   readonly first: Trust | undefined
-  /** Keys are fetched, or may be. */
+  /** `true` if keys are fetched, or may be. */
   readonly isRemote: boolean
   /**
-   * Whose token it claims to be, by exact `iss`: *foreign* for one that nobody named. The claim is believed only after
-   * a key of that issuer verified it.
+   * Returns the issuer with an exact `iss`, or *foreign* for an unknown one. The claim is not trusted before a key of
+   * that issuer has verified the token.
    */
   readonly of: (iss: unknown) => Trust | Foreign | Invalid | Unavailable | Promise<Trust | Foreign | Unavailable>
 }
 
-/** What all issuers of a scheme have in common. */
+/** Holds the settings that all issuers of a scheme share. */
 export interface Common {
   readonly rules: Pick<ClaimRules, 'typ' | 'requiresIat'>
   readonly remote: RemoteOptions
@@ -66,20 +66,21 @@ export function createIssuers (issuers: JwtSettings['issuers'], common: Common, 
     first: trusts[0],
     isRemote: trusts.some(trust => trust.isRemote),
     of: iss => anyIssuer ?? (
-      typeof iss === 'string' ? byIssuer.get(iss) ?? foreign : invalid('the claim iss is missing, or no string')
+      typeof iss === 'string' ? byIssuer.get(iss) ?? foreign : invalid('the claim iss is missing or not a string')
     )
   }
 }
 
 /**
- * Asks a function of the application. An answer that cannot be read is its fault: there is no boot that it could stop.
+ * Creates issuers that a function of the application finds. A result that cannot be parsed is an `AUTH_FAULT`, because
+ * the function is called at run time.
  */
-function byFunction (ask: (iss: string) => unknown, common: Common, path: string): Trusted {
+function byFunction (resolve: (iss: string) => unknown, common: Common, path: string): Trusted {
   const create = (iss: string, answer: unknown): Trust => {
-    const parsed = parseIssuerAnswer(answer, `What the function ${path}.issuers returned`)
-    return createTrust({ ...parsed, issuer: iss, path: `what the function ${path}.issuers returned` }, common)
+    const parsed = parseIssuerAnswer(answer, `The result of the function ${path}.issuers`)
+    return createTrust({ ...parsed, issuer: iss, path: `the result of the function ${path}.issuers` }, common)
   }
-  const issuers = new IssuerFunction(ask, (iss, answer) => atRunTime(() => create(iss, answer)))
+  const issuers = new IssuerFunction(resolve, (iss, answer) => atRunTime(() => create(iss, answer)))
   return { first: undefined, isRemote: true, of: iss => issuers.of(iss) }
 }
 
@@ -125,6 +126,7 @@ function given (keys: unknown, algorithms: readonly Algorithm[] | null, path: st
 export function checkGuessable ({ key, algorithm }: VerificationKey, place: string): void {
   if (isSymmetric(algorithm)) checkSecret(key.export(), { minBytes: minSecretBytes(algorithm), path: place })
   else if (isKnown(key.export({ type: 'spki', format: 'der' }))) {
-    throw misconfigured(`${place} is a published sample: everybody has its private key, and can sign. Make a key pair.`)
+    throw misconfigured(`${place} is a published sample whose private key is public, so anybody could sign tokens. ` +
+      'Generate a key pair.')
   }
 }

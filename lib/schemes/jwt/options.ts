@@ -28,110 +28,114 @@ import { isKeysUrl } from './remote.js'
 import { parseResource } from './resource.js'
 import type { ResourceOptions, ResourceSettings } from './resource.js'
 
-/** What a handler may know of a token: never the token itself. Frozen whole. */
+/** Holds the verified content of a token for handlers, deep-frozen. It does not contain the token itself. */
 export interface JwtCredential {
   readonly claims: Claims
   readonly header: JoseHeader
 }
 
-/** Whose tokens are accepted, and by which keys. */
+/** Configuration of one issuer whose tokens are accepted. */
 export interface JwtIssuer {
   /** The exact `iss`. */
   readonly issuer: string | undefined
-  /** The `aud` of this application; one of several; `false` accepts tokens that were made for anybody. */
+  /** The `aud` of this application, or a list of which one must match; `false` accepts tokens for any audience. */
   readonly audience: string | readonly string[] | false | undefined
   /**
-   * Secrets (at least as long as the hash), public keys, a JWK set, the https URL of one, or a function that finds the
-   * key of a header. Left out, the keys are found by the metadata of the issuer (RFC 8414, OpenID Connect Discovery).
+   * Secrets (at least as long as the hash), public keys, a JWK set, the https URL of a JWK set, or a function that
+   * returns the key for a header. Default: the keys in the metadata of the issuer (RFC 8414, OpenID Connect Discovery).
    */
   readonly keys?: StaticKeys | URL | KeyResolver | undefined
-  /** Left out, each key has the `alg` of its JWK, or the usual algorithm of its kind: HS256, RS256, the curve's. */
+  /** Default: the `alg` of each JWK, or the usual algorithm of the kind of key: HS256, RS256, or that of the curve. */
   readonly algorithms?: readonly Algorithm[]
 }
 
 /**
- * Says what is accepted of an issuer, by its exact `iss`, of which nothing is verified yet: compare it with what is
- * known, and build nothing from it. A no (`null`,
- * `undefined`, `false`) makes tokens of that issuer *foreign*. Asked once for each issuer that it accepts; a no is
- * asked again after a minute. An `AuthError` of
- * `AUTH_UNAVAILABLE` means that it cannot tell now: 503. What else it throws is a 500.
+ * Returns the configuration of an issuer by its `iss`. The `iss` is not verified yet: compare it with known values, and
+ * build no URL or query from it. `null`, `undefined` or `false` makes tokens of that issuer *foreign*. Configurations
+ * are cached without expiry, negative results for a minute. Throw an `AuthError` with the code `AUTH_UNAVAILABLE` if
+ * the issuer cannot be looked up now (503). Any other error is answered with 500.
  */
 export type IssuerResolver = (iss: string) => IssuerAnswer | Promise<IssuerAnswer>
 
 type IssuerAnswer = Omit<JwtIssuer, 'issuer'> | Unavailable | No
 
 /**
- * How {@link JwtOptions} makes a principal of claims. A no (`null`, `undefined`, `false` or `{ valid: false }`) refuses
- * the token with 401; what it throws is a 500. Runs on every request.
+ * Maps the claims of a token to a principal, on every request. `null`, `undefined`, `false` or `{ valid: false }`
+ * refuses the token with 401. An error is answered with 500.
  */
-export type ClaimsMapping<P extends PrincipalInput> = (claims: Claims, request: FastifyRequest) => P | No | Promise<P | No>
+export type ClaimsMapping<P extends PrincipalInput> =
+  (claims: Claims, request: FastifyRequest) => P | No | Promise<P | No>
 
-/** How tokens are signed. */
+/** Configures the signing of tokens. */
 export interface SignOptions {
-  /** The secret or private key; left out, the first of `keys` that can sign. It must belong to one of `keys`. */
+  /** The secret or private key, which must belong to one of `keys`. Default: the first of `keys` that can sign. */
   readonly key?: KeyMaterial | undefined
-  /** The `kid` in the header; left out, that of the key. */
+  /** The `kid` in the header. Default: that of the key. */
   readonly kid?: string
-  /** Until a token expires, unless the call says otherwise. Default `'15m'`. */
+  /** The time until a token expires, unless a call sets another one. Default `'15m'`. */
   readonly expiresIn?: Duration
-  /** The realm of the people whom tokens are signed for, and of the principals of these tokens. Default: the issuer. */
+  /** The realm that people must have to get a token, and that the principals of tokens get. Default: the issuer. */
   readonly realm?: string
-  /** The `client_id` of tokens that no client asked for. Default `'first-party'`. */
+  /** The `client_id` of tokens that are not issued to a client. Default `'first-party'`. */
   readonly client?: string
-  /** Further claims of every token for a person. */
+  /** Returns further claims for every token. */
   readonly claims?: TokenClaims
-  /** Lets tokens be refreshed: `app.gatehouse.tokens.grant` and `refresh`. */
+  /** Turns on refresh tokens: `app.gatehouse.tokens.grant` and `refresh`. */
   readonly refresh?: RefreshTokenOptions
 }
 
 /** Returns further claims of a token for a person. */
-export type TokenClaims = (principal: Principal) => Readonly<Record<string, unknown>> | Promise<Readonly<Record<string, unknown>>>
+export type TokenClaims =
+  (principal: Principal) => Readonly<Record<string, unknown>> | Promise<Readonly<Record<string, unknown>>>
 
 interface JwtCommon<P extends PrincipalInput> {
-  /** Where the token travels. Default `'bearer'`. A cookie is checked for cross-site requests. */
+  /** The source of the token. Default `'bearer'`. A token in a cookie is refused in cross-site requests. */
   readonly from?: CredentialSource | readonly CredentialSource[]
-  /** Of the challenge. Default: the scheme's name. */
+  /** The realm in the challenge. Default: the name of the scheme. */
   readonly realm?: string
-  /** How far the clocks of the issuer and this machine may be apart. Default 0. */
+  /** The accepted difference between the clocks of the issuer and this machine. Default 0. */
   readonly clockTolerance?: Duration
-  /** How long after `iat` a token is good for, however late its `exp`. */
+  /** The longest time after `iat` for which a token is valid, even if its `exp` is later. */
   readonly maxTokenAge?: Duration
-  /** The one accepted `typ`, such as `'at+jwt'`. Left out: none, `JWT` or `at+jwt`. */
+  /** The only accepted `typ`, such as `'at+jwt'`. Default: no `typ`, `JWT` and `at+jwt` are accepted. */
   readonly typ?: string
   /**
    * Describes the first audience as a protected resource (RFC 9728): the plugin serves the document, and every
    * challenge of the scheme names it. The audience must be an https URL.
    */
   readonly resource?: true | ResourceOptions
-  /** How many verified tokens are remembered. Default 4,096; `false`: none. */
+  /** The maximum number of cached tokens. Default 4,096; `false` turns the cache off. */
   readonly cache?: number | false
-  /** Default: `id` from `sub`, `scopes` from `scope` or `scp`, `roles` from `roles`, `realm` from `iss`. */
+  /**
+   * Maps the claims of a token to a principal. Default: `id` from `sub`, `scopes` from `scope` or `scp`, `roles` from
+   * `roles`, `realm` from `iss`.
+   */
   readonly principal?: ClaimsMapping<P>
   readonly load?: Load<PrincipalFrom<P>>
   /** Adds a property to every request: the principal of this scheme, or `null`. `true` for the scheme's own name. */
   readonly decorate?: true | string
   /**
-   * Of fetched keys: the least time between two fetches for keys that are not known, and after a failed one. Default
+   * For fetched keys: the shortest time between two fetches because of unknown keys, and after a failed fetch. Default
    * `'30s'`.
    */
   readonly cooldown?: Duration
-  /** Of fetched keys: how long after the last success they are used while their source fails. Default `'24h'`. */
+  /** For fetched keys: the time for which they are used after the last success if fetches fail. Default `'24h'`. */
   readonly staleFor?: Duration
-  /** Of fetched keys: host names that may be asked without TLS, beside loopback ones. Default: none. */
+  /** For fetched keys: host names, in addition to loopback ones, that need no TLS. Default: none. */
   readonly insecureHosts?: readonly string[]
   /**
-   * Of fetched keys: the agent of their requests, for proxies and private certificate authorities. Default: the global
-   * one.
+   * For fetched keys: the agent of the requests, for proxies and private certificate authorities. Default: the global
+   * agent.
    */
   readonly agent?: Agent
 }
 
-/** The options of {@link jwt}: one issuer and its keys, or several `issuers`. */
+/** The options of {@link jwt}, with one `issuer` and its keys, or several `issuers`. */
 export type JwtOptions<P extends PrincipalInput = PrincipalInput> = JwtCommon<P> & (
   | Omit<JwtIssuer, 'issuer'> & {
-    /** The exact `iss`; `false` accepts tokens that say nothing of their issuer, or anything. */
+    /** The exact `iss`; `false` accepts tokens with any `iss`, or none. */
     readonly issuer: string | false | undefined
-    /** Makes the scheme sign tokens too: `app.gatehouse.tokens.issue`. */
+    /** Lets the scheme sign tokens too: `app.gatehouse.tokens.issue`. */
     readonly sign?: true | SignOptions
     readonly issuers?: never
   }
@@ -147,31 +151,31 @@ export type JwtOptions<P extends PrincipalInput = PrincipalInput> = JwtCommon<P>
 
 type Mapping = ClaimsMapping<PrincipalInput>
 
-/** What is accepted of one issuer, parsed. */
+/** {@link JwtIssuer}, parsed. */
 export interface IssuerSettings {
-  /** `null`: any. */
+  /** `null` accepts any issuer. */
   readonly issuer: string | null
-  /** One of these; `null`: any. */
+  /** The accepted values; `null` accepts any audience. */
   readonly audience: readonly string[] | null
   readonly algorithms: readonly Algorithm[] | null
-  /** Key material, a URL or a function, as given; `undefined`: the issuer's metadata says where they are. */
+  /** Key material, a URL or a function, as given; `undefined` for keys by the issuer's metadata. */
   readonly keys: unknown
   /** The path of these options, for messages: `schemes.user.issuers[0]`. */
   readonly path: string
 }
 
-/** How tokens are signed, parsed. */
+/** {@link SignOptions}, parsed. */
 export interface SignSettings {
-  /** As given; `undefined`: one of the keys of the issuer. */
+  /** As given; `undefined` for one of the keys of the issuer. */
   readonly key: unknown
   readonly kid: string | null
   /** Seconds. */
   readonly expiresIn: number
-  /** `null`: the issuer. */
+  /** `null` for the issuer. */
   readonly realm: string | null
   readonly client: string
   readonly claims: TokenClaims | null
-  /** `null`: tokens cannot be refreshed. */
+  /** `null` if there are no refresh tokens. */
   readonly refresh: RefreshSettings | null
 }
 
@@ -182,15 +186,15 @@ export interface JwtSettings {
   readonly realm: string
   readonly clock: ClockRules
   readonly typ: string | null
-  /** 0: none. */
+  /** 0 if tokens are not cached. */
   readonly cacheSize: number
-  /** `null`: the default. */
+  /** `null` for the default mapping. */
   readonly mapping: Mapping | null
   readonly load: Load | null
-  /** `null`: not described. */
+  /** `null` if the audience is not described as a protected resource. */
   readonly resource: ResourceSettings | null
   readonly decorate: true | string | null
-  /** `null`: does not sign. */
+  /** `null` if the scheme does not sign tokens. */
   readonly sign: SignSettings | null
   readonly issuers: readonly IssuerSettings[] | ((iss: string) => unknown)
   readonly remote: RemoteSettings
@@ -198,7 +202,7 @@ export interface JwtSettings {
   readonly path: string
 }
 
-/** How keys are fetched. */
+/** Configures how keys are fetched. */
 export type RemoteSettings = Pick<RemoteOptions, 'cooldown' | 'staleFor' | 'insecureHosts' | 'agent'>
 
 const asGiven: Parser<unknown> = value => value
@@ -214,7 +218,7 @@ const common = {
   principal: optional(functionOf<Mapping>('(claims) => principal or null'), null),
   load: optional(functionOf<Load>('(principal, { scheme, request }) => principal or null'), null),
   decorate: optional(decorateOption, null),
-  cooldown: optional(duration({ positive: true, reason: 'Every unknown key would be asked for.' }), null),
+  cooldown: optional(duration({ positive: true, reason: 'Every unknown key would cause a fetch.' }), null),
   staleFor: optional(duration(), null),
   insecureHosts: optional(parseHosts, null),
   agent: optional(parseAgent, null)
@@ -240,7 +244,7 @@ const parseSeveralIssuers = object({
 
 const parseEntry = object({ issuer: parseIssuerOfSeveral, ...issuerKeys })
 
-/** Parses what a function of the option `issuers` returned. */
+/** Parses the result of a function in the option `issuers`. */
 export const parseIssuerAnswer = object(issuerKeys)
 
 const parseSignOptions = object({
@@ -293,19 +297,19 @@ function complete (parsed: Parsed<typeof common>, { name, path, issuers, sign }:
   })
 }
 
-/** An option that would count for nothing is a mistake. */
+/** Rejects options about fetched keys if no keys are fetched, because they would have no effect. */
 function checkRemote (remote: object, issuers: JwtSettings['issuers'], path: string): void {
   const given = Object.entries(remote).find(([, value]) => value !== null)?.[0]
   const isRemote = typeof issuers === 'function' || issuers.some(({ keys }) => keys === undefined || isKeysUrl(keys))
   if (given === undefined || isRemote) return
-  throw misconfigured(`The option ${path}.${given} is about fetched keys, and all keys are given. Leave it out.`)
+  throw misconfigured(`The option ${path}.${given} is about fetched keys, but all keys are given. Leave it out.`)
 }
 
 function parseIssuers (issuers: unknown, path: string): JwtSettings['issuers'] {
   if (typeof issuers === 'function') return issuers as (iss: string) => unknown
   if (!Array.isArray(issuers) || issuers.length === 0) {
-    throw misconfigured(`The option ${path} must be a non-empty list of { issuer, audience, keys }, or a function. Got ` +
-      `${describeValue(issuers)}.`)
+    throw misconfigured(`The option ${path} must be a non-empty list of { issuer, audience, keys }, or a function. ` +
+      `Got ${describeValue(issuers)}.`)
   }
   const entries = listOf(parseEntry)(issuers, `The option ${path}`)
   if (new Set(entries.map(({ issuer }) => issuer)).size !== entries.length) {
@@ -317,7 +321,7 @@ function parseIssuers (issuers: unknown, path: string): JwtSettings['issuers'] {
 function missing (hint: string): Parser<null> {
   return (value, option) => {
     if (value === undefined) return null
-    throw misconfigured(`${option} cannot stand beside issuers. ${hint}.`)
+    throw misconfigured(`${option} cannot be combined with issuers. ${hint}.`)
   }
 }
 
@@ -330,7 +334,7 @@ function parseIssuer (value: unknown, option: string): string | null {
 
 function parseIssuerOfSeveral (value: unknown, option: string): string {
   if (typeof value === 'string' && value !== '') return value
-  throw misconfigured(`${option} must be the exact 'iss' of the tokens: each of several issuers is known by its own. ` +
+  throw misconfigured(`${option} must be the exact 'iss' of the tokens, which identifies each of several issuers. ` +
     `Got ${describeValue(value)}.`)
 }
 
@@ -340,8 +344,8 @@ function parseAudience (value: unknown, option: string): readonly string[] | nul
   if (list.length > 0 && list.every(each => typeof each === 'string' && each !== '')) {
     return Object.freeze([...list] as string[])
   }
-  throw misconfigured(`${option} must be the 'aud' of this application, a list of them, or false to accept tokens for ` +
-    `anybody. Got ${describeValue(value)}.`)
+  throw misconfigured(`${option} must be the 'aud' of this application, a list of them, or false to accept tokens ` +
+    `for any audience. Got ${describeValue(value)}.`)
 }
 
 function parseSign (value: unknown, option: string): SignSettings {
@@ -349,7 +353,7 @@ function parseSign (value: unknown, option: string): SignSettings {
 }
 
 /**
- * Parses a duration to whole seconds: a NumericDate is written as an integer, because not every reader takes others.
+ * Parses a duration to whole seconds, because not every parser accepts a NumericDate that is not an integer.
  */
 export function parseLifetime (value: unknown, option: string): number {
   return Math.ceil(duration({ positive: true })(value, option))
@@ -369,11 +373,11 @@ function parseAgent (value: unknown, option: string): Agent {
 
 function parseHosts (value: unknown, option: string): readonly string[] {
   if (Array.isArray(value) && value.every(isHost)) return Object.freeze([...value])
-  throw misconfigured(`${option} must be a list of host names in small letters, without scheme and port, such as ` +
+  throw misconfigured(`${option} must be a list of host names in lower case, without scheme and port, such as ` +
     "['keycloak'].")
 }
 
-/** Returns true for a host name as URLs have it. */
+/** Returns true for a host name in the form that URLs have. */
 function isHost (value: unknown): value is string {
   if (typeof value !== 'string' || !URL.canParse(`http://${value}`) || /:\d+$/.test(value)) return false
   return new URL(`http://${value}`).host === value

@@ -4,19 +4,19 @@ import { secrets } from '../../secrets/check-secret.js'
 import { describeValue } from '../../util/describe.js'
 import { duration, object, optional } from '../../util/options.js'
 
-/** How refresh tokens are made, and how long they are good for. */
+/** Configures refresh tokens. */
 export interface RefreshTokenOptions {
-  /** At least 32 bytes; or a list, the newest first. All are accepted, and the first writes. */
+  /** A secret of at least 32 bytes, or a list with the newest first: new tokens use the first, and all are accepted. */
   readonly secret: string | readonly (string | undefined)[] | undefined
-  /** How refresh tokens begin. Default `'rt'`. */
+  /** The prefix of refresh tokens. Default `'rt'`. */
   readonly prefix?: string
-  /** How long a grant lives without being refreshed. Default `'14d'`. */
+  /** The longest time between two refreshes of a grant. Default `'14d'`. */
   readonly idle?: Duration
-  /** How long a grant lives at most. Default `'90d'`. */
+  /** The longest lifetime of a grant. Default `'90d'`. */
   readonly absolute?: Duration
   /**
-   * How long the refresh token just before the current one is answered with the current one, for tabs that refresh at
-   * once and answers that are lost. Default `'30s'`; `0`: each is good for one use, and a second one ends the grant.
+   * The time for which the previous refresh token still returns the current one, for tabs that refresh concurrently and
+   * for lost responses. Default `'30s'`. With `0`, a second use of a token always ends the grant.
    */
   readonly reuseGrace?: Duration
 }
@@ -35,7 +35,7 @@ const parseRefreshOptions = object({
   prefix: optional(parsePrefix, 'rt'),
   idle: optional(duration({ positive: true }), 14 * 86_400),
   absolute: optional(duration({ positive: true }), 90 * 86_400),
-  reuseGrace: optional(duration({ max: 600, reason: 'A thief could use a stolen token for as long.' }), 30)
+  reuseGrace: optional(duration({ max: 600, reason: 'A stolen token could be used for as long.' }), 30)
 })
 
 /** Parses the option `sign.refresh`. @throws {AuthError} `AUTH_MISCONFIGURED` */

@@ -1,19 +1,19 @@
 import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 
-/** A refresh token that is ours: whose family, and which of its tokens. */
+/** A parsed refresh token: the handle of its family, and its generation. */
 export interface RefreshToken {
   readonly handle: string
   readonly generation: number
 }
 
-/** Whom a refresh token is for. */
+/** The issuer and client that a refresh token is bound to. */
 interface Audience {
   readonly issuer: string
   readonly client: string
 }
 
 interface MacKey {
-  /** The name by which records call the secret. It says nothing of it. */
+  /** The name of the secret in records, which reveals nothing about it. */
   readonly name: string
   readonly key: Buffer
 }
@@ -25,21 +25,21 @@ export function createHandle (): string {
   return randomBytes(handleBytes).toString('base64url')
 }
 
-/** Returns the id of a family's record, which opens nothing: the handle cannot be found from it. */
+/** Returns the id of a family's record. It gives no access, because the handle cannot be computed from it. */
 export function familyId (handle: string): string {
   return hash('sha256', handle, 'base64url')
 }
 
 /**
- * Writes and reads refresh tokens, `<prefix>_<handle>.<generation>.<mac>`. The MAC makes garbage known without a
- * look-up, and every earlier token of a family known as such without a record of its own.
+ * Writes and reads refresh tokens, `<prefix>_<handle>.<generation>.<mac>`. By the MAC, forged tokens are refused
+ * without a look-up, and earlier tokens of a family are recognised without records of their own.
  */
 export class RefreshTokens {
   readonly #prefix: string
   readonly #pattern: RegExp
   readonly #keys: readonly MacKey[]
 
-  /** @param secrets the newest, which writes, first. All of them are accepted. */
+  /** @param secrets the newest first. New tokens use the first, and all are accepted. */
   constructor (prefix: string, secrets: readonly Uint8Array[]) {
     this.#prefix = prefix
     this.#pattern = new RegExp(`^${prefix}_([\\w-]{22})\\.(0|[1-9]\\d{0,14})\\.([\\w-]{43})$`)
@@ -49,19 +49,19 @@ export class RefreshTokens {
     }))
   }
 
-  /** The name of the secret that new tokens are written with. */
+  /** The name of the secret of new tokens. */
   get newest (): string {
     return String(this.#keys[0]?.name)
   }
 
-  /** Writes a token with the secret of this name; `null` where it is not among the secrets. */
+  /** Writes a token with the secret of this name. Returns `null` if there is no such secret. */
   write (token: RefreshToken, audience: Audience, secret: string): string | null {
     const found = this.#keys.find(({ name }) => name === secret)
     if (found === undefined) return null
     return `${this.#prefix}_${token.handle}.${token.generation}.${mac(found.key, token, audience)}`
   }
 
-  /** Reads a token; `null` for what no secret of ours wrote for this client. */
+  /** Reads a token. Returns `null` for a text that none of the secrets has authenticated for this client. */
   read (text: unknown, audience: Audience): RefreshToken | null {
     const [, handle, generation, written] = typeof text === 'string' ? this.#pattern.exec(text) ?? [] : []
     if (handle === undefined || written === undefined) return null
@@ -70,12 +70,12 @@ export class RefreshTokens {
   }
 }
 
-/** HKDF (RFC 5869): one secret gives unrelated keys for other purposes. */
+/** Derives a key for one purpose by HKDF (RFC 5869). */
 function derive (secret: Uint8Array, purpose: string, length: number): Buffer {
   return Buffer.from(hkdfSync('sha256', secret, '', `fastify-gatehouse 1 ${purpose}`, length))
 }
 
-/** The fields have their lengths before them, so that no two lists of fields are one text. */
+/** Computes the MAC of a token. Each field is preceded by its length, so that the encoding is unambiguous. */
 function mac (key: Buffer, { handle, generation }: RefreshToken, { issuer, client }: Audience): string {
   const fields = [issuer, handle, String(generation), client].map(field => `${Buffer.byteLength(field)}:${field}`)
   return createHmac('sha256', key).update(fields.join('')).digest('base64url')

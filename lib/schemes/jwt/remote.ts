@@ -5,12 +5,12 @@ import type { VerificationKey } from '../../jose/jwk.js'
 import type { RemoteSource } from '../../jose/remote/remote-keys.js'
 import { sourceUrl } from '../../jose/remote/source-url.js'
 
-/** Returns true for keys that are to be fetched from a URL. */
+/** Returns true for keys that have to be fetched from a URL. */
 export function isKeysUrl (keys: unknown): keys is string | URL {
   return keys instanceof URL || (typeof keys === 'string' && /^\s*https?:\/\//i.test(keys))
 }
 
-/** What is known of an issuer before its keys are fetched. */
+/** Describes an issuer whose keys are fetched. */
 export interface RemoteIssuer {
   readonly issuer: string | null
   readonly algorithms: readonly Algorithm[] | null
@@ -20,7 +20,7 @@ export interface RemoteIssuer {
   readonly path: string
 }
 
-/** The source of keys at a URL. @throws {AuthError} `AUTH_MISCONFIGURED` */
+/** Returns the source of keys at a URL. @throws {AuthError} `AUTH_MISCONFIGURED` */
 export function sourceAt (
   keys: string | URL, { issuer, algorithms, check, insecureHosts, path }: RemoteIssuer
 ): RemoteSource {
@@ -29,21 +29,22 @@ export function sourceAt (
   return { issuer, url, check, algorithms: published(algorithms, path) }
 }
 
-/** The source of keys where the metadata of the issuer says. @throws {AuthError} `AUTH_MISCONFIGURED` */
+/** Returns the source of keys that the metadata of an issuer names. @throws {AuthError} `AUTH_MISCONFIGURED` */
 export function sourceByDiscovery ({ issuer, algorithms, check, insecureHosts, path }: RemoteIssuer): RemoteSource {
   if (issuer === null) {
-    throw misconfigured(`The option ${path}.keys is missing: without an issuer nobody can be asked for them.`)
+    throw misconfigured(`The option ${path}.keys is missing, and without an issuer they cannot be discovered. Set ` +
+      'keys or issuer.')
   }
   const url = sourceUrl(issuer, insecureHosts)
   const fault = !(url instanceof URL) ? url : /[?#]/.test(issuer) ? 'must not have a query or fragment' : null
   if (fault !== null) {
-    throw misconfigured(`The option ${path}.keys is missing, and the issuer cannot be asked for them: it ${fault}.`)
+    throw misconfigured(`The option ${path}.keys is missing, and they cannot be discovered by the issuer: it ${fault}.`)
   }
   return { issuer, url: null, check, algorithms: published(algorithms, path) }
 }
 
 function published (algorithms: readonly Algorithm[] | null, path: string): readonly Algorithm[] | null {
   if (algorithms === null || !algorithms.some(isSymmetric)) return algorithms
-  throw misconfigured(`The option ${path}.algorithms names HMAC, whose secrets nobody publishes. Name the algorithms of ` +
-    'public keys, or give keys.')
+  throw misconfigured(`The option ${path}.algorithms names HMAC, whose secrets are never published. Name algorithms ` +
+    'with public keys, or give the keys in the option keys.')
 }

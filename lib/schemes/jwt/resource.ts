@@ -6,17 +6,17 @@ import { describeValue } from '../../util/describe.js'
 import { listOf, object, optional, text } from '../../util/options.js'
 import type { IssuerSettings, JwtSettings } from './options.js'
 
-/** Describes the protected resource to clients (RFC 9728). */
+/** Configures the description of the protected resource for clients (RFC 9728). */
 export interface ResourceOptions {
-  /** The name of the resource, for people. */
+  /** The name of the resource that clients show to people. */
   readonly name?: string
   /** The URL of a page for developers. */
   readonly documentation?: string
-  /** The scopes that clients may ask for. */
+  /** The scopes that clients may request. */
   readonly scopes?: readonly string[]
   /**
-   * The URL of the document, where it is not below the root of the resource's host. The route is declared if its path
-   * is in the context of the plugin; otherwise serve the document there by other means.
+   * The URL of the document, if it is not the well-known URL of the audience. The plugin declares the route if the path
+   * is in its context; otherwise serve the document there by other means.
    */
   readonly metadata?: string
 }
@@ -47,19 +47,18 @@ function webUrl (value: unknown, option: string): string {
   throw misconfigured(`${option} ${url}. Got ${describeValue(value)}.`)
 }
 
-/** RFC 9728, 2: `offline_access` is no scope of a resource. */
+/** Parses a scope. Rejects `offline_access`, which is not a scope of a resource (RFC 9728, 2). */
 function parseScope (value: unknown, option: string): string {
   const scope = text(value, option)
   if (!/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)) {
-    throw misconfigured(
-      `${option} has characters that a scope cannot have (RFC 6749, 3.3): spaces, quotes, or no ASCII.`
-    )
+    throw misconfigured(`${option} has characters that a scope cannot have (RFC 6749, 3.3), such as spaces, quotes ` +
+      'or non-ASCII characters.')
   }
   if (scope !== 'offline_access') return scope
-  throw misconfigured(`${option} is offline_access, which clients ask an authorization server for. Leave it out.`)
+  throw misconfigured(`${option} is offline_access, which clients request from an authorization server. Leave it out.`)
 }
 
-/** A protected resource: where its metadata is, and the route that serves it. */
+/** A protected resource: the URL of its metadata, and the route that serves it. */
 export interface ProtectedResource {
   readonly metadataUrl: string
   /** Declares the route of the document. */
@@ -70,8 +69,7 @@ const wellKnown = '/.well-known/oauth-protected-resource'
 
 /**
  * Describes the first audience of a scheme as a protected resource.
- * @throws {AuthError} `AUTH_MISCONFIGURED` where the audience or an issuer is no URL, or the document could not be
- * served.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` if the audience or an issuer is not a URL, or the document cannot be served.
  */
 export function createResource (settings: ResourceSettings, scheme: JwtSettings): ProtectedResource {
   const { issuers, places, path, remote } = scheme
@@ -100,14 +98,14 @@ export function createResource (settings: ResourceSettings, scheme: JwtSettings)
 }
 
 interface ResourceUrl {
-  /** As configured: clients compare it as text (RFC 9728, 3.3). */
+  /** The audience as it is configured, because clients compare it as text (RFC 9728, 3.3). */
   readonly text: string
   readonly origin: string
   readonly pathname: string
   readonly search: string
 }
 
-/** Returns the first audience, which every issuer of the document must issue tokens for. */
+/** Returns the first audience. Every issuer in the document must issue tokens for it. */
 function resourceOf (issuers: readonly IssuerSettings[], option: string): ResourceUrl {
   const identifier = issuers[0]?.audience?.[0]
   const url = identifier === undefined ? 'is missing' : sourceUrl(identifier, [])
@@ -121,8 +119,8 @@ function resourceOf (issuers: readonly IssuerSettings[], option: string): Resour
   if (other === undefined) {
     return { text: String(identifier), origin: url.origin, pathname: url.pathname, search: url.search }
   }
-  throw misconfigured(`${option} names every issuer, and ${other.path}.audience lacks the first audience of the scheme: ` +
-    'tokens that clients get there would be refused. Add it.')
+  throw misconfigured(`${option} names every issuer, but ${other.path}.audience lacks the first audience of the ` +
+    'scheme, so tokens that clients get there would be refused. Add it.')
 }
 
 function pathOf ({ pathname }: ResourceUrl): string {
@@ -134,10 +132,11 @@ function issuerUrl (issuer: string | null, insecureHosts: readonly string[], pat
   const url = issuer === null ? 'must be named' : sourceUrl(issuer, insecureHosts)
   const fault = url instanceof URL ? (/[?#]/.test(String(issuer)) ? 'must not have a query or fragment' : null) : url
   if (fault === null) return String(issuer)
-  throw misconfigured(`The option ${path}.issuer ${fault}: the option resource tells clients where to ask for tokens.`)
+  throw misconfigured(`The option ${path}.issuer ${fault}, because the option resource names it to clients that need ` +
+    'a token.')
 }
 
-/** RFC 9728, 2: the ways of RFC 6750 by which a token may come. */
+/** Returns the methods of RFC 6750 by which clients may send a token (RFC 9728, 2). */
 function bearerMethods (places: readonly CredentialSource[]): readonly string[] {
   const methods = [
     ...places.includes('bearer') ? ['header'] : [], ...places.includes('query:access_token') ? ['query'] : []
@@ -147,27 +146,27 @@ function bearerMethods (places: readonly CredentialSource[]): readonly string[] 
 
 interface Served {
   readonly metadataUrl: string
-  /** The application says where the document is. */
+  /** `true` if the application set the URL of the document. */
   readonly isOwn: boolean
   readonly option: string
 }
 
 /**
- * Returns the pattern of the route within the context of the plugin; `null` where it is elsewhere, as the application
- * says.
+ * Returns the pattern of the route within the context of the plugin; `null` if the application set a URL elsewhere.
  */
 function routeOf (app: FastifyInstance, { metadataUrl, isOwn, option }: Served): string | null {
   const { pathname } = new URL(metadataUrl)
   const isWithin = pathname.startsWith(`${app.prefix}/`)
   if (!isWithin && isOwn) return null
   if (!isWithin) {
-    throw misconfigured(`${option} has its document at ${pathname}, which is outside of the context of the plugin, with ` +
-      `the prefix ${app.prefix}. Say where it is served, such as resource: { metadata: 'https://…' }, or register the ` +
-      'plugin without a prefix.')
+    throw misconfigured(`${option} has its document at ${pathname}, which is outside of the context of the plugin ` +
+      `with the prefix ${app.prefix}. Set the URL at which it is served, such as resource: { metadata: 'https://…' }` +
+      ', or register the plugin without a prefix.')
   }
   if (/^[\w\-.~/]*$/.test(pathname)) return pathname.slice(app.prefix.length)
-  throw misconfigured(`${option} has its document at ${pathname}, which no route can stand for: use letters, digits and ` +
-    "-._~ in the path of the audience, or say where the document is served: resource: { metadata: 'https://…' }.")
+  throw misconfigured(`${option} has its document at ${pathname}, which no route can serve. Use only letters, digits ` +
+    'and -._~ in the path of the audience, or set the URL at which the document is served: ' +
+    "resource: { metadata: 'https://…' }.")
 }
 
 interface Declared {
@@ -178,8 +177,8 @@ interface Declared {
 
 function declare (app: FastifyInstance, { url, document, option }: Declared): void {
   if (app.hasRoute({ method: 'GET', url: `${app.prefix}${url}` })) {
-    throw misconfigured(`${option} has its document where another route stands: ${app.prefix}${url}. Two schemes cannot ` +
-      'describe one resource: give each an audience of its own, or let one describe both.')
+    throw misconfigured(`${option} has its document at ${app.prefix}${url}, where another route is declared. Two ` +
+      'schemes cannot describe one resource: give each an audience of its own, or let one describe both.')
   }
   const config = { auth: { public: 'describes the protected resource to clients (RFC 9728)' } }
   app.get(url, { config, schema: { hide: true } as object }, async (_request, reply) => {

@@ -26,12 +26,15 @@ export type { Jwk, KeyMaterial } from '../../jose/key-material.js'
 export type { KeyResolver } from '../../jose/keyring.js'
 
 /**
- * JSON Web Tokens (RFC 7519, 8725, 9068). A token of another issuer, or what is no JWT, is *foreign*: the next scheme
- * is asked. The verified claims are at
- * `request.auth.credential.claims`.
+ * Creates a scheme for JSON Web Tokens (RFC 7519, 8725, 9068). A token of another issuer, or a text that is not a JWT,
+ * is *foreign*: the guard tries the next scheme. The verified claims are in `request.auth.credential.claims`.
  *
  * @example
- * const user = jwt({ keys: process.env.JWT_SECRET, issuer: 'https://id.example.com', audience: 'https://api.example.com' })
+ * const user = jwt({
+ *   keys: process.env.JWT_SECRET,
+ *   issuer: 'https://id.example.com',
+ *   audience: 'https://api.example.com'
+ * })
  * @throws {AuthError} `AUTH_MISCONFIGURED` at boot, for a weak key or a wrong option.
  */
 export function jwt<P extends PrincipalInput = PrincipalInput> (
@@ -72,11 +75,11 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
 
 interface Lookup {
   readonly context: SchemeContext
-  /** Of the scheme, else of the plugin. */
+  /** The `load` of the scheme, or else of the plugin. */
   readonly load: Load | null
 }
 
-/** Creates what a signing scheme offers to applications. */
+/** Creates the functions of a signing scheme for applications. */
 async function createTokens (app: FastifyInstance, setup: SignSetup, { context, load }: Lookup): Promise<TokenFeature> {
   const { sign: { refresh }, trust: { rules }, name, path } = setup
   const signer = await createSigner(app, setup)
@@ -88,8 +91,8 @@ async function createTokens (app: FastifyInstance, setup: SignSetup, { context, 
     )
   }
   if (load === null) {
-    app.log.warn(`${path}.sign.refresh has no load: people keep the scopes and roles that they were granted, until the ` +
-      'grant ends. Give the scheme or the plugin a load')
+    app.log.warn(`${path}.sign.refresh has no load function, so people keep the scopes and roles that they were ` +
+      'granted until the grant ends. Give the scheme or the plugin a load function')
   }
   const { store, grants: hasPermission } = context
   const grants = new Grants({

@@ -21,11 +21,11 @@ import type { SignSettings } from './options.js'
 
 const require = createRequire(import.meta.url)
 
-/** What a scheme that signs is made of. */
+/** Configuration of the signer of a scheme. */
 export interface SignSetup {
   readonly sign: SignSettings
   readonly trust: Trust
-  /** The `typ` that the scheme accepts; `null` where it accepts the usual ones. */
+  /** The only `typ` that the scheme accepts; `null` if it accepts the usual ones. */
   readonly typ: string | null
   readonly name: string
   /** The path of the options of the scheme, for messages. */
@@ -41,34 +41,34 @@ interface SigningKey {
 
 type Sign = (payload: Readonly<Record<string, unknown>>) => string
 
-/** What a token says. */
+/** The content of a token before it is signed. */
 export interface TokenContent {
   readonly principal: Principal
   readonly scopes: readonly string[]
-  /** `null`: no client asked for it. */
+  /** `null` if the token is not issued to a client. */
   readonly client: string | null
-  /** The id of the grant that it belongs to. */
+  /** The id of the grant that the token belongs to; `null` if it belongs to none. */
   readonly grant: string | null
-  /** Milliseconds since 1970; `null`: not known. */
+  /** Milliseconds since 1970; `null` if unknown. */
   readonly authenticatedAt: number | null
-  /** Seconds; left out, the scheme's own. */
+  /** Seconds. Default: those of the scheme. */
   readonly expiresIn?: number
   readonly claims?: Readonly<Record<string, unknown>>
 }
 
 /** Signs tokens that the scheme itself accepts. */
 export interface Signer {
-  /** The `client_id` where no client asked. */
+  /** The `client_id` of tokens that are not issued to a client. */
   readonly client: string
   /**
-   * Completes a person for whom tokens are to be signed.
-   * @throws {AuthError} `AUTH_FAULT` for one of another realm, or with the id of a client.
+   * Completes the principal of a person who gets a token.
+   * @throws {AuthError} `AUTH_FAULT` for a principal of another realm, or with the id of a client.
    */
   person (input: PrincipalInput): Principal
   sign (content: TokenContent): Promise<SignedToken>
 }
 
-/** A token that nobody has yet. */
+/** A signed token, before it is sent and announced. */
 export interface SignedToken {
   readonly accessToken: string
   readonly expiresIn: number
@@ -78,7 +78,7 @@ export interface SignedToken {
 
 /**
  * Creates the signer of a scheme.
- * @throws {AuthError} `AUTH_MISCONFIGURED` when there is no key that can, or the scheme would not accept its tokens.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` if no key can sign, or the scheme would not accept the tokens.
  */
 export async function createSigner (app: FastifyInstance, setup: SignSetup): Promise<Signer> {
   const { sign, trust, typ, name, path } = setup
@@ -130,7 +130,7 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
   })
 }
 
-/** Returns `issue` of a scheme. */
+/** Creates the function `issue` of a scheme. */
 export function createIssue (signer: Signer): TokenFeature['issue'] {
   return async (input, { expiresIn, claims = {} }) => {
     const principal = signer.person(input)
@@ -147,11 +147,11 @@ export function createIssue (signer: Signer): TokenFeature['issue'] {
 function personOf (input: PrincipalInput, realm: string, path: string): Principal {
   const principal = principalFrom(input, realm) as Principal
   if (principal.realm !== realm) {
-    throw internalError(`the principal has the realm ${describeValue(principal.realm)}, and ${path} signs for people of ` +
-      `${describeValue(realm)}: tell it by sign.realm`)
+    throw internalError(`the principal has the realm ${describeValue(principal.realm)}, but ${path} signs for the ` +
+      `realm ${describeValue(realm)}. Set sign.realm`)
   }
   if (!principal.id.startsWith('client:')) return principal
-  throw internalError("the id of the principal begins with 'client:', as those of clients do, which are no people")
+  throw internalError("the id of the principal begins with 'client:', which is reserved for clients")
 }
 
 function ownLifetime (expiresIn: unknown): number {
@@ -163,15 +163,15 @@ function signingKey ({ sign, trust, path }: SignSetup): SigningKey {
     ? ownKey(sign.key, trust, `${path}.sign.key`)
     : trust.ring?.keys.find(key => key.signing !== null)
   if (own === undefined) {
-    throw misconfigured(`${path} has nothing to sign with: its keys are public, or found by a function. Give sign: { key } ` +
-      'with a secret or private key.')
+    throw misconfigured(`${path} has no key to sign with: its keys are public, or found by a function. Set sign.key ` +
+      'to a secret or private key.')
   }
   const { algorithm, kid, key, signing } = own
-  if (signing === null) throw misconfigured(`${path}.sign.key is a public key. Signing needs the private one.`)
+  if (signing === null) throw misconfigured(`${path}.sign.key is a public key. Signing needs the private key.`)
   return { algorithm, kid, key, signing }
 }
 
-/** The key of `sign.key` under the algorithm and kid of the key that verifies for it. */
+/** Returns the key of `sign.key` with the algorithm and kid of the key that verifies its signatures. */
 function ownKey (
   material: unknown, trust: Trust, place: string
 ): Omit<SigningKey, 'signing'> & { readonly signing: KeyObject | null } {
@@ -184,15 +184,15 @@ function ownKey (
   const verifier = trust.ring.keys.find(known => known.key.type === key.type && known.key.equals(key))
   if (verifier === undefined) {
     throw misconfigured(
-      `${place} belongs to none of the keys: the scheme would refuse what it signs. Add its public half to keys.`
+      `${place} belongs to none of the keys, so the scheme would refuse its own tokens. Add the public key to keys.`
     )
   }
   return { ...verifier, signing }
 }
 
 /**
- * `@fastify/jwt` in a child of its own, where its decorators cannot meet those of an application that uses it too,
- * registered before or after. Loaded only by applications that sign.
+ * Registers `@fastify/jwt` in a child context of its own, so that its decorators do not conflict with those of an
+ * application that uses it too. It is loaded only if a scheme signs.
  */
 async function signEngine (
   app: FastifyInstance, name: string, { key, signing }: SigningKey, header: { readonly algorithm: Algorithm }
@@ -220,33 +220,31 @@ async function signEngine (
   return payload => engine.sign(payload)
 }
 
-/** What the scheme signs, it accepts: a wrong kid would else be found by the first user. */
+/** Checks that the scheme accepts its own tokens, so that a wrong `kid` stops the boot. */
 function checkAccepted (token: string, trust: Trust, path: string): void {
   if (trust.ring === null || typeof verifyCompact(token, trust.ring) !== 'string') return
-  throw misconfigured(`${path} would not accept the tokens that it signs: sign.kid names no key of keys, or another one ` +
-    'than signs.')
+  throw misconfigured(`${path} would not accept its own tokens: ${path}.sign.kid must be the kid of the key in keys ` +
+    'that signs.')
 }
 
-const written = ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles', 'client_id', 'sid']
+const reservedClaims = ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles', 'client_id', 'sid']
 
 function checkClaims (claims: Readonly<Record<string, unknown>>): void {
-  const taken = written.filter(name => Object.hasOwn(claims, name))
+  const taken = reservedClaims.filter(name => Object.hasOwn(claims, name))
   if (claims['cnf'] !== undefined) {
-    throw internalError('the option claims of a token has cnf: the scheme refuses tokens that are bound to a key')
+    throw internalError('the option claims of a token has cnf, but the scheme refuses tokens that are bound to a key')
   }
   if (taken.length > 0) {
-    throw internalError(
-      `the option claims of a token has ${joinNames(taken, 'and')}, which the scheme writes itself: from its own options, the principal and expiresIn`
-    )
+    throw internalError(`the option claims of a token has ${joinNames(taken, 'and')}, which the scheme sets itself ` +
+      'from its own options, the principal and expiresIn')
   }
 }
 
-/** RFC 6749, 3.3: a scope has no space within; one that had would be read as two. */
+/** Returns the claim `scope`. Rejects a scope with a space, which would be read as two (RFC 6749, 3.3). */
 function scopeClaim (scopes: readonly string[]): { readonly scope?: string } {
   if (!scopes.every(scope => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope))) {
-    throw internalError(
-      'a scope of the principal has characters that a token cannot carry (RFC 6749, 3.3): spaces, quotes, or no ASCII'
-    )
+    throw internalError('a scope of the principal has characters that a token cannot carry (RFC 6749, 3.3), such as ' +
+      'spaces, quotes or non-ASCII characters')
   }
   return scopes.length === 0 ? {} : { scope: scopes.join(' ') }
 }

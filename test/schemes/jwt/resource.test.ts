@@ -199,8 +199,8 @@ t.test('stops the boot where the document would be wrong, or could not be served
       },
       /schemes\.mcp\.issuers\[1\]\.audience lacks the first audience/
     ],
-    [base, /outside of the context of the plugin, with the prefix \/v1.*metadata: 'https/, '/v1'],
-    [{ ...base, audience: 'https://api.example.com/:id' }, /no route can stand for/],
+    [base, /outside of the context of the plugin with the prefix \/v1.*metadata: 'https/, '/v1'],
+    [{ ...base, audience: 'https://api.example.com/:id' }, /no route can serve/],
     [{ ...base, resource: false }, /schemes\.mcp\.resource must be an object/],
     [{ ...base, resource: { scopes: ['offline_access'] } }, /resource\.scopes\[0\] is offline_access/],
     [{ ...base, resource: { scopes: ['a b'] } }, /resource\.scopes\[0\] has characters/],
@@ -209,7 +209,7 @@ t.test('stops the boot where the document would be wrong, or could not be served
   const twice = await appWith({ schemes: { a: jwt(base), b: jwt(base) }, default: ['a', 'b'] }).catch(
     (error: Error) => error.message
   )
-  t.match(twice, /schemes\.b\.resource has its document where another route stands/)
+  t.match(twice, /schemes\.b\.resource has its document at .*, where another route is declared/)
 })
 
 t.test('a scheme of the application gets the reason of its outcome, and its headers reach the client', async t => {

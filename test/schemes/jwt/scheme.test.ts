@@ -459,7 +459,7 @@ t.test('stops the boot for wrong options, and names the scheme and the option', 
     [{ ...base, audience: [] }, /schemes\.user\.audience must be the 'aud'/],
     [{ ...base, audience: ['a', 7] }, /schemes\.user\.audience must be the 'aud'/],
     [{ ...base, audience: null }, /schemes\.user\.audience must be the 'aud'/],
-    [{ ...base, issuers: [entry] }, /schemes\.user\.issuer cannot stand beside issuers/],
+    [{ ...base, issuers: [entry] }, /schemes\.user\.issuer cannot be combined with issuers/],
     [{ issuers: [entry], sign: true }, /signs has one issuer/],
     [{ issuers: [] }, /non-empty list/],
     [{ issuers: entry }, /non-empty list/],
@@ -596,8 +596,8 @@ t.test('sign: refuses reserved claims, scopes with spaces and an empty lifetime'
 
 t.test('stops the boot if it could not sign, or would not accept its own tokens', async t => {
   for (const [options, message] of [
-    [{ keys: rsa.publicKey, sign: true }, /nothing to sign with/],
-    [{ keys: () => rsa.publicKey, sign: true }, /nothing to sign with/],
+    [{ keys: rsa.publicKey, sign: true }, /no key to sign with/],
+    [{ keys: () => rsa.publicKey, sign: true }, /no key to sign with/],
     [{ keys: rsa.publicKey, sign: { key: pair('rsa').privateKey } }, /belongs to none/],
     [{ keys: rsa.publicKey, sign: { key: rsa.publicKey } }, /is a public key/],
     [{ keys: { a: rsa.privateKey, b: hs } }, /mixes/],
