@@ -29,7 +29,8 @@ export async function hash (args: readonly string[], terminal: Terminal): Promis
   const algorithm = optionOf(
     'algorithm',
     args,
-    'hash never reads a password from its arguments. Choose another password: this one may be in the history of your shell.'
+    'hash never reads a password from its arguments. Choose another password: this one may be in the history of your ' +
+    'shell.'
   ) ?? 'argon2id'
   const options = algorithms.get(algorithm)
   if (options === undefined) throw new UsageError('--algorithm must be argon2id, scrypt or bcrypt.')

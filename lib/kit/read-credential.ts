@@ -93,14 +93,16 @@ function parseSource (source: unknown, option: string): Reader {
     : null
   if (match === null) {
     throw misconfigured(
-      `${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ${describeValue(source)}. ` +
+      `${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ` +
+      `${describeValue(source)}. ` +
       "For other words in Authorization there are 'authorization:<word>' and 'basic:username'."
     )
   }
   const name = match[2] ?? ''
   if (match[1] === 'header' && reservedHeaders.has(name.toLowerCase())) {
     throw misconfigured(
-      `${option} is 'header:${name}', which means something else already. For Authorization write 'bearer' or 'authorization:<word>', for a cookie 'cookie:<name>', or choose a header of your own.`
+      `${option} is 'header:${name}', which means something else already. For Authorization write 'bearer' or ` +
+      "'authorization:<word>', for a cookie 'cookie:<name>', or choose a header of your own."
     )
   }
   switch (match[1]) {

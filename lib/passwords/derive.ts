@@ -62,9 +62,9 @@ export async function library<T> (name: string, get: () => Promise<T>): Promise<
   try {
     return await get()
   } catch (cause) {
-    throw misconfigured(
-      `This password hash needs the package ${name}, which cannot be loaded (${(cause as { readonly code?: string }).code ?? 'it threw'}). Install it: npm install ${name}`
-    )
+    const reason = (cause as { readonly code?: string }).code ?? 'it threw'
+    throw misconfigured(`This password hash needs the package ${name}, which cannot be loaded (${reason}). ` +
+      `Install it: npm install ${name}`)
   }
 }
 

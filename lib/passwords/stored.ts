@@ -110,8 +110,14 @@ function writeInner (recipe: Recipe, salt: Buffer, digest: Buffer): string {
   const both = `${base64(salt)}$${base64(digest)}`
   switch (recipe.algorithm) {
     case 'bcrypt': return `$2b$${String(recipe.cost).padStart(2, '0')}$${toBcrypt64(salt)}${toBcrypt64(digest)}`
-    case 'scrypt': return `$scrypt$ln=${Math.log2(recipe.cost)},r=${recipe.blockSize},p=${recipe.parallelization}$${both}`
-    default: return `$${recipe.algorithm}$v=${recipe.version}$m=${recipe.memorySize},t=${recipe.passes},p=${recipe.parallelism}$${both}`
+    case 'scrypt': {
+      const { cost, blockSize, parallelization } = recipe
+      return `$scrypt$ln=${Math.log2(cost)},r=${blockSize},p=${parallelization}$${both}`
+    }
+    default: {
+      const { algorithm, version, memorySize, passes, parallelism } = recipe
+      return `$${algorithm}$v=${version}$m=${memorySize},t=${passes},p=${parallelism}$${both}`
+    }
   }
 }
 

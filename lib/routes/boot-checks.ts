@@ -55,8 +55,8 @@ function describeEarly (routes: readonly PrintedRoute[], app: FastifyInstance): 
 
 function describeOutside (routes: readonly PrintedRoute[]): string {
   return `${describeRoutes(routes)} outside of the context in which fastify-gatehouse is registered, and ` +
-    'unprotected. Register the plugin on the root instance (if in a file of its own, wrapped with fastify-plugin), or set the ' +
-    "option outside: 'allow' if that is intended."
+    'unprotected. Register the plugin on the root instance (if in a file of its own, wrapped with fastify-plugin), ' +
+    "or set the option outside: 'allow' if that is intended."
 }
 
 /** Returns `GET, HEAD /a is`, or `GET /a; POST /b and 3 more are`. */

@@ -71,7 +71,8 @@ function read (variable: string, purpose: string, given: string | undefined) {
   const rule = Object.hasOwn(purposes, purpose) ? purposes[purpose as SecretPurpose] : null
   if (rule === null) {
     throw misconfigured(
-      `secretsFromEnvironment does not know the purpose ${describeValue(purpose)} of ${variable}. Known: ${joinNames(Object.keys(purposes))}.`
+      `secretsFromEnvironment does not know the purpose ${describeValue(purpose)} of ${variable}. Known: ` +
+      `${joinNames(Object.keys(purposes))}.`
     )
   }
   if (given === undefined || given.trim() === '') {

@@ -25,8 +25,11 @@ export function toStoreError (operation: string, error: unknown): AuthError {
     : new StoreUnavailable('failed', `${operation} failed: ${describeError(error)}`)
 }
 
-/** Messages of `pg` and `ioredis` that are constants, and so contain no data. */
-const constants = /^(?:Connection (?:is closed|terminated|ended)|Command timed out|Reached the max retries|Query read timeout|timeout exceeded|Socket timeout)/
+/** The beginnings of messages of `pg` and `ioredis` that are constant, and so contain no data. */
+const constants = [
+  'Connection is closed', 'Connection terminated', 'Connection ended', 'Command timed out', 'Reached the max retries',
+  'Query read timeout', 'timeout exceeded', 'Socket timeout'
+]
 
 /**
  * Describes an error without secrets: by its code, the first word of a reply from Redis, a message that is known to be
@@ -47,7 +50,8 @@ export function describeError (error: unknown): string {
   }
   const reply = /^[A-Z]{3,24}(?= )/.exec(error.message)
   if (reply !== null) return reply[0]
-  return constants.test(error.message) ? error.message.slice(0, 80) : error.constructor.name
+  const isConstant = constants.some(each => error.message.startsWith(each))
+  return isConstant ? error.message.slice(0, 80) : error.constructor.name
 }
 
 /**

@@ -18,7 +18,8 @@ function jsonCopy (value: unknown, path: string, depth: number): unknown {
   }
   if (isPlainObject(value)) return jsonObject(value, path, depth)
   throw internalError(
-    `${path} cannot be stored as JSON. Use only strings, finite numbers, booleans, null, lists and plain objects of them`
+    `${path} cannot be stored as JSON. Use only strings, finite numbers, booleans, null, lists and plain objects of ` +
+    'them'
   )
 }
 

@@ -40,7 +40,7 @@ const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) 
       })
     }
   })],
-  [/of 50 parallel adds of one free or expired name, one succeeds/, store => ({
+  [/one of 50 parallel adds of a free or expired id succeeds/, store => ({
     async add (entry) {
       if (await store.get(entry.kind, entry.id) !== null) return false
       await pause()

@@ -78,7 +78,8 @@ export class Discovery implements KeyLocation {
     if (!isObject(document)) return 'the answer is not an object'
     const { issuer, jwks_uri: jwksUri } = ownFields(document)
     if (issuer !== this.#issuer) {
-      return `the document is of another issuer${typeof issuer === 'string' ? `, ${JSON.stringify(issuer).slice(0, 60)}` : ''}`
+      const shown = typeof issuer === 'string' ? `, ${JSON.stringify(issuer).slice(0, 60)}` : ''
+      return `the document is of another issuer${shown}`
     }
     if (typeof jwksUri !== 'string') return 'the document has no jwks_uri'
     const url = sourceUrl(jwksUri, this.#options.insecureHosts)

@@ -39,7 +39,8 @@ export interface FetchFailure {
  * always UTF-8, and bytes are counted while they are read. Resolves to a {@link FetchFailure} for every error.
  *
  * @example
- * const fetched = await fetchJson(new URL('https://id.example.com/jwks.json'), { timeout: 5_000, maxBytes: 262_144, agent: null, lookup: null, signal })
+ * const url = new URL('https://id.example.com/jwks.json')
+ * const fetched = await fetchJson(url, { timeout: 5_000, maxBytes: 262_144, agent: null, lookup: null, signal })
  * if ('failure' in fetched) return fetched.failure
  */
 export async function fetchJson (url: URL, options: FetchOptions): Promise<FetchedJson | FetchFailure> {

@@ -61,7 +61,7 @@ export function counting (contract: StoreContract): void {
     await store.decrement(kind, randomUUID(), end)
   })
 
-  testStore(contract, 'a window forgets its count, and a late decrement does not change the next window', async store => {
+  testStore(contract, 'a window forgets its count, and a late decrement leaves the next window alone', async store => {
     const id = randomUUID()
     const first = await store.increment(kind, id, { window: 0.05, ceiling: 1 })
     await until(async () => (await store.increment(kind, id, read)).expiresAt === null)

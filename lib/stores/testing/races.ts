@@ -124,7 +124,7 @@ export function races (contract: StoreContract): void {
     assert.deepEqual(values, names.map(id => last.get(id)), 'the value is that of the winner')
   })
 
-  testStore(contract, `of ${callers} parallel adds of one free or expired name, one succeeds, ${few} times`, async store => {
+  testStore(contract, `one of ${callers} parallel adds of a free or expired id succeeds, ${few} times`, async store => {
     const names = Array.from({ length: few }, () => randomUUID())
     const race = (): Promise<readonly number[]> => winners(names, (id, n) => store.add(entry({ id, value: { n } })))
     assert.deepEqual(await race(), each(few, 1))
