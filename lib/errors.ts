@@ -1,6 +1,6 @@
 import type { AuthErrorCode, AuthFailure } from '../types/error.js'
 
-/** Status and public message of every code. The message is constant: it never says more than the code does. */
+/** The status and public message of every code. Messages are constant and reveal no more than the code. */
 const table = {
   AUTH_REQUIRED: [401, 'Authentication required'],
   AUTH_INVALID_CREDENTIALS: [401, 'Invalid credentials'],
@@ -14,7 +14,7 @@ const table = {
   AUTH_MISCONFIGURED: [500, 'Authentication is misconfigured']
 } as const satisfies Record<AuthErrorCode, readonly [number, string]>
 
-/** What an {@link AuthError} has beside its code and its reason. */
+/** Options of {@link AuthError}. */
 export interface AuthErrorOptions extends ErrorOptions {
   readonly scheme?: string | null
   readonly headers?: Readonly<Record<string, string>>
@@ -23,16 +23,16 @@ export interface AuthErrorOptions extends ErrorOptions {
 const noHeaders: Readonly<Record<string, string>> = Object.freeze({})
 
 /**
- * Everything that this plugin throws on purpose. An error handler that spreads the error sends `name`, `code` and
- * `statusCode`; the other fields are not enumerable.
+ * Describes everything that this plugin throws on purpose. Only `name`, `code` and `statusCode` are enumerable, so that
+ * an error handler that spreads the error sends nothing else.
  */
 export class AuthError extends Error {
   override readonly name = 'AuthError'
   readonly code: AuthErrorCode
   readonly statusCode: number
-  /** The reason, for operators, never for the client. */
+  /** The reason, for operators. Never sent to the client. */
   declare readonly detail: string
-  /** The scheme that refused the credential or, where none was sent, the only scheme of the route; else `null`. */
+  /** The scheme that refused the credential; if none was sent, the only scheme of the route, or `null`. */
   declare readonly scheme: string | null
   /** The headers of the refusal. They are on the reply already. */
   declare readonly headers: Readonly<Record<string, string>>
@@ -45,26 +45,27 @@ export class AuthError extends Error {
     Object.defineProperties(this, { detail: { value: detail }, scheme: { value: scheme }, headers: { value: headers } })
   }
 
-  /** `statusCode` under the name that error handlers written for `http-errors` read. */
+  /** Returns `statusCode`, for error handlers that were written for `http-errors`. */
   get status (): number {
     return this.statusCode
   }
 
-  /** Whether clients may see `message`, as `http-errors` has it: true below 500. */
+  /** Returns true if clients may see `message`: for a status below 500, as `http-errors` does. */
   get expose (): boolean {
     return this.statusCode < 500
   }
 }
 
 /**
- * Where a line of a stack is: its file, line and column. The name of the function before it may be a key of a table.
+ * Matches file, line and column in a line of a stack. The function name before them is left out, because it may be a
+ * key of a table.
  */
 const position = /^ +at (?:async )?(?:.* \()?(.+:\d+:\d+)\)?$/gm
 
 /**
- * Returns an error that says of another only its name, its code and where it was thrown, for logs. The messages of
- * libraries, and what they hang on their errors beside them, may quote a credential: ioredis keeps the arguments of the
- * command that failed. An error of this plugin quotes none, and is returned itself.
+ * Returns an error for logs that has only the name, the code and the stack positions of another error. Messages and
+ * further properties of libraries' errors may contain a credential: ioredis keeps the arguments of the command that
+ * failed. An error of this plugin contains none, and is returned as it is.
  */
 export function redactError (error: unknown): Error {
   if (error instanceof AuthError) return error
@@ -74,7 +75,7 @@ export function redactError (error: unknown): Error {
   return redacted
 }
 
-/** `Error`, or `SystemError ECONNREFUSED`. */
+/** Returns the class of an error, and its code if it has one: `Error`, `SystemError ECONNREFUSED`. */
 function nameAndCode (error: Error & { readonly code?: unknown }): string {
   const { constructor: { name }, code } = error
   const isCode = typeof code === 'number' || (typeof code === 'string' && /^\w{1,64}$/.test(code))
@@ -82,8 +83,8 @@ function nameAndCode (error: Error & { readonly code?: unknown }): string {
 }
 
 /**
- * The error for a refusal. It has no stack: a refused caller is an everyday event and the stack of the guard tells
- * nobody anything, while taking it costs more than the rest of the refusal.
+ * Returns the error for a refusal. It has no stack: refusals are frequent, the stack of the guard is not informative,
+ * and capturing it would cost more than the rest of the refusal.
  */
 export function refusal ({ code, detail, scheme }: AuthFailure, headers = noHeaders): AuthError {
   const limit = Error.stackTraceLimit
@@ -94,23 +95,23 @@ export function refusal ({ code, detail, scheme }: AuthFailure, headers = noHead
 }
 
 /**
- * Characters that a terminal obeys or hides instead of showing them: controls, formats (such as the direction of
+ * Matches characters that a terminal interprets or hides: control and format characters (such as the direction of
  * text), line separators and lone surrogates.
  */
 const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 
 /**
- * Escapes what a terminal would not show as it is, so that a name inside a sentence can neither begin a line of its
- * own nor change its colour.
+ * Escapes characters that a terminal would not show, so that a name in a message can neither begin a new line nor
+ * change the colour.
  */
 function printable (sentence: string): string {
   return sentence.replace(unprintable, character => `\\u{${character.codePointAt(0)?.toString(16)}}`)
 }
 
 /**
- * Returns the error for a mistake in options or declarations: it stops the boot. The sentence says what is wrong,
+ * Returns the error for a mistake in options or declarations, which stops the boot. `sentence` describes what is wrong,
  * where, and how to fix it.
- * @param mistakes one line each, where there are several.
+ * @param mistakes further lines, one for each of several mistakes.
  */
 export function misconfigured (sentence: string, mistakes: readonly string[] = []): AuthError {
   const text = [sentence, ...mistakes.map(mistake => `- ${mistake}`)].map(printable).join('\n')
@@ -118,18 +119,18 @@ export function misconfigured (sentence: string, mistakes: readonly string[] = [
 }
 
 /**
- * A fault of ours, or of the application's own functions: a 500 that says nothing to the client; `detail` and `cause`
- * are for the log.
+ * Returns the error for a fault of this plugin or of a function of the application: a 500 without details for the
+ * client. `detail` and `cause` are for the log.
  */
 export function internalError (detail: string, cause?: unknown): AuthError {
   const shown = printable(detail)
   const error = new AuthError('AUTH_FAULT', shown, undefined, { cause })
-  // Outside of a request nobody logs `detail`. The stack is for logs and consoles alone, and both show it.
+  // Outside of a request `detail` is not logged. Logs and consoles show the stack, and clients never see it.
   error.stack = String(error.stack).replace(error.message, message => `${message} (${shown})`)
   return error
 }
 
-/** A failure with only the fields that matter; the others say "none". */
+/** Returns a failure. Fields that are left out are empty. */
 export function authFailure (
   code: AuthErrorCode,
   scheme: string | null,

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
 
 /**
- * Returns a file relative to its package, with slashes: `routes/orders.ts`. A file of a library has the library's name
- * before it, and nothing of the folder where a package manager keeps it.
+ * Returns the path of a file relative to its package, with slashes: `routes/orders.ts`. The path of a library's file
+ * begins with the library's name, without the folder in which a package manager keeps it.
  */
 export function fileInPackage (path: string): string {
   const slashed = path.replaceAll('\\', '/')
@@ -15,7 +15,7 @@ export function fileInPackage (path: string): string {
 
 const packages = new Map<string, string | null>()
 
-/** Returns the folder of the package that a folder belongs to. */
+/** Returns the root folder of the package that a folder belongs to; `null` if there is none. */
 function packageOf (folder: string): string | null {
   const cached = packages.get(folder)
   if (cached !== undefined) return cached
@@ -25,7 +25,7 @@ function packageOf (folder: string): string | null {
   return found
 }
 
-/** Returns true for a folder with a package.json that has a name: builds have one without, which only says `type`. */
+/** Returns true for a folder with a package.json that has a name. Builds have one with only a `type`. */
 function isPackage (folder: string): boolean {
   try {
     const text = readFileSync(join(folder, 'package.json'), 'utf8')

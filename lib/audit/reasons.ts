@@ -3,7 +3,7 @@ import { misconfigured } from '../errors.js'
 import type { PublicPath } from '../policy/public-paths.js'
 
 /**
- * Checks that everything public says why it is.
+ * Checks that all public routes and paths have a reason.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming every public route and path without a reason.
  */
 export function checkReasons (rows: readonly AuditRow[], publicPaths: readonly PublicPath[]): void {
@@ -16,5 +16,5 @@ export function checkReasons (rows: readonly AuditRow[], publicPaths: readonly P
       `${method} ${url}${file === null ? '' : ` (in ${file})`}: write auth: { public: '…' } in place of false`)
   const mistakes = [...paths, ...routes]
   if (mistakes.length === 0) return
-  throw misconfigured('The option requireReason is true, and what is public has to say why:', mistakes)
+  throw misconfigured('The option requireReason is true, but these public routes or paths have no reason:', mistakes)
 }

@@ -6,7 +6,8 @@ import { policyData } from './policy-data.js'
 import { rulesInWords, schemesInWords } from './words.js'
 
 /**
- * Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route is shown with it.
+ * Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route has no row of its
+ * own.
  */
 export function auditRows (routes: readonly RoutePolicy[], stage: string): readonly AuditRow[] {
   const gets = new Map<string, Set<Policy>>()
@@ -43,7 +44,7 @@ function row ({ policy, methods, url, from, preflight, file }: RoutePolicy, decl
   })
 }
 
-/** Returns why a route is public, or that it does not inherit the default. */
+/** Returns the reason why a route is public, or a note that it does not inherit the default. */
 function reasonOf (policy: Policy): string | null {
   if (policy.access === 'public') return policy.reason === '' ? null : policy.reason
   return policy.detached ? 'inherit: false' : null

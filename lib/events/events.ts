@@ -3,7 +3,7 @@ import type { Channel } from 'node:diagnostics_channel'
 import type { GatehouseEventName, GatehouseEvents } from '../../types/events.js'
 import { deepFrozenCopy } from '../util/objects.js'
 
-/** Every event by name. Listed as a record, so that a name cannot be forgotten here. */
+/** The channels of all events. As the type is a record of all names, none can be missing. */
 const channels: Readonly<Record<GatehouseEventName, Channel>> = {
   'token-issued': channel('fastify-gatehouse:token-issued'),
   'token-refreshed': channel('fastify-gatehouse:token-refreshed'),
@@ -16,8 +16,8 @@ const channels: Readonly<Record<GatehouseEventName, Channel>> = {
 }
 
 /**
- * Publishes an event on its channel, as a frozen copy that all subscribers share. Does nothing where nobody listens.
- * The payload must hold no secret, and no part of one.
+ * Publishes an event on its channel, as a frozen copy that all subscribers share. Does nothing if there are none.
+ * The payload must not contain a secret or a part of one.
  *
  * @example
  * publish('keys-failed', { scheme: 'user', issuer, url, reason: 'the answer has status 404', keys: 2 })

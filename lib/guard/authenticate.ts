@@ -19,12 +19,12 @@ type Answer = Outcome | Faulty
 
 type Missing = 'absent' | 'foreign'
 
-/** The result of one alternative: a verdict, or why the next alternative is tried. */
+/** The result of one alternative: a verdict, or the reason to try the next alternative. */
 type Attempt = Verdict | Missing
 
 const anonymous: Verdict = Object.freeze({ identities: [], failure: null })
 
-/** Where to continue with the alternatives of a policy. */
+/** Marks the position at which to continue with the alternatives of a policy. */
 interface Progress {
   readonly next: number
   readonly foreignSeen: boolean
@@ -32,7 +32,7 @@ interface Progress {
 
 const start: Progress = Object.freeze({ next: 0, foreignSeen: false })
 
-/** Where to continue with the schemes of one alternative. */
+/** Marks the position at which to continue with the schemes of one alternative. */
 interface PartialAttempt {
   readonly next: number
   readonly identities: readonly Identity[]

@@ -23,7 +23,7 @@ export interface Pass {
   readonly policy: Policy
   /** The identities that the request acts with, the acting principal first; empty for anonymous callers. */
   readonly identities: readonly Identity[]
-  /** Why the caller of a `try` route is anonymous. */
+  /** The reason why the caller of a `try` route is anonymous. */
   readonly error: AuthError | null
   /** Its end is the end of the credential's use: the response, or the connection after an upgrade. */
   readonly carrier: Carrier
@@ -59,7 +59,7 @@ export class RequestState {
    */
   readonly #called: BoundScheme[] = []
   readonly #answers: Answer[] = []
-  /** When each answer was given, in milliseconds since 1970. */
+  /** The time of each answer, in milliseconds since 1970. */
   readonly #times: number[] = []
   /** The pass of the latest guard, which `request.auth` shows. */
   pass: Pass | null = null

@@ -15,7 +15,7 @@ export type ErrorForm = 'fastify' | 'problem' | 'oauth' | ErrorFunction
 
 type ErrorFunction = (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown
 
-/** How a request ended: the reply is already sent, or there is an error for Fastify. */
+/** The result of a refusal: the reply is already sent, or there is an error for Fastify. */
 export type Ended = 'replied' | { readonly error: unknown }
 
 /** `Retry-After` in seconds, if no better estimate is known. */
@@ -70,7 +70,7 @@ export class Responder {
    */
   complete (reply: FastifyReply, { code, statusCode, detail }: AuthError, policyOf: () => Policy): void {
     const { log } = reply.request
-    // an error with a Retry-After was logged by whoever wrote it
+    // an error with a Retry-After was logged when that header was set
     if (code === 'AUTH_UNAVAILABLE' && !reply.hasHeader('retry-after')) {
       log.warn({ auth: { code, reason: detail } }, 'a handler called an unavailable service')
       reply.header('retry-after', defaultRetryAfter)

@@ -20,7 +20,7 @@ export interface VerificationKey {
 export interface KeyRule {
   /** The algorithms that the application allows; `null`: all. */
   readonly algorithms: readonly Algorithm[] | null
-  /** How messages name the key. */
+  /** The name of the key in messages. */
   readonly path: string
 }
 
@@ -44,13 +44,15 @@ export function parseVerificationKey (material: unknown, rule: KeyRule): Verific
 export function parseAlgorithms (value: unknown, path: string): readonly Algorithm[] {
   if (!Array.isArray(value) || value.length === 0 || !value.every(isAlgorithm)) {
     throw misconfigured(
-      `${path} must be a non-empty list of ${joinNames(algorithmNames)}, such as ['RS256']. It may be left out: a key then has the algorithm of its kind.`
+      `${path} must be a non-empty list of ${joinNames(algorithmNames)}, such as ['RS256']. If it is left out, each ` +
+      'key has the usual algorithm of its kind.'
     )
   }
   if (new Set(value).size !== value.length) throw misconfigured(`${path} names an algorithm twice.`)
   if (new Set(value.map(isSymmetric)).size !== 1) {
     throw misconfigured(
-      `${path} has HMAC beside public-key algorithms: whoever knows the public key could then sign. Give each kind a scheme of its own.`
+      `${path} has HMAC beside public-key algorithms, so that anybody could sign with the public key. Give each kind ` +
+      'a scheme of its own.'
     )
   }
   return Object.freeze([...value])
@@ -70,7 +72,8 @@ function selectAlgorithm (key: KeyObject, alg: string | null, { algorithms, path
   }
   if (others.length > 0) {
     throw misconfigured(
-      `${path} fits ${joinNames([only, ...others], 'and')}, and a key has one algorithm. Name one, or give JWKs that say theirs in 'alg'.`
+      `${path} fits ${joinNames([only, ...others], 'and')}, but a key has only one algorithm. Name one of them, or ` +
+      "give the key as a JWK with an 'alg'."
     )
   }
   return only
@@ -93,9 +96,8 @@ function checkStrength (key: KeyObject, algorithm: Algorithm, path: string): voi
   const least = minSecretBytes(algorithm)
   const { symmetricKeySize, asymmetricKeyDetails: { modulusLength, publicExponent } = {} } = key
   if (symmetricKeySize !== undefined && symmetricKeySize < least) {
-    throw misconfigured(
-      `${path} is too short: ${algorithm} needs at least ${least} bytes (RFC 7518, 3.2), and it has ${symmetricKeySize}.`
-    )
+    throw misconfigured(`${path} is too short: ${algorithm} needs at least ${least} bytes (RFC 7518, 3.2), and it ` +
+      `has ${symmetricKeySize}.`)
   }
   if (modulusLength !== undefined && modulusLength < 2048) {
     throw misconfigured(`${path} is an RSA key of ${modulusLength} bits; at least 2048 are needed (RFC 7518, 3.3).`)

@@ -18,8 +18,13 @@ export interface JwkSet {
   readonly keys: readonly Jwk[]
 }
 
-/** The keys of one issuer: one, a JWK set, a list of these, or a record or Map from `kid` to key. */
-export type StaticKeys = KeyMaterial | JwkSet | ReadonlyArray<KeyMaterial | JwkSet> | Readonly<Record<string, KeyMaterial>> | ReadonlyMap<string, KeyMaterial>
+/** The keys of one issuer: a key, a JWK set, a list of these, or a record or Map from `kid` to key. */
+export type StaticKeys =
+  | KeyMaterial
+  | JwkSet
+  | ReadonlyArray<KeyMaterial | JwkSet>
+  | Readonly<Record<string, KeyMaterial>>
+  | ReadonlyMap<string, KeyMaterial>
 
 /** The parsed keys of one issuer. */
 export interface Keyring {
@@ -42,7 +47,8 @@ export function parseKeyring (keys: unknown, { algorithms, path }: KeyRule): Key
   const all = given.map(entry => named(entry, parseVerificationKey(entry.material, { algorithms, path: entry.path })))
   const kids = all.flatMap(key => key.kid ?? [])
   if (new Set(kids).size !== kids.length) {
-    throw misconfigured(`${path} has two keys with one kid: which of them a token means could not be told.`)
+    throw misconfigured(`${path} has two keys with the same kid, so a token cannot say which one it means. Give each ` +
+      'key its own kid.')
   }
   if (new Set(all.map(key => isSymmetric(key.algorithm))).size > 1) {
     throw misconfigured(`${path} mixes secrets with public keys. Give each kind a scheme of its own.`)

@@ -20,9 +20,9 @@ export function isFixed (challenge: object): boolean {
   return fixed.has(challenge)
 }
 
-/** What the Bearer challenges of a scheme say beside the error. */
+/** Options of {@link bearerChallenge}. */
 export interface BearerOptions {
-  /** `error_description` of some codes. */
+  /** The `error_description` for each code that has one. */
   readonly descriptions?: Readonly<Partial<Record<AuthErrorCode, string>>>
   /**
    * The URL of the metadata of the protected resource (RFC 9728, 5.1). A 401 then names the scopes of the route too.

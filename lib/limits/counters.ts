@@ -7,7 +7,7 @@ export interface Counted {
   /** `false` when the maximum was reached before: nothing was counted. */
   readonly counted: boolean
   readonly count: number
-  /** When the count is reset, in milliseconds since 1970. */
+  /** The time at which the count is reset, in milliseconds since 1970. */
   readonly until: number
   /** Reverts the increment. */
   undo (): Promise<void>

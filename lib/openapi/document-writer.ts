@@ -6,18 +6,18 @@ import { RefusalResponses } from './responses.js'
 import { SecuritySchemes } from './security-schemes.js'
 import { securityOf } from './security.js'
 
-/** The field of an operation that says which policy it has, until it is completed. */
+/** The field that identifies the policy of an operation until the operation is completed. */
 export const policyField = 'x-gatehouse-policy'
 
-/** What documents of one application are completed with. */
+/** Configuration of a {@link DocumentWriter}. */
 export interface DocumentOptions {
   readonly schemes: ReadonlyMap<string, BoundScheme>
   readonly form: ErrorForm
-  /** From scope to description. */
+  /** Descriptions by scope. */
   readonly scopeTexts: Readonly<Record<string, string>>
 }
 
-/** Completes the operations of one document. What the application wrote stays, a part at a time. */
+/** Completes the operations of one document. Parts that the application wrote itself are kept. */
 export class DocumentWriter {
   readonly #schemes: SecuritySchemes
   readonly #responses: RefusalResponses
@@ -30,7 +30,7 @@ export class DocumentWriter {
     this.#schemes.use(document.security)
   }
 
-  /** Completes the operations of a path, those of methods that OpenAPI has no field for among them. */
+  /** Completes the operations of a path, including methods for which OpenAPI has no field of their own. */
   complete (item: PathItem): void {
     for (const operation of [...Object.values(item), ...Object.values(item.additionalOperations ?? {})]) {
       if (isObject(operation)) this.#completeOperation(operation as Operation)

@@ -11,44 +11,43 @@ import { watchPaths } from './path-writes.js'
 
 const swagger = '@fastify/swagger'
 
-/** A route that may be described. */
+/** A route that documents may contain. */
 interface Described {
   readonly context: FastifyInstance
   readonly options: RouteDeclaration
-  /** How many registrations of `@fastify/swagger` saw it. */
+  /** The number of registrations of `@fastify/swagger` that saw the route. */
   readonly seenBy: number
 }
 
-/** What `@fastify/swagger` passes to a transform. One for Swagger 2.0 has a `swaggerObject` instead. */
+/** Parameters of a transform of `@fastify/swagger`. For Swagger 2.0 there is a `swaggerObject` instead. */
 interface Transformed {
   readonly openapiObject?: OpenApiDocument
 }
 
-/** The schema of a hidden route. `hide` is known to the types of `@fastify/swagger` alone, which may be missing. */
+/** The schema of a hidden route. Only the types of `@fastify/swagger` have `hide`, and they may not be installed. */
 const hidden: object = { hide: true }
 
 /**
- * Adds the policies of an application to the documents of `@fastify/swagger`, wherever and however often it is
- * registered.
+ * Adds the policies of an application to the documents of all registrations of `@fastify/swagger`.
  *
- * A document shows itself to nobody but the `swaggerTransform` of a route, and a route of the application that had ours
- * would lose the application's own `transform`. So each registration gets a carrier: a hidden route, ahead of the
- * application's, that no request reaches and whose transform completes the document.
+ * `@fastify/swagger` passes a document only to the `swaggerTransform` of a route, and ours on a route of the
+ * application would replace the application's own `transform`. So each registration gets a carrier: a hidden route
+ * before those of the application, which no request reaches and whose transform completes the document.
  */
 export class OpenApi {
   readonly #app: FastifyInstance
   readonly #key: symbol
   readonly #options: DocumentOptions
   #routes: Described[] = []
-  /** Registrations that have a carrier, by the instance that they are registered on. */
+  /** The number of registrations that have a carrier, by the instance on which they are registered. */
   readonly #carried = new WeakMap<FastifyInstance, number>()
   readonly #begun = new WeakSet<OpenApiDocument>()
   readonly #warned = new Set<string>()
   #carriers = 0
-  /** The schemas that stand aside while documents are made; `null` when none is. */
+  /** The application's schemas while documents are generated and others replace them; `null` at other times. */
   #schemas: ReadonlyArray<readonly [RouteDeclaration, RouteDeclaration['schema']]> | null = null
 
-  /** @param key the symbol under which routes carry their policy. */
+  /** @param key the symbol of the policy in the config of a route. */
   constructor (app: FastifyInstance, key: symbol, options: DocumentOptions) {
     this.#app = app
     this.#key = key
@@ -56,7 +55,7 @@ export class OpenApi {
     this.#carry(app)
   }
 
-  /** Notes a route: what `onRoute` calls. Returns false for a carrier, which is no route of the application. */
+  /** Records a route in `onRoute`. Returns false for a carrier, which is not a route of the application. */
   note (context: FastifyInstance, options: RouteDeclaration): boolean {
     if (isObject(options.config) && options.config.swaggerTransform === this.#begin) return false
     this.#carry(context)
@@ -64,7 +63,7 @@ export class OpenApi {
     return true
   }
 
-  /** Warns of routes that came before `@fastify/swagger`, and forgets those that no document has. */
+  /** Warns of routes that were declared before `@fastify/swagger`, and drops those that no document contains. */
   ready (): void {
     const missed = this.#routes.filter(({ context, options, seenBy }) =>
       options.method !== 'HEAD' && !isHidden(options) && registrations(context) > seenBy)
@@ -79,7 +78,7 @@ export class OpenApi {
     this.#routes = this.#routes.filter(({ seenBy }) => seenBy > 0)
   }
 
-  /** Declares a carrier if a registration that an instance can see has none. */
+  /** Declares a carrier if a registration in the lineage of an instance has none. */
   #carry (context: FastifyInstance): void {
     const open = lineage(context).filter(instance => registrationsOn(instance) > (this.#carried.get(instance) ?? 0))
     if (open.length === 0) return
@@ -88,7 +87,7 @@ export class OpenApi {
     const config: object = { swaggerTransform: this.#begin }
     context.route({
       method: 'GET',
-      // what stands behind a question mark is never part of a path that is looked up
+      // the router never looks up a path with a question mark
       url: `/?gatehouse-openapi-${this.#carriers}`,
       exposeHeadRoute: false,
       schema: hidden,
@@ -98,7 +97,7 @@ export class OpenApi {
     })
   }
 
-  /** Begins the description of a document: what a carrier does in place of a transform. */
+  /** Begins to complete a document. It is the transform of the carriers. */
   readonly #begin = ({ openapiObject }: Transformed): object => {
     if (openapiObject === undefined) this.#refuseOldVersion()
     else if (!this.#begun.has(openapiObject)) this.#complete(openapiObject)
@@ -120,14 +119,14 @@ export class OpenApi {
     const policies = this.#routes.map(({ options }) => policyOf(options, this.#key))
     const writer = new DocumentWriter(document, policies, this.#options)
     const stop = watchPaths(document, item => { writer.complete(item) })
-    // a document is made at once, without waiting for anything
+    // a document is generated synchronously
     queueMicrotask(() => {
       stop()
       this.#hidePolicies()
     })
   }
 
-  /** Warns of a scheme that the application describes under the name of one of ours, and describes as another type. */
+  /** Warns if the application describes a security scheme under the name of a scheme, but with another type. */
   #warnOfOtherTypes ({ components }: OpenApiDocument): void {
     for (const [name, written] of Object.entries(components.securitySchemes ?? {})) {
       const type = this.#options.schemes.get(name)?.scheme.openapi.type
@@ -145,18 +144,18 @@ export class OpenApi {
     this.#app.log.warn(message)
   }
 
-  /** Puts schemas that say which policy a route has in the place of the application's. */
+  /** Replaces the application's schemas by copies that identify the policy of the route. */
   #showPolicies (): void {
     this.#schemas ??= this.#routes.map(({ options }, i) => {
       const { schema } = options
-      // a transform may leave out what is falsy
+      // a transform may drop falsy values, so the index is a string
       const marked: object = { ...schema, [policyField]: String(i) }
       options.schema = marked
       return [options, schema]
     })
   }
 
-  /** Puts the application's schemas back. */
+  /** Restores the application's schemas. */
   #hidePolicies (): void {
     for (const [options, schema] of this.#schemas ?? []) {
       if (schema === undefined) Reflect.deleteProperty(options, 'schema')
@@ -184,8 +183,8 @@ function isHidden ({ schema }: RouteDeclaration): boolean {
   return isObject(schema) && schema.hide === true
 }
 
-/** Marks a carrier as a route that was seen, for the checks at boot. */
+/** Marks a carrier as a known route, for the checks at boot. */
 const seen = Object.defineProperty((): void => {}, 'name', { value: seenName })
 
-/** Answers nobody: no request reaches a carrier. */
+/** Does nothing, because no request reaches a carrier. */
 const carrierHandler = (): void => {}

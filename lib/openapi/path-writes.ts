@@ -1,13 +1,13 @@
 import type { OpenApiDocument, PathItem } from './document.js'
 
 /**
- * Calls `complete` with each path item that is written to a document, before anybody reads it. Returns a function that
+ * Calls `complete` with each path item that is written to a document, before anything reads it. Returns a function that
  * makes the paths an ordinary object again.
  *
- * `@fastify/swagger` shows nobody an operation that it has made: its transforms see schemas, and what they return for
- * responses is read by type providers, which take no JSON Schema. So the first write of a path, which finds no such
- * property, arrives at the prototype, and later ones at the accessor that it left. Until then the paths are an object
- * like any other for those who read, copy or clone it.
+ * `@fastify/swagger` has no hook for finished operations: its transforms get schemas, and the responses that they
+ * return are read by type providers, which do not accept JSON Schema. So the paths get a proxy as their prototype. The
+ * first write of a path finds no property of that name and reaches the proxy, which defines an accessor for later
+ * writes. The paths can still be read, copied and cloned like any other object.
  */
 export function watchPaths (document: OpenApiDocument, complete: (item: PathItem) => void): () => void {
   const watch = (url: string, first: PathItem): void => {

@@ -2,11 +2,11 @@ import type { ErrorForm } from '../guard/responder.js'
 import type { Policy } from '../policy/policy.js'
 import type { OpenApiDocument, Operation } from './document.js'
 
-/** The refusals of the guard, by status. Their names are those in `components.responses`. */
+/** The refusals of the guard by status, with their names in `components.responses`. */
 const refusals = {
   401: {
     name: 'AuthUnauthorized',
-    description: 'No credential, or one that is not valid.',
+    description: 'The credential is missing or invalid.',
     codes: ['AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'],
     headers: { 'WWW-Authenticate': 'The ways to authenticate.' }
   },
@@ -14,7 +14,7 @@ const refusals = {
     name: 'AuthForbidden',
     description: 'The caller may not do this.',
     codes: ['AUTH_ACCESS_DENIED', 'AUTH_CROSS_SITE'],
-    headers: { 'WWW-Authenticate': 'What another token would need.' }
+    headers: { 'WWW-Authenticate': 'The scopes that another token would need.' }
   },
   429: {
     name: 'AuthRateLimited',
@@ -42,7 +42,7 @@ export class RefusalResponses {
     this.#form = form
   }
 
-  /** Adds what an operation does not declare itself, by its status, the range of it or `default`. */
+  /** Adds the responses that an operation does not declare itself, by their status, its range or `default`. */
   addTo (operation: Operation, policy: Policy): void {
     const declared = operation.responses
     const missing = statusesOf(policy).filter(status =>
@@ -52,7 +52,7 @@ export class RefusalResponses {
     operation.responses = { ...declared, ...Object.fromEntries(added) }
   }
 
-  /** Returns the name of a response. One of the application with that name stays as it is. */
+  /** Returns the name of a response, and adds the response if the document has none of that name. */
   #define (status: Status): string {
     const { name } = refusals[status]
     const defined = this.#components.responses ?? {}
@@ -63,7 +63,7 @@ export class RefusalResponses {
   }
 }
 
-/** `try` forgives bad credentials, so nothing there is a 401. */
+/** Returns the statuses of a policy's refusals. The mode `try` has no 401, because it accepts bad credentials. */
 function statusesOf ({ access }: Policy): readonly Status[] {
   if (access === 'public') return []
   return access === 'try' ? [403, 429, 503] : [401, 403, 429, 503]
@@ -78,7 +78,7 @@ function responseOf (status: Status, form: ErrorForm): Readonly<Record<string, u
 
 const string = { type: 'string' }
 
-/** Returns the body of a refusal; `null` for one that a function of the application writes. */
+/** Returns the body of a refusal; `null` if a function of the application writes it. */
 function contentOf (status: Status, codes: readonly string[], form: ErrorForm): Content | null {
   switch (form) {
     case 'fastify': {

@@ -6,9 +6,9 @@ import { minorVersion, type OpenApiDocument } from './document.js'
 type Described = Readonly<Record<string, unknown>>
 
 /**
- * The security schemes of one document: those that the application wrote, and those of the plugin that an operation
- * uses. The others are found by name too, because `@fastify/swagger` looks up every scheme that a route names, but are
- * not listed.
+ * Manages the security schemes of one document: those that the application wrote, and those of the plugin that an
+ * operation uses. Unused schemes of the plugin are in the prototype: `@fastify/swagger`, which looks up every scheme
+ * that a route names, finds them, but the document does not list them.
  */
 export class SecuritySchemes {
   readonly #minor: number
@@ -35,7 +35,7 @@ export class SecuritySchemes {
     return name in this.#listed
   }
 
-  /** Lists the schemes that a `security` names. */
+  /** Adds the schemes that a `security` names to the document. */
   use (security: unknown): void {
     if (!Array.isArray(security)) return
     for (const name of security.filter(isObject).flatMap(Object.keys)) {
@@ -45,8 +45,8 @@ export class SecuritySchemes {
   }
 
   /**
-   * Returns the scopes that a `security` may list for a scheme. Those of OAuth are declared by its flows, so what is
-   * missing there is added, unless the application wrote the scheme.
+   * Returns the scopes that a `security` may list for a scheme. The flows of OAuth declare their scopes, so missing
+   * ones are added to them, unless the application wrote the scheme.
    */
   scopesOf (name: string, scopes: readonly string[]): readonly string[] {
     const scheme = this.#listed[name]
@@ -61,7 +61,7 @@ export class SecuritySchemes {
   }
 }
 
-/** Returns a copy of a description with what a version knows, or `null` where it has no form for the scheme. */
+/** Returns a copy of a scheme with the fields that a version has; `null` if the version cannot describe it. */
 function describe (scheme: OpenApiSecurityScheme, minor: number): Described | null {
   if (scheme.type === 'mutualTLS' && minor < 1) return null
   const copy = JSON.parse(JSON.stringify(scheme)) as Described

@@ -5,22 +5,22 @@ import type { SecuritySchemes } from './security-schemes.js'
 
 type SecurityRequirement = Readonly<Record<string, readonly string[]>>
 
-/** What a policy comes to in one document. */
+/** Describes a policy in one document. */
 export interface Security {
-  /** `undefined` where the version of the document has no form for any of the schemes. */
+  /** `undefined` if the version of the document cannot describe any of the schemes. */
   readonly security: readonly SecurityRequirement[] | undefined
-  /** What `security` cannot say, in the words of the audit. */
+  /** The rules that `security` cannot express, in the words of the audit. */
   readonly rules: readonly string[]
 }
 
-/** Returns the `security` of a policy's operations: any of a list, all of an object. */
+/** Returns the `security` of a policy: alternatives in a list, and schemes that are all needed in an object. */
 export function securityOf (policy: Policy, schemes: SecuritySchemes): Security {
   const { access, alternatives, rules } = policy
   if (access === 'public') return { security: [], rules: [] }
   const scopes = [...new Set(rules.flatMap(neededScopes))]
   const described = alternatives.filter(all => all.every(({ name }) => schemes.has(name)))
   const security = described.map(all =>
-    // the first scheme acts, and its principal has to have the scopes
+    // the first scheme provides the acting principal, which needs the scopes
     Object.fromEntries(all.map(({ name }, i) => [name, i === 0 ? schemes.scopesOf(name, scopes) : []] as const)))
   const isWhole = described.length === alternatives.length
   const saysScopes = isWhole && security.every(all => Object.values(all)[0]?.length === scopes.length)
@@ -33,7 +33,7 @@ export function securityOf (policy: Policy, schemes: SecuritySchemes): Security 
   return { security: access === 'required' ? security : [...security, {}], rules: unsaid }
 }
 
-/** Returns the scopes that a principal needs in any case. */
+/** Returns the scopes that every principal needs. */
 function neededScopes ({ scopes }: Rule): readonly string[] {
   return scopes === null || typeof scopes === 'function' ? [] : scopes.all.map(({ name }) => name)
 }

@@ -9,26 +9,29 @@ import { checkStrength, recipeFrom } from './recipe.js'
 import type { HashOptions, Recipe } from './recipe.js'
 import { maxPasswordBytes } from './text.js'
 
-/** The options of {@link passwords}. Each may be left out. */
+/** Options of {@link passwords}. */
 export interface PasswordOptions {
   /** The algorithm and parameters of new hashes. Default: argon2id with OWASP's parameters. */
   readonly hash?: HashOptions
   /**
-   * Algorithms and parameters of other hashes in the database, so that an unknown user costs as much as their owners
-   * from the first request on. Others are learned when they are first verified.
+   * Algorithms and parameters of other hashes in the database, so that an unknown user takes as long as a known one
+   * from the first request on. Hashes with other parameters are noted when they are first verified.
    */
   readonly legacy?: readonly HashOptions[]
-  /** Applied to every password before it is hashed, by HMAC-SHA256. */
+  /** A secret that is applied to every password by HMAC-SHA256 before it is hashed. */
   readonly pepper?: Pepper
-  /** Earlier peppers. Hashes under one of them verify, and need a rehash. */
+  /** Earlier peppers. Hashes with one of them are valid and need a rehash. */
   readonly oldPeppers?: readonly Pepper[]
-  /** Bytes of UTF-8. Longer passwords are refused before any work. Default 1,024, at most 4,096. */
+  /** The maximum length in bytes of UTF-8. Longer passwords are refused. Default 1,024, at most 4,096. */
   readonly maxLength?: number
-  /** Hashes computed at a time. Default: one less than there are cores, and at most half of UV_THREADPOOL_SIZE. */
+  /**
+   * The maximum number of hashes that are computed at a time. Default: one less than the number of cores, but at most
+   * half of UV_THREADPOOL_SIZE.
+   */
   readonly concurrency?: number
-  /** Hashes that may wait; beyond that, calls fail with `AUTH_UNAVAILABLE`. Default 256. */
+  /** The maximum number of waiting hashes. Further calls fail with `AUTH_UNAVAILABLE`. Default 256. */
   readonly queue?: number
-  /** The longest wait. Default `'10s'`. */
+  /** The longest time that a hash may wait. Default `'10s'`. */
   readonly maxWait?: Duration
 }
 
@@ -76,7 +79,7 @@ export function passwordSettings (options: unknown, path: string): PasswordSetti
   })
 }
 
-/** Returns the queue of the process, unless an option asks for another one. */
+/** Returns the queue of the process, or a new one if an option of the queue is set. */
 function queueOf ({ concurrency, queue, maxWait }: QueueOptions): HashQueue {
   if (concurrency === null && queue === null && maxWait === null) return sharedQueue
   return createHashQueue({

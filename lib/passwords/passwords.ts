@@ -37,7 +37,10 @@ export interface Passwords {
  * Creates a password hasher with its own options: algorithm and parameters, a pepper, and the hashes still accepted.
  *
  * @example
- * const people = passwords({ pepper: { id: '2025', secret: process.env.PASSWORD_PEPPER }, legacy: [{ algorithm: 'bcrypt', cost: 12 }] })
+ * const people = passwords({
+ *   pepper: { id: '2025', secret: process.env.PASSWORD_PEPPER },
+ *   legacy: [{ algorithm: 'bcrypt', cost: 12 }]
+ * })
  * const { valid, needsRehash } = await people.verify(password, user?.hash)
  * if (valid && needsRehash) await users.setHash(user.id, await people.hash(password))
  * @throws {AuthError} `AUTH_MISCONFIGURED`
@@ -46,12 +49,15 @@ export function passwords (options: PasswordOptions = {}): Passwords {
   return makePasswords(passwordSettings(options, 'passwords'))
 }
 
-/** @param derive computes one hash; tests replace it to count the computations. */
+/**
+ * Creates a hasher from parsed options.
+ * @param derive computes one hash; tests replace it to count the computations.
+ */
 export function makePasswords (settings: PasswordSettings, derive: Derive = compute): Passwords {
   const { current, keyId, peppers, maxLength, hashQueue } = settings
   const check = createPasswordCheck(settings, derive)
 
-  /** Returns the bytes that a new hash is computed from, or the reason why there can be none. */
+  /** Returns the bytes from which a new hash is computed, or the reason why the password cannot be hashed. */
   function newInput (password: unknown): Buffer | PasswordProblem {
     const bytes = passwordBytes(password, maxLength)
     if (typeof bytes === 'string') return bytes
@@ -67,7 +73,7 @@ export function makePasswords (settings: PasswordSettings, derive: Derive = comp
     async hash (password: string) {
       const input = newInput(password)
       if (typeof input === 'string') {
-        throw internalError(`the password cannot be hashed (${input}): ask problem() first`)
+        throw internalError(`the password cannot be hashed (${input}). Call problem() first`)
       }
       const salt = randomBytes(saltBytes)
       const digest = await hashQueue.run(() => derive({ recipe: current, password: input, salt, length: digestBytes }))

@@ -4,9 +4,9 @@ import { checkSecret } from '../secrets/check-secret.js'
 import { object, type Parser } from '../util/options.js'
 import { keyIdForm } from './stored.js'
 
-/** A secret beside the database: hashes alone, stolen without it, cannot be guessed at. */
+/** A secret outside of the database, without which passwords cannot be guessed from stolen hashes. */
 export interface Pepper {
-  /** Stands in every hash made with it: letters, digits, `.`, `_` and `-`, up to 32. */
+  /** The name of the pepper in hashes: up to 32 letters, digits, `.`, `_` and `-`. */
   readonly id: string
   /** At least 32 bytes. */
   readonly secret: string | Uint8Array | undefined
@@ -22,16 +22,15 @@ function parseId (id: unknown, path: string): string {
   throw misconfigured(`${path} must be 1 to 32 letters, digits, '.', '_' and '-'.`)
 }
 
-/** Parses one {@link Pepper}. No sentence shows its secret. */
+/** Parses one {@link Pepper}. Messages do not contain its secret. */
 export const parsePepper = object({ id: parseId, secret })
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED` for two with one id. */
+/** Returns peppers by their ids. @throws {AuthError} `AUTH_MISCONFIGURED` for two peppers with the same id. */
 export function peppersById (peppers: ReadonlyArray<ReturnType<typeof parsePepper>>, path: string): Peppers {
   const byId = new Map<string, Buffer>()
   for (const { id, secret } of peppers) {
     if (byId.has(id)) {
-      throw misconfigured(`${path} has two peppers with the id '${id}'. Give each an id of its own, and never use ` +
-        'one again.')
+      throw misconfigured(`${path} has two peppers with the id '${id}'. Give each its own id, and never reuse an id.`)
     }
     byId.set(id, secret)
   }
@@ -39,8 +38,8 @@ export function peppersById (peppers: ReadonlyArray<ReturnType<typeof parsePeppe
 }
 
 /**
- * What is hashed: the password itself, or its HMAC-SHA256 under a pepper, as text: some implementations of bcrypt end
- * at a NUL, and 43 characters are within its 72 bytes.
+ * Returns the input of the hash: the password itself, or its HMAC-SHA256 with a pepper, in base64url because some
+ * implementations of bcrypt stop at a NUL. Its 43 characters are within the 72 bytes of bcrypt.
  * @throws {AuthError} `AUTH_FAULT` for a pepper that is not configured.
  */
 export function inputOf (password: Buffer, keyId: string | null, peppers: Peppers): Buffer {

@@ -13,7 +13,7 @@ function defaults (): Passwords {
 }
 
 /**
- * Hashes a password with argon2id and OWASP's parameters, or as `options` say. Returns the text to store.
+ * Hashes a password with argon2id and OWASP's parameters, or with `options`. Returns the text to store.
  *
  * @example
  * await users.setHash(id, await hashPassword(password))
@@ -42,7 +42,8 @@ export async function verifyPassword (password: string, stored: string | null | 
  * input before {@link hashPassword}.
  *
  * @example
- * if (passwordProblem(request.body.password) !== null) return reply.code(400).send({ error: 'Choose another password' })
+ * const problem = passwordProblem(request.body.password)
+ * if (problem !== null) return reply.code(400).send({ error: 'Choose another password' })
  */
 export function passwordProblem (password: unknown): PasswordProblem | null {
   return defaults().problem(password)

@@ -3,7 +3,7 @@ import { joinNames } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
 import { object, oneOf, optional, type Parser, wholeNumber } from '../util/options.js'
 
-/** argon2id, RFC 9106. */
+/** Parameters of argon2id (RFC 9106). */
 export interface Argon2idOptions {
   readonly algorithm?: 'argon2id'
   /** KiB. Default 19,456. */
@@ -14,7 +14,7 @@ export interface Argon2idOptions {
   readonly parallelism?: number
 }
 
-/** scrypt, RFC 7914. */
+/** Parameters of scrypt (RFC 7914). */
 export interface ScryptOptions {
   readonly algorithm: 'scrypt'
   /** N, a power of two. Default 131,072. A hash takes `128 * cost * blockSize` bytes of memory. */
@@ -25,7 +25,7 @@ export interface ScryptOptions {
   readonly parallelization?: number
 }
 
-/** bcrypt, for systems that support nothing better. It uses only the first 72 bytes of a password. */
+/** Parameters of bcrypt, for systems that support nothing better. It uses only the first 72 bytes of a password. */
 export interface BcryptOptions {
   readonly algorithm: 'bcrypt'
   /** The base-2 logarithm of the number of rounds. Default 12. */
@@ -35,7 +35,7 @@ export interface BcryptOptions {
 /** The algorithm and parameters of new hashes. */
 export type HashOptions = Argon2idOptions | ScryptOptions | BcryptOptions
 
-/** argon2i, argon2d and version 16 are only verified; new hashes do not use them. */
+/** Parameters of a hash by argon2. New hashes do not use argon2i, argon2d or version 16; they are only verified. */
 export interface Argon2Recipe {
   readonly algorithm: 'argon2id' | 'argon2i' | 'argon2d'
   readonly version: 16 | 19
@@ -83,7 +83,7 @@ const floors: Readonly<Record<typeof algorithms[number], readonly Numbers[]>> = 
   bcrypt: [{ cost: 10 }]
 }
 
-/** The work of the most expensive hash that is accepted: about 20 seconds, which no login would wait for. */
+/** The maximum work of an accepted hash, in microseconds: longer than any login would wait. */
 const maxMicroseconds = 20_000_000
 const maxMemoryBytes = 2 ** 30
 
@@ -114,14 +114,14 @@ export function checkStrength (recipe: Recipe, path: string): Recipe {
 }
 
 /**
- * Returns what is wrong with the parameters, as the end of a sentence; `null` if they can be computed in acceptable
- * time and memory.
+ * Returns the reason why a hash with these parameters cannot be computed in acceptable time and memory, as the end of a
+ * sentence; `null` if it can.
  */
 export function recipeFault (recipe: Recipe): string | null {
   const wrong = outside(recipe)
   if (wrong !== null) return wrong
-  if (memoryOf(recipe) > maxMemoryBytes) return 'its parameters ask for more than 1 GiB of memory'
-  return workOf(recipe) > maxMicroseconds ? 'its parameters ask for more than about 20 seconds of work' : null
+  if (memoryOf(recipe) > maxMemoryBytes) return 'its parameters require more than 1 GiB of memory'
+  return workOf(recipe) > maxMicroseconds ? 'its parameters require more than about 20 seconds of work' : null
 }
 
 function outside (recipe: Recipe): string | null {
@@ -150,7 +150,7 @@ function memoryOf (recipe: Recipe): number {
     : 1024 * recipe.memorySize
 }
 
-/** Estimates the microseconds of one core: precise enough to tell which of two recipes is slower. */
+/** Estimates the microseconds of one core: precise enough to find the slower of two recipes. */
 export function workOf (recipe: Recipe): number {
   switch (recipe.algorithm) {
     case 'bcrypt': return 55 * 2 ** recipe.cost

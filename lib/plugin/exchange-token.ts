@@ -4,7 +4,7 @@ import { type AuthError, authFailure, refusal } from '../errors.js'
 import { writeChallenges } from '../guard/challenge.js'
 import type { BoundSchemes, Provider } from './schemes.js'
 
-/** A refresh token, and the schemes that may have granted it: one or more. */
+/** A refresh token, and the schemes that may have issued it: one or more. */
 interface Exchange {
   readonly candidates: ReadonlyArray<Provider<NonNullable<TokenFeature['refresh']>>>
   readonly token: unknown
@@ -12,9 +12,9 @@ interface Exchange {
 }
 
 /**
- * Exchanges a refresh token at the scheme that granted it.
- * @throws {AuthError} `AUTH_INVALID_CREDENTIALS`, with the challenge of that scheme on the reply; of the first scheme
- * where none granted it.
+ * Exchanges a refresh token at the scheme that issued it.
+ * @throws {AuthError} `AUTH_INVALID_CREDENTIALS`, with the challenge of that scheme on the reply, or of the first
+ * candidate if none issued the token.
  */
 export async function exchangeToken (
   reply: FastifyReply, schemes: BoundSchemes, { candidates, token, options }: Exchange
@@ -28,7 +28,7 @@ export async function exchangeToken (
   }
   const [first] = candidates
   throw refuse(
-    reply, schemes, { name: String(first?.name), detail: 'it is missing, or none that was granted to this client' }
+    reply, schemes, { name: String(first?.name), detail: 'it is missing, or was not issued to this client' }
   )
 }
 
@@ -41,7 +41,7 @@ function refuse (reply: FastifyReply, schemes: BoundSchemes, { name, detail }: R
   const failure = authFailure('AUTH_INVALID_CREDENTIALS', name, `refresh token: ${detail}`)
   const { code, scheme, detail: reason } = failure
   const challenge = schemes.get(name)?.scheme.challenge?.(failure) ?? null
-  // without one, the response gets that of the policy
+  // without a challenge, the response gets that of the policy
   if (challenge !== null) reply.header('www-authenticate', writeChallenges([challenge].flat()))
   reply.request.log.info({ auth: { code, scheme, reason } }, 'request refused')
   return refusal(failure)

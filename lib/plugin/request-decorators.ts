@@ -20,7 +20,7 @@ export function decorateRequests (app: FastifyInstance, schemes: BoundSchemes, p
   for (const bound of schemes.values()) decorateForScheme(app, bound)
 }
 
-/** Properties that Fastify assigns to every request, which `hasRequestDecorator` does not see. */
+/** Properties that Fastify assigns to every request, and that `hasRequestDecorator` does not know. */
 const assigned: readonly string[] = ['id', 'params', 'raw', 'query', 'log', 'body']
 
 function decorateForScheme (app: FastifyInstance, bound: BoundScheme): void {
@@ -31,7 +31,8 @@ function decorateForScheme (app: FastifyInstance, bound: BoundScheme): void {
   const name = parsed === true ? bound.name : parsed
   if (assigned.includes(name) || app.hasRequestDecorator(name)) {
     throw misconfigured(`${option} needs request.${name}, which exists already: it belongs to Fastify, to another ` +
-      `scheme or to another plugin${pluginsBefore(app)}. Write another name, such as decorate: '${bound.name}Principal'.`)
+      `scheme or to another plugin${pluginsBefore(app)}. Choose another name, such as ` +
+      `decorate: '${bound.name}Principal'.`)
   }
   app.decorateRequest(name, {
     getter (this: FastifyRequest) {
@@ -41,14 +42,14 @@ function decorateForScheme (app: FastifyInstance, bound: BoundScheme): void {
 }
 
 function checkFree (app: FastifyInstance, name: string): void {
-  // what Object.prototype was given is no decorator
+  // a property of Object.prototype is not a decorator
   if (!app.hasRequestDecorator(name) || Object.hasOwn(Object.prototype, name)) return
   throw misconfigured(`fastify-gatehouse needs request.${name}, which another plugin has decorated already` +
     `${pluginsBefore(app)}. Register that plugin in a context of its own, with the routes that need it: ` +
     'app.register(async child => { … }).')
 }
 
-/** Names the plugins that this context has, for messages: Fastify does not say which of them has a decorator. */
+/** Lists the plugins of this context for messages, because Fastify does not report the owner of a decorator. */
 function pluginsBefore (app: FastifyInstance): string {
   const names = app.pluginName.split(' -> ').filter(name => name !== 'fastify' && name !== 'fastify-gatehouse')
   return names.length === 0 ? '' : ` (registered here: ${joinNames(names, 'and')})`

@@ -39,7 +39,7 @@ export function createDefaults (plugin: Level): Defaults {
           'the second.')
       }
       if ([...contextsWithRoutes].some(instance => lineage(instance).includes(context))) {
-        throw misconfigured(`${path} is set after a route of the context was declared, which would not have it. Set ` +
+        throw misconfigured(`${path} is set after a route of the context was declared, which would not get it. Set ` +
           'the default first.')
       }
       groups.set(context, level)
@@ -78,7 +78,7 @@ function checkGroup (level: Level): void {
   checkInherits(level)
 }
 
-/** Rejects `inherit: false`, which everybody who reads the route must see on the route itself. */
+/** Rejects `inherit: false`, which must be visible on the route itself. */
 function checkInherits ({ declaration: { path, inherit } }: Level): void {
   if (!inherit) {
     throw misconfigured(`${path} has inherit: false, which only a route can have. Remove it, and write ` +

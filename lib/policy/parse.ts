@@ -46,11 +46,11 @@ export interface RateLimit {
   readonly window: number
 }
 
-/** A `config.auth`, default or group default, parsed. A field is `null` where the level above decides. */
+/** A `config.auth`, default or group default, parsed. A field is `null` if it is inherited from the level above. */
 export interface Declaration {
   /** Names the declaration in messages: `GET /orders: config.auth`. */
   readonly path: string
-  /** Why the route is public; `''` where no reason is given, `null` for a route that is not public. */
+  /** The reason why the route is public; `''` without a reason, `null` for a route that is not public. */
   readonly publicReason: string | null
   /** Alternatives, each a list of schemes that must all be met. */
   readonly schemes: readonly (readonly string[])[] | null
@@ -141,7 +141,7 @@ function checkInherit (fields: Fields, path: string): void {
 }
 
 /**
- * Parses `'user'`, `{ all: ['user', 'device'] }`, or a list of these: the same as `security` of OpenAPI can express.
+ * Parses `'user'`, `{ all: ['user', 'device'] }`, or a list of these, which is what `security` of OpenAPI can express.
  */
 function parseSchemes (value: unknown, path: string): readonly (readonly string[])[] {
   const alternatives = Array.from(Array.isArray(value) ? value as unknown[] : [value], each => {
@@ -175,13 +175,13 @@ function parseConditions (fields: Fields, path: string, permissions: Permissions
   return { scopes: requirementsOf('scopes'), roles: requirementsOf('roles'), when }
 }
 
-/** Which permissions a declaration requires, and the path that names it in messages. */
+/** Names the kind of permissions that a declaration requires, and its path in messages. */
 interface RequirementsTarget {
   readonly kind: 'scopes' | 'roles'
   readonly path: string
 }
 
-/** Parses one name, or `{ all, any, none }`. A bare list is rejected, because readers cannot tell `all` from `any`. */
+/** Parses one name, or `{ all, any, none }`. Rejects a bare list, which does not show if all or any are needed. */
 export function parseRequirements (
   value: unknown, { kind, path }: RequirementsTarget, permissions: Permissions
 ): Requirements {
@@ -207,7 +207,7 @@ export function parseRequirements (
 }
 
 /**
- * Parses what a function of a rule returned.
+ * Parses the result of a function in a rule.
  * @throws {AuthError} `AUTH_FAULT` for a value of the wrong form.
  */
 export function parseReturnedRequirements (

@@ -10,20 +10,20 @@ import type { Declaration, Entry, Mode, RateLimit, Rule } from './parse.js'
 export interface BoundScheme {
   readonly name: string
   readonly scheme: Scheme<Principal>
-  /** Its own `load`, else the plugin's. */
+  /** The scheme's own `load`, or else the plugin's; `null` without one. */
   readonly load: Load | null
-  /** For the decorators of the plugin alone. */
+  /** Used only by the decorators of the plugin. */
   readonly features: Features
 }
 
 /** The complete rules of a route, frozen. Routes with equal declarations share one. */
 export interface Policy {
   readonly access: 'public' | Mode
-  /** Why it is public; `''` where no reason is given. */
+  /** The reason why the route is public; `''` without one. */
   readonly reason: string
   /** Tried in order. All schemes of an alternative must be met, and the first provides the acting principal. */
   readonly alternatives: readonly (readonly BoundScheme[])[]
-  /** All must hold. */
+  /** Rules that all must hold. */
   readonly rules: readonly Rule[]
   /** Maximum seconds since the person authenticated; `null`: no maximum. */
   readonly maxAge: number | null

@@ -6,9 +6,9 @@ import { readOptions } from '../util/options.js'
 export interface PublicPath {
   readonly path: string
   readonly reason: string
-  /** `null`: every method. `GET` includes `HEAD`. */
+  /** `null` for all methods. `GET` includes `HEAD`. */
   readonly methods: ReadonlySet<string> | null
-  /** For `/docs/*`: `/docs`. `null` for a literal path. */
+  /** The prefix `/docs` of `/docs/*`; `null` for a literal path. */
   readonly prefix: string | null
 }
 
@@ -34,7 +34,7 @@ function parseEntry (entry: unknown, option: string): PublicPath {
   return { path, reason, methods, prefix: parsePrefix(path, option) }
 }
 
-/** Accepts `*` only at the end of a static prefix. Anywhere else it would open more than one can see. */
+/** Accepts `*` only at the end of a static prefix. Anywhere else, readers could not see which routes it opens. */
 function parsePrefix (path: string, option: string): string | null {
   const star = path.indexOf('*')
   if (star === -1) return null

@@ -12,13 +12,13 @@ export interface Requirement {
   readonly roles: readonly string[]
 }
 
-/** The scopes and roles of an application: any, or the declared lists. */
+/** The scopes and roles of an application. A set is `null` if the application declares none, so that any is allowed. */
 export interface Permissions {
   readonly scopes: ReadonlySet<string> | null
   readonly roles: ReadonlySet<string> | null
   /**
    * Resolves a name.
-   * @throws {AuthError} `AUTH_MISCONFIGURED` for one outside of the declared list, naming `path`.
+   * @throws {AuthError} `AUTH_MISCONFIGURED` for a name that is not declared, naming `path`.
    */
   requirement (kind: 'scopes' | 'roles', name: string, path: string): Requirement
 }
@@ -32,7 +32,7 @@ export function hasPermission (principal: Principal, requirement: Requirement): 
   return false
 }
 
-/** Requirements that are kept. Functions of rules may name any scope, where none are declared. */
+/** The maximum number of cached requirements. If no scopes are declared, functions in rules may return any name. */
 const maxCached = 10_000
 
 type Known = Pick<Permissions, 'scopes' | 'roles'>
@@ -78,7 +78,7 @@ function parseScopes (scopes: unknown): ReadonlySet<string> | null {
   return new Set(Object.keys(descriptions))
 }
 
-/** Returns what each role includes, and what those roles include in turn. */
+/** Returns the roles and scopes that each role includes, directly or by other roles. */
 function parseRoles (
   roles: Readonly<Record<string, unknown>>, known: Known
 ): ReadonlyMap<string, Included> {

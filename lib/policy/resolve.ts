@@ -12,15 +12,15 @@ export type RouteDeclaration = RouteOptions & { readonly routePath: string, read
 
 /** Resolves declarations to policies. Equal declarations share one policy. */
 export interface Policies {
-  /** Returns the policy of a route, and where it comes from, for the audit. */
+  /** Returns the policy of a route, and its origin for the audit. */
   forRoute (context: FastifyInstance, options: RouteDeclaration): { readonly policy: Policy, readonly from: string }
-  /** Returns the policy of a declaration that is not a route's, below the defaults of a context. */
+  /** Returns the policy of a declaration outside of routes, below the defaults of a context. */
   resolve (context: FastifyInstance, declared: unknown, path: string): Policy
   /** Returns the public paths that matched no route. */
   unusedPublicPaths (): readonly string[]
 }
 
-/** Everything that decides what a declaration means in one application. */
+/** Parameters of {@link createPolicies}. */
 export interface PolicySources {
   readonly permissions: Permissions
   readonly schemes: ReadonlyMap<string, BoundScheme>

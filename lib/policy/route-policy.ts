@@ -16,7 +16,7 @@ export interface RoutePolicy {
   readonly method: string | string[]
   /** The methods at the time, because the list itself can be changed later. */
   readonly methods: string
-  /** Where the policy comes from, for the audit. */
+  /** The origin of the policy, for the audit. */
   readonly from: string
   /** The path of the file that declared the route, for the audit; `null` if unknown. */
   readonly file: string | null

@@ -4,22 +4,22 @@ import type { SigningKey } from './signing-key.js'
 
 type Claims = Readonly<Record<string, unknown>>
 
-/** What bad tokens are made from. */
+/** Parameters of {@link badTokens}. */
 export interface BadTokenSource {
-  /** The key that signs, which is published. */
+  /** The published key that signs. */
   readonly key: SigningKey
-  /** The claims of a good token. */
+  /** The claims of a valid token. */
   readonly claims: Claims & { readonly iat: number }
 }
 
-/** Everything that a bad token is made of: the good header and claims, and how to sign. */
+/** Holds the parts of a bad token: the header and claims of a valid token, and a function that signs. */
 interface Recipe extends BadTokenSource {
   readonly header: Claims
   /** Signs with the published key. */
   readonly sign: (header: unknown, payload: unknown) => string
 }
 
-/** Each must be refused by every route that accepts the good token of the same claims. */
+/** Creates each bad token. A route that accepts the valid token must refuse all of them. */
 const recipes = {
   expired: ({ sign, header, claims }: Recipe) => sign(
     header, { ...claims, iat: claims.iat - 7200, exp: claims.iat - 3600 }
@@ -86,10 +86,10 @@ const recipes = {
   fourSegments: ({ sign, header, claims }: Recipe) => `${sign(header, claims)}.AAAA`
 }
 
-/** The name of a bad token: what is wrong with it. */
+/** The name of a bad token, after its defect. */
 export type BadTokenName = keyof typeof recipes
 
-/** Makes every bad token, now: some are about time. */
+/** Creates all bad tokens. Some are only bad at the current time. */
 export function badTokens (source: BadTokenSource): Readonly<Record<BadTokenName, string>> {
   const recipe: Recipe = {
     ...source,
@@ -100,7 +100,7 @@ export function badTokens (source: BadTokenSource): Readonly<Record<BadTokenName
   return Object.freeze(Object.fromEntries(made) as Record<BadTokenName, string>)
 }
 
-/** A key of the same kind that nobody published. RSA keys take long to make: one for each algorithm. */
+/** Unpublished keys, one per algorithm, because RSA keys take long to generate. */
 const strangers = new Map<string, SigningKey>()
 
 function stranger ({ algorithm }: SigningKey): SigningKey {
@@ -109,7 +109,7 @@ function stranger ({ algorithm }: SigningKey): SigningKey {
   return key
 }
 
-/** Signs by HMAC with what an attacker can know. */
+/** Signs by HMAC with a value that an attacker may know. */
 function hmac (header: Claims, claims: Claims, secret: string | Buffer): string {
   const input = signingInput(header, claims)
   return `${input}.${createHmac('sha256', secret).update(input).digest('base64url')}`
@@ -123,7 +123,8 @@ function withSignature (
 }
 
 /**
- * A signature in DER, which RFC 7518, 3.4 does not allow; of a kind that has no such form, one that is a byte short.
+ * Signs with a signature in DER, which RFC 7518, 3.4 does not allow; for an algorithm without that form, with a
+ * signature that is a byte short.
  */
 function derSigned (header: Claims, claims: Claims, key: SigningKey): string {
   const input = signingInput(header, claims)

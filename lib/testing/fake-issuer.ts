@@ -14,58 +14,58 @@ export type { IssuerFailure } from './issuer-server.js'
 
 /** Options of {@link fakeIssuer}. */
 export interface FakeIssuerOptions {
-  /** One signing key is made for each. Default `['RS256']`. */
+  /** The algorithms, for each of which a signing key is generated. Default `['RS256']`. */
   readonly algorithms?: readonly IssuerAlgorithm[]
-  /** The `aud` of its tokens, unless the claims of a token say another. Default `'https://api.example.com'`. */
+  /** The `aud` of its tokens, unless the claims of a token have another. Default `'https://api.example.com'`. */
   readonly audience?: string
   /** The path of its `issuer`, such as `'/tenants/one'`. Default: none. */
   readonly path?: string
   /**
-   * Where its metadata is: `'oauth'` (RFC 8414), `'openid'` (OpenID Connect Discovery), `'openid-inserted'`. Default
-   * `'openid'`.
+   * The location of its metadata: `'oauth'` (RFC 8414), `'openid'` (OpenID Connect Discovery) or `'openid-inserted'`
+   * (before the path of the issuer). Default `'openid'`.
    */
   readonly metadata?: MetadataForm
   /** `Cache-Control` of its JWK set. Default: none. */
   readonly cacheControl?: string
 }
 
-/** How one token of a {@link FakeIssuer} is signed. */
+/** Options of {@link FakeIssuer.token}. */
 export interface TokenOptions {
-  /** The key that signs; it may have been withdrawn. */
+  /** The `kid` of the key that signs, which may have been withdrawn. Default: the newest key of `algorithm`. */
   readonly kid?: string
-  /** The newest key of this algorithm signs. Default: the first of `algorithms`. */
+  /** The algorithm, whose newest key signs. Default: the first of `algorithms`. */
   readonly algorithm?: IssuerAlgorithm
-  /** Members of the header beside, or instead of, `alg`, `kid` and `typ`. `undefined` leaves one out. */
+  /** Members of the header, which replace `alg`, `kid` and `typ` or add to them. `undefined` removes a member. */
   readonly header?: Readonly<Record<string, unknown>>
 }
 
-/** An identity provider that runs in the process of a test. */
+/** Runs an identity provider in the process of a test. */
 export interface FakeIssuer {
   /** The exact `iss` of its tokens: `http://127.0.0.1:<port>`, and the path. */
   readonly issuer: string
   readonly audience: string
   readonly jwksUri: string
   /**
-   * Signs a token. `iss`, `sub`, `aud`, `iat`, `exp` and `jti` are there unless the claims say others; `undefined`
-   * leaves one out.
+   * Signs a token. `claims` replace the default `iss`, `sub`, `aud`, `iat`, `exp` and `jti` or add to them; `undefined`
+   * removes a claim.
    */
   token (claims?: Readonly<Record<string, unknown>>, options?: TokenOptions): string
   /**
-   * Makes a new key for each algorithm, publishes it beside the others and signs with it from now on. Returns the new
-   * kids.
+   * Generates a new key for each algorithm, publishes it beside the others and signs with it from now on. Returns the
+   * new kids.
    */
   rotate (): readonly string[]
-  /** Takes a key out of the published set. */
+  /** Removes a key from the published set. */
   withdraw (kid: string): void
   /** Publishes any JWK beside its own keys. */
   publish (jwk: PublicJwk): void
-  /** The kids that are published. */
+  /** The kids of the published keys. */
   readonly kids: readonly string[]
-  /** Makes its metadata and its JWK set fail from now on, or one of them; `null` ends that. */
+  /** Makes its metadata and its JWK set, or one of them, fail from now on; `null` ends the failure. */
   fail (failure: IssuerFailure | null, endpoint?: IssuerEndpoint): void
-  /** How often each was asked for. */
+  /** The number of requests to each endpoint. */
   readonly requests: Readonly<Record<IssuerEndpoint, number>>
-  /** Tokens that every route must refuse, by what is wrong with them. Made anew on each reading. */
+  /** Tokens that every route must refuse, by their defects. Generated anew on each access. */
   readonly bad: Readonly<Record<BadTokenName, string>>
   close (): Promise<void>
   [Symbol.asyncDispose] (): Promise<void>
@@ -128,11 +128,12 @@ function algorithmsOf (algorithms: unknown): readonly [IssuerAlgorithm, ...Issue
   const [first, ...others] = Array.isArray(algorithms) && algorithms.every(isIssuerAlgorithm) ? algorithms : []
   if (first !== undefined) return [first, ...others]
   throw misconfigured(
-    "The option algorithms of fakeIssuer() must be a non-empty list of algorithms with public keys, such as ['RS256', 'ES256']."
+    'The option algorithms of fakeIssuer() must be a non-empty list of algorithms with public keys, such as ' +
+    "['RS256', 'ES256']."
   )
 }
 
-/** The keys of an issuer: those that it publishes, and those that it still has. */
+/** Holds the keys of an issuer, both published and withdrawn. */
 class KeySet {
   readonly #algorithms: readonly [IssuerAlgorithm, ...IssuerAlgorithm[]]
   readonly #keys = new Map<string, SigningKey>()

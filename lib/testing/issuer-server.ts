@@ -4,18 +4,18 @@ import type { AddressInfo } from 'node:net'
 import type { PublicJwk } from './signing-key.js'
 
 /**
- * How a source of keys may fail: no answer, an error page, a page that is no JSON, 50 MB, one byte a second, a redirect
- * to the right document.
+ * Names a failure of an endpoint: no answer, the status 404, a page that is not JSON, 50 MB, one byte a second, or a
+ * redirect to the right document.
  */
 export type IssuerFailure = 'hang' | '404' | 'html' | 'huge' | 'slow' | 'redirect'
 
-/** What an issuer serves. */
+/** Names an endpoint of an issuer. */
 export type IssuerEndpoint = 'metadata' | 'keys'
 
-/** Where the metadata is, below the issuer or inserted before its path. */
+/** Names the location of the metadata: below the issuer, or inserted before its path. */
 export type MetadataForm = 'oauth' | 'openid' | 'openid-inserted'
 
-/** What an {@link IssuerServer} serves. */
+/** Options of {@link issuerServer}. */
 export interface IssuerServerOptions {
   readonly path: string
   readonly metadata: MetadataForm
@@ -23,19 +23,19 @@ export interface IssuerServerOptions {
   readonly jwks: () => { readonly keys: readonly PublicJwk[] }
 }
 
-/** The server of a fake issuer, not yet listening. */
+/** The server of a fake issuer, which is not listening yet. */
 export interface IssuerServer {
   readonly http: Server
   readonly requests: Record<IssuerEndpoint, number>
   fail (failure: IssuerFailure | null, endpoint?: IssuerEndpoint): void
 }
 
-/** Makes the server of a fake issuer. */
+/** Creates the server of a fake issuer. */
 export function issuerServer ({ path, metadata, cacheControl, jwks }: IssuerServerOptions): IssuerServer {
   const failures: Record<IssuerEndpoint, IssuerFailure | null> = { metadata: null, keys: null }
   const requests = { metadata: 0, keys: 0 }
   const http = createServer((request, response) => {
-    // a request is answered by the address that it came to: the port is not known before
+    // the port is not known before the server listens
     const origin = `http://127.0.0.1:${(http.address() as AddressInfo).port}`
     const documents: Record<string, [IssuerEndpoint, () => object]> = {
       [metadataPath(path, metadata)]: [
@@ -72,10 +72,10 @@ export function issuerServer ({ path, metadata, cacheControl, jwks }: IssuerServ
   }
 }
 
-/** Below this path is everything that a redirect leads to: who follows it gets the right document. */
+/** The path below which redirects lead to the right document. */
 const elsewhere = '/elsewhere'
 
-/** A slash at the end belongs to the issuer and not to these paths (RFC 8414, 3.1). */
+/** Returns the path of the metadata. A slash at the end of the issuer is removed (RFC 8414, 3.1). */
 function metadataPath (issuerPath: string, form: MetadataForm): string {
   const path = issuerPath.replace(/\/$/, '')
   switch (form) {
@@ -100,7 +100,7 @@ function fail (
   }
 }
 
-/** Sends 50 MB that begin like a JWK set, as fast as they are read. */
+/** Sends 50 MB that begin like a JWK set, as fast as the client reads them. */
 function sendHuge (response: ServerResponse): void {
   const chunk = Buffer.alloc(1_000_000, ' ')
   let left = 50

@@ -14,10 +14,10 @@ const specs = {
   EdDSA: { digest: null, make: () => generateKeyPairSync('ed25519') }
 } as const
 
-/** An algorithm that an issuer with published keys can sign with. */
+/** Names an algorithm with public keys, with which an issuer can sign. */
 export type IssuerAlgorithm = keyof typeof specs
 
-/** A public key as it is published (RFC 7517). */
+/** A published public key (RFC 7517). */
 export type PublicJwk = Readonly<Record<string, unknown>>
 
 /** A key pair of the fake issuer. */
@@ -38,12 +38,12 @@ export function signingKey (algorithm: IssuerAlgorithm, kid: string): SigningKey
   return { kid, algorithm, ...specs[algorithm].make() }
 }
 
-/** The JWK of the public half, with `kid`, `alg` and `use`. */
+/** Returns the JWK of the public key, with `kid`, `alg` and `use`. */
 export function publicJwk ({ kid, algorithm, publicKey }: SigningKey): PublicJwk {
   return { ...publicKey.export({ format: 'jwk' }), kid, alg: algorithm, use: 'sig' }
 }
 
-/** Encodes a segment of a token: a value as JSON, a text as it is. */
+/** Encodes a segment of a token: a string as it is, any other value as JSON. */
 export function encoded (part: unknown): string {
   return Buffer.from(typeof part === 'string' ? part : JSON.stringify(part)).toString('base64url')
 }
@@ -53,7 +53,7 @@ export function signingInput (header: unknown, payload: unknown): string {
   return `${encoded(header)}.${encoded(payload)}`
 }
 
-/** Signs as the algorithm of the key says, or as another one that its kind can. */
+/** Signs with the algorithm of the key, or another algorithm that fits its kind. */
 export function signature (input: string, key: SigningKey, algorithm: IssuerAlgorithm = key.algorithm): Buffer {
   const padding = algorithm.startsWith('PS')
     ? { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: constants.RSA_PSS_SALTLEN_DIGEST }

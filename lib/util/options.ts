@@ -5,14 +5,14 @@ import { isObject, isPlainObject, ownFields } from './objects.js'
 
 /**
  * Parses one value, or throws `AUTH_MISCONFIGURED`. An option that is left out is parsed as `undefined`.
- * @param option how messages name the value: `The option limits.guesses.window`.
+ * @param option the name of the value in messages: `The option limits.guesses.window`.
  */
 export type Parser<T> = (value: unknown, option: string) => T
 
 /** The parsers of an object's keys. */
 type Shape = Readonly<Record<string, Parser<unknown>>>
 
-/** What the parser of an object returns. */
+/** The result of the parser of an object. */
 export type Parsed<S extends Shape> = { readonly [K in keyof S]: ReturnType<S[K]> }
 
 /** Returns the parser of an options object with these keys and no others. The result is frozen. */
@@ -43,8 +43,8 @@ function optionOf (parent: string, key: string): string {
 }
 
 /**
- * Returns the fields of an options object that has only known keys, none of them `undefined`: a typo, or a variable
- * that the environment does not have, must not read as "left out".
+ * Returns the fields of an options object. Rejects unknown keys and `undefined`, so that a typo or a missing
+ * environment variable is not taken for an option that is left out.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option.
  */
 export function readOptions (
@@ -71,8 +71,8 @@ function knownFields (value: unknown, keys: readonly string[], option: string): 
 }
 
 function undefinedKey (option: string, key: string): AuthError {
-  return misconfigured(`${option} ${hasOrHave(option)} '${key}' set to undefined. Set it, or the environment variable ` +
-    'that it comes from, or leave the key out.')
+  return misconfigured(`${option} ${hasOrHave(option)} '${key}' set to undefined. Set it, or the environment ` +
+    'variable that it comes from, or leave the key out.')
 }
 
 function hasOrHave (option: string): 'has' | 'have' {

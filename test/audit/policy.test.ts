@@ -194,7 +194,7 @@ t.test('The option requireReason', async t => {
 
   t.test('stops the boot and lists every public route and path without a reason', async t => {
     const sentence = [
-      'The option requireReason is true, and what is public has to say why:\n' +
+      'The option requireReason is true, but these public routes or paths have no reason:\n' +
       "- publicPaths[0]: write { path: '/docs/*', reason: '…' }\n" +
       "- publicPaths[2]: write { path: '/nowhere', reason: '…' }\n" +
       "- POST /bare (in test/audit/policy.test.ts): write auth: { public: '…' } in place of false"
