@@ -8,8 +8,9 @@ import type { StoreOwner } from './store.js'
 export interface ApiKeyInput {
   /** A name by which people recognise the key. */
   readonly name: string
-  /** A subset of the owner's, checked when the key is created and whenever it is used. */
+  /** A subset of the owner's scopes, checked when the key is created and whenever it is used. */
   readonly scopes?: readonly string[]
+  /** A subset of the owner's roles, checked in the same way. */
   readonly roles?: readonly string[]
   /** Default `null`: the key does not expire. */
   readonly expiresAt?: Date | null
@@ -74,8 +75,8 @@ export interface NewApiKey {
 }
 
 /**
- * Managed keys, found by their id whoever owns them. For administrators, and for ids that the application stored
- * itself: with an id that came from a request, use {@link OwnerApiKeys}.
+ * Manages keys of any owner by their id, for administrators, and for ids that the application stored itself. For an id
+ * that comes from a request, use {@link OwnerApiKeys}.
  */
 export interface AnyOwnerApiKeys {
   get (id: string): Promise<ApiKeyRecord | null>
@@ -96,7 +97,7 @@ export interface AnyOwnerApiKeys {
   rotate (id: string, options: RotateOptions): Promise<NewApiKey | null>
 }
 
-/** The managed keys of one owner. A key of somebody else is treated like one that does not exist. */
+/** Manages the keys of one owner. A key of somebody else is treated like one that does not exist. */
 export interface OwnerApiKeys extends AnyOwnerApiKeys {
   /**
    * Creates a key for the owner.
@@ -118,7 +119,7 @@ export interface ApiKeyFeature {
   of (owner: StoreOwner): OwnerApiKeys
   /** Returns the keys of all owners. */
   ofAnyOwner (): AnyOwnerApiKeys
-  /** Revokes a key that leaked, given the key itself. Does not tell whether it existed. */
+  /** Revokes a key that leaked, given the key itself. The result does not reveal if it existed. */
   revokeLeaked (key: string): Promise<void>
 }
 
@@ -144,6 +145,6 @@ export interface GatehouseApiKeys {
    * @throws {AuthError} `AUTH_FAULT` as {@link GatehouseApiKeys.of} does for its options.
    */
   ofAnyOwner (options?: SchemeChoice): AnyOwnerApiKeys
-  /** Revokes a key that leaked, given the key itself. Does not tell whether it existed. */
+  /** Revokes a key that leaked, given the key itself. The result does not reveal if it existed. */
   revokeLeaked (key: string, options?: SchemeChoice): Promise<void>
 }

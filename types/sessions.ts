@@ -57,7 +57,7 @@ export interface SessionRecord {
 }
 
 /**
- * Sessions, found by their id whoever owns them. With an id that came from a request, use {@link OwnerSessions}.
+ * Ends sessions of any owner by their id. For an id that comes from a request, use {@link OwnerSessions}.
  */
 export interface AnyOwnerSessions {
   /**

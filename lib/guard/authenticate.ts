@@ -189,7 +189,7 @@ const kinds: readonly unknown[] =
 
 /**
  * Checks the return value of a scheme, completes its principal, and adds the result of `load`.
- * @throws {AuthError} `AUTH_FAULT` for a value that is no outcome.
+ * @throws {AuthError} `AUTH_FAULT` for a value that is not an outcome.
  */
 function complete (bound: BoundScheme, outcome: Outcome, state: RequestState): Answer | Promise<Answer> {
   if (typeof outcome !== 'object' || outcome === null || !kinds.includes(property(outcome, 'kind'))) {

@@ -38,8 +38,8 @@ export interface Keyring {
 
 /**
  * Parses a `keys` option.
- * @throws {AuthError} `AUTH_MISCONFIGURED` if there is no key, a weak key, two keys with one `kid`, both secrets and
- * public keys, or an algorithm without a key.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` if there is no key, a weak key, two keys with the same `kid`, both secrets
+ * and public keys, or an algorithm without a key.
  */
 export function parseKeyring (keys: unknown, { algorithms, path }: KeyRule): Keyring {
   const given = entries(keys, path)

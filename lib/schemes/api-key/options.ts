@@ -14,7 +14,7 @@ import { duration, functionOf, object, optional, string } from '../../util/optio
 import { isPrefix } from './key.js'
 
 interface ApiKeyCommon {
-  /** Where requests carry the key. Default `'header:x-api-key'`. */
+  /** The source of the key in requests. Default `'header:x-api-key'`. */
   readonly from?: CredentialSource | readonly CredentialSource[]
   /** The realm of the challenge. Default: the name of the scheme; none when `challenge` is given. */
   readonly realm?: string
@@ -76,8 +76,8 @@ export interface ManagedOptions {
    */
   readonly prefix: string
   /**
-   * How long this process caches a key's record, and its owner from `load`. A key that was revoked by another instance
-   * stays valid here for up to this time. At most 60 seconds; 0 disables the cache. Default 5 seconds.
+   * The time for which this process caches a key's record, and its owner from `load`. A key that was revoked by another
+   * instance stays valid here for up to this time. At most 60 seconds; 0 disables the cache. Default 5 seconds.
    */
   readonly staleness?: Duration
 }
@@ -91,7 +91,7 @@ export interface ManagedSettings {
 
 type Verify = (key: string, request: FastifyRequest) => unknown
 
-/** Where keys come from: a table, a function of the application, or the store. */
+/** The source of keys: a table, a function of the application, or the store. */
 export type KeySource =
   | { readonly kind: 'keys', readonly keys: KeyEntries }
   | { readonly kind: 'verify', readonly verify: Verify }

@@ -81,7 +81,7 @@ export type BasicOptions<P extends PrincipalInput = PrincipalInput> = BasicCommo
 type Verify = (username: string, password: string, request: FastifyRequest) => unknown
 type Find = (username: string, request: FastifyRequest) => unknown
 
-/** How a password is verified: by the application, with a table, or with a hash that the application finds. */
+/** The way to verify a password: by the application, with a table, or with a hash that the application finds. */
 export type UserSource =
   | { readonly kind: 'verify', readonly verify: Verify }
   | { readonly kind: 'users', readonly users: unknown }

@@ -139,7 +139,7 @@ export class SessionManager {
     this.#detach(request, null)
   }
 
-  /** Writes the cookie that is due. Returns a promise only if the store must be asked. */
+  /** Writes the cookie that is due. Returns a promise only if the store must be queried. */
   finish (request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
     const current = this.#current.get(request)
     if (current === undefined) return

@@ -14,8 +14,8 @@ interface CommonOptions {
   /** The prefix of both table names. Default `gatehouse_`. */
   readonly tablePrefix?: string
   /**
-   * How long PostgreSQL may take to connect and to answer a statement, and how long SQLite waits for another process to
-   * finish writing. Default 2 seconds; SQLite 0.5.
+   * The longest time that PostgreSQL may take to connect and to answer a statement, or that SQLite waits for another
+   * process to finish writing. Default 2 seconds; 0.5 for SQLite.
    */
   readonly timeout?: Duration
 }
