@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import authPlugin, { apiKey } from '../lib/index.js'
+import { median, settled } from './measure.js'
 
 /**
  * What 1,000 routes, each with its HEAD, cost at boot and in heap more than without the plugin: CPU time and bytes a
@@ -40,17 +41,6 @@ async function boot (withPlugin: boolean): Promise<{ ms: number, bytes: number }
   return { ms, bytes }
 }
 
-/** What the boot left behind for the next turns of the loop is not what a route costs. */
-async function settled (): Promise<void> {
-  await new Promise(resolve => { setTimeout(resolve, 50) })
-  global.gc?.()
-  global.gc?.()
-}
-
-function median (values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
-}
-
 const bare: { ms: number, bytes: number }[] = []
 const guarded: { ms: number, bytes: number }[] = []
 for (let i = 0; i < runs + 3; i++) {
@@ -62,5 +52,6 @@ for (let i = 0; i < runs + 3; i++) {
 const ms = median(guarded.map((each, i) => each.ms - (bare[i]?.ms ?? 0))) / routes
 const bytes = median(guarded.map((each, i) => each.bytes - (bare[i]?.bytes ?? 0))) / routes
 console.log(
-  `${routes} routes with their HEAD, median of ${runs} pairs: ${ms.toFixed(3)} ms of CPU and ${(bytes / 1024).toFixed(2)} KiB of heap a route`
+  `${routes} routes with their HEAD, median of ${runs} pairs: ${ms.toFixed(3)} ms of CPU and ` +
+  `${(bytes / 1024).toFixed(2)} KiB of heap a route`
 )

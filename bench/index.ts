@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import autocannon from 'autocannon'
 import { cases } from './contestants.js'
+import { median } from './measure.js'
 
 /**
  * Requests per second and CPU time per request of every case, each over the bare application of the same round. A round
@@ -55,11 +56,6 @@ async function measure ({ child, ready, label }: Running): Promise<Figures> {
   return { rps: answered / result.duration, cpu: cpu / answered }
 }
 
-function median (values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? NaN
-}
-
 const chosen = cases.flatMap((each, index) => index === 0 || only.test(`${each.group} ${each.name}`) ? [index] : [])
 const figures = new Map<string, { ratio: number[], hook: number[] }>()
 for (let round = 0; round < rounds; round++) {
@@ -78,12 +74,12 @@ for (let round = 0; round < rounds; round++) {
 }
 
 console.log(
-  `\nNode ${process.version}, median of ${rounds} rounds of ${duration} s, each case over the bare application of its round\n`
+  `\nNode ${process.version}, median of ${rounds} rounds of ${duration} s, ` +
+  'each case over the bare application of its round\n'
 )
 console.log('| case | who | requests/s over bare (min–max) | CPU µs a request more than bare |')
 console.log('|---|---|---:|---:|')
 for (const [label, { ratio, hook }] of figures) {
-  console.log(
-    `| ${label} | ${median(ratio).toFixed(2)} (${Math.min(...ratio).toFixed(2)}–${Math.max(...ratio).toFixed(2)}) | ${median(hook).toFixed(1)} |`
-  )
+  const range = `${Math.min(...ratio).toFixed(2)}–${Math.max(...ratio).toFixed(2)}`
+  console.log(`| ${label} | ${median(ratio).toFixed(2)} (${range}) | ${median(hook).toFixed(1)} |`)
 }

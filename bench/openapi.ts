@@ -3,6 +3,7 @@ import swagger from '@fastify/swagger'
 import Fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import authPlugin, { apiKey } from '../lib/index.js'
+import { median, settled } from './measure.js'
 
 /**
  * Prints what the documentation of 1,000 routes, each with its HEAD, costs: CPU time at boot, heap and the time of
@@ -61,17 +62,6 @@ function cpu (): number {
   return (user + system) / 1000
 }
 
-/** Waits until what the boot left for the next turns of the loop is done. */
-async function settled (): Promise<void> {
-  await new Promise(resolve => { setTimeout(resolve, 50) })
-  global.gc?.()
-  global.gc?.()
-}
-
-function median (values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? NaN
-}
-
 const pairs: Array<readonly [without: Cost, described: Cost]> = []
 for (let i = 0; i < runs + 3; i++) {
   const pair = [await boot(false), await boot(true)] as const
@@ -84,6 +74,6 @@ const plain = median(pairs.map(([without]) => without.documentMs))
 const described = median(pairs.map(([, each]) => each.documentMs))
 console.log(
   `${routes} routes with their HEAD, median of ${runs} pairs: ${difference('ms').toFixed(3)} ms of CPU and ` +
-  `${(difference('bytes') / 1024).toFixed(2)} KiB of heap a route; app.swagger() takes ${plain.toFixed(0)} ms without ` +
-  `and ${described.toFixed(0)} ms with security`
+  `${(difference('bytes') / 1024).toFixed(2)} KiB of heap a route; app.swagger() takes ${plain.toFixed(0)} ms ` +
+  `without and ${described.toFixed(0)} ms with security`
 )

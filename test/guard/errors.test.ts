@@ -41,6 +41,7 @@ interface Row {
 
 const nothing = async () => ({})
 const bad = { realm: 'user', error: 'invalid_token' }
+const denied = { status: 403, code: 'AUTH_ACCESS_DENIED', message: 'Access denied', oauth: 'insufficient_scope' }
 
 /** The table of errors, row by row. */
 const rows: readonly Row[] = [
@@ -72,41 +73,14 @@ const rows: readonly Row[] = [
     challenge: [{ ...bad, error_description: 'The token expired' }]
   },
   {
-    status: 403,
-    code: 'AUTH_ACCESS_DENIED',
-    message: 'Access denied',
-    oauth: 'insufficient_scope',
+    ...denied,
     url: '/scopes',
     headers: () => bearer({ scope: 'orders:read' }),
     challenge: [{ realm: 'user', error: 'insufficient_scope', scope: 'orders:write orders:read other' }]
   },
-  {
-    status: 403,
-    code: 'AUTH_ACCESS_DENIED',
-    message: 'Access denied',
-    oauth: 'insufficient_scope',
-    url: '/roles',
-    headers: () => bearer(),
-    challenge: [{ realm: 'user', error: 'insufficient_scope' }]
-  },
-  {
-    status: 403,
-    code: 'AUTH_ACCESS_DENIED',
-    message: 'Access denied',
-    oauth: 'insufficient_scope',
-    url: '/when',
-    headers: () => bearer(),
-    challenge: [{ realm: 'user', error: 'insufficient_scope' }]
-  },
-  {
-    status: 403,
-    code: 'AUTH_ACCESS_DENIED',
-    message: 'Access denied',
-    oauth: 'insufficient_scope',
-    url: '/anyOf',
-    headers: () => bearer(),
-    challenge: [{ realm: 'user', error: 'insufficient_scope' }]
-  },
+  ...['/roles', '/when', '/anyOf'].map(url => ({
+    ...denied, url, headers: () => bearer(), challenge: [{ realm: 'user', error: 'insufficient_scope' }]
+  })),
   {
     status: 403,
     code: 'AUTH_CROSS_SITE',

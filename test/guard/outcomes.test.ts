@@ -66,6 +66,14 @@ function expected (
   return inMode(mode, strange ? unknown : 'nobody')
 }
 
+/** Makes an application whose routes, one for each mode, try the first scheme and then the second. */
+async function inEveryMode (one: Scheme, two: Scheme = scripted('two')) {
+  const { app, log } = await application({ schemes: { one, two }, default: ['one', 'two'] })
+  const route = handler()
+  for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
+  return { app, log, route }
+}
+
 const headersOf = (saying: Readonly<Record<string, Said>>): Record<string, string> =>
   Object.fromEntries(
     Object.entries(saying)
@@ -182,16 +190,20 @@ t.test('all of: makes the first named the acting principal, and never unites sco
   t.match([refused.statusCode, refused.json().code], [403, 'AUTH_ACCESS_DENIED'])
 })
 
+/** The reasons in the log for some outcomes that break the contract. */
+const reasons: Readonly<Record<string, string>> = {
+  throw: "the scheme 'one' or its load function threw",
+  reject: "the scheme 'one' or its load function threw",
+  noId: 'a principal must be an object with a non-empty string id',
+  text: "the scheme 'one' returned no outcome",
+  badDate: "the scheme 'one' returned an instant that is neither a valid Date nor null"
+}
+
 t.test(
   'answers a constant 500 in every mode, and logs the cause, if a scheme throws or breaks the contract',
   async t => {
     for (const async of [false, true]) {
-      const { app, log } = await application({
-        schemes: { one: scripted('one', { async }), two: scripted('two') },
-        default: ['one', 'two']
-      })
-      const route = handler()
-      for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
+      const { app, log, route } = await inEveryMode(scripted('one', { async }))
       for (const word of broken) {
         for (const mode of modes) {
           log.length = 0
@@ -214,20 +226,10 @@ t.test(
           const line = log.find(each => each.msg === 'authentication fault')
           t.match(line, { level: 50, auth: { code: 'AUTH_FAULT', reason: String } })
           if (word === 'throw' || word === 'reject') {
-            t.match(line, {
-              err: { message: 'Error', stack: /schemes\.ts/ },
-              auth: { reason: "the scheme 'one' or its load function threw" }
-            })
+            t.match(line, { err: { message: 'Error', stack: /schemes\.ts/ } })
           }
-          if (word === 'noId') {
-            t.match(line, { auth: { reason: 'a principal must be an object with a non-empty string id' } })
-          }
-          if (word === 'text') t.match(line, { auth: { reason: "the scheme 'one' returned no outcome" } })
-          if (word === 'badDate') {
-            t.match(line, {
-              auth: { reason: "the scheme 'one' returned an instant that is neither a valid Date nor null" }
-            })
-          }
+          const reason = reasons[word]
+          if (reason !== undefined) t.match(line, { auth: { reason } })
         }
       }
       t.equal(route.reached, 0)
@@ -237,12 +239,7 @@ t.test(
 
 t.test('refuses if a scheme returns a falsy value, and logs what to return instead', async t => {
   for (const async of [false, true]) {
-    const { app, log } = await application({
-      schemes: { one: scripted('one', { async }), two: scripted('two') },
-      default: ['one', 'two']
-    })
-    const route = handler()
-    for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
+    const { app, log, route } = await inEveryMode(scripted('one', { async }))
     for (const word of ['nothing', 'null', 'false', 'notValid']) {
       for (const mode of ['required', 'optional']) {
         const answer = await app.inject({ url: `/${mode}`, headers: { 'x-one': word, 'x-two': 'ann' } })
@@ -299,9 +296,7 @@ t.test('answers a constant 500 if another member of a scheme throws', async t =>
 t.test('answers 503 with Retry-After if a scheme is unavailable, in every mode', async t => {
   const later = { n: unavailable('down') as { retryAfter: unknown } }
   const scheme = scripted('one', { authenticate: () => later.n as ReturnType<typeof unavailable> })
-  const { app } = await application({ schemes: { one: scheme, two: scripted('two') }, default: ['one', 'two'] })
-  const route = handler()
-  for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
+  const { app, route } = await inEveryMode(scheme)
   for (const mode of modes) {
     for (const [retryAfter, shown] of [
       [5, '5'],
@@ -334,12 +329,7 @@ t.test('stops in every mode if a credential was not checked, because of guesses 
     [{ ...limited('secret reason', 6), retryAfter: NaN }, 429, 'AUTH_RATE_LIMITED', '5'],
     [crossSite('secret reason'), 403, 'AUTH_CROSS_SITE', undefined]
   ] as const) {
-    const { app } = await application({
-      schemes: { one: scripted('one', { authenticate: () => outcome }), two: scripted('two') },
-      default: ['one', 'two']
-    })
-    const route = handler()
-    for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
+    const { app, route } = await inEveryMode(scripted('one', { authenticate: () => outcome }))
     for (const mode of modes) {
       const answer = await app.inject({ url: `/${mode}`, headers: { 'x-two': 'ann' } })
       t.same(
@@ -354,11 +344,7 @@ t.test('stops in every mode if a credential was not checked, because of guesses 
 })
 
 t.test('treats a credential that is foreign to all schemes as invalid, which mode try forgives', async t => {
-  const { app, log } = await application({
-    schemes: { one: scripted('one', { challenge: () => null }), two: scripted('two', { async: true }) },
-    default: ['one', 'two']
-  })
-  for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, handler().handler)
+  const { app, log } = await inEveryMode(scripted('one', { challenge: () => null }), scripted('two', { async: true }))
   const ask = async (mode: Mode) => app.inject({ url: `/${mode}`, headers: { 'x-two': 'foreign' } })
   for (const mode of ['required', 'optional'] as const) {
     t.match([(await ask(mode)).statusCode, (await ask(mode)).json().code], [401, 'AUTH_INVALID_CREDENTIALS'])

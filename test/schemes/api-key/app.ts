@@ -13,6 +13,22 @@ import { memoryStore } from '../../../lib/stores/memory/memory.js'
 export const ann = { realm: 'staff', id: 'ann' }
 export const bob = { realm: 'staff', id: 'bob' }
 
+/** A key of `acme` as a store has it. */
+export const stored = {
+  prefix: 'acme',
+  name: 'k',
+  start: 'acme_0',
+  scopes: [],
+  roles: [],
+  createdAt: new Date().toISOString(),
+  expiresAt: null,
+  lastUsedAt: null,
+  rateLimit: null,
+  replacedBy: null,
+  replacedAt: null,
+  sunsetAt: null
+}
+
 /** A clock that a test moves. */
 export function clock (t: Test) {
   const real = Date.now

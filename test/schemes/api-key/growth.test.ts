@@ -8,6 +8,7 @@ import { LastUsed } from '../../../lib/schemes/api-key/last-used.js'
 import { KeyLookup } from '../../../lib/schemes/api-key/lookup.js'
 import { Owners } from '../../../lib/schemes/api-key/owners.js'
 import { memoryStore } from '../../../lib/stores/memory/memory.js'
+import { stored } from './app.js'
 
 /** As many as a test has time for: bench/growth.ts sends 5,000,000 through the whole application. */
 const count = 40_000
@@ -93,21 +94,7 @@ t.test('bad keys do not evict good ones', async t => {
     log: app.log
   })
   const good = digestOf(format.generate())
-  const value = {
-    prefix: 'acme',
-    name: 'k',
-    start: 'acme_0',
-    scopes: [],
-    roles: [],
-    createdAt: new Date().toISOString(),
-    expiresAt: null,
-    lastUsedAt: null,
-    rateLimit: null,
-    replacedBy: null,
-    replacedAt: null,
-    sunsetAt: null
-  }
-  await inner.add({ kind: 'api-key', id: good, owner: { realm: 'r', id: 'ann' }, value, expiresAt: null })
+  await inner.add({ kind: 'api-key', id: good, owner: { realm: 'r', id: 'ann' }, value: stored, expiresAt: null })
   await lookup.outcomeOf(good)
   for (let i = 0; i < 20_001; i++) await lookup.outcomeOf(String(i))
   calls.get = 0

@@ -9,25 +9,9 @@ import { LastUsed } from '../../../lib/schemes/api-key/last-used.js'
 import { KeyLookup } from '../../../lib/schemes/api-key/lookup.js'
 import { kind } from '../../../lib/schemes/api-key/record.js'
 import { memoryStore } from '../../../lib/stores/memory/memory.js'
-import { ann, bob, clock, instance, tapped } from './app.js'
+import { ann, bob, clock, instance, stored, tapped } from './app.js'
 
 const unknownKey = (): string => new KeyFormat('acme').generate()
-
-/** A key of `acme` as a store has it. */
-const stored = {
-  prefix: 'acme',
-  name: 'k',
-  start: 'acme_0',
-  scopes: [],
-  roles: [],
-  createdAt: new Date().toISOString(),
-  expiresAt: null,
-  lastUsedAt: null,
-  rateLimit: null,
-  replacedBy: null,
-  replacedAt: null,
-  sunsetAt: null
-}
 
 t.test('returns the owner as the principal and the key as the credential', async t => {
   const { keys, ask } = await instance(t)
