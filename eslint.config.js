@@ -8,6 +8,13 @@ export default [
     ignores: ['dist/**', '.bench/**', '.tap/**', 'coverage/**']
   }),
   {
+    name: 'house/lines',
+    files: ['lib', 'types', 'test', 'bench', 'examples', '.ci'].flatMap(
+      folder => [`${folder}/**/*.ts`, `${folder}/**/*.js`]
+    ),
+    rules: { '@stylistic/max-len': ['error', { code: 120, ignoreUrls: true, ignoreRegExpLiterals: true }] }
+  },
+  {
     name: 'house/typescript',
     files: ['lib/**/*.ts', 'types/**/*.ts'],
     rules: {

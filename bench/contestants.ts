@@ -33,7 +33,8 @@ const freshTokens = 20_000
 function token (key = secret): string {
   const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
   const now = Math.floor(Date.now() / 1000)
-  const input = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ iss: issuer, aud: audience, sub: 'user-1', iat: now, exp: now + 3600, scope: 'orders:read', jti: randomUUID() })}`
+  const claims = { iss: issuer, aud: audience, sub: 'user-1', iat: now, exp: now + 3600, scope: 'orders:read' }
+  const input = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ ...claims, jti: randomUUID() })}`
   return `${input}.${createHmac('sha256', key).update(input).digest('base64url')}`
 }
 

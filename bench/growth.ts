@@ -73,23 +73,45 @@ async function measure ({ name, full, make }: Section): Promise<void> {
     last = await until(full + Math.round(count * step / steps))
     most = Math.max(most, last.heap)
     console.error(
-      `${name}: ${sent}, heap ${last.heap.toFixed(1)} MiB, ${(last.heap - cold.heap).toFixed(1)} more than cold, ${(last.heap - filled.heap).toFixed(1)} more than full`
+      `${name}: ${sent}, heap ${last.heap.toFixed(1)} MiB, ${(last.heap - cold.heap).toFixed(1)} more than cold, ` +
+      `${(last.heap - filled.heap).toFixed(1)} more than full`
     )
   }
   await app.close()
   const more = (from: Memory, kind: keyof Memory): string => (last[kind] - from[kind]).toFixed(1)
   const status = [...answers].sort(([a], [b]) => a - b).map(([code, times]) => `${code} ×${times}`).join(', ')
-  console.log(
-    `| ${name} | ${status} | ${cold.heap.toFixed(1)} | ${more(cold, 'heap')} | ${(most - cold.heap).toFixed(1)} | ${more(filled, 'heap')} | ${more(cold, 'external')} | ${more(cold, 'rss')} | ${more(filled, 'rss')} |`
-  )
+  console.log(row(
+    name,
+    status,
+    cold.heap.toFixed(1),
+    more(cold, 'heap'),
+    (most - cold.heap).toFixed(1),
+    more(filled, 'heap'),
+    more(cold, 'external'),
+    more(cold, 'rss'),
+    more(filled, 'rss')
+  ))
+}
+
+/** Returns a row of a Markdown table. */
+function row (...cells: readonly string[]): string {
+  return `| ${cells.join(' | ')} |`
 }
 
 const chosen = process.argv[2]
 if (chosen === undefined) {
   console.log(`Node ${process.version}, ${count} after what fills the bounds; MiB after a collection\n`)
-  console.log(
-    '| what | answers | heap, cold | heap more than cold | at most | heap more than full | external more than cold | rss more than cold | rss more than full |'
-  )
+  console.log(row(
+    'what',
+    'answers',
+    'heap, cold',
+    'heap more than cold',
+    'at most',
+    'heap more than full',
+    'external more than cold',
+    'rss more than cold',
+    'rss more than full'
+  ))
   console.log('|---|---|---:|---:|---:|---:|---:|---:|---:|')
   for (const [index, { name }] of sections.entries()) {
     if (!only.test(name)) continue

@@ -83,8 +83,10 @@ for (const size of sizes) {
       const last = (all: typeof answers): string => all.length === 0
         ? '–'
         : Math.max(...all.map(({ took }) => took)).toFixed(0)
+      const refused = answers.filter(({ status }) => status > 400)
       console.log(
-        `| ${size}, ${way} | ${statuses.join(', ')} | ${last(answers)} | ${last(answers.filter(({ status }) => status > 400))} | ${p50.toFixed(1)} | ${p99.toFixed(1)} | ${most.toFixed(1)} |`
+        `| ${size}, ${way} | ${statuses.join(', ')} | ${last(answers)} | ${last(refused)} ` +
+        `| ${p50.toFixed(1)} | ${p99.toFixed(1)} | ${most.toFixed(1)} |`
       )
     }
   }

@@ -11,7 +11,8 @@ const day = 86_400_000
 
 function token (kid: string, key: string, exp: number, i: number): string {
   const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
-  const input = `${part({ alg: 'HS256', kid })}.${part({ iss: issuer, aud: audience, sub: `user-${i}`, exp, scope: 'orders:read' })}`
+  const claims = { iss: issuer, aud: audience, sub: `user-${i}`, exp, scope: 'orders:read' }
+  const input = `${part({ alg: 'HS256', kid })}.${part(claims)}`
   return `${input}.${createHmac('sha256', key).update(input).digest('base64url')}`
 }
 
@@ -56,7 +57,8 @@ async function strangers (): Promise<Flood> {
   const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
   const send = async (i: number): Promise<number> => {
     const iss = i % 4 === 0 ? `https://issuer-${i}.test` : provider.issuer
-    const text = `${part({ alg: 'ES256', kid: `kid-${i}` })}.${part({ iss, aud: audience, sub: 'user-1', exp: soon() })}.${'A'.repeat(86)}`
+    const claims = { iss, aud: audience, sub: 'user-1', exp: soon() }
+    const text = `${part({ alg: 'ES256', kid: `kid-${i}` })}.${part(claims)}.${'A'.repeat(86)}`
     return (await app.inject({ url: '/', headers: { authorization: `Bearer ${text}` } })).statusCode
   }
   return { app, statuses: [401], send }
@@ -98,7 +100,8 @@ async function cookies (): Promise<Flood> {
     Date.now = now
     return cookie
   }
-  const forged = (): string => `__Host-web=${randomBytes(180).toString('base64url')}.${randomBytes(24).toString('base64url')}`
+  const random = (bytes: number): string => randomBytes(bytes).toString('base64url')
+  const forged = (): string => `__Host-web=${random(180)}.${random(24)}`
   return { app, statuses: [401], send: async i => show(app, i % 2 === 0 ? forged() : await yesterday(i)) }
 }
 

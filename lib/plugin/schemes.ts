@@ -90,7 +90,9 @@ function partsOf (made: Made<Principal>, name: string): SchemeParts {
 
 const featureNames = ['routes', 'sessions', 'apiKeys', 'tokens'] as const satisfies ReadonlyArray<keyof Features>
 
-/** Returns the features of a scheme. A misspelt one would be a call of the application that fails while it is served. */
+/**
+ * Returns the features of a scheme. A misspelt one would be a call of the application that fails while it is served.
+ */
 function parseFeatures (features: object, option: string): Features {
   for (const [key, feature] of Object.entries(readOptions(features, featureNames, `${option}.features`))) {
     const isRight = key === 'routes' ? typeof feature === 'function' : isObject(feature)

@@ -208,7 +208,8 @@ async function attack (entry: Entry, transport: Transport, setup: Setup, test: T
       for (const [i, answer] of answers.entries()) {
         const call = calls[i] as Call
         const allowed = request.expectStep === undefined ? expected[at] ?? [] : [request.expectStep]
-        const name = `${call.method} ${call.path.slice(0, 40)}${variant === undefined ? '' : ` with ${JSON.stringify(variant).slice(0, 40)}`}`
+        const having = variant === undefined ? '' : ` with ${JSON.stringify(variant).slice(0, 40)}`
+        const name = `${call.method} ${call.path.slice(0, 40)}${having}`
         test.ok(
           allowed.includes(answer.status),
           `${name} answers ${allowed.join(' or ')}`,

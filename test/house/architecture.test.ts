@@ -80,7 +80,11 @@ t.test('every import follows the direction of dependency', async t => {
   ]
   for (const [path, text] of wrong) t.equal(violations(sourceOf(path, text)).length, 1, `${path} may not say ${text}`)
 
-  const right = "import { verify } from '../../jose/verify.js'\nimport { absent } from '../../kit/outcome.js'\nimport { claims } from './claims.js'"
+  const right = [
+    "import { verify } from '../../jose/verify.js'",
+    "import { absent } from '../../kit/outcome.js'",
+    "import { claims } from './claims.js'"
+  ].join('\n')
   t.same(violations(sourceOf('lib/schemes/jwt/scheme.ts', right)), [])
 })
 
@@ -113,16 +117,24 @@ t.test('every relative import names an existing file', async t => {
 t.test('the doorway only re-exports', async t => {
   const doorway = lib.find(source => source.path === 'lib/index.ts')
   if (doorway === undefined) return t.fail('lib/index.ts is missing')
-  const others = doorway.tree.statements.filter(statement => !ts.isImportDeclaration(statement) && !ts.isExportDeclaration(statement) &&
-    !(ts.isExportAssignment(statement) && ts.isIdentifier(statement.expression)))
+  const others = doorway.tree.statements.filter(
+    statement => !ts.isImportDeclaration(statement) &&
+      !ts.isExportDeclaration(statement) &&
+      !(ts.isExportAssignment(statement) && ts.isIdentifier(statement.expression))
+  )
   t.same(others.map(statement => place(doorway, statement)), [])
 })
 
 t.test('types hold no code', async t => {
-  const code = all.filter(source => source.path.startsWith('types/')).flatMap(source => source.tree.statements
-    .filter(statement => !ts.isInterfaceDeclaration(statement) && !ts.isTypeAliasDeclaration(statement) && !ts.isImportDeclaration(statement) &&
-      !(ts.isExportDeclaration(statement) && statement.isTypeOnly) && !isAmbient(statement))
-    .map(statement => place(source, statement)))
+  const code = all.filter(source => source.path.startsWith('types/')).flatMap(
+    source => source.tree.statements.filter(
+      statement => !ts.isInterfaceDeclaration(statement) &&
+        !ts.isTypeAliasDeclaration(statement) &&
+        !ts.isImportDeclaration(statement) &&
+        !(ts.isExportDeclaration(statement) && statement.isTypeOnly) &&
+        !isAmbient(statement)
+    ).map(statement => place(source, statement))
+  )
   t.same(code, [])
 })
 

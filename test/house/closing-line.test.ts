@@ -21,7 +21,8 @@ async function runParts (t: Test, parts: readonly Part[], jobs: number) {
   const program = join(t.testdir(), 'parts.js')
   writeFileSync(
     program,
-    `import { runParts } from ${JSON.stringify(join(root, '.ci/parts.js'))}\nawait runParts(${JSON.stringify(parts)}, ${jobs})\n`
+    `import { runParts } from ${JSON.stringify(join(root, '.ci/parts.js'))}\n` +
+    `await runParts(${JSON.stringify(parts)}, ${jobs})\n`
   )
   const { code, output } = await run(process.execPath, [program], root)
   return { code, lines: output.trimEnd().split('\n') }

@@ -142,8 +142,16 @@ declare module 'fastify-gatehouse' {
 const app = Fastify()
 await app.register(authPlugin, { schemes })
 app.get('/desk', { config: { auth: 'service' } }, async (request): Promise<number> => request.principal.desk)
-app.get('/feed', { config: { auth: { mode: 'optional' } } }, async (request): Promise<number | undefined> => request.principal?.desk)
-app.get('/orders', { config: { auth: { scopes: 'orders:read' } } }, async (request): Promise<string> => request.principal.id)
+app.get(
+  '/feed',
+  { config: { auth: { mode: 'optional' } } },
+  async (request): Promise<number | undefined> => request.principal?.desk
+)
+app.get(
+  '/orders',
+  { config: { auth: { scopes: 'orders:read' } } },
+  async (request): Promise<string> => request.principal.id
+)
 // @ts-expect-error a scope that is not declared
 app.get('/typo', { config: { auth: { scopes: 'orders:raed' } } }, async () => 'never')
 // @ts-expect-error a scheme that is not registered
@@ -214,7 +222,22 @@ t.test("the README's first example compiles and runs in an empty project", async
 })
 
 t.test('the README test parses a curl line as a shell would', async t => {
-  const text = "# x\n```ts\nconst a = 1\n```\nthen\n```sh\ncurl localhost:3000/me   # 401\n$ curl -X POST -H 'x-api-key: a: b' -u 'a:b c' --json '{\"a\": 1}' http://localhost:3000/o?x=1  # 403: no scope\n```\n## next\n```sh\ncurl localhost:3000/no # 500\n```\n"
+  const text = [
+    '# x',
+    '```ts',
+    'const a = 1',
+    '```',
+    'then',
+    '```sh',
+    'curl localhost:3000/me   # 401',
+    "$ curl -X POST -H 'x-api-key: a: b' -u 'a:b c' --json '{\"a\": 1}' http://localhost:3000/o?x=1  # 403: no scope",
+    '```',
+    '## next',
+    '```sh',
+    'curl localhost:3000/no # 500',
+    '```',
+    ''
+  ].join('\n')
   const calls = firstExample(text)?.calls.map(({ line, ...call }) => call)
   t.same(firstExample(text)?.code, 'const a = 1\n')
   t.same(calls, [

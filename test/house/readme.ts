@@ -40,7 +40,16 @@ function callOf (line: string): Call {
     const word = words[i] ?? ''
     const value = words[i + 1] ?? ''
     if (!word.startsWith('-')) call = { ...call, path: word.replace(/^(?:https?:\/\/)?[^/]*/, '') || '/' }
-    else if (/^(?:-X|--request)$/.test(word)) { call = { ...call, method: value }; i++ } else if (/^(?:-H|--header)$/.test(word)) { headers[value.split(':', 1)[0] ?? ''] = value.slice(value.indexOf(':') + 1).trim(); i++ } else if (/^(?:-u|--user)$/.test(word)) { headers['authorization'] = `Basic ${Buffer.from(value).toString('base64')}`; i++ } else if (/^(?:-d|--data|--json)$/.test(word)) {
+    else if (/^(?:-X|--request)$/.test(word)) {
+      call = { ...call, method: value }
+      i++
+    } else if (/^(?:-H|--header)$/.test(word)) {
+      headers[value.split(':', 1)[0] ?? ''] = value.slice(value.indexOf(':') + 1).trim()
+      i++
+    } else if (/^(?:-u|--user)$/.test(word)) {
+      headers['authorization'] = `Basic ${Buffer.from(value).toString('base64')}`
+      i++
+    } else if (/^(?:-d|--data|--json)$/.test(word)) {
       call = { ...call, body: value, method: call.method === 'GET' ? 'POST' : call.method }
       headers['content-type'] ??= word === '--json' ? 'application/json' : 'application/x-www-form-urlencoded'
       i++

@@ -11,9 +11,8 @@ export interface Ran {
 
 /** The environment of a person's shell: nothing of the script, the coverage and the test runner around this process. */
 export function cleanEnvironment (): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(
-    ([name]) => !/^(?:npm_package_|npm_lifecycle_|npm_config_local_prefix$|npm_command$|NODE_V8_COVERAGE$|TAP)/i.test(name)
-  )
+  const inherited = /^(?:npm_package_|npm_lifecycle_|npm_config_local_prefix$|npm_command$|NODE_V8_COVERAGE$|TAP)/i
+  const kept = Object.entries(process.env).filter(([name]) => !inherited.test(name))
   const path = [join(root, 'node_modules/.bin'), process.env['PATH'] ?? ''].join(delimiter)
   return { ...Object.fromEntries(kept), PATH: path, _TAPJS_PROCESSINFO_COVERAGE_: '0', NO_COLOR: '1' }
 }

@@ -151,7 +151,8 @@ t.test('names trustProxy in the reason if only the scheme or the port differs', 
       const said = await reason(url, { origin })
       t.match(
         said,
-        `Origin is ${origin}, and the application's own is http://shop.test. Only the scheme or the port differs: behind a proxy, set Fastify's option trustProxy`,
+        `Origin is ${origin}, and the application's own is http://shop.test. ` +
+        "Only the scheme or the port differs: behind a proxy, set Fastify's option trustProxy",
         url
       )
     }

@@ -17,8 +17,15 @@ function judge (
 }
 
 /** Every encoding of a point of small order that fits into 32 bytes, with each sign. */
-const small = ['00'.repeat(32), `01${'00'.repeat(31)}`, '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05', 'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
-  `ec${'ff'.repeat(30)}7f`, `ed${'ff'.repeat(30)}7f`, `ee${'ff'.repeat(30)}7f`].flatMap(hex => {
+const small = [
+  '00'.repeat(32),
+  `01${'00'.repeat(31)}`,
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+  `ec${'ff'.repeat(30)}7f`,
+  `ed${'ff'.repeat(30)}7f`,
+  `ee${'ff'.repeat(30)}7f`
+].flatMap(hex => {
   const plain = Buffer.from(hex, 'hex')
   const signed = Buffer.from(plain)
   signed.writeUInt8(signed.readUInt8(31) | 0x80, 31)
@@ -144,9 +151,12 @@ t.test('rejects tokens signed by a skipped key, and warns about each key once', 
   const time = clock(t)
   const { statuses, log } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
   const [, payload = ''] = provider.token().split('.')
-  const forged = `${Buffer.from(JSON.stringify({ alg: 'EdDSA', kid: 'small' })).toString('base64url')}.${payload}.${Buffer.concat([Buffer.from(`01${'00'.repeat(31)}`, 'hex'), Buffer.alloc(32)]).toString('base64url')}`
-  const hmac = Buffer.from(JSON.stringify({ alg: 'HS256', kid: 'o1' })).toString('base64url')
-  const symmetric = `${hmac}.${payload}.${createHmac('sha256', Buffer.from(secret, 'base64url')).update(`${hmac}.${payload}`).digest('base64url')}`
+  const encoded = (header: object): string => Buffer.from(JSON.stringify(header)).toString('base64url')
+  const signature = Buffer.from(`01${'00'.repeat(63)}`, 'hex').toString('base64url')
+  const forged = `${encoded({ alg: 'EdDSA', kid: 'small' })}.${payload}.${signature}`
+  const input = `${encoded({ alg: 'HS256', kid: 'o1' })}.${payload}`
+  const hmac = createHmac('sha256', Buffer.from(secret, 'base64url')).update(input).digest('base64url')
+  const symmetric = `${input}.${hmac}`
   t.same(await statuses(provider.token(), forged, symmetric), [200, 401, 401])
   time.advance(30)
   t.same(await statuses(symmetric, forged), [401, 401])

@@ -98,7 +98,7 @@ t.test('A document says who may enter', async t => {
     t.notMatch(app.printRoutes(), 'openapi')
   })
 
-  await t.test('for methods that OpenAPI has no field for, several methods, and paths that somebody wrote by hand', async t => {
+  await t.test('for methods that OpenAPI has no field for, several methods, and paths written by hand', async t => {
     const written = {
       '/a': { get: { responses: { 200: { description: 'By hand' } } } },
       '/far': { get: { responses: { 200: { description: 'Elsewhere' } } } }
@@ -201,7 +201,7 @@ t.test('What is the application\'s stays as it was', async t => {
     )
   })
 
-  await t.test('defaults may be set after it, no request reaches the carriers, and strangers still stop the boot', async t => {
+  await t.test('defaults may be set after it, and foreign routes still stop the boot', async t => {
     const carriers: RouteOptions[] = []
     const { app } = await start(t, async app => {
       await registerSwagger(app)
@@ -247,7 +247,8 @@ t.test('What cannot be described is a warning', async t => {
     t.same(
       log.map(line => line.msg),
       [
-        'fastify-gatehouse: a document of Swagger 2.0 cannot say who may call a route. Give @fastify/swagger the option openapi, so that it makes a document of OpenAPI 3'
+        'fastify-gatehouse: a document of Swagger 2.0 cannot say who may call a route. ' +
+        'Give @fastify/swagger the option openapi, so that it makes a document of OpenAPI 3'
       ]
     )
   })

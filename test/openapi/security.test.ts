@@ -110,16 +110,16 @@ t.test('The security of an operation', async t => {
     })
     for (const version of versions) {
       const declared = schemes()
+      const scopes = { 'orders:read': 'Read orders', 'orders:write': 'Change orders' }
       const { document } = await describe(t, app => {
         route(app, [], '/user', { scopes: 'orders:read' })
         route(app, [], '/web', { schemes: ['web', 'user'], scopes: 'orders:write' })
-      }, { version, options: { schemes: declared, default: 'user', scopes: { 'orders:read': 'Read orders', 'orders:write': 'Change orders' } } })
+      }, { version, options: { schemes: declared, default: 'user', scopes } })
       t.strictSame(
         security(document),
         { '/user': [{ user: ['orders:read'] }], '/web': [{ web: ['orders:write'] }, { user: ['orders:write'] }] }
       )
       t.strictSame(rules(document), {})
-      const scopes = { 'orders:read': 'Read orders', 'orders:write': 'Change orders' }
       t.strictSame(document.components.securitySchemes?.user, {
         type: 'oauth2',
         flows: {
@@ -250,7 +250,8 @@ t.test('What the application wrote wins', async t => {
     t.same(
       log.map(line => line.msg),
       [
-        "fastify-gatehouse: the document's own security scheme 'user' is of the type http, and schemes.user is of the type apiKey. Correct it, or remove it to have it described"
+        "fastify-gatehouse: the document's own security scheme 'user' is of the type http, " +
+        'and schemes.user is of the type apiKey. Correct it, or remove it to have it described'
       ]
     )
     t.notOk('service' in own || 'x' in own, 'the options are as they were')

@@ -14,7 +14,7 @@ const idsOf = (request: FastifyRequest, names: readonly string[]): Record<string
   return Object.fromEntries(names.filter(name => name in request).map(name => [name, fields[name]?.id ?? null]))
 }
 
-t.test('decorate adds the principal of a scheme to the request, and null where another scheme or none authenticated', async t => {
+t.test('decorate adds the principal of a scheme to the request, or null', async t => {
   const names = ['user', 'service', 'operator', 'visitor']
   const schemes = {
     user: scripted('user', { decorate: true }),
@@ -93,7 +93,7 @@ t.test('a name that is taken, or is no name, stops the boot', async t => {
   await t.resolves(boot({ user: own }))
 })
 
-t.test('request.auth or request.principal of another plugin stops the boot, with the names of the plugins and the way out', async t => {
+t.test('request.auth or request.principal of another plugin stops the boot with the names of the plugins', async t => {
   for (const name of ['auth', 'principal']) {
     const app = Fastify()
     await app.register(fp(async app => { app.decorateRequest(name, null) }, { name: '@clerk/fastify' }))

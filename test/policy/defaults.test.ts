@@ -74,11 +74,15 @@ t.test('app.gatehouse.default', async t => {
     t.equal((await ask('/outside', as())).status, 200)
     t.equal((await ask('/sibling', as())).status, 200)
     t.strictSame(Object.fromEntries(app.gatehouse.audit().map(row => [row.url, row.from])), {
-      '/admin/deeper/child': 'default + group /admin', '/admin/own': 'default + group /admin', '/admin/plugin': 'default + group /admin', '/outside': 'default', '/sibling': 'default'
+      '/admin/deeper/child': 'default + group /admin',
+      '/admin/own': 'default + group /admin',
+      '/admin/plugin': 'default + group /admin',
+      '/outside': 'default',
+      '/sibling': 'default'
     })
   })
 
-  t.test('replaces schemes, mode and rateLimit, and adds rules: those of default, groups and route must all hold', async t => {
+  t.test('replaces schemes, mode and rateLimit, and adds the rules of default, groups and route', async t => {
     const { ask, app } = await boot(t, (app, ran) => {
       app.register(async outer => {
         group(outer, { schemes: ['web', 'service'], scopes: 'b', maxAge: 60, rateLimit: { max: 100, window: 60 } })
@@ -95,7 +99,12 @@ t.test('app.gatehouse.default', async t => {
           route(inner, ran, '/x', { scopes: 'c', anyOf: [{ scopes: 'd' }, { scopes: 'e' }], maxAge: 30 })
         })
       })
-    }, { options: { default: { schemes: 'user', scopes: 'a' }, schemes: { ...trio(), service: believer('service', { reportsAuthTime: true }) } } })
+    }, {
+      options: {
+        default: { schemes: 'user', scopes: 'a' },
+        schemes: { ...trio(), service: believer('service', { reportsAuthTime: true }) }
+      }
+    })
     const whole = { scopes: ['a', 'b', 'c', 'd'], roles: ['clerk'], age: 10 }
     t.equal((await ask('/x', as(whole, 'web'))).status, 200)
     t.equal((await ask('/x', as(whole, 'user'))).status, 401)
@@ -461,7 +470,11 @@ t.test('never admits a principal because of an additional level of rules', t => 
       acting
     )
 
-  fc.assert(fc.property(levels, level, fc.nat(3), has, has, fc.constantFrom('user', 'web'), fc.constantFrom(10, 45, 75, 100), (stack, added, at, scopes, roles, scheme, age) => {
+  const schemeNames = fc.constantFrom('user', 'web')
+  const ages = fc.constantFrom(10, 45, 75, 100)
+  fc.assert(fc.property(levels, level, fc.nat(3), has, has, schemeNames, ages, (
+    stack, added, at, scopes, roles, scheme, age
+  ) => {
     const principal = { realm: scheme, id: 'ann', scopes, roles }
     const acting = {
       bound: schemes.get(scheme) as BoundScheme,

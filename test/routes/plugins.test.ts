@@ -208,8 +208,11 @@ t.test('serves static files at the root from a public group, beside a protected 
   t.same([await get(app, '/api/orders'), await get(app, '/api/orders', alice)], [401, 200])
 })
 
-t.test('stops the boot for @fastify/static and @fastify/swagger-ui before the plugin, and says to swap them', async t => {
-  const swap = /declared before fastify-gatehouse was loaded.*register @fastify\/static and @fastify\/swagger-ui after fastify-gatehouse/
+t.test('stops the boot for @fastify/static and @fastify/swagger-ui before the plugin', async t => {
+  const swap = new RegExp(
+    'declared before fastify-gatehouse was loaded.*' +
+    'register @fastify/static and @fastify/swagger-ui after fastify-gatehouse'
+  )
   for (const options of [{ prefix: '/public/' }, { prefix: '/public/', wildcard: false }, {}]) {
     const app = await beside(
       'before', async app => await app.register(staticFiles, { root: files, ...options } as FastifyStaticOptions)
@@ -230,7 +233,7 @@ const pages = [
   '/docs/static/swagger-initializer.js'
 ]
 
-t.test("protects @fastify/swagger-ui after the plugin, or opens it by '/docs/*'; @fastify/swagger may come first", async t => {
+t.test("protects @fastify/swagger-ui after the plugin, or opens it by '/docs/*'", async t => {
   for (const order of orders) {
     const closed = await beside(order, async app => await app.register(swagger), {})
     await closed.register(swaggerUi, { routePrefix: '/docs' })

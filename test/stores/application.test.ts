@@ -92,7 +92,8 @@ for (const { name, skip, tells, make } of await backends()) {
       t.equal(await a.status(key), 200)
     })
 
-    await t.test(`are refused after revocation on the other ${tells ? 'on notification' : 'within the staleness'}`, async t => {
+    const when = tells ? 'on notification' : 'within the staleness'
+    await t.test(`are refused after revocation on the other ${when}`, async t => {
       const { key, record } = await a.keys.of(owner).create({ name: 'two' })
       t.same([await a.status(key), await b.status(key)], [200, 200])
       t.equal(await a.keys.of(owner).revoke(record.id), true)

@@ -14,7 +14,8 @@ const all = size({ test: false, short: true, full: true })
 
 for (const [number, backend] of (await backends()).entries()) {
   for (const [form, overSocket] of all ? ways : ways.slice(number % ways.length).slice(0, 1)) {
-    const how = `over ${backend.name}, ${overSocket ? 'by a socket' : 'in the process'}, with errors of the form '${form}'`
+    const where = overSocket ? 'by a socket' : 'in the process'
+    const how = `over ${backend.name}, ${where}, with errors of the form '${form}'`
     t.test(`stores and logs no secret ${how}`, { skip: backend.skip }, async t => {
       const ledger = new Ledger()
       const secrets = secretsOf(ledger)

@@ -151,12 +151,10 @@ async function purged (store: Store, rows: () => Promise<number>): Promise<numbe
 t.test('removes expired rows in the background', async t => {
   const own = new Kysely<unknown>({ dialect: new SqliteDialect({ database: new Libsql(':memory:') }) })
   const store = sqlStore({ kysely: own })
-  const left = await purged(
-    store,
-    async () => (
-      await sql<{ n: number }>`select (select count(*) from gatehouse_records) + (select count(*) from gatehouse_counters) as n`.execute(own)
-    ).rows[0]?.n ?? 0
-  )
+  const count = sql<{ n: number }>`
+    select (select count(*) from gatehouse_records) + (select count(*) from gatehouse_counters) as n
+  `
+  const left = await purged(store, async () => (await count.execute(own)).rows[0]?.n ?? 0)
   t.equal(left, 2, 'a record and a counter that are alive')
   await store.close()
   await own.destroy()
@@ -169,7 +167,10 @@ t.test('removes expired rows in the background in PostgreSQL', { skip: withoutPo
   })
   const store = sqlStore({ kysely: own, tablePrefix })
   t.teardown(() => dropTables(tablePrefix))
-  const count = sql<{ n: number }>`select ((select count(*) from ${sql.table(`${tablePrefix}records`)}) + (select count(*) from ${sql.table(`${tablePrefix}counters`)}))::int as n`
+  const [records, counters] = [sql.table(`${tablePrefix}records`), sql.table(`${tablePrefix}counters`)]
+  const count = sql<{ n: number }>`
+    select ((select count(*) from ${records}) + (select count(*) from ${counters}))::int as n
+  `
   t.equal(await purged(store, async () => (await count.execute(own)).rows[0]?.n ?? 0), 2)
   await store.close()
   await own.destroy()
@@ -205,7 +206,11 @@ t.test('retries a few times if PostgreSQL aborts a conflicting transaction', {
   const sequence = prefix()
   await query(`create sequence ${sequence}`)
   await query(
-    `create function ${sequence}f (n int) returns int language plpgsql as $$ begin if nextval('${sequence}') < n then raise exception using errcode = '40001'; end if; return 1; end $$`
+    `create function ${sequence}f (n int) returns int language plpgsql as $$
+    begin
+      if nextval('${sequence}') < n then raise exception using errcode = '40001'; end if;
+      return 1;
+    end $$`
   )
   t.teardown(() => query(`drop function ${sequence}f; drop sequence ${sequence}`))
   t.same(await retried(sql`select ${sql.raw(`${sequence}f(3)`)} as f`), [{ f: 1 }])

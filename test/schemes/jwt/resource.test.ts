@@ -46,9 +46,8 @@ function challengesOf ({
 
 function bearer (scope: string, more: Readonly<Record<string, unknown>> = {}): { readonly authorization: string } {
   const exp = Math.floor(Date.now() / 1000) + 300
-  return {
-    authorization: `Bearer ${token({ iss: issuer, aud: audience, sub: 'ann', exp, scope, ...more }, { alg: 'HS256', key })}`
-  }
+  const claims = { iss: issuer, aud: audience, sub: 'ann', exp, scope, ...more }
+  return { authorization: `Bearer ${token(claims, { alg: 'HS256', key })}` }
 }
 
 async function bootError (options: unknown, prefix = ''): Promise<string> {

@@ -194,7 +194,8 @@ t.test('accepts whole words in scope or scp and a list of roles, and refuses any
 t.test('is safe against a claim, header or scope __proto__', async t => {
   const scheme = await made({ ...base, principal: (all: object) => ({ ...all, id: 'x' }) })
   const text = token(
-    `{"iss":"${issuer}","aud":"${audience}","sub":"u","exp":${now() + 300},"__proto__":{"scope":"admin","scopes":["admin"]},"constructor":{"prototype":{"x":1}}}`,
+    `{"iss":"${issuer}","aud":"${audience}","sub":"u","exp":${now() + 300},` +
+    '"__proto__":{"scope":"admin","scopes":["admin"]},"constructor":{"prototype":{"x":1}}}',
     { alg: 'HS256', key: hs }
   )
   const outcome = await ask(scheme, text)

@@ -215,7 +215,7 @@ describe('request.auth', () => {
     )
   })
 
-  test('may be nobody\'s where anonymous callers enter, and on a public route anybody\'s, whom a guard of its own may know', () => {
+  test('may be null where anonymous callers enter, and any scheme on a public route', () => {
     app.get(
       '/',
       { config: { auth: { schemes: 'user', mode: 'optional' } } },
