@@ -257,8 +257,8 @@ t.test('stops the boot for key options that cannot be fetched, and says why', as
     [{ issuer, audience, keys: 'http://id.example.com/jwks' }, /\.keys .*plain http/], [
       { issuer, audience, keys: new URL('ftp://id.example.com/jwks') }, /\.keys .*https URL/
     ], [{ issuer, audience, keys: 'https://a:b@id.example.com/' }, /user name/],
-    [{ issuer, audience, keys: ['https://id.example.com/jwks'] }, /A URL of keys stands alone/], [
-      { issuer, audience, keys: { a: 'https://id.example.com/jwks' } }, /A URL of keys stands alone/
+    [{ issuer, audience, keys: ['https://id.example.com/jwks'] }, /A URL of keys is https, and stands alone/], [
+      { issuer, audience, keys: { a: 'https://id.example.com/jwks' } }, /A URL of keys is https, and stands alone/
     ], [{ issuer, audience, keys: undefined }, /set to undefined/],
     [{ issuer, audience, algorithms: ['HS256'] }, /never published/], [
       { issuer, audience, cooldown: 0 }, /cooldown.*more than 0/
