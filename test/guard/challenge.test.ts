@@ -186,12 +186,13 @@ t.test('answers a constant 500 if the challenge of a scheme is missing or has an
   }
 })
 
-t.test('fails the request, not the boot, if an OpenAPI description implies no challenge', async t => {
+t.test('stops the boot if an OpenAPI description implies no challenge', async t => {
   const openapi = { type: 'http', scheme: 'two words' } as const
   const { challenge, ...mute } = scripted('one')
-  const { app } = await application({ schemes: { one: { ...mute, openapi } } })
-  app.get('/', handler().handler)
-  t.match(await app.inject('/'), { statusCode: 500, headers: { 'www-authenticate': undefined } })
+  await t.rejects(application({ schemes: { one: { ...mute, openapi } } }), {
+    code: 'AUTH_MISCONFIGURED',
+    message: /^The option schemes\.one has an openapi\.scheme .* Got 'two words'\.$/
+  })
 })
 
 t.test('calls the challenge function of a custom scheme on each refusal', async t => {
