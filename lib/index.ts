@@ -43,9 +43,9 @@ export type { GatehouseEvents } from '../types/events.js'
 export type { LogoutOptions } from '../types/fastify.js'
 export type { GrantedTokens, GrantOptions, IssueOptions, RefreshOptions } from '../types/features.js'
 export type { Gatehouse, GuardHook } from '../types/gatehouse.js'
-export type { LimitsOptions, RateLimitRule } from '../types/limits.js'
+export type { LimitsOptions, RateLimitRule, RateLimitWindows, RouteRateLimit } from '../types/limits.js'
 export type {
-  AnyPrincipal, CredentialOf, PrincipalOf, RoleName, SchemeName, SchemesOf, ScopeName
+  AnyPrincipal, CredentialOf, PlanName, PrincipalOf, RoleName, SchemeName, SchemesOf, ScopeName
 } from '../types/names.js'
 export type { ErrorWriter, GatehouseOptions } from '../types/options.js'
 export type { Principal, PrincipalFrom, PrincipalInput } from '../types/principal.js'

@@ -46,7 +46,7 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   const declared = parseDeclaration(options.default, 'The option default', permissions)
   const declaration = withDefaultRateLimit(withOnlyScheme(declared, [...schemes.keys()]), limits.requests)
   const defaults = createDefaults({ declaration, label: 'default' })
-  const policies = createPolicies({ permissions, schemes, defaults, publicPaths })
+  const policies = createPolicies({ permissions, schemes, plans: limits.plans, defaults, publicPaths })
   // rejects a default that no route could use
   policies.resolve(app, true, 'The option default')
   const registry = createRouteRegistry(key, policies, guard)

@@ -31,6 +31,19 @@ export interface AuditRule extends AuditConditions {
   readonly anyOf: readonly AuditEntry[] | null
 }
 
+/** Lists windows that all hold, the shortest first. */
+export interface AuditRateLimit {
+  /** The name of the plan; `null` if the declaration lists the windows itself. */
+  readonly plan: string | null
+  /** Each with a maximum number of requests and its length in seconds. */
+  readonly windows: ReadonlyArray<{ readonly max: number, readonly window: number }>
+}
+
+/** Names a function that chooses one of all plans for each principal. */
+export interface AuditPlanChoice extends AuditFunction {
+  readonly plans: readonly AuditRateLimit[]
+}
+
 /**
  * Describes the policy of a route as plain JSON, which is identical on every boot and machine, for sources and builds.
  */
@@ -45,8 +58,8 @@ export interface AuditPolicy {
   readonly rules: readonly AuditRule[]
   /** The maximum number of seconds since the person authenticated. */
   readonly maxAge: number | null
-  /** The maximum number of requests of one principal in a window, in seconds. */
-  readonly rateLimit: { readonly max: number, readonly window: number } | null
+  /** The limit of the requests of one principal. */
+  readonly rateLimit: AuditRateLimit | AuditPlanChoice | null
   /** `true` if the route has `inherit: false` and no default applies. */
   readonly detached: boolean
 }

@@ -1,4 +1,5 @@
 import type { Duration } from './duration.js'
+import type { AnyPrincipal, PlanName } from './names.js'
 
 /** Limits the requests of one principal. */
 export interface RateLimitRule {
@@ -6,6 +7,20 @@ export interface RateLimitRule {
   readonly max: number
   readonly window: Duration
 }
+
+/** One window, or several of different lengths that must all hold. */
+export type RateLimitWindows = RateLimitRule | readonly RateLimitRule[]
+
+/**
+ * Names the plan of a principal. It must be synchronous: the plan is a field of the principal, which `load` can add. An
+ * error that it throws goes to the error handler unchanged, and the name of an unknown plan is a fault (500).
+ */
+export type PlanFunction = {
+  bivarianceHack (principal: AnyPrincipal): PlanName
+}['bivarianceHack']
+
+/** Limits the requests of one principal to one route: by windows, by a plan, or by the plan that a function names. */
+export type RouteRateLimit = RateLimitWindows | PlanName | PlanFunction
 
 /** The limit of one credential, such as an API key. Its requests on all routes are counted together. */
 export interface OwnRateLimit extends RateLimitRule {
@@ -41,7 +56,9 @@ export interface LimitsOptions {
   /** Limits guesses. `false` turns the limits off, for applications that limit guesses elsewhere. */
   readonly guesses?: false | GuessLimits
   /** The default `rateLimit` of routes: requests of a principal per route. */
-  readonly requests?: RateLimitRule
+  readonly requests?: RouteRateLimit
+  /** Windows by the name of a plan, which `requests` and the `rateLimit` of routes can use. */
+  readonly plans?: { readonly [K in PlanName]?: RateLimitWindows }
   /**
    * An `ioredis` client, which `@fastify/rate-limit` uses to count the requests of all instances. Default: none; each
    * process counts on its own.

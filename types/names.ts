@@ -1,6 +1,6 @@
 import type { Authenticated } from './outcome.js'
 import type { Principal } from './principal.js'
-import type { Roles, Schemes, Scopes } from './registry.js'
+import type { Plans, Roles, Schemes, Scopes } from './registry.js'
 
 /** Describes one scheme in {@link Schemes}. */
 export interface SchemeEntry<P = Principal, C = unknown> {
@@ -45,6 +45,9 @@ export type ScopeName = NameOf<Scopes>
 
 /** The name of a role. */
 export type RoleName = NameOf<Roles>
+
+/** The name of a plan in `limits.plans`. */
+export type PlanName = NameOf<Plans>
 
 /** Returns the principal type of a scheme, or the union for several. An unknown name gives that of all schemes. */
 export type PrincipalOf<K extends string> = [keyof Schemes] extends [never]

@@ -14,3 +14,6 @@ export interface Scopes {}
 
 /** Declares the application's roles, a member each (`admin: true`). If empty, every role is a `string`. */
 export interface Roles {}
+
+/** Declares the plans of `limits.plans`, a member each (`free: true`). If empty, every plan is a `string`. */
+export interface Plans {}

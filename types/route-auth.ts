@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Duration } from './duration.js'
+import type { RouteRateLimit } from './limits.js'
 import type { AnyPrincipal, RoleName, SchemeName, ScopeName } from './names.js'
 
 /**
@@ -84,13 +85,6 @@ export type AnyOfEntry = AtLeastOne<EntryFields> & FieldMisses & {
   readonly rateLimit?: never
   readonly public?: never
   readonly inherit?: never
-}
-
-/** Limits the requests of one principal to one route. */
-export interface RouteRateLimit {
-  /** Requests per window. */
-  readonly max: number
-  readonly window: Duration
 }
 
 interface GuardedFields {

@@ -1,6 +1,7 @@
-import type { AuditConditions, AuditEntry, AuditPolicy, AuditRule } from '../../types/audit.js'
+import type { AuditConditions, AuditEntry, AuditPolicy, AuditRateLimit, AuditRule } from '../../types/audit.js'
 import type { Conditions, Entry, Requirements, Rule } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
+import { isPlanChoice, type RateLimit } from '../policy/rate-limit.js'
 import { deepFreeze } from '../util/objects.js'
 import { ownName } from './words.js'
 
@@ -19,9 +20,19 @@ function toData ({ access, alternatives, rules, maxAge, rateLimit, detached }: P
     alternatives: alternatives.map(all => all.map(bound => bound.name)),
     rules: rules.map(ruleData),
     maxAge,
-    rateLimit: rateLimit === null ? null : { max: rateLimit.max, window: rateLimit.window },
+    rateLimit: rateLimitData(rateLimit),
     detached
   }
+}
+
+function rateLimitData (limit: Policy['rateLimit']): AuditPolicy['rateLimit'] {
+  if (limit === null) return null
+  if (!isPlanChoice(limit)) return rateLimitOf(limit)
+  return { function: ownName(limit.choose, 'rateLimit'), plans: [...limit.plans.values()].map(rateLimitOf) }
+}
+
+function rateLimitOf ({ plan, windows }: RateLimit): AuditRateLimit {
+  return { plan, windows: windows.map(({ max, window }) => ({ max, window })) }
 }
 
 function ruleData (rule: Rule): AuditRule {

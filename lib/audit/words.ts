@@ -1,5 +1,6 @@
 import type { Entry, Requirements, RequirementsFunction, Rule } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
+import { isPlanChoice, type RateLimit } from '../policy/rate-limit.js'
 
 /** Returns the schemes of a policy in words: `user or web and service`. */
 export function schemesInWords ({ alternatives }: Policy): string {
@@ -21,7 +22,16 @@ export function maxAgeInWords ({ maxAge }: Policy): readonly string[] {
 }
 
 export function rateLimitInWords ({ rateLimit }: Policy): readonly string[] {
-  return rateLimit === null ? [] : [`at most ${rateLimit.max} requests in ${rateLimit.window} s`]
+  if (rateLimit === null) return []
+  if (!isPlanChoice(rateLimit)) return [`at most ${limitInWords(rateLimit)}`]
+  const plans = [...rateLimit.plans.values()].map(limitInWords)
+  return [`requests limited by ${ownName(rateLimit.choose, 'rateLimit') || 'a function'}, to ${plans.join(' or ')}`]
+}
+
+/** Writes windows as `10 requests in 1 s and 1000 in 86400 s (plan free)`. */
+function limitInWords ({ plan, windows }: RateLimit): string {
+  const counts = windows.map(({ max, window }, i) => `${max} ${i === 0 ? 'requests ' : ''}in ${window} s`)
+  return `${counts.join(' and ')}${plan === null ? '' : ` (plan ${plan})`}`
 }
 
 function entryInWords (entry: Entry): string {

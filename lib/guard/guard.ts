@@ -1,8 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
-import type { RateLimit } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
+import { rateLimitFor, type RateLimit } from '../policy/rate-limit.js'
 import type { Permissions } from '../policy/requirements.js'
 import { ownField, property } from '../util/objects.js'
 import { noteReply } from '../util/response.js'
@@ -164,18 +164,22 @@ export class Guard {
 
   async #checkLate (pass: Pass, acting: Identity, reply: FastifyReply): Promise<Ended | null> {
     const { policy } = pass
-    const refused = await this.#checkLimit(pass, acting, reply) ?? await this.#callFunctions(policy, acting, reply)
+    const caller = { acting, request: reply.request, permissions: this.permissions }
+    const refused = await catchErrors(async () =>
+      await this.#checkLimit(pass, acting, reply) ?? await checkFunctions(policy, caller))
     if (refused === null || 'error' in refused) return refused
     return refused instanceof AuthError
       ? this.responder.sendInternalError(reply, refused)
       : this.responder.refuse(reply, policy, refused)
   }
 
+  /** Counts the request. Errors of a function that chooses the plan are thrown. */
   async #checkLimit ({ policy, identities }: Pass, acting: Identity, reply: FastifyReply): Promise<AuthFailure | null> {
     if (policy.rateLimit === null && !hasOwnLimit(identities)) return null
-    const scheme = acting.bound.name
+    const { bound: { name: scheme }, outcome: { principal } } = acting
+    const limit = policy.rateLimit === null ? null : rateLimitFor(principal, policy.rateLimit)
     try {
-      const retryAfter = await this.#countRequest(reply, policy.rateLimit, identities)
+      const retryAfter = await this.#countRequest(reply, limit, identities)
       if (retryAfter === null) return null
       return authFailure(
         'AUTH_RATE_LIMITED', scheme, 'the rate limit of the route or credential is exceeded', { retryAfter }
@@ -185,17 +189,18 @@ export class Guard {
       return authFailure('AUTH_UNAVAILABLE', scheme, 'the rate limit could not be counted', { retryAfter: 5 })
     }
   }
+}
 
-  async #callFunctions (
-    policy: Policy, acting: Identity, { request }: FastifyReply
-  ): Promise<AuthFailure | AuthError | { readonly error: unknown } | null> {
-    try {
-      return await checkFunctions(policy, { acting, request, permissions: this.permissions })
-    } catch (error) {
-      if (error instanceof AuthError && error.code === 'AUTH_FAULT') return error
-      // Fastify ignores a falsy error of a hook
-      return error ? { error } : internalError('a function of the route threw a falsy value')
-    }
+/** Runs functions of the application. Returns what they throw: a fault, or an error for the error handler. */
+async function catchErrors (
+  run: () => Promise<AuthFailure | null>
+): Promise<AuthFailure | AuthError | { readonly error: unknown } | null> {
+  try {
+    return await run()
+  } catch (error) {
+    if (error instanceof AuthError && error.code === 'AUTH_FAULT') return error
+    // Fastify ignores a falsy error of a hook
+    return error ? { error } : internalError('a function of the route threw a falsy value')
   }
 }
 

@@ -1,5 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { misconfigured } from '../errors.js'
+import {
+  parsePlans, parseRateLimit, resolveRateLimit, type DeclaredRateLimit, type Plans
+} from '../policy/rate-limit.js'
 import { secrets } from '../secrets/check-secret.js'
 import { describeValue } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
@@ -15,25 +18,18 @@ export interface GuessSettings {
   readonly deviceSecrets: readonly Uint8Array[]
 }
 
-/** The option `limits.requests`, parsed. The window is in seconds. */
-export interface RequestRule {
-  readonly max: number
-  readonly window: number
-}
-
 /** The option `limits`, parsed. */
 export interface Limits {
   /** `null`: guesses are not limited. */
   readonly guesses: GuessSettings | null
-  readonly requests: RequestRule | null
+  readonly requests: DeclaredRateLimit | null
+  readonly plans: Plans
   /** A client of `ioredis`; `null`: each process counts on its own. */
   readonly redis: object | null
 }
 
 const window = duration({ min: 1, max: 7 * 86_400 })
 const deviceSecrets = secrets({ minBytes: 32 })
-
-const parseRule = object({ max: wholeNumber(), window })
 
 const parseCounts = object({
   perAccount: optional(wholeNumber(), 5),
@@ -43,11 +39,18 @@ const parseCounts = object({
   deviceSecret: (value, option) => value === undefined ? [randomBytes(32)] : deviceSecrets(value, option)
 })
 
-const parse = object({ guesses: parseGuesses, requests: optional(parseRule, null), redis: optional(parseRedis, null) })
+const parse = object({
+  guesses: parseGuesses,
+  requests: optional(parseRateLimit, null),
+  plans: optional(parsePlans, new Map() as Plans),
+  redis: optional(parseRedis, null)
+})
 
 /** Parses the option `limits`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the fix. */
 export function parseLimits (limits: unknown = {}): Limits {
-  return parse(limits, 'The option limits')
+  const parsed = parse(limits, 'The option limits')
+  if (parsed.requests !== null) resolveRateLimit(parsed.requests, parsed.plans, 'The option limits.requests')
+  return parsed
 }
 
 function parseGuesses (guesses: unknown = {}, option: string): GuessSettings | null {

@@ -4,10 +4,10 @@ import type { OwnRateLimit } from '../../types/limits.js'
 import { internalError } from '../errors.js'
 import type { CountRequest } from '../guard/guard.js'
 import type { Identity } from '../guard/request-state.js'
-import type { Declaration, RateLimit } from '../policy/parse.js'
+import type { Declaration } from '../policy/parse.js'
+import type { DeclaredRateLimit, RateLimit, RateLimitWindow } from '../policy/rate-limit.js'
 import { parseDuration } from '../util/duration.js'
 import { createPrivateSlot } from '../util/private-slot.js'
-import type { RequestRule } from './options.js'
 
 /**
  * Stands in for a request towards `@fastify/rate-limit`: the real request may have a `config.rateLimit` for the
@@ -53,25 +53,37 @@ export async function createRequestLimiter (app: FastifyInstance, redis: object 
     })
     return redis === null ? counted => check(asRequest(counted)) : counted => withTimeout(check(asRequest(counted)))
   }
-  const checks = new WeakMap<RateLimit, Check>()
+  const checks = new WeakMap<RateLimitWindow, Check>()
   const ownCheck = createCheck()
 
-  const countRoute = (
-    request: FastifyRequest, limit: RateLimit, { outcome: { principal } }: Identity
+  const countWindow = (
+    request: FastifyRequest, window: RateLimitWindow, { outcome: { principal } }: Identity
   ): Promise<Count> => {
-    const check = checks.get(limit) ?? createCheck()
-    checks.set(limit, check)
+    const check = checks.get(window) ?? createCheck()
+    checks.set(window, check)
     const { realm, id } = principal
-    const name = JSON.stringify([realm, id, methodOf(request), request.routeOptions.url, limit.max, limit.window])
-    return countOnce(request, check, counted(name, limit))
+    const name = JSON.stringify([realm, id, methodOf(request), request.routeOptions.url, window.max, window.window])
+    return countOnce(request, check, counted(name, window))
+  }
+
+  /** Counts from the shortest window on. A request that one window refuses does not use up the longer ones. */
+  const countRoute = async (
+    request: FastifyRequest, { windows }: RateLimit, acting: Identity
+  ): Promise<readonly LimitResult[]> => {
+    const results: LimitResult[] = []
+    let isExceeded = false
+    for (const window of windows) {
+      const count: Count | null = isExceeded ? null : await countWindow(request, window, acting)
+      isExceeded ||= count?.isExceeded === true
+      results.push({ ...window, name: windows.length === 1 ? 'default' : `default-${window.window}`, count })
+    }
+    return results
   }
 
   return async (reply, limit, identities) => {
     const [acting] = identities
     const { request } = reply
-    const results = limit === null || acting === undefined
-      ? []
-      : [{ ...limit, name: 'default', count: await countRoute(request, limit, acting) }]
+    const results = limit === null || acting === undefined ? [] : [...await countRoute(request, limit, acting)]
     for (const { bound, outcome } of identities) {
       if (outcome.rateLimit == null) continue
       const rule = parseOwnRule(outcome.rateLimit)
@@ -79,15 +91,15 @@ export async function createRequestLimiter (app: FastifyInstance, redis: object 
       results.push({ ...rule, name: bound.name, count: await countOnce(request, ownCheck, counted(name, rule)) })
     }
     writeHeaders(reply, results)
-    const waits = results.filter(({ count }) => count.isExceeded).map(({ count }) => count.ttlInSeconds)
+    const waits = results.flatMap(({ count }) => count?.isExceeded === true ? [count.ttlInSeconds] : [])
     return waits.length === 0 ? null : Math.max(1, ...waits)
   }
 }
 
-const ownRules = new WeakMap<OwnRateLimit, RequestRule>()
+const ownRules = new WeakMap<OwnRateLimit, RateLimitWindow>()
 
 /** Parses the limit of a credential, once per object: a scheme that caches keys returns the same one every time. */
-function parseOwnRule (limit: OwnRateLimit): RequestRule {
+function parseOwnRule (limit: OwnRateLimit): RateLimitWindow {
   const known = ownRules.get(limit)
   if (known !== undefined) return known
   const rule = { max: limit.max, window: parseDuration(limit.window, 'The window of the limit of a credential') }
@@ -107,21 +119,23 @@ function countOnce (request: FastifyRequest, check: Check, counted: CountedReque
 }
 
 /** Adds the limit of `limits.requests` to a declaration that is not public and has no limit of its own. */
-export function withDefaultRateLimit (declaration: Declaration, rule: RequestRule | null): Declaration {
+export function withDefaultRateLimit (declaration: Declaration, rule: DeclaredRateLimit | null): Declaration {
   if (rule === null || declaration.publicReason !== null || declaration.rateLimit !== null) return declaration
   return Object.freeze({ ...declaration, rateLimit: rule })
 }
 
-interface LimitResult extends RateLimit {
+interface LimitResult extends RateLimitWindow {
   /** The name of the policy in the headers. */
   readonly name: string
-  readonly count: Count
+  /** `null` if the request was not counted, because a shorter window had refused it. */
+  readonly count: Count | null
 }
 
 /** Writes the headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10). */
 function writeHeaders (reply: FastifyReply, results: readonly LimitResult[]): void {
   const policies = results.map(({ name, max, window }) => `"${name}";q=${max};w=${Math.ceil(window)}`)
-  const limits = results.map(({ name, count }) => `"${name}";r=${count.remaining};t=${count.ttlInSeconds}`)
+  const limits = results.flatMap(({ name, count }) =>
+    count === null ? [] : [`"${name}";r=${count.remaining};t=${count.ttlInSeconds}`])
   reply.header('ratelimit-policy', policies.join(', '))
   reply.header('ratelimit', limits.join(', '))
 }

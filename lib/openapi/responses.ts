@@ -20,7 +20,11 @@ const refusals = {
     name: 'AuthRateLimited',
     description: 'Too many requests, or too many wrong passwords.',
     codes: ['AUTH_RATE_LIMITED'],
-    headers: { 'Retry-After': 'Seconds to wait.' }
+    headers: {
+      'Retry-After': 'Seconds to wait.',
+      'RateLimit-Policy': 'The limits of requests, if there are any.',
+      RateLimit: 'The requests that are left, and the seconds until the limits start anew.'
+    }
   },
   503: {
     name: 'AuthUnavailable',

@@ -1,4 +1,4 @@
-import { maxAgeInWords, ruleInWords, schemesInWords } from '../audit/words.js'
+import { maxAgeInWords, rateLimitInWords, ruleInWords, schemesInWords } from '../audit/words.js'
 import type { Rule } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
 import type { SecuritySchemes } from './security-schemes.js'
@@ -9,7 +9,7 @@ type SecurityRequirement = Readonly<Record<string, readonly string[]>>
 export interface Security {
   /** `undefined` if the version of the document cannot describe any of the schemes. */
   readonly security: readonly SecurityRequirement[] | undefined
-  /** The rules that `security` cannot express, in the words of the audit. */
+  /** The rules and limits that `security` cannot express, in the words of the audit. */
   readonly rules: readonly string[]
 }
 
@@ -27,7 +27,8 @@ export function securityOf (policy: Policy, schemes: SecuritySchemes): Security 
   const unsaid = [
     ...isWhole ? [] : [schemesInWords(policy)],
     ...rules.flatMap(rule => ruleInWords(saysScopes ? withoutNeeded(rule) : rule)),
-    ...maxAgeInWords(policy)
+    ...maxAgeInWords(policy),
+    ...rateLimitInWords(policy)
   ]
   if (described.length === 0) return { security: undefined, rules: unsaid }
   return { security: access === 'required' ? security : [...security, {}], rules: unsaid }

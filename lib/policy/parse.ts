@@ -3,7 +3,8 @@ import type { Principal } from '../../types/principal.js'
 import { internalError, misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
 import { deepFreeze, isObject } from '../util/objects.js'
-import { duration, object, readOptions, wholeNumber } from '../util/options.js'
+import { duration, readOptions } from '../util/options.js'
+import { parseRateLimit, type DeclaredRateLimit } from './rate-limit.js'
 import type { Permissions, Requirement } from './requirements.js'
 
 export type Mode = 'required' | 'optional' | 'try'
@@ -39,13 +40,6 @@ export interface Rule extends Conditions {
   readonly anyOf: readonly Entry[] | null
 }
 
-export interface RateLimit {
-  /** Requests per window. */
-  readonly max: number
-  /** Seconds. */
-  readonly window: number
-}
-
 /** A `config.auth`, default or group default, parsed. A field is `null` if it is inherited from the level above. */
 export interface Declaration {
   /** Names the declaration in messages: `GET /orders: config.auth`. */
@@ -58,7 +52,7 @@ export interface Declaration {
   readonly rule: Rule | null
   /** Seconds. */
   readonly maxAge: number | null
-  readonly rateLimit: RateLimit | null
+  readonly rateLimit: DeclaredRateLimit | null
   readonly inherit: boolean
 }
 
@@ -69,7 +63,6 @@ const entryKeys = ['schemes', 'scopes', 'roles', 'when'] as const
 const modes: readonly unknown[] = ['required', 'optional', 'try']
 
 const parseMaxAge = duration({ positive: true })
-const parseRateLimit = object({ max: wholeNumber(), window: duration({ positive: true }) })
 
 type Fields = Readonly<Record<string, unknown>>
 

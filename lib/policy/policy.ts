@@ -4,7 +4,8 @@ import type { Load, Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { didYouMean, joinNames } from '../util/describe.js'
 import { deepFreeze } from '../util/objects.js'
-import type { Declaration, Entry, Mode, RateLimit, Rule } from './parse.js'
+import type { Declaration, Entry, Mode, Rule } from './parse.js'
+import { resolveRateLimit, type PlanChoice, type Plans, type RateLimit } from './rate-limit.js'
 
 /** A scheme under its name in one application. */
 export interface BoundScheme {
@@ -27,13 +28,19 @@ export interface Policy {
   readonly rules: readonly Rule[]
   /** Maximum seconds since the person authenticated; `null`: no maximum. */
   readonly maxAge: number | null
-  readonly rateLimit: RateLimit | null
+  readonly rateLimit: RateLimit | PlanChoice | null
   /** `true` if the second stage of the guard has work to do: a function, or the principal's rate limit. */
   readonly late: boolean
   /** The schemes whose challenges a caller without credentials gets. */
   readonly schemes: readonly BoundScheme[]
   /** `true` for `inherit: false`: the policy has nothing of the defaults. */
   readonly detached: boolean
+}
+
+/** What the names in declarations mean. */
+export interface NamedParts {
+  readonly schemes: ReadonlyMap<string, BoundScheme>
+  readonly plans: Plans
 }
 
 /**
@@ -43,14 +50,15 @@ export interface Policy {
  * @throws {AuthError} `AUTH_MISCONFIGURED` for combinations that no caller could meet.
  */
 export function resolvePolicy (
-  levels: readonly Declaration[], schemes: ReadonlyMap<string, BoundScheme>, path: string
+  levels: readonly Declaration[], { schemes, plans }: NamedParts, path: string
 ): Policy {
   const stack = levels.slice(Math.max(0, levels.findLastIndex(level => !level.inherit)))
   const detached = stack[0]?.inherit === false
   const alternatives = bindSchemes(innermost(stack, level => level.schemes), schemes, path)
   const rules = stack.flatMap(level => level.rule ?? [])
   const maxAges = stack.flatMap(level => level.maxAge ?? [])
-  const rateLimit = innermost(stack, level => level.rateLimit)
+  const limit = innermost(stack, level => level.rateLimit)
+  const rateLimit = limit === null ? null : resolveRateLimit(limit, plans, path)
   const policy: Policy = {
     access: innermost(stack, level => level.mode) ?? 'required',
     reason: '',
@@ -169,8 +177,12 @@ export function createDeclarationKeys (): (declaration: Declaration) => string {
     [names(scopes), names(roles), when === null ? null : identify(when)]
   const entry = (each: Entry): unknown => [each.schemes, conditions(each)]
   return ({ publicReason, schemes, mode, rule, maxAge, rateLimit, inherit }) => JSON.stringify([
-    publicReason, schemes, mode, maxAge, rateLimit, inherit, rule === null
-      ? null
-      : [conditions(rule), rule.anyOf?.map(entry)]
+    publicReason,
+    schemes,
+    mode,
+    maxAge,
+    typeof rateLimit === 'function' ? identify(rateLimit) : rateLimit,
+    inherit,
+    rule === null ? null : [conditions(rule), rule.anyOf?.map(entry)]
   ])
 }

@@ -3,7 +3,7 @@ import { misconfigured } from '../errors.js'
 import { hasProperty } from '../util/objects.js'
 import type { Defaults, Level } from './defaults.js'
 import { parseDeclaration } from './parse.js'
-import { createDeclarationKeys, publicPolicy, resolvePolicy, type BoundScheme, type Policy } from './policy.js'
+import { createDeclarationKeys, publicPolicy, resolvePolicy, type NamedParts, type Policy } from './policy.js'
 import { opensRoute, type PublicPath } from './public-paths.js'
 import type { Permissions } from './requirements.js'
 
@@ -21,9 +21,8 @@ export interface Policies {
 }
 
 /** Parameters of {@link createPolicies}. */
-export interface PolicySources {
+export interface PolicySources extends NamedParts {
   readonly permissions: Permissions
-  readonly schemes: ReadonlyMap<string, BoundScheme>
   readonly defaults: Defaults
   readonly publicPaths: readonly PublicPath[]
 }
@@ -61,7 +60,8 @@ export function createPolicies (sources: PolicySources): Policies {
 /**
  * Caches policies by their declarations, so that a thousand routes with a dozen declarations are resolved once each.
  */
-function createPolicyCache ({ permissions, schemes, defaults }: PolicySources) {
+function createPolicyCache (sources: PolicySources) {
+  const { permissions, defaults } = sources
   const keyOf = createDeclarationKeys()
   const policies = new Map<string, Policy>()
   const levelIds = new Map<Level, number>()
@@ -87,7 +87,7 @@ function createPolicyCache ({ permissions, schemes, defaults }: PolicySources) {
       const key = `${above.map(idOf).join()} ${own.map(keyOf).join()}`
       // a public group above a declaration that is not public adds nothing to it
       const protectedLevels = stack.filter(level => level.publicReason === null)
-      return getOrCreate(key, () => resolvePolicy(protectedLevels, schemes, path))
+      return getOrCreate(key, () => resolvePolicy(protectedLevels, sources, path))
     }
   }
 }

@@ -45,7 +45,7 @@ t.test('The policy of an audit row', async t => {
         rules: [{ ...none, scopes: names(['a', 'b'], ['c', 'd'], ['e']), roles: names(['clerk']) }],
         maxAge: 300
       },
-      '/limited': { ...bare, access: 'try', rateLimit: { max: 5, window: 60 } },
+      '/limited': { ...bare, access: 'try', rateLimit: { plan: null, windows: [{ max: 5, window: 60 }] } },
       '/functions': {
         ...bare,
         rules: [{ ...none, scopes: { function: 'regions' }, roles: { function: '' }, when: 'isOwner' }]

@@ -474,7 +474,7 @@ t.test('answers 503 and logs the cause if a limit cannot be counted', async t =>
   app.addHook('preHandler', async (request, reply) => {
     const pass = stateOf(request)?.pass
     if (pass == null) throw new Error('no pass')
-    const policy: Policy = { ...pass.policy, late: true, rateLimit: { max: 1, window: 1 } }
+    const policy: Policy = { ...pass.policy, late: true, rateLimit: { plan: null, windows: [{ max: 1, window: 1 }] } }
     const guard = new Guard({
       permissions: parsePermissions(undefined, undefined),
       origins: new Set(),

@@ -44,7 +44,12 @@ t.test('The responses of an operation', async t => {
       const responses = document.components.responses ?? {}
       t.same(
         Object.values(responses).map(each => Object.keys(each.headers as object)),
-        [['WWW-Authenticate'], ['WWW-Authenticate'], ['Retry-After'], ['Retry-After']]
+        [
+          ['WWW-Authenticate'],
+          ['WWW-Authenticate'],
+          ['Retry-After', 'RateLimit-Policy', 'RateLimit'],
+          ['Retry-After']
+        ]
       )
       for (const [name, headers, status] of [
         ['AuthUnauthorized', {}, 401], ['AuthForbidden', as({ id: 'ann' }), 403],

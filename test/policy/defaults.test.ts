@@ -464,7 +464,7 @@ t.test('never admits a principal because of an additional level of rules', t => 
     checkStatic(
       resolvePolicy(
         [{ schemes: ['user', 'web'] }, ...stack].map(each => parseDeclaration(each, 'test', permissions)),
-        schemes,
+        { schemes, plans: new Map() },
         'test'
       ),
       acting

@@ -38,4 +38,5 @@ declare module 'fastify-gatehouse' {
   interface Schemes extends SchemesOf<typeof schemes> {}
   interface Scopes { 'orders:read': true, 'orders:write': true }
   interface Roles { admin: true, clerk: true }
+  interface Plans { free: true, pro: true }
 }

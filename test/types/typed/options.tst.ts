@@ -40,6 +40,10 @@ describe('the options', () => {
       load: async (principal: Principal) => principal.id === '' ? null : { ...principal, roles: ['clerk'] },
       stage: 'preHandler' as const,
       errors: 'problem' as const,
+      limits: {
+        requests: (principal: Principal) => principal.roles.includes('admin') ? 'pro' as const : 'free' as const,
+        plans: { free: { max: 100, window: '1h' }, pro: [{ max: 9, window: 1 }, { max: 1_000, window: '1d' }] }
+      } as const,
       origins: ['https://app.example.com'],
       outside: 'allow' as const
     })

@@ -1,7 +1,7 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import type { GroupAuth, PrincipalOf, RouteAuth } from 'fastify-gatehouse'
 import { describe, expect, test } from 'tstyche'
-import './application.js'
+import type { WebPrincipal } from './application.js'
 import './library.js'
 
 const app = Fastify()
@@ -32,6 +32,10 @@ describe('config.auth', () => {
       }
     })
     expect(route).type.toBeCallableWith({ auth: { maxAge: '15m', rateLimit: { max: 10, window: 60 } } })
+    expect(route).type.toBeCallableWith({ auth: { rateLimit: [{ max: 1, window: 1 }, { max: 9, window: '1d' }] } })
+    expect(route).type.toBeCallableWith({ auth: { rateLimit: 'free' } })
+    const planOf = ({ email }: WebPrincipal) => email.endsWith('@example.com') ? 'pro' as const : 'free' as const
+    expect(route).type.toBeCallableWith({ auth: { schemes: 'web', rateLimit: planOf } })
     expect(route).type.toBeCallableWith({ auth: { public: 'load balancer probe' } })
     expect(route).type.toBeCallableWith({ auth: { inherit: false, schemes: 'service', scopes: 'orders:read' } })
     expect(route).type.toBeCallableWith({
@@ -136,6 +140,9 @@ describe('config.auth refuses', () => {
     expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { scopes: {} } } }, handler)
     expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { anyOf: [{}] } } }, handler)
     expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { rateLimit: { max: 10 } } } }, handler)
+    expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { rateLimit: 'gold' } } }, handler)
+    expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { rateLimit: () => 'gold' } } }, handler)
+    expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { rateLimit: async () => 'free' } } }, handler)
   })
 
   test('an unknown mode, duration or value', () => {

@@ -18,7 +18,7 @@ describe('without registries', () => {
       authPlugin, { schemes: { user, web }, default: ['user', 'web'], roles: { admin: { scopes: ['x'] } } }
     )
     expect(app.get).type.toBeCallableWith(
-      '/', { config: { auth: { schemes: 'anything', scopes: { any: ['a', 'b'] } } } }, handler
+      '/', { config: { auth: { schemes: 'anything', scopes: { any: ['a', 'b'] }, rateLimit: 'free' } } }, handler
     )
   })
 
