@@ -4,6 +4,7 @@ import type { Duration } from './duration.js'
 import type { Foreign, Invalid } from './outcome.js'
 import type { PrincipalInput } from './principal.js'
 import type { SessionFeature } from './sessions.js'
+import type { TokenService } from './token-service.js'
 
 /** The options of `app.gatehouse.tokens.issue`. */
 export interface IssueOptions {
@@ -58,6 +59,8 @@ export interface TokenFeature {
   refresh? (
     request: FastifyRequest, token: unknown, options: RefreshOptions
   ): Promise<GrantedTokens | Invalid | Foreign>
+  /** Issues tokens for the OAuth 2.0 server. Left out if the scheme has no issuer or audience. */
+  readonly service?: TokenService
 }
 
 /**

@@ -14,11 +14,12 @@ import { createTokenCache, noCache } from '../../util/token-cache.js'
 import type { CachedToken, TokenCache } from '../../util/token-cache.js'
 import type { Trust, Trusted } from './issuers.js'
 import type { JwtCredential, JwtSettings } from './options.js'
+import { isOfClient, type Bearer, type OwnTokens } from './own-tokens.js'
 
 type Answer = Outcome<Principal, JwtCredential>
 
 /** A token with a valid signature and valid claims. The clock and the mapping are checked on every request. */
-interface Verified extends CachedToken {
+export interface Verified extends CachedToken {
   readonly trust: Trust
   readonly key: VerificationKey
   readonly credential: JwtCredential
@@ -41,6 +42,18 @@ function isTrust (found: Exclude<ReturnType<Trusted['of']>, Promise<unknown>>): 
 /** A parsed token before its issuer is looked up. */
 type Opened = Omit<Presented, 'trust'>
 
+/** The result of a verification: a token, or the outcome for one that is not accepted. */
+type Verification = Verified | Foreign | Invalid | Unavailable
+
+/** Configuration of {@link TokenAuthenticator}. */
+export interface AuthenticatorOptions {
+  readonly name: string
+  readonly settings: JwtSettings
+  readonly trusted: Trusted
+  /** Checks the tokens of a scheme that signs; `null` for a scheme that does not. */
+  readonly own: OwnTokens | null
+}
+
 /**
  * Authenticates requests by their tokens. Returns a promise only if a function of the application does, or if keys have
  * to be fetched. Does not throw for a refused token.
@@ -49,38 +62,58 @@ export class TokenAuthenticator {
   readonly #trusted: Trusted
   readonly #settings: JwtSettings
   readonly #name: string
+  readonly #own: OwnTokens | null
   readonly #cache: TokenCache<Verified>
 
-  constructor (trusted: Trusted, settings: JwtSettings, name: string) {
+  constructor ({ name, settings, trusted, own }: AuthenticatorOptions) {
     this.#trusted = trusted
     this.#settings = settings
     this.#name = name
+    this.#own = own
     this.#cache = settings.cacheSize === 0 ? noCache : createTokenCache(settings.cacheSize)
   }
 
   authenticate (request: FastifyRequest): Answer | Promise<Answer> {
     const token = this.#settings.read(request)
-    if (typeof token !== 'string') return token
+    return typeof token === 'string' ? this.authenticateToken(token, request) : token
+  }
+
+  /** Authenticates a token that is not the credential of the request, such as one that is introspected. */
+  authenticateToken (token: string, request: FastifyRequest): Answer | Promise<Answer> {
+    const verified = this.verify(token)
+    return verified instanceof Promise
+      ? verified.then(settled => this.#judge(settled, request))
+      : this.#judge(verified, request)
+  }
+
+  /** Verifies the signature and the claims of a token, but not its times. */
+  verify (token: string): Verification | Promise<Verification> {
     const known = this.#cache.get(token)
-    if (known !== undefined) return this.#again(known, request)
-    return this.#present(token, request)
+    return known === undefined ? this.#present(token) : this.#again(known)
+  }
+
+  #recheck (verified: Verified, request: FastifyRequest): Answer | Promise<Answer> {
+    const again = this.#again(verified)
+    return again instanceof Promise
+      ? again.then(settled => this.#judge(settled, request))
+      : this.#judge(again, request)
   }
 
   /**
-   * Authenticates a token that was verified before. If the keys may change, the key is looked up again: a key that is
-   * no longer found is revoked.
+   * Verifies a token that was verified before. If the keys may change, the key is looked up again: a key that is no
+   * longer found is revoked.
    */
-  #again (known: Verified, request: FastifyRequest): Answer | Promise<Answer> {
-    if (known.trust.ring !== null) return this.#judge(known, request)
-    const decide = (key: FoundKey): Answer | Promise<Answer> => {
-      if (key === known.key) return this.#judge(known, request)
-      return isUnavailable(key) ? key : this.#present(known.token, request)
+  #again (known: Verified): Verification | Promise<Verification> {
+    if (known.trust.ring !== null) return known
+    const decide = (key: FoundKey): Verification | Promise<Verification> => {
+      if (key === known.key) return known
+      return isUnavailable(key) ? key : this.#present(known.token)
     }
     const key = known.trust.find(known.credential.header)
     return key instanceof Promise ? key.then(decide) : decide(key)
   }
 
-  #present (token: string, request: FastifyRequest): Answer | Promise<Answer> {
+  #present (token: string): Verification | Promise<Verification> {
     if (!isCompact(token)) return foreign
     const jws = parseCompact(token)
     if (typeof jws === 'string') return invalid(jws)
@@ -88,86 +121,103 @@ export class TokenAuthenticator {
     if (claims === null) return invalid('the payload of the token is not a JSON object')
     const trust = this.#trusted.of(claims['iss'])
     const opened = { token, jws, claims }
-    return trust instanceof Promise
-      ? trust.then(found => this.#trust(opened, found, request))
-      : this.#trust(opened, trust, request)
+    return trust instanceof Promise ? trust.then(found => this.#trust(opened, found)) : this.#trust(opened, trust)
   }
 
-  #trust (
-    opened: Opened, trust: Trust | Foreign | Invalid | Unavailable, request: FastifyRequest
-  ): Answer | Promise<Answer> {
+  #trust (opened: Opened, trust: Trust | Foreign | Invalid | Unavailable): Verification | Promise<Verification> {
     if (!isTrust(trust)) return trust
     const presented = { ...opened, trust }
     const key = trust.find(opened.jws.header)
-    return key instanceof Promise
-      ? key.then(found => this.#verify(presented, found, request))
-      : this.#verify(presented, key, request)
+    return key instanceof Promise ? key.then(found => this.#check(presented, found)) : this.#check(presented, key)
   }
 
-  #verify (presented: Presented, key: FoundKey, request: FastifyRequest): Answer | Promise<Answer> {
+  #check (presented: Presented, key: FoundKey): Verification | Promise<Verification> {
     if (key === null) return invalid('no key is known for the token')
     if (isUnavailable(key)) return key
     const { jws, trust } = presented
     const fault = signatureFault(jws, key)
-    if (fault === null) return this.#accept(presented, key, request)
-    const retry = (found: FoundKey): Answer | Promise<Answer> => {
+    if (fault === null) return this.#accept(presented, key)
+    const retry = (found: FoundKey): Verification => {
       if (found === null) return invalid(fault)
       if (isUnavailable(found)) return found
       const still = signatureFault(jws, found)
-      return still === null ? this.#accept(presented, found, request) : invalid(still)
+      return still === null ? this.#accept(presented, found) : invalid(still)
     }
     const other = trust.findAnother(jws.header, key)
     return other instanceof Promise ? other.then(retry) : retry(other)
   }
 
-  #accept (
-    { token, jws, claims, trust }: Presented, key: VerificationKey, request: FastifyRequest
-  ): Answer | Promise<Answer> {
+  #accept ({ token, jws, claims, trust }: Presented, key: VerificationKey): Verification {
     const fault = claimFault(jws.header, claims, trust.rules)
     if (fault !== null) return invalid(fault)
-    const principal = this.#settings.mapping === null ? defaultPrincipal(claims, this.#realmOf(trust)) : null
+    const realm = this.#realmOf(trust, claims as Claims)
+    const principal = this.#settings.mapping === null ? defaultPrincipal(claims, realm) : null
     if (typeof principal === 'string') return invalid(principal)
     const credential = freezeJson({ claims: claims as Claims, header: jws.header })
     const verified = { token, trust, key, credential, principal }
     const late = clockFault(credential.claims, this.#settings.clock, Date.now() / 1000)
     if (late === null) this.#cache.add(verified)
-    return this.#judge(verified, request)
+    return verified
   }
 
-  /** Checks what may change between requests: the clock, and the result of the application's mapping. */
-  #judge (verified: Verified, request: FastifyRequest): Answer | Promise<Answer> {
+  /** Checks what may change between requests: the clock, the grant, and the result of the application's mapping. */
+  #judge (verified: Verification, request: FastifyRequest): Answer | Promise<Answer> {
+    if (!isVerified(verified)) return verified
     const { claims } = verified.credential
     const late = clockFault(claims, this.#settings.clock, Date.now() / 1000)
     if (late !== null) return late.expired ? expired(late.detail) : invalid(late.detail)
-    if (verified.principal !== null) return this.#admit(verified, verified.principal, request)
-    const mapped: unknown = this.#settings.mapping?.(claims, request)
+    const fault = this.#own?.check(claims) ?? null
+    if (fault === null) return this.#identify(verified, request)
+    return isThenable(fault) ? fault.then(settled => settled ?? this.#identify(verified, request)) : fault
+  }
+
+  #identify (verified: Verified, request: FastifyRequest): Answer | Promise<Answer> {
+    if (verified.principal !== null) return this.#complete(verified, verified.principal, request)
+    const mapped: unknown = this.#settings.mapping?.(verified.credential.claims, request)
     return isThenable(mapped)
       ? Promise.resolve(mapped).then(input => this.#map(verified, input, request))
       : this.#map(verified, mapped, request)
   }
 
-  #map (verified: Verified, input: unknown, request: FastifyRequest): Answer {
+  #map (verified: Verified, input: unknown, request: FastifyRequest): Answer | Promise<Answer> {
     if (isNo(input)) return invalid('the principal mapping of the scheme refused the claims')
-    return this.#admit(verified, principalFrom(input as Principal, this.#realmOf(verified.trust)), request)
+    const realm = this.#realmOf(verified.trust, verified.credential.claims)
+    return this.#complete(verified, principalFrom(input as Principal, realm), request)
   }
 
-  #admit (verified: Verified, principal: Principal, request: FastifyRequest): Answer {
+  #complete (verified: Verified, principal: Principal, request: FastifyRequest): Answer | Promise<Answer> {
+    if (this.#own === null) return this.#admit(verified, { principal, owner: null, delegated: false }, request)
+    const bearer = this.#own.complete(principal, verified.credential.claims, request)
+    const admit = (settled: Bearer | Invalid): Answer =>
+      'kind' in settled ? settled : this.#admit(verified, settled, request)
+    return isThenable(bearer) ? bearer.then(admit) : admit(bearer)
+  }
+
+  #admit (verified: Verified, { principal, owner }: Bearer, request: FastifyRequest): Answer {
     const { credential } = verified
     const { exp, iat = Infinity, auth_time: authTime } = credential.claims
     const { tolerance, maxAge } = this.#settings.clock
     const past = isInstant(authTime) && !isAhead(authTime, tolerance, Date.now() / 1000)
     return authenticated(principal, {
+      owner,
       credential,
       authenticatedAt: past ? dateOf(authTime) : null,
       // A token that was accepted within the tolerance must not be expired already.
       expiresAt: dateOf(Math.min(exp, iat + (maxAge ?? Infinity)) + tolerance),
-      recheck: () => this.#again(verified, request)
+      onRevoked: this.#own?.watchOf(credential.claims) ?? null,
+      recheck: () => this.#recheck(verified, request)
     })
   }
 
-  #realmOf (trust: Trust): string {
-    return this.#settings.sign?.realm ?? trust.rules.issuer ?? this.#name
+  /** Returns the realm of people, or that of the clients that a scheme signs for: the issuer. */
+  #realmOf (trust: Trust, claims: Claims): string {
+    const own = this.#own === null || isOfClient(claims) ? null : this.#settings.sign?.realm
+    return own ?? trust.rules.issuer ?? this.#name
   }
+}
+
+function isVerified (verification: Verification): verification is Verified {
+  return Object.hasOwn(verification, 'credential')
 }
 
 /**

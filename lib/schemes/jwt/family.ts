@@ -4,33 +4,39 @@ import type { RefreshSettings } from './refresh-options.js'
 /** The kind of the store's records of families. */
 export const familyKind = 'refresh-family'
 
-/** Describes one grant: all refresh tokens of one login, of which one is current. Contains no secret. */
+/**
+ * Describes one grant: all tokens of one login or of one consent. At most one of its refresh tokens is current. It
+ * contains no secret.
+ */
 export interface Family {
   readonly issuer: string
   readonly client: string
   readonly scopes: readonly string[]
   readonly roles: readonly string[]
+  /** `true` if a client acts for the person: its tokens carry no roles, and are refused where no scope is required. */
+  readonly delegated: boolean
   /** The audience of its access tokens. */
   readonly resource: string
   /** The generation of the current token. */
   readonly generation: number
-  /** The name of the secret that authenticates the current token. */
-  readonly secret: string
+  /** The name of the secret that authenticates the current token; `null` if the grant has no refresh token. */
+  readonly secret: string | null
   /** The time at which the current token replaced its predecessor. All times are in milliseconds since 1970. */
   readonly rotatedAt: number
   readonly createdAt: number
-  readonly authenticatedAt: number
+  /** `null` if unknown. */
+  readonly authenticatedAt: number | null
   /** The time at which the grant ends, even if it is used until then. */
   readonly absolute: number
 }
 
-/** Returns the record of a new family. */
-export function familyEntry (id: string, owner: StoreOwner, family: Family, { idle }: RefreshSettings): StoreEntry {
+/** Returns the record of a new family. @param idle seconds */
+export function familyEntry (id: string, owner: StoreOwner, family: Family, idle: number): StoreEntry {
   return { kind: familyKind, id, owner, value: { ...family }, expiresAt: endOf(family, idle) }
 }
 
 /** Returns the family in a record that {@link familyEntry} created. */
-export function familyOf ({ value }: StoreRecord): Family {
+export function familyOf ({ value }: Pick<StoreRecord, 'value'>): Family {
   return value as unknown as Family
 }
 

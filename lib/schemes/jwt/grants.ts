@@ -1,15 +1,18 @@
 import type { FastifyRequest } from 'fastify'
-import type { GrantedTokens, GrantOptions, RefreshOptions } from '../../../types/features.js'
+import type { GrantedTokens, GrantOptions } from '../../../types/features.js'
 import type { Foreign, Invalid } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { Load, SchemeContext } from '../../../types/scheme.js'
 import type { Store, StoreOwner, StoreRecord } from '../../../types/store.js'
+import type { BegunGrant, IssuedTokens, NewGrant, RefreshGrant, Revocation } from '../../../types/token-service.js'
 import { AuthError } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { foreign, invalid } from '../../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
 import { isNo } from '../../util/answer.js'
 import { familyEntry, familyKind, familyOf, rotate, standingOf, type Family } from './family.js'
+import type { LiveTokens } from './live-tokens.js'
+import type { IsClient } from './own-tokens.js'
 import type { RefreshSettings } from './refresh-options.js'
 import { createHandle, familyId, RefreshTokens, type RefreshToken } from './refresh-token.js'
 import type { Signer } from './sign.js'
@@ -23,11 +26,18 @@ export interface GrantsOptions {
   readonly signer: Signer
   readonly issuer: string
   readonly resource: string
-  readonly refresh: RefreshSettings
+  /** `null` if access tokens are valid until they expire. */
+  readonly live: LiveTokens | null
+  /** `null` if the scheme has no refresh tokens: a grant ends with its access token. */
+  readonly refresh: RefreshSettings | null
   readonly store: Store
-  /** Completes a person at each refresh; `null` if people keep what they were granted. */
+  /** The scheme's own `load`, which completes a person at each refresh; `null` if it has none. */
   readonly load: Load | null
+  /** The plugin's `load`. */
+  readonly pluginLoad: Load | null
   readonly grants: SchemeContext['grants']
+  /** Returns true if a client exists, or is not checked. */
+  readonly hasClient: IsClient
 }
 
 /** A person with their current rights, and the scopes that they still have of a grant. */
@@ -37,48 +47,46 @@ interface Person {
 }
 
 interface Answer {
-  readonly tokens: GrantedTokens
+  readonly tokens: IssuedTokens
   readonly announce: () => void
 }
 
 /** Manages the grants of one signing scheme: issues access tokens, and refreshes them once per refresh token. */
 export class Grants {
   readonly #options: GrantsOptions
-  readonly #tokens: RefreshTokens
+  readonly #tokens: RefreshTokens | null
 
   constructor (options: GrantsOptions) {
+    const { refresh } = options
     this.#options = options
-    this.#tokens = new RefreshTokens(options.refresh.prefix, options.refresh.secrets)
+    this.#tokens = refresh === null ? null : new RefreshTokens(refresh.prefix, refresh.secrets)
   }
 
-  /** Begins a grant for a person who has just authenticated. */
+  /** Begins a grant for a person who has just authenticated at the application. */
   async grant (input: PrincipalInput, { scopes, client, authenticatedAt }: GrantOptions): Promise<GrantedTokens> {
-    const { signer, store, refresh, issuer, resource } = this.#options
+    const { signer } = this.#options
     const principal = signer.person(input)
     const handle = createHandle()
-    const id = familyId(handle)
-    const now = Date.now()
-    const family: Family = {
-      issuer,
+    const { tokens, announce } = await this.#begin(principal, handle, {
+      ...this.#newFamily(principal, { refresh: true, roles: true }),
       client: client ?? signer.client,
       scopes: scopes ?? principal.scopes,
-      roles: principal.roles,
-      resource,
-      generation: 0,
-      secret: this.#tokens.newest,
-      rotatedAt: now,
-      createdAt: now,
-      authenticatedAt: authenticatedAt?.getTime() ?? now,
-      absolute: now + refresh.absolute * 1000
-    }
-    const owner = { realm: principal.realm, id: principal.id }
-    const { tokens, announce } = await this.#answer(
-      { principal, scopes: family.scopes }, family, { handle, generation: 0 }
-    )
-    await store.add(familyEntry(id, owner, family, refresh))
-    await this.#makeRoom(id, owner)
+      authenticatedAt: authenticatedAt?.getTime() ?? Date.now()
+    }) as BegunGrant
     announce()
-    return tokens
+    return tokens as GrantedTokens
+  }
+
+  /** Begins a grant for a client, as {@link TokenService.begin} does. */
+  async begin (grant: NewGrant): Promise<BegunGrant | null> {
+    const { client, scopes, authenticatedAt, handle } = grant
+    const principal = this.#options.signer.person(grant.principal)
+    return await this.#begin(principal, handle, {
+      ...this.#newFamily(principal, grant),
+      client,
+      scopes,
+      authenticatedAt: authenticatedAt?.getTime() ?? null
+    })
   }
 
   /**
@@ -87,11 +95,11 @@ export class Grants {
    * @throws {AuthError} `AUTH_UNAVAILABLE`
    */
   async refresh (
-    request: FastifyRequest, text: unknown, options: RefreshOptions
-  ): Promise<GrantedTokens | Invalid | Foreign> {
-    const { signer, store, issuer, resource, refresh } = this.#options
-    const token = this.#tokens.read(text, { issuer, client: options.client ?? signer.client })
-    if (token === null) return foreign
+    request: FastifyRequest, text: unknown, options: RefreshGrant
+  ): Promise<IssuedTokens | Invalid | Foreign> {
+    const { store, issuer, resource, refresh } = this.#options
+    const token = this.#tokens?.read(text, { issuer, client: options.client }) ?? null
+    if (token === null || refresh === null || this.#tokens === null) return foreign
     for (;;) {
       const record = await store.get(familyKind, familyId(token.handle))
       if (record === null) return invalid('the grant of the refresh token has ended')
@@ -100,7 +108,8 @@ export class Grants {
       const standing = standingOf(family, token.generation, refresh)
       if (standing === 'unknown') return invalid('the store does not know the refresh token yet, or no longer')
       if (standing === 'used again') return await this.#reused(record, token)
-      const person = await this.#load(record, request)
+      if (!await this.#options.hasClient(family.client)) return invalid('the client of the grant was removed')
+      const person = await this.#load(record, request, options.load ?? null)
       if (person === null) return await this.#lost(record)
       const narrowed = { ...person, scopes: narrow(person.scopes, options.scopes) }
       const isRotated = standing === 'just before'
@@ -115,9 +124,74 @@ export class Grants {
     }
   }
 
+  /** Ends a grant by the handle that it was begun with. Returns `false` if there is none. */
+  async end (handle: string): Promise<boolean> {
+    return await this.endFamily(familyId(handle))
+  }
+
+  /** Ends a grant by the id of its family. Of several concurrent calls, only one returns `true`. */
+  async endFamily (id: string): Promise<boolean> {
+    const taken = await this.#take(id)
+    if (taken !== null) publish('token-revoked', { ...this.#event(taken), tokenId: null })
+    return taken !== null
+  }
+
+  /**
+   * Ends the grant of a refresh token.
+   * @param client the only client whose token is revoked; `null` for any.
+   */
+  async revoke (text: string, client: string | null): Promise<Revocation> {
+    const { store, issuer, resource } = this.#options
+    const handle = this.#tokens?.handleIn(text) ?? null
+    if (handle === null) return 'unknown'
+    const record = await store.get(familyKind, familyId(handle))
+    if (record === null) return 'unknown'
+    const family = familyOf(record)
+    const isAuthentic = this.#tokens?.read(text, { issuer, client: family.client }) != null
+    if (!isAuthentic || family.resource !== resource) return 'unknown'
+    if (client !== null && family.client !== client) return 'foreign client'
+    return await this.endFamily(record.id) ? 'revoked' : 'unknown'
+  }
+
+  #newFamily (
+    { roles }: Principal, options: Pick<NewGrant, 'refresh' | 'roles'>
+  ): Omit<Family, 'client' | 'scopes' | 'authenticatedAt'> {
+    const { issuer, resource, refresh, signer } = this.#options
+    const isRefreshed = options.refresh && refresh !== null
+    const now = Date.now()
+    return {
+      issuer,
+      roles: options.roles ? roles : [],
+      delegated: !options.roles,
+      resource,
+      generation: 0,
+      secret: isRefreshed && this.#tokens !== null ? this.#tokens.newest : null,
+      rotatedAt: now,
+      createdAt: now,
+      absolute: now + (isRefreshed ? refresh.absolute : signer.expiresIn) * 1000
+    }
+  }
+
+  /** Adds a family, or answers with the tokens of the family that the handle has already. */
+  async #begin (person: Principal, handle: string, family: Family): Promise<BegunGrant | null> {
+    const { store, refresh } = this.#options
+    const id = familyId(handle)
+    const owner = { realm: person.realm, id: person.id }
+    const token = { handle, generation: 0 }
+    const answer = await this.#answer({ principal: withRoles(person, family), scopes: family.scopes }, family, token)
+    const isNew = await store.add(familyEntry(id, owner, family, refresh?.idle ?? Infinity))
+    const known = isNew ? null : await store.get(familyKind, id)
+    if (!isNew && (known === null || familyOf(known).generation > 0)) return null
+    await this.#makeRoom(id, owner)
+    if (known === null) return { ...answer, isNew }
+    const begun = familyOf(known)
+    return { ...await this.#answer({ principal: withRoles(person, begun), scopes: begun.scopes }, begun, token), isNew }
+  }
+
   /** Loads the person of a grant. Returns `null` if `load` refuses them. */
-  async #load (record: StoreRecord, request: FastifyRequest): Promise<Person | null> {
-    const { load, scheme, grants } = this.#options
+  async #load (record: StoreRecord, request: FastifyRequest, otherLoad: Load | null): Promise<Person | null> {
+    const { load: ownLoad, pluginLoad, scheme, grants } = this.#options
+    const load = ownLoad ?? otherLoad ?? pluginLoad
     const { scopes, roles } = familyOf(record)
     const granted = principalFrom({ ...ownerOf(record), scopes, roles }, scheme) as Principal
     if (load === null) return { principal: granted, scopes }
@@ -130,55 +204,62 @@ export class Grants {
   }
 
   async #answer ({ principal, scopes }: Person, family: Family, token: RefreshToken): Promise<Answer> {
-    const { signer, issuer } = this.#options
-    const { client, authenticatedAt } = family
-    const refreshToken = this.#tokens.write(token, { issuer, client }, family.secret)
-    if (refreshToken === null) {
-      throw new AuthError(
-        'AUTH_UNAVAILABLE', 'the secret of the current refresh token is not in sign.refresh.secret'
-      )
-    }
+    const { client, authenticatedAt, delegated } = family
+    const refreshToken = this.#refreshToken(family, token)
     const grant = familyId(token.handle)
     const {
       accessToken, expiresIn, announce
-    } = await signer.sign({ principal, scopes, client, grant, authenticatedAt })
+    } = await this.#options.signer.sign({ principal, scopes, client, grant, delegated, authenticatedAt })
     const tokens = {
       access_token: accessToken,
       token_type: 'Bearer',
       expires_in: expiresIn,
       scope: scopes.join(' '),
-      refresh_token: refreshToken
+      ...refreshToken === null ? {} : { refresh_token: refreshToken }
     } as const
     return { tokens, announce }
   }
 
+  /** Returns the refresh token of a family, or `null` if it has none. */
+  #refreshToken ({ client, secret }: Family, token: RefreshToken): string | null {
+    if (secret === null || this.#tokens === null) return null
+    const text = this.#tokens.write(token, { issuer: this.#options.issuer, client }, secret)
+    if (text !== null) return text
+    throw new AuthError('AUTH_UNAVAILABLE', 'the secret of the current refresh token is not in sign.refresh.secret')
+  }
+
+  async #take (id: string): Promise<StoreRecord | null> {
+    const { store, live } = this.#options
+    try {
+      const taken = await store.take(familyKind, id)
+      live?.notifyFamily(id)
+      return taken
+    } finally {
+      // a store that failed may have taken it
+      live?.forgetFamily(id)
+    }
+  }
+
   async #reused (record: StoreRecord, { generation }: RefreshToken): Promise<Invalid> {
-    const taken = await this.#options.store.take(familyKind, record.id)
+    const taken = await this.#take(record.id)
     if (taken !== null) {
       publish('token-reused', { ...this.#event(record), generation, current: familyOf(taken).generation })
     }
     return invalid('the refresh token was used before: its grant has ended')
   }
 
-  /** Ends a grant. Only one of several concurrent calls publishes the event. */
-  async #revoke (record: StoreRecord): Promise<void> {
-    const taken = await this.#options.store.take(familyKind, record.id)
-    if (taken !== null) publish('token-revoked', { ...this.#event(record), tokenId: null })
-  }
-
   async #lost (record: StoreRecord): Promise<Invalid> {
-    await this.#revoke(record)
+    await this.endFamily(record.id)
     return invalid('load refused the person of the refresh token: the grant has ended')
   }
 
   /** Ends the least recently used grants of an owner who has too many. */
   async #makeRoom (id: string, owner: StoreOwner): Promise<void> {
-    const { store } = this.#options
-    const found = await store.find(familyKind, owner)
+    const found = await this.#options.store.find(familyKind, owner)
     const surplus = found.filter(record => record.id !== id)
       .sort((a, b) => familyOf(b).rotatedAt - familyOf(a).rotatedAt)
       .slice(maxFamilies - 1)
-    for (const record of surplus) await this.#revoke(record)
+    for (const record of surplus) await this.endFamily(record.id)
   }
 
   #event (record: StoreRecord) {
@@ -191,6 +272,11 @@ export class Grants {
 /** Returns the owner of a family, which always has one. */
 function ownerOf ({ owner }: StoreRecord): StoreOwner {
   return owner as StoreOwner
+}
+
+/** Returns the person as the tokens of a family show them. */
+function withRoles (person: Principal, { roles }: Family): Principal {
+  return { ...person, roles }
 }
 
 /** Returns the requested scopes that are granted. */

@@ -4,7 +4,7 @@ import type { No } from '../../../types/answer.js'
 import type { CredentialSource } from '../../../types/credential-source.js'
 import type { Duration } from '../../../types/duration.js'
 import type { Unavailable } from '../../../types/outcome.js'
-import type { Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
+import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import type { Algorithm } from '../../jose/algorithms.js'
@@ -12,7 +12,6 @@ import type { Claims, ClockRules } from '../../jose/claims.js'
 import { mediaType } from '../../jose/claims.js'
 import { parseAlgorithms } from '../../jose/jwk.js'
 import type { JoseHeader } from '../../jose/jws.js'
-import type { KeyMaterial } from '../../jose/key-material.js'
 import type { KeyResolver, StaticKeys } from '../../jose/keyring.js'
 import type { RemoteOptions } from '../../jose/remote/remote-keys.js'
 import { parsePlaces } from '../../kit/read-credential.js'
@@ -22,11 +21,11 @@ import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, functionOf, listOf, object, optional, text } from '../../util/options.js'
 import type { Parsed, Parser } from '../../util/options.js'
-import { parseRefresh } from './refresh-options.js'
-import type { RefreshSettings, RefreshTokenOptions } from './refresh-options.js'
 import { isKeysUrl } from './remote.js'
 import { parseResource } from './resource.js'
 import type { ResourceOptions, ResourceSettings } from './resource.js'
+import { parseSign } from './sign-options.js'
+import type { SignOptions, SignSettings } from './sign-options.js'
 
 /** Holds the verified content of a token for handlers, deep-frozen. It does not contain the token itself. */
 export interface JwtCredential {
@@ -65,28 +64,6 @@ type IssuerAnswer = Omit<JwtIssuer, 'issuer'> | Unavailable | No
  */
 export type ClaimsMapping<P extends PrincipalInput> =
   (claims: Claims, request: FastifyRequest) => P | No | Promise<P | No>
-
-/** Configures the signing of tokens. */
-export interface SignOptions {
-  /** The secret or private key, which must belong to one of `keys`. Default: the first of `keys` that can sign. */
-  readonly key?: KeyMaterial | undefined
-  /** The `kid` in the header. Default: that of the key. */
-  readonly kid?: string
-  /** The time until a token expires, unless a call sets another one. Default `'15m'`. */
-  readonly expiresIn?: Duration
-  /** The realm that people must have to get a token, and that the principals of tokens get. Default: the issuer. */
-  readonly realm?: string
-  /** The `client_id` of tokens that are not issued to a client. Default `'first-party'`. */
-  readonly client?: string
-  /** Returns further claims for every token. */
-  readonly claims?: TokenClaims
-  /** Turns on refresh tokens: `app.gatehouse.tokens.grant` and `refresh`. */
-  readonly refresh?: RefreshTokenOptions
-}
-
-/** Returns further claims of a token for a person. */
-export type TokenClaims =
-  (principal: Principal) => Readonly<Record<string, unknown>> | Promise<Readonly<Record<string, unknown>>>
 
 interface JwtCommon<P extends PrincipalInput> {
   /** The source of the token. Default `'bearer'`. A token in a cookie is refused in cross-site requests. */
@@ -164,21 +141,6 @@ export interface IssuerSettings {
   readonly path: string
 }
 
-/** {@link SignOptions}, parsed. */
-export interface SignSettings {
-  /** As given; `undefined` for one of the keys of the issuer. */
-  readonly key: unknown
-  readonly kid: string | null
-  /** Seconds. */
-  readonly expiresIn: number
-  /** `null` for the issuer. */
-  readonly realm: string | null
-  readonly client: string
-  readonly claims: TokenClaims | null
-  /** `null` if there are no refresh tokens. */
-  readonly refresh: RefreshSettings | null
-}
-
 /** {@link JwtOptions}, parsed and complete. */
 export interface JwtSettings {
   readonly read: (request: FastifyRequest) => Reading
@@ -246,16 +208,6 @@ const parseEntry = object({ issuer: parseIssuerOfSeveral, ...issuerKeys })
 
 /** Parses the result of a function in the option `issuers`. */
 export const parseIssuerAnswer = object(issuerKeys)
-
-const parseSignOptions = object({
-  key: asGiven,
-  kid: optional(text, null),
-  expiresIn: optional(parseLifetime, 15 * 60),
-  realm: optional(text, null),
-  client: optional(text, 'first-party'),
-  claims: optional(functionOf<TokenClaims>('(principal) => claims'), null),
-  refresh: optional(parseRefresh, null)
-})
 
 /** Parses the options of the scheme `name`. @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option. */
 export function parseJwtOptions (options: unknown, name: string): JwtSettings {
@@ -346,17 +298,6 @@ function parseAudience (value: unknown, option: string): readonly string[] | nul
   }
   throw misconfigured(`${option} must be the 'aud' of this application, a list of them, or false to accept tokens ` +
     `for any audience. Got ${describeValue(value)}.`)
-}
-
-function parseSign (value: unknown, option: string): SignSettings {
-  return parseSignOptions(value === true ? {} : value, option)
-}
-
-/**
- * Parses a duration to whole seconds, because not every parser accepts a NumericDate that is not an integer.
- */
-export function parseLifetime (value: unknown, option: string): number {
-  return Math.ceil(duration({ positive: true })(value, option))
 }
 
 function parseCacheSize (value: unknown, option: string): number {

@@ -61,6 +61,11 @@ export class RefreshTokens {
     return `${this.#prefix}_${token.handle}.${token.generation}.${mac(found.key, token, audience)}`
   }
 
+  /** Returns the handle in a text with the form of a token, which may be forged; `null` for any other text. */
+  handleIn (text: string): string | null {
+    return this.#pattern.exec(text)?.[1] ?? null
+  }
+
   /** Reads a token. Returns `null` for a text that none of the secrets has authenticated for this client. */
   read (text: unknown, audience: Audience): RefreshToken | null {
     const [, handle, generation, written] = typeof text === 'string' ? this.#pattern.exec(text) ?? [] : []

@@ -1,21 +1,19 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { GrantOptions, RefreshOptions, TokenFeature } from '../../../types/features.js'
+import type { FastifyInstance } from 'fastify'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
-import type { Load, Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
-import { misconfigured } from '../../errors.js'
+import type { Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
 import { bearerChallenge } from '../../kit/challenge.js'
 import { markAmbient, traits } from '../../kit/read-credential.js'
 import { TokenAuthenticator } from './authenticate.js'
-import { Grants } from './grants.js'
 import { createIssuers } from './issuers.js'
+import { LiveTokens } from './live-tokens.js'
 import { parseJwtOptions } from './options.js'
-import type { JwtCredential, JwtOptions } from './options.js'
+import type { JwtCredential, JwtOptions, JwtSettings } from './options.js'
+import { OwnTokens } from './own-tokens.js'
 import { createResource } from './resource.js'
-import { createIssue, createSigner, type SignSetup } from './sign.js'
+import { createTokens } from './service.js'
 
-export type {
-  ClaimsMapping, IssuerResolver, JwtCredential, JwtIssuer, JwtOptions, SignOptions, TokenClaims
-} from './options.js'
+export type { ClaimsMapping, IssuerResolver, JwtCredential, JwtIssuer, JwtOptions } from './options.js'
+export type { SignOptions, TokenClaims } from './sign-options.js'
 export type { RefreshTokenOptions } from './refresh-options.js'
 export type { ResourceOptions } from './resource.js'
 export type { Algorithm } from '../../jose/algorithms.js'
@@ -56,62 +54,50 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
     if (issuers.isRemote) app.addHook('onClose', async () => { for (const fetch of fetches) fetch.abort() })
     const resource = settings.resource === null ? null : createResource(settings.resource, settings)
     const described = Object.freeze(resource === null ? {} : { routes: resource.routes })
-    const authenticator = new TokenAuthenticator(issuers, settings, name)
+    const checks = sign === null || issuers.first === undefined ? null : createChecks(app, name, { settings, context })
+    const authenticator = new TokenAuthenticator({ name, settings, trusted: issuers, own: checks?.own ?? null })
     const scheme: Scheme = {
       ...traits(settings.places, 'JWT'),
       reportsAuthTime: true,
       decorate: settings.decorate,
-      ...settings.load === null ? {} : { load: settings.load },
+      ...loadOf(settings, checks),
       authenticate: markAmbient(settings.places, request => authenticator.authenticate(request)),
       challenge: bearerChallenge(settings.realm, { descriptions, resourceMetadata: resource?.metadataUrl ?? null })
     }
     const typed = scheme as Scheme<PrincipalFrom<P>, JwtCredential>
-    if (sign === null || issuers.first === undefined) return { scheme: typed, features: described }
+    if (sign === null || issuers.first === undefined || checks === null) return { scheme: typed, features: described }
     const setup = { sign, trust: issuers.first, typ, name, path }
-    return createTokens(app, setup, { context, load: settings.load ?? context.load })
+    return createTokens(app, { setup, settings, context, authenticator, ...checks })
       .then(tokens => ({ scheme: typed, features: Object.freeze({ ...described, tokens }) }))
   }
 }
 
-interface Lookup {
-  readonly context: SchemeContext
-  /** The `load` of the scheme, or else of the plugin. */
-  readonly load: Load | null
+interface Checks {
+  readonly own: OwnTokens
+  readonly live: LiveTokens | null
 }
 
-/** Creates the functions of a signing scheme for applications. */
-async function createTokens (app: FastifyInstance, setup: SignSetup, { context, load }: Lookup): Promise<TokenFeature> {
-  const { sign: { refresh }, trust: { rules }, name, path } = setup
-  const signer = await createSigner(app, setup)
-  const issue = createIssue(signer)
-  if (refresh === null) return Object.freeze({ issue })
-  if (rules.issuer === null || rules.audience === null) {
-    throw misconfigured(
-      `The option ${path}.sign.refresh needs an issuer and an audience, which refresh tokens are bound to.`
-    )
-  }
-  if (load === null) {
-    app.log.warn(`${path}.sign.refresh has no load function, so people keep the scopes and roles that they were ` +
-      'granted until the grant ends. Give the scheme or the plugin a load function')
-  }
-  const { store, grants: hasPermission } = context
-  const grants = new Grants({
-    scheme: name,
-    signer,
-    issuer: rules.issuer,
-    resource: String(rules.audience[0]),
-    refresh,
-    store,
-    load,
-    grants: hasPermission
+interface ChecksSetup {
+  readonly settings: JwtSettings
+  readonly context: SchemeContext
+}
+
+/** Creates what a signing scheme checks of its own tokens beside signatures. */
+function createChecks (app: FastifyInstance, scheme: string, { settings, context }: ChecksSetup): Checks {
+  const { sign, load } = settings
+  const staleness = sign?.staleness ?? null
+  const live = staleness === null ? null : new LiveTokens({ store: context.store, staleness, log: app.log })
+  if (live !== null) app.addHook('onClose', async () => { live.close() })
+  const own = new OwnTokens({
+    scheme, firstParty: String(sign?.client), live, load: load ?? context.load, grants: context.grants
   })
-  return Object.freeze({
-    issue,
-    grant: (principal: PrincipalInput, options: GrantOptions) => grants.grant(principal, options),
-    refresh: (
-      request: FastifyRequest, token: unknown, options: RefreshOptions
-    ) => grants.refresh(request, token, options)
-  })
+  return { own, live }
+}
+
+/** Returns the `load` that the guard calls: none for a scheme that signs, which calls it itself for people only. */
+function loadOf ({ load }: JwtSettings, checks: Checks | null): Pick<Scheme, 'load'> {
+  if (checks !== null) return { load: null }
+  return load === null ? {} : { load }
 }
 
 const descriptions = {

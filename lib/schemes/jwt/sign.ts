@@ -9,6 +9,7 @@ import { publish } from '../../events/events.js'
 import type { Algorithm } from '../../jose/algorithms.js'
 import { dateOf } from '../../jose/claims.js'
 import { parseVerificationKey } from '../../jose/jwk.js'
+import type { PublishedKey } from '../../jose/public-jwk.js'
 import { verifyCompact } from '../../jose/jws.js'
 import { readKey } from '../../jose/key-material.js'
 import { principalFrom } from '../../kit/principal.js'
@@ -16,8 +17,8 @@ import { describeValue, joinNames } from '../../util/describe.js'
 import { atRunTime } from '../../util/options.js'
 import { checkGuessable } from './issuers.js'
 import type { Trust } from './issuers.js'
-import { parseLifetime } from './options.js'
-import type { SignSettings } from './options.js'
+import { parseLifetime } from './sign-options.js'
+import type { SignSettings } from './sign-options.js'
 
 const require = createRequire(import.meta.url)
 
@@ -49,6 +50,8 @@ export interface TokenContent {
   readonly client: string | null
   /** The id of the grant that the token belongs to; `null` if it belongs to none. */
   readonly grant: string | null
+  /** `true` if a client acts for the person. Default: `false`. */
+  readonly delegated?: boolean
   /** Milliseconds since 1970; `null` if unknown. */
   readonly authenticatedAt: number | null
   /** Seconds. Default: those of the scheme. */
@@ -60,6 +63,12 @@ export interface TokenContent {
 export interface Signer {
   /** The `client_id` of tokens that are not issued to a client. */
   readonly client: string
+  /** The realm of the people who get tokens. */
+  readonly realm: string
+  /** The lifetime of a token in seconds. */
+  readonly expiresIn: number
+  /** The keys of the scheme, those that do not sign included. */
+  readonly keys: readonly PublishedKey[]
   /**
    * Completes the principal of a person who gets a token.
    * @throws {AuthError} `AUTH_FAULT` for a principal of another realm, or with the id of a client.
@@ -92,9 +101,13 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
   const realm = sign.realm ?? iss ?? name
   return Object.freeze({
     client: sign.client,
+    realm,
+    expiresIn: sign.expiresIn,
+    keys: trust.ring?.keys ?? [{ ...key, kid }],
     person: (input: PrincipalInput) => personOf(input, realm, path),
     sign: async (content: TokenContent) => {
-      const { principal, scopes, client, grant, authenticatedAt, expiresIn = sign.expiresIn, claims = {} } = content
+      const { principal, scopes, client, grant, delegated, authenticatedAt, claims = {} } = content
+      const { expiresIn = sign.expiresIn } = content
       const more = { ...await sign.claims?.(principal), ...claims }
       checkClaims(more)
       const iat = Math.floor(Date.now() / 1000)
@@ -111,6 +124,7 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
         ...scopeClaim(scopes),
         ...principal.roles.length === 0 ? {} : { roles: principal.roles },
         ...grant === null ? {} : { sid: grant },
+        ...delegated === true ? { delegated } : {},
         ...authenticatedAt === null ? {} : { auth_time: Math.floor(authenticatedAt / 1000) }
       })
       const { realm, id } = principal
@@ -129,6 +143,9 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
     }
   })
 }
+
+/** The prefix of the `sub` of tokens that clients get for themselves, which no person may have. */
+export const clientPrefix = 'client:'
 
 /** Creates the function `issue` of a scheme. */
 export function createIssue (signer: Signer): TokenFeature['issue'] {
@@ -150,7 +167,7 @@ function personOf (input: PrincipalInput, realm: string, path: string): Principa
     throw internalError(`the principal has the realm ${describeValue(principal.realm)}, but ${path} signs for the ` +
       `realm ${describeValue(realm)}. Set sign.realm`)
   }
-  if (!principal.id.startsWith('client:')) return principal
+  if (!principal.id.startsWith(clientPrefix)) return principal
   throw internalError("the id of the principal begins with 'client:', which is reserved for clients")
 }
 
@@ -227,7 +244,9 @@ function checkAccepted (token: string, trust: Trust, path: string): void {
     'that signs.')
 }
 
-const reservedClaims = ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles', 'client_id', 'sid']
+const reservedClaims = [
+  'iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles', 'client_id', 'sid', 'delegated'
+]
 
 function checkClaims (claims: Readonly<Record<string, unknown>>): void {
   const taken = reservedClaims.filter(name => Object.hasOwn(claims, name))

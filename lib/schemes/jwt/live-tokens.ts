@@ -1,0 +1,158 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { Store, StoreRecord } from '../../../types/store.js'
+import type { Claims } from '../../jose/claims.js'
+import { dateOf } from '../../jose/claims.js'
+import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
+import { TtlCache } from '../../util/ttl-cache.js'
+import { familyKind } from './family.js'
+
+/** The kind of the store's records of access tokens that belong to no grant and were revoked. The id is the `jti`. */
+const endedKind = 'token-ended'
+
+/** Cached ids, and as many cached ended ones again. */
+const cacheSize = 10_000
+
+/** Configuration of {@link LiveTokens}. */
+export interface LiveTokensOptions {
+  readonly store: Store
+  /** Milliseconds. */
+  readonly staleness: number
+  readonly log: Pick<FastifyBaseLogger, 'error'>
+}
+
+/**
+ * Knows which access tokens are alive: those of a grant live while its family does, and others until they are revoked.
+ * The answers of the store are cached for the staleness, and dropped from the cache when this process or the store
+ * reports a change.
+ */
+export class LiveTokens {
+  readonly #store: Store
+  readonly #families: EndedIds
+  readonly #ended: EndedIds
+
+  constructor (options: LiveTokensOptions) {
+    this.#store = options.store
+    this.#families = new EndedIds(familyKind, record => record === null, options)
+    this.#ended = new EndedIds(endedKind, record => record !== null, options)
+  }
+
+  /**
+   * Returns true if a verified token was revoked, or its grant has ended. Returns a promise only if the store must be
+   * asked; it rejects with `AUTH_UNAVAILABLE` if the store is unavailable.
+   */
+  isEnded (claims: Claims): boolean | Promise<boolean> {
+    const { sid } = claims
+    if (sid === undefined) return isTokenId(claims.jti) && this.#ended.has(claims.jti)
+    return !isFamilyId(sid) || this.#families.has(sid)
+  }
+
+  /** Returns the same as {@link isEnded} by the store's own answer, whatever is cached. */
+  isEndedNow (claims: Claims): boolean | Promise<boolean> {
+    if (isFamilyId(claims['sid'])) this.#families.forget(claims['sid'])
+    else if (isTokenId(claims.jti)) this.#ended.forget(claims.jti)
+    return this.isEnded(claims)
+  }
+
+  /** Returns a function that watches a token, or `null` if it cannot be revoked. */
+  watchOf ({ sid, jti }: Claims): ((ended: () => void) => () => void) | null {
+    if (isFamilyId(sid)) return ended => this.#families.watch(sid, ended)
+    return isTokenId(jti) ? ended => this.#ended.watch(jti, ended) : null
+  }
+
+  /**
+   * Revokes a token that belongs to no grant. Returns `false` if it was revoked before, or has no usable `jti`.
+   * @param tolerance seconds for which it is accepted after its `exp`.
+   */
+  async end ({ jti, exp }: Claims, tolerance: number): Promise<boolean> {
+    if (!isTokenId(jti)) return false
+    const entry = { kind: endedKind, id: jti, owner: null, value: {}, expiresAt: dateOf(exp + tolerance) }
+    try {
+      const isNew = await this.#store.add(entry)
+      this.#ended.notify(jti)
+      return isNew
+    } finally {
+      // a store that failed may have added it
+      this.#ended.forget(jti)
+    }
+  }
+
+  /** Drops what is cached of a family, and calls those who watch its tokens, after this process has ended it. */
+  notifyFamily (id: string): void {
+    this.#families.notify(id)
+  }
+
+  /** Drops what is cached of a family, because the store failed to end it, or ended it and then failed. */
+  forgetFamily (id: string): void {
+    this.#families.forget(id)
+  }
+
+  close (): void {
+    this.#families.close()
+    this.#ended.close()
+  }
+}
+
+/** Returns true for the id of a family, which is a SHA-256 as base64url. */
+export function isFamilyId (value: unknown): value is string {
+  return typeof value === 'string' && /^[\w-]{43}$/.test(value)
+}
+
+/** Returns true for a `jti` that can be the id of a record. Tokens of this package have a UUID. */
+function isTokenId (value: unknown): value is string {
+  return typeof value === 'string' && /^[\x21-\x7e]{1,256}$/.test(value)
+}
+
+/** Tells for the ids of one kind of record if they have ended, which the presence of the record decides. */
+class EndedIds {
+  readonly #kind: string
+  readonly #isEnd: (record: StoreRecord | null) => boolean
+  readonly #store: Store
+  readonly #cache: TtlCache<boolean>
+  readonly #watchers: RevocationWatch
+  readonly #unsubscribe: () => void
+
+  constructor (
+    kind: string, isEnd: (record: StoreRecord | null) => boolean, { store, staleness, log }: LiveTokensOptions
+  ) {
+    this.#kind = kind
+    this.#isEnd = isEnd
+    this.#store = store
+    this.#cache = new TtlCache({ ttl: staleness, maxEntries: cacheSize, isNegative: hasEnded => hasEnded })
+    // a store that reports changes may miss one, and does not report an expiry
+    const interval = store.subscribe === undefined ? Math.max(1_000, staleness) : 30_000
+    this.#watchers = new RevocationWatch({
+      interval,
+      lookUp: async id => { if (await this.#ask(id)) this.notify(id) },
+      log
+    })
+    this.#unsubscribe = store.subscribe?.(kind, change => { applyChange(change, this.#cache, this.#watchers) }) ??
+      (() => {})
+  }
+
+  has (id: string): boolean | Promise<boolean> {
+    return this.#cache.get(id, () => this.#ask(id))
+  }
+
+  watch (id: string, ended: () => void): () => void {
+    return this.#watchers.add(id, ended)
+  }
+
+  forget (id: string): void {
+    this.#cache.delete(id)
+  }
+
+  /** Drops an id from the cache, and calls those who watch it. */
+  notify (id: string): void {
+    this.#cache.delete(id)
+    this.#watchers.notify(id)
+  }
+
+  close (): void {
+    this.#unsubscribe()
+    this.#watchers.close()
+  }
+
+  async #ask (id: string): Promise<boolean> {
+    return this.#isEnd(await this.#store.get(this.#kind, id))
+  }
+}

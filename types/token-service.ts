@@ -1,0 +1,129 @@
+import type { FastifyRequest } from 'fastify'
+import type { Foreign, Invalid } from './outcome.js'
+import type { PrincipalInput } from './principal.js'
+import type { Load } from './scheme.js'
+
+/** Holds the tokens of one response of the token endpoint (RFC 6749, 5.1). */
+export interface IssuedTokens {
+  readonly access_token: string
+  readonly token_type: 'Bearer'
+  /** Seconds. */
+  readonly expires_in: number
+  /** Separated by spaces; empty for none. */
+  readonly scope: string
+  /** Left out if the grant cannot be refreshed. */
+  readonly refresh_token?: string
+}
+
+/** Describes a grant to begin. */
+export interface NewGrant {
+  /** The person. */
+  readonly principal: PrincipalInput
+  readonly client: string
+  readonly scopes: readonly string[]
+  /** The time at which the person authenticated; `null` if unknown. */
+  readonly authenticatedAt: Date | null
+  /**
+   * 128 bits as base64url (22 characters), which identify the grant and are as secret as its refresh tokens. Derive
+   * them from an authorization code, so that parallel redemptions of the code begin one grant.
+   */
+  readonly handle: string
+  /**
+   * `false` for a grant without a refresh token, which ends with its access token. Has no effect if the scheme has no
+   * `sign.refresh`: such grants have none.
+   */
+  readonly refresh: boolean
+  /**
+   * `false` for delegated tokens: they carry no roles, and are refused on routes without a `scopes` rule unless the
+   * scheme has `delegated: true`. `true` for a client of first parties, whose tokens are like those of the person.
+   */
+  readonly roles: boolean
+}
+
+/** A grant that was begun. */
+export interface BegunGrant {
+  readonly tokens: IssuedTokens
+  /**
+   * `false` if the grant of this handle existed already, such as after a redemption that failed half-way: the refresh
+   * token is then the same as that of the first call.
+   */
+  readonly isNew: boolean
+  /** Publishes the event `token-issued`. Call it once the tokens are certain to be sent. */
+  readonly announce: () => void
+}
+
+/** Describes a refresh. */
+export interface RefreshGrant {
+  /** The client that presents the token, after it was authenticated. */
+  readonly client: string
+  /** Narrows the scopes of this access token. `undefined` for all scopes of the grant. */
+  readonly scopes?: readonly string[] | undefined
+  /** Looks up the person if the scheme itself has no `load`. Default: the plugin's `load`. */
+  readonly load?: Load | null
+}
+
+/**
+ * The result of a revocation: *revoked*; *unknown* to this scheme, such as a token of another scheme, or one that has
+ * expired or ended; *foreign client*: valid, but issued to another client, and left as it is; *unsupported*: an access
+ * token of a scheme with `sign.staleness: false` (RFC 7009, 2.2.1: `unsupported_token_type`).
+ */
+export type Revocation = 'revoked' | 'unknown' | 'foreign client' | 'unsupported'
+
+/** A public key (RFC 7517), with public members only. */
+export type PublicJwk = Readonly<Record<string, string>>
+
+/**
+ * Issues and ends the tokens of one signing scheme for the OAuth 2.0 server. It is internal: applications use
+ * `app.gatehouse.tokens`. Every promise rejects with `AUTH_UNAVAILABLE` if the store is unavailable; it is then unknown
+ * if a change was made, and the call may be repeated.
+ */
+export interface TokenService {
+  /** The name of the scheme. */
+  readonly scheme: string
+  readonly issuer: string
+  /** The first audience, which tokens carry as `aud` and which identifies the resource (RFC 8707). */
+  readonly resource: string
+  readonly audiences: readonly string[]
+  /** The realm of the people whom the scheme signs for. The realm of clients is the issuer. */
+  readonly realm: string
+  /** The lifetime of access tokens in seconds. */
+  readonly expiresIn: number
+  /** `true` if the scheme has `sign.refresh`. */
+  readonly canRefresh: boolean
+  /** The `client_id` of tokens that the application issues itself. No client may have it. */
+  readonly firstParty: string
+  /**
+   * Begins a grant, or returns the tokens of the grant with this handle if it has been begun and not been refreshed.
+   * After it, spend the code; if another call has spent it meanwhile, call {@link TokenService.end}.
+   * @returns `null` if the grant with this handle has been refreshed already, so that its code was certainly spent.
+   * @throws {AuthError} `AUTH_FAULT` for a principal of another realm, or with the id of a client.
+   */
+  begin (grant: NewGrant): Promise<BegunGrant | null>
+  /** Issues an access token that a client gets for itself: `sub` is `client:<id>`, in the realm of the issuer. */
+  clientToken (client: string, scopes: readonly string[]): Promise<IssuedTokens>
+  /**
+   * Exchanges a refresh token, as `app.gatehouse.tokens.refresh` does. Returns *foreign* for a token that this scheme
+   * did not issue to this client, and *invalid* for one that is no longer valid.
+   */
+  refresh (request: FastifyRequest, token: string, options: RefreshGrant): Promise<IssuedTokens | Invalid | Foreign>
+  /** Ends a grant by the handle that it was begun with. Returns `false` if there is none. */
+  end (handle: string): Promise<boolean>
+  /** Revokes a refresh token or an access token that was issued to a client. */
+  revoke (token: string, client: string): Promise<Revocation>
+  /**
+   * Returns the claims of an access token that this scheme would accept now, otherwise `null`. The person is looked up
+   * as for a request.
+   */
+  introspect (request: FastifyRequest, token: string): Promise<Readonly<Record<string, unknown>> | null>
+  /**
+   * Returns the public keys of the issuer.
+   * @throws {AuthError} `AUTH_MISCONFIGURED` if one is symmetric: call it at boot.
+   */
+  jwks (): { readonly keys: readonly PublicJwk[] }
+  /**
+   * Makes every access and refresh token of a client depend on the client, which may be removed. `isClient` is called
+   * for each request with such a token, so it should cache, and not for {@link TokenService.firstParty}. Call it once,
+   * at boot.
+   */
+  checkClients (isClient: (client: string) => boolean | Promise<boolean>): void
+}
