@@ -4,7 +4,8 @@ import type { GatehouseApiKeys } from './api-keys.js'
 import type { AuditRow } from './audit.js'
 import type { GrantedTokens, GrantOptions, IssueOptions, RefreshOptions } from './features.js'
 import type { PrincipalInput } from './principal.js'
-import type { SchemeChoice } from './names.js'
+import type { CredentialOf, PrincipalOf, SchemeChoice, SchemeName } from './names.js'
+import type { Authenticated, CredentialCaller, Outcome } from './outcome.js'
 import type { GroupAuth, GuardAuth, PublicAuth } from './route-auth.js'
 import type { GatehouseSessions } from './sessions.js'
 
@@ -83,6 +84,25 @@ export interface Gatehouse {
   default (auth: GroupAuth | PublicAuth): void
   /** Returns the guard as a hook. It authenticates once per request. */
   guard (auth: GuardAuth): GuardHook
+  /**
+   * Authenticates a credential that came in a message, such as the `connection_init` of GraphQL over WebSocket. The
+   * scheme checks it as on a request: guesses are limited, and a credential that was revoked or used up is refused.
+   * Rules of routes and limits of requests do not apply.
+   *
+   * @example
+   * const caller = await app.gatehouse.authenticate('user', message.payload.token, { request })
+   * if (caller.kind !== 'authenticated') return socket.close(4403, 'Forbidden')
+   * caller.signal.addEventListener('abort', () => socket.close(4401))
+   * @param credential as a client would send it, without `Bearer`. `undefined`, `null` and `''` are *absent*, and
+   * anything else that is not a string is *invalid*.
+   * @param options `request`: the request that opened the connection. Its own credentials do not count.
+   * @returns the outcome of the scheme. The `detail` of a refusal is for the log only.
+   * @throws {AuthError} `AUTH_FAULT` for an unknown scheme, if the scheme throws, and for a scheme whose credentials
+   * browsers send by themselves (cookies, Basic): a message cannot prove that its sender has one.
+   */
+  authenticate<K extends SchemeName> (
+    scheme: K, credential: unknown, options: { readonly request: AnyRequest }
+  ): Promise<CredentialCaller<PrincipalOf<K>, CredentialOf<K>> | Exclude<Outcome, Authenticated>>
   /** Returns every route with its policy and the origin of the policy. */
   audit (): readonly AuditRow[]
   readonly guesses: GatehouseGuesses

@@ -1,5 +1,6 @@
 import type { OwnRateLimit } from './limits.js'
 import type { Principal } from './principal.js'
+import type { AllowsQuery } from './request-auth.js'
 
 /** The credential is valid and belongs to this principal. */
 export interface Authenticated<P extends Principal = Principal, C = unknown> {
@@ -34,6 +35,19 @@ export interface Authenticated<P extends Principal = Principal, C = unknown> {
   readonly rateLimit?: OwnRateLimit | null
   /** Headers of every response to this credential, such as `Deprecation` and `Sunset`. Never the secret itself. */
   readonly headers?: Readonly<Record<string, string>> | null
+}
+
+/** The outcome of a valid credential that came in a message. */
+export interface CredentialCaller<P, C> extends Omit<Authenticated, 'principal' | 'credential'> {
+  readonly principal: P
+  readonly credential: C
+  /**
+   * Aborts when the credential expires or is revoked, until the connection of the request closes. The reason is an
+   * `AuthError`.
+   */
+  readonly signal: AbortSignal
+  /** Returns `true` if the principal has these scopes and roles. */
+  allows (query: AllowsQuery): boolean
 }
 
 /** The request has no credential of this scheme. The guard tries the next scheme. */

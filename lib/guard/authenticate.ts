@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import type { Authenticated, Invalid, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
@@ -6,7 +7,7 @@ import { loadedPrincipal, principalFrom } from '../kit/principal.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isNo, isThenable } from '../util/answer.js'
 import { isObject, ownField, property } from '../util/objects.js'
-import { isExpired, type Faulty, type RequestState, type Identity } from './request-state.js'
+import { isExpired, RequestState, type Faulty, type Identity } from './request-state.js'
 
 /** The identities of the caller, none if anonymous, or the failure that ends the request. */
 export interface Verdict {
@@ -141,6 +142,22 @@ function invalidFailure (name: string, answer: Invalid): AuthFailure {
 function retryOf ({ retryAfter }: { readonly retryAfter: unknown }): { readonly retryAfter: number } {
   const isDelay = typeof retryAfter === 'number' && retryAfter >= 0 && retryAfter < 1e9
   return { retryAfter: isDelay ? retryAfter : 5 }
+}
+
+/** The answer of one scheme, with the failure that it means for a request. */
+interface Asked {
+  readonly outcome: Outcome | null
+  readonly failure: AuthFailure | null
+  readonly cause?: unknown
+}
+
+/** Calls one scheme for a request of its own, outside of any policy. */
+export async function askScheme (bound: BoundScheme, request: FastifyRequest): Promise<Asked> {
+  const answer = await callScheme(bound, new RequestState(request), () => bound.scheme.authenticate(request))
+  if (answer.kind === 'faulty') return { outcome: null, failure: failureOf(bound, answer), cause: answer.cause }
+  const { kind } = answer
+  const isFailure = kind !== 'authenticated' && kind !== 'absent' && kind !== 'foreign'
+  return { outcome: answer, failure: isFailure ? failureOf(bound, answer) : null }
 }
 
 /** Calls a scheme once per request, and checks its answer again if a slow body was received in between. */

@@ -250,7 +250,8 @@ function isAmbient ({ bound, outcome }: Identity): boolean {
 function carrierOf ({ request: { raw }, raw: response }: FastifyReply): Carrier {
   // `upgrade` is false if nobody listens for upgrades: such a request ends with its response
   const isUpgraded = ownField(raw.headers, 'upgrade') !== undefined && !('upgrade' in raw && raw.upgrade === false)
-  return isUpgraded ? raw.socket : response
+  // a request that another plugin has created (an injected WebSocket) has no connection
+  return isUpgraded ? raw.socket as Carrier | undefined ?? response : response
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
+import { sourcesOf } from '../kit/read-credential.js'
 import { describeValue } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
 import { listOf, object, type Parser } from '../util/options.js'
@@ -152,11 +153,6 @@ function decoded (name: string): string {
   } catch {
     return name
   }
-}
-
-/** Returns where a scheme reads credentials: its `sources`, or the place that `openapi` describes. */
-function sourcesOf ({ sources, openapi }: Scheme): readonly string[] {
-  return sources ?? (openapi.type === 'apiKey' ? [`${openapi.in}:${openapi.name}`] : [])
 }
 
 /** Returns the query parameters from which these schemes read credentials. */

@@ -1,5 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { AuthErrorCode } from '../../types/error.js'
+import type { Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
 import { authFailure, internalError, misconfigured, refusal, type AuthError } from '../errors.js'
 import { parseRequirements, type Requirements } from '../policy/parse.js'
@@ -56,7 +57,7 @@ class Authenticated extends Entry {
   }
 
   allows (query: unknown): boolean {
-    return parseQuery(query, this.#permissions).every(each => meetsRequirements(each, this.#acting))
+    return isAllowed(this.#acting, query, this.#permissions)
   }
 }
 
@@ -84,21 +85,39 @@ class Anonymous {
   }
 }
 
+/** Returns true if the principal of an identity has the scopes and roles of a query. */
+function isAllowed (identity: Identity, query: unknown, permissions: Permissions): boolean {
+  return parseQuery(query, permissions).every(each => meetsRequirements(each, identity))
+}
+
+/** Returns the outcome of a credential that came outside of a request's own, with `signal` and `allows`. */
+export function callerOf (identity: Identity, carrier: Carrier, permissions: Permissions): Outcome {
+  let signal: AbortSignal | null = null
+  return Object.freeze({
+    ...identity.outcome,
+    get signal () {
+      signal ??= expirySignal([identity], carrier)
+      return signal
+    },
+    allows: (query: unknown) => isAllowed(identity, query, permissions)
+  })
+}
+
 /**
- * Parses the argument of `request.auth.allows()`.
+ * Parses the argument of `allows()`.
  * @throws {AuthError} `AUTH_FAULT` for a wrong query, which must count neither as allowed nor as denied.
  */
 function parseQuery (query: unknown, permissions: Permissions): readonly Requirements[] {
   try {
-    const fields = readOptions(query, ['scopes', 'roles'], 'request.auth.allows()')
+    const fields = readOptions(query, ['scopes', 'roles'], 'The query of allows()')
     if (Object.keys(fields).length === 0) {
-      throw misconfigured('request.auth.allows() has an empty query. Give it scopes, roles, or both.')
+      throw misconfigured('The query of allows() is empty. Give it scopes, roles, or both.')
     }
     return (['scopes', 'roles'] as const).flatMap(kind => kind in fields
-      ? [parseRequirements(fields[kind], { kind, path: `request.auth.allows({ ${kind} })` }, permissions)]
+      ? [parseRequirements(fields[kind], { kind, path: `allows({ ${kind} })` }, permissions)]
       : [])
   } catch (cause) {
-    throw internalError('request.auth.allows() was called with a query that cannot be parsed', cause)
+    throw internalError('allows() was called with a query that cannot be parsed', cause)
   }
 }
 

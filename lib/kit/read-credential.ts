@@ -274,6 +274,17 @@ export function traits (
   }
 }
 
+/** Returns where a scheme reads credentials: its `sources`, or the place that `openapi` describes. */
+export function sourcesOf ({ sources, openapi }: Scheme): readonly string[] {
+  if (sources !== undefined) return sources
+  switch (openapi.type) {
+    case 'apiKey': return [`${openapi.in}:${openapi.name}`]
+    case 'http': return [/^bearer$/i.test(openapi.scheme) ? 'bearer' : `authorization:${openapi.scheme}`]
+    case 'mutualTLS': return []
+    default: return ['bearer']
+  }
+}
+
 /** Returns true for a source that browsers send automatically. */
 function isAmbient (source: CredentialSource): boolean {
   return source.startsWith('cookie:') || source === 'basic:username'

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import type { GrantOptions, IssueOptions, RefreshOptions } from '../../types/features.js'
 import type { SchemeChoice } from '../../types/names.js'
 import type { LoginOptions } from '../../types/sessions.js'
@@ -13,6 +14,7 @@ const kinds = {
   'an object': isObject,
   'a list of strings': (value: unknown) => Array.isArray(value) && value.every(each => typeof each === 'string'),
   'a valid Date': (value: unknown) => value instanceof Date && !Number.isNaN(value.getTime()),
+  "Fastify's request": (value: unknown) => isObject(value) && isObject(property(value, 'raw')),
   anything: () => true
 } as const
 
@@ -57,6 +59,13 @@ export function parseRefreshOptions (options: unknown): RefreshOptions {
   return parseCallOptions(options, 'tokens.refresh()', {
     scheme: 'a string', scopes: 'a list of strings', client: 'a string'
   }) as RefreshOptions
+}
+
+export function parseAuthenticateOptions (options: unknown): { readonly request: FastifyRequest } {
+  const call = 'gatehouse.authenticate()'
+  const parsed = parseCallOptions(options, call, { request: "Fastify's request" }) as { request?: FastifyRequest }
+  if (parsed.request === undefined) throw internalError(`${call} needs { request }, which opened the connection.`)
+  return { request: parsed.request }
 }
 
 export function parseAttemptOptions (options: unknown): { readonly realm?: string } {

@@ -4,6 +4,7 @@ import type { Gatehouse } from '../../types/gatehouse.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import { auditRows } from '../audit/rows.js'
 import { AuthError, authFailure, misconfigured, refusal } from '../errors.js'
+import { authenticateCredential } from '../guard/authenticate-credential.js'
 import type { Guard } from '../guard/guard.js'
 import { policyToMeet, stateOf } from '../guard/request-state.js'
 import type { Responder } from '../guard/responder.js'
@@ -13,9 +14,9 @@ import { parseDeclaration } from '../policy/parse.js'
 import type { Policies } from '../policy/resolve.js'
 import type { RouteRegistry } from '../routes/route-registry.js'
 import { oweCookie, waitFor } from '../util/response.js'
-import { parseAttemptOptions, parseLoginOptions, parseSchemeOption } from './call-options.js'
+import { parseAttemptOptions, parseAuthenticateOptions, parseLoginOptions, parseSchemeOption } from './call-options.js'
 import { createApiKeyCalls, createSessionCalls, createTokenCalls } from './feature-calls.js'
-import { chooseProvider, providersOf, type BoundSchemes } from './schemes.js'
+import { chooseProvider, chooseScheme, providersOf, type BoundSchemes } from './schemes.js'
 
 /** The parts of one registration of the plugin, which the decorators and hooks share. */
 export interface Parts {
@@ -50,6 +51,11 @@ export function createGatehouse (context: FastifyInstance, parts: Parts): Gateho
       return guard.hook(policy)
     },
     audit: () => auditRows(registry.routes, parts.stage),
+    authenticate: async (name: unknown, credential: unknown, options: unknown) => {
+      const { request } = parseAuthenticateOptions(options)
+      const bound = chooseScheme(schemes, name)
+      return await authenticateCredential(bound, credential, { request, permissions: guard.permissions }) as never
+    },
     guesses: Object.freeze({
       attempt: async <T>(reply: FastifyReply, account: string, check: () => T | Promise<T>, options: unknown = {}) => {
         const { realm = '' } = parseAttemptOptions(options)

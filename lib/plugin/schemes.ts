@@ -112,6 +112,16 @@ function withHttpScheme (scheme: Scheme<Principal>, option: string): Scheme<Prin
     `(RFC 9110, 11.1), such as 'bearer'. Got ${describeValue(openapi.scheme)}.`)
 }
 
+/**
+ * Returns the scheme that a call names.
+ * @throws {AuthError} `AUTH_FAULT` if there is no such scheme.
+ */
+export function chooseScheme (schemes: BoundSchemes, name: unknown): BoundScheme {
+  const bound = typeof name === 'string' ? schemes.get(name) : undefined
+  if (bound !== undefined) return bound
+  throw internalError(`there is no scheme ${describeValue(name)}. Known: ${joinNames([...schemes.keys()], 'and')}`)
+}
+
 /** A scheme that has a feature. */
 export interface Provider<F> {
   readonly name: SchemeName

@@ -90,6 +90,20 @@ async function deskOf (options: Parameters<typeof house>[0] = {}) {
   return desk
 }
 
+t.test('ends a WebSocket that was injected, which has no connection', async t => {
+  const scheme: Scheme = {
+    openapi: { type: 'http', scheme: 'bearer' },
+    authenticate: () =>
+      authenticated({ id: 'ann' }, { credential: null, expiresAt: new Date(Date.now() + 200) }) as never
+  }
+  const app = Fastify()
+  await app.register(gatehouse, { schemes: { user: scheme } })
+  await streams(app)
+  t.teardown(() => app.close())
+  await app.ready()
+  t.match(await once(await app.injectWS('/socket'), 'close'), [4401])
+})
+
 for (const kind of ['WebSocket', 'event stream'] as const) {
   for (const [where, store] of [
     ['with a store', memoryStore()],

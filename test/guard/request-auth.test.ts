@@ -282,7 +282,7 @@ t.test('allows: checks both scopes and roles', async t => {
       )
       t.match(
         log.find(line => line.level === 50),
-        { err: { message: /request\.auth\.allows\(/ } }
+        { err: { message: /allows\(/ } }
       )
     }
   }

@@ -1,4 +1,4 @@
-import Fastify, { type FastifyReply } from 'fastify'
+import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import {
   apiKey,
   apiKeyRoutes,
@@ -18,13 +18,14 @@ import {
   hashPassword, passwordProblem, passwords, verifyPassword, type PasswordCheck, type PasswordProblem
 } from 'fastify-gatehouse/passwords'
 import { describe, expect, test } from 'tstyche'
-import { schemes } from './application.js'
+import { schemes, type WebPrincipal } from './application.js'
 import './library.js'
 
 const app = Fastify()
 const owner = { realm: 'web', id: 'alice' }
 declare const principal: Principal
 declare const reply: FastifyReply
+declare const request: FastifyRequest
 declare function register<O extends GatehouseOptions> (options: O): void
 
 describe('managed keys', () => {
@@ -201,6 +202,24 @@ describe('secrets and passwords', () => {
     expect(passwords).type.not.toBeCallableWith({ hsah: {} })
     expect(hashPassword).type.not.toBeCallableWith('a', { algorithm: 'md5' })
     expect(hashPassword).type.not.toBeCallableWith('a', { algorithm: 'bcrypt', memorySize: 1 })
+  })
+})
+
+describe('a credential in a message', () => {
+  test('has the outcome of the scheme that is named', async () => {
+    const caller = await app.gatehouse.authenticate('web', 'token', { request })
+    if (caller.kind !== 'authenticated') {
+      expect(caller.kind).type.toBe<'absent' | 'foreign' | 'invalid' | 'unavailable' | 'limited' | 'cross-site'>()
+      return
+    }
+    expect(caller.principal).type.toBe<WebPrincipal>()
+    expect(caller.credential).type.toBe<null>()
+    expect(caller.signal).type.toBe<AbortSignal>()
+    expect(caller.allows).type.not.toBeCallableWith({ scopes: 'order:read' })
+    expect(app.gatehouse.authenticate).type.toBeCallableWith('user', undefined, { request })
+    expect(app.gatehouse.authenticate).type.not.toBeCallableWith('usr', 'token', { request })
+    expect(app.gatehouse.authenticate).type.not.toBeCallableWith('user', 'token')
+    expect(app.gatehouse.authenticate).type.not.toBeCallableWith('user', 'token', { request: request.raw })
   })
 })
 
