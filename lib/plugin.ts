@@ -13,6 +13,7 @@ import { createRequestLimiter, withDefaultRateLimit } from './limits/request-lim
 import { OpenApi } from './openapi/openapi.js'
 import { createGatehouse, createReplyMethods, type Parts } from './plugin/decorators.js'
 import { parseOptions, type Options } from './plugin/options.js'
+import { noteParts } from './plugin/registrations.js'
 import { decorateRequests } from './plugin/request-decorators.js'
 import { openSchemes } from './plugin/schemes.js'
 import { createDefaults } from './policy/defaults.js'
@@ -30,6 +31,7 @@ const gatehouse: FastifyPluginAsync<GatehouseOptions> = async (app, pluginOption
   }
   const options = parseOptions(pluginOptions)
   const parts = await assemble(app, options)
+  noteParts(app, parts)
   decorate(app, parts)
   wire(app, parts, options)
 }

@@ -8,6 +8,7 @@ import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isNo, isThenable } from '../util/answer.js'
 import { isObject, ownField, property } from '../util/objects.js'
 import { isExpired, RequestState, type Faulty, type Identity } from './request-state.js'
+import { testSeam } from './test-seam.js'
 
 /** The identities of the caller, none if anonymous, or the failure that ends the request. */
 export interface Verdict {
@@ -165,7 +166,8 @@ function callOnce (bound: BoundScheme, state: RequestState): Answer | Promise<An
   const known = state.answerOf(bound)
   if (known !== undefined && !state.isDue(bound)) return known
   const answer = known === undefined
-    ? callScheme(bound, state, () => bound.scheme.authenticate(state.request))
+    ? testSeam?.outcomeOf(bound, state.request) ??
+      callScheme(bound, state, () => bound.scheme.authenticate(state.request))
     : recheck(bound, state, known as Authenticated)
   if (!(answer instanceof Promise)) return state.setAnswer(bound, answer)
   return state.setAnswer(bound, answer.then(settled => state.setAnswer(bound, settled)))

@@ -1,5 +1,7 @@
 export {
   fakeIssuer, type FakeIssuer, type FakeIssuerOptions, type IssuerFailure, type TokenOptions
 } from './fake-issuer.js'
+export { injectAs, type InjectAsOptions, type InjectedAs } from './inject-as.js'
+export type { TestedApp } from './injection.js'
 export type { BadTokenName } from './bad-tokens.js'
 export type { IssuerAlgorithm } from './signing-key.js'
