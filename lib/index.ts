@@ -41,7 +41,9 @@ export type { Duration } from '../types/duration.js'
 export type { AuthErrorCode, AuthFailure } from '../types/error.js'
 export type { GatehouseEvents } from '../types/events.js'
 export type { LogoutOptions } from '../types/fastify.js'
-export type { GrantedTokens, GrantOptions, IssueOptions, RefreshOptions } from '../types/features.js'
+export type {
+  GrantedTokens, GrantOptions, GrantRecord, IssueOptions, OwnerGrants, PublicJwkSet, RefreshOptions
+} from '../types/features.js'
 export type { Gatehouse, GuardHook } from '../types/gatehouse.js'
 export type { LimitsOptions, RateLimitRule, RateLimitWindows, RouteRateLimit } from '../types/limits.js'
 export type {

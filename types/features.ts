@@ -4,7 +4,8 @@ import type { Duration } from './duration.js'
 import type { Foreign, Invalid } from './outcome.js'
 import type { PrincipalInput } from './principal.js'
 import type { SessionFeature } from './sessions.js'
-import type { TokenService } from './token-service.js'
+import type { StoreOwner } from './store.js'
+import type { PublicJwk, Revocation, TokenService } from './token-service.js'
 
 /** The options of `app.gatehouse.tokens.issue`. */
 export interface IssueOptions {
@@ -49,6 +50,43 @@ export interface GrantedTokens {
   readonly refresh_token: string
 }
 
+/** Describes one grant. Instants are ISO 8601 strings. */
+export interface GrantRecord {
+  /** The same as the claim `sid` of its access tokens. It gives no access. */
+  readonly id: string
+  readonly owner: StoreOwner
+  /** The scheme that issued it. */
+  readonly scheme: string
+  /** The client that has the tokens; `null` for the application itself. */
+  readonly client: string | null
+  readonly scopes: readonly string[]
+  readonly createdAt: string
+  /** The time of the last refresh, or of the beginning. */
+  readonly lastUsedAt: string
+  /** The time at which the grant ends, unless it is refreshed before. */
+  readonly expiresAt: string
+  /** `true` if the client was removed, so that none of the tokens is accepted any more. */
+  readonly ended: boolean
+}
+
+/**
+ * The grants of one owner. A grant of somebody else is treated like one that does not exist. Every call rejects with
+ * `AUTH_UNAVAILABLE` if the store is unavailable; it is then unknown which grants were ended.
+ */
+export interface OwnerGrants {
+  /** Lists the grants, the last used first. */
+  list (): Promise<readonly GrantRecord[]>
+  /** Ends a grant, so that none of its tokens is accepted any more. Returns `false` if there is no such grant. */
+  revoke (id: string): Promise<boolean>
+  /** Ends every grant, except the one with the id `except`. */
+  revokeAll (options?: { readonly except?: string }): Promise<void>
+}
+
+/** A set of public keys (RFC 7517, 5). */
+export interface PublicJwkSet {
+  readonly keys: readonly PublicJwk[]
+}
+
 /** Issues and refreshes the tokens of one scheme. */
 export interface TokenFeature {
   /** Signs a token for a principal: `app.gatehouse.tokens.issue`. */
@@ -59,6 +97,12 @@ export interface TokenFeature {
   refresh? (
     request: FastifyRequest, token: unknown, options: RefreshOptions
   ): Promise<GrantedTokens | Invalid | Foreign>
+  /** Revokes a token: `app.gatehouse.tokens.revoke`. Returns *unknown* for a token of another scheme. */
+  revoke? (token: string): Promise<Revocation>
+  /** Returns the grants of one owner: `app.gatehouse.tokens.of`. */
+  of? (owner: StoreOwner): OwnerGrants
+  /** Returns the public keys: `app.gatehouse.tokens.jwks`. */
+  jwks? (): PublicJwkSet
   /** Issues tokens for the OAuth 2.0 server. Left out if the scheme has no issuer or audience. */
   readonly service?: TokenService
 }

@@ -2,12 +2,15 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Right } from './answer.js'
 import type { GatehouseApiKeys } from './api-keys.js'
 import type { AuditRow } from './audit.js'
-import type { GrantedTokens, GrantOptions, IssueOptions, RefreshOptions } from './features.js'
+import type {
+  GrantedTokens, GrantOptions, IssueOptions, OwnerGrants, PublicJwkSet, RefreshOptions
+} from './features.js'
 import type { PrincipalInput } from './principal.js'
 import type { CredentialOf, PrincipalOf, SchemeChoice, SchemeName } from './names.js'
 import type { Authenticated, CredentialCaller, Outcome } from './outcome.js'
 import type { GroupAuth, GuardAuth, PublicAuth } from './route-auth.js'
 import type { GatehouseSessions } from './sessions.js'
+import type { StoreOwner } from './store.js'
 
 /**
  * Accepts requests of any route and any kind of server. With `FastifyRequest` as the parameter of a hook, TypeScript
@@ -44,6 +47,24 @@ export interface GatehouseTokens {
    * on the reply; `AUTH_UNAVAILABLE` if the store is unavailable.
    */
   refresh (reply: AnyReply, token: unknown, options?: RefreshOptions & SchemeChoice): Promise<GrantedTokens>
+  /**
+   * Revokes a token. A refresh token, or an access token of a grant, ends its grant; any other access token ends alone.
+   * Nothing happens for a token that is unknown, has expired or is no text, and the result does not tell.
+   * @throws {AuthError} `AUTH_FAULT` if no scheme signs tokens, and for an access token of a scheme with
+   * `sign.staleness: false`; `AUTH_UNAVAILABLE` if the store is unavailable.
+   */
+  revoke (token: unknown): Promise<void>
+  /**
+   * Returns the grants of one owner: a principal, or any `{ realm, id }`. Without `scheme`, those of all schemes.
+   * @throws {AuthError} `AUTH_FAULT` if `owner` is not one, or if no scheme signs tokens.
+   */
+  of (owner: StoreOwner, options?: SchemeChoice): OwnerGrants
+  /**
+   * Returns the public keys that the tokens are verified with, for a route of the application. Call it at boot.
+   * @throws {AuthError} `AUTH_MISCONFIGURED` if a key is symmetric; `AUTH_FAULT` if no scheme signs tokens, or schemes
+   * of several issuers do and no scheme is given.
+   */
+  jwks (options?: SchemeChoice): PublicJwkSet
 }
 
 /** Type of `app.gatehouse.guesses`. */

@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify'
+import type { PublicJwkSet } from './features.js'
 import type { Foreign, Invalid } from './outcome.js'
 import type { PrincipalInput } from './principal.js'
 import type { Load } from './scheme.js'
@@ -119,7 +120,7 @@ export interface TokenService {
    * Returns the public keys of the issuer.
    * @throws {AuthError} `AUTH_MISCONFIGURED` if one is symmetric: call it at boot.
    */
-  jwks (): { readonly keys: readonly PublicJwk[] }
+  jwks (): PublicJwkSet
   /**
    * Makes every access and refresh token of a client depend on the client, which may be removed. `isClient` is called
    * for each request with such a token, so it should cache, and not for {@link TokenService.firstParty}. Call it once,

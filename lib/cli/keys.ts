@@ -1,24 +1,79 @@
 import { generateKeyPairSync, hash } from 'node:crypto'
 import type { JsonWebKey, KeyObject } from 'node:crypto'
-import { optionOf, UsageError } from './terminal.js'
+import { readFileSync } from 'node:fs'
+import { isObject } from '../util/objects.js'
+import { Failure, optionsOf, UsageError } from './terminal.js'
 
-const makers = new Map<string, () => KeyObject>([
+const makers = new Map<unknown, () => KeyObject>([
   ['ES256', () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey],
   ['EdDSA', () => generateKeyPairSync('ed25519').privateKey]
 ])
 
-/** Prints a new key as a private and a public JWK set (RFC 7517, 5), each on one line, for a variable or a file. */
+type Jwk = Readonly<Record<string, unknown>>
+
+/**
+ * Prints a new key as a private and a public JWK set (RFC 7517, 5), each on one line, for a variable or a file; or the
+ * sets that follow those in a file.
+ */
 export function keys (args: readonly string[]): string {
-  const alg = optionOf('alg', args, 'keys takes no arguments except --alg.') ?? 'ES256'
-  const make = makers.get(alg)
-  if (make === undefined) throw new UsageError('--alg must be ES256 or EdDSA.')
-  const { d, ...numbers } = make().export({ format: 'jwk' })
-  const known = { ...numbers, kid: thumbprint(numbers), use: 'sig', alg }
-  return `{\n  "private": ${set({ ...known, d })},\n  "public": ${set(known)}\n}`
+  const { alg, rotate } = optionsOf(['alg', 'rotate'], args, 'keys takes no arguments except --alg and --rotate.')
+  if (alg !== undefined && !makers.has(alg)) throw new UsageError('--alg must be ES256 or EdDSA.')
+  return print(rotate === undefined ? [newKey(alg ?? 'ES256')] : rotated(readKeys(rotate), alg))
 }
 
-function set (jwk: object): string {
-  return JSON.stringify({ keys: [jwk] })
+function print (all: readonly Jwk[]): string {
+  const published = all.map(({ d: _, next: __, ...known }) => known)
+  return `{\n  "private": ${JSON.stringify({ keys: all })},\n  "public": ${JSON.stringify({ keys: published })}\n}`
+}
+
+function newKey (alg: string): Jwk {
+  const { d, ...numbers } = makers.get(alg)?.().export({ format: 'jwk' }) ?? {}
+  return { ...numbers, kid: thumbprint(numbers), use: 'sig', alg, d }
+}
+
+/**
+ * Returns the keys after a rotation: the key that signs from now on, a new one that is published and signs next, and
+ * the public half of the one that signed until now, whose tokens may still be used. If no key was to sign next, the
+ * same key signs on. Older keys are left out.
+ */
+function rotated (all: readonly Jwk[], alg: unknown): readonly Jwk[] {
+  const signing = all.filter(({ d }) => typeof d === 'string')
+  const current = signing.find(({ next }) => next !== true)
+  const following = signing.find(({ next }) => next === true)
+  if (current === undefined) throw new Failure('The file has no private key that signs.')
+  const algorithm = alg ?? current['alg']
+  if (typeof algorithm !== 'string' || !makers.has(algorithm)) {
+    throw new Failure('The key that signs is neither for ES256 nor for EdDSA. Choose the algorithm of the new key ' +
+      'with --alg.')
+  }
+  const next = { ...newKey(algorithm), next: true }
+  if (following === undefined) return [current, next]
+  const { next: _, ...first } = following
+  const { d: __, ...previous } = current
+  return [first, next, previous]
+}
+
+/** Reads the keys of a file that this command printed, or of a JWK set. No message quotes the file. */
+function readKeys (path: string): readonly Jwk[] {
+  const content = parseFile(path)
+  const set = isObject(content) && isObject(content['private']) ? content['private'] : content
+  const found: unknown = isObject(set) ? set['keys'] : undefined
+  if (Array.isArray(found) && found.length > 0 && found.every(isObject)) return found
+  throw new Failure('The file has neither a JWK set nor what fastify-gatehouse keys prints.')
+}
+
+function parseFile (path: string): unknown {
+  let text
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch {
+    throw new Failure('The file of --rotate cannot be read.')
+  }
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new Failure('The file of --rotate is not JSON.')
+  }
 }
 
 /** Computes the thumbprint of a key (RFC 7638, 3.2; RFC 8037, 2), which serves as its unique `kid`. */

@@ -22,20 +22,32 @@ export class Failure extends Error {
 
 /** Parses the arguments of a command with one option. Returns its value, or `undefined` if it was not given. */
 export function optionOf (name: string, args: readonly string[], positionals: string): string | undefined {
-  const config = {
-    args: [...args], options: { [name]: { type: 'string', multiple: true } }, allowPositionals: true
-  } satisfies ParseArgsConfig
-  const parsed = parse(config, name)
-  if (parsed.positionals.length > 0) throw new UsageError(positionals)
-  const [value, ...more] = (parsed.values[name] ?? []) as readonly string[]
-  if (more.length > 0) throw new UsageError(`--${name} was given twice.`)
-  return value
+  return optionsOf([name], args, positionals)[name]
 }
 
-function parse (config: ParseArgsConfig, name: string): ReturnType<typeof parseArgs> {
+/**
+ * Parses the arguments of a command. Returns the values of the options that were given.
+ * @param positionals the message for an argument that is no option.
+ */
+export function optionsOf (
+  names: readonly string[], args: readonly string[], positionals: string
+): Readonly<Record<string, string | undefined>> {
+  const options = Object.fromEntries(names.map(name => [name, { type: 'string', multiple: true } as const]))
+  const parsed = parse({ args: [...args], options, allowPositionals: true }, names)
+  if (parsed.positionals.length > 0) throw new UsageError(positionals)
+  return Object.fromEntries(Object.entries(parsed.values).map(([name, values]) => {
+    const [value, ...more] = values as readonly string[]
+    if (more.length > 0) throw new UsageError(`--${name} was given twice.`)
+    return [name, value]
+  }))
+}
+
+function parse (config: ParseArgsConfig, names: readonly string[]): ReturnType<typeof parseArgs> {
   try {
     return parseArgs(config)
   } catch {
-    throw new UsageError(`The only option is --${name}, which needs a value.`)
+    throw new UsageError(names.length === 1
+      ? `The only option is --${names.join()}, which needs a value.`
+      : `The options are ${names.map(name => `--${name}`).join(' and ')}, and each needs a value.`)
   }
 }

@@ -13,6 +13,8 @@ export interface VerificationKey {
   readonly key: KeyObject
   /** The secret or private key, if the application gave one. */
   readonly signing: KeyObject | null
+  /** `true` for a key that does not sign yet. */
+  readonly next: boolean
   readonly verify: SignatureCheck
 }
 
@@ -30,10 +32,10 @@ export interface KeyRule {
  * @throws {AuthError} `AUTH_MISCONFIGURED`, whose message contains `path` and not the key.
  */
 export function parseVerificationKey (material: unknown, rule: KeyRule): VerificationKey {
-  const { key, signing, kid, alg } = readKey(material, rule.path)
+  const { key, signing, kid, alg, next } = readKey(material, rule.path)
   const algorithm = selectAlgorithm(key, alg, rule)
   checkStrength(key, algorithm, rule.path)
-  return Object.freeze({ kid, algorithm, key, signing, verify: createSignatureCheck(algorithm, key) })
+  return Object.freeze({ kid, algorithm, key, signing, next, verify: createSignatureCheck(algorithm, key) })
 }
 
 /**

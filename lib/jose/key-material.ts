@@ -14,6 +14,8 @@ export interface Jwk {
   readonly alg?: string | undefined
   readonly use?: string | undefined
   readonly key_ops?: readonly string[] | undefined
+  /** `true` for a key of one's own that is published, so that verifiers know it, and does not sign yet. */
+  readonly next?: boolean | undefined
   readonly [member: string]: unknown
 }
 
@@ -31,6 +33,8 @@ export interface ReadKey {
   readonly signing: KeyObject | null
   readonly kid: string | null
   readonly alg: string | null
+  /** `true` for a key that is published and does not sign yet: a JWK with the member `next`. */
+  readonly next: boolean
 }
 
 /**
@@ -63,10 +67,13 @@ export function unwrap (material: unknown, path: string): unknown {
   return found.material
 }
 
+/** The properties of a key that is no JWK. */
+const unnamed = { kid: null, alg: null, next: false } as const
+
 function fromKeyObject (object: KeyObject, path: string): ReadKey {
   if (object.type === 'secret') return fromSecret(object.export(), path)
   const key = object.type === 'private' ? createPublicKey(object) : object
-  return { key, signing: object.type === 'public' ? null : object, kid: null, alg: null }
+  return { key, signing: object.type === 'public' ? null : object, ...unnamed }
 }
 
 /**
@@ -96,7 +103,7 @@ function fromSecret (bytes: Buffer, path: string): ReadKey {
     )
   }
   const key = createSecretKey(bytes)
-  return { key, signing: key, kid: null, alg: null }
+  return { key, signing: key, ...unnamed }
 }
 
 function fromPem (text: string, path: string): ReadKey {
@@ -107,25 +114,26 @@ function fromPem (text: string, path: string): ReadKey {
     )
   }
   return {
-    key, signing: text.includes('PRIVATE KEY-----') ? attempt(() => createPrivateKey(text)) : null, kid: null, alg: null
+    key, signing: text.includes('PRIVATE KEY-----') ? attempt(() => createPrivateKey(text)) : null, ...unnamed
   }
 }
 
 function fromJwk (jwk: Readonly<Record<string, unknown>>, path: string): ReadKey {
   const kid = text(jwk, 'kid', path)
   const alg = text(jwk, 'alg', path)
+  const next = jwk['next'] === true
   checkPurpose(jwk, path)
   if (jwk['kty'] === 'oct') {
     const bytes = typeof jwk['k'] === 'string' ? decodeBase64url(jwk['k']) : null
     if (bytes === null) throw misconfigured(`${path} is a JWK whose 'k' is not base64url.`)
-    return { ...fromSecret(bytes, path), kid, alg }
+    return { ...fromSecret(bytes, path), kid, alg, next }
   }
   const input: JsonWebKeyInput = { key: { ...jwk }, format: 'jwk' }
   const key = attempt(() => createPublicKey(input))
   if (key === null) {
     throw misconfigured(`${path} is a JWK that holds no key: its type, curve and numbers do not fit together.`)
   }
-  return { key, signing: jwk['d'] === undefined ? null : attempt(() => createPrivateKey(input)), kid, alg }
+  return { key, signing: jwk['d'] === undefined ? null : attempt(() => createPrivateKey(input)), kid, alg, next }
 }
 
 /** Refuses keys that are not for signatures by their `use` or `key_ops` (RFC 7517, 4.2 and 4.3). */

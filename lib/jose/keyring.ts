@@ -44,6 +44,7 @@ export interface Keyring {
 export function parseKeyring (keys: unknown, { algorithms, path }: KeyRule): Keyring {
   const given = entries(keys, path)
   if (given.length === 0) throw misconfigured(`${path} holds no key.`)
+  for (const { material, path: place } of given) checkNext(material, place)
   const all = given.map(entry => named(entry, parseVerificationKey(entry.material, { algorithms, path: entry.path })))
   const kids = all.flatMap(key => key.kid ?? [])
   if (new Set(kids).size !== kids.length) {
@@ -60,6 +61,13 @@ export function parseKeyring (keys: unknown, { algorithms, path }: KeyRule): Key
     )
   }
   return createKeyring(all)
+}
+
+/** Refuses a `next` that is neither `true` nor `false`, because the key would sign. */
+function checkNext (material: unknown, path: string): void {
+  if (!isObject(material) || material instanceof KeyObject || isCryptoKey(material)) return
+  if (material['next'] === undefined || typeof material['next'] === 'boolean') return
+  throw misconfigured(`${path} is a JWK whose 'next' is neither true nor false.`)
 }
 
 /** Creates a keyring of parsed keys, of which no two have the same `kid`. */

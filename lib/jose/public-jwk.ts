@@ -1,3 +1,4 @@
+import type { PublicJwkSet } from '../../types/features.js'
 import type { PublicJwk } from '../../types/token-service.js'
 import { misconfigured } from '../errors.js'
 import { isSymmetric } from './algorithms.js'
@@ -17,7 +18,7 @@ export type PublishedKey = Pick<VerificationKey, 'kid' | 'algorithm' | 'key'>
  * Returns the public JWK set of keys.
  * @throws {AuthError} `AUTH_MISCONFIGURED` for a secret, and for an RSA-PSS key, which has no JWK.
  */
-export function publicJwkSet (keys: readonly PublishedKey[], path: string): { readonly keys: readonly PublicJwk[] } {
+export function publicJwkSet (keys: readonly PublishedKey[], path: string): PublicJwkSet {
   return Object.freeze({ keys: Object.freeze(keys.map(key => publicJwk(key, path))) })
 }
 

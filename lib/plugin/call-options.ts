@@ -72,8 +72,8 @@ export function parseAttemptOptions (options: unknown): { readonly realm?: strin
   return parseCallOptions(options, 'guesses.attempt()', { realm: 'a string' }) as { readonly realm?: string }
 }
 
-export function parseRevokeAllOptions (options: unknown): { readonly except?: string } {
-  return parseCallOptions(options, 'sessions.of().revokeAll()', { except: 'a string' }) as { readonly except?: string }
+export function parseRevokeAllOptions (options: unknown, call: string): { readonly except?: string } {
+  return parseCallOptions(options, call, { except: 'a string' }) as { readonly except?: string }
 }
 
 /** Parses the options of a call whose only option is `scheme`. */

@@ -1,13 +1,8 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import type { GatehouseApiKeys } from '../../types/api-keys.js'
-import type { AnyReply, GatehouseTokens } from '../../types/gatehouse.js'
-import type { PrincipalInput } from '../../types/principal.js'
 import type { GatehouseSessions, OwnerSessions, SessionFeature } from '../../types/sessions.js'
 import { internalError } from '../errors.js'
-import {
-  parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseRevokeAllOptions, parseSchemeOption
-} from './call-options.js'
-import { exchangeToken } from './exchange-token.js'
+import { parseOwner, parseRevokeAllOptions, parseSchemeOption } from './call-options.js'
 import { chooseProvider, providersOf, type BoundSchemes } from './schemes.js'
 
 /** Creates `app.gatehouse.apiKeys`. */
@@ -24,32 +19,6 @@ export function createApiKeyCalls (schemes: BoundSchemes): GatehouseApiKeys {
       await chosen(options, 'apiKeys.revokeLeaked()').revokeLeaked(key)
   })
 }
-
-/** Creates `app.gatehouse.tokens`. */
-export function createTokenCalls (schemes: BoundSchemes): GatehouseTokens {
-  const providers = providersOf(schemes, features => features.tokens)
-  const granting = providersOf(schemes, features => features.tokens?.grant)
-  const refreshing = providersOf(schemes, features => features.tokens?.refresh)
-  return Object.freeze({
-    issue: async (principal: PrincipalInput, options: unknown = {}) => {
-      const parsed = parseIssueOptions(options)
-      return await chooseProvider(providers, parsed.scheme, 'issue tokens').feature.issue(principal, parsed)
-    },
-    grant: async (principal: PrincipalInput, options: unknown = {}) => {
-      const parsed = parseGrantOptions(options)
-      return await chooseProvider(granting, parsed.scheme, grantVerb).feature(principal, parsed)
-    },
-    refresh: async (anyReply: AnyReply, token: unknown, options: unknown = {}) => {
-      const reply = anyReply as FastifyReply
-      const parsed = parseRefreshOptions(options)
-      const isOpen = parsed.scheme === undefined && refreshing.length > 0
-      const candidates = isOpen ? refreshing : [chooseProvider(refreshing, parsed.scheme, grantVerb)]
-      return await exchangeToken(reply, schemes, { candidates, token, options: parsed })
-    }
-  })
-}
-
-const grantVerb = 'refresh tokens, which needs sign.refresh'
 
 /** Creates `app.gatehouse.sessions`, for the scheme that a call names, otherwise for all schemes together. */
 export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
@@ -86,7 +55,7 @@ function mergeSessions (all: readonly OwnerSessions[]): OwnerSessions {
       .sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1),
     revoke: async (id: string) => (await Promise.all(all.map(each => each.revoke(id)))).includes(true),
     revokeAll: async (options: unknown = {}) => {
-      const parsed = parseRevokeAllOptions(options)
+      const parsed = parseRevokeAllOptions(options, 'sessions.of().revokeAll()')
       await Promise.all(all.map(each => each.revokeAll(parsed)))
     }
   })

@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, openSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { run } from '../../lib/cli/run.js'
 import type { Terminal } from '../../lib/cli/terminal.js'
 import { internalError } from '../../lib/errors.js'
@@ -100,22 +102,89 @@ for (const [alg, args] of [['ES256', []], ['ES256', ['--alg', 'ES256']], ['EdDSA
     t.same(sets.private.keys, [{ ...sets.public.keys[0], d: sets.private.keys[0].d }])
     t.notOk(JSON.stringify(sets.public).includes('"d"'))
     const trust = { issuer: 'https://id.example.com', audience: 'https://api.example.com' }
-    const app = Fastify()
-    await app.register(authPlugin, {
-      schemes: {
-        mine: jwt({ ...trust, keys: JSON.stringify(sets.private), sign: true }),
-        theirs: jwt({ ...trust, keys: sets.public, issuer: 'https://id.example.com' })
-      },
-      default: 'theirs'
-    })
-    app.get('/', async request => request.principal?.id)
-    await app.ready()
-    const token = await app.gatehouse.tokens.issue({ id: 'ada' })
-    const { statusCode, body } = await app.inject({ url: '/', headers: { authorization: `Bearer ${token}` } })
+    const [mine, theirs] = [Fastify(), Fastify()]
+    t.teardown(async () => { await Promise.all([mine.close(), theirs.close()]) })
+    await mine.register(
+      authPlugin, { schemes: { user: jwt({ ...trust, keys: JSON.stringify(sets.private), sign: true }) } }
+    )
+    await theirs.register(authPlugin, { schemes: { user: jwt({ ...trust, keys: sets.public }) } })
+    theirs.get('/', async request => request.principal?.id)
+    const token = await mine.gatehouse.tokens.issue({ id: 'ada' })
+    const { statusCode, body } = await theirs.inject({ url: '/', headers: { authorization: `Bearer ${token}` } })
     t.same([statusCode, body], [200, 'ada'])
-    await app.close()
   })
 }
+
+/** A file that is gone when the test ends. */
+function file (t: Test, content: string): string {
+  const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
+  t.teardown(() => { rmSync(folder, { recursive: true }) })
+  const path = join(folder, 'keys.json')
+  writeFileSync(path, content)
+  return path
+}
+
+t.test('rotates keys so that each is published before it signs, and verifies after it has signed', async t => {
+  const rotate = async (text: string, ...more: string[]) => {
+    const { code, stdout } = await ran(['keys', '--rotate', file(t, text), ...more])
+    t.equal(code, 0)
+    return { text: stdout, sets: JSON.parse(stdout) }
+  }
+  const kidsOf = (keys: ReadonlyArray<{ kid: string }>) => keys.map(({ kid }) => kid)
+  const made = await ran(['keys', '--alg', 'EdDSA'])
+  const [first] = JSON.parse(made.stdout).private.keys
+  const begun = await rotate(made.stdout)
+  t.match(begun.sets.private.keys, [first, { alg: 'EdDSA', next: true, d: String }])
+  t.equal(begun.sets.private.keys.length, 2)
+  const second = await rotate(begun.text)
+  const [, next] = begun.sets.private.keys
+  const { next: _, ...signing } = next
+  const { d: __, ...old } = first
+  t.match(second.sets.private.keys, [signing, { alg: 'EdDSA', next: true, d: String }, old])
+  t.notOk('next' in second.sets.private.keys[0])
+  t.notOk('d' in second.sets.private.keys[2])
+  const third = await rotate(JSON.stringify(second.sets.private), '--alg', 'ES256')
+  t.equal(third.sets.private.keys[1].alg, 'ES256')
+  t.notOk(kidsOf(third.sets.private.keys).includes(first.kid), 'the oldest is left out')
+  for (const { sets } of [begun, second, third]) {
+    t.same(kidsOf(sets.public.keys), kidsOf(sets.private.keys))
+    t.notMatch(JSON.stringify(sets.public), /"d"|next/)
+  }
+  const trust = { issuer: 'https://id.example.com', audience: 'https://api.example.com' }
+  const apps = await Promise.all([begun, second, third].map(async ({ sets }) => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(authPlugin, { schemes: { user: jwt({ ...trust, keys: sets.private, sign: true }) } })
+    app.get('/', async request => request.principal?.id)
+    return app
+  }))
+  for (const [i, app] of apps.entries()) {
+    const token = await app.gatehouse.tokens.issue({ id: 'ada' })
+    for (const other of apps.slice(Math.max(0, i - 1), i + 2)) {
+      const { body } = await other.inject({ url: '/', headers: { authorization: `Bearer ${token}` } })
+      t.equal(body, 'ada')
+    }
+  }
+})
+
+t.test('refuses to rotate what holds no signing key, without quoting it', async t => {
+  const rsa = { kty: 'RSA', n: 'AQAB', e: 'AQAB', d: 'secretpart', alg: 'RS256' }
+  for (const [content, message] of [
+    ['secretpart', /not JSON/],
+    ['null', /neither a JWK set/],
+    ['{"keys":[]}', /neither a JWK set/],
+    ['{"keys":["secretpart"]}', /neither a JWK set/],
+    [JSON.stringify({ keys: [{ ...rsa, next: true }] }), /no private key that signs/],
+    [JSON.stringify({ keys: [rsa] }), /with --alg/]
+  ] as const) {
+    const { code, stdout, stderr } = await ran(['keys', '--rotate', file(t, content)])
+    t.same([code, stdout], [1, ''])
+    t.match(stderr, message)
+    t.notMatch(stderr, /secretpart/)
+  }
+  t.match(await ran(['keys', '--rotate', '/nowhere/at/all']), { code: 1, stderr: /cannot be read/ })
+  t.match(await ran(['keys', '--rotate']), { code: 2, stderr: /The options are --alg and --rotate, and each needs/ })
+})
 
 t.test('reads a password as one line of UTF-8 from standard input, without the line ending', async t => {
   for (const input of [['correct horse'], ['correct horse\n'], ['correct horse\r\n'], ['correct', ' horse\n']]) {

@@ -149,7 +149,7 @@ export class TokenAuthenticator {
 
   #accept ({ token, jws, claims, trust }: Presented, key: VerificationKey): Verification {
     const fault = claimFault(jws.header, claims, trust.rules)
-    if (fault !== null) return invalid(fault)
+    if (fault !== null) return this.#own?.isOfAnother(claims) === true ? foreign : invalid(fault)
     const realm = this.#realmOf(trust, claims as Claims)
     const principal = this.#settings.mapping === null ? defaultPrincipal(claims, realm) : null
     if (typeof principal === 'string') return invalid(principal)

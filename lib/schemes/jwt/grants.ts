@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { GrantedTokens, GrantOptions } from '../../../types/features.js'
+import type { GrantedTokens, GrantOptions, GrantRecord, OwnerGrants } from '../../../types/features.js'
 import type { Foreign, Invalid } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { Load, SchemeContext } from '../../../types/scheme.js'
@@ -151,6 +151,45 @@ export class Grants {
     if (!isAuthentic || family.resource !== resource) return 'unknown'
     if (client !== null && family.client !== client) return 'foreign client'
     return await this.endFamily(record.id) ? 'revoked' : 'unknown'
+  }
+
+  /** Returns the grants of one owner. */
+  of (owner: StoreOwner): OwnerGrants {
+    return Object.freeze({
+      list: async () => {
+        const records = await Promise.all((await this.#find(owner)).map(record => this.#recordOf(record)))
+        return records.sort((a, b) => a.lastUsedAt < b.lastUsedAt ? 1 : -1)
+      },
+      revoke: async (id: string) => (await this.#find(owner)).some(each => each.id === id) && await this.endFamily(id),
+      revokeAll: async ({ except }: { readonly except?: string } = {}) => {
+        const others = (await this.#find(owner)).filter(({ id }) => id !== except)
+        const results = await Promise.allSettled(others.map(({ id }) => this.endFamily(id)))
+        for (const result of results) if (result.status === 'rejected') throw result.reason
+      }
+    })
+  }
+
+  /** Finds the grants of an owner at this scheme. */
+  async #find (owner: StoreOwner): Promise<readonly StoreRecord[]> {
+    const { store, issuer, resource } = this.#options
+    const found = await store.find(familyKind, { realm: owner.realm, id: owner.id })
+    return found.filter(record => familyOf(record).issuer === issuer && familyOf(record).resource === resource)
+  }
+
+  async #recordOf (record: StoreRecord): Promise<GrantRecord> {
+    const { scheme, signer, hasClient } = this.#options
+    const { client, scopes, createdAt, rotatedAt } = familyOf(record)
+    return Object.freeze({
+      id: record.id,
+      owner: Object.freeze({ ...ownerOf(record) }),
+      scheme,
+      client: client === signer.client ? null : client,
+      scopes: Object.freeze([...scopes]),
+      createdAt: new Date(createdAt).toISOString(),
+      lastUsedAt: new Date(rotatedAt).toISOString(),
+      expiresAt: new Date(Number(record.expiresAt)).toISOString(),
+      ended: !await hasClient(client)
+    })
   }
 
   #newFamily (

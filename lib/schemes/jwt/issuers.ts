@@ -38,6 +38,8 @@ export interface Trust {
 export interface Trusted {
   /** The issuer for which the scheme signs; `undefined` if a function finds the issuers. */
   readonly first: Trust | undefined
+  /** The issuers that are known at boot, in the order of the options. */
+  readonly all: readonly Trust[]
   /** `true` if keys are fetched, or may be. */
   readonly isRemote: boolean
   /**
@@ -64,6 +66,7 @@ export function createIssuers (issuers: JwtSettings['issuers'], common: Common, 
   const anyIssuer = byIssuer.get(null)
   return {
     first: trusts[0],
+    all: trusts,
     isRemote: trusts.some(trust => trust.isRemote),
     of: iss => anyIssuer ?? (
       typeof iss === 'string' ? byIssuer.get(iss) ?? foreign : invalid('the claim iss is missing or not a string')
@@ -81,7 +84,7 @@ function byFunction (resolve: (iss: string) => unknown, common: Common, path: st
     return createTrust({ ...parsed, issuer: iss, path: `the result of the function ${path}.issuers` }, common)
   }
   const issuers = new IssuerFunction(resolve, (iss, answer) => atRunTime(() => create(iss, answer)))
-  return { first: undefined, isRemote: true, of: iss => issuers.of(iss) }
+  return { first: undefined, all: [], isRemote: true, of: iss => issuers.of(iss) }
 }
 
 function createTrust ({ issuer, audience, algorithms, keys, path }: IssuerSettings, common: Common): Trust {

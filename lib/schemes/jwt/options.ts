@@ -231,7 +231,7 @@ function complete (parsed: Parsed<typeof common>, { name, path, issuers, sign }:
     ...from,
     realm: realm ?? name,
     clock: Object.freeze({ tolerance: clockTolerance, maxAge: maxTokenAge }),
-    typ,
+    typ: parseTokenType(typ, sign, path),
     cacheSize: cache,
     mapping: principal,
     load,
@@ -255,6 +255,14 @@ function checkRemote (remote: object, issuers: JwtSettings['issuers'], path: str
   const isRemote = typeof issuers === 'function' || issuers.some(({ keys }) => keys === undefined || isKeysUrl(keys))
   if (given === undefined || isRemote) return
   throw misconfigured(`The option ${path}.${given} is about fetched keys, but all keys are given. Leave it out.`)
+}
+
+/** Returns the only accepted `typ`. A scheme that signs accepts what it writes (RFC 9068, 4). */
+function parseTokenType (typ: string | null, sign: SignSettings | null, path: string): string | null {
+  if (sign === null || typ === 'at+jwt') return typ
+  if (typ === null) return 'at+jwt'
+  throw misconfigured(`The option ${path}.typ must be 'at+jwt' in a scheme that signs, because that is the typ of ` +
+    'its tokens. Leave it out.')
 }
 
 function parseIssuers (issuers: unknown, path: string): JwtSettings['issuers'] {

@@ -23,6 +23,8 @@ export interface OwnTokensOptions {
   /** Completes the person of a token; `null` without one. */
   readonly load: Load | null
   readonly grants: SchemeContext['grants']
+  /** Returns true if an `aud` belongs to another scheme that signs for the same issuer. */
+  readonly isOfAnother: (aud: unknown) => boolean
 }
 
 /** The principal of a token, and whose rights it has. */
@@ -46,6 +48,11 @@ export class OwnTokens {
 
   constructor (options: OwnTokensOptions) {
     this.#options = options
+  }
+
+  /** Returns true if the audience of a token is another scheme of the same issuer. */
+  isOfAnother ({ aud }: Readonly<Record<string, unknown>>): boolean {
+    return this.#options.isOfAnother(aud)
   }
 
   /** Makes the tokens of a client depend on the client. */

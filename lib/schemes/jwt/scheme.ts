@@ -11,6 +11,7 @@ import type { JwtCredential, JwtOptions, JwtSettings } from './options.js'
 import { OwnTokens } from './own-tokens.js'
 import { createResource } from './resource.js'
 import { createTokens } from './service.js'
+import { joinIssuer } from './shared-issuer.js'
 
 export type { ClaimsMapping, IssuerResolver, JwtCredential, JwtIssuer, JwtOptions } from './options.js'
 export type { SignOptions, TokenClaims } from './sign-options.js'
@@ -54,7 +55,14 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
     if (issuers.isRemote) app.addHook('onClose', async () => { for (const fetch of fetches) fetch.abort() })
     const resource = settings.resource === null ? null : createResource(settings.resource, settings)
     const described = Object.freeze(resource === null ? {} : { routes: resource.routes })
-    const checks = sign === null || issuers.first === undefined ? null : createChecks(app, name, { settings, context })
+    const memberships = issuers.all.map((trust, i) => {
+      const keys = typeof settings.issuers === 'function' ? undefined : settings.issuers[i]?.keys
+      return joinIssuer(app, { path, trust, keys, sign })
+    })
+    const [isOfAnother] = memberships
+    const checks = sign === null || isOfAnother === undefined
+      ? null
+      : createChecks(app, name, { settings, context, isOfAnother })
     const authenticator = new TokenAuthenticator({ name, settings, trusted: issuers, own: checks?.own ?? null })
     const scheme: Scheme = {
       ...traits(settings.places, 'JWT'),
@@ -66,7 +74,7 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
     }
     const typed = scheme as Scheme<PrincipalFrom<P>, JwtCredential>
     if (sign === null || issuers.first === undefined || checks === null) return { scheme: typed, features: described }
-    const setup = { sign, trust: issuers.first, typ, name, path }
+    const setup = { sign, trust: issuers.first, name, path }
     return createTokens(app, { setup, settings, context, authenticator, ...checks })
       .then(tokens => ({ scheme: typed, features: Object.freeze({ ...described, tokens }) }))
   }
@@ -80,16 +88,17 @@ interface Checks {
 interface ChecksSetup {
   readonly settings: JwtSettings
   readonly context: SchemeContext
+  readonly isOfAnother: (aud: unknown) => boolean
 }
 
 /** Creates what a signing scheme checks of its own tokens beside signatures. */
-function createChecks (app: FastifyInstance, scheme: string, { settings, context }: ChecksSetup): Checks {
+function createChecks (app: FastifyInstance, scheme: string, { settings, context, isOfAnother }: ChecksSetup): Checks {
   const { sign, load } = settings
   const staleness = sign?.staleness ?? null
   const live = staleness === null ? null : new LiveTokens({ store: context.store, staleness, log: app.log })
   if (live !== null) app.addHook('onClose', async () => { live.close() })
   const own = new OwnTokens({
-    scheme, firstParty: String(sign?.client), live, load: load ?? context.load, grants: context.grants
+    scheme, firstParty: String(sign?.client), live, load: load ?? context.load, grants: context.grants, isOfAnother
   })
   return { own, live }
 }

@@ -1,14 +1,18 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { GrantedTokens, GrantOptions, RefreshOptions, TokenFeature } from '../../../types/features.js'
+import type {
+  GrantedTokens, GrantOptions, PublicJwkSet, RefreshOptions, TokenFeature
+} from '../../../types/features.js'
 import type { Foreign, Invalid } from '../../../types/outcome.js'
 import type { PrincipalInput } from '../../../types/principal.js'
 import type { SchemeContext } from '../../../types/scheme.js'
+import type { StoreOwner } from '../../../types/store.js'
 import type { IssuedTokens, RefreshGrant, Revocation, TokenService } from '../../../types/token-service.js'
 import { AuthError, misconfigured } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import type { Claims } from '../../jose/claims.js'
 import { publicJwkSet } from '../../jose/public-jwk.js'
 import { principalFrom } from '../../kit/principal.js'
+import { atRunTime } from '../../util/options.js'
 import type { TokenAuthenticator } from './authenticate.js'
 import { Grants } from './grants.js'
 import { isFamilyId, type LiveTokens } from './live-tokens.js'
@@ -58,14 +62,27 @@ export async function createTokens (app: FastifyInstance, parts: TokenParts): Pr
     hasClient: client => own.hasClient(client)
   })
   const service = new OwnTokenService({ ...parts, signer, grants, issuer, audiences: audience })
-  if (refresh === null) return Object.freeze({ issue, service })
-  return Object.freeze({
+  const common = {
     issue,
+    revoke: (token: string) => service.revoke(token, null),
+    of: (owner: StoreOwner) => grants.of(owner),
+    jwks: createJwksCall(app, service),
+    service
+  }
+  if (refresh === null) return Object.freeze(common)
+  return Object.freeze({
+    ...common,
     grant: (principal: PrincipalInput, options: GrantOptions) => grants.grant(principal, options),
     refresh: async (request: FastifyRequest, token: unknown, { client = signer.client, scopes }: RefreshOptions) =>
-      await service.refresh(request, token, { client, scopes }) as GrantedTokens | Invalid | Foreign,
-    service
+      await service.refresh(request, token, { client, scopes }) as GrantedTokens | Invalid | Foreign
   })
+}
+
+/** Creates the call `jwks`, which stops the boot for keys that cannot be published, and is a fault after it. */
+function createJwksCall (app: FastifyInstance, service: TokenService): () => PublicJwkSet {
+  let isBooted = false
+  app.addHook('onReady', async () => { isBooted = true })
+  return () => isBooted ? atRunTime(() => service.jwks()) : service.jwks()
 }
 
 interface ServiceParts extends TokenParts {
@@ -138,7 +155,7 @@ class OwnTokenService implements TokenService {
     return outcome.kind === 'authenticated' ? claims : null
   }
 
-  jwks (): ReturnType<TokenService['jwks']> {
+  jwks (): PublicJwkSet {
     return publicJwkSet(this.#parts.signer.keys, this.#parts.setup.path)
   }
 

@@ -26,8 +26,6 @@ const require = createRequire(import.meta.url)
 export interface SignSetup {
   readonly sign: SignSettings
   readonly trust: Trust
-  /** The only `typ` that the scheme accepts; `null` if it accepts the usual ones. */
-  readonly typ: string | null
   readonly name: string
   /** The path of the options of the scheme, for messages. */
   readonly path: string
@@ -90,10 +88,10 @@ export interface SignedToken {
  * @throws {AuthError} `AUTH_MISCONFIGURED` if no key can sign, or the scheme would not accept the tokens.
  */
 export async function createSigner (app: FastifyInstance, setup: SignSetup): Promise<Signer> {
-  const { sign, trust, typ, name, path } = setup
+  const { sign, trust, name, path } = setup
   const key = signingKey(setup)
   const kid = sign.kid ?? key.kid
-  const header = { algorithm: key.algorithm, typ: typ ?? 'at+jwt', ...kid === null ? {} : { kid } }
+  const header = { algorithm: key.algorithm, typ: 'at+jwt', ...kid === null ? {} : { kid } }
   const engine = await signEngine(app, name, key, header)
   checkAccepted(engine({ probe: true }), trust, path)
   const { issuer: iss, audience } = trust.rules
@@ -178,10 +176,10 @@ function ownLifetime (expiresIn: unknown): number {
 function signingKey ({ sign, trust, path }: SignSetup): SigningKey {
   const own = sign.key !== undefined
     ? ownKey(sign.key, trust, `${path}.sign.key`)
-    : trust.ring?.keys.find(key => key.signing !== null)
+    : trust.ring?.keys.find(key => key.signing !== null && !key.next)
   if (own === undefined) {
-    throw misconfigured(`${path} has no key to sign with: its keys are public, or found by a function. Set sign.key ` +
-      'to a secret or private key.')
+    throw misconfigured(`${path} has no key to sign with: its keys are public, found by a function, or have ` +
+      'next: true. Set sign.key to a secret or private key.')
   }
   const { algorithm, kid, key, signing } = own
   if (signing === null) throw misconfigured(`${path}.sign.key is a public key. Signing needs the private key.`)

@@ -345,7 +345,13 @@ t.test('of several schemes, the one that granted a token refreshes it', async t 
 
 t.test('faults are told by name', async t => {
   const app = await appWith(
-    t, { schemes: { api: jwt(own({}, { realm: 'web' })), plain: jwt(own({}, {}, { sign: true })) }, default: 'api' }
+    t,
+    {
+      schemes: {
+        api: jwt(own({}, { realm: 'web' })), plain: jwt(own({}, {}, { issuer: 'https://plain.test', sign: true }))
+      },
+      default: 'api'
+    }
   )
   const grant = (who: object, options: object = { scheme: 'api' }) => app.gatehouse.tokens.grant(
     who as typeof person, options

@@ -605,7 +605,10 @@ t.test('stops the boot if it could not sign, or would not accept its own tokens'
     [{ keys: { a: rsa.privateKey }, sign: { kid: 'b' } }, /would not accept/],
     [{ keys: hs, sign: { expiresIn: 'soon' } }, /expiresIn/],
     [{ keys: () => hs, sign: { key: 'x'.repeat(40) } }, /too easy to guess/],
-    [{ keys: hs, sign: { key: undefined } }, /undefined/]
+    [{ keys: hs, sign: { key: undefined } }, /undefined/],
+    [{ keys: hs, sign: true, typ: 'JWT' }, /schemes\.user\.typ must be 'at\+jwt'/],
+    [{ keys: { ...rsa.privateKey.export({ format: 'jwk' }), next: true }, sign: true }, /have next: true/],
+    [{ keys: { ...rsa.privateKey.export({ format: 'jwk' }), next: 'yes' } }, /'next' is neither true nor false/]
   ] as const) {
     const app = Fastify()
     await t.rejects(
@@ -625,7 +628,7 @@ t.test('sign: works beside @fastify/jwt, registered before or after', async t =>
     const schemes: Array<Awaited<ReturnType<typeof make>>> = []
     await app.register(async app => {
       for (const name of ['user', 'service']) {
-        schemes.push(await make(jwt({ ...base, keys: secretOf(), sign: true }), app, name))
+        schemes.push(await make(jwt({ ...base, issuer: name, keys: secretOf(), sign: true }), app, name))
       }
     })
     if (order === 'after') await app.register(fastifyJwt, { secret: own })
@@ -657,7 +660,7 @@ t.test('lets two applications use one definition without sharing state', async t
   const definition = jwt({ ...base, sign: true })
   const apps = [Fastify(), Fastify()]
   const schemes = await Promise.all(apps.map(async (app, i) => (await make(definition, app, `user${i}`)).scheme))
-  const text = hsToken({ jti: 'x' })
+  const text = hsToken({ jti: 'x' }, { typ: 'at+jwt' })
   for (const scheme of schemes) t.equal(await word(scheme, text), 'authenticated')
   t.not(schemes[0], schemes[1])
   await Promise.all(apps.map(async app => await app.close()))
