@@ -1,3 +1,4 @@
+import { types } from 'node:util'
 import type { AuthErrorCode, AuthFailure } from '../types/error.js'
 
 /** The status and public message of every code. Messages are constant and reveal no more than the code. */
@@ -56,6 +57,11 @@ export class AuthError extends Error {
   }
 }
 
+/** Returns true for an error of any JavaScript realm: in Jest, those of Node itself are of another one. */
+export function isError (value: unknown): value is Error {
+  return value instanceof Error || types.isNativeError(value)
+}
+
 /**
  * Matches file, line and column in a line of a stack. The function name before them is left out, because it may be a
  * key of a table.
@@ -69,8 +75,8 @@ const position = /^ +at (?:async )?(?:.* \()?(.+:\d+:\d+)\)?$/gm
  */
 export function redactError (error: unknown): Error {
   if (error instanceof AuthError) return error
-  const redacted = new Error(error instanceof Error ? nameAndCode(error) : `a thrown ${typeof error}`)
-  const positions = error instanceof Error ? Array.from(String(error.stack).matchAll(position), match => match[1]) : []
+  const redacted = new Error(isError(error) ? nameAndCode(error) : `a thrown ${typeof error}`)
+  const positions = isError(error) ? Array.from(String(error.stack).matchAll(position), match => match[1]) : []
   redacted.stack = [redacted.message, ...positions.map(each => `    at ${each}`)].join('\n')
   return redacted
 }

@@ -6,7 +6,7 @@ import { AuthError, authFailure, internalError } from '../errors.js'
 import { loadedPrincipal, principalFrom } from '../kit/principal.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isNo, isThenable } from '../util/answer.js'
-import { isObject, ownField, property } from '../util/objects.js'
+import { isObject, isValidDate, ownField, property } from '../util/objects.js'
 import { isExpired, RequestState, type Faulty, type Identity } from './request-state.js'
 import { testSeam } from './test-seam.js'
 
@@ -278,7 +278,7 @@ function isFrozenList (value: unknown): boolean {
 }
 
 function isInstant (value: unknown): boolean {
-  return value === null || (value instanceof Date && !Number.isNaN(value.getTime()))
+  return value === null || isValidDate(value)
 }
 
 function enrich (bound: BoundScheme, outcome: Authenticated, loaded: unknown): Answer {

@@ -6,7 +6,7 @@ import {
 } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
 import { hasPermission, type Permissions, type Requirement } from '../policy/requirements.js'
-import { isNo } from '../util/answer.js'
+import { isNo, isThenable } from '../util/answer.js'
 import { describeValue } from '../util/describe.js'
 import type { Identity } from './request-state.js'
 
@@ -89,7 +89,7 @@ async function meets (conditions: Conditions, caller: Caller): Promise<boolean> 
 function callFor (kind: 'scopes' | 'roles', run: RequirementsFunction, caller: Caller): Requirements {
   const returned = run(caller.request)
   // a promise is a wrong return value; its rejection, which nobody awaits, must not end the process
-  if (returned instanceof Promise) returned.catch(() => {})
+  if (isThenable(returned)) Promise.resolve(returned).catch(() => {})
   return parseReturnedRequirements(kind, returned, caller.permissions)
 }
 

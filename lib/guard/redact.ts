@@ -1,9 +1,9 @@
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { Scheme } from '../../types/scheme.js'
-import { misconfigured } from '../errors.js'
+import { isError, misconfigured } from '../errors.js'
 import { sourcesOf } from '../kit/read-credential.js'
 import { describeValue } from '../util/describe.js'
-import { isObject } from '../util/objects.js'
+import { isObject, isPlainObject } from '../util/objects.js'
 import { listOf, object, type Parser } from '../util/options.js'
 
 /** Options of {@link redactRequest}. */
@@ -70,7 +70,7 @@ export function redactRequest (options: RedactOptions): RequestRedactor {
   const { query } = parse(options, 'The options of redactRequest')
   const hide = createHide(new Set(query))
   const redact = (value: unknown): unknown => {
-    if (value instanceof Error) return hide(toErrorFields(value))
+    if (isError(value)) return hide(toErrorFields(value))
     return isRequest(value) ? hide(toLoggedFields(value)) : hide(value)
   }
   redactors.add(redact)
@@ -126,8 +126,7 @@ function createHide (names: ReadonlySet<string>): Hide {
 function isData (value: unknown): value is object {
   if (Array.isArray(value)) return true
   if (!isObject(value)) return false
-  const prototype: unknown = Object.getPrototypeOf(value)
-  return prototype === null || prototype === Object.prototype || Object.hasOwn(value, 'stack')
+  return isPlainObject(value) || Object.hasOwn(value, 'stack')
 }
 
 /** Matches the name of a parameter. Applications differ in whether '#' and ';' begin one. */

@@ -5,7 +5,7 @@ import { misconfigured } from '../errors.js'
 import { findKey, layersOf } from '../secrets/disguised-keys.js'
 import { decodeBase64url } from '../util/base64url.js'
 import { joinNames } from '../util/describe.js'
-import { isObject } from '../util/objects.js'
+import { isBytes, isObject } from '../util/objects.js'
 
 /** A JSON Web Key (RFC 7517, 4). Members that this plugin does not know are ignored. */
 export interface Jwk {
@@ -47,7 +47,7 @@ export function readKey (material: unknown, path: string): ReadKey {
   if (material instanceof KeyObject) return fromKeyObject(material, path)
   if (isCryptoKey(material)) return fromCryptoKey(material, path)
   const bare = unwrap(material, path)
-  if (bare instanceof Uint8Array) return fromSecret(Buffer.from(bare), path)
+  if (isBytes(bare)) return fromSecret(Buffer.from(bare), path)
   if (typeof bare === 'string') return fromPem(bare, path)
   if (isObject(bare) && typeof bare['kty'] === 'string') return fromJwk(bare, path)
   throw misconfigured(`${path} must be a secret, a PEM text, a KeyObject, a CryptoKey or a JWK.`)
@@ -59,7 +59,7 @@ export function readKey (material: unknown, path: string): ReadKey {
  * @throws {AuthError} `AUTH_MISCONFIGURED` for a key in an unsupported form.
  */
 export function unwrap (material: unknown, path: string): unknown {
-  if (typeof material !== 'string' && !(material instanceof Uint8Array)) return material
+  if (typeof material !== 'string' && !isBytes(material)) return material
   const bytes = Buffer.from(material as Uint8Array)
   const found = findKey(layersOf(bytes))
   if (found === null) return bytes

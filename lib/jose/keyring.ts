@@ -5,7 +5,7 @@ import { misconfigured } from '../errors.js'
 import { unavailableOr } from '../kit/outcome.js'
 import { isThenable } from '../util/answer.js'
 import { joinNames } from '../util/describe.js'
-import { isObject } from '../util/objects.js'
+import { isBytes, isMap, isObject } from '../util/objects.js'
 import { isSymmetric } from './algorithms.js'
 import { parseVerificationKey } from './jwk.js'
 import type { KeyRule, VerificationKey } from './jwk.js'
@@ -108,7 +108,7 @@ function entries (given: unknown, path: string): Entry[] {
     throw misconfigured(`${path} is undefined. Set it, or the environment variable that it comes from.`)
   }
   const keys = unwrap(given, path)
-  if (keys instanceof Map) return [...keys].map(([kid, material], i) => entry(kid, material, i, path))
+  if (isMap(keys)) return [...keys].map(([kid, material], i) => entry(kid, material, i, path))
   if (isSet(keys) || !isRecord(keys)) return setOrKey(keys, path)
   return Object.entries(keys).map(([kid, material], i) => entry(kid, material, i, path))
 }
@@ -139,9 +139,8 @@ function isSet (value: unknown): value is { readonly keys: readonly unknown[] } 
 }
 
 function isRecord (value: unknown): value is Readonly<Record<string, unknown>> {
-  return isObject(value) && !(value instanceof KeyObject) && !isCryptoKey(value) && !(
-    value instanceof Uint8Array
-  ) && typeof value['kty'] !== 'string'
+  return isObject(value) && !(value instanceof KeyObject) && !isCryptoKey(value) && !isBytes(value) &&
+    typeof value['kty'] !== 'string'
 }
 
 type Resolved = KeyMaterial | Unavailable | null | undefined
@@ -198,6 +197,6 @@ export function isUnavailable (value: unknown): value is Unavailable {
 }
 
 function isMaterial (value: unknown): value is KeyMaterial {
-  if (typeof value === 'string' || value instanceof Uint8Array) return value.length > 0
+  if (typeof value === 'string' || isBytes(value)) return value.length > 0
   return value instanceof KeyObject || isCryptoKey(value) || (isObject(value) && Object.hasOwn(value, 'kty'))
 }

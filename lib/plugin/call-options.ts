@@ -5,7 +5,7 @@ import type { LoginOptions } from '../../types/sessions.js'
 import type { StoreOwner } from '../../types/store.js'
 import { internalError, misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
-import { isObject, property } from '../util/objects.js'
+import { isObject, isValidDate, property } from '../util/objects.js'
 import { atRunTime, readOptions } from '../util/options.js'
 
 const kinds = {
@@ -13,7 +13,7 @@ const kinds = {
   'true or false': (value: unknown) => typeof value === 'boolean',
   'an object': isObject,
   'a list of strings': (value: unknown) => Array.isArray(value) && value.every(each => typeof each === 'string'),
-  'a valid Date': (value: unknown) => value instanceof Date && !Number.isNaN(value.getTime()),
+  'a valid Date': isValidDate,
   "Fastify's request": (value: unknown) => isObject(value) && isObject(property(value, 'raw')),
   anything: () => true
 } as const

@@ -79,6 +79,8 @@ function parseSchemes (value: unknown): Options['schemes'] {
         'with a letter first.')
     }
     if (typeof scheme !== 'function' && !isScheme(scheme)) {
+      const missing = missingMember(scheme)
+      if (missing !== null) throw misconfigured(`The option schemes.${name} ${missing}`)
       throw misconfigured(`The option schemes.${name} must be the result of apiKey(), jwt(), basic() or session(), ` +
         `or a scheme of your own. Got ${describeValue(scheme)}.`)
     }
@@ -89,6 +91,17 @@ function parseSchemes (value: unknown): Options['schemes'] {
 /** Returns true for a value that has the required members of a scheme. */
 export function isScheme (value: unknown): value is Scheme<Principal> {
   return isObject(value) && typeof value.authenticate === 'function' && isObject(value.openapi)
+}
+
+/** Describes the member that an almost complete scheme lacks, as the end of a sentence; `null` for other values. */
+export function missingMember (value: unknown): string | null {
+  if (!isObject(value)) return null
+  const [hasAuthenticate, hasOpenapi] = [typeof value.authenticate === 'function', isObject(value.openapi)]
+  if (hasAuthenticate === hasOpenapi) return null
+  return hasAuthenticate
+    ? "has no openapi. Describe where its credential is, such as openapi: { type: 'http', scheme: 'bearer' } or " +
+      "{ type: 'apiKey', in: 'header', name: 'x-key' }."
+    : 'has no authenticate(request), which returns authenticated(principal), absent or invalid(reason).'
 }
 
 const errorForms = ['fastify', 'problem', 'oauth'] as const

@@ -15,7 +15,7 @@ import { describeValue, joinNames } from '../util/describe.js'
 import { isHttpToken } from '../util/http-token.js'
 import { isObject } from '../util/objects.js'
 import { readOptions } from '../util/options.js'
-import { isScheme, type Options } from './options.js'
+import { isScheme, missingMember, type Options } from './options.js'
 
 /** The schemes of one application, by name. */
 export type BoundSchemes = ReadonlyMap<string, BoundScheme>
@@ -84,7 +84,9 @@ function partsOf (made: Made<Principal>, name: string): SchemeParts {
   if (isObject(made) && isScheme(made.scheme) && isObject(made.features)) {
     return { scheme: withHttpScheme(made.scheme, option), features: parseFeatures(made.features, option) }
   }
-  throw misconfigured(`The option schemes.${name} is a function that returned no scheme. Return an object with ` +
+  const missing = missingMember(made) ?? missingMember(isObject(made) ? made.scheme : null)
+  if (missing !== null) throw misconfigured(`${option} is a function whose scheme ${missing}`)
+  throw misconfigured(`${option} is a function that returned no scheme. Return an object with ` +
     'authenticate() and openapi, or { scheme, features }.')
 }
 

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { misconfigured } from '../errors.js'
+import { isRootPrototype } from '../util/objects.js'
 import type { Declaration } from './parse.js'
 
 /** A declaration above the route, with its name in the audit. */
@@ -89,7 +90,7 @@ function checkInherits ({ declaration: { path, inherit } }: Level): void {
 /** Returns a context and those that enclose it. Fastify creates a child by `Object.create(parent)`. */
 export function lineage (context: FastifyInstance): readonly FastifyInstance[] {
   const all: FastifyInstance[] = []
-  for (let each: unknown = context; each !== null && each !== Object.prototype; each = Object.getPrototypeOf(each)) {
+  for (let each: object = context; !isRootPrototype(each); each = Object.getPrototypeOf(each) as object) {
     all.push(each as FastifyInstance)
   }
   return all

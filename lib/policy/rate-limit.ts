@@ -1,5 +1,6 @@
 import type { Principal } from '../../types/principal.js'
 import { internalError, misconfigured } from '../errors.js'
+import { isThenable } from '../util/answer.js'
 import { describeValue, didYouMean, joinNames } from '../util/describe.js'
 import { isObject, ownFields } from '../util/objects.js'
 import { duration, listOf, object, wholeNumber, type Parser } from '../util/options.js'
@@ -97,7 +98,7 @@ export function rateLimitFor (principal: Principal, limit: RateLimit | PlanChoic
   if (!isPlanChoice(limit)) return limit
   const returned = limit.choose(principal)
   // a promise is a wrong return value; its rejection, which nobody awaits, must not end the process
-  if (returned instanceof Promise) returned.catch(() => {})
+  if (isThenable(returned)) Promise.resolve(returned).catch(() => {})
   const plan = typeof returned === 'string' ? limit.plans.get(returned) : undefined
   if (plan !== undefined) return plan
   throw internalError('a rateLimit function must return the name of a plan ' +

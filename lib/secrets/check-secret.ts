@@ -1,5 +1,6 @@
 import { misconfigured } from '../errors.js'
 import { minSecretBytes } from '../util/describe.js'
+import { isBytes } from '../util/objects.js'
 import { listOf, type Parser } from '../util/options.js'
 import { findKey, innermost, layersOf, textOf } from './disguised-keys.js'
 import { isKnown } from './known-secrets.js'
@@ -11,6 +12,8 @@ interface SecretRule {
   readonly minBytes: number
   /** The path of the option, for the message: `schemes.web.secret`. */
   readonly path: string
+  /** A further sentence for the message about a weak secret. */
+  readonly hint?: string
 }
 
 /** The minimum strength of a symmetric key (RFC 8725, 3.5; NIST SP 800-131A). */
@@ -22,21 +25,22 @@ const howToFix = "Make one with: node -p \"require('node:crypto').randomBytes(32
  * Returns the bytes of a secret that is long enough and not guessable ({@link weakness}).
  * @throws {AuthError} `AUTH_MISCONFIGURED`, whose message contains `path` and not the secret.
  */
-export function checkSecret (secret: unknown, { minBytes, path }: SecretRule): Buffer {
+export function checkSecret (secret: unknown, { minBytes, path, hint }: SecretRule): Buffer {
+  const fix = hint === undefined ? howToFix : `${howToFix}. ${hint}`
   if (secret === undefined) {
     throw misconfigured(`${path} is undefined. Set it, or the environment variable that it comes from. ${howToFix}`)
   }
-  if (typeof secret !== 'string' && !(secret instanceof Uint8Array)) {
+  if (typeof secret !== 'string' && !isBytes(secret)) {
     throw misconfigured(`${path} must be a string or a Uint8Array. ${howToFix}`)
   }
   const bytes = Buffer.from(secret as Uint8Array)
   if (bytes.length < minBytes) {
     throw misconfigured(
-      `${path} is too short: it has ${bytes.length} bytes and needs at least ${minBytes}. ${howToFix}`
+      `${path} is too short: it has ${bytes.length} bytes and needs at least ${minBytes}. ${fix}`
     )
   }
   const reason = weakness(bytes)
-  if (reason !== null) throw misconfigured(`${path} ${reason}. ${howToFix}`)
+  if (reason !== null) throw misconfigured(`${path} ${reason}. ${fix}`)
   return bytes
 }
 

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import type { StoreFailure } from '../../types/store.js'
-import { AuthError, misconfigured } from '../errors.js'
+import { AuthError, isError, misconfigured } from '../errors.js'
 
 /**
  * The store is unavailable: `AUTH_UNAVAILABLE`, 503. `reason` is for callers that have an alternative; like `detail`,
@@ -37,7 +37,7 @@ const constants = [
  * the connection string) may contain stored data or the password.
  */
 export function describeError (error: unknown): string {
-  if (!(error instanceof Error)) return 'a value that is not an Error was thrown'
+  if (!isError(error)) return 'a value that is not an Error was thrown'
   const code: unknown = 'code' in error ? error.code : undefined
   const missing = code === '42P01' || /^no such table/.test(error.message)
     ? ' (a table is missing: was migrate() called?)'
@@ -96,7 +96,7 @@ export function loadPeer (library: string, option: string): unknown {
   try {
     return require(library)
   } catch (error) {
-    const missing = error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND'
+    const missing = isError(error) && 'code' in error && error.code === 'MODULE_NOT_FOUND'
     throw missing ? misconfigured(`${option} needs the package '${library}': npm install ${library}`) : error
   }
 }

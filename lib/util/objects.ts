@@ -1,3 +1,5 @@
+import { types } from 'node:util'
+
 /** An object whose own fields may be read by name. */
 type Fields = Readonly<Record<string, unknown>>
 
@@ -10,7 +12,27 @@ export function isObject (value: unknown): value is Fields {
 export function isPlainObject (value: unknown): value is Fields {
   if (!isObject(value)) return false
   const prototype = prototypeOf(value)
-  return prototype === null || prototype === Object.prototype
+  return prototype === null || isRootPrototype(prototype)
+}
+
+/** Returns true for `Object.prototype`, that of another JavaScript realm (`vm`, Jest) too. */
+export function isRootPrototype (value: object): boolean {
+  return prototypeOf(value) === null && Object.hasOwn(value, 'isPrototypeOf')
+}
+
+/** Returns true for a byte array of any JavaScript realm. */
+export function isBytes (value: unknown): value is Uint8Array {
+  return types.isUint8Array(value)
+}
+
+/** Returns true for a `Map` of any JavaScript realm. */
+export function isMap (value: unknown): value is ReadonlyMap<unknown, unknown> {
+  return types.isMap(value)
+}
+
+/** Returns true for a valid `Date` of any JavaScript realm. */
+export function isValidDate (value: unknown): value is Date {
+  return types.isDate(value) && !Number.isNaN(value.getTime())
 }
 
 /**

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyReply, FastifyRequest, onSendHookHandler } from 'fastify'
-import { AuthError } from '../errors.js'
+import { AuthError, isError } from '../errors.js'
 import { createPrivateSlot } from './private-slot.js'
 
 /**
@@ -194,7 +194,7 @@ async function holdResponse (reply: FastifyReply, payload: unknown, work: Promis
   const release = interceptSend(reply, payload => {
     // An async handler that has sent its response returns undefined.
     if (payload === undefined) return
-    const err = payload instanceof Error ? payload : undefined
+    const err = isError(payload) ? payload : undefined
     request.log[err === undefined ? 'warn' : 'error'](
       { err },
       'fastify-gatehouse: a second response was ignored, as the first was already on its way. ' +

@@ -71,7 +71,7 @@ t.test('The options of the plugin', async t => {
       [{ schemes: { user: () => undefined } }, 'schemes.user is a function that returned no scheme'],
       [
         { schemes: { user: async () => ({ authenticate: () => null }) } },
-        'schemes.user is a function that returned no scheme'
+        'schemes.user is a function whose scheme has no openapi'
       ]
     ]
     for (const [options, ...sentence] of table) await stops(t, () => {}, sentence, { options })

@@ -2,6 +2,7 @@ import { request as requestHttp } from 'node:http'
 import type { Agent, IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import type { LookupFunction } from 'node:net'
+import { isError } from '../../errors.js'
 
 /** Options of {@link fetchJson}. */
 export interface FetchOptions {
@@ -137,6 +138,6 @@ function notAnswered (failure: string): FetchFailure {
  * Returns the code of an error of the system, TLS or HTTP, but not its message, which may contain text of the source.
  */
 function codeOf (error: unknown): string {
-  const code: unknown = error instanceof Error && 'code' in error ? error.code : null
+  const code: unknown = isError(error) && 'code' in error ? error.code : null
   return typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,60}$/.test(code) ? ` (${code})` : ''
 }

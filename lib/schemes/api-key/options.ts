@@ -9,7 +9,7 @@ import { parsePlaces } from '../../kit/read-credential.js'
 import { decorateOption } from '../../kit/request-decorator.js'
 import { describeValue } from '../../util/describe.js'
 import { isHttpToken } from '../../util/http-token.js'
-import { isObject } from '../../util/objects.js'
+import { isMap, isObject } from '../../util/objects.js'
 import { duration, functionOf, object, optional, string } from '../../util/options.js'
 import { isPrefix } from './key.js'
 
@@ -166,10 +166,10 @@ function sourceOf ({ keys, verify, managed }: Sources, path: string): KeySource 
 }
 
 function parseKeys (keys: unknown, option: string): KeyEntries {
-  if (!(keys instanceof Map) && !isObject(keys)) {
+  if (!isMap(keys) && !isObject(keys)) {
     throw misconfigured(`${option} must be an object or a Map from key to principal. Got ${describeValue(keys)}.`)
   }
-  const entries = keys instanceof Map ? [...keys as ReadonlyMap<unknown, unknown>] : Object.entries(keys)
+  const entries = isMap(keys) ? [...keys] : Object.entries(keys)
   if (entries.length === 0) throw misconfigured(`${option} is empty. Add a key, or use verify.`)
   return entries
 }

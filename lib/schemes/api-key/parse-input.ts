@@ -5,7 +5,7 @@ import { internalError } from '../../errors.js'
 import { principalFrom } from '../../kit/principal.js'
 import { parseDuration } from '../../util/duration.js'
 import { atRunTime, readOptions } from '../../util/options.js'
-import { isObject, property } from '../../util/objects.js'
+import { isObject, isValidDate, property } from '../../util/objects.js'
 
 /** The fields of a key that the caller chooses. */
 export type KeyFields = Pick<ApiKeyRecord, 'name' | 'scopes' | 'roles' | 'expiresAt' | 'rateLimit'>
@@ -113,7 +113,7 @@ function parseNames (value: unknown, field: string): readonly string[] {
 
 function parseExpiry (value: unknown): string | null {
   if (value === null) return null
-  if (!(value instanceof Date) || !(value.getTime() > Date.now()) || value.getTime() > maxExpiry) {
+  if (!isValidDate(value) || value.getTime() <= Date.now() || value.getTime() > maxExpiry) {
     throw internalError('expiresAt must be a Date in the future, up to the year 9999, or null')
   }
   return value.toISOString()

@@ -5,7 +5,7 @@ import type { RateLimitRule } from '../../../types/limits.js'
 import type { SchemeName } from '../../../types/names.js'
 import { misconfigured } from '../../errors.js'
 import { describeValue, joinNames } from '../../util/describe.js'
-import { isObject } from '../../util/objects.js'
+import { isMap, isObject } from '../../util/objects.js'
 import { duration, object, optional, type Parser, wholeNumber } from '../../util/options.js'
 import { parsePublicKey } from './leaks.js'
 
@@ -125,12 +125,12 @@ function choose (
 
 function parsePublicKeys (given: unknown, option: string): PublicKeyOf {
   if (typeof given === 'function') return given as PublicKeyOf
-  if (!(given instanceof Map) && !isObject(given)) {
+  if (!isMap(given) && !isObject(given)) {
     throw misconfigured(`${option} must be an object or a Map from identifier to PEM, or a function. Got ` +
       `${describeValue(given)}.`)
   }
   const keys = new Map<string, unknown>(
-    given instanceof Map ? given as ReadonlyMap<string, unknown> : Object.entries(given)
+    isMap(given) ? given as ReadonlyMap<string, unknown> : Object.entries(given)
   )
   const wrong = [...keys].find(([, pem]) => parsePublicKey(pem) === null)
   if (wrong !== undefined) {

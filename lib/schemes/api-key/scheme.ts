@@ -129,10 +129,15 @@ function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings
     }
     if (!key.startsWith(prefix)) throw misconfigured(`${place} does not start with ${path}.prefix.`)
     // the prefix adds no entropy
-    checkSecret(key.slice(prefix.length), { minBytes: 16, path: place })
+    checkSecret(key.slice(prefix.length), { minBytes: 16, path: place, hint: keptKeys(path) })
     principals.set(digest(key), principalAtBoot(principal as PrincipalInput, name, `key ${i + 1} of ${path}.keys`))
   })
   return key => principals.get(digest(key)) ?? null
+}
+
+/** Returns the way out for keys that were given out before: `verify` accepts whatever the application accepts. */
+function keptKeys (path: string): string {
+  return `If customers already hold this key, use ${path}.verify in place of keys: your function may accept any key.`
 }
 
 /** Returns the word in `Authorization` that the key travels with, or `null`. */

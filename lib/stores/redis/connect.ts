@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import { type Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { Subscriber } from './changes.js'
 import { subscriberOptions, type ParsedOptions, type RedisClient, retryDelay } from './options.js'
+import { isError } from '../../errors.js'
 
 /** Connections to one Redis. */
 interface Connection {
@@ -68,7 +69,7 @@ const reconnectInterval = 1_000
 function createReconnect (client: Redis): Connection['reconnectAfter'] {
   let lastAt = -Infinity
   return error => {
-    const isReplica = error instanceof Error && /\bREADONLY\b/.test(error.message)
+    const isReplica = isError(error) && /\bREADONLY\b/.test(error.message)
     if (!isReplica || client.options.retryStrategy === null || performance.now() - lastAt < reconnectInterval) {
       return false
     }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { StoreOwner } from '../../../types/store.js'
+import { isError } from '../../errors.js'
 import type { RedisClient } from './options.js'
 
 /** A Lua script: its text, and the SHA-1 hash under which Redis caches it. */
@@ -129,7 +130,7 @@ export async function run (
   try {
     return await client.evalsha(sha, keys.length, ...keys, ...args) as Reply
   } catch (error) {
-    if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw error
+    if (!(isError(error) && error.message.startsWith('NOSCRIPT'))) throw error
     return await client.eval(text, keys.length, ...keys, ...args) as Reply
   }
 }

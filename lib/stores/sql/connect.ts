@@ -6,7 +6,7 @@ import {
 import type Libsql from 'libsql'
 import type pg from 'pg'
 import type { PoolClient } from 'pg'
-import { misconfigured } from '../../errors.js'
+import { isError, misconfigured } from '../../errors.js'
 import { loadPeer } from '../errors.js'
 import type { AnyKysely, ParsedOptions } from './options.js'
 
@@ -76,7 +76,7 @@ function wrapClient (client: PoolClient): PostgresPoolClient {
     try {
       return await client.query(text, [...values])
     } catch (error) {
-      broken = !(error instanceof Error && 'severity' in error)
+      broken = !(isError(error) && 'severity' in error)
       throw error
     }
   }

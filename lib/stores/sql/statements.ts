@@ -1,5 +1,6 @@
 import { sql, type QueryExecutorProvider, type RawBuilder } from 'kysely'
 import type { Database } from './connect.js'
+import { isError } from '../../errors.js'
 
 /** A row of the table of records. PostgreSQL returns `bigint` as a string. */
 export interface RecordRow {
@@ -144,7 +145,7 @@ export function createQuery (kysely: QueryExecutorProvider): Query {
       try {
         return (await statement.execute(kysely)).rows
       } catch (error) {
-        if (attempt === 5 || !(error instanceof Error && 'code' in error && retryable.has(String(error.code)))) {
+        if (attempt === 5 || !(isError(error) && 'code' in error && retryable.has(String(error.code)))) {
           throw error
         }
       }

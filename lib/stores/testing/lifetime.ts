@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { Store, StoreChange } from '../../../types/store.js'
+import { isError } from '../../errors.js'
 import {
   added, changed, entry, held, ids, kind, shortly, soon, testStore, type StoreContract, until
 } from './fixtures.js'
@@ -90,7 +91,7 @@ export function upkeep (contract: StoreContract): void {
       store.increment(kind, 'a', { window: 1 }), store.decrement(kind, 'a', new Date()), store.migrate()
     ]
     const codes = (await Promise.allSettled(calls)).map(
-      call => call.status === 'rejected' && call.reason instanceof Error && 'code' in call.reason
+      call => call.status === 'rejected' && isError(call.reason) && 'code' in call.reason
         ? call.reason.code
         : call.status
     )
