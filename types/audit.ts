@@ -76,6 +76,11 @@ export interface AuditRow {
   readonly rules: readonly string[]
   /** The origin of the policy: the plugin's default, a group's, the route, or a public path. */
   readonly from: string
+  /**
+   * `true` for a protected route that accepts delegated tokens, with which clients act for people (OAuth 2.0): one that
+   * requires a scope, or whose scheme has `delegated: true`.
+   */
+  readonly delegated: boolean
   readonly stage: string
   /** The reason why the route is public, or a note such as `inherit: false`. */
   readonly reason: string | null

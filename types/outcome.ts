@@ -12,6 +12,12 @@ export interface Authenticated<P extends Principal = Principal, C = unknown> {
    * principal itself.
    */
   readonly owner?: Principal | null
+  /**
+   * `true` if a client uses the credential on behalf of the principal (OAuth 2.0): the guard then refuses it on routes
+   * that require no scope, unless the scheme's `delegated` is `true`, and `none` rules are checked against `owner`, and
+   * are not met without one. Default, and for `null`: `false`.
+   */
+  readonly delegated?: boolean | null
   /** Data about the credential for handlers. Never the secret itself. */
   readonly credential: C
   /** `true` if browsers send this credential automatically. Default, and for `null`: the scheme's `ambient`. */

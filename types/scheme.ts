@@ -63,6 +63,11 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
    */
   readonly ownerUnknown?: boolean
   /**
+   * `true` if delegated credentials may use all routes of the scheme; `false` if only those that require a scope. Left
+   * out if the scheme has no delegated credentials.
+   */
+  readonly delegated?: boolean
+  /**
    * `Cache-Control` of responses to authenticated callers, unless the handler writes its own: for credentials that
    * shared caches do not recognise (RFC 9111, 3.5).
    */

@@ -1,5 +1,5 @@
 import type { AuditRow } from '../../types/audit.js'
-import type { Policy } from '../policy/policy.js'
+import { requiresScope, type Policy } from '../policy/policy.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { fileInPackage } from './file.js'
 import { policyData } from './policy-data.js'
@@ -37,10 +37,21 @@ function row ({ policy, methods, url, from, preflight, file }: RoutePolicy, decl
     schemes: schemesInWords(policy),
     rules: Object.freeze(rulesInWords(policy)),
     from,
+    delegated: acceptsDelegated(policy),
     stage: policy.access === 'public' ? 'none' : policy.late && stage !== 'preHandler' ? `${stage}, preHandler` : stage,
     reason: reasonOf(policy),
     policy: policyData(policy),
     file: file === null ? null : fileInPackage(file)
+  })
+}
+
+/** Returns true if a client may call the route for a person: it requires a scope, or the scheme is for clients. */
+function acceptsDelegated ({ alternatives, rules, requiresScope: isScoped }: Policy): boolean {
+  const entries = rules.flatMap(rule => rule.anyOf ?? []).filter(requiresScope)
+  return alternatives.some(([acting]) => {
+    if (acting?.scheme.delegated === undefined) return false
+    return acting.scheme.delegated || isScoped ||
+      entries.some(({ schemes }) => schemes === null || schemes.includes(acting.name))
   })
 }
 

@@ -245,8 +245,8 @@ const principalFields = ['realm', 'id', 'scopes', 'roles'] as const
 
 /** The fields of an outcome beside its kind. */
 const outcomeFields = [
-  'principal', 'owner', 'credential', 'ambient', 'authenticatedAt', 'expiresAt', 'onRevoked', 'recheck', 'rateLimit',
-  'headers'
+  'principal', 'owner', 'delegated', 'credential', 'ambient', 'authenticatedAt', 'expiresAt', 'onRevoked', 'recheck',
+  'rateLimit', 'headers'
 ] as const satisfies ReadonlyArray<keyof Authenticated>
 
 /** Adds the missing fields of an outcome. An outcome may be an instance of a class, and inherit fields. */

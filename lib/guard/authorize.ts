@@ -4,7 +4,7 @@ import { authFailure, internalError } from '../errors.js'
 import {
   parseReturnedRequirements, type Conditions, type Entry, type Requirements, type RequirementsFunction, type Rule
 } from '../policy/parse.js'
-import type { Policy } from '../policy/policy.js'
+import { requiresScope, type Policy } from '../policy/policy.js'
 import { hasPermission, type Permissions, type Requirement } from '../policy/requirements.js'
 import { isNo, isThenable } from '../util/answer.js'
 import { describeValue } from '../util/describe.js'
@@ -27,8 +27,10 @@ export function checkStatic (policy: Policy, acting: Identity): AuthFailure | nu
     const detail = `authenticated longer ago than ${maxAge} s`
     return authFailure('AUTH_STEP_UP_REQUIRED', acting.bound.name, detail, { maxAge })
   }
+  const needsScope = isLimitedToScopes(policy, acting)
+  if (needsScope && !rules.some(rule => rule.anyOf?.some(requiresScope))) return deniedWithoutScope(acting)
   const unmet = rules.find(rule => !meetsStatic(rule, acting) ||
-    (rule.anyOf !== null && !rule.anyOf.some(entry => entryMeetsStatic(entry, acting))))
+    (rule.anyOf !== null && !openEntries(rule.anyOf, needsScope).some(entry => entryMeetsStatic(entry, acting))))
   return unmet === undefined ? null : denied(policy, unmet, acting)
 }
 
@@ -38,11 +40,29 @@ export function checkStatic (policy: Policy, acting: Identity): AuthFailure | nu
  * @throws {AuthError} `AUTH_FAULT` for a return value of the wrong form.
  */
 export async function checkFunctions (policy: Policy, caller: Caller): Promise<AuthFailure | null> {
+  const needsScope = isLimitedToScopes(policy, caller.acting)
   for (const rule of policy.rules) {
     if (!await meets(rule, caller)) return denied(policy, rule, caller.acting)
-    if (rule.anyOf !== null && !await meetsAny(rule.anyOf, caller)) return denied(policy, rule, caller.acting)
+    if (rule.anyOf === null) continue
+    if (!await meetsAny(openEntries(rule.anyOf, needsScope), caller)) return denied(policy, rule, caller.acting)
   }
   return null
+}
+
+/**
+ * Returns true for a delegated credential where no rule requires a scope. The person has agreed to scopes, so the client
+ * may use only what requires one: of an `anyOf`, the entries that do.
+ */
+function isLimitedToScopes (policy: Policy, { bound, outcome }: Identity): boolean {
+  return outcome.delegated === true && bound.scheme.delegated !== true && !policy.requiresScope
+}
+
+function openEntries (entries: readonly Entry[], needsScope: boolean): readonly Entry[] {
+  return needsScope ? entries.filter(requiresScope) : entries
+}
+
+function deniedWithoutScope ({ bound }: Identity): AuthFailure {
+  return authFailure('AUTH_ACCESS_DENIED', bound.name, 'the credential is delegated, and the route requires no scope')
 }
 
 /** Returns true if the person authenticated too long ago, or at an unknown time (RFC 9470). */
@@ -104,12 +124,13 @@ export function meetsRequirements (required: Requirements | null, acting: Identi
 }
 
 /**
- * Returns true if neither the acting principal nor its owner has one of these. A key without a role of its owner has
- * fewer rights, but must not escape a rule that excludes the role. If the owner is unknown, the rule is not met.
+ * Returns true if neither the acting principal nor its owner has one of these. A key without a role of its owner, or a
+ * delegated token, has fewer rights, but must not escape a rule that excludes the role. If the owner is unknown, the
+ * rule is not met.
  */
 function hasNone (excluded: readonly Requirement[], { bound, outcome }: Identity): boolean {
   const { principal, owner = null } = outcome
-  if (owner === null && bound.scheme.ownerUnknown === true) return false
+  if (owner === null && (bound.scheme.ownerUnknown === true || outcome.delegated === true)) return false
   return !excluded.some(each => hasPermission(principal, each) || (owner !== null && hasPermission(owner, each)))
 }
 

@@ -22,6 +22,8 @@ export interface AuthenticatedDetails<C> {
    * checked against everything that the owner has.
    */
   readonly owner?: Principal | null
+  /** `true` if a client uses the credential on behalf of the principal. Default: `false`. */
+  readonly delegated?: boolean | null
   /** Data about the credential for handlers. Never the secret itself. */
   readonly credential?: C
   /**
@@ -65,6 +67,7 @@ export function authenticated (principal: PrincipalInput, details: Authenticated
     kind: 'authenticated',
     principal: principal as Principal,
     owner: ownField(details, 'owner') ?? null,
+    delegated: ownField(details, 'delegated') ?? null,
     credential: ownField(details, 'credential') ?? null,
     ambient: ownField(details, 'ambient') ?? null,
     authenticatedAt: ownField(details, 'authenticatedAt') ?? null,

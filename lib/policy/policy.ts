@@ -4,7 +4,7 @@ import type { Load, Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { didYouMean, joinNames } from '../util/describe.js'
 import { deepFreeze } from '../util/objects.js'
-import type { Declaration, Entry, Mode, Rule } from './parse.js'
+import type { Conditions, Declaration, Entry, Mode, Rule } from './parse.js'
 import { resolveRateLimit, type PlanChoice, type Plans, type RateLimit } from './rate-limit.js'
 
 /** A scheme under its name in one application. */
@@ -29,6 +29,8 @@ export interface Policy {
   /** Maximum seconds since the person authenticated; `null`: no maximum. */
   readonly maxAge: number | null
   readonly rateLimit: RateLimit | PlanChoice | null
+  /** `true` if a caller needs a scope, whichever entries of `anyOf` they meet. */
+  readonly requiresScope: boolean
   /** `true` if the second stage of the guard has work to do: a function, or the principal's rate limit. */
   readonly late: boolean
   /** The schemes whose challenges a caller without credentials gets. */
@@ -66,6 +68,7 @@ export function resolvePolicy (
     rules: Object.freeze(rules),
     maxAge: maxAges.length === 0 ? null : Math.min(...maxAges),
     rateLimit,
+    requiresScope: rules.some(requiresScope),
     late: rateLimit !== null || rules.some(rule => isLate(rule) || (rule.anyOf ?? []).some(isLate)),
     schemes: Object.freeze([...new Set(alternatives.flat())]),
     detached
@@ -82,10 +85,16 @@ export function publicPolicy (reason: string): Policy {
     rules: [],
     maxAge: null,
     rateLimit: null,
+    requiresScope: false,
     late: false,
     schemes: [],
     detached: false
   })
+}
+
+/** Returns true for conditions that only a principal with a scope can meet, or whose scopes a function names. */
+export function requiresScope ({ scopes }: Conditions): boolean {
+  return scopes !== null && (typeof scopes === 'function' || scopes.all.length + scopes.any.length > 0)
 }
 
 /** Returns true for a rule with a function, which must wait for validation. */

@@ -65,7 +65,7 @@ t.test('app.gatehouse.audit()', async t => {
     )
     const none = { schemes: 'user', rules: [], stage: 'preParsing', reason: null }
     t.strictSame(
-      app.gatehouse.audit().map(({ policy, file, ...words }) => words),
+      app.gatehouse.audit().map(({ policy, file, delegated, ...words }) => words),
       [
         {
           method: 'GET',

@@ -193,13 +193,14 @@ export class TokenAuthenticator {
     return isThenable(bearer) ? bearer.then(admit) : admit(bearer)
   }
 
-  #admit (verified: Verified, { principal, owner }: Bearer, request: FastifyRequest): Answer {
+  #admit (verified: Verified, { principal, owner, delegated }: Bearer, request: FastifyRequest): Answer {
     const { credential } = verified
     const { exp, iat = Infinity, auth_time: authTime } = credential.claims
     const { tolerance, maxAge } = this.#settings.clock
     const past = isInstant(authTime) && !isAhead(authTime, tolerance, Date.now() / 1000)
     return authenticated(principal, {
       owner,
+      delegated,
       credential,
       authenticatedAt: past ? dateOf(authTime) : null,
       // A token that was accepted within the tolerance must not be expired already.

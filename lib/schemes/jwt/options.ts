@@ -19,7 +19,7 @@ import type { Reading } from '../../kit/read-credential.js'
 import { decorateOption } from '../../kit/request-decorator.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
-import { duration, functionOf, listOf, object, optional, text } from '../../util/options.js'
+import { duration, functionOf, listOf, object, oneOf, optional, text } from '../../util/options.js'
 import type { Parsed, Parser } from '../../util/options.js'
 import { isKeysUrl } from './remote.js'
 import { parseResource } from './resource.js'
@@ -89,6 +89,11 @@ interface JwtCommon<P extends PrincipalInput> {
    */
   readonly principal?: ClaimsMapping<P>
   readonly load?: Load<PrincipalFrom<P>>
+  /**
+   * For a scheme that signs: `true` if all routes of the scheme are meant for clients that act for a person. Default:
+   * their tokens are refused on routes without a `scopes` rule.
+   */
+  readonly delegated?: boolean
   /** Adds a property to every request: the principal of this scheme, or `null`. `true` for the scheme's own name. */
   readonly decorate?: true | string
   /**
@@ -153,6 +158,8 @@ export interface JwtSettings {
   /** `null` for the default mapping. */
   readonly mapping: Mapping | null
   readonly load: Load | null
+  /** `true` if delegated tokens may use routes without a `scopes` rule. */
+  readonly delegated: boolean
   /** `null` if the audience is not described as a protected resource. */
   readonly resource: ResourceSettings | null
   readonly decorate: true | string | null
@@ -179,6 +186,7 @@ const common = {
   resource: optional(parseResource, null),
   principal: optional(functionOf<Mapping>('(claims) => principal or null'), null),
   load: optional(functionOf<Load>('(principal, { scheme, request }) => principal or null'), null),
+  delegated: optional(oneOf(true, false), null),
   decorate: optional(decorateOption, null),
   cooldown: optional(duration({ positive: true, reason: 'Every unknown key would cause a fetch.' }), null),
   staleFor: optional(duration(), null),
@@ -224,7 +232,11 @@ type Rest = Pick<JwtSettings, 'issuers' | 'sign' | 'path'> & { readonly name: st
 
 function complete (parsed: Parsed<typeof common>, { name, path, issuers, sign }: Rest): JwtSettings {
   const { from, realm, clockTolerance, maxTokenAge, typ, cache, resource, ...rest } = parsed
-  const { principal, load, decorate, ...remote } = rest
+  const { principal, load, delegated, decorate, ...remote } = rest
+  if (delegated !== null && sign === null) {
+    throw misconfigured(`The option ${path}.delegated is about tokens that the scheme signs, but it has no sign. ` +
+      'Leave it out.')
+  }
   checkRemote(remote, issuers, path)
   const { cooldown, staleFor, insecureHosts, agent } = remote
   return Object.freeze({
@@ -235,6 +247,7 @@ function complete (parsed: Parsed<typeof common>, { name, path, issuers, sign }:
     cacheSize: cache,
     mapping: principal,
     load,
+    delegated: delegated === true,
     resource,
     decorate,
     sign,

@@ -69,6 +69,7 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
       reportsAuthTime: true,
       decorate: settings.decorate,
       ...loadOf(settings, checks),
+      ...checks === null ? {} : { delegated: settings.delegated },
       authenticate: markAmbient(settings.places, request => authenticator.authenticate(request)),
       challenge: bearerChallenge(settings.realm, { descriptions, resourceMetadata: resource?.metadataUrl ?? null })
     }

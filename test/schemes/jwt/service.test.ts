@@ -1,12 +1,11 @@
-import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto'
+import { createHash, generateKeyPairSync } from 'node:crypto'
 import Fastify from 'fastify'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
-import gatehouse, {
-  jwt, memoryStore, type GatehouseOptions, type JwtOptions, type SchemeFactory, type Store
-} from '../../../lib/index.js'
+import gatehouse, { memoryStore, type GatehouseOptions, type JwtOptions, type Store } from '../../../lib/index.js'
 import type { TokenService } from '../../../types/token-service.js'
+import { newHandle, withService } from '../../fixtures/token-service.js'
 import { pair, secretOf } from '../../fixtures/tokens.js'
 
 const { privateKey } = pair('ec')
@@ -24,31 +23,19 @@ function own (sign: object = {}, more: object = {}): JwtOptions {
   }
 }
 
-/** The service of a scheme, which reaches the server in lib/oauth by the features. */
 async function serviceWith (
-  t: Test, scheme: JwtOptions, options: Partial<GatehouseOptions> = {}
+  t: Test, options: JwtOptions, more: Partial<GatehouseOptions> = {}
 ): Promise<{ readonly app: FastifyInstance, readonly service: TokenService }> {
-  const services: TokenService[] = []
-  const api: SchemeFactory = async (app, name, context) => {
-    const made = await jwt(scheme)(app, name, context)
-    if ('features' in made && made.features.tokens?.service !== undefined) services.push(made.features.tokens.service)
-    return made
-  }
+  const api = withService(options)
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(gatehouse, { schemes: { api }, load: principal => principal, ...options })
+  await app.register(gatehouse, { schemes: { api: api.scheme }, load: principal => principal, ...more })
   app.get('/me', async ({ principal }) => principal)
   app.get('/orders', { config: { auth: { scopes: 'orders:read' } } }, async ({ principal }) => principal)
-  const [service] = services
-  if (service === undefined) throw new Error('the scheme has no service')
-  return { app, service }
+  return { app, service: api.service }
 }
 
 const request = {} as FastifyRequest
-
-function handle (): string {
-  return randomBytes(16).toString('base64url')
-}
 
 const grant = {
   principal: person, client: 'shop', scopes: ['orders:read'], authenticatedAt: null, refresh: true, roles: true
@@ -82,7 +69,7 @@ t.test('describes the scheme', async t => {
 t.test('begins one grant per handle, and repeats its tokens until they are refreshed', async t => {
   const store = memoryStore()
   const { app, service } = await serviceWith(t, own(), { store })
-  const same = { ...grant, handle: handle() }
+  const same = { ...grant, handle: newHandle() }
   const begun = await Promise.all(Array.from({ length: 20 }, () => service.begin(same)))
   t.equal(begun.filter(each => each?.isNew === true).length, 1)
   t.equal(new Set(begun.map(each => each?.tokens.refresh_token)).size, 1)
@@ -102,22 +89,22 @@ t.test('begins one grant per handle, and repeats its tokens until they are refre
 t.test('begins a grant without a refresh token, which ends with its access token', async t => {
   const store = memoryStore()
   const { app, service } = await serviceWith(t, own(), { store })
-  const { tokens } = await service.begin({ ...grant, handle: handle(), refresh: false }) ?? {}
+  const { tokens } = await service.begin({ ...grant, handle: newHandle(), refresh: false }) ?? {}
   t.notOk('refresh_token' in (tokens ?? {}))
   t.equal((await ask(app, tokens?.access_token ?? '')).status, 200)
   const [record] = await store.find('refresh-family', person)
   t.ok(Number(record?.expiresAt) <= Date.now() + 600_000)
   t.equal(await service.end(String(record?.id)), false, 'by its handle only')
   const { service: plain } = await serviceWith(t, own({}, { sign: { realm: 'web' } }))
-  const { tokens: without } = await plain.begin({ ...grant, handle: handle() }) ?? {}
+  const { tokens: without } = await plain.begin({ ...grant, handle: newHandle() }) ?? {}
   t.notOk('refresh_token' in (without ?? {}))
-  const refreshed = await plain.refresh(request, `rt_${handle()}.0.${'A'.repeat(43)}`, { client: 'shop' })
+  const refreshed = await plain.refresh(request, `rt_${newHandle()}.0.${'A'.repeat(43)}`, { client: 'shop' })
   t.same(refreshed, { kind: 'foreign' })
 })
 
 t.test('refuses a person of another realm, or with the id of a client', async t => {
   const { service } = await serviceWith(t, own())
-  const begin = (principal: typeof person) => service.begin({ ...grant, principal, handle: handle() })
+  const begin = (principal: typeof person) => service.begin({ ...grant, principal, handle: newHandle() })
   await t.rejects(begin({ ...person, realm: 'other' }), { code: 'AUTH_FAULT' })
   await t.rejects(begin({ ...person, id: 'client:x' }), { code: 'AUTH_FAULT' })
 })
@@ -143,7 +130,7 @@ t.test('uses the load of the scheme, else the one that a refresh names, else tha
   ] as const) {
     const more = scheme === null ? {} : { load: only(scheme) }
     const { service } = await serviceWith(t, own({}, more), { load: only(plugin) })
-    const { tokens } = await service.begin({ ...grant, handle: handle() }) ?? {}
+    const { tokens } = await service.begin({ ...grant, handle: newHandle() }) ?? {}
     const options = { client: 'shop', ...call === null ? {} : { load: only(call) } }
     t.equal('access_token' in await service.refresh(request, tokens?.refresh_token ?? '', options), isGood)
   }
@@ -152,7 +139,7 @@ t.test('uses the load of the scheme, else the one that a refresh names, else tha
 t.test('revokes by refresh token or access token, and only for the client of the token', async t => {
   const { app, service } = await serviceWith(t, own())
   for (const kind of ['refresh_token', 'access_token'] as const) {
-    const { tokens } = await service.begin({ ...grant, handle: handle() }) ?? {}
+    const { tokens } = await service.begin({ ...grant, handle: newHandle() }) ?? {}
     const { [kind]: token = '', access_token: access = '' } = tokens ?? {}
     t.equal(await service.revoke(token, 'other'), 'foreign client')
     t.equal((await ask(app, access)).status, 200)
@@ -160,9 +147,9 @@ t.test('revokes by refresh token or access token, and only for the client of the
     t.equal((await ask(app, access)).status, 401)
     t.equal(await service.revoke(token, 'shop'), 'unknown')
   }
-  const { tokens } = await service.begin({ ...grant, handle: handle() }) ?? {}
+  const { tokens } = await service.begin({ ...grant, handle: newHandle() }) ?? {}
   const forged = `${String(tokens?.refresh_token).slice(0, -43)}${'A'.repeat(43)}`
-  for (const garbage of ['', 'x', 'a.b.c', `rt_${handle()}.0.${'A'.repeat(43)}`, forged]) {
+  for (const garbage of ['', 'x', 'a.b.c', `rt_${newHandle()}.0.${'A'.repeat(43)}`, forged]) {
     t.equal(await service.revoke(garbage, 'shop'), 'unknown')
   }
 })
@@ -170,7 +157,7 @@ t.test('revokes by refresh token or access token, and only for the client of the
 t.test('introspects what would be accepted now', async t => {
   let load: (principal: object) => unknown = principal => principal
   const { service } = await serviceWith(t, own({}, { load: (principal: object) => load(principal) }))
-  const { tokens } = await service.begin({ ...grant, handle: handle() }) ?? {}
+  const { tokens } = await service.begin({ ...grant, handle: newHandle() }) ?? {}
   const token = tokens?.access_token ?? ''
   t.match(await service.introspect(request, token), { sub: 'ann', client_id: 'shop', scope: 'orders:read' })
   load = () => null
@@ -208,7 +195,7 @@ t.test('publishes public members only, which other libraries verify with', async
 t.test('tokens of a client depend on the client, once clients are checked', async t => {
   const { app, service } = await serviceWith(t, own())
   const clients = new Set(['shop', 'partner'])
-  const { tokens } = await service.begin({ ...grant, handle: handle() }) ?? {}
+  const { tokens } = await service.begin({ ...grant, handle: newHandle() }) ?? {}
   const { access_token: token = '', refresh_token: refresh = '' } = tokens ?? {}
   const { access_token: machine } = await service.clientToken('partner', ['orders:read'])
   const firstParty = await app.gatehouse.tokens.grant(person)
@@ -231,7 +218,7 @@ t.test('a store that fails is AUTH_UNAVAILABLE, or a fault of its own', async t 
   const store = memoryStore()
   const broken: Store = { ...store, get: async () => { throw new Error('down') } }
   const { app, service } = await serviceWith(t, own(), { store: broken })
-  const { tokens } = await service.begin({ ...grant, handle: handle() }) ?? {}
+  const { tokens } = await service.begin({ ...grant, handle: newHandle() }) ?? {}
   const token = tokens?.access_token ?? ''
   t.equal((await ask(app, token)).status, 503)
   await t.rejects(service.introspect(request, token), { code: 'AUTH_UNAVAILABLE' })
@@ -240,7 +227,7 @@ t.test('a store that fails is AUTH_UNAVAILABLE, or a fault of its own', async t 
 
 t.test('the id of a grant does not reveal its handle', async t => {
   const { service } = await serviceWith(t, own())
-  const given = handle()
+  const given = newHandle()
   const { tokens } = await service.begin({ ...grant, handle: given }) ?? {}
   t.equal(claimsOf(tokens?.access_token ?? '')['sid'], createHash('sha256').update(given).digest('base64url'))
 })
