@@ -158,7 +158,7 @@ app.get('/typo', { config: { auth: { scopes: 'orders:raed' } } }, async () => 'n
 app.get('/stranger', { config: { auth: 'sevrice' } }, async () => 'never')
 `
 
-const compiler = {
+const settings = {
   compilerOptions: {
     target: 'ES2022',
     lib: ['ES2023'],
@@ -172,17 +172,24 @@ const compiler = {
   }
 }
 
-async function compile (folder: string, code: string, type = 'module'): Promise<void> {
+const compilers = { 5.9: 'typescript', 7: 'typescript-7' }
+
+async function compile (folder: string, code: string, { type = 'module', version = 7 as 5.9 | 7 } = {}): Promise<void> {
   mkdirSync(join(consumer, folder))
   writeFileSync(join(consumer, folder, 'package.json'), JSON.stringify({ type }))
   writeFileSync(join(consumer, folder, 'app.ts'), code)
-  writeFileSync(join(consumer, folder, 'tsconfig.json'), JSON.stringify({ ...compiler, include: ['app.ts'] }))
-  const { code: exit, output } = await run('tsc', ['-p', folder], consumer)
+  writeFileSync(join(consumer, folder, 'tsconfig.json'), JSON.stringify({ ...settings, include: ['app.ts'] }))
+  const compiler = join(root, 'node_modules', compilers[version], 'bin/tsc')
+  const { code: exit, output } = await run(process.execPath, [compiler, '-p', folder], consumer)
   if (exit !== 0) throw new Error(output)
 }
 
 t.test('an application compiles with skipLibCheck off, and typos in it do not', async () => {
   await compile('typed', application)
+})
+
+t.test('an application compiles with TypeScript 5.9', async () => {
+  await compile('typed-5.9', application, { version: 5.9 })
 })
 
 t.test('TypeScript output in CommonJS runs', async t => {
@@ -194,7 +201,7 @@ const app = Fastify()
 app.register(authPlugin, { schemes: { service: apiKey({ verify: () => ({ id: 'robot' }) }) } })
 app.register(async child => { child.get('/', async request => request.principal) })
 app.inject({ url: '/', headers: { 'x-api-key': 'k' } }).then(answer => { console.log(answer.json().id) }, console.error)
-`, 'commonjs')
+`, { type: 'commonjs' })
   const { stdout, output } = await run(process.execPath, ['common/out/app.js'], consumer)
   t.equal(stdout.trim(), 'robot', output)
 })
