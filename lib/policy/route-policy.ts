@@ -20,6 +20,10 @@ export interface RoutePolicy {
   readonly from: string
   /** The path of the file that declared the route, for the audit; `null` if unknown. */
   readonly file: string | null
+  /** The constraints of the route, such as its host, for tests of access. */
+  readonly constraints: Readonly<Record<string, unknown>> | undefined
+  /** The schema of its path parameters, for tests of access. */
+  readonly params: unknown
   /** `true` for the route of `@fastify/cors`, whose guard is a `preHandler` of its own. */
   readonly preflight: boolean
 }

@@ -81,7 +81,7 @@ function toRoutePolicy (
   context: FastifyInstance, options: RouteDeclaration, { policies, previous }: RoutePolicySources
 ): RoutePolicy {
   const { policy, from } = policies.forRoute(context, options)
-  const { url, method, prefix, routePath } = options
+  const { url, method, prefix, routePath, constraints, schema } = options
   return Object.freeze({
     policy,
     from,
@@ -91,7 +91,9 @@ function toRoutePolicy (
     url,
     declaredUrl: `${prefix}${routePath}`,
     method,
-    methods: methodsOf(options)
+    methods: methodsOf(options),
+    constraints,
+    params: schema?.params
   })
 }
 

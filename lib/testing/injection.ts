@@ -28,7 +28,7 @@ export interface Injection {
 /** What became of one request of a test. */
 export interface Injected {
   readonly response: LightMyRequestResponse
-  /** `true` if the handler was called. */
+  /** `true` if the handler was called and did not fail. */
   readonly handled: boolean
   /** The config of the route that the router chose; `null` if the request was answered before its guard. */
   readonly config: object | null
@@ -65,10 +65,13 @@ function install (): void {
     isStubbed: request => runningOf(request)?.stubbed === true
   })
   // a public route has no guard that would see its request before the handler does
-  subscribe('tracing:fastify.request.handler:start', message => {
+  const note = (handled: boolean) => (message: unknown) => {
     const running = runningOf((message as { readonly request: FastifyRequest }).request)
-    if (running !== undefined) running.handled = true
-  })
+    if (running !== undefined) running.handled = handled
+  }
+  subscribe('tracing:fastify.request.handler:start', note(true))
+  // an error of a preHandler hook follows the same start
+  subscribe('tracing:fastify.request.handler:error', note(false))
 }
 
 /** Returns the injection of a request, which is the first request of its call and came through no socket. */

@@ -1,0 +1,11 @@
+import t from 'tap'
+import { testAccess } from '../../lib/testing/index.js'
+import { quiet } from './app.js'
+
+const { app } = await quiet()
+const { tests, unproven } = await testAccess(app, (title, run) => t.test(title, run))
+
+t.test('most of the example can be proven', async t => {
+  t.ok(tests > 20, `${tests} routes`)
+  t.same(unproven, [])
+})
