@@ -8,6 +8,7 @@ import type {
 import type { PrincipalInput } from './principal.js'
 import type { CredentialOf, PrincipalOf, SchemeChoice, SchemeName } from './names.js'
 import type { Authenticated, CredentialCaller, Outcome } from './outcome.js'
+import type { DeclaredDefault } from './request-auth.js'
 import type { GroupAuth, GuardAuth, PublicAuth } from './route-auth.js'
 import type { GatehouseSessions } from './sessions.js'
 import type { StoreOwner } from './store.js'
@@ -102,7 +103,7 @@ export interface Gatehouse {
    * plugins. Call it before the first route of the context. `{ public }` makes routes without a `config.auth` public,
    * and states the reason.
    */
-  default (auth: GroupAuth | PublicAuth): void
+  default (auth: DeclaredDefault<GroupAuth | PublicAuth>): void
   /** Returns the guard as a hook. It authenticates once per request. */
   guard (auth: GuardAuth): GuardHook
   /**

@@ -1,8 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { LimitsOptions } from './limits.js'
 import type { RoleName, ScopeName } from './names.js'
-import type { RequestAuthError } from './request-auth.js'
-import type { GroupAuth } from './route-auth.js'
+import type { DeclaredDefault, RequestAuthError } from './request-auth.js'
+import type { DidYouMean, GroupAuth } from './route-auth.js'
 import type { Load, Scheme, SchemeFactory } from './scheme.js'
 import type { Store } from './store.js'
 
@@ -36,7 +36,7 @@ export interface GatehouseOptions {
   /** The schemes that authenticate requests, by name. */
   readonly schemes: Readonly<Record<string, Scheme | SchemeFactory>>
   /** The default of `config.auth` for all routes. May be left out if there is only one scheme. */
-  readonly default?: GroupAuth
+  readonly default?: DeclaredDefault<GroupAuth>
   /**
    * Makes routes public that have neither a `config.auth` nor a group default. The paths are compared with the patterns
    * of routes, at boot.
@@ -74,7 +74,7 @@ export interface GatehouseOptions {
   readonly outside?: 'allow'
 
   // Likely misspellings, as type errors. The boot suggests the right name for these and all others.
-  readonly scheme?: never
-  readonly publicPath?: never
-  readonly origin?: never
+  readonly scheme?: DidYouMean<'schemes'>
+  readonly publicPath?: DidYouMean<'publicPaths'>
+  readonly origin?: DidYouMean<'origins'>
 }

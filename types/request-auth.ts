@@ -1,6 +1,7 @@
 import type { AuthErrorCode } from './error.js'
 import type { AnyPrincipal, CredentialOf, PrincipalOf, RoleName, SchemeName, ScopeName } from './names.js'
-import type { AtLeastOne, Clause } from './route-auth.js'
+import type { Defaults } from './registry.js'
+import type { AtLeastOne, Clause, DidYouMean } from './route-auth.js'
 
 /** Describes why a credential was refused. Type of `request.auth.error`. */
 export interface RequestAuthError extends Error {
@@ -20,8 +21,8 @@ export interface RequestAuthError extends Error {
 
 /** Parameters of `request.auth.allows`: scopes, roles, or both, all of which must hold. */
 export type AllowsQuery = AtLeastOne<{ readonly scopes?: Clause<ScopeName>, readonly roles?: Clause<RoleName> }> & {
-  readonly scope?: never
-  readonly role?: never
+  readonly scope?: DidYouMean<'scopes'>
+  readonly role?: DidYouMean<'roles'>
 }
 
 /** Describes the caller as authenticated by one scheme. */
@@ -83,9 +84,25 @@ type Acting<S> = S extends string ? S
       : S extends { readonly all: readonly (infer E extends string)[] } ? E
         : SchemeName
 
-type SchemesIn<A> = A extends string | readonly unknown[] ? Acting<A>
+/** Restricts a default to those that the application declares in {@link Defaults}, if it declares any. */
+export type DeclaredDefault<All> = [keyof Defaults] extends [never] ? All : All & Defaults[keyof Defaults]
+
+/** Returns the names of the acting schemes that a declaration names itself. */
+type NamedSchemes<A> = A extends string | readonly unknown[] ? Acting<A>
   : A extends { readonly schemes: infer S } ? Acting<S>
-    : SchemeName
+    : never
+
+type AnyDefault = Defaults[keyof Defaults]
+
+/** The schemes of the declared defaults, or all schemes if they name none. */
+type DefaultSchemes = [NamedSchemes<AnyDefault>] extends [never] ? SchemeName : NamedSchemes<AnyDefault>
+
+/** `null` if a default may let anonymous callers in, or none is declared. */
+type DefaultAnonymous = [keyof Defaults] extends [never] ? null : AnonymousDefault<AnyDefault>
+
+type AnonymousDefault<D> = D extends { readonly public: string } ? null : AnonymousIn<D>
+
+type SchemesIn<A> = [NamedSchemes<A>] extends [never] ? DefaultSchemes : NamedSchemes<A>
 
 /** Returns `null` for modes that let anonymous callers in, and for a mode whose type is not a literal. */
 type AnonymousIn<A> = A extends { readonly mode?: infer M }
@@ -113,15 +130,16 @@ type Simplify<T> = { [K in keyof T]: T[K] }
 
 /**
  * Returns the type of `request.principal` for a route's `config.auth`: the principals of its schemes, with `null` if
- * anonymous callers are let in; for a public route, `null` alone. A route without `config.auth` may be opened by a
- * public path or inherit a default of any mode, so its type is every principal, and `null`. A route that names schemes
- * but no `mode` is typed as required: below a default with another mode, write `mode` on the route too.
+ * anonymous callers are let in; for a public route, `null` alone. A route without `config.auth` has the principals of
+ * the {@link Defaults}. If none are declared, it may be opened by a public path or inherit a default of any mode, so
+ * its type is every principal, and `null`. A route that names schemes but no `mode` is typed as required: below a
+ * default with another mode, write `mode` on the route too.
  */
 export type PrincipalFor<ContextConfig> = Simplify<ContextConfig extends { readonly auth: infer A }
   ? PrincipalUnder<A>
-  : AnyPrincipal | null>
+  : PrincipalOf<DefaultSchemes> | DefaultAnonymous>
 
 /** Returns the type of `request.auth`, by the same rules: of the schemes that the route names, or of all. */
 export type AuthFor<ContextConfig> = Simplify<ContextConfig extends { readonly auth: infer A }
   ? AuthUnder<A>
-  : RequestAuth>
+  : Known<DefaultSchemes & SchemeName> | (null extends DefaultAnonymous ? Anonymous : never)>

@@ -35,23 +35,31 @@ interface Quantified<Name extends string> {
   readonly none?: readonly Name[]
 }
 
-interface QuantifierMisses {
-  readonly allOf?: never
-  readonly anyOf?: never
-  readonly noneOf?: never
+/** The type of a misspelling. An error about it shows the right name. */
+export interface DidYouMean<Name extends string> {
+  readonly 'Did you mean': Name
 }
+
+interface QuantifierMisses {
+  readonly allOf?: DidYouMean<'all'>
+  readonly anyOf?: DidYouMean<'any'>
+  readonly noneOf?: DidYouMean<'none'>
+}
+
+/** Rules out the fields of a clause, as {@link NoFields} does those of a policy. */
+type NoQuantifiers = Readonly<Partial<Record<keyof Quantified<string> | keyof QuantifierMisses, undefined>>>
 
 /**
  * Requires scopes or roles of a principal: one name, or non-empty lists of names with their quantifier. A bare list is
  * rejected, because it does not show the quantifier.
  */
-export type Clause<Name extends string> = Name | (AtLeastOne<Quantified<Name>> & QuantifierMisses)
+export type Clause<Name extends string> = (Name & NoQuantifiers) | (AtLeastOne<Quantified<Name>> & QuantifierMisses)
 
 /**
  * Returns the clause for a request. It is called in `preHandler`, after validation, and must be synchronous. An error
  * that it throws goes to the error handler unchanged.
  */
-export type ClauseFunction<Name extends string> = {
+export type ClauseFunction<Name extends string> = NoQuantifiers & {
   bivarianceHack (request: FastifyRequest): Clause<Name>
 }['bivarianceHack']
 
@@ -72,9 +80,9 @@ interface EntryFields {
 
 /** Rejects likely misspellings as type errors. The boot suggests the right name for these and all others. */
 interface FieldMisses {
-  readonly scheme?: never
-  readonly scope?: never
-  readonly role?: never
+  readonly scheme?: DidYouMean<'schemes'>
+  readonly scope?: DidYouMean<'scopes'>
+  readonly role?: DidYouMean<'roles'>
 }
 
 /** Describes one entry of `anyOf`, whose conditions must all hold. */
@@ -128,16 +136,26 @@ export type DetachedAuth = Omit<GuardedFields, 'schemes'> & FieldMisses & {
 }
 
 /**
+ * Rules out the fields of an object. Fastify intersects the type of `config` with that of the object that was written;
+ * a name or `false` that could have fields would take part in errors about them.
+ */
+interface NoFields extends Readonly<Partial<Record<keyof GuardedFields | 'inherit' | 'public', undefined>>> {
+  readonly scheme?: undefined
+  readonly scope?: undefined
+  readonly role?: undefined
+}
+
+/**
  * Protects a group of routes, in the plugin's `default` or `app.gatehouse.default(...)`. It has neither `public` nor
  * `inherit`.
  */
-export type GroupAuth = SchemeName | readonly SchemeExpr[] | GuardedAuth
+export type GroupAuth = (SchemeName & NoFields) | (readonly SchemeExpr[] & NoFields) | GuardedAuth
 
 /** Parameters of a guard as a hook: everything except `public`, which would guard nothing. */
-export type GuardAuth = true | GroupAuth | DetachedAuth
+export type GuardAuth = (true & NoFields) | GroupAuth | DetachedAuth
 
 /**
  * Declares the policy of a route in `config.auth`. Left out or `true`: the default. `false`: public. A name or a list:
  * short for `{ schemes }`.
  */
-export type RouteAuth = false | GuardAuth | PublicAuth
+export type RouteAuth = (false & NoFields) | GuardAuth | PublicAuth

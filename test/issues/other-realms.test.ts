@@ -46,7 +46,8 @@ t.test('Objects of another realm are options, declarations and principals', asyn
   t.match(response.json(), { frozen: true, id: 'a', roles: ['admin'], tags: { deep: [1] } })
   t.equal((await app.inject({ url: '/rules', headers: as({ id: 'b' }) })).statusCode, 200)
   t.equal((await app.inject({ url: '/function', headers: as() })).statusCode, 500, 'nothing is left unhandled')
-  const tagged = await boot({ schemes: { service: apiKey(foreign('{ keys: new Map([[key, { id: \'a\', t: {} }]]) }')) } })
+  const table = foreign('{ keys: new Map([[key, { id: "a", t: {} }]]) }')
+  const tagged = await boot({ schemes: { service: apiKey(table) } })
   let principal: unknown
   tagged.get('/', async request => { principal = request.principal })
   await tagged.inject({ url: '/', headers: { 'x-api-key': key } })

@@ -1,5 +1,5 @@
 import Fastify, { type FastifyRequest } from 'fastify'
-import type { GroupAuth, PrincipalOf, RouteAuth } from 'fastify-gatehouse'
+import type { GatehouseOptions, GroupAuth, PrincipalOf, RouteAuth } from 'fastify-gatehouse'
 import { describe, expect, test } from 'tstyche'
 import type { WebPrincipal } from './application.js'
 import './library.js'
@@ -179,6 +179,77 @@ describe('config.auth refuses', () => {
   test('a function for when that answers no boolean', () => {
     expect(route).type.not.toBeCallableWith({ auth: { when: () => 'yes' } })
     expect(route).type.not.toBeCallableWith({ auth: { when: async () => undefined } })
+  })
+})
+
+describe('an error about config.auth', () => {
+  test('is at the name that is wrong, and shows it', () => {
+    app.get('/', {
+      config: {
+        auth: {
+          schemes: 'user',
+          // @ts-expect-error Type '"item:read"' is not assignable
+          scopes: 'item:read'
+        }
+      }
+    }, handler)
+    app.get('/', {
+      config: {
+        auth: {
+          // @ts-expect-error Type '"usr"' is not assignable
+          schemes: 'usr'
+        }
+      }
+    }, handler)
+    app.get('/', {
+      config: {
+        auth: {
+          roles: {
+            // @ts-expect-error Type '"boss"' is not assignable to type '"clerk"'.
+            any: ['clerk', 'boss']
+          }
+        }
+      }
+    }, handler)
+    app.get('/', {
+      config: {
+        auth: {
+          anyOf: [
+            { scopes: 'orders:read' },
+            // @ts-expect-error Type '"boss"' is not assignable
+            { roles: 'boss' }
+          ]
+        }
+      }
+    }, handler)
+  })
+
+  test('is at a key that is nearly right, and shows the right one', () => {
+    app.get('/', {
+      config: {
+        auth: {
+          // @ts-expect-error Type 'string' is not assignable to type 'DidYouMean<"scopes"> & string'.
+          scope: 'orders:read'
+        }
+      }
+    }, handler)
+    const options: GatehouseOptions = {
+      schemes: {},
+      // @ts-expect-error but required in type 'DidYouMean<"publicPaths">'
+      publicPath: ['/login']
+    }
+    expect(options).type.toBe<GatehouseOptions>()
+  })
+
+  test('is at the duration that is wrong', () => {
+    app.get('/', {
+      config: {
+        auth: {
+          // @ts-expect-error Type 'string' is not assignable
+          maxAge: '15 minutes'
+        }
+      }
+    }, handler)
   })
 })
 

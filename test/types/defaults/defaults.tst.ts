@@ -1,0 +1,71 @@
+import Fastify, { type FastifyRequest } from 'fastify'
+import authPlugin, {
+  type GroupAuth, type PrincipalFor, type PrincipalOf, type Scheme, type SchemesOf
+} from 'fastify-gatehouse'
+import { describe, expect, test } from 'tstyche'
+
+interface Person {
+  readonly realm: string
+  readonly id: string
+  readonly scopes: readonly string[]
+  readonly roles: readonly string[]
+  readonly email: string
+}
+declare const web: Scheme<Person, null>
+declare const service: Scheme
+declare const partner: Scheme
+const schemes = { web, service, partner }
+const everybody = ['web', 'service'] as const satisfies GroupAuth
+const admins = { schemes: 'web', roles: 'admin' } as const satisfies GroupAuth
+
+declare module 'fastify-gatehouse' {
+  interface Schemes extends SchemesOf<typeof schemes> {}
+  interface Defaults { plugin: typeof everybody, admins: typeof admins }
+}
+
+const app = Fastify()
+type Anybody = PrincipalOf<'web'> | PrincipalOf<'service'>
+
+describe('a declared default', () => {
+  test('is whom a route without config.auth lets in', () => {
+    app.get('/', async request => { expect(request.principal).type.toBe<Anybody>() })
+    app.get('/', async ({ auth }) => {
+      expect(auth.authenticated).type.toBe<true>()
+      expect(auth.signal).type.toBe<AbortSignal>()
+    })
+    app.get('/', { config: { team: 'orders' } }, async request => { expect(request.principal).type.toBe<Anybody>() })
+  })
+
+  test('has the schemes of a route that names none', () => {
+    app.get('/', { config: { auth: true } }, async request => { expect(request.principal).type.toBe<Anybody>() })
+    app.get(
+      '/', { config: { auth: { roles: 'a', mode: 'optional' } } },
+      async request => { expect(request.principal).type.toBe<Anybody | null>() }
+    )
+  })
+
+  test('gives way to what a route says', () => {
+    app.get('/', { config: { auth: 'web' } }, async request => { expect(request.principal).type.toBe<Person>() })
+    app.get('/', { config: { auth: false } }, async request => { expect(request.principal).type.toBe<null>() })
+    expect<PrincipalFor<{ auth: 'partner' }>>().type.toBe<PrincipalOf<'partner'>>()
+  })
+
+  test('is the only one that compiles', () => {
+    expect(app.register).type.toBeCallableWith(authPlugin, { schemes, default: everybody })
+    expect(app.register).type.toBeCallableWith(authPlugin, { schemes, default: ['web', 'service'] as const })
+    expect(app.register).type.not.toBeCallableWith(authPlugin, { schemes, default: 'partner' })
+    expect(app.gatehouse.default).type.toBeCallableWith({ schemes: 'web', roles: 'admin' })
+    expect(app.gatehouse.default).type.not.toBeCallableWith({ schemes: 'partner' })
+    expect(app.gatehouse.default).type.not.toBeCallableWith({ public: 'the browser application' })
+  })
+
+  test('is that of a plain request, which every route still passes to functions', () => {
+    expect<FastifyRequest['principal']>().type.toBe<Anybody>()
+    const helper = (request: FastifyRequest): string => request.principal.id
+    app.get('/', async request => helper(request))
+    app.get('/', { config: { auth: { mode: 'optional' } } }, async request => {
+      expect(request.principal).type.toBe<Anybody | null>()
+      return helper(request)
+    })
+  })
+})
