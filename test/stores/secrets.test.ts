@@ -31,6 +31,7 @@ for (const [number, backend] of (await backends()).entries()) {
       await life.sessions()
       await life.keys()
       await life.others()
+      await life.grants()
       await life.faults()
       const before = await state.dump()
       await life.outage(() => state.break())
