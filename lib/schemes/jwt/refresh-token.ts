@@ -1,4 +1,4 @@
-import { createHmac, hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
 
 /** A parsed refresh token: the handle of its family, and its generation. */
 export interface RefreshToken {
@@ -15,8 +15,13 @@ interface Audience {
 interface MacKey {
   /** The name of the secret in records, which reveals nothing about it. */
   readonly name: string
-  readonly key: Buffer
+  /** The key in the two forms in which HMAC hashes it (RFC 2104, 2). */
+  readonly inner: Buffer
+  readonly outer: Buffer
 }
+
+/** The length of a block of SHA-256. */
+const blockBytes = 64
 
 const handleBytes = 16
 
@@ -45,7 +50,7 @@ export class RefreshTokens {
     this.#pattern = new RegExp(`^${prefix}_([\\w-]{22})\\.(0|[1-9]\\d{0,14})\\.([\\w-]{43})$`)
     this.#keys = secrets.map(secret => ({
       name: derive(secret, 'refresh token secret name', 9).toString('base64url'),
-      key: derive(secret, 'refresh token', 32)
+      ...padded(derive(secret, 'refresh token', 32))
     }))
   }
 
@@ -58,7 +63,7 @@ export class RefreshTokens {
   write (token: RefreshToken, audience: Audience, secret: string): string | null {
     const found = this.#keys.find(({ name }) => name === secret)
     if (found === undefined) return null
-    return `${this.#prefix}_${token.handle}.${token.generation}.${mac(found.key, token, audience)}`
+    return `${this.#prefix}_${token.handle}.${token.generation}.${mac(found, token, audience)}`
   }
 
   /** Returns the handle in a text with the form of a token, which may be forged; `null` for any other text. */
@@ -71,7 +76,7 @@ export class RefreshTokens {
     const [, handle, generation, written] = typeof text === 'string' ? this.#pattern.exec(text) ?? [] : []
     if (handle === undefined || written === undefined) return null
     const token = { handle, generation: Number(generation) }
-    return this.#keys.some(({ key }) => isEqual(mac(key, token, audience), written)) ? token : null
+    return this.#keys.some(key => isEqual(mac(key, token, audience), written)) ? token : null
   }
 }
 
@@ -80,10 +85,23 @@ function derive (secret: Uint8Array, purpose: string, length: number): Buffer {
   return Buffer.from(hkdfSync('sha256', secret, '', `fastify-gatehouse 1 ${purpose}`, length))
 }
 
-/** Computes the MAC of a token. Each field is preceded by its length, so that the encoding is unambiguous. */
-function mac (key: Buffer, { handle, generation }: RefreshToken, { issuer, client }: Audience): string {
-  const fields = [issuer, handle, String(generation), client].map(field => `${Buffer.byteLength(field)}:${field}`)
-  return createHmac('sha256', key).update(fields.join('')).digest('base64url')
+function padded (key: Buffer): Pick<MacKey, 'inner' | 'outer'> {
+  const block = Buffer.concat([key], blockBytes)
+  return { inner: block.map(byte => byte ^ 0x36) as Buffer, outer: block.map(byte => byte ^ 0x5c) as Buffer }
+}
+
+/**
+ * Computes the MAC of a token: HMAC-SHA256 by two one-shot hashes, which cost less than an `Hmac` object. Each field is
+ * preceded by its length, so that the encoding is unambiguous.
+ */
+function mac ({ inner, outer }: MacKey, { handle, generation }: RefreshToken, { issuer, client }: Audience): string {
+  const text = `${field(issuer)}${field(handle)}${field(String(generation))}${field(client)}`
+  const digest = hash('sha256', Buffer.concat([inner, Buffer.from(text)]), 'buffer')
+  return hash('sha256', Buffer.concat([outer, digest]), 'base64url')
+}
+
+function field (text: string): string {
+  return `${Buffer.byteLength(text)}:${text}`
 }
 
 function isEqual (expected: string, presented: string): boolean {

@@ -6,9 +6,7 @@ import gatehouse, {
   jwt, memoryStore, type GatehouseOptions, type JwtOptions, type Scheme, type Store
 } from '../../../lib/index.js'
 import { readChallenges } from '../../fixtures/challenges.js'
-import { size } from '../../fixtures/size.js'
 import { pair, secretOf } from '../../fixtures/tokens.js'
-import { backends } from '../../stores/fixtures/backends.js'
 
 const { privateKey } = pair('ec')
 const issuer = 'https://api.example.com'
@@ -416,34 +414,3 @@ t.test('a scheme of the application may refresh tokens without a challenge of it
   const { status, headers } = await refresh(app, 'x')
   t.match([status, headers['www-authenticate']], [401, 'bearer realm="own"'])
 })
-
-const rounds = size({ test: 2, short: 50, full: 1_000 })
-
-for (const { name, skip, make } of await backends()) {
-  t.test(`50 parallel refreshes of one token have one winner: ${name}`, { skip }, async t => {
-    const state = make(t)
-    const store: Store = state.open()
-    const refreshed = heard(t, 'token-refreshed')
-    const graceful = await appWith(t, { store })
-    const strict = await appWith(t, { store, schemes: { api: jwt(own({ reuseGrace: 0 })) } })
-    const race = async (app: FastifyInstance) => {
-      const { refresh_token: token } = await login(app)
-      refreshed.length = 0
-      const answers = await Promise.all(Array.from({ length: 50 }, () => refresh(app, token)))
-      const good = answers.filter(({ status }) => status === 200).map(({ tokens }) => tokens.refresh_token)
-      t.equal(refreshed.length, 1, 'one winner')
-      return { token, good }
-    }
-    for (let i = 0; i < rounds; i++) {
-      const { token, good } = await race(graceful)
-      t.same([good.length, new Set(good).size], [50, 1], 'all get one successor')
-      const next = await refresh(graceful, good[0])
-      t.equal(next.status, 200)
-      t.equal((await refresh(graceful, token)).status, 401)
-      t.equal((await refresh(graceful, next.tokens.refresh_token)).status, 401, 'an older token ended the family')
-      const hard = await race(strict)
-      t.equal(hard.good.length, 1)
-      t.equal((await refresh(strict, hard.good[0])).status, 401, 'the family ended')
-    }
-  })
-}

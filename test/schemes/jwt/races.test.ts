@@ -1,0 +1,113 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import Fastify, { type FastifyRequest } from 'fastify'
+import t, { type Test } from 'tap'
+import gatehouse, { type Store } from '../../../lib/index.js'
+import type { IssuedTokens, TokenService } from '../../../types/token-service.js'
+import { size } from '../../fixtures/size.js'
+import { newHandle, withService } from '../../fixtures/token-service.js'
+import { secretOf } from '../../fixtures/tokens.js'
+import { backends } from '../../stores/fixtures/backends.js'
+
+const issuer = 'https://api.example.com'
+const keys = secretOf()
+const secret = secretOf()
+const person = { realm: issuer, id: 'ann', scopes: ['orders:read'], roles: ['clerk'] }
+const request = {} as FastifyRequest
+const callers = 50
+const rounds = size({ test: 50, short: 300, full: 1_000 })
+const fewerRounds = size({ test: 10, short: 100, full: 1_000 })
+
+/** The service of one instance. */
+async function serviceOn (t: Test, store: Store, reuseGrace: number): Promise<TokenService> {
+  const api = withService({ issuer, audience: issuer, keys, sign: { refresh: { secret, reuseGrace }, staleness: 0 } })
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(gatehouse, { schemes: { api: api.scheme }, store, load: principal => principal })
+  return api.service
+}
+
+async function begin (service: TokenService, handle = newHandle()): Promise<IssuedTokens> {
+  const begun = await service.begin({
+    principal: person, client: 'shop', scopes: [], authenticatedAt: null, refresh: true, roles: true, handle
+  })
+  if (begun === null) throw new Error('nothing was begun')
+  return begun.tokens
+}
+
+async function refresh (
+  service: TokenService, { refresh_token: token = '' }: IssuedTokens
+): Promise<IssuedTokens | null> {
+  const outcome = await service.refresh(request, token, { client: 'shop' })
+  return 'kind' in outcome ? null : outcome
+}
+
+function parallel<T> (run: (i: number) => Promise<T>): Promise<readonly T[]> {
+  return Promise.all(Array.from({ length: callers }, (_, i) => run(i)))
+}
+
+function winners (t: Test): { count: number } {
+  const counter = { count: 0 }
+  const listen = (): void => { counter.count++ }
+  subscribe('fastify-gatehouse:token-refreshed', listen)
+  t.teardown(() => unsubscribe('fastify-gatehouse:token-refreshed', listen))
+  return counter
+}
+
+for (const { name, skip, make } of await backends()) {
+  t.test(`${callers} parallel uses of one refresh token have one winner: ${name}`, { skip }, async t => {
+    const state = make(t)
+    const refreshed = winners(t)
+    const [one, other] = [await serviceOn(t, state.open(), 30), await serviceOn(t, state.open(), 30)]
+    const wrong: string[] = []
+    for (let round = 0; round < rounds; round++) {
+      const first = await begin(one)
+      refreshed.count = 0
+      const answers = await parallel(i => refresh(i % 2 === 0 ? one : other, first))
+      const successors = new Set(answers.map(each => each?.refresh_token))
+      if (refreshed.count !== 1 || successors.size !== 1 || answers.includes(null)) wrong.push(`round ${round}`)
+      const next = await refresh(other, answers[0] ?? first)
+      const isEnded = next !== null && await refresh(one, first) === null && await refresh(other, next) === null
+      if (!isEnded) wrong.push(`round ${round}: an older token did not end the grant`)
+    }
+    t.same(wrong, [])
+  })
+
+  t.test(`without a grace, ${callers} parallel uses of one refresh token end the grant: ${name}`, { skip }, async t => {
+    const state = make(t)
+    const refreshed = winners(t)
+    const [one, other] = [await serviceOn(t, state.open(), 0), await serviceOn(t, state.open(), 0)]
+    const wrong: string[] = []
+    for (let round = 0; round < fewerRounds; round++) {
+      const first = await begin(one)
+      refreshed.count = 0
+      const answers = await parallel(i => refresh(i % 2 === 0 ? one : other, first))
+      const good = answers.filter(each => each !== null)
+      if (refreshed.count !== 1 || good.length !== 1) wrong.push(`round ${round}`)
+      if (await refresh(one, good[0] ?? first) !== null) wrong.push(`round ${round}: the grant goes on`)
+    }
+    t.same(wrong, [])
+  })
+
+  t.test(`a revocation among ${callers} refreshes and beginnings leaves nothing alive: ${name}`, { skip }, async t => {
+    const state = make(t)
+    const [one, other] = [await serviceOn(t, state.open(), 30), await serviceOn(t, state.open(), 30)]
+    const wrong: string[] = []
+    for (let round = 0; round < fewerRounds; round++) {
+      const handle = newHandle()
+      const begun = await parallel(i => begin(i % 2 === 0 ? one : other, handle))
+      if (new Set(begun.map(each => each.refresh_token)).size !== 1) wrong.push(`round ${round}: two grants`)
+      const [first] = begun as readonly [IssuedTokens]
+      const answers = await parallel(async i => {
+        if (i !== callers / 2) return await refresh(i % 2 === 0 ? one : other, first)
+        await other.revoke(first.refresh_token ?? '', 'shop')
+        return null
+      })
+      for (const tokens of [first, ...answers]) {
+        if (tokens === null) continue
+        const isAlive = await refresh(one, tokens) !== null
+        if (isAlive || await one.introspect(request, tokens.access_token) !== null) wrong.push(`round ${round}`)
+      }
+    }
+    t.same(wrong, [])
+  })
+}
