@@ -50,8 +50,8 @@ export async function checkFunctions (policy: Policy, caller: Caller): Promise<A
 }
 
 /**
- * Returns true for a delegated credential where no rule requires a scope. The person has agreed to scopes, so the client
- * may use only what requires one: of an `anyOf`, the entries that do.
+ * Returns true for a delegated credential where no rule requires a scope. The person has agreed to scopes, so the
+ * client may use only what requires one: of an `anyOf`, the entries that do.
  */
 function isLimitedToScopes (policy: Policy, { bound, outcome }: Identity): boolean {
   return outcome.delegated === true && bound.scheme.delegated !== true && !policy.requiresScope
