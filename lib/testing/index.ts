@@ -3,6 +3,9 @@ export {
 } from './fake-issuer.js'
 export { injectAs, type InjectAsOptions, type InjectedAs } from './inject-as.js'
 export type { TestedApp } from './injection.js'
+export {
+  schemeContract, type SchemeContract, type SentCredential, type SentCredentials
+} from './scheme-contract.js'
 export { testAccess, type AccessReport, type RegisterTest, type TestAccessOptions } from './test-access.js'
 export type { BadTokenName } from './bad-tokens.js'
 export type { IssuerAlgorithm } from './signing-key.js'

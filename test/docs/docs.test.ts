@@ -37,6 +37,21 @@ console.assert = (holds?: boolean, ...about: unknown[]) => {
 }
 t.teardown(() => { console.assert = assert })
 
+/** Tests that an example registers with node:test, whose own report would be read as one of this file. */
+const registered: Array<Promise<unknown>> = []
+const nodeTest = {
+  test: (...args: readonly unknown[]) => {
+    const done = Promise.resolve((args.at(-1) as () => unknown)())
+    registered.push(done)
+    return done
+  },
+  after: (run: () => unknown) => { registered.push(Promise.all(registered).then(run)) }
+}
+Object.assign(globalThis, { nodeTest })
+t.teardown(() => { Reflect.deleteProperty(globalThis, 'nodeTest') })
+const withoutRunner = (code: string): string =>
+  code.replace(/^import (\{.*\}) from 'node:test'$/m, 'const $1 = globalThis.nodeTest')
+
 for (const file of texts) {
   t.test(`${file}: every example works`, async test => {
     const blocks = [
@@ -46,10 +61,12 @@ for (const file of texts) {
       const name = `${file} block ${i + 1}: ${code.trim().split('\n')[0]}`
       const { app, close } = await stage(code)
       const module = new URL(`${file.replace(/\W/g, '-')}-${i + 1}.ts`, folder)
-      writeFileSync(module, `${code}\nexport const __app = typeof app === 'undefined' ? undefined : app\n`)
+      const shownApp = "export const __app = typeof app === 'undefined' ? undefined : app"
+      writeFileSync(module, `${withoutRunner(code)}\n${shownApp}\n`)
       try {
         const shown = await import(module.href) as { __app?: typeof app }
         await (shown.__app ?? app).ready()
+        await Promise.all(registered.splice(0))
         if (shown.__app !== undefined && shown.__app !== app) await shown.__app.close()
         test.same(untrue.splice(0), [], name)
       } catch (error) {

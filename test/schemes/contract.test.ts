@@ -22,8 +22,8 @@ import {
   type SchemeFactory
 } from '../../lib/index.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
+import { schemeContract, type SchemeContract, type SentCredential as Sent } from '../../lib/testing/index.js'
 import { contextOf, make } from '../fixtures/schemes.js'
-import { schemeContract, type Sent, type Subject } from './contract.js'
 
 const key = randomBytes(16).toString('hex')
 const other = randomBytes(16).toString('hex')
@@ -40,17 +40,12 @@ function carrier (place: CredentialSource): (text: string) => Sent {
   }
 }
 
-/** Each header of a credential in two lines and joined in one, equal and different, in both orders. */
-function twice ({ headers = {} }: Sent): ReadonlyArray<readonly string[]> {
-  return Object.entries(headers).flatMap(([name, value]) => {
-    const other = name === 'cookie' ? value : value.slice(0, -1)
-    const joined = name === 'cookie' ? `${value}; ${value}` : `${value}, ${value}`
-    return [
-      [`${name}: ${value}`, `${name.toUpperCase()}: ${value}`],
-      [`${name}: ${value}`, `${name}: ${other}`],
-      [`${name}: ${other}`, `${name}: ${value}`],
-      [`${name}: ${joined}`]
-    ]
+type Subject = Omit<SchemeContract, 'test'>
+
+/** Runs the contract as one test with the name of the scheme. */
+function testContract (name: string, subject: Subject): void {
+  t.test(`${name} keeps the contract of a scheme`, async t => {
+    schemeContract({ ...subject, test: (title, run) => t.test(title, run) })
   })
 }
 
@@ -61,7 +56,7 @@ function keySubject (
 ): Subject {
   const carry = carrier(place)
   return {
-    definition: apiKey({ from: place, ...options } as ApiKeyOptions),
+    scheme: apiKey({ from: place, ...options } as ApiKeyOptions),
     good: async () => ({ 'the key': carry(key) }),
     bad: {
       'an unknown key': carry(other),
@@ -73,7 +68,6 @@ function keySubject (
     foreign: place === 'bearer' ? { 'a token': carry('eyJhbGciOiJub25lIn0.e30.AAAA') } : {},
     sync: true,
     carry,
-    twice,
     challenge: place === 'bearer' ? 'Bearer' : 'APIKey',
     ambient: place.startsWith('cookie:'),
     ...more
@@ -81,26 +75,18 @@ function keySubject (
 }
 
 for (const place of ['header:x-api-key', 'bearer', 'query:api_key', 'cookie:api_key'] as const) {
-  schemeContract(t, `apiKey from ${place}`, keySubject(place, { keys: { [key]: { id: 'ann' } } }))
+  testContract(`apiKey from ${place}`, keySubject(place, { keys: { [key]: { id: 'ann' } } }))
 }
-schemeContract(
-  t,
-  'apiKey with keys in a Map',
+testContract('apiKey with keys in a Map',
   keySubject('header:x-api-key', { keys: new Map([[key, { id: 'ann' }]]) })
 )
-schemeContract(
-  t,
-  'apiKey with verify',
+testContract('apiKey with verify',
   keySubject('header:x-api-key', { verify: sent => (sent === key ? { id: 'ann' } : null) })
 )
-schemeContract(
-  t,
-  'apiKey with an async verify',
+testContract('apiKey with an async verify',
   keySubject('bearer', { verify: sent => later(sent === key ? { id: 'ann' } : null) }, { sync: false })
 )
-schemeContract(
-  t,
-  'apiKey with a prefix',
+testContract('apiKey with a prefix',
   keySubject(
     'bearer',
     { prefix: 'acme_', keys: { [`acme_${key}`]: { id: 'ann' } } },
@@ -141,8 +127,8 @@ const flipped = (text: string, at: number): string =>
 
 for (const place of ['header:x-api-key', 'bearer', 'query:api_key', 'cookie:api_key'] as const) {
   const carry = carrier(place)
-  schemeContract(t, `managed apiKey from ${place}`, {
-    definition: managed(place),
+  testContract(`managed apiKey from ${place}`, {
+    scheme: managed(place),
     good: async () => ({
       'a key': carry(current.key),
       'a key that was rotated': carry(old.key),
@@ -168,7 +154,6 @@ for (const place of ['header:x-api-key', 'bearer', 'query:api_key', 'cookie:api_
     expired: { 'a key that ended': carry(ended.key) },
     sync: false,
     carry,
-    twice,
     challenge: place === 'bearer' ? 'Bearer' : 'APIKey',
     ambient: place.startsWith('cookie:')
   })
@@ -178,7 +163,7 @@ const password = 'pässwörd: with "colon"'
 const userPass = (name: string, word: string): Sent => ({
   headers: { authorization: `Basic ${Buffer.from(`${name}:${word}`).toString('base64')}` }
 })
-const basicSubject: Omit<Subject, 'definition' | 'sync'> = {
+const basicSubject: Omit<Subject, 'scheme' | 'sync'> = {
   good: async () => ({
     'name and password': userPass('ann', password),
     'as a decomposed text': userPass('ann', password.normalize('NFD'))
@@ -193,25 +178,24 @@ const basicSubject: Omit<Subject, 'definition' | 'sync'> = {
   },
   foreign: {},
   carry: text => ({ headers: { authorization: `Basic ${text}` } }),
-  twice,
   challenge: 'Basic',
   ambient: true
 }
-schemeContract(t, 'basic with a table of users', {
+testContract('basic with a table of users', {
   ...basicSubject,
-  definition: basic({ users: { ann: { password }, eve: { password: 'a word of her own' } } }),
+  scheme: basic({ users: { ann: { password }, eve: { password: 'a word of her own' } } }),
   sync: false
 })
-schemeContract(t, 'basic with verify', {
+testContract('basic with verify', {
   ...basicSubject,
-  definition: basic({
+  scheme: basic({
     verify: (name, word) => (name === 'ann' && word === password.normalize('NFC') ? { id: 'ann' } : null)
   }),
   sync: false
 })
-schemeContract(t, 'basic with an async verify', {
+testContract('basic with an async verify', {
   ...basicSubject,
-  definition: basic({
+  scheme: basic({
     verify: (name, word) => later(name === 'ann' && word === password.normalize('NFC') ? { id: 'ann' } : null)
   }),
   sync: false
@@ -232,7 +216,7 @@ async function tokenSubject (place: CredentialSource, more: Partial<Subject> = {
   const carry = carrier(place)
   const valid = await token()
   return {
-    definition: jwt({ from: place, keys: secret, issuer: 'https://id.test', audience: 'api' }),
+    scheme: jwt({ from: place, keys: secret, issuer: 'https://id.test', audience: 'api' }),
     good: async () => ({ 'a token': carry(valid) }),
     bad: {
       'a forged token': carry(`${valid.slice(0, -5)}AAAAA`),
@@ -244,20 +228,17 @@ async function tokenSubject (place: CredentialSource, more: Partial<Subject> = {
     expired: { 'a token of yesterday': carry(await token({ exp: Math.floor(Date.now() / 1000) - 86_400 })) },
     sync: true,
     carry,
-    twice,
     challenge: 'Bearer',
     ambient: place.startsWith('cookie:'),
     ...more
   }
 }
-schemeContract(t, 'jwt as Bearer', await tokenSubject('bearer'))
-schemeContract(t, 'jwt in a cookie', await tokenSubject('cookie:token'))
+testContract('jwt as Bearer', await tokenSubject('bearer'))
+testContract('jwt in a cookie', await tokenSubject('cookie:token'))
 const edToken = await token({}, privateKey, 'EdDSA')
-schemeContract(
-  t,
-  'jwt with a key that is found and a mapping, both later',
+testContract('jwt with a key that is found and a mapping, both later',
   await tokenSubject('bearer', {
-    definition: jwt({
+    scheme: jwt({
       keys: () => later(publicKey),
       issuer: 'https://id.test',
       audience: 'api',
@@ -278,8 +259,8 @@ schemeContract(
   })
 )
 
-schemeContract(t, 'session', {
-  definition: session({ secret: secret.toString('base64url'), secure: false, cookieName: 'sid' }),
+testContract('session', {
+  scheme: session({ secret: secret.toString('base64url'), secure: false, cookieName: 'sid' }),
   good: async login => ({ 'the cookie of a login': { headers: { cookie: await login() } } }),
   bad: {
     'a forged cookie': {
@@ -289,7 +270,6 @@ schemeContract(t, 'session', {
   foreign: {},
   sync: true,
   carry: text => ({ headers: { cookie: `sid=${text}` } }),
-  twice,
   challenge: 'Cookie',
   ambient: true
 })
@@ -311,14 +291,13 @@ const plain: Scheme = {
       : invalid('unknown')
   }
 }
-schemeContract(t, 'a plain scheme of the application', {
-  definition: plain,
+testContract('a plain scheme of the application', {
+  scheme: plain,
   good: async () => ({ 'its own': carrier('bearer')(`mine-${key}`) }),
   bad: { 'its own, unknown': carrier('bearer')('mine-x') },
   foreign: { another: carrier('bearer')(key) },
   sync: true,
   carry: carrier('bearer'),
-  twice,
   challenge: 'Bearer',
   ambient: false
 })

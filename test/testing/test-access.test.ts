@@ -267,9 +267,9 @@ t.test('names what is wrong with its arguments', async t => {
   for (const [run, sentence] of wrong) t.match(await rejection(run), sentence)
 })
 
-const routes = size({ test: 200, short: 1000, full: 1000 })
+const routes = size({ test: 100, short: 1000, full: 1000 })
 
-t.test(`${routes} routes take less than ${routes / 100} seconds`, async t => {
+t.test(`${routes} routes take less than ten seconds`, async t => {
   const app = await appWith(t, { default: ['web', 'service'] })
   for (let i = 0; i < routes; i++) app.get(`/r${i}/:id`, { config: { auth: { scopes: { all: ['a', 'b'] } } } }, ok)
   const before = process.cpuUsage()
@@ -278,5 +278,5 @@ t.test(`${routes} routes take less than ${routes / 100} seconds`, async t => {
   // of the processor, because other tests run at the same time
   const seconds = (user + system) / 1e6
   t.same([failures, report.tests], [[], routes])
-  t.ok(seconds < routes / 100, `${seconds.toFixed(1)} s`)
+  t.ok(seconds < 10, `${seconds.toFixed(1)} s`)
 })

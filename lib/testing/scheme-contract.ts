@@ -1,0 +1,255 @@
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { inspect } from 'node:util'
+import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
+import type { Scheme, SchemeFactory } from '../../types/scheme.js'
+import { writeChallenges } from '../guard/challenge.js'
+import { bareScheme, guardedScheme, sendLines, urlOf } from './scheme-app.js'
+
+/** The parts of a request that carry a credential. */
+export interface SentCredential {
+  readonly headers?: Readonly<Record<string, string>>
+  readonly query?: Readonly<Record<string, string>>
+}
+
+/** Credentials by their names in messages. */
+export type SentCredentials = Readonly<Record<string, SentCredential>>
+
+/** Options of {@link schemeContract}. */
+export interface SchemeContract {
+  /** Registers a test: `test` of `node:test` or tap, or `it` of other runners. */
+  test (title: string, run: () => Promise<void>): unknown
+  /** The scheme, or the function that creates it, such as `jwt({…})`. */
+  readonly scheme: SchemeFactory | Scheme
+  /**
+   * Valid credentials, all of the principal whose id is `ann`; or a function that returns them. Its parameter logs
+   * `ann` in and returns the cookie, for schemes with sessions.
+   */
+  readonly good: SentCredentials | ((login: () => Promise<string>) => Promise<SentCredentials>)
+  /** Credentials of the scheme that are invalid. */
+  readonly bad: SentCredentials
+  /** Credentials of another kind, where the scheme looks for its own. Default: none. */
+  readonly foreign?: SentCredentials
+  /** Credentials that were valid and have expired. Default: none. */
+  readonly expired?: SentCredentials
+  /** Puts any text where the scheme looks for a credential. */
+  carry (text: string): SentCredential
+  /** `true` if the scheme returns an outcome and no promise. Default `false`. */
+  readonly sync?: boolean
+  /**
+   * The HTTP authentication scheme of its challenges. Default: that which the guard writes for a scheme without
+   * `challenge`.
+   */
+  readonly challenge: string
+  /** `true` if browsers send the credential automatically. Default `false`. */
+  readonly ambient?: boolean
+}
+
+const strangers: SentCredentials = {
+  nothing: {},
+  'another Authorization scheme': { headers: { authorization: 'Digest username="ann"' } },
+  'other headers, cookies and parameters': {
+    headers: { 'x-other': 'ann', cookie: 'other=ann; x=y' }, query: { other: 'ann' }
+  }
+}
+
+/**
+ * Registers tests of everything that the contract of {@link Scheme} demands, with any test runner: alone, and behind
+ * the guard of an application that listens on a free loopback port.
+ *
+ * @example
+ * import { test } from 'node:test'
+ * import { schemeContract } from 'fastify-gatehouse/testing'
+ *
+ * schemeContract({
+ *   test, scheme: device, good: { 'a device': { headers: { 'x-device': 'dev-1' } } },
+ *   bad: { 'an unknown device': { headers: { 'x-device': 'dev-0' } } },
+ *   carry: text => ({ headers: { 'x-device': text } }), sync: true, challenge: 'APIKey'
+ * })
+ */
+export function schemeContract (contract: SchemeContract): void {
+  const { test } = contract
+  test('returns authenticated, absent, foreign or invalid, as the credential is', () => testOutcomes(contract))
+  test('returns an outcome for any text, never an error and never a principal', () => testHostile(contract))
+  test('writes challenges without an error where nothing was sent, and never the reason', () =>
+    testChallenges(contract))
+  test('describes itself as OpenAPI does', () => testDescription(contract))
+  test('serves two applications by one definition', () => testTwoApplications(contract))
+  test('is enforced in every mode, for GET and HEAD, and leaves no credential in the log', () => testModes(contract))
+  test('refuses a credential that is sent twice', () => testDuplicates(contract))
+}
+
+async function goodOf ({ good }: SchemeContract, login: () => Promise<string>): Promise<SentCredentials> {
+  return typeof good === 'function' ? await good(login) : good
+}
+
+async function testOutcomes (contract: SchemeContract): Promise<void> {
+  const { ask, login } = await bareScheme(contract.scheme)
+  const { sync = false, foreign = {}, bad, expired = {} } = contract
+  for (const [what, sent] of Object.entries(await goodOf(contract, login))) {
+    const { isSync, outcome } = await ask(sent)
+    assert.equal(outcome.kind, 'authenticated', what)
+    assert.equal(isSync, sync, `${what}: ${sync ? 'an outcome, and no promise' : 'a promise'}`)
+    if (outcome.kind !== 'authenticated') continue
+    const { principal, authenticatedAt, expiresAt } = outcome
+    assert.equal(principal.id, 'ann', what)
+    for (const instant of [authenticatedAt, expiresAt]) assert.ok(instant === null || instant instanceof Date)
+  }
+  const expect = async (list: SentCredentials, kind: string, isExpired?: boolean): Promise<void> => {
+    for (const [what, sent] of Object.entries(list)) {
+      const { isSync, outcome } = await ask(sent)
+      assert.equal(outcome.kind, kind, what)
+      assert.ok(isSync || (!sync && kind === 'invalid'), `${what}: no promise where nothing is awaited`)
+      if (outcome.kind !== 'invalid') continue
+      assert.equal(outcome.expired, isExpired, `${what}: expired`)
+      assert.notEqual(outcome.detail, '', `${what}: the reason, for the log`)
+    }
+  }
+  await expect(strangers, 'absent')
+  await expect(foreign, 'foreign')
+  await expect(bad, 'invalid', false)
+  await expect(expired, 'invalid', true)
+}
+
+const hostileTexts = [
+  '', ' ', '=', '====', '.', '..', 'a.b.c', 'e30.e30.e30', 'eyJhbGciOiJub25lIn0.e30.', '__proto__', 'constructor',
+  'undefined', 'null', '[object Object]', 'Og==', 'OjpvOg==', '/w==', 'a'.repeat(9000), '.'.repeat(9000), '%00', '%ff',
+  'é', '{"a":1}', '"quoted"', 'a,b', 'a b'
+]
+
+/** Returns random texts of the forms that credentials have. */
+function randomTexts (): readonly string[] {
+  return Array.from({ length: 100 }, (_, i) => {
+    const bytes = randomBytes(i % 60)
+    const segments = Array.from({ length: 1 + i % 5 }, () => randomBytes(i % 20).toString('base64url'))
+    const visible = String.fromCharCode(...bytes.map(byte => 0x20 + byte % 0x5f))
+    const upper = Buffer.from(bytes.map(byte => 0x80 | byte)).toString('latin1')
+    return [bytes.toString('base64'), segments.join('.'), visible, upper]
+  }).flat()
+}
+
+async function testHostile ({ scheme, carry }: SchemeContract): Promise<void> {
+  const { ask } = await bareScheme(scheme)
+  for (const text of [...hostileTexts, ...randomTexts()]) {
+    const { outcome } = await ask(carry(text))
+    assert.match(outcome.kind, /^(?:absent|foreign|invalid)$/, inspect(text))
+    if (outcome.kind === 'invalid' && text.length > 8) {
+      assert.ok(!outcome.detail.includes(text), `the detail contains the credential: ${outcome.detail}`)
+    }
+  }
+}
+
+const codes: readonly AuthErrorCode[] = [
+  'AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED', 'AUTH_ACCESS_DENIED'
+]
+
+async function testChallenges ({ scheme: definition, challenge: expected }: SchemeContract): Promise<void> {
+  const { scheme } = await bareScheme(definition)
+  if (scheme.challenge === undefined) return
+  for (const code of codes) {
+    for (const scopes of [[], ['a', 'b']]) {
+      const name = code === 'AUTH_REQUIRED' ? null : 'it'
+      const failure: AuthFailure = { code, scheme: name, detail: 'secret reason', scopes, maxAge: 60, retryAfter: null }
+      for (const challenge of [scheme.challenge(failure) ?? []].flat()) {
+        assert.equal(challenge.scheme.toLowerCase(), expected.toLowerCase(), code)
+        const written = writeChallenges([challenge])
+        assert.ok(code !== 'AUTH_REQUIRED' || !/\berror=/.test(written), `an error where nothing was sent: ${written}`)
+        assert.doesNotMatch(written, /secret/)
+      }
+    }
+  }
+}
+
+async function testDescription ({ scheme: definition, ambient = false }: SchemeContract): Promise<void> {
+  const { scheme } = await bareScheme(definition)
+  const { openapi } = scheme
+  assert.deepEqual(JSON.parse(JSON.stringify(openapi)), openapi, 'openapi is JSON')
+  assert.match(openapi.type, /^(?:http|apiKey|openIdConnect|oauth2|mutualTLS)$/)
+  if (openapi.type === 'apiKey') {
+    assert.match(openapi.in, /^(?:header|query|cookie)$/)
+    assert.notEqual(openapi.name, '')
+  }
+  assert.equal(scheme.ambient ?? false, ambient, 'ambient')
+}
+
+async function testTwoApplications (contract: SchemeContract): Promise<void> {
+  const first = await bareScheme(contract.scheme, 'first')
+  const second = await bareScheme(contract.scheme, 'second')
+  const check = async ({ ask, login }: typeof first): Promise<void> => {
+    for (const [what, sent] of Object.entries(await goodOf(contract, login))) {
+      assert.equal((await ask(sent)).outcome.kind, 'authenticated', what)
+    }
+  }
+  for (const each of [first, second, first]) await check(each)
+  await first.app.close()
+  await check(second)
+}
+
+/** Returns the texts of a credential that a log must not contain. */
+function secretsOf ({ headers = {}, query = {} }: SentCredential): readonly string[] {
+  return [...Object.values(headers), ...Object.values(query)]
+    .map(value => value.replace(/^(?:Bearer|Basic) |^[\w-]+=(?=.{20})/i, ''))
+    .filter(value => value.length > 12)
+}
+
+async function testModes (contract: SchemeContract): Promise<void> {
+  const { app, ask, login, log } = await guardedScheme(contract.scheme)
+  const good = await goodOf(contract, login)
+  const { bad, foreign = {}, expired = {}, challenge } = contract
+  const refused = (code: AuthErrorCode) => ({ status: 401, code, challenge: challenge.toLowerCase() })
+  const entered = (id: string | null, error: string | null) => ({ status: 200, id, error })
+  for (const mode of ['required', 'optional', 'try'] as const) {
+    const expect = async (list: SentCredentials, expected: object): Promise<void> => {
+      for (const [what, sent] of Object.entries(list)) {
+        assert.deepEqual(await ask(mode, sent), expected, `${what}, ${mode}`)
+      }
+    }
+    await expect(good, entered('ann', null))
+    await expect(strangers, mode === 'required' ? refused('AUTH_REQUIRED') : entered(null, null))
+    for (const [list, code] of [
+      [bad, 'AUTH_INVALID_CREDENTIALS'], [foreign, 'AUTH_INVALID_CREDENTIALS'], [expired, 'AUTH_TOKEN_EXPIRED']
+    ] as const) await expect(list, mode === 'try' ? entered(null, code) : refused(code))
+  }
+  await app.close()
+  for (const sent of [...Object.values(good), ...Object.values(bad)]) {
+    for (const secret of secretsOf(sent)) assert.ok(!log().includes(secret), 'the log contains a credential')
+  }
+}
+
+/** Returns each header of a credential as two lines, and joined in one: equal, and different in both orders. */
+function twice ({ headers = {} }: SentCredential): ReadonlyArray<readonly string[]> {
+  return Object.entries(headers).flatMap(([name, value]) => {
+    const other = name === 'cookie' ? value : value.slice(0, -1)
+    return [
+      [`${name}: ${value}`, `${name.toUpperCase()}: ${value}`],
+      [`${name}: ${value}`, `${name}: ${other}`],
+      [`${name}: ${other}`, `${name}: ${value}`],
+      [`${name}: ${value}${name === 'cookie' ? ';' : ','} ${value}`]
+    ]
+  })
+}
+
+/** Uses a socket, because Node keeps the first line of some headers and joins the others. */
+async function testDuplicates (contract: SchemeContract): Promise<void> {
+  const { app, login } = await guardedScheme(contract.scheme)
+  const good = await goodOf(contract, login)
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  try {
+    for (const [what, sent] of Object.entries(good)) {
+      const lines = Object.entries(sent.headers ?? {}).map(([name, value]) => `${name}: ${value}`)
+      assert.equal(await sendLines(app, urlOf('/required', sent), lines), 200, `${what}, once`)
+      for (const mode of ['required', 'optional']) {
+        for (const both of twice(sent)) {
+          const status = await sendLines(app, urlOf(`/${mode}`, sent), both)
+          assert.equal(status, 401, `${what}, ${mode}: ${both.join(' | ')}`)
+        }
+      }
+      const { query } = sent
+      if (query === undefined) continue
+      const url = `${urlOf('/required', sent)}&${new URLSearchParams(query).toString()}`
+      assert.equal(await sendLines(app, url, []), 401, `${what}: a parameter twice`)
+    }
+  } finally {
+    await app.close()
+  }
+}
