@@ -39,7 +39,8 @@ const gatehouse: FastifyPluginAsync<GatehouseOptions> = async (app, pluginOption
 async function assemble (app: FastifyInstance, options: Options): Promise<Parts> {
   const { permissions, publicPaths, origins, errorForm, stage, limits } = options
   warnAboutTrustProxy(app)
-  const { schemes, guesses } = await openSchemes(app, options)
+  const opened = await openSchemes(app, options)
+  const { schemes, guesses } = opened
   redactRequests(app, credentialParameters([...schemes.values()].map(({ scheme }) => scheme)))
   const key = Symbol('gatehouse.route')
   const responder = new Responder(errorForm)
@@ -52,7 +53,8 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   // rejects a default that no route could use
   policies.resolve(app, true, 'The option default')
   const registry = createRouteRegistry(key, policies, guard)
-  return { guard, key, schemes, defaults, policies, registry, stage, guesses }
+  const internals = { ...opened, permissions, scopeDescriptions: options.scopeDescriptions, oauth: null }
+  return { guard, key, schemes, defaults, policies, registry, stage, guesses, internals }
 }
 
 /** Adds the only scheme of an application to a default that names none. */

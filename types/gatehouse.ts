@@ -5,6 +5,7 @@ import type { AuditRow } from './audit.js'
 import type {
   GrantedTokens, GrantOptions, IssueOptions, OwnerGrants, PublicJwkSet, RefreshOptions
 } from './features.js'
+import type { GatehouseOAuth } from './oauth.js'
 import type { PrincipalInput } from './principal.js'
 import type { CredentialOf, PrincipalOf, SchemeChoice, SchemeName } from './names.js'
 import type { Authenticated, CredentialCaller, Outcome } from './outcome.js'
@@ -131,4 +132,5 @@ export interface Gatehouse {
   readonly tokens: GatehouseTokens
   readonly sessions: GatehouseSessions
   readonly apiKeys: GatehouseApiKeys
+  readonly oauth: GatehouseOAuth
 }

@@ -96,6 +96,13 @@ export interface SessionFeature {
   returnTo? (request: FastifyRequest, fallback: string): string
   /** The path of the login page. The boot stops if its route is protected, which would cause a redirect loop. */
   readonly loginPath?: string
+  /**
+   * Redirects a browser to the login page, which leads back to `path`. Returns `false`, and sends nothing, if there is
+   * no login page or the client does not expect a page.
+   */
+  askToLogin? (request: FastifyRequest, reply: FastifyReply, path: string): boolean
+  /** Derives keys from the secrets of the scheme for another part of the plugin, those of the newest secret first. */
+  deriveKeys? (purpose: string): readonly Uint8Array[]
 }
 
 /**

@@ -26,6 +26,12 @@ export interface GuessLimiter {
    * the account is not a string.
    */
   login<T> (reply: FastifyReply, realm: string, account: unknown, check: () => T | Promise<T>): Promise<Right<T> | null>
+  /**
+   * Counts a wrong secret of a client program for the address alone: if it were counted for the client, a stranger
+   * could lock the client out.
+   * @returns the outcome for a client whose address has guessed too often, otherwise `null`.
+   */
+  wrongSecret (request: FastifyRequest): Promise<Limited | Unavailable | null>
 }
 
 /** A count that a guess needs a slot of. */
@@ -65,6 +71,11 @@ export function createGuessLimiter (
       if (outcome.kind !== 'checked') return refuseLogin(reply, outcome)
       if (outcome.result !== null) counters.devices.remember(reply, tag)
       return outcome.result
+    },
+    async wrongSecret (request) {
+      if (counters === null) return null
+      const outcome = await guess(request, [counters.addressCount(request)], () => null)
+      return outcome.kind === 'checked' ? null : outcome
     }
   }
 }
@@ -79,15 +90,18 @@ function createGuessCounters (store: Store, settings: GuessSettings) {
   const address = createReservations(store, 'guess-address', { ...settings, max: perAddress })
   const warn = warnOnce('fastify-gatehouse: guesses are counted per address, but request.ip is not an address (a ' +
     'Unix socket, or a proxy that trustProxy does not name): all such clients share one count.')
+  const addressCount = (request: FastifyRequest): GuessCount => {
+    const from = addressOf(request.ip)
+    if (from === unknownAddress) warn(request)
+    return [address, idOf(hash('sha256', from, 'buffer'))]
+  }
   return {
     devices: createKnownDevices(deviceSecrets),
     device: createReservations(store, 'guess-device', { ...settings, max: perAccount }),
+    addressCount,
     /** Puts the address first: an address without free slots does not change the counts of accounts. */
-    countsOf: (request: FastifyRequest, tag: Buffer): readonly GuessCount[] => {
-      const from = addressOf(request.ip)
-      if (from === unknownAddress) warn(request)
-      return [[address, idOf(hash('sha256', from, 'buffer'))], [account, idOf(tag)]]
-    }
+    countsOf: (request: FastifyRequest, tag: Buffer): readonly GuessCount[] =>
+      [addressCount(request), [account, idOf(tag)]]
   }
 }
 
@@ -112,7 +126,7 @@ function rightOrNull<T> (answer: T): Right<T> | null {
 /** Reserves a slot of every count, then checks. */
 async function guess<T> (
   request: FastifyRequest, counts: readonly GuessCount[], check: () => T | Promise<T>
-): Promise<Checked<T> | Refused> {
+): Promise<Checked<T> | Limited | Unavailable> {
   const slots: Slot[] = []
   try {
     for (const [reservations, id] of counts) {

@@ -16,6 +16,7 @@ import type { RouteRegistry } from '../routes/route-registry.js'
 import { oweCookie, waitFor } from '../util/response.js'
 import { parseAttemptOptions, parseAuthenticateOptions, parseLoginOptions, parseSchemeOption } from './call-options.js'
 import { createApiKeyCalls, createSessionCalls } from './feature-calls.js'
+import { attachInternals, createOAuthCalls, type Internals } from './internals.js'
 import { chooseProvider, chooseScheme, providersOf, type BoundSchemes } from './schemes.js'
 import { createTokenCalls } from './token-calls.js'
 
@@ -29,12 +30,13 @@ export interface Parts {
   readonly registry: RouteRegistry
   readonly stage: string
   readonly guesses: GuessLimiter
+  readonly internals: Internals
 }
 
 /** Creates `app.gatehouse` of one context. */
 export function createGatehouse (context: FastifyInstance, parts: Parts): Gatehouse {
-  const { guard, schemes, defaults, policies, registry, guesses } = parts
-  return Object.freeze({
+  const { guard, schemes, defaults, policies, registry, guesses, internals } = parts
+  const gatehouse = attachInternals({
     default (auth: unknown) {
       const prefix = context.prefix || '/'
       const path = `app.gatehouse.default() of the context with the prefix '${prefix}'`
@@ -65,8 +67,10 @@ export function createGatehouse (context: FastifyInstance, parts: Parts): Gateho
     }),
     apiKeys: createApiKeyCalls(schemes),
     sessions: createSessionCalls(schemes),
-    tokens: createTokenCalls(schemes)
-  })
+    tokens: createTokenCalls(schemes),
+    oauth: createOAuthCalls(internals)
+  }, internals)
+  return Object.freeze(gatehouse)
 }
 
 /** Creates `reply.challenge`, `reply.forbid`, `reply.login` and `reply.logout`. */

@@ -20,10 +20,12 @@ import { isScheme, missingMember, type Options } from './options.js'
 /** The schemes of one application, by name. */
 export type BoundSchemes = ReadonlyMap<string, BoundScheme>
 
-/** The schemes of one application, and the guess limiter that they share with `app.gatehouse.guesses`. */
+/** The schemes of one application, and what they share with its other parts. */
 export interface OpenedSchemes {
   readonly schemes: BoundSchemes
   readonly guesses: GuessLimiter
+  readonly store: Store
+  readonly grants: SchemeContext['grants']
 }
 
 /**
@@ -44,7 +46,7 @@ export async function openSchemes (app: FastifyInstance, options: Options): Prom
     const ownLoad = scheme.load === undefined ? load : scheme.load
     schemes.set(name, Object.freeze({ name, scheme, features: Object.freeze({ ...features }), load: ownLoad }))
   }
-  return { schemes, guesses }
+  return { schemes, guesses, store, grants: common.grants }
 }
 
 /** Creates the store of an application that configures none. It is closed with the application. */

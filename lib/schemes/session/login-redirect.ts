@@ -39,7 +39,16 @@ export class LoginRedirect {
     if (failure.scheme !== null && failure.scheme !== this.#scheme) return false
     // otherwise a forged cookie would be refused again after the login
     if (failure.code === 'AUTH_INVALID_CREDENTIALS') this.#cookie.write(reply, this.#cookie.removal)
-    const back = sealReturnPath(this.#seal, request)
+    return this.redirect(request, reply, request.method === 'GET' ? request.originalUrl : null)
+  }
+
+  /**
+   * Redirects a browser to the login page, which leads back to `path`. Returns `false`, and sends nothing, when the
+   * client does not expect a page.
+   */
+  redirect (request: FastifyRequest, reply: FastifyReply, path: string | null): boolean {
+    if (!wantsPage(request)) return false
+    const back = path !== null && isLocalPath(path) ? this.#seal.seal({ p: path, t: Date.now() }) : null
     reply.header('cache-control', 'no-store')
     // 303, so that the browser does not send the form to the login page (RFC 9110, 15.4.4)
     reply.redirect(back === null ? this.#path : `${this.#path}?returnTo=${back}`, request.method === 'POST' ? 303 : 302)
@@ -86,7 +95,7 @@ function asksForFragment (headers: FastifyRequest['headers']): boolean {
 const returnPathLifetime = 3_600_000
 
 /** Characters of a return path, which limits the size of the `Location` header. */
-const maxPathLength = 2_000
+export const maxPathLength = 4_000
 
 /**
  * Returns true for a path of this application: it starts with one slash and not with two, has no backslash (browsers
@@ -95,13 +104,6 @@ const maxPathLength = 2_000
  */
 export function isLocalPath (path: string): boolean {
   return path.length <= maxPathLength && /^\/(?!\/)[!-[\]-~]*$/.test(path)
-}
-
-/** Returns the sealed path of a GET request, or `null` where there is none to return to. */
-function sealReturnPath (seal: Seal, request: FastifyRequest): string | null {
-  if (request.method !== 'GET') return null
-  const path = request.originalUrl
-  return isLocalPath(path) ? seal.seal({ p: path, t: Date.now() }) : null
 }
 
 const readReturnTo = createReader('query:returnTo', 'returnTo')

@@ -11,7 +11,7 @@ import { localSessionsOf } from './local-sessions.js'
 import { LoginRedirect, openReturnPath } from './login-redirect.js'
 import { SessionManager } from './manager.js'
 import { parseSessionOptions, type SessionOptions, type SessionSettings } from './options.js'
-import { createSeals } from './seal.js'
+import { createSeals, deriveKeys } from './seal.js'
 import { StoredSessions } from './stored-sessions.js'
 
 export type { SessionCredential, SessionOptions }
@@ -96,6 +96,9 @@ async function createSession (app: FastifyInstance, name: string, { settings, li
     of: (owner: StoreOwner) => liveness.of(owner),
     ofAnyOwner: () => liveness.ofAnyOwner(),
     returnTo: (request: FastifyRequest, fallback: string) => openReturnPath(seals.returnPath, request, fallback),
+    askToLogin: (request: FastifyRequest, reply: FastifyReply, path: string) =>
+      redirect?.redirect(request, reply, path) ?? false,
+    deriveKeys: (purpose: string) => deriveKeys(settings.secrets, purpose, name),
     ...loginPath === null ? {} : { loginPath }
   })
   return { scheme, features: { sessions } }

@@ -37,7 +37,7 @@ export async function createSeals (
   app: FastifyInstance, scheme: string, secrets: readonly Uint8Array[]
 ): Promise<Seals> {
   const names = { cookie: `gatehouse session ${scheme}`, returnPath: `gatehouse return path ${scheme}` }
-  const keysFor = (purpose: string): Buffer[] => secrets.map(secret => deriveKey(secret, purpose, scheme))
+  const keysFor = (purpose: string): Buffer[] => [...deriveKeys(secrets, purpose, scheme)]
   let engine = app
   await app.register(async child => {
     await child.register(secureSession, [
@@ -49,9 +49,11 @@ export async function createSeals (
   return { cookie: createSeal(engine, names.cookie), returnPath: createSeal(engine, names.returnPath) }
 }
 
-/** Derives a key with HKDF (RFC 5869), so that one secret gives unrelated keys for two schemes or purposes. */
-function deriveKey (secret: Uint8Array, purpose: string, scheme: string): Buffer {
-  return Buffer.from(hkdfSync('sha256', secret, '', `fastify-gatehouse 1 ${purpose}\0${scheme}`, 32))
+/** Derives keys with HKDF (RFC 5869), so that one secret gives unrelated keys for two schemes or purposes. */
+export function deriveKeys (secrets: readonly Uint8Array[], purpose: string, scheme: string): readonly Buffer[] {
+  return secrets.map(
+    secret => Buffer.from(hkdfSync('sha256', secret, '', `fastify-gatehouse 1 ${purpose}\0${scheme}`, 32))
+  )
 }
 
 const shape = /^[\w-]+\.[\w-]{32}$/
