@@ -65,6 +65,14 @@ export interface ConsentGivenEvent {
   readonly remembered: boolean
 }
 
+/** Reports that an OAuth client did not authenticate: its secret is wrong or missing, or there is no such client. */
+export interface ClientRefusedEvent {
+  /** `null` if there is no client with the id that was sent. */
+  readonly client: string | null
+  /** The address of the caller: Fastify's `request.ip`. */
+  readonly address: string
+}
+
 /** Reports that the keys of another issuer were fetched. */
 export interface KeysFetchedEvent {
   readonly scheme: string
@@ -98,6 +106,7 @@ export interface GatehouseEvents {
   readonly 'token-revoked': TokenRevokedEvent
   readonly 'code-reused': CodeReusedEvent
   readonly 'consent-given': ConsentGivenEvent
+  readonly 'client-refused': ClientRefusedEvent
   readonly 'keys-fetched': KeysFetchedEvent
   readonly 'keys-failed': KeysFailedEvent
 }

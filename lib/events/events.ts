@@ -11,6 +11,7 @@ const channels: Readonly<Record<GatehouseEventName, Channel>> = {
   'token-revoked': channel('fastify-gatehouse:token-revoked'),
   'code-reused': channel('fastify-gatehouse:code-reused'),
   'consent-given': channel('fastify-gatehouse:consent-given'),
+  'client-refused': channel('fastify-gatehouse:client-refused'),
   'keys-fetched': channel('fastify-gatehouse:keys-fetched'),
   'keys-failed': channel('fastify-gatehouse:keys-failed')
 }

@@ -29,6 +29,7 @@ const payloads: GatehouseEvents = {
   'token-revoked': { scheme: 'api', realm: 'r', id: 'alice', client: null, grant: 'g', tokenId: null },
   'code-reused': { scheme: 'api', realm: 'r', id: 'alice', client: 'c', grant: 'g' },
   'consent-given': { realm: 'r', id: 'alice', client: 'c', scopes: ['a'], remembered: true },
+  'client-refused': { client: 'c', address: '127.0.0.1' },
   'keys-fetched': {
     scheme: 'api',
     issuer: 'https://a.test',

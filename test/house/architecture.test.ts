@@ -19,7 +19,7 @@ const floors: ReadonlyArray<readonly string[]> = [
   ['audit'],
   ['openapi'],
   ['plugin'],
-  ['testing'],
+  ['oauth', 'testing'],
   ['index']
 ]
 

@@ -1,0 +1,60 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { maxPathLength } from '../schemes/session/login-redirect.js'
+import { answerTo, authenticatedAt, sendCode, withPerson } from './answer.js'
+import { checkRequest, type AuthorizeRequest } from './authorize-request.js'
+import { askForConsent, isAllowed } from './consent.js'
+import { oauthError } from './errors.js'
+import { seal, sealedAt } from './forms.js'
+import { queryText } from './parameters.js'
+import type { Server } from './setup.js'
+
+/** Answers an authorization request (RFC 6749, 4.1). */
+export async function authorize (server: Server, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const { text, loginAskedAt } = splitQuery(server, request)
+  return await answerTo(server, { reply, text }, async (destination, query) => {
+    if (text.length > maxQueryLength) throw oauthError('invalid_request', 'The request is too long')
+    const checked = checkRequest(server, destination, query)
+    const { prompts } = checked
+    if (mustLogIn(request, checked, loginAskedAt)) {
+      // after a login that was asked for, another one would begin a loop
+      if (prompts.has('none') || loginAskedAt !== null) throw oauthError('login_required', 'Nobody is logged in')
+      return askToLogin(server, reply, text)
+    }
+    const personal = withPerson(server, request, { ...checked, text })
+    if (!prompts.has('consent') && await isAllowed(server, personal)) return await sendCode(server, reply, personal)
+    if (prompts.has('none')) throw oauthError('consent_required', 'The person has to be asked')
+    return await askForConsent(server, reply, { asked: personal, submitted: null })
+  })
+}
+
+/** Characters of a query. With our own parameter, it must fit the path that a login leads back to. */
+const maxQueryLength = maxPathLength - 200
+
+const loginParameter = 'gatehouse_login'
+
+/** Returns the query without our own parameter, and the time at which that was sealed, or `null`. */
+function splitQuery (server: Server, { raw }: FastifyRequest) {
+  const all = normalize(queryText(raw.url))
+  const [, text = all, sealed = ''] = new RegExp(`^(.*)&${loginParameter}=([\\w.-]*)$`).exec(all) ?? []
+  return { text, loginAskedAt: sealedAt(server, 'login', { text, sealed }) }
+}
+
+/** Encodes what browsers encode when they are redirected, so that the text is the same after a login. */
+function normalize (query: string): string {
+  return query.replace(/[^\w\-.~!$()*+,;:@/?%=&]/g, character =>
+    `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`)
+}
+
+/** Returns true if nobody is logged in, or the client asks for a more recent login. */
+function mustLogIn (request: FastifyRequest, { prompts, maxAge }: AuthorizeRequest, askedAt: number | null): boolean {
+  if (request.principal === null) return true
+  const at = authenticatedAt(request) ?? 0
+  if (askedAt !== null && at > askedAt) return false
+  return prompts.has('login') || prompts.has('select_account') || (maxAge !== null && Date.now() - at > maxAge * 1000)
+}
+
+/** Redirects the person to the login page, which leads back to this request with the time of now. */
+function askToLogin (server: Server, reply: FastifyReply, text: string): FastifyReply {
+  const path = `${server.prefix}/authorize?${text}&${loginParameter}=${seal(server, 'login', text)}`
+  return server.person.askToLogin(reply.request, reply, path) ? reply : reply.challenge()
+}

@@ -1,0 +1,168 @@
+import { hash } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { ConsentRequest, OwnerConsents } from '../../types/oauth.js'
+import type { StoreOwner, StoreRecord } from '../../types/store.js'
+import { AuthError, internalError } from '../errors.js'
+import { publish } from '../events/events.js'
+import { deepFreeze } from '../util/objects.js'
+import { answerTo, refuseConsent, sendCode, withPerson, type PersonalRequest } from './answer.js'
+import { checkRequest } from './authorize-request.js'
+import { oauthError } from './errors.js'
+import { seal, sealedAt } from './forms.js'
+import { sendConsentPage } from './pages.js'
+import { formOf, type Parameters } from './parameters.js'
+import type { Server } from './setup.js'
+
+/** The kind of the store's records of remembered consents. */
+const kind = 'oauth-consent'
+
+/** Milliseconds for which a consent is remembered: a year. */
+const rememberedFor = 365 * 86_400_000
+
+/** Attempts to write a consent while other calls write the same one. */
+const maxAttempts = 20
+
+/** The value of a record. */
+interface Consent {
+  readonly client: string
+  readonly scopes: readonly string[]
+  readonly issuer: string
+  readonly givenAt: string
+}
+
+/**
+ * Returns true if the person does not have to be asked. A public client with a redirect URI that other programs can
+ * receive is always asked for, because nothing proves that the program is the client (RFC 8252, 8.6).
+ */
+export async function isAllowed (server: Server, request: PersonalRequest): Promise<boolean> {
+  const { client, person, scopes, isUnverified } = request
+  if (isUnverified) return false
+  const rule = client.consent ?? server.consent
+  if (rule === false) return true
+  if (rule === 'ask' && server.consentPage === null) return false
+  const record = await server.store.get(kind, idOf(server, person, client.id))
+  return record !== null && scopes.every(scope => consentOf(record).scopes.includes(scope))
+}
+
+interface Question {
+  readonly asked: PersonalRequest
+  /** The fields of the submitted form, or `null`. */
+  readonly submitted: Readonly<Record<string, string>> | null
+}
+
+/** Sends the consent page of the application, or a plain one. */
+export async function askForConsent (
+  server: Server, reply: FastifyReply, { asked, submitted }: Question
+): Promise<FastifyReply> {
+  const consentRequest = describe(server, reply, { asked, submitted })
+  const { consentPage: page } = server
+  if (page === null) return sendConsentPage(reply, consentRequest)
+  reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
+  const sent: unknown = await page(reply.request, reply, consentRequest)
+  return sent === reply || sent === undefined ? reply : reply.send(sent)
+}
+
+function describe (server: Server, reply: FastifyReply, { asked, submitted }: Question): ConsentRequest {
+  const { client, redirectUri, person, service, scopes, text } = asked
+  return Object.freeze({
+    client: Object.freeze({ id: client.id, name: client.name, isPublic: !client.isConfidential }),
+    redirectUri,
+    person,
+    resource: service.resource,
+    scopes: deepFreeze(scopes.map(name => ({ name, description: server.scopeDescriptions[name] || null }))),
+    form: deepFreeze({
+      action: `${server.prefix}/consent`,
+      fields: { request: text, seal: seal(server, 'consent', sealedText(asked)) }
+    }),
+    submitted,
+    approve: async (allowed: readonly string[], { remember = false }: { readonly remember?: boolean } = {}) =>
+      await approve(server, reply, { allowed: { ...asked, scopes: checkAllowed(allowed, scopes) }, remember }),
+    deny: async () => refuseConsent(server, reply, asked)
+  })
+}
+
+/** The form belongs to one session and one request. */
+function sealedText ({ session, text }: Pick<PersonalRequest, 'session' | 'text'>): string {
+  return JSON.stringify([session, text])
+}
+
+function checkAllowed (allowed: readonly string[], asked: readonly string[]): readonly string[] {
+  if (Array.isArray(allowed) && (allowed.length > 0 || asked.length === 0) &&
+    allowed.every(scope => asked.includes(scope))) return [...new Set(allowed)]
+  throw internalError('asked.approve() needs one or more of the scopes that were asked for, or use asked.deny()')
+}
+
+/** Answers the submitted form of a consent page. */
+export async function consent (server: Server, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+  const form = formOf(request)
+  form.check()
+  const text = openForm(server, request, form)
+  return await answerTo(server, { reply, text }, async (destination, query) => {
+    const checked = checkRequest(server, destination, query)
+    const asked = withPerson(server, request, { ...checked, text })
+    if (server.consentPage !== null) return await askForConsent(server, reply, { asked, submitted: form.fields() })
+    if (form.get('decision') !== 'allow') return refuseConsent(server, reply, asked)
+    const remember = (asked.client.consent ?? server.consent) === 'remember'
+    return await approve(server, reply, { allowed: asked, remember })
+  })
+}
+
+/** Returns the request of a form that was sent to this session. @throws {OAuthError} */
+function openForm (server: Server, { auth }: FastifyRequest, form: Parameters): string {
+  const [text, sealed] = [form.get('request') ?? '', form.get('seal') ?? '']
+  const { id: session } = auth.credential as { readonly id: string }
+  if (sealedAt(server, 'consent', { text: sealedText({ session, text }), sealed }) !== null) return text
+  throw oauthError('invalid_request', 'The form is not of this session, or is too old')
+}
+
+interface Approval {
+  readonly allowed: PersonalRequest
+  readonly remember: boolean
+}
+
+async function approve (
+  server: Server, reply: FastifyReply, { allowed, remember }: Approval
+): Promise<FastifyReply> {
+  const { person: { realm, id }, client, scopes, isUnverified } = allowed
+  const remembered = remember && !isUnverified
+  if (remembered) await rememberConsent(server, allowed)
+  publish('consent-given', { realm, id, client: client.id, scopes, remembered })
+  return await sendCode(server, reply, allowed)
+}
+
+/** Adds the scopes to the remembered ones. */
+async function rememberConsent (server: Server, { person, client, scopes }: PersonalRequest): Promise<void> {
+  const { store, issuer } = server
+  const [id, owner] = [idOf(server, person, client.id), { realm: person.realm, id: person.id }]
+  for (let i = 0; i < maxAttempts; i++) {
+    const known = await store.get(kind, id)
+    const all = [...new Set([...known === null ? [] : consentOf(known).scopes, ...scopes])]
+    const value = { client: client.id, scopes: all, issuer, givenAt: new Date(Date.now()).toISOString() }
+    const expiresAt = new Date(Date.now() + rememberedFor)
+    const isWritten = known === null
+      ? await store.add({ kind, id, owner, value, expiresAt })
+      : await store.swap({ ...known, value, expiresAt })
+    if (isWritten) return
+  }
+  throw new AuthError('AUTH_UNAVAILABLE', 'a consent is written by too many calls at once')
+}
+
+/** Returns the remembered consents of a person: `app.gatehouse.oauth.consents.of`. */
+export function consentsOf (server: Server, owner: StoreOwner): OwnerConsents {
+  const { store, issuer } = server
+  return Object.freeze({
+    list: async () => (await store.find(kind, owner)).map(consentOf)
+      .filter(each => each.issuer === issuer)
+      .map(({ client, scopes, givenAt }) => deepFreeze({ client, scopes: [...scopes], givenAt }))
+      .sort((a, b) => b.givenAt.localeCompare(a.givenAt)),
+    remove: async (client: string) => await store.take(kind, idOf(server, owner, client)) !== null
+  })
+}
+
+function consentOf ({ value }: StoreRecord): Consent {
+  return value as unknown as Consent
+}
+
+function idOf ({ issuer }: Server, { realm, id }: StoreOwner, client: string): string {
+  return hash('sha256', JSON.stringify([issuer, realm, id, client]), 'base64url')
+}

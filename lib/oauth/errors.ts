@@ -1,0 +1,82 @@
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import { AuthError, redactError } from '../errors.js'
+
+/** The error codes of RFC 6749, 4.1.2.1 and 5.2, RFC 7009, RFC 8707, and OpenID Connect Core, 3.1.2.6. */
+export type OAuthErrorCode =
+  | 'invalid_request' | 'invalid_client' | 'invalid_grant' | 'unauthorized_client' | 'unsupported_grant_type'
+  | 'invalid_scope' | 'invalid_target' | 'access_denied' | 'unsupported_response_type' | 'unsupported_token_type'
+  | 'request_not_supported' | 'request_uri_not_supported' | 'login_required' | 'consent_required'
+  | 'server_error' | 'temporarily_unavailable'
+
+interface OAuthErrorOptions {
+  /** Default 400. */
+  readonly status?: number
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/**
+ * Describes a refusal of the authorization server. Its message is constant text, which is sent to the client as the
+ * `error_description`.
+ */
+export class OAuthError extends Error {
+  override readonly name = 'OAuthError'
+  readonly code: OAuthErrorCode
+  readonly statusCode: number
+  readonly headers: Readonly<Record<string, string>>
+
+  constructor (code: OAuthErrorCode, description: string, { status = 400, headers = {} }: OAuthErrorOptions = {}) {
+    super(description)
+    this.code = code
+    this.statusCode = status
+    this.headers = headers
+  }
+}
+
+/** Returns the error for a refusal. It has no stack, because refusals are frequent. */
+export function oauthError (code: OAuthErrorCode, description: string, options: OAuthErrorOptions = {}): OAuthError {
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = 0
+  const error = new OAuthError(code, description, options)
+  Error.stackTraceLimit = limit
+  return error
+}
+
+/** `Retry-After` in seconds, if no better estimate is known. */
+const defaultRetryAfter = '5'
+
+/**
+ * Converts whatever a handler or Fastify threw to a refusal. An error that is not meant for clients becomes
+ * `server_error`, and the log has the reason.
+ */
+export function toOAuthError (error: unknown, { log }: Pick<FastifyRequest, 'log'>): OAuthError {
+  if (error instanceof OAuthError) return error
+  if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') {
+    log.warn({ auth: { code: error.code, reason: error.detail } }, 'the authorization server is unavailable')
+    const headers = { 'retry-after': defaultRetryAfter }
+    return oauthError('temporarily_unavailable', 'Try again later', { status: 503, headers })
+  }
+  const status = statusOf(error)
+  if (status === 413) return oauthError('invalid_request', 'The request is too large', { status })
+  if (status === 415) return oauthError('invalid_request', 'The request must be form-encoded', { status })
+  if (status !== null && status >= 400 && status < 500) {
+    return oauthError('invalid_request', 'The request is malformed', { status })
+  }
+  const reason = error instanceof AuthError ? error.detail : undefined
+  const err = error instanceof AuthError ? error.cause ?? error : redactError(error)
+  log.error({ err, auth: { code: 'server_error', reason } }, 'authorization server fault')
+  return oauthError('server_error', 'The request cannot be answered', { status: 500 })
+}
+
+function statusOf (error: unknown): number | null {
+  const status = error instanceof Error ? (error as Partial<FastifyError>).statusCode : undefined
+  return typeof status === 'number' ? status : null
+}
+
+/** Sends the refusal in the form of RFC 6749, 5.2. */
+export function sendError (reply: FastifyReply, error: OAuthError): FastifyReply {
+  const { code, statusCode, message, headers } = error
+  reply.request.log.info({ oauth: { error: code, reason: message } }, 'request refused')
+  return reply.code(statusCode).headers(headers).header('cache-control', 'no-store')
+    .type('application/json; charset=utf-8')
+    .send(JSON.stringify({ error: code, error_description: message }))
+}

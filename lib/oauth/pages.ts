@@ -1,0 +1,89 @@
+import { hash } from 'node:crypto'
+import type { FastifyReply } from 'fastify'
+import type { ConsentRequest } from '../../types/oauth.js'
+
+const style = `
+:root { color-scheme: light dark }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 28rem; margin: 3rem auto; padding: 0 1rem }
+main { overflow-wrap: anywhere }
+h1 { font-size: 1.4rem }
+ul { padding-left: 1.2rem }
+form { display: flex; gap: .75rem; margin-top: 1.5rem }
+button { font: inherit; padding: .5rem 1.25rem; border: 1px solid; border-radius: .4rem; cursor: pointer }
+button[value=allow] { background: #1a56c4; border-color: #1a56c4; color: #fff }
+`
+
+const styleHash = hash('sha256', style, 'base64')
+
+/** The policy of pages without scripts. The style is allowed by its hash. */
+const policy = `default-src 'none'; style-src 'sha256-${styleHash}'; base-uri 'none'; frame-ancestors 'none'`
+
+/** Escapes a text for HTML, in content and in quoted attributes. */
+function escape (text: string): string {
+  return text.replace(/[&<>"']/g, character => `&#${character.charCodeAt(0)};`)
+}
+
+interface Page {
+  readonly title: string
+  readonly body: string
+  /** Further elements of the head. */
+  readonly head?: string
+  /** `form-action` of the policy. Default `'none'`. */
+  readonly formAction?: string
+}
+
+/** Sends a page that is neither cached, nor framed, nor named to the sites that it links to. */
+function sendPage (reply: FastifyReply, { title, body, head = '', formAction = "'none'" }: Page): FastifyReply {
+  return forbidReuse(reply)
+    .header('content-security-policy', `${policy}; form-action ${formAction}`)
+    .header('x-content-type-options', 'nosniff')
+    .header('x-frame-options', 'DENY')
+    .type('text/html; charset=utf-8')
+    .send(`<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${escape(title)}</title>` +
+      `<meta name="viewport" content="width=device-width, initial-scale=1">${head}<style>${style}</style></head>` +
+      `<body><main><h1>${escape(title)}</h1>${body}</main></body></html>`)
+}
+
+/** Keeps a response, whose URL or body has a code, out of caches and of the header Referer. */
+export function forbidReuse (reply: FastifyReply): FastifyReply {
+  return reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
+}
+
+/** Sends the page for a request that cannot be sent back to a client (RFC 6749, 4.1.2.1). */
+export function sendErrorPage (reply: FastifyReply, status: number, description: string): FastifyReply {
+  const body = `<p>${escape(description)}.</p><p>Go back to the application that sent you here, and try again.</p>`
+  return sendPage(reply.code(status), { title: 'This request cannot be answered', body })
+}
+
+/**
+ * Sends the person to the client with a page. After a form, browsers apply the `form-action` of the page with the form
+ * to redirects too, so that a redirect would be blocked and the code be lost.
+ */
+export function sendOnwardPage (reply: FastifyReply, url: string): FastifyReply {
+  const target = escape(url)
+  const head = `<meta http-equiv="refresh" content="0;url=${target}">`
+  const body = `<p><a href="${target}">Continue to the application</a></p>`
+  return sendPage(reply, { title: 'Continue', head, body })
+}
+
+/** Sends the plain consent page. */
+export function sendConsentPage (reply: FastifyReply, asked: ConsentRequest): FastifyReply {
+  const { client, person, redirectUri, scopes, form } = asked
+  const { host, protocol } = new URL(redirectUri)
+  const name = escape(client.name)
+  const fields = Object.entries(form.fields)
+    .map(([key, value]) => `<input type="hidden" name="${escape(key)}" value="${escape(value)}">`).join('')
+  const list = scopes.map(scope => `<li>${escape(scope.description ?? scope.name)}</li>`).join('')
+  const wishes = list === ''
+    ? `<p><b>${name}</b> wants to know who you are.</p>`
+    : `<p><b>${name}</b> wants to:</p><ul>${list}</ul>`
+  const title = `Allow ${client.name}?`
+  return sendPage(reply, {
+    title,
+    formAction: "'self'",
+    body: `<p>You are logged in as <b>${escape(person.id)}</b>.</p>${wishes}` +
+      `<p>You will be sent to <b>${escape(host === '' ? protocol : host)}</b>.</p>` +
+      `<form method="post" action="${escape(form.action)}">${fields}` +
+      '<button name="decision" value="allow">Allow</button><button name="decision" value="deny">Deny</button></form>'
+  })
+}

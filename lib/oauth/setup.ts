@@ -1,0 +1,168 @@
+import type { FastifyInstance } from 'fastify'
+import type { ConsentPage } from '../../types/oauth.js'
+import type { SchemeContext, Load } from '../../types/scheme.js'
+import type { SessionFeature } from '../../types/sessions.js'
+import type { Store } from '../../types/store.js'
+import type { TokenService } from '../../types/token-service.js'
+import { internalError, misconfigured } from '../errors.js'
+import { sourceUrl } from '../jose/remote/source-url.js'
+import type { GuessLimiter } from '../limits/guesses.js'
+import { internalsOf, type Internals } from '../plugin/internals.js'
+import { describeValue, joinNames } from '../util/describe.js'
+import { listOf, object, oneOf, optional, text } from '../util/options.js'
+import type { Client } from './clients/client.js'
+import { StoredClients } from './clients/store.js'
+import { parseTable } from './clients/table.js'
+
+/** The session scheme of the people, with what the server needs of it. */
+export interface PersonScheme {
+  readonly name: string
+  readonly askToLogin: NonNullable<SessionFeature['askToLogin']>
+  /** The keys of the forms that people submit, the newest first. */
+  readonly formKeys: readonly Uint8Array[]
+}
+
+/** The parts of one authorization server. */
+export interface Server {
+  readonly issuer: string
+  /** The prefix of the protocol's routes. */
+  readonly prefix: string
+  readonly person: PersonScheme
+  /** The signing scheme of each resource, in the order of the options. */
+  readonly services: readonly TokenService[]
+  readonly table: ReadonlyMap<string, Client>
+  readonly stored: StoredClients
+  readonly hasPublicClients: boolean
+  readonly consent: 'ask' | 'remember' | false
+  readonly consentPage: ConsentPage | null
+  readonly store: Store
+  readonly guesses: GuessLimiter
+  readonly grants: SchemeContext['grants']
+  /** The `load` of the session scheme, or else of the plugin. */
+  readonly load: Load | null
+  /** The scopes that the application declares; `null` if it declares none. */
+  readonly scopes: ReadonlySet<string> | null
+  readonly scopeDescriptions: Readonly<Record<string, string>>
+}
+
+const parse = object({
+  person: text,
+  resources: listOf(text),
+  clients: (value: unknown = {}) => value,
+  consent: optional(parseConsent, 'ask' as const),
+  prefix: optional(parsePrefix, '/oauth'),
+  publicClients: optional(oneOf<boolean>(true, false), null),
+  logLevel: (value: unknown) => value,
+  logSerializers: (value: unknown) => value
+})
+
+/**
+ * Parses the options of `oauthServer`, and connects it with the schemes of the application.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the fix.
+ */
+export function createServer (app: FastifyInstance, options: unknown): Server {
+  const parsed = parse(options, 'The options of oauthServer')
+  const internals = internalsOf(app.gatehouse)
+  if (internals === undefined) throw internalError('app.gatehouse is not the one of fastify-gatehouse')
+  if (internals.oauth !== null) throw misconfigured('oauthServer is registered twice. Register it once.')
+  if (app.prefix !== '') {
+    throw misconfigured(`oauthServer is registered in a context with the prefix ${app.prefix}, where its metadata ` +
+      'cannot be at its well-known path. Register it without a prefix, and set its own option prefix.')
+  }
+  const { store, guesses, grants, permissions: { scopes }, scopeDescriptions } = internals
+  const person = personOf(parsed.person, internals)
+  const services = servicesOf(parsed.resources, internals, person.name)
+  const issuer = issuerOf(services)
+  const table = parseTable(parsed.clients, 'The option oauthServer.clients', {
+    scopes, resources: parsed.resources, reserved: services.map(({ firstParty }) => firstParty)
+  })
+  const hasPublicClients = parsed.publicClients ?? [...table.values()].some(({ isConfidential }) => !isConfidential)
+  checkPublic(table, hasPublicClients)
+  const { consent } = parsed
+  return Object.freeze({
+    issuer,
+    prefix: parsed.prefix,
+    person,
+    services,
+    table,
+    stored: new StoredClients({ store, issuer, scopes, allowsPublic: hasPublicClients }),
+    hasPublicClients,
+    consent: typeof consent === 'function' ? 'ask' : consent,
+    consentPage: typeof consent === 'function' ? consent : null,
+    store,
+    guesses,
+    grants,
+    load: internals.schemes.get(person.name)?.load ?? null,
+    scopes,
+    scopeDescriptions
+  })
+}
+
+/** Returns a client by its id, or `null`. */
+export function findClient ({ table, stored }: Server, id: string): Client | null | Promise<Client | null> {
+  return table.get(id) ?? stored.find(id)
+}
+
+function personOf (name: string, { schemes }: Internals): PersonScheme {
+  const { askToLogin, deriveKeys } = schemes.get(name)?.features.sessions ?? {}
+  if (askToLogin === undefined || deriveKeys === undefined) {
+    const known = [...schemes.values()].filter(({ features }) => features.sessions?.deriveKeys !== undefined)
+    throw misconfigured('The option oauthServer.person must be a scheme that is made by session()' +
+      `${known.length === 0 ? '' : `: ${joinNames(known.map(each => each.name))}`}. Got ${describeValue(name)}.`)
+  }
+  return Object.freeze({ name, askToLogin, formKeys: deriveKeys('oauth form') })
+}
+
+function servicesOf (names: readonly string[], { schemes }: Internals, person: string): readonly TokenService[] {
+  const option = 'The option oauthServer.resources'
+  if (names.length === 0) throw misconfigured(`${option} is empty. Name a scheme that signs tokens.`)
+  if (new Set(names).size < names.length) throw misconfigured(`${option} names a scheme twice. Name each once.`)
+  const services = names.map((name, i) => {
+    const service = schemes.get(name)?.features.tokens?.service
+    if (service !== undefined) return service
+    throw misconfigured(`${option}[${i}] must be a jwt() scheme with sign, an issuer and an audience. Got ` +
+      `${describeValue(name)}.`)
+  })
+  for (const { scheme, realm } of services) {
+    if (realm === person) continue
+    throw misconfigured(`The scheme '${scheme}' signs for people of the realm ${describeValue(realm)}, but people ` +
+      `log in with the scheme '${person}', whose realm is its name. Set schemes.${scheme}.sign.realm to '${person}'.`)
+  }
+  return Object.freeze(services)
+}
+
+/** Returns the issuer of all resources (RFC 8414, 2), and checks that its keys may be published. */
+function issuerOf (services: readonly TokenService[]): string {
+  const [{ issuer }] = services as readonly [TokenService, ...TokenService[]]
+  const other = services.find(each => each.issuer !== issuer)
+  if (other !== undefined) {
+    throw misconfigured(`The option oauthServer.resources has schemes with different issuers: '${other.scheme}' has ` +
+      'another one than the first. An authorization server is one issuer.')
+  }
+  const url = sourceUrl(issuer, [])
+  const fault = url instanceof URL ? (/[?#]/.test(issuer) ? 'must not have a query or fragment' : null) : url
+  if (fault !== null) {
+    throw misconfigured(`The issuer of an authorization server ${fault}. Got ${describeValue(issuer)}.`)
+  }
+  for (const service of services) service.jwks()
+  return issuer
+}
+
+function checkPublic (table: ReadonlyMap<string, Client>, hasPublicClients: boolean): void {
+  const found = [...table.values()].find(({ isConfidential }) => !isConfidential)
+  if (hasPublicClients || found === undefined) return
+  throw misconfigured(`The option oauthServer.publicClients is false, but the client '${found.id}' has no secret.`)
+}
+
+function parseConsent (value: unknown, option: string): 'remember' | false | ConsentPage {
+  if (value === 'remember' || value === false) return value
+  if (typeof value === 'function') return value as ConsentPage
+  throw misconfigured(`${option} must be 'remember', false, or a function (request, reply, asked) that sends a page. ` +
+    `Got ${describeValue(value)}.`)
+}
+
+function parsePrefix (value: unknown, option: string): string {
+  if (typeof value === 'string' && /^(?:\/[\w.~-]+)+$/.test(value)) return value
+  throw misconfigured(`${option} must be a path without a slash at its end, such as '/oauth'. Got ` +
+    `${describeValue(value)}.`)
+}

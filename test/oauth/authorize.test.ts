@@ -1,0 +1,239 @@
+import t from 'tap'
+import {
+  authorizePath, clients, decide, fieldsOf, login, origin, parts, post, serverApp, spaUri, visit
+} from './app.js'
+
+const realNow = Date.now
+let offset = 0
+Date.now = () => realNow() + offset
+t.afterEach(() => { offset = 0 })
+t.teardown(() => { Date.now = realNow })
+
+t.test('shows an error, and redirects nowhere, without a known client and one of its redirect URIs', async t => {
+  const app = await serverApp(t)
+  const wrong = [
+    { client_id: 'nobody' }, { client_id: undefined }, { redirect_uri: undefined },
+    { redirect_uri: 'https://evil.example.com/cb' }, { redirect_uri: `${spaUri}/` }, { redirect_uri: `${spaUri}?a=b` }
+  ]
+  for (const fields of wrong) {
+    const { status, location, answer } = await visit(app, authorizePath(fields))
+    t.same([status, location], [400, undefined], JSON.stringify(fields))
+    t.match(answer.headers['content-security-policy'], /default-src 'none'.*frame-ancestors 'none'/)
+  }
+  t.match(await visit(app, `${authorizePath()}&client_id=spa`), { status: 400, location: undefined })
+  t.match(await visit(app, `${authorizePath()}&redirect_uri=${spaUri}`), { status: 400, location: undefined })
+  t.match(await visit(app, '/oauth/authorize'), { status: 400, location: undefined })
+})
+
+t.test('sends every other mistake to the client, before anybody has to log in', async t => {
+  const app = await serverApp(t)
+  const cases: ReadonlyArray<readonly [Record<string, string | undefined>, string]> = [
+    [{ response_type: undefined }, 'invalid_request'],
+    [{ response_type: 'token' }, 'unsupported_response_type'],
+    [{ response_mode: 'fragment' }, 'invalid_request'],
+    [{ code_challenge: undefined }, 'invalid_request'],
+    [{ code_challenge: 'short' }, 'invalid_request'],
+    [{ code_challenge_method: 'plain' }, 'invalid_request'],
+    [{ code_challenge_method: undefined }, 'invalid_request'],
+    [{ request: 'x' }, 'request_not_supported'],
+    [{ request_uri: 'https://spa.example.com/r' }, 'request_uri_not_supported'],
+    [{ scope: 'unknown' }, 'invalid_scope'],
+    [{ resource: 'https://other.example.com' }, 'invalid_target'],
+    [{ prompt: 'none login' }, 'invalid_request'],
+    [{ prompt: 'create' }, 'invalid_request'],
+    [{ max_age: '-1' }, 'invalid_request'],
+    [{ more: 'x'.repeat(4_000) }, 'invalid_request']
+  ]
+  for (const [fields, error] of cases) {
+    const { status, location, params, answer } = await visit(app, authorizePath(fields))
+    t.same(
+      [status, params['error'], params['state'], params['iss']], [303, error, 'a b', origin], JSON.stringify(fields)
+    )
+    t.ok(location?.startsWith(spaUri))
+    t.match(answer.headers, { 'cache-control': 'no-store', 'referrer-policy': 'no-referrer' })
+  }
+  const repeated = await visit(app, `${authorizePath()}&state=c`)
+  t.match(repeated.params, { error: 'invalid_request' })
+  t.notOk('state' in repeated.params)
+  t.match((await visit(app, `${authorizePath()}&resource=a&resource=b`)).params, { error: 'invalid_target' })
+  t.match((await visit(app, `${authorizePath()}&=b`)).params, { error: 'invalid_request' })
+})
+
+t.test('returns the state as it was sent', async t => {
+  const app = await serverApp(t)
+  for (const raw of ['a%20b+c', '%E2%82%AC', "%22%3C'x", '~a/b?c']) {
+    const { location } = await visit(app, `${authorizePath({ state: undefined, prompt: 'none' })}&state=${raw}`)
+    t.equal(location?.split('state=')[1], raw.replace("'", '%27'))
+  }
+})
+
+t.test('ports of loopback hosts may differ, and nothing else', async t => {
+  const app = await serverApp(t, {
+    oauth: { clients: { native: { redirectUris: ['http://localhost/cb', 'http://[::1]:9/', 'app:/cb'] } } }
+  })
+  const status = async (uri: string) =>
+    (await visit(app, authorizePath({ client_id: 'native', redirect_uri: uri, prompt: 'none' }))).status
+  for (const uri of ['http://localhost/cb', 'http://localhost:5000/cb', 'http://[::1]:12/', 'app:/cb']) {
+    t.equal(await status(uri), 303, uri)
+  }
+  const wrong = [
+    'http://localhost:5000/other', 'http://127.0.0.1/cb', 'https://localhost/cb', 'http://localhost:99999/cb',
+    'http://localhost@evil.example.com/cb', 'http://localhost:5000/cb#a', 'app:/cb2'
+  ]
+  for (const uri of wrong) t.equal(await status(uri), 400, uri)
+})
+
+t.test('prompt=none asks nobody', async t => {
+  const app = await serverApp(t)
+  t.match((await visit(app, authorizePath({ prompt: 'none' }))).params, { error: 'login_required' })
+  const { cookie } = await login(app)
+  t.match((await visit(app, authorizePath({ prompt: 'none' }), cookie)).params, { error: 'consent_required' })
+  const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb', prompt: 'none' }
+  t.ok((await visit(app, authorizePath(own), cookie)).params['code'])
+})
+
+t.test('prompt=login and max_age ask for a login once, and are met by a later one', async t => {
+  const app = await serverApp(t)
+  const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb', state: "it's" }
+  for (const fields of [{ prompt: 'login' }, { prompt: 'select_account' }, { max_age: '60' }]) {
+    const { cookie } = await login(app)
+    offset += 120_000
+    const asked = await visit(app, authorizePath({ ...own, ...fields }), cookie)
+    t.match(asked, { status: 302, location: /^\/login\?returnTo=/ }, JSON.stringify(fields))
+    const query = String(asked.location).replace('/login', '')
+    const { returnTo } = await login(app, 'ann', query)
+    t.match((await visit(app, returnTo, cookie)).params, { error: 'login_required' }, 'the old session does not do')
+    t.match((await visit(app, returnTo)).params, { error: 'login_required' }, 'nor does none')
+    offset += 1_000
+    const again = await login(app, 'ann', query)
+    t.match((await visit(app, again.returnTo, again.cookie)).params, { code: /./, state: "it's" })
+    t.match(
+      await visit(app, `${authorizePath({ ...own, ...fields })}&gatehouse_login=1.${'a'.repeat(43)}`, cookie),
+      { status: 302, location: /^\/login/ },
+      'nobody else can write that'
+    )
+    offset += 3_600_001
+    t.notOk((await visit(app, again.returnTo, again.cookie)).params['code'], 'for an hour')
+  }
+  const { cookie } = await login(app)
+  t.ok((await visit(app, authorizePath({ ...own, max_age: '60' }), cookie)).params['code'], 'a recent login is enough')
+  offset += 120_000
+  t.match((await visit(app, authorizePath({ ...own, max_age: '60', prompt: 'none' }), cookie)).params, {
+    error: 'login_required'
+  })
+})
+
+t.test('programs get 401, HEAD is not answered, and a forged cookie is refused', async t => {
+  const app = await serverApp(t)
+  t.equal((await app.inject({ url: authorizePath() })).statusCode, 401)
+  t.equal((await app.inject({ method: 'HEAD', url: authorizePath() })).statusCode, 404)
+  t.match((await visit(app, authorizePath(), '__Host-web=forged')).status, 302)
+})
+
+t.test('the consent form belongs to one session and one request', async t => {
+  const app = await serverApp(t, { session: { idleTimeout: '2h' } })
+  const [ann, other] = [await login(app), await login(app)]
+  const { answer: { body: page } } = await visit(app, authorizePath(), ann.cookie)
+  const submit = async (fields: Record<string, string>, cookie = ann.cookie, headers = {}) =>
+    await post(app, '/oauth/consent', { ...fieldsOf(page), decision: 'allow', ...fields }, { cookie, ...headers })
+  t.equal((await submit({}, other.cookie)).status, 400)
+  t.equal((await submit({ request: fieldsOf(page)['request']?.replace('a+b', 'c') ?? '' })).status, 400)
+  t.equal((await submit({ seal: '' })).status, 400)
+  t.equal((await submit({ request: '' })).status, 400)
+  t.equal((await submit({}, ann.cookie, { 'sec-fetch-site': 'cross-site' })).status, 403)
+  t.equal((await submit({}, '')).status, 401)
+  const repeated = `${String(new URLSearchParams(fieldsOf(page)))}&seal=x`
+  t.equal((await post(app, '/oauth/consent', repeated, { cookie: ann.cookie })).status, 400)
+  const json = { method: 'POST', url: '/oauth/consent', payload: {}, headers: { cookie: ann.cookie } } as const
+  t.equal((await app.inject(json)).statusCode, 415)
+  offset = 3_600_001
+  t.equal((await submit({})).status, 400, 'for an hour')
+})
+
+t.test('denied consent is access_denied', async t => {
+  const app = await serverApp(t)
+  const { cookie } = await login(app)
+  const { answer: { body: page } } = await visit(app, authorizePath(), cookie)
+  t.match((await decide(app, page, cookie, 'deny')).params, { error: 'access_denied', state: 'a b', iss: origin })
+})
+
+t.test('a remembered consent is asked for again for more scopes, prompt=consent and native clients', async t => {
+  const native = { client_id: 'native', redirect_uri: 'app:/cb' }
+  const app = await serverApp(t, {
+    oauth: { consent: 'remember', clients: { ...clients, native: { redirectUris: ['app:/cb'] } } }
+  })
+  const { cookie } = await login(app)
+  const first = await visit(app, authorizePath({ scope: 'orders:read' }), cookie)
+  t.ok((await decide(app, first.answer.body, cookie)).params['code'])
+  t.ok((await visit(app, authorizePath({ scope: 'orders:read' }), cookie)).params['code'])
+  t.equal((await visit(app, authorizePath({ scope: 'orders:read', prompt: 'consent' }), cookie)).status, 200)
+  const more = await visit(app, authorizePath({ scope: 'orders:write' }), cookie)
+  t.equal(more.status, 200)
+  t.ok((await decide(app, more.answer.body, cookie)).params['code'])
+  t.ok((await visit(app, authorizePath(), cookie)).params['code'], 'both are remembered')
+  const { consents } = app.gatehouse.oauth
+  const owner = { realm: 'web', id: 'ann' }
+  t.match(await consents.of(owner).list(), [{ client: 'spa', scopes: ['orders:read', 'orders:write'], givenAt: /Z$/ }])
+  t.equal(await consents.of({ realm: 'web', id: 'bob' }).remove('spa'), false)
+  t.equal(await consents.of(owner).remove('spa'), true)
+  t.equal((await visit(app, authorizePath(), cookie)).status, 200)
+  for (let i = 0; i < 2; i++) {
+    const asked = await visit(app, authorizePath(native), cookie)
+    t.equal(asked.status, 200)
+    t.ok((await decide(app, asked.answer.body, cookie)).params['code'])
+  }
+  const silent = await visit(app, authorizePath({ ...native, prompt: 'none' }), cookie)
+  t.match(silent.params, { error: 'consent_required' })
+})
+
+t.test('a page of the application may allow some scopes, and remember them', async t => {
+  const app = await serverApp(t, {
+    oauth: {
+      consent: async (_request, reply, asked) => {
+        if (asked.submitted === null) return { ...asked, fields: asked.form.fields }
+        const { decision, scope = '' } = asked.submitted
+        if (decision === 'deny') return await asked.deny()
+        return await asked.approve(scope.split(' '), decision === 'always' ? { remember: true } : {})
+      }
+    }
+  })
+  const { cookie } = await login(app)
+  const page = (await visit(app, authorizePath(), cookie)).answer.json()
+  t.match(page, {
+    client: { id: 'spa', name: 'The <Shop>', isPublic: true },
+    redirectUri: spaUri,
+    resource: origin,
+    person: { id: 'ann' },
+    scopes: [{ name: 'orders:read', description: 'Read your orders' }, { name: 'orders:write', description: null }],
+    form: { action: '/oauth/consent' }
+  })
+  const submit = async (fields: Record<string, string>) => {
+    const { body } = await post(app, '/oauth/consent', { ...page.fields, ...fields }, { cookie })
+    return parts(/content="0;url=([^"]*)"/.exec(String(body))?.[1]?.replaceAll('&#38;', '&')).params
+  }
+  t.match(await submit({ decision: 'deny' }), { error: 'access_denied' })
+  t.match(await submit({ decision: 'allow', scope: 'admin' }), { error: 'server_error' })
+  t.match(await submit({ decision: 'allow', scope: 'orders:read' }), { code: /./ })
+  t.equal((await visit(app, authorizePath({ scope: 'orders:read' }), cookie)).status, 200)
+  t.match(await submit({ decision: 'always', scope: 'orders:read' }), { code: /./ })
+  t.match((await visit(app, authorizePath({ scope: 'orders:read' }), cookie)).params, { code: /./ })
+})
+
+t.test('a person without the scopes is refused, and a client without scopes gets none', async t => {
+  const app = await serverApp(t, {
+    oauth: { clients: { ...clients, plain: { redirectUris: [spaUri] } } }
+  })
+  const { cookie } = await login(app, 'bob')
+  t.match((await visit(app, authorizePath(), cookie)).params, { error: 'invalid_scope' })
+  const page = await visit(app, authorizePath({ client_id: 'plain' }), cookie)
+  t.match(page.answer.body, /wants to know who you are/)
+  t.ok((await decide(app, page.answer.body, cookie)).params['code'])
+})
+
+t.test('after a form, the way to the client is a page, which form-action does not block', async t => {
+  const app = await serverApp(t)
+  const headers = { 'sec-fetch-site': 'same-origin' }
+  const { status, answer } = await visit(app, authorizePath({ prompt: 'none' }), '', headers)
+  t.equal(status, 200)
+  t.match(answer.body, /http-equiv="refresh" content="0;url=https:\/\/spa.example.com\/cb\?error=login_required/)
+})

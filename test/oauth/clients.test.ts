@@ -1,0 +1,121 @@
+import t from 'tap'
+import type { OAuthClientInput } from '../../lib/oauth/index.js'
+import { memoryStore } from '../../lib/index.js'
+import { authorizePath, basic, call, login, post, redeem, serverApp, visit, decide } from './app.js'
+
+const owner = { realm: 'web', id: 'ann' }
+const own = { grant_type: 'client_credentials' }
+const input = { name: 'Robot', scopes: ['orders:read'], grants: ['client_credentials'] } as const
+
+const realNow = Date.now
+let offset = 0
+Date.now = () => realNow() + offset
+t.afterEach(() => { offset = 0 })
+t.teardown(() => { Date.now = realNow })
+
+t.test('a person adds, lists, changes and removes clients, and sees nobody else\'s', async t => {
+  const store = memoryStore()
+  const [app, other] = [await serverApp(t, { store }), await serverApp(t, { store })]
+  const { clients } = app.gatehouse.oauth
+  const { client, secret } = await clients.of(owner).create(input)
+  t.match(client, { id: /^client_[\w-]{22}$/, owner, ...input, redirectUris: [], confidential: true, createdAt: /Z$/ })
+  const token = await post(app, '/oauth/token', own, basic(client.id, secret ?? ''))
+  t.equal(token.status, 200)
+  t.equal((await post(other, '/oauth/token', own, basic(client.id, secret ?? ''))).status, 200, 'on every instance')
+  t.match(await call(app, token.body.access_token), { status: 200, body: { id: `client:${client.id}` } })
+  t.same(await clients.of(owner).list(), [client])
+  t.same(await clients.of(owner).get(client.id), client)
+  const bob = clients.of({ realm: 'web', id: 'bob' })
+  t.same([await bob.list(), await bob.get(client.id), await bob.update(client.id, { name: 'x' })], [[], null, null])
+  t.same([await bob.rotateSecret(client.id, { overlap: 0 }), await bob.remove(client.id)], [null, false])
+  t.same(await clients.ofAnyOwner().get(client.id), client)
+  t.equal(await clients.ofAnyOwner().get('partner'), null, 'those of the table are not in the store')
+  t.match(await clients.of(owner).update(client.id, { name: 'Robot 2', scopes: [] }), { name: 'Robot 2', scopes: [] })
+  t.equal(await clients.ofAnyOwner().remove(client.id), true)
+  t.equal(await clients.of(owner).remove(client.id), false)
+  t.match(await post(app, '/oauth/token', own, basic(client.id, secret ?? '')), { status: 401 })
+  t.match(await call(app, token.body.access_token), { status: 401 }, 'its tokens end')
+  offset = 10_001
+  t.equal((await call(other, token.body.access_token)).status, 401, 'on other instances too')
+})
+
+t.test('a secret is replaced with an overlap', async t => {
+  const app = await serverApp(t)
+  const clients = app.gatehouse.oauth.clients.of(owner)
+  const { client: { id }, secret: first } = await clients.create(input)
+  const status = async (secret: string | null | undefined) =>
+    (await post(app, '/oauth/token', own, basic(id, String(secret)))).status
+  const second = (await clients.rotateSecret(id, { overlap: '1h' }))?.secret
+  t.same([await status(first), await status(second)], [200, 200])
+  const third = (await clients.rotateSecret(id, { overlap: '1h' }))?.secret
+  t.same([await status(first), await status(second), await status(third)], [401, 200, 200])
+  offset = 3_600_001
+  t.same([await status(second), await status(third)], [401, 200])
+  const fourth = (await clients.rotateSecret(id, { overlap: 0 }))?.secret
+  t.same([await status(third), await status(fourth)], [401, 200])
+})
+
+t.test('a public client of the store walks the code flow', async t => {
+  const app = await serverApp(t)
+  const uri = 'https://new.example.com/cb'
+  const clients = app.gatehouse.oauth.clients.of(owner)
+  const { client: { id }, secret } = await clients.create({
+    name: 'New', redirectUris: [uri], scopes: ['orders:read'], confidential: false
+  })
+  t.equal(secret, null)
+  t.equal(await clients.rotateSecret(id, { overlap: 0 }), null)
+  const { cookie } = await login(app)
+  const page = await visit(app, authorizePath({ client_id: id, redirect_uri: uri }), cookie)
+  const { params } = await decide(app, page.answer.body, cookie)
+  const tokens = await redeem(app, params['code'] ?? '', { client_id: id, redirect_uri: uri })
+  t.equal(tokens.status, 200)
+  await clients.remove(id)
+  const refresh = { grant_type: 'refresh_token', client_id: id, refresh_token: tokens.body.refresh_token }
+  t.match(await post(app, '/oauth/token', refresh), { status: 400, body: { error: 'invalid_client' } })
+  t.equal((await call(app, tokens.body.access_token)).status, 401)
+})
+
+t.test('wrong input is a fault that says what is wrong', async t => {
+  const app = await serverApp(t, { oauth: { publicClients: true } })
+  const clients = app.gatehouse.oauth.clients.of(owner)
+  const cases: ReadonlyArray<readonly [object, RegExp]> = [
+    [{ ...input, name: undefined }, /name/], [{ grants: ['client_credentials'] }, /needs a name/],
+    [{ name: 'x' }, /can do nothing/], [{ ...input, scopes: ['admin'] }, /scopes\[0\] is 'admin'/],
+    [{ ...input, redirectUris: ['javascript:x'] }, /redirectUris\[0\]/], [{ ...input, roles: true }, /unknown key 'roles'/],
+    [{ ...input, confidential: false }, /needs a secret/]
+  ]
+  for (const [wrong, detail] of cases) {
+    await t.rejects(clients.create(wrong as OAuthClientInput), { code: 'AUTH_FAULT', detail }, String(detail))
+  }
+  const { client: { id } } = await clients.create(input)
+  await t.rejects(clients.update(id, { confidential: false } as object), { code: 'AUTH_FAULT' })
+  await t.rejects(clients.update(id, { grants: ['authorization_code'] }), { code: 'AUTH_FAULT' })
+  await t.rejects(clients.rotateSecret(id, {} as { overlap: 0 }), { code: 'AUTH_FAULT' })
+  t.throws(() => app.gatehouse.oauth.clients.of(null as never), { code: 'AUTH_FAULT' })
+  const closed = await serverApp(t, { oauth: { clients: {} } })
+  const uris = { name: 'x', redirectUris: ['https://a.example.com/'], confidential: false }
+  await t.rejects(closed.gatehouse.oauth.clients.of(owner).create(uris), { code: 'AUTH_FAULT', detail: /publicClients/ })
+  await t.resolves(closed.gatehouse.oauth.clients.of(owner).create({ ...uris, confidential: true }))
+})
+
+t.test('a client that is changed by two calls at once keeps both changes', async t => {
+  const app = await serverApp(t)
+  const clients = app.gatehouse.oauth.clients.of(owner)
+  const { client: { id } } = await clients.create(input)
+  await Promise.all([
+    clients.update(id, { name: 'A' }), clients.update(id, { scopes: [] }), clients.rotateSecret(id, { overlap: 0 })
+  ])
+  t.match(await clients.get(id), { name: 'A', scopes: [] })
+})
+
+t.test('without a server, every call is a fault', async t => {
+  const { default: Fastify } = await import('fastify')
+  const { default: gatehouse, basic: basicScheme } = await import('../../lib/index.js')
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(gatehouse, { schemes: { ops: basicScheme({ verify: () => null }) } })
+  const { oauth } = app.gatehouse
+  t.throws(() => oauth.clients.of(owner), { code: 'AUTH_FAULT', detail: /register oauthServer/ })
+  t.throws(() => oauth.clients.ofAnyOwner(), { code: 'AUTH_FAULT' })
+  t.throws(() => oauth.consents.of(owner), { code: 'AUTH_FAULT' })
+})

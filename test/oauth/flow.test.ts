@@ -1,0 +1,38 @@
+import t from 'tap'
+import {
+  authorizePath, call, codeFor, decide, login, origin, post, redeem, serverApp, spaUri, visit
+} from './app.js'
+
+t.test('a person who is not logged in goes to the login page and back, allows, and the client gets tokens', async t => {
+  const app = await serverApp(t)
+  const first = await visit(app, authorizePath())
+  t.equal(first.status, 302)
+  t.match(first.location, /^\/login\?returnTo=/)
+  const { cookie, returnTo } = await login(app, 'ann', String(first.location).replace('/login', ''))
+  t.match(returnTo, /^\/oauth\/authorize\?/)
+  const page = await visit(app, returnTo, cookie)
+  t.equal(page.status, 200)
+  t.match(page.answer.body, /The &#60;Shop&#62;/)
+  t.match(page.answer.body, /Read your orders/)
+  const end = await decide(app, page.answer.body, cookie)
+  t.equal(end.status, 200)
+  t.ok(end.location?.startsWith(spaUri))
+  t.match(end.params, { state: 'a b', iss: origin })
+  const tokens = await redeem(app, end.params['code'] ?? '')
+  t.match(tokens, { status: 200, body: { token_type: 'Bearer', expires_in: 600, scope: 'orders:read orders:write' } })
+  t.match(await call(app, tokens.body.access_token), { status: 200, body: { id: 'ann', realm: 'web', roles: [] } })
+  const next = await post(app, '/oauth/token', {
+    grant_type: 'refresh_token', client_id: 'spa', refresh_token: tokens.body.refresh_token
+  })
+  t.match(next, { status: 200, body: { scope: 'orders:read orders:write' } })
+  t.match(await call(app, next.body.access_token), { status: 200 })
+})
+
+t.test('a code that is used again ends what it gave', async t => {
+  const app = await serverApp(t)
+  const code = await codeFor(app)
+  const { body } = await redeem(app, code)
+  t.match(await call(app, body.access_token), { status: 200 })
+  t.match(await redeem(app, code), { status: 400, body: { error: 'invalid_grant' } })
+  t.match(await call(app, body.access_token), { status: 401 })
+})

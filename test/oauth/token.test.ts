@@ -1,0 +1,214 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import cors from '@fastify/cors'
+import formbody from '@fastify/formbody'
+import t from 'tap'
+import {
+  basic, call, codeFor, origin, partnerSecret, people, post, redeem, serverApp, spaUri, verifier, webSecret
+} from './app.js'
+
+const own = { grant_type: 'client_credentials' }
+
+t.test('client credentials give a token of the client, by Basic and by the form', async t => {
+  const app = await serverApp(t)
+  const first = await post(app, '/oauth/token', own, basic('partner', partnerSecret))
+  t.match(first, { status: 200, body: { token_type: 'Bearer', expires_in: 600, scope: 'orders:read' } })
+  t.notOk('refresh_token' in first.body)
+  t.match(first.headers, { 'cache-control': 'no-store', pragma: 'no-cache', 'access-control-allow-origin': '*' })
+  t.match(await call(app, first.body.access_token), { status: 200, body: { id: 'client:partner', realm: origin } })
+  const second = await post(app, '/oauth/token', { ...own, client_id: 'partner', client_secret: partnerSecret })
+  t.equal(second.status, 200)
+  const both = await post(app, '/oauth/token', { ...own, client_id: 'partner' }, basic('partner', partnerSecret))
+  t.equal(both.status, 200, 'Basic with an equal client_id is one method')
+})
+
+t.test('refuses clients that do not authenticate, with RFC 6749 errors', async t => {
+  const app = await serverApp(t)
+  const refused = async (fields: object, headers = {}) => {
+    const { status, body, headers: answer } = await post(app, '/oauth/token', { ...own, ...fields }, headers)
+    return [status, body.error, answer['www-authenticate']] as const
+  }
+  const challenge = 'Basic realm="oauth", charset="UTF-8"'
+  t.same(await refused({}, basic('partner', 'wrong')), [401, 'invalid_client', challenge])
+  t.same(await refused({}, basic('nobody', partnerSecret)), [401, 'invalid_client', challenge])
+  t.same(await refused({}, { authorization: 'Basic !' }), [401, 'invalid_client', challenge])
+  t.same(await refused({}, { authorization: 'Basic YQ==' }), [401, 'invalid_client', challenge], 'without a colon')
+  t.same(await refused({}, { authorization: 'Basic' }), [401, 'invalid_client', challenge], 'an empty credential')
+  t.same(await refused({ client_id: 'partner' }, { authorization: 'Bearer x' }), [401, 'invalid_client', challenge])
+  t.same(await refused({ client_id: 'partner', client_secret: 'wrong' }), [400, 'invalid_client', undefined])
+  t.same(await refused({ client_id: 'partner' }), [400, 'invalid_client', undefined])
+  t.same(await refused({ client_id: 'spa', client_secret: 'x' }), [400, 'invalid_client', undefined])
+  t.same(await refused({}), [400, 'invalid_client', undefined])
+  const two = { client_id: 'partner', client_secret: partnerSecret }
+  t.same(await refused(two, basic('partner', partnerSecret)), [400, 'invalid_request', undefined])
+  t.same(await refused({ client_id: 'web' }, basic('partner', partnerSecret)), [400, 'invalid_request', undefined])
+  const public_ = { grant_type: 'client_credentials', client_id: 'spa' }
+  t.same(await refused(public_), [400, 'unauthorized_client', undefined])
+})
+
+t.test('wrong secrets are counted for the address, never for the client, and are an event', async t => {
+  const events: unknown[] = []
+  const listen = (event: unknown) => { events.push(event) }
+  subscribe('fastify-gatehouse:client-refused', listen)
+  t.teardown(() => { unsubscribe('fastify-gatehouse:client-refused', listen) })
+  const app = await serverApp(t, { plugin: { limits: { guesses: { perAddress: 3 } } } })
+  const guess = async (id: string) => await post(app, '/oauth/token', own, basic(id, 'wrong'))
+  for (const id of ['partner', 'web', 'nobody']) t.equal((await guess(id)).status, 401)
+  const limited = await guess('partner')
+  t.match(limited, { status: 429, body: { error: 'temporarily_unavailable' } })
+  t.match(limited.headers['retry-after'], /^\d+$/)
+  t.equal((await post(app, '/oauth/token', own, basic('partner', partnerSecret))).status, 200, 'nobody is locked out')
+  t.same(events.slice(1, 3), [{ client: 'web', address: '127.0.0.1' }, { client: null, address: '127.0.0.1' }])
+  const unlimited = await serverApp(t, { plugin: { limits: { guesses: false } } })
+  for (let i = 0; i < 40; i++) await post(unlimited, '/oauth/token', own, basic('partner', 'wrong'))
+  t.equal((await post(unlimited, '/oauth/token', own, basic('partner', 'wrong'))).status, 401)
+})
+
+t.test('accepts forms alone, of at most 16 KiB, without repeated or nameless parameters', async t => {
+  const app = await serverApp(t, { before: async app => { await app.register(formbody) } })
+  const json = await app.inject({ method: 'POST', url: '/oauth/token', payload: own })
+  t.match(json, { statusCode: 415 })
+  t.match(json.json(), { error: 'invalid_request' })
+  t.match((await app.inject({ method: 'POST', url: '/oauth/token' })).statusCode, 415, 'no body at all')
+  const large = await post(app, '/oauth/token', `a=${'b'.repeat(17_000)}`)
+  t.match(large, { status: 413, body: { error: 'invalid_request' } })
+  const error = async (form: string) => {
+    const { status, body } = await post(app, '/oauth/token', form, basic('partner', partnerSecret))
+    return [status, body.error]
+  }
+  const grant = 'grant_type=client_credentials'
+  t.same(await error(`${grant}&${grant}`), [400, 'invalid_request'])
+  t.same(await error(`${grant}&=x`), [400, 'invalid_request'])
+  t.same(await error(`${grant}&resource=a&resource=b`), [400, 'invalid_target'])
+  t.same(await error(`&${grant}&&more=%ff&x`), [200, undefined], 'unknown parameters are ignored')
+  t.same(await error('scope=a'), [400, 'invalid_request'], 'no grant_type')
+  t.same(await error('grant_type=password'), [400, 'unsupported_grant_type'])
+  t.same(await error('grant_type=authorization_code'), [400, 'unauthorized_client'])
+})
+
+t.test('scopes are those of the client, and a resource is one of the server', async t => {
+  const app = await serverApp(t)
+  const ask = async (fields: object) => {
+    const { body } = await post(app, '/oauth/token', { ...own, ...fields }, basic('partner', partnerSecret))
+    if (body.error !== undefined) return body.error
+    const claims = JSON.parse(Buffer.from(body.access_token.split('.')[1], 'base64url').toString())
+    return [body.scope, claims.aud]
+  }
+  t.same(await ask({ scope: 'orders:read orders:write' }), ['orders:read', origin])
+  t.same(await ask({ scope: 'offline_access' }), ['orders:read', origin])
+  t.equal(await ask({ scope: 'orders:write' }), 'invalid_scope')
+  t.equal(await ask({ scope: 'a  b' }), 'invalid_scope')
+  t.same(await ask({ resource: `${origin}/` }), ['orders:read', origin], 'a bare origin matches with a slash')
+  t.same(await ask({ resource: `${origin}/mcp` }), ['orders:read', `${origin}/mcp`])
+  t.equal(await ask({ resource: `${origin}/mcp/` }), 'invalid_target')
+  t.equal(await ask({ resource: 'https://other.example.com' }), 'invalid_target')
+})
+
+t.test('a code is bound to client, verifier, redirect URI and resource, and stays good after a wrong try', async t => {
+  const app = await serverApp(t)
+  const code = await codeFor(app)
+  const wrong = async (fields: object) => (await redeem(app, code, fields as Record<string, string>)).body.error
+  t.equal(await wrong({ code_verifier: 'a'.repeat(43) }), 'invalid_grant')
+  t.equal(await wrong({ code_verifier: undefined as unknown as string }), 'invalid_grant')
+  t.equal(await wrong({ redirect_uri: 'https://evil.example.com/cb' }), 'invalid_grant')
+  t.equal(await wrong({ resource: `${origin}/mcp` }), 'invalid_target')
+  t.equal(await wrong({ code: 'a'.repeat(43) }), 'invalid_grant')
+  t.equal(await wrong({ code: 'short' }), 'invalid_grant')
+  t.equal(await wrong({ code: '' }), 'invalid_request')
+  const other = { grant_type: 'authorization_code', code, code_verifier: verifier, redirect_uri: spaUri }
+  const foreign = async () => await post(app, '/oauth/token', other, basic('web', webSecret))
+  t.match(await foreign(), { status: 400, body: { error: 'invalid_grant' } })
+  t.equal((await redeem(app, code, { redirect_uri: undefined, resource: origin })).status, 200)
+  t.match(await foreign(), { status: 400, body: { error: 'invalid_grant' } })
+})
+
+t.test('the vector of RFC 7636, B works', async t => {
+  const app = await serverApp(t)
+  const code = await codeFor(app, { code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM' })
+  t.equal((await redeem(app, code, { code_verifier: 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk' })).status, 200)
+})
+
+t.test('a person who is disabled, or loses scopes, after the code was given', async t => {
+  const app = await serverApp(t)
+  const { ann } = people
+  t.teardown(() => { Object.assign(people, { ann }) })
+  const first = await codeFor(app)
+  Object.assign(people, { ann: { ...ann, scopes: ['orders:read'] } })
+  t.match(await redeem(app, first), { status: 200, body: { scope: 'orders:read' } })
+  Object.assign(people, { ann })
+  const second = await codeFor(app)
+  Reflect.deleteProperty(people, 'ann')
+  t.match(await redeem(app, second), { status: 400, body: { error: 'invalid_grant' } })
+})
+
+t.test('refreshes within the scopes of the grant, for its client alone', async t => {
+  const app = await serverApp(t)
+  const { body: { refresh_token: first } } = await redeem(app, await codeFor(app))
+  const refresh = async (token: string | undefined, fields: Record<string, string> = {}) =>
+    await post(app, '/oauth/token', { grant_type: 'refresh_token', client_id: 'spa', refresh_token: token, ...fields })
+  t.match((await refresh(undefined)).body.error, 'invalid_request')
+  t.match((await refresh('garbage')).body.error, 'invalid_grant')
+  t.match((await refresh(first, { client_id: 'native' })).body.error, 'invalid_grant')
+  t.match((await refresh(first, { resource: 'https://other.example.com' })).body.error, 'invalid_target')
+  t.match((await refresh(first, { resource: `${origin}/mcp` })).body.error, 'invalid_grant')
+  const second = await refresh(first, { scope: 'orders:read', resource: origin })
+  t.match(second, { status: 200, body: { scope: 'orders:read' } })
+  const third = await refresh(second.body.refresh_token)
+  t.match(third, { status: 200, body: { scope: 'orders:read orders:write' } }, 'the grant keeps its scopes')
+  t.match((await refresh(first)).body.error, 'invalid_grant')
+  t.match((await refresh(third.body.refresh_token)).body.error, 'invalid_grant', 'a token used again ended the grant')
+})
+
+t.test('a grant without refresh tokens still ends when its code is used again', async t => {
+  const app = await serverApp(t, {
+    oauth: { clients: { once: { redirectUris: [spaUri], scopes: ['orders:read'], grants: ['authorization_code'] } } }
+  })
+  const code = await codeFor(app, { client_id: 'once' })
+  const { body } = await redeem(app, code, { client_id: 'once' })
+  t.notOk('refresh_token' in body)
+  t.equal((await call(app, body.access_token)).status, 200)
+  await redeem(app, code, { client_id: 'once' })
+  t.equal((await call(app, body.access_token)).status, 401)
+})
+
+t.test('scripts of every origin may call the token endpoint, beside @fastify/cors', async t => {
+  const other = { origin: 'https://other.example.com', credentials: true }
+  for (const before of [undefined, other]) {
+    const app = await serverApp(t, {
+      before: async app => { if (before !== undefined) await app.register(cors, before) }
+    })
+    const preflight = await app.inject({
+      method: 'OPTIONS',
+      url: '/oauth/token',
+      headers: {
+        origin: 'https://spa.example.com',
+        'access-control-request-method': 'POST',
+        'access-control-request-headers': 'x-own, authorization'
+      }
+    })
+    t.equal(preflight.statusCode, 204)
+    t.match(preflight.headers, {
+      'access-control-allow-origin': '*',
+      'access-control-allow-headers': 'x-own, authorization',
+      'access-control-allow-methods': 'GET, POST'
+    })
+    t.notOk('access-control-allow-credentials' in preflight.headers)
+    const bare = await app.inject({ method: 'OPTIONS', url: '/.well-known/jwks.json' })
+    t.notOk('access-control-allow-headers' in bare.headers)
+    const headers = { ...basic('partner', 'wrong'), origin: 'https://spa.example.com' }
+    const answer = await post(app, '/oauth/token', own, headers)
+    t.match(answer.headers, {
+      'access-control-allow-origin': '*', 'access-control-expose-headers': 'WWW-Authenticate, Retry-After'
+    })
+    t.notOk('access-control-allow-credentials' in answer.headers)
+    const introspection = await post(app, '/oauth/introspect', { token: 'x' })
+    t.not(introspection.headers['access-control-allow-origin'], '*', 'introspection is not for scripts')
+  }
+})
+
+t.test('every answer is RFC 6749 JSON, whatever the option errors says', async t => {
+  for (const errors of ['problem', 'oauth', () => ({ mine: true })] as const) {
+    const app = await serverApp(t, { plugin: { errors } })
+    const { body } = await post(app, '/oauth/token', own, basic('partner', 'wrong'))
+    t.same(Object.keys(body), ['error', 'error_description'])
+  }
+})
