@@ -44,8 +44,8 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   redactRequests(app, credentialParameters([...schemes.values()].map(({ scheme }) => scheme)))
   const key = Symbol('gatehouse.route')
   const responder = new Responder(errorForm)
-  const countRequest = await createRequestLimiter(app, limits.redis)
-  const guard = new Guard({ permissions, origins, responder, countRequest })
+  const limiter = createRequestLimiter(app, limits.redis)
+  const guard = new Guard({ permissions, origins, responder, countRequest: limiter.count })
   const declared = parseDeclaration(options.default, 'The option default', permissions)
   const declaration = withDefaultRateLimit(withOnlyScheme(declared, [...schemes.keys()]), limits.requests)
   const defaults = createDefaults({ declaration, label: 'default' })
@@ -54,7 +54,7 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   policies.resolve(app, true, 'The option default')
   const registry = createRouteRegistry(key, policies, guard)
   const internals = { ...opened, permissions, scopeDescriptions: options.scopeDescriptions, oauth: null }
-  return { guard, key, schemes, defaults, policies, registry, stage, guesses, internals }
+  return { guard, key, schemes, defaults, policies, registry, stage, guesses, limiter, internals }
 }
 
 /** Adds the only scheme of an application to a default that names none. */
@@ -79,7 +79,8 @@ function decorate (app: FastifyInstance, parts: Parts): void {
   app.decorateReply('logout', logout as FastifyReply['logout'])
 }
 
-function wire (app: FastifyInstance, { guard, key, policies, registry, schemes }: Parts, options: Options): void {
+function wire (app: FastifyInstance, parts: Parts, options: Options): void {
+  const { guard, key, policies, registry, schemes } = parts
   const { stage, outsideAllowed, requireReason, publicPaths, errorForm: form, scopeDescriptions: scopeTexts } = options
   const openapi = new OpenApi(app, key, { schemes, form, scopeTexts })
   app.addHook('onRoute', function (route) { if (openapi.note(this, route)) registry.add(this, route) })
@@ -90,6 +91,7 @@ function wire (app: FastifyInstance, { guard, key, policies, registry, schemes }
     checkBoot(app, { registry, policies, schemes: schemes.values(), outsideAllowed })
     openapi.ready()
     if (requireReason) checkReasons(auditRows(registry.routes, stage), publicPaths)
+    if (limitsRequests(parts)) await parts.limiter.load()
   })
   if (stage === 'preHandler') {
     app.addHook('preHandler', createLateHook(guard, key, policies))
@@ -99,6 +101,11 @@ function wire (app: FastifyInstance, { guard, key, policies, registry, schemes }
     app.addHook('preHandler', hooks.preHandler)
   }
   for (const { features } of schemes.values()) features.routes?.(app)
+}
+
+/** Returns true if requests may be limited: by a policy, or by a managed key that was created with a limit. */
+function limitsRequests ({ policies, schemes }: Parts): boolean {
+  return policies.limitsRequests() || [...schemes.values()].some(({ features }) => features.apiKeys !== undefined)
 }
 
 /** The plugin. `fastify-plugin` ends Fastify's encapsulation, so that the context that registers it is protected. */

@@ -1,4 +1,4 @@
-import rateLimit, { type RateLimitOptions, type RateLimitPluginOptions } from '@fastify/rate-limit'
+import type { RateLimitOptions, RateLimitPluginOptions } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { OwnRateLimit } from '../../types/limits.js'
 import { internalError } from '../errors.js'
@@ -38,11 +38,38 @@ const maxPrincipals = 100_000
 /** Milliseconds after which a Redis that does not respond is unavailable. */
 const redisTimeoutMs = 2_000
 
+/** Counts requests, with a package that is loaded only where something is limited. */
+export interface RequestLimiter {
+  readonly count: CountRequest
+  /** Loads the package, so that no request has to wait for it. */
+  load (): Promise<unknown>
+}
+
+/**
+ * Creates the limiter of requests. A limit that nobody knew of at boot, which an own scheme may return with an outcome,
+ * loads the package when it is first counted.
+ */
+export function createRequestLimiter (app: FastifyInstance, redis: object | null): RequestLimiter {
+  let loading: Promise<CountRequest> | null = null
+  let loaded: CountRequest | null = null
+  const load = async (): Promise<CountRequest> => {
+    loading ??= createCounter(app, redis)
+    loaded = await loading
+    return loaded
+  }
+  return {
+    load,
+    count: (reply, limit, identities) => loaded === null
+      ? load().then(count => count(reply, limit, identities))
+      : loaded(reply, limit, identities)
+  }
+}
+
 /**
  * Counts requests by principal and route, and by credential if that has its own limit, with `@fastify/rate-limit`.
  * Rejects when the counter is unavailable.
  */
-export async function createRequestLimiter (app: FastifyInstance, redis: object | null): Promise<CountRequest> {
+async function createCounter (app: FastifyInstance, redis: object | null): Promise<CountRequest> {
   const create = await createLimiterFactory(app, redis)
   const createCheck = (): Check => {
     const check = create({
@@ -175,19 +202,21 @@ function methodOf ({ routeOptions }: FastifyRequest): string {
 }
 
 /**
- * Registers `@fastify/rate-limit` and returns its `createRateLimit`. The package adds its decorators only where no
- * parent has them, so that beside the application's registration we would use the application's, with its store and
- * allow list. It therefore runs on a wrapper of a child instance that keeps the decorators to itself.
+ * Returns the `createRateLimit` of `@fastify/rate-limit`. The package adds its decorators only where no parent has
+ * them, so that beside the application's registration we would use the application's, with its store and allow list. It
+ * therefore runs on a wrapper of the instance that keeps decorators to itself and ignores hooks.
  */
 async function createLimiterFactory (app: FastifyInstance, redis: object | null): Promise<Create> {
   const decorators = new Map<string, unknown>()
-  await app.register(async child => {
-    const wrapper = Object.create(child, {
-      hasDecorator: { value: () => false },
-      decorate: { value: (name: string, value: unknown) => { decorators.set(name, value) } }
-    })
-    const run = rateLimit as unknown as (instance: FastifyInstance, options: RateLimitPluginOptions) => Promise<void>
-    await run(wrapper, { global: false, ...redis === null ? {} : { redis, nameSpace: 'gatehouse-requests-' } })
+  const ignore = { value: () => {} }
+  const wrapper = Object.create(app, {
+    hasDecorator: { value: () => false },
+    decorate: { value: (name: string, value: unknown) => { decorators.set(name, value) } },
+    decorateRequest: ignore,
+    addHook: ignore
   })
+  const { default: rateLimit } = await import('@fastify/rate-limit')
+  const run = rateLimit as unknown as (instance: FastifyInstance, options: RateLimitPluginOptions) => Promise<void>
+  await run(wrapper, { global: false, ...redis === null ? {} : { redis, nameSpace: 'gatehouse-requests-' } })
   return decorators.get('createRateLimit') as Create
 }

@@ -9,6 +9,7 @@ import type { Guard } from '../guard/guard.js'
 import { policyToMeet, stateOf } from '../guard/request-state.js'
 import type { Responder } from '../guard/responder.js'
 import type { GuessLimiter } from '../limits/guesses.js'
+import type { RequestLimiter } from '../limits/request-limits.js'
 import type { Defaults } from '../policy/defaults.js'
 import { parseDeclaration } from '../policy/parse.js'
 import type { Policies } from '../policy/resolve.js'
@@ -30,6 +31,7 @@ export interface Parts {
   readonly registry: RouteRegistry
   readonly stage: string
   readonly guesses: GuessLimiter
+  readonly limiter: RequestLimiter
   readonly internals: Internals
 }
 

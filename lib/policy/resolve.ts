@@ -16,6 +16,8 @@ export interface Policies {
   forRoute (context: FastifyInstance, options: RouteDeclaration): { readonly policy: Policy, readonly from: string }
   /** Returns the policy of a declaration outside of routes, below the defaults of a context. */
   resolve (context: FastifyInstance, declared: unknown, path: string): Policy
+  /** Returns true if a policy that was resolved so far has a limit of requests. */
+  limitsRequests (): boolean
   /** Returns the public paths that matched no route. */
   unusedPublicPaths (): readonly string[]
 }
@@ -30,7 +32,7 @@ export interface PolicySources extends NamedParts {
 export function createPolicies (sources: PolicySources): Policies {
   const { defaults, publicPaths } = sources
   const used = new Set<PublicPath>()
-  const { publicFor, resolve } = createPolicyCache(sources)
+  const { publicFor, resolve, all } = createPolicyCache(sources)
   return {
     forRoute (context, options) {
       const path = `${methodsOf(options)} ${options.url}: config.auth`
@@ -53,6 +55,7 @@ export function createPolicies (sources: PolicySources): Policies {
       return { policy, from: describeOrigin(defaults.levelsAbove(context), policy, declared !== null) }
     },
     resolve: (context, declared, path) => resolve(context, [declared], path),
+    limitsRequests: () => [...all()].some(({ rateLimit }) => rateLimit !== null),
     unusedPublicPaths: () => publicPaths.filter(each => !used.has(each)).map(each => each.path)
   }
 }
@@ -78,6 +81,7 @@ function createPolicyCache (sources: PolicySources) {
   const publicFor = (reason: string): Policy => getOrCreate(`public ${reason}`, () => publicPolicy(reason))
   return {
     publicFor,
+    all: () => policies.values(),
     resolve (context: FastifyInstance, declared: readonly [unknown] | null, path: string): Policy {
       const above = defaults.levelsAbove(context)
       const own = declared === null ? [] : [parseDeclaration(declared[0], path, permissions)]

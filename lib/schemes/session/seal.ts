@@ -1,6 +1,7 @@
 import { hkdfSync } from 'node:crypto'
-import secureSession from '@fastify/secure-session'
+import type {} from '@fastify/secure-session'
 import type { FastifyInstance } from 'fastify'
+import { isError, misconfigured } from '../../errors.js'
 
 /** The result of {@link Seal.open}. */
 export interface Opened {
@@ -38,6 +39,7 @@ export async function createSeals (
 ): Promise<Seals> {
   const names = { cookie: `gatehouse session ${scheme}`, returnPath: `gatehouse return path ${scheme}` }
   const keysFor = (purpose: string): Buffer[] => [...deriveKeys(secrets, purpose, scheme)]
+  const secureSession = await loadEngine(scheme)
   let engine = app
   await app.register(async child => {
     await child.register(secureSession, [
@@ -47,6 +49,21 @@ export async function createSeals (
     engine = child
   })
   return { cookie: createSeal(engine, names.cookie), returnPath: createSeal(engine, names.returnPath) }
+}
+
+/**
+ * Loads the engine, with its addon, only where a scheme has sessions.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` if the addon was not built for this machine.
+ */
+async function loadEngine (scheme: string) {
+  try {
+    return (await import('@fastify/secure-session')).default
+  } catch (error) {
+    const reason = isError(error) ? error.message.split('\n', 1)[0] : 'it threw'
+    throw misconfigured(`schemes.${scheme} seals its cookies with the addon sodium-native, which cannot be loaded on ` +
+      `this machine: ${reason}. Install the packages on the machine and with the version of Node that run them ` +
+      '(npm ci, or npm rebuild sodium-native). Schemes without a session do not need it.')
+  }
 }
 
 /** Derives keys with HKDF (RFC 5869), so that one secret gives unrelated keys for two schemes or purposes. */
