@@ -479,11 +479,14 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
         const numbered = JSON.parse(JSON.stringify(request).replaceAll('{i}', String(i))) as Request
         return callOf(numbered, undefined, target, new Map(), i)
       }))
+      const began = performance.now()
       for (let sent = 0; sent < calls.length; sent += 50) {
         const answers = await Promise.all(calls.slice(sent, sent + 50).map(async call => transport(target.app, call)))
         test.ok(answers.every(answer => answer.status === 401), `${sent} and the next 50 are refused`)
       }
-      test.ok(target.fetches.count <= 2, `${target.fetches.count} fetches`)
+      // a busy machine may take longer than one cooldown of 30 seconds
+      const cooldowns = Math.ceil((performance.now() - began) / 30_000)
+      test.ok(target.fetches.count <= 1 + cooldowns, `${target.fetches.count} fetches`)
       test.equal(target.runs.count, 0)
       await target.app.close()
     }
