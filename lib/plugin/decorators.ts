@@ -3,7 +3,7 @@ import type { AuthFailure } from '../../types/error.js'
 import type { Gatehouse } from '../../types/gatehouse.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import { auditRows } from '../audit/rows.js'
-import { AuthError, authFailure, misconfigured, refusal } from '../errors.js'
+import { AuthError, authFailure, internalError, misconfigured, refusal } from '../errors.js'
 import { authenticateCredential } from '../guard/authenticate-credential.js'
 import type { Guard } from '../guard/guard.js'
 import { policyToMeet, stateOf } from '../guard/request-state.js'
@@ -14,11 +14,12 @@ import type { Defaults } from '../policy/defaults.js'
 import { parseDeclaration } from '../policy/parse.js'
 import type { Policies } from '../policy/resolve.js'
 import type { RouteRegistry } from '../routes/route-registry.js'
+import { isObject, property } from '../util/objects.js'
 import { oweCookie, waitFor } from '../util/response.js'
 import { parseAttemptOptions, parseAuthenticateOptions, parseLoginOptions, parseSchemeOption } from './call-options.js'
 import { createApiKeyCalls, createSessionCalls } from './feature-calls.js'
 import { attachInternals, createOAuthCalls, type Internals } from './internals.js'
-import { chooseProvider, chooseScheme, providersOf, type BoundSchemes } from './schemes.js'
+import { chooseProvider, chooseScheme, clientRealms, providersOf, type BoundSchemes } from './schemes.js'
 import { createTokenCalls } from './token-calls.js'
 
 /** The parts of one registration of the plugin, which the decorators and hooks share. */
@@ -79,6 +80,7 @@ export function createGatehouse (context: FastifyInstance, parts: Parts): Gateho
 export function createReplyMethods ({ guard, key, schemes, policies }: Parts) {
   const { responder } = guard
   const providers = providersOf(schemes, features => features.sessions)
+  const realms = clientRealms(schemes)
   const refuse = (reply: FastifyReply, failure: AuthFailure): FastifyReply => {
     const end = responder.refuse(reply, policyToMeet(reply.request, key, policies), failure)
     return end === 'replied' ? reply : reply.send(end.error)
@@ -101,6 +103,7 @@ export function createReplyMethods ({ guard, key, schemes, policies }: Parts) {
       return change(this, 'reply.login()', async () => {
         const parsed = parseLoginOptions(options)
         const { name, feature } = chooseProvider(providers, parsed.scheme, 'keep sessions')
+        checkPerson(principal, realms)
         if (parsed.stateChecked !== true) checkSameSite(guard.otherSite(this.request), name, explainLogin)
         await feature.login(this.request, this, principal, parsed)
       })
@@ -115,6 +118,14 @@ export function createReplyMethods ({ guard, key, schemes, policies }: Parts) {
       })
     }
   }
+}
+
+/** Refuses a session with the identity of a client, which only a token of the client may have. */
+function checkPerson (principal: unknown, realms: ReadonlySet<string>): void {
+  if (!isObject(principal) || !realms.has(String(property(principal, 'realm')))) return
+  if (!String(property(principal, 'id')).startsWith('client:')) return
+  throw internalError("the id of the principal of reply.login() begins with 'client:', which is reserved for clients " +
+    'in the realm of an issuer that signs tokens')
 }
 
 /** Returns the reason for the log, with the fix for an application whose login ends on another site. */

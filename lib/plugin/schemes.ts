@@ -46,7 +46,22 @@ export async function openSchemes (app: FastifyInstance, options: Options): Prom
     const ownLoad = scheme.load === undefined ? load : scheme.load
     schemes.set(name, Object.freeze({ name, scheme, features: Object.freeze({ ...features }), load: ownLoad }))
   }
+  checkClientRealms(schemes)
   return { schemes, guesses, store, grants: common.grants }
+}
+
+/** Returns the realms of clients: the issuers that sign in this application. */
+export function clientRealms (schemes: BoundSchemes): ReadonlySet<string> {
+  return new Set([...schemes.values()].flatMap(({ features }) => features.tokens?.service?.issuer ?? []))
+}
+
+/** Rejects a scheme whose principals would have the realm of clients, because it has the name of an issuer. */
+function checkClientRealms (schemes: BoundSchemes): void {
+  const realms = clientRealms(schemes)
+  const found = [...schemes.values()].find(({ name, features }) => features.tokens === undefined && realms.has(name))
+  if (found === undefined) return
+  throw misconfigured(`The option schemes.${found.name} has the name of an issuer that signs tokens in this ` +
+    'application, so its people would be in the realm of clients. Rename the scheme, or the issuer.')
 }
 
 /** Creates the store of an application that configures none. It is closed with the application. */

@@ -9,7 +9,7 @@ import type { StoreOwner } from '../../../types/store.js'
 import type { IssuedTokens, RefreshGrant, Revocation, TokenService } from '../../../types/token-service.js'
 import { AuthError, misconfigured } from '../../errors.js'
 import { publish } from '../../events/events.js'
-import type { Claims } from '../../jose/claims.js'
+import { clockFault, type Claims } from '../../jose/claims.js'
 import { publicJwkSet } from '../../jose/public-jwk.js'
 import { principalFrom } from '../../kit/principal.js'
 import { atRunTime } from '../../util/options.js'
@@ -163,10 +163,13 @@ class OwnTokenService implements TokenService {
     this.#parts.own.checkClients(isClient)
   }
 
-  /** Returns the claims of a token of this scheme with a good signature, otherwise `null`. */
+  /** Returns the claims of a token of this scheme that has a good signature and has not expired, otherwise `null`. */
   async #verify (token: string): Promise<Claims | null> {
     const verified = await this.#parts.authenticator.verify(token)
-    if ('credential' in verified) return verified.credential.claims
+    if ('credential' in verified) {
+      const { claims } = verified.credential
+      return clockFault(claims, this.#parts.settings.clock, Date.now() / 1000) === null ? claims : null
+    }
     if (verified.kind === 'unavailable') throw new AuthError('AUTH_UNAVAILABLE', verified.detail)
     return null
   }

@@ -107,6 +107,14 @@ t.test('says nothing of a token that is unknown, of another key, expired or no t
   }
 })
 
+t.test('an expired access token does not end its grant', async t => {
+  const app = await appWith(t)
+  const tokens = await app.gatehouse.tokens.grant(person)
+  offset = 601_000
+  await app.gatehouse.tokens.revoke(tokens.access_token)
+  t.equal(await refreshStatus(app, tokens), 200)
+})
+
 t.test('lists and ends the grants of one person, of all schemes', async t => {
   const revoked = heard(t, 'token-revoked')
   const schemes = {

@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
-import gatehouse, { memoryStore, type GatehouseOptions, type JwtOptions, type Store } from '../../../lib/index.js'
+import gatehouse, { jwt, memoryStore, session, type GatehouseOptions, type JwtOptions, type Store } from '../../../lib/index.js'
 import type { TokenService } from '../../../types/token-service.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
 import { pair, secretOf } from '../../fixtures/tokens.js'
@@ -230,4 +230,25 @@ t.test('the id of a grant does not reveal its handle', async t => {
   const given = newHandle()
   const { tokens } = await service.begin({ ...grant, handle: given }) ?? {}
   t.equal(claimsOf(tokens?.access_token ?? '')['sid'], createHash('sha256').update(given).digest('base64url'))
+})
+
+t.test('nothing but a token of a client has the identity of a client', async t => {
+  const api = withService(own({ realm: 'web' }))
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(gatehouse, { schemes: { api: api.scheme, web: session({ secret }) }, default: 'web' })
+  app.post<{ Body: { id: string, realm: string } }>(
+    '/login',
+    { config: { auth: { public: 'logs people in' } } },
+    async ({ body }, reply) => { await reply.login(body) }
+  )
+  for (const [realm, id, status] of [
+    [issuer, 'client:shop', 500], [issuer, 'ann', 200], ['web', 'client:shop', 200], ['web', 'ann', 200]
+  ] as const) {
+    t.equal((await app.inject({ method: 'POST', url: '/login', payload: { realm, id } })).statusCode, status)
+  }
+  const named = { api: jwt({ ...own(), issuer: 'web' } as JwtOptions), web: session({ secret }) }
+  await t.rejects(async () => await Fastify().register(gatehouse, { schemes: named, default: 'web' }), {
+    code: 'AUTH_MISCONFIGURED', message: /schemes\.web has the name of an issuer/
+  })
 })
