@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, randomUUID } from 'node:crypto'
+import { createHmac, generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto'
 import fastifyAuth from '@fastify/auth'
 import bearerAuth from '@fastify/bearer-auth'
 import fastifyJwt from '@fastify/jwt'
@@ -159,6 +159,20 @@ async function gatehouseIssuer (isFetched: boolean): Promise<Contestant> {
   return made
 }
 
+/** One token of a grant, or of none, again and again: at the scheme that signs, or one that only has the public key. */
+async function gatehouseOwn (kind: 'verified only' | 'without a grant' | 'of a grant'): Promise<Contestant> {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const common = { issuer, audience }
+  const signing = { user: jwt({ ...common, keys: privateKey, sign: { expiresIn: '1d', refresh: { secret } } }) }
+  const own = await gatehouse(signing, [])
+  const person = { id: 'user-1', scopes: ['orders:read'] }
+  const { tokens } = own.app.gatehouse
+  const value = kind === 'of a grant' ? (await tokens.grant(person)).access_token : await tokens.issue(person)
+  if (kind !== 'verified only') return { ...own, headers: [bearer(value)] }
+  await own.app.close()
+  return gatehouse({ user: jwt({ ...common, keys: publicKey }) }, [bearer(value)])
+}
+
 const fresh = (): Contestant['headers'] => Array.from({ length: freshTokens }, () => bearer(token()))
 const forged = (): Contestant['headers'] => [bearer(token(randomBytes(32).toString('base64url')))]
 
@@ -185,6 +199,9 @@ export const cases: readonly Case[] = [
   {
     group: 'JWT ES256 of an issuer, repeated token', name: 'gatehouse, keys fetched', make: () => gatehouseIssuer(true)
   },
+  ...(['verified only', 'without a grant', 'of a grant'] as const).map(kind => ({
+    group: 'own access token, repeated', name: `gatehouse, ${kind}`, make: () => gatehouseOwn(kind)
+  })),
   { group: 'Basic, argon2id', name: 'gatehouse, cache', make: () => gatehouseBasic(true) },
   { group: 'Basic, argon2id', name: 'gatehouse', make: () => gatehouseBasic(false) },
   { group: 'session', name: 'gatehouse', make: gatehouseSession },

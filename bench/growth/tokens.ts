@@ -116,7 +116,49 @@ async function loggedOut (store?: Store): Promise<Flood> {
   return { app, statuses: [401], send }
 }
 
+/** Refresh tokens of the right form with a wrong MAC, one in two of them presented for revocation; none has a family. */
+async function refreshTokens (): Promise<Flood> {
+  const app = Fastify()
+  const sign = { refresh: { secret } }
+  await app.register(authPlugin, { schemes: { user: jwt({ keys: secret, issuer, audience, sign }) } })
+  const open = { config: { auth: { public: 'holds a refresh token' } } }
+  app.post<{ Querystring: { token: string } }>(
+    '/refresh', open, async ({ query }, reply) => await app.gatehouse.tokens.refresh(reply, query.token)
+  )
+  app.post<{ Querystring: { token: string } }>('/revoke', open, async ({ query }, reply) => {
+    await app.gatehouse.tokens.revoke(query.token)
+    return reply.code(401).send()
+  })
+  await app.ready()
+  const send = async (i: number): Promise<number> => {
+    const token = `rt_${randomBytes(16).toString('base64url')}.${i}.${randomBytes(32).toString('base64url')}`
+    const path = i % 2 === 0 ? '/refresh' : '/revoke'
+    return (await app.inject({ method: 'POST', url: `${path}?token=${token}` })).statusCode
+  }
+  return { app, statuses: [401], send }
+}
+
+/** Access tokens of a scheme that signs, each shown once and then once more after it was revoked. */
+async function revoked (): Promise<Flood> {
+  const app = Fastify()
+  const options = { keys: secret, issuer, audience, sign: { expiresIn: 1 } }
+  await app.register(authPlugin, { schemes: { user: jwt(options) } })
+  app.get('/', async () => ({}))
+  await app.ready()
+  const show = async (token: string): Promise<number> =>
+    (await app.inject({ url: '/', headers: { authorization: `Bearer ${token}` } })).statusCode
+  const send = async (i: number): Promise<number> => {
+    const token = await app.gatehouse.tokens.issue({ id: `user-${i}` })
+    await show(token)
+    await app.gatehouse.tokens.revoke(token)
+    return await show(token)
+  }
+  return { app, statuses: [401], send }
+}
+
 export const tokens: readonly Section[] = [
+  { name: 'tokens: refresh tokens with a wrong MAC', full: 30_000, make: refreshTokens },
+  { name: 'tokens: own access tokens, revoked', full: 60_000, make: revoked },
   { name: 'tokens: JWTs with a bad signature, an unknown kid, expired, and good', full: 30_000, make: jwts },
   { name: 'tokens: JWTs of unknown kids and issuers, with fetched keys', full: 30_000, make: strangers },
   { name: 'tokens: session cookies, forged and ended by time', full: 30_000, make: cookies },

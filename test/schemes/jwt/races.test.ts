@@ -1,7 +1,9 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import Fastify, { type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import gatehouse, { type Store } from '../../../lib/index.js'
+import gatehouse, { memoryStore, type Store } from '../../../lib/index.js'
 import type { IssuedTokens, TokenService } from '../../../types/token-service.js'
 import { size } from '../../fixtures/size.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
@@ -111,3 +113,32 @@ for (const { name, skip, make } of await backends()) {
     t.same(wrong, [])
   })
 }
+
+const families = size({ test: 1_000, short: 100_000, full: 100_000 })
+
+t.test(`reports the heap that ${families} live grants take in the memory store`, async t => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const heap = (): number => {
+    collect()
+    return process.memoryUsage().heapUsed
+  }
+  const store = memoryStore({ maxRecords: families })
+  const service = await serviceOn(t, store, 30)
+  const before = heap()
+  for (let i = 0; i < families; i++) {
+    const principal = { ...person, id: `person-${i}` }
+    await service.begin({
+      principal,
+      client: 'shop',
+      scopes: person.scopes,
+      authenticatedAt: new Date(),
+      refresh: true,
+      roles: true,
+      handle: newHandle()
+    })
+  }
+  const bytes = heap() - before
+  t.comment(`${(bytes / 1_048_576).toFixed(1)} MiB, ${Math.round(bytes / families)} bytes a grant`)
+  t.equal((await store.find('refresh-family', { ...person, id: `person-${families - 1}` })).length, 1)
+})
