@@ -116,7 +116,7 @@ async function loggedOut (store?: Store): Promise<Flood> {
   return { app, statuses: [401], send }
 }
 
-/** Refresh tokens of the right form with a wrong MAC, one in two of them presented for revocation; none has a family. */
+/** Refresh tokens of the right form with a wrong MAC, one in two of them presented for revocation. */
 async function refreshTokens (): Promise<Flood> {
   const app = Fastify()
   const sign = { refresh: { secret } }

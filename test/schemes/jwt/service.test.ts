@@ -3,7 +3,9 @@ import Fastify from 'fastify'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
-import gatehouse, { jwt, memoryStore, session, type GatehouseOptions, type JwtOptions, type Store } from '../../../lib/index.js'
+import gatehouse, {
+  jwt, memoryStore, session, type GatehouseOptions, type JwtOptions, type Store
+} from '../../../lib/index.js'
 import type { TokenService } from '../../../types/token-service.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
 import { pair, secretOf } from '../../fixtures/tokens.js'
