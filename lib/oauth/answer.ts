@@ -80,9 +80,9 @@ export async function sendCode (server: Server, reply: FastifyReply, personal: P
   return sendBack(server, { reply, destination: personal, fields: { code: await issueCode(server.store, grant) } })
 }
 
-/** Returns the time at which the person of a request logged in, in milliseconds since 1970; `null` if unknown. */
-export function authenticatedAt ({ auth }: FastifyRequest): number | null {
-  return auth.authenticated && auth.authenticatedAt !== null ? Date.parse(auth.authenticatedAt) : null
+/** Returns the time at which the person of a request logged in, in milliseconds since 1970. Every session has one. */
+export function authenticatedAt ({ auth }: FastifyRequest): number {
+  return Date.parse(String(auth.authenticatedAt))
 }
 
 /** Adds the person to a request. @throws {OAuthError} `invalid_scope` if they have none of the scopes. */

@@ -48,7 +48,7 @@ function normalize (query: string): string {
 /** Returns true if nobody is logged in, or the client asks for a more recent login. */
 function mustLogIn (request: FastifyRequest, { prompts, maxAge }: AuthorizeRequest, askedAt: number | null): boolean {
   if (request.principal === null) return true
-  const at = authenticatedAt(request) ?? 0
+  const at = authenticatedAt(request)
   if (askedAt !== null && at > askedAt) return false
   return prompts.has('login') || prompts.has('select_account') || (maxAge !== null && Date.now() - at > maxAge * 1000)
 }

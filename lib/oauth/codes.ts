@@ -24,8 +24,8 @@ export interface CodeGrant {
   readonly realm: string
   readonly id: string
   readonly roles: readonly string[]
-  /** Milliseconds since 1970; `null` if unknown. */
-  readonly authenticatedAt: number | null
+  /** The time at which the person logged in, in milliseconds since 1970. */
+  readonly authenticatedAt: number
 }
 
 /** A code that was found in the store. */

@@ -58,7 +58,7 @@ export function toOAuthError (error: unknown, { log }: Pick<FastifyRequest, 'log
   const status = statusOf(error)
   if (status === 413) return oauthError('invalid_request', 'The request is too large', { status })
   if (status === 415) return oauthError('invalid_request', 'The request must be form-encoded', { status })
-  if (status !== null && status >= 400 && status < 500) {
+  if (status >= 400 && status < 500) {
     return oauthError('invalid_request', 'The request is malformed', { status })
   }
   const reason = error instanceof AuthError ? error.detail : undefined
@@ -67,9 +67,10 @@ export function toOAuthError (error: unknown, { log }: Pick<FastifyRequest, 'log
   return oauthError('server_error', 'The request cannot be answered', { status: 500 })
 }
 
-function statusOf (error: unknown): number | null {
-  const status = error instanceof Error ? (error as Partial<FastifyError>).statusCode : undefined
-  return typeof status === 'number' ? status : null
+/** Returns the status of an error of Fastify, or 500. */
+function statusOf (error: unknown): number {
+  const { statusCode } = Object(error) as Partial<FastifyError>
+  return typeof statusCode === 'number' ? statusCode : 500
 }
 
 /** Sends the refusal in the form of RFC 6749, 5.2. */

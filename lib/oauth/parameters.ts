@@ -6,16 +6,18 @@ import { oauthError } from './errors.js'
 const maxFormBytes = 16_384
 
 interface Parameter {
+  /** The value, the first one if the parameter is repeated. */
   readonly value: string
   /** As it was sent, percent-encoded. */
   readonly raw: string
+  count: number
 }
 
 /**
  * The parameters of a request, from a form or a query. A parameter without a value counts as left out (RFC 6749, 3.1).
  */
 export class Parameters {
-  readonly #all = new Map<string, Parameter[]>()
+  readonly #all = new Map<string, Parameter>()
 
   /** Parses the form encoding (`application/x-www-form-urlencoded`). */
   constructor (text: string) {
@@ -24,32 +26,29 @@ export class Parameters {
       const equals = part.indexOf('=')
       const name = decodeForm(equals === -1 ? part : part.slice(0, equals))
       const raw = equals === -1 ? '' : part.slice(equals + 1)
-      const parameter = { value: decodeForm(raw), raw }
       const known = this.#all.get(name)
-      if (known === undefined) this.#all.set(name, [parameter])
-      else known.push(parameter)
+      if (known === undefined) this.#all.set(name, { value: decodeForm(raw), raw, count: 1 })
+      else known.count++
     }
   }
 
   /** Returns the value of a parameter, the first one if it is repeated, or `null`. */
   get (name: string): string | null {
-    const value = this.#all.get(name)?.[0]?.value
-    return value === undefined || value === '' ? null : value
+    return this.#all.get(name)?.value || null
   }
 
   /** Returns a value as it was sent, percent-encoded, or `null`. */
   raw (name: string): string | null {
-    const raw = this.#all.get(name)?.[0]?.raw
-    return raw === undefined || raw === '' ? null : raw
+    return this.#all.get(name)?.raw || null
   }
 
   isRepeated (name: string): boolean {
-    return (this.#all.get(name)?.length ?? 0) > 1
+    return (this.#all.get(name)?.count ?? 0) > 1
   }
 
   /** Returns the fields with their first values, for the application's own page. */
   fields (): Readonly<Record<string, string>> {
-    return Object.freeze(Object.fromEntries([...this.#all].map(([name, [first]]) => [name, first?.value ?? ''])))
+    return Object.freeze(Object.fromEntries([...this.#all].map(([name, { value }]) => [name, value])))
   }
 
   /**
@@ -58,9 +57,9 @@ export class Parameters {
    * @throws {OAuthError} `invalid_target`, `invalid_request`
    */
   check (): void {
-    for (const [name, { length }] of this.#all) {
+    for (const [name, { count }] of this.#all) {
       if (name === '') throw oauthError('invalid_request', 'A parameter has no name')
-      if (length === 1) continue
+      if (count === 1) continue
       if (name === 'resource') throw oauthError('invalid_target', 'A token has one resource: name one')
       throw oauthError('invalid_request', 'A parameter is repeated')
     }
@@ -70,11 +69,6 @@ export class Parameters {
 /** Decodes a form-encoded text. Like the URL Standard, it replaces bytes that are not UTF-8. */
 export function decodeForm (text: string): string {
   return unescape(text.replaceAll('+', ' '))
-}
-
-/** Returns the parameters in the query of a request. */
-export function queryOf ({ raw }: FastifyRequest): Parameters {
-  return new Parameters(queryText(raw.url))
 }
 
 /** Returns the query of a URL as it was sent. */

@@ -4,7 +4,7 @@ import type { SchemeContext, Load } from '../../types/scheme.js'
 import type { SessionFeature } from '../../types/sessions.js'
 import type { Store } from '../../types/store.js'
 import type { TokenService } from '../../types/token-service.js'
-import { internalError, misconfigured } from '../errors.js'
+import { misconfigured } from '../errors.js'
 import { sourceUrl } from '../jose/remote/source-url.js'
 import type { GuessLimiter } from '../limits/guesses.js'
 import { internalsOf, type Internals } from '../plugin/internals.js'
@@ -63,7 +63,9 @@ const parse = object({
 export function createServer (app: FastifyInstance, options: unknown): Server {
   const parsed = parse(options, 'The options of oauthServer')
   const internals = internalsOf(app.gatehouse)
-  if (internals === undefined) throw internalError('app.gatehouse is not the one of fastify-gatehouse')
+  if (internals === undefined) {
+    throw misconfigured('oauthServer and the plugin are of two copies of fastify-gatehouse. Install one version of it.')
+  }
   if (internals.oauth !== null) throw misconfigured('oauthServer is registered twice. Register it once.')
   if (app.prefix !== '') {
     throw misconfigured(`oauthServer is registered in a context with the prefix ${app.prefix}, where its metadata ` +

@@ -61,6 +61,7 @@ t.test('sends every other mistake to the client, before anybody has to log in', 
 
 t.test('returns the state as it was sent', async t => {
   const app = await serverApp(t)
+  t.notMatch((await visit(app, authorizePath({ state: '', prompt: 'none' }))).location, 'state')
   for (const raw of ['a%20b+c', '%E2%82%AC', "%22%3C'x", '~a/b?c']) {
     const { location } = await visit(app, `${authorizePath({ state: undefined, prompt: 'none' })}&state=${raw}`)
     t.equal(location?.split('state=')[1], raw.replace("'", '%27'))
@@ -69,11 +70,11 @@ t.test('returns the state as it was sent', async t => {
 
 t.test('ports of loopback hosts may differ, and nothing else', async t => {
   const app = await serverApp(t, {
-    oauth: { clients: { native: { redirectUris: ['http://localhost/cb', 'http://[::1]:9/', 'app:/cb'] } } }
+    oauth: { clients: { native: { redirectUris: ['http://localhost/cb', 'http://[::1]:9/', 'app:/cb?a=b'] } } }
   })
   const status = async (uri: string) =>
     (await visit(app, authorizePath({ client_id: 'native', redirect_uri: uri, prompt: 'none' }))).status
-  for (const uri of ['http://localhost/cb', 'http://localhost:5000/cb', 'http://[::1]:12/', 'app:/cb']) {
+  for (const uri of ['http://localhost/cb', 'http://localhost:5000/cb', 'http://[::1]:12/', 'app:/cb?a=b']) {
     t.equal(await status(uri), 303, uri)
   }
   const wrong = [
@@ -81,6 +82,8 @@ t.test('ports of loopback hosts may differ, and nothing else', async t => {
     'http://localhost@evil.example.com/cb', 'http://localhost:5000/cb#a', 'app:/cb2'
   ]
   for (const uri of wrong) t.equal(await status(uri), 400, uri)
+  const query = { client_id: 'native', redirect_uri: 'app:/cb?a=b', prompt: 'none' }
+  t.match((await visit(app, authorizePath(query))).location, /^app:\/cb\?a=b&error=login_required/)
 })
 
 t.test('prompt=none asks nobody', async t => {
@@ -193,6 +196,8 @@ t.test('a page of the application may allow some scopes, and remember them', asy
         if (asked.submitted === null) return { ...asked, fields: asked.form.fields }
         const { decision, scope = '' } = asked.submitted
         if (decision === 'deny') return await asked.deny()
+        if (decision === 'none') return await asked.approve(undefined as unknown as string[])
+        if (decision === 'nothing') return await asked.approve([])
         return await asked.approve(scope.split(' '), decision === 'always' ? { remember: true } : {})
       }
     }
@@ -213,6 +218,8 @@ t.test('a page of the application may allow some scopes, and remember them', asy
   }
   t.match(await submit({ decision: 'deny' }), { error: 'access_denied' })
   t.match(await submit({ decision: 'allow', scope: 'admin' }), { error: 'server_error' })
+  t.match(await submit({ decision: 'none' }), { error: 'server_error' }, 'no list')
+  t.match(await submit({ decision: 'nothing' }), { error: 'server_error' }, 'an empty list')
   t.match(await submit({ decision: 'allow', scope: 'orders:read' }), { code: /./ })
   t.equal((await visit(app, authorizePath({ scope: 'orders:read' }), cookie)).status, 200)
   t.match(await submit({ decision: 'always', scope: 'orders:read' }), { code: /./ })

@@ -1,9 +1,10 @@
 import Fastify from 'fastify'
+import fp from 'fastify-plugin'
 import t from 'tap'
 import gatehouse, { apiKey, jwt, session } from '../../lib/index.js'
 import { oauthServer, type OAuthServerOptions } from '../../lib/oauth/index.js'
 import { secretOf } from '../fixtures/tokens.js'
-import { clients, origin, privateKey, serverApp, spaUri } from './app.js'
+import { authorizePath, clients, login, origin, privateKey, redeem, serverApp, spaUri, visit } from './app.js'
 
 const secret = secretOf()
 
@@ -137,6 +138,35 @@ t.test('the metadata says exactly what is there', async t => {
   const document = (await closed.inject('/.well-known/oauth-authorization-server/tenant')).json()
   t.match(document, { issuer: 'https://api.example.com/tenant/', token_endpoint: `${origin}/oauth/token` })
   t.notOk(document.token_endpoint_auth_methods_supported.includes('none'), 'there are no public clients')
+})
+
+t.test('works without load and declared scopes, and says what it does not know', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  const api = jwt({ issuer: origin, audience: origin, keys: privateKey, sign: { realm: 'web' } })
+  await app.register(gatehouse, { schemes: { web: session({ secret }), api }, default: ['web', 'api'] })
+  const spa = { redirectUris: [spaUri], scopes: ['a', 'b'] }
+  await app.register(oauthServer, { person: 'web', resources: ['api'], clients: { spa }, consent: false })
+  app.post('/login', { config: { auth: { public: 'for tests' } } }, async (_request, reply) => {
+    await reply.login({ id: 'ann', scopes: ['a'] })
+    return { returnTo: '' }
+  })
+  t.notOk('scopes_supported' in (await app.inject('/.well-known/oauth-authorization-server')).json())
+  t.equal((await visit(app, authorizePath())).status, 401, 'there is no login page')
+  const { cookie } = await login(app)
+  const { params } = await visit(app, authorizePath(), cookie)
+  const { status, body } = await redeem(app, String(params['code']))
+  t.match({ status, body }, { status: 200, body: { scope: 'a' } })
+  t.notOk('refresh_token' in body, 'the scheme has no refresh tokens')
+})
+
+t.test('another copy of the package stops the boot', async t => {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(fp(async other => { other.decorate('gatehouse', {} as never) }, { name: 'fastify-gatehouse' }))
+  await t.rejects(async () => { await app.register(oauthServer, { person: 'web', resources: ['api'] }) }, {
+    code: 'AUTH_MISCONFIGURED', message: /two copies/
+  })
 })
 
 t.test('the audit names every route, public ones with their reason', async t => {

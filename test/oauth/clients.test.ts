@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { OAuthClientInput } from '../../lib/oauth/index.js'
-import { memoryStore } from '../../lib/index.js'
+import { memoryStore, type Store, type StoreChange } from '../../lib/index.js'
 import { authorizePath, basic, call, login, post, redeem, serverApp, visit, decide } from './app.js'
 
 const owner = { realm: 'web', id: 'ann' }
@@ -37,6 +37,37 @@ t.test('a person adds, lists, changes and removes clients, and sees nobody else\
   t.match(await call(app, token.body.access_token), { status: 401 }, 'its tokens end')
   offset = 10_001
   t.equal((await call(other, token.body.access_token)).status, 401, 'on other instances too')
+})
+
+t.test('an instance drops what it has cached when the store reports changes, or may have missed some', async t => {
+  const inner = memoryStore()
+  const listeners: Array<(change: StoreChange) => void> = []
+  const store: Store = {
+    add: inner.add.bind(inner),
+    get: inner.get.bind(inner),
+    swap: inner.swap.bind(inner),
+    take: inner.take.bind(inner),
+    find: inner.find.bind(inner),
+    takeAll: inner.takeAll.bind(inner),
+    increment: inner.increment.bind(inner),
+    decrement: inner.decrement.bind(inner),
+    migrate: inner.migrate.bind(inner),
+    close: inner.close.bind(inner),
+    subscribe: (kind, listener) => {
+      if (kind === 'oauth-client') listeners.push(listener)
+      return () => {}
+    }
+  }
+  const [app, other] = [await serverApp(t, { store }), await serverApp(t, { store })]
+  for (const all of [false, true]) {
+    const { client: { id }, secret } = await app.gatehouse.oauth.clients.of(owner).create(input)
+    const status = async () => (await post(other, '/oauth/token', own, basic(id, String(secret)))).status
+    t.equal(await status(), 200)
+    await app.gatehouse.oauth.clients.of(owner).remove(id)
+    t.equal(await status(), 200, 'cached')
+    for (const listener of listeners) listener(all ? null : { id })
+    t.equal(await status(), 401)
+  }
 })
 
 t.test('a secret is replaced with an overlap', async t => {

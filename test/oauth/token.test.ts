@@ -3,9 +3,10 @@ import cors from '@fastify/cors'
 import formbody from '@fastify/formbody'
 import t from 'tap'
 import {
-  basic, call, codeFor, origin, partnerSecret, people, post, redeem, serverApp, spaUri, verifier, webSecret
+  basic, call, clients, codeFor, origin, partnerSecret, people, post, redeem, serverApp, spaUri, verifier, webSecret
 } from './app.js'
 
+const secretText = 'correct horse battery'
 const own = { grant_type: 'client_credentials' }
 
 t.test('client credentials give a token of the client, by Basic and by the form', async t => {
@@ -203,6 +204,44 @@ t.test('scripts of every origin may call the token endpoint, beside @fastify/cor
     const introspection = await post(app, '/oauth/introspect', { token: 'x' })
     t.not(introspection.headers['access-control-allow-origin'], '*', 'introspection is not for scripts')
   }
+})
+
+t.test('what is malformed is invalid_request', async t => {
+  const app = await serverApp(t)
+  const malformed = await post(app, '/oauth/token', 'a=b', { 'content-length': '9' })
+  t.match(malformed, { status: 400, body: { error: 'invalid_request' } })
+})
+
+t.test('what fails in the application is server_error, and says nothing', async t => {
+  const lines: string[] = []
+  let fails = false
+  const app = await serverApp(t, {
+    plugin: {
+      load: principal => {
+        if (fails) throw new Error(`the secret ${secretText}`)
+        return { ...principal, scopes: ['orders:read'] }
+      }
+    },
+    fastify: { logger: { level: 'error', stream: { write: line => { lines.push(line) } } } }
+  })
+  const code = await codeFor(app)
+  fails = true
+  const answer = await redeem(app, code)
+  t.match(answer, { status: 500, body: { error: 'server_error', error_description: 'The request cannot be answered' } })
+  t.match(lines.join(''), /authorization server fault/)
+  t.notMatch(lines.join(''), secretText)
+  fails = false
+  t.equal((await redeem(app, code)).status, 200, 'the code was not used up')
+})
+
+t.test('a client without scopes gets a token without scopes', async t => {
+  const app = await serverApp(t, {
+    oauth: { clients: { ...clients, idle: { secrets: [webSecret], grants: ['client_credentials'] } } }
+  })
+  const { status, body } = await post(app, '/oauth/token', own, basic('idle', webSecret))
+  t.match({ status, body }, { status: 200, body: { scope: '' } })
+  const about = await post(app, '/oauth/introspect', { token: body.access_token }, basic('partner', partnerSecret))
+  t.match(about.body, { active: true, scope: '' })
 })
 
 t.test('every answer is RFC 6749 JSON, whatever the option errors says', async t => {
