@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Principal } from '../../types/principal.js'
-import { AuthError } from '../errors.js'
+import { AuthError, internalError } from '../errors.js'
 import { findDestination, type AuthorizeRequest, type Destination } from './authorize-request.js'
 import { codeGrant, issueCode } from './codes.js'
 import { oauthError, toOAuthError } from './errors.js'
@@ -87,9 +87,14 @@ export function authenticatedAt ({ auth }: FastifyRequest): number {
 
 /** Adds the person to a request. @throws {OAuthError} `invalid_scope` if they have none of the scopes. */
 export function withPerson (
-  { grants }: Server, { auth }: FastifyRequest, request: AuthorizeRequest & { readonly text: string }
+  { grants, person: { name: realm } }: Server,
+  { auth }: FastifyRequest,
+  request: AuthorizeRequest & { readonly text: string }
 ): PersonalRequest {
   const person = auth.principal as Principal
+  if (person.realm !== realm || person.id.startsWith('client:')) {
+    throw internalError(`a person of the authorization server must have the realm '${realm}', and no id of a client`)
+  }
   const scopes = request.scopes.filter(scope => grants(person, 'scopes', scope))
   if (scopes.length === 0 && request.scopes.length > 0) throw nothingLeft()
   return { ...request, person, scopes, session: (auth.credential as { readonly id: string }).id }

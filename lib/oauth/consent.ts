@@ -9,7 +9,7 @@ import { answerTo, refuseConsent, sendCode, withPerson, type PersonalRequest } f
 import { checkRequest } from './authorize-request.js'
 import { oauthError } from './errors.js'
 import { seal, sealedAt } from './forms.js'
-import { sendConsentPage } from './pages.js'
+import { prepareForm, sendConsentPage } from './pages.js'
 import { formOf, type Parameters } from './parameters.js'
 import type { Server } from './setup.js'
 
@@ -57,8 +57,7 @@ export async function askForConsent (
   const consentRequest = describe(server, reply, { asked, submitted })
   const { consentPage: page } = server
   if (page === null) return sendConsentPage(reply, consentRequest)
-  reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
-  const sent: unknown = await page(reply.request, reply, consentRequest)
+  const sent: unknown = await page(reply.request, prepareForm(reply), consentRequest)
   return sent === reply || sent === undefined ? reply : reply.send(sent)
 }
 

@@ -28,16 +28,15 @@ interface Page {
   readonly body: string
   /** Further elements of the head. */
   readonly head?: string
-  /** `form-action` of the policy. Default `'none'`. */
-  readonly formAction?: string
+  /** `true` for a page with a form. */
+  readonly hasForm?: boolean
 }
 
 /** Sends a page that is neither cached, nor framed, nor named to the sites that it links to. */
-function sendPage (reply: FastifyReply, { title, body, head = '', formAction = "'none'" }: Page): FastifyReply {
-  return forbidReuse(reply)
-    .header('content-security-policy', `${policy}; form-action ${formAction}`)
+function sendPage (reply: FastifyReply, { title, body, head = '', hasForm = false }: Page): FastifyReply {
+  return (hasForm ? prepareForm(reply) : forbidReuse(reply))
+    .header('content-security-policy', `${policy}; form-action ${hasForm ? "'self'" : "'none'"}`)
     .header('x-content-type-options', 'nosniff')
-    .header('x-frame-options', 'DENY')
     .type('text/html; charset=utf-8')
     .send(`<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${escape(title)}</title>` +
       `<meta name="viewport" content="width=device-width, initial-scale=1">${head}<style>${style}</style></head>` +
@@ -47,6 +46,15 @@ function sendPage (reply: FastifyReply, { title, body, head = '', formAction = "
 /** Keeps a response, whose URL or body has a code, out of caches and of the header Referer. */
 export function forbidReuse (reply: FastifyReply): FastifyReply {
   return reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
+}
+
+/**
+ * Sets the headers of a page with a form, which no other site may frame. Without any Referer, browsers would send
+ * `Origin: null` with the form, which a cross-site request has too.
+ */
+export function prepareForm (reply: FastifyReply): FastifyReply {
+  return reply.header('cache-control', 'no-store').header('referrer-policy', 'same-origin')
+    .header('x-frame-options', 'DENY')
 }
 
 /** Sends the page for a request that cannot be sent back to a client (RFC 6749, 4.1.2.1). */
@@ -80,7 +88,7 @@ export function sendConsentPage (reply: FastifyReply, asked: ConsentRequest): Fa
   const title = `Allow ${client.name}?`
   return sendPage(reply, {
     title,
-    formAction: "'self'",
+    hasForm: true,
     body: `<p>You are logged in as <b>${escape(person.id)}</b>.</p>${wishes}` +
       `<p>You will be sent to <b>${escape(host === '' ? protocol : host)}</b>.</p>` +
       `<form method="post" action="${escape(form.action)}">${fields}` +

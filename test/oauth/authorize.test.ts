@@ -237,6 +237,31 @@ t.test('a person without the scopes is refused, and a client without scopes gets
   t.ok((await decide(app, page.answer.body, cookie)).params['code'])
 })
 
+t.test('a person of another realm, or with the id of a client, is a fault', async t => {
+  const app = await serverApp(t, { plugin: { load: principal => principal } })
+  app.post('/enter', { config: { auth: { public: 'for tests' } } }, async (request, reply) => {
+    await reply.login(request.body as { id: string })
+    return {}
+  })
+  for (const person of [{ id: 'ann', realm: 'people' }, { id: 'client:partner' }]) {
+    const answer = await app.inject({ method: 'POST', url: '/enter', payload: person })
+    const cookie = String([answer.headers['set-cookie']].flat()[0]).split(';')[0]
+    t.match((await visit(app, authorizePath(), cookie)).params, { error: 'server_error' }, person.id)
+  }
+})
+
+t.test('pages with a form are not framed, and let browsers send their origin', async t => {
+  const app = await serverApp(t)
+  const { cookie } = await login(app)
+  const { answer } = await visit(app, authorizePath(), cookie)
+  t.match(answer.headers, {
+    'referrer-policy': 'same-origin',
+    'x-frame-options': 'DENY',
+    'cache-control': 'no-store',
+    'content-security-policy': /style-src 'sha256-[^']+'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'/
+  })
+})
+
 t.test('after a form, the way to the client is a page, which form-action does not block', async t => {
   const app = await serverApp(t)
   const headers = { 'sec-fetch-site': 'same-origin' }

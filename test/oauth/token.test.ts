@@ -54,6 +54,7 @@ t.test('wrong secrets are counted for the address, never for the client, and are
   const app = await serverApp(t, { plugin: { limits: { guesses: { perAddress: 3 } } } })
   const guess = async (id: string) => await post(app, '/oauth/token', own, basic(id, 'wrong'))
   for (const id of ['partner', 'web', 'nobody']) t.equal((await guess(id)).status, 401)
+  t.equal((await post(app, '/oauth/token', { ...own, client_id: 'nobody' })).status, 400, 'no secret, no guess')
   const limited = await guess('partner')
   t.match(limited, { status: 429, body: { error: 'temporarily_unavailable' } })
   t.match(limited.headers['retry-after'], /^\d+$/)
@@ -120,6 +121,17 @@ t.test('a code is bound to client, verifier, redirect URI and resource, and stay
   t.match(await foreign(), { status: 400, body: { error: 'invalid_grant' } })
   t.equal((await redeem(app, code, { redirect_uri: undefined, resource: origin })).status, 200)
   t.match(await foreign(), { status: 400, body: { error: 'invalid_grant' } })
+})
+
+t.test('a code is good for one minute', async t => {
+  const app = await serverApp(t)
+  const realNow = Date.now
+  t.teardown(() => { Date.now = realNow })
+  const [first, second] = [await codeFor(app), await codeFor(app)]
+  Date.now = () => realNow() + 55_000
+  t.equal((await redeem(app, first)).status, 200)
+  Date.now = () => realNow() + 60_001
+  t.match(await redeem(app, second), { status: 400, body: { error: 'invalid_grant' } })
 })
 
 t.test('the vector of RFC 7636, B works', async t => {
