@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { isObject } from '../util/objects.js'
 import { Failure, optionsOf, UsageError } from './terminal.js'
 
-const makers = new Map<unknown, () => KeyObject>([
+const makers: ReadonlyMap<unknown, () => KeyObject> = new Map([
   ['ES256', () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey],
   ['EdDSA', () => generateKeyPairSync('ed25519').privateKey]
 ])
@@ -27,7 +27,8 @@ function print (all: readonly Jwk[]): string {
 }
 
 function newKey (alg: string): Jwk {
-  const { d, ...numbers } = makers.get(alg)?.().export({ format: 'jwk' }) ?? {}
+  const make = makers.get(alg) as () => KeyObject
+  const { d, ...numbers } = make().export({ format: 'jwk' })
   return { ...numbers, kid: thumbprint(numbers), use: 'sig', alg, d }
 }
 

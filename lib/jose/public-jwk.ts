@@ -32,7 +32,7 @@ function publicJwk ({ kid, algorithm, key }: PublishedKey, path: string): Public
       "Give it as an RSA key with the algorithm 'PS256'.")
   }
   const jwk = key.export({ format: 'jwk' })
-  const members = publicMembers.get(jwk.kty) ?? []
+  const members = publicMembers.get(jwk.kty) as readonly string[]
   return Object.freeze({
     kty: String(jwk.kty),
     ...Object.fromEntries(members.map(member => [member, String(jwk[member])])),

@@ -150,7 +150,8 @@ export class Grants {
     const isAuthentic = this.#tokens?.read(text, { issuer, client: family.client }) != null
     if (!isAuthentic || family.resource !== resource) return 'unknown'
     if (client !== null && family.client !== client) return 'foreign client'
-    return await this.endFamily(record.id) ? 'revoked' : 'unknown'
+    await this.endFamily(record.id)
+    return 'revoked'
   }
 
   /** Returns the grants of one owner. */

@@ -21,6 +21,8 @@ import { isKeysUrl, sourceAt, sourceByDiscovery } from './remote.js'
 /** One issuer: the rules for its claims, and its keys. */
 export interface Trust {
   readonly rules: ClaimRules
+  /** The option `keys`, as given. */
+  readonly given: unknown
   /** The keys that are known at boot; `null` if a function returns them or they are fetched. */
   readonly ring: Keyring | null
   readonly algorithms: readonly Algorithm[] | null
@@ -91,9 +93,10 @@ function createTrust ({ issuer, audience, algorithms, keys, path }: IssuerSettin
   const rules = Object.freeze({ ...common.rules, issuer, audience })
   const check = (key: VerificationKey): void => { checkGuessable(key, 'it') }
   const source = { issuer, algorithms, check, insecureHosts: common.remote.insecureHosts, path }
-  if (keys === undefined) return { rules, algorithms, ...fetched(sourceByDiscovery(source), common.remote) }
-  if (isKeysUrl(keys)) return { rules, algorithms, ...fetched(sourceAt(keys, source), common.remote) }
-  return { rules, algorithms, ...given(keys, algorithms, `${path}.keys`) }
+  const all = { rules, given: keys, algorithms }
+  if (keys === undefined) return { ...all, ...fetched(sourceByDiscovery(source), common.remote) }
+  if (isKeysUrl(keys)) return { ...all, ...fetched(sourceAt(keys, source), common.remote) }
+  return { ...all, ...given(keys, algorithms, `${path}.keys`) }
 }
 
 type Keys = Pick<Trust, 'ring' | 'find' | 'findAnother' | 'isRemote'>

@@ -55,11 +55,7 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
     if (issuers.isRemote) app.addHook('onClose', async () => { for (const fetch of fetches) fetch.abort() })
     const resource = settings.resource === null ? null : createResource(settings.resource, settings)
     const described = Object.freeze(resource === null ? {} : { routes: resource.routes })
-    const memberships = issuers.all.map((trust, i) => {
-      const keys = typeof settings.issuers === 'function' ? undefined : settings.issuers[i]?.keys
-      return joinIssuer(app, { path, trust, keys, sign })
-    })
-    const [isOfAnother] = memberships
+    const [isOfAnother] = issuers.all.map(trust => joinIssuer(app, { path, trust, sign }))
     const checks = sign === null || isOfAnother === undefined
       ? null
       : createChecks(app, name, { settings, context, isOfAnother })

@@ -9,8 +9,6 @@ interface Member {
   /** The path of its options, for messages. */
   readonly path: string
   readonly trust: Trust
-  /** The keys as they were given, for those that are found at run time. */
-  readonly keys: unknown
   /** `null` if it does not sign. */
   readonly sign: SignSettings | null
 }
@@ -50,7 +48,7 @@ function checkSame (one: Member, other: Member): void {
 
 function haveSameKeys (one: Member, other: Member): boolean {
   const [keys, others] = [one.trust.ring?.keys, other.trust.ring?.keys]
-  if (keys === undefined || others === undefined) return one.keys === other.keys
+  if (keys === undefined || others === undefined) return one.trust.given === other.trust.given
   return keys.length === others.length && keys.every(({ key, kid, algorithm, next }, i) => {
     const same = others[i]
     return same?.kid === kid && same.algorithm === algorithm && same.next === next && same.key.equals(key)

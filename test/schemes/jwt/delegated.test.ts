@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import gatehouse, {
   session, type GatehouseOptions, type JwtOptions, type Principal, type PrincipalInput, type RouteAuth
 } from '../../../lib/index.js'
+import type { TokenService } from '../../../types/token-service.js'
 import { readChallenges } from '../../fixtures/challenges.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
 import { pair, secretOf } from '../../fixtures/tokens.js'
@@ -41,6 +42,7 @@ interface Made {
   readonly delegated: string
   /** The same for a client of first parties. */
   readonly trusted: string
+  readonly service: TokenService
 }
 
 async function made (t: Test, scheme: object = {}, more: Partial<GatehouseOptions> = {}): Promise<Made> {
@@ -57,7 +59,7 @@ async function made (t: Test, scheme: object = {}, more: Partial<GatehouseOption
     const begun = await api.service.begin({ ...grant, handle: newHandle(), roles })
     return begun?.tokens.access_token ?? ''
   }
-  return { app, delegated: await begin(false), trusted: await begin(true) }
+  return { app, delegated: await begin(false), trusted: await begin(true), service: api.service }
 }
 
 async function statuses (app: FastifyInstance, token: string): Promise<Record<string, number>> {
@@ -165,7 +167,7 @@ t.test('without a load, a none rule refuses delegated tokens', async t => {
 
 t.test('a delegated token loses what the person has lost, and gets nothing else', async t => {
   let person: PrincipalInput | null = { id: 'ann', scopes: ['orders:write', 'admin'], roles: ['boss'] }
-  const { app, delegated } = await made(t, {}, { load: () => person })
+  const { app, delegated } = await made(t, {}, { load: async () => person })
   const ask = async (url = '/read') => {
     const { statusCode, json } = await app.inject({ url, headers: { authorization: `Bearer ${delegated}` } })
     return { statusCode, principal: json<{ principal?: Principal }>().principal }
@@ -195,6 +197,14 @@ t.test('a mapping cannot give a delegated token more than it carries', async t =
   }
   t.match(await ask(delegated), { principal: { id: 'ann', team: 'a', scopes: ['orders:read'], roles: [] } })
   t.match(await ask(trusted), { principal: { scopes: ann.scopes, roles: ['clerk'] } })
+})
+
+t.test('a delegated token without scopes enters nowhere', async t => {
+  const { app, service } = await made(t, { load })
+  const grant = { principal: ann, client: 'shop', scopes: [], authenticatedAt: null, refresh: false, roles: false }
+  const begun = await service.begin({ ...grant, handle: newHandle() })
+  const answers = await statuses(app, begun?.tokens.access_token ?? '')
+  t.same(answers, Object.fromEntries(Object.keys(routes).map(url => [url, 403])))
 })
 
 t.test('a load of the wrong form is a fault', async t => {

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, {
-  jwt, memoryStore, type GatehouseOptions, type GrantedTokens, type JwtOptions, type Store
+  jwt, memoryStore, type GatehouseOptions, type GrantedTokens, type JwtOptions, type Scheme, type Store
 } from '../../../lib/index.js'
 import { pair, secretOf } from '../../fixtures/tokens.js'
 import { backends } from '../../stores/fixtures/backends.js'
@@ -14,6 +14,9 @@ const { privateKey } = pair('ec')
 const issuer = 'https://api.example.com'
 const secret = secretOf()
 const person = { realm: issuer, id: 'ann', scopes: ['orders:read'], roles: ['clerk'] }
+
+/** Awaited before the first test, because tap ends when no test is left. */
+const stores = await backends()
 
 const realNow = Date.now
 let offset = 0
@@ -156,13 +159,17 @@ t.test('lists and ends the grants of one person, of all schemes', async t => {
   t.equal(await mine.revoke(sidOf(second)), true)
   t.equal(await mine.revoke(sidOf(second)), false)
   t.same([await statusOf(app, first.access_token), await statusOf(app, second.access_token)], [200, 401])
+  offset = 2_000
   const third = await tokens.grant(person, { scheme: 'mcp' })
+  offset = 3_000
+  await tokens.grant(person, { scheme: 'api' })
+  t.same((await mine.list()).map(({ scheme }) => scheme), ['api', 'mcp', 'api'], 'the last used first')
   await mine.revokeAll({ except: sidOf(third) })
   t.same([await statusOf(app, first.access_token), await statusOf(app, third.access_token)], [401, 200])
   await mine.revokeAll()
   t.equal(await statusOf(app, third.access_token), 401)
   t.equal(await statusOf(app, others.access_token), 200)
-  t.equal(revoked.length, 3)
+  t.equal(revoked.length, 4)
 })
 
 t.test('refuses wrong arguments with AUTH_FAULT', async t => {
@@ -191,6 +198,13 @@ t.test('publishes the keys of the only issuer, or of the scheme that is named', 
   t.match(two.gatehouse.tokens.jwks({ scheme: 'other' } as never), { keys: [{ kty: 'OKP' }] })
 })
 
+t.test('publishes the keys of a scheme of the application', async t => {
+  const scheme: Scheme = { openapi: { type: 'http', scheme: 'bearer' }, authenticate: () => ({ kind: 'absent' }) }
+  const tokens = { issue: async () => 'x', jwks: () => ({ keys: [] }) }
+  const app = await appWith(t, { schemes: { own: () => ({ scheme, features: { tokens } }) } })
+  t.same(app.gatehouse.tokens.jwks(), { keys: [] })
+})
+
 t.test('symmetric keys cannot be published: at boot a sentence, afterwards a fault', async t => {
   const app = await appWith(t, { schemes: { api: jwt(own({}, { keys: secretOf() })) } })
   t.throws(() => app.gatehouse.tokens.jwks(), { code: 'AUTH_MISCONFIGURED', message: /keys of schemes\.api.*key pair/ })
@@ -215,7 +229,7 @@ t.test('another instance believes an ended grant for the staleness, if the store
   t.same([await statusOf(there, tokens.access_token), await statusOf(there, alone)], [401, 401])
 })
 
-for (const { name, skip, tells, make } of await backends()) {
+for (const { name, skip, tells, make } of stores) {
   if (!tells) continue
   t.test(`another instance hears at once that a grant has ended: ${name}`, { skip }, async t => {
     const state = make(t)

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
 import gatehouse, {
-  jwt, memoryStore, session, type GatehouseOptions, type JwtOptions, type Store
+  AuthError, jwt, memoryStore, session, type GatehouseOptions, type JwtOptions, type Store
 } from '../../../lib/index.js'
 import type { TokenService } from '../../../types/token-service.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
@@ -225,6 +225,23 @@ t.test('a store that fails is AUTH_UNAVAILABLE, or a fault of its own', async t 
   t.equal((await ask(app, token)).status, 503)
   await t.rejects(service.introspect(request, token), { code: 'AUTH_UNAVAILABLE' })
   await t.rejects(service.revoke(tokens?.refresh_token ?? '', 'shop'), { code: 'AUTH_UNAVAILABLE' })
+})
+
+t.test('keys or clients that cannot be looked up are AUTH_UNAVAILABLE', async t => {
+  let isDown = false
+  const keys = (): typeof privateKey => {
+    if (isDown) throw new AuthError('AUTH_UNAVAILABLE', 'the vault is sealed')
+    return privateKey
+  }
+  const { service } = await serviceWith(t, own({ key: privateKey }, { keys, cache: false }))
+  const { access_token: token } = await service.clientToken('partner', [])
+  service.checkClients(async () => { throw new AuthError('AUTH_UNAVAILABLE', 'no answer') })
+  await t.rejects(service.introspect(request, token), { code: 'AUTH_UNAVAILABLE' })
+  service.checkClients(() => true)
+  t.match(await service.introspect(request, token), { sub: 'client:partner' })
+  isDown = true
+  await t.rejects(service.introspect(request, token), { code: 'AUTH_UNAVAILABLE', detail: 'the vault is sealed' })
+  await t.rejects(service.revoke(token, 'partner'), { code: 'AUTH_UNAVAILABLE' })
 })
 
 t.test('the id of a grant does not reveal its handle', async t => {

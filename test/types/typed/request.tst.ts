@@ -1,7 +1,9 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
-import type { AuditRow, AuthEntry, PrincipalFor, PrincipalOf, RequestAuth, RouteAuth } from 'fastify-gatehouse'
+import type {
+  AuditRow, AuthEntry, GrantRecord, PrincipalFor, PrincipalOf, RequestAuth, RouteAuth
+} from 'fastify-gatehouse'
 import { describe, expect, test } from 'tstyche'
 import type { AuthError } from '../../../lib/errors.js'
 import type { WebPrincipal } from './application.js'
@@ -335,6 +337,11 @@ describe('app.gatehouse', () => {
     expect(
       app.gatehouse.tokens.issue({ id: 'alice', scopes: ['orders:read'] }, { scheme: 'user', expiresIn: '15m' })
     ).type.toBe<Promise<string>>()
+    expect(app.gatehouse.tokens.revoke('rt_x')).type.toBe<Promise<void>>()
+    expect(app.gatehouse.tokens.of({ realm: 'web', id: 'alice' }).list()).type.toBe<Promise<readonly GrantRecord[]>>()
+    expect(app.gatehouse.tokens.of).type.not.toBeCallableWith({ id: 'alice' })
+    expect(app.gatehouse.tokens.jwks).type.toBeCallableWith({ scheme: 'user' })
+    expect(app.gatehouse.tokens.jwks).type.not.toBeCallableWith({ scheme: 'usr' })
     app.get('/', async request => { expect(app.gatehouse.sessions.returnTo(request, '/home')).type.toBe<string>() })
     app.get(
       '/',
