@@ -3,10 +3,10 @@ import fp from 'fastify-plugin'
 import type { OAuthServerOptions } from '../../types/oauth.js'
 import type { StoreOwner } from '../../types/store.js'
 import { internalsOf } from '../plugin/internals.js'
+import { allowEveryOrigin, declarePreflight } from '../util/cors.js'
 import { showError } from './answer.js'
 import { authorize } from './authorize.js'
 import { consent, consentsOf } from './consent.js'
-import { allowEveryOrigin, declarePreflight } from './cors.js'
 import { sendError, toOAuthError } from './errors.js'
 import { introspect } from './introspect.js'
 import { checkFree, jwks, jwksPath, metadata, metadataPath } from './metadata.js'
@@ -82,7 +82,7 @@ function addPages (context: FastifyInstance, server: Server): void {
 /** Adds the routes that clients call, from every origin. */
 function addEndpoints (context: FastifyInstance, server: Server): void {
   prepareProtocol(context)
-  allowEveryOrigin(context)
+  context.addHook('onSend', allowEveryOrigin)
   const issuing = { auth: { public: 'OAuth 2.0 clients authenticate themselves, or hold a code (RFC 6749, 3.2)' } }
   context.post('/token', { config: issuing, schema }, async request => await token(server, request))
   const ending = { auth: { public: 'OAuth 2.0 clients authenticate themselves, or hold the token (RFC 7009, 2.1)' } }
@@ -110,7 +110,7 @@ function prepareProtocol (context: FastifyInstance): void {
 
 /** Adds the documents that clients and resource servers read. */
 function addDocuments (context: FastifyInstance, server: Server): void {
-  allowEveryOrigin(context)
+  context.addHook('onSend', allowEveryOrigin)
   const documents = [
     [metadataPath(server), metadata(server), 'describes the authorization server to clients (RFC 8414)'],
     [jwksPath, jwks(server), 'has the public keys of access tokens (RFC 7517)']

@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { CredentialSource } from '../../../types/credential-source.js'
 import { misconfigured } from '../../errors.js'
 import { sourceUrl } from '../../jose/remote/source-url.js'
+import { allowEveryOrigin, declarePreflight } from '../../util/cors.js'
 import { describeValue } from '../../util/describe.js'
 import { listOf, object, optional, text } from '../../util/options.js'
 import type { IssuerSettings, JwtSettings } from './options.js'
@@ -181,8 +182,10 @@ function declare (app: FastifyInstance, { url, document, option }: Declared): vo
       'schemes cannot describe one resource: give each an audience of its own, or let one describe both.')
   }
   const config = { auth: { public: 'describes the protected resource to clients (RFC 9728)' } }
-  app.get(url, { config, schema: { hide: true } as object }, async (_request, reply) => {
+  const options = { config, schema: { hide: true } as object, onSend: allowEveryOrigin }
+  app.get(url, options, async (_request, reply) => {
     reply.header('cache-control', 'public, max-age=3600')
     return document
   })
+  declarePreflight(app, url)
 }

@@ -280,3 +280,17 @@ t.test('reasons without end are answered, and not kept', async t => {
   for (let i = 0; i < 1_005; i++) await app.inject('/roles')
   t.equal((await app.inject('/roles')).headers['www-authenticate'], 'DPoP error="r1005"')
 })
+
+t.test('scripts of every origin may read the document', async t => {
+  const app = await appWith({ schemes: { mcp: jwt(base) } })
+  t.teardown(() => app.close())
+  const url = '/.well-known/oauth-protected-resource/mcp'
+  const headers = { origin: 'https://client.example.com', 'access-control-request-headers': 'mcp-protocol-version' }
+  t.match((await app.inject({ url, headers })).headers, {
+    'access-control-allow-origin': '*', 'access-control-expose-headers': 'WWW-Authenticate, Retry-After'
+  })
+  t.match(await app.inject({ method: 'OPTIONS', url, headers }), {
+    statusCode: 204,
+    headers: { 'access-control-allow-origin': '*', 'access-control-allow-headers': 'mcp-protocol-version' }
+  })
+})
