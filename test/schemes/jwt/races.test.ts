@@ -1,14 +1,23 @@
+import type { ChildProcess } from 'node:child_process'
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import { once } from 'node:events'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import Fastify, { type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { memoryStore, type Store } from '../../../lib/index.js'
+import { redisStore } from '../../../lib/stores/redis/index.js'
+import { sqlStore } from '../../../lib/stores/sql/index.js'
 import type { IssuedTokens, TokenService } from '../../../types/token-service.js'
+import { forkProgram } from '../../fixtures/programs.js'
 import { size } from '../../fixtures/size.js'
+import type { Instance, Order, Presented } from '../../fixtures/token-racer.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
 import { secretOf } from '../../fixtures/tokens.js'
 import { backends } from '../../stores/fixtures/backends.js'
+import {
+  databaseUrl, dropKeys, dropTables, noPostgres, noRedis, prefix, redisUrl
+} from '../../stores/fixtures/services.js'
 
 const issuer = 'https://api.example.com'
 const keys = secretOf()
@@ -17,6 +26,9 @@ const person = { realm: issuer, id: 'ann', scopes: ['orders:read'], roles: ['cle
 const request = {} as FastifyRequest
 const callers = 50
 const rounds = size({ test: 50, short: 300, full: 1_000 })
+// awaited before the first test, because tap ends when no test is left
+const stores = await backends()
+const [withoutRedis, withoutPostgres] = await Promise.all([noRedis(), noPostgres()])
 const fewerRounds = size({ test: 10, short: 100, full: 1_000 })
 
 /** The service of one instance. */
@@ -55,7 +67,7 @@ function winners (t: Test): { count: number } {
   return counter
 }
 
-for (const { name, skip, make } of await backends()) {
+for (const { name, skip, make } of stores) {
   t.test(`${callers} parallel uses of one refresh token have one winner: ${name}`, { skip }, async t => {
     const state = make(t)
     const refreshed = winners(t)
@@ -113,6 +125,67 @@ for (const { name, skip, make } of await backends()) {
     t.same(wrong, [])
   })
 }
+
+/** Fifty uses in four processes. */
+const teams = [13, 13, 12, 12]
+
+async function tell (children: readonly ChildProcess[], order: (team: number) => Order): Promise<unknown[]> {
+  return await Promise.all(children.map(async (child, team) => {
+    const answered = once(child, 'message')
+    child.send(order(team))
+    const [answer] = await answered as [unknown]
+    return answer
+  }))
+}
+
+async function raceProcesses (
+  t: Test, store: Store, where: Pick<Instance, 'redis' | 'sql'>
+): Promise<void> {
+  const children = teams.map(() => forkProgram('test/fixtures/token-racer.ts'))
+  t.teardown(() => { for (const child of children) child.kill('SIGKILL') })
+  await store.migrate()
+  for (const reuseGrace of [30, 0]) {
+    await tell(children, () => ({ ...where, issuer, keys, secret, reuseGrace }))
+    const service = await serviceOn(t, store, reuseGrace)
+    const wrong: string[] = []
+    for (let round = 0; round < fewerRounds; round++) {
+      const first = await begin(service)
+      const token = first.refresh_token ?? ''
+      const answers = await tell(children, team => ({ token, times: teams[team] ?? 0 })) as Presented[]
+      const exchanges = answers.reduce((sum, each) => sum + each.exchanges, 0)
+      const good = answers.flatMap(each => each.successors).filter(each => each !== null)
+      const expected = reuseGrace > 0 ? 50 : 1
+      if (exchanges !== 1 || good.length !== expected || new Set(good).size !== 1) wrong.push(`round ${round}`)
+      const goesOn = await service.refresh(request, String(good[0]), { client: 'shop' })
+      if (('access_token' in goesOn) !== (reuseGrace > 0)) wrong.push(`round ${round}: ${Object.keys(goesOn).join()}`)
+      await service.end(token.slice(3, 25))
+    }
+    t.same(wrong, [], `one winner in each of ${fewerRounds} rounds with a grace of ${reuseGrace} s`)
+    await tell(children, () => 'close')
+  }
+}
+
+t.test('four processes on one Redis that refresh with one token have one winner', { skip: withoutRedis }, async t => {
+  const where = { url: redisUrl, prefix: prefix(), timeout: 60 }
+  const store = redisStore(where)
+  t.teardown(async () => {
+    await store.close()
+    await dropKeys(where.prefix)
+  })
+  await raceProcesses(t, store, { redis: where })
+})
+
+t.test('four processes on one PostgreSQL that refresh with one token have one winner', {
+  skip: withoutPostgres
+}, async t => {
+  const where = { connectionString: databaseUrl, tablePrefix: prefix(), timeout: 60 }
+  const store = sqlStore(where)
+  t.teardown(async () => {
+    await store.close()
+    await dropTables(where.tablePrefix)
+  })
+  await raceProcesses(t, store, { sql: where })
+})
 
 const families = size({ test: 1_000, short: 100_000, full: 100_000 })
 
