@@ -2,6 +2,7 @@ import type { InjectOptions, LightMyRequestResponse } from 'fastify'
 import type { PrincipalOf, SchemeName } from '../../types/names.js'
 import type { Outcome } from '../../types/outcome.js'
 import type { PrincipalInput } from '../../types/principal.js'
+import type { SessionCredential } from '../../types/sessions.js'
 import { misconfigured } from '../errors.js'
 import { authenticated } from '../kit/outcome.js'
 import { principalAtBoot, principalFrom } from '../kit/principal.js'
@@ -17,7 +18,10 @@ export interface InjectAsOptions<K extends SchemeName = SchemeName> {
    * require all of several schemes.
    */
   readonly scheme?: K | readonly K[]
-  /** What handlers see in `request.auth.credential`. Default `null`. */
+  /**
+   * What handlers see in `request.auth.credential`. Default: an empty session for schemes with sessions, otherwise
+   * `null`.
+   */
   readonly credential?: unknown
   /** When the person authenticated, for `maxAge`. Default: now, for schemes that report it. */
   readonly authenticatedAt?: Date
@@ -54,9 +58,10 @@ export function injectAs<K extends SchemeName, P extends PrincipalInput & Partia
     return response
   }
 
-  function outcomeOf ({ name, scheme }: BoundScheme): Outcome {
+  function outcomeOf ({ name, scheme, features }: BoundScheme): Outcome {
     const now = scheme.reportsAuthTime === true ? new Date() : null
-    const { credential, authenticatedAt } = parsed
+    const { authenticatedAt } = parsed
+    const credential = parsed.credential ?? (features.sessions === undefined ? null : emptySession())
     return authenticated(principalFrom(principal, name), { credential, authenticatedAt: authenticatedAt ?? now })
   }
 }
@@ -76,6 +81,16 @@ function schemeNames (value: unknown, option: string): readonly string[] {
 function date (value: unknown, option: string): Date {
   if (value instanceof Date && !Number.isNaN(value.getTime())) return value
   throw misconfigured(`${option} must be a valid Date. Got ${describeValue(value)}.`)
+}
+
+/** Returns what handlers see of a session, whose data lasts for one request. */
+function emptySession (): SessionCredential {
+  let data = Object.freeze({})
+  return Object.freeze({
+    id: 'test',
+    get data () { return data },
+    update (next: object) { data = Object.freeze({ ...next }) }
+  })
 }
 
 /** Returns the named schemes, or the only one. */

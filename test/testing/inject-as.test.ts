@@ -46,13 +46,29 @@ t.test('authenticates as the principal, by the named scheme', async t => {
   const app = await appWith(t)
   const response = await injectAs(app, { ...ada, name: 'Ada' }, { scheme: 'web' })('/me')
   t.same(response.json(), {
-    principal: { id: 'ada', name: 'Ada', realm: 'web', scopes: [], roles: ['clerk'] }, scheme: 'web', credential: null
+    principal: { id: 'ada', name: 'Ada', realm: 'web', scopes: [], roles: ['clerk'] },
+    scheme: 'web',
+    credential: { id: 'test', data: {} }
   })
+  t.equal((await injectAs(app, ada, { scheme: 'service' })('/me')).json().credential, null)
   const billing = injectAs(app, { id: 'billing', realm: 'machines' }, { scheme: 'service', credential: { id: 'k1' } })
   t.match((await billing({ url: '/me', method: 'GET' })).json(), {
     principal: { realm: 'machines' }, scheme: 'service', credential: { id: 'k1' }
   })
   t.equal((await app.inject('/me')).statusCode, 401, 'and nobody else is')
+})
+
+t.test('gives handlers an empty session, whose data lasts for one request', async t => {
+  const app = await appWith(t)
+  app.get('/cart', { config: { auth: 'web' } }, async ({ auth }) => {
+    if (auth.scheme !== 'web') return null
+    const { credential } = auth as unknown as { credential: { data: object, update (data: object): void } }
+    const before = credential.data
+    credential.update({ items: 1 })
+    return [before, credential.data]
+  })
+  const clerk = injectAs(app, ada, { scheme: 'web' })
+  for (let i = 0; i < 2; i++) t.same((await clerk('/cart')).json(), [{}, { items: 1 }])
 })
 
 t.test('needs no scheme where the application has one', async t => {
