@@ -8,5 +8,14 @@ export function callersOf ({ access, schemes }: AuditRow): string {
 
 /** Describes the rules of a route. For a public route, returns the reason why it is public. */
 export function rulesOf ({ rules, reason }: AuditRow): string {
-  return rules.length > 0 ? rules.join(', ') : reason ?? ''
+  return rules.length > 0 ? rules.join(', ').replace(/\b(\d+) s\b/g, (_, count) => duration(Number(count))) : reason ?? ''
+}
+
+const units = [[86_400, 'day'], [3_600, 'hour'], [60, 'minute'], [1, 'second']] as const
+
+/** Formats a number of seconds for people: `1 second`, `40 seconds`, `3 minutes`. */
+export function duration (seconds: number): string {
+  const [size, unit] = units.find(([size]) => seconds >= size && seconds % size === 0) ?? [1, 'second']
+  const count = seconds / size
+  return `${count} ${unit}${count === 1 ? '' : 's'}`
 }

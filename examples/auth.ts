@@ -3,8 +3,11 @@ import type { GatehouseOptions, Load, SchemesOf, Store } from 'fastify-gatehouse
 import type { Config } from './config.js'
 import { realm, type People, type Person } from './people.js'
 
-/** The data of a session: a message to show on the next page. */
-export interface Notes { readonly notice?: string }
+/** A key that was just created. */
+export interface CreatedKey { readonly key: string, readonly name: string }
+
+/** The data of a session: a message or a new key to show on the next page. */
+export interface Notes { readonly notice?: string, readonly created?: CreatedKey }
 
 export interface AuthDependencies {
   readonly config: Config

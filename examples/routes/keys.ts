@@ -1,7 +1,6 @@
 import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import type { FastifyReply } from 'fastify'
-import type { NewApiKey, ScopeName } from 'fastify-gatehouse'
-import type { Person } from '../people.js'
+import type { NewApiKey, RequestAuth, ScopeName } from 'fastify-gatehouse'
+import type { CreatedKey } from '../auth.js'
 import { keysPage } from '../views/keys.js'
 import { sendPage, type PagesOptions } from './html.js'
 
@@ -26,23 +25,19 @@ export const keys: FastifyPluginAsyncTypebox<PagesOptions> = async app => {
   app.gatehouse.default({ schemes: 'web', maxAge: '15m' })
   const { apiKeys } = app.gatehouse
 
-  /** Sends the page. A key that was just created is shown this once. */
-  async function show (reply: FastifyReply, visitor: Person, created: NewApiKey | null = null): Promise<FastifyReply> {
-    const allowed = scopes.filter(scope => reply.request.auth.allows({ scopes: scope }))
-    const view = { visitor, keys: await apiKeys.of(visitor).list(), scopes: allowed, created, maxKeys }
+  app.get('', { config: { auth: 'web' }, schema: { hide: true } }, async ({ auth, principal }, reply) => {
+    const allowed = scopes.filter(scope => auth.allows({ scopes: scope }))
+    const keys = await apiKeys.of(principal).list()
+    const view = { visitor: principal, keys, scopes: allowed, created: takeKey(auth), maxKeys }
     return sendPage(reply.header('cache-control', 'no-store'), keysPage(view))
-  }
-
-  app.get('', {
-    config: { auth: 'web' },
-    schema: { hide: true }
-  }, async ({ principal }, reply) => show(reply, principal))
+  })
 
   app.post('', { config: { auth: 'web' }, schema: { hide: true, body: newKey } }, async (request, reply) => {
     const { principal, body: { name, scopes, days } } = request
     const expiresAt = new Date(Date.now() + days * day)
     const created = await apiKeys.of(principal).create({ name, scopes, expiresAt }, { within: principal, maxKeys })
-    return show(reply.code(201), principal, created)
+    leaveKey(request.auth, created)
+    return reply.redirect('/keys', 303)
   })
 
   app.post('/:id/rotate', {
@@ -53,7 +48,9 @@ export const keys: FastifyPluginAsyncTypebox<PagesOptions> = async app => {
     // Without an overlap, the new key replaces the old one, so the number of keys stays the same.
     const limit = overlap > 0 ? { maxKeys: 2 * maxKeys } : {}
     const created = await apiKeys.of(principal).rotate(request.params.id, { overlap, within: principal, ...limit })
-    return created === null ? reply.callNotFound() : show(reply.code(201), principal, created)
+    if (created === null) return reply.callNotFound()
+    leaveKey(request.auth, created)
+    return reply.redirect('/keys', 303)
   })
 
   app.post('/:id/revoke', {
@@ -63,4 +60,20 @@ export const keys: FastifyPluginAsyncTypebox<PagesOptions> = async app => {
     const revoked = await apiKeys.of(request.principal).revoke(request.params.id)
     return revoked ? reply.redirect('/keys', 303) : reply.callNotFound()
   })
+}
+
+/**
+ * Hands a new key to the next page, so that reloading that page creates no other. It travels in the cookie, which is
+ * sealed, and is not stored.
+ */
+function leaveKey (auth: RequestAuth, { key, record }: NewApiKey): void {
+  if (auth.scheme === 'web') auth.credential.update({ created: { key, name: record.name } })
+}
+
+/** Returns the new key and removes it from the session: it is shown once. */
+function takeKey (auth: RequestAuth): CreatedKey | null {
+  if (auth.scheme !== 'web' || auth.credential.data.created === undefined) return null
+  const { created } = auth.credential.data
+  auth.credential.update({})
+  return created
 }

@@ -8,7 +8,9 @@ const short = Type.String({ maxLength: 200 })
 const credentials = Type.Object({ username: short, password: short, keep: Type.Boolean({ default: false }) })
 
 export const login: FastifyPluginAsyncTypebox<PagesOptions> = async (app, { people, config }) => {
-  const demo = config.production ? null : { people: demoPeople, password: config.PEOPLE_PASSWORD }
+  // Never to the local network, and never in production.
+  const isLocal = ['localhost', '127.0.0.1', '::1'].includes(config.HOST)
+  const demo = config.production || !isLocal ? null : { people: demoPeople, password: config.PEOPLE_PASSWORD }
 
   app.get('/login', { config: { auth: { public: 'login' } }, schema: { hide: true } }, async (_request, reply) => {
     return sendPage(reply, loginPage({ username: '', keep: false, error: null, demo }))

@@ -1,18 +1,20 @@
 import { readFile } from 'node:fs/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { adminPage, homePage } from '../views/pages.js'
-import { sendPage, showError, showNotFound, type PagesOptions } from './html.js'
+import { addErrorPages, sendPage, type PagesOptions } from './html.js'
 import { keys } from './keys.js'
 import { login } from './login.js'
 import { orders } from './orders.js'
 import { sessions } from './sessions.js'
 
-const files = [['style.css', 'text/css'], ['icon.svg', 'image/svg+xml'], ['live.js', 'text/javascript']] as const
+const files = [
+  ['style.css', 'text/css'], ['icon.svg', 'image/svg+xml'], ['live.js', 'text/javascript'],
+  ['copy.js', 'text/javascript']
+] as const
 
 /** Pages for people with a browser: HTML, forms and a session. */
 export const pages: FastifyPluginAsyncTypebox<PagesOptions> = async (app, options) => {
-  app.setErrorHandler(showError)
-  app.setNotFoundHandler(showNotFound)
+  addErrorPages(app)
 
   app.get('/', {
     config: { auth: { schemes: 'web', mode: 'optional' } },

@@ -1,4 +1,5 @@
-import type { ApiKeyRecord, NewApiKey } from 'fastify-gatehouse'
+import type { ApiKeyRecord } from 'fastify-gatehouse'
+import type { CreatedKey } from '../auth.js'
 import type { Person } from '../people.js'
 import { headRow, html, timestamp, type Html } from './html.js'
 import { page } from './layout.js'
@@ -9,7 +10,7 @@ export interface KeysView {
   /** The scopes that the visitor can give to a key. */
   readonly scopes: readonly string[]
   /** The key that was just created. */
-  readonly created: NewApiKey | null
+  readonly created: CreatedKey | null
   /** The maximum number of keys per person. */
   readonly maxKeys: number
 }
@@ -22,8 +23,9 @@ export function keysPage ({ visitor, keys, scopes, created, maxKeys }: KeysView)
     ${keys.filter(key => !isExpired(key)).length >= maxKeys ? tooMany(maxKeys) : keyForm(scopes)}
     <section class="card">
       <h2 id="keys">Your keys</h2>
-      ${keys.length === 0 ? html`<p class="hint">You have no keys yet.</p>` : keyTable(keys)}
+      ${keys.length === 0 ? html`<p class="hint empty">You have no keys yet.</p>` : keyTable(keys)}
     </section>
+    <script src="/copy.js" defer></script>
   `)
 }
 
@@ -31,10 +33,11 @@ function tooMany (maxKeys: number): Html {
   return html`<p class="hint">You have ${maxKeys} keys, which is the maximum. Revoke one to create another.</p>`
 }
 
-function newKey ({ key, record }: NewApiKey): Html {
+function newKey ({ key, name }: CreatedKey): Html {
   return html`<section class="card made" role="status">
-      <h2>Your new key: ${record.name}</h2>
-      <p><code class="secret">${key}</code></p>
+      <h2>Your new key: ${name}</h2>
+      <p class="secret"><code id="key">${key}</code>
+        <button class="quiet small" type="button" data-copy="key" hidden>Copy</button></p>
       <p class="hint">Copy the key now. Only its hash is stored, so it cannot be shown again.</p>
     </section>`
 }
@@ -113,8 +116,13 @@ function rotation ({ id, name }: ApiKeyRecord): Html {
 }
 
 function revocation ({ id, name }: ApiKeyRecord): Html {
-  const button = html`<button class="quiet small" aria-label="Revoke ${name}">Revoke</button>`
-  return html`<form method="post" action="/keys/${id}/revoke">${button}</form>`
+  return html`<details class="confirm">
+                  <summary class="button quiet small" aria-label="Revoke ${name}">Revoke</summary>
+                  <form method="post" action="/keys/${id}/revoke">
+                    <span>Programs that use it stop working.</span>
+                    <button class="danger small" aria-label="Revoke ${name} now">Revoke now</button>
+                  </form>
+                </details>`
 }
 
 function endOf ({ expiresAt, sunsetAt }: ApiKeyRecord): string | null {

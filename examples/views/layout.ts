@@ -1,9 +1,17 @@
 import type { Person } from '../people.js'
 import { html, type Html } from './html.js'
 
-type Visitor = Pick<Person, 'name' | 'roles'>
+export type Visitor = Pick<Person, 'name' | 'roles'>
 
-/** Returns a complete page. */
+/** The pages of the navigation, by their titles. */
+const places: Readonly<Record<string, readonly [path: string, label: string]>> = {
+  Orders: ['/desk', 'Orders'],
+  'API keys': ['/keys', 'Keys'],
+  Sessions: ['/sessions', 'Sessions'],
+  Access: ['/admin', 'Access']
+}
+
+/** Returns a complete page. Its title marks the current place in the navigation. */
 export function page (title: string, visitor: Visitor | null, content: Html): string {
   return html`<!doctype html>
 <html lang="en">
@@ -19,12 +27,10 @@ export function page (title: string, visitor: Visitor | null, content: Html): st
   <header class="bar">
     <a class="brand" href="/"><img src="/icon.svg" alt="" width="28" height="28">Order desk</a>
     <nav aria-label="Main">
-      <a href="/desk">Orders</a>
-      ${visitor === null ? null : html`<a href="/keys">Keys</a> <a href="/sessions">Sessions</a>`}
-      ${visitor?.roles.includes('admin') ? html`<a href="/admin">Access</a>` : null}
+      ${titlesFor(visitor).map(each => place(each, each === title))}
       <a href="/docs">API</a>
     </nav>
-    ${visitor === null ? null : account(visitor)}
+    ${visitor === null ? loginLink(title) : account(visitor)}
   </header>
   <main id="content">
     ${content}
@@ -32,6 +38,20 @@ export function page (title: string, visitor: Visitor | null, content: Html): st
 </body>
 </html>
 `.text
+}
+
+function titlesFor (visitor: Visitor | null): readonly string[] {
+  if (visitor === null) return ['Orders']
+  return visitor.roles.includes('admin') ? Object.keys(places) : ['Orders', 'API keys', 'Sessions']
+}
+
+function place (title: string, isCurrent: boolean): Html {
+  const [path = '', label = ''] = places[title] ?? []
+  return html`<a href="${path}"${isCurrent ? html` aria-current="page"` : null}>${label}</a>`
+}
+
+function loginLink (title: string): Html | null {
+  return title === 'Log in' ? null : html`<a class="button quiet small" href="/login">Log in</a>`
 }
 
 function account ({ name, roles }: Visitor): Html {

@@ -3,7 +3,7 @@ import { callersOf, rulesOf } from '../access.js'
 import type { Order } from '../orders.js'
 import type { Person } from '../people.js'
 import { html, timestamp, type Html } from './html.js'
-import { alert, page } from './layout.js'
+import { alert, page, type Visitor } from './layout.js'
 
 export function homePage (visitor: Person | null): string {
   return page('Welcome', visitor, html`
@@ -88,6 +88,7 @@ export function ordersPage ({ visitor, orders, mayWrite, mayCancel, notice }: Or
           <tbody>${orders.map(order => orderRow(order, mayCancel(order)))}</tbody>
         </table>
       </div>
+      ${orders.length === 0 ? html`<p class="hint empty">There are no orders yet.</p>` : null}
     </section>
   `)
 }
@@ -129,6 +130,7 @@ function cancelForm (id: number): Html {
 }
 
 export function adminPage (visitor: Person, people: readonly Person[], routes: readonly AuditRow[]): string {
+  const groups = [...new Set(routes.map(groupOf))]
   return page('Access', visitor, html`
     <h1>Access</h1>
     <section class="card">
@@ -138,13 +140,25 @@ export function adminPage (visitor: Person, people: readonly Person[], routes: r
     <section class="card">
       <h2 id="routes">Routes and who may call them</h2>
       <div class="scroll" role="region" aria-labelledby="routes" tabindex="0">
-        <table>
+        <table class="routes">
           <thead><tr><th scope="col">Route</th><th scope="col">Who</th><th scope="col">Rules</th></tr></thead>
-          <tbody>${routes.map(routeRow)}</tbody>
+          ${groups.map(group => routeGroup(group, routes.filter(row => groupOf(row) === group)))}
         </table>
       </div>
     </section>
   `)
+}
+
+/** Returns the first part of a path, by which routes are grouped; files at the top are with the start page. */
+function groupOf ({ url }: AuditRow): string {
+  const part = url.split('/')[1] ?? ''
+  return part.includes('.') ? '/' : `/${part.replace('*', '')}`
+}
+
+function routeGroup (group: string, routes: readonly AuditRow[]): Html {
+  return html`<tbody>
+            <tr class="group"><th scope="rowgroup" colspan="3">${group}</th></tr>${routes.map(routeRow)}
+          </tbody>`
 }
 
 function personItem ({ id, name, roles }: Person): Html {
@@ -160,8 +174,8 @@ function routeRow (row: AuditRow): Html {
             </tr>`
 }
 
-export function errorPage (status: number, message: string): string {
-  return page(String(status), null, html`
+export function errorPage (status: number, message: string, visitor: Visitor | null): string {
+  return page(String(status), visitor, html`
     <section class="card narrow">
       <p class="hint">${status}</p>
       <h1>${message}</h1>

@@ -1,19 +1,24 @@
+import type { LightMyRequestResponse } from 'fastify'
 import t from 'tap'
-import { form, encode, logIn, quiet, type Quiet } from './app.js'
+import { cookieOf, form, encode, logIn, quiet, type Quiet } from './app.js'
 
-/** A person's browser, logged in. */
+/** A person's browser, logged in, which keeps the cookie of its session. */
 async function visitor (desk: Quiet, username: string) {
-  const { cookie } = await logIn(desk, username)
+  let { cookie } = await logIn(desk, username)
+  const keep = (response: LightMyRequestResponse): LightMyRequestResponse => {
+    cookie = cookieOf(response) || cookie
+    return response
+  }
   return {
-    cookie,
-    get: (url: string) => desk.app.inject({ url, headers: { cookie } }),
-    post: (url: string, fields: Readonly<Record<string, string>> = {}) => desk.app.inject({
+    get cookie () { return cookie },
+    get: async (url: string) => keep(await desk.app.inject({ url, headers: { cookie } })),
+    post: async (url: string, fields: Readonly<Record<string, string>> = {}) => keep(await desk.app.inject({
       method: 'POST', url, headers: { ...form, cookie, accept: 'text/html' }, payload: encode(fields)
-    })
+    }))
   }
 }
 
-const keyIn = (page: string) => /<code class="secret">(desk_\w+)<\/code>/.exec(page)?.[1] ?? ''
+const keyIn = (page: string) => /<code id="key">(desk_\w+)<\/code>/.exec(page)?.[1] ?? ''
 const idsIn = (page: string, action: string) => [
   ...page.matchAll(new RegExp(`/(?:keys|sessions)/([^/"]+)/${action}"`, 'g'))
 ].map(match => match[1] ?? '')
@@ -22,13 +27,17 @@ t.test('API keys page', async t => {
   const desk = await quiet()
   const [ada, ben, cleo] = [await visitor(desk, 'ada'), await visitor(desk, 'ben'), await visitor(desk, 'cleo')]
   const use = async (key: string, url = '/api/me') => desk.app.inject({ url, headers: { 'x-api-key': key } })
-  const make = async (by: typeof ada, fields = {}) => by.post(
+  const post = async (by: typeof ada, fields = {}) => by.post(
     '/keys', { name: 'Tablet', scopes: 'orders:read', days: '30', ...fields }
   )
+  const make = async (by: typeof ada, fields = {}) => {
+    t.match(await post(by, fields), { statusCode: 303, headers: { location: '/keys' } })
+    return await by.get('/keys')
+  }
 
   await t.test('creates a key that is shown once, acts as its owner, and has only the selected scopes', async t => {
     const made = await make(ben)
-    t.match(made, { statusCode: 201, headers: { 'cache-control': 'no-store' } })
+    t.match(made, { statusCode: 200, headers: { 'cache-control': 'no-store' } })
     const key = keyIn(made.body)
     t.match((await use(key)).json(), { scheme: 'own', principal: { realm: 'order-desk', id: 'ben' } })
     t.equal((await use(key, '/api/orders')).statusCode, 200)
@@ -50,28 +59,28 @@ t.test('API keys page', async t => {
     const page = (await cleo.get('/keys')).body
     t.match(page, 'value="orders:read"')
     t.notMatch(page, 'value="orders:write"')
-    t.equal((await make(cleo, { scopes: 'orders:write' })).statusCode, 403)
-    t.equal((await make(cleo, { days: '366' })).statusCode, 400)
+    t.equal((await post(cleo, { scopes: 'orders:write' })).statusCode, 403)
+    t.equal((await post(cleo, { days: '366' })).statusCode, 400)
   })
 
   await t.test('rotates a key: both work for a day, or the old one ends at once', async t => {
     const old = keyIn((await make(ada)).body)
     const [id = ''] = idsIn((await ada.get('/keys')).body, 'rotate')
-    const next = await ada.post(`/keys/${id}/rotate`, { overlap: '86400' })
-    t.equal(next.statusCode, 201)
+    t.equal((await ada.post(`/keys/${id}/rotate`, { overlap: '86400' })).statusCode, 303)
+    const next = await ada.get('/keys')
     t.same([(await use(old)).statusCode, (await use(keyIn(next.body))).statusCode], [200, 200])
     t.match((await use(old)).headers, { deprecation: /^@\d+$/, sunset: /GMT$/ })
     const [newer = ''] = idsIn((await ada.get('/keys')).body, 'rotate')
     t.not(newer, id, 'what was replaced is not offered again')
-    const last = await ada.post(`/keys/${newer}/rotate`, { overlap: '0' })
+    t.equal((await ada.post(`/keys/${newer}/rotate`, { overlap: '0' })).statusCode, 303)
+    const last = await ada.get('/keys')
     t.same([(await use(keyIn(next.body))).statusCode, (await use(keyIn(last.body))).statusCode], [401, 200])
   })
 
   await t.test("revokes own keys, and nobody else's", async t => {
     const key = keyIn((await make(ada, { name: 'Phone' })).body)
-    const id = /\/keys\/([^/"]+)\/revoke"><button class="quiet small" aria-label="Revoke Phone"/.exec(
-      (await ada.get('/keys')).body
-    )?.[1] ?? ''
+    const page = (await ada.get('/keys')).body
+    const id = /aria-label="Revoke Phone"[^]*?\/keys\/([^/"]+)\/revoke"/.exec(page)?.[1] ?? ''
     for (const action of ['revoke', 'rotate']) {
       t.match(
         await ben.post(`/keys/${id}/${action}`, { overlap: '0' }),

@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream'
+import type { LightMyRequestResponse } from 'fastify'
 import t from 'tap'
 import { build, type Example } from '../../examples/app.js'
 import { folder } from './running.js'
@@ -32,8 +33,17 @@ export async function logIn ({ app, config }: Example, username: string, url = '
   const response = await app.inject({
     method: 'POST', url, headers: form, payload: encode({ username, password: config.PEOPLE_PASSWORD })
   })
-  const line = [response.headers['set-cookie'] ?? []].flat().find(each => /^(?:__Host-)?web=/.test(each)) ?? ''
-  return { response, line, cookie: line.split(';', 1)[0] ?? '' }
+  return { response, line: lineOf(response), cookie: cookieOf(response) }
+}
+
+/** Returns the line that sets the cookie of a session, `''` if there is none. */
+function lineOf ({ headers }: LightMyRequestResponse): string {
+  return [headers['set-cookie'] ?? []].flat().find(each => /^(?:__Host-)?web=/.test(each)) ?? ''
+}
+
+/** Returns the cookie of the session that a response sets, `''` if it sets none. */
+export function cookieOf (response: LightMyRequestResponse): string {
+  return lineOf(response).split(';', 1)[0] ?? ''
 }
 
 export async function tokenOf ({ app, config }: Example, username: string): Promise<string> {

@@ -39,7 +39,7 @@ t.test('the example under npm start', async t => {
       printed,
       /\n {2}DELETE +\/api\/orders\/:id +user\/own\/service +scope orders:write, \(role admin\) or \(when ownsOrder\)\n/
     )
-    t.match(printed, /\n {2}GET +\/admin +web +role admin, authenticated within 3600 s\n/)
+    t.match(printed, /\n {2}GET +\/admin +web +role admin, authenticated within 1 hour\n/)
     t.match(printed, /\n {2}GET +\/ops\/status +ops\n/)
     const usual = printed.replaceAll(jar, 'order-desk-3000.jar'.padStart(24, '.')).replaceAll(path, '.data')
     t.same(
