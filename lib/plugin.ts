@@ -1,9 +1,12 @@
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
+import type { AuditRow } from '../types/audit.js'
 import type { Gatehouse } from '../types/gatehouse.js'
 import type { GatehouseOptions } from '../types/options.js'
 import { checkReasons } from './audit/reasons.js'
+import { announce, roleSummaries, schemeSummaries } from './audit/registration.js'
 import { auditRows } from './audit/rows.js'
+import { auditTable } from './audit/table.js'
 import { misconfigured } from './errors.js'
 import { Guard } from './guard/guard.js'
 import { credentialParameters, redactRequests } from './guard/redact.js'
@@ -92,6 +95,7 @@ function wire (app: FastifyInstance, parts: Parts, options: Options): void {
     openapi.ready()
     if (requireReason) checkReasons(auditRows(registry.routes, stage), publicPaths)
     if (limitsRequests(parts)) await parts.limiter.load()
+    logRoutes(app, () => auditRows(registry.routes, stage))
   })
   if (stage === 'preHandler') {
     app.addHook('preHandler', createLateHook(guard, key, policies))
@@ -101,6 +105,18 @@ function wire (app: FastifyInstance, parts: Parts, options: Options): void {
     app.addHook('preHandler', hooks.preHandler)
   }
   for (const { features } of schemes.values()) features.routes?.(app)
+  announce({
+    server: app.server,
+    rows: () => auditRows(registry.routes, stage),
+    schemes: () => schemeSummaries(schemes.values()),
+    roles: () => roleSummaries(guard.permissions)
+  })
+}
+
+/** Logs who may call the routes, for developers. */
+function logRoutes ({ log }: FastifyInstance, rows: () => readonly AuditRow[]): void {
+  if (process.env.NODE_ENV === 'production' || (log.level !== 'debug' && log.level !== 'trace')) return
+  log.debug(`fastify-gatehouse: the routes of this application\n${auditTable(rows())}`)
 }
 
 /** Returns true if requests may be limited: by a policy, or by a managed key that was created with a limit. */

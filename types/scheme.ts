@@ -68,6 +68,11 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
    */
   readonly delegated?: boolean
   /**
+   * What credentials must have, such as issuers and audiences, as JSON. The command `fastify-gatehouse audit` compares
+   * it between releases. It must not contain a secret.
+   */
+  readonly accepts?: Readonly<Record<string, unknown>>
+  /**
    * `Cache-Control` of responses to authenticated callers, unless the handler writes its own: for credentials that
    * shared caches do not recognise (RFC 9111, 3.5).
    */

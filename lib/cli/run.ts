@@ -1,18 +1,20 @@
 import { AuthError } from '../errors.js'
+import { audit } from './audit.js'
 import { hash } from './hash.js'
 import { keys } from './keys.js'
 import { secret } from './secret.js'
-import { Failure, type Terminal, UsageError } from './terminal.js'
+import { Failure, type Output, type Terminal, UsageError } from './terminal.js'
 
-/** A command. Returns the text for standard output. */
-type Command = (args: readonly string[], terminal: Terminal) => string | Promise<string>
+/** A command. Returns the text for standard output, with an exit code if it is not 0. */
+type Command = (args: readonly string[], terminal: Terminal) => string | Output | Promise<string | Output>
 
-const commands: ReadonlyMap<string, Command> = new Map(Object.entries({ secret, keys, hash }))
+const commands: ReadonlyMap<string, Command> = new Map(Object.entries({ audit, secret, keys, hash }))
 
 /**
  * Runs one command. Results go to standard output and everything else to standard error, so that `secret > file` writes
  * only the secret.
- * @returns the exit code: 0; 1 if the command failed; 2 for wrong arguments; 130 if the person interrupted it.
+ * @returns the exit code: 0; 1 if the command failed; 2 for wrong arguments; 3 if an application could not be loaded;
+ * 130 if the person interrupted it.
  */
 export async function run ([name, ...args]: readonly string[], terminal: Terminal): Promise<number> {
   if (name === '--help' || name === '-h' || name === 'help' || args.includes('--help') || args.includes('-h')) {
@@ -24,8 +26,10 @@ export async function run ([name, ...args]: readonly string[], terminal: Termina
     if (command === undefined) {
       throw new UsageError(name === undefined ? 'A command is missing.' : 'There is no such command.')
     }
-    terminal.stdout.write(`${await command(args, terminal)}\n`)
-    return 0
+    const output = await command(args, terminal)
+    const { text, exitCode } = typeof output === 'string' ? { text: output, exitCode: 0 } : output
+    terminal.stdout.write(`${text}\n`)
+    return exitCode
   } catch (error) {
     return report(error, terminal)
   }
@@ -50,6 +54,12 @@ const usage = `Usage: fastify-gatehouse <command>
   keys [--alg ES256|EdDSA]      print a new signing key as a private and a public JWK set (default ES256)
   keys --rotate <file>          print the next sets for those in a file: the next key signs, and a new one is next
   hash [--algorithm <name>]     print the hash of a password: argon2id (default), scrypt or bcrypt
+
+  audit <app>                   print who may call each route of an application: the module whose default export is
+                                an application, a function that returns one, or a plugin
+        [--json | --markdown]   in another form than a table
+        [--check <file>]        compare with a snapshot; the exit code is 1 if something was loosened or is unclear
+        [--update]              write the snapshot of --check anew
 
 hash asks for the password without echoing it, or reads it from standard input:
   fastify-gatehouse hash < password.txt

@@ -7,6 +7,12 @@ export interface Terminal {
   readonly stderr: { write (text: string): unknown }
 }
 
+/** The result of a command that has its own exit code. */
+export interface Output {
+  readonly text: string
+  readonly exitCode: number
+}
+
 /** The arguments are wrong. The message quotes none of them, because one may be a password. */
 export class UsageError extends Error {}
 
@@ -33,7 +39,9 @@ export function optionsOf (
   names: readonly string[], args: readonly string[], positionals: string
 ): Readonly<Record<string, string | undefined>> {
   const options = Object.fromEntries(names.map(name => [name, { type: 'string', multiple: true } as const]))
-  const parsed = parse({ args: [...args], options, allowPositionals: true }, names)
+  const parsed = parse({ args: [...args], options, allowPositionals: true }, names.length === 1
+    ? `The only option is --${names.join()}, which needs a value.`
+    : `The options are ${names.map(name => `--${name}`).join(' and ')}, and each needs a value.`)
   if (parsed.positionals.length > 0) throw new UsageError(positionals)
   return Object.fromEntries(Object.entries(parsed.values).map(([name, values]) => {
     const [value, ...more] = values as readonly string[]
@@ -42,12 +50,14 @@ export function optionsOf (
   }))
 }
 
-function parse (config: ParseArgsConfig, names: readonly string[]): ReturnType<typeof parseArgs> {
+/**
+ * Parses arguments.
+ * @param usage the message for anything that is not in `config`.
+ */
+export function parse<T extends ParseArgsConfig> (config: T, usage: string): ReturnType<typeof parseArgs<T>> {
   try {
     return parseArgs(config)
   } catch {
-    throw new UsageError(names.length === 1
-      ? `The only option is --${names.join()}, which needs a value.`
-      : `The options are ${names.map(name => `--${name}`).join(' and ')}, and each needs a value.`)
+    throw new UsageError(usage)
   }
 }

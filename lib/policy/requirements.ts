@@ -16,6 +16,8 @@ export interface Requirement {
 export interface Permissions {
   readonly scopes: ReadonlySet<string> | null
   readonly roles: ReadonlySet<string> | null
+  /** What each role includes, directly or by other roles. */
+  readonly included: ReadonlyMap<string, Included>
   /**
    * Resolves a name.
    * @throws {AuthError} `AUTH_MISCONFIGURED` for a name that is not declared, naming `path`.
@@ -48,6 +50,7 @@ export function parsePermissions (scopes: unknown, roles: unknown): Permissions 
   const cache = new Map<string, Requirement>()
   return {
     ...known,
+    included: includes,
     requirement (kind, name, path) {
       const key = `${kind} ${name}`
       const cached = cache.get(key)
@@ -61,7 +64,8 @@ export function parsePermissions (scopes: unknown, roles: unknown): Permissions 
   }
 }
 
-interface Included { readonly roles: ReadonlySet<string>, readonly scopes: ReadonlySet<string> }
+/** The roles and scopes that a role includes. */
+export interface Included { readonly roles: ReadonlySet<string>, readonly scopes: ReadonlySet<string> }
 
 /** Returns the roles that grant a scope, or a role (itself among them). */
 function rolesGranting (

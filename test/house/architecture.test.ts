@@ -15,9 +15,9 @@ const floors: ReadonlyArray<readonly string[]> = [
   ['events'],
   ['secrets', 'policy', 'stores', 'kit'],
   ['jose', 'passwords', 'guard'],
-  ['limits', 'routes', 'cli', 'schemes/*'],
+  ['limits', 'routes', 'schemes/*'],
   ['audit'],
-  ['openapi'],
+  ['openapi', 'cli'],
   ['plugin'],
   ['oauth', 'testing'],
   ['index']

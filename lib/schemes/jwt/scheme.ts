@@ -63,6 +63,7 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
     const scheme: Scheme = {
       ...traits(settings.places, 'JWT'),
       reportsAuthTime: true,
+      accepts: acceptsOf(settings),
       decorate: settings.decorate,
       ...loadOf(settings, checks),
       ...checks === null ? {} : { delegated: settings.delegated },
@@ -98,6 +99,14 @@ function createChecks (app: FastifyInstance, scheme: string, { settings, context
     scheme, firstParty: String(sign?.client), live, load: load ?? context.load, grants: context.grants, isOfAnother
   })
   return { own, live }
+}
+
+/** Returns whose tokens a scheme accepts, for the audit. */
+function acceptsOf ({ issuers }: JwtSettings): NonNullable<Scheme['accepts']> {
+  if (typeof issuers === 'function') return Object.freeze({ issuers: 'by a function' })
+  return Object.freeze({
+    issuers: issuers.map(({ issuer, audience, algorithms }) => ({ issuer, audience, algorithms }))
+  })
 }
 
 /** Returns the `load` that the guard calls: none for a scheme that signs, which calls it itself for people only. */

@@ -1,0 +1,172 @@
+import type { AuditConditions, AuditEntry, AuditPolicy, AuditRateLimit, AuditRule } from '../../types/audit.js'
+import type { RoleSummary, RouteSummary, SchemeSummary, Snapshot } from './snapshot.js'
+import { comparePolicies, countUnnamed, isRequirements, verdictOf, type Verdict } from './strictness.js'
+
+/** One thing that is different. `note`: of no consequence for who may enter. */
+export interface Difference {
+  readonly verdict: Verdict | 'note'
+  /** The route, the role or the scheme: `GET /orders`, `role admin`. */
+  readonly subject: string
+  /** What changed, one line each. */
+  readonly details: readonly string[]
+}
+
+/** The result of a comparison, loosened first. */
+export interface Comparison {
+  readonly differences: readonly Difference[]
+  /** The routes with functions that have no name of their own, which cannot be compared. */
+  readonly unnamed: readonly string[]
+}
+
+const order: ReadonlyArray<Difference['verdict']> = ['loosened', 'unclear', 'tightened', 'note']
+
+/** Compares an application with a snapshot of it. */
+export function compareSnapshots (before: Snapshot, after: Snapshot): Comparison {
+  const differences = [
+    ...compareSchemes(before.schemes, after.schemes),
+    ...compareRoles(before.roles, after.roles),
+    ...compareRoutes(before.routes, after.routes)
+  ]
+  return {
+    differences: differences.sort((a, b) => order.indexOf(a.verdict) - order.indexOf(b.verdict)),
+    unnamed: after.routes.filter(({ policy }) => countUnnamed(policy) > 0).map(({ route }) => route)
+  }
+}
+
+/** Returns true if somebody has to look before the change is released. */
+export function isAlarming ({ differences }: Comparison): boolean {
+  return differences.some(({ verdict }) => verdict === 'loosened' || verdict === 'unclear')
+}
+
+function compareSchemes (before: readonly SchemeSummary[], after: readonly SchemeSummary[]): readonly Difference[] {
+  return namesIn(before, after).flatMap(name => {
+    const [old, now] = [before, after].map(all => all.filter(each => each.name === name).map(each => each.accepts))
+    const [was, is] = [JSON.stringify(old), JSON.stringify(now)]
+    if (was === is) return []
+    const shown = (text: string | undefined): string => text === '[]' ? 'none' : String(text).slice(1, -1)
+    return [{
+      verdict: 'unclear' as const, subject: `scheme ${name}`, details: [`accepts: ${shown(was)} → ${shown(is)}`]
+    }]
+  })
+}
+
+/** A role that includes more loosens every rule with what it includes. */
+function compareRoles (before: readonly RoleSummary[], after: readonly RoleSummary[]): readonly Difference[] {
+  return namesIn(before, after).flatMap(name => {
+    const [old, now] = [before, after].map(all => all.filter(each => each.name === name).flatMap(included))
+    const added = now?.filter(each => old?.includes(each) === false) ?? []
+    const removed = old?.filter(each => now?.includes(each) === false) ?? []
+    if (added.length + removed.length === 0) return []
+    const details = [
+      ...added.length === 0 ? [] : [`includes now: ${added.join(', ')}`],
+      ...removed.length === 0 ? [] : [`no longer includes: ${removed.join(', ')}`]
+    ]
+    return [{ verdict: added.length === 0 ? 'tightened' : 'loosened', subject: `role ${name}`, details } as const]
+  })
+}
+
+function included ({ roles, scopes }: RoleSummary): readonly string[] {
+  return [...roles.map(name => `role ${name}`), ...scopes.map(name => `scope ${name}`)]
+}
+
+function namesIn (...lists: readonly (readonly { readonly name: string }[])[]): readonly string[] {
+  return [...new Set(lists.flat().map(({ name }) => name))].sort()
+}
+
+function compareRoutes (before: readonly RouteSummary[], after: readonly RouteSummary[]): readonly Difference[] {
+  const [old, now] = [byRoute(before), byRoute(after)]
+  return [...new Set([...old.keys(), ...now.keys()])].sort().flatMap(route => {
+    const [removed, added] = withoutEqual(old.get(route) ?? [], now.get(route) ?? [])
+    return Array.from({ length: Math.max(removed.length, added.length) }, (_, i) => compareRoute(removed[i], added[i]))
+      .filter(difference => difference !== null)
+  })
+}
+
+function byRoute (routes: readonly RouteSummary[]): ReadonlyMap<string, readonly RouteSummary[]> {
+  const found = new Map<string, RouteSummary[]>()
+  for (const each of routes) found.set(each.route, [...found.get(each.route) ?? [], each])
+  return found
+}
+
+/** Leaves out the routes of one name (with different constraints) that both sides have. */
+function withoutEqual (
+  before: readonly RouteSummary[], after: readonly RouteSummary[]
+): readonly [readonly RouteSummary[], readonly RouteSummary[]] {
+  const rest = [...after]
+  const removed = before.filter(each => {
+    const at = rest.findIndex(other => JSON.stringify(other) === JSON.stringify(each))
+    if (at !== -1) rest.splice(at, 1)
+    return at === -1
+  })
+  return [removed, rest]
+}
+
+function compareRoute (before: RouteSummary | undefined, after: RouteSummary | undefined): Difference | null {
+  if (after === undefined) return { verdict: 'note', subject: String(before?.route), details: ['the route is gone'] }
+  const subject = after.route
+  if (before === undefined) {
+    const details = [`new: ${summary(after.policy)}`]
+    return { verdict: after.policy.access === 'required' ? 'note' : 'loosened', subject, details }
+  }
+  const changes = comparePolicies(before.policy, after.policy).map(({ part, verdict }) =>
+    ({ verdict, detail: `${part}: ${partInWords(before.policy, part)} → ${partInWords(after.policy, part)}` }))
+  if (before.delegated !== after.delegated) {
+    const verdict = after.delegated ? 'loosened' : 'tightened'
+    changes.push({ verdict, detail: `delegated tokens: ${after.delegated ? 'accepted now' : 'no longer accepted'}` })
+  }
+  const verdict = verdictOf(changes)
+  return verdict === null ? null : { verdict, subject, details: changes.map(({ detail }) => detail) }
+}
+
+function summary (policy: AuditPolicy): string {
+  if (policy.access !== 'required') return policy.access
+  return `${partInWords(policy, 'alternatives')}, rules: ${partInWords(policy, 'rules')}`
+}
+
+/** Writes one part of a policy as text, for a comparison of two. */
+function partInWords (policy: AuditPolicy, part: keyof AuditPolicy): string {
+  switch (part) {
+    case 'access': return policy.access
+    case 'alternatives': return policy.alternatives.map(all => all.join(' and ')).join(' or ')
+    case 'rules': return policy.rules.flatMap(ruleInWords).join('; ') || 'none'
+    case 'maxAge': return policy.maxAge === null ? 'none' : `${policy.maxAge} s`
+    case 'rateLimit': return policy.rateLimit === null ? 'none' : limitInWords(policy.rateLimit)
+    case 'detached': return policy.detached ? 'inherit: false' : 'inherited'
+  }
+}
+
+function ruleInWords (rule: AuditRule): readonly string[] {
+  return [...conditionsInWords(rule), ...rule.anyOf === null ? [] : [rule.anyOf.map(entryInWords).join(' or ')]]
+}
+
+function entryInWords (entry: AuditEntry): string {
+  const schemes = entry.schemes === null ? [] : [entry.schemes.join(' or ')]
+  return `(${[...schemes, ...conditionsInWords(entry)].join(', ')})`
+}
+
+function conditionsInWords ({ scopes, roles, when }: AuditConditions): readonly string[] {
+  return [
+    ...namesInWords('scope', scopes), ...namesInWords('role', roles), ...when === null ? [] : [`when ${when || '?'}`]
+  ]
+}
+
+function namesInWords (kind: string, needed: AuditConditions['scopes']): readonly string[] {
+  if (needed === null) return []
+  if (!isRequirements(needed)) return [`${kind}s of the function ${needed.function || '?'}`]
+  const { all, any, none } = needed
+  return [
+    ...all.length === 0 ? [] : [`${kind} ${all.join(' and ')}`],
+    ...any.length === 0 ? [] : [`${kind} ${any.join(' or ')}`],
+    ...none.length === 0 ? [] : [`not ${kind} ${none.join(' nor ')}`]
+  ]
+}
+
+function limitInWords (limit: NonNullable<AuditPolicy['rateLimit']>): string {
+  if (!('plans' in limit)) return windowsInWords(limit)
+  return `by ${limit.function || 'a function'}: ${limit.plans.map(windowsInWords).join(' or ')}`
+}
+
+function windowsInWords ({ plan, windows }: AuditRateLimit): string {
+  const text = windows.map(({ max, window }) => `${max} in ${window} s`).join(' and ')
+  return plan === null ? text : `${text} (plan ${plan})`
+}

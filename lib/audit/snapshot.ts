@@ -1,0 +1,82 @@
+import type { AuditPolicy, AuditRow } from '../../types/audit.js'
+import { isObject } from '../util/objects.js'
+
+/** What a scheme accepts. Any change of it has to be looked at. */
+export interface SchemeSummary {
+  readonly name: string
+  readonly accepts: Readonly<Record<string, unknown>>
+}
+
+/** What a role includes, directly or by other roles. */
+export interface RoleSummary {
+  readonly name: string
+  readonly roles: readonly string[]
+  readonly scopes: readonly string[]
+}
+
+/** A route in a snapshot. Routes of the same name differ in their constraints, such as the host. */
+export interface RouteSummary {
+  /** The method and the pattern. */
+  readonly route: string
+  readonly policy: AuditPolicy
+  readonly delegated: boolean
+}
+
+/** All that a comparison needs to know of an application. */
+export interface Snapshot {
+  readonly schemes: readonly SchemeSummary[]
+  readonly roles: readonly RoleSummary[]
+  readonly routes: readonly RouteSummary[]
+}
+
+/** The first line of a snapshot, with the version of its format. */
+const format = 'fastify-gatehouse audit'
+const version = 1
+
+/** The snapshot was written by a newer version of this package, or is none. The message says which. */
+export class SnapshotError extends Error {}
+
+export function routeSummaries (rows: readonly AuditRow[]): readonly RouteSummary[] {
+  return rows.map(({ method, url, policy, delegated }) => ({ route: `${method} ${url}`, policy, delegated }))
+}
+
+/** Writes a snapshot as sorted JSON lines, one for each scheme, role and route, so that a diff of it is readable. */
+export function writeSnapshot ({ schemes, roles, routes }: Snapshot): string {
+  const lines = [
+    ...schemes.map(({ name, accepts }) => JSON.stringify({ scheme: name, accepts })).sort(),
+    ...roles.map(({ name, ...role }) => JSON.stringify({ role: name, ...role })).sort(),
+    ...routes.map(({ route, policy, delegated }) => JSON.stringify({ route, policy, delegated })).sort()
+  ]
+  return [JSON.stringify({ format, version }), ...lines, ''].join('\n')
+}
+
+/** @throws {SnapshotError} for a text that this version did not write. */
+export function parseSnapshot (text: string): Snapshot {
+  const [head, ...lines] = text.split('\n').filter(line => line.trim() !== '').map(parseLine)
+  if (head?.format !== format || typeof head.version !== 'number') {
+    throw new SnapshotError('It is no snapshot of fastify-gatehouse audit.')
+  }
+  if (head.version !== version) {
+    throw new SnapshotError(`It has the format ${head.version}, and this version of fastify-gatehouse reads the ` +
+      `format ${version}. Use the version that wrote it, or write it anew with --update.`)
+  }
+  const named = (key: 'scheme' | 'role' | 'route') => lines.filter(line => typeof line[key] === 'string')
+  const snapshot = {
+    schemes: named('scheme').map(({ scheme, accepts }) => ({ name: scheme, accepts })),
+    roles: named('role').map(({ role, roles, scopes }) => ({ name: role, roles, scopes })),
+    routes: named('route')
+  }
+  const isWhole = snapshot.schemes.every(({ accepts }) => isObject(accepts)) &&
+    snapshot.roles.every(({ roles, scopes }) => Array.isArray(roles) && Array.isArray(scopes)) &&
+    snapshot.routes.every(({ policy }) => isObject(policy) && Array.isArray(policy.rules))
+  if (isWhole && Object.values(snapshot).flat().length === lines.length) return snapshot as unknown as Snapshot
+  throw new SnapshotError('It has a line that fastify-gatehouse audit did not write.')
+}
+
+function parseLine (line: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(line)
+    if (isObject(value)) return value
+  } catch {}
+  throw new SnapshotError('It is no snapshot of fastify-gatehouse audit.')
+}

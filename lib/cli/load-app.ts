@@ -1,0 +1,93 @@
+import { resolve } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import { onRegistration, type Registration } from '../audit/registration.js'
+import { AuthError, isError } from '../errors.js'
+import { isObject } from '../util/objects.js'
+import { Failure } from './terminal.js'
+
+/** The exit code if an application cannot be loaded. */
+const notLoaded = 3
+
+/** Milliseconds within which an application must be ready and closed again. */
+const timeLimit = 60_000
+
+/**
+ * Loads an application, makes it ready without listening, reads its registrations of the plugin, and closes it.
+ * @param path the module, relative to the current folder. Its default export is an application, a function that returns
+ * one, or a plugin `(app, options)`.
+ * @throws {Failure} with exit code 3 if that is not possible.
+ */
+export async function readApp<T> (path: string, read: (registrations: readonly Registration[]) => T): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(new Failure(`The application was not ready and closed again within ${timeLimit / 1000} s.`, notLoaded))
+    }, timeLimit)
+  })
+  try {
+    return await Promise.race([readNow(path, read), late])
+  } catch (error) {
+    throw error instanceof Failure
+      ? error
+      : new Failure(`The application could not be loaded: ${sentenceOf(error)}`, notLoaded)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function readNow<T> (path: string, read: (registrations: readonly Registration[]) => T): Promise<T> {
+  const registrations: Registration[] = []
+  const stop = onRegistration(each => { registrations.push(each) })
+  try {
+    const app = await openApp(path)
+    try {
+      await app.ready()
+      const own = registrations.filter(({ server }) => server === app.server)
+      if (own.length === 0) throw new Failure('The application has not registered fastify-gatehouse.', notLoaded)
+      return read(own)
+    } finally {
+      await app.close()
+    }
+  } finally {
+    stop()
+  }
+}
+
+async function openApp (path: string): Promise<FastifyInstance> {
+  const module = await import(pathToFileURL(resolve(path)).href) as { readonly default?: unknown }
+  const exported = unwrap(module.default)
+  if (isApp(exported)) return exported
+  if (typeof exported !== 'function') throw wrongExport()
+  if (exported.length > 0) return await withPlugin(exported as FastifyPluginAsync)
+  const made: unknown = await (exported as () => unknown)()
+  if (isApp(made)) return made
+  throw wrongExport()
+}
+
+/** Returns the default export of a CommonJS module that a compiler wrote, which is one level deeper. */
+function unwrap (exported: unknown): unknown {
+  return isObject(exported) && exported['__esModule'] === true ? exported['default'] : exported
+}
+
+function isApp (value: unknown): value is FastifyInstance {
+  return isObject(value) && typeof value['ready'] === 'function' && typeof value['inject'] === 'function'
+}
+
+async function withPlugin (plugin: FastifyPluginAsync): Promise<FastifyInstance> {
+  const { default: Fastify } = await import('fastify')
+  const app = Fastify()
+  app.register(plugin, {})
+  return app
+}
+
+function wrongExport (): Failure {
+  return new Failure('The default export of the module must be an application of Fastify, a function without ' +
+    'parameters that returns one, or a plugin (app, options).', notLoaded)
+}
+
+/** Returns the message of an error without its stack. */
+function sentenceOf (error: unknown): string {
+  if (error instanceof AuthError) return error.detail
+  return isError(error) ? error.message : 'something that is no error was thrown.'
+}

@@ -1,0 +1,7 @@
+import Fastify from 'fastify'
+import plugin from './plugin.js'
+
+const app = Fastify()
+await app.register(plugin)
+
+export default app

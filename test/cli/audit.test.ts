@@ -1,0 +1,384 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { fileURLToPath } from 'node:url'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t from 'tap'
+import { run } from '../../lib/cli/run.js'
+import type { Terminal } from '../../lib/cli/terminal.js'
+import { apiKey, jwt } from '../../lib/index.js'
+import { believer, build, route, says, trio, type Setting } from '../fixtures/policies.js'
+import { secretOf } from '../fixtures/tokens.js'
+
+const apps = fileURLToPath(new URL('./apps', import.meta.url))
+const factory = join(apps, 'factory.ts')
+const folder = mkdtempSync(join(tmpdir(), 'audit-'))
+t.teardown(() => { rmSync(folder, { recursive: true }) })
+
+async function ran (...args: string[]) {
+  const written = { stdout: '', stderr: '' }
+  const into = (name: 'stdout' | 'stderr') => ({ write (text: string) { written[name] += text } })
+  const terminal = { stdin: null as unknown as Terminal['stdin'], stdout: into('stdout'), stderr: into('stderr') }
+  return { code: await run(['audit', ...args], terminal), ...written }
+}
+
+/** Sets the application that `apps/factory.ts` returns. */
+function audited (declare: (app: FastifyInstance) => unknown, setting?: Setting): void {
+  Object.assign(globalThis, { audited: async () => await build(declare, setting) })
+}
+
+let files = 0
+const nothing = null as unknown as Error
+
+/** Writes the snapshot of one application and checks another one against it. */
+async function compare (
+  before: Parameters<typeof audited>, after: Parameters<typeof audited>, ...more: string[]
+) {
+  const file = join(folder, `${files++}.jsonl`)
+  audited(...before)
+  t.match(await ran(factory, '--check', file, '--update'), { code: 0, stderr: '' })
+  audited(...after)
+  return await ran(factory, '--check', file, ...more)
+}
+
+t.test('prints every route as a table, as Markdown and as JSON', async t => {
+  audited(app => {
+    route(app, [], '/orders', { scopes: { any: ['a', 'b'] }, maxAge: 60 })
+    route(app, [], '/open', { public: 'a | b' })
+  })
+  t.equal((await ran(factory)).stdout, [
+    'route        access    schemes  rules                                    from             file',
+    'GET /open    public             a | b                                    route            FILE',
+    'GET /orders  required  user     scope a or b; authenticated within 60 s  default + route  FILE',
+    ''
+  ].join('\n').replaceAll('FILE', 'test/fixtures/policies.ts'))
+  t.equal((await ran(factory, '--markdown')).stdout, [
+    '| route | access | schemes | rules | from | file |',
+    '| --- | --- | --- | --- | --- | --- |',
+    '| GET /open | public |  | a \\| b | route | test/fixtures/policies.ts |',
+    '| GET /orders | required | user | scope a or b; authenticated within 60 s | default + route | ' +
+    'test/fixtures/policies.ts |',
+    ''
+  ].join('\n'))
+  const rows = JSON.parse((await ran(factory, '--json')).stdout) as { url: string, policy: object }[]
+  t.match(rows, [{ url: '/open' }, { url: '/orders', policy: { maxAge: 60 } }])
+})
+
+t.test('loads an application, a function that makes one and a plugin, without listening', async t => {
+  for (const name of ['plugin.ts', 'instance.ts']) {
+    t.match(await ran(join(apps, name)), { code: 0, stdout: /GET \/orders +required +user/ }, name)
+  }
+  audited(app => {
+    app.addHook('onListen', async () => { throw new Error('it listens') })
+    app.get('/orders', async () => [])
+  })
+  for (const name of ['factory.ts', 'compiled.cjs']) {
+    t.match(await ran(join(apps, name)), { code: 0, stdout: /GET \/orders/ }, name)
+  }
+  let isClosed = false
+  audited(app => { app.addHook('onClose', async () => { isClosed = true }) })
+  t.match(await ran(factory), { code: 0 })
+  t.ok(isClosed)
+})
+
+t.test('ends as a process, with a path from its folder, whatever the application left open', async t => {
+  const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
+  const child = spawn(process.execPath, ['--import=tsx', main, 'audit', 'apps/leaky.ts', '--json'], {
+    cwd: fileURLToPath(new URL('.', import.meta.url)), stdio: ['ignore', 'pipe', 'inherit']
+  })
+  const [printed, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')])
+  t.match([JSON.parse(printed), code], [[{ url: '/orders' }], 0])
+})
+
+t.test('gives up after a minute', async t => {
+  const { setTimeout: start } = globalThis
+  t.teardown(() => { globalThis.setTimeout = start })
+  globalThis.setTimeout = ((run: () => void, delay: number) => start(run, delay === 60_000 ? 0 : delay)) as typeof start
+  Object.assign(globalThis, { audited: () => new Promise(() => {}) })
+  t.match(await ran(factory), {
+    code: 3, stdout: '', stderr: 'The application was not ready and closed again within 60 s.\n'
+  })
+})
+
+t.test('exits with code 3 and one sentence for an application that cannot be loaded', async t => {
+  const failing = (make: () => unknown): string => { Object.assign(globalThis, { audited: make }); return factory }
+  const table: [path: () => string, sentence: RegExp][] = [
+    [() => join(apps, 'missing.ts'), /^The application could not be loaded: Cannot find module '.*missing\.ts'/],
+    [() => join(apps, 'number.ts'), /^The default export of the module must be an application of Fastify, a function/],
+    [() => failing(() => ({})), /^The default export of the module must be an application of Fastify, a function/],
+    [() => failing(() => { throw new Error('no database') }), /^The application could not be loaded: no database\n$/],
+    [() => failing(async () => Promise.reject(nothing)), /^The application could not be loaded: something that is no error/],
+    [() => failing(() => Fastify()), /^The application has not registered fastify-gatehouse\.\n$/],
+    [
+      () => failing(() => build(app => { route(app, [], '/x', 'usr') })),
+      /^The application could not be loaded: GET \/x: config\.auth names the scheme 'usr'.* \(in .*\)\n$/
+    ]
+  ]
+  for (const [path, sentence] of table) {
+    const { code, stdout, stderr } = await ran(path())
+    t.match([code, stdout, stderr], [3, '', sentence])
+    t.notMatch(stderr, /\n +at /, 'no stack')
+  }
+})
+
+t.test('exits with code 2 when it is asked wrongly', async t => {
+  audited(app => { route(app, [], '/x') })
+  const write = (name: string, content: string): string => {
+    writeFileSync(join(folder, name), content)
+    return join(folder, name)
+  }
+  const missing = join(folder, 'missing')
+  const head = '{"format":"fastify-gatehouse audit","version":1}'
+  const table: [args: string[], sentence: RegExp][] = [
+    [[], /^audit needs one module: fastify-gatehouse audit app\.js\n\nUsage/],
+    [['a.js', 'b.js'], /^audit needs one module/],
+    [[factory, '--json', '--markdown'], /^Choose one of --json and --markdown/],
+    [[factory, '--update'], /^--update writes the file of --check FILE/],
+    [[factory, '--check'], /^The options of audit are --json, --markdown, --update and --check, which needs a file/],
+    [[factory, '--chekc=x'], /^The options of audit are/],
+    [[factory, '--check', missing], /^The snapshot .*missing cannot be read\. Write it with --check .*missing --update/],
+    [[factory, '--check', write('text', 'hello')], /cannot be used\. It is no snapshot of fastify-gatehouse audit/],
+    [[factory, '--check', write('empty', '')], /cannot be used\. It is no snapshot/],
+    [[factory, '--check', write('json', '[]')], /cannot be used\. It is no snapshot/],
+    [
+      [factory, '--check', write('newer', head.replace('1', '2'))],
+      /It has the format 2, and this version of fastify-gatehouse reads the format 1\. Use the version that wrote it/
+    ],
+    [[factory, '--check', write('odd', `${head}\n{"line":1}`)], /It has a line that fastify-gatehouse audit did not/],
+    [[factory, '--check', write('part', `${head}\n{"route":"GET /x"}`)], /It has a line that fastify-gatehouse audit/],
+    [[factory, '--check', folder, '--update'], /^The snapshot .* cannot be written/]
+  ]
+  for (const [args, sentence] of table) t.match(await ran(...args), { code: 2, stdout: '', stderr: sentence })
+})
+
+t.test('writes a snapshot as sorted JSON lines, which another order or file of routes does not change', async t => {
+  const setting = { options: { roles: { clerk: {}, admin: { roles: ['clerk'], scopes: ['b', 'a'] } } } }
+  const isOwner = () => true
+  const declare = (app: FastifyInstance) => {
+    route(app, [], '/b', { when: isOwner })
+    app.get('/a', { constraints: { host: 'one.example' }, ...says('user') }, () => '')
+    app.get('/a', { constraints: { host: 'two.example' }, ...says('web') }, () => '')
+  }
+  audited(declare, setting)
+  const file = join(folder, 'sorted')
+  t.match(await ran(factory, '--check', file, '--update'), { code: 0, stdout: `3 routes were written to ${file}.\n` })
+  const lines = readFileSync(file, 'utf8').split('\n').map(line => line === '' ? null : JSON.parse(line) as object)
+  t.match(lines, [
+    { format: 'fastify-gatehouse audit', version: 1 },
+    { scheme: 'service', accepts: { from: ['header:x-service'] } },
+    { scheme: 'user', accepts: { from: ['header:x-user'] } },
+    { scheme: 'web', accepts: { from: ['header:x-web'] } },
+    { role: 'admin', roles: ['clerk'], scopes: ['a', 'b'] },
+    { role: 'clerk', roles: [], scopes: [] },
+    { route: 'GET /a', policy: { alternatives: [['user']] } },
+    { route: 'GET /a', policy: { alternatives: [['web']] } },
+    { route: 'GET /b', policy: { rules: [{ when: 'isOwner' }] }, delegated: false },
+    null
+  ])
+  audited(app => {
+    app.get('/a', { constraints: { host: 'two.example' }, ...says('web') }, () => '')
+    app.get('/a', { constraints: { host: 'one.example' }, ...says('user') }, () => '')
+    app.get('/b', says({ when: isOwner }), () => '')
+  }, setting)
+  t.match(await ran(factory, '--check', file), { code: 0, stdout: 'Nothing has changed.\n' })
+})
+
+t.test('compares each part of a policy by its strictness', async t => {
+  const isOwner = () => true
+  const isBoss = () => true
+  const rate = (max: number, window: number) => ({ rateLimit: { max, window } })
+  const table: [before: unknown, after: unknown, verdict: string][] = [
+    ['user', { schemes: 'user', mode: 'optional' }, 'loosened'],
+    [{ mode: 'optional' }, { mode: 'try' }, 'loosened'],
+    [{ mode: 'try' }, { public: 'probe' }, 'loosened'],
+    [{ public: 'probe' }, 'user', 'tightened'],
+    ['user', ['user', 'web'], 'loosened'],
+    [['user', 'web'], 'web', 'tightened'],
+    [['user', 'web'], ['web', 'user'], 'unclear'],
+    [{ schemes: { all: ['user', 'web'] } }, 'user', 'loosened'],
+    ['user', { schemes: { all: ['user', 'web'] } }, 'tightened'],
+    [{ schemes: { all: ['user', 'web'] } }, { schemes: { all: ['web', 'user'] } }, 'loosened'],
+    ['user', 'web', 'loosened'],
+    [{ scopes: 'a' }, 'user', 'loosened'],
+    [{ scopes: { all: ['a', 'b'] } }, { scopes: 'a' }, 'loosened'],
+    [{ scopes: 'a' }, { scopes: { all: ['a', 'b'] } }, 'tightened'],
+    [{ scopes: { any: ['a', 'b'] } }, { scopes: { any: ['a', 'b', 'c'] } }, 'loosened'],
+    [{ scopes: { any: ['a', 'b'] } }, { scopes: 'a' }, 'tightened'],
+    [{ scopes: { all: ['a', 'b'] } }, { scopes: { any: ['a', 'b'] } }, 'loosened'],
+    [{ roles: { none: ['x', 'y'] } }, { roles: { none: ['x'] } }, 'loosened'],
+    [{ roles: { none: ['x'] } }, { roles: { none: ['x', 'y'] } }, 'tightened'],
+    [{ roles: 'x' }, { scopes: 'x' }, 'loosened'],
+    [{ when: isOwner }, 'user', 'loosened'],
+    ['user', { when: isOwner }, 'tightened'],
+    [{ when: isOwner }, { when: isBoss }, 'unclear'],
+    [{ when: isOwner }, { scopes: isOwner }, 'loosened'],
+    [{ anyOf: [{ scopes: 'a' }] }, { anyOf: [{ scopes: 'a' }, { roles: 'x' }] }, 'loosened'],
+    [{ anyOf: [{ scopes: 'a' }, { roles: 'x' }] }, { anyOf: [{ scopes: 'a' }] }, 'tightened'],
+    [{ anyOf: [{ scopes: 'a', roles: 'x' }] }, { anyOf: [{ scopes: 'a' }] }, 'loosened'],
+    [{ anyOf: [{ scopes: 'a', when: isOwner }] }, { anyOf: [{ scopes: 'a', when: isBoss }] }, 'unclear'],
+    [
+      { schemes: ['user', 'web'], anyOf: [{ schemes: 'user' }] },
+      { schemes: ['user', 'web'], anyOf: [{ schemes: ['user', 'web'] }] },
+      'loosened'
+    ],
+    [{ anyOf: [{ scopes: 'a' }, { roles: 'x' }] }, { scopes: 'a' }, 'tightened'],
+    [{ anyOf: [{ scopes: 'a' }, { scopes: 'b' }] }, { anyOf: [{ scopes: 'b' }, { scopes: 'a' }] }, 'none'],
+    [{ maxAge: 60 }, { maxAge: 90 }, 'loosened'],
+    [{ maxAge: 60 }, 'user', 'loosened'],
+    [{ maxAge: 60 }, { maxAge: 30 }, 'tightened'],
+    [rate(5, 60), rate(6, 60), 'loosened'],
+    [rate(5, 60), rate(5, 30), 'loosened'],
+    [rate(5, 60), 'user', 'loosened'],
+    [rate(5, 60), rate(4, 60), 'tightened'],
+    ['user', rate(4, 60), 'tightened'],
+    [rate(5, 60), { rateLimit: [{ max: 5, window: 60 }, { max: 50, window: 3600 }] }, 'tightened'],
+    ['user', { inherit: false, schemes: 'user' }, 'loosened'],
+    [{ inherit: false, schemes: 'user' }, 'user', 'tightened'],
+    [{ scopes: 'a', maxAge: 60 }, { scopes: { all: ['a', 'b'] }, maxAge: 90 }, 'loosened']
+  ]
+  for (const [before, after, verdict] of table) {
+    const { code, stdout } = await compare(
+      [app => { route(app, [], '/x', before) }], [app => { route(app, [], '/x', after) }], '--json'
+    )
+    const { differences } = JSON.parse(stdout) as { differences: { verdict: string, file: string }[] }
+    const title = `${JSON.stringify(before)} to ${JSON.stringify(after)}: ${stdout}`
+    t.same([differences[0]?.verdict ?? 'none', differences.length <= 1], [verdict, true], title)
+    t.equal(code, verdict === 'loosened' || verdict === 'unclear' ? 1 : 0, title)
+  }
+})
+
+t.test('compares plans', async t => {
+  const planOf = () => 'free'
+  const byRole = () => 'free'
+  const free = { max: 5, window: 60 }
+  const pro = { max: 9, window: 60 }
+  const table: [limits: [auth: unknown, plans: object], [auth: unknown, plans: object], verdict: string][] = [
+    [[planOf, { free, pro }], [planOf, { free, pro: { max: 10, window: 60 } }], 'loosened'],
+    [[planOf, { free, pro }], [planOf, { free, pro: { max: 8, window: 60 } }], 'tightened'],
+    [[planOf, { free, pro }], [byRole, { free, pro }], 'unclear'],
+    [[planOf, { free }], [planOf, { free, pro }], 'unclear'],
+    [[planOf, { free, pro }], [planOf, { free }], 'unclear'],
+    [['free', { free, pro }], ['pro', { free, pro }], 'loosened'],
+    [['free', { free, pro }], [planOf, { free, pro }], 'loosened'],
+    [[planOf, { free, pro }], ['free', { free, pro }], 'tightened'],
+    [['free', { free, pro }], [{ ...free }, { free, pro }], 'none'],
+    [[planOf, { free }], [() => 'free', { free }], 'unclear']
+  ]
+  for (const [[before, old], [after, plans], verdict] of table) {
+    const { stdout } = await compare(
+      [app => { route(app, [], '/x', { rateLimit: before }) }, { options: { limits: { plans: old } } }],
+      [app => { route(app, [], '/x', { rateLimit: after }) }, { options: { limits: { plans } } }],
+      '--json'
+    )
+    const { differences } = JSON.parse(stdout) as { differences: { verdict: string }[] }
+    t.equal(differences[0]?.verdict ?? 'none', verdict, stdout)
+  }
+})
+
+t.test('compares whether delegated tokens are accepted, and what a function decides about issuers', async t => {
+  const user = believer('user', { delegated: false })
+  const setting = (more: object) => ({ options: { schemes: { user, ...more }, default: 'user' } })
+  const functional = { token: jwt({ issuers: () => null }) }
+  const fixed = { token: jwt({ keys: secretOf(), issuer: 'a', audience: 'b' }) }
+  const [plain, scoped] = [{ schemes: 'user' }, { schemes: 'user', scopes: 'a' }]
+  const there = await compare(
+    [app => { route(app, [], '/x', plain) }, setting(functional)],
+    [app => { route(app, [], '/x', scoped) }, setting(fixed)]
+  )
+  t.match(there, { code: 1, stdout: /^Loosened \(1\)\n {2}GET \/x .*\n.*\n {4}delegated tokens: accepted now/ })
+  t.match(there.stdout, '"issuers":"by a function"} → {"from":["bearer"],"issuers":[{"issuer":"a"')
+  const back = await compare(
+    [app => { route(app, [], '/x', scoped) }, setting(fixed)], [app => { route(app, [], '/x', plain) }, setting(fixed)]
+  )
+  t.match(back.stdout, 'delegated tokens: no longer accepted')
+})
+
+t.test('reports new and removed routes, roles and schemes, loosened first, with the file', async t => {
+  const token = (audience: string) => jwt({ keys: secretOf(), issuer: 'https://id.example.com', audience })
+  const schemes = { ...trio(), token: token('one'), keys: apiKey({ keys: { [secretOf()]: { id: 'a' } } }) }
+  const setting = (more: object, roles: object) =>
+    ({ options: { schemes: { ...schemes, ...more }, default: 'user', roles } })
+  const { code, stdout } = await compare([
+    app => {
+      const rules = { scopes: { any: ['a', 'b'], none: ['c'] }, anyOf: [{ schemes: 'user', roles: 'clerk' }] }
+      route(app, [], '/kept', rules)
+      route(app, [], '/gone')
+      route(app, [], '/unnamed', { when: (() => () => true)(), scopes: () => 'x' })
+    },
+    setting({}, { clerk: { scopes: ['x'] }, admin: {} })
+  ], [
+    app => {
+      route(app, [], '/kept', { scopes: { any: ['a', 'b', 'z'] }, rateLimit: { max: 1, window: 60 } })
+      route(app, [], '/new', { scopes: 'a' })
+      route(app, [], '/open', { public: 'probe' })
+      route(app, [], '/unnamed', { when: (() => () => true)(), scopes: () => 'x' })
+    },
+    setting({ token: token('two'), more: believer('more') }, { clerk: {}, admin: { roles: ['clerk'] } })
+  ])
+  t.equal(code, 1)
+  const file = ' (in test/fixtures/policies.ts)'
+  t.equal(stdout, [
+    'Loosened (3)',
+    '  role admin',
+    '    includes now: role clerk',
+    `  GET /kept${file}`,
+    '    rules: scope a or b; not scope c; (user, role clerk) → scope a or b or z',
+    '    rateLimit: none → 1 in 60 s',
+    `  GET /open${file}`,
+    '    new: public',
+    '',
+    'To be looked at (2)',
+    '  scheme more',
+    '    accepts: none → {"from":["header:x-more"]}',
+    '  scheme token',
+    '    accepts: {"from":["bearer"],"issuers":[{"issuer":"https://id.example.com","audience":["one"],' +
+    '"algorithms":null}]}' +
+    ' → {"from":["bearer"],"issuers":[{"issuer":"https://id.example.com","audience":["two"],"algorithms":null}]}',
+    '',
+    'Tightened (1)',
+    '  role clerk',
+    '    no longer includes: scope x',
+    '',
+    'Notes (2)',
+    '  GET /gone',
+    '    the route is gone',
+    `  GET /new${file}`,
+    '    new: user, rules: scope a',
+    '',
+    'Functions without a name of their own cannot be compared, on 1 route: GET /unnamed',
+    ''
+  ].join('\n'))
+  const { stdout: several } = await compare(
+    [app => { for (const url of ['/a', '/b']) route(app, [], url, { when: (() => () => true)() }) }],
+    [app => { for (const url of ['/a', '/b']) route(app, [], url, { when: (() => () => true)(), roles: () => 'x' }) }]
+  )
+  t.match(several, '    rules: when ? → roles of the function ?; when ?')
+  t.match(several, 'cannot be compared, on 2 routes: GET /a, GET /b')
+  const { stdout: markdown } = await compare(
+    [app => { route(app, [], '/a', { scopes: 'a' }) }], [app => { route(app, [], '/a') }], '--markdown'
+  )
+  t.equal(markdown, `### Loosened (1)\n\n- \`GET /a\`${file}\n  - rules: scope a → none\n`)
+})
+
+t.test('app.ready logs the table at the level debug, but not in production', async t => {
+  for (const [level, environment, expected] of [
+    ['debug', 'test', 1], ['trace', 'test', 1], ['info', 'test', 0], ['debug', 'production', 0]
+  ] as const) {
+    const lines: string[] = []
+    const { NODE_ENV: before } = process.env
+    process.env.NODE_ENV = environment
+    const app = await build(app => { route(app, [], '/x') }, {
+      fastify: { logger: { level, stream: { write: (line: string) => { lines.push(line) } } } }
+    })
+    await app.ready()
+    await app.close()
+    if (before === undefined) delete process.env.NODE_ENV
+    else process.env.NODE_ENV = before
+    const tables = lines.filter(line => line.includes('the routes of this application\\nroute  '))
+    t.equal(tables.length, expected, `${level} in ${environment}`)
+    t.ok(tables.every(line => line.includes('GET /x')))
+  }
+})
