@@ -11,7 +11,7 @@ function cellsOf ({ method, url, access, schemes, rules, from, reason, file }: A
 export function auditTable (rows: readonly AuditRow[]): string {
   const lines: ReadonlyArray<readonly string[]> = [titles, ...rows.map(cellsOf)]
   const widths = titles.map((_, i) => Math.max(...lines.map(cells => String(cells[i]).length)))
-  return lines.map(cells => cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join('  ').trimEnd()).join('\n')
+  return lines.map(cells => cells.map((cell, i) => cell.padEnd(Number(widths[i]))).join('  ').trimEnd()).join('\n')
 }
 
 /** Writes the audit as a table of Markdown. */

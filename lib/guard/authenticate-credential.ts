@@ -31,15 +31,14 @@ export async function authenticateCredential (
   const place = placeOf(bound)
   if (credential === undefined || credential === null || credential === '') return absent
   if (typeof credential !== 'string') return invalid('the credential is not a string')
-  const { failure, outcome, cause } = await askScheme(bound, viewWith(request, bound, [place, credential]))
+  const { failure, outcome } = await askScheme(bound, viewWith(request, bound, [place, credential]))
   if (failure !== null) {
     const { code, scheme, detail } = failure
-    if (code === 'AUTH_FAULT') throw internalError(detail, cause)
     request.log.info({ auth: { code, scheme, reason: detail } }, 'credential refused')
   }
-  return outcome?.kind === 'authenticated'
+  return outcome.kind === 'authenticated'
     ? callerOf({ bound, outcome }, carrierOf(request), permissions)
-    : outcome ?? absent
+    : outcome
 }
 
 /** Words in `Authorization` for which browsers ask people, and which they then send by themselves. */

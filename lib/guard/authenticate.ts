@@ -147,15 +147,18 @@ function retryOf ({ retryAfter }: { readonly retryAfter: unknown }): { readonly 
 
 /** The answer of one scheme, with the failure that it means for a request. */
 interface Asked {
-  readonly outcome: Outcome | null
+  readonly outcome: Outcome
+  /** `null` for a valid, absent or foreign credential. */
   readonly failure: AuthFailure | null
-  readonly cause?: unknown
 }
 
-/** Calls one scheme for a request of its own, outside of any policy. */
+/**
+ * Calls one scheme for a request of its own, outside of any policy.
+ * @throws {AuthError} `AUTH_FAULT` if the scheme throws.
+ */
 export async function askScheme (bound: BoundScheme, request: FastifyRequest): Promise<Asked> {
   const answer = await callScheme(bound, new RequestState(request), () => bound.scheme.authenticate(request))
-  if (answer.kind === 'faulty') return { outcome: null, failure: failureOf(bound, answer), cause: answer.cause }
+  if (answer.kind === 'faulty') throw internalError(answer.detail, answer.cause)
   const { kind } = answer
   const isFailure = kind !== 'authenticated' && kind !== 'absent' && kind !== 'foreign'
   return { outcome: answer, failure: isFailure ? failureOf(bound, answer) : null }

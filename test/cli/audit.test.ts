@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
-import Fastify, { type FastifyInstance } from 'fastify'
+import { runInThisContext } from 'node:vm'
+import Fastify, { type FastifyInstance, type FastifyPluginCallback } from 'fastify'
 import t from 'tap'
 import { run } from '../../lib/cli/run.js'
 import type { Terminal } from '../../lib/cli/terminal.js'
@@ -75,9 +76,13 @@ t.test('loads an application, a function that makes one and a plugin, without li
     app.addHook('onListen', async () => { throw new Error('it listens') })
     app.get('/orders', async () => [])
   })
-  for (const name of ['factory.ts', 'compiled.cjs']) {
+  for (const name of ['factory.ts', 'compiled.cjs', 'nested.ts']) {
     t.match(await ran(join(apps, name)), { code: 0, stdout: /GET \/orders/ }, name)
   }
+  const code = '(app, options, done) => { app.get("/evaluated", async () => ""); done() }'
+  const plugin = runInThisContext(code, { filename: 'evaluated' }) as FastifyPluginCallback
+  audited(app => { app.register(plugin) })
+  t.match((await ran(factory)).stdout, /^GET \/evaluated +required +user +default$/m, 'a file that is not known')
   let isClosed = false
   audited(app => { app.addHook('onClose', async () => { isClosed = true }) })
   t.match(await ran(factory), { code: 0 })

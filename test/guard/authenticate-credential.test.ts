@@ -50,7 +50,9 @@ t.test('A credential in a message', async t => {
     const app = Fastify()
     await app.register(websocket)
     await app.register(gatehouse, { schemes: { user } })
+    const sockets: { terminate (): void }[] = []
     app.get('/graphql', { websocket: true, config: { auth: false } }, (socket, request) => {
+      sockets.push(socket)
       socket.on('message', async (data: unknown) => {
         const { payload } = JSON.parse(String(data)) as { payload: { token?: unknown } }
         const caller = await app.gatehouse.authenticate('user', payload.token, { request })
@@ -76,6 +78,8 @@ t.test('A credential in a message', async t => {
     good.socket.terminate()
     const short = await connect(await app.gatehouse.tokens.issue({ id: 'ada' }, { expiresIn: 1 }))
     t.strictSame(await short.ended, [4401, 'AUTH_TOKEN_EXPIRED'])
+    // an injected connection does not end by itself
+    for (const socket of sockets) socket.terminate()
   })
 
   await t.test('has the outcome that it has on a request, with load, signal and allows', async t => {

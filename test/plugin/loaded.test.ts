@@ -1,10 +1,18 @@
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { bundle, spawnNode } from '../fixtures/programs.js'
+import { root } from '../house/source.js'
+
+const program = 'test/plugin/loaded-program.ts'
 
 async function run (...args: string[]) {
-  const child = spawnNode([bundle('test/plugin/loaded-program.ts'), ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  return await read(spawnNode([bundle(program), ...args], { stdio: ['ignore', 'pipe', 'inherit'] }))
+}
+
+async function read (child: ChildProcess) {
   const [printed] = await Promise.all([text(child.stdout as NodeJS.ReadableStream), once(child, 'exit')])
   return JSON.parse(printed) as { readonly result: string, readonly loaded: readonly string[] }
 }
@@ -33,8 +41,10 @@ t.test('An application loads the packages and addons that it uses, and no others
 
 t.test('An addon that cannot be loaded stops only an application that needs it, with a sentence', async t => {
   t.equal((await run('keys', 'sodium-native')).result, '200')
+  // not bundled, so that its coverage counts
+  const sources = ['--import=tsx', join(root, program), 'sessions', 'sodium-native']
   t.equal(
-    (await run('sessions', 'sodium-native')).result,
+    (await read(spawn(process.execPath, sources, { stdio: ['ignore', 'pipe', 'inherit'] }))).result,
     'schemes.web seals its cookies with the addon sodium-native, which cannot be loaded on this machine: Cannot find ' +
     "addon 'sodium-native'. Install the packages on the machine and with the version of Node that run them (npm ci, " +
     'or npm rebuild sodium-native). Schemes without a session do not need it.'

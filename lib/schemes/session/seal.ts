@@ -1,7 +1,7 @@
 import { hkdfSync } from 'node:crypto'
 import type {} from '@fastify/secure-session'
 import type { FastifyInstance } from 'fastify'
-import { isError, misconfigured } from '../../errors.js'
+import { misconfigured } from '../../errors.js'
 
 /** The result of {@link Seal.open}. */
 export interface Opened {
@@ -59,7 +59,7 @@ async function loadEngine (scheme: string) {
   try {
     return (await import('@fastify/secure-session')).default
   } catch (error) {
-    const reason = isError(error) ? error.message.split('\n', 1)[0] : 'it threw'
+    const [reason] = String((error as Error).message).split('\n', 1)
     throw misconfigured(`schemes.${scheme} seals its cookies with the addon sodium-native, which cannot be loaded on ` +
       `this machine: ${reason}. Install the packages on the machine and with the version of Node that run them ` +
       '(npm ci, or npm rebuild sodium-native). Schemes without a session do not need it.')
