@@ -1,3 +1,91 @@
+import type { AuthErrorCode } from './error.js'
+
+/** Holds the fields that all events about a request have. */
+interface RequestEvent {
+  /** Fastify's `request.id`, which is in each log line of the request as well. */
+  readonly requestId: string
+  readonly method: string
+  /** The URL pattern of the route, such as `/orders/:id`; `null` if there is no such route. */
+  readonly route: string | null
+}
+
+/** Reports that a credential was accepted. A request with several credentials has an event for each. */
+export interface AuthenticatedEvent extends RequestEvent {
+  readonly scheme: string
+  /** The realm of the principal, who is identified by it together with {@link id}. */
+  readonly realm: string
+  readonly id: string
+}
+
+/** Reports that a request was refused. */
+export interface RefusedEvent extends RequestEvent {
+  readonly code: AuthErrorCode
+  /** The scheme that refused the credential; `null` if none was sent. */
+  readonly scheme: string | null
+  /** The reason, for operators: it is not sent to the client. */
+  readonly reason: string
+}
+
+/** Reports that a request exceeded a limit. */
+export interface ThrottledEvent extends RefusedEvent {
+  /** Seconds after which the client may try again; `null` if unknown. */
+  readonly retryAfter: number | null
+}
+
+/** Reports that a request ended with a 500, because of an error of the plugin or of a function of the application. */
+export interface FaultEvent extends RequestEvent {
+  readonly code: AuthErrorCode
+  readonly reason: string
+}
+
+/** Reports that a session began or ended. */
+export interface SessionEvent extends RequestEvent {
+  readonly scheme: string
+  readonly realm: string
+  readonly id: string
+  /** The id of the session: a hash, which gives no access. */
+  readonly session: string
+}
+
+/** Reports a login. */
+export interface LoginEvent extends SessionEvent {
+  /** `true` if the session replaces a live one of the same principal. */
+  readonly renewed: boolean
+}
+
+/** Reports what happened to an API key. */
+export interface KeyEvent {
+  readonly scheme: string
+  /** The id of the key: a hash, which gives no access. */
+  readonly key: string
+  /** The owner's realm and id. */
+  readonly realm: string
+  readonly id: string
+}
+
+/** Reports that an API key was replaced. */
+export interface KeyRotatedEvent extends KeyEvent {
+  /** The id of the new key. */
+  readonly successor: string
+}
+
+/** Reports that an API key was revoked. */
+export interface KeyRevokedEvent extends KeyEvent {
+  /** `true` if it was revoked by `revokeLeaked`. */
+  readonly leaked: boolean
+}
+
+/** Reports that a call of the store failed or timed out, after calls that succeeded. */
+export interface StoreDownEvent {
+  readonly reason: string
+}
+
+/** Reports that the store answers again. */
+export interface StoreUpEvent {
+  /** Milliseconds since `store-down`. */
+  readonly downFor: number
+}
+
 /** Reports that a token was signed for a principal. */
 export interface TokenIssuedEvent {
   readonly scheme: string
@@ -100,6 +188,20 @@ export interface KeysFailedEvent {
 
 /** Maps the name of every event to its payload. The channel of an event is `fastify-gatehouse:<name>`. */
 export interface GatehouseEvents {
+  readonly authenticated: AuthenticatedEvent
+  readonly refused: RefusedEvent
+  readonly denied: RefusedEvent
+  readonly throttled: ThrottledEvent
+  readonly unavailable: ThrottledEvent
+  readonly fault: FaultEvent
+  readonly login: LoginEvent
+  readonly logout: SessionEvent
+  readonly 'key-created': KeyEvent
+  readonly 'key-rotated': KeyRotatedEvent
+  readonly 'key-revoked': KeyRevokedEvent
+  readonly 'key-used-after-end': KeyEvent
+  readonly 'store-down': StoreDownEvent
+  readonly 'store-up': StoreUpEvent
   readonly 'token-issued': TokenIssuedEvent
   readonly 'token-refreshed': TokenRefreshedEvent
   readonly 'token-reused': TokenReusedEvent

@@ -1,10 +1,26 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Channel } from 'node:diagnostics_channel'
+import type { FastifyRequest } from 'fastify'
+import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
 import type { GatehouseEventName, GatehouseEvents } from '../../types/events.js'
 import { deepFrozenCopy } from '../util/objects.js'
 
 /** The channels of all events. As the type is a record of all names, none can be missing. */
 const channels: Readonly<Record<GatehouseEventName, Channel>> = {
+  authenticated: channel('fastify-gatehouse:authenticated'),
+  refused: channel('fastify-gatehouse:refused'),
+  denied: channel('fastify-gatehouse:denied'),
+  throttled: channel('fastify-gatehouse:throttled'),
+  unavailable: channel('fastify-gatehouse:unavailable'),
+  fault: channel('fastify-gatehouse:fault'),
+  login: channel('fastify-gatehouse:login'),
+  logout: channel('fastify-gatehouse:logout'),
+  'key-created': channel('fastify-gatehouse:key-created'),
+  'key-rotated': channel('fastify-gatehouse:key-rotated'),
+  'key-revoked': channel('fastify-gatehouse:key-revoked'),
+  'key-used-after-end': channel('fastify-gatehouse:key-used-after-end'),
+  'store-down': channel('fastify-gatehouse:store-down'),
+  'store-up': channel('fastify-gatehouse:store-up'),
   'token-issued': channel('fastify-gatehouse:token-issued'),
   'token-refreshed': channel('fastify-gatehouse:token-refreshed'),
   'token-reused': channel('fastify-gatehouse:token-reused'),
@@ -14,6 +30,16 @@ const channels: Readonly<Record<GatehouseEventName, Channel>> = {
   'client-refused': channel('fastify-gatehouse:client-refused'),
   'keys-fetched': channel('fastify-gatehouse:keys-fetched'),
   'keys-failed': channel('fastify-gatehouse:keys-failed')
+}
+
+/** Returns true if anybody subscribes to an event. Ask before you make a payload for each request. */
+export function isObserved (name: GatehouseEventName): boolean {
+  return channels[name].hasSubscribers
+}
+
+/** Returns the fields of events about a request. */
+export function requestFields ({ id, method, routeOptions }: FastifyRequest) {
+  return { requestId: String(id), method, route: routeOptions.url ?? null }
 }
 
 /**
@@ -26,4 +52,23 @@ const channels: Readonly<Record<GatehouseEventName, Channel>> = {
 export function publish<N extends GatehouseEventName> (name: N, payload: GatehouseEvents[N]): void {
   const target = channels[name]
   if (target.hasSubscribers) target.publish(deepFrozenCopy(payload))
+}
+
+/** Publishes the event of a refusal, by its code. */
+export function publishRefusal (request: FastifyRequest, { code, scheme, detail, retryAfter }: AuthFailure): void {
+  const name = eventOf(code)
+  if (!isObserved(name)) return
+  const fields = { ...requestFields(request), code, scheme, reason: detail }
+  if (name === 'throttled' || name === 'unavailable') publish(name, { ...fields, retryAfter })
+  else publish(name, fields)
+}
+
+function eventOf (code: AuthErrorCode): 'refused' | 'denied' | 'throttled' | 'unavailable' {
+  switch (code) {
+    case 'AUTH_ACCESS_DENIED':
+    case 'AUTH_CROSS_SITE': return 'denied'
+    case 'AUTH_RATE_LIMITED': return 'throttled'
+    case 'AUTH_UNAVAILABLE': return 'unavailable'
+    default: return 'refused'
+  }
 }

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
+import { isObserved, publish as publishEvent, requestFields } from '../events/events.js'
 import type { Policy } from '../policy/policy.js'
 import { rateLimitFor, type RateLimit } from '../policy/rate-limit.js'
 import type { Permissions } from '../policy/requirements.js'
@@ -224,10 +225,19 @@ function publish (pass: Pass, reply: FastifyReply): void {
   const state = ensureState(reply.request)
   state.undo?.()
   state.undo = null
+  if (isObserved('authenticated')) publishIdentities(pass, state)
   state.pass = pass
   state.auth = null
   const cacheControl = cacheControlOf(pass.identities)
   if (cacheControl !== undefined && !reply.hasHeader('cache-control')) reply.header('cache-control', cacheControl)
+}
+
+/** Publishes an event for each credential that no other guard of the request has accepted before. */
+function publishIdentities ({ identities }: Pass, { pass: previous, request }: RequestState): void {
+  for (const { bound, outcome: { principal: { realm, id } } } of identities) {
+    if (previous?.identities.some(known => known.bound === bound) === true) continue
+    publishEvent('authenticated', { ...requestFields(request), scheme: bound.name, realm, id })
+  }
 }
 
 /** Publishes the pass of a route's own guard, which the second stage requires. */

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
+import { isObserved, publish, publishRefusal, requestFields } from '../events/events.js'
 import type { Policy } from '../policy/policy.js'
 import { isThenable } from '../util/answer.js'
 import { watchSend } from '../util/response.js'
@@ -42,6 +43,7 @@ export class Responder {
   refuse (reply: FastifyReply, policy: Policy, failure: AuthFailure): Ended {
     const { code, scheme, detail, retryAfter, headers = null } = failure
     reply.request.log.info({ auth: { code, scheme, reason: detail } }, 'request refused')
+    publishRefusal(reply.request, failure)
     forbidReuse(reply)
     try {
       if (headers !== null) setHeaders(reply, headers)
@@ -59,6 +61,9 @@ export class Responder {
   sendInternalError (reply: FastifyReply, error: AuthError): Ended {
     reply.request.log.error(
       { err: error.cause, auth: { code: error.code, reason: error.detail } }, 'authentication fault')
+    if (isObserved('fault')) {
+      publish('fault', { ...requestFields(reply.request), code: error.code, reason: error.detail })
+    }
     forbidReuse(reply)
     return this.#send(reply, error)
   }

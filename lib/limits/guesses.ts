@@ -5,6 +5,7 @@ import type { CrossSite, Limited, Unavailable } from '../../types/outcome.js'
 import type { Checked, Guesses } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
 import { AuthError, authFailure, refusal } from '../errors.js'
+import { publishRefusal } from '../events/events.js'
 import { changesState, otherSite } from '../guard/cross-site.js'
 import { crossSite, limited, unavailable, unavailableOr } from '../kit/outcome.js'
 import { isNo } from '../util/answer.js'
@@ -178,9 +179,12 @@ const codes = {
 /** Sets `Retry-After` on the reply, because error handlers of applications may not copy the headers of an error. */
 function refuseLogin (reply: FastifyReply, outcome: Refused): never {
   const code = codes[outcome.kind]
-  if ('retryAfter' in outcome) reply.header('retry-after', outcome.retryAfter)
+  const retryAfter = 'retryAfter' in outcome ? outcome.retryAfter : null
+  if (retryAfter !== null) reply.header('retry-after', retryAfter)
   reply.request.log.info({ auth: { code, reason: outcome.detail } }, 'login refused')
-  throw refusal(authFailure(code, null, outcome.detail))
+  const failure = authFailure(code, null, outcome.detail, { retryAfter })
+  publishRefusal(reply.request, failure)
+  throw refusal(failure)
 }
 
 /** Characters of a name that are compared. Longer names with the same beginning share a count. */

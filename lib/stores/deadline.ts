@@ -1,6 +1,7 @@
 import type { Duration } from '../../types/duration.js'
 import type { Store, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError } from '../errors.js'
+import { publish } from '../events/events.js'
 import { duration, object, optional } from '../util/options.js'
 import { createOperations, StoreUnavailable, toStoreError } from './errors.js'
 
@@ -62,10 +63,12 @@ function createDeadline (limit: number): Deadline {
   let answeredAt = -Infinity
   /** The time of the next probe; `null` while the store answers. */
   let probeAt: number | null = null
+  const state = createStoreState()
 
   const answered = (): void => {
     answeredAt = performance.now()
     probeAt = null
+    state.noteSuccess()
   }
 
   function end<T> (operation: string, work: () => Promise<T>): Promise<T> {
@@ -74,7 +77,7 @@ function createDeadline (limit: number): Deadline {
       let expiry: NodeJS.Immediate | undefined
       const expire = (): void => {
         if (answeredAt < began) probeAt ??= performance.now() + probeInterval
-        reject(new StoreUnavailable('unanswered', `${operation} timed out after ${limit} ms`))
+        reject(state.noteFailure(new StoreUnavailable('unanswered', `${operation} timed out after ${limit} ms`)))
       }
       // If the event loop was blocked, the answer may already be in the socket, which is read before an immediate runs.
       const timer = setTimeout(() => { expiry = setImmediate(expire) }, limit)
@@ -88,8 +91,10 @@ function createDeadline (limit: number): Deadline {
         resolve(result)
       }, error => {
         settle()
+        const reason = toStoreError(operation, error)
         if (isReply(error)) answered()
-        reject(toStoreError(operation, error))
+        else state.noteFailure(reason)
+        reject(reason)
       })
     })
   }
@@ -106,6 +111,25 @@ function createDeadline (limit: number): Deadline {
   }
 
   return { call, end }
+}
+
+/** Publishes that the store fails, and that it works again: once for each time. */
+function createStoreState () {
+  /** The time of the first failure; `null` if the last call that ended succeeded. */
+  let downSince: number | null = null
+  return {
+    noteSuccess (): void {
+      if (downSince === null) return
+      publish('store-up', { downFor: Math.round(performance.now() - downSince) })
+      downSince = null
+    },
+    noteFailure<E extends AuthError> (error: E): E {
+      if (downSince !== null) return error
+      downSince = performance.now()
+      publish('store-down', { reason: error.detail })
+      return error
+    }
+  }
 }
 
 /** Returns true if an error came from a store that works: a full one, or one that refused a wrong argument. */

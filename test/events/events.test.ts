@@ -4,7 +4,26 @@ import t from 'tap'
 import { publish } from '../../lib/events/events.js'
 import type { GatehouseEventName, GatehouseEvents } from '../../types/events.js'
 
+const request = { requestId: 'req-1', method: 'GET', route: '/orders/:id' }
+const refusal = { ...request, code: 'AUTH_REQUIRED', scheme: null, reason: 'no credential' } as const
+const key = { scheme: 'service', key: 'hash', realm: 'people', id: 'alice' }
+const session = { ...request, scheme: 'web', realm: 'web', id: 'alice', session: 'hash' }
+
 const payloads: GatehouseEvents = {
+  authenticated: { ...request, scheme: 'api', realm: 'r', id: 'alice' },
+  refused: refusal,
+  denied: { ...refusal, code: 'AUTH_ACCESS_DENIED', scheme: 'api' },
+  throttled: { ...refusal, code: 'AUTH_RATE_LIMITED', retryAfter: 5 },
+  unavailable: { ...refusal, code: 'AUTH_UNAVAILABLE', retryAfter: null },
+  fault: { ...request, code: 'AUTH_FAULT', reason: 'a scheme threw' },
+  login: { ...session, renewed: false },
+  logout: session,
+  'key-created': key,
+  'key-rotated': { ...key, successor: 'other' },
+  'key-revoked': { ...key, leaked: false },
+  'key-used-after-end': key,
+  'store-down': { reason: 'store: get failed: ECONNREFUSED' },
+  'store-up': { downFor: 12 },
   'token-issued': {
     scheme: 'api',
     issuer: 'https://a.test',

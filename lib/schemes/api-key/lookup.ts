@@ -3,6 +3,7 @@ import type { ApiKeyCredential } from '../../../types/api-keys.js'
 import type { Authenticated, Outcome } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
 import type { Store, StoreChange } from '../../../types/store.js'
+import { publish } from '../../events/events.js'
 import { authenticated, expired, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { isThenable } from '../../util/answer.js'
@@ -22,6 +23,8 @@ interface KnownKey {
 }
 
 export interface KeyLookupOptions extends ManagedSettings {
+  /** The name of the scheme. */
+  readonly scheme: string
   readonly store: Store
   readonly lastUsed: LastUsed
   readonly log: FastifyBaseLogger
@@ -32,13 +35,15 @@ const cacheSize = 10_000
 
 /** Looks keys up by their id. Every request comes here: a cached key is answered synchronously, without the store. */
 export class KeyLookup {
+  readonly #scheme: string
   readonly #prefix: string
   readonly #store: Store
   readonly #lastUsed: LastUsed
   readonly #cache: TtlCache<KnownKey | null>
   readonly #watchers: RevocationWatch
 
-  constructor ({ prefix, staleness, store, lastUsed, log }: KeyLookupOptions) {
+  constructor ({ scheme, prefix, staleness, store, lastUsed, log }: KeyLookupOptions) {
+    this.#scheme = scheme
     this.#prefix = prefix
     this.#store = store
     this.#lastUsed = lastUsed
@@ -91,7 +96,11 @@ export class KeyLookup {
 
   #judge (id: string, known: KnownKey | null): KeyOutcome {
     if (known === null) return invalid('the API key is unknown')
-    if (known.end <= Date.now()) return expired('the API key expired')
+    if (known.end <= Date.now()) {
+      const { realm, id: owner } = known.outcome.principal
+      publish('key-used-after-end', { scheme: this.#scheme, key: id, realm, id: owner })
+      return expired('the API key expired')
+    }
     this.#lastUsed.record(id)
     return known.outcome
   }

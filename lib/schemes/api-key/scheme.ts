@@ -177,7 +177,7 @@ function createManagedKeys (
   const load = ownLoad ?? context.load
   const format = new KeyFormat(managed.prefix)
   const lastUsed = new LastUsed(store, app.log)
-  const lookup = new KeyLookup({ ...managed, store, lastUsed, log: app.log })
+  const lookup = new KeyLookup({ ...managed, scheme: name, store, lastUsed, log: app.log })
   const owners = load === null ? null : new Owners({ app, scheme: name, load, grants, staleness: managed.staleness })
   const unsubscribe = store.subscribe?.(kind, change => { lookup.applyChange(change) })
   app.addHook('onClose', async () => {
@@ -196,7 +196,10 @@ function createManagedKeys (
   // the scheme itself must not load the owner again: the result could give the key more rights
   const scheme = { authenticate, load: null, ...owners === null ? { ownerUnknown: true } : {} }
   return {
-    scheme, features: { apiKeys: new KeyService({ format, store, lookup, owners, lastUsed, grants, log: app.log }) }
+    scheme,
+    features: {
+      apiKeys: new KeyService({ scheme: name, format, store, lookup, owners, lastUsed, grants, log: app.log })
+    }
   }
 }
 

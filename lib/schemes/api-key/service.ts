@@ -6,6 +6,7 @@ import type { Principal } from '../../../types/principal.js'
 import type { SchemeContext } from '../../../types/scheme.js'
 import type { Store, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { AuthError, internalError } from '../../errors.js'
+import { publish } from '../../events/events.js'
 import { deepFreeze } from '../../util/objects.js'
 import { digestOf, isKeyId, type KeyFormat } from './key.js'
 import type { LastUsed } from './last-used.js'
@@ -16,6 +17,8 @@ import { checkOwner, type KeyFields, parseBounds, parseChange, parseInput, parse
 import { endOf, entryOf, kind, parseStoredKey } from './record.js'
 
 export interface KeyServiceOptions {
+  /** The name of the scheme. */
+  readonly scheme: string
   readonly format: KeyFormat
   readonly store: Store
   readonly lookup: KeyLookup
@@ -68,7 +71,7 @@ export class KeyService implements ApiKeyFeature {
     return {
       get: async id => (await finder(id)())?.record ?? null,
       update: async (id, change, ...bounds) => await this.#update(finder(id), change, bounds),
-      revoke: async id => await finder(id)() !== null && await this.#take(id),
+      revoke: async id => await this.#revoke(await finder(id)(), false),
       rotate: async (id, options) => await this.#rotate(finder(id), options)
     }
   }
@@ -80,6 +83,7 @@ export class KeyService implements ApiKeyFeature {
     return await this.#createWithin(owner, maxKeys, async () => {
       const created = this.#draft({ owner, ...fields, createdAt: now() })
       await this.#add(created.record)
+      publish('key-created', this.#eventOf(created.record))
       return created
     })
   }
@@ -114,7 +118,10 @@ export class KeyService implements ApiKeyFeature {
       const isReplaced = await (overlap === 0
         ? this.#end(stored)
         : this.#swap(stored, replacedBy(successor.record, record, overlap)))
-      if (isReplaced) return successor
+      if (isReplaced) {
+        publish('key-rotated', { ...this.#eventOf(record), successor: successor.record.id })
+        return successor
+      }
       await this.#take(successor.record.id)
       return null
     }
@@ -124,7 +131,19 @@ export class KeyService implements ApiKeyFeature {
   async revokeLeaked (key: string): Promise<void> {
     if (typeof key !== 'string' || this.#options.format.formOf(key) !== 'ours') return
     const id = digestOf(key)
-    if (await this.#take(id)) this.#options.log.warn({ apiKey: id }, 'a leaked API key was revoked')
+    if (await this.#revoke(await this.#find(id), true)) {
+      this.#options.log.warn({ apiKey: id }, 'a leaked API key was revoked')
+    }
+  }
+
+  async #revoke (found: Found | null, leaked: boolean): Promise<boolean> {
+    if (found === null || !await this.#take(found.record.id)) return false
+    publish('key-revoked', { ...this.#eventOf(found.record), leaked })
+    return true
+  }
+
+  #eventOf ({ id: key, owner: { realm, id } }: ApiKeyRecord) {
+    return { scheme: this.#options.scheme, key, realm, id }
   }
 
   /** Creates a key of an owner who may have `maxKeys`, one at a time, so that concurrent calls are counted too. */

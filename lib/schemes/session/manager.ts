@@ -4,6 +4,7 @@ import type { Outcome } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { LoginOptions, SessionCredential } from '../../../types/sessions.js'
 import { AuthError, authFailure, internalError, refusal } from '../../errors.js'
+import { publish, requestFields } from '../../events/events.js'
 import { absent, authenticated, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { cookieValues, createReader } from '../../kit/read-credential.js'
@@ -130,13 +131,16 @@ export class SessionManager {
     }
     this.#detach(request, session)
     this.#sendUncached(reply, line)
+    publish('login', { ...this.#eventOf(request, session), renewed: options.renew === true })
   }
 
   /** Ends every session that the request carries, also when it has several cookies, which `authenticate` refuses. */
   async logout (request: FastifyRequest, reply: FastifyReply): Promise<void> {
     this.#sendUncached(reply, this.cookie.removal)
-    await this.#end(request, this.#carried(request))
+    const carried = this.#carried(request)
+    await this.#end(request, carried)
     this.#detach(request, null)
+    for (const session of carried) publish('logout', this.#eventOf(request, session))
   }
 
   /** Writes the cookie that is due. Returns a promise only if the store must be queried. */
@@ -151,6 +155,10 @@ export class SessionManager {
     const alive = session === null || this.#liveness.isAlive(session)
     if (typeof alive === 'boolean') return alive ? this.#send(reply, due) : undefined
     return this.#sendIf(alive, reply, { due, isChanged })
+  }
+
+  #eventOf (request: FastifyRequest, { id: session, principal: { realm, id } }: Session) {
+    return { ...requestFields(request), scheme: this.#scheme, realm, id, session }
   }
 
   #newSession (

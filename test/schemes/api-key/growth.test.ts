@@ -28,6 +28,7 @@ t.test(`${count} distinct bad keys do not grow the heap`, async t => {
   const format = new KeyFormat('acme')
   const store = memoryStore()
   const lookup = new KeyLookup({
+    scheme: 'service',
     prefix: 'acme',
     staleness: 60_000,
     store,
@@ -87,6 +88,7 @@ t.test('bad keys do not evict good ones', async t => {
   const app = Fastify()
   const format = new KeyFormat('acme')
   const lookup = new KeyLookup({
+    scheme: 'service',
     prefix: 'acme',
     staleness: 60_000,
     store,

@@ -313,6 +313,7 @@ t.test('keeps long-lived connections while the store is unavailable, and asks ag
   const tap = tapped()
   const { log } = Fastify()
   const lookup = new KeyLookup({
+    scheme: 'service',
     prefix: 'acme',
     staleness: 5_000,
     store: tap.store,

@@ -1,0 +1,175 @@
+import { randomBytes } from 'node:crypto'
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import Fastify, { type FastifyInstance, type InjectOptions } from 'fastify'
+import t, { type Test } from 'tap'
+import gatehouse, { apiKey, memoryStore, session, type GatehouseEvents, type Store } from '../../lib/index.js'
+import { scripted } from '../fixtures/schemes.js'
+
+/** Records the events of these names, in order. */
+function record (t: Test, ...names: Array<keyof GatehouseEvents>): Array<readonly [string, unknown]> {
+  const seen: Array<readonly [string, unknown]> = []
+  for (const name of names) {
+    const listener = (message: unknown): void => { seen.push([name, message]) }
+    subscribe(`fastify-gatehouse:${name}`, listener)
+    t.teardown(() => unsubscribe(`fastify-gatehouse:${name}`, listener))
+  }
+  return seen
+}
+
+async function boot (t: Test, store: Store = memoryStore()): Promise<FastifyInstance> {
+  const app = Fastify({ genReqId: () => 'req-7' })
+  t.teardown(() => app.close())
+  await app.register(gatehouse, {
+    store,
+    schemes: {
+      own: scripted('own'),
+      service: apiKey({ managed: { prefix: 'acme' } }),
+      web: session({ secret: randomBytes(32).toString('base64url') })
+    },
+    default: ['own', 'service', 'web']
+  })
+  app.get('/orders/:id', () => 'in')
+  app.get('/admin', { config: { auth: { roles: 'admin' } } }, () => 'in')
+  app.get('/often', { config: { auth: { rateLimit: { max: 1, window: '1m' } } } }, () => 'in')
+  app.post('/login', { config: { auth: { public: 'logs in' } } }, async (_request, reply) => {
+    await reply.login({ id: 'ada' })
+  })
+  app.post('/guess', { config: { auth: { public: 'logs in' } } }, async (_request, reply) =>
+    await app.gatehouse.guesses.attempt(reply, 'ada', () => null) ?? reply.challenge())
+  app.post('/logout', async (_request, reply) => { await reply.logout() })
+  return app
+}
+
+const own = (value: string): InjectOptions['headers'] => ({ 'x-own': value })
+const fields = (route: string | null, method = 'GET') => ({ requestId: 'req-7', method, route })
+
+t.test('publishes who gets in and who is refused, with the pattern of the route', async t => {
+  const app = await boot(t)
+  const seen = record(t, 'authenticated', 'refused', 'denied', 'throttled', 'unavailable', 'fault')
+  const send = async (url: string, value?: string): Promise<number> => {
+    seen.length = 0
+    return (await app.inject({ url, ...value === undefined ? {} : { headers: own(value) } })).statusCode
+  }
+  t.equal(await send('/orders/7?secret=1', 'ann'), 200)
+  t.same(seen, [['authenticated', { ...fields('/orders/:id'), scheme: 'own', realm: 'own', id: 'ann' }]])
+  t.ok(Object.isFrozen(seen[0]?.[1]))
+  t.equal(await send('/orders/7'), 401)
+  t.match(seen, [['refused', { ...fields('/orders/:id'), code: 'AUTH_REQUIRED', scheme: null }]])
+  t.equal(await send('/orders/7', 'invalid'), 401)
+  t.match(seen, [['refused', { code: 'AUTH_INVALID_CREDENTIALS', scheme: 'own', reason: 'secret reason' }]])
+  t.equal(await send('/admin', 'ann'), 403)
+  t.match(seen, [['denied', { ...fields('/admin'), code: 'AUTH_ACCESS_DENIED', scheme: 'own' }]])
+  t.equal(await send('/often', 'ann'), 200)
+  t.equal(await send('/often', 'ann'), 429)
+  t.match(seen.at(-1), ['throttled', { code: 'AUTH_RATE_LIMITED', retryAfter: Number }])
+  t.equal(await send('/orders/7', 'unavailable'), 503)
+  t.match(seen, [['unavailable', { code: 'AUTH_UNAVAILABLE', retryAfter: 17 }]])
+  t.equal(await send('/orders/7', 'throw'), 500)
+  t.match(seen, [['fault', { ...fields('/orders/:id'), code: 'AUTH_FAULT', reason: String }]])
+})
+
+t.test('publishes wrong guesses, and those that were too many', async t => {
+  const app = await boot(t)
+  const seen = record(t, 'refused', 'throttled')
+  const guess = async () => (await app.inject({ method: 'POST', url: '/guess' })).statusCode
+  for (let i = 0; i < 5; i++) t.equal(await guess(), 401)
+  t.equal(await guess(), 429)
+  t.same(seen.map(([name]) => name), [...Array(5).fill('refused'), 'throttled'])
+  t.match(seen.at(-1), ['throttled', { ...fields('/guess', 'POST'), code: 'AUTH_RATE_LIMITED', retryAfter: Number }])
+})
+
+t.test('has no route for a path that does not exist', async t => {
+  const app = await boot(t)
+  app.addHook('onRequest', app.gatehouse.guard({ schemes: 'own' }))
+  const seen = record(t, 'refused')
+  t.equal((await app.inject('/nowhere')).statusCode, 401)
+  t.match(seen, [['refused', fields(null)]])
+})
+
+t.test('publishes an event for each credential once, whatever guards the request passes', async t => {
+  const app = await boot(t)
+  const both = { schemes: [{ all: ['own', 'service'] as const }] }
+  const twice = app.gatehouse.guard({ schemes: 'own' })
+  app.get('/both', { config: { auth: both }, preHandler: twice }, () => 'in')
+  const { key } = await app.gatehouse.apiKeys.of({ realm: 'own', id: 'ann' }).create({ name: 'laptop' })
+  const seen = record(t, 'authenticated')
+  t.equal((await app.inject({ url: '/both', headers: { ...own('ann'), 'x-api-key': key } })).statusCode, 200)
+  t.match(seen, [['authenticated', { scheme: 'own' }], ['authenticated', { scheme: 'service', id: 'ann' }]])
+})
+
+t.test('publishes logins and logouts, without the cookie', async t => {
+  const app = await boot(t)
+  const seen = record(t, 'login', 'logout')
+  const login = await app.inject({ method: 'POST', url: '/login' })
+  const [cookie = ''] = String(login.headers['set-cookie']).split(';')
+  t.match(seen, [['login', { ...fields('/login', 'POST'), scheme: 'web', realm: 'web', id: 'ada', renewed: false }]])
+  const { session: id } = seen[0]?.[1] as GatehouseEvents['login']
+  t.same((await app.gatehouse.sessions.of({ realm: 'web', id: 'ada' }).list()).map(each => each.id), [id])
+  t.equal((await app.inject({ method: 'POST', url: '/logout', headers: { cookie } })).statusCode, 200)
+  t.match(seen.slice(1), [['logout', { ...fields('/logout', 'POST'), scheme: 'web', id: 'ada', session: id }]])
+  t.notMatch(JSON.stringify(seen), cookie.split('=')[1]?.slice(0, 12))
+})
+
+t.test('publishes what happens to API keys, without the keys', async t => {
+  const app = await boot(t)
+  const seen = record(t, 'key-created', 'key-rotated', 'key-revoked', 'key-used-after-end')
+  const keys = app.gatehouse.apiKeys.of({ realm: 'people', id: 'ada' })
+  const [first, leaked] = [await keys.create({ name: 'a' }), await keys.create({ name: 'b' })]
+  const next = await keys.rotate(first.record.id, { overlap: 0 })
+  t.equal(await keys.revoke(String(next?.record.id)), true)
+  t.equal(await keys.revoke(String(next?.record.id)), false)
+  await app.gatehouse.apiKeys.revokeLeaked(leaked.key)
+  await app.gatehouse.apiKeys.revokeLeaked(leaked.key)
+  const base = { scheme: 'service', realm: 'people', id: 'ada' }
+  t.same(seen, [
+    ['key-created', { ...base, key: first.record.id }],
+    ['key-created', { ...base, key: leaked.record.id }],
+    ['key-rotated', { ...base, key: first.record.id, successor: next?.record.id }],
+    ['key-revoked', { ...base, key: next?.record.id, leaked: false }],
+    ['key-revoked', { ...base, key: leaked.record.id, leaked: true }]
+  ])
+  t.notMatch(JSON.stringify(seen), first.key.slice(5, 20))
+})
+
+t.test('publishes that a key was used after its end', async t => {
+  const app = await boot(t)
+  const seen = record(t, 'key-used-after-end')
+  const expiresAt = new Date(Date.now() + 60_000)
+  const keys = app.gatehouse.apiKeys.of({ realm: 'people', id: 'ada' })
+  const { key, record: { id } } = await keys.create({ name: 'a', expiresAt })
+  const send = async () => (await app.inject({ url: '/orders/7', headers: { 'x-api-key': key } })).statusCode
+  t.equal(await send(), 200)
+  t.intercept(Date, 'now', { value: () => expiresAt.getTime() + 1 })
+  t.equal(await send(), 401)
+  t.same(seen, [['key-used-after-end', { scheme: 'service', key: id, realm: 'people', id: 'ada' }]])
+})
+
+t.test('publishes once that the store is down, and once that it is back', async t => {
+  const inner = memoryStore()
+  let isDown = false
+  const get: Store['get'] = async (kind, id) => {
+    if (isDown) throw new Error('connection to 10.0.0.1 with password hunter2 refused')
+    return await inner.get(kind, id)
+  }
+  const app = await boot(t, { ...inner, get })
+  const seen = record(t, 'store-down', 'store-up')
+  const lookUp = async () => await app.gatehouse.apiKeys.ofAnyOwner().get(randomBytes(32).toString('base64url'))
+  await lookUp()
+  t.same(seen, [])
+  isDown = true
+  for (let i = 0; i < 3; i++) await t.rejects(lookUp(), { code: 'AUTH_UNAVAILABLE' })
+  isDown = false
+  for (let i = 0; i < 3; i++) await lookUp()
+  t.match(seen, [['store-down', { reason: 'store: get failed: Error' }], ['store-up', { downFor: Number }]])
+  t.notMatch(JSON.stringify(seen), 'hunter2')
+})
+
+t.test('a subscriber that throws changes no answer', async t => {
+  const app = await boot(t)
+  const listener = (): void => { throw new Error('of the subscriber') }
+  subscribe('fastify-gatehouse:refused', listener)
+  const thrown = new Promise(resolve => { process.once('uncaughtException', resolve) })
+  t.equal((await app.inject('/orders/7')).statusCode, 401)
+  unsubscribe('fastify-gatehouse:refused', listener)
+  t.match(await thrown, { message: 'of the subscriber' })
+})
