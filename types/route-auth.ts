@@ -35,7 +35,7 @@ interface Quantified<Name extends string> {
   readonly none?: readonly Name[]
 }
 
-/** The type of a misspelling. An error about it shows the right name. */
+/** The type that a misspelled name must have, so that the error of the compiler shows the right name. */
 export interface DidYouMean<Name extends string> {
   readonly 'Did you mean': Name
 }
@@ -155,7 +155,7 @@ export type GroupAuth = (SchemeName & NoFields) | (readonly SchemeExpr[] & NoFie
 export type GuardAuth = (true & NoFields) | GroupAuth | DetachedAuth
 
 /**
- * Declares the policy of a route in `config.auth`. Left out or `true`: the default. `false`: public. A name or a list:
- * short for `{ schemes }`.
+ * Declares the policy of a route in `config.auth`. If it is left out or `true`, the default applies; `false` makes the
+ * route public; a name or a list is short for `{ schemes }`.
  */
 export type RouteAuth = (false & NoFields) | GuardAuth | PublicAuth

@@ -84,7 +84,7 @@ function invalidOrigin (entry: string, suggestion = example): AuthError {
     `as '${suggestion}'.`)
 }
 
-/** Returns why no browser sends this origin, or `null`. */
+/** Returns the reason why browsers cannot send this origin, or `null` if they can. */
 function problemOf ({ protocol, host }: URL): string | null {
   const scheme = protocol.slice(0, -1)
   if (host.includes('*')) return 'and a wildcard matches nothing, as origins are compared whole: name each of them'

@@ -218,9 +218,9 @@ export function warnAboutTrustProxy (app: FastifyInstance): void {
       'which the client writes itself: every guess may come with an address of its own. Name the proxies instead, ' +
       "such as trustProxy: '10.0.0.0/8' or 'loopback'.")
   } else if (typeof trusted === 'number') {
-    app.log.warn(`fastify-gatehouse: trustProxy is ${trusted}, and Fastify then trusts no address: every client ` +
-      "behind the proxy has the proxy's own, and shares its guesses. Name the proxies instead, such as trustProxy: " +
-      "'10.0.0.0/8' or 'loopback'.")
+    app.log.warn(`fastify-gatehouse: trustProxy is ${trusted}. With a number, Fastify trusts no address, so all ` +
+      "clients behind the proxy have the proxy's address and share its guesses. Name the proxies instead, such as " +
+      "trustProxy: '10.0.0.0/8' or 'loopback'.")
   }
 }
 

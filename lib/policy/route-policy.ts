@@ -33,8 +33,8 @@ type Config = Record<string | symbol, unknown> & { url?: string, method?: unknow
 const publicRoute = publicPolicy('')
 
 /**
- * Stands for a preflight route that was added before our `onRoute`: both stages of the guard run in our `preHandler`,
- * with the default of its context.
+ * Marks a preflight route that was added before our `onRoute` hook. For such a route, both stages of the guard run in
+ * our `preHandler`, with the default policy of the route's context.
  */
 export const earlyPreflight = publicPolicy('')
 

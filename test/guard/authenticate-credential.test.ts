@@ -137,7 +137,7 @@ t.test('A credential in a message', async t => {
     }
   })
 
-  await t.test('is refused with AUTH_FAULT for schemes that browsers fill, and for wrong calls', async t => {
+  await t.test('is refused with AUTH_FAULT for wrong calls and for schemes whose credential browsers send', async t => {
     const http = (scheme: string) => noting({ type: 'http', scheme }).scheme
     const { app, requestWith } = await application(t, {
       web: session({ secret }),

@@ -86,7 +86,7 @@ function milliseconds (seconds: number): number {
   return Math.round(seconds * 1000)
 }
 
-/** Returns the timeouts of a session that was begun with `keep`, or without. */
+/** Returns the timeouts of a session; those for `keep` if the session was begun with it and they are set. */
 export function lifetimeOf ({ usual, kept }: Expiry, isKept: boolean): Lifetime {
   return isKept ? kept ?? usual : usual
 }

@@ -18,7 +18,7 @@ export interface Session {
   readonly seenAt: number
   /** The absolute end. */
   readonly endsAt: number
-  /** Begun with `keep`: the cookie stays when the browser is closed. */
+  /** True if the session was begun with `keep`: its cookie survives the closing of the browser. */
   readonly kept: boolean
   readonly data: Readonly<Record<string, unknown>>
 }

@@ -24,8 +24,8 @@ export interface Seals {
 }
 
 /**
- * Seconds, longer than any session. The engine does not distinguish an expired text from a forged one, which the scheme
- * must: it checks the expiry itself, by the times in the payload.
+ * The expiry that the engine is given, in seconds: longer than any session, so that it never applies. The engine does
+ * not distinguish an expired text from a forged one. The scheme must, so it checks the times in the payload itself.
  */
 const engineExpiry = 3_000_000_000
 
