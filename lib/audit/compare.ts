@@ -53,9 +53,11 @@ function compareSchemes (before: readonly SchemeSummary[], after: readonly Schem
 /** A role that includes more loosens every rule with what it includes. */
 function compareRoles (before: readonly RoleSummary[], after: readonly RoleSummary[]): readonly Difference[] {
   return namesIn(before, after).flatMap(name => {
-    const [old, now] = [before, after].map(all => all.filter(each => each.name === name).flatMap(included))
-    const added = now?.filter(each => old?.includes(each) === false) ?? []
-    const removed = old?.filter(each => now?.includes(each) === false) ?? []
+    const rightsIn = (all: readonly RoleSummary[]) => all.filter(each => each.name === name).flatMap(included)
+    const old = rightsIn(before)
+    const now = rightsIn(after)
+    const added = now.filter(each => !old.includes(each))
+    const removed = old.filter(each => !now.includes(each))
     if (added.length + removed.length === 0) return []
     const details = [
       ...added.length === 0 ? [] : [`includes now: ${added.join(', ')}`],

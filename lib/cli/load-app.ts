@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
@@ -5,6 +6,8 @@ import { onRegistration, type Registration } from '../audit/registration.js'
 import { AuthError, isError } from '../errors.js'
 import { isObject } from '../util/objects.js'
 import { Failure } from './terminal.js'
+
+const require = createRequire(import.meta.url)
 
 /** The exit code if an application cannot be loaded. */
 const notLoaded = 3
@@ -75,7 +78,7 @@ function isApp (value: unknown): value is FastifyInstance {
 }
 
 async function withPlugin (plugin: FastifyPluginAsync): Promise<FastifyInstance> {
-  const { default: Fastify } = await import('fastify')
+  const { default: Fastify }: typeof import('fastify') = require('fastify')
   const app = Fastify()
   app.register(plugin, {})
   return app

@@ -27,11 +27,7 @@ export class PolicyChallenges {
   constructor (policy: Policy) {
     this.#policy = policy
     for (const failure of possibleFailures(policy)) {
-      try {
-        this.#prepared.set(keyOf(failure), partsOf(policy, failure))
-      } catch {
-        // a challenge that cannot be serialised is an error of the request, not of the boot
-      }
+      this.#prepared.set(keyOf(failure), partsOf(policy, failure))
     }
   }
 

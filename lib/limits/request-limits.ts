@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import type { RateLimitOptions, RateLimitPluginOptions } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { OwnRateLimit } from '../../types/limits.js'
@@ -8,6 +9,8 @@ import type { Declaration } from '../policy/parse.js'
 import type { DeclaredRateLimit, RateLimit, RateLimitWindow } from '../policy/rate-limit.js'
 import { parseDuration } from '../util/duration.js'
 import { createPrivateSlot } from '../util/private-slot.js'
+
+const require = createRequire(import.meta.url)
 
 /**
  * Stands in for a request towards `@fastify/rate-limit`: the real request may have a `config.rateLimit` for the
@@ -215,7 +218,7 @@ async function createLimiterFactory (app: FastifyInstance, redis: object | null)
     decorateRequest: ignore,
     addHook: ignore
   })
-  const { default: rateLimit } = await import('@fastify/rate-limit')
+  const { default: rateLimit }: typeof import('@fastify/rate-limit') = require('@fastify/rate-limit')
   const run = rateLimit as unknown as (instance: FastifyInstance, options: RateLimitPluginOptions) => Promise<void>
   await run(wrapper, { global: false, ...redis === null ? {} : { redis, nameSpace: 'gatehouse-requests-' } })
   return decorators.get('createRateLimit') as Create

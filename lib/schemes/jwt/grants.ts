@@ -159,7 +159,7 @@ export class Grants {
     return Object.freeze({
       list: async () => {
         const records = await Promise.all((await this.#find(owner)).map(record => this.#recordOf(record)))
-        return records.sort((a, b) => a.lastUsedAt < b.lastUsedAt ? 1 : -1)
+        return records.sort((a, b) => b.lastUsedAt.localeCompare(a.lastUsedAt))
       },
       revoke: async (id: string) => (await this.#find(owner)).some(each => each.id === id) && await this.endFamily(id),
       revokeAll: async ({ except }: { readonly except?: string } = {}) => {

@@ -1,7 +1,10 @@
 import { hkdfSync } from 'node:crypto'
+import { createRequire } from 'node:module'
 import type {} from '@fastify/secure-session'
 import type { FastifyInstance } from 'fastify'
 import { misconfigured } from '../../errors.js'
+
+const require = createRequire(import.meta.url)
 
 /** The result of {@link Seal.open}. */
 export interface Opened {
@@ -39,7 +42,7 @@ export async function createSeals (
 ): Promise<Seals> {
   const names = { cookie: `gatehouse session ${scheme}`, returnPath: `gatehouse return path ${scheme}` }
   const keysFor = (purpose: string): Buffer[] => [...deriveKeys(secrets, purpose, scheme)]
-  const secureSession = await loadEngine(scheme)
+  const secureSession = loadEngine(scheme)
   let engine = app
   await app.register(async child => {
     await child.register(secureSession, [
@@ -55,9 +58,9 @@ export async function createSeals (
  * Loads the engine, with its addon, only where a scheme has sessions.
  * @throws {AuthError} `AUTH_MISCONFIGURED` if the addon was not built for this machine.
  */
-async function loadEngine (scheme: string) {
+function loadEngine (scheme: string) {
   try {
-    return (await import('@fastify/secure-session')).default
+    return (require('@fastify/secure-session') as typeof import('@fastify/secure-session')).default
   } catch (error) {
     const [reason] = String((error as Error).message).split('\n', 1)
     throw misconfigured(`schemes.${scheme} seals its cookies with the addon sodium-native, which cannot be loaded on ` +
