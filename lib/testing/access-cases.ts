@@ -34,15 +34,14 @@ interface Grants {
   readonly roles: readonly string[]
 }
 
-type Alternative = readonly BoundScheme[]
+type Alternative = readonly [acting: BoundScheme, ...others: readonly BoundScheme[]]
 
 /**
- * Returns the cases of a policy. Those that are let in come first, so that a cache in front of the guard has something
- * to give away when the others come.
+ * Returns the cases of a policy that is not public. Those that are let in come first, so that a cache in front of the
+ * guard has something to give away when the others come.
  */
 export function policyCases (policy: Policy): PolicyCases {
-  if (policy.access === 'public') return { cases: [], unproven: [] }
-  const all = policy.alternatives.map(alternative => alternativeCases(policy, alternative))
+  const all = policy.alternatives.map(alternative => alternativeCases(policy, alternative as Alternative))
   const cases = [...all.flatMap(({ cases }) => cases), ...nobodyCases(policy)]
   const order = ['entry', 'refusal', 'no entry']
   return {
@@ -69,7 +68,7 @@ function nobodyCases ({ access, schemes }: Policy): readonly AccessCase[] {
 }
 
 function alternativeCases (policy: Policy, alternative: Alternative): PolicyCases {
-  const name = alternative[0]?.name ?? ''
+  const [{ name }] = alternative
   const { rules, maxAge } = policy
   const choices = entryChoices(rules, name)
   const [first] = choices
@@ -106,7 +105,7 @@ interface CallerOf {
   readonly seconds: number
 }
 
-function asPrincipal (schemes: Alternative, { caller, expects, grants, seconds }: CallerOf): AccessCase {
+function asPrincipal (schemes: readonly BoundScheme[], { caller, expects, grants, seconds }: CallerOf): AccessCase {
   const outcomes = (id: string): ReadonlyMap<string, Outcome> => {
     const authenticatedAt = new Date(Date.now() - seconds * 1000)
     return new Map(schemes.map(({ name }) => [

@@ -52,17 +52,12 @@ export function injectAs<K extends SchemeName, P extends PrincipalInput & Partia
   return async request => {
     checkUse(app, call)
     await app.ready()
-    const outcomes = new Map(schemesOf(app, parsed.scheme).map(bound => [bound.name, outcomeOf(bound)]))
+    const outcomes = new Map(
+      schemesOf(app, parsed.scheme).map(bound => [bound.name, outcomeOf(bound, principal, parsed)])
+    )
     const injection = { outcomeOf: outcomesByName(outcomes), stubbed: false }
     const { response } = await runInjection(app, typeof request === 'string' ? { url: request } : request, injection)
     return response
-  }
-
-  function outcomeOf ({ name, scheme, features }: BoundScheme): Outcome {
-    const now = scheme.reportsAuthTime === true ? new Date() : null
-    const { authenticatedAt } = parsed
-    const credential = parsed.credential ?? (features.sessions === undefined ? null : emptySession())
-    return authenticated(principalFrom(principal, name), { credential, authenticatedAt: authenticatedAt ?? now })
   }
 }
 
@@ -81,6 +76,15 @@ function schemeNames (value: unknown, option: string): readonly string[] {
 function date (value: unknown, option: string): Date {
   if (value instanceof Date && !Number.isNaN(value.getTime())) return value
   throw misconfigured(`${option} must be a valid Date. Got ${describeValue(value)}.`)
+}
+
+function outcomeOf (
+  { name, scheme, features }: BoundScheme, principal: PrincipalInput, options: ReturnType<typeof parse>
+): Outcome {
+  const now = scheme.reportsAuthTime === true ? new Date() : null
+  const authenticatedAt = options.authenticatedAt ?? now
+  const credential = options.credential ?? (features.sessions === undefined ? null : emptySession())
+  return authenticated(principalFrom(principal, name), { credential, authenticatedAt })
 }
 
 /** Returns what handlers see of a session, whose data lasts for one request. */

@@ -28,7 +28,7 @@ function contextOf (): SchemeContext {
 function loginOf (app: FastifyInstance): () => Promise<string> {
   return async () => {
     const { headers } = await app.inject({ method: 'POST', url: '/login' })
-    return String(headers['set-cookie']).split(';', 1)[0] ?? ''
+    return String(headers['set-cookie']).replace(/;.*/s, '')
   }
 }
 

@@ -180,7 +180,7 @@ class TestedRoute {
     if (config === null && response.statusCode !== 404) return null
     if (reached !== undefined && isTwin(reached, this.route)) return null
     const where = reached === undefined ? 'no route' : `the route ${reached.url}`
-    return `${response.raw.req.url ?? ''} leads to ${where}; write examples for ${this.route.url}`
+    return `${String(response.raw.req.url)} leads to ${where}; write examples for ${this.route.url}`
   }
 
   #judge (expects: AccessCase['expects'], { response, handled }: Injected, settings: Settings): string | null {

@@ -56,6 +56,10 @@ const broken: Readonly<Record<string, readonly [Partial<Scheme>, RegExp]>> = {
   'writes an error where nothing was sent': [
     { challenge: () => ({ scheme: 'Device', params: { error: 'required' } }) }, /^writes challenges/
   ],
+  'treats HEAD differently': [
+    { authenticate: request => request.method === 'HEAD' ? invalid('HEAD') : ask(request as never) },
+    /^is enforced in every mode/
+  ],
   'is ambient': [{ ambient: true }, /^describes itself/],
   'has no name': [{ openapi: { type: 'apiKey', in: 'header', name: '' } }, /^describes itself/],
   'reads the first of two': [{

@@ -4,7 +4,7 @@ import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, {
-  apiKey, authenticated, basic, jwt, session, type AuthError, type GatehouseOptions, type Scheme
+  absent, apiKey, authenticated, basic, jwt, session, type AuthError, type GatehouseOptions, type Scheme
 } from '../../lib/index.js'
 import { testAccess, type TestAccessOptions } from '../../lib/testing/index.js'
 import { size } from '../fixtures/size.js'
@@ -67,6 +67,7 @@ t.test('meets every kind of rule, and comes just short of it', async t => {
     { schemes: { all: ['web', 'service'] }, scopes: 'a' },
     { schemes: [{ all: ['web', 'service'] }, 'service'] },
     { anyOf: [{ scopes: 'b' }, { schemes: 'web', roles: 'clerk' }] },
+    { scopes: { all: ['b'], none: ['c'] }, schemes: 'web' },
     { schemes: 'web', rateLimit: { max: 1, window: '1m' } }
   ] as const
   for (const [i, auth] of declared.entries()) app.post(`/${i}`, { config: { auth: auth as { scopes: 'a' } } }, ok)
@@ -100,6 +101,31 @@ t.test('reports what it cannot prove', async t => {
   ])
   t.equal(report.tests, 6)
   t.match([...found.keys()].find(title => title.startsWith('not')), /^not proven by testAccess, 7 in all: GET \/when: when owns; /)
+})
+
+t.test('sends bad credentials to every place where schemes look for them', async t => {
+  const seen = new Set<string>()
+  const open: Scheme = {
+    openapi: { type: 'openIdConnect', openIdConnectUrl: 'https://id.test' }, authenticate: () => absent
+  }
+  const mutual: Scheme = { openapi: { type: 'mutualTLS' }, authenticate: () => absent }
+  const tokens: Scheme = { openapi: { type: 'http', scheme: 'token' }, authenticate: () => absent }
+  const many = apiKey({
+    verify: () => null, from: ['authorization:Token', 'basic:username', 'cookie:key', 'query:key', 'header:x-key']
+  })
+  const all = { open, mutual, tokens, many }
+  const app = await appWith(t, { schemes: all, default: Object.keys(all) as ['open'] })
+  app.addHook('onRequest', async ({ headers, url }) => {
+    const other = headers['x-key'] === undefined ? url : 'x-key'
+    seen.add(headers.authorization?.split(' ', 1)[0] ?? headers.cookie ?? other)
+  })
+  app.register(async child => { child.get('*', ok) })
+  t.same((await results(app)).failures, [])
+  const bad = 'test-access-bad-credential'
+  t.same(
+    [...seen].sort(),
+    ['/test', `/test?key=${bad}`, 'Basic', 'Bearer', 'Token', `key=${bad}`, 'token', 'x-key'].sort()
+  )
 })
 
 t.test('makes up the path, the host and the version of a route', async t => {
@@ -238,6 +264,36 @@ t.test('finds a handler that an earlier hook calls for everybody', async t => {
   app.addHook('onSend', async (_request, reply) => { reply.code(404) })
   const { failures } = await results(app, { reach: true })
   t.match(failures[0], /a principal without the scope 'a', by 'service', GET: answered 404/)
+})
+
+t.test('finds a handler that callers with bad credentials reach, whatever it answers', async t => {
+  const any: Scheme = { openapi: { type: 'http', scheme: 'bearer' }, authenticate: () => authenticated({ id: 'any' }) }
+  const app = await appWith(t, { schemes: { any }, default: 'any' })
+  app.get('/orders', async (_request, reply) => await reply.code(404).send())
+  t.match((await results(app, { reach: true })).failures[0], /scheme 'any', GET: reached the handler, answered 404/)
+})
+
+t.test('says so where something in front of the guard answers 404', async t => {
+  const app = await appWith(t, {}, app => {
+    app.addHook('onRequest', async (_request, reply) => { await reply.code(404).send() })
+  })
+  app.get('/orders', ok)
+  t.match((await results(app)).failures[0], /\/orders leads to no route; write examples for \/orders/)
+})
+
+t.test('reports routes with constraints of the application', async t => {
+  const stored = new Map<unknown, never>()
+  const tenant = {
+    name: 'tenant',
+    storage: () => ({ get: (key: unknown) => stored.get(key) ?? null, set: stored.set.bind(stored) }),
+    deriveConstraint: (request: { readonly headers: Readonly<Record<string, unknown>> }) => request.headers['tenant'],
+    validate: () => true
+  }
+  const app = Fastify({ routerOptions: { constraints: { tenant } } } as object) as unknown as FastifyInstance
+  t.teardown(() => app.close())
+  await app.register(gatehouse, { schemes: { service: schemes().service } })
+  app.get('/orders', { constraints: { tenant: 'acme' } }, ok)
+  t.same((await results(app)).report, { tests: 0, unproven: ['GET /orders: its constraints cannot be met'] })
 })
 
 t.test('leaves the preflight route of @fastify/cors alone', async t => {
