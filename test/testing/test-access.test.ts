@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { runInThisContext } from 'node:vm'
 import middie from '@fastify/middie'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyInstance } from 'fastify'
@@ -256,6 +257,21 @@ t.test('finds a guard that refuses a principal with everything', async t => {
     child.get('/orders', { config: { auth: 'service' } }, ok)
   })
   t.match((await results(app)).failures[0], /a principal with everything, by 'service', GET: refused, answered 403/)
+})
+
+t.test('calls no handler where the guard fails after authentication, and says so without a file', async t => {
+  const limits = { plans: { free: { max: 5, window: 60 } } }
+  const app = await appWith(t, { schemes: { service: schemes().service }, default: 'service', limits })
+  let calls = 0
+  const handler = async () => { calls++ }
+  app.get('/fails', { config: { auth: { rateLimit: () => 'no such plan' } } }, handler)
+  t.same((await results(app)).failures, [], 'a 500 is neither 401 nor 403')
+  t.equal(calls, 0)
+  const open = await appWith(t, { schemes: { service: schemes().service }, default: 'service' }, app => {
+    app.addHook('onRequest', async (_request, reply) => { await reply.send('cached') })
+  })
+  open.register(runInThisContext('async app => { app.get("/orders", () => "ok") }', { filename: 'evaluated' }))
+  t.match((await results(open)).failures.at(-1), /^GET \/orders does not keep to its policy:\n/)
 })
 
 t.test('finds a handler that an earlier hook calls for everybody', async t => {
