@@ -79,7 +79,9 @@ t.test('refuses small-order points of Ed448, and no others', async t => {
   }
 })
 
-t.test('a small-order point verifies forged signatures, which is why they are refused', async t => {
+t.test('a small-order point verifies forged signatures, which is why they are refused', {
+  skip: Number.parseFloat(process.versions.openssl) >= 3.5 && 'OpenSSL 3.5.8 refuses them itself'
+}, async t => {
   const key = createPublicKey({
     key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(`01${'00'.repeat(31)}`, 'hex').toString('base64url') },
     format: 'jwk'
