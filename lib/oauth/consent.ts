@@ -11,6 +11,7 @@ import { oauthError } from './errors.js'
 import { seal, sealedAt } from './forms.js'
 import { prepareForm, sendConsentPage } from './pages.js'
 import { formOf, type Parameters } from './parameters.js'
+import { nothingLeft } from './resources.js'
 import type { Server } from './setup.js'
 
 /** The kind of the store's records of remembered consents. */
@@ -63,6 +64,7 @@ export async function askForConsent (
 
 function describe (server: Server, reply: FastifyReply, { asked, submitted }: Question): ConsentRequest {
   const { client, redirectUri, person, service, scopes, text } = asked
+  const offer = scopes.join(' ')
   return Object.freeze({
     client: Object.freeze({ id: client.id, name: client.name, isPublic: !client.isConfidential }),
     redirectUri,
@@ -71,7 +73,7 @@ function describe (server: Server, reply: FastifyReply, { asked, submitted }: Qu
     scopes: deepFreeze(scopes.map(name => ({ name, description: server.scopeDescriptions[name] || null }))),
     form: deepFreeze({
       action: `${server.prefix}/consent`,
-      fields: { request: text, seal: seal(server, 'consent', sealedText(asked)) }
+      fields: { request: text, offer, seal: seal(server, 'consent', sealedText({ ...asked, offer })) }
     }),
     submitted,
     approve: async (allowed: readonly string[], { remember = false }: { readonly remember?: boolean } = {}) =>
@@ -80,9 +82,16 @@ function describe (server: Server, reply: FastifyReply, { asked, submitted }: Qu
   })
 }
 
-/** The form belongs to one session and one request. */
-function sealedText ({ session, text }: Pick<PersonalRequest, 'session' | 'text'>): string {
-  return JSON.stringify([session, text])
+interface Form {
+  /** The query of the request. */
+  readonly text: string
+  /** The scopes that the page showed, separated by spaces. */
+  readonly offer: string
+}
+
+/** The form belongs to one session, one request, and the scopes that the page showed. */
+function sealedText ({ session, text, offer }: Form & { readonly session: string }): string {
+  return JSON.stringify([session, text, offer])
 }
 
 function checkAllowed (allowed: readonly string[], asked: readonly string[]): readonly string[] {
@@ -95,10 +104,13 @@ function checkAllowed (allowed: readonly string[], asked: readonly string[]): re
 export async function consent (server: Server, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const form = formOf(request)
   form.check()
-  const text = openForm(server, request, form)
+  const { text, offer } = openForm(server, request, form)
   return await answerTo(server, { reply, text }, async (destination, query) => {
     const checked = checkRequest(server, destination, query)
-    const asked = withPerson(server, request, { ...checked, text })
+    // the client or the person may have got scopes since, which the page did not show
+    const scopes = checked.scopes.filter(scope => offer.split(' ').includes(scope))
+    if (scopes.length === 0 && checked.scopes.length > 0) throw nothingLeft()
+    const asked = withPerson(server, request, { ...checked, scopes, text })
     if (server.consentPage !== null) return await askForConsent(server, reply, { asked, submitted: form.fields() })
     if (form.get('decision') !== 'allow') return refuseConsent(server, reply, asked)
     const remember = (asked.client.consent ?? server.consent) === 'remember'
@@ -106,11 +118,13 @@ export async function consent (server: Server, request: FastifyRequest, reply: F
   })
 }
 
-/** Returns the request of a form that was sent to this session. @throws {OAuthError} */
-function openForm (server: Server, { auth }: FastifyRequest, form: Parameters): string {
-  const [text, sealed] = [form.get('request') ?? '', form.get('seal') ?? '']
+/** Returns a form that was sent to this session. @throws {OAuthError} */
+function openForm (server: Server, { auth }: FastifyRequest, form: Parameters): Form {
+  const [text, offer] = [form.get('request') ?? '', form.get('offer') ?? '']
+  const sealed = form.get('seal') ?? ''
   const { id: session } = auth.credential as { readonly id: string }
-  if (sealedAt(server, 'consent', { text: sealedText({ session, text }), sealed }) !== null) return text
+  const isOwn = sealedAt(server, 'consent', { text: sealedText({ session, text, offer }), sealed }) !== null
+  if (isOwn) return { text, offer }
   throw oauthError('invalid_request', 'The form is not of this session, or is too old')
 }
 

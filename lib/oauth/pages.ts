@@ -78,6 +78,8 @@ export function sendOnwardPage (reply: FastifyReply, url: string): FastifyReply 
 export function sendConsentPage (reply: FastifyReply, asked: ConsentRequest): FastifyReply {
   const { client, person, redirectUri, scopes, form } = asked
   const { host, protocol } = new URL(redirectUri)
+  // whoever has a private-use scheme writes any host behind it
+  const target = /^https?:$/.test(protocol) ? host : protocol
   const name = escape(client.name)
   const fields = Object.entries(form.fields)
     .map(([key, value]) => `<input type="hidden" name="${escape(key)}" value="${escape(value)}">`).join('')
@@ -90,7 +92,7 @@ export function sendConsentPage (reply: FastifyReply, asked: ConsentRequest): Fa
     title,
     hasForm: true,
     body: `<p>You are logged in as <b>${escape(person.id)}</b>.</p>${wishes}` +
-      `<p>You will be sent to <b>${escape(host === '' ? protocol : host)}</b>.</p>` +
+      `<p>You will be sent to <b>${escape(target)}</b>.</p>` +
       `<form method="post" action="${escape(form.action)}">${fields}` +
       '<button name="decision" value="allow">Allow</button><button name="decision" value="deny">Deny</button></form>'
   })

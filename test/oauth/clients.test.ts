@@ -106,6 +106,45 @@ t.test('a public client of the store walks the code flow', async t => {
   t.equal((await call(app, tokens.body.access_token)).status, 401)
 })
 
+t.test('a consent is for the scopes that the page showed, whatever the client has got since', async t => {
+  const app = await serverApp(t, { oauth: { publicClients: true } })
+  const clients = app.gatehouse.oauth.clients.of(owner)
+  const uri = 'https://new.example.com/cb'
+  for (const scope of ['orders:read orders:write', undefined]) {
+    const { client } = await clients.create({
+      name: 'New', redirectUris: [uri], scopes: ['orders:read'], confidential: false
+    })
+    const { cookie } = await login(app)
+    const asked = { client_id: client.id, redirect_uri: uri, ...scope === undefined ? {} : { scope } }
+    const { answer } = await visit(app, authorizePath(asked), cookie)
+    await clients.update(client.id, { scopes: ['orders:read', 'orders:write'] })
+    const forged = answer.body.replace('value="orders:read"', 'value="orders:read orders:write"')
+    t.equal((await decide(app, forged, cookie)).status, 400)
+    const { params: { code = '' } } = await decide(app, answer.body, cookie)
+    const { body } = await redeem(app, code, { client_id: client.id, redirect_uri: uri })
+    t.equal(body.scope, 'orders:read')
+    const again = await visit(app, authorizePath({ ...asked, scope: 'orders:read orders:write' }), cookie)
+    await clients.update(client.id, { scopes: [] })
+    t.equal((await decide(app, again.answer.body, cookie)).params.error, 'invalid_scope')
+  }
+  const { client } = await clients.create({
+    name: 'New', redirectUris: [uri], scopes: ['orders:read'], confidential: false
+  })
+  const { cookie } = await login(app)
+  const fields = { client_id: client.id, redirect_uri: uri, scope: undefined }
+  const { answer } = await visit(app, authorizePath(fields), cookie)
+  await clients.update(client.id, { scopes: ['orders:write'] })
+  t.equal((await decide(app, answer.body, cookie)).params.error, 'invalid_scope', 'nothing is left of what was shown')
+})
+
+t.test('the consent page shows the scheme of a private-use URI, whose host proves nothing', async t => {
+  const redirectUris = ['com.evil.app://shop.example.com/cb']
+  const app = await serverApp(t, { oauth: { clients: { app: { redirectUris, scopes: ['orders:read'] } } } })
+  const { cookie } = await login(app)
+  const { answer } = await visit(app, authorizePath({ client_id: 'app', redirect_uri: redirectUris[0] }), cookie)
+  t.match(answer.body, 'sent to <b>com.evil.app:</b>')
+})
+
 t.test('wrong input is a fault that says what is wrong', async t => {
   const app = await serverApp(t, { oauth: { publicClients: true } })
   const clients = app.gatehouse.oauth.clients.of(owner)
