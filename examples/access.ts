@@ -8,7 +8,8 @@ export function callersOf ({ access, schemes }: AuditRow): string {
 
 /** Describes the rules of a route. For a public route, returns the reason why it is public. */
 export function rulesOf ({ rules, reason }: AuditRow): string {
-  return rules.length > 0 ? rules.join(', ').replace(/\b(\d+) s\b/g, (_, count) => duration(Number(count))) : reason ?? ''
+  if (rules.length === 0) return reason ?? ''
+  return rules.join(', ').replace(/\b(\d+) s\b/g, (_, count) => duration(Number(count)))
 }
 
 const units = [[86_400, 'day'], [3_600, 'hour'], [60, 'minute'], [1, 'second']] as const

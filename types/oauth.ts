@@ -55,7 +55,7 @@ export interface OAuthServerOptions {
   readonly publicClients?: boolean
 }
 
-/** What a person is asked to allow. */
+/** Describes what a person is asked to allow. */
 export interface ConsentRequest {
   readonly client: {
     readonly id: string

@@ -7,7 +7,7 @@ export interface Difference {
   readonly verdict: Verdict | 'note'
   /** The route, the role or the scheme: `GET /orders`, `role admin`. */
   readonly subject: string
-  /** What changed, one line each. */
+  /** The changes, one line each. */
   readonly details: readonly string[]
 }
 

@@ -1,13 +1,13 @@
 import type { AuditPolicy, AuditRow } from '../../types/audit.js'
 import { isObject } from '../util/objects.js'
 
-/** What a scheme accepts. Any change of it has to be looked at. */
+/** Lists what a scheme accepts. Any change has to be looked at. */
 export interface SchemeSummary {
   readonly name: string
   readonly accepts: Readonly<Record<string, unknown>>
 }
 
-/** What a role includes, directly or by other roles. */
+/** Lists what a role includes, directly or by other roles. */
 export interface RoleSummary {
   readonly name: string
   readonly roles: readonly string[]

@@ -2,7 +2,7 @@ import type {
   AuditConditions, AuditEntry, AuditPolicy, AuditRateLimit, AuditRequirements, AuditRule
 } from '../../types/audit.js'
 
-/** How a part of a policy changed. `unclear`: somebody has to look at it. */
+/** Classifies a change of a part of a policy. `unclear`: somebody has to look at it. */
 export type Verdict = 'loosened' | 'unclear' | 'tightened'
 
 /** One part of a policy that changed, as both policies have it. */

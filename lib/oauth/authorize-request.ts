@@ -6,7 +6,7 @@ import { Parameters } from './parameters.js'
 import { chooseResource, readScopes, scopesFor } from './resources.js'
 import { findClient, type Server } from './setup.js'
 
-/** Where the answer to an authorization request goes. */
+/** Describes where the answer to an authorization request goes. */
 export interface Destination {
   readonly client: Client
   readonly redirectUri: string

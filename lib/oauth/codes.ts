@@ -12,7 +12,7 @@ const lifetime = 60_000
 /** Milliseconds for which a used code is remembered, so that it ends its grant if it is presented again. */
 const rememberedFor = 600_000
 
-/** What a person has allowed, which a code stands for. */
+/** Describes what a person has allowed with a code. */
 export interface CodeGrant {
   readonly client: string
   readonly redirectUri: string

@@ -103,7 +103,6 @@ function checkAllowed (allowed: readonly string[], asked: readonly string[]): re
 /** Answers the submitted form of a consent page. */
 export async function consent (server: Server, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const form = formOf(request)
-  form.check()
   const { text, offer } = openForm(server, request, form)
   return await answerTo(server, { reply, text }, async (destination, query) => {
     const checked = checkRequest(server, destination, query)

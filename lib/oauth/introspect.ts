@@ -9,7 +9,6 @@ const claimNames = ['scope', 'client_id', 'sub', 'aud', 'iss', 'exp', 'iat', 'jt
 /** Returns what is known of an access token (RFC 7662), or only that it is not active. @throws {OAuthError} */
 export async function introspect (server: Server, request: FastifyRequest): Promise<object> {
   const form = formOf(request)
-  form.check()
   const client = await authenticateClient(server, request, form)
   const token = form.get('token')
   if (client.introspect.length === 0) throw oauthError('unauthorized_client', 'The client may not introspect tokens')

@@ -87,10 +87,14 @@ export function acceptForms (context: FastifyInstance): void {
   )
 }
 
-/** Returns the form of a request. @throws {OAuthError} `invalid_request` for any other body, or none. */
+/**
+ * Returns the form of a request.
+ * @throws {OAuthError} `invalid_request` for any other body, or none, and as {@link Parameters.check}.
+ */
 export function formOf ({ body }: FastifyRequest): Parameters {
   if (!(body instanceof Parameters)) {
     throw oauthError('invalid_request', 'The request must be form-encoded', { status: 415 })
   }
+  body.check()
   return body
 }

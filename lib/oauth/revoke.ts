@@ -7,7 +7,6 @@ import type { Server } from './setup.js'
 /** Revokes a token (RFC 7009). An unknown token is no error. @throws {OAuthError} */
 export async function revoke (server: Server, request: FastifyRequest): Promise<void> {
   const form = formOf(request)
-  form.check()
   const client = await authenticateClient(server, request, form)
   const token = form.get('token')
   if (token === null) throw oauthError('invalid_request', 'The parameter token is missing')

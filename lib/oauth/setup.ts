@@ -127,8 +127,8 @@ function servicesOf (names: readonly string[], { schemes }: Internals, person: s
   })
   for (const { scheme, realm } of services) {
     if (realm === person) continue
-    throw misconfigured(`The scheme '${scheme}' signs for people of the realm ${describeValue(realm)}, but people ` +
-      `log in with the scheme '${person}', whose realm is its name. Set schemes.${scheme}.sign.realm to '${person}'.`)
+    throw misconfigured(`People log in with the scheme '${person}', whose realm is its name, but the scheme ` +
+      `'${scheme}' signs for people of another realm. Set schemes.${scheme}.sign.realm to '${person}'.`)
   }
   return Object.freeze(services)
 }

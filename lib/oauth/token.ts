@@ -21,7 +21,6 @@ const grants: Readonly<Record<OAuthGrant, Grant>> = {
 /** Answers a token request (RFC 6749, 3.2). @throws {OAuthError} */
 export async function token (server: Server, request: FastifyRequest): Promise<IssuedTokens> {
   const form = formOf(request)
-  form.check()
   const client = await authenticateClient(server, request, form)
   const type = form.get('grant_type')
   if (type === null) throw oauthError('invalid_request', 'The parameter grant_type is missing')

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { GatehouseApiKeys } from '../../types/api-keys.js'
-import type { GatehouseSessions, OwnerSessions, SessionFeature } from '../../types/sessions.js'
+import type { GatehouseSessions, SessionFeature } from '../../types/sessions.js'
 import { internalError } from '../errors.js'
 import { parseOwner, parseRevokeAllOptions, parseSchemeOption } from './call-options.js'
 import { chooseProvider, providersOf, type BoundSchemes } from './schemes.js'
@@ -33,7 +33,8 @@ export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
     schemes: Object.freeze(providers.map(({ name }) => name)),
     of (owner: unknown, options: unknown = {}) {
       const parsedOwner = parseOwner(owner, 'sessions.of()')
-      return mergeSessions(chosen(options, 'sessions.of()').map(feature => feature.of(parsedOwner)))
+      const all = chosen(options, 'sessions.of()').map(feature => feature.of(parsedOwner))
+      return mergeOwned(all, { call: 'sessions.of().revokeAll()', lastUse: ({ lastSeenAt }) => lastSeenAt })
     },
     ofAnyOwner (options: unknown = {}) {
       const all = chosen(options, 'sessions.ofAnyOwner()').map(feature => feature.ofAnyOwner())
@@ -48,14 +49,28 @@ export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
   })
 }
 
-/** Combines the sessions that one owner has in several schemes. */
-function mergeSessions (all: readonly OwnerSessions[]): OwnerSessions {
+/** The calls that sessions and grants of one owner have alike. */
+interface Owned<R> {
+  list (): Promise<readonly R[]>
+  revoke (id: string): Promise<boolean>
+  revokeAll (options?: { readonly except?: string }): Promise<void>
+}
+
+interface MergeOptions<R> {
+  /** The name of `revokeAll` in messages. */
+  readonly call: string
+  /** Returns the time of the last use, in ISO 8601. */
+  readonly lastUse: (record: R) => string
+}
+
+/** Combines what one owner has in several schemes, the most recently used first. */
+export function mergeOwned<R> (all: ReadonlyArray<Owned<R>>, { call, lastUse }: MergeOptions<R>): Required<Owned<R>> {
   return Object.freeze({
     list: async () => (await Promise.all(all.map(each => each.list()))).flat()
-      .sort((a, b) => a.lastSeenAt < b.lastSeenAt ? 1 : -1),
+      .sort((a, b) => lastUse(b).localeCompare(lastUse(a))),
     revoke: async (id: string) => (await Promise.all(all.map(each => each.revoke(id)))).includes(true),
     revokeAll: async (options: unknown = {}) => {
-      const parsed = parseRevokeAllOptions(options, 'sessions.of().revokeAll()')
+      const parsed = parseRevokeAllOptions(options, call)
       await Promise.all(all.map(each => each.revokeAll(parsed)))
     }
   })

@@ -1,12 +1,13 @@
 import type { FastifyReply } from 'fastify'
-import type { GrantedTokens, OwnerGrants, PublicJwkSet, RefreshOptions, TokenFeature } from '../../types/features.js'
+import type { GrantedTokens, PublicJwkSet, RefreshOptions, TokenFeature } from '../../types/features.js'
 import type { AnyReply, GatehouseTokens } from '../../types/gatehouse.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import { type AuthError, authFailure, internalError, refusal } from '../errors.js'
 import { writeChallenges } from '../guard/challenge.js'
 import {
-  parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseRevokeAllOptions, parseSchemeOption
+  parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseSchemeOption
 } from './call-options.js'
+import { mergeOwned } from './feature-calls.js'
 import { chooseProvider, providersOf, type BoundSchemes, type Provider } from './schemes.js'
 
 const grantVerb = 'refresh tokens, which needs sign.refresh'
@@ -57,7 +58,8 @@ function createRevocationCalls (schemes: BoundSchemes): Pick<GatehouseTokens, 'o
       const name = parseSchemeOption(options, 'tokens.of()')
       const isOpen = name === undefined && listing.length > 0
       const chosen = isOpen ? listing : [chooseProvider(listing, name, signVerb)]
-      return mergeGrants(chosen.map(({ feature }) => feature(parsedOwner)))
+      const all = chosen.map(({ feature }) => feature(parsedOwner))
+      return mergeOwned(all, { call: 'tokens.of().revokeAll()', lastUse: ({ lastUsedAt }) => lastUsedAt })
     }
   }
 }
@@ -65,19 +67,6 @@ function createRevocationCalls (schemes: BoundSchemes): Pick<GatehouseTokens, 'o
 function notRevocable (name: string): string {
   return `an access token of schemes.${name} cannot be revoked, because sign.staleness is false. Revoke the refresh ` +
     'token, or leave sign.staleness out'
-}
-
-/** Combines the grants that one owner has at several schemes. */
-function mergeGrants (all: readonly OwnerGrants[]): OwnerGrants {
-  return Object.freeze({
-    list: async () => (await Promise.all(all.map(each => each.list()))).flat()
-      .sort((a, b) => a.lastUsedAt < b.lastUsedAt ? 1 : -1),
-    revoke: async (id: string) => (await Promise.all(all.map(each => each.revoke(id)))).includes(true),
-    revokeAll: async (options: unknown = {}) => {
-      const parsed = parseRevokeAllOptions(options, 'tokens.of().revokeAll()')
-      await Promise.all(all.map(each => each.revokeAll(parsed)))
-    }
-  })
 }
 
 /** Returns the public keys of the scheme that a call names, otherwise of the only issuer. */

@@ -39,7 +39,7 @@ export interface Policy {
   readonly detached: boolean
 }
 
-/** What the names in declarations mean. */
+/** Resolves the names in declarations. */
 export interface NamedParts {
   readonly schemes: ReadonlyMap<string, BoundScheme>
   readonly plans: Plans

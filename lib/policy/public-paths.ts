@@ -39,7 +39,8 @@ function parsePrefix (path: string, option: string): string | null {
   const star = path.indexOf('*')
   if (star === -1) return null
   if (/^\/+\*$/.test(path)) {
-    throw misconfigured(`${option} is '${path}', which would open every route. List the public paths one by one.`)
+    throw misconfigured(`${option} is '${path}', which would open every route. List the ` +
+      "public paths, or give a group of routes the default { public: 'why' } with gatehouse.default().")
   }
   if (star !== path.length - 1 || !path.endsWith('/*') || path.includes(':')) {
     throw misconfigured(`${option} is '${path}': '*' can only be at the end of a static prefix, as in '/docs/*'.`)

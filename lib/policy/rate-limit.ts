@@ -63,7 +63,7 @@ export const parsePlans: Parser<Plans> = (value, option) => {
   }
   return new Map(Object.entries(ownFields(value)).map(([plan, windows]) => {
     if (plan === '') throw misconfigured(`${option} has a plan with an empty name.`)
-    return [plan, Object.freeze({ plan, windows: parseWindows(windows, `${option}['${plan}']`) })]
+    return [plan, Object.freeze({ plan, windows: parseWindows(windows, `${option}.${plan}`) })]
   }))
 }
 

@@ -10,7 +10,7 @@ import { badCredentials } from './sample-request.js'
 
 /** One request to a route, and how it must end. */
 export interface AccessCase {
-  /** Who sends it, in words. */
+  /** The caller, in words. */
   readonly caller: string
   /**
    * `entry`: anything but 401 and 403. `refusal`: 401, 403, or a redirect to a login page. `no entry`: neither 2xx nor

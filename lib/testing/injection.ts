@@ -10,14 +10,14 @@ import { partsOf } from '../plugin/registrations.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { absent } from '../kit/outcome.js'
 
-/** What the test kit needs of a Fastify application, of any kind of server. */
+/** Describes the part of a Fastify application that the test kit needs, whatever its kind of server. */
 export interface TestedApp {
   readonly server: { readonly listening: boolean }
   ready (): PromiseLike<unknown>
   inject (options: InjectOptions): PromiseLike<LightMyRequestResponse>
 }
 
-/** How the guard treats one request of a test. */
+/** Tells the guard how to treat one request of a test. */
 export interface Injection {
   /** Returns the outcome of a scheme; `null`: the schemes themselves are called. */
   readonly outcomeOf: ((bound: BoundScheme) => Outcome) | null
@@ -25,7 +25,7 @@ export interface Injection {
   readonly stubbed: boolean
 }
 
-/** What became of one request of a test. */
+/** Describes the result of one request of a test. */
 export interface Injected {
   readonly response: LightMyRequestResponse
   /** `true` if the handler was called and did not fail. */

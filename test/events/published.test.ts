@@ -3,18 +3,8 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import Fastify, { type FastifyInstance, type InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { apiKey, memoryStore, session, type GatehouseEvents, type Store } from '../../lib/index.js'
+import { recordNamedEvents } from '../fixtures/events.js'
 import { scripted } from '../fixtures/schemes.js'
-
-/** Records the events of these names, in order. */
-function record (t: Test, ...names: Array<keyof GatehouseEvents>): Array<readonly [string, unknown]> {
-  const seen: Array<readonly [string, unknown]> = []
-  for (const name of names) {
-    const listener = (message: unknown): void => { seen.push([name, message]) }
-    subscribe(`fastify-gatehouse:${name}`, listener)
-    t.teardown(() => unsubscribe(`fastify-gatehouse:${name}`, listener))
-  }
-  return seen
-}
 
 async function boot (t: Test, store: Store = memoryStore()): Promise<FastifyInstance> {
   const app = Fastify({ genReqId: () => 'req-7' })
@@ -45,7 +35,7 @@ const fields = (route: string | null, method = 'GET') => ({ requestId: 'req-7', 
 
 t.test('publishes who gets in and who is refused, with the pattern of the route', async t => {
   const app = await boot(t)
-  const seen = record(t, 'authenticated', 'refused', 'denied', 'throttled', 'unavailable', 'fault')
+  const seen = recordNamedEvents(t, 'authenticated', 'refused', 'denied', 'throttled', 'unavailable', 'fault')
   const send = async (url: string, value?: string): Promise<number> => {
     seen.length = 0
     return (await app.inject({ url, ...value === undefined ? {} : { headers: own(value) } })).statusCode
@@ -70,7 +60,7 @@ t.test('publishes who gets in and who is refused, with the pattern of the route'
 
 t.test('publishes wrong guesses, and those that were too many', async t => {
   const app = await boot(t)
-  const seen = record(t, 'refused', 'throttled')
+  const seen = recordNamedEvents(t, 'refused', 'throttled')
   const guess = async () => (await app.inject({ method: 'POST', url: '/guess' })).statusCode
   for (let i = 0; i < 5; i++) t.equal(await guess(), 401)
   t.equal(await guess(), 429)
@@ -81,7 +71,7 @@ t.test('publishes wrong guesses, and those that were too many', async t => {
 t.test('has no route for a path that does not exist', async t => {
   const app = await boot(t)
   app.addHook('onRequest', app.gatehouse.guard({ schemes: 'own' }))
-  const seen = record(t, 'refused')
+  const seen = recordNamedEvents(t, 'refused')
   t.equal((await app.inject('/nowhere')).statusCode, 401)
   t.match(seen, [['refused', fields(null)]])
 })
@@ -92,14 +82,14 @@ t.test('publishes an event for each credential once, whatever guards the request
   const twice = app.gatehouse.guard({ schemes: 'own' })
   app.get('/both', { config: { auth: both }, preHandler: twice }, () => 'in')
   const { key } = await app.gatehouse.apiKeys.of({ realm: 'own', id: 'ann' }).create({ name: 'laptop' })
-  const seen = record(t, 'authenticated')
+  const seen = recordNamedEvents(t, 'authenticated')
   t.equal((await app.inject({ url: '/both', headers: { ...own('ann'), 'x-api-key': key } })).statusCode, 200)
   t.match(seen, [['authenticated', { scheme: 'own' }], ['authenticated', { scheme: 'service', id: 'ann' }]])
 })
 
 t.test('publishes logins and logouts, without the cookie', async t => {
   const app = await boot(t)
-  const seen = record(t, 'login', 'logout')
+  const seen = recordNamedEvents(t, 'login', 'logout')
   const login = await app.inject({ method: 'POST', url: '/login' })
   const [cookie = ''] = String(login.headers['set-cookie']).split(';')
   t.match(seen, [['login', { ...fields('/login', 'POST'), scheme: 'web', realm: 'web', id: 'ada', renewed: false }]])
@@ -112,7 +102,7 @@ t.test('publishes logins and logouts, without the cookie', async t => {
 
 t.test('publishes what happens to API keys, without the keys', async t => {
   const app = await boot(t)
-  const seen = record(t, 'key-created', 'key-rotated', 'key-revoked', 'key-used-after-end')
+  const seen = recordNamedEvents(t, 'key-created', 'key-rotated', 'key-revoked', 'key-used-after-end')
   const keys = app.gatehouse.apiKeys.of({ realm: 'people', id: 'ada' })
   const [first, leaked] = [await keys.create({ name: 'a' }), await keys.create({ name: 'b' })]
   const next = await keys.rotate(first.record.id, { overlap: 0 })
@@ -133,7 +123,7 @@ t.test('publishes what happens to API keys, without the keys', async t => {
 
 t.test('publishes that a key was used after its end', async t => {
   const app = await boot(t)
-  const seen = record(t, 'key-used-after-end')
+  const seen = recordNamedEvents(t, 'key-used-after-end')
   const expiresAt = new Date(Date.now() + 60_000)
   const keys = app.gatehouse.apiKeys.of({ realm: 'people', id: 'ada' })
   const { key, record: { id } } = await keys.create({ name: 'a', expiresAt })
@@ -152,7 +142,7 @@ t.test('publishes once that the store is down, and once that it is back', async 
     return await inner.get(kind, id)
   }
   const app = await boot(t, { ...inner, get })
-  const seen = record(t, 'store-down', 'store-up')
+  const seen = recordNamedEvents(t, 'store-down', 'store-up')
   const lookUp = async () => await app.gatehouse.apiKeys.ofAnyOwner().get(randomBytes(32).toString('base64url'))
   await lookUp()
   t.same(seen, [])

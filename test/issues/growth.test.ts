@@ -1,5 +1,3 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import type { FastifyRequest } from 'fastify'
 import t from 'tap'
 import { memoryStore, type Store } from '../../lib/index.js'
@@ -7,14 +5,11 @@ import { createGuessLimiter } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
 import { idOf, type Session } from '../../lib/schemes/session/payload.js'
 import { Revocations } from '../../lib/schemes/session/revocations.js'
+import { usedHeap } from '../fixtures/heap.js'
 
-/** At a smaller scale what bench/growth.ts sends through the whole application, 5,000,000 at a time. */
-setFlagsFromString('--expose-gc')
-const collect = runInNewContext('gc') as () => void
-
+/** At a smaller scale than bench/growth.ts, which sends 5,000,000 requests through the whole application. */
 function mebibytes (): number {
-  collect()
-  return process.memoryUsage().heapUsed / 1_048_576
+  return usedHeap() / 1_048_576
 }
 
 t.test('keeps only the id and owner of an ended session', t => {

@@ -1,10 +1,10 @@
 import { generateKeyPairSync } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import t from 'tap'
 import { fakeIssuer } from '../../lib/testing/index.js'
 import type { IssuerAlgorithm } from '../../lib/testing/index.js'
 import { token } from '../fixtures/tokens.js'
+import { recordEvents } from '../fixtures/events.js'
 import { clock, desk, routes, served, until } from './remote-app.js'
 
 const algorithms: readonly IssuerAlgorithm[] = ['RS256', 'PS384', 'ES256', 'ES512', 'EdDSA']
@@ -268,12 +268,7 @@ t.test('aborts fetches when the application closes', async t => {
 
 t.test('publishes events for fetches and failures', async t => {
   await using provider = await fakeIssuer({ algorithms: ['ES256', 'EdDSA'] })
-  const seen: unknown[] = []
-  const note = (message: unknown): void => { seen.push(message) }
-  for (const name of ['keys-fetched', 'keys-failed']) subscribe(`fastify-gatehouse:${name}`, note)
-  t.teardown(
-    () => { for (const name of ['keys-fetched', 'keys-failed']) unsubscribe(`fastify-gatehouse:${name}`, note) }
-  )
+  const seen = recordEvents(t, 'keys-fetched', 'keys-failed')
   const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
   provider.publish({ kty: 'oct', k: 'AAAA', kid: 'secret' })
   await statuses(provider.token())

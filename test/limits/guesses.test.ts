@@ -3,17 +3,14 @@ import t, { type Test } from 'tap'
 import plugin, { basic, type GatehouseOptions, type LimitsOptions, type Store } from '../../lib/index.js'
 import { StoreUnavailable } from '../../lib/stores/errors.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
+import { movableClock } from '../fixtures/clock.js'
 
-/** The clock of the process, to be moved: nothing here waits for a timer. */
-const realNow = Date.now
-let offset = 0
-Date.now = () => realNow() + offset
-t.teardown(() => { Date.now = realNow })
-t.beforeEach(() => { offset = 0 })
+/** The clock of the process: nothing here waits for a timer. */
+const clock = movableClock(t)
 const later = (seconds: number): void => {
   // A clock that is not a number would keep the memory store busy for ever, and hide which answer had no Retry-After.
   if (!Number.isFinite(seconds)) throw new Error('the answer says no Retry-After')
-  offset += seconds * 1000
+  clock.offset += seconds * 1000
 }
 
 const right = 'the right password'

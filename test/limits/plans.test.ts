@@ -119,8 +119,8 @@ t.test('a mistake stops the boot, and names the place', async t => {
   const options: [limits: unknown, sentence: string][] = [
     [{ plans: [] }, 'The option limits.plans must be an object from the name of a plan'],
     [{ plans: { '': { max: 1, window: 1 } } }, 'The option limits.plans has a plan with an empty name'],
-    [{ plans: { free: {} } }, "The option limits.plans['free'].max must be a whole number"],
-    [{ plans: { free: [{ max: 1, window: 0 }] } }, "The option limits.plans['free'][0].window must be more"],
+    [{ plans: { free: {} } }, 'The option limits.plans.free.max must be a whole number'],
+    [{ plans: { free: [{ max: 1, window: 0 }] } }, 'The option limits.plans.free[0].window must be more'],
     [{ plans, requests: 'gold' }, "The option limits.requests names the plan 'gold'"],
     [{ requests: 'gold' }, 'The option limits.requests limits requests by plan, but the option limits.plans is missing']
   ]

@@ -1,13 +1,10 @@
 import t from 'tap'
+import { movableClock } from '../fixtures/clock.js'
 import {
   authorizePath, clients, decide, fieldsOf, login, origin, parts, post, serverApp, spaUri, visit
 } from './app.js'
 
-const realNow = Date.now
-let offset = 0
-Date.now = () => realNow() + offset
-t.afterEach(() => { offset = 0 })
-t.teardown(() => { Date.now = realNow })
+const clock = movableClock(t)
 
 t.test('shows an error, and redirects nowhere, without a known client and one of its redirect URIs', async t => {
   const app = await serverApp(t)
@@ -100,14 +97,14 @@ t.test('prompt=login and max_age ask for a login once, and are met by a later on
   const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb', state: "it's" }
   for (const fields of [{ prompt: 'login' }, { prompt: 'select_account' }, { max_age: '60' }]) {
     const { cookie } = await login(app)
-    offset += 120_000
+    clock.offset += 120_000
     const asked = await visit(app, authorizePath({ ...own, ...fields }), cookie)
     t.match(asked, { status: 302, location: /^\/login\?returnTo=/ }, JSON.stringify(fields))
     const query = String(asked.location).replace('/login', '')
     const { returnTo } = await login(app, 'ann', query)
     t.match((await visit(app, returnTo, cookie)).params, { error: 'login_required' }, 'the old session does not do')
     t.match((await visit(app, returnTo)).params, { error: 'login_required' }, 'nor does none')
-    offset += 1_000
+    clock.offset += 1_000
     const again = await login(app, 'ann', query)
     t.match((await visit(app, again.returnTo, again.cookie)).params, { code: /./, state: "it's" })
     t.match(
@@ -115,12 +112,12 @@ t.test('prompt=login and max_age ask for a login once, and are met by a later on
       { status: 302, location: /^\/login/ },
       'nobody else can write that'
     )
-    offset += 3_600_001
+    clock.offset += 3_600_001
     t.notOk((await visit(app, again.returnTo, again.cookie)).params['code'], 'for an hour')
   }
   const { cookie } = await login(app)
   t.ok((await visit(app, authorizePath({ ...own, max_age: '60' }), cookie)).params['code'], 'a recent login is enough')
-  offset += 120_000
+  clock.offset += 120_000
   t.match((await visit(app, authorizePath({ ...own, max_age: '60', prompt: 'none' }), cookie)).params, {
     error: 'login_required'
   })
@@ -149,7 +146,7 @@ t.test('the consent form belongs to one session and one request', async t => {
   t.equal((await post(app, '/oauth/consent', repeated, { cookie: ann.cookie })).status, 400)
   const json = { method: 'POST', url: '/oauth/consent', payload: {}, headers: { cookie: ann.cookie } } as const
   t.equal((await app.inject(json)).statusCode, 415)
-  offset = 3_600_001
+  clock.offset = 3_600_001
   t.equal((await submit({})).status, 400, 'for an hour')
 })
 

@@ -26,7 +26,7 @@ t.test('wrong options stop the boot, with a sentence that names them', async t =
     [{ clients: { spa: { ...spa, secrets: ['aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'] } } }, /secrets\[0\] is too easy/],
     [{ clients: { spa: { ...spa, secrets: [] } } }, /must have one secret, or two different ones/],
     [{ clients: { spa: { ...spa, secrets: [secret, secret] } } }, /must have one secret, or two different ones/],
-    [{ clients: { spa: { ...spa, grants: ['client_credentials'] } } }, /needs redirectUris and the grant authorization/],
+    [{ clients: { spa: { ...spa, grants: ['client_credentials'] } } }, /needs redirectUris and the grant/],
     [{ clients: { spa: { grants: ['refresh_token'] } } }, /has the grant refresh_token without/],
     [{ clients: { spa: { grants: ['client_credentials'] } } }, /needs a secret/],
     [{ clients: { spa: { ...spa, introspect: ['api'] } } }, /introspect needs a secret/],
@@ -48,7 +48,8 @@ t.test('redirect URIs that are unsafe stop the boot', async t => {
     'javascript:alert(1)', 'JavaScript:alert(1)', 'data:text/html,x', 'file:///etc/passwd', 'blob:https://a.test/x',
     'about:blank', 'vbscript:x', 'http://app.example.com/cb', 'https://app.example.com/cb#x', '/cb', '', 'https://a b/',
     'https:login', 'https:/login', 'https:///app.example.com', 'http:localhost/cb',
-    'https://user@app.example.com/', 'https://@app.example.com/', 'https://*.example.com/cb', 'http://localhost.evil.test/'
+    'https://user@app.example.com/', 'https://@app.example.com/', 'https://*.example.com/cb',
+    'http://localhost.evil.test/'
   ]
   for (const uri of wrong) {
     const oauth = { clients: { spa: { redirectUris: [uri] } } }
@@ -60,10 +61,10 @@ t.test('redirect URIs that are unsafe stop the boot', async t => {
 
 t.test('the schemes must fit each other', async t => {
   await t.rejects(serverApp(t, { sign: { realm: 'people' } }), {
-    message: /'api' signs for people of the realm 'people'.*Set schemes\.api\.sign\.realm to 'web'/
+    message: /'api' signs for people of another realm.*Set schemes\.api\.sign\.realm to 'web'/
   })
-  await t.rejects(serverApp(t, { issuer: 'http://api.example.com' }), { message: /issuer of an authorization server must/ })
-  await t.rejects(serverApp(t, { issuer: 'https://api.example.com/?a' }), { message: /must not have a query or fragment/ })
+  await t.rejects(serverApp(t, { issuer: 'http://api.example.com' }), { message: /of an authorization server must/ })
+  await t.rejects(serverApp(t, { issuer: 'https://api.example.com/?a' }), { message: /must not have a query/ })
   await t.rejects(serverApp(t, { issuer: 'https://api.example.com/a:b' }), { message: /which no route can serve/ })
   const symmetric = serverApp(t, { jwt: { keys: secret, algorithms: ['HS256'] } as object })
   await t.rejects(symmetric, { code: 'AUTH_MISCONFIGURED' }, 'no public key')

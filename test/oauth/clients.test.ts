@@ -1,17 +1,14 @@
 import t from 'tap'
 import type { OAuthClientInput } from '../../lib/oauth/index.js'
 import { memoryStore, type Store, type StoreChange } from '../../lib/index.js'
+import { movableClock } from '../fixtures/clock.js'
 import { authorizePath, basic, call, login, post, redeem, serverApp, visit, decide } from './app.js'
 
 const owner = { realm: 'web', id: 'ann' }
 const own = { grant_type: 'client_credentials' }
 const input = { name: 'Robot', scopes: ['orders:read'], grants: ['client_credentials'] } as const
 
-const realNow = Date.now
-let offset = 0
-Date.now = () => realNow() + offset
-t.afterEach(() => { offset = 0 })
-t.teardown(() => { Date.now = realNow })
+const clock = movableClock(t)
 
 t.test('a person adds, lists, changes and removes clients, and sees nobody else\'s', async t => {
   const store = memoryStore()
@@ -35,7 +32,7 @@ t.test('a person adds, lists, changes and removes clients, and sees nobody else\
   t.equal(await clients.of(owner).remove(client.id), false)
   t.match(await post(app, '/oauth/token', own, basic(client.id, secret ?? '')), { status: 401 })
   t.match(await call(app, token.body.access_token), { status: 401 }, 'its tokens end')
-  offset = 10_001
+  clock.offset = 10_001
   t.equal((await call(other, token.body.access_token)).status, 401, 'on other instances too')
 })
 
@@ -80,7 +77,7 @@ t.test('a secret is replaced with an overlap', async t => {
   t.same([await status(first), await status(second)], [200, 200])
   const third = (await clients.rotateSecret(id, { overlap: '1h' }))?.secret
   t.same([await status(first), await status(second), await status(third)], [401, 200, 200])
-  offset = 3_600_001
+  clock.offset = 3_600_001
   t.same([await status(second), await status(third)], [401, 200])
   const fourth = (await clients.rotateSecret(id, { overlap: 0 }))?.secret
   t.same([await status(third), await status(fourth)], [401, 200])
@@ -151,7 +148,8 @@ t.test('wrong input is a fault that says what is wrong', async t => {
   const cases: ReadonlyArray<readonly [object, RegExp]> = [
     [{ ...input, name: undefined }, /name/], [{ grants: ['client_credentials'] }, /needs a name/],
     [{ name: 'x' }, /can do nothing/], [{ ...input, scopes: ['admin'] }, /scopes\[0\] is 'admin'/],
-    [{ ...input, redirectUris: ['javascript:x'] }, /redirectUris\[0\]/], [{ ...input, roles: true }, /unknown key 'roles'/],
+    [{ ...input, redirectUris: ['javascript:x'] }, /redirectUris\[0\]/],
+    [{ ...input, roles: true }, /unknown key 'roles'/],
     [{ ...input, confidential: false }, /needs a secret/]
   ]
   for (const [wrong, detail] of cases) {
@@ -164,7 +162,8 @@ t.test('wrong input is a fault that says what is wrong', async t => {
   t.throws(() => app.gatehouse.oauth.clients.of(null as never), { code: 'AUTH_FAULT' })
   const closed = await serverApp(t, { oauth: { clients: {} } })
   const uris = { name: 'x', redirectUris: ['https://a.example.com/'], confidential: false }
-  await t.rejects(closed.gatehouse.oauth.clients.of(owner).create(uris), { code: 'AUTH_FAULT', detail: /publicClients/ })
+  const closedClients = closed.gatehouse.oauth.clients.of(owner)
+  await t.rejects(closedClients.create(uris), { code: 'AUTH_FAULT', detail: /publicClients/ })
   await t.resolves(closed.gatehouse.oauth.clients.of(owner).create({ ...uris, confidential: true }))
 })
 

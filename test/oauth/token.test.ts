@@ -1,7 +1,7 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import cors from '@fastify/cors'
 import formbody from '@fastify/formbody'
 import t from 'tap'
+import { recordEvents } from '../fixtures/events.js'
 import {
   basic, call, clients, codeFor, origin, partnerSecret, people, post, redeem, serverApp, spaUri, verifier, webSecret
 } from './app.js'
@@ -47,10 +47,7 @@ t.test('refuses clients that do not authenticate, with RFC 6749 errors', async t
 })
 
 t.test('wrong secrets are counted for the address, never for the client, and are an event', async t => {
-  const events: unknown[] = []
-  const listen = (event: unknown) => { events.push(event) }
-  subscribe('fastify-gatehouse:client-refused', listen)
-  t.teardown(() => { unsubscribe('fastify-gatehouse:client-refused', listen) })
+  const events = recordEvents(t, 'client-refused')
   const app = await serverApp(t, { plugin: { limits: { guesses: { perAddress: 3 } } } })
   const guess = async (id: string) => await post(app, '/oauth/token', own, basic(id, 'wrong'))
   for (const id of ['partner', 'web', 'nobody']) t.equal((await guess(id)).status, 401)
@@ -163,6 +160,7 @@ t.test('refreshes within the scopes of the grant, for its client alone', async t
   t.match((await refresh(first, { client_id: 'native' })).body.error, 'invalid_grant')
   t.match((await refresh(first, { resource: 'https://other.example.com' })).body.error, 'invalid_target')
   t.match((await refresh(first, { resource: `${origin}/mcp` })).body.error, 'invalid_grant')
+  t.match((await refresh(first, { scope: 'orders:delete' })).body.error, 'invalid_scope', 'and the token stays good')
   const second = await refresh(first, { scope: 'orders:read', resource: origin })
   t.match(second, { status: 200, body: { scope: 'orders:read' } })
   const third = await refresh(second.body.refresh_token)

@@ -10,7 +10,7 @@ import {
 /** The beginning of the ids of clients in the store, which no id of the table may have. */
 export const storedPrefix = 'client_'
 
-/** What the entries of a table may name. */
+/** Lists the names that the entries of a table may use. */
 export interface TableContext {
   /** The scopes that the application declares; `null` if it declares none. */
   readonly scopes: ReadonlySet<string> | null

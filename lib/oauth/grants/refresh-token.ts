@@ -1,6 +1,6 @@
 import type { IssuedTokens } from '../../../types/token-service.js'
 import { oauthError } from '../errors.js'
-import { chooseResource, readScopes } from '../resources.js'
+import { chooseResource, readScopes, scopesFor } from '../resources.js'
 import type { Server } from '../setup.js'
 import type { TokenRequest } from './authorization-code.js'
 
@@ -8,9 +8,8 @@ import type { TokenRequest } from './authorization-code.js'
 export async function refreshTokens (server: Server, { client, request, form }: TokenRequest): Promise<IssuedTokens> {
   const token = form.get('refresh_token')
   if (token === null) throw oauthError('invalid_request', 'The parameter refresh_token is missing')
-  const requested = readScopes(form.get('scope')) ?? client.scopes
   // the client may have lost scopes since
-  const scopes = requested.filter(scope => client.scopes.includes(scope))
+  const scopes = scopesFor(client, readScopes(form.get('scope')))
   const named = form.get('resource')
   const services = named === null ? server.services : [chooseResource(server, named)]
   for (const service of services) {

@@ -1,5 +1,3 @@
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import Fastify from 'fastify'
 import t from 'tap'
 import { authenticated, type Principal, type SchemeContext } from '../../../lib/index.js'
@@ -8,20 +6,13 @@ import { LastUsed } from '../../../lib/schemes/api-key/last-used.js'
 import { KeyLookup } from '../../../lib/schemes/api-key/lookup.js'
 import { Owners } from '../../../lib/schemes/api-key/owners.js'
 import { memoryStore } from '../../../lib/stores/memory/memory.js'
+import { usedHeap } from '../../fixtures/heap.js'
 import { stored } from './app.js'
 
 /** As many as a test has time for: bench/growth.ts sends 5,000,000 through the whole application. */
 const count = 40_000
 /** The noise of the runner is about 1 MiB. Whatever kept one string of each key would need more than 5. */
 const allowed = 4 * 1_048_576
-
-setFlagsFromString('--expose-gc')
-const collect = runInNewContext('gc') as () => void
-
-function heap (): number {
-  collect()
-  return process.memoryUsage().heapUsed
-}
 
 t.test(`${count} distinct bad keys do not grow the heap`, async t => {
   const app = Fastify()
@@ -39,9 +30,9 @@ t.test(`${count} distinct bad keys do not grow the heap`, async t => {
     if ((await lookup.outcomeOf(digestOf(format.generate()))).kind !== 'invalid') t.fail('a bad key is good')
   }
   for (let i = 0; i < 15_000; i++) await send()
-  const before = heap()
+  const before = usedHeap()
   for (let i = 0; i < count; i++) await send()
-  const grown = heap() - before
+  const grown = usedHeap() - before
   t.ok(grown < allowed, `${(grown / 1_048_576).toFixed(2)} MiB`)
 })
 

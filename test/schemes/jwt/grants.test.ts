@@ -1,4 +1,3 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -6,18 +5,16 @@ import gatehouse, {
   jwt, memoryStore, type GatehouseOptions, type JwtOptions, type Scheme, type Store
 } from '../../../lib/index.js'
 import { readChallenges } from '../../fixtures/challenges.js'
-import { pair, secretOf } from '../../fixtures/tokens.js'
+import { movableClock } from '../../fixtures/clock.js'
+import { recordEvents } from '../../fixtures/events.js'
+import { claimsOf, pair, secretOf } from '../../fixtures/tokens.js'
 
 const { privateKey } = pair('ec')
 const issuer = 'https://api.example.com'
 const secret = secretOf()
 const day = 86_400_000
 
-const realNow = Date.now
-let offset = 0
-Date.now = () => realNow() + offset
-t.afterEach(() => { offset = 0 })
-t.teardown(() => { Date.now = realNow })
+const clock = movableClock(t)
 
 type Sign = Exclude<NonNullable<JwtOptions['sign']>, true>
 
@@ -70,27 +67,15 @@ async function refresh (app: FastifyInstance, token: unknown, options = {}) {
   return { status: statusCode, headers, tokens: answer.json<Tokens>() }
 }
 
-function claimsOf ({ access_token: token }: Tokens): Readonly<Record<string, unknown>> {
-  return JSON.parse(Buffer.from(String(token.split('.')[1]), 'base64url').toString())
-}
-
-function heard (t: Test, name: string): unknown[] {
-  const events: unknown[] = []
-  const listen = (event: unknown): void => { events.push(event) }
-  subscribe(`fastify-gatehouse:${name}`, listen)
-  t.teardown(() => unsubscribe(`fastify-gatehouse:${name}`, listen))
-  return events
-}
-
 t.test('a grant is an access token of RFC 9068 and a refresh token', async t => {
-  const issued = heard(t, 'token-issued')
+  const issued = recordEvents(t, 'token-issued')
   const app = await appWith(t, {})
   const tokens = await login(app, { scopes: ['orders:read'] })
   t.match(
     tokens,
     { token_type: 'Bearer', expires_in: 600, scope: 'orders:read', refresh_token: /^rt_[\w-]{22}\.0\.[\w-]{43}$/ }
   )
-  const claims = claimsOf(tokens)
+  const claims = claimsOf(tokens.access_token)
   t.same(
     Object.keys(claims).sort(),
     ['aud', 'auth_time', 'client_id', 'exp', 'iat', 'iss', 'jti', 'roles', 'scope', 'sid', 'sub']
@@ -114,38 +99,38 @@ t.test('a grant is an access token of RFC 9068 and a refresh token', async t => 
 })
 
 t.test('a refresh token is exchanged once, and its successor goes on', async t => {
-  const refreshed = heard(t, 'token-refreshed')
+  const refreshed = recordEvents(t, 'token-refreshed')
   const app = await appWith(t, {})
   const at = new Date(Date.now() - day)
   const first = await login(app, {})
   t.not(first.access_token, '')
   const { status, headers, tokens } = await refresh(app, first.refresh_token)
   t.match([status, headers['cache-control'], tokens.refresh_token], [200, 'no-store', /^rt_[\w-]{22}\.1\./])
-  t.equal(claimsOf(tokens)['sid'], claimsOf(first)['sid'])
-  t.equal(claimsOf(tokens)['auth_time'], claimsOf(first)['auth_time'])
+  t.equal(claimsOf(tokens.access_token)['sid'], claimsOf(first.access_token)['sid'])
+  t.equal(claimsOf(tokens.access_token)['auth_time'], claimsOf(first.access_token)['auth_time'])
   t.match((await refresh(app, tokens.refresh_token)).tokens.refresh_token, /^rt_[\w-]{22}\.2\./)
   t.match(refreshed, [{ generation: 1, scopes: person.scopes, client: null }, { generation: 2 }])
   const earlier = await app.gatehouse.tokens.grant(person, { authenticatedAt: at })
-  t.equal(claimsOf(earlier)['auth_time'], Math.floor(at.getTime() / 1000))
+  t.equal(claimsOf(earlier.access_token)['auth_time'], Math.floor(at.getTime() / 1000))
 })
 
 t.test('scopes are narrowed for one token, and never widened', async t => {
   const app = await appWith(t, {})
   const first = await login(app, { scopes: ['orders:read'] })
   const narrow = await refresh(app, first.refresh_token, { scopes: ['other', 'orders:write'] })
-  t.match([narrow.tokens.scope, claimsOf(narrow.tokens)['scope']], ['', undefined])
+  t.match([narrow.tokens.scope, claimsOf(narrow.tokens.access_token)['scope']], ['', undefined])
   t.equal((await refresh(app, narrow.tokens.refresh_token)).tokens.scope, 'orders:read')
 })
 
 t.test('within the grace the predecessor gets the same successor, and later it ends the grant', async t => {
-  const reused = heard(t, 'token-reused')
+  const reused = recordEvents(t, 'token-reused')
   const app = await appWith(t, {})
   const first = await login(app)
   const second = await refresh(app, first.refresh_token)
   const again = await refresh(app, first.refresh_token)
   t.equal(again.tokens.refresh_token, second.tokens.refresh_token)
   t.not(again.tokens.access_token, second.tokens.access_token)
-  offset = 31_000
+  clock.offset = 31_000
   t.equal((await refresh(app, first.refresh_token)).status, 401)
   t.equal((await refresh(app, second.tokens.refresh_token)).status, 401)
   t.match(reused, [{ generation: 0, current: 1, id: 'ann' }])
@@ -164,16 +149,16 @@ t.test('a token from before the predecessor ends the grant, whatever the grace',
 t.test('a grant ends when it is idle, and at its absolute end', async t => {
   const app = await appWith(t, { schemes: { api: jwt(own({ idle: '2d', absolute: '5d' })) } })
   const idle = await login(app)
-  offset = 2 * day + 1
+  clock.offset = 2 * day + 1
   t.equal((await refresh(app, idle.refresh_token)).status, 401)
   let { refresh_token: token } = await login(app)
   for (const days of [3, 4, 5, 6]) {
-    offset = days * day
+    clock.offset = days * day
     const { status, tokens } = await refresh(app, token)
     t.equal(status, 200, `day ${days}`)
     token = tokens.refresh_token
   }
-  offset = 7 * day + 2
+  clock.offset = 7 * day + 2
   t.equal((await refresh(app, token)).status, 401)
 })
 
@@ -215,7 +200,7 @@ t.test('refuses garbage, another client and a missing token without a store call
 })
 
 t.test('the person is looked up at each refresh', async t => {
-  const revoked = heard(t, 'token-revoked')
+  const revoked = recordEvents(t, 'token-revoked')
   let load: (principal: { readonly id: string }) => unknown = principal => principal
   const app = await appWith(
     t, { load: principal => load(principal) as typeof principal, roles: { clerk: {}, boss: { roles: ['clerk'] } } }
@@ -223,11 +208,11 @@ t.test('the person is looked up at each refresh', async t => {
   let { refresh_token: token } = await login(app)
   load = () => ({ roles: ['boss'], scopes: ['orders:read', 'more'] })
   const changed = await refresh(app, token)
-  t.match(claimsOf(changed.tokens), { scope: 'orders:read', roles: ['clerk'] })
+  t.match(claimsOf(changed.tokens.access_token), { scope: 'orders:read', roles: ['clerk'] })
   token = changed.tokens.refresh_token
   load = () => ({ roles: [] })
   const lost = await refresh(app, token)
-  t.same([lost.tokens.scope, claimsOf(lost.tokens)['roles']], ['orders:read orders:write', undefined])
+  t.same([lost.tokens.scope, claimsOf(lost.tokens.access_token)['roles']], ['orders:read orders:write', undefined])
   token = lost.tokens.refresh_token
   load = () => { throw new Error('the database is down') }
   t.equal((await refresh(app, token)).status, 500)
@@ -240,7 +225,7 @@ t.test('the person is looked up at each refresh', async t => {
   t.equal(revoked.length, 1)
   load = principal => principal
   t.equal((await refresh(app, next.tokens.refresh_token)).status, 401)
-  t.match(revoked, [{ id: 'ann', tokenId: null, grant: claimsOf(next.tokens)['sid'] }])
+  t.match(revoked, [{ id: 'ann', tokenId: null, grant: claimsOf(next.tokens.access_token)['sid'] }])
 })
 
 t.test('without a load people keep what they were granted, and the boot warns', async t => {
@@ -260,16 +245,16 @@ t.test('without a load people keep what they were granted, and the boot warns', 
   const granted = await bare.gatehouse.tokens.grant(person)
   t.match(granted.refresh_token, /^acme_rt_/)
   const { tokens } = await refresh(bare, granted.refresh_token)
-  t.match(claimsOf(tokens), { scope: 'orders:read orders:write', roles: ['clerk'] })
+  t.match(claimsOf(tokens.access_token), { scope: 'orders:read orders:write', roles: ['clerk'] })
   await bare.close()
 })
 
 t.test('a person has 100 grants, and the longest unused goes', async t => {
-  const revoked = heard(t, 'token-revoked')
+  const revoked = recordEvents(t, 'token-revoked')
   const app = await appWith(t, {})
   const all: Tokens[] = []
   for (let i = 0; i < 101; i++) {
-    offset = i
+    clock.offset = i
     all.push(await login(app))
   }
   t.equal(revoked.length, 1)
@@ -333,7 +318,7 @@ t.test('of several schemes, the one that granted a token refreshes it', async t 
   for (const scheme of ['api', 'mcp', 'other']) {
     const first = await login(app, { scheme })
     const { status, tokens } = await refresh(app, first.refresh_token)
-    t.same([status, claimsOf(tokens)['aud']], [200, scheme === 'mcp' ? `${issuer}/mcp` : issuer])
+    t.same([status, claimsOf(tokens.access_token)['aud']], [200, scheme === 'mcp' ? `${issuer}/mcp` : issuer])
   }
   const granted = await login(app, { scheme: 'mcp' })
   t.equal((await refresh(app, granted.refresh_token, { scheme: 'api' })).status, 401)
@@ -354,7 +339,7 @@ t.test('faults are told by name', async t => {
   const grant = (who: object, options: object = { scheme: 'api' }) => app.gatehouse.tokens.grant(
     who as typeof person, options
   )
-  t.match(claimsOf(await grant(person)), { sub: 'ann' })
+  t.match(claimsOf((await grant(person)).access_token), { sub: 'ann' })
   const me = await app.inject({
     url: '/me', headers: { authorization: `Bearer ${(await grant({ ...person, realm: 'web' })).access_token}` }
   })
@@ -381,9 +366,11 @@ t.test('sign.claims adds to every token, and sign.client names the application',
   const claims: Sign['claims'] = ({ id, scopes }) => ({ tenant: `${id} ${scopes.length}` })
   const app = await appWith(t, { schemes: { api: jwt(own({}, { claims, client: 'shop' })) } })
   const first = await login(app)
-  t.match(claimsOf(first), { tenant: 'ann 2', client_id: 'shop' })
-  t.match(claimsOf((await refresh(app, first.refresh_token)).tokens), { tenant: 'ann 2', client_id: 'shop' })
-  t.match(claimsOf(await app.gatehouse.tokens.grant(person, { client: 'partner' })), { client_id: 'partner' })
+  t.match(claimsOf(first.access_token), { tenant: 'ann 2', client_id: 'shop' })
+  const { tokens: next } = await refresh(app, first.refresh_token)
+  t.match(claimsOf(next.access_token), { tenant: 'ann 2', client_id: 'shop' })
+  const partner = await app.gatehouse.tokens.grant(person, { client: 'partner' })
+  t.match(claimsOf(partner.access_token), { client_id: 'partner' })
   await t.rejects(
     app.gatehouse.tokens.issue(person, { claims: { sid: 'x' } }), { code: 'AUTH_FAULT', detail: /has sid/ }
   )

@@ -1,14 +1,13 @@
 import type { ChildProcess } from 'node:child_process'
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import Fastify, { type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { memoryStore, type Store } from '../../../lib/index.js'
 import { redisStore } from '../../../lib/stores/redis/index.js'
 import { sqlStore } from '../../../lib/stores/sql/index.js'
 import type { IssuedTokens, TokenService } from '../../../types/token-service.js'
+import { recordEvents } from '../../fixtures/events.js'
+import { usedHeap } from '../../fixtures/heap.js'
 import { forkProgram } from '../../fixtures/programs.js'
 import { size } from '../../fixtures/size.js'
 import type { Instance, Order, Presented } from '../../fixtures/token-racer.js'
@@ -59,26 +58,18 @@ function parallel<T> (run: (i: number) => Promise<T>): Promise<readonly T[]> {
   return Promise.all(Array.from({ length: callers }, (_, i) => run(i)))
 }
 
-function winners (t: Test): { count: number } {
-  const counter = { count: 0 }
-  const listen = (): void => { counter.count++ }
-  subscribe('fastify-gatehouse:token-refreshed', listen)
-  t.teardown(() => unsubscribe('fastify-gatehouse:token-refreshed', listen))
-  return counter
-}
-
 for (const { name, skip, make } of stores) {
   t.test(`${callers} parallel uses of one refresh token have one winner: ${name}`, { skip }, async t => {
     const state = make(t)
-    const refreshed = winners(t)
+    const refreshed = recordEvents(t, 'token-refreshed')
     const [one, other] = [await serviceOn(t, state.open(), 30), await serviceOn(t, state.open(), 30)]
     const wrong: string[] = []
     for (let round = 0; round < rounds; round++) {
       const first = await begin(one)
-      refreshed.count = 0
+      refreshed.length = 0
       const answers = await parallel(i => refresh(i % 2 === 0 ? one : other, first))
       const successors = new Set(answers.map(each => each?.refresh_token))
-      if (refreshed.count !== 1 || successors.size !== 1 || answers.includes(null)) wrong.push(`round ${round}`)
+      if (refreshed.length !== 1 || successors.size !== 1 || answers.includes(null)) wrong.push(`round ${round}`)
       const next = await refresh(other, answers[0] ?? first)
       const isEnded = next !== null && await refresh(one, first) === null && await refresh(other, next) === null
       if (!isEnded) wrong.push(`round ${round}: an older token did not end the grant`)
@@ -88,15 +79,15 @@ for (const { name, skip, make } of stores) {
 
   t.test(`without a grace, ${callers} parallel uses of one refresh token end the grant: ${name}`, { skip }, async t => {
     const state = make(t)
-    const refreshed = winners(t)
+    const refreshed = recordEvents(t, 'token-refreshed')
     const [one, other] = [await serviceOn(t, state.open(), 0), await serviceOn(t, state.open(), 0)]
     const wrong: string[] = []
     for (let round = 0; round < fewerRounds; round++) {
       const first = await begin(one)
-      refreshed.count = 0
+      refreshed.length = 0
       const answers = await parallel(i => refresh(i % 2 === 0 ? one : other, first))
       const good = answers.filter(each => each !== null)
-      if (refreshed.count !== 1 || good.length !== 1) wrong.push(`round ${round}`)
+      if (refreshed.length !== 1 || good.length !== 1) wrong.push(`round ${round}`)
       if (await refresh(one, good[0] ?? first) !== null) wrong.push(`round ${round}: the grant goes on`)
     }
     t.same(wrong, [])
@@ -190,15 +181,9 @@ t.test('four processes on one PostgreSQL that refresh with one token have one wi
 const families = size({ test: 1_000, short: 100_000, full: 100_000 })
 
 t.test(`reports the heap that ${families} live grants take in the memory store`, async t => {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
-  const heap = (): number => {
-    collect()
-    return process.memoryUsage().heapUsed
-  }
   const store = memoryStore({ maxRecords: families })
   const service = await serviceOn(t, store, 30)
-  const before = heap()
+  const before = usedHeap()
   for (let i = 0; i < families; i++) {
     const principal = { ...person, id: `person-${i}` }
     await service.begin({
@@ -211,7 +196,7 @@ t.test(`reports the heap that ${families} live grants take in the memory store`,
       handle: newHandle()
     })
   }
-  const bytes = heap() - before
+  const bytes = usedHeap() - before
   t.comment(`${(bytes / 1_048_576).toFixed(1)} MiB, ${Math.round(bytes / families)} bytes a grant`)
   t.equal((await store.find('refresh-family', { ...person, id: `person-${families - 1}` })).length, 1)
 })

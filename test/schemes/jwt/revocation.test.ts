@@ -1,4 +1,3 @@
-import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -7,7 +6,10 @@ import t, { type Test } from 'tap'
 import gatehouse, {
   jwt, memoryStore, type GatehouseOptions, type GrantedTokens, type JwtOptions, type Scheme, type Store
 } from '../../../lib/index.js'
-import { pair, secretOf } from '../../fixtures/tokens.js'
+import { movableClock } from '../../fixtures/clock.js'
+import { recordEvents } from '../../fixtures/events.js'
+import { until } from '../../fixtures/time-limit.js'
+import { claimsOf, pair, secretOf } from '../../fixtures/tokens.js'
 import { backends } from '../../stores/fixtures/backends.js'
 
 const { privateKey } = pair('ec')
@@ -18,11 +20,7 @@ const person = { realm: issuer, id: 'ann', scopes: ['orders:read'], roles: ['cle
 /** Awaited before the first test, because tap ends when no test is left. */
 const stores = await backends()
 
-const realNow = Date.now
-let offset = 0
-Date.now = () => realNow() + offset
-t.afterEach(() => { offset = 0 })
-t.teardown(() => { Date.now = realNow })
+const clock = movableClock(t)
 
 function own (sign: object = {}, more: object = {}): JwtOptions {
   const common = { issuer, audience: issuer, keys: privateKey }
@@ -57,20 +55,8 @@ async function refreshStatus (app: FastifyInstance, { refresh_token: token }: Gr
   return (await app.inject({ method: 'POST', url: '/refresh', payload: { token } })).statusCode
 }
 
-function claimsOf (token: string): Record<string, unknown> {
-  return JSON.parse(Buffer.from(String(token.split('.')[1]), 'base64url').toString())
-}
-
-function heard (t: Test, name: string): unknown[] {
-  const events: unknown[] = []
-  const listen = (event: unknown): void => { events.push(event) }
-  subscribe(`fastify-gatehouse:${name}`, listen)
-  t.teardown(() => unsubscribe(`fastify-gatehouse:${name}`, listen))
-  return events
-}
-
 t.test('revokes a grant by its refresh token, or by one of its access tokens', async t => {
-  const revoked = heard(t, 'token-revoked')
+  const revoked = recordEvents(t, 'token-revoked')
   const app = await appWith(t)
   for (const kind of ['refresh_token', 'access_token'] as const) {
     const tokens = await app.gatehouse.tokens.grant(person)
@@ -84,7 +70,7 @@ t.test('revokes a grant by its refresh token, or by one of its access tokens', a
 })
 
 t.test('revokes an access token without a grant alone, until it expires', async t => {
-  const revoked = heard(t, 'token-revoked')
+  const revoked = recordEvents(t, 'token-revoked')
   const store = memoryStore()
   const app = await appWith(t, { store })
   const [one, other] = [await app.gatehouse.tokens.issue(person), await app.gatehouse.tokens.issue(person)]
@@ -103,7 +89,7 @@ t.test('says nothing of a token that is unknown, of another key, expired or no t
   const app = await appWith(t)
   const stranger = await appWith(t, { schemes: { api: jwt(own({}, { keys: pair('ec').privateKey })) } })
   const expired = await app.gatehouse.tokens.issue(person, { expiresIn: 1 })
-  offset = 2_000
+  clock.offset = 2_000
   const forged = await stranger.gatehouse.tokens.issue(person)
   for (const token of [undefined, null, {}, 7, '', 'x', 'a.b.c', expired, forged]) {
     t.equal(await app.gatehouse.tokens.revoke(token), undefined)
@@ -113,13 +99,13 @@ t.test('says nothing of a token that is unknown, of another key, expired or no t
 t.test('an expired access token does not end its grant', async t => {
   const app = await appWith(t)
   const tokens = await app.gatehouse.tokens.grant(person)
-  offset = 601_000
+  clock.offset = 601_000
   await app.gatehouse.tokens.revoke(tokens.access_token)
   t.equal(await refreshStatus(app, tokens), 200)
 })
 
 t.test('lists and ends the grants of one person, of all schemes', async t => {
-  const revoked = heard(t, 'token-revoked')
+  const revoked = recordEvents(t, 'token-revoked')
   const schemes = {
     api: jwt(own()),
     mcp: jwt(own({}, { audience: `${issuer}/mcp` })),
@@ -128,7 +114,7 @@ t.test('lists and ends the grants of one person, of all schemes', async t => {
   const app = await appWith(t, { schemes, default: ['api', 'mcp', 'plain'] })
   const { tokens } = app.gatehouse
   const first = await tokens.grant(person, { scheme: 'api' })
-  offset = 1_000
+  clock.offset = 1_000
   const second = await tokens.grant(person, { scheme: 'mcp', client: 'partner', scopes: [] })
   const others = await tokens.grant({ ...person, id: 'bob' }, { scheme: 'api' })
   const mine = tokens.of(person)
@@ -159,9 +145,9 @@ t.test('lists and ends the grants of one person, of all schemes', async t => {
   t.equal(await mine.revoke(sidOf(second)), true)
   t.equal(await mine.revoke(sidOf(second)), false)
   t.same([await statusOf(app, first.access_token), await statusOf(app, second.access_token)], [200, 401])
-  offset = 2_000
+  clock.offset = 2_000
   const third = await tokens.grant(person, { scheme: 'mcp' })
-  offset = 3_000
+  clock.offset = 3_000
   await tokens.grant(person, { scheme: 'api' })
   t.same((await mine.list()).map(({ scheme }) => scheme), ['api', 'mcp', 'api'], 'the last used first')
   await mine.revokeAll({ except: sidOf(third) })
@@ -175,7 +161,8 @@ t.test('lists and ends the grants of one person, of all schemes', async t => {
 t.test('refuses wrong arguments with AUTH_FAULT', async t => {
   const { gatehouse: { tokens } } = await appWith(t)
   for (const owner of [undefined, null, {}, { id: 'ann' }, { realm: issuer }, 'ann']) {
-    t.throws(() => tokens.of(owner as unknown as typeof person), { code: 'AUTH_FAULT', detail: /The owner of tokens\.of\(\)/ })
+    const of = () => tokens.of(owner as unknown as typeof person)
+    t.throws(of, { code: 'AUTH_FAULT', detail: /The owner of tokens\.of\(\)/ })
   }
   t.throws(() => tokens.of(person, { scheme: 'x' } as never), { code: 'AUTH_FAULT', detail: /'x' cannot sign tokens/ })
   const mine = tokens.of(person)
@@ -223,9 +210,9 @@ t.test('another instance believes an ended grant for the staleness, if the store
     t.equal(await statusOf(here, token), 401)
     t.equal(await statusOf(there, token), 200)
   }
-  offset = 9_900
+  clock.offset = 9_900
   t.equal(await statusOf(there, tokens.access_token), 200)
-  offset = 10_100
+  clock.offset = 10_100
   t.same([await statusOf(there, tokens.access_token), await statusOf(there, alone)], [401, 401])
 })
 
@@ -240,9 +227,7 @@ for (const { name, skip, tells, make } of stores) {
     for (const token of [tokens.access_token, alone]) {
       t.equal(await statusOf(there, token), 200)
       await here.gatehouse.tokens.revoke(token)
-      const until = realNow() + 5_000
-      while (await statusOf(there, token) === 200 && realNow() < until) await new Promise(setImmediate)
-      t.ok(realNow() < until, 'long before the staleness')
+      t.ok(await until(async () => await statusOf(there, token) === 401, 5_000), 'long before the staleness')
     }
   })
 }
@@ -279,7 +264,7 @@ t.test('without an answer of the store, cached grants count for their time, then
   t.equal(await statusOf(app, token), 200)
   down = true
   t.equal(await statusOf(app, token), 200)
-  offset = 10_001
+  clock.offset = 10_001
   t.equal(await statusOf(app, token), 503)
   down = false
   t.equal(await statusOf(app, token), 200)
@@ -295,7 +280,7 @@ t.test('with staleness: false, access tokens stay valid until they expire, and c
   await app.gatehouse.tokens.revoke(tokens.refresh_token)
   t.equal(await refreshStatus(app, tokens), 401)
   t.equal(await statusOf(app, tokens.access_token), 200)
-  offset = 600_001
+  clock.offset = 600_001
   t.equal(await statusOf(app, tokens.access_token), 401)
 })
 

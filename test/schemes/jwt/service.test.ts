@@ -8,7 +8,7 @@ import gatehouse, {
 } from '../../../lib/index.js'
 import type { TokenService } from '../../../types/token-service.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
-import { pair, secretOf } from '../../fixtures/tokens.js'
+import { claimsOf, pair, secretOf } from '../../fixtures/tokens.js'
 
 const { privateKey } = pair('ec')
 const issuer = 'https://api.example.com'
@@ -46,10 +46,6 @@ const grant = {
 async function ask (app: FastifyInstance, token: string, url = '/orders') {
   const { statusCode, json } = await app.inject({ url, headers: { authorization: `Bearer ${token}` } })
   return { status: statusCode, body: json<Record<string, unknown>>() }
-}
-
-function claimsOf (token: string): Record<string, unknown> {
-  return JSON.parse(Buffer.from(String(token.split('.')[1]), 'base64url').toString())
 }
 
 t.test('describes the scheme', async t => {
