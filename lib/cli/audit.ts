@@ -36,7 +36,7 @@ export async function audit (args: readonly string[]): Promise<Output> {
   })
   if (file !== null && update) {
     writeFile(file, writeSnapshot(snapshot))
-    return { text: `${rows.length} routes were written to ${file}.`, exitCode: 0 }
+    return { text: `Routes written to ${file}: ${rows.length}.`, exitCode: 0 }
   }
   if (before === null) return { text: writeRows(rows, form), exitCode: 0 }
   // what was written and read again has the same form

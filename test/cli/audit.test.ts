@@ -169,7 +169,7 @@ t.test('writes a snapshot as sorted JSON lines, which another order or file of r
   }
   audited(declare, setting)
   const file = join(folder, 'sorted')
-  t.match(await ran(factory, '--check', file, '--update'), { code: 0, stdout: `3 routes were written to ${file}.\n` })
+  t.match(await ran(factory, '--check', file, '--update'), { code: 0, stdout: `Routes written to ${file}: 3.\n` })
   const lines = readFileSync(file, 'utf8').split('\n').map(line => line === '' ? null : JSON.parse(line) as object)
   t.match(lines, [
     { format: 'fastify-gatehouse audit', version: 1 },
