@@ -96,12 +96,13 @@ t.test('notifies listeners of a killed Redis that changes may be missing, and re
     }), `${id} is heard of`)
   }
   await heard('a')
-  t.equal(changes[0], null, 'the first is that nothing is known')
+  // The order is open: ioredis emits a message before it resolves the subscription that arrived in the same packet.
+  t.ok(changes.includes(null), 'changes may have been missed')
   await server.end()
   changes.length = 0
   await server.begin()
   await heard('b')
-  t.equal(changes[0], null, 'so it is after an interruption')
+  t.ok(changes.includes(null), 'also after an interruption')
   end?.()
 })
 
