@@ -42,11 +42,17 @@ export function checkStatic (policy: Policy, acting: Identity): AuthFailure | nu
 export async function checkFunctions (policy: Policy, caller: Caller): Promise<AuthFailure | null> {
   const needsScope = isLimitedToScopes(policy, caller.acting)
   for (const rule of policy.rules) {
-    if (!await meets(rule, caller)) return denied(policy, rule, caller.acting)
+    const settled = settleScopes(rule, caller)
+    if (!await meets(settled, caller)) return denied(policy, settled, caller.acting)
     if (rule.anyOf === null) continue
     if (!await meetsAny(openEntries(rule.anyOf, needsScope), caller)) return denied(policy, rule, caller.acting)
   }
   return null
+}
+
+/** Returns a rule with the scopes that its function requires of this request, so that a refusal can name them. */
+function settleScopes (rule: Rule, caller: Caller): Rule {
+  return typeof rule.scopes === 'function' ? { ...rule, scopes: callFor('scopes', rule.scopes, caller) } : rule
 }
 
 /**
@@ -97,7 +103,8 @@ async function meets (conditions: Conditions, caller: Caller): Promise<boolean> 
   const { acting, request } = caller
   for (const kind of ['scopes', 'roles'] as const) {
     const required = conditions[kind]
-    if (typeof required === 'function' && !meetsRequirements(callFor(kind, required, caller), acting)) return false
+    const returned = typeof required === 'function' ? callFor(kind, required, caller) : required
+    if (!meetsRequirements(returned, acting)) return false
   }
   if (conditions.when === null) return true
   const answer: unknown = await conditions.when(acting.outcome.principal, request)
@@ -136,13 +143,15 @@ function hasNone (excluded: readonly Requirement[], { bound, outcome }: Identity
 
 function denied (policy: Policy, unmet: Rule, { bound, outcome }: Identity): AuthFailure {
   const detail = `the principal ${outcome.principal.id} does not meet the rules`
-  const scopes = namedScopes(unmet).length === 0 ? [] : requiredScopes(policy)
+  const named = namedScopes(unmet)
+  const scopes = named.length === 0 ? [] : [...new Set([...requiredScopes(policy), ...named])]
   return authFailure('AUTH_ACCESS_DENIED', bound.name, detail, { scopes })
 }
 
 /**
- * Returns the scopes that a challenge of a policy names (RFC 6750, 3: "necessary to access the protected resource"),
- * those that a caller has already included: a client that asks for a token of these alone must not lose them.
+ * Returns the scopes that every challenge of a policy names (RFC 6750, 3: "necessary to access the protected
+ * resource"), those that a caller has already included: a client that asks for a token of these alone must not lose
+ * them. What a function requires is known only once it has run, and is added then.
  */
 export function requiredScopes ({ rules }: Policy): readonly string[] {
   return [...new Set(rules.flatMap(namedScopes))]

@@ -78,6 +78,12 @@ const rows: readonly Row[] = [
     headers: () => bearer({ scope: 'orders:read' }),
     challenge: [{ realm: 'user', error: 'insufficient_scope', scope: 'orders:write orders:read other' }]
   },
+  {
+    ...denied,
+    url: '/function',
+    headers: () => bearer({ scope: 'orders:read' }),
+    challenge: [{ realm: 'user', error: 'insufficient_scope', scope: 'orders:read orders:write other' }]
+  },
   ...['/roles', '/when', '/anyOf'].map(url => ({
     ...denied, url, headers: () => bearer(), challenge: [{ realm: 'user', error: 'insufficient_scope' }]
   })),
@@ -156,6 +162,11 @@ async function build (
     { config: { auth: { scopes: { all: ['orders:write', 'orders:read'], any: ['other'] } } } },
     route.handler
   )
+  app.register(async child => {
+    child.gatehouse.default({ scopes: 'orders:read' })
+    const scopes = () => ({ all: ['orders:write'], any: ['other', 'x'] })
+    child.get('/function', { config: { auth: { scopes } } }, route.handler)
+  })
   app.get('/roles', { config: { auth: { roles: 'admin' } } }, route.handler)
   app.get('/when', { config: { auth: { when: () => false } } }, route.handler)
   app.get('/anyOf', { config: { auth: { anyOf: [{ scopes: 'x' }, { roles: 'y' }] } } }, route.handler)
