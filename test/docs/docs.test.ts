@@ -1,21 +1,24 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { Server } from 'node:net'
-import t from 'tap'
+import { fileURLToPath } from 'node:url'
+import { transform } from 'esbuild'
+import t, { type Test } from 'tap'
+import { blocksOf, pages, textOf, titleOf, type Block } from './blocks.js'
+import { prepareShell, runShell } from './shell.js'
 import { stage } from './stage.js'
 
 /**
- * Runs every `ts` block of the README and of docs/: each is a module of its own, on a stage where what it takes for
- * granted is there.
+ * Runs the `ts`, `js` and `sh` blocks of the README and of docs/. A block marked `setup` (what a reader does once, on a
+ * machine of their own) or, in a page about moving, `before` (what they have today) is parsed and not run.
  */
 
 const root = new URL('../../', import.meta.url)
 const folder = new URL('.tap/docs/', root)
-const texts = [
-  'README.md', ...readdirSync(new URL('docs/', root)).filter(file => file.endsWith('.md')).map(file => `docs/${file}`)
-]
+
+/** Languages that are shown and not run. A fence with any other word would not be noticed by a reader's highlighter. */
+const shown = ['', 'json', 'sql', 'nginx', 'dockerfile', 'yaml', 'http']
 
 rmSync(folder, { recursive: true, force: true })
-mkdirSync(folder, { recursive: true })
 t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
 
 /** Examples listen on the port of an example; here, on a free one. */
@@ -29,61 +32,118 @@ Server.prototype.listen = function (this: Server, ...args: unknown[]) {
 }
 t.teardown(() => { Server.prototype.listen = listen })
 
-/** Some stand in hooks, where what is thrown may be caught. */
-const untrue: unknown[] = []
+/** Some assertions stand in hooks, where an error may be caught. */
+const failures: unknown[] = []
 const { assert } = console
 console.assert = (holds?: boolean, ...about: unknown[]) => {
-  if (holds !== true) untrue.push(new Error(`an example says what is not so ${about.join(' ')}`))
+  if (holds !== true) failures.push(new Error(`an example states something that is not true ${about.join(' ')}`))
 }
 t.teardown(() => { console.assert = assert })
 
-/** Tests that an example registers with node:test, whose own report would be read as one of this file. */
+/** Collects tests that an example registers with node:test, whose own report would be read as one of this file. */
 const registered: Array<Promise<unknown>> = []
+const afterwards: Array<() => unknown> = []
 const nodeTest = {
   test: (...args: readonly unknown[]) => {
     const done = Promise.resolve((args.at(-1) as () => unknown)())
     registered.push(done)
     return done
   },
-  after: (run: () => unknown) => { registered.push(Promise.all(registered).then(run)) }
+  after: (run: () => unknown) => { afterwards.push(run) }
 }
 Object.assign(globalThis, { nodeTest })
 t.teardown(() => { Reflect.deleteProperty(globalThis, 'nodeTest') })
 const withoutRunner = (code: string): string =>
   code.replace(/^import (\{.*\}) from 'node:test'$/m, 'const $1 = globalThis.nodeTest')
 
-for (const file of texts) {
-  t.test(`${file}: every example works`, async test => {
-    const blocks = [
-      ...readFileSync(new URL(file, root), 'utf8').matchAll(/^```ts\n(.*?)^```/gms)
-    ].map(match => match[1] ?? '')
-    for (const [i, code] of blocks.entries()) {
-      const name = `${file} block ${i + 1}: ${code.trim().split('\n')[0]}`
-      const { app, close } = await stage(code)
-      const module = new URL(`${file.replace(/\W/g, '-')}-${i + 1}.ts`, folder)
-      const shownApp = "export const __app = typeof app === 'undefined' ? undefined : app"
-      writeFileSync(module, `${withoutRunner(code)}\n${shownApp}\n`)
-      try {
-        const shown = await import(module.href) as { __app?: typeof app }
-        await (shown.__app ?? app).ready()
-        await Promise.all(registered.splice(0))
-        if (shown.__app !== undefined && shown.__app !== app) await shown.__app.close()
-        test.same(untrue.splice(0), [], name)
-      } catch (error) {
-        test.fail(name, { error })
-      } finally {
-        await close()
-      }
+/** Runs a module of a page. One whose first line is `// app.js` can be imported under this name by the next ones. */
+async function runModule (test: Test, block: Block, here: URL): Promise<void> {
+  const name = /^\/\/ ([\w-]+\.[jt]s)$/m.exec(block.code.split('\n', 1)[0] ?? '')?.[1]
+  const module = new URL(name ?? `${block.line}.${block.language}`, here)
+  const { app, close } = await stage(block.code)
+  const shownApp = "export const __app = typeof app === 'undefined' ? undefined : app"
+  writeFileSync(module, `${withoutRunner(block.code)}\n${shownApp}\n`)
+  try {
+    const { __app: own } = await import(module.href) as { __app?: typeof app }
+    await (own ?? app).ready()
+    await Promise.all(registered.splice(0))
+    for (const run of afterwards.splice(0)) await run()
+    if (own !== undefined && own !== app) await own.close()
+    test.same(failures.splice(0), [], titleOf(block))
+  } catch (error) {
+    test.fail(titleOf(block), { error })
+  } finally {
+    await close()
+  }
+}
+
+async function runCommands (test: Test, block: Block, here: URL): Promise<void> {
+  const path = fileURLToPath(new URL('shell/', here))
+  if (!existsSync(path)) prepareShell(path)
+  const { code, output } = await runShell(block.code, path)
+  test.equal(code, 0, `${titleOf(block)}\n${output}`)
+}
+
+async function parse (test: Test, block: Block, here: URL): Promise<void> {
+  try {
+    if (block.language !== 'sh') {
+      const tsconfigRaw = { compilerOptions: { experimentalDecorators: true } }
+      await transform(block.code, { loader: block.language as 'ts' | 'js', tsconfigRaw })
+    } else {
+      mkdirSync(here, { recursive: true })
+      const { code, output } = await runShell(`set -n\n${block.code}`, fileURLToPath(here))
+      if (code !== 0) throw new Error(output)
     }
-    test.ok(blocks.length > 0 || file !== 'README.md', `${blocks.length} examples ran`)
+    test.pass(`${titleOf(block)} parses`)
+  } catch (error) {
+    test.fail(`${titleOf(block)} parses`, { error })
+  }
+}
+
+const runners: Readonly<Record<string, typeof runModule>> = { ts: runModule, js: runModule, sh: runCommands }
+
+/** The `curl` lines of the README's first example are run by the package's test, against the packed package. */
+const isCurl = ({ code }: Block): boolean => code.startsWith('curl ')
+
+for (const page of pages) {
+  t.test(`${page}: every example works`, async test => {
+    const here = new URL(`${page.replace(/\W/g, '-')}/`, folder)
+    mkdirSync(here, { recursive: true })
+    for (const block of blocksOf(page)) {
+      const run = runners[block.language]
+      if (run === undefined) test.ok(shown.includes(block.language), `${titleOf(block)}: ${block.language} is known`)
+      else if (block.mark === 'setup' || (block.mark === 'before' && page === 'docs/moving.md')) {
+        await parse(test, block, here)
+      } else if (block.mark !== '') test.fail(`${titleOf(block)}: the mark ${block.mark} is unknown`)
+      else if (page !== 'README.md' || !isCurl(block)) await run(test, block, here)
+    }
   })
 }
 
-t.test('every link between pages resolves', async test => {
-  for (const file of texts) {
-    const from = new URL(file, root)
-    for (const [, target = ''] of readFileSync(from, 'utf8').matchAll(/\]\((?!https?:)([^)#]+)/g)) {
-      test.doesNotThrow(() => readFileSync(new URL(target, from)), `${file} links to ${target}`)
+t.test('every link between pages resolves, with its heading', async test => {
+  for (const page of pages) {
+    const from = new URL(page, root)
+    for (const [, path = '', heading = ''] of textOf(page).matchAll(/\]\((?!https?:)([^)#]*)#?([^)]*)\)/g)) {
+      const target = path === '' ? from : new URL(path, from)
+      if (!existsSync(target)) test.fail(`${page} links to ${path}`)
+      else if (heading !== '') {
+        const name = target.href.slice(root.href.length)
+        test.ok(headingsOf(textOf(name)).includes(heading), `${page} links to ${name}#${heading}`)
+      }
     }
   }
 })
+
+t.test('every file and folder of the repository that a page names exists', async test => {
+  for (const page of pages) {
+    for (const [, path = ''] of textOf(page).matchAll(/`((?:test|lib|types|examples|bench)\/[\w./-]*)`/g)) {
+      test.ok(existsSync(new URL(path, root)), `${page} names ${path}`)
+    }
+  }
+})
+
+/** Returns the anchors of a page's headings, as GitHub makes them. */
+function headingsOf (text: string): readonly string[] {
+  return [...text.replace(/^```[\s\S]*?^```$/gm, '').matchAll(/^#{1,6} (.+)$/gm)].map(([, title = '']) =>
+    title.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase().replace(/[^\p{L}\p{N}_\- ]/gu, '').replaceAll(' ', '-'))
+}

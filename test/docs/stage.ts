@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import * as gatehouse from '../../lib/index.js'
 
@@ -44,7 +44,10 @@ export async function stage (code: string): Promise<{ app: FastifyInstance, clos
       SHOP_KEY: randomBytes(16).toString('base64url'),
       OPS_PASSWORD: 'correct horse battery',
       SESSION_SECRET_NEW: randomBytes(32).toString('base64url'),
-      SESSION_SECRET_OLD: randomBytes(32).toString('base64url')
+      SESSION_SECRET_OLD: randomBytes(32).toString('base64url'),
+      PASSWORD_PEPPER_2025: randomBytes(32).toString('base64url'),
+      PASSWORD_PEPPER_2026: randomBytes(32).toString('base64url'),
+      JWT_KEYS: JSON.stringify({ keys: [{ ...signingKey(), alg: 'ES256', kid: '1' }] })
     }
   )
   Object.assign(globalThis, shown)
@@ -71,4 +74,8 @@ export async function stage (code: string): Promise<{ app: FastifyInstance, clos
       await app.close()
     }
   }
+}
+
+function signingKey () {
+  return generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })
 }
