@@ -56,7 +56,10 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   // rejects a default that no route could use
   policies.resolve(app, true, 'The option default')
   const registry = createRouteRegistry(key, policies, guard)
-  const internals = { ...opened, permissions, scopeDescriptions: options.scopeDescriptions, oauth: null }
+  const descriptions = new Map([...schemes].map(([name, { scheme }]) => [name, scheme.openapi]))
+  const internals = {
+    ...opened, permissions, scopeDescriptions: options.scopeDescriptions, descriptions, oauth: null
+  }
   return { guard, key, schemes, defaults, policies, registry, stage, guesses, limiter, internals }
 }
 
@@ -83,9 +86,9 @@ function decorate (app: FastifyInstance, parts: Parts): void {
 }
 
 function wire (app: FastifyInstance, parts: Parts, options: Options): void {
-  const { guard, key, policies, registry, schemes } = parts
+  const { guard, key, policies, registry, schemes, internals: { descriptions } } = parts
   const { stage, outsideAllowed, requireReason, publicPaths, errorForm: form, scopeDescriptions: scopeTexts } = options
-  const openapi = new OpenApi(app, key, { schemes, form, scopeTexts })
+  const openapi = new OpenApi(app, key, { schemes: descriptions, form, scopeTexts })
   app.addHook('onRoute', function (route) { if (openapi.note(this, route)) registry.add(this, route) })
   const hasSessions = [...schemes.values()].some(({ features }) => features.sessions !== undefined)
   // runs after the hooks of the schemes, which set the headers of their own responses

@@ -10,6 +10,7 @@ import { consent, consentsOf } from './consent.js'
 import { sendError, toOAuthError } from './errors.js'
 import { introspect } from './introspect.js'
 import { checkFree, jwks, jwksPath, metadata, metadataPath } from './metadata.js'
+import { describeResources } from './openapi.js'
 import { acceptForms } from './parameters.js'
 import { revoke } from './revoke.js'
 import { createServer, findClient, type Server } from './setup.js'
@@ -45,7 +46,10 @@ export const oauthServer = fp(
   authorizationServer, { fastify: '5.x', name: 'fastify-gatehouse-oauth', dependencies: ['fastify-gatehouse'] }
 )
 
-/** Makes the server known to `app.gatehouse.oauth`, and its clients to the schemes that accept their tokens. */
+/**
+ * Makes the server known to `app.gatehouse.oauth` and to OpenAPI documents, and its clients to the schemes that accept
+ * their tokens.
+ */
 function connect (app: FastifyInstance, server: Server): void {
   const { stored, services } = server
   const internals = internalsOf(app.gatehouse)
@@ -54,6 +58,7 @@ function connect (app: FastifyInstance, server: Server): void {
       clients: Object.freeze({ of: stored.of.bind(stored), ofAnyOwner: stored.ofAnyOwner.bind(stored) }),
       consents: Object.freeze({ of: (owner: StoreOwner) => consentsOf(server, owner) })
     })
+    describeResources(server, internals.descriptions)
   }
   const stop = stored.listen()
   app.addHook('onClose', async () => { stop() })

@@ -1,5 +1,6 @@
+import type { OpenApiSecurityScheme } from '../../types/openapi.js'
 import type { ErrorForm } from '../guard/responder.js'
-import type { BoundScheme, Policy } from '../policy/policy.js'
+import type { Policy } from '../policy/policy.js'
 import { isObject } from '../util/objects.js'
 import type { OpenApiDocument, Operation, PathItem } from './document.js'
 import { RefusalResponses } from './responses.js'
@@ -11,9 +12,10 @@ export const policyField = 'x-gatehouse-policy'
 
 /** Configuration of a {@link DocumentWriter}. */
 export interface DocumentOptions {
-  readonly schemes: ReadonlyMap<string, BoundScheme>
+  /** Descriptions of the schemes by name. */
+  readonly schemes: ReadonlyMap<string, OpenApiSecurityScheme>
   readonly form: ErrorForm
-  /** Descriptions by scope. */
+  /** Descriptions of the scopes by name. */
   readonly scopeTexts: Readonly<Record<string, string>>
 }
 
@@ -24,7 +26,7 @@ export class DocumentWriter {
   readonly #policies: ReadonlyArray<Policy | undefined>
 
   constructor (document: OpenApiDocument, policies: ReadonlyArray<Policy | undefined>, options: DocumentOptions) {
-    this.#schemes = new SecuritySchemes(document, options.schemes.values(), options.scopeTexts)
+    this.#schemes = new SecuritySchemes(document, options.schemes, options.scopeTexts)
     this.#responses = new RefusalResponses(document, options.form)
     this.#policies = policies
     this.#schemes.use(document.security)

@@ -129,7 +129,7 @@ export class OpenApi {
   /** Warns if the application describes a security scheme under the name of a scheme, but with another type. */
   #warnOfOtherTypes ({ components }: OpenApiDocument): void {
     for (const [name, written] of Object.entries(components.securitySchemes ?? {})) {
-      const type = this.#options.schemes.get(name)?.scheme.openapi.type
+      const type = this.#options.schemes.get(name)?.type
       if (type === undefined || !isObject(written) || written.type === type) continue
       this.#warn(
         `fastify-gatehouse: the document's own security scheme '${name}' is of the type ${String(written.type)}, and ` +

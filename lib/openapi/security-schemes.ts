@@ -1,5 +1,4 @@
 import type { OpenApiOAuthFlow, OpenApiSecurityScheme } from '../../types/openapi.js'
-import type { BoundScheme } from '../policy/policy.js'
 import { isObject } from '../util/objects.js'
 import { minorVersion, type OpenApiDocument } from './document.js'
 
@@ -17,13 +16,17 @@ export class SecuritySchemes {
   readonly #written: ReadonlySet<string>
   readonly #texts: Readonly<Record<string, string>>
 
-  constructor (document: OpenApiDocument, schemes: Iterable<BoundScheme>, texts: Readonly<Record<string, string>>) {
+  constructor (
+    document: OpenApiDocument,
+    schemes: ReadonlyMap<string, OpenApiSecurityScheme>,
+    texts: Readonly<Record<string, string>>
+  ) {
     const written = document.components.securitySchemes ?? {}
     this.#minor = minorVersion(document)
     this.#texts = texts
     this.#written = new Set(Object.keys(written))
-    this.#ours = Object.fromEntries([...schemes].flatMap(({ name, scheme }) => {
-      const described = describe(scheme.openapi, this.#minor)
+    this.#ours = Object.fromEntries([...schemes].flatMap(([name, scheme]) => {
+      const described = describe(scheme, this.#minor)
       return described === null ? [] : [[name, described] as const]
     }))
     this.#listed = Object.assign(Object.create(this.#ours) as Record<string, Described>, written)

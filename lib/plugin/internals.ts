@@ -1,5 +1,6 @@
 import type { Gatehouse } from '../../types/gatehouse.js'
 import type { GatehouseOAuth } from '../../types/oauth.js'
+import type { OpenApiSecurityScheme } from '../../types/openapi.js'
 import type { SchemeContext } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
 import { internalError } from '../errors.js'
@@ -17,6 +18,8 @@ export interface Internals {
   readonly grants: SchemeContext['grants']
   readonly permissions: Permissions
   readonly scopeDescriptions: Readonly<Record<string, string>>
+  /** The descriptions of the schemes in OpenAPI, by name. The authorization server replaces some of them. */
+  readonly descriptions: Map<string, OpenApiSecurityScheme>
   /** `app.gatehouse.oauth` of the authorization server; `null` until one is registered. */
   oauth: GatehouseOAuth | null
 }

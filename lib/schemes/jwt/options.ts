@@ -21,6 +21,8 @@ import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, functionOf, listOf, object, oneOf, optional, text } from '../../util/options.js'
 import type { Parsed, Parser } from '../../util/options.js'
+import { parseDescription } from './openapi.js'
+import type { TokenDescription } from './openapi.js'
 import { isKeysUrl } from './remote.js'
 import { parseResource } from './resource.js'
 import type { ResourceOptions, ResourceSettings } from './resource.js'
@@ -94,6 +96,11 @@ interface JwtCommon<P extends PrincipalInput> {
    * their tokens are refused on routes without a `scopes` rule.
    */
   readonly delegated?: boolean
+  /**
+   * Describes in OpenAPI where tokens come from, such as the flows of an identity provider. Default: the flows of the
+   * OAuth 2.0 server of this application if the scheme signs for it, otherwise HTTP Bearer, or the place in `from`.
+   */
+  readonly openapi?: TokenDescription
   /** Adds a property to every request: the principal of this scheme, or `null`. `true` for the scheme's own name. */
   readonly decorate?: true | string
   /**
@@ -162,6 +169,8 @@ export interface JwtSettings {
   readonly delegated: boolean
   /** `null` if the audience is not described as a protected resource. */
   readonly resource: ResourceSettings | null
+  /** `null` for a description by `from`. */
+  readonly openapi: TokenDescription | null
   readonly decorate: true | string | null
   /** `null` if the scheme does not sign tokens. */
   readonly sign: SignSettings | null
@@ -187,6 +196,7 @@ const common = {
   principal: optional(functionOf<Mapping>('(claims) => principal or null'), null),
   load: optional(functionOf<Load>('(principal, { scheme, request }) => principal or null'), null),
   delegated: optional(oneOf(true, false), null),
+  openapi: optional(parseDescription, null),
   decorate: optional(decorateOption, null),
   cooldown: optional(duration({ positive: true, reason: 'Every unknown key would cause a fetch.' }), null),
   staleFor: optional(duration(), null),
@@ -232,7 +242,7 @@ type Rest = Pick<JwtSettings, 'issuers' | 'sign' | 'path'> & { readonly name: st
 
 function complete (parsed: Parsed<typeof common>, { name, path, issuers, sign }: Rest): JwtSettings {
   const { from, realm, clockTolerance, maxTokenAge, typ, cache, resource, ...rest } = parsed
-  const { principal, load, delegated, decorate, ...remote } = rest
+  const { principal, load, delegated, openapi, decorate, ...remote } = rest
   if (delegated !== null && sign === null) {
     throw misconfigured(`The option ${path}.delegated is about tokens that the scheme signs, but it has no sign. ` +
       'Leave it out.')
@@ -249,6 +259,7 @@ function complete (parsed: Parsed<typeof common>, { name, path, issuers, sign }:
     load,
     delegated: delegated === true,
     resource,
+    openapi,
     decorate,
     sign,
     issuers,

@@ -62,6 +62,7 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
     const authenticator = new TokenAuthenticator({ name, settings, trusted: issuers, own: checks?.own ?? null })
     const scheme: Scheme = {
       ...traits(settings.places, 'JWT'),
+      ...settings.openapi === null ? {} : { openapi: settings.openapi },
       reportsAuthTime: true,
       accepts: acceptsOf(settings),
       decorate: settings.decorate,
