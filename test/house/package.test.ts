@@ -1,74 +1,16 @@
-import {
-  cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { manifest, packAndInstall } from './packed.js'
 import { firstExample, start } from './readme.js'
 import { run } from './run.js'
 import { root } from './source.js'
 
-// Outside of the checkout: below it, what the package forgets would be found in the checkout's own node_modules.
-const stage = mkdtempSync(join(tmpdir(), 'fastify-gatehouse-'))
-const project = join(stage, 'package')
-const consumer = join(stage, 'consumer')
+const { stage, tarball, consumer, installed: how } = await packAndInstall()
 const installed = join(consumer, 'node_modules/fastify-gatehouse')
-const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-const tarball = `fastify-gatehouse-${String(manifest.version)}.tgz`
-
-/** Packs a copy, so that the checkout's own `dist` stays as it is. */
-async function pack (): Promise<void> {
-  mkdirSync(project)
-  const parts = ['lib', 'types', 'docs', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'LICENSE', 'README.md']
-  for (const part of parts.filter(each => existsSync(join(root, each)))) {
-    cpSync(join(root, part), join(project, part), { recursive: true })
-  }
-  symlinkSync(join(root, 'node_modules'), join(project, 'node_modules'))
-  const { code, output } = await run('npm', ['pack', '--pack-destination', stage], project)
-  if (code !== 0) throw new Error(`npm pack failed:\n${output}`)
-}
-
-/** An empty project with Fastify and the tarball, as a newcomer has it; linked by hand where no registry answers. */
-async function install (): Promise<string> {
-  const fastify = JSON.parse(readFileSync(join(root, 'node_modules/fastify/package.json'), 'utf8')).version
-  mkdirSync(consumer)
-  writeFileSync(
-    join(consumer, 'package.json'),
-    JSON.stringify({ name: 'consumer', version: '1.0.0', private: true, type: 'module' })
-  )
-  const { code, output } = await run(
-    'npm',
-    [
-      'install', '--prefer-offline', '--no-audit', '--no-fund', '--fetch-retries=0', join(stage, tarball),
-      `fastify@${String(fastify)}`
-    ],
-    consumer
-  )
-  if (code === 0) return 'by npm'
-  if (!/ENOTCACHED|ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH/.test(output)) {
-    throw new Error(`npm install failed:\n${output}`)
-  }
-  await link()
-  return 'by hand, because no registry answered'
-}
-
-async function link (): Promise<void> {
-  rmSync(join(consumer, 'node_modules'), { recursive: true, force: true })
-  mkdirSync(join(consumer, 'node_modules/@fastify'), { recursive: true })
-  for (const name of ['fastify', ...Object.keys(manifest.dependencies)]) {
-    symlinkSync(join(root, 'node_modules', name), join(consumer, 'node_modules', name))
-  }
-  const { code, output } = await run(
-    'tar', ['-xzf', join(stage, tarball), '-C', join(consumer, 'node_modules')], consumer
-  )
-  if (code !== 0) throw new Error(`the tarball does not open:\n${output}`)
-  cpSync(join(consumer, 'node_modules/package'), installed, { recursive: true })
-  rmSync(join(consumer, 'node_modules/package'), { recursive: true })
-}
 
 t.before(async () => {
-  await pack()
-  t.comment(`the tarball was installed ${await install()}`)
+  t.comment(`the tarball was installed ${how}`)
   mkdirSync(join(consumer, 'node_modules/@types'), { recursive: true })
   if (!existsSync(join(consumer, 'node_modules/@types/node'))) {
     symlinkSync(join(root, 'node_modules/@types/node'), join(consumer, 'node_modules/@types/node'))
@@ -95,8 +37,8 @@ t.test('the tarball contains only the library, its types and its licence', async
 
 t.test('publint and attw find no problem in the tarball', async t => {
   const [publint, attw] = await Promise.all([
-    run('publint', ['run', '--strict', join(stage, tarball)], stage),
-    run('attw', ['--profile', 'esm-only', '--no-definitely-typed', '--no-emoji', join(stage, tarball)], stage)
+    run('publint', ['run', '--strict', tarball], stage),
+    run('attw', ['--profile', 'esm-only', '--no-definitely-typed', '--no-emoji', tarball], stage)
   ])
   t.equal(publint.code, 0, publint.output)
   t.match(publint.output, /All good/, publint.output)
