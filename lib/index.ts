@@ -9,8 +9,8 @@ export { apiKeyRoutes } from './schemes/api-key/routes.js'
 export type { ApiKeyRoutesOptions } from './schemes/api-key/routes-options.js'
 export { basic, type BasicOptions } from './schemes/basic/scheme.js'
 export {
-  jwt, type Algorithm, type Claims, type IssuerResolver, type JoseHeader, type Jwk, type JwtCredential, type JwtIssuer,
-  type JwtOptions, type KeyMaterial, type KeyResolver, type ResourceOptions
+  jwt, type Algorithm, type ClaimNames, type Claims, type IssuerResolver, type JoseHeader, type Jwk, type JwtCredential,
+  type JwtIssuer, type JwtOptions, type KeyMaterial, type KeyResolver, type ResourceOptions
 } from './schemes/jwt/scheme.js'
 export { session, type SessionCredential, type SessionOptions } from './schemes/session/scheme.js'
 

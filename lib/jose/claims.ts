@@ -28,7 +28,15 @@ export interface ClaimRules {
   readonly typ: string | null
   /** Requires `iat`, because the age of tokens is limited. */
   readonly requiresIat: boolean
+  /** The accepted values of further claims, by name. */
+  readonly required: RequiredClaims
 }
+
+/** A value that a claim may be required to have. */
+export type ClaimValue = string | number | boolean
+
+/** The accepted values of claims. A claim must be one of them, or a list with one of them. */
+export type RequiredClaims = ReadonlyArray<readonly [name: string, values: readonly ClaimValue[]]>
 
 /** The rules for tokens that depend on the time. */
 export interface ClockRules {
@@ -80,7 +88,17 @@ export function mediaType (typ: string): string {
  */
 export function claimFault (header: JoseHeader, claims: Raw, rules: ClaimRules): string | null {
   return typFault(header.typ, rules.typ) ?? issuerFault(claims['iss'], rules.issuer) ??
-    audienceFault(claims['aud'], rules.audience) ?? bindingFault(claims['cnf']) ?? shapeFault(claims, rules.requiresIat)
+    audienceFault(claims['aud'], rules.audience) ?? requiredFault(claims, rules.required) ??
+    bindingFault(claims['cnf']) ?? shapeFault(claims, rules.requiresIat)
+}
+
+function requiredFault (claims: Raw, required: RequiredClaims): string | null {
+  const missing = required.find(([name, values]) => {
+    const claim = claims[name]
+    const named: readonly unknown[] = Array.isArray(claim) ? claim : [claim]
+    return !values.some(value => named.includes(value))
+  })
+  return missing === undefined ? null : `the claim ${missing[0]} has none of the required values`
 }
 
 /**
@@ -118,14 +136,14 @@ function shapeFault (claims: Raw, requiresIat: boolean): string | null {
   if (nbf !== undefined && !isInstant(nbf)) return 'the claim nbf is no instant'
   if (iat !== undefined && !isInstant(iat)) return 'the claim iat is no instant'
   if (iat === undefined && requiresIat) return 'the claim iat is missing, and the age of tokens is limited'
-  return subjectFault(sub)
+  return sub === undefined ? null : nameFault(sub, 'sub')
 }
 
-function subjectFault (sub: unknown): string | null {
-  if (sub === undefined) return null
-  if (typeof sub !== 'string' || sub === '') return 'the claim sub is not a non-empty string'
+/** Returns the reason why the value of a claim cannot identify a person, or `null`. */
+export function nameFault (value: unknown, claim: string): string | null {
+  if (typeof value !== 'string' || value === '') return `the claim ${claim} is not a non-empty string`
   // No store accepts such an owner.
-  if (/\0|\p{Cs}/u.test(sub)) return 'the claim sub contains NUL or a lone surrogate'
+  if (/\0|\p{Cs}/u.test(value)) return `the claim ${claim} contains NUL or a lone surrogate`
   return null
 }
 

@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { Foreign, Invalid, Outcome, Unavailable } from '../../../types/outcome.js'
-import type { Principal, PrincipalInput } from '../../../types/principal.js'
+import type { Principal } from '../../../types/principal.js'
 import { claimFault, clockFault, dateOf, freezeJson, isAhead, isInstant } from '../../jose/claims.js'
 import type { Claims } from '../../jose/claims.js'
 import type { VerificationKey } from '../../jose/jwk.js'
@@ -12,6 +12,7 @@ import { principalFrom } from '../../kit/principal.js'
 import { isNo, isThenable } from '../../util/answer.js'
 import { createTokenCache, noCache } from '../../util/token-cache.js'
 import type { CachedToken, TokenCache } from '../../util/token-cache.js'
+import { principalOf } from './claim-options.js'
 import type { Trust, Trusted } from './issuers.js'
 import type { JwtCredential, JwtSettings } from './options.js'
 import { isOfClient, type Bearer, type OwnTokens } from './own-tokens.js'
@@ -151,7 +152,7 @@ export class TokenAuthenticator {
     const fault = claimFault(jws.header, claims, trust.rules)
     if (fault !== null) return this.#own?.isOfAnother(claims) === true ? foreign : invalid(fault)
     const realm = this.#realmOf(trust, claims as Claims)
-    const principal = this.#settings.mapping === null ? defaultPrincipal(claims, realm) : null
+    const principal = this.#settings.mapping === null ? principalOf(claims, this.#settings.claimNames, realm) : null
     if (typeof principal === 'string') return invalid(principal)
     const credential = freezeJson({ claims: claims as Claims, header: jws.header })
     const verified = { token, trust, key, credential, principal }
@@ -219,29 +220,6 @@ export class TokenAuthenticator {
 
 function isVerified (verification: Verification): verification is Verified {
   return Object.hasOwn(verification, 'credential')
-}
-
-/**
- * Returns the principal for claims without a mapping: the id from `sub`, scopes from `scope` (a string, RFC 8693, 4.2)
- * or `scp` (a string or a list), and roles from `roles`; or the reason why there is none, as text.
- */
-function defaultPrincipal (claims: Readonly<Record<string, unknown>>, realm: string): Principal | string {
-  const { sub, scope, scp, roles = [] } = claims
-  if (typeof sub !== 'string') return 'the claim sub is missing'
-  if (scope !== undefined && typeof scope !== 'string') return 'the claim scope is not a string'
-  const scopes = words(scope ?? scp ?? [])
-  if (scopes === null) return 'the claim scp is neither a string nor a list of strings'
-  const names = Array.isArray(roles) ? words(roles) : null
-  if (names === null) return 'the claim roles is not a list of strings'
-  const input: PrincipalInput = { realm, id: sub, scopes, roles: names }
-  return principalFrom(input, realm)
-}
-
-/** Returns the names in a claim without duplicates; `null` if it is neither a string nor a list of strings. */
-function words (claim: unknown): readonly string[] | null {
-  const list: unknown = typeof claim === 'string' ? claim.split(' ').filter(word => word !== '') : claim
-  if (!Array.isArray(list) || !list.every(word => typeof word === 'string')) return null
-  return [...new Set(list)]
 }
 
 function isUnavailable (key: FoundKey): key is Unavailable {

@@ -89,8 +89,8 @@ function byFunction (resolve: (iss: string) => unknown, common: Common, path: st
   return { first: undefined, all: [], isRemote: true, of: iss => issuers.of(iss) }
 }
 
-function createTrust ({ issuer, audience, algorithms, keys, path }: IssuerSettings, common: Common): Trust {
-  const rules = Object.freeze({ ...common.rules, issuer, audience })
+function createTrust ({ issuer, audience, claims, algorithms, keys, path }: IssuerSettings, common: Common): Trust {
+  const rules = Object.freeze({ ...common.rules, issuer, audience, required: claims })
   const check = (key: VerificationKey): void => { checkGuessable(key, 'it') }
   const source = { issuer, algorithms, check, insecureHosts: common.remote.insecureHosts, path }
   const all = { rules, given: keys, algorithms }

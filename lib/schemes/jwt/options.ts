@@ -8,7 +8,7 @@ import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import type { Algorithm } from '../../jose/algorithms.js'
-import type { Claims, ClockRules } from '../../jose/claims.js'
+import type { ClaimValue, Claims, ClockRules, RequiredClaims } from '../../jose/claims.js'
 import { mediaType } from '../../jose/claims.js'
 import { parseAlgorithms } from '../../jose/jwk.js'
 import type { JoseHeader } from '../../jose/jws.js'
@@ -21,6 +21,8 @@ import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, functionOf, listOf, object, oneOf, optional, text } from '../../util/options.js'
 import type { Parsed, Parser } from '../../util/options.js'
+import { defaultClaimNames, noClaims, parseClaimNames, parseRequiredClaims } from './claim-options.js'
+import type { ClaimNames, ClaimNameSettings } from './claim-options.js'
 import { parseDescription } from './openapi.js'
 import type { TokenDescription } from './openapi.js'
 import { isKeysUrl } from './remote.js'
@@ -41,6 +43,11 @@ export interface JwtIssuer {
   readonly issuer: string | undefined
   /** The `aud` of this application, or a list of which one must match; `false` accepts tokens for any audience. */
   readonly audience: string | readonly string[] | false | undefined
+  /**
+   * Claims that tokens must have: the accepted value of each, or a list of which one must match, such as
+   * `{ token_use: 'access' }`. A claim that is a list must contain one. Default: none.
+   */
+  readonly claims?: Readonly<Record<string, ClaimValue | readonly ClaimValue[]>>
   /**
    * Secrets (at least as long as the hash), public keys, a JWK set, the https URL of a JWK set, or a function that
    * returns the key for a header. Default: the keys in the metadata of the issuer (RFC 8414, OpenID Connect Discovery).
@@ -86,10 +93,10 @@ interface JwtCommon<P extends PrincipalInput> {
   /** The maximum number of cached tokens. Default 4,096; `false` turns the cache off. */
   readonly cache?: number | false
   /**
-   * Maps the claims of a token to a principal. Default: `id` from `sub`, `scopes` from `scope` or `scp`, `roles` from
-   * `roles`, `realm` from `iss`.
+   * Maps the claims of a token to a principal, or names the claims that it is made from. Default: `id` from `sub`,
+   * `scopes` from `scope` or `scp`, `roles` from `roles`. The `realm` is the `iss`, unless a mapping returns another.
    */
-  readonly principal?: ClaimsMapping<P>
+  readonly principal?: ClaimsMapping<P> | ClaimNames
   readonly load?: Load<PrincipalFrom<P>>
   /**
    * For a scheme that signs: `true` if all routes of the scheme are meant for clients that act for a person. Default:
@@ -132,6 +139,7 @@ export type JwtOptions<P extends PrincipalInput = PrincipalInput> = JwtCommon<P>
     readonly issuers: readonly JwtIssuer[] | IssuerResolver
     readonly issuer?: never
     readonly audience?: never
+    readonly claims?: never
     readonly keys?: never
     readonly algorithms?: never
     readonly sign?: never
@@ -146,6 +154,7 @@ export interface IssuerSettings {
   readonly issuer: string | null
   /** The accepted values; `null` accepts any audience. */
   readonly audience: readonly string[] | null
+  readonly claims: RequiredClaims
   readonly algorithms: readonly Algorithm[] | null
   /** Key material, a URL or a function, as given; `undefined` for keys by the issuer's metadata. */
   readonly keys: unknown
@@ -162,8 +171,9 @@ export interface JwtSettings {
   readonly typ: string | null
   /** 0 if tokens are not cached. */
   readonly cacheSize: number
-  /** `null` for the default mapping. */
+  /** `null` if the principal is made from the claims of `claimNames`. */
   readonly mapping: Mapping | null
+  readonly claimNames: ClaimNameSettings
   readonly load: Load | null
   /** `true` if delegated tokens may use routes without a `scopes` rule. */
   readonly delegated: boolean
@@ -193,7 +203,7 @@ const common = {
   typ: optional((value, option) => mediaType(text(value, option)), null),
   cache: optional(parseCacheSize, 4096),
   resource: optional(parseResource, null),
-  principal: optional(functionOf<Mapping>('(claims) => principal or null'), null),
+  principal: optional(parsePrincipal, defaultClaimNames),
   load: optional(functionOf<Load>('(principal, { scheme, request }) => principal or null'), null),
   delegated: optional(oneOf(true, false), null),
   openapi: optional(parseDescription, null),
@@ -206,6 +216,7 @@ const common = {
 
 const issuerKeys = {
   audience: parseAudience,
+  claims: optional(parseRequiredClaims, noClaims),
   keys: asGiven,
   algorithms: optional(parseAlgorithms, null)
 } satisfies Record<string, Parser<unknown>>
@@ -216,6 +227,7 @@ const parseSeveralIssuers = object({
   ...common,
   issuer: missing('Write it in each of the issuers'),
   audience: missing('Write it in each of the issuers'),
+  claims: missing('Write it in each of the issuers'),
   keys: missing('Write it in each of the issuers'),
   algorithms: missing('Write it in each of the issuers'),
   sign: missing('A scheme that signs has one issuer'),
@@ -234,8 +246,14 @@ export function parseJwtOptions (options: unknown, name: string): JwtSettings {
     const { issuers, ...rest } = parseSeveralIssuers(options, `The options of ${path}`)
     return complete(rest, { name, path, issuers: parseIssuers(issuers, `${path}.issuers`), sign: null })
   }
-  const { issuer, audience, keys, algorithms, sign, ...rest } = parseOneIssuer(options, `The options of ${path}`)
-  return complete(rest, { name, path, issuers: Object.freeze([{ issuer, audience, keys, algorithms, path }]), sign })
+  const { issuer, audience, claims, keys, algorithms, sign, ...rest } =
+    parseOneIssuer(options, `The options of ${path}`)
+  if (sign !== null && claims.length > 0) {
+    throw misconfigured(`The option ${path}.claims is about tokens of others, but the scheme signs its own. Leave it ` +
+      'out.')
+  }
+  const issuers = Object.freeze([{ issuer, audience, claims, keys, algorithms, path }])
+  return complete(rest, { name, path, issuers, sign })
 }
 
 type Rest = Pick<JwtSettings, 'issuers' | 'sign' | 'path'> & { readonly name: string }
@@ -255,7 +273,8 @@ function complete (parsed: Parsed<typeof common>, { name, path, issuers, sign }:
     clock: Object.freeze({ tolerance: clockTolerance, maxAge: maxTokenAge }),
     typ: parseTokenType(typ, sign, path),
     cacheSize: cache,
-    mapping: principal,
+    mapping: typeof principal === 'function' ? principal : null,
+    claimNames: typeof principal === 'function' ? defaultClaimNames : principal,
     load,
     delegated: delegated === true,
     resource,
@@ -330,6 +349,13 @@ function parseAudience (value: unknown, option: string): readonly string[] | nul
   }
   throw misconfigured(`${option} must be the 'aud' of this application, a list of them, or false to accept tokens ` +
     `for any audience. Got ${describeValue(value)}.`)
+}
+
+function parsePrincipal (value: unknown, option: string): Mapping | ClaimNameSettings {
+  if (isObject(value)) return parseClaimNames(value, option)
+  if (typeof value === 'function') return value as Mapping
+  throw misconfigured(`${option} must be a function (claims) => principal or null, or an object with the names of ` +
+    `claims: { id, scopes, roles }. Got ${describeValue(value)}.`)
 }
 
 function parseCacheSize (value: unknown, option: string): number {

@@ -13,6 +13,7 @@ import { createResource } from './resource.js'
 import { createTokens } from './service.js'
 import { joinIssuer } from './shared-issuer.js'
 
+export type { ClaimNames } from './claim-options.js'
 export type { ClaimsMapping, IssuerResolver, JwtCredential, JwtIssuer, JwtOptions } from './options.js'
 export type { SignOptions, TokenClaims } from './sign-options.js'
 export type { RefreshTokenOptions } from './refresh-options.js'
@@ -106,7 +107,9 @@ function createChecks (app: FastifyInstance, scheme: string, { settings, context
 function acceptsOf ({ issuers }: JwtSettings): NonNullable<Scheme['accepts']> {
   if (typeof issuers === 'function') return Object.freeze({ issuers: 'by a function' })
   return Object.freeze({
-    issuers: issuers.map(({ issuer, audience, algorithms }) => ({ issuer, audience, algorithms }))
+    issuers: issuers.map(({ issuer, audience, algorithms, claims }) => ({
+      issuer, audience, algorithms, ...claims.length === 0 ? {} : { claims: Object.fromEntries(claims) }
+    }))
   })
 }
 

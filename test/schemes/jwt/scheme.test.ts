@@ -248,6 +248,35 @@ t.test('calls the mapping on each request, synchronous or asynchronous, and refu
   }
 })
 
+t.test('makes the principal from the claims that the option principal names', async t => {
+  const principal = { id: 'oid', scopes: ['app', 'permissions'], roles: ['realm_access', 'roles'] }
+  const scheme = await made({ ...base, principal })
+  const good = { oid: 'o-1', app: { permissions: ['a', 'b', 'a'] }, realm_access: { roles: ['clerk'] }, roles: ['no'] }
+  for (const [more, expected] of [
+    [{}, { realm: issuer, id: 'o-1', scopes: ['a', 'b'], roles: ['clerk'] }],
+    [{ app: { permissions: 'a  b' }, realm_access: { roles: 'head clerk' } }, {
+      scopes: ['a', 'b'], roles: ['head clerk']
+    }],
+    [{ app: undefined, realm_access: {} }, { scopes: [], roles: [] }],
+    [{ app: 'a', realm_access: ['roles'] }, { scopes: [], roles: [] }],
+    [{ app: { permissions: '' } }, { scopes: [] }]
+  ] as const) {
+    t.match(await ask(scheme, hsToken({ ...good, ...more })), { kind: 'authenticated', principal: expected })
+  }
+  for (const more of [
+    { oid: undefined }, { oid: '' }, { oid: 7 }, { oid: 'a\0' }, { app: { permissions: 7 } },
+    { app: { permissions: ['a', 7] } }, { realm_access: { roles: { a: true } } }, { realm_access: { roles: [['a']] } }
+  ]) {
+    t.equal(await word(scheme, hsToken({ ...good, ...more })), 'invalid', JSON.stringify(more))
+  }
+  const byPrototype = await made({ ...base, principal: { id: ['constructor', 'name'] } })
+  t.equal(await word(byPrototype, hsToken()), 'invalid', 'what is inherited is no claim')
+  const inPart = await made({ ...base, principal: { roles: 'groups' } })
+  t.match(await ask(inPart, hsToken({ groups: ['admin'], roles: 7 })), {
+    principal: { id: 'user-1', scopes: ['orders:read'], roles: ['admin'] }
+  })
+})
+
 t.test('selects one of several issuers by exact iss, and verifies only with its keys', async t => {
   const scheme = await made({
     issuers: [
@@ -280,6 +309,32 @@ t.test('issuer: false and audience: false accept any, under the realm of the sch
     t.match(await ask(scheme, hsToken(more)), { kind: 'authenticated', principal: { realm: 'user' } })
   }
   t.equal(await word(scheme, hsToken({ iss: ['a'] })), 'invalid')
+})
+
+t.test('requires the claims of the option claims to have one of their accepted values', async t => {
+  const required = { token_use: 'access', client_id: ['shop', 'admin'], anonymous: false, level: [2, 3] }
+  const scheme = await made({ ...base, audience: false, claims: required })
+  const good = { token_use: 'access', client_id: 'shop', anonymous: false, level: 2 }
+  for (const more of [{}, { client_id: ['x', 'admin'] }, { level: 3 }, { aud: undefined }]) {
+    t.equal(await word(scheme, hsToken({ ...good, ...more })), 'authenticated', JSON.stringify(more))
+  }
+  for (const more of [
+    { token_use: 'id' }, { client_id: 'other' }, { client_id: undefined }, { client_id: [] }, { client_id: [['shop']] },
+    { client_id: 'shop admin' }, { anonymous: 'false' }, { anonymous: undefined }, { level: '2' }, { level: null }
+  ]) {
+    t.equal(await word(scheme, hsToken({ ...good, ...more })), 'invalid', JSON.stringify(more))
+  }
+  t.match(scheme.accepts, { issuers: [{ audience: null, claims: { token_use: ['access'] } }] })
+  const several = await made({
+    issuers: [
+      { issuer: 'A', audience, keys: hs, claims: { token_use: 'access' } },
+      { issuer: 'B', audience, keys: rsa.publicKey }
+    ]
+  })
+  t.equal(await word(several, hsToken({ iss: 'A' })), 'invalid')
+  t.equal(await word(several, hsToken({ iss: 'A', token_use: 'access' })), 'authenticated')
+  const other = token(claims({ iss: 'B' }), { alg: 'RS256', key: rsa.privateKey })
+  t.equal(await word(several, other), 'authenticated', 'each issuer has its own')
 })
 
 t.test('resolves keys by header, refuses a token without a key, and answers 500 if the resolver fails', async t => {
@@ -460,6 +515,17 @@ t.test('stops the boot for wrong options, and names the scheme and the option', 
     [{ ...base, audience: [] }, /schemes\.user\.audience must be the 'aud'/],
     [{ ...base, audience: ['a', 7] }, /schemes\.user\.audience must be the 'aud'/],
     [{ ...base, audience: null }, /schemes\.user\.audience must be the 'aud'/],
+    [{ ...base, claims: undefined }, /'claims' set to undefined/],
+    [{ ...base, claims: {} }, /schemes\.user\.claims must be an object from claims to their accepted values/],
+    [{ ...base, claims: [['azp', 'x']] }, /schemes\.user\.claims must be an object/],
+    [{ ...base, claims: { azp: undefined } }, /schemes\.user\.claims\.azp must be the accepted value/],
+    [{ ...base, claims: { azp: [] } }, /schemes\.user\.claims\.azp must be the accepted value/],
+    [{ ...base, claims: { azp: '' } }, /schemes\.user\.claims\.azp must be the accepted value/],
+    [{ ...base, claims: { azp: ['a', { a: 1 }] } }, /schemes\.user\.claims\.azp must be the accepted value/],
+    [{ ...base, claims: { level: NaN } }, /schemes\.user\.claims\.level must be the accepted value/],
+    [{ ...base, claims: { aud: 'x' } }, /schemes\.user\.claims\.aud is not possible/],
+    [{ ...base, claims: { azp: 'x' }, sign: true }, /schemes\.user\.claims is about tokens of others/],
+    [{ issuers: [entry], claims: { azp: 'x' } }, /schemes\.user\.claims cannot be combined with issuers/],
     [{ ...base, issuers: [entry] }, /schemes\.user\.issuer cannot be combined with issuers/],
     [{ issuers: [entry], sign: true }, /signs has one issuer/],
     [{ issuers: [] }, /non-empty list/],
@@ -477,7 +543,10 @@ t.test('stops the boot for wrong options, and names the scheme and the option', 
     [{ ...base, realm: '' }, /realm/],
     [{ ...base, cache: true }, /cache/],
     [{ ...base, cache: 1.5 }, /cache/],
-    [{ ...base, principal: {} }, /principal/],
+    [{ ...base, principal: 'oid' }, /schemes\.user\.principal must be a function/],
+    [{ ...base, principal: { name: 'x' } }, /schemes\.user\.principal has an unknown key/],
+    [{ ...base, principal: { id: [] } }, /schemes\.user\.principal\.id must be the name of a claim/],
+    [{ ...base, principal: { roles: ['a', ''] } }, /schemes\.user\.principal\.roles must be the name of a claim/],
     [{ ...base, load: 1 }, /load/],
     [{ ...base, from: 'body' }, /from/],
     [{ ...base, sign: false }, /sign/],
