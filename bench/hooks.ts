@@ -1,0 +1,116 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { Client } from './hooks/exchange.js'
+import { bare, byHand, paths, type Library, type Path } from './hooks/paths.js'
+import { median } from './measure.js'
+
+/**
+ * What the guard costs each path, in µs of CPU and in bytes of heap a request, beside a hook written by hand. All
+ * applications of a path are in one process, and a round measures them one after the other, so that a machine whose
+ * speed drifts moves all of them. What a bare application costs that answers alike, or fails with a prepared error, is
+ * taken off.
+ *
+ * `npm run bench:hooks`, with `--quick` for fewer rounds; `ONLY=session` for some paths. `BASE=/other/.bench/lib`
+ * compares with the library of another working tree.
+ */
+const isQuick = process.argv.includes('--quick')
+const rounds = isQuick ? 20 : 60
+const requestsPerRound = isQuick ? 500 : 1000
+/** Milliseconds of CPU, for the compiler to finish its work. */
+const warmUp = isQuick ? 400 : 2000
+const only = new RegExp(process.env.ONLY ?? '', 'i')
+
+interface Cost { readonly us: number, readonly spread: number, readonly bytes: number }
+type Costs = Readonly<Record<string, Cost>>
+
+async function libraryOf (folder: string | undefined): Promise<Library> {
+  return folder === undefined
+    ? await import('../lib/index.js')
+    : await import(pathToFileURL(`${folder}/index.js`).href) as Library
+}
+
+async function clientsOf ({ make, ideal, status }: Path): Promise<Readonly<Record<string, Client>>> {
+  const { app, headers } = await make(await libraryOf(undefined))
+  const base = process.env.BASE === undefined ? {} : { base: await make(await libraryOf(process.env.BASE)) }
+  const made = {
+    bare: { app: bare(status), headers: [{}] },
+    ideal: { app: byHand(ideal(headers)), headers },
+    now: { app, headers },
+    ...base
+  }
+  for (const { app } of Object.values(made)) await app.ready()
+  return Object.fromEntries(
+    Object.entries(made).map(([name, { app, headers }]) => [name, new Client(app, headers, status)])
+  )
+}
+
+/** Returns the CPU time of some requests, in µs. */
+async function measure (client: Client): Promise<number> {
+  const before = process.cpuUsage()
+  await client.send(requestsPerRound)
+  const { user, system } = process.cpuUsage(before)
+  return user + system
+}
+
+async function warm (client: Client): Promise<void> {
+  for (let spent = 0; spent < warmUp * 1000;) spent += await measure(client)
+}
+
+async function bytesOf (client: Client): Promise<number> {
+  const count = 1000
+  global.gc?.()
+  const before = process.memoryUsage().heapUsed
+  await client.send(count)
+  return (process.memoryUsage().heapUsed - before) / count
+}
+
+/** Measures one path in this process. */
+async function run (path: Path): Promise<Costs> {
+  const clients = Object.entries(await clientsOf(path))
+  for (const [, client] of clients) await warm(client)
+  const times = new Map<string, number[]>(clients.map(([name]) => [name, []]))
+  for (let round = 0; round < rounds; round++) {
+    // the first of a round pays for what the last has left behind, so each is the first in its turn
+    const turn = round % clients.length
+    for (const [name, client] of [...clients.slice(turn), ...clients.slice(0, turn)]) {
+      times.get(name)?.push(await measure(client) / requestsPerRound)
+    }
+  }
+  const empty = times.get('bare') ?? []
+  const emptyBytes = await bytesOf(clients[0]?.[1] as Client)
+  const costs: Record<string, Cost> = {}
+  for (const [name, client] of clients) {
+    const net = (times.get(name) ?? []).map((each, i) => each - (empty[i] ?? NaN)).sort((a, b) => a - b)
+    const spread = ((net[Math.floor(net.length * 0.75)] ?? NaN) - (net[Math.floor(net.length * 0.25)] ?? NaN)) / 2
+    costs[name] = { us: median(net), spread, bytes: await bytesOf(client) - emptyBytes }
+  }
+  return costs
+}
+
+async function inChild (index: number): Promise<Costs> {
+  const child = fork(fileURLToPath(import.meta.url), process.argv.slice(2), {
+    env: { ...process.env, NODE_ENV: 'production', HOOKS_PATH: String(index) },
+    execArgv: ['--expose-gc', '--max-semi-space-size=64']
+  })
+  const [costs] = await once(child, 'message') as [Costs]
+  child.kill()
+  return costs
+}
+
+const own = paths[Number(process.env.HOOKS_PATH)]
+if (own === undefined) {
+  const sides = process.env.BASE === undefined ? ['now', 'ideal'] : ['base', 'now', 'ideal']
+  const columns = ['µs', 'bytes'].flatMap(unit => sides.map(side => `${side}, ${unit}`))
+  console.log(`| path | ${columns.join(' | ')} |`)
+  console.log(`|---|${columns.map(() => '---:|').join('')}`)
+  for (const [index, path] of paths.entries()) {
+    if (!only.test(path.name)) continue
+    const costs = await inChild(index)
+    const us = sides.map(side => `${costs[side]?.us.toFixed(2)} ± ${costs[side]?.spread.toFixed(2)}`)
+    const bytes = sides.map(side => costs[side]?.bytes.toFixed(0))
+    console.log(`| ${[path.name, ...us, ...bytes].join(' | ')} |`)
+  }
+} else {
+  process.send?.(await run(own))
+}

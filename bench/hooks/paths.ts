@@ -1,0 +1,238 @@
+import { createHmac, generateKeyPairSync, randomBytes, randomUUID, sign } from 'node:crypto'
+import Fastify, { type FastifyInstance } from 'fastify'
+import { hashPassword } from '../../lib/passwords/index.js'
+import type { Headers } from './exchange.js'
+import * as ideals from './ideals.js'
+import type { Ideal } from './ideals.js'
+
+/** The library, of this working tree or of another one that it is compared with. */
+export type Library = typeof import('../../lib/index.js')
+
+type Schemes = Parameters<Library['default']>[1]['schemes']
+
+/** An application of one path, with the credentials that only it knows. */
+interface Made {
+  readonly app: FastifyInstance
+  readonly headers: readonly Headers[]
+}
+
+/** One way of a request through a guard. */
+export interface Path {
+  readonly name: string
+  readonly status: number
+  readonly make: (library: Library) => Promise<Made>
+  /** What an application could write by hand for exactly this path. */
+  readonly ideal: (headers: readonly Headers[]) => Ideal
+}
+
+const secret = randomBytes(32).toString('base64url')
+const issuer = 'https://issuer.test'
+const audience = 'https://api.test'
+const answer = { hello: 'world' }
+/** More tokens than a cache holds, so that each is new when it comes. */
+const freshTokens = 20_000
+
+const bearer = (token: string): Headers => ({ authorization: `Bearer ${token}` })
+const key = (value: string): Headers => ({ 'x-api-key': value })
+const randomKey = (): string => randomBytes(32).toString('base64url')
+const first = ([headers]: readonly Headers[], name: string): string => headers?.[name] ?? ''
+
+type Sign = (input: string) => Buffer
+
+function token (alg: string, signature: Sign): string {
+  const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const now = Math.floor(Date.now() / 1000)
+  const claims = { iss: issuer, aud: audience, sub: 'user-1', iat: now, exp: now + 3600, scope: 'orders:read' }
+  const input = `${part({ alg, typ: 'JWT' })}.${part({ ...claims, jti: randomUUID() })}`
+  return `${input}.${signature(input).toString('base64url')}`
+}
+
+const hs256 = (value = secret): string => token('HS256', input => createHmac('sha256', value).update(input).digest())
+const many = (make: () => string, count = freshTokens) => Array.from({ length: count }, () => bearer(make()))
+
+async function guarded (
+  { default: plugin }: Library, schemes: Schemes, config: { readonly auth?: unknown } = {}
+): Promise<FastifyInstance> {
+  const app = Fastify()
+  await app.register(plugin, { schemes, default: Object.keys(schemes) })
+  app.get('/', { config: config as object }, async () => answer)
+  return app
+}
+
+const jwtOptions = { keys: secret, issuer, audience }
+const ownToken = ideals.tokens({ issuer, audience, key: secret })
+const people = { scopes: 'orders:write' }
+
+function jwtPath (name: string, status: number, headers: readonly Headers[], about: {
+  readonly ideal: Path['ideal'], readonly options?: object, readonly auth?: unknown
+}): Path {
+  const { auth, options, ideal } = about
+  const config = auth === undefined ? {} : { auth }
+  return {
+    name,
+    status,
+    ideal,
+    make: async library => ({
+      app: await guarded(library, { user: library.jwt({ ...jwtOptions, ...options }) }, config), headers
+    })
+  }
+}
+
+/** Tokens of a pair of keys, each for the first time, beside the bare verification. */
+function asymmetric (alg: 'RS256' | 'ES256' | 'EdDSA'): Path {
+  const { privateKey, publicKey } = alg === 'RS256'
+    ? generateKeyPairSync('rsa', { modulusLength: 2048 })
+    : alg === 'ES256' ? generateKeyPairSync('ec', { namedCurve: 'P-256' }) : generateKeyPairSync('ed25519')
+  const digest = alg === 'EdDSA' ? null : 'sha256'
+  const make = () => token(
+    alg, input => sign(digest, Buffer.from(input), { key: privateKey, dsaEncoding: 'ieee-p1363' })
+  )
+  return jwtPath(`JWT ${alg}, cache: false`, 200, many(make, 1000), {
+    options: { keys: publicKey, cache: false },
+    ideal: () => ideals.tokens({ issuer, audience, key: { key: publicKey, dsaEncoding: 'ieee-p1363' } })
+  })
+}
+
+const allKeys = Array.from({ length: 100_000 }, randomKey)
+
+function tablePath (name: string, status: number, { count = 1, sent, auth }: {
+  readonly count?: number, readonly sent?: string, readonly auth?: unknown
+}): Path {
+  const known = allKeys.slice(0, count)
+  return {
+    name,
+    status,
+    async make (library) {
+      const principals = new Map(known.map((each, i) => [each, { id: `client-${i}`, scopes: ['orders:read'] }]))
+      const service = library.apiKey({ keys: principals })
+      const config = auth === undefined ? {} : { auth }
+      return { app: await guarded(library, { service }, config), headers: [key(sent ?? known.at(-1) ?? '')] }
+    },
+    ideal: () => ideals.keys(known, status)
+  }
+}
+
+function managedPath (name: string, status: number): Path {
+  return {
+    name,
+    status,
+    async make (library) {
+      const app = await guarded(library, { service: library.apiKey({ managed: { prefix: 'acme_live' } }) })
+      await app.ready()
+      const mine = app.gatehouse.apiKeys.of({ realm: 'web', id: 'alice' })
+      const { key: value, record } = await mine.create({ name: 'laptop' })
+      if (status !== 200) await mine.revoke(record.id)
+      return { app, headers: [key(value)] }
+    },
+    ideal: headers => ideals.keys(status === 200 ? [first(headers, 'x-api-key')] : [], status)
+  }
+}
+
+function sessionPath (name: string, hasStore: boolean): Path {
+  return {
+    name,
+    status: 200,
+    async make (library) {
+      const app = Fastify()
+      const store = hasStore ? { store: library.memoryStore() } : {}
+      await app.register(library.default, { schemes: { web: library.session({ secret }) }, ...store })
+      app.get('/', async () => answer)
+      app.post('/login', { config: { auth: { public: 'logs in' } } }, async (_request, reply) => {
+        await reply.login({ id: 'alice', roles: ['clerk'] })
+      })
+      const login = await app.inject({ method: 'POST', url: '/login' })
+      return { app, headers: [{ cookie: [login.headers['set-cookie']].flat()[0]?.split(';')[0] ?? '' }] }
+    },
+    ideal: headers => ideals.known('cookie', first(headers, 'cookie'))
+  }
+}
+
+const basicCached: Path = {
+  name: 'Basic with cache',
+  status: 200,
+  async make (library) {
+    const users = { operator: { hash: await hashPassword('correct horse') } }
+    const app = await guarded(library, { ops: library.basic({ users, cache: { ttl: '5m' } }) })
+    const headers = { authorization: `Basic ${Buffer.from('operator:correct horse').toString('base64')}` }
+    await app.inject({ url: '/', headers })
+    return { app, headers: [headers] }
+  },
+  ideal: headers => ideals.password(first(headers, 'authorization'))
+}
+
+const threeSchemes: Path = {
+  name: 'no credential, three schemes',
+  status: 401,
+  make: async library => ({
+    app: await guarded(library, {
+      user: library.jwt(jwtOptions),
+      service: library.apiKey({ keys: { [randomKey()]: { id: 'a' } } }),
+      ops: library.basic({ users: { operator: { password: randomKey() } } })
+    }),
+    headers: [{}]
+  }),
+  ideal: () => ideals.missing
+}
+
+const isPublic: Path = {
+  name: 'public',
+  status: 200,
+  make: async library => ({
+    app: await guarded(library, { user: library.jwt(jwtOptions) }, { auth: false }), headers: [{}]
+  }),
+  ideal: () => ideals.nothing
+}
+
+const limit = { max: 100_000_000, window: '1h' }
+const seen = hs256()
+const isSeen = ideals.known('authorization', `Bearer ${seen}`)
+
+/** Every path, the ones that a flood takes included. */
+export const paths: readonly Path[] = [
+  isPublic,
+  jwtPath('JWT seen', 200, [bearer(seen)], { ideal: () => isSeen }),
+  jwtPath('JWT HS256 fresh', 200, many(hs256), { ideal: () => ownToken }),
+  jwtPath('JWT HS256, cache: false', 200, many(hs256, 1000), { options: { cache: false }, ideal: () => ownToken }),
+  ...(['RS256', 'ES256', 'EdDSA'] as const).map(asymmetric),
+  ...[1, 1000, 100_000].map(count => tablePath(`key among ${count}`, 200, { count })),
+  managedPath('managed key, seen', 200),
+  sessionPath('session', false),
+  sessionPath('session with a store', true),
+  basicCached,
+  jwtPath('no credential, one scheme', 401, [{}], { ideal: () => ideals.missing }),
+  threeSchemes,
+  tablePath('unknown key of a table', 401, { count: 1000, sent: randomKey() }),
+  managedPath('revoked managed key', 401),
+  jwtPath('bad signature', 401, many(() => hs256(randomKey()), 1000), { ideal: () => ownToken }),
+  tablePath('scope refused, key', 403, { auth: people }),
+  jwtPath('scope refused, JWT', 403, [bearer(seen)], {
+    auth: people, ideal: () => ideals.known('authorization', `Bearer ${seen}`, 403)
+  }),
+  {
+    ...tablePath('rate limit', 200, { auth: { rateLimit: limit } }),
+    ideal: headers => ideals.limited(first(headers, 'x-api-key'), limit.max)
+  },
+  jwtPath('JWT seen, when', 200, [bearer(seen)], { auth: { when: () => true }, ideal: () => isSeen })
+]
+
+/** An application without the plugin, whose hook is written by hand. */
+export function byHand (ideal: Ideal): FastifyInstance {
+  const app = Fastify()
+  app.addHook('preParsing', (request, reply, _payload, done) => {
+    try {
+      ideal(request, reply)
+      done()
+    } catch (error) {
+      done(error as Error)
+    }
+  })
+  app.get('/', async () => answer)
+  return app
+}
+
+/** An application that does nothing but answer, or fail with one and the same error. */
+export function bare (status: number): FastifyInstance {
+  if (status === 200) return byHand(ideals.nothing)
+  const error = Object.assign(new Error('Refused'), { statusCode: status, code: 'REFUSED' })
+  return byHand(() => { throw error })
+}
