@@ -24,26 +24,40 @@ export interface AuthErrorOptions extends ErrorOptions {
 const noHeaders: Readonly<Record<string, string>> = Object.freeze({})
 
 /**
- * Describes everything that this plugin throws on purpose. Only `name`, `code` and `statusCode` are enumerable, so that
- * an error handler that spreads the error sends nothing else.
+ * Describes everything that this plugin throws on purpose. Only `name`, `code` and `statusCode` are own properties, so
+ * that an error handler that spreads the error sends nothing else.
  */
 export class AuthError extends Error {
   override readonly name = 'AuthError'
   readonly code: AuthErrorCode
   readonly statusCode: number
-  /** The reason, for operators. Never sent to the client. */
-  declare readonly detail: string
-  /** The scheme that refused the credential; if none was sent, the only scheme of the route, or `null`. */
-  declare readonly scheme: string | null
-  /** The headers of the refusal. They are on the reply already. */
-  declare readonly headers: Readonly<Record<string, string>>
+  readonly #detail: string
+  readonly #scheme: string | null
+  readonly #headers: Readonly<Record<string, string>>
 
   constructor (code: AuthErrorCode, detail: string, message: string = table[code][1], options: AuthErrorOptions = {}) {
     const { cause, scheme = null, headers = noHeaders } = options
     super(message, cause === undefined ? undefined : { cause: redactError(cause) })
     this.code = code
     this.statusCode = table[code][0]
-    Object.defineProperties(this, { detail: { value: detail }, scheme: { value: scheme }, headers: { value: headers } })
+    this.#detail = detail
+    this.#scheme = scheme
+    this.#headers = headers
+  }
+
+  /** The reason, for operators. Never sent to the client. */
+  get detail (): string {
+    return this.#detail
+  }
+
+  /** The scheme that refused the credential; if none was sent, the only scheme of the route, or `null`. */
+  get scheme (): string | null {
+    return this.#scheme
+  }
+
+  /** The headers of the refusal. They are on the reply already. */
+  get headers (): Readonly<Record<string, string>> {
+    return this.#headers
   }
 
   /** Returns `statusCode`, for error handlers that were written for `http-errors`. */
@@ -93,10 +107,10 @@ function nameAndCode (error: Error & { readonly code?: unknown }): string {
  * and capturing it would cost more than the rest of the refusal.
  */
 export function refusal ({ code, detail, scheme }: AuthFailure, headers = noHeaders): AuthError {
-  const limit = Error.stackTraceLimit
+  const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
   const error = new AuthError(code, detail, undefined, { scheme, headers })
-  Error.stackTraceLimit = limit
+  Error.stackTraceLimit = stackTraceLimit
   return error
 }
 

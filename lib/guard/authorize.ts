@@ -4,7 +4,7 @@ import { authFailure, internalError } from '../errors.js'
 import {
   parseReturnedRequirements, type Conditions, type Entry, type Requirements, type RequirementsFunction, type Rule
 } from '../policy/parse.js'
-import { requiresScope, type Policy } from '../policy/policy.js'
+import { namedScopes, requiresScope, type Policy } from '../policy/policy.js'
 import { hasPermission, type Permissions, type Requirement } from '../policy/requirements.js'
 import { isNo, isThenable } from '../util/answer.js'
 import { describeValue } from '../util/describe.js'
@@ -141,24 +141,10 @@ function hasNone (excluded: readonly Requirement[], { bound, outcome }: Identity
   return !excluded.some(each => hasPermission(principal, each) || (owner !== null && hasPermission(owner, each)))
 }
 
-function denied (policy: Policy, unmet: Rule, { bound, outcome }: Identity): AuthFailure {
+function denied ({ requiredScopes }: Policy, unmet: Rule, { bound, outcome }: Identity): AuthFailure {
   const detail = `the principal ${outcome.principal.id} does not meet the rules`
   const named = namedScopes(unmet)
-  const scopes = named.length === 0 ? [] : [...new Set([...requiredScopes(policy), ...named])]
+  const isListed = named.every(name => requiredScopes.includes(name))
+  const scopes = named.length === 0 ? [] : isListed ? requiredScopes : [...new Set([...requiredScopes, ...named])]
   return authFailure('AUTH_ACCESS_DENIED', bound.name, detail, { scopes })
-}
-
-/**
- * Returns the scopes that every challenge of a policy names (RFC 6750, 3: "necessary to access the protected
- * resource"), those that a caller has already included: a client that asks for a token of these alone must not lose
- * them. What a function requires is known only once it has run, and is added then.
- */
-export function requiredScopes ({ rules }: Policy): readonly string[] {
-  return [...new Set(rules.flatMap(namedScopes))]
-}
-
-/** Returns all of an `all`, and of an `any` the first, which is enough. */
-function namedScopes ({ scopes }: Rule): readonly string[] {
-  if (scopes === null || typeof scopes === 'function') return []
-  return [...scopes.all, ...scopes.any.slice(0, 1)].map(each => each.name)
 }

@@ -6,7 +6,6 @@ import { isFixed } from '../kit/challenge.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { describeValue } from '../util/describe.js'
 import { isHttpToken } from '../util/http-token.js'
-import { requiredScopes } from './authorize.js'
 
 /** The codes of every refusal whose status is 401. */
 export const unauthenticated: ReadonlySet<AuthErrorCode> =
@@ -15,6 +14,9 @@ export const unauthenticated: ReadonlySet<AuthErrorCode> =
 /** The text of a challenge, or a scheme whose challenge may differ each time. */
 type Part = string | BoundScheme
 
+/** The challenges of one refusal: their text, or parts of which a scheme of the application has to be called. */
+type Prepared = string | readonly Part[]
+
 /**
  * Creates the header `WWW-Authenticate` for the refusals of one policy. The challenges of this plugin's schemes are
  * fixed, and serialised once: at boot, or at the first refusal for a reason of a scheme's own. A scheme of the
@@ -22,12 +24,12 @@ type Part = string | BoundScheme
  */
 export class PolicyChallenges {
   readonly #policy: Policy
-  readonly #prepared = new Map<string, readonly Part[]>()
+  readonly #prepared = new Map<string, Prepared>()
 
   constructor (policy: Policy) {
     this.#policy = policy
     for (const failure of possibleFailures(policy)) {
-      this.#prepared.set(keyOf(failure), partsOf(policy, failure))
+      this.#prepared.set(keyOf(failure), prepare(policy, failure))
     }
   }
 
@@ -38,16 +40,17 @@ export class PolicyChallenges {
    * @returns `''` if the response has no challenge.
    */
   header (failure: AuthFailure): string {
-    const parts = this.#prepared.get(keyOf(failure)) ?? this.#prepare(failure)
-    const texts = parts.flatMap(part => typeof part === 'string' ? part : textsOf(this.#policy, part, failure))
+    const key = keyOf(failure)
+    const prepared = this.#prepared.get(key) ?? this.#add(key, prepare(this.#policy, failure))
+    if (typeof prepared === 'string') return prepared
+    const texts = prepared.flatMap(part => typeof part === 'string' ? part : textsOf(this.#policy, part, failure))
     return join(texts.length > 0 ? texts : impliedTexts(this.#policy, failure))
   }
 
-  /** Creates and caches the challenges for a reason that a scheme gave. */
-  #prepare (failure: AuthFailure): readonly Part[] {
-    const parts = partsOf(this.#policy, failure)
-    if (this.#prepared.size < maxPrepared) this.#prepared.set(keyOf(failure), parts)
-    return parts
+  /** Caches the challenges for a reason that a scheme gave. */
+  #add (key: string, prepared: Prepared): Prepared {
+    if (this.#prepared.size < maxPrepared) this.#prepared.set(key, prepared)
+    return prepared
   }
 }
 
@@ -63,13 +66,19 @@ function * possibleFailures (policy: Policy): Iterable<AuthFailure> {
     yield authFailure('AUTH_TOKEN_EXPIRED', name, '')
     if (maxAge !== null) yield authFailure('AUTH_STEP_UP_REQUIRED', name, '', { maxAge })
     yield authFailure('AUTH_ACCESS_DENIED', name, '')
-    yield authFailure('AUTH_ACCESS_DENIED', name, '', { scopes: requiredScopes(policy) })
+    yield authFailure('AUTH_ACCESS_DENIED', name, '', { scopes: policy.requiredScopes })
   }
 }
 
 /** Returns a cache key of everything that a fixed challenge may depend on. */
 function keyOf ({ code, scheme, maxAge, reason, scopes }: AuthFailure): string {
-  return [code, scheme, maxAge, reason, ...scopes].join(' ')
+  const key = `${code} ${scheme} ${maxAge} ${reason}`
+  return scopes.length === 0 ? key : `${key} ${scopes.join(' ')}`
+}
+
+function prepare (policy: Policy, failure: AuthFailure): Prepared {
+  const parts = partsOf(policy, failure)
+  return parts.every(part => typeof part === 'string') ? join(parts) : parts
 }
 
 function partsOf (policy: Policy, failure: AuthFailure): readonly Part[] {
@@ -89,7 +98,7 @@ function challengers (policy: Policy, { code, scheme }: AuthFailure): readonly B
 
 /** Returns the text of each challenge of a scheme. In a 401 it may name the scopes of the route. */
 function textsOf (policy: Policy, { scheme }: BoundScheme, failure: AuthFailure): readonly string[] {
-  const named = unauthenticated.has(failure.code) ? { ...failure, scopes: requiredScopes(policy) } : failure
+  const named = unauthenticated.has(failure.code) ? { ...failure, scopes: policy.requiredScopes } : failure
   return [scheme.challenge?.(named) ?? []].flat().map(serialize)
 }
 

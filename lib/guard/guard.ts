@@ -78,9 +78,8 @@ export class Guard {
    * @returns `null` if the request continues.
    */
   enterRoute (policy: Policy, reply: FastifyReply): Ended | null | Promise<Ended | null> {
-    const settle = (end: Pass | Ended): Ended | null => isPass(end) ? publishForRoute(end, reply) : end
     const end = this.#enter(policy, reply)
-    return end instanceof Promise ? end.then(settle) : settle(end)
+    return end instanceof Promise ? end.then(settled => publishForRoute(settled, reply)) : publishForRoute(end, reply)
   }
 
   /** Runs the second stage for a route whose first stage passed for exactly this policy. */
@@ -110,18 +109,20 @@ export class Guard {
 
   /** Runs the first stage: authenticates the caller, then checks cross-site requests and static rules. */
   #enter (policy: Policy, reply: FastifyReply): Pass | Ended | Promise<Pass | Ended> {
-    const fail = (cause: unknown): Ended =>
-      this.responder.sendInternalError(reply, internalError('the guard failed', cause))
     try {
-      const state = ensureState(reply.request)
-      noteReply(reply.request, reply)
-      const verdict = authenticate(policy, state)
+      const { request } = reply
+      noteReply(request, reply)
+      const verdict = authenticate(policy, ensureState(request))
       return verdict instanceof Promise
-        ? verdict.then(settled => this.#conclude(policy, settled, reply)).catch(fail)
+        ? verdict.then(settled => this.#conclude(policy, settled, reply)).catch(cause => this.#fail(reply, cause))
         : this.#conclude(policy, verdict, reply)
     } catch (cause) {
-      return fail(cause)
+      return this.#fail(reply, cause)
     }
+  }
+
+  #fail (reply: FastifyReply, cause: unknown): Ended {
+    return this.responder.sendInternalError(reply, internalError('the guard failed', cause))
   }
 
   #conclude (policy: Policy, verdict: Verdict, reply: FastifyReply): Pass | Ended {
@@ -223,7 +224,7 @@ function isPass (end: Pass | Ended): end is Pass {
 /** Shows a pass in `request.auth` and `request.principal`, and removes the headers of another guard's refusal. */
 function publish (pass: Pass, reply: FastifyReply): void {
   const state = ensureState(reply.request)
-  state.undo?.()
+  state.undo?.run()
   state.undo = null
   if (isObserved('authenticated')) publishIdentities(pass, state)
   state.pass = pass
@@ -240,10 +241,11 @@ function publishIdentities ({ identities }: Pass, { pass: previous, request }: R
   }
 }
 
-/** Publishes the pass of a route's own guard, which the second stage requires. */
-function publishForRoute (pass: Pass, reply: FastifyReply): null {
-  publish(pass, reply)
-  ensureState(reply.request).routePass = pass
+/** Publishes the pass of a route's own guard, which the second stage requires. Returns a refusal as it is. */
+function publishForRoute (end: Pass | Ended, reply: FastifyReply): Ended | null {
+  if (!isPass(end)) return end
+  publish(end, reply)
+  ensureState(reply.request).routePass = end
   return null
 }
 

@@ -39,12 +39,29 @@ export function isClosed ({ closed, destroyed, stream }: Carrier): boolean {
   return closed === true || destroyed === true || stream?.closed === true || stream?.destroyed === true
 }
 
+/** What a refusal did to a reply. */
+export interface Undo {
+  /** Notes that the refusal sets more headers. */
+  add (names: readonly string[]): void
+  run (): void
+}
+
 /** Milliseconds for which an answer of a scheme is valid. An older one is checked again after the body is read. */
 const maxAnswerAge = 100
 
 /** Returns true if a credential has expired. */
 export function isExpired ({ expiresAt }: Authenticated): boolean {
   return expiresAt !== null && expiresAt.getTime() <= Date.now()
+}
+
+/** A scheme that was called for a request. */
+interface Call {
+  readonly bound: BoundScheme
+  answer: Answer
+  /** The time of the answer, in milliseconds since 1970. */
+  at: number
+  /** The call before this one. */
+  readonly previous: Call | null
 }
 
 /**
@@ -54,13 +71,10 @@ export function isExpired ({ expiresAt }: Authenticated): boolean {
 export class RequestState {
   readonly request: FastifyRequest
   /**
-   * The schemes that were called, with the answer of each at the same index: a scheme is called once per request. The
-   * key is the scheme and not its name, because a second registration of the plugin may use the same name.
+   * The latest call of a scheme: each is called once per request. They are found by the scheme and not by its name,
+   * because a second registration of the plugin may use the same name. A list of links takes no room for more calls.
    */
-  readonly #called: BoundScheme[] = []
-  readonly #answers: Answer[] = []
-  /** The time of each answer, in milliseconds since 1970. */
-  readonly #times: number[] = []
+  #latest: Call | null = null
   /** The pass of the latest guard, which `request.auth` shows. */
   pass: Pass | null = null
   /** The pass of the route's own guard, which its second stage requires. */
@@ -68,7 +82,7 @@ export class RequestState {
   /** `request.auth`, created when it is first read. */
   auth: object | null = null
   /** Removes the headers of a refusal from the reply, if another guard of this request lets the caller in. */
-  undo: (() => void) | null = null
+  undo: Undo | null = null
   /** `true` if the plugin sent a refusal itself. Hooks that run for that response have nothing to guard. */
   replied = false
 
@@ -78,8 +92,7 @@ export class RequestState {
 
   /** Returns the answer of a scheme, or `undefined` if it was not called. */
   answerOf (bound: BoundScheme): Answer | undefined {
-    const at = this.#called.indexOf(bound)
-    return at === -1 ? undefined : this.#answers[at]
+    return this.#callOf(bound)?.answer
   }
 
   /**
@@ -87,25 +100,28 @@ export class RequestState {
    * slow body was received.
    */
   isDue (bound: BoundScheme): boolean {
-    const at = this.#called.indexOf(bound)
-    const answer = this.#answers[at]
-    if (answer === undefined || answer instanceof Promise || answer.kind !== 'authenticated') return false
-    const age = Date.now() - Number(this.#times[at])
-    return isExpired(answer) || (answer.recheck != null && (age < 0 || age > maxAnswerAge))
+    const call = this.#callOf(bound)
+    if (call === null || call.answer instanceof Promise || call.answer.kind !== 'authenticated') return false
+    const age = Date.now() - call.at
+    return isExpired(call.answer) || (call.answer.recheck != null && (age < 0 || age > maxAnswerAge))
   }
 
   /** Stores the answer of a scheme, and returns it. */
   setAnswer<A extends Answer> (bound: BoundScheme, answer: A): A {
-    const at = this.#called.indexOf(bound)
-    if (at === -1) {
-      this.#called.push(bound)
-      this.#answers.push(answer)
-      this.#times.push(Date.now())
+    const call = this.#callOf(bound)
+    if (call === null) {
+      this.#latest = { bound, answer, at: Date.now(), previous: this.#latest }
     } else {
-      this.#answers[at] = answer
-      this.#times[at] = Date.now()
+      call.answer = answer
+      call.at = Date.now()
     }
     return answer
+  }
+
+  #callOf (bound: BoundScheme): Call | null {
+    let call = this.#latest
+    while (call !== null && call.bound !== bound) call = call.previous
+    return call
   }
 }
 

@@ -2,11 +2,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
 import { isObserved, publish, publishRefusal, requestFields } from '../events/events.js'
-import type { Policy } from '../policy/policy.js'
+import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isThenable } from '../util/answer.js'
 import { watchSend } from '../util/response.js'
 import { PolicyChallenges, unauthenticated } from './challenge.js'
-import { ensureState } from './request-state.js'
+import { ensureState, type Undo } from './request-state.js'
 
 /**
  * The form of error bodies: Fastify's, which the application's error handler may change; a standard form; or a function
@@ -54,7 +54,8 @@ export class Responder {
       return this.sendInternalError(reply, internalError('a scheme threw in refuse() or challenge()', cause))
     }
     if (retryAfter !== null) reply.header('retry-after', Math.ceil(retryAfter))
-    return this.#send(reply, refusal({ ...failure, scheme: scheme ?? onlyScheme(policy) }, headersOf(reply)))
+    const named = scheme === null ? { ...failure, scheme: onlyScheme(policy) } : failure
+    return this.#send(reply, refusal(named, headersOf(reply)))
   }
 
   /** Ends a request with a 500 without details. The reason and the cause are in the log. */
@@ -124,8 +125,8 @@ export class Responder {
 }
 
 /** Returns the scheme whose credential is missing, where the policy has only one. */
-function onlyScheme ({ schemes: [only, ...others] }: Policy): string | null {
-  return only !== undefined && others.length === 0 ? only.name : null
+function onlyScheme ({ schemes }: Policy): string | null {
+  return schemes.length === 1 ? schemes[0]?.name ?? null : null
 }
 
 /** Headers for error handlers that write their own response; `Connection` is left to the server. */
@@ -133,47 +134,60 @@ const errorHeaders = ['cache-control', 'retry-after', 'www-authenticate'] as con
 
 /** Returns the headers of a refusal that are on the reply. */
 function headersOf (reply: FastifyReply): Readonly<Record<string, string>> {
-  const written = errorHeaders.filter(name => reply.hasHeader(name))
-  return Object.freeze(Object.fromEntries(written.map(name => [name, String(reply.getHeader(name))])))
+  const headers: Record<string, string> = {}
+  for (const name of errorHeaders) {
+    const value = reply.getHeader(name)
+    if (value !== undefined) headers[name] = String(value)
+  }
+  return Object.freeze(headers)
 }
 
-/** The headers that a refusal may set. */
-const refusalHeaders = ['cache-control', 'connection', 'retry-after', 'www-authenticate'] as const
+/** The headers that every refusal may set. */
+const refusalHeaders: readonly string[] = ['cache-control', 'connection', 'retry-after', 'www-authenticate']
+
+/** Restores the status and the headers that a reply had before it was refused. */
+class RefusalUndo implements Undo {
+  readonly #reply: FastifyReply
+  readonly #status: number
+  readonly #before: ReturnType<FastifyReply['getHeaders']>
+  #names = refusalHeaders
+
+  constructor (reply: FastifyReply) {
+    this.#reply = reply
+    this.#status = reply.statusCode
+    this.#before = reply.getHeaders()
+  }
+
+  add (names: readonly string[]): void {
+    this.#names = [...this.#names, ...names.map(name => name.toLowerCase())]
+  }
+
+  run (): void {
+    const reply = this.#reply
+    reply.code(this.#status)
+    for (const name of this.#names) {
+      const value = this.#before[name]
+      if (value === undefined) reply.removeHeader(name)
+      else reply.header(name, value)
+    }
+  }
+}
 
 /**
  * Keeps a refusal out of caches, and closes the connection if a body would have to be drained. Another guard of the
- * same request may still let the caller in, so the previous headers of the reply are kept for `undo`.
+ * same request may still let the caller in, so what the reply had before is kept for `undo`.
  */
 function forbidReuse (reply: FastifyReply): void {
   const state = ensureState(reply.request)
-  if (state.undo === null) state.undo = createUndo(reply, refusalHeaders)
+  state.undo ??= new RefusalUndo(reply)
   reply.header('cache-control', 'no-store')
   if (hasUnreadBody(reply.request)) reply.header('connection', 'close')
 }
 
 /** Sets the headers that a scheme adds to its refusal. */
 function setHeaders (reply: FastifyReply, headers: Readonly<Record<string, string>>): void {
-  const state = ensureState(reply.request)
-  const { undo } = state
-  const undoHeaders = createUndo(reply, Object.keys(headers))
-  state.undo = () => {
-    undoHeaders()
-    undo?.()
-  }
+  ensureState(reply.request).undo?.add(Object.keys(headers))
   reply.headers(headers)
-}
-
-/** Returns a function that restores the present status and headers of a reply. */
-function createUndo (reply: FastifyReply, names: readonly string[]): () => void {
-  const { statusCode } = reply
-  const before = names.map(name => [name, reply.getHeader(name)] as const)
-  return () => {
-    reply.code(statusCode)
-    for (const [name, value] of before) {
-      if (value === undefined) reply.removeHeader(name)
-      else reply.header(name, value)
-    }
-  }
 }
 
 /** Returns true for an unread body, which an HTTP/1 connection must receive whole before it can be used again. */
@@ -188,9 +202,10 @@ function hasUnreadBody ({ raw }: FastifyRequest): boolean {
  */
 function isAnsweredByScheme (reply: FastifyReply, policy: Policy, failure: AuthFailure): boolean {
   const { request } = reply
-  const candidates = policy.schemes.filter(({ name, scheme }) =>
-    scheme.refuse !== undefined && (failure.scheme === null || name === failure.scheme))
-  if (candidates.length === 0) return false
+  const mayAnswer = ({ name, scheme }: BoundScheme): boolean =>
+    scheme.refuse !== undefined && (failure.scheme === null || name === failure.scheme)
+  if (!policy.schemes.some(mayAnswer)) return false
+  const candidates = policy.schemes.filter(mayAnswer)
   const watch = watchSend(reply)
   try {
     // a scheme that sends a response has answered, whatever it returns

@@ -31,6 +31,12 @@ export interface Policy {
   readonly rateLimit: RateLimit | PlanChoice | null
   /** `true` if a caller needs a scope, whichever entries of `anyOf` they meet. */
   readonly requiresScope: boolean
+  /**
+   * The scopes that every challenge names (RFC 6750, 3: "necessary to access the protected resource"), those that a
+   * caller has already included: a client that asks for a token of these alone must not lose them. What a function
+   * requires is known only once it has run, and is added then.
+   */
+  readonly requiredScopes: readonly string[]
   /** `true` if the second stage of the guard has work to do: a function, or the principal's rate limit. */
   readonly late: boolean
   /** The schemes whose challenges a caller without credentials gets. */
@@ -69,6 +75,7 @@ export function resolvePolicy (
     maxAge: maxAges.length === 0 ? null : Math.min(...maxAges),
     rateLimit,
     requiresScope: rules.some(requiresScope),
+    requiredScopes: Object.freeze([...new Set(rules.flatMap(namedScopes))]),
     late: rateLimit !== null || rules.some(rule => isLate(rule) || (rule.anyOf ?? []).some(isLate)),
     schemes: Object.freeze([...new Set(alternatives.flat())]),
     detached
@@ -86,6 +93,7 @@ export function publicPolicy (reason: string): Policy {
     maxAge: null,
     rateLimit: null,
     requiresScope: false,
+    requiredScopes: [],
     late: false,
     schemes: [],
     detached: false
@@ -95,6 +103,12 @@ export function publicPolicy (reason: string): Policy {
 /** Returns true for conditions that only a principal with a scope can meet, or whose scopes a function names. */
 export function requiresScope ({ scopes }: Conditions): boolean {
   return scopes !== null && (typeof scopes === 'function' || scopes.all.length + scopes.any.length > 0)
+}
+
+/** Returns the scopes that a refusal names for a rule: all of an `all`, and of an `any` the first, which is enough. */
+export function namedScopes ({ scopes }: Rule): readonly string[] {
+  if (scopes === null || typeof scopes === 'function') return []
+  return [...scopes.all, ...scopes.any.slice(0, 1)].map(each => each.name)
 }
 
 /** Returns true for a rule with a function, which must wait for validation. */
