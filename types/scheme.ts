@@ -73,6 +73,11 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
    */
   readonly accepts?: Readonly<Record<string, unknown>>
   /**
+   * The realms of principals that are configured, if any has another than the name of the scheme. One that is an issuer
+   * which signs in the application stops the boot, because its clients have that realm.
+   */
+  readonly realms?: readonly string[]
+  /**
    * `Cache-Control` of responses to authenticated callers, unless the handler writes its own: for credentials that
    * shared caches do not recognise (RFC 9111, 3.5).
    */

@@ -66,6 +66,11 @@ export function principalAtBoot<P extends PrincipalInput> (input: P, realm: stri
   }
 }
 
+/** Returns the realms of principals, each once. */
+export function realmsOf (principals: readonly Principal[]): readonly string[] {
+  return Object.freeze([...new Set(principals.map(({ realm }) => realm))])
+}
+
 function text (value: unknown, field: string): string | undefined {
   if (value === undefined || (typeof value === 'string' && value !== '')) return value
   throw internalError(`a principal's ${field} must be a non-empty string`)

@@ -55,13 +55,21 @@ export function clientRealms (schemes: BoundSchemes): ReadonlySet<string> {
   return new Set([...schemes.values()].flatMap(({ features }) => features.tokens?.service?.issuer ?? []))
 }
 
-/** Rejects a scheme whose principals would have the realm of clients, because it has the name of an issuer. */
+/** Rejects a scheme whose principals would have the realm of clients, by its name or because it is told to. */
 function checkClientRealms (schemes: BoundSchemes): void {
-  const realms = clientRealms(schemes)
-  const found = [...schemes.values()].find(({ name, features }) => features.tokens === undefined && realms.has(name))
-  if (found === undefined) return
-  throw misconfigured(`The option schemes.${found.name} has the name of an issuer that signs tokens in this ` +
-    'application, so its people would be in the realm of clients. Rename the scheme, or the issuer.')
+  const reserved = clientRealms(schemes)
+  for (const { name, scheme, features } of schemes.values()) {
+    if (features.tokens === undefined && reserved.has(name)) {
+      throw misconfigured(`The option schemes.${name} has the name of an issuer that signs tokens in this ` +
+        'application, so its people would be in the realm of clients. Rename the scheme, or the issuer.')
+    }
+    const realm = scheme.realms?.find(each => reserved.has(each))
+    if (realm !== undefined) {
+      throw misconfigured(`The option schemes.${name} has a principal in the realm '${realm}', which is ` +
+        'that of the clients of this application, as it signs tokens as that issuer. Leave the realm out, or set it ' +
+        'to that of your people.')
+    }
+  }
 }
 
 /** Creates the store of an application that configures none. It is closed with the application. */

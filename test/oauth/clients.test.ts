@@ -97,10 +97,16 @@ t.test('a public client of the store walks the code flow', async t => {
   const { params } = await decide(app, page.answer.body, cookie)
   const tokens = await redeem(app, params['code'] ?? '', { client_id: id, redirect_uri: uri })
   t.equal(tokens.status, 200)
+  const grants = app.gatehouse.tokens.of({ realm: 'web', id: 'ann' })
+  t.match(await grants.list(), [{ client: id, ended: false }])
   await clients.remove(id)
+  const [grant] = await grants.list()
+  t.match(grant, { client: id, ended: true }, 'a grant of a removed client is listed as ended')
   const refresh = { grant_type: 'refresh_token', client_id: id, refresh_token: tokens.body.refresh_token }
   t.match(await post(app, '/oauth/token', refresh), { status: 400, body: { error: 'invalid_client' } })
   t.equal((await call(app, tokens.body.access_token)).status, 401)
+  t.equal(await grants.revoke(String(grant?.id)), true, 'and can be taken from the list')
+  t.same(await grants.list(), [])
 })
 
 t.test('a consent is for the scopes that the page showed, whatever the client has got since', async t => {

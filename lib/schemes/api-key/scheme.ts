@@ -10,7 +10,7 @@ import type { Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme
 import { misconfigured } from '../../errors.js'
 import { bearerChallenge, fixedChallenge, type WriteChallenge } from '../../kit/challenge.js'
 import { authenticated, foreign, invalid } from '../../kit/outcome.js'
-import { answeredPrincipal, principalAtBoot } from '../../kit/principal.js'
+import { answeredPrincipal, principalAtBoot, realmsOf } from '../../kit/principal.js'
 import { markAmbient, traits } from '../../kit/read-credential.js'
 import { checkSecret } from '../../secrets/check-secret.js'
 import { isThenable } from '../../util/answer.js'
@@ -46,11 +46,11 @@ export function apiKey (options: ApiKeyOptions | ManagedApiKeyOptions): SchemeFa
     const { source, places, load, decorate } = settings
     const common = { ...traits(places), challenge: createChallenge(settings, name), decorate }
     if (source.kind !== 'managed') {
-      const verify = source.kind === 'keys'
+      const { verify, realms } = source.kind === 'keys'
         ? createTable(source.keys, settings, name)
-        : completeAnswers(source.verify as Answer, name)
+        : { verify: completeAnswers(source.verify as Answer, name), realms: [] }
       const authenticate = markAmbient(places, authenticateWith(verify, settings))
-      return { ...common, authenticate, ...load === null ? {} : { load } }
+      return { ...common, authenticate, realms, ...load === null ? {} : { load } }
     }
     const { scheme, features } = createManagedKeys(source.managed, settings, { app, name, context })
     return { scheme: { ...common, ...scheme, authenticate: markAmbient(places, scheme.authenticate) }, features }
@@ -102,11 +102,17 @@ const b64token = /^[A-Za-z0-9\-._~+/]+=*$/
 /** Visible ASCII without the separators of headers and cookies. */
 const visible = /^[\x21-\x2b\x2d-\x3a\x3c-\x7e]+$/
 
+interface Table {
+  readonly verify: Verify
+  /** The realms of the principals. */
+  readonly realms: readonly string[]
+}
+
 /**
  * Looks keys up by their digest, salted per process. No plaintext is kept, and the time of a look-up reveals nothing
  * about the keys, because nobody outside can choose or know a digest.
  */
-function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings, name: string): Verify {
+function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings, name: string): Table {
   const salt = randomBytes(32).toString('latin1')
   const digest = (key: string): string => hash('sha256', salt + key, 'base64url')
   const principals = new Map<string, Principal>()
@@ -132,7 +138,7 @@ function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings
     checkSecret(key.slice(prefix.length), { minBytes: 16, path: place, hint: keptKeys(path) })
     principals.set(digest(key), principalAtBoot(principal as PrincipalInput, name, `key ${i + 1} of ${path}.keys`))
   })
-  return key => principals.get(digest(key)) ?? null
+  return { verify: key => principals.get(digest(key)) ?? null, realms: realmsOf([...principals.values()]) }
 }
 
 /** Returns the way out for keys that were given out before: `verify` accepts whatever the application accepts. */

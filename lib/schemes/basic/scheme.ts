@@ -25,6 +25,8 @@ interface Verifier<P> {
   readonly verify: Verify<P>
   /** Verifies against the cache only. It is cheap, and not limited as a guess. `null` without a cache. */
   readonly recall: Verify<P> | null
+  /** The realms of the users that are known at boot. */
+  readonly realms: readonly string[]
 }
 
 /**
@@ -60,7 +62,7 @@ interface About<P extends PrincipalInput> {
 }
 
 function createScheme<P extends PrincipalInput> (
-  { verify, recall }: Verifier<PrincipalFrom<P>>, { realm, load, guesses, decorate, emptyPassword }: About<P>
+  { verify, recall, realms }: Verifier<PrincipalFrom<P>>, { realm, load, guesses, decorate, emptyPassword }: About<P>
 ): Scheme<PrincipalFrom<P>, null> {
   const challenge = Object.freeze({ scheme: 'Basic', params: Object.freeze({ realm, charset: 'UTF-8' }) })
   const judge = (principal: PrincipalFrom<P> | null): Outcome<PrincipalFrom<P>, null> =>
@@ -74,6 +76,7 @@ function createScheme<P extends PrincipalInput> (
     openapi: { type: 'http', scheme: 'basic' },
     ambient: true,
     reportsAuthTime: true,
+    realms,
     decorate,
     ...load === null ? {} : { load },
     challenge: fixedChallenge(({ code }) => code === 'AUTH_ACCESS_DENIED' ? null : challenge),
@@ -110,7 +113,7 @@ function createVerifier<P extends PrincipalInput> (
   const cache = cacheTtl === null ? null : createVerifiedCache(cacheTtl)
   switch (source.kind) {
     case 'users': return createTableVerifier<P>(parseUsers(source.users, name, path), cache, path)
-    case 'verify': return { verify: completeAnswer(source.verify as Verify<P | No>, name), recall: null }
+    case 'verify': return { verify: completeAnswer(source.verify as Verify<P | No>, name), recall: null, realms: [] }
     case 'find': return createHashVerifier<P>(source, cache, { name, path })
   }
 }
@@ -124,7 +127,8 @@ async function createHashVerifier<P extends PrincipalInput> (
   const hashes = passwords ?? await passwordsFor(null, path)
   return {
     verify: foundVerifier(ask, hashCheck(hashes, cache), name),
-    recall: cache === null ? null : foundVerifier(ask, async (...sent) => isCached(cache, ...sent), name)
+    recall: cache === null ? null : foundVerifier(ask, async (...sent) => isCached(cache, ...sent), name),
+    realms: []
   }
 }
 
@@ -137,7 +141,7 @@ function isCached (
 function createTableVerifier<P extends PrincipalInput> (
   table: Table, cache: VerifiedCache | null, path: string
 ): MaybePromise<Verifier<PrincipalFrom<P>>> {
-  const { recipes, verifier, find } = table
+  const { recipes, realms, verifier, find } = table
   // the table has the type of the option users, so its principals are of the type P
   const recall = cache === null
     ? null
@@ -147,14 +151,14 @@ function createTableVerifier<P extends PrincipalInput> (
       }
   if (recipes.length > 0) {
     return passwordsFor(recipes, path).then(
-      passwords => ({ verify: verifier(hashCheck(passwords, cache)), recall }) as Verifier<PrincipalFrom<P>>
+      passwords => ({ verify: verifier(hashCheck(passwords, cache)), recall, realms }) as Verifier<PrincipalFrom<P>>
     )
   }
   if (cache !== null) {
     throw misconfigured(`The option ${path}.cache has no effect without a user with a hash: a plain password is ` +
       'compared quickly. Leave cache out.')
   }
-  return { verify: verifier(null) as Verify<PrincipalFrom<P>>, recall: null }
+  return { verify: verifier(null) as Verify<PrincipalFrom<P>>, recall: null, realms }
 }
 
 function completeAnswer<P extends PrincipalInput> (verify: Verify<P | No>, name: string): Verify<PrincipalFrom<P>> {

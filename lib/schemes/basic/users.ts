@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import type { No } from '../../../types/answer.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import { internalError, misconfigured } from '../../errors.js'
-import { principalAtBoot, principalFrom } from '../../kit/principal.js'
+import { principalAtBoot, principalFrom, realmsOf } from '../../kit/principal.js'
 import { hasControl, maxPasswordBytes } from '../../kit/user-pass.js'
 import { load } from '../../passwords/derive.js'
 import { passwordSettings } from '../../passwords/options.js'
@@ -30,6 +30,8 @@ interface User {
 export interface Table {
   /** The recipes of the hashes; empty when all passwords are plain. */
   readonly recipes: readonly Recipe[]
+  /** The realms of the users. */
+  readonly realms: readonly string[]
   /** Returns the user with this name. */
   find (username: string): Pick<User, 'stored' | 'principal'> | undefined
   /**
@@ -63,6 +65,7 @@ export function parseUsers (users: unknown, name: string, path: string): Table {
   const nobody = randomBytes(32)
   return {
     recipes: [...known.values()].flatMap(({ recipe }) => recipe ?? []),
+    realms: realmsOf([...known.values()].map(({ principal }) => principal)),
     find: username => known.get(username),
     verifier: check => (username, password, request) => {
       const user = known.get(username)

@@ -66,6 +66,7 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
       ...settings.openapi === null ? {} : { openapi: settings.openapi },
       reportsAuthTime: true,
       accepts: acceptsOf(settings),
+      realms: realmsOf(settings),
       decorate: settings.decorate,
       ...loadOf(settings, checks),
       ...checks === null ? {} : { delegated: settings.delegated },
@@ -111,6 +112,13 @@ function acceptsOf ({ issuers }: JwtSettings): NonNullable<Scheme['accepts']> {
       issuer, audience, algorithms, ...claims.length === 0 ? {} : { claims: Object.fromEntries(claims) }
     }))
   })
+}
+
+/** Returns the realm of the people whom a scheme signs for, if it is not the issuer's own. */
+function realmsOf ({ sign, issuers }: JwtSettings): readonly string[] {
+  const realm = sign?.realm ?? null
+  const isOwn = typeof issuers !== 'function' && issuers[0]?.issuer === realm
+  return Object.freeze(realm === null || isOwn ? [] : [realm])
 }
 
 /** Returns the `load` that the guard calls: none for a scheme that signs, which calls it itself for people only. */

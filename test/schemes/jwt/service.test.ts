@@ -4,8 +4,9 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { createLocalJWKSet, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
 import gatehouse, {
-  AuthError, jwt, memoryStore, session, type GatehouseOptions, type JwtOptions, type Store
+  apiKey, AuthError, basic, jwt, memoryStore, session, type GatehouseOptions, type JwtOptions, type Store
 } from '../../../lib/index.js'
+import { hashPassword } from '../../../lib/passwords/index.js'
 import type { TokenService } from '../../../types/token-service.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
 import { claimsOf, pair, secretOf } from '../../fixtures/tokens.js'
@@ -266,4 +267,29 @@ t.test('nothing but a token of a client has the identity of a client', async t =
   await t.rejects(async () => await Fastify().register(gatehouse, { schemes: named, default: 'web' }), {
     code: 'AUTH_MISCONFIGURED', message: /schemes\.web has the name of an issuer/
   })
+})
+
+t.test('a scheme that is told to use the realm of clients stops the boot', async t => {
+  const boot = async (other: GatehouseOptions['schemes'][string], sign = {}) => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(gatehouse, { schemes: { api: jwt(own(sign) as JwtOptions), other }, default: 'other' })
+  }
+  const password = secretOf()
+  const hashed = await hashPassword(password)
+  const told = (realm: string) => [
+    apiKey({ keys: { [secretOf()]: { id: 'billing' }, [secretOf()]: { id: 'ann', realm } } }),
+    basic({ users: { bob: { password }, ann: { password: secretOf(), realm } } }),
+    basic({ users: { ann: { hash: hashed, realm } }, cache: { ttl: '1m' } }),
+    jwt({ issuer: 'https://other.example.com', audience: 'x', keys: secretOf(), sign: { realm } })
+  ]
+  for (const [i, scheme] of told(issuer).entries()) {
+    await t.rejects(boot(scheme), {
+      code: 'AUTH_MISCONFIGURED',
+      message: `The option schemes.other has a principal in the realm '${issuer}', which is that of the clients of ` +
+        'this application, as it signs tokens as that issuer. Leave the realm out, or set it to that of your people.'
+    }, `scheme ${i}`)
+  }
+  for (const scheme of told('people')) await t.resolves(boot(scheme))
+  await t.resolves(boot(basic({ verify: () => null }), { realm: issuer }), 'the realm of people may be the issuer')
 })
