@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { ScopeName } from '../../types/names.js'
 import type { ConsentRequest, OwnerConsents } from '../../types/oauth.js'
 import type { StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError } from '../errors.js'
@@ -70,7 +71,9 @@ function describe (server: Server, reply: FastifyReply, { asked, submitted }: Qu
     redirectUri,
     person,
     resource: service.resource,
-    scopes: deepFreeze(scopes.map(name => ({ name, description: server.scopeDescriptions[name] || null }))),
+    scopes: deepFreeze(scopes.map(name => {
+      return { name: name as ScopeName, description: server.scopeDescriptions[name] || null }
+    })),
     form: deepFreeze({
       action: `${server.prefix}/consent`,
       fields: { request: text, offer, seal: seal(server, 'consent', sealedText({ ...asked, offer })) }

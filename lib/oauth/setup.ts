@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import type { SchemeName } from '../../types/names.js'
 import type { ConsentPage } from '../../types/oauth.js'
 import type { SchemeContext, Load } from '../../types/scheme.js'
 import type { SessionFeature } from '../../types/sessions.js'
@@ -16,7 +17,7 @@ import { parseTable } from './clients/table.js'
 
 /** The session scheme of the people, with what the server needs of it. */
 export interface PersonScheme {
-  readonly name: string
+  readonly name: SchemeName
   readonly askToLogin: NonNullable<SessionFeature['askToLogin']>
   /** The keys of the forms that people submit, the newest first. */
   readonly formKeys: readonly Uint8Array[]
@@ -112,7 +113,7 @@ function personOf (name: string, { schemes }: Internals): PersonScheme {
     throw misconfigured('The option oauthServer.person must be a scheme that is made by session()' +
       `${known.length === 0 ? '' : `: ${joinNames(known.map(each => each.name))}`}. Got ${describeValue(name)}.`)
   }
-  return Object.freeze({ name, askToLogin, formKeys: deriveKeys('oauth form') })
+  return Object.freeze({ name: name as SchemeName, askToLogin, formKeys: deriveKeys('oauth form') })
 }
 
 function servicesOf (names: readonly string[], { schemes }: Internals, person: string): readonly TokenService[] {
