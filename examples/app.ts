@@ -11,6 +11,8 @@ import type { Orders } from './orders.js'
 import type { People } from './people.js'
 import { api } from './routes/api.js'
 import { docs } from './routes/docs.js'
+import { mcp } from './routes/mcp.js'
+import { oauth } from './routes/oauth.js'
 import { ops } from './routes/ops.js'
 import { pages } from './routes/pages.js'
 
@@ -52,12 +54,14 @@ async function registerAll (app: FastifyInstance, config: Config): Promise<Examp
   await app.register(helmet, { contentSecurityPolicy: { directives: contentSecurity(config) } })
   await app.register(formbody)
   await app.register(gatehouse, authOptions({ config, people, opsHash, store, redis }))
+  await app.register(oauth, { config })
   await app.register(docs)
 
   app.get('/health', { schema: { tags: ['operations'], summary: 'Health check' } }, async () => ({ status: 'ok' }))
   await app.register(pages, { orders, people, config })
   await app.register(api, { prefix: '/api', orders, people, corsOrigin: config.CORS_ORIGIN })
   await app.register(apiKeyRoutes, { prefix: '/account/keys' })
+  await app.register(mcp, { orders, publicUrl: config.PUBLIC_URL })
   await app.register(ops, { prefix: '/ops', orders })
   await app.ready()
   return { app, config, people, orders }

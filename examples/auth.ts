@@ -23,13 +23,22 @@ function schemesFor ({ config, people, opsHash }: AuthDependencies) {
   // Looks up one row by its primary key for every request, so a person who was removed loses access at once.
   // For managed keys (`own`) the result is cached for 5 seconds.
   const load: Load = principal => people.find(principal.id)
+  // Our own tokens: one issuer with several audiences. A token for one of them is of no use at the others.
+  const own = {
+    issuer: config.PUBLIC_URL,
+    keys: config.JWT_KEYS,
+    sign: { realm, expiresIn: '15m', refresh: { secret: config.REFRESH_SECRET } },
+    load
+  } as const
   return {
     web: session<Person, Notes>({
       secret: config.SESSION_SECRET, secure: config.COOKIE_SECURE, loginPath: '/login', load
     }),
-    user: jwt<Person>({
-      keys: config.JWT_SECRET, issuer: realm, audience: 'order-desk-api', sign: { expiresIn: '15m' }, load
-    }),
+    // Tokens that people get for their own programs, at /api/token.
+    user: jwt<Person>({ ...own, audience: 'order-desk' }),
+    // Tokens that the authorization server gives to applications, for the API and for /mcp.
+    client: jwt({ ...own, audience: `${config.PUBLIC_URL}/api` }),
+    mcp: jwt<Person>({ ...own, audience: `${config.PUBLIC_URL}/mcp`, resource: { name: 'Order desk' } }),
     // Keys that people create for themselves on the page /keys. A key never has more rights than its owner.
     own: apiKey<Person>({ managed: { prefix: 'desk' }, load }),
     service: apiKey({
@@ -57,7 +66,7 @@ export function authOptions (dependencies: AuthDependencies): GatehouseOptions {
     // The store makes sessions listable and revocable. Keys, ended sessions and counts of wrong passwords survive a
     // restart.
     store,
-    default: ['user', 'own', 'service'],
+    default: ['user', 'client', 'own', 'service'],
     // With a fixed secret, known devices are still recognised after a restart.
     limits: { guesses: { deviceSecret: config.DEVICE_SECRET }, ...redis === null ? {} : { redis } },
     // Scripts of this origin request tokens with a user name and a password.

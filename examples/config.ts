@@ -10,6 +10,7 @@ const schema = Type.Object({
   NODE_ENV: Type.String({ default: 'development' }),
   HOST: Type.String({ default: '127.0.0.1' }),
   PORT: Type.Integer({ default: 3000, minimum: 0, maximum: 65535 }),
+  PUBLIC_URL: text,
   TRUST_PROXY: text,
   COOKIE_SECURE: Type.Boolean({ default: true }),
   CORS_ORIGIN: text,
@@ -18,31 +19,36 @@ const schema = Type.Object({
   REDIS_URL: text,
   SESSION_SECRET: text,
   DEVICE_SECRET: text,
-  JWT_SECRET: text,
+  REFRESH_SECRET: text,
+  JWT_KEYS: text,
   SHOP_KEY: text,
   WAREHOUSE_KEY: text,
+  PARTNER_SECRET: text,
+  DASHBOARD_SECRET: text,
   OPS_PASSWORD: text,
   PEOPLE_PASSWORD: text
 })
 
-/** The purpose of each secret. */
+/** The purpose of each secret but JWT_KEYS, whose keys are checked by the schemes. */
 const purposes = {
   SESSION_SECRET: 'session',
   DEVICE_SECRET: 'device',
-  JWT_SECRET: 'jwt',
+  REFRESH_SECRET: 'secret',
   SHOP_KEY: 'apiKey',
   WAREHOUSE_KEY: 'apiKey',
+  PARTNER_SECRET: 'secret',
+  DASHBOARD_SECRET: 'secret',
   OPS_PASSWORD: 'password',
   PEOPLE_PASSWORD: 'password'
 } as const satisfies Partial<Record<keyof Static<typeof schema>, SecretPurpose>>
 
-type SecretName = keyof typeof purposes
-const secretNames = Object.keys(purposes) as readonly SecretName[]
+type SecretName = keyof typeof purposes | 'JWT_KEYS'
+const secretNames = [...Object.keys(purposes), 'JWT_KEYS'] as readonly SecretName[]
 
 type Given = Static<typeof schema>
 
 /** The complete configuration. */
-export interface Config extends Omit<Given, SecretName>, SecretsOf<typeof purposes> {
+export interface Config extends Omit<Given, keyof typeof purposes>, SecretsOf<typeof purposes> {
   readonly production: boolean
   /** The secrets that were not set. In development they are generated and kept in `DATA_DIR`. */
   readonly generated: readonly SecretName[]
@@ -56,13 +62,18 @@ export async function readConfig (app: FastifyInstance, environment?: NodeJS.Pro
   const source = environment === undefined ? { dotenv: true } : { data: environment, env: false }
   await app.register(env, { schema, ...source })
   const read = app.getEnvs<Given>()
-  const given = { ...read, DATA_DIR: read.DATA_DIR === '' ? '.data' : read.DATA_DIR }
-  const production = given.NODE_ENV === 'production'
+  const production = read.NODE_ENV === 'production'
+  const given = {
+    ...read,
+    DATA_DIR: read.DATA_DIR === '' ? '.data' : read.DATA_DIR,
+    PUBLIC_URL: read.PUBLIC_URL === '' && !production ? `http://localhost:${read.PORT}` : read.PUBLIC_URL
+  }
   const missing = secretNames.filter(name => given[name] === '')
   const generate = !production && missing.length > 0
   const generated = generate ? await generatedSecrets(given.DATA_DIR, secretNames, app.log) : {}
   const values = Object.fromEntries(secretNames.map(name => [name, given[name] === '' ? generated[name] : given[name]]))
-  return { ...given, ...secretsFrom(values, mistakesOf(given)), production, generated: missing }
+  const JWT_KEYS = values.JWT_KEYS ?? ''
+  return { ...given, ...secretsFrom(values, mistakesOf(given)), JWT_KEYS, production, generated: missing }
 }
 
 type Values = Readonly<Record<string, string | undefined>>
@@ -84,9 +95,17 @@ function secretsFrom (values: Values, others: readonly string[]): SecretsOf<type
 }
 
 /** Returns the mistakes outside of the secrets. The messages contain no URL, because it may contain a password. */
-function mistakesOf ({ NODE_ENV, COOKIE_SECURE, DATABASE_URL, REDIS_URL }: Given): readonly string[] {
+function mistakesOf (given: Given): readonly string[] {
+  const { NODE_ENV, PUBLIC_URL, JWT_KEYS, COOKIE_SECURE, DATABASE_URL, REDIS_URL } = given
+  const production = NODE_ENV === 'production'
   return [
-    ...NODE_ENV === 'production' && !COOKIE_SECURE
+    ...production && JWT_KEYS === ''
+      ? ['JWT_KEYS is not set. Make the private key set with: node --import=tsx lib/cli/main.ts keys']
+      : [],
+    ...isOrigin(PUBLIC_URL, production ? ['https:'] : ['https:', 'http:'])
+      ? []
+      : ['PUBLIC_URL is not of the form https://orders.example.com, without a path. In production it must be set.'],
+    ...production && !COOKIE_SECURE
       ? ['COOKIE_SECURE is false, so the session cookie would be sent without encryption. Remove it in production.']
       : [],
     ...isUrl(DATABASE_URL, ['postgres:', 'postgresql:'])
@@ -96,6 +115,10 @@ function mistakesOf ({ NODE_ENV, COOKIE_SECURE, DATABASE_URL, REDIS_URL }: Given
       ? []
       : ['REDIS_URL is not of the form redis://:password@host:6379, or rediss://… with TLS.']
   ]
+}
+
+function isOrigin (text: string, protocols: readonly string[]): boolean {
+  return URL.canParse(text) && protocols.includes(new URL(text).protocol) && new URL(text).origin === text
 }
 
 function isUrl (text: string, protocols: readonly string[]): boolean {

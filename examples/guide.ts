@@ -26,7 +26,7 @@ function dataNotice ({ DATABASE_URL, REDIS_URL, DATA_DIR, generated }: Config): 
   const database = DATABASE_URL === '' ? join(DATA_DIR, 'order-desk.sqlite') : 'PostgreSQL, at DATABASE_URL'
   const secrets = [
     `  generated secrets: ${join(DATA_DIR, 'secrets.env')}`,
-    `    ${generated.join(', ')}`,
+    `    ${generated.join(', ').replace(/(.{60}\S*) /, '$1\n    ')}`,
     '    In production you have to set them: see .env.example.'
   ]
   return [
@@ -68,7 +68,7 @@ async function calls (example: Example, at: string): Promise<string[]> {
   const warehouse = `curl -H 'x-api-key: ${config.WAREHOUSE_KEY}'`
   const { ofBen, ofShop, toShip } = await ordersToTry(orders)
   const ben = await people.find('ben')
-  const token = ben === null ? '' : await app.gatehouse.tokens.issue(ben, { expiresIn: '12h' })
+  const token = ben === null ? '' : await app.gatehouse.tokens.issue(ben, { scheme: 'user', expiresIn: '12h' })
   const bearer = `curl -H 'authorization: Bearer ${token}'`
   return [
     '  # Anyone',
@@ -82,11 +82,13 @@ async function calls (example: Example, at: string): Promise<string[]> {
     `  ${warehouse} ${at}/api/orders/${toShip.id}/ship -X POST  # 200 allowed`,
     `  curl -H 'x-api-key: not-a-key' ${at}/api/orders  # 401`,
     '  # People, with a token: this one belongs to Ben and is valid for 12 hours',
-    `  curl ${at}/api/token -d 'username=ben&password=${config.PEOPLE_PASSWORD}'  # 200 a new token`,
+    `  curl ${at}/api/token -d 'username=ben&password=${config.PEOPLE_PASSWORD}'  # 200 an access and a refresh token`,
     `  curl ${at}/api/token -d 'username=ben&password=wrong'  # 401`,
+    `  curl ${at}/api/token/refresh -d "refresh_token=$(${refreshToken(config, at)})"  # 200 the next tokens`,
     `  ${bearer} ${at}/api/orders/${ofBen.id} -X DELETE  # 204 Ben placed it`,
     `  ${bearer} ${at}/api/orders/${ofShop.id} -X DELETE  # 403 the shop placed it`,
     ...sessionCalls(config, at),
+    ...clientCalls(config, at),
     '  # Operators, with a user name and password',
     `  curl -u ops:${config.OPS_PASSWORD} ${at}/ops/status  # 200`,
     `  curl -u ops:wrong ${at}/ops/status  # 401`,
@@ -109,8 +111,48 @@ function sessionCalls (config: Config, at: string): string[] {
     `  curl -b ${jar} ${at}/account/keys --json '{"name":"laptop"}'  # 201 a new key`,
     `  curl -b ${jar} ${at}/account/keys  # 200 the list, without the keys themselves`,
     `  curl -i -b ${jar} ${at}/desk/orders -d 'customer=Acme&item=Chair'  # 303`,
+    `  curl -b ${jar} ${at}/apps  # 200 the applications that act for Ada`,
     `  curl -b ${jar} -H 'origin: https://evil.example' ${at}/logout -X POST  # 403 another site`,
     `  curl -i -b ${jar} ${at}/logout -X POST  # 303`,
     `  curl -b ${jar} ${at}/desk  # 401 the session has ended`
   ]
+}
+
+/** Returns commands for OAuth 2.0. */
+function clientCalls (config: Config, at: string): string[] {
+  const { PUBLIC_URL, PARTNER_SECRET } = config
+  const bearer = (fields: string) =>
+    `curl -H "authorization: Bearer $(${partnerToken(config, at, fields)} | ${member('access_token')})"`
+  const mcp = "-H 'accept: application/json, text/event-stream'"
+  return [
+    "  # A partner's server, with client credentials",
+    `  curl ${at}/.well-known/oauth-authorization-server  # 200 where to get tokens`,
+    `  curl -u partner:${PARTNER_SECRET} ${at}/oauth/token -d grant_type=client_credentials  # 200 a token`,
+    `  curl -u partner:wrong ${at}/oauth/token -d grant_type=client_credentials  # 401`,
+    `  ${bearer('scope=orders:read')} ${at}/api/orders  # 200`,
+    `  ${bearer('scope=orders:read')} ${at}/api/orders -d 'customer=Acme&item=Desk'  # 403 only reads`,
+    `  # MCP clients: their server is ${PUBLIC_URL}/mcp, and their client ID is agent`,
+    `  curl -i ${at}/mcp -X POST  # 401 says where to get a token`,
+    `  curl ${at}/.well-known/oauth-protected-resource/mcp  # 200`,
+    `  ${bearer(`resource=${PUBLIC_URL}/mcp`)} ${mcp} ${at}/mcp --json '${toolsList}'  # 200`,
+    `  ${bearer('scope=orders:read')} ${mcp} ${at}/mcp --json '${toolsList}'  # 401 a token for the API`,
+    '  # An application of somebody else: npm run client, then http://127.0.0.1:4000'
+  ]
+}
+
+const toolsList = '{"jsonrpc":"2.0","id":1,"method":"tools/list"}'
+
+/** Returns a command that gets a token for the partner. */
+function partnerToken ({ PARTNER_SECRET }: Config, at: string, fields: string): string {
+  return `curl -s -u partner:${PARTNER_SECRET} ${at}/oauth/token -d 'grant_type=client_credentials&${fields}'`
+}
+
+/** Returns a command that gets a refresh token for Ben. */
+function refreshToken ({ PEOPLE_PASSWORD }: Config, at: string): string {
+  return `curl -s ${at}/api/token -d 'username=ben&password=${PEOPLE_PASSWORD}' | ${member('refresh_token')}`
+}
+
+/** Returns a command that picks a member of JSON. */
+function member (name: string): string {
+  return `sed 's/.*"${name}":"//; s/".*//'`
 }

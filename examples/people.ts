@@ -2,8 +2,11 @@ import { hashPassword, verifyPassword } from 'fastify-gatehouse/passwords'
 import type { Kysely } from 'kysely'
 import type { PersonRow, Tables } from './data/tables.js'
 
-/** The realm of people. Sessions and tokens share it, so that `ada` is the same principal in both. */
-export const realm = 'order-desk'
+/**
+ * The realm of people: the scheme that they log in with. Sessions, keys and tokens share it, so that `ada` is the same
+ * principal in all of them.
+ */
+export const realm = 'web'
 
 export interface Person {
   readonly realm: string

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { link, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseEnv } from 'node:util'
@@ -19,7 +19,7 @@ export async function generatedSecrets (folder: string, names: Names, log: Fasti
   try {
     const text = await readOrNull(file) ?? await createOnce(file, names)
     const secrets = parseEnv(text)
-    const missing = names.filter(name => !/^[\w-]{16,}$/.test(secrets[name] ?? ''))
+    const missing = names.filter(name => !/^(?:[\w-]{16,}|\{"keys":.+\})$/.test(secrets[name] ?? ''))
     if (missing.length > 0) throw new Error(damaged(file, missing))
     await warnIfReadable(file, log)
     return secrets
@@ -45,7 +45,7 @@ async function readOrNull (file: string): Promise<string | null> {
 
 /** Creates the file atomically. If another process creates it at the same time, its file is used. */
 async function createOnce (file: string, names: readonly string[]): Promise<string> {
-  const lines = names.map(name => `${name}=${randomBytes(sizeOf(name)).toString('base64url')}`)
+  const lines = names.map(name => `${name}=${name.endsWith('_KEYS') ? newKeys() : newSecret(name)}`)
   const draft = `${file}.${randomBytes(6).toString('hex')}`
   const text = `# Generated for development. Delete this file to generate new secrets.\n${lines.join('\n')}\n`
   await writeFile(draft, text, { flag: 'wx', mode: 0o600 })
@@ -59,9 +59,16 @@ async function createOnce (file: string, names: readonly string[]): Promise<stri
   return await readFile(file, 'utf8')
 }
 
-/** Returns the number of random bytes: fewer for keys, which people paste, and for passwords, which they type. */
-function sizeOf (name: string): number {
-  return name.endsWith('_SECRET') ? 32 : name.endsWith('_KEY') ? 24 : 12
+/** Returns random bytes: fewer for keys, which people paste, and for passwords, which they type. */
+function newSecret (name: string): string {
+  return randomBytes(name.endsWith('_SECRET') ? 32 : name.endsWith('_KEY') ? 24 : 12).toString('base64url')
+}
+
+/** Returns a set with one private key, as JSON in quotes. */
+function newKeys (): string {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  const kid = randomBytes(6).toString('base64url')
+  return `'${JSON.stringify({ keys: [{ ...privateKey.export({ format: 'jwk' }), kid, alg: 'ES256' }] })}'`
 }
 
 /**

@@ -3,33 +3,20 @@ import { Type, type FastifyPluginAsyncTypebox } from '@fastify/type-provider-typ
 import { newOrder, order, orderId, status, type Orders } from '../orders.js'
 import type { People } from '../people.js'
 import { mayCancel } from './rules.js'
-
-const short = Type.String({ maxLength: 200 })
-const credentials = Type.Object({ username: short, password: short })
-const token = Type.Object({
-  access_token: Type.String(),
-  token_type: Type.Literal('Bearer'),
-  expires_in: Type.Integer()
-})
-const problem = Type.Object({ error: Type.String(), message: Type.String() })
+import { tokens } from './tokens.js'
 
 interface ApiOptions { readonly orders: Orders, readonly people: People, readonly corsOrigin: string }
 
-/** The JSON API, for people with a token (`user`) or a key (`own`) and for machines with a key (`service`). */
+/**
+ * The JSON API: for people with a token (`user`) or a key (`own`), for applications that they connect (`client`), and
+ * for machines with a key (`service`).
+ */
 export const api: FastifyPluginAsyncTypebox<ApiOptions> = async (app, { orders, people, corsOrigin }) => {
   await app.register(cors, { origin: corsOrigin === '' ? false : corsOrigin })
 
-  app.post('/token', {
-    config: { auth: { public: 'issues tokens' } },
-    schema: { tags: ['people'], summary: 'Get a token', body: credentials, response: { 200: token, 401: problem } }
-  }, async (request, reply) => {
-    const { username, password } = request.body
-    const person = await app.gatehouse.guesses.attempt(reply, username, () => people.verify(username, password))
-    if (person === null) return reply.code(401).send({ error: 'Unauthorized', message: 'Wrong name or password' })
-    return { access_token: await app.gatehouse.tokens.issue(person), token_type: 'Bearer' as const, expires_in: 900 }
-  })
+  await app.register(tokens, { prefix: '/token', people })
 
-  // No config.auth, so the default applies.
+  // No config.auth, so the default applies. Connected applications get 403: they may only use routes with a scope.
   app.get('/me', { schema: { tags: ['people'], summary: 'Who am I?' } }, async ({ auth }) => {
     return { scheme: auth.scheme, principal: auth.principal, expiresAt: auth.expiresAt }
   })

@@ -15,5 +15,11 @@ export const docs = fp(async app => {
       tags: [{ name: 'orders' }, { name: 'people' }, { name: 'operations' }]
     }
   })
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, uiConfig: { validatorUrl: null } })
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: true,
+    uiConfig: { validatorUrl: null },
+    // *Authorize* gets a token from our own authorization server.
+    initOAuth: { clientId: 'docs', usePkceWithAuthorizationCodeGrant: true }
+  })
 })

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { adminPage, homePage } from '../views/pages.js'
+import { apps } from './apps.js'
 import { addErrorPages, sendPage, type PagesOptions } from './html.js'
 import { keys } from './keys.js'
 import { login } from './login.js'
@@ -36,6 +37,7 @@ export const pages: FastifyPluginAsyncTypebox<PagesOptions> = async (app, option
   await app.register(login, options)
   await app.register(orders, { prefix: '/desk', ...options })
   await app.register(keys, { prefix: '/keys', ...options })
+  await app.register(apps, { prefix: '/apps', ...options })
   await app.register(sessions, { prefix: '/sessions', ...options })
   await app.register(admin, { prefix: '/admin', ...options })
 }

@@ -7,6 +7,7 @@ export type Visitor = Pick<Person, 'name' | 'roles'>
 const places: Readonly<Record<string, readonly [path: string, label: string]>> = {
   Orders: ['/desk', 'Orders'],
   'API keys': ['/keys', 'Keys'],
+  'Connected applications': ['/apps', 'Apps'],
   Sessions: ['/sessions', 'Sessions'],
   Access: ['/admin', 'Access']
 }
@@ -42,7 +43,8 @@ export function page (title: string, visitor: Visitor | null, content: Html): st
 
 function titlesFor (visitor: Visitor | null): readonly string[] {
   if (visitor === null) return ['Orders']
-  return visitor.roles.includes('admin') ? Object.keys(places) : ['Orders', 'API keys', 'Sessions']
+  const titles = Object.keys(places)
+  return visitor.roles.includes('admin') ? titles : titles.filter(title => title !== 'Access')
 }
 
 function place (title: string, isCurrent: boolean): Html {

@@ -39,7 +39,7 @@ t.test('API keys page', async t => {
     const made = await make(ben)
     t.match(made, { statusCode: 200, headers: { 'cache-control': 'no-store' } })
     const key = keyIn(made.body)
-    t.match((await use(key)).json(), { scheme: 'own', principal: { realm: 'order-desk', id: 'ben' } })
+    t.match((await use(key)).json(), { scheme: 'own', principal: { realm: 'web', id: 'ben' } })
     t.equal((await use(key, '/api/orders')).statusCode, 200)
     t.equal(
       (

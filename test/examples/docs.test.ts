@@ -26,10 +26,11 @@ t.test('the documentation', async t => {
     t.ok(valid, 'valid', { errors })
     const at = (path: string, method = 'get') => document.paths[path]?.[method]
     t.strictSame(at('/health')?.security, [])
-    t.strictSame(at('/api/orders')?.security, ['user', 'own', 'service'].map(name => ({ [name]: ['orders:read'] })))
+    const callers = ['user', 'client', 'own', 'service']
+    t.strictSame(at('/api/orders')?.security, callers.map(name => ({ [name]: ['orders:read'] })))
     t.strictSame(at('/api/orders/{id}/ship', 'post')?.security, [{ service: ['orders:ship'] }])
     t.strictSame(at('/ops/routes')?.security, [{ ops: [] }])
-    t.same(Object.keys(document.components.securitySchemes).sort(), ['ops', 'own', 'service', 'user', 'web'])
+    t.same(Object.keys(document.components.securitySchemes).sort(), ['client', 'ops', 'own', 'service', 'user', 'web'])
     const operations = Object.values(document.paths).flatMap(item => Object.values(item))
     t.same(operations.filter(each => each.security === undefined), [])
   })

@@ -4,7 +4,8 @@ import t from 'tap'
 import { guide } from '../../examples/guide.js'
 import { encode, form, logIn, quiet, tokenOf } from './app.js'
 import {
-  browserPath, curlLines, folder, jarOf, npmStart, promisedBy, runLine, secretNames, start, startRefused
+  browserPath, curlLines, folder, jarOf, npmStart, productionSettings, promisedBy, runLine, secretNames, start,
+  startRefused
 } from './running.js'
 
 t.test('the example under npm start', async t => {
@@ -37,15 +38,15 @@ t.test('the example under npm start', async t => {
     t.match(printed, /\n {2}GET +\/health +anyone +load balancer probe\n/)
     t.match(
       printed,
-      /\n {2}DELETE +\/api\/orders\/:id +user\/own\/service +scope orders:write, \(role admin\) or \(when ownsOrder\)\n/
+      /\n {2}DELETE +\/api\/orders\/:id +user\/client\/own\/service +scope orders:write, \(role admin\) or \(when ownsOrder\)\n/
     )
     t.match(printed, /\n {2}GET +\/admin +web +role admin, authenticated within 1 hour\n/)
     t.match(printed, /\n {2}GET +\/ops\/status +ops\n/)
     const usual = printed.replaceAll(jar, 'order-desk-3000.jar'.padStart(24, '.')).replaceAll(path, '.data')
     t.same(
-      usual.split('\n').filter(line => line.length > 120 && !line.includes('Bearer ')),
+      usual.split('\n').filter(line => line.length > 120 && !/Bearer |\$\(/.test(line)),
       [],
-      'and is at most 120 columns wide, but for tokens'
+      'and is at most 120 columns wide, but for tokens and how to get them'
     )
   })
 
@@ -69,22 +70,23 @@ t.test('refuses to start with NODE_ENV=production and lists every mistake', asyn
   const { code, output, errors } = await startRefused({
     NODE_ENV: 'production',
     DATA_DIR: path,
-    JWT_SECRET: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj',
+    REFRESH_SECRET: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj',
     SHOP_KEY: 'short',
     COOKIE_SECURE: 'false',
     DATABASE_URL: 'mysql://desk:hunter2hunter2@db/orders'
   })
   t.not(code, 0)
-  for (const name of ['SESSION_SECRET', 'DEVICE_SECRET', 'WAREHOUSE_KEY', 'OPS_PASSWORD', 'PEOPLE_PASSWORD']) {
+  for (const name of ['SESSION_SECRET', 'DEVICE_SECRET', 'WAREHOUSE_KEY', 'JWT_KEYS', 'PEOPLE_PASSWORD']) {
     t.match(errors, `- ${name} is not set.`)
   }
   for (const mistake of [
-    '- SHOP_KEY is too short', '- COOKIE_SECURE is false', '- DATABASE_URL is not of the form postgres://'
+    '- SHOP_KEY is too short', '- COOKIE_SECURE is false', '- DATABASE_URL is not of the form postgres://',
+    '- PUBLIC_URL is not of the form https://'
   ]) {
     t.match(errors, mistake)
   }
   t.notMatch(output, 'ROUTES, and who may call them')
-  t.notMatch(errors + output, /V3ZlB0Tq|hunter2|- JWT_SECRET/)
+  t.notMatch(errors + output, /V3ZlB0Tq|hunter2|- REFRESH_SECRET/)
   t.same(readdirSync(path), [], 'it keeps no secrets')
 })
 
@@ -109,12 +111,13 @@ t.test('the configuration', async t => {
     t.notMatch(await guide(desk), 'generated secrets')
     t.notOk(readdirSync(desk.path).includes('secrets.env'))
     const mixed = await quiet({ DATA_DIR: path, SHOP_KEY: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj' })
-    t.match(mixed.config, { SHOP_KEY: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj', JWT_SECRET: config.JWT_SECRET })
+    t.match(mixed.config, { SHOP_KEY: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj', JWT_KEYS: config.JWT_KEYS })
     t.notOk(mixed.config.generated.includes('SHOP_KEY'))
   })
 
   t.test('works in production with secrets, without showing any', async t => {
-    const desk = await quiet({ ...secrets, NODE_ENV: 'production' })
+    const settings = productionSettings()
+    const desk = await quiet(settings)
     const shown = await guide(desk) + (await desk.app.inject('/login')).body
     t.match(shown, 'ROUTES, and who may call them')
     for (const name of secretNames) t.notMatch(shown, String(desk.config[name]), name)
@@ -123,12 +126,12 @@ t.test('the configuration', async t => {
 
   t.test('refuses insecure cookies and weak secrets', async t => {
     await t.rejects(
-      quiet({ ...secrets, NODE_ENV: 'production', COOKIE_SECURE: 'false' }), { message: /COOKIE_SECURE is false/ }
+      quiet({ ...productionSettings(), COOKIE_SECURE: 'false' }), { message: /COOKIE_SECURE is false/ }
     )
     await t.rejects(quiet({ SESSION_SECRET: 'x'.repeat(40) }), { message: /- SESSION_SECRET / })
     await t.rejects(
-      quiet({ JWT_SECRET: secrets['SESSION_SECRET'] ?? '', SESSION_SECRET: secrets['SESSION_SECRET'] ?? '' }),
-      { message: 'SESSION_SECRET and JWT_SECRET hold the same secret' }
+      quiet({ REFRESH_SECRET: secrets['SESSION_SECRET'] ?? '', SESSION_SECRET: secrets['SESSION_SECRET'] ?? '' }),
+      { message: 'SESSION_SECRET and REFRESH_SECRET hold the same secret' }
     )
   })
 
@@ -328,7 +331,7 @@ t.test('programs', async t => {
       { scheme: 'service', principal: { realm: 'service', id: 'shop' }, expiresAt: null }
     )
     const me = (await app.inject({ url: '/api/me', headers: { authorization: await tokenOf(desk, 'ben') } })).json()
-    t.match(me, { scheme: 'user', principal: { realm: 'order-desk', id: 'ben', name: 'Ben Okafor', roles: ['clerk'] } })
+    t.match(me, { scheme: 'user', principal: { realm: 'web', id: 'ben', name: 'Ben Okafor', roles: ['clerk'] } })
   })
 
   t.test('place, find, ship and cancel orders as their scopes and ownership allow', async t => {
@@ -400,7 +403,8 @@ t.test('programs', async t => {
       Object.keys(paths).sort(),
       [
         '/account/keys/', '/account/keys/{id}', '/account/keys/{id}/rotate', '/api/me', '/api/orders',
-        '/api/orders/{id}', '/api/orders/{id}/ship', '/api/token', '/health', '/ops/routes', '/ops/status'
+        '/api/orders/{id}', '/api/orders/{id}/ship', '/api/token', '/api/token/refresh', '/health', '/ops/routes',
+        '/ops/status'
       ]
     )
     t.equal((await app.inject('/docs')).statusCode, 200)
@@ -483,7 +487,7 @@ t.test('a person in a browser', { skip: withoutBrowser() }, async t => {
 
   await t.test('uses it on a phone without horizontal scrolling', async t => {
     await page.setViewportSize({ width: 360, height: 740 })
-    for (const path of ['/desk', '/admin', '/']) {
+    for (const path of ['/desk', '/admin', '/apps', '/']) {
       await page.goto(at + path)
       t.equal(await page.evaluate('document.documentElement.scrollWidth'), 360, path)
     }

@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto'
 import { createServer, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { databaseUrl, dropKeys, noPostgres, noRedis, prefix, query, redisUrl } from '../stores/fixtures/services.js'
 import { client, type Answer, type Client } from './client.js'
-import { secretNames, start } from './running.js'
+import { productionSettings, start } from './running.js'
 
 /** One address in front of several: each request goes to the next. Answers say by `x-instance` who gave them. */
 async function roundRobin (ports: readonly string[]) {
@@ -54,16 +53,16 @@ t.test('two instances of the example behind one address, with one database and o
   database.searchParams.set('options', `-c search_path=${own}`)
   const redis = new URL(redisUrl)
   redis.searchParams.set('keyPrefix', own)
-  const secrets = Object.fromEntries(secretNames.map(name => [name, randomBytes(32).toString('base64url')]))
+  const settings = productionSettings()
   const environment = {
-    NODE_ENV: 'production', TRUST_PROXY: '127.0.0.1', DATABASE_URL: database.href, REDIS_URL: redis.href, ...secrets
+    TRUST_PROXY: '127.0.0.1', DATABASE_URL: database.href, REDIS_URL: redis.href, ...settings
   }
   const running = await Promise.all([start(environment), start(environment)])
   t.teardown(() => Promise.all(running.map(({ stop }) => stop())))
   const proxy = await roundRobin(running.map(({ address }) => new URL(address).port))
   t.teardown(proxy.close)
 
-  const password = secrets['PEOPLE_PASSWORD'] ?? ''
+  const password = settings.PEOPLE_PASSWORD
   const twice = async (ask: () => Promise<Answer>) => counted([await ask(), await ask()])
   async function loggedIn (username: string): Promise<Client> {
     const browser = client(proxy.address)
@@ -93,7 +92,7 @@ t.test('two instances of the example behind one address, with one database and o
   await t.test('number orders together, and let one of two conflicting changes win', async t => {
     const place = () => ada.send('/desk/orders', { form: { customer: 'Acme', item: 'Lamp' } })
     t.same(counted(await Promise.all(Array.from({ length: 20 }, place))), { instances: 2, statuses: { 303: 20 } })
-    const warehouse = { 'x-api-key': secrets['WAREHOUSE_KEY'] ?? '' }
+    const warehouse = { 'x-api-key': settings.WAREHOUSE_KEY }
     const listed = async () => JSON.parse(
       (await ada.send('/api/orders', { headers: warehouse })).body
     ) as ReadonlyArray<{ id: number, status: string }>
@@ -140,7 +139,7 @@ t.test('two instances of the example behind one address, with one database and o
 
   await t.test('share the request limit: sixty orders a minute', async t => {
     const place = () => ada.send(
-      '/api/orders', { headers: { 'x-api-key': secrets['SHOP_KEY'] ?? '' }, json: { customer: 'Acme', item: 'Lamp' } }
+      '/api/orders', { headers: { 'x-api-key': settings.SHOP_KEY }, json: { customer: 'Acme', item: 'Lamp' } }
     )
     const answers = await Promise.all(Array.from({ length: 64 }, place))
     t.same(counted(answers), { instances: 2, statuses: { 201: 60, 429: 4 } })

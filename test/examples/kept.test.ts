@@ -4,7 +4,9 @@ import { openDatabase } from '../../examples/data/database.js'
 import { hashPassword } from '../../lib/passwords/index.js'
 import { logIn, quiet } from './app.js'
 import { client } from './client.js'
-import { curlLines, folder, jarOf, promisedBy, runLine, start, startRefused } from './running.js'
+import {
+  curlLines, folder, jarOf, productionSettings, promisedBy, runLine, start, startRefused
+} from './running.js'
 
 const wrong = { username: 'cleo', password: 'wrong' }
 
@@ -131,12 +133,12 @@ t.test('the file of secrets', async t => {
 
   t.test('stops the start if it is damaged, and is left unchanged', async t => {
     for (const damaged of [
-      '', whole.slice(0, 60), whole.replace(/^JWT_SECRET=.*$/m, 'JWT_SECRET='), '\0\u0001\ufffd'.repeat(50)
+      '', whole.slice(0, 60), whole.replace(/^JWT_KEYS=.*$/m, 'JWT_KEYS='), '\0\u0001\ufffd'.repeat(50)
     ]) {
       writeFileSync(file, damaged)
       await t.rejects(
         quiet({ DATA_DIR: path }),
-        { message: /^The file .*secrets\.env is damaged: it does not contain .*JWT_SECRET.*\. Delete it/ }
+        { message: /^The file .*secrets\.env is damaged: it does not contain .*JWT_KEYS.*\. Delete it/ }
       )
       t.equal(readFileSync(file, 'utf8'), damaged)
     }
@@ -156,7 +158,7 @@ t.test('the file of secrets', async t => {
     const another = folder()
     t.teardown(another.remove)
     const desks = await Promise.all(Array.from({ length: 5 }, () => quiet({ DATA_DIR: another.path })))
-    t.equal(new Set(desks.map(({ config }) => config.JWT_SECRET)).size, 1)
+    t.equal(new Set(desks.map(({ config }) => config.JWT_KEYS)).size, 1)
   })
 })
 
@@ -208,13 +210,8 @@ t.test('the password hashes', async t => {
   })
 
   t.test('stay unchanged in production', async t => {
-    const secrets = Object.fromEntries(
-      Object.entries(before.config).filter(
-        ([name]) => /_(?:SECRET|KEY|PASSWORD)$/.test(name)
-      ).map(([name, value]) => [name, String(value)])
-    )
     const { people } = await quiet({
-      ...secrets, DATA_DIR: path, NODE_ENV: 'production', PEOPLE_PASSWORD: 'set by whoever deploys'
+      ...productionSettings(), DATA_DIR: path, PEOPLE_PASSWORD: 'set by whoever deploys'
     })
     t.equal(await people.verify('ada', 'set by whoever deploys'), null)
     t.match(await people.verify('ada', 'chosen anew at each start'), { id: 'ada' })

@@ -24,7 +24,7 @@ t.test('pages for errors know who is logged in', async t => {
 
 t.test('the header marks the current page, and leads to the login', async t => {
   const { app } = await quiet()
-  const ada = injectAs(app, { id: 'ada', name: 'Ada', roles: ['admin'], realm: 'order-desk' }, { scheme: 'web' })
+  const ada = injectAs(app, { id: 'ada', name: 'Ada', roles: ['admin'], realm: 'web' }, { scheme: 'web' })
   for (const [url, label] of [['/keys', 'Keys'], ['/admin', 'Access']] as const) {
     const { body } = await ada(url)
     t.same(body.match(/<a [^>]*aria-current="page">(\w+)</g), [`<a href="${url}" aria-current="page">${label}<`])
@@ -35,7 +35,7 @@ t.test('the header marks the current page, and leads to the login', async t => {
 
 t.test('routes are grouped by their paths, with durations in words', async t => {
   const { app } = await quiet()
-  const ada = injectAs(app, { id: 'ada', name: 'Ada', roles: ['admin'], realm: 'order-desk' }, { scheme: 'web' })
+  const ada = injectAs(app, { id: 'ada', name: 'Ada', roles: ['admin'], realm: 'web' }, { scheme: 'web' })
   const { body } = await ada('/admin')
   const groups = Array.from(body.matchAll(/scope="rowgroup" colspan="3">([^<]+)</g), match => match[1])
   t.same(groups, [...new Set(groups)], 'each once')

@@ -1,13 +1,25 @@
 import { execFile } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { bundle, spawnNode } from '../fixtures/programs.js'
+import { pair } from '../fixtures/tokens.js'
 import { root } from '../house/source.js'
 
 export const secretNames = [
-  'SESSION_SECRET', 'DEVICE_SECRET', 'JWT_SECRET', 'SHOP_KEY', 'WAREHOUSE_KEY', 'OPS_PASSWORD', 'PEOPLE_PASSWORD'
+  'SESSION_SECRET', 'DEVICE_SECRET', 'REFRESH_SECRET', 'SHOP_KEY', 'WAREHOUSE_KEY', 'PARTNER_SECRET',
+  'DASHBOARD_SECRET', 'OPS_PASSWORD', 'PEOPLE_PASSWORD', 'JWT_KEYS'
 ] as const
+
+/** What must be set in production: secrets of its own, and where people reach it. */
+export function productionSettings () {
+  const secrets = Object.fromEntries(secretNames.map(name => [name, randomBytes(32).toString('base64url')]))
+  const key = { ...pair('ec').privateKey.export({ format: 'jwk' }), kid: '1', alg: 'ES256' }
+  return {
+    ...secrets, JWT_KEYS: JSON.stringify({ keys: [key] }), NODE_ENV: 'production', PUBLIC_URL: 'https://orders.example'
+  } as Readonly<Record<(typeof secretNames)[number] | 'NODE_ENV' | 'PUBLIC_URL', string>>
+}
 
 type Given = Readonly<Record<string, string>>
 
@@ -35,7 +47,7 @@ export function folder (): { readonly path: string, remove (): void } {
  * counts as not set.
  */
 function environment (given: Given): NodeJS.ProcessEnv {
-  const unset = [...secretNames, 'CORS_ORIGIN', 'TRUST_PROXY', 'DATABASE_URL', 'REDIS_URL']
+  const unset = [...secretNames, 'PUBLIC_URL', 'CORS_ORIGIN', 'TRUST_PROXY', 'DATABASE_URL', 'REDIS_URL']
   const fixed = { HOST: '127.0.0.1', PORT: '0', NODE_ENV: 'development', COOKIE_SECURE: 'true' }
   return { PATH: process.env['PATH'], ...Object.fromEntries(unset.map(name => [name, ''])), ...fixed, ...given }
 }

@@ -89,7 +89,7 @@ t.test('limits how many keys the page can store', async t => {
   const post = async (url: string, fields: Readonly<Record<string, string>>) => (
     await desk.app.inject({ method: 'POST', url, headers: { ...form, cookie }, payload: encode(fields) })
   ).statusCode
-  const kept = async () => desk.app.gatehouse.apiKeys.of({ realm: 'order-desk', id: 'cleo' }).list()
+  const kept = async () => desk.app.gatehouse.apiKeys.of({ realm: 'web', id: 'cleo' }).list()
   const made = []
   for (let i = 0; i < 51; i++) made.push(await post('/keys', { name: 'Tablet', scopes: 'orders:read', days: '1' }))
   t.same(made, [...Array.from({ length: 50 }, () => 303), 403])

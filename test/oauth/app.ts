@@ -1,11 +1,13 @@
-import { createHash, randomBytes } from 'node:crypto'
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import type { Test } from 'tap'
 import gatehouse, {
   jwt, session, type GatehouseOptions, type JwtOptions, type SessionOptions, type Store
 } from '../../lib/index.js'
 import { oauthServer, type OAuthServerOptions } from '../../lib/oauth/index.js'
+import { authorizeQuery, decide, post, verifier, visit, type Fields } from '../fixtures/oauth-client.js'
 import { pair, secretOf } from '../fixtures/tokens.js'
+
+export { basic, call, challenge, decide, fieldsOf, parts, post, verifier, visit } from '../fixtures/oauth-client.js'
 
 export const origin = 'https://api.example.com'
 export const spaUri = 'https://spa.example.com/cb'
@@ -86,73 +88,9 @@ export async function login (
   return { cookie, returnTo: answer.json().returnTo }
 }
 
-export const verifier = randomBytes(32).toString('base64url')
-export const challenge = createHash('sha256').update(verifier).digest('base64url')
-
-type Fields = Readonly<Record<string, string | undefined>>
-
 /** The path of an authorization request; a field that is `undefined` is left out. */
 export function authorizePath (fields: Fields = {}): string {
-  const all = {
-    response_type: 'code',
-    client_id: 'spa',
-    redirect_uri: spaUri,
-    code_challenge: challenge,
-    code_challenge_method: 'S256',
-    state: 'a b',
-    ...fields
-  }
-  return `/oauth/authorize?${encode(all)}`
-}
-
-function encode (fields: Fields): string {
-  const given = Object.entries(fields).filter((each): each is [string, string] => each[1] !== undefined)
-  return new URLSearchParams(given).toString()
-}
-
-/** Visits a page as a browser does. */
-export async function visit (app: FastifyInstance, url: string, cookie = '', headers: Record<string, string> = {}) {
-  const answer = await app.inject({ url, headers: { accept: 'text/html', cookie, ...headers } })
-  return { ...parts(answer.headers['location'] as string | undefined), status: answer.statusCode, answer }
-}
-
-/** The parameters of a URL that a client receives. */
-export function parts (location: string | undefined) {
-  const query = location === undefined ? null : new URL(location, origin).searchParams
-  return { location, params: Object.fromEntries(query ?? []) as Record<string, string> }
-}
-
-/** The hidden fields of a consent page. */
-export function fieldsOf (html: string): Record<string, string> {
-  const found = html.matchAll(/type="hidden" name="(\w+)" value="([^"]*)"/g)
-  return Object.fromEntries(
-    [...found].map(([, name = '', value = '']) => [name, unescapeHtml(value)])
-  )
-}
-
-function unescapeHtml (text: string): string {
-  return text.replace(/&#(\d+);/g, (_, code) => String.fromCharCode(Number(code)))
-}
-
-/** Submits a form. */
-export async function post (
-  app: FastifyInstance, url: string, fields: Fields | string, headers: Record<string, string> = {}
-) {
-  const answer = await app.inject({
-    method: 'POST',
-    url,
-    payload: typeof fields === 'string' ? fields : encode(fields),
-    headers: { 'content-type': 'application/x-www-form-urlencoded', ...headers }
-  })
-  const isJson = String(answer.headers['content-type']).startsWith('application/json')
-  return { status: answer.statusCode, body: isJson ? answer.json() : answer.body, headers: answer.headers }
-}
-
-/** Submits the consent page of a request, and returns where it leads. */
-export async function decide (app: FastifyInstance, page: string, cookie: string, decision = 'allow') {
-  const answer = await post(app, '/oauth/consent', { ...fieldsOf(page), decision }, { cookie })
-  const [, target] = /http-equiv="refresh" content="0;url=([^"]*)"/.exec(String(answer.body)) ?? []
-  return { ...parts(target?.replaceAll('&#38;', '&')), ...answer }
+  return `/oauth/authorize?${authorizeQuery({ client_id: 'spa', redirect_uri: spaUri, ...fields })}`
 }
 
 /** Walks the flow of a person who allows everything, and returns the code. */
@@ -162,19 +100,9 @@ export async function codeFor (app: FastifyInstance, fields: Fields = {}, id = '
   return params['code'] ?? (await decide(app, answer.body, cookie)).params['code'] ?? ''
 }
 
-export const basic = (id: string, secret: string) => ({
-  authorization: `Basic ${Buffer.from(`${encodeURIComponent(id)}:${encodeURIComponent(secret)}`).toString('base64')}`
-})
-
 /** Redeems a code of the client `spa`. */
 export async function redeem (app: FastifyInstance, code: string, fields: Fields = {}) {
   return await post(app, '/oauth/token', {
     grant_type: 'authorization_code', client_id: 'spa', code, code_verifier: verifier, redirect_uri: spaUri, ...fields
   })
-}
-
-/** The status of a call with an access token. */
-export async function call (app: FastifyInstance, token: string, url = '/orders') {
-  const answer = await app.inject({ url, headers: { authorization: `Bearer ${token}` } })
-  return { status: answer.statusCode, body: answer.json() }
 }

@@ -1,0 +1,21 @@
+import fp from 'fastify-plugin'
+import { oauthServer, type ConsentPage } from 'fastify-gatehouse/oauth'
+import { clientsFor } from '../clients.js'
+import type { Config } from '../config.js'
+import { consentPage } from '../views/consent.js'
+import { sendPage } from './html.js'
+
+/** The authorization server: people allow applications to use the API or `/mcp` on their behalf. */
+export const oauth = fp<{ config: Config }>(async (app, { config }) => {
+  await app.register(oauthServer, { person: 'web', resources: ['client', 'mcp'], clients: clientsFor(config), consent })
+})
+
+/** Sends the page, and is called again with the submitted form. */
+const consent: ConsentPage = async ({ auth }, reply, asked) => {
+  if (asked.submitted !== null) {
+    if (asked.submitted['decision'] !== 'allow') return await asked.deny()
+    return await asked.approve(asked.scopes.map(({ name }) => name), { remember: true })
+  }
+  if (auth.scheme !== 'web') return reply.challenge()
+  return sendPage(reply, consentPage(asked, auth.principal))
+}
