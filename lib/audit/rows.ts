@@ -1,9 +1,13 @@
-import type { AuditRow } from '../../types/audit.js'
-import { requiresScope, type Policy } from '../policy/policy.js'
+import type {
+  AuditConditions, AuditEntry, AuditPolicy, AuditRateLimit, AuditRow, AuditRule
+} from '../../types/audit.js'
+import type { Conditions, Entry, Requirements, Rule } from '../policy/parse.js'
+import { type Policy, requiresScope } from '../policy/policy.js'
+import { isPlanChoice, type RateLimit } from '../policy/rate-limit.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
+import { deepFreeze } from '../util/objects.js'
 import { fileInPackage } from './file.js'
-import { policyData } from './policy-data.js'
-import { rulesInWords, schemesInWords } from './words.js'
+import { ownName, rulesInWords, schemesInWords } from './words.js'
 
 /**
  * Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route has no row of its
@@ -63,4 +67,81 @@ function reasonOf (policy: Policy): string | null {
 
 function compare (a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
+}
+
+const titles = ['route', 'access', 'schemes', 'rules', 'from', 'file'] as const
+
+function cellsOf ({ method, url, access, schemes, rules, from, reason, file }: AuditRow): readonly string[] {
+  const words = [...rules, ...reason === null ? [] : [reason]].join('; ')
+  return [`${method} ${url}`, access, schemes, words, from, file ?? '']
+}
+
+/** Writes the audit as a table of text. */
+export function auditTable (rows: readonly AuditRow[]): string {
+  const lines: ReadonlyArray<readonly string[]> = [titles, ...rows.map(cellsOf)]
+  const widths = titles.map((_, i) => Math.max(...lines.map(cells => String(cells[i]).length)))
+  return lines.map(cells => cells.map((cell, i) => cell.padEnd(Number(widths[i]))).join('  ').trimEnd()).join('\n')
+}
+
+/** Writes the audit as a table of Markdown. */
+export function auditMarkdown (rows: readonly AuditRow[]): string {
+  const lines = [titles, titles.map(() => '---'), ...rows.map(row => cellsOf(row).map(escape))]
+  return lines.map(cells => `| ${cells.join(' | ')} |`).join('\n')
+}
+
+function escape (cell: string): string {
+  return cell.replaceAll('|', '\\|')
+}
+
+const known = new WeakMap<Policy, AuditPolicy>()
+
+/** Returns a policy as frozen JSON. Routes that share a policy share its data. */
+export function policyData (policy: Policy): AuditPolicy {
+  const data = known.get(policy) ?? deepFreeze(toData(policy))
+  known.set(policy, data)
+  return data
+}
+
+function toData ({ access, alternatives, rules, maxAge, rateLimit, detached }: Policy): AuditPolicy {
+  return {
+    access,
+    alternatives: alternatives.map(all => all.map(bound => bound.name)),
+    rules: rules.map(ruleData),
+    maxAge,
+    rateLimit: rateLimitData(rateLimit),
+    detached
+  }
+}
+
+function rateLimitData (limit: Policy['rateLimit']): AuditPolicy['rateLimit'] {
+  if (limit === null) return null
+  if (!isPlanChoice(limit)) return rateLimitOf(limit)
+  return { function: ownName(limit.choose, 'rateLimit'), plans: [...limit.plans.values()].map(rateLimitOf) }
+}
+
+function rateLimitOf ({ plan, windows }: RateLimit): AuditRateLimit {
+  return { plan, windows: windows.map(({ max, window }) => ({ max, window })) }
+}
+
+function ruleData (rule: Rule): AuditRule {
+  return { ...conditionsData(rule), anyOf: rule.anyOf === null ? null : rule.anyOf.map(entryData) }
+}
+
+function entryData (entry: Entry): AuditEntry {
+  return { schemes: entry.schemes === null ? null : [...entry.schemes], ...conditionsData(entry) }
+}
+
+function conditionsData ({ scopes, roles, when }: Conditions): AuditConditions {
+  return {
+    scopes: requirementsData('scopes', scopes),
+    roles: requirementsData('roles', roles),
+    when: when === null ? null : ownName(when, 'when')
+  }
+}
+
+function requirementsData (key: 'scopes' | 'roles', written: Conditions['scopes']): AuditConditions['scopes'] {
+  if (written === null) return null
+  if (typeof written === 'function') return { function: ownName(written, key) }
+  const names = (list: Requirements['all']) => list.map(each => each.name)
+  return { all: names(written.all), any: names(written.any), none: names(written.none) }
 }

@@ -1,8 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import type { AuditRow } from '../../types/audit.js'
 import { compareSnapshots, isAlarming, type Comparison, type Difference } from '../audit/compare.js'
+import { auditMarkdown, auditTable } from '../audit/rows.js'
 import { parseSnapshot, routeSummaries, writeSnapshot, type Snapshot, type SnapshotError } from '../audit/snapshot.js'
-import { auditMarkdown, auditTable } from '../audit/table.js'
 import { readApp } from './load-app.js'
 import { Failure, type Output, parse, UsageError } from './terminal.js'
 

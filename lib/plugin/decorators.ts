@@ -17,10 +17,9 @@ import type { RouteRegistry } from '../routes/route-registry.js'
 import { isObject, property } from '../util/objects.js'
 import { oweCookie, waitFor } from '../util/response.js'
 import { parseAttemptOptions, parseAuthenticateOptions, parseLoginOptions, parseSchemeOption } from './call-options.js'
-import { createApiKeyCalls, createSessionCalls } from './feature-calls.js'
+import { createApiKeyCalls, createSessionCalls, createTokenCalls } from './feature-calls.js'
 import { attachInternals, createOAuthCalls, type Internals } from './internals.js'
 import { chooseProvider, chooseScheme, clientRealms, providersOf, type BoundSchemes } from './schemes.js'
-import { createTokenCalls } from './token-calls.js'
 
 /** The parts of one registration of the plugin, which the decorators and hooks share. */
 export interface Parts {

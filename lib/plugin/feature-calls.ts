@@ -1,9 +1,15 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { GatehouseApiKeys } from '../../types/api-keys.js'
+import type { GrantedTokens, PublicJwkSet, RefreshOptions, TokenFeature } from '../../types/features.js'
+import type { AnyReply, GatehouseTokens } from '../../types/gatehouse.js'
+import type { PrincipalInput } from '../../types/principal.js'
 import type { GatehouseSessions, SessionFeature } from '../../types/sessions.js'
-import { internalError } from '../errors.js'
-import { parseOwner, parseRevokeAllOptions, parseSchemeOption } from './call-options.js'
-import { chooseProvider, providersOf, type BoundSchemes } from './schemes.js'
+import { type AuthError, authFailure, internalError, refusal } from '../errors.js'
+import { writeChallenges } from '../guard/challenge.js'
+import {
+  parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseRevokeAllOptions, parseSchemeOption
+} from './call-options.js'
+import { type BoundSchemes, chooseProvider, type Provider, providersOf } from './schemes.js'
 
 /** Creates `app.gatehouse.apiKeys`. */
 export function createApiKeyCalls (schemes: BoundSchemes): GatehouseApiKeys {
@@ -49,6 +55,117 @@ export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
   })
 }
 
+const grantVerb = 'refresh tokens, which needs sign.refresh'
+const signVerb = 'sign tokens with an issuer and an audience'
+
+/** Creates `app.gatehouse.tokens`. */
+export function createTokenCalls (schemes: BoundSchemes): GatehouseTokens {
+  const providers = providersOf(schemes, features => features.tokens)
+  const granting = providersOf(schemes, features => features.tokens?.grant)
+  const refreshing = providersOf(schemes, features => features.tokens?.refresh)
+  return Object.freeze({
+    issue: async (principal: PrincipalInput, options: unknown = {}) => {
+      const parsed = parseIssueOptions(options)
+      return await chooseProvider(providers, parsed.scheme, 'issue tokens').feature.issue(principal, parsed)
+    },
+    grant: async (principal: PrincipalInput, options: unknown = {}) => {
+      const parsed = parseGrantOptions(options)
+      return await chooseProvider(granting, parsed.scheme, grantVerb).feature(principal, parsed)
+    },
+    refresh: async (anyReply: AnyReply, token: unknown, options: unknown = {}) => {
+      const reply = anyReply as FastifyReply
+      const parsed = parseRefreshOptions(options)
+      const isOpen = parsed.scheme === undefined && refreshing.length > 0
+      const candidates = isOpen ? refreshing : [chooseProvider(refreshing, parsed.scheme, grantVerb)]
+      return await exchangeToken(reply, schemes, { candidates, token, options: parsed })
+    },
+    ...createRevocationCalls(schemes),
+    jwks: (options: unknown = {}) => publicKeys(schemes, parseSchemeOption(options, 'tokens.jwks()'))
+  })
+}
+
+/** Creates the calls that list and end grants, for the scheme that a call names, otherwise for all schemes together. */
+function createRevocationCalls (schemes: BoundSchemes): Pick<GatehouseTokens, 'of' | 'revoke'> {
+  const revoking = providersOf(schemes, features => features.tokens?.revoke)
+  const listing = providersOf(schemes, features => features.tokens?.of)
+  return {
+    async revoke (token: unknown) {
+      if (revoking.length === 0) throw internalError(`no scheme of this application can ${signVerb}`)
+      if (typeof token !== 'string') return
+      for (const { name, feature } of revoking) {
+        const revocation = await feature(token)
+        if (revocation === 'unsupported') throw internalError(notRevocable(name))
+        if (revocation === 'revoked') return
+      }
+    },
+    of (owner: unknown, options: unknown = {}) {
+      const parsedOwner = parseOwner(owner, 'tokens.of()')
+      const name = parseSchemeOption(options, 'tokens.of()')
+      const isOpen = name === undefined && listing.length > 0
+      const chosen = isOpen ? listing : [chooseProvider(listing, name, signVerb)]
+      const all = chosen.map(({ feature }) => feature(parsedOwner))
+      return mergeOwned(all, { call: 'tokens.of().revokeAll()', lastUse: ({ lastUsedAt }) => lastUsedAt })
+    }
+  }
+}
+
+function notRevocable (name: string): string {
+  return `an access token of schemes.${name} cannot be revoked, because sign.staleness is false. Revoke the refresh ` +
+    'token, or leave sign.staleness out'
+}
+
+/** Returns the public keys of the scheme that a call names, otherwise of the only issuer. */
+function publicKeys (schemes: BoundSchemes, name: string | undefined): PublicJwkSet {
+  const publishing = providersOf(schemes, ({ tokens }) => tokens?.jwks)
+  // an issuer has the same keys in all of its schemes
+  const issuers = new Set(publishing.map(each => schemes.get(each.name)?.features.tokens?.service?.issuer ?? each.name))
+  const [first] = name === undefined && issuers.size === 1 ? publishing : []
+  return (first ?? chooseProvider(publishing, name, signVerb)).feature()
+}
+
+/** A refresh token, and the schemes that may have issued it: one or more. */
+interface Exchange {
+  readonly candidates: ReadonlyArray<Provider<NonNullable<TokenFeature['refresh']>>>
+  readonly token: unknown
+  readonly options: RefreshOptions
+}
+
+/**
+ * Exchanges a refresh token at the scheme that issued it.
+ * @throws {AuthError} `AUTH_INVALID_CREDENTIALS`, with the challenge of that scheme on the reply, or of the first
+ * candidate if none issued the token.
+ */
+async function exchangeToken (
+  reply: FastifyReply, schemes: BoundSchemes, { candidates, token, options }: Exchange
+): Promise<GrantedTokens> {
+  // RFC 6749, 5.1
+  reply.header('cache-control', 'no-store')
+  for (const { name, feature } of candidates) {
+    const outcome = await feature(reply.request, token, options)
+    if (!('kind' in outcome)) return outcome
+    if (outcome.kind === 'invalid') throw refuse(reply, schemes, { name, detail: outcome.detail })
+  }
+  const [first] = candidates
+  throw refuse(
+    reply, schemes, { name: String(first?.name), detail: 'it is missing, or was not issued to this client' }
+  )
+}
+
+interface Refusal {
+  readonly name: string
+  readonly detail: string
+}
+
+function refuse (reply: FastifyReply, schemes: BoundSchemes, { name, detail }: Refusal): AuthError {
+  const failure = authFailure('AUTH_INVALID_CREDENTIALS', name, `refresh token: ${detail}`)
+  const { code, scheme, detail: reason } = failure
+  const challenge = schemes.get(name)?.scheme.challenge?.(failure) ?? null
+  // without a challenge, the response gets that of the policy
+  if (challenge !== null) reply.header('www-authenticate', writeChallenges([challenge].flat()))
+  reply.request.log.info({ auth: { code, scheme, reason } }, 'request refused')
+  return refusal(failure)
+}
+
 /** The calls that sessions and grants of one owner have alike. */
 interface Owned<R> {
   list (): Promise<readonly R[]>
@@ -64,7 +181,7 @@ interface MergeOptions<R> {
 }
 
 /** Combines what one owner has in several schemes, the most recently used first. */
-export function mergeOwned<R> (all: ReadonlyArray<Owned<R>>, { call, lastUse }: MergeOptions<R>): Required<Owned<R>> {
+function mergeOwned<R> (all: ReadonlyArray<Owned<R>>, { call, lastUse }: MergeOptions<R>): Required<Owned<R>> {
   return Object.freeze({
     list: async () => (await Promise.all(all.map(each => each.list()))).flat()
       .sort((a, b) => lastUse(b).localeCompare(lastUse(a))),

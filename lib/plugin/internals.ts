@@ -1,3 +1,4 @@
+import type { FastifyInstance } from 'fastify'
 import type { Gatehouse } from '../../types/gatehouse.js'
 import type { GatehouseOAuth } from '../../types/oauth.js'
 import type { OpenApiSecurityScheme } from '../../types/openapi.js'
@@ -8,6 +9,7 @@ import type { GuessLimiter } from '../limits/guesses.js'
 import type { Permissions } from '../policy/requirements.js'
 import { createPrivateSlot } from '../util/private-slot.js'
 import { parseOwner } from './call-options.js'
+import type { Parts } from './decorators.js'
 import type { BoundSchemes } from './schemes.js'
 
 /** The parts of one registration that other plugins of this package need, and that applications do not see. */
@@ -35,6 +37,18 @@ export function attachInternals (gatehouse: Gatehouse, internals: Internals): Ga
 /** Returns the internals of a registration. */
 export function internalsOf (gatehouse: Gatehouse): Internals | undefined {
   return slot.get(gatehouse)
+}
+
+const registrations = new WeakMap<object, Parts[]>()
+
+/** Notes a registration of the plugin for the test kit. All contexts of an application share one server. */
+export function noteParts ({ server }: FastifyInstance, parts: Parts): void {
+  registrations.set(server, [...partsOf(server), parts])
+}
+
+/** Returns the registrations in the application of a server. */
+export function partsOf (server: object): readonly Parts[] {
+  return registrations.get(server) ?? []
 }
 
 /** Creates `app.gatehouse.oauth`, which forwards to the authorization server. */

@@ -6,7 +6,7 @@ import type { Outcome } from '../../types/outcome.js'
 import { misconfigured } from '../errors.js'
 import { installTestSeam, testSeam } from '../guard/test-seam.js'
 import type { Parts } from '../plugin/decorators.js'
-import { partsOf } from '../plugin/registrations.js'
+import { partsOf } from '../plugin/internals.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { absent } from '../kit/outcome.js'
 

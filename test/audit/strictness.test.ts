@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import type { FastifyRequest } from 'fastify'
 import t from 'tap'
-import { policyData } from '../../lib/audit/policy-data.js'
+import { policyData } from '../../lib/audit/rows.js'
 import { comparePolicies, verdictOf } from '../../lib/audit/strictness.js'
 import { authenticate, type Verdict } from '../../lib/guard/authenticate.js'
 import { checkStatic } from '../../lib/guard/authorize.js'
