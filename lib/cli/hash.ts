@@ -1,7 +1,7 @@
 import { StringDecoder } from 'node:string_decoder'
 import { passwords } from '../passwords/passwords.js'
+import type { PasswordProblem } from '../passwords/input.js'
 import type { HashOptions } from '../passwords/recipe.js'
-import type { PasswordProblem } from '../passwords/text.js'
 import { Failure, optionOf, type Terminal, UsageError } from './terminal.js'
 
 const algorithms: ReadonlyMap<string, HashOptions> = new Map([

@@ -3,11 +3,9 @@ import { misconfigured } from '../errors.js'
 import { duration, listOf, object, optional, wholeNumber } from '../util/options.js'
 import { defaultQueueSettings, createHashQueue, sharedQueue } from './hash-queue.js'
 import type { HashQueue, HashQueueSettings } from './hash-queue.js'
-import { parsePepper, peppersById } from './pepper.js'
-import type { Pepper, Peppers } from './pepper.js'
+import { maxPasswordBytes, parsePepper, type Pepper, type Peppers, peppersById } from './input.js'
 import { checkStrength, recipeFrom } from './recipe.js'
 import type { HashOptions, Recipe } from './recipe.js'
-import { maxPasswordBytes } from './text.js'
 
 /** Options of {@link passwords}. */
 export interface PasswordOptions {

@@ -1,15 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { internalError } from '../errors.js'
-import { derive as compute } from './derive.js'
-import type { Derive } from './derive.js'
-import { passwordSettings } from './options.js'
-import type { PasswordOptions, PasswordSettings } from './options.js'
-import { inputOf } from './pepper.js'
+import { type Derive, derive as compute } from './derive.js'
+import { inputOf, passwordBytes, type PasswordProblem } from './input.js'
+import { type PasswordOptions, passwordSettings, type PasswordSettings } from './options.js'
+import type { HashOptions } from './recipe.js'
 import { digestBytes, readStored, saltBytes, writeStored } from './stored.js'
-import { passwordBytes } from './text.js'
-import type { PasswordProblem } from './text.js'
-import { createPasswordCheck, fits, noMatch } from './verify.js'
-import type { PasswordCheck } from './verify.js'
+import { createPasswordCheck, fits, noMatch, type PasswordCheck } from './verify.js'
 
 /** Hashes and verifies passwords under one set of options. */
 export interface Passwords {
@@ -88,4 +84,49 @@ export function makePasswords (settings: PasswordSettings, derive: Derive = comp
       return hashQueue.run(() => check(found, input))
     }
   })
+}
+
+let usual: Passwords | undefined
+
+/** Creates the default hasher on first use, so that importing this module computes nothing. */
+function defaults (): Passwords {
+  usual ??= passwords()
+  return usual
+}
+
+/**
+ * Hashes a password with argon2id and OWASP's parameters, or with `options`. Returns the text to store.
+ *
+ * @example
+ * await users.setHash(id, await hashPassword(password))
+ * @throws {AuthError} `AUTH_UNAVAILABLE` (503) if too many hashes are waiting; `AUTH_FAULT` for a password that has a
+ * {@link passwordProblem}; `AUTH_MISCONFIGURED` for options that are wrong or too weak.
+ */
+export async function hashPassword (password: string, options?: HashOptions): Promise<string> {
+  return (options === undefined ? defaults() : passwords({ hash: options })).hash(password)
+}
+
+/**
+ * Compares a password with a stored argon2, scrypt or bcrypt hash. Pass `null` or `undefined` for an unknown user: the
+ * result is never valid, and takes as long as a wrong password.
+ *
+ * @example
+ * const { valid, needsRehash } = await verifyPassword(password, user?.hash)
+ * @throws {AuthError} `AUTH_UNAVAILABLE` (503) if too many hashes are waiting; `AUTH_FAULT` if the stored text is not
+ * a hash.
+ */
+export async function verifyPassword (password: string, stored: string | null | undefined): Promise<PasswordCheck> {
+  return defaults().verify(password, stored)
+}
+
+/**
+ * Returns the reason why a password cannot be hashed, or `null` if it can. Computes no hash, so call it on untrusted
+ * input before {@link hashPassword}.
+ *
+ * @example
+ * const problem = passwordProblem(request.body.password)
+ * if (problem !== null) return reply.code(400).send({ error: 'Choose another password' })
+ */
+export function passwordProblem (password: unknown): PasswordProblem | null {
+  return defaults().problem(password)
 }

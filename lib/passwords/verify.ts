@@ -1,11 +1,11 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Derive } from './derive.js'
 import type { PasswordSettings } from './options.js'
+import { maxBcryptBytes } from './input.js'
 import { isWeaker, workOf } from './recipe.js'
 import type { Recipe } from './recipe.js'
 import { digestBytes, saltBytes } from './stored.js'
 import type { Stored } from './stored.js'
-import { maxBcryptBytes } from './text.js'
 
 /** The result of comparing a password with a stored hash. */
 export interface PasswordCheck {
