@@ -2,8 +2,7 @@ import { Agent, request } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
-import { fetchJson } from '../../lib/jose/remote/fetch-json.js'
-import { sourceUrl } from '../../lib/jose/remote/source-url.js'
+import { fetchJson, sourceUrl } from '../../lib/jose/remote/fetch-json.js'
 import { served, until } from './remote-app.js'
 
 const defaults = { timeout: 5_000, maxBytes: 1_000, agent: null, lookup: null }

@@ -1,8 +1,7 @@
 import { isObject, ownFields } from '../../util/objects.js'
 import { elapsed } from './elapsed.js'
 import type { Elapsed } from './elapsed.js'
-import type { FetchedJson, FetchFailure } from './fetch-json.js'
-import { sourceUrl } from './source-url.js'
+import { sourceUrl, type FetchedJson, type FetchFailure } from './fetch-json.js'
 
 /** The time for which metadata is used, in milliseconds. */
 const metadataFreshness = 3_600_000

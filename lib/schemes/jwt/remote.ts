@@ -2,8 +2,8 @@ import { misconfigured } from '../../errors.js'
 import { isSymmetric } from '../../jose/algorithms.js'
 import type { Algorithm } from '../../jose/algorithms.js'
 import type { VerificationKey } from '../../jose/jwk.js'
+import { sourceUrl } from '../../jose/remote/fetch-json.js'
 import type { RemoteSource } from '../../jose/remote/remote-keys.js'
-import { sourceUrl } from '../../jose/remote/source-url.js'
 
 /** Returns true for keys that have to be fetched from a URL. */
 export function isKeysUrl (keys: unknown): keys is string | URL {

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { CredentialSource } from '../../../types/credential-source.js'
 import { misconfigured } from '../../errors.js'
-import { sourceUrl } from '../../jose/remote/source-url.js'
+import { sourceUrl } from '../../jose/remote/fetch-json.js'
 import { allowEveryOrigin, declarePreflight } from '../../util/cors.js'
 import { describeValue } from '../../util/describe.js'
 import { listOf, object, optional, text } from '../../util/options.js'

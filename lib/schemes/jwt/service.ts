@@ -10,7 +10,7 @@ import type { IssuedTokens, RefreshGrant, Revocation, TokenService } from '../..
 import { AuthError, misconfigured } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { clockFault, type Claims } from '../../jose/claims.js'
-import { publicJwkSet } from '../../jose/public-jwk.js'
+import { publicJwkSet } from '../../jose/jwk.js'
 import { principalFrom } from '../../kit/principal.js'
 import { atRunTime } from '../../util/options.js'
 import type { TokenAuthenticator } from './authenticate.js'
