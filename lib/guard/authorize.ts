@@ -6,8 +6,8 @@ import {
 } from '../policy/parse.js'
 import { namedScopes, requiresScope, type Policy } from '../policy/policy.js'
 import { hasPermission, type Permissions, type Requirement } from '../policy/requirements.js'
-import { isNo, isThenable } from '../util/answer.js'
 import { describeValue } from '../util/describe.js'
+import { isNo, isThenable } from '../util/objects.js'
 import type { Identity } from './request-state.js'
 
 /** The caller and the request that the functions of a policy decide about. */

@@ -1,8 +1,7 @@
 import type { No } from '../../types/answer.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import { AuthError, internalError, misconfigured } from '../errors.js'
-import { isNo } from '../util/answer.js'
-import { deepFrozenCopy, hasProperty, property } from '../util/objects.js'
+import { deepFrozenCopy, hasProperty, isNo, property } from '../util/objects.js'
 
 const none: readonly string[] = Object.freeze([])
 

@@ -1,8 +1,7 @@
 import type { Principal } from '../../types/principal.js'
 import { internalError, misconfigured } from '../errors.js'
-import { isThenable } from '../util/answer.js'
 import { describeValue, didYouMean, joinNames } from '../util/describe.js'
-import { isObject, ownFields } from '../util/objects.js'
+import { isObject, isThenable, ownFields } from '../util/objects.js'
 import { duration, listOf, object, wholeNumber, type Parser } from '../util/options.js'
 
 /** A number of requests in a window. */

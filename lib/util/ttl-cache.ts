@@ -1,4 +1,4 @@
-import { isThenable } from './answer.js'
+import { isThenable } from './objects.js'
 
 interface Entry<V> { readonly at: number, readonly value: V }
 

@@ -4,7 +4,7 @@ import type { IssuedTokens, TokenService } from '../../../types/token-service.js
 import { publish } from '../../events/events.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
 import { familyId } from '../../schemes/jwt/refresh-token.js'
-import { isNo } from '../../util/answer.js'
+import { isNo } from '../../util/objects.js'
 import type { Client } from '../clients/client.js'
 import { findCode, isVerifier, spendCode, type CodeGrant, type FoundCode } from '../codes.js'
 import { oauthError, type OAuthError } from '../errors.js'

@@ -8,8 +8,7 @@ import type { StoreOwner } from '../../../types/store.js'
 import { internalError } from '../../errors.js'
 import { invalid } from '../../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
-import { isNo, isThenable } from '../../util/answer.js'
-import { deepFrozenCopy } from '../../util/objects.js'
+import { deepFrozenCopy, isNo, isThenable } from '../../util/objects.js'
 import { TtlCache } from '../../util/ttl-cache.js'
 
 /** The outcome of a valid managed key. */

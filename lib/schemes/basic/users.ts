@@ -12,9 +12,8 @@ import type { Passwords } from '../../passwords/passwords.js'
 import type { Recipe } from '../../passwords/recipe.js'
 import { readStored } from '../../passwords/stored.js'
 import { passwordWeakness } from '../../secrets/check-secret.js'
-import { isNo } from '../../util/answer.js'
 import { addressOf } from '../../util/client-address.js'
-import { isObject, ownFields, property } from '../../util/objects.js'
+import { isNo, isObject, ownFields, property } from '../../util/objects.js'
 import type { VerifiedCache } from './cache.js'
 
 interface User {

@@ -2,7 +2,7 @@ import type { Foreign, Invalid, Unavailable } from '../../../types/outcome.js'
 import { AuthError } from '../../errors.js'
 import { isUnavailable } from '../../jose/keyring.js'
 import { foreign, invalid, unavailableOr } from '../../kit/outcome.js'
-import { isNo, isThenable } from '../../util/answer.js'
+import { isNo, isThenable } from '../../util/objects.js'
 import { TtlCache } from '../../util/ttl-cache.js'
 
 /** The maximum number of cached issuers, and of cached negative results. */

@@ -6,7 +6,7 @@ import { internalError } from '../../errors.js'
 import type { Claims } from '../../jose/claims.js'
 import { invalid, unavailableOr } from '../../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
-import { isNo, isThenable } from '../../util/answer.js'
+import { isNo, isThenable } from '../../util/objects.js'
 import type { LiveTokens } from './live-tokens.js'
 import { clientPrefix } from './sign.js'
 

@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { AnyOwnerSessions, OwnerSessions, SessionRecord } from '../../../types/sessions.js'
 import type { Store, StoreChange, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
-import { isThenable } from '../../util/answer.js'
+import { isThenable } from '../../util/objects.js'
 import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
 import { TtlCache } from '../../util/ttl-cache.js'
 import { endOf, maxLifetime, type Expiry } from './expiry.js'
