@@ -57,9 +57,9 @@ export class Grants {
   readonly #tokens: RefreshTokens | null
 
   constructor (options: GrantsOptions) {
-    const { refresh } = options
+    const { issuer, refresh } = options
     this.#options = options
-    this.#tokens = refresh === null ? null : new RefreshTokens(refresh.prefix, refresh.secrets)
+    this.#tokens = refresh === null ? null : new RefreshTokens({ issuer, ...refresh })
   }
 
   /** Begins a grant for a person who has just authenticated at the application. */
@@ -97,8 +97,8 @@ export class Grants {
   async refresh (
     request: FastifyRequest, text: unknown, options: RefreshGrant
   ): Promise<IssuedTokens | Invalid | Foreign> {
-    const { store, issuer, resource, refresh } = this.#options
-    const token = this.#tokens?.read(text, { issuer, client: options.client }) ?? null
+    const { store, resource, refresh } = this.#options
+    const token = this.#tokens?.read(text, options.client) ?? null
     if (token === null || refresh === null || this.#tokens === null) return foreign
     for (;;) {
       const record = await store.get(familyKind, familyId(token.handle))
@@ -141,13 +141,13 @@ export class Grants {
    * @param client the only client whose token is revoked; `null` for any.
    */
   async revoke (text: string, client: string | null): Promise<Revocation> {
-    const { store, issuer, resource } = this.#options
+    const { store, resource } = this.#options
     const handle = this.#tokens?.handleIn(text) ?? null
     if (handle === null) return 'unknown'
     const record = await store.get(familyKind, familyId(handle))
     if (record === null) return 'unknown'
     const family = familyOf(record)
-    const isAuthentic = this.#tokens?.read(text, { issuer, client: family.client }) != null
+    const isAuthentic = this.#tokens?.read(text, family.client) != null
     if (!isAuthentic || family.resource !== resource) return 'unknown'
     if (client !== null && family.client !== client) return 'foreign client'
     await this.endFamily(record.id)
@@ -263,7 +263,7 @@ export class Grants {
   /** Returns the refresh token of a family, or `null` if it has none. */
   #refreshToken ({ client, secret }: Family, token: RefreshToken): string | null {
     if (secret === null || this.#tokens === null) return null
-    const text = this.#tokens.write(token, { issuer: this.#options.issuer, client }, secret)
+    const text = this.#tokens.write(token, client, secret)
     if (text !== null) return text
     throw new AuthError('AUTH_UNAVAILABLE', 'the secret of the current refresh token is not in sign.refresh.secret')
   }

@@ -241,6 +241,20 @@ t.test('keys or clients that cannot be looked up are AUTH_UNAVAILABLE', async t 
   await t.rejects(service.revoke(token, 'partner'), { code: 'AUTH_UNAVAILABLE' })
 })
 
+t.test('a refresh token is bound to every character of its client, however long', async t => {
+  const { service } = await serviceWith(t, own())
+  const clients = ['shop', 'shop2', 'sh\u00f6p', ...[170, 480, 600].flatMap(length => [
+    '\u00f6'.repeat(length), `${'\u00f6'.repeat(length - 1)}\u00fc`
+  ])]
+  for (const client of clients) {
+    const { tokens } = await service.begin({ ...grant, client, handle: newHandle() }) ?? {}
+    const refreshed = await Promise.all(clients.map(
+      async each => 'access_token' in await service.refresh(request, tokens?.refresh_token ?? '', { client: each })
+    ))
+    t.same(clients.filter((_, i) => refreshed[i] === true), [client])
+  }
+})
+
 t.test('the id of a grant does not reveal its handle', async t => {
   const { service } = await serviceWith(t, own())
   const given = newHandle()
