@@ -1,11 +1,25 @@
-import t from 'tap'
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import t, { type Test } from 'tap'
+import type { Store } from '../../lib/index.js'
+import { redisStore } from '../../lib/stores/redis/index.js'
+import { sqlStore } from '../../lib/stores/sql/index.js'
+import { instanceOf, type CodeOrder, type Redeemed, type ServerInstance } from '../fixtures/code-racer.js'
+import { forkProgram } from '../fixtures/programs.js'
 import { size } from '../fixtures/size.js'
+import { pair, secretOf } from '../fixtures/tokens.js'
 import { backends } from '../stores/fixtures/backends.js'
-import { call, codeFor, post, redeem, serverApp } from './app.js'
+import {
+  databaseUrl, dropKeys, dropTables, noPostgres, noRedis, prefix, redisUrl
+} from '../stores/fixtures/services.js'
+import { call, codeFor, post, redeem, serverApp, verifier } from './app.js'
 
 /** Rounds per store, of which that in memory is the fastest. */
 const roundsOf = (name: string) => size({ test: name === 'memory' ? 50 : 5, short: 50, full: 1_000 })
 const parallel = 50
+
+// awaited before the first test, because tap ends when no test is left
+const [withoutRedis, withoutPostgres] = await Promise.all([noRedis(), noPostgres()])
 
 for (const backend of await backends()) {
   t.test(`${backend.name}: one of ${parallel} parallel redemptions of a code gets tokens, which then end`, {
@@ -46,3 +60,62 @@ for (const backend of await backends()) {
     t.pass('without a grace, a second use ends the grant')
   })
 }
+
+/** Fifty redemptions in four processes. */
+const teams = [13, 13, 12, 12]
+const processRounds = size({ test: 3, short: 50, full: 1_000 })
+
+async function tell (children: readonly ChildProcess[], order: (team: number) => CodeOrder): Promise<unknown[]> {
+  return await Promise.all(children.map(async (child, team) => {
+    const answered = once(child, 'message')
+    child.send(order(team))
+    const [answer] = await answered as [unknown]
+    return answer
+  }))
+}
+
+async function raceProcesses (t: Test, store: Store, where: Pick<ServerInstance, 'redis' | 'sql'>): Promise<void> {
+  const instance = {
+    ...where, keys: String(pair('ec').privateKey.export({ type: 'pkcs8', format: 'pem' })), secret: secretOf()
+  }
+  const children = teams.map(() => forkProgram('test/fixtures/code-racer.ts'))
+  t.teardown(() => { for (const child of children) child.kill('SIGKILL') })
+  const app = await instanceOf(t, instance, store)
+  await tell(children, () => instance)
+  const wrong: string[] = []
+  for (let round = 0; round < processRounds; round++) {
+    const code = await codeFor(app)
+    const answers = await tell(children, team => ({ code, verifier, times: teams[team] ?? 0 })) as Redeemed[]
+    const statuses = answers.flatMap(each => each.statuses)
+    const [winner, ...others] = statuses.sort((a, b) => a - b)
+    if (winner !== 200 || !others.every(status => status === 400)) wrong.push(`round ${round}: ${statuses.join()}`)
+    const tokens = answers.find(each => each.tokens !== null)?.tokens
+    const fields = { grant_type: 'refresh_token', client_id: 'spa', refresh_token: tokens?.refresh_token }
+    if ((await post(app, '/oauth/token', fields)).status !== 400) wrong.push(`round ${round}: the grant lives on`)
+    const later = await call(app, String(tokens?.access_token))
+    if (later.status !== 401) wrong.push(`round ${round}: the access token lives on`)
+  }
+  t.same(wrong, [], `one winner in each of ${processRounds} rounds, whose tokens then ended`)
+  t.same(await app.gatehouse.tokens.of({ realm: 'web', id: 'ann' }).list(), [], 'no grant is left over')
+  await tell(children, () => 'close')
+}
+
+t.test('four processes on one Redis that redeem one code have one winner', { skip: withoutRedis }, async t => {
+  const where = { url: redisUrl, prefix: prefix(), timeout: 60 }
+  const store = redisStore(where)
+  t.teardown(async () => {
+    await store.close()
+    await dropKeys(where.prefix)
+  })
+  await raceProcesses(t, store, { redis: where })
+})
+
+t.test('four processes on one PostgreSQL that redeem one code have one winner', { skip: withoutPostgres }, async t => {
+  const where = { connectionString: databaseUrl, tablePrefix: prefix(), timeout: 60 }
+  const store = sqlStore(where)
+  t.teardown(async () => {
+    await store.close()
+    await dropTables(where.tablePrefix)
+  })
+  await raceProcesses(t, store, { sql: where })
+})
