@@ -22,8 +22,11 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
 /** How many files share a process at most. Each process costs two seconds of a core before its first test. */
 const largestGroup = 12
-/** Files with a process of their own: they measure the heap, watch for unhandled rejections, or wait for servers. */
-const alone = /\/(?:[\w-]*outages|growth|interleaved|races)\.test\.ts$/
+/**
+ * Files with a process of their own: they measure the heap, watch for unhandled rejections, wait for servers, or must
+ * not have the test kit in their process.
+ */
+const alone = /\/(?:[\w-]*outages|growth|interleaved|races|doctor)\.test\.ts$/
 const folder = '.tap/groups'
 
 if (soak) {

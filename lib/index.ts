@@ -37,6 +37,7 @@ export type { Scheme, SchemeContext, SchemeFactory } from '../types/scheme.js'
 // The application: options, routes, requests, calls
 export type { ApiKeyCredential, ApiKeyInput, ApiKeyRecord, NewApiKey } from '../types/api-keys.js'
 export type { AuditPolicy, AuditRow } from '../types/audit.js'
+export type { DoctorOptions, Finding, FindingId } from '../types/doctor.js'
 export type { Duration } from '../types/duration.js'
 export type { AuthErrorCode, AuthFailure } from '../types/error.js'
 export type { GatehouseEvents } from '../types/events.js'

@@ -6,24 +6,26 @@ import type { GatehouseOptions } from '../types/options.js'
 import { checkReasons } from './audit/reasons.js'
 import { announce, roleSummaries, schemeSummaries } from './audit/registration.js'
 import { auditRows, auditTable } from './audit/rows.js'
+import { Doctor } from './doctor/doctor.js'
 import { misconfigured } from './errors.js'
 import { Guard } from './guard/guard.js'
 import { credentialParameters, redactRequests } from './guard/redact.js'
 import { Responder } from './guard/responder.js'
-import { warnAboutTrustProxy } from './limits/guesses.js'
 import { createRequestLimiter, withDefaultRateLimit } from './limits/request-limits.js'
 import { OpenApi } from './openapi/openapi.js'
 import { createGatehouse, createReplyMethods, type Parts } from './plugin/decorators.js'
-import { noteParts } from './plugin/internals.js'
+import { noteParts, type Internals } from './plugin/internals.js'
 import { parseOptions, type Options } from './plugin/options.js'
 import { decorateRequests } from './plugin/request-decorators.js'
 import { openSchemes } from './plugin/schemes.js'
 import { createDefaults } from './policy/defaults.js'
 import { parseDeclaration, type Declaration } from './policy/parse.js'
+import type { Policy } from './policy/policy.js'
 import { createPolicies } from './policy/resolve.js'
 import { checkBoot } from './routes/boot-checks.js'
 import { createLateHook, createRouteHooks } from './routes/hooks.js'
 import { createRouteRegistry } from './routes/route-registry.js'
+import { noteSecret } from './secrets/secret-uses.js'
 import { onSendHook } from './util/response.js'
 
 const gatehouse: FastifyPluginAsync<GatehouseOptions> = async (app, pluginOptions) => {
@@ -40,7 +42,6 @@ const gatehouse: FastifyPluginAsync<GatehouseOptions> = async (app, pluginOption
 
 async function assemble (app: FastifyInstance, options: Options): Promise<Parts> {
   const { permissions, publicPaths, origins, errorForm, stage, limits } = options
-  warnAboutTrustProxy(app)
   const opened = await openSchemes(app, options)
   const { schemes, guesses } = opened
   redactRequests(app, credentialParameters([...schemes.values()].map(({ scheme }) => scheme)))
@@ -56,10 +57,26 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   policies.resolve(app, true, 'The option default')
   const registry = createRouteRegistry(key, policies, guard)
   const descriptions = new Map([...schemes].map(([name, { scheme }]) => [name, scheme.openapi]))
-  const internals = {
-    ...opened, permissions, scopeDescriptions: options.scopeDescriptions, descriptions, oauth: null
+  const { scopeDescriptions } = options
+  const server = { oauth: null, oauthIssuer: null }
+  const internals: Internals = { ...opened, app, permissions, scopeDescriptions, descriptions, ...server }
+  const parts = { guard, key, schemes, defaults, policies, registry, stage, guesses, limiter, internals }
+  return { ...parts, ...createDoctor(app, options, parts) }
+}
+
+type DoctorParts = Pick<Parts, 'doctor' | 'guards'>
+
+function createDoctor (
+  app: FastifyInstance, options: Options, { schemes, registry, internals }: Omit<Parts, keyof DoctorParts>
+): DoctorParts {
+  const { permissions, publicPaths, store, stage, limits: { redis, guesses }, doctor: ignored } = options
+  for (const secret of guesses?.deviceSecrets ?? []) {
+    noteSecret(app, { purpose: 'known devices', path: 'limits.guesses.deviceSecret' }, secret)
   }
-  return { guard, key, schemes, defaults, policies, registry, stage, guesses, limiter, internals }
+  const guards = new Set<Policy>()
+  const subject = { app, schemes, permissions, publicPaths, store, redis, guards }
+  const rows = () => auditRows(registry.routes, stage)
+  return { guards, doctor: new Doctor({ ...subject, rows, oauthIssuer: () => internals.oauthIssuer }, ignored) }
 }
 
 /** Adds the only scheme of an application to a default that names none. */
@@ -96,6 +113,7 @@ function wire (app: FastifyInstance, parts: Parts, options: Options): void {
     checkBoot(app, { registry, policies, schemes: schemes.values(), outsideAllowed })
     openapi.ready()
     if (requireReason) checkReasons(auditRows(registry.routes, stage), publicPaths)
+    parts.doctor.checkBoot()
     if (limitsRequests(parts)) await parts.limiter.load()
     logRoutes(app, () => auditRows(registry.routes, stage))
   })
@@ -111,7 +129,9 @@ function wire (app: FastifyInstance, parts: Parts, options: Options): void {
     server: app.server,
     rows: () => auditRows(registry.routes, stage),
     schemes: () => schemeSummaries(schemes.values()),
-    roles: () => roleSummaries(guard.permissions)
+    roles: () => roleSummaries(guard.permissions),
+    holdDoctor: () => { parts.doctor.hold() },
+    examine: async () => await parts.doctor.examine()
   })
 }
 

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Right } from './answer.js'
 import type { GatehouseApiKeys } from './api-keys.js'
 import type { AuditRow } from './audit.js'
+import type { Finding } from './doctor.js'
 import type {
   GrantedTokens, GrantOptions, IssueOptions, OwnerGrants, PublicJwkSet, RefreshOptions
 } from './features.js'
@@ -128,6 +129,11 @@ export interface Gatehouse {
   ): Promise<CredentialCaller<PrincipalOf<K>, CredentialOf<K>> | Exclude<Outcome, Authenticated>>
   /** Returns every route with its policy and the origin of the policy. */
   audit (): readonly AuditRow[]
+  /**
+   * Returns the weaknesses of the set-up, ignored ones among them. The list is complete once the application is ready,
+   * but for logins, which are found while they happen.
+   */
+  doctor (): readonly Finding[]
   readonly guesses: GatehouseGuesses
   readonly tokens: GatehouseTokens
   readonly sessions: GatehouseSessions

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { DoctorOptions } from './doctor.js'
 import type { LimitsOptions } from './limits.js'
 import type { RoleName, ScopeName } from './names.js'
 import type { DeclaredDefault, RequestAuthError } from './request-auth.js'
@@ -70,6 +71,8 @@ export interface GatehouseOptions {
   readonly limits?: LimitsOptions
   /** Stops the boot if public routes or paths have no reason, and lists them all. Default `false`. */
   readonly requireReason?: boolean
+  /** Accepts findings of the doctor, each with a reason. */
+  readonly doctor?: DoctorOptions
   /** Allows unprotected routes outside of the child context in which the plugin is registered. */
   readonly outside?: 'allow'
 

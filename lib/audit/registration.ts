@@ -1,5 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
 import type { AuditRow } from '../../types/audit.js'
+import type { Finding } from '../../types/doctor.js'
 import { sourcesOf } from '../kit/read-credential.js'
 import type { BoundScheme } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
@@ -12,6 +13,10 @@ export interface Registration {
   rows (): readonly AuditRow[]
   schemes (): readonly SchemeSummary[]
   roles (): readonly RoleSummary[]
+  /** Lets the application boot whatever its doctor finds. */
+  holdDoctor (): void
+  /** Returns the findings of the doctor, once the application is ready. */
+  examine (): Promise<readonly Finding[]>
 }
 
 /** The name is found by another copy of this package too: the one of the command line. */

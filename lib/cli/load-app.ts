@@ -15,13 +15,19 @@ const notLoaded = 3
 /** Milliseconds within which an application must be ready and closed again. */
 const timeLimit = 60_000
 
+/** Receives a registration. */
+type Find = (registration: Registration) => void
+
 /**
  * Loads an application, makes it ready without listening, reads its registrations of the plugin, and closes it.
  * @param path the module, relative to the current folder. Its default export is an application, a function that returns
  * one, or a plugin `(app, options)`.
+ * @param find is called for each registration when it is made, before the application is ready.
  * @throws {Failure} with exit code 3 if that is not possible.
  */
-export async function readApp<T> (path: string, read: (registrations: readonly Registration[]) => T): Promise<T> {
+export async function readApp<T> (
+  path: string, read: (registrations: readonly Registration[]) => T | Promise<T>, find: Find = () => {}
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
@@ -29,7 +35,7 @@ export async function readApp<T> (path: string, read: (registrations: readonly R
     }, timeLimit)
   })
   try {
-    return await Promise.race([readNow(path, read), late])
+    return await Promise.race([readNow(path, read, find), late])
   } catch (error) {
     throw error instanceof Failure
       ? error
@@ -39,16 +45,21 @@ export async function readApp<T> (path: string, read: (registrations: readonly R
   }
 }
 
-async function readNow<T> (path: string, read: (registrations: readonly Registration[]) => T): Promise<T> {
+async function readNow<T> (
+  path: string, read: (registrations: readonly Registration[]) => T | Promise<T>, find: Find
+): Promise<T> {
   const registrations: Registration[] = []
-  const stop = onRegistration(each => { registrations.push(each) })
+  const stop = onRegistration(each => {
+    registrations.push(each)
+    find(each)
+  })
   try {
     const app = await openApp(path)
     try {
       await app.ready()
       const own = registrations.filter(({ server }) => server === app.server)
       if (own.length === 0) throw new Failure('The application has not registered fastify-gatehouse.', notLoaded)
-      return read(own)
+      return await read(own)
     } finally {
       await app.close()
     }

@@ -1,5 +1,6 @@
 import { AuthError } from '../errors.js'
 import { audit } from './audit.js'
+import { doctor } from './doctor.js'
 import { hash } from './hash.js'
 import { keys } from './keys.js'
 import { secret } from './secret.js'
@@ -8,7 +9,7 @@ import { Failure, type Output, type Terminal, UsageError } from './terminal.js'
 /** A command. Returns the text for standard output, with an exit code if it is not 0. */
 type Command = (args: readonly string[], terminal: Terminal) => string | Output | Promise<string | Output>
 
-const commands: ReadonlyMap<string, Command> = new Map(Object.entries({ audit, secret, keys, hash }))
+const commands: ReadonlyMap<string, Command> = new Map(Object.entries({ audit, doctor, secret, keys, hash }))
 
 /**
  * Runs one command. Results go to standard output and everything else to standard error, so that `secret > file` writes
@@ -60,6 +61,10 @@ const usage = `Usage: fastify-gatehouse <command>
         [--json | --markdown]   in another form than a table
         [--check <file>]        compare with a snapshot; the exit code is 1 if something was loosened or is unclear
         [--update]              write the snapshot of --check anew
+
+  doctor <app>                  print the weaknesses in the set-up of an application; the exit code is 1 if one of them
+                                would stop the boot in production
+        [--json]                as JSON
 
 hash asks for the password without echoing it, or reads it from standard input:
   fastify-gatehouse hash < password.txt

@@ -5,6 +5,7 @@ import { sourcesOf } from '../kit/read-credential.js'
 import { describeValue } from '../util/describe.js'
 import { isObject, isPlainObject } from '../util/objects.js'
 import { listOf, object, type Parser } from '../util/options.js'
+import { report } from '../util/reports.js'
 
 /** Options of {@link redactRequest}. */
 export interface RedactOptions {
@@ -179,30 +180,24 @@ type Factory = FastifyInstance['childLoggerFactory']
 
 /**
  * Hides the values of these parameters in the log lines of requests, by a child logger factory that wraps the current
- * one. Loggers of the application are not changed. Warns of lines that cannot be reached.
+ * one. Loggers of the application are not changed. Reports lines that cannot be reached.
  */
 export function redactRequests (app: FastifyInstance, names: ReadonlySet<string>): void {
   if (names.size === 0) return
-  const parameters = [...names]
+  const parameters = [...names].join(', ')
   const serializers = serializersOf(app.log)
   if (serializers === undefined) {
-    app.log.warn({ parameters }, 'fastify-gatehouse: credentials travel in these query parameters, and Fastify logs ' +
-      'URLs. The logger is not pino, so the plugin cannot hide them: serialize requests with ' +
-      'redactRequest({ query }).')
+    report(app, 'unredacted-logger', parameters)
     return
   }
   if (app.log.level === 'trace' && !isRedactor(serializers.err)) {
-    app.log.warn({ parameters }, 'fastify-gatehouse: credentials travel in these query parameters, and at the level ' +
-      'trace Fastify logs the bytes of requests that it cannot parse. Give the logger the serializer ' +
-      'err: redactRequest({ query }), or another level.')
+    report(app, 'unredacted-trace', parameters)
   }
   const wrappers = new WeakSet<object>()
   const wrap = createFactoryWrapper(names, wrappers)
   app.setChildLoggerFactory(wrap(app.childLoggerFactory))
   if (!recreateNotFoundHandler(app)) {
-    app.log.warn({ parameters }, 'fastify-gatehouse: credentials travel in these query parameters, and the log of ' +
-      'requests for unknown paths cannot be reached. Register the plugin on the outermost instance and before ' +
-      'setNotFoundHandler, or give the logger the serializer req: redactRequest({ query }).')
+    report(app, 'unredacted-not-found', parameters)
   }
   app.addHook('onRoute', function (route) {
     // a route, or a nested context, may have a factory of its own

@@ -13,6 +13,18 @@ export interface TestSeam {
 /** The seam of this process; `null` unless its tests have asked for one. */
 export let testSeam: TestSeam | null = null
 
+let isLoaded = false
+
+/** Records that the test kit was loaded into this process. Called by the test kit only. */
+export function noteTestKit (): void {
+  isLoaded = true
+}
+
+/** Returns true if the test kit was loaded into this process. */
+export function isTestKitLoaded (): boolean {
+  return isLoaded
+}
+
 /** Installs the seam of this process. Called by the test kit only. */
 export function installTestSeam (seam: TestSeam): void {
   testSeam = seam

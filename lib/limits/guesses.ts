@@ -1,5 +1,5 @@
 import { createHash, hash } from 'node:crypto'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Right } from '../../types/answer.js'
 import type { CrossSite, Limited, Unavailable } from '../../types/outcome.js'
 import type { Checked, Guesses } from '../../types/scheme.js'
@@ -28,6 +28,10 @@ export interface GuessLimiter {
    */
   login<T> (reply: FastifyReply, realm: string, account: unknown, check: () => T | Promise<T>): Promise<Right<T> | null>
   /**
+   * Returns true if the application's login limits guesses on this request, or if guesses are not limited at all.
+   */
+  covers (request: FastifyRequest): boolean
+  /**
    * Counts a wrong secret of a client program for the address alone: if it were counted for the client, a stranger
    * could lock the client out.
    * @returns the outcome for a client whose address has guessed too often, otherwise `null`.
@@ -44,6 +48,7 @@ export function createGuessLimiter (
   store: Store, settings: GuessSettings | null, origins: ReadonlySet<string>
 ): GuessLimiter {
   const counters = settings === null ? null : createGuessCounters(store, settings)
+  const attempted = new WeakSet<FastifyRequest>()
   return {
     of: realm => ({
       async attempt (request, account, check) {
@@ -55,6 +60,7 @@ export function createGuessLimiter (
     }),
     async login (reply, realm, account, check) {
       const { request } = reply
+      attempted.add(request)
       if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
       // a form on another site would guess with the addresses and devices of its visitors
       const other = otherSite(request, origins)
@@ -73,6 +79,7 @@ export function createGuessLimiter (
       if (outcome.result !== null) counters.devices.remember(reply, tag)
       return outcome.result
     },
+    covers: request => counters === null || attempted.has(request),
     async wrongSecret (request) {
       if (counters === null) return null
       const outcome = await guess(request, [counters.addressCount(request)], () => null)
@@ -206,31 +213,4 @@ export function normalizeName (name: string): string {
 /** Returns a digest of 32 bytes that identifies an account of a realm, however the name is spelled. */
 export function accountTag (realm: string, name: string): Buffer {
   return createHash('sha256').update(JSON.stringify([realm, normalizeName(name)])).digest()
-}
-
-/**
- * Warns of a `trustProxy` with which `request.ip`, and so the count of guesses per address, does not identify a client.
- */
-export function warnAboutTrustProxy (app: FastifyInstance): void {
-  const trusted = trustProxyOf(app)
-  if (trusted === true) {
-    app.log.warn('fastify-gatehouse: trustProxy is true, so request.ip is the leftmost address of X-Forwarded-For, ' +
-      'which the client writes itself: every guess may come with an address of its own. Name the proxies instead, ' +
-      "such as trustProxy: '10.0.0.0/8' or 'loopback'.")
-  } else if (typeof trusted === 'number') {
-    app.log.warn(`fastify-gatehouse: trustProxy is ${trusted}. With a number, Fastify trusts no address, so all ` +
-      "clients behind the proxy have the proxy's address and share its guesses. Name the proxies instead, such as " +
-      "trustProxy: '10.0.0.0/8' or 'loopback'.")
-  }
-}
-
-type InternalOptions = Readonly<Record<symbol, { readonly trustProxy?: unknown } | undefined>>
-
-/** Returns the option, or `undefined` where it cannot be found: Fastify has no public property for it. */
-function trustProxyOf (app: FastifyInstance): unknown {
-  for (let at: object | null = app; at !== null; at = Object.getPrototypeOf(at) as object | null) {
-    const key = Object.getOwnPropertySymbols(at).find(symbol => symbol.description === 'fastify.options')
-    if (key !== undefined) return (at as InternalOptions)[key]?.trustProxy
-  }
-  return undefined
 }

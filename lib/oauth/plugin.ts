@@ -54,6 +54,7 @@ function connect (app: FastifyInstance, server: Server): void {
   const { stored, services } = server
   const internals = internalsOf(app.gatehouse)
   if (internals !== undefined) {
+    internals.oauthIssuer = server.issuer
     internals.oauth = Object.freeze({
       clients: Object.freeze({ of: stored.of.bind(stored), ofAnyOwner: stored.ofAnyOwner.bind(stored) }),
       consents: Object.freeze({ of: (owner: StoreOwner) => consentsOf(server, owner) })

@@ -9,6 +9,7 @@ import { misconfigured } from '../errors.js'
 import { sourceUrl } from '../jose/remote/fetch-json.js'
 import type { GuessLimiter } from '../limits/guesses.js'
 import { internalsOf, type Internals } from '../plugin/internals.js'
+import { noteSecret } from '../secrets/secret-uses.js'
 import { describeValue, joinNames } from '../util/describe.js'
 import { listOf, object, oneOf, optional, text } from '../util/options.js'
 import type { Client } from './clients/client.js'
@@ -79,6 +80,7 @@ export function createServer (app: FastifyInstance, options: unknown): Server {
   const table = parseTable(parsed.clients, 'The option oauthServer.clients', {
     scopes, resources: parsed.resources, reserved: services.map(({ firstParty }) => firstParty)
   })
+  noteClientSecrets(internals.app, parsed.clients as object)
   const hasPublicClients = parsed.publicClients ?? [...table.values()].some(({ isConfidential }) => !isConfidential)
   checkPublic(table, hasPublicClients)
   const { consent } = parsed
@@ -99,6 +101,14 @@ export function createServer (app: FastifyInstance, options: unknown): Server {
     scopes,
     scopeDescriptions
   })
+}
+
+/** Notes the secrets of the clients in the options, which are parsed already, for the doctor. */
+function noteClientSecrets (app: FastifyInstance, clients: object): void {
+  for (const [id, client] of Object.entries(clients) as [string, { readonly secrets?: readonly string[] }][]) {
+    const path = `oauthServer.clients.${id}.secrets`
+    for (const secret of client.secrets ?? []) noteSecret(app, { purpose: path, path }, secret)
+  }
 }
 
 /** Returns a client by its id, or `null`. */

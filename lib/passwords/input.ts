@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto'
 import { internalError, misconfigured } from '../errors.js'
 import { checkSecret } from '../secrets/check-secret.js'
+import { noteSharedSecret } from '../secrets/secret-uses.js'
 import { object, type Parser } from '../util/options.js'
 import { keyIdForm } from './stored.js'
 
@@ -59,6 +60,7 @@ export function peppersById (peppers: ReadonlyArray<ReturnType<typeof parsePeppe
       throw misconfigured(`${path} has two peppers with the id '${id}'. Give each its own id, and never reuse an id.`)
     }
     byId.set(id, secret)
+    noteSharedSecret({ purpose: 'peppers', path: `the pepper '${id}' of ${path}` }, secret)
   }
   return byId
 }

@@ -1,10 +1,12 @@
-import type { FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import type { Gatehouse } from '../../types/gatehouse.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import { auditRows } from '../audit/rows.js'
 import { AuthError, authFailure, internalError, misconfigured, refusal } from '../errors.js'
 import { authenticateCredential } from '../guard/authenticate-credential.js'
+import type { Doctor } from '../doctor/doctor.js'
+import { changesState } from '../guard/cross-site.js'
 import type { Guard } from '../guard/guard.js'
 import { policyToMeet, stateOf } from '../guard/request-state.js'
 import type { Responder } from '../guard/responder.js'
@@ -12,6 +14,7 @@ import type { GuessLimiter } from '../limits/guesses.js'
 import type { RequestLimiter } from '../limits/request-limits.js'
 import type { Defaults } from '../policy/defaults.js'
 import { parseDeclaration } from '../policy/parse.js'
+import type { Policy } from '../policy/policy.js'
 import type { Policies } from '../policy/resolve.js'
 import type { RouteRegistry } from '../routes/route-registry.js'
 import { isObject, property } from '../util/objects.js'
@@ -33,6 +36,9 @@ export interface Parts {
   readonly guesses: GuessLimiter
   readonly limiter: RequestLimiter
   readonly internals: Internals
+  readonly doctor: Doctor
+  /** The policies of `app.gatehouse.guard()`, for the doctor. */
+  readonly guards: Set<Policy>
 }
 
 /** Creates `app.gatehouse` of one context. */
@@ -53,9 +59,11 @@ export function createGatehouse (context: FastifyInstance, parts: Parts): Gateho
         throw misconfigured('app.gatehouse.guard() has a public policy, which would guard nothing. Give it schemes ' +
           'or rules, or remove the hook.')
       }
+      parts.guards.add(policy)
       return guard.hook(policy)
     },
     audit: () => auditRows(registry.routes, parts.stage),
+    doctor: () => parts.doctor.findings(),
     authenticate: async (name: unknown, credential: unknown, options: unknown) => {
       const { request } = parseAuthenticateOptions(options)
       const bound = chooseScheme(schemes, name)
@@ -76,7 +84,7 @@ export function createGatehouse (context: FastifyInstance, parts: Parts): Gateho
 }
 
 /** Creates `reply.challenge`, `reply.forbid`, `reply.login` and `reply.logout`. */
-export function createReplyMethods ({ guard, key, schemes, policies }: Parts) {
+export function createReplyMethods ({ guard, key, schemes, policies, guesses, doctor }: Parts) {
   const { responder } = guard
   const providers = providersOf(schemes, features => features.sessions)
   const realms = clientRealms(schemes)
@@ -105,6 +113,7 @@ export function createReplyMethods ({ guard, key, schemes, policies }: Parts) {
         checkPerson(principal, realms)
         if (parsed.stateChecked !== true) checkSameSite(guard.otherSite(this.request), name, explainLogin)
         await feature.login(this.request, this, principal, parsed)
+        if (parsed.stateChecked !== true && isUnlimited(this.request, guesses)) doctor.noteLogin(this.request)
       })
     },
     logout (this: FastifyReply, options: unknown = {}) {
@@ -117,6 +126,15 @@ export function createReplyMethods ({ guard, key, schemes, policies }: Parts) {
       })
     }
   }
+}
+
+/**
+ * Returns true for a login whose password may have been guessed without a limit. A caller who was authenticated already
+ * guesses nothing, and a link that logs a person in has a secret that cannot be guessed.
+ */
+function isUnlimited (request: FastifyRequest, guesses: GuessLimiter): boolean {
+  const isAuthenticated = (stateOf(request)?.pass?.identities.length ?? 0) > 0
+  return changesState(request) && !isAuthenticated && !guesses.covers(request)
 }
 
 /** Refuses a session with the identity of a client, which only a token of the client may have. */

@@ -14,6 +14,8 @@ import type { BoundSchemes } from './schemes.js'
 
 /** The parts of one registration that other plugins of this package need, and that applications do not see. */
 export interface Internals {
+  /** The instance that the plugin was registered on, under which parts report to the doctor. */
+  readonly app: FastifyInstance
   readonly store: Store
   readonly schemes: BoundSchemes
   readonly guesses: GuessLimiter
@@ -24,6 +26,8 @@ export interface Internals {
   readonly descriptions: Map<string, OpenApiSecurityScheme>
   /** `app.gatehouse.oauth` of the authorization server; `null` until one is registered. */
   oauth: GatehouseOAuth | null
+  /** The issuer of the authorization server; `null` until one is registered. */
+  oauthIssuer: string | null
 }
 
 const slot = createPrivateSlot<Gatehouse, Internals>()

@@ -2,6 +2,7 @@ import type { GatehouseOptions } from '../../types/options.js'
 import type { Principal } from '../../types/principal.js'
 import type { Load, Scheme, SchemeFactory } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
+import { parseDoctor, type Ignored } from '../doctor/doctor.js'
 import { misconfigured, type AuthError } from '../errors.js'
 import { parseOrigins } from '../guard/cross-site.js'
 import type { ErrorForm } from '../guard/responder.js'
@@ -31,6 +32,8 @@ export interface Options {
   readonly limits: Limits
   /** `true` if the boot stops where a public route or path has no reason. */
   readonly requireReason: boolean
+  /** The reasons of the findings of the doctor that are ignored. */
+  readonly doctor: Ignored
 }
 
 const asGiven: Parser<unknown> = value => value
@@ -48,7 +51,8 @@ const parse = object({
   outside: optional(parseOutside, false),
   store: optional(parseStore, null),
   limits: value => parseLimits(value),
-  requireReason: optional(oneOf(true, false), false)
+  requireReason: optional(oneOf(true, false), false),
+  doctor: value => parseDoctor(value)
 } satisfies Partial<Record<keyof GatehouseOptions, Parser<unknown>>>)
 
 /** @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option and the fix. */

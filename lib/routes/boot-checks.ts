@@ -2,6 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import { misconfigured } from '../errors.js'
 import type { BoundScheme } from '../policy/policy.js'
 import type { Policies } from '../policy/resolve.js'
+import { report } from '../util/reports.js'
 import { printedRoutes, type PrintedRoute } from './printed-routes.js'
 import type { RouteRegistry } from './route-registry.js'
 
@@ -33,7 +34,7 @@ export function checkBoot (
   if (outside.length > 0 && !outsideAllowed) throw misconfigured(describeOutside(outside))
   for (const bound of schemes) checkLoginPath(app, registry, bound)
   for (const path of policies.unusedPublicPaths()) {
-    app.log.warn({ path }, 'fastify-gatehouse: this public path opens no route')
+    report(app, 'unused-public-path', path)
   }
 }
 
@@ -74,7 +75,7 @@ function checkLoginPath (app: FastifyInstance, registry: RouteRegistry, { name, 
   if (path === undefined) return
   const route = registry.routes.find(each => each.url === path && [each.method].flat().includes('GET'))
   if (route === undefined) {
-    app.log.warn({ path, scheme: name }, 'fastify-gatehouse: no route answers GET for the login page of this scheme')
+    report(app, 'missing-login-page', `schemes.${name}: GET ${path}`)
     return
   }
   if (route.policy.access === 'required') {

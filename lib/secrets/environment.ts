@@ -2,6 +2,7 @@ import { misconfigured } from '../errors.js'
 import { describeValue, joinNames, minSecretBytes } from '../util/describe.js'
 import { isObject, ownField } from '../util/objects.js'
 import { passwordWeakness, weakness } from './check-secret.js'
+import { formsOf, placeholder } from './secret-uses.js'
 
 const howToFix = 'Make one with: npx fastify-gatehouse secret'
 
@@ -86,16 +87,6 @@ function read (variable: string, purpose: string, given: string | undefined) {
   return { variable, value: rule.rotates ? Object.freeze(texts) : given, held, mistakes }
 }
 
-/**
- * Matches placeholders of examples, such as `<your secret>` and `changeme`. It must not match random keys, so short
- * words count only if no character of an encoding follows.
- */
-const placeholder = new RegExp([
-  'change.?(?:me|this|it)', 'replace.?(?:me|this|it|with)', 'your.?(?:own.?)?(?:secret|key|password|token)',
-  'placeholder', 'example', /\.\.\./.source,
-  '^<.*>$', /^\$\{.*\}$/.source, '^(?:password|default|secret)', /^(?:test|dummy|todo|fixme|xxxx)(?![\w+/-])/.source
-].join('|'), 'i')
-
 function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | null {
   if (text !== text.trim()) {
     return `${variable} begins or ends with a space or a line end, which is probably not meant. Remove it.`
@@ -119,20 +110,11 @@ function reused (held: readonly Held[]): readonly string[] {
   const owners = new Map<string, string>()
   const mistakes = new Set<string>()
   for (const { variable, text } of held) {
-    for (const form of formsOf(text)) {
+    for (const form of formsOf(text).map(bytes => bytes.toString('hex'))) {
       const owner = owners.get(form) ?? variable
       if (owner !== variable) mistakes.add(`${owner} and ${variable} hold the same secret. Give each purpose its own.`)
       owners.set(form, owner)
     }
   }
   return [...mistakes]
-}
-
-/** Returns the bytes that a text may represent: as UTF-8, and decoded from hex, base64 or base64url. */
-function formsOf (text: string): ReadonlySet<string> {
-  const trimmed = text.trim()
-  const forms = [Buffer.from(trimmed)]
-  if (/^(?:[0-9a-f]{2})+$/i.test(trimmed)) forms.push(Buffer.from(trimmed, 'hex'), Buffer.from(trimmed.toLowerCase()))
-  if (/^[\w+/-]+={0,2}$/.test(trimmed)) forms.push(Buffer.from(trimmed, 'base64'))
-  return new Set(forms.map(bytes => bytes.toString('hex')))
 }

@@ -3,6 +3,7 @@ import type { Store, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError } from '../errors.js'
 import { publish } from '../events/events.js'
 import { duration, object, optional } from '../util/options.js'
+import { backingOf, withBacking } from './backing.js'
 import { createOperations, StoreUnavailable, toStoreError } from './errors.js'
 
 /** Options of {@link withDeadline}. */
@@ -36,7 +37,7 @@ export function withDeadline (store: Store, options: DeadlineOptions = {}): Stor
   const within = <T>(operation: string, work: () => Promise<T>): Promise<T> => run(
     operation, () => call(operation, work)
   )
-  return Object.freeze({
+  const bounded = Object.freeze({
     add: entry => within('add', () => checked.add(entry)),
     get: (kind, id) => within('get', () => checked.get(kind, id)),
     swap: record => within('swap', () => checked.swap(record)),
@@ -49,6 +50,7 @@ export function withDeadline (store: Store, options: DeadlineOptions = {}): Stor
     migrate: () => run('migrate', () => store.migrate()),
     close: () => close(() => end('close', () => store.close()))
   } satisfies Store)
+  return withBacking(bounded, backingOf(store))
 }
 
 interface Deadline {

@@ -4,11 +4,13 @@ import { Socket } from 'node:net'
 import type { FastifyRequest, InjectOptions, LightMyRequestResponse } from 'fastify'
 import type { Outcome } from '../../types/outcome.js'
 import { misconfigured } from '../errors.js'
-import { installTestSeam, testSeam } from '../guard/test-seam.js'
+import { installTestSeam, noteTestKit, testSeam } from '../guard/test-seam.js'
 import type { Parts } from '../plugin/decorators.js'
 import { partsOf } from '../plugin/internals.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { absent } from '../kit/outcome.js'
+
+noteTestKit()
 
 /** Describes the part of a Fastify application that the test kit needs, whatever its kind of server. */
 export interface TestedApp {

@@ -376,6 +376,7 @@ t.test('app.ready logs the table at the level debug, but not in production', asy
     const { NODE_ENV: before } = process.env
     process.env.NODE_ENV = environment
     const app = await build(app => { route(app, [], '/x') }, {
+      options: { doctor: { ignore: { 'test-kit': 'the process may run tests of the kit as well' } } },
       fastify: { logger: { level, stream: { write: (line: string) => { lines.push(line) } } } }
     })
     await app.ready()

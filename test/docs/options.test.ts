@@ -42,6 +42,7 @@ const pageOf: Readonly<Record<string, string>> = {
 
 /** Options that are described on a page of their own. */
 const elsewhere: Readonly<Record<string, string>> = {
+  'default.doctor': 'docs/doctor.md',
   'default.limits': 'docs/limits.md',
   'default.default': 'docs/routes.md',
   'jwt.sign': 'docs/tokens.md',
@@ -54,6 +55,7 @@ const pageOfCalls: Readonly<Record<string, string>> = {
   guard: 'docs/routes.md',
   authenticate: 'docs/websockets.md',
   audit: 'docs/audit.md',
+  doctor: 'docs/doctor.md',
   guesses: 'docs/limits.md',
   tokens: 'docs/tokens.md',
   sessions: 'docs/session.md',

@@ -164,7 +164,8 @@ t.test('warns about the parameters with a logger other than pino, and not withou
   }
   const app = Fastify({ loggerInstance: other as never }) as unknown as FastifyInstance
   await app.register(gatehouse, { schemes: { good } })
-  t.match(said[0], [{ parameters: ['key'] }, /query parameters.*not pino.*redactRequest/])
+  await app.ready()
+  t.match(said[0], [{ where: ['key'] }, /query parameters.*not pino.*redactRequest/])
   await app.close()
   const { app: silent } = await desk(t, { good }, { server: { logger: false } })
   t.equal(silent.childLoggerFactory, Fastify().childLoggerFactory)
@@ -178,12 +179,14 @@ t.test('warns at boot if log lines of unknown paths cannot be redacted', async t
     { good },
     { prepare: app => app.setNotFoundHandler(async (_request, reply) => reply.code(404).send('own')) }
   )
-  t.match(early.warnings(), [{ parameters: ['key'], msg: /unknown paths.*before setNotFoundHandler.*redactRequest/ }])
+  await early.app.ready()
+  t.match(early.warnings(), [{ where: ['key'], msg: /unknown paths.*before setNotFoundHandler.*redactRequest/ }])
   t.equal((await early.app.inject('/nowhere')).body, 'own')
   const { logger, lines } = tracing()
   const app = Fastify({ logger: { ...logger, level: 'warn' } }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   await app.register(async inner => { await inner.register(gatehouse, { schemes: { good } }) }, { prefix: '/inner' })
+  await app.ready()
   t.match(lines(), /unknown paths.*outermost/)
   const late = await desk(t, { good })
   late.app.setNotFoundHandler(async (_request, reply) => reply.code(404).send('own'))
@@ -196,8 +199,8 @@ t.test('warns at boot at level trace, which logs unreadable requests whole, unle
   const { logger } = tracing()
   t.match((await desk(t, { good }, { server: { logger } })).app.log.level, 'trace')
   const plain = tracing()
-  await desk(t, { good }, { server: { logger: plain.logger } })
-  t.match(plain.lines(), /"level":40.*at the level trace.*err: redactRequest/)
+  await (await desk(t, { good }, { server: { logger: plain.logger } })).app.ready()
+  t.match(plain.lines(), /"level":40.*log level is trace.*err: redactRequest/)
   const safe = tracing()
   const err = redactRequest({ query: ['key'] })
   const { app } = await desk(t, { good }, { server: { logger: { ...safe.logger, serializers: { err } } } })

@@ -17,7 +17,7 @@ const floors: ReadonlyArray<readonly string[]> = [
   ['jose', 'passwords', 'guard'],
   ['limits', 'routes', 'schemes/*'],
   ['audit'],
-  ['openapi', 'cli'],
+  ['openapi', 'cli', 'doctor'],
   ['plugin'],
   ['oauth', 'testing'],
   ['index']

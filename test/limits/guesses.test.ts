@@ -571,7 +571,7 @@ t.test('warns at boot about trustProxy mistakes, with the fix', async t => {
   }
   t.match(await warnings(true), /trustProxy is true.*X-Forwarded-For.*trustProxy: '10\.0\.0\.0\/8'/)
   t.match(await warnings(true, true), /trustProxy is true/)
-  t.match(await warnings(1 as never), /trustProxy is 1.*share its guesses/)
+  t.match(await warnings(1 as never), /trustProxy is a number \(trustProxy: 1\).*share its guesses/)
   for (const fine of [undefined, false, '10.0.0.0/8', ['loopback'], () => false]) t.equal(await warnings(fine), '')
 })
 

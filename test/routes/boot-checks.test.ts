@@ -580,5 +580,5 @@ t.test('stops the boot if a path that a scheme needs open is protected, and warn
   }
   const { app, warnings } = await build('none')
   await app.ready()
-  t.match(warnings, [{ path: '/login', scheme: 'web', msg: /no route answers GET/ }])
+  t.match(warnings, [{ where: ['schemes.web: GET /login'], msg: /no route answers GET/ }])
 })

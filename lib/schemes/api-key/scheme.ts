@@ -13,6 +13,7 @@ import { authenticated, foreign, invalid } from '../../kit/outcome.js'
 import { answeredPrincipal, principalAtBoot, realmsOf } from '../../kit/principal.js'
 import { markAmbient, traits } from '../../kit/read-credential.js'
 import { checkSecret } from '../../secrets/check-secret.js'
+import { noteSecret } from '../../secrets/secret-uses.js'
 import { joinNames } from '../../util/describe.js'
 import { isThenable } from '../../util/objects.js'
 import { digestOf, KeyFormat } from './key.js'
@@ -49,6 +50,7 @@ export function apiKey (options: ApiKeyOptions | ManagedApiKeyOptions): SchemeFa
       const { verify, realms } = source.kind === 'keys'
         ? createTable(source.keys, settings, name)
         : { verify: completeAnswers(source.verify as Answer, name), realms: [] }
+      if (source.kind === 'keys') noteKeys(app, source.keys, settings)
       const authenticate = markAmbient(places, authenticateWith(verify, settings))
       return { ...common, authenticate, realms, ...load === null ? {} : { load } }
     }
@@ -139,6 +141,13 @@ function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings
     principals.set(digest(key), principalAtBoot(principal as PrincipalInput, name, `key ${i + 1} of ${path}.keys`))
   })
   return { verify: key => principals.get(digest(key)) ?? null, realms: realmsOf([...principals.values()]) }
+}
+
+/** Notes the keys of a table for the doctor. */
+function noteKeys (app: FastifyInstance, keys: KeyEntries, { path }: ApiKeySettings): void {
+  keys.forEach(([key], i) => {
+    noteSecret(app, { purpose: `keys of ${path}`, path: `key ${i + 1} of ${path}.keys` }, String(key))
+  })
 }
 
 /** Returns the way out for keys that were given out before: `verify` accepts whatever the application accepts. */

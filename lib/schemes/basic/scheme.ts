@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { No } from '../../../types/answer.js'
 import type { Outcome } from '../../../types/outcome.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
@@ -9,8 +9,9 @@ import { authenticated, invalid, unavailableOr } from '../../kit/outcome.js'
 import { answeredPrincipal } from '../../kit/principal.js'
 import { readAuthorization } from '../../kit/read-credential.js'
 import { maxPasswordBytes, parseUserPass, type UserPass } from '../../kit/user-pass.js'
+import { noteSecret } from '../../secrets/secret-uses.js'
 import { addressOf } from '../../util/client-address.js'
-import { isThenable } from '../../util/objects.js'
+import { isThenable, property } from '../../util/objects.js'
 import { createVerifiedCache, type VerifiedCache } from './cache.js'
 import { parseBasicOptions, type BasicOptions, type BasicSettings, type UserSource } from './options.js'
 import { foundVerifier, hashCheck, passwordsFor, parseUsers, type Find, type FoundUser, type Table } from './users.js'
@@ -38,7 +39,7 @@ interface Verifier<P> {
  * @throws {AuthError} `AUTH_MISCONFIGURED` at boot.
  */
 export function basic<P extends PrincipalInput> (options: BasicOptions<P>): SchemeFactory<PrincipalFrom<P>, null> {
-  return (_app, name, context) => {
+  return (app, name, context) => {
     const settings = parseBasicOptions(options, name)
     const { realm, load, decorate, emptyPassword } = settings
     const about = {
@@ -49,7 +50,17 @@ export function basic<P extends PrincipalInput> (options: BasicOptions<P>): Sche
       emptyPassword
     }
     const verifier = createVerifier<P>(settings, name)
+    if (settings.source.kind === 'users') notePasswords(app, settings.source.users as object, settings.path)
     return isThenable(verifier) ? verifier.then(ready => createScheme(ready, about)) : createScheme(verifier, about)
+  }
+}
+
+/** Notes the plain passwords of a table for the doctor. */
+function notePasswords (app: FastifyInstance, users: object, path: string): void {
+  for (const [name, user] of Object.entries(users) as [string, object][]) {
+    const password = property(user, 'password')
+    if (typeof password !== 'string') continue
+    noteSecret(app, { purpose: `passwords of ${path}`, path: `the password of '${name}' in ${path}.users` }, password)
   }
 }
 

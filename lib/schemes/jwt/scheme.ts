@@ -1,14 +1,18 @@
 import type { FastifyInstance } from 'fastify'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
+import { isSymmetric } from '../../jose/algorithms.js'
 import { bearerChallenge } from '../../kit/challenge.js'
 import { markAmbient, traits } from '../../kit/read-credential.js'
+import { noteSecret } from '../../secrets/secret-uses.js'
+import { report } from '../../util/reports.js'
 import { TokenAuthenticator } from './authenticate.js'
-import { createIssuers } from './issuers.js'
+import { createIssuers, type Trust } from './issuers.js'
 import { LiveTokens } from './live-tokens.js'
 import { parseJwtOptions } from './options.js'
 import type { JwtCredential, JwtOptions, JwtSettings } from './options.js'
 import { OwnTokens } from './own-tokens.js'
+import { isKeysUrl } from './remote.js'
 import { createResource } from './resource.js'
 import { createTokens } from './service.js'
 import { joinIssuer } from './shared-issuer.js'
@@ -53,6 +57,8 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
     const issuers = createIssuers(
       settings.issuers, { rules: { typ, requiresIat: clock.maxAge !== null }, remote }, path
     )
+    reportHttp(app, settings)
+    noteSecrets(app, settings, issuers.all)
     if (issuers.isRemote) app.addHook('onClose', async () => { for (const fetch of fetches) fetch.abort() })
     const resource = settings.resource === null ? null : createResource(settings.resource, settings)
     const described = Object.freeze(resource === null ? {} : { routes: resource.routes })
@@ -78,6 +84,43 @@ export function jwt<P extends PrincipalInput = PrincipalInput> (
     const setup = { sign, trust: issuers.first, name, path }
     return createTokens(app, { setup, settings, context, authenticator, ...checks })
       .then(tokens => ({ scheme: typed, features: Object.freeze({ ...described, tokens }) }))
+  }
+}
+
+/** The longest `reuseGrace` in seconds that the doctor finds sensible. */
+const sensibleGrace = 120
+
+/** Notes the secrets of a scheme for the doctor. All schemes of an issuer have the same secrets, for one purpose. */
+function noteSecrets (app: FastifyInstance, { sign, path }: JwtSettings, trusts: readonly Trust[]): void {
+  for (const { rules: { issuer }, ring } of trusts) {
+    for (const { algorithm, key } of ring?.keys ?? []) {
+      if (!isSymmetric(algorithm)) continue
+      noteSecret(app, { purpose: `tokens of ${issuer}`, path: `${path}.keys` }, key.export())
+    }
+    for (const secret of sign?.refresh?.secrets ?? []) {
+      noteSecret(app, { purpose: `refresh tokens of ${issuer}`, path: `${path}.sign.refresh.secret` }, secret)
+    }
+  }
+  if (sign?.refresh != null && sign.refresh.reuseGrace > sensibleGrace) {
+    report(app, 'long-reuse-grace', `${path}.sign.refresh.reuseGrace`)
+  }
+}
+
+/**
+ * Reports what is reached by plain http: URLs of keys, issuers whose keys are discovered, and issuers that sign here,
+ * whose keys others discover. Any other issuer is a name, and nothing is fetched from it.
+ */
+function reportHttp (app: FastifyInstance, { issuers, sign, remote: { insecureHosts }, path }: JwtSettings): void {
+  if (typeof issuers === 'function') {
+    for (const host of insecureHosts) report(app, 'insecure-hosts', `${path}.insecureHosts: ${host}`)
+    return
+  }
+  for (const { issuer, keys, path: place } of issuers) {
+    const isFetched = keys === undefined || isKeysUrl(keys)
+    const url = isKeysUrl(keys) ? String(keys).trim() : isFetched || sign !== null ? issuer : null
+    if (url === null || !/^http:/i.test(url)) continue
+    const isAccepted = isFetched && insecureHosts.includes(new URL(url).hostname)
+    report(app, isAccepted ? 'insecure-hosts' : 'plain-http', `${place}: ${new URL(url).origin}`)
   }
 }
 

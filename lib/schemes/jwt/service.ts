@@ -13,6 +13,7 @@ import { clockFault, type Claims } from '../../jose/claims.js'
 import { publicJwkSet } from '../../jose/jwk.js'
 import { principalFrom } from '../../kit/principal.js'
 import { atRunTime } from '../../util/options.js'
+import { report } from '../../util/reports.js'
 import type { TokenAuthenticator } from './authenticate.js'
 import { Grants } from './grants.js'
 import { isFamilyId, type LiveTokens } from './live-tokens.js'
@@ -44,8 +45,7 @@ export async function createTokens (app: FastifyInstance, parts: TokenParts): Pr
   }
   const { store, grants: hasPermission, load: pluginLoad } = context
   if (refresh !== null && settings.load === null && pluginLoad === null) {
-    app.log.warn(`${path}.sign.refresh has no load function, so people keep the scopes and roles that they were ` +
-      'granted until the grant ends. Give the scheme or the plugin a load function')
+    report(app, 'refresh-without-load', `${path}.sign.refresh`)
   }
   const resource = String(audience[0])
   const grants = new Grants({

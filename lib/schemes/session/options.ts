@@ -21,7 +21,7 @@ export interface SessionOptions<P extends PrincipalInput = PrincipalInput> {
   readonly cookieName?: string
   /**
    * Default `true`. `false` is for development over plain HTTP: the cookie has neither `Secure` nor the `__Host-`
-   * prefix, and a warning is logged at boot.
+   * prefix. In production, the boot stops; otherwise a warning is logged.
    */
   readonly secure?: boolean
   /**

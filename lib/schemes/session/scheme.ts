@@ -5,6 +5,8 @@ import type { Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme
 import type { LoginOptions, SessionCredential, SessionFeature } from '../../../types/sessions.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { misconfigured } from '../../errors.js'
+import { noteSecret } from '../../secrets/secret-uses.js'
+import { report } from '../../util/reports.js'
 import { onSendHook } from '../../util/response.js'
 import type { Liveness } from './liveness.js'
 import { localSessionsOf } from './local-sessions.js'
@@ -67,9 +69,10 @@ interface SessionParts {
 async function createSession (app: FastifyInstance, name: string, { settings, liveness }: SessionParts) {
   const { loginPath, load, decorate } = settings
   claimCookieName(app, settings.cookieName, name)
-  if (!settings.secure) {
-    app.log.warn(`schemes.${name}: session cookies are sent without Secure and __Host-, as secure is false: for ` +
-      'development over plain HTTP only')
+  if (!settings.secure) report(app, 'insecure-cookies', `schemes.${name}.secure`)
+  for (const secret of settings.secrets) {
+    // the keys of all session schemes are derived from their secrets with the name of the scheme
+    noteSecret(app, { purpose: 'sessions', path: `schemes.${name}.secret` }, secret)
   }
   const seals = await createSeals(app, name, settings.secrets)
   const manager = new SessionManager(name, settings, { seal: seals.cookie, liveness })

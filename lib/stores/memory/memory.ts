@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Store, StoreChange, StoreCount, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { deepFreeze } from '../../util/objects.js'
 import { object, optional, wholeNumber } from '../../util/options.js'
+import { withBacking } from '../backing.js'
 import { createOperations, StoreUnavailable } from '../errors.js'
 import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
 import { createExpiringMap } from './expiry.js'
@@ -69,7 +70,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): Store {
     migrate: () => run('migrate', () => {}),
     close: () => close(() => {})
   }
-  return Object.freeze(store)
+  return withBacking(Object.freeze(store), { kind: 'memory' })
 }
 
 function createMemory (options: MemoryStoreOptions): Memory {

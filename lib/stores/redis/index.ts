@@ -1,4 +1,5 @@
 import type { Store } from '../../../types/store.js'
+import { withBacking } from '../backing.js'
 import { createOperations } from '../errors.js'
 import { createChanges } from './changes.js'
 import { connect } from './connect.js'
@@ -33,7 +34,7 @@ export function redisStore (options: RedisStoreOptions): Store {
     }
   })
 
-  return Object.freeze({
+  const store = Object.freeze({
     add: entry => run('add', () => records.add(redis, entry)),
     get: (kind, id) => run('get', () => records.get(redis, kind, id)),
     swap: record => run('swap', () => records.swap(redis, record)),
@@ -50,4 +51,5 @@ export function redisStore (options: RedisStoreOptions): Store {
       await disconnect()
     })
   } satisfies Store)
+  return withBacking(store, { kind: 'redis', client })
 }

@@ -1,4 +1,3 @@
-import { Writable } from 'node:stream'
 import Fastify from 'fastify'
 import t from 'tap'
 import { idOf, unpack } from '../../../lib/schemes/session/payload.js'
@@ -120,15 +119,6 @@ t.test('stops the boot for a wrong option, and names the scheme and the option',
 t.test('does not mutate its options', async t => {
   const options = Object.freeze({ secret: Object.freeze([secret(), secret()]), loginPath: '/login' })
   await t.resolves(boot(options))
-})
-
-t.test('warns about cookies without Secure', async t => {
-  let log = ''
-  const stream = new Writable({ write (chunk, _encoding, done) { log += chunk; done() } })
-  const key = secret()
-  await make(session({ secret: key, secure: false }), Fastify({ logger: { stream } }), 'web')
-  t.match(log, /schemes\.web: session cookies are sent without Secure/)
-  t.notOk(log.includes(key))
 })
 
 t.test('refuses an authentic payload of another version', t => {

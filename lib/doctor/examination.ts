@@ -1,0 +1,118 @@
+import type { FastifyInstance } from 'fastify'
+import type { AuditConditions, AuditRow } from '../../types/audit.js'
+import type { FindingId } from '../../types/doctor.js'
+import type { Store } from '../../types/store.js'
+import type { TokenService } from '../../types/token-service.js'
+import { reasonlessPaths, reasonlessRoutes } from '../audit/reasons.js'
+import { policyData } from '../audit/rows.js'
+import { isTestKitLoaded } from '../guard/test-seam.js'
+import { sourcesOf } from '../kit/read-credential.js'
+import type { BoundScheme, Policy } from '../policy/policy.js'
+import type { PublicPath } from '../policy/public-paths.js'
+import type { Permissions } from '../policy/requirements.js'
+import { backingOf } from '../stores/backing.js'
+
+/** The places where an application has a weakness. */
+export type Found = readonly [id: FindingId, where: readonly string[]]
+
+/** The parts of an application that the doctor examines. */
+export interface Subject {
+  readonly app: FastifyInstance
+  readonly schemes: ReadonlyMap<string, BoundScheme>
+  readonly permissions: Permissions
+  readonly publicPaths: readonly PublicPath[]
+  /** `null` if none is configured. */
+  readonly store: Store | null
+  /** The client of the option `limits.redis`. */
+  readonly redis: object | null
+  /** The policies of `app.gatehouse.guard()`. */
+  readonly guards: ReadonlySet<Policy>
+  rows (): readonly AuditRow[]
+  /** Returns the issuer of the authorization server; `null` if there is none. */
+  oauthIssuer (): string | null
+}
+
+/** Examines the options and the routes of an application. */
+export function examine (subject: Subject): readonly Found[] {
+  const rows = subject.rows()
+  const trusted = trustProxyOf(subject.app)
+  return [
+    ['test-kit', isTestKitLoaded() ? ['fastify-gatehouse/testing'] : []],
+    ['memory-store', usersOfMemory(subject)],
+    ['trust-proxy-all', trusted === true ? ['trustProxy: true'] : []],
+    ['trust-proxy-count', typeof trusted === 'number' ? [`trustProxy: ${trusted}`] : []],
+    ['query-credentials', schemesWithQuery(subject)],
+    ['public-without-reason', [...reasonlessPaths(subject.publicPaths), ...reasonlessRoutes(rows)]],
+    ['unused-scheme', unusedSchemes(subject, rows)],
+    ['unused-scope', unusedScopes(subject, rows)],
+    ['issuer-origin', otherOrigins(subject)]
+  ]
+}
+
+/** Returns what an application keeps in the memory of its process. */
+function usersOfMemory ({ store, schemes, oauthIssuer }: Subject): readonly string[] {
+  if (store !== null && backingOf(store)?.kind !== 'memory') return []
+  const users = [...schemes.values()].flatMap(({ name, features: { sessions, apiKeys, tokens } }) => [
+    ...sessions === undefined ? [] : [`sessions of schemes.${name}`],
+    ...apiKeys === undefined ? [] : [`keys of schemes.${name}`],
+    ...tokens?.grant === undefined ? [] : [`grants of schemes.${name}`]
+  ])
+  return oauthIssuer() === null ? users : [...users, 'codes and clients of oauthServer']
+}
+
+function schemesWithQuery ({ schemes }: Subject): readonly string[] {
+  return [...schemes.values()].flatMap(({ name, scheme }) =>
+    sourcesOf(scheme).filter(source => source.startsWith('query:')).map(source => `schemes.${name}: ${source}`))
+}
+
+/**
+ * Returns the schemes that neither a route nor a guard accepts. Schemes that sign tokens are left out: another
+ * application may accept these.
+ */
+function unusedSchemes ({ schemes, guards }: Subject, rows: readonly AuditRow[]): readonly string[] {
+  const policies = [...rows.map(({ policy }) => policy), ...[...guards].map(policyData)]
+  const used = new Set(policies.flatMap(({ alternatives }) => alternatives.flat()))
+  return [...schemes.values()].filter(({ name, features }) => !used.has(name) && features.tokens === undefined)
+    .map(({ name }) => `schemes.${name}`)
+}
+
+/** Returns the declared scopes that no rule names; none if a function names scopes. */
+function unusedScopes ({ permissions, guards }: Subject, rows: readonly AuditRow[]): readonly string[] {
+  const policies = [...rows.map(({ policy }) => policy), ...[...guards].map(policyData)]
+  const conditions: readonly AuditConditions[] = policies.flatMap(({ rules }) =>
+    rules.flatMap(rule => [rule, ...rule.anyOf ?? []]))
+  const scopes = conditions.flatMap(condition => condition.scopes ?? [])
+  if (scopes.some(each => 'function' in each)) return []
+  const used = new Set(scopes.flatMap(each => 'function' in each ? [] : [...each.all, ...each.any, ...each.none]))
+  return [...permissions.scopes ?? []].filter(scope => !used.has(scope))
+}
+
+/**
+ * Returns the audiences of an authorization server's tokens that have another origin than its issuer. An application
+ * does not know by which origin it is reached, but the audience of the tokens that it accepts is its own name.
+ */
+function otherOrigins ({ schemes, oauthIssuer }: Subject): readonly string[] {
+  const issuer = oauthIssuer()
+  const services: readonly TokenService[] = [...schemes.values()].flatMap(({ features }) =>
+    features.tokens?.service?.issuer === issuer ? features.tokens.service : [])
+  const found = services.filter(({ audiences }) => {
+    const origins = audiences.filter(isWebUrl).map(audience => new URL(audience).origin)
+    return origins.length > 0 && !origins.includes(new URL(String(issuer)).origin)
+  })
+  return found.map(({ scheme, resource }) => `schemes.${scheme}: issuer ${issuer}, audience ${resource}`)
+}
+
+function isWebUrl (text: string): boolean {
+  return /^https?:\/\//i.test(text) && URL.canParse(text)
+}
+
+type InternalOptions = Readonly<Record<symbol, { readonly trustProxy?: unknown } | undefined>>
+
+/** Returns the option, or `undefined` where it cannot be found: Fastify has no public property for it. */
+function trustProxyOf (app: FastifyInstance): unknown {
+  for (let at: object | null = app; at !== null; at = Object.getPrototypeOf(at) as object | null) {
+    const key = Object.getOwnPropertySymbols(at).find(symbol => symbol.description === 'fastify.options')
+    if (key !== undefined) return (at as InternalOptions)[key]?.trustProxy
+  }
+  return undefined
+}
