@@ -22,6 +22,11 @@ export interface LoginOptions {
    * somebody else (login CSRF).
    */
   readonly stateChecked?: boolean
+  /**
+   * The time at which the person proved who they are, if that was before this call: `auth_time` of an identity
+   * provider. `null` if it is unknown, which no `maxAge` accepts. Default: now.
+   */
+  readonly authenticatedAt?: Date | null
   /** Data of the session. It is in the cookie, so keep it small. */
   readonly data?: Readonly<Record<string, unknown>>
 }
@@ -80,6 +85,22 @@ export interface OwnerSessions extends AnyOwnerSessions {
   revokeAll (options?: { readonly except?: string }): Promise<void>
 }
 
+/** Describes what a redirect to the login page asks for. */
+export interface LoginWish {
+  /** The path to which the login leads back, or `null`. */
+  readonly path: string | null
+  /** The maximum age of the authentication that the path requires, in seconds; 0 asks for a new one; or `null`. */
+  readonly maxAge: number | null
+}
+
+/** A login at an OpenID provider, which a logout ends there too. */
+export interface ProviderLogin {
+  /** The name of the provider in this application. */
+  readonly name: string
+  /** The ID token, or `null` if the cookie had no room for it. */
+  readonly idToken: string | null
+}
+
 /** Sessions of one scheme. */
 export interface SessionFeature {
   /** Starts a session: `reply.login`. */
@@ -97,12 +118,20 @@ export interface SessionFeature {
   /** The path of the login page. The boot stops if its route is protected, which would cause a redirect loop. */
   readonly loginPath?: string
   /**
-   * Redirects a browser to the login page, which leads back to `path`. Returns `false`, and sends nothing, if there is
-   * no login page or the client does not expect a page.
+   * Redirects a browser to the login page, which leads back to the path. Returns `false`, and sends nothing, if there
+   * is no login page or the client does not expect a page.
    */
-  askToLogin? (request: FastifyRequest, reply: FastifyReply, path: string): boolean
+  askToLogin? (request: FastifyRequest, reply: FastifyReply, wish: LoginWish): boolean
+  /** Returns what the redirect that led to this request asks for. */
+  wishOf? (request: FastifyRequest): LoginWish
   /** Derives keys from the secrets of the scheme for another part of the plugin, those of the newest secret first. */
   deriveKeys? (purpose: string): readonly Uint8Array[]
+  /** The attributes of the cookie. */
+  readonly cookie?: Readonly<{ secure: boolean, sameSite: 'Lax' | 'Strict' | 'None' }>
+  /** Keeps the provider in the session that `login` begins for this request. */
+  noteProvider? (request: FastifyRequest, provider: ProviderLogin): void
+  /** Returns the provider of the session that the request carries, or `null`. */
+  providerOf? (request: FastifyRequest): ProviderLogin | null
 }
 
 /**

@@ -193,17 +193,26 @@ export function redactRequests (app: FastifyInstance, names: ReadonlySet<string>
   if (app.log.level === 'trace' && !isRedactor(serializers.err)) {
     report(app, 'unredacted-trace', parameters)
   }
-  const wrappers = new WeakSet<object>()
-  const wrap = createFactoryWrapper(names, wrappers)
+  const wrap = redactRoutes(app, names)
   app.setChildLoggerFactory(wrap(app.childLoggerFactory))
   if (!recreateNotFoundHandler(app)) {
     report(app, 'unredacted-not-found', parameters)
   }
+}
+
+/**
+ * Hides the values of these parameters in the log lines of the routes that a context declares from now on, if the
+ * logger is pino. Returns the function that wraps the factories of their loggers.
+ */
+export function redactRoutes (app: FastifyInstance, names: ReadonlySet<string>): (factory: Factory) => Factory {
+  const wrappers = new WeakSet<object>()
+  const wrap = createFactoryWrapper(names, wrappers)
   app.addHook('onRoute', function (route) {
     // a route, or a nested context, may have a factory of its own
     const factory = route.childLoggerFactory ?? this.childLoggerFactory
     if (!wrappers.has(factory)) route.childLoggerFactory = wrap(factory)
   })
+  return wrap
 }
 
 /**

@@ -258,6 +258,12 @@ export function cookieValues (request: FastifyRequest, name: string): readonly s
   return parseCookieValues(ownField(request.raw.headers, 'cookie') ?? '', name, maxCookies)
 }
 
+/** Returns the names of all cookies of a request. */
+export function cookieNames (request: FastifyRequest): readonly string[] {
+  const pairs = (ownField(request.raw.headers, 'cookie') ?? '').split(';').filter(pair => pair.includes('='))
+  return pairs.map(pair => trimBlanks(pair.slice(0, pair.indexOf('='))))
+}
+
 /**
  * Returns the properties of a scheme that follow from the sources of its credential. OpenAPI documents the first one.
  */

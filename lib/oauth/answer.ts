@@ -1,10 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Principal } from '../../types/principal.js'
 import { AuthError, internalError } from '../errors.js'
+import { forbidReuse, sendOnwardPage } from '../util/page.js'
 import { findDestination, type AuthorizeRequest, type Destination } from './authorize-request.js'
 import { codeGrant, issueCode } from './codes.js'
 import { oauthError, toOAuthError } from './errors.js'
-import { forbidReuse, sendErrorPage, sendOnwardPage } from './pages.js'
+import { sendErrorPage } from './pages.js'
 import { Parameters } from './parameters.js'
 import { nothingLeft } from './resources.js'
 import type { Server } from './setup.js'
@@ -80,9 +81,12 @@ export async function sendCode (server: Server, reply: FastifyReply, personal: P
   return sendBack(server, { reply, destination: personal, fields: { code: await issueCode(server.store, grant) } })
 }
 
-/** Returns the time at which the person of a request logged in, in milliseconds since 1970. Every session has one. */
-export function authenticatedAt ({ auth }: FastifyRequest): number {
-  return Date.parse(String(auth.authenticatedAt))
+/**
+ * Returns the time at which the person of a request proved who they are, in milliseconds since 1970; `null` if it is
+ * unknown.
+ */
+export function authenticatedAt ({ auth }: FastifyRequest): number | null {
+  return auth.authenticatedAt === null ? null : Date.parse(auth.authenticatedAt)
 }
 
 /** Adds the person to a request. @throws {OAuthError} `invalid_scope` if they have none of the scopes. */

@@ -18,7 +18,7 @@ export async function authorize (server: Server, request: FastifyRequest, reply:
     if (mustLogIn(request, checked, loginAskedAt)) {
       // after a login that was asked for, another one would begin a loop
       if (prompts.has('none') || loginAskedAt !== null) throw oauthError('login_required', 'Nobody is logged in')
-      return askToLogin(server, reply, text)
+      return askToLogin(server, reply, { ...checked, text })
     }
     const personal = withPerson(server, request, { ...checked, text })
     if (!prompts.has('consent') && await isAllowed(server, personal)) return await sendCode(server, reply, personal)
@@ -48,13 +48,20 @@ function normalize (query: string): string {
 /** Returns true if nobody is logged in, or the client asks for a more recent login. */
 function mustLogIn (request: FastifyRequest, { prompts, maxAge }: AuthorizeRequest, askedAt: number | null): boolean {
   if (request.principal === null) return true
-  const at = authenticatedAt(request)
+  const at = authenticatedAt(request) ?? 0
   if (askedAt !== null && at > askedAt) return false
-  return prompts.has('login') || prompts.has('select_account') || (maxAge !== null && Date.now() - at > maxAge * 1000)
+  return asksAgain(prompts) || (maxAge !== null && Date.now() - at > maxAge * 1000)
+}
+
+function asksAgain (prompts: AuthorizeRequest['prompts']): boolean {
+  return prompts.has('login') || prompts.has('select_account')
 }
 
 /** Redirects the person to the login page, which leads back to this request with the time of now. */
-function askToLogin (server: Server, reply: FastifyReply, text: string): FastifyReply {
+function askToLogin (
+  server: Server, reply: FastifyReply, { text, prompts, maxAge }: AuthorizeRequest & { readonly text: string }
+): FastifyReply {
   const path = `${server.prefix}/authorize?${text}&${loginParameter}=${seal(server, 'login', text)}`
-  return server.person.askToLogin(reply.request, reply, path) ? reply : reply.challenge()
+  const wish = { path, maxAge: asksAgain(prompts) ? 0 : maxAge }
+  return server.person.askToLogin(reply.request, reply, wish) ? reply : reply.challenge()
 }

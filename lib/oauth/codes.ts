@@ -24,8 +24,8 @@ export interface CodeGrant {
   readonly realm: string
   readonly id: string
   readonly roles: readonly string[]
-  /** The time at which the person logged in, in milliseconds since 1970. */
-  readonly authenticatedAt: number
+  /** The time at which the person proved who they are, in milliseconds since 1970; `null` if it is unknown. */
+  readonly authenticatedAt: number | null
 }
 
 /** A code that was found in the store. */

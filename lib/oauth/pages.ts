@@ -1,77 +1,11 @@
-import { hash } from 'node:crypto'
 import type { FastifyReply } from 'fastify'
 import type { ConsentRequest } from '../../types/oauth.js'
-
-const style = `
-:root { color-scheme: light dark }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 28rem; margin: 3rem auto; padding: 0 1rem }
-main { overflow-wrap: anywhere }
-h1 { font-size: 1.4rem }
-ul { padding-left: 1.2rem }
-form { display: flex; gap: .75rem; margin-top: 1.5rem }
-button { font: inherit; padding: .5rem 1.25rem; border: 1px solid; border-radius: .4rem; cursor: pointer }
-button[value=allow] { background: #1a56c4; border-color: #1a56c4; color: #fff }
-`
-
-const styleHash = hash('sha256', style, 'base64')
-
-/** The policy of pages without scripts. The style is allowed by its hash. */
-const policy = `default-src 'none'; style-src 'sha256-${styleHash}'; base-uri 'none'; frame-ancestors 'none'`
-
-/** Escapes a text for HTML, in content and in quoted attributes. */
-function escape (text: string): string {
-  return text.replace(/[&<>"']/g, character => `&#${character.charCodeAt(0)};`)
-}
-
-interface Page {
-  readonly title: string
-  readonly body: string
-  /** Further elements of the head. */
-  readonly head?: string
-  /** `true` for a page with a form. */
-  readonly hasForm?: boolean
-}
-
-/** Sends a page that is neither cached, nor framed, nor named to the sites that it links to. */
-function sendPage (reply: FastifyReply, { title, body, head = '', hasForm = false }: Page): FastifyReply {
-  return (hasForm ? prepareForm(reply) : forbidReuse(reply))
-    .header('content-security-policy', `${policy}; form-action ${hasForm ? "'self'" : "'none'"}`)
-    .header('x-content-type-options', 'nosniff')
-    .type('text/html; charset=utf-8')
-    .send(`<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${escape(title)}</title>` +
-      `<meta name="viewport" content="width=device-width, initial-scale=1">${head}<style>${style}</style></head>` +
-      `<body><main><h1>${escape(title)}</h1>${body}</main></body></html>`)
-}
-
-/** Keeps a response, whose URL or body has a code, out of caches and of the header Referer. */
-export function forbidReuse (reply: FastifyReply): FastifyReply {
-  return reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
-}
-
-/**
- * Sets the headers of a page with a form, which no other site may frame. Without any Referer, browsers would send
- * `Origin: null` with the form, which a cross-site request has too.
- */
-export function prepareForm (reply: FastifyReply): FastifyReply {
-  return reply.header('cache-control', 'no-store').header('referrer-policy', 'same-origin')
-    .header('x-frame-options', 'DENY')
-}
+import { escapeHtml, sendPage } from '../util/page.js'
 
 /** Sends the page for a request that cannot be sent back to a client (RFC 6749, 4.1.2.1). */
 export function sendErrorPage (reply: FastifyReply, status: number, description: string): FastifyReply {
-  const body = `<p>${escape(description)}.</p><p>Go back to the application that sent you here, and try again.</p>`
+  const body = `<p>${escapeHtml(description)}.</p><p>Go back to the application that sent you here, and try again.</p>`
   return sendPage(reply.code(status), { title: 'This request cannot be answered', body })
-}
-
-/**
- * Sends the person to the client with a page. After a form, browsers apply the `form-action` of the page with the form
- * to redirects too, so that a redirect would be blocked and the code be lost.
- */
-export function sendOnwardPage (reply: FastifyReply, url: string): FastifyReply {
-  const target = escape(url)
-  const head = `<meta http-equiv="refresh" content="0;url=${target}">`
-  const body = `<p><a href="${target}">Continue to the application</a></p>`
-  return sendPage(reply, { title: 'Continue', head, body })
 }
 
 /** Sends the plain consent page. */
@@ -80,10 +14,10 @@ export function sendConsentPage (reply: FastifyReply, asked: ConsentRequest): Fa
   const { host, protocol } = new URL(redirectUri)
   // whoever has a private-use scheme writes any host behind it
   const target = /^https?:$/.test(protocol) ? host : protocol
-  const name = escape(client.name)
+  const name = escapeHtml(client.name)
   const fields = Object.entries(form.fields)
-    .map(([key, value]) => `<input type="hidden" name="${escape(key)}" value="${escape(value)}">`).join('')
-  const list = scopes.map(scope => `<li>${escape(scope.description ?? scope.name)}</li>`).join('')
+    .map(([key, value]) => `<input type="hidden" name="${escapeHtml(key)}" value="${escapeHtml(value)}">`).join('')
+  const list = scopes.map(scope => `<li>${escapeHtml(scope.description ?? scope.name)}</li>`).join('')
   const wishes = list === ''
     ? `<p><b>${name}</b> wants to know who you are.</p>`
     : `<p><b>${name}</b> wants to:</p><ul>${list}</ul>`
@@ -91,9 +25,9 @@ export function sendConsentPage (reply: FastifyReply, asked: ConsentRequest): Fa
   return sendPage(reply, {
     title,
     hasForm: true,
-    body: `<p>You are logged in as <b>${escape(person.id)}</b>.</p>${wishes}` +
-      `<p>You will be sent to <b>${escape(target)}</b>.</p>` +
-      `<form method="post" action="${escape(form.action)}">${fields}` +
+    body: `<p>You are logged in as <b>${escapeHtml(person.id)}</b>.</p>${wishes}` +
+      `<p>You will be sent to <b>${escapeHtml(target)}</b>.</p>` +
+      `<form method="post" action="${escapeHtml(form.action)}">${fields}` +
       '<button name="decision" value="allow">Allow</button><button name="decision" value="deny">Deny</button></form>'
   })
 }

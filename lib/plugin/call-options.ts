@@ -14,6 +14,7 @@ const kinds = {
   'an object': isObject,
   'a list of strings': (value: unknown) => Array.isArray(value) && value.every(each => typeof each === 'string'),
   'a valid Date': isValidDate,
+  'a valid Date, or null': (value: unknown) => value === null || isValidDate(value),
   "Fastify's request": (value: unknown) => isObject(value) && isObject(property(value, 'raw')),
   anything: () => true
 } as const
@@ -39,7 +40,12 @@ function parseCallOptions (options: unknown, call: string, known: Kinds): unknow
 
 export function parseLoginOptions (options: unknown): LoginOptions {
   return parseCallOptions(options, 'reply.login()', {
-    scheme: 'a string', keep: 'true or false', renew: 'true or false', stateChecked: 'true or false', data: 'an object'
+    scheme: 'a string',
+    keep: 'true or false',
+    renew: 'true or false',
+    stateChecked: 'true or false',
+    authenticatedAt: 'a valid Date, or null',
+    data: 'an object'
   }) as LoginOptions
 }
 

@@ -1,6 +1,5 @@
-import { createRequire } from 'node:module'
 import type { StoreFailure } from '../../types/store.js'
-import { AuthError, isError, misconfigured } from '../errors.js'
+import { AuthError, isError } from '../errors.js'
 
 /**
  * The store is unavailable: `AUTH_UNAVAILABLE`, 503. `reason` is for callers that have an alternative; like `detail`,
@@ -82,21 +81,5 @@ export function createOperations (): Operations {
         throw toStoreError('close', error)
       }
     }
-  }
-}
-
-const require = createRequire(import.meta.url)
-
-/**
- * Loads an optional library synchronously, so that a missing one is reported when the store is created and not by the
- * first request.
- * @throws {AuthError} `AUTH_MISCONFIGURED` if it is not installed.
- */
-export function loadPeer (library: string, option: string): unknown {
-  try {
-    return require(library)
-  } catch (error) {
-    const missing = isError(error) && 'code' in error && error.code === 'MODULE_NOT_FOUND'
-    throw missing ? misconfigured(`${option} needs the package '${library}': npm install ${library}`) : error
   }
 }

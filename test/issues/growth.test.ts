@@ -25,11 +25,13 @@ t.test('keeps only the id and owner of an ended session', t => {
       id: idOf(`secret-${i}`),
       principal,
       authenticatedAt: begunAt,
+      createdAt: begunAt,
       begunAt,
       seenAt: begunAt,
       endsAt: begunAt + hour,
       kept: false,
-      data: { about }
+      data: { about },
+      provider: null
     }
   }
   const before = mebibytes()

@@ -19,8 +19,18 @@ export interface FetchOptions {
   readonly signal: AbortSignal
 }
 
+/** A request of {@link requestJson}. */
+export interface JsonRequest {
+  readonly method: 'GET' | 'POST'
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: string | null
+  /** Returns true for a status whose body is of use. */
+  readonly accepts: (status: number) => boolean
+}
+
 /** A fetched JSON document. */
 export interface FetchedJson {
+  readonly status: number
   readonly value: unknown
   /** `max-age` of `Cache-Control` in seconds; `null` if there is none. */
   readonly maxAge: number | null
@@ -44,10 +54,19 @@ export interface FetchFailure {
  * if ('failure' in fetched) return fetched.failure
  */
 export async function fetchJson (url: URL, options: FetchOptions): Promise<FetchedJson | FetchFailure> {
+  return await requestJson(url, plainGet, options)
+}
+
+const plainGet: JsonRequest = { method: 'GET', headers: {}, body: null, accepts: status => status === 200 }
+
+/** Sends a request whose answer is JSON, with the limits of {@link fetchJson}. */
+export async function requestJson (
+  url: URL, request: JsonRequest, options: FetchOptions
+): Promise<FetchedJson | FetchFailure> {
   const deadline = AbortSignal.timeout(options.timeout)
   try {
-    const response = await open(url, { ...options, signal: AbortSignal.any([deadline, options.signal]) })
-    return await read(response, options.maxBytes)
+    const response = await open(url, request, { ...options, signal: AbortSignal.any([deadline, options.signal]) })
+    return await read(response, request, options.maxBytes)
   } catch (error) {
     return notAnswered(
       deadline.aborted
@@ -75,28 +94,40 @@ export function sourceUrl (text: string, insecureHosts: readonly string[]): URL 
 }
 
 /** Sends the request, and resolves when the headers of the answer have arrived. */
-async function open (url: URL, { agent, lookup, signal }: FetchOptions): Promise<IncomingMessage> {
+async function open (
+  url: URL, { method, headers: own, body }: JsonRequest, { agent, lookup, signal }: FetchOptions
+): Promise<IncomingMessage> {
   const send = url.protocol === 'https:' ? requestHttps : requestHttp
   // Fetches are rare. The server would close an idle connection before the next fetch, which would then fail.
   const headers = {
-    accept: 'application/json', 'accept-encoding': 'identity', connection: 'close', 'user-agent': 'fastify-gatehouse'
+    ...own,
+    accept: 'application/json',
+    'accept-encoding': 'identity',
+    connection: 'close',
+    'user-agent': 'fastify-gatehouse',
+    ...body === null ? {} : { 'content-length': Buffer.byteLength(body) }
   }
   return await new Promise((resolve, reject) => {
     const attempt = (): void => {
       const request = send(
-        url, { headers, signal, ...agent === null ? {} : { agent }, ...lookup === null ? {} : { lookup } }
+        url, { method, headers, signal, ...agent === null ? {} : { agent }, ...lookup === null ? {} : { lookup } }
       )
         .on('response', resolve)
-        // The agent of the application may have reused such an idle connection.
-        .on('error', error => { if (request.reusedSocket && !signal.aborted) attempt(); else reject(error) })
-      request.end()
+        // The agent of the application may have reused such an idle connection. A POST may have had its effect.
+        .on('error', error => {
+          if (request.reusedSocket && method === 'GET' && !signal.aborted) attempt(); else reject(error)
+        })
+      request.end(body ?? undefined)
     }
     attempt()
   })
 }
 
-async function read (response: IncomingMessage, maxBytes: number): Promise<FetchedJson | FetchFailure> {
-  const refused = headFault(response)
+async function read (
+  response: IncomingMessage, { accepts }: JsonRequest, maxBytes: number
+): Promise<FetchedJson | FetchFailure> {
+  const { statusCode: status = 0, headers } = response
+  const refused = accepts(status) ? typeFault(headers['content-type']) : `the answer has status ${status}`
   if (refused !== null) {
     response.destroy()
     return answered(refused)
@@ -106,12 +137,11 @@ async function read (response: IncomingMessage, maxBytes: number): Promise<Fetch
   const value = parse(body)
   return value === undefined
     ? answered('the answer is not JSON')
-    : { value, maxAge: maxAgeOf(response.headers['cache-control']) }
+    : { status, value, maxAge: maxAgeOf(headers['cache-control']) }
 }
 
-function headFault ({ statusCode, headers }: IncomingMessage): string | null {
-  if (statusCode !== 200) return `the answer has status ${statusCode}`
-  const [type = ''] = (headers['content-type'] ?? 'application/json').split(';')
+function typeFault (contentType = 'application/json'): string | null {
+  const [type = ''] = contentType.split(';')
   return /^application\/(?:[\w.+-]+\+)?json$/i.test(type.trim()) ? null : 'the answer is not JSON by its content type'
 }
 

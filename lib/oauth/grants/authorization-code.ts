@@ -38,7 +38,7 @@ export async function redeemCode (server: Server, { client, request, form }: Tok
     principal: person,
     client: client.id,
     scopes: person.scopes,
-    authenticatedAt: new Date(found.grant.authenticatedAt),
+    authenticatedAt: found.grant.authenticatedAt === null ? null : new Date(found.grant.authenticatedAt),
     handle: found.handle,
     refresh: client.grants.includes('refresh_token'),
     roles: client.roles

@@ -1,4 +1,4 @@
-import { Agent } from 'node:http'
+import type { Agent } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import type { No } from '../../../types/answer.js'
 import type { CredentialSource } from '../../../types/credential-source.js'
@@ -13,6 +13,7 @@ import { mediaType } from '../../jose/claims.js'
 import { parseAlgorithms } from '../../jose/jwk.js'
 import type { JoseHeader } from '../../jose/jws.js'
 import type { KeyResolver, StaticKeys } from '../../jose/keyring.js'
+import { parseAgent, parseHosts } from '../../jose/remote/fetch-options.js'
 import type { RemoteOptions } from '../../jose/remote/remote-keys.js'
 import { parsePlaces } from '../../kit/read-credential.js'
 import type { Reading } from '../../kit/read-credential.js'
@@ -362,22 +363,4 @@ function parseCacheSize (value: unknown, option: string): number {
   if (value === false) return 0
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 2) return value
   throw misconfigured(`${option} must be a number of tokens, 2 or more, or false. Got ${describeValue(value)}.`)
-}
-
-function parseAgent (value: unknown, option: string): Agent {
-  if (value instanceof Agent) return value
-  throw misconfigured(`${option} must be an Agent of node:https, or of node:http for hosts without TLS. Got ` +
-    `${describeValue(value)}.`)
-}
-
-function parseHosts (value: unknown, option: string): readonly string[] {
-  if (Array.isArray(value) && value.every(isHost)) return Object.freeze([...value])
-  throw misconfigured(`${option} must be a list of host names in lower case, without scheme and port, such as ` +
-    "['keycloak'].")
-}
-
-/** Returns true for a host name in the form that URLs have. */
-function isHost (value: unknown): value is string {
-  if (typeof value !== 'string' || !URL.canParse(`http://${value}`) || /:\d+$/.test(value)) return false
-  return new URL(`http://${value}`).host === value
 }

@@ -16,10 +16,14 @@ const maxBytes = 3_800
  */
 export class SessionCookie {
   readonly name: string
+  readonly secure: boolean
+  readonly sameSite: SessionSettings['sameSite']
   readonly #attributes: string
 
   constructor ({ cookieName, secure, sameSite }: Pick<SessionSettings, 'cookieName' | 'secure' | 'sameSite'>) {
     this.name = cookieName
+    this.secure = secure
+    this.sameSite = sameSite
     const partitioned = sameSite === 'None' ? '; Partitioned' : ''
     this.#attributes = `; Path=/; HttpOnly; ${secure ? 'Secure; ' : ''}SameSite=${sameSite}${partitioned}`
   }
@@ -32,13 +36,18 @@ export class SessionCookie {
     return `${this.name}=${value}${this.#attributes}${maxAge === null ? '' : `; Max-Age=${maxAge}`}`
   }
 
+  /** Returns true if browsers accept the cookie with this value. */
+  fits (value: string): boolean {
+    return this.name.length + 1 + value.length <= maxBytes
+  }
+
   /**
    * Returns {@link SessionCookie.line} for a value whose size depends on the application.
    * @throws {AuthError} `AUTH_FAULT` when it is larger than browsers accept.
    */
   boundedLine (value: string, maxAge: number | null): string {
-    const size = this.name.length + 1 + value.length
-    if (size > maxBytes) {
+    if (!this.fits(value)) {
+      const size = this.name.length + 1 + value.length
       throw internalError(`the session cookie ${this.name} would have ${size} bytes, and above ${maxBytes} browsers ` +
         'may drop it: keep less in the principal and the data')
     }

@@ -91,15 +91,15 @@ export function lifetimeOf ({ usual, kept }: Expiry, isKept: boolean): Lifetime 
   return isKept ? kept ?? usual : usual
 }
 
-type SessionTimes = Pick<Session, 'seenAt' | 'endsAt' | 'authenticatedAt' | 'kept'>
+type SessionTimes = Pick<Session, 'seenAt' | 'endsAt' | 'createdAt' | 'kept'>
 
 /**
  * Returns the instant at which a session ends, in milliseconds since 1970: its sealed end, or earlier if the timeouts
  * were shortened since.
  */
-export function endOf (expiry: Expiry, { seenAt, endsAt, authenticatedAt, kept }: SessionTimes): number {
+export function endOf (expiry: Expiry, { seenAt, endsAt, createdAt, kept }: SessionTimes): number {
   const { idle, absolute } = lifetimeOf(expiry, kept)
-  return Math.min(seenAt + idle, endsAt, authenticatedAt + absolute)
+  return Math.min(seenAt + idle, endsAt, createdAt + absolute)
 }
 
 /** Returns the longest absolute timeout of a scheme, in milliseconds. */

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthErrorCode, AuthFailure } from '../../../types/error.js'
+import type { LoginWish } from '../../../types/sessions.js'
 import { createReader } from '../../kit/read-credential.js'
 import type { SessionCookie } from './cookie.js'
 import type { Seal } from './seal.js'
@@ -39,16 +40,20 @@ export class LoginRedirect {
     if (failure.scheme !== null && failure.scheme !== this.#scheme) return false
     // otherwise a forged cookie would be refused again after the login
     if (failure.code === 'AUTH_INVALID_CREDENTIALS') this.#cookie.write(reply, this.#cookie.removal)
-    return this.redirect(request, reply, request.method === 'GET' ? request.originalUrl : null)
+    const path = request.method === 'GET' ? request.originalUrl : null
+    return this.redirect(request, reply, { path, maxAge: failure.maxAge })
   }
 
   /**
-   * Redirects a browser to the login page, which leads back to `path`. Returns `false`, and sends nothing, when the
+   * Redirects a browser to the login page, which leads back to the path. Returns `false`, and sends nothing, when the
    * client does not expect a page.
    */
-  redirect (request: FastifyRequest, reply: FastifyReply, path: string | null): boolean {
+  redirect (request: FastifyRequest, reply: FastifyReply, { path, maxAge }: LoginWish): boolean {
     if (!wantsPage(request)) return false
-    const back = path !== null && isLocalPath(path) ? this.#seal.seal({ p: path, t: Date.now() }) : null
+    const fields = {
+      ...path !== null && isLocalPath(path) ? { p: path } : {}, ...maxAge === null ? {} : { m: maxAge }
+    }
+    const back = Object.keys(fields).length === 0 ? null : this.#seal.seal({ ...fields, t: Date.now() })
     reply.header('cache-control', 'no-store')
     // 303, so that the browser does not send the form to the login page (RFC 9110, 15.4.4)
     reply.redirect(back === null ? this.#path : `${this.#path}?returnTo=${back}`, request.method === 'POST' ? 303 : 302)
@@ -108,12 +113,17 @@ export function isLocalPath (path: string): boolean {
 
 const readReturnTo = createReader('query:returnTo', 'returnTo')
 
-/** Returns the path in `?returnTo=` if this scheme sealed it within the last hour, else `fallback`. */
-export function openReturnPath (seal: Seal, request: FastifyRequest, fallback: string): string {
+const noWish: LoginWish = Object.freeze({ path: null, maxAge: null })
+
+/** Returns what `?returnTo=` says if this scheme sealed it within the last hour. */
+export function openLoginWish (seal: Seal, request: FastifyRequest): LoginWish {
   const sealed = readReturnTo(request)
   const opened = typeof sealed === 'string' ? seal.open(sealed) : null
-  if (opened === null) return fallback
-  const { p: path, t: sealedAt } = opened.payload
-  const fresh = typeof sealedAt === 'number' && Date.now() - sealedAt < returnPathLifetime
-  return fresh && typeof path === 'string' && isLocalPath(path) ? path : fallback
+  if (opened === null) return noWish
+  const { p: path, m: maxAge, t: sealedAt } = opened.payload
+  if (typeof sealedAt !== 'number' || Date.now() - sealedAt >= returnPathLifetime) return noWish
+  return {
+    path: typeof path === 'string' && isLocalPath(path) ? path : null,
+    maxAge: typeof maxAge === 'number' ? maxAge : null
+  }
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Outcome } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
-import type { LoginOptions, SessionCredential } from '../../../types/sessions.js'
+import type { LoginOptions, ProviderLogin, SessionCredential } from '../../../types/sessions.js'
 import { AuthError, authFailure, internalError, refusal } from '../../errors.js'
 import { publish, requestFields } from '../../events/events.js'
 import { absent, authenticated, invalid, unavailableOr } from '../../kit/outcome.js'
@@ -78,6 +78,7 @@ export class SessionManager {
   readonly #read: ReturnType<typeof createReader>
   readonly #cookies: CookieCache
   readonly #current = new WeakMap<FastifyRequest, CurrentSession>()
+  readonly #providers = new WeakMap<FastifyRequest, ProviderLogin>()
 
   constructor (scheme: string, settings: SessionSettings, { seal, liveness }: SessionManagerParts) {
     this.cookie = new SessionCookie(settings)
@@ -118,8 +119,8 @@ export class SessionManager {
    */
   async login (request: FastifyRequest, reply: FastifyReply, { principal, options }: LoginRequest): Promise<void> {
     const carried = this.#carried(request)
-    const session = this.#newSession(principalFrom(principal, this.#scheme), options, onlyOne(carried))
-    const line = this.#boundedLine(session)
+    const begun = this.#newSession(principalFrom(principal, this.#scheme), options, onlyOne(carried))
+    const { session, line } = this.#withProvider(begun, this.#providers.get(request) ?? begun.provider)
     await this.#liveness.begin(session, { address: request.ip ?? '', userAgent: request.headers['user-agent'] ?? '' })
     try {
       const wasAlive = await this.#end(request, carried)
@@ -143,6 +144,16 @@ export class SessionManager {
     for (const session of carried) publish('logout', this.#eventOf(request, session))
   }
 
+  /** Keeps the provider in the session that `login` begins for this request. */
+  noteProvider (request: FastifyRequest, provider: ProviderLogin): void {
+    this.#providers.set(request, provider)
+  }
+
+  /** Returns the provider of the session that the request carries, or `null`. */
+  providerOf (request: FastifyRequest): ProviderLogin | null {
+    return onlyOne(this.#carried(request))?.provider ?? null
+  }
+
   /** Writes the cookie that is due. Returns a promise only if the store must be queried. */
   finish (request: FastifyRequest, reply: FastifyReply): void | Promise<void> {
     const current = this.#current.get(request)
@@ -162,7 +173,8 @@ export class SessionManager {
   }
 
   #newSession (
-    principal: Principal, { data, keep = false, renew = false }: LoginOptions, carried: Session | null
+    principal: Principal, { data, keep = false, renew = false, authenticatedAt: proved }: LoginOptions,
+    carried: Session | null
   ): Session {
     const { expiry } = this.#settings
     if (keep && expiry.kept === null) {
@@ -174,18 +186,36 @@ export class SessionManager {
     const fresh = { secret, id: idOf(secret), principal, begunAt, seenAt: Date.now() }
     if (!renew) {
       const endsAt = begunAt + lifetimeOf(expiry, keep).absolute
-      return { ...fresh, authenticatedAt: begunAt, endsAt, kept: keep, data: checkedData(data ?? {}) }
+      const provedAt = proved === undefined ? begunAt : proved?.getTime() ?? null
+      const authenticatedAt = provedAt === null ? null : Math.min(provedAt, begunAt)
+      const times = { authenticatedAt, createdAt: begunAt, endsAt }
+      return { ...fresh, ...times, kept: keep, data: checkedData(data ?? {}), provider: null }
+    }
+    if (proved !== undefined) {
+      throw internalError('a renewed session keeps its authenticatedAt: leave the option out, or log in without renew')
     }
     if (carried === null || endOf(expiry, carried) <= Date.now()) throw this.#nothingToRenew()
     if (carried.principal.id !== principal.id || carried.principal.realm !== principal.realm) {
       throw internalError('a session is renewed for its own principal: log in without renew for another')
     }
-    const { authenticatedAt, endsAt, kept } = carried
-    return { ...fresh, authenticatedAt, endsAt, kept, data: data === undefined ? carried.data : checkedData(data) }
+    const { authenticatedAt, createdAt, endsAt, kept, provider } = carried
+    const times = { authenticatedAt, createdAt, endsAt }
+    return { ...fresh, ...times, kept, data: data === undefined ? carried.data : checkedData(data), provider }
   }
 
   #nothingToRenew (): AuthError {
     return refusal(authFailure('AUTH_REQUIRED', this.#scheme, 'there is no live session to renew'))
+  }
+
+  /** Adds a provider to a new session, without its ID token if the cookie has no room for that. */
+  #withProvider (
+    begun: Session, provider: ProviderLogin | null
+  ): { readonly session: Session, readonly line: string } {
+    const session = { ...begun, provider }
+    if (provider === null || provider.idToken === null || this.cookie.fits(this.#sealed(session))) {
+      return { session, line: this.#boundedLine(session) }
+    }
+    return this.#withProvider(begun, { ...provider, idToken: null })
   }
 
   #boundedLine (session: Session): string {
@@ -216,7 +246,7 @@ export class SessionManager {
     const current: CurrentSession = { outcome: absent, session, due, isChanged: false, begun: null }
     current.outcome = authenticated(session.principal, {
       credential: new SessionHandle(session, data => this.#update(request, current, data)),
-      authenticatedAt: new Date(session.authenticatedAt),
+      authenticatedAt: session.authenticatedAt === null ? null : new Date(session.authenticatedAt),
       expiresAt: new Date(endOf(expiry, session)),
       onRevoked: ended => this.#liveness.watch(session, ended),
       recheck: () => this.#recheck(request, current, session)

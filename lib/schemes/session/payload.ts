@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import type { Principal } from '../../../types/principal.js'
+import type { ProviderLogin } from '../../../types/sessions.js'
 import { principalFrom } from '../../kit/principal.js'
 import { jsonObject } from '../../util/json.js'
 import { deepFreeze, isPlainObject, ownFields } from '../../util/objects.js'
@@ -11,7 +12,10 @@ export interface Session {
   /** {@link idOf} the secret, by which a session is listed and ended. */
   readonly id: string
   readonly principal: Principal
-  readonly authenticatedAt: number
+  /** The time at which the person proved who they are; `null` if it is unknown. */
+  readonly authenticatedAt: number | null
+  /** The time of the login. */
+  readonly createdAt: number
   /** The time of the login, or of the last renewal. */
   readonly begunAt: number
   /** The time at which the cookie was last written. */
@@ -21,6 +25,8 @@ export interface Session {
   /** True if the session was begun with `keep`: its cookie survives the closing of the browser. */
   readonly kept: boolean
   readonly data: Readonly<Record<string, unknown>>
+  /** The provider at which the person has to be logged out too, or `null`. */
+  readonly provider: ProviderLogin | null
 }
 
 const version = 1
@@ -53,10 +59,12 @@ export function pack (session: Session, holdsAuthority: boolean): Readonly<Recor
     ...unlessEmpty('m', jsonObject(more, 'principal')),
     ...unlessEmpty('d', session.data),
     a: session.authenticatedAt,
-    ...(session.begunAt === session.authenticatedAt ? {} : { b: session.begunAt }),
+    ...(session.createdAt === session.authenticatedAt ? {} : { t: session.createdAt }),
+    ...(session.begunAt === session.createdAt ? {} : { b: session.begunAt }),
     l: session.seenAt,
     e: session.endsAt,
-    ...(session.kept ? { k: 1 } : {})
+    ...(session.kept ? { k: 1 } : {}),
+    ...(session.provider === null ? {} : { p: session.provider })
   }
 }
 
@@ -72,15 +80,17 @@ const empty: Readonly<Record<string, unknown>> = Object.freeze({})
  */
 export function unpack (payload: Readonly<Record<string, unknown>>, holdsAuthority: boolean): Session | null {
   const fields = ownFields(payload)
-  const { v, s, r, i, a, b = a, l, e, k, m = empty, d = empty } = fields
+  const { v, s, r, i, a, t = a, b = t, l, e, k, m = empty, d = empty, p = null } = fields
   const scopes = holdsAuthority ? names(fields['c']) : []
   const roles = holdsAuthority ? names(fields['o']) : []
   if (v !== version || typeof s !== 'string' || typeof r !== 'string' || typeof i !== 'string' || i === '') return null
-  if (typeof a !== 'number' || typeof b !== 'number' || typeof l !== 'number' || typeof e !== 'number') return null
+  if ((typeof a !== 'number' && a !== null) || typeof t !== 'number' || typeof b !== 'number') return null
+  if (typeof l !== 'number' || typeof e !== 'number') return null
   if (!isPlainObject(m) || !isPlainObject(d)) return null
   const principal = principalFrom({ ...deepFreeze(m), realm: r, id: i, scopes, roles }, r)
-  const times = { authenticatedAt: a, begunAt: b, seenAt: l, endsAt: e }
-  return { secret: s, id: idOf(s), principal, ...times, kept: k === 1, data: deepFreeze(d) }
+  const times = { authenticatedAt: a, createdAt: t, begunAt: b, seenAt: l, endsAt: e }
+  const provider = p as ProviderLogin | null
+  return { secret: s, id: idOf(s), principal, ...times, kept: k === 1, data: deepFreeze(d), provider }
 }
 
 function names (value: unknown): readonly string[] {

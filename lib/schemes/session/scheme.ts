@@ -2,7 +2,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../../types/error.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
-import type { LoginOptions, SessionCredential, SessionFeature } from '../../../types/sessions.js'
+import type {
+  LoginOptions, LoginWish, ProviderLogin, SessionCredential, SessionFeature
+} from '../../../types/sessions.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { misconfigured } from '../../errors.js'
 import { noteSecret } from '../../secrets/secret-uses.js'
@@ -10,7 +12,7 @@ import { report } from '../../util/reports.js'
 import { onSendHook } from '../../util/response.js'
 import type { Liveness } from './liveness.js'
 import { localSessionsOf } from './local-sessions.js'
-import { LoginRedirect, openReturnPath } from './login-redirect.js'
+import { LoginRedirect, openLoginWish } from './login-redirect.js'
 import { SessionManager } from './manager.js'
 import { parseSessionOptions, type SessionOptions, type SessionSettings } from './options.js'
 import { createSeals, deriveKeys } from './seal.js'
@@ -74,11 +76,15 @@ async function createSession (app: FastifyInstance, name: string, { settings, li
     // the keys of all session schemes are derived from their secrets with the name of the scheme
     noteSecret(app, { purpose: 'sessions', path: `schemes.${name}.secret` }, secret)
   }
-  const seals = await createSeals(app, name, settings.secrets)
-  const manager = new SessionManager(name, settings, { seal: seals.cookie, liveness })
+  const keysFor = (purpose: string) => deriveKeys(settings.secrets, purpose, name)
+  const [cookieSeal, returnPathSeal] = await createSeals(app, name, [
+    { name: `gatehouse session ${name}`, keys: keysFor('session cookie') },
+    { name: `gatehouse return path ${name}`, keys: keysFor('return path') }
+  ])
+  const manager = new SessionManager(name, settings, { seal: cookieSeal, liveness })
   const redirect = loginPath === null
     ? null
-    : new LoginRedirect(loginPath, { scheme: name, cookie: manager.cookie, seal: seals.returnPath })
+    : new LoginRedirect(loginPath, { scheme: name, cookie: manager.cookie, seal: returnPathSeal })
   app.addHook('onSend', onSendHook((request, reply) => manager.finish(request, reply)))
   app.addHook('onClose', async () => { liveness.close() })
   const scheme: Scheme = Object.freeze({
@@ -98,10 +104,14 @@ async function createSession (app: FastifyInstance, name: string, { settings, li
     logout: (request: FastifyRequest, reply: FastifyReply) => manager.logout(request, reply),
     of: (owner: StoreOwner) => liveness.of(owner),
     ofAnyOwner: () => liveness.ofAnyOwner(),
-    returnTo: (request: FastifyRequest, fallback: string) => openReturnPath(seals.returnPath, request, fallback),
-    askToLogin: (request: FastifyRequest, reply: FastifyReply, path: string) =>
-      redirect?.redirect(request, reply, path) ?? false,
-    deriveKeys: (purpose: string) => deriveKeys(settings.secrets, purpose, name),
+    returnTo: (request: FastifyRequest, fallback: string) => openLoginWish(returnPathSeal, request).path ?? fallback,
+    wishOf: (request: FastifyRequest) => openLoginWish(returnPathSeal, request),
+    askToLogin: (request: FastifyRequest, reply: FastifyReply, wish: LoginWish) =>
+      redirect?.redirect(request, reply, wish) ?? false,
+    deriveKeys: keysFor,
+    cookie: manager.cookie,
+    noteProvider: (request: FastifyRequest, provider: ProviderLogin) => { manager.noteProvider(request, provider) },
+    providerOf: (request: FastifyRequest) => manager.providerOf(request),
     ...loginPath === null ? {} : { loginPath }
   })
   return { scheme, features: { sessions } }

@@ -20,10 +20,12 @@ export interface Seal {
   open (text: string): Opened | null
 }
 
-/** The two seals of a scheme. Each has its own keys, so that a text of one never opens as the other. */
-export interface Seals {
-  readonly cookie: Seal
-  readonly returnPath: Seal
+/** One of several seals. Each has its own keys, so that a text of one never opens as another. */
+export interface SealOptions {
+  /** Differs from those of all other seals in the application. */
+  readonly name: string
+  /** The newest first: it seals, all of them open. */
+  readonly keys: readonly Uint8Array[]
 }
 
 /**
@@ -33,25 +35,23 @@ export interface Seals {
 const engineExpiry = 3_000_000_000
 
 /**
- * Creates the seals of a scheme with `@fastify/secure-session`, registered in a child context, where its decorators do
- * not conflict and its hooks run for no route. Its texts are padded base64, which Node decodes leniently; here each
- * payload has exactly one valid text.
+ * Creates seals with `@fastify/secure-session`, registered in a child context, where its decorators do not conflict and
+ * its hooks run for no route. Its texts are padded base64, which Node decodes leniently; here each payload has exactly
+ * one valid text.
+ * @param scheme the scheme whose secrets the keys are derived from, for messages.
  */
-export async function createSeals (
-  app: FastifyInstance, scheme: string, secrets: readonly Uint8Array[]
-): Promise<Seals> {
-  const names = { cookie: `gatehouse session ${scheme}`, returnPath: `gatehouse return path ${scheme}` }
-  const keysFor = (purpose: string): Buffer[] => [...deriveKeys(secrets, purpose, scheme)]
+export async function createSeals<const S extends readonly SealOptions[]> (
+  app: FastifyInstance, scheme: string, seals: S
+): Promise<{ readonly [I in keyof S]: Seal }> {
   const secureSession = loadEngine(scheme)
   let engine = app
   await app.register(async child => {
-    await child.register(secureSession, [
-      { sessionName: names.cookie, key: keysFor('session cookie'), expiry: engineExpiry },
-      { sessionName: names.returnPath, key: keysFor('return path'), expiry: engineExpiry }
-    ])
+    await child.register(secureSession, seals.map(({ name, keys }) => (
+      { sessionName: name, key: keys.map(key => Buffer.from(key)), expiry: engineExpiry }
+    )))
     engine = child
   })
-  return { cookie: createSeal(engine, names.cookie), returnPath: createSeal(engine, names.returnPath) }
+  return seals.map(({ name }) => createSeal(engine, name)) as { readonly [I in keyof S]: Seal }
 }
 
 /**

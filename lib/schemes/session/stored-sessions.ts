@@ -210,14 +210,14 @@ function namesOf (scheme: string): Names {
 
 /** Returns the entry of a new session. Its secret is not stored. */
 function entryOf (names: Names, session: Session, context: LoginContext): StoreEntry {
-  const { id, principal, authenticatedAt, seenAt, endsAt, kept } = session
+  const { id, principal, createdAt, seenAt, endsAt, kept } = session
   const address = context.address.slice(0, maxLength.address)
   const userAgent = context.userAgent.slice(0, maxLength.userAgent)
   return {
     kind,
     id: names.id(id),
     owner: names.owner(principal),
-    value: { created: authenticatedAt, seen: seenAt, kept, address, userAgent },
+    value: { created: createdAt, seen: seenAt, kept, address, userAgent },
     expiresAt: new Date(endsAt)
   }
 }
@@ -232,7 +232,7 @@ function withLastUse (record: StoreRecord, now: number): StoreRecord | null {
 function recordOf (names: Names, expiry: Expiry, { id, owner, value, expiresAt }: StoreRecord): SessionRecord | null {
   const created = Number(value['created'])
   const seen = Number(value['seen'])
-  const times = { endsAt: Number(expiresAt), authenticatedAt: created, kept: value['kept'] === true }
+  const times = { endsAt: Number(expiresAt), createdAt: created, kept: value['kept'] === true }
   // the last use may be later than the one that was written
   if (owner === null || endOf(expiry, { ...times, seenAt: seen + useIntervalMs }) <= Date.now()) return null
   return Object.freeze({

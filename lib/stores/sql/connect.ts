@@ -7,7 +7,7 @@ import type Libsql from 'libsql'
 import type pg from 'pg'
 import type { PoolClient } from 'pg'
 import { isError, misconfigured } from '../../errors.js'
-import { loadPeer } from '../errors.js'
+import { loadPeer } from '../../util/load-peer.js'
 import type { AnyKysely, ParsedOptions } from './options.js'
 
 /** A database, whose connections are opened when they are needed. */

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import Fastify from 'fastify'
 import t from 'tap'
 import gatehouse, { apiKey, session } from '../../../lib/index.js'
-import { createSeals } from '../../../lib/schemes/session/seal.js'
+import { createSeals, deriveKeys } from '../../../lib/schemes/session/seal.js'
 import { memoryStore } from '../../../lib/stores/memory/memory.js'
 import { alice, house } from './app.js'
 import { clock, secret } from './bare-app.js'
@@ -263,11 +263,12 @@ t.test('keeps no secret in the store: even with the sealing secret no cookie can
   t.equal(await status(cookie), 200)
   const text = JSON.stringify(entries)
   t.ok(text.includes(id))
-  const seals = await createSeals(Fastify(), 'web', [Buffer.from(key)])
-  const payload = seals.cookie.open(cookie.slice('__Host-web='.length))?.payload ?? {}
+  const keys = deriveKeys([Buffer.from(key)], 'session cookie', 'web')
+  const [seal] = await createSeals(Fastify(), 'web', [{ name: 'cookie', keys }])
+  const payload = seal.open(cookie.slice('__Host-web='.length))?.payload ?? {}
   t.notOk(text.includes(String(payload['s'])))
-  t.equal(await status(`__Host-web=${seals.cookie.seal(payload)}`), 200, 'a cookie is made like this')
-  t.equal(await status(`__Host-web=${seals.cookie.seal({ ...payload, s: id })}`), 401)
+  t.equal(await status(`__Host-web=${seal.seal(payload)}`), 200, 'a cookie is made like this')
+  t.equal(await status(`__Host-web=${seal.seal({ ...payload, s: id })}`), 401)
 })
 
 t.test('explains that listing requires a store and a session scheme', async t => {

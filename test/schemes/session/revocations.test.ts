@@ -11,11 +11,13 @@ function sessionOf (id: string, owner: string, begunAt: number, endsAt = begunAt
     id,
     principal: { realm: 'web', id: owner, scopes: [], roles: [] },
     authenticatedAt: begunAt,
+    createdAt: begunAt,
     begunAt,
     seenAt: begunAt,
     endsAt,
     kept: false,
-    data: {}
+    data: {},
+    provider: null
   }
 }
 
