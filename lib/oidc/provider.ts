@@ -1,0 +1,266 @@
+import type {
+  ClientAuth, Configuration, ServerMetadata, TokenEndpointResponse, TokenEndpointResponseHelpers
+} from 'openid-client'
+import type { OidcTokens } from '../../types/oidc.js'
+import { isError } from '../errors.js'
+import { elapsed, type Elapsed } from '../jose/remote/elapsed.js'
+import { sourceUrl } from '../jose/remote/fetch-json.js'
+import { loadPeer } from '../util/load-peer.js'
+import { LoginError } from './errors.js'
+import type { ProviderSettings } from './options.js'
+import { createFetch, ProviderDown } from './provider-fetch.js'
+import type { Try } from './tries.js'
+
+/** Milliseconds for which metadata is used before it is fetched again beside the logins. */
+const metadataFreshness = 3_600_000
+
+/** The pause after a failed discovery, in milliseconds. It doubles each time. */
+const firstPause = 1_000
+const longestPause = 30_000
+
+/** Characters of the URL of a logout. Without the ID token, it is far below. */
+const maxLogoutUrl = 4_000
+
+/** The configuration of `openid-client`, with the endpoints that were checked. */
+interface Known {
+  readonly configuration: Configuration
+  readonly age: Elapsed
+}
+
+export type Claims = Readonly<Record<string, unknown>>
+
+/** What a provider has said of a person. */
+export interface Redeemed {
+  readonly tokens: OidcTokens
+  /** The claims of the ID token; none for a provider without OpenID. */
+  readonly claims: Claims
+}
+
+/**
+ * One provider, by `openid-client`. Its metadata is fetched at the first login, and again after an hour, while logins
+ * go on with what is known. After a failure the next discovery waits, and so does nobody else.
+ */
+export class Provider {
+  readonly #settings: ProviderSettings
+  readonly #client: typeof import('openid-client')
+  readonly #fetch: ReturnType<typeof createFetch>
+  readonly #running = new Set<AbortController>()
+  #known: Known | null = null
+  #discovering: Promise<Configuration> | null = null
+  /** The time since the last discovery, if it failed. */
+  #sinceFailure: Elapsed | null = null
+  #failures = 0
+
+  /** @throws {AuthError} `AUTH_MISCONFIGURED` if `openid-client` is not installed. */
+  constructor (settings: ProviderSettings) {
+    this.#settings = settings
+    this.#client = loadPeer('openid-client', 'oidcLogin') as typeof import('openid-client')
+    this.#fetch = createFetch(settings, this.#running)
+    const { endpoints } = settings
+    if (endpoints !== null) this.#known = { configuration: this.#configure(endpoints), age: () => 0 }
+  }
+
+  /** Aborts all requests. */
+  close (): void {
+    for (const abort of this.#running) abort.abort()
+  }
+
+  /**
+   * Returns the URL of the authorization request of a login.
+   * @throws {LoginError} if the provider is unavailable.
+   */
+  async authorizationUrl ({ state, nonce, verifier, maxAge }: Try): Promise<string> {
+    const { scope, parameters, redirectUri, endpoints } = this.#settings
+    const configuration = await this.#configuration()
+    return this.#client.buildAuthorizationUrl(configuration, {
+      ...parameters,
+      response_type: 'code',
+      redirect_uri: redirectUri,
+      state,
+      code_challenge: await this.#client.calculatePKCECodeChallenge(verifier),
+      code_challenge_method: 'S256',
+      ...scope === null ? {} : { scope },
+      ...endpoints === null ? { nonce } : {},
+      ...maxAge === null ? {} : { max_age: String(maxAge) }
+    }).href
+  }
+
+  /**
+   * Checks the answer of the provider (state, issuer), redeems the code, and verifies the ID token.
+   * @param query the query of the callback.
+   * @throws {LoginError}
+   */
+  async redeem (query: URLSearchParams, { state, nonce, verifier }: Try): Promise<Redeemed> {
+    const { redirectUri, endpoints, clientSecret } = this.#settings
+    const configuration = await this.#configuration()
+    // an issuer is not known of a provider without OpenID; its redirect URI is its own
+    if (endpoints !== null) query.delete('iss')
+    const checks = {
+      expectedState: state,
+      pkceCodeVerifier: verifier,
+      ...endpoints === null ? { expectedNonce: nonce, idTokenExpected: true } : {}
+    }
+    try {
+      const answer = await this.#client.authorizationCodeGrant(
+        configuration, new URL(`?${query.toString()}`, redirectUri), checks
+      )
+      return { tokens: tokensOf(answer), claims: Object.freeze({ ...answer.claims() }) }
+    } catch (error) {
+      const secrets = [query.get('code'), state, nonce, verifier, clientSecret].flatMap(each => each || [])
+      throw this.#refused(error, secrets)
+    }
+  }
+
+  /** Returns the URL that ends the session at the provider; `null` if it has none, or does not answer. */
+  async logoutUrl (idToken: string | null, backTo: string): Promise<string | null> {
+    const configuration = await this.#configuration()
+    const { end_session_endpoint: endpoint } = configuration.serverMetadata()
+    if (endpoint === undefined || !(sourceUrl(endpoint, this.#settings.insecureHosts) instanceof URL)) return null
+    const build = (hint: object): string => this.#client.buildEndSessionUrl(configuration, {
+      ...hint, post_logout_redirect_uri: backTo
+    }).href
+    const url = build(idToken === null ? {} : { id_token_hint: idToken })
+    return url.length <= maxLogoutUrl ? url : build({})
+  }
+
+  /** Returns the configuration, which is discovered by the first call and fetched again beside later ones. */
+  async #configuration (): Promise<Configuration> {
+    const known = this.#known
+    if (known === null) return await this.#discover()
+    if (known.age() >= metadataFreshness && this.#pause() === 0) this.#discover().catch(() => {})
+    return known.configuration
+  }
+
+  /** Returns the milliseconds before the next discovery after a failure; 0 if there is no need to wait. */
+  #pause (): number {
+    if (this.#sinceFailure === null) return 0
+    const pause = Math.min(firstPause * 2 ** (this.#failures - 1), longestPause)
+    return Math.max(0, pause - this.#sinceFailure())
+  }
+
+  async #discover (): Promise<Configuration> {
+    const pause = this.#pause()
+    if (pause > 0) {
+      const retryAfter = Math.ceil(pause / 1000)
+      throw new LoginError('unavailable', 'the metadata of the provider could not be fetched a moment ago', {
+        retryAfter
+      })
+    }
+    this.#discovering ??= this.#fetchMetadata().finally(() => { this.#discovering = null })
+    return await this.#discovering
+  }
+
+  /** Runs the discovery. Signatures of ID tokens are verified too, which the library leaves to TLS otherwise. */
+  async #fetchMetadata (): Promise<Configuration> {
+    const { place, clientId } = this.#settings
+    const { discovery, customFetch, allowInsecureRequests, enableNonRepudiationChecks } = this.#client
+    try {
+      const configuration = await discovery(place, clientId, {}, this.#clientAuth(), {
+        // the fetch allows plain http for some hosts only
+        [customFetch]: this.#fetch, execute: [allowInsecureRequests, enableNonRepudiationChecks]
+      })
+      this.#checkMetadata(configuration.serverMetadata())
+      this.#known = { configuration, age: elapsed() }
+      this.#sinceFailure = null
+      this.#failures = 0
+      return configuration
+    } catch (error) {
+      this.#sinceFailure = elapsed()
+      this.#failures++
+      throw new LoginError('unavailable', `the metadata of the provider: ${describe(error)}`, {
+        retryAfter: Math.ceil(this.#pause() / 1000)
+      })
+    }
+  }
+
+  /** Checks the URLs that a login needs, as the library accepts plain http to every host. */
+  #checkMetadata (metadata: ServerMetadata): void {
+    for (const name of ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const) {
+      const url = metadata[name]
+      const fault = url === undefined ? 'is missing' : sourceUrl(url, this.#settings.insecureHosts)
+      if (typeof fault === 'string') throw new ProviderDown(`${name} ${fault}`)
+    }
+  }
+
+  #configure (endpoints: NonNullable<ProviderSettings['endpoints']>): Configuration {
+    const metadata = {
+      issuer: this.#settings.place.origin,
+      authorization_endpoint: endpoints.authorize,
+      token_endpoint: endpoints.token
+    }
+    const configuration = new this.#client.Configuration(metadata, this.#settings.clientId, {}, this.#clientAuth())
+    configuration[this.#client.customFetch] = this.#fetch
+    this.#client.allowInsecureRequests(configuration)
+    return configuration
+  }
+
+  /** Returns the way in which the client authenticates, which the metadata may decide. */
+  #clientAuth (): ClientAuth {
+    const { clientSecret, clientAuthentication, endpoints } = this.#settings
+    if (clientSecret === null) return this.#client.None()
+    const basic = this.#client.ClientSecretBasic(clientSecret)
+    const post = this.#client.ClientSecretPost(clientSecret)
+    return (server, ...request) => {
+      const listed = server.token_endpoint_auth_methods_supported ?? (endpoints === null ? [] : ['client_secret_post'])
+      const postOnly = listed.includes('client_secret_post') && !listed.includes('client_secret_basic')
+      const chosen = clientAuthentication ?? (postOnly ? 'post' : 'basic')
+      return (chosen === 'post' ? post : basic)(server, ...request)
+    }
+  }
+
+  /** Converts what the library threw. Texts of the provider are quoted without secrets. */
+  #refused (error: unknown, secrets: readonly string[]): LoginError {
+    const { AuthorizationResponseError, ResponseBodyError, ClientError } = this.#client
+    const down = downOf(error)
+    if (down !== null) return new LoginError('unavailable', down.message)
+    if (error instanceof AuthorizationResponseError) {
+      const kind = unavailableErrors.has(error.error) ? 'unavailable' : 'again'
+      return new LoginError(kind, `the provider answered ${quote(error, secrets)}`)
+    }
+    if (error instanceof ResponseBodyError) {
+      const reason = `the token endpoint answered ${quote(error, secrets)}`
+      if (badCodes.has(error.error)) return new LoginError('again', reason)
+      if (unavailableErrors.has(error.error)) return new LoginError('unavailable', reason)
+      return new LoginError('unavailable', `${reason}. ${hint}`, { isMisconfigured: true })
+    }
+    if (error instanceof ClientError) return new LoginError('again', `the answer was refused: ${describe(error)}`)
+    return new LoginError('again', 'the answer of the provider could not be processed', { cause: error })
+  }
+}
+
+/** Errors of a provider that cannot answer now (RFC 6749, 4.1.2.1). */
+const unavailableErrors: ReadonlySet<string> = new Set(['server_error', 'temporarily_unavailable'])
+
+/** Errors of a code that is wrong, used or expired: RFC 6749's, and GitHub's. */
+const badCodes: ReadonlySet<string> = new Set(['invalid_grant', 'bad_verification_code'])
+
+const hint = 'Check clientId, clientSecret, clientAuthentication and redirectUri'
+
+/** Quotes an error of the provider, in at most 200 characters. */
+function quote (
+  { error, error_description: description = '' }: { readonly error: string, readonly error_description?: string },
+  secrets: readonly string[]
+): string {
+  const whole = description === '' ? error : `${error}: ${description}`
+  return secrets.reduce((text, secret) => text.replaceAll(secret, '…'), whole).slice(0, 200)
+}
+
+/** Describes an error of the library with its cause, whose messages are constant. */
+function describe (error: unknown): string {
+  const messages = causesOf(error).map(({ message }) => message)
+  return downOf(error)?.message ?? [...new Set(messages.slice(0, 2))].join(': ').slice(0, 200)
+}
+
+/** Returns the {@link ProviderDown} in an error's chain of causes, or `null`. */
+function downOf (error: unknown): ProviderDown | null {
+  return causesOf(error).find(each => each instanceof ProviderDown) ?? null
+}
+
+/** Returns an error and its causes. */
+function causesOf (error: unknown): readonly Error[] {
+  return isError(error) ? [error, ...causesOf(error.cause)] : []
+}
+
+function tokensOf (answer: TokenEndpointResponse & TokenEndpointResponseHelpers): OidcTokens {
+  return Object.freeze({ ...answer })
+}
