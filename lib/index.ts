@@ -1,6 +1,6 @@
 export { plugin as default } from './plugin.js'
 export { AuthError } from './errors.js'
-export { redactRequest, type RedactOptions } from './guard/redact.js'
+export { redactRequest } from './guard/redact.js'
 export { secretsFromEnvironment, type SecretPurpose, type SecretsOf } from './secrets/environment.js'
 
 // Schemes
@@ -9,8 +9,7 @@ export { apiKeyRoutes } from './schemes/api-key/routes.js'
 export type { ApiKeyRoutesOptions } from './schemes/api-key/routes-options.js'
 export { basic, type BasicOptions } from './schemes/basic/scheme.js'
 export {
-  jwt, type Algorithm, type ClaimNames, type Claims, type IssuerResolver, type JoseHeader, type Jwk, type JwtCredential,
-  type JwtIssuer, type JwtOptions, type KeyMaterial, type KeyResolver, type ResourceOptions
+  jwt, type Claims, type Jwk, type JwtCredential, type JwtIssuer, type JwtOptions
 } from './schemes/jwt/scheme.js'
 export { session, type SessionCredential, type SessionOptions } from './schemes/session/scheme.js'
 
@@ -19,44 +18,36 @@ export { memoryStore } from './stores/memory/memory.js'
 export { withDeadline } from './stores/deadline.js'
 export { StoreUnavailable } from './stores/errors.js'
 export type {
-  JsonObject, JsonValue, Store, StoreChange, StoreCount, StoreEntry, StoreIncrement, StoreOwner, StoreRecord
+  JsonObject, Store, StoreChange, StoreCount, StoreEntry, StoreIncrement, StoreOwner, StoreRecord
 } from '../types/store.js'
 
 // For schemes of one's own
-export {
-  absent, authenticated, crossSite, expired, foreign, invalid, limited, unavailable, type AuthenticatedDetails
-} from './kit/outcome.js'
+export { absent, authenticated, crossSite, expired, foreign, invalid, limited, unavailable } from './kit/outcome.js'
 export { read, type Reading } from './kit/read-credential.js'
 export type { Challenge } from '../types/challenge.js'
 export type { CredentialSource } from '../types/credential-source.js'
-export type { Features } from '../types/features.js'
 export type { Outcome } from '../types/outcome.js'
 export type { OpenApiSecurityScheme } from '../types/openapi.js'
 export type { Scheme, SchemeContext, SchemeFactory } from '../types/scheme.js'
 
 // The application: options, routes, requests, calls
 export type { ApiKeyCredential, ApiKeyInput, ApiKeyRecord, NewApiKey } from '../types/api-keys.js'
-export type { AuditPolicy, AuditRow } from '../types/audit.js'
-export type { DoctorOptions, Finding, FindingId } from '../types/doctor.js'
+export type { AuditRow } from '../types/audit.js'
+export type { Finding } from '../types/doctor.js'
 export type { Duration } from '../types/duration.js'
 export type { AuthErrorCode, AuthFailure } from '../types/error.js'
 export type { GatehouseEvents } from '../types/events.js'
-export type { LogoutOptions } from '../types/fastify.js'
-export type {
-  GrantedTokens, GrantOptions, GrantRecord, IssueOptions, OwnerGrants, PublicJwkSet, RefreshOptions
-} from '../types/features.js'
-export type { Gatehouse, GuardHook } from '../types/gatehouse.js'
-export type { LimitsOptions, RateLimitRule, RateLimitWindows, RouteRateLimit } from '../types/limits.js'
-export type {
-  AnyPrincipal, CredentialOf, PlanName, PrincipalOf, RoleName, SchemeName, SchemesOf, ScopeName
-} from '../types/names.js'
+// the declarations of Fastify's types
+export type {} from '../types/fastify.js'
+export type { GrantedTokens, GrantRecord, OwnerGrants, PublicJwkSet } from '../types/features.js'
+export type { Gatehouse } from '../types/gatehouse.js'
+export type { AnyPrincipal, PlanName, PrincipalOf, RoleName, SchemeName, SchemesOf, ScopeName } from '../types/names.js'
 export type { ErrorWriter, GatehouseOptions } from '../types/options.js'
 export type { Principal, PrincipalFrom, PrincipalInput } from '../types/principal.js'
-export type { Load, LoadContext } from '../types/scheme.js'
+export type { Load } from '../types/scheme.js'
 // The interfaces that an application fills: TypeScript merges declarations of this module only with what a star
 // exports.
 export type * from '../types/registry.js'
-export type { AuthEntry, PrincipalFor, RequestAuth } from '../types/request-auth.js'
-export type { GroupAuth, GuardAuth, RouteAuth } from '../types/route-auth.js'
-
-export type { LoginOptions, SessionRecord } from '../types/sessions.js'
+export type { AuthEntry, RequestAuth } from '../types/request-auth.js'
+export type { GroupAuth, RouteAuth } from '../types/route-auth.js'
+export type { SessionRecord } from '../types/sessions.js'

@@ -1,5 +1,6 @@
 import Fastify from 'fastify'
-import authPlugin, { basic, type LimitsOptions } from '../../lib/index.js'
+import authPlugin, { basic } from '../../lib/index.js'
+import type { LimitsOptions } from '../../types/limits.js'
 import type { Flood, Section } from './flood.js'
 
 /** An address for each number: IPv4, and every second one an IPv6 /64. */

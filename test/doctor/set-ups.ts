@@ -1,10 +1,11 @@
 import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
 import gatehouse, {
-  apiKey, basic, jwt, memoryStore, session, type FindingId, type GatehouseOptions, type Store
+  apiKey, basic, jwt, memoryStore, session, type GatehouseOptions, type Store
 } from '../../lib/index.js'
 import { oauthServer } from '../../lib/oauth/index.js'
 import { passwords } from '../../lib/passwords/index.js'
 import { redactRequest } from '../../lib/guard/redact.js'
+import type { FindingId } from '../../types/doctor.js'
 import { pair, secretOf } from '../fixtures/tokens.js'
 
 /** One set-up of an application. */

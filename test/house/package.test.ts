@@ -109,6 +109,7 @@ const settings = {
     types: ['node'],
     strict: true,
     skipLibCheck: false,
+    declaration: true,
     rootDir: '.',
     outDir: 'out'
   }
@@ -132,6 +133,54 @@ t.test('an application compiles with skipLibCheck off, and typos in it do not', 
 
 t.test('an application compiles with TypeScript 5.9', async () => {
   await compile('typed-5.9', application, { version: 5.9 })
+})
+
+/** Exports what the compiler can name in a declaration only if this package exports its type. */
+const exported = `
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import authPlugin, {
+  apiKey, basic, jwt, memoryStore, read, session, withDeadline, type Principal, type SchemesOf
+} from 'fastify-gatehouse'
+
+export const store = withDeadline(memoryStore())
+export const schemes = {
+  service: apiKey({ verify: async (key: string) => key === 'k' ? { id: 'robot', desk: 4 } : null }),
+  managed: apiKey({ managed: { prefix: 'acme' } }),
+  user: jwt({ issuer: 'https://id.example.com', audience: 'api' }),
+  mapped: jwt({
+    issuer: 'https://id.example.com', audience: 'api', principal: claims => ({ id: String(claims.sub), team: 4 })
+  }),
+  web: session({ secret: 'x'.repeat(32) }),
+  ops: basic({ verify: async (name: string) => ({ id: name, ops: true }) })
+}
+
+declare module 'fastify-gatehouse' {
+  interface Schemes extends SchemesOf<typeof schemes> {}
+}
+
+export async function createApp () {
+  const app = Fastify()
+  await app.register(authPlugin, { schemes, default: 'user', store })
+  return app
+}
+
+export const api = (app: FastifyInstance) => app.gatehouse
+export const audit = (app: FastifyInstance) => app.gatehouse.audit()
+export const jwks = (app: FastifyInstance) => app.gatehouse.tokens.jwks()
+export const grant = (app: FastifyInstance, owner: Principal) => app.gatehouse.tokens.grant(owner)
+export const grants = (app: FastifyInstance, owner: Principal) => app.gatehouse.tokens.of(owner)
+export const listGrants = (app: FastifyInstance, owner: Principal) => app.gatehouse.tokens.of(owner).list()
+export const keys = (app: FastifyInstance, owner: Principal) => app.gatehouse.apiKeys.of(owner).list()
+export const newKey = (app: FastifyInstance, owner: Principal) => app.gatehouse.apiKeys.of(owner).create({ name: 'x' })
+export const sessions = (app: FastifyInstance, owner: Principal) => app.gatehouse.sessions.of(owner).list()
+export const caller = (request: FastifyRequest) => request.principal
+export const credential = (request: FastifyRequest) => request.auth.credential
+export const entry = (request: FastifyRequest) => request.auth.all.web
+export const key = (request: FastifyRequest) => read(request, 'header:x-key')
+`
+
+t.test('an application that exports what it makes gets declarations, with both compilers', async () => {
+  for (const version of [5.9, 7] as const) await compile(`declared-${version}`, exported, { version })
 })
 
 t.test('TypeScript output in CommonJS runs', async t => {

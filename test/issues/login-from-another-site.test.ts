@@ -1,6 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import authPlugin, { session, type LoginOptions } from '../../lib/index.js'
+import authPlugin, { session } from '../../lib/index.js'
+import type { LoginOptions } from '../../types/sessions.js'
 import { secret } from '../schemes/session/bare-app.js'
 
 /**

@@ -1,8 +1,9 @@
 import Fastify, { type FastifyServerOptions, type LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
-import plugin, { basic, type GatehouseOptions, type LimitsOptions, type Store } from '../../lib/index.js'
+import plugin, { basic, type GatehouseOptions, type Store } from '../../lib/index.js'
 import { StoreUnavailable } from '../../lib/stores/errors.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
+import type { LimitsOptions } from '../../types/limits.js'
 import { movableClock } from '../fixtures/clock.js'
 
 /** The clock of the process: nothing here waits for a timer. */

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { AuthError } from '../../lib/index.js'
-import type { LoadContext, Principal } from '../../lib/index.js'
+import { AuthError, type Principal } from '../../lib/index.js'
 import { hasPermission, parsePermissions } from '../../lib/policy/requirements.js'
+import type { LoadContext } from '../../types/scheme.js'
 import { as, believer, boot, group, route, says, stops, trio } from '../fixtures/policies.js'
 
 t.test('The list of scopes', async t => {

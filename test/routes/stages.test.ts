@@ -8,10 +8,10 @@ import gatehouse, {
   absent,
   authenticated,
   type GatehouseOptions,
-  type GuardAuth,
   type Principal,
   type Scheme
 } from '../../lib/index.js'
+import type { GuardAuth } from '../../types/route-auth.js'
 import { alice, counted, guarded, portOf, tokenScheme, wire, wrong } from '../fixtures/routes.js'
 
 const json = { 'content-type': 'application/json' }

@@ -17,17 +17,9 @@ import { createResource } from './resource.js'
 import { createTokens } from './service.js'
 import { joinIssuer } from './shared-issuer.js'
 
-export type { ClaimNames } from './claim-options.js'
-export type { ClaimsMapping, IssuerResolver, JwtCredential, JwtIssuer, JwtOptions } from './options.js'
-export type { SignOptions, TokenClaims } from './sign-options.js'
-export type { RefreshTokenOptions } from './refresh-options.js'
-export type { ResourceOptions } from './resource.js'
-export type { Algorithm } from '../../jose/algorithms.js'
+export type { JwtCredential, JwtIssuer, JwtOptions } from './options.js'
 export type { Claims } from '../../jose/claims.js'
-export type { JoseHeader } from '../../jose/jws.js'
-export type { JwkSet, StaticKeys } from '../../jose/keyring.js'
-export type { Jwk, KeyMaterial } from '../../jose/key-material.js'
-export type { KeyResolver } from '../../jose/keyring.js'
+export type { Jwk } from '../../jose/key-material.js'
 
 /**
  * Creates a scheme for JSON Web Tokens (RFC 7519, 8725, 9068). A token of another issuer, or a text that is not a JWT,

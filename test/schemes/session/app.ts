@@ -2,11 +2,11 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import gatehouse, {
   session,
   type GatehouseOptions,
-  type LoginOptions,
   type SessionOptions,
   type Store,
   type StoreOwner
 } from '../../../lib/index.js'
+import type { LoginOptions } from '../../../types/sessions.js'
 import { asker, secret } from './bare-app.js'
 
 export const alice: StoreOwner = { realm: 'web', id: 'alice' }

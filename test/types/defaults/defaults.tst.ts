@@ -1,8 +1,7 @@
 import Fastify, { type FastifyRequest } from 'fastify'
-import authPlugin, {
-  type GroupAuth, type PrincipalFor, type PrincipalOf, type Scheme, type SchemesOf
-} from 'fastify-gatehouse'
+import authPlugin, { type GroupAuth, type PrincipalOf, type Scheme, type SchemesOf } from 'fastify-gatehouse'
 import { describe, expect, test } from 'tstyche'
+import type { PrincipalFor } from '../../../types/request-auth.js'
 
 interface Person {
   readonly realm: string

@@ -1,11 +1,10 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
-import type {
-  AuditRow, AuthEntry, GrantRecord, PrincipalFor, PrincipalOf, RequestAuth, RouteAuth
-} from 'fastify-gatehouse'
+import type { AuditRow, AuthEntry, GrantRecord, PrincipalOf, RequestAuth, RouteAuth } from 'fastify-gatehouse'
 import { describe, expect, test } from 'tstyche'
 import type { AuthError } from '../../../lib/errors.js'
+import type { PrincipalFor } from '../../../types/request-auth.js'
 import type { WebPrincipal } from './application.js'
 
 const app = Fastify()
