@@ -3,6 +3,7 @@ import type { AuthFailure } from '../../types/error.js'
 import type { Authenticated, Invalid, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
 import { AuthError, authFailure, internalError } from '../errors.js'
+import { isAuthenticated } from '../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../kit/principal.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isNo, isObject, isThenable, isValidDate, ownField, property } from '../util/objects.js'
@@ -99,7 +100,7 @@ function tryAlternative (
     const step = judge(bound, answer)
     if (typeof step === 'string') missing = missing === 'foreign' ? missing : step
     else if (!isIdentity(step)) return step
-    else identities = [...identities, step]
+    else identities = identities.length === 0 ? [step] : [...identities, step]
   }
   return missing ?? { identities, failure: null }
 }
@@ -208,12 +209,17 @@ function toFaulty (bound: BoundScheme, cause: unknown): Faulty {
 const kinds: readonly unknown[] =
   ['authenticated', 'absent', 'foreign', 'invalid', 'unavailable', 'limited', 'cross-site']
 
+function isOutcome (outcome: unknown): outcome is Outcome {
+  return typeof outcome === 'object' && outcome !== null &&
+    (isAuthenticated(outcome) || kinds.includes(property(outcome, 'kind')))
+}
+
 /**
  * Checks the return value of a scheme, completes its principal, and adds the result of `load`.
  * @throws {AuthError} `AUTH_FAULT` for a value that is not an outcome.
  */
 function complete (bound: BoundScheme, outcome: Outcome, state: RequestState): Answer | Promise<Answer> {
-  if (typeof outcome !== 'object' || outcome === null || !kinds.includes(property(outcome, 'kind'))) {
+  if (!isOutcome(outcome)) {
     if (!isNo(outcome)) throw internalError(`the scheme '${bound.name}' returned no outcome`)
     const detail = `the scheme '${bound.name}' returned a falsy value instead of an outcome. Return ` +
       'invalid(reason), or absent if no credential was sent'
@@ -231,7 +237,7 @@ function complete (bound: BoundScheme, outcome: Outcome, state: RequestState): A
 /** Returns true if the outcome is complete and frozen, as those of the schemes of this plugin are. */
 function isComplete (outcome: Authenticated): boolean {
   const { principal, owner, authenticatedAt, expiresAt } = outcome
-  return outcomeFields.every(field => Object.hasOwn(outcome, field)) &&
+  return (isAuthenticated(outcome) || outcomeFields.every(field => Object.hasOwn(outcome, field))) &&
     isCompletePrincipal(principal) && (owner === null || isCompletePrincipal(owner)) &&
     isInstant(authenticatedAt) && isInstant(expiresAt)
 }

@@ -6,7 +6,6 @@ import type { Policy } from '../policy/policy.js'
 import { rateLimitFor, type RateLimit } from '../policy/rate-limit.js'
 import type { Permissions } from '../policy/requirements.js'
 import { ownField, property } from '../util/objects.js'
-import { noteReply } from '../util/response.js'
 import { authenticate, type Verdict } from './authenticate.js'
 import { checkFunctions, checkStatic } from './authorize.js'
 import { changesState, otherSite } from './cross-site.js'
@@ -110,9 +109,9 @@ export class Guard {
   /** Runs the first stage: authenticates the caller, then checks cross-site requests and static rules. */
   #enter (policy: Policy, reply: FastifyReply): Pass | Ended | Promise<Pass | Ended> {
     try {
-      const { request } = reply
-      noteReply(request, reply)
-      const verdict = authenticate(policy, ensureState(request))
+      const state = ensureState(reply.request)
+      state.reply ??= reply
+      const verdict = authenticate(policy, state)
       return verdict instanceof Promise
         ? verdict.then(settled => this.#conclude(policy, settled, reply)).catch(cause => this.#fail(reply, cause))
         : this.#conclude(policy, verdict, reply)

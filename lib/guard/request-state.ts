@@ -1,5 +1,5 @@
 import type { EventEmitter } from 'node:events'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Authenticated, Outcome } from '../../types/outcome.js'
 import { AuthError } from '../errors.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
@@ -70,6 +70,8 @@ interface Call {
  */
 export class RequestState {
   readonly request: FastifyRequest
+  /** The reply of the first guard: Fastify has no way from a request to its reply. */
+  reply: FastifyReply | null = null
   /**
    * The latest call of a scheme: each is called once per request. They are found by the scheme and not by its name,
    * because a second registration of the plugin may use the same name. A list of links takes no room for more calls.

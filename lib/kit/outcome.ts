@@ -63,20 +63,47 @@ export function authenticated<P extends PrincipalInput, C = null> (
   principal: P, details?: AuthenticatedDetails<C>
 ): Authenticated<PrincipalFrom<P>, C>
 export function authenticated (principal: PrincipalInput, details: AuthenticatedDetails<unknown> = {}): Authenticated {
-  return {
-    kind: 'authenticated',
-    principal: principal as Principal,
-    owner: ownField(details, 'owner') ?? null,
-    delegated: ownField(details, 'delegated') ?? null,
-    credential: ownField(details, 'credential') ?? null,
-    ambient: ownField(details, 'ambient') ?? null,
-    authenticatedAt: ownField(details, 'authenticatedAt') ?? null,
-    expiresAt: ownField(details, 'expiresAt') ?? null,
-    onRevoked: ownField(details, 'onRevoked') ?? null,
-    recheck: ownField(details, 'recheck') ?? null,
-    rateLimit: ownField(details, 'rateLimit') ?? null,
-    headers: ownField(details, 'headers') ?? null
+  return new Valid(principal as Principal, details)
+}
+
+/** The outcome for a valid credential. A class, so that the guard knows at a glance that no field is missing. */
+class Valid implements Authenticated {
+  readonly kind = 'authenticated'
+  readonly principal: Principal
+  readonly owner: Principal | null
+  readonly delegated: boolean | null
+  readonly credential: unknown
+  readonly ambient: boolean | null
+  readonly authenticatedAt: Date | null
+  readonly expiresAt: Date | null
+  readonly onRevoked: Authenticated['onRevoked'] | null
+  readonly recheck: Authenticated['recheck'] | null
+  readonly rateLimit: OwnRateLimit | null
+  readonly headers: Readonly<Record<string, string>> | null
+  readonly #isWhole = true
+
+  constructor (principal: Principal, details: AuthenticatedDetails<unknown>) {
+    this.principal = principal
+    this.owner = ownField(details, 'owner') ?? null
+    this.delegated = ownField(details, 'delegated') ?? null
+    this.credential = ownField(details, 'credential') ?? null
+    this.ambient = ownField(details, 'ambient') ?? null
+    this.authenticatedAt = ownField(details, 'authenticatedAt') ?? null
+    this.expiresAt = ownField(details, 'expiresAt') ?? null
+    this.onRevoked = ownField(details, 'onRevoked') ?? null
+    this.recheck = ownField(details, 'recheck') ?? null
+    this.rateLimit = ownField(details, 'rateLimit') ?? null
+    this.headers = ownField(details, 'headers') ?? null
   }
+
+  static isWhole (outcome: object): boolean {
+    return #isWhole in outcome
+  }
+}
+
+/** Returns true for a result of {@link authenticated}, which has every field. A copy of one has to be looked at. */
+export function isAuthenticated (outcome: object): outcome is Authenticated {
+  return Valid.isWhole(outcome)
 }
 
 /** The details that a scheme may add to *invalid*: an identifier for its own challenge, and headers of the response. */

@@ -15,6 +15,17 @@ export type Reading = string | Absent | Invalid
 type Reader = (request: FastifyRequest) => Reading
 
 /**
+ * A source in two steps. A caller that finds the whole credential among those that were checked before may leave out
+ * the second one.
+ */
+export interface Source {
+  /** Reads the credential. It was sent once, but its characters are not checked. */
+  readonly take: Reader
+  /** Returns the credential, or *invalid* for characters that the source does not allow. */
+  readonly check: (credential: string) => string | Invalid
+}
+
+/**
  * Reads a credential from one or several sources. The same value in two sources counts as one credential, and two
  * different values are invalid. A source that was sent twice is invalid: Node silently keeps the first `Authorization`
  * line and joins those of other headers, so that a proxy and the application could read different credentials.
@@ -24,7 +35,12 @@ type Reader = (request: FastifyRequest) => Reading
  * if (typeof key !== 'string') return key          // absent or invalid
  */
 export function read (request: FastifyRequest, from: CredentialSource | readonly CredentialSource[]): Reading {
-  return typeof from === 'string' ? getReader(from)(request) : createReader(from, 'from')(request)
+  return readSource(typeof from === 'string' ? getSource(from) : createSource(from, 'from'), request)
+}
+
+function readSource ({ take, check }: Source, request: FastifyRequest): Reading {
+  const credential = take(request)
+  return typeof credential === 'string' ? check(credential) : credential
 }
 
 /**
@@ -32,31 +48,35 @@ export function read (request: FastifyRequest, from: CredentialSource | readonly
  * @throws {AuthError} `AUTH_MISCONFIGURED` for invalid sources, naming `option`.
  */
 export function createReader (from: unknown, option: string): Reader {
+  const source = createSource(from, option)
+  return request => readSource(source, request)
+}
+
+function createSource (from: unknown, option: string): Source {
   const places: readonly unknown[] = Array.isArray(from) ? from : [from]
   if (places.length === 0) {
     throw misconfigured(`${option} must name at least one source, such as 'bearer' or 'header:x-api-key'.`)
   }
   if (new Set(places).size < places.length) throw misconfigured(`${option} names a source twice. Name each once.`)
-  const readers = places.map(source => getReader(source, option))
-  const [only] = readers
-  return readers.length === 1 && only !== undefined ? only : request => readFirst(readers, request)
+  const sources = places.map(source => getSource(source, option))
+  const [only] = sources
+  if (sources.length === 1 && only !== undefined) return only
+  return { take: request => readFirst(sources, request), check: checked }
 }
 
 /**
  * Parses the option `from` of a scheme: the sources of its credential.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option.
  */
-export function parsePlaces (from: unknown, option: string): {
-  readonly read: Reader, readonly places: readonly CredentialSource[]
-} {
-  return { read: createReader(from, option), places: Object.freeze([from].flat() as CredentialSource[]) }
+export function parsePlaces (from: unknown, option: string): Source & { readonly places: readonly CredentialSource[] } {
+  return { ...createSource(from, option), places: Object.freeze([from].flat() as CredentialSource[]) }
 }
 
 /** Reads all sources. Two different credentials are as ambiguous as two in one source, and so invalid. */
-function readFirst (readers: readonly Reader[], request: FastifyRequest): Reading {
+function readFirst (sources: readonly Source[], request: FastifyRequest): Reading {
   let found: Reading = absent
-  for (const each of readers) {
-    const reading = each(request)
+  for (const each of sources) {
+    const reading = readSource(each, request)
     if (reading === absent) continue
     if (found !== absent && found !== reading) return invalid('two places hold two different credentials')
     found = reading
@@ -64,12 +84,12 @@ function readFirst (readers: readonly Reader[], request: FastifyRequest): Readin
   return found
 }
 
-/** The maximum number of cached readers, in case an application computes the sources of {@link read}. */
+/** The maximum number of cached sources, in case an application computes the sources of {@link read}. */
 const maxParsed = 1_000
 
-const parsed = new Map<string, Reader>()
+const parsed = new Map<string, Source>()
 
-function getReader (source: unknown, option = 'from'): Reader {
+function getSource (source: unknown, option = 'from'): Source {
   const known = typeof source === 'string' ? parsed.get(source) : undefined
   if (known !== undefined) return known
   const created = parseSource(source, option)
@@ -86,7 +106,10 @@ const reservedHeaders: ReadonlySet<string> = new Set([
   'sec-fetch-site', 'transfer-encoding', 'user-agent'
 ])
 
-function parseSource (source: unknown, option: string): Reader {
+/** The check of a source that has checked its credential already. */
+const checked = (credential: string): string => credential
+
+function parseSource (source: unknown, option: string): Source {
   const match = typeof source === 'string'
     ? /^(?:bearer|basic:username|(header|query|cookie|authorization):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/.exec(source)
     : null
@@ -105,11 +128,11 @@ function parseSource (source: unknown, option: string): Reader {
     )
   }
   switch (match[1]) {
-    case 'authorization': return createAuthorizationReader(name, option)
-    case 'header': return createHeaderReader(name.toLowerCase())
-    case 'query': return request => readQuery(request, name)
-    case 'cookie': return request => readCookie(request, name)
-    default: return source === 'bearer' ? readBearer : readUserName
+    case 'authorization': return createAuthorizationSource(name, option)
+    case 'header': return createHeaderSource(name.toLowerCase())
+    case 'query': return { take: request => readQuery(request, name), check: checked }
+    case 'cookie': return { take: request => readCookie(request, name), check: checked }
+    default: return source === 'bearer' ? bearer : { take: readUserName, check: checked }
   }
 }
 
@@ -122,14 +145,16 @@ function readHeader (request: FastifyRequest, name: string): Reading {
   return value === '' ? absent : value
 }
 
-/** Returns the reader of a header. A comma or a space in its value means that a proxy has joined two lines. */
-function createHeaderReader (name: string): Reader {
-  return request => {
-    const value = readHeader(request, name)
-    if (typeof value !== 'string') return value
-    const key = trimBlanks(value)
-    if (key === '') return absent
-    return /[,\s]/.test(key) ? invalid(`the header ${name} holds more than one value`) : key
+/** Returns the source of a header. A comma or a space in its value means that a proxy has joined two lines. */
+function createHeaderSource (name: string): Source {
+  return {
+    take (request) {
+      const value = readHeader(request, name)
+      if (typeof value !== 'string') return value
+      const key = trimBlanks(value)
+      return key === '' ? absent : key
+    },
+    check: key => /[,\s]/.test(key) ? invalid(`the header ${name} holds more than one value`) : key
   }
 }
 
@@ -170,7 +195,8 @@ export function readAuthorization (request: FastifyRequest, scheme: string): Rea
  * `__Host-`.
  */
 function trimBlanks (text: string): string {
-  let [start, end] = [0, text.length]
+  let start = 0
+  let end = text.length
   while (start < end && isBlank(text.charCodeAt(start))) start++
   while (start < end && isBlank(text.charCodeAt(end - 1))) end--
   return text.slice(start, end)
@@ -182,25 +208,25 @@ function isBlank (code: number): boolean {
 
 const token68 = /^[A-Za-z0-9\-._~+/]+=*$/
 
-/** Reads a Bearer token (RFC 6750, 2.1: `b64token`). A comma or a space in it means that two lines were joined. */
-function readBearer (request: FastifyRequest): Reading {
-  const token = readAuthorization(request, 'bearer')
-  return typeof token !== 'string' || token68.test(token)
+/** A Bearer token (RFC 6750, 2.1: `b64token`). A comma or a space in it means that two lines were joined. */
+const bearer: Source = {
+  take: request => readAuthorization(request, 'bearer'),
+  check: token => token68.test(token)
     ? token
     : invalid('the Bearer token has characters that RFC 6750 does not allow')
 }
 
-/** Returns the reader of `Authorization: <word> <credential>`. */
-function createAuthorizationReader (word: string, option: string): Reader {
+/** Returns the source `Authorization: <word> <credential>`. */
+function createAuthorizationSource (word: string, option: string): Source {
   const scheme = word.toLowerCase()
   if (scheme === 'bearer' || scheme === 'basic') {
     throw misconfigured(
       `${option} is 'authorization:${word}'. Write '${scheme === 'bearer' ? 'bearer' : 'basic:username'}'.`
     )
   }
-  return request => {
-    const credential = readAuthorization(request, scheme)
-    return typeof credential === 'string' && /[,\s]/.test(credential)
+  return {
+    take: request => readAuthorization(request, scheme),
+    check: credential => /[,\s]/.test(credential)
       ? invalid(`the Authorization header holds more than one value after ${word}`)
       : credential
   }

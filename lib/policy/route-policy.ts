@@ -44,8 +44,9 @@ export const earlyPreflight = publicPolicy('')
  * @returns the policy, or an `AUTH_FAULT` if the route has none.
  */
 export function policyOf (request: FastifyRequest, key: symbol): Policy | AuthError {
-  const config = request.routeOptions.config as Config
-  const { server, routeOptions: { schema } } = request
+  // each read of `routeOptions` creates an object of twelve fields
+  const { server, routeOptions } = request
+  const config = routeOptions.config as Config
   const route = config[key] as RoutePolicy | undefined
   if (route !== undefined && isPolicyFor(route, server, config)) return route.preflight ? publicRoute : route.policy
   if (config.url === undefined) {
@@ -53,9 +54,8 @@ export function policyOf (request: FastifyRequest, key: symbol): Policy | AuthEr
       ? publicRoute
       : internalError('config.auth has no effect on a not-found handler. Use app.gatehouse.guard() as its preHandler')
   }
-  if (route === undefined && isPreflight(server, { method: config.method, url: config.url, schema })) {
-    return earlyPreflight
-  }
+  const { method, url } = config
+  if (route === undefined && isPreflight(server, { method, url, schema: routeOptions.schema })) return earlyPreflight
   return internalError(`${String(config.method)} ${config.url} has no policy: it was declared before ` +
     'fastify-gatehouse was loaded')
 }

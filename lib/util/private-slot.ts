@@ -1,7 +1,6 @@
 /** A hidden value on objects of Fastify or the application, which no other code can see, copy or replace. */
 export interface PrivateSlot<K extends object, V> {
   get (owner: K): V | undefined
-  /** Sets the value of an owner, which must not have one. */
   set (owner: K, value: V): void
 }
 
@@ -28,7 +27,9 @@ export function createPrivateSlot<K extends object, V> (): PrivateSlot<K, V> {
     }
 
     static set (owner: K, value: V): void {
-      new Slot(owner).#value = value
+      // a private field cannot be added twice
+      const slot = #value in owner ? owner as unknown as Slot : new Slot(owner)
+      slot.#value = value
     }
   }
 }

@@ -133,18 +133,6 @@ export function oweCookie (reply: FastifyReply, call: string): void {
   workOf(reply).owe(call)
 }
 
-const replies = createPrivateSlot<FastifyRequest, FastifyReply>()
-
-/** Records the reply of a request, because Fastify has no way from a request to its reply. */
-export function noteReply (request: FastifyRequest, reply: FastifyReply): void {
-  if (replies.get(request) === undefined) replies.set(request, reply)
-}
-
-/** Returns the reply of a request that has passed a guard. */
-export function replyOf (request: FastifyRequest): FastifyReply | undefined {
-  return replies.get(request)
-}
-
 /**
  * Calls `instead` in place of `reply.send`, until the returned function is called. `reply.sent` becomes true only after
  * every `preSerialization` and `onSend` hook; until then a second `send` starts a second response, and this is the only

@@ -4,7 +4,7 @@ import type { No } from '../../../types/answer.js'
 import type { ApiKeyCredential } from '../../../types/api-keys.js'
 import type { CredentialSource } from '../../../types/credential-source.js'
 import type { Features } from '../../../types/features.js'
-import type { Outcome } from '../../../types/outcome.js'
+import type { Authenticated, Outcome } from '../../../types/outcome.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
@@ -47,12 +47,12 @@ export function apiKey (options: ApiKeyOptions | ManagedApiKeyOptions): SchemeFa
     const { source, places, load, decorate } = settings
     const common = { ...traits(places), challenge: createChallenge(settings, name), decorate }
     if (source.kind !== 'managed') {
-      const { verify, realms } = source.kind === 'keys'
-        ? createTable(source.keys, settings, name)
-        : { verify: completeAnswers(source.verify as Answer, name), realms: [] }
+      const { authenticate, realms } = source.kind === 'keys'
+        ? authenticateWithTable(createTable(source.keys, settings, name), settings)
+        : { authenticate: authenticateWith(completeAnswers(source.verify as Answer, name), settings), realms: [] }
       if (source.kind === 'keys') noteKeys(app, source.keys, settings)
-      const authenticate = markAmbient(places, authenticateWith(verify, settings))
-      return { ...common, authenticate, realms, ...load === null ? {} : { load } }
+      const marked = markAmbient(places, authenticate)
+      return { ...common, authenticate: marked, realms, ...load === null ? {} : { load } }
     }
     const { scheme, features } = createManagedKeys(source.managed, settings, { app, name, context })
     return { scheme: { ...common, ...scheme, authenticate: markAmbient(places, scheme.authenticate) }, features }
@@ -65,21 +65,58 @@ type Verify = (key: string, request: FastifyRequest) => Principal | null | Promi
 /** The option `verify`. */
 type Answer = (key: string, request: FastifyRequest) => PrincipalInput | No | Promise<PrincipalInput | No>
 
+/** The keys that the application lists. */
+interface Table {
+  /** Returns the outcome that all requests with a key share, `undefined` for an unknown key. */
+  readonly find: (key: string) => Authenticated<Principal, null> | undefined
+  /** The realms of the principals. */
+  readonly realms: readonly string[]
+}
+
 /** Characters. Longer keys are refused before they are hashed. */
 const maxKeyLength = 1024
 
-/** Returns the `authenticate` of keys that the application stores or verifies. */
-function authenticateWith (verify: Verify, { read, places, prefix }: ApiKeySettings): Scheme['authenticate'] {
-  const mayReadJwt = places.includes('bearer') && prefix === ''
+/** Returns the `authenticate` of keys that the application verifies. */
+function authenticateWith (verify: Verify, settings: ApiKeySettings): Scheme['authenticate'] {
+  const form = createFormCheck(settings)
   const judge = (principal: Principal | null): Outcome<Principal, null> =>
-    principal === null ? invalid('the API key is unknown') : authenticated(principal, { credential: null })
+    principal === null ? unknownKey : authenticated(principal, { credential: null })
   return request => {
-    const key = read(request)
+    const key = settings.take(request)
     if (typeof key !== 'string') return key
-    if (!key.startsWith(prefix) || (mayReadJwt && looksLikeJwt(key))) return foreign
-    if (key.length > maxKeyLength) return invalid('the API key is too long')
+    const refused = form(key)
+    if (refused !== null) return refused
     const found = verify(key, request)
     return isThenable(found) ? Promise.resolve(found).then(judge) : judge(found)
+  }
+}
+
+/** Returns the `authenticate` of keys that the application lists. A key that is found needs no check of its form. */
+function authenticateWithTable (
+  { find, realms }: Table, settings: ApiKeySettings
+): Pick<Scheme, 'authenticate'> & Pick<Table, 'realms'> {
+  const form = createFormCheck(settings)
+  return {
+    realms,
+    authenticate (request) {
+      const key = settings.take(request)
+      if (typeof key !== 'string') return key
+      const known = key.length > maxKeyLength ? undefined : find(key)
+      return known ?? form(key) ?? unknownKey
+    }
+  }
+}
+
+const unknownKey = Object.freeze(invalid('the API key is unknown'))
+
+/** Returns a function that returns the outcome for a text that cannot be a key of the scheme, and `null` for others. */
+function createFormCheck ({ check, places, prefix }: ApiKeySettings): (key: string) => Outcome<never, never> | null {
+  const mayReadJwt = places.includes('bearer') && prefix === ''
+  return key => {
+    const checked = check(key)
+    if (typeof checked !== 'string') return checked
+    if (!key.startsWith(prefix) || (mayReadJwt && looksLikeJwt(key))) return foreign
+    return key.length > maxKeyLength ? invalid('the API key is too long') : null
   }
 }
 
@@ -104,12 +141,6 @@ const b64token = /^[A-Za-z0-9\-._~+/]+=*$/
 /** Visible ASCII without the separators of headers and cookies. */
 const visible = /^[\x21-\x2b\x2d-\x3a\x3c-\x7e]+$/
 
-interface Table {
-  readonly verify: Verify
-  /** The realms of the principals. */
-  readonly realms: readonly string[]
-}
-
 /**
  * Looks keys up by their digest, salted per process. No plaintext is kept, and the time of a look-up reveals nothing
  * about the keys, because nobody outside can choose or know a digest.
@@ -117,7 +148,7 @@ interface Table {
 function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings, name: string): Table {
   const salt = randomBytes(32).toString('latin1')
   const digest = (key: string): string => hash('sha256', salt + key, 'base64url')
-  const principals = new Map<string, Principal>()
+  const outcomes = new Map<string, Authenticated<Principal, null>>()
   keys.forEach(([key, principal], i) => {
     const place = `Key ${i + 1} of ${path}.keys`
     if (typeof key !== 'string') throw misconfigured(`${place} is not a string.`)
@@ -138,9 +169,11 @@ function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings
     if (!key.startsWith(prefix)) throw misconfigured(`${place} does not start with ${path}.prefix.`)
     // the prefix adds no entropy
     checkSecret(key.slice(prefix.length), { minBytes: 16, path: place, hint: keptKeys(path) })
-    principals.set(digest(key), principalAtBoot(principal as PrincipalInput, name, `key ${i + 1} of ${path}.keys`))
+    const complete = principalAtBoot(principal as PrincipalInput, name, `key ${i + 1} of ${path}.keys`)
+    outcomes.set(digest(key), Object.freeze(authenticated(complete, { credential: null })))
   })
-  return { verify: key => principals.get(digest(key)) ?? null, realms: realmsOf([...principals.values()]) }
+  const realms = realmsOf(Array.from(outcomes.values(), ({ principal }) => principal))
+  return { find: key => outcomes.get(digest(key)), realms }
 }
 
 /** Notes the keys of a table for the doctor. */
@@ -185,7 +218,7 @@ interface ManagedScheme {
 }
 
 function createManagedKeys (
-  managed: ManagedSettings, { read, load: ownLoad }: ApiKeySettings, { app, name, context }: ManagedContext
+  managed: ManagedSettings, { take, check, load: ownLoad }: ApiKeySettings, { app, name, context }: ManagedContext
 ): ManagedScheme {
   claimPrefix(app, managed.prefix, name)
   const { store, grants } = context
@@ -201,7 +234,8 @@ function createManagedKeys (
     await lastUsed.flush()
   })
   const authenticate = (request: FastifyRequest) => {
-    const key = read(request)
+    const taken = take(request)
+    const key = typeof taken === 'string' ? check(taken) : taken
     if (typeof key !== 'string') return key
     const form = format.formOf(key)
     if (form === 'foreign') return foreign

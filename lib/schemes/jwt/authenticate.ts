@@ -75,16 +75,19 @@ export class TokenAuthenticator {
   }
 
   authenticate (request: FastifyRequest): Answer | Promise<Answer> {
-    const token = this.#settings.read(request)
-    return typeof token === 'string' ? this.authenticateToken(token, request) : token
+    const { take, check } = this.#settings
+    const token = take(request)
+    if (typeof token !== 'string') return token
+    // a cached token was checked when it came for the first time
+    const known = this.#cache.get(token)
+    if (known !== undefined) return this.#settle(this.#again(known), request)
+    const checked = check(token)
+    return typeof checked === 'string' ? this.#settle(this.#present(checked), request) : checked
   }
 
   /** Authenticates a token that is not the credential of the request, such as one that is introspected. */
   authenticateToken (token: string, request: FastifyRequest): Answer | Promise<Answer> {
-    const verified = this.verify(token)
-    return verified instanceof Promise
-      ? verified.then(settled => this.#judge(settled, request))
-      : this.#judge(verified, request)
+    return this.#settle(this.verify(token), request)
   }
 
   /** Verifies the signature and the claims of a token, but not its times. */
@@ -94,10 +97,13 @@ export class TokenAuthenticator {
   }
 
   #recheck (verified: Verified, request: FastifyRequest): Answer | Promise<Answer> {
-    const again = this.#again(verified)
-    return again instanceof Promise
-      ? again.then(settled => this.#judge(settled, request))
-      : this.#judge(again, request)
+    return this.#settle(this.#again(verified), request)
+  }
+
+  #settle (verified: Verification | Promise<Verification>, request: FastifyRequest): Answer | Promise<Answer> {
+    return verified instanceof Promise
+      ? verified.then(settled => this.#judge(settled, request))
+      : this.#judge(verified, request)
   }
 
   /**

@@ -16,7 +16,7 @@ import type { KeyResolver, StaticKeys } from '../../jose/keyring.js'
 import { parseAgent, parseHosts } from '../../jose/remote/fetch-options.js'
 import type { RemoteOptions } from '../../jose/remote/remote-keys.js'
 import { parsePlaces } from '../../kit/read-credential.js'
-import type { Reading } from '../../kit/read-credential.js'
+import type { Source } from '../../kit/read-credential.js'
 import { decorateOption } from '../../kit/request-decorator.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
@@ -164,8 +164,7 @@ export interface IssuerSettings {
 }
 
 /** {@link JwtOptions}, parsed and complete. */
-export interface JwtSettings {
-  readonly read: (request: FastifyRequest) => Reading
+export interface JwtSettings extends Source {
   readonly places: readonly CredentialSource[]
   readonly realm: string
   readonly clock: ClockRules

@@ -5,11 +5,13 @@ import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { LoginOptions, ProviderLogin, SessionCredential } from '../../../types/sessions.js'
 import { AuthError, authFailure, internalError, refusal } from '../../errors.js'
 import { publish, requestFields } from '../../events/events.js'
+import { stateOf } from '../../guard/request-state.js'
 import { absent, authenticated, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { cookieValues, createReader } from '../../kit/read-credential.js'
 import { checkedData } from '../../util/json.js'
-import { oweCookie, replyOf } from '../../util/response.js'
+import { createPrivateSlot } from '../../util/private-slot.js'
+import { oweCookie } from '../../util/response.js'
 import { CookieCache, keepOutOfSharedCaches, SessionCookie } from './cookie.js'
 import { endOf, lifetimeOf } from './expiry.js'
 import type { Liveness } from './liveness.js'
@@ -77,7 +79,7 @@ export class SessionManager {
   readonly #liveness: Liveness
   readonly #read: ReturnType<typeof createReader>
   readonly #cookies: CookieCache
-  readonly #current = new WeakMap<FastifyRequest, CurrentSession>()
+  readonly #current = createPrivateSlot<FastifyRequest, CurrentSession>()
   readonly #providers = new WeakMap<FastifyRequest, ProviderLogin>()
 
   constructor (scheme: string, settings: SessionSettings, { seal, liveness }: SessionManagerParts) {
@@ -271,7 +273,7 @@ export class SessionManager {
   }
 
   #update (request: FastifyRequest, current: CurrentSession, data: unknown): Session['data'] {
-    const reply = replyOf(request)
+    const reply = stateOf(request)?.reply ?? null
     if (current.session === null || reply?.raw.headersSent === true) {
       throw internalError(
         'the data of a session cannot be changed after the session ended, or once the response is sent'
@@ -280,7 +282,7 @@ export class SessionManager {
     const changed = { ...current.session, seenAt: Date.now(), data: checkedData(data) }
     current.due = this.#boundedLine(changed)
     current.isChanged = true
-    if (reply !== undefined) oweCookie(reply, 'credential.update()')
+    if (reply !== null) oweCookie(reply, 'credential.update()')
     return changed.data
   }
 
