@@ -244,12 +244,9 @@ function isComplete (outcome: Authenticated): boolean {
 
 function isCompletePrincipal (principal: unknown): principal is Principal {
   return isObject(principal) && Object.isFrozen(principal) &&
-    principalFields.every(field => Object.hasOwn(principal, field)) &&
-    isName(principal.realm) && isName(principal.id) &&
-    isFrozenList(principal.scopes) && isFrozenList(principal.roles)
+    isName(ownField(principal, 'realm')) && isName(ownField(principal, 'id')) &&
+    isFrozenList(ownField(principal, 'scopes')) && isFrozenList(ownField(principal, 'roles'))
 }
-
-const principalFields = ['realm', 'id', 'scopes', 'roles'] as const
 
 /** The fields of an outcome beside its kind. */
 const outcomeFields = [

@@ -1,4 +1,3 @@
-import { deepFreeze } from '../util/objects.js'
 import type { JoseHeader } from './jws.js'
 
 /**
@@ -163,20 +162,4 @@ export function clockFault (claims: Claims, { tolerance, maxAge }: ClockRules, n
     return { expired: true, detail: 'the token is older than the scheme allows (iat)' }
   }
   return null
-}
-
-/**
- * Deep-freezes a JSON value, and removes the prototypes of its objects, so that a missing claim is `undefined`. Does
- * not recurse, because the token chooses the depth.
- */
-export function freezeJson<T extends object> (value: T): T {
-  const open: object[] = [value]
-  for (let each = open.pop(); each !== undefined; each = open.pop()) {
-    for (const inner of Object.values(each)) {
-      if (typeof inner === 'object' && inner !== null) {
-        open.push(Array.isArray(inner) ? inner : Object.setPrototypeOf(inner, null) as object)
-      }
-    }
-  }
-  return deepFreeze(value)
 }

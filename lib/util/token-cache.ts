@@ -45,5 +45,30 @@ export function createTokenCache<T extends CachedToken> (maxTokens: number): Tok
   return { get, add }
 }
 
+/**
+ * Tells tokens that come again from those that are used once, in eight bytes for each of a fixed number of signatures.
+ * It decides only which tokens are cached: their signatures were verified, and are again for each that is not cached.
+ * Who has enough tokens of their own to push out the others costs these one more verification.
+ */
+export class Sightings {
+  readonly #size: number
+  readonly #seen: Uint32Array
+
+  constructor (size: number) {
+    this.#size = size
+    this.#seen = new Uint32Array(2 * size)
+  }
+
+  /** Notes a signature of at least 12 bytes. Returns true if it was noted before and no other took its place since. */
+  isRepeated (signature: Buffer): boolean {
+    const at = 2 * (signature.readUInt32LE(0) % this.#size)
+    const [high, low] = [signature.readUInt32LE(4), signature.readUInt32LE(8)]
+    if (this.#seen[at] === high && this.#seen[at + 1] === low) return true
+    this.#seen[at] = high
+    this.#seen[at + 1] = low
+    return false
+  }
+}
+
 /** The cache for `cache: false`: it keeps nothing, so that every token is verified every time. */
 export const noCache: TokenCache<never> = Object.freeze({ get: () => undefined, add: () => {} })

@@ -1,13 +1,13 @@
 import { createPrivateKey, createPublicKey, createSecretKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import { claimFault, clockFault, freezeJson } from '../../lib/jose/claims.js'
+import { claimFault, clockFault } from '../../lib/jose/claims.js'
 import type { Claims } from '../../lib/jose/claims.js'
 import { parseAlgorithms, hasRocaFingerprint } from '../../lib/jose/jwk.js'
-import { isCompact, parseCompact, verifyCompact } from '../../lib/jose/jws.js'
+import { isCompact, parseCompact, parseObject, verifyCompact } from '../../lib/jose/jws.js'
 import { parseKeyring } from '../../lib/jose/keyring.js'
 import { decodeBase64url } from '../../lib/util/base64url.js'
-import { createTokenCache } from '../../lib/util/token-cache.js'
+import { createTokenCache, Sightings } from '../../lib/util/token-cache.js'
 import { pair, secretOf, token } from '../fixtures/tokens.js'
 
 const place = 'the keys of the test'
@@ -358,10 +358,22 @@ t.test('distinguishes expired from invalid at the exact boundaries of the RFC', 
 })
 
 t.test('freezes claims at every depth', async t => {
-  const deep = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`) as object
-  t.doesNotThrow(() => freezeJson(deep))
-  const claims = freezeJson({ a: { b: [{ c: 1 }] } })
-  t.ok(Object.isFrozen(claims.a.b[0]))
+  t.not(parseObject(Buffer.from(`{"a":${'['.repeat(50_000)}${']'.repeat(50_000)}}`)), null)
+  const claims = parseObject(Buffer.from('{"__proto__":{"d":2},"a":{"b":[{"c":1}]}}')) as { a: { b: [{ c: number }] } }
+  const [inner] = claims.a.b
+  for (const each of [claims, claims.a, claims.a.b, inner]) t.ok(Object.isFrozen(each))
+  for (const each of [claims, claims.a, inner]) t.equal(Object.getPrototypeOf(each), null)
+  t.same(Object.keys(claims), ['__proto__', 'a'])
+})
+
+t.test('tells signatures that come again, in a table of fixed size', async t => {
+  const [one, other] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)]
+  const sightings = new Sightings(1)
+  t.equal(sightings.isRepeated(one), false)
+  t.equal(sightings.isRepeated(one), true)
+  t.equal(sightings.isRepeated(Buffer.concat([one.subarray(0, 8), other])), false, 'the same beginning')
+  t.equal(sightings.isRepeated(other), false, 'takes the place')
+  t.equal(sightings.isRepeated(one), false)
 })
 
 t.test('the cache compares whole tokens, is bounded and keeps recently used ones', async t => {

@@ -1,16 +1,16 @@
 import type { FastifyRequest } from 'fastify'
 import type { Foreign, Invalid, Outcome, Unavailable } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
-import { claimFault, clockFault, dateOf, freezeJson, isAhead, isInstant } from '../../jose/claims.js'
+import { claimFault, clockFault, dateOf, isAhead, isInstant } from '../../jose/claims.js'
 import type { Claims } from '../../jose/claims.js'
 import type { VerificationKey } from '../../jose/jwk.js'
 import { isCompact, parseCompact, parseObject, signatureFault } from '../../jose/jws.js'
-import type { CompactJws } from '../../jose/jws.js'
+import type { CompactJws, JoseHeader } from '../../jose/jws.js'
 import type { FoundKey } from '../../jose/remote/remote-keys.js'
 import { authenticated, expired, foreign, invalid } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { isNo, isThenable } from '../../util/objects.js'
-import { createTokenCache, noCache } from '../../util/token-cache.js'
+import { createTokenCache, noCache, Sightings } from '../../util/token-cache.js'
 import type { CachedToken, TokenCache } from '../../util/token-cache.js'
 import { principalOf } from './claim-options.js'
 import type { Trust, Trusted } from './issuers.js'
@@ -35,6 +35,9 @@ interface Presented {
   readonly claims: Readonly<Record<string, unknown>>
   readonly trust: Trust
 }
+
+/** Cached headers. An issuer that writes more, such as one per token, has all but these parsed. */
+const maxHeaders = 64
 
 function isTrust (found: Exclude<ReturnType<Trusted['of']>, Promise<unknown>>): found is Trust {
   return Object.hasOwn(found, 'rules')
@@ -65,6 +68,10 @@ export class TokenAuthenticator {
   readonly #name: string
   readonly #own: OwnTokens | null
   readonly #cache: TokenCache<Verified>
+  /** Which tokens have come before, so that those that are used once take no room in the cache. */
+  readonly #sightings: Sightings
+  /** The headers of accepted tokens by their segment. Other tokens add none, so that nobody can fill it up. */
+  readonly #headers = new Map<string, JoseHeader>()
 
   constructor ({ name, settings, trusted, own }: AuthenticatorOptions) {
     this.#trusted = trusted
@@ -72,6 +79,7 @@ export class TokenAuthenticator {
     this.#name = name
     this.#own = own
     this.#cache = settings.cacheSize === 0 ? noCache : createTokenCache(settings.cacheSize)
+    this.#sightings = new Sightings(settings.cacheSize)
   }
 
   authenticate (request: FastifyRequest): Answer | Promise<Answer> {
@@ -81,8 +89,10 @@ export class TokenAuthenticator {
     // a cached token was checked when it came for the first time
     const known = this.#cache.get(token)
     if (known !== undefined) return this.#settle(this.#again(known), request)
-    const checked = check(token)
-    return typeof checked === 'string' ? this.#settle(this.#present(checked), request) : checked
+    const verified = this.#present(token)
+    // a token that verifies is base64url, whose characters every source allows
+    const checked = verified instanceof Promise || isVerified(verified) ? token : check(token)
+    return typeof checked === 'string' ? this.#settle(verified, request) : checked
   }
 
   /** Authenticates a token that is not the credential of the request, such as one that is introspected. */
@@ -122,7 +132,7 @@ export class TokenAuthenticator {
 
   #present (token: string): Verification | Promise<Verification> {
     if (!isCompact(token)) return foreign
-    const jws = parseCompact(token)
+    const jws = parseCompact(token, this.#headers)
     if (typeof jws === 'string') return invalid(jws)
     const claims = parseObject(jws.payload)
     if (claims === null) return invalid('the payload of the token is not a JSON object')
@@ -160,11 +170,18 @@ export class TokenAuthenticator {
     const realm = this.#realmOf(trust, claims as Claims)
     const principal = this.#settings.mapping === null ? principalOf(claims, this.#settings.claimNames, realm) : null
     if (typeof principal === 'string') return invalid(principal)
-    const credential = freezeJson({ claims: claims as Claims, header: jws.header })
+    const credential = Object.freeze({ claims: claims as Claims, header: jws.header })
     const verified = { token, trust, key, credential, principal }
     const late = clockFault(credential.claims, this.#settings.clock, Date.now() / 1000)
-    if (late === null) this.#cache.add(verified)
+    if (late === null) this.#remember(verified, jws)
     return verified
+  }
+
+  /** Caches a token that has come for the second time, and its header at once. */
+  #remember (verified: Verified, { header, signature, input }: CompactJws): void {
+    const segment = input.slice(0, input.indexOf('.'))
+    if (this.#headers.size < maxHeaders && !this.#headers.has(segment)) this.#headers.set(segment, header)
+    if (this.#settings.cacheSize > 0 && this.#sightings.isRepeated(signature)) this.#cache.add(verified)
   }
 
   /** Checks what may change between requests: the clock, the grant, and the result of the application's mapping. */

@@ -2,7 +2,6 @@ import type { Principal } from '../../../types/principal.js'
 import { misconfigured } from '../../errors.js'
 import { nameFault } from '../../jose/claims.js'
 import type { ClaimValue, RequiredClaims } from '../../jose/claims.js'
-import { principalFrom } from '../../kit/principal.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject, isPlainObject, ownField } from '../../util/objects.js'
 import { object, optional } from '../../util/options.js'
@@ -92,7 +91,7 @@ export function principalOf (claims: Claims, names: ClaimNameSettings, realm: st
   if (typeof scopes === 'string') return scopes
   const roles = rolesOf(claims, names.roles)
   if (typeof roles === 'string') return roles
-  return principalFrom({ realm, id: String(id), scopes, roles }, realm)
+  return Object.freeze({ realm, id: String(id), scopes, roles })
 }
 
 function scopesOf (claims: Claims, path: readonly string[] | null): readonly string[] | string {
@@ -114,7 +113,7 @@ function rolesOf (claims: Claims, path: readonly string[] | null): readonly stri
 /** Returns the names in a list without duplicates, and none for a missing claim; `null` for anything else. */
 function listed (claim: unknown = []): readonly string[] | null {
   if (!Array.isArray(claim) || !claim.every(name => typeof name === 'string')) return null
-  return [...new Set(claim)]
+  return Object.freeze(claim.length < 2 ? [...claim] : [...new Set(claim)])
 }
 
 function claimAt (claims: Claims, path: readonly string[]): unknown {

@@ -1,4 +1,4 @@
-import type { KeyObject } from 'node:crypto'
+import { randomBytes, type KeyObject } from 'node:crypto'
 import fastifyJwt from '@fastify/jwt'
 import fc from 'fast-check'
 import Fastify from 'fastify'
@@ -388,6 +388,7 @@ t.test('cached tokens expire, are compared whole, and are safe from changes by h
   const real = Date.now
   t.teardown(() => { Date.now = real })
   const text = hsToken({ exp: now() + 5, jti: 'c1' })
+  t.equal(await word(scheme, text), 'authenticated', 'a token is cached when it comes again')
   const first = await ask(scheme, text)
   t.equal(first.kind, 'authenticated')
   if (first.kind === 'authenticated') {
@@ -411,6 +412,20 @@ t.test('cached tokens expire, are compared whole, and are safe from changes by h
   )
   Date.now = () => real() + 66_000
   t.equal(await word(scheme, text), 'expired')
+})
+
+t.test('a header that is known makes no other token valid', async t => {
+  const scheme = await made(base)
+  for (let i = 0; i < 70; i++) t.equal(await word(scheme, hsToken({}, { kid: `key-${i}` })), 'authenticated')
+  const text = hsToken({}, { kid: 'key-0' })
+  const [header = '', payload = '', signature = ''] = text.split('.')
+  const [, otherPayload = ''] = hsToken({ sub: 'admin' }).split('.')
+  t.equal(await word(scheme, [header, otherPayload, signature].join('.')), 'invalid')
+  t.equal(await word(scheme, [header, payload, randomBytes(32).toString('base64url')].join('.')), 'invalid')
+  t.equal(await word(scheme, [`${header}x`, payload, signature].join('.')), 'invalid')
+  for (const extra of [{ crit: ['exp'] }, { b64: false }, { alg: 'none' }, { typ: 'refresh+jwt' }]) {
+    t.equal(await word(scheme, hsToken({}, { kid: 'key-0', ...extra })), 'invalid')
+  }
 })
 
 t.test('gives the same answers with the cache, without it and with a small one', async t => {
