@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 
 /** A password from an address, for a user with a stored hash. */
 export type Attempt = readonly [username: string, password: string, stored: string, address: string]
@@ -15,8 +15,10 @@ export interface VerifiedCache {
 }
 
 interface Verified {
-  /** The HMAC of the attempt. */
-  readonly mac: Buffer
+  /** The digest of the password. */
+  readonly digest: Buffer
+  /** The stored hash that it was verified with. */
+  readonly stored: string
   /** The time of the clock at which the entry expires. */
   readonly end: number
   /** Other passwords that were tried since. */
@@ -33,40 +35,43 @@ const defaultMaxEntries = 10_000
 const maxMisses = 5
 
 /**
- * Creates a cache that stores only HMACs with a key of this process, so that nothing in it helps to guess a password.
- * The HMAC covers the stored hash, so that a changed password is verified again.
+ * Creates a cache that holds no password, only digests of passwords with a secret of this process in front. Nobody
+ * outside can compute or see one, so that the cache does not help to guess a password. An entry counts for one user,
+ * address and stored hash, so that a changed password is verified again.
  * @param ttl seconds.
  * @param now a monotonic clock, in milliseconds.
  */
 export function createVerifiedCache (
   ttl: number, maxEntries = defaultMaxEntries, now: () => number = () => performance.now()
 ): VerifiedCache {
-  const secret = randomBytes(32)
+  const secret = randomBytes(32).toString('latin1')
   const verified = new Map<string, Verified>()
   const pending = new Map<string, Promise<boolean>>()
-  const mac = (...texts: readonly string[]): Buffer => createHmac('sha256', secret).update(
-    JSON.stringify(texts)
-  ).digest()
-  const keyOf = ([username, , stored, address]: Attempt): string => mac(username, stored, address).toString('base64url')
+  const digestOf = ([, password]: Attempt): Buffer => hash('sha256', secret + password, 'buffer')
+  // an address has no space
+  const keyOf = ([username, , , address]: Attempt): string => `${address} ${username}`
 
-  function add (attempt: Attempt): void {
+  function add (attempt: Attempt, digest: Buffer): void {
+    const [, , stored] = attempt
     const key = keyOf(attempt)
     // the newest entry is the last one
     verified.delete(key)
     const [oldest] = verified.keys()
     if (verified.size >= maxEntries && oldest !== undefined) verified.delete(oldest)
-    verified.set(key, { mac: mac(...attempt), end: now() + ttl * 1000, misses: 0 })
+    verified.set(key, { digest, stored, end: now() + ttl * 1000, misses: 0 })
   }
 
-  function isRight (attempt: Attempt, known: Verified | undefined): boolean {
-    return known !== undefined && now() < known.end && timingSafeEqual(known.mac, mac(...attempt))
+  function find (attempt: Attempt): Verified | null {
+    const [, , stored] = attempt
+    const known = verified.get(keyOf(attempt))
+    return known !== undefined && known.stored === stored && now() < known.end ? known : null
   }
 
-  async function settle (key: string, attempt: Attempt, verify: () => Promise<boolean>): Promise<boolean> {
+  async function settle (key: string, valid: Promise<boolean>, add: () => void): Promise<boolean> {
     try {
-      const valid = await verify()
-      if (valid) add(attempt)
-      return valid
+      if (!await valid) return false
+      add()
+      return true
     } finally {
       pending.delete(key)
     }
@@ -74,16 +79,19 @@ export function createVerifiedCache (
 
   return {
     has (attempt) {
-      const key = keyOf(attempt)
-      const known = verified.get(key)
-      const right = isRight(attempt, known)
-      if (!right && known !== undefined && ++known.misses >= maxMisses) verified.delete(key)
-      return right
+      const known = find(attempt)
+      if (known === null) return false
+      if (timingSafeEqual(known.digest, digestOf(attempt))) return true
+      if (++known.misses >= maxMisses) verified.delete(keyOf(attempt))
+      return false
     },
     async check (attempt, verify) {
-      if (isRight(attempt, verified.get(keyOf(attempt)))) return true
-      const key = mac(...attempt).toString('base64url')
-      const running = pending.get(key) ?? settle(key, attempt, verify)
+      const digest = digestOf(attempt)
+      const known = find(attempt)
+      if (known !== null && timingSafeEqual(known.digest, digest)) return true
+      const [username, , stored, address] = attempt
+      const key = JSON.stringify([username, stored, address, digest.toString('base64url')])
+      const running = pending.get(key) ?? settle(key, verify(), () => { add(attempt, digest) })
       pending.set(key, running)
       return running
     }

@@ -232,6 +232,8 @@ t.test('caches a password for its address until five others were tried there', a
   await check('ann')
   t.equal(clock.verified, 2)
   t.equal(remembers('right'), true, 'verified anew, it is remembered anew')
+  t.equal(cache.has(['ann', 'right', 'another hash', '192.0.2.1']), false, 'not after a change of the password')
+  t.equal(cache.has(['ben', 'right', 'hash', '192.0.2.1']), false, 'nor for somebody else')
 })
 
 t.test('shares one check between equal concurrent requests, and caches no error', async t => {
