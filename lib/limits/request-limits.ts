@@ -89,10 +89,10 @@ async function createCounter (app: FastifyInstance, redis: object | null): Promi
   const countWindow = (
     request: FastifyRequest, window: RateLimitWindow, { outcome: { principal } }: Identity
   ): Promise<Count> => {
-    const check = checks.get(window) ?? createCheck()
-    checks.set(window, check)
+    let check = checks.get(window)
+    if (check === undefined) checks.set(window, check = createCheck())
     const { realm, id } = principal
-    const name = JSON.stringify([realm, id, methodOf(request), request.routeOptions.url, window.max, window.window])
+    const name = `${JSON.stringify([realm, id]).slice(0, -1)},${nameOf(request, window)}`
     return countOnce(request, check, counted(name, window))
   }
 
@@ -170,8 +170,10 @@ function writeHeaders (reply: FastifyReply, results: readonly LimitResult[]): vo
   reply.header('ratelimit', limits.join(', '))
 }
 
+const noOptions: CountedRequest['routeOptions'] = Object.freeze({ config: Object.freeze({}) })
+
 function counted (name: string, { max, window }: { readonly max: number, readonly window: number }): CountedRequest {
-  return { routeOptions: { config: {} }, name, max, window }
+  return { routeOptions: noOptions, name, max, window }
 }
 
 /** Casts for `@fastify/rate-limit`, which reads only the fields of a request that a {@link CountedRequest} has. */
@@ -198,10 +200,22 @@ async function withTimeout (count: Promise<Count>): Promise<Count> {
   }
 }
 
-/** Returns the methods of a route as its name. A GET shares its count with the HEAD that Fastify adds. */
-function methodOf ({ routeOptions }: FastifyRequest): string {
-  const methods = [routeOptions.method].flat().join(' ')
-  return methods === 'HEAD' ? 'GET' : methods
+/** The part of a counter's name that belongs to the route, by its config and the window. */
+const routeNames = new WeakMap<object, Map<RateLimitWindow, string>>()
+
+/**
+ * Returns the part of a counter's name that names the route and the window. A GET shares its count with the HEAD that
+ * Fastify adds.
+ */
+function nameOf (request: FastifyRequest, window: RateLimitWindow): string {
+  const { config, method, url } = request.routeOptions
+  const names = routeNames.get(config) ?? new Map<RateLimitWindow, string>()
+  const known = names.get(window)
+  if (known !== undefined) return known
+  const methods = [method].flat().join(' ')
+  const name = JSON.stringify([methods === 'HEAD' ? 'GET' : methods, url, window.max, window.window]).slice(1)
+  routeNames.set(config, names.set(window, name))
+  return name
 }
 
 /**
