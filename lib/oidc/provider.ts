@@ -210,7 +210,7 @@ export class Provider {
 
   /** Converts what the library threw. Texts of the provider are quoted without secrets. */
   #refused (error: unknown, secrets: readonly string[]): LoginError {
-    const { AuthorizationResponseError, ResponseBodyError, ClientError } = this.#client
+    const { AuthorizationResponseError, ResponseBodyError } = this.#client
     const down = downOf(error)
     if (down !== null) return new LoginError('unavailable', down.message)
     if (error instanceof AuthorizationResponseError) {
@@ -223,8 +223,7 @@ export class Provider {
       if (unavailableErrors.has(error.error)) return new LoginError('unavailable', reason)
       return new LoginError('unavailable', `${reason}. ${hint}`, { isMisconfigured: true })
     }
-    if (error instanceof ClientError) return new LoginError('again', `the answer was refused: ${describe(error)}`)
-    return new LoginError('again', 'the answer of the provider could not be processed', { cause: error })
+    return new LoginError('again', `the answer was refused: ${describe(error)}`)
   }
 }
 

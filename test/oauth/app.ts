@@ -68,8 +68,9 @@ export async function serverApp (t: Test, options: AppOptions = {}): Promise<Fas
   await app.register(oauthServer, { person: 'web', resources: ['api', 'mcp'], clients, ...oauth } as OAuthServerOptions)
   const open = { config: { auth: { public: 'for tests' } } }
   app.get('/login', open, async (_request, reply) => reply.type('text/html').send('<form method="post">'))
-  app.post<{ Body: { id: string } | null }>('/login', open, async (request, reply) => {
-    await reply.login({ id: request.body?.id ?? 'ann' })
+  app.post<{ Body: { id: string, isOld?: true } | null }>('/login', open, async (request, reply) => {
+    const proof = request.body?.isOld === true ? { authenticatedAt: null } : {}
+    await reply.login({ id: request.body?.id ?? 'ann' }, proof)
     return { returnTo: app.gatehouse.sessions.returnTo(request, '/') }
   })
   const reading = (schemes: string) => ({ config: { auth: { schemes, scopes: 'orders:read' } } })

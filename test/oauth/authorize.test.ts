@@ -1,7 +1,7 @@
 import t from 'tap'
 import { movableClock } from '../fixtures/clock.js'
 import {
-  authorizePath, clients, decide, fieldsOf, login, origin, parts, post, serverApp, spaUri, visit
+  authorizePath, clients, decide, fieldsOf, login, origin, parts, post, redeem, serverApp, spaUri, visit
 } from './app.js'
 
 const clock = movableClock(t)
@@ -90,6 +90,19 @@ t.test('prompt=none asks nobody', async t => {
   t.match((await visit(app, authorizePath({ prompt: 'none' }), cookie)).params, { error: 'consent_required' })
   const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb', prompt: 'none' }
   t.ok((await visit(app, authorizePath(own), cookie)).params['code'])
+})
+
+t.test('a login of an unknown time meets no max_age, and gives a token without auth_time', async t => {
+  const app = await serverApp(t)
+  const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb' }
+  const answer = await app.inject({ method: 'POST', url: '/login', payload: { id: 'ann', isOld: true } })
+  const cookie = String(answer.headers['set-cookie']).split(';')[0] ?? ''
+  t.match(await visit(app, authorizePath({ max_age: '60' }), cookie), { location: /^\/login\?returnTo=/ })
+  const { params } = await visit(app, authorizePath(own), cookie)
+  const { body } = await redeem(app, String(params['code']), own)
+  const claims = JSON.parse(Buffer.from(body.access_token.split('.')[1], 'base64url').toString())
+  t.match(claims, { sub: 'ann' })
+  t.notOk('auth_time' in claims)
 })
 
 t.test('prompt=login and max_age ask for a login once, and are met by a later one', async t => {

@@ -126,7 +126,8 @@ async function open (
 async function read (
   response: IncomingMessage, { accepts }: JsonRequest, maxBytes: number
 ): Promise<FetchedJson | FetchFailure> {
-  const { statusCode: status = 0, headers } = response
+  const { headers } = response
+  const status = Number(response.statusCode)
   const refused = accepts(status) ? typeFault(headers['content-type']) : `the answer has status ${status}`
   if (refused !== null) {
     response.destroy()
