@@ -1,23 +1,16 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
-import { chromium, type Locator, type Page } from 'playwright-core'
+import type { Locator, Page } from 'playwright-core'
 import t from 'tap'
 import { quiet, tokenOf } from './app.js'
-import { browserPath } from './running.js'
+import { freePort, openPage, withoutBrowser } from './browser.js'
 
 interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, { readonly security?: unknown }>>>>
   readonly components: { readonly securitySchemes: object }
 }
 
-const executablePath = browserPath()
-
-function withoutBrowser (): string | false {
-  if (process.env['GATEHOUSE_BROWSER'] === 'none') return 'GATEHOUSE_BROWSER is none'
-  return executablePath === null && process.env['CI'] !== 'true' && 'no chromium on this machine'
-}
-
 t.test('the documentation', async t => {
-  const desk = await quiet()
+  const desk = await quiet({ PORT: String(await freePort()) })
   const { app, config } = desk
 
   await t.test('is a valid document that says who may call each operation', async t => {
@@ -35,19 +28,12 @@ t.test('the documentation', async t => {
     t.same(operations.filter(each => each.security === undefined), [])
   })
 
-  await t.test('lets a person authorize in a browser, by key, token and password', {
+  await t.test('lets a person authorize in a browser, by key, token, password and the authorization server', {
     skip: withoutBrowser()
   }, async t => {
-    await app.listen({ host: '127.0.0.1', port: 0 })
-    const address = app.server.address()
-    const args = [
-      '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-sync'
-    ]
-    const browser = await chromium.launch({ executablePath: executablePath ?? '', headless: true, args })
-    t.teardown(() => browser.close())
-    const page = await browser.newPage({ viewport: { width: 1200, height: 1400 } })
-    page.setDefaultTimeout(120_000)
-    await page.goto(`http://localhost:${typeof address === 'object' ? address?.port : ''}/docs`)
+    await app.listen({ host: '127.0.0.1', port: config.PORT })
+    const page = await openPage(t, { viewport: { width: 1200, height: 1400 } })
+    await page.goto(`${config.PUBLIC_URL}/docs`)
 
     const ways: Array<[scheme: string, values: readonly string[], path: string]> = [
       ['service', [config.SHOP_KEY], '/api/orders'],
@@ -61,8 +47,30 @@ t.test('the documentation', async t => {
       t.equal(await statusOf(page, path), 200, `${path} with the scheme ${scheme}`)
       await logOut(page, scheme)
     }
+
+    t.equal(await statusOf(page, '/api/orders'), 401, 'without a credential again')
+    await connect(page, config.PEOPLE_PASSWORD)
+    t.equal(await statusOf(page, '/api/orders'), 200, 'with a token of the authorization server')
   })
 })
+
+/** Gets a token for the scheme `client` from the authorization server, by code and PKCE, in a window of its own. */
+async function connect (page: Page, password: string): Promise<void> {
+  await page.locator('.auth-wrapper > .btn.authorize').click()
+  const form = page.locator('.auth-container').filter({ hasText: 'client (OAuth2, authorizationCode with PKCE)' })
+  await form.getByText('select all').click()
+  const opened = page.waitForEvent('popup')
+  await form.getByRole('button', { name: 'Apply given OAuth2 credentials' }).click()
+  const popup = await opened
+  await popup.getByLabel('User name').fill('ben')
+  await popup.getByLabel('Password').fill(password)
+  await popup.getByRole('button', { name: 'Log in' }).click()
+  const closed = popup.waitForEvent('close')
+  await popup.getByRole('button', { name: 'Allow' }).click()
+  await closed
+  await form.getByRole('button', { name: 'Remove authorization' }).waitFor()
+  await form.locator('.btn-done').click()
+}
 
 /** Opens the dialog of *Authorize*, and returns the form of one scheme. */
 async function openForm (page: Page, scheme: string): Promise<Locator> {
