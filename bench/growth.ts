@@ -9,7 +9,7 @@ import { keys } from './growth/keys.js'
 import { tokens } from './growth/tokens.js'
 
 /**
- * What a process grows by under keys, tokens, cookies, names and addresses of which each is another one, all of them
+ * Measures the growth of a process under keys, tokens, cookies, names and addresses that are all different, sent
  * through the whole application by `app.inject`. Every section runs in a process of its own and is measured three
  * times, after a collection: *cold*, before its first request; *full*, when what is bounded holds as much as it ever
  * will; and at the end. The issue asks for less than 20 MiB of heap from the start. The bare application says what of

@@ -6,10 +6,10 @@ import { bare, byHand, paths, type Library, type Path } from './hooks/paths.js'
 import { median } from './measure.js'
 
 /**
- * What the guard costs each path, in µs of CPU and in bytes of heap a request, beside a hook written by hand. All
- * applications of a path are in one process, and a round measures them one after the other, so that a machine whose
- * speed drifts moves all of them. What a bare application costs that answers alike, or fails with a prepared error, is
- * taken off.
+ * Measures the cost of the guard on each path, in µs of CPU and in bytes of heap per request, beside a hook written by
+ * hand. All applications of a path are in one process, and a round measures them one after the other, so that a drift
+ * of the machine's speed affects all of them. The cost of a bare application with the same answer, or with a prepared
+ * error, is subtracted.
  *
  * `npm run bench:hooks`, with `--quick` for fewer rounds; `ONLY=session` for some paths. `BASE=/other/.bench/lib`
  * compares with the library of another working tree.

@@ -4,9 +4,9 @@ import { ask, kept, warmUp, type Figures, type Question } from './timing/questio
 import { sessionQuestions } from './timing/sessions.js'
 
 /**
- * Whether time tells what an answer does not: two kinds of refusal, sampled in random order, and Welch's t of their
- * times. |t| below 4.5 says that this many samples cannot tell them apart. One run in which it is more may be the
- * machine's; a sign and a size that come again are not, so every question is asked in several runs.
+ * Tests whether the time of a refusal reveals its kind: samples two kinds in random order, and computes Welch's t of
+ * their times. With |t| below 4.5, this many samples cannot tell them apart. A higher value in one run may come from
+ * the machine, but not one that recurs with the same sign and size, so every question is asked in several runs.
  *
  * `npx tsc -p tsconfig.bench.json && node .bench/bench/timing.js`; `RUNS=3`, `FAST=20000` and `SLOW=1000` samples of
  * each kind a run, `ONLY=basic` for some.

@@ -5,7 +5,7 @@ export interface Flood {
   readonly app: FastifyInstance
   /** Sends the credential of this number, which nobody sent before. @returns the status of the answer. */
   readonly send: (i: number) => Promise<number>
-  /** What it may be answered with: a flood of the wrong thing stops. */
+  /** The accepted statuses. Any other stops the flood, which would measure something else. */
   readonly statuses: readonly number[]
 }
 

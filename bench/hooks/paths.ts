@@ -21,7 +21,7 @@ export interface Path {
   readonly name: string
   readonly status: number
   readonly make: (library: Library) => Promise<Made>
-  /** What an application could write by hand for exactly this path. */
+  /** Creates a hook that an application could write by hand for exactly this path. */
   readonly ideal: (headers: readonly Headers[]) => Ideal
 }
 

@@ -6,7 +6,7 @@ import Fastify from 'fastify'
 import authPlugin, { basic, session } from '../../lib/index.js'
 import { hashPassword, passwords } from '../../lib/passwords/index.js'
 
-/** What the server tells when it listens. */
+/** The message of the server when it listens. */
 export interface Ready { readonly port: number, readonly password: string }
 
 /** To begin to look at its event loop, and to tell what was seen. */

@@ -48,7 +48,7 @@ function shuffled<T> (pair: readonly T[]): readonly T[] {
   return Math.random() < 0.5 ? pair : [...pair].reverse()
 }
 
-/** What is answered at once is timed without the wait for a promise, which is longer. */
+/** Returns the time of a call. A synchronous result is not awaited: the wait would take longer than the call. */
 async function microseconds (work: () => unknown): Promise<number> {
   const start = performance.now()
   const answer = work()

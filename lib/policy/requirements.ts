@@ -16,7 +16,7 @@ export interface Requirement {
 export interface Permissions {
   readonly scopes: ReadonlySet<string> | null
   readonly roles: ReadonlySet<string> | null
-  /** What each role includes, directly or by other roles. */
+  /** The roles and scopes that each role includes, directly or by other roles. */
   readonly included: ReadonlyMap<string, Included>
   /**
    * Resolves a name.

@@ -19,7 +19,7 @@ export interface InjectAsOptions<K extends SchemeName = SchemeName> {
    */
   readonly scheme?: K | readonly K[]
   /**
-   * What handlers see in `request.auth.credential`. Default: an empty session for schemes with sessions, otherwise
+   * The value of `request.auth.credential` in handlers. Default: an empty session for schemes with sessions, otherwise
    * `null`.
    */
   readonly credential?: unknown

@@ -30,7 +30,7 @@ export interface TestAccessOptions {
 export interface AccessReport {
   /** The number of tests. */
   readonly tests: number
-  /** What the tests cannot prove: rules that a request decides, and routes whose URL cannot be made up. */
+  /** Lists what the tests cannot prove: rules that a request decides, and routes whose URL cannot be made up. */
   readonly unproven: readonly string[]
 }
 

@@ -13,7 +13,7 @@ export const oldSecret = randomBytes(32).toString('base64url')
 export const newSecret = randomBytes(32).toString('base64url')
 export const cookieName = '__Host-sid'
 
-/** What one application of the catalogue counts and shows. */
+/** An application of the catalogue, with its counters. */
 export interface Target {
   readonly app: FastifyInstance
   /** Handlers that ran. */
@@ -25,7 +25,7 @@ export interface Target {
   readonly keys: Map<string, { id: string, scopes: string[] }>
 }
 
-/** What an entry's `setup` asks for beyond the usual. */
+/** The additional set-up that an entry asks for. */
 export interface Setup {
   readonly text: string
   readonly sessionSecrets?: readonly string[]

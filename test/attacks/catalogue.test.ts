@@ -242,7 +242,7 @@ async function attack (entry: Entry, transport: Transport, setup: Setup, test: T
   offset = 0
 }
 
-/** What an entry does between its requests: moves the clock, revokes, changes keys. */
+/** Does what an entry asks for between its requests: moves the clock, revokes, changes keys. */
 async function prepare (
   entry: Entry, request: Request, at: number, target: Target, saved: Map<string, string>
 ): Promise<Target> {

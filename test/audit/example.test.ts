@@ -23,7 +23,7 @@ interface Case {
   readonly title: string
   readonly before?: readonly Edit[]
   readonly after: readonly Edit[]
-  /** What the command says of the change. */
+  /** Matches the output of the command for the change. */
   readonly says: RegExp
 }
 

@@ -6,7 +6,7 @@ import { timeLimit } from '../fixtures/time-limit.js'
 import { encode, form, logIn, quiet, type Quiet } from './app.js'
 import { start } from './running.js'
 
-/** What an attacker found at the sockets of the running example. Each as it was shown. */
+/** Faults at the sockets of the running example that a review from the side of an attacker reported. */
 
 function portOf ({ app }: Pick<Quiet, 'app'>): number {
   return (app.server.address() as AddressInfo).port

@@ -28,7 +28,7 @@ interface Row {
   readonly status: number
   readonly code: string
   readonly message: string
-  /** What `errors: 'oauth'` calls it: RFC 6749, 5.2, and RFC 6750, 3.1. */
+  /** The error code with `errors: 'oauth'` (RFC 6749, 5.2; RFC 6750, 3.1). */
   readonly oauth: string
   readonly url: string
   readonly method?: 'GET' | 'POST'
@@ -181,7 +181,7 @@ async function ask (app: FastifyInstance, { url, method = 'GET', headers, first 
   return app.inject(request)
 }
 
-/** What is the same in every form: status, challenge, headers. */
+/** Checks the status, the challenge and the headers, which are the same in every form. */
 function checkHead (t: Tap, row: Row, answer: Awaited<ReturnType<typeof ask>>, title: string): void {
   t.equal(answer.statusCode, row.status, title)
   t.equal(answer.headers['cache-control'], 'no-store', `${title}: not stored`)

@@ -92,7 +92,7 @@ t.test(
       { logger: false }
     )
 
-    /** What one request sees at several moments, with others in between. */
+    /** Returns what one request sees at several moments, with other requests in between. */
     const show = async (request: FastifyRequest) => {
       const first = request.principal
       await wait()

@@ -21,7 +21,7 @@ import { application, broken, handler, scripted } from '../fixtures/schemes.js'
 const modes = ['required', 'optional', 'try'] as const
 type Mode = typeof modes[number]
 
-/** What a header of a scripted scheme says, beside the names of people. */
+/** Values of the header of a scripted scheme. */
 const said = ['none', 'foreign', 'invalid', 'expired', 'unavailable', 'throw', 'ann'] as const
 type Said = typeof said[number]
 
@@ -39,7 +39,7 @@ const stops: Readonly<Partial<Record<Said, Expected>>> = {
   throw: { status: 500, code: 'AUTH_FAULT' }
 }
 
-/** What the modes make of an end without a principal. */
+/** Returns the expected result in a mode for an outcome without a principal. */
 function inMode (mode: Mode, end: Expected | 'nobody'): Expected {
   if (end === 'nobody') {
     return mode === 'required' ? { status: 401, code: 'AUTH_REQUIRED' } : { status: 200, scheme: null, error: null }

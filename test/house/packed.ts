@@ -11,7 +11,7 @@ export interface Packed {
   readonly stage: string
   readonly tarball: string
   readonly consumer: string
-  /** How it was installed, for a comment. */
+  /** The way it was installed, for a comment. */
   readonly installed: string
 }
 

@@ -41,7 +41,7 @@ export function nodes (node: ts.Node): readonly ts.Node[] {
   return found
 }
 
-/** Where a node stands, as an editor opens it. */
+/** Returns the place of a node in the form that editors open: `path:line`. */
 export function place (source: Source, node: ts.Node): string {
   return `${source.path}:${source.tree.getLineAndCharacterOfPosition(node.getStart()).line + 1}`
 }

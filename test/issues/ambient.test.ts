@@ -25,7 +25,7 @@ const sign = (sub: string) =>
     .sign(secret)
 const [token, second] = [await sign('ann'), await sign('bob')]
 
-/** What a browser says of a request that another site made. */
+/** The headers of a browser for a request that another site caused. */
 const foreignSite = { host: 'gate.test', origin: 'https://evil.test', 'sec-fetch-site': 'cross-site' }
 
 async function asking (scheme: GatehouseOptions['schemes'][string]) {

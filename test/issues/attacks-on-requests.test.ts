@@ -7,7 +7,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import authPlugin, { apiKey, basic, jwt, session } from '../../lib/index.js'
 
-/** What a review by an attacker found, each as it was shown. */
+/** Faults that a review from the side of an attacker reported. */
 
 const key = randomBytes(32).toString('base64url')
 const secret = randomBytes(32).toString('base64url')

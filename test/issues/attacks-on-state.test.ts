@@ -17,7 +17,7 @@ import { redisStore } from '../../lib/stores/redis/index.js'
 import { timeLimit } from '../fixtures/time-limit.js'
 import { dropKeys, noRedis, prefix, redisUrl } from '../stores/fixtures/services.js'
 
-/** What an attacker found in what lives: sessions, keys, passwords, counts. Each as it was shown. */
+/** Faults of sessions, keys, passwords and counts that a review from the side of an attacker reported. */
 
 const secret = randomBytes(32).toString('base64url')
 const password = 'correct horse'

@@ -17,7 +17,7 @@ import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
 import { random } from '../fixtures/secrets.js'
 
-/** What stops the boot of an application with these options and routes. */
+/** Returns the error that stops the boot of an application with these options and routes. */
 async function mistake (options: object, declare: (app: FastifyInstance) => unknown = () => {}): Promise<AuthError> {
   const app = Fastify()
   try {

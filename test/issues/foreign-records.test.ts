@@ -25,7 +25,7 @@ import {
 const [withoutPostgres, withoutRedis] = await Promise.all([noPostgres(), noRedis()])
 const mixedUp = /answered with a record of another kind, id or owner/
 
-/** What is logged at the level error or above says that answers are mixed up. */
+/** Returns true if a line of the level error or above reports answers that are mixed up. */
 function isLogged (log: readonly LogLine[]): boolean {
   return log.some(line => line.level >= 50 && mixedUp.test(JSON.stringify(line)))
 }

@@ -4,8 +4,8 @@ import { session } from '../../lib/index.js'
 import { application, handler } from '../fixtures/schemes.js'
 
 /**
- * What browsers send over plain HTTP, where Fetch Metadata is missing: only the libraries themselves say that a part of
- * a page is meant.
+ * Headers of browsers over plain HTTP, which have no Fetch Metadata: only the header of a library shows that it asks
+ * for a part of a page.
  */
 const page = { accept: 'text/html, application/xhtml+xml' }
 const form = { ...page, 'content-type': 'application/x-www-form-urlencoded' }

@@ -11,7 +11,7 @@ import authPlugin, {
   type Scheme
 } from '../../lib/index.js'
 
-/** What a key leaves out narrows what it may do, and frees nobody of what is held against them. */
+/** A key with fewer roles than its owner may do less, and `none` rules still see all roles of the owner. */
 
 const secret = randomBytes(32).toString('base64url')
 const owner = { realm: 'web', id: 'ann' }

@@ -80,7 +80,7 @@ const disguises: Readonly<Record<string, (text: string) => unknown>> = {
   'as a secret JWK in JSON': text => JSON.stringify({ kty: 'oct', k: base64url(text) })
 }
 
-/** What an attacker who knows the public key would sign with. */
+/** Returns the secrets that an attacker who knows the public key would sign with. */
 function forgeries (text: string, given: unknown): readonly Uint8Array[] {
   const own = typeof given === 'string' || given instanceof Uint8Array ? [buffer(given)] : []
   return [buffer(text), buffer(base64(text)), ...own]

@@ -35,7 +35,7 @@ async function application (t: Test, options: unknown) {
   return { app, log, refusals: () => log.filter(({ msg }) => msg === 'session refused') }
 }
 
-/** What browsers send when a page of another site leads here, or sends a form. */
+/** The headers of browsers for a link and for a form on another site. */
 const requests = [
   {
     method: 'GET',

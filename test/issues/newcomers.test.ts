@@ -6,7 +6,7 @@ import authPlugin, { apiKey, memoryStore, session, type Store } from '../../lib/
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
 
-/** What somebody met who used the package for the first time, with its pages alone. */
+/** Faults that a first-time user met, who had only the documentation. */
 
 const secret = randomBytes(32).toString('base64url')
 

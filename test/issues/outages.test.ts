@@ -9,7 +9,7 @@ import { timeLimit, until } from '../fixtures/time-limit.js'
 import { ann, instance, tapped } from '../schemes/api-key/app.js'
 import { stream } from '../stores/fixtures/traffic.js'
 
-/** What killing a store under load showed. */
+/** Faults that appeared when a store was killed under load. */
 
 for (const [form, handled] of [
   ["Fastify's own error handler", false],

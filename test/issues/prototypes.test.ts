@@ -18,7 +18,7 @@ import authPlugin, {
 import { hashPassword } from '../../lib/passwords/index.js'
 import { contextOf } from '../fixtures/schemes.js'
 
-/** What is inherited from Object.prototype is nobody's role, claim, option or header. */
+/** Properties of Object.prototype are not roles, claims, options or headers. */
 
 const secret = randomBytes(32).toString('base64url')
 const key = { 'x-api-key': 'k' }

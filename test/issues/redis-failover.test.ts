@@ -96,7 +96,7 @@ t.test('changes in a cluster of three nodes', { skip }, async t => {
     const changes = heard(store, 'a')
     await hears(changes, other, 'a')
     changes.length = 0
-    // What ioredis says of a node that is no member any more.
+    // ioredis emits this for a node that left the cluster.
     for (const node of client.nodes()) client.emit('-node', node)
     await until(() => changes.includes(null))
     await hears(changes, other, 'a')
@@ -147,7 +147,7 @@ async function pair (t: Test) {
   return { port: address.port, failOver }
 }
 
-/** Whether a write is done within a while. Every failure before is an unavailable store. */
+/** Returns true if a write succeeds within a while. Until then, the store must be unavailable. */
 async function writesAgain (t: Test, store: Store): Promise<boolean> {
   const began = performance.now()
   for (let tries = 0; tries < 200; tries++) {

@@ -5,7 +5,7 @@ import { random, tracing } from '../fixtures/secrets.js'
 
 const key = random()
 
-/** What `ioredis` throws: the command that failed, with its arguments, in the message and beside it. */
+/** Returns an error like those of `ioredis`: with the failed command and its arguments, also in the message. */
 function quoting (sent: unknown): Error {
   const text = typeof sent === 'string' ? sent : JSON.stringify(sent)
   class ReplyError extends Error {}

@@ -4,7 +4,7 @@ import t from 'tap'
 import authPlugin, { session } from '../../lib/index.js'
 import { passwords, verifyPassword } from '../../lib/passwords/index.js'
 
-/** What an attacker with many sockets found. Each as it was shown. */
+/** Faults that a review from the side of an attacker with many sockets reported. */
 
 t.test('logs why a login answered 503', async t => {
   const lines: string[] = []

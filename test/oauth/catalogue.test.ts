@@ -31,14 +31,14 @@ const catalogue = JSON.parse(
 ) as readonly Entry[]
 const entries = catalogue.filter(({ id }) => id.startsWith('O-OAU-'))
 
-/** What the entries say in words: the statuses of the requests, one after the other. */
+/** The statuses of consecutive requests, for entries that give them in words. */
 const sequences: Readonly<Record<string, readonly number[]>> = {
   'O-OAU-004': [200, 400, 400], 'O-OAU-006': [200, 400, 401]
 }
 
 type Answer = Awaited<ReturnType<typeof post>>
 
-/** What the entries say of the answers beside their status. */
+/** Checks of the answers beside their statuses, by entry. */
 const invariants: Readonly<Record<string, (answers: readonly Answer[]) => boolean>> = {
   'O-OAU-001': ([first]) => first?.body.error === 'invalid_client' && /^Basic/.test(header(first, 'www-authenticate')),
   'O-OAU-002': ([first]) => ['invalid_request', 'invalid_client'].includes(first?.body.error),

@@ -216,13 +216,13 @@ t.test('scripts of every origin may call the token endpoint, beside @fastify/cor
   }
 })
 
-t.test('what is malformed is invalid_request', async t => {
+t.test('answers a malformed request with invalid_request', async t => {
   const app = await serverApp(t)
   const malformed = await post(app, '/oauth/token', 'a=b', { 'content-length': '9' })
   t.match(malformed, { status: 400, body: { error: 'invalid_request' } })
 })
 
-t.test('what fails in the application is server_error, and says nothing', async t => {
+t.test('answers an error of the application with server_error, without details', async t => {
   const lines: string[] = []
   let fails = false
   const app = await serverApp(t, {

@@ -33,7 +33,7 @@ export interface Setting {
   readonly version?: string
   readonly options?: Record<string, unknown>
   readonly swagger?: SwaggerOptions
-  /** Where `@fastify/swagger` is registered: before the plugin, or (by default) after it. */
+  /** `true` registers `@fastify/swagger` before the plugin. Default: after it. */
   readonly first?: boolean
 }
 
@@ -81,7 +81,7 @@ export async function documentOf (t: Test, app: FastifyInstance, decorator: 'swa
 
 interface Flow { readonly scopes: Readonly<Record<string, string>> }
 
-/** What `security` names and the document does not declare, which validators do not notice. */
+/** Returns the schemes that `security` names and the document does not declare, which validators do not notice. */
 function undeclared ({ components, paths }: Document): readonly string[] {
   const schemes = components.securitySchemes ?? {}
   const operations = Object.values(paths).flatMap(item => Object.values(item))

@@ -6,7 +6,7 @@ import type { Recipe } from '../../lib/passwords/recipe.js'
 
 /** Passwords over an engine that costs nothing and remembers by which recipes it was asked. */
 export interface Counted extends Passwords {
-  /** What was evaluated since the last call, sorted. */
+  /** Returns the hashes that were computed since the last call, sorted. */
   evaluated (): readonly string[]
 }
 

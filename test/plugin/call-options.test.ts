@@ -6,7 +6,7 @@ import gatehouse, { apiKey, jwt, session, type Store, type StoreOwner } from '..
 const secret = (): string => randomBytes(32).toString('base64url')
 const owner: StoreOwner = { realm: 'web', id: 'ann' }
 
-/** What is asked while requests are served, each call with the options of a test. */
+/** Creates an application whose routes make the calls with the options of a test. */
 async function desk (t: Test) {
   const log: string[] = []
   const app = Fastify({

@@ -17,7 +17,7 @@ async function read (child: ChildProcess) {
   return JSON.parse(printed) as { readonly result: string, readonly loaded: readonly string[] }
 }
 
-/** What the plugin depends on beside `fastify-plugin`, with their own packages. */
+/** The dependencies of the plugin other than `fastify-plugin`, with their own dependencies. */
 const engines = [
   '@fastify/jwt', 'fast-jwt', '@fastify/rate-limit', 'ip-address', '@fastify/secure-session', '@fastify/cookie',
   'sodium-native'

@@ -160,7 +160,7 @@ t.test('describes any wrong value briefly, without failing and without showing a
 })
 
 t.test('the file and line of a boot error', async t => {
-  /** What callSite says when the caller stands in a file of that name. */
+  /** Returns the result of callSite for a caller in a file of this name. */
   const at = (filename: string) => vm.runInThisContext('(call) => call()', { filename })(callSite) as string
 
   t.test("are the application's first on the stack", t => {

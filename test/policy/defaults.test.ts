@@ -214,7 +214,7 @@ t.test('app.gatehouse.default', async t => {
   })
 })
 
-t.test('a group that is public, and says why, opens the routes on which nothing is written, and no others', async t => {
+t.test('a public group with a reason opens the routes without a declaration, and no others', async t => {
   const { ask, app } = await boot(t, app => {
     route(app, [], '/outside')
     app.register(async spa => {

@@ -449,7 +449,7 @@ t.test(
     )
     t.ok(booted > 50, `${booted} of 300 booted: the test was no vacuum`)
 
-    /** What a reader of the declaration would say, without any of lib. */
+    /** Judges a declaration independently of lib. */
     function mayEnterAnonymously (auth: unknown): boolean {
       if (auth === false) return true
       if (typeof auth !== 'object' || auth === null || Array.isArray(auth)) return false

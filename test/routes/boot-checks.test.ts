@@ -27,7 +27,7 @@ async function statuses (app: FastifyInstance, url: string): Promise<readonly nu
   return [(await app.inject(url)).statusCode, (await app.inject({ url, headers: alice })).statusCode]
 }
 
-/** What a plugin may do in `onRoute`, and what the sentence says of it. */
+/** Changes that a plugin may make in `onRoute`, with the sentence that reports each. */
 const changes: ReadonlyArray<{ says: string; change: (route: RouteOptions) => void; sentence: RegExp }> = [
   {
     says: 'writes config.auth: false into its config',

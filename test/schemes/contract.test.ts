@@ -29,7 +29,7 @@ const key = randomBytes(16).toString('hex')
 const other = randomBytes(16).toString('hex')
 const later = async <T>(value: T): Promise<T> => value
 
-/** What carries a text in a place. */
+/** Returns a function that puts a text in a place of a request. */
 function carrier (place: CredentialSource): (text: string) => Sent {
   const [kind, name = ''] = place.split(':')
   switch (kind) {

@@ -16,7 +16,7 @@ process.on('unhandledRejection', error => { unhandled.push(error) })
 
 const [withoutPostgres, withoutRedis] = await Promise.all([noPostgres(), noRedisServer()])
 
-/** What a store does under load while its server is killed and comes back. */
+/** Checks a store under load while its server is killed and restarted. */
 async function survives (t: Test, store: Store, server: Endable): Promise<void> {
   const { seen, end } = load(store)
   t.ok(await until(() => seen.answered > 50), 'it answers')

@@ -48,7 +48,7 @@ t.test('keeps a bounded number of answers, and evicts negative ones first', t =>
   t.end()
 })
 
-/** What is logged where nothing is expected to be. */
+/** Ignores what is logged. */
 const silent = { error: () => {} }
 
 t.test('notifies each watcher once, none that stopped, and keeps checking while one waits', async t => {

@@ -14,7 +14,7 @@ interface Group {
   readonly comment: string, readonly public?: JwkText, readonly private?: JwkText, readonly tests: readonly Vector[]
 }
 
-/** What the key layer and the signature check say together; a key that is refused refuses its tokens. */
+/** Returns the result of parsing the keys and checking the signature. Tokens of a refused key are refused. */
 function verdict (keys: unknown, token: unknown): string {
   if (typeof token !== 'string') return 'not a string'
   try {

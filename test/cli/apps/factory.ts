@@ -1,2 +1,2 @@
-// What the command line loads: the test says which application it is.
+// The command line loads this file, and the test provides the application.
 export default async () => await (globalThis as unknown as { audited (): Promise<object> }).audited()

@@ -96,7 +96,7 @@ export async function instance (
   }
 }
 
-/** What a record says, without what differs from run to run. */
+/** Returns a record without the fields that differ from run to run. */
 export function plain ({ id, start, createdAt, ...rest }: ApiKeyRecord): object {
   return rest
 }

@@ -24,7 +24,7 @@ for (const [name, method, cost] of [
   }
 }
 
-/** What was evaluated since the last call. */
+/** Returns the hashes that were computed since the last call. */
 function evaluated (): readonly string[] {
   const done = work.sort()
   work = []

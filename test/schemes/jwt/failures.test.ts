@@ -45,7 +45,7 @@ interface Stage {
   readonly plan: (fault: Fault | null) => void
   readonly calls: () => number
   readonly service: ReturnType<typeof withService>['service']
-  /** What load returns. */
+  /** The result of `load`. */
   person: Principal | null
 }
 

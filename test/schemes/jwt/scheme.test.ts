@@ -52,7 +52,7 @@ async function made (options: unknown): Promise<Scheme<Principal, JwtCredential>
   return (await make(jwt(options as JwtOptions), {} as FastifyInstance, 'user')).scheme
 }
 
-/** What a scheme reads of a request. */
+/** Returns the part of a request that a scheme reads. */
 function bearer (text: string | null): FastifyRequest {
   const lines = text === null ? [] : ['Authorization', `Bearer ${text}`]
   return {

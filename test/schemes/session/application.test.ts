@@ -11,7 +11,7 @@ import { addRoutes, alice, asker, clock, desk, secret } from './bare-app.js'
 
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })
 
-/** What applications have already, and what of it a route shows. */
+/** Plugins that an application may have beside this one. */
 const neighbours: Record<string, (app: FastifyInstance) => Promise<unknown>> = {
   cookie: async app => { await app.register(cookie) },
   session: async app => {

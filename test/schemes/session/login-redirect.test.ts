@@ -34,7 +34,7 @@ async function refusing (
     })
     return { status: answer.statusCode, location: answer.headers.location ?? null, headers: answer.headers }
   }
-  /** Where the login would send on to. */
+  /** Returns the path to which the login would redirect. */
   const back = async (location: string | null) =>
     (await made.app.inject({ method: 'POST', url: location ?? '/login' })).json().returnTo
   return { ...made, ask, back }

@@ -8,10 +8,7 @@ const app = Fastify()
 const handler = async () => 'ok'
 type OrderRequest = FastifyRequest<{ Params: { id: string } }>
 
-/**
- * What a route says, as a route says it: the config's type is inferred, so that an excess key is not an error by
- * itself.
- */
+/** Takes a declaration like a route: the type of the config is inferred, so that an excess key alone is no error. */
 declare function route<C> (config: { auth: RouteAuth } & C): C
 
 describe('config.auth', () => {
