@@ -16,7 +16,7 @@ const root = new URL('../../', import.meta.url)
 const folder = new URL('.tap/docs/', root)
 
 /** Languages that are shown and not run. A fence with any other word would not be noticed by a reader's highlighter. */
-const shown = ['', 'json', 'sql', 'nginx', 'dockerfile', 'yaml', 'http']
+const shown = ['', 'json', 'sql', 'html', 'nginx', 'dockerfile', 'yaml', 'http']
 
 rmSync(folder, { recursive: true, force: true })
 t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })

@@ -25,6 +25,7 @@ const pageOf: Readonly<Record<string, string>> = {
   passwordProblem: 'docs/passwords.md',
   secretsFromEnvironment: 'docs/environment.md',
   oauthServer: 'docs/oauth.md',
+  oidcLogin: 'docs/oidc.md',
   fakeIssuer: 'docs/testing.md',
   injectAs: 'docs/testing.md',
   schemeContract: 'docs/testing.md',
@@ -180,10 +181,10 @@ function isRefused (type: ts.Type): boolean {
   return (rest.flags & ts.TypeFlags.Never) !== 0 || checker.typeToString(rest).startsWith('DidYouMean')
 }
 
-/** Returns the properties that this package declares, without those of Fastify and Node. */
+/** Returns the properties that this package declares, without those of Fastify, Node and the OpenAPI specification. */
 function ownProperties (type: ts.Type): readonly ts.Symbol[] {
   return type.getProperties().filter(each => {
     const file = each.declarations?.[0]?.getSourceFile().fileName ?? ''
-    return !file.includes('node_modules') && /^(?:lib|types)\//.test(relative(root, file))
+    return !file.includes('node_modules') && /^(?:lib|types)\/(?!openapi\.ts)/.test(relative(root, file))
   })
 }
