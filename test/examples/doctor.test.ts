@@ -8,7 +8,7 @@ import { folder } from './running.js'
 t.test('the doctor finds nothing in the example', async t => {
   const { path, remove } = folder()
   t.teardown(remove)
-  const environment = { DATA_DIR: path }
+  const environment = { DATA_DIR: path, PUBLIC_URL: 'https://orders.example.com' }
   Object.assign(globalThis, { audited: async () => (await build({ logger: false, environment })).app })
   let printed = ''
   const stdout = { write (text: string) { printed += text } }
