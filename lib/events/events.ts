@@ -37,7 +37,7 @@ export function isObserved (name: GatehouseEventName): boolean {
   return channels[name].hasSubscribers
 }
 
-/** Returns the fields of events about a request. */
+/** Returns the fields that all events about a request have. */
 export function requestFields ({ id, method, routeOptions }: FastifyRequest) {
   return { requestId: String(id), method, route: routeOptions.url ?? null }
 }
@@ -54,16 +54,45 @@ export function publish<N extends GatehouseEventName> (name: N, payload: Gatehou
   if (target.hasSubscribers) target.publish(deepFrozenCopy(payload))
 }
 
-/** Publishes the event of a refusal, by its code. */
-export function publishRefusal (request: FastifyRequest, { code, scheme, detail, retryAfter }: AuthFailure): void {
-  const name = eventOf(code)
-  if (!isObserved(name)) return
-  const fields = { ...requestFields(request), code, scheme, reason: detail }
-  if (name === 'throttled' || name === 'unavailable') publish(name, { ...fields, retryAfter })
-  else publish(name, fields)
+/** The events about a request. Their payloads begin with {@link requestFields}. */
+export type RequestEventName =
+  'authenticated' | 'refused' | 'denied' | 'throttled' | 'unavailable' | 'fault' | 'login' | 'logout'
+
+/** The request of the event that is being published; `null` for other events. */
+let publishedFor: FastifyRequest | null = null
+
+/** Returns the request of the event that a subscriber is called with; `null` if the event is about none. */
+export function publishedRequest (): FastifyRequest | null {
+  return publishedFor
 }
 
-function eventOf (code: AuthErrorCode): 'refused' | 'denied' | 'throttled' | 'unavailable' {
+/**
+ * Publishes an event about a request. The payload is frozen and not copied, because there may be one on each request,
+ * so it must be flat, and an object of its own.
+ */
+export function publishFor<N extends RequestEventName> (
+  request: FastifyRequest, name: N, payload: GatehouseEvents[N]
+): void {
+  const outer = publishedFor
+  publishedFor = request
+  try {
+    channels[name].publish(Object.freeze(payload))
+  } finally {
+    publishedFor = outer
+  }
+}
+
+/** Publishes the event of a refusal, by its code. */
+export function publishRefusal (request: FastifyRequest, { code, scheme, detail, retryAfter }: AuthFailure): void {
+  const name = refusalEvent(code)
+  if (!isObserved(name)) return
+  const fields = { ...requestFields(request), code, scheme, reason: detail }
+  if (name === 'throttled' || name === 'unavailable') publishFor(request, name, { ...fields, retryAfter })
+  else publishFor(request, name, fields)
+}
+
+/** Returns the name of the event of a refusal. */
+export function refusalEvent (code: AuthErrorCode): 'refused' | 'denied' | 'throttled' | 'unavailable' {
   switch (code) {
     case 'AUTH_ACCESS_DENIED':
     case 'AUTH_CROSS_SITE': return 'denied'

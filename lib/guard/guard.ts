@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
-import { isObserved, publish as publishEvent, requestFields } from '../events/events.js'
+import { isObserved, publishFor, requestFields } from '../events/events.js'
 import type { Policy } from '../policy/policy.js'
 import { rateLimitFor, type RateLimit } from '../policy/rate-limit.js'
 import type { Permissions } from '../policy/requirements.js'
@@ -236,7 +236,8 @@ function publish (pass: Pass, reply: FastifyReply): void {
 function publishIdentities ({ identities }: Pass, { pass: previous, request }: RequestState): void {
   for (const { bound, outcome: { principal: { realm, id } } } of identities) {
     if (previous?.identities.some(known => known.bound === bound) === true) continue
-    publishEvent('authenticated', { ...requestFields(request), scheme: bound.name, realm, id })
+    const { requestId, method, route } = requestFields(request)
+    publishFor(request, 'authenticated', { requestId, method, route, scheme: bound.name, realm, id })
   }
 }
 

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/error.js'
 import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
-import { isObserved, publish, publishRefusal, requestFields } from '../events/events.js'
+import { isObserved, publishFor, publishRefusal, refusalEvent, requestFields } from '../events/events.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isThenable } from '../util/objects.js'
 import { watchSend } from '../util/response.js'
@@ -42,7 +42,7 @@ export class Responder {
   /** Refuses a request: 401 with challenges, 403, 429 or 503. */
   refuse (reply: FastifyReply, policy: Policy, failure: AuthFailure): Ended {
     const { code, scheme, detail, retryAfter, headers = null } = failure
-    reply.request.log.info({ auth: { code, scheme, reason: detail } }, 'request refused')
+    reply.request.log.info({ event: refusalEvent(code), auth: { code, scheme, reason: detail } }, 'request refused')
     publishRefusal(reply.request, failure)
     forbidReuse(reply)
     try {
@@ -61,9 +61,10 @@ export class Responder {
   /** Ends a request with a 500 without details. The reason and the cause are in the log. */
   sendInternalError (reply: FastifyReply, error: AuthError): Ended {
     reply.request.log.error(
-      { err: error.cause, auth: { code: error.code, reason: error.detail } }, 'authentication fault')
+      { event: 'fault', err: error.cause, auth: { code: error.code, reason: error.detail } }, 'authentication fault')
     if (isObserved('fault')) {
-      publish('fault', { ...requestFields(reply.request), code: error.code, reason: error.detail })
+      const fields = requestFields(reply.request)
+      publishFor(reply.request, 'fault', { ...fields, code: error.code, reason: error.detail })
     }
     forbidReuse(reply)
     return this.#send(reply, error)

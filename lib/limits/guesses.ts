@@ -5,7 +5,7 @@ import type { CrossSite, Limited, Unavailable } from '../../types/outcome.js'
 import type { Checked, Guesses } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
 import { AuthError, authFailure, refusal } from '../errors.js'
-import { publishRefusal } from '../events/events.js'
+import { publishRefusal, refusalEvent } from '../events/events.js'
 import { changesState, otherSite } from '../guard/cross-site.js'
 import { crossSite, limited, unavailable, unavailableOr } from '../kit/outcome.js'
 import { addressOf, unknownAddress } from '../util/client-address.js'
@@ -188,7 +188,7 @@ function refuseLogin (reply: FastifyReply, outcome: Refused): never {
   const code = codes[outcome.kind]
   const retryAfter = 'retryAfter' in outcome ? outcome.retryAfter : null
   if (retryAfter !== null) reply.header('retry-after', retryAfter)
-  reply.request.log.info({ auth: { code, reason: outcome.detail } }, 'login refused')
+  reply.request.log.info({ event: refusalEvent(code), auth: { code, reason: outcome.detail } }, 'login refused')
   const failure = authFailure(code, null, outcome.detail, { retryAfter })
   publishRefusal(reply.request, failure)
   throw refusal(failure)

@@ -4,7 +4,7 @@ import type { Outcome } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { LoginOptions, ProviderLogin, SessionCredential } from '../../../types/sessions.js'
 import { AuthError, authFailure, internalError, refusal } from '../../errors.js'
-import { publish, requestFields } from '../../events/events.js'
+import { publishFor, requestFields } from '../../events/events.js'
 import { stateOf } from '../../guard/request-state.js'
 import { absent, authenticated, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
@@ -134,7 +134,9 @@ export class SessionManager {
     }
     this.#detach(request, session)
     this.#sendUncached(reply, line)
-    publish('login', { ...this.#eventOf(request, session), renewed: options.renew === true })
+    const event = { ...this.#eventOf(session), renewed: options.renew === true }
+    request.log.info({ event: 'login', auth: event }, 'a session began')
+    publishFor(request, 'login', { ...requestFields(request), ...event })
   }
 
   /** Ends every session that the request carries, also when it has several cookies, which `authenticate` refuses. */
@@ -143,7 +145,11 @@ export class SessionManager {
     const carried = this.#carried(request)
     await this.#end(request, carried)
     this.#detach(request, null)
-    for (const session of carried) publish('logout', this.#eventOf(request, session))
+    for (const session of carried) {
+      const event = this.#eventOf(session)
+      request.log.info({ event: 'logout', auth: event }, 'a session ended')
+      publishFor(request, 'logout', { ...requestFields(request), ...event })
+    }
   }
 
   /** Keeps the provider in the session that `login` begins for this request. */
@@ -170,8 +176,8 @@ export class SessionManager {
     return this.#sendIf(alive, reply, { due, isChanged })
   }
 
-  #eventOf (request: FastifyRequest, { id: session, principal: { realm, id } }: Session) {
-    return { ...requestFields(request), scheme: this.#scheme, realm, id, session }
+  #eventOf ({ id: session, principal: { realm, id } }: Session) {
+    return { scheme: this.#scheme, realm, id, session }
   }
 
   #newSession (
