@@ -26,6 +26,7 @@ const pageOf: Readonly<Record<string, string>> = {
   secretsFromEnvironment: 'docs/environment.md',
   oauthServer: 'docs/oauth.md',
   oidcLogin: 'docs/oidc.md',
+  startTelemetry: 'docs/otel.md',
   fakeIssuer: 'docs/testing.md',
   injectAs: 'docs/testing.md',
   schemeContract: 'docs/testing.md',

@@ -19,7 +19,7 @@ const floors: ReadonlyArray<readonly string[]> = [
   ['audit'],
   ['openapi', 'cli', 'doctor'],
   ['plugin'],
-  ['oauth', 'oidc', 'testing'],
+  ['oauth', 'oidc', 'otel', 'testing'],
   ['index']
 ]
 
