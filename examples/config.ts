@@ -17,6 +17,9 @@ const schema = Type.Object({
   DATA_DIR: text,
   DATABASE_URL: text,
   REDIS_URL: text,
+  LOGIN_ISSUER: text,
+  LOGIN_CLIENT_ID: Type.String({ default: 'order-desk' }),
+  LOGIN_CLIENT_SECRET: text,
   SESSION_SECRET: text,
   DEVICE_SECRET: text,
   REFRESH_SECRET: text,
@@ -96,7 +99,7 @@ function secretsFrom (values: Values, others: readonly string[]): SecretsOf<type
 
 /** Returns the mistakes outside of the secrets. The messages contain no URL, because it may contain a password. */
 function mistakesOf (given: Given): readonly string[] {
-  const { NODE_ENV, PUBLIC_URL, JWT_KEYS, COOKIE_SECURE, DATABASE_URL, REDIS_URL } = given
+  const { NODE_ENV, PUBLIC_URL, LOGIN_ISSUER, JWT_KEYS, COOKIE_SECURE, DATABASE_URL, REDIS_URL } = given
   const production = NODE_ENV === 'production'
   return [
     ...production && JWT_KEYS === ''
@@ -108,6 +111,9 @@ function mistakesOf (given: Given): readonly string[] {
     ...production && !COOKIE_SECURE
       ? ['COOKIE_SECURE is false, so the session cookie would be sent without encryption. Remove it in production.']
       : [],
+    ...isUrl(LOGIN_ISSUER, production ? ['https:'] : ['https:', 'http:'])
+      ? []
+      : ['LOGIN_ISSUER is not the issuer of an OpenID provider, such as https://id.example.com.'],
     ...isUrl(DATABASE_URL, ['postgres:', 'postgresql:'])
       ? []
       : ['DATABASE_URL is not of the form postgres://user:password@host:5432/database.'],

@@ -20,12 +20,14 @@ export interface LoginForm {
   readonly username: string
   readonly keep: boolean
   readonly error: string | null
+  /** The link to the login at the provider, or `null` if there is none. */
+  readonly provider: { readonly host: string, readonly href: string } | null
   /** The demo accounts to show with the form, or `null` in production. */
   readonly demo: { readonly people: readonly Person[], readonly password: string } | null
 }
 
 /** The form has no action, so it is posted to the URL of the page, which contains the address to return to. */
-export function loginPage ({ username, keep, error, demo }: LoginForm): string {
+export function loginPage ({ username, keep, error, provider, demo }: LoginForm): string {
   return page('Log in', null, html`
     <section class="card narrow">
       <h1>Log in</h1>
@@ -44,6 +46,9 @@ export function loginPage ({ username, keep, error, demo }: LoginForm): string {
         </label>
         <button>Log in</button>
       </form>
+      ${provider === null
+        ? null
+        : html`<p><a class="button quiet" href="${provider.href}">Log in with ${provider.host}</a></p>`}
     </section>
     ${demo === null ? null : demoAccounts(demo.people, demo.password)}
   `)

@@ -1,5 +1,6 @@
 import type { Agent } from 'node:http'
 import type { FastifyRequest } from 'fastify'
+import type { SchemeName } from '../../types/names.js'
 import type { OidcTokens } from '../../types/oidc.js'
 import { misconfigured } from '../errors.js'
 import { sourceUrl } from '../jose/remote/fetch-json.js'
@@ -34,7 +35,7 @@ export interface LoginSettings {
   /** The paths of the routes, with the prefix. */
   readonly path: string
   readonly callbackPath: string
-  readonly session: string
+  readonly session: SchemeName
   readonly person: (login: {
     readonly claims: object, readonly tokens: OidcTokens, readonly request: FastifyRequest
   }) => unknown
@@ -106,7 +107,7 @@ export function parseLoginOptions (options: unknown, prefix: string): LoginSetti
     provider,
     path,
     callbackPath,
-    session,
+    session: session as SchemeName,
     person,
     profile,
     fallback,
