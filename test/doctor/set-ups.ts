@@ -169,7 +169,8 @@ export const cases: readonly Case[] = [
       any: jwt({ issuer: false, audience: 'orders', keys: publicKey }),
       remote: jwt({ issuer: 'http://adfs.example.com/trust', audience: 'a', keys: 'https://adfs.example.com/keys' }),
       found: jwt({ issuers: () => null }),
-      own: signing('https://id.example.com')
+      own: signing('https://id.example.com'),
+      text: signing('http:')
     })
   },
   {

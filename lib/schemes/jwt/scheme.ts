@@ -110,9 +110,11 @@ function reportHttp (app: FastifyInstance, { issuers, sign, remote: { insecureHo
   for (const { issuer, keys, path: place } of issuers) {
     const isFetched = keys === undefined || isKeysUrl(keys)
     const url = isKeysUrl(keys) ? String(keys).trim() : isFetched || sign !== null ? issuer : null
-    if (url === null || !/^http:/i.test(url)) continue
-    const isAccepted = isFetched && insecureHosts.includes(new URL(url).hostname)
-    report(app, isAccepted ? 'insecure-hosts' : 'plain-http', `${place}: ${new URL(url).origin}`)
+    // an issuer that signs here may be a text that is no URL
+    const [origin, host] = /^http:\/\/([^/?#]+)/i.exec(String(url)) ?? []
+    if (host === undefined) continue
+    const isAccepted = isFetched && insecureHosts.includes(host.toLowerCase().replace(/:\d+$/, ''))
+    report(app, isAccepted ? 'insecure-hosts' : 'plain-http', `${place}: ${origin}`)
   }
 }
 
