@@ -49,15 +49,14 @@ function address ({ app, config }: Example): string {
   return `${isLocal(config) ? 'localhost' : host}:${port}`
 }
 
+/** Returns the routes in columns. Rules that do not fit beside a long path are on the next line. */
 function routeTable (rows: readonly AuditRow[]): string[] {
-  const width = (texts: readonly string[]) => Math.max(...texts.map(text => text.length))
-  const method = width(rows.map(row => row.method))
-  const url = width(rows.map(row => row.url))
   const who = (row: AuditRow) => callersOf(row).replaceAll(' or ', '/')
-  const callers = width(rows.map(who))
+  const callers = Math.max(...rows.map(row => who(row).length))
   return rows.map(row => {
-    const cells = [row.method.padEnd(method), row.url.padEnd(url), who(row).padEnd(callers), rulesOf(row)]
-    return `  ${cells.join('  ')}`.trimEnd()
+    const cells = [row.method.padEnd(6), row.url.padEnd(30), who(row).padEnd(callers)]
+    const line = `  ${cells.join('  ')}  ${rulesOf(row)}`.trimEnd()
+    return line.length <= 120 ? line : `  ${cells.join('  ').trimEnd()}\n          ${rulesOf(row)}`
   })
 }
 
