@@ -8,7 +8,7 @@ import { internalError, misconfigured } from '../errors.js'
 import { createGuessLimiter, type GuessLimiter } from '../limits/guesses.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { hasPermission, type Permissions } from '../policy/requirements.js'
-import { withDeadline } from '../stores/deadline.js'
+import { ensureDeadline } from '../stores/deadline.js'
 import { toStoreError } from '../stores/errors.js'
 import { memoryStore } from '../stores/memory/memory.js'
 import { describeValue, joinNames } from '../util/describe.js'
@@ -34,7 +34,7 @@ export interface OpenedSchemes {
  */
 export async function openSchemes (app: FastifyInstance, options: Options): Promise<OpenedSchemes> {
   const { store: configured, load, permissions, limits, origins } = options
-  const store = configured === null ? createMemoryStore(app) : withDeadline(configured)
+  const store = configured === null ? createMemoryStore(app) : ensureDeadline(configured)
   await migrate(store)
   const guesses = createGuessLimiter(store, limits.guesses, origins)
   const common = { store, shared: configured !== null, load, grants: createGrants(permissions) }

@@ -15,6 +15,9 @@ export interface DeadlineOptions {
 /** The maximum is 24 days, because a timer of Node takes no longer delay. */
 const parseOptions = object({ timeout: optional(duration({ positive: true, max: 24 * 86_400 }), 2) })
 
+/** The stores whose calls have a deadline. */
+const bounded = new WeakSet<Store>()
+
 /** The time between two probes of a store that timed out, in milliseconds. */
 const probeInterval = 500
 
@@ -30,6 +33,17 @@ const probeInterval = 500
  * @throws {AuthError} `AUTH_MISCONFIGURED` for an invalid timeout.
  */
 export function withDeadline (store: Store, options: DeadlineOptions = {}): Store {
+  const wrapped = wrap(store, options)
+  bounded.add(wrapped)
+  return wrapped
+}
+
+/** Returns a store whose calls have a deadline: the one that the application chose, or the default. */
+export function ensureDeadline (store: Store): Store {
+  return bounded.has(store) ? store : withDeadline(store)
+}
+
+function wrap (store: Store, options: DeadlineOptions): Store {
   const { timeout } = parseOptions(options, 'The options of withDeadline')
   const { run, close } = createOperations()
   const { call, end } = createDeadline(Math.ceil(timeout * 1_000))
@@ -37,7 +51,7 @@ export function withDeadline (store: Store, options: DeadlineOptions = {}): Stor
   const within = <T>(operation: string, work: () => Promise<T>): Promise<T> => run(
     operation, () => call(operation, work)
   )
-  const bounded = Object.freeze({
+  const wrapped = Object.freeze({
     add: entry => within('add', () => checked.add(entry)),
     get: (kind, id) => within('get', () => checked.get(kind, id)),
     swap: record => within('swap', () => checked.swap(record)),
@@ -50,7 +64,7 @@ export function withDeadline (store: Store, options: DeadlineOptions = {}): Stor
     migrate: () => run('migrate', () => store.migrate()),
     close: () => close(() => end('close', () => store.close()))
   } satisfies Store)
-  return withBacking(bounded, backingOf(store))
+  return withBacking(wrapped, backingOf(store))
 }
 
 interface Deadline {

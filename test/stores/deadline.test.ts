@@ -1,7 +1,9 @@
 import { stat } from 'node:fs/promises'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
+import Fastify from 'fastify'
 import t from 'tap'
 import { internalError } from '../../lib/errors.js'
+import gatehouse, { apiKey } from '../../lib/index.js'
 import { withDeadline } from '../../lib/stores/deadline.js'
 import { describeError, StoreUnavailable } from '../../lib/stores/errors.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
@@ -140,6 +142,24 @@ t.test('does not claim notifications for a store without them', async t => {
   const { subscribe, ...deaf } = memoryStore()
   t.equal(withDeadline(deaf).subscribe, undefined)
   t.type(subscribe, 'function')
+})
+
+t.test('the plugin keeps the deadline that the application chose', async t => {
+  const slow = (): Store => {
+    const inner = memoryStore()
+    return { ...inner, find: async (kind, owner) => { await sleep(2_200); return await inner.find(kind, owner) } }
+  }
+  const owner = { realm: 'own', id: 'ann' }
+  const list = async (store: Store) => {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(gatehouse, { schemes: { own: apiKey({ managed: { prefix: 'desk' } }) }, store })
+    return await app.gatehouse.apiKeys.of(owner).list()
+  }
+  await Promise.all([
+    t.resolveMatch(list(withDeadline(slow(), { timeout: 60 })), []),
+    t.rejects(list(slow()), { code: 'AUTH_UNAVAILABLE' })
+  ])
 })
 
 t.test('stops the boot for an invalid timeout', async t => {

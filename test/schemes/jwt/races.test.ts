@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import Fastify, { type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
-import gatehouse, { memoryStore, type Store } from '../../../lib/index.js'
+import gatehouse, { memoryStore, withDeadline, type Store } from '../../../lib/index.js'
 import { redisStore } from '../../../lib/stores/redis/index.js'
 import { sqlStore } from '../../../lib/stores/sql/index.js'
 import type { IssuedTokens, TokenService } from '../../../types/token-service.js'
@@ -35,7 +35,9 @@ async function serviceOn (t: Test, store: Store, reuseGrace: number): Promise<To
   const api = withService({ issuer, audience: issuer, keys, sign: { refresh: { secret, reuseGrace }, staleness: 0 } })
   const app = Fastify()
   t.teardown(() => app.close())
-  await app.register(gatehouse, { schemes: { api: api.scheme }, store, load: principal => principal })
+  await app.register(gatehouse, {
+    schemes: { api: api.scheme }, store: withDeadline(store, { timeout: 60 }), load: principal => principal
+  })
   return api.service
 }
 
