@@ -48,6 +48,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   'default.limits': 'docs/limits.md',
   'default.default': 'docs/routes.md',
   'jwt.sign': 'docs/tokens.md',
+  'jwt.openapi': 'docs/openapi.md',
   'oauthServer.clients': 'docs/oauth.md'
 }
 
