@@ -50,7 +50,8 @@ t.test('explains a fault outside of a request on the console, but not in its mes
 t.test('waits for a login without await before the response', async t => {
   const lines: string[] = []
   const app = bare(t, lines)
-  await app.register(authPlugin, { schemes: { web: session({ secret }) }, store: memoryStore() })
+  const limits = { guesses: false } as const
+  await app.register(authPlugin, { schemes: { web: session({ secret }) }, store: memoryStore(), limits })
   app.post('/forgotten', { config: { auth: false } }, async (request, reply) => {
     reply.login({ id: 'ada' }).catch(t.error)
     return 'in'
