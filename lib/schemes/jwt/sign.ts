@@ -8,11 +8,12 @@ import { internalError, misconfigured } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import type { Algorithm } from '../../jose/algorithms.js'
 import { dateOf } from '../../jose/claims.js'
-import { parseVerificationKey, type PublishedKey } from '../../jose/jwk.js'
+import { parseVerificationKey, type PublishedKey, type VerificationKey } from '../../jose/jwk.js'
 import { verifyCompact } from '../../jose/jws.js'
 import { readKey } from '../../jose/key-material.js'
 import { principalFrom } from '../../kit/principal.js'
 import { describeValue, joinNames } from '../../util/describe.js'
+import { isMap, isObject } from '../../util/objects.js'
 import { atRunTime } from '../../util/options.js'
 import { checkGuessable } from './issuers.js'
 import type { Trust } from './issuers.js'
@@ -175,7 +176,7 @@ function ownLifetime (expiresIn: unknown): number {
 function signingKey ({ sign, trust, path }: SignSetup): SigningKey {
   const own = sign.key !== undefined
     ? ownKey(sign.key, trust, `${path}.sign.key`)
-    : trust.ring?.keys.find(key => key.signing !== null && !key.next)
+    : firstSigningKey(trust, path)
   if (own === undefined) {
     throw misconfigured(`${path} has no key to sign with: its keys are public, found by a function, or have ` +
       'next: true. Set sign.key to a secret or private key.')
@@ -183,6 +184,17 @@ function signingKey ({ sign, trust, path }: SignSetup): SigningKey {
   const { algorithm, kid, key, signing } = own
   if (signing === null) throw misconfigured(`${path}.sign.key is a public key. Signing needs the private key.`)
   return { algorithm, kid, key, signing }
+}
+
+/** Returns the first private key of `keys`. Names of digits would put the keys of an object in another order. */
+function firstSigningKey ({ ring, given }: Trust, path: string): VerificationKey | undefined {
+  const signing = ring?.keys.filter(key => key.signing !== null && !key.next) ?? []
+  const isRecord = isObject(given) && !Array.isArray(given) && !isMap(given)
+  if (signing.length > 1 && isRecord && Object.keys(given).some(name => /^\d+$/.test(name))) {
+    throw misconfigured(`${path}.keys has names of digits alone, which JavaScript puts in an order of its own: the ` +
+      "first key, which signs, may not be the one that is written first. Name them like '2026-02', or set sign.key.")
+  }
+  return signing[0]
 }
 
 /** Returns the key of `sign.key` with the algorithm and kid of the key that verifies its signatures. */

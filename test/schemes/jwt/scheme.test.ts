@@ -1,4 +1,4 @@
-import { randomBytes, type KeyObject } from 'node:crypto'
+import { createPublicKey, randomBytes, type KeyObject } from 'node:crypto'
 import fastifyJwt from '@fastify/jwt'
 import fc from 'fast-check'
 import Fastify from 'fastify'
@@ -6,6 +6,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { jwtVerify } from 'jose'
 import t from 'tap'
 import { authFailure } from '../../../lib/errors.js'
+import gatehouse from '../../../lib/index.js'
 import { traits } from '../../../lib/kit/read-credential.js'
 import { jwt } from '../../../lib/schemes/jwt/scheme.js'
 import type { JwtCredential, JwtOptions } from '../../../lib/schemes/jwt/scheme.js'
@@ -691,6 +692,7 @@ t.test('stops the boot if it could not sign, or would not accept its own tokens'
     [{ keys: () => hs, sign: { key: 'x'.repeat(40) } }, /too easy to guess/],
     [{ keys: hs, sign: { key: undefined } }, /undefined/],
     [{ keys: hs, sign: true, typ: 'JWT' }, /schemes\.user\.typ must be 'at\+jwt'/],
+    [{ keys: { 2026: hs, 2025: secretOf() }, sign: true }, /schemes\.user\.keys has names of digits alone/],
     [{ keys: { ...rsa.privateKey.export({ format: 'jwk' }), next: true }, sign: true }, /have next: true/],
     [{ keys: { ...rsa.privateKey.export({ format: 'jwk' }), next: 'yes' } }, /'next' is neither true nor false/]
   ] as const) {
@@ -701,6 +703,23 @@ t.test('stops the boot if it could not sign, or would not accept its own tokens'
       String(message)
     )
     await app.close()
+  }
+})
+
+t.test('signs with the first key as written; names of digits are accepted where no order depends on them', async t => {
+  const [current, previous] = [pair('ec').privateKey, pair('ec').privateKey]
+  for (const [keys, kid, sign] of [
+    [{ '2026-02': current, '2025-02': previous }, '2026-02', true],
+    [new Map([['2026', current], ['2025', previous]]), '2026', true],
+    [{ 2026: current, 2025: createPublicKey(previous) }, '2026', true],
+    [{ 2026: current, 2025: previous }, '2026', { key: current }],
+    [['2026', '2025'].map((kid, i) => ({ ...[current, previous][i]?.export({ format: 'jwk' }), kid })), '2026', true]
+  ] as const) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(gatehouse, { schemes: { user: jwt({ issuer, audience, keys, sign } as unknown as JwtOptions) } })
+    const token = await app.gatehouse.tokens.issue({ id: 'ann' })
+    t.equal(JSON.parse(Buffer.from(token.split('.', 1)[0] ?? '', 'base64url').toString()).kid, kid)
   }
 })
 
