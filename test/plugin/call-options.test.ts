@@ -96,7 +96,7 @@ t.test(
       t.ok(detail().includes(says), detail())
       if (url.startsWith('/log')) {
         t.ok(
-          log.some(line => (JSON.parse(line) as { auth?: { reason: string } }).auth?.reason.includes(says) === true),
+          log.some(line => (JSON.parse(line) as { auth?: { reason?: string } }).auth?.reason?.includes(says) === true),
           'in the log'
         )
       }
