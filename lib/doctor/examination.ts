@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { AuditConditions, AuditRow } from '../../types/audit.js'
+import type { AuditConditions, AuditRequirements, AuditRow } from '../../types/audit.js'
 import type { FindingId } from '../../types/doctor.js'
 import type { Store } from '../../types/store.js'
 import type { TokenService } from '../../types/token-service.js'
@@ -82,8 +82,9 @@ function unusedScopes ({ permissions, guards }: Subject, rows: readonly AuditRow
   const conditions: readonly AuditConditions[] = policies.flatMap(({ rules }) =>
     rules.flatMap(rule => [rule, ...rule.anyOf ?? []]))
   const scopes = conditions.flatMap(condition => condition.scopes ?? [])
-  if (scopes.some(each => 'function' in each)) return []
-  const used = new Set(scopes.flatMap(each => 'function' in each ? [] : [...each.all, ...each.any, ...each.none]))
+  const named = scopes.filter((each): each is AuditRequirements => !('function' in each))
+  if (named.length < scopes.length) return []
+  const used = new Set(named.flatMap(each => [...each.all, ...each.any, ...each.none]))
   return [...permissions.scopes ?? []].filter(scope => !used.has(scope))
 }
 

@@ -127,7 +127,8 @@ export class Responder {
 
 /** Returns the scheme whose credential is missing, where the policy has only one. */
 function onlyScheme ({ schemes }: Policy): string | null {
-  return schemes.length === 1 ? schemes[0]?.name ?? null : null
+  const [only] = schemes
+  return only !== undefined && schemes.length === 1 ? only.name : null
 }
 
 /** Headers for error handlers that write their own response; `Connection` is left to the server. */

@@ -224,6 +224,7 @@ t.test('answers 503 if a key function is unavailable, and 500 if it throws anyth
       t, { issuer: 'me', audience, keys: isAsync ? async () => answer() : () => answer() }
     )
     t.equal((await ask(text)).status, 200)
+    t.equal((await ask(text)).status, 200, 'a token is remembered when it comes again')
     for (const cannot of [
       () => unavailable('the vault is down', 7), () => { throw new AuthError('AUTH_UNAVAILABLE', 'the vault is down') }
     ]) {

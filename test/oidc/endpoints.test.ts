@@ -41,6 +41,13 @@ t.test('logs in by the profile that the application asks for', async t => {
   t.equal(token?.headers['accept'], 'application/json')
 })
 
+t.test('a browser without any cookie can begin', async t => {
+  const { app } = await withEndpoints(t)
+  const { statusCode, cookies } = await app.inject('/login/idp')
+  t.equal(statusCode, 302)
+  t.match(cookies, [{ secure: true, httpOnly: true, path: '/' }])
+})
+
 t.test('no scope is asked for unless it is named', async t => {
   const { browser } = await withEndpoints(t, { scopes: [], clientAuthentication: 'basic' })
   t.notOk((await begin(browser)).params.has('scope'))
