@@ -54,9 +54,9 @@ function routeTable (rows: readonly AuditRow[]): string[] {
   const who = (row: AuditRow) => callersOf(row).replaceAll(' or ', '/')
   const callers = Math.max(...rows.map(row => who(row).length))
   return rows.map(row => {
-    const cells = [row.method.padEnd(6), row.url.padEnd(30), who(row).padEnd(callers)]
+    const cells = [row.method.padEnd(7), row.url.padEnd(30), who(row).padEnd(callers)]
     const line = `  ${cells.join('  ')}  ${rulesOf(row)}`.trimEnd()
-    return line.length <= 120 ? line : `  ${cells.join('  ').trimEnd()}\n          ${rulesOf(row)}`
+    return line.length <= 120 ? line : `  ${cells.join('  ').trimEnd()}\n           ${rulesOf(row)}`
   })
 }
 
