@@ -1,4 +1,6 @@
-import { hash, hkdfSync, randomBytes, timingSafeEqual } from 'node:crypto'
+import {
+  createHmac, createSecretKey, hash, hkdfSync, randomBytes, timingSafeEqual, type KeyObject
+} from 'node:crypto'
 
 /** A parsed refresh token: the handle of its family, and its generation. */
 export interface RefreshToken {
@@ -9,17 +11,8 @@ export interface RefreshToken {
 interface MacKey {
   /** The name of the secret in records, which reveals nothing about it. */
   readonly name: string
-  /** What HMAC hashes first (RFC 2104, 2): a block with the key, the issuer, and room for the rest. */
-  readonly inner: Buffer
-  /** What HMAC hashes then: a block with the key, and room for the first digest. */
-  readonly outer: Buffer
+  readonly key: KeyObject
 }
-
-/** The length of a block of SHA-256, and of its digest. */
-const [blockBytes, digestBytes] = [64, 32]
-
-/** The room for the fields of a token, in bytes. Those with a longer client are copied. */
-const fieldBytes = 512
 
 const handleBytes = 16
 
@@ -49,17 +42,15 @@ export class RefreshTokens {
   readonly #prefix: string
   readonly #pattern: RegExp
   readonly #keys: readonly MacKey[]
-  /** Where the fields of a token begin in what HMAC hashes first. */
-  readonly #start: number
+  readonly #issuer: string
 
   constructor ({ issuer, prefix, secrets }: RefreshTokenFormat) {
-    const begin = field(issuer)
     this.#prefix = prefix
+    this.#issuer = issuer
     this.#pattern = new RegExp(`^${prefix}_([\\w-]{22})\\.(0|[1-9]\\d{0,14})\\.([\\w-]{43})$`)
-    this.#start = blockBytes + Buffer.byteLength(begin)
     this.#keys = secrets.map(secret => ({
       name: derive(secret, 'refresh token secret name', 9).toString('base64url'),
-      ...macKey(derive(secret, 'refresh token', 32), begin)
+      key: createSecretKey(derive(secret, 'refresh token', 32))
     }))
   }
 
@@ -88,20 +79,10 @@ export class RefreshTokens {
     return this.#keys.some(key => isEqual(this.#mac(key, token, client), written)) ? token : null
   }
 
-  /**
-   * Computes the MAC of a token: HMAC-SHA256 by two one-shot hashes over buffers that are kept, which costs a third of
-   * an `Hmac` object. Each field is preceded by its length, so that the encoding is unambiguous.
-   */
-  #mac ({ inner, outer }: MacKey, { handle, generation }: RefreshToken, client: string): string {
-    const number = String(generation)
-    const fields = `${handle.length}:${handle}${number.length}:${number}${field(client)}`
-    const written = inner.write(fields, this.#start)
-    // a character has up to four bytes, so with less room left some may be missing
-    const input = written > fieldBytes - 4
-      ? Buffer.concat([inner.subarray(0, this.#start), Buffer.from(fields)])
-      : inner.subarray(0, this.#start + written)
-    outer.write(hash('sha256', input, 'binary'), blockBytes, 'binary')
-    return hash('sha256', outer, 'base64url')
+  /** Computes the MAC of a token. Each field is preceded by its length, so that the encoding is unambiguous. */
+  #mac ({ key }: MacKey, { handle, generation }: RefreshToken, client: string): string {
+    const fields = [this.#issuer, handle, String(generation), client].map(field).join('')
+    return createHmac('sha256', key).update(fields).digest('base64url')
   }
 }
 
@@ -110,25 +91,10 @@ function derive (secret: Uint8Array, purpose: string, length: number): Buffer {
   return Buffer.from(hkdfSync('sha256', secret, '', `fastify-gatehouse 1 ${purpose}`, length))
 }
 
-/** Prepares a key for HMAC, over texts that begin with `begin`. */
-function macKey (key: Buffer, begin: string): Pick<MacKey, 'inner' | 'outer'> {
-  const block = Buffer.concat([key], blockBytes)
-  const [ipad, opad] = [block.map(byte => byte ^ 0x36), block.map(byte => byte ^ 0x5c)]
-  return {
-    inner: Buffer.concat([ipad, Buffer.from(begin)], blockBytes + Buffer.byteLength(begin) + fieldBytes),
-    outer: Buffer.concat([opad], blockBytes + digestBytes)
-  }
-}
-
 function field (text: string): string {
   return `${Buffer.byteLength(text)}:${text}`
 }
 
-/** The two texts that are compared, of the length of a MAC. */
-const [expectedBytes, presentedBytes] = [Buffer.alloc(43), Buffer.alloc(43)]
-
 function isEqual (expected: string, presented: string): boolean {
-  expectedBytes.write(expected, 'latin1')
-  presentedBytes.write(presented, 'latin1')
-  return timingSafeEqual(expectedBytes, presentedBytes)
+  return timingSafeEqual(Buffer.from(expected), Buffer.from(presented))
 }
