@@ -1,17 +1,11 @@
-import type { ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { withDeadline, type Store } from '../../lib/index.js'
-import { redisStore } from '../../lib/stores/redis/index.js'
-import { sqlStore } from '../../lib/stores/sql/index.js'
 import { instanceOf, type CodeOrder, type Redeemed, type ServerInstance } from '../fixtures/code-racer.js'
-import { forkProgram } from '../fixtures/programs.js'
+import { forkProgram, tell } from '../fixtures/programs.js'
 import { size } from '../fixtures/size.js'
 import { pair, secretOf } from '../fixtures/tokens.js'
 import { backends } from '../stores/fixtures/backends.js'
-import {
-  databaseUrl, dropKeys, dropTables, noPostgres, noRedis, prefix, redisUrl
-} from '../stores/fixtures/services.js'
+import { sharedServers } from '../stores/fixtures/shared.js'
 import { call, codeFor, post, redeem, serverApp, verifier } from './app.js'
 
 /** Returns a store that may take long to answer, as one does on a busy machine. */
@@ -22,7 +16,7 @@ const roundsOf = (name: string) => size({ test: name === 'memory' ? 50 : 5, shor
 const parallel = 50
 
 // awaited before the first test, because tap ends when no test is left
-const [withoutRedis, withoutPostgres] = await Promise.all([noRedis(), noPostgres()])
+const servers = await sharedServers()
 
 for (const backend of await backends()) {
   t.test(`${backend.name}: one of ${parallel} parallel redemptions of a code gets tokens, which then end`, {
@@ -68,15 +62,6 @@ for (const backend of await backends()) {
 const teams = [13, 13, 12, 12]
 const processRounds = size({ test: 3, short: 50, full: 1_000 })
 
-async function tell (children: readonly ChildProcess[], order: (team: number) => CodeOrder): Promise<unknown[]> {
-  return await Promise.all(children.map(async (child, team) => {
-    const answered = once(child, 'message')
-    child.send(order(team))
-    const [answer] = await answered as [unknown]
-    return answer
-  }))
-}
-
 async function raceProcesses (t: Test, store: Store, where: Pick<ServerInstance, 'redis' | 'sql'>): Promise<void> {
   const instance = {
     ...where, keys: String(pair('ec').privateKey.export({ type: 'pkcs8', format: 'pem' })), secret: secretOf()
@@ -84,11 +69,11 @@ async function raceProcesses (t: Test, store: Store, where: Pick<ServerInstance,
   const children = teams.map(() => forkProgram('test/fixtures/code-racer.ts'))
   t.teardown(() => { for (const child of children) child.kill('SIGKILL') })
   const app = await instanceOf(t, instance, store)
-  await tell(children, () => instance)
+  await tell<CodeOrder>(children, () => instance)
   const wrong: string[] = []
   for (let round = 0; round < processRounds; round++) {
     const code = await codeFor(app)
-    const answers = await tell(children, team => ({ code, verifier, times: teams[team] ?? 0 })) as Redeemed[]
+    const answers = await tell<CodeOrder>(children, team => ({ code, verifier, times: teams[team] ?? 0 })) as Redeemed[]
     const statuses = answers.flatMap(each => each.statuses)
     const [winner, ...others] = statuses.sort((a, b) => a - b)
     if (winner !== 200 || !others.every(status => status === 400)) wrong.push(`round ${round}: ${statuses.join()}`)
@@ -100,25 +85,12 @@ async function raceProcesses (t: Test, store: Store, where: Pick<ServerInstance,
   }
   t.same(wrong, [], `one winner in each of ${processRounds} rounds, whose tokens then ended`)
   t.same(await app.gatehouse.tokens.of({ realm: 'web', id: 'ann' }).list(), [], 'no grant is left over')
-  await tell(children, () => 'close')
+  await tell<CodeOrder>(children, () => 'close')
 }
 
-t.test('four processes on one Redis that redeem one code have one winner', { skip: withoutRedis }, async t => {
-  const where = { url: redisUrl, prefix: prefix(), timeout: 60 }
-  const store = redisStore(where)
-  t.teardown(async () => {
-    await store.close()
-    await dropKeys(where.prefix)
+for (const { name, skip, open } of servers) {
+  t.test(`four processes on one ${name} that redeem one code have one winner`, { skip }, async t => {
+    const { store, where } = open(t)
+    await raceProcesses(t, store, where)
   })
-  await raceProcesses(t, store, { redis: where })
-})
-
-t.test('four processes on one PostgreSQL that redeem one code have one winner', { skip: withoutPostgres }, async t => {
-  const where = { connectionString: databaseUrl, tablePrefix: prefix(), timeout: 60 }
-  const store = sqlStore(where)
-  t.teardown(async () => {
-    await store.close()
-    await dropTables(where.tablePrefix)
-  })
-  await raceProcesses(t, store, { sql: where })
-})
+}

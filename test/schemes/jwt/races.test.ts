@@ -1,22 +1,16 @@
-import type { ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import Fastify, { type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { memoryStore, withDeadline, type Store } from '../../../lib/index.js'
-import { redisStore } from '../../../lib/stores/redis/index.js'
-import { sqlStore } from '../../../lib/stores/sql/index.js'
 import type { IssuedTokens, TokenService } from '../../../types/token-service.js'
 import { recordEvents } from '../../fixtures/events.js'
 import { usedHeap } from '../../fixtures/heap.js'
-import { forkProgram } from '../../fixtures/programs.js'
+import { forkProgram, tell } from '../../fixtures/programs.js'
 import { size } from '../../fixtures/size.js'
 import type { Instance, Order, Presented } from '../../fixtures/token-racer.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
 import { secretOf } from '../../fixtures/tokens.js'
 import { backends } from '../../stores/fixtures/backends.js'
-import {
-  databaseUrl, dropKeys, dropTables, noPostgres, noRedis, prefix, redisUrl
-} from '../../stores/fixtures/services.js'
+import { sharedServers } from '../../stores/fixtures/shared.js'
 
 const issuer = 'https://api.example.com'
 const keys = secretOf()
@@ -27,7 +21,7 @@ const callers = 50
 const rounds = size({ test: 50, short: 300, full: 1_000 })
 // awaited before the first test, because tap ends when no test is left
 const stores = await backends()
-const [withoutRedis, withoutPostgres] = await Promise.all([noRedis(), noPostgres()])
+const servers = await sharedServers()
 const fewerRounds = size({ test: 10, short: 100, full: 1_000 })
 
 /** The service of one instance. */
@@ -122,15 +116,6 @@ for (const { name, skip, make } of stores) {
 /** Fifty uses in four processes. */
 const teams = [13, 13, 12, 12]
 
-async function tell (children: readonly ChildProcess[], order: (team: number) => Order): Promise<unknown[]> {
-  return await Promise.all(children.map(async (child, team) => {
-    const answered = once(child, 'message')
-    child.send(order(team))
-    const [answer] = await answered as [unknown]
-    return answer
-  }))
-}
-
 async function raceProcesses (
   t: Test, store: Store, where: Pick<Instance, 'redis' | 'sql'>
 ): Promise<void> {
@@ -138,13 +123,13 @@ async function raceProcesses (
   t.teardown(() => { for (const child of children) child.kill('SIGKILL') })
   await store.migrate()
   for (const reuseGrace of [30, 0]) {
-    await tell(children, () => ({ ...where, issuer, keys, secret, reuseGrace }))
+    await tell<Order>(children, () => ({ ...where, issuer, keys, secret, reuseGrace }))
     const service = await serviceOn(t, store, reuseGrace)
     const wrong: string[] = []
     for (let round = 0; round < fewerRounds; round++) {
       const first = await begin(service)
       const token = first.refresh_token ?? ''
-      const answers = await tell(children, team => ({ token, times: teams[team] ?? 0 })) as Presented[]
+      const answers = await tell<Order>(children, team => ({ token, times: teams[team] ?? 0 })) as Presented[]
       const exchanges = answers.reduce((sum, each) => sum + each.exchanges, 0)
       const good = answers.flatMap(each => each.successors).filter(each => each !== null)
       const expected = reuseGrace > 0 ? 50 : 1
@@ -154,31 +139,16 @@ async function raceProcesses (
       await service.end(token.slice(3, 25))
     }
     t.same(wrong, [], `one winner in each of ${fewerRounds} rounds with a grace of ${reuseGrace} s`)
-    await tell(children, () => 'close')
+    await tell<Order>(children, () => 'close')
   }
 }
 
-t.test('four processes on one Redis that refresh with one token have one winner', { skip: withoutRedis }, async t => {
-  const where = { url: redisUrl, prefix: prefix(), timeout: 60 }
-  const store = redisStore(where)
-  t.teardown(async () => {
-    await store.close()
-    await dropKeys(where.prefix)
+for (const { name, skip, open } of servers) {
+  t.test(`four processes on one ${name} that refresh with one token have one winner`, { skip }, async t => {
+    const { store, where } = open(t)
+    await raceProcesses(t, store, where)
   })
-  await raceProcesses(t, store, { redis: where })
-})
-
-t.test('four processes on one PostgreSQL that refresh with one token have one winner', {
-  skip: withoutPostgres
-}, async t => {
-  const where = { connectionString: databaseUrl, tablePrefix: prefix(), timeout: 60 }
-  const store = sqlStore(where)
-  t.teardown(async () => {
-    await store.close()
-    await dropTables(where.tablePrefix)
-  })
-  await raceProcesses(t, store, { sql: where })
-})
+}
 
 const families = size({ test: 1_000, short: 100_000, full: 100_000 })
 
