@@ -69,7 +69,7 @@ function judge (counts, ok, tests) {
   return ok || counts.failed > 0 ? counts : { ...counts, failed: 1 }
 }
 
-/** What a part prints. The last line is held back, as it may be the closing line. */
+/** Prints the output of a part. The last line is held back, because it may be the closing line. */
 class Output {
   #rest = ''
   #held = []

@@ -6,7 +6,7 @@ import { Parser } from 'tap-parser'
  * Reads TAP and writes one line a test file, every failure whole, every skip with its reason; the very last line is `N
  * passed, N failed`.
  *
- * What is counted is a test that holds no further tests. A test that fails by itself while all within it passed (an
+ * Counts the tests that contain no further tests. A test that fails by itself while all within it passed (an
  * exit code, a timeout, a plan) counts as one failure, so that nothing red adds up to `0 failed`.
  */
 export default class Reporter extends Transform {
@@ -89,7 +89,7 @@ export default class Reporter extends Transform {
     this.#line(`\nnot ok  bailed out: ${reason || 'no reason given'}`)
   }
 
-  /** What a test says aloud, without what tap itself says of counts, times and subtests. */
+  /** Prints the comments of tests, without those of tap itself about counts, times and subtests. */
   #comment (line) {
     const ofTap = /^# (?:Subtest|time=|failed \d|todo: \d|skip: \d|bailout|test count\(|No coverage|\{ total: )/
     if (!ofTap.test(line.trim())) this.push(line)

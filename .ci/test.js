@@ -20,7 +20,7 @@ const { values: { soak = false, tests = false }, positionals } = parseArgs({
 
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
-/** How many files share a process at most. Each process costs two seconds of a core before its first test. */
+/** The maximum number of files that share a process. Each process costs two seconds of a core before its first test. */
 const largestGroup = 12
 /**
  * Files with a process of their own: they measure the heap, watch for unhandled rejections, wait for servers, or must

@@ -6,7 +6,7 @@ import { median } from './measure.js'
 import { contestants, type Ready } from './tokens/server.js'
 
 /**
- * What a token request costs the server: client credentials and refreshes, of this package on the memory store and of
+ * Measures the cost of token requests: client credentials and refreshes, of this package on the memory store and of
  * `oidc-provider` with its own memory adapter. Each is a process of its own; a round asks one after the other. The
  * ratio is that of the CPU time, which other programs disturb less than the requests per second.
  *

@@ -12,7 +12,7 @@ const { ISSUER = 'http://localhost:3000', CLIENT_PORT = '4000', DASHBOARD_SECRET
 const home = `http://127.0.0.1:${CLIENT_PORT}`
 const redirectUri = `${home}/callback`
 
-/** What the application knows of a browser: how it left for the order desk, and the tokens that it came back with. */
+/** The state of one browser: the secrets of the login that it began, and the tokens of the login that it finished. */
 interface Visit {
   readonly verifier: string
   readonly state: string

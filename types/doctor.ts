@@ -34,7 +34,7 @@ export interface Finding {
   readonly what: string
   /** The options, routes or other places that have it. */
   readonly where: readonly string[]
-  /** What can happen, as a sentence. */
+  /** The consequence, as a sentence. */
   readonly why: string
   /** The fix, as a sentence. */
   readonly fix: string

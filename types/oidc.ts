@@ -31,7 +31,7 @@ export interface OidcTokens {
   readonly id_token?: string
 }
 
-/** What the function `person` gets. */
+/** The parameter of the function `person`. */
 export interface OidcLogin<Claims = OidcClaims> {
   /** The claims of the ID token, or the result of `profile`. */
   readonly claims: Claims
@@ -41,7 +41,7 @@ export interface OidcLogin<Claims = OidcClaims> {
   readonly request: FastifyRequest
 }
 
-/** Where the end of a session leads. */
+/** Options of the route that ends a session. */
 export interface OidcLogoutOptions {
   /** The path of the route, which several providers may share. Default: `/logout` below the prefix of the context. */
   readonly path?: string
@@ -62,8 +62,8 @@ interface CommonOptions {
   /** Left out for a public client. `undefined` (an unset environment variable) stops the boot. */
   readonly clientSecret?: string | undefined
   /**
-   * How the client authenticates at the token endpoint. Default: `'basic'`, unless the provider says that it accepts
-   * `'post'` only, and `'post'` with `endpoints`.
+   * The method by which the client authenticates at the token endpoint. Default: `'basic'`, unless the provider says
+   * that it accepts `'post'` only, and `'post'` with `endpoints`.
    */
   readonly clientAuthentication?: 'basic' | 'post'
   /** The scheme in which the login begins a session, made by `session()`. */

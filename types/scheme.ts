@@ -68,8 +68,8 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
    */
   readonly delegated?: boolean
   /**
-   * What credentials must have, such as issuers and audiences, as JSON. The command `fastify-gatehouse audit` compares
-   * it between releases. It must not contain a secret.
+   * Describes what credentials must have, such as issuers and audiences, as JSON. The command `fastify-gatehouse audit`
+   * compares it between releases. It must not contain a secret.
    */
   readonly accepts?: Readonly<Record<string, unknown>>
   /**

@@ -4,7 +4,7 @@ import type { Person } from '../people.js'
 import { headRow, html, timestamp, type Html } from './html.js'
 import { page } from './layout.js'
 
-/** What an application may do without asking again. */
+/** The scopes for which an application does not ask again. */
 interface Consent { readonly client: string, readonly scopes: readonly string[] }
 
 export interface AppsView {
@@ -42,7 +42,7 @@ export function appsPage ({ visitor, grants, consents }: AppsView): string {
   `)
 }
 
-/** What one application may do for a person. */
+/** An application that acts for a person, with all of its grants and consents. */
 interface Connection {
   readonly client: string
   readonly scopes: readonly string[]
@@ -64,7 +64,7 @@ interface TableView {
   readonly title: string
   readonly columns: readonly string[]
   readonly rows: readonly Html[]
-  /** What to say if there are no rows. */
+  /** The text to show if there are no rows. */
   readonly empty: string
 }
 

@@ -1,6 +1,6 @@
 import type { Finding, FindingId } from '../../types/doctor.js'
 
-/** What is the same for every finding of one kind. */
+/** Describes one kind of finding. */
 interface Description extends Pick<Finding, 'severity' | 'what' | 'why' | 'fix'> {
   /**
    * The boots that log it: all of them, or those in production only. `command` and `request`: none, because it is found

@@ -39,9 +39,9 @@ export function isClosed ({ closed, destroyed, stream }: Carrier): boolean {
   return closed === true || destroyed === true || stream?.closed === true || stream?.destroyed === true
 }
 
-/** What a refusal did to a reply. */
+/** Removes what a refusal added to a reply. */
 export interface Undo {
-  /** Notes that the refusal sets more headers. */
+  /** Adds headers that the refusal sets. */
   add (names: readonly string[]): void
   run (): void
 }

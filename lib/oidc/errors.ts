@@ -4,7 +4,7 @@ import { AuthError, authFailure, redactError } from '../errors.js'
 import { publishRefusal } from '../events/events.js'
 import { escapeHtml, sendPage } from '../util/page.js'
 
-/** What the pages say. Nothing on them comes from the provider or the request. */
+/** Texts of the pages by problem. They are constant: nothing comes from the provider or the request. */
 const texts = {
   again: [400, 'AUTH_INVALID_CREDENTIALS', 'The login did not succeed', 'Please begin again.'],
   unknown: [403, 'AUTH_ACCESS_DENIED', 'No access', 'You are known to the provider, but have no account here.'],
@@ -23,7 +23,7 @@ const defaultRetryAfter = 5
 interface LoginErrorOptions {
   /** Seconds. */
   readonly retryAfter?: number
-  /** What was thrown, if it was not expected. */
+  /** The error behind it, if it was not expected. */
   readonly cause?: unknown
   /** `true` if an operator has to correct a configuration. */
   readonly isMisconfigured?: boolean
@@ -47,7 +47,7 @@ export class LoginError extends Error {
   }
 }
 
-/** What the page of a failed login refers to. */
+/** The login that failed, for the links of its page. */
 export interface FailedLogin {
   readonly session: string
   /** The path at which a login begins, which names the provider. */

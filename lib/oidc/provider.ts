@@ -29,7 +29,7 @@ interface Known {
 
 export type Claims = Readonly<Record<string, unknown>>
 
-/** What a provider has said of a person. */
+/** The tokens of a person and the claims in them, as the provider returned them. */
 export interface Redeemed {
   readonly tokens: OidcTokens
   /** The claims of the ID token; none for a provider without OpenID. */

@@ -26,7 +26,7 @@ function parseProvider (value: unknown, option: string): MeterProvider {
   throw misconfigured(`${option} must be a MeterProvider of OpenTelemetry. Got ${describeValue(value)}.`)
 }
 
-/** What the events about the decision of a guard have in common. */
+/** The fields that all events about a decision of the guard have. */
 type DecisionEvent = Pick<GatehouseEvents['refused'], 'method' | 'route'> &
   Partial<Pick<GatehouseEvents['refused'], 'scheme' | 'code'>>
 
@@ -145,7 +145,7 @@ function createCounts (counter: ObservableCounter) {
   }
 }
 
-/** What `@fastify/otel` adds to requests. */
+/** A request as `@fastify/otel` decorates it. */
 interface Instrumented {
   opentelemetry? (): { readonly span: Span | null }
 }

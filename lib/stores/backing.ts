@@ -5,7 +5,7 @@ export interface InfoClient {
   info (section: string): Promise<string>
 }
 
-/** What a store of this package keeps its records in. */
+/** Describes where a store of this package keeps its records. */
 export type Backing =
   | { readonly kind: 'memory' }
   | { readonly kind: 'redis', readonly client: InfoClient }

@@ -1,4 +1,4 @@
-/** What was answered, read to its end. */
+/** A response whose body has been read. */
 export interface Answer {
   readonly status: number
   readonly headers: Headers

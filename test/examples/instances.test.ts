@@ -32,7 +32,7 @@ async function roundRobin (ports: readonly string[]) {
   }
 }
 
-/** How often each status was answered, and by how many instances. */
+/** Counts the responses by status, and the instances that sent them. */
 function counted (answers: readonly Answer[]) {
   const instances = new Set(answers.map(({ headers }) => headers.get('x-instance')))
   const statuses: Record<number, number> = {}

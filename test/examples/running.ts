@@ -12,7 +12,7 @@ export const secretNames = [
   'DASHBOARD_SECRET', 'OPS_PASSWORD', 'PEOPLE_PASSWORD', 'JWT_KEYS'
 ] as const
 
-/** What must be set in production: secrets of its own, and where people reach it. */
+/** Returns the variables that production requires: secrets and the public URL. */
 export function productionSettings () {
   const secrets = Object.fromEntries(secretNames.map(name => [name, randomBytes(32).toString('base64url')]))
   const key = { ...pair('ec').privateKey.export({ format: 'jwk' }), kid: '1', alg: 'ES256' }
@@ -27,9 +27,9 @@ type Given = Readonly<Record<string, string>>
 export interface Running {
   /** `http://localhost:<port>`, as printed. */
   readonly address: string
-  /** What it printed when it was ready. */
+  /** The text that it printed when it was ready. */
   readonly printed: string
-  /** Everything on stdout so far, log and guide. */
+  /** Returns everything on stdout so far: the log and the guide. */
   output (): string
   errors (): string
   /** @returns the exit code, `null` after SIGKILL. */
@@ -52,7 +52,7 @@ function environment (given: Given): NodeJS.ProcessEnv {
   return { PATH: process.env['PATH'], ...Object.fromEntries(unset.map(name => [name, ''])), ...fixed, ...given }
 }
 
-/** What `npm start` gives to Node. */
+/** Returns the arguments that `npm start` gives to Node. */
 export function npmStart (): readonly string[] {
   const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: { start: string } }
   const [command, ...args] = scripts.start.split(' ')
@@ -60,7 +60,7 @@ export function npmStart (): readonly string[] {
   return args
 }
 
-/** What is not given a folder has one of its own, for as long as it runs. */
+/** Starts the example, with a temporary folder for its data unless it is given one. */
 function launch (given: Given, args: readonly string[]) {
   const own = folder()
   const child = spawnNode(
@@ -140,7 +140,7 @@ export function promisedBy (line: string): string | undefined {
   return / # (\d{3})(?: |$)/.exec(line)?.[1]
 }
 
-/** Where a browser is on this machine, or `null`. */
+/** Returns the path of a browser on this machine, or `null`. */
 export function browserPath (): string | null {
   const known = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
   return known.find(path => statSync(path, { throwIfNoEntry: false }) !== undefined) ?? null

@@ -27,7 +27,7 @@ function tokenOfUnknownKey (): string {
   return token(claims, { alg: 'ES256', key: privateKey, header: { kid: random(8), typ: 'at+jwt' } })
 }
 
-/** What was never issued, each of its own way through the server, and the statuses that it may be answered with. */
+/** Requests with codes and tokens that were never issued, each with the statuses that it may be answered with. */
 const garbage: ReadonlyArray<readonly [statuses: readonly number[], make: (i: number) => InjectOptions]> = [
   [[400], () => tokenRequest({
     grant_type: 'authorization_code', client_id: 'spa', code: random(32), code_verifier: verifier

@@ -4,7 +4,7 @@ import { exportJWK, generateKeyPair } from 'jose'
 import Provider, { type ClientMetadata, type Configuration, type InteractionResults, type JWK } from 'oidc-provider'
 import type { Test } from 'tap'
 
-/** What the person does at a provider. */
+/** Controls how the person acts at the provider. */
 export interface Person {
   id: string
   /** `true`: refuses to log in to the application. */

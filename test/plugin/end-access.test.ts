@@ -19,7 +19,7 @@ async function begin (t: Test) {
   const own = await app.gatehouse.tokens.grant({ ...owner, scopes: ['orders:read'] }, { scheme: 'api' })
   const { body: client } = await redeem(app, await codeFor(app, { scope: 'orders:read' }))
   const session = async (cookie: string) => await app.inject({ url: '/session', headers: { cookie } })
-  /** Whether each still works: two sessions, and the access tokens of both grants. */
+  /** Tries two sessions and the access tokens of both grants, and returns for each if it is accepted. */
   const alive = async () => [
     (await session(here.cookie)).statusCode === 200,
     (await session(there.cookie)).statusCode === 200,
