@@ -3,7 +3,6 @@ import type { OidcTokens } from '../../types/oidc.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import type { SessionFeature } from '../../types/sessions.js'
 import { internalError } from '../errors.js'
-import { isLocalPath } from '../schemes/session/login-redirect.js'
 import { isNo, isObject } from '../util/objects.js'
 import { forbidReuse, sendOnwardPage } from '../util/page.js'
 import { LoginError } from './errors.js'
@@ -136,7 +135,7 @@ function noteProvider (
  * after a redirect, but from a page of this site it does.
  */
 function sendBack ({ settings, sessions }: Login, reply: FastifyReply, path: string | null): FastifyReply {
-  const target = path !== null && isLocalPath(path) ? path : settings.fallback
+  const target = path ?? settings.fallback
   if (sessions.cookie.sameSite === 'Strict') return sendOnwardPage(reply, target)
   return forbidReuse(reply).redirect(target, 303)
 }
