@@ -104,8 +104,7 @@ export const maxPathLength = 4_000
 
 /**
  * Returns true for a path of this application: it starts with one slash and not with two, has no backslash (browsers
- * read
- * `/\` as `//`), and only printable ASCII, because browsers drop tabs and line breaks before they parse.
+ * read `/\` as `//`), and only printable ASCII, because browsers drop tabs and line breaks before they parse.
  */
 export function isLocalPath (path: string): boolean {
   return path.length <= maxPathLength && /^\/(?!\/)[!-[\]-~]*$/.test(path)
