@@ -12,7 +12,7 @@ export const docs = fp(async app => {
       // from 3.1 on, a document can list the scopes that a key needs
       openapi: '3.1.1',
       info: { title: 'Order desk', description: 'Orders, for people and machines.', version: '1.0.0' },
-      tags: [{ name: 'orders' }, { name: 'people' }, { name: 'operations' }]
+      tags: [{ name: 'orders' }, { name: 'people' }, { name: 'API keys' }, { name: 'operations' }]
     }
   })
   await app.register(swaggerUi, {

@@ -20,12 +20,12 @@ export function appsPage ({ visitor, grants, consents }: AppsView): string {
   const programs = grants.filter(({ client }) => client === null)
   return page('Connected applications', visitor, html`
     <h1>Connected applications</h1>
-    <p class="hint">These applications act for you, as far as you have allowed it.</p>
+    <p class="hint">These applications act on your behalf, within the scopes that you allowed.</p>
     <section class="card">
       <h2 id="applications">Applications</h2>
       ${table({
         title: 'applications',
-        columns: ['Application', 'May', 'Last used (UTC)'],
+        columns: ['Application', 'Scopes', 'Last used (UTC)'],
         rows: connections.map(connectionRow),
         empty: 'You have not connected an application.'
       })}
@@ -34,9 +34,9 @@ export function appsPage ({ visitor, grants, consents }: AppsView): string {
       <h2 id="programs">Your own programs</h2>
       ${table({
         title: 'programs',
-        columns: ['Began (UTC)', 'Last used (UTC)', 'Ends (UTC)'],
+        columns: ['Started (UTC)', 'Last used (UTC)', 'Expires (UTC)'],
         rows: programs.map(programRow),
-        empty: 'No program has tokens of yours.'
+        empty: 'None of your programs has tokens.'
       })}
     </section>
   `)
@@ -83,7 +83,7 @@ function connectionRow ({ client, scopes, lastUsedAt }: Connection): Html {
   return html`
             <tr>
               <th scope="row">${name}</th>
-              <td data-label="May">${scopes.join(', ')}</td>
+              <td data-label="Scopes">${scopes.join(', ')}</td>
               <td data-label="Last used (UTC)">${lastUsedAt === null ? 'not connected now' : timestamp(lastUsedAt)}</td>
               <td class="action"><form method="post" action="/apps/${client}/disconnect">
                 <button class="quiet small" aria-label="Disconnect ${name}">Disconnect</button>
@@ -96,7 +96,7 @@ function programRow ({ id, createdAt, lastUsedAt, expiresAt }: GrantRecord): Htm
             <tr>
               <th scope="row">${timestamp(createdAt)}</th>
               <td data-label="Last used (UTC)">${timestamp(lastUsedAt)}</td>
-              <td data-label="Ends (UTC)">${timestamp(expiresAt)}</td>
+              <td data-label="Expires (UTC)">${timestamp(expiresAt)}</td>
               <td class="action"><form method="post" action="/apps/tokens/${id}/end">
                 <button class="quiet small" aria-label="End the tokens of ${createdAt.slice(0, 16)}">End</button>
               </form></td>

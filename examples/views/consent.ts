@@ -7,11 +7,11 @@ export function consentPage ({ client, scopes, redirectUri, form }: ConsentReque
   return page(`Allow ${client.name}?`, visitor, html`
     <section class="card narrow">
       <h1>Allow ${client.name}?</h1>
-      <p>It wants to act for you, ${visitor.name}, and to:</p>
+      <p>${visitor.name}, this application asks to do this on your behalf:</p>
       <ul class="scopes">${scopes.map(({ name, description }) => html`<li>${description ?? name}</li>`)}</ul>
       ${client.isPublic ? unverified(client.name) : null}
-      <p class="hint">The answer goes to <code>${new URL(redirectUri).host}</code>.
-        You can end this at any time under <a href="/apps">Apps</a>.</p>
+      <p class="hint">You return to <code>${new URL(redirectUri).host}</code>.
+        You can disconnect it at any time under <a href="/apps">Apps</a>.</p>
       <form method="post" action="${form.action}" class="choice">
         ${Object.entries(form.fields).map(hiddenField)}
         <button name="decision" value="allow">Allow</button>
@@ -26,6 +26,6 @@ function hiddenField ([name, value]: readonly [string, string]): Html {
 }
 
 function unverified (name: string): Html {
-  return html`<p class="notice open">Any program on this computer can say that it is ${name}.
+  return html`<p class="notice open">Any program on this computer can claim to be ${name}.
         Allow it only if you have just started it yourself.</p>`
 }

@@ -4,7 +4,7 @@ import t from 'tap'
 import { bundle, spawnNode } from '../fixtures/programs.js'
 import { size } from '../fixtures/size.js'
 import { quiet } from './app.js'
-import { freePort, openPage, withoutBrowser } from './browser.js'
+import { freePort, openPage, withoutBrowser } from '../fixtures/browser.js'
 
 /** The whole of it in a soak test, and its beginning in `npm test`. */
 const isWhole = size({ test: false, short: true, full: true })

@@ -2,7 +2,7 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import type { Locator, Page } from 'playwright-core'
 import t from 'tap'
 import { quiet, tokenOf } from './app.js'
-import { freePort, openPage, withoutBrowser } from './browser.js'
+import { freePort, openPage, withoutBrowser } from '../fixtures/browser.js'
 
 interface Document {
   readonly paths: Readonly<Record<string, Readonly<Record<string, { readonly security?: unknown }>>>>

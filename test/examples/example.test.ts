@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { chromium } from 'playwright-core'
 import t from 'tap'
 import { guide } from '../../examples/guide.js'
 import { encode, form, logIn, quiet, tokenOf } from './app.js'
+import { openPage, withoutBrowser } from '../fixtures/browser.js'
 import {
-  browserPath, curlLines, folder, jarOf, npmStart, productionSettings, promisedBy, runLine, secretNames, start,
+  curlLines, folder, jarOf, npmStart, productionSettings, promisedBy, runLine, secretNames, start,
   startRefused
 } from './running.js'
 
@@ -398,7 +398,7 @@ t.test('programs', async t => {
 
   t.test('read the documentation and the health check without a credential', async t => {
     t.same((await app.inject('/health')).json(), { status: 'ok' })
-    const { paths } = (await app.inject('/docs/json')).json<{ paths: object }>()
+    const { paths } = (await app.inject('/docs/json')).json<{ paths: Record<string, Record<string, object>> }>()
     t.same(
       Object.keys(paths).sort(),
       [
@@ -407,6 +407,9 @@ t.test('programs', async t => {
         '/ops/status'
       ]
     )
+    for (const operation of Object.values(paths).flatMap(item => Object.values(item))) {
+      t.match(operation, { summary: /^\w.+/, tags: [String] }, 'each operation says what it does')
+    }
     t.equal((await app.inject('/docs')).statusCode, 200)
   })
 
@@ -418,25 +421,12 @@ t.test('programs', async t => {
   })
 })
 
-const executablePath = browserPath()
-
-function withoutBrowser (): string | false {
-  if (process.env['GATEHOUSE_BROWSER'] === 'none') return 'GATEHOUSE_BROWSER is none'
-  return executablePath === null && process.env['CI'] !== 'true' && 'no chromium on this machine'
-}
-
 t.test('a person in a browser', { skip: withoutBrowser() }, async t => {
   const { app } = await quiet()
   await app.listen({ host: '127.0.0.1', port: 0 })
   const address = app.server.address()
   const at = `http://localhost:${typeof address === 'object' ? address?.port : ''}`
-  const args = [
-    '--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update',
-    '--disable-sync'
-  ]
-  const browser = await chromium.launch({ executablePath: executablePath ?? '', headless: true, args })
-  t.teardown(() => browser.close())
-  const page = await browser.newPage()
+  const page = await openPage(t)
   const complaints: string[] = []
   const asked: string[] = []
   page.on(

@@ -5,7 +5,7 @@ import {
 import t from 'tap'
 import { basic, decide, post, visit } from '../fixtures/oauth-client.js'
 import { logIn, quiet, type Quiet } from './app.js'
-import { freePort } from './browser.js'
+import { freePort } from '../fixtures/browser.js'
 
 const callback = 'http://127.0.0.1:5010/callback'
 

@@ -54,7 +54,7 @@ t.test('people connect an application, and disconnect it', async t => {
   t.match(await page(desk, cookie), 'You have not connected an application.')
 
   const { answer } = await visit(app, authorize(dashboard), cookie)
-  t.match(answer.body, /<h1>Allow Sales dashboard\?<\/h1>[^]*act for you, Ben Okafor[^]*<li>Read orders<\/li>/)
+  t.match(answer.body, /<h1>Allow Sales dashboard\?<\/h1>[^]*<p>Ben Okafor, [^]*<li>Read orders<\/li>/)
   t.match(answer.body, '<code>127.0.0.1:4000</code>')
   t.notMatch(answer.body, 'Any program on this computer')
   t.match(answer.headers, { 'cache-control': 'no-store', 'x-frame-options': 'DENY' })
@@ -65,7 +65,7 @@ t.test('people connect an application, and disconnect it', async t => {
   t.match(await call(app, tokens.access_token, '/api/me'), { status: 403 }, 'not without a scope')
   t.match(await call(app, tokens.access_token, '/mcp'), { status: 401 }, 'not another resource')
   t.equal((await connect(desk, cookie)).status, 200, 'without being asked again')
-  t.match(await page(desk, cookie), /<th scope="row">Sales dashboard<\/th>\s*<td data-label="May">orders:read<\/td>/)
+  t.match(await page(desk, cookie), /<th scope="row">Sales dashboard<\/th>\s*<td data-label="Scopes">orders:read<\/td>/)
   t.notMatch(await page(desk, (await logIn(desk, 'ada')).cookie), 'Sales dashboard')
 
   t.equal((await post(app, '/apps/dashboard/disconnect', {}, { cookie })).status, 303)
@@ -79,7 +79,7 @@ t.test('a program without a secret is shown as such, and always asks', async t =
   const { cookie } = await logIn(desk, 'cleo')
   for (let i = 0; i < 2; i++) {
     const { answer } = await visit(desk.app, authorize(agent), cookie)
-    t.match(answer.body, 'Any program on this computer can say that it is AI assistant.')
+    t.match(answer.body, 'Any program on this computer can claim to be AI assistant.')
     t.match((await decide(desk.app, answer.body, cookie)).params, { code: /./ })
   }
 })

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { bundle, spawnNode } from '../fixtures/programs.js'
@@ -138,10 +138,4 @@ export function runLine (line: string): Promise<string> {
 /** The status that a printed line says curl will get. */
 export function promisedBy (line: string): string | undefined {
   return / # (\d{3})(?: |$)/.exec(line)?.[1]
-}
-
-/** Returns the path of a browser on this machine, or `null`. */
-export function browserPath (): string | null {
-  const known = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
-  return known.find(path => statSync(path, { throwIfNoEntry: false }) !== undefined) ?? null
 }

@@ -1,26 +1,12 @@
 import { createHash } from 'node:crypto'
 import { createServer } from 'node:http'
-import { createServer as createProbe } from 'node:net'
 import helmet from '@fastify/helmet'
-import { chromium } from 'playwright-core'
 import t from 'tap'
-import { browserPath } from '../examples/running.js'
+import { freePort, openPage, withoutBrowser } from '../fixtures/browser.js'
 import { secretOf } from '../fixtures/tokens.js'
 import { serverApp } from './app.js'
 
-const executablePath = browserPath()
-const skip = executablePath === null && process.env['CI'] !== 'true' && 'no chromium on this machine'
-
-async function freePort (): Promise<number> {
-  return await new Promise(resolve => {
-    const probe = createProbe().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address() as { port: number }
-      probe.close(() => { resolve(port) })
-    })
-  })
-}
-
-t.test('in a browser, with the defaults of @fastify/helmet', { skip }, async t => {
+t.test('in a browser, with the defaults of @fastify/helmet', { skip: withoutBrowser() }, async t => {
   const [port, clientPort] = [await freePort(), await freePort()]
   const issuer = `http://localhost:${port}`
   const redirectUri = `http://localhost:${clientPort}/cb`
@@ -58,10 +44,7 @@ t.test('in a browser, with the defaults of @fastify/helmet', { skip }, async t =
     response.end('<h1>Your shop</h1>')
   }).listen(clientPort, 'localhost')
   t.teardown(() => thirdParty.close())
-  const args = ['--no-sandbox', '--disable-dev-shm-usage']
-  const browser = await chromium.launch({ executablePath: executablePath ?? '', headless: true, args })
-  t.teardown(() => browser.close())
-  const page = await browser.newPage()
+  const page = await openPage(t)
   const visitServer = async (more: Record<string, string> = {}) => {
     const query = new URLSearchParams({
       response_type: 'code',

@@ -31,19 +31,31 @@ function addKeyRoutes (app: FastifyInstance, settings: RouteSettings): void {
   const { keys, scheme, maxAge, maxOverlap } = settings
   const config = { auth: { schemes: scheme, mode: 'required', maxAge } } as const
 
-  const listSchema = { response: { 200: keyList } }
+  const listSchema = { ...documented('List your API keys'), response: { 200: keyList } }
   app.get('/', { config, schema: listSchema }, async request => ({ keys: await keys.of(personOf(request)).list() }))
 
-  const createOptions = { config, bodyLimit: 32_768, schema: { body, response: { 201: newKey } } }
+  const createSchema = { ...documented('Create an API key'), body, response: { 201: newKey } }
+  const createOptions = { config, bodyLimit: 32_768, schema: createSchema }
   app.post<{ Body: KeyBody }>('/', createOptions, async (request, reply) => create(settings, request, reply))
 
-  const rotateSchema = { params: keyId, body: rotationBody(maxOverlap), response: { 201: newKey } }
+  const rotateSchema = {
+    ...documented('Replace an API key by a new one'),
+    params: keyId,
+    body: rotationBody(maxOverlap),
+    response: { 201: newKey }
+  }
   const rotateOptions = { config, bodyLimit: 1024, schema: rotateSchema }
   app.post<Rotation>('/:id/rotate', rotateOptions, async (request, reply) => rotate(settings, request, reply))
 
-  app.delete<{ Params: { id: string } }>('/:id', { config, schema: { params: keyId } }, async (request, reply) => {
+  const revokeSchema = { ...documented('Revoke an API key'), params: keyId, response: { 204: revoked } }
+  app.delete<{ Params: { id: string } }>('/:id', { config, schema: revokeSchema }, async (request, reply) => {
     return await keys.of(personOf(request)).revoke(request.params.id) ? reply.code(204).send() : sendNotFound(reply)
   })
+}
+
+/** Returns the part of a schema that only the description of the API shows. */
+function documented (summary: string): { readonly tags: readonly string[], readonly summary: string } {
+  return { tags: ['API keys'], summary }
 }
 
 async function create (
@@ -167,3 +179,5 @@ const record = {
 const keyList = { type: 'object', properties: { keys: { type: 'array', items: record } } } as const
 
 const newKey = { type: 'object', properties: { key: text, record } } as const
+
+const revoked = { type: 'null', description: 'The key is revoked' } as const
