@@ -1,11 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Principal } from '../../types/principal.js'
 import { AuthError, internalError } from '../errors.js'
-import { forbidReuse, sendOnwardPage } from '../util/page.js'
+import { escapeHtml, forbidReuse, sendOnwardPage, sendPage } from '../util/page.js'
 import { findDestination, type AuthorizeRequest, type Destination } from './authorize-request.js'
 import { codeGrant, issueCode } from './codes.js'
 import { oauthError, toOAuthError } from './errors.js'
-import { sendErrorPage } from './pages.js'
 import { Parameters } from './parameters.js'
 import { nothingLeft } from './resources.js'
 import type { Server } from './setup.js'
@@ -71,6 +70,12 @@ export function showError (error: unknown, reply: FastifyReply): FastifyReply {
   if (error instanceof AuthError && error.expose) return sendErrorPage(reply, error.statusCode, error.message)
   const { statusCode, message, headers } = toOAuthError(error, reply.request)
   return sendErrorPage(reply.headers(headers), statusCode, message)
+}
+
+/** Sends the page for a request that cannot be sent back to a client (RFC 6749, 4.1.2.1). */
+function sendErrorPage (reply: FastifyReply, status: number, description: string): FastifyReply {
+  const body = `<p>${escapeHtml(description)}.</p><p>Go back to the application that sent you here, and try again.</p>`
+  return sendPage(reply.code(status), { title: 'This request cannot be answered', body })
 }
 
 /** Sends a code to the client. */

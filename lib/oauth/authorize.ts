@@ -1,10 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { maxPathLength } from '../schemes/session/login-redirect.js'
 import { answerTo, authenticatedAt, sendCode, withPerson } from './answer.js'
-import { checkRequest, type AuthorizeRequest } from './authorize-request.js'
+import { checkRequest, seal, sealedAt, type AuthorizeRequest } from './authorize-request.js'
 import { askForConsent, isAllowed } from './consent.js'
 import { oauthError } from './errors.js'
-import { seal, sealedAt } from './forms.js'
 import { queryText } from './parameters.js'
 import type { Server } from './setup.js'
 

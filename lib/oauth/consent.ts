@@ -6,12 +6,10 @@ import type { StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError } from '../errors.js'
 import { publish } from '../events/events.js'
 import { deepFreeze } from '../util/objects.js'
-import { prepareForm } from '../util/page.js'
+import { escapeHtml, prepareForm, sendPage } from '../util/page.js'
 import { answerTo, refuseConsent, sendCode, withPerson, type PersonalRequest } from './answer.js'
-import { checkRequest } from './authorize-request.js'
+import { checkRequest, seal, sealedAt } from './authorize-request.js'
 import { oauthError } from './errors.js'
-import { seal, sealedAt } from './forms.js'
-import { sendConsentPage } from './pages.js'
 import { formOf, type Parameters } from './parameters.js'
 import { nothingLeft } from './resources.js'
 import type { Server } from './setup.js'
@@ -83,6 +81,30 @@ function describe (server: Server, reply: FastifyReply, { asked, submitted }: Qu
     approve: async (allowed: readonly string[], { remember = false }: { readonly remember?: boolean } = {}) =>
       await approve(server, reply, { allowed: { ...asked, scopes: checkAllowed(allowed, scopes) }, remember }),
     deny: async () => refuseConsent(server, reply, asked)
+  })
+}
+
+/** Sends the plain consent page. */
+function sendConsentPage (reply: FastifyReply, asked: ConsentRequest): FastifyReply {
+  const { client, person, redirectUri, scopes, form } = asked
+  const { host, protocol } = new URL(redirectUri)
+  // whoever has a private-use scheme writes any host behind it
+  const target = /^https?:$/.test(protocol) ? host : protocol
+  const name = escapeHtml(client.name)
+  const fields = Object.entries(form.fields)
+    .map(([key, value]) => `<input type="hidden" name="${escapeHtml(key)}" value="${escapeHtml(value)}">`).join('')
+  const list = scopes.map(scope => `<li>${escapeHtml(scope.description ?? scope.name)}</li>`).join('')
+  const wishes = list === ''
+    ? `<p><b>${name}</b> wants to know who you are.</p>`
+    : `<p><b>${name}</b> wants to:</p><ul>${list}</ul>`
+  const title = `Allow ${client.name}?`
+  return sendPage(reply, {
+    title,
+    hasForm: true,
+    body: `<p>You are logged in as <b>${escapeHtml(person.id)}</b>.</p>${wishes}` +
+      `<p>You will be sent to <b>${escapeHtml(target)}</b>.</p>` +
+      `<form method="post" action="${escapeHtml(form.action)}">${fields}` +
+      '<button name="decision" value="allow">Allow</button><button name="decision" value="deny">Deny</button></form>'
   })
 }
 

@@ -8,13 +8,10 @@ import { showError } from './answer.js'
 import { authorize } from './authorize.js'
 import { consent, consentsOf } from './consent.js'
 import { sendError, toOAuthError } from './errors.js'
-import { introspect } from './introspect.js'
-import { checkFree, jwks, jwksPath, metadata, metadataPath } from './metadata.js'
-import { describeResources } from './openapi.js'
+import { checkFree, describeResources, jwks, jwksPath, metadata, metadataPath } from './metadata.js'
 import { acceptForms } from './parameters.js'
-import { revoke } from './revoke.js'
 import { createServer, findClient, type Server } from './setup.js'
-import { token } from './token.js'
+import { introspect, revoke, token } from './token-endpoints.js'
 
 /** Keeps the routes out of OpenAPI documents: the metadata describes them. */
 const schema = { hide: true } as object

@@ -1,0 +1,165 @@
+import type { FastifyRequest } from 'fastify'
+import type { OAuthGrant } from '../../types/oauth.js'
+import type { Principal } from '../../types/principal.js'
+import type { IssuedTokens, TokenService } from '../../types/token-service.js'
+import { publish } from '../events/events.js'
+import { loadedPrincipal, principalFrom } from '../kit/principal.js'
+import { familyId } from '../schemes/jwt/refresh-token.js'
+import { isNo } from '../util/objects.js'
+import { authenticateClient } from './client-auth.js'
+import { grantNames, type Client } from './clients/client.js'
+import { findCode, isVerifier, spendCode, type CodeGrant, type FoundCode } from './codes.js'
+import { oauthError, type OAuthError } from './errors.js'
+import { formOf, type Parameters } from './parameters.js'
+import { chooseResource, isResource, readScopes, scopesFor } from './resources.js'
+import type { Server } from './setup.js'
+
+type Grant = (server: Server, request: TokenRequest) => Promise<IssuedTokens>
+
+const grants: Readonly<Record<OAuthGrant, Grant>> = {
+  authorization_code: redeemCode,
+  refresh_token: refreshTokens,
+  client_credentials: clientCredentials
+}
+
+/** Answers a token request (RFC 6749, 3.2). @throws {OAuthError} */
+export async function token (server: Server, request: FastifyRequest): Promise<IssuedTokens> {
+  const form = formOf(request)
+  const client = await authenticateClient(server, request, form)
+  const type = form.get('grant_type')
+  if (type === null) throw oauthError('invalid_request', 'The parameter grant_type is missing')
+  const name = grantNames.find(each => each === type)
+  if (name === undefined) throw oauthError('unsupported_grant_type', 'The grant type is not supported')
+  if (!client.grants.includes(name)) throw oauthError('unauthorized_client', 'The client may not use this grant type')
+  return await grants[name](server, { client, request, form })
+}
+
+/** A token request of an authenticated client. */
+interface TokenRequest {
+  readonly client: Client
+  readonly request: FastifyRequest
+  readonly form: Parameters
+}
+
+/**
+ * Redeems a code (RFC 6749, 4.1.3). The grant begins before the code is spent, so that whoever comes second finds what
+ * to end.
+ * @throws {OAuthError}
+ */
+async function redeemCode (server: Server, { client, request, form }: TokenRequest): Promise<IssuedTokens> {
+  const code = form.get('code')
+  if (code === null) throw oauthError('invalid_request', 'The parameter code is missing')
+  const found = await findCode(server.store, code)
+  const service = found === null ? undefined : server.services.find(({ scheme }) => scheme === found.grant.scheme)
+  if (found === null || service === undefined || found.grant.client !== client.id) throw badCode()
+  if (found.isUsed) throw await endReused(service, found)
+  checkBinding(found.grant, service, form)
+  const person = await loadPerson(server, request, found.grant)
+  if (person === null) throw badCode()
+  const begun = await service.begin({
+    principal: person,
+    client: client.id,
+    scopes: person.scopes,
+    authenticatedAt: found.grant.authenticatedAt === null ? null : new Date(found.grant.authenticatedAt),
+    handle: found.handle,
+    refresh: client.grants.includes('refresh_token'),
+    roles: client.roles
+  })
+  if (begun === null || !await spendCode(server.store, found)) throw await endReused(service, found)
+  begun.announce()
+  return begun.tokens
+}
+
+/** Checks what the code is bound to. A code with a wrong binding stays good for its owner. */
+function checkBinding (grant: CodeGrant, { resource }: TokenService, form: Parameters): void {
+  const redirectUri = form.get('redirect_uri')
+  const named = form.get('resource')
+  if (redirectUri !== null && redirectUri !== grant.redirectUri) throw badCode()
+  if (!isVerifier(form.get('code_verifier') ?? '', grant.challenge)) throw badCode()
+  if (named !== null && !isResource(resource, named)) {
+    throw oauthError('invalid_target', 'The code is for another resource')
+  }
+}
+
+/** Looks up the person again, with the scopes that they still have. Returns `null` if `load` refuses them. */
+async function loadPerson (
+  { load, grants, person: { name: scheme } }: Server, request: FastifyRequest, grant: CodeGrant
+): Promise<Principal | null> {
+  const { realm, id, scopes, roles } = grant
+  const stored = principalFrom({ realm, id, scopes, roles }, realm) as Principal
+  if (load === null) return stored
+  const loaded = await load(stored, { scheme, request })
+  if (isNo(loaded)) return null
+  const person = loadedPrincipal(stored, loaded)
+  return { ...person, scopes: scopes.filter(scope => grants(person, 'scopes', scope)) }
+}
+
+/** Ends the grant of a code that is presented a second time (RFC 6749, 4.1.2). */
+async function endReused (service: TokenService, { grant, handle }: FoundCode): Promise<OAuthError> {
+  await service.end(handle)
+  const { realm, id, client } = grant
+  publish('code-reused', { scheme: service.scheme, grant: familyId(handle), realm, id, client })
+  return badCode()
+}
+
+function badCode (): OAuthError {
+  return oauthError('invalid_grant', 'The code is wrong, expired, used, or not for this request')
+}
+
+/** Exchanges a refresh token (RFC 6749, 6). @throws {OAuthError} */
+async function refreshTokens (server: Server, { client, request, form }: TokenRequest): Promise<IssuedTokens> {
+  const token = form.get('refresh_token')
+  if (token === null) throw oauthError('invalid_request', 'The parameter refresh_token is missing')
+  // the client may have lost scopes since
+  const scopes = scopesFor(client, readScopes(form.get('scope')))
+  const named = form.get('resource')
+  const services = named === null ? server.services : [chooseResource(server, named)]
+  for (const service of services) {
+    const outcome = await service.refresh(request, token, { client: client.id, scopes, load: server.load })
+    if (!('kind' in outcome)) return outcome
+    if (outcome.kind === 'foreign') continue
+    request.log.info({ oauth: { reason: outcome.detail } }, 'refresh token refused')
+    break
+  }
+  throw oauthError('invalid_grant', 'The refresh token is wrong, expired, used, or of another client or resource')
+}
+
+/** Issues a token that a client gets for itself (RFC 6749, 4.4). @throws {OAuthError} */
+async function clientCredentials (server: Server, { client, form }: TokenRequest): Promise<IssuedTokens> {
+  const scopes = scopesFor(client, readScopes(form.get('scope')))
+  return await chooseResource(server, form.get('resource')).clientToken(client.id, scopes)
+}
+
+const claimNames = ['scope', 'client_id', 'sub', 'aud', 'iss', 'exp', 'iat', 'jti'] as const
+
+/** Returns what is known of an access token (RFC 7662), or only that it is not active. @throws {OAuthError} */
+export async function introspect (server: Server, request: FastifyRequest): Promise<object> {
+  const form = formOf(request)
+  const client = await authenticateClient(server, request, form)
+  const token = form.get('token')
+  if (client.introspect.length === 0) throw oauthError('unauthorized_client', 'The client may not introspect tokens')
+  if (token === null) throw oauthError('invalid_request', 'The parameter token is missing')
+  for (const service of server.services.filter(({ scheme }) => client.introspect.includes(scheme))) {
+    const claims = await service.introspect(request, token)
+    if (claims === null) continue
+    const known = claimNames.flatMap(name => claims[name] === undefined ? [] : [[name, claims[name]] as const])
+    return { active: true, scope: '', ...Object.fromEntries(known), token_type: 'Bearer' }
+  }
+  return { active: false }
+}
+
+/** Revokes a token (RFC 7009). An unknown token is no error. @throws {OAuthError} */
+export async function revoke (server: Server, request: FastifyRequest): Promise<void> {
+  const form = formOf(request)
+  const client = await authenticateClient(server, request, form)
+  const token = form.get('token')
+  if (token === null) throw oauthError('invalid_request', 'The parameter token is missing')
+  for (const service of server.services) {
+    const outcome = await service.revoke(token, client.id)
+    if (outcome === 'revoked') return
+    if (outcome === 'foreign client') throw oauthError('invalid_grant', 'The token is of another client')
+    if (outcome === 'unsupported') {
+      throw oauthError('unsupported_token_type', 'Access tokens cannot be revoked: they expire')
+    }
+  }
+}
