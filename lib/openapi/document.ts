@@ -20,3 +20,38 @@ export interface OpenApiDocument {
 export function minorVersion ({ openapi }: OpenApiDocument): number {
   return Number(openapi.split('.')[1])
 }
+
+/**
+ * Calls `complete` with each path item that is written to a document, before anything reads it. Returns a function that
+ * makes the paths an ordinary object again.
+ *
+ * `@fastify/swagger` has no hook for finished operations: its transforms get schemas, and the responses that they
+ * return are read by type providers, which do not accept JSON Schema. So the paths get a proxy as their prototype. The
+ * first write of a path finds no property of that name and reaches the proxy, which defines an accessor for later
+ * writes. The paths can still be read, copied and cloned like any other object.
+ */
+export function watchPaths (document: OpenApiDocument, complete: (item: PathItem) => void): () => void {
+  const watch = (url: string, first: PathItem): void => {
+    let item = first
+    complete(item)
+    Object.defineProperty(paths, url, {
+      enumerable: true,
+      configurable: true,
+      get: () => item,
+      set: (next: PathItem) => {
+        complete(next)
+        item = next
+      }
+    })
+  }
+  const prototype = new Proxy({}, {
+    set (_target, url, item) {
+      watch(String(url), item as PathItem)
+      return true
+    }
+  })
+  const paths = Object.create(prototype) as Record<string, PathItem>
+  for (const [url, item] of Object.entries(document.paths)) watch(url, item)
+  document.paths = paths
+  return () => { if (document.paths === paths) document.paths = { ...paths } }
+}

@@ -6,8 +6,7 @@ import type { RoutePolicy } from '../policy/route-policy.js'
 import { seenName } from '../routes/printed-routes.js'
 import { isObject } from '../util/objects.js'
 import { DocumentWriter, policyField, type DocumentOptions } from './document-writer.js'
-import type { OpenApiDocument } from './document.js'
-import { watchPaths } from './path-writes.js'
+import { watchPaths, type OpenApiDocument } from './document.js'
 
 const swagger = '@fastify/swagger'
 
