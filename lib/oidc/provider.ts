@@ -3,7 +3,7 @@ import type {
 } from 'openid-client'
 import type { OidcTokens } from '../../types/oidc.js'
 import { isError } from '../errors.js'
-import { elapsed, type Elapsed } from '../jose/remote/elapsed.js'
+import { elapsed, type Elapsed } from '../jose/remote/discovery.js'
 import { sourceUrl } from '../jose/remote/fetch-json.js'
 import { loadPeer } from '../util/load-peer.js'
 import { LoginError } from './errors.js'

@@ -1,6 +1,5 @@
 import { AuthError, internalError, misconfigured } from '../errors.js'
 import { describeValue, didYouMean, joinNames } from './describe.js'
-import { parseDuration } from './duration.js'
 import { isObject, isPlainObject, ownFields } from './objects.js'
 
 /**
@@ -183,4 +182,35 @@ function inWords (length: number): string {
     (found, each) => length % each[0] === 0 ? each : found, units[0]
   )
   return `${length / size} ${unit}${length === size ? '' : 's'}`
+}
+
+const units = { s: 1, m: 60, h: 3600, d: 86400 } as const
+
+/** 300 years: an instant that is so far away is still a `Date`. */
+const maxSeconds = 300 * 365 * 86_400
+
+/**
+ * Parses a {@link Duration} option to seconds: zero or more, at most 300 years.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option.
+ */
+export function parseDuration (value: unknown, option: string): number {
+  const length = secondsOf(value)
+  if (length >= 0 && length <= maxSeconds) return length
+  throw misconfigured(`${option} must be a number of seconds, or a duration such as '30s', '15m', '12h' or '7d', at ` +
+    `most 300 years. Got ${describeValue(value)}.`)
+}
+
+/** Returns the seconds of a duration, or NaN for anything else. */
+function secondsOf (value: unknown): number {
+  if (typeof value === 'number' && Number.isFinite(value)) return value
+  const match = typeof value === 'string' ? /^(\d+(?:\.\d+)?)([smhd])$/.exec(value) : null
+  return match === null ? NaN : Number(match[1]) * units[match[2] as keyof typeof units]
+}
+
+/**
+ * Returns true for a token of RFC 9110, 5.6.2: the name of a header, of a cookie, of an authentication scheme, of a
+ * parameter.
+ */
+export function isHttpToken (text: string): boolean {
+  return /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(text)
 }

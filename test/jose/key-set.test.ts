@@ -1,7 +1,7 @@
 import { createHmac, createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
 import t from 'tap'
 import type { VerificationKey } from '../../lib/jose/jwk.js'
-import { usableKeys } from '../../lib/jose/remote/key-set.js'
+import { usableKeys } from '../../lib/jose/remote/remote-keys.js'
 import { fakeIssuer } from '../../lib/testing/index.js'
 import { pair, sampleJwtIoPem } from '../fixtures/tokens.js'
 import { clock, desk } from './remote-app.js'

@@ -7,7 +7,7 @@ import { parseAlgorithms, hasRocaFingerprint } from '../../lib/jose/jwk.js'
 import { isCompact, parseCompact, parseObject, verifyCompact } from '../../lib/jose/jws.js'
 import { parseKeyring } from '../../lib/jose/keyring.js'
 import { decodeBase64url } from '../../lib/util/base64url.js'
-import { createTokenCache, Sightings } from '../../lib/util/token-cache.js'
+import { createTokenCache, Sightings } from '../../lib/util/cache.js'
 import { pair, secretOf, token } from '../fixtures/tokens.js'
 
 const place = 'the keys of the test'

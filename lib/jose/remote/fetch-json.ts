@@ -1,7 +1,8 @@
-import { type Agent, type IncomingMessage, request as requestHttp } from 'node:http'
+import { Agent, request as requestHttp, type IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
 import type { LookupFunction } from 'node:net'
-import { isError } from '../../errors.js'
+import { isError, misconfigured } from '../../errors.js'
+import { describeValue } from '../../util/describe.js'
 
 /** Options of {@link fetchJson}. */
 export interface FetchOptions {
@@ -187,4 +188,24 @@ function notAnswered (failure: string): FetchFailure {
 function codeOf (error: unknown): string {
   const code: unknown = isError(error) && 'code' in error ? error.code : null
   return typeof code === 'string' && /^[A-Z][A-Z0-9_]{1,60}$/.test(code) ? ` (${code})` : ''
+}
+
+/** Parses the option `agent`: the agent of fetches. */
+export function parseAgent (value: unknown, option: string): Agent {
+  if (value instanceof Agent) return value
+  throw misconfigured(`${option} must be an Agent of node:https, or of node:http for hosts without TLS. Got ` +
+    `${describeValue(value)}.`)
+}
+
+/** Parses the option `insecureHosts`: the hosts that may be fetched from over plain http. */
+export function parseHosts (value: unknown, option: string): readonly string[] {
+  if (Array.isArray(value) && value.every(isHost)) return Object.freeze([...value])
+  throw misconfigured(`${option} must be a list of host names in lower case, without scheme and port, such as ` +
+    "['keycloak'].")
+}
+
+/** Returns true for a host name in the form that URLs have. */
+function isHost (value: unknown): value is string {
+  if (typeof value !== 'string' || !URL.canParse(`http://${value}`) || /:\d+$/.test(value)) return false
+  return new URL(`http://${value}`).host === value
 }
