@@ -5,7 +5,7 @@ import { authFailure, internalError } from '../errors.js'
 import { isFixed } from '../kit/challenge.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { describeValue } from '../util/describe.js'
-import { isHttpToken } from '../util/http-token.js'
+import { isHttpToken } from '../util/options.js'
 
 /** The codes of every refusal whose status is 401. */
 export const unauthenticated: ReadonlySet<AuthErrorCode> =

@@ -5,7 +5,7 @@ import { AuthError } from '../errors.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import type { Policies } from '../policy/resolve.js'
 import { policyOf } from '../policy/route-policy.js'
-import { createPrivateSlot } from '../util/private-slot.js'
+import { createPrivateSlot } from '../util/objects.js'
 
 /** The answer of a scheme that threw. It is kept like an outcome, so that the scheme is not called again. */
 export interface Faulty { readonly kind: 'faulty', readonly detail: string, readonly cause: unknown }

@@ -7,8 +7,8 @@ import type { CountRequest } from '../guard/guard.js'
 import type { Identity } from '../guard/request-state.js'
 import type { Declaration } from '../policy/parse.js'
 import type { DeclaredRateLimit, RateLimit, RateLimitWindow } from '../policy/rate-limit.js'
-import { parseDuration } from '../util/duration.js'
-import { createPrivateSlot } from '../util/private-slot.js'
+import { createPrivateSlot } from '../util/objects.js'
+import { parseDuration } from '../util/options.js'
 
 const require = createRequire(import.meta.url)
 

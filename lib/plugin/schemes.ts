@@ -12,9 +12,8 @@ import { ensureDeadline } from '../stores/deadline.js'
 import { toStoreError } from '../stores/errors.js'
 import { memoryStore } from '../stores/memory/memory.js'
 import { describeValue, joinNames } from '../util/describe.js'
-import { isHttpToken } from '../util/http-token.js'
 import { isObject } from '../util/objects.js'
-import { readOptions } from '../util/options.js'
+import { isHttpToken, readOptions } from '../util/options.js'
 import { isScheme, missingMember, type Options } from './options.js'
 
 /** The schemes of one application, by name. */

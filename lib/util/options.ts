@@ -184,7 +184,7 @@ function inWords (length: number): string {
   return `${length / size} ${unit}${length === size ? '' : 's'}`
 }
 
-const units = { s: 1, m: 60, h: 3600, d: 86400 } as const
+const secondsPerUnit = { s: 1, m: 60, h: 3600, d: 86400 } as const
 
 /** 300 years: an instant that is so far away is still a `Date`. */
 const maxSeconds = 300 * 365 * 86_400
@@ -204,7 +204,7 @@ export function parseDuration (value: unknown, option: string): number {
 function secondsOf (value: unknown): number {
   if (typeof value === 'number' && Number.isFinite(value)) return value
   const match = typeof value === 'string' ? /^(\d+(?:\.\d+)?)([smhd])$/.exec(value) : null
-  return match === null ? NaN : Number(match[1]) * units[match[2] as keyof typeof units]
+  return match === null ? NaN : Number(match[1]) * secondsPerUnit[match[2] as keyof typeof secondsPerUnit]
 }
 
 /**

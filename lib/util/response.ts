@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyReply, FastifyRequest, onSendHookHandler } from 'fastify'
 import { AuthError, isError } from '../errors.js'
-import { createPrivateSlot } from './private-slot.js'
+import { createPrivateSlot } from './objects.js'
 
 /**
  * Returns an `onSend` hook that calls `prepare` for each response, after the pending work of the request (see

@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { StoreChange } from '../../types/store.js'
 import { AuthError } from '../errors.js'
-import type { TtlCache } from './ttl-cache.js'
+import type { TtlCache } from './cache.js'
 
 /** The maximum number of parallel look-ups, so that most connections of a database are left to requests. */
 const maxLookups = 4

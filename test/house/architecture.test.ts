@@ -63,8 +63,8 @@ t.test('every import follows the direction of dependency', async t => {
     ['types/scheme.ts', "import type { AuthError } from '../lib/errors.js'"],
     ['types/scheme.ts', "import { Principal } from './principal.js'"],
     ['types/scheme.ts', "import type { KeyObject } from 'node:crypto'"],
-    ['lib/errors.ts', "import { seconds } from './util/duration.js'"],
-    ['lib/util/duration.ts', "import { absent } from '../kit/outcome.js'"],
+    ['lib/errors.ts', "import { duration } from './util/options.js'"],
+    ['lib/util/objects.ts', "import { absent } from '../kit/outcome.js'"],
     ['lib/kit/read-credential.ts', "import { jwt } from '../schemes/jwt/scheme.js'"],
     ['lib/schemes/jwt/scheme.ts', "import { session } from '../session/scheme.js'"],
     ['lib/schemes/jwt/claims.ts', "export { basic } from '../basic/scheme.js'"],
@@ -75,7 +75,7 @@ t.test('every import follows the direction of dependency', async t => {
     ['lib/policy/resolve.ts', "import type { Guard } from '../guard/guard.js'"],
     ['lib/routes/hooks.ts', "import { plugin } from '../plugin.js'"],
     ['lib/audit/rows.ts', "import { plugin } from '../index.js'"],
-    ['lib/util/ttl-cache.ts', "import type { Session } from '../schemes/session/payload.js'"],
+    ['lib/util/cache.ts', "import type { Session } from '../schemes/session/payload.js'"],
     ['lib/attic/chest.ts', 'export const chest = 1']
   ]
   for (const [path, text] of wrong) t.equal(violations(sourceOf(path, text)).length, 1, `${path} may not say ${text}`)

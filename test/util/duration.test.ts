@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { parseDuration } from '../../lib/util/duration.js'
+import { parseDuration } from '../../lib/util/options.js'
 
 t.test('reads a duration as seconds, or as a number with its unit', async t => {
   for (const [written, length] of [

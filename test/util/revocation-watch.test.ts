@@ -1,8 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { StoreUnavailable } from '../../lib/stores/errors.js'
+import { TtlCache } from '../../lib/util/cache.js'
 import { RevocationWatch } from '../../lib/util/revocation-watch.js'
-import { TtlCache } from '../../lib/util/ttl-cache.js'
 import { clock } from '../schemes/session/bare-app.js'
 
 const memo = (staleness: number, size = 10) => new TtlCache<string | null>({

@@ -4,9 +4,9 @@ import type {
 } from '../../../types/oauth.js'
 import type { JsonObject, Store, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { AuthError, internalError } from '../../errors.js'
+import { TtlCache } from '../../util/cache.js'
 import { deepFreeze } from '../../util/objects.js'
 import { atRunTime, duration, object, oneOf, optional, readOptions, text } from '../../util/options.js'
-import { TtlCache } from '../../util/ttl-cache.js'
 import {
   digestOf, grantsOf, parseGrants, parseRedirectUris, scopesParser, type Client, type ClientSecret
 } from './client.js'

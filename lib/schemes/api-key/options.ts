@@ -8,9 +8,8 @@ import { misconfigured } from '../../errors.js'
 import { parsePlaces } from '../../kit/read-credential.js'
 import { decorateOption } from '../../kit/request-decorator.js'
 import { describeValue } from '../../util/describe.js'
-import { isHttpToken } from '../../util/http-token.js'
 import { isMap, isObject } from '../../util/objects.js'
-import { duration, functionOf, object, optional, string } from '../../util/options.js'
+import { duration, functionOf, isHttpToken, object, optional, string } from '../../util/options.js'
 import { isPrefix } from './key.js'
 
 interface ApiKeyCommon {

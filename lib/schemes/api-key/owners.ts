@@ -8,8 +8,8 @@ import type { StoreOwner } from '../../../types/store.js'
 import { internalError } from '../../errors.js'
 import { invalid } from '../../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
+import { TtlCache } from '../../util/cache.js'
 import { deepFrozenCopy, isNo, isThenable } from '../../util/objects.js'
-import { TtlCache } from '../../util/ttl-cache.js'
 
 /** The outcome of a valid managed key. */
 export type KeyAuthenticated = Authenticated<Principal, ApiKeyCredential>

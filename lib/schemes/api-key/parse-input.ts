@@ -3,8 +3,7 @@ import type { PrincipalInput } from '../../../types/principal.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { internalError } from '../../errors.js'
 import { principalFrom } from '../../kit/principal.js'
-import { parseDuration } from '../../util/duration.js'
-import { atRunTime, readOptions } from '../../util/options.js'
+import { atRunTime, parseDuration, readOptions } from '../../util/options.js'
 import { isObject, isValidDate, property } from '../../util/objects.js'
 
 /** The fields of a key that the caller chooses. */

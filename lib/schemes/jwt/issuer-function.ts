@@ -2,8 +2,8 @@ import type { Foreign, Invalid, Unavailable } from '../../../types/outcome.js'
 import { AuthError } from '../../errors.js'
 import { isUnavailable } from '../../jose/keyring.js'
 import { foreign, invalid, unavailableOr } from '../../kit/outcome.js'
+import { TtlCache } from '../../util/cache.js'
 import { isNo, isThenable } from '../../util/objects.js'
-import { TtlCache } from '../../util/ttl-cache.js'
 
 /** The maximum number of cached issuers, and of cached negative results. */
 const maxIssuers = 1_000

@@ -2,8 +2,8 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Store, StoreRecord } from '../../../types/store.js'
 import type { Claims } from '../../jose/claims.js'
 import { dateOf } from '../../jose/claims.js'
+import { TtlCache } from '../../util/cache.js'
 import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
-import { TtlCache } from '../../util/ttl-cache.js'
 import { familyKind } from './family.js'
 
 /** The kind of the store's records of access tokens that belong to no grant and were revoked. The id is the `jti`. */

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import { internalError } from '../../errors.js'
-import { createTokenCache, type CachedToken } from '../../util/token-cache.js'
+import { createTokenCache, type CachedToken } from '../../util/cache.js'
 import type { SessionSettings } from './options.js'
 import { unpack, type Session } from './payload.js'
 import type { Seal } from './seal.js'

@@ -10,7 +10,7 @@ import { absent, authenticated, invalid, unavailableOr } from '../../kit/outcome
 import { principalFrom } from '../../kit/principal.js'
 import { cookieValues, createReader } from '../../kit/read-credential.js'
 import { checkedData } from '../../util/json.js'
-import { createPrivateSlot } from '../../util/private-slot.js'
+import { createPrivateSlot } from '../../util/objects.js'
 import { oweCookie } from '../../util/response.js'
 import { CookieCache, keepOutOfSharedCaches, SessionCookie } from './cookie.js'
 import { endOf, lifetimeOf } from './expiry.js'
