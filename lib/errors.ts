@@ -1,5 +1,5 @@
 import { types } from 'node:util'
-import type { AuthErrorCode, AuthFailure } from '../types/error.js'
+import type { AuthErrorCode, AuthFailure } from '../types/outcome.js'
 
 /** The status and public message of every code. Messages are constant and reveal no more than the code. */
 const table = {

@@ -1,4 +1,4 @@
-import type { Duration } from './duration.js'
+import type { Duration } from './options.js'
 import type { RateLimitRule } from './limits.js'
 import type { Principal } from './principal.js'
 import type { SchemeChoice, SchemeName } from './names.js'

@@ -1,4 +1,4 @@
-import type { AuthErrorCode } from './error.js'
+import type { AuthErrorCode } from './outcome.js'
 
 /** Holds the fields that all events about a request have. */
 interface RequestEvent {

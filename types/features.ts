@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { ApiKeyFeature } from './api-keys.js'
-import type { Duration } from './duration.js'
+import type { Duration } from './options.js'
 import type { Foreign, Invalid } from './outcome.js'
 import type { PrincipalInput } from './principal.js'
 import type { SessionFeature } from './sessions.js'

@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Right } from './answer.js'
+import type { PrincipalInput, Right } from './principal.js'
 import type { GatehouseApiKeys } from './api-keys.js'
 import type { AuditRow } from './audit.js'
 import type { Finding } from './doctor.js'
@@ -7,7 +7,6 @@ import type {
   GrantedTokens, GrantOptions, IssueOptions, OwnerGrants, PublicJwkSet, RefreshOptions
 } from './features.js'
 import type { GatehouseOAuth } from './oauth.js'
-import type { PrincipalInput } from './principal.js'
 import type { CredentialOf, PrincipalOf, SchemeChoice, SchemeName } from './names.js'
 import type { Authenticated, CredentialCaller, Outcome } from './outcome.js'
 import type { DeclaredDefault } from './request-auth.js'

@@ -1,5 +1,5 @@
-import type { Duration } from './duration.js'
 import type { AnyPrincipal, PlanName } from './names.js'
+import type { Duration } from './options.js'
 
 /** Limits the requests of one principal. */
 export interface RateLimitRule {

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Duration } from './duration.js'
 import type { SchemeName, ScopeName } from './names.js'
+import type { Duration } from './options.js'
 import type { Principal } from './principal.js'
 import type { StoreOwner } from './store.js'
 

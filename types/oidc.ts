@@ -1,7 +1,6 @@
 import type { FastifyRequest } from 'fastify'
-import type { No } from './answer.js'
 import type { SchemeName } from './names.js'
-import type { PrincipalInput } from './principal.js'
+import type { No, PrincipalInput } from './principal.js'
 
 /** The claims of an ID token, which was verified (OpenID Connect Core 1.0, 2). */
 export interface OidcClaims {

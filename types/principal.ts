@@ -32,3 +32,9 @@ export interface PrincipalInput {
 export type PrincipalFrom<P extends PrincipalInput> = {
   readonly [K in keyof (Omit<P, keyof Principal> & Principal)]: (Omit<P, keyof Principal> & Principal)[K]
 }
+
+/** Describes a negative result of a function of the application. */
+export type No = null | undefined | false | { readonly valid: false }
+
+/** Describes a positive result: `T` without its falsy members and {@link No}. */
+export type Right<T> = Exclude<T, No | 0 | '' | 0n | void>

@@ -1,5 +1,5 @@
-import type { AuthErrorCode } from './error.js'
 import type { AnyPrincipal, CredentialOf, PrincipalOf, RoleName, SchemeName, ScopeName } from './names.js'
+import type { AuthErrorCode } from './outcome.js'
 import type { Defaults } from './registry.js'
 import type { AtLeastOne, Clause, DidYouMean } from './route-auth.js'
 

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify'
-import type { Duration } from './duration.js'
 import type { RouteRateLimit } from './limits.js'
 import type { AnyPrincipal, RoleName, SchemeName, ScopeName } from './names.js'
+import type { Duration } from './options.js'
 
 /**
  * Requires all of the named schemes at once. The first one provides the acting principal, which must meet the rules.

@@ -1,12 +1,8 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { No, Right } from './answer.js'
-import type { Challenge } from './challenge.js'
-import type { CredentialSource } from './credential-source.js'
-import type { AuthFailure } from './error.js'
 import type { Features } from './features.js'
 import type { OpenApiSecurityScheme } from './openapi.js'
-import type { CrossSite, Limited, Outcome, Unavailable } from './outcome.js'
-import type { Principal, PrincipalInput } from './principal.js'
+import type { AuthFailure, CrossSite, Limited, Outcome, Unavailable } from './outcome.js'
+import type { No, Principal, PrincipalInput, Right } from './principal.js'
 import type { Store } from './store.js'
 
 /** Parameters of a {@link Load} function beside the principal. */
@@ -140,3 +136,27 @@ export type Made<P extends Principal = Principal, C = unknown> =
  */
 export type SchemeFactory<P extends Principal = Principal, C = unknown> =
   (app: FastifyInstance, name: string, context: SchemeContext) => Made<P, C> | Promise<Made<P, C>>
+
+/**
+ * Describes one challenge of the header `WWW-Authenticate` (RFC 9110, 11.6.1). When it is serialised, strings are
+ * quoted and escaped, and numbers are not.
+ */
+export interface Challenge {
+  /** The HTTP authentication scheme, such as `Bearer` or `Basic`. */
+  readonly scheme: string
+  /** The parameters. Those that are `undefined` are left out. */
+  readonly params: Readonly<Record<string, string | number | undefined>>
+}
+
+/**
+ * Names the part of a request that carries a credential: `Authorization: Bearer`, another word in `Authorization`
+ * (`authorization:Token`), the user name of HTTP Basic with an empty password (`curl -u KEY:`), a header, a query
+ * parameter or a cookie.
+ */
+export type CredentialSource =
+  | 'bearer'
+  | 'basic:username'
+  | `authorization:${string}`
+  | `header:${string}`
+  | `query:${string}`
+  | `cookie:${string}`

@@ -1,8 +1,8 @@
 import { channel } from 'node:diagnostics_channel'
 import type { Channel } from 'node:diagnostics_channel'
 import type { FastifyRequest } from 'fastify'
-import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
 import type { GatehouseEventName, GatehouseEvents } from '../../types/events.js'
+import type { AuthErrorCode, AuthFailure } from '../../types/outcome.js'
 import { deepFrozenCopy } from '../util/objects.js'
 
 /** The channels of all events. As the type is a record of all names, none can be missing. */

@@ -1,6 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { AuthFailure } from '../../types/error.js'
-import type { Authenticated, Invalid, Outcome } from '../../types/outcome.js'
+import type { Authenticated, AuthFailure, Invalid, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
 import { AuthError, authFailure, internalError } from '../errors.js'
 import { isAuthenticated } from '../kit/outcome.js'

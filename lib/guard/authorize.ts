@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { AuthFailure } from '../../types/error.js'
+import type { AuthFailure } from '../../types/outcome.js'
 import { authFailure, internalError } from '../errors.js'
 import {
   parseReturnedRequirements, type Conditions, type Entry, type Requirements, type RequirementsFunction, type Rule

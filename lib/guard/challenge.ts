@@ -1,6 +1,6 @@
-import type { Challenge } from '../../types/challenge.js'
-import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
 import type { OpenApiSecurityScheme } from '../../types/openapi.js'
+import type { AuthErrorCode, AuthFailure } from '../../types/outcome.js'
+import type { Challenge } from '../../types/scheme.js'
 import { authFailure, internalError } from '../errors.js'
 import { isFixed } from '../kit/challenge.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'

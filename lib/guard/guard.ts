@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { AuthFailure } from '../../types/error.js'
+import type { AuthFailure } from '../../types/outcome.js'
 import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
 import { isObserved, publishFor, requestFields } from '../events/events.js'
 import type { Policy } from '../policy/policy.js'

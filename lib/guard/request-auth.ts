@@ -1,6 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { AuthErrorCode } from '../../types/error.js'
-import type { Outcome } from '../../types/outcome.js'
+import type { AuthErrorCode, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
 import { authFailure, internalError, misconfigured, refusal, type AuthError } from '../errors.js'
 import { parseRequirements, type Requirements } from '../policy/parse.js'

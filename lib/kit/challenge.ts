@@ -1,5 +1,5 @@
-import type { Challenge } from '../../types/challenge.js'
-import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
+import type { AuthErrorCode, AuthFailure } from '../../types/outcome.js'
+import type { Challenge } from '../../types/scheme.js'
 
 /** The type of {@link Scheme.challenge}. */
 export type WriteChallenge = (failure: AuthFailure) => Challenge | null

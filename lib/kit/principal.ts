@@ -1,5 +1,4 @@
-import type { No } from '../../types/answer.js'
-import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
+import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import { AuthError, internalError, misconfigured } from '../errors.js'
 import { deepFrozenCopy, hasProperty, isNo, property } from '../util/objects.js'
 

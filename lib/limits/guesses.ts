@@ -1,7 +1,7 @@
 import { createHash, hash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Right } from '../../types/answer.js'
 import type { CrossSite, Limited, Unavailable } from '../../types/outcome.js'
+import type { Right } from '../../types/principal.js'
 import type { Checked, Guesses } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
 import { AuthError, authFailure, refusal } from '../errors.js'

@@ -1,5 +1,5 @@
 import type { FastifyReply } from 'fastify'
-import type { AuthErrorCode } from '../../types/error.js'
+import type { AuthErrorCode } from '../../types/outcome.js'
 import { AuthError, authFailure, redactError } from '../errors.js'
 import { publishRefusal } from '../events/events.js'
 import { escapeHtml, sendPage } from '../util/page.js'

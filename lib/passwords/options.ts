@@ -1,4 +1,4 @@
-import type { Duration } from '../../types/duration.js'
+import type { Duration } from '../../types/options.js'
 import { misconfigured } from '../errors.js'
 import { duration, listOf, object, optional, wholeNumber } from '../util/options.js'
 import { defaultQueueSettings, createHashQueue, sharedQueue } from './hash-queue.js'

@@ -1,4 +1,4 @@
-import type { Duration } from '../../types/duration.js'
+import type { Duration } from '../../types/options.js'
 import type { Store, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError } from '../errors.js'
 import { publish } from '../events/events.js'

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { inspect } from 'node:util'
-import type { AuthErrorCode, AuthFailure } from '../../types/error.js'
+import type { AuthErrorCode, AuthFailure } from '../../types/outcome.js'
 import type { Scheme, SchemeFactory } from '../../types/scheme.js'
 import { writeChallenges } from '../guard/challenge.js'
 import { bareScheme, guardedScheme, sendLines, urlOf } from './scheme-app.js'

@@ -1,5 +1,5 @@
 import { types } from 'node:util'
-import type { No } from '../../types/answer.js'
+import type { No } from '../../types/principal.js'
 
 /** An object whose own fields may be read by name. */
 type Fields = Readonly<Record<string, unknown>>

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import authPlugin, { apiKey, basic, jwt, session, type GatehouseOptions, type Scheme } from '../../lib/index.js'
-import type { No } from '../../types/answer.js'
+import type { No } from '../../types/principal.js'
 import { hashPassword, verifyPassword } from '../../lib/passwords/index.js'
 
 /** Whatever an application's function returns for no is a no, everywhere. */

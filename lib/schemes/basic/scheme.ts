@@ -1,7 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { No } from '../../../types/answer.js'
 import type { Outcome } from '../../../types/outcome.js'
-import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
+import type { No, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Guesses, Load, Scheme, SchemeFactory } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import { fixedChallenge } from '../../kit/challenge.js'

@@ -1,7 +1,6 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import type { No } from '../../../types/answer.js'
-import type { Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
+import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import { internalError, misconfigured } from '../../errors.js'
 import { principalAtBoot, principalFrom, realmsOf } from '../../kit/principal.js'
 import { hasControl, maxPasswordBytes } from '../../kit/user-pass.js'

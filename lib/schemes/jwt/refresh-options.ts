@@ -1,4 +1,4 @@
-import type { Duration } from '../../../types/duration.js'
+import type { Duration } from '../../../types/options.js'
 import { misconfigured } from '../../errors.js'
 import { secrets } from '../../secrets/check-secret.js'
 import { describeValue } from '../../util/describe.js'

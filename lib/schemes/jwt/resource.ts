@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import type { CredentialSource } from '../../../types/credential-source.js'
+import type { CredentialSource } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import { sourceUrl } from '../../jose/remote/fetch-json.js'
 import { allowEveryOrigin, declarePreflight } from '../../util/cors.js'

@@ -1,4 +1,4 @@
-import type { Duration } from '../../../types/duration.js'
+import type { Duration } from '../../../types/options.js'
 import type { Principal } from '../../../types/principal.js'
 import type { KeyMaterial } from '../../jose/key-material.js'
 import { duration, functionOf, object, optional, text } from '../../util/options.js'

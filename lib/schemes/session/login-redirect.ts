@@ -1,5 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { AuthErrorCode, AuthFailure } from '../../../types/error.js'
+import type { AuthErrorCode, AuthFailure } from '../../../types/outcome.js'
 import type { LoginWish } from '../../../types/sessions.js'
 import { createReader } from '../../kit/read-credential.js'
 import type { SessionCookie } from './cookie.js'

@@ -1,4 +1,4 @@
-import type { Duration } from '../../../types/duration.js'
+import type { Duration } from '../../../types/options.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Load } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'

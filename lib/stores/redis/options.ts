@@ -1,5 +1,5 @@
 import type { Cluster, Redis, RedisOptions } from 'ioredis'
-import type { Duration } from '../../../types/duration.js'
+import type { Duration } from '../../../types/options.js'
 import { misconfigured } from '../../errors.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { authFailure } from '../../../lib/errors.js'
 import { isLocalPath } from '../../../lib/schemes/session/login-redirect.js'
-import type { AuthErrorCode } from '../../../types/error.js'
+import type { AuthErrorCode } from '../../../types/outcome.js'
 import { clock, desk, secret } from './bare-app.js'
 
 const page = { accept: 'text/html,application/xhtml+xml;q=0.9,*/*;q=0.8', 'sec-fetch-mode': 'navigate' }
