@@ -79,6 +79,11 @@ export async function requestJson (
 
 const loopback = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])$/
 
+/** Returns true for keys that have to be fetched from a URL. */
+export function isKeysUrl (keys: unknown): keys is string | URL {
+  return keys instanceof URL || (typeof keys === 'string' && /^\s*https?:\/\//i.test(keys))
+}
+
 /**
  * Parses the URL of a document that is trusted because of the connection it comes by: https, or plain http to a
  * loopback host or one of `insecureHosts`. Returns why it is refused otherwise.

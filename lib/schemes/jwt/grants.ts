@@ -10,11 +10,13 @@ import { publish } from '../../events/events.js'
 import { foreign, invalid } from '../../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
 import { isNo } from '../../util/objects.js'
-import { familyEntry, familyKind, familyOf, rotate, standingOf, type Family } from './family.js'
 import type { LiveTokens } from './live-tokens.js'
 import type { IsClient } from './own-tokens.js'
-import type { RefreshSettings } from './refresh-options.js'
-import { createHandle, familyId, RefreshTokens, type RefreshToken } from './refresh-token.js'
+import {
+  createHandle, familyEntry, familyId, familyKind, familyOf, RefreshTokens, rotate, standingOf, type Family,
+  type RefreshToken
+} from './refresh-token.js'
+import type { RefreshSettings } from './sign-options.js'
 import type { Signer } from './sign.js'
 
 /** The maximum number of grants per person, so that nobody can fill the store. */

@@ -1,22 +1,22 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { FastifyInstance } from 'fastify'
 import type { Foreign, Invalid, Unavailable } from '../../../types/outcome.js'
-import { misconfigured } from '../../errors.js'
-import { isSymmetric, minSecretBytes } from '../../jose/algorithms.js'
-import type { Algorithm } from '../../jose/algorithms.js'
+import { AuthError, misconfigured } from '../../errors.js'
+import { isSymmetric, minSecretBytes, type Algorithm } from '../../jose/algorithms.js'
 import type { ClaimRules } from '../../jose/claims.js'
 import type { VerificationKey } from '../../jose/jwk.js'
 import type { JoseHeader } from '../../jose/jws.js'
-import { createKeyFinder, parseKeyring } from '../../jose/keyring.js'
-import type { Keyring, KeyResolver } from '../../jose/keyring.js'
-import { RemoteKeys } from '../../jose/remote/remote-keys.js'
-import type { FoundKey, RemoteOptions, RemoteSource } from '../../jose/remote/remote-keys.js'
-import { foreign, invalid } from '../../kit/outcome.js'
+import { createKeyFinder, isUnavailable, parseKeyring, type KeyResolver, type Keyring } from '../../jose/keyring.js'
+import { isKeysUrl, sourceUrl } from '../../jose/remote/fetch-json.js'
+import { RemoteKeys, type FoundKey, type RemoteOptions, type RemoteSource } from '../../jose/remote/remote-keys.js'
+import { foreign, invalid, unavailableOr } from '../../kit/outcome.js'
 import { checkSecret } from '../../secrets/check-secret.js'
 import { isKnown } from '../../secrets/known-secrets.js'
+import { TtlCache } from '../../util/cache.js'
+import { isNo, isThenable } from '../../util/objects.js'
 import { atRunTime } from '../../util/options.js'
-import { IssuerFunction } from './issuer-function.js'
-import { parseIssuerAnswer } from './options.js'
-import type { IssuerSettings, JwtSettings } from './options.js'
-import { isKeysUrl, sourceAt, sourceByDiscovery } from './remote.js'
+import { parseIssuerAnswer, type IssuerSettings, type JwtSettings } from './options.js'
+import type { SignSettings } from './sign-options.js'
 
 /** One issuer: the rules for its claims, and its keys. */
 export interface Trust {
@@ -135,4 +135,149 @@ export function checkGuessable ({ key, algorithm }: VerificationKey, place: stri
     throw misconfigured(`${place} is a published sample whose private key is public, so anybody could sign tokens. ` +
       'Generate a key pair.')
   }
+}
+
+/** Describes an issuer whose keys are fetched. */
+interface RemoteIssuer {
+  readonly issuer: string | null
+  readonly algorithms: readonly Algorithm[] | null
+  readonly check: (key: VerificationKey) => void
+  readonly insecureHosts: readonly string[]
+  /** The path of the options of the issuer, for messages. */
+  readonly path: string
+}
+
+/** Returns the source of keys at a URL. @throws {AuthError} `AUTH_MISCONFIGURED` */
+function sourceAt (
+  keys: string | URL, { issuer, algorithms, check, insecureHosts, path }: RemoteIssuer
+): RemoteSource {
+  const url = sourceUrl(String(keys).trim(), insecureHosts)
+  if (!(url instanceof URL)) throw misconfigured(`The option ${path}.keys ${url}.`)
+  return { issuer, url, check, algorithms: published(algorithms, path) }
+}
+
+/** Returns the source of keys that the metadata of an issuer names. @throws {AuthError} `AUTH_MISCONFIGURED` */
+function sourceByDiscovery ({ issuer, algorithms, check, insecureHosts, path }: RemoteIssuer): RemoteSource {
+  if (issuer === null) {
+    throw misconfigured(`The option ${path}.keys is missing, and without an issuer they cannot be discovered. Set ` +
+      'keys or issuer.')
+  }
+  const url = sourceUrl(issuer, insecureHosts)
+  const fault = !(url instanceof URL) ? url : /[?#]/.test(issuer) ? 'must not have a query or fragment' : null
+  if (fault !== null) {
+    throw misconfigured(`The option ${path}.keys is missing, and they cannot be discovered by the issuer: it ${fault}.`)
+  }
+  return { issuer, url: null, check, algorithms: published(algorithms, path) }
+}
+
+function published (algorithms: readonly Algorithm[] | null, path: string): readonly Algorithm[] | null {
+  if (algorithms === null || !algorithms.some(isSymmetric)) return algorithms
+  throw misconfigured(`The option ${path}.algorithms names HMAC, whose secrets are never published. Name algorithms ` +
+    'with public keys, or give the keys in the option keys.')
+}
+
+/** The maximum number of cached issuers, and of cached negative results. */
+const maxIssuers = 1_000
+/** The maximum length of an `iss` in characters. The function is not called for longer ones. */
+const maxLength = 500
+/** The time for which a negative result is cached, in milliseconds. Short, so that new issuers are accepted soon. */
+const negativeTtl = 60_000
+
+/**
+ * Finds issuers by a function of the application. Accepted issuers are cached without expiry, negative results for a
+ * minute. Concurrent requests share one call.
+ */
+class IssuerFunction<T extends object> {
+  readonly #resolve: (iss: string) => unknown
+  readonly #make: (iss: string, answer: unknown) => T
+  readonly #known = new Map<string, T>()
+  readonly #answers = new TtlCache<T | null>({
+    ttl: negativeTtl, maxEntries: maxIssuers, isNegative: answer => answer === null
+  })
+
+  /** @param make converts a result of `resolve` to an issuer; an error that it throws is a fault of the application. */
+  constructor (resolve: (iss: string) => unknown, make: (iss: string, answer: unknown) => T) {
+    this.#resolve = resolve
+    this.#make = make
+  }
+
+  /** Finds an issuer. Returns *foreign* if the application does not accept it. */
+  of (iss: unknown): T | Foreign | Invalid | Unavailable | Promise<T | Foreign | Unavailable> {
+    if (typeof iss !== 'string') return invalid('the claim iss is missing or not a string')
+    if (iss === '' || iss.length > maxLength) return foreign
+    const known = this.#known.get(iss)
+    if (known !== undefined) return known
+    try {
+      const answer = this.#answers.get(iss, () => this.#learn(iss))
+      return isThenable(answer) ? answer.then(found => found ?? foreign, unavailableOr) : answer ?? foreign
+    } catch (error) {
+      return unavailableOr(error)
+    }
+  }
+
+  #learn (iss: string): T | null | Promise<T | null> {
+    const answer = this.#resolve(iss)
+    return isThenable(answer) ? Promise.resolve(answer).then(each => this.#keep(iss, each)) : this.#keep(iss, answer)
+  }
+
+  #keep (iss: string, answer: unknown): T | null {
+    if (isUnavailable(answer)) throw new AuthError('AUTH_UNAVAILABLE', answer.detail)
+    if (isNo(answer)) return null
+    const made = this.#make(iss, answer)
+    const [oldest] = this.#known.size < maxIssuers ? [] : this.#known.keys()
+    if (oldest !== undefined) this.#known.delete(oldest)
+    this.#known.set(iss, made)
+    return made
+  }
+}
+
+/** A scheme that accepts the tokens of an issuer. */
+interface Member {
+  /** The path of its options, for messages. */
+  readonly path: string
+  readonly trust: Trust
+  /** `null` if it does not sign. */
+  readonly sign: SignSettings | null
+}
+
+/** The schemes of an application by issuer. */
+const membersOf = new WeakMap<FastifyInstance, Map<string, Member[]>>()
+
+/**
+ * Records a scheme of an issuer. An issuer that signs in this application has one set of keys and one `sign`: otherwise
+ * one scheme would accept tokens that another has revoked.
+ * @returns a function that tells if an `aud` belongs to another signing scheme of the issuer.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` if two schemes of an issuer differ and one of them signs.
+ */
+export function joinIssuer (app: FastifyInstance, member: Member): (aud: unknown) => boolean {
+  const { issuer, audience } = member.trust.rules
+  if (issuer === null) return () => false
+  const byIssuer = membersOf.get(app) ?? new Map<string, Member[]>()
+  membersOf.set(app, byIssuer)
+  const members = byIssuer.get(issuer) ?? []
+  byIssuer.set(issuer, members)
+  for (const other of members) checkSame(member, other)
+  members.push(member)
+  return aud => {
+    const named: readonly unknown[] = Array.isArray(aud) ? aud : [aud]
+    const others = members.filter(({ sign, trust }) => sign !== null && trust.rules.audience !== audience)
+    return others.some(({ trust }) => trust.rules.audience?.some(each => named.includes(each)))
+  }
+}
+
+function checkSame (one: Member, other: Member): void {
+  if (one.sign === null && other.sign === null) return
+  if (isDeepStrictEqual(one.sign, other.sign) && haveSameKeys(one, other)) return
+  throw misconfigured(`${other.path} and ${one.path} have the same issuer, and one of them signs tokens, so they ` +
+    'must have the same keys and the same sign. Otherwise one would accept tokens that the other has revoked. Write ' +
+    'both options once and give them to both schemes.')
+}
+
+function haveSameKeys (one: Member, other: Member): boolean {
+  const [keys, others] = [one.trust.ring?.keys, other.trust.ring?.keys]
+  if (keys === undefined || others === undefined) return one.trust.given === other.trust.given
+  return keys.length === others.length && keys.every(({ key, kid, algorithm, next }, i) => {
+    const same = others[i]
+    return same?.kid === kid && same.algorithm === algorithm && same.next === next && same.key.equals(key)
+  })
 }

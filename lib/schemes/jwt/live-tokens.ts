@@ -4,7 +4,7 @@ import type { Claims } from '../../jose/claims.js'
 import { dateOf } from '../../jose/claims.js'
 import { TtlCache } from '../../util/cache.js'
 import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
-import { familyKind } from './family.js'
+import { familyKind } from './refresh-token.js'
 
 /** The kind of the store's records of access tokens that belong to no grant and were revoked. The id is the `jti`. */
 const endedKind = 'token-ended'
