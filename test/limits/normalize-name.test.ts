@@ -1,6 +1,6 @@
 import t from 'tap'
-import { createCountMinSketch } from '../../lib/limits/counters.js'
 import { accountTag, normalizeName } from '../../lib/limits/guesses.js'
+import { createCountMinSketch } from '../../lib/limits/reservations.js'
 import { addressOf } from '../../lib/util/client-address.js'
 
 t.test('treats spelling variants of a name as one account', async t => {
