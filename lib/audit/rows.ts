@@ -1,12 +1,15 @@
+import { readFileSync } from 'node:fs'
+import { basename, dirname, join, relative } from 'node:path'
 import type {
   AuditConditions, AuditEntry, AuditPolicy, AuditRateLimit, AuditRow, AuditRule
 } from '../../types/audit.js'
+import { misconfigured } from '../errors.js'
 import type { Conditions, Entry, Requirements, Rule } from '../policy/parse.js'
 import { type Policy, requiresScope } from '../policy/policy.js'
+import type { PublicPath } from '../policy/public-paths.js'
 import { isPlanChoice, type RateLimit } from '../policy/rate-limit.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { deepFreeze } from '../util/objects.js'
-import { fileInPackage } from './file.js'
 import { ownName, rulesInWords, schemesInWords } from './words.js'
 
 /**
@@ -144,4 +147,62 @@ function requirementsData (key: 'scopes' | 'roles', written: Conditions['scopes'
   if (typeof written === 'function') return { function: ownName(written, key) }
   const names = (list: Requirements['all']) => list.map(each => each.name)
   return { all: names(written.all), any: names(written.any), none: names(written.none) }
+}
+
+/**
+ * Returns the path of a file relative to its package, with slashes: `routes/orders.ts`. The path of a library's file
+ * begins with the library's name, without the folder in which a package manager keeps it.
+ */
+export function fileInPackage (path: string): string {
+  const slashed = path.replaceAll('\\', '/')
+  const library = slashed.lastIndexOf('/node_modules/')
+  if (library !== -1) return slashed.slice(library + '/node_modules/'.length)
+  const folder = packageOf(dirname(path))
+  return folder === null ? basename(path) : relative(folder, path).replaceAll('\\', '/')
+}
+
+const packages = new Map<string, string | null>()
+
+/** Returns the root folder of the package that a folder belongs to; `null` if there is none. */
+function packageOf (folder: string): string | null {
+  const cached = packages.get(folder)
+  if (cached !== undefined) return cached
+  const above = dirname(folder)
+  const found = isPackage(folder) ? folder : above === folder ? null : packageOf(above)
+  packages.set(folder, found)
+  return found
+}
+
+/** Returns true for a folder with a package.json that has a name. Builds have one with only a `type`. */
+function isPackage (folder: string): boolean {
+  try {
+    const text = readFileSync(join(folder, 'package.json'), 'utf8')
+    return typeof (JSON.parse(text) as { readonly name?: unknown }).name === 'string'
+  } catch {
+    return false
+  }
+}
+
+/** Returns every public path without a reason, with the fix. */
+export function reasonlessPaths (publicPaths: readonly PublicPath[]): readonly string[] {
+  return publicPaths.flatMap(({ path, reason }, i) =>
+    reason.trim() === '' ? [`publicPaths[${i}]: write { path: '${path}', reason: '…' }`] : [])
+}
+
+/** Returns every public route without a reason, with the fix. A route of a public path has the reason of its path. */
+export function reasonlessRoutes (rows: readonly AuditRow[]): readonly string[] {
+  return rows
+    .filter(({ access, reason, from }) => access === 'public' && reason === null && !from.startsWith('public path '))
+    .map(({ method, url, file }) =>
+      `${method} ${url}${file === null ? '' : ` (in ${file})`}: write auth: { public: '…' } in place of false`)
+}
+
+/**
+ * Checks that all public routes and paths have a reason.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming every public route and path without a reason.
+ */
+export function checkReasons (rows: readonly AuditRow[], publicPaths: readonly PublicPath[]): void {
+  const mistakes = [...reasonlessPaths(publicPaths), ...reasonlessRoutes(rows)]
+  if (mistakes.length === 0) return
+  throw misconfigured('The option requireReason is true, but these public routes or paths have no reason:', mistakes)
 }

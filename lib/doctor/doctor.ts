@@ -6,8 +6,7 @@ import { deepFreeze } from '../util/objects.js'
 import { describeValue } from '../util/describe.js'
 import { object, optional, readOptions, type Parser } from '../util/options.js'
 import { reportsOf } from '../util/reports.js'
-import { corsFindings, redisFindings } from './command-checks.js'
-import { examine, type Found, type Subject } from './examination.js'
+import { corsFindings, examine, redisFindings, type Found, type Subject } from './examination.js'
 import { descriptions, findingIds, sentenceOf } from './findings.js'
 
 /** The reasons of ignored findings. */

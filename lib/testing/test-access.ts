@@ -1,5 +1,5 @@
 import type { InjectOptions } from 'fastify'
-import { fileInPackage } from '../audit/file.js'
+import { fileInPackage } from '../audit/rows.js'
 import { misconfigured } from '../errors.js'
 import type { Parts } from '../plugin/decorators.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
