@@ -1,14 +1,14 @@
 import type {
-  ClientAuth, Configuration, ServerMetadata, TokenEndpointResponse, TokenEndpointResponseHelpers
+  ClientAuth, Configuration, CustomFetch, ServerMetadata, TokenEndpointResponse, TokenEndpointResponseHelpers
 } from 'openid-client'
 import type { OidcTokens } from '../../types/oidc.js'
 import { isError } from '../errors.js'
 import { elapsed, type Elapsed } from '../jose/remote/discovery.js'
-import { sourceUrl } from '../jose/remote/fetch-json.js'
+import { requestJson, sourceUrl, type JsonRequest } from '../jose/remote/fetch-json.js'
 import { loadPeer } from '../util/load-peer.js'
+import { isObject, ownFields } from '../util/objects.js'
 import { LoginError } from './errors.js'
 import type { ProviderSettings } from './options.js'
-import { createFetch, ProviderDown } from './provider-fetch.js'
 import type { Try } from './tries.js'
 
 /** Milliseconds for which metadata is used before it is fetched again beside the logins. */
@@ -262,4 +262,44 @@ function causesOf (error: unknown): readonly Error[] {
 
 function tokensOf (answer: TokenEndpointResponse & TokenEndpointResponseHelpers): OidcTokens {
   return Object.freeze({ ...answer })
+}
+
+/** Milliseconds for one request to a provider. */
+const timeout = 5_000
+const maxBytes = 262_144
+
+/** A provider that does not answer, or answers something that is not of the protocol. */
+class ProviderDown extends Error {}
+
+/**
+ * Returns the `fetch` that `openid-client` uses: JSON only, with limits of time and size, and without redirects.
+ * @param running all running requests, which are aborted when the application closes.
+ */
+function createFetch (
+  { agent }: Pick<ProviderSettings, 'agent'>, running: Set<AbortController>
+): CustomFetch {
+  return async (text, options) => {
+    const url = new URL(text)
+    const request = requestOf(options)
+    const abort = new AbortController()
+    running.add(abort)
+    const fetched = await requestJson(url, request, { timeout, maxBytes, agent, lookup: null, signal: abort.signal })
+    running.delete(abort)
+    const place = `${url.host}${url.pathname}`.slice(0, 200)
+    if ('failure' in fetched) throw new ProviderDown(`${place}: ${fetched.failure}`)
+    const { value, status } = fetched
+    // some providers answer errors with 200
+    const isError = isObject(value) && typeof ownFields(value)['error'] === 'string'
+    if (status !== 200 && !isError) throw new ProviderDown(`${place}: the answer has status ${status}`)
+    return Response.json(value, { status: isError && request.method === 'POST' ? 400 : status })
+  }
+}
+
+type FetchOptions = Parameters<CustomFetch>[1]
+
+/** The library reads documents, and posts forms to the token endpoint, whose errors have a status from 400 on. */
+function requestOf ({ method, headers, body }: FetchOptions): JsonRequest {
+  if (method !== 'POST') return { method: 'GET', headers, body: null, accepts: status => status === 200 }
+  const accepts = (status: number): boolean => status === 200 || (status >= 400 && status < 500 && status !== 429)
+  return { method, headers, body: String(body), accepts }
 }
