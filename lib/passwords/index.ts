@@ -1,5 +1,6 @@
-export { hashPassword, passwordProblem, passwords, verifyPassword, type Passwords } from './passwords.js'
-export type { PasswordCheck } from './verify.js'
+export {
+  hashPassword, passwordProblem, passwords, verifyPassword, type PasswordCheck, type Passwords
+} from './passwords.js'
 export type { PasswordOptions } from './options.js'
 export type { PasswordProblem, Pepper } from './input.js'
 export type { Argon2idOptions, BcryptOptions, HashOptions, ScryptOptions } from './recipe.js'

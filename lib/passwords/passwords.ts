@@ -1,11 +1,10 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { internalError } from '../errors.js'
-import { type Derive, derive as compute } from './derive.js'
-import { inputOf, passwordBytes, type PasswordProblem } from './input.js'
-import { type PasswordOptions, passwordSettings, type PasswordSettings } from './options.js'
-import type { HashOptions } from './recipe.js'
-import { digestBytes, readStored, saltBytes, writeStored } from './stored.js'
-import { createPasswordCheck, fits, noMatch, type PasswordCheck } from './verify.js'
+import { derive as compute, type Derive } from './derive.js'
+import { inputOf, maxBcryptBytes, passwordBytes, type PasswordProblem } from './input.js'
+import { passwordSettings, type PasswordOptions, type PasswordSettings } from './options.js'
+import { isWeaker, workOf, type HashOptions, type Recipe } from './recipe.js'
+import { digestBytes, readStored, saltBytes, writeStored, type Stored } from './stored.js'
 
 /** Hashes and verifies passwords under one set of options. */
 export interface Passwords {
@@ -129,4 +128,57 @@ export async function verifyPassword (password: string, stored: string | null | 
  */
 export function passwordProblem (password: unknown): PasswordProblem | null {
   return defaults().problem(password)
+}
+
+/** The result of comparing a password with a stored hash. */
+export interface PasswordCheck {
+  readonly valid: boolean
+  /**
+   * The password is valid, but its hash uses another algorithm, weaker parameters or another pepper than new hashes do.
+   * Hash it again now, while the password is known.
+   */
+  readonly needsRehash: boolean
+}
+
+type CheckSettings = Pick<PasswordSettings, 'current' | 'keyId' | 'inUse'>
+type PasswordVerifier = (found: Stored | null, input: Buffer) => Promise<PasswordCheck>
+
+const noMatch: PasswordCheck = Object.freeze({ valid: false, needsRehash: false })
+
+/**
+ * Creates the function that compares a password with a stored hash, `null` standing for an unknown user.
+ * Every failure takes at least as long as the slowest hash in use, so that it does not reveal whether the user exists.
+ */
+function createPasswordCheck ({ current, keyId, inUse }: CheckSettings, derive: Derive): PasswordVerifier {
+  let slowest = inUse.reduce(slower)
+  const dummy = {
+    password: Buffer.from(randomBytes(32).toString('base64url')), salt: randomBytes(saltBytes), length: digestBytes
+  }
+
+  function isOld ({ recipe, salt, keyId: id }: Stored): boolean {
+    return id !== keyId || salt.length < saltBytes || isWeaker(recipe, current)
+  }
+
+  return async (found, input) => {
+    if (found !== null) slowest = slower(slowest, found.recipe)
+    const evaluable = found !== null && fits(input, found.recipe) ? found : null
+    if (evaluable !== null && await matches(evaluable, input, derive)) {
+      return { valid: true, needsRehash: isOld(evaluable) }
+    }
+    if (evaluable === null || workOf(evaluable.recipe) < workOf(slowest)) await derive({ recipe: slowest, ...dummy })
+    return noMatch
+  }
+}
+
+function slower (a: Recipe, b: Recipe): Recipe {
+  return workOf(b) > workOf(a) ? b : a
+}
+
+async function matches ({ recipe, salt, digest }: Stored, password: Buffer, derive: Derive): Promise<boolean> {
+  return timingSafeEqual(await derive({ recipe, password, salt, length: digest.length }), digest)
+}
+
+/** Returns whether an algorithm uses every byte of the input: bcrypt ignores all but the first 72. */
+function fits (input: Buffer, recipe: Recipe): boolean {
+  return recipe.algorithm !== 'bcrypt' || input.length <= maxBcryptBytes
 }
