@@ -15,8 +15,7 @@ import { noteSecret } from '../../secrets/secret-uses.js'
 import { joinNames } from '../../util/describe.js'
 import { isThenable } from '../../util/objects.js'
 import { digestOf, KeyFormat } from './key.js'
-import { LastUsed } from './last-used.js'
-import { KeyLookup, type KeyOutcome } from './lookup.js'
+import { KeyLookup, LastUsed, type KeyOutcome } from './lookup.js'
 import {
   type ApiKeyOptions, type ApiKeySettings, type KeyEntries, type ManagedApiKeyOptions, type ManagedSettings,
   parseApiKeyOptions
