@@ -80,52 +80,62 @@ const eraseLine = '\u0015'
  * and until the last one is answered.
  * @throws {Failure} if the person interrupts it, with exit code 130, as shells do.
  */
-function askHidden (
+async function askHidden (
   questions: readonly [string, ...string[]], { stdin, stderr }: Pick<Terminal, 'stdin' | 'stderr'>
 ): Promise<readonly string[]> {
-  const decoder = new StringDecoder('utf8')
-  const answers: string[] = []
-  let line = ''
+  const typed = new TypedAnswers(questions, stderr)
   stdin.setRawMode(true)
   stderr.write(questions[0])
-  return new Promise((resolve, reject) => {
-    function finish (): void {
+  return await new Promise((resolve, reject) => {
+    const finish = (result: readonly string[] | Failure): void => {
       stdin.off('data', take)
       stdin.off('end', breakOff)
       stdin.setRawMode(false)
       stdin.pause()
       stderr.write('\n')
+      if (result instanceof Failure) reject(result); else resolve(result)
     }
-
-    function breakOff (): void {
-      finish()
-      reject(new Failure('Nothing was hashed.', 130))
+    const take = (chunk: Buffer): void => {
+      const result = typed.take(chunk)
+      if (result !== null) finish(result)
     }
-
-    function answered (): void {
-      answers.push(line)
-      line = ''
-      if (answers.length < questions.length) {
-        stderr.write(`\n${questions[answers.length]}`)
-        return
-      }
-      finish()
-      resolve(answers)
-    }
-
-    function take (chunk: Buffer): void {
-      for (const character of decoder.write(chunk).replaceAll('\r\n', '\n')) {
-        if (answers.length === questions.length) return
-        if (character === interrupt || (character === endOfInput && line === '')) return breakOff()
-        if (character === '\r' || character === '\n' || character === endOfInput) answered()
-        else line = edited(line, character)
-      }
-    }
-
+    const breakOff = (): void => { finish(interrupted()) }
     stdin.on('data', take)
     stdin.on('end', breakOff)
     stdin.resume()
   })
+}
+
+function interrupted (): Failure {
+  return new Failure('Nothing was hashed.', 130)
+}
+
+/** Collects the answers to questions, of which all but the first are written here. */
+class TypedAnswers {
+  readonly #questions: readonly string[]
+  readonly #stderr: Terminal['stderr']
+  readonly #decoder = new StringDecoder('utf8')
+  readonly #answers: string[] = []
+  #line = ''
+
+  constructor (questions: readonly string[], stderr: Terminal['stderr']) {
+    this.#questions = questions
+    this.#stderr = stderr
+  }
+
+  /** Takes what was typed. Returns the answers once all are there, a failure after an interrupt, otherwise `null`. */
+  take (chunk: Buffer): readonly string[] | Failure | null {
+    for (const character of this.#decoder.write(chunk).replaceAll('\r\n', '\n')) {
+      if (character === interrupt || (character === endOfInput && this.#line === '')) return interrupted()
+      if (character === '\r' || character === '\n' || character === endOfInput) {
+        this.#answers.push(this.#line)
+        this.#line = ''
+        if (this.#answers.length === this.#questions.length) return this.#answers
+        this.#stderr.write(`\n${this.#questions[this.#answers.length]}`)
+      } else this.#line = edited(this.#line, character)
+    }
+    return null
+  }
 }
 
 function edited (line: string, character: string): string {
