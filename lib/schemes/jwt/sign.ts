@@ -104,42 +104,55 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
     keys: trust.ring?.keys ?? [{ ...key, kid }],
     person: (input: PrincipalInput) => personOf(input, realm, path),
     sign: async (content: TokenContent) => {
-      const { principal, scopes, client, grant, delegated, authenticatedAt, claims = {} } = content
-      const { expiresIn = sign.expiresIn } = content
+      const { principal, claims = {}, expiresIn = sign.expiresIn } = content
       const more = { ...await sign.claims?.(principal), ...claims }
       checkClaims(more)
-      const iat = Math.floor(Date.now() / 1000)
-      const exp = iat + expiresIn
-      const jti = randomUUID()
-      const accessToken = engine({
-        ...more,
-        ...fixed,
-        sub: principal.id,
-        client_id: client ?? sign.client,
-        iat,
-        exp,
-        jti,
-        ...scopeClaim(scopes),
-        ...principal.roles.length === 0 ? {} : { roles: principal.roles },
-        ...grant === null ? {} : { sid: grant },
-        ...delegated === true ? { delegated } : {},
-        ...authenticatedAt === null ? {} : { auth_time: Math.floor(authenticatedAt / 1000) }
-      })
-      const { realm, id } = principal
-      const event = {
-        scheme: name,
-        issuer: iss,
-        realm,
-        id,
-        client: client === sign.client ? null : client,
-        scopes,
-        tokenId: jti,
-        grant,
-        expiresAt: dateOf(exp).toISOString()
-      }
+      const issued = issuedNow(content.client ?? sign.client, expiresIn)
+      const accessToken = engine({ ...more, ...fixed, ...claimsOf(content, issued) })
+      const event = { scheme: name, issuer: iss, ...eventOf(content, issued, sign) }
       return { accessToken, expiresIn, announce: () => { publish('token-issued', event) } }
     }
   })
+}
+
+/** The claims that make a token different from all others. */
+interface Issued {
+  readonly client_id: string
+  readonly iat: number
+  readonly exp: number
+  readonly jti: string
+}
+
+function issuedNow (client: string, expiresIn: number): Issued {
+  const iat = Math.floor(Date.now() / 1000)
+  return { client_id: client, iat, exp: iat + expiresIn, jti: randomUUID() }
+}
+
+/** Returns the claims of one token, but for those of the application and of all tokens of the scheme. */
+function claimsOf ({ principal, scopes, grant, delegated, authenticatedAt }: TokenContent, issued: Issued): object {
+  return {
+    sub: principal.id,
+    ...issued,
+    ...scopeClaim(scopes),
+    ...principal.roles.length === 0 ? {} : { roles: principal.roles },
+    ...grant === null ? {} : { sid: grant },
+    ...delegated === true ? { delegated } : {},
+    ...authenticatedAt === null ? {} : { auth_time: Math.floor(authenticatedAt / 1000) }
+  }
+}
+
+/** Returns the event that a token was issued, but for the scheme and its issuer. */
+function eventOf ({ principal, scopes, client, grant }: TokenContent, { jti, exp }: Issued, sign: SignSettings) {
+  const { realm, id } = principal
+  return {
+    realm,
+    id,
+    client: client === sign.client ? null : client,
+    scopes,
+    tokenId: jti,
+    grant,
+    expiresAt: dateOf(exp).toISOString()
+  }
 }
 
 /** The prefix of the `sub` of tokens that clients get for themselves, which no person may have. */
