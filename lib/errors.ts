@@ -102,14 +102,19 @@ function nameAndCode (error: Error & { readonly code?: unknown }): string {
   return isCode ? `${name} ${code}` : name
 }
 
-/**
- * Returns the error for a refusal. It has no stack: refusals are frequent, the stack of the guard is not informative,
- * and capturing it would cost more than the rest of the refusal.
- */
+/** Returns the error for a refusal, without a stack. */
 export function refusal ({ code, detail, scheme }: AuthFailure, headers = noHeaders): AuthError {
+  return withoutStack(() => new AuthError(code, detail, undefined, { scheme, headers }))
+}
+
+/**
+ * Creates an error without a stack: refusals are frequent, the stack of what refuses is not informative, and capturing
+ * it would cost more than the rest of the refusal.
+ */
+export function withoutStack<E extends Error> (create: () => E): E {
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
-  const error = new AuthError(code, detail, undefined, { scheme, headers })
+  const error = create()
   Error.stackTraceLimit = stackTraceLimit
   return error
 }

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { decodeBase64url } from '../util/base64url.js'
+import { parseJson } from '../util/json.js'
 import { isObject } from '../util/objects.js'
 import type { VerificationKey } from './jwk.js'
 import type { Keyring } from './keyring.js'
@@ -72,13 +73,8 @@ function parseHeader (segment: string): JoseHeader | string | null {
  * `__proto__` is an ordinary member.
  */
 export function parseObject (bytes: Buffer): Readonly<Record<string, unknown>> | null {
-  if (!isUtf8(bytes)) return null
-  try {
-    const value: unknown = JSON.parse(bytes.toString())
-    return isObject(value) ? frozenFields(value) : null
-  } catch {
-    return null
-  }
+  const value = isUtf8(bytes) ? parseJson(bytes.toString()) : undefined
+  return isObject(value) ? frozenFields(value) : null
 }
 
 /** Copies the members, because an object that loses its prototype is slow to freeze. */

@@ -1,6 +1,7 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto'
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { createReader } from '../kit/read-credential.js'
+import { deriveKey } from '../secrets/secret-uses.js'
 import { decodeBase64url } from '../util/base64url.js'
 
 /**
@@ -36,9 +37,7 @@ const version = 1
 
 /** @param secrets the newest first: it seals, all of them open. */
 export function createKnownDevices (secrets: readonly Uint8Array[]): KnownDevices {
-  const keys = secrets.map(
-    secret => Buffer.from(hkdfSync('sha256', secret, '', 'fastify-gatehouse 1 device cookie', 32))
-  )
+  const keys = secrets.map(secret => deriveKey(secret, 'device cookie'))
   const read = createReader(`cookie:${cookieName}`, 'the cookie of known devices')
 
   const deviceOf = (request: FastifyRequest): Device | null => {

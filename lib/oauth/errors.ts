@@ -1,5 +1,5 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { AuthError, redactError } from '../errors.js'
+import { AuthError, redactError, withoutStack } from '../errors.js'
 
 /** The error codes of RFC 6749, 4.1.2.1 and 5.2, RFC 7009, RFC 8707, and OpenID Connect Core, 3.1.2.6. */
 export type OAuthErrorCode =
@@ -32,13 +32,9 @@ export class OAuthError extends Error {
   }
 }
 
-/** Returns the error for a refusal. It has no stack, because refusals are frequent. */
+/** Returns the error for a refusal, without a stack. */
 export function oauthError (code: OAuthErrorCode, description: string, options: OAuthErrorOptions = {}): OAuthError {
-  const limit = Error.stackTraceLimit
-  Error.stackTraceLimit = 0
-  const error = new OAuthError(code, description, options)
-  Error.stackTraceLimit = limit
-  return error
+  return withoutStack(() => new OAuthError(code, description, options))
 }
 
 /** `Retry-After` in seconds, if no better estimate is known. */

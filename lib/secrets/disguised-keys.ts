@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import type { JsonWebKeyInput, KeyObject } from 'node:crypto'
+import { parseJson } from '../util/json.js'
 
 /** The result of {@link findKey}. */
 type FoundKey =
@@ -109,15 +110,6 @@ export function textOf (bytes: Buffer): string | null {
   if (!isUtf8(bytes)) return null
   const text = bytes.toString()
   return /[\u0000-\u0008\u000e-\u001f\u007f-\u009f]/.test(text) ? null : text.trim()
-}
-
-/** Parses JSON. Returns `undefined` if it is invalid. */
-function parseJson (text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 function unwrap (bytes: Buffer): Buffer | null {

@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto'
+import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
 import { report } from '../util/reports.js'
 
 /** One use of a secret. Secrets with the same purpose may be equal. */
@@ -53,6 +53,11 @@ export function takeSharedSecrets (app: object): readonly string[] {
     if (new Set(all.map(({ purpose }) => purpose)).size > 1) found.add(all.map(({ path }) => path).join(' and '))
   }
   return [...found]
+}
+
+/** Derives a key by HKDF (RFC 5869), so that the uses of one secret have unrelated keys. @param length bytes */
+export function deriveKey (secret: Uint8Array, purpose: string, length = 32): Buffer {
+  return Buffer.from(hkdfSync('sha256', secret, '', `fastify-gatehouse 1 ${purpose}`, length))
 }
 
 /**

@@ -36,6 +36,15 @@ export function jsonObject (value: object, path: string, depth = 0): Readonly<Re
   )
 }
 
+/** Parses JSON. Returns `undefined`, which is no JSON value, for any other text. */
+export function parseJson (text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
 /**
  * Returns a deep-frozen copy of the data that an application keeps in a session.
  * @throws {AuthError} `AUTH_FAULT` as {@link jsonObject} does.

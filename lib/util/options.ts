@@ -98,6 +98,9 @@ export function optional<T, D> (parse: Parser<T>, absent: D): Parser<T | D> {
   return (value, option) => value === undefined ? absent : parse(value, option)
 }
 
+/** Parses nothing: another part of the options decides what the value may be. */
+export const asGiven: Parser<unknown> = value => value
+
 /** Returns the parser of a list. */
 export function listOf<T> (parse: Parser<T>): Parser<readonly T[]> {
   return (value, option) => {

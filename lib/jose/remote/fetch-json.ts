@@ -3,6 +3,7 @@ import { request as requestHttps } from 'node:https'
 import type { LookupFunction } from 'node:net'
 import { isError, misconfigured } from '../../errors.js'
 import { describeValue } from '../../util/describe.js'
+import { parseJson } from '../../util/json.js'
 
 /** Options of {@link fetchJson}. */
 export interface FetchOptions {
@@ -141,7 +142,7 @@ async function read (
   }
   const body = await bodyOf(response, maxBytes)
   if (body === null) return answered(`the answer is longer than ${maxBytes} bytes`)
-  const value = parse(body)
+  const value = parseJson(body.toString())
   return value === undefined
     ? answered('the answer is not JSON')
     : { status, value, maxAge: maxAgeOf(headers['cache-control']) }
@@ -162,16 +163,6 @@ async function bodyOf (response: IncomingMessage, maxBytes: number): Promise<Buf
     chunks.push(chunk)
   }
   return Buffer.concat(chunks)
-}
-
-/** Parses JSON. Returns `undefined`, which is no JSON value, for anything else. */
-function parse (body: Buffer): unknown {
-  try {
-    const value: unknown = JSON.parse(body.toString())
-    return value
-  } catch {
-    return undefined
-  }
 }
 
 function maxAgeOf (cacheControl: string | undefined): number | null {

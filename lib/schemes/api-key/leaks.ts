@@ -2,6 +2,7 @@ import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import type { FastifyBaseLogger, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import type { ApiKeyFeature } from '../../../types/api-keys.js'
 import { AuthError } from '../../errors.js'
+import { parseJson } from '../../util/json.js'
 import { property } from '../../util/objects.js'
 import type { PublicKeyOf } from './routes-options.js'
 
@@ -64,20 +65,12 @@ async function fetchPublicKey (identifier: string, publicKeyOf: PublicKeyOf, log
 }
 
 function parseTokens (body: Buffer): readonly string[] | null {
-  const report = parseJson(body)
+  const report = parseJson(body.toString())
   if (!Array.isArray(report) || report.length > maxTokens) return null
   const tokens = report.map(
     (entry: unknown) => typeof entry === 'object' && entry !== null ? property(entry, 'token') : undefined
   )
   return tokens.every(token => typeof token === 'string') ? tokens : null
-}
-
-function parseJson (body: Buffer): unknown {
-  try {
-    return JSON.parse(body.toString())
-  } catch {
-    return undefined
-  }
 }
 
 /** Tries to revoke every key before it throws: the reporter then gets a 503 and sends the whole report again. */

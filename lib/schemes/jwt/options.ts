@@ -18,7 +18,7 @@ import type { Source } from '../../kit/read-credential.js'
 import { decorateOption } from '../../kit/request-decorator.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
-import { duration, functionOf, listOf, object, oneOf, optional, text } from '../../util/options.js'
+import { asGiven, duration, functionOf, listOf, object, oneOf, optional, text } from '../../util/options.js'
 import type { Parsed, Parser } from '../../util/options.js'
 import { defaultClaimNames, noClaims, parseClaimNames, parseRequiredClaims } from './claim-options.js'
 import type { ClaimNames, ClaimNameSettings } from './claim-options.js'
@@ -189,8 +189,6 @@ export interface JwtSettings extends Source {
 
 /** Configures how keys are fetched. */
 export type RemoteSettings = Pick<RemoteOptions, 'cooldown' | 'staleFor' | 'insecureHosts' | 'agent'>
-
-const asGiven: Parser<unknown> = value => value
 
 const common = {
   from: (value = 'bearer', option) => parsePlaces(value, option),

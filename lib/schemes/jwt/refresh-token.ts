@@ -1,5 +1,6 @@
-import { createHmac, createSecretKey, hash, hkdfSync, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto'
+import { createHmac, createSecretKey, hash, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto'
 import type { StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
+import { deriveKey } from '../../secrets/secret-uses.js'
 import type { RefreshSettings } from './sign-options.js'
 
 /** A parsed refresh token: the handle of its family, and its generation. */
@@ -49,8 +50,8 @@ export class RefreshTokens {
     this.#issuer = issuer
     this.#pattern = new RegExp(`^${prefix}_([\\w-]{22})\\.(0|[1-9]\\d{0,14})\\.([\\w-]{43})$`)
     this.#keys = secrets.map(secret => ({
-      name: derive(secret, 'refresh token secret name', 9).toString('base64url'),
-      key: createSecretKey(derive(secret, 'refresh token', 32))
+      name: deriveKey(secret, 'refresh token secret name', 9).toString('base64url'),
+      key: createSecretKey(deriveKey(secret, 'refresh token'))
     }))
   }
 
@@ -84,11 +85,6 @@ export class RefreshTokens {
     const fields = [this.#issuer, handle, String(generation), client].map(field).join('')
     return createHmac('sha256', key).update(fields).digest('base64url')
   }
-}
-
-/** Derives a key for one purpose by HKDF (RFC 5869). */
-function derive (secret: Uint8Array, purpose: string, length: number): Buffer {
-  return Buffer.from(hkdfSync('sha256', secret, '', `fastify-gatehouse 1 ${purpose}`, length))
 }
 
 function field (text: string): string {

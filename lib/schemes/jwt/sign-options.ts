@@ -4,7 +4,7 @@ import { misconfigured } from '../../errors.js'
 import type { KeyMaterial } from '../../jose/key-material.js'
 import { secrets } from '../../secrets/check-secret.js'
 import { describeValue } from '../../util/describe.js'
-import { duration, functionOf, object, optional, text, type Parser } from '../../util/options.js'
+import { asGiven, duration, functionOf, object, optional, text } from '../../util/options.js'
 
 /** Configures the signing of tokens. */
 export interface SignOptions {
@@ -50,8 +50,6 @@ export interface SignSettings {
   /** `null` if there are no refresh tokens. */
   readonly refresh: RefreshSettings | null
 }
-
-const asGiven: Parser<unknown> = value => value
 
 const parseSignOptions = object({
   key: asGiven,

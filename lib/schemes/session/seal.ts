@@ -1,8 +1,8 @@
-import { hkdfSync } from 'node:crypto'
 import { createRequire } from 'node:module'
 import type {} from '@fastify/secure-session'
 import type { FastifyInstance } from 'fastify'
 import { misconfigured } from '../../errors.js'
+import { deriveKey } from '../../secrets/secret-uses.js'
 
 const require = createRequire(import.meta.url)
 
@@ -69,11 +69,9 @@ function loadEngine (scheme: string) {
   }
 }
 
-/** Derives keys with HKDF (RFC 5869), so that one secret gives unrelated keys for two schemes or purposes. */
+/** Derives the keys of one purpose and one scheme. */
 export function deriveKeys (secrets: readonly Uint8Array[], purpose: string, scheme: string): readonly Buffer[] {
-  return secrets.map(
-    secret => Buffer.from(hkdfSync('sha256', secret, '', `fastify-gatehouse 1 ${purpose}\0${scheme}`, 32))
-  )
+  return secrets.map(secret => deriveKey(secret, `${purpose}\0${scheme}`))
 }
 
 const shape = /^[\w-]+\.[\w-]{32}$/
