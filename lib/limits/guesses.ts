@@ -12,7 +12,7 @@ import { addressOf, unknownAddress } from '../util/client-address.js'
 import { isNo } from '../util/objects.js'
 import { createKnownDevices } from './known-devices.js'
 import type { GuessSettings } from './options.js'
-import { createReservations, type Slot, type Reservations } from './reservations.js'
+import { Reservations, type Slot } from './reservations.js'
 
 /** Limits guesses of passwords and secrets in one application. */
 export interface GuessLimiter {
@@ -94,8 +94,8 @@ function fromOtherSite (reason: string): string {
 
 function createGuessCounters (store: Store, settings: GuessSettings) {
   const { perAccount, perAddress, deviceSecrets } = settings
-  const account = createReservations(store, 'guess-account', { ...settings, max: perAccount })
-  const address = createReservations(store, 'guess-address', { ...settings, max: perAddress })
+  const account = new Reservations(store, 'guess-account', { ...settings, max: perAccount })
+  const address = new Reservations(store, 'guess-address', { ...settings, max: perAddress })
   const warn = warnOnce('fastify-gatehouse: guesses are counted per address, but request.ip is not an address (a ' +
     'Unix socket, or a proxy that trustProxy does not name): all such clients share one count.')
   const addressCount = (request: FastifyRequest): GuessCount => {
@@ -105,7 +105,7 @@ function createGuessCounters (store: Store, settings: GuessSettings) {
   }
   return {
     devices: createKnownDevices(deviceSecrets),
-    device: createReservations(store, 'guess-device', { ...settings, max: perAccount }),
+    device: new Reservations(store, 'guess-device', { ...settings, max: perAccount }),
     addressCount,
     /** Puts the address first: an address without free slots does not change the counts of accounts. */
     countsOf: (request: FastifyRequest, tag: Buffer): readonly GuessCount[] =>

@@ -74,7 +74,7 @@ export function createRequestLimiter (app: FastifyInstance, redis: object | null
  */
 async function createCounter (app: FastifyInstance, redis: object | null): Promise<CountRequest> {
   const create = await createLimiterFactory(app, redis)
-  const createCheck = (): Check => {
+  const counter = new RequestCounter(() => {
     const check = create({
       max: request => countedOf(request).max,
       timeWindow: request => countedOf(request).window * 1000,
@@ -82,47 +82,59 @@ async function createCounter (app: FastifyInstance, redis: object | null): Promi
       cache: maxPrincipals
     })
     return redis === null ? counted => check(asRequest(counted)) : counted => withTimeout(check(asRequest(counted)))
-  }
-  const checks = new WeakMap<RateLimitWindow, Check>()
-  const ownCheck = createCheck()
+  })
+  return (reply, limit, identities) => counter.count(reply, limit, identities)
+}
 
-  const countWindow = (
-    request: FastifyRequest, window: RateLimitWindow, { outcome: { principal } }: Identity
-  ): Promise<Count> => {
-    let check = checks.get(window)
-    if (check === undefined) checks.set(window, check = createCheck())
-    const { realm, id } = principal
-    const name = `${JSON.stringify([realm, id]).slice(0, -1)},${nameOf(request, window)}`
-    return countOnce(request, check, counted(name, window))
+class RequestCounter {
+  readonly #createCheck: () => Check
+  readonly #checks = new WeakMap<RateLimitWindow, Check>()
+  /** The check of limits that credentials have. */
+  readonly #ownCheck: Check
+
+  constructor (createCheck: () => Check) {
+    this.#createCheck = createCheck
+    this.#ownCheck = createCheck()
+  }
+
+  /** Counts a request, and writes the headers of its limits. Returns the seconds to wait; `null` if it may go on. */
+  async count (...[reply, limit, identities]: Parameters<CountRequest>): Promise<number | null> {
+    const [acting] = identities
+    const { request } = reply
+    const results = limit === null || acting === undefined ? [] : [...await this.#countRoute(request, limit, acting)]
+    for (const { bound, outcome } of identities) {
+      if (outcome.rateLimit == null) continue
+      const rule = parseOwnRule(outcome.rateLimit)
+      const name = JSON.stringify([bound.name, outcome.rateLimit.id])
+      results.push({ ...rule, name: bound.name, count: await countOnce(request, this.#ownCheck, counted(name, rule)) })
+    }
+    writeHeaders(reply, results)
+    const waits = results.flatMap(({ count }) => count?.isExceeded === true ? [count.ttlInSeconds] : [])
+    return waits.length === 0 ? null : Math.max(1, ...waits)
   }
 
   /** Counts from the shortest window on. A request that one window refuses does not use up the longer ones. */
-  const countRoute = async (
+  async #countRoute (
     request: FastifyRequest, { windows }: RateLimit, acting: Identity
-  ): Promise<readonly LimitResult[]> => {
+  ): Promise<readonly LimitResult[]> {
     const results: LimitResult[] = []
     let isExceeded = false
     for (const window of windows) {
-      const count: Count | null = isExceeded ? null : await countWindow(request, window, acting)
+      const count: Count | null = isExceeded ? null : await this.#countWindow(request, window, acting)
       isExceeded ||= count?.isExceeded === true
       results.push({ ...window, name: windows.length === 1 ? 'default' : `default-${window.window}`, count })
     }
     return results
   }
 
-  return async (reply, limit, identities) => {
-    const [acting] = identities
-    const { request } = reply
-    const results = limit === null || acting === undefined ? [] : [...await countRoute(request, limit, acting)]
-    for (const { bound, outcome } of identities) {
-      if (outcome.rateLimit == null) continue
-      const rule = parseOwnRule(outcome.rateLimit)
-      const name = JSON.stringify([bound.name, outcome.rateLimit.id])
-      results.push({ ...rule, name: bound.name, count: await countOnce(request, ownCheck, counted(name, rule)) })
-    }
-    writeHeaders(reply, results)
-    const waits = results.flatMap(({ count }) => count?.isExceeded === true ? [count.ttlInSeconds] : [])
-    return waits.length === 0 ? null : Math.max(1, ...waits)
+  #countWindow (
+    request: FastifyRequest, window: RateLimitWindow, { outcome: { principal } }: Identity
+  ): Promise<Count> {
+    let check = this.#checks.get(window)
+    if (check === undefined) this.#checks.set(window, check = this.#createCheck())
+    const { realm, id } = principal
+    const name = `${JSON.stringify([realm, id]).slice(0, -1)},${nameOf(request, window)}`
+    return countOnce(request, check, counted(name, window))
   }
 }
 

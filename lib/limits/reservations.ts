@@ -10,17 +10,6 @@ export interface Slot {
   keep (): Promise<void>
 }
 
-/**
- * Reserves slots for guesses at names of one kind. Each name has `max` slots per window. The window doubles with every
- * `max` wrong guesses of a day.
- */
-export interface Reservations {
-  /**
-   * Reserves a slot. When all are taken, returns the instant at which they are free again, in milliseconds since 1970.
-   */
-  reserve (id: string): Promise<Slot | number>
-}
-
 interface ReservationRule {
   /** Slots per window. */
   readonly max: number
@@ -33,39 +22,45 @@ interface ReservationRule {
 /** Seconds for which a wrong guess lengthens windows. */
 const growthWindow = 86_400
 
-export function createReservations (
-  store: Store, kind: string, { max, window, longestWindow }: ReservationRule
-): Reservations {
-  const taken = createCounters(store, kind, longestWindow)
-  // counts all wrong guesses, not full windows: an attacker who leaves one slot free must not keep the shortest window
-  const wrong = createCounters(store, `${kind}-level`, growthWindow)
-  const maxWrong = max * Math.ceil(Math.log2(longestWindow / window))
-  const inFlight = new InFlight()
+/**
+ * Reserves slots for guesses at names of one kind. Each name has `max` slots per window. The window doubles with every
+ * `max` wrong guesses of a day.
+ */
+export class Reservations {
+  readonly #rule: ReservationRule
+  readonly #taken: Counters
+  /** Counts all wrong guesses, not full windows: who leaves one slot free must not keep the shortest window. */
+  readonly #wrong: Counters
+  readonly #maxWrong: number
+  readonly #inFlight = new InFlight()
 
-  const slotOf = (id: string, { undo }: Counted): Slot => {
-    const checks = inFlight.enter(id)
-    checks.holding++
-    const end = async (released: boolean, write: () => Promise<unknown>): Promise<void> => {
-      try {
-        await write()
-        checks.released += Number(released)
-      } finally {
-        checks.end(released)
-        inFlight.leave(id, checks)
-      }
-    }
-    return {
-      release: async () => end(true, undo),
-      keep: async () => end(false, async () => wrong.increment(id, growthWindow, maxWrong))
+  constructor (store: Store, kind: string, rule: ReservationRule) {
+    const { max, window, longestWindow } = rule
+    this.#rule = rule
+    this.#taken = createCounters(store, kind, longestWindow)
+    this.#wrong = createCounters(store, `${kind}-level`, growthWindow)
+    this.#maxWrong = max * Math.ceil(Math.log2(longestWindow / window))
+  }
+
+  /**
+   * Reserves a slot. When all are taken, returns the instant at which they are free again, in milliseconds since 1970.
+   */
+  async reserve (id: string): Promise<Slot | number> {
+    const checks = this.#inFlight.enter(id)
+    try {
+      return await this.#reserve(id, checks)
+    } finally {
+      this.#inFlight.leave(id, checks)
     }
   }
 
-  const reserve = async (id: string, checks: InFlightChecks): Promise<Slot | number> => {
+  async #reserve (id: string, checks: InFlightChecks): Promise<Slot | number> {
+    const { max, window, longestWindow } = this.#rule
     for (let isLast = false; ;) {
       const { released } = checks
-      const level = Math.floor(await wrong.read(id) / max)
-      const answer = await taken.increment(id, Math.min(window * 2 ** level, longestWindow), max)
-      if (answer.counted) return slotOf(id, answer)
+      const level = Math.floor(await this.#wrong.read(id) / max)
+      const answer = await this.#taken.increment(id, Math.min(window * 2 ** level, longestWindow), max)
+      if (answer.counted) return this.#slotOf(id, answer)
       if (isLast) return answer.until
       // wait for a slot to be released, or for the end of the window, which frees all of them
       if (checks.released === released && checks.holding > 0) {
@@ -75,14 +70,21 @@ export function createReservations (
     }
   }
 
-  return {
-    async reserve (id) {
-      const checks = inFlight.enter(id)
+  #slotOf (id: string, { undo }: Counted): Slot {
+    const checks = this.#inFlight.enter(id)
+    checks.holding++
+    const end = async (released: boolean, write: () => Promise<unknown>): Promise<void> => {
       try {
-        return await reserve(id, checks)
+        await write()
+        checks.released += Number(released)
       } finally {
-        inFlight.leave(id, checks)
+        checks.end(released)
+        this.#inFlight.leave(id, checks)
       }
+    }
+    return {
+      release: async () => end(true, undo),
+      keep: async () => end(false, async () => this.#wrong.increment(id, growthWindow, this.#maxWrong))
     }
   }
 }

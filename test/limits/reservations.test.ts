@@ -3,7 +3,7 @@ import t from 'tap'
 import plugin, { AuthError, type SchemeContext, type Store } from '../../lib/index.js'
 import { createGuessLimiter } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
-import { createReservations, type Slot } from '../../lib/limits/reservations.js'
+import { Reservations, type Slot } from '../../lib/limits/reservations.js'
 import { StoreUnavailable } from '../../lib/stores/errors.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
 
@@ -32,7 +32,7 @@ function gated () {
 
 t.test('retries a refusal that happened while a slot was being released', async t => {
   const { store, hold, letGo } = gated()
-  const slots = createReservations(store, 'guess-test', rule)
+  const slots = new Reservations(store, 'guess-test', rule)
   const first = await slots.reserve('a')
   if (!isSlot(first)) return t.fail('a slot')
   hold()
@@ -44,7 +44,7 @@ t.test('retries a refusal that happened while a slot was being released', async 
 })
 
 t.test('gives a waiter the first free slot, and wakes it when none will be free', async t => {
-  const slots = createReservations(memoryStore(), 'guess-test', rule)
+  const slots = new Reservations(memoryStore(), 'guess-test', rule)
   const first = await slots.reserve('a')
   if (!isSlot(first)) return t.fail('a slot')
   const waiting = [slots.reserve('a'), slots.reserve('a'), slots.reserve('a')]
@@ -59,7 +59,7 @@ t.test('gives a waiter the first free slot, and wakes it when none will be free'
 })
 
 t.test('wakes waiters if a slot cannot be released', async t => {
-  const slots = createReservations(
+  const slots = new Reservations(
     {
       ...memoryStore(),
       decrement: async () => {
@@ -80,7 +80,7 @@ t.test('wakes waiters if a slot cannot be released', async t => {
 t.test('falls back to the sketch only if the store is full, not if it fails', async t => {
   const memory = memoryStore()
   const broken = (error: Error) =>
-    createReservations(
+    new Reservations(
       {
         ...memory,
         increment: async (kind, id, options) => {
