@@ -46,10 +46,10 @@ export function ensureDeadline (store: Store): Store {
 function wrap (store: Store, options: DeadlineOptions): Store {
   const { timeout } = parseOptions(options, 'The options of withDeadline')
   const { run, close } = createOperations()
-  const { call, end } = createDeadline(Math.ceil(timeout * 1_000))
+  const deadline = new Deadline(Math.ceil(timeout * 1_000))
   const checked = withCheckedAnswers(store)
   const within = <T>(operation: string, work: () => Promise<T>): Promise<T> => run(
-    operation, () => call(operation, work)
+    operation, () => deadline.call(operation, work)
   )
   const wrapped = Object.freeze({
     add: entry => within('add', () => checked.add(entry)),
@@ -62,89 +62,96 @@ function wrap (store: Store, options: DeadlineOptions): Store {
     decrement: (kind, id, expiresAt) => within('decrement', () => store.decrement(kind, id, expiresAt)),
     ...(store.subscribe === undefined ? {} : { subscribe: store.subscribe.bind(store) }),
     migrate: () => run('migrate', () => store.migrate()),
-    close: () => close(() => end('close', () => store.close()))
+    close: () => close(() => deadline.end('close', () => store.close()))
   } satisfies Store)
   return withBacking(wrapped, backingOf(store))
 }
 
-interface Deadline {
-  /** Runs a call, or refuses it if the store has timed out and the next probe is not due. */
-  call<T> (operation: string, work: () => Promise<T>): Promise<T>
-  /** Runs a call even if the store has timed out. */
-  end<T> (operation: string, work: () => Promise<T>): Promise<T>
-}
-
-function createDeadline (limit: number): Deadline {
+/** Ends the calls of one store within a time limit. */
+class Deadline {
+  /** Milliseconds. */
+  readonly #limit: number
+  readonly #state = new StoreState()
   /** The time of the last answer, by the monotonic clock. */
-  let answeredAt = -Infinity
+  #answeredAt = -Infinity
   /** The time of the next probe; `null` while the store answers. */
-  let probeAt: number | null = null
-  const state = createStoreState()
+  #probeAt: number | null = null
 
-  const answered = (): void => {
-    answeredAt = performance.now()
-    probeAt = null
-    state.noteSuccess()
+  constructor (limit: number) {
+    this.#limit = limit
   }
 
-  function end<T> (operation: string, work: () => Promise<T>): Promise<T> {
+  /** Runs a call, or refuses it if the store has timed out and the next probe is not due. */
+  call<T> (operation: string, work: () => Promise<T>): Promise<T> {
+    if (this.#probeAt !== null) {
+      const now = performance.now()
+      if (now < this.#probeAt) {
+        throw new StoreUnavailable('unanswered', `${operation} was not tried: the store timed out before`)
+      }
+      this.#probeAt = now + probeInterval
+    }
+    return this.end(operation, work)
+  }
+
+  /** Runs a call even if the store has timed out. */
+  end<T> (operation: string, work: () => Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const began = performance.now()
       let expiry: NodeJS.Immediate | undefined
-      const expire = (): void => {
-        if (answeredAt < began) probeAt ??= performance.now() + probeInterval
-        reject(state.noteFailure(new StoreUnavailable('unanswered', `${operation} timed out after ${limit} ms`)))
-      }
+      const expire = (): void => { reject(this.#expired(operation, began)) }
       // If the event loop was blocked, the answer may already be in the socket, which is read before an immediate runs.
-      const timer = setTimeout(() => { expiry = setImmediate(expire) }, limit)
+      const timer = setTimeout(() => { expiry = setImmediate(expire) }, this.#limit)
       const settle = (): void => {
         clearTimeout(timer)
         clearImmediate(expiry)
       }
       start(work).then(result => {
         settle()
-        answered()
+        this.#answered()
         resolve(result)
       }, error => {
         settle()
-        const reason = toStoreError(operation, error)
-        if (isReply(error)) answered()
-        else state.noteFailure(reason)
-        reject(reason)
+        reject(this.#failed(operation, error))
       })
     })
   }
 
-  function call<T> (operation: string, work: () => Promise<T>): Promise<T> {
-    if (probeAt !== null) {
-      const now = performance.now()
-      if (now < probeAt) {
-        throw new StoreUnavailable('unanswered', `${operation} was not tried: the store timed out before`)
-      }
-      probeAt = now + probeInterval
-    }
-    return end(operation, work)
+  #answered (): void {
+    this.#answeredAt = performance.now()
+    this.#probeAt = null
+    this.#state.noteSuccess()
   }
 
-  return { call, end }
+  #expired (operation: string, began: number): AuthError {
+    if (this.#answeredAt < began) this.#probeAt ??= performance.now() + probeInterval
+    const error = new StoreUnavailable('unanswered', `${operation} timed out after ${this.#limit} ms`)
+    this.#state.noteFailure(error)
+    return error
+  }
+
+  #failed (operation: string, error: unknown): AuthError {
+    const reason = toStoreError(operation, error)
+    if (isReply(error)) this.#answered()
+    else this.#state.noteFailure(reason)
+    return reason
+  }
 }
 
 /** Publishes that the store fails, and that it works again: once for each time. */
-function createStoreState () {
+class StoreState {
   /** The time of the first failure; `null` if the last call that ended succeeded. */
-  let downSince: number | null = null
-  return {
-    noteSuccess (): void {
-      if (downSince === null) return
-      publish('store-up', { downFor: Math.round(performance.now() - downSince) })
-      downSince = null
-    },
-    noteFailure<E extends AuthError> (error: E): E {
-      if (downSince !== null) return error
-      downSince = performance.now()
-      publish('store-down', { reason: error.detail })
-      return error
-    }
+  #downSince: number | null = null
+
+  noteSuccess (): void {
+    if (this.#downSince === null) return
+    publish('store-up', { downFor: Math.round(performance.now() - this.#downSince) })
+    this.#downSince = null
+  }
+
+  noteFailure ({ detail }: AuthError): void {
+    if (this.#downSince !== null) return
+    this.#downSince = performance.now()
+    publish('store-down', { reason: detail })
   }
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { createExpiringMap } from '../../lib/stores/memory/expiry.js'
+import { ExpiringMap } from '../../lib/stores/memory/expiry.js'
 import { memoryStore } from '../../lib/stores/memory/memory.js'
 import type { JsonObject, Store, StoreEntry } from '../../types/store.js'
 import { size } from '../fixtures/size.js'
@@ -46,7 +46,7 @@ t.test('refuses new entries when full, and evicts nothing alive', async t => {
 })
 
 t.test('expires entries in order, however they were moved, replaced and deleted', async t => {
-  const map = createExpiringMap<number>(value => { ended.push(value) })
+  const map = new ExpiringMap<number>(value => { ended.push(value) })
   const ended: number[] = []
   const ends = new Map<string, number>()
   let seed = 7

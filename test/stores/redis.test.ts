@@ -1,14 +1,14 @@
 import { EventEmitter } from 'node:events'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { createChanges, type Subscriber } from '../../lib/stores/redis/changes.js'
+import { Changes, type Subscriber } from '../../lib/stores/redis/changes.js'
 import { redisStore, type RedisStoreOptions } from '../../lib/stores/redis/index.js'
 import type { StoreEntry } from '../../types/store.js'
 import { size } from '../fixtures/size.js'
 import { passesStoreContract } from './contract.js'
 import { dropKeys, noRedis, prefix as makePrefix, redisUrl, withRedis } from './fixtures/services.js'
 
-/** A connection that is never opened, to see what {@link createChanges} does with it. */
+/** A connection that is never opened, to see what {@link Changes} does with it. */
 class Line extends EventEmitter {
   status = 'connecting'
   readonly asked: string[] = []
@@ -28,10 +28,10 @@ class Line extends EventEmitter {
 t.test('shares one connection between all listeners, and routes each message', async t => {
   const line = new Line()
   let made = 0
-  const { listen, reconnect, close } = createChanges(() => { made++; return line as unknown as Subscriber })
+  const changes = new Changes(() => { made++; return line as unknown as Subscriber })
   const heard: string[] = []
   const end = ['a', 'a', 'b'].map(
-    (channel, n) => listen(channel, change => { heard.push(`${n}${channel}${change?.id ?? ''}`) })
+    (channel, n) => changes.listen(channel, change => { heard.push(`${n}${channel}${change?.id ?? ''}`) })
   )
   t.same([made, line.asked], [1, []], 'nothing is asked before there is a connection')
   line.emit('ready')
@@ -48,7 +48,7 @@ t.test('shares one connection between all listeners, and routes each message', a
   end[0]?.()
   line.emit('message', 'a', 'z')
   t.same(heard.splice(0), ['1az'])
-  listen('c', () => {})
+  changes.listen('c', () => {})
   t.same(line.asked.splice(0), ['+a b', '+a b', '+c'], 'a new one is asked for at once')
   end[1]?.()
   end[1]?.()
@@ -56,9 +56,9 @@ t.test('shares one connection between all listeners, and routes each message', a
   line.status = 'reconnecting'
   end[2]?.()
   t.same(line.asked.splice(0), [])
-  reconnect()
+  changes.reconnect()
   t.same(line.asked.splice(0), ['end and again'])
-  close()
+  changes.close()
   line.emit('ready')
   t.same(line.asked, ['end'])
 })

@@ -1,15 +1,3 @@
-/** A map whose entries expire at an instant in milliseconds since 1970 (`Infinity`: never), without a timer. */
-interface ExpiringMap<V> {
-  get (key: string, now: number): V | undefined
-  /** Returns the entry itself, whose value may be changed in place. */
-  find (key: string, now: number): Entry<V> | undefined
-  /** Adds or replaces an entry. The caller checks the size before. */
-  set (key: string, value: V, at: number): void
-  delete (key: string): void
-  /** Removes what has expired, and returns the number of entries that are left. */
-  sizeAt (now: number): number
-}
-
 /** The value of a key and its end. */
 interface Entry<V> {
   value: V
@@ -26,57 +14,72 @@ interface KeyedEntry<V> extends Entry<V> {
 const maxDead = 1_024
 
 /**
- * Creates an expiring map. Reading, extending and deleting an entry take constant time: an extended entry keeps its
- * place in the heap until its first end comes, and a deleted one until its turn, or until more entries are dead than
- * live. An entry is dead when its key is gone or has another entry.
- * @param onExpired is called with the value of each entry that expired.
+ * A map whose entries expire at an instant in milliseconds since 1970 (`Infinity`: never), without a timer.
+ *
+ * Reading, extending and deleting an entry take constant time: an extended entry keeps its place in the heap until its
+ * first end comes, and a deleted one until its turn, or until more entries are dead than live. An entry is dead when
+ * its key is gone or has another entry.
  */
-export function createExpiringMap<V> (onExpired: (value: V) => void = () => {}): ExpiringMap<V> {
-  const entries = new Map<string, KeyedEntry<V>>()
-  const heap = new ExpiryHeap<KeyedEntry<V>>()
-  const isLive = (entry: KeyedEntry<V>): boolean => entries.get(entry.key) === entry
+export class ExpiringMap<V> {
+  readonly #entries = new Map<string, KeyedEntry<V>>()
+  readonly #heap = new ExpiryHeap<KeyedEntry<V>>()
+  readonly #onExpired: (value: V) => void
 
-  function find (key: string, now: number): Entry<V> | undefined {
-    const entry = entries.get(key)
+  /** @param onExpired is called with the value of each entry that expired. */
+  constructor (onExpired: (value: V) => void = () => {}) {
+    this.#onExpired = onExpired
+  }
+
+  get (key: string, now: number): V | undefined {
+    return this.find(key, now)?.value
+  }
+
+  /** Returns the entry itself, whose value may be changed in place. */
+  find (key: string, now: number): Entry<V> | undefined {
+    const entry = this.#entries.get(key)
     return entry !== undefined && entry.at > now ? entry : undefined
   }
 
-  function set (key: string, value: V, at: number): void {
-    const known = entries.get(key)
+  /** Adds or replaces an entry. The caller checks the size before. */
+  set (key: string, value: V, at: number): void {
+    const known = this.#entries.get(key)
     if (known !== undefined && at >= known.at) {
       known.value = value
       known.at = at
       return
     }
     const entry = { key, value, at }
-    entries.set(key, entry)
-    if (at !== Infinity) heap.push(entry, at)
-    clean()
+    this.#entries.set(key, entry)
+    if (at !== Infinity) this.#heap.push(entry, at)
+    this.#clean()
   }
 
-  function remove (key: string): void {
-    if (entries.delete(key)) clean()
+  delete (key: string): void {
+    if (this.#entries.delete(key)) this.#clean()
   }
 
-  function clean (): void {
-    if (heap.size > 2 * entries.size + maxDead) heap.keep(isLive)
-  }
-
-  function sizeAt (now: number): number {
-    for (let first = heap.take(now); first !== undefined; first = heap.take(now)) {
-      if (isLive(first)) settle(first, now)
+  /** Removes what has expired, and returns the number of entries that are left. */
+  sizeAt (now: number): number {
+    for (let first = this.#heap.take(now); first !== undefined; first = this.#heap.take(now)) {
+      if (this.#isLive(first)) this.#settle(first, now)
     }
-    return entries.size
+    return this.#entries.size
   }
 
-  function settle (entry: KeyedEntry<V>, now: number): void {
+  #settle (entry: KeyedEntry<V>, now: number): void {
     if (entry.at <= now) {
-      entries.delete(entry.key)
-      onExpired(entry.value)
-    } else if (entry.at !== Infinity) heap.push(entry, entry.at)
+      this.#entries.delete(entry.key)
+      this.#onExpired(entry.value)
+    } else if (entry.at !== Infinity) this.#heap.push(entry, entry.at)
   }
 
-  return { get: (key, now) => find(key, now)?.value, find, set, delete: remove, sizeAt }
+  #clean (): void {
+    if (this.#heap.size > 2 * this.#entries.size + maxDead) this.#heap.keep(entry => this.#isLive(entry))
+  }
+
+  #isLive (entry: KeyedEntry<V>): boolean {
+    return this.#entries.get(entry.key) === entry
+  }
 }
 
 /**

@@ -5,7 +5,7 @@ import { object, optional, wholeNumber } from '../../util/options.js'
 import { withBacking } from '../backing.js'
 import { createOperations, StoreUnavailable } from '../errors.js'
 import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
-import { createExpiringMap } from './expiry.js'
+import { ExpiringMap } from './expiry.js'
 
 /** The options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
@@ -156,7 +156,7 @@ const none: StoreCount = Object.freeze({ counted: false, count: 0, expiresAt: nu
 
 function createCounters (kind: string, maxCounters: number): Counters {
   // Plain numbers: one object for each counter would make a full kind a third larger.
-  const counts = createExpiringMap<number>()
+  const counts = new ExpiringMap<number>()
 
   function begin (id: string, end: number, now: number): StoreCount {
     if (counts.sizeAt(now) >= maxCounters) {
@@ -192,7 +192,7 @@ interface RecordMap {
 
 function createRecordMap (kind: string, maxRecords: number): RecordMap {
   const owners = new Map<string, Set<string>>()
-  const records = createExpiringMap<StoreRecord>(unlist)
+  const records = new ExpiringMap<StoreRecord>(unlist)
 
   function unlist ({ owner, id }: StoreRecord): void {
     if (owner === null) return

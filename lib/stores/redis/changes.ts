@@ -12,64 +12,62 @@ export interface Subscriber {
   disconnect (reconnect?: boolean): void
 }
 
-/** The listeners of all channels. */
-export interface Changes {
-  listen (channel: string, listener: ChangeListener): () => void
-  /** Replaces the connection, if there is one. */
-  reconnect (): void
-  close (): void
-}
-
 /**
  * Publishes changes to listeners through one connection, which is opened for the first listener. Each time it is
  * connected, all channels are subscribed again and every listener is called with `null`: Redis does not keep messages,
  * so changes may have been missed.
  */
-export function createChanges (connect: () => Subscriber): Changes {
-  const channels = new Map<string, Set<ChangeListener>>()
-  let connection: Subscriber | null = null
+export class Changes {
+  readonly #connect: () => Subscriber
+  readonly #channels = new Map<string, Set<ChangeListener>>()
+  #connection: Subscriber | null = null
 
-  function notify (channel: string, change: StoreChange): void {
-    for (const listener of channels.get(channel) ?? []) listener(change)
+  constructor (connect: () => Subscriber) {
+    this.#connect = connect
   }
 
-  function subscribe (client: Subscriber, names: readonly string[]): void {
-    // If the connection breaks, all channels are subscribed again once it is back.
-    client.subscribe(...names).then(() => { for (const name of names) notify(name, null) }, () => {})
+  /** Listens to a channel. Returns a function that ends this. */
+  listen (channel: string, listener: ChangeListener): () => void {
+    // A new function for each call, because the same listener may subscribe twice.
+    const own: ChangeListener = change => { listener(change) }
+    const listeners = this.#channels.get(channel) ?? new Set()
+    listeners.add(own)
+    this.#channels.set(channel, listeners)
+    this.#connection ??= this.#open()
+    if (this.#connection.status === 'ready') this.#subscribe(this.#connection, [channel])
+    return () => { this.#remove(channel, listeners, own) }
   }
 
-  function open (): Subscriber {
-    const client = connect()
-    client.on('message', (channel = '', id = '') => { notify(channel, { id }) })
-    client.on('ready', () => { if (channels.size > 0) subscribe(client, [...channels.keys()]) })
+  /** Replaces the connection, if there is one. */
+  reconnect (): void {
+    this.#connection?.disconnect(true)
+  }
+
+  close (): void {
+    this.#channels.clear()
+    this.#connection?.disconnect()
+  }
+
+  #open (): Subscriber {
+    const client = this.#connect()
+    client.on('message', (channel = '', id = '') => { this.#notify(channel, { id }) })
+    client.on('ready', () => { if (this.#channels.size > 0) this.#subscribe(client, [...this.#channels.keys()]) })
     return client
   }
 
-  function remove (channel: string, listeners: Set<ChangeListener>, own: ChangeListener): void {
-    listeners.delete(own)
-    if (listeners.size > 0 || channels.get(channel) !== listeners) return
-    channels.delete(channel)
-    if (connection?.status === 'ready') connection.unsubscribe(channel).catch(() => {})
+  #subscribe (client: Subscriber, names: readonly string[]): void {
+    // If the connection breaks, all channels are subscribed again once it is back.
+    client.subscribe(...names).then(() => { for (const name of names) this.#notify(name, null) }, () => {})
   }
 
-  return {
-    listen (channel, listener) {
-      // A new function for each call, because the same listener may subscribe twice.
-      const own: ChangeListener = change => { listener(change) }
-      const known = channels.get(channel)
-      const listeners = known ?? new Set()
-      listeners.add(own)
-      channels.set(channel, listeners)
-      connection ??= open()
-      if (connection.status === 'ready') subscribe(connection, [channel])
-      return () => { remove(channel, listeners, own) }
-    },
-    reconnect () {
-      connection?.disconnect(true)
-    },
-    close () {
-      channels.clear()
-      connection?.disconnect()
-    }
+  #notify (channel: string, change: StoreChange): void {
+    for (const listener of this.#channels.get(channel) ?? []) listener(change)
+  }
+
+  #remove (channel: string, listeners: Set<ChangeListener>, own: ChangeListener): void {
+    listeners.delete(own)
+    if (listeners.size > 0 || this.#channels.get(channel) !== listeners) return
+    this.#channels.delete(channel)
+    if (this.#connection?.status === 'ready') this.#connection.unsubscribe(channel).catch(() => {})
   }
 }

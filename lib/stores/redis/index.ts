@@ -1,7 +1,7 @@
 import type { Store } from '../../../types/store.js'
 import { withBacking } from '../backing.js'
 import { createOperations } from '../errors.js'
-import { createChanges } from './changes.js'
+import { Changes } from './changes.js'
 import { connect } from './connect.js'
 import { parseOptions, type RedisStoreOptions } from './options.js'
 import * as records from './records.js'
@@ -22,7 +22,7 @@ export function redisStore (options: RedisStoreOptions): Store {
   const { source, prefix } = parseOptions(options)
   const { client, ready, subscriber, reconnectAfter, close: disconnect } = connect(source)
   const redis = { client, names: createNames(prefix) }
-  const changes = createChanges(subscriber)
+  const changes = new Changes(subscriber)
   const { run: begin, close } = createOperations()
   const run = <T>(name: string, work: () => T | Promise<T>): Promise<T> => begin(name, async () => {
     await ready()

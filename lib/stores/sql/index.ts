@@ -34,9 +34,29 @@ export function sqlStore (options: SqlStoreOptions): Store {
     for (const statement of statements.purge(maxRows)) await query(statement)
   })
   const { run, close } = createOperations()
-  const done = async (statement: Parameters<typeof query>[0]): Promise<boolean> => (await query(statement)).length > 0
-
+  const parts = { run, query, statements, purge }
   return Object.freeze({
+    ...recordCalls(parts),
+    ...counterCalls(parts),
+    migrate: () => run('migrate', () => migrate(database, parsed.tablePrefix)),
+    close: () => close(async () => {
+      await purge.finish()
+      await database.close()
+    })
+  } satisfies Store)
+}
+
+/** The parts of a store that its calls use. */
+interface Parts {
+  readonly run: ReturnType<typeof createOperations>['run']
+  readonly query: Query
+  readonly statements: Statements
+  readonly purge: ReturnType<typeof createPurge>
+}
+
+function recordCalls ({ run, query, statements, purge }: Parts) {
+  const done = async (statement: Parameters<Query>[0]): Promise<boolean> => (await query(statement)).length > 0
+  return {
     add: entry => run('add', () => {
       purge.noteWrite()
       return done(statements.add(rowOf(entry)))
@@ -61,7 +81,12 @@ export function sqlStore (options: SqlStoreOptions): Store {
       checkOwner(kind, owner)
       if (except !== undefined) checkName(kind, except)
       return takeAllOf(query, statements, [kind, owner.realm, owner.id, except ?? ''])
-    }),
+    })
+  } satisfies Partial<Store>
+}
+
+function counterCalls ({ run, query, statements, purge }: Parts) {
+  return {
     increment: (kind, id, options) => run('increment', async () => {
       checkName(kind, id)
       purge.noteWrite()
@@ -73,13 +98,8 @@ export function sqlStore (options: SqlStoreOptions): Store {
     decrement: (kind, id, expiresAt) => run('decrement', async () => {
       checkName(kind, id)
       await query(statements.decrement(kind, id, expiresAt.getTime()))
-    }),
-    migrate: () => run('migrate', () => migrate(database, parsed.tablePrefix)),
-    close: () => close(async () => {
-      await purge.finish()
-      await database.close()
     })
-  } satisfies Store)
+  } satisfies Partial<Store>
 }
 
 /**
