@@ -2,9 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../../types/outcome.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
-import type {
-  LoginOptions, LoginWish, ProviderLogin, SessionCredential, SessionFeature
-} from '../../../types/sessions.js'
+import type { LoginWish, SessionCredential, SessionFeature } from '../../../types/sessions.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { misconfigured } from '../../errors.js'
 import { noteSecret } from '../../secrets/secret-uses.js'
@@ -69,7 +67,7 @@ interface SessionParts {
 
 /** Creates the scheme, and `app.gatehouse.sessions` for it. */
 async function createSession (app: FastifyInstance, name: string, { settings, liveness }: SessionParts) {
-  const { loginPath, load, decorate } = settings
+  const { loginPath } = settings
   claimCookieName(app, settings.cookieName, name)
   if (!settings.secure) report(app, 'insecure-cookies', `schemes.${name}.secure`)
   for (const secret of settings.secrets) {
@@ -87,34 +85,45 @@ async function createSession (app: FastifyInstance, name: string, { settings, li
     : new LoginRedirect(loginPath, { scheme: name, cookie: manager.cookie, seal: returnPathSeal })
   app.addHook('onSend', onSendHook((request, reply) => manager.finish(request, reply)))
   app.addHook('onClose', async () => { liveness.close() })
-  const scheme: Scheme = Object.freeze({
+  const openWish = (request: FastifyRequest): LoginWish => openLoginWish(returnPathSeal, request)
+  const sessions: SessionFeature = Object.freeze({
+    ...loginCalls(manager, redirect),
+    of: (owner: StoreOwner) => liveness.of(owner),
+    ofAnyOwner: () => liveness.ofAnyOwner(),
+    returnTo: (request: FastifyRequest, fallback: string) => openWish(request).path ?? fallback,
+    wishOf: openWish,
+    deriveKeys: keysFor,
+    ...loginPath === null ? {} : { loginPath }
+  })
+  return { scheme: schemeOf(settings, manager, redirect), features: { sessions } }
+}
+
+function schemeOf (
+  { cookieName, decorate, load }: SessionSettings, manager: SessionManager, redirect: LoginRedirect | null
+): Scheme {
+  return Object.freeze({
     authenticate: (request: FastifyRequest) => manager.authenticate(request),
     refuse: (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure) =>
       redirect?.refuse(request, reply, failure) ?? false,
-    openapi: Object.freeze({ type: 'apiKey', in: 'cookie', name: settings.cookieName } as const),
+    openapi: Object.freeze({ type: 'apiKey', in: 'cookie', name: cookieName } as const),
     ambient: true,
     reportsAuthTime: true,
     cacheControl: 'private',
     decorate,
     ...load === null ? {} : { load }
   })
-  const sessions: SessionFeature = Object.freeze({
-    login: (request: FastifyRequest, reply: FastifyReply, principal: PrincipalInput, options: LoginOptions) =>
-      manager.login(request, reply, { principal, options }),
-    logout: (request: FastifyRequest, reply: FastifyReply) => manager.logout(request, reply),
-    of: (owner: StoreOwner) => liveness.of(owner),
-    ofAnyOwner: () => liveness.ofAnyOwner(),
-    returnTo: (request: FastifyRequest, fallback: string) => openLoginWish(returnPathSeal, request).path ?? fallback,
-    wishOf: (request: FastifyRequest) => openLoginWish(returnPathSeal, request),
-    askToLogin: (request: FastifyRequest, reply: FastifyReply, wish: LoginWish) =>
-      redirect?.redirect(request, reply, wish) ?? false,
-    deriveKeys: keysFor,
+}
+
+/** Returns the calls that begin and end the session of a request. */
+function loginCalls (manager: SessionManager, redirect: LoginRedirect | null) {
+  return {
+    login: (request, reply, principal, options) => manager.login(request, reply, { principal, options }),
+    logout: (request, reply) => manager.logout(request, reply),
+    askToLogin: (request, reply, wish) => redirect?.redirect(request, reply, wish) ?? false,
     cookie: manager.cookie,
-    noteProvider: (request: FastifyRequest, provider: ProviderLogin) => { manager.noteProvider(request, provider) },
-    providerOf: (request: FastifyRequest) => manager.providerOf(request),
-    ...loginPath === null ? {} : { loginPath }
-  })
-  return { scheme, features: { sessions } }
+    noteProvider: (request, provider) => { manager.noteProvider(request, provider) },
+    providerOf: request => manager.providerOf(request)
+  } satisfies Partial<SessionFeature>
 }
 
 /** Schemes by cookie name: two schemes with one cookie would each refuse the other's as forged. */
