@@ -1,6 +1,6 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 import type { TokenService } from '../../types/token-service.js'
-import { isNative, isRegistered, type Client } from './clients/client.js'
+import { isNative, isRegistered, type Client } from './client.js'
 import { oauthError } from './errors.js'
 import { Parameters } from './parameters.js'
 import { chooseResource, readScopes, scopesFor } from './resources.js'

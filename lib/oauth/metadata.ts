@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import type { OpenApiOAuthFlows, OpenApiSecurityScheme } from '../../types/openapi.js'
 import type { TokenService } from '../../types/token-service.js'
 import { misconfigured } from '../errors.js'
-import { grantNames } from './clients/client.js'
+import { grantNames } from './client.js'
 import type { Server } from './setup.js'
 
 const wellKnown = '/.well-known/oauth-authorization-server'

@@ -1,5 +1,5 @@
 import type { TokenService } from '../../types/token-service.js'
-import type { Client } from './clients/client.js'
+import type { Client } from './client.js'
 import { oauthError } from './errors.js'
 import type { Server } from './setup.js'
 

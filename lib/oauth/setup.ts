@@ -12,9 +12,8 @@ import { internalsOf, type Internals } from '../plugin/internals.js'
 import { noteSecret } from '../secrets/secret-uses.js'
 import { describeValue, joinNames } from '../util/describe.js'
 import { listOf, object, oneOf, optional, text } from '../util/options.js'
-import type { Client } from './clients/client.js'
-import { StoredClients } from './clients/store.js'
-import { parseTable } from './clients/table.js'
+import { parseTable, type Client } from './client.js'
+import { StoredClients } from './stored-clients.js'
 
 /** The session scheme of the people, with what the server needs of it. */
 export interface PersonScheme {

@@ -1,16 +1,15 @@
 import { randomBytes } from 'node:crypto'
 import type {
   AnyOwnerOAuthClients, NewOAuthClient, OAuthClientInput, OAuthClientRecord, OAuthGrant, OwnerOAuthClients
-} from '../../../types/oauth.js'
-import type { JsonObject, Store, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
-import { AuthError, internalError } from '../../errors.js'
-import { TtlCache } from '../../util/cache.js'
-import { deepFreeze } from '../../util/objects.js'
-import { atRunTime, duration, object, oneOf, optional, readOptions, text } from '../../util/options.js'
+} from '../../types/oauth.js'
+import type { JsonObject, Store, StoreEntry, StoreOwner, StoreRecord } from '../../types/store.js'
+import { AuthError, internalError } from '../errors.js'
+import { TtlCache } from '../util/cache.js'
+import { deepFreeze } from '../util/objects.js'
+import { atRunTime, duration, object, oneOf, optional, readOptions, text } from '../util/options.js'
 import {
-  digestOf, grantsOf, parseGrants, parseRedirectUris, scopesParser, type Client, type ClientSecret
+  digestOf, grantsOf, parseGrants, parseRedirectUris, scopesParser, storedPrefix, type Client, type ClientSecret
 } from './client.js'
-import { storedPrefix } from './table.js'
 
 /** The kind of the store's records of clients. */
 const kind = 'oauth-client'
