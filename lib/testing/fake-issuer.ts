@@ -4,10 +4,10 @@ import type { AddressInfo } from 'node:net'
 import { misconfigured } from '../errors.js'
 import { joinNames } from '../util/describe.js'
 import { readOptions } from '../util/options.js'
-import { badTokens, type BadTokenName } from './bad-tokens.js'
 import {
-  compactJws, isIssuerAlgorithm, publicJwk, signingKey, type IssuerAlgorithm, type PublicJwk, type SigningKey
-} from './signing-key.js'
+  badTokens, compactJws, isIssuerAlgorithm, publicJwk, signingKey, type BadTokenName, type IssuerAlgorithm,
+  type PublicJwk, type SigningKey
+} from './tokens.js'
 
 /** Options of {@link fakeIssuer}. */
 export interface FakeIssuerOptions {

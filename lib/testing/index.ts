@@ -7,5 +7,4 @@ export {
   schemeContract, type SchemeContract, type SentCredential, type SentCredentials
 } from './scheme-contract.js'
 export { testAccess, type AccessReport, type RegisterTest, type TestAccessOptions } from './test-access.js'
-export type { BadTokenName } from './bad-tokens.js'
-export type { IssuerAlgorithm } from './signing-key.js'
+export type { BadTokenName, IssuerAlgorithm } from './tokens.js'
