@@ -1,12 +1,21 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { AuditConditions, AuditRequirements, AuditRow } from '../../types/audit.js'
 import type { DoctorOptions, Finding, FindingId } from '../../types/doctor.js'
+import type { Store } from '../../types/store.js'
+import type { TokenService } from '../../types/token-service.js'
+import { policyData, reasonlessPaths, reasonlessRoutes } from '../audit/rows.js'
 import { misconfigured } from '../errors.js'
+import { isTestKitLoaded } from '../guard/test-seam.js'
+import { sourcesOf } from '../kit/read-credential.js'
+import type { BoundScheme, Policy } from '../policy/policy.js'
+import type { PublicPath } from '../policy/public-paths.js'
+import type { Permissions } from '../policy/requirements.js'
 import { takeSharedSecrets } from '../secrets/secret-uses.js'
-import { deepFreeze } from '../util/objects.js'
+import { backingOf, type InfoClient } from '../stores/backing.js'
 import { describeValue } from '../util/describe.js'
+import { deepFreeze } from '../util/objects.js'
 import { object, optional, readOptions, type Parser } from '../util/options.js'
 import { reportsOf } from '../util/reports.js'
-import { corsFindings, examine, redisFindings, type Found, type Subject } from './examination.js'
 import { descriptions, findingIds, sentenceOf } from './findings.js'
 
 /** The reasons of ignored findings. */
@@ -27,6 +36,26 @@ function parseIgnored (value: unknown, option: string): Ignored {
     if (typeof reason === 'string' && reason.trim() !== '') return [id as FindingId, reason]
     throw misconfigured(`${option}['${id}'] must be the reason why this is accepted. Got ${describeValue(reason)}.`)
   }))
+}
+
+/** The places where an application has a weakness. */
+type Found = readonly [id: FindingId, where: readonly string[]]
+
+/** The parts of an application that the doctor examines. */
+interface Subject {
+  readonly app: FastifyInstance
+  readonly schemes: ReadonlyMap<string, BoundScheme>
+  readonly permissions: Permissions
+  readonly publicPaths: readonly PublicPath[]
+  /** `null` if none is configured. */
+  readonly store: Store | null
+  /** The client of the option `limits.redis`. */
+  readonly redis: object | null
+  /** The policies of `app.gatehouse.guard()`. */
+  readonly guards: ReadonlySet<Policy>
+  rows (): readonly AuditRow[]
+  /** Returns the issuer of the authorization server; `null` if there is none. */
+  oauthIssuer (): string | null
 }
 
 /** Finds the weaknesses in the set-up of one application. */
@@ -116,4 +145,134 @@ export class Doctor {
       return [{ id, severity, what, where, why, fix, ignored: this.#ignored.get(id) ?? null }]
     }))
   }
+}
+
+/** Examines the options and the routes of an application. */
+function examine (subject: Subject): readonly Found[] {
+  const rows = subject.rows()
+  const trusted = trustProxyOf(subject.app)
+  return [
+    ['test-kit', isTestKitLoaded() ? ['fastify-gatehouse/testing'] : []],
+    ['memory-store', usersOfMemory(subject)],
+    ['trust-proxy-all', trusted === true ? ['trustProxy: true'] : []],
+    ['trust-proxy-count', typeof trusted === 'number' ? [`trustProxy: ${trusted}`] : []],
+    ['query-credentials', schemesWithQuery(subject)],
+    ['public-without-reason', [...reasonlessPaths(subject.publicPaths), ...reasonlessRoutes(rows)]],
+    ['unused-scheme', unusedSchemes(subject, rows)],
+    ['unused-scope', unusedScopes(subject, rows)],
+    ['issuer-origin', otherOrigins(subject)]
+  ]
+}
+
+/** Returns what an application keeps in the memory of its process. */
+function usersOfMemory ({ store, schemes, oauthIssuer }: Subject): readonly string[] {
+  if (store !== null && backingOf(store)?.kind !== 'memory') return []
+  const users = [...schemes.values()].flatMap(({ name, features: { sessions, apiKeys, tokens } }) => [
+    ...sessions === undefined ? [] : [`sessions of schemes.${name}`],
+    ...apiKeys === undefined ? [] : [`keys of schemes.${name}`],
+    ...tokens?.grant === undefined ? [] : [`grants of schemes.${name}`]
+  ])
+  return oauthIssuer() === null ? users : [...users, 'codes and clients of oauthServer']
+}
+
+function schemesWithQuery ({ schemes }: Subject): readonly string[] {
+  return [...schemes.values()].flatMap(({ name, scheme }) =>
+    sourcesOf(scheme).filter(source => source.startsWith('query:')).map(source => `schemes.${name}: ${source}`))
+}
+
+/**
+ * Returns the schemes that neither a route nor a guard accepts. Schemes that sign tokens are left out: another
+ * application may accept these.
+ */
+function unusedSchemes ({ schemes, guards }: Subject, rows: readonly AuditRow[]): readonly string[] {
+  const policies = [...rows.map(({ policy }) => policy), ...[...guards].map(policyData)]
+  const used = new Set(policies.flatMap(({ alternatives }) => alternatives.flat()))
+  return [...schemes.values()].filter(({ name, features }) => !used.has(name) && features.tokens === undefined)
+    .map(({ name }) => `schemes.${name}`)
+}
+
+/** Returns the declared scopes that no rule names; none if a function names scopes. */
+function unusedScopes ({ permissions, guards }: Subject, rows: readonly AuditRow[]): readonly string[] {
+  const policies = [...rows.map(({ policy }) => policy), ...[...guards].map(policyData)]
+  const conditions: readonly AuditConditions[] = policies.flatMap(({ rules }) =>
+    rules.flatMap(rule => [rule, ...rule.anyOf ?? []]))
+  const scopes = conditions.flatMap(condition => condition.scopes ?? [])
+  const named = scopes.filter((each): each is AuditRequirements => !('function' in each))
+  if (named.length < scopes.length) return []
+  const used = new Set(named.flatMap(each => [...each.all, ...each.any, ...each.none]))
+  return [...permissions.scopes ?? []].filter(scope => !used.has(scope))
+}
+
+/**
+ * Returns the audiences of an authorization server's tokens that have another origin than its issuer. An application
+ * does not know by which origin it is reached, but the audience of the tokens that it accepts is its own name.
+ */
+function otherOrigins ({ schemes, oauthIssuer }: Subject): readonly string[] {
+  const issuer = oauthIssuer()
+  const services: readonly TokenService[] = [...schemes.values()].flatMap(({ features }) =>
+    features.tokens?.service?.issuer === issuer ? features.tokens.service : [])
+  const found = services.filter(({ audiences }) => {
+    const origins = audiences.filter(isWebUrl).map(audience => new URL(audience).origin)
+    return origins.length > 0 && !origins.includes(new URL(String(issuer)).origin)
+  })
+  return found.map(({ scheme, resource }) => `schemes.${scheme}: issuer ${issuer}, audience ${resource}`)
+}
+
+function isWebUrl (text: string): boolean {
+  return /^https?:\/\//i.test(text) && URL.canParse(text)
+}
+
+type InternalOptions = Readonly<Record<symbol, { readonly trustProxy?: unknown } | undefined>>
+
+/** Returns the option, or `undefined` where it cannot be found: Fastify has no public property for it. */
+function trustProxyOf (app: FastifyInstance): unknown {
+  for (let at: object | null = app; at !== null; at = Object.getPrototypeOf(at) as object | null) {
+    const key = Object.getOwnPropertySymbols(at).find(symbol => symbol.description === 'fastify.options')
+    if (key !== undefined) return (at as InternalOptions)[key]?.trustProxy
+  }
+  return undefined
+}
+
+/** An origin that no application allows on purpose (RFC 2606). */
+const strangeOrigin = 'https://doctor.invalid'
+
+/** Returns the protected routes whose preflight allows credentials to every origin. */
+async function corsFindings (app: FastifyInstance, rows: readonly AuditRow[]): Promise<readonly string[]> {
+  const found: string[] = []
+  for (const { method, url, access } of rows) {
+    if (access === 'public' || method === 'OPTIONS') continue
+    const { headers } = await app.inject({
+      method: 'OPTIONS',
+      url: url.replace(/:[^/-]+|\*/g, 'x'),
+      headers: { origin: strangeOrigin, 'access-control-request-method': method.replace(/,.*/, '') }
+    })
+    const origin = headers['access-control-allow-origin']
+    const isOpen = origin === '*' || origin === strangeOrigin
+    if (isOpen && headers['access-control-allow-credentials'] === 'true') found.push(`${method} ${url}`)
+  }
+  return found
+}
+
+/**
+ * Returns the uses of a Redis that may evict records.
+ * @param limits the client of the option `limits.redis`, if there is one.
+ */
+async function redisFindings (store: Store | null, limits: object | null): Promise<readonly string[]> {
+  const backing = store === null ? undefined : backingOf(store)
+  const found: string[] = []
+  for (const [name, client] of [
+    ['store', backing?.kind === 'redis' ? backing.client : null], ['limits.redis', limits as InfoClient | null]
+  ] as const) {
+    const policy = client === null ? 'noeviction' : await evictionPolicyOf(client)
+    if (policy !== 'noeviction') found.push(`${name}: ${policy}`)
+  }
+  return found
+}
+
+/**
+ * Returns the `maxmemory-policy` by `INFO`, because managed servers forbid `CONFIG`; `noeviction` if it is not told.
+ */
+async function evictionPolicyOf (client: InfoClient): Promise<string> {
+  const text = await client.info('memory').catch(() => '')
+  return /^maxmemory_policy:(\S+)/m.exec(text)?.[1] ?? 'noeviction'
 }
