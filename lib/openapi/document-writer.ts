@@ -56,7 +56,7 @@ export class DocumentWriter {
 type SecurityRequirement = Readonly<Record<string, readonly string[]>>
 
 /** Describes a policy in one document. */
-export interface Security {
+interface Security {
   /** `undefined` if the version of the document cannot describe any of the schemes. */
   readonly security: readonly SecurityRequirement[] | undefined
   /** The rules and limits that `security` cannot express, in the words of the audit. */
@@ -202,7 +202,7 @@ const refusals = {
 type Status = keyof typeof refusals
 
 /** Adds the responses of the guard to operations, and their bodies to the document. */
-export class RefusalResponses {
+class RefusalResponses {
   readonly #components: OpenApiDocument['components']
   readonly #form: ErrorForm
 
