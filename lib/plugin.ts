@@ -23,6 +23,7 @@ import type { Policy } from './policy/policy.js'
 import { createPolicies } from './policy/resolve.js'
 import { checkBoot } from './routes/boot-checks.js'
 import { createLateHook, createRouteHooks } from './routes/hooks.js'
+import { hasRoutes } from './routes/printed-routes.js'
 import { createRouteRegistry } from './routes/route-registry.js'
 import { noteSecret } from './secrets/secret-uses.js'
 import { onSendHook } from './util/response.js'
@@ -103,13 +104,15 @@ function decorate (app: FastifyInstance, parts: Parts): void {
 function wire (app: FastifyInstance, parts: Parts, options: Options): void {
   const { guard, key, policies, registry, schemes, internals: { descriptions } } = parts
   const { stage, outsideAllowed, requireReason, publicPaths, errorForm: form, scopeDescriptions: scopeTexts } = options
+  const isFirst = !hasRoutes(app)
   const openapi = new OpenApi(app, key, { schemes: descriptions, form, scopeTexts })
   app.addHook('onRoute', function (route) { if (openapi.note(this, route)) registry.add(this, route) })
   const hasSessions = [...schemes.values()].some(({ features }) => features.sessions !== undefined)
   // runs after the hooks of the schemes, which set the headers of their own responses
   if (hasSessions) app.addHook('onSend', onSendHook(() => {}))
   app.addHook('onReady', async () => {
-    checkBoot(app, { registry, policies, schemes: schemes.values(), outsideAllowed })
+    const { carriers } = openapi
+    checkBoot(app, { registry, policies, schemes: schemes.values(), outsideAllowed, isFirst, carriers })
     openapi.ready()
     if (requireReason) checkReasons(auditRows(registry.routes, stage), publicPaths)
     parts.doctor.checkBoot()

@@ -3,7 +3,7 @@ import { lineage } from '../policy/defaults.js'
 import type { Policy } from '../policy/policy.js'
 import { methodsOf, type RouteDeclaration } from '../policy/resolve.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
-import { seenName } from '../routes/printed-routes.js'
+import { seenName, type RoutePattern } from '../routes/printed-routes.js'
 import { isObject } from '../util/objects.js'
 import { DocumentWriter, policyField, type DocumentOptions } from './document-writer.js'
 import { watchPaths, type OpenApiDocument } from './document.js'
@@ -38,11 +38,12 @@ export class OpenApi {
   readonly #key: symbol
   readonly #options: DocumentOptions
   #routes: Described[] = []
+  /** The carriers, for the checks at boot. */
+  readonly carriers: RoutePattern[] = []
   /** The number of registrations that have a carrier, by the instance on which they are registered. */
   readonly #carried = new WeakMap<FastifyInstance, number>()
   readonly #begun = new WeakSet<OpenApiDocument>()
   readonly #warned = new Set<string>()
-  #carriers = 0
   /** The application's schemas while documents are generated and others replace them; `null` at other times. */
   #schemas: ReadonlyArray<readonly [RouteDeclaration, RouteDeclaration['schema']]> | null = null
 
@@ -82,12 +83,12 @@ export class OpenApi {
     const open = lineage(context).filter(instance => registrationsOn(instance) > (this.#carried.get(instance) ?? 0))
     if (open.length === 0) return
     for (const instance of open) this.#carried.set(instance, registrationsOn(instance))
-    this.#carriers++
+    // the router never looks up a path with a question mark
+    const carrier = { method: 'GET', url: `/?gatehouse-openapi-${this.carriers.length + 1}` }
+    this.carriers.push({ ...carrier, url: `${context.prefix}${carrier.url}` })
     const config: object = { swaggerTransform: this.#begin }
     context.route({
-      method: 'GET',
-      // the router never looks up a path with a question mark
-      url: `/?gatehouse-openapi-${this.#carriers}`,
+      ...carrier,
       exposeHeadRoute: false,
       schema: hidden,
       config,

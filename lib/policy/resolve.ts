@@ -1,8 +1,9 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { misconfigured } from '../errors.js'
-import { hasProperty } from '../util/objects.js'
+import { deepFrozenCopy, hasProperty } from '../util/objects.js'
+import { createDeclaredKeys } from './declared-key.js'
 import type { Defaults, Level } from './defaults.js'
-import { parseDeclaration } from './parse.js'
+import { parseDeclaration, type Declaration } from './parse.js'
 import { createDeclarationKeys, publicPolicy, resolvePolicy, type NamedParts, type Policy } from './policy.js'
 import { opensRoute, type PublicPath } from './public-paths.js'
 import type { Permissions } from './requirements.js'
@@ -10,10 +11,16 @@ import type { Permissions } from './requirements.js'
 /** A route as `onRoute` receives it. */
 export type RouteDeclaration = RouteOptions & { readonly routePath: string, readonly prefix: string }
 
+/** A policy and its origin, for the audit. */
+export interface ResolvedPolicy {
+  readonly policy: Policy
+  readonly from: string
+}
+
 /** Resolves declarations to policies. Equal declarations share one policy. */
 export interface Policies {
-  /** Returns the policy of a route, and its origin for the audit. */
-  forRoute (context: FastifyInstance, options: RouteDeclaration): { readonly policy: Policy, readonly from: string }
+  /** Returns the policy of a route that is served at a URL. */
+  forRoute (context: FastifyInstance, options: RouteDeclaration, url: string): ResolvedPolicy
   /** Returns the policy of a declaration outside of routes, below the defaults of a context. */
   resolve (context: FastifyInstance, declared: unknown, path: string): Policy
   /** Returns true if a policy that was resolved so far has a limit of requests. */
@@ -31,69 +38,114 @@ export interface PolicySources extends NamedParts {
 
 export function createPolicies (sources: PolicySources): Policies {
   const { defaults, publicPaths } = sources
+  const opened = new Map<PublicPath, ResolvedPolicy>()
   const used = new Set<PublicPath>()
   const { publicFor, resolve, all } = createPolicyCache(sources)
+  const open = (entry: PublicPath): ResolvedPolicy => getOrCreate(
+    opened, entry, () => ({ policy: publicFor(entry.reason), from: `public path ${entry.path}` })
+  )
   return {
-    forRoute (context, options) {
-      const path = `${methodsOf(options)} ${options.url}: config.auth`
+    forRoute (context, options, url) {
       const declared = declaredAuth(options)
-      const entries = publicPaths.filter(each => opensRoute(each, options.url, [options.method].flat()))
+      const entries = publicPaths.filter(each => opensRoute(each, url, [options.method].flat()))
       const [entry] = entries
       if (entry !== undefined && !defaults.hasGroupDefault(context) && declared === null) {
         for (const each of entries) used.add(each)
         defaults.noteRoute(context)
-        return { policy: publicFor(entry.reason), from: `public path ${entry.path}` }
+        return open(entry)
       }
-      const policy = resolve(context, declared, path)
+      const pathOf = (): string => `${methodsOf(options)} ${url}: config.auth`
+      const resolved = resolve(context, declared, pathOf)
       // a route that is public itself would inherit nothing from a default that is set later
-      if (policy.access !== 'public' || declared === null) defaults.noteRoute(context)
+      if (resolved.policy.access !== 'public' || declared === null) defaults.noteRoute(context)
       const literal = entries.find(each => each.prefix === null)
       if (literal !== undefined && declared !== null) {
-        checkAgreement(literal, policy, path)
+        checkAgreement(literal, resolved.policy, pathOf())
         used.add(literal)
       }
-      return { policy, from: describeOrigin(defaults.levelsAbove(context), policy, declared !== null) }
+      return resolved
     },
-    resolve: (context, declared, path) => resolve(context, [declared], path),
+    resolve: (context, declared, path) => resolve(context, [declared], () => path).policy,
     limitsRequests: () => [...all()].some(({ rateLimit }) => rateLimit !== null),
     unusedPublicPaths: () => publicPaths.filter(each => !used.has(each)).map(each => each.path)
   }
 }
 
+/** The policies below some levels. */
+interface LevelCache {
+  /** By the key of the declaration as it was written. */
+  readonly declared: Map<string | null, ResolvedPolicy>
+  /** By the key of the declaration as it was parsed: `'user'` and `['user']` mean the same. */
+  readonly parsed: Map<string, Policy>
+}
+
+/** The key of a route without a declaration. That of a declaration is never empty. */
+const undeclared = ''
+
 /**
- * Caches policies by their declarations, so that a thousand routes with a dozen declarations are resolved once each.
+ * Caches policies by their declarations, so that a thousand routes with a dozen declarations are parsed and resolved
+ * once each. The key consists of everything that was declared, so a declaration that was changed has another one.
  */
 function createPolicyCache (sources: PolicySources) {
   const { permissions, defaults } = sources
-  const keyOf = createDeclarationKeys()
-  const policies = new Map<string, Policy>()
-  const levelIds = new Map<Level, number>()
-  const getOrCreate = (key: string, create: () => Policy): Policy => {
-    const policy = policies.get(key) ?? create()
-    policies.set(key, policy)
+  const keyOf = createDeclaredKeys()
+  const parsedKeyOf = createDeclarationKeys()
+  const cacheOf = createLevelCaches()
+  const publicPolicies = new Map<string, Policy>()
+  const policies = new Set<Policy>()
+  const publicFor = (reason: string): Policy => getOrCreate(publicPolicies, reason, () => publicPolicy(reason))
+  const policyFor = (levels: readonly Level[], own: readonly Declaration[], path: string): Policy => {
+    const stack = [...levels.map(level => level.declaration), ...own]
+    const reason = stack.at(-1)?.publicReason ?? null
+    if (reason !== null) return publicFor(reason)
+    // a public group above a declaration that is not public adds nothing to it
+    const protectedLevels = stack.filter(level => level.publicReason === null)
+    const key = own.map(parsedKeyOf).join()
+    const policy = getOrCreate(cacheOf(levels).parsed, key, () => resolvePolicy(protectedLevels, sources, path))
+    policies.add(policy)
     return policy
   }
-  const idOf = (level: Level): number => {
-    const id = levelIds.get(level) ?? levelIds.size
-    levelIds.set(level, id)
-    return id
+  const create = (levels: readonly Level[], declared: readonly unknown[], path: string): ResolvedPolicy => {
+    const policy = policyFor(levels, declared.map(each => parseDeclaration(each, path, permissions)), path)
+    return { policy, from: describeOrigin(levels, policy, declared.length > 0) }
   }
-  const publicFor = (reason: string): Policy => getOrCreate(`public ${reason}`, () => publicPolicy(reason))
   return {
     publicFor,
-    all: () => policies.values(),
-    resolve (context: FastifyInstance, declared: readonly [unknown] | null, path: string): Policy {
-      const above = defaults.levelsAbove(context)
-      const own = declared === null ? [] : [parseDeclaration(declared[0], path, permissions)]
-      const stack = [...above.map(level => level.declaration), ...own]
-      const reason = stack.at(-1)?.publicReason ?? null
-      if (reason !== null) return publicFor(reason)
-      const key = `${above.map(idOf).join()} ${own.map(keyOf).join()}`
-      // a public group above a declaration that is not public adds nothing to it
-      const protectedLevels = stack.filter(level => level.publicReason === null)
-      return getOrCreate(key, () => resolvePolicy(protectedLevels, sources, path))
+    all: () => policies,
+    resolve (context: FastifyInstance, declared: readonly [unknown] | null, pathOf: () => string): ResolvedPolicy {
+      const levels = defaults.levelsAbove(context)
+      const key = declared === null ? undeclared : keyOf(declared[0])
+      if (key === null) return create(levels, declared ?? [], pathOf())
+      const cache = cacheOf(levels).declared
+      const known = cache.get(key)
+      if (known !== undefined) return known
+      // a getter may return something else each time, so the key is that of the copy that is parsed
+      const copy = deepFrozenCopy(declared)
+      const resolved = create(levels, copy ?? [], pathOf())
+      cache.set(copy === null ? undeclared : keyOf(copy[0]), resolved)
+      return resolved
     }
   }
+}
+
+/** Returns a function that finds the cache of the levels above a route. Contexts with the same levels share one. */
+function createLevelCaches (): (levels: readonly Level[]) => LevelCache {
+  const ids = new Map<Level, number>()
+  const shared = new Map<string, LevelCache>()
+  const caches = new WeakMap<readonly Level[], LevelCache>()
+  const idOf = (level: Level): number => getOrCreate(ids, level, () => ids.size)
+  const create = (): LevelCache => ({ declared: new Map(), parsed: new Map() })
+  return levels => getOrCreate(caches, levels, () => getOrCreate(shared, levels.map(idOf).join(), create))
+}
+
+interface MapOf<K, V> { get (key: K): V | undefined, set (key: K, value: V): unknown }
+
+function getOrCreate<K, V> (map: MapOf<K, V>, key: K, create: () => V): V {
+  const known = map.get(key)
+  if (known !== undefined) return known
+  const created = create()
+  map.set(key, created)
+  return created
 }
 
 /** Returns `config.auth` of a route, in a tuple, because `undefined` is not the same as a missing key. */

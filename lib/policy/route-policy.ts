@@ -2,9 +2,20 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { internalError, type AuthError } from '../errors.js'
 import { isObject } from '../util/objects.js'
 import { publicPolicy, type Policy } from './policy.js'
+import { methodsOf, type ResolvedPolicy, type RouteDeclaration } from './resolve.js'
 
-/** The policy of a route, kept on the route's config, with everything that identifies the route. */
-export interface RoutePolicy {
+/** Parameters of {@link RoutePolicy} that depend on more than the declaration of the route. */
+export interface RoutePolicyParts extends ResolvedPolicy {
+  readonly server: FastifyInstance
+  /** The path of the file that declared the route; `null` if unknown. */
+  readonly file: string | null
+}
+
+/**
+ * The policy of a route, kept on the route's config, with everything that identifies the route. It is a class, because
+ * a frozen object for each of a thousand routes takes several times as much memory.
+ */
+export class RoutePolicy {
   readonly policy: Policy
   readonly server: FastifyInstance
   /** The pattern that the router serves. */
@@ -26,6 +37,24 @@ export interface RoutePolicy {
   readonly params: unknown
   /** `true` for the route of `@fastify/cors`, whose guard is a `preHandler` of its own. */
   readonly preflight: boolean
+
+  constructor (options: RouteDeclaration, { policy, from, server, file }: RoutePolicyParts) {
+    const { url, method, prefix, routePath, constraints, schema } = options
+    const declaredUrl = `${prefix}${routePath}`
+    this.policy = policy
+    this.server = server
+    this.url = url
+    // one string for both, because Fastify keeps the other
+    this.declaredUrl = declaredUrl === url ? url : declaredUrl
+    this.method = method
+    this.methods = methodsOf(options)
+    this.from = from
+    this.file = file
+    this.constraints = constraints
+    this.params = schema?.params
+    this.preflight = isPreflight(server, options) && policy.access !== 'public'
+    Object.freeze(this)
+  }
 }
 
 type Config = Record<string | symbol, unknown> & { url?: string, method?: unknown, auth?: unknown }

@@ -1,9 +1,10 @@
 import type { FastifyInstance } from 'fastify'
 import { misconfigured } from '../errors.js'
+import { lineage } from '../policy/defaults.js'
 import type { BoundScheme } from '../policy/policy.js'
 import type { Policies } from '../policy/resolve.js'
 import { report } from '../util/reports.js'
-import { printedRoutes, type PrintedRoute } from './printed-routes.js'
+import { printedRoutes, servesOnly, type PrintedRoute, type RoutePattern } from './printed-routes.js'
 import type { RouteRegistry } from './route-registry.js'
 
 export interface BootCheckOptions {
@@ -12,16 +13,42 @@ export interface BootCheckOptions {
   readonly schemes: Iterable<BoundScheme>
   /** `true` if routes outside of the plugin's context are intended to be there. */
   readonly outsideAllowed: boolean
+  /** `true` if the application had no route when the plugin began to see routes. */
+  readonly isFirst: boolean
+  /** The routes that the plugin itself declared for the documents of OpenAPI. */
+  readonly carriers: readonly RoutePattern[]
 }
 
 /**
  * Checks the routes of an application once all of them are known, before the first request.
  * @throws {AuthError} `AUTH_MISCONFIGURED` for the first mistake.
  */
-export function checkBoot (
-  app: FastifyInstance, { registry, policies, schemes, outsideAllowed }: BootCheckOptions
-): void {
-  registry.verify()
+export function checkBoot (app: FastifyInstance, options: BootCheckOptions): void {
+  const { registry, policies, schemes, isFirst, carriers } = options
+  const patterns = [...registry.verify(), ...carriers]
+  if (!isToldByPattern(app, isFirst) || !servesOnly(app, patterns)) checkUnseen(app, options)
+  for (const bound of schemes) checkLoginPath(app, registry, bound)
+  for (const path of policies.unusedPublicPaths()) {
+    report(app, 'unused-public-path', path)
+  }
+}
+
+/**
+ * Returns true if routes can be told by their methods and patterns. If the router serves an unseen route under those of
+ * a seen one, Fastify has rejected the seen one as a duplicate, and the application has ignored the error. So the
+ * unseen one was there first: it was declared before the plugin was loaded, or outside of its context.
+ */
+function isToldByPattern (app: FastifyInstance, isFirst: boolean): boolean {
+  // an application that configured what printRoutes() shows must show the hooks
+  const isConfigured = 'buildPrettyMeta' in (app.initialConfig.routerOptions ?? {})
+  return isFirst && lineage(app).length === 1 && !isConfigured
+}
+
+/**
+ * Stops the boot for routes that `onRoute` has not seen, which have no policy.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`
+ */
+function checkUnseen (app: FastifyInstance, { registry, outsideAllowed }: BootCheckOptions): void {
   const printed = printedRoutes(app)
   if (registry.routes.length > 0 && !printed.some(route => route.seen)) {
     throw misconfigured("printRoutes() shows no hooks, so unprotected routes cannot be found. The router's option " +
@@ -32,10 +59,6 @@ export function checkBoot (
   if (early.length > 0) throw misconfigured(describeEarly(early, app))
   const outside = unseen.filter(route => !route.guarded)
   if (outside.length > 0 && !outsideAllowed) throw misconfigured(describeOutside(outside))
-  for (const bound of schemes) checkLoginPath(app, registry, bound)
-  for (const path of policies.unusedPublicPaths()) {
-    report(app, 'unused-public-path', path)
-  }
 }
 
 /** Returns true for a route that may be the preflight route of `@fastify/cors`. `policyOf` decides on each request. */

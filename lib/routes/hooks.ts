@@ -17,6 +17,12 @@ export interface RouteHooks {
 }
 
 /**
+ * The hook as a method, which has its name from the start and keeps it when the code is minified. Fastify binds it to
+ * each route, and binding a function whose name was defined later takes longer and 300 bytes more.
+ */
+type Seal = Readonly<Record<typeof sealName, RouteHooks['preHandler']>>
+
+/**
  * Creates the hooks for the stage `preParsing`.
  * @param key the symbol under which the config of a route has its policy.
  */
@@ -30,26 +36,30 @@ export function createRouteHooks (guard: Guard, key: symbol, policies: Policies)
   const runEarlyPreflight = async (reply: FastifyReply): Promise<void> => {
     await guard.run(policies.resolve(reply.request.server, true, 'the default of a context'), reply)
   }
-  const preHandler: RouteHooks['preHandler'] = (request, reply, done) => {
-    const policy = policyOf(request, key)
-    if (policy instanceof AuthError) settle(guard.responder.sendInternalError(reply, policy), done as Done)
-    else if (policy === earlyPreflight) runEarlyPreflight(reply).then(() => { done() }, done)
-    else if (policy.access === 'public') done()
-    else settle(guard.finishRoute(policy, reply), done as Done)
+  const preHandler: Seal = {
+    gatehouseSeal (request, reply, done) {
+      const policy = policyOf(request, key)
+      if (policy instanceof AuthError) settle(guard.responder.sendInternalError(reply, policy), done as Done)
+      else if (policy === earlyPreflight) runEarlyPreflight(reply).then(() => { done() }, done)
+      else if (policy.access === 'public') done()
+      else settle(guard.finishRoute(policy, reply), done as Done)
+    }
   }
-  return { preParsing, preHandler: Object.defineProperty(preHandler, 'name', { value: sealName }) }
+  return { preParsing, preHandler: preHandler[sealName] }
 }
 
 /** Creates the hook for the stage `preHandler`: both hooks in one. */
 export function createLateHook (guard: Guard, key: symbol, policies: Policies): RouteHooks['preHandler'] {
   const { preParsing, preHandler } = createRouteHooks(guard, key, policies)
-  const both: RouteHooks['preHandler'] = (request, reply, done) => {
-    preParsing(request, reply, null, error => {
-      if (error) done(error)
-      else preHandler(request, reply, done)
-    })
+  const both: Seal = {
+    gatehouseSeal (request, reply, done) {
+      preParsing(request, reply, null, error => {
+        if (error) done(error)
+        else preHandler(request, reply, done)
+      })
+    }
   }
-  return Object.defineProperty(both, 'name', { value: sealName })
+  return both[sealName]
 }
 
 /** Continues the request, or hands the error to Fastify. After a reply, `done` must not be called. */

@@ -16,6 +16,12 @@ export interface PrintedRoute {
   readonly seen: boolean
 }
 
+/** The methods and the pattern of routes. */
+export interface RoutePattern {
+  readonly method: string | readonly string[]
+  readonly url: string
+}
+
 /**
  * Returns every route, by parsing `printRoutes`, the only public API that shows routes with their hooks. Comparing URLs
  * instead would report `GET /prefix/`, for which Fastify runs no `onRoute`, as unseen.
@@ -24,11 +30,43 @@ export interface PrintedRoute {
  * `commonPrefix: false`, which omits the part before a wildcard, so that `/a/*` and `/b/*` are both printed as `*`.
  *
  * `printRoutes` omits two kinds of routes: those below a segment `__proto__`, and a literal `::name` next to a
- * parameter
- * `:name`.
+ * parameter `:name`.
  */
 export function printedRoutes (app: FastifyInstance): readonly PrintedRoute[] {
-  const includeMeta = ['preHandler', 'onError']
+  return printRoutes(app, ['preHandler', 'onError'])
+}
+
+/** Returns true if an application has routes. */
+export function hasRoutes (app: FastifyInstance): boolean {
+  return printRoutes(app).length > 0
+}
+
+/**
+ * Returns true if the router serves no other routes than these, by their methods and patterns. Costs a fraction of
+ * printing the hooks, which the router then keeps as text for each route.
+ */
+export function servesOnly (app: FastifyInstance, routes: readonly RoutePattern[]): boolean {
+  const counts = new Map<string, number>()
+  for (const { method, url } of routes) {
+    for (const each of [method].flat()) {
+      const pattern = withoutNames(each, url)
+      counts.set(pattern, (counts.get(pattern) ?? 0) + 1)
+    }
+  }
+  return printRoutes(app).every(({ method, url }) => {
+    const pattern = withoutNames(method, url)
+    const count = counts.get(pattern) ?? 0
+    counts.set(pattern, count - 1)
+    return count > 0
+  })
+}
+
+/** Drops the names of parameters, because the router prints `:id|:user` for a parameter with two names. */
+function withoutNames (method: string, url: string): string {
+  return `${method} ${url.replace(/:\w+(?:\|:\w+)*/g, ':')}`
+}
+
+function printRoutes (app: FastifyInstance, includeMeta?: string[]): readonly PrintedRoute[] {
   return app.supportedMethods.flatMap(method => parseRoutes(app.printRoutes({ method, includeMeta })))
 }
 

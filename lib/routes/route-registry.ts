@@ -5,10 +5,10 @@ import { policyToMeet } from '../guard/request-state.js'
 import type { Responder } from '../guard/responder.js'
 import type { Policy } from '../policy/policy.js'
 import { methodsOf, type Policies, type RouteDeclaration } from '../policy/resolve.js'
-import { isPreflight, type RoutePolicy } from '../policy/route-policy.js'
+import { RoutePolicy } from '../policy/route-policy.js'
 import { hasProperty } from '../util/objects.js'
 import { callSite, declaringFile } from './call-site.js'
-import { seenName } from './printed-routes.js'
+import { seenName, type RoutePattern } from './printed-routes.js'
 
 /** A route as `onRoute` received it, kept until the boot is over. */
 interface PendingRoute {
@@ -25,44 +25,60 @@ export interface RouteRegistry {
   add (context: FastifyInstance, options: RouteDeclaration): void
   /**
    * Compares each route as it is now with its declaration as it was parsed.
+   * @returns the patterns under which the router serves the routes.
    * @throws {AuthError} `AUTH_MISCONFIGURED` for a route that another plugin changed.
    */
-  verify (): void
+  verify (): readonly RoutePattern[]
 }
 
 export function createRouteRegistry (key: symbol, policies: Policies, guard: Guard): RouteRegistry {
   const routes: RoutePolicy[] = []
   const seenHook = createSeenHook(key, policies, guard.responder)
   let pending: PendingRoute[] = []
-  const add = (context: FastifyInstance, options: RouteDeclaration): void => {
+  const note = (context: FastifyInstance, options: RouteDeclaration): void => {
     checkAuthPosition(options)
-    const route = toRoutePolicy(context, options, { policies, previous: routes.at(-1) })
+    const resolved = policies.forRoute(context, options, options.url)
+    const previous = routes.at(-1)
+    const file = isHeadOf(options, previous) ? previous.file : declaringFile(add)
+    const route = new RoutePolicy(options, { ...resolved, server: context, file })
     guard.responder.prepare(route.policy)
     const ownGuard = route.preflight ? guard.hook(route.policy) : null
     if (ownGuard !== null) options.preHandler = [options.preHandler ?? []].flat().concat(ownGuard)
-    options.config = Object.assign({}, options.config, { [key]: route })
-    options.onError = [options.onError ?? []].flat().concat(seenHook)
+    const config: object = { ...options.config, [key]: route }
+    options.config = config
+    options.onError = options.onError ? [options.onError].flat().concat(seenHook) : seenHook
     routes.push(route)
     pending.push({ options, route, guard: ownGuard })
   }
+  const add = (context: FastifyInstance, options: RouteDeclaration): void => {
+    try {
+      note(context, options)
+    } catch (error) {
+      throw withCallSite(error)
+    }
+  }
   return {
     routes,
-    add (context, options) { withCallSite(() => { add(context, options) }) },
+    add,
     verify () {
+      const twins: RoutePattern[] = []
       for (const { options, route, guard: ownGuard } of pending) {
-        const resolve = (): Policy => policies.forRoute(route.server, { ...options, url: route.url }).policy
+        const resolve = (): Policy => policies.forRoute(route.server, options, route.url).policy
         verifyRoute(options, route, { key, resolve })
-        const { onError, preHandler } = options
-        if (![onError].flat().includes(seenHook)) {
-          throw lostHook(route, 'onError', 'by which fastify-gatehouse finds it')
-        }
-        if (ownGuard !== null && ![preHandler].flat().includes(ownGuard)) {
+        if (options.url !== route.url) twins.push({ method: route.method, url: options.url })
+        if (!hasHook(options.onError, seenHook)) throw lostHook(route, 'onError', 'by which fastify-gatehouse finds it')
+        if (ownGuard !== null && !hasHook(options.preHandler, ownGuard)) {
           throw lostHook(route, 'preHandler', 'by which fastify-gatehouse guards it')
         }
       }
       pending = []
+      return [...routes, ...twins]
     }
   }
+}
+
+function hasHook (hooks: unknown, hook: unknown): boolean {
+  return hooks === hook || (Array.isArray(hooks) && hooks.includes(hook))
 }
 
 function checkAuthPosition (options: RouteDeclaration): void {
@@ -71,36 +87,9 @@ function checkAuthPosition (options: RouteDeclaration): void {
     '{ config: { auth: … } }.')
 }
 
-interface RoutePolicySources {
-  readonly policies: Policies
-  /** The route that was added last. */
-  readonly previous: RoutePolicy | undefined
-}
-
-function toRoutePolicy (
-  context: FastifyInstance, options: RouteDeclaration, { policies, previous }: RoutePolicySources
-): RoutePolicy {
-  const { policy, from } = policies.forRoute(context, options)
-  const { url, method, prefix, routePath, constraints, schema } = options
-  return Object.freeze({
-    policy,
-    from,
-    preflight: isPreflight(context, options) && policy.access !== 'public',
-    file: fileOf(options, previous),
-    server: context,
-    url,
-    declaredUrl: `${prefix}${routePath}`,
-    method,
-    methods: methodsOf(options),
-    constraints,
-    params: schema?.params
-  })
-}
-
-/** Returns the file that declares a route. Fastify adds the HEAD of a GET right behind it, from the same place. */
-function fileOf ({ method, url }: RouteDeclaration, previous: RoutePolicy | undefined): string | null {
-  const isHeadOfPrevious = method === 'HEAD' && previous?.method === 'GET' && previous.url === url
-  return isHeadOfPrevious ? previous.file : declaringFile()
+/** Returns true for the HEAD that Fastify adds right behind its GET, from the same place. */
+function isHeadOf ({ method, url }: RouteDeclaration, previous: RoutePolicy | undefined): previous is RoutePolicy {
+  return method === 'HEAD' && previous?.method === 'GET' && previous.url === url
 }
 
 function lostHook ({ methods, url }: RoutePolicy, hook: string, purpose: string): AuthError {
@@ -112,14 +101,17 @@ type OnError = Extract<RouteOptions['onError'], (...args: never[]) => unknown>
 
 /**
  * Creates the `onError` hook by which `printRoutes` shows that `onRoute` has seen a route. It runs before any error
- * handler, and completes the response to an error of this plugin that a handler threw.
+ * handler, and completes the response to an error of this plugin that a handler threw. It is a method for the reason
+ * that the hook of `preHandler` is one.
  */
 function createSeenHook (key: symbol, policies: Policies, responder: Responder): OnError {
-  const hook: OnError = (request, reply, error, done) => {
-    if (error instanceof AuthError) responder.complete(reply, error, () => policyToMeet(request, key, policies))
-    done()
+  const hook: Readonly<Record<typeof seenName, OnError>> = {
+    gatehouseSeen (request, reply, error, done) {
+      if (error instanceof AuthError) responder.complete(reply, error, () => policyToMeet(request, key, policies))
+      done()
+    }
   }
-  return Object.defineProperty(hook, 'name', { value: seenName })
+  return hook[seenName]
 }
 
 interface Verification {
@@ -161,11 +153,7 @@ function isServed ({ server, method, url }: RoutePolicy, { constraints }: RouteD
 }
 
 /** Adds the application's file and line to a boot error. */
-function withCallSite (run: () => void): void {
-  try {
-    run()
-  } catch (error) {
-    if (!(error instanceof AuthError) || error.code !== 'AUTH_MISCONFIGURED') throw error
-    throw misconfigured(error.message + callSite())
-  }
+function withCallSite (error: unknown): unknown {
+  const isOurs = error instanceof AuthError && error.code === 'AUTH_MISCONFIGURED'
+  return isOurs ? misconfigured(error.message + callSite()) : error
 }

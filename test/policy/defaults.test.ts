@@ -412,6 +412,38 @@ t.test('shares one frozen policy between equal declarations, for 1,000 routes wi
   }
 })
 
+t.test('shares no policy between declarations that only look alike when they are written down', async t => {
+  let reads = 0
+  const changing = { get roles () { return reads++ === 0 ? 'admin' : 'clerk' } }
+  const inherited: unknown = Object.create({ roles: 'admin' }, { scopes: { value: 'a', enumerable: true } })
+  const bare: unknown = Object.assign(Object.create(null) as object, { roles: 'admin' })
+  const { ask } = await boot(t, (app, ran) => {
+    route(app, ran, '/changing', changing)
+    route(app, ran, '/admin', { roles: 'admin' })
+    route(app, ran, '/clerk', { roles: 'clerk' })
+    route(app, ran, '/bare', bare)
+    route(app, ran, '/one', { roles: { any: ['a,"5 b'] } })
+    route(app, ran, '/two', { roles: { any: ['a', 'b'] } })
+    route(app, ran, '/seconds', { roles: 'admin', maxAge: 60 })
+    for (const [auth, sentence] of [
+      [inherited, /must be a plain object/],
+      [{ roles: { all: ['admin', , 'clerk'] } }, /must contain names/], // eslint-disable-line no-sparse-arrays
+      [{ roles: { all: ['admin', ,] } }, /must contain names/], // eslint-disable-line no-sparse-arrays
+      [{ roles: 'admin', maxAge: '60' }, /maxAge/],
+      [[[[[[[[[['admin']]]]]]]]], /must be a scheme's name/]
+    ] as const) t.throws(() => route(app, ran, '/wrong', auth), sentence)
+  })
+  const statuses = async (url: string): Promise<readonly number[]> => await Promise.all(
+    ['admin', 'clerk', 'a', 'a,"5 b'].map(async role => (await ask(url, as({ roles: [role] }))).status)
+  )
+  t.strictSame(await statuses('/changing'), [403, 200, 403, 403])
+  t.strictSame(await statuses('/admin'), [200, 403, 403, 403])
+  t.strictSame(await statuses('/clerk'), [403, 200, 403, 403])
+  t.strictSame(await statuses('/bare'), [200, 403, 403, 403])
+  t.strictSame(await statuses('/one'), [403, 403, 403, 200])
+  t.strictSame(await statuses('/two'), [403, 403, 200, 403])
+})
+
 t.test('does not share a policy if declarations differ in a function or its position', async t => {
   const never = () => { throw new Error('never') }
   const first = () => 'unobtainable'

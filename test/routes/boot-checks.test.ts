@@ -370,6 +370,55 @@ t.test('finds missed routes despite the router option buildPrettyMeta', async t 
   t.same(await statuses(kept, '/x'), [401, 200])
 })
 
+t.test('finds a missed route that has the method and the pattern of a route that was seen', async t => {
+  const duplicate = (app: FastifyInstance): void => {
+    app.get('/y', counted().handler)
+    t.throws(() => app.post('/x', counted().handler), { code: 'FST_ERR_DUPLICATED_ROUTE' })
+  }
+  const early = bare()
+  early.post('/x', counted().handler)
+  await early.register(gatehouse, schemes())
+  duplicate(early)
+  await stopsTheBoot(t, () => early.ready(), /POST \/x is declared before/)
+  const outside = bare()
+  outside.register(async child => {
+    await child.register(gatehouse, schemes())
+    outside.post('/x', counted().handler)
+    duplicate(child)
+  })
+  await stopsTheBoot(t, () => outside.ready(), /POST \/x is outside/)
+})
+
+t.test('finds a route of a context that is older than the plugin, and no others', async t => {
+  for (const late of [null, '/late', '/x/:other']) {
+    const app = bare()
+    const contexts: FastifyInstance[] = []
+    await app.register(async child => { contexts.push(child) })
+    await app.register(gatehouse, schemes())
+    app.get('/x/:id', counted().handler)
+    app.get('/x/:user/orders', counted().handler)
+    app.route({ method: ['PUT', 'PATCH'], url: '/files/*', handler: counted().handler })
+    app.get('/host', { constraints: { host: 'a.example' } }, counted().handler)
+    app.get('/host', { constraints: { host: 'b.example' } }, counted().handler)
+    app.register(async child => { child.get('/', counted().handler) }, { prefix: '/prefix' })
+    if (late !== null) contexts[0]?.get(late, { constraints: { host: 'c.example' } }, counted().handler)
+    if (late === null) t.same(await statuses(app, '/x/1'), [401, 200])
+    else await stopsTheBoot(t, () => app.ready(), /is declared before fastify-gatehouse was loaded/)
+  }
+})
+
+t.test('does not print the hooks of routes that are all known', async t => {
+  const app = await guarded()
+  const printed = t.capture(app, 'printRoutes', app.printRoutes.bind(app))
+  app.get('/x/:id', counted().handler)
+  app.get('/x/:user/orders', counted().handler)
+  app.register(async child => { child.get('/', counted().handler) }, { prefix: '/prefix' })
+  await app.ready()
+  const calls = printed()
+  t.ok(calls.length > 0)
+  t.strictSame(calls.filter(({ args: [options] }) => options?.includeMeta !== undefined), [])
+})
+
 t.test('starts an application without routes', async t => {
   const app = await guarded()
   await app.ready()
