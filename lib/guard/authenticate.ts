@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Authenticated, AuthFailure, Invalid, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
 import { AuthError, authFailure, internalError } from '../errors.js'
-import { isAuthenticated } from '../kit/outcome.js'
+import { absent, isAuthenticated, isShared } from '../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../kit/principal.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isNo, isObject, isThenable, isValidDate, ownField, property } from '../util/objects.js'
@@ -96,21 +96,19 @@ function tryAlternative (
       const progress = { next: i, identities, missing }
       return answer.then(() => tryAlternative(alternative, state, progress))
     }
-    const step = judge(bound, answer)
-    if (typeof step === 'string') missing = missing === 'foreign' ? missing : step
-    else if (!isIdentity(step)) return step
-    else identities = identities.length === 0 ? [step] : [...identities, step]
+    if (answer.kind === 'authenticated') identities = withIdentity(identities, { bound, outcome: answer })
+    else if (answer.kind === 'absent') missing ??= 'absent'
+    else if (answer.kind === 'foreign') missing = 'foreign'
+    else return refused(bound, answer)
   }
   return missing ?? { identities, failure: null }
 }
 
-function isIdentity (step: Identity | Verdict): step is Identity {
-  return Object.hasOwn(step, 'bound')
+function withIdentity (identities: readonly Identity[], identity: Identity): readonly Identity[] {
+  return identities.length === 0 ? [identity] : [...identities, identity]
 }
 
-function judge (bound: BoundScheme, answer: Answer): Identity | Attempt {
-  if (answer.kind === 'authenticated') return { bound, outcome: answer }
-  if (answer.kind === 'absent' || answer.kind === 'foreign') return answer.kind
+function refused (bound: BoundScheme, answer: Failed): Verdict {
   const failure = failureOf(bound, answer)
   return answer.kind === 'faulty'
     ? { identities: [], failure, cause: answer.cause }
@@ -156,7 +154,7 @@ interface Asked {
  * @throws {AuthError} `AUTH_FAULT` if the scheme throws.
  */
 export async function askScheme (bound: BoundScheme, request: FastifyRequest): Promise<Asked> {
-  const answer = await callScheme(bound, new RequestState(request), () => bound.scheme.authenticate(request))
+  const answer = await callScheme(bound, new RequestState(request))
   if (answer.kind === 'faulty') throw internalError(answer.detail, answer.cause)
   const { kind } = answer
   const isFailure = kind !== 'authenticated' && kind !== 'absent' && kind !== 'foreign'
@@ -168,8 +166,7 @@ function callOnce (bound: BoundScheme, state: RequestState): Answer | Promise<An
   const known = state.answerOf(bound)
   if (known !== undefined && !state.isDue(bound)) return known
   const answer = known === undefined
-    ? testSeam?.outcomeOf(bound, state.request) ??
-      callScheme(bound, state, () => bound.scheme.authenticate(state.request))
+    ? testSeam?.outcomeOf(bound, state.request) ?? callScheme(bound, state)
     : recheck(bound, state, known as Authenticated)
   if (!(answer instanceof Promise)) return state.setAnswer(bound, answer)
   return state.setAnswer(bound, answer.then(settled => state.setAnswer(bound, settled)))
@@ -185,11 +182,12 @@ function rejectExpired (answer: Answer): Answer {
   return { kind: 'invalid', detail: 'the credential expired while the request was being received', expired: true }
 }
 
+/** @param recheck the function of an earlier outcome that checks it again; `null` for the first call. */
 function callScheme (
-  bound: BoundScheme, state: RequestState, run: () => Outcome | Promise<Outcome>
+  bound: BoundScheme, state: RequestState, recheck: Authenticated['recheck'] = null
 ): Answer | Promise<Answer> {
   try {
-    const outcome = run()
+    const outcome = recheck === null ? bound.scheme.authenticate(state.request) : recheck()
     const answer = isThenable(outcome)
       ? Promise.resolve(outcome).then(settled => complete(bound, settled, state))
       : complete(bound, outcome, state)
@@ -209,8 +207,8 @@ const kinds: readonly unknown[] =
   ['authenticated', 'absent', 'foreign', 'invalid', 'unavailable', 'limited', 'cross-site']
 
 function isOutcome (outcome: unknown): outcome is Outcome {
-  return typeof outcome === 'object' && outcome !== null &&
-    (isAuthenticated(outcome) || kinds.includes(property(outcome, 'kind')))
+  return outcome === absent || (typeof outcome === 'object' && outcome !== null &&
+    (isAuthenticated(outcome) || kinds.includes(property(outcome, 'kind'))))
 }
 
 /**
@@ -235,6 +233,7 @@ function complete (bound: BoundScheme, outcome: Outcome, state: RequestState): A
 
 /** Returns true if the outcome is complete and frozen, as those of the schemes of this plugin are. */
 function isComplete (outcome: Authenticated): boolean {
+  if (isShared(outcome)) return true
   const { principal, owner, authenticatedAt, expiresAt } = outcome
   return (isAuthenticated(outcome) || outcomeFields.every(field => Object.hasOwn(outcome, field))) &&
     isCompletePrincipal(principal) && (owner === null || isCompletePrincipal(owner)) &&

@@ -92,14 +92,22 @@ function isAllowed (identity: Identity, query: unknown, permissions: Permissions
 /** Returns the outcome of a credential that came outside of a request's own, with `signal` and `allows`. */
 export function callerOf (identity: Identity, carrier: Carrier, permissions: Permissions): Outcome {
   let signal: AbortSignal | null = null
+  const { outcome } = identity
   return Object.freeze({
-    ...identity.outcome,
+    ...outcome,
+    // a Date can be changed even in a frozen object, and other requests may share the outcome
+    authenticatedAt: copyOf(outcome.authenticatedAt),
+    expiresAt: copyOf(outcome.expiresAt),
     get signal () {
       signal ??= expirySignal([identity], carrier)
       return signal
     },
     allows: (query: unknown) => isAllowed(identity, query, permissions)
   })
+}
+
+function copyOf (instant: Date | null): Date | null {
+  return instant === null ? null : new Date(instant)
 }
 
 /**

@@ -50,15 +50,20 @@ export interface Undo {
 const maxAnswerAge = 100
 
 /** Returns true if a credential has expired. */
-export function isExpired ({ expiresAt }: Authenticated): boolean {
-  return expiresAt !== null && expiresAt.getTime() <= Date.now()
+export function isExpired ({ expiresAt }: Authenticated, now = Date.now()): boolean {
+  return expiresAt !== null && expiresAt.getTime() <= now
+}
+
+/** Returns true for a valid credential that the scheme can check again. */
+function isCheckable (answer: Answer): boolean {
+  return !(answer instanceof Promise) && answer.kind === 'authenticated' && answer.recheck != null
 }
 
 /** A scheme that was called for a request. */
 interface Call {
   readonly bound: BoundScheme
   answer: Answer
-  /** The time of the answer, in milliseconds since 1970. */
+  /** The time of an answer that may be checked again, in milliseconds since 1970; otherwise 0. */
   at: number
   /** The call before this one. */
   readonly previous: Call | null
@@ -104,18 +109,20 @@ export class RequestState {
   isDue (bound: BoundScheme): boolean {
     const call = this.#callOf(bound)
     if (call === null || call.answer instanceof Promise || call.answer.kind !== 'authenticated') return false
-    const age = Date.now() - call.at
-    return isExpired(call.answer) || (call.answer.recheck != null && (age < 0 || age > maxAnswerAge))
+    const now = Date.now()
+    const age = now - call.at
+    return isExpired(call.answer, now) || (isCheckable(call.answer) && (age < 0 || age > maxAnswerAge))
   }
 
   /** Stores the answer of a scheme, and returns it. */
   setAnswer<A extends Answer> (bound: BoundScheme, answer: A): A {
     const call = this.#callOf(bound)
+    const at = isCheckable(answer) ? Date.now() : 0
     if (call === null) {
-      this.#latest = { bound, answer, at: Date.now(), previous: this.#latest }
+      this.#latest = { bound, answer, at, previous: this.#latest }
     } else {
       call.answer = answer
-      call.at = Date.now()
+      call.at = at
     }
     return answer
   }

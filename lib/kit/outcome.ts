@@ -4,7 +4,6 @@ import type {
 } from '../../types/outcome.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import { AuthError } from '../errors.js'
-import { ownField } from '../util/objects.js'
 
 /** The outcome if the request has no credential of the scheme: the guard tries the next scheme. */
 export const absent: Absent = Object.freeze({ kind: 'absent' })
@@ -81,24 +80,58 @@ class Valid implements Authenticated {
   readonly rateLimit: OwnRateLimit | null
   readonly headers: Readonly<Record<string, string>> | null
   readonly #isWhole = true
+  #isShared = false
 
   constructor (principal: Principal, details: AuthenticatedDetails<unknown>) {
     this.principal = principal
-    this.owner = ownField(details, 'owner') ?? null
-    this.delegated = ownField(details, 'delegated') ?? null
-    this.credential = ownField(details, 'credential') ?? null
-    this.ambient = ownField(details, 'ambient') ?? null
-    this.authenticatedAt = ownField(details, 'authenticatedAt') ?? null
-    this.expiresAt = ownField(details, 'expiresAt') ?? null
-    this.onRevoked = ownField(details, 'onRevoked') ?? null
-    this.recheck = ownField(details, 'recheck') ?? null
-    this.rateLimit = ownField(details, 'rateLimit') ?? null
-    this.headers = ownField(details, 'headers') ?? null
+    this.owner = own(details, 'owner', details.owner)
+    this.delegated = own(details, 'delegated', details.delegated)
+    this.credential = own(details, 'credential', details.credential)
+    this.ambient = own(details, 'ambient', details.ambient)
+    this.authenticatedAt = own(details, 'authenticatedAt', details.authenticatedAt)
+    this.expiresAt = own(details, 'expiresAt', details.expiresAt)
+    this.onRevoked = own(details, 'onRevoked', details.onRevoked)
+    this.recheck = own(details, 'recheck', details.recheck)
+    this.rateLimit = own(details, 'rateLimit', details.rateLimit)
+    this.headers = own(details, 'headers', details.headers)
   }
 
   static isWhole (outcome: object): boolean {
     return #isWhole in outcome
   }
+
+  static share (outcome: Valid): void {
+    outcome.#isShared = true
+    Object.freeze(outcome)
+  }
+
+  static isShared (outcome: object): boolean {
+    return #isShared in outcome && outcome.#isShared
+  }
+}
+
+/** Returns the value of a detail, or `null` if it is missing, or inherited from `Object.prototype`. */
+function own<T> (details: object, name: string, value: T | null | undefined): T | null {
+  // whose it is costs more to find out than its value, and most details are missing
+  return value === null || value === undefined || !Object.hasOwn(details, name) ? null : value
+}
+
+/**
+ * Creates a frozen outcome for a valid credential, which all requests with the credential share. Nothing in it may
+ * depend on the request. The guard does not look at it again, so the principal must be complete.
+ * @param principal as `principalFrom` or `principalAtBoot` returns it.
+ */
+export function sharedOutcome<P extends Principal, C = null> (
+  principal: P, details: AuthenticatedDetails<C>
+): Authenticated<P, C> {
+  const outcome = new Valid(principal, details)
+  Valid.share(outcome)
+  return outcome as Authenticated<Principal, unknown> as Authenticated<P, C>
+}
+
+/** Returns true for a result of {@link sharedOutcome}. */
+export function isShared (outcome: object): boolean {
+  return Valid.isShared(outcome)
 }
 
 /** Returns true for a result of {@link authenticated}, which has every field. A copy of one has to be looked at. */

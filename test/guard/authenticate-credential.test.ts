@@ -11,7 +11,7 @@ import gatehouse, {
   type GatehouseOptions, type Scheme, type SchemeFactory
 } from '../../lib/index.js'
 import { timeLimit } from '../fixtures/time-limit.js'
-import { secretOf } from '../fixtures/tokens.js'
+import { secretOf, token as signed } from '../fixtures/tokens.js'
 
 const secret = secretOf()
 const user = jwt({ keys: secret, issuer: 'https://id.example.com', audience: 'api', sign: true })
@@ -47,6 +47,33 @@ function noting (openapi: Scheme['openapi'], sources?: Scheme['sources']) {
 }
 
 t.test('A credential in a message', async t => {
+  await t.test('has instants of its own, which no other request with the credential shares', async t => {
+    const schemes = {
+      seen: jwt({ keys: secret, issuer: 'https://id.example.com', audience: 'api' }),
+      issued: apiKey({ managed: { prefix: 'acme_live' } })
+    }
+    const { app, authenticate } = await application(t, schemes)
+    const expiresAt = new Date(Date.now() + 3_600_000)
+    const { key } = await app.gatehouse.apiKeys.of({ realm: 'web', id: 'ann' }).create({ name: 'ci', expiresAt })
+    const now = Math.floor(Date.now() / 1000)
+    const claims = { iss: 'https://id.example.com', aud: 'api', sub: 'ann', iat: now, auth_time: now, exp: now + 3600 }
+    const token = signed(claims, { alg: 'HS256', key: secret })
+    for (const [scheme, credential] of [['seen', token], ['issued', key]] as const) {
+      // a token is cached at its second sight
+      await authenticate(scheme, credential)
+      await authenticate(scheme, credential)
+      const first = await authenticate(scheme, credential)
+      if (first.kind !== 'authenticated') return t.fail(`${scheme} is ${first.kind}`)
+      first.expiresAt?.setTime(0)
+      first.authenticatedAt?.setTime(0)
+      t.match(await authenticate(scheme, credential), {
+        kind: 'authenticated',
+        expiresAt: scheme === 'issued' ? expiresAt : new Date((now + 3600) * 1000),
+        authenticatedAt: scheme === 'issued' ? null : new Date(now * 1000)
+      })
+    }
+  })
+
   await t.test('of a connection_init opens a WebSocket, which ends when the credential expires', async t => {
     const app = Fastify()
     await app.register(websocket)

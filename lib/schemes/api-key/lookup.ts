@@ -4,7 +4,7 @@ import type { Authenticated, Outcome } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
 import type { Store, StoreChange } from '../../../types/store.js'
 import { publish } from '../../events/events.js'
-import { authenticated, expired, invalid, unavailableOr } from '../../kit/outcome.js'
+import { expired, invalid, sharedOutcome, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { toStoreError } from '../../stores/errors.js'
 import { TtlCache } from '../../util/cache.js'
@@ -105,12 +105,12 @@ export class KeyLookup {
     return known.outcome
   }
 
-  /** Returns the outcome that all requests with a key share. It is frozen. */
+  /** Returns the outcome that all requests with a key share. */
   #complete ({ record }: StoredKey): KnownKey {
     const { id, owner, name, scopes, roles, rateLimit } = record
     const end = endOf(record)
     const principal: Principal = principalFrom({ realm: owner.realm, id: owner.id, scopes, roles }, owner.realm)
-    const outcome = authenticated(principal, {
+    const outcome = sharedOutcome(principal, {
       credential: Object.freeze({ id, name }),
       expiresAt: end === Infinity ? null : new Date(end),
       onRevoked: revoked => this.#watchers.add(id, revoked),
@@ -118,7 +118,7 @@ export class KeyLookup {
       rateLimit: rateLimit === null ? null : Object.freeze({ id, ...rateLimit }),
       headers: deprecationHeaders(record)
     })
-    return { outcome: Object.freeze(outcome), end }
+    return { outcome, end }
   }
 }
 

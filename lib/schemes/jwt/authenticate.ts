@@ -7,7 +7,7 @@ import type { VerificationKey } from '../../jose/jwk.js'
 import { isCompact, parseCompact, parseObject, signatureFault } from '../../jose/jws.js'
 import type { CompactJws, JoseHeader } from '../../jose/jws.js'
 import type { FoundKey } from '../../jose/remote/remote-keys.js'
-import { authenticated, expired, foreign, invalid } from '../../kit/outcome.js'
+import { authenticated, expired, foreign, invalid, sharedOutcome } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { createTokenCache, noCache, Sightings, type CachedToken, type TokenCache } from '../../util/cache.js'
 import { isNo, isThenable } from '../../util/objects.js'
@@ -25,6 +25,8 @@ export interface Verified extends CachedToken {
   readonly credential: JwtCredential
   /** The principal, which is constant without a mapping; `null` with one. */
   readonly principal: Principal | null
+  /** The outcome, if it is the same for all requests with the token. Created at the first of them. */
+  outcome: Answer | null
 }
 
 /** A parsed token with the issuer that it claims. Nothing is verified yet. */
@@ -66,6 +68,8 @@ export class TokenAuthenticator {
   readonly #settings: JwtSettings
   readonly #name: string
   readonly #own: OwnTokens | null
+  /** True if the outcome of a token is the same for all requests: no mapping and no grant has to be looked at. */
+  readonly #isShared: boolean
   readonly #cache: TokenCache<Verified>
   /** Which tokens have come before, so that those that are used once take no room in the cache. */
   readonly #sightings: Sightings
@@ -77,6 +81,7 @@ export class TokenAuthenticator {
     this.#settings = settings
     this.#name = name
     this.#own = own
+    this.#isShared = settings.mapping === null && own === null
     this.#cache = settings.cacheSize === 0 ? noCache : createTokenCache(settings.cacheSize)
     this.#sightings = new Sightings(settings.cacheSize)
   }
@@ -170,7 +175,7 @@ export class TokenAuthenticator {
     const principal = this.#settings.mapping === null ? principalOf(claims, this.#settings.claimNames, realm) : null
     if (typeof principal === 'string') return invalid(principal)
     const credential = Object.freeze({ claims: claims as Claims, header: jws.header })
-    const verified = { token, trust, key, credential, principal }
+    const verified = { token, trust, key, credential, principal, outcome: null }
     const late = clockFault(credential.claims, this.#settings.clock, Date.now() / 1000)
     if (late === null) this.#remember(verified, jws)
     return verified
@@ -185,13 +190,37 @@ export class TokenAuthenticator {
 
   /** Checks what may change between requests: the clock, the grant, and the result of the application's mapping. */
   #judge (verified: Verification, request: FastifyRequest): Answer | Promise<Answer> {
-    if (!isVerified(verified)) return verified
-    const { claims } = verified.credential
-    const late = clockFault(claims, this.#settings.clock, Date.now() / 1000)
-    if (late !== null) return late.expired ? expired(late.detail) : invalid(late.detail)
-    const fault = this.#own?.check(claims) ?? null
+    if (this.#isShared || !isVerified(verified)) return this.#judgeShared(verified)
+    const late = this.#late(verified)
+    if (late !== null) return late
+    const fault = this.#own?.check(verified.credential.claims) ?? null
     if (fault === null) return this.#identify(verified, request)
     return isThenable(fault) ? fault.then(settled => settled ?? this.#identify(verified, request)) : fault
+  }
+
+  /** Judges a token whose outcome is the same for all requests. Only the clock may change it. */
+  #judgeShared (verified: Verification): Answer {
+    if (!isVerified(verified)) return verified
+    return this.#late(verified) ?? (verified.outcome ??= this.#share(verified))
+  }
+
+  #share (verified: Verified): Answer {
+    const judge = (settled: Verification): Answer => this.#judgeShared(settled)
+    return sharedOutcome(verified.principal as Principal, {
+      ...this.#detailsOf(verified),
+      delegated: false,
+      recheck: () => {
+        const again = this.#again(verified)
+        return again instanceof Promise ? again.then(judge) : judge(again)
+      }
+    })
+  }
+
+  /** Returns the outcome of a token that is not valid at this time, or `null`. */
+  #late ({ credential }: Verified): Invalid | null {
+    const late = clockFault(credential.claims, this.#settings.clock, Date.now() / 1000)
+    if (late === null) return null
+    return late.expired ? expired(late.detail) : invalid(late.detail)
   }
 
   #identify (verified: Verified, request: FastifyRequest): Answer | Promise<Answer> {
@@ -217,20 +246,25 @@ export class TokenAuthenticator {
   }
 
   #admit (verified: Verified, { principal, owner, delegated }: Bearer, request: FastifyRequest): Answer {
-    const { credential } = verified
+    return authenticated(principal, {
+      ...this.#detailsOf(verified),
+      owner,
+      delegated,
+      onRevoked: this.#own?.watchOf(verified.credential.claims) ?? null,
+      recheck: () => this.#recheck(verified, request)
+    })
+  }
+
+  #detailsOf ({ credential }: Verified) {
     const { exp, iat = Infinity, auth_time: authTime } = credential.claims
     const { tolerance, maxAge } = this.#settings.clock
     const past = isInstant(authTime) && !isAhead(authTime, tolerance, Date.now() / 1000)
-    return authenticated(principal, {
-      owner,
-      delegated,
+    return {
       credential,
       authenticatedAt: past ? dateOf(authTime) : null,
       // A token that was accepted within the tolerance must not be expired already.
-      expiresAt: dateOf(Math.min(exp, iat + (maxAge ?? Infinity)) + tolerance),
-      onRevoked: this.#own?.watchOf(credential.claims) ?? null,
-      recheck: () => this.#recheck(verified, request)
-    })
+      expiresAt: dateOf(Math.min(exp, iat + (maxAge ?? Infinity)) + tolerance)
+    }
   }
 
   /** Returns the realm of people, or that of the clients that a scheme signs for: the issuer. */
