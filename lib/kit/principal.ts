@@ -1,5 +1,6 @@
 import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import { AuthError, internalError, misconfigured } from '../errors.js'
+import { describeValue } from '../util/describe.js'
 import { deepFrozenCopy, hasProperty, isNo, property } from '../util/objects.js'
 
 const none: readonly string[] = Object.freeze([])
@@ -81,4 +82,11 @@ function names (value: unknown, field: string): readonly string[] {
     throw internalError(`a principal's ${field} must be a list of strings`)
   }
   return Object.freeze(copy)
+}
+
+/** Parses the option `decorate` of a scheme: `true` for the scheme's own name, or another name. */
+export function decorateOption (value: unknown, option: string): true | string {
+  if (value === true || (typeof value === 'string' && /^[A-Za-z][\w-]*$/.test(value))) return value
+  throw misconfigured(`${option} must be true, or the name of a property of request, such as 'user'. Got ` +
+    `${describeValue(value)}.`)
 }

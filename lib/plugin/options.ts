@@ -11,7 +11,7 @@ import { parsePublicPaths, type PublicPath } from '../policy/public-paths.js'
 import { parsePermissions, type Permissions } from '../policy/requirements.js'
 import { describeValue, joinNames } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
-import { functionOf, object, oneOf, optional, pluginOptions, type Parser } from '../util/options.js'
+import { asGiven, functionOf, object, oneOf, optional, pluginOptions, type Parser } from '../util/options.js'
 
 /** The plugin's options, parsed: complete, and trusted from here on. */
 export interface Options {
@@ -35,8 +35,6 @@ export interface Options {
   /** The reasons of the findings of the doctor that are ignored. */
   readonly doctor: Ignored
 }
-
-const asGiven: Parser<unknown> = value => value
 
 const parse = object({
   schemes: optional(parseSchemes, null),
