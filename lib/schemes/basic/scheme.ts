@@ -11,7 +11,7 @@ import { maxPasswordBytes, parseUserPass, type UserPass } from '../../kit/user-p
 import { noteSecret } from '../../secrets/secret-uses.js'
 import { addressOf } from '../../util/client-address.js'
 import { isThenable, property } from '../../util/objects.js'
-import { createVerifiedCache, type VerifiedCache } from './cache.js'
+import { VerifiedCache } from './cache.js'
 import { parseBasicOptions, type BasicOptions, type BasicSettings, type UserSource } from './options.js'
 import { foundVerifier, hashCheck, passwordsFor, parseUsers, type Find, type FoundUser, type Table } from './users.js'
 
@@ -120,7 +120,7 @@ function createVerifier<P extends PrincipalInput> (
   settings: BasicSettings, name: string
 ): MaybePromise<Verifier<PrincipalFrom<P>>> {
   const { source, cacheTtl, path } = settings
-  const cache = cacheTtl === null ? null : createVerifiedCache(cacheTtl)
+  const cache = cacheTtl === null ? null : new VerifiedCache(cacheTtl)
   switch (source.kind) {
     case 'users': return createTableVerifier<P>(parseUsers(source.users, name, path), cache, path)
     case 'verify': return { verify: completeAnswer(source.verify as Verify<P | No>, name), recall: null, realms: [] }

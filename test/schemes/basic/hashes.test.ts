@@ -6,7 +6,7 @@ import t from 'tap'
 import { basic, type BasicOptions } from '../../../lib/index.js'
 import type { FoundUser } from '../../../lib/schemes/basic/scheme.js'
 import { hashPassword, passwords, verifyPassword } from '../../../lib/passwords/index.js'
-import { createVerifiedCache } from '../../../lib/schemes/basic/cache.js'
+import { VerifiedCache } from '../../../lib/schemes/basic/cache.js'
 import { application, contextOf, make } from '../../fixtures/schemes.js'
 
 // The libraries are loaded when a hash is first needed, and then as they are here: with a count.
@@ -179,7 +179,7 @@ t.test('verifies every request without a cache', async t => {
 /** A cache over a clock of the test, and a count of what it verified. */
 function cached (ttl: number, size?: number) {
   const clock = { now: 0, verified: 0 }
-  const cache = createVerifiedCache(ttl, size, () => clock.now)
+  const cache = new VerifiedCache(ttl, size, () => clock.now)
   const check = async (name: string, given = 'right', stored = 'hash', address = '192.0.2.1'): Promise<boolean> =>
     cache.check([name, given, stored, address], async () => {
       clock.verified++
