@@ -4,7 +4,7 @@ import { authFailure, internalError } from '../errors.js'
 import {
   parseReturnedRequirements, type Conditions, type Entry, type Requirements, type RequirementsFunction, type Rule
 } from '../policy/parse.js'
-import { namedScopes, requiresScope, type Policy } from '../policy/policy.js'
+import { hasFunction, namedScopes, requiresScope, type Policy } from '../policy/policy.js'
 import { hasPermission, type Permissions, type Requirement } from '../policy/requirements.js'
 import { describeValue } from '../util/describe.js'
 import { isNo, isThenable } from '../util/objects.js'
@@ -83,15 +83,11 @@ function entryMeetsStatic (entry: Entry, acting: Identity): boolean {
 /** Returns true if one entry is met. Functions are called only if no entry without functions is met, one by one. */
 async function meetsAny (entries: readonly Entry[], caller: Caller): Promise<boolean> {
   const possible = entries.filter(entry => entryMeetsStatic(entry, caller.acting))
-  if (possible.some(isStatic)) return true
+  if (possible.some(entry => !hasFunction(entry))) return true
   for (const entry of possible) {
     if (await meets(entry, caller)) return true
   }
   return false
-}
-
-function isStatic ({ scopes, roles, when }: Entry): boolean {
-  return when === null && typeof scopes !== 'function' && typeof roles !== 'function'
 }
 
 function meetsStatic ({ scopes, roles }: Conditions, acting: Identity): boolean {

@@ -76,7 +76,7 @@ export function resolvePolicy (
     rateLimit,
     requiresScope: rules.some(requiresScope),
     requiredScopes: Object.freeze([...new Set(rules.flatMap(namedScopes))]),
-    late: rateLimit !== null || rules.some(rule => isLate(rule) || (rule.anyOf ?? []).some(isLate)),
+    late: rateLimit !== null || rules.some(rule => hasFunction(rule) || (rule.anyOf ?? []).some(hasFunction)),
     schemes: Object.freeze([...new Set(alternatives.flat())]),
     detached
   }
@@ -111,9 +111,9 @@ export function namedScopes ({ scopes }: Rule): readonly string[] {
   return [...scopes.all, ...scopes.any.slice(0, 1)].map(each => each.name)
 }
 
-/** Returns true for a rule with a function, which must wait for validation. */
-function isLate (rule: Rule | Entry): boolean {
-  return rule.when !== null || typeof rule.scopes === 'function' || typeof rule.roles === 'function'
+/** Returns true for conditions with a function of the application, which must wait for validation. */
+export function hasFunction ({ when, scopes, roles }: Conditions): boolean {
+  return when !== null || typeof scopes === 'function' || typeof roles === 'function'
 }
 
 /** Returns the value of the innermost level that has one. */

@@ -4,7 +4,7 @@ import type { Principal } from '../../types/principal.js'
 import { authenticated } from '../kit/outcome.js'
 import { principalFrom } from '../kit/principal.js'
 import type { Conditions, Entry, Requirements, Rule } from '../policy/parse.js'
-import type { BoundScheme, Policy } from '../policy/policy.js'
+import { hasFunction, type BoundScheme, type Policy } from '../policy/policy.js'
 import { hasPermission, type Requirement } from '../policy/requirements.js'
 import { badCredentials } from './sample-request.js'
 
@@ -134,7 +134,8 @@ function incomplete (
  * None if an `anyOf` has no entry for the scheme that a request does not decide.
  */
 function entryChoices (rules: readonly Rule[], scheme: string): ReadonlyArray<readonly Entry[]> {
-  const lists = rules.flatMap(({ anyOf }) => anyOf === null ? [] : [entriesFor(anyOf, scheme).filter(isStatic)])
+  const lists = rules.flatMap(({ anyOf }) => anyOf === null ? [] : [entriesFor(anyOf, scheme)])
+    .map(entries => entries.filter(entry => !hasFunction(entry)))
   const first = lists.flatMap(([entry]) => entry ?? [])
   if (first.length < lists.length) return []
   const others = lists.flatMap((list, i) => list.slice(1).map(entry => first.with(i, entry)))
@@ -145,16 +146,12 @@ function entriesFor (entries: readonly Entry[], scheme: string): readonly Entry[
   return entries.filter(({ schemes }) => schemes === null || schemes.includes(scheme))
 }
 
-function isStatic ({ scopes, roles, when }: Conditions): boolean {
-  return when === null && typeof scopes !== 'function' && typeof roles !== 'function'
-}
-
 /** Returns the rules that a request decides, in words. Entries beside a static one decide nothing alone. */
 function functionsOf (rules: readonly Rule[], scheme: string): readonly string[] {
   return rules.flatMap(rule => {
     const entries = entriesFor(rule.anyOf ?? [], scheme)
-    const open = entries.some(isStatic) ? [] : entries
-    return [rule, ...open].filter(each => !isStatic(each)).map(({ when, scopes, roles }) => {
+    const open = entries.every(hasFunction) ? entries : []
+    return [rule, ...open].filter(hasFunction).map(({ when, scopes, roles }) => {
       const named = [['when', when], ['scopes', scopes], ['roles', roles]] as const
       const found = named.flatMap(([key, value]) => typeof value === 'function' ? [{ key, name: value.name }] : [])
       return found.map(({ key, name }) => name === key || name === '' ? key : `${key} ${name}`).join(', ')
