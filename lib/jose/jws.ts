@@ -1,6 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { decodeBase64url } from '../util/base64url.js'
-import { parseJson } from '../util/json.js'
+import { decodeBase64url, parseJson } from '../util/encoding.js'
 import { isObject } from '../util/objects.js'
 import type { VerificationKey } from './jwk.js'
 import type { Keyring } from './keyring.js'

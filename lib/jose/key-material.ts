@@ -3,8 +3,8 @@ import type { JsonWebKeyInput, webcrypto } from 'node:crypto'
 import { isCryptoKey } from 'node:util/types'
 import { misconfigured } from '../errors.js'
 import { findKey, layersOf } from '../secrets/disguised-keys.js'
-import { decodeBase64url } from '../util/base64url.js'
 import { joinNames } from '../util/describe.js'
+import { decodeBase64url } from '../util/encoding.js'
 import { isBytes, isObject } from '../util/objects.js'
 
 /** A JSON Web Key (RFC 7517, 4). Members that this plugin does not know are ignored. */

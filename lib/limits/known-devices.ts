@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { createReader } from '../kit/read-credential.js'
 import { deriveKey } from '../secrets/secret-uses.js'
-import { decodeBase64url } from '../util/base64url.js'
+import { decodeBase64url } from '../util/encoding.js'
 
 /**
  * Recognises browsers on which people logged in before, by a sealed cookie that lists accounts. The cookie only chooses

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { createPrivateKey, createPublicKey } from 'node:crypto'
 import type { JsonWebKeyInput, KeyObject } from 'node:crypto'
-import { parseJson } from '../util/json.js'
+import { parseJson } from '../util/encoding.js'
 
 /** The result of {@link findKey}. */
 type FoundKey =

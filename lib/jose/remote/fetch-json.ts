@@ -3,7 +3,7 @@ import { request as requestHttps } from 'node:https'
 import type { LookupFunction } from 'node:net'
 import { isError, misconfigured } from '../../errors.js'
 import { describeValue } from '../../util/describe.js'
-import { parseJson } from '../../util/json.js'
+import { parseJson } from '../../util/encoding.js'
 
 /** Options of {@link fetchJson}. */
 export interface FetchOptions {

@@ -2,7 +2,7 @@ import { createPublicKey, type KeyObject, verify } from 'node:crypto'
 import type { FastifyBaseLogger, FastifyPluginAsync, FastifyRequest } from 'fastify'
 import type { ApiKeyFeature } from '../../../types/api-keys.js'
 import { AuthError } from '../../errors.js'
-import { parseJson } from '../../util/json.js'
+import { parseJson } from '../../util/encoding.js'
 import { property } from '../../util/objects.js'
 import type { PublicKeyOf } from './routes-options.js'
 

@@ -1,8 +1,9 @@
 import { hash } from 'node:crypto'
 import type { Principal } from '../../../types/principal.js'
 import type { ProviderLogin } from '../../../types/sessions.js'
+import { internalError } from '../../errors.js'
 import { principalFrom } from '../../kit/principal.js'
-import { jsonObject } from '../../util/json.js'
+import { jsonObject } from '../../util/encoding.js'
 import { deepFreeze, isPlainObject, ownFields } from '../../util/objects.js'
 
 /** The content of a session cookie. Instants are in milliseconds since 1970. */
@@ -95,4 +96,13 @@ export function unpack (payload: Readonly<Record<string, unknown>>, holdsAuthori
 
 function names (value: unknown): readonly string[] {
   return Array.isArray(value) ? value.filter(name => typeof name === 'string') : []
+}
+
+/**
+ * Returns a deep-frozen copy of the data that an application keeps in a session.
+ * @throws {AuthError} `AUTH_FAULT` as {@link jsonObject} does.
+ */
+export function checkedData (data: unknown): Readonly<Record<string, unknown>> {
+  if (!isPlainObject(data)) throw internalError('the data of a session must be a plain object')
+  return jsonObject(data, 'data')
 }
