@@ -103,7 +103,8 @@ function nameAndCode (error: Error & { readonly code?: unknown }): string {
 }
 
 /** Returns the error for a refusal, without a stack. */
-export function refusal ({ code, detail, scheme }: AuthFailure, headers = noHeaders): AuthError {
+export function refusal (failure: AuthFailure, headers = noHeaders, scheme = failure.scheme): AuthError {
+  const { code, detail } = failure
   return withoutStack(() => new AuthError(code, detail, undefined, { scheme, headers }))
 }
 
@@ -155,6 +156,8 @@ export function internalError (detail: string, cause?: unknown): AuthError {
   return error
 }
 
+const noScopes: readonly string[] = Object.freeze([])
+
 /** Returns a failure. Fields that are left out are empty. */
 export function authFailure (
   code: AuthErrorCode,
@@ -162,6 +165,6 @@ export function authFailure (
   detail: string,
   more: Partial<Pick<AuthFailure, 'scopes' | 'maxAge' | 'retryAfter'>> = {}
 ): AuthFailure {
-  const { scopes = [], maxAge = null, retryAfter = null } = more
+  const { scopes = noScopes, maxAge = null, retryAfter = null } = more
   return { code, scheme, detail, scopes, maxAge, retryAfter }
 }

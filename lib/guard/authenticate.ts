@@ -25,6 +25,10 @@ type Attempt = Verdict | Missing
 
 const anonymous: Verdict = Object.freeze({ identities: [], failure: null })
 
+const nothingSent: Verdict = Object.freeze({
+  identities: [], failure: Object.freeze(authFailure('AUTH_REQUIRED', null, 'no credential was sent'))
+})
+
 /** Marks the position at which to continue with the alternatives of a policy. */
 interface Progress {
   readonly next: number
@@ -69,8 +73,7 @@ function tryFrom (policy: Policy, state: RequestState, { next, foreignSeen }: Pr
 }
 
 function withoutCredential ({ access }: Policy): Verdict {
-  if (access !== 'required') return anonymous
-  return { identities: [], failure: authFailure('AUTH_REQUIRED', null, 'no credential was sent') }
+  return access === 'required' ? nothingSent : anonymous
 }
 
 /** Rejects a credential that is foreign to every scheme: it was sent, so the caller is not anonymous. */

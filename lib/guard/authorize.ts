@@ -29,9 +29,14 @@ export function checkStatic (policy: Policy, acting: Identity): AuthFailure | nu
   }
   const needsScope = isLimitedToScopes(policy, acting)
   if (needsScope && !rules.some(rule => rule.anyOf?.some(requiresScope))) return deniedWithoutScope(acting)
-  const unmet = rules.find(rule => !meetsStatic(rule, acting) ||
-    (rule.anyOf !== null && !openEntries(rule.anyOf, needsScope).some(entry => entryMeetsStatic(entry, acting))))
-  return unmet === undefined ? null : denied(policy, unmet, acting)
+  for (const rule of rules) {
+    if (!meetsStatic(rule, acting)) return denied(policy, rule, acting)
+    const { anyOf } = rule
+    if (anyOf !== null && !openEntries(anyOf, needsScope).some(entry => entryMeetsStatic(entry, acting))) {
+      return denied(policy, rule, acting)
+    }
+  }
+  return null
 }
 
 /**
@@ -121,8 +126,8 @@ export function meetsRequirements (required: Requirements | null, acting: Identi
   if (required === null) return true
   const { all, any, none } = required
   const { principal } = acting.outcome
-  return all.every(each => hasPermission(principal, each)) &&
-    (any.length === 0 || any.some(each => hasPermission(principal, each))) &&
+  for (const each of all) if (!hasPermission(principal, each)) return false
+  return (any.length === 0 || any.some(each => hasPermission(principal, each))) &&
     (none.length === 0 || hasNone(none, acting))
 }
 
@@ -137,10 +142,15 @@ function hasNone (excluded: readonly Requirement[], { bound, outcome }: Identity
   return !excluded.some(each => hasPermission(principal, each) || (owner !== null && hasPermission(owner, each)))
 }
 
-function denied ({ requiredScopes }: Policy, unmet: Rule, { bound, outcome }: Identity): AuthFailure {
+function denied (policy: Policy, unmet: Rule, { bound, outcome }: Identity): AuthFailure {
   const detail = `the principal ${outcome.principal.id} does not meet the rules`
-  const named = namedScopes(unmet)
-  const isListed = named.every(name => requiredScopes.includes(name))
-  const scopes = named.length === 0 ? [] : isListed ? requiredScopes : [...new Set([...requiredScopes, ...named])]
-  return authFailure('AUTH_ACCESS_DENIED', bound.name, detail, { scopes })
+  const scopes = scopesFor(policy, unmet)
+  return authFailure('AUTH_ACCESS_DENIED', bound.name, detail, scopes === null ? {} : { scopes })
+}
+
+/** Returns the scopes that a refusal names, or `null` if the rule requires none. */
+function scopesFor ({ rules, requiredScopes }: Policy, unmet: Rule): readonly string[] | null {
+  if (typeof unmet.scopes === 'function' || !requiresScope(unmet)) return null
+  // the policy requires the scopes of each of its rules, but not those that a function has returned
+  return rules.includes(unmet) ? requiredScopes : [...new Set([...requiredScopes, ...namedScopes(unmet)])]
 }

@@ -17,6 +17,12 @@ type Part = string | BoundScheme
 /** The challenges of one refusal: their text, or parts of which a scheme of the application has to be called. */
 type Prepared = string | readonly Part[]
 
+/** A refusal that every policy has, with its challenges. */
+interface Usual {
+  readonly failure: AuthFailure
+  readonly prepared: Prepared
+}
+
 /**
  * Creates the header `WWW-Authenticate` for the refusals of one policy. The challenges of this plugin's schemes are
  * fixed, and serialised once: at boot, or at the first refusal for a reason of a scheme's own. A scheme of the
@@ -24,12 +30,16 @@ type Prepared = string | readonly Part[]
  */
 export class PolicyChallenges {
   readonly #policy: Policy
-  readonly #prepared = new Map<string, Prepared>()
+  /** By scheme, `null` if no credential was sent, and code: a text of both as the key would have to be written anew. */
+  readonly #usual = new Map<string | null, Map<AuthErrorCode, Usual>>()
+  /** Those for a reason of a scheme's own, or for other scopes than the policy requires. */
+  readonly #others = new Map<string, Prepared>()
 
   constructor (policy: Policy) {
     this.#policy = policy
-    for (const failure of possibleFailures(policy)) {
-      this.#prepared.set(keyOf(failure), prepare(policy, failure))
+    for (const failure of usualFailures(policy)) {
+      const codes = this.#usual.get(failure.scheme) ?? new Map<AuthErrorCode, Usual>()
+      this.#usual.set(failure.scheme, codes.set(failure.code, { failure, prepared: prepare(policy, failure) }))
     }
   }
 
@@ -40,32 +50,40 @@ export class PolicyChallenges {
    * @returns `''` if the response has no challenge.
    */
   header (failure: AuthFailure): string {
-    const key = keyOf(failure)
-    const prepared = this.#prepared.get(key) ?? this.#add(key, prepare(this.#policy, failure))
+    const usual = this.#usual.get(failure.scheme)?.get(failure.code)
+    const prepared = usual !== undefined && isSame(usual.failure, failure) ? usual.prepared : this.#other(failure)
     if (typeof prepared === 'string') return prepared
     const texts = prepared.flatMap(part => typeof part === 'string' ? part : textsOf(this.#policy, part, failure))
     return join(texts.length > 0 ? texts : impliedTexts(this.#policy, failure))
   }
 
-  /** Caches the challenges for a reason that a scheme gave. */
-  #add (key: string, prepared: Prepared): Prepared {
-    if (this.#prepared.size < maxPrepared) this.#prepared.set(key, prepared)
+  #other (failure: AuthFailure): Prepared {
+    const key = keyOf(failure)
+    const known = this.#others.get(key)
+    if (known !== undefined) return known
+    const prepared = prepare(this.#policy, failure)
+    if (this.#others.size < maxOthers) this.#others.set(key, prepared)
     return prepared
   }
 }
 
-/** Cached refusals of one policy. Beyond that, challenges are serialised for each refusal. */
-const maxPrepared = 1_000
+/** Returns true if two failures of one scheme and code have the same challenge. */
+function isSame (a: AuthFailure, b: AuthFailure): boolean {
+  return a.reason === b.reason && a.maxAge === b.maxAge &&
+    (a.scopes === b.scopes || (a.scopes.length === 0 && b.scopes.length === 0))
+}
 
-/** Yields every refusal of a policy that has a challenge. */
-function * possibleFailures (policy: Policy): Iterable<AuthFailure> {
+/** Cached refusals of one policy beside the usual ones. Beyond that, challenges are serialised for each refusal. */
+const maxOthers = 1_000
+
+/** Yields the refusals of a policy that has a challenge, but for reasons of a scheme's own. */
+function * usualFailures (policy: Policy): Iterable<AuthFailure> {
   const { schemes, maxAge } = policy
   yield authFailure('AUTH_REQUIRED', null, '')
   for (const { name } of schemes) {
     yield authFailure('AUTH_INVALID_CREDENTIALS', name, '')
     yield authFailure('AUTH_TOKEN_EXPIRED', name, '')
     if (maxAge !== null) yield authFailure('AUTH_STEP_UP_REQUIRED', name, '', { maxAge })
-    yield authFailure('AUTH_ACCESS_DENIED', name, '')
     yield authFailure('AUTH_ACCESS_DENIED', name, '', { scopes: policy.requiredScopes })
   }
 }

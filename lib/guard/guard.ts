@@ -282,7 +282,8 @@ function carrierOf ({ request: { raw }, raw: response }: FastifyReply): Carrier 
  * been revoked since.
  */
 function isDue ({ identities }: Pass, state: RequestState): boolean {
-  return identities.some(({ bound }) => state.isDue(bound))
+  for (const { bound } of identities) if (state.isDue(bound)) return true
+  return false
 }
 
 function hasOwnLimit (identities: readonly Identity[]): boolean {

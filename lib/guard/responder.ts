@@ -54,8 +54,7 @@ export class Responder {
       return this.sendInternalError(reply, internalError('a scheme threw in refuse() or challenge()', cause))
     }
     if (retryAfter !== null) reply.header('retry-after', Math.ceil(retryAfter))
-    const named = scheme === null ? { ...failure, scheme: onlyScheme(policy) } : failure
-    return this.#send(reply, refusal(named, headersOf(reply)))
+    return this.#send(reply, refusal(failure, headersOf(reply), scheme ?? onlyScheme(policy)))
   }
 
   /** Ends a request with a 500 without details. The reason and the cause are in the log. */
@@ -127,8 +126,7 @@ export class Responder {
 
 /** Returns the scheme whose credential is missing, where the policy has only one. */
 function onlyScheme ({ schemes }: Policy): string | null {
-  const [only] = schemes
-  return only !== undefined && schemes.length === 1 ? only.name : null
+  return schemes.length === 1 ? schemes[0]?.name ?? null : null
 }
 
 /** Headers for error handlers that write their own response; `Connection` is left to the server. */
@@ -203,10 +201,10 @@ function hasUnreadBody ({ raw }: FastifyRequest): boolean {
  * credential was sent, otherwise the scheme that refused it.
  */
 function isAnsweredByScheme (reply: FastifyReply, policy: Policy, failure: AuthFailure): boolean {
+  if (!policy.schemes.some(({ scheme }) => scheme.refuse !== undefined)) return false
   const { request } = reply
   const mayAnswer = ({ name, scheme }: BoundScheme): boolean =>
     scheme.refuse !== undefined && (failure.scheme === null || name === failure.scheme)
-  if (!policy.schemes.some(mayAnswer)) return false
   const candidates = policy.schemes.filter(mayAnswer)
   const watch = watchSend(reply)
   try {

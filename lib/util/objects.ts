@@ -42,7 +42,9 @@ export function isValidDate (value: unknown): value is Date {
  * otherwise give every object that property.
  */
 export function property (object: object, key: string): unknown {
-  return hasProperty(object, key) ? (object as Fields)[key] : undefined
+  // most properties that are asked for are missing, which is found out fastest by reading them
+  const value = (object as Fields)[key]
+  return value !== undefined && hasProperty(object, key) ? value : undefined
 }
 
 /** Returns true if a property is the object's own or comes from its class. */
@@ -64,7 +66,8 @@ export function ownFields (object: object): Fields {
 
 /** Reads an own field of a plain object, such as a header of a request. */
 export function ownField<T extends object, K extends keyof T> (object: T, key: K): T[K] | undefined {
-  return Object.hasOwn(object, key) ? object[key] : undefined
+  const value = object[key]
+  return value === undefined || Object.hasOwn(object, key) ? value : undefined
 }
 
 function prototypeOf (object: object): object | null {
