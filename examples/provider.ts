@@ -5,7 +5,8 @@ import Provider from 'oidc-provider'
  * npm start. Any password is right: log in as ada, ben or cleo.
  */
 
-const issuer = 'http://localhost:4100'
+const port = Number(process.env['PROVIDER_PORT'] ?? 4100)
+const issuer = `http://localhost:${port}`
 const application = process.env['PUBLIC_URL'] ?? 'http://localhost:3000'
 
 const provider = new Provider(issuer, {
@@ -17,6 +18,6 @@ const provider = new Provider(issuer, {
   }]
 })
 
-provider.listen(4100, 'localhost', () => {
+provider.listen(port, 'localhost', () => {
   process.stdout.write(`An OpenID provider listens. Start the application with LOGIN_ISSUER=${issuer}\n`)
 })

@@ -147,7 +147,10 @@ export interface AuthFailure {
    * `any`. For a 401 those of the route; for a 403 empty unless missing scopes were the reason.
    */
   readonly scopes: readonly string[]
-  /** The maximum age of the authentication in seconds, for a step-up (RFC 9470). */
+  /**
+   * The maximum age of the authentication in seconds, for a step-up (RFC 9470). `Scheme.refuse` gets that of the route
+   * for every 401, because a first login has to fulfil it too.
+   */
   readonly maxAge: number | null
   /** The value of `Retry-After`, in seconds. */
   readonly retryAfter: number | null

@@ -1,4 +1,8 @@
+import { once } from 'node:events'
 import t from 'tap'
+import { freePort, openPage, withoutBrowser } from '../fixtures/browser.js'
+import { bundle, spawnNode } from '../fixtures/programs.js'
+import { size } from '../fixtures/size.js'
 import { openIdProvider } from '../oidc/provider.js'
 import { Browser } from '../oidc/app.js'
 import { quiet } from './app.js'
@@ -32,4 +36,41 @@ t.test('people log in with the provider of LOGIN_ISSUER, and log out there too',
 t.test('without it, the login page has the form alone', async t => {
   const { app } = await quiet()
   t.notMatch((await app.inject('/login')).body, '/login/provider')
+})
+
+/** A second browser flow is for the soak tests. */
+const isSoak = size({ test: false, short: true, full: true })
+
+t.test('in a browser, with npm run provider', { skip: isSoak ? withoutBrowser() : 'a soak test' }, async t => {
+  const [port, providerPort] = [await freePort(), await freePort()]
+  const [at, issuer] = [`http://localhost:${port}`, `http://localhost:${providerPort}`]
+  const provider = spawnNode([bundle('examples/provider.ts')], {
+    env: { PATH: process.env['PATH'], PROVIDER_PORT: String(providerPort), PUBLIC_URL: at },
+    stdio: ['ignore', 'pipe', 'ignore']
+  })
+  t.teardown(() => { provider.kill('SIGKILL') })
+  await once(provider.stdout as NodeJS.EventEmitter, 'data')
+  const { app } = await quiet({ PORT: String(port), LOGIN_ISSUER: issuer })
+  await app.listen({ port, host: 'localhost' })
+  const page = await openPage(t)
+
+  await page.goto(`${at}/keys`)
+  await page.getByRole('link', { name: /^Log in with/ }).click()
+  await page.waitForURL(`${issuer}/interaction/**`)
+  await page.getByPlaceholder('Enter any login').fill('ada')
+  await page.getByPlaceholder('and password').fill('any')
+  await page.getByRole('button', { name: 'Sign-in' }).click()
+  await page.getByRole('button', { name: 'Continue' }).click()
+  await page.waitForURL(`${at}/keys`)
+  t.equal(await page.getByRole('heading', { level: 1 }).textContent(), 'API keys', 'back at the requested page')
+  t.match(await page.locator('.account').textContent(), 'Ada Moreau')
+  const session = (await page.context().cookies(at)).find(({ name }) => name === '__Host-web')
+  t.match(session, { secure: true, httpOnly: true, sameSite: 'Lax' })
+
+  await page.getByRole('button', { name: 'Log out' }).click()
+  await page.waitForURL(`${issuer}/session/end**`)
+  await page.getByRole('button', { name: /^Yes/ }).click()
+  await page.waitForURL(`${at}/`)
+  await page.goto(`${at}/keys`)
+  t.match(page.url(), `${at}/login?returnTo=`, 'logged out here and there')
 })

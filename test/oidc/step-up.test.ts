@@ -37,6 +37,16 @@ t.test('sends the maximum age of the route, and nothing in other logins', async 
   t.equal((await begin(browser)).params.has('max_age'), false)
 })
 
+t.test('a first login for such a route is recent enough at once', async t => {
+  const { issuer } = await openIdProvider(t)
+  const browser = new Browser(await loginApp(t, [optionsFor(issuer)]))
+  const { location } = await browser.send('/danger')
+  t.equal((await begin(browser, location ?? '')).params.get('max_age'), '300')
+  const page = await browser.visit('/danger')
+  t.match(page, { status: 200, url: `${origin}/danger`, body: 'done' })
+  t.not(JSON.parse((await browser.visit('/me')).body).authenticatedAt, null)
+})
+
 t.test('a login that is older than a route allows is 403, so that nothing loops', async t => {
   for (const [authTime, status] of [
     [undefined, 403], [0, 403], [seconds(301), 403], [seconds(3_600), 403], [seconds(200), 303], [seconds(-600), 303]
