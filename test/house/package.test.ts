@@ -29,10 +29,37 @@ t.test('the tarball contains only the library, its types and its licence', async
   )
   t.same(
     files.filter(
-      name => !/^(?:dist\/(?:lib|types)\/.*\.(?:js|d\.ts)|docs\/.*\.md|LICENSE|README\.md|package\.json)$/.test(name)
+      name => !/^(?:dist\/(?:lib|types)\/.*\.(?:js|js\.map|d\.ts)|docs\/.*\.md|LICENSE|README\.md|package\.json)$/.test(name)
     ),
     []
   )
+})
+
+/** The files of the library that a file imports, itself among them. */
+function importedBy (file: string, files = new Set<string>()): ReadonlySet<string> {
+  if (files.has(file)) return files
+  files.add(file)
+  const code = readFileSync(file, 'utf8')
+  for (const [, path = ''] of code.matchAll(/^(?:import|\} from) ?(?:.* from )?"(\.{1,2}\/[^"]+)";$/gm)) {
+    importedBy(join(file, '..', path), files)
+  }
+  return files
+}
+
+t.test('an import loads a few files, and each module is in one file, which maps to its source', async t => {
+  const folder = join(installed, 'dist')
+  const { size } = importedBy(join(folder, 'lib/index.js'))
+  t.ok(size > 1 && size <= 25, String(size))
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter(name => name.endsWith('.js'))
+  const modules = files.flatMap(name => {
+    const map = JSON.parse(readFileSync(join(folder, `${name}.map`), 'utf8')) as {
+      readonly sources: readonly string[], readonly sourcesContent: readonly string[]
+    }
+    t.equal(map.sourcesContent.length, map.sources.length, name)
+    return map.sources.map(source => join(folder, name, '..', source))
+  })
+  t.ok(modules.length > 100)
+  t.strictSame(modules.filter((each, i) => modules.indexOf(each) !== i), [])
 })
 
 t.test('publint and attw find no problem in the tarball', async t => {
