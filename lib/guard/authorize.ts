@@ -48,7 +48,9 @@ export async function checkFunctions (policy: Policy, caller: Caller): Promise<A
   const needsScope = isLimitedToScopes(policy, caller.acting)
   for (const rule of policy.rules) {
     const settled = settleScopes(rule, caller)
-    if (!await meets(settled, caller)) return denied(policy, settled, caller.acting)
+    const met = meets(settled, caller)
+    // a promise is awaited only if a function has returned one
+    if (!(typeof met === 'boolean' ? met : await met)) return denied(policy, settled, caller.acting)
     if (rule.anyOf === null) continue
     if (!await meetsAny(openEntries(rule.anyOf, needsScope), caller)) return denied(policy, rule, caller.acting)
   }
@@ -100,7 +102,7 @@ function meetsStatic ({ scopes, roles }: Conditions, acting: Identity): boolean 
     meetsRequirements(typeof roles === 'function' ? null : roles, acting)
 }
 
-async function meets (conditions: Conditions, caller: Caller): Promise<boolean> {
+function meets (conditions: Conditions, caller: Caller): boolean | Promise<boolean> {
   const { acting, request } = caller
   for (const kind of ['scopes', 'roles'] as const) {
     const required = conditions[kind]
@@ -108,7 +110,11 @@ async function meets (conditions: Conditions, caller: Caller): Promise<boolean> 
     if (!meetsRequirements(returned, acting)) return false
   }
   if (conditions.when === null) return true
-  const answer: unknown = await conditions.when(acting.outcome.principal, request)
+  const answer: unknown = conditions.when(acting.outcome.principal, request)
+  return isThenable(answer) ? Promise.resolve(answer).then(judgeWhen) : judgeWhen(answer)
+}
+
+function judgeWhen (answer: unknown): boolean {
   if (isNo(answer)) return false
   if (answer === true) return true
   throw internalError(`a when function must return true or false. Got ${describeValue(answer)}.`)

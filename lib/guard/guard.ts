@@ -166,19 +166,30 @@ export class Guard {
   }
 
   async #checkLate (pass: Pass, acting: Identity, reply: FastifyReply): Promise<Ended | null> {
-    const { policy } = pass
-    const caller = { acting, request: reply.request, permissions: this.permissions }
-    const refused = await catchErrors(async () =>
-      await this.#checkLimit(pass, acting, reply) ?? await checkFunctions(policy, caller))
-    if (refused === null || 'error' in refused) return refused
-    return refused instanceof AuthError
-      ? this.responder.sendInternalError(reply, refused)
-      : this.responder.refuse(reply, policy, refused)
+    const { policy, identities } = pass
+    const isLimited = policy.rateLimit !== null || hasOwnLimit(identities)
+    let refused: AuthFailure | null
+    try {
+      refused = isLimited ? await this.#checkLimit(pass, acting, reply) : null
+      if (refused === null && policy.rules.length > 0) {
+        refused = await checkFunctions(policy, { acting, request: reply.request, permissions: this.permissions })
+      }
+    } catch (error) {
+      return this.#endWith(error, reply)
+    }
+    return refused === null ? null : this.responder.refuse(reply, policy, refused)
+  }
+
+  /** Ends a request for which a function of the application threw: with a fault, or an error for the error handler. */
+  #endWith (error: unknown, reply: FastifyReply): Ended {
+    if (error instanceof AuthError && error.code === 'AUTH_FAULT') return this.responder.sendInternalError(reply, error)
+    // Fastify ignores a falsy error of a hook
+    if (error) return { error }
+    return this.responder.sendInternalError(reply, internalError('a function of the route threw a falsy value'))
   }
 
   /** Counts the request. Errors of a function that chooses the plan are thrown. */
   async #checkLimit ({ policy, identities }: Pass, acting: Identity, reply: FastifyReply): Promise<AuthFailure | null> {
-    if (policy.rateLimit === null && !hasOwnLimit(identities)) return null
     const { bound: { name: scheme }, outcome: { principal } } = acting
     const limit = policy.rateLimit === null ? null : rateLimitFor(principal, policy.rateLimit)
     try {
@@ -191,19 +202,6 @@ export class Guard {
       reply.request.log.error({ err: redactError(cause) }, 'the rate limit could not be counted')
       return authFailure('AUTH_UNAVAILABLE', scheme, 'the rate limit could not be counted', { retryAfter: 5 })
     }
-  }
-}
-
-/** Runs functions of the application. Returns what they throw: a fault, or an error for the error handler. */
-async function catchErrors (
-  run: () => Promise<AuthFailure | null>
-): Promise<AuthFailure | AuthError | { readonly error: unknown } | null> {
-  try {
-    return await run()
-  } catch (error) {
-    if (error instanceof AuthError && error.code === 'AUTH_FAULT') return error
-    // Fastify ignores a falsy error of a hook
-    return error ? { error } : internalError('a function of the route threw a falsy value')
   }
 }
 
