@@ -74,10 +74,11 @@ export function createRequestLimiter (app: FastifyInstance, redis: object | null
  */
 async function createCounter (app: FastifyInstance, redis: object | null): Promise<CountRequest> {
   const create = await createLimiterFactory(app, redis)
-  const counter = new RequestCounter(() => {
+  const counter = new RequestCounter(window => {
     const check = create({
-      max: request => countedOf(request).max,
-      timeWindow: request => countedOf(request).window * 1000,
+      // each function would be awaited, for each request
+      max: window === null ? request => countedOf(request).max : window.max,
+      timeWindow: window === null ? request => countedOf(request).window * 1000 : Math.round(window.window * 1000),
       keyGenerator: request => countedOf(request).name,
       cache: maxPrincipals
     })
@@ -86,58 +87,69 @@ async function createCounter (app: FastifyInstance, redis: object | null): Promi
   return (reply, limit, identities) => counter.count(reply, limit, identities)
 }
 
+/** A window of a limit that routes have. */
+interface CountedWindow extends RateLimitWindow {
+  /** The name of the policy in the headers. */
+  readonly label: string
+  /** The item of the header `RateLimit-Policy`. */
+  readonly policy: string
+  readonly check: Check
+}
+
 class RequestCounter {
-  readonly #createCheck: () => Check
-  readonly #checks = new WeakMap<RateLimitWindow, Check>()
+  readonly #createCheck: (window: RateLimitWindow | null) => Check
+  readonly #windows = new WeakMap<RateLimit, readonly CountedWindow[]>()
   /** The check of limits that credentials have. */
   readonly #ownCheck: Check
 
-  constructor (createCheck: () => Check) {
+  /** @param createCheck creates the check of one window, or for `null` one of any window. */
+  constructor (createCheck: (window: RateLimitWindow | null) => Check) {
     this.#createCheck = createCheck
-    this.#ownCheck = createCheck()
+    this.#ownCheck = createCheck(null)
   }
 
-  /** Counts a request, and writes the headers of its limits. Returns the seconds to wait; `null` if it may go on. */
+  /**
+   * Counts a request, from the shortest window on, and writes the headers of its limits. A request that one window of
+   * the route refuses does not use up the longer ones.
+   * @returns the seconds to wait; `null` if it may go on.
+   */
   async count (...[reply, limit, identities]: Parameters<CountRequest>): Promise<number | null> {
     const [acting] = identities
     const { request } = reply
-    const results = limit === null || acting === undefined ? [] : [...await this.#countRoute(request, limit, acting)]
+    const results: LimitResult[] = []
+    let wait: number | null = null
+    if (limit !== null && acting !== undefined) {
+      for (const window of this.#windowsOf(limit)) {
+        const count: Count | null = wait === null
+          ? await countOnce(request, window.check, counted(nameOf(request, window, acting), window))
+          : null
+        results.push({ label: window.label, policy: window.policy, count })
+        wait = waitOf(count, wait)
+      }
+    }
     for (const { bound, outcome } of identities) {
       if (outcome.rateLimit == null) continue
       const rule = parseOwnRule(outcome.rateLimit)
       const name = JSON.stringify([bound.name, outcome.rateLimit.id])
-      results.push({ ...rule, name: bound.name, count: await countOnce(request, this.#ownCheck, counted(name, rule)) })
+      const count = await countOnce(request, this.#ownCheck, counted(name, rule))
+      results.push({ label: bound.name, policy: policyOf(bound.name, rule), count })
+      wait = waitOf(count, wait)
     }
     writeHeaders(reply, results)
-    const waits = results.flatMap(({ count }) => count?.isExceeded === true ? [count.ttlInSeconds] : [])
-    return waits.length === 0 ? null : Math.max(1, ...waits)
+    return wait
   }
 
-  /** Counts from the shortest window on. A request that one window refuses does not use up the longer ones. */
-  async #countRoute (
-    request: FastifyRequest, { windows }: RateLimit, acting: Identity
-  ): Promise<readonly LimitResult[]> {
-    const results: LimitResult[] = []
-    let isExceeded = false
-    for (const window of windows) {
-      const count: Count | null = isExceeded ? null : await this.#countWindow(request, window, acting)
-      isExceeded ||= count?.isExceeded === true
-      results.push({ ...window, name: windows.length === 1 ? 'default' : `default-${window.window}`, count })
-    }
-    return results
-  }
-
-  #countWindow (
-    request: FastifyRequest, window: RateLimitWindow, { outcome: { principal } }: Identity
-  ): Promise<Count> {
-    let check = this.#checks.get(window)
-    if (check === undefined) this.#checks.set(window, check = this.#createCheck())
-    const { realm, id } = principal
-    const name = `${JSON.stringify([realm, id]).slice(0, -1)},${nameOf(request, window)}`
-    return countOnce(request, check, counted(name, window))
+  #windowsOf (limit: RateLimit): readonly CountedWindow[] {
+    const known = this.#windows.get(limit)
+    if (known !== undefined) return known
+    const created = limit.windows.map(window => {
+      const label = limit.windows.length === 1 ? 'default' : `default-${window.window}`
+      return { ...window, label, policy: policyOf(label, window), check: this.#createCheck(window) }
+    })
+    this.#windows.set(limit, created)
+    return created
   }
 }
-
 const ownRules = new WeakMap<OwnRateLimit, RateLimitWindow>()
 
 /** Parses the limit of a credential, once per object: a scheme that caches keys returns the same one every time. */
@@ -149,14 +161,25 @@ function parseOwnRule (limit: OwnRateLimit): RateLimitWindow {
   return rule
 }
 
-const counts = createPrivateSlot<FastifyRequest, Map<string, Promise<Count>>>()
+/** Returns the longest wait in seconds, of at least one, or `null` if nothing is exceeded. */
+function waitOf (count: Count | null, before: number | null): number | null {
+  return count?.isExceeded === true ? Math.max(1, before ?? 0, count.ttlInSeconds) : before
+}
+
+interface NamedCount {
+  readonly name: string
+  readonly count: Promise<Count>
+}
+
+const counts = createPrivateSlot<FastifyRequest, readonly NamedCount[]>()
 
 /** Counts a request once per name, also when several guards have the same limit: the route's and a hook's. */
 function countOnce (request: FastifyRequest, check: Check, counted: CountedRequest): Promise<Count> {
-  const known = counts.get(request) ?? new Map<string, Promise<Count>>()
-  if (counts.get(request) === undefined) counts.set(request, known)
-  const count = known.get(counted.name) ?? check(counted)
-  known.set(counted.name, count)
+  const before = counts.get(request) ?? []
+  const known = before.find(({ name }) => name === counted.name)
+  if (known !== undefined) return known.count
+  const count = check(counted)
+  counts.set(request, [...before, { name: counted.name, count }])
   return count
 }
 
@@ -166,20 +189,29 @@ export function withDefaultRateLimit (declaration: Declaration, rule: DeclaredRa
   return Object.freeze({ ...declaration, rateLimit: rule })
 }
 
-interface LimitResult extends RateLimitWindow {
-  /** The name of the policy in the headers. */
-  readonly name: string
+interface LimitResult extends Pick<CountedWindow, 'label' | 'policy'> {
   /** `null` if the request was not counted, because a shorter window had refused it. */
   readonly count: Count | null
 }
 
 /** Writes the headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10). */
 function writeHeaders (reply: FastifyReply, results: readonly LimitResult[]): void {
-  const policies = results.map(({ name, max, window }) => `"${name}";q=${max};w=${Math.ceil(window)}`)
-  const limits = results.flatMap(({ name, count }) =>
-    count === null ? [] : [`"${name}";r=${count.remaining};t=${count.ttlInSeconds}`])
-  reply.header('ratelimit-policy', policies.join(', '))
-  reply.header('ratelimit', limits.join(', '))
+  let policies = ''
+  let limits = ''
+  for (const { label, policy, count } of results) {
+    policies = append(policies, policy)
+    if (count !== null) limits = append(limits, `"${label}";r=${count.remaining};t=${count.ttlInSeconds}`)
+  }
+  reply.header('ratelimit-policy', policies)
+  reply.header('ratelimit', limits)
+}
+
+function append (list: string, item: string): string {
+  return list === '' ? item : `${list}, ${item}`
+}
+
+function policyOf (label: string, { max, window }: RateLimitWindow): string {
+  return `"${label}";q=${max};w=${Math.ceil(window)}`
 }
 
 const noOptions: CountedRequest['routeOptions'] = Object.freeze({ config: Object.freeze({}) })
@@ -215,11 +247,18 @@ async function withTimeout (count: Promise<Count>): Promise<Count> {
 /** The part of a counter's name that belongs to the route, by its config and the window. */
 const routeNames = new WeakMap<object, Map<RateLimitWindow, string>>()
 
+/** Returns the name of the counter of a principal on a route. */
+function nameOf (
+  request: FastifyRequest, window: RateLimitWindow, { outcome: { principal: { realm, id } } }: Identity
+): string {
+  return `${JSON.stringify([realm, id]).slice(0, -1)},${routeName(request, window)}`
+}
+
 /**
  * Returns the part of a counter's name that names the route and the window. A GET shares its count with the HEAD that
  * Fastify adds.
  */
-function nameOf (request: FastifyRequest, window: RateLimitWindow): string {
+function routeName (request: FastifyRequest, window: RateLimitWindow): string {
   const { config, method, url } = request.routeOptions
   const names = routeNames.get(config) ?? new Map<RateLimitWindow, string>()
   const known = names.get(window)
