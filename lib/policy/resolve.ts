@@ -1,6 +1,6 @@
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { misconfigured } from '../errors.js'
-import { deepFrozenCopy, hasProperty } from '../util/objects.js'
+import { deepFrozenCopy, getOrCreate, hasProperty } from '../util/objects.js'
 import { createDeclaredKeys } from './declared-key.js'
 import type { Defaults, Level } from './defaults.js'
 import { parseDeclaration, type Declaration } from './parse.js'
@@ -136,16 +136,6 @@ function createLevelCaches (): (levels: readonly Level[]) => LevelCache {
   const idOf = (level: Level): number => getOrCreate(ids, level, () => ids.size)
   const create = (): LevelCache => ({ declared: new Map(), parsed: new Map() })
   return levels => getOrCreate(caches, levels, () => getOrCreate(shared, levels.map(idOf).join(), create))
-}
-
-interface MapOf<K, V> { get (key: K): V | undefined, set (key: K, value: V): unknown }
-
-function getOrCreate<K, V> (map: MapOf<K, V>, key: K, create: () => V): V {
-  const known = map.get(key)
-  if (known !== undefined) return known
-  const created = create()
-  map.set(key, created)
-  return created
 }
 
 /** Returns `config.auth` of a route, in a tuple, because `undefined` is not the same as a missing key. */

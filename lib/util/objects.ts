@@ -159,3 +159,14 @@ export function createPrivateSlot<K extends object, V> (): PrivateSlot<K, V> {
     }
   }
 }
+
+interface MapOf<K, V> { get (key: K): V | undefined, set (key: K, value: V): unknown }
+
+/** Returns the value of a key, which is created and stored if there is none. */
+export function getOrCreate<K, V> (map: MapOf<K, V>, key: K, create: () => V): V {
+  const known = map.get(key)
+  if (known !== undefined) return known
+  const created = create()
+  map.set(key, created)
+  return created
+}

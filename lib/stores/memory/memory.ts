@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Store, StoreChange, StoreCount, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
-import { deepFreeze } from '../../util/objects.js'
+import { deepFreeze, getOrCreate } from '../../util/objects.js'
 import { object, optional, wholeNumber } from '../../util/options.js'
 import { withBacking } from '../backing.js'
 import { createOperations, StoreUnavailable } from '../errors.js'
@@ -89,14 +89,6 @@ function createMemory (options: MemoryStoreOptions): Memory {
       return () => { set.delete(own) }
     }
   }
-}
-
-function getOrCreate<T> (map: Map<string, T>, key: string, make: () => T): T {
-  const known = map.get(key)
-  if (known !== undefined) return known
-  const made = make()
-  map.set(key, made)
-  return made
 }
 
 function add (memory: Memory, entry: StoreEntry): boolean {
