@@ -25,7 +25,7 @@ export interface Verified extends CachedToken {
   readonly credential: JwtCredential
   /** The principal, which is constant without a mapping; `null` with one. */
   readonly principal: Principal | null
-  /** The outcome, if it is the same for all requests with the token. Created at the first of them. */
+  /** The outcome of a cached token, if it is the same for all requests; otherwise `null`. */
   outcome: Answer | null
 }
 
@@ -185,12 +185,15 @@ export class TokenAuthenticator {
   #remember (verified: Verified, { header, signature, input }: CompactJws): void {
     const segment = input.slice(0, input.indexOf('.'))
     if (this.#headers.size < maxHeaders && !this.#headers.has(segment)) this.#headers.set(segment, header)
-    if (this.#settings.cacheSize > 0 && this.#sightings.isRepeated(signature)) this.#cache.add(verified)
+    if (this.#settings.cacheSize === 0 || !this.#sightings.isRepeated(signature)) return
+    // to share an outcome costs more than to make one, and pays from the second request on
+    if (this.#isShared) verified.outcome = this.#share(verified)
+    this.#cache.add(verified)
   }
 
   /** Checks what may change between requests: the clock, the grant, and the result of the application's mapping. */
   #judge (verified: Verification, request: FastifyRequest): Answer | Promise<Answer> {
-    if (this.#isShared || !isVerified(verified)) return this.#judgeShared(verified)
+    if (!isVerified(verified) || verified.outcome !== null) return this.#judgeShared(verified)
     const late = this.#late(verified)
     if (late !== null) return late
     const fault = this.#own?.check(verified.credential.claims) ?? null
@@ -206,9 +209,12 @@ export class TokenAuthenticator {
 
   #share (verified: Verified): Answer {
     const judge = (settled: Verification): Answer => this.#judgeShared(settled)
+    const { credential } = verified
     return sharedOutcome(verified.principal as Principal, {
-      ...this.#detailsOf(verified),
       delegated: false,
+      credential,
+      authenticatedAt: this.#authenticatedAt(credential.claims),
+      expiresAt: this.#expiresAt(credential.claims),
       recheck: () => {
         const again = this.#again(verified)
         return again instanceof Promise ? again.then(judge) : judge(again)
@@ -246,25 +252,28 @@ export class TokenAuthenticator {
   }
 
   #admit (verified: Verified, { principal, owner, delegated }: Bearer, request: FastifyRequest): Answer {
+    const { credential } = verified
     return authenticated(principal, {
-      ...this.#detailsOf(verified),
       owner,
       delegated,
-      onRevoked: this.#own?.watchOf(verified.credential.claims) ?? null,
+      credential,
+      authenticatedAt: this.#authenticatedAt(credential.claims),
+      expiresAt: this.#expiresAt(credential.claims),
+      onRevoked: this.#own?.watchOf(credential.claims) ?? null,
       recheck: () => this.#recheck(verified, request)
     })
   }
 
-  #detailsOf ({ credential }: Verified) {
-    const { exp, iat = Infinity, auth_time: authTime } = credential.claims
-    const { tolerance, maxAge } = this.#settings.clock
+  #authenticatedAt ({ auth_time: authTime }: Claims): Date | null {
+    const { tolerance } = this.#settings.clock
     const past = isInstant(authTime) && !isAhead(authTime, tolerance, Date.now() / 1000)
-    return {
-      credential,
-      authenticatedAt: past ? dateOf(authTime) : null,
-      // A token that was accepted within the tolerance must not be expired already.
-      expiresAt: dateOf(Math.min(exp, iat + (maxAge ?? Infinity)) + tolerance)
-    }
+    return past ? dateOf(authTime) : null
+  }
+
+  /** A token that was accepted within the tolerance must not be expired already. */
+  #expiresAt ({ exp, iat = Infinity }: Claims): Date {
+    const { tolerance, maxAge } = this.#settings.clock
+    return dateOf(Math.min(exp, iat + (maxAge ?? Infinity)) + tolerance)
   }
 
   /** Returns the realm of people, or that of the clients that a scheme signs for: the issuer. */
