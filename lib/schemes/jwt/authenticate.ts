@@ -147,8 +147,9 @@ export class TokenAuthenticator {
 
   #trust (opened: Opened, trust: Trust | Foreign | Invalid | Unavailable): Verification | Promise<Verification> {
     if (!isTrust(trust)) return trust
-    const presented = { ...opened, trust }
-    const key = trust.find(opened.jws.header)
+    const { token, jws, claims } = opened
+    const presented = { token, jws, claims, trust }
+    const key = trust.find(jws.header)
     return key instanceof Promise ? key.then(found => this.#check(presented, found)) : this.#check(presented, key)
   }
 
