@@ -37,6 +37,11 @@ export class TtlCache<V> {
     return loading !== undefined && this.#isFresh(loading) ? loading.promise : this.#load(key, load)
   }
 
+  /** Returns true if a value is kept, even one whose lifetime is over. */
+  has (key: string): boolean {
+    return this.#positive.has(key) || this.#negative.has(key)
+  }
+
   /** Removes a value, and ignores the result of a load that has already begun. */
   delete (key: string): void {
     this.#positive.delete(key)

@@ -42,6 +42,11 @@ export class KeyFormat {
     return body + checksum(body)
   }
 
+  /** Returns true for a text of the length and with the prefix of a key. Nothing else of it is checked. */
+  fits (key: string): boolean {
+    return key.length === this.#length && key.startsWith(this.prefix)
+  }
+
   formOf (key: string): KeyForm {
     // nothing after the prefix has an underscore, so that `acme` and `acme_live` never accept each other's keys
     if (key.lastIndexOf('_') !== this.prefix.length || !key.startsWith(this.prefix)) return 'foreign'

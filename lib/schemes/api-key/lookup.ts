@@ -53,6 +53,11 @@ export class KeyLookup {
     this.#watchers = new RevocationWatch({ interval: every, lookUp: id => this.#check(id), log })
   }
 
+  /** Returns true for the id of a key that came before. */
+  knows (id: string): boolean {
+    return this.#cache.has(id)
+  }
+
   outcomeOf (id: string): KeyOutcome | Promise<KeyOutcome> {
     const known = this.#cache.get(id, () => this.#load(id))
     return isThenable(known) ? this.#judgeLater(id, known) : this.#judge(id, known)

@@ -35,14 +35,17 @@ t.test('treats another prefix as foreign, and refuses a mistyped key without a l
     }
   )
   const { key } = await app.gatehouse.apiKeys.of(ann).create({ name: 'k' })
-  for (const typo of [
-    `${key}x`,
-    key.slice(0, -1),
-    key.slice(0, 10) + (key[10] === '0' ? '1' : '0') + key.slice(11),
-    'acme_'
-  ]) { t.equal(await code(typo), 'AUTH_INVALID_CREDENTIALS') }
-  t.equal(await code('other_key'), 'none', 'the next scheme is asked')
-  t.equal(tap.count('get'), 0)
+  const changed = key.slice(0, 10) + (key[10] === '0' ? '1' : '0') + key.slice(11)
+  const refuse = async (lookUps: number) => {
+    for (const typo of [`${key}x`, key.slice(0, -1), changed, `${key.slice(0, -1)},`, 'acme_']) {
+      t.equal(await code(typo), 'AUTH_INVALID_CREDENTIALS')
+    }
+    t.equal(await code('other_key'), 'none', 'the next scheme is asked')
+    t.equal(tap.count('get'), lookUps)
+  }
+  await refuse(0)
+  t.equal(await code(key), 'none')
+  await refuse(1)
 })
 
 t.test('looks up a key once within the staleness, and unknown ones too', async t => {
