@@ -46,20 +46,21 @@ export function createPolicies (sources: PolicySources): Policies {
   )
   return {
     forRoute (context, options, url) {
-      const declared = declaredAuth(options)
+      const own = declaredAuth(options)
+      const isDeclared = own.length > 0
       const entries = publicPaths.filter(each => opensRoute(each, url, [options.method].flat()))
       const [entry] = entries
-      if (entry !== undefined && !defaults.hasGroupDefault(context) && declared === null) {
+      if (entry !== undefined && !defaults.hasGroupDefault(context) && !isDeclared) {
         for (const each of entries) used.add(each)
         defaults.noteRoute(context)
         return open(entry)
       }
       const pathOf = (): string => `${methodsOf(options)} ${url}: config.auth`
-      const resolved = resolve(context, declared, pathOf)
+      const resolved = resolve(context, own, pathOf)
       // a route that is public itself would inherit nothing from a default that is set later
-      if (resolved.policy.access !== 'public' || declared === null) defaults.noteRoute(context)
+      if (resolved.policy.access !== 'public' || !isDeclared) defaults.noteRoute(context)
       const literal = entries.find(each => each.prefix === null)
-      if (literal !== undefined && declared !== null) {
+      if (literal !== undefined && isDeclared) {
         checkAgreement(literal, resolved.policy, pathOf())
         used.add(literal)
       }
@@ -78,9 +79,6 @@ interface LevelCache {
   /** By the key of the declaration as it was parsed: `'user'` and `['user']` mean the same. */
   readonly parsed: Map<string, Policy>
 }
-
-/** The key of a route without a declaration. That of a declaration is never empty. */
-const undeclared = ''
 
 /**
  * Caches policies by their declarations, so that a thousand routes with a dozen declarations are parsed and resolved
@@ -112,17 +110,17 @@ function createPolicyCache (sources: PolicySources) {
   return {
     publicFor,
     all: () => policies,
-    resolve (context: FastifyInstance, declared: readonly [unknown] | null, pathOf: () => string): ResolvedPolicy {
+    resolve (context: FastifyInstance, declared: readonly unknown[], pathOf: () => string): ResolvedPolicy {
       const levels = defaults.levelsAbove(context)
-      const key = declared === null ? undeclared : keyOf(declared[0])
-      if (key === null) return create(levels, declared ?? [], pathOf())
+      const key = keyOf(declared)
+      if (key === null) return create(levels, declared, pathOf())
       const cache = cacheOf(levels).declared
       const known = cache.get(key)
       if (known !== undefined) return known
       // a getter may return something else each time, so the key is that of the copy that is parsed
       const copy = deepFrozenCopy(declared)
-      const resolved = create(levels, copy ?? [], pathOf())
-      cache.set(copy === null ? undeclared : keyOf(copy[0]), resolved)
+      const resolved = create(levels, copy, pathOf())
+      cache.set(keyOf(copy), resolved)
       return resolved
     }
   }
@@ -138,9 +136,9 @@ function createLevelCaches (): (levels: readonly Level[]) => LevelCache {
   return levels => getOrCreate(caches, levels, () => getOrCreate(shared, levels.map(idOf).join(), create))
 }
 
-/** Returns `config.auth` of a route, in a tuple, because `undefined` is not the same as a missing key. */
-function declaredAuth (options: RouteDeclaration): readonly [unknown] | null {
-  return options.config !== undefined && hasProperty(options.config, 'auth') ? [options.config.auth] : null
+/** Returns `config.auth` of a route in a list, because `undefined` is not the same as a missing key. */
+function declaredAuth ({ config }: RouteDeclaration): readonly unknown[] {
+  return config !== undefined && hasProperty(config, 'auth') ? [config.auth] : []
 }
 
 /** Returns the methods of a route as text: `GET`, or `GET, POST`. */
