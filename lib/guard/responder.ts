@@ -126,7 +126,7 @@ export class Responder {
 
 /** Returns the scheme whose credential is missing, where the policy has only one. */
 function onlyScheme ({ schemes }: Policy): string | null {
-  return schemes.length === 1 ? schemes[0]?.name ?? null : null
+  return schemes.length === 1 ? (schemes[0] as BoundScheme).name : null
 }
 
 /** Headers for error handlers that write their own response; `Connection` is left to the server. */
