@@ -214,11 +214,11 @@ class RefusalResponses {
   /** Adds the responses that an operation does not declare itself, by their status, its range or `default`. */
   addTo (operation: Operation, policy: Policy): void {
     const declared = operation.responses
-    const missing = statusesOf(policy).filter(status =>
-      ![String(status), `${String(status).charAt(0)}XX`, 'default'].some(key => Object.hasOwn(declared, key)))
-    if (missing.length === 0) return
-    const added = missing.map(status => [status, { $ref: `#/components/responses/${this.#define(status)}` }] as const)
-    operation.responses = { ...declared, ...Object.fromEntries(added) }
+    const responses: Record<string, unknown> = { ...declared }
+    for (const status of statusesOf(policy)) {
+      if (!isDeclared(declared, status)) responses[status] = { $ref: `#/components/responses/${this.#define(status)}` }
+    }
+    operation.responses = responses
   }
 
   /** Returns the name of a response, and adds the response if the document has none of that name. */
@@ -230,6 +230,11 @@ class RefusalResponses {
     }
     return name
   }
+}
+
+function isDeclared (responses: Operation['responses'], status: Status): boolean {
+  return Object.hasOwn(responses, status) || Object.hasOwn(responses, 'default') ||
+    Object.hasOwn(responses, status < 500 ? '4XX' : '5XX')
 }
 
 /** Returns the statuses of a policy's refusals. The mode `try` has no 401, because it accepts bad credentials. */
