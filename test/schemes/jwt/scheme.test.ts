@@ -384,6 +384,22 @@ t.test('refuses a key at once if a resolver no longer returns it, also for cache
   t.equal(await word(scheme, text), 'invalid')
 })
 
+t.test('checks a cached token again with the keys of now', async t => {
+  let current: unknown = hs
+  for (const keys of [() => current, async () => current]) {
+    current = hs
+    const scheme = await made({ keys, issuer, audience })
+    const text = hsToken()
+    await ask(scheme, text)
+    await ask(scheme, text)
+    const cached = await ask(scheme, text)
+    if (cached.kind !== 'authenticated') return t.fail(cached.kind)
+    t.equal((await cached.recheck?.())?.kind, 'authenticated')
+    current = null
+    t.equal((await cached.recheck?.())?.kind, 'invalid')
+  }
+})
+
 t.test('cached tokens expire, are compared whole, and are safe from changes by handlers', async t => {
   const scheme = await made(base)
   const real = Date.now
