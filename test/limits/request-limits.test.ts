@@ -148,3 +148,14 @@ t.test('counts requests in Redis if a client is given, and answers 503 if Redis 
   t.equal((await ask(0))?.statusCode, 503)
   answer(new Error('late'))
 })
+
+t.test('counts a request once if a hook has the same limit as the route', async t => {
+  const app = await desk(t, {})
+  const rateLimit = { max: 2, window: 60 }
+  const preHandler = app.gatehouse.guard({ schemes: 'service', rateLimit })
+  app.get('/', { config: { auth: { rateLimit } }, preHandler }, async () => 'in')
+  const ask = async () => app.inject({ url: '/', headers: { 'x-api-key': key } })
+  t.equal((await ask()).headers['ratelimit'], '"default";r=1;t=60')
+  t.equal((await ask()).statusCode, 200)
+  t.equal((await ask()).statusCode, 429)
+})
