@@ -21,7 +21,7 @@ const { values: { soak = false, tests = false }, positionals } = parseArgs({
 process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 
 /** The maximum number of files that share a process. Each process costs two seconds of a core before its first test. */
-const largestGroup = 12
+const largestGroup = 24
 /**
  * Files with a process of their own: they measure the heap, watch for unhandled rejections, wait for servers, or must
  * not have the test kit in their process.
