@@ -1,12 +1,9 @@
 import { createHmac, generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto'
-import fastifyAuth from '@fastify/auth'
-import bearerAuth from '@fastify/bearer-auth'
-import fastifyJwt from '@fastify/jwt'
-import secureSession from '@fastify/secure-session'
 import Fastify, { type FastifyInstance } from 'fastify'
 import authPlugin, { apiKey, basic, jwt, session } from '../lib/index.js'
 import { hashPassword } from '../lib/passwords/index.js'
 import { fakeIssuer } from '../lib/testing/index.js'
+import { anyOfPeer, jwtPeer, keyPeer, sessionPeer } from './peers.js'
 
 /** One application to be measured, ready to listen, and the headers of the requests that it gets in turn. */
 export interface Contestant {
@@ -77,53 +74,26 @@ async function gatehouseSession (): Promise<Contestant> {
 }
 
 async function plainSession (): Promise<Contestant> {
-  const app = Fastify()
-  await app.register(secureSession, { key: randomBytes(32), cookie: { path: '/' } })
-  app.post(
-    '/login', async request => { request.session.set('user' as never, { id: 'alice', roles: ['clerk'] } as never) }
-  )
-  app.get(
-    '/',
-    {
-      preHandler: async (request, reply) => {
-        if (request.session.get('user' as never) === undefined) return reply.code(401).send()
-      }
-    },
-    async () => answer
-  )
-  const login = await app.inject({ method: 'POST', url: '/login' })
-  return { app, headers: [{ cookie: [login.headers['set-cookie']].flat()[0]?.split(';')[0] ?? '' }], status: 200 }
+  const { app, cookie } = await sessionPeer()
+  return { app, headers: [{ cookie }], status: 200 }
 }
 
 async function plainJwt (headers: Contestant['headers'], status = 200, cache = false): Promise<Contestant> {
-  const app = Fastify()
-  await app.register(
-    fastifyJwt, { secret, verify: { allowedIss: issuer, allowedAud: audience, algorithms: ['HS256'], cache } }
-  )
-  app.get('/', { onRequest: async request => { await request.jwtVerify() } }, async () => answer)
-  return { app, headers, status }
+  return { app: await jwtPeer({ issuer, audience, secret, algorithm: 'HS256', cache }), headers, status }
 }
 
 async function plainBearer (count: number, choose: (last: string) => string | null): Promise<Contestant> {
   const { keys, last } = apiKeys(count)
-  const app = Fastify()
-  await app.register(bearerAuth, { keys: new Set(keys.keys()) })
-  app.get('/', async () => answer)
   const key = choose(last)
-  return { app, headers: [key === null ? {} : bearer(key)], status: key === last ? 200 : 401 }
+  const headers = [key === null ? {} : bearer(key)]
+  return { app: await keyPeer(keys.keys()), headers, status: key === last ? 200 : 401 }
 }
 
 /** The first, second or third branch of an OR lets the caller in. */
 async function plainAuth (branch: number): Promise<Contestant> {
-  const app = Fastify()
-  await app.register(fastifyAuth)
-  const verify = (name: string) => async (request: { headers: Record<string, unknown> }) => {
-    if (request.headers[name] !== secret) throw new Error('not authenticated')
-  }
-  const branches = ['x-first', 'x-second', 'x-third']
-  app.get('/', { preHandler: app.auth(branches.map(verify) as never, { relation: 'or' }) }, async () => answer)
-  const name = branches[branch]
-  return { app, headers: [name === undefined ? {} : { [name]: secret }], status: name === undefined ? 500 : 200 }
+  const name = ['x-first', 'x-second', 'x-third'][branch]
+  const headers = [name === undefined ? {} : { [name]: secret }]
+  return { app: await anyOfPeer(secret), headers, status: name === undefined ? 401 : 200 }
 }
 
 async function anyOf (branch: number): Promise<Contestant> {

@@ -11,8 +11,9 @@ import { median } from './measure.js'
  * of the machine's speed affects all of them. The cost of a bare application with the same answer, or with a prepared
  * error, is subtracted.
  *
- * `npm run bench:hooks`, with `--quick` for fewer rounds; `ONLY=session` for some paths. `BASE=/other/.bench/lib`
- * compares with the library of another working tree.
+ * `npm run bench:hooks`, with `--quick` for fewer rounds; `ONLY=session` for some paths. With `--check` it exits with 1
+ * if a path is slower than the other package that it is measured beside, by more than the noise of both.
+ * `BASE=/other/.bench/lib` compares with the library of another working tree.
  */
 const isQuick = process.argv.includes('--quick')
 const rounds = isQuick ? 20 : 60
@@ -30,13 +31,14 @@ async function libraryOf (folder: string | undefined): Promise<Library> {
     : await import(pathToFileURL(`${folder}/index.js`).href) as Library
 }
 
-async function clientsOf ({ make, ideal, status }: Path): Promise<Readonly<Record<string, Client>>> {
+async function clientsOf ({ make, ideal, status, peer }: Path): Promise<Readonly<Record<string, Client>>> {
   const { app, headers } = await make(await libraryOf(undefined))
   const base = process.env.BASE === undefined ? {} : { base: await make(await libraryOf(process.env.BASE)) }
   const made = {
     bare: { app: bare(status), headers: [{}] },
     ideal: { app: byHand(ideal(headers)), headers },
     now: { app, headers },
+    ...peer === undefined ? {} : { peer: await peer.make() },
     ...base
   }
   for (const { app } of Object.values(made)) await app.ready()
@@ -98,19 +100,36 @@ async function inChild (index: number): Promise<Costs> {
   return costs
 }
 
-const own = paths[Number(process.env.HOOKS_PATH)]
-if (own === undefined) {
-  const sides = process.env.BASE === undefined ? ['now', 'ideal'] : ['base', 'now', 'ideal']
+function cellOf (cost: Cost | undefined): string {
+  return cost === undefined ? '' : `${cost.us.toFixed(2)} ± ${cost.spread.toFixed(2)}`
+}
+
+/** Returns a sentence if the guard is slower than the other package by more than the spread of both. */
+function behind ({ name, peer }: Path, { now, peer: other }: Costs): string[] {
+  if (now === undefined || other === undefined || now.us - other.us <= now.spread + other.spread) return []
+  return [`${name}: ${cellOf(now)} µs, slower than ${peer?.name} with ${cellOf(other)} µs.`]
+}
+
+/** Measures the chosen paths, each in a process of its own, and prints the table. */
+async function report (): Promise<void> {
+  const sides = [...process.env.BASE === undefined ? [] : ['base'], 'now', 'ideal', 'peer']
   const columns = ['µs', 'bytes'].flatMap(unit => sides.map(side => `${side}, ${unit}`))
-  console.log(`| path | ${columns.join(' | ')} |`)
-  console.log(`|---|${columns.map(() => '---:|').join('')}`)
+  console.log(`| path | ${columns.join(' | ')} | peer |`)
+  console.log(`|---|${columns.map(() => '---:|').join('')}---|`)
+  const slower: string[] = []
   for (const [index, path] of paths.entries()) {
     if (!only.test(path.name)) continue
     const costs = await inChild(index)
-    const us = sides.map(side => `${costs[side]?.us.toFixed(2)} ± ${costs[side]?.spread.toFixed(2)}`)
-    const bytes = sides.map(side => costs[side]?.bytes.toFixed(0))
-    console.log(`| ${[path.name, ...us, ...bytes].join(' | ')} |`)
+    const us = sides.map(side => cellOf(costs[side]))
+    const bytes = sides.map(side => costs[side]?.bytes.toFixed(0) ?? '')
+    console.log(`| ${[path.name, ...us, ...bytes, path.peer?.name ?? ''].join(' | ')} |`)
+    slower.push(...behind(path, costs))
   }
-} else {
-  process.send?.(await run(own))
+  if (!process.argv.includes('--check')) return
+  for (const sentence of slower) console.error(sentence)
+  if (slower.length > 0) process.exitCode = 1
 }
+
+const own = paths[Number(process.env.HOOKS_PATH)]
+if (own === undefined) await report()
+else process.send?.(await run(own))
