@@ -45,7 +45,7 @@ const registered: Array<Promise<unknown>> = []
 const afterwards: Array<() => unknown> = []
 const nodeTest = {
   test: (...args: readonly unknown[]) => {
-    const done = Promise.resolve((args.at(-1) as () => unknown)())
+    const done = Promise.resolve((args.at(-1) as (t: unknown) => unknown)(nodeTest))
     registered.push(done)
     return done
   },
@@ -66,7 +66,7 @@ async function runModule (test: Test, block: Block, here: URL): Promise<void> {
   try {
     const { __app: own } = await import(module.href) as { __app?: typeof app }
     await (own ?? app).ready()
-    await Promise.all(registered.splice(0))
+    while (registered.length > 0) await Promise.all(registered.splice(0))
     for (const run of afterwards.splice(0)) await run()
     if (own !== undefined && own !== app) await own.close()
     test.same(failures.splice(0), [], titleOf(block))

@@ -13,7 +13,9 @@ export async function stage (code: string): Promise<{ app: FastifyInstance, clos
   const secret = randomBytes(32).toString('base64url')
   const app = Fastify()
   const found = {
-    find: async () => ({ id: 'a' }), isOwner: async () => true, check: async () => ({ id: 'a', name: 'Ada', roles: [] })
+    find: async () => ({ id: 'a' }),
+    isOwner: async () => true,
+    check: async () => ({ id: 'a', name: 'Ada', role: 'clerk', roles: [] })
   }
   const handler = async () => ({})
   const shown: Record<string, unknown> = {
