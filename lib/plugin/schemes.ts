@@ -108,6 +108,9 @@ function partsOf (made: Made<Principal>, name: string): SchemeParts {
   if (isObject(made) && isScheme(made.scheme) && isObject(made.features)) {
     return { scheme: withHttpScheme(made.scheme, option), features: parseFeatures(made.features, option) }
   }
+  if (typeof made === 'function') {
+    throw misconfigured(`${option} is a function that returned another one. Call it, as in apiKey({ keys }).`)
+  }
   const missing = missingMember(made) ?? missingMember(isObject(made) ? made.scheme : null)
   if (missing !== null) throw misconfigured(`${option} is a function whose scheme ${missing}`)
   throw misconfigured(`${option} is a function that returned no scheme. Return an object with ` +

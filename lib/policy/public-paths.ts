@@ -1,5 +1,6 @@
 import { misconfigured } from '../errors.js'
-import { isObject } from '../util/objects.js'
+import { describeValue } from '../util/describe.js'
+import { isObject, isPlainObject } from '../util/objects.js'
 import { readOptions } from '../util/options.js'
 
 /** One entry of the option `publicPaths`, parsed. */
@@ -24,6 +25,10 @@ export function parsePublicPaths (value: unknown): readonly PublicPath[] {
 }
 
 function parseEntry (entry: unknown, option: string): PublicPath {
+  if (typeof entry !== 'string' && !isPlainObject(entry)) {
+    throw misconfigured(`${option} must be a path, such as '/health', or { path, reason, method }. Got ` +
+      `${describeValue(entry)}.`)
+  }
   const fields = typeof entry === 'string' ? { path: entry } : readOptions(entry, ['path', 'reason', 'method'], option)
   const { path, reason = '', method } = fields as Record<string, unknown>
   if (typeof path !== 'string' || !path.startsWith('/')) {

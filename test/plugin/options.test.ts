@@ -69,6 +69,7 @@ t.test('The options of the plugin', async t => {
       [{ schemes: { 'us er': believer('user') } }, "the name 'us er'", 'letters, digits'],
       [{ schemes: { 7: believer('user') } }, "the name '7'"],
       [{ schemes: { user: () => undefined } }, 'schemes.user is a function that returned no scheme'],
+      [{ schemes: { user: () => deepFreeze } }, 'schemes.user is a function that returned another one. Call it'],
       [
         { schemes: { user: async () => ({ authenticate: () => null }) } },
         'schemes.user is a function whose scheme has no openapi'

@@ -164,7 +164,7 @@ function sourceByDiscovery ({ issuer, algorithms, check, insecureHosts, path }: 
   const url = sourceUrl(issuer, insecureHosts)
   const fault = !(url instanceof URL) ? url : /[?#]/.test(issuer) ? 'must not have a query or fragment' : null
   if (fault !== null) {
-    throw misconfigured(`The option ${path}.keys is missing, and they cannot be discovered by the issuer: it ${fault}.`)
+    throw misconfigured(`The option ${path}.keys is missing. To discover them, ${path}.issuer ${fault}.`)
   }
   return { issuer, url: null, check, algorithms: published(algorithms, path) }
 }
