@@ -1,6 +1,9 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import { parseArgs } from 'node:util'
+import { chart, type ChartRow } from './hooks/chart.js'
 import { Client } from './hooks/exchange.js'
 import { bare, byHand, paths, type Library, type Path } from './hooks/paths.js'
 import { median } from './measure.js'
@@ -13,9 +16,12 @@ import { median } from './measure.js'
  *
  * `npm run bench:hooks`, with `--quick` for fewer rounds; `ONLY=session` for some paths. With `--check` it exits with 1
  * if a path is slower than the other package that it is measured beside, by more than the noise of both.
- * `BASE=/other/.bench/lib` compares with the library of another working tree.
+ * `--chart FILE` draws the figures. `BASE=/other/.bench/lib` compares with the library of another working tree.
  */
-const isQuick = process.argv.includes('--quick')
+const { values: flags } = parseArgs({
+  options: { quick: { type: 'boolean' }, check: { type: 'boolean' }, chart: { type: 'string' } }
+})
+const isQuick = flags.quick === true
 const rounds = isQuick ? 20 : 60
 const requestsPerRound = isQuick ? 500 : 1000
 /** Milliseconds of CPU, for the compiler to finish its work. */
@@ -117,6 +123,7 @@ async function report (): Promise<void> {
   console.log(`| path | ${columns.join(' | ')} | peer |`)
   console.log(`|---|${columns.map(() => '---:|').join('')}---|`)
   const slower: string[] = []
+  const rows: ChartRow[] = []
   for (const [index, path] of paths.entries()) {
     if (!only.test(path.name)) continue
     const costs = await inChild(index)
@@ -124,8 +131,11 @@ async function report (): Promise<void> {
     const bytes = sides.map(side => costs[side]?.bytes.toFixed(0) ?? '')
     console.log(`| ${[path.name, ...us, ...bytes, path.peer?.name ?? ''].join(' | ')} |`)
     slower.push(...behind(path, costs))
+    const { now, ideal, peer } = costs
+    rows.push({ name: path.name, guard: now?.us ?? NaN, byHand: ideal?.us ?? NaN, peer: peer?.us ?? null })
   }
-  if (!process.argv.includes('--check')) return
+  if (flags.chart !== undefined) writeFileSync(flags.chart, chart(rows))
+  if (flags.check !== true) return
   for (const sentence of slower) console.error(sentence)
   if (slower.length > 0) process.exitCode = 1
 }

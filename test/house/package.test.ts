@@ -29,7 +29,7 @@ t.test('the tarball contains only the library, its types and its licence', async
   )
   t.same(
     files.filter(
-      name => !/^(?:dist\/(?:lib|types)\/.*\.(?:js|js\.map|d\.ts)|docs\/.*\.md|LICENSE|README\.md|package\.json)$/.test(name)
+      name => !/^(?:dist\/(?:lib|types)\/.*\.(?:js|js\.map|d\.ts)|docs\/.*\.(?:md|svg)|LICENSE|README\.md|package\.json)$/.test(name)
     ),
     []
   )
