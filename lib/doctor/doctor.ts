@@ -270,7 +270,8 @@ async function redisFindings (store: Store | null, limits: object | null): Promi
 }
 
 /**
- * Returns the `maxmemory-policy` by `INFO`, because managed servers forbid `CONFIG`; `noeviction` if it is not told.
+ * Reads the `maxmemory-policy` of a Redis server from `INFO`, because managed servers forbid `CONFIG`. A server that
+ * does not report it counts as `noeviction`.
  */
 async function evictionPolicyOf (client: InfoClient): Promise<string> {
   const text = await client.info('memory').catch(() => '')

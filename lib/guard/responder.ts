@@ -206,13 +206,13 @@ function isAnsweredByScheme (reply: FastifyReply, policy: Policy, failure: AuthF
   const mayAnswer = ({ name, scheme }: BoundScheme): boolean =>
     scheme.refuse !== undefined && (failure.scheme === null || name === failure.scheme)
   const candidates = policy.schemes.filter(mayAnswer)
-  // a first login has to be recent enough for the route too: otherwise the person would be asked for another at once
-  const asked = policy.maxAge === null ? failure : { ...failure, maxAge: policy.maxAge }
+  // a first login must fulfil the maxAge of the route too, or the person would have to log in a second time at once
+  const withMaxAge = policy.maxAge === null ? failure : { ...failure, maxAge: policy.maxAge }
   const watch = watchSend(reply)
   try {
     // a scheme that sends a response has answered, whatever it returns
     const isAnswered = candidates.some(
-      ({ scheme }) => scheme.refuse?.(request, reply, asked) === true || watch.isSent()
+      ({ scheme }) => scheme.refuse?.(request, reply, withMaxAge) === true || watch.isSent()
     )
     if (isAnswered) ensureState(request).replied = true
     return isAnswered

@@ -85,10 +85,11 @@ function describe (server: Server, reply: FastifyReply, { asked, submitted }: Qu
 }
 
 /** Sends the plain consent page. */
-function sendConsentPage (reply: FastifyReply, asked: ConsentRequest): FastifyReply {
-  const { client, person, redirectUri, scopes, form } = asked
+function sendConsentPage (
+  reply: FastifyReply, { client, person, redirectUri, scopes, form }: ConsentRequest
+): FastifyReply {
   const { host, protocol } = new URL(redirectUri)
-  // whoever has a private-use scheme writes any host behind it
+  // an application with a private-use scheme can write any host after it
   const target = /^https?:$/.test(protocol) ? host : protocol
   const name = escapeHtml(client.name)
   const fields = Object.entries(form.fields)

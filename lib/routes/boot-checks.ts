@@ -26,7 +26,7 @@ export interface BootCheckOptions {
 export function checkBoot (app: FastifyInstance, options: BootCheckOptions): void {
   const { registry, policies, schemes, isFirst, carriers } = options
   const patterns = [...registry.verify(), ...carriers]
-  if (!isToldByPattern(app, isFirst) || !servesOnly(app, patterns)) checkUnseen(app, options)
+  if (!isFoundByPattern(app, isFirst) || !servesOnly(app, patterns)) checkUnseen(app, options)
   for (const bound of schemes) checkLoginPath(app, registry, bound)
   for (const path of policies.unusedPublicPaths()) {
     report(app, 'unused-public-path', path)
@@ -34,11 +34,11 @@ export function checkBoot (app: FastifyInstance, options: BootCheckOptions): voi
 }
 
 /**
- * Returns true if routes can be told by their methods and patterns. If the router serves an unseen route under those of
- * a seen one, Fastify has rejected the seen one as a duplicate, and the application has ignored the error. So the
- * unseen one was there first: it was declared before the plugin was loaded, or outside of its context.
+ * Returns true if methods and patterns are enough to find a route that `onRoute` has not seen. They are not if such a
+ * route has those of a seen one: it was declared first, before the plugin or outside of its context, and the
+ * application has ignored Fastify's error about the duplicate.
  */
-function isToldByPattern (app: FastifyInstance, isFirst: boolean): boolean {
+function isFoundByPattern (app: FastifyInstance, isFirst: boolean): boolean {
   // an application that configured what printRoutes() shows must show the hooks
   const isConfigured = 'buildPrettyMeta' in (app.initialConfig.routerOptions ?? {})
   return isFirst && lineage(app).length === 1 && !isConfigured

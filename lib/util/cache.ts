@@ -142,9 +142,9 @@ export function createTokenCache<T extends CachedToken> (maxTokens: number): Tok
 }
 
 /**
- * Tells tokens that come again from those that are used once, in eight bytes for each of a fixed number of signatures.
- * It decides only which tokens are cached: their signatures were verified, and are again for each that is not cached.
- * Who has enough tokens of their own to push out the others costs these one more verification.
+ * Remembers which signatures came before, in eight bytes for each of a fixed number, so that only tokens that come
+ * again are cached. A wrong answer is harmless: a token is verified before it is cached, and each time until then. A
+ * caller with enough tokens can displace those of others, which are then verified once more.
  */
 export class Sightings {
   readonly #size: number

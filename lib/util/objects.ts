@@ -42,7 +42,7 @@ export function isValidDate (value: unknown): value is Date {
  * otherwise give every object that property.
  */
 export function property (object: object, key: string): unknown {
-  // most properties that are asked for are missing, which is found out fastest by reading them
+  // most of these properties are missing, and reading them is the fastest way to find that out
   const value = (object as Fields)[key]
   return value !== undefined && hasProperty(object, key) ? value : undefined
 }

@@ -120,6 +120,14 @@ for (const page of pages) {
   })
 }
 
+t.test('the prose of every page has at most 120 columns', async test => {
+  for (const page of [...pages, 'CONTRIBUTING.md']) {
+    const prose = textOf(page).replace(/^```[^]*?^```$/gm, block => block.replace(/.+/g, ''))
+    const wide = prose.split('\n').flatMap((line, i) => line.length > 120 && !line.startsWith('|') ? [i + 1] : [])
+    test.same(wide, [], page)
+  }
+})
+
 t.test('every link between pages resolves, with its heading', async test => {
   for (const page of pages) {
     const from = new URL(page, root)

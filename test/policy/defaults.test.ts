@@ -424,6 +424,7 @@ t.test('shares no policy between declarations that only look alike when they are
     route(app, ran, '/bare', bare)
     route(app, ran, '/one', { roles: { any: ['a,"5 b'] } })
     route(app, ran, '/two', { roles: { any: ['a', 'b'] } })
+    route(app, ran, '/three', { roles: { any: ['a,"b'] } })
     route(app, ran, '/seconds', { roles: 'admin', maxAge: 60 })
     for (const [auth, sentence] of [
       [inherited, /must be a plain object/],
@@ -437,6 +438,7 @@ t.test('shares no policy between declarations that only look alike when they are
     ['admin', 'clerk', 'a', 'a,"5 b'].map(async role => (await ask(url, as({ roles: [role] }))).status)
   )
   t.strictSame(await statuses('/changing'), [403, 200, 403, 403])
+  t.strictSame(await statuses('/three'), [403, 403, 403, 403])
   t.strictSame(await statuses('/admin'), [200, 403, 403, 403])
   t.strictSame(await statuses('/clerk'), [403, 200, 403, 403])
   t.strictSame(await statuses('/bare'), [200, 403, 403, 403])

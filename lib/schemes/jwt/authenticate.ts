@@ -187,7 +187,7 @@ export class TokenAuthenticator {
     const segment = input.slice(0, input.indexOf('.'))
     if (this.#headers.size < maxHeaders && !this.#headers.has(segment)) this.#headers.set(segment, header)
     if (this.#settings.cacheSize === 0 || !this.#sightings.isRepeated(signature)) return
-    // to share an outcome costs more than to make one, and pays from the second request on
+    // a shared outcome costs more to create than any other, and saves time from the second request on
     if (this.#isShared) verified.outcome = this.#share(verified)
     this.#cache.add(verified)
   }
