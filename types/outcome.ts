@@ -72,10 +72,7 @@ export interface Invalid {
   readonly detail: string
   /** `true` if the credential was valid and has expired. */
   readonly expired: boolean
-  /**
-   * A word for the scheme's own `challenge`, which gets it as `failure.reason`. One of a few: challenges are cached by
-   * it.
-   */
+  /** A word for the scheme's own `challenge`, which gets it as `failure.reason`. */
   readonly reason?: string
   /** Further headers of the refusal, such as a nonce. Never cached. */
   readonly headers?: Readonly<Record<string, string>>

@@ -17,29 +17,30 @@ type Part = string | BoundScheme
 /** The challenges of one refusal: their text, or parts of which a scheme of the application has to be called. */
 type Prepared = string | readonly Part[]
 
-/** A refusal that every policy has, with its challenges. */
+/** The challenges of a refusal that every policy has, and the scopes that it names. */
 interface Usual {
-  readonly failure: AuthFailure
+  readonly scopes: readonly string[]
   readonly prepared: Prepared
 }
 
 /**
  * Creates the header `WWW-Authenticate` for the refusals of one policy. The challenges of this plugin's schemes are
- * fixed, and serialised once: at boot, or at the first refusal for a reason of a scheme's own. A scheme of the
- * application is called for each refusal.
+ * fixed, and serialised once: at boot, or at the first refusal that names other scopes. A scheme of the application is
+ * called for each refusal.
  */
 export class PolicyChallenges {
   readonly #policy: Policy
   /** By scheme, `null` if no credential was sent, and code: a text of both as the key would have to be written anew. */
   readonly #usual = new Map<string | null, Map<AuthErrorCode, Usual>>()
-  /** Those for a reason of a scheme's own, or for other scopes than the policy requires. */
+  /** Those that name other scopes than the policy requires. */
   readonly #others = new Map<string, Prepared>()
 
   constructor (policy: Policy) {
     this.#policy = policy
     for (const failure of usualFailures(policy)) {
       const codes = this.#usual.get(failure.scheme) ?? new Map<AuthErrorCode, Usual>()
-      this.#usual.set(failure.scheme, codes.set(failure.code, { failure, prepared: prepare(policy, failure) }))
+      const { scopes } = failure
+      this.#usual.set(failure.scheme, codes.set(failure.code, { scopes, prepared: prepare(policy, failure) }))
     }
   }
 
@@ -51,7 +52,7 @@ export class PolicyChallenges {
    */
   header (failure: AuthFailure): string {
     const usual = this.#usual.get(failure.scheme)?.get(failure.code)
-    const prepared = usual !== undefined && isSame(usual.failure, failure) ? usual.prepared : this.#other(failure)
+    const prepared = usual !== undefined && isSame(usual.scopes, failure.scopes) ? usual.prepared : this.#other(failure)
     if (typeof prepared === 'string') return prepared
     const texts = prepared.flatMap(part => typeof part === 'string' ? part : textsOf(this.#policy, part, failure))
     return join(texts.length > 0 ? texts : impliedTexts(this.#policy, failure))
@@ -67,16 +68,15 @@ export class PolicyChallenges {
   }
 }
 
-/** Returns true if two failures of one scheme and code have the same challenge. */
-function isSame (a: AuthFailure, b: AuthFailure): boolean {
-  return a.reason === b.reason && a.maxAge === b.maxAge &&
-    (a.scopes === b.scopes || (a.scopes.length === 0 && b.scopes.length === 0))
+/** Compares the lists of scopes that two refusals of one scheme and code name. */
+function isSame (a: readonly string[], b: readonly string[]): boolean {
+  return a === b || (a.length === 0 && b.length === 0)
 }
 
 /** Cached refusals of one policy beside the usual ones. Beyond that, challenges are serialised for each refusal. */
 const maxOthers = 1_000
 
-/** Yields the refusals of a policy that has a challenge, but for reasons of a scheme's own. */
+/** Yields the refusals of a policy that have a challenge. */
 function * usualFailures (policy: Policy): Iterable<AuthFailure> {
   const { schemes, maxAge } = policy
   yield authFailure('AUTH_REQUIRED', null, '')
@@ -88,10 +88,9 @@ function * usualFailures (policy: Policy): Iterable<AuthFailure> {
   }
 }
 
-/** Returns a cache key of everything that a fixed challenge may depend on. */
-function keyOf ({ code, scheme, maxAge, reason, scopes }: AuthFailure): string {
-  const key = `${code} ${scheme} ${maxAge} ${reason}`
-  return scopes.length === 0 ? key : `${key} ${scopes.join(' ')}`
+/** Returns a cache key of what a fixed challenge depends on. The maximum age is that of the policy. */
+function keyOf ({ code, scheme, scopes }: AuthFailure): string {
+  return `${code} ${scheme} ${scopes.join(' ')}`
 }
 
 function prepare (policy: Policy, failure: AuthFailure): Prepared {
