@@ -26,7 +26,7 @@ export { absent, authenticated, crossSite, expired, foreign, invalid, limited, u
 export { read, type Reading } from './kit/read-credential.js'
 export type { OpenApiSecurityScheme } from '../types/openapi.js'
 export type { Outcome } from '../types/outcome.js'
-export type { Challenge, CredentialSource, Scheme, SchemeContext, SchemeFactory } from '../types/scheme.js'
+export type { Challenge, CredentialSource, Load, Scheme, SchemeContext, SchemeFactory } from '../types/scheme.js'
 
 // The application: options, routes, requests, calls
 export type { ApiKeyCredential, ApiKeyInput, ApiKeyRecord, NewApiKey } from '../types/api-keys.js'
@@ -35,13 +35,12 @@ export type { Finding } from '../types/doctor.js'
 export type { GatehouseEvents } from '../types/events.js'
 // the declarations of Fastify's types
 export type {} from '../types/fastify.js'
-export type { GrantedTokens, GrantRecord, OwnerGrants, PublicJwkSet } from '../types/features.js'
+export type { GrantedTokens, GrantRecord, OwnerGrants, PublicJwkSet } from '../types/tokens.js'
 export type { Gatehouse } from '../types/gatehouse.js'
 export type { AnyPrincipal, PlanName, PrincipalOf, RoleName, SchemeName, SchemesOf, ScopeName } from '../types/names.js'
 export type { Duration, ErrorWriter, GatehouseOptions } from '../types/options.js'
 export type { AuthErrorCode, AuthFailure } from '../types/outcome.js'
 export type { Principal, PrincipalFrom, PrincipalInput } from '../types/principal.js'
-export type { Load } from '../types/scheme.js'
 // The interfaces that an application fills: TypeScript merges declarations of this module only with what a star
 // exports.
 export type * from '../types/registry.js'

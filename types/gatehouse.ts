@@ -1,18 +1,15 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { PrincipalInput, Right } from './principal.js'
 import type { GatehouseApiKeys } from './api-keys.js'
 import type { AuditRow } from './audit.js'
 import type { Finding } from './doctor.js'
-import type {
-  GrantedTokens, GrantOptions, IssueOptions, OwnerGrants, PublicJwkSet, RefreshOptions
-} from './features.js'
+import type { CredentialOf, PrincipalOf, SchemeName } from './names.js'
 import type { GatehouseOAuth } from './oauth.js'
-import type { CredentialOf, PrincipalOf, SchemeChoice, SchemeName } from './names.js'
 import type { Authenticated, CredentialCaller, Outcome } from './outcome.js'
+import type { Right } from './principal.js'
 import type { DeclaredDefault } from './request-auth.js'
 import type { GroupAuth, GuardAuth, PublicAuth } from './route-auth.js'
 import type { GatehouseSessions } from './sessions.js'
-import type { StoreOwner } from './store.js'
+import type { GatehouseTokens } from './tokens.js'
 
 /**
  * Accepts requests of any route and any kind of server. With `FastifyRequest` as the parameter of a hook, TypeScript
@@ -27,47 +24,6 @@ export type AnyReply = Pick<FastifyReply, 'elapsedTime' | 'sent' | 'statusCode'>
 export type GuardHook = {
   bivarianceHack (request: AnyRequest, reply: AnyReply): Promise<void>
 }['bivarianceHack']
-
-/** Type of `app.gatehouse.tokens`. */
-export interface GatehouseTokens {
-  /**
-   * Signs a token for a principal.
-   * @throws {AuthError} `AUTH_FAULT` if no scheme signs tokens, or several do and no scheme is given.
-   */
-  issue<P extends PrincipalInput> (principal: P, options?: IssueOptions & SchemeChoice): Promise<string>
-  /**
-   * Begins a grant for a person who has just authenticated. Returns an access token, and a refresh token to exchange
-   * for the next one.
-   * @throws {AuthError} `AUTH_FAULT` if no scheme has `sign.refresh`, several have and no scheme is given, or the
-   * person is of another realm than `sign.realm`; `AUTH_UNAVAILABLE` if the store is unavailable or full.
-   */
-  grant<P extends PrincipalInput> (principal: P, options?: GrantOptions & SchemeChoice): Promise<GrantedTokens>
-  /**
-   * Exchanges a refresh token. Each token can be exchanged once. A second exchange within `reuseGrace` returns the same
-   * successor; any other ends the grant.
-   * @throws {AuthError} `AUTH_INVALID_CREDENTIALS` for a token that is missing or no longer valid, with the challenge
-   * on the reply; `AUTH_UNAVAILABLE` if the store is unavailable.
-   */
-  refresh (reply: AnyReply, token: unknown, options?: RefreshOptions & SchemeChoice): Promise<GrantedTokens>
-  /**
-   * Revokes a token. A refresh token, or an access token of a grant, ends its grant; any other access token ends alone.
-   * Nothing happens for a token that is unknown, has expired or is no text, and the result does not tell.
-   * @throws {AuthError} `AUTH_FAULT` if no scheme signs tokens, and for an access token of a scheme with
-   * `sign.staleness: false`; `AUTH_UNAVAILABLE` if the store is unavailable.
-   */
-  revoke (token: unknown): Promise<void>
-  /**
-   * Returns the grants of one owner: a principal, or any `{ realm, id }`. Without `scheme`, those of all schemes.
-   * @throws {AuthError} `AUTH_FAULT` if `owner` is not one, or if no scheme signs tokens.
-   */
-  of (owner: StoreOwner, options?: SchemeChoice): OwnerGrants
-  /**
-   * Returns the public keys that the tokens are verified with, for a route of the application. Call it at boot.
-   * @throws {AuthError} `AUTH_MISCONFIGURED` if a key is symmetric; `AUTH_FAULT` if no scheme signs tokens, or schemes
-   * of several issuers do and no scheme is given.
-   */
-  jwks (options?: SchemeChoice): PublicJwkSet
-}
 
 /** Type of `app.gatehouse.guesses`. */
 export interface GatehouseGuesses {

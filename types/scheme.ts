@@ -1,9 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import type { Features } from './features.js'
+import type { ApiKeyFeature } from './api-keys.js'
 import type { OpenApiSecurityScheme } from './openapi.js'
 import type { AuthFailure, CrossSite, Limited, Outcome, Unavailable } from './outcome.js'
 import type { No, Principal, PrincipalInput, Right } from './principal.js'
+import type { SessionFeature } from './sessions.js'
 import type { Store } from './store.js'
+import type { TokenFeature } from './tokens.js'
 
 /** Parameters of a {@link Load} function beside the principal. */
 export interface LoadContext {
@@ -129,6 +131,18 @@ export interface SchemeContext {
 export type Made<P extends Principal = Principal, C = unknown> =
   | Scheme<P, C>
   | { readonly scheme: Scheme<P, C>, readonly features: Features }
+
+/**
+ * Holds the functions of a scheme other than authentication. A factory returns them beside the scheme, and
+ * `app.gatehouse` and `reply.login` call them.
+ */
+export interface Features {
+  /** Declares the scheme's own routes after the hooks of the plugin are added. Each route needs a `config.auth`. */
+  readonly routes?: (app: FastifyInstance) => void
+  readonly sessions?: SessionFeature
+  readonly apiKeys?: ApiKeyFeature
+  readonly tokens?: TokenFeature
+}
 
 /**
  * Creates a scheme for one application; `jwt({...})` and the like return such a function. It must not keep state of its

@@ -1,6 +1,5 @@
 import type { JsonWebKey, KeyObject } from 'node:crypto'
-import type { PublicJwkSet } from '../../types/features.js'
-import type { PublicJwk } from '../../types/token-service.js'
+import type { PublicJwk, PublicJwkSet } from '../../types/tokens.js'
 import { misconfigured } from '../errors.js'
 import { joinNames } from '../util/describe.js'
 import {

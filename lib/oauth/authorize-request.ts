@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
-import type { TokenService } from '../../types/token-service.js'
+import type { TokenService } from '../../types/tokens.js'
 import { isNative, isRegistered, type Client } from './client.js'
 import { oauthError } from './errors.js'
 import { Parameters } from './parameters.js'

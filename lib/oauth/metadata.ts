@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { OpenApiOAuthFlows, OpenApiSecurityScheme } from '../../types/openapi.js'
-import type { TokenService } from '../../types/token-service.js'
+import type { TokenService } from '../../types/tokens.js'
 import { misconfigured } from '../errors.js'
 import { grantNames } from './client.js'
 import type { Server } from './setup.js'

@@ -1,4 +1,4 @@
-import type { TokenService } from '../../types/token-service.js'
+import type { TokenService } from '../../types/tokens.js'
 import type { Client } from './client.js'
 import { oauthError } from './errors.js'
 import type { Server } from './setup.js'

@@ -1,9 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { GatehouseApiKeys } from '../../types/api-keys.js'
-import type { GrantedTokens, PublicJwkSet, RefreshOptions, TokenFeature } from '../../types/features.js'
-import type { AnyReply, GatehouseTokens } from '../../types/gatehouse.js'
+import type { AnyReply } from '../../types/gatehouse.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import type { GatehouseSessions, SessionFeature } from '../../types/sessions.js'
+import type { GatehouseTokens, GrantedTokens, PublicJwkSet, RefreshOptions, TokenFeature } from '../../types/tokens.js'
 import { type AuthError, authFailure, internalError, refusal } from '../errors.js'
 import { writeChallenges } from '../guard/challenge.js'
 import {

@@ -1,6 +1,5 @@
-import type { Features } from '../../types/features.js'
 import type { Principal } from '../../types/principal.js'
-import type { Load, Scheme } from '../../types/scheme.js'
+import type { Features, Load, Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { didYouMean, joinNames } from '../util/describe.js'
 import { deepFreeze } from '../util/objects.js'

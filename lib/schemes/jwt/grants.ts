@@ -1,10 +1,11 @@
 import type { FastifyRequest } from 'fastify'
-import type { GrantedTokens, GrantOptions, GrantRecord, OwnerGrants } from '../../../types/features.js'
 import type { Foreign, Invalid } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { Load, SchemeContext } from '../../../types/scheme.js'
 import type { Store, StoreOwner, StoreRecord } from '../../../types/store.js'
-import type { BegunGrant, IssuedTokens, NewGrant, RefreshGrant, Revocation } from '../../../types/token-service.js'
+import type {
+  BegunGrant, GrantedTokens, GrantOptions, GrantRecord, IssuedTokens, NewGrant, OwnerGrants, RefreshGrant, Revocation
+} from '../../../types/tokens.js'
 import { AuthError } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { foreign, invalid } from '../../kit/outcome.js'
@@ -16,8 +17,8 @@ import {
   createHandle, familyEntry, familyId, familyKind, familyOf, RefreshTokens, rotate, standingOf, type Family,
   type RefreshToken
 } from './refresh-token.js'
-import type { RefreshSettings } from './sign-options.js'
 import type { Signer } from './sign.js'
+import type { RefreshSettings } from './sign-options.js'
 
 /** The maximum number of grants per person, so that nobody can fill the store. */
 const maxFamilies = 100

@@ -1,12 +1,12 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type {
-  GrantedTokens, GrantOptions, PublicJwkSet, RefreshOptions, TokenFeature
-} from '../../../types/features.js'
 import type { Foreign, Invalid } from '../../../types/outcome.js'
 import type { PrincipalInput } from '../../../types/principal.js'
 import type { SchemeContext } from '../../../types/scheme.js'
 import type { StoreOwner } from '../../../types/store.js'
-import type { IssuedTokens, RefreshGrant, Revocation, TokenService } from '../../../types/token-service.js'
+import type {
+  GrantedTokens, GrantOptions, IssuedTokens, PublicJwkSet, RefreshGrant, RefreshOptions, Revocation, TokenFeature,
+  TokenService
+} from '../../../types/tokens.js'
 import { AuthError, misconfigured } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { clockFault, type Claims } from '../../jose/claims.js'

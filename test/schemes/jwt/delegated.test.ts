@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import gatehouse, {
   session, type GatehouseOptions, type JwtOptions, type Principal, type PrincipalInput, type RouteAuth
 } from '../../../lib/index.js'
-import type { TokenService } from '../../../types/token-service.js'
+import type { TokenService } from '../../../types/tokens.js'
 import { readChallenges } from '../../fixtures/challenges.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
 import { pair, secretOf } from '../../fixtures/tokens.js'

@@ -1,7 +1,7 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { memoryStore, withDeadline, type Store } from '../../../lib/index.js'
-import type { IssuedTokens, TokenService } from '../../../types/token-service.js'
+import type { IssuedTokens, TokenService } from '../../../types/tokens.js'
 import { recordEvents } from '../../fixtures/events.js'
 import { usedHeap } from '../../fixtures/heap.js'
 import { forkProgram, tell } from '../../fixtures/programs.js'

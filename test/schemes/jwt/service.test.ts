@@ -7,7 +7,7 @@ import gatehouse, {
   apiKey, AuthError, basic, jwt, memoryStore, session, type GatehouseOptions, type JwtOptions, type Store
 } from '../../../lib/index.js'
 import { hashPassword } from '../../../lib/passwords/index.js'
-import type { TokenService } from '../../../types/token-service.js'
+import type { TokenService } from '../../../types/tokens.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
 import { claimsOf, pair, secretOf } from '../../fixtures/tokens.js'
 
