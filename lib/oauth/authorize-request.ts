@@ -1,9 +1,13 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Principal } from '../../types/principal.js'
 import type { TokenService } from '../../types/tokens.js'
+import { AuthError, internalError } from '../errors.js'
+import { escapeHtml, forbidReuse, sendOnwardPage, sendPage } from '../util/page.js'
 import { isNative, isRegistered, type Client } from './client.js'
-import { oauthError } from './errors.js'
-import { Parameters } from './parameters.js'
-import { chooseResource, readScopes, scopesFor } from './resources.js'
+import { codeGrant, issueCode } from './codes.js'
+import { oauthError, toOAuthError } from './errors.js'
+import { chooseResource, noScopeLeft, Parameters, readScopes, scopesFor } from './parameters.js'
 import { findClient, type Server } from './setup.js'
 
 /** Describes where the answer to an authorization request goes. */
@@ -14,7 +18,7 @@ export interface Destination {
   readonly state: string | null
 }
 
-/** An authorization request (RFC 6749, 4.1.1), checked. */
+/** Describes an authorization request (RFC 6749, 4.1.1) that was checked. */
 export interface AuthorizeRequest extends Destination {
   readonly challenge: string
   readonly service: TokenService
@@ -27,11 +31,36 @@ export interface AuthorizeRequest extends Destination {
   readonly isUnverified: boolean
 }
 
+/** Describes an authorization request with the person who answers it. */
+export interface PersonalRequest extends AuthorizeRequest {
+  /** The query of the request, as the form of the consent page carries it. */
+  readonly text: string
+  readonly person: Principal
+  /** The id of the person's session. */
+  readonly session: string
+  /** The requested scopes that the client and the person have. */
+  readonly scopes: readonly string[]
+}
+
 /**
- * Finds out where the answer goes. An error before that must not be sent to the URI (RFC 6749, 4.1.2.1).
- * @throws {OAuthError}
+ * Answers a request by a function. Its refusals are sent to the client. An error before the destination is known must
+ * not be sent anywhere (RFC 6749, 4.1.2.1): it is thrown, and the error handler shows it to the person.
  */
-export async function findDestination (server: Server, query: Parameters): Promise<Destination> {
+export async function answerRequest (
+  server: Server, { reply, text }: { readonly reply: FastifyReply, readonly text: string },
+  answer: (destination: Destination, query: Parameters) => Promise<FastifyReply>
+): Promise<FastifyReply> {
+  const query = new Parameters(text)
+  const destination = await findDestination(server, query)
+  try {
+    return await answer(destination, query)
+  } catch (error) {
+    return sendRefusal(server, { reply, destination, error })
+  }
+}
+
+/** Returns the client and where its answer goes. @throws {OAuthError} if the client did not register the URI. */
+async function findDestination (server: Server, query: Parameters): Promise<Destination> {
   for (const name of ['client_id', 'redirect_uri']) {
     if (query.isRepeated(name)) throw oauthError('invalid_request', 'The client or its address is named twice')
   }
@@ -95,6 +124,86 @@ function maxAgeOf (query: Parameters): number | null {
   if (text === null) return null
   if (!/^\d{1,10}$/.test(text)) throw oauthError('invalid_request', 'The parameter max_age must be a number of seconds')
   return Number(text)
+}
+
+/**
+ * Returns the time at which the person of a request proved who they are, in milliseconds since 1970; `null` if it is
+ * unknown.
+ */
+export function authenticatedAt ({ auth }: FastifyRequest): number | null {
+  return auth.authenticatedAt === null ? null : Date.parse(auth.authenticatedAt)
+}
+
+/** Adds the person to a request. @throws {OAuthError} `invalid_scope` if they have none of the scopes. */
+export function withPerson (
+  { grants, person: { name: realm } }: Server,
+  { auth }: FastifyRequest,
+  request: AuthorizeRequest & { readonly text: string }
+): PersonalRequest {
+  const person = auth.principal as Principal
+  if (person.realm !== realm || person.id.startsWith('client:')) {
+    throw internalError(`a person of the authorization server must have the realm '${realm}', and no id of a client`)
+  }
+  const scopes = request.scopes.filter(scope => grants(person, 'scopes', scope))
+  if (scopes.length === 0 && request.scopes.length > 0) throw noScopeLeft()
+  return { ...request, person, scopes, session: (auth.credential as { readonly id: string }).id }
+}
+
+/** Sends a code to the client. */
+export async function sendCode (server: Server, reply: FastifyReply, personal: PersonalRequest): Promise<FastifyReply> {
+  const { client, redirectUri, challenge, scopes, service: { scheme }, person } = personal
+  const fields = { client: client.id, redirectUri, challenge, scopes, scheme }
+  const grant = codeGrant(person, { ...fields, authenticatedAt: authenticatedAt(reply.request) })
+  return sendBack(server, { reply, destination: personal, fields: { code: await issueCode(server.store, grant) } })
+}
+
+/** Sends the refusal of the person to the client. */
+export function refuseConsent (server: Server, reply: FastifyReply, destination: Destination): FastifyReply {
+  return sendRefusal(server, { reply, destination, error: oauthError('access_denied', 'The person refused') })
+}
+
+interface Refusal {
+  readonly reply: FastifyReply
+  readonly destination: Destination
+  readonly error: unknown
+}
+
+/** Sends a refusal to the client (RFC 6749, 4.1.2.1). */
+function sendRefusal (server: Server, { reply, destination, error }: Refusal): FastifyReply {
+  const { code, message } = toOAuthError(error, reply.request)
+  reply.request.log.info({ oauth: { error: code, reason: message } }, 'authorization refused')
+  return sendBack(server, { reply, destination, fields: { error: code, error_description: message } })
+}
+
+interface Answer {
+  readonly reply: FastifyReply
+  readonly destination: Destination
+  readonly fields: Readonly<Record<string, string>>
+}
+
+/** Sends the person back to the client, with the issuer (RFC 9207). */
+function sendBack ({ issuer }: Server, { reply, destination, fields }: Answer): FastifyReply {
+  const { redirectUri, state } = destination
+  const parts = [new URLSearchParams({ ...fields, iss: issuer }).toString()]
+  if (state !== null) parts.push(`state=${state}`)
+  const url = `${redirectUri}${redirectUri.includes('?') ? '&' : '?'}${parts.join('&')}`
+  const { method, headers } = reply.request
+  if (method === 'POST' || headers['sec-fetch-site'] === 'same-origin') return sendOnwardPage(reply, url)
+  return forbidReuse(reply).redirect(url, 303)
+}
+
+/** Shows an error that cannot be sent to a client. */
+export function showError (error: unknown, reply: FastifyReply): FastifyReply {
+  // the guard has set the headers of its refusals
+  if (error instanceof AuthError && error.expose) return sendErrorPage(reply, error.statusCode, error.message)
+  const { statusCode, message, headers } = toOAuthError(error, reply.request)
+  return sendErrorPage(reply.headers(headers), statusCode, message)
+}
+
+/** Sends the page for a request that cannot be sent back to a client (RFC 6749, 4.1.2.1). */
+function sendErrorPage (reply: FastifyReply, status: number, description: string): FastifyReply {
+  const body = `<p>${escapeHtml(description)}.</p><p>Go back to the application that sent you here, and try again.</p>`
+  return sendPage(reply.code(status), { title: 'This request cannot be answered', body })
 }
 
 /** Milliseconds for which a person may take to log in, or to answer a form. */

@@ -1,7 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { maxPathLength } from '../schemes/session/login-redirect.js'
-import { answerTo, authenticatedAt, sendCode, withPerson } from './answer.js'
-import { checkRequest, seal, sealedAt, type AuthorizeRequest } from './authorize-request.js'
+import {
+  answerRequest, authenticatedAt, type AuthorizeRequest, checkRequest, seal, sealedAt, sendCode, withPerson
+} from './authorize-request.js'
 import { askForConsent, isAllowed } from './consent.js'
 import { oauthError } from './errors.js'
 import { queryText } from './parameters.js'
@@ -10,7 +11,7 @@ import type { Server } from './setup.js'
 /** Answers an authorization request (RFC 6749, 4.1). */
 export async function authorize (server: Server, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const { text, loginAskedAt } = splitQuery(server, request)
-  return await answerTo(server, { reply, text }, async (destination, query) => {
+  return await answerRequest(server, { reply, text }, async (destination, query) => {
     if (text.length > maxQueryLength) throw oauthError('invalid_request', 'The request is too long')
     const checked = checkRequest(server, destination, query)
     const { prompts } = checked

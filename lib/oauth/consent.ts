@@ -7,11 +7,11 @@ import { AuthError, internalError } from '../errors.js'
 import { publish } from '../events/events.js'
 import { deepFreeze } from '../util/objects.js'
 import { escapeHtml, prepareForm, sendPage } from '../util/page.js'
-import { answerTo, refuseConsent, sendCode, withPerson, type PersonalRequest } from './answer.js'
-import { checkRequest, seal, sealedAt } from './authorize-request.js'
+import {
+  answerRequest, checkRequest, type PersonalRequest, refuseConsent, seal, sealedAt, sendCode, withPerson
+} from './authorize-request.js'
 import { oauthError } from './errors.js'
-import { formOf, type Parameters } from './parameters.js'
-import { nothingLeft } from './resources.js'
+import { formOf, noScopeLeft, type Parameters } from './parameters.js'
 import type { Server } from './setup.js'
 
 /** The kind of the store's records of remembered consents. */
@@ -131,11 +131,11 @@ function checkAllowed (allowed: readonly string[], asked: readonly string[]): re
 export async function consent (server: Server, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const form = formOf(request)
   const { text, offer } = openForm(server, request, form)
-  return await answerTo(server, { reply, text }, async (destination, query) => {
+  return await answerRequest(server, { reply, text }, async (destination, query) => {
     const checked = checkRequest(server, destination, query)
     // the client or the person may have got scopes since, which the page did not show
     const scopes = checked.scopes.filter(scope => offer.split(' ').includes(scope))
-    if (scopes.length === 0 && checked.scopes.length > 0) throw nothingLeft()
+    if (scopes.length === 0 && checked.scopes.length > 0) throw noScopeLeft()
     const asked = withPerson(server, request, { ...checked, scopes, text })
     if (server.consentPage !== null) return await askForConsent(server, reply, { asked, submitted: form.fields() })
     if (form.get('decision') !== 'allow') return refuseConsent(server, reply, asked)

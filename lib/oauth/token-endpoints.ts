@@ -10,8 +10,7 @@ import { grantNames, type Client } from './client.js'
 import { authenticateClient } from './client-auth.js'
 import { findCode, isVerifier, spendCode, type CodeGrant, type FoundCode } from './codes.js'
 import { oauthError, type OAuthError } from './errors.js'
-import { formOf, type Parameters } from './parameters.js'
-import { chooseResource, isResource, readScopes, scopesFor } from './resources.js'
+import { chooseResource, formOf, isResource, type Parameters, readScopes, scopesFor } from './parameters.js'
 import type { Server } from './setup.js'
 
 type Grant = (server: Server, request: TokenRequest) => Promise<IssuedTokens>
