@@ -1,4 +1,112 @@
-export { oidcLogin } from './plugin.js'
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import fp from 'fastify-plugin'
+import type { OidcLoginOptions } from '../../types/oidc.js'
+import { misconfigured } from '../errors.js'
+import { redactRoutes } from '../guard/redact.js'
+import { internalsOf, type Internals } from '../plugin/internals.js'
+import { createSeals } from '../schemes/session/seal.js'
+import { describeValue, joinNames } from '../util/describe.js'
+import { sendFailure } from './errors.js'
+import { begin, end, type Login, type LoginSessions } from './login.js'
+import { joinLogout, logOut } from './logout.js'
+import { parseLoginOptions, type LoginSettings } from './options.js'
+import { Provider } from './provider.js'
+import { Tries } from './tries.js'
+
 export type {
   OAuthLoginOptions, OidcClaims, OidcLogin, OidcLoginOptions, OidcLogoutOptions, OidcTokens, OpenIdLoginOptions
 } from '../../types/oidc.js'
+
+/** Keeps the routes out of OpenAPI documents: they are for browsers. */
+const schema = { hide: true } as object
+
+/** Bytes of the body of a logout, which is not used. */
+const maxBodyBytes = 16_384
+
+const login: FastifyPluginAsync<OidcLoginOptions> = async (app, options) => {
+  const settings = parseLoginOptions(options, app.prefix)
+  const internals = internalsOf(app.gatehouse)
+  if (internals === undefined) {
+    throw misconfigured('oidcLogin and the plugin are of two copies of fastify-gatehouse. Install one version of it.')
+  }
+  const sessions = sessionsOf(settings.session, internals)
+  const provider = new Provider(settings.provider)
+  app.addHook('onClose', async () => { provider.close() })
+  const created = { settings, sessions, provider, tries: await createTries(app, settings, sessions) }
+  await app.register(async context => { addLogin(context, created) })
+  const { logout } = settings
+  const logins = logout === null ? null : joinLogout(app, logout, created)
+  if (logout === null || logins === null) return
+  await app.register(async context => {
+    acceptAnyBody(context)
+    const config = { auth: { public: 'ends the session that the request carries, if there is one' } }
+    context.post(logout.path.slice(app.prefix.length), { config, schema },
+      async (request, reply) => await logOut(logins, request, reply))
+  })
+}
+
+/**
+ * Adds a login with an OpenID provider, or with one that offers OAuth 2.0 alone, which begins a session. Register it
+ * once for each provider.
+ *
+ * @example
+ * await app.register(oidcLogin, {
+ *   redirectUri: 'https://app.example.com/login/google/callback',
+ *   issuer: 'https://accounts.google.com',
+ *   clientId: process.env.GOOGLE_CLIENT_ID,
+ *   clientSecret: process.env.GOOGLE_CLIENT_SECRET,
+ *   session: 'web',
+ *   person: async ({ claims }) => people.bySubject(claims.iss, claims.sub)
+ * })
+ * @throws {AuthError} `AUTH_MISCONFIGURED` at boot, naming the option and the fix.
+ */
+export const oidcLogin = fp(
+  login, { fastify: '5.x', name: 'fastify-gatehouse-oidc', dependencies: ['fastify-gatehouse'] }
+)
+
+function sessionsOf (name: string, { schemes }: Internals): LoginSessions {
+  const { wishOf, deriveKeys, cookie, noteProvider, providerOf } = schemes.get(name)?.features.sessions ?? {}
+  if (
+    wishOf !== undefined && deriveKeys !== undefined && cookie !== undefined && noteProvider !== undefined &&
+    providerOf !== undefined
+  ) {
+    return { wishOf, deriveKeys, cookie, noteProvider, providerOf }
+  }
+  const known = [...schemes.values()].filter(({ features }) => features.sessions?.wishOf !== undefined)
+  throw misconfigured('The option oidcLogin.session must be a scheme that is made by session()' +
+    `${known.length === 0 ? '' : `: ${joinNames(known.map(each => each.name))}`}. Got ${describeValue(name)}.`)
+}
+
+/** Creates the tries of a provider. Their keys are its own: a try of one provider is none of another. */
+async function createTries (
+  app: FastifyInstance, { path, session, provider }: LoginSettings, { deriveKeys, cookie }: LoginSessions
+): Promise<Tries> {
+  const { redirectUri, place, clientId } = provider
+  const keys = deriveKeys(`login at ${JSON.stringify([redirectUri, place.href, clientId])}`)
+  const [seal] = await createSeals(app, session, [{ name: `gatehouse login ${path}`, keys }])
+  return new Tries({ seal, path, cookie })
+}
+
+/** Adds the routes that begin and end a login. */
+function addLogin (context: FastifyInstance, created: Login): void {
+  const { settings: { path, callbackPath, session, provider: { place: { host } } } } = created
+  // the code and the state are secrets until the login has ended
+  redactRoutes(context, new Set(['code', 'state']))
+  context.setErrorHandler((error, _request, reply) => sendFailure(reply, error, { session, path }))
+  const add = (url: string, reason: string, handle: typeof begin): void => {
+    // a HEAD request must neither begin nor end a login
+    const options = { config: { auth: { public: reason } }, schema, exposeHeadRoute: false }
+    const path = url.slice(context.prefix.length)
+    context.get(path, options, async (request, reply) => await handle(created, request, reply))
+  }
+  add(path, `begins a login at ${host}`, begin)
+  add(callbackPath, `ends a login at ${host} that began in the same browser`, end)
+}
+
+/** Accepts any body of a logout, which no one reads. */
+function acceptAnyBody (context: FastifyInstance): void {
+  context.removeAllContentTypeParsers()
+  context.addContentTypeParser('*', { parseAs: 'string', bodyLimit: maxBodyBytes }, (_request, _body, done) => {
+    done(null)
+  })
+}
