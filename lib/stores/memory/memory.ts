@@ -5,7 +5,7 @@ import { object, optional, wholeNumber } from '../../util/options.js'
 import { withBacking } from '../backing.js'
 import { createOperations, StoreUnavailable } from '../errors.js'
 import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
-import { ExpiringMap } from './expiry.js'
+import { ExpiringMap } from './expiring-map.js'
 
 /** The options of {@link memoryStore}. */
 export interface MemoryStoreOptions {

@@ -1,8 +1,13 @@
 import { EventEmitter } from 'node:events'
 import { type Cluster, Redis, type RedisOptions } from 'ioredis'
-import type { Subscriber } from './changes.js'
-import { subscriberOptions, type ParsedOptions, type RedisClient, retryDelay } from './options.js'
 import { isError } from '../../errors.js'
+import type { Subscriber } from './changes.js'
+
+/** A client of ioredis: one server, or a cluster. */
+export type RedisClient = Redis | Cluster
+
+/** The Redis to connect to: a URL with a time limit in milliseconds, or a client of the application. */
+export type RedisSource = { readonly url: string, readonly timeout: number } | { readonly client: RedisClient }
 
 /** Connections to one Redis. */
 interface Connection {
@@ -16,10 +21,29 @@ interface Connection {
   close (): Promise<void>
 }
 
-export function connect (source: ParsedOptions['source']): Connection {
+export function connect (source: RedisSource): Connection {
   if (!('client' in source)) return openClient(source.url, source.timeout)
   return source.client.isCluster ? useCluster(source.client as Cluster) : useClient(source.client as Redis)
 }
+
+/** Returns the milliseconds before the next attempt to reconnect: 50 doubled each time, up to 500. */
+function retryDelay (attempt: number): number {
+  return Math.min(50 * 2 ** Math.min(attempt, 5), 500)
+}
+
+/**
+ * The options in which a connection for subscriptions differs from the client that it is duplicated from. There is no
+ * `keyPrefix`, because the names of the channels already contain the store's prefix.
+ */
+const subscriberOptions = Object.freeze({
+  keyPrefix: '',
+  lazyConnect: false,
+  readOnly: false,
+  connectTimeout: 2_000,
+  // The connection sends nothing, so that only keep-alive notices when it is cut silently.
+  keepAlive: 10_000,
+  retryStrategy: retryDelay
+}) satisfies RedisOptions
 
 /** Uses a client of the application, whose own options decide what happens to commands while it is disconnected. */
 function useClient (client: Redis): Connection {

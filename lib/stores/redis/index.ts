@@ -1,18 +1,44 @@
-import type { Store } from '../../../types/store.js'
+import { randomUUID } from 'node:crypto'
+import type { Duration } from '../../../types/options.js'
+import type {
+  JsonObject, Store, StoreCount, StoreEntry, StoreIncrement, StoreOwner, StoreRecord
+} from '../../../types/store.js'
+import { internalError, misconfigured } from '../../errors.js'
+import { describeValue } from '../../util/describe.js'
+import { isObject } from '../../util/objects.js'
+import { duration, object, optional } from '../../util/options.js'
 import { withBacking } from '../backing.js'
 import { createOperations } from '../errors.js'
+import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
 import { Changes } from './changes.js'
-import { connect } from './connect.js'
-import { parseOptions, type RedisStoreOptions } from './options.js'
-import * as records from './records.js'
-import { createNames } from './scripts.js'
+import { connect, type RedisClient, type RedisSource } from './connect.js'
+import { createNames, type Names } from './scripts.js'
+import * as scripts from './scripts.js'
 
-export type { RedisClient, RedisStoreOptions } from './options.js'
+export type { RedisClient } from './connect.js'
+
+interface CommonOptions {
+  /** The prefix of every key and channel. Default `gatehouse`. */
+  readonly prefix?: string
+}
+
+/**
+ * Options of `redisStore`: a URL, or a client of the application, which keeps its own settings and stays open when the
+ * store is closed.
+ */
+export type RedisStoreOptions = CommonOptions & (
+  | {
+    /** `redis://…`, or `rediss://…` with TLS. */
+    readonly url: string | undefined
+    /** The time limit of connecting and of each command. Default 2 seconds. */
+    readonly timeout?: Duration
+    readonly client?: never
+  }
+  | { readonly client: RedisClient, readonly url?: never, readonly timeout?: never })
 
 /**
  * Creates a store in Redis (6.2 or later, one server or a cluster) with ioredis. The server's `maxmemory-policy` must
- * be
- * `noeviction`: an evicted revocation or replay guard would no longer refuse anything.
+ * be `noeviction`: an evicted revocation or replay guard would no longer refuse anything.
  *
  * @example
  * const store = redisStore({ url: process.env.REDIS_URL })
@@ -35,14 +61,14 @@ export function redisStore (options: RedisStoreOptions): Store {
   })
 
   const store = Object.freeze({
-    add: entry => run('add', () => records.add(redis, entry)),
-    get: (kind, id) => run('get', () => records.get(redis, kind, id)),
-    swap: record => run('swap', () => records.swap(redis, record)),
-    take: (kind, id) => run('take', () => records.take(redis, kind, id)),
-    find: (kind, owner) => run('find', () => records.find(redis, kind, owner)),
-    takeAll: (kind, owner, except) => run('takeAll', () => records.takeAll(redis, kind, owner, except)),
-    increment: (kind, id, options) => run('increment', () => records.increment(redis, kind, id, options)),
-    decrement: (kind, id, expiresAt) => run('decrement', () => records.decrement(redis, kind, id, expiresAt)),
+    add: entry => run('add', () => add(redis, entry)),
+    get: (kind, id) => run('get', () => get(redis, kind, id)),
+    swap: record => run('swap', () => swap(redis, record)),
+    take: (kind, id) => run('take', () => take(redis, kind, id)),
+    find: (kind, owner) => run('find', () => find(redis, kind, owner)),
+    takeAll: (kind, owner, except) => run('takeAll', () => takeAll(redis, kind, owner, except)),
+    increment: (kind, id, options) => run('increment', () => increment(redis, kind, id, options)),
+    decrement: (kind, id, expiresAt) => run('decrement', () => decrement(redis, kind, id, expiresAt)),
     subscribe: (kind, listener) => changes.listen(redis.names.channel(kind), listener),
     // There is nothing to create, but a wrong address should stop the boot and not fail the first request.
     migrate: () => run('migrate', async () => { await client.ping() }),
@@ -52,4 +78,203 @@ export function redisStore (options: RedisStoreOptions): Store {
     })
   } satisfies Store)
   return withBacking(store, { kind: 'redis', client })
+}
+
+interface ParsedOptions {
+  readonly source: RedisSource
+  readonly prefix: string
+}
+
+const parse = object({
+  url: optional(parseUrl, null),
+  client: optional(parseClient, null),
+  prefix: optional(parsePrefix, 'gatehouse'),
+  timeout: optional(duration({ positive: true, max: 600 }), null)
+})
+
+/**
+ * Parses the options of `redisStore`. No message contains the URL, which may hold a password.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`
+ */
+function parseOptions (options: unknown): ParsedOptions {
+  const { url, client, prefix, timeout } = parse(options, 'The options of redisStore')
+  if (url !== null && client === null) return { source: { url, timeout: Math.ceil((timeout ?? 2) * 1_000) }, prefix }
+  if (client === null || url !== null) throw misconfigured('The options of redisStore must have either url or client.')
+  if (timeout === null) return { source: { client }, prefix }
+  throw misconfigured('The option redisStore.timeout belongs to url: a client has its own. Leave it out.')
+}
+
+function parseUrl (url: unknown, option: string): string {
+  if (typeof url === 'string' && /^rediss?:\/\/./.test(url)) return url
+  throw misconfigured(`${option} must begin with 'redis://' or 'rediss://'.`)
+}
+
+function parseClient (client: unknown, option: string): RedisClient {
+  if (isClient(client)) return client
+  throw misconfigured(`${option} must be a client of ioredis: new Redis(url). Got ${describeValue(client)}.`)
+}
+
+/** Parses a prefix. Refuses braces, because in a cluster they decide the slot of a key. */
+function parsePrefix (prefix: unknown, option: string): string {
+  if (typeof prefix === 'string' && /^[\w:.-]{1,64}$/.test(prefix)) return prefix
+  throw misconfigured(`${option} must be 1 to 64 letters, digits and : . - _ Got ${describeValue(prefix)}.`)
+}
+
+function isClient (value: unknown): value is RedisClient {
+  return isObject(value) && typeof value['evalsha'] === 'function' && 'duplicate' in value
+}
+
+/** The client that the operations of one store share, and its names. */
+interface RedisContext {
+  readonly client: RedisClient
+  readonly names: Names
+}
+
+/** The maximum number of records that one script takes, because Redis does nothing else while a script runs. */
+const batchSize = 100
+
+/** The fields of a record in the order of {@link Fields}; {@link scripts} has the full names. */
+const fieldNames = ['v', 'o', 'd', 'e', 'k', 'i'] as const
+
+/** The values of {@link fieldNames}. */
+type Fields = readonly [
+  version: string, owner: string, data: string, end: string, kind: string | null, id: string | null
+]
+
+/** The reply of {@link scripts.find}. */
+type Found = readonly [0, readonly string[]] | readonly [1, readonly Fields[]]
+
+function add (redis: RedisContext, entry: StoreEntry): Promise<boolean> {
+  return write(redis, scripts.add, entry, [])
+}
+
+function swap (redis: RedisContext, record: StoreRecord): Promise<boolean> {
+  return write(redis, scripts.swap, record, [record.version])
+}
+
+async function write (
+  { client, names }: RedisContext, script: scripts.Script, entry: StoreEntry, more: readonly string[]
+): Promise<boolean> {
+  checkEntry(entry)
+  const { kind, id, expiresAt } = entry
+  const [owner, at] = [names.owner(entry.owner), milliseconds(expiresAt, kind)]
+  const args = [
+    valueOf(kind, entry.value).json, randomUUID(), owner, at === null ? '' : String(at), id, kind, names.channel(kind),
+    ...more
+  ]
+  return await scripts.run(client, script, names.both(kind, id, owner), args) === 1
+}
+
+async function get ({ client, names }: RedisContext, kind: string, id: string): Promise<StoreRecord | null> {
+  checkName(kind, id)
+  const found = await client.hmget(names.record(kind, id), ...fieldNames)
+  return found[0] === null ? null : recordOf(found as unknown as Fields)
+}
+
+/**
+ * Removes and returns a record. The script needs the key of the owner's index, but only the record says who its owner
+ * is: if the assumed owner is wrong, the script replies with the right one and is run again.
+ */
+async function take ({ client, names }: RedisContext, kind: string, id: string): Promise<StoreRecord | null> {
+  checkName(kind, id)
+  for (let owner = ''; ;) {
+    const reply = await scripts.run(client, scripts.take, names.both(kind, id, owner), [owner, id, names.channel(kind)])
+    if (typeof reply !== 'string') return reply === null ? null : recordOf(reply as Fields)
+    owner = reply
+  }
+}
+
+/**
+ * Reads all records of an owner at one instant. Read one by one, both the old and the new record of a session that is
+ * renewed meanwhile could be missed. The script needs the keys of the records, but only the index has the ids: if the
+ * assumed ids are wrong, the script replies with the right ones and is run again.
+ */
+async function find (
+  { client, names }: RedisContext, kind: string, owner: StoreOwner
+): Promise<readonly StoreRecord[]> {
+  checkOwner(kind, owner)
+  const own = names.owner(owner)
+  for (let ids: readonly string[] = []; ;) {
+    const keys = [names.index(kind, own), ...ids.map(id => names.record(kind, id))]
+    const reply = await scripts.run(client, scripts.find, keys, [own, ...ids]) as Found
+    if (reply[0] === 1) return reply[1].map(recordOf)
+    ids = reply[1]
+  }
+}
+
+/**
+ * Takes all records of an owner but one. The ids are read in one step and the records taken in another; a session that
+ * is renewed in between has a new record that was not read. So the ids are read again until none is left.
+ */
+async function takeAll (
+  redis: RedisContext, kind: string, owner: StoreOwner, except: string | undefined
+): Promise<readonly StoreRecord[]> {
+  if (except !== undefined) checkName(kind, except)
+  const taken: StoreRecord[] = []
+  for (;;) {
+    const ids = (await idsOf(redis, kind, owner)).filter(id => id !== except)
+    if (ids.length === 0) return taken
+    for (let from = 0; from < ids.length; from += batchSize) {
+      taken.push(...await takeSome(redis, kind, owner, ids.slice(from, from + batchSize)))
+    }
+  }
+}
+
+async function takeSome (
+  { client, names }: RedisContext, kind: string, owner: StoreOwner, ids: readonly string[]
+): Promise<readonly StoreRecord[]> {
+  const own = names.owner(owner)
+  const keys = [names.index(kind, own), ...ids.map(id => names.record(kind, id))]
+  const reply = await scripts.run(
+    client, scripts.takeAll, keys, [own, names.channel(kind), ...ids]
+  ) as readonly Fields[]
+  return reply.map(recordOf)
+}
+
+/** Returns the ids in the index of an owner. Some of their records may have expired. */
+async function idsOf ({ client, names }: RedisContext, kind: string, owner: StoreOwner): Promise<readonly string[]> {
+  checkOwner(kind, owner)
+  return await client.zrange(names.index(kind, names.owner(owner)), 0, -1)
+}
+
+async function increment (
+  { client, names }: RedisContext, kind: string, id: string, options: StoreIncrement
+): Promise<StoreCount> {
+  checkName(kind, id)
+  const args = [String(windowOf(kind, options)), String(options.ceiling ?? Number.MAX_SAFE_INTEGER)]
+  const [counted, count, end] = await scripts.run(
+    client, scripts.increment, [names.counter(kind, id)], args
+  ) as readonly [number, number, string | null]
+  return { counted: counted === 1, count, expiresAt: end === null ? null : new Date(Number(end)) }
+}
+
+async function decrement (
+  { client, names }: RedisContext, kind: string, id: string, expiresAt: Date
+): Promise<void> {
+  checkName(kind, id)
+  await scripts.run(client, scripts.decrement, [names.counter(kind, id)], [String(expiresAt.getTime())])
+}
+
+/** @throws {AuthError} `AUTH_FAULT` for a record without kind and id. */
+function recordOf ([version, owner, data, end, kind, id]: Fields): StoreRecord {
+  if (kind === null || id === null) {
+    throw internalError(
+      'store: a record in Redis has no kind and id. ' +
+        'An earlier version of this plugin wrote it: remove the keys of that version'
+    )
+  }
+  return {
+    kind,
+    id,
+    owner: ownerOf(owner),
+    value: JSON.parse(data) as JsonObject,
+    expiresAt: end === '' ? null : new Date(Number(end)),
+    version
+  }
+}
+
+function ownerOf (text: string): StoreOwner | null {
+  if (text === '') return null
+  const [realm, id] = JSON.parse(text) as [string, string]
+  return { realm, id }
 }

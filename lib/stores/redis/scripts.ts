@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { StoreOwner } from '../../../types/store.js'
 import { isError } from '../../errors.js'
-import type { RedisClient } from './options.js'
+import type { RedisClient } from './connect.js'
 
 /** A Lua script: its text, and the SHA-1 hash under which Redis caches it. */
 export interface Script {

@@ -1,14 +1,26 @@
 import { closeSync, openSync } from 'node:fs'
 import {
   type DatabaseConnection, type Dialect, Kysely, PostgresAdapter, PostgresDialect, type PostgresPool,
-  type PostgresPoolClient, SqliteAdapter, type SqliteDatabase, SqliteDialect, SqliteDriver, type SqliteStatement
+  type PostgresPoolClient, type QueryExecutorProvider, SqliteAdapter, type SqliteDatabase, SqliteDialect, SqliteDriver,
+  type SqliteStatement
 } from 'kysely'
 import type Libsql from 'libsql'
 import type pg from 'pg'
 import type { PoolClient } from 'pg'
 import { isError, misconfigured } from '../../errors.js'
 import { loadPeer } from '../../util/load-peer.js'
-import type { AnyKysely, ParsedOptions } from './options.js'
+
+/** The methods of `Kysely` that the store calls, whatever the type of its tables. */
+export interface AnyKysely extends QueryExecutorProvider {
+  transaction (): { execute<T> (callback: (transaction: QueryExecutorProvider) => Promise<T>): Promise<T> }
+}
+
+/** The database to connect to: one of the options of `sqlStore`, parsed. */
+export type SqlSource =
+  | { readonly sqlite: string }
+  | { readonly connectionString: string }
+  | { readonly dialect: Dialect }
+  | { readonly kysely: AnyKysely }
 
 /** A database, whose connections are opened when they are needed. */
 export interface Database {
@@ -17,8 +29,12 @@ export interface Database {
   close (): Promise<void>
 }
 
-/** @throws {AuthError} `AUTH_MISCONFIGURED` for a database that is neither SQLite nor PostgreSQL. */
-export function connect ({ source, timeout }: ParsedOptions): Database {
+/**
+ * Connects to a database.
+ * @param timeout milliseconds; of a new connection only.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for a database that is neither SQLite nor PostgreSQL.
+ */
+export function connect (source: SqlSource, timeout: number): Database {
   if ('kysely' in source) return { kysely: source.kysely, engine: engineOf(source.kysely), close: async () => {} }
   const kysely = new Kysely<unknown>({ dialect: 'dialect' in source ? source.dialect : createDialect(source, timeout) })
   return { kysely, engine: engineOf(kysely), close: () => kysely.destroy() }
@@ -121,9 +137,8 @@ function open (Database: typeof Libsql, file: string, timeout: number): SqliteDa
 }
 
 /**
- * Creates a file that only its owner can read and write, if it does not exist. SQLite gives the files beside it
- * (`-wal`,
- * `-shm`) the same mode.
+ * Creates a file that only its owner can read and write, if it does not exist. SQLite gives the same mode to the files
+ * beside it (`-wal`, `-shm`).
  */
 function createPrivate (file: string): void {
   try {

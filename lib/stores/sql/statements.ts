@@ -1,6 +1,6 @@
 import { sql, type QueryExecutorProvider, type RawBuilder } from 'kysely'
-import type { Database } from './connect.js'
 import { isError } from '../../errors.js'
+import type { Database } from './connect.js'
 
 /** A row of the table of records. PostgreSQL returns `bigint` as a string. */
 export interface RecordRow {
@@ -133,9 +133,7 @@ function createCounterStatements (counters: Table, now: () => RawBuilder<number>
   }
 }
 
-/**
- * SQLSTATEs of statements that PostgreSQL rolled back (serialization failure, deadlock), and that are safe to retry.
- */
+/** SQLSTATEs of statements that PostgreSQL rolled back (serialization failure, deadlock), which are safe to retry. */
 const retryable = new Set(['40001', '40P01'])
 
 /** Returns a function that runs a statement, up to five times if the database rolls it back. */
