@@ -1,6 +1,5 @@
 import { StringDecoder } from 'node:string_decoder'
-import { passwords } from '../passwords/passwords.js'
-import type { PasswordProblem } from '../passwords/input.js'
+import { passwords, type PasswordProblem } from '../passwords/passwords.js'
 import type { HashOptions } from '../passwords/recipe.js'
 import { Failure, optionOf, type Terminal, UsageError } from './terminal.js'
 

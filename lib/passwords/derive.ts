@@ -1,12 +1,10 @@
 import { scrypt } from 'node:crypto'
 import type { ScryptOptions } from 'node:crypto'
-import { createRequire } from 'node:module'
 import { promisify } from 'node:util'
-import { internalError, misconfigured } from '../errors.js'
+import { internalError } from '../errors.js'
+import { loadPeer } from '../util/load-peer.js'
 import type { Argon2Recipe, Recipe } from './recipe.js'
 import { fromBcrypt64 } from './stored.js'
-
-const require = createRequire(import.meta.url)
 
 /** The input of one hash computation. */
 export interface Derivation {
@@ -24,8 +22,8 @@ export type Derive = (derivation: Derivation) => Promise<Buffer>
 export const derive: Derive = async derivation => {
   switch (derivation.recipe.algorithm) {
     case 'scrypt': return computed(byScrypt(derivation.recipe, derivation))
-    case 'bcrypt': return computed(byBcrypt(derivation.recipe, derivation, await bcryptLibrary()))
-    default: return computed(byArgon2(derivation.recipe, derivation, await argon2Library()))
+    case 'bcrypt': return computed(byBcrypt(derivation.recipe, derivation, bcryptLibrary()))
+    default: return computed(byArgon2(derivation.recipe, derivation, argon2Library()))
   }
 }
 
@@ -42,30 +40,21 @@ async function computed (hash: Promise<Buffer>): Promise<Buffer> {
  * Loads the packages that these recipes need, so that a missing package stops the boot and not the first login.
  * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the package.
  */
-export async function load (recipes: readonly Recipe[]): Promise<void> {
+export function loadLibraries (recipes: readonly Recipe[]): void {
   for (const { algorithm } of recipes) {
-    if (algorithm === 'bcrypt') await bcryptLibrary()
-    else if (algorithm !== 'scrypt') await argon2Library()
+    if (algorithm === 'bcrypt') bcryptLibrary()
+    else if (algorithm !== 'scrypt') argon2Library()
   }
 }
 
-async function argon2Library () {
-  return library('@node-rs/argon2', async (): Promise<typeof import('@node-rs/argon2')> => require('@node-rs/argon2'))
+const use = 'This password hash'
+
+function argon2Library () {
+  return loadPeer('@node-rs/argon2', use) as typeof import('@node-rs/argon2')
 }
 
-async function bcryptLibrary () {
-  return library('@node-rs/bcrypt', async (): Promise<typeof import('@node-rs/bcrypt')> => require('@node-rs/bcrypt'))
-}
-
-/** Loads an optional peer dependency. */
-export async function library<T> (name: string, get: () => Promise<T>): Promise<T> {
-  try {
-    return await get()
-  } catch (cause) {
-    const reason = (cause as { readonly code?: string }).code ?? 'it threw'
-    throw misconfigured(`This password hash needs the package ${name}, which cannot be loaded (${reason}). ` +
-      `Install it: npm install ${name}`)
-  }
+function bcryptLibrary () {
+  return loadPeer('@node-rs/bcrypt', use) as typeof import('@node-rs/bcrypt')
 }
 
 /** The numbers behind the library's `const enum`s, which exist only in its types. */
@@ -73,7 +62,7 @@ const kinds = { argon2d: 0, argon2i: 1, argon2id: 2 } as const
 const versions = { 16: 0, 19: 1 } as const
 
 async function byArgon2 (
-  recipe: Argon2Recipe, { password, salt, length }: Derivation, { hashRaw }: Awaited<ReturnType<typeof argon2Library>>
+  recipe: Argon2Recipe, { password, salt, length }: Derivation, { hashRaw }: ReturnType<typeof argon2Library>
 ): Promise<Buffer> {
   return hashRaw(password, {
     algorithm: kinds[recipe.algorithm],
@@ -89,7 +78,7 @@ async function byArgon2 (
 async function byBcrypt (
   { cost }: Extract<Recipe, { algorithm: 'bcrypt' }>,
   { password, salt }: Derivation,
-  { hash }: Awaited<ReturnType<typeof bcryptLibrary>>
+  { hash }: ReturnType<typeof bcryptLibrary>
 ): Promise<Buffer> {
   const text = await hash(password, { salt, cost, version: '2b', rejectLongPasswords: true })
   return fromBcrypt64(text.slice(-31))

@@ -1,6 +1,5 @@
 export {
-  hashPassword, passwordProblem, passwords, verifyPassword, type PasswordCheck, type Passwords
+  hashPassword, passwordProblem, passwords, verifyPassword, type PasswordCheck, type PasswordProblem, type Passwords
 } from './passwords.js'
-export type { PasswordOptions } from './options.js'
-export type { PasswordProblem, Pepper } from './input.js'
+export type { PasswordOptions, Pepper } from './options.js'
 export type { Argon2idOptions, BcryptOptions, HashOptions, ScryptOptions } from './recipe.js'

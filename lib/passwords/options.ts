@@ -1,11 +1,21 @@
 import type { Duration } from '../../types/options.js'
 import { misconfigured } from '../errors.js'
-import { duration, listOf, object, optional, wholeNumber } from '../util/options.js'
+import { checkSecret } from '../secrets/check-secret.js'
+import { noteSharedSecret } from '../secrets/secret-uses.js'
+import { duration, listOf, object, optional, wholeNumber, type Parser } from '../util/options.js'
 import { defaultQueueSettings, createHashQueue, sharedQueue } from './hash-queue.js'
 import type { HashQueue, HashQueueSettings } from './hash-queue.js'
-import { maxPasswordBytes, parsePepper, type Pepper, type Peppers, peppersById } from './input.js'
 import { checkStrength, recipeFrom } from './recipe.js'
 import type { HashOptions, Recipe } from './recipe.js'
+import { keyIdForm } from './stored.js'
+
+/** A secret outside of the database, without which passwords cannot be guessed from stolen hashes. */
+export interface Pepper {
+  /** The name of the pepper in hashes: up to 32 letters, digits, `.`, `_` and `-`. */
+  readonly id: string
+  /** At least 32 bytes. */
+  readonly secret: string | Uint8Array | undefined
+}
 
 /** Options of {@link passwords}. */
 export interface PasswordOptions {
@@ -33,6 +43,9 @@ export interface PasswordOptions {
   readonly maxWait?: Duration
 }
 
+/** Peppers, by their ids. */
+export type Peppers = ReadonlyMap<string, Buffer>
+
 /** {@link PasswordOptions}, parsed and complete. */
 export interface PasswordSettings {
   readonly current: Recipe
@@ -45,6 +58,19 @@ export interface PasswordSettings {
 }
 
 type QueueOptions = { readonly [K in keyof HashQueueSettings]: number | null }
+
+/** The limit of UTF-8 after normalisation, which bounds the work that a client can cause. */
+const maxPasswordBytes = 1024
+
+const secret: Parser<Buffer> = (value, path) => checkSecret(value, { minBytes: 32, path })
+
+function parseId (id: unknown, path: string): string {
+  if (typeof id === 'string' && keyIdForm.test(id)) return id
+  throw misconfigured(`${path} must be 1 to 32 letters, digits, '.', '_' and '-'.`)
+}
+
+/** Parses one {@link Pepper}. Messages do not contain its secret. */
+const parsePepper = object({ id: parseId, secret })
 
 const parse = object({
   hash: (value = {}, path) => checkStrength(recipeFrom(value, path), path),
@@ -85,4 +111,17 @@ function queueOf ({ concurrency, queue, maxWait }: QueueOptions): HashQueue {
     queue: queue ?? defaultQueueSettings.queue,
     maxWait: maxWait ?? defaultQueueSettings.maxWait
   })
+}
+
+/** Returns peppers by their ids. @throws {AuthError} `AUTH_MISCONFIGURED` for two peppers with the same id. */
+function peppersById (peppers: ReadonlyArray<ReturnType<typeof parsePepper>>, path: string): Peppers {
+  const byId = new Map<string, Buffer>()
+  for (const { id, secret } of peppers) {
+    if (byId.has(id)) {
+      throw misconfigured(`${path} has two peppers with the id '${id}'. Give each its own id, and never reuse an id.`)
+    }
+    byId.set(id, secret)
+    noteSharedSecret({ purpose: 'peppers', path: `the pepper '${id}' of ${path}` }, secret)
+  }
+  return byId
 }

@@ -1,10 +1,22 @@
-import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { internalError } from '../errors.js'
 import { derive as compute, type Derive } from './derive.js'
-import { inputOf, maxBcryptBytes, passwordBytes, type PasswordProblem } from './input.js'
-import { passwordSettings, type PasswordOptions, type PasswordSettings } from './options.js'
+import { passwordSettings, type PasswordOptions, type PasswordSettings, type Peppers } from './options.js'
 import { isWeaker, workOf, type HashOptions, type Recipe } from './recipe.js'
 import { digestBytes, readStored, saltBytes, writeStored, type Stored } from './stored.js'
+
+/** The reasons why a value cannot be hashed as a password. */
+export type PasswordProblem = 'not-text' | 'empty' | 'too-long' | 'nul' | 'ill-formed'
+
+/** The result of comparing a password with a stored hash. */
+export interface PasswordCheck {
+  readonly valid: boolean
+  /**
+   * The password is valid, but its hash uses another algorithm, weaker parameters or another pepper than new hashes do.
+   * Hash it again now, while the password is known.
+   */
+  readonly needsRehash: boolean
+}
 
 /** Hashes and verifies passwords under one set of options. */
 export interface Passwords {
@@ -130,14 +142,35 @@ export function passwordProblem (password: unknown): PasswordProblem | null {
   return defaults().problem(password)
 }
 
-/** The result of comparing a password with a stored hash. */
-export interface PasswordCheck {
-  readonly valid: boolean
-  /**
-   * The password is valid, but its hash uses another algorithm, weaker parameters or another pepper than new hashes do.
-   * Hash it again now, while the password is known.
-   */
-  readonly needsRehash: boolean
+/**
+ * Encodes a password as UTF-8 in Unicode's normal form NFC (RFC 8265, 4.2.2), so that it is the same on every keyboard.
+ * Case and spaces stay as they are.
+ * @returns the bytes, or the reason why the password is refused.
+ */
+function passwordBytes (password: unknown, maxBytes: number): Buffer | PasswordProblem {
+  if (typeof password !== 'string') return 'not-text'
+  if (password === '') return 'empty'
+  // Every character takes at least one byte, so this bounds the work below.
+  if (password.length > maxBytes) return 'too-long'
+  if (password.includes('\u0000')) return 'nul'
+  // UTF-8 would replace every lone surrogate by U+FFFD, which would make different passwords equal.
+  if (/\p{Surrogate}/u.test(password)) return 'ill-formed'
+  const bytes = Buffer.from(password.normalize('NFC'))
+  return bytes.length > maxBytes ? 'too-long' : bytes
+}
+
+/**
+ * Returns the input of the hash: the password itself, or its HMAC-SHA256 with a pepper, in base64url because some
+ * implementations of bcrypt stop at a NUL. Its 43 characters are within the 72 bytes of bcrypt.
+ * @throws {AuthError} `AUTH_FAULT` for a pepper that is not configured.
+ */
+function inputOf (password: Buffer, keyId: string | null, peppers: Peppers): Buffer {
+  if (keyId === null) return password
+  const secret = peppers.get(keyId)
+  if (secret === undefined) {
+    throw internalError(`a stored password hash names the pepper '${keyId}', which is not configured`)
+  }
+  return Buffer.from(createHmac('sha256', secret).update(password).digest('base64url'))
 }
 
 type CheckSettings = Pick<PasswordSettings, 'current' | 'keyId' | 'inUse'>
@@ -178,7 +211,10 @@ async function matches ({ recipe, salt, digest }: Stored, password: Buffer, deri
   return timingSafeEqual(await derive({ recipe, password, salt, length: digest.length }), digest)
 }
 
-/** Returns whether an algorithm uses every byte of the input: bcrypt ignores all but the first 72. */
+/** The number of bytes that bcrypt uses; implementations differ in what they do with the rest. */
+const maxBcryptBytes = 72
+
+/** Returns true if an algorithm uses every byte of the input: bcrypt ignores all but the first 72. */
 function fits (input: Buffer, recipe: Recipe): boolean {
   return recipe.algorithm !== 'bcrypt' || input.length <= maxBcryptBytes
 }

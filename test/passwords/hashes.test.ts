@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import t from 'tap'
 import { AuthError } from '../../lib/errors.js'
-import { derive, library, load } from '../../lib/passwords/derive.js'
+import { derive } from '../../lib/passwords/derive.js'
 import { hashPassword, passwordProblem, passwords, verifyPassword } from '../../lib/passwords/index.js'
 import { isWeaker, recipeFrom, workOf } from '../../lib/passwords/recipe.js'
 import { readStored, writeStored, type Stored } from '../../lib/passwords/stored.js'
@@ -229,20 +229,6 @@ t.test('needs a rehash for another algorithm or any weaker cost parameter', asyn
   t.equal(isWeaker(scrypt, recipeFrom({ algorithm: 'scrypt', parallelization: 2 }, 'a')), true)
   t.equal(isWeaker(recipeFrom({ algorithm: 'bcrypt', cost: 13 }, 'a'), bcrypt), false)
   t.ok(workOf(scrypt) > workOf(bcrypt) && workOf(bcrypt) > workOf(argon2))
-})
-
-t.test('names a missing or broken library, with the install command', async t => {
-  await load([recipeFrom({}, 'a'), recipeFrom({ algorithm: 'scrypt' }, 'a'), recipeFrom({ algorithm: 'bcrypt' }, 'a')])
-  await t.rejects(
-    library(
-      '@node-rs/argon2', () => Promise.reject(Object.assign(new Error('not found'), { code: 'MODULE_NOT_FOUND' }))
-    ),
-    {
-      code: 'AUTH_MISCONFIGURED',
-      message: /@node-rs\/argon2, which cannot be loaded \(MODULE_NOT_FOUND\)\. Install it: npm install @node-rs\/argon2/
-    }
-  )
-  await t.rejects(library('@node-rs/argon2', () => Promise.reject(new Error('no binary'))), { message: /\(it threw\)/ })
 })
 
 t.test('throws a constant message if an engine fails', async t => {

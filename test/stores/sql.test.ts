@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Kysely, MysqlDialect, PostgresDialect, SqliteDialect, sql } from 'kysely'
@@ -6,7 +6,6 @@ import Libsql from 'libsql'
 import pg from 'pg'
 import t from 'tap'
 import { StoreUnavailable } from '../../lib/index.js'
-import { loadPeer } from '../../lib/util/load-peer.js'
 import { sqlStore, type SqlStoreOptions } from '../../lib/stores/sql/index.js'
 import { createPurge } from '../../lib/stores/sql/migrate.js'
 import { createQuery } from '../../lib/stores/sql/statements.js'
@@ -50,19 +49,6 @@ t.test('stops the boot for invalid options, without showing a connection string'
     t.throws(() => sqlStore(options as SqlStoreOptions), { code: 'AUTH_MISCONFIGURED', message })
     try { sqlStore(options as SqlStoreOptions) } catch (error) { t.notMatch(String(error), /S3cret/) }
   }
-})
-
-t.test('names a missing library', async t => {
-  t.throws(
-    () => loadPeer('no-such-package', 'sqlStore({ sqlite })'),
-    {
-      code: 'AUTH_MISCONFIGURED',
-      message: "sqlStore({ sqlite }) needs the package 'no-such-package': npm install no-such-package"
-    }
-  )
-  const broken = join(folder, 'broken.cjs')
-  writeFileSync(broken, "throw new TypeError('broken')")
-  t.throws(() => loadPeer(broken, 'x'), { name: 'TypeError', message: 'broken' })
 })
 
 t.test('works with a dialect, and with the Kysely of the application, which it does not close', async t => {

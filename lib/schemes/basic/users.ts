@@ -4,7 +4,7 @@ import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../../type
 import { internalError, misconfigured } from '../../errors.js'
 import { principalAtBoot, principalFrom, realmsOf } from '../../kit/principal.js'
 import { hasControl, maxPasswordBytes } from '../../kit/user-pass.js'
-import { load } from '../../passwords/derive.js'
+import { loadLibraries } from '../../passwords/derive.js'
 import { passwordSettings } from '../../passwords/options.js'
 import { makePasswords } from '../../passwords/passwords.js'
 import type { Passwords } from '../../passwords/passwords.js'
@@ -165,7 +165,7 @@ export function hashCheck (passwords: Pick<Passwords, 'verify'>, cache: Verified
 export async function passwordsFor (recipes: readonly Recipe[] | null, path: string): Promise<Passwords> {
   const usual = passwordSettings({}, path)
   const inUse = recipes ?? usual.inUse
-  await load(inUse)
+  loadLibraries(inUse)
   return makePasswords({ ...usual, inUse })
 }
 
