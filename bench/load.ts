@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { Agent, request } from 'node:http'
+import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import autocannon from 'autocannon'
@@ -14,7 +14,9 @@ import type { Figures, Kind, Ready } from './load/server.js'
  * `npm run bench:load`; `SECONDS=60`.
  */
 const duration = Number(process.env.SECONDS ?? 20)
-/** Requests per second of a flood that a server can bear: 200 connections of ten requests each. */
+/** Connections of a flood. */
+const connections = 200
+/** Requests per second of a flood that a server can bear. */
 const bearable = 2000
 
 interface Server { readonly child: ChildProcess, readonly ready: Ready }
@@ -39,13 +41,12 @@ interface Load {
   readonly seconds: number
   /** Requests per second of all connections; without it as many as the server answers. */
   readonly rate?: number
-  readonly connections?: number
 }
 
-async function load ({ ready }: Server, { headers, seconds, rate, connections = 50 }: Load): Promise<number> {
+async function load ({ ready }: Server, { headers, seconds, rate }: Load): Promise<number> {
   const result = await autocannon({
     url: `http://127.0.0.1:${ready.port}`,
-    connections,
+    connections: 50,
     duration: seconds,
     requests: headers.map(each => ({ method: 'GET', path: '/', headers: each })),
     ...rate === undefined ? {} : { overallRate: Math.floor(rate) }
@@ -53,33 +54,60 @@ async function load ({ ready }: Server, { headers, seconds, rate, connections = 
   return (result['2xx'] + result.non2xx) / result.duration
 }
 
-/** Returns the 99th percentile of the milliseconds that a client of 50 requests per second waits. */
-async function goodClient ({ ready }: Server, seconds: number): Promise<number> {
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+/** The work of a client process. */
+interface ClientTask {
+  readonly port: number
+  readonly headers: Ready['good']
+  readonly seconds: number
+  readonly connections: number
+  /** Milliseconds from one request of a connection to its next. 0 sends the next when the answer has come. */
+  readonly every: number
+}
+
+/**
+ * Sends requests over connections that begin at different times, so that their requests are spread evenly. (autocannon
+ * sends all requests of a second at its beginning.) Returns the 99th percentile of the milliseconds until the answer.
+ */
+async function runClient ({ port, headers, seconds, connections, every }: ClientTask): Promise<number> {
   const times: number[] = []
   const end = Date.now() + seconds * 1000
-  for (let i = 0; Date.now() < end; i++) {
-    const begun = performance.now()
-    const headers = ready.good[i % ready.good.length] ?? {}
-    const call = request({ agent, port: ready.port, host: '127.0.0.1', headers })
-    call.end()
-    const [answer] = await once(call, 'response')
-    answer.resume()
-    await once(answer, 'end')
-    times.push(performance.now() - begun)
-    await sleep(20)
+  const connect = async (index: number): Promise<void> => {
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+    await sleep(every * index / connections)
+    for (let next = Date.now(), sent = index; next < end; sent++) {
+      const begun = performance.now()
+      await answerTo(request({ agent, port, host: '127.0.0.1', headers: headers[sent % headers.length] ?? {} }))
+      times.push(performance.now() - begun)
+      next = Math.max(next + every, Date.now())
+      if (every > 0) await sleep(next - Date.now())
+    }
+    agent.destroy()
   }
-  agent.destroy()
+  await Promise.all(Array.from({ length: connections }, async (_, index) => { await connect(index) }))
   return times.sort((a, b) => a - b)[Math.floor(times.length * 0.99)] ?? NaN
 }
 
-/** Measures the client in a process of its own, because that of the flood is busy. */
-async function inClient (server: Server, seconds: number): Promise<number> {
-  const child = fork(fileURLToPath(import.meta.url), [], {
-    env: { ...process.env, CLIENT: JSON.stringify({ ready: server.ready, seconds }) }
-  })
+async function answerTo (call: ClientRequest): Promise<void> {
+  call.end()
+  const [answer] = await once(call, 'response') as [IncomingMessage]
+  answer.resume()
+  await once(answer, 'end')
+}
+
+/** Runs a client in a process of its own, so that one client does not wait for another. */
+async function inProcess (task: ClientTask): Promise<number> {
+  const child = fork(fileURLToPath(import.meta.url), [], { env: { ...process.env, CLIENT: JSON.stringify(task) } })
   const [p99] = await once(child, 'message') as [number]
   return p99
+}
+
+/** Returns the 99th percentile of a client with good credentials that sends 50 requests per second. */
+async function goodClient ({ ready: { port, good } }: Server, seconds: number): Promise<number> {
+  return await inProcess({ port, headers: good, seconds, connections: 1, every: 20 })
+}
+
+async function flood ({ ready: { port, bad } }: Server, every: number): Promise<number> {
+  return await inProcess({ port, headers: bad, seconds: duration, connections, every })
 }
 
 async function measure (kind: Kind): Promise<string> {
@@ -90,15 +118,13 @@ async function measure (kind: Kind): Promise<string> {
   await figuresOf(server)
   await load(server, { headers: [...good, ...bad], seconds: duration, rate: most * 0.8 })
   const { p99 } = await figuresOf(server)
-  const quiet = await inClient(server, 5)
+  const quiet = await goodClient(server, 5)
   const waits: string[] = []
-  for (const rate of [bearable, undefined]) {
-    const flood = load(server, {
-      headers: bad, seconds: duration, connections: 200, ...rate === undefined ? {} : { rate }
-    })
+  for (const every of [1000 * connections / bearable, 0]) {
+    const flooded = flood(server, every)
     await sleep(1000)
-    const wait = await inClient(server, duration - 2)
-    await flood
+    const wait = await goodClient(server, duration - 2)
+    await flooded
     waits.push(`${wait.toFixed(1)} (${(wait / quiet).toFixed(1)})`)
   }
   server.child.kill()
@@ -107,11 +133,10 @@ async function measure (kind: Kind): Promise<string> {
 
 if (process.env.CLIENT === undefined) {
   console.log('| application | requests/s at most | p99 of the event loop at 80 %, ms | p99 of a quiet client, ms | ' +
-    `while 200 connections send ${bearable} bad requests/s (ratio) | as many as they can (ratio) |`)
+    `while ${connections} connections send ${bearable} bad requests/s (ratio) | as many as they can (ratio) |`)
   console.log('|---|---:|---:|---:|---:|---:|')
   for (const kind of ['bare', 'memory'] as const) console.log(await measure(kind))
 } else {
-  const { ready, seconds } = JSON.parse(process.env.CLIENT) as { readonly ready: Ready, readonly seconds: number }
-  process.send?.(await goodClient({ ready } as Server, seconds))
+  process.send?.(await runClient(JSON.parse(process.env.CLIENT) as ClientTask))
   process.disconnect()
 }
