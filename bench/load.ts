@@ -65,8 +65,8 @@ interface ClientTask {
 }
 
 /**
- * Sends requests over connections that begin at different times, so that their requests are spread evenly. (autocannon
- * sends all requests of a second at its beginning.) Returns the 99th percentile of the milliseconds until the answer.
+ * Sends requests over connections that begin at different times, so that the requests are spread evenly; `autocannon`
+ * sends all requests of a second at its beginning. Returns the 99th percentile of the milliseconds until the answer.
  */
 async function runClient ({ port, headers, seconds, connections, every }: ClientTask): Promise<number> {
   const times: number[] = []

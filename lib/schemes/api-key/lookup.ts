@@ -30,7 +30,7 @@ export interface KeyLookupOptions extends ManagedSettings {
   readonly log: FastifyBaseLogger
 }
 
-/** Cached keys, and as many cached unknown keys again. */
+/** Maximum number of cached keys, and of cached unknown keys. */
 const cacheSize = 10_000
 
 /** Looks keys up by their id. Every request comes here: a cached key is answered synchronously, without the store. */

@@ -9,7 +9,7 @@ import { familyKind } from './refresh-token.js'
 /** The kind of the store's records of access tokens that belong to no grant and were revoked. The id is the `jti`. */
 const endedKind = 'token-ended'
 
-/** Cached ids, and as many cached ended ones again. */
+/** Maximum number of cached live ids, and of cached ended ids. */
 const cacheSize = 10_000
 
 /** Configuration of {@link LiveTokens}. */

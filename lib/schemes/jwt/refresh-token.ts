@@ -43,11 +43,12 @@ export class RefreshTokens {
   readonly #prefix: string
   readonly #pattern: RegExp
   readonly #keys: readonly MacKey[]
+  /** The issuer after its length: the beginning of each text that is authenticated. */
   readonly #issuer: string
 
   constructor ({ issuer, prefix, secrets }: RefreshTokenFormat) {
     this.#prefix = prefix
-    this.#issuer = issuer
+    this.#issuer = `${Buffer.byteLength(issuer)}:${issuer}`
     this.#pattern = new RegExp(`^${prefix}_([\\w-]{22})\\.(0|[1-9]\\d{0,14})\\.([\\w-]{43})$`)
     this.#keys = secrets.map(secret => ({
       name: deriveKey(secret, 'refresh token secret name', 9).toString('base64url'),
@@ -80,15 +81,13 @@ export class RefreshTokens {
     return this.#keys.some(key => isEqual(this.#mac(key, token, client), written)) ? token : null
   }
 
-  /** Computes the MAC of a token. Each field is preceded by its length, so that the encoding is unambiguous. */
+  /**
+   * Computes the MAC of a token. The text is unambiguous: the length of the issuer precedes it, a handle has 22
+   * characters, and a colon ends the generation.
+   */
   #mac ({ key }: MacKey, { handle, generation }: RefreshToken, client: string): string {
-    const fields = [this.#issuer, handle, String(generation), client].map(field).join('')
-    return createHmac('sha256', key).update(fields).digest('base64url')
+    return createHmac('sha256', key).update(`${this.#issuer}${handle}${generation}:${client}`).digest('base64url')
   }
-}
-
-function field (text: string): string {
-  return `${Buffer.byteLength(text)}:${text}`
 }
 
 function isEqual (expected: string, presented: string): boolean {

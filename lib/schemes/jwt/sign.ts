@@ -128,7 +128,7 @@ function issuedNow (client: string, expiresIn: number): Issued {
   return { client_id: client, iat, exp: iat + expiresIn, jti: randomUUID() }
 }
 
-/** Returns the claims of one token, but for those of the application and of all tokens of the scheme. */
+/** Returns the claims that differ from token to token, without those that the application adds. */
 function claimsOf ({ principal, scopes, grant, delegated, authenticatedAt }: TokenContent, issued: Issued): object {
   return {
     sub: principal.id,
