@@ -3,47 +3,24 @@ import type { Gatehouse } from '../../types/gatehouse.js'
 import type { AuthFailure } from '../../types/outcome.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import { auditRows } from '../audit/rows.js'
-import type { Doctor } from '../doctor/doctor.js'
 import { AuthError, authFailure, internalError, misconfigured, refusal } from '../errors.js'
 import { authenticateCredential } from '../guard/authenticate-credential.js'
 import { changesState } from '../guard/cross-site.js'
-import type { Guard } from '../guard/guard.js'
 import { requestAuth, requestPrincipal } from '../guard/request-auth.js'
 import { policyToMeet, stateOf } from '../guard/request-state.js'
 import type { Responder } from '../guard/responder.js'
 import { decorateOption } from '../kit/principal.js'
 import type { GuessLimiter } from '../limits/guesses.js'
-import type { RequestLimiter } from '../limits/request-limits.js'
-import type { Defaults } from '../policy/defaults.js'
 import { parseDeclaration } from '../policy/parse.js'
-import type { BoundScheme, Policy } from '../policy/policy.js'
+import type { BoundScheme } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
-import type { Policies } from '../policy/resolve.js'
-import type { RouteRegistry } from '../routes/route-registry.js'
 import { joinNames } from '../util/describe.js'
 import { isObject, property } from '../util/objects.js'
 import { oweCookie, waitFor } from '../util/response.js'
 import { parseAttemptOptions, parseAuthenticateOptions, parseLoginOptions, parseSchemeOption } from './call-options.js'
-import { createApiKeyCalls, createSessionCalls, createTokenCalls } from './feature-calls.js'
-import { attachInternals, createOAuthCalls, type Internals } from './internals.js'
+import { createApiKeyCalls, createOAuthCalls, createSessionCalls, createTokenCalls } from './feature-calls.js'
+import { attachInternals, type Parts } from './internals.js'
 import { chooseProvider, chooseScheme, clientRealms, providersOf, type BoundSchemes } from './schemes.js'
-
-/** The parts of one registration of the plugin, which the decorators and hooks share. */
-export interface Parts {
-  readonly guard: Guard
-  readonly key: symbol
-  readonly schemes: BoundSchemes
-  readonly defaults: Defaults
-  readonly policies: Policies
-  readonly registry: RouteRegistry
-  readonly stage: string
-  readonly guesses: GuessLimiter
-  readonly limiter: RequestLimiter
-  readonly internals: Internals
-  readonly doctor: Doctor
-  /** The policies of `app.gatehouse.guard()`, for the doctor. */
-  readonly guards: Set<Policy>
-}
 
 /** Creates `app.gatehouse` of one context. */
 export function createGatehouse (context: FastifyInstance, parts: Parts): Gatehouse {

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { GatehouseApiKeys } from '../../types/api-keys.js'
 import type { AnyReply } from '../../types/gatehouse.js'
+import type { GatehouseOAuth } from '../../types/oauth.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import type { GatehouseSessions, SessionFeature } from '../../types/sessions.js'
 import type { GatehouseTokens, GrantedTokens, PublicJwkSet, RefreshOptions, TokenFeature } from '../../types/tokens.js'
@@ -9,6 +10,7 @@ import { writeChallenges } from '../guard/challenge.js'
 import {
   parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseRevokeAllOptions, parseSchemeOption
 } from './call-options.js'
+import type { Internals } from './internals.js'
 import { type BoundSchemes, chooseProvider, type Provider, providersOf } from './schemes.js'
 
 /** Creates `app.gatehouse.apiKeys`. */
@@ -164,6 +166,23 @@ function refuse (reply: FastifyReply, schemes: BoundSchemes, { name, detail }: R
   if (challenge !== null) reply.header('www-authenticate', writeChallenges([challenge].flat()))
   reply.request.log.info({ auth: { code, scheme, reason } }, 'request refused')
   return refusal(failure)
+}
+
+/** Creates `app.gatehouse.oauth`, which forwards to the authorization server. */
+export function createOAuthCalls (internals: Internals): GatehouseOAuth {
+  const server = (): GatehouseOAuth => {
+    if (internals.oauth !== null) return internals.oauth
+    throw internalError('this application has no authorization server: register oauthServer of fastify-gatehouse/oauth')
+  }
+  return Object.freeze({
+    clients: Object.freeze({
+      of: (owner: unknown) => server().clients.of(parseOwner(owner, 'oauth.clients.of()')),
+      ofAnyOwner: () => server().clients.ofAnyOwner()
+    }),
+    consents: Object.freeze({
+      of: (owner: unknown) => server().consents.of(parseOwner(owner, 'oauth.consents.of()'))
+    })
+  })
 }
 
 /** The calls that sessions and grants of one owner have alike. */

@@ -4,15 +4,37 @@ import type { GatehouseOAuth } from '../../types/oauth.js'
 import type { OpenApiSecurityScheme } from '../../types/openapi.js'
 import type { SchemeContext } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
-import { internalError } from '../errors.js'
+import type { Doctor } from '../doctor/doctor.js'
+import type { Guard } from '../guard/guard.js'
 import type { GuessLimiter } from '../limits/guesses.js'
+import type { RequestLimiter } from '../limits/request-limits.js'
+import type { Defaults } from '../policy/defaults.js'
+import type { Policy } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
+import type { Policies } from '../policy/resolve.js'
+import type { RouteRegistry } from '../routes/route-registry.js'
 import { createPrivateSlot } from '../util/objects.js'
-import { parseOwner } from './call-options.js'
-import type { Parts } from './decorators.js'
 import type { BoundSchemes } from './schemes.js'
 
-/** The parts of one registration that other plugins of this package need, and that applications do not see. */
+/** The parts of one registration of the plugin, which the decorators and hooks share. */
+export interface Parts {
+  readonly guard: Guard
+  /** The key under which the config of a route has its policy. */
+  readonly key: symbol
+  readonly schemes: BoundSchemes
+  readonly defaults: Defaults
+  readonly policies: Policies
+  readonly registry: RouteRegistry
+  readonly stage: string
+  readonly guesses: GuessLimiter
+  readonly limiter: RequestLimiter
+  readonly internals: Internals
+  readonly doctor: Doctor
+  /** The policies of `app.gatehouse.guard()`, for the doctor. */
+  readonly guards: Set<Policy>
+}
+
+/** Gives other plugins of this package what they need of a registration. Applications do not see it. */
 export interface Internals {
   /** The instance that the plugin was registered on, under which parts report to the doctor. */
   readonly app: FastifyInstance
@@ -53,21 +75,4 @@ export function noteParts ({ server }: FastifyInstance, parts: Parts): void {
 /** Returns the registrations in the application of a server. */
 export function partsOf (server: object): readonly Parts[] {
   return registrations.get(server) ?? []
-}
-
-/** Creates `app.gatehouse.oauth`, which forwards to the authorization server. */
-export function createOAuthCalls (internals: Internals): GatehouseOAuth {
-  const server = (): GatehouseOAuth => {
-    if (internals.oauth !== null) return internals.oauth
-    throw internalError('this application has no authorization server: register oauthServer of fastify-gatehouse/oauth')
-  }
-  return Object.freeze({
-    clients: Object.freeze({
-      of: (owner: unknown) => server().clients.of(parseOwner(owner, 'oauth.clients.of()')),
-      ofAnyOwner: () => server().clients.ofAnyOwner()
-    }),
-    consents: Object.freeze({
-      of: (owner: unknown) => server().consents.of(parseOwner(owner, 'oauth.consents.of()'))
-    })
-  })
 }

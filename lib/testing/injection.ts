@@ -5,10 +5,9 @@ import type { FastifyRequest, InjectOptions, LightMyRequestResponse } from 'fast
 import type { Outcome } from '../../types/outcome.js'
 import { misconfigured } from '../errors.js'
 import { installTestSeam, noteTestKit, testSeam } from '../guard/test-seam.js'
-import type { Parts } from '../plugin/decorators.js'
-import { partsOf } from '../plugin/internals.js'
-import type { BoundScheme } from '../policy/policy.js'
 import { absent } from '../kit/outcome.js'
+import { type Parts, partsOf } from '../plugin/internals.js'
+import type { BoundScheme } from '../policy/policy.js'
 
 noteTestKit()
 

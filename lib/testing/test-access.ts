@@ -1,7 +1,7 @@
 import type { InjectOptions } from 'fastify'
 import { fileInPackage } from '../audit/rows.js'
 import { misconfigured } from '../errors.js'
-import type { Parts } from '../plugin/decorators.js'
+import type { Parts } from '../plugin/internals.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { describeValue } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
