@@ -24,7 +24,6 @@ export type {
 // For schemes of one's own
 export { absent, authenticated, crossSite, expired, foreign, invalid, limited, unavailable } from './kit/outcome.js'
 export { read, type Reading } from './kit/read-credential.js'
-export type { OpenApiSecurityScheme } from '../types/openapi.js'
 export type { Outcome } from '../types/outcome.js'
 export type { Challenge, CredentialSource, Load, Scheme, SchemeContext, SchemeFactory } from '../types/scheme.js'
 
@@ -35,7 +34,7 @@ export type { Finding } from '../types/doctor.js'
 export type { GatehouseEvents } from '../types/events.js'
 // the declarations of Fastify's types
 export type {} from '../types/fastify.js'
-export type { GrantedTokens, GrantRecord, OwnerGrants, PublicJwkSet } from '../types/tokens.js'
+export type { GrantedTokens, GrantRecord } from '../types/tokens.js'
 export type { Gatehouse } from '../types/gatehouse.js'
 export type { AnyPrincipal, PlanName, PrincipalOf, RoleName, SchemeName, SchemesOf, ScopeName } from '../types/names.js'
 export type { Duration, ErrorWriter, GatehouseOptions } from '../types/options.js'
@@ -44,6 +43,6 @@ export type { Principal, PrincipalFrom, PrincipalInput } from '../types/principa
 // The interfaces that an application fills: TypeScript merges declarations of this module only with what a star
 // exports.
 export type * from '../types/registry.js'
-export type { AuthEntry, RequestAuth } from '../types/request-auth.js'
+export type { RequestAuth } from '../types/request-auth.js'
 export type { GroupAuth, RouteAuth } from '../types/route-auth.js'
 export type { SessionRecord } from '../types/sessions.js'

@@ -193,16 +193,13 @@ export async function createApp () {
 
 export const api = (app: FastifyInstance) => app.gatehouse
 export const audit = (app: FastifyInstance) => app.gatehouse.audit()
-export const jwks = (app: FastifyInstance) => app.gatehouse.tokens.jwks()
 export const grant = (app: FastifyInstance, owner: Principal) => app.gatehouse.tokens.grant(owner)
-export const grants = (app: FastifyInstance, owner: Principal) => app.gatehouse.tokens.of(owner)
 export const listGrants = (app: FastifyInstance, owner: Principal) => app.gatehouse.tokens.of(owner).list()
 export const keys = (app: FastifyInstance, owner: Principal) => app.gatehouse.apiKeys.of(owner).list()
 export const newKey = (app: FastifyInstance, owner: Principal) => app.gatehouse.apiKeys.of(owner).create({ name: 'x' })
 export const sessions = (app: FastifyInstance, owner: Principal) => app.gatehouse.sessions.of(owner).list()
 export const caller = (request: FastifyRequest) => request.principal
 export const credential = (request: FastifyRequest) => request.auth.credential
-export const entry = (request: FastifyRequest) => request.auth.all.web
 export const key = (request: FastifyRequest) => read(request, 'header:x-key')
 `
 

@@ -9,7 +9,6 @@ import {
   session,
   type ApiKeyOptions,
   type GatehouseOptions,
-  type OpenApiSecurityScheme,
   type Scheme
 } from '../../lib/index.js'
 import { stopsTheBoot } from '../fixtures/routes.js'
@@ -135,7 +134,7 @@ t.test('sends a challenge on every 401 of a session', async t => {
 })
 
 t.test('falls back to the OpenAPI description for a custom scheme without a challenge', async t => {
-  const described: ReadonlyArray<readonly [OpenApiSecurityScheme, string]> = [
+  const described: ReadonlyArray<readonly [Scheme['openapi'], string]> = [
     [{ type: 'apiKey', in: 'header', name: 'x-device' }, 'APIKey realm="it"'],
     [{ type: 'apiKey', in: 'query', name: 'device' }, 'APIKey realm="it"'],
     [{ type: 'apiKey', in: 'cookie', name: 'device' }, 'Cookie realm="it"'],

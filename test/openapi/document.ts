@@ -3,7 +3,7 @@ import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
-import gatehouse, { type GatehouseOptions, type OpenApiSecurityScheme, type Scheme } from '../../lib/index.js'
+import gatehouse, { type GatehouseOptions, type Scheme } from '../../lib/index.js'
 import { believer, trio } from '../fixtures/policies.js'
 
 /** A document, as far as the tests look at it. */
@@ -98,6 +98,6 @@ function undeclared ({ components, paths }: Document): readonly string[] {
 }
 
 /** A scheme with this description. */
-export function schemeOf (name: string, openapi: OpenApiSecurityScheme, more: Partial<Scheme> = {}): Scheme {
+export function schemeOf (name: string, openapi: Scheme['openapi'], more: Partial<Scheme> = {}): Scheme {
   return believer(name, { ...more, openapi })
 }

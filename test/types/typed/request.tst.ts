@@ -1,7 +1,7 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
-import type { AuditRow, AuthEntry, GrantRecord, PrincipalOf, RequestAuth, RouteAuth } from 'fastify-gatehouse'
+import type { AuditRow, GrantRecord, PrincipalOf, RequestAuth, RouteAuth } from 'fastify-gatehouse'
 import { describe, expect, test } from 'tstyche'
 import type { AuthError } from '../../../lib/errors.js'
 import type { PrincipalFor } from '../../../types/request-auth.js'
@@ -265,7 +265,12 @@ describe('request.auth', () => {
   test('has every satisfied scheme under its name', () => {
     app.get('/', async ({ auth }) => {
       if (!auth.authenticated) return
-      expect(auth.all.service).type.toBe<AuthEntry<Service, { keyId: string }> | undefined>()
+      expect(auth.all.service).type.toBe<{
+        readonly principal: Service
+        readonly credential: { keyId: string }
+        readonly authenticatedAt: string | null
+        readonly expiresAt: string | null
+      } | undefined>()
       expect(auth.all).type.not.toHaveProperty('usr')
     })
   })
