@@ -261,13 +261,16 @@ function readCookie (request: FastifyRequest, name: string): Reading {
 
 /** Returns the values of a cookie in a header, at most `maxValues`. */
 function parseCookieValues (header: string, name: string, maxValues: number): readonly string[] {
-  const found: string[] = []
+  let found: readonly string[] = []
   for (let start = 0; start < header.length && found.length < maxValues;) {
     const semicolon = header.indexOf(';', start)
     const end = semicolon === -1 ? header.length : semicolon
-    const pair = header.slice(start, end)
-    const equals = pair.indexOf('=')
-    if (equals !== -1 && trimBlanks(pair.slice(0, equals)) === name) found.push(trimBlanks(pair.slice(equals + 1)))
+    const equals = header.indexOf('=', start)
+    if (equals !== -1 && equals < end && trimBlanks(header.slice(start, equals)) === name) {
+      const value = trimBlanks(header.slice(equals + 1, end))
+      // one that grows would take room for sixteen more
+      found = found.length === 0 ? [value] : [...found, value]
+    }
     start = end + 1
   }
   return found
