@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import type { OwnRateLimit } from './limits.js'
 import type { Principal } from './principal.js'
 import type { AllowsQuery } from './request-auth.js'
@@ -33,10 +34,10 @@ export interface Authenticated<P extends Principal = Principal, C = unknown> {
   readonly onRevoked?: ((revoked: () => void) => () => void) | null
   /**
    * Authenticates this request again, if a slow body came between the two stages of the guard: in the meantime the
-   * credential may have been revoked, or its owner may have lost permissions. `null` or left out: the outcome is valid
-   * until `expiresAt`.
+   * credential may have been revoked, or its owner may have lost permissions. It gets the request, so that one function
+   * can serve all requests. `null` or left out: the outcome is valid until `expiresAt`.
    */
-  readonly recheck?: (() => Outcome<P, C> | Promise<Outcome<P, C>>) | null
+  readonly recheck?: ((request: FastifyRequest) => Outcome<P, C> | Promise<Outcome<P, C>>) | null
   /** A rate limit of this credential, in addition to the route's; `null` if it has none. */
   readonly rateLimit?: OwnRateLimit | null
   /** Headers of every response to this credential, such as `Deprecation` and `Sunset`. Never the secret itself. */

@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Authenticated, AuthFailure, Invalid, Outcome } from '../../types/outcome.js'
 import type { Principal } from '../../types/principal.js'
 import { AuthError, authFailure, internalError } from '../errors.js'
-import { absent, isAuthenticated, isShared } from '../kit/outcome.js'
+import { absent, isAuthenticated, isCompleteOutcome } from '../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../kit/principal.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isNo, isObject, isThenable, isValidDate, ownField, property } from '../util/objects.js'
@@ -190,7 +190,7 @@ function callScheme (
   bound: BoundScheme, state: RequestState, recheck: Authenticated['recheck'] = null
 ): Answer | Promise<Answer> {
   try {
-    const outcome = recheck === null ? bound.scheme.authenticate(state.request) : recheck()
+    const outcome = recheck === null ? bound.scheme.authenticate(state.request) : recheck(state.request)
     const answer = isThenable(outcome)
       ? Promise.resolve(outcome).then(settled => complete(bound, settled, state))
       : complete(bound, outcome, state)
@@ -236,7 +236,7 @@ function complete (bound: BoundScheme, outcome: Outcome, state: RequestState): A
 
 /** Returns true if the outcome is complete and frozen, as those of the schemes of this plugin are. */
 function isComplete (outcome: Authenticated): boolean {
-  if (isShared(outcome)) return true
+  if (isCompleteOutcome(outcome)) return true
   const { principal, owner, authenticatedAt, expiresAt } = outcome
   return (isAuthenticated(outcome) || outcomeFields.every(field => Object.hasOwn(outcome, field))) &&
     isCompletePrincipal(principal) && (owner === null || isCompletePrincipal(owner)) &&

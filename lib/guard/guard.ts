@@ -64,10 +64,11 @@ export class Guard {
    */
   async run (policy: Policy, reply: FastifyReply): Promise<void> {
     // hooks that run for a refusal have nothing to guard
-    if (ensureState(reply.request).replied) return
-    const first = await this.#enter(policy, reply)
+    const state = ensureState(reply.request)
+    if (state.replied) return
+    const first = await this.#enter(policy, reply, state)
     const end = isPass(first) ? await this.finish(first, reply) ?? first : first
-    if (isPass(end)) publish(end, reply)
+    if (isPass(end)) publish(end, reply, state)
     else if (end === 'replied') await reply
     else throw end.error
   }
@@ -77,8 +78,11 @@ export class Guard {
    * @returns `null` if the request continues.
    */
   enterRoute (policy: Policy, reply: FastifyReply): Ended | null | Promise<Ended | null> {
-    const end = this.#enter(policy, reply)
-    return end instanceof Promise ? end.then(settled => publishForRoute(settled, reply)) : publishForRoute(end, reply)
+    const state = ensureState(reply.request)
+    const end = this.#enter(policy, reply, state)
+    return end instanceof Promise
+      ? end.then(settled => publishForRoute(settled, reply, state))
+      : publishForRoute(end, reply, state)
   }
 
   /** Runs the second stage for a route whose first stage passed for exactly this policy. */
@@ -89,15 +93,15 @@ export class Guard {
       return this.responder.sendInternalError(
         reply, internalError('the guard did not pass for the policy of this route'))
     }
-    const end = isDue(routePass, state) ? this.#repeatRoute(policy, reply) : this.finish(routePass, reply)
+    const end = isDue(routePass, state) ? this.#repeatRoute(policy, reply, state) : this.finish(routePass, reply)
     return testSeam?.isStubbed(reply.request) === true ? answerForHandler(end, reply) : end
   }
 
   /** Repeats the first stage, because the body took long to receive, then runs the second. */
-  async #repeatRoute (policy: Policy, reply: FastifyReply): Promise<Ended | null> {
-    const end = await this.#enter(policy, reply)
+  async #repeatRoute (policy: Policy, reply: FastifyReply, state: RequestState): Promise<Ended | null> {
+    const end = await this.#enter(policy, reply, state)
     if (!isPass(end)) return end
-    publishForRoute(end, reply)
+    publishForRoute(end, reply, state)
     return await this.finish(end, reply)
   }
 
@@ -107,9 +111,8 @@ export class Guard {
   }
 
   /** Runs the first stage: authenticates the caller, then checks cross-site requests and static rules. */
-  #enter (policy: Policy, reply: FastifyReply): Pass | Ended | Promise<Pass | Ended> {
+  #enter (policy: Policy, reply: FastifyReply, state: RequestState): Pass | Ended | Promise<Pass | Ended> {
     try {
-      const state = ensureState(reply.request)
       state.reply ??= reply
       const verdict = authenticate(policy, state)
       return verdict instanceof Promise
@@ -219,8 +222,7 @@ function isPass (end: Pass | Ended): end is Pass {
 }
 
 /** Shows a pass in `request.auth` and `request.principal`, and removes the headers of another guard's refusal. */
-function publish (pass: Pass, reply: FastifyReply): void {
-  const state = ensureState(reply.request)
+function publish (pass: Pass, reply: FastifyReply, state: RequestState): void {
   state.undo?.run()
   state.undo = null
   if (isObserved('authenticated')) publishIdentities(pass, state)
@@ -240,10 +242,10 @@ function publishIdentities ({ identities }: Pass, { pass: previous, request }: R
 }
 
 /** Publishes the pass of a route's own guard, which the second stage requires. Returns a refusal as it is. */
-function publishForRoute (end: Pass | Ended, reply: FastifyReply): Ended | null {
+function publishForRoute (end: Pass | Ended, reply: FastifyReply, state: RequestState): Ended | null {
   if (!isPass(end)) return end
-  publish(end, reply)
-  ensureState(reply.request).routePass = end
+  publish(end, reply, state)
+  state.routePass = end
   return null
 }
 

@@ -1,6 +1,6 @@
 import type { OwnRateLimit } from '../../types/limits.js'
 import type {
-  Absent, Authenticated, CrossSite, Foreign, Invalid, Limited, Outcome, Unavailable
+  Absent, Authenticated, CrossSite, Foreign, Invalid, Limited, Unavailable
 } from '../../types/outcome.js'
 import type { Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import { AuthError } from '../errors.js'
@@ -44,7 +44,7 @@ export interface AuthenticatedDetails<C> {
    * Authenticates the request again if a slow body came between the two stages of the guard. Default: the outcome is
    * valid until `expiresAt`.
    */
-  readonly recheck?: (() => Outcome<Principal, C> | Promise<Outcome<Principal, C>>) | null
+  readonly recheck?: Authenticated<Principal, C>['recheck'] | null
   /** A rate limit of this credential, in addition to the route's. Default: none. */
   readonly rateLimit?: OwnRateLimit | null
   /** Headers of every response to this credential. Default: none. */
@@ -62,7 +62,7 @@ export function authenticated<P extends PrincipalInput, C = null> (
   principal: P, details?: AuthenticatedDetails<C>
 ): Authenticated<PrincipalFrom<P>, C>
 export function authenticated (principal: PrincipalInput, details: AuthenticatedDetails<unknown> = {}): Authenticated {
-  return new Valid(principal as Principal, details)
+  return new Valid(principal as Principal, details, false)
 }
 
 /** The outcome for a valid credential. A class, so that the guard knows at a glance that no field is missing. */
@@ -79,10 +79,10 @@ class Valid implements Authenticated {
   readonly recheck: Authenticated['recheck'] | null
   readonly rateLimit: OwnRateLimit | null
   readonly headers: Readonly<Record<string, string>> | null
-  readonly #isWhole = true
-  #isShared = false
+  readonly #isComplete: boolean
 
-  constructor (principal: Principal, details: AuthenticatedDetails<unknown>) {
+  constructor (principal: Principal, details: AuthenticatedDetails<unknown>, isComplete: boolean) {
+    this.#isComplete = isComplete
     this.principal = principal
     this.owner = own(details, 'owner', details.owner)
     this.delegated = own(details, 'delegated', details.delegated)
@@ -96,17 +96,12 @@ class Valid implements Authenticated {
     this.headers = own(details, 'headers', details.headers)
   }
 
-  static isWhole (outcome: object): boolean {
-    return #isWhole in outcome
+  static isInstance (outcome: object): boolean {
+    return #isComplete in outcome
   }
 
-  static share (outcome: Valid): void {
-    outcome.#isShared = true
-    Object.freeze(outcome)
-  }
-
-  static isShared (outcome: object): boolean {
-    return #isShared in outcome && outcome.#isShared
+  static isComplete (outcome: object): boolean {
+    return #isComplete in outcome && outcome.#isComplete
   }
 }
 
@@ -117,26 +112,33 @@ function own<T> (details: object, name: string, value: T | null | undefined): T 
 }
 
 /**
- * Creates a frozen outcome for a valid credential, which all requests with the credential share. Nothing in it may
- * depend on the request. The guard does not look at it again, so the principal must be complete.
+ * Creates the outcome for a valid credential whose principal is complete, so that the guard does not check it.
  * @param principal as `principalFrom` or `principalAtBoot` returns it.
+ */
+export function completeOutcome<P extends Principal, C = null> (
+  principal: P, details: AuthenticatedDetails<C>
+): Authenticated<P, C> {
+  return new Valid(principal, details, true) as Authenticated<Principal, unknown> as Authenticated<P, C>
+}
+
+/**
+ * Does the same as {@link completeOutcome}, for an outcome that all requests with the credential share. It is frozen,
+ * and nothing in it may depend on the request.
  */
 export function sharedOutcome<P extends Principal, C = null> (
   principal: P, details: AuthenticatedDetails<C>
 ): Authenticated<P, C> {
-  const outcome = new Valid(principal, details)
-  Valid.share(outcome)
-  return outcome as Authenticated<Principal, unknown> as Authenticated<P, C>
+  return Object.freeze(completeOutcome(principal, details))
 }
 
-/** Returns true for a result of {@link sharedOutcome}. */
-export function isShared (outcome: object): boolean {
-  return Valid.isShared(outcome)
+/** Returns true for a result of {@link completeOutcome}. A copy of one has to be checked. */
+export function isCompleteOutcome (outcome: object): boolean {
+  return Valid.isComplete(outcome)
 }
 
 /** Returns true for a result of {@link authenticated}, which has every field. A copy of one has to be looked at. */
 export function isAuthenticated (outcome: object): outcome is Authenticated {
-  return Valid.isWhole(outcome)
+  return Valid.isInstance(outcome)
 }
 
 /** The details that a scheme may add to *invalid*: an identifier for its own challenge, and headers of the response. */

@@ -4,10 +4,9 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { OwnRateLimit } from '../../types/limits.js'
 import { internalError } from '../errors.js'
 import type { CountRequest } from '../guard/guard.js'
-import type { Identity } from '../guard/request-state.js'
+import { RequestSlot, type Identity } from '../guard/request-state.js'
 import type { Declaration } from '../policy/parse.js'
 import type { DeclaredRateLimit, RateLimit, RateLimitWindow } from '../policy/rate-limit.js'
-import { createPrivateSlot } from '../util/objects.js'
 import { parseDuration } from '../util/options.js'
 
 const require = createRequire(import.meta.url)
@@ -171,7 +170,7 @@ interface NamedCount {
   readonly count: Promise<Count>
 }
 
-const counts = createPrivateSlot<FastifyRequest, readonly NamedCount[]>()
+const counts = new RequestSlot<readonly NamedCount[]>()
 
 /** Counts a request once per name, also when several guards have the same limit: the route's and a hook's. */
 function countOnce (request: FastifyRequest, check: Check, counted: CountedRequest): Promise<Count> {

@@ -17,6 +17,7 @@ import authPlugin, {
   type GatehouseOptions,
   type Outcome,
   type Scheme,
+  type SchemeFactory,
   type Store
 } from '../../lib/index.js'
 import { silent } from '../schemes/session/stores.js'
@@ -313,6 +314,20 @@ t.test('does not re-check a session that the request itself began or ended', asy
   t.match(await slowly(app, '/again', await cookieOf(app), () => {}), { status: 200, body: /"id":"ann"/ })
 })
 
+t.test('re-checks a session whose scheme was called with another request by a scheme around it', async t => {
+  const web: SchemeFactory = async (app, name, context) => {
+    const made = await session({ secret })(app, name, context)
+    if (!('scheme' in made)) return made
+    const { scheme, features } = made
+    return { scheme: { ...scheme, authenticate: request => scheme.authenticate(Object.create(request)) }, features }
+  }
+  const app = await application(t, { schemes: { web } }, telling)
+  const headers = await cookieOf(app)
+  t.match(await slowly(app, '/required', headers, () => {}), { status: 200, body: /"id":"ann"/ })
+  const revoke = () => app.gatehouse.sessions.of(owner).revokeAll()
+  t.match(await slowly(app, '/required', headers, revoke), { status: 401, code: 'AUTH_REQUIRED' })
+})
+
 t.test('answers 503 if the store is unavailable after the body, and 500 if it fails otherwise', async t => {
   const inner = memoryStore()
   let failure: Error | null = null
@@ -359,7 +374,8 @@ t.test('calls a custom scheme again, and checks the expiry that it returned', as
       { id: 'ann' },
       {
         expiresAt: now.expiresAt,
-        recheck: () => {
+        recheck: request => {
+          t.equal(request.headers['x-own'], '1', 'gets the request')
           now.rechecked++
           return now.answer()
         }

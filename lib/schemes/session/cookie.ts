@@ -1,6 +1,10 @@
 import type { FastifyReply } from 'fastify'
+import type { Authenticated } from '../../../types/outcome.js'
+import type { Principal } from '../../../types/principal.js'
+import type { SessionCredential } from '../../../types/sessions.js'
 import { internalError } from '../../errors.js'
 import { createTokenCache, type CachedToken } from '../../util/cache.js'
+import { endOf } from './expiry.js'
 import type { SessionSettings } from './options.js'
 import { unpack, type Session } from './payload.js'
 import type { Seal } from './seal.js'
@@ -80,10 +84,19 @@ export function keepOutOfSharedCaches (reply: FastifyReply): void {
   reply.header('cache-control', 'no-store')
 }
 
+/** The part of an outcome that is the same for all requests with a cookie. */
+export type SessionDetails = Required<Pick<
+  Authenticated<Principal, SessionCredential>, 'authenticatedAt' | 'expiresAt' | 'onRevoked' | 'recheck'
+>>
+
 /** An opened cookie. */
 export interface OpenedCookie extends CachedToken {
   /** `null` when another version of this plugin wrote it. */
   readonly session: Session | null
+  /** The instant at which the session ends, in milliseconds since 1970. */
+  readonly endsAt: number
+  /** Created for the first request that needs it. */
+  details: SessionDetails | null
   /** Sealed with an older secret than the newest. */
   readonly old: boolean
 }
@@ -97,13 +110,12 @@ const maxCachedCookies = 2_048
  */
 export class CookieCache {
   readonly #seal: Seal
-  readonly #holdsAuthority: boolean
+  readonly #settings: Pick<SessionSettings, 'expiry' | 'load'>
   readonly #opened = createTokenCache<OpenedCookie>(maxCachedCookies)
 
-  /** @param holdsAuthority `true` when the cookie has the scopes and roles, because there is no `load`. */
-  constructor (seal: Seal, holdsAuthority: boolean) {
+  constructor (seal: Seal, settings: Pick<SessionSettings, 'expiry' | 'load'>) {
     this.#seal = seal
-    this.#holdsAuthority = holdsAuthority
+    this.#settings = settings
   }
 
   get (text: string): OpenedCookie | undefined {
@@ -114,7 +126,11 @@ export class CookieCache {
   open (text: string): OpenedCookie | null {
     const opened = this.#seal.open(text)
     if (opened === null) return null
-    return { token: text, session: unpack(opened.payload, this.#holdsAuthority), old: opened.old }
+    const { expiry, load } = this.#settings
+    // without `load`, the cookie has the scopes and roles
+    const session = unpack(opened.payload, load === null)
+    const endsAt = session === null ? 0 : endOf(expiry, session)
+    return { token: text, session, endsAt, old: opened.old, details: null }
   }
 
   /** Caches a cookie. Call it only for sessions that have not ended, which the others would push out. */

@@ -5,13 +5,12 @@ import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { LoginOptions, ProviderLogin, SessionCredential } from '../../../types/sessions.js'
 import { AuthError, authFailure, internalError, refusal } from '../../errors.js'
 import { publishFor, requestFields } from '../../events/events.js'
-import { stateOf } from '../../guard/request-state.js'
-import { absent, authenticated, invalid, unavailableOr } from '../../kit/outcome.js'
+import { RequestSlot, stateOf } from '../../guard/request-state.js'
+import { absent, completeOutcome, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { cookieValues, createReader } from '../../kit/read-credential.js'
-import { createPrivateSlot } from '../../util/objects.js'
 import { oweCookie } from '../../util/response.js'
-import { CookieCache, keepOutOfSharedCaches, SessionCookie } from './cookie.js'
+import { CookieCache, keepOutOfSharedCaches, SessionCookie, type OpenedCookie, type SessionDetails } from './cookie.js'
 import { endOf, lifetimeOf, type Liveness } from './expiry.js'
 import type { SessionSettings } from './options.js'
 import { checkedData, idOf, pack, type Session } from './payload.js'
@@ -21,6 +20,7 @@ type SessionOutcome = Outcome<Principal, SessionCredential>
 
 /** The session of one request, and what the request changes of it. */
 interface CurrentSession {
+  readonly request: FastifyRequest
   outcome: SessionOutcome
   /** The session that may still be changed; `null` without one, when it ended, and once the response is sent. */
   session: Session | null
@@ -30,6 +30,8 @@ interface CurrentSession {
   isChanged: boolean
   /** The session that a login in this request began. */
   begun: Session | null
+  /** The outcome before a login or logout in this request; `null` if there was none. */
+  replaced: SessionOutcome | null
 }
 
 const forged = Object.freeze(invalid('the session cookie was not sealed by this scheme, or was changed since'))
@@ -45,17 +47,21 @@ interface LoginRequest {
   readonly options: LoginOptions
 }
 
+/** Checks and sets the data of the session of a request. Returns what was set. */
+type UpdateData = (current: CurrentSession, data: unknown) => Session['data']
+
 /** Implements `request.auth.credential`. A class, because its accessor is faster than that of an object literal. */
 class SessionHandle implements SessionCredential {
   readonly id: string
   #data: Session['data']
-  readonly #replace: (data: unknown) => Session['data']
+  readonly #current: CurrentSession
+  readonly #update: UpdateData
 
-  /** @param replace checks and sets the data of the session, and returns what was set. */
-  constructor (session: Session, replace: (data: unknown) => Session['data']) {
-    this.id = session.id
-    this.#data = session.data
-    this.#replace = replace
+  constructor ({ id, data }: Session, current: CurrentSession, update: UpdateData) {
+    this.id = id
+    this.#data = data
+    this.#current = current
+    this.#update = update
     Object.freeze(this)
   }
 
@@ -64,7 +70,7 @@ class SessionHandle implements SessionCredential {
   }
 
   update (data: Record<string, unknown>): void {
-    this.#data = this.#replace(data)
+    this.#data = this.#update(this.#current, data)
   }
 }
 
@@ -77,7 +83,7 @@ export class SessionManager {
   readonly #liveness: Liveness
   readonly #read: ReturnType<typeof createReader>
   readonly #cookies: CookieCache
-  readonly #current = createPrivateSlot<FastifyRequest, CurrentSession>()
+  readonly #current = new RequestSlot<CurrentSession>()
   readonly #providers = new WeakMap<FastifyRequest, ProviderLogin>()
 
   constructor (scheme: string, settings: SessionSettings, { seal, liveness }: SessionManagerParts) {
@@ -85,7 +91,7 @@ export class SessionManager {
     this.#scheme = scheme
     this.#settings = settings
     this.#seal = seal
-    this.#cookies = new CookieCache(seal, settings.load === null)
+    this.#cookies = new CookieCache(seal, settings)
     this.#liveness = liveness
     this.#read = createReader(`cookie:${settings.cookieName}`, `The option schemes.${scheme}.cookieName`)
   }
@@ -102,14 +108,15 @@ export class SessionManager {
     const known = this.#cookies.get(value)
     const opened = known ?? this.#cookies.open(value)
     if (opened === null) return this.#removed(request, forged)
-    const { session, old } = opened
-    if (session === null || endOf(this.#settings.expiry, session) <= Date.now()) return this.#removed(request, absent)
+    const { session } = opened
+    if (session === null || opened.endsAt <= Date.now()) return this.#removed(request, absent)
     if (known === undefined) this.#cookies.add(opened)
     const alive = this.#liveness.see(session)
-    if (typeof alive === 'boolean') return alive ? this.#alive(request, session, old) : this.#removed(request, absent)
+    if (alive === true) return this.#alive(request, opened, session)
+    if (alive === false) return this.#removed(request, absent)
     // concurrent calls for one request share the outcome of the first
     const judge = (isAlive: boolean): SessionOutcome => this.#current.get(request)?.outcome ??
-      (isAlive ? this.#alive(request, session, old) : this.#removed(request, absent))
+      (isAlive ? this.#alive(request, opened, session) : this.#removed(request, absent))
     return alive.then(judge).catch(storeUnavailable)
   }
 
@@ -239,33 +246,61 @@ export class SessionManager {
 
   /** Removes a useless cookie with the response. */
   #removed (request: FastifyRequest, outcome: SessionOutcome): SessionOutcome {
-    this.#current.set(request, { outcome, session: null, due: this.cookie.removal, isChanged: false, begun: null })
-    return outcome
+    return this.#setCurrent(request, { outcome, due: this.cookie.removal }).outcome
   }
 
-  #alive (request: FastifyRequest, opened: Session, old: boolean): SessionOutcome {
-    const { expiry } = this.#settings
-    const now = Date.now()
-    const renew = old || now - opened.seenAt >= lifetimeOf(expiry, opened.kept).slideAfter
-    const session = renew ? { ...opened, seenAt: now } : opened
-    const due = renew ? this.cookie.line(this.#sealed(session), this.#maxAge(session)) : null
-    const current: CurrentSession = { outcome: absent, session, due, isChanged: false, begun: null }
-    current.outcome = authenticated(session.principal, {
-      credential: new SessionHandle(session, data => this.#update(request, current, data)),
-      authenticatedAt: session.authenticatedAt === null ? null : new Date(session.authenticatedAt),
-      expiresAt: new Date(endOf(expiry, session)),
-      onRevoked: ended => this.#liveness.watch(session, ended),
-      recheck: () => this.#recheck(request, current, session)
-    })
+  #setCurrent (
+    request: FastifyRequest,
+    { outcome = absent, session = null, due = null, begun = null, replaced = null }: Partial<CurrentSession>
+  ): CurrentSession {
+    const current = { request, outcome, session, due, isChanged: false, begun, replaced }
     this.#current.set(request, current)
+    return current
+  }
+
+  #alive (request: FastifyRequest, opened: OpenedCookie, session: Session): SessionOutcome {
+    const now = Date.now()
+    if (opened.old || now - session.seenAt >= lifetimeOf(this.#settings.expiry, session.kept).slideAfter) {
+      return this.#renewed(request, { ...session, seenAt: now })
+    }
+    opened.details ??= this.#detailsOf(session)
+    return this.#admit(request, opened.details, { session })
+  }
+
+  /** Admits a session whose cookie is rewritten to extend its idle timeout. */
+  #renewed (request: FastifyRequest, session: Session): SessionOutcome {
+    const due = this.cookie.line(this.#sealed(session), this.#maxAge(session))
+    return this.#admit(request, this.#detailsOf(session), { session, due })
+  }
+
+  /** Returns the part of an outcome that all requests with a cookie share. */
+  #detailsOf (session: Session): SessionDetails {
+    const { authenticatedAt } = session
+    return {
+      authenticatedAt: authenticatedAt === null ? null : new Date(authenticatedAt),
+      expiresAt: new Date(endOf(this.#settings.expiry, session)),
+      onRevoked: ended => this.#liveness.watch(session, ended),
+      recheck: request => this.#recheck(request, session)
+    }
+  }
+
+  #admit (
+    request: FastifyRequest, details: SessionDetails, fields: { readonly session: Session, readonly due?: string }
+  ): SessionOutcome {
+    const current = this.#setCurrent(request, fields)
+    const { authenticatedAt, expiresAt, onRevoked, recheck } = details
+    const credential = new SessionHandle(fields.session, current, this.#update)
+    current.outcome = completeOutcome(
+      fields.session.principal, { credential, authenticatedAt, expiresAt, onRevoked, recheck }
+    )
     return current.outcome
   }
 
   /** Checks the session again, unless this request itself began or ended one. */
-  #recheck (
-    request: FastifyRequest, current: CurrentSession, session: Session
-  ): SessionOutcome | Promise<SessionOutcome> {
-    if (this.#current.get(request) !== current) return current.outcome
+  #recheck (request: FastifyRequest, session: Session): SessionOutcome | Promise<SessionOutcome> {
+    const current = this.#current.get(request)
+    if (current === undefined) return this.authenticate(request)
+    if (current.replaced !== null) return current.replaced
     const judge = (isAlive: boolean): SessionOutcome => {
       if (isAlive) return current.outcome
       current.session = null
@@ -276,8 +311,8 @@ export class SessionManager {
     return typeof alive === 'boolean' ? judge(alive) : alive.then(judge).catch(storeUnavailable)
   }
 
-  #update (request: FastifyRequest, current: CurrentSession, data: unknown): Session['data'] {
-    const reply = stateOf(request)?.reply ?? null
+  readonly #update: UpdateData = (current, data) => {
+    const reply = stateOf(current.request)?.reply ?? null
     if (current.session === null || reply?.raw.headersSent === true) {
       throw internalError(
         'the data of a session cannot be changed after the session ended, or once the response is sent'
@@ -323,7 +358,7 @@ export class SessionManager {
   #detach (request: FastifyRequest, begun: Session | null): void {
     const current = this.#current.get(request)
     if (current !== undefined) current.session = null
-    this.#current.set(request, { outcome: absent, session: null, due: null, isChanged: false, begun })
+    this.#setCurrent(request, { begun, replaced: current?.replaced ?? current?.outcome ?? null })
   }
 
   /** Sends the cookie of a login or logout, whose response nobody may store (RFC 9111, 5.2.2.5). */

@@ -30,6 +30,7 @@ export class StoredSessions implements Liveness {
   readonly #expiry: Expiry
   readonly #log: StoredSessionsOptions['log']
   readonly #names: Names
+  /** By the id of the session: its name in the store would have to be written and hashed for each request. */
   readonly #cache: TtlCache<StoreRecord | null>
   readonly #watchers: RevocationWatch
   /** Sessions that the store failed to end. They are ended in this process in any case. */
@@ -61,29 +62,25 @@ export class StoredSessions implements Liveness {
   }
 
   async end (session: Session): Promise<boolean> {
-    const id = this.#names.id(session.id)
     try {
-      return await this.#take(id)
+      return await this.#take(session.id)
     } catch (error) {
       this.#revocations.end(session)
-      this.#invalidate(id)
+      this.#invalidate(session.id)
       throw error
     }
   }
 
   isAlive (session: Session): boolean | Promise<boolean> {
-    return this.#judge(session, record => record !== null)
+    return this.#judge(session, isFound)
   }
 
   see (session: Session): boolean | Promise<boolean> {
-    return this.#judge(session, record => {
-      if (record !== null) this.#recordUse(record)
-      return record !== null
-    })
+    return this.#judge(session, this.#recordUse)
   }
 
   watch (session: Session, ended: () => void): () => void {
-    return this.#watchers.add(this.#names.id(session.id), ended)
+    return this.#watchers.add(session.id, ended)
   }
 
   of (owner: StoreOwner): OwnerSessions {
@@ -93,14 +90,16 @@ export class StoredSessions implements Liveness {
       revoke: async (id: string) => await this.#revoke(id, stored),
       revokeAll: async ({ except }: { readonly except?: string } = {}) => {
         const spared = isId(except) ? [this.#names.id(except)] : []
-        for (const { id } of await this.#store.takeAll(kind, stored, ...spared)) this.#invalidate(id)
+        for (const { id } of await this.#store.takeAll(kind, stored, ...spared)) {
+          this.#invalidate(this.#names.unprefixed(id))
+        }
       }
     })
   }
 
   ofAnyOwner (): AnyOwnerSessions {
     return Object.freeze({
-      revoke: async (id: string) => isId(id) && await this.#take(this.#names.id(id))
+      revoke: async (id: string) => isId(id) && await this.#take(id)
     })
   }
 
@@ -120,9 +119,8 @@ export class StoredSessions implements Liveness {
   /** @param owner the owner in the store. */
   async #revoke (id: string, owner: StoreOwner): Promise<boolean> {
     if (!isId(id)) return false
-    const name = this.#names.id(id)
-    const found = await this.#store.get(kind, name)
-    return found?.owner?.realm === owner.realm && found.owner.id === owner.id && await this.#take(name)
+    const found = await this.#get(id)
+    return found?.owner?.realm === owner.realm && found.owner.id === owner.id && await this.#take(id)
   }
 
   /** Ends the surplus sessions of an owner, those with the oldest last use. */
@@ -130,11 +128,11 @@ export class StoredSessions implements Liveness {
     const found = await this.#store.find(kind, this.#names.owner(owner))
     const byUse = [...found].sort((a, b) => Number(b.value['seen']) - Number(a.value['seen']))
     const surplus = byUse.slice(maxSessionsPerOwner)
-    await Promise.all(surplus.map(({ id }) => this.#take(id)))
+    await Promise.all(surplus.map(({ id }) => this.#take(this.#names.unprefixed(id))))
   }
 
   async #take (id: string): Promise<boolean> {
-    const taken = await this.#store.take(kind, id)
+    const taken = await this.#store.take(kind, this.#names.id(id))
     this.#invalidate(id)
     return taken !== null
   }
@@ -147,26 +145,29 @@ export class StoredSessions implements Liveness {
 
   #judge (session: Session, judge: (record: StoreRecord | null) => boolean): boolean | Promise<boolean> {
     if (this.#revocations.denies(session)) return false
-    const id = this.#names.id(session.id)
-    const record = this.#cache.get(id, () => this.#store.get(kind, id))
+    const record = this.#cache.get(session.id, () => this.#get(session.id))
     return isThenable(record) ? record.then(judge) : judge(record)
   }
 
-  /** Writes the last use, at most once a minute. The request does not wait for it. */
-  #recordUse (record: StoreRecord): void {
-    const { id } = record
-    const seen = withLastUse(record, Date.now())
-    if (seen !== null && !this.#writing.has(id)) {
-      this.#writing.add(id)
+  #get (id: string): Promise<StoreRecord | null> {
+    return this.#store.get(kind, this.#names.id(id))
+  }
+
+  /** Writes the last use at most once a minute; no request waits for it. Returns true if there is a record. */
+  readonly #recordUse = (record: StoreRecord | null): boolean => {
+    const seen = record === null ? null : withLastUse(record, Date.now())
+    if (seen !== null && !this.#writing.has(seen.id)) {
+      this.#writing.add(seen.id)
       void this.#write(seen)
     }
+    return record !== null
   }
 
   async #write (record: StoreRecord): Promise<void> {
     try {
       // fails if another instance wrote the use, or the session was ended
       await this.#store.swap(record)
-      this.#cache.delete(record.id)
+      this.#cache.delete(this.#names.unprefixed(record.id))
     } catch (error) {
       this.#log.warn({ err: error }, 'when a session was last seen could not be written')
     } finally {
@@ -175,12 +176,13 @@ export class StoredSessions implements Liveness {
   }
 
   #applyChange (change: StoreChange): void {
-    applyChange(change, this.#cache, this.#watchers)
+    if (change !== null && !this.#names.isOwn(change.id)) return
+    applyChange(change && { id: this.#names.unprefixed(change.id) }, this.#cache, this.#watchers)
   }
 
   /** Notifies those who watch a session, if it was ended. */
   async #check (id: string): Promise<void> {
-    if (await this.#store.get(kind, id) === null) this.#invalidate(id)
+    if (await this.#get(id) === null) this.#invalidate(id)
   }
 }
 
@@ -191,10 +193,16 @@ const useIntervalMs = 60_000
 /** Characters of these fields that are stored. */
 const maxLength = { address: 64, userAgent: 256 }
 
+function isFound (record: StoreRecord | null): boolean {
+  return record !== null
+}
+
 /** Prefixes names with the scheme, so that two schemes share nothing in a store. */
 interface Names {
   id (id: string): string
   owner (owner: StoreOwner): StoreOwner
+  /** Returns true for a name with the prefix. */
+  isOwn (name: string): boolean
   /** Removes the prefix. */
   unprefixed (name: string): string
 }
@@ -203,6 +211,7 @@ function namesOf (scheme: string): Names {
   return {
     id: id => `${scheme} ${id}`,
     owner: ({ realm, id }) => ({ realm: `${scheme} ${realm}`, id }),
+    isOwn: name => name.startsWith(`${scheme} `),
     unprefixed: name => name.slice(scheme.length + 1)
   }
 }

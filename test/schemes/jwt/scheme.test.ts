@@ -394,9 +394,9 @@ t.test('checks a cached token again with the keys of now', async t => {
     await ask(scheme, text)
     const cached = await ask(scheme, text)
     if (cached.kind !== 'authenticated') return t.fail(cached.kind)
-    t.equal((await cached.recheck?.())?.kind, 'authenticated')
+    t.equal((await cached.recheck?.(bearer(text)))?.kind, 'authenticated')
     current = null
-    t.equal((await cached.recheck?.())?.kind, 'invalid')
+    t.equal((await cached.recheck?.(bearer(text)))?.kind, 'invalid')
   }
 })
 
