@@ -101,12 +101,13 @@ const loopbackHost = /^(?:127\.0\.0\.1|\[::1\]|localhost)$/
  */
 function parseRedirectUri (value: unknown, option: string): string {
   const uri = text(value, option)
-  const fault = faultOf(uri)
-  if (fault === null) return uri
-  throw misconfigured(`${option} ${fault}. Got ${describeValue(value)}.`)
+  const problem = redirectUriProblem(uri)
+  if (problem === null) return uri
+  throw misconfigured(`${option} ${problem}. Got ${describeValue(value)}.`)
 }
 
-function faultOf (uri: string): string | null {
+/** Returns the reason why a URI cannot be registered, as the end of a sentence; `null` if it can. */
+function redirectUriProblem (uri: string): string | null {
   if (!/^[!-~]+$/.test(uri) || !URL.canParse(uri)) return 'must be an absolute URI in ASCII'
   const url = new URL(uri)
   if (unsafeSchemes.has(url.protocol)) return 'has a scheme that browsers do not open an application for'

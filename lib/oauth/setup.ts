@@ -152,9 +152,9 @@ function issuerOf (services: readonly TokenService[]): string {
       'another one than the first. An authorization server is one issuer.')
   }
   const url = sourceUrl(issuer, [])
-  const fault = url instanceof URL ? (/[?#]/.test(issuer) ? 'must not have a query or fragment' : null) : url
-  if (fault !== null) {
-    throw misconfigured(`The issuer of an authorization server ${fault}. Got ${describeValue(issuer)}.`)
+  const problem = url instanceof URL ? (/[?#]/.test(issuer) ? 'must not have a query or fragment' : null) : url
+  if (problem !== null) {
+    throw misconfigured(`The issuer of an authorization server ${problem}. Got ${describeValue(issuer)}.`)
   }
   for (const service of services) service.jwks()
   return issuer

@@ -6,9 +6,9 @@ import { escapeHtml, sendPage } from '../util/page.js'
 
 /** Texts of the pages by problem. They are constant: nothing comes from the provider or the request. */
 const texts = {
-  again: [400, 'AUTH_INVALID_CREDENTIALS', 'The login did not succeed', 'Please begin again.'],
-  unknown: [403, 'AUTH_ACCESS_DENIED', 'No access', 'You are known to the provider, but have no account here.'],
-  old: [
+  retry: [400, 'AUTH_INVALID_CREDENTIALS', 'The login did not succeed', 'Please begin again.'],
+  'no-account': [403, 'AUTH_ACCESS_DENIED', 'No access', 'You are known to the provider, but have no account here.'],
+  'too-old': [
     403, 'AUTH_ACCESS_DENIED', 'No access',
     'This page needs a new login, and the provider did not confirm that there was one.'
   ],
@@ -29,7 +29,7 @@ interface LoginErrorOptions {
   readonly isMisconfigured?: boolean
 }
 
-/** A login that ended without a session, by the fault of the browser or the provider. */
+/** A login that ended without a session, because of the browser or the provider. */
 export class LoginError extends Error {
   readonly kind: keyof typeof texts
   /** The reason, for operators. It has no secret, and at most 200 characters of the provider. */
@@ -67,7 +67,7 @@ export function sendFailure (reply: FastifyReply, thrown: unknown, { session, pa
   request.log[level]({ err: cause, login: { at: path, status, reason } }, 'login failed')
   publishRefusal(request, authFailure(code, session, reason, { retryAfter }))
   if (retryAfter !== null) reply.header('retry-after', retryAfter)
-  const link = kind === 'unknown' || kind === 'old' ? '' : `<p><a href="${escapeHtml(path)}">Begin again</a></p>`
+  const link = kind === 'no-account' || kind === 'too-old' ? '' : `<p><a href="${escapeHtml(path)}">Begin again</a></p>`
   return sendPage(reply.code(status), { title, body: `<p>${sentence}</p>${link}` })
 }
 

@@ -10,8 +10,8 @@ import { sendFailure } from './errors.js'
 import { begin, end, type Login, type LoginSessions } from './login.js'
 import { joinLogout, logOut } from './logout.js'
 import { parseLoginOptions, type LoginSettings } from './options.js'
+import { PendingLogins } from './pending-logins.js'
 import { Provider } from './provider.js'
-import { Tries } from './tries.js'
 
 export type {
   OAuthLoginOptions, OidcClaims, OidcLogin, OidcLoginOptions, OidcLogoutOptions, OidcTokens, OpenIdLoginOptions
@@ -32,7 +32,8 @@ const login: FastifyPluginAsync<OidcLoginOptions> = async (app, options) => {
   const sessions = sessionsOf(settings.session, internals)
   const provider = new Provider(settings.provider)
   app.addHook('onClose', async () => { provider.close() })
-  const created = { settings, sessions, provider, tries: await createTries(app, settings, sessions) }
+  const pendingLogins = await createPendingLogins(app, settings, sessions)
+  const created = { settings, sessions, provider, pendingLogins }
   await app.register(async context => { addLogin(context, created) })
   const { logout } = settings
   const logins = logout === null ? null : joinLogout(app, logout, created)
@@ -77,19 +78,19 @@ function sessionsOf (name: string, { schemes }: Internals): LoginSessions {
     `${known.length === 0 ? '' : `: ${joinNames(known.map(each => each.name))}`}. Got ${describeValue(name)}.`)
 }
 
-/** Creates the tries of a provider. Their keys are its own: a try of one provider is none of another. */
-async function createTries (
+/** Creates the pending logins of a provider, with keys of its own, so that those of another provider do not count. */
+async function createPendingLogins (
   app: FastifyInstance, { path, session, provider }: LoginSettings, { deriveKeys, cookie }: LoginSessions
-): Promise<Tries> {
-  const { redirectUri, place, clientId } = provider
-  const keys = deriveKeys(`login at ${JSON.stringify([redirectUri, place.href, clientId])}`)
+): Promise<PendingLogins> {
+  const { redirectUri, server, clientId } = provider
+  const keys = deriveKeys(`login at ${JSON.stringify([redirectUri, server.href, clientId])}`)
   const [seal] = await createSeals(app, session, [{ name: `gatehouse login ${path}`, keys }])
-  return new Tries({ seal, path, cookie })
+  return new PendingLogins({ seal, path, cookie })
 }
 
 /** Adds the routes that begin and end a login. */
 function addLogin (context: FastifyInstance, created: Login): void {
-  const { settings: { path, callbackPath, session, provider: { place: { host } } } } = created
+  const { settings: { path, callbackPath, session, provider: { server: { host } } } } = created
   // the code and the state are secrets until the login has ended
   redactRoutes(context, new Set(['code', 'state']))
   context.setErrorHandler((error, _request, reply) => sendFailure(reply, error, { session, path }))

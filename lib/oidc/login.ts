@@ -7,8 +7,8 @@ import { isNo, isObject } from '../util/objects.js'
 import { forbidReuse, sendOnwardPage } from '../util/page.js'
 import { LoginError } from './errors.js'
 import type { LoginSettings } from './options.js'
+import type { PendingLogin, PendingLogins } from './pending-logins.js'
 import type { Claims, Provider, Redeemed } from './provider.js'
-import type { Tries, Try } from './tries.js'
 
 /** The parts of a session scheme that logins need. */
 export type LoginSessions = Required<
@@ -20,33 +20,34 @@ export interface Login {
   readonly settings: LoginSettings
   readonly sessions: LoginSessions
   readonly provider: Provider
-  readonly tries: Tries
+  readonly pendingLogins: PendingLogins
 }
 
 /** Begins a login: remembers it in the browser, and redirects to the provider. */
 export async function begin (
-  { settings, sessions, provider, tries }: Login, request: FastifyRequest, reply: FastifyReply
+  { settings, sessions, provider, pendingLogins }: Login, request: FastifyRequest, reply: FastifyReply
 ): Promise<FastifyReply> {
   const wish = sessions.wishOf(request)
   if (wish.maxAge !== null && settings.provider.endpoints !== null) {
-    throw new LoginError('old', 'a provider without OpenID does not say when the person logged in, as a route requires')
+    const reason = 'a route requires a recent login, and a provider without OpenID does not say when that was'
+    throw new LoginError('too-old', reason)
   }
-  const begun = tries.begin(request, reply, wish)
-  return forbidReuse(reply).redirect(await provider.authorizationUrl(begun), 302)
+  const pending = pendingLogins.begin(request, reply, wish)
+  return forbidReuse(reply).redirect(await provider.authorizationUrl(pending), 302)
 }
 
 /** Ends a login: checks the answer of the provider, asks the application who it is, and begins a session. */
 export async function end (login: Login, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
   const query = queryOf(request)
-  const begun = findTry(login, request, query)
-  const redeemed = await redeem(login, { query, begun, reply })
+  const pending = findPending(login, request, query)
+  const redeemed = await redeem(login, { query, pending, reply })
   const claims = await claimsOf(login.settings, redeemed)
   const authenticatedAt = authTimeOf(claims)
-  checkAge(begun, authenticatedAt)
+  checkAge(pending, authenticatedAt)
   const person = await personOf(login.settings, { claims, tokens: redeemed.tokens, request })
   noteProvider(login, request, redeemed.tokens)
   await reply.login(person, { scheme: login.settings.session, stateChecked: true, authenticatedAt })
-  return sendBack(login, reply, begun.path)
+  return sendBack(login, reply, pending.path)
 }
 
 function queryOf ({ raw: { url = '' } }: FastifyRequest): URLSearchParams {
@@ -54,28 +55,28 @@ function queryOf ({ raw: { url = '' } }: FastifyRequest): URLSearchParams {
   return new URLSearchParams(start === -1 ? '' : url.slice(start + 1))
 }
 
-/** Returns the try that this browser began. Without it, any site could send a person here with a login of its own. */
-function findTry ({ tries }: Login, request: FastifyRequest, query: URLSearchParams): Try {
+/** Returns the login that this browser began. Without it, any site could log a person in as somebody else. */
+function findPending ({ pendingLogins }: Login, request: FastifyRequest, query: URLSearchParams): PendingLogin {
   const [state = '', ...others] = query.getAll('state')
-  const begun = others.length === 0 ? tries.find(request, state) : null
-  if (begun !== null) return begun
-  throw new LoginError('again', 'this browser began no login with this state in the last ten minutes, or has ended it')
+  const pending = others.length === 0 ? pendingLogins.find(request, state) : null
+  if (pending !== null) return pending
+  throw new LoginError('retry', 'this browser began no login with this state in the last ten minutes, or has ended it')
 }
 
 interface Answer {
   readonly query: URLSearchParams
-  readonly begun: Try
+  readonly pending: PendingLogin
   readonly reply: FastifyReply
 }
 
-/** Redeems the code. The try is over with it, unless the provider did not answer: then the page can be loaded again. */
-async function redeem ({ provider, tries }: Login, { query, begun, reply }: Answer): Promise<Redeemed> {
+/** Redeems the code, which ends the pending login. If the provider did not answer, the page can be loaded again. */
+async function redeem ({ provider, pendingLogins }: Login, { query, pending, reply }: Answer): Promise<Redeemed> {
   try {
-    const redeemed = await provider.redeem(query, begun)
-    tries.end(reply, begun)
+    const redeemed = await provider.redeem(query, pending)
+    pendingLogins.end(reply, pending)
     return redeemed
   } catch (error) {
-    if (!(error instanceof LoginError) || error.kind !== 'unavailable') tries.end(reply, begun)
+    if (!(error instanceof LoginError) || error.kind !== 'unavailable') pendingLogins.end(reply, pending)
     throw error
   }
 }
@@ -84,7 +85,7 @@ async function redeem ({ provider, tries }: Login, { query, begun, reply }: Answ
 async function claimsOf ({ profile }: LoginSettings, { claims, tokens }: Redeemed): Promise<Claims> {
   if (profile === null) return claims
   const answer = await askProfile(profile, tokens.access_token)
-  if (isNo(answer)) throw new LoginError('unknown', 'the function profile found nobody')
+  if (isNo(answer)) throw new LoginError('no-account', 'the function profile found nobody')
   if (isObject(answer)) return answer
   throw internalError('the function profile of oidcLogin must return an object, or null for nobody')
 }
@@ -106,20 +107,21 @@ function authTimeOf ({ auth_time: time }: Claims): Date | null {
  * Refuses a login that does not fulfil what a route asked for: the route would refuse it too, and ask again, without an
  * end. A maximum age of 0 asks for a login since it was asked for.
  */
-function checkAge ({ maxAge, begunAt }: Try, authenticatedAt: Date | null): void {
+function checkAge ({ maxAge, begunAt }: PendingLogin, authenticatedAt: Date | null): void {
   if (maxAge === null) return
   // the claim is in whole seconds
   const oldest = maxAge === 0 ? begunAt - begunAt % 1000 : Date.now() - maxAge * 1000
   if (authenticatedAt !== null && authenticatedAt.getTime() >= oldest) return
   const found = authenticatedAt === null ? 'no auth_time' : 'an older auth_time'
-  throw new LoginError('old', `a route requires a login of the last ${maxAge} seconds, and the ID token has ${found}`)
+  const reason = `a route requires a login of the last ${maxAge} seconds, and the ID token has ${found}`
+  throw new LoginError('too-old', reason)
 }
 
 async function personOf (
   { person }: LoginSettings, found: Parameters<LoginSettings['person']>[0]
 ): Promise<PrincipalInput> {
   const answer = await person(found)
-  if (isNo(answer)) throw new LoginError('unknown', 'the function person knows no account of this person')
+  if (isNo(answer)) throw new LoginError('no-account', 'the function person knows no account of this person')
   return answer as PrincipalInput
 }
 

@@ -15,7 +15,7 @@ export interface ProviderSettings {
   readonly name: string
   readonly redirectUri: string
   /** The issuer; without OpenID, the authorization endpoint. */
-  readonly place: URL
+  readonly server: URL
   /** The endpoints of a provider without OpenID; `null` for the others. */
   readonly endpoints: { readonly authorize: string, readonly token: string } | null
   readonly clientId: string
@@ -91,7 +91,7 @@ export function parseLoginOptions (options: unknown, prefix: string): LoginSetti
   const provider = Object.freeze({
     name: path,
     redirectUri,
-    place: parsePlace(parsed),
+    server: parseServer(parsed),
     endpoints,
     clientId: parsed.clientId,
     clientSecret,
@@ -158,7 +158,7 @@ function parseUrl (value: string, name: string, insecureHosts: readonly string[]
   throw misconfigured(`The option oidcLogin.${name} ${url}. Got ${describeValue(value)}.`)
 }
 
-function parsePlace ({ issuer, endpoints, insecureHosts }: ReturnType<typeof parse>): URL {
+function parseServer ({ issuer, endpoints, insecureHosts }: ReturnType<typeof parse>): URL {
   if (endpoints === null) return parseUrl(String(issuer), 'issuer', insecureHosts)
   parseUrl(endpoints.token, 'endpoints.token', insecureHosts)
   return parseUrl(endpoints.authorize, 'endpoints.authorize', insecureHosts)

@@ -9,7 +9,7 @@ import { loadPeer } from '../util/load-peer.js'
 import { isObject, ownFields } from '../util/objects.js'
 import { LoginError } from './errors.js'
 import type { ProviderSettings } from './options.js'
-import type { Try } from './tries.js'
+import type { PendingLogin } from './pending-logins.js'
 
 /** Milliseconds for which metadata is used before it is fetched again beside the logins. */
 const metadataFreshness = 3_600_000
@@ -21,8 +21,8 @@ const longestPause = 30_000
 /** Characters of the URL of a logout. Without the ID token, it is far below. */
 const maxLogoutUrl = 4_000
 
-/** The configuration of `openid-client`, with the endpoints that were checked. */
-interface Known {
+/** The configuration of `openid-client`, whose endpoints were checked, and the time since it was fetched. */
+interface Discovered {
   readonly configuration: Configuration
   readonly age: Elapsed
 }
@@ -37,15 +37,15 @@ export interface Redeemed {
 }
 
 /**
- * One provider, by `openid-client`. Its metadata is fetched at the first login, and again after an hour, while logins
- * go on with what is known. After a failure the next discovery waits, and so does nobody else.
+ * Talks to one provider by `openid-client`. Its metadata is fetched at the first login, and again after an hour while
+ * logins use the metadata they have. After a failed discovery, further logins fail at once until the next one is due.
  */
 export class Provider {
   readonly #settings: ProviderSettings
   readonly #client: typeof import('openid-client')
   readonly #fetch: ReturnType<typeof createFetch>
   readonly #running = new Set<AbortController>()
-  #known: Known | null = null
+  #known: Discovered | null = null
   #discovering: Promise<Configuration> | null = null
   /** The time since the last discovery, if it failed. */
   #sinceFailure: Elapsed | null = null
@@ -69,7 +69,7 @@ export class Provider {
    * Returns the URL of the authorization request of a login.
    * @throws {LoginError} if the provider is unavailable.
    */
-  async authorizationUrl ({ state, nonce, verifier, maxAge }: Try): Promise<string> {
+  async authorizationUrl ({ state, nonce, verifier, maxAge }: PendingLogin): Promise<string> {
     const { scope, parameters, redirectUri, endpoints } = this.#settings
     const configuration = await this.#configuration()
     return this.#client.buildAuthorizationUrl(configuration, {
@@ -90,7 +90,7 @@ export class Provider {
    * @param query the query of the callback.
    * @throws {LoginError}
    */
-  async redeem (query: URLSearchParams, { state, nonce, verifier }: Try): Promise<Redeemed> {
+  async redeem (query: URLSearchParams, { state, nonce, verifier }: PendingLogin): Promise<Redeemed> {
     const { redirectUri, endpoints, clientSecret } = this.#settings
     const configuration = await this.#configuration()
     // an issuer is not known of a provider without OpenID; its redirect URI is its own
@@ -152,10 +152,10 @@ export class Provider {
 
   /** Runs the discovery. Signatures of ID tokens are verified too, which the library leaves to TLS otherwise. */
   async #fetchMetadata (): Promise<Configuration> {
-    const { place, clientId } = this.#settings
+    const { server, clientId } = this.#settings
     const { discovery, customFetch, allowInsecureRequests, enableNonRepudiationChecks } = this.#client
     try {
-      const configuration = await discovery(place, clientId, {}, this.#clientAuth(), {
+      const configuration = await discovery(server, clientId, {}, this.#clientAuth(), {
         // the fetch allows plain http for some hosts only
         [customFetch]: this.#fetch, execute: [allowInsecureRequests, enableNonRepudiationChecks]
       })
@@ -177,14 +177,14 @@ export class Provider {
   #checkMetadata (metadata: ServerMetadata): void {
     for (const name of ['authorization_endpoint', 'token_endpoint', 'jwks_uri'] as const) {
       const url = metadata[name]
-      const fault = url === undefined ? 'is missing' : sourceUrl(url, this.#settings.insecureHosts)
-      if (typeof fault === 'string') throw new ProviderDown(`${name} ${fault}`)
+      const problem = url === undefined ? 'is missing' : sourceUrl(url, this.#settings.insecureHosts)
+      if (typeof problem === 'string') throw new ProviderUnavailable(`${name} ${problem}`)
     }
   }
 
   #configure (endpoints: NonNullable<ProviderSettings['endpoints']>): Configuration {
     const metadata = {
-      issuer: this.#settings.place.origin,
+      issuer: this.#settings.server.origin,
       authorization_endpoint: endpoints.authorize,
       token_endpoint: endpoints.token
     }
@@ -211,19 +211,19 @@ export class Provider {
   /** Converts what the library threw. Texts of the provider are quoted without secrets. */
   #refused (error: unknown, secrets: readonly string[]): LoginError {
     const { AuthorizationResponseError, ResponseBodyError } = this.#client
-    const down = downOf(error)
-    if (down !== null) return new LoginError('unavailable', down.message)
+    const cause = unavailableOf(error)
+    if (cause !== null) return new LoginError('unavailable', cause.message)
     if (error instanceof AuthorizationResponseError) {
-      const kind = unavailableErrors.has(error.error) ? 'unavailable' : 'again'
+      const kind = unavailableErrors.has(error.error) ? 'unavailable' : 'retry'
       return new LoginError(kind, `the provider answered ${quote(error, secrets)}`)
     }
     if (error instanceof ResponseBodyError) {
       const reason = `the token endpoint answered ${quote(error, secrets)}`
-      if (badCodes.has(error.error)) return new LoginError('again', reason)
+      if (badCodes.has(error.error)) return new LoginError('retry', reason)
       if (unavailableErrors.has(error.error)) return new LoginError('unavailable', reason)
       return new LoginError('unavailable', `${reason}. ${hint}`, { isMisconfigured: true })
     }
-    return new LoginError('again', `the answer was refused: ${describe(error)}`)
+    return new LoginError('retry', `the answer was refused: ${describe(error)}`)
   }
 }
 
@@ -247,12 +247,12 @@ function quote (
 /** Describes an error of the library with its cause, whose messages are constant. */
 function describe (error: unknown): string {
   const messages = causesOf(error).map(({ message }) => message)
-  return downOf(error)?.message ?? [...new Set(messages.slice(0, 2))].join(': ').slice(0, 200)
+  return unavailableOf(error)?.message ?? [...new Set(messages.slice(0, 2))].join(': ').slice(0, 200)
 }
 
-/** Returns the {@link ProviderDown} in an error's chain of causes, or `null`. */
-function downOf (error: unknown): ProviderDown | null {
-  return causesOf(error).find(each => each instanceof ProviderDown) ?? null
+/** Returns the {@link ProviderUnavailable} in an error's chain of causes, or `null`. */
+function unavailableOf (error: unknown): ProviderUnavailable | null {
+  return causesOf(error).find(each => each instanceof ProviderUnavailable) ?? null
 }
 
 /** Returns an error and its causes. */
@@ -268,8 +268,8 @@ function tokensOf (answer: TokenEndpointResponse & TokenEndpointResponseHelpers)
 const timeout = 5_000
 const maxBytes = 262_144
 
-/** A provider that does not answer, or answers something that is not of the protocol. */
-class ProviderDown extends Error {}
+/** The provider does not answer, or its answer is not of the protocol. */
+class ProviderUnavailable extends Error {}
 
 /**
  * Returns the `fetch` that `openid-client` uses: JSON only, with limits of time and size, and without redirects.
@@ -285,19 +285,22 @@ function createFetch (
     running.add(abort)
     const fetched = await requestJson(url, request, { timeout, maxBytes, agent, lookup: null, signal: abort.signal })
     running.delete(abort)
-    const place = `${url.host}${url.pathname}`.slice(0, 200)
-    if ('failure' in fetched) throw new ProviderDown(`${place}: ${fetched.failure}`)
+    const target = `${url.host}${url.pathname}`.slice(0, 200)
+    if ('failure' in fetched) throw new ProviderUnavailable(`${target}: ${fetched.failure}`)
     const { value, status } = fetched
     // some providers answer errors with 200
     const isError = isObject(value) && typeof ownFields(value)['error'] === 'string'
-    if (status !== 200 && !isError) throw new ProviderDown(`${place}: the answer has status ${status}`)
+    if (status !== 200 && !isError) throw new ProviderUnavailable(`${target}: the answer has status ${status}`)
     return Response.json(value, { status: isError && request.method === 'POST' ? 400 : status })
   }
 }
 
 type FetchOptions = Parameters<CustomFetch>[1]
 
-/** The library reads documents, and posts forms to the token endpoint, whose errors have a status from 400 on. */
+/**
+ * Converts a request of the library. It reads documents by GET, and posts forms to the token endpoint, whose errors are
+ * documents too, with a status from 400 on.
+ */
 function requestOf ({ method, headers, body }: FetchOptions): JsonRequest {
   if (method !== 'POST') return { method: 'GET', headers, body: null, accepts: status => status === 200 }
   const accepts = (status: number): boolean => status === 200 || (status >= 400 && status < 500 && status !== 429)

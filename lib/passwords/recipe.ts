@@ -94,8 +94,8 @@ const maxMemoryBytes = 2 ** 30
 export function recipeFrom (options: unknown, path: string): Recipe {
   const algorithm = isObject(options) && Object.hasOwn(options, 'algorithm') ? options.algorithm : 'argon2id'
   const recipe = parsers[oneOf(...algorithms)(algorithm, `${path}.algorithm`)](options, path)
-  const wrong = recipeFault(recipe)
-  if (wrong !== null) throw misconfigured(`${path} cannot be used: ${wrong}.`)
+  const problem = recipeProblem(recipe)
+  if (problem !== null) throw misconfigured(`${path} cannot be used: ${problem}.`)
   return recipe
 }
 
@@ -117,7 +117,7 @@ export function checkStrength (recipe: Recipe, path: string): Recipe {
  * Returns the reason why a hash with these parameters cannot be computed in acceptable time and memory, as the end of a
  * sentence; `null` if it can.
  */
-export function recipeFault (recipe: Recipe): string | null {
+export function recipeProblem (recipe: Recipe): string | null {
   const wrong = outside(recipe)
   if (wrong !== null) return wrong
   if (memoryOf(recipe) > maxMemoryBytes) return 'its parameters require more than 1 GiB of memory'

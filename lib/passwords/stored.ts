@@ -1,4 +1,4 @@
-import { recipeFault } from './recipe.js'
+import { recipeProblem } from './recipe.js'
 import type { Argon2Recipe, Recipe } from './recipe.js'
 
 /** A parsed password hash. */
@@ -48,7 +48,7 @@ export function readStored (text: unknown): Stored | string {
   if (Math.max(read.digest.length, read.salt.length) > maxBytes) {
     return `it has a salt or a hash longer than ${maxBytes} bytes`
   }
-  return recipeFault(read.recipe) ?? read
+  return recipeProblem(read.recipe) ?? read
 }
 
 /** Says why a text is not a hash of a known algorithm. The algorithm's identifier is not secret, so it may be shown. */

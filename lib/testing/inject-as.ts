@@ -23,7 +23,7 @@ export interface InjectAsOptions<K extends SchemeName = SchemeName> {
    * `null`.
    */
   readonly credential?: unknown
-  /** When the person authenticated, for `maxAge`. Default: now, for schemes that report it. */
+  /** The time at which the person authenticated, for `maxAge`. Default: now, for schemes that report it. */
   readonly authenticatedAt?: Date
 }
 
