@@ -15,6 +15,9 @@ const table = {
   AUTH_MISCONFIGURED: [500, 'Authentication is misconfigured']
 } as const satisfies Record<AuthErrorCode, readonly [number, string]>
 
+/** The `Retry-After` of a 503 in seconds, if no better estimate is known. */
+export const defaultRetryAfter = 5
+
 /** Options of {@link AuthError}. */
 export interface AuthErrorOptions extends ErrorOptions {
   readonly scheme?: string | null

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/outcome.js'
-import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
+import { AuthError, authFailure, defaultRetryAfter, internalError, redactError, refusal } from '../errors.js'
 import { isObserved, publishFor, publishRefusal, refusalEvent, requestFields } from '../events/events.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isThenable } from '../util/objects.js'
@@ -18,9 +18,6 @@ type ErrorFunction = (error: AuthError, request: FastifyRequest, reply: FastifyR
 
 /** The result of a refusal: the reply is already sent, or there is an error for Fastify. */
 export type Ended = 'replied' | { readonly error: unknown }
-
-/** `Retry-After` in seconds, if no better estimate is known. */
-const defaultRetryAfter = 5
 
 /**
  * Answers requests that the guard does not let through: sends the body and headers of every 401, 403, 429, 500 and 503,

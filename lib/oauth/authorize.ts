@@ -1,11 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { maxPathLength } from '../schemes/session/login-redirect.js'
+import { queryText } from '../util/encoding.js'
 import {
   answerRequest, authenticatedAt, type AuthorizeRequest, checkRequest, seal, sealedAt, sendCode, withPerson
 } from './authorize-request.js'
 import { askForConsent, isAllowed } from './consent.js'
 import { oauthError } from './errors.js'
-import { queryText } from './parameters.js'
 import type { Server } from './setup.js'
 
 /** Answers an authorization request (RFC 6749, 4.1). */

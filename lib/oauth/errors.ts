@@ -1,5 +1,5 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import { AuthError, redactError, withoutStack } from '../errors.js'
+import { AuthError, defaultRetryAfter, redactError, withoutStack } from '../errors.js'
 
 /** The error codes of RFC 6749, 4.1.2.1 and 5.2, RFC 7009, RFC 8707, and OpenID Connect Core, 3.1.2.6. */
 export type OAuthErrorCode =
@@ -37,9 +37,6 @@ export function oauthError (code: OAuthErrorCode, description: string, options: 
   return withoutStack(() => new OAuthError(code, description, options))
 }
 
-/** `Retry-After` in seconds, if no better estimate is known. */
-const defaultRetryAfter = '5'
-
 /**
  * Converts whatever a handler or Fastify threw to a refusal. An error that is not meant for clients becomes
  * `server_error`, and the log has the reason.
@@ -48,7 +45,7 @@ export function toOAuthError (error: unknown, { log }: Pick<FastifyRequest, 'log
   if (error instanceof OAuthError) return error
   if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') {
     log.warn({ auth: { code: error.code, reason: error.detail } }, 'the authorization server is unavailable')
-    const headers = { 'retry-after': defaultRetryAfter }
+    const headers = { 'retry-after': String(defaultRetryAfter) }
     return oauthError('temporarily_unavailable', 'Try again later', { status: 503, headers })
   }
   const status = statusOf(error)

@@ -74,12 +74,6 @@ export function decodeForm (text: string): string {
   return unescape(text.replaceAll('+', ' '))
 }
 
-/** Returns the query of a URL as it was sent. */
-export function queryText (url = ''): string {
-  const start = url.indexOf('?')
-  return start === -1 ? '' : url.slice(start + 1)
-}
-
 /** Makes forms the only bodies of a context, whatever parsers the application has. */
 export function acceptForms (context: FastifyInstance): void {
   context.removeAllContentTypeParsers()

@@ -1,6 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import type { AuthErrorCode } from '../../types/outcome.js'
-import { AuthError, authFailure, redactError } from '../errors.js'
+import { AuthError, authFailure, defaultRetryAfter, redactError } from '../errors.js'
 import { publishRefusal } from '../events/events.js'
 import { escapeHtml, sendPage } from '../util/page.js'
 
@@ -16,9 +16,6 @@ const texts = {
     503, 'AUTH_UNAVAILABLE', 'The login is not available', 'The provider does not answer. Please try again in a moment.'
   ]
 } as const satisfies Record<string, readonly [number, AuthErrorCode, string, string]>
-
-/** `Retry-After` in seconds, if no better estimate is known. */
-const defaultRetryAfter = 5
 
 interface LoginErrorOptions {
   /** Seconds. */

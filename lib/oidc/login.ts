@@ -3,6 +3,7 @@ import type { OidcTokens } from '../../types/oidc.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import type { SessionFeature } from '../../types/sessions.js'
 import { internalError } from '../errors.js'
+import { queryText } from '../util/encoding.js'
 import { isNo, isObject } from '../util/objects.js'
 import { forbidReuse, sendOnwardPage } from '../util/page.js'
 import { LoginError } from './errors.js'
@@ -38,7 +39,7 @@ export async function begin (
 
 /** Ends a login: checks the answer of the provider, asks the application who it is, and begins a session. */
 export async function end (login: Login, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const query = queryOf(request)
+  const query = new URLSearchParams(queryText(request.raw.url))
   const pending = findPending(login, request, query)
   const redeemed = await redeem(login, { query, pending, reply })
   const claims = await claimsOf(login.settings, redeemed)
@@ -48,11 +49,6 @@ export async function end (login: Login, request: FastifyRequest, reply: Fastify
   noteProvider(login, request, redeemed.tokens)
   await reply.login(person, { scheme: login.settings.session, stateChecked: true, authenticatedAt })
   return sendBack(login, reply, pending.path)
-}
-
-function queryOf ({ raw: { url = '' } }: FastifyRequest): URLSearchParams {
-  const start = url.indexOf('?')
-  return new URLSearchParams(start === -1 ? '' : url.slice(start + 1))
 }
 
 /** Returns the login that this browser began. Without it, any site could log a person in as somebody else. */

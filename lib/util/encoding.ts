@@ -59,3 +59,9 @@ export function decodeBase64url (text: string): Buffer | null {
   const unused = beyond === 0 ? 0 : beyond === 2 ? 0b1111 : 0b11
   return (alphabet.indexOf(text.charAt(text.length - 1)) & unused) === 0 ? Buffer.from(text, 'base64url') : null
 }
+
+/** Returns the query of a URL as it was sent, without its question mark. */
+export function queryText (url = ''): string {
+  const start = url.indexOf('?')
+  return start === -1 ? '' : url.slice(start + 1)
+}
