@@ -14,7 +14,7 @@ export {
 export { session, type SessionCredential, type SessionOptions } from './schemes/session/scheme.js'
 
 // Stores
-export { memoryStore } from './stores/memory/memory.js'
+export { memoryStore } from './stores/memory/index.js'
 export { withDeadline } from './stores/deadline.js'
 export { StoreUnavailable } from './stores/errors.js'
 export type {

@@ -10,7 +10,7 @@ import type { AuthErrorCode, AuthFailure, Outcome } from '../../types/outcome.js
 import type { Scheme, SchemeContext, SchemeFactory } from '../../types/scheme.js'
 import { writeChallenges } from '../guard/challenge.js'
 import { plugin } from '../plugin.js'
-import { memoryStore } from '../stores/memory/memory.js'
+import { memoryStore } from '../stores/memory/index.js'
 
 /** The parts of a request that carry a credential. */
 export interface SentCredential {

@@ -2,7 +2,7 @@ import Fastify, { type FastifyServerOptions, type LightMyRequestResponse } from 
 import t, { type Test } from 'tap'
 import plugin, { basic, type GatehouseOptions, type Store } from '../../lib/index.js'
 import { StoreUnavailable } from '../../lib/stores/errors.js'
-import { memoryStore } from '../../lib/stores/memory/memory.js'
+import { memoryStore } from '../../lib/stores/memory/index.js'
 import type { LimitsOptions } from '../../types/limits.js'
 import { movableClock } from '../fixtures/clock.js'
 

@@ -5,7 +5,7 @@ import { createGuessLimiter } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
 import { Reservations, type Slot } from '../../lib/limits/reservations.js'
 import { StoreUnavailable } from '../../lib/stores/errors.js'
-import { memoryStore } from '../../lib/stores/memory/memory.js'
+import { memoryStore } from '../../lib/stores/memory/index.js'
 
 const rule = { max: 1, window: 60, longestWindow: 900 }
 const turn = async (): Promise<void> => new Promise(resolve => { setImmediate(resolve) })

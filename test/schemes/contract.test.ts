@@ -21,7 +21,7 @@ import {
   type Scheme,
   type SchemeFactory
 } from '../../lib/index.js'
-import { memoryStore } from '../../lib/stores/memory/memory.js'
+import { memoryStore } from '../../lib/stores/memory/index.js'
 import { schemeContract, type SchemeContract, type SentCredential as Sent } from '../../lib/testing/index.js'
 import { contextOf, make } from '../fixtures/schemes.js'
 

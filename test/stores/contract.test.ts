@@ -1,5 +1,5 @@
 import t from 'tap'
-import { memoryStore } from '../../lib/stores/memory/memory.js'
+import { memoryStore } from '../../lib/stores/memory/index.js'
 import { storeContract } from '../../lib/stores/testing/index.js'
 import type { Store } from '../../types/store.js'
 

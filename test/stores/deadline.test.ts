@@ -6,7 +6,7 @@ import { internalError } from '../../lib/errors.js'
 import gatehouse, { apiKey } from '../../lib/index.js'
 import { withDeadline } from '../../lib/stores/deadline.js'
 import { describeError, StoreUnavailable } from '../../lib/stores/errors.js'
-import { memoryStore } from '../../lib/stores/memory/memory.js'
+import { memoryStore } from '../../lib/stores/memory/index.js'
 import type { Store } from '../../types/store.js'
 import { passesStoreContract } from './contract.js'
 

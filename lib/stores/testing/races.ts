@@ -102,7 +102,8 @@ async function leftOver (store: Store): Promise<readonly string[]> {
   return ids(await store.find(kind, owner))
 }
 
-export function races (contract: StoreContract): void {
+/** Registers the tests of parallel calls. */
+export function testRaces (contract: StoreContract): void {
   const { rounds = 1_000 } = contract
   const few = Math.ceil(rounds / 10)
 

@@ -8,7 +8,7 @@ import gatehouse, {
   type Store
 } from '../../../lib/index.js'
 import type { ManagedApiKeyOptions } from '../../../lib/schemes/api-key/scheme.js'
-import { memoryStore } from '../../../lib/stores/memory/memory.js'
+import { memoryStore } from '../../../lib/stores/memory/index.js'
 
 export const ann = { realm: 'staff', id: 'ann' }
 export const bob = { realm: 'staff', id: 'bob' }

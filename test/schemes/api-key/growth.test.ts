@@ -4,7 +4,7 @@ import { authenticated, type Principal, type SchemeContext } from '../../../lib/
 import { digestOf, KeyFormat } from '../../../lib/schemes/api-key/key.js'
 import { KeyLookup, LastUsed } from '../../../lib/schemes/api-key/lookup.js'
 import { Owners } from '../../../lib/schemes/api-key/owners.js'
-import { memoryStore } from '../../../lib/stores/memory/memory.js'
+import { memoryStore } from '../../../lib/stores/memory/index.js'
 import { usedHeap } from '../../fixtures/heap.js'
 import { stored } from './app.js'
 

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import t from 'tap'
 import gatehouse, { apiKey, type ApiKeyInput, type Store } from '../../../lib/index.js'
-import { memoryStore } from '../../../lib/stores/memory/memory.js'
+import { memoryStore } from '../../../lib/stores/memory/index.js'
 import { ann, bob, clock, instance, plain, tapped } from './app.js'
 
 const roles = { admin: { roles: ['clerk'] }, clerk: { scopes: ['orders:read'] } }

@@ -1,6 +1,6 @@
 import type { Store } from '../../../lib/index.js'
 import { StoreUnavailable } from '../../../lib/stores/errors.js'
-import { memoryStore } from '../../../lib/stores/memory/memory.js'
+import { memoryStore } from '../../../lib/stores/memory/index.js'
 
 /** A store that cannot tell of changes, as most databases are. */
 export function silent (store: Store): Store {

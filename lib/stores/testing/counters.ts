@@ -17,7 +17,8 @@ async function countTimes (store: Store, id: string, times: number, ceiling: num
   return answers
 }
 
-export function counting (contract: StoreContract): void {
+/** Registers the tests of counters. */
+export function testCounters (contract: StoreContract): void {
   testStore(contract, 'a counter counts up to its ceiling', async store => {
     const id = randomUUID()
     assert.deepEqual(await store.increment(kind, id, read), { counted: false, count: 0, expiresAt: null })

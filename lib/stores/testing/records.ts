@@ -1,7 +1,16 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import type { JsonObject, Store, StoreOwner } from '../../../types/store.js'
-import { added, changed, entry, held, ids, kind, soon, testStore, type StoreContract } from './fixtures.js'
+import {
+  added, changed, entry, held, ids, kind, shortly, soon, testStore, until, type StoreContract
+} from './fixtures.js'
+
+/** Registers the tests of records: their names and values, their expiry, and their owners. */
+export function testRecords (contract: StoreContract): void {
+  testIdentity(contract)
+  testExpiry(contract)
+  testOwners(contract)
+}
 
 /** JSON values that databases tend to change. */
 const values: readonly JsonObject[] = [
@@ -28,7 +37,7 @@ const names: readonly string[] = [
   'x'.repeat(1_024), `${'x'.repeat(1_023)}y`, 'é'.repeat(512), '\\'.repeat(1_024)
 ]
 
-export function identity (contract: StoreContract): void {
+function testIdentity (contract: StoreContract): void {
   testStore(contract, 'returns a record as it was added', async store => {
     for (const value of values) {
       const given = entry({ value })
@@ -135,6 +144,73 @@ function callsWith (store: Store, name: string): ReadonlyArray<() => Promise<unk
   ]
 }
 
+function testExpiry (contract: StoreContract): void {
+  testStore(contract, 'an expired record is not found by any method, and its name is free', async store => {
+    const [owner, other] = [{ realm: 'r', id: randomUUID() }, { realm: 'r', id: randomUUID() }]
+    const given = entry({ owner })
+    const record = await added(store, given)
+    assert.equal(await store.swap({ ...record, expiresAt: shortly() }), true)
+    await until(async () => await store.get(kind, given.id) === null)
+    assert.equal(await store.swap(record), false)
+    assert.equal(await store.take(kind, given.id), null)
+    assert.deepEqual(await store.find(kind, owner), [])
+    assert.deepEqual(await store.takeAll(kind, owner), [])
+    const next = await added(store, { ...given, owner: other, value: { n: 2 } })
+    assert.notEqual(next.version, record.version)
+    assert.deepEqual(await store.find(kind, owner), [], 'the new record has another owner')
+    assert.deepEqual(await store.takeAll(kind, owner), [])
+    assert.deepEqual(await store.find(kind, other), [next])
+  })
+
+  testStore(contract, 'a record is gone at the instant that it expires', async store => {
+    const expiresAt = new Date(Date.now() + 100)
+    const given = entry({ expiresAt })
+    await store.add(given)
+    await until(async () => {
+      const record = await store.get(kind, given.id)
+      return record === null
+    })
+    // The clock of the store may be a little ahead.
+    assert.ok(Date.now() > expiresAt.getTime() - 1_000)
+  })
+
+  testStore(contract, 'does not add a record that has already expired', async store => {
+    for (const at of [0, Date.now() - 60_000]) {
+      const owner = { realm: 'r', id: randomUUID() }
+      const given = entry({ expiresAt: new Date(at), owner })
+      assert.equal(await store.add(given), false)
+      assert.equal(await store.get(kind, given.id), null)
+      assert.deepEqual(await store.find(kind, owner), [])
+    }
+  })
+
+  testStore(contract, 'a swap can extend, shorten, remove and pass the expiry', async store => {
+    const owner = { realm: 'r', id: randomUUID() }
+    const given = entry({ owner, expiresAt: new Date(Date.now() + 30_000) })
+    await added(store, given)
+    for (const expiresAt of [new Date(Date.now() + 60_000), new Date(Date.now() + 20_000), null, soon(), null]) {
+      assert.equal(await store.swap({ ...await held(store, given.id), expiresAt }), true)
+      assert.deepEqual((await held(store, given.id)).expiresAt, expiresAt)
+      assert.deepEqual(ids(await store.find(kind, owner)), [given.id])
+    }
+    assert.equal(await store.swap({ ...await held(store, given.id), expiresAt: new Date(Date.now() - 1_000) }), true)
+    assert.equal(await store.get(kind, given.id), null)
+    assert.deepEqual(await store.find(kind, owner), [])
+    await added(store, { ...given, expiresAt: soon() })
+  })
+
+  testStore(contract, 'a record whose expiry was extended is kept', async store => {
+    const given = entry({ expiresAt: new Date(Date.now() + 150) })
+    const guard = entry({ expiresAt: new Date(Date.now() + 150) })
+    await Promise.all([store.add(given), store.add(guard)])
+    const record = await store.get(kind, given.id)
+    // On a machine as slow as this the test proves nothing.
+    if (record === null || !await store.swap({ ...record, expiresAt: soon() })) return
+    await until(async () => await store.get(kind, guard.id) === null)
+    await held(store, given.id)
+  })
+}
+
 /** Returns different owners that a careless encoding would confuse. */
 function owners (): readonly StoreOwner[] {
   const one = randomUUID()
@@ -148,7 +224,7 @@ function owners (): readonly StoreOwner[] {
   ]
 }
 
-export function ownership (contract: StoreContract): void {
+function testOwners (contract: StoreContract): void {
   testStore(contract, 'finds the records of an owner by the exact realm and id', async store => {
     const all = owners()
     const entries = all.map(owner => entry({ owner }))
