@@ -6,7 +6,8 @@ import { parseSnapshot, routeSummaries, writeSnapshot, type Snapshot, type Snaps
 import { readApp } from './load-app.js'
 import { Failure, type Output, parse, UsageError } from './terminal.js'
 
-interface Asked {
+/** The arguments of the command, parsed. */
+interface Arguments {
   readonly app: string
   readonly form: 'text' | 'json' | 'markdown'
   /** The file of the snapshot. */
@@ -14,6 +15,7 @@ interface Asked {
   readonly update: boolean
 }
 
+/** Holds what is read from an application. */
 interface Audited {
   readonly rows: readonly AuditRow[]
   readonly snapshot: Snapshot
@@ -44,7 +46,7 @@ export async function audit (args: readonly string[]): Promise<Output> {
   return { text: writeComparison(comparison, rows, form), exitCode: isAlarming(comparison) ? 1 : 0 }
 }
 
-function parseArguments (args: readonly string[]): Asked {
+function parseArguments (args: readonly string[]): Arguments {
   const flag = { type: 'boolean' } as const
   const { values, positionals } = parse({
     args: [...args],
@@ -84,7 +86,7 @@ function writeFile (file: string, text: string): void {
   }
 }
 
-function writeRows (rows: readonly AuditRow[], form: Asked['form']): string {
+function writeRows (rows: readonly AuditRow[], form: Arguments['form']): string {
   switch (form) {
     case 'json': return JSON.stringify(rows, null, 2)
     case 'markdown': return auditMarkdown(rows)
@@ -97,7 +99,7 @@ const headings: Readonly<Record<Difference['verdict'], string>> = {
 }
 
 function writeComparison (
-  { differences, unnamed }: Comparison, rows: readonly AuditRow[], form: Asked['form']
+  { differences, unnamed }: Comparison, rows: readonly AuditRow[], form: Arguments['form']
 ): string {
   const files = new Map(rows.map(({ method, url, file }) => [`${method} ${url}`, file]))
   const found = differences.map(each => ({ ...each, file: files.get(each.subject) ?? null }))
@@ -108,10 +110,10 @@ function writeComparison (
     if (some.length === 0) return []
     const title = `${headings[verdict]} (${some.length})`
     const lines = some.flatMap(({ subject, file, details }) => {
-      const place = file === null ? '' : ` (in ${file})`
+      const location = file === null ? '' : ` (in ${file})`
       return isMarkdown
-        ? [`- \`${subject}\`${place}`, ...details.map(detail => `  - ${detail}`)]
-        : [`  ${subject}${place}`, ...details.map(detail => `    ${detail}`)]
+        ? [`- \`${subject}\`${location}`, ...details.map(detail => `  - ${detail}`)]
+        : [`  ${subject}${location}`, ...details.map(detail => `    ${detail}`)]
     })
     return [[isMarkdown ? `### ${title}\n` : title, ...lines].join('\n')]
   })

@@ -37,7 +37,7 @@ function section (title: string, findings: readonly Finding[]): readonly string[
   if (findings.length === 0) return []
   const lines = findings.flatMap(({ id, what, where, why, fix, ignored }) => [
     `  ${id}: ${what}`,
-    ...where.map(place => `    - ${place}`),
+    ...where.map(each => `    - ${each}`),
     ...ignored === null ? [`    ${why}`, `    ${fix}`] : [`    Reason: ${ignored}`]
   ])
   return [[`${title} (${findings.length})`, ...lines].join('\n')]

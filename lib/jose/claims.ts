@@ -46,7 +46,7 @@ export interface ClockRules {
 }
 
 /** The reason why claims are refused at this time. */
-export interface ClockFault {
+export interface ClockProblem {
   readonly expired: boolean
   readonly detail: string
 }
@@ -85,13 +85,13 @@ export function mediaType (typ: string): string {
  * Returns the reason why the header or the claims break the rules, or `null`. The result does not depend on the time,
  * so that it can be cached.
  */
-export function claimFault (header: JoseHeader, claims: Raw, rules: ClaimRules): string | null {
-  return typFault(header.typ, rules.typ) ?? issuerFault(claims['iss'], rules.issuer) ??
-    audienceFault(claims['aud'], rules.audience) ?? requiredFault(claims, rules.required) ??
-    bindingFault(claims['cnf']) ?? shapeFault(claims, rules.requiresIat)
+export function claimProblem (header: JoseHeader, claims: Raw, rules: ClaimRules): string | null {
+  return typProblem(header.typ, rules.typ) ?? issuerProblem(claims['iss'], rules.issuer) ??
+    audienceProblem(claims['aud'], rules.audience) ?? requiredProblem(claims, rules.required) ??
+    bindingProblem(claims['cnf']) ?? shapeProblem(claims, rules.requiresIat)
 }
 
-function requiredFault (claims: Raw, required: RequiredClaims): string | null {
+function requiredProblem (claims: Raw, required: RequiredClaims): string | null {
   const missing = required.find(([name, values]) => {
     const claim = claims[name]
     const named: readonly unknown[] = Array.isArray(claim) ? claim : [claim]
@@ -104,23 +104,23 @@ function requiredFault (claims: Raw, required: RequiredClaims): string | null {
  * Refuses tokens that are bound to a key of the client (RFC 7800, 3.1; RFC 8705, 3; RFC 9449, 6): the proof of
  * possession is not supported yet, and without it a stolen token would work.
  */
-function bindingFault (cnf: unknown): string | null {
+function bindingProblem (cnf: unknown): string | null {
   return cnf === undefined ? null : 'the token is bound to a key (cnf), which is not supported'
 }
 
 /** Refuses tokens of another kind, such as refresh and logout tokens, which name it in `typ` (RFC 8725, 3.11). */
-function typFault (typ: string | undefined, only: string | null): string | null {
+function typProblem (typ: string | undefined, only: string | null): string | null {
   const kind = typ === undefined ? null : mediaType(typ)
   const accepted = only === null ? kind === null || kind === 'jwt' || kind === 'at+jwt' : kind === only
   return accepted ? null : 'the token is of another kind (typ)'
 }
 
-function issuerFault (iss: unknown, issuer: string | null): string | null {
+function issuerProblem (iss: unknown, issuer: string | null): string | null {
   if (issuer === null) return iss === undefined || typeof iss === 'string' ? null : 'the claim iss is not a string'
   return iss === issuer ? null : 'the token is of another issuer (iss)'
 }
 
-function audienceFault (aud: unknown, audience: readonly string[] | null): string | null {
+function audienceProblem (aud: unknown, audience: readonly string[] | null): string | null {
   if (audience === null) return null
   const named: readonly unknown[] = Array.isArray(aud) ? aud : [aud]
   if (!named.every(each => typeof each === 'string')) {
@@ -129,17 +129,17 @@ function audienceFault (aud: unknown, audience: readonly string[] | null): strin
   return audience.some(each => named.includes(each)) ? null : 'the token is for another audience (aud)'
 }
 
-function shapeFault (claims: Raw, requiresIat: boolean): string | null {
+function shapeProblem (claims: Raw, requiresIat: boolean): string | null {
   const { exp, nbf, iat, sub } = claims
   if (!isInstant(exp)) return 'the claim exp is missing, or no instant'
   if (nbf !== undefined && !isInstant(nbf)) return 'the claim nbf is no instant'
   if (iat !== undefined && !isInstant(iat)) return 'the claim iat is no instant'
   if (iat === undefined && requiresIat) return 'the claim iat is missing, and the age of tokens is limited'
-  return sub === undefined ? null : nameFault(sub, 'sub')
+  return sub === undefined ? null : nameProblem(sub, 'sub')
 }
 
 /** Returns the reason why the value of a claim cannot identify a person, or `null`. */
-export function nameFault (value: unknown, claim: string): string | null {
+export function nameProblem (value: unknown, claim: string): string | null {
   if (typeof value !== 'string' || value === '') return `the claim ${claim} is not a non-empty string`
   // No store accepts such an owner.
   if (/\0|\p{Cs}/u.test(value)) return `the claim ${claim} contains NUL or a lone surrogate`
@@ -148,10 +148,10 @@ export function nameFault (value: unknown, claim: string): string | null {
 
 /**
  * Returns the reason why the claims are refused at this time, or `null`.
- * @param claims claims that {@link claimFault} has accepted.
+ * @param claims claims that {@link claimProblem} has accepted.
  * @param now seconds since 1970.
  */
-export function clockFault (claims: Claims, { tolerance, maxAge }: ClockRules, now: number): ClockFault | null {
+export function clockProblem (claims: Claims, { tolerance, maxAge }: ClockRules, now: number): ClockProblem | null {
   const { exp, nbf, iat } = claims
   // RFC 7519, 4.1.4: on or after exp
   if (now >= exp + tolerance) return { expired: true, detail: 'the token expired (exp)' }

@@ -63,7 +63,7 @@ function parseHeader (segment: string): JoseHeader | string | null {
   const bytes = decodeBase64url(segment)
   if (bytes === null) return null
   const header = parseObject(bytes)
-  return header === null ? 'the header of the token is not a JSON object' : headerFault(header) ?? header
+  return header === null ? 'the header of the token is not a JSON object' : headerProblem(header) ?? header
 }
 
 /**
@@ -101,7 +101,7 @@ function freezeJson (value: object): void {
 }
 
 /** Checks a header. `jwk`, `jku`, `x5u` and `x5c` are ignored: a token must not choose its own key (RFC 8725, 3.10). */
-function headerFault (header: Readonly<Record<string, unknown>>): string | null {
+function headerProblem (header: Readonly<Record<string, unknown>>): string | null {
   if (Object.hasOwn(header, 'crit')) return 'the token asks for extensions (crit) that are not supported'
   if (Object.hasOwn(header, 'b64')) return 'the token has a b64 header, which is not for JWTs (RFC 7797, 7)'
   if (Object.hasOwn(header, 'kid') && typeof header['kid'] !== 'string') return 'the kid of the token is not a string'
@@ -110,7 +110,7 @@ function headerFault (header: Readonly<Record<string, unknown>>): string | null 
 }
 
 /** Returns the reason why a signature does not verify with a key, or `null` if it does. Never throws. */
-export function signatureFault (jws: CompactJws, key: VerificationKey): string | null {
+export function signatureProblem (jws: CompactJws, key: VerificationKey): string | null {
   if (jws.header.alg !== key.algorithm) return 'the alg of the token is not the algorithm of its key'
   try {
     return key.verify(jws.input, jws.signature) ? null : 'the signature of the token does not verify'
@@ -125,5 +125,5 @@ export function verifyCompact (token: string, keyring: Keyring): VerifiedJws | s
   if (typeof jws === 'string') return jws
   const key = keyring.find(jws.header.alg, jws.header.kid ?? null)
   if (key === null) return 'no key is known for the token'
-  return signatureFault(jws, key) ?? { header: jws.header, payload: jws.payload, key }
+  return signatureProblem(jws, key) ?? { header: jws.header, payload: jws.payload, key }
 }

@@ -29,7 +29,7 @@ export type StaticKeys =
 export interface Keyring {
   readonly keys: readonly VerificationKey[]
   /**
-   * Returns the key that a header selects, or `null`. Its algorithm may differ from `alg`; {@link signatureFault}
+   * Returns the key that a header selects, or `null`. Its algorithm may differ from `alg`; {@link signatureProblem}
    * checks that.
    */
   find (alg: unknown, kid: string | null): VerificationKey | null
@@ -43,7 +43,7 @@ export interface Keyring {
 export function parseKeyring (keys: unknown, { algorithms, path }: KeyRule): Keyring {
   const given = entries(keys, path)
   if (given.length === 0) throw misconfigured(`${path} holds no key.`)
-  for (const { material, path: place } of given) checkNext(material, place)
+  for (const entry of given) checkNext(entry.material, entry.path)
   const all = given.map(entry => named(entry, parseVerificationKey(entry.material, { algorithms, path: entry.path })))
   const kids = all.flatMap(key => key.kid ?? [])
   if (new Set(kids).size !== kids.length) {

@@ -23,7 +23,7 @@ export async function authorize (server: Server, request: FastifyRequest, reply:
     const personal = withPerson(server, request, { ...checked, text })
     if (!prompts.has('consent') && await isAllowed(server, personal)) return await sendCode(server, reply, personal)
     if (prompts.has('none')) throw oauthError('consent_required', 'The person has to be asked')
-    return await askForConsent(server, reply, { asked: personal, submitted: null })
+    return await askForConsent(server, reply, { request: personal, submitted: null })
   })
 }
 

@@ -46,24 +46,24 @@ export async function isAllowed (server: Server, request: PersonalRequest): Prom
 }
 
 interface Question {
-  readonly asked: PersonalRequest
+  readonly request: PersonalRequest
   /** The fields of the submitted form, or `null`. */
   readonly submitted: Readonly<Record<string, string>> | null
 }
 
 /** Sends the consent page of the application, or a plain one. */
 export async function askForConsent (
-  server: Server, reply: FastifyReply, { asked, submitted }: Question
+  server: Server, reply: FastifyReply, { request, submitted }: Question
 ): Promise<FastifyReply> {
-  const consentRequest = describe(server, reply, { asked, submitted })
+  const consentRequest = describe(server, reply, { request, submitted })
   const { consentPage: page } = server
   if (page === null) return sendConsentPage(reply, consentRequest)
   const sent: unknown = await page(reply.request, prepareForm(reply), consentRequest)
   return sent === reply || sent === undefined ? reply : reply.send(sent)
 }
 
-function describe (server: Server, reply: FastifyReply, { asked, submitted }: Question): ConsentRequest {
-  const { client, redirectUri, person, service, scopes, text } = asked
+function describe (server: Server, reply: FastifyReply, { request, submitted }: Question): ConsentRequest {
+  const { client, redirectUri, person, service, scopes, text } = request
   const offer = scopes.join(' ')
   return Object.freeze({
     client: Object.freeze({ id: client.id, name: client.name, isPublic: !client.isConfidential }),
@@ -75,12 +75,12 @@ function describe (server: Server, reply: FastifyReply, { asked, submitted }: Qu
     })),
     form: deepFreeze({
       action: `${server.prefix}/consent`,
-      fields: { request: text, offer, seal: seal(server, 'consent', sealedText({ ...asked, offer })) }
+      fields: { request: text, offer, seal: seal(server, 'consent', sealedText({ ...request, offer })) }
     }),
     submitted,
     approve: async (allowed: readonly string[], { remember = false }: { readonly remember?: boolean } = {}) =>
-      await approve(server, reply, { allowed: { ...asked, scopes: checkAllowed(allowed, scopes) }, remember }),
-    deny: async () => refuseConsent(server, reply, asked)
+      await approve(server, reply, { allowed: { ...request, scopes: checkAllowed(allowed, scopes) }, remember }),
+    deny: async () => refuseConsent(server, reply, request)
   })
 }
 
@@ -121,9 +121,9 @@ function sealedText ({ session, text, offer }: Form & { readonly session: string
   return JSON.stringify([session, text, offer])
 }
 
-function checkAllowed (allowed: readonly string[], asked: readonly string[]): readonly string[] {
-  if (Array.isArray(allowed) && (allowed.length > 0 || asked.length === 0) &&
-    allowed.every(scope => asked.includes(scope))) return [...new Set(allowed)]
+function checkAllowed (allowed: readonly string[], requested: readonly string[]): readonly string[] {
+  if (Array.isArray(allowed) && (allowed.length > 0 || requested.length === 0) &&
+    allowed.every(scope => requested.includes(scope))) return [...new Set(allowed)]
   throw internalError('asked.approve() needs one or more of the scopes that were asked for, or use asked.deny()')
 }
 
@@ -136,11 +136,13 @@ export async function consent (server: Server, request: FastifyRequest, reply: F
     // the client or the person may have got scopes since, which the page did not show
     const scopes = checked.scopes.filter(scope => offer.split(' ').includes(scope))
     if (scopes.length === 0 && checked.scopes.length > 0) throw noScopeLeft()
-    const asked = withPerson(server, request, { ...checked, scopes, text })
-    if (server.consentPage !== null) return await askForConsent(server, reply, { asked, submitted: form.fields() })
-    if (form.get('decision') !== 'allow') return refuseConsent(server, reply, asked)
-    const remember = (asked.client.consent ?? server.consent) === 'remember'
-    return await approve(server, reply, { allowed: asked, remember })
+    const personal = withPerson(server, request, { ...checked, scopes, text })
+    if (server.consentPage !== null) {
+      return await askForConsent(server, reply, { request: personal, submitted: form.fields() })
+    }
+    if (form.get('decision') !== 'allow') return refuseConsent(server, reply, personal)
+    const remember = (personal.client.consent ?? server.consent) === 'remember'
+    return await approve(server, reply, { allowed: personal, remember })
   })
 }
 

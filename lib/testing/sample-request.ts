@@ -1,4 +1,5 @@
 import type { InjectOptions } from 'fastify'
+import { sourcesOf } from '../kit/read-credential.js'
 import type { BoundScheme } from '../policy/policy.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { isObject, ownField } from '../util/objects.js'
@@ -84,20 +85,15 @@ const badText = 'test-access-bad-credential'
 /** An unsigned JSON Web Token: `{"alg":"none"}`, `{"sub":"test-access"}`. */
 const unsignedToken = 'eyJhbGciOiJub25lIn0.eyJzdWIiOiJ0ZXN0LWFjY2VzcyJ9.'
 
-/** Returns requests that each carry a bad credential of a scheme, in every place where it reads one. */
+/** Returns requests that each carry a bad credential, one for each source from which a scheme reads credentials. */
 export function badCredentials ({ scheme }: BoundScheme): readonly InjectOptions[] {
-  const { openapi, sources } = scheme
-  const places: readonly string[] = sources ?? []
-  const described = openapi.type === 'apiKey'
-    ? [`${openapi.in}:${openapi.name}`]
-    : openapi.type === 'http' ? [`authorization:${openapi.scheme}`] : openapi.type === 'mutualTLS' ? [] : ['bearer']
-  return (places.length > 0 ? places : described).flatMap(badCredentialsAt)
+  return sourcesOf(scheme).flatMap(badCredentialsAt)
 }
 
-function badCredentialsAt (place: string): readonly InjectOptions[] {
-  const name = place.slice(place.indexOf(':') + 1)
+function badCredentialsAt (source: string): readonly InjectOptions[] {
+  const name = source.slice(source.indexOf(':') + 1)
   const authorization = (value: string): InjectOptions => ({ headers: { authorization: value } })
-  switch (place.slice(0, place.indexOf(':'))) {
+  switch (source.slice(0, source.indexOf(':'))) {
     case 'header': return [{ headers: { [name]: badText } }]
     case 'cookie': return [{ headers: { cookie: `${name}=${badText}` } }]
     case 'query': return [{ query: { [name]: badText } }]

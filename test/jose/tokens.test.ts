@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, createSecretKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
-import { claimFault, clockFault } from '../../lib/jose/claims.js'
+import { claimProblem, clockProblem } from '../../lib/jose/claims.js'
 import type { Claims } from '../../lib/jose/claims.js'
 import { parseAlgorithms, hasRocaFingerprint } from '../../lib/jose/jwk.js'
 import { isCompact, parseCompact, parseObject, verifyCompact } from '../../lib/jose/jws.js'
@@ -306,9 +306,9 @@ t.test('requires exactly the claims of the rules, at any time', async t => {
     issuer: 'https://issuer.test', audience: ['https://api.test', 'other'], typ: null, requiresIat: false, required: []
   }
   const good = { iss: 'https://issuer.test', aud: 'https://api.test', sub: 'a', exp: 1000 }
-  t.equal(claimFault({}, good, rules), null)
+  t.equal(claimProblem({}, good, rules), null)
   for (const aud of [['x', 'other'], ['https://api.test'], 'other']) {
-    t.equal(claimFault({}, { ...good, aud }, rules), null)
+    t.equal(claimProblem({}, { ...good, aud }, rules), null)
   }
   for (const bad of [
     { iss: undefined }, { iss: 'https://issuer.test/' }, { iss: ['https://issuer.test'] }, {
@@ -317,27 +317,27 @@ t.test('requires exactly the claims of the rules, at any time', async t => {
     { aud: { 0: 'other' } }, { exp: undefined }, { exp: '9999999999' }, { exp: Infinity }, { exp: NaN }, { exp: 1e300 },
     { exp: null }, { nbf: '1' }, { nbf: null }, { iat: 'x' }, { iat: Infinity }, { sub: '' }, { sub: 7 }, { sub: null },
     { sub: 'a\0' }, { sub: '\ud800' }
-  ]) t.type(claimFault({}, { ...good, ...bad }, rules), 'string', JSON.stringify(bad))
+  ]) t.type(claimProblem({}, { ...good, ...bad }, rules), 'string', JSON.stringify(bad))
   const any = { ...rules, issuer: null, audience: null }
-  t.equal(claimFault({}, { exp: 1 }, any), null)
-  t.type(claimFault({}, { exp: 1 }, { ...any, requiresIat: true }), 'string', 'no iat under a maximum age')
+  t.equal(claimProblem({}, { exp: 1 }, any), null)
+  t.type(claimProblem({}, { exp: 1 }, { ...any, requiresIat: true }), 'string', 'no iat under a maximum age')
   for (const typ of [undefined, 'JWT', 'jwt', 'at+jwt', 'AT+JWT', 'application/at+jwt', 'Application/JWT']) {
-    t.equal(claimFault(typ === undefined ? {} : { typ }, good, rules), null, String(typ))
+    t.equal(claimProblem(typ === undefined ? {} : { typ }, good, rules), null, String(typ))
   }
   for (const typ of [
     'refresh+jwt', 'logout+jwt', 'dpop+jwt', '', 'application/', 'application/application/jwt', 'jwt '
   ]) {
-    t.type(claimFault({ typ }, good, rules), 'string', typ)
+    t.type(claimProblem({ typ }, good, rules), 'string', typ)
   }
   for (const typ of [undefined, 'JWT']) {
-    t.type(claimFault(typ === undefined ? {} : { typ }, good, { ...rules, typ: 'at+jwt' }), 'string')
+    t.type(claimProblem(typ === undefined ? {} : { typ }, good, { ...rules, typ: 'at+jwt' }), 'string')
   }
-  t.equal(claimFault({ typ: 'application/at+JWT' }, good, { ...rules, typ: 'at+jwt' }), null)
+  t.equal(claimProblem({ typ: 'application/at+JWT' }, good, { ...rules, typ: 'at+jwt' }), null)
 })
 
 t.test('distinguishes expired from invalid at the exact boundaries of the RFC', async t => {
   const at = (claims: Partial<Claims>, rules: { tolerance?: number, maxAge?: number } = {}) => {
-    const fault = clockFault(
+    const fault = clockProblem(
       { exp: 2000, ...claims }, { tolerance: rules.tolerance ?? 0, maxAge: rules.maxAge ?? null }, 1000
     )
     return fault === null ? 'good' : fault.expired ? 'expired' : 'invalid'

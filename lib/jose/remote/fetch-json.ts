@@ -87,7 +87,7 @@ export function isKeysUrl (keys: unknown): keys is string | URL {
 
 /**
  * Parses the URL of a document that is trusted because of the connection it comes by: https, or plain http to a
- * loopback host or one of `insecureHosts`. Returns why it is refused otherwise.
+ * loopback host or one of `insecureHosts`. Otherwise returns the reason for the refusal, as the end of a sentence.
  *
  * @example
  * sourceUrl('http://id.example.com/jwks', []) // 'must be an https URL'
@@ -98,6 +98,16 @@ export function sourceUrl (text: string, insecureHosts: readonly string[]): URL 
   if (url.username !== '' || url.password !== '') return 'must not have a user name or password'
   if (url.protocol === 'https:' || loopback.test(url.hostname) || insecureHosts.includes(url.hostname)) return url
   return 'must be an https URL: plain http is for loopback hosts, and for hosts that insecureHosts names'
+}
+
+/**
+ * Returns the reason why a text is no issuer whose metadata can be fetched (RFC 8414, 2), as the end of a sentence;
+ * `null` if it is one.
+ */
+export function issuerProblem (issuer: string, insecureHosts: readonly string[]): string | null {
+  const url = sourceUrl(issuer, insecureHosts)
+  if (typeof url === 'string') return url
+  return /[?#]/.test(issuer) ? 'must not have a query or fragment' : null
 }
 
 /** Sends the request, and resolves when the headers of the answer have arrived. */
@@ -135,7 +145,7 @@ async function read (
 ): Promise<FetchedJson | FetchFailure> {
   const { headers } = response
   const status = Number(response.statusCode)
-  const refused = accepts(status) ? typeFault(headers['content-type']) : `the answer has status ${status}`
+  const refused = accepts(status) ? typeProblem(headers['content-type']) : `the answer has status ${status}`
   if (refused !== null) {
     response.destroy()
     return answered(refused)
@@ -148,7 +158,7 @@ async function read (
     : { status, value, maxAge: maxAgeOf(headers['cache-control']) }
 }
 
-function typeFault (contentType = 'application/json'): string | null {
+function typeProblem (contentType = 'application/json'): string | null {
   const [type = ''] = contentType.split(';')
   return /^application\/(?:[\w.+-]+\+)?json$/i.test(type.trim()) ? null : 'the answer is not JSON by its content type'
 }

@@ -1,10 +1,10 @@
 import type { FastifyRequest } from 'fastify'
 import type { Foreign, Invalid, Outcome, Unavailable } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
-import { claimFault, clockFault, dateOf, isAhead, isInstant } from '../../jose/claims.js'
+import { claimProblem, clockProblem, dateOf, isAhead, isInstant } from '../../jose/claims.js'
 import type { Claims } from '../../jose/claims.js'
 import type { VerificationKey } from '../../jose/jwk.js'
-import { isCompact, parseCompact, parseObject, signatureFault } from '../../jose/jws.js'
+import { isCompact, parseCompact, parseObject, signatureProblem } from '../../jose/jws.js'
 import type { CompactJws, JoseHeader } from '../../jose/jws.js'
 import type { FoundKey } from '../../jose/remote/remote-keys.js'
 import { authenticated, expired, foreign, invalid, sharedOutcome } from '../../kit/outcome.js'
@@ -157,12 +157,12 @@ export class TokenAuthenticator {
     if (key === null) return invalid('no key is known for the token')
     if (isUnavailable(key)) return key
     const { jws, trust } = presented
-    const fault = signatureFault(jws, key)
-    if (fault === null) return this.#accept(presented, key)
+    const problem = signatureProblem(jws, key)
+    if (problem === null) return this.#accept(presented, key)
     const retry = (found: FoundKey): Verification => {
-      if (found === null) return invalid(fault)
+      if (found === null) return invalid(problem)
       if (isUnavailable(found)) return found
-      const still = signatureFault(jws, found)
+      const still = signatureProblem(jws, found)
       return still === null ? this.#accept(presented, found) : invalid(still)
     }
     const other = trust.findAnother(jws.header, key)
@@ -170,14 +170,14 @@ export class TokenAuthenticator {
   }
 
   #accept ({ token, jws, claims, trust }: Presented, key: VerificationKey): Verification {
-    const fault = claimFault(jws.header, claims, trust.rules)
-    if (fault !== null) return this.#own?.isOfAnother(claims) === true ? foreign : invalid(fault)
+    const problem = claimProblem(jws.header, claims, trust.rules)
+    if (problem !== null) return this.#own?.isOfAnother(claims) === true ? foreign : invalid(problem)
     const realm = this.#realmOf(trust, claims as Claims)
     const principal = this.#settings.mapping === null ? principalOf(claims, this.#settings.claimNames, realm) : null
     if (typeof principal === 'string') return invalid(principal)
     const credential = Object.freeze({ claims: claims as Claims, header: jws.header })
     const verified = { token, trust, key, credential, principal, outcome: null }
-    const late = clockFault(credential.claims, this.#settings.clock, Date.now() / 1000)
+    const late = clockProblem(credential.claims, this.#settings.clock, Date.now() / 1000)
     if (late === null) this.#remember(verified, jws)
     return verified
   }
@@ -197,9 +197,9 @@ export class TokenAuthenticator {
     if (!isVerified(verified) || verified.outcome !== null) return this.#judgeShared(verified)
     const late = this.#late(verified)
     if (late !== null) return late
-    const fault = this.#own?.check(verified.credential.claims) ?? null
-    if (fault === null) return this.#identify(verified, request)
-    return isThenable(fault) ? fault.then(settled => settled ?? this.#identify(verified, request)) : fault
+    const problem = this.#own?.check(verified.credential.claims) ?? null
+    if (problem === null) return this.#identify(verified, request)
+    return isThenable(problem) ? problem.then(settled => settled ?? this.#identify(verified, request)) : problem
   }
 
   /** Judges a token whose outcome is the same for all requests. Only the clock may change it. */
@@ -225,7 +225,7 @@ export class TokenAuthenticator {
 
   /** Returns the outcome of a token that is not valid at this time, or `null`. */
   #late ({ credential }: Verified): Invalid | null {
-    const late = clockFault(credential.claims, this.#settings.clock, Date.now() / 1000)
+    const late = clockProblem(credential.claims, this.#settings.clock, Date.now() / 1000)
     if (late === null) return null
     return late.expired ? expired(late.detail) : invalid(late.detail)
   }

@@ -1,6 +1,6 @@
 import type { Principal } from '../../../types/principal.js'
 import { misconfigured } from '../../errors.js'
-import { nameFault } from '../../jose/claims.js'
+import { nameProblem } from '../../jose/claims.js'
 import type { ClaimValue, RequiredClaims } from '../../jose/claims.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject, isPlainObject, ownField } from '../../util/objects.js'
@@ -85,8 +85,8 @@ function parsePath (value: unknown, option: string): readonly string[] {
  */
 export function principalOf (claims: Claims, names: ClaimNameSettings, realm: string): Principal | string {
   const id = claimAt(claims, names.id)
-  const fault = id === undefined ? `the claim ${names.id.join('.')} is missing` : nameFault(id, names.id.join('.'))
-  if (fault !== null) return fault
+  const problem = id === undefined ? `the claim ${names.id.join('.')} is missing` : nameProblem(id, names.id.join('.'))
+  if (problem !== null) return problem
   const scopes = scopesOf(claims, names.scopes)
   if (typeof scopes === 'string') return scopes
   const roles = rolesOf(claims, names.roles)

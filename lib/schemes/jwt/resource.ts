@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { CredentialSource } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
-import { sourceUrl } from '../../jose/remote/fetch-json.js'
+import { issuerProblem, sourceUrl } from '../../jose/remote/fetch-json.js'
 import { allowEveryOrigin, declarePreflight } from '../../util/cors.js'
 import { describeValue } from '../../util/describe.js'
 import { listOf, object, optional, text } from '../../util/options.js'
@@ -110,10 +110,10 @@ interface ResourceUrl {
 function resourceOf (issuers: readonly IssuerSettings[], option: string): ResourceUrl {
   const identifier = issuers[0]?.audience?.[0]
   const url = identifier === undefined ? 'is missing' : sourceUrl(identifier, [])
-  const fault = url instanceof URL ? (String(identifier).includes('#') ? 'must not have a fragment' : null) : url
-  if (fault !== null || !(url instanceof URL)) {
+  const problem = url instanceof URL ? (String(identifier).includes('#') ? 'must not have a fragment' : null) : url
+  if (problem !== null || !(url instanceof URL)) {
     throw misconfigured(
-      `${option} describes the first audience, which must be its https URL (RFC 9728, 1.2): it ${fault}.`
+      `${option} describes the first audience, which must be its https URL (RFC 9728, 1.2): it ${problem}.`
     )
   }
   const other = issuers.find(({ audience }) => audience !== null && !audience.includes(String(identifier)))
@@ -130,11 +130,10 @@ function pathOf ({ pathname }: ResourceUrl): string {
 
 /** Returns the identifier of an authorization server (RFC 8414, 2). */
 function issuerUrl (issuer: string | null, insecureHosts: readonly string[], path: string): string {
-  const url = issuer === null ? 'must be named' : sourceUrl(issuer, insecureHosts)
-  const fault = url instanceof URL ? (/[?#]/.test(String(issuer)) ? 'must not have a query or fragment' : null) : url
-  if (fault === null) return String(issuer)
-  throw misconfigured(`The option ${path}.issuer ${fault}, because the option resource names it to clients that need ` +
-    'a token.')
+  const problem = issuer === null ? 'must be named' : issuerProblem(issuer, insecureHosts)
+  if (problem === null) return String(issuer)
+  throw misconfigured(`The option ${path}.issuer ${problem}, because the option resource names it to clients that ` +
+    'need a token.')
 }
 
 /** Returns the methods of RFC 6750 by which clients may send a token (RFC 9728, 2). */

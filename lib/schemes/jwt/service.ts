@@ -9,7 +9,7 @@ import type {
 } from '../../../types/tokens.js'
 import { AuthError, misconfigured } from '../../errors.js'
 import { publish } from '../../events/events.js'
-import { clockFault, type Claims } from '../../jose/claims.js'
+import { clockProblem, type Claims } from '../../jose/claims.js'
 import { publicJwkSet } from '../../jose/jwk.js'
 import { principalFrom } from '../../kit/principal.js'
 import { atRunTime } from '../../util/options.js'
@@ -168,7 +168,7 @@ class OwnTokenService implements TokenService {
     const verified = await this.#parts.authenticator.verify(token)
     if ('credential' in verified) {
       const { claims } = verified.credential
-      return clockFault(claims, this.#parts.settings.clock, Date.now() / 1000) === null ? claims : null
+      return clockProblem(claims, this.#parts.settings.clock, Date.now() / 1000) === null ? claims : null
     }
     if (verified.kind === 'unavailable') throw new AuthError('AUTH_UNAVAILABLE', verified.detail)
     return null
