@@ -54,15 +54,13 @@ export const oauthServer = fp(
  */
 function connect (app: FastifyInstance, server: Server): void {
   const { stored, services } = server
-  const internals = internalsOf(app.gatehouse)
-  if (internals !== undefined) {
-    internals.oauthIssuer = server.issuer
-    internals.oauth = Object.freeze({
-      clients: Object.freeze({ of: stored.of.bind(stored), ofAnyOwner: stored.ofAnyOwner.bind(stored) }),
-      consents: Object.freeze({ of: (owner: StoreOwner) => consentsOf(server, owner) })
-    })
-    describeResources(server, internals.descriptions)
-  }
+  const internals = internalsOf(app, 'oauthServer')
+  internals.oauthIssuer = server.issuer
+  internals.oauth = Object.freeze({
+    clients: Object.freeze({ of: stored.of.bind(stored), ofAnyOwner: stored.ofAnyOwner.bind(stored) }),
+    consents: Object.freeze({ of: (owner: StoreOwner) => consentsOf(server, owner) })
+  })
+  describeResources(server, internals.descriptions)
   const stop = stored.listen()
   app.addHook('onClose', async () => { stop() })
   for (const service of services) {

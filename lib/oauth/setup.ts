@@ -2,15 +2,14 @@ import type { FastifyInstance } from 'fastify'
 import type { SchemeName } from '../../types/names.js'
 import type { ConsentPage } from '../../types/oauth.js'
 import type { SchemeContext, Load } from '../../types/scheme.js'
-import type { SessionFeature } from '../../types/sessions.js'
 import type { Store } from '../../types/store.js'
 import type { TokenService } from '../../types/tokens.js'
 import { misconfigured } from '../errors.js'
-import { sourceUrl } from '../jose/remote/fetch-json.js'
+import { issuerProblem } from '../jose/remote/fetch-json.js'
 import type { GuessLimiter } from '../limits/guesses.js'
-import { internalsOf, type Internals } from '../plugin/internals.js'
+import { internalsOf, ownSessions, type Internals, type OwnSessions } from '../plugin/internals.js'
 import { noteSecret } from '../secrets/secret-uses.js'
-import { describeValue, joinNames } from '../util/describe.js'
+import { describeValue } from '../util/describe.js'
 import { listOf, object, oneOf, optional, text } from '../util/options.js'
 import { parseTable, type Client } from './client.js'
 import { StoredClients } from './stored-clients.js'
@@ -18,7 +17,7 @@ import { StoredClients } from './stored-clients.js'
 /** The session scheme of the people, with what the server needs of it. */
 export interface PersonScheme {
   readonly name: SchemeName
-  readonly askToLogin: NonNullable<SessionFeature['askToLogin']>
+  readonly askToLogin: OwnSessions['askToLogin']
   /** The keys of the forms that people submit, the newest first. */
   readonly formKeys: readonly Uint8Array[]
 }
@@ -63,10 +62,7 @@ const parse = object({
  */
 export function createServer (app: FastifyInstance, options: unknown): Server {
   const parsed = parse(options, 'The options of oauthServer')
-  const internals = internalsOf(app.gatehouse)
-  if (internals === undefined) {
-    throw misconfigured('oauthServer and the plugin are of two copies of fastify-gatehouse. Install one version of it.')
-  }
+  const internals = internalsOf(app, 'oauthServer')
   if (internals.oauth !== null) throw misconfigured('oauthServer is registered twice. Register it once.')
   if (app.prefix !== '') {
     throw misconfigured(`oauthServer is registered in a context with the prefix ${app.prefix}, where its metadata ` +
@@ -115,13 +111,8 @@ export function findClient ({ table, stored }: Server, id: string): Client | nul
   return table.get(id) ?? stored.find(id)
 }
 
-function personOf (name: string, { schemes }: Internals): PersonScheme {
-  const { askToLogin, deriveKeys } = schemes.get(name)?.features.sessions ?? {}
-  if (askToLogin === undefined || deriveKeys === undefined) {
-    const known = [...schemes.values()].filter(({ features }) => features.sessions?.deriveKeys !== undefined)
-    throw misconfigured('The option oauthServer.person must be a scheme that is made by session()' +
-      `${known.length === 0 ? '' : `: ${joinNames(known.map(each => each.name))}`}. Got ${describeValue(name)}.`)
-  }
+function personOf (name: string, internals: Internals): PersonScheme {
+  const { askToLogin, deriveKeys } = ownSessions(internals, name, 'The option oauthServer.person')
   return Object.freeze({ name: name as SchemeName, askToLogin, formKeys: deriveKeys('oauth form') })
 }
 
@@ -151,8 +142,7 @@ function issuerOf (services: readonly TokenService[]): string {
     throw misconfigured(`The option oauthServer.resources has schemes with different issuers: '${other.scheme}' has ` +
       'another one than the first. An authorization server is one issuer.')
   }
-  const url = sourceUrl(issuer, [])
-  const problem = url instanceof URL ? (/[?#]/.test(issuer) ? 'must not have a query or fragment' : null) : url
+  const problem = issuerProblem(issuer, [])
   if (problem !== null) {
     throw misconfigured(`The issuer of an authorization server ${problem}. Got ${describeValue(issuer)}.`)
   }

@@ -1,13 +1,11 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { OidcLoginOptions } from '../../types/oidc.js'
-import { misconfigured } from '../errors.js'
 import { redactRoutes } from '../guard/redact.js'
-import { internalsOf, type Internals } from '../plugin/internals.js'
+import { internalsOf, ownSessions, type OwnSessions } from '../plugin/internals.js'
 import { createSeals } from '../schemes/session/seal.js'
-import { describeValue, joinNames } from '../util/describe.js'
 import { sendFailure } from './errors.js'
-import { begin, end, type Login, type LoginSessions } from './login.js'
+import { begin, end, type Login } from './login.js'
 import { joinLogout, logOut } from './logout.js'
 import { parseLoginOptions, type LoginSettings } from './options.js'
 import { PendingLogins } from './pending-logins.js'
@@ -25,11 +23,7 @@ const maxBodyBytes = 16_384
 
 const login: FastifyPluginAsync<OidcLoginOptions> = async (app, options) => {
   const settings = parseLoginOptions(options, app.prefix)
-  const internals = internalsOf(app.gatehouse)
-  if (internals === undefined) {
-    throw misconfigured('oidcLogin and the plugin are of two copies of fastify-gatehouse. Install one version of it.')
-  }
-  const sessions = sessionsOf(settings.session, internals)
+  const sessions = ownSessions(internalsOf(app, 'oidcLogin'), settings.session, 'The option oidcLogin.session')
   const provider = new Provider(settings.provider)
   app.addHook('onClose', async () => { provider.close() })
   const pendingLogins = await createPendingLogins(app, settings, sessions)
@@ -65,22 +59,9 @@ export const oidcLogin = fp(
   login, { fastify: '5.x', name: 'fastify-gatehouse-oidc', dependencies: ['fastify-gatehouse'] }
 )
 
-function sessionsOf (name: string, { schemes }: Internals): LoginSessions {
-  const { wishOf, deriveKeys, cookie, noteProvider, providerOf } = schemes.get(name)?.features.sessions ?? {}
-  if (
-    wishOf !== undefined && deriveKeys !== undefined && cookie !== undefined && noteProvider !== undefined &&
-    providerOf !== undefined
-  ) {
-    return { wishOf, deriveKeys, cookie, noteProvider, providerOf }
-  }
-  const known = [...schemes.values()].filter(({ features }) => features.sessions?.wishOf !== undefined)
-  throw misconfigured('The option oidcLogin.session must be a scheme that is made by session()' +
-    `${known.length === 0 ? '' : `: ${joinNames(known.map(each => each.name))}`}. Got ${describeValue(name)}.`)
-}
-
 /** Creates the pending logins of a provider, with keys of its own, so that those of another provider do not count. */
 async function createPendingLogins (
-  app: FastifyInstance, { path, session, provider }: LoginSettings, { deriveKeys, cookie }: LoginSessions
+  app: FastifyInstance, { path, session, provider }: LoginSettings, { deriveKeys, cookie }: OwnSessions
 ): Promise<PendingLogins> {
   const { redirectUri, server, clientId } = provider
   const keys = deriveKeys(`login at ${JSON.stringify([redirectUri, server.href, clientId])}`)

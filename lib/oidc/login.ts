@@ -1,8 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { OidcTokens } from '../../types/oidc.js'
 import type { PrincipalInput } from '../../types/principal.js'
-import type { SessionFeature } from '../../types/sessions.js'
 import { internalError } from '../errors.js'
+import type { OwnSessions } from '../plugin/internals.js'
 import { queryText } from '../util/encoding.js'
 import { isNo, isObject } from '../util/objects.js'
 import { forbidReuse, sendOnwardPage } from '../util/page.js'
@@ -11,15 +11,10 @@ import type { LoginSettings } from './options.js'
 import type { PendingLogin, PendingLogins } from './pending-logins.js'
 import type { Claims, Provider, Redeemed } from './provider.js'
 
-/** The parts of a session scheme that logins need. */
-export type LoginSessions = Required<
-  Pick<SessionFeature, 'wishOf' | 'deriveKeys' | 'cookie' | 'noteProvider' | 'providerOf'>
->
-
 /** The parts of one registration of `oidcLogin`. */
 export interface Login {
   readonly settings: LoginSettings
-  readonly sessions: LoginSessions
+  readonly sessions: OwnSessions
   readonly provider: Provider
   readonly pendingLogins: PendingLogins
 }

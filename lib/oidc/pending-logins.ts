@@ -1,7 +1,8 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { LoginWish, SessionFeature } from '../../types/sessions.js'
+import type { LoginWish } from '../../types/sessions.js'
 import { cookieNames, cookieValues } from '../kit/read-credential.js'
+import type { OwnSessions } from '../plugin/internals.js'
 import { SessionCookie } from '../schemes/session/cookie.js'
 import type { Seal } from '../schemes/session/seal.js'
 
@@ -29,7 +30,7 @@ interface PendingLoginsOptions {
   /** The path at which logins begin, which the names of the cookies contain. */
   readonly path: string
   /** The attributes of the session's cookie. */
-  readonly cookie: NonNullable<SessionFeature['cookie']>
+  readonly cookie: OwnSessions['cookie']
 }
 
 /**

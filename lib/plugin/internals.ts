@@ -3,8 +3,10 @@ import type { Gatehouse } from '../../types/gatehouse.js'
 import type { GatehouseOAuth } from '../../types/oauth.js'
 import type { OpenApiSecurityScheme } from '../../types/openapi.js'
 import type { SchemeContext } from '../../types/scheme.js'
+import type { SessionFeature } from '../../types/sessions.js'
 import type { Store } from '../../types/store.js'
 import type { Doctor } from '../doctor/doctor.js'
+import { misconfigured } from '../errors.js'
 import type { Guard } from '../guard/guard.js'
 import type { GuessLimiter } from '../limits/guesses.js'
 import type { RequestLimiter } from '../limits/request-limits.js'
@@ -13,6 +15,7 @@ import type { Policy } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
 import type { Policies } from '../policy/resolve.js'
 import type { RouteRegistry } from '../routes/route-registry.js'
+import { describeValue, joinNames } from '../util/describe.js'
 import { createPrivateSlot } from '../util/objects.js'
 import type { BoundSchemes } from './schemes.js'
 
@@ -60,9 +63,38 @@ export function attachInternals (gatehouse: Gatehouse, internals: Internals): Ga
   return gatehouse
 }
 
-/** Returns the internals of a registration. */
-export function internalsOf (gatehouse: Gatehouse): Internals | undefined {
-  return slot.get(gatehouse)
+/**
+ * Returns the internals of the registration that a context belongs to.
+ * @param caller the name of the plugin that needs them.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` if the registration is of another copy of this package.
+ */
+export function internalsOf ({ gatehouse }: FastifyInstance, caller: string): Internals {
+  const internals = slot.get(gatehouse)
+  if (internals !== undefined) return internals
+  throw misconfigured(`${caller} and the plugin are of two copies of fastify-gatehouse. Install one version of it.`)
+}
+
+const sessionMembers = [
+  'askToLogin', 'wishOf', 'deriveKeys', 'cookie', 'noteProvider', 'providerOf'
+] as const satisfies ReadonlyArray<keyof SessionFeature>
+
+/** The sessions of a scheme that is made by `session()`. */
+export type OwnSessions = SessionFeature & Required<Pick<SessionFeature, typeof sessionMembers[number]>>
+
+/**
+ * Returns the sessions of the scheme that an option names.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` if it is not made by `session()`.
+ */
+export function ownSessions ({ schemes }: Internals, name: string, option: string): OwnSessions {
+  const sessions = schemes.get(name)?.features.sessions
+  if (isOwn(sessions)) return sessions
+  const known = [...schemes.values()].filter(({ features }) => isOwn(features.sessions))
+  const names = known.length === 0 ? '' : `: ${joinNames(known.map(each => each.name))}`
+  throw misconfigured(`${option} must be a scheme that is made by session()${names}. Got ${describeValue(name)}.`)
+}
+
+function isOwn (sessions: SessionFeature | undefined): sessions is OwnSessions {
+  return sessions !== undefined && sessionMembers.every(member => sessions[member] !== undefined)
 }
 
 const registrations = new WeakMap<object, Parts[]>()

@@ -53,7 +53,7 @@ export function clientRealms (schemes: BoundSchemes): ReadonlySet<string> {
   return new Set([...schemes.values()].flatMap(({ features }) => features.tokens?.service?.issuer ?? []))
 }
 
-/** Rejects a scheme whose principals would have the realm of clients, by its name or because it is told to. */
+/** Rejects a scheme whose principals would have the realm of clients, by its name or by an option. */
 function checkClientRealms (schemes: BoundSchemes): void {
   const reserved = clientRealms(schemes)
   for (const { name, scheme, features } of schemes.values()) {
@@ -118,9 +118,7 @@ function partsOf (made: Made<Principal>, name: string): SchemeParts {
 
 const featureNames = ['routes', 'sessions', 'apiKeys', 'tokens'] as const satisfies ReadonlyArray<keyof Features>
 
-/**
- * Returns the features of a scheme. A misspelt one would be a call of the application that fails while it is served.
- */
+/** Returns the features of a scheme. Rejects misspelled ones, because calls of the application would miss them. */
 function parseFeatures (features: object, option: string): Features {
   for (const [key, feature] of Object.entries(readOptions(features, featureNames, `${option}.features`))) {
     const isRight = key === 'routes' ? typeof feature === 'function' : isObject(feature)

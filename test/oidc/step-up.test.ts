@@ -86,7 +86,7 @@ t.test('max_age=0 asks for a login since it was asked for', async t => {
   const browser = new Browser(app)
   app.get('/again', { config: { auth: { public: 'for tests' } } }, async (request, reply) => {
     const { internalsOf } = await import('../../lib/plugin/internals.js')
-    const sessions = internalsOf(app.gatehouse)?.schemes.get('web')?.features.sessions
+    const sessions = internalsOf(app, 'a test').schemes.get('web')?.features.sessions
     sessions?.askToLogin?.(request, reply, { path: '/me', maxAge: 0 })
     return reply
   })
