@@ -94,6 +94,8 @@ export class RequestState {
   pass: Pass | null = null
   /** The pass of the route's own guard, which its second stage requires. */
   routePass: Pass | null = null
+  /** The config of the route, read by its first stage. */
+  routeConfig: object | null = null
   /** `request.auth`, created when it is first read. */
   auth: object | null = null
   /** Removes the headers of a refusal from the reply, if another guard of this request lets the caller in. */
@@ -158,6 +160,16 @@ export function ensureState (request: FastifyRequest): RequestState {
   const state = new RequestState(request)
   slot.set(request, state)
   return state
+}
+
+/**
+ * Returns the config of the route of a request. The second stage takes the object that the first one has read, because
+ * each read of `routeOptions` creates an object of twelve fields. A request keeps its route, unless it is handed to the
+ * not-found handler; what the config says may change, and is not remembered.
+ */
+export function routeConfigOf (request: FastifyRequest): object {
+  const known = stateOf(request)?.routeConfig ?? null
+  return known === null || request.is404 ? request.routeOptions.config : known
 }
 
 /**

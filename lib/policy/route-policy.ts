@@ -72,10 +72,11 @@ export const earlyPreflight = publicPolicy('')
  * policy of another instance, method or pattern was copied with a config, and is ignored.
  * @returns the policy, or an `AUTH_FAULT` if the route has none.
  */
-export function policyOf (request: FastifyRequest, key: symbol): Policy | AuthError {
-  // each read of `routeOptions` creates an object of twelve fields
-  const { server, routeOptions } = request
-  const config = routeOptions.config as Config
+export function policyOf (
+  request: FastifyRequest, key: symbol, routeConfig: object = request.routeOptions.config
+): Policy | AuthError {
+  const { server } = request
+  const config = routeConfig as Config
   const route = config[key] as RoutePolicy | undefined
   if (route !== undefined && isPolicyFor(route, server, config)) return route.preflight ? publicRoute : route.policy
   if (config.url === undefined) {
@@ -84,7 +85,8 @@ export function policyOf (request: FastifyRequest, key: symbol): Policy | AuthEr
       : internalError('config.auth has no effect on a not-found handler. Use app.gatehouse.guard() as its preHandler')
   }
   const { method, url } = config
-  if (route === undefined && isPreflight(server, { method, url, schema: routeOptions.schema })) return earlyPreflight
+  const { schema } = request.routeOptions
+  if (route === undefined && isPreflight(server, { method, url, schema })) return earlyPreflight
   return internalError(`${String(config.method)} ${config.url} has no policy: it was declared before ` +
     'fastify-gatehouse was loaded')
 }

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest, HookHandlerDoneFunction } from 'fastify'
 import { AuthError } from '../errors.js'
 import type { Guard } from '../guard/guard.js'
+import { ensureState, routeConfigOf } from '../guard/request-state.js'
 import type { Ended } from '../guard/responder.js'
 import type { Policies } from '../policy/resolve.js'
 import { policyOf, earlyPreflight } from '../policy/route-policy.js'
@@ -28,17 +29,19 @@ type Seal = Readonly<Record<typeof sealName, RouteHooks['preHandler']>>
  */
 export function createRouteHooks (guard: Guard, key: symbol, policies: Policies): RouteHooks {
   const preParsing: RouteHooks['preParsing'] = (_request, reply, _payload, done) => {
-    const policy = policyOf(reply.request, key)
-    if (policy instanceof AuthError) settle(guard.responder.sendInternalError(reply, policy), done as Done)
-    else if (policy.access === 'public') done()
-    else settle(guard.enterRoute(policy, reply), done as Done)
+    const { config } = reply.request.routeOptions
+    const policy = policyOf(reply.request, key, config)
+    if (policy instanceof AuthError) return settle(guard.responder.sendInternalError(reply, policy), done as Done)
+    if (policy.access === 'public') return done()
+    ensureState(reply.request).routeConfig = config
+    settle(guard.enterRoute(policy, reply), done as Done)
   }
   const runEarlyPreflight = async (reply: FastifyReply): Promise<void> => {
     await guard.run(policies.resolve(reply.request.server, true, 'the default of a context'), reply)
   }
   const preHandler: Seal = {
     gatehouseSeal (request, reply, done) {
-      const policy = policyOf(request, key)
+      const policy = policyOf(request, key, routeConfigOf(request))
       if (policy instanceof AuthError) settle(guard.responder.sendInternalError(reply, policy), done as Done)
       else if (policy === earlyPreflight) runEarlyPreflight(reply).then(() => { done() }, done)
       else if (policy.access === 'public') done()

@@ -158,6 +158,20 @@ t.test('callNotFound in a handler is behind the guard of its route', async t => 
   }
 })
 
+t.test('callNotFound between the stages does not run the second stage of the route that was left', async t => {
+  const app = await guarded()
+  let asked = 0
+  app.addHook('preValidation', async (request, reply) => {
+    if (request.headers['x-lost'] !== undefined) return reply.callNotFound()
+  })
+  app.setNotFoundHandler(async () => 'lost')
+  app.get('/page', { config: { auth: { when: () => { asked++; return false } } } }, async () => 'page')
+  t.equal(await status(app, { url: '/page', headers: alice }), 403)
+  t.equal(asked, 1)
+  const lost = await app.inject({ url: '/page', headers: { 'x-lost': '1', ...alice } })
+  t.same([lost.body, asked], ['lost', 1])
+})
+
 t.test('gives an automatic HEAD the policy of its GET, and a declared one its own', async t => {
   const app = await guarded()
   const page = counted()

@@ -142,8 +142,9 @@ const visible = /^[\x21-\x2b\x2d-\x3a\x3c-\x7e]+$/
  * about the keys, because nobody outside can choose or know a digest.
  */
 function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings, name: string): Table {
-  const salt = randomBytes(32).toString('latin1')
-  const digest = (key: string): string => hash('sha256', salt + key, 'base64url')
+  const salt = randomBytes(24).toString('base64url')
+  // the shortest text of a digest, which never leaves this table
+  const digest = (key: string): string => hash('sha256', salt + key, 'binary')
   const outcomes = new Map<string, Authenticated<Principal, null>>()
   keys.forEach(([key, principal], i) => {
     const place = `Key ${i + 1} of ${path}.keys`

@@ -91,8 +91,7 @@ export type SessionDetails = Required<Pick<
 
 /** An opened cookie. */
 export interface OpenedCookie extends CachedToken {
-  /** `null` when another version of this plugin wrote it. */
-  readonly session: Session | null
+  readonly session: Session
   /** The instant at which the session ends, in milliseconds since 1970. */
   readonly endsAt: number
   /** Created for the first request that needs it. */
@@ -122,15 +121,15 @@ export class CookieCache {
     return this.#opened.get(text)
   }
 
-  /** Opens a cookie. Returns `null` when this scheme did not seal it. */
-  open (text: string): OpenedCookie | null {
+  /** Opens a cookie. It is *forged* if this scheme did not seal it, and *outdated* if another version did. */
+  open (text: string): OpenedCookie | 'forged' | 'outdated' {
     const opened = this.#seal.open(text)
-    if (opened === null) return null
+    if (opened === null) return 'forged'
     const { expiry, load } = this.#settings
     // without `load`, the cookie has the scopes and roles
     const session = unpack(opened.payload, load === null)
-    const endsAt = session === null ? 0 : endOf(expiry, session)
-    return { token: text, session, endsAt, old: opened.old, details: null }
+    if (session === null) return 'outdated'
+    return { token: text, session, endsAt: endOf(expiry, session), old: opened.old, details: null }
   }
 
   /** Caches a cookie. Call it only for sessions that have not ended, which the others would push out. */

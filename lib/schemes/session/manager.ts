@@ -107,16 +107,16 @@ export class SessionManager {
     if (typeof value !== 'string') return value.kind === 'invalid' ? this.#removed(request, value) : value
     const known = this.#cookies.get(value)
     const opened = known ?? this.#cookies.open(value)
-    if (opened === null) return this.#removed(request, forged)
-    const { session } = opened
-    if (session === null || opened.endsAt <= Date.now()) return this.#removed(request, absent)
+    if (opened === 'forged') return this.#removed(request, forged)
+    const now = Date.now()
+    if (opened === 'outdated' || opened.endsAt <= now) return this.#removed(request, absent)
     if (known === undefined) this.#cookies.add(opened)
-    const alive = this.#liveness.see(session)
-    if (alive === true) return this.#alive(request, opened, session)
+    const alive = this.#liveness.see(opened.session)
+    if (alive === true) return this.#alive(request, opened, now)
     if (alive === false) return this.#removed(request, absent)
     // concurrent calls for one request share the outcome of the first
     const judge = (isAlive: boolean): SessionOutcome => this.#current.get(request)?.outcome ??
-      (isAlive ? this.#alive(request, opened, session) : this.#removed(request, absent))
+      (isAlive ? this.#alive(request, opened, Date.now()) : this.#removed(request, absent))
     return alive.then(judge).catch(storeUnavailable)
   }
 
@@ -258,8 +258,8 @@ export class SessionManager {
     return current
   }
 
-  #alive (request: FastifyRequest, opened: OpenedCookie, session: Session): SessionOutcome {
-    const now = Date.now()
+  #alive (request: FastifyRequest, opened: OpenedCookie, now: number): SessionOutcome {
+    const { session } = opened
     if (opened.old || now - session.seenAt >= lifetimeOf(this.#settings.expiry, session.kept).slideAfter) {
       return this.#renewed(request, { ...session, seenAt: now })
     }
@@ -330,8 +330,8 @@ export class SessionManager {
    */
   #carried (request: FastifyRequest): readonly Session[] {
     return cookieValues(request, this.cookie.name).flatMap(value => {
-      const session = this.#cookies.open(value)?.session ?? null
-      return session !== null && session.endsAt > Date.now() ? session : []
+      const opened = this.#cookies.open(value)
+      return typeof opened === 'object' && opened.session.endsAt > Date.now() ? opened.session : []
     })
   }
 
