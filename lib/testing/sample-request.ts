@@ -99,8 +99,7 @@ function badCredentialsAt (source: string): readonly InjectOptions[] {
     case 'query': return [{ query: { [name]: badText } }]
     case 'basic': return [authorization(basic(`${badText}:`))]
     case 'authorization':
-      if (/^basic$/i.test(name)) return [authorization(basic(`test-access:${badText}`))]
-      return /^bearer$/i.test(name) ? badCredentialsAt('bearer') : [authorization(`${name} ${badText}`)]
+      return [authorization(/^basic$/i.test(name) ? basic(`test-access:${badText}`) : `${name} ${badText}`)]
     default: return [authorization(`Bearer ${unsignedToken}`)]
   }
 }
