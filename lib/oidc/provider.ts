@@ -3,7 +3,7 @@ import type {
 } from 'openid-client'
 import type { OidcTokens } from '../../types/oidc.js'
 import { isError } from '../errors.js'
-import { elapsed, type Elapsed } from '../jose/remote/discovery.js'
+import { Backoff, elapsed, type Elapsed } from '../jose/remote/backoff.js'
 import { requestJson, sourceUrl, type JsonRequest } from '../jose/remote/fetch-json.js'
 import { loadPeer } from '../util/load-peer.js'
 import { isObject, ownFields } from '../util/objects.js'
@@ -14,9 +14,8 @@ import type { PendingLogin } from './pending-logins.js'
 /** Milliseconds for which metadata is used before it is fetched again beside the logins. */
 const metadataFreshness = 3_600_000
 
-/** The pause after a failed discovery, in milliseconds. It doubles each time. */
-const firstPause = 1_000
-const longestPause = 30_000
+/** The pauses after failed discoveries, in milliseconds. */
+const pauses = { first: 1_000, longest: 30_000 }
 
 /** Characters of the URL of a logout. Without the ID token, it is far below. */
 const maxLogoutUrl = 4_000
@@ -47,9 +46,7 @@ export class Provider {
   readonly #running = new Set<AbortController>()
   #known: Discovered | null = null
   #discovering: Promise<Configuration> | null = null
-  /** The time since the last discovery, if it failed. */
-  #sinceFailure: Elapsed | null = null
-  #failures = 0
+  readonly #backoff = new Backoff()
 
   /** @throws {AuthError} `AUTH_MISCONFIGURED` if `openid-client` is not installed. */
   constructor (settings: ProviderSettings) {
@@ -127,19 +124,12 @@ export class Provider {
   async #configuration (): Promise<Configuration> {
     const known = this.#known
     if (known === null) return await this.#discover()
-    if (known.age() >= metadataFreshness && this.#pause() === 0) this.#discover().catch(() => {})
+    if (known.age() >= metadataFreshness && this.#backoff.remaining(pauses) === 0) this.#discover().catch(() => {})
     return known.configuration
   }
 
-  /** Returns the milliseconds before the next discovery after a failure; 0 if there is no need to wait. */
-  #pause (): number {
-    if (this.#sinceFailure === null) return 0
-    const pause = Math.min(firstPause * 2 ** (this.#failures - 1), longestPause)
-    return Math.max(0, pause - this.#sinceFailure())
-  }
-
   async #discover (): Promise<Configuration> {
-    const pause = this.#pause()
+    const pause = this.#backoff.remaining(pauses)
     if (pause > 0) {
       const retryAfter = Math.ceil(pause / 1000)
       throw new LoginError('unavailable', 'the metadata of the provider could not be fetched a moment ago', {
@@ -161,14 +151,12 @@ export class Provider {
       })
       this.#checkMetadata(configuration.serverMetadata())
       this.#known = { configuration, age: elapsed() }
-      this.#sinceFailure = null
-      this.#failures = 0
+      this.#backoff.noteSuccess()
       return configuration
     } catch (error) {
-      this.#sinceFailure = elapsed()
-      this.#failures++
+      this.#backoff.noteFailure()
       throw new LoginError('unavailable', `the metadata of the provider: ${describe(error)}`, {
-        retryAfter: Math.ceil(this.#pause() / 1000)
+        retryAfter: Math.ceil(this.#backoff.remaining(pauses) / 1000)
       })
     }
   }

@@ -1,4 +1,5 @@
 import { isObject, ownFields } from '../../util/objects.js'
+import { elapsed, type Elapsed } from './backoff.js'
 import { sourceUrl, type FetchedJson, type FetchFailure } from './fetch-json.js'
 
 /** The time for which metadata is used, in milliseconds. */
@@ -95,17 +96,4 @@ function metadataUrls (issuer: URL): readonly URL[] {
     `/.well-known/openid-configuration${path}`
   ]
   return [...new Set(paths)].map(each => new URL(`${issuer.origin}${each}`))
-}
-
-/** Returns the milliseconds since it was created. */
-export type Elapsed = () => number
-
-/**
- * Starts a stopwatch. The system clock may be set back, and the monotonic clock may stop while the machine sleeps. The
- * longer of both times counts, so that nothing is cached for longer than intended.
- */
-export function elapsed (): Elapsed {
-  const date = Date.now()
-  const monotonic = performance.now()
-  return () => Math.max(Date.now() - date, performance.now() - monotonic)
 }

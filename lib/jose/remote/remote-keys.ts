@@ -6,7 +6,8 @@ import type { Algorithm } from '../algorithms.js'
 import { parseVerificationKey, type VerificationKey } from '../jwk.js'
 import type { JoseHeader } from '../jws.js'
 import { createKeyring, type Keyring } from '../keyring.js'
-import { Discovery, elapsed, fixedLocation, type Elapsed, type KeyLocation } from './discovery.js'
+import { Backoff, elapsed, type Elapsed } from './backoff.js'
+import { Discovery, fixedLocation, type KeyLocation } from './discovery.js'
 import { fetchJson, type FetchedJson, type FetchFailure } from './fetch-json.js'
 
 const timeout = 5_000
@@ -18,7 +19,7 @@ const hour = 60 * minute
 const defaultFreshness = 10 * minute
 /** The time after its freshness for which a key is used while it is fetched in the background, in milliseconds. */
 const backgroundFor = hour
-/** The first pause between fetches while no key is known, in milliseconds. It doubles each time. */
+/** The pause after the first failed fetch while no key is known, in milliseconds. */
 const firstPause = 1_000
 
 /** The key of a token; `null` if its issuer has none; *unavailable* if the keys cannot be fetched. */
@@ -74,9 +75,7 @@ export class RemoteKeys {
   #freshFor = 0
   /** The time since the last successful fetch. */
   #age: Elapsed = () => Infinity
-  /** The time since the last fetch, if it failed. */
-  #sinceFailure: Elapsed | null = null
-  #failures = 0
+  readonly #backoff = new Backoff()
   /** The time since the last fetch for an unknown key. */
   #sinceUnknown: Elapsed = () => Infinity
   #fetching: Promise<void> | null = null
@@ -113,7 +112,7 @@ export class RemoteKeys {
   /** Refreshes keys that are not fresh in the background. While fetches fail, known keys are used until `staleFor`. */
   #findAged (header: JoseHeader, key: VerificationKey, age: number): FoundKey | Promise<FoundKey> {
     if (this.#pause() === 0) this.#fetch()
-    const usable = this.#sinceFailure === null ? age < this.#freshFor + backgroundFor : age < this.#options.staleFor
+    const usable = !this.#backoff.hasFailed ? age < this.#freshFor + backgroundFor : age < this.#options.staleFor
     return usable ? key : this.#settle(header, null)
   }
 
@@ -139,7 +138,7 @@ export class RemoteKeys {
 
   #answer (header: JoseHeader, failed: VerificationKey | null): FoundKey {
     const key = this.#select(header)
-    if (this.#sinceFailure === null) return key === failed ? null : key
+    if (!this.#backoff.hasFailed) return key === failed ? null : key
     const isUsable = this.#age() < Math.max(this.#freshFor, this.#options.staleFor)
     if (key !== null && key !== failed && isUsable) return key
     return {
@@ -151,10 +150,8 @@ export class RemoteKeys {
 
   /** Returns the milliseconds before the next fetch after a failure; 0 if there is no need to wait. */
   #pause (): number {
-    if (this.#sinceFailure === null) return 0
     const { cooldown } = this.#options
-    const pause = this.#ring === null ? Math.min(firstPause * 2 ** (this.#failures - 1), cooldown) : cooldown
-    return Math.max(0, pause - this.#sinceFailure())
+    return this.#backoff.remaining({ first: this.#ring === null ? firstPause : cooldown, longest: cooldown })
   }
 
   #fetch (): void {
@@ -194,8 +191,7 @@ export class RemoteKeys {
     this.#ring = createKeyring(keys)
     this.#age = elapsed()
     this.#freshFor = maxAge === null ? defaultFreshness : Math.min(Math.max(maxAge * 1000, minute), hour)
-    this.#sinceFailure = null
-    this.#failures = 0
+    this.#backoff.noteSuccess()
     const { scheme, warn } = this.#options
     const { issuer } = this.#source
     const texts = ignored.map(each => JSON.stringify(each))
@@ -219,8 +215,7 @@ export class RemoteKeys {
   }
 
   #failed ({ url, failure }: Failed): void {
-    this.#sinceFailure = elapsed()
-    this.#failures++
+    this.#backoff.noteFailure()
     const { scheme, warn } = this.#options
     const event = { scheme, issuer: this.#source.issuer, url, reason: failure, keys: this.#ring?.keys.length ?? 0 }
     warn(event, 'fastify-gatehouse: the keys of the issuer cannot be fetched')
