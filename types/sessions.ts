@@ -85,8 +85,8 @@ export interface OwnerSessions extends AnyOwnerSessions {
   revokeAll (options?: { readonly except?: string }): Promise<void>
 }
 
-/** Describes what a redirect to the login page asks for. */
-export interface LoginWish {
+/** Describes the login that a redirect to the login page asks for. */
+export interface LoginRequest {
   /** The path to which the login leads back, or `null`. */
   readonly path: string | null
   /** The maximum age of the authentication that the path requires, in seconds; 0 asks for a new one; or `null`. */
@@ -121,9 +121,9 @@ export interface SessionFeature {
    * Redirects a browser to the login page, which leads back to the path. Returns `false`, and sends nothing, if there
    * is no login page or the client does not expect a page.
    */
-  askToLogin? (request: FastifyRequest, reply: FastifyReply, wish: LoginWish): boolean
-  /** Returns what the redirect that led to this request asks for. */
-  wishOf? (request: FastifyRequest): LoginWish
+  redirectToLogin? (request: FastifyRequest, reply: FastifyReply, login: LoginRequest): boolean
+  /** Returns the login that the redirect to this request asks for. */
+  loginRequestOf? (request: FastifyRequest): LoginRequest
   /** Derives keys from the secrets of the scheme for another part of the plugin, those of the newest secret first. */
   deriveKeys? (purpose: string): readonly Uint8Array[]
   /** The attributes of the cookie. */

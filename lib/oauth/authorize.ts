@@ -18,7 +18,7 @@ export async function authorize (server: Server, request: FastifyRequest, reply:
     if (mustLogIn(request, checked, loginAskedAt)) {
       // after a login that was asked for, another one would begin a loop
       if (prompts.has('none') || loginAskedAt !== null) throw oauthError('login_required', 'Nobody is logged in')
-      return askToLogin(server, reply, { ...checked, text })
+      return redirectToLogin(server, reply, { ...checked, text })
     }
     const personal = withPerson(server, request, { ...checked, text })
     if (!prompts.has('consent') && await isAllowed(server, personal)) return await sendCode(server, reply, personal)
@@ -58,10 +58,10 @@ function asksAgain (prompts: AuthorizeRequest['prompts']): boolean {
 }
 
 /** Redirects the person to the login page, which leads back to this request with the time of now. */
-function askToLogin (
+function redirectToLogin (
   server: Server, reply: FastifyReply, { text, prompts, maxAge }: AuthorizeRequest & { readonly text: string }
 ): FastifyReply {
   const path = `${server.prefix}/authorize?${text}&${loginParameter}=${seal(server, 'login', text)}`
-  const wish = { path, maxAge: asksAgain(prompts) ? 0 : maxAge }
-  return server.person.askToLogin(reply.request, reply, wish) ? reply : reply.challenge()
+  const login = { path, maxAge: asksAgain(prompts) ? 0 : maxAge }
+  return server.person.redirectToLogin(reply.request, reply, login) ? reply : reply.challenge()
 }

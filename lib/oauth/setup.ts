@@ -17,7 +17,7 @@ import { StoredClients } from './stored-clients.js'
 /** The session scheme of the people, with what the server needs of it. */
 export interface PersonScheme {
   readonly name: SchemeName
-  readonly askToLogin: OwnSessions['askToLogin']
+  readonly redirectToLogin: OwnSessions['redirectToLogin']
   /** The keys of the forms that people submit, the newest first. */
   readonly formKeys: readonly Uint8Array[]
 }
@@ -112,8 +112,8 @@ export function findClient ({ table, stored }: Server, id: string): Client | nul
 }
 
 function personOf (name: string, internals: Internals): PersonScheme {
-  const { askToLogin, deriveKeys } = ownSessions(internals, name, 'The option oauthServer.person')
-  return Object.freeze({ name: name as SchemeName, askToLogin, formKeys: deriveKeys('oauth form') })
+  const { redirectToLogin, deriveKeys } = ownSessions(internals, name, 'The option oauthServer.person')
+  return Object.freeze({ name: name as SchemeName, redirectToLogin, formKeys: deriveKeys('oauth form') })
 }
 
 function servicesOf (names: readonly string[], { schemes }: Internals, person: string): readonly TokenService[] {

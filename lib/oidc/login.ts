@@ -23,12 +23,12 @@ export interface Login {
 export async function begin (
   { settings, sessions, provider, pendingLogins }: Login, request: FastifyRequest, reply: FastifyReply
 ): Promise<FastifyReply> {
-  const wish = sessions.wishOf(request)
-  if (wish.maxAge !== null && settings.provider.endpoints !== null) {
+  const login = sessions.loginRequestOf(request)
+  if (login.maxAge !== null && settings.provider.endpoints !== null) {
     const reason = 'a route requires a recent login, and a provider without OpenID does not say when that was'
     throw new LoginError('too-old', reason)
   }
-  const pending = pendingLogins.begin(request, reply, wish)
+  const pending = pendingLogins.begin(request, reply, login)
   return forbidReuse(reply).redirect(await provider.authorizationUrl(pending), 302)
 }
 

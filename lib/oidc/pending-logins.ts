@@ -1,6 +1,6 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { LoginWish } from '../../types/sessions.js'
+import type { LoginRequest } from '../../types/sessions.js'
 import { cookieNames, cookieValues } from '../kit/read-credential.js'
 import type { OwnSessions } from '../plugin/internals.js'
 import { SessionCookie } from '../schemes/session/cookie.js'
@@ -16,7 +16,7 @@ const maxPending = 5
 const maxTotal = 7_600
 
 /** Describes a login that a browser has begun, and not ended. */
-export interface PendingLogin extends LoginWish {
+export interface PendingLogin extends LoginRequest {
   readonly state: string
   readonly nonce: string
   /** The PKCE verifier (RFC 7636, 4.1). */
@@ -50,7 +50,7 @@ export class PendingLogins {
   }
 
   /** Begins a login, and ends the oldest ones of this browser if there are too many. */
-  begin (request: FastifyRequest, reply: FastifyReply, { path, maxAge }: LoginWish): PendingLogin {
+  begin (request: FastifyRequest, reply: FastifyReply, { path, maxAge }: LoginRequest): PendingLogin {
     const id = randomBytes(6).toString('base64url')
     const cookie = this.#cookie(id)
     const pending = {

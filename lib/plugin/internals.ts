@@ -75,7 +75,7 @@ export function internalsOf ({ gatehouse }: FastifyInstance, caller: string): In
 }
 
 const sessionMembers = [
-  'askToLogin', 'wishOf', 'deriveKeys', 'cookie', 'noteProvider', 'providerOf'
+  'redirectToLogin', 'loginRequestOf', 'deriveKeys', 'cookie', 'noteProvider', 'providerOf'
 ] as const satisfies ReadonlyArray<keyof SessionFeature>
 
 /** The sessions of a scheme that is made by `session()`. */

@@ -87,7 +87,7 @@ t.test('max_age=0 asks for a login since it was asked for', async t => {
   app.get('/again', { config: { auth: { public: 'for tests' } } }, async (request, reply) => {
     const { internalsOf } = await import('../../lib/plugin/internals.js')
     const sessions = internalsOf(app, 'a test').schemes.get('web')?.features.sessions
-    sessions?.askToLogin?.(request, reply, { path: '/me', maxAge: 0 })
+    sessions?.redirectToLogin?.(request, reply, { path: '/me', maxAge: 0 })
     return reply
   })
   for (const [ago, status] of [[10, 403], [0, 303]] as const) {

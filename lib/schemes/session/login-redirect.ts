@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthErrorCode, AuthFailure } from '../../../types/outcome.js'
-import type { LoginWish } from '../../../types/sessions.js'
+import type { LoginRequest } from '../../../types/sessions.js'
 import { createReader } from '../../kit/read-credential.js'
 import type { SessionCookie } from './cookie.js'
 import type { Seal } from './seal.js'
@@ -48,7 +48,7 @@ export class LoginRedirect {
    * Redirects a browser to the login page, which leads back to the path. Returns `false`, and sends nothing, when the
    * client does not expect a page.
    */
-  redirect (request: FastifyRequest, reply: FastifyReply, { path, maxAge }: LoginWish): boolean {
+  redirect (request: FastifyRequest, reply: FastifyReply, { path, maxAge }: LoginRequest): boolean {
     if (!wantsPage(request)) return false
     const fields = {
       ...path !== null && isLocalPath(path) ? { p: path } : {}, ...maxAge === null ? {} : { m: maxAge }
@@ -112,15 +112,15 @@ export function isLocalPath (path: string): boolean {
 
 const readReturnTo = createReader('query:returnTo', 'returnTo')
 
-const noWish: LoginWish = Object.freeze({ path: null, maxAge: null })
+const noLoginRequest: LoginRequest = Object.freeze({ path: null, maxAge: null })
 
 /** Returns what `?returnTo=` says if this scheme sealed it within the last hour. */
-export function openLoginWish (seal: Seal, request: FastifyRequest): LoginWish {
+export function openLoginRequest (seal: Seal, request: FastifyRequest): LoginRequest {
   const sealed = readReturnTo(request)
   const opened = typeof sealed === 'string' ? seal.open(sealed) : null
-  if (opened === null) return noWish
+  if (opened === null) return noLoginRequest
   const { p: path, m: maxAge, t: sealedAt } = opened.payload
-  if (typeof sealedAt !== 'number' || Date.now() - sealedAt >= returnPathLifetime) return noWish
+  if (typeof sealedAt !== 'number' || Date.now() - sealedAt >= returnPathLifetime) return noLoginRequest
   return {
     path: typeof path === 'string' && isLocalPath(path) ? path : null,
     maxAge: typeof maxAge === 'number' ? maxAge : null

@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../../types/outcome.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
-import type { LoginWish, SessionCredential, SessionFeature } from '../../../types/sessions.js'
+import type { LoginRequest, SessionCredential, SessionFeature } from '../../../types/sessions.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { misconfigured } from '../../errors.js'
 import { noteSecret } from '../../secrets/secret-uses.js'
@@ -10,7 +10,7 @@ import { report } from '../../util/reports.js'
 import { onSendHook } from '../../util/response.js'
 import type { Liveness } from './expiry.js'
 import { localSessionsOf } from './local-sessions.js'
-import { LoginRedirect, openLoginWish } from './login-redirect.js'
+import { LoginRedirect, openLoginRequest } from './login-redirect.js'
 import { SessionManager } from './manager.js'
 import { parseSessionOptions, type SessionOptions, type SessionSettings } from './options.js'
 import { createSeals, deriveKeys } from './seal.js'
@@ -85,13 +85,13 @@ async function createSession (app: FastifyInstance, name: string, { settings, li
     : new LoginRedirect(loginPath, { scheme: name, cookie: manager.cookie, seal: returnPathSeal })
   app.addHook('onSend', onSendHook((request, reply) => manager.finish(request, reply)))
   app.addHook('onClose', async () => { liveness.close() })
-  const openWish = (request: FastifyRequest): LoginWish => openLoginWish(returnPathSeal, request)
+  const loginRequestOf = (request: FastifyRequest): LoginRequest => openLoginRequest(returnPathSeal, request)
   const sessions: SessionFeature = Object.freeze({
     ...loginCalls(manager, redirect),
     of: (owner: StoreOwner) => liveness.of(owner),
     ofAnyOwner: () => liveness.ofAnyOwner(),
-    returnTo: (request: FastifyRequest, fallback: string) => openWish(request).path ?? fallback,
-    wishOf: openWish,
+    returnTo: (request: FastifyRequest, fallback: string) => loginRequestOf(request).path ?? fallback,
+    loginRequestOf,
     deriveKeys: keysFor,
     ...loginPath === null ? {} : { loginPath }
   })
@@ -119,7 +119,7 @@ function loginCalls (manager: SessionManager, redirect: LoginRedirect | null) {
   return {
     login: (request, reply, principal, options) => manager.login(request, reply, { principal, options }),
     logout: (request, reply) => manager.logout(request, reply),
-    askToLogin: (request, reply, wish) => redirect?.redirect(request, reply, wish) ?? false,
+    redirectToLogin: (request, reply, login) => redirect?.redirect(request, reply, login) ?? false,
     cookie: manager.cookie,
     noteProvider: (request, provider) => { manager.noteProvider(request, provider) },
     providerOf: request => manager.providerOf(request)
