@@ -5,7 +5,7 @@ import { redactRoutes } from '../guard/redact.js'
 import { internalsOf, ownSessions, type OwnSessions } from '../plugin/internals.js'
 import { createSeals } from '../schemes/session/seal.js'
 import { sendFailure } from './errors.js'
-import { begin, end, type Login } from './login.js'
+import { beginLogin, endLogin, type LoginParts } from './login.js'
 import { joinLogout, logOut } from './logout.js'
 import { parseLoginOptions, type LoginSettings } from './options.js'
 import { PendingLogins } from './pending-logins.js'
@@ -70,19 +70,19 @@ async function createPendingLogins (
 }
 
 /** Adds the routes that begin and end a login. */
-function addLogin (context: FastifyInstance, created: Login): void {
+function addLogin (context: FastifyInstance, created: LoginParts): void {
   const { settings: { path, callbackPath, session, provider: { server: { host } } } } = created
   // the code and the state are secrets until the login has ended
   redactRoutes(context, new Set(['code', 'state']))
   context.setErrorHandler((error, _request, reply) => sendFailure(reply, error, { session, path }))
-  const add = (url: string, reason: string, handle: typeof begin): void => {
+  const add = (url: string, reason: string, handle: typeof beginLogin): void => {
     // a HEAD request must neither begin nor end a login
     const options = { config: { auth: { public: reason } }, schema, exposeHeadRoute: false }
     const path = url.slice(context.prefix.length)
     context.get(path, options, async (request, reply) => await handle(created, request, reply))
   }
-  add(path, `begins a login at ${host}`, begin)
-  add(callbackPath, `ends a login at ${host} that began in the same browser`, end)
+  add(path, `begins a login at ${host}`, beginLogin)
+  add(callbackPath, `ends a login at ${host} that began in the same browser`, endLogin)
 }
 
 /** Accepts any body of a logout, which no one reads. */

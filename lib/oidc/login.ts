@@ -12,7 +12,7 @@ import type { PendingLogin, PendingLogins } from './pending-logins.js'
 import type { Claims, Provider, Redeemed } from './provider.js'
 
 /** The parts of one registration of `oidcLogin`. */
-export interface Login {
+export interface LoginParts {
   readonly settings: LoginSettings
   readonly sessions: OwnSessions
   readonly provider: Provider
@@ -20,8 +20,8 @@ export interface Login {
 }
 
 /** Begins a login: remembers it in the browser, and redirects to the provider. */
-export async function begin (
-  { settings, sessions, provider, pendingLogins }: Login, request: FastifyRequest, reply: FastifyReply
+export async function beginLogin (
+  { settings, sessions, provider, pendingLogins }: LoginParts, request: FastifyRequest, reply: FastifyReply
 ): Promise<FastifyReply> {
   const login = sessions.loginRequestOf(request)
   if (login.maxAge !== null && settings.provider.endpoints !== null) {
@@ -33,7 +33,9 @@ export async function begin (
 }
 
 /** Ends a login: checks the answer of the provider, asks the application who it is, and begins a session. */
-export async function end (login: Login, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+export async function endLogin (
+  login: LoginParts, request: FastifyRequest, reply: FastifyReply
+): Promise<FastifyReply> {
   const query = new URLSearchParams(queryText(request.raw.url))
   const pending = findPending(login, request, query)
   const redeemed = await redeem(login, { query, pending, reply })
@@ -47,7 +49,7 @@ export async function end (login: Login, request: FastifyRequest, reply: Fastify
 }
 
 /** Returns the login that this browser began. Without it, any site could log a person in as somebody else. */
-function findPending ({ pendingLogins }: Login, request: FastifyRequest, query: URLSearchParams): PendingLogin {
+function findPending ({ pendingLogins }: LoginParts, request: FastifyRequest, query: URLSearchParams): PendingLogin {
   const [state = '', ...others] = query.getAll('state')
   const pending = others.length === 0 ? pendingLogins.find(request, state) : null
   if (pending !== null) return pending
@@ -61,7 +63,7 @@ interface Answer {
 }
 
 /** Redeems the code, which ends the pending login. If the provider did not answer, the page can be loaded again. */
-async function redeem ({ provider, pendingLogins }: Login, { query, pending, reply }: Answer): Promise<Redeemed> {
+async function redeem ({ provider, pendingLogins }: LoginParts, { query, pending, reply }: Answer): Promise<Redeemed> {
   try {
     const redeemed = await provider.redeem(query, pending)
     pendingLogins.end(reply, pending)
@@ -118,7 +120,7 @@ async function personOf (
 
 /** Keeps the ID token for the logout, if there is one at the provider. */
 function noteProvider (
-  { settings: { logout, path }, sessions }: Login, request: FastifyRequest, { id_token: idToken }: OidcTokens
+  { settings: { logout, path }, sessions }: LoginParts, request: FastifyRequest, { id_token: idToken }: OidcTokens
 ): void {
   if (logout !== null && idToken !== undefined) sessions.noteProvider(request, { name: path, idToken })
 }
@@ -127,7 +129,7 @@ function noteProvider (
  * Sends the person to where the login was needed. A browser that came from another site does not send a `Strict` cookie
  * after a redirect, but from a page of this site it does.
  */
-function sendBack ({ settings, sessions }: Login, reply: FastifyReply, path: string | null): FastifyReply {
+function sendBack ({ settings, sessions }: LoginParts, reply: FastifyReply, path: string | null): FastifyReply {
   const target = path ?? settings.fallback
   if (sessions.cookie.sameSite === 'Strict') return sendOnwardPage(reply, target)
   return forbidReuse(reply).redirect(target, 303)

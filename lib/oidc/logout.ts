@@ -1,11 +1,11 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { misconfigured } from '../errors.js'
 import { sendOnwardPage } from '../util/page.js'
-import type { Login } from './login.js'
+import type { LoginParts } from './login.js'
 import type { LogoutSettings } from './options.js'
 
 /** Logins that share one route for the logout, by the name of the provider. */
-type Logins = Map<string, Login>
+type Logins = Map<string, LoginParts>
 
 /** The logout routes of an application by path. By HTTP server, which all contexts have in common. */
 const routes = new WeakMap<object, Map<string, Logins>>()
@@ -15,7 +15,7 @@ const routes = new WeakMap<object, Map<string, Logins>>()
  * another login has declared it.
  * @throws {AuthError} `AUTH_MISCONFIGURED` if the other login is for another session scheme.
  */
-export function joinLogout ({ server }: FastifyInstance, { path }: LogoutSettings, login: Login): Logins | null {
+export function joinLogout ({ server }: FastifyInstance, { path }: LogoutSettings, login: LoginParts): Logins | null {
   const all = routes.get(server) ?? new Map<string, Logins>()
   routes.set(server, all)
   const logins = all.get(path)
@@ -24,7 +24,7 @@ export function joinLogout ({ server }: FastifyInstance, { path }: LogoutSetting
     all.set(path, first)
     return first
   }
-  const [other] = [...logins.values()] as [Login, ...Login[]]
+  const [other] = [...logins.values()] as [LoginParts, ...LoginParts[]]
   if (other.settings.session !== login.settings.session) {
     throw misconfigured(`The option oidcLogin.logout.path is ${path}, which ends sessions of the scheme ` +
       `'${other.settings.session}' already. Give the logout of '${login.settings.session}' another path.`)
@@ -38,7 +38,7 @@ export function joinLogout ({ server }: FastifyInstance, { path }: LogoutSetting
  * because browsers apply the `form-action` of the page with the form to redirects.
  */
 export async function logOut (logins: Logins, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-  const [first] = [...logins.values()] as [Login, ...Login[]]
+  const [first] = [...logins.values()] as [LoginParts, ...LoginParts[]]
   const from = first.sessions.providerOf(request)
   await reply.logout({ scheme: first.settings.session })
   const login = from === null ? undefined : logins.get(from.name)
@@ -56,7 +56,7 @@ interface ProviderLogout {
 
 /** Returns the URL of the logout at the provider; `null` if it has none, or does not answer, which is logged. */
 async function urlAtProvider (
-  { provider }: Login, { request, idToken, backTo }: ProviderLogout
+  { provider }: LoginParts, { request, idToken, backTo }: ProviderLogout
 ): Promise<string | null> {
   try {
     return await provider.logoutUrl(idToken, backTo)

@@ -114,7 +114,7 @@ const readReturnTo = createReader('query:returnTo', 'returnTo')
 
 const noLoginRequest: LoginRequest = Object.freeze({ path: null, maxAge: null })
 
-/** Returns what `?returnTo=` says if this scheme sealed it within the last hour. */
+/** Returns the login request in `?returnTo=`, if this scheme sealed it within the last hour. */
 export function openLoginRequest (seal: Seal, request: FastifyRequest): LoginRequest {
   const sealed = readReturnTo(request)
   const opened = typeof sealed === 'string' ? seal.open(sealed) : null
