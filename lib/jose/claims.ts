@@ -31,6 +31,16 @@ export interface ClaimRules {
   readonly required: RequiredClaims
 }
 
+/** The claims about the time, in an object of their own, from which each request reads them. */
+export interface TimeClaims extends Pick<Claims, 'exp' | 'nbf' | 'iat'> {
+  readonly authTime: unknown
+}
+
+/** Returns the claims about the time of claims that {@link claimProblem} has accepted. */
+export function timesOf ({ exp, nbf, iat, auth_time: authTime }: Claims): TimeClaims {
+  return { exp, nbf, iat, authTime }
+}
+
 /** A value that a claim may be required to have. */
 export type ClaimValue = string | number | boolean
 
@@ -135,14 +145,17 @@ function shapeProblem (claims: Raw, requiresIat: boolean): string | null {
   if (nbf !== undefined && !isInstant(nbf)) return 'the claim nbf is no instant'
   if (iat !== undefined && !isInstant(iat)) return 'the claim iat is no instant'
   if (iat === undefined && requiresIat) return 'the claim iat is missing, and the age of tokens is limited'
-  return sub === undefined ? null : nameProblem(sub, 'sub')
+  return sub === undefined ? null : nameProblem(sub, ['sub'])
 }
 
-/** Returns the reason why the value of a claim cannot identify a person, or `null`. */
-export function nameProblem (value: unknown, claim: string): string | null {
-  if (typeof value !== 'string' || value === '') return `the claim ${claim} is not a non-empty string`
+/**
+ * Returns the reason why the value of a claim cannot identify a person, or `null`.
+ * @param path the names on the way to the claim.
+ */
+export function nameProblem (value: unknown, path: readonly string[]): string | null {
+  if (typeof value !== 'string' || value === '') return `the claim ${path.join('.')} is not a non-empty string`
   // No store accepts such an owner.
-  if (/\0|\p{Cs}/u.test(value)) return `the claim ${claim} contains NUL or a lone surrogate`
+  if (/\0|\p{Cs}/u.test(value)) return `the claim ${path.join('.')} contains NUL or a lone surrogate`
   return null
 }
 
@@ -151,8 +164,9 @@ export function nameProblem (value: unknown, claim: string): string | null {
  * @param claims claims that {@link claimProblem} has accepted.
  * @param now seconds since 1970.
  */
-export function clockProblem (claims: Claims, { tolerance, maxAge }: ClockRules, now: number): ClockProblem | null {
-  const { exp, nbf, iat } = claims
+export function clockProblem (
+  { exp, nbf, iat }: Pick<Claims, 'exp' | 'nbf' | 'iat'>, { tolerance, maxAge }: ClockRules, now: number
+): ClockProblem | null {
   // RFC 7519, 4.1.4: on or after exp
   if (now >= exp + tolerance) return { expired: true, detail: 'the token expired (exp)' }
   if (nbf !== undefined && now + tolerance < nbf) return { expired: false, detail: 'the token is not valid yet (nbf)' }

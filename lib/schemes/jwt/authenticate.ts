@@ -1,10 +1,10 @@
 import type { FastifyRequest } from 'fastify'
 import type { Foreign, Invalid, Outcome, Unavailable } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
-import { claimProblem, clockProblem, dateOf, isAhead, isInstant } from '../../jose/claims.js'
-import type { Claims } from '../../jose/claims.js'
+import { claimProblem, clockProblem, dateOf, isAhead, isInstant, timesOf } from '../../jose/claims.js'
+import type { Claims, TimeClaims } from '../../jose/claims.js'
 import type { VerificationKey } from '../../jose/jwk.js'
-import { isCompact, parseCompact, parseObject, signatureProblem } from '../../jose/jws.js'
+import { isCompact, parseCompact, parseMembers, signatureProblem } from '../../jose/jws.js'
 import type { CompactJws, JoseHeader } from '../../jose/jws.js'
 import type { FoundKey } from '../../jose/remote/remote-keys.js'
 import { authenticated, expired, foreign, invalid, sharedOutcome } from '../../kit/outcome.js'
@@ -23,6 +23,7 @@ export interface Verified extends CachedToken {
   readonly trust: Trust
   readonly key: VerificationKey
   readonly credential: JwtCredential
+  readonly times: TimeClaims
   /** The principal, which is constant without a mapping; `null` with one. */
   readonly principal: Principal | null
   /** The outcome of a cached token, if it is the same for all requests; otherwise `null`. */
@@ -138,7 +139,7 @@ export class TokenAuthenticator {
     if (!isCompact(token)) return foreign
     const jws = parseCompact(token, this.#headers)
     if (typeof jws === 'string') return invalid(jws)
-    const claims = parseObject(jws.payload)
+    const claims = parseMembers(jws.payload)
     if (claims === null) return invalid('the payload of the token is not a JSON object')
     const trust = this.#trusted.of(claims['iss'])
     const opened = { token, jws, claims }
@@ -175,9 +176,10 @@ export class TokenAuthenticator {
     const realm = this.#realmOf(trust, claims as Claims)
     const principal = this.#settings.mapping === null ? principalOf(claims, this.#settings.claimNames, realm) : null
     if (typeof principal === 'string') return invalid(principal)
-    const credential = Object.freeze({ claims: claims as Claims, header: jws.header })
-    const verified = { token, trust, key, credential, principal, outcome: null }
-    const late = clockProblem(credential.claims, this.#settings.clock, Date.now() / 1000)
+    const times = timesOf(claims as Claims)
+    const credential = Object.freeze({ claims: Object.freeze(claims) as Claims, header: jws.header })
+    const verified = { token, trust, key, credential, times, principal, outcome: null }
+    const late = clockProblem(times, this.#settings.clock, Date.now() / 1000)
     if (late === null) this.#remember(verified, jws)
     return verified
   }
@@ -214,8 +216,8 @@ export class TokenAuthenticator {
     return sharedOutcome(verified.principal as Principal, {
       delegated: false,
       credential,
-      authenticatedAt: this.#authenticatedAt(credential.claims),
-      expiresAt: this.#expiresAt(credential.claims),
+      authenticatedAt: this.#authenticatedAt(verified.times),
+      expiresAt: this.#expiresAt(verified.times),
       recheck: () => {
         const again = this.#again(verified)
         return again instanceof Promise ? again.then(judge) : judge(again)
@@ -224,8 +226,8 @@ export class TokenAuthenticator {
   }
 
   /** Returns the outcome of a token that is not valid at this time, or `null`. */
-  #late ({ credential }: Verified): Invalid | null {
-    const late = clockProblem(credential.claims, this.#settings.clock, Date.now() / 1000)
+  #late ({ times }: Verified): Invalid | null {
+    const late = clockProblem(times, this.#settings.clock, Date.now() / 1000)
     if (late === null) return null
     return late.expired ? expired(late.detail) : invalid(late.detail)
   }
@@ -258,21 +260,21 @@ export class TokenAuthenticator {
       owner,
       delegated,
       credential,
-      authenticatedAt: this.#authenticatedAt(credential.claims),
-      expiresAt: this.#expiresAt(credential.claims),
+      authenticatedAt: this.#authenticatedAt(verified.times),
+      expiresAt: this.#expiresAt(verified.times),
       onRevoked: this.#own?.watchOf(credential.claims) ?? null,
       recheck: () => this.#recheck(verified, request)
     })
   }
 
-  #authenticatedAt ({ auth_time: authTime }: Claims): Date | null {
+  #authenticatedAt ({ authTime }: TimeClaims): Date | null {
     const { tolerance } = this.#settings.clock
     const past = isInstant(authTime) && !isAhead(authTime, tolerance, Date.now() / 1000)
     return past ? dateOf(authTime) : null
   }
 
   /** A token that was accepted within the tolerance must not be expired already. */
-  #expiresAt ({ exp, iat = Infinity }: Claims): Date {
+  #expiresAt ({ exp, iat = Infinity }: TimeClaims): Date {
     const { tolerance, maxAge } = this.#settings.clock
     return dateOf(Math.min(exp, iat + (maxAge ?? Infinity)) + tolerance)
   }

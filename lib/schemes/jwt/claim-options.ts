@@ -85,7 +85,8 @@ function parsePath (value: unknown, option: string): readonly string[] {
  */
 export function principalOf (claims: Claims, names: ClaimNameSettings, realm: string): Principal | string {
   const id = claimAt(claims, names.id)
-  const problem = id === undefined ? `the claim ${names.id.join('.')} is missing` : nameProblem(id, names.id.join('.'))
+  if (id === undefined) return `the claim ${names.id.join('.')} is missing`
+  const problem = nameProblem(id, names.id)
   if (problem !== null) return problem
   const scopes = scopesOf(claims, names.scopes)
   if (typeof scopes === 'string') return scopes
@@ -97,10 +98,9 @@ export function principalOf (claims: Claims, names: ClaimNameSettings, realm: st
 function scopesOf (claims: Claims, path: readonly string[] | null): readonly string[] | string {
   const { scope, scp } = claims
   if (path === null && scope !== undefined && typeof scope !== 'string') return 'the claim scope is not a string'
-  const name = path?.join('.') ?? 'scp'
   const claim = path === null ? scope ?? scp : claimAt(claims, path)
   const words: unknown = typeof claim === 'string' ? claim.split(' ').filter(word => word !== '') : claim
-  return listed(words) ?? `the claim ${name} is neither a string nor a list of strings`
+  return listed(words) ?? `the claim ${path?.join('.') ?? 'scp'} is neither a string nor a list of strings`
 }
 
 function rolesOf (claims: Claims, path: readonly string[] | null): readonly string[] | string {
