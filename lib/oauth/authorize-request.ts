@@ -8,7 +8,7 @@ import { isNative, isRegistered, type Client } from './client.js'
 import { codeGrant, issueCode } from './codes.js'
 import { oauthError, toOAuthError } from './errors.js'
 import { chooseResource, noScopeLeft, Parameters, readScopes, scopesFor } from './parameters.js'
-import { findClient, type Server } from './setup.js'
+import { findClient, type Server } from './server.js'
 
 /** Describes where the answer to an authorization request goes. */
 export interface Destination {

@@ -6,7 +6,7 @@ import {
 } from './authorize-request.js'
 import { askForConsent, isAllowed } from './consent.js'
 import { oauthError } from './errors.js'
-import type { Server } from './setup.js'
+import type { Server } from './server.js'
 
 /** Answers an authorization request (RFC 6749, 4.1). */
 export async function authorize (server: Server, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {

@@ -5,7 +5,7 @@ import { readAuthorization } from '../kit/read-credential.js'
 import { digestOf, type Client } from './client.js'
 import { OAuthError, oauthError } from './errors.js'
 import { decodeForm, type Parameters } from './parameters.js'
-import { findClient, type Server } from './setup.js'
+import { findClient, type Server } from './server.js'
 
 /** The credentials of a client. The secret is `null` for a public client. */
 interface Presented {

@@ -12,7 +12,7 @@ import {
 } from './authorize-request.js'
 import { oauthError } from './errors.js'
 import { formOf, noScopeLeft, type Parameters } from './parameters.js'
-import type { Server } from './setup.js'
+import type { Server } from './server.js'
 
 /** The kind of the store's records of remembered consents. */
 const kind = 'oauth-consent'

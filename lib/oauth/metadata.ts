@@ -3,7 +3,7 @@ import type { OpenApiOAuthFlows, OpenApiSecurityScheme } from '../../types/opena
 import type { TokenService } from '../../types/tokens.js'
 import { misconfigured } from '../errors.js'
 import { grantNames } from './client.js'
-import type { Server } from './setup.js'
+import type { Server } from './server.js'
 
 const wellKnown = '/.well-known/oauth-authorization-server'
 

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { TokenService } from '../../types/tokens.js'
 import type { Client } from './client.js'
 import { oauthError } from './errors.js'
-import type { Server } from './setup.js'
+import type { Server } from './server.js'
 
 /** Bytes of a form. */
 const maxFormBytes = 16_384

@@ -11,7 +11,7 @@ import { authenticateClient } from './client-auth.js'
 import { findCode, isVerifier, spendCode, type CodeGrant, type FoundCode } from './codes.js'
 import { oauthError, type OAuthError } from './errors.js'
 import { chooseResource, formOf, isResource, type Parameters, readScopes, scopesFor } from './parameters.js'
-import type { Server } from './setup.js'
+import type { Server } from './server.js'
 
 type Grant = (server: Server, request: TokenRequest) => Promise<IssuedTokens>
 
