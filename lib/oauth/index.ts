@@ -14,8 +14,8 @@ import { createServer, findClient, type Server } from './server.js'
 import { introspect, revoke, token } from './token-endpoints.js'
 
 export type {
-  AnyOwnerOAuthClients, ConsentPage, ConsentRequest, GatehouseOAuth, NewOAuthClient, OAuthClientInput,
-  OAuthClientOptions, OAuthClientRecord, OAuthGrant, OAuthServerOptions, OwnerConsents, OwnerOAuthClients
+  ConsentPage, ConsentRequest, NewOAuthClient, OAuthClientInput, OAuthClientOptions, OAuthClientRecord, OAuthGrant,
+  OAuthServerOptions
 } from '../../types/oauth.js'
 
 /** Keeps the routes out of OpenAPI documents: the metadata describes them. */

@@ -12,7 +12,7 @@ import { PendingLogins } from './pending-logins.js'
 import { Provider } from './provider.js'
 
 export type {
-  OAuthLoginOptions, OidcClaims, OidcLogin, OidcLoginOptions, OidcLogoutOptions, OidcTokens, OpenIdLoginOptions
+  OAuthLoginOptions, OidcClaims, OidcLogin, OidcLoginOptions, OidcTokens, OpenIdLoginOptions
 } from '../../types/oidc.js'
 
 /** Keeps the routes out of OpenAPI documents: they are for browsers. */

@@ -6,5 +6,5 @@ export type { TestedApp } from './injection.js'
 export {
   schemeContract, type SchemeContract, type SentCredential, type SentCredentials
 } from './scheme-contract.js'
-export { testAccess, type AccessReport, type RegisterTest, type TestAccessOptions } from './test-access.js'
-export type { BadTokenName, IssuerAlgorithm } from './tokens.js'
+export { testAccess, type AccessReport, type TestAccessOptions } from './test-access.js'
+export type { IssuerAlgorithm } from './tokens.js'

@@ -168,6 +168,9 @@ import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import authPlugin, {
   apiKey, basic, jwt, memoryStore, read, session, withDeadline, type Principal, type SchemesOf
 } from 'fastify-gatehouse'
+import type { OAuthServerOptions } from 'fastify-gatehouse/oauth'
+import type { OidcLoginOptions } from 'fastify-gatehouse/oidc'
+import { passwords, type HashOptions } from 'fastify-gatehouse/passwords'
 
 export const store = withDeadline(memoryStore())
 export const schemes = {
@@ -201,6 +204,19 @@ export const sessions = (app: FastifyInstance, owner: Principal) => app.gatehous
 export const caller = (request: FastifyRequest) => request.principal
 export const credential = (request: FastifyRequest) => request.auth.credential
 export const key = (request: FastifyRequest) => read(request, 'header:x-key')
+
+export const hash = { algorithm: 'bcrypt', cost: 12 } satisfies HashOptions
+export const people = passwords({ hash })
+export const server = {
+  person: 'web', resources: ['user'], clients: { spa: { redirectUris: ['https://spa.example.com/cb'] } }
+} satisfies OAuthServerOptions
+export const login = {
+  redirectUri: 'https://app.example.com/login/callback',
+  issuer: 'https://id.example.com',
+  clientId: 'app',
+  session: 'web',
+  person: async ({ claims }) => ({ id: claims.sub })
+} satisfies OidcLoginOptions
 `
 
 t.test('an application that exports what it makes gets declarations, with both compilers', async () => {
