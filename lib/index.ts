@@ -32,7 +32,7 @@ export type { ApiKeyCredential, ApiKeyInput, ApiKeyRecord, NewApiKey } from '../
 export type { AuditRow } from '../types/audit.js'
 export type { Finding } from '../types/doctor.js'
 export type { GatehouseEvents } from '../types/events.js'
-// the declarations of Fastify's types
+// Declares the additions to Fastify's types.
 export type {} from '../types/fastify.js'
 export type { GrantedTokens, GrantRecord } from '../types/tokens.js'
 export type { Gatehouse } from '../types/gatehouse.js'

@@ -52,7 +52,7 @@ async function assemble (app: FastifyInstance, options: Options): Promise<Parts>
   const declaration = withDefaultRateLimit(withOnlyScheme(declared, [...schemes.keys()]), limits.requests)
   const defaults = createDefaults({ declaration, label: 'default' })
   const policies = createPolicies({ permissions, schemes, plans: limits.plans, defaults, publicPaths })
-  // rejects a default that no route could use
+  // Rejects a default that no route could use.
   policies.resolve(app, true, 'The option default')
   const registry = createRouteRegistry(key, policies, guard)
   const descriptions = new Map([...schemes].map(([name, { scheme }]) => [name, scheme.openapi]))
@@ -107,7 +107,7 @@ function wire (app: FastifyInstance, parts: Parts, options: Options): void {
   const openapi = new OpenApi(app, key, { schemes: descriptions, form, scopeTexts })
   app.addHook('onRoute', function (route) { if (openapi.note(this, route)) registry.add(this, route) })
   const hasSessions = [...schemes.values()].some(({ features }) => features.sessions !== undefined)
-  // runs after the hooks of the schemes, which set the headers of their own responses
+  // Runs after the hooks of the schemes, which set the headers of their own responses.
   if (hasSessions) app.addHook('onSend', onSendHook(() => {}))
   app.addHook('onReady', async () => {
     const { carriers } = openapi

@@ -41,7 +41,7 @@ export async function audit (args: readonly string[]): Promise<Output> {
     return { text: `Routes written to ${file}: ${rows.length}.`, exitCode: 0 }
   }
   if (before === null) return { text: writeRows(rows, form), exitCode: 0 }
-  // what was written and read again has the same form
+  // Writes the snapshot and reads it again, so that both have the same form.
   const comparison = compareSnapshots(before, parseSnapshot(writeSnapshot(snapshot)))
   return { text: writeComparison(comparison, rows, form), exitCode: isAlarming(comparison) ? 1 : 0 }
 }

@@ -14,7 +14,7 @@ export async function doctor (args: readonly string[]): Promise<Output> {
   const findings = await readApp<readonly Finding[]>(
     app,
     async registrations => (await Promise.all(registrations.map(each => each.examine()))).flat(),
-    // the command shows what would stop the boot
+    // The command shows what would stop the boot.
     registration => { registration.holdDoctor() }
   )
   const isDangerous = findings.some(({ severity, ignored }) => severity === 'refused' && ignored === null)

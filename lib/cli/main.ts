@@ -7,5 +7,5 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit(1)
 })
 process.exitCode = await run(process.argv.slice(2), process)
-// connections that an audited application left open must not keep the process alive
+// Connections that an audited application left open must not keep the process alive.
 setTimeout(() => { process.exit() }, 1_000).unref()

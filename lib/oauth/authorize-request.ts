@@ -194,7 +194,7 @@ function sendBack ({ issuer }: Server, { reply, destination, fields }: Answer): 
 
 /** Shows an error that cannot be sent to a client. */
 export function showError (error: unknown, reply: FastifyReply): FastifyReply {
-  // the guard has set the headers of its refusals
+  // The guard has set the headers of its refusals.
   if (error instanceof AuthError && error.expose) return sendErrorPage(reply, error.statusCode, error.message)
   const { statusCode, message, headers } = toOAuthError(error, reply.request)
   return sendErrorPage(reply.headers(headers), statusCode, message)

@@ -24,7 +24,7 @@ export async function authenticateClient (
   const client = presented === null ? null : await findClient(server, presented.id)
   if (isRight(client, presented?.secret ?? null) && client !== null) return client
   publish('client-refused', { client: client?.id ?? null, address: request.ip })
-  // a request without a secret is no guess
+  // A request without a secret is no guess.
   const outcome = presented?.secret == null ? null : await server.guesses.wrongSecret(request)
   throw outcome === null ? refused(request) : limited(outcome.kind, outcome.retryAfter)
 }

@@ -111,7 +111,7 @@ function redirectUriProblem (uri: string): string | null {
   if (!/^[!-~]+$/.test(uri) || !URL.canParse(uri)) return 'must be an absolute URI in ASCII'
   const url = new URL(uri)
   if (unsafeSchemes.has(url.protocol)) return 'has a scheme that browsers do not open an application for'
-  // without them, browsers take the rest for a path of the server itself
+  // Without them, browsers take the rest for a path of the server itself.
   if (/^https?:$/.test(url.protocol) && !/^https?:\/\/[^/\\]/i.test(uri)) return 'must have // and a host'
   if (uri.includes('#')) return 'must not have a fragment (RFC 6749, 3.1.2)'
   if (uri.includes('*')) return 'has a wildcard, but URIs are compared as text: write each of them'

@@ -89,7 +89,7 @@ function sendConsentPage (
   reply: FastifyReply, { client, person, redirectUri, scopes, form }: ConsentRequest
 ): FastifyReply {
   const { host, protocol } = new URL(redirectUri)
-  // an application with a private-use scheme can write any host after it
+  // An application with a private-use scheme can write any host after it.
   const target = /^https?:$/.test(protocol) ? host : protocol
   const name = escapeHtml(client.name)
   const fields = Object.entries(form.fields)
@@ -133,7 +133,7 @@ export async function consent (server: Server, request: FastifyRequest, reply: F
   const { text, offer } = openForm(server, request, form)
   return await answerRequest(server, { reply, text }, async (destination, query) => {
     const checked = checkRequest(server, destination, query)
-    // the client or the person may have got scopes since, which the page did not show
+    // The client or the person may have got further scopes since the page was shown.
     const scopes = checked.scopes.filter(scope => offer.split(' ').includes(scope))
     if (scopes.length === 0 && checked.scopes.length > 0) throw noScopeLeft()
     const personal = withPerson(server, request, { ...checked, scopes, text })

@@ -77,7 +77,7 @@ function addPages (context: FastifyInstance, server: Server): void {
   acceptForms(context)
   context.setErrorHandler((error, _request, reply) => showError(error, reply))
   const visit = { schemes: name, mode: 'optional', inherit: false } as const
-  // a HEAD request must not issue a code
+  // A HEAD request must not issue a code.
   context.get('/authorize', { config: { auth: visit }, schema, exposeHeadRoute: false },
     async (request, reply) => await authorize(server, request, reply))
   const answer = { schemes: name, mode: 'required', inherit: false } as const

@@ -128,7 +128,7 @@ const scopeList = /^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/
 export function readScopes (scope: string | null): readonly string[] | null {
   if (scope === null) return null
   if (!scopeList.test(scope)) throw oauthError('invalid_scope', 'The scope is malformed')
-  // every grant can be refreshed that may be, so that offline_access changes nothing
+  // The grants of a client decide if there is a refresh token, so offline_access changes nothing.
   const names = [...new Set(scope.split(' '))].filter(name => name !== 'offline_access')
   return names.length === 0 ? null : names
 }

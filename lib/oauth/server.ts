@@ -5,7 +5,7 @@ import type { SchemeContext, Load } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
 import type { TokenService } from '../../types/tokens.js'
 import { misconfigured } from '../errors.js'
-import { issuerProblem } from '../jose/remote/fetch-json.js'
+import { issuerUrlProblem } from '../jose/remote/fetch-json.js'
 import type { GuessLimiter } from '../limits/guesses.js'
 import { internalsOf, ownSessions, type Internals, type OwnSessions } from '../plugin/internals.js'
 import { noteSecret } from '../secrets/secret-uses.js'
@@ -142,7 +142,7 @@ function issuerOf (services: readonly TokenService[]): string {
     throw misconfigured(`The option oauthServer.resources has schemes with different issuers: '${other.scheme}' has ` +
       'another one than the first. An authorization server is one issuer.')
   }
-  const problem = issuerProblem(issuer, [])
+  const problem = issuerUrlProblem(issuer, [])
   if (problem !== null) {
     throw misconfigured(`The issuer of an authorization server ${problem}. Got ${describeValue(issuer)}.`)
   }

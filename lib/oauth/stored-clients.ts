@@ -157,7 +157,7 @@ export class StoredClients {
     const client = await this.#change(id, isVisible, stored => {
       if (!stored.confidential) return null
       const end = Date.now() + seconds * 1000
-      // of the older secrets, the newest one alone goes on
+      // Of the older secrets, only the newest one stays valid for the overlap.
       const previous = stored.secrets.slice(0, seconds === 0 ? 0 : 1)
       const ending = previous.map(each => ({ ...each, expiresAt: Math.min(each.expiresAt ?? end, end) }))
       return { ...stored, secrets: [{ digest: digestOf(secret), expiresAt: null }, ...ending] }

@@ -41,8 +41,8 @@ interface TokenRequest {
 }
 
 /**
- * Redeems a code (RFC 6749, 4.1.3). The grant begins before the code is spent, so that whoever comes second finds what
- * to end.
+ * Redeems a code (RFC 6749, 4.1.3). Begins the grant before it spends the code, so that a second redemption finds the
+ * grant that it has to end.
  * @throws {OAuthError}
  */
 async function redeemCode (server: Server, { client, request, form }: TokenRequest): Promise<IssuedTokens> {
@@ -69,7 +69,7 @@ async function redeemCode (server: Server, { client, request, form }: TokenReque
   return begun.tokens
 }
 
-/** Checks what the code is bound to. A code with a wrong binding stays good for its owner. */
+/** Checks what the code is bound to. A request with a wrong binding leaves the code valid for its owner. */
 function checkBinding (grant: CodeGrant, { resource }: TokenService, form: Parameters): void {
   const redirectUri = form.get('redirect_uri')
   const named = form.get('resource')
@@ -109,7 +109,7 @@ function badCode (): OAuthError {
 async function refreshTokens (server: Server, { client, request, form }: TokenRequest): Promise<IssuedTokens> {
   const token = form.get('refresh_token')
   if (token === null) throw oauthError('invalid_request', 'The parameter refresh_token is missing')
-  // the client may have lost scopes since
+  // The client may have lost scopes since the grant began.
   const scopes = scopesFor(client, readScopes(form.get('scope')))
   const named = form.get('resource')
   const services = named === null ? server.services : [chooseResource(server, named)]

@@ -72,11 +72,11 @@ async function createPendingLogins (
 /** Adds the routes that begin and end a login. */
 function addLogin (context: FastifyInstance, created: LoginParts): void {
   const { settings: { path, callbackPath, session, provider: { server: { host } } } } = created
-  // the code and the state are secrets until the login has ended
+  // The code and the state are secrets until the login has ended.
   redactRoutes(context, new Set(['code', 'state']))
   context.setErrorHandler((error, _request, reply) => sendFailure(reply, error, { session, path }))
   const add = (url: string, reason: string, handle: typeof beginLogin): void => {
-    // a HEAD request must neither begin nor end a login
+    // A HEAD request must neither begin nor end a login.
     const options = { config: { auth: { public: reason } }, schema, exposeHeadRoute: false }
     const path = url.slice(context.prefix.length)
     context.get(path, options, async (request, reply) => await handle(created, request, reply))

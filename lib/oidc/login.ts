@@ -102,7 +102,7 @@ function authTimeOf ({ auth_time: time }: Claims): Date | null {
  */
 function checkAge ({ maxAge, begunAt }: PendingLogin, authenticatedAt: Date | null): void {
   if (maxAge === null) return
-  // the claim is in whole seconds
+  // The claim is in whole seconds.
   const oldest = maxAge === 0 ? begunAt - begunAt % 1000 : Date.now() - maxAge * 1000
   if (authenticatedAt !== null && authenticatedAt.getTime() >= oldest) return
   const found = authenticatedAt === null ? 'no auth_time' : 'an older auth_time'

@@ -45,7 +45,7 @@ export class PendingLogins {
   constructor ({ seal, path, cookie: { secure, sameSite } }: PendingLoginsOptions) {
     this.#seal = seal
     this.#prefix = `${secure ? '__Host-' : ''}login${path.replaceAll('/', '~')}~`
-    // with Strict, a browser that comes from the provider would not send it
+    // With Strict, a browser that comes from the provider would not send the cookie.
     this.#attributes = { secure, sameSite: sameSite === 'Strict' ? 'Lax' : sameSite }
   }
 

@@ -90,7 +90,7 @@ export class Provider {
   async redeem (query: URLSearchParams, { state, nonce, verifier }: PendingLogin): Promise<Redeemed> {
     const { redirectUri, endpoints, clientSecret } = this.#settings
     const configuration = await this.#configuration()
-    // an issuer is not known of a provider without OpenID; its redirect URI is its own
+    // The issuer of a provider without OpenID is unknown, but no other provider has its redirect URI.
     if (endpoints !== null) query.delete('iss')
     const checks = {
       expectedState: state,
@@ -146,7 +146,7 @@ export class Provider {
     const { discovery, customFetch, allowInsecureRequests, enableNonRepudiationChecks } = this.#client
     try {
       const configuration = await discovery(server, clientId, {}, this.#clientAuth(), {
-        // the fetch allows plain http for some hosts only
+        // The fetch allows plain http for some hosts only.
         [customFetch]: this.#fetch, execute: [allowInsecureRequests, enableNonRepudiationChecks]
       })
       this.#checkMetadata(configuration.serverMetadata())
@@ -276,7 +276,7 @@ function createFetch (
     const target = `${url.host}${url.pathname}`.slice(0, 200)
     if ('failure' in fetched) throw new ProviderUnavailable(`${target}: ${fetched.failure}`)
     const { value, status } = fetched
-    // some providers answer errors with 200
+    // Some providers answer errors with the status 200.
     const isError = isObject(value) && typeof ownFields(value)['error'] === 'string'
     if (status !== 200 && !isError) throw new ProviderUnavailable(`${target}: the answer has status ${status}`)
     return Response.json(value, { status: isError && request.method === 'POST' ? 400 : status })

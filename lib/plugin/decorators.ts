@@ -31,7 +31,7 @@ export function createGatehouse (context: FastifyInstance, parts: Parts): Gateho
       const path = `app.gatehouse.default() of the context with the prefix '${prefix}'`
       const declaration = parseDeclaration(auth, path, guard.permissions)
       defaults.set(context, { declaration, label: `group ${prefix}` })
-      // rejects a default that no route could use
+      // Rejects a default that no route could use.
       policies.resolve(context, true, path)
     },
     guard (auth: unknown) {
@@ -185,7 +185,7 @@ function decorateForScheme (app: FastifyInstance, bound: BoundScheme): void {
 }
 
 function checkFree (app: FastifyInstance, name: string): void {
-  // a property of Object.prototype is not a decorator
+  // A property of Object.prototype is not a decorator.
   if (!app.hasRequestDecorator(name) || Object.hasOwn(Object.prototype, name)) return
   throw misconfigured(`fastify-gatehouse needs request.${name}, which another plugin has decorated already` +
     `${pluginsBefore(app)}. Register that plugin in a context of its own, with the routes that need it: ` +

@@ -51,7 +51,7 @@ export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
       })
     },
     returnTo: (request: FastifyRequest, fallback = '/') =>
-      // each scheme can open only the cookies that it sealed itself
+      // Each scheme can open only the cookies that it sealed itself.
       providers.map(({ feature }) => feature.returnTo?.(request, fallback) ?? fallback)
         .find(path => path !== fallback) ?? fallback
   })
@@ -119,7 +119,7 @@ function notRevocable (name: string): string {
 /** Returns the public keys of the scheme that a call names, otherwise of the only issuer. */
 function publicKeys (schemes: BoundSchemes, name: string | undefined): PublicJwkSet {
   const publishing = providersOf(schemes, ({ tokens }) => tokens?.jwks)
-  // an issuer has the same keys in all of its schemes
+  // An issuer has the same keys in all of its schemes.
   const issuers = new Set(publishing.map(each => schemes.get(each.name)?.features.tokens?.service?.issuer ?? each.name))
   const [first] = name === undefined && issuers.size === 1 ? publishing : []
   return (first ?? chooseProvider(publishing, name, signVerb)).feature()
@@ -162,7 +162,7 @@ function refuse (reply: FastifyReply, schemes: BoundSchemes, { name, detail }: R
   const failure = authFailure('AUTH_INVALID_CREDENTIALS', name, `refresh token: ${detail}`)
   const { code, scheme, detail: reason } = failure
   const challenge = schemes.get(name)?.scheme.challenge?.(failure) ?? null
-  // without a challenge, the response gets that of the policy
+  // Without a challenge of the scheme, the response gets that of the policy.
   if (challenge !== null) reply.header('www-authenticate', writeChallenges([challenge].flat()))
   reply.request.log.info({ auth: { code, scheme, reason } }, 'request refused')
   return refusal(failure)

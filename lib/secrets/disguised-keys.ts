@@ -28,7 +28,7 @@ const openSsh = 'is an OpenSSH public key. Convert it: ssh-keygen -e -m PKCS8 -f
 const unreadable: ReadonlyArray<readonly [RegExp, string]> = [
   [/^(?:sk-)?(?:ssh-(?:rsa|dss|ed25519)|ecdsa-sha2-)|^-+ ?BEGIN SSH2/, openSsh],
   [
-    // with a scheme, without one, or only a host and a path: a secret in base64 has neither a colon nor a dot
+    // With a scheme, without one, or only a host and a path: a secret in base64 has neither a colon nor a dot.
     /^[a-z][a-z0-9+.-]*:\/\/|^(?:\/\/)?[\w-]+(?:\.[\w-]+)+(?::\d+)?\/|\/\.well-known\//i,
     'is a URL. A URL of keys is https, and stands alone, without quotes, as the whole option keys of jwt().'
   ],

@@ -205,7 +205,7 @@ function issuerServer ({ path, metadata, cacheControl, jwks }: IssuerServerOptio
   const failures: Record<IssuerEndpoint, IssuerFailure | null> = { metadata: null, keys: null }
   const requests = { metadata: 0, keys: 0 }
   const http = createServer((request, response) => {
-    // the port is not known before the server listens
+    // The port is not known before the server listens.
     const origin = `http://127.0.0.1:${(http.address() as AddressInfo).port}`
     const documents: Record<string, [IssuerEndpoint, () => object]> = {
       [metadataPath(path, metadata)]: [

@@ -55,7 +55,7 @@ export async function runInjection (
 ): Promise<Injected> {
   if (testSeam === null) install()
   const running: Running = { ...injection, server: app.server, raw: null, config: null, handled: false }
-  // awaited inside, because the thenable of inject() begins when it is awaited
+  // Awaits inside, because the thenable of inject() begins when it is awaited.
   const response = await storage.run(running, async () => await app.inject(options))
   return { response, handled: running.handled, config: running.config }
 }
@@ -65,13 +65,13 @@ function install (): void {
     outcomeOf: (bound, request) => runningOf(request)?.outcomeOf?.(bound),
     isStubbed: request => runningOf(request)?.stubbed === true
   })
-  // a public route has no guard that would see its request before the handler does
+  // A public route has no guard that would see its request before the handler does.
   const note = (handled: boolean) => (message: unknown) => {
     const running = runningOf((message as { readonly request: FastifyRequest }).request)
     if (running !== undefined) running.handled = handled
   }
   subscribe('tracing:fastify.request.handler:start', note(true))
-  // an error of a preHandler hook follows the same start
+  // An error of a preHandler hook follows the same start.
   subscribe('tracing:fastify.request.handler:error', note(false))
 }
 

@@ -62,7 +62,7 @@ export async function testAccess (
   const plans = routes.map(route => ({ route, ...route.plan(settings) }))
   const unproven = plans.flatMap(({ route, open }) => open.map(what => `${route.title}: ${what}`))
   const tested = plans.filter(({ run }) => run !== null)
-  // one after another, where the runner says when a test is over
+  // Waits for each test, where the runner returns a promise.
   for (const { route, run } of tested) {
     await register(`${route.title} lets in exactly whom its policy names`, run as () => Promise<void>)
   }
@@ -146,7 +146,7 @@ class TestedRoute {
   async #test (cases: readonly AccessCase[], base: InjectOptions, settings: Settings): Promise<void> {
     const findings: string[] = []
     for (const each of cases) {
-      // a HEAD is answered by the same guard as its GET; a cache in front of it may differ
+      // A HEAD is answered by the same guard as its GET, but a cache in front of the guard may differ.
       for (const method of each.outcomes === null ? this.#allMethods : this.#methods) {
         const finding = await this.#send(each, { ...base, method: method as 'GET' }, settings)
         if (finding !== null) findings.push(`- ${each.caller}, ${method}: ${finding}`)
@@ -165,7 +165,7 @@ class TestedRoute {
       ...base,
       ...request,
       headers: { ...base.headers, ...request.headers },
-      // limits by address and by principal are not what is tested
+      // Each request has an address of its own, because the limits are not what is tested.
       remoteAddress: `10.${n >> 16 & 255}.${n >> 8 & 255}.${n & 255}`
     }
     const injected = await runInjection(this.#app, options, {
@@ -191,7 +191,7 @@ class TestedRoute {
     const isRedirect = status >= 300 && status < 400
     const toLogin = isRedirect && this.#isLoginPage(String(headers.location), settings.loginPages)
     if (expects === 'no entry') return (status >= 400 && status !== 500) || toLogin ? null : answer
-    // the body is validated before a guard in preHandler
+    // The body is validated before a guard in preHandler.
     const isInvalid = this.#parts.stage === 'preHandler' && [400, 413, 415].includes(status)
     return status === 401 || status === 403 || toLogin || isInvalid ? null : answer
   }

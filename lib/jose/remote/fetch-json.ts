@@ -104,7 +104,7 @@ export function sourceUrl (text: string, insecureHosts: readonly string[]): URL 
  * Returns the reason why a text is no issuer whose metadata can be fetched (RFC 8414, 2), as the end of a sentence;
  * `null` if it is one.
  */
-export function issuerProblem (issuer: string, insecureHosts: readonly string[]): string | null {
+export function issuerUrlProblem (issuer: string, insecureHosts: readonly string[]): string | null {
   const url = sourceUrl(issuer, insecureHosts)
   if (typeof url === 'string') return url
   return /[?#]/.test(issuer) ? 'must not have a query or fragment' : null

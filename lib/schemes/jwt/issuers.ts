@@ -7,7 +7,7 @@ import type { ClaimRules } from '../../jose/claims.js'
 import type { VerificationKey } from '../../jose/jwk.js'
 import type { JoseHeader } from '../../jose/jws.js'
 import { createKeyFinder, isUnavailable, parseKeyring, type KeyResolver, type Keyring } from '../../jose/keyring.js'
-import { isKeysUrl, issuerProblem, sourceUrl } from '../../jose/remote/fetch-json.js'
+import { isKeysUrl, issuerUrlProblem, sourceUrl } from '../../jose/remote/fetch-json.js'
 import { RemoteKeys, type FoundKey, type RemoteOptions, type RemoteSource } from '../../jose/remote/remote-keys.js'
 import { foreign, invalid, unavailableOr } from '../../kit/outcome.js'
 import { checkSecret, isKnown } from '../../secrets/check-secret.js'
@@ -161,7 +161,7 @@ function sourceByDiscovery ({ issuer, algorithms, check, insecureHosts, path }: 
     throw misconfigured(`The option ${path}.keys is missing, and without an issuer they cannot be discovered. Set ` +
       'keys or issuer.')
   }
-  const problem = issuerProblem(issuer, insecureHosts)
+  const problem = issuerUrlProblem(issuer, insecureHosts)
   if (problem !== null) {
     throw misconfigured(`The option ${path}.keys is missing. To discover them, ${path}.issuer ${problem}.`)
   }

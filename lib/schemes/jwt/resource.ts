@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { CredentialSource } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
-import { issuerProblem, sourceUrl } from '../../jose/remote/fetch-json.js'
+import { issuerUrlProblem, sourceUrl } from '../../jose/remote/fetch-json.js'
 import { allowEveryOrigin, declarePreflight } from '../../util/cors.js'
 import { describeValue } from '../../util/describe.js'
 import { listOf, object, optional, text } from '../../util/options.js'
@@ -130,7 +130,7 @@ function pathOf ({ pathname }: ResourceUrl): string {
 
 /** Returns the identifier of an authorization server (RFC 8414, 2). */
 function issuerUrl (issuer: string | null, insecureHosts: readonly string[], path: string): string {
-  const problem = issuer === null ? 'must be named' : issuerProblem(issuer, insecureHosts)
+  const problem = issuer === null ? 'must be named' : issuerUrlProblem(issuer, insecureHosts)
   if (problem === null) return String(issuer)
   throw misconfigured(`The option ${path}.issuer ${problem}, because the option resource names it to clients that ` +
     'need a token.')
