@@ -3,7 +3,10 @@ import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import tap from 'tap'
 
-register('./group-hooks.js', import.meta.url)
+/*
+ * Runs the test files that TEST_FILES lists, one after the other in this process, which saves each the start of a
+ * process of its own. tests.js starts it.
+ */
 
 let current = tap
 
@@ -18,12 +21,14 @@ export const fileTest = new Proxy({}, {
   }
 })
 
-/** Runs test files one after the other in this process, which saves each the start of a process of its own. */
-export function runGroup (files) {
-  for (const file of files) {
-    tap.test(file, async test => {
-      current = test
-      await import(pathToFileURL(resolve(file)).href)
-    })
-  }
+register('./group-hooks.js', import.meta.url)
+
+const files = process.env.TEST_FILES.split('\n')
+delete process.env.TEST_FILES
+
+for (const file of files) {
+  tap.test(file, async test => {
+    current = test
+    await import(pathToFileURL(resolve(file)).href)
+  })
 }

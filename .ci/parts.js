@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { start } from './children.js'
 
 /**
  * A command, as one part of a run. One that runs tests ends with a closing line of its own; any other counts as one
@@ -14,7 +14,6 @@ import { once } from 'node:events'
  */
 
 const closingLine = /^(\d+) passed, (\d+) failed$/
-const children = new Set()
 
 /**
  * Runs the parts, at most `jobs` at a time, and prints what they print. Ends with the sum of all as the very last line,
@@ -24,9 +23,6 @@ const children = new Set()
  * @param {number} [jobs]
  */
 export async function runParts (parts, jobs = 1) {
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-    process.on(signal, () => { for (const child of children) child.kill(signal) })
-  }
   const results = []
   const waiting = [...parts]
   const work = async () => {
@@ -48,13 +44,11 @@ async function runPart ({ name, command: [program, ...args], env = {}, tests = f
   const environment = Object.fromEntries(
     Object.entries({ ...process.env, ...env }).filter(([, value]) => value !== undefined)
   )
-  const child = spawn(program, args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'] })
-  children.add(child)
+  const child = start(program, args, { env: environment, stdio: ['ignore', 'pipe', 'pipe'] })
   const output = new Output(alone || tests)
   child.stdout.setEncoding('utf8').on('data', text => { output.write(text) })
   child.stderr.setEncoding('utf8').on('data', text => { output.print(text.trimEnd()) })
   const [code, signal] = await once(child, 'close').catch(error => [error.code, null])
-  children.delete(child)
   const result = judge(output.end(tests), code === 0, tests)
   console.log(
     result.failed === 0 ? `ok      ${name}` : `not ok  ${name}${code === 0 ? '' : ` (ended with ${signal ?? code})`}`

@@ -114,8 +114,8 @@ export default class Reporter extends Transform {
   }
 }
 
-/** Files of tests run in groups, see group.js. */
-const group = /^\.tap\/groups\//
+/** Files run in groups, see groups.js. */
+const group = /^group \d+: /
 
 function isFile (path, name) {
   return path === '' ? !group.test(name) : path === 'group'

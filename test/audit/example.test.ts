@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { run } from '../../lib/cli/run.js'
 import type { Terminal } from '../../lib/cli/terminal.js'
 import { size } from '../fixtures/size.js'
-import { root } from '../house/source.js'
+import { root } from '../fixtures/root.js'
 
 /**
  * Loosens the example application in one way after the other, and asks the command whether it notices. Each case is

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { boot, group, route, says, stops } from '../fixtures/policies.js'
 import { bundle, spawnNode } from '../fixtures/programs.js'
-import { root } from '../house/source.js'
+import { root } from '../fixtures/root.js'
 
 /** Returns the policies of an application by their patterns. */
 function policies (app: FastifyInstance) {

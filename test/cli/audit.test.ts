@@ -12,6 +12,7 @@ import { run } from '../../lib/cli/run.js'
 import type { Terminal } from '../../lib/cli/terminal.js'
 import { apiKey, jwt } from '../../lib/index.js'
 import { believer, build, route, says, trio, type Setting } from '../fixtures/policies.js'
+import { typescript } from '../fixtures/programs.js'
 import { secretOf } from '../fixtures/tokens.js'
 
 const apps = fileURLToPath(new URL('./apps', import.meta.url))
@@ -91,7 +92,7 @@ t.test('loads an application, a function that makes one and a plugin, without li
 
 t.test('ends as a process, with a path from its folder, whatever the application left open', async t => {
   const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
-  const child = spawn(process.execPath, ['--import=tsx', main, 'audit', 'apps/leaky.ts', '--json'], {
+  const child = spawn(process.execPath, [typescript, main, 'audit', 'apps/leaky.ts', '--json'], {
     cwd: fileURLToPath(new URL('.', import.meta.url)), stdio: ['ignore', 'pipe', 'inherit']
   })
   const [printed, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')])

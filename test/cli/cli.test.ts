@@ -12,6 +12,7 @@ import type { Terminal } from '../../lib/cli/terminal.js'
 import { internalError } from '../../lib/errors.js'
 import authPlugin, { jwt } from '../../lib/index.js'
 import { verifyPassword } from '../../lib/passwords/index.js'
+import { typescript } from '../fixtures/programs.js'
 
 interface Ran { readonly code: number | null, readonly stdout: string, readonly stderr: string }
 
@@ -20,7 +21,7 @@ const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
 /** The command as a process of its own. */
 function spawned (args: readonly string[], input = ''): Promise<Ran> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['--import=tsx', main, ...args], { stdio: 'pipe' })
+    const child = spawn(process.execPath, [typescript, main, ...args], { stdio: 'pipe' })
     let stdout = ''
     let stderr = ''
     child.stdout.on('data', (chunk: Buffer) => { stdout += String(chunk) })
@@ -73,7 +74,7 @@ t.test('reports a write error in one sentence and exits with code 1', {
 }, async t => {
   const full = openSync('/dev/full', 'w')
   t.teardown(() => { closeSync(full) })
-  const child = spawn(process.execPath, ['--import=tsx', main, 'secret'], { stdio: ['ignore', full, 'pipe'] })
+  const child = spawn(process.execPath, [typescript, main, 'secret'], { stdio: ['ignore', full, 'pipe'] })
   let said = ''
   child.stderr?.on('data', (chunk: Buffer) => { said += String(chunk) })
   const [code] = await once(child, 'close') as [number]

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import t, { type Test } from 'tap'
 import ts from 'typescript'
-import { root } from '../house/source.js'
+import { root } from '../fixtures/root.js'
 import { textOf } from './blocks.js'
 
 /** The page of each exported function. A new function needs one. */

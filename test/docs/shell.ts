@@ -1,16 +1,16 @@
 import { spawn } from 'node:child_process'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
+import { typescript } from '../fixtures/programs.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-const tsx = pathToFileURL(join(root, 'node_modules/tsx/dist/loader.mjs')).href
 
 /** `npx fastify-gatehouse` as an application has it: the command line of this checkout. */
 const npx = `#!/bin/sh
 [ "$1" = fastify-gatehouse ] || { echo "npx $1 is not on this stage" >&2; exit 1; }
 shift
-exec "${process.execPath}" --import="${tsx}" "${join(root, 'lib/cli/main.ts')}" "$@"
+exec "${process.execPath}" "${typescript}" "${join(root, 'lib/cli/main.ts')}" "$@"
 `
 
 /** The application that the commands of the pages name. */

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { bundle, spawnNode } from '../fixtures/programs.js'
 import { pair } from '../fixtures/tokens.js'
-import { root } from '../house/source.js'
+import { root } from '../fixtures/root.js'
 
 export const secretNames = [
   'SESSION_SECRET', 'DEVICE_SECRET', 'REFRESH_SECRET', 'SHOP_KEY', 'WAREHOUSE_KEY', 'PARTNER_SECRET',

@@ -1,7 +1,8 @@
 import { basename } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
-import { nodes, place, root, sourceOf, sources, type Source } from './source.js'
+import { root } from '../fixtures/root.js'
+import { nodes, place, sourceOf, sources, type Source } from './source.js'
 
 /**
  * The rooms of `lib` by floor, from below. A room imports from lower floors only, and a scheme imports no other scheme.

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { run } from './run.js'
-import { root } from './source.js'
+import { root } from '../fixtures/root.js'
 
 interface Part {
   readonly name: string
@@ -81,7 +81,7 @@ const tapOutput = `TAP version 14
     not ok 1 - outer # time=3ms
     1..1
 not ok 1 - test/a.test.ts # time=9ms
-# Subtest: .tap/groups/00-guard.js
+# Subtest: group 2: guard
     # Subtest: test/guard/b.test.ts
         ok 1 - skipped # SKIP not today
         # Subtest: three
@@ -98,7 +98,7 @@ not ok 1 - test/a.test.ts # time=9ms
         1..1
     ok 2 - test/guard/c.test.ts # time=2ms
     1..2
-not ok 2 - .tap/groups/00-guard.js # time=9ms
+not ok 2 - group 2: guard # time=9ms
   ---
   exitCode: 1
   ...
@@ -120,5 +120,5 @@ t.test('counts leaf tests and every failure in the reporter', async t => {
   t.match(output, /skip {4}test\/guard\/b\.test\.ts > skipped: not today/)
   t.match(output, /not ok {2}test\/a\.test\.ts > outer > two > should be equal/)
   t.match(output, /\nok {6}test\/guard\/c\.test\.ts {2}\(1 test,/)
-  t.match(output, /not ok {2}\.tap\/groups\/00-guard\.js\n.*exitCode: 1/)
+  t.match(output, /not ok {2}group 2: guard\n.*exitCode: 1/)
 })

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { root } from './source.js'
+import { root } from '../fixtures/root.js'
 
 const guide = readFileSync(join(root, 'CONTRIBUTING.md'), 'utf8')
 const { scripts } = JSON.parse(

@@ -2,7 +2,8 @@ import { readFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
-import { root, sourceOf } from './source.js'
+import { root } from '../fixtures/root.js'
+import { sourceOf } from './source.js'
 
 /** The checked-in list of what each entry point exports. A change of the public surface is a change of this file. */
 const listed = readFileSync(join(root, 'test/house/exports.txt'), 'utf8')

@@ -4,7 +4,7 @@ import t from 'tap'
 import { manifest, packAndInstall } from './packed.js'
 import { firstExample, start } from './readme.js'
 import { run } from './run.js'
-import { root } from './source.js'
+import { root } from '../fixtures/root.js'
 
 const { stage, tarball, consumer, installed: how } = await packAndInstall()
 const installed = join(consumer, 'node_modules/fastify-gatehouse')

@@ -2,7 +2,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symli
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { run } from './run.js'
-import { root } from './source.js'
+import { root } from '../fixtures/root.js'
 
 export const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 

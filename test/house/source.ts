@@ -1,9 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import { join, posix, relative, resolve, sep } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
-
-export const root = resolve(fileURLToPath(import.meta.url), '../../..')
+import { root } from '../fixtures/root.js'
 
 export interface Import {
   /** A path from the root for a relative import (`lib/errors.ts`), the bare name for a package. */

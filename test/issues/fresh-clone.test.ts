@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import Fastify from 'fastify'
 import t from 'tap'
 import authPlugin, { jwt, type GatehouseOptions } from '../../lib/index.js'
-import { root } from '../house/source.js'
+import { root } from '../fixtures/root.js'
 
 /** A fresh clone with nothing beside it passes its own tests, and covers `lib` without the public test vectors. */
 

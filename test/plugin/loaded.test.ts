@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
-import { bundle, spawnNode } from '../fixtures/programs.js'
-import { root } from '../house/source.js'
+import { bundle, spawnNode, typescript } from '../fixtures/programs.js'
+import { root } from '../fixtures/root.js'
 
 const program = 'test/plugin/loaded-program.ts'
 
@@ -42,7 +42,7 @@ t.test('An application loads the packages and addons that it uses, and no others
 t.test('An addon that cannot be loaded stops only an application that needs it, with a sentence', async t => {
   t.equal((await run('keys', 'sodium-native')).result, '200')
   // not bundled, so that its coverage counts
-  const sources = ['--import=tsx', join(root, program), 'sessions', 'sodium-native']
+  const sources = [typescript, join(root, program), 'sessions', 'sodium-native']
   t.equal(
     (await read(spawn(process.execPath, sources, { stdio: ['ignore', 'pipe', 'inherit'] }))).result,
     'schemes.web seals its cookies with the addon sodium-native, which cannot be loaded on this machine: Cannot find ' +

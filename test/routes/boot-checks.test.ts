@@ -11,7 +11,7 @@ import { policyOf } from '../../lib/policy/route-policy.js'
 import { alice, counted, guarded, stopsTheBoot, tokenScheme } from '../fixtures/routes.js'
 import { sessionFeature } from '../fixtures/schemes.js'
 
-// tap loads tsx where @fastify/autoload does not look for it.
+// @fastify/autoload does not know the loader of the tests.
 process.env.FASTIFY_AUTOLOAD_TYPESCRIPT = '1'
 
 const fixtures = (name: string): string => fileURLToPath(new URL(`../fixtures/autoload/${name}`, import.meta.url))

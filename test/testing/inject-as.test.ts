@@ -10,8 +10,9 @@ import gatehouse, {
   apiKey, session, type AuthError, type GatehouseOptions, type Principal
 } from '../../lib/index.js'
 import { injectAs } from '../../lib/testing/index.js'
+import { typescript } from '../fixtures/programs.js'
 import { cleanEnvironment } from '../house/run.js'
-import { root } from '../house/source.js'
+import { root } from '../fixtures/root.js'
 
 const secret = randomBytes(32).toString('base64url')
 const key = randomBytes(32).toString('base64url')
@@ -281,7 +282,7 @@ t.test('the guard has no seam before the first call', async t => {
     console.log(JSON.stringify([before, statusCode, seam.testSeam === null]))
   `
   const { stdout, stderr } = spawnSync(
-    process.execPath, ['--import=tsx', '--input-type=module', '--eval', program], { cwd: root, env: cleanEnvironment() }
+    process.execPath, [typescript, '--input-type=module', '--eval', program], { cwd: root, env: cleanEnvironment() }
   )
   t.equal(String(stdout).trim(), '[null,200,false]', { stderr: String(stderr) })
 })

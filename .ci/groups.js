@@ -1,0 +1,38 @@
+import { basename, dirname } from 'node:path'
+
+/** The maximum number of files that share a process. Each process costs a second of a core before its first test. */
+const largestGroup = 24
+/**
+ * Files with a process of their own: they measure the heap, watch for unhandled rejections, wait for servers, or must
+ * not have the test kit in their process.
+ */
+const alone = /\/(?:[\w-]*outages|growth|interleaved|races|doctor)\.test\.ts$/
+
+/**
+ * Divides files into groups that share a process: some alone, small folders together, and large ones in parts. Those
+ * that wait most come first.
+ */
+export function groupsOf (files) {
+  const groups = files.filter(file => alone.test(file)).map(
+    file => ({ name: basename(file, '.test.ts'), files: [file] })
+  )
+  const folders = new Map()
+  for (const file of files.filter(file => !alone.test(file))) {
+    folders.set(dirname(file), [...folders.get(dirname(file)) ?? [], file])
+  }
+  let open = { name: '', files: [] }
+  for (const [path, inFolder] of folders) {
+    for (const part of parts(inFolder)) {
+      if (open.files.length === 0 || open.files.length + part.length > largestGroup) {
+        groups.push(open = { name: basename(path), files: [] })
+      }
+      open.files.push(...part)
+    }
+  }
+  return groups
+}
+
+function parts (files) {
+  const count = Math.ceil(files.length / largestGroup)
+  return Array.from({ length: count }, (_, n) => files.filter((_file, index) => index % count === n))
+}
