@@ -3,7 +3,7 @@ import type { Duration } from '../../../types/options.js'
 import type {
   JsonObject, Store, StoreCount, StoreEntry, StoreIncrement, StoreOwner, StoreRecord
 } from '../../../types/store.js'
-import { internalError, misconfigured } from '../../errors.js'
+import { internalError, isError, misconfigured } from '../../errors.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, object, optional } from '../../util/options.js'
@@ -47,7 +47,8 @@ export type RedisStoreOptions = CommonOptions & (
 export function redisStore (options: RedisStoreOptions): Store {
   const { source, prefix } = parseOptions(options)
   const { client, ready, subscriber, reconnectAfter, close: disconnect } = connect(source)
-  const redis = { client, names: createNames(prefix) }
+  const names = createNames(prefix)
+  const records = new Records(client, names)
   const changes = new Changes(subscriber)
   const { run: begin, close } = createOperations()
   const run = <T>(name: string, work: () => T | Promise<T>): Promise<T> => begin(name, async () => {
@@ -61,15 +62,15 @@ export function redisStore (options: RedisStoreOptions): Store {
   })
 
   const store = Object.freeze({
-    add: entry => run('add', () => add(redis, entry)),
-    get: (kind, id) => run('get', () => get(redis, kind, id)),
-    swap: record => run('swap', () => swap(redis, record)),
-    take: (kind, id) => run('take', () => take(redis, kind, id)),
-    find: (kind, owner) => run('find', () => find(redis, kind, owner)),
-    takeAll: (kind, owner, except) => run('takeAll', () => takeAll(redis, kind, owner, except)),
-    increment: (kind, id, options) => run('increment', () => increment(redis, kind, id, options)),
-    decrement: (kind, id, expiresAt) => run('decrement', () => decrement(redis, kind, id, expiresAt)),
-    subscribe: (kind, listener) => changes.listen(redis.names.channel(kind), listener),
+    add: entry => run('add', () => records.add(entry)),
+    get: (kind, id) => run('get', () => records.get(kind, id)),
+    swap: record => run('swap', () => records.swap(record)),
+    take: (kind, id) => run('take', () => records.take(kind, id)),
+    find: (kind, owner) => run('find', () => records.find(kind, owner)),
+    takeAll: (kind, owner, except) => run('takeAll', () => records.takeAll(kind, owner, except)),
+    increment: (kind, id, options) => run('increment', () => records.increment(kind, id, options)),
+    decrement: (kind, id, expiresAt) => run('decrement', () => records.decrement(kind, id, expiresAt)),
+    subscribe: (kind, listener) => changes.listen(names.channel(kind), listener),
     // There is nothing to create, but a wrong address should stop the boot and not fail the first request.
     migrate: () => run('migrate', async () => { await client.ping() }),
     close: () => close(async () => {
@@ -124,12 +125,6 @@ function isClient (value: unknown): value is RedisClient {
   return isObject(value) && typeof value['evalsha'] === 'function' && 'duplicate' in value
 }
 
-/** The client that the operations of one store share, and its names. */
-interface RedisContext {
-  readonly client: RedisClient
-  readonly names: Names
-}
-
 /** The maximum number of records that one script takes, because Redis does nothing else while a script runs. */
 const batchSize = 100
 
@@ -144,115 +139,129 @@ type Fields = readonly [
 /** The reply of {@link scripts.find}. */
 type Found = readonly [0, readonly string[]] | readonly [1, readonly Fields[]]
 
-function add (redis: RedisContext, entry: StoreEntry): Promise<boolean> {
-  return write(redis, scripts.add, entry, [])
-}
+/** Reads and writes the records and counters of one store. */
+class Records {
+  readonly #client: RedisClient
+  readonly #names: Names
 
-function swap (redis: RedisContext, record: StoreRecord): Promise<boolean> {
-  return write(redis, scripts.swap, record, [record.version])
-}
-
-async function write (
-  { client, names }: RedisContext, script: scripts.Script, entry: StoreEntry, more: readonly string[]
-): Promise<boolean> {
-  checkEntry(entry)
-  const { kind, id, expiresAt } = entry
-  const [owner, at] = [names.owner(entry.owner), milliseconds(expiresAt, kind)]
-  const args = [
-    valueOf(kind, entry.value).json, randomUUID(), owner, at === null ? '' : String(at), id, kind, names.channel(kind),
-    ...more
-  ]
-  return await scripts.run(client, script, names.both(kind, id, owner), args) === 1
-}
-
-async function get ({ client, names }: RedisContext, kind: string, id: string): Promise<StoreRecord | null> {
-  checkName(kind, id)
-  const found = await client.hmget(names.record(kind, id), ...fieldNames)
-  return found[0] === null ? null : recordOf(found as unknown as Fields)
-}
-
-/**
- * Removes and returns a record. The script needs the key of the owner's index, but only the record says who its owner
- * is: if the assumed owner is wrong, the script replies with the right one and is run again.
- */
-async function take ({ client, names }: RedisContext, kind: string, id: string): Promise<StoreRecord | null> {
-  checkName(kind, id)
-  for (let owner = ''; ;) {
-    const reply = await scripts.run(client, scripts.take, names.both(kind, id, owner), [owner, id, names.channel(kind)])
-    if (typeof reply !== 'string') return reply === null ? null : recordOf(reply as Fields)
-    owner = reply
+  constructor (client: RedisClient, names: Names) {
+    this.#client = client
+    this.#names = names
   }
-}
 
-/**
- * Reads all records of an owner at one instant. Read one by one, both the old and the new record of a session that is
- * renewed meanwhile could be missed. The script needs the keys of the records, but only the index has the ids: if the
- * assumed ids are wrong, the script replies with the right ones and is run again.
- */
-async function find (
-  { client, names }: RedisContext, kind: string, owner: StoreOwner
-): Promise<readonly StoreRecord[]> {
-  checkOwner(kind, owner)
-  const own = names.owner(owner)
-  for (let ids: readonly string[] = []; ;) {
-    const keys = [names.index(kind, own), ...ids.map(id => names.record(kind, id))]
-    const reply = await scripts.run(client, scripts.find, keys, [own, ...ids]) as Found
-    if (reply[0] === 1) return reply[1].map(recordOf)
-    ids = reply[1]
+  add (entry: StoreEntry): Promise<boolean> {
+    return this.#write(scripts.add, entry, [])
   }
-}
 
-/**
- * Takes all records of an owner but one. The ids are read in one step and the records taken in another; a session that
- * is renewed in between has a new record that was not read. So the ids are read again until none is left.
- */
-async function takeAll (
-  redis: RedisContext, kind: string, owner: StoreOwner, except: string | undefined
-): Promise<readonly StoreRecord[]> {
-  if (except !== undefined) checkName(kind, except)
-  const taken: StoreRecord[] = []
-  for (;;) {
-    const ids = (await idsOf(redis, kind, owner)).filter(id => id !== except)
-    if (ids.length === 0) return taken
-    for (let from = 0; from < ids.length; from += batchSize) {
-      taken.push(...await takeSome(redis, kind, owner, ids.slice(from, from + batchSize)))
+  swap (record: StoreRecord): Promise<boolean> {
+    return this.#write(scripts.swap, record, [record.version])
+  }
+
+  async #write (script: scripts.Script, entry: StoreEntry, more: readonly string[]): Promise<boolean> {
+    checkEntry(entry)
+    const { kind, id, expiresAt } = entry
+    const [owner, at] = [this.#names.owner(entry.owner), milliseconds(expiresAt, kind)]
+    const args = [
+      valueOf(kind, entry.value).json, randomUUID(), owner, at === null ? '' : String(at), id, kind,
+      this.#names.channel(kind), ...more
+    ]
+    return await this.#run(script, this.#names.both(kind, id, owner), args) === 1
+  }
+
+  async get (kind: string, id: string): Promise<StoreRecord | null> {
+    checkName(kind, id)
+    const found = await this.#client.hmget(this.#names.record(kind, id), ...fieldNames)
+    return found[0] === null ? null : recordOf(found as unknown as Fields)
+  }
+
+  /**
+   * Removes and returns a record. The script needs the key of the owner's index, but only the record says who its owner
+   * is: if the assumed owner is wrong, the script replies with the right one and is run again.
+   */
+  async take (kind: string, id: string): Promise<StoreRecord | null> {
+    checkName(kind, id)
+    for (let owner = ''; ;) {
+      const keys = this.#names.both(kind, id, owner)
+      const reply = await this.#run(scripts.take, keys, [owner, id, this.#names.channel(kind)])
+      if (typeof reply !== 'string') return reply === null ? null : recordOf(reply as Fields)
+      owner = reply
     }
   }
-}
 
-async function takeSome (
-  { client, names }: RedisContext, kind: string, owner: StoreOwner, ids: readonly string[]
-): Promise<readonly StoreRecord[]> {
-  const own = names.owner(owner)
-  const keys = [names.index(kind, own), ...ids.map(id => names.record(kind, id))]
-  const reply = await scripts.run(
-    client, scripts.takeAll, keys, [own, names.channel(kind), ...ids]
-  ) as readonly Fields[]
-  return reply.map(recordOf)
-}
+  /**
+   * Reads all records of an owner at one instant. Read one by one, both the old and the new record of a session that is
+   * renewed meanwhile could be missed. The script needs the keys of the records, but only the index has the ids: if the
+   * assumed ids are wrong, the script replies with the right ones and is run again.
+   */
+  async find (kind: string, owner: StoreOwner): Promise<readonly StoreRecord[]> {
+    checkOwner(kind, owner)
+    for (let ids: readonly string[] = []; ;) {
+      const reply = await this.#run(
+        scripts.find, this.#indexAndRecords(kind, owner, ids), [this.#names.owner(owner), ...ids]
+      ) as Found
+      if (reply[0] === 1) return reply[1].map(recordOf)
+      ids = reply[1]
+    }
+  }
 
-/** Returns the ids in the index of an owner. Some of their records may have expired. */
-async function idsOf ({ client, names }: RedisContext, kind: string, owner: StoreOwner): Promise<readonly string[]> {
-  checkOwner(kind, owner)
-  return await client.zrange(names.index(kind, names.owner(owner)), 0, -1)
-}
+  /**
+   * Takes all records of an owner but one. The ids are read in one step and the records taken in another; a session
+   * that is renewed in between has a new record that was not read. So the ids are read again until none is left.
+   */
+  async takeAll (kind: string, owner: StoreOwner, except: string | undefined): Promise<readonly StoreRecord[]> {
+    if (except !== undefined) checkName(kind, except)
+    const taken: StoreRecord[] = []
+    for (;;) {
+      const ids = (await this.#idsOf(kind, owner)).filter(id => id !== except)
+      if (ids.length === 0) return taken
+      for (let from = 0; from < ids.length; from += batchSize) {
+        taken.push(...await this.#takeSome(kind, owner, ids.slice(from, from + batchSize)))
+      }
+    }
+  }
 
-async function increment (
-  { client, names }: RedisContext, kind: string, id: string, options: StoreIncrement
-): Promise<StoreCount> {
-  checkName(kind, id)
-  const args = [String(windowOf(kind, options)), String(options.ceiling ?? Number.MAX_SAFE_INTEGER)]
-  const [counted, count, end] = await scripts.run(
-    client, scripts.increment, [names.counter(kind, id)], args
-  ) as readonly [number, number, string | null]
-  return { counted: counted === 1, count, expiresAt: end === null ? null : new Date(Number(end)) }
-}
+  async #takeSome (kind: string, owner: StoreOwner, ids: readonly string[]): Promise<readonly StoreRecord[]> {
+    const args = [this.#names.owner(owner), this.#names.channel(kind), ...ids]
+    const reply = await this.#run(scripts.takeAll, this.#indexAndRecords(kind, owner, ids), args)
+    return (reply as readonly Fields[]).map(recordOf)
+  }
 
-async function decrement (
-  { client, names }: RedisContext, kind: string, id: string, expiresAt: Date
-): Promise<void> {
-  checkName(kind, id)
-  await scripts.run(client, scripts.decrement, [names.counter(kind, id)], [String(expiresAt.getTime())])
+  /** Returns the key of an owner's index, and those of records. */
+  #indexAndRecords (kind: string, owner: StoreOwner, ids: readonly string[]): readonly string[] {
+    return [this.#names.index(kind, this.#names.owner(owner)), ...ids.map(id => this.#names.record(kind, id))]
+  }
+
+  /** Returns the ids in the index of an owner. Some of their records may have expired. */
+  async #idsOf (kind: string, owner: StoreOwner): Promise<readonly string[]> {
+    checkOwner(kind, owner)
+    return await this.#client.zrange(this.#names.index(kind, this.#names.owner(owner)), 0, -1)
+  }
+
+  async increment (kind: string, id: string, options: StoreIncrement): Promise<StoreCount> {
+    checkName(kind, id)
+    const args = [String(windowOf(kind, options)), String(options.ceiling ?? Number.MAX_SAFE_INTEGER)]
+    const [counted, count, end] = await this.#run(
+      scripts.increment, [this.#names.counter(kind, id)], args
+    ) as readonly [number, number, string | null]
+    return { counted: counted === 1, count, expiresAt: end === null ? null : new Date(Number(end)) }
+  }
+
+  async decrement (kind: string, id: string, expiresAt: Date): Promise<void> {
+    checkName(kind, id)
+    await this.#run(scripts.decrement, [this.#names.counter(kind, id)], [String(expiresAt.getTime())])
+  }
+
+  /** Runs a script by its hash, or by its text if Redis does not have it in its cache. */
+  async #run (
+    { text, sha }: scripts.Script, keys: readonly string[], args: readonly string[]
+  ): Promise<scripts.Reply> {
+    try {
+      return await this.#client.evalsha(sha, keys.length, ...keys, ...args) as scripts.Reply
+    } catch (error) {
+      if (!(isError(error) && error.message.startsWith('NOSCRIPT'))) throw error
+      return await this.#client.eval(text, keys.length, ...keys, ...args) as scripts.Reply
+    }
+  }
 }
 
 /** @throws {AuthError} `AUTH_FAULT` for a record without kind and id. */

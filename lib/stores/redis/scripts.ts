@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto'
 import type { StoreOwner } from '../../../types/store.js'
-import { isError } from '../../errors.js'
-import type { RedisClient } from './connect.js'
 
 /** A Lua script: its text, and the SHA-1 hash under which Redis caches it. */
 export interface Script {
@@ -122,18 +120,6 @@ export const decrement = createScript(`
 local found = redis.call('HMGET', KEYS[1], 'n', 'e')
 if found[2] == ARGV[1] and tonumber(found[1]) > 0 then redis.call('HINCRBY', KEYS[1], 'n', -1) end
 return 0`)
-
-/** Runs a script by its hash, or by its text if Redis does not have it in its cache. */
-export async function run (
-  client: RedisClient, { text, sha }: Script, keys: readonly string[], args: readonly string[]
-): Promise<Reply> {
-  try {
-    return await client.evalsha(sha, keys.length, ...keys, ...args) as Reply
-  } catch (error) {
-    if (!(isError(error) && error.message.startsWith('NOSCRIPT'))) throw error
-    return await client.eval(text, keys.length, ...keys, ...args) as Reply
-  }
-}
 
 /** The names of keys and channels. The parameter `owner` is a text that {@link Names.owner} returned. */
 export interface Names {
