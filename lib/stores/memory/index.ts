@@ -60,7 +60,8 @@ export function memoryStore (options: MemoryStoreOptions = {}): Store {
     }),
     increment: (kind, id, options) => run('increment', () => {
       checkName(kind, id)
-      return memory.counters(kind).increment(id, windowOf(kind, options), options.ceiling ?? Infinity, Date.now())
+      const limits = { length: windowOf(kind, options), ceiling: options.ceiling ?? Infinity }
+      return memory.counters(kind).increment(id, limits, Date.now())
     }),
     decrement: (kind, id, expiresAt) => run('decrement', () => {
       checkName(kind, id)
@@ -93,11 +94,11 @@ function createMemory (options: MemoryStoreOptions): Memory {
 
 function add (memory: Memory, entry: StoreEntry): boolean {
   checkEntry(entry)
-  const { kind, id, owner, expiresAt } = entry
+  const { kind, id, expiresAt } = entry
   const { value } = valueOf(kind, entry.value)
   const [now, at, records] = [Date.now(), milliseconds(expiresAt, kind), memory.records(kind)]
   if ((at !== null && at <= now) || records.get(id, now) !== undefined) return false
-  records.put(recordOf(kind, id, owner, value, at), now)
+  records.put(recordOf(entry, value, at), now)
   memory.notify(kind, id)
   return true
 }
@@ -113,7 +114,7 @@ function swap (memory: Memory, record: StoreRecord): boolean {
   const { value } = valueOf(kind, record.value)
   const found = look(memory, kind, id)
   if (found === null || found.version !== record.version) return false
-  memory.records(kind).put(recordOf(kind, id, found.owner, value, milliseconds(record.expiresAt, kind)), Date.now())
+  memory.records(kind).put(recordOf(found, value, milliseconds(record.expiresAt, kind)), Date.now())
   memory.notify(kind, id)
   return true
 }
@@ -128,8 +129,9 @@ function remove (memory: Memory, record: StoreRecord): void {
   memory.notify(record.kind, record.id)
 }
 
+/** Returns the record of an entry, with a new value and expiry. */
 function recordOf (
-  kind: string, id: string, owner: StoreOwner | null, value: StoreRecord['value'], at: number | null
+  { kind, id, owner }: StoreEntry, value: StoreRecord['value'], at: number | null
 ): StoreRecord {
   const ownOwner = owner === null ? null : { realm: owner.realm, id: owner.id }
   return deepFreeze({
@@ -137,10 +139,16 @@ function recordOf (
   })
 }
 
+interface CounterLimits {
+  /** The length of the window in milliseconds. */
+  readonly length: number
+  readonly ceiling: number
+}
+
 /** The counters of one kind. */
 interface Counters {
   /** @throws {StoreUnavailable} with the reason `full`: live counters are never evicted. */
-  increment (id: string, length: number, ceiling: number, now: number): StoreCount
+  increment (id: string, limits: CounterLimits, now: number): StoreCount
   decrement (id: string, end: number, now: number): void
 }
 
@@ -159,7 +167,7 @@ function createCounters (kind: string, maxCounters: number): Counters {
   }
 
   return {
-    increment (id, length, ceiling, now) {
+    increment (id, { length, ceiling }, now) {
       const counter = counts.find(id, now)
       if (counter === undefined) return ceiling < 1 ? none : begin(id, now + length, now)
       const counted = counter.value < ceiling

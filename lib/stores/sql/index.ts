@@ -181,12 +181,12 @@ function recordCalls ({ run, query, statements, purge }: Parts) {
     }),
     find: (kind, owner) => run('find', async () => {
       checkOwner(kind, owner)
-      return (await query(statements.find(kind, owner.realm, owner.id))).map(recordOf)
+      return (await query(statements.find(kind, owner))).map(recordOf)
     }),
     takeAll: (kind, owner, except) => run('takeAll', () => {
       checkOwner(kind, owner)
       if (except !== undefined) checkName(kind, except)
-      return takeAllOf(query, statements, [kind, owner.realm, owner.id, except ?? ''])
+      return takeAllOf({ query, statements }, [kind, owner, except ?? ''])
     })
   } satisfies Partial<Store>
 }
@@ -197,7 +197,7 @@ function counterCalls ({ run, query, statements, purge }: Parts) {
       checkName(kind, id)
       purge.noteWrite()
       const [counted] = await query(
-        statements.increment(kind, id, windowOf(kind, options), options.ceiling ?? unlimited)
+        statements.increment(kind, id, { length: windowOf(kind, options), ceiling: options.ceiling ?? unlimited })
       )
       return countOf(counted ?? (await query(statements.count(kind, id)))[0], counted !== undefined)
     }),
@@ -214,9 +214,7 @@ function counterCalls ({ run, query, statements, purge }: Parts) {
  * the old record gone and misses the new one.
  */
 async function takeAllOf (
-  query: Query,
-  statements: Statements,
-  args: readonly [kind: string, realm: string, owner: string, except: string]
+  { query, statements }: Pick<Parts, 'query' | 'statements'>, args: Parameters<Statements['takeAll']>
 ): Promise<readonly StoreRecord[]> {
   const taken: RecordRow[] = []
   do taken.push(...await query(statements.takeAll(...args)))

@@ -1,4 +1,5 @@
 import { sql, type QueryExecutorProvider, type RawBuilder } from 'kysely'
+import type { StoreOwner } from '../../../types/store.js'
 import { isError } from '../../errors.js'
 import type { Database } from './connect.js'
 
@@ -23,6 +24,12 @@ export interface NewRow extends RecordRow {
   readonly expires_at: number | null
 }
 
+interface CounterLimits {
+  /** The length of the window in milliseconds. */
+  readonly length: number
+  readonly ceiling: number
+}
+
 /** Runs one statement. */
 export type Query = <R>(statement: RawBuilder<R>) => Promise<readonly R[]>
 
@@ -36,11 +43,11 @@ export interface Statements {
   get (kind: string, id: string): RawBuilder<RecordRow>
   swap (row: NewRow, before: string): RawBuilder<unknown>
   take (kind: string, id: string): RawBuilder<RecordRow>
-  find (kind: string, realm: string, owner: string): RawBuilder<RecordRow>
-  takeAll (kind: string, realm: string, owner: string, except: string): RawBuilder<RecordRow>
+  find (kind: string, owner: StoreOwner): RawBuilder<RecordRow>
+  takeAll (kind: string, owner: StoreOwner, except: string): RawBuilder<RecordRow>
   /** Returns a row if the owner has a record other than `except`. */
-  isOwning (kind: string, realm: string, owner: string, except: string): RawBuilder<unknown>
-  increment (kind: string, id: string, length: number, ceiling: number): RawBuilder<CounterRow>
+  isOwning (kind: string, owner: StoreOwner, except: string): RawBuilder<unknown>
+  increment (kind: string, id: string, limits: CounterLimits): RawBuilder<CounterRow>
   decrement (kind: string, id: string, end: number): RawBuilder<unknown>
   count (kind: string, id: string): RawBuilder<CounterRow>
   /** Removes up to `maxRows` expired rows of each table. */
@@ -97,23 +104,23 @@ function createRecordStatements (
     take: (kind, id) => sql`delete from ${records}
       where kind = ${kind} and id = ${id} and ${alive()} returning ${columns}`,
 
-    find: (kind, realm, owner) => sql`select ${columns} from ${records}
+    find: (kind, { realm, id: owner }) => sql`select ${columns} from ${records}
       where kind = ${kind} and realm = ${realm} and owner = ${owner} and ${alive()}`,
 
-    takeAll: (kind, realm, owner, except) => sql`
+    takeAll: (kind, { realm, id: owner }, except) => sql`
       delete from ${records} where kind = ${kind} and id in (
         select id from ${records}
         where kind = ${kind} and realm = ${realm} and owner = ${owner} and id <> ${except} ${ordered}
       ) and realm = ${realm} and owner = ${owner} and ${alive()} returning ${columns}`,
 
-    isOwning: (kind, realm, owner, except) => sql`select 1 as one from ${records}
+    isOwning: (kind, { realm, id: owner }, except) => sql`select 1 as one from ${records}
       where kind = ${kind} and realm = ${realm} and owner = ${owner} and id <> ${except} and ${alive()} limit 1`
   }
 }
 
 function createCounterStatements (counters: Table, now: () => RawBuilder<number>): CounterStatements {
   return {
-    increment: (kind, id, length, ceiling) => sql`
+    increment: (kind, id, { length, ceiling }) => sql`
       insert into ${counters} as held (kind, id, count, expires_at)
       select cast(${kind} as text), cast(${id} as text), 1, ${now()} + cast(${length} as bigint)
       where cast(${ceiling} as bigint) > 0

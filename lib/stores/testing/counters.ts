@@ -11,7 +11,10 @@ function endOf ({ expiresAt }: StoreCount): Date {
   return expiresAt
 }
 
-async function countTimes (store: Store, id: string, times: number, ceiling: number): Promise<readonly StoreCount[]> {
+/** Counts several times, one after another. */
+async function countTimes (
+  store: Store, id: string, { times, ceiling }: { readonly times: number, readonly ceiling: number }
+): Promise<readonly StoreCount[]> {
   const answers: StoreCount[] = []
   for (let n = 0; n < times; n++) answers.push(await store.increment(kind, id, { window: 60, ceiling }))
   return answers
@@ -22,7 +25,7 @@ export function testCounters (contract: StoreContract): void {
   testStore(contract, 'a counter counts up to its ceiling', async store => {
     const id = randomUUID()
     assert.deepEqual(await store.increment(kind, id, read), { counted: false, count: 0, expiresAt: null })
-    const answers = await countTimes(store, id, 5, 3)
+    const answers = await countTimes(store, id, { times: 5, ceiling: 3 })
     assert.deepEqual(
       answers.map(({ counted, count }) => [counted, count]), [[true, 1], [true, 2], [true, 3], [false, 3], [false, 3]]
     )
