@@ -72,19 +72,18 @@ function checkNext (material: unknown, path: string): void {
 /** Creates a keyring of parsed keys, of which no two have the same `kid`. */
 export function createKeyring (keys: readonly VerificationKey[]): Keyring {
   const byKid = new Map(keys.flatMap(key => key.kid === null ? [] : [[key.kid, key]]))
-  return Object.freeze({ keys: Object.freeze(keys), find: (alg, kid) => find(keys, byKid, alg, kid) } satisfies Keyring)
-}
 
-/**
- * Finds the key with this `kid`, if any key has one. Without a `kid`, returns the only key, or else the only key with
- * this algorithm. Keys are never tried one by one.
- */
-function find (
-  all: readonly VerificationKey[], byKid: ReadonlyMap<string, VerificationKey>, alg: unknown, kid: string | null
-): VerificationKey | null {
-  if (kid !== null && byKid.size > 0) return byKid.get(kid) ?? null
-  const [only, ...others] = all.length === 1 ? all : all.filter(key => key.algorithm === alg)
-  return only !== undefined && others.length === 0 ? only : null
+  /**
+   * Finds the key with this `kid`, if any key has one. Without a `kid`, returns the only key, or else the only key with
+   * this algorithm. Keys are never tried one by one.
+   */
+  function find (alg: unknown, kid: string | null): VerificationKey | null {
+    if (kid !== null && byKid.size > 0) return byKid.get(kid) ?? null
+    const [only, ...others] = keys.length === 1 ? keys : keys.filter(key => key.algorithm === alg)
+    return only !== undefined && others.length === 0 ? only : null
+  }
+
+  return Object.freeze({ keys: Object.freeze(keys), find } satisfies Keyring)
 }
 
 interface Entry {
@@ -107,16 +106,16 @@ function entries (given: unknown, path: string): Entry[] {
     throw misconfigured(`${path} is undefined. Set it, or the environment variable that it comes from.`)
   }
   const keys = unwrap(given, path)
-  if (isMap(keys)) return [...keys].map(([kid, material], i) => entry(kid, material, i, path))
+  if (isMap(keys)) return [...keys].map((pair, i) => entry(pair, i, path))
   if (isSet(keys) || !isRecord(keys)) return setOrKey(keys, path)
-  return Object.entries(keys).map(([kid, material], i) => entry(kid, material, i, path))
+  return Object.entries(keys).map((pair, i) => entry(pair, i, path))
 }
 
 /**
  * Creates the entry of one key of a record. Messages name it by its number and not by its kid: in a record that was
  * confused with that of API keys, the kids are secrets.
  */
-function entry (kid: unknown, material: unknown, i: number, path: string): Entry {
+function entry ([kid, material]: readonly [unknown, unknown], i: number, path: string): Entry {
   if (typeof kid !== 'string' || kid === '') {
     throw misconfigured(`${path} is a Map with a kid that is not a non-empty string.`)
   }
