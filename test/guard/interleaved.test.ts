@@ -8,7 +8,7 @@ import { application } from '../fixtures/schemes.js'
 import { size } from '../fixtures/size.js'
 
 const people = 60
-const total = size({ test: 5_000, short: 25_000, full: 100_000 })
+const total = size({ test: 2_500, short: 25_000, full: 100_000 })
 const batch = 250
 
 /** Waits nothing, a turn of the loop, or a moment: a different way each time. */

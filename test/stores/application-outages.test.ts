@@ -5,10 +5,13 @@ import { noRedisServer, redisServer } from './fixtures/outages.js'
 import { postgresServer } from './fixtures/postgres-server.js'
 import { missing } from './fixtures/services.js'
 
+type PostgresServer = Awaited<ReturnType<typeof postgresServer>>
+
 const withoutRedis = await noRedisServer()
+let postgres: PostgresServer | undefined
+t.teardown(() => postgres?.remove())
 const withoutPostgres = await missing('A PostgreSQL of the test\'s own', async () => {
-  const server = await postgresServer()
-  await server.remove()
+  postgres = await postgresServer()
 })
 
 /** Requests a second, and seconds. */
@@ -41,8 +44,7 @@ t.test('two applications with an emptied Redis refuse what it does not know, and
 t.test('two applications with PostgreSQL killed under load refuse within the staleness, and recover', {
   skip: withoutPostgres
 }, async t => {
-  const server = await postgresServer()
-  t.teardown(server.remove)
+  const server = postgres as PostgresServer
   await survives(
     t,
     {

@@ -12,7 +12,7 @@ passesStoreContract(
   {
     make: () => { last = memoryStore(); return last },
     another: () => last,
-    rounds: size({ test: 50, short: 300, full: 1_000 })
+    rounds: size({ test: 20, short: 300, full: 1_000 })
   }
 )
 

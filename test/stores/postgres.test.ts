@@ -12,5 +12,5 @@ if (skip !== false) {
   t.plan(0, skip)
 } else {
   t.teardown(() => dropTables(tablePrefix))
-  passesStoreContract(t, { make, another: make, rounds: size({ test: 50, short: 100, full: 1_000 }) })
+  passesStoreContract(t, { make, another: make, rounds: size({ test: 20, short: 100, full: 1_000 }) })
 }

@@ -11,7 +11,7 @@ const servers = await sharedServers()
 const { race, end } = racers()
 t.teardown(end)
 
-const rounds = size({ test: 50, short: 300, full: 1_000 })
+const rounds = size({ test: 20, short: 300, full: 1_000 })
 
 for (const { name, skip, open } of servers) {
   t.test(`lets one of four processes on one ${name} win each race`, { skip }, async t => {

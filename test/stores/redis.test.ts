@@ -94,7 +94,7 @@ if (skip !== false) {
   t.comment(skip)
 } else {
   t.teardown(() => dropKeys(prefix))
-  passesStoreContract(t, { make, another: make, rounds: size({ test: 50, short: 300, full: 1_000 }) })
+  passesStoreContract(t, { make, another: make, rounds: size({ test: 20, short: 300, full: 1_000 }) })
 
   t.test('leaves nothing behind after expiry, and bounds what stays', async t => {
     const store = make()

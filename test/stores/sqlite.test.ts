@@ -10,4 +10,4 @@ const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
 t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
 const make = () => sqlStore({ sqlite: join(folder, 'state.sqlite') })
 
-passesStoreContract(t, { make, another: make, rounds: size({ test: 50, short: 300, full: 1_000 }) })
+passesStoreContract(t, { make, another: make, rounds: size({ test: 20, short: 300, full: 1_000 }) })

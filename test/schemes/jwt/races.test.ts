@@ -19,7 +19,7 @@ const person = { realm: issuer, id: 'ann', scopes: ['orders:read'], roles: ['cle
 const request = {} as FastifyRequest
 const callers = 50
 /** Rounds per store, of which that in memory is the fastest. */
-const roundsOf = (name: string) => size({ test: name === 'memory' ? 50 : 5, short: 300, full: 1_000 })
+const roundsOf = (name: string) => size({ test: name === 'memory' ? 10 : 5, short: 300, full: 1_000 })
 // awaited before the first test, because tap ends when no test is left
 const stores = await backends()
 const servers = await sharedServers()
