@@ -76,7 +76,7 @@ t.test('every import follows the direction of dependency', async t => {
     ['lib/policy/resolve.ts', "import type { Guard } from '../guard/guard.js'"],
     ['lib/routes/hooks.ts', "import { plugin } from '../plugin.js'"],
     ['lib/audit/rows.ts', "import { plugin } from '../index.js'"],
-    ['lib/util/cache.ts', "import type { Session } from '../schemes/session/payload.js'"],
+    ['lib/util/cache.ts', "import type { Session } from '../schemes/session/session.js'"],
     ['lib/attic/chest.ts', 'export const chest = 1']
   ]
   for (const [path, text] of wrong) t.equal(violations(sourceOf(path, text)).length, 1, `${path} may not say ${text}`)

@@ -3,7 +3,7 @@ import t from 'tap'
 import { memoryStore, type Store } from '../../lib/index.js'
 import { createGuessLimiter } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
-import { idOf, type Session } from '../../lib/schemes/session/payload.js'
+import { idOf, type Session } from '../../lib/schemes/session/session.js'
 import { Revocations } from '../../lib/schemes/session/revocations.js'
 import { usedHeap } from '../fixtures/heap.js'
 

@@ -4,10 +4,9 @@ import type { Principal } from '../../../types/principal.js'
 import type { SessionCredential } from '../../../types/sessions.js'
 import { internalError } from '../../errors.js'
 import { createTokenCache, type CachedToken } from '../../util/cache.js'
-import { endOf } from './expiry.js'
 import type { SessionSettings } from './options.js'
-import { unpack, type Session } from './payload.js'
 import type { Seal } from './seal.js'
+import { endOf, unpack, type Session } from './session.js'
 
 /**
  * Bytes of `name=value`. Browsers silently drop a cookie above 4,096 bytes with its attributes (RFC 6265bis, 5.6) and

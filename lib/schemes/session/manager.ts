@@ -11,10 +11,9 @@ import { principalFrom } from '../../kit/principal.js'
 import { cookieValues, createReader } from '../../kit/read-credential.js'
 import { oweCookie } from '../../util/response.js'
 import { CookieCache, keepOutOfSharedCaches, SessionCookie, type OpenedCookie, type SessionDetails } from './cookie.js'
-import { endOf, lifetimeOf, type Liveness } from './expiry.js'
 import type { SessionSettings } from './options.js'
-import { checkedData, idOf, pack, type Session } from './payload.js'
 import type { Seal } from './seal.js'
+import { checkedData, endOf, idOf, lifetimeOf, pack, type Liveness, type Session } from './session.js'
 
 type SessionOutcome = Outcome<Principal, SessionCredential>
 

@@ -6,8 +6,8 @@ import { decorateOption } from '../../kit/principal.js'
 import { secrets } from '../../secrets/check-secret.js'
 import { describeValue } from '../../util/describe.js'
 import { duration, functionOf, isHttpToken, object, oneOf, optional, type Parser } from '../../util/options.js'
-import { createExpiry, type Expiry } from './expiry.js'
 import { isLocalPath } from './login-redirect.js'
+import { createExpiry, type Expiry } from './session.js'
 
 /** The options of `session`. */
 export interface SessionOptions<P extends PrincipalInput = PrincipalInput> {

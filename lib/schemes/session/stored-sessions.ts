@@ -4,9 +4,10 @@ import type { Store, StoreChange, StoreEntry, StoreOwner, StoreRecord } from '..
 import { TtlCache } from '../../util/cache.js'
 import { isThenable } from '../../util/objects.js'
 import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
-import { endOf, maxLifetime, type Expiry, type Liveness, type LoginContext } from './expiry.js'
-import { isId, type Session } from './payload.js'
 import { Revocations } from './revocations.js'
+import {
+  endOf, isId, maxLifetime, type Expiry, type Liveness, type LoginContext, type Session
+} from './session.js'
 
 interface StoredSessionsOptions {
   readonly scheme: string

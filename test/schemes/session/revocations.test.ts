@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { Session } from '../../../lib/schemes/session/payload.js'
+import type { Session } from '../../../lib/schemes/session/session.js'
 import { Revocations } from '../../../lib/schemes/session/revocations.js'
 import { clock } from './bare-app.js'
 
