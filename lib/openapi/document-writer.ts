@@ -18,13 +18,19 @@ export interface DocumentOptions {
   readonly scopeTexts: Readonly<Record<string, string>>
 }
 
-/** Completes the operations of one document. Parts that the application wrote itself are kept. */
+/**
+ * Completes the operations of one document. Parts that the application wrote itself are kept. Operations that share a
+ * policy get equal parts, but none in common: the application may change one, and YAML would have anchors for them.
+ */
 export class DocumentWriter {
   readonly #schemes: SecuritySchemes
   readonly #responses: RefusalResponses
-  readonly #policies: ReadonlyArray<Policy | undefined>
+  readonly #policies: readonly Policy[]
+  /** What was already worked out, because most operations share a policy with others. */
+  readonly #securities = new Map<Policy, Security>()
 
-  constructor (document: OpenApiDocument, policies: ReadonlyArray<Policy | undefined>, options: DocumentOptions) {
+  /** @param policies the policies of the routes, at the indices that {@link policyField} has in the operations. */
+  constructor (document: OpenApiDocument, policies: readonly Policy[], options: DocumentOptions) {
     this.#schemes = new SecuritySchemes(document, options.schemes, options.scopeTexts)
     this.#responses = new RefusalResponses(document, options.form)
     this.#policies = policies
@@ -33,27 +39,42 @@ export class DocumentWriter {
 
   /** Completes the operations of a path, including methods for which OpenAPI has no field of their own. */
   complete (item: PathItem): void {
-    for (const operation of [...Object.values(item), ...Object.values(item.additionalOperations ?? {})]) {
+    for (const operation of Object.values(item)) {
       if (isObject(operation)) this.#completeOperation(operation as Operation)
     }
+    if (item.additionalOperations !== undefined) this.complete(item.additionalOperations as PathItem)
   }
 
   #completeOperation (operation: Operation): void {
     const policy = this.#policies[Number(operation[policyField])]
-    Reflect.deleteProperty(operation, policyField)
     if (policy !== undefined) this.#addPolicy(operation, policy)
     this.#schemes.use(operation.security)
   }
 
   #addPolicy (operation: Operation, policy: Policy): void {
-    const { security, rules } = securityOf(policy, this.#schemes)
-    if (operation.security === undefined && security !== undefined) operation.security = security
-    if (rules.length > 0) operation['x-auth'] ??= rules
-    this.#responses.addTo(operation, policy)
+    Reflect.deleteProperty(operation, policyField)
+    const { security, rules } = this.#securityOf(policy)
+    if (operation.security === undefined && security !== undefined) operation.security = security.map(copyRequirement)
+    if (rules.length > 0) operation['x-auth'] ??= [...rules]
+    this.#responses.addTo(operation.responses, policy)
+  }
+
+  #securityOf (policy: Policy): Security {
+    const known = this.#securities.get(policy)
+    if (known !== undefined) return known
+    const security = securityOf(policy, this.#schemes)
+    this.#securities.set(policy, security)
+    return security
   }
 }
 
 type SecurityRequirement = Readonly<Record<string, readonly string[]>>
+
+function copyRequirement (requirement: SecurityRequirement): SecurityRequirement {
+  const copy: Record<string, readonly string[]> = {}
+  for (const name of Object.keys(requirement)) copy[name] = [...requirement[name] ?? []]
+  return copy
+}
 
 /** Describes a policy in one document. */
 interface Security {
@@ -205,6 +226,8 @@ type Status = keyof typeof refusals
 class RefusalResponses {
   readonly #components: OpenApiDocument['components']
   readonly #form: ErrorForm
+  /** References to the responses that are missing, by the access of the policy and the declared statuses. */
+  readonly #missing = new Map<string, readonly MissingResponse[]>()
 
   constructor ({ components }: OpenApiDocument, form: ErrorForm) {
     this.#components = components
@@ -212,13 +235,20 @@ class RefusalResponses {
   }
 
   /** Adds the responses that an operation does not declare itself, by their status, its range or `default`. */
-  addTo (operation: Operation, policy: Policy): void {
-    const declared = operation.responses
-    const responses: Record<string, unknown> = { ...declared }
-    for (const status of statusesOf(policy)) {
-      if (!isDeclared(declared, status)) responses[status] = { $ref: `#/components/responses/${this.#define(status)}` }
+  addTo (responses: Operation['responses'], { access }: Policy): void {
+    const declared = Object.keys(responses)
+    const key = `${access} ${declared.join(' ')}`
+    let missing = this.#missing.get(key)
+    if (missing === undefined) {
+      missing = this.#missingOf(access, declared)
+      this.#missing.set(key, missing)
     }
-    operation.responses = responses
+    for (const { status, $ref } of missing) responses[status] = { $ref }
+  }
+
+  #missingOf (access: Policy['access'], declared: readonly string[]): readonly MissingResponse[] {
+    return statusesOf(access).filter(status => !isDeclared(declared, status))
+      .map(status => ({ status, $ref: `#/components/responses/${this.#define(status)}` }))
   }
 
   /** Returns the name of a response, and adds the response if the document has none of that name. */
@@ -232,13 +262,17 @@ class RefusalResponses {
   }
 }
 
-function isDeclared (responses: Operation['responses'], status: Status): boolean {
-  return Object.hasOwn(responses, status) || Object.hasOwn(responses, 'default') ||
-    Object.hasOwn(responses, status < 500 ? '4XX' : '5XX')
+interface MissingResponse {
+  readonly status: Status
+  readonly $ref: string
+}
+
+function isDeclared (declared: readonly string[], status: Status): boolean {
+  return [String(status), status < 500 ? '4XX' : '5XX', 'default'].some(each => declared.includes(each))
 }
 
 /** Returns the statuses of a policy's refusals. The mode `try` has no 401, because it accepts bad credentials. */
-function statusesOf ({ access }: Policy): readonly Status[] {
+function statusesOf (access: Policy['access']): readonly Status[] {
   if (access === 'public') return []
   return access === 'try' ? [403, 429, 503] : [401, 403, 429, 503]
 }
@@ -246,29 +280,30 @@ function statusesOf ({ access }: Policy): readonly Status[] {
 function responseOf (status: Status, form: ErrorForm): Readonly<Record<string, unknown>> {
   const { description, headers, codes } = refusals[status]
   const content = contentOf(status, codes, form)
-  const described = Object.entries(headers).map(([name, text]) => [name, { description: text, schema: string }])
+  const described = Object.entries(headers).map(([name, text]) => [name, { description: text, schema: string() }])
   return { description, headers: Object.fromEntries(described) as object, ...content === null ? {} : { content } }
 }
 
-const string = { type: 'string' }
+/** Returns a new schema each time, for the reason that {@link DocumentWriter} gives. */
+const string = () => ({ type: 'string' })
 
 /** Returns the body of a refusal; `null` if a function of the application writes it. */
 function contentOf (status: Status, codes: readonly string[], form: ErrorForm): Content | null {
   switch (form) {
     case 'fastify': {
       // nothing is required, because an error handler of the application may write less
-      const properties = { statusCode: { type: 'integer' }, code: string, error: string, message: string }
+      const properties = { statusCode: { type: 'integer' }, code: string(), error: string(), message: string() }
       return { 'application/json': { schema: { type: 'object', properties } } }
     }
     case 'problem': return {
       'application/problem+json': whole({
-        type: string,
-        title: string,
+        type: string(),
+        title: string(),
         status: { type: 'integer', enum: [status] },
-        code: { type: 'string', enum: codes }
+        code: { type: 'string', enum: [...codes] }
       })
     }
-    case 'oauth': return { 'application/json': whole({ error: string, error_description: string }) }
+    case 'oauth': return { 'application/json': whole({ error: string(), error_description: string() }) }
     default: return null
   }
 }

@@ -1,7 +1,10 @@
-/** An operation of a document (Operation Object). Its other fields are the application's. */
+/**
+ * An operation of a document (Operation Object). Its other fields are the application's. `@fastify/swagger` creates the
+ * object of the responses for each operation.
+ */
 export interface Operation {
   security?: unknown
-  responses: Readonly<Record<string, unknown>>
+  responses: Record<string, unknown>
   [field: string]: unknown
 }
 

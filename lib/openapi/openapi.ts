@@ -44,8 +44,7 @@ export class OpenApi {
   readonly #carried = new WeakMap<FastifyInstance, number>()
   readonly #begun = new WeakSet<OpenApiDocument>()
   readonly #warned = new Set<string>()
-  /** The application's schemas while documents are generated and others replace them; `null` at other times. */
-  #schemas: ReadonlyArray<readonly [RouteDeclaration, RouteDeclaration['schema']]> | null = null
+  #shown: ShownPolicies | null = null
 
   /** @param key the symbol of the policy in the config of a route. */
   constructor (app: FastifyInstance, key: symbol, options: DocumentOptions) {
@@ -115,9 +114,8 @@ export class OpenApi {
   #complete (document: OpenApiDocument): void {
     this.#begun.add(document)
     this.#warnOfOtherTypes(document)
-    this.#showPolicies()
-    const policies = this.#routes.map(({ options }) => policyOf(options, this.#key))
-    const writer = new DocumentWriter(document, policies, this.#options)
+    this.#shown ??= showPolicies(this.#routes, this.#key)
+    const writer = new DocumentWriter(document, this.#shown.policies, this.#options)
     const stop = watchPaths(document, item => { writer.complete(item) })
     // a document is generated synchronously
     queueMicrotask(() => {
@@ -144,25 +142,42 @@ export class OpenApi {
     this.#app.log.warn(message)
   }
 
-  /** Replaces the application's schemas by copies that identify the policy of the route. */
-  #showPolicies (): void {
-    this.#schemas ??= this.#routes.map(({ options }, i) => {
-      const { schema } = options
-      // a transform may drop falsy values, so the index is a string
-      const marked: object = { ...schema, [policyField]: String(i) }
-      options.schema = marked
-      return [options, schema]
-    })
-  }
-
   /** Restores the application's schemas. */
   #hidePolicies (): void {
-    for (const [options, schema] of this.#schemas ?? []) {
+    for (const { options, schema } of this.#shown?.schemas ?? []) {
       if (schema === undefined) Reflect.deleteProperty(options, 'schema')
       else options.schema = schema
     }
-    this.#schemas = null
+    this.#shown = null
   }
+}
+
+/** The policies of an application while its documents are generated, and the schemas that others replace meanwhile. */
+interface ShownPolicies {
+  readonly policies: readonly Policy[]
+  readonly schemas: ReadonlyArray<{ readonly options: RouteDeclaration, readonly schema: RouteDeclaration['schema'] }>
+}
+
+/** Replaces the application's schemas by copies that have the index of the route's policy in {@link policyField}. */
+function showPolicies (routes: readonly Described[], key: symbol): ShownPolicies {
+  // a transform may drop falsy values, so an index is a string
+  const indices = new Map<Policy, string>()
+  const schemas: Array<ShownPolicies['schemas'][number]> = []
+  let last: { readonly policy: Policy, readonly schema: unknown, readonly copy: object } | null = null
+  for (const { options } of routes) {
+    const policy = policyOf(options, key)
+    if (policy === undefined) continue
+    const { schema } = options
+    // a route and its HEAD follow each other, and have one schema
+    if (last === null || last.schema !== schema || last.policy !== policy) {
+      const index: string = indices.get(policy) ?? String(indices.size)
+      indices.set(policy, index)
+      last = { policy, schema, copy: { ...schema, [policyField]: index } }
+    }
+    schemas.push({ options, schema })
+    options.schema = last.copy
+  }
+  return { policies: [...indices.keys()], schemas }
 }
 
 /** Counts the registrations of `@fastify/swagger` that see the routes of an instance. */

@@ -147,6 +147,21 @@ t.test('The security of an operation', async t => {
     t.same(app.gatehouse.audit()[0]?.rules, words)
   })
 
+  await t.test('is its own, also where routes share a policy', async t => {
+    const auth = { schemes: ['user', 'web'], scopes: 'a', roles: 'clerk' }
+    const { app, document } = await describe(t, app => {
+      route(app, [], '/a', auth)
+      route(app, [], '/b', auth)
+    }, { version: '3.1.1' })
+    const [one, other] = [document.paths['/a']?.get, document.paths['/b']?.get]
+    t.strictSame(one?.security, [{ user: ['a'] }, { web: ['a'] }])
+    for (const field of ['security', 'x-auth', 'responses']) {
+      t.strictSame(one?.[field], other?.[field])
+      t.not(one?.[field], other?.[field])
+    }
+    t.notMatch(app.swagger({ yaml: true }), /[&*]a\d/, 'without anchors, which YAML has for what appears twice')
+  })
+
   await t.test('leaves out client certificates in 3.0, which has no form for them, and says so', async t => {
     const declare = (app: FastifyInstance) => {
       route(app, [], '/both', ['mtls', 'user'])
