@@ -72,6 +72,7 @@ t.test('accepts ambient credentials from listed origins of pages and application
     'http://localhost:8080',
     'http://127.0.0.1',
     'http://[::1]:3000',
+    'http://[2001:db8::10]',
     'https://under_score.example.com',
     'https://xn--mnchen-3ya.example',
     'capacitor://localhost',
