@@ -3,7 +3,7 @@ import neostandard from 'neostandard'
 export default [
   ...neostandard({
     ts: true,
-    ignores: ['dist/**', '.bench/**', '.tap/**', 'coverage/**']
+    ignores: ['dist/**', 'bench/.build/**', '.tap/**', 'coverage/**']
   }),
   {
     name: 'house/lines',

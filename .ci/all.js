@@ -2,8 +2,8 @@ import { runParts } from './parts.js'
 
 /*
  * Everything that .ci/run checks once the packages are installed: the tests as in a fresh clone, the soak tests with
- * the public vectors, and the tests on newer versions of Node. Coverage is that of the first: no line of lib depends on
- * the vectors for it.
+ * the public vectors, the tests on newer versions of Node, and that the benchmarks compile with the packages that only
+ * they need. Coverage is that of the first: no line of lib depends on the vectors for it.
  */
 
 const program = '.ci/test.js'
@@ -21,5 +21,6 @@ await runParts([
   { name: 'npm test', command: ['npm', 'test', '--silent'], env: { GATEHOUSE_VECTORS: undefined }, tests: true },
   { name: 'npm run test:soak', command: ['npm', 'run', '--silent', 'test:soak'], env: { SOAK: 'short' }, tests: true },
   on(22),
-  on(24)
+  on(24),
+  { name: 'benchmarks compile', command: ['npm', 'run', '--silent', 'bench', '--', '--compile'] }
 ])

@@ -6,7 +6,7 @@ import { median, settled } from './measure.js'
 /**
  * Measures the cost of the plugin for 1,000 routes, each with its HEAD, at boot and in heap: CPU time and bytes per
  * route, as medians of interleaved pairs.
- * `npm run bench:boot`.
+ * `npm run bench boot`.
  */
 const routes = 1000
 const runs = 15

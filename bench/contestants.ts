@@ -3,11 +3,12 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import authPlugin, { apiKey, basic, jwt, session } from '../lib/index.js'
 import { hashPassword } from '../lib/passwords/index.js'
 import { fakeIssuer } from '../lib/testing/index.js'
-import { anyOfPeer, jwtPeer, keyPeer, sessionPeer } from './peers.js'
+import { hapiApp, honoApp, type Listener } from './frameworks.js'
+import { anyOfPeer, basicPeer, jwtPeer, keyPeer, rolePeer, sessionPeer } from './peers.js'
 
 /** One application to be measured, ready to listen, and the headers of the requests that it gets in turn. */
 export interface Contestant {
-  readonly app: FastifyInstance
+  readonly app: FastifyInstance | Listener
   readonly headers: readonly Readonly<Record<string, string>>[]
   /** The status that every answer must have: a bench that measures the wrong thing stops. */
   readonly status: number
@@ -18,7 +19,11 @@ export interface Case {
   readonly group: string
   readonly name: string
   readonly make: () => Promise<Contestant>
+  /** The framework, whose bare application the case is measured over. Default: Fastify. */
+  readonly framework?: Framework
 }
+
+export type Framework = 'Fastify' | 'hapi' | 'Hono'
 
 const secret = randomBytes(32).toString('base64url')
 const issuer = 'https://issuer.test'
@@ -52,12 +57,17 @@ async function bare (): Promise<Contestant> {
 
 type Schemes = Parameters<typeof authPlugin>[1]['schemes']
 
-async function gatehouse (schemes: Schemes, headers: Contestant['headers'], status = 200): Promise<Contestant> {
+/** An application of Fastify to be measured. */
+interface FastifyContestant extends Contestant { readonly app: FastifyInstance }
+
+async function gatehouse (
+  schemes: Schemes, headers: Contestant['headers'], status = 200, auth?: object
+): Promise<FastifyContestant> {
   const app = Fastify()
   // one case has its keys from the test kit, which the doctor refuses in production
   const doctor = { ignore: { 'test-kit': 'an issuer of a bench' } }
   await app.register(authPlugin, { schemes, default: Object.keys(schemes), doctor })
-  app.get('/', async () => answer)
+  app.get('/', { config: (auth === undefined ? {} : { auth }) as object }, async () => answer)
   return { app, headers, status }
 }
 
@@ -115,8 +125,7 @@ async function gatehouseKeys (count: number, wrong = false): Promise<Contestant>
 /** One user whose password is hashed as usual (argon2id, 19 MiB), remembered for a minute or not. */
 async function gatehouseBasic (cached: boolean): Promise<Contestant> {
   const users = { operator: { hash: await hashPassword('correct horse') } }
-  const headers = [{ authorization: `Basic ${Buffer.from('operator:correct horse').toString('base64')}` }]
-  return gatehouse({ ops: basic({ users, ...cached ? { cache: { ttl: '1m' } } : {} }) }, headers)
+  return gatehouse({ ops: basic({ users, ...cached ? { cache: { ttl: '1m' } } : {} }) }, basicHeaders)
 }
 
 /** One token again and again, under keys that are given or that are fetched by discovery. */
@@ -148,8 +157,55 @@ async function gatehouseOwn (kind: 'verified only' | 'without a grant' | 'of a g
 const fresh = (): Contestant['headers'] => Array.from({ length: freshTokens }, () => bearer(token()))
 const forged = (): Contestant['headers'] => [bearer(token(randomBytes(32).toString('base64url')))]
 
+const basicHeaders = [{ authorization: `Basic ${Buffer.from('operator:correct horse').toString('base64')}` }]
+
+async function plainBasic (): Promise<Contestant> {
+  return { app: await basicPeer('operator', 'correct horse'), headers: basicHeaders, status: 200 }
+}
+
+/** A caller without the role of the route. */
+async function gatehouseRole (): Promise<Contestant> {
+  const service = apiKey({ keys: { [secret]: { id: 'shop', roles: ['clerk'] } } })
+  return gatehouse({ service }, [{ 'x-api-key': secret }], 403, { roles: 'admin' })
+}
+
+async function plainRole (): Promise<Contestant> {
+  return { app: await rolePeer(secret, 'admin'), headers: [bearer(secret)], status: 403 }
+}
+
+/** The cases of other frameworks, each with its own package for tokens. */
+function otherFrameworks (group: string, headers: () => Contestant['headers'], status = 200): Case[] {
+  const rules = { secret, issuer, audience }
+  return [
+    {
+      group,
+      name: '@hapi/jwt',
+      framework: 'hapi',
+      make: async () => ({ app: await hapiApp(rules), headers: headers(), status })
+    },
+    {
+      group,
+      name: 'hono/jwt',
+      framework: 'Hono',
+      make: async () => ({ app: await honoApp(rules), headers: headers(), status })
+    }
+  ]
+}
+
 export const cases: readonly Case[] = [
-  { group: 'bare', name: 'bare', make: bare },
+  { group: 'bare', name: 'Fastify', make: bare },
+  {
+    group: 'bare',
+    name: 'hapi',
+    framework: 'hapi',
+    make: async () => ({ app: await hapiApp(null), headers: [{}], status: 200 })
+  },
+  {
+    group: 'bare',
+    name: 'Hono',
+    framework: 'Hono',
+    make: async () => ({ app: await honoApp(null), headers: [{}], status: 200 })
+  },
   ...[1, 1000, 100_000].flatMap(count => [
     { group: `API key, ${count} keys`, name: 'gatehouse', make: () => gatehouseKeys(count) },
     { group: `API key, ${count} keys`, name: '@fastify/bearer-auth', make: () => plainBearer(count, last => last) }
@@ -163,8 +219,10 @@ export const cases: readonly Case[] = [
   {
     group: 'JWT HS256, repeated token', name: '@fastify/jwt, cache', make: () => plainJwt([bearer(token())], 200, true)
   },
+  ...otherFrameworks('JWT HS256, repeated token', () => [bearer(token())]),
   { group: 'JWT HS256, fresh tokens', name: 'gatehouse', make: () => gatehouse({ user: bearerJwt() }, fresh()) },
   { group: 'JWT HS256, fresh tokens', name: '@fastify/jwt', make: () => plainJwt(fresh()) },
+  ...otherFrameworks('JWT HS256, fresh tokens', fresh),
   {
     group: 'JWT ES256 of an issuer, repeated token', name: 'gatehouse, keys given', make: () => gatehouseIssuer(false)
   },
@@ -176,6 +234,7 @@ export const cases: readonly Case[] = [
   })),
   { group: 'Basic, argon2id', name: 'gatehouse, cache', make: () => gatehouseBasic(true) },
   { group: 'Basic, argon2id', name: 'gatehouse', make: () => gatehouseBasic(false) },
+  { group: 'Basic, argon2id', name: '@fastify/basic-auth, compares text', make: plainBasic },
   { group: 'session', name: 'gatehouse', make: gatehouseSession },
   { group: 'session', name: '@fastify/secure-session', make: plainSession },
   ...[0, 2].flatMap(branch => [
@@ -184,10 +243,14 @@ export const cases: readonly Case[] = [
   ]),
   { group: 'missing credential', name: 'gatehouse, jwt', make: () => gatehouse({ user: bearerJwt() }, [{}], 401) },
   { group: 'missing credential', name: '@fastify/jwt', make: () => plainJwt([{}], 401) },
+  ...otherFrameworks('missing credential', () => [{}], 401),
   { group: 'missing credential', name: '@fastify/bearer-auth', make: () => plainBearer(1, () => null) },
   { group: 'missing credential', name: '@fastify/auth', make: () => plainAuth(3) },
   { group: 'bad signature', name: 'gatehouse', make: () => gatehouse({ user: bearerJwt() }, forged(), 401) },
   { group: 'bad signature', name: '@fastify/jwt', make: () => plainJwt(forged(), 401) },
+  ...otherFrameworks('bad signature', forged, 401),
   { group: 'wrong key of 1,000', name: 'gatehouse', make: () => gatehouseKeys(1000, true) },
-  { group: 'wrong key of 1,000', name: '@fastify/bearer-auth', make: () => plainBearer(1000, last => `${last}x`) }
+  { group: 'wrong key of 1,000', name: '@fastify/bearer-auth', make: () => plainBearer(1000, last => `${last}x`) },
+  { group: 'role refused', name: 'gatehouse', make: gatehouseRole },
+  { group: 'role refused', name: 'fastify-guard', make: plainRole }
 ]

@@ -11,7 +11,7 @@ import { median } from './measure.js'
 /**
  * Prints what the events of a request with a repeated token cost, in µs of CPU: with nobody subscribed (twice, which
  * shows the noise), with a subscriber on every channel, and with OpenTelemetry. One application, measured in turns.
- * `npm run bench:events`, with `--quick` for fewer rounds.
+ * `npm run bench events`, with `--quick` for fewer rounds.
  */
 const isQuick = process.argv.includes('--quick')
 const rounds = isQuick ? 40 : 200

@@ -15,7 +15,7 @@ import { tokens } from './growth/tokens.js'
  * will; and at the end. The issue asks for less than 20 MiB of heap from the start. The bare application says what of
  * it is Fastify's and V8's.
  *
- * `npx tsc -p tsconfig.bench.json && node .bench/bench/growth.js`; `COUNT=5000000` by default, `ONLY=keys` (tokens,
+ * `npm run bench growth`; `COUNT=5000000` by default, `ONLY=keys` (tokens,
  * addresses, principals, nothing) for some.
  */
 const count = Number(process.env.COUNT ?? 5_000_000)

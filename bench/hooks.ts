@@ -14,9 +14,9 @@ import { median } from './measure.js'
  * of the machine's speed affects all of them. The cost of a bare application with the same answer, or with a prepared
  * error, is subtracted.
  *
- * `npm run bench:hooks`, with `--quick` for fewer rounds; `ONLY=session` for some paths. With `--check` it exits with 1
+ * `npm run bench hooks`, with `--quick` for fewer rounds; `ONLY=session` for some paths. With `--check` it exits with 1
  * if a path is slower than the other package that it is measured beside, by more than the noise of both.
- * `--chart FILE` draws the figures. `BASE=/other/.bench/lib` compares with the library of another working tree.
+ * `--chart FILE` draws the figures. `BASE=/other/bench/.build/lib` compares with the library of another working tree.
  */
 const { values: flags } = parseArgs({
   options: { quick: { type: 'boolean' }, check: { type: 'boolean' }, chart: { type: 'string' } }
@@ -112,7 +112,8 @@ function cellOf (cost: Cost | undefined): string {
 
 /** Returns a sentence if the guard is slower than the other package by more than the spread of both. */
 function behind ({ name, peer }: Path, { now, peer: other }: Costs): string[] {
-  if (now === undefined || other === undefined || now.us - other.us <= now.spread + other.spread) return []
+  if (now === undefined || other === undefined || peer?.doesLess === true) return []
+  if (now.us - other.us <= now.spread + other.spread) return []
   return [`${name}: ${cellOf(now)} µs, slower than ${peer?.name} with ${cellOf(other)} µs.`]
 }
 

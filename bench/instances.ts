@@ -12,7 +12,7 @@ import type { Figures, Kind, Ready } from './load/server.js'
  * of the application and of the store, with sessions, managed keys, tokens and refused credentials in turn. The time of
  * the store is read from `/proc`, so the server must be on this machine; it includes whatever else it does.
  *
- * `npm run bench:instances`; `SECONDS=10`. Finds the stores by `REDIS_URL` and `DATABASE_URL`.
+ * `npm run bench instances`; `SECONDS=10`. Finds the stores by `REDIS_URL` and `DATABASE_URL`.
  */
 const duration = Number(process.env.SECONDS ?? 10)
 /** Milliseconds of a tick of `/proc/<pid>/stat`. */

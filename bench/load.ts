@@ -11,7 +11,7 @@ import type { Figures, Kind, Ready } from './load/server.js'
  * good and bad credentials of every kind, and how long a good client waits while 200 connections send bad ones. Both
  * also with a bare application, which shows what Fastify and the machine add.
  *
- * `npm run bench:load`; `SECONDS=60`.
+ * `npm run bench load`; `SECONDS=60`.
  */
 const duration = Number(process.env.SECONDS ?? 20)
 /** Connections of a flood. */

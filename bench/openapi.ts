@@ -9,7 +9,7 @@ import { median, settled } from './measure.js'
  * Prints what the documentation of 1,000 routes, each with its HEAD, costs: CPU time at boot, heap, the time of
  * `app.swagger()` and the length of the document, each compared with an application whose document the plugin does not
  * complete. The other application has the plugin too, and `@fastify/swagger` under another name, which the plugin does
- * not know. Medians of interleaved pairs. `npm run bench:openapi`.
+ * not know. Medians of interleaved pairs. `npm run bench openapi`.
  */
 const routes = 1000
 const runs = 15

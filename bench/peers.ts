@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import fastifyAuth from '@fastify/auth'
+import basicAuth from '@fastify/basic-auth'
 import bearerAuth from '@fastify/bearer-auth'
 import fastifyJwt from '@fastify/jwt'
 import rateLimit from '@fastify/rate-limit'
 import secureSession from '@fastify/secure-session'
 import Fastify, { type FastifyInstance } from 'fastify'
+import fastifyGuard from 'fastify-guard'
 
 const answer = { hello: 'world' }
 
@@ -75,5 +77,26 @@ export async function limitPeer (key: string, max: number): Promise<FastifyInsta
     max, timeWindow: '1h', hook: 'preHandler', keyGenerator: ({ headers }) => String(headers.authorization)
   })
   app.get('/', async () => answer)
+  return app
+}
+
+/** Creates an application that compares a name and a password as text, with `@fastify/basic-auth`. */
+export async function basicPeer (user: string, secret: string): Promise<FastifyInstance> {
+  const app = Fastify()
+  await app.register(basicAuth, {
+    validate: async (name, password) => { if (name !== user || password !== secret) throw new Error('wrong') },
+    authenticate: true
+  })
+  app.get('/', { onRequest: app.basicAuth }, async () => answer)
+  return app
+}
+
+/** Creates an application that asks for a role, with `fastify-guard` behind `@fastify/bearer-auth`. */
+export async function rolePeer (key: string, role: string): Promise<FastifyInstance> {
+  const app = Fastify()
+  await app.register(bearerAuth, { keys: new Set([key]) })
+  await app.register(fastifyGuard.default)
+  app.addHook('preHandler', async request => { Object.assign(request, { user: { role: ['clerk'] } }) })
+  app.get('/', { preHandler: app.guard.role(role) }, async () => answer)
   return app
 }

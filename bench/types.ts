@@ -6,7 +6,7 @@ import { median } from './measure.js'
 /**
  * Measures what a typed route costs the compiler: instantiations and check time over the same application of 500 routes
  * without `config.auth`, as medians of interleaved runs of tsc with `--extendedDiagnostics`.
- * `npm run bench:types`; set `LIB` to the `lib/index.ts` of another working tree to measure that.
+ * `npm run bench types`; set `LIB` to the `lib/index.ts` of another working tree to measure that.
  */
 const routes = 500
 const runs = 7
@@ -70,7 +70,7 @@ function compile (folder: string): Cost {
   return { instantiations: figure('Instantiations'), ms: figure('Check time') * 1000 }
 }
 
-const root = mkdtempSync(join('.bench', 'types-'))
+const root = mkdtempSync(join('bench/.build', 'types-'))
 const folders = kinds.map(kind => {
   const folder = mkdtempSync(join(root, 'application-'))
   writeFileSync(join(folder, 'app.ts'), application(kind))

@@ -1,7 +1,9 @@
 import { createHmac, generateKeyPairSync, randomBytes, randomUUID, sign } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { hashPassword } from '../../lib/passwords/index.js'
-import { anyOfPeer, jwtPeer, keyPeer, limitPeer, sessionPeer, type TokenPeer } from '../peers.js'
+import {
+  anyOfPeer, basicPeer, jwtPeer, keyPeer, limitPeer, rolePeer, sessionPeer, type TokenPeer
+} from '../peers.js'
 import type { Headers } from './exchange.js'
 import * as ideals from './ideals.js'
 import type { Ideal } from './ideals.js'
@@ -30,6 +32,8 @@ export interface Path {
 
 interface Peer {
   readonly name: string
+  /** `true` if it skips work that the path is about, such as hashing a password: `--check` leaves it out. */
+  readonly doesLess?: boolean
   readonly make: () => Promise<Made>
 }
 
@@ -183,17 +187,23 @@ function sessionPath (name: string, hasStore: boolean): Path {
   }
 }
 
+const operator: Headers = { authorization: `Basic ${Buffer.from('operator:correct horse').toString('base64')}` }
+
 const basicCached: Path = {
   name: 'Basic with cache',
   status: 200,
   async make (library) {
     const users = { operator: { hash: await hashPassword('correct horse') } }
     const app = await guarded(library, { ops: library.basic({ users, cache: { ttl: '5m' } }) })
-    const headers = { authorization: `Basic ${Buffer.from('operator:correct horse').toString('base64')}` }
-    await app.inject({ url: '/', headers })
-    return { app, headers: [headers] }
+    await app.inject({ url: '/', headers: operator })
+    return { app, headers: [operator] }
   },
-  ideal: headers => ideals.password(first(headers, 'authorization'))
+  ideal: headers => ideals.password(first(headers, 'authorization')),
+  peer: {
+    name: '@fastify/basic-auth, compares text',
+    doesLess: true,
+    make: async () => ({ app: await basicPeer('operator', 'correct horse'), headers: [operator] })
+  }
 }
 
 const threeSchemes: Path = {
@@ -247,6 +257,13 @@ export const paths: readonly Path[] = [
   managedPath('revoked managed key', 401),
   jwtPath('bad signature', 401, forged, { ideal: () => ownToken, peer: tokenPeer(forged) }),
   tablePath('scope refused, key', 403, { auth: people }),
+  {
+    ...tablePath('role refused, key', 403, { auth: { roles: 'admin' } }),
+    peer: {
+      name: '@fastify/bearer-auth and fastify-guard',
+      make: async () => ({ app: await rolePeer(seen, 'admin'), headers: [bearer(seen)] })
+    }
+  },
   jwtPath('scope refused, JWT', 403, [bearer(seen)], {
     auth: people, ideal: () => ideals.known('authorization', `Bearer ${seen}`, 403)
   }),

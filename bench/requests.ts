@@ -2,13 +2,13 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import autocannon from 'autocannon'
-import { cases } from './contestants.js'
+import { cases, type Framework } from './contestants.js'
 import { median } from './measure.js'
 
 /**
- * Requests per second and CPU time per request of every case, each over the bare application of the same round. A round
- * runs all cases one after the other, so that a machine whose speed drifts moves both sides of a ratio; the median over
- * the rounds is what to quote.
+ * Measures requests per second and CPU time per request of every case, each over the bare application of its framework
+ * in the same round, and the bare applications of other frameworks over that of Fastify. A round runs all cases one
+ * after the other, so that a machine whose speed drifts moves both sides of a ratio; quote the median over the rounds.
  *
  * `npm run bench`; `ROUNDS=5 SECONDS=2 ONLY=jwt npm run bench`.
  */
@@ -56,16 +56,19 @@ async function measure ({ child, ready, label }: Running): Promise<Figures> {
   return { rps: answered / result.duration, cpu: cpu / answered }
 }
 
-const chosen = cases.flatMap((each, index) => index === 0 || only.test(`${each.group} ${each.name}`) ? [index] : [])
+const chosen = cases.flatMap(({ group, name }, index) =>
+  group === 'bare' || only.test(`${group} ${name}`) ? [index] : [])
 const figures = new Map<string, { ratio: number[], hook: number[] }>()
 for (let round = 0; round < rounds; round++) {
-  let base: Figures | undefined
+  const bases = new Map<Framework, Figures>()
   for (const index of chosen) {
+    const { framework = 'Fastify', group } = cases[index] ?? {}
     const running = await start(index)
     await measure(running)
     const one = await measure(running)
     running.child.kill()
-    base ??= one
+    if (group === 'bare') bases.set(framework, one)
+    const base = bases.get(group === 'bare' ? 'Fastify' : framework) ?? one
     const kept = figures.get(running.label) ?? { ratio: [], hook: [] }
     kept.ratio.push(one.rps / base.rps)
     kept.hook.push(one.cpu - base.cpu)
@@ -75,7 +78,7 @@ for (let round = 0; round < rounds; round++) {
 
 console.log(
   `\nNode ${process.version}, median of ${rounds} rounds of ${duration} s, ` +
-  'each case over the bare application of its round\n'
+  'each case over the bare application of its framework, in the same round\n'
 )
 console.log('| case | who | requests/s over bare (min–max) | CPU µs a request more than bare |')
 console.log('|---|---|---:|---:|')

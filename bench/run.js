@@ -1,0 +1,30 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+/*
+ * Runs a benchmark, in JavaScript that it compiles first. The packages that only benchmarks need are installed when the
+ * first one runs.
+ *
+ *   npm run bench                      requests per second, beside other packages
+ *   npm run bench hooks -- --quick     any other file of this folder, with its options
+ *   npm run bench -- --compile         compiles all of them, and runs none
+ */
+
+process.chdir(fileURLToPath(new URL('..', import.meta.url)))
+
+const [first = 'requests', ...options] = process.argv.slice(2)
+const names = readdirSync('bench').filter(file => file.endsWith('.ts')).map(file => file.slice(0, -3))
+if (first !== '--compile' && !names.includes(first)) {
+  console.error(`There is no benchmark '${first}' in bench/. There are ${names.join(', ')}.`)
+  process.exit(1)
+}
+
+if (!existsSync('bench/node_modules')) run('npm', 'ci', '--prefix', 'bench', '--no-audit', '--no-fund')
+run(process.execPath, 'node_modules/typescript-7/bin/tsc', '-p', 'bench')
+if (first !== '--compile') run(process.execPath, '--expose-gc', `bench/.build/bench/${first}.js`, ...options)
+
+function run (program, ...args) {
+  const { status } = spawnSync(program, args, { stdio: 'inherit' })
+  if (status !== 0) process.exit(status ?? 1)
+}
