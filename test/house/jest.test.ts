@@ -2,9 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { blocksOf } from '../docs/blocks.js'
 import { size } from '../fixtures/size.js'
-import { npmInstall, packAndInstall } from './packed.js'
+import { npmInstall, packAndInstall, shownFile } from './packed.js'
 import { run } from './run.js'
 
 /** Jest is installed for this test alone: it brings 300 packages, which nobody else here needs. */
@@ -36,8 +35,7 @@ t.test('the test kit works in Jest, with the configuration and the application o
   t.teardown(() => { rmSync(stage, { recursive: true, force: true }) })
   const { code, output } = await npmInstall(consumer, packages)
   t.equal(code, 0, output)
-  const blocks = blocksOf('docs/testing.md')
-  const shown = (name: string) => blocks.find(each => each.code.startsWith(`// ${name}`))?.code ?? ''
+  const shown = (name: string) => shownFile('docs/testing.md', name)
   mkdirSync(join(consumer, 'suite'))
   writeFileSync(join(consumer, 'suite/package.json'), '{}')
   writeFileSync(join(consumer, 'suite/jest.config.cjs'), shown('jest.config.cjs'))

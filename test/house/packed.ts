@@ -1,6 +1,7 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { blocksOf } from '../docs/blocks.js'
 import { run } from './run.js'
 import { root } from '../fixtures/root.js'
 
@@ -74,4 +75,11 @@ async function link (tarball: string, consumer: string): Promise<void> {
   const unpacked = join(consumer, 'node_modules/package')
   cpSync(unpacked, join(consumer, 'node_modules/fastify-gatehouse'), { recursive: true })
   rmSync(unpacked, { recursive: true })
+}
+
+/** Returns a file that a page shows: the block that begins with its name. */
+export function shownFile (page: string, name: string): string {
+  const block = blocksOf(page).find(each => each.code.startsWith(`// ${name}\n`))
+  if (block === undefined) throw new Error(`${page} shows no ${name}`)
+  return block.code
 }
