@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { OwnRateLimit } from '../../types/limits.js'
 import { internalError } from '../errors.js'
 import type { CountRequest } from '../guard/guard.js'
-import { RequestSlot, type Identity } from '../guard/request-state.js'
+import { RequestSlot, routeConfigOf, type Identity } from '../guard/request-state.js'
 import type { Declaration } from '../policy/parse.js'
 import type { DeclaredRateLimit, RateLimit, RateLimitWindow } from '../policy/rate-limit.js'
 import { parseDuration } from '../util/options.js'
@@ -115,14 +115,15 @@ class RequestCounter {
   async count (...[reply, limit, identities]: Parameters<CountRequest>): Promise<number | null> {
     const [acting] = identities
     const { request } = reply
-    const results: LimitResult[] = []
+    // a list that grows takes room for sixteen more
+    let results: readonly LimitResult[] = []
     let wait: number | null = null
     if (limit !== null && acting !== undefined) {
       for (const window of this.#windowsOf(limit)) {
         const count: Count | null = wait === null
           ? await countOnce(request, window.check, counted(nameOf(request, window, acting), window))
           : null
-        results.push({ label: window.label, policy: window.policy, count })
+        results = [...results, { label: window.label, policy: window.policy, count }]
         wait = waitOf(count, wait)
       }
     }
@@ -131,7 +132,7 @@ class RequestCounter {
       const rule = parseOwnRule(outcome.rateLimit)
       const name = JSON.stringify([bound.name, outcome.rateLimit.id])
       const count = await countOnce(request, this.#ownCheck, counted(name, rule))
-      results.push({ label: bound.name, policy: policyOf(bound.name, rule), count })
+      results = [...results, { label: bound.name, policy: policyOf(bound.name, rule), count }]
       wait = waitOf(count, wait)
     }
     writeHeaders(reply, results)
@@ -258,10 +259,11 @@ function nameOf (
  * Fastify adds.
  */
 function routeName (request: FastifyRequest, window: RateLimitWindow): string {
-  const { config, method, url } = request.routeOptions
+  const config = routeConfigOf(request) as FastifyRequest['routeOptions']['config']
   const names = routeNames.get(config) ?? new Map<RateLimitWindow, string>()
   const known = names.get(window)
   if (known !== undefined) return known
+  const { method, url } = config
   const methods = [method].flat().join(' ')
   const name = JSON.stringify([methods === 'HEAD' ? 'GET' : methods, url, window.max, window.window]).slice(1)
   routeNames.set(config, names.set(window, name))
