@@ -64,8 +64,8 @@ async function gatehouse (
   schemes: Schemes, headers: Contestant['headers'], status = 200, auth?: object
 ): Promise<FastifyContestant> {
   const app = Fastify()
-  // one case has its keys from the test kit, which the doctor refuses in production
-  const doctor = { ignore: { 'test-kit': 'an issuer of a bench' } }
+  // some cases have their keys from the test kit, which the doctor refuses in production
+  const doctor = { ignore: { 'test-kit': 'an issuer of a bench', 'plain-http': 'an issuer of a bench' } }
   await app.register(authPlugin, { schemes, default: Object.keys(schemes), doctor })
   app.get('/', { config: (auth === undefined ? {} : { auth }) as object }, async () => answer)
   return { app, headers, status }

@@ -20,12 +20,27 @@ export interface TokenPeer {
 }
 
 /** Creates an application whose route asks for a token, with `@fastify/jwt`. */
-export async function jwtPeer ({ issuer, audience, secret, algorithm, cache }: TokenPeer): Promise<FastifyInstance> {
+export async function jwtPeer (options: TokenPeer): Promise<FastifyInstance> {
+  const app = await tokenApplication(options)
+  app.get('/', async () => answer)
+  return app
+}
+
+/** Creates an application whose route asks for a token with a scope, with `@fastify/jwt` and `fastify-guard`. */
+export async function scopePeer (options: TokenPeer, scope: string): Promise<FastifyInstance> {
+  const app = await tokenApplication(options)
+  await app.register(fastifyGuard.default)
+  app.get('/', { preHandler: app.guard.scope(scope) }, async () => answer)
+  return app
+}
+
+async function tokenApplication (options: TokenPeer): Promise<FastifyInstance> {
+  const { issuer, audience, secret, algorithm, cache } = options
   const app = Fastify()
   await app.register(
     fastifyJwt, { secret, verify: { allowedIss: issuer, allowedAud: audience, algorithms: [algorithm], cache } }
   )
-  app.get('/', { onRequest: async request => { await request.jwtVerify() } }, async () => answer)
+  app.addHook('onRequest', async request => { await request.jwtVerify() })
   return app
 }
 

@@ -2,7 +2,7 @@ import { createHmac, generateKeyPairSync, randomBytes, randomUUID, sign } from '
 import Fastify, { type FastifyInstance } from 'fastify'
 import { hashPassword } from '../../lib/passwords/index.js'
 import {
-  anyOfPeer, basicPeer, jwtPeer, keyPeer, limitPeer, rolePeer, sessionPeer, type TokenPeer
+  anyOfPeer, basicPeer, jwtPeer, keyPeer, limitPeer, rolePeer, scopePeer, sessionPeer, type TokenPeer
 } from '../peers.js'
 import type { Headers } from './exchange.js'
 import * as ideals from './ideals.js'
@@ -235,6 +235,13 @@ const seen = hs256()
 const isSeen = ideals.known('authorization', `Bearer ${seen}`)
 const fresh = many(hs256)
 const uncached = many(hs256, 1000)
+const scopeRefusedPeer: Peer = {
+  name: '@fastify/jwt with cache, and fastify-guard',
+  make: async () => ({
+    app: await scopePeer({ issuer, audience, secret, algorithm: 'HS256', cache: true }, people.scopes),
+    headers: [bearer(seen)]
+  })
+}
 const forged = many(() => hs256(randomKey()), 1000)
 
 /** Every path, the ones that a flood takes included. */
@@ -265,7 +272,7 @@ export const paths: readonly Path[] = [
     }
   },
   jwtPath('scope refused, JWT', 403, [bearer(seen)], {
-    auth: people, ideal: () => ideals.known('authorization', `Bearer ${seen}`, 403)
+    auth: people, ideal: () => ideals.known('authorization', `Bearer ${seen}`, 403), peer: scopeRefusedPeer
   }),
   {
     ...tablePath('rate limit', 200, { auth: { rateLimit: limit } }),
