@@ -33,7 +33,7 @@ export function compareSnapshots (before: Snapshot, after: Snapshot): Comparison
   }
 }
 
-/** Returns true if somebody has to look before the change is released. */
+/** Returns true if somebody has to review the change before its release. */
 export function isAlarming ({ differences }: Comparison): boolean {
   return differences.some(({ verdict }) => verdict === 'loosened' || verdict === 'unclear')
 }

@@ -1,13 +1,13 @@
 import type { AuditPolicy, AuditRow } from '../../types/audit.js'
 import { isObject } from '../util/objects.js'
 
-/** Lists what a scheme accepts. Any change has to be looked at. */
+/** Describes what a scheme accepts. Any change has to be looked at. */
 export interface SchemeSummary {
   readonly name: string
   readonly accepts: Readonly<Record<string, unknown>>
 }
 
-/** Lists what a role includes, directly or by other roles. */
+/** Describes what a role includes, directly or by other roles. */
 export interface RoleSummary {
   readonly name: string
   readonly roles: readonly string[]
@@ -33,9 +33,10 @@ export interface Snapshot {
 const format = 'fastify-gatehouse audit'
 const version = 1
 
-/** The snapshot was written by a newer version of this package, or is none. The message says which. */
+/** Is thrown for a file that is no snapshot, or one of another format. The message says which. */
 export class SnapshotError extends Error {}
 
+/** Returns what a comparison needs of each route. */
 export function routeSummaries (rows: readonly AuditRow[]): readonly RouteSummary[] {
   return rows.map(({ method, url, policy, delegated }) => ({ route: `${method} ${url}`, policy, delegated }))
 }

@@ -121,6 +121,7 @@ function namesOf (kind: 'scopes' | 'roles', needed: AuditConditions['scopes']): 
   ]
 }
 
+/** Returns true for names that are known, and false for a function that returns them for each request. */
 export function isRequirements (needed: NonNullable<AuditConditions['scopes']>): needed is AuditRequirements {
   return 'all' in needed
 }

@@ -17,10 +17,12 @@ export function ruleInWords (rule: Rule): readonly string[] {
   return [...conditionsInWords(rule), ...rule.anyOf === null ? [] : [rule.anyOf.map(entryInWords).join(' or ')]]
 }
 
+/** Returns the maximum age of a login in words, in seconds; nothing if there is none. */
 export function maxAgeInWords ({ maxAge }: Policy): readonly string[] {
   return maxAge === null ? [] : [`authenticated within ${maxAge} s`]
 }
 
+/** Returns the limit of requests in words, with every plan that it may have; nothing if there is none. */
 export function rateLimitInWords ({ rateLimit }: Policy): readonly string[] {
   if (rateLimit === null) return []
   if (!isPlanChoice(rateLimit)) return [`at most ${limitInWords(rateLimit)}`]
