@@ -146,7 +146,7 @@ function retryOf ({ retryAfter }: { readonly retryAfter: unknown }): { readonly 
 }
 
 /** The answer of one scheme, with the failure that it means for a request. */
-interface Asked {
+interface SchemeAnswer {
   readonly outcome: Outcome
   /** `null` for a valid, absent or foreign credential. */
   readonly failure: AuthFailure | null
@@ -156,7 +156,7 @@ interface Asked {
  * Calls one scheme for a request of its own, outside of any policy.
  * @throws {AuthError} `AUTH_FAULT` if the scheme throws.
  */
-export async function askScheme (bound: BoundScheme, request: FastifyRequest): Promise<Asked> {
+export async function askScheme (bound: BoundScheme, request: FastifyRequest): Promise<SchemeAnswer> {
   const answer = await callScheme(bound, new RequestState(request))
   if (answer.kind === 'faulty') throw internalError(answer.detail, answer.cause)
   const { kind } = answer

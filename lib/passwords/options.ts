@@ -59,8 +59,8 @@ export interface PasswordSettings {
 
 type QueueOptions = { readonly [K in keyof HashQueueSettings]: number | null }
 
-/** The limit of UTF-8 after normalisation, which bounds the work that a client can cause. */
-const maxPasswordBytes = 1024
+/** Bytes of UTF-8 after normalisation. The limit bounds the work that a client can cause. */
+const defaultMaxLength = 1024
 
 const secret: Parser<Buffer> = (value, path) => checkSecret(value, { minBytes: 32, path })
 
@@ -77,7 +77,7 @@ const parse = object({
   legacy: optional(listOf(recipeFrom), []),
   pepper: optional(parsePepper, null),
   oldPeppers: optional(listOf(parsePepper), []),
-  maxLength: optional(wholeNumber({ min: 64, max: 4096 }), maxPasswordBytes),
+  maxLength: optional(wholeNumber({ min: 64, max: 4096 }), defaultMaxLength),
   concurrency: optional(wholeNumber({ max: 1024 }), null),
   queue: optional(wholeNumber({ min: 0, max: 100_000 }), null),
   maxWait: optional(duration(), null)
