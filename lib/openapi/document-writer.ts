@@ -18,6 +18,14 @@ export interface DocumentOptions {
   readonly scopeTexts: Readonly<Record<string, string>>
 }
 
+/** The policies of the operations of one document. */
+export interface PoliciesOfOperations {
+  /** At the indices that {@link policyField} has in the operations. */
+  readonly marked: readonly Policy[]
+  /** By the `operationId` of the operations that have no such field. */
+  readonly byId: ReadonlyMap<unknown, Policy>
+}
+
 /**
  * Completes the operations of one document. Parts that the application wrote itself are kept. Operations that share a
  * policy get equal parts, but none in common: the application may change one, and YAML would have anchors for them.
@@ -25,12 +33,11 @@ export interface DocumentOptions {
 export class DocumentWriter {
   readonly #schemes: SecuritySchemes
   readonly #responses: RefusalResponses
-  readonly #policies: readonly Policy[]
+  readonly #policies: PoliciesOfOperations
   /** What was already worked out, because most operations share a policy with others. */
   readonly #securities = new Map<Policy, Security>()
 
-  /** @param policies the policies of the routes, at the indices that {@link policyField} has in the operations. */
-  constructor (document: OpenApiDocument, policies: readonly Policy[], options: DocumentOptions) {
+  constructor (document: OpenApiDocument, policies: PoliciesOfOperations, options: DocumentOptions) {
     this.#schemes = new SecuritySchemes(document, options.schemes, options.scopeTexts)
     this.#responses = new RefusalResponses(document, options.form)
     this.#policies = policies
@@ -46,7 +53,8 @@ export class DocumentWriter {
   }
 
   #completeOperation (operation: Operation): void {
-    const policy = this.#policies[Number(operation[policyField])]
+    const { marked, byId } = this.#policies
+    const policy = marked[Number(operation[policyField])] ?? byId.get(operation.operationId)
     if (policy !== undefined) this.#addPolicy(operation, policy)
     this.#schemes.use(operation.security)
   }

@@ -5,7 +5,9 @@ import { methodsOf, type RouteDeclaration } from '../policy/resolve.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { seenName, type RoutePattern } from '../routes/printed-routes.js'
 import { isObject } from '../util/objects.js'
-import { DocumentWriter, policyField, type DocumentOptions } from './document-writer.js'
+import {
+  DocumentWriter, policyField, type DocumentOptions, type PoliciesOfOperations
+} from './document-writer.js'
 import { watchPaths, type OpenApiDocument } from './document.js'
 
 const swagger = '@fastify/swagger'
@@ -154,7 +156,7 @@ export class OpenApi {
 
 /** The policies of an application while its documents are generated, and the schemas that others replace meanwhile. */
 interface ShownPolicies {
-  readonly policies: readonly Policy[]
+  readonly policies: PoliciesOfOperations
   readonly schemas: ReadonlyArray<{ readonly options: RouteDeclaration, readonly schema: RouteDeclaration['schema'] }>
 }
 
@@ -162,6 +164,7 @@ interface ShownPolicies {
 function showPolicies (routes: readonly Described[], key: symbol): ShownPolicies {
   // a transform may drop falsy values, so an index is a string
   const indices = new Map<Policy, string>()
+  const byId = new Map<string, Policy>()
   const schemas: Array<ShownPolicies['schemas'][number]> = []
   let last: { readonly policy: Policy, readonly schema: unknown, readonly copy: object } | null = null
   for (const { options } of routes) {
@@ -176,8 +179,19 @@ function showPolicies (routes: readonly Described[], key: symbol): ShownPolicies
     }
     schemas.push({ options, schema })
     options.schema = last.copy
+    const copied = idOfCopy(options, schema)
+    if (copied !== null) byId.set(copied, policy)
   }
-  return { policies: [...indices.keys()], schemas }
+  return { policies: { marked: [...indices.keys()], byId }, schemas }
+}
+
+/**
+ * Returns the `operationId` of a `HEAD` route in documents, or `null` for a route that can have a mark.
+ * `@fastify/swagger` has copied the `HEAD` routes with an `operationId`, to write another one into their schemas.
+ */
+function idOfCopy ({ method }: RouteDeclaration, schema: RouteDeclaration['schema']): string | null {
+  const { operationId } = (schema ?? {}) as { readonly operationId?: unknown }
+  return method === 'HEAD' && operationId !== undefined ? `${String(operationId)}-head` : null
 }
 
 /** Counts the registrations of `@fastify/swagger` that see the routes of an instance. */

@@ -42,6 +42,22 @@ t.test('A document says who may enter', async t => {
     }
   })
 
+  await t.test('of HEAD too, which @fastify/swagger copies if it has an operationId', async t => {
+    for (const first of [true, false]) {
+      const { document } = await describe(t, app => {
+        app.get('/a', { schema: { operationId: 'getA' } as object }, async () => '')
+        app.get('/b', async () => '')
+        app.head('/c', { schema: { operationId: 'c' } as object, config: { auth: 'web' } }, async () => '')
+        app.get('/open', { schema: { operationId: 'open' } as object, config: { auth: false } }, async () => '')
+      }, { first, swagger: { exposeHeadRoutes: true } })
+      const { '/a': one, '/b': other, '/c': own, '/open': open } = document.paths
+      t.strictSame(one?.head, { ...one?.get, operationId: 'getA-head' })
+      t.strictSame(other?.head, other?.get)
+      t.strictSame([own?.head?.operationId, own?.head?.security], ['c-head', [{ web: [] }]])
+      t.strictSame(open?.head?.security, [])
+    }
+  })
+
   await t.test('where it is registered in a child', async t => {
     const { app, log } = await start(t, () => {})
     route(app, [], '/outside')
@@ -272,6 +288,14 @@ t.test('What cannot be described is a warning', async t => {
       ]
     )
     t.equal(log.length, 1)
+  })
+
+  await t.test('one route that came before @fastify/swagger', async t => {
+    const { app, log } = await start(t, () => {})
+    route(app, [], '/early')
+    await registerSwagger(app)
+    await app.ready()
+    t.same(log.map(({ routes }) => routes), [['GET /early']])
   })
 
   await t.test('never an error: every route hidden, and an empty application', async t => {

@@ -274,7 +274,12 @@ t.test('What the application wrote wins', async t => {
   })
 
   await t.test('its own OAuth scheme, of which only declared scopes are listed', async t => {
-    const own = { type: 'oauth2', flows: { authorizationCode: { ...flow, scopes: { a: 'A' } } } }
+    const own = {
+      type: 'oauth2',
+      flows: {
+        authorizationCode: { ...flow, scopes: { a: 'A' } }, clientCredentials: { tokenUrl: flow.tokenUrl, scopes: {} }
+      }
+    }
     const { document } = await describe(t, app => { route(app, [], '/a', { scopes: { all: ['a', 'b'] } }) }, {
       options: { schemes: { user: schemeOf('user', { type: 'oauth2', flows: {} }) } },
       swagger: {
