@@ -80,7 +80,7 @@ type SecurityRequirement = Readonly<Record<string, readonly string[]>>
 
 function copyRequirement (requirement: SecurityRequirement): SecurityRequirement {
   const copy: Record<string, readonly string[]> = {}
-  for (const name of Object.keys(requirement)) copy[name] = [...requirement[name] ?? []]
+  for (const [name, scopes] of Object.entries(requirement)) copy[name] = [...scopes]
   return copy
 }
 

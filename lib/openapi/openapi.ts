@@ -169,7 +169,6 @@ function showPolicies (routes: readonly Described[], key: symbol): ShownPolicies
   let last: { readonly policy: Policy, readonly schema: unknown, readonly copy: object } | null = null
   for (const { options } of routes) {
     const policy = policyOf(options, key)
-    if (policy === undefined) continue
     const { schema } = options
     // a route and its HEAD follow each other, and have one schema
     if (last === null || last.schema !== schema || last.policy !== policy) {
@@ -204,8 +203,9 @@ function registrationsOn ({ pluginName }: FastifyInstance): number {
   return pluginName.split(' -> ').filter(name => name === swagger).length
 }
 
-function policyOf ({ config }: RouteDeclaration, key: symbol): Policy | undefined {
-  return (config as Readonly<Record<symbol, RoutePolicy | undefined>>)[key]?.policy
+/** Returns the policy that the registry of routes has put into the config. */
+function policyOf ({ config }: RouteDeclaration, key: symbol): Policy {
+  return (config as Readonly<Record<symbol, RoutePolicy>>)[key]?.policy as Policy
 }
 
 function isHidden ({ schema }: RouteDeclaration): boolean {

@@ -127,6 +127,7 @@ export function isThenable<T> (value: T | PromiseLike<T>): value is PromiseLike<
 /** A hidden value on objects of Fastify or the application, which no other code can see, copy or replace. */
 export interface PrivateSlot<K extends object, V> {
   get (owner: K): V | undefined
+  /** Sets the value. It is set once: a second call throws a `TypeError`. */
   set (owner: K, value: V): void
 }
 
@@ -153,9 +154,7 @@ export function createPrivateSlot<K extends object, V> (): PrivateSlot<K, V> {
     }
 
     static set (owner: K, value: V): void {
-      // a private field cannot be added twice
-      const slot = #value in owner ? owner as unknown as Slot : new Slot(owner)
-      slot.#value = value
+      new Slot(owner).#value = value
     }
   }
 }

@@ -1,6 +1,7 @@
-import type { FastifyRequest } from 'fastify'
+import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
 import { session, type SessionCredential } from '../../../lib/schemes/session/scheme.js'
+import { createSeals, deriveKeys } from '../../../lib/schemes/session/seal.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Scheme, SchemeFactory } from '../../../types/scheme.js'
 import { alice, clock, credentialOf, desk, login, secret } from './bare-app.js'
@@ -55,6 +56,20 @@ t.test('returns the principal, the times and the expiry of the session, deeply f
   t.same((await ask('/frozen', get(cookie))).body, [true, true, true, true, true, true])
   t.same((await ask('/sync', get(cookie))).body, { sync: true })
   t.same((await ask('/me', { method: 'GET' })).body, { kind: 'absent' })
+})
+
+t.test('removes a cookie that another version of the plugin sealed', async t => {
+  const key = secret()
+  const { ask } = await desk({ secret: key })
+  const { cookie } = await ask('/login')
+  const keys = deriveKeys([Buffer.from(key)], 'session cookie', 'web')
+  const [seal] = await createSeals(Fastify(), 'web', [{ name: 'cookie', keys }])
+  const payload = seal.open(cookie.slice('__Host-web='.length))?.payload
+  const sealed = async (more: object) => await ask('/me', get(`__Host-web=${seal.seal({ ...payload, ...more })}`))
+  t.equal((await sealed({})).body.kind, 'authenticated')
+  const other = await sealed({ v: 2 })
+  t.same(other.body, { kind: 'absent' })
+  t.match(other.setCookies[0], /^__Host-web=; .*Max-Age=0$/)
 })
 
 t.test('begins a new session on each login, and ends the previous one', async t => {
