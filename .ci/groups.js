@@ -6,7 +6,7 @@ const largestGroup = 24
  * Files with a process of their own: they measure the heap, watch for unhandled rejections, wait for servers, or must
  * not have the test kit in their process.
  */
-const alone = /\/(?:[\w-]*outages|growth|interleaved|races|doctor)\.test\.ts$/
+const alone = /\/(?:[\w-]*outages|growth|interleaved|races|doctor|redis-[\w-]+|stores\/application)\.test\.ts$/
 
 /**
  * Divides files into groups that share a process: some alone, small folders together, and large ones in parts. Those
