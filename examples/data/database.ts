@@ -53,7 +53,7 @@ async function createPrivately (file: string): Promise<void> {
 function sqlite (file: string): SqliteDialect {
   return new SqliteDialect({
     database: async () => {
-      // How long a write waits for another process, in milliseconds. It blocks this process while it waits.
+      // Milliseconds for which a write waits for another process. It blocks this process meanwhile.
       const database = new Libsql(file, { timeout: 1_000 })
       // Readers never wait for writers. A killed process loses nothing; a power failure may lose the last commits.
       database.exec('pragma journal_mode = wal; pragma synchronous = normal')

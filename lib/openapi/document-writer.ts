@@ -34,7 +34,7 @@ export class DocumentWriter {
   readonly #schemes: SecuritySchemes
   readonly #responses: RefusalResponses
   readonly #policies: PoliciesOfOperations
-  /** What was already worked out, because most operations share a policy with others. */
+  /** The results so far. Most operations share a policy with others. */
   readonly #securities = new Map<Policy, Security>()
 
   constructor (document: OpenApiDocument, policies: PoliciesOfOperations, options: DocumentOptions) {
