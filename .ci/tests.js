@@ -38,8 +38,10 @@ const environment = {
   ...coverage && { COVERAGE_FOLDER: coverageFolder }
 }
 
-rmSync(coverageFolder, { recursive: true, force: true })
-mkdirSync(coverageFolder, { recursive: true })
+if (coverage) {
+  rmSync(coverageFolder, { recursive: true, force: true })
+  mkdirSync(coverageFolder, { recursive: true })
+}
 const reporter = new Reporter()
 reporter.pipe(process.stdout)
 const groups = groupsOf(files)

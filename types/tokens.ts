@@ -30,7 +30,7 @@ export interface GatehouseTokens {
   refresh (reply: AnyReply, token: unknown, options?: RefreshOptions & SchemeChoice): Promise<GrantedTokens>
   /**
    * Revokes a token. A refresh token, or an access token of a grant, ends its grant; any other access token ends alone.
-   * Nothing happens for a token that is unknown, has expired or is no text, and the result does not tell.
+   * Ignores an unknown token, an expired one, and any value that is not a string; the promise resolves as for others.
    * @throws {AuthError} `AUTH_FAULT` if no scheme signs tokens, and for an access token of a scheme with
    * `sign.staleness: false`; `AUTH_UNAVAILABLE` if the store is unavailable.
    */

@@ -226,7 +226,7 @@ function complete (bound: BoundScheme, outcome: Outcome, state: RequestState): A
     return { kind: 'invalid', detail, expired: false }
   }
   if (outcome.kind !== 'authenticated') return outcome
-  const completed = isComplete(outcome) ? outcome : completeOutcome(outcome, bound.name)
+  const completed = isComplete(outcome) ? outcome : fillOutcome(outcome, bound.name)
   if (bound.load === null) return completed
   const loaded = bound.load(completed.principal, { scheme: bound.name, request: state.request })
   return isThenable(loaded)
@@ -256,7 +256,7 @@ const outcomeFields = [
 ] as const satisfies ReadonlyArray<keyof Authenticated>
 
 /** Adds the missing fields of an outcome. An outcome may be an instance of a class, and inherit fields. */
-function completeOutcome (outcome: Authenticated, name: string): Authenticated {
+function fillOutcome (outcome: Authenticated, name: string): Authenticated {
   const fields = Object.fromEntries(outcomeFields.map(field => [field, property(outcome, field) ?? null]))
   const whole = { ...outcome, ...fields } as Required<Authenticated>
   const { principal, owner, authenticatedAt, expiresAt } = whole

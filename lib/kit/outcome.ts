@@ -112,23 +112,14 @@ function own<T> (details: object, name: string, value: T | null | undefined): T 
 }
 
 /**
- * Creates the outcome for a valid credential whose principal is complete, so that the guard does not check it.
+ * Creates the outcome for a valid credential whose principal is complete. The guard does not check it, so it is frozen:
+ * a scheme of the application that wraps ours cannot change it. Requests may share it if nothing in it depends on one.
  * @param principal as `principalFrom` or `principalAtBoot` returns it.
  */
 export function completeOutcome<P extends Principal, C = null> (
   principal: P, details: AuthenticatedDetails<C>
 ): Authenticated<P, C> {
-  return new Valid(principal, details, true) as Authenticated<Principal, unknown> as Authenticated<P, C>
-}
-
-/**
- * Does the same as {@link completeOutcome}, for an outcome that all requests with the credential share. It is frozen,
- * and nothing in it may depend on the request.
- */
-export function sharedOutcome<P extends Principal, C = null> (
-  principal: P, details: AuthenticatedDetails<C>
-): Authenticated<P, C> {
-  return Object.freeze(completeOutcome(principal, details))
+  return Object.freeze(new Valid(principal, details, true)) as Authenticated<Principal, unknown> as Authenticated<P, C>
 }
 
 /** Returns true for a result of {@link completeOutcome}. A copy of one has to be checked. */

@@ -16,7 +16,7 @@ export async function authorize (server: Server, request: FastifyRequest, reply:
     const checked = checkRequest(server, destination, query)
     const { prompts } = checked
     if (mustLogIn(request, checked, loginAskedAt)) {
-      // Another login, right after one that this server asked for, would begin a loop.
+      // after a login that this server requested, a second request for one could go on for ever
       if (prompts.has('none') || loginAskedAt !== null) throw oauthError('login_required', 'Nobody is logged in')
       return redirectToLogin(server, reply, { ...checked, text })
     }

@@ -235,3 +235,15 @@ t.test('writes the challenges of built-in schemes at boot, and the error per req
   }
   t.equal(new Set(errors).size, 4)
 })
+
+t.test('names the scopes of each request, where a function decides on them', async t => {
+  const key = randomBytes(32).toString('base64url')
+  const { app } = await application({ schemes: { user: apiKey({ from: 'bearer', keys: { [key]: { id: 'shop' } } }) } })
+  const scopes = ({ query }: { readonly query: unknown }) => (query as { readonly scope: string }).scope
+  app.get('/', { config: { auth: { scopes } } }, async () => 'in')
+  for (const scope of ['orders:read', 'orders:write', 'orders:read']) {
+    const answer = await app.inject({ url: '/', query: { scope }, headers: { authorization: `Bearer ${key}` } })
+    t.equal(answer.statusCode, 403)
+    t.match(readChallenges(String(answer.headers['www-authenticate'])), [{ params: { scope } }])
+  }
+})

@@ -1,7 +1,8 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto'
+import Fastify from 'fastify'
 import { SignJWT } from 'jose'
 import t, { type Test } from 'tap'
-import {
+import gatehouse, {
   absent,
   apiKey,
   authenticated,
@@ -11,10 +12,12 @@ import {
   invalid,
   jwt,
   limited,
+  session,
   unavailable,
   type GatehouseOptions,
   type Principal,
-  type Scheme
+  type Scheme,
+  type SchemeFactory
 } from '../../lib/index.js'
 import { application, broken, handler, scripted } from '../fixtures/schemes.js'
 
@@ -590,6 +593,35 @@ t.test('uses the schemes of its own registration, whatever their names and order
   app.get('/', { preHandler: hooks }, handler().handler)
   t.equal((await app.inject({ url: '/', headers: { 'x-outer': 'ann' } })).statusCode, 401)
   t.match((await app.inject({ url: '/', headers: { 'x-outer': 'ann', 'x-inner': 'bob' } })).json(), { id: 'bob' })
+})
+
+t.test('believes no principal that a scheme put into the outcome of one of ours', async t => {
+  const key = randomBytes(32).toString('base64url')
+  /** Wraps a scheme, and replaces the principal of what it returns, without an id. */
+  const careless = (factory: SchemeFactory): SchemeFactory => async (...args) => {
+    const made = await factory(...args)
+    const scheme = 'scheme' in made ? made.scheme : made
+    const authenticate: Scheme['authenticate'] = async request => {
+      const outcome = await scheme.authenticate(request)
+      return outcome.kind === 'authenticated' ? Object.assign(outcome, { principal: { roles: ['admin'] } }) : outcome
+    }
+    const wrapped = { ...scheme, authenticate }
+    return 'scheme' in made ? { scheme: wrapped, features: made.features } : wrapped
+  }
+  const app = Fastify()
+  await app.register(gatehouse, {
+    schemes: {
+      service: careless(apiKey({ keys: { [key]: { id: 'shop' } } })),
+      web: careless(session({ secret: randomBytes(32).toString('base64url') }))
+    },
+    default: ['service', 'web']
+  })
+  app.post('/login', { config: { auth: false } }, async (_request, reply) => { await reply.login({ id: 'ann' }) })
+  app.get('/', { config: { auth: { roles: 'admin' } } }, async () => 'in')
+  const login = await app.inject({ method: 'POST', url: '/login' })
+  const cookie = String(login.headers['set-cookie']).split(';')[0] ?? ''
+  t.equal((await app.inject({ url: '/', headers: { 'x-api-key': key } })).statusCode, 500)
+  t.equal((await app.inject({ url: '/', headers: { cookie } })).statusCode, 500)
 })
 
 t.test('creates frozen outcomes with the kit', async t => {

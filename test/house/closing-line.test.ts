@@ -122,3 +122,15 @@ t.test('counts leaf tests and every failure in the reporter', async t => {
   t.match(output, /\nok {6}test\/guard\/c\.test\.ts {2}\(1 test,/)
   t.match(output, /not ok {2}group 2: guard\n.*exitCode: 1/)
 })
+
+t.test('counts a process of tests that ends badly after tests that passed', async t => {
+  const folder = t.testdir({
+    'good.test.js': "import t from 'tap'\nt.pass('fine')\n",
+    'bad.test.js': "import t from 'tap'\nt.pass('fine')\nprocess.on('exit', () => { process.exitCode = 3 })\n"
+  })
+  const runTests = (name: string) => run(process.execPath, ['.ci/tests.js', join(folder, name)], root)
+  const [good, bad] = [await runTests('good.test.js'), await runTests('bad.test.js')]
+  t.match(good.output, /\n\d passed, 0 failed\s*$/)
+  t.match(bad.output, /exitCode: 3/)
+  t.match(bad.output, /\n\d passed, 1 failed\s*$/)
+})

@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import t, { type Test } from 'tap'
-import plugin, { apiKey, authenticated, absent, type GatehouseOptions, type Scheme } from '../../lib/index.js'
+import plugin, { apiKey, authenticated, absent, session, type GatehouseOptions, type Scheme } from '../../lib/index.js'
 import type { OwnRateLimit } from '../../types/limits.js'
 
 /** A scheme whose credentials bring a limit along. */
@@ -158,4 +158,29 @@ t.test('counts a request once if a hook has the same limit as the route', async 
   t.equal((await ask()).headers['ratelimit'], '"default";r=1;t=60')
   t.equal((await ask()).statusCode, 200)
   t.equal((await ask()).statusCode, 429)
+})
+
+t.test('counts a HEAD request as a GET', async t => {
+  const app = await desk(t, {})
+  app.get('/', { config: { auth: { rateLimit: { max: 2, window: '1m' } } } }, async () => 'in')
+  const ask = async (method: 'GET' | 'HEAD') => (
+    await app.inject({ method, url: '/', headers: { 'x-api-key': key } })
+  ).statusCode
+  t.same([await ask('GET'), await ask('HEAD'), await ask('GET'), await ask('HEAD')], [200, 200, 429, 429])
+})
+
+t.test('limits a route whose caller has a session', async t => {
+  const app = await desk(t, { schemes: { web: session({ secret: key }) } })
+  app.post('/login', { config: { auth: false } }, async (_request, reply) => { await reply.login({ id: 'ann' }) })
+  app.post('/logout', { config: { auth: { rateLimit: { max: 1, window: '1m' } } } }, async (_request, reply) => {
+    await reply.logout()
+  })
+  const cookieOf = ({ headers }: Awaited<ReturnType<typeof app.inject>>) => String(headers['set-cookie'])
+  const cookie = cookieOf(await app.inject({ method: 'POST', url: '/login' })).split(';')[0] ?? ''
+  const first = await app.inject({ method: 'POST', url: '/logout', headers: { cookie } })
+  t.equal(first.statusCode, 200)
+  t.equal(first.headers.ratelimit, '"default";r=0;t=60')
+  t.match(cookieOf(first), /Max-Age=0$/)
+  const again = cookieOf(await app.inject({ method: 'POST', url: '/login' })).split(';')[0] ?? ''
+  t.equal((await app.inject({ method: 'POST', url: '/logout', headers: { cookie: again } })).statusCode, 429)
 })

@@ -4,7 +4,7 @@ import type { Authenticated, Outcome } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
 import type { Store, StoreChange } from '../../../types/store.js'
 import { publish } from '../../events/events.js'
-import { expired, invalid, sharedOutcome, unavailableOr } from '../../kit/outcome.js'
+import { completeOutcome, expired, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { toStoreError } from '../../stores/errors.js'
 import { TtlCache } from '../../util/cache.js'
@@ -115,7 +115,7 @@ export class KeyLookup {
     const { id, owner, name, scopes, roles, rateLimit } = record
     const end = endOf(record)
     const principal: Principal = principalFrom({ realm: owner.realm, id: owner.id, scopes, roles }, owner.realm)
-    const outcome = sharedOutcome(principal, {
+    const outcome = completeOutcome(principal, {
       credential: Object.freeze({ id, name }),
       expiresAt: end === Infinity ? null : new Date(end),
       onRevoked: revoked => this.#watchers.add(id, revoked),

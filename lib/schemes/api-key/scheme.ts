@@ -6,7 +6,7 @@ import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../../type
 import type { CredentialSource, Features, Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme.js'
 import { misconfigured } from '../../errors.js'
 import { bearerChallenge, fixedChallenge, type WriteChallenge } from '../../kit/challenge.js'
-import { authenticated, foreign, invalid, sharedOutcome } from '../../kit/outcome.js'
+import { authenticated, completeOutcome, foreign, invalid } from '../../kit/outcome.js'
 import { answeredPrincipal, principalAtBoot, realmsOf } from '../../kit/principal.js'
 import { markAmbient, traits } from '../../kit/read-credential.js'
 import { checkSecret } from '../../secrets/check-secret.js'
@@ -167,7 +167,7 @@ function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings
     // the prefix adds no entropy
     checkSecret(key.slice(prefix.length), { minBytes: 16, path: place, hint: keptKeys(path) })
     const complete = principalAtBoot(principal as PrincipalInput, name, `key ${i + 1} of ${path}.keys`)
-    outcomes.set(digest(key), sharedOutcome(complete, { credential: null }))
+    outcomes.set(digest(key), completeOutcome(complete, { credential: null }))
   })
   const realms = realmsOf(Array.from(outcomes.values(), ({ principal }) => principal))
   return { find: key => outcomes.get(digest(key)), realms }

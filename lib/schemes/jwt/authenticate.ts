@@ -7,7 +7,7 @@ import type { VerificationKey } from '../../jose/jwk.js'
 import { isCompact, parseCompact, parseMembers, signatureProblem } from '../../jose/jws.js'
 import type { CompactJws, JoseHeader } from '../../jose/jws.js'
 import type { FoundKey } from '../../jose/remote/remote-keys.js'
-import { authenticated, expired, foreign, invalid, sharedOutcome } from '../../kit/outcome.js'
+import { authenticated, completeOutcome, expired, foreign, invalid } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { createTokenCache, noCache, Sightings, type CachedToken, type TokenCache } from '../../util/cache.js'
 import { isNo, isThenable } from '../../util/objects.js'
@@ -213,7 +213,7 @@ export class TokenAuthenticator {
   #share (verified: Verified): Answer {
     const judge = (settled: Verification): Answer => this.#judgeShared(settled)
     const { credential } = verified
-    return sharedOutcome(verified.principal as Principal, {
+    return completeOutcome(verified.principal as Principal, {
       delegated: false,
       credential,
       authenticatedAt: this.#authenticatedAt(verified.times),
