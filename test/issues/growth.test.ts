@@ -8,11 +8,11 @@ import { Revocations } from '../../lib/schemes/session/revocations.js'
 import { usedHeap } from '../fixtures/heap.js'
 
 /** At a smaller scale than bench/growth.ts, which sends 5,000,000 requests through the whole application. */
-function mebibytes (): number {
-  return usedHeap() / 1_048_576
+async function mebibytes (): Promise<number> {
+  return await usedHeap() / 1_048_576
 }
 
-t.test('keeps only the id and owner of an ended session', t => {
+t.test('keeps only the id and owner of an ended session', async t => {
   const hour = 3_600_000
   const list = new Revocations(hour, () => {})
   const begunAt = Date.now()
@@ -34,12 +34,11 @@ t.test('keeps only the id and owner of an ended session', t => {
       provider: null
     }
   }
-  const before = mebibytes()
+  const before = await mebibytes()
   for (let i = 0; i < 10_000; i++) list.end(sessionOf(i))
-  const grown = mebibytes() - before
+  const grown = await mebibytes() - before
   t.equal(list.denies(sessionOf(0)), true)
   t.ok(grown < 8, `${grown.toFixed(1)} MiB`)
-  t.end()
 })
 
 t.test('a counter of guesses takes less than 240 bytes, and four full kinds of 20,000 less than 20 MiB', async t => {
@@ -61,9 +60,9 @@ t.test('a counter of guesses takes less than 240 bytes, and four full kinds of 2
   }
   // what V8 keeps of the code is there before
   await (await flood(2_000)).close()
-  const before = mebibytes()
+  const before = await mebibytes()
   const store = await flood(10_000)
-  const each = ((mebibytes() - before) * 1_048_576) / 40_000
+  const each = ((await mebibytes() - before) * 1_048_576) / 40_000
   for (const kind of ['guess-account', 'guess-account-level', 'guess-address', 'guess-address-level']) {
     await t.rejects(store.increment(kind, 'one more', { window: 60 }), { code: 'AUTH_UNAVAILABLE', reason: 'full' })
   }

@@ -51,7 +51,7 @@ t.test('fetches at most twice per cooldown for unknown kids, even while the sour
       t.same([...seen], [failure === null ? 401 : 503], `${String(failure)}: unknown kids`)
       t.equal((await ask(provider.token())).status, 200, 'the known key goes on')
     }
-    const heap = usedHeap()
+    const heap = await usedHeap()
     await flood()
     t.equal(provider.requests.keys, 2, `${String(failure)}: the first fetch and one for an unknown kid`)
     time.advance(29)
@@ -60,7 +60,7 @@ t.test('fetches at most twice per cooldown for unknown kids, even while the sour
     time.advance(1)
     await flood()
     t.equal(provider.requests.keys, 3)
-    const grown = ((usedHeap() - heap) / 1_048_576).toFixed(1)
+    const grown = ((await usedHeap() - heap) / 1_048_576).toFixed(1)
     t.comment(`${String(failure)}: ${3 * strangers} unknown kids, heap ${grown} MiB more`)
   }
 })

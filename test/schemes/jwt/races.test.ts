@@ -156,7 +156,7 @@ const families = size({ test: 1_000, short: 100_000, full: 100_000 })
 t.test(`reports the heap that ${families} live grants take in the memory store`, async t => {
   const store = memoryStore({ maxRecords: families })
   const service = await serviceOn(t, store, 30)
-  const before = usedHeap()
+  const before = await usedHeap()
   for (let i = 0; i < families; i++) {
     const principal = { ...person, id: `person-${i}` }
     await service.begin({
@@ -169,7 +169,7 @@ t.test(`reports the heap that ${families} live grants take in the memory store`,
       handle: newHandle()
     })
   }
-  const bytes = usedHeap() - before
+  const bytes = await usedHeap() - before
   t.comment(`${(bytes / 1_048_576).toFixed(1)} MiB, ${Math.round(bytes / families)} bytes a grant`)
   t.equal((await store.find('refresh-family', { ...person, id: `person-${families - 1}` })).length, 1)
 })
