@@ -26,8 +26,11 @@ const { values: { coverage, jobs }, positionals: files } = parseArgs({
   allowPositionals: true
 })
 
-/** The seconds that a process may take: ten minutes of a quiet machine, and more of a busy one. */
-const timeout = Math.ceil(600 * (1 + loadavg()[0] / availableParallelism()))
+/**
+ * The seconds that a process may take: ten minutes of a quiet machine, two hours for the full size of a soak test, and
+ * more on a busy machine.
+ */
+const timeout = Math.ceil((process.env.SOAK === 'full' ? 7_200 : 600) * (1 + loadavg()[0] / availableParallelism()))
 /** The milliseconds that a process has to say which of its tests wait, once its time is over. */
 const grace = 15_000
 const coverageFolder = resolve('.tap/coverage')
