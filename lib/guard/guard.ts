@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/outcome.js'
-import { AuthError, authFailure, internalError, redactError, refusal } from '../errors.js'
+import { AuthError, authFailure, internalError, refusal } from '../errors.js'
 import { isObserved, publishFor, requestFields } from '../events/events.js'
 import type { Policy } from '../policy/policy.js'
 import { rateLimitFor, type RateLimit } from '../policy/rate-limit.js'
@@ -15,10 +15,11 @@ import { testSeam } from './test-seam.js'
 
 /**
  * Counts one request under the limit of its policy and those of its credentials, and sets the rate limit headers.
- * @returns the seconds to wait if a limit is exceeded, otherwise `null`.
+ * @param identities at least one, the acting principal first.
+ * @returns a failure if a limit is exceeded or the request could not be counted, otherwise `null`.
  */
 export type CountRequest =
-  (reply: FastifyReply, limit: RateLimit | null, identities: readonly Identity[]) => Promise<number | null>
+  (reply: FastifyReply, limit: RateLimit | null, identities: readonly Identity[]) => Promise<AuthFailure | null>
 
 /** Configuration of a guard, created once per registration. */
 export interface GuardConfig {
@@ -170,10 +171,12 @@ export class Guard {
 
   async #checkLate (pass: Pass, acting: Identity, reply: FastifyReply): Promise<Ended | null> {
     const { policy, identities } = pass
-    const isLimited = policy.rateLimit !== null || hasOwnLimit(identities)
-    let refused: AuthFailure | null
+    let refused: AuthFailure | null = null
     try {
-      refused = isLimited ? await this.#checkLimit(pass, acting, reply) : null
+      if (policy.rateLimit !== null || hasOwnLimit(identities)) {
+        const limit = policy.rateLimit === null ? null : rateLimitFor(acting.outcome.principal, policy.rateLimit)
+        refused = await this.#countRequest(reply, limit, identities)
+      }
       if (refused === null && policy.rules.length > 0) {
         refused = await checkFunctions(policy, { acting, request: reply.request, permissions: this.permissions })
       }
@@ -189,22 +192,6 @@ export class Guard {
     // Fastify ignores a falsy error of a hook
     if (error) return { error }
     return this.responder.sendInternalError(reply, internalError('a function of the route threw a falsy value'))
-  }
-
-  /** Counts the request. Errors of a function that chooses the plan are thrown. */
-  async #checkLimit ({ policy, identities }: Pass, acting: Identity, reply: FastifyReply): Promise<AuthFailure | null> {
-    const { bound: { name: scheme }, outcome: { principal } } = acting
-    const limit = policy.rateLimit === null ? null : rateLimitFor(principal, policy.rateLimit)
-    try {
-      const retryAfter = await this.#countRequest(reply, limit, identities)
-      if (retryAfter === null) return null
-      return authFailure(
-        'AUTH_RATE_LIMITED', scheme, 'the rate limit of the route or credential is exceeded', { retryAfter }
-      )
-    } catch (cause) {
-      reply.request.log.error({ err: redactError(cause) }, 'the rate limit could not be counted')
-      return authFailure('AUTH_UNAVAILABLE', scheme, 'the rate limit could not be counted', { retryAfter: 5 })
-    }
   }
 }
 

@@ -2,7 +2,8 @@ import { createRequire } from 'node:module'
 import type { RateLimitOptions, RateLimitPluginOptions } from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { OwnRateLimit } from '../../types/limits.js'
-import { internalError } from '../errors.js'
+import type { AuthFailure } from '../../types/outcome.js'
+import { authFailure, internalError, redactError } from '../errors.js'
 import type { CountRequest } from '../guard/guard.js'
 import { RequestSlot, routeConfigOf, type Identity } from '../guard/request-state.js'
 import type { Declaration } from '../policy/parse.js'
@@ -62,14 +63,13 @@ export function createRequestLimiter (app: FastifyInstance, redis: object | null
   return {
     load,
     count: (reply, limit, identities) => loaded === null
-      ? load().then(count => count(reply, limit, identities))
+      ? load().then(count => count(reply, limit, identities), cause => uncounted(cause, reply, identities))
       : loaded(reply, limit, identities)
   }
 }
 
 /**
  * Counts requests by principal and route, and by credential if that has its own limit, with `@fastify/rate-limit`.
- * Rejects when the counter is unavailable.
  */
 async function createCounter (app: FastifyInstance, redis: object | null): Promise<CountRequest> {
   const create = await createLimiterFactory(app, redis)
@@ -110,33 +110,39 @@ class RequestCounter {
   /**
    * Counts a request, from the shortest window on, and writes the headers of its limits. A request that one window of
    * the route refuses does not use up the longer ones.
-   * @returns the seconds to wait; `null` if it may go on.
    */
-  async count (...[reply, limit, identities]: Parameters<CountRequest>): Promise<number | null> {
-    const [acting] = identities
-    const { request } = reply
-    // a list that grows takes room for sixteen more
-    let results: readonly LimitResult[] = []
-    let wait: number | null = null
-    if (limit !== null && acting !== undefined) {
-      for (const window of this.#windowsOf(limit)) {
-        const count: Count | null = wait === null
-          ? await countOnce(request, window.check, counted(nameOf(request, window, acting), window))
-          : null
-        results = [...results, { label: window.label, policy: window.policy, count }]
+  async count (
+    reply: FastifyReply, limit: RateLimit | null, identities: readonly Identity[]
+  ): Promise<AuthFailure | null> {
+    try {
+      const { request } = reply
+      const acting = identities[0] as Identity
+      let policies = ''
+      let limits = ''
+      let wait: number | null = null
+      if (limit !== null) {
+        for (const window of this.#windowsOf(limit)) {
+          policies = append(policies, window.policy)
+          if (wait !== null) continue
+          const count = await countOnce(request, window.check, counted(nameOf(request, window, acting), window))
+          limits = append(limits, limitOf(window.label, count))
+          wait = waitOf(count, wait)
+        }
+      }
+      for (const { bound: { name }, outcome: { rateLimit } } of identities) {
+        if (rateLimit == null) continue
+        const rule = parseOwnRule(rateLimit)
+        const count = await countOnce(request, this.#ownCheck, counted(JSON.stringify([name, rateLimit.id]), rule))
+        policies = append(policies, policyOf(name, rule))
+        limits = append(limits, limitOf(name, count))
         wait = waitOf(count, wait)
       }
+      // draft-ietf-httpapi-ratelimit-headers-10
+      reply.header('ratelimit-policy', policies).header('ratelimit', limits)
+      return wait === null ? null : exceeded(acting, wait)
+    } catch (cause) {
+      return uncounted(cause, reply, identities)
     }
-    for (const { bound, outcome } of identities) {
-      if (outcome.rateLimit == null) continue
-      const rule = parseOwnRule(outcome.rateLimit)
-      const name = JSON.stringify([bound.name, outcome.rateLimit.id])
-      const count = await countOnce(request, this.#ownCheck, counted(name, rule))
-      results = [...results, { label: bound.name, policy: policyOf(bound.name, rule), count }]
-      wait = waitOf(count, wait)
-    }
-    writeHeaders(reply, results)
-    return wait
   }
 
   #windowsOf (limit: RateLimit): readonly CountedWindow[] {
@@ -150,6 +156,18 @@ class RequestCounter {
     return created
   }
 }
+
+function exceeded ({ bound: { name } }: Identity, retryAfter: number): AuthFailure {
+  return authFailure('AUTH_RATE_LIMITED', name, 'the rate limit of the route or credential is exceeded', { retryAfter })
+}
+
+function uncounted (cause: unknown, { request }: FastifyReply, identities: readonly Identity[]): AuthFailure {
+  const { bound: { name } } = identities[0] as Identity
+  const detail = 'the rate limit could not be counted'
+  request.log.error({ err: redactError(cause) }, detail)
+  return authFailure('AUTH_UNAVAILABLE', name, detail, { retryAfter: 5 })
+}
+
 const ownRules = new WeakMap<OwnRateLimit, RateLimitWindow>()
 
 /** Parses the limit of a credential, once per object: a scheme that caches keys returns the same one every time. */
@@ -162,8 +180,8 @@ function parseOwnRule (limit: OwnRateLimit): RateLimitWindow {
 }
 
 /** Returns the longest wait in seconds, of at least one, or `null` if nothing is exceeded. */
-function waitOf (count: Count | null, before: number | null): number | null {
-  return count?.isExceeded === true ? Math.max(1, before ?? 0, count.ttlInSeconds) : before
+function waitOf (count: Count, before: number | null): number | null {
+  return count.isExceeded ? Math.max(1, before ?? 0, count.ttlInSeconds) : before
 }
 
 interface NamedCount {
@@ -189,21 +207,9 @@ export function withDefaultRateLimit (declaration: Declaration, rule: DeclaredRa
   return Object.freeze({ ...declaration, rateLimit: rule })
 }
 
-interface LimitResult extends Pick<CountedWindow, 'label' | 'policy'> {
-  /** `null` if the request was not counted, because a shorter window had refused it. */
-  readonly count: Count | null
-}
-
-/** Writes the headers `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10). */
-function writeHeaders (reply: FastifyReply, results: readonly LimitResult[]): void {
-  let policies = ''
-  let limits = ''
-  for (const { label, policy, count } of results) {
-    policies = append(policies, policy)
-    if (count !== null) limits = append(limits, `"${label}";r=${count.remaining};t=${count.ttlInSeconds}`)
-  }
-  reply.header('ratelimit-policy', policies)
-  reply.header('ratelimit', limits)
+/** Returns the item of the header `RateLimit`. */
+function limitOf (label: string, { remaining, ttlInSeconds }: Count): string {
+  return `"${label}";r=${remaining};t=${ttlInSeconds}`
 }
 
 function append (list: string, item: string): string {
@@ -251,7 +257,7 @@ const routeNames = new WeakMap<object, Map<RateLimitWindow, string>>()
 function nameOf (
   request: FastifyRequest, window: RateLimitWindow, { outcome: { principal: { realm, id } } }: Identity
 ): string {
-  return `${JSON.stringify([realm, id]).slice(0, -1)},${routeName(request, window)}`
+  return `[${JSON.stringify(realm)},${JSON.stringify(id)},${routeName(request, window)}`
 }
 
 /**

@@ -3,12 +3,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { SignJWT } from 'jose'
 import t from 'tap'
-import { Guard } from '../../lib/guard/guard.js'
-import { stateOf } from '../../lib/guard/request-state.js'
-import { Responder } from '../../lib/guard/responder.js'
 import { AuthError, jwt, type GatehouseOptions } from '../../lib/index.js'
-import type { Policy } from '../../lib/policy/policy.js'
-import { parsePermissions } from '../../lib/policy/requirements.js'
 import { readChallenges } from '../fixtures/challenges.js'
 import { application, handler, listen, scripted, send } from '../fixtures/schemes.js'
 
@@ -478,30 +473,6 @@ t.test('closes the connection only if the request has an unread body', async t =
     t.not((await app.inject({ method: 'POST', url: '/' })).headers.connection, 'close')
     t.not((await app.inject('/')).headers.connection, 'close')
   }
-})
-
-t.test('answers 503 and logs the cause if a limit cannot be counted', async t => {
-  const { app, log } = await application({ schemes: { one: scripted('one') } })
-  app.addHook('preHandler', async (request, reply) => {
-    const pass = stateOf(request)?.pass
-    if (pass == null) throw new Error('no pass')
-    const policy: Policy = { ...pass.policy, late: true, rateLimit: { plan: null, windows: [{ max: 1, window: 1 }] } }
-    const guard = new Guard({
-      permissions: parsePermissions(undefined, undefined),
-      origins: new Set(),
-      responder: new Responder('fastify'),
-      countRequest: async () => { throw new Error('counter down') }
-    })
-    const end = await guard.finish({ ...pass, policy }, reply)
-    if (end !== null && typeof end === 'object') throw end.error
-  })
-  app.get('/', handler().handler)
-  const answer = await app.inject({ url: '/', headers: { 'x-one': 'ann' } })
-  t.match([answer.statusCode, answer.headers['retry-after'], answer.json().code], [503, '5', 'AUTH_UNAVAILABLE'])
-  t.match(
-    log.find(line => line.msg === 'the rate limit could not be counted'),
-    { level: 50, err: { message: 'Error', stack: /errors\.test\.ts/ } }
-  )
 })
 
 t.test('answers HEAD with the status and headers of GET, without a body', async t => {

@@ -16,8 +16,10 @@ function limitedKeys (limits: Readonly<Record<string, OwnRateLimit | null>>): Sc
 
 const key = 'kX3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1'
 
-async function desk (t: Test, options: Partial<GatehouseOptions>) {
-  const app = Fastify()
+interface LogLine { readonly level: number }
+
+async function desk (t: Test, options: Partial<GatehouseOptions>, log: LogLine[] = []) {
+  const app = Fastify({ logger: { stream: { write: line => { log.push(JSON.parse(line) as LogLine) } } } })
   await app.register(plugin, { schemes: { service: apiKey({ keys: { [key]: { id: 'client' } } }) }, ...options })
   t.teardown(async () => { await app.close() })
   return app
@@ -130,8 +132,9 @@ t.test('counts requests in Redis if a client is given, and answers 503 if Redis 
       })
     }
   }
+  const log: LogLine[] = []
   const apps = [
-    await desk(t, { limits: { redis, requests: { max: 2, window: 60 } } }),
+    await desk(t, { limits: { redis, requests: { max: 2, window: 60 } } }, log),
     await desk(t, { limits: { redis, requests: { max: 2, window: 60 } } })
   ]
   for (const app of apps) app.get('/', async () => 'in')
@@ -143,7 +146,13 @@ t.test('counts requests in Redis if a client is given, and answers 503 if Redis 
   )
   t.match(String(seen[0]?.[0]), /^gatehouse-requests-/)
   redis.mode = 'fails'
-  t.equal((await ask(0))?.statusCode, 503)
+  const answer503 = await ask(0)
+  t.same([answer503?.statusCode, answer503?.headers['retry-after']], [503, '5'])
+  t.match(answer503?.json(), { code: 'AUTH_UNAVAILABLE' })
+  t.match(
+    log.filter(({ level }) => level === 50),
+    [{ msg: 'the rate limit could not be counted', err: { message: 'Error', stack: /request-limits\.test\.ts/ } }]
+  )
   redis.mode = 'silent'
   t.equal((await ask(0))?.statusCode, 503)
   answer(new Error('late'))
