@@ -162,24 +162,29 @@ export class Guard {
    * Errors that an application's function throws reach the application's error handler unchanged.
    * @returns `null` if the request continues; a promise only if there is work to do.
    */
-  finish (pass: Pass, reply: FastifyReply): Promise<Ended | null> | null {
+  finish (pass: Pass, reply: FastifyReply): Promise<Ended | null> | Ended | null {
     const { policy, identities } = pass
     const [acting] = identities
-    const isLate = policy.late || hasOwnLimit(identities)
-    return isLate && acting !== undefined ? this.#checkLate(pass, acting, reply) : null
+    const isLimited = policy.rateLimit !== null || hasOwnLimit(identities)
+    if (acting === undefined || !(isLimited || policy.late)) return null
+    if (!isLimited) return this.#checkFunctions(policy, acting, reply)
+    let counted: ReturnType<CountRequest>
+    try {
+      const limit = policy.rateLimit === null ? null : rateLimitFor(acting.outcome.principal, policy.rateLimit)
+      counted = this.#countRequest(reply, limit, identities)
+    } catch (error) {
+      return this.#endWith(error, reply)
+    }
+    return counted.then(refused => {
+      if (refused !== null) return this.responder.refuse(reply, policy, refused)
+      return policy.rules.length === 0 ? null : this.#checkFunctions(policy, acting, reply)
+    })
   }
 
-  async #checkLate (pass: Pass, acting: Identity, reply: FastifyReply): Promise<Ended | null> {
-    const { policy, identities } = pass
-    let refused: AuthFailure | null = null
+  async #checkFunctions (policy: Policy, acting: Identity, reply: FastifyReply): Promise<Ended | null> {
+    let refused: AuthFailure | null
     try {
-      if (policy.rateLimit !== null || hasOwnLimit(identities)) {
-        const limit = policy.rateLimit === null ? null : rateLimitFor(acting.outcome.principal, policy.rateLimit)
-        refused = await this.#countRequest(reply, limit, identities)
-      }
-      if (refused === null && policy.rules.length > 0) {
-        refused = await checkFunctions(policy, { acting, request: reply.request, permissions: this.permissions })
-      }
+      refused = await checkFunctions(policy, { acting, request: reply.request, permissions: this.permissions })
     } catch (error) {
       return this.#endWith(error, reply)
     }
@@ -274,5 +279,6 @@ function isDue ({ identities }: Pass, state: RequestState): boolean {
 }
 
 function hasOwnLimit (identities: readonly Identity[]): boolean {
-  return identities.some(({ outcome }) => outcome.rateLimit != null)
+  for (const { outcome } of identities) if (outcome.rateLimit != null) return true
+  return false
 }

@@ -109,7 +109,8 @@ class RequestCounter {
 
   /**
    * Counts a request, from the shortest window on, and writes the headers of its limits. A request that one window of
-   * the route refuses does not use up the longer ones.
+   * the route refuses does not use up the longer ones. The loops use indexes: a `for…of` keeps its iterator while it
+   * waits, which takes 160 bytes of each request.
    */
   async count (
     reply: FastifyReply, limit: RateLimit | null, identities: readonly Identity[]
@@ -121,7 +122,9 @@ class RequestCounter {
       let limits = ''
       let wait: number | null = null
       if (limit !== null) {
-        for (const window of this.#windowsOf(limit)) {
+        const windows = this.#windowsOf(limit)
+        for (let i = 0; i < windows.length; i++) {
+          const window = windows[i] as CountedWindow
           policies = append(policies, window.policy)
           if (wait !== null) continue
           const count = await countOnce(request, window.check, counted(nameOf(request, window, acting), window))
@@ -129,7 +132,8 @@ class RequestCounter {
           wait = waitOf(count, wait)
         }
       }
-      for (const { bound: { name }, outcome: { rateLimit } } of identities) {
+      for (let i = 0; i < identities.length; i++) {
+        const { bound: { name }, outcome: { rateLimit } } = identities[i] as Identity
         if (rateLimit == null) continue
         const rule = parseOwnRule(rateLimit)
         const count = await countOnce(request, this.#ownCheck, counted(JSON.stringify([name, rateLimit.id]), rule))
@@ -184,20 +188,24 @@ function waitOf (count: Count, before: number | null): number | null {
   return count.isExceeded ? Math.max(1, before ?? 0, count.ttlInSeconds) : before
 }
 
+/** A count of a request, and those before it. */
 interface NamedCount {
   readonly name: string
   readonly count: Promise<Count>
+  readonly previous: NamedCount | undefined
 }
 
-const counts = new RequestSlot<readonly NamedCount[]>()
+const counts = new RequestSlot<NamedCount>()
 
 /** Counts a request once per name, also when several guards have the same limit: the route's and a hook's. */
 function countOnce (request: FastifyRequest, check: Check, counted: CountedRequest): Promise<Count> {
-  const before = counts.get(request) ?? []
-  const known = before.find(({ name }) => name === counted.name)
+  const { name } = counted
+  const previous = counts.get(request)
+  let known = previous
+  while (known !== undefined && known.name !== name) known = known.previous
   if (known !== undefined) return known.count
   const count = check(counted)
-  counts.set(request, [...before, { name: counted.name, count }])
+  counts.set(request, { name, count, previous })
   return count
 }
 
