@@ -73,9 +73,8 @@ function createDoctor (
     noteSecret(app, { purpose: 'known devices', path: 'limits.guesses.deviceSecret' }, secret)
   }
   const guards = new Set<Policy>()
-  const subject = { app, schemes, permissions, publicPaths, store, redis, guards }
-  const rows = () => auditRows(registry.routes, stage)
-  return { guards, doctor: new Doctor({ ...subject, rows, oauthIssuer: () => internals.oauthIssuer }, ignored) }
+  const subject = { app, schemes, permissions, publicPaths, store, redis, guards, routes: registry.routes, stage }
+  return { guards, doctor: new Doctor({ ...subject, oauthIssuer: () => internals.oauthIssuer }, ignored) }
 }
 
 /** Adds the only scheme of an application to a default that names none. */

@@ -1,15 +1,16 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import type { AuditConditions, AuditRequirements, AuditRow } from '../../types/audit.js'
+import type { AuditConditions, AuditPolicy, AuditRequirements, AuditRow } from '../../types/audit.js'
 import type { DoctorOptions, Finding, FindingId } from '../../types/doctor.js'
 import type { Store } from '../../types/store.js'
 import type { TokenService } from '../../types/tokens.js'
-import { policyData, reasonlessPaths, reasonlessRoutes } from '../audit/rows.js'
+import { auditRows, policyData, reasonlessPaths, reasonlessRoutes } from '../audit/rows.js'
 import { misconfigured } from '../errors.js'
 import { isTestKitLoaded } from '../guard/test-seam.js'
 import { sourcesOf } from '../kit/read-credential.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import type { PublicPath } from '../policy/public-paths.js'
 import type { Permissions } from '../policy/requirements.js'
+import type { RoutePolicy } from '../policy/route-policy.js'
 import { takeSharedSecrets } from '../secrets/secret-uses.js'
 import { backingOf, type InfoClient } from '../stores/backing.js'
 import { describeValue } from '../util/describe.js'
@@ -53,7 +54,10 @@ interface Subject {
   readonly redis: object | null
   /** The policies of `app.gatehouse.guard()`. */
   readonly guards: ReadonlySet<Policy>
-  rows (): readonly AuditRow[]
+  /** The routes so far. */
+  readonly routes: readonly RoutePolicy[]
+  /** The stage in which the guard runs, for the audit. */
+  readonly stage: string
   /** Returns the issuer of the authorization server; `null` if there is none. */
   oauthIssuer (): string | null
 }
@@ -86,8 +90,8 @@ export class Doctor {
 
   /** Returns {@link Doctor.findings}, with those that need requests to the application and to Redis. */
   async examine (): Promise<readonly Finding[]> {
-    const { app, store, redis } = this.#subject
-    const cors = await corsFindings(app, this.#subject.rows())
+    const { app, store, redis, routes, stage } = this.#subject
+    const cors = await corsFindings(app, auditRows(routes, stage))
     const evicting = await redisFindings(store, redis)
     return [...this.findings(), ...this.#describe([['cors-credentials', cors], ['redis-eviction', evicting]])]
   }
@@ -149,7 +153,9 @@ export class Doctor {
 
 /** Examines the options and the routes of an application. */
 function examine (subject: Subject): readonly Found[] {
-  const rows = subject.rows()
+  const { routes, guards, stage } = subject
+  const policies = [...new Set([...routes.map(({ policy }) => policy), ...guards])].map(policyData)
+  const publicRows = auditRows(routes.filter(({ policy }) => policy.access === 'public'), stage)
   const trusted = trustProxyOf(subject.app)
   return [
     ['test-kit', isTestKitLoaded() ? ['fastify-gatehouse/testing'] : []],
@@ -157,9 +163,9 @@ function examine (subject: Subject): readonly Found[] {
     ['trust-proxy-all', trusted === true ? ['trustProxy: true'] : []],
     ['trust-proxy-count', typeof trusted === 'number' ? [`trustProxy: ${trusted}`] : []],
     ['query-credentials', schemesWithQuery(subject)],
-    ['public-without-reason', [...reasonlessPaths(subject.publicPaths), ...reasonlessRoutes(rows)]],
-    ['unused-scheme', unusedSchemes(subject, rows)],
-    ['unused-scope', unusedScopes(subject, rows)],
+    ['public-without-reason', [...reasonlessPaths(subject.publicPaths), ...reasonlessRoutes(publicRows)]],
+    ['unused-scheme', unusedSchemes(subject, policies)],
+    ['unused-scope', unusedScopes(subject, policies)],
     ['issuer-origin', otherOrigins(subject)]
   ]
 }
@@ -184,16 +190,14 @@ function schemesWithQuery ({ schemes }: Subject): readonly string[] {
  * Returns the schemes that neither a route nor a guard accepts. Schemes that sign tokens are left out: another
  * application may accept these.
  */
-function unusedSchemes ({ schemes, guards }: Subject, rows: readonly AuditRow[]): readonly string[] {
-  const policies = [...rows.map(({ policy }) => policy), ...[...guards].map(policyData)]
+function unusedSchemes ({ schemes }: Subject, policies: readonly AuditPolicy[]): readonly string[] {
   const used = new Set(policies.flatMap(({ alternatives }) => alternatives.flat()))
   return [...schemes.values()].filter(({ name, features }) => !used.has(name) && features.tokens === undefined)
     .map(({ name }) => `schemes.${name}`)
 }
 
 /** Returns the declared scopes that no rule names; none if a function names scopes. */
-function unusedScopes ({ permissions, guards }: Subject, rows: readonly AuditRow[]): readonly string[] {
-  const policies = [...rows.map(({ policy }) => policy), ...[...guards].map(policyData)]
+function unusedScopes ({ permissions }: Subject, policies: readonly AuditPolicy[]): readonly string[] {
   const conditions: readonly AuditConditions[] = policies.flatMap(({ rules }) =>
     rules.flatMap(rule => [rule, ...rule.anyOf ?? []]))
   const scopes = conditions.flatMap(condition => condition.scopes ?? [])
