@@ -288,12 +288,7 @@ function isInstant (value: unknown): boolean {
 }
 
 function enrich (bound: BoundScheme, outcome: Authenticated, loaded: unknown): Answer {
-  if (isNo(loaded)) {
-    return { kind: 'invalid', detail: 'the load function refused the principal', expired: false }
-  }
-  if (typeof loaded !== 'object' || Array.isArray(loaded)) {
-    throw internalError(
-      `the load function for the scheme '${bound.name}' returned neither a principal nor null`)
-  }
-  return { ...outcome, principal: loadedPrincipal(outcome.principal, loaded) }
+  const principal = loadedPrincipal(outcome.principal, loaded, bound.name)
+  if (principal !== null) return { ...outcome, principal }
+  return { kind: 'invalid', detail: 'the load function refused the principal', expired: false }
 }

@@ -1,7 +1,8 @@
 import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
+import type { Load, LoadContext } from '../../types/scheme.js'
 import { AuthError, internalError, misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
-import { deepFrozenCopy, hasProperty, isNo, property } from '../util/objects.js'
+import { deepFrozenCopy, hasProperty, isNo, isObject, property } from '../util/objects.js'
 
 const none: readonly string[] = Object.freeze([])
 
@@ -34,15 +35,37 @@ export function answeredPrincipal<P extends PrincipalInput> (answer: P | No, rea
 }
 
 /**
- * Adds the fields that `load` returned to a principal. Its realm and id stay those that the credential proved.
- * @throws {AuthError} as {@link principalFrom} does.
+ * Adds the fields that `load` returned to a principal; `null` for a "no" ({@link isNo}). Its realm and id stay those
+ * that the credential proved.
+ * @param scheme the name of the scheme, for messages.
+ * @throws {AuthError} `AUTH_FAULT` for a result that is neither an object nor a "no", and as {@link principalFrom}.
  */
-export function loadedPrincipal (principal: Principal, loaded: object): Principal {
+export function loadedPrincipal (principal: Principal, loaded: unknown, scheme: string): Principal | null {
+  if (isNo(loaded)) return null
+  if (!isObject(loaded)) {
+    throw internalError(`the load function for the scheme '${scheme}' returned neither a principal nor null`)
+  }
   const { realm, id } = principal
   const rights = (['scopes', 'roles'] as const).flatMap(
     field => hasProperty(loaded, field) ? [[field, property(loaded, field)]] : []
   )
   return principalFrom({ ...principal, ...loaded, ...Object.fromEntries(rights), realm, id }, realm) as Principal
+}
+
+/**
+ * Calls `load`, outside of the guard, and completes a principal as {@link loadedPrincipal} does.
+ * @throws {AuthError} `AUTH_FAULT` for an error that `load` throws, so that its status is not that of the response.
+ */
+export async function loadPrincipal (
+  load: Load, principal: Principal, context: LoadContext
+): Promise<Principal | null> {
+  const { scheme } = context
+  try {
+    return loadedPrincipal(principal, await load(principal, context), scheme)
+  } catch (cause) {
+    if (cause instanceof AuthError) throw cause
+    throw internalError(`the load function for the scheme '${scheme}' threw`, cause)
+  }
 }
 
 /** Creates a principal that many requests share: its lists and plain objects are deep-frozen copies. */

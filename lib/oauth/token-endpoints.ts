@@ -3,9 +3,8 @@ import type { OAuthGrant } from '../../types/oauth.js'
 import type { Principal } from '../../types/principal.js'
 import type { IssuedTokens, TokenService } from '../../types/tokens.js'
 import { publish } from '../events/events.js'
-import { loadedPrincipal, principalFrom } from '../kit/principal.js'
+import { loadPrincipal, principalFrom } from '../kit/principal.js'
 import { familyId } from '../schemes/jwt/refresh-token.js'
-import { isNo } from '../util/objects.js'
 import { grantNames, type Client } from './client.js'
 import { authenticateClient } from './client-auth.js'
 import { findCode, isVerifier, spendCode, type CodeGrant, type FoundCode } from './codes.js'
@@ -87,10 +86,8 @@ async function loadPerson (
   const { realm, id, scopes, roles } = grant
   const stored = principalFrom({ realm, id, scopes, roles }, realm) as Principal
   if (load === null) return stored
-  const loaded = await load(stored, { scheme, request })
-  if (isNo(loaded)) return null
-  const person = loadedPrincipal(stored, loaded)
-  return { ...person, scopes: scopes.filter(scope => grants(person, 'scopes', scope)) }
+  const person = await loadPrincipal(load, stored, { scheme, request })
+  return person === null ? null : { ...person, scopes: scopes.filter(scope => grants(person, 'scopes', scope)) }
 }
 
 /** Ends the grant of a code that is presented a second time (RFC 6749, 4.1.2). */

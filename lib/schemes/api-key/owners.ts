@@ -1,14 +1,13 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { ApiKeyCredential } from '../../../types/api-keys.js'
 import type { Authenticated, Invalid } from '../../../types/outcome.js'
-import type { No, Principal, PrincipalInput } from '../../../types/principal.js'
+import type { Principal } from '../../../types/principal.js'
 import type { Load, SchemeContext } from '../../../types/scheme.js'
 import type { StoreOwner } from '../../../types/store.js'
-import { internalError } from '../../errors.js'
 import { invalid } from '../../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
 import { TtlCache } from '../../util/cache.js'
-import { deepFrozenCopy, isNo, isThenable } from '../../util/objects.js'
+import { deepFrozenCopy, isThenable } from '../../util/objects.js'
 
 /** The outcome of a valid managed key. */
 export type KeyAuthenticated = Authenticated<Principal, ApiKeyCredential>
@@ -69,13 +68,7 @@ export class Owners {
     const { load, scheme, app } = this.#options
     const owner = principalFrom({ realm, id }, realm)
     const loaded = load(owner, { scheme, request: withoutRequest(app) })
-    const complete = (found: PrincipalInput | No): Principal | null => {
-      if (isNo(found)) return null
-      if (typeof found !== 'object' || Array.isArray(found)) {
-        throw internalError(`schemes.${scheme}: load must return a principal or null`)
-      }
-      return deepFrozenCopy(loadedPrincipal(owner, found))
-    }
+    const complete = (found: unknown): Principal | null => deepFrozenCopy(loadedPrincipal(owner, found, scheme))
     return isThenable(loaded) ? Promise.resolve(loaded).then(complete) : complete(loaded)
   }
 

@@ -9,8 +9,7 @@ import type {
 import { AuthError } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { foreign, invalid } from '../../kit/outcome.js'
-import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
-import { isNo } from '../../util/objects.js'
+import { loadPrincipal, principalFrom } from '../../kit/principal.js'
 import type { LiveTokens } from './live-tokens.js'
 import type { IsClient } from './own-tokens.js'
 import {
@@ -238,9 +237,8 @@ export class Grants {
     const { scopes, roles } = familyOf(record)
     const granted = principalFrom({ ...ownerOf(record), scopes, roles }, scheme) as Principal
     if (load === null) return { principal: granted, scopes }
-    const loaded = await load(granted, { scheme, request })
-    if (isNo(loaded)) return null
-    const person = loadedPrincipal(granted, loaded)
+    const person = await loadPrincipal(load, granted, { scheme, request })
+    if (person === null) return null
     const kept = scopes.filter(scope => grants(person, 'scopes', scope))
     const principal = { ...person, scopes: kept, roles: roles.filter(role => grants(person, 'roles', role)) }
     return { principal, scopes: kept }

@@ -1,12 +1,11 @@
 import type { FastifyRequest } from 'fastify'
 import type { Invalid, Unavailable } from '../../../types/outcome.js'
-import type { Principal, PrincipalInput } from '../../../types/principal.js'
+import type { Principal } from '../../../types/principal.js'
 import type { Load, SchemeContext } from '../../../types/scheme.js'
-import { internalError } from '../../errors.js'
 import type { Claims } from '../../jose/claims.js'
 import { invalid, unavailableOr } from '../../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
-import { isNo, isThenable } from '../../util/objects.js'
+import { isThenable } from '../../util/objects.js'
 import type { LiveTokens } from './live-tokens.js'
 import { clientPrefix } from './sign.js'
 
@@ -109,14 +108,10 @@ export class OwnTokens {
   }
 
   #complete (principal: Principal, found: unknown, delegated: boolean): Bearer | Invalid {
-    if (isNo(found)) return invalid('the load function refused the principal')
-    if (typeof found !== 'object' || Array.isArray(found)) {
-      throw internalError(`the load function for the scheme '${this.#options.scheme}' returned neither a principal ` +
-        'nor null')
-    }
-    const person = loadedPrincipal(principal, found as PrincipalInput)
+    const { grants, scheme } = this.#options
+    const person = loadedPrincipal(principal, found, scheme)
+    if (person === null) return invalid('the load function refused the principal')
     if (!delegated) return { principal: person, owner: null, delegated }
-    const { grants } = this.#options
     const scopes = principal.scopes.filter(scope => grants(person, 'scopes', scope))
     return { principal: principalFrom({ ...person, scopes, roles: [] }, person.realm), owner: person, delegated }
   }

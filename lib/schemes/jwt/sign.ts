@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import type { FastifyInstance } from 'fastify'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { TokenFeature } from '../../../types/tokens.js'
-import { internalError, misconfigured } from '../../errors.js'
+import { AuthError, internalError, misconfigured } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import type { Algorithm } from '../../jose/algorithms.js'
 import { dateOf } from '../../jose/claims.js'
@@ -105,7 +105,7 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
     person: (input: PrincipalInput) => personOf(input, realm, path),
     sign: async (content: TokenContent) => {
       const { principal, claims = {}, expiresIn = sign.expiresIn } = content
-      const more = { ...await sign.claims?.(principal), ...claims }
+      const more = { ...await furtherClaims(sign, principal, path), ...claims }
       checkClaims(more)
       const issued = issuedNow(content.client ?? sign.client, expiresIn)
       const accessToken = engine({ ...more, ...fixed, ...claimsOf(content, issued) })
@@ -113,6 +113,22 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
       return { accessToken, expiresIn, announce: () => { publish('token-issued', event) } }
     }
   })
+}
+
+/**
+ * Returns the claims that the option `claims` adds.
+ * @throws {AuthError} `AUTH_FAULT` for an error that it throws, and for a result that is neither an object nor nothing.
+ */
+async function furtherClaims ({ claims }: SignSettings, principal: Principal, path: string): Promise<object> {
+  if (claims === null) return {}
+  try {
+    const more: unknown = await claims(principal)
+    if (more === null || more === undefined || more === false) return {}
+    if (isObject(more) && !isMap(more)) return more
+  } catch (cause) {
+    throw cause instanceof AuthError ? cause : internalError(`the function ${path}.sign.claims threw`, cause)
+  }
+  throw internalError(`the function ${path}.sign.claims must return an object of claims, or null for none`)
 }
 
 /** The claims that make a token different from all others. */
@@ -267,7 +283,9 @@ function checkAccepted (token: string, trust: Trust, path: string): void {
 }
 
 const reservedClaims = [
-  'iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles', 'client_id', 'sid', 'delegated'
+  'iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles', 'client_id', 'sid', 'delegated',
+  // JSON.stringify would call it in place of writing the token
+  'toJSON'
 ]
 
 function checkClaims (claims: Readonly<Record<string, unknown>>): void {
