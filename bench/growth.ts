@@ -12,11 +12,10 @@ import { tokens } from './growth/tokens.js'
  * Measures the growth of a process under keys, tokens, cookies, names and addresses that are all different, sent
  * through the whole application by `app.inject`. Every section runs in a process of its own and is measured three
  * times, after a collection: *cold*, before its first request; *full*, when what is bounded holds as much as it ever
- * will; and at the end. The issue asks for less than 20 MiB of heap from the start. The bare application says what of
- * it is Fastify's and V8's.
+ * will; and at the end. The goal is less than 20 MiB of heap from the start. The bare application says what of it is
+ * Fastify's and V8's.
  *
- * `npm run bench growth`; `COUNT=5000000` by default, `ONLY=keys` (tokens,
- * addresses, principals, nothing) for some.
+ * `npm run bench growth`; `COUNT=5000000` by default, `ONLY=keys` (tokens, addresses, principals, nothing) for some.
  */
 const count = Number(process.env.COUNT ?? 5_000_000)
 const only = new RegExp(process.env.ONLY ?? '', 'i')

@@ -9,8 +9,7 @@ import type { Answered, Asked, Ready } from './logins/server.js'
  * gets meanwhile, how many are answered, and how long the last one waits. The server is a process of its own; the
  * callers are in this one.
  *
- * `npm run bench logins`; `RUNS=3 LOGINS=200,400`. The issue asks for p99
- * below 50 ms at 200.
+ * `npm run bench logins`; `RUNS=3 LOGINS=200,400`. The goal is a p99 below 50 ms at 200.
  */
 const runs = Number(process.env.RUNS ?? 3)
 const sizes = (process.env.LOGINS ?? '200,400').split(',').map(Number)

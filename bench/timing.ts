@@ -8,8 +8,7 @@ import { sessionQuestions } from './timing/sessions.js'
  * their times. With |t| below 4.5, this many samples cannot tell them apart. A higher value in one run may come from
  * the machine, but not one that recurs with the same sign and size, so every question is asked in several runs.
  *
- * `npm run bench timing`; `RUNS=3`, `FAST=20000` and `SLOW=1000` samples of
- * each kind a run, `ONLY=basic` for some.
+ * `npm run bench timing`; `RUNS=3`, `FAST=20000` and `SLOW=1000` samples of each kind a run, `ONLY=basic` for some.
  */
 const runs = Number(process.env.RUNS ?? 3)
 const samples = { fast: Number(process.env.FAST ?? 20_000), slow: Number(process.env.SLOW ?? 1000) }

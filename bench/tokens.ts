@@ -10,7 +10,7 @@ import { contestants, type Ready } from './tokens/server.js'
  * `oidc-provider` with its own memory adapter. Each is a process of its own; a round asks one after the other. The
  * ratio is that of the CPU time, which other programs disturb less than the requests per second.
  *
- * `npm run bench tokens`; `ROUNDS=5 SECONDS=4 CALLERS=16`. The issue asks for 1.5 times `oidc-provider`.
+ * `npm run bench tokens`; `ROUNDS=5 SECONDS=4 CALLERS=16`. The goal is 1.5 times `oidc-provider`.
  */
 const rounds = Number(process.env.ROUNDS ?? 5)
 const seconds = Number(process.env.SECONDS ?? 3)

@@ -15,10 +15,9 @@ export function changesState (request: FastifyRequest): boolean {
 }
 
 /**
- * Returns a description, for the log, of how a browser reports that another site sent this request (by Fetch Metadata,
- * or
- * `Origin` of RFC 6454), otherwise `null`. Accepts `Sec-Fetch-Site` with `same-origin` or `none`, an `Origin` that is
- * the application's own or one of `origins`, and requests without either header, which no browser sends.
+ * Returns a description, for the log, of how a browser reports that another site sent this request (by Fetch Metadata
+ * or by `Origin`, RFC 6454), otherwise `null`. Accepts `Sec-Fetch-Site` with `same-origin` or `none`, an `Origin` that
+ * is the application's own or one of `origins`, and requests without either header, which no browser sends.
  */
 export function otherSite (request: FastifyRequest, origins: ReadonlySet<string>): string | null {
   const { headers } = request.raw

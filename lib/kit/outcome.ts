@@ -26,9 +26,8 @@ export interface AuthenticatedDetails<C> {
   /** Data about the credential for handlers. Never the secret itself. */
   readonly credential?: C
   /**
-   * `true` if browsers send this credential automatically, for a scheme that reads several sources. Default: the
-   * scheme's
-   * `ambient`. With such a credential, a request from another site must not change anything.
+   * `true` if browsers send this credential automatically, for a scheme that reads several sources. Default: `ambient`
+   * of the scheme. With such a credential, a request from another site must not change anything.
    */
   readonly ambient?: boolean | null
   /** The time at which the user authenticated. Default: unknown. */

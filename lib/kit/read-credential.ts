@@ -190,8 +190,7 @@ export function readAuthorization (request: FastifyRequest, scheme: string): Rea
 /**
  * Removes spaces and tabs around a text (RFC 9110, 5.6.3). `trim()` would remove more: browsers do not enforce the
  * rules of the prefix `__Host-` if U+00A0 comes before it, so a subdomain can set such a cookie, which must not count
- * as
- * `__Host-`.
+ * as `__Host-`.
  */
 function trimBlanks (text: string): string {
   let start = 0

@@ -32,14 +32,12 @@ export interface SessionOptions<P extends PrincipalInput = PrincipalInput> {
   readonly idleTimeout?: Duration
   /**
    * The time after the login at which a session ends. Default 12 hours. At least `idleTimeout`; above 24 hours only
-   * with
-   * `load`.
+   * with `load`.
    */
   readonly absoluteTimeout?: Duration
   /**
    * The `absoluteTimeout` of sessions that were begun with `reply.login(principal, { keep: true })`. Default 30 days
-   * with
-   * `load`. Without `load` there are no such sessions, unless this is set, to at most 24 hours.
+   * with `load`. Without `load` there are no such sessions, unless this is set, to at most 24 hours.
    */
   readonly keepTimeout?: Duration
   /** The `idleTimeout` of these sessions. Default 14 days, or `keepTimeout` if that is less. */
