@@ -126,7 +126,9 @@ export interface OwnerGrants {
   list (): Promise<readonly GrantRecord[]>
   /** Ends a grant, so that none of its tokens is accepted any more. Returns `false` if there is no such grant. */
   revoke (id: string): Promise<boolean>
-  /** Ends every grant, except the one with the id `except`. */
+  /**
+   * Ends every grant, except the one with the id `except`, and every authorization code that has not begun a grant yet.
+   */
   revokeAll (options?: { readonly except?: string }): Promise<void>
 }
 

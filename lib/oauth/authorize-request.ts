@@ -151,8 +151,8 @@ export function withPerson (
 
 /** Sends a code to the client. */
 export async function sendCode (server: Server, reply: FastifyReply, personal: PersonalRequest): Promise<FastifyReply> {
-  const { client, redirectUri, challenge, scopes, service: { scheme }, person } = personal
-  const fields = { client: client.id, redirectUri, challenge, scopes, scheme }
+  const { client, redirectUri, challenge, scopes, service: { issuer, resource }, person } = personal
+  const fields = { client: client.id, redirectUri, challenge, scopes, issuer, resource }
   const grant = codeGrant(person, { ...fields, authenticatedAt: authenticatedAt(reply.request) })
   return sendBack(server, { reply, destination: personal, fields: { code: await issueCode(server.store, grant) } })
 }

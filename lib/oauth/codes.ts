@@ -2,9 +2,7 @@ import { createHash, hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Principal } from '../../types/principal.js'
 import type { JsonObject, Store, StoreRecord } from '../../types/store.js'
 import { internalError } from '../errors.js'
-
-/** The kind of the store's records of codes. */
-const kind = 'oauth-code'
+import { codeKind as kind } from '../schemes/jwt/refresh-token.js'
 
 /** Milliseconds for which a code can be redeemed (RFC 6749, 4.1.2: at most ten minutes). */
 const lifetime = 60_000
@@ -19,8 +17,9 @@ export interface CodeGrant {
   /** The S256 challenge (RFC 7636, 4.2). */
   readonly challenge: string
   readonly scopes: readonly string[]
-  /** The scheme of the resource. */
-  readonly scheme: string
+  /** The issuer, which separates two servers that share a store. */
+  readonly issuer: string
+  readonly resource: string
   readonly realm: string
   readonly id: string
   readonly roles: readonly string[]

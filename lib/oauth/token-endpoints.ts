@@ -48,7 +48,7 @@ async function redeemCode (server: Server, { client, request, form }: TokenReque
   const code = form.get('code')
   if (code === null) throw oauthError('invalid_request', 'The parameter code is missing')
   const found = await findCode(server.store, code)
-  const service = found === null ? undefined : server.services.find(({ scheme }) => scheme === found.grant.scheme)
+  const service = found === null ? undefined : serviceOf(server, found.grant)
   if (found === null || service === undefined || found.grant.client !== client.id) throw badCode()
   if (found.isUsed) throw await endReused(service, found)
   checkBinding(found.grant, service, form)
@@ -66,6 +66,11 @@ async function redeemCode (server: Server, { client, request, form }: TokenReque
   if (begun === null || !await spendCode(server.store, found)) throw await endReused(service, found)
   begun.announce()
   return begun.tokens
+}
+
+/** Returns the service of the resource that a code is for; `undefined` for a code of another issuer. */
+function serviceOf ({ services }: Server, grant: CodeGrant): TokenService | undefined {
+  return services.find(({ issuer, resource }) => issuer === grant.issuer && resource === grant.resource)
 }
 
 /** Checks what the code is bound to. A request with a wrong binding leaves the code valid for its owner. */

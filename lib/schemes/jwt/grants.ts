@@ -13,7 +13,7 @@ import { loadPrincipal, principalFrom } from '../../kit/principal.js'
 import type { LiveTokens } from './live-tokens.js'
 import type { IsClient } from './own-tokens.js'
 import {
-  createHandle, familyEntry, familyId, familyKind, familyOf, RefreshTokens, rotate, standingOf, type Family,
+  codeKind, createHandle, familyEntry, familyId, familyKind, familyOf, RefreshTokens, rotate, standingOf, type Family,
   type RefreshToken
 } from './refresh-token.js'
 import type { Signer } from './sign.js'
@@ -165,9 +165,11 @@ export class Grants {
       },
       revoke: async (id: string) => (await this.#find(owner)).some(each => each.id === id) && await this.endFamily(id),
       revokeAll: async ({ except }: { readonly except?: string } = {}) => {
+        // First the codes: one that is redeemed meanwhile has begun its grant before the grants are found.
+        const codes = await Promise.allSettled([this.#endCodes(owner)])
         const others = (await this.#find(owner)).filter(({ id }) => id !== except)
         const results = await Promise.allSettled(others.map(({ id }) => this.endFamily(id)))
-        for (const result of results) if (result.status === 'rejected') throw result.reason
+        for (const result of [...codes, ...results]) if (result.status === 'rejected') throw result.reason
       }
     })
   }
@@ -177,6 +179,15 @@ export class Grants {
     const { store, issuer, resource } = this.#options
     const found = await store.find(familyKind, { realm: owner.realm, id: owner.id })
     return found.filter(record => familyOf(record).issuer === issuer && familyOf(record).resource === resource)
+  }
+
+  /** Ends the authorization codes of an owner that have not begun a grant yet. */
+  async #endCodes ({ realm, id }: StoreOwner): Promise<void> {
+    const { store, issuer, resource } = this.#options
+    const codes = (await store.find(codeKind, { realm, id })).filter(
+      ({ value }) => value['issuer'] === issuer && value['resource'] === resource && value['used'] === false
+    )
+    await Promise.all(codes.map(code => store.take(codeKind, code.id)))
   }
 
   async #recordOf (record: StoreRecord): Promise<GrantRecord> {

@@ -97,6 +97,9 @@ function isEqual (expected: string, presented: string): boolean {
 /** The kind of the store's records of families. */
 export const familyKind = 'refresh-family'
 
+/** The kind of the store's records of authorization codes, each of which can begin a grant. */
+export const codeKind = 'oauth-code'
+
 /**
  * Describes one grant: all tokens of one login or of one consent. At most one of its refresh tokens is current. It
  * contains no secret.

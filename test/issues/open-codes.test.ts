@@ -1,0 +1,76 @@
+import t from 'tap'
+import { memoryStore, type Store } from '../../lib/index.js'
+import { call, codeFor, redeem, serverApp } from '../oauth/app.js'
+
+/* A code that was given and not yet redeemed belongs to one issuer, and ends with the grants of its person. */
+
+const ann = { realm: 'web', id: 'ann' }
+const refused = { status: 400, body: { error: 'invalid_grant' } }
+
+t.test('a code of one issuer gives no token of another with the same store, client and scheme', async t => {
+  const store = memoryStore()
+  const [first, second] = [await serverApp(t, { store }), await serverApp(t, { store, issuer: 'https://b.example.com' })]
+  const code = await codeFor(first)
+  t.match(await redeem(second, code), refused)
+  t.equal((await redeem(first, code)).status, 200, 'the code is still valid at its own server')
+})
+
+t.test('who ends all grants of a person ends the codes that would begin another', async t => {
+  const app = await serverApp(t)
+  const code = await codeFor(app)
+  const used = await codeFor(app)
+  const { body } = await redeem(app, used)
+  const [kept] = await app.gatehouse.tokens.of(ann).list()
+  await app.gatehouse.tokens.of(ann).revokeAll({ except: String(kept?.id) })
+  t.match(await redeem(app, code), refused)
+  t.equal((await call(app, body.access_token)).status, 200, 'the grant that was to be kept')
+  t.match(await redeem(app, used), refused)
+  t.equal((await call(app, body.access_token)).status, 401, 'its code still ends it when it is presented again')
+  t.same(await app.gatehouse.tokens.of(ann).list(), [])
+})
+
+t.test('a code outlives the end of the grants for another resource, and of another person', async t => {
+  const app = await serverApp(t)
+  const code = await codeFor(app)
+  await app.gatehouse.tokens.of(ann, { scheme: 'mcp' }).revokeAll()
+  await app.gatehouse.tokens.of({ realm: 'web', id: 'bob' }).revokeAll()
+  t.equal((await redeem(app, code)).status, 200)
+})
+
+/** A store that can hold up one of the calls for codes: a look-up after it, and a change before it. */
+function delayed (name: 'get' | 'swap') {
+  const inner = memoryStore()
+  const pause = { until: null as Promise<void> | null }
+  const wait = async (call: 'get' | 'swap', kind: string) => {
+    if (call === name && kind === 'oauth-code') await pause.until
+  }
+  const store: Store = {
+    ...inner,
+    get: async (kind, id) => {
+      const record = await inner.get(kind, id)
+      await wait('get', kind)
+      return record
+    },
+    swap: async record => {
+      await wait('swap', record.kind)
+      return await inner.swap(record)
+    }
+  }
+  return { store, pause }
+}
+
+for (const name of ['get', 'swap'] as const) {
+  t.test(`a redemption that waits at ${name} while all grants are ended gives nothing`, async t => {
+    const { store, pause } = delayed(name)
+    const app = await serverApp(t, { store })
+    const code = await codeFor(app)
+    let release = () => {}
+    pause.until = new Promise(resolve => { release = resolve })
+    const late = redeem(app, code)
+    await new Promise(resolve => { setTimeout(resolve, 50) })
+    await app.gatehouse.tokens.of(ann).revokeAll()
+    release()
+    t.match(await late, refused)
+    t.same(await app.gatehouse.tokens.of(ann).list(), [])
+  })
+}
