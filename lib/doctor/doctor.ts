@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import type { AuditConditions, AuditPolicy, AuditRequirements, AuditRow } from '../../types/audit.js'
 import type { DoctorOptions, Finding, FindingId } from '../../types/doctor.js'
 import type { Store } from '../../types/store.js'
@@ -69,7 +69,7 @@ export class Doctor {
   /** The secrets with two purposes, which are compared once the application is ready. */
   #sharedSecrets: readonly string[] = []
   /** The routes of {@link Doctor.noteLogin}. */
-  readonly #unlimitedLogins = new Set<string>()
+  readonly #unlimitedLogins: string[] = []
   #isHeld = false
 
   constructor (subject: Subject, ignored: Ignored) {
@@ -84,7 +84,7 @@ export class Doctor {
       ...examine(this.#subject),
       ...reports,
       ['shared-secret', this.#sharedSecrets],
-      ['unlimited-login', [...this.#unlimitedLogins]]
+      ['unlimited-login', this.#unlimitedLogins]
     ])
   }
 
@@ -130,11 +130,12 @@ export class Doctor {
     )
   }
 
-  /** Notes a login whose password was not verified within `guesses.attempt`, and warns once for its route. */
-  noteLogin ({ log, method, routeOptions: { url } }: FastifyRequest): void {
-    const where = `${method} ${url}`
-    if (this.#unlimitedLogins.has(where)) return
-    this.#unlimitedLogins.add(where)
+  /**
+   * Notes a route, such as `POST /login`, with a login whose password was not verified within `guesses.attempt`, and
+   * warns about it. Call it once for each route.
+   */
+  noteLogin (where: string, log: FastifyBaseLogger): void {
+    this.#unlimitedLogins.push(where)
     const [finding] = this.#describe([['unlimited-login', [where]]])
     if (finding?.ignored !== null) return
     log.warn({ doctor: finding.id, where: finding.where }, `fastify-gatehouse: ${sentenceOf(finding)}`)

@@ -1,12 +1,15 @@
 import type { FastifyRequest } from 'fastify'
-import type { SchemeChoice } from '../../types/names.js'
+import type { SchemeChoice, SchemeName } from '../../types/names.js'
+import type { Features } from '../../types/scheme.js'
 import type { LoginOptions } from '../../types/sessions.js'
 import type { StoreOwner } from '../../types/store.js'
 import type { GrantOptions, IssueOptions, RefreshOptions } from '../../types/tokens.js'
 import { internalError, misconfigured } from '../errors.js'
-import { describeValue } from '../util/describe.js'
+import type { BoundScheme } from '../policy/policy.js'
+import { describeValue, joinNames } from '../util/describe.js'
 import { isObject, isValidDate, property } from '../util/objects.js'
 import { atRunTime, readOptions } from '../util/options.js'
+import type { BoundSchemes } from './schemes.js'
 
 const kinds = {
   'a string': (value: unknown) => typeof value === 'string',
@@ -96,4 +99,48 @@ export function parseOwner (owner: unknown, call: string): StoreOwner {
   const [realm, id] = isObject(owner) ? [property(owner, 'realm'), property(owner, 'id')] : []
   if (typeof realm === 'string' && typeof id === 'string') return Object.freeze({ realm, id })
   throw internalError(`The owner of ${call} must be { realm, id }, such as a principal. Got ${describeValue(owner)}.`)
+}
+
+/**
+ * Returns the scheme that a call names.
+ * @throws {AuthError} `AUTH_FAULT` if there is no such scheme.
+ */
+export function chooseScheme (schemes: BoundSchemes, name: unknown): BoundScheme {
+  const bound = typeof name === 'string' ? schemes.get(name) : undefined
+  if (bound !== undefined) return bound
+  throw internalError(`there is no scheme ${describeValue(name)}. Known: ${joinNames([...schemes.keys()], 'and')}`)
+}
+
+/** A scheme that has a feature. */
+export interface Provider<F> {
+  readonly name: SchemeName
+  readonly feature: F
+}
+
+/** Returns the schemes that have a feature. */
+export function providersOf<F> (
+  schemes: BoundSchemes, pick: (features: Features) => F | undefined
+): ReadonlyArray<Provider<F>> {
+  return [...schemes.values()].flatMap(({ name, features }) => {
+    const feature = pick(features)
+    return feature === undefined ? [] : [{ name: name as SchemeName, feature }]
+  })
+}
+
+/**
+ * Returns the scheme that a call means: the one that it names, or the only one there is.
+ * @param verb what these schemes do, for the message: "keep sessions".
+ * @throws {AuthError} `AUTH_FAULT` if there is none, if the named one is not among them, or if there are several and
+ * the call names none.
+ */
+export function chooseProvider<F> (
+  providers: ReadonlyArray<Provider<F>>, name: string | undefined, verb: string
+): Provider<F> {
+  const [only, ...others] = name === undefined ? providers : providers.filter(each => each.name === name)
+  if (only !== undefined && others.length === 0) return only
+  if (providers.length === 0) throw internalError(`no scheme of this application can ${verb}`)
+  const names = joinNames(providers.map(each => `'${each.name}'`))
+  throw internalError(name === undefined
+    ? `several schemes can ${verb}: name one of them, ${names}, in the option scheme`
+    : `the scheme ${describeValue(name)} cannot ${verb}. Known: ${names}`)
 }

@@ -3,6 +3,7 @@ import type { Gatehouse } from '../../types/gatehouse.js'
 import type { AuthFailure } from '../../types/outcome.js'
 import type { PrincipalInput } from '../../types/principal.js'
 import { auditRows } from '../audit/rows.js'
+import type { Doctor } from '../doctor/doctor.js'
 import { AuthError, authFailure, internalError, misconfigured, refusal } from '../errors.js'
 import { authenticateCredential } from '../guard/authenticate-credential.js'
 import { changesState } from '../guard/cross-site.js'
@@ -17,10 +18,13 @@ import type { Permissions } from '../policy/requirements.js'
 import { joinNames } from '../util/describe.js'
 import { isObject, property } from '../util/objects.js'
 import { oweCookie, waitFor } from '../util/response.js'
-import { parseAttemptOptions, parseAuthenticateOptions, parseLoginOptions, parseSchemeOption } from './call-options.js'
+import {
+  chooseProvider, chooseScheme, parseAttemptOptions, parseAuthenticateOptions, parseLoginOptions, parseSchemeOption,
+  providersOf
+} from './call-options.js'
 import { createApiKeyCalls, createOAuthCalls, createSessionCalls, createTokenCalls } from './feature-calls.js'
 import { attachInternals, type Parts } from './internals.js'
-import { chooseProvider, chooseScheme, clientRealms, providersOf, type BoundSchemes } from './schemes.js'
+import { clientRealms, type BoundSchemes } from './schemes.js'
 
 /** Creates `app.gatehouse` of one context. */
 export function createGatehouse (context: FastifyInstance, parts: Parts): Gatehouse {
@@ -69,6 +73,7 @@ export function createReplyMethods ({ guard, key, schemes, policies, guesses, do
   const { responder } = guard
   const providers = providersOf(schemes, features => features.sessions)
   const realms = clientRealms(schemes)
+  const noteLogin = createLoginNotes(guesses, doctor)
   const refuse = (reply: FastifyReply, failure: AuthFailure): FastifyReply => {
     const end = responder.refuse(reply, policyToMeet(reply.request, key, policies), failure)
     return end === 'replied' ? reply : reply.send(end.error)
@@ -94,7 +99,7 @@ export function createReplyMethods ({ guard, key, schemes, policies, guesses, do
         checkPerson(principal, realms)
         if (parsed.stateChecked !== true) checkSameSite(guard.otherSite(this.request), name, explainLogin)
         await feature.login(this.request, this, principal, parsed)
-        if (parsed.stateChecked !== true && isUnlimited(this.request, guesses)) doctor.noteLogin(this.request)
+        if (parsed.stateChecked !== true) noteLogin(this.request)
       })
     },
     logout (this: FastifyReply, options: unknown = {}) {
@@ -106,6 +111,17 @@ export function createReplyMethods ({ guard, key, schemes, policies, guesses, do
         await feature.logout(this.request, this)
       })
     }
+  }
+}
+
+/** Returns a function that reports each route with an unlimited login to the doctor, once. */
+function createLoginNotes (guesses: GuessLimiter, doctor: Doctor): (request: FastifyRequest) => void {
+  const noted = new Set<string>()
+  return request => {
+    const route = `${request.method} ${request.routeOptions.url}`
+    if (noted.has(route) || !isUnlimited(request, guesses)) return
+    noted.add(route)
+    doctor.noteLogin(route, request.log)
   }
 }
 

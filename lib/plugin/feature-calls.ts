@@ -8,10 +8,11 @@ import type { GatehouseTokens, GrantedTokens, PublicJwkSet, RefreshOptions, Toke
 import { type AuthError, authFailure, internalError, refusal } from '../errors.js'
 import { writeChallenges } from '../guard/challenge.js'
 import {
-  parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseRevokeAllOptions, parseSchemeOption
+  chooseProvider, parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseRevokeAllOptions,
+  parseSchemeOption, type Provider, providersOf
 } from './call-options.js'
 import type { Internals } from './internals.js'
-import { type BoundSchemes, chooseProvider, type Provider, providersOf } from './schemes.js'
+import type { BoundSchemes } from './schemes.js'
 
 /** Creates `app.gatehouse.apiKeys`. */
 export function createApiKeyCalls (schemes: BoundSchemes): GatehouseApiKeys {

@@ -1,16 +1,15 @@
 import type { FastifyInstance } from 'fastify'
-import type { SchemeName } from '../../types/names.js'
 import type { Principal } from '../../types/principal.js'
 import type { Features, Made, Scheme, SchemeContext } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
-import { internalError, misconfigured } from '../errors.js'
+import { misconfigured } from '../errors.js'
 import { createGuessLimiter, type GuessLimiter } from '../limits/guesses.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { hasPermission, type Permissions } from '../policy/requirements.js'
 import { ensureDeadline } from '../stores/deadline.js'
 import { toStoreError } from '../stores/errors.js'
 import { memoryStore } from '../stores/memory/index.js'
-import { describeValue, joinNames } from '../util/describe.js'
+import { describeValue } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
 import { isHttpToken, readOptions } from '../util/options.js'
 import { isScheme, missingMember, type Options } from './options.js'
@@ -136,48 +135,4 @@ function withHttpScheme (scheme: Scheme<Principal>, option: string): Scheme<Prin
   if (openapi.type !== 'http' || (typeof openapi.scheme === 'string' && isHttpToken(openapi.scheme))) return scheme
   throw misconfigured(`${option} has an openapi.scheme that is not the name of an HTTP authentication scheme ` +
     `(RFC 9110, 11.1), such as 'bearer'. Got ${describeValue(openapi.scheme)}.`)
-}
-
-/**
- * Returns the scheme that a call names.
- * @throws {AuthError} `AUTH_FAULT` if there is no such scheme.
- */
-export function chooseScheme (schemes: BoundSchemes, name: unknown): BoundScheme {
-  const bound = typeof name === 'string' ? schemes.get(name) : undefined
-  if (bound !== undefined) return bound
-  throw internalError(`there is no scheme ${describeValue(name)}. Known: ${joinNames([...schemes.keys()], 'and')}`)
-}
-
-/** A scheme that has a feature. */
-export interface Provider<F> {
-  readonly name: SchemeName
-  readonly feature: F
-}
-
-/** Returns the schemes that have a feature. */
-export function providersOf<F> (
-  schemes: BoundSchemes, pick: (features: Features) => F | undefined
-): ReadonlyArray<Provider<F>> {
-  return [...schemes.values()].flatMap(({ name, features }) => {
-    const feature = pick(features)
-    return feature === undefined ? [] : [{ name: name as SchemeName, feature }]
-  })
-}
-
-/**
- * Returns the scheme that a call means: the one that it names, or the only one there is.
- * @param verb what these schemes do, for the message: "keep sessions".
- * @throws {AuthError} `AUTH_FAULT` if there is none, if the named one is not among them, or if there are several and
- * the call names none.
- */
-export function chooseProvider<F> (
-  providers: ReadonlyArray<Provider<F>>, name: string | undefined, verb: string
-): Provider<F> {
-  const [only, ...others] = name === undefined ? providers : providers.filter(each => each.name === name)
-  if (only !== undefined && others.length === 0) return only
-  if (providers.length === 0) throw internalError(`no scheme of this application can ${verb}`)
-  const names = joinNames(providers.map(each => `'${each.name}'`))
-  throw internalError(name === undefined
-    ? `several schemes can ${verb}: name one of them, ${names}, in the option scheme`
-    : `the scheme ${describeValue(name)} cannot ${verb}. Known: ${names}`)
 }
