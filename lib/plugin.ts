@@ -107,7 +107,7 @@ function wire (app: FastifyInstance, parts: Parts, options: Options): void {
   app.addHook('onRoute', function (route) { if (openapi.note(this, route)) registry.add(this, route) })
   const hasSessions = [...schemes.values()].some(({ features }) => features.sessions !== undefined)
   // Runs after the hooks of the schemes, which set the headers of their own responses.
-  if (hasSessions) app.addHook('onSend', onSendHook(() => {}))
+  if (hasSessions) app.addHook('onSend', onSendHook())
   app.addHook('onReady', async () => {
     const { carriers } = openapi
     checkBoot(app, { registry, policies, schemes: schemes.values(), outsideAllowed, isFirst, carriers })

@@ -1,6 +1,6 @@
 import type { JsonObject, StoreEntry, StoreIncrement, StoreOwner } from '../../types/store.js'
 import { internalError } from '../errors.js'
-import { jsonObject } from '../util/encoding.js'
+import { jsonObject } from '../util/objects.js'
 
 const kinds = /^[a-z][a-z0-9-]{0,63}$/
 /** NUL does not exist in PostgreSQL's text, and lone surrogates do not exist in UTF-8. */

@@ -1,5 +1,6 @@
 import { types } from 'node:util'
 import type { No } from '../../types/principal.js'
+import { internalError } from '../errors.js'
 
 /** An object whose own fields may be read by name. */
 type Fields = Readonly<Record<string, unknown>>
@@ -168,4 +169,39 @@ export function getOrCreate<K, V> (map: MapOf<K, V>, key: K, create: () => V): V
   const created = create()
   map.set(key, created)
   return created
+}
+
+/** The maximum depth. Deeper values are cyclic, or too large for a cookie anyway. */
+const maxDepth = 32
+
+/**
+ * Returns a deep-frozen copy of an object of values that JSON carries unchanged.
+ * @param path how the error names the object.
+ * @throws {AuthError} `AUTH_FAULT` for a Date, a Map, NaN and the like, which JSON would turn into something else.
+ */
+export function jsonObject (value: object, path: string, depth = 0): Readonly<Record<string, unknown>> {
+  const fields = Object.entries(value).filter(([, field]) => field !== undefined)
+  // Unlike an assignment, fromEntries does not set the prototype for the key __proto__.
+  return Object.freeze(
+    Object.fromEntries(fields.map(([key, field]) => [key, jsonCopy(field, `${path}.${key}`, depth + 1)]))
+  )
+}
+
+/**
+ * Returns a deep-frozen copy of a value that JSON carries unchanged. Fields that are `undefined` are left out.
+ * @param path how the error names the value.
+ * @throws {AuthError} `AUTH_FAULT` for a Date, a Map, NaN and the like, which JSON would turn into something else.
+ */
+function jsonCopy (value: unknown, path: string, depth: number): unknown {
+  if (value === null || typeof value === 'string' || typeof value === 'boolean') return value
+  if (typeof value === 'number' && Number.isFinite(value)) return value
+  if (depth > maxDepth) throw internalError(`${path} is nested too deeply, or in itself`)
+  if (Array.isArray(value)) {
+    return Object.freeze(Array.from(value, (each, index) => jsonCopy(each, `${path}[${index}]`, depth + 1)))
+  }
+  if (isPlainObject(value)) return jsonObject(value, path, depth)
+  throw internalError(
+    `${path} cannot be stored as JSON. Use only strings, finite numbers, booleans, null, lists and plain objects of ` +
+    'them'
+  )
 }

@@ -5,10 +5,11 @@ import { createPrivateSlot } from './objects.js'
 
 /**
  * Returns an `onSend` hook that calls `prepare` for each response, after the pending work of the request (see
- * {@link waitFor}) has finished. `prepare` returns a promise only if the response has to wait for it.
+ * {@link waitFor}) has finished. `prepare` returns a promise only if the response has to wait for it. Without it, the
+ * response waits for the pending work alone.
  */
 export function onSendHook (
-  prepare: (request: FastifyRequest, reply: FastifyReply) => void | Promise<void>
+  prepare: (request: FastifyRequest, reply: FastifyReply) => void | Promise<void> = () => {}
 ): onSendHookHandler {
   const held = new WeakSet<FastifyReply>()
   return (request, reply, payload, done) => {

@@ -3,8 +3,7 @@ import type { Principal } from '../../../types/principal.js'
 import type { ProviderLogin, SessionFeature } from '../../../types/sessions.js'
 import { internalError, misconfigured } from '../../errors.js'
 import { principalFrom } from '../../kit/principal.js'
-import { jsonObject } from '../../util/encoding.js'
-import { deepFreeze, isPlainObject, ownFields } from '../../util/objects.js'
+import { deepFreeze, isPlainObject, jsonObject, ownFields } from '../../util/objects.js'
 
 /** The content of a session cookie. Instants are in milliseconds since 1970. */
 export interface Session {
