@@ -203,6 +203,11 @@ export interface RefreshGrant {
   readonly client: string
   /** Narrows the scopes of this access token. `undefined` for all scopes of the grant. */
   readonly scopes?: readonly string[] | undefined
+  /**
+   * `true` refuses, with the reason `invalid_scope`, to issue a token that has none of the scopes. The refresh token
+   * stays valid. Default: `false`.
+   */
+  readonly needsScope?: boolean
   /** Looks up the person if the scheme itself has no `load`. Default: the plugin's `load`. */
   readonly load?: Load | null
 }

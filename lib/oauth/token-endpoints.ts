@@ -9,7 +9,9 @@ import { grantNames, type Client } from './client.js'
 import { authenticateClient } from './client-auth.js'
 import { findCode, isVerifier, spendCode, type CodeGrant, type FoundCode } from './codes.js'
 import { oauthError, type OAuthError } from './errors.js'
-import { chooseResource, formOf, isResource, type Parameters, readScopes, scopesFor } from './parameters.js'
+import {
+  chooseResource, formOf, isResource, noScopeLeft, type Parameters, readScopes, scopesFor
+} from './parameters.js'
 import type { Server } from './server.js'
 
 type Grant = (server: Server, request: TokenRequest) => Promise<IssuedTokens>
@@ -112,13 +114,17 @@ async function refreshTokens (server: Server, { client, request, form }: TokenRe
   const token = form.get('refresh_token')
   if (token === null) throw oauthError('invalid_request', 'The parameter refresh_token is missing')
   // The client may have lost scopes since the grant began.
-  const scopes = scopesFor(client, readScopes(form.get('scope')))
+  const requested = readScopes(form.get('scope'))
+  const options = {
+    client: client.id, scopes: scopesFor(client, requested), needsScope: requested !== null, load: server.load
+  }
   const named = form.get('resource')
   const services = named === null ? server.services : [chooseResource(server, named)]
   for (const service of services) {
-    const outcome = await service.refresh(request, token, { client: client.id, scopes, load: server.load })
+    const outcome = await service.refresh(request, token, options)
     if (!('kind' in outcome)) return outcome
     if (outcome.kind === 'foreign') continue
+    if (outcome.reason === 'invalid_scope') throw noScopeLeft()
     request.log.info({ oauth: { reason: outcome.detail } }, 'refresh token refused')
     break
   }

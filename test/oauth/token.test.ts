@@ -169,6 +169,21 @@ t.test('refreshes within the scopes of the grant, for its client alone', async t
   t.match((await refresh(third.body.refresh_token)).body.error, 'invalid_grant', 'a token used again ended the grant')
 })
 
+t.test('refuses a refresh for scopes of the client of which the grant or the person has none', async t => {
+  const app = await serverApp(t)
+  const { body } = await redeem(app, await codeFor(app, { scope: 'orders:read' }))
+  const refresh = async (scope?: string) => await post(app, '/oauth/token', {
+    grant_type: 'refresh_token', client_id: 'spa', refresh_token: body.refresh_token, scope
+  })
+  t.match(await refresh('orders:write'), { status: 400, body: { error: 'invalid_scope' } })
+  const ann = people['ann']
+  t.teardown(() => Object.assign(people, { ann }))
+  Object.assign(people, { ann: { ...ann, scopes: [] } })
+  t.match(await refresh('orders:read'), { status: 400, body: { error: 'invalid_scope' } })
+  Object.assign(people, { ann })
+  t.match(await refresh('orders:read orders:write'), { status: 200, body: { scope: 'orders:read' } }, 'it was not used')
+})
+
 t.test('a grant without refresh tokens still ends when its code is used again', async t => {
   const app = await serverApp(t, {
     oauth: { clients: { once: { redirectUris: [spaUri], scopes: ['orders:read'], grants: ['authorization_code'] } } }

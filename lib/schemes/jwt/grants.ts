@@ -114,6 +114,7 @@ export class Grants {
       const person = await this.#load(record, request, options.load ?? null)
       if (person === null) return await this.#lost(record)
       const narrowed = { ...person, scopes: narrow(person.scopes, options.scopes) }
+      if (options.needsScope === true && narrowed.scopes.length === 0) return noScope
       const isRotated = standing === 'just before'
       const next = isRotated ? record : rotate(record, this.#tokens.newest, refresh)
       const { generation } = familyOf(next)
@@ -320,6 +321,8 @@ export class Grants {
     return { scheme, grant: record.id, ...ownerOf(record), client: client === signer.client ? null : client }
   }
 }
+
+const noScope = invalid('none of the requested scopes was granted, or is left', { reason: 'invalid_scope' })
 
 /** Returns the owner of a family, which always has one. */
 function ownerOf ({ owner }: StoreRecord): StoreOwner {
