@@ -21,11 +21,12 @@ import { parseDeclaration, type Declaration } from './policy/parse.js'
 import type { Policy } from './policy/policy.js'
 import { createPolicies } from './policy/resolve.js'
 import { checkBoot } from './routes/boot-checks.js'
-import { createLateHook, createRouteHooks } from './routes/hooks.js'
+import { addRouteHooks } from './routes/hooks.js'
 import { hasRoutes } from './routes/printed-routes.js'
 import { createRouteRegistry } from './routes/route-registry.js'
 import { noteSecret } from './secrets/secret-uses.js'
 import { onSendHook } from './util/response.js'
+import { shareHook } from './util/shared-hook.js'
 
 const gatehouse: FastifyPluginAsync<GatehouseOptions> = async (app, pluginOptions) => {
   if (app.hasDecorator('gatehouse')) {
@@ -100,30 +101,25 @@ function decorate (app: FastifyInstance, parts: Parts): void {
 }
 
 function wire (app: FastifyInstance, parts: Parts, options: Options): void {
-  const { guard, key, policies, registry, schemes, internals: { descriptions } } = parts
+  const { guard, policies, registry, schemes, internals: { descriptions } } = parts
   const { stage, outsideAllowed, requireReason, publicPaths, errorForm: form, scopeDescriptions: scopeTexts } = options
   const isFirst = !hasRoutes(app)
-  const openapi = new OpenApi(app, key, { schemes: descriptions, form, scopeTexts })
+  const openapi = new OpenApi(app, parts.key, { schemes: descriptions, form, scopeTexts })
   app.addHook('onRoute', function (route) { if (openapi.note(this, route)) registry.add(this, route) })
+  // after the hook, so that it sees what hooks of other plugins declare when they see a route of ours
+  openapi.begin()
+  const guarded = addRouteHooks(app, parts)
   const hasSessions = [...schemes.values()].some(({ features }) => features.sessions !== undefined)
   // Runs after the hooks of the schemes, which set the headers of their own responses.
-  if (hasSessions) app.addHook('onSend', onSendHook())
+  if (hasSessions) app.addHook('onSend', shareHook(onSendHook()))
   app.addHook('onReady', async () => {
-    const { carriers } = openapi
-    checkBoot(app, { registry, policies, schemes: schemes.values(), outsideAllowed, isFirst, carriers })
+    checkBoot(app, { registry, policies, schemes: schemes.values(), outsideAllowed, isFirst, guarded })
     openapi.ready()
     if (requireReason) checkReasons(auditRows(registry.routes, stage), publicPaths)
     parts.doctor.checkBoot()
     if (limitsRequests(parts)) await parts.limiter.load()
     logRoutes(app, () => auditRows(registry.routes, stage))
   })
-  if (stage === 'preHandler') {
-    app.addHook('preHandler', createLateHook(guard, key, policies))
-  } else {
-    const hooks = createRouteHooks(guard, key, policies)
-    app.addHook('preParsing', hooks.preParsing)
-    app.addHook('preHandler', hooks.preHandler)
-  }
   for (const { features } of schemes.values()) features.routes?.(app)
   announce({
     server: app.server,

@@ -3,7 +3,7 @@ import { lineage } from '../policy/defaults.js'
 import type { Policy } from '../policy/policy.js'
 import { methodsOf, type RouteDeclaration } from '../policy/resolve.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
-import { seenName, type RoutePattern } from '../routes/printed-routes.js'
+import { seenName } from '../routes/printed-routes.js'
 import { isObject } from '../util/objects.js'
 import {
   DocumentWriter, policyField, type DocumentOptions, type PoliciesOfOperations
@@ -40,8 +40,7 @@ export class OpenApi {
   readonly #key: symbol
   readonly #options: DocumentOptions
   #routes: Described[] = []
-  /** The carriers, for the checks at boot. */
-  readonly carriers: RoutePattern[] = []
+  #carriers = 0
   /** The number of registrations that have a carrier, by the instance on which they are registered. */
   readonly #carried = new WeakMap<FastifyInstance, number>()
   readonly #begun = new WeakSet<OpenApiDocument>()
@@ -53,7 +52,11 @@ export class OpenApi {
     this.#app = app
     this.#key = key
     this.#options = options
-    this.#carry(app)
+  }
+
+  /** Declares the carriers of the registrations so far. */
+  begin (): void {
+    this.#carry(this.#app)
   }
 
   /** Records a route in `onRoute`. Returns false for a carrier, which is not a route of the application. */
@@ -84,12 +87,12 @@ export class OpenApi {
     const open = lineage(context).filter(instance => registrationsOn(instance) > (this.#carried.get(instance) ?? 0))
     if (open.length === 0) return
     for (const instance of open) this.#carried.set(instance, registrationsOn(instance))
-    // the router never looks up a path with a question mark
-    const carrier = { method: 'GET', url: `/?gatehouse-openapi-${this.carriers.length + 1}` }
-    this.carriers.push({ ...carrier, url: `${context.prefix}${carrier.url}` })
+    this.#carriers += 1
     const config: object = { swaggerTransform: this.#begin }
     context.route({
-      ...carrier,
+      method: 'GET',
+      // the router never looks up a path with a question mark
+      url: `/?gatehouse-openapi-${this.#carriers}`,
       exposeHeadRoute: false,
       schema: hidden,
       config,

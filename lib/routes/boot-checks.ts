@@ -4,7 +4,7 @@ import { lineage } from '../policy/defaults.js'
 import type { BoundScheme } from '../policy/policy.js'
 import type { Policies } from '../policy/resolve.js'
 import { report } from '../util/reports.js'
-import { printedRoutes, servesOnly, type PrintedRoute, type RoutePattern } from './printed-routes.js'
+import { printedRoutes, type PrintedRoute } from './printed-routes.js'
 import type { RouteRegistry } from './route-registry.js'
 
 export interface BootCheckOptions {
@@ -15,8 +15,8 @@ export interface BootCheckOptions {
   readonly outsideAllowed: boolean
   /** `true` if the application had no route when the plugin began to see routes. */
   readonly isFirst: boolean
-  /** The routes that the plugin itself declared for the documents of OpenAPI. */
-  readonly carriers: readonly RoutePattern[]
+  /** The instances whose routes have the hooks of the guard. */
+  readonly guarded: ReadonlySet<FastifyInstance>
 }
 
 /**
@@ -24,9 +24,9 @@ export interface BootCheckOptions {
  * @throws {AuthError} `AUTH_MISCONFIGURED` for the first mistake.
  */
 export function checkBoot (app: FastifyInstance, options: BootCheckOptions): void {
-  const { registry, policies, schemes, isFirst, carriers } = options
-  const patterns = [...registry.verify(), ...carriers]
-  if (!isFoundByPattern(app, isFirst) || !servesOnly(app, patterns)) checkUnseen(app, options)
+  const { registry, policies, schemes } = options
+  registry.verify()
+  if (!hasSeenAll(app, options)) checkUnseen(app, options)
   for (const bound of schemes) checkLoginPath(app, registry, bound)
   for (const path of policies.unusedPublicPaths()) {
     report(app, 'unused-public-path', path)
@@ -34,14 +34,15 @@ export function checkBoot (app: FastifyInstance, options: BootCheckOptions): voi
 }
 
 /**
- * Returns true if methods and patterns are enough to find a route that `onRoute` has not seen. They are not if such a
- * route has those of a seen one: it was declared first, before the plugin or outside of its context, and the
- * application has ignored Fastify's error about the duplicate.
+ * Returns true if `onRoute` has seen every route: the application had none before, and each instance with routes has
+ * the hook. An instance that is older than the plugin does not get it, but it does get the hooks of the guard.
  */
-function isFoundByPattern (app: FastifyInstance, isFirst: boolean): boolean {
+function hasSeenAll (app: FastifyInstance, { registry, isFirst, guarded }: BootCheckOptions): boolean {
   // an application that configured what printRoutes() shows must show the hooks
   const isConfigured = 'buildPrettyMeta' in (app.initialConfig.routerOptions ?? {})
-  return isFirst && lineage(app).length === 1 && !isConfigured
+  if (!isFirst || isConfigured || lineage(app).length > 1) return false
+  const seen = new Set([app, ...registry.routes.map(({ server }) => server)])
+  return guarded.size === seen.size && [...guarded].every(instance => seen.has(instance))
 }
 
 /**

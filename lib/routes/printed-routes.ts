@@ -16,12 +16,6 @@ export interface PrintedRoute {
   readonly seen: boolean
 }
 
-/** The methods and the pattern of routes. */
-export interface RoutePattern {
-  readonly method: string | readonly string[]
-  readonly url: string
-}
-
 /**
  * Returns every route, by parsing `printRoutes`, the only public API that shows routes with their hooks. Comparing URLs
  * instead would report `GET /prefix/`, for which Fastify runs no `onRoute`, as unseen.
@@ -39,31 +33,6 @@ export function printedRoutes (app: FastifyInstance): readonly PrintedRoute[] {
 /** Returns true if an application has routes. */
 export function hasRoutes (app: FastifyInstance): boolean {
   return printRoutes(app).length > 0
-}
-
-/**
- * Returns true if the router serves no other routes than these, by their methods and patterns. Costs a fraction of
- * printing the hooks, which the router then keeps as text for each route.
- */
-export function servesOnly (app: FastifyInstance, routes: readonly RoutePattern[]): boolean {
-  const counts = new Map<string, number>()
-  for (const { method, url } of routes) {
-    for (const each of [method].flat()) {
-      const pattern = withoutNames(each, url)
-      counts.set(pattern, (counts.get(pattern) ?? 0) + 1)
-    }
-  }
-  return printRoutes(app).every(({ method, url }) => {
-    const pattern = withoutNames(method, url)
-    const count = counts.get(pattern) ?? 0
-    counts.set(pattern, count - 1)
-    return count > 0
-  })
-}
-
-/** Drops the names of parameters, because the router prints `:id|:user` for a parameter with two names. */
-function withoutNames (method: string, url: string): string {
-  return `${method} ${url.replace(/:\w+(?:\|:\w+)*/g, ':')}`
 }
 
 function printRoutes (app: FastifyInstance, includeMeta?: string[]): readonly PrintedRoute[] {

@@ -7,8 +7,9 @@ import type { Policy } from '../policy/policy.js'
 import { methodsOf, type Policies, type RouteDeclaration } from '../policy/resolve.js'
 import { RoutePolicy } from '../policy/route-policy.js'
 import { hasProperty } from '../util/objects.js'
+import { shareHook } from '../util/shared-hook.js'
 import { callSite, declaringFile } from './call-site.js'
-import { seenName, type RoutePattern } from './printed-routes.js'
+import { seenName } from './printed-routes.js'
 
 /** A route as `onRoute` received it, kept until the boot is over. */
 interface PendingRoute {
@@ -25,10 +26,9 @@ export interface RouteRegistry {
   add (context: FastifyInstance, options: RouteDeclaration): void
   /**
    * Compares each route as it is now with its declaration as it was parsed.
-   * @returns the patterns under which the router serves the routes.
    * @throws {AuthError} `AUTH_MISCONFIGURED` for a route that another plugin changed.
    */
-  verify (): readonly RoutePattern[]
+  verify (): void
 }
 
 export function createRouteRegistry (key: symbol, policies: Policies, guard: Guard): RouteRegistry {
@@ -61,18 +61,15 @@ export function createRouteRegistry (key: symbol, policies: Policies, guard: Gua
     routes,
     add,
     verify () {
-      const twins: RoutePattern[] = []
       for (const { options, route, guard: ownGuard } of pending) {
         const resolve = (): Policy => policies.forRoute(route.server, options, route.url).policy
         verifyRoute(options, route, { key, resolve })
-        if (options.url !== route.url) twins.push({ method: route.method, url: options.url })
         if (!hasHook(options.onError, seenHook)) throw lostHook(route, 'onError', 'by which fastify-gatehouse finds it')
         if (ownGuard !== null && !hasHook(options.preHandler, ownGuard)) {
           throw lostHook(route, 'preHandler', 'by which fastify-gatehouse guards it')
         }
       }
       pending = []
-      return [...routes, ...twins]
     }
   }
 }
@@ -111,7 +108,7 @@ function createSeenHook (key: symbol, policies: Policies, responder: Responder):
       done()
     }
   }
-  return hook[seenName]
+  return shareHook(hook[seenName])
 }
 
 interface Verification {

@@ -217,6 +217,17 @@ t.test('What is the application\'s stays as it was', async t => {
     )
   })
 
+  await t.test('sees a route that an onRoute hook of another plugin declares', async t => {
+    const { app } = await start(t, async app => {
+      await registerSwagger(app)
+      app.addHook('onRoute', function ({ url }) {
+        if (url.includes('gatehouse-openapi')) this.get('/echo', async () => '')
+      })
+    })
+    await app.ready()
+    t.equal((await app.inject('/echo')).statusCode, 401)
+  })
+
   await t.test('defaults may be set after it, and foreign routes still stop the boot', async t => {
     const carriers: RouteOptions[] = []
     const { app } = await start(t, async app => {

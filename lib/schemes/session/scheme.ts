@@ -8,6 +8,7 @@ import { misconfigured } from '../../errors.js'
 import { noteSecret } from '../../secrets/secret-uses.js'
 import { report } from '../../util/reports.js'
 import { onSendHook } from '../../util/response.js'
+import { shareHook } from '../../util/shared-hook.js'
 import { LoginRedirect, openLoginRequest } from './login-redirect.js'
 import { SessionManager } from './manager.js'
 import { parseSessionOptions, type SessionOptions, type SessionSettings } from './options.js'
@@ -83,7 +84,7 @@ async function createSession (app: FastifyInstance, name: string, { settings, li
   const redirect = loginPath === null
     ? null
     : new LoginRedirect(loginPath, { scheme: name, cookie: manager.cookie, seal: returnPathSeal })
-  app.addHook('onSend', onSendHook((request, reply) => manager.finish(request, reply)))
+  app.addHook('onSend', shareHook(onSendHook((request, reply) => manager.finish(request, reply))))
   app.addHook('onClose', async () => { liveness.close() })
   const loginRequestOf = (request: FastifyRequest): LoginRequest => openLoginRequest(returnPathSeal, request)
   const sessions: SessionFeature = Object.freeze({
