@@ -161,13 +161,7 @@ export function internalError (detail: string, cause?: unknown): AuthError {
 
 const noScopes: readonly string[] = Object.freeze([])
 
-/** Returns a failure. Fields that are left out are empty. */
-export function authFailure (
-  code: AuthErrorCode,
-  scheme: string | null,
-  detail: string,
-  more: Partial<Pick<AuthFailure, 'scopes' | 'maxAge' | 'retryAfter'>> = {}
-): AuthFailure {
-  const { scopes = noScopes, maxAge = null, retryAfter = null } = more
-  return { code, scheme, detail, scopes, maxAge, retryAfter }
+/** Returns a failure without scopes, `maxAge` and `retryAfter`, which a caller that has them adds. */
+export function authFailure (code: AuthErrorCode, scheme: string | null, detail: string): AuthFailure {
+  return { code, scheme, detail, scopes: noScopes, maxAge: null, retryAfter: null }
 }

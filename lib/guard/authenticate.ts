@@ -124,8 +124,8 @@ function failureOf ({ name }: BoundScheme, answer: Failed): AuthFailure {
   const { detail } = answer
   switch (answer.kind) {
     case 'invalid': return invalidFailure(name, answer)
-    case 'unavailable': return authFailure('AUTH_UNAVAILABLE', name, detail, retryOf(answer))
-    case 'limited': return authFailure('AUTH_RATE_LIMITED', name, detail, retryOf(answer))
+    case 'unavailable': return { ...authFailure('AUTH_UNAVAILABLE', name, detail), ...retryOf(answer) }
+    case 'limited': return { ...authFailure('AUTH_RATE_LIMITED', name, detail), ...retryOf(answer) }
     case 'cross-site': return authFailure('AUTH_CROSS_SITE', name, detail)
     case 'faulty': return authFailure('AUTH_FAULT', name, detail)
   }

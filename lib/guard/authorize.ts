@@ -25,7 +25,7 @@ export function checkStatic (policy: Policy, acting: Identity): AuthFailure | nu
   const { maxAge, rules } = policy
   if (maxAge !== null && isStale(acting, maxAge)) {
     const detail = `authenticated longer ago than ${maxAge} s`
-    return authFailure('AUTH_STEP_UP_REQUIRED', acting.bound.name, detail, { maxAge })
+    return { ...authFailure('AUTH_STEP_UP_REQUIRED', acting.bound.name, detail), maxAge }
   }
   const needsScope = isLimitedToScopes(policy, acting)
   if (needsScope && !rules.some(rule => rule.anyOf?.some(requiresScope))) return deniedWithoutScope(acting)
@@ -151,7 +151,8 @@ function hasNone (excluded: readonly Requirement[], { bound, outcome }: Identity
 function denied (policy: Policy, unmet: Rule, { bound, outcome }: Identity): AuthFailure {
   const detail = `the principal ${outcome.principal.id} does not meet the rules`
   const scopes = scopesFor(policy, unmet)
-  return authFailure('AUTH_ACCESS_DENIED', bound.name, detail, scopes === null ? {} : { scopes })
+  const failure = authFailure('AUTH_ACCESS_DENIED', bound.name, detail)
+  return scopes === null ? failure : { ...failure, scopes }
 }
 
 /** Returns the scopes that a refusal names, or `null` if the rule requires none. */

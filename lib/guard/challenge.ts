@@ -83,8 +83,8 @@ function * usualFailures (policy: Policy): Iterable<AuthFailure> {
   for (const { name } of schemes) {
     yield authFailure('AUTH_INVALID_CREDENTIALS', name, '')
     yield authFailure('AUTH_TOKEN_EXPIRED', name, '')
-    if (maxAge !== null) yield authFailure('AUTH_STEP_UP_REQUIRED', name, '', { maxAge })
-    yield authFailure('AUTH_ACCESS_DENIED', name, '', { scopes: policy.requiredScopes })
+    if (maxAge !== null) yield { ...authFailure('AUTH_STEP_UP_REQUIRED', name, ''), maxAge }
+    yield { ...authFailure('AUTH_ACCESS_DENIED', name, ''), scopes: policy.requiredScopes }
   }
 }
 

@@ -26,7 +26,7 @@ export interface GuessLimiter {
    * @throws {AuthError} `AUTH_RATE_LIMITED`, `AUTH_UNAVAILABLE`, `AUTH_CROSS_SITE`; `AUTH_INVALID_CREDENTIALS` when
    * the account is not a string.
    */
-  login<T> (reply: FastifyReply, realm: string, account: unknown, check: () => T | Promise<T>): Promise<Right<T> | null>
+  login<T> (reply: FastifyReply, guessed: Guessed, check: () => T | Promise<T>): Promise<Right<T> | null>
   /**
    * Returns true if the application's login limits guesses on this request, or if guesses are not limited at all.
    */
@@ -37,6 +37,12 @@ export interface GuessLimiter {
    * @returns the outcome for a client whose address has guessed too often, otherwise `null`.
    */
   wrongSecret (request: FastifyRequest): Promise<Limited | Unavailable | null>
+}
+
+/** The account that a guess at the application's own login is for. */
+interface Guessed {
+  readonly realm: string
+  readonly account: unknown
 }
 
 /** A count that a guess needs a slot of. */
@@ -58,7 +64,7 @@ export function createGuessLimiter (
         return guess(request, counters.countsOf(request, accountTag(realm, account)), check)
       }
     }),
-    async login (reply, realm, account, check) {
+    async login (reply, { realm, account }, check) {
       const { request } = reply
       attempted.add(request)
       if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
@@ -189,7 +195,7 @@ function refuseLogin (reply: FastifyReply, outcome: Refused): never {
   const retryAfter = 'retryAfter' in outcome ? outcome.retryAfter : null
   if (retryAfter !== null) reply.header('retry-after', retryAfter)
   reply.request.log.info({ event: refusalEvent(code), auth: { code, reason: outcome.detail } }, 'login refused')
-  const failure = authFailure(code, null, outcome.detail, { retryAfter })
+  const failure = { ...authFailure(code, null, outcome.detail), retryAfter }
   publishRefusal(reply.request, failure)
   throw refusal(failure)
 }

@@ -162,14 +162,15 @@ class RequestCounter {
 }
 
 function exceeded ({ bound: { name } }: Identity, retryAfter: number): AuthFailure {
-  return authFailure('AUTH_RATE_LIMITED', name, 'the rate limit of the route or credential is exceeded', { retryAfter })
+  const detail = 'the rate limit of the route or credential is exceeded'
+  return { ...authFailure('AUTH_RATE_LIMITED', name, detail), retryAfter }
 }
 
 function uncounted (cause: unknown, { request }: FastifyReply, identities: readonly Identity[]): AuthFailure {
   const { bound: { name } } = identities[0] as Identity
   const detail = 'the rate limit could not be counted'
   request.log.error({ err: redactError(cause) }, detail)
-  return authFailure('AUTH_UNAVAILABLE', name, detail, { retryAfter: 5 })
+  return { ...authFailure('AUTH_UNAVAILABLE', name, detail), retryAfter: 5 }
 }
 
 const ownRules = new WeakMap<OwnRateLimit, RateLimitWindow>()

@@ -62,7 +62,7 @@ export function sendFailure (reply: FastifyReply, thrown: unknown, { session, pa
   const { request } = reply
   const level = isMisconfigured ? 'error' : status === 503 ? 'warn' : 'info'
   request.log[level]({ err: cause, login: { at: path, status, reason } }, 'login failed')
-  publishRefusal(request, authFailure(code, session, reason, { retryAfter }))
+  publishRefusal(request, { ...authFailure(code, session, reason), retryAfter })
   if (retryAfter !== null) reply.header('retry-after', retryAfter)
   const link = kind === 'no-account' || kind === 'too-old' ? '' : `<p><a href="${escapeHtml(path)}">Begin again</a></p>`
   return sendPage(reply.code(status), { title, body: `<p>${sentence}</p>${link}` })

@@ -57,7 +57,7 @@ export function createGatehouse (context: FastifyInstance, parts: Parts): Gateho
     guesses: Object.freeze({
       attempt: async <T>(reply: FastifyReply, account: string, check: () => T | Promise<T>, options: unknown = {}) => {
         const { realm = '' } = parseAttemptOptions(options)
-        return guesses.login(reply, realm, account, check)
+        return guesses.login(reply, { realm, account }, check)
       }
     }),
     apiKeys: createApiKeyCalls(schemes),

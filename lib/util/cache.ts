@@ -66,18 +66,18 @@ export class TtlCache<V> {
     const at = Date.now()
     const result = load()
     if (!isThenable(result)) return this.#set(key, { at, value: result })
-    const loading: Loading<V> = { at, promise: this.#settle(key, at, result, () => this.#loading.get(key) === loading) }
+    const isWanted = (): boolean => this.#loading.get(key) === loading
+    const settle = async (): Promise<V> => {
+      try {
+        const value = await result
+        return isWanted() ? this.#set(key, { at, value }) : value
+      } finally {
+        if (isWanted()) this.#loading.delete(key)
+      }
+    }
+    const loading: Loading<V> = { at, promise: settle() }
     this.#loading.set(key, loading)
     return loading.promise
-  }
-
-  async #settle (key: string, at: number, result: Promise<V>, isWanted: () => boolean): Promise<V> {
-    try {
-      const value = await result
-      return isWanted() ? this.#set(key, { at, value }) : value
-    } finally {
-      if (isWanted()) this.#loading.delete(key)
-    }
   }
 
   #set (key: string, entry: Entry<V>): V {

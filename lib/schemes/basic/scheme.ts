@@ -9,11 +9,12 @@ import { answeredPrincipal } from '../../kit/principal.js'
 import { readAuthorization } from '../../kit/read-credential.js'
 import { maxPasswordBytes, parseUserPass, type UserPass } from '../../kit/user-pass.js'
 import { noteSecret } from '../../secrets/secret-uses.js'
-import { addressOf } from '../../util/client-address.js'
 import { isThenable, property } from '../../util/objects.js'
 import { VerifiedCache } from './cache.js'
 import { parseBasicOptions, type BasicOptions, type BasicSettings, type UserSource } from './options.js'
-import { foundVerifier, hashCheck, passwordsFor, parseUsers, type Find, type FoundUser, type Table } from './users.js'
+import {
+  cacheCheck, foundVerifier, hashCheck, passwordsFor, parseUsers, type Find, type FoundUser, type Table
+} from './users.js'
 
 export type { BasicOptions, BasicUser } from './options.js'
 export { parseUserPass, type FoundUser }
@@ -137,15 +138,9 @@ async function createHashVerifier<P extends PrincipalInput> (
   const hashes = passwords ?? await passwordsFor(null, path)
   return {
     verify: foundVerifier(ask, hashCheck(hashes, cache), name),
-    recall: cache === null ? null : foundVerifier(ask, async (...sent) => isCached(cache, ...sent), name),
+    recall: cache === null ? null : foundVerifier(ask, cacheCheck(cache), name),
     realms: []
   }
-}
-
-function isCached (
-  cache: VerifiedCache, username: string, password: string, stored: string | null, { ip }: FastifyRequest
-): boolean {
-  return stored !== null && cache.has([username, password, stored, addressOf(ip)])
 }
 
 function createTableVerifier<P extends PrincipalInput> (
@@ -153,11 +148,12 @@ function createTableVerifier<P extends PrincipalInput> (
 ): MaybePromise<Verifier<PrincipalFrom<P>>> {
   const { recipes, realms, verifier, find } = table
   // the table has the type of the option users, so its principals are of the type P
-  const recall = cache === null
+  const isCached = cache === null ? null : cacheCheck(cache)
+  const recall = isCached === null
     ? null
     : (username: string, password: string, request: FastifyRequest) => {
         const user = find(username)
-        return user !== undefined && isCached(cache, username, password, user.stored, request) ? user.principal : null
+        return user !== undefined && isCached({ username, password }, user.stored, request) ? user.principal : null
       }
   if (recipes.length > 0) {
     return passwordsFor(recipes, path).then(

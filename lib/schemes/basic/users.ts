@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import { internalError, misconfigured } from '../../errors.js'
 import { principalAtBoot, principalFrom, realmsOf } from '../../kit/principal.js'
-import { hasControl, maxPasswordBytes } from '../../kit/user-pass.js'
+import { hasControl, maxPasswordBytes, type UserPass } from '../../kit/user-pass.js'
 import { loadLibraries } from '../../passwords/derive.js'
 import { passwordSettings } from '../../passwords/options.js'
 import { makePasswords } from '../../passwords/passwords.js'
@@ -70,7 +70,7 @@ export function parseUsers (users: unknown, name: string, path: string): Table {
       const principal = user?.principal ?? null
       if (timingSafeEqual(digest(password), user?.digest ?? nobody)) return principal
       if (check === null) return null
-      return check(username, password, user?.stored ?? null, request).then(valid => valid ? principal : null)
+      return check({ username, password }, user?.stored ?? null, request).then(valid => valid ? principal : null)
     }
   }
 }
@@ -135,9 +135,10 @@ function parseHashed (
 }
 
 /** Verifies a password; `stored` is `null` for an unknown user, which must cost as much as a known one. */
-type CheckHash = (
-  username: string, password: string, stored: string | null, request: FastifyRequest
-) => Promise<boolean>
+type CheckHash = (sent: UserPass, stored: string | null, request: FastifyRequest) => Promise<boolean>
+
+/** Verifies a password against the cache alone. */
+type CheckCache = (...sent: Parameters<CheckHash>) => boolean
 
 /** The result of the option `find`: the stored hash of a user, and the principal. */
 export interface FoundUser<P extends PrincipalInput = PrincipalInput> {
@@ -151,11 +152,16 @@ export type Find<P extends PrincipalInput> =
   (username: string, request: FastifyRequest) => FoundUser<P> | No | Promise<FoundUser<P> | No>
 
 export function hashCheck (passwords: Pick<Passwords, 'verify'>, cache: VerifiedCache | null): CheckHash {
-  return (username, password, stored, { ip }) => {
+  return ({ username, password }, stored, { ip }) => {
     const verify = async (): Promise<boolean> => (await passwords.verify(password, stored)).valid
     if (cache === null || stored === null) return verify()
     return cache.check([username, password, stored, addressOf(ip)], verify)
   }
+}
+
+export function cacheCheck (cache: VerifiedCache): CheckCache {
+  return ({ username, password }, stored, { ip }) =>
+    stored !== null && cache.has([username, password, stored, addressOf(ip)])
 }
 
 /**
@@ -170,7 +176,9 @@ export async function passwordsFor (recipes: readonly Recipe[] | null, path: str
 }
 
 /** Returns the verifier of users that `find` looks up on every request, so that a change takes effect at once. */
-export function foundVerifier<P extends PrincipalInput> (find: Find<P>, check: CheckHash, name: string) {
+export function foundVerifier<P extends PrincipalInput> (
+  find: Find<P>, check: CheckHash | CheckCache, name: string
+) {
   return async (username: string, password: string, request: FastifyRequest): Promise<PrincipalFrom<P> | null> => {
     const answer = await find(username, request)
     const found = isNo(answer) ? null : answer
@@ -178,7 +186,7 @@ export function foundVerifier<P extends PrincipalInput> (find: Find<P>, check: C
     if ((found !== null && !isObject(found)) || !isHash(hash)) {
       throw internalError(`schemes.${name}: find must return { hash, principal } or null`)
     }
-    const valid = await check(username, password, hash, request)
+    const valid = await check({ username, password }, hash, request)
     return found !== null && valid ? principalFrom(property(found, 'principal') as P, name) : null
   }
 }

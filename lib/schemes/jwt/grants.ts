@@ -233,7 +233,7 @@ export class Grants {
     const owner = { realm: person.realm, id: person.id }
     const token = { handle, generation: 0 }
     const answer = await this.#answer({ principal: withRoles(person, family), scopes: family.scopes }, family, token)
-    const isNew = await store.add(familyEntry(id, owner, family, refresh?.idle ?? Infinity))
+    const isNew = await store.add(familyEntry({ id, owner }, family, refresh?.idle ?? Infinity))
     const known = isNew ? null : await store.get(familyKind, id)
     if (!isNew && (known === null || familyOf(known).generation > 0)) return null
     await this.#makeRoom(id, owner)

@@ -1,5 +1,5 @@
 import { createHmac, createSecretKey, hash, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto'
-import type { StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
+import type { StoreEntry, StoreRecord } from '../../../types/store.js'
 import { deriveKey } from '../../secrets/secret-uses.js'
 import type { RefreshSettings } from './sign-options.js'
 
@@ -127,7 +127,9 @@ export interface Family {
 }
 
 /** Returns the record of a new family. @param idle seconds */
-export function familyEntry (id: string, owner: StoreOwner, family: Family, idle: number): StoreEntry {
+export function familyEntry (
+  { id, owner }: Pick<StoreEntry, 'id' | 'owner'>, family: Family, idle: number
+): StoreEntry {
   return { kind: familyKind, id, owner, value: { ...family }, expiresAt: endOf(family, idle) }
 }
 

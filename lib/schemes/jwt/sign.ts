@@ -92,7 +92,7 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
   const key = signingKey(setup)
   const kid = sign.kid ?? key.kid
   const header = { algorithm: key.algorithm, typ: 'at+jwt', ...kid === null ? {} : { kid } }
-  const engine = await signEngine(app, name, key, header)
+  const engine = await signEngine(app, key, { name, header })
   checkAccepted(engine({ probe: true }), trust, path)
   const { issuer: iss, audience } = trust.rules
   const fixed = { ...iss === null ? {} : { iss }, ...audience === null ? {} : { aud: audience[0] } }
@@ -245,12 +245,19 @@ function ownKey (
   return { ...verifier, signing }
 }
 
+interface EngineOptions {
+  /** The name of the scheme. */
+  readonly name: string
+  /** The header of every token. */
+  readonly header: { readonly algorithm: Algorithm }
+}
+
 /**
  * Registers `@fastify/jwt` in a child context of its own, so that its decorators do not conflict with those of an
  * application that uses it too. It is loaded only if a scheme signs.
  */
 async function signEngine (
-  app: FastifyInstance, name: string, { key, signing }: SigningKey, header: { readonly algorithm: Algorithm }
+  app: FastifyInstance, { key, signing }: SigningKey, { name, header }: EngineOptions
 ): Promise<Sign> {
   const { default: fastifyJwt }: typeof import('@fastify/jwt') = require('@fastify/jwt')
   const secret = key.type === 'secret'

@@ -10,7 +10,7 @@ import gatehouse from '../../../lib/index.js'
 import { traits } from '../../../lib/kit/read-credential.js'
 import { jwt } from '../../../lib/schemes/jwt/scheme.js'
 import type { JwtCredential, JwtOptions } from '../../../lib/schemes/jwt/scheme.js'
-import type { Outcome } from '../../../types/outcome.js'
+import type { AuthErrorCode, AuthFailure, Outcome } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
 import type { Scheme } from '../../../types/scheme.js'
 import { make } from '../../fixtures/schemes.js'
@@ -498,33 +498,34 @@ t.test('treats a token in a cookie as ambient, and forbids caching of one in a q
 
 t.test('sends the challenge of RFC 6750 and RFC 9470', async t => {
   const scheme = await made({ ...base, realm: 'orders' })
-  const of = (...args: Parameters<typeof authFailure>) => scheme.challenge?.(authFailure(...args))
-  t.same(of('AUTH_REQUIRED', null, ''), { scheme: 'Bearer', params: { realm: 'orders' } })
-  t.same(of('AUTH_INVALID_CREDENTIALS', 'user', 'the reason'), {
+  const of = (code: AuthErrorCode, name: string | null, more: Partial<AuthFailure> = {}) =>
+    scheme.challenge?.({ ...authFailure(code, name, 'the reason'), ...more })
+  t.same(of('AUTH_REQUIRED', null), { scheme: 'Bearer', params: { realm: 'orders' } })
+  t.same(of('AUTH_INVALID_CREDENTIALS', 'user'), {
     scheme: 'Bearer',
     params: { realm: 'orders', error: 'invalid_token', error_description: 'The token is invalid' }
   })
-  t.same(of('AUTH_TOKEN_EXPIRED', 'user', ''), {
+  t.same(of('AUTH_TOKEN_EXPIRED', 'user'), {
     scheme: 'Bearer',
     params: { realm: 'orders', error: 'invalid_token', error_description: 'The token expired' }
   })
-  t.same(of('AUTH_ACCESS_DENIED', 'user', '', { scopes: ['a', 'b'] }), {
+  t.same(of('AUTH_ACCESS_DENIED', 'user', { scopes: ['a', 'b'] }), {
     scheme: 'Bearer',
     params: { realm: 'orders', error: 'insufficient_scope', scope: 'a b' }
   })
-  t.same(of('AUTH_ACCESS_DENIED', 'user', ''), {
+  t.same(of('AUTH_ACCESS_DENIED', 'user'), {
     scheme: 'Bearer',
     params: { realm: 'orders', error: 'insufficient_scope' }
   })
-  t.match(of('AUTH_STEP_UP_REQUIRED', 'user', '', { maxAge: 300 }), {
+  t.match(of('AUTH_STEP_UP_REQUIRED', 'user', { maxAge: 300 }), {
     params: { error: 'insufficient_user_authentication', max_age: 300 }
   })
-  t.same(Object.keys([of('AUTH_STEP_UP_REQUIRED', 'user', '') ?? []].flat()[0]?.params ?? {}).sort(), [
+  t.same(Object.keys([of('AUTH_STEP_UP_REQUIRED', 'user') ?? []].flat()[0]?.params ?? {}).sort(), [
     'error',
     'error_description',
     'realm'
   ])
-  t.equal(of('AUTH_UNAVAILABLE', 'user', ''), null)
+  t.equal(of('AUTH_UNAVAILABLE', 'user'), null)
   t.same((await made(base)).challenge?.(authFailure('AUTH_REQUIRED', null, '')), {
     scheme: 'Bearer',
     params: { realm: 'user' }
