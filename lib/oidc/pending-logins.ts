@@ -3,8 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { LoginRequest } from '../../types/sessions.js'
 import { cookieNames, cookieValues } from '../kit/read-credential.js'
 import type { OwnSessions } from '../plugin/internals.js'
-import { SessionCookie } from '../schemes/session/cookie.js'
-import type { Seal } from '../schemes/session/seal.js'
+import { type Seal, SessionCookie } from '../schemes/session/cookie.js'
 
 /** Seconds that a person may take to log in at the provider. */
 const lifetime = 600

@@ -2,8 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthErrorCode, AuthFailure } from '../../../types/outcome.js'
 import type { LoginRequest } from '../../../types/sessions.js'
 import { createReader } from '../../kit/read-credential.js'
-import type { SessionCookie } from './cookie.js'
-import type { Seal } from './seal.js'
+import type { Seal, SessionCookie } from './cookie.js'
 
 /** The failures that a login resolves. */
 const resolvedByLogin: ReadonlySet<AuthErrorCode> = new Set([

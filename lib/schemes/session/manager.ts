@@ -10,9 +10,10 @@ import { absent, completeOutcome, invalid, unavailableOr } from '../../kit/outco
 import { principalFrom } from '../../kit/principal.js'
 import { cookieValues, createReader } from '../../kit/read-credential.js'
 import { oweCookie } from '../../util/response.js'
-import { CookieCache, keepOutOfSharedCaches, SessionCookie, type OpenedCookie, type SessionDetails } from './cookie.js'
+import {
+  CookieCache, keepOutOfSharedCaches, type OpenedCookie, type Seal, SessionCookie, type SessionDetails
+} from './cookie.js'
 import type { SessionSettings } from './options.js'
-import type { Seal } from './seal.js'
 import { checkedData, endOf, idOf, lifetimeOf, pack, type Liveness, type Session } from './session.js'
 
 type SessionOutcome = Outcome<Principal, SessionCredential>

@@ -1,7 +1,7 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
+import { createSeals, deriveKeys } from '../../../lib/schemes/session/cookie.js'
 import { session, type SessionCredential } from '../../../lib/schemes/session/scheme.js'
-import { createSeals, deriveKeys } from '../../../lib/schemes/session/seal.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Scheme, SchemeFactory } from '../../../types/scheme.js'
 import { alice, clock, credentialOf, desk, login, secret } from './bare-app.js'
