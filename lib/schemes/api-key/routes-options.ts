@@ -1,3 +1,4 @@
+import { createPublicKey, type KeyObject } from 'node:crypto'
 import type { ApiKeyFeature, GatehouseApiKeys } from '../../../types/api-keys.js'
 import type { Gatehouse } from '../../../types/gatehouse.js'
 import type { RateLimitRule } from '../../../types/limits.js'
@@ -7,7 +8,6 @@ import { misconfigured } from '../../errors.js'
 import { describeValue, joinNames } from '../../util/describe.js'
 import { isMap, isObject } from '../../util/objects.js'
 import { duration, object, optional, type Parser, wholeNumber } from '../../util/options.js'
-import { parsePublicKey } from './leaks.js'
 
 /**
  * Returns a reporter's public key (P-256, PEM) by its identifier, or `null`. If it throws, the response is a 503 and
@@ -137,4 +137,15 @@ function parsePublicKeys (given: unknown, option: string): PublicKeyOf {
     throw misconfigured(`${option} has under ${describeValue(wrong[0])} no public key of the curve P-256 in PEM.`)
   }
   return identifier => (keys as ReadonlyMap<string, string>).get(identifier) ?? null
+}
+
+/** Parses a public key of the curve P-256 in PEM. Returns `null` for anything else, including a private key. */
+export function parsePublicKey (pem: unknown): KeyObject | null {
+  if (typeof pem !== 'string' || !/^\s*-----BEGIN PUBLIC KEY-----/.test(pem)) return null
+  try {
+    const key = createPublicKey(pem)
+    return key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === 'prime256v1' ? key : null
+  } catch {
+    return null
+  }
 }

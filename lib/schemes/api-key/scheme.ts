@@ -14,13 +14,12 @@ import { noteSecret } from '../../secrets/secret-uses.js'
 import { joinNames } from '../../util/describe.js'
 import { isThenable } from '../../util/objects.js'
 import { digestOf, KeyFormat } from './key.js'
-import { KeyLookup, LastUsed, type KeyOutcome } from './lookup.js'
+import { KeyLookup, type KeyOutcome, kind, LastUsed } from './lookup.js'
 import {
   type ApiKeyOptions, type ApiKeySettings, type KeyEntries, type ManagedApiKeyOptions, type ManagedSettings,
   parseApiKeyOptions
 } from './options.js'
 import { Owners } from './owners.js'
-import { kind } from './record.js'
 import { KeyService } from './service.js'
 
 export type { ApiKeyOptions, ManagedApiKeyOptions }

@@ -9,11 +9,10 @@ import { AuthError, internalError } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { deepFreeze } from '../../util/objects.js'
 import { digestOf, isKeyId, type KeyFormat } from './key.js'
-import type { KeyLookup, LastUsed } from './lookup.js'
+import { endOf, entryOf, type KeyLookup, kind, type LastUsed, parseStoredKey } from './lookup.js'
 import { OwnerLock, TooManyKeys } from './owner-lock.js'
 import { commonRights, missingRights, type Owners, type Rights } from './owners.js'
 import { checkOwner, type KeyFields, parseBounds, parseChange, parseInput, parseRotation } from './parse-input.js'
-import { endOf, entryOf, kind, parseStoredKey } from './record.js'
 
 export interface KeyServiceOptions {
   /** The name of the scheme. */
