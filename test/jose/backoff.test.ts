@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Backoff } from '../../lib/jose/remote/backoff.js'
+import { Backoff } from '../../lib/jose/remote/fetch-json.js'
 import { movableClock } from '../fixtures/clock.js'
 
 const clock = movableClock(t)

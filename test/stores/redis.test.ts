@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { Changes, type Subscriber } from '../../lib/stores/redis/changes.js'
+import { Changes, type Subscriber } from '../../lib/stores/redis/connect.js'
 import { redisStore, type RedisStoreOptions } from '../../lib/stores/redis/index.js'
 import type { StoreEntry } from '../../types/store.js'
 import { size } from '../fixtures/size.js'

@@ -1,6 +1,5 @@
 import { isObject, ownFields } from '../../util/objects.js'
-import { elapsed, type Elapsed } from './backoff.js'
-import { sourceUrl, type FetchedJson, type FetchFailure } from './fetch-json.js'
+import { elapsed, type Elapsed, type FetchedJson, type FetchFailure, sourceUrl } from './fetch-json.js'
 
 /** The time for which metadata is used, in milliseconds. */
 const metadataFreshness = 3_600_000

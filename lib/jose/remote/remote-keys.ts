@@ -6,9 +6,8 @@ import type { Algorithm } from '../algorithms.js'
 import { parseVerificationKey, type VerificationKey } from '../jwk.js'
 import type { JoseHeader } from '../jws.js'
 import { createKeyring, type Keyring } from '../keyring.js'
-import { Backoff, elapsed, type Elapsed } from './backoff.js'
 import { Discovery, fixedLocation, type KeyLocation } from './discovery.js'
-import { fetchJson, type FetchedJson, type FetchFailure } from './fetch-json.js'
+import { Backoff, elapsed, type Elapsed, type FetchedJson, type FetchFailure, fetchJson } from './fetch-json.js'
 
 const timeout = 5_000
 const maxBytes = 262_144
