@@ -6,9 +6,8 @@ import type { RoutePolicy } from '../policy/route-policy.js'
 import { describeValue } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
 import { functionOf, listOf, object, oneOf, optional, string } from '../util/options.js'
-import { policyCases, type AccessCase } from './access-cases.js'
-import { checkUse, outcomesByName, registrationsOf, runInjection, type Injected, type TestedApp } from './injection.js'
-import { constraintHeaders, sampleUrl, type ParameterExamples } from './sample-request.js'
+import { type AccessCase, constraintHeaders, type ParameterExamples, policyCases, sampleUrl } from './access-cases.js'
+import { checkUse, outcomesByName, registrationsOf, runInjection, type Injected, type TestedApp } from './inject-as.js'
 
 /** Registers a test: `test` of node:test, tap or vitest, or `it` of other runners. */
 export type RegisterTest = (title: string, run: () => Promise<void>) => unknown
