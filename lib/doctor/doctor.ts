@@ -12,11 +12,10 @@ import type { PublicPath } from '../policy/public-paths.js'
 import type { Permissions } from '../policy/requirements.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { takeSharedSecrets } from '../secrets/secret-uses.js'
-import { backingOf, type InfoClient } from '../stores/backing.js'
 import { describeValue } from '../util/describe.js'
 import { deepFreeze } from '../util/objects.js'
 import { object, optional, readOptions, type Parser } from '../util/options.js'
-import { reportsOf } from '../util/reports.js'
+import { backingOf, type InfoClient, reportsOf } from '../util/reports.js'
 import { descriptions, findingIds, sentenceOf } from './findings.js'
 
 /** The reasons of ignored findings. */

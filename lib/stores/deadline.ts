@@ -3,7 +3,7 @@ import type { Store, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError } from '../errors.js'
 import { publish } from '../events/events.js'
 import { duration, object, optional } from '../util/options.js'
-import { backingOf, withBacking } from './backing.js'
+import { backingOf, withBacking } from '../util/reports.js'
 import { createOperations, StoreUnavailable, toStoreError } from './errors.js'
 
 /** Options of {@link withDeadline}. */
