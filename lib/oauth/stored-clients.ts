@@ -133,9 +133,9 @@ export class StoredClients {
       'the option publicClients of oauthServer, which the metadata depends on')
   }
 
-  async #update (id: string, isVisible: Visible, change: object): Promise<OAuthClientRecord | null> {
-    if (Object.hasOwn(change, 'confidential')) throw internalError('oauth.clients.update() cannot change confidential')
+  async #update (id: string, isVisible: Visible, change: unknown): Promise<OAuthClientRecord | null> {
     const fields = this.#parse(change, 'oauth.clients.update()')
+    if (fields.confidential !== undefined) throw internalError('oauth.clients.update() cannot change confidential')
     return await this.#change(id, isVisible, stored => {
       const { name, redirectUris, scopes, grants } = fields
       return withGrants({

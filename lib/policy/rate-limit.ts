@@ -1,7 +1,7 @@
 import type { Principal } from '../../types/principal.js'
 import { internalError, misconfigured } from '../errors.js'
 import { describeValue, didYouMean, joinNames } from '../util/describe.js'
-import { isObject, isThenable, ownFields } from '../util/objects.js'
+import { isPlainObject, isThenable, ownFields } from '../util/objects.js'
 import { duration, listOf, object, wholeNumber, type Parser } from '../util/options.js'
 
 /** A number of requests in a window. */
@@ -56,7 +56,7 @@ function parseWindows (value: unknown, option: string): readonly RateLimitWindow
 
 /** Parses the option `limits.plans`, an object from name to windows. */
 export const parsePlans: Parser<Plans> = (value, option) => {
-  if (!isObject(value)) {
+  if (!isPlainObject(value)) {
     throw misconfigured(`${option} must be an object from the name of a plan to { max, window } or a list of these. ` +
       `Got ${describeValue(value)}.`)
   }

@@ -1,7 +1,7 @@
 import type { Principal } from '../../types/principal.js'
 import { misconfigured } from '../errors.js'
-import { didYouMean, joinNames } from '../util/describe.js'
-import { isObject } from '../util/objects.js'
+import { describeValue, didYouMean, joinNames } from '../util/describe.js'
+import { isPlainObject } from '../util/objects.js'
 import { readOptions, string } from '../util/options.js'
 
 /** A scope or role that a rule requires, with every role that grants it, resolved once at boot. */
@@ -138,6 +138,6 @@ function checkDeclared ({ kind, name, path }: Named, known: Known): void {
 }
 
 function parseRecord (value: unknown, option: string): Readonly<Record<string, unknown>> {
-  if (!isObject(value)) throw misconfigured(`The option ${option} must be an object from name to description.`)
-  return value
+  if (isPlainObject(value)) return value
+  throw misconfigured(`The option ${option} must be an object from name to description. Got ${describeValue(value)}.`)
 }

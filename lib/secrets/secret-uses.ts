@@ -1,4 +1,4 @@
-import { createHmac, hkdfSync, randomBytes } from 'node:crypto'
+import { createHmac, hash, hkdfSync, randomBytes } from 'node:crypto'
 import { report } from '../util/reports.js'
 
 /** One use of a secret. Secrets with the same purpose may be equal. */
@@ -55,9 +55,15 @@ export function takeSharedSecrets (app: object): readonly string[] {
   return [...found]
 }
 
+/** Bytes of the `info` of HKDF that Node accepts. */
+const maxInfo = 1024
+
 /** Derives a key by HKDF (RFC 5869), so that the uses of one secret have unrelated keys. @param length bytes */
 export function deriveKey (secret: Uint8Array, purpose: string, length = 32): Buffer {
-  return Buffer.from(hkdfSync('sha256', secret, '', `fastify-gatehouse 1 ${purpose}`, length))
+  const info = `fastify-gatehouse 1 ${purpose}`
+  return Buffer.from(
+    hkdfSync('sha256', secret, '', Buffer.byteLength(info) > maxInfo ? hash('sha256', info) : info, length)
+  )
 }
 
 /**

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { misconfigured } from '../errors.js'
-import { joinNames } from '../util/describe.js'
-import { readOptions } from '../util/options.js'
+import { describeValue, joinNames } from '../util/describe.js'
+import { object, oneOf, optional, text } from '../util/options.js'
 import {
   badTokens, compactJws, isIssuerAlgorithm, publicJwk, signingKey, type BadTokenName, type IssuerAlgorithm,
   type PublicJwk, type SigningKey
@@ -78,11 +78,8 @@ export interface FakeIssuer {
  * @throws {AuthError} `AUTH_MISCONFIGURED` for a wrong option.
  */
 export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<FakeIssuer> {
-  const known = ['algorithms', 'audience', 'path', 'metadata', 'cacheControl']
-  const {
-    audience = 'https://api.example.com', path = '', metadata = 'openid', cacheControl = null
-  } = readOptions(options, known, 'The options of fakeIssuer()') as FakeIssuerOptions
-  const keys = new KeySet(algorithmsOf(options.algorithms ?? ['RS256']))
+  const { algorithms, audience, path, metadata, cacheControl } = parse(options, 'The options of fakeIssuer')
+  const keys = new KeySet(algorithms)
   const server = issuerServer({ path, metadata, cacheControl, jwks: () => keys.published })
   await new Promise<void>(resolve => { server.http.listen(0, '127.0.0.1', resolve) })
   const origin = `http://127.0.0.1:${(server.http.address() as AddressInfo).port}`
@@ -121,11 +118,24 @@ export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<Fake
   }
 }
 
+const parse = object({
+  algorithms: (value = ['RS256']) => algorithmsOf(value),
+  audience: optional(text, 'https://api.example.com'),
+  path: optional(parsePath, ''),
+  metadata: optional(oneOf('oauth', 'openid', 'openid-inserted'), 'openid' as const),
+  cacheControl: optional(text, null)
+})
+
+function parsePath (value: unknown, option: string): string {
+  if (typeof value === 'string' && /^(?:\/[\w.~-]+)*\/?$/.test(value)) return value
+  throw misconfigured(`${option} must be a path, such as '/tenants/one'. Got ${describeValue(value)}.`)
+}
+
 function algorithmsOf (algorithms: unknown): readonly [IssuerAlgorithm, ...IssuerAlgorithm[]] {
   const [first, ...others] = Array.isArray(algorithms) && algorithms.every(isIssuerAlgorithm) ? algorithms : []
   if (first !== undefined) return [first, ...others]
   throw misconfigured(
-    'The option algorithms of fakeIssuer() must be a non-empty list of algorithms with public keys, such as ' +
+    'The option fakeIssuer.algorithms must be a non-empty list of algorithms with public keys, such as ' +
     "['RS256', 'ES256']."
   )
 }

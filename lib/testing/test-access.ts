@@ -4,7 +4,7 @@ import { misconfigured } from '../errors.js'
 import type { Parts } from '../plugin/internals.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { describeValue } from '../util/describe.js'
-import { isObject } from '../util/objects.js'
+import { isObject, isPlainObject } from '../util/objects.js'
 import { functionOf, listOf, object, oneOf, optional, string } from '../util/options.js'
 import { type AccessCase, constraintHeaders, type ParameterExamples, policyCases, sampleUrl } from './access-cases.js'
 import { checkUse, outcomesByName, registrationsOf, runInjection, type Injected, type TestedApp } from './inject-as.js'
@@ -86,7 +86,7 @@ type Settings = ReturnType<typeof parse>
 function parseExamples (value: unknown, option: string): Readonly<Record<string, ParameterExamples>> {
   const isExample = (each: unknown): boolean =>
     isObject(each) && Object.values(each).every(text => typeof text === 'string' || typeof text === 'number')
-  if (isObject(value) && Object.values(value).every(isExample)) return value as Record<string, ParameterExamples>
+  if (isPlainObject(value) && Object.values(value).every(isExample)) return value as Record<string, ParameterExamples>
   throw misconfigured(`${option} must be an object of values by pattern and parameter, such as ` +
     `{ '/orders/:id': { id: 7 } }. Got ${describeValue(value)}.`)
 }
