@@ -9,7 +9,7 @@ import gatehouse, { apiKey, basic } from '../../lib/index.js'
 import { injectAs } from '../../lib/testing/index.js'
 
 /*
- * At run time, what test/types/typed/providers.tst.ts and test/types/merged/ say of the types, under the same titles.
+ * At run time, what test/types/typed/providers.types.ts and test/types/merged/ say of the types, under the same titles.
  */
 
 const boxParams = Type.Object({ id: Type.Number() })

@@ -104,7 +104,7 @@ async function sendNewKey (
 }
 
 /** Returns the principal, which the guard has made sure of. */
-function personOf ({ principal }: Pick<FastifyRequest, 'principal'>): Principal {
+function personOf ({ principal }: { readonly principal: Principal | null }): Principal {
   return principal as Principal
 }
 

@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import { oidcLogin, type OidcLoginOptions } from 'fastify-gatehouse/oidc'
-import { describe, expect, test } from 'tstyche'
+import { describe, expect, test } from '../expect.js'
 import './application.js'
 
 const app = Fastify()

@@ -2,7 +2,7 @@ import Fastify, { type FastifyRequest } from 'fastify'
 import authPlugin, {
   type Principal, type RoleName, type Scheme, type SchemeFactory, type SchemeName, type ScopeName
 } from 'fastify-gatehouse'
-import { describe, expect, test } from 'tstyche'
+import { describe, expect, test } from '../expect.js'
 
 const app = Fastify()
 const handler = async () => 'ok'
@@ -14,10 +14,10 @@ describe('without registries', () => {
     expect<SchemeName>().type.toBe<string>()
     expect<ScopeName>().type.toBe<string>()
     expect<RoleName>().type.toBe<string>()
-    expect(app.register).type.toBeCallableWith(
+    app.register(
       authPlugin, { schemes: { user, web }, default: ['user', 'web'], roles: { admin: { scopes: ['x'] } } }
     )
-    expect(app.get).type.toBeCallableWith(
+    app.get(
       '/', { config: { auth: { schemes: 'anything', scopes: { any: ['a', 'b'] }, rateLimit: 'free' } } }, handler
     )
   })
@@ -52,8 +52,11 @@ describe('without registries', () => {
   })
 
   test('a near-miss key is still refused', () => {
-    expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { scope: 'a' } } }, handler)
-    expect(app.get).type.not.toBeCallableWith('/', { config: { auth: { schemes: 'a', role: 'b' } } }, handler)
-    expect(app.register).type.not.toBeCallableWith(authPlugin, { scheme: { user } })
+    // @ts-expect-error
+    app.get('/', { config: { auth: { scope: 'a' } } }, handler)
+    // @ts-expect-error
+    app.get('/', { config: { auth: { schemes: 'a', role: 'b' } } }, handler)
+    // @ts-expect-error
+    app.register(authPlugin, { scheme: { user } })
   })
 })

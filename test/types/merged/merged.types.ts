@@ -3,7 +3,7 @@ import Fastify from 'fastify'
 import authPlugin, {
   type PlanName, type PrincipalOf, type RoleName, type RouteAuth, type SchemeName, type ScopeName
 } from 'fastify-gatehouse'
-import { describe, expect, test } from 'tstyche'
+import { describe, expect, test } from '../expect.js'
 import { everybody, schemes as first } from './first.js'
 import { schemes as second } from './second.js'
 
@@ -15,7 +15,7 @@ describe('augmentations of two packages', () => {
     expect<ScopeName>().type.toBe<'orders:read' | 'reports:read'>()
     expect<RoleName>().type.toBe<'clerk' | 'auditor'>()
     expect<PlanName>().type.toBe<'pro'>()
-    expect(authPlugin).type.toBeCallableWith(app, { schemes: { ...first, ...second }, default: everybody })
+    authPlugin(app, { schemes: { ...first, ...second }, default: everybody })
     expect<RouteAuth>().type.toBeAssignableFrom({ schemes: 'service' as const, roles: 'auditor' as const })
     expect<RouteAuth>().type.not.toBeAssignableFrom({ schemes: 'ops' as const, roles: 'admin' as const })
     app.get('/', { config: { auth: ['ops', 'service'] } }, async ({ principal }) => {

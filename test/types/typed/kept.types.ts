@@ -17,7 +17,7 @@ import {
 import {
   hashPassword, passwordProblem, passwords, verifyPassword, type PasswordCheck, type PasswordProblem
 } from 'fastify-gatehouse/passwords'
-import { describe, expect, test } from 'tstyche'
+import { describe, expect, test } from '../expect.js'
 import { schemes, type WebPrincipal } from './application.js'
 import './library.js'
 
@@ -43,18 +43,23 @@ describe('managed keys', () => {
   })
 
   test('take neither keys, verify nor a prefix of their own', () => {
-    expect(apiKey).type.not.toBeCallableWith({ managed: { prefix: 'acme' }, keys: {} })
-    expect(apiKey).type.not.toBeCallableWith({ managed: { prefix: 'acme' }, verify: () => null })
-    expect(apiKey).type.not.toBeCallableWith({ managed: { prefix: 'acme' }, prefix: 'acme' })
-    expect(apiKey).type.not.toBeCallableWith({ managed: {} })
-    expect(apiKey).type.not.toBeCallableWith({ managed: { prefix: 'acme', stale: 5 } })
+    // @ts-expect-error
+    apiKey({ managed: { prefix: 'acme' }, keys: {} })
+    // @ts-expect-error
+    apiKey({ managed: { prefix: 'acme' }, verify: () => null })
+    // @ts-expect-error
+    apiKey({ managed: { prefix: 'acme' }, prefix: 'acme' })
+    // @ts-expect-error
+    apiKey({ managed: {} })
+    // @ts-expect-error
+    apiKey({ managed: { prefix: 'acme', stale: 5 } })
   })
 
   test('are made, changed and rotated with what they are made of', () => {
     const { apiKeys } = app.gatehouse
     const keys = apiKeys.of(owner)
     expect(keys.create({ name: 'a' })).type.toBe<Promise<NewApiKey>>()
-    expect(keys.create).type.toBeCallableWith(
+    keys.create(
       { name: 'a', scopes: ['x'], expiresAt: new Date(), rateLimit: { max: 1, window: '1m' } },
       { within: principal, maxKeys: 5 }
     )
@@ -63,23 +68,35 @@ describe('managed keys', () => {
     expect(keys.rotate('id', { overlap: '1d', within: principal })).type.toBe<Promise<NewApiKey | null>>()
     expect(apiKeys.of(principal, { scheme: 'service' }).revoke('id')).type.toBe<Promise<boolean>>()
     expect(apiKeys.ofAnyOwner({ scheme: 'service' }).revoke('id')).type.toBe<Promise<boolean>>()
-    expect(apiKeys.revokeLeaked).type.toBeCallableWith('key', { scheme: 'service' })
-    expect(keys.create).type.not.toBeCallableWith({})
-    expect(keys.create).type.not.toBeCallableWith({ name: 'a', owner })
-    expect(keys.create).type.not.toBeCallableWith({ name: 'a', expires: new Date() })
-    expect(keys.create).type.not.toBeCallableWith({ name: 'a', expiresAt: '2030-01-01' })
-    expect(keys.create).type.not.toBeCallableWith({ name: 'a' }, { within: owner })
-    expect(keys.update).type.not.toBeCallableWith('id', { owner })
-    expect(keys.rotate).type.not.toBeCallableWith('id', {})
-    expect(keys.rotate).type.not.toBeCallableWith('id', { overlap: 'a day' })
+    apiKeys.revokeLeaked('key', { scheme: 'service' })
+    // @ts-expect-error
+    keys.create({})
+    // @ts-expect-error
+    keys.create({ name: 'a', owner })
+    // @ts-expect-error
+    keys.create({ name: 'a', expires: new Date() })
+    // @ts-expect-error
+    keys.create({ name: 'a', expiresAt: '2030-01-01' })
+    // @ts-expect-error
+    keys.create({ name: 'a' }, { within: owner })
+    // @ts-expect-error
+    keys.update('id', { owner })
+    // @ts-expect-error
+    keys.rotate('id', {})
+    // @ts-expect-error
+    keys.rotate('id', { overlap: 'a day' })
   })
 
   test('are those of an owner, unless the call says that they are anybody\'s', () => {
     const { apiKeys } = app.gatehouse
-    expect(apiKeys.of).type.not.toBeCallableWith(undefined)
-    expect(apiKeys.of).type.not.toBeCallableWith(null)
-    expect(apiKeys.of).type.not.toBeCallableWith()
-    expect(apiKeys.of).type.not.toBeCallableWith(owner, { scheme: 'servcie' })
+    // @ts-expect-error
+    apiKeys.of(undefined)
+    // @ts-expect-error
+    apiKeys.of(null)
+    // @ts-expect-error
+    apiKeys.of()
+    // @ts-expect-error
+    apiKeys.of(owner, { scheme: 'servcie' })
     expect(apiKeys).type.not.toHaveProperty('create')
     expect(apiKeys).type.not.toHaveProperty('revoke')
     expect(apiKeys.ofAnyOwner()).type.not.toHaveProperty('create')
@@ -87,7 +104,7 @@ describe('managed keys', () => {
   })
 
   test('have routes whose options are known', () => {
-    expect(app.register).type.toBeCallableWith(
+    app.register(
       apiKeyRoutes,
       {
         prefix: '/keys',
@@ -100,13 +117,17 @@ describe('managed keys', () => {
         leaks: { publicKeys: { one: 'pem' } }
       }
     )
-    expect(app.register).type.toBeCallableWith(
+    app.register(
       apiKeyRoutes, { leaks: { publicKeys: async () => null, bodyLimit: 1024 } }
     )
-    expect(app.register).type.not.toBeCallableWith(apiKeyRoutes, { scheme: 'wob' })
-    expect(app.register).type.not.toBeCallableWith(apiKeyRoutes, { maxAge: 'soon' })
-    expect(app.register).type.not.toBeCallableWith(apiKeyRoutes, { leaks: {} })
-    expect(app.register).type.not.toBeCallableWith(apiKeyRoutes, { maxkeys: 5 })
+    // @ts-expect-error
+    app.register(apiKeyRoutes, { scheme: 'wob' })
+    // @ts-expect-error
+    app.register(apiKeyRoutes, { maxAge: 'soon' })
+    // @ts-expect-error
+    app.register(apiKeyRoutes, { leaks: {} })
+    // @ts-expect-error
+    app.register(apiKeyRoutes, { maxkeys: 5 })
   })
 })
 
@@ -114,13 +135,16 @@ describe('sessions and guesses', () => {
   test('are listed and ended by their owner', () => {
     const { sessions } = app.gatehouse
     expect(sessions.of(owner).list()).type.toBe<Promise<readonly SessionRecord[]>>()
-    expect(sessions.of).type.toBeCallableWith(principal, { scheme: 'web' })
+    sessions.of(principal, { scheme: 'web' })
     expect(sessions.of(owner).revoke('id')).type.toBe<Promise<boolean>>()
     expect(sessions.ofAnyOwner().revoke('id')).type.toBe<Promise<boolean>>()
-    expect(sessions.of(owner).revokeAll).type.toBeCallableWith({ except: 'id' })
-    expect(sessions.of(owner).revokeAll).type.not.toBeCallableWith({ exept: 'id' })
-    expect(sessions.of).type.not.toBeCallableWith('alice')
-    expect(sessions.of).type.not.toBeCallableWith(undefined)
+    sessions.of(owner).revokeAll({ except: 'id' })
+    // @ts-expect-error
+    sessions.of(owner).revokeAll({ exept: 'id' })
+    // @ts-expect-error
+    sessions.of('alice')
+    // @ts-expect-error
+    sessions.of(undefined)
     expect(sessions.ofAnyOwner()).type.not.toHaveProperty('revokeAll')
   })
 
@@ -135,17 +159,19 @@ describe('sessions and guesses', () => {
     expect(
       attempt(reply, 'alice', (): { valid: true, id: string } | { valid: false } => ({ valid: false }))
     ).type.toBe<Promise<{ valid: true, id: string } | null>>()
-    expect(app.gatehouse.guesses.attempt).type.not.toBeCallableWith(reply, 'alice', () => true, { relm: 'partners' })
-    expect(app.gatehouse.guesses.attempt).type.not.toBeCallableWith(reply, 7, () => true)
+    // @ts-expect-error
+    app.gatehouse.guesses.attempt(reply, 'alice', () => true, { relm: 'partners' })
+    // @ts-expect-error
+    app.gatehouse.guesses.attempt(reply, 7, () => true)
   })
 })
 
 describe('the options of what is kept', () => {
   test('take a store and limits', () => {
-    expect(register).type.toBeCallableWith({ schemes, store: memoryStore() })
+    register({ schemes, store: memoryStore() })
     expect<GatehouseOptions['store']>().type.toBe<Store | undefined>()
-    expect(register).type.toBeCallableWith({ schemes, limits: { guesses: false, requests: { max: 5, window: '1m' } } })
-    expect(register).type.toBeCallableWith({
+    register({ schemes, limits: { guesses: false, requests: { max: 5, window: '1m' } } })
+    register({
       schemes,
       limits: {
         guesses: {
@@ -153,10 +179,14 @@ describe('the options of what is kept', () => {
         }
       }
     })
-    expect(register).type.not.toBeCallableWith({ schemes, store: {} })
-    expect(register).type.not.toBeCallableWith({ schemes, limits: { guesses: true } })
-    expect(register).type.not.toBeCallableWith({ schemes, limits: { requests: { max: 5 } } })
-    expect(register).type.not.toBeCallableWith({ schemes, limits: { requests: null } })
+    // @ts-expect-error
+    register({ schemes, store: {} })
+    // @ts-expect-error
+    register({ schemes, limits: { guesses: true } })
+    // @ts-expect-error
+    register({ schemes, limits: { requests: { max: 5 } } })
+    // @ts-expect-error
+    register({ schemes, limits: { requests: null } })
   })
 })
 
@@ -164,14 +194,17 @@ describe('redactRequest', () => {
   const redact = redactRequest({ query: ['key'] })
 
   test('is a serializer for requests, errors and messages of Fastify\'s logger', () => {
-    expect(Fastify).type.toBeCallableWith({ logger: { serializers: { req: redact, err: redact, msg: redact } } })
+    Fastify({ logger: { serializers: { req: redact, err: redact, msg: redact } } })
     expect(redact('/?key=a')).type.toBe<string>()
   })
 
   test('takes the names of parameters', () => {
-    expect(redactRequest).type.not.toBeCallableWith({ query: 'key' })
-    expect(redactRequest).type.not.toBeCallableWith({})
-    expect(redactRequest).type.not.toBeCallableWith({ query: ['key'], header: ['x-api-key'] })
+    // @ts-expect-error
+    redactRequest({ query: 'key' })
+    // @ts-expect-error
+    redactRequest({})
+    // @ts-expect-error
+    redactRequest({ query: ['key'], header: ['x-api-key'] })
   })
 })
 
@@ -184,24 +217,29 @@ describe('secrets and passwords', () => {
     expect(secrets.DEVICE_SECRET).type.toBe<readonly [string, ...string[]]>()
     expect(secrets.JWT_SECRET).type.toBe<string>()
     expect(secrets).type.not.toHaveProperty('JWT_SECRETS')
-    expect(secretsFromEnvironment).type.not.toBeCallableWith({ SESSION_SECRET: 'sesion' })
-    expect(secretsFromEnvironment).type.not.toBeCallableWith(['SESSION_SECRET'])
+    // @ts-expect-error
+    secretsFromEnvironment({ SESSION_SECRET: 'sesion' })
+    // @ts-expect-error
+    secretsFromEnvironment(['SESSION_SECRET'])
   })
 
   test('are hashed, verified and judged', () => {
     expect(hashPassword('a', { algorithm: 'scrypt', cost: 131_072 })).type.toBe<Promise<string>>()
     expect(verifyPassword('a', null)).type.toBe<Promise<{ readonly valid: boolean, readonly needsRehash: boolean }>>()
-    expect(verifyPassword).type.toBeCallableWith('a', undefined)
+    verifyPassword('a', undefined)
     expect(passwordProblem('a')).type.toBe<PasswordProblem | null>()
-    expect(passwords).type.toBeCallableWith({
+    passwords({
       hash: { memorySize: 65_536 },
       legacy: [{ algorithm: 'bcrypt', cost: 12 }],
       pepper: { id: 'a', secret: 'x' },
       maxWait: '5s'
     })
-    expect(passwords).type.not.toBeCallableWith({ hsah: {} })
-    expect(hashPassword).type.not.toBeCallableWith('a', { algorithm: 'md5' })
-    expect(hashPassword).type.not.toBeCallableWith('a', { algorithm: 'bcrypt', memorySize: 1 })
+    // @ts-expect-error
+    passwords({ hsah: {} })
+    // @ts-expect-error
+    hashPassword('a', { algorithm: 'md5' })
+    // @ts-expect-error
+    hashPassword('a', { algorithm: 'bcrypt', memorySize: 1 })
   })
 })
 
@@ -215,11 +253,15 @@ describe('a credential in a message', () => {
     expect(caller.principal).type.toBe<WebPrincipal>()
     expect(caller.credential).type.toBe<null>()
     expect(caller.signal).type.toBe<AbortSignal>()
-    expect(caller.allows).type.not.toBeCallableWith({ scopes: 'order:read' })
-    expect(app.gatehouse.authenticate).type.toBeCallableWith('user', undefined, { request })
-    expect(app.gatehouse.authenticate).type.not.toBeCallableWith('usr', 'token', { request })
-    expect(app.gatehouse.authenticate).type.not.toBeCallableWith('user', 'token')
-    expect(app.gatehouse.authenticate).type.not.toBeCallableWith('user', 'token', { request: request.raw })
+    // @ts-expect-error
+    caller.allows({ scopes: 'order:read' })
+    app.gatehouse.authenticate('user', undefined, { request })
+    // @ts-expect-error
+    app.gatehouse.authenticate('usr', 'token', { request })
+    // @ts-expect-error
+    app.gatehouse.authenticate('user', 'token')
+    // @ts-expect-error
+    app.gatehouse.authenticate('user', 'token', { request: request.raw })
   })
 })
 
