@@ -58,5 +58,16 @@ export function watchPaths (document: OpenApiDocument, complete: (item: PathItem
   const paths = Object.setPrototypeOf(Object.create(null), prototype) as Record<string, PathItem>
   for (const [url, item] of Object.entries(document.paths)) watch(url, item)
   document.paths = paths
-  return () => { if (document.paths === paths) document.paths = { ...paths } }
+  return () => { release(paths) }
+}
+
+/**
+ * Makes watched paths an ordinary object, in place: a copy would get a hidden class for each path, and the application
+ * may have the paths in a document of its own. Changes nothing that the application has frozen.
+ */
+function release (paths: Readonly<Record<string, PathItem>>): void {
+  for (const [url, value] of Object.entries(paths)) {
+    Reflect.defineProperty(paths, url, { value, writable: true, enumerable: true, configurable: true })
+  }
+  Reflect.setPrototypeOf(paths, Object.prototype)
 }

@@ -165,6 +165,27 @@ t.test('The transforms of an application stay in force', async t => {
     t.strictSame((await documentOf(t, app)).paths, {})
   })
 
+  await t.test('a transformObject that returns a document of its own, or a frozen one', async t => {
+    const transforms = {
+      own: (document: object) => ({ ...document }),
+      frozen: (document: object) => {
+        Object.freeze((document as Document).paths)
+        return Object.freeze(document)
+      }
+    }
+    for (const [name, transform] of Object.entries(transforms)) {
+      const { app } = await start(t, app => registerSwagger(app, '3.0.3', {
+        transformObject: document => transform((document as { openapiObject: object }).openapiObject)
+      }))
+      route(app, [], '/a')
+      await app.ready()
+      const document = app.swagger() as unknown as Document
+      await new Promise(resolve => { setImmediate(resolve) })
+      t.strictSame(summary(document), { '/a': a }, name)
+      if (name === 'own') t.equal(Object.getPrototypeOf(document.paths), Object.prototype)
+    }
+  })
+
   await t.test('the transforms of zod, whose schemas are no JSON Schema', async t => {
     for (const version of versions) {
       const zod = { transform: jsonSchemaTransform, transformObject: jsonSchemaTransformObject }
