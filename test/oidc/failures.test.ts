@@ -86,9 +86,18 @@ t.test('somebody without an account is 403, however the application says so', as
 
 t.test('faults of the application are its own', async t => {
   const { issuer } = await openIdProvider(t)
-  for (const person of [() => { throw new Error('a bug') }, () => ({ name: 'no id' })]) {
+  const nothing: unknown = null
+  const notFound = Object.assign(new Error('no row of ann@example.com'), { statusCode: 404 })
+  for (const person of [
+    () => { throw new Error('a bug') },
+    () => { throw notFound },
+    () => { throw nothing },
+    () => ({ name: 'no id' })
+  ]) {
     const { browser } = await failing(t, issuer, { person })
-    t.equal((await browser.visit('/me')).status, 500)
+    const { status, body } = await browser.visit('/me')
+    t.equal(status, 500)
+    t.match(JSON.parse(body), { code: 'AUTH_FAULT', message: 'Internal Server Error' })
     t.same(browser.names(), [])
   }
 })
