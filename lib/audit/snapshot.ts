@@ -67,12 +67,47 @@ export function parseSnapshot (text: string): Snapshot {
     roles: named('role').map(({ role, roles, scopes }) => ({ name: role, roles, scopes })),
     routes: named('route')
   }
-  const isWhole = snapshot.schemes.every(({ accepts }) => isObject(accepts)) &&
-    snapshot.roles.every(({ roles, scopes }) => Array.isArray(roles) && Array.isArray(scopes)) &&
-    snapshot.routes.every(({ policy }) => isObject(policy) && Array.isArray(policy.rules))
-  if (isWhole && Object.values(snapshot).flat().length === lines.length) return snapshot as unknown as Snapshot
+  const isComplete = Object.values(snapshot).flat().length === lines.length
+  if (isWhole(snapshot) && isComplete) return snapshot as unknown as Snapshot
   throw new SnapshotError('It has a line that fastify-gatehouse audit did not write.')
 }
+
+type Check = (value: unknown) => boolean
+
+const isNull: Check = value => value === null
+const isText: Check = value => typeof value === 'string'
+const isNumber: Check = value => typeof value === 'number'
+const isBoolean: Check = value => typeof value === 'boolean'
+const either = (...checks: readonly Check[]): Check => value => checks.some(check => check(value))
+const listOf = (check: Check): Check => value => Array.isArray(value) && value.every(each => check(each))
+const shape = (fields: Readonly<Record<string, Check>>): Check => value =>
+  isObject(value) && Object.entries(fields).every(([key, check]) => check(value[key]))
+
+const accesses: readonly unknown[] = ['public', 'required', 'optional', 'try']
+const names = listOf(isText)
+const requirement = either(isNull, shape({ all: names, any: names, none: names }), shape({ function: isText }))
+const conditions = { scopes: requirement, roles: requirement, when: either(isNull, isText) }
+const entries = listOf(shape({ ...conditions, schemes: either(isNull, names) }))
+const limit = shape({
+  plan: either(isNull, isText), windows: listOf(shape({ max: isNumber, window: isNumber }))
+})
+
+/** Returns true for an {@link AuditPolicy}. */
+const isPolicy = shape({
+  access: value => accesses.includes(value),
+  alternatives: listOf(names),
+  rules: listOf(shape({ ...conditions, anyOf: either(isNull, entries) })),
+  maxAge: either(isNull, isNumber),
+  rateLimit: either(isNull, limit, shape({ function: isText, plans: listOf(limit) })),
+  detached: isBoolean
+})
+
+/** Returns true for a {@link Snapshot}: an edit by hand, such as of a conflict, must not hide what was loosened. */
+const isWhole = shape({
+  schemes: listOf(shape({ accepts: isObject })),
+  roles: listOf(shape({ roles: names, scopes: names })),
+  routes: listOf(shape({ policy: isPolicy, delegated: isBoolean }))
+})
 
 function parseLine (line: string): Readonly<Record<string, unknown>> {
   try {

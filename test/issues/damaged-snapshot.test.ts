@@ -1,0 +1,60 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { run } from '../../lib/cli/run.js'
+import type { Terminal } from '../../lib/cli/terminal.js'
+import { build, route } from '../fixtures/policies.js'
+
+/* A snapshot that was damaged, such as by a merge, is told apart from one that is only different. */
+
+const application = fileURLToPath(new URL('../cli/apps/factory.ts', import.meta.url))
+const folder = mkdtempSync(join(tmpdir(), 'snapshot-'))
+t.teardown(() => { rmSync(folder, { recursive: true }) })
+
+async function audit (...args: readonly string[]) {
+  const written = { stdout: '', stderr: '' }
+  const into = (name: 'stdout' | 'stderr') => ({ write (text: string) { written[name] += text } })
+  const terminal = { stdin: null as unknown as Terminal['stdin'], stdout: into('stdout'), stderr: into('stderr') }
+  return { code: await run(['audit', application, ...args], terminal), ...written }
+}
+
+const declare = (app: FastifyInstance) => {
+  route(app, [], '/orders', {
+    scopes: { any: ['a', 'b'] }, maxAge: 60, anyOf: [{ roles: 'clerk' }], rateLimit: { max: 9, window: '1m' }
+  })
+}
+
+const wrong = [null, undefined, 7, 'x', true, [], {}, [null], [7], [[7]], [{}], { all: ['a'] }]
+
+/** Calls a function with each copy of a value of which one member, at any depth, was replaced. */
+function replacements (value: unknown): readonly unknown[] {
+  if (typeof value !== 'object' || value === null) return wrong
+  const copyWith = (key: string, each: unknown): unknown =>
+    Array.isArray(value) ? value.map((old, i) => String(i) === key ? each : old) : { ...value, [key]: each }
+  return Object.entries(value).flatMap(([key, member]) =>
+    [...wrong, ...replacements(member)].map(each => copyWith(key, each)))
+}
+
+t.test('a damaged line is exit code 2, or a difference that is shown, and never an exception', async t => {
+  Object.assign(globalThis, { audited: async () => await build(declare) })
+  const file = join(folder, 'audit.jsonl')
+  await audit('--check', file, '--update')
+  const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
+  const last = JSON.parse(String(lines.pop())) as { readonly policy: object }
+  const codes = new Map<number, number>()
+  for (const policy of replacements(last.policy)) {
+    writeFileSync(file, [...lines, JSON.stringify({ ...last, policy })].join('\n'))
+    const { code, stderr } = await audit('--check', file)
+    codes.set(code, 1 + (codes.get(code) ?? 0))
+    if (code === 1) t.equal(stderr, '', JSON.stringify(policy))
+    if (code === 2) t.match(stderr, /It has a line that fastify-gatehouse audit did not write/)
+  }
+  t.ok(Number(codes.get(2)) > 200, String([...codes]))
+  for (const access of ['requried', null, ['required'], {}]) {
+    writeFileSync(file, [...lines, JSON.stringify({ ...last, policy: { ...last.policy, access } })].join('\n'))
+    t.match(await audit('--check', file), { code: 2 }, String(access))
+  }
+})
