@@ -1,11 +1,7 @@
-/** Gives the files of a group the test of their file where they import `tap`, and tap a domain that costs less. */
+/** Gives the files of a group the test of their file where they import `tap`. */
 export async function resolve (specifier, context, next) {
-  if (specifier === 'tap' && /\/test\/[^?]+\.ts/.test(context.parentURL ?? '')) return local('group-tap.js')
-  // in later versions an asynchronous scope does not keep the store that was entered in it
-  if (specifier === 'async-hook-domain' && Number.parseInt(process.versions.node) < 24) return local('test-domain.js')
+  if (specifier === 'tap' && /\/test\/[^?]+\.ts/.test(context.parentURL ?? '')) {
+    return { url: new URL('./group-tap.js', import.meta.url).href, shortCircuit: true }
+  }
   return await next(specifier, context)
-}
-
-function local (name) {
-  return { url: new URL(`./${name}`, import.meta.url).href, shortCircuit: true }
 }

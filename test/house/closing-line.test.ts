@@ -134,27 +134,3 @@ t.test('counts a process of tests that ends badly after tests that passed', asyn
   t.match(bad.output, /exitCode: 3/)
   t.match(bad.output, /\n\d passed, 1 failed\s*$/)
 })
-
-t.test('gives an error that nobody caught to the test that caused it', async t => {
-  const folder = t.testdir({
-    'late.test.js': `
-      import t from 'tap'
-      const wait = () => new Promise(resolve => { setTimeout(resolve, 50) })
-      t.test('throws', async () => {
-        setTimeout(() => { throw new Error('thrown') }, 5)
-        await wait()
-      })
-      t.test('rejects', async () => {
-        Promise.reject(new Error('rejected'))
-        await wait()
-      })
-      t.test('goes on', async t => {
-        await wait()
-        t.pass('fine')
-      })`
-  })
-  const { output } = await run(process.execPath, ['.ci/tests.js', join(folder, 'late.test.js')], root)
-  t.match(output, /not ok {2}.*throws > thrown/)
-  t.match(output, /not ok {2}.*rejects > rejected/)
-  t.notMatch(output, /not ok {2}.*goes on/)
-})
