@@ -259,6 +259,18 @@ t.test('answers an error of the application with server_error, without details',
   t.equal((await redeem(app, code)).status, 200, 'the code was not used up')
 })
 
+t.test('answers an error of a hook of the application with server_error, and does not log its text', async t => {
+  const lines: string[] = []
+  const app = await serverApp(t, {
+    before: async app => { app.addHook('preHandler', async () => { throw new Error(`the secret ${secretText}`) }) },
+    fastify: { logger: { level: 'error', stream: { write: line => { lines.push(line) } } } }
+  })
+  const answer = await post(app, '/oauth/token', own, basic('partner', partnerSecret))
+  t.match(answer, { status: 500, body: { error: 'server_error', error_description: 'The request cannot be answered' } })
+  t.match(lines.join(''), /authorization server fault/)
+  t.notMatch(lines.join(''), secretText)
+})
+
 t.test('a client without scopes gets a token without scopes', async t => {
   const app = await serverApp(t, {
     oauth: { clients: { ...clients, idle: { secrets: [webSecret], grants: ['client_credentials'] } } }
