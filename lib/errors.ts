@@ -159,6 +159,19 @@ export function internalError (detail: string, cause?: unknown): AuthError {
   return error
 }
 
+/**
+ * Calls a function of the application. An error that it throws must not give the response its status.
+ * @param name of the function, for the log.
+ * @throws {AuthError} `AUTH_FAULT`, with the error as its cause; an {@link AuthError} as it is.
+ */
+export async function callFunction<T> (name: string, call: () => T): Promise<Awaited<T>> {
+  try {
+    return await call()
+  } catch (cause) {
+    throw cause instanceof AuthError ? cause : internalError(`${name} threw`, cause)
+  }
+}
+
 const noScopes: readonly string[] = Object.freeze([])
 
 /** Returns a failure without scopes, `maxAge` and `retryAfter`, which a caller that has them adds. */

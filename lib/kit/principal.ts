@@ -1,6 +1,6 @@
 import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../types/principal.js'
 import type { Load, LoadContext } from '../../types/scheme.js'
-import { AuthError, internalError, misconfigured } from '../errors.js'
+import { AuthError, callFunction, internalError, misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
 import { deepFrozenCopy, hasProperty, isNo, isObject, property } from '../util/objects.js'
 
@@ -60,12 +60,10 @@ export async function loadPrincipal (
   load: Load, principal: Principal, context: LoadContext
 ): Promise<Principal | null> {
   const { scheme } = context
-  try {
-    return loadedPrincipal(principal, await load(principal, context), scheme)
-  } catch (cause) {
-    if (cause instanceof AuthError) throw cause
-    throw internalError(`the load function for the scheme '${scheme}' threw`, cause)
-  }
+  return await callFunction(
+    `the load function for the scheme '${scheme}'`,
+    async () => loadedPrincipal(principal, await load(principal, context), scheme)
+  )
 }
 
 /** Creates a principal that many requests share: its lists and plain objects are deep-frozen copies. */

@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ScopeName } from '../../types/names.js'
-import type { ConsentPage, ConsentRequest, OwnerConsents } from '../../types/oauth.js'
+import type { ConsentRequest, OwnerConsents } from '../../types/oauth.js'
 import type { StoreOwner, StoreRecord } from '../../types/store.js'
-import { AuthError, internalError } from '../errors.js'
+import { AuthError, callFunction, internalError } from '../errors.js'
 import { publish } from '../events/events.js'
 import { deepFreeze } from '../util/objects.js'
 import { escapeHtml, prepareForm, sendPage } from '../util/page.js'
@@ -58,18 +58,10 @@ export async function askForConsent (
   const consentRequest = describe(server, reply, { request, submitted })
   const { consentPage: page } = server
   if (page === null) return sendConsentPage(reply, consentRequest)
-  const sent = await callPage(page, prepareForm(reply), consentRequest)
+  const sent: unknown = await callFunction(
+    'the function of the option oauthServer.consent', () => page(reply.request, prepareForm(reply), consentRequest)
+  )
   return sent === reply || sent === undefined ? reply : reply.send(sent)
-}
-
-/** Calls the application's page. The status of an error that it throws would be taken for one of the request. */
-async function callPage (page: ConsentPage, reply: FastifyReply, consentRequest: ConsentRequest): Promise<unknown> {
-  try {
-    return await page(reply.request, reply, consentRequest)
-  } catch (cause) {
-    if (cause instanceof AuthError) throw cause
-    throw internalError('the function of the option oauthServer.consent threw', cause)
-  }
 }
 
 function describe (server: Server, reply: FastifyReply, { request, submitted }: Question): ConsentRequest {

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { OidcTokens } from '../../types/oidc.js'
 import type { PrincipalInput } from '../../types/principal.js'
-import { AuthError, internalError } from '../errors.js'
+import { callFunction, internalError } from '../errors.js'
 import type { OwnSessions } from '../plugin/internals.js'
 import { queryText } from '../util/encoding.js'
 import { isNo, isObject } from '../util/objects.js'
@@ -113,20 +113,9 @@ function checkAge ({ maxAge, begunAt }: PendingLogin, authenticatedAt: Date | nu
 async function personOf (
   { person }: LoginSettings, found: Parameters<LoginSettings['person']>[0]
 ): Promise<PrincipalInput> {
-  const answer = await askPerson(person, found)
+  const answer: unknown = await callFunction('the function person of oidcLogin', () => person(found))
   if (isNo(answer)) throw new LoginError('no-account', 'the function person knows no account of this person')
   return answer as PrincipalInput
-}
-
-/** Calls `person`. The status of an error that it throws would be taken for one of the request. */
-async function askPerson (
-  person: LoginSettings['person'], found: Parameters<LoginSettings['person']>[0]
-): Promise<unknown> {
-  try {
-    return await person(found)
-  } catch (cause) {
-    throw cause instanceof AuthError ? cause : internalError('the function person of oidcLogin threw', cause)
-  }
 }
 
 /** Keeps the ID token for the logout, if there is one at the provider. */

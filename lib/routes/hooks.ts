@@ -10,7 +10,7 @@ import { sealName } from './printed-routes.js'
 
 type Done = (error?: Error | null) => void
 
-/** What the hooks of an application work with. */
+/** The parts of the plugin that its hooks call. */
 export interface RouteHookParts {
   readonly guard: Guard
   /** The symbol under which the config of a route has its policy. */

@@ -57,4 +57,8 @@ t.test('a damaged line is exit code 2, or a difference that is shown, and never 
     writeFileSync(file, [...lines, JSON.stringify({ ...last, policy: { ...last.policy, access } })].join('\n'))
     t.match(await audit('--check', file), { code: 2 }, String(access))
   }
+  for (const detached of ['no', null, 0]) {
+    writeFileSync(file, [...lines, JSON.stringify({ ...last, policy: { ...last.policy, detached } })].join('\n'))
+    t.match(await audit('--check', file), { code: 2 }, String(detached))
+  }
 })

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { memoryStore, type Store } from '../../lib/index.js'
-import { call, codeFor, redeem, serverApp } from '../oauth/app.js'
+import { call, codeFor, origin, redeem, serverApp } from '../oauth/app.js'
 
 /* A code that was given and not yet redeemed belongs to one issuer, and ends with the grants of its person. */
 
@@ -9,10 +9,21 @@ const refused = { status: 400, body: { error: 'invalid_grant' } }
 
 t.test('a code of one issuer gives no token of another with the same store, client and scheme', async t => {
   const store = memoryStore()
-  const [first, second] = [await serverApp(t, { store }), await serverApp(t, { store, issuer: 'https://b.example.com' })]
+  const first = await serverApp(t, { store })
+  const second = await serverApp(t, { store, issuer: 'https://b.example.com' })
   const code = await codeFor(first)
   t.match(await redeem(second, code), refused)
   t.equal((await redeem(first, code)).status, 200, 'the code is still valid at its own server')
+})
+
+t.test('a code for a resource that two issuers share belongs to one of them', async t => {
+  const store = memoryStore()
+  const first = await serverApp(t, { store })
+  const second = await serverApp(t, { store, issuer: `${origin}/mcp` })
+  const code = await codeFor(first, { resource: `${origin}/mcp` })
+  t.match(await redeem(second, code), refused)
+  await second.gatehouse.tokens.of(ann, { scheme: 'api' }).revokeAll()
+  t.equal((await redeem(first, code)).status, 200, 'the other server has not ended it')
 })
 
 t.test('who ends all grants of a person ends the codes that would begin another', async t => {
@@ -58,6 +69,46 @@ function delayed (name: 'get' | 'swap') {
   }
   return { store, pause }
 }
+
+for (const kind of ['oauth-code', 'refresh-family']) {
+  t.test(`a code that is redeemed while all grants are ended, after ${kind} was read, begins none`, async t => {
+    const inner = memoryStore()
+    let meanwhile = async (): Promise<unknown> => null
+    const store: Store = {
+      ...inner,
+      find: async (asked, owner) => {
+        const found = await inner.find(asked, owner)
+        if (asked === kind) await meanwhile()
+        return found
+      }
+    }
+    const app = await serverApp(t, { store })
+    const code = await codeFor(app)
+    meanwhile = async () => {
+      meanwhile = async () => null
+      await redeem(app, code)
+    }
+    await app.gatehouse.tokens.of(ann).revokeAll()
+    t.same(await app.gatehouse.tokens.of(ann).list(), [])
+  })
+}
+
+t.test('grants end even if the codes cannot be read, and the call says so', async t => {
+  const inner = memoryStore()
+  let fails = false
+  const store: Store = {
+    ...inner,
+    find: async (kind, owner) => {
+      if (fails && kind === 'oauth-code') throw new Error('connection lost')
+      return await inner.find(kind, owner)
+    }
+  }
+  const app = await serverApp(t, { store })
+  const { body } = await redeem(app, await codeFor(app))
+  fails = true
+  await t.rejects(app.gatehouse.tokens.of(ann).revokeAll(), { code: 'AUTH_UNAVAILABLE' })
+  t.equal((await call(app, body.access_token)).status, 401)
+})
 
 for (const name of ['get', 'swap'] as const) {
   t.test(`a redemption that waits at ${name} while all grants are ended gives nothing`, async t => {

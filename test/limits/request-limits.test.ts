@@ -169,6 +169,47 @@ t.test('counts a request once if a hook has the same limit as the route', async 
   t.equal((await ask()).statusCode, 429)
 })
 
+t.test('counts a request once for each of several limits, in any order of the guards', async t => {
+  const app = await desk(t, {})
+  const limits = [{ max: 9, window: 60 }, { max: 5, window: 60 }] as const
+  const [wide, narrow] = limits.map(rateLimit => app.gatehouse.guard({ schemes: 'service', rateLimit }))
+  app.get('/', { preHandler: [wide, narrow, wide, narrow] as never }, async () => 'in')
+  const ask = async () => (await app.inject({ url: '/', headers: { 'x-api-key': key } })).headers['ratelimit']
+  t.same([await ask(), await ask()], ['"default";r=4;t=60', '"default";r=3;t=60'])
+})
+
+t.test('counts principals apart whose realms and ids are the same text together', async t => {
+  const keys = { [key]: { realm: 'a', id: 'bc' }, [`${key}2`]: { realm: 'ab', id: 'c' } }
+  const app = await desk(t, { schemes: { service: apiKey({ keys }) } })
+  app.get('/', { config: { auth: { rateLimit: { max: 1, window: '1m' } } } }, async () => 'in')
+  for (const each of [key, `${key}2`]) {
+    const ask = async () => (await app.inject({ url: '/', headers: { 'x-api-key': each } })).statusCode
+    t.same([await ask(), await ask()], [200, 429])
+  }
+})
+
+t.test('asks the functions of a route after its limit, and not for a request above it', async t => {
+  const app = await desk(t, {})
+  let calls = 0
+  const when = () => { calls++; return false }
+  app.get('/', { config: { auth: { when, rateLimit: { max: 1, window: '1m' } } } }, async () => 'in')
+  const ask = async () => (await app.inject({ url: '/', headers: { 'x-api-key': key } })).statusCode
+  t.same([await ask(), await ask(), calls], [403, 429, 1])
+})
+
+t.test('logs the fault of a function that chooses a plan, once', async t => {
+  const log: LogLine[] = []
+  const plans = { free: { max: 1, window: 60 } }
+  const app = await desk(t, { limits: { plans } }, log)
+  app.get('/', { config: { auth: { rateLimit: () => 'gold' as never } } }, async () => 'in')
+  const { statusCode } = await app.inject({ url: '/', headers: { 'x-api-key': key } })
+  t.equal(statusCode, 500)
+  t.match(
+    log.filter(({ level }) => level === 50),
+    [{ auth: { code: 'AUTH_FAULT', reason: /must return the name of a plan \(free\)/ } }]
+  )
+})
+
 t.test('counts a HEAD request as a GET', async t => {
   const app = await desk(t, {})
   app.get('/', { config: { auth: { rateLimit: { max: 2, window: '1m' } } } }, async () => 'in')

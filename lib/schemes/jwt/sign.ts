@@ -4,7 +4,7 @@ import { createRequire } from 'node:module'
 import type { FastifyInstance } from 'fastify'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { TokenFeature } from '../../../types/tokens.js'
-import { AuthError, internalError, misconfigured } from '../../errors.js'
+import { callFunction, internalError, misconfigured } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import type { Algorithm } from '../../jose/algorithms.js'
 import { dateOf } from '../../jose/claims.js'
@@ -121,13 +121,9 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
  */
 async function furtherClaims ({ claims }: SignSettings, principal: Principal, path: string): Promise<object> {
   if (claims === null) return {}
-  try {
-    const more: unknown = await claims(principal)
-    if (more === null || more === undefined || more === false) return {}
-    if (isObject(more) && !isMap(more)) return more
-  } catch (cause) {
-    throw cause instanceof AuthError ? cause : internalError(`the function ${path}.sign.claims threw`, cause)
-  }
+  const more: unknown = await callFunction(`the function ${path}.sign.claims`, () => claims(principal))
+  if (more === null || more === undefined || more === false) return {}
+  if (isObject(more) && !isMap(more)) return more
   throw internalError(`the function ${path}.sign.claims must return an object of claims, or null for none`)
 }
 
