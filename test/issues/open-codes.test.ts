@@ -23,7 +23,10 @@ t.test('a code for a resource that two issuers share belongs to one of them', as
   const code = await codeFor(first, { resource: `${origin}/mcp` })
   t.match(await redeem(second, code), refused)
   await second.gatehouse.tokens.of(ann, { scheme: 'api' }).revokeAll()
-  t.equal((await redeem(first, code)).status, 200, 'the other server has not ended it')
+  const { status, body } = await redeem(first, code)
+  t.equal(status, 200, 'the other server has not ended it')
+  t.equal((await call(first, body.access_token, '/tools')).status, 200, 'it gives a token for the resource')
+  t.equal((await call(first, body.access_token, '/orders')).status, 401, 'and for no other')
 })
 
 t.test('who ends all grants of a person ends the codes that would begin another', async t => {
