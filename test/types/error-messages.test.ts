@@ -26,7 +26,7 @@ function withoutDirectives (name: string): readonly Expected[] {
 
 t.test('the compiler says what is wrong in the words after @ts-expect-error', async t => {
   rmSync(copies, { recursive: true, force: true })
-  for (const name of ['typed', 'expect.ts']) cpSync(join(here, name), join(copies, name), { recursive: true })
+  for (const name of ['typed', 'titles.ts']) cpSync(join(here, name), join(copies, name), { recursive: true })
   const names = readdirSync(join(copies, 'typed')).filter(name => name.endsWith('.ts'))
   const expected = names.flatMap(name => withoutDirectives(`typed/${name}`))
   const { stdout } = await run('node', [

@@ -1,6 +1,7 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import authPlugin, { type GroupAuth, type PrincipalOf, type Scheme, type SchemesOf } from 'fastify-gatehouse'
-import { describe, expect, test } from '../expect.js'
+import { expectTypeOf } from 'expect-type'
+import { describe, test } from '../titles.js'
 import type { PrincipalFor } from '../../../types/request-auth.js'
 
 interface Person {
@@ -27,26 +28,34 @@ type Anybody = PrincipalOf<'web'> | PrincipalOf<'service'>
 
 describe('a declared default', () => {
   test('is whom a route without config.auth lets in', () => {
-    app.get('/', async request => { expect(request.principal).type.toBe<Anybody>() })
+    app.get('/', async request => { expectTypeOf(request.principal).toEqualTypeOf<Anybody>() })
     app.get('/', async ({ auth }) => {
-      expect(auth.authenticated).type.toBe<true>()
-      expect(auth.signal).type.toBe<AbortSignal>()
+      expectTypeOf(auth.authenticated).toEqualTypeOf<true>()
+      expectTypeOf(auth.signal).toEqualTypeOf<AbortSignal>()
     })
-    app.get('/', { config: { team: 'orders' } }, async request => { expect(request.principal).type.toBe<Anybody>() })
+    app.get('/', { config: { team: 'orders' } }, async request => {
+      expectTypeOf(request.principal).toEqualTypeOf<Anybody>()
+    })
   })
 
   test('has the schemes of a route that names none', () => {
-    app.get('/', { config: { auth: true } }, async request => { expect(request.principal).type.toBe<Anybody>() })
+    app.get('/', { config: { auth: true } }, async request => {
+      expectTypeOf(request.principal).toEqualTypeOf<Anybody>()
+    })
     app.get(
       '/', { config: { auth: { roles: 'a', mode: 'optional' } } },
-      async request => { expect(request.principal).type.toBe<Anybody | null>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<Anybody | null>() }
     )
   })
 
   test('gives way to what a route says', () => {
-    app.get('/', { config: { auth: 'web' } }, async request => { expect(request.principal).type.toBe<Person>() })
-    app.get('/', { config: { auth: false } }, async request => { expect(request.principal).type.toBe<null>() })
-    expect<PrincipalFor<{ auth: 'partner' }>>().type.toBe<PrincipalOf<'partner'>>()
+    app.get('/', { config: { auth: 'web' } }, async request => {
+      expectTypeOf(request.principal).toEqualTypeOf<Person>()
+    })
+    app.get('/', { config: { auth: false } }, async request => {
+      expectTypeOf(request.principal).toEqualTypeOf<null>()
+    })
+    expectTypeOf<PrincipalFor<{ auth: 'partner' }>>().toEqualTypeOf<PrincipalOf<'partner'>>()
   })
 
   test('is the only one that compiles', () => {
@@ -62,11 +71,11 @@ describe('a declared default', () => {
   })
 
   test('is that of a plain request, which every route still passes to functions', () => {
-    expect<FastifyRequest['principal']>().type.toBe<Anybody>()
+    expectTypeOf<FastifyRequest['principal']>().toEqualTypeOf<Anybody>()
     const helper = (request: FastifyRequest): string => request.principal.id
     app.get('/', async request => helper(request))
     app.get('/', { config: { auth: { mode: 'optional' } } }, async request => {
-      expect(request.principal).type.toBe<Anybody | null>()
+      expectTypeOf(request.principal).toEqualTypeOf<Anybody | null>()
       return helper(request)
     })
   })

@@ -3,7 +3,8 @@ import Fastify from 'fastify'
 import authPlugin, {
   type PlanName, type PrincipalOf, type RoleName, type RouteAuth, type SchemeName, type ScopeName
 } from 'fastify-gatehouse'
-import { describe, expect, test } from '../expect.js'
+import { expectTypeOf } from 'expect-type'
+import { describe, test } from '../titles.js'
 import { everybody, schemes as first } from './first.js'
 import { schemes as second } from './second.js'
 
@@ -11,19 +12,19 @@ const app = Fastify().withTypeProvider<TypeBoxTypeProvider>()
 
 describe('augmentations of two packages', () => {
   test('merge: the routes of both know the schemes, scopes and roles of both', () => {
-    expect<SchemeName>().type.toBe<'ops' | 'service'>()
-    expect<ScopeName>().type.toBe<'orders:read' | 'reports:read'>()
-    expect<RoleName>().type.toBe<'clerk' | 'auditor'>()
-    expect<PlanName>().type.toBe<'pro'>()
+    expectTypeOf<SchemeName>().toEqualTypeOf<'ops' | 'service'>()
+    expectTypeOf<ScopeName>().toEqualTypeOf<'orders:read' | 'reports:read'>()
+    expectTypeOf<RoleName>().toEqualTypeOf<'clerk' | 'auditor'>()
+    expectTypeOf<PlanName>().toEqualTypeOf<'pro'>()
     authPlugin(app, { schemes: { ...first, ...second }, default: everybody })
-    expect<RouteAuth>().type.toBeAssignableFrom({ schemes: 'service' as const, roles: 'auditor' as const })
-    expect<RouteAuth>().type.not.toBeAssignableFrom({ schemes: 'ops' as const, roles: 'admin' as const })
+    expectTypeOf({ schemes: 'service' as const, roles: 'auditor' as const }).toExtend<RouteAuth>()
+    expectTypeOf({ schemes: 'ops' as const, roles: 'admin' as const }).not.toExtend<RouteAuth>()
     app.get('/', { config: { auth: ['ops', 'service'] } }, async ({ principal }) => {
-      expect(principal).type.toBe<PrincipalOf<'ops'> | PrincipalOf<'service'>>()
+      expectTypeOf(principal).toEqualTypeOf<PrincipalOf<'ops'> | PrincipalOf<'service'>>()
     })
     app.get('/', { config: { auth: 'service' } }, async ({ principal }) => {
-      expect(principal.team).type.toBe<string>()
+      expectTypeOf(principal.team).toEqualTypeOf<string>()
     })
-    app.get('/', async ({ principal }) => { expect(principal.shift).type.toBe<number>() })
+    app.get('/', async ({ principal }) => { expectTypeOf(principal.shift).toEqualTypeOf<number>() })
   })
 })

@@ -2,7 +2,8 @@ import { webcrypto } from 'node:crypto'
 import { Agent } from 'node:https'
 import { jwt, unavailable, type GatehouseEvents, type JwtOptions } from 'fastify-gatehouse'
 import { fakeIssuer, type FakeIssuer } from 'fastify-gatehouse/testing'
-import { describe, expect, test } from '../expect.js'
+import { expectTypeOf } from 'expect-type'
+import { describe, test } from '../titles.js'
 
 const issuer = 'https://id.example.com'
 const audience = 'https://api.example.com'
@@ -59,11 +60,11 @@ describe('the options of jwt', () => {
 
 describe('events', () => {
   test('have a payload by their name', () => {
-    expect<GatehouseEvents['keys-failed']>().type.toBeAssignableTo<{
+    expectTypeOf<GatehouseEvents['keys-failed']>().toExtend<{
       readonly issuer: string | null, readonly url: string, readonly reason: string
     }>()
-    expect<'token-issued'>().type.toBeAssignableTo<keyof GatehouseEvents>()
-    expect<'keys-lost'>().type.not.toBeAssignableTo<keyof GatehouseEvents>()
+    expectTypeOf<'token-issued'>().toExtend<keyof GatehouseEvents>()
+    expectTypeOf<'keys-lost'>().not.toExtend<keyof GatehouseEvents>()
   })
 })
 
@@ -72,9 +73,9 @@ describe('the fake issuer', () => {
     fakeIssuer({ algorithms: ['ES256', 'EdDSA'] })
     // @ts-expect-error
     fakeIssuer({ algorithms: ['HS256'] })
-    expect<FakeIssuer>().type.toBeAssignableTo<AsyncDisposable>()
-    expect<FakeIssuer['bad']>().type.toHaveProperty('expired')
-    expect<FakeIssuer['bad']>().type.not.toHaveProperty('good')
-    expect<FakeIssuer>().type.toHaveProperty('fail')
+    expectTypeOf<FakeIssuer>().toExtend<AsyncDisposable>()
+    expectTypeOf<FakeIssuer['bad']>().toHaveProperty('expired')
+    expectTypeOf<FakeIssuer['bad']>().not.toHaveProperty('good')
+    expectTypeOf<FakeIssuer>().toHaveProperty('fail')
   })
 })

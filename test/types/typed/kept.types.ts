@@ -17,7 +17,8 @@ import {
 import {
   hashPassword, passwordProblem, passwords, verifyPassword, type PasswordCheck, type PasswordProblem
 } from 'fastify-gatehouse/passwords'
-import { describe, expect, test } from '../expect.js'
+import { expectTypeOf } from 'expect-type'
+import { describe, test } from '../titles.js'
 import { schemes, type WebPrincipal } from './application.js'
 import './library.js'
 
@@ -37,9 +38,9 @@ describe('managed keys', () => {
       }>({ managed: { prefix: 'acme' }, from: 'bearer', load: async () => ({ id: 'a', team: 7 }) })
     }
     type Entries = SchemesOf<typeof managed>
-    expect<Entries['keys']['credential']>().type.toBe<ApiKeyCredential>()
-    expect<Entries['loaded']['principal']['team']>().type.toBe<number>()
-    expect<SchemesOf<{ given: ReturnType<typeof given> }>['given']['credential']>().type.toBe<null>()
+    expectTypeOf<Entries['keys']['credential']>().toEqualTypeOf<ApiKeyCredential>()
+    expectTypeOf<Entries['loaded']['principal']['team']>().toEqualTypeOf<number>()
+    expectTypeOf<SchemesOf<{ given: ReturnType<typeof given> }>['given']['credential']>().toEqualTypeOf<null>()
   })
 
   test('take neither keys, verify nor a prefix of their own', () => {
@@ -58,16 +59,16 @@ describe('managed keys', () => {
   test('are made, changed and rotated with what they are made of', () => {
     const { apiKeys } = app.gatehouse
     const keys = apiKeys.of(owner)
-    expect(keys.create({ name: 'a' })).type.toBe<Promise<NewApiKey>>()
+    expectTypeOf(keys.create({ name: 'a' })).toEqualTypeOf<Promise<NewApiKey>>()
     keys.create(
       { name: 'a', scopes: ['x'], expiresAt: new Date(), rateLimit: { max: 1, window: '1m' } },
       { within: principal, maxKeys: 5 }
     )
-    expect(keys.list()).type.toBe<Promise<readonly ApiKeyRecord[]>>()
-    expect(keys.get('id')).type.toBe<Promise<ApiKeyRecord | null>>()
-    expect(keys.rotate('id', { overlap: '1d', within: principal })).type.toBe<Promise<NewApiKey | null>>()
-    expect(apiKeys.of(principal, { scheme: 'service' }).revoke('id')).type.toBe<Promise<boolean>>()
-    expect(apiKeys.ofAnyOwner({ scheme: 'service' }).revoke('id')).type.toBe<Promise<boolean>>()
+    expectTypeOf(keys.list()).toEqualTypeOf<Promise<readonly ApiKeyRecord[]>>()
+    expectTypeOf(keys.get('id')).toEqualTypeOf<Promise<ApiKeyRecord | null>>()
+    expectTypeOf(keys.rotate('id', { overlap: '1d', within: principal })).toEqualTypeOf<Promise<NewApiKey | null>>()
+    expectTypeOf(apiKeys.of(principal, { scheme: 'service' }).revoke('id')).toEqualTypeOf<Promise<boolean>>()
+    expectTypeOf(apiKeys.ofAnyOwner({ scheme: 'service' }).revoke('id')).toEqualTypeOf<Promise<boolean>>()
     apiKeys.revokeLeaked('key', { scheme: 'service' })
     // @ts-expect-error
     keys.create({})
@@ -97,10 +98,10 @@ describe('managed keys', () => {
     apiKeys.of()
     // @ts-expect-error
     apiKeys.of(owner, { scheme: 'servcie' })
-    expect(apiKeys).type.not.toHaveProperty('create')
-    expect(apiKeys).type.not.toHaveProperty('revoke')
-    expect(apiKeys.ofAnyOwner()).type.not.toHaveProperty('create')
-    expect(apiKeys.ofAnyOwner()).type.not.toHaveProperty('list')
+    expectTypeOf(apiKeys).not.toHaveProperty('create')
+    expectTypeOf(apiKeys).not.toHaveProperty('revoke')
+    expectTypeOf(apiKeys.ofAnyOwner()).not.toHaveProperty('create')
+    expectTypeOf(apiKeys.ofAnyOwner()).not.toHaveProperty('list')
   })
 
   test('have routes whose options are known', () => {
@@ -134,10 +135,10 @@ describe('managed keys', () => {
 describe('sessions and guesses', () => {
   test('are listed and ended by their owner', () => {
     const { sessions } = app.gatehouse
-    expect(sessions.of(owner).list()).type.toBe<Promise<readonly SessionRecord[]>>()
+    expectTypeOf(sessions.of(owner).list()).toEqualTypeOf<Promise<readonly SessionRecord[]>>()
     sessions.of(principal, { scheme: 'web' })
-    expect(sessions.of(owner).revoke('id')).type.toBe<Promise<boolean>>()
-    expect(sessions.ofAnyOwner().revoke('id')).type.toBe<Promise<boolean>>()
+    expectTypeOf(sessions.of(owner).revoke('id')).toEqualTypeOf<Promise<boolean>>()
+    expectTypeOf(sessions.ofAnyOwner().revoke('id')).toEqualTypeOf<Promise<boolean>>()
     sessions.of(owner).revokeAll({ except: 'id' })
     // @ts-expect-error
     sessions.of(owner).revokeAll({ exept: 'id' })
@@ -145,20 +146,22 @@ describe('sessions and guesses', () => {
     sessions.of('alice')
     // @ts-expect-error
     sessions.of(undefined)
-    expect(sessions.ofAnyOwner()).type.not.toHaveProperty('revokeAll')
+    expectTypeOf(sessions.ofAnyOwner()).not.toHaveProperty('revokeAll')
   })
 
   test('give back what the check returned, and null for every answer that says no', () => {
     const { attempt } = app.gatehouse.guesses
-    expect(attempt(reply, 'alice', async () => 7 as const, { realm: 'partners' })).type.toBe<Promise<7 | null>>()
-    expect(attempt(reply, 'alice', () => verifyPassword('a', null))).type.toBe<Promise<PasswordCheck | null>>()
-    expect(attempt(reply, 'alice', async (): Promise<boolean> => true)).type.toBe<Promise<true | null>>()
-    expect(
+    expectTypeOf(attempt(reply, 'alice', async () => 7 as const, { realm: 'partners' }))
+      .toEqualTypeOf<Promise<7 | null>>()
+    expectTypeOf(attempt(reply, 'alice', () => verifyPassword('a', null)))
+      .toEqualTypeOf<Promise<PasswordCheck | null>>()
+    expectTypeOf(attempt(reply, 'alice', async (): Promise<boolean> => true)).toEqualTypeOf<Promise<true | null>>()
+    expectTypeOf(
       attempt(reply, 'alice', (): { id: string } | undefined => undefined)
-    ).type.toBe<Promise<{ id: string } | null>>()
-    expect(
+    ).toEqualTypeOf<Promise<{ id: string } | null>>()
+    expectTypeOf(
       attempt(reply, 'alice', (): { valid: true, id: string } | { valid: false } => ({ valid: false }))
-    ).type.toBe<Promise<{ valid: true, id: string } | null>>()
+    ).toEqualTypeOf<Promise<{ valid: true, id: string } | null>>()
     // @ts-expect-error
     app.gatehouse.guesses.attempt(reply, 'alice', () => true, { relm: 'partners' })
     // @ts-expect-error
@@ -169,7 +172,7 @@ describe('sessions and guesses', () => {
 describe('the options of what is kept', () => {
   test('take a store and limits', () => {
     register({ schemes, store: memoryStore() })
-    expect<GatehouseOptions['store']>().type.toBe<Store | undefined>()
+    expectTypeOf<GatehouseOptions['store']>().toEqualTypeOf<Store | undefined>()
     register({ schemes, limits: { guesses: false, requests: { max: 5, window: '1m' } } })
     register({
       schemes,
@@ -195,7 +198,7 @@ describe('redactRequest', () => {
 
   test('is a serializer for requests, errors and messages of Fastify\'s logger', () => {
     Fastify({ logger: { serializers: { req: redact, err: redact, msg: redact } } })
-    expect(redact('/?key=a')).type.toBe<string>()
+    expectTypeOf(redact('/?key=a')).toEqualTypeOf<string>()
   })
 
   test('takes the names of parameters', () => {
@@ -213,10 +216,10 @@ describe('secrets and passwords', () => {
     const secrets = secretsFromEnvironment({
       SESSION_SECRET: 'session', DEVICE_SECRET: 'device', JWT_SECRET: 'jwt', OPS_PASSWORD: 'password'
     })
-    expect(secrets.SESSION_SECRET).type.toBe<readonly [string, ...string[]]>()
-    expect(secrets.DEVICE_SECRET).type.toBe<readonly [string, ...string[]]>()
-    expect(secrets.JWT_SECRET).type.toBe<string>()
-    expect(secrets).type.not.toHaveProperty('JWT_SECRETS')
+    expectTypeOf(secrets.SESSION_SECRET).toEqualTypeOf<readonly [string, ...string[]]>()
+    expectTypeOf(secrets.DEVICE_SECRET).toEqualTypeOf<readonly [string, ...string[]]>()
+    expectTypeOf(secrets.JWT_SECRET).toEqualTypeOf<string>()
+    expectTypeOf(secrets).not.toHaveProperty('JWT_SECRETS')
     // @ts-expect-error
     secretsFromEnvironment({ SESSION_SECRET: 'sesion' })
     // @ts-expect-error
@@ -224,10 +227,11 @@ describe('secrets and passwords', () => {
   })
 
   test('are hashed, verified and judged', () => {
-    expect(hashPassword('a', { algorithm: 'scrypt', cost: 131_072 })).type.toBe<Promise<string>>()
-    expect(verifyPassword('a', null)).type.toBe<Promise<{ readonly valid: boolean, readonly needsRehash: boolean }>>()
+    expectTypeOf(hashPassword('a', { algorithm: 'scrypt', cost: 131_072 })).toEqualTypeOf<Promise<string>>()
+    expectTypeOf(verifyPassword('a', null))
+      .toEqualTypeOf<Promise<{ readonly valid: boolean, readonly needsRehash: boolean }>>()
     verifyPassword('a', undefined)
-    expect(passwordProblem('a')).type.toBe<PasswordProblem | null>()
+    expectTypeOf(passwordProblem('a')).toEqualTypeOf<PasswordProblem | null>()
     passwords({
       hash: { memorySize: 65_536 },
       legacy: [{ algorithm: 'bcrypt', cost: 12 }],
@@ -247,12 +251,13 @@ describe('a credential in a message', () => {
   test('has the outcome of the scheme that is named', async () => {
     const caller = await app.gatehouse.authenticate('web', 'token', { request })
     if (caller.kind !== 'authenticated') {
-      expect(caller.kind).type.toBe<'absent' | 'foreign' | 'invalid' | 'unavailable' | 'limited' | 'cross-site'>()
+      expectTypeOf(caller.kind)
+        .toEqualTypeOf<'absent' | 'foreign' | 'invalid' | 'unavailable' | 'limited' | 'cross-site'>()
       return
     }
-    expect(caller.principal).type.toBe<WebPrincipal>()
-    expect(caller.credential).type.toBe<null>()
-    expect(caller.signal).type.toBe<AbortSignal>()
+    expectTypeOf(caller.principal).toEqualTypeOf<WebPrincipal>()
+    expectTypeOf(caller.credential).toEqualTypeOf<null>()
+    expectTypeOf(caller.signal).toEqualTypeOf<AbortSignal>()
     // @ts-expect-error
     caller.allows({ scopes: 'order:read' })
     app.gatehouse.authenticate('user', undefined, { request })

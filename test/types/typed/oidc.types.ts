@@ -1,6 +1,7 @@
 import Fastify from 'fastify'
 import { oidcLogin, type OidcLoginOptions } from 'fastify-gatehouse/oidc'
-import { describe, expect, test } from '../expect.js'
+import { expectTypeOf } from 'expect-type'
+import { describe, test } from '../titles.js'
 import './application.js'
 
 const app = Fastify()
@@ -16,11 +17,11 @@ describe('the options of oidcLogin', () => {
       clientSecret: process.env['CLIENT_SECRET'],
       logout: true,
       person: async ({ claims, tokens, request }) => {
-        expect(claims.iss).type.toBe<string>()
-        expect(claims.auth_time).type.toBe<number | undefined>()
-        expect(claims['hd']).type.toBe<unknown>()
-        expect(tokens.refresh_token).type.toBe<string | undefined>()
-        expect(request.ip).type.toBe<string>()
+        expectTypeOf(claims.iss).toEqualTypeOf<string>()
+        expectTypeOf(claims.auth_time).toEqualTypeOf<number | undefined>()
+        expectTypeOf(claims['hd']).toEqualTypeOf<unknown>()
+        expectTypeOf(tokens.refresh_token).toEqualTypeOf<string | undefined>()
+        expectTypeOf(request.ip).toEqualTypeOf<string>()
         return await people.bySubject(claims.iss, claims.sub)
       }
     })
@@ -32,7 +33,7 @@ describe('the options of oidcLogin', () => {
       endpoints,
       profile: async accessToken => ({ id: accessToken.length }),
       person: ({ claims }) => {
-        expect(claims['id']).type.toBe<unknown>()
+        expectTypeOf(claims['id']).toEqualTypeOf<unknown>()
         return { id: String(claims['id']) }
       }
     })
@@ -40,11 +41,10 @@ describe('the options of oidcLogin', () => {
 
   test('are of one kind', () => {
     const person = () => null
-    expect<OidcLoginOptions>().type.not.toBeAssignableFrom({ ...common, person })
-    expect<OidcLoginOptions>().type.not.toBeAssignableFrom({ ...common, person, endpoints })
-    expect<OidcLoginOptions>().type.not.toBeAssignableFrom({
-      ...common, person, endpoints, profile: () => ({}), logout: true as const
-    })
-    expect<OidcLoginOptions>().type.not.toBeAssignableFrom({ ...common, person, issuer: 'https://x', session: 'wbe' })
+    expectTypeOf({ ...common, person }).not.toExtend<OidcLoginOptions>()
+    expectTypeOf({ ...common, person, endpoints }).not.toExtend<OidcLoginOptions>()
+    expectTypeOf({ ...common, person, endpoints, profile: () => ({}), logout: true as const })
+      .not.toExtend<OidcLoginOptions>()
+    expectTypeOf({ ...common, person, issuer: 'https://x', session: 'wbe' }).not.toExtend<OidcLoginOptions>()
   })
 })

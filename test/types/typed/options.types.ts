@@ -10,7 +10,8 @@ import authPlugin, {
   type SchemesOf,
   type ScopeName
 } from 'fastify-gatehouse'
-import { describe, expect, test } from '../expect.js'
+import { expectTypeOf } from 'expect-type'
+import { describe, test } from '../titles.js'
 import { absent, authenticated, invalid } from '../../../lib/kit/outcome.js'
 import { schemes, type WebPrincipal } from './application.js'
 import './library.js'
@@ -27,7 +28,7 @@ describe('the options', () => {
   })
 
   test('take what the plugin offers', () => {
-    expect<GatehouseOptions>().type.toBeAssignableFrom({
+    expectTypeOf({
       schemes,
       default: ['user', { all: ['web', 'service'] }] as const,
       publicPaths: [
@@ -46,7 +47,7 @@ describe('the options', () => {
       } as const,
       origins: ['https://app.example.com'],
       outside: 'allow' as const
-    })
+    }).toExtend<GatehouseOptions>()
   })
 
   test('take a load function that asks for one principal, and an error function', () => {
@@ -79,7 +80,7 @@ describe('the options', () => {
         : { id: key, team: 7 }
     })
     type Entries = SchemesOf<{ service: typeof service }>
-    expect<Entries['service']['principal']['team']>().type.toBe<number>()
+    expectTypeOf<Entries['service']['principal']['team']>().toEqualTypeOf<number>()
   })
 
   test('refuse an object with only unknown keys', () => {
@@ -113,7 +114,7 @@ describe('the options', () => {
     register({ schemes, default: { roles: 'amdin' } })
     // @ts-expect-error
     register({ schemes, roles: { admin: { scopes: ['order:read'] } } })
-    expect<GatehouseOptions['scopes']>().type.not.toBeAssignableFrom({ 'order:read': 1 })
+    expectTypeOf({ 'order:read': 1 }).not.toExtend<GatehouseOptions['scopes']>()
   })
 
   test('refuse a public or detached default, an unknown stage and an unknown error form', () => {
@@ -143,12 +144,12 @@ describe('the options', () => {
 
 describe('the registries', () => {
   test('name what the application registered', () => {
-    expect<SchemeName>().type.toBe<'user' | 'web' | 'service'>()
-    expect<RoleName>().type.toBe<'admin' | 'clerk'>()
+    expectTypeOf<SchemeName>().toEqualTypeOf<'user' | 'web' | 'service'>()
+    expectTypeOf<RoleName>().toEqualTypeOf<'admin' | 'clerk'>()
   })
 
   test('merge what two packages say', () => {
-    expect<ScopeName>().type.toBe<'orders:read' | 'orders:write' | 'reports:read'>()
+    expectTypeOf<ScopeName>().toEqualTypeOf<'orders:read' | 'orders:write' | 'reports:read'>()
   })
 
   test('know a plain scheme that nobody annotated', () => {
@@ -159,8 +160,8 @@ describe('the registries', () => {
       openapi: { type: 'http', scheme: 'bearer' }
     }
     type Entries = SchemesOf<{ plain: typeof plain }>
-    expect<Entries['plain']['principal']['team']>().type.toBe<number>()
-    expect<Entries['plain']['principal']['realm']>().type.toBe<string>()
-    expect<Entries['plain']['credential']>().type.toBe<{ kid: string }>()
+    expectTypeOf<Entries['plain']['principal']['team']>().toEqualTypeOf<number>()
+    expectTypeOf<Entries['plain']['principal']['realm']>().toEqualTypeOf<string>()
+    expectTypeOf<Entries['plain']['credential']>().toEqualTypeOf<{ kid: string }>()
   })
 })

@@ -6,7 +6,8 @@ import type { AnyPrincipal, PrincipalOf } from 'fastify-gatehouse'
 import { injectAs, type InjectedAs } from 'fastify-gatehouse/testing'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { FromSchema } from 'json-schema-to-ts'
-import { describe, expect, test } from '../expect.js'
+import { expectTypeOf } from 'expect-type'
+import { describe, test } from '../titles.js'
 import { z } from 'zod/v4'
 import type { WebPrincipal } from './application.js'
 
@@ -29,43 +30,43 @@ declare function helper (request: FastifyRequest): string
 describe('a type provider', () => {
   test('infers the params beside the principal: TypeBox', () => {
     box.get('/:id', { schema: { params: boxParams }, config: { auth: 'user' } }, async request => {
-      expect(request.principal).type.toBe<User>()
-      expect(request.params).type.toBe<Id>()
+      expectTypeOf(request.principal).toEqualTypeOf<User>()
+      expectTypeOf(request.params).toEqualTypeOf<Id>()
       helper(request)
     })
     box.get('/:id', {
       schema: { params: boxParams }, config: { auth: { schemes: 'web', mode: 'optional' } }
     }, async request => {
-      expect(request.principal).type.toBe<WebPrincipal | null>()
-      expect(request.params).type.toBe<Id>()
+      expectTypeOf(request.principal).toEqualTypeOf<WebPrincipal | null>()
+      expectTypeOf(request.params).toEqualTypeOf<Id>()
     })
   })
 
   test('infers the params beside the principal: zod', () => {
     zod.get('/:id', { schema: { params: zodParams }, config: { auth: 'user' } }, async request => {
-      expect(request.principal).type.toBe<User>()
-      expect(request.params).type.toBe<Id>()
+      expectTypeOf(request.principal).toEqualTypeOf<User>()
+      expectTypeOf(request.params).toEqualTypeOf<Id>()
       helper(request)
     })
     zod.get('/:id', {
       schema: { params: zodParams }, config: { auth: { schemes: 'web', mode: 'optional' } }
     }, async request => {
-      expect(request.principal).type.toBe<WebPrincipal | null>()
-      expect(request.params).type.toBe<Id>()
+      expectTypeOf(request.principal).toEqualTypeOf<WebPrincipal | null>()
+      expectTypeOf(request.params).toEqualTypeOf<Id>()
     })
   })
 
   test('infers the params beside the principal: JSON Schema to TS', () => {
     json.get('/:id', { schema: { params: jsonParams }, config: { auth: 'user' } }, async request => {
-      expect(request.principal).type.toBe<User>()
-      expect(request.params).type.toBe<Id>()
+      expectTypeOf(request.principal).toEqualTypeOf<User>()
+      expectTypeOf(request.params).toEqualTypeOf<Id>()
       helper(request)
     })
     json.get('/:id', {
       schema: { params: jsonParams }, config: { auth: { schemes: 'web', mode: 'optional' } }
     }, async request => {
-      expect(request.principal).type.toBe<WebPrincipal | null>()
-      expect(request.params).type.toBe<Id>()
+      expectTypeOf(request.principal).toEqualTypeOf<WebPrincipal | null>()
+      expectTypeOf(request.params).toEqualTypeOf<Id>()
     })
   })
 
@@ -78,33 +79,35 @@ describe('a type provider', () => {
       user.tenant === 'acme' && request.params.id > 1
     box.get('/:id', {
       schema: { params: boxParams }, config: { auth: { schemes: 'user', when: byBox } }
-    }, async request => { expect(request.principal).type.toBe<User>() })
+    }, async request => { expectTypeOf(request.principal).toEqualTypeOf<User>() })
     zod.get('/:id', {
       schema: { params: zodParams }, config: { auth: { schemes: 'user', when: byZod } }
     }, async request => {
-      expect(request.principal).type.toBe<User>()
-      expect(request.params).type.toBe<Id>()
+      expectTypeOf(request.principal).toEqualTypeOf<User>()
+      expectTypeOf(request.params).toEqualTypeOf<Id>()
     })
     json.get('/:id', {
       schema: { params: jsonParams }, config: { auth: { schemes: 'user', when: byJson } }
-    }, async request => { expect(request.principal).type.toBe<User>() })
+    }, async request => { expectTypeOf(request.principal).toEqualTypeOf<User>() })
     zod.get('/:id', {
       schema: { params: zodParams },
       config: {
         auth: {
           schemes: 'user',
           when: (principal, request) => {
-            expect(principal).type.toBe<AnyPrincipal>()
+            expectTypeOf(principal).toEqualTypeOf<AnyPrincipal>()
             return helper(request) !== ''
           }
         }
       }
-    }, async request => { expect(request.params).type.toBe<Id>() })
+    }, async request => { expectTypeOf(request.params).toEqualTypeOf<Id>() })
   })
 
   test('leaves injectAs as it is', () => {
     const ada = { id: 'ada', email: 'ada@example.com' }
-    for (const each of [box, zod, json]) expect(injectAs(each, ada, { scheme: 'web' })).type.toBe<InjectedAs>()
+    for (const each of [box, zod, json]) {
+      expectTypeOf(injectAs(each, ada, { scheme: 'web' })).toEqualTypeOf<InjectedAs>()
+    }
     // @ts-expect-error
     injectAs(zod, { id: 'ada', email: 7 }, { scheme: 'web' })
     // @ts-expect-error

@@ -2,7 +2,8 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { Type } from '@sinclair/typebox'
 import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import type { AuditRow, GrantRecord, PrincipalOf, RequestAuth, RouteAuth } from 'fastify-gatehouse'
-import { describe, expect, test } from '../expect.js'
+import { expectTypeOf } from 'expect-type'
+import { describe, test } from '../titles.js'
 import type { AuthError } from '../../../lib/errors.js'
 import type { PrincipalFor } from '../../../types/request-auth.js'
 import type { WebPrincipal } from './application.js'
@@ -18,22 +19,24 @@ declare function helper (request: FastifyRequest): string
 
 describe('request.principal', () => {
   test('is the principal of the scheme that the route names', () => {
-    app.get('/', { config: { auth: 'user' } }, async request => { expect(request.principal).type.toBe<User>() })
+    app.get('/', { config: { auth: 'user' } }, async request => {
+      expectTypeOf(request.principal).toEqualTypeOf<User>()
+    })
     app.get(
       '/',
       { config: { auth: { schemes: 'web' } } },
-      async request => { expect(request.principal).type.toBe<WebPrincipal>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<WebPrincipal>() }
     )
     app.get(
       '/',
       { config: { auth: { inherit: false, schemes: 'service' } } },
-      async request => { expect(request.principal).type.toBe<Service>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<Service>() }
     )
     app.route({
       method: 'POST',
       url: '/',
       config: { auth: { schemes: 'web', roles: 'admin' } },
-      handler: async request => { expect(request.principal).type.toBe<WebPrincipal>() }
+      handler: async request => { expectTypeOf(request.principal).toEqualTypeOf<WebPrincipal>() }
     })
   })
 
@@ -41,12 +44,12 @@ describe('request.principal', () => {
     app.get(
       '/',
       { config: { auth: ['user', 'web'] } },
-      async request => { expect(request.principal).type.toBe<User | WebPrincipal>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<User | WebPrincipal>() }
     )
     app.get(
       '/',
       { config: { auth: { schemes: ['web', 'service'], mode: 'required' } } },
-      async request => { expect(request.principal).type.toBe<WebPrincipal | Service>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<WebPrincipal | Service>() }
     )
   })
 
@@ -54,21 +57,23 @@ describe('request.principal', () => {
     app.get(
       '/',
       { config: { auth: { schemes: { all: ['web', 'service'] } } } },
-      async request => { expect(request.principal).type.toBe<WebPrincipal>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<WebPrincipal>() }
     )
     app.get(
       '/',
       { config: { auth: [{ all: ['web', 'service'] }, 'user'] } },
-      async request => { expect(request.principal).type.toBe<WebPrincipal | User>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<WebPrincipal | User>() }
     )
   })
 
   test('is any scheme\'s where the route asks for something and names no scheme', () => {
-    app.get('/', { config: { auth: true } }, async request => { expect(request.principal).type.toBe<Anybody>() })
+    app.get('/', { config: { auth: true } }, async request => {
+      expectTypeOf(request.principal).toEqualTypeOf<Anybody>()
+    })
     app.get(
       '/',
       { config: { auth: { scopes: 'orders:read' } } },
-      async request => { expect(request.principal).type.toBe<Anybody>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<Anybody>() }
     )
   })
 
@@ -76,47 +81,54 @@ describe('request.principal', () => {
     app.get(
       '/',
       { config: { auth: { schemes: 'user', mode: 'optional' } } },
-      async request => { expect(request.principal).type.toBe<User | null>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<User | null>() }
     )
     app.get(
       '/',
       { config: { auth: { mode: 'try' } } },
-      async request => { expect(request.principal).type.toBe<Anybody | null>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<Anybody | null>() }
     )
   })
 
   test('may be null where the mode is known at run time only', () => {
-    expect<PrincipalFor<{ auth: { schemes: 'user', mode: 'optional' | 'required' } }>>().type.toBe<User | null>()
-    expect<PrincipalFor<{ auth: { schemes: 'user', mode?: 'optional' } }>>().type.toBe<User | null>()
-    expect<PrincipalFor<{ auth: boolean }>>().type.toBe<Anybody | null>()
-    expect<PrincipalFor<{ auth: RouteAuth }>>().type.toBe<Anybody | null>()
+    expectTypeOf<PrincipalFor<{ auth: { schemes: 'user', mode: 'optional' | 'required' } }>>()
+      .toEqualTypeOf<User | null>()
+    expectTypeOf<PrincipalFor<{ auth: { schemes: 'user', mode?: 'optional' } }>>().toEqualTypeOf<User | null>()
+    expectTypeOf<PrincipalFor<{ auth: boolean }>>().toEqualTypeOf<Anybody | null>()
+    expectTypeOf<PrincipalFor<{ auth: RouteAuth }>>().toEqualTypeOf<Anybody | null>()
   })
 
   test('is null on a public route', () => {
-    app.get('/', { config: { auth: false } }, async request => { expect(request.principal).type.toBe<null>() })
+    app.get('/', { config: { auth: false } }, async request => {
+      expectTypeOf(request.principal).toEqualTypeOf<null>()
+    })
     app.get(
-      '/', { config: { auth: { public: 'probe' } } }, async request => { expect(request.principal).type.toBe<null>() }
+      '/', { config: { auth: { public: 'probe' } } }, async request => {
+        expectTypeOf(request.principal).toEqualTypeOf<null>()
+      }
     )
   })
 
   test('is anybody or nobody where nothing was written', () => {
-    app.get('/', async request => { expect(request.principal).type.toBe<Anybody | null>() })
+    app.get('/', async request => { expectTypeOf(request.principal).toEqualTypeOf<Anybody | null>() })
     app.get(
-      '/', { config: { team: 'orders' } }, async request => { expect(request.principal).type.toBe<Anybody | null>() }
+      '/', { config: { team: 'orders' } }, async request => {
+        expectTypeOf(request.principal).toEqualTypeOf<Anybody | null>()
+      }
     )
-    expect<FastifyRequest['principal']>().type.toBe<Anybody | null>()
+    expectTypeOf<FastifyRequest['principal']>().toEqualTypeOf<Anybody | null>()
   })
 
   test('follows a route that has functions', () => {
     app.get(
       '/',
       { config: { auth: { schemes: 'user', when: (principal, request) => principal.id === request.ip } } },
-      async request => { expect(request.principal).type.toBe<User>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<User>() }
     )
     app.get(
       '/',
       { config: { auth: { schemes: 'user', when (principal: User) { return principal.tenant === '' } } } },
-      async request => { expect(request.principal).type.toBe<User>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<User>() }
     )
     app.get(
       '/',
@@ -130,7 +142,7 @@ describe('request.principal', () => {
           }
         }
       },
-      async request => { expect(request.principal).type.toBe<User>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<User>() }
     )
   })
 
@@ -162,13 +174,13 @@ describe('a request', () => {
     box.get('/:id', {
       schema: { params: Type.Object({ id: Type.Number() }) }, config: { auth: 'user' }
     }, async request => {
-      expect(request.principal).type.toBe<User>()
-      expect(request.params).type.toBe<{ id: number }>()
+      expectTypeOf(request.principal).toEqualTypeOf<User>()
+      expectTypeOf(request.params).toEqualTypeOf<{ id: number }>()
       helper(request)
     })
     box.get('/:id', { schema: { params: Type.Object({ id: Type.Number() }) } }, async request => {
-      expect(request.principal).type.toBe<Anybody | null>()
-      expect(request.params).type.toBe<{ id: number }>()
+      expectTypeOf(request.principal).toEqualTypeOf<Anybody | null>()
+      expectTypeOf(request.params).toEqualTypeOf<{ id: number }>()
     })
   })
 
@@ -177,13 +189,13 @@ describe('a request', () => {
     app.get(
       '/',
       { config: { auth: 'user' }, onRequest: guard, preParsing: [guard], preValidation: guard, preHandler: [guard] },
-      async request => { expect(request.principal).type.toBe<User>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<User>() }
     )
     box.get('/:id', {
       schema: { params: Type.Object({ id: Type.Number() }) }, config: { auth: 'user' }, preHandler: guard
     }, async request => {
-      expect(request.principal).type.toBe<User>()
-      expect(request.params).type.toBe<{ id: number }>()
+      expectTypeOf(request.principal).toEqualTypeOf<User>()
+      expectTypeOf(request.params).toEqualTypeOf<{ id: number }>()
     })
   })
 
@@ -191,7 +203,7 @@ describe('a request', () => {
     app.get(
       '/',
       { config: { auth: 'user' }, preHandler: async request => { helper(request) } },
-      async request => { expect(request.principal).type.toBe<User>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<User>() }
     )
   })
 })
@@ -199,20 +211,20 @@ describe('a request', () => {
 describe('request.auth', () => {
   test('is the part of the scheme that the route names', () => {
     app.get('/', { config: { auth: 'web' } }, async ({ auth }) => {
-      expect(auth.scheme).type.toBe<'web'>()
-      expect(auth.principal).type.toBe<WebPrincipal>()
-      expect(auth.signal).type.toBe<AbortSignal>()
+      expectTypeOf(auth.scheme).toEqualTypeOf<'web'>()
+      expectTypeOf(auth.principal).toEqualTypeOf<WebPrincipal>()
+      expectTypeOf(auth.signal).toEqualTypeOf<AbortSignal>()
     })
     app.get<{ Params: { id: string } }, { auth: 'web' }>('/:id', {
       config: { auth: 'web' }
     }, async ({ auth, params }) => {
-      expect(auth.scheme).type.toBe<'web'>()
-      expect(params.id).type.toBe<string>()
+      expectTypeOf(auth.scheme).toEqualTypeOf<'web'>()
+      expectTypeOf(params.id).toEqualTypeOf<string>()
     })
     app.get(
       '/',
       { config: { auth: { schemes: ['user', 'web'] } } },
-      async ({ auth }) => { expect(auth.scheme).type.toBe<'user' | 'web'>() }
+      async ({ auth }) => { expectTypeOf(auth.scheme).toEqualTypeOf<'user' | 'web'>() }
     )
   })
 
@@ -220,44 +232,44 @@ describe('request.auth', () => {
     app.get(
       '/',
       { config: { auth: { schemes: 'user', mode: 'optional' } } },
-      async ({ auth }) => { expect(auth.scheme).type.toBe<'user' | null>() }
+      async ({ auth }) => { expectTypeOf(auth.scheme).toEqualTypeOf<'user' | null>() }
     )
     app.get(
       '/',
       { config: { auth: { public: 'guarded by its own hook' } } },
-      async ({ auth }) => { expect(auth).type.toBe<RequestAuth>() }
+      async ({ auth }) => { expectTypeOf(auth).toEqualTypeOf<RequestAuth>() }
     )
-    app.get('/', async ({ auth }) => { expect(auth).type.toBe<RequestAuth>() })
+    app.get('/', async ({ auth }) => { expectTypeOf(auth).toEqualTypeOf<RequestAuth>() })
   })
 
   test('narrows principal and credential by scheme', () => {
     app.get('/', async ({ auth }) => {
       if (auth.scheme === 'user') {
-        expect(auth.principal).type.toBe<User>()
-        expect(auth.credential).type.toBe<{ claims: Record<string, unknown> }>()
-        expect(auth.principal.tenant).type.toBe<string>()
+        expectTypeOf(auth.principal).toEqualTypeOf<User>()
+        expectTypeOf(auth.credential).toEqualTypeOf<{ claims: Record<string, unknown> }>()
+        expectTypeOf(auth.principal.tenant).toEqualTypeOf<string>()
       }
       if (auth.scheme === 'service') {
-        expect(auth.principal.team).type.toBe<number>()
-        expect(auth.credential).type.toBe<{ keyId: string }>()
+        expectTypeOf(auth.principal.team).toEqualTypeOf<number>()
+        expectTypeOf(auth.credential).toEqualTypeOf<{ keyId: string }>()
       }
-      if (auth.scheme === 'web') expect(auth.principal).type.toBe<WebPrincipal>()
+      if (auth.scheme === 'web') expectTypeOf(auth.principal).toEqualTypeOf<WebPrincipal>()
     })
   })
 
   test('narrows by authenticated', () => {
     app.get('/', async ({ auth }) => {
       if (auth.authenticated) {
-        expect(auth.principal).type.toBe<Anybody>()
-        expect(auth.scheme).type.toBe<'user' | 'web' | 'service'>()
-        expect(auth.error).type.toBe<null>()
-        expect(auth.authenticatedAt).type.toBe<string | null>()
-        expect(auth.expiresAt).type.toBe<string | null>()
+        expectTypeOf(auth.principal).toEqualTypeOf<Anybody>()
+        expectTypeOf(auth.scheme).toEqualTypeOf<'user' | 'web' | 'service'>()
+        expectTypeOf(auth.error).toEqualTypeOf<null>()
+        expectTypeOf(auth.authenticatedAt).toEqualTypeOf<string | null>()
+        expectTypeOf(auth.expiresAt).toEqualTypeOf<string | null>()
       } else {
-        expect(auth.principal).type.toBe<null>()
-        expect(auth.scheme).type.toBe<null>()
-        expect(auth.credential).type.toBe<null>()
-        expect<AuthError | null>().type.toBeAssignableTo<typeof auth.error>()
+        expectTypeOf(auth.principal).toEqualTypeOf<null>()
+        expectTypeOf(auth.scheme).toEqualTypeOf<null>()
+        expectTypeOf(auth.credential).toEqualTypeOf<null>()
+        expectTypeOf<AuthError | null>().toExtend<typeof auth.error>()
       }
     })
   })
@@ -265,13 +277,13 @@ describe('request.auth', () => {
   test('has every satisfied scheme under its name', () => {
     app.get('/', async ({ auth }) => {
       if (!auth.authenticated) return
-      expect(auth.all.service).type.toBe<{
+      expectTypeOf(auth.all.service).toEqualTypeOf<{
         readonly principal: Service
         readonly credential: { keyId: string }
         readonly authenticatedAt: string | null
         readonly expiresAt: string | null
       } | undefined>()
-      expect(auth.all).type.not.toHaveProperty('usr')
+      expectTypeOf(auth.all).not.toHaveProperty('usr')
     })
   })
 
@@ -284,7 +296,7 @@ describe('request.auth', () => {
     const auth = null as never as FastifyRequest['auth']
     auth.allows({ scopes: 'orders:read' })
     auth.allows({ roles: { any: ['admin', 'clerk'] } })
-    expect(auth.allows({ roles: 'admin' })).type.toBe<boolean>()
+    expectTypeOf(auth.allows({ roles: 'admin' })).toEqualTypeOf<boolean>()
     // @ts-expect-error
     auth.allows({ scopes: 'order:read' })
     // @ts-expect-error
@@ -305,8 +317,8 @@ describe('request.auth', () => {
 describe('reply', () => {
   test('ends a request as the guard does', () => {
     app.get('/', { config: { auth: 'user' } }, async (_request, reply) => {
-      expect(reply.challenge()).type.toBe<FastifyReply>()
-      expect(reply.forbid()).type.toBe<FastifyReply>()
+      expectTypeOf(reply.challenge()).toEqualTypeOf<FastifyReply>()
+      expectTypeOf(reply.forbid()).toEqualTypeOf<FastifyReply>()
       return reply.forbid()
     })
   })
@@ -316,7 +328,7 @@ describe('reply', () => {
     reply.login(
       { id: 'alice', email: 'a@example.com' }, { scheme: 'web', data: { theme: 'dark' } }
     )
-    expect(reply.login({ id: 'alice' })).type.toBe<Promise<void>>()
+    expectTypeOf(reply.login({ id: 'alice' })).toEqualTypeOf<Promise<void>>()
     reply.logout()
     reply.logout({ scheme: 'web' })
     // @ts-expect-error
@@ -357,22 +369,25 @@ describe('app.gatehouse', () => {
   })
 
   test('audits, issues tokens and knows where a person was going', () => {
-    expect(app.gatehouse.audit()).type.toBe<readonly AuditRow[]>()
-    expect(
+    expectTypeOf(app.gatehouse.audit()).toEqualTypeOf<readonly AuditRow[]>()
+    expectTypeOf(
       app.gatehouse.tokens.issue({ id: 'alice', scopes: ['orders:read'] }, { scheme: 'user', expiresIn: '15m' })
-    ).type.toBe<Promise<string>>()
-    expect(app.gatehouse.tokens.revoke('rt_x')).type.toBe<Promise<void>>()
-    expect(app.gatehouse.tokens.of({ realm: 'web', id: 'alice' }).list()).type.toBe<Promise<readonly GrantRecord[]>>()
+    ).toEqualTypeOf<Promise<string>>()
+    expectTypeOf(app.gatehouse.tokens.revoke('rt_x')).toEqualTypeOf<Promise<void>>()
+    expectTypeOf(app.gatehouse.tokens.of({ realm: 'web', id: 'alice' }).list())
+      .toEqualTypeOf<Promise<readonly GrantRecord[]>>()
     // @ts-expect-error
     app.gatehouse.tokens.of({ id: 'alice' })
     app.gatehouse.tokens.jwks({ scheme: 'user' })
     // @ts-expect-error
     app.gatehouse.tokens.jwks({ scheme: 'usr' })
-    app.get('/', async request => { expect(app.gatehouse.sessions.returnTo(request, '/home')).type.toBe<string>() })
+    app.get('/', async request => {
+      expectTypeOf(app.gatehouse.sessions.returnTo(request, '/home')).toEqualTypeOf<string>()
+    })
     app.get(
       '/',
       { config: { auth: 'web' } },
-      async request => { expect(app.gatehouse.sessions.returnTo(request)).type.toBe<string>() }
+      async request => { expectTypeOf(app.gatehouse.sessions.returnTo(request)).toEqualTypeOf<string>() }
     )
   })
 })
@@ -383,6 +398,8 @@ declare module 'fastify' {
 
 describe('a decorator of a scheme', () => {
   test('has the type that the registry knows', () => {
-    app.get('/', { config: { auth: 'web' } }, async request => { expect(request.account).type.toBe<User | null>() })
+    app.get('/', { config: { auth: 'web' } }, async request => {
+      expectTypeOf(request.account).toEqualTypeOf<User | null>()
+    })
   })
 })

@@ -1,6 +1,7 @@
 import Fastify, { type FastifyRequest } from 'fastify'
 import type { GatehouseOptions, GroupAuth, PrincipalOf, RouteAuth } from 'fastify-gatehouse'
-import { describe, expect, test } from '../expect.js'
+import { expectTypeOf } from 'expect-type'
+import { describe, test } from '../titles.js'
 import type { WebPrincipal } from './application.js'
 import './library.js'
 
@@ -13,9 +14,9 @@ declare function route<C> (config: { auth: RouteAuth } & C): C
 
 describe('config.auth', () => {
   test('takes every form of the grammar', () => {
-    expect<RouteAuth>().type.toBeAssignableFrom(true)
-    expect<RouteAuth>().type.toBeAssignableFrom(false)
-    expect<RouteAuth>().type.toBeAssignableFrom('user' as const)
+    expectTypeOf(true).toExtend<RouteAuth>()
+    expectTypeOf(false).toExtend<RouteAuth>()
+    expectTypeOf('user' as const).toExtend<RouteAuth>()
     route({ auth: ['user', 'web'] })
     route({ auth: ['user', { all: ['web', 'service'] }] })
     route({ auth: { schemes: 'user' } })
@@ -64,8 +65,8 @@ describe('config.auth', () => {
     route({
       auth: {
         when: (principal, request) => {
-          expect(principal).type.toBe<PrincipalOf<'user'> | PrincipalOf<'web'> | PrincipalOf<'service'>>()
-          expect(request).type.toBe<FastifyRequest>()
+          expectTypeOf(principal).toEqualTypeOf<PrincipalOf<'user'> | PrincipalOf<'web'> | PrincipalOf<'service'>>()
+          expectTypeOf(request).toEqualTypeOf<FastifyRequest>()
           return true
         }
       }
@@ -271,7 +272,7 @@ describe('an error about config.auth', () => {
       // @ts-expect-error but required in type 'DidYouMean<"publicPaths">'
       publicPath: ['/login']
     }
-    expect(options).type.toBe<GatehouseOptions>()
+    expectTypeOf(options).toEqualTypeOf<GatehouseOptions>()
   })
 
   test('is at the duration that is wrong', () => {
@@ -288,7 +289,7 @@ describe('an error about config.auth', () => {
 
 describe('a group default', () => {
   test('takes schemes, mode and rules', () => {
-    expect<GroupAuth>().type.toBeAssignableFrom('web' as const)
+    expectTypeOf('web' as const).toExtend<GroupAuth>()
     app.gatehouse.default({ schemes: 'web', roles: 'admin' })
     app.gatehouse.default(['web', { all: ['user', 'service'] }])
   })

@@ -2,7 +2,8 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import type { LightMyRequestResponse } from 'fastify'
 import { injectAs } from 'fastify-gatehouse/testing'
-import { describe, expect, test } from '../expect.js'
+import { expectTypeOf } from 'expect-type'
+import { describe, test } from '../titles.js'
 import type {} from './application.js'
 
 const app = Fastify()
@@ -12,7 +13,7 @@ describe('injectAs', () => {
   test('takes an application of any kind of server and type provider', () => {
     injectAs(app.withTypeProvider<TypeBoxTypeProvider>(), ada, { scheme: 'web' })
     injectAs(Fastify({ http2: true }), ada, { scheme: 'web' })
-    expect(injectAs(app, ada)('/')).type.toBe<Promise<LightMyRequestResponse>>()
+    expectTypeOf(injectAs(app, ada)('/')).toEqualTypeOf<Promise<LightMyRequestResponse>>()
   })
 
   test('knows the fields of the principals of a scheme', () => {

@@ -2,7 +2,8 @@ import Fastify, { type FastifyRequest } from 'fastify'
 import authPlugin, {
   type Principal, type RoleName, type Scheme, type SchemeFactory, type SchemeName, type ScopeName
 } from 'fastify-gatehouse'
-import { describe, expect, test } from '../expect.js'
+import { expectTypeOf } from 'expect-type'
+import { describe, test } from '../titles.js'
 
 const app = Fastify()
 const handler = async () => 'ok'
@@ -11,9 +12,9 @@ declare const web: Scheme
 
 describe('without registries', () => {
   test('every name is a string', () => {
-    expect<SchemeName>().type.toBe<string>()
-    expect<ScopeName>().type.toBe<string>()
-    expect<RoleName>().type.toBe<string>()
+    expectTypeOf<SchemeName>().toEqualTypeOf<string>()
+    expectTypeOf<ScopeName>().toEqualTypeOf<string>()
+    expectTypeOf<RoleName>().toEqualTypeOf<string>()
     app.register(
       authPlugin, { schemes: { user, web }, default: ['user', 'web'], roles: { admin: { scopes: ['x'] } } }
     )
@@ -23,31 +24,35 @@ describe('without registries', () => {
   })
 
   test('every principal is a Principal', () => {
-    app.get('/', { config: { auth: 'user' } }, async request => { expect(request.principal).type.toBe<Principal>() })
+    app.get('/', { config: { auth: 'user' } }, async request => {
+      expectTypeOf(request.principal).toEqualTypeOf<Principal>()
+    })
     app.get(
       '/',
       { config: { auth: { schemes: { all: ['a', 'b'] }, mode: 'try' } } },
-      async request => { expect(request.principal).type.toBe<Principal | null>() }
+      async request => { expectTypeOf(request.principal).toEqualTypeOf<Principal | null>() }
     )
-    app.get('/', { config: { auth: false } }, async request => { expect(request.principal).type.toBe<null>() })
-    app.get('/', async request => { expect(request.principal).type.toBe<Principal | null>() })
+    app.get('/', { config: { auth: false } }, async request => {
+      expectTypeOf(request.principal).toEqualTypeOf<null>()
+    })
+    app.get('/', async request => { expectTypeOf(request.principal).toEqualTypeOf<Principal | null>() })
   })
 
   test('request.auth is known to be somebody\'s on a route that names its schemes', () => {
     app.get('/', { config: { auth: 'user' } }, async ({ auth }) => {
-      expect(auth.principal).type.toBe<Principal>()
-      expect(auth.signal).type.toBe<AbortSignal>()
+      expectTypeOf(auth.principal).toEqualTypeOf<Principal>()
+      expectTypeOf(auth.signal).toEqualTypeOf<AbortSignal>()
     })
   })
 
   test('request.auth narrows by authenticated', () => {
     const { auth } = null as never as FastifyRequest
     if (auth.authenticated) {
-      expect(auth.principal).type.toBe<Principal>()
-      expect(auth.scheme).type.toBe<string>()
-      expect(auth.credential).type.toBe<unknown>()
+      expectTypeOf(auth.principal).toEqualTypeOf<Principal>()
+      expectTypeOf(auth.scheme).toEqualTypeOf<string>()
+      expectTypeOf(auth.credential).toEqualTypeOf<unknown>()
     } else {
-      expect(auth.principal).type.toBe<null>()
+      expectTypeOf(auth.principal).toEqualTypeOf<null>()
     }
   })
 
