@@ -39,7 +39,7 @@ const errorSchema = {
 const apiKeyScheme = { type: 'apiKey', in: 'header', name: 'x-api-key' } as const
 const refusals = Object.fromEntries([401, 403, 429, 503].map(status => [status, { $ref: 'AuthError#' }]))
 
-/** Who completes the document: nobody, the plugin, or the schemas of the routes. */
+/** The origin of security and refusals in the document: none, the plugin, or the schemas of the routes. */
 type Side = 'plain' | 'described' | 'byHand'
 
 function declare (app: FastifyInstance, side: Side): void {

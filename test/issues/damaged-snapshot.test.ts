@@ -8,7 +8,7 @@ import { run } from '../../lib/cli/run.js'
 import type { Terminal } from '../../lib/cli/terminal.js'
 import { build, route } from '../fixtures/policies.js'
 
-/* A snapshot that was damaged, such as by a merge, is told apart from one that is only different. */
+/* The command distinguishes a snapshot that was damaged, such as by a merge, from one that differs. */
 
 const application = fileURLToPath(new URL('../cli/apps/factory.ts', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'snapshot-'))
