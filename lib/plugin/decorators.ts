@@ -44,6 +44,7 @@ export function createGatehouse (context: FastifyInstance, parts: Parts): Gateho
         throw misconfigured('app.gatehouse.guard() has a public policy, which would guard nothing. Give it schemes ' +
           'or rules, or remove the hook.')
       }
+      if (!policy.detached) defaults.noteUse(context)
       parts.guards.add(policy)
       return guard.hook(policy)
     },

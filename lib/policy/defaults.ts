@@ -17,8 +17,8 @@ export interface Defaults {
   levelsAbove (context: FastifyInstance): readonly Level[]
   /** Returns true if a route of a context has a group default above it, not only the plugin's. */
   hasGroupDefault (context: FastifyInstance): boolean
-  /** Notes that a context has a route, after which its defaults can no longer be set. */
-  noteRoute (context: FastifyInstance): void
+  /** Notes that a policy of a context was resolved, after which its defaults can no longer be set. */
+  noteUse (context: FastifyInstance): void
 }
 
 /**
@@ -29,7 +29,7 @@ export interface Defaults {
 export function createDefaults (plugin: Level): Defaults {
   checkPlugin(plugin)
   const groups = new Map<FastifyInstance, Level>()
-  const contextsWithRoutes = new Set<FastifyInstance>()
+  const usedContexts = new Set<FastifyInstance>()
   const cache = new Map<FastifyInstance, readonly Level[]>()
   return {
     set (context, level) {
@@ -39,9 +39,9 @@ export function createDefaults (plugin: Level): Defaults {
         throw misconfigured(`${path} is set twice. Combine both in one call, or register a context of its own for ` +
           'the second.')
       }
-      if ([...contextsWithRoutes].some(instance => lineage(instance).includes(context))) {
-        throw misconfigured(`${path} is set after a route of the context was declared, which would not get it. Set ` +
-          'the default first.')
+      if ([...usedContexts].some(instance => lineage(instance).includes(context))) {
+        throw misconfigured(`${path} is set after a route of the context was declared, or after gatehouse.guard() ` +
+          'was called there: they would not get it. Set the default first.')
       }
       groups.set(context, level)
       cache.clear()
@@ -54,7 +54,7 @@ export function createDefaults (plugin: Level): Defaults {
       return levels
     },
     hasGroupDefault: context => lineage(context).some(instance => groups.has(instance)),
-    noteRoute: context => { contextsWithRoutes.add(context) }
+    noteUse: context => { usedContexts.add(context) }
   }
 }
 

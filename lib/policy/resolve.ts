@@ -51,13 +51,13 @@ export function createPolicies (sources: PolicySources): Policies {
       const [entry] = entries
       if (entry !== undefined && !defaults.hasGroupDefault(context) && !isDeclared) {
         for (const each of entries) used.add(each)
-        defaults.noteRoute(context)
+        defaults.noteUse(context)
         return open(entry)
       }
       const pathOf = (): string => `${methodsOf(options)} ${url}: config.auth`
       const resolved = resolve(context, own, pathOf)
       // a route that is public itself would inherit nothing from a default that is set later
-      if (resolved.policy.access !== 'public' || !isDeclared) defaults.noteRoute(context)
+      if (resolved.policy.access !== 'public' || !isDeclared) defaults.noteUse(context)
       const literal = entries.find(each => each.prefix === null)
       if (literal !== undefined && isDeclared) {
         checkAgreement(literal, resolved.policy, pathOf())

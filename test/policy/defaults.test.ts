@@ -182,6 +182,24 @@ t.test('app.gatehouse.default', async t => {
     }, ["the prefix '/'", 'Set the default first'])
   })
 
+  t.test('stops the boot if it is set after a guard of its context, which would let more callers in', async t => {
+    const sentence = ["the prefix '/group'", 'after gatehouse.guard()', 'Set the default first']
+    await stops(t, app => app.register(async within => {
+      within.gatehouse.guard(true)
+      group(within, { roles: 'admin' })
+    }, { prefix: '/group' }), sentence)
+    await stops(t, app => app.register(async within => {
+      await within.register(async child => { child.gatehouse.guard('user') })
+      group(within, { roles: 'admin' })
+    }, { prefix: '/group' }), sentence)
+    const { ask } = await boot(t, app => app.register(async within => {
+      const detached = within.gatehouse.guard({ inherit: false, schemes: 'user' })
+      group(within, { schemes: 'web', roles: 'admin' })
+      within.get('/x', { ...says(false), preHandler: detached }, async () => '')
+    }))
+    t.equal((await ask('/x', as())).status, 200, 'a guard that inherits nothing')
+  })
+
   t.test('stops the boot if it is set twice in one context', async t => {
     await stops(t, app => {
       group(app, 'web')
