@@ -59,7 +59,8 @@ async function redeemCode (server: Server, { client, request, form }: TokenReque
   const begun = await service.begin({
     principal: person,
     client: client.id,
-    scopes: person.scopes,
+    // The client may have lost scopes since the person was asked.
+    scopes: person.scopes.filter(scope => client.scopes.includes(scope)),
     authenticatedAt: found.grant.authenticatedAt === null ? null : new Date(found.grant.authenticatedAt),
     handle: found.handle,
     refresh: client.grants.includes('refresh_token'),

@@ -2,7 +2,7 @@ import t from 'tap'
 import type { OAuthClientInput } from '../../lib/oauth/index.js'
 import { memoryStore, type Store, type StoreChange } from '../../lib/index.js'
 import { movableClock } from '../fixtures/clock.js'
-import { authorizePath, basic, call, login, post, redeem, serverApp, visit, decide } from './app.js'
+import { authorizePath, basic, call, codeFor, decide, login, post, redeem, serverApp, visit } from './app.js'
 
 const owner = { realm: 'web', id: 'ann' }
 const own = { grant_type: 'client_credentials' }
@@ -193,4 +193,18 @@ t.test('without a server, every call is a fault', async t => {
   t.throws(() => oauth.clients.of(owner), { code: 'AUTH_FAULT', detail: /register oauthServer/ })
   t.throws(() => oauth.clients.ofAnyOwner(), { code: 'AUTH_FAULT' })
   t.throws(() => oauth.consents.of(owner), { code: 'AUTH_FAULT' })
+})
+
+t.test('a code gives no scope that the client has lost since', async t => {
+  const app = await serverApp(t)
+  const uri = 'https://new.example.com/cb'
+  const clients = app.gatehouse.oauth.clients.of(owner)
+  const { client: { id } } = await clients.create({
+    name: 'New', redirectUris: [uri], scopes: ['orders:read', 'orders:write'], confidential: false
+  })
+  const fields = { client_id: id, redirect_uri: uri }
+  const code = await codeFor(app, fields)
+  await clients.update(id, { scopes: ['orders:read'] })
+  t.equal((await redeem(app, code, fields)).body.scope, 'orders:read')
+  t.same((await app.gatehouse.tokens.of(owner).list()).map(({ scopes }) => scopes), [['orders:read']])
 })
