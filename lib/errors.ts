@@ -88,14 +88,22 @@ const position = /^ +at (?:async )?(?:.* \()?(.+:\d+:\d+)\)?$/gm
 /**
  * Returns an error for logs that has only the name, the code and the stack positions of another error. Messages and
  * further properties of libraries' errors may contain a credential: ioredis keeps the arguments of the command that
- * failed. An error of this plugin contains none, and is returned as it is.
+ * failed. An error of this plugin contains none, and is returned as it is. Never throws, because it is called where an
+ * error is handled: an error with a throwing accessor must not end the process.
  */
 export function redactError (error: unknown): Error {
-  if (error instanceof AuthError) return error
-  const redacted = new Error(isError(error) ? nameAndCode(error) : `a thrown ${typeof error}`)
+  try {
+    return error instanceof AuthError ? error : redacted(error)
+  } catch {
+    return new Error('an error that cannot be read')
+  }
+}
+
+function redacted (error: unknown): Error {
+  const copy = new Error(isError(error) ? nameAndCode(error) : `a thrown ${typeof error}`)
   const positions = isError(error) ? Array.from(String(error.stack).matchAll(position), match => match[1]) : []
-  redacted.stack = [redacted.message, ...positions.map(each => `    at ${each}`)].join('\n')
-  return redacted
+  copy.stack = [copy.message, ...positions.map(each => `    at ${each}`)].join('\n')
+  return copy
 }
 
 /** Returns the class of an error, and its code if it has one: `Error`, `SystemError ECONNREFUSED`. */

@@ -353,6 +353,13 @@ t.test('lets a function answer freely, and still refuses if the function fails',
     throws: { form: () => { throw new Error('secret of the function') }, body: refusal, failed: true },
     'throws nothing': { form: () => { throw none }, body: refusal, failed: true },
     rejects: { form: async () => { throw new Error('secret of the function') }, body: refusal, failed: true },
+    'rejects with an error that cannot be read': {
+      form: async () => {
+        throw Object.defineProperty(new Error(), 'code', { get () { throw new Error('secret of the function') } })
+      },
+      body: refusal,
+      failed: true
+    },
     'writes another status and throws': {
       form: (_error, _request, reply) => {
         reply.code(200).type('text/plain')
