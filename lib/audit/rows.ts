@@ -55,7 +55,8 @@ function row ({ policy, methods, url, from, preflight, file }: RoutePolicy, decl
 /** Returns true if a client may call the route for a person: it requires a scope, or the scheme is for clients. */
 function acceptsDelegated ({ alternatives, rules, requiresScope: isScoped }: Policy): boolean {
   const entries = rules.flatMap(rule => rule.anyOf ?? []).filter(requiresScope)
-  return alternatives.some(([acting]) => {
+  return alternatives.some(([acting, ...others]) => {
+    if (others.some(({ scheme }) => scheme.delegated === true)) return true
     if (acting?.scheme.delegated === undefined) return false
     return acting.scheme.delegated || isScoped ||
       entries.some(({ schemes }) => schemes === null || schemes.includes(acting.name))

@@ -40,6 +40,15 @@ export function checkStatic (policy: Policy, acting: Identity): AuthFailure | nu
 }
 
 /**
+ * Checks the credentials beside the acting one, which no rule is about. A delegated one is refused: the person has
+ * agreed to scopes, and none of them is required.
+ */
+export function checkOthers (identities: readonly Identity[]): AuthFailure | null {
+  const delegated = identities.find((each, i) => i > 0 && isLimited(each))
+  return delegated === undefined ? null : deniedWithoutScope(delegated)
+}
+
+/**
  * Checks the functions of the rules, which run after validation and receive the request as the handler does. Errors
  * that they throw reach the error handler unchanged.
  * @throws {AuthError} `AUTH_FAULT` for a return value of the wrong form.
@@ -66,8 +75,13 @@ function settleScopes (rule: Rule, caller: Caller): Rule {
  * Returns true for a delegated credential where no rule requires a scope. The person has agreed to scopes, so the
  * client may use only what requires one: of an `anyOf`, the entries that do.
  */
-function isLimitedToScopes (policy: Policy, { bound, outcome }: Identity): boolean {
-  return outcome.delegated === true && bound.scheme.delegated !== true && !policy.requiresScope
+function isLimitedToScopes (policy: Policy, acting: Identity): boolean {
+  return isLimited(acting) && !policy.requiresScope
+}
+
+/** Returns true for a delegated credential, unless its scheme is meant for clients. */
+function isLimited ({ bound, outcome }: Identity): boolean {
+  return outcome.delegated === true && bound.scheme.delegated !== true
 }
 
 function openEntries (entries: readonly Entry[], needsScope: boolean): readonly Entry[] {
@@ -75,7 +89,8 @@ function openEntries (entries: readonly Entry[], needsScope: boolean): readonly 
 }
 
 function deniedWithoutScope ({ bound }: Identity): AuthFailure {
-  return authFailure('AUTH_ACCESS_DENIED', bound.name, 'the credential is delegated, and the route requires no scope')
+  const detail = 'the credential is delegated, and the route requires no scope of it'
+  return authFailure('AUTH_ACCESS_DENIED', bound.name, detail)
 }
 
 /** Returns true if the person authenticated too long ago, or at an unknown time (RFC 9470). */

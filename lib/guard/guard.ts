@@ -7,7 +7,7 @@ import { rateLimitFor, type RateLimit } from '../policy/rate-limit.js'
 import type { Permissions } from '../policy/requirements.js'
 import { ownField, property } from '../util/objects.js'
 import { authenticate, type Verdict } from './authenticate.js'
-import { checkFunctions, checkStatic } from './authorize.js'
+import { checkFunctions, checkOthers, checkStatic } from './authorize.js'
 import { changesState, otherSite } from './cross-site.js'
 import { ensureState, type Carrier, type RequestState, type Identity, type Pass } from './request-state.js'
 import type { Ended, Responder } from './responder.js'
@@ -142,7 +142,7 @@ export class Guard {
     const [acting] = identities
     const refused = acting === undefined
       ? null
-      : this.#checkSite(acting, identities, reply.request) ?? checkStatic(policy, acting)
+      : this.#checkSite(acting, identities, reply.request) ?? checkStatic(policy, acting) ?? checkOthers(identities)
     return refused === null
       ? { policy, identities, error: null, carrier: carrierOf(reply) }
       : this.responder.refuse(reply, policy, refused)

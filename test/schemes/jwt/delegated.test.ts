@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, {
-  session, type GatehouseOptions, type JwtOptions, type Principal, type PrincipalInput, type RouteAuth
+  apiKey, session, type GatehouseOptions, type JwtOptions, type Principal, type PrincipalInput, type RouteAuth
 } from '../../../lib/index.js'
 import type { TokenService } from '../../../types/tokens.js'
 import { readChallenges } from '../../fixtures/challenges.js'
@@ -146,6 +146,38 @@ t.test('the audit shows what delegated tokens may enter', async t => {
   plain.app.get('/public', { config: { auth: { public: 'test' } } }, async () => '')
   const rows = plain.app.gatehouse.audit().filter(({ url }) => url === '/web' || url === '/public')
   t.same(rows.map(({ delegated }) => delegated), [false, false])
+})
+
+t.test('beside another credential, a delegated token enters only if its scheme is for clients', async t => {
+  const key = secretOf()
+  for (const delegated of [false, true]) {
+    const api = withService(own({ delegated, load }))
+    const app = Fastify()
+    t.teardown(() => app.close())
+    const service = apiKey({ from: 'header:x-api-key', keys: { [key]: { id: 'billing', scopes: ['orders:read'] } } })
+    await app.register(gatehouse, {
+      schemes: { service, api: api.scheme }, default: { schemes: { all: ['service', 'api'] } }
+    })
+    app.get('/any', async () => 'in')
+    app.get('/read', { config: { auth: { scopes: 'orders:read' } } }, async () => 'in')
+    const begin = async (roles: boolean) => await api.service.begin({
+      principal: ann,
+      client: 'shop',
+      scopes: ['profile'],
+      authenticatedAt: null,
+      refresh: false,
+      roles,
+      handle: newHandle()
+    })
+    for (const roles of [false, true]) {
+      const headers = { authorization: `Bearer ${(await begin(roles))?.tokens.access_token}`, 'x-api-key': key }
+      for (const url of ['/any', '/read']) {
+        const { statusCode } = await app.inject({ url, headers })
+        t.equal(statusCode, roles || delegated ? 200 : 403, `${url} ${roles}`)
+      }
+    }
+    t.same(app.gatehouse.audit().map(row => row.delegated), [delegated, delegated])
+  }
 })
 
 t.test('a none rule is judged by what the person has now', async t => {
