@@ -6,7 +6,7 @@ import { AuthError, internalError } from '../errors.js'
 import { escapeHtml, forbidReuse, sendOnwardPage, sendPage } from '../util/page.js'
 import { isNative, isRegistered, type Client } from './client.js'
 import { codeGrant, issueCode } from './codes.js'
-import { oauthError, toOAuthError } from './errors.js'
+import { oauthError, setHeaders, toOAuthError } from './errors.js'
 import { chooseResource, noScopeLeft, Parameters, readScopes, scopesFor } from './parameters.js'
 import { findClient, type Server } from './server.js'
 
@@ -196,8 +196,8 @@ function sendBack ({ issuer }: Server, { reply, destination, fields }: Answer): 
 export function showError (error: unknown, reply: FastifyReply): FastifyReply {
   // The guard has set the headers of its refusals.
   if (error instanceof AuthError && error.expose) return sendErrorPage(reply, error.statusCode, error.message)
-  const { statusCode, message, headers } = toOAuthError(error, reply.request)
-  return sendErrorPage(reply.headers(headers), statusCode, message)
+  const refusal = toOAuthError(error, reply.request)
+  return sendErrorPage(setHeaders(reply, refusal), refusal.statusCode, refusal.message)
 }
 
 /** Sends the page for a request that cannot be sent back to a client (RFC 6749, 4.1.2.1). */

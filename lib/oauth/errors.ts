@@ -45,10 +45,13 @@ export function toOAuthError (error: unknown, { log }: Pick<FastifyRequest, 'log
   if (error instanceof OAuthError) return error
   if (error instanceof AuthError && error.code === 'AUTH_UNAVAILABLE') {
     log.warn({ auth: { code: error.code, reason: error.detail } }, 'the authorization server is unavailable')
-    const headers = { 'retry-after': String(defaultRetryAfter) }
-    return oauthError('temporarily_unavailable', 'Try again later', { status: 503, headers })
+    return tryAgainLater(503)
   }
   const status = statusOf(error)
+  if (status === 429 || status === 503) {
+    log.warn({ err: redactError(error) }, 'the application cannot answer now')
+    return tryAgainLater(status)
+  }
   if (status === 413) return oauthError('invalid_request', 'The request is too large', { status })
   if (status === 415) return oauthError('invalid_request', 'The request must be form-encoded', { status })
   if (status >= 400 && status < 500) {
@@ -60,7 +63,12 @@ export function toOAuthError (error: unknown, { log }: Pick<FastifyRequest, 'log
   return oauthError('server_error', 'The request cannot be answered', { status: 500 })
 }
 
-/** Returns the status of an error of Fastify, or 500. */
+function tryAgainLater (status: 429 | 503): OAuthError {
+  const headers = { 'retry-after': String(defaultRetryAfter) }
+  return oauthError('temporarily_unavailable', 'Try again later', { status, headers })
+}
+
+/** Returns the status of an error of Fastify or another plugin, or 500. */
 function statusOf (error: unknown): number {
   const { statusCode } = Object(error) as Partial<FastifyError>
   return typeof statusCode === 'number' ? statusCode : 500
@@ -68,9 +76,17 @@ function statusOf (error: unknown): number {
 
 /** Sends the refusal in the form of RFC 6749, 5.2. */
 export function sendError (reply: FastifyReply, error: OAuthError): FastifyReply {
-  const { code, statusCode, message, headers } = error
+  const { code, statusCode, message } = error
   reply.request.log.info({ oauth: { error: code, reason: message } }, 'request refused')
-  return reply.code(statusCode).headers(headers).header('cache-control', 'no-store')
+  return setHeaders(reply, error).code(statusCode).header('cache-control', 'no-store')
     .type('application/json; charset=utf-8')
     .send(JSON.stringify({ error: code, error_description: message }))
+}
+
+/** Sets the headers of a refusal. A plugin that made the application refuse may have set a better `Retry-After`. */
+export function setHeaders (reply: FastifyReply, { headers }: OAuthError): FastifyReply {
+  for (const [name, value] of Object.entries(headers)) {
+    if (!reply.hasHeader(name)) reply.header(name, value)
+  }
+  return reply
 }

@@ -1,9 +1,12 @@
+import { setTimeout } from 'node:timers/promises'
 import cors from '@fastify/cors'
 import formbody from '@fastify/formbody'
 import t from 'tap'
+import { memoryStore } from '../../lib/index.js'
 import { recordEvents } from '../fixtures/events.js'
 import {
-  basic, call, clients, codeFor, origin, partnerSecret, people, post, redeem, serverApp, spaUri, verifier, webSecret
+  authorizePath, basic, call, clients, codeFor, origin, partnerSecret, people, post, redeem, serverApp, spaUri,
+  verifier, visit, webSecret
 } from './app.js'
 
 const secretText = 'correct horse battery'
@@ -269,6 +272,32 @@ t.test('answers an error of a hook of the application with server_error, and doe
   t.match(answer, { status: 500, body: { error: 'server_error', error_description: 'The request cannot be answered' } })
   t.match(lines.join(''), /authorization server fault/)
   t.notMatch(lines.join(''), secretText)
+})
+
+t.test('an application that is too busy is temporarily_unavailable, for clients and for people', async t => {
+  for (const [statusCode, retryAfter] of [[503, undefined], [503, '7'], [429, '60']] as const) {
+    const app = await serverApp(t, {
+      before: async app => {
+        app.addHook('onRequest', async (request, reply) => {
+          if (!request.url.startsWith('/oauth')) return
+          if (retryAfter !== undefined) reply.header('retry-after', retryAfter)
+          throw Object.assign(new Error('too busy'), { statusCode })
+        })
+      }
+    })
+    const answer = await post(app, '/oauth/token', own, basic('partner', partnerSecret))
+    t.match(answer, { status: statusCode, body: { error: 'temporarily_unavailable' } })
+    const page = await visit(app, authorizePath())
+    t.equal(page.status, statusCode)
+    for (const { headers } of [answer, page.answer]) t.equal(headers['retry-after'], retryAfter ?? '5')
+  }
+})
+
+t.test('a handler that takes longer than Fastify allows is temporarily_unavailable', async t => {
+  const store = { ...memoryStore(), get: async () => await setTimeout(200, null) }
+  const app = await serverApp(t, { store, fastify: { handlerTimeout: 50 } })
+  const form = { grant_type: 'authorization_code', client_id: 'spa', code: 'a'.repeat(43), code_verifier: verifier }
+  t.match(await post(app, '/oauth/token', form), { status: 503, body: { error: 'temporarily_unavailable' } })
 })
 
 t.test('a client without scopes gets a token without scopes', async t => {
