@@ -14,10 +14,13 @@ t.test('each failure in a row doubles the pause, up to the longest, and a succes
   t.equal(backoff.remaining(bounds), 0)
   t.same(pauses(5), [1_000, 2_000, 4_000, 5_000, 5_000])
   t.ok(backoff.hasFailed)
+  t.ok(backoff.failureAge < 1_000)
   clock.offset += 5_000
+  t.ok(backoff.failureAge >= 5_000)
   t.equal(backoff.remaining(bounds), 0)
   backoff.noteSuccess()
   t.notOk(backoff.hasFailed)
+  t.equal(backoff.failureAge, 0)
   t.equal(backoff.remaining(bounds), 0)
   t.same(pauses(2), [1_000, 2_000])
 })

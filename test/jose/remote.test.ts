@@ -163,6 +163,28 @@ t.test('waits for a fetch an hour after freshness, and uses known keys if it fai
   t.same(await statuses(provider.token()), [200])
 })
 
+t.test('waits for a fetch again an hour after one that failed', async t => {
+  await using provider = await fakeIssuer({ algorithms: es })
+  const time = clock(t)
+  const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
+  const old = provider.token({ exp: Math.floor(Date.now() / 1000) + 10 * 86_400 })
+  t.same(await statuses(old), [200])
+  time.advance(600 + 3601)
+  provider.fail('404')
+  t.same(await statuses(old), [200])
+  provider.fail(null)
+  provider.withdraw('ES256-1')
+  provider.rotate()
+  time.advance(3601)
+  t.same(await statuses(old), [401], 'the key was withdrawn while no request came')
+  time.advance(600 + 3601)
+  provider.fail('404')
+  const token = provider.token({ exp: Math.floor(Date.now() / 1000) + 10 * 86_400 })
+  t.same(await statuses(token), [200])
+  time.advance(3601)
+  t.same(await statuses(token), [200], 'known keys go on if it fails again')
+})
+
 t.test('uses known keys until staleFor after the last success, then answers 503, and recovers', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)

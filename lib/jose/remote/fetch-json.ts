@@ -247,6 +247,11 @@ export class Backoff {
     return this.#sinceFailure !== null
   }
 
+  /** The milliseconds since the last attempt, if it failed; otherwise 0. */
+  get failureAge (): number {
+    return this.#sinceFailure?.() ?? 0
+  }
+
   noteSuccess (): void {
     this.#sinceFailure = null
     this.#failures = 0

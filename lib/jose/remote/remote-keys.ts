@@ -108,10 +108,15 @@ export class RemoteKeys {
     return this.#ring === null ? null : this.#ring.find(header.alg, header.kid ?? null)
   }
 
-  /** Refreshes keys that are not fresh in the background. While fetches fail, known keys are used until `staleFor`. */
+  /**
+   * Refreshes keys that are not fresh in the background. Known keys are used meanwhile: up to an hour after they were
+   * fresh, or after a fetch that failed, but not after `staleFor` then.
+   */
   #findAged (header: JoseHeader, key: VerificationKey, age: number): FoundKey | Promise<FoundKey> {
     if (this.#pause() === 0) this.#fetch()
-    const usable = !this.#backoff.hasFailed ? age < this.#freshFor + backgroundFor : age < this.#options.staleFor
+    const usable = this.#backoff.hasFailed
+      ? age < this.#options.staleFor && this.#backoff.failureAge < backgroundFor
+      : age < this.#freshFor + backgroundFor
     return usable ? key : this.#settle(header, null)
   }
 
