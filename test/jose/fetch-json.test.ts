@@ -1,7 +1,8 @@
 import { Agent, request } from 'node:http'
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setTimeout as wait } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { fetchJson, sourceUrl } from '../../lib/jose/remote/fetch-json.js'
 import { served, until } from './remote-app.js'
 
@@ -124,13 +125,8 @@ t.test('connects to no address that the lookup refused', async t => {
   t.match(await fetchJson(url, { ...defaults, signal, lookup: allow as never }), { value: {} })
 })
 
-t.test('retries once if a kept-alive connection was closed by the server', async t => {
-  let hits = 0
-  const host = await served(t, (_request, response) => {
-    hits++
-    if (hits === 2) response.socket?.destroy()
-    else response.writeHead(200).end('{}')
-  })
+/** Makes an agent that keeps a connection to a host. */
+async function keptAlive (t: Test, host: string): Promise<Agent> {
   const agent = new Agent({ keepAlive: true })
   t.teardown(() => { agent.destroy() })
   await new Promise<void>(
@@ -140,8 +136,36 @@ t.test('retries once if a kept-alive connection was closed by the server', async
       ).end()
     }
   )
+  return agent
+}
+
+t.test('retries once if a kept-alive connection was closed by the server', async t => {
+  let hits = 0
+  const host = await served(t, (_request, response) => {
+    hits++
+    if (hits === 2) response.socket?.destroy()
+    else response.writeHead(200).end('{}')
+  })
+  const agent = await keptAlive(t, host)
   t.match(await get(host, { agent }), { value: {} })
   t.equal(hits, 3)
+})
+
+t.test('does not retry once the answer has begun', async t => {
+  let hits = 0
+  const host = await served(t, (_request, response) => {
+    hits++
+    if (hits === 1) {
+      response.writeHead(200).end('{}')
+      return
+    }
+    response.writeHead(200, { 'content-type': 'application/json', 'content-length': 100 })
+    response.write('{', () => { setTimeout(() => { response.socket?.resetAndDestroy() }, 50) })
+  })
+  const agent = await keptAlive(t, host)
+  t.same(await get(host, { agent }), { failure: 'the connection failed (ECONNRESET)', answered: false })
+  await wait(50)
+  t.equal(hits, 2)
 })
 
 t.test('accepts https, and http only on loopback or listed hosts', async t => {

@@ -125,14 +125,20 @@ async function open (
     ...body === null ? {} : { 'content-length': Buffer.byteLength(body) }
   }
   return await new Promise((resolve, reject) => {
+    let isAnswered = false
     const attempt = (): void => {
       const request = send(
         url, { method, headers, signal, ...agent === null ? {} : { agent }, ...lookup === null ? {} : { lookup } }
       )
-        .on('response', resolve)
-        // The agent of the application may have reused such an idle connection. A POST may have had its effect.
+        .on('response', response => {
+          isAnswered = true
+          resolve(response)
+        })
+        // The agent of the application may have reused such an idle connection. A POST may have had its effect. After
+        // the headers, an error is about the body, whose reader gets it too.
         .on('error', error => {
-          if (request.reusedSocket && method === 'GET' && !signal.aborted) attempt(); else reject(error)
+          const mayRepeat = request.reusedSocket && method === 'GET' && !isAnswered && !signal.aborted
+          if (mayRepeat) attempt(); else reject(error)
         })
       request.end(body ?? undefined)
     }
