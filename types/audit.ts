@@ -69,6 +69,8 @@ export interface AuditRow {
   readonly method: string
   /** The route's pattern, prefix included. */
   readonly url: string
+  /** The constraints of the route as text, such as `{ host: 'admin.example.com' }`; `null` without any. */
+  readonly constraints: Readonly<Record<string, string>> | null
   readonly access: 'public' | Mode
   /** The schemes in words: `user or web`, `web and service`; empty for public routes. */
   readonly schemes: string

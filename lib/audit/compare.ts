@@ -1,6 +1,9 @@
 import type { AuditConditions, AuditEntry, AuditPolicy, AuditRateLimit, AuditRule } from '../../types/audit.js'
-import type { RoleSummary, RouteSummary, SchemeSummary, Snapshot } from './snapshot.js'
+import {
+  betweenMethodsAndPattern, endpointsOf, type RoleSummary, type RouteSummary, type SchemeSummary, type Snapshot
+} from './snapshot.js'
 import { comparePolicies, countUnnamed, isRequirements, verdictOf, type Verdict } from './strictness.js'
+import { constraintsInWords } from './words.js'
 
 /** One thing that is different. `note`: of no consequence for who may enter. */
 export interface Difference {
@@ -24,13 +27,17 @@ const order: ReadonlyArray<Difference['verdict']> = ['loosened', 'unclear', 'tig
 export function compareSnapshots (before: Snapshot, after: Snapshot): Comparison {
   const differences = [
     ...compareSchemes(before.schemes, after.schemes),
-    ...compareRoles(before.roles, after.roles),
+    ...compareRoles(before, after),
     ...compareRoutes(before.routes, after.routes)
   ]
   return {
     differences: differences.sort((a, b) => order.indexOf(a.verdict) - order.indexOf(b.verdict)),
-    unnamed: after.routes.filter(({ policy }) => countUnnamed(policy) > 0).map(({ route }) => route)
+    unnamed: after.routes.filter(({ policy }) => countUnnamed(policy) > 0).map(nameOf)
   }
+}
+
+function nameOf ({ route, constraints }: RouteSummary): string {
+  return `${route}${constraintsInWords(constraints)}`
 }
 
 /** Returns true if somebody has to review the change before its release. */
@@ -50,21 +57,38 @@ function compareSchemes (before: readonly SchemeSummary[], after: readonly Schem
   })
 }
 
-/** A role that includes more loosens every rule with what it includes. */
-function compareRoles (before: readonly RoleSummary[], after: readonly RoleSummary[]): readonly Difference[] {
-  return namesIn(before, after).flatMap(name => {
-    const rightsIn = (all: readonly RoleSummary[]) => all.filter(each => each.name === name).flatMap(included)
+/**
+ * A role that includes more loosens every rule with what it includes, and one that includes less those that exclude
+ * what it included.
+ */
+function compareRoles (before: Snapshot, after: Snapshot): readonly Difference[] {
+  return namesIn(before.roles, after.roles).flatMap(name => {
+    const rightsIn = ({ roles }: Snapshot) => roles.filter(each => each.name === name).flatMap(included)
     const old = rightsIn(before)
     const now = rightsIn(after)
     const added = now.filter(each => !old.includes(each))
     const removed = old.filter(each => !now.includes(each))
     if (added.length + removed.length === 0) return []
+    const opened = after.routes.filter(({ policy }) => exclusionsOf(policy).some(each => removed.includes(each)))
     const details = [
       ...added.length === 0 ? [] : [`includes now: ${added.join(', ')}`],
-      ...removed.length === 0 ? [] : [`no longer includes: ${removed.join(', ')}`]
+      ...removed.length === 0 ? [] : [`no longer includes: ${removed.join(', ')}`],
+      ...opened.length === 0 ? [] : [`is no longer excluded by that from: ${opened.map(nameOf).join(', ')}`]
     ]
-    return [{ verdict: added.length === 0 ? 'tightened' : 'loosened', subject: `role ${name}`, details } as const]
+    const verdict = added.length + opened.length === 0 ? 'tightened' : 'loosened'
+    return [{ verdict, subject: `role ${name}`, details } as const]
   })
+}
+
+/** Returns what a `none` of the policy names. */
+function exclusionsOf ({ rules }: AuditPolicy): readonly string[] {
+  return rules.flatMap(rule => [rule, ...rule.anyOf ?? []]).flatMap(({ roles, scopes }) => [
+    ...excludedBy(roles).map(name => `role ${name}`), ...excludedBy(scopes).map(name => `scope ${name}`)
+  ])
+}
+
+function excludedBy (needed: AuditConditions['scopes']): readonly string[] {
+  return needed !== null && isRequirements(needed) ? needed.none : []
 }
 
 function included ({ roles, scopes }: RoleSummary): readonly string[] {
@@ -75,22 +99,54 @@ function namesIn (...lists: readonly (readonly { readonly name: string }[])[]): 
   return [...new Set(lists.flat().map(({ name }) => name))].sort()
 }
 
+/**
+ * Compares routes method by method, because a route with several methods may be declared as several routes instead.
+ * What happened to several methods of a declaration alike is one difference.
+ */
 function compareRoutes (before: readonly RouteSummary[], after: readonly RouteSummary[]): readonly Difference[] {
-  const [old, now] = [byRoute(before), byRoute(after)]
-  return [...new Set([...old.keys(), ...now.keys()])].sort().flatMap(route => {
-    const [removed, added] = withoutEqual(old.get(route) ?? [], now.get(route) ?? [])
-    return Array.from({ length: Math.max(removed.length, added.length) }, (_, i) => compareRoute(removed[i], added[i]))
-      .filter(difference => difference !== null)
-  })
+  const [old, now] = [byEndpoint(before), byEndpoint(after)]
+  const found = new Map<string, Difference>()
+  for (const name of [...new Set([...old.keys(), ...now.keys()])].sort()) {
+    for (const [removed, added] of pairs(old.get(name) ?? [], now.get(name) ?? [])) {
+      const change = compareRoute(removed, added)
+      if (change === null) continue
+      const declared = (added ?? removed) as RouteSummary
+      const key = JSON.stringify([change, declared])
+      const { verdict, details } = change
+      found.set(key, { verdict, subject: withMethod(found.get(key)?.subject, name), details })
+    }
+  }
+  return [...found.values()]
 }
 
-function byRoute (routes: readonly RouteSummary[]): ReadonlyMap<string, readonly RouteSummary[]> {
+/** Adds the method of `POST /orders` to `GET /orders`. */
+function withMethod (names: string | undefined, name: string): string {
+  const [method] = name.split(' ', 1)
+  return names === undefined ? name : names.replace(betweenMethodsAndPattern, () => `, ${method} `)
+}
+
+/** Returns the routes by their names with one method, their pattern, and their constraints. */
+function byEndpoint (routes: readonly RouteSummary[]): ReadonlyMap<string, readonly RouteSummary[]> {
   const found = new Map<string, RouteSummary[]>()
-  for (const each of routes) found.set(each.route, [...found.get(each.route) ?? [], each])
+  for (const each of routes) {
+    for (const name of endpointsOf(nameOf(each))) found.set(name, [...found.get(name) ?? [], each])
+  }
   return found
 }
 
-/** Leaves out the routes of one name (with different constraints) that both sides have. */
+type Pair = readonly [before: RouteSummary | undefined, after: RouteSummary | undefined]
+
+/**
+ * Pairs the routes of one name. There are several if a merge has left two lines, or if constraints of an application's
+ * own strategies have the same text. If it is not known which belong together, all are compared.
+ */
+function pairs (before: readonly RouteSummary[], after: readonly RouteSummary[]): readonly Pair[] {
+  if (after.length === 0) return before.map(each => [each, undefined])
+  if (before.length === 0) return after.map(each => [undefined, each])
+  const [removed, added] = before.length === after.length ? withoutEqual(before, after) : [before, after]
+  return removed.flatMap(old => added.map(now => [old, now] as const))
+}
+
 function withoutEqual (
   before: readonly RouteSummary[], after: readonly RouteSummary[]
 ): readonly [readonly RouteSummary[], readonly RouteSummary[]] {
@@ -103,12 +159,13 @@ function withoutEqual (
   return [removed, rest]
 }
 
-function compareRoute (before: RouteSummary | undefined, after: RouteSummary | undefined): Difference | null {
-  if (after === undefined) return { verdict: 'note', subject: String(before?.route), details: ['the route is gone'] }
-  const subject = after.route
+function compareRoute (
+  before: RouteSummary | undefined, after: RouteSummary | undefined
+): Omit<Difference, 'subject'> | null {
+  if (after === undefined) return { verdict: 'note', details: ['the route is gone'] }
   if (before === undefined) {
     const details = [`new: ${summary(after.policy)}`]
-    return { verdict: after.policy.access === 'required' ? 'note' : 'loosened', subject, details }
+    return { verdict: after.policy.access === 'required' ? 'note' : 'loosened', details }
   }
   const changes = comparePolicies(before.policy, after.policy).map(({ part, verdict }) =>
     ({ verdict, detail: `${part}: ${partInWords(before.policy, part)} → ${partInWords(after.policy, part)}` }))
@@ -117,7 +174,7 @@ function compareRoute (before: RouteSummary | undefined, after: RouteSummary | u
     changes.push({ verdict, detail: `delegated tokens: ${after.delegated ? 'accepted now' : 'no longer accepted'}` })
   }
   const verdict = verdictOf(changes)
-  return verdict === null ? null : { verdict, subject, details: changes.map(({ detail }) => detail) }
+  return verdict === null ? null : { verdict, details: changes.map(({ detail }) => detail) }
 }
 
 function summary (policy: AuditPolicy): string {

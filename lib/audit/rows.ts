@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
+import { inspect } from 'node:util'
 import type {
   AuditConditions, AuditEntry, AuditPolicy, AuditRateLimit, AuditRow, AuditRule
 } from '../../types/audit.js'
@@ -10,7 +11,7 @@ import type { PublicPath } from '../policy/public-paths.js'
 import { isPlanChoice, type RateLimit } from '../policy/rate-limit.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { deepFreeze } from '../util/objects.js'
-import { ownName, rulesInWords, schemesInWords } from './words.js'
+import { ownName, routeInWords, rulesInWords, schemesInWords } from './words.js'
 
 /**
  * Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route has no row of its
@@ -35,11 +36,12 @@ function patternsOfGet ({ url, server }: RoutePolicy): readonly string[] {
   return url === `${server.prefix}/` ? [url, server.prefix] : [url]
 }
 
-function row ({ policy, methods, url, from, preflight, file }: RoutePolicy, declared: string): AuditRow {
+function row ({ policy, methods, url, constraints, from, preflight, file }: RoutePolicy, declared: string): AuditRow {
   const stage = preflight ? 'preHandler' : declared
   return Object.freeze({
     method: methods,
     url,
+    constraints: constraintsData(constraints),
     access: policy.access,
     schemes: schemesInWords(policy),
     rules: Object.freeze(rulesInWords(policy)),
@@ -50,6 +52,15 @@ function row ({ policy, methods, url, from, preflight, file }: RoutePolicy, decl
     policy: policyData(policy),
     file: file === null ? null : fileInPackage(file)
   })
+}
+
+/** Returns the constraints of a route as text. Those of an application's own strategies may be any values. */
+function constraintsData (constraints: RoutePolicy['constraints']): AuditRow['constraints'] {
+  const entries = Object.entries(constraints ?? {}).sort(([a], [b]) => compare(a, b))
+  if (entries.length === 0) return null
+  const asText = (value: unknown): string =>
+    typeof value === 'string' ? value : inspect(value, { depth: null, breakLength: Infinity })
+  return Object.freeze(Object.fromEntries(entries.map(([name, value]) => [name, asText(value)])))
 }
 
 /** Returns true if a client may call the route for a person: it requires a scope, or the scheme is for clients. */
@@ -75,9 +86,10 @@ function compare (a: string, b: string): number {
 
 const titles = ['route', 'access', 'schemes', 'rules', 'from', 'file'] as const
 
-function cellsOf ({ method, url, access, schemes, rules, from, reason, file }: AuditRow): readonly string[] {
+function cellsOf (row: AuditRow): readonly string[] {
+  const { access, schemes, rules, from, reason, file } = row
   const words = [...rules, ...reason === null ? [] : [reason]].join('; ')
-  return [`${method} ${url}`, access, schemes, words, from, file ?? '']
+  return [routeInWords(row), access, schemes, words, from, file ?? ''].map(cell => cell.replace(/\s*\n\s*/g, ' '))
 }
 
 /** Writes the audit as a table of text. */

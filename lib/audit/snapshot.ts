@@ -1,4 +1,4 @@
-import type { AuditPolicy, AuditRow } from '../../types/audit.js'
+import type { AuditRow } from '../../types/audit.js'
 import { isObject } from '../util/objects.js'
 
 /** Describes what a scheme accepts. Any change has to be looked at. */
@@ -14,12 +14,10 @@ export interface RoleSummary {
   readonly scopes: readonly string[]
 }
 
-/** A route in a snapshot. Routes of the same name differ in their constraints, such as the host. */
-export interface RouteSummary {
-  /** The method and the pattern. */
+/** A route in a snapshot. */
+export interface RouteSummary extends Pick<AuditRow, 'constraints' | 'policy' | 'delegated'> {
+  /** The methods and the pattern. */
   readonly route: string
-  readonly policy: AuditPolicy
-  readonly delegated: boolean
 }
 
 /** All that a comparison needs to know of an application. */
@@ -36,9 +34,19 @@ const version = 1
 /** Is thrown for a file that is no snapshot, or one of another format. The message says which. */
 export class SnapshotError extends Error {}
 
+/** Matches the space between the methods of a route and its pattern. */
+export const betweenMethodsAndPattern = /(?<!,) /
+
+/** Splits `GET, POST /orders` into `GET /orders` and `POST /orders`. */
+export function endpointsOf (route: string): readonly string[] {
+  const [methods = '', ...pattern] = route.split(betweenMethodsAndPattern)
+  return methods.split(', ').map(method => [method, ...pattern].join(' '))
+}
+
 /** Returns what a comparison needs of each route. */
 export function routeSummaries (rows: readonly AuditRow[]): readonly RouteSummary[] {
-  return rows.map(({ method, url, policy, delegated }) => ({ route: `${method} ${url}`, policy, delegated }))
+  return rows.map(({ method, url, constraints, policy, delegated }) =>
+    ({ route: `${method} ${url}`, constraints, policy, delegated }))
 }
 
 /** Writes a snapshot as sorted JSON lines, one for each scheme, role and route, so that a diff of it is readable. */
@@ -46,7 +54,8 @@ export function writeSnapshot ({ schemes, roles, routes }: Snapshot): string {
   const lines = [
     ...schemes.map(({ name, accepts }) => JSON.stringify({ scheme: name, accepts })).sort(),
     ...roles.map(({ name, ...role }) => JSON.stringify({ role: name, ...role })).sort(),
-    ...routes.map(({ route, policy, delegated }) => JSON.stringify({ route, policy, delegated })).sort()
+    ...routes.map(({ route, constraints, policy, delegated }) =>
+      JSON.stringify({ route, ...constraints === null ? {} : { constraints }, policy, delegated })).sort()
   ]
   return [JSON.stringify({ format, version }), ...lines, ''].join('\n')
 }
@@ -65,7 +74,7 @@ export function parseSnapshot (text: string): Snapshot {
   const snapshot = {
     schemes: named('scheme').map(({ scheme, accepts }) => ({ name: scheme, accepts })),
     roles: named('role').map(({ role, roles, scopes }) => ({ name: role, roles, scopes })),
-    routes: named('route')
+    routes: named('route').map(({ constraints = null, ...route }) => ({ ...route, constraints }))
   }
   const isComplete = Object.values(snapshot).flat().length === lines.length
   if (isWhole(snapshot) && isComplete) return snapshot as unknown as Snapshot
@@ -85,6 +94,7 @@ const shape = (fields: Readonly<Record<string, Check>>): Check => value =>
 
 const accesses: readonly unknown[] = ['public', 'required', 'optional', 'try']
 const names = listOf(isText)
+const isTexts: Check = value => isObject(value) && Object.values(value).every(isText)
 const requirement = either(isNull, shape({ all: names, any: names, none: names }), shape({ function: isText }))
 const conditions = { scopes: requirement, roles: requirement, when: either(isNull, isText) }
 const entries = listOf(shape({ ...conditions, schemes: either(isNull, names) }))
@@ -106,7 +116,7 @@ const isPolicy = shape({
 const isWhole = shape({
   schemes: listOf(shape({ accepts: isObject })),
   roles: listOf(shape({ roles: names, scopes: names })),
-  routes: listOf(shape({ policy: isPolicy, delegated: isBoolean }))
+  routes: listOf(shape({ constraints: either(isNull, isTexts), policy: isPolicy, delegated: isBoolean }))
 })
 
 function parseLine (line: string): Readonly<Record<string, unknown>> {

@@ -53,8 +53,8 @@ function byOrder (before: number, after: number): readonly Verdict[] {
 type Alternatives = AuditPolicy['alternatives']
 
 /**
- * An alternative is no loosening if whoever meets it met one of the other policy, with the same acting scheme. In
- * another order, a caller with several credentials may act as somebody else.
+ * An alternative is no loosening if whoever meets it met one of the other policy, with the same acting scheme. If those
+ * that both policies have are in another order, a caller with several credentials may act as somebody else.
  */
 function compareAlternatives (before: Alternatives, after: Alternatives): readonly Verdict[] {
   const isCovered = (all: readonly string[], others: Alternatives): boolean =>
@@ -62,15 +62,27 @@ function compareAlternatives (before: Alternatives, after: Alternatives): readon
   const verdicts: Verdict[] = []
   if (!after.every(all => isCovered(all, before))) verdicts.push('loosened')
   if (!before.every(all => isCovered(all, after))) verdicts.push('tightened')
-  return verdicts.length === 0 && JSON.stringify(before) !== JSON.stringify(after) ? ['unclear'] : verdicts
+  const [old, now] = [before, after].map(alternatives => alternatives.map(all => all.join(' ')))
+  const isReordered = old?.filter(all => now?.includes(all)).join() !== now?.filter(all => old?.includes(all)).join()
+  const isOther = verdicts.length === 0 && JSON.stringify(before) !== JSON.stringify(after)
+  return isReordered || isOther ? [...verdicts, 'unclear'] : verdicts
 }
 
 /** A condition that cannot be divided further. A list of names is met by any one of them. */
 type Atom =
   | { readonly kind: 'scopes' | 'roles', readonly any: readonly string[] }
   | { readonly kind: 'no scopes' | 'no roles', readonly name: string }
-  | { readonly kind: 'function', readonly name: string }
+  | FunctionAtom
   | { readonly kind: 'anyOf', readonly entries: readonly Conjunction[] }
+
+/** A function of the application. It decides at a place: beside all other conditions, or in an entry of `anyOf`. */
+interface FunctionAtom {
+  readonly kind: 'function'
+  /** The key that has the function, and its place. Identifies it if it has no name of its own. */
+  readonly place: string
+  /** The key that has the function, and its name; without a name, the same as {@link place}. */
+  readonly name: string
+}
 
 /** Conditions that must all hold, for some or all (`null`) schemes of the policy. */
 interface Conjunction {
@@ -84,35 +96,52 @@ interface Conjunction {
  */
 function compareRules (before: readonly AuditRule[], after: readonly AuditRule[]): readonly Verdict[] {
   const [old, now] = [conjunctionOf(before), conjunctionOf(after)]
-  const [oldAny, nowAny] = [withoutNames(old), withoutNames(now)]
+  const isLooser = (first: Conjunction, second: Conjunction): boolean =>
+    functionsOf(first).length < functionsOf(second).length ||
+    !(implies(first, second) || implies(withoutNames(first), withoutNames(second)))
   const verdicts: Verdict[] = []
-  if (!implies(nowAny, oldAny) || countFunctions(now) < countFunctions(old)) verdicts.push('loosened')
-  else if (!implies(now, old)) verdicts.push('unclear')
-  if (!implies(oldAny, nowAny) || countFunctions(old) < countFunctions(now)) verdicts.push('tightened')
+  if (isLooser(now, old)) verdicts.push('loosened')
+  else if (!implies(now, old) || hasOtherEntries(old, now)) verdicts.push('unclear')
+  if (isLooser(old, now)) verdicts.push('tightened')
   return verdicts
 }
 
+/** Returns true if both have entries of `anyOf` with functions without a name, but not as many. */
+function hasOtherEntries (before: Conjunction, after: Conjunction): boolean {
+  const [old, now] = [before, after].map(({ atoms }) => atoms.flatMap(atom => atom.kind === 'anyOf' ? atom.entries : [])
+    .flatMap(functionsOf).filter(({ name, place }) => name === place).length)
+  return old !== now && old !== 0 && now !== 0
+}
+
 function conjunctionOf (rules: readonly AuditRule[]): Conjunction {
-  const atoms = rules.flatMap(({ anyOf, ...conditions }) =>
-    [...atomsOf(conditions), ...anyOf === null ? [] : [{ kind: 'anyOf', entries: anyOf.map(entryOf) } as const]])
+  const atoms = rules.flatMap(({ anyOf, ...conditions }) => [
+    ...atomsOf(conditions, 'beside'), ...anyOf === null ? [] : [{ kind: 'anyOf', entries: anyOf.map(entryOf) } as const]
+  ])
   return { schemes: null, atoms }
 }
 
 function entryOf ({ schemes, ...conditions }: AuditEntry): Conjunction {
-  return { schemes, atoms: atomsOf(conditions) }
+  return { schemes, atoms: atomsOf(conditions, 'in') }
 }
 
-function atomsOf ({ scopes, roles, when }: AuditConditions): readonly Atom[] {
+function atomsOf ({ scopes, roles, when }: AuditConditions, place: 'beside' | 'in'): readonly Atom[] {
   return [
-    ...namesOf('scopes', scopes),
-    ...namesOf('roles', roles),
-    ...when === null ? [] : [{ kind: 'function', name: `when ${when}` } as const]
+    ...namesOf('scopes', scopes, place),
+    ...namesOf('roles', roles, place),
+    ...when === null ? [] : [functionAtom('when', when, place)]
   ]
 }
 
-function namesOf (kind: 'scopes' | 'roles', needed: AuditConditions['scopes']): readonly Atom[] {
+function functionAtom (key: 'scopes' | 'roles' | 'when', name: string, place: 'beside' | 'in'): FunctionAtom {
+  const here = `${key} ${place} anyOf`
+  return { kind: 'function', place: here, name: name === '' ? here : `${key} ${name}` }
+}
+
+function namesOf (
+  kind: 'scopes' | 'roles', needed: AuditConditions['scopes'], place: 'beside' | 'in'
+): readonly Atom[] {
   if (needed === null) return []
-  if (!isRequirements(needed)) return [{ kind: 'function', name: `${kind} ${needed.function}` }]
+  if (!isRequirements(needed)) return [functionAtom(kind, needed.function, place)]
   const { all, any, none } = needed
   return [
     ...all.map(name => ({ kind, any: [name] })),
@@ -153,18 +182,18 @@ function both ({ atoms }: Conjunction, entry: Conjunction): Conjunction {
   return { schemes: entry.schemes, atoms: [...atoms.filter(({ kind }) => kind !== 'anyOf'), ...entry.atoms] }
 }
 
-/** Takes functions of the same kind for the same. */
+/** Takes functions of the same key and place for the same. */
 function withoutNames ({ schemes, atoms }: Conjunction): Conjunction {
   return {
     schemes,
     atoms: atoms.map(atom => atom.kind === 'function'
-      ? { kind: 'function', name: atom.name.split(' ', 1).join() }
+      ? { ...atom, name: atom.place }
       : atom.kind === 'anyOf' ? { kind: 'anyOf', entries: atom.entries.map(withoutNames) } : atom)
   }
 }
 
-function countFunctions ({ atoms }: Conjunction): number {
-  return new Set(atoms.flatMap(atom => atom.kind === 'function' ? [atom.name] : [])).size
+function functionsOf ({ atoms }: Conjunction): readonly FunctionAtom[] {
+  return atoms.filter(atom => atom.kind === 'function')
 }
 
 type Limit = AuditPolicy['rateLimit']

@@ -2,7 +2,10 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import type { AuditRow } from '../../types/audit.js'
 import { compareSnapshots, isAlarming, type Comparison, type Difference } from '../audit/compare.js'
 import { auditMarkdown, auditTable } from '../audit/rows.js'
-import { parseSnapshot, routeSummaries, writeSnapshot, type Snapshot, type SnapshotError } from '../audit/snapshot.js'
+import {
+  endpointsOf, parseSnapshot, routeSummaries, writeSnapshot, type Snapshot, type SnapshotError
+} from '../audit/snapshot.js'
+import { routeInWords } from '../audit/words.js'
 import { readApp } from './load-app.js'
 import { Failure, type Output, parse, UsageError } from './terminal.js'
 
@@ -101,8 +104,8 @@ const headings: Readonly<Record<Difference['verdict'], string>> = {
 function writeComparison (
   { differences, unnamed }: Comparison, rows: readonly AuditRow[], form: Arguments['form']
 ): string {
-  const files = new Map(rows.map(({ method, url, file }) => [`${method} ${url}`, file]))
-  const found = differences.map(each => ({ ...each, file: files.get(each.subject) ?? null }))
+  const files = new Map(rows.flatMap(row => endpointsOf(routeInWords(row)).map(name => [name, row.file] as const)))
+  const found = differences.map(each => ({ ...each, file: files.get(endpointsOf(each.subject)[0] ?? '') ?? null }))
   if (form === 'json') return JSON.stringify({ differences: found, unnamed }, null, 2)
   const isMarkdown = form === 'markdown'
   const sections = (Object.keys(headings) as Difference['verdict'][]).flatMap(verdict => {

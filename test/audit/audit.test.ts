@@ -65,7 +65,7 @@ t.test('app.gatehouse.audit()', async t => {
     )
     const none = { schemes: 'user', rules: [], stage: 'preParsing', reason: null }
     t.strictSame(
-      app.gatehouse.audit().map(({ policy, file, delegated, ...words }) => words),
+      app.gatehouse.audit().map(({ policy, file, delegated, constraints, ...words }) => words),
       [
         {
           method: 'GET',
@@ -209,6 +209,15 @@ t.test('app.gatehouse.audit()', async t => {
       )
     }
   )
+
+  t.test('has the constraints of a route as text', async t => {
+    const { app } = await boot(t, app => {
+      app.get('/x', { constraints: { version: '1.0.0', host: /^one/ } }, async () => '')
+      app.get('/y', { constraints: {} }, async () => '')
+    })
+    const [x, y] = app.gatehouse.audit().map(({ constraints }) => constraints)
+    t.strictSame([JSON.stringify(x), y], ['{"host":"/^one/","version":"1.0.0"}', null])
+  })
 
   t.test('returns plain frozen data that survives a JSON round trip', async t => {
     const { app, ask } = await boot(t, app => route(app, [], '/x', { scopes: 'a' }))

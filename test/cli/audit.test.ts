@@ -11,7 +11,7 @@ import t from 'tap'
 import { run } from '../../lib/cli/run.js'
 import type { Terminal } from '../../lib/cli/terminal.js'
 import { apiKey, jwt } from '../../lib/index.js'
-import { believer, build, route, says, trio, type Setting } from '../fixtures/policies.js'
+import { believer, build, group, route, says, trio, type Setting } from '../fixtures/policies.js'
 import { typescript } from '../fixtures/programs.js'
 import { secretOf } from '../fixtures/tokens.js'
 
@@ -49,7 +49,7 @@ async function compare (
 t.test('prints every route as a table, as Markdown and as JSON', async t => {
   audited(app => {
     route(app, [], '/orders', { scopes: { any: ['a', 'b'] }, maxAge: 60 })
-    route(app, [], '/open', { public: 'a | b' })
+    route(app, [], '/open', { public: 'a |\n b' })
   })
   t.equal((await ran(factory)).stdout, [
     'route        access    schemes  rules                                    from             file',
@@ -195,6 +195,7 @@ t.test('writes a snapshot as sorted JSON lines, which another order or file of r
 t.test('compares each part of a policy by its strictness', async t => {
   const isOwner = () => true
   const isBoss = () => true
+  const unnamed = () => (() => () => true)()
   const rate = (max: number, window: number) => ({ rateLimit: { max, window } })
   const table: [before: unknown, after: unknown, verdict: string][] = [
     ['user', { schemes: 'user', mode: 'optional' }, 'loosened'],
@@ -204,6 +205,8 @@ t.test('compares each part of a policy by its strictness', async t => {
     ['user', ['user', 'web'], 'loosened'],
     [['user', 'web'], 'web', 'tightened'],
     [['user', 'web'], ['web', 'user'], 'unclear'],
+    [['user', 'web', 'service'], ['service', 'web'], 'unclear'],
+    [['user', 'web', 'service'], ['web', 'service'], 'tightened'],
     [{ schemes: { all: ['user', 'web'] } }, 'user', 'loosened'],
     ['user', { schemes: { all: ['user', 'web'] } }, 'tightened'],
     [{ schemes: { all: ['user', 'web'] } }, { schemes: { all: ['web', 'user'] } }, 'loosened'],
@@ -221,6 +224,12 @@ t.test('compares each part of a policy by its strictness', async t => {
     ['user', { when: isOwner }, 'tightened'],
     [{ when: isOwner }, { when: isBoss }, 'unclear'],
     [{ when: isOwner }, { scopes: isOwner }, 'loosened'],
+    [{ when: isOwner, anyOf: [{ when: isBoss }] }, { when: isOwner }, 'loosened'],
+    [{ anyOf: [{ when: isOwner }] }, { when: isOwner }, 'tightened'],
+    [{ when: unnamed() }, { when: unnamed() }, 'none'],
+    [{ when: unnamed(), anyOf: [{ when: unnamed() }] }, { when: unnamed() }, 'loosened'],
+    [{ anyOf: [{ when: unnamed() }] }, { anyOf: [{ when: unnamed() }, { when: unnamed() }] }, 'unclear'],
+    [{ when: unnamed() }, { when: unnamed(), anyOf: [{ when: unnamed() }] }, 'tightened'],
     [{ anyOf: [{ scopes: 'a' }] }, { anyOf: [{ scopes: 'a' }, { roles: 'x' }] }, 'loosened'],
     [{ anyOf: [{ scopes: 'a' }, { roles: 'x' }] }, { anyOf: [{ scopes: 'a' }] }, 'tightened'],
     [{ anyOf: [{ scopes: 'a', roles: 'x' }] }, { anyOf: [{ scopes: 'a' }] }, 'loosened'],
@@ -254,6 +263,88 @@ t.test('compares each part of a policy by its strictness', async t => {
     t.same([differences[0]?.verdict ?? 'none', differences.length <= 1], [verdict, true], title)
     t.equal(code, verdict === 'loosened' || verdict === 'unclear' ? 1 : 0, title)
   }
+})
+
+t.test('a rule less is loosened, also if both have functions that cannot be told apart', async t => {
+  const unnamed = () => (() => () => true)()
+  const { code, stdout } = await compare([
+    app => {
+      app.register(async inner => {
+        group(inner, { when: unnamed() })
+        route(inner, [], '/x', { when: unnamed() })
+      })
+    }
+  ], [app => { route(app, [], '/x', { when: unnamed() }) }])
+  t.match([code, stdout], [1, /^Loosened \(1\)\n {2}GET \/x .*\n {4}rules: when \?; when \? → when \?\n/])
+})
+
+t.test('compares routes by their methods and constraints', async t => {
+  const on = (app: FastifyInstance, host: unknown, auth: unknown) => {
+    app.get('/x', { constraints: { host }, ...says(auth) } as object, () => '')
+  }
+  const handler = () => ''
+  const file = ' (in test/cli/audit.test.ts)'
+  const table: [before: (app: FastifyInstance) => unknown, after: (app: FastifyInstance) => unknown, says: string][] = [
+    [
+      app => { on(app, 'one.example', false); on(app, /^two/, 'user') },
+      app => { on(app, 'one.example', 'user'); on(app, /^two/, false) },
+      `Loosened (1)\n  GET /x (host /^two/)${file}\n    access: required → public\n\n` +
+      `Tightened (1)\n  GET /x (host one.example)${file}\n    access: public → required\n`
+    ],
+    [
+      app => { on(app, 'one.example', 'user'); on(app, 'two.example', false) },
+      app => { on(app, 'one.example', false) },
+      `Loosened (1)\n  GET /x (host one.example)${file}\n    access: required → public\n\n` +
+      'Notes (1)\n  GET /x (host two.example)\n    the route is gone\n'
+    ],
+    [
+      app => {
+        for (const method of ['POST', 'PUT']) app.route({ method, url: '/x', handler, ...says({ roles: 'a' }) })
+      },
+      app => { app.route({ method: ['PUT', 'POST', 'PATCH'], url: '/x', handler, ...says('user') }) },
+      `Loosened (1)\n  POST, PUT /x${file}\n    rules: role a → none\n\n` +
+      `Notes (1)\n  PATCH /x${file}\n    new: user, rules: none\n`
+    ],
+    [
+      app => { app.route({ method: ['POST', 'PUT'], url: '/x', handler, ...says('user') }) },
+      app => { app.route({ method: ['PUT', 'POST'], url: '/x', handler, ...says('user') }) },
+      'Nothing has changed.\n'
+    ]
+  ]
+  for (const [before, after, text] of table) t.equal((await compare([before], [after])).stdout, text)
+})
+
+t.test('a snapshot with two lines for a route, such as after a merge, hides nothing', async t => {
+  const file = join(folder, 'merged')
+  audited(app => { route(app, [], '/x', { roles: 'a' }) })
+  await ran(factory, '--check', file, '--update')
+  const lines = readFileSync(file, 'utf8')
+  audited(app => { route(app, [], '/x') })
+  await ran(factory, '--check', file, '--update')
+  const [route1 = ''] = readFileSync(file, 'utf8').trimEnd().split('\n').slice(-1)
+  writeFileSync(file, `${lines}${route1}\n`)
+  t.match(await ran(factory, '--check', file), { code: 1, stdout: /^Loosened \(1\)\n.*\n {4}rules: role a → none\n/ })
+})
+
+t.test('a role that includes less is loosened where a rule excludes what it included', async t => {
+  const rule = { anyOf: [{ schemes: 'user', roles: { none: ['clerk'] } }, { scopes: { none: ['write'] } }] }
+  const declare = (app: FastifyInstance) => {
+    route(app, [], '/x', rule)
+    route(app, [], '/y', { roles: 'clerk', scopes: () => 'write' })
+  }
+  const { code, stdout } = await compare(
+    [declare, { options: { roles: { clerk: {}, admin: { roles: ['clerk'] }, boss: { scopes: ['write', 'read'] } } } }],
+    [declare, { options: { roles: { clerk: {}, admin: {}, boss: { scopes: ['read'] } } } }]
+  )
+  t.match([code, stdout], [1, [
+    'Loosened (2)',
+    '  role admin',
+    '    no longer includes: role clerk',
+    '    is no longer excluded by that from: GET /x',
+    '  role boss',
+    '    no longer includes: scope write',
+    '    is no longer excluded by that from: GET /x'
+  ].join('\n')])
 })
 
 t.test('compares plans', async t => {
