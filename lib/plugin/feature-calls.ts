@@ -187,24 +187,32 @@ export function createOAuthCalls (internals: Internals): GatehouseOAuth {
 }
 
 /** The calls that sessions and grants of one owner have alike. */
-interface Owned<R> {
+interface Owned<R extends { readonly id: string }> {
   list (): Promise<readonly R[]>
   revoke (id: string): Promise<boolean>
   revokeAll (options?: { readonly except?: string }): Promise<void>
 }
 
-interface MergeOptions<R> {
+interface MergeOptions<R extends { readonly id: string }> {
   /** The name of `revokeAll` in messages. */
   readonly call: string
   /** Returns the time of the last use, in ISO 8601. */
   readonly lastUse: (record: R) => string
 }
 
-/** Combines what one owner has in several schemes, the most recently used first. */
-function mergeOwned<R> (all: ReadonlyArray<Owned<R>>, { call, lastUse }: MergeOptions<R>): Required<Owned<R>> {
+/**
+ * Combines what one owner has in several schemes, the most recently used first. Schemes for one audience have the same
+ * grants, which are listed once.
+ */
+function mergeOwned<R extends { readonly id: string }> (
+  all: ReadonlyArray<Owned<R>>, { call, lastUse }: MergeOptions<R>
+): Required<Owned<R>> {
   return Object.freeze({
-    list: async () => (await Promise.all(all.map(each => each.list()))).flat()
-      .sort((a, b) => lastUse(b).localeCompare(lastUse(a))),
+    list: async () => {
+      const records = (await Promise.all(all.map(each => each.list()))).flat()
+      return records.filter(({ id }, i) => records.findIndex(each => each.id === id) === i)
+        .sort((a, b) => lastUse(b).localeCompare(lastUse(a)))
+    },
     revoke: async (id: string) => (await Promise.all(all.map(each => each.revoke(id)))).includes(true),
     revokeAll: async (options: unknown = {}) => {
       const parsed = parseRevokeAllOptions(options, call)

@@ -21,6 +21,12 @@ export interface LiveTokensOptions {
 }
 
 /**
+ * The live tokens of all schemes on one store. What one scheme ends, another may have cached: the oldest grant of a
+ * person, or a token for an audience that both have.
+ */
+const byStore = new WeakMap<Store, Set<LiveTokens>>()
+
+/**
  * Knows which access tokens are alive: those of a grant live while its family does, and others until they are revoked.
  * The answers of the store are cached for the staleness, and dropped from the cache when this process or the store
  * reports a change.
@@ -29,9 +35,13 @@ export class LiveTokens {
   readonly #store: Store
   readonly #families: EndedIds
   readonly #ended: EndedIds
+  /** This one among them. */
+  readonly #all: Set<LiveTokens>
 
   constructor (options: LiveTokensOptions) {
     this.#store = options.store
+    this.#all = byStore.get(options.store) ?? new Set()
+    byStore.set(options.store, this.#all.add(this))
     this.#families = new EndedIds(familyKind, record => record === null, options)
     this.#ended = new EndedIds(endedKind, record => record !== null, options)
   }
@@ -68,25 +78,26 @@ export class LiveTokens {
     const entry = { kind: endedKind, id: jti, owner: null, value: {}, expiresAt: dateOf(exp + tolerance) }
     try {
       const isNew = await this.#store.add(entry)
-      this.#ended.notify(jti)
+      for (const each of this.#all) each.#ended.notify(jti)
       return isNew
     } finally {
       // a store that failed may have added it
-      this.#ended.forget(jti)
+      for (const each of this.#all) each.#ended.forget(jti)
     }
   }
 
   /** Drops what is cached of a family, and calls those who watch its tokens, after this process has ended it. */
   notifyFamily (id: string): void {
-    this.#families.notify(id)
+    for (const each of this.#all) each.#families.notify(id)
   }
 
   /** Drops what is cached of a family, because the store failed to end it, or ended it and then failed. */
   forgetFamily (id: string): void {
-    this.#families.forget(id)
+    for (const each of this.#all) each.#families.forget(id)
   }
 
   close (): void {
+    this.#all.delete(this)
     this.#families.close()
     this.#ended.close()
   }

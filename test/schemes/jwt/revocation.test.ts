@@ -216,6 +216,34 @@ t.test('another instance believes an ended grant for the staleness, if the store
   t.same([await statusOf(there, tokens.access_token), await statusOf(there, alone)], [401, 401])
 })
 
+t.test('two schemes for one audience list a grant once, and both refuse at once what either has ended', async t => {
+  const { subscribe: _, ...store } = memoryStore()
+  const common = own()
+  const schemes = { api: jwt(common), page: jwt({ ...common, from: 'cookie:token' } as JwtOptions) }
+  const app = await appWith(t, { schemes, store, default: ['api', 'page'] } as Partial<GatehouseOptions>)
+  const { access_token: token } = await app.gatehouse.tokens.grant(person, { scheme: 'api' })
+  t.match(await app.gatehouse.tokens.of(person).list(), [{ scheme: 'api' }])
+  const alone = await app.gatehouse.tokens.issue(person, { scheme: 'api' })
+  const inCookie = async (token: string) => (await app.inject({ url: '/me', cookies: { token } })).statusCode
+  for (const each of [token, alone]) {
+    t.same([await statusOf(app, each), await inCookie(each)], [200, 200])
+    await app.gatehouse.tokens.revoke(each)
+    t.same([await statusOf(app, each), await inCookie(each)], [401, 401])
+  }
+})
+
+t.test('a grant that makes room for one of another scheme is refused at once', async t => {
+  const { subscribe: _, ...store } = memoryStore()
+  const common = own()
+  const schemes = { api: jwt(common), mcp: jwt({ ...common, audience: `${issuer}/mcp` } as JwtOptions) }
+  const app = await appWith(t, { schemes, store, default: ['api', 'mcp'] } as Partial<GatehouseOptions>)
+  const { access_token: oldest } = await app.gatehouse.tokens.grant(person, { scheme: 'mcp' })
+  t.equal(await statusOf(app, oldest), 200)
+  clock.offset += 1
+  for (let i = 0; i < 100; i++) await app.gatehouse.tokens.grant(person, { scheme: 'api' })
+  t.equal(await statusOf(app, oldest), 401)
+})
+
 for (const { name, skip, tells, make } of stores) {
   if (!tells) continue
   t.test(`another instance hears at once that a grant has ended: ${name}`, { skip }, async t => {
