@@ -148,7 +148,8 @@ function metadataPath ({ issuer }: Server): string {
 }
 
 /** Returns the metadata (RFC 8414, 2). Members that are left out would have a default, so that all are there. */
-function metadata ({ issuer, prefix, scopes, hasPublicClients }: Server): object {
+function metadata ({ issuer, prefix, scopes, services, hasPublicClients }: Server): object {
+  const canRefresh = services.some(service => service.canRefresh)
   const { origin } = new URL(issuer)
   const url = (path: string): string => `${origin}${path}`
   const confidential = ['client_secret_basic', 'client_secret_post']
@@ -163,7 +164,7 @@ function metadata ({ issuer, prefix, scopes, hasPublicClients }: Server): object
     ...scopes === null ? {} : { scopes_supported: [...scopes] },
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
-    grant_types_supported: grantNames,
+    grant_types_supported: grantNames.filter(name => name !== 'refresh_token' || canRefresh),
     token_endpoint_auth_methods_supported: methods,
     revocation_endpoint_auth_methods_supported: methods,
     introspection_endpoint_auth_methods_supported: confidential,

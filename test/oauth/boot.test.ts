@@ -153,7 +153,9 @@ t.test('works without load and declared scopes, and says what it does not know',
     await reply.login({ id: 'ann', scopes: ['a'] })
     return { returnTo: '' }
   })
-  t.notOk('scopes_supported' in (await app.inject('/.well-known/oauth-authorization-server')).json())
+  const document = (await app.inject('/.well-known/oauth-authorization-server')).json()
+  t.notOk('scopes_supported' in document)
+  t.same(document.grant_types_supported, ['authorization_code', 'client_credentials'], 'nothing can be refreshed')
   t.equal((await visit(app, authorizePath())).status, 401, 'there is no login page')
   const { cookie } = await login(app)
   const { params } = await visit(app, authorizePath(), cookie)
