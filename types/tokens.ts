@@ -231,6 +231,8 @@ export interface TokenService {
   /** The first audience, which tokens carry as `aud` and which identifies the resource (RFC 8707). */
   readonly resource: string
   readonly audiences: readonly string[]
+  /** The scopes of the resource (`resource.scopes`); `null` if they are not listed. */
+  readonly scopes: readonly string[] | null
   /** The realm of the people whom the scheme signs for. The realm of clients is the issuer. */
   readonly realm: string
   /** The lifetime of access tokens in seconds. */

@@ -7,7 +7,7 @@ import { escapeHtml, forbidReuse, sendOnwardPage, sendPage } from '../util/page.
 import { isNative, isRegistered, type Client } from './client.js'
 import { codeGrant, issueCode } from './codes.js'
 import { oauthError, setHeaders, toOAuthError } from './errors.js'
-import { chooseResource, noScopeLeft, Parameters, readScopes, scopesFor } from './parameters.js'
+import { chooseScopes, noScopeLeft, Parameters } from './parameters.js'
 import { findClient, type Server } from './server.js'
 
 /** Describes where the answer to an authorization request goes. */
@@ -83,8 +83,7 @@ export function checkRequest (server: Server, destination: Destination, query: P
   if (query.get('request_uri') !== null) {
     throw oauthError('request_uri_not_supported', 'The parameter request_uri is not supported')
   }
-  const scopes = scopesFor(client, readScopes(query.get('scope')))
-  const service = chooseResource(server, query.get('resource'))
+  const { service, scopes } = chooseScopes(server, client, query)
   const isUnverified = !client.isConfidential && isNative(redirectUri)
   return {
     ...destination, challenge, service, scopes, prompts: promptsOf(query), maxAge: maxAgeOf(query), isUnverified

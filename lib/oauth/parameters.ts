@@ -143,6 +143,24 @@ export function scopesFor (client: Client, requested: readonly string[] | null):
   return scopes
 }
 
+/**
+ * Returns the resource that a request names, and the scopes of its parameter `scope` that the client may have. Without
+ * the parameter, they are all that the client may have at this resource, if it lists its scopes.
+ * @throws {OAuthError} `invalid_scope` if nothing is left, and as {@link chooseResource}.
+ */
+export function chooseScopes (
+  server: Server, client: Client, parameters: Parameters
+): { readonly service: TokenService, readonly scopes: readonly string[] } {
+  const requested = readScopes(parameters.get('scope'))
+  const allowed = scopesFor(client, requested)
+  const service = chooseResource(server, parameters.get('resource'))
+  if (requested !== null || service.scopes === null) return { service, scopes: allowed }
+  const listed = new Set(service.scopes)
+  const scopes = allowed.filter(name => listed.has(name))
+  if (scopes.length === 0 && allowed.length > 0) throw noScopeLeft()
+  return { service, scopes }
+}
+
 /** Returns the refusal if no requested scope is left. */
 export function noScopeLeft () {
   return oauthError('invalid_scope', 'None of the scopes can be given')

@@ -10,7 +10,7 @@ import { authenticateClient } from './client-auth.js'
 import { findCode, isVerifier, spendCode, type CodeGrant, type FoundCode } from './codes.js'
 import { oauthError, type OAuthError } from './errors.js'
 import {
-  chooseResource, formOf, isResource, noScopeLeft, type Parameters, readScopes, scopesFor
+  chooseResource, chooseScopes, formOf, isResource, noScopeLeft, type Parameters, readScopes, scopesFor
 } from './parameters.js'
 import type { Server } from './server.js'
 
@@ -134,8 +134,8 @@ async function refreshTokens (server: Server, { client, request, form }: TokenRe
 
 /** Issues a token that a client gets for itself (RFC 6749, 4.4). @throws {OAuthError} */
 async function clientCredentials (server: Server, { client, form }: TokenRequest): Promise<IssuedTokens> {
-  const scopes = scopesFor(client, readScopes(form.get('scope')))
-  return await chooseResource(server, form.get('resource')).clientToken(client.id, scopes)
+  const { service, scopes } = chooseScopes(server, client, form)
+  return await service.clientToken(client.id, scopes)
 }
 
 const claimNames = ['scope', 'client_id', 'sub', 'aud', 'iss', 'exp', 'iat', 'jti'] as const

@@ -105,6 +105,18 @@ t.test('scopes are those of the client, and a resource is one of the server', as
   t.equal(await ask({ resource: 'https://other.example.com' }), 'invalid_target')
 })
 
+t.test('without scope, a token has the scopes of the client that the resource lists', async t => {
+  const idle = { secrets: [webSecret], scopes: ['orders:write'], grants: ['client_credentials'] }
+  const options = { oauth: { clients: { ...clients, idle } }, jwt: { resource: { scopes: ['orders:read'] } } }
+  const app = await serverApp(t, options as Parameters<typeof serverApp>[1])
+  t.equal((await redeem(app, await codeFor(app))).body.scope, 'orders:read')
+  t.equal((await redeem(app, await codeFor(app, { scope: 'orders:write' }))).body.scope, 'orders:write')
+  const ask = async (scope?: string) =>
+    (await post(app, '/oauth/token', { ...own, scope }, basic('idle', webSecret))).body
+  t.equal((await ask('orders:write')).scope, 'orders:write')
+  t.equal((await ask()).error, 'invalid_scope', 'nothing is left')
+})
+
 t.test('a code is bound to client, verifier, redirect URI and resource, and stays good after a wrong try', async t => {
   const app = await serverApp(t)
   const code = await codeFor(app)

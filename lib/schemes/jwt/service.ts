@@ -98,6 +98,7 @@ class OwnTokenService implements TokenService {
   readonly issuer: string
   readonly resource: string
   readonly audiences: readonly string[]
+  readonly scopes: readonly string[] | null
   readonly realm: string
   readonly expiresIn: number
   readonly canRefresh: boolean
@@ -105,11 +106,12 @@ class OwnTokenService implements TokenService {
   readonly #parts: ServiceParts
 
   constructor (parts: ServiceParts) {
-    const { setup: { name, sign }, signer, issuer, audiences } = parts
+    const { setup: { name, sign }, settings, signer, issuer, audiences } = parts
     this.scheme = name
     this.issuer = issuer
     this.resource = String(audiences[0])
     this.audiences = audiences
+    this.scopes = settings.resource?.scopes ?? null
     this.realm = signer.realm
     this.expiresIn = signer.expiresIn
     this.canRefresh = sign.refresh !== null
