@@ -8,7 +8,7 @@ import type { CountRequest } from '../guard/guard.js'
 import { RequestSlot, routeConfigOf, type Identity } from '../guard/request-state.js'
 import type { Declaration } from '../policy/parse.js'
 import type { DeclaredRateLimit, RateLimit, RateLimitWindow } from '../policy/rate-limit.js'
-import { parseDuration } from '../util/options.js'
+import { duration, text, wholeNumber } from '../util/options.js'
 
 const require = createRequire(import.meta.url)
 
@@ -175,11 +175,19 @@ function uncounted (cause: unknown, { request }: FastifyReply, identities: reado
 
 const ownRules = new WeakMap<OwnRateLimit, RateLimitWindow>()
 
-/** Parses the limit of a credential, once per object: a scheme that caches keys returns the same one every time. */
+const parseMax = wholeNumber({ min: 0 })
+const parseWindow = duration({ positive: true })
+
+/**
+ * Parses the limit of a credential, once per object: a scheme that caches keys returns the same one every time.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for a wrong limit of an own scheme, which would limit nothing.
+ */
 function parseOwnRule (limit: OwnRateLimit): RateLimitWindow {
   const known = ownRules.get(limit)
   if (known !== undefined) return known
-  const rule = { max: limit.max, window: parseDuration(limit.window, 'The window of the limit of a credential') }
+  const path = 'The rateLimit of a credential'
+  text(limit.id, `${path}.id`)
+  const rule = { max: parseMax(limit.max, `${path}.max`), window: parseWindow(limit.window, `${path}.window`) }
   ownRules.set(limit, rule)
   return rule
 }

@@ -16,7 +16,7 @@ function limitedKeys (limits: Readonly<Record<string, OwnRateLimit | null>>): Sc
 
 const key = 'kX3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1'
 
-interface LogLine { readonly level: number }
+interface LogLine { readonly level: number, readonly msg?: string, readonly err?: { readonly message: string } }
 
 async function desk (t: Test, options: Partial<GatehouseOptions>, log: LogLine[] = []) {
   const app = Fastify({ logger: { stream: { write: line => { log.push(JSON.parse(line) as LogLine) } } } })
@@ -105,10 +105,25 @@ t.test("counts the limit of a credential across all routes, in addition to the r
 })
 
 t.test('answers 503 for an invalid limit of a credential', async t => {
-  const app = await desk(t, { schemes: { keys: limitedKeys({ a: { id: 'a', max: 3, window: 'soon' as never } }) } })
+  const wrong: Readonly<Record<string, object>> = {
+    window: { id: 'a', max: 3, window: 'soon' },
+    instant: { id: 'a', max: 3, window: 0 },
+    unlimited: { id: 'a', window: 60 },
+    nan: { id: 'a', max: NaN, window: 60 },
+    text: { id: 'a', max: '3', window: 60 },
+    nobody: { max: 3, window: 60 },
+    number: Object(3) as object
+  }
+  const log: LogLine[] = []
+  const app = await desk(t, { schemes: { keys: limitedKeys(wrong as Record<string, OwnRateLimit>) } }, log)
   app.get('/', async () => 'in')
-  const answer = await app.inject({ url: '/', headers: { 'x-key': 'a' } })
-  t.same([answer.statusCode, answer.headers['retry-after']], [503, '5'])
+  for (const key of Object.keys(wrong)) {
+    const answer = await app.inject({ url: '/', headers: { 'x-key': key } })
+    t.same([answer.statusCode, answer.headers['retry-after']], [503, '5'], key)
+  }
+  const reasons = log.flatMap(line => line.msg === 'the rate limit could not be counted' ? line.err?.message : [])
+  t.equal(reasons.length, Object.keys(wrong).length)
+  t.match(reasons[2], 'The rateLimit of a credential.max must be a whole number')
 })
 
 t.test('counts requests in Redis if a client is given, and answers 503 if Redis fails or hangs', async t => {
