@@ -67,7 +67,7 @@ const parse = object({
   maxAge: optional(duration(), 15 * 60),
   maxKeys: optional(wholeNumber(), 50),
   maxOverlap: optional(duration(), 7 * 86_400),
-  rateLimit: optional(object({ max: wholeNumber(), window: duration() }), null),
+  rateLimit: optional(object({ max: wholeNumber(), window: duration({ min: 1 }) }), null),
   leaks: optional(object({ publicKeys: parsePublicKeys, bodyLimit: optional(wholeNumber(), 262_144) }), null),
   prefix: anything,
   logLevel: anything,

@@ -412,6 +412,7 @@ t.test('stops the boot for wrong options', async t => {
     [{ maxAge: 'soon' }, {}, /maxAge/],
     [{ maxKeys: 0 }, {}, /maxKeys/],
     [{ rateLimit: { max: 0, window: 1 } }, {}, /rateLimit\.max/],
+    [{ rateLimit: { max: 1, window: 0.5 } }, {}, /rateLimit\.window/],
     [{ leaks: {} }, {}, /leaks\.publicKeys/],
     [{ leaks: { publicKeys: { one: p384 } } }, {}, /under 'one' no public key of the curve P-256/],
     [{ leaks: { publicKeys: { one: secretPem } } }, {}, /P-256/],
