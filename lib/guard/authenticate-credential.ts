@@ -6,6 +6,7 @@ import { absent, invalid } from '../kit/outcome.js'
 import { sourcesOf } from '../kit/read-credential.js'
 import type { BoundScheme } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
+import { isSet } from '../util/objects.js'
 import { askScheme } from './authenticate.js'
 import { callerOf } from './request-auth.js'
 import type { Carrier } from './request-state.js'
@@ -52,8 +53,8 @@ function placeOf ({ name, scheme }: BoundScheme): string {
   const places = sourcesOf(scheme)
   const isFilled = (place: string): boolean => /^(?:cookie|basic):/.test(place) || browserWords.test(place)
   const place = places.find(each => !isFilled(each))
-  if (place !== undefined && (scheme.sources !== undefined || scheme.ambient !== true)) return place
-  const reason = places.length === 0 && scheme.ambient !== true
+  if (place !== undefined && (scheme.sources !== undefined || !isSet(scheme.ambient))) return place
+  const reason = places.length === 0 && !isSet(scheme.ambient)
     ? 'has no place for a credential in a request'
     : 'takes credentials that browsers send by themselves, such as cookies or Basic'
   throw internalError(`the scheme '${name}' of gatehouse.authenticate() ${reason}, so a message cannot carry one. ` +

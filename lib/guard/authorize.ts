@@ -7,7 +7,7 @@ import {
 import { hasFunction, namedScopes, requiresScope, type Policy } from '../policy/policy.js'
 import { hasPermission, type Permissions, type Requirement } from '../policy/requirements.js'
 import { describeValue } from '../util/describe.js'
-import { isNo, isThenable } from '../util/objects.js'
+import { isNo, isSet, isThenable } from '../util/objects.js'
 import type { Identity } from './request-state.js'
 
 /** The caller and the request that the functions of a policy decide about. */
@@ -81,7 +81,7 @@ function isLimitedToScopes (policy: Policy, acting: Identity): boolean {
 
 /** Returns true for a delegated credential, unless its scheme is meant for clients. */
 function isLimited ({ bound, outcome }: Identity): boolean {
-  return outcome.delegated === true && bound.scheme.delegated !== true
+  return isSet(outcome.delegated) && bound.scheme.delegated !== true
 }
 
 function openEntries (entries: readonly Entry[], needsScope: boolean): readonly Entry[] {
@@ -159,7 +159,7 @@ export function meetsRequirements (required: Requirements | null, acting: Identi
  */
 function hasNone (excluded: readonly Requirement[], { bound, outcome }: Identity): boolean {
   const { principal, owner = null } = outcome
-  if (owner === null && (bound.scheme.ownerUnknown === true || outcome.delegated === true)) return false
+  if (owner === null && (isSet(bound.scheme.ownerUnknown) || isSet(outcome.delegated))) return false
   return !excluded.some(each => hasPermission(principal, each) || (owner !== null && hasPermission(owner, each)))
 }
 

@@ -5,7 +5,7 @@ import { isObserved, publishFor, requestFields } from '../events/events.js'
 import type { Policy } from '../policy/policy.js'
 import { rateLimitFor, type RateLimit } from '../policy/rate-limit.js'
 import type { Permissions } from '../policy/requirements.js'
-import { ownField, property } from '../util/objects.js'
+import { isSet, ownField, property } from '../util/objects.js'
 import { authenticate, type Verdict } from './authenticate.js'
 import { checkFunctions, checkOthers, checkStatic } from './authorize.js'
 import { changesState, otherSite } from './cross-site.js'
@@ -258,7 +258,7 @@ function isForgiven ({ access }: Policy, { code }: AuthFailure): boolean {
 
 /** Returns true for a credential that browsers send by themselves, by its outcome or else by its scheme. */
 function isAmbient ({ bound, outcome }: Identity): boolean {
-  return outcome.ambient == null ? bound.scheme.ambient === true : outcome.ambient !== false
+  return isSet(outcome.ambient ?? bound.scheme.ambient)
 }
 
 /** Returns the connection after an upgrade, otherwise the response. */

@@ -2,7 +2,7 @@ import type { Principal } from '../../types/principal.js'
 import type { Features, Load, Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { didYouMean, joinNames } from '../util/describe.js'
-import { deepFreeze } from '../util/objects.js'
+import { deepFreeze, isSet } from '../util/objects.js'
 import type { Conditions, Declaration, Entry, Mode, Rule } from './parse.js'
 import { resolveRateLimit, type PlanChoice, type Plans, type RateLimit } from './rate-limit.js'
 
@@ -169,7 +169,8 @@ function checkPolicy (policy: Policy, path: string): void {
 
 /** Returns the schemes that do not know owners, but whose principals a `none` of the rule applies to. */
 function schemesWithoutOwner (rule: Rule, alternatives: Policy['alternatives']): readonly string[] {
-  const acting = alternatives.flatMap(([first]) => first?.scheme.ownerUnknown === true ? [first.name] : [])
+  const acting = alternatives.flatMap(all => all.slice(0, 1)).filter(({ scheme }) => isSet(scheme.ownerUnknown))
+    .map(({ name }) => name)
   const entries = [{ ...rule, schemes: null }, ...rule.anyOf ?? []]
   return entries.filter(({ scopes, roles }) => hasNone(scopes) || hasNone(roles))
     .flatMap(({ schemes }) => acting.filter(name => schemes === null || schemes.includes(name)))

@@ -120,6 +120,14 @@ export function isNo (answer: unknown): answer is No {
   return property(answer, 'valid') === false
 }
 
+/**
+ * Returns true for a flag that restricts what a credential may do. A scheme of the application may give it any value:
+ * all but `false` count as `true`.
+ */
+export function isSet (flag: boolean | null | undefined): boolean {
+  return flag != null && flag !== false
+}
+
 /** Returns true for a promise, or any object with `then`, such as a query builder. */
 export function isThenable<T> (value: T | PromiseLike<T>): value is PromiseLike<T> {
   return typeof (value as Partial<PromiseLike<T>> | null | undefined)?.then === 'function'

@@ -624,6 +624,35 @@ t.test('believes no principal that a scheme put into the outcome of one of ours'
   t.equal((await app.inject({ url: '/', headers: { cookie } })).statusCode, 500)
 })
 
+t.test('takes any value but false for a restriction of a custom scheme', async t => {
+  const own = (more: object, details: object): Scheme => ({
+    openapi: { type: 'apiKey', in: 'header', name: 'x-own' },
+    authenticate: () => authenticated({ id: 'ann' }, details),
+    ...more
+  })
+  for (const flag of [true, 1, 'yes', {}, false, null, undefined]) {
+    const restricts = Boolean(flag)
+    const { app } = await application({
+      schemes: {
+        ambient: own({ ambient: flag }, {}),
+        delegated: own({}, { delegated: flag }),
+        ownerless: own({ ownerUnknown: flag }, {})
+      },
+      default: 'ambient'
+    })
+    const names = ['ambient', 'delegated'] as const
+    for (const name of names) app.post(`/${name}`, { config: { auth: name } }, handler().handler)
+    const auth = { schemes: 'ownerless', roles: { none: ['suspended'] } } as const
+    const declare = (): unknown => app.get('/ownerless', { config: { auth } }, handler().handler)
+    if (restricts) t.throws(declare, /does not know the owners/)
+    else t.doesNotThrow(declare)
+    for (const name of names) {
+      const answer = await app.inject({ method: 'POST', url: `/${name}`, headers: { origin: 'https://evil.test' } })
+      t.equal(answer.statusCode, restricts ? 403 : 200, `${name}: ${String(flag)}`)
+    }
+  }
+})
+
 t.test('creates frozen outcomes with the kit', async t => {
   t.same(
     [absent, foreign, invalid('why'), expired('why')],
