@@ -21,8 +21,15 @@ export function keys (args: readonly string[]): string {
   return print(rotate === undefined ? [newKey(alg ?? 'ES256')] : rotated(readKeys(rotate), alg))
 }
 
+/** The members of a public key, also of an RSA key that a file has. Nothing else of a key is published. */
+const publicMembers = ['kty', 'crv', 'x', 'y', 'n', 'e', 'kid', 'use', 'alg']
+
+function publicHalf (jwk: Jwk): Jwk {
+  return Object.fromEntries(Object.entries(jwk).filter(([member]) => publicMembers.includes(member)))
+}
+
 function print (all: readonly Jwk[]): string {
-  const published = all.map(({ d: _, next: __, ...known }) => known)
+  const published = all.map(publicHalf)
   return `{\n  "private": ${JSON.stringify({ keys: all })},\n  "public": ${JSON.stringify({ keys: published })}\n}`
 }
 
@@ -50,8 +57,7 @@ function rotated (all: readonly Jwk[], alg: unknown): readonly Jwk[] {
   const next = { ...newKey(algorithm), next: true }
   if (following === undefined) return [current, next]
   const { next: _, ...first } = following
-  const { d: __, ...previous } = current
-  return [first, next, previous]
+  return [first, next, publicHalf(current)]
 }
 
 /** Reads the keys of a file that this command printed, or of a JWK set. No message quotes the file. */

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -166,6 +167,22 @@ t.test('rotates keys so that each is published before it signs, and verifies aft
       t.equal(body, 'ada')
     }
   }
+})
+
+t.test('publishes nothing of an RSA key but its public half', async t => {
+  const rsa = (kid: string, more: object = {}) => {
+    const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
+    return { ...privateKey.export({ format: 'jwk' }), kid, alg: 'RS256', ...more }
+  }
+  const content = JSON.stringify({ keys: [rsa('old'), rsa('new', { next: true })] })
+  const { stdout } = await ran(['keys', '--rotate', file(t, content), '--alg', 'ES256'])
+  const { private: { keys: [first, next, previous] }, public: { keys } } = JSON.parse(stdout)
+  t.match(first, { kid: 'new', d: String, p: String, qi: String })
+  const published = ['alg', 'e', 'kid', 'kty', 'n']
+  const half = ['alg', 'crv', 'kid', 'kty', 'use', 'x', 'y']
+  t.same(keys.map((key: object) => Object.keys(key).sort()), [published, half, published])
+  t.same(keys.map(({ kid }: { kid: string }) => kid), ['new', next.kid, 'old'])
+  t.same(previous, keys[2])
 })
 
 t.test('refuses to rotate what holds no signing key, without quoting it', async t => {
