@@ -49,8 +49,13 @@ function normalize (query: string): string {
 function mustLogIn (request: FastifyRequest, { prompts, maxAge }: AuthorizeRequest, askedAt: number | null): boolean {
   if (request.principal === null) return true
   const at = authenticatedAt(request) ?? 0
-  if (askedAt !== null && at > askedAt) return false
+  if (askedAt !== null && isSince(at, askedAt)) return false
   return asksAgain(prompts) || (maxAge !== null && Date.now() - at > maxAge * 1000)
+}
+
+/** Returns true if a login took place after it was asked for. Some are known in whole seconds alone (`auth_time`). */
+function isSince (at: number, askedAt: number): boolean {
+  return at > askedAt || (at % 1000 === 0 && at >= askedAt - askedAt % 1000)
 }
 
 function asksAgain (prompts: AuthorizeRequest['prompts']): boolean {

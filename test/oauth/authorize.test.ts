@@ -136,6 +136,26 @@ t.test('prompt=login and max_age ask for a login once, and are met by a later on
   })
 })
 
+t.test('prompt=login is met by a login of the same second, at a provider that tells no more', async t => {
+  const app = await serverApp(t)
+  const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb', prompt: 'login' }
+  app.post('/provider', { config: { auth: { public: 'for tests' } } }, async (request, reply) => {
+    const { authenticatedAt } = request.body as { authenticatedAt: number }
+    await reply.login({ id: 'ann' }, { authenticatedAt: new Date(authenticatedAt) })
+    return { returnTo: app.gatehouse.sessions.returnTo(request, '/') }
+  })
+  clock.offset += 1_100 - Date.now() % 1000
+  const second = Math.floor(Date.now() / 1000) * 1000
+  const { location } = await visit(app, authorizePath(own))
+  const cases = [[second, 'code'], [second - 1000, 'error'], [second + 1, 'error']] as const
+  for (const [authenticatedAt, expected] of cases) {
+    const url = String(location).replace('/login', '/provider')
+    const answer = await app.inject({ method: 'POST', url, payload: { authenticatedAt } })
+    const cookie = String([answer.headers['set-cookie']].flat()[0]).split(';')[0]
+    t.ok(expected in (await visit(app, answer.json().returnTo, cookie)).params, String(authenticatedAt - second))
+  }
+})
+
 t.test('programs get 401, HEAD is not answered, and a forged cookie is refused', async t => {
   const app = await serverApp(t)
   t.equal((await app.inject({ url: authorizePath() })).statusCode, 401)
