@@ -28,20 +28,37 @@ type Find = (registration: Registration) => void
 export async function readApp<T> (
   path: string, read: (registrations: readonly Registration[]) => T | Promise<T>, find: Find = () => {}
 ): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => {
-      reject(new Failure(`The application was not ready and closed again within ${timeLimit / 1000} s.`, notLoaded))
-    }, timeLimit)
-  })
+  let stop = (): void => {}
+  const failed = new Promise<never>((_resolve, reject) => { stop = watch(reject) })
   try {
-    return await Promise.race([readNow(path, read, find), late])
+    return await Promise.race([readNow(path, read, find), failed])
   } catch (error) {
     throw error instanceof Failure
       ? error
       : new Failure(`The application could not be loaded: ${sentenceOf(error)}`, notLoaded)
   } finally {
+    stop()
+  }
+}
+
+/**
+ * Watches the process while an application is loaded. Calls `fail` after the time limit, and for an error that nobody
+ * caught. If the application ends the process, with whatever code, the code is that of a failure: those of a command
+ * that ended must not be mistaken for it.
+ * @returns a function that ends this.
+ */
+function watch (fail: (error: unknown) => void): () => void {
+  const timer = setTimeout(() => {
+    fail(new Failure(`The application was not ready and closed again within ${timeLimit / 1000} s.`, notLoaded))
+  }, timeLimit)
+  const onExit = (code: number): void => {
+    process.stderr.write(`The application could not be loaded: it ended the process with the code ${code}.\n`)
+    process.exitCode = notLoaded
+  }
+  process.on('exit', onExit).on('uncaughtException', fail)
+  return () => {
     clearTimeout(timer)
+    process.off('exit', onExit).off('uncaughtException', fail)
   }
 }
 

@@ -99,6 +99,22 @@ t.test('ends as a process, with a path from its folder, whatever the application
   t.match([JSON.parse(printed), code], [[{ url: '/orders' }], 0])
 })
 
+t.test('exits with code 3 if the application ends the process, or has an error that nobody catches', async t => {
+  const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
+  await Promise.all([
+    ['0', 'it ended the process with the code 0.'],
+    ['1', 'it ended the process with the code 1.'],
+    ['timer', 'no connection'],
+    ['promise', 'no answer']
+  ].map(async ([ENDING, sentence]) => {
+    const child = spawn(process.execPath, [typescript, main, 'audit', join(apps, 'ending.ts')], {
+      env: { ...process.env, ENDING }, stdio: ['ignore', 'pipe', 'pipe']
+    })
+    const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
+    t.same([code, stdout, stderr], [3, '', `The application could not be loaded: ${sentence}\n`])
+  }))
+})
+
 t.test('gives up after a minute', async t => {
   const { setTimeout: start } = globalThis
   t.teardown(() => { globalThis.setTimeout = start })
