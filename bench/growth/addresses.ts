@@ -31,10 +31,10 @@ async function guesses (limits?: LimitsOptions): Promise<Flood> {
     const remoteAddress = addressOf(i)
     const answer = i % 4 < 2
       ? await app.inject({
-        url: '/',
-        remoteAddress,
-        headers: { authorization: `Basic ${Buffer.from(`user-${i}:wrong`).toString('base64')}` }
-      })
+          url: '/',
+          remoteAddress,
+          headers: { authorization: `Basic ${Buffer.from(`user-${i}:wrong`).toString('base64')}` }
+        })
       : await app.inject({ method: 'POST', url: `/login?user=user-${i}`, remoteAddress })
     return answer.statusCode
   }

@@ -96,11 +96,11 @@ export async function application (setup: Setup): Promise<Target> {
       user: await bearer(setup, app, fetches),
       service: setup.text.includes('revoke') || setup.text.includes('cache TTL') || failing
         ? apiKey({
-          verify: async key => {
-            if (failing) throw new Error('connect redis://user:pass@10.0.0.5')
-            return keys.get(key) ?? null
-          }
-        })
+            verify: async key => {
+              if (failing) throw new Error('connect redis://user:pass@10.0.0.5')
+              return keys.get(key) ?? null
+            }
+          })
         : apiKey({ keys: { [liveKey]: { id: 'client', scopes: ['orders:read'] } } }),
       ops: basic({
         realm: 'ops "quoted"',

@@ -15,9 +15,9 @@ const dated = (more: Partial<Scheme> = {}): Scheme =>
       request.headers['x-user'] === undefined
         ? { kind: 'absent' }
         : authenticated(
-          { id: 'ann', scopes: ['orders:read'], roles: ['clerk'], name: 'Ann' },
-          { credential: { kid: 7 }, authenticatedAt: when, expiresAt: until }
-        ),
+            { id: 'ann', scopes: ['orders:read'], roles: ['clerk'], name: 'Ann' },
+            { credential: { kid: 7 }, authenticatedAt: when, expiresAt: until }
+          ),
     ...more
   })
 

@@ -203,7 +203,7 @@ function lines (text: string): number {
 t.test('lib uses no `any` and no disabled checks', async t => {
   t.same(all.flatMap(anys), [])
   t.same(anys(sourceOf('lib/a.ts', 'export const a = (b: any) => b')), ['lib/a.ts:1'])
-  const switches = /@ts-(?:ignore|expect-error|nocheck)|eslint-disable|[cv]8 ignore|istanbul ignore/
+  const switches = /@ts-(?:ignore|expect-error|nocheck)|(?:es|ox)lint-disable|[cv]8 ignore|istanbul ignore/
   t.same(lib.filter(source => switches.test(source.text)).map(source => source.path), [])
 })
 

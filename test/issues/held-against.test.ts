@@ -127,9 +127,9 @@ t.test('accepts and completes the owner that a custom scheme returns', async t =
       headers['x-delegated'] === undefined
         ? absent
         : authenticated(
-          { id: 'ann', roles: ['clerk'] },
-          { owner: { id: 'ann', roles: [String(headers['x-delegated'])] } as never }
-        )
+            { id: 'ann', roles: ['clerk'] },
+            { owner: { id: 'ann', roles: [String(headers['x-delegated'])] } as never }
+          )
   }
   const app = await application(t, { schemes: { own }, default: 'own', publicPaths: [] }, { '/': { roles: rule } })
   const ask = async (role: string) => (await app.inject({ url: '/', headers: { 'x-delegated': role } })).statusCode

@@ -446,8 +446,8 @@ t.test('shares no policy between declarations that only look alike when they are
     route(app, ran, '/seconds', { roles: 'admin', maxAge: 60 })
     for (const [auth, sentence] of [
       [inherited, /must be a plain object/],
-      [{ roles: { all: ['admin', , 'clerk'] } }, /must contain names/], // eslint-disable-line no-sparse-arrays
-      [{ roles: { all: ['admin', ,] } }, /must contain names/], // eslint-disable-line no-sparse-arrays
+      [{ roles: { all: ['admin', , 'clerk'] } }, /must contain names/], // oxlint-disable-line no-sparse-arrays
+      [{ roles: { all: ['admin', ,] } }, /must contain names/], // oxlint-disable-line no-sparse-arrays
       [{ roles: 'admin', maxAge: '60' }, /maxAge/],
       [[[[[[[[[['admin']]]]]]]]], /must be a scheme's name/]
     ] as const) t.throws(() => route(app, ran, '/wrong', auth), sentence)

@@ -286,8 +286,8 @@ const plain: Scheme = {
     if (!sent.startsWith('mine-')) return foreign
     return sent === `mine-${key}`
       ? authenticated(
-        Object.freeze({ id: 'ann', realm: 'mine', scopes: Object.freeze([]), roles: Object.freeze([]) })
-      )
+          Object.freeze({ id: 'ann', realm: 'mine', scopes: Object.freeze([]), roles: Object.freeze([]) })
+        )
       : invalid('unknown')
   }
 }

@@ -55,9 +55,9 @@ async function bootError (options: unknown, prefix = ''): Promise<string> {
   return app instanceof Error
     ? app.message
     : await (app as FastifyInstance).ready().then(
-      () => 'booted',
-      (error: Error) => error.message
-    )
+        () => 'booted',
+        (error: Error) => error.message
+      )
 }
 
 t.test('serves the metadata of the resource, public and cacheable', async t => {
