@@ -75,6 +75,12 @@ export class StoredClients {
     })
   }
 
+  /** Returns the same as {@link find} by the store's own answer, whatever is cached. */
+  findNow (id: string): Client | null | Promise<Client | null> {
+    this.#cache.delete(id)
+    return this.find(id)
+  }
+
   of (owner: StoreOwner): OwnerOAuthClients {
     const isVisible: Visible = record => record.owner?.realm === owner.realm && record.owner.id === owner.id
     return Object.freeze({

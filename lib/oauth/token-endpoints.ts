@@ -149,11 +149,18 @@ export async function introspect (server: Server, request: FastifyRequest): Prom
   if (token === null) throw oauthError('invalid_request', 'The parameter token is missing')
   for (const service of server.services.filter(({ scheme }) => client.introspect.includes(scheme))) {
     const claims = await service.introspect(request, token)
-    if (claims === null) continue
+    if (claims === null || !await isClientNow(server, service, String(claims['client_id']))) continue
     const known = claimNames.flatMap(name => claims[name] === undefined ? [] : [[name, claims[name]] as const])
     return { active: true, scope: '', ...Object.fromEntries(known), token_type: 'Bearer' }
   }
   return { active: false }
+}
+
+/** Returns true if the client of a token exists. Another instance may have removed it since it was cached. */
+async function isClientNow (
+  { table, stored }: Server, { firstParty }: TokenService, id: string
+): Promise<boolean> {
+  return id === firstParty || table.has(id) || await stored.findNow(id) !== null
 }
 
 /** Revokes a token (RFC 7009). An unknown token is no error. @throws {OAuthError} */

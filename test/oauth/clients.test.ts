@@ -2,7 +2,9 @@ import t from 'tap'
 import type { OAuthClientInput } from '../../lib/oauth/index.js'
 import { memoryStore, type Store, type StoreChange } from '../../lib/index.js'
 import { movableClock } from '../fixtures/clock.js'
-import { authorizePath, basic, call, codeFor, decide, login, post, redeem, serverApp, visit } from './app.js'
+import {
+  authorizePath, basic, call, codeFor, decide, login, partnerSecret, post, redeem, serverApp, visit
+} from './app.js'
 
 const owner = { realm: 'web', id: 'ann' }
 const own = { grant_type: 'client_credentials' }
@@ -65,6 +67,21 @@ t.test('an instance drops what it has cached when the store reports changes, or 
     for (const listener of listeners) listener(all ? null : { id })
     t.equal(await status(), 401)
   }
+})
+
+t.test('introspection knows at once that another instance has removed a client', async t => {
+  const store = memoryStore()
+  const [app, other] = [await serverApp(t, { store }), await serverApp(t, { store })]
+  const { client: { id }, secret } = await app.gatehouse.oauth.clients.of(owner).create(input)
+  const { body: { access_token: token } } = await post(other, '/oauth/token', own, basic(id, String(secret)))
+  const isActive = async () =>
+    (await post(other, '/oauth/introspect', { token }, basic('partner', partnerSecret))).body.active
+  t.equal(await isActive(), true)
+  await app.gatehouse.oauth.clients.of(owner).remove(id)
+  t.equal(await isActive(), false)
+  const first = await other.gatehouse.tokens.issue({ id: 'ann', realm: 'web' }, { scheme: 'api' })
+  const about = await post(other, '/oauth/introspect', { token: first }, basic('partner', partnerSecret))
+  t.equal(about.body.active, true, 'a token that the application has issued itself has no client')
 })
 
 t.test('a secret is replaced with an overlap', async t => {
