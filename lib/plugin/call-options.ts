@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { SchemeChoice, SchemeName } from '../../types/names.js'
 import type { Features } from '../../types/scheme.js'
 import type { LoginOptions } from '../../types/sessions.js'
@@ -99,6 +99,15 @@ export function parseOwner (owner: unknown, call: string): StoreOwner {
   const [realm, id] = isObject(owner) ? [property(owner, 'realm'), property(owner, 'id')] : []
   if (typeof realm === 'string' && typeof id === 'string') return Object.freeze({ realm, id })
   throw internalError(`The owner of ${call} must be { realm, id }, such as a principal. Got ${describeValue(owner)}.`)
+}
+
+/**
+ * Parses the reply that a call sets headers on.
+ * @throws {AuthError} `AUTH_FAULT` for any other value, which may be a token: the detail does not show it.
+ */
+export function parseReply (reply: unknown, call: string): FastifyReply {
+  if (isObject(reply) && typeof property(reply, 'header') === 'function') return reply as object as FastifyReply
+  throw internalError(`${call} needs the reply of the request as its first argument`)
 }
 
 /**

@@ -8,8 +8,8 @@ import type { GatehouseTokens, GrantedTokens, PublicJwkSet, RefreshOptions, Toke
 import { type AuthError, authFailure, internalError, refusal } from '../errors.js'
 import { writeChallenges } from '../guard/challenge.js'
 import {
-  chooseProvider, parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseRevokeAllOptions,
-  parseSchemeOption, type Provider, providersOf
+  chooseProvider, parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseReply,
+  parseRevokeAllOptions, parseSchemeOption, type Provider, providersOf
 } from './call-options.js'
 import type { Internals } from './internals.js'
 import type { BoundSchemes } from './schemes.js'
@@ -76,10 +76,10 @@ export function createTokenCalls (schemes: BoundSchemes): GatehouseTokens {
       return await chooseProvider(granting, parsed.scheme, grantVerb).feature(principal, parsed)
     },
     refresh: async (anyReply: AnyReply, token: unknown, options: unknown = {}) => {
-      const reply = anyReply as FastifyReply
       const parsed = parseRefreshOptions(options)
       const isOpen = parsed.scheme === undefined && refreshing.length > 0
       const candidates = isOpen ? refreshing : [chooseProvider(refreshing, parsed.scheme, grantVerb)]
+      const reply = parseReply(anyReply, 'tokens.refresh()')
       return await exchangeToken(reply, schemes, { candidates, token, options: parsed })
     },
     ...createRevocationCalls(schemes),

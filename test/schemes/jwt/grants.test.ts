@@ -356,6 +356,11 @@ t.test('faults are told by name', async t => {
   ]) {
     await t.rejects(grant(person, options), { code: 'AUTH_FAULT' })
   }
+  for (const reply of [undefined, 'rt_0', {}]) {
+    await t.rejects(
+      app.gatehouse.tokens.refresh(reply as never, 'x'), { code: 'AUTH_FAULT', detail: /needs the reply/ }
+    )
+  }
   const none = await appWith(t, { schemes: { api: jwt(own({}, {}, { sign: true })) } })
   await t.rejects(
     none.gatehouse.tokens.refresh({} as never, 'x'),
