@@ -1,5 +1,6 @@
 import { createHmac, createSecretKey, hash, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto'
 import type { StoreEntry, StoreRecord } from '../../../types/store.js'
+import { isAhead } from '../../jose/claims.js'
 import { deriveKey } from '../../secrets/secret-uses.js'
 import type { RefreshSettings } from './sign-options.js'
 
@@ -156,12 +157,16 @@ function endOf ({ rotatedAt, absolute }: Family, idle: number): Date {
  */
 export type Standing = 'current' | 'just before' | 'used again' | 'unknown'
 
-/** Returns the standing of the token with a generation. */
+/**
+ * Returns the standing of the token with a generation. The clocks of instances may differ by a minute; a clock that was
+ * set back by more does not lengthen the grace.
+ */
 export function standingOf (
   { generation, rotatedAt }: Family, presented: number, { reuseGrace }: RefreshSettings
 ): Standing {
   if (presented === generation) return 'current'
   if (presented > generation) return 'unknown'
-  const isRecent = reuseGrace > 0 && Date.now() - rotatedAt <= reuseGrace * 1000
+  const now = Date.now()
+  const isRecent = reuseGrace > 0 && now - rotatedAt <= reuseGrace * 1000 && !isAhead(rotatedAt / 1000, 0, now / 1000)
   return presented === generation - 1 && isRecent ? 'just before' : 'used again'
 }

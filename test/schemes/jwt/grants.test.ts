@@ -137,6 +137,17 @@ t.test('within the grace the predecessor gets the same successor, and later it e
   t.equal(reused.length, 1)
 })
 
+t.test('a clock that is set back by more than a minute ends the grace', async t => {
+  for (const [offset, status] of [[-59_000, 200], [-61_000, 401]] as const) {
+    clock.offset = 0
+    const app = await appWith(t, {})
+    const first = await login(app)
+    await refresh(app, first.refresh_token)
+    clock.offset = offset
+    t.equal((await refresh(app, first.refresh_token)).status, status)
+  }
+})
+
 t.test('a token from before the predecessor ends the grant, whatever the grace', async t => {
   const app = await appWith(t, {})
   const first = await login(app)
