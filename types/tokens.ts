@@ -255,6 +255,8 @@ export interface TokenService {
    * did not issue to this client, and *invalid* for one that is no longer valid.
    */
   refresh (request: FastifyRequest, token: string, options: RefreshGrant): Promise<IssuedTokens | Invalid | Foreign>
+  /** Returns true if a text is a refresh token of this client at this scheme, whose grant has not ended. */
+  holds (token: string, client: string): Promise<boolean>
   /** Ends a grant by the handle that it was begun with. Returns `false` if there is none. */
   end (handle: string): Promise<boolean>
   /** Revokes a refresh token or an access token that was issued to a client. */

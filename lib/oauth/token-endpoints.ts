@@ -129,7 +129,11 @@ async function refreshTokens (server: Server, { client, request, form }: TokenRe
     request.log.info({ oauth: { reason: outcome.detail } }, 'refresh token refused')
     break
   }
-  throw oauthError('invalid_grant', 'The refresh token is wrong, expired, used, or of another client or resource')
+  for (const other of server.services) {
+    if (services.includes(other) || !await other.holds(token, client.id)) continue
+    throw oauthError('invalid_target', 'The refresh token is for another resource')
+  }
+  throw oauthError('invalid_grant', 'The refresh token is wrong, expired, used, or of another client')
 }
 
 /** Issues a token that a client gets for itself (RFC 6749, 4.4). @throws {OAuthError} */

@@ -174,7 +174,9 @@ t.test('refreshes within the scopes of the grant, for its client alone', async t
   t.match((await refresh('garbage')).body.error, 'invalid_grant')
   t.match((await refresh(first, { client_id: 'native' })).body.error, 'invalid_grant')
   t.match((await refresh(first, { resource: 'https://other.example.com' })).body.error, 'invalid_target')
-  t.match((await refresh(first, { resource: `${origin}/mcp` })).body.error, 'invalid_grant')
+  t.equal((await refresh(first, { resource: `${origin}/mcp` })).body.error, 'invalid_target')
+  t.equal((await refresh('garbage', { resource: `${origin}/mcp` })).body.error, 'invalid_grant')
+  t.equal((await refresh(first, { resource: `${origin}/mcp`, client_id: 'native' })).body.error, 'invalid_grant')
   t.match((await refresh(first, { scope: 'orders:delete' })).body.error, 'invalid_scope', 'and the token stays good')
   const second = await refresh(first, { scope: 'orders:read', resource: origin })
   t.match(second, { status: 200, body: { scope: 'orders:read' } })
@@ -182,6 +184,7 @@ t.test('refreshes within the scopes of the grant, for its client alone', async t
   t.match(third, { status: 200, body: { scope: 'orders:read orders:write' } }, 'the grant keeps its scopes')
   t.match((await refresh(first)).body.error, 'invalid_grant')
   t.match((await refresh(third.body.refresh_token)).body.error, 'invalid_grant', 'a token used again ended the grant')
+  t.equal((await refresh(first, { resource: `${origin}/mcp` })).body.error, 'invalid_grant', 'at any resource')
 })
 
 t.test('refuses a refresh for scopes of the client of which the grant or the person has none', async t => {

@@ -127,6 +127,14 @@ export class Grants {
     }
   }
 
+  /** Returns true if a text is a refresh token of this client at this scheme, whose grant has not ended. */
+  async holds (text: string, client: string): Promise<boolean> {
+    const { store, resource } = this.#options
+    const token = this.#tokens?.read(text, client) ?? null
+    const record = token === null ? null : await store.get(familyKind, familyId(token.handle))
+    return record !== null && familyOf(record).resource === resource
+  }
+
   /** Ends a grant by the handle that it was begun with. Returns `false` if there is none. */
   async end (handle: string): Promise<boolean> {
     return await this.endFamily(familyId(handle))

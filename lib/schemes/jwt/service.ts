@@ -139,6 +139,10 @@ class OwnTokenService implements TokenService {
     return await this.#parts.grants.refresh(request, token, options)
   }
 
+  async holds (token: string, client: string): Promise<boolean> {
+    return await this.#parts.grants.holds(token, client)
+  }
+
   async revoke (token: string, client: string | null): Promise<Revocation> {
     const revoked = await this.#parts.grants.revoke(token, client)
     if (revoked !== 'unknown') return revoked
