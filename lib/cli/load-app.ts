@@ -55,7 +55,7 @@ function watch (fail: (error: unknown) => void): () => void {
     process.stderr.write(`The application could not be loaded: it ended the process with the code ${code}.\n`)
     process.exitCode = notLoaded
   }
-  process.on('exit', onExit).on('uncaughtException', fail)
+  process.prependListener('exit', onExit).on('uncaughtException', fail)
   return () => {
     clearTimeout(timer)
     process.off('exit', onExit).off('uncaughtException', fail)
