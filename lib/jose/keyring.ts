@@ -43,7 +43,7 @@ export interface Keyring {
 export function parseKeyring (keys: unknown, { algorithms, path }: KeyRule): Keyring {
   const given = entries(keys, path)
   if (given.length === 0) throw misconfigured(`${path} holds no key.`)
-  for (const entry of given) checkNext(entry.material, entry.path)
+  for (const { material, path } of given) checkNext(unwrap(material, path), path)
   const all = given.map(entry => named(entry, parseVerificationKey(entry.material, { algorithms, path: entry.path })))
   const kids = all.flatMap(key => key.kid ?? [])
   if (new Set(kids).size !== kids.length) {

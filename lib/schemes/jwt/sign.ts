@@ -10,7 +10,7 @@ import type { Algorithm } from '../../jose/algorithms.js'
 import { dateOf } from '../../jose/claims.js'
 import { parseVerificationKey, type PublishedKey, type VerificationKey } from '../../jose/jwk.js'
 import { verifyCompact } from '../../jose/jws.js'
-import { readKey } from '../../jose/key-material.js'
+import { readKey, unwrap } from '../../jose/key-material.js'
 import { principalFrom } from '../../kit/principal.js'
 import { describeValue, joinNames } from '../../util/describe.js'
 import { isMap, isObject } from '../../util/objects.js'
@@ -206,7 +206,8 @@ function signingKey ({ sign, trust, path }: SignSetup): SigningKey {
     throw misconfigured(`${path} has no key to sign with: its keys are public, found by a function, or have ` +
       'next: true. Set sign.key to a secret or private key.')
   }
-  const { algorithm, kid, key, signing } = own
+  const { algorithm, kid, key, signing, next } = own
+  if (next) throw misconfigured(`${path}.sign.key has next: true, so it does not sign yet. Name the key that signs.`)
   if (signing === null) throw misconfigured(`${path}.sign.key is a public key. Signing needs the private key.`)
   return { algorithm, kid, key, signing }
 }
@@ -214,8 +215,9 @@ function signingKey ({ sign, trust, path }: SignSetup): SigningKey {
 /** Returns the first private key of `keys`. Names of digits would put the keys of an object in another order. */
 function firstSigningKey ({ ring, given }: Trust, path: string): VerificationKey | undefined {
   const signing = ring?.keys.filter(key => key.signing !== null && !key.next) ?? []
-  const isRecord = isObject(given) && !Array.isArray(given) && !isMap(given)
-  if (signing.length > 1 && isRecord && Object.keys(given).some(name => /^\d+$/.test(name))) {
+  const keys = unwrap(given, path)
+  const isRecord = isObject(keys) && !Array.isArray(keys) && !isMap(keys)
+  if (signing.length > 1 && isRecord && Object.keys(keys).some(name => /^\d+$/.test(name))) {
     throw misconfigured(`${path}.keys has names of digits alone, which JavaScript puts in an order of its own: the ` +
       "first key, which signs, may not be the one that is written first. Name them like '2026-02', or set sign.key.")
   }
@@ -223,9 +225,7 @@ function firstSigningKey ({ ring, given }: Trust, path: string): VerificationKey
 }
 
 /** Returns the key of `sign.key` with the algorithm and kid of the key that verifies its signatures. */
-function ownKey (
-  material: unknown, trust: Trust, place: string
-): Omit<SigningKey, 'signing'> & { readonly signing: KeyObject | null } {
+function ownKey (material: unknown, trust: Trust, place: string): VerificationKey {
   if (trust.ring === null) {
     const key = parseVerificationKey(material, { algorithms: trust.algorithms, path: place })
     checkGuessable(key, place)

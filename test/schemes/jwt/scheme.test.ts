@@ -697,6 +697,7 @@ t.test('sign: refuses reserved claims, scopes with spaces and an empty lifetime'
 })
 
 t.test('stops the boot if it could not sign, or would not accept its own tokens', async t => {
+  const next = { ...rsa.privateKey.export({ format: 'jwk' }), kid: 'next', next: true }
   for (const [options, message] of [
     [{ keys: rsa.publicKey, sign: true }, /no key to sign with/],
     [{ keys: () => rsa.publicKey, sign: true }, /no key to sign with/],
@@ -709,8 +710,12 @@ t.test('stops the boot if it could not sign, or would not accept its own tokens'
     [{ keys: hs, sign: { key: undefined } }, /undefined/],
     [{ keys: hs, sign: true, typ: 'JWT' }, /schemes\.user\.typ must be 'at\+jwt'/],
     [{ keys: { 2026: hs, 2025: secretOf() }, sign: true }, /schemes\.user\.keys has names of digits alone/],
-    [{ keys: { ...rsa.privateKey.export({ format: 'jwk' }), next: true }, sign: true }, /have next: true/],
-    [{ keys: { ...rsa.privateKey.export({ format: 'jwk' }), next: 'yes' } }, /'next' is neither true nor false/]
+    [{ keys: JSON.stringify({ 2026: hs, 2025: secretOf() }), sign: true }, /schemes\.user\.keys has names of digits/],
+    [{ keys: next, sign: true }, /have next: true/],
+    [{ keys: [next, pair('rsa').privateKey], sign: { key: next } }, /schemes\.user\.sign\.key has next: true/],
+    [{ keys: () => hs, sign: { key: next } }, /schemes\.user\.sign\.key has next: true/],
+    [{ keys: { ...next, next: 'yes' } }, /'next' is neither true nor false/],
+    [{ keys: { a: JSON.stringify({ ...next, next: 'yes' }) } }, /'next' is neither true nor false/]
   ] as const) {
     const app = Fastify()
     await t.rejects(
