@@ -84,7 +84,8 @@ export function createResource (settings: ResourceSettings, scheme: JwtSettings)
   const document = Object.freeze({
     resource: resource.text,
     authorization_servers: authorizationServers,
-    ...settings.scopes === null ? {} : { scopes_supported: settings.scopes },
+    // RFC 9728, 3.2: parameters without values are left out
+    ...settings.scopes === null || settings.scopes.length === 0 ? {} : { scopes_supported: settings.scopes },
     bearer_methods_supported: bearerMethods(places),
     ...settings.name === null ? {} : { resource_name: settings.name },
     ...settings.documentation === null ? {} : { resource_documentation: settings.documentation }

@@ -90,15 +90,17 @@ t.test('the document of the shortest option has what must be there alone', async
     { issuer, audience: 'https://api.example.com', keys: key },
     { issuer: 'https://other.example.com', audience: ['https://api.example.com', 'x'], keys: pair('ec').publicKey }
   ]
-  await using app = await appWith({
-    schemes: { mcp: jwt({ issuers, from: ['query:access_token', 'cookie:token'], resource: true }) }
-  })
-  const answer = await app.inject('/.well-known/oauth-protected-resource')
-  t.same(answer.json(), {
-    resource: 'https://api.example.com',
-    authorization_servers: issuers.map(each => each.issuer),
-    bearer_methods_supported: ['query']
-  })
+  for (const resource of [true, { scopes: [] }] as const) {
+    await using app = await appWith({
+      schemes: { mcp: jwt({ issuers, from: ['query:access_token', 'cookie:token'], resource }) }
+    })
+    const answer = await app.inject('/.well-known/oauth-protected-resource')
+    t.same(answer.json(), {
+      resource: 'https://api.example.com',
+      authorization_servers: issuers.map(each => each.issuer),
+      bearer_methods_supported: ['query']
+    })
+  }
 })
 
 t.test('a default of the application may be set after the plugin declared its route', async t => {
