@@ -9,7 +9,9 @@ import { isSet, ownField, property } from '../util/objects.js'
 import { authenticate, type Verdict } from './authenticate.js'
 import { checkFunctions, checkOthers, checkStatic } from './authorize.js'
 import { changesState, otherSite } from './cross-site.js'
-import { ensureState, type Carrier, type RequestState, type Identity, type Pass } from './request-state.js'
+import {
+  ensureState, isRefused, type Carrier, type RequestState, type Identity, type Pass
+} from './request-state.js'
 import type { Ended, Responder } from './responder.js'
 import { testSeam } from './test-seam.js'
 
@@ -64,9 +66,8 @@ export class Guard {
    * @throws the error for Fastify, if the request was refused.
    */
   async run (policy: Policy, reply: FastifyReply): Promise<void> {
-    // hooks that run for a refusal have nothing to guard
     const state = ensureState(reply.request)
-    if (state.replied) return
+    if (isRefused(reply.request, state)) return
     const first = await this.#enter(policy, reply, state)
     const end = isPass(first) ? await this.finish(first, reply) ?? first : first
     if (isPass(end)) publish(end, reply, state)

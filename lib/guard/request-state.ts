@@ -100,8 +100,8 @@ export class RequestState {
   auth: object | null = null
   /** Removes the headers of a refusal from the reply, if another guard of this request lets the caller in. */
   undo: Undo | null = null
-  /** `true` if the plugin sent a refusal itself. Hooks that run for that response have nothing to guard. */
-  replied = false
+  /** The config of the route for which the plugin sent a refusal itself; `null` if it sent none. */
+  refused: object | null = null
   /** The value of the latest {@link RequestSlot} that was set. */
   note: Note | null = null
 
@@ -170,6 +170,19 @@ export function ensureState (request: FastifyRequest): RequestState {
 export function routeConfigOf (request: FastifyRequest): object {
   const known = stateOf(request)?.routeConfig ?? null
   return known === null || request.is404 ? request.routeOptions.config : known
+}
+
+/** Notes that the plugin itself sends a refusal. */
+export function noteRefusal (request: FastifyRequest): void {
+  ensureState(request).refused = request.routeOptions.config
+}
+
+/**
+ * Returns true for hooks of a refusal that the plugin sends itself, which have nothing to guard. A refusal may also lead
+ * to the not-found handler, which is another route.
+ */
+export function isRefused (request: FastifyRequest, { refused }: RequestState): boolean {
+  return refused !== null && refused === request.routeOptions.config
 }
 
 /**

@@ -6,7 +6,7 @@ import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isThenable } from '../util/objects.js'
 import { watchSend } from '../util/response.js'
 import { PolicyChallenges, unauthenticated } from './challenge.js'
-import { ensureState, type Undo } from './request-state.js'
+import { ensureState, noteRefusal, type Undo } from './request-state.js'
 
 /**
  * The form of error bodies: Fastify's, which the application's error handler may change; a standard form; or a function
@@ -113,7 +113,7 @@ export class Responder {
     // relies on it would send 200
     reply.code(status)
     if (form === 'fastify') return { error }
-    ensureState(reply.request).replied = true
+    noteRefusal(reply.request)
     if (typeof form === 'function') sendByFunction(reply, error, form)
     else if (form === 'oauth') reply.send({ error: oauthCode(error), error_description: message })
     else reply.type('application/problem+json').send({ type: 'about:blank', title: message, status, code })
@@ -211,11 +211,11 @@ function isAnsweredByScheme (reply: FastifyReply, policy: Policy, failure: AuthF
     const isAnswered = candidates.some(
       ({ scheme }) => scheme.refuse?.(request, reply, withMaxAge) === true || watch.isSent()
     )
-    if (isAnswered) ensureState(request).replied = true
+    if (isAnswered) noteRefusal(request)
     return isAnswered
   } catch (cause) {
     if (!watch.isSent()) throw cause
-    ensureState(request).replied = true
+    noteRefusal(request)
     request.log.error({ err: redactError(cause) }, 'refuse() of a scheme threw after it had sent a response')
     return true
   } finally {

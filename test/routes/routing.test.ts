@@ -143,6 +143,19 @@ t.test('callNotFound in onRequest runs only the preHandler of the not-found hand
   }
 })
 
+t.test('a refusal that leads to the not-found handler is behind the guard of that handler', async t => {
+  const app = await guarded({ errors: (_error, _request, reply) => reply.callNotFound() })
+  const page = counted()
+  const lost = counted()
+  app.get('/page', { config: { auth: { scopes: 'unobtainable' } } }, page.handler)
+  app.setNotFoundHandler({ preHandler: app.gatehouse.guard(true) }, lost.handler)
+  t.equal(await status(app, '/page'), 404)
+  t.equal(await status(app, { url: '/page', headers: wrong }), 404)
+  t.equal(lost.reached, 0, 'nobody')
+  t.equal(await status(app, { url: '/page', headers: alice }), 200)
+  t.same([lost.reached, page.reached], [1, 0], 'a caller whom that guard accepts')
+})
+
 t.test('callNotFound in a handler is behind the guard of its route', async t => {
   for (const own of [false, true]) {
     const scheme = tokenScheme()
