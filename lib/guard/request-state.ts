@@ -178,8 +178,8 @@ export function noteRefusal (request: FastifyRequest): void {
 }
 
 /**
- * Returns true for hooks of a refusal that the plugin sends itself, which have nothing to guard. A refusal may also lead
- * to the not-found handler, which is another route.
+ * Returns true for hooks of a refusal that the plugin sends itself, which have nothing to guard. A refusal may also
+ * lead to the not-found handler, which is another route.
  */
 export function isRefused (request: FastifyRequest, { refused }: RequestState): boolean {
   return refused !== null && refused === request.routeOptions.config

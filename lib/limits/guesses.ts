@@ -203,17 +203,50 @@ function refuseLogin (reply: FastifyReply, outcome: Refused): never {
 /** Characters of a name that are compared. Longer names with the same beginning share a count. */
 const maxNameLength = 1_024
 
-/** Invisible characters and combining accents, which databases with a loose collation ignore. */
-const invisible = /[\p{Default_Ignorable_Code_Point}\p{Cc}\u0300-\u036f]/gu
+const invisible = /[\p{Default_Ignorable_Code_Point}\p{Cc}]/gu
+
+/** Compares texts as databases with a loose collation do: by letters and digits, without case and accents (UTS 10). */
+const { compare } = new Intl.Collator('en', { sensitivity: 'base' })
+
+/** The texts of one or two Latin letters or digits, in the order of the collation. Created for the first other name. */
+let latin: readonly string[] | null = null
+
+function createLatin (): readonly string[] {
+  const [letters, digits] = [[...'abcdefghijklmnopqrstuvwxyz'], [...'0123456789']]
+  const pairsOf = (all: readonly string[]): readonly string[] => all.flatMap(one => all.map(two => one + two))
+  return [...letters, ...digits, ...pairsOf(letters), ...pairsOf(digits), "'", '"'].sort(compare)
+}
 
 /**
- * Returns a name in Unicode's compatibility form (NFKC), case folded, without accents and invisible characters, spaces
- * trimmed and collapsed. Accounts whose names differ only in these share a count: otherwise every spelling that a loose
- * collation accepts would have a count of its own.
+ * Returns the Latin letters or digits that a character of any script is equal to in a loose collation: `o` for `ø`,
+ * `ae` for `æ`, `3` for `٣`. Returns `''` for an accent of any script, which is equal to nothing, and other characters
+ * as they are.
+ */
+function looseForm (character: string): string {
+  if (compare(character, '') === 0) return ''
+  latin ??= createLatin()
+  let [low, high] = [0, latin.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    const text = latin[middle] as string
+    const order = compare(text, character)
+    if (order === 0) return text
+    if (order < 0) low = middle + 1
+    else high = middle
+  }
+  return character
+}
+
+/**
+ * Returns a name in Unicode's compatibility form (NFKC), case folded, without accents and invisible characters, with
+ * Latin letters and digits for those that a loose collation treats as equal, spaces trimmed and collapsed. Accounts
+ * whose names differ only in these share a count: otherwise every spelling that such a database accepts would have a
+ * count of its own.
  */
 export function normalizeName (name: string): string {
   const visible = name.slice(0, maxNameLength).normalize('NFKD').replace(invisible, '')
-  return visible.toUpperCase().toLowerCase().normalize('NFKC').replace(/\s+/g, ' ').trim()
+  const loose = visible.replace(/[^\x00-\x7f]/gu, looseForm)
+  return loose.toUpperCase().toLowerCase().normalize('NFKC').replace(/\s+/g, ' ').trim()
 }
 
 /** Returns a digest of 32 bytes that identifies an account of a realm, however the name is spelled. */

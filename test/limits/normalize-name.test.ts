@@ -36,6 +36,21 @@ t.test('treats spelling variants of a name as one account', async t => {
   t.not(normalizeName('alice1'), normalizeName('alice2'))
 })
 
+t.test('treats as one account what a loose collation of a database finds equal', async t => {
+  const variants = [
+    'bob31', 'bøb31', 'b\u1dc4ob31', 'bo\u05b0b31', 'bob\u20d031', 'bob٣١', '🅑ob31', 'bob\u064b31', 'bo\u0e48b31'
+  ]
+  for (const name of variants) t.equal(normalizeName(name), 'bob31', name)
+  t.same(['æsop', 'aesop', 'Ǽsop', 'AESOP'].map(normalizeName), Array(4).fill('aesop'))
+  t.same(["o'brien", 'o’brien', 'o\u2018brien'].map(normalizeName), Array(3).fill("o'brien"))
+  for (const [one, two] of [['bоb', 'bob'], ['иван', 'иван2'], ['ぽち', 'まち'], ['राम', 'रम'], ['bob-1', 'bob1']]) {
+    t.not(normalizeName(String(one)), normalizeName(String(two)), `${one} and ${two}`)
+  }
+  const began = performance.now()
+  normalizeName('٣\u05b0'.repeat(512))
+  t.comment(`the longest name takes ${performance.now() - began} ms`)
+})
+
 t.test('separates realms, and joins the parts of an account unambiguously', async t => {
   const tags = [
     ['ops', 'alice'],
