@@ -1,5 +1,6 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { AuthError, defaultRetryAfter, redactError, withoutStack } from '../errors.js'
+import { sendJson } from '../util/json-response.js'
 
 /** The error codes of RFC 6749, 4.1.2.1 and 5.2, RFC 7009, RFC 8707, and OpenID Connect Core, 3.1.2.6. */
 export type OAuthErrorCode =
@@ -78,9 +79,8 @@ function statusOf (error: unknown): number {
 export function sendError (reply: FastifyReply, error: OAuthError): FastifyReply {
   const { code, statusCode, message } = error
   reply.request.log.info({ oauth: { error: code, reason: message } }, 'request refused')
-  return setHeaders(reply, error).code(statusCode).header('cache-control', 'no-store')
-    .type('application/json; charset=utf-8')
-    .send(JSON.stringify({ error: code, error_description: message }))
+  setHeaders(reply, error).code(statusCode).header('cache-control', 'no-store')
+  return sendJson(reply, { error: code, error_description: message })
 }
 
 /** Sets the headers of a refusal. A plugin that made the application refuse may have set a better `Retry-After`. */

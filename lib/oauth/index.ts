@@ -7,6 +7,7 @@ import type { TokenService } from '../../types/tokens.js'
 import { misconfigured } from '../errors.js'
 import { internalsOf } from '../plugin/internals.js'
 import { allowEveryOrigin, declarePreflight } from '../util/cors.js'
+import { sendJson } from '../util/json-response.js'
 import { showError } from './authorize-request.js'
 import { authorize } from './authorize.js'
 import { grantNames } from './client.js'
@@ -93,7 +94,8 @@ function addEndpoints (context: FastifyInstance, server: Server): void {
   prepareProtocol(context)
   context.addHook('onSend', allowEveryOrigin)
   const issuing = { auth: { public: 'OAuth 2.0 clients authenticate themselves, or hold a code (RFC 6749, 3.2)' } }
-  context.post('/token', { config: issuing, schema }, async request => await token(server, request))
+  context.post('/token', { config: issuing, schema },
+    async (request, reply) => sendJson(reply, await token(server, request)))
   const ending = { auth: { public: 'OAuth 2.0 clients authenticate themselves, or hold the token (RFC 7009, 2.1)' } }
   context.post('/revoke', { config: ending, schema }, async (request, reply) => {
     await revoke(server, request)
@@ -105,7 +107,8 @@ function addEndpoints (context: FastifyInstance, server: Server): void {
 function addIntrospection (context: FastifyInstance, server: Server): void {
   prepareProtocol(context)
   const config = { auth: { public: 'OAuth 2.0 clients authenticate themselves (RFC 7662, 2.1)' } }
-  context.post('/introspect', { config, schema }, async request => await introspect(server, request))
+  context.post('/introspect', { config, schema },
+    async (request, reply) => sendJson(reply, await introspect(server, request)))
 }
 
 /** Prepares a context whose routes read forms, and answer as RFC 6749 says. */
@@ -126,10 +129,8 @@ function addDocuments (context: FastifyInstance, server: Server): void {
   ] as const
   for (const [path, document, reason] of documents) {
     checkFree(context, path)
-    context.get(path, { config: { auth: { public: reason } }, schema }, async (_request, reply) => {
-      reply.header('cache-control', 'public, max-age=3600')
-      return document
-    })
+    context.get(path, { config: { auth: { public: reason } }, schema }, async (_request, reply) =>
+      sendJson(reply.header('cache-control', 'public, max-age=3600'), document))
     declarePreflight(context, path)
   }
 }

@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import cors from '@fastify/cors'
 import formbody from '@fastify/formbody'
+import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { memoryStore } from '../../lib/index.js'
 import { recordEvents } from '../fixtures/events.js'
@@ -330,5 +331,25 @@ t.test('every answer is RFC 6749 JSON, whatever the option errors says', async t
     const app = await serverApp(t, { plugin: { errors } })
     const { body } = await post(app, '/oauth/token', own, basic('partner', 'wrong'))
     t.same(Object.keys(body), ['error', 'error_description'])
+  }
+})
+
+t.test('every answer is the protocol\'s own JSON, whatever envelope the application has', async t => {
+  const envelopes: ReadonlyArray<(app: FastifyInstance) => unknown> = [
+    app => app.addHook('preSerialization', async (_request, _reply, data) => ({ data })),
+    app => app.setReplySerializer(data => JSON.stringify({ data }))
+  ]
+  for (const wrap of envelopes) {
+    const options = { before: async (app: FastifyInstance) => { await wrap(app) }, jwt: { resource: true } }
+    const app = await serverApp(t, options as Parameters<typeof serverApp>[1])
+    const { body } = await post(app, '/oauth/token', own, basic('partner', partnerSecret))
+    t.match(body, { access_token: /./, token_type: 'Bearer' })
+    t.match((await call(app, body.access_token)).body, { data: { id: 'client:partner' } }, 'the control')
+    const about = await post(app, '/oauth/introspect', { token: body.access_token }, basic('partner', partnerSecret))
+    t.match(about.body, { active: true })
+    const document = async (path: string) => (await app.inject(`/.well-known/${path}`)).json()
+    t.match(await document('oauth-authorization-server'), { issuer: origin })
+    t.match(await document('jwks.json'), { keys: [{ kty: 'EC' }] })
+    t.match(await document('oauth-protected-resource/mcp'), { resource: `${origin}/mcp` })
   }
 })

@@ -4,6 +4,7 @@ import { misconfigured } from '../../errors.js'
 import { issuerUrlProblem, sourceUrl } from '../../jose/remote/fetch-json.js'
 import { allowEveryOrigin, declarePreflight } from '../../util/cors.js'
 import { describeValue } from '../../util/describe.js'
+import { sendJson } from '../../util/json-response.js'
 import { listOf, object, optional, text } from '../../util/options.js'
 import type { IssuerSettings, JwtSettings } from './options.js'
 
@@ -183,9 +184,7 @@ function declare (app: FastifyInstance, { url, document, option }: Declared): vo
   }
   const config = { auth: { public: 'describes the protected resource to clients (RFC 9728)' } }
   const options = { config, schema: { hide: true } as object, onSend: allowEveryOrigin }
-  app.get(url, options, async (_request, reply) => {
-    reply.header('cache-control', 'public, max-age=3600')
-    return document
-  })
+  app.get(url, options, async (_request, reply) =>
+    sendJson(reply.header('cache-control', 'public, max-age=3600'), document))
   declarePreflight(app, url)
 }
