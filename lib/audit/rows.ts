@@ -84,25 +84,34 @@ function compare (a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0
 }
 
-const titles = ['route', 'access', 'schemes', 'rules', 'from', 'file'] as const
+const titles = ['route', 'access', 'schemes', 'rules', 'delegated', 'from', 'file'] as const
 
 function cellsOf (row: AuditRow): readonly string[] {
-  const { access, schemes, rules, from, reason, file } = row
+  const { access, schemes, rules, delegated, from, reason, file } = row
   const words = [...rules, ...reason === null ? [] : [reason]].join('; ')
-  return [routeInWords(row), access, schemes, words, from, file ?? ''].map(cell => cell.replace(/\s*\n\s*/g, ' '))
+  return [routeInWords(row), access, schemes, words, delegated ? 'yes' : '', from, file ?? '']
+    .map(cell => cell.replace(/\s*\n\s*/g, ' '))
+}
+
+/** Returns the lines of the table, titles first. Without a route for delegated tokens, they have no column. */
+function linesOf (rows: readonly AuditRow[]): ReadonlyArray<readonly string[]> {
+  const lines: ReadonlyArray<readonly string[]> = [titles, ...rows.map(cellsOf)]
+  return rows.some(({ delegated }) => delegated) ? lines : lines.map(cells => cells.toSpliced(4, 1))
 }
 
 /** Writes the audit as a table of text. */
 export function auditTable (rows: readonly AuditRow[]): string {
-  const lines: ReadonlyArray<readonly string[]> = [titles, ...rows.map(cellsOf)]
-  const widths = titles.map((_, i) => Math.max(...lines.map(cells => String(cells[i]).length)))
+  const lines = linesOf(rows)
+  const [head = []] = lines
+  const widths = head.map((_, i) => Math.max(...lines.map(cells => String(cells[i]).length)))
   return lines.map(cells => cells.map((cell, i) => cell.padEnd(Number(widths[i]))).join('  ').trimEnd()).join('\n')
 }
 
 /** Writes the audit as a table of Markdown. */
 export function auditMarkdown (rows: readonly AuditRow[]): string {
-  const lines = [titles, titles.map(() => '---'), ...rows.map(row => cellsOf(row).map(escape))]
-  return lines.map(cells => `| ${cells.join(' | ')} |`).join('\n')
+  const [head = [], ...lines] = linesOf(rows)
+  const all = [head, head.map(() => '---'), ...lines.map(cells => cells.map(escape))]
+  return all.map(cells => `| ${cells.join(' | ')} |`).join('\n')
 }
 
 function escape (cell: string): string {

@@ -1,5 +1,6 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { auditMarkdown, auditTable } from '../../../lib/audit/rows.js'
 import gatehouse, {
   apiKey, session, type GatehouseOptions, type JwtOptions, type Principal, type PrincipalInput, type RouteAuth
 } from '../../../lib/index.js'
@@ -141,11 +142,16 @@ t.test('the audit shows what delegated tokens may enter', async t => {
     '/any-beside': true
   })
   t.ok(Object.values(of(await made(t, { load, delegated: true }))).every(Boolean))
+  const rows = (await made(t, { load })).app.gatehouse.audit().filter(({ url }) => url === '/read' || url === '/me')
+  t.match(auditTable(rows), /^route .* rules +delegated +from .*\nGET \/me .*\nGET \/read .* yes +default/)
+  const fifth = (table: string) => table.split('\n').map(line => line.split(' | ')[4])
+  t.same(fifth(auditMarkdown(rows)), ['delegated', '---', '', 'yes'])
+  t.match(fifth(auditMarkdown(rows.slice(0, 1))), ['from', '---', /^default/])
   const plain = await made(t, { load })
   plain.app.get('/web', { config: { auth: { schemes: 'web', scopes: 'orders:read' } } }, async () => '')
   plain.app.get('/public', { config: { auth: { public: 'test' } } }, async () => '')
-  const rows = plain.app.gatehouse.audit().filter(({ url }) => url === '/web' || url === '/public')
-  t.same(rows.map(({ delegated }) => delegated), [false, false])
+  const others = plain.app.gatehouse.audit().filter(({ url }) => url === '/web' || url === '/public')
+  t.same(others.map(({ delegated }) => delegated), [false, false])
 })
 
 t.test('beside another credential, a delegated token enters only if its scheme is for clients', async t => {
