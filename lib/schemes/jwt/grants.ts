@@ -13,8 +13,8 @@ import { loadPrincipal, principalFrom } from '../../kit/principal.js'
 import type { LiveTokens } from './live-tokens.js'
 import type { IsClient } from './own-tokens.js'
 import {
-  codeKind, createHandle, familyEntry, familyId, familyKind, familyOf, RefreshTokens, rotate, standingOf, type Family,
-  type RefreshToken
+  codeKind, createHandle, endOf, familyEntry, familyId, familyKind, familyOf, RefreshTokens, rotate, standingOf,
+  type Family, type RefreshToken
 } from './refresh-token.js'
 import type { Signer } from './sign.js'
 import type { RefreshSettings } from './sign-options.js'
@@ -266,11 +266,14 @@ export class Grants {
 
   async #answer ({ principal, scopes }: Person, family: Family, token: RefreshToken): Promise<Answer> {
     const { client, authenticatedAt, delegated } = family
+    const { signer, refresh } = this.#options
     const refreshToken = this.#refreshToken(family, token)
     const grant = familyId(token.handle)
-    const {
-      accessToken, expiresIn, announce
-    } = await this.#options.signer.sign({ principal, scopes, client, grant, delegated, authenticatedAt })
+    // no longer than the grant, with which the token ends
+    const left = Math.ceil((endOf(family, refresh?.idle ?? Infinity).getTime() - Date.now()) / 1000)
+    const { accessToken, expiresIn, announce } = await signer.sign({
+      principal, scopes, client, grant, delegated, authenticatedAt, expiresIn: Math.min(signer.expiresIn, left)
+    })
     const tokens = {
       access_token: accessToken,
       token_type: 'Bearer',

@@ -146,7 +146,8 @@ export function rotate (record: StoreRecord, secret: string, { idle }: RefreshSe
   return { ...record, value: { ...next }, expiresAt: endOf(next, idle) }
 }
 
-function endOf ({ rotatedAt, absolute }: Family, idle: number): Date {
+/** Returns the end of a family that is not refreshed again. @param idle seconds */
+export function endOf ({ rotatedAt, absolute }: Family, idle: number): Date {
   return new Date(Math.min(rotatedAt + idle * 1000, absolute))
 }
 

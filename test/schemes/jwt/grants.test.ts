@@ -173,6 +173,23 @@ t.test('a grant ends when it is idle, and at its absolute end', async t => {
   t.equal((await refresh(app, token)).status, 401)
 })
 
+t.test('an access token says no later end than that of its grant', async t => {
+  const sign = { expiresIn: '10m' } as const
+  const lifetime = ({ access_token: token, expires_in: seconds }: Tokens) => {
+    const { iat, exp } = claimsOf(token)
+    t.equal(Number(exp) - Number(iat), seconds)
+    return seconds
+  }
+  const idle = await appWith(t, { schemes: { api: jwt(own({ idle: '5m' }, sign)) } })
+  t.equal(lifetime(await login(idle)), 300)
+  const absolute = await appWith(t, { schemes: { api: jwt(own({ idle: '1h', absolute: '1h' }, sign)) } })
+  const first = await login(absolute)
+  t.equal(lifetime(first), 600)
+  clock.offset = 3_590_000
+  const { tokens } = await refresh(absolute, first.refresh_token)
+  t.ok(lifetime(tokens) <= 10 && tokens.expires_in > 0)
+})
+
 t.test('refuses garbage, another client and a missing token without a store call', async t => {
   const store = memoryStore()
   const calls: string[] = []
