@@ -6,9 +6,6 @@ import type { Policy } from '../policy/policy.js'
 import { isObject } from '../util/objects.js'
 import { minorVersion, type OpenApiDocument, type Operation, type PathItem } from './document.js'
 
-/** The field that identifies the policy of an operation until the operation is completed. */
-export const policyField = 'x-gatehouse-policy'
-
 /** Configuration of a {@link DocumentWriter}. */
 export interface DocumentOptions {
   /** Descriptions of the schemes by name. */
@@ -18,13 +15,8 @@ export interface DocumentOptions {
   readonly scopeTexts: Readonly<Record<string, string>>
 }
 
-/** The policies of the operations of one document. */
-export interface PoliciesOfOperations {
-  /** At the indices that {@link policyField} has in the operations. */
-  readonly marked: readonly Policy[]
-  /** By the `operationId` of the operations that have no such field. */
-  readonly byId: ReadonlyMap<unknown, Policy>
-}
+/** Returns the policy of an operation that was added to a document just now; `undefined` if it is not known. */
+export type PolicyOf = (operation: Operation) => Policy | undefined
 
 /**
  * Completes the operations of one document. Parts that the application wrote itself are kept. Operations that share a
@@ -33,34 +25,36 @@ export interface PoliciesOfOperations {
 export class DocumentWriter {
   readonly #schemes: SecuritySchemes
   readonly #responses: RefusalResponses
-  readonly #policies: PoliciesOfOperations
+  readonly #policyOf: PolicyOf
+  /** The operations so far. Whoever adds a method to a path writes those of its other methods again. */
+  readonly #complete = new WeakSet<object>()
   /** The results so far. Most operations share a policy with others. */
   readonly #securities = new Map<Policy, Security>()
 
-  constructor (document: OpenApiDocument, policies: PoliciesOfOperations, options: DocumentOptions) {
+  constructor (document: OpenApiDocument, policyOf: PolicyOf, options: DocumentOptions) {
     this.#schemes = new SecuritySchemes(document, options.schemes, options.scopeTexts)
     this.#responses = new RefusalResponses(document, options.form)
-    this.#policies = policies
+    this.#policyOf = policyOf
     this.#schemes.use(document.security)
   }
 
   /** Completes the operations of a path, including methods for which OpenAPI has no field of their own. */
-  complete (item: PathItem): void {
+  complete ({ additionalOperations, ...item }: PathItem): void {
     for (const operation of Object.values(item)) {
-      if (isObject(operation)) this.#completeOperation(operation as Operation)
+      if (!isObject(operation) || this.#complete.has(operation)) continue
+      this.#complete.add(operation)
+      this.#completeOperation(operation as Operation)
     }
-    if (item.additionalOperations !== undefined) this.complete(item.additionalOperations as PathItem)
+    if (additionalOperations !== undefined) this.complete(additionalOperations as PathItem)
   }
 
   #completeOperation (operation: Operation): void {
-    const { marked, byId } = this.#policies
-    const policy = marked[Number(operation[policyField])] ?? byId.get(operation.operationId)
+    const policy = this.#policyOf(operation)
     if (policy !== undefined) this.#addPolicy(operation, policy)
     this.#schemes.use(operation.security)
   }
 
   #addPolicy (operation: Operation, policy: Policy): void {
-    Reflect.deleteProperty(operation, policyField)
     const { security, rules } = this.#securityOf(policy)
     if (operation.security === undefined && security !== undefined) operation.security = security.map(copyRequirement)
     if (rules.length > 0) operation['x-auth'] ??= [...rules]

@@ -5,10 +5,8 @@ import { methodsOf, type RouteDeclaration } from '../policy/resolve.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { seenName } from '../routes/printed-routes.js'
 import { isObject } from '../util/objects.js'
-import {
-  DocumentWriter, policyField, type DocumentOptions, type PoliciesOfOperations
-} from './document-writer.js'
-import { watchPaths, type OpenApiDocument } from './document.js'
+import { DocumentWriter, type DocumentOptions } from './document-writer.js'
+import { watchPaths, type OpenApiDocument, type Operation } from './document.js'
 
 const swagger = '@fastify/swagger'
 
@@ -45,7 +43,7 @@ export class OpenApi {
   readonly #carried = new WeakMap<FastifyInstance, number>()
   readonly #begun = new WeakSet<OpenApiDocument>()
   readonly #warned = new Set<string>()
-  #shown: ShownPolicies | null = null
+  #watched: WatchedRoutes | null = null
 
   /** @param key the symbol of the policy in the config of a route. */
   constructor (app: FastifyInstance, key: symbol, options: DocumentOptions) {
@@ -109,7 +107,7 @@ export class OpenApi {
   }
 
   #refuseOldVersion (): void {
-    this.#hidePolicies()
+    this.#restore()
     this.#warn(
       'fastify-gatehouse: a document of Swagger 2.0 cannot say who may call a route. Give @fastify/swagger the ' +
       'option openapi, so that it makes a document of OpenAPI 3'
@@ -119,13 +117,18 @@ export class OpenApi {
   #complete (document: OpenApiDocument): void {
     this.#begun.add(document)
     this.#warnOfOtherTypes(document)
-    this.#shown ??= showPolicies(this.#routes, this.#key)
-    const writer = new DocumentWriter(document, this.#shown.policies, this.#options)
-    const stop = watchPaths(document, item => { writer.complete(item) })
+    this.#watched ??= new WatchedRoutes(this.#routes, this.#key)
+    const watched = this.#watched
+    const writer = new DocumentWriter(document, operation => watched.policyOf(operation), this.#options)
+    watched.leave()
+    const stop = watchPaths(document, item => {
+      writer.complete(item)
+      watched.leave()
+    })
     // a document is generated synchronously
     queueMicrotask(() => {
       stop()
-      this.#hidePolicies()
+      this.#restore()
     })
   }
 
@@ -147,51 +150,61 @@ export class OpenApi {
     this.#app.log.warn(message)
   }
 
-  /** Restores the application's schemas. */
-  #hidePolicies (): void {
-    for (const { options, schema } of this.#shown?.schemas ?? []) {
-      if (schema === undefined) Reflect.deleteProperty(options, 'schema')
-      else options.schema = schema
-    }
-    this.#shown = null
+  #restore (): void {
+    this.#watched?.restore()
+    this.#watched = null
   }
-}
-
-/** The policies of an application while its documents are generated, and the schemas that others replace meanwhile. */
-interface ShownPolicies {
-  readonly policies: PoliciesOfOperations
-  readonly schemas: ReadonlyArray<{ readonly options: RouteDeclaration, readonly schema: RouteDeclaration['schema'] }>
-}
-
-/** Replaces the application's schemas by copies that have the index of the route's policy in {@link policyField}. */
-function showPolicies (routes: readonly Described[], key: symbol): ShownPolicies {
-  // a transform may drop falsy values, so an index is a string
-  const indices = new Map<Policy, string>()
-  const byId = new Map<string, Policy>()
-  const schemas: Array<ShownPolicies['schemas'][number]> = []
-  let last: { readonly policy: Policy, readonly schema: unknown, readonly copy: object } | null = null
-  for (const { options } of routes) {
-    const policy = policyOf(options, key)
-    const { schema } = options
-    // a route and its HEAD follow each other, and have one schema
-    if (last === null || last.schema !== schema || last.policy !== policy) {
-      const index: string = indices.get(policy) ?? String(indices.size)
-      indices.set(policy, index)
-      last = { policy, schema, copy: { ...schema, [policyField]: index } }
-    }
-    schemas.push({ options, schema })
-    options.schema = last.copy
-    const copied = idOfCopy(options, schema)
-    if (copied !== null) byId.set(copied, policy)
-  }
-  return { policies: { marked: [...indices.keys()], byId }, schemas }
 }
 
 /**
- * Returns the `operationId` of a `HEAD` route in documents, or `null` for a route that can have a mark.
- * `@fastify/swagger` has copied the `HEAD` routes with an `operationId`, to write another one into their schemas.
+ * The routes of an application while its documents are generated. `@fastify/swagger` reads the method of a route when
+ * it adds the route's operation to a path. So each route gets an accessor for its method, which notes its policy for
+ * the operation that is added next. What transforms get, a schema or none, is as the application wrote it.
  */
-function idOfCopy ({ method }: RouteDeclaration, schema: RouteDeclaration['schema']): string | null {
+class WatchedRoutes {
+  readonly #methods: ReadonlyArray<readonly [options: RouteDeclaration, method: RouteDeclaration['method']]>
+  /** The policies of copied routes, by the `operationId`. */
+  readonly #byId = new Map<unknown, Policy>()
+  /** The policy of the route whose method was read last. */
+  #policy: Policy | undefined
+
+  constructor (routes: readonly Described[], key: symbol) {
+    this.#methods = routes.map(({ options }) => {
+      const { method } = options
+      const policy = policyOf(options, key)
+      const copied = idOfCopy(options)
+      if (copied !== null) this.#byId.set(copied, policy)
+      const get = (): RouteDeclaration['method'] => {
+        this.#policy = policy
+        return method
+      }
+      Object.defineProperty(options, 'method', { get, enumerable: true, configurable: true })
+      return [options, method]
+    })
+  }
+
+  /** Returns the policy of an operation that is being added to a path. */
+  policyOf ({ operationId }: Operation): Policy | undefined {
+    return this.#byId.get(operationId) ?? this.#policy
+  }
+
+  /** Forgets the last route, because its operation was added. */
+  leave (): void {
+    this.#policy = undefined
+  }
+
+  restore (): void {
+    for (const [options, value] of this.#methods) {
+      Object.defineProperty(options, 'method', { value, writable: true, enumerable: true, configurable: true })
+    }
+  }
+}
+
+/**
+ * Returns the `operationId` of a `HEAD` route in documents, or `null` for any other route. `@fastify/swagger` copies
+ * `HEAD` routes with an `operationId`, to write another one into their schemas, and reads the method of the copy.
+ */
+function idOfCopy ({ method, schema }: RouteDeclaration): string | null {
   const { operationId } = (schema ?? {}) as { readonly operationId?: unknown }
   return method === 'HEAD' && operationId !== undefined ? `${String(operationId)}-head` : null
 }

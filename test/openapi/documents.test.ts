@@ -5,7 +5,7 @@ import {
 } from 'fastify-type-provider-zod'
 import t from 'tap'
 import { z } from 'zod/v4'
-import { as, group, route, stops } from '../fixtures/policies.js'
+import { as, group, route, says, stops } from '../fixtures/policies.js'
 import { describe, documentOf, registerSwagger, start, versions, type Document } from './document.js'
 
 /** The security and the responses of GET, by path. */
@@ -152,6 +152,25 @@ t.test('The transforms of an application stay in force', async t => {
     t.match(
       document, { 'x-object': true, paths: { '/moved/a': { get: { summary: 'A', description: 'transformed' } } } }
     )
+  })
+
+  await t.test('a transform that hides routes without a schema', async t => {
+    const transform = ({ schema = { hide: true }, url }: { schema?: object, url: string }) => ({ schema, url })
+    const { document } = await describe(t, app => {
+      app.get('/shown', { schema: {} }, async () => '')
+      app.get('/hidden', async () => '')
+      app.get('/last', { schema: { summary: 'L' }, ...says('web') }, async () => '')
+    }, { swagger: { transform } })
+    t.strictSame(summary(document), { '/shown': a, '/last': [[{ web: [] }], refused] })
+  })
+
+  await t.test('a transform that returns only the fields that it knows', async t => {
+    const { document } = await describe(t, app => {
+      app.get('/a', { schema: { summary: 'A' } }, async () => '')
+      app.get('/open', { schema: { summary: 'O' }, ...says(false) }, async () => '')
+    }, { swagger: { transform: ({ schema: { summary: text }, url }) => ({ schema: { summary: text }, url }) } })
+    t.strictSame(summary(document), { '/a': a, '/open': [[], '200'] })
+    t.equal(document.paths['/a']?.get?.summary, 'A')
   })
 
   await t.test('a transformObject that puts other paths in their place', async t => {
