@@ -186,9 +186,15 @@ function sendBack ({ issuer }: Server, { reply, destination, fields }: Answer): 
   const parts = [new URLSearchParams({ ...fields, iss: issuer }).toString()]
   if (state !== null) parts.push(`state=${state}`)
   const url = `${redirectUri}${redirectUri.includes('?') ? '&' : '?'}${parts.join('&')}`
-  const { method, headers } = reply.request
-  if (method === 'POST' || headers['sec-fetch-site'] === 'same-origin') return sendOnwardPage(reply, url)
-  return forbidReuse(reply).redirect(url, 303)
+  return mayFollowForm(reply.request) ? sendOnwardPage(reply, url) : forbidReuse(reply).redirect(url, 303)
+}
+
+/**
+ * Returns true for a form, and for what may be the redirect after one: that of a login. A page of this site that asks
+ * in a frame (`prompt=none`) has sent no form, and no page of ours is shown in a frame.
+ */
+function mayFollowForm ({ method, headers }: FastifyRequest): boolean {
+  return method === 'POST' || (headers['sec-fetch-site'] === 'same-origin' && headers['sec-fetch-dest'] !== 'iframe')
 }
 
 /** Shows an error that cannot be sent to a client. */

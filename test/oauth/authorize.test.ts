@@ -298,4 +298,6 @@ t.test('after a form, the way to the client is a page, which form-action does no
   const { status, answer } = await visit(app, authorizePath({ prompt: 'none' }), '', headers)
   t.equal(status, 200)
   t.match(answer.body, /http-equiv="refresh" content="0;url=https:\/\/spa.example.com\/cb\?error=login_required/)
+  const framed = await visit(app, authorizePath({ prompt: 'none' }), '', { ...headers, 'sec-fetch-dest': 'iframe' })
+  t.match(framed, { status: 303, params: { error: 'login_required' } }, 'in a frame, the page would not be shown')
 })
