@@ -85,6 +85,7 @@ function alternativeCases (policy: Policy, alternative: Alternative): PolicyCase
     ...rules.some(rule => isUnmetBy(grantsFor(rules), rule, name))
       ? [refused('a principal that meets no entry of anyOf', grantsFor(rules))]
       : [],
+    ...rules.flatMap(rule => belowEntries(rule, rules, name)).map(([caller, given]) => refused(caller, given)),
     ...maxAge === null ? [] : [refused(`a principal that logged in ${maxAge + 1} s ago`, grants, maxAge + 1)],
     ...incomplete(policy, alternative, grants)
   ]
@@ -185,8 +186,17 @@ function withAlso ({ scopes, roles }: Grants, { scope, name }: Requirement): Gra
   return scope === null ? { scopes, roles: [...roles, name] } : { scopes: [...scopes, scope], roles }
 }
 
+type Below = ReadonlyArray<readonly [caller: string, grants: Grants]>
+
+/** Returns what is just not enough for each entry of a rule, beside all rules, and meets no other entry. */
+function belowEntries (rule: Rule, rules: readonly Rule[], scheme: string): Below {
+  return entriesFor(rule.anyOf ?? [], scheme)
+    .flatMap(entry => belowRule(entry, grantsFor([...rules, entry])))
+    .filter(([, grants]) => isUnmetBy(grants, rule, scheme))
+}
+
 /** Returns what is just not enough for the scopes and roles of a rule, each with the caller in words. */
-function belowRule (rule: Rule, grants: Grants): ReadonlyArray<readonly [caller: string, grants: Grants]> {
+function belowRule (rule: Conditions, grants: Grants): Below {
   const inWords = ({ scope, name }: Requirement) => `${scope === null ? 'role' : 'scope'} '${name}'`
   return listsOf(rule).flatMap(({ all, any, none }) => [
     ...all.map(each => [`a principal without the ${inWords(each)}`, without(grants, [each])] as const),

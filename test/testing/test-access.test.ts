@@ -77,6 +77,24 @@ t.test('meets every kind of rule, and comes just short of it', async t => {
   t.same(report, { tests: declared.length, unproven: [] })
 })
 
+t.test('comes just short of each entry of anyOf', async t => {
+  const app = await appWith(t)
+  app.setErrorHandler(async (_error, _request, reply) => await reply.code(200).send())
+  const anyOf = [{ scopes: { all: ['a', 'b'] } }, { scopes: 'b', roles: 'clerk' }, { schemes: 'web' }] as const
+  app.get('/entries', { config: { auth: { schemes: ['ops', 'web'], scopes: 'c', anyOf } } }, ok)
+  const { failures: [failure] } = await results(app)
+  t.same([...String(failure).matchAll(/a principal (.*), by 'ops', GET: answered 200/g)].map(([, caller]) => caller), [
+    "without the scope 'c'",
+    'that meets no entry of anyOf',
+    "without the scope 'a'",
+    "without the scope 'b'",
+    "without the scope 'b'",
+    "without the role 'clerk'"
+  ])
+  t.match(failure, /a principal without the scope 'c', by 'web'/)
+  t.notMatch(failure, /'a', by 'web'/)
+})
+
 t.test('reports what it cannot prove', async t => {
   const app = await appWith(t)
   const owns = (): boolean => true
