@@ -115,7 +115,9 @@ export function oneOf<const T> (...values: readonly T[]): Parser<T> {
   return (value, option) => {
     const found = values.find(each => each === value)
     if (found !== undefined) return found
-    throw misconfigured(`${option} must be ${joinNames(values.map(describeValue))}. Got ${describeValue(value)}.`)
+    // unlike what was given, the accepted texts are no secrets, however long
+    const accepted = values.map(each => typeof each === 'string' ? `'${each}'` : describeValue(each))
+    throw misconfigured(`${option} must be ${joinNames(accepted)}. Got ${describeValue(value)}.`)
   }
 }
 

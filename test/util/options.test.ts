@@ -3,7 +3,7 @@ import t from 'tap'
 import { misconfigured } from '../../lib/errors.js'
 import { describeValue, didYouMean, joinNames } from '../../lib/util/describe.js'
 import { deepFreeze, isObject } from '../../lib/util/objects.js'
-import { parseDuration, readOptions } from '../../lib/util/options.js'
+import { oneOf, parseDuration, readOptions } from '../../lib/util/options.js'
 
 const secret = 'hunter2-hunter2-hunter2'
 
@@ -53,6 +53,13 @@ t.test('joins names, and suggests the nearest one', async t => {
   t.equal(didYouMean('anything', ['scopes', 'a']), '')
   t.equal(didYouMean('x', []), '')
   t.strictSame([{}, [], null, 1, () => {}, Object.create(null)].map(isObject), [true, false, false, false, false, true])
+})
+
+t.test('one of a few values: names all of them, and does not show a secret that was given', async t => {
+  const parse = oneOf('authorization_code', 'refresh_token')
+  t.equal(parse('refresh_token', 'here'), 'refresh_token')
+  const message = /^here must be 'authorization_code' or 'refresh_token'\. Got a text of 23 characters\.$/
+  t.throws(() => parse(secret, 'here'), { code: 'AUTH_MISCONFIGURED', message })
 })
 
 t.test('describes any wrong value briefly, without failing and without showing a secret', async t => {
