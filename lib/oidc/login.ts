@@ -76,11 +76,18 @@ async function redeem ({ provider, pendingLogins }: LoginParts, { query, pending
 
 /** Returns the claims of the ID token, or what `profile` finds out. */
 async function claimsOf ({ profile }: LoginSettings, { claims, tokens }: Redeemed): Promise<Claims> {
-  if (profile === null) return claims
+  if (profile === null) return withSubject(claims)
   const answer = await askProfile(profile, tokens.access_token)
   if (isNo(answer)) throw new LoginError('no-account', 'the function profile found nobody')
   if (isObject(answer)) return answer
   throw internalError('the function profile of oidcLogin must return an object, or null for nobody')
+}
+
+/** Refuses a subject identifier beyond the bounds of OpenID Connect Core, 2. The library checks that it is text. */
+function withSubject (claims: Claims): Claims {
+  const { length } = String(claims['sub'])
+  if (length > 0 && length <= 255) return claims
+  throw new LoginError('retry', `the ID token has a sub of ${length} characters`)
 }
 
 async function askProfile (profile: NonNullable<LoginSettings['profile']>, accessToken: string): Promise<unknown> {
