@@ -161,7 +161,7 @@ function examine (subject: Subject): readonly Found[] {
     ['test-kit', isTestKitLoaded() ? ['fastify-gatehouse/testing'] : []],
     ['memory-store', usersOfMemory(subject)],
     ['trust-proxy-all', trusted === true ? ['trustProxy: true'] : []],
-    ['trust-proxy-count', typeof trusted === 'number' ? [`trustProxy: ${trusted}`] : []],
+    ['trust-proxy-count', typeof trusted === 'number' && trusted !== 0 ? [`trustProxy: ${trusted}`] : []],
     ['query-credentials', schemesWithQuery(subject)],
     ['public-without-reason', [...reasonlessPaths(subject.publicPaths), ...reasonlessRoutes(publicRows)]],
     ['unused-scheme', unusedSchemes(subject, policies)],

@@ -251,6 +251,14 @@ export const cases: readonly Case[] = [
     good: { fastify: { trustProxy: '10.0.0.0/8' } }
   },
   {
+    id: 'trust-proxy-count',
+    at: 'boot',
+    where: ['trustProxy: 2'],
+    bad: { fastify: { trustProxy: 2 as never } },
+    // the same as no trustProxy
+    good: { fastify: { trustProxy: 0 as never } }
+  },
+  {
     id: 'query-credentials',
     at: 'production',
     where: ['schemes.key: query:key'],
