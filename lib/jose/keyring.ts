@@ -37,19 +37,15 @@ export interface Keyring {
 
 /**
  * Parses a `keys` option.
- * @throws {AuthError} `AUTH_MISCONFIGURED` if there is no key, a weak key, two keys with the same `kid`, both secrets
- * and public keys, or an algorithm without a key.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` if there is no key, a weak key, two keys with the same `kid`, a key that no
+ * token can mean, both secrets and public keys, or an algorithm without a key.
  */
 export function parseKeyring (keys: unknown, { algorithms, path }: KeyRule): Keyring {
   const given = entries(keys, path)
   if (given.length === 0) throw misconfigured(`${path} holds no key.`)
   for (const { material, path } of given) checkNext(unwrap(material, path), path)
   const all = given.map(entry => named(entry, parseVerificationKey(entry.material, { algorithms, path: entry.path })))
-  const kids = all.flatMap(key => key.kid ?? [])
-  if (new Set(kids).size !== kids.length) {
-    throw misconfigured(`${path} has two keys with the same kid, so a token cannot say which one it means. Give each ` +
-      'key its own kid.')
-  }
+  checkKids(all, path)
   if (new Set(all.map(key => isSymmetric(key.algorithm))).size > 1) {
     throw misconfigured(`${path} mixes secrets with public keys. Give each kind a scheme of its own.`)
   }
@@ -60,6 +56,22 @@ export function parseKeyring (keys: unknown, { algorithms, path }: KeyRule): Key
     )
   }
   return createKeyring(all)
+}
+
+/** Refuses keys that a token cannot tell apart, none of which would ever be used. */
+function checkKids (keys: readonly VerificationKey[], path: string): void {
+  const kids = keys.flatMap(key => key.kid ?? [])
+  if (new Set(kids).size !== kids.length) {
+    throw misconfigured(`${path} has two keys with the same kid, so a token cannot say which one it means. Give each ` +
+      'key its own kid.')
+  }
+  const unnamed = keys.find(
+    key => key.kid === null && keys.some(other => other !== key && other.algorithm === key.algorithm)
+  )
+  if (unnamed !== undefined) {
+    throw misconfigured(`${path} has several keys for ${unnamed.algorithm}, of which not all have a kid, so a token ` +
+      'cannot say which one it means. Give each key a kid: in its JWK, or in an object from kid to key.')
+  }
 }
 
 /** Refuses a `next` that is neither `true` nor `false`, because the key would sign. */

@@ -132,7 +132,10 @@ t.test('stops the boot for weak keys and keys of another use', async t => {
     ], [generateKeyPairSync('x25519').publicKey, /no supported algorithm/],
     ['-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----', /no readable key/], [
       [secret, rsa.publicKey], /mixes/
-    ], [[{ ...jwk, kid: 'a' }, { ...jwk, kid: 'a' }], /same kid/], [{ a: { ...jwk, kid: 'b' } }, /another kid/],
+    ], [[{ ...jwk, kid: 'a' }, { ...jwk, kid: 'a' }], /same kid/],
+    [[rsa.publicKey, pair('rsa').publicKey], /several keys for RS256, of which not all have a kid/],
+    [[{ ...jwk, kid: 'a' }, ec.publicKey, pair('rsa').publicKey], /several keys for RS256/],
+    [{ a: { ...jwk, kid: 'b' } }, /another kid/],
     [new Map([[7, secret]]), /kid/], [{ a: undefined }, /must be/]
   ] as const) t.throws(() => ring(keys), { ...refused, message }, String(message))
 })

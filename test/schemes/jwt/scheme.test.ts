@@ -712,7 +712,7 @@ t.test('stops the boot if it could not sign, or would not accept its own tokens'
     [{ keys: { 2026: hs, 2025: secretOf() }, sign: true }, /schemes\.user\.keys has names of digits alone/],
     [{ keys: JSON.stringify({ 2026: hs, 2025: secretOf() }), sign: true }, /schemes\.user\.keys has names of digits/],
     [{ keys: next, sign: true }, /have next: true/],
-    [{ keys: [next, pair('rsa').privateKey], sign: { key: next } }, /schemes\.user\.sign\.key has next: true/],
+    [{ keys: [next, ec.privateKey], sign: { key: next } }, /schemes\.user\.sign\.key has next: true/],
     [{ keys: () => hs, sign: { key: next } }, /schemes\.user\.sign\.key has next: true/],
     [{ keys: { ...next, next: 'yes' } }, /'next' is neither true nor false/],
     [{ keys: { a: JSON.stringify({ ...next, next: 'yes' }) } }, /'next' is neither true nor false/]
