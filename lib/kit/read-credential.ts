@@ -333,12 +333,15 @@ export function markAmbient (places: readonly CredentialSource[], authenticate: 
   const others = places.filter(source => !isAmbient(source))
   if (others.length === 0 || others.length === places.length) return authenticate
   const readOthers = createReader(others, 'from')
-  return request => {
-    const ambient = readOthers(request) === absent
-    const mark = (outcome: Outcome): Outcome => outcome.kind === 'authenticated' ? { ...outcome, ambient } : outcome
-    const outcome = authenticate(request)
-    return isThenable(outcome) ? Promise.resolve(outcome).then(mark) : mark(outcome)
-  }
+  return request => marked(authenticate(request), readOthers(request) === absent)
+}
+
+/** Sets `ambient` of an outcome, and of those by which the credential is checked again. */
+function marked (outcome: Outcome | Promise<Outcome>, ambient: boolean): Outcome | Promise<Outcome> {
+  if (isThenable(outcome)) return Promise.resolve(outcome).then(settled => marked(settled, ambient))
+  if (outcome.kind !== 'authenticated') return outcome
+  const { recheck = null } = outcome
+  return { ...outcome, ambient, recheck: recheck === null ? null : request => marked(recheck(request), ambient) }
 }
 
 function openapi ([first = 'bearer']: readonly CredentialSource[], bearerFormat?: string): OpenApiSecurityScheme {

@@ -114,6 +114,28 @@ t.test('admits a request whose credential is still valid, and re-checks only slo
   }
 })
 
+t.test('remembers over a slow body that a credential did not come in a cookie', async t => {
+  const app = await application(
+    t,
+    {
+      store: memoryStore(),
+      schemes: {
+        service: apiKey({ managed: { prefix: 'acme' }, from: ['header:x-api-key', 'cookie:key'] }),
+        user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true, from: ['bearer', 'cookie:token'] })
+      },
+      default: ['service', 'user'],
+      publicPaths: []
+    },
+    telling
+  )
+  const { key } = await app.gatehouse.apiKeys.of(owner).create({ name: 'k' })
+  const token = await app.gatehouse.tokens.issue({ id: 'ann' })
+  for (const [name, value] of [['x-api-key', key], ['authorization', `Bearer ${token}`]] as const) {
+    const answer = await slowly(app, '/required', { [name]: value, origin: 'https://other.test' }, () => {})
+    t.match(answer, { status: 200, body: /"id":"ann"/ }, name)
+  }
+})
+
 t.test('refuses a token that expired before the body ended', async t => {
   for (const options of [{}, { maxTokenAge: 1 }] as const) {
     const app = await application(
