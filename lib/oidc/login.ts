@@ -83,11 +83,14 @@ async function claimsOf ({ profile }: LoginSettings, { claims, tokens }: Redeeme
   throw internalError('the function profile of oidcLogin must return an object, or null for nobody')
 }
 
-/** Refuses a subject identifier beyond the bounds of OpenID Connect Core, 2. The library checks that it is text. */
+/**
+ * Refuses a subject identifier that is longer than OpenID Connect Core, 2, allows, or empty, or has characters that no
+ * name has, and no store accepts. The specification allows ASCII alone, which not every provider observes.
+ */
 function withSubject (claims: Claims): Claims {
-  const { length } = String(claims['sub'])
-  if (length > 0 && length <= 255) return claims
-  throw new LoginError('retry', `the ID token has a sub of ${length} characters`)
+  const sub = String(claims['sub'])
+  if (/^[^\p{Cc}\p{Cs}]+$/u.test(sub) && Buffer.byteLength(sub) <= 255) return claims
+  throw new LoginError('retry', 'the sub of the ID token is empty, too long, or has control characters')
 }
 
 async function askProfile (profile: NonNullable<LoginSettings['profile']>, accessToken: string): Promise<unknown> {
