@@ -409,6 +409,21 @@ t.test('compares whether delegated tokens are accepted, and what a function deci
   t.match(back.stdout, 'delegated tokens: no longer accepted')
 })
 
+t.test('looks at the claims and the type that tokens must have', async t => {
+  const setting = (more: object): Setting => {
+    const one = jwt({ keys: secretOf(), issuer: 'a', audience: 'b', ...more })
+    return { options: { schemes: { one, many: jwt({ issuers: () => null, typ: 'at+jwt' }) }, default: 'one' } }
+  }
+  const declare = (app: FastifyInstance): void => { route(app, [], '/x') }
+  const before = setting({ claims: { token_use: 'access' }, typ: 'at+jwt' })
+  for (const [more, accepts] of [
+    [{ claims: { token_use: 'access' } }, /accepts: \{"from":\["bearer"\],"typ":"at\+jwt","issuers":.* → .*"issuers"/],
+    [{ typ: 'at+jwt' }, /"claims":\{"token_use":\["access"\]\}\}\]\} → /]
+  ] as const) {
+    t.match(await compare([declare, before], [declare, setting(more)]), { code: 1, stdout: accepts })
+  }
+})
+
 t.test('reports new and removed routes, roles and schemes, loosened first, with the file', async t => {
   const token = (audience: string) => jwt({ keys: secretOf(), issuer: 'https://id.example.com', audience })
   const schemes = { ...trio(), token: token('one'), keys: apiKey({ keys: { [secretOf()]: { id: 'a' } } }) }

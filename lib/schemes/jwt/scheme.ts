@@ -141,9 +141,11 @@ function createChecks (app: FastifyInstance, scheme: string, { settings, context
 }
 
 /** Returns whose tokens a scheme accepts, for the audit. */
-function acceptsOf ({ issuers }: JwtSettings): NonNullable<Scheme['accepts']> {
-  if (typeof issuers === 'function') return Object.freeze({ issuers: 'by a function' })
+function acceptsOf ({ issuers, typ }: JwtSettings): NonNullable<Scheme['accepts']> {
+  const onlyType = typ === null ? {} : { typ }
+  if (typeof issuers === 'function') return Object.freeze({ issuers: 'by a function', ...onlyType })
   return Object.freeze({
+    ...onlyType,
     issuers: issuers.map(({ issuer, audience, algorithms, claims }) => ({
       issuer, audience, algorithms, ...claims.length === 0 ? {} : { claims: Object.fromEntries(claims) }
     }))
