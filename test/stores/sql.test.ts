@@ -1,7 +1,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { Kysely, MysqlDialect, PostgresDialect, SqliteDialect, sql } from 'kysely'
+import {
+  CamelCasePlugin, Kysely, MysqlDialect, ParseJSONResultsPlugin, PostgresDialect, SqliteDialect, sql
+} from 'kysely'
 import Libsql from 'libsql'
 import pg from 'pg'
 import t from 'tap'
@@ -120,6 +122,24 @@ t.test('waits for a file that another process writes to, and is then unavailable
   t.equal(await store.add(entry('a')), true)
   other.close()
   await store.close()
+})
+
+t.test("reads its rows past the plugins of the application's Kysely", async t => {
+  for (const plugin of [new CamelCasePlugin(), new ParseJSONResultsPlugin()]) {
+    const own = new Kysely<unknown>({
+      dialect: new SqliteDialect({ database: new Libsql(':memory:') }), plugins: [plugin]
+    })
+    const store = sqlStore({ kysely: own })
+    await store.migrate()
+    const expiresAt = new Date(Date.now() + 60_000)
+    await store.add({ ...entry('one', expiresAt), value: { snake_case: 1, list: '[1]' } })
+    t.match(await store.get('sql', 'one'), { value: { snake_case: 1, list: '[1]' }, expiresAt })
+    const { expiresAt: end } = await store.increment('sql', 'one', { window: 60 })
+    await store.decrement('sql', 'one', end ?? new Date(0))
+    t.match(await store.increment('sql', 'one', { window: 60 }), { count: 1 }, 'a count can be taken back')
+    await store.close()
+    await own.destroy()
+  }
 })
 
 /** Adds what expires, writes on, and waits until the rows of what expired are gone. */

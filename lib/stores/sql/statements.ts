@@ -143,12 +143,16 @@ function createCounterStatements (counters: Table, now: () => RawBuilder<number>
 /** SQLSTATEs of statements that PostgreSQL rolled back (serialization failure, deadlock), which are safe to retry. */
 const retryable = new Set(['40001', '40P01'])
 
-/** Returns a function that runs a statement, up to five times if the database rolls it back. */
+/**
+ * Returns a function that runs a statement, up to five times if the database rolls it back. Plugins of an application's
+ * Kysely do not see the rows: some rename the columns, or parse the values.
+ */
 export function createQuery (kysely: QueryExecutorProvider): Query {
+  const executor = kysely.getExecutor().withoutPlugins()
   return async statement => {
     for (let attempt = 1; ; attempt++) {
       try {
-        return (await statement.execute(kysely)).rows
+        return (await executor.executeQuery(statement.compile(kysely))).rows
       } catch (error) {
         if (attempt === 5 || !(isError(error) && 'code' in error && retryable.has(String(error.code)))) {
           throw error
