@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import t, { type Test } from 'tap'
 import { AuthError } from '../../lib/errors.js'
 import type { Load } from '../../types/scheme.js'
@@ -89,9 +90,9 @@ t.test('further claims are an object or nothing', async t => {
   }
   claims.answer = () => ({ tenant: 'acme' })
   t.match(await issue(), { tenant: 'acme' })
-  for (const wrong of ['abc', ['a'], 1, true, new Map([['a', 1]]), { toJSON: () => ({ sub: 'ann' }) }]) {
+  for (const wrong of ['abc', ['a'], 1, true, new Map([['a', 1]]), { toJSON: () => ({ sub: 'ann' }) }, { a: 1n }]) {
     claims.answer = () => wrong
-    t.equal(await issue(), 'server_error', JSON.stringify(wrong))
+    t.equal(await issue(), 'server_error', inspect(wrong))
   }
   claims.answer = () => { throw withStatus(400) }
   t.equal(await issue(), 'server_error')

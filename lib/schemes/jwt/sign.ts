@@ -105,10 +105,14 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
     person: (input: PrincipalInput) => personOf(input, realm, path),
     sign: async (content: TokenContent) => {
       const { principal, claims = {}, expiresIn = sign.expiresIn } = content
-      const more = { ...await furtherClaims(sign, principal, path), ...claims }
-      checkClaims(more)
+      const further = await furtherClaims(sign, principal, path)
       const issued = issuedNow(content.client ?? sign.client, expiresIn)
-      const accessToken = engine({ ...more, ...fixed, ...claimsOf(content, issued) })
+      // accessors and toJSON are the application's, and a BigInt has no JSON
+      const accessToken = await callFunction(`writing a token of ${path} with the claims that were given`, () => {
+        const more = { ...further, ...claims }
+        checkClaims(more)
+        return engine({ ...more, ...fixed, ...claimsOf(content, issued) })
+      })
       const event = { scheme: name, issuer: iss, ...eventOf(content, issued, sign) }
       return { accessToken, expiresIn, announce: () => { publish('token-issued', event) } }
     }

@@ -678,6 +678,12 @@ t.test('sign: refuses reserved claims, scopes with spaces and an empty lifetime'
   for (const name of ['iss', 'aud', 'sub', 'exp', 'nbf', 'iat', 'jti', 'scope', 'scp', 'roles']) {
     await t.rejects(issue({ id: 'a' }, { claims: { [name]: 1 } }), { ...said, detail: new RegExp(name) })
   }
+  const cyclic: Record<string, unknown> = {}
+  cyclic['self'] = cyclic
+  const broken = { toJSON () { throw Object.assign(new Error('own'), { statusCode: 404 }) } }
+  for (const claim of [1n, cyclic, broken]) {
+    await t.rejects(issue({ id: 'a' }, { claims: { claim } }), { ...said, detail: /writing a token of schemes\.user/ })
+  }
   await t.rejects(issue({ id: 'a', scopes: ['orders admin'] }, {}), said)
   await t.rejects(issue({ id: 'a' }, { expiresIn: 0 }), said)
   await t.rejects(issue({ id: 'a' }, { expiresIn: NaN }), said)
