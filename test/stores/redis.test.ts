@@ -148,6 +148,12 @@ if (skip !== false) {
     await store.close()
   })
 
+  t.test('works with a client that returns numbers as texts', async t => {
+    const client = new Redis(redisUrl, { stringNumbers: true })
+    t.teardown(() => { client.disconnect() })
+    passesStoreContract(t, { make: () => redisStore({ client, prefix: `${prefix}texts` }), rounds: 5 })
+  })
+
   t.test("keeps the key prefix of the application's client, and does not close it", async t => {
     const client = new Redis(redisUrl, { keyPrefix: `${prefix}app:` })
     passesStoreContract(

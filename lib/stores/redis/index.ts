@@ -164,7 +164,7 @@ class Records {
       valueOf(kind, entry.value).json, randomUUID(), owner, at === null ? '' : String(at), id, kind,
       this.#names.channel(kind), ...more
     ]
-    return await this.#run(script, this.#names.both(kind, id, owner), args) === 1
+    return isOne(await this.#run(script, this.#names.both(kind, id, owner), args))
   }
 
   async get (kind: string, id: string): Promise<StoreRecord | null> {
@@ -198,7 +198,7 @@ class Records {
       const reply = await this.#run(
         scripts.find, this.#indexAndRecords(kind, owner, ids), [this.#names.owner(owner), ...ids]
       ) as Found
-      if (reply[0] === 1) return reply[1].map(recordOf)
+      if (isFound(reply)) return reply[1].map(recordOf)
       ids = reply[1]
     }
   }
@@ -241,8 +241,8 @@ class Records {
     const args = [String(windowOf(kind, options)), String(options.ceiling ?? Number.MAX_SAFE_INTEGER)]
     const [counted, count, end] = await this.#run(
       scripts.increment, [this.#names.counter(kind, id)], args
-    ) as readonly [number, number, string | null]
-    return { counted: counted === 1, count, expiresAt: end === null ? null : new Date(Number(end)) }
+    ) as readonly [scripts.Reply, scripts.Reply, string | null]
+    return { counted: isOne(counted), count: Number(count), expiresAt: end === null ? null : new Date(Number(end)) }
   }
 
   async decrement (kind: string, id: string, expiresAt: Date): Promise<void> {
@@ -261,6 +261,15 @@ class Records {
       return await this.#client.eval(text, keys.length, ...keys, ...args) as scripts.Reply
     }
   }
+}
+
+/** Returns true for a 1, which a client of the application with the option `stringNumbers` returns as text. */
+function isOne (reply: scripts.Reply): boolean {
+  return Number(reply) === 1
+}
+
+function isFound (reply: Found): reply is Extract<Found, readonly [1, unknown]> {
+  return isOne(reply[0])
 }
 
 /** @throws {AuthError} `AUTH_FAULT` for a record without kind and id. */
