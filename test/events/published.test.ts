@@ -100,6 +100,26 @@ t.test('publishes logins and logouts, without the cookie', async t => {
   t.notMatch(JSON.stringify(seen), cookie.split('=')[1]?.slice(0, 12))
 })
 
+t.test('publishes the end of a session once, and of the one that the request itself began', async t => {
+  const app = await boot(t)
+  app.post('/twice', { config: { auth: { public: 'logs out' } } }, async (_request, reply) => {
+    await reply.logout()
+    await reply.logout()
+  })
+  app.post('/in-and-out', { config: { auth: { public: 'logs in' } } }, async (_request, reply) => {
+    await reply.login({ id: 'ada' })
+    await reply.logout()
+  })
+  const seen = recordNamedEvents(t, 'login', 'logout')
+  const login = await app.inject({ method: 'POST', url: '/login' })
+  const headers = { cookie: String(login.headers['set-cookie']).split(';', 1).join() }
+  for (let i = 0; i < 2; i++) t.equal((await app.inject({ method: 'POST', url: '/twice', headers })).statusCode, 200)
+  t.equal((await app.inject({ method: 'POST', url: '/in-and-out' })).statusCode, 200)
+  t.same(seen.map(([name]) => name), ['login', 'logout', 'login', 'logout'])
+  const [, , begun, ended] = seen.map(([, event]) => (event as GatehouseEvents['logout']).session)
+  t.equal(ended, begun)
+})
+
 t.test('publishes what happens to API keys, without the keys', async t => {
   const app = await boot(t)
   const seen = recordNamedEvents(t, 'key-created', 'key-rotated', 'key-revoked', 'key-used-after-end')

@@ -130,9 +130,9 @@ export class SessionManager {
     const { session, line } = this.#withProvider(begun, this.#providers.get(request) ?? begun.provider)
     await this.#liveness.begin(session, { address: request.ip ?? '', userAgent: request.headers['user-agent'] ?? '' })
     try {
-      const wasAlive = await this.#end(request, carried)
+      const ended = await this.#end(request, carried)
       // a renewal must not outlive the session, which another request may have ended meanwhile
-      if (options.renew === true && !wasAlive) throw this.#nothingToRenew()
+      if (options.renew === true && !carried.every(each => ended.includes(each))) throw this.#nothingToRenew()
     } catch (error) {
       await this.#discard(session)
       throw error
@@ -147,10 +147,9 @@ export class SessionManager {
   /** Ends every session that the request carries, also when it has several cookies, which `authenticate` refuses. */
   async logout (request: FastifyRequest, reply: FastifyReply): Promise<void> {
     this.#sendUncached(reply, this.cookie.removal)
-    const carried = this.#carried(request)
-    await this.#end(request, carried)
+    const ended = await this.#end(request, this.#carried(request))
     this.#detach(request, null)
-    for (const session of carried) {
+    for (const session of ended) {
       const event = this.#eventOf(session)
       request.log.info({ event: 'logout', auth: event }, 'a session ended')
       publishFor(request, 'logout', { ...requestFields(request), ...event })
@@ -337,14 +336,14 @@ export class SessionManager {
 
   /**
    * Ends the sessions that the request carries, and the one that an earlier login of this request began. If one fails,
-   * the others are ended all the same. Returns whether the first was alive.
+   * the others are ended all the same. Returns those that were alive.
    */
-  async #end (request: FastifyRequest, carried: readonly Session[]): Promise<boolean> {
+  async #end (request: FastifyRequest, carried: readonly Session[]): Promise<readonly Session[]> {
     const begun = this.#current.get(request)?.begun ?? null
     const sessions = begun === null ? carried : [...carried, begun]
     const results = await Promise.allSettled(sessions.map(async session => this.#liveness.end(session)))
     for (const result of results) if (result.status === 'rejected') throw result.reason
-    return carried.length > 0 && results[0]?.status === 'fulfilled' && results[0].value
+    return sessions.filter((_, i) => results[i]?.status === 'fulfilled' && results[i].value)
   }
 
   /** Ends a session whose cookie was not sent. If that fails, it ends by its timeout. */
