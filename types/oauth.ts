@@ -77,7 +77,7 @@ export interface ConsentRequest {
   /**
    * Allows some or all of the scopes, and sends the person back to the client.
    * @param options `remember`: does not ask again for these scopes.
-   * @throws {AuthError} `AUTH_FAULT` for a scope that was not requested.
+   * @throws {AuthError} `AUTH_FAULT` for a scope that was not requested, and a wrong option.
    */
   approve (scopes: readonly ScopeName[], options?: { readonly remember?: boolean }): Promise<FastifyReply>
   /** Refuses, and sends the person back to the client. */

@@ -6,7 +6,9 @@ import type { StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, callFunction, internalError } from '../errors.js'
 import { publish } from '../events/events.js'
 import { deepFreeze } from '../util/objects.js'
+import { atRunTime, object, oneOf, optional } from '../util/options.js'
 import { escapeHtml, prepareForm, sendPage } from '../util/page.js'
+import { watchSend } from '../util/response.js'
 import {
   answerRequest, checkRequest, type PersonalRequest, refuseConsent, seal, sealedAt, sendCode, withPerson
 } from './authorize-request.js'
@@ -55,16 +57,27 @@ interface Question {
 export async function askForConsent (
   server: Server, reply: FastifyReply, { request, submitted }: Question
 ): Promise<FastifyReply> {
-  const consentRequest = describe(server, reply, { request, submitted })
+  const answers: Array<Promise<FastifyReply>> = []
+  const consentRequest = describe(server, reply, { request, submitted, answers })
   const { consentPage: page } = server
   if (page === null) return sendConsentPage(reply, consentRequest)
+  const watch = watchSend(reply)
   const sent: unknown = await callFunction(
     'the function of the option oauthServer.consent', () => page(reply.request, prepareForm(reply), consentRequest)
   )
+  // A page that has not waited for asked.approve() would neither answer if it fails, nor handle the error.
+  if (sent === undefined && !watch.isSent()) await Promise.all(answers)
   return sent === reply || sent === undefined ? reply : reply.send(sent)
 }
 
-function describe (server: Server, reply: FastifyReply, { request, submitted }: Question): ConsentRequest {
+interface Description extends Question {
+  /** Gets what the page answers. */
+  readonly answers: Array<Promise<FastifyReply>>
+}
+
+function describe (
+  server: Server, reply: FastifyReply, { request, submitted, answers }: Description
+): ConsentRequest {
   const { client, redirectUri, person, service, scopes, text } = request
   const offer = scopes.join(' ')
   return Object.freeze({
@@ -80,10 +93,22 @@ function describe (server: Server, reply: FastifyReply, { request, submitted }: 
       fields: { request: text, offer, seal: seal(server, 'consent', sealedText({ ...request, offer })) }
     }),
     submitted,
-    approve: async (allowed: readonly string[], { remember = false }: { readonly remember?: boolean } = {}) =>
-      await approve(server, reply, { allowed: { ...request, scopes: checkAllowed(allowed, scopes) }, remember }),
-    deny: async () => refuseConsent(server, reply, request)
+    approve: (allowed: readonly string[], options: unknown = {}) => noted(answers, async () => {
+      const { remember } = atRunTime(() => parseApproval(options, 'The options of asked.approve()'))
+      return await approve(server, reply, { allowed: { ...request, scopes: checkAllowed(allowed, scopes) }, remember })
+    }),
+    deny: () => noted(answers, async () => refuseConsent(server, reply, request))
   })
+}
+
+const parseApproval = object({ remember: optional(oneOf<boolean>(true, false), false) })
+
+/** Begins an answer. If the page does not wait for it, an error must not end the process. */
+function noted (answers: Array<Promise<FastifyReply>>, begin: () => Promise<FastifyReply>): Promise<FastifyReply> {
+  const answer = begin()
+  answer.catch(() => {})
+  answers.push(answer)
+  return answer
 }
 
 /** Sends the plain consent page. */

@@ -1,4 +1,6 @@
+import type { FastifyReply } from 'fastify'
 import t from 'tap'
+import type { ConsentRequest } from '../../lib/oauth/index.js'
 import { movableClock } from '../fixtures/clock.js'
 import {
   authorizePath, clients, decide, fieldsOf, login, origin, parts, post, redeem, serverApp, spaUri, visit
@@ -254,6 +256,39 @@ t.test('a page of the application may allow some scopes, and remember them', asy
   t.equal((await visit(app, authorizePath({ scope: 'orders:read' }), cookie)).status, 200)
   t.match(await submit({ decision: 'always', scope: 'orders:read' }), { code: /./ })
   t.match((await visit(app, authorizePath({ scope: 'orders:read' }), cookie)).params, { code: /./ })
+})
+
+t.test('a page that does not wait for its answer gets its error to the client, and not to the process', async t => {
+  type Page = (reply: FastifyReply, asked: ConsentRequest) => unknown
+  const visitPage = async (page: Page) => {
+    const app = await serverApp(t, { oauth: { consent: (_request, reply, asked) => page(reply, asked) } })
+    const { cookie } = await login(app)
+    return await visit(app, authorizePath(), cookie)
+  }
+  const wrong = ['admin'] as never[]
+  t.match((await visitPage((_reply, asked) => { void asked.approve(wrong) })).params, { error: 'server_error' })
+  t.match((await visitPage((_reply, asked) => { void asked.approve(['orders:read']) })).params, { code: /./ })
+  t.match((await visitPage((_reply, asked) => { void asked.deny() })).params, { error: 'access_denied' })
+  const sorry = async (reply: FastifyReply, asked: ConsentRequest) => {
+    await asked.approve(wrong).catch(() => { reply.send('sorry') })
+  }
+  t.equal((await visitPage(sorry)).answer.body, 'sorry', 'a page may handle the error')
+  const own = (reply: FastifyReply, asked: ConsentRequest) => {
+    void asked.approve(wrong)
+    return reply.send('own')
+  }
+  t.equal((await visitPage(own)).answer.body, 'own')
+})
+
+t.test('an option of approve() that is misspelled, undefined or no boolean is a fault', async t => {
+  for (const options of [{ remembr: true }, { remember: undefined }, { remember: 'false' }, null, true]) {
+    const app = await serverApp(t, {
+      oauth: { consent: async (_request, _reply, asked) => await asked.approve(['orders:read'], options as object) }
+    })
+    const { cookie } = await login(app)
+    t.match((await visit(app, authorizePath(), cookie)).params, { error: 'server_error' }, JSON.stringify(options))
+    t.same(await app.gatehouse.oauth.consents.of({ realm: 'web', id: 'ann' }).list(), [])
+  }
 })
 
 t.test('a person without the scopes is refused, and a client without scopes gets none', async t => {
