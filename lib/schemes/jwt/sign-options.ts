@@ -122,7 +122,7 @@ const parseRefreshOptions = object({
 function parseRefresh (value: unknown, option: string): RefreshSettings {
   const { secret, ...rest } = parseRefreshOptions(value, option)
   if (rest.idle > rest.absolute) {
-    throw misconfigured(`${option}.idle must not be longer than ${option}.absolute, which ends the grant in any case.`)
+    throw misconfigured(`${option}.idle must not be longer than absolute, which ends the grant in any case.`)
   }
   return Object.freeze({ ...rest, secrets: secret })
 }

@@ -416,7 +416,7 @@ t.test('wrong options stop the boot', async t => {
     [own({ prefix: 'a.b' }), /sign\.refresh\.prefix must be 2 to 32/],
     [own({ reuseGrace: '1h' }), /sign\.refresh\.reuseGrace must be at most/],
     [own({ idle: 0 }), /sign\.refresh\.idle/],
-    [own({ idle: '90d', absolute: '1d' }), /sign\.refresh\.idle must not be longer than .*\.absolute/],
+    [own({ idle: '90d', absolute: '1d' }), /sign\.refresh\.idle must not be longer than absolute, which ends/],
     [own({}, {}, { issuer: false }), /sign\.refresh needs an issuer and an audience/],
     [own({}, {}, { audience: false }), /sign\.refresh needs an issuer and an audience/]
   ]
