@@ -10,7 +10,7 @@ import { authenticate, type Verdict } from './authenticate.js'
 import { checkFunctions, checkOthers, checkStatic } from './authorize.js'
 import { changesState, otherSite } from './cross-site.js'
 import {
-  ensureState, isRefused, type Carrier, type RequestState, type Identity, type Pass
+  ensureState, isRefused, stateOf, type Carrier, type RequestState, type Identity, type Pass
 } from './request-state.js'
 import type { Ended, Responder } from './responder.js'
 import { testSeam } from './test-seam.js'
@@ -73,6 +73,16 @@ export class Guard {
     if (isPass(end)) publish(end, reply, state)
     else if (end === 'replied') await reply
     else throw end.error
+  }
+
+  /**
+   * Runs the latest guard of the application on a route without a policy again, if a slow body came after it.
+   * @returns `null` if there is nothing to do.
+   */
+  repeat (reply: FastifyReply): Promise<void> | null {
+    const state = stateOf(reply.request)
+    const pass = state?.pass ?? null
+    return state === undefined || pass === null || !isDue(pass, state) ? null : this.run(pass.policy, reply)
   }
 
   /**

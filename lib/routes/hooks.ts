@@ -63,7 +63,7 @@ function createRouteHooks ({ guard, key, policies }: RouteHookParts): RouteHooks
       const policy = policyOf(request, key, routeConfigOf(request))
       if (policy instanceof AuthError) settle(guard.responder.sendInternalError(reply, policy), done as Done)
       else if (policy === earlyPreflight) runEarlyPreflight(reply).then(() => { done() }, done)
-      else if (policy.access === 'public') done()
+      else if (policy.access === 'public') repeat(guard, reply, done as Done)
       else settle(guard.finishRoute(policy, reply), done as Done)
     }
   }
@@ -81,6 +81,13 @@ function createLateHook ({ preParsing, preHandler }: RouteHooks): RouteHooks['pr
     }
   }
   return both[sealName]
+}
+
+/** Continues the request on a public route, which a guard of the application may have let in before its body. */
+function repeat (guard: Guard, reply: FastifyReply, done: Done): void {
+  const repeated = guard.repeat(reply)
+  if (repeated === null) done()
+  else repeated.then(() => { done() }, done)
 }
 
 /** Continues the request, or hands the error to Fastify. After a reply, `done` must not be called. */

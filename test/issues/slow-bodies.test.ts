@@ -114,6 +114,28 @@ t.test('admits a request whose credential is still valid, and re-checks only slo
   }
 })
 
+t.test('refuses what a guard before the body let in on a public route, if its credential has ended since', async t => {
+  for (const errors of ['fastify', 'problem'] as const) {
+    const app = await application(
+      t,
+      { store: memoryStore(), schemes: { service: apiKey({ managed: { prefix: 'acme' } }) }, publicPaths: [], errors },
+      app => {
+        const guarded = { config: { auth: false }, onRequest: app.gatehouse.guard('service') } as const
+        app.post('/guarded', guarded, async () => ({ id: 'ann' }))
+        telling(app)
+      }
+    )
+    const keys = app.gatehouse.apiKeys.of(owner)
+    const { key, record } = await keys.create({ name: 'k' })
+    t.match(await slowly(app, '/guarded', { 'x-api-key': key }, () => {}), { status: 200, body: /"id":"ann"/ })
+    t.match(
+      await slowly(app, '/guarded', { 'x-api-key': key }, () => keys.revoke(record.id)),
+      { status: 401, code: 'AUTH_INVALID_CREDENTIALS' },
+      errors
+    )
+  }
+})
+
 t.test('remembers over a slow body that a credential did not come in a cookie', async t => {
   const app = await application(
     t,
