@@ -1,11 +1,13 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AuthError } from '../errors.js'
 import { maxPathLength } from '../schemes/session/login-redirect.js'
 import { queryText } from '../util/encoding.js'
 import {
-  answerRequest, authenticatedAt, type AuthorizeRequest, checkRequest, seal, sealedAt, sendCode, withPerson
+  answerRequest, authenticatedAt, type AuthorizeRequest, checkRequest, seal, sealedAt, sendCode, showError, withPerson
 } from './authorize-request.js'
 import { askForConsent, isAllowed } from './consent.js'
 import { oauthError } from './errors.js'
+import { Parameters } from './parameters.js'
 import type { Server } from './server.js'
 
 /** Answers an authorization request (RFC 6749, 4.1). */
@@ -25,6 +27,25 @@ export async function authorize (server: Server, request: FastifyRequest, reply:
     if (prompts.has('none')) throw oauthError('consent_required', 'The person has to be asked')
     return await askForConsent(server, reply, { request: personal, submitted: null })
   })
+}
+
+/** Returns true for a request that must show the person nothing (OpenID Connect Core, 3.1.2.1: `prompt=none`). */
+export function isSilent ({ raw }: FastifyRequest): boolean {
+  return new Parameters(queryText(raw.url)).get('prompt') === 'none'
+}
+
+/**
+ * Answers a request whose session the guard has refused. For a silent one, nobody is logged in, which the client must
+ * know; in any other case the person sees the error.
+ */
+export async function answerRefused (server: Server, error: unknown, reply: FastifyReply): Promise<FastifyReply> {
+  const { request } = reply
+  if (!(error instanceof AuthError) || error.statusCode !== 401 || !isSilent(request)) return showError(error, reply)
+  try {
+    return await authorize(server, request, reply.removeHeader('www-authenticate'))
+  } catch (thrown) {
+    return showError(thrown, reply)
+  }
 }
 
 /** Characters of a query. With our own parameter, it must fit the path that a login leads back to. */

@@ -6,10 +6,10 @@ import type { StoreOwner } from '../../types/store.js'
 import type { TokenService } from '../../types/tokens.js'
 import { misconfigured } from '../errors.js'
 import { internalsOf } from '../plugin/internals.js'
+import { refuseSilently } from '../schemes/session/login-redirect.js'
 import { allowEveryOrigin, declarePreflight } from '../util/cors.js'
 import { sendJson } from '../util/json-response.js'
-import { showError } from './authorize-request.js'
-import { authorize } from './authorize.js'
+import { answerRefused, authorize, isSilent } from './authorize.js'
 import { grantNames } from './client.js'
 import { consent, consentsOf } from './consent.js'
 import { sendError, toOAuthError } from './errors.js'
@@ -79,7 +79,8 @@ function connect (app: FastifyInstance, server: Server): void {
 function addPages (context: FastifyInstance, server: Server): void {
   const { name } = server.person
   acceptForms(context)
-  context.setErrorHandler((error, _request, reply) => showError(error, reply))
+  context.addHook('onRequest', async request => { if (isSilent(request)) refuseSilently(request) })
+  context.setErrorHandler(async (error, _request, reply) => await answerRefused(server, error, reply))
   const visit = { schemes: name, mode: 'optional', inherit: false } as const
   // A HEAD request must not issue a code.
   context.get('/authorize', { config: { auth: visit }, schema, exposeHeadRoute: false },

@@ -3,7 +3,7 @@ import t from 'tap'
 import type { ConsentRequest } from '../../lib/oauth/index.js'
 import { movableClock } from '../fixtures/clock.js'
 import {
-  authorizePath, clients, decide, fieldsOf, login, origin, parts, post, redeem, serverApp, spaUri, visit
+  authorizePath, clients, decide, fieldsOf, login, origin, parts, people, post, redeem, serverApp, spaUri, visit
 } from './app.js'
 
 const clock = movableClock(t)
@@ -92,6 +92,25 @@ t.test('prompt=none asks nobody', async t => {
   t.match((await visit(app, authorizePath({ prompt: 'none' }), cookie)).params, { error: 'consent_required' })
   const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb', prompt: 'none' }
   t.ok((await visit(app, authorizePath(own), cookie)).params['code'])
+})
+
+t.test('prompt=none is login_required for a session that is not valid, and shows no login page', async t => {
+  const app = await serverApp(t)
+  const { cookie } = await login(app)
+  const { ann } = people
+  t.teardown(() => { Object.assign(people, { ann }) })
+  Reflect.deleteProperty(people, 'ann')
+  for (const sent of [cookie, '__Host-web=forged']) {
+    const { status, params, answer } = await visit(app, authorizePath({ prompt: 'none' }), sent)
+    t.match([status, params], [303, { error: 'login_required', state: 'a b', iss: origin }])
+    t.notOk('www-authenticate' in answer.headers)
+    const unknown = await visit(app, authorizePath({ prompt: 'none', client_id: 'nobody' }), sent)
+    t.match(unknown, { status: 400, location: undefined })
+    t.match(await visit(app, authorizePath(), sent), { status: 302, location: /^\/login\?/ }, 'without prompt')
+    t.match((await visit(app, authorizePath({ prompt: 'none', scope: 'unknown' }), sent)).params, {
+      error: 'invalid_scope'
+    })
+  }
 })
 
 t.test('a login of an unknown time meets no max_age, and gives a token without auth_time', async t => {

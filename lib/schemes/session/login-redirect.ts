@@ -9,6 +9,13 @@ const resolvedByLogin: ReadonlySet<AuthErrorCode> = new Set([
   'AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'
 ])
 
+const silent = new WeakSet<FastifyRequest>()
+
+/** Makes the refusal of a request an error in place of the login page, such as that of a hidden frame. */
+export function refuseSilently (request: FastifyRequest): void {
+  silent.add(request)
+}
+
 interface LoginRedirectOptions {
   readonly scheme: string
   readonly cookie: SessionCookie
@@ -34,7 +41,7 @@ export class LoginRedirect {
    * when a login does not resolve the failure.
    */
   refuse (request: FastifyRequest, reply: FastifyReply, failure: AuthFailure): boolean {
-    if (!resolvedByLogin.has(failure.code) || !wantsPage(request)) return false
+    if (!resolvedByLogin.has(failure.code) || silent.has(request) || !wantsPage(request)) return false
     // an invalid credential of another scheme comes from a program
     if (failure.scheme !== null && failure.scheme !== this.#scheme) return false
     // otherwise a forged cookie would be refused again after the login
