@@ -227,6 +227,7 @@ function complete (bound: BoundScheme, outcome: Outcome, state: RequestState): A
   }
   if (outcome.kind !== 'authenticated') return outcome
   const completed = isComplete(outcome) ? outcome : fillOutcome(outcome, bound.name)
+  if (isExpired(completed)) return { kind: 'invalid', detail: 'the credential has expired', expired: true }
   if (bound.load === null) return completed
   const loaded = bound.load(completed.principal, { scheme: bound.name, request: state.request })
   return isThenable(loaded)

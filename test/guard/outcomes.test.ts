@@ -624,6 +624,25 @@ t.test('believes no principal that a scheme put into the outcome of one of ours'
   t.equal((await app.inject({ url: '/', headers: { cookie } })).statusCode, 500)
 })
 
+t.test('refuses a credential that a scheme believes after its expiry, in every place', async t => {
+  const own: Scheme = {
+    openapi: { type: 'apiKey', in: 'header', name: 'x-own' },
+    authenticate: () => authenticated({ id: 'ann' }, { expiresAt: new Date(Date.now() - 1) })
+  }
+  const { app } = await application({ schemes: { own }, load: () => { throw new Error('never asked') } })
+  const seen: unknown[] = []
+  app.addHook('preValidation', async request => { seen.push(request.principal) })
+  app.get('/route', handler().handler)
+  app.get('/guard', { config: { auth: false }, preHandler: app.gatehouse.guard('own') }, handler().handler)
+  app.get('/message', { config: { auth: false } }, async request =>
+    app.gatehouse.authenticate('own' as never, 'key', { request }))
+  for (const url of ['/route', '/guard']) {
+    t.match((await app.inject(url)).json(), { statusCode: 401, code: 'AUTH_TOKEN_EXPIRED' }, url)
+  }
+  t.match((await app.inject('/message')).json(), { kind: 'invalid', expired: true })
+  t.same(seen.filter(each => each != null), [])
+})
+
 t.test('takes any value but false for a restriction of a custom scheme', async t => {
   const own = (more: object, details: object): Scheme => ({
     openapi: { type: 'apiKey', in: 'header', name: 'x-own' },
