@@ -77,8 +77,16 @@ type Known<K extends SchemeName> = K extends SchemeName ? AuthenticatedAs<K> : n
 /** Describes the caller: a union over the schemes. A check of `scheme` narrows `principal` and `credential`. */
 export type RequestAuth = Known<SchemeName> | Anonymous
 
+/**
+ * Returns the name alone. In a constant of the type `RouteAuth`, a name is an intersection, which no scheme has as its
+ * key.
+ */
+type NameAlone<S extends string> = string extends SchemeName ? S : SchemesNamed<SchemeName, S>
+
+type SchemesNamed<K extends SchemeName, S extends string> = K extends SchemeName ? (S extends K ? K : never) : never
+
 /** Returns the names of the acting schemes in a `schemes` expression: for `{ all }`, the first. */
-type Acting<S> = S extends string ? S
+type Acting<S> = S extends string ? NameAlone<S>
   : S extends readonly (infer E)[] ? (E extends string ? E : Acting<E>)
     : S extends { readonly all: readonly [infer First extends string, ...unknown[]] } ? First
       : S extends { readonly all: readonly (infer E extends string)[] } ? E

@@ -98,6 +98,18 @@ describe('request.principal', () => {
     expectTypeOf<PrincipalFor<{ auth: RouteAuth }>>().toEqualTypeOf<Anybody | null>()
   })
 
+  test('follows a constant of the type RouteAuth, as far as the compiler knows its value', () => {
+    const user: RouteAuth = 'user'
+    app.get('/', { config: { auth: user } }, async request => {
+      expectTypeOf(request.principal).toEqualTypeOf<User>()
+      expectTypeOf(request.auth.scheme).toEqualTypeOf<'user'>()
+    })
+    const nobody: RouteAuth = false
+    app.get('/', { config: { auth: nobody } }, async request => {
+      expectTypeOf(request.principal).toEqualTypeOf<null>()
+    })
+  })
+
   test('is null on a public route', () => {
     app.get('/', { config: { auth: false } }, async request => {
       expectTypeOf(request.principal).toEqualTypeOf<null>()
