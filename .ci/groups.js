@@ -8,18 +8,23 @@ const largestGroup = 24
  */
 const alone = /\/(?:[\w-]*outages|growth|interleaved|races|doctor|redis-[\w-]+|stores\/application)\.test\.ts$/
 
+/** The tests of the example, which start it over and over: half of their time they wait for its processes. */
+const waiting = 'test/examples'
+
 /**
  * Divides files into groups that share a process: some alone, small folders together, and large ones in parts. Those
  * that wait most come first.
  */
 export function groupsOf (files) {
-  const groups = files.filter(file => alone.test(file)).map(
-    file => ({ name: basename(file, '.test.ts'), files: [file] })
-  )
   const folders = new Map()
   for (const file of files.filter(file => !alone.test(file))) {
     folders.set(dirname(file), [...folders.get(dirname(file)) ?? [], file])
   }
+  const groups = [
+    ...parts(folders.get(waiting) ?? [], 2).map(files => ({ name: basename(waiting), files })),
+    ...files.filter(file => alone.test(file)).map(file => ({ name: basename(file, '.test.ts'), files: [file] }))
+  ]
+  folders.delete(waiting)
   let open = { name: '', files: [] }
   for (const [path, inFolder] of folders) {
     for (const part of parts(inFolder)) {
@@ -32,7 +37,7 @@ export function groupsOf (files) {
   return groups
 }
 
-function parts (files) {
-  const count = Math.ceil(files.length / largestGroup)
+function parts (files, least = 1) {
+  const count = Math.min(files.length, Math.max(least, Math.ceil(files.length / largestGroup)))
   return Array.from({ length: count }, (_, n) => files.filter((_file, index) => index % count === n))
 }
