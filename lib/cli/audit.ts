@@ -105,7 +105,9 @@ function writeComparison (
   { differences, unnamed }: Comparison, rows: readonly AuditRow[], form: Arguments['form']
 ): string {
   const files = new Map(rows.flatMap(row => endpointsOf(routeInWords(row)).map(name => [name, row.file] as const)))
-  const found = differences.map(each => ({ ...each, file: files.get(endpointsOf(each.subject)[0] ?? '') ?? null }))
+  const fileOf = (subject: string): string | null =>
+    endpointsOf(subject).map(name => files.get(name)).find(file => file != null) ?? null
+  const found = differences.map(each => ({ ...each, file: fileOf(each.subject) }))
   if (form === 'json') return JSON.stringify({ differences: found, unnamed }, null, 2)
   const isMarkdown = form === 'markdown'
   const sections = (Object.keys(headings) as Difference['verdict'][]).flatMap(verdict => {

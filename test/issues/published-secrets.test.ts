@@ -188,7 +188,7 @@ t.test('refuses the key pairs of RFCs and of jwt.io, whose private halves are pu
     { one: sampleJwtIoPem }
   ]
   for (const keys of samples) await t.rejects(withKeys(keys), { ...refused, message: /published sample/ })
-  await t.rejects(withKeys([pair('ec').publicKey, sampleJwtIoPem]), {
+  await t.rejects(withKeys({ own: pair('ec').publicKey, sample: sampleJwtIoPem }), {
     ...refused,
     message: /key 2 of .* published sample/
   })
