@@ -16,7 +16,7 @@ const own = { grant_type: 'client_credentials' }
 t.test('client credentials give a token of the client, by Basic and by the form', async t => {
   const app = await serverApp(t)
   const first = await post(app, '/oauth/token', own, basic('partner', partnerSecret))
-  t.match(first, { status: 200, body: { token_type: 'Bearer', expires_in: 600, scope: 'orders:read' } })
+  t.match(first, { status: 200, body: { token_type: 'Bearer', expires_in: 600, scope: /^orders:read$/ } })
   t.notOk('refresh_token' in first.body)
   t.match(first.headers, { 'cache-control': 'no-store', pragma: 'no-cache', 'access-control-allow-origin': '*' })
   t.match(await call(app, first.body.access_token), { status: 200, body: { id: 'client:partner', realm: origin } })
@@ -159,7 +159,7 @@ t.test('a person who is disabled, or loses scopes, after the code was given', as
   t.teardown(() => { Object.assign(people, { ann }) })
   const first = await codeFor(app)
   Object.assign(people, { ann: { ...ann, scopes: ['orders:read'] } })
-  t.match(await redeem(app, first), { status: 200, body: { scope: 'orders:read' } })
+  t.match(await redeem(app, first), { status: 200, body: { scope: /^orders:read$/ } })
   Object.assign(people, { ann })
   const second = await codeFor(app)
   Reflect.deleteProperty(people, 'ann')
@@ -180,9 +180,9 @@ t.test('refreshes within the scopes of the grant, for its client alone', async t
   t.equal((await refresh(first, { resource: `${origin}/mcp`, client_id: 'native' })).body.error, 'invalid_grant')
   t.match((await refresh(first, { scope: 'orders:delete' })).body.error, 'invalid_scope', 'and the token stays good')
   const second = await refresh(first, { scope: 'orders:read', resource: origin })
-  t.match(second, { status: 200, body: { scope: 'orders:read' } })
+  t.match(second, { status: 200, body: { scope: /^orders:read$/ } })
   const third = await refresh(second.body.refresh_token)
-  t.match(third, { status: 200, body: { scope: 'orders:read orders:write' } }, 'the grant keeps its scopes')
+  t.match(third, { status: 200, body: { scope: /^orders:read orders:write$/ } }, 'the grant keeps its scopes')
   t.match((await refresh(first)).body.error, 'invalid_grant')
   t.match((await refresh(third.body.refresh_token)).body.error, 'invalid_grant', 'a token used again ended the grant')
   t.equal((await refresh(first, { resource: `${origin}/mcp` })).body.error, 'invalid_grant', 'at any resource')
@@ -200,7 +200,7 @@ t.test('refuses a refresh for scopes of the client of which the grant or the per
   Object.assign(people, { ann: { ...ann, scopes: [] } })
   t.match(await refresh('orders:read'), { status: 400, body: { error: 'invalid_scope' } })
   Object.assign(people, { ann })
-  t.match(await refresh('orders:read orders:write'), { status: 200, body: { scope: 'orders:read' } }, 'it was not used')
+  t.match(await refresh('orders:read orders:write'), { status: 200, body: { scope: /^orders:read$/ } }, 'it was not used')
 })
 
 t.test('a grant without refresh tokens still ends when its code is used again', async t => {

@@ -32,7 +32,7 @@ t.test('issues tokens of every algorithm that another library accepts by the pub
       typ: 'at+jwt',
       requiredClaims: ['jti', 'iat', 'exp']
     })
-    t.match(payload, { sub: 'user-1', scope: 'a' })
+    t.match(payload, { sub: 'user-1', scope: /^a$/ })
     t.same(protectedHeader, { alg: algorithm, kid: `${algorithm}-1`, typ: 'at+jwt' })
   }
   const other = provider.token({ sub: undefined, aud: 'https://other.test' }, { header: { kid: undefined } })

@@ -3,6 +3,7 @@ import t from 'tap'
 import gatehouse, { apiKey, type ApiKeyInput, type Store } from '../../../lib/index.js'
 import { memoryStore } from '../../../lib/stores/memory/index.js'
 import { ann, bob, clock, instance, plain, tapped } from './app.js'
+import { exactly } from '../../fixtures/exactly.js'
 
 const roles = { admin: { roles: ['clerk'] }, clerk: { scopes: ['orders:read'] } }
 const people: Record<string, { roles?: string[]; scopes?: string[] }> = {
@@ -49,7 +50,7 @@ t.test('creates, lists, changes and revokes a key', async t => {
   const changed = await keys
     .ofAnyOwner()
     .update(record.id, { name: 'desk', scopes: [], expiresAt: null, rateLimit: null })
-  t.match(changed, { name: 'desk', scopes: [], roles: ['r'], expiresAt: null, rateLimit: null })
+  t.match(changed, { name: 'desk', scopes: exactly(), roles: exactly('r'), expiresAt: null, rateLimit: null })
   t.strictSame((await keys.ofAnyOwner().get(record.id))?.name, 'desk')
 
   t.equal(await keys.ofAnyOwner().revoke(record.id), true)
@@ -321,7 +322,7 @@ t.test('creates no key with more rights than its owner', async t => {
     'nor what the person has not who asks for it'
   )
   const rotated = await keys.ofAnyOwner().rotate(record.id, { overlap: 0, within })
-  t.match(rotated?.record, { scopes: ['reports'], roles: [] })
+  t.match(rotated?.record, { scopes: exactly('reports'), roles: exactly() })
 })
 
 t.test('separates the keys of two schemes in one store', async t => {

@@ -8,6 +8,7 @@ import { readChallenges } from '../../fixtures/challenges.js'
 import { movableClock } from '../../fixtures/clock.js'
 import { recordEvents } from '../../fixtures/events.js'
 import { claimsOf, pair, secretOf } from '../../fixtures/tokens.js'
+import { exactly } from '../../fixtures/exactly.js'
 
 const { privateKey } = pair('ec')
 const issuer = 'https://api.example.com'
@@ -94,7 +95,7 @@ t.test('a grant is an access token of RFC 9068 and a refresh token', async t => 
   )
   t.match(JSON.parse(Buffer.from(String(tokens.access_token.split('.')[0]), 'base64url').toString()), { typ: 'at+jwt' })
   const me = await app.inject({ url: '/me', headers: { authorization: `Bearer ${tokens.access_token}` } })
-  t.match(me.json(), { realm: issuer, id: 'ann', scopes: ['orders:read'], roles: ['clerk'], at: String })
+  t.match(me.json(), { realm: issuer, id: 'ann', scopes: exactly('orders:read'), roles: exactly('clerk'), at: String })
   t.match(issued, [{ grant: claims['sid'], client: null, id: 'ann' }])
 })
 
@@ -236,7 +237,7 @@ t.test('the person is looked up at each refresh', async t => {
   let { refresh_token: token } = await login(app)
   load = () => ({ roles: ['boss'], scopes: ['orders:read', 'more'] })
   const changed = await refresh(app, token)
-  t.match(claimsOf(changed.tokens.access_token), { scope: 'orders:read', roles: ['clerk'] })
+  t.match(claimsOf(changed.tokens.access_token), { scope: /^orders:read$/, roles: exactly('clerk') })
   token = changed.tokens.refresh_token
   load = () => ({ roles: [] })
   const lost = await refresh(app, token)
@@ -274,7 +275,7 @@ t.test('without a load people keep what they were granted, and the boot warns', 
   const granted = await bare.gatehouse.tokens.grant(person)
   t.match(granted.refresh_token, /^acme_rt_/)
   const { tokens } = await refresh(bare, granted.refresh_token)
-  t.match(claimsOf(tokens.access_token), { scope: 'orders:read orders:write', roles: ['clerk'] })
+  t.match(claimsOf(tokens.access_token), { scope: /^orders:read orders:write$/, roles: exactly('clerk') })
   await bare.close()
 })
 

@@ -10,6 +10,7 @@ import { hashPassword } from '../../../lib/passwords/index.js'
 import type { TokenService } from '../../../types/tokens.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
 import { claimsOf, pair, secretOf } from '../../fixtures/tokens.js'
+import { exactly } from '../../fixtures/exactly.js'
 
 const { privateKey } = pair('ec')
 const issuer = 'https://api.example.com'
@@ -75,7 +76,7 @@ t.test('begins one grant per handle, and repeats its tokens until they are refre
   t.equal((await store.find('refresh-family', person)).length, 1)
   const [first] = begun
   const { access_token: token = '', refresh_token: refresh = '' } = first?.tokens ?? {}
-  t.match(await ask(app, token), { status: 200, body: { realm: 'web', id: 'ann', roles: ['clerk'] } })
+  t.match(await ask(app, token), { status: 200, body: { realm: 'web', id: 'ann', roles: exactly('clerk') } })
   t.match(claimsOf(token), { client_id: 'shop', sid: /^[\w-]{43}$/ })
   t.notOk('auth_time' in claimsOf(token))
   t.match(await service.refresh(request, refresh, { client: 'shop' }), { refresh_token: /^rt_/ })
@@ -158,7 +159,7 @@ t.test('introspects what would be accepted now', async t => {
   const { service } = await serviceWith(t, own({}, { load: (principal: object) => load(principal) }))
   const { tokens } = await service.begin({ ...grant, handle: newHandle() }) ?? {}
   const token = tokens?.access_token ?? ''
-  t.match(await service.introspect(request, token), { sub: 'ann', client_id: 'shop', scope: 'orders:read' })
+  t.match(await service.introspect(request, token), { sub: 'ann', client_id: 'shop', scope: /^orders:read$/ })
   load = () => null
   t.equal(await service.introspect(request, token), null)
   load = principal => principal
