@@ -7,8 +7,8 @@ export type WriteChallenge = (failure: AuthFailure) => Challenge | null
 const fixed = new WeakSet<object>()
 
 /**
- * Marks a challenge that depends only on the code, the scopes, the `maxAge` and the `reason` of the failure, so that
- * the guard writes it once at boot. Without the mark, the scheme is called for each refusal.
+ * Marks a challenge that depends only on the code, the scopes and the `maxAge` of the failure, so that the guard writes
+ * it once at boot. Without the mark, the scheme is called for each refusal.
  */
 export function fixedChallenge (challenge: WriteChallenge): WriteChallenge {
   fixed.add(challenge)
