@@ -105,14 +105,20 @@ if (skip !== false) {
     }
     const keys = (): Promise<readonly string[]> => withRedis(client => client.keys(`*${prefix}:redis*`))
     t.same(await keys(), [], 'no record, no counter, no index')
-    await store.add(entry('short', new Date(Date.now() + 60)))
+    await store.add(entry('short', new Date(Date.now() + 5_000)))
     await store.add(entry('long'))
     t.same((await keys()).length, 3)
+    const left = async () => withRedis(client => client.pttl(`{${prefix}:redis}:o:["r","o"]`))
+    t.equal(await left(), -1, 'the index of a record without an end has none')
     await store.take('redis', 'long')
-    t.ok(
-      await withRedis(client => client.pttl(`{${prefix}:redis}:o:["r","o"]`)) <= 60,
-      'an index ends with the last of its records'
-    )
+    const afterTake = await left()
+    t.ok(afterTake > 0 && afterTake <= 5_000, `an index ends with the last of its records: after ${afterTake} ms`)
+    await store.add(entry('past'))
+    const past = await store.get('redis', 'past')
+    if (past === null) return t.fail('the record is missing')
+    t.equal(await store.swap({ ...past, expiresAt: new Date(Date.now() - 1_000) }), true)
+    const afterSwap = await left()
+    t.ok(afterSwap > 0 && afterSwap <= 5_000, `after ${afterSwap} ms`)
     await store.close()
   })
 

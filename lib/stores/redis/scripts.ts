@@ -23,19 +23,25 @@ const now = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)`
 
+/** Defines the function `limit`, which lets an index expire with its last member. */
+const limit = `
+local function limit (index)
+  local last = redis.call('ZREVRANGE', index, 0, 0, 'WITHSCORES')
+  if last[2] == 'inf' then redis.call('PERSIST', index) elseif last[2] then redis.call('PEXPIREAT', index, last[2]) end
+end`
+
 /**
  * Defines the function `write`, which writes a record, and adds it to the index if it has an owner. KEYS: record,
  * index. `at` is the expiry in milliseconds, or ''.
  */
-const write = `
+const write = `${limit}
 local function write (data, version, owner, at, id, kind)
   redis.call('HSET', KEYS[1], 'k', kind, 'i', id, 'd', data, 'v', version, 'o', owner, 'e', at)
   if at == '' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIREAT', KEYS[1], at) end
   if owner == '' then return end
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
   redis.call('ZADD', KEYS[2], at == '' and 'inf' or at, id)
-  local last = redis.call('ZREVRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-  if last[2] == 'inf' then redis.call('PERSIST', KEYS[2]) else redis.call('PEXPIREAT', KEYS[2], last[2]) end
+  limit(KEYS[2])
 end`
 
 /** KEYS: record, index. ARGV: data, version, owner, at, id, kind, channel. */
@@ -52,7 +58,10 @@ local found = redis.call('HMGET', KEYS[1], 'v', 'o')
 if found[1] ~= ARGV[8] or found[2] ~= ARGV[3] then return 0 end
 if ARGV[4] ~= '' and tonumber(ARGV[4]) <= now then
   redis.call('DEL', KEYS[1])
-  if ARGV[3] ~= '' then redis.call('ZREM', KEYS[2], ARGV[5]) end
+  if ARGV[3] ~= '' then
+    redis.call('ZREM', KEYS[2], ARGV[5])
+    limit(KEYS[2])
+  end
 else
   write(ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6])
 end
@@ -63,12 +72,15 @@ return 1`)
  * KEYS: record, index. ARGV: owner, id, channel. Replies with the record, or with its owner if that is not the one in
  * ARGV.
  */
-export const take = createScript(`
+export const take = createScript(`${limit}
 local found = redis.call('HMGET', KEYS[1], 'v', 'o', 'd', 'e', 'k', 'i')
 if not found[1] then return false end
 if found[2] ~= ARGV[1] then return found[2] end
 redis.call('DEL', KEYS[1])
-if ARGV[1] ~= '' then redis.call('ZREM', KEYS[2], ARGV[2]) end
+if ARGV[1] ~= '' then
+  redis.call('ZREM', KEYS[2], ARGV[2])
+  limit(KEYS[2])
+end
 redis.call('PUBLISH', ARGV[3], ARGV[2])
 return found`)
 
@@ -89,7 +101,7 @@ end
 return { 1, records }`)
 
 /** KEYS: index, records. ARGV: owner, channel, the ids of the records. Replies with those that existed. */
-export const takeAll = createScript(`
+export const takeAll = createScript(`${limit}
 local taken = {}
 for i = 2, #KEYS do
   local found = redis.call('HMGET', KEYS[i], 'v', 'o', 'd', 'e', 'k', 'i')
@@ -100,6 +112,7 @@ for i = 2, #KEYS do
     taken[#taken + 1] = found
   end
 end
+limit(KEYS[1])
 return taken`)
 
 /** KEYS: counter. ARGV: length of the window in milliseconds, ceiling. Replies with counted, count, end. */
