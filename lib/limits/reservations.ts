@@ -64,7 +64,7 @@ export class Reservations {
       if (isLast) return answer.until
       // wait for a slot to be released, or for the end of the window, which frees all of them
       if (checks.released === released && checks.holding > 0) {
-        isLast = !await checks.change(Math.max(0, answer.until - Date.now()))
+        isLast = !await checks.change(untilAfter(answer.until))
       }
       if (checks.released === released && !isLast) return answer.until
     }
@@ -87,6 +87,11 @@ export class Reservations {
       keep: async () => end(false, async () => this.#wrong.increment(id, growthWindow, this.#maxWrong))
     }
   }
+}
+
+/** Returns the milliseconds until an instant is over. A timer of Node may end a millisecond before its time. */
+function untilAfter (instant: number): number {
+  return Math.max(0, instant - Date.now()) + 1
 }
 
 /**
