@@ -101,7 +101,7 @@ function namesIn (...lists: readonly (readonly { readonly name: string }[])[]): 
 
 /**
  * Compares routes method by method, because a route with several methods may be declared as several routes instead.
- * What happened to several methods of a declaration alike is one difference.
+ * Methods of one declaration that changed in the same way are reported as one difference.
  */
 function compareRoutes (before: readonly RouteSummary[], after: readonly RouteSummary[]): readonly Difference[] {
   const [old, now] = [byEndpoint(before), byEndpoint(after)]

@@ -74,7 +74,10 @@ function mustLogIn (request: FastifyRequest, { prompts, maxAge }: AuthorizeReque
   return asksAgain(prompts) || (maxAge !== null && Date.now() - at > maxAge * 1000)
 }
 
-/** Returns true if a login took place after it was asked for. Some are known in whole seconds alone (`auth_time`). */
+/**
+ * Returns true if a login took place after it was asked for. A provider reports it in whole seconds (`auth_time`), so a
+ * time without milliseconds is compared by its second.
+ */
 function isSince (at: number, askedAt: number): boolean {
   return at > askedAt || (at % 1000 === 0 && at >= askedAt - askedAt % 1000)
 }

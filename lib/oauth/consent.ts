@@ -65,7 +65,7 @@ export async function askForConsent (
   const sent: unknown = await callFunction(
     'the function of the option oauthServer.consent', () => page(reply.request, prepareForm(reply), consentRequest)
   )
-  // A page that has not waited for asked.approve() would neither answer if it fails, nor handle the error.
+  // The page may have called asked.approve() without waiting for it. Waiting here handles the error if it fails.
   if (sent === undefined && !watch.isSent()) await Promise.all(answers)
   return sent === reply || sent === undefined ? reply : reply.send(sent)
 }
