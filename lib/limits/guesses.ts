@@ -1,4 +1,4 @@
-import { createHash, hash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { CrossSite, Limited, Unavailable } from '../../types/outcome.js'
 import type { Right } from '../../types/principal.js'
@@ -75,14 +75,15 @@ export function createGuessLimiter (
         throw refusal(authFailure('AUTH_INVALID_CREDENTIALS', null, 'the account is not a string'))
       }
       if (counters === null) return rightOrNull(await check())
-      const tag = accountTag(realm, account)
-      const device = counters.devices.idFor(request, tag)
+      // by the name as it is: the owner of a similar one would get a count at this account for each of their logins
+      const exactTag = tagOf(realm, account)
+      const device = counters.devices.idFor(request, exactTag)
       const counts: readonly GuessCount[] = device === null
-        ? counters.countsOf(request, tag)
+        ? counters.countsOf(request, accountTag(realm, account))
         : [[counters.device, device]]
       const outcome = await guess(request, counts, check)
       if (outcome.kind !== 'checked') return refuseLogin(reply, outcome)
-      if (outcome.result !== null) counters.devices.remember(reply, tag)
+      if (outcome.result !== null) counters.devices.remember(reply, exactTag)
       return outcome.result
     },
     covers: request => counters === null || attempted.has(request),
@@ -251,5 +252,10 @@ export function normalizeName (name: string): string {
 
 /** Returns a digest of 32 bytes that identifies an account of a realm, however the name is spelled. */
 export function accountTag (realm: string, name: string): Buffer {
-  return createHash('sha256').update(JSON.stringify([realm, normalizeName(name)])).digest()
+  return tagOf(realm, normalizeName(name))
+}
+
+/** Returns a digest of 32 bytes that identifies a name of a realm. */
+function tagOf (realm: string, name: string): Buffer {
+  return hash('sha256', JSON.stringify([realm, name]), 'buffer')
 }

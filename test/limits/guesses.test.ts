@@ -342,7 +342,7 @@ t.test('gives a browser in which the account logged in its own count', async t =
   t.equal((await login({ password: right })).statusCode, 429, 'account and address are locked')
   const back = await login({ password: right, cookie: device })
   t.equal(back.statusCode, 200, 'the known device enters')
-  t.equal((await login({ user: 'Alice ', password: right, cookie: cookieOf(back) })).statusCode, 200)
+  t.equal((await login({ user: 'Alice', password: right, cookie: device })).statusCode, 429, 'for the name as it was')
   const before = total()
   for (let i = 0; i < 7; i++) await login({ cookie: device })
   t.equal(total() - before, 5, 'and has five wrong guesses itself')
@@ -352,6 +352,18 @@ t.test('gives a browser in which the account logged in its own count', async t =
     429,
     'it is no device of another account'
   )
+})
+
+t.test('gives an attacker no further guesses for logging in to an account with a similar name', async t => {
+  for (const own of ['Alice', 'alice ', 'alicé', 'ａlice']) {
+    const { login, evaluated } = await desk(t)
+    const devices: string[] = []
+    for (let i = 0; i < 4; i++) devices.push(cookieOf(await login({ user: own, password: right })))
+    for (const cookie of devices) {
+      for (let i = 0; i < 5; i++) await login({ cookie })
+    }
+    t.equal(evaluated.get('alice'), 5, `guesses at alice by the owner of '${own}'`)
+  }
 })
 
 t.test('remembers the newest eight accounts of a browser', async t => {
