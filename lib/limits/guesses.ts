@@ -245,7 +245,9 @@ function looseForm (character: string): string {
  * count of its own.
  */
 export function normalizeName (name: string): string {
-  const visible = name.slice(0, maxNameLength).normalize('NFKD').replace(invisible, '')
+  const decomposed = name.slice(0, maxNameLength).normalize('NFKD')
+  // cut again: one character may become 18, and each takes a microsecond
+  const visible = decomposed.replace(invisible, '').slice(0, maxNameLength)
   const loose = visible.replace(/[^\x00-\x7f]/gu, looseForm)
   return loose.toUpperCase().toLowerCase().normalize('NFKC').replace(/\s+/g, ' ').trim()
 }

@@ -32,6 +32,7 @@ t.test('treats spelling variants of a name as one account', async t => {
     normalizeName('x'.repeat(2_000) + 'b'),
     'very long names that begin alike are one'
   )
+  t.equal(normalizeName('\ufdfa'.repeat(1_024)).length, 1_024, 'of a character that becomes 18 too')
   t.not(normalizeName('alice'), normalizeName('alicf'))
   t.not(normalizeName('alice1'), normalizeName('alice2'))
 })
