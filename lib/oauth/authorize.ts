@@ -42,7 +42,8 @@ export async function answerRefused (server: Server, error: unknown, reply: Fast
   const { request } = reply
   if (!(error instanceof AuthError) || error.statusCode !== 401 || !isSilent(request)) return showError(error, reply)
   try {
-    return await authorize(server, request, reply.removeHeader('www-authenticate'))
+    // undo what the guard has set for its refusal
+    return await authorize(server, request, reply.code(200).removeHeader('www-authenticate'))
   } catch (thrown) {
     return showError(thrown, reply)
   }

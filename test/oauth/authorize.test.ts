@@ -105,6 +105,8 @@ t.test('prompt=none is login_required for a session that is not valid, and shows
     const { status, params, answer } = await visit(app, authorizePath({ prompt: 'none' }), sent)
     t.match([status, params], [303, { error: 'login_required', state: 'a b', iss: origin }])
     t.notOk('www-authenticate' in answer.headers)
+    const page = await visit(app, authorizePath({ prompt: 'none' }), sent, { 'sec-fetch-site': 'same-origin' })
+    t.match(page, { status: 200, answer: { body: /http-equiv="refresh".*error=login_required/ } }, 'after a form')
     const unknown = await visit(app, authorizePath({ prompt: 'none', client_id: 'nobody' }), sent)
     t.match(unknown, { status: 400, location: undefined })
     t.match(await visit(app, authorizePath(), sent), { status: 302, location: /^\/login\?/ }, 'without prompt')
