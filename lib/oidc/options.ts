@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import type { SchemeName } from '../../types/names.js'
 import type { OidcTokens } from '../../types/oidc.js'
 import { misconfigured } from '../errors.js'
-import { parseAgent, parseHosts, sourceUrl } from '../jose/remote/fetch-json.js'
+import { issuerUrlProblem, parseAgent, parseHosts, sourceUrl } from '../jose/remote/fetch-json.js'
 import { isLocalPath } from '../schemes/session/login-redirect.js'
 import { describeValue } from '../util/describe.js'
 import { isPlainObject } from '../util/objects.js'
@@ -159,9 +159,15 @@ function parseUrl (value: string, name: string, insecureHosts: readonly string[]
 }
 
 function parseServer ({ issuer, endpoints, insecureHosts }: ReturnType<typeof parse>): URL {
-  if (endpoints === null) return parseUrl(String(issuer), 'issuer', insecureHosts)
+  if (endpoints === null) return parseIssuer(String(issuer), insecureHosts)
   parseUrl(endpoints.token, 'endpoints.token', insecureHosts)
   return parseUrl(endpoints.authorize, 'endpoints.authorize', insecureHosts)
+}
+
+function parseIssuer (issuer: string, insecureHosts: readonly string[]): URL {
+  const problem = issuerUrlProblem(issuer, insecureHosts)
+  if (problem === null) return new URL(issuer)
+  throw misconfigured(`The option oidcLogin.issuer ${problem}. Got ${describeValue(issuer)}.`)
 }
 
 function parentOf (callbackPath: string): string {

@@ -25,6 +25,8 @@ t.test('wrong options stop the boot, with a sentence that names them', async t =
     [{ path: '/login/idp/callback' }, /oidcLogin\.path is the path of redirectUri/],
     [{ issuer: undefined }, /'issuer' set to undefined/],
     [{ issuer: 'http://id.example.com' }, /oidcLogin\.issuer must be an https URL/],
+    [{ issuer: 'https://id.example.com/?a' }, /oidcLogin\.issuer must not have a query or fragment\. Got/],
+    [{ issuer: 'https://id.example.com/#' }, /oidcLogin\.issuer must not have a query or fragment\. Got/],
     [{ endpoints, profile }, /one of issuer, for an OpenID provider, and endpoints, for any other\. There are both/],
     [{ profile }, /profile cannot be combined with issuer/],
     [{ clientId: undefined }, /clientId must be a non-empty string/],
