@@ -69,7 +69,7 @@ export interface AuditRow {
   readonly method: string
   /** The route's pattern, prefix included. */
   readonly url: string
-  /** The constraints of the route as text, such as `{ host: 'admin.example.com' }`; `null` without any. */
+  /** The constraints of the route, each as text: `{ host: 'admin.example.com' }`; `null` without any. */
   readonly constraints: Readonly<Record<string, string>> | null
   readonly access: 'public' | Mode
   /** The schemes in words: `user or web`, `web and service`; empty for public routes. */

@@ -41,7 +41,7 @@ function row ({ policy, methods, url, constraints, from, preflight, file }: Rout
   return Object.freeze({
     method: methods,
     url,
-    constraints: constraintsData(constraints),
+    constraints: constraintsAsText(constraints),
     access: policy.access,
     schemes: schemesInWords(policy),
     rules: Object.freeze(rulesInWords(policy)),
@@ -55,7 +55,7 @@ function row ({ policy, methods, url, constraints, from, preflight, file }: Rout
 }
 
 /** Returns the constraints of a route as text. Those of an application's own strategies may be any values. */
-function constraintsData (constraints: RoutePolicy['constraints']): AuditRow['constraints'] {
+export function constraintsAsText (constraints: RoutePolicy['constraints']): AuditRow['constraints'] {
   const entries = Object.entries(constraints ?? {}).sort(([a], [b]) => compare(a, b))
   if (entries.length === 0) return null
   const asText = (value: unknown): string =>

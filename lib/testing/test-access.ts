@@ -1,5 +1,6 @@
 import type { InjectOptions } from 'fastify'
-import { fileInPackage } from '../audit/rows.js'
+import { constraintsAsText, fileInPackage } from '../audit/rows.js'
+import { routeInWords } from '../audit/words.js'
 import { misconfigured } from '../errors.js'
 import type { Parts } from '../plugin/internals.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
@@ -129,7 +130,8 @@ class TestedRoute {
   }
 
   get title (): string {
-    return `${this.route.methods} ${this.route.url}`
+    const { methods: method, url, constraints } = this.route
+    return routeInWords({ method, url, constraints: constraintsAsText(constraints) })
   }
 
   /** Returns the test, `null` if no URL of the route is known, and what cannot be proven. */

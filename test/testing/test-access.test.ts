@@ -114,7 +114,7 @@ t.test('reports what it cannot prove', async t => {
     'GET /entry: when owns',
     'GET /expression/:id(^x{20}$): its URL cannot be made up; write examples',
     'GET /function: roles byRegion',
-    'GET /host: its constraints cannot be met',
+    'GET /host (host /example/): its constraints cannot be met',
     "GET /nobody: no principal that the scheme 'web' may let in was found",
     'GET /when: when owns'
   ])
@@ -178,6 +178,16 @@ t.test('makes up the path, the host and the version of a route', async t => {
   t.same([...new Set(seen)].sort(), [
     '/a/7', '/b/2030/x-test.test', '/c/test', '/d/test', '/e/n%C3%A4h%2F1', '/f:g', '/h',
     '/i/00000000-0000-4000-8000-000000000000/2030-01-01/2030-01-01T00%3A00%3A00Z/true/1/aaa'
+  ])
+})
+
+t.test('names the constraints of a route, which tell it from others of the same pattern', async t => {
+  const app = await appWith(t)
+  app.get('/v', { constraints: { version: '1.0.0' }, exposeHeadRoute: false }, ok)
+  app.get('/v', { constraints: { version: '2.0.0', host: 'two.test' }, exposeHeadRoute: false }, ok)
+  t.same([...(await results(app)).found.keys()], [
+    'GET /v (version 1.0.0) lets in exactly whom its policy names',
+    'GET /v (host two.test, version 2.0.0) lets in exactly whom its policy names'
   ])
 })
 
@@ -328,7 +338,8 @@ t.test('reports routes with constraints of the application', async t => {
   t.teardown(() => app.close())
   await app.register(gatehouse, { schemes: { service: schemes().service } })
   app.get('/orders', { constraints: { tenant: 'acme' } }, ok)
-  t.same((await results(app)).report, { tests: 0, unproven: ['GET /orders: its constraints cannot be met'] })
+  const unproven = ['GET /orders (tenant acme): its constraints cannot be met']
+  t.same((await results(app)).report, { tests: 0, unproven })
 })
 
 t.test('leaves the preflight route of @fastify/cors alone', async t => {
