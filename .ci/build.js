@@ -25,6 +25,8 @@ await build({
   format: 'esm',
   platform: 'node',
   target: 'node20.19',
+  define: { 'import.meta.url': 'moduleUrl' },
+  inject: ['.ci/module-url.js'],
   sourcemap: true,
   logLevel: 'warning'
 })

@@ -103,6 +103,29 @@ t.test('require returns the same as import, and Fastify accepts it directly', as
   t.equal(stdout.trim(), '0', output)
 })
 
+t.test('an application that esbuild bundles as CommonJS runs', async t => {
+  writeFileSync(join(consumer, 'bundled.js'), `
+    import Fastify from 'fastify'
+    import authPlugin, { jwt, session } from 'fastify-gatehouse'
+
+    const [secret, keys] = ['seal', 'sign'].map(() => crypto.randomUUID() + crypto.randomUUID())
+    const app = Fastify()
+    app.register(authPlugin, {
+      schemes: { web: session({ secret }), user: jwt({ keys, issuer: 'https://id.test', audience: 'api', sign: true }) },
+      default: { schemes: ['web', 'user'], rateLimit: { max: 9, window: '1m' } }
+    })
+    app.register(async child => { child.get('/', async request => request.principal) })
+    app.ready().then(async () => {
+      const authorization = 'Bearer ' + await app.gatehouse.tokens.issue({ id: 'ada' })
+      console.log((await app.inject({ url: '/', headers: { authorization } })).json().id)
+    }).catch(console.error)`)
+  const options = ['--bundle', '--platform=node', '--outfile=bundled.cjs']
+  const { code, output } = await run('esbuild', ['bundled.js', ...options], consumer)
+  t.equal(code, 0, output)
+  const bundled = await run(process.execPath, ['bundled.cjs'], consumer)
+  t.equal(bundled.stdout.trim(), 'ada', bundled.output)
+})
+
 const application = `
 import Fastify from 'fastify'
 import authPlugin, { apiKey, type SchemesOf } from 'fastify-gatehouse'

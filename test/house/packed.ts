@@ -32,7 +32,7 @@ export async function packAndInstall (): Promise<Packed> {
 async function pack (stage: string): Promise<void> {
   const project = join(stage, 'package')
   mkdirSync(project)
-  const configuration = ['package.json', 'tsconfig.json', 'tsconfig.build.json', '.ci/build.js']
+  const configuration = ['package.json', 'tsconfig.json', 'tsconfig.build.json', '.ci/build.js', '.ci/module-url.js']
   const parts = ['lib', 'types', 'docs', ...configuration, 'LICENSE', 'README.md']
   for (const part of parts.filter(each => existsSync(join(root, each)))) {
     cpSync(join(root, part), join(project, part), { recursive: true })
