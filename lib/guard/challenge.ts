@@ -63,7 +63,7 @@ export class PolicyChallenges {
     const known = this.#others.get(key)
     if (known !== undefined) return known
     const prepared = prepare(this.#policy, failure)
-    if (this.#others.size < maxOthers) this.#others.set(key, prepared)
+    if (this.#others.size < maxOthers && key.length <= maxKeyLength) this.#others.set(key, prepared)
     return prepared
   }
 }
@@ -75,6 +75,8 @@ function isSame (a: readonly string[], b: readonly string[]): boolean {
 
 /** Cached refusals of one policy beside the usual ones. Beyond that, challenges are serialised for each refusal. */
 const maxOthers = 1_000
+/** Characters of the key of a cached refusal. A function of the route may make scopes from the request. */
+const maxKeyLength = 1_000
 
 /** Yields the refusals of a policy that have a challenge. */
 function * usualFailures (policy: Policy): Iterable<AuthFailure> {

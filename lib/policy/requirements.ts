@@ -36,6 +36,8 @@ export function hasPermission (principal: Principal, requirement: Requirement): 
 
 /** The maximum number of cached requirements. If no scopes are declared, functions in rules may return any name. */
 const maxCached = 10_000
+/** Characters of a name whose requirement is cached. A function may make a name from the request. */
+const maxCachedLength = 200
 
 type Known = Pick<Permissions, 'scopes' | 'roles'>
 
@@ -58,7 +60,7 @@ export function parsePermissions (scopes: unknown, roles: unknown): Permissions 
       checkDeclared({ kind, name, path }, known)
       const scope = kind === 'scopes' ? name : null
       const requirement = Object.freeze({ name, scope, roles: rolesGranting(includes, kind, name) })
-      if (cache.size < maxCached) cache.set(key, requirement)
+      if (cache.size < maxCached && name.length <= maxCachedLength) cache.set(key, requirement)
       return requirement
     }
   }

@@ -1,6 +1,6 @@
-import type { FastifyRequest } from 'fastify'
+import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
-import { memoryStore, type Store } from '../../lib/index.js'
+import plugin, { apiKey, memoryStore, type Store } from '../../lib/index.js'
 import { createGuessLimiter } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
 import { idOf, type Session } from '../../lib/schemes/session/session.js'
@@ -67,4 +67,22 @@ t.test('a counter of guesses takes less than 240 bytes, and four full kinds of 2
     await t.rejects(store.increment(kind, 'one more', { window: 60 }), { code: 'AUTH_UNAVAILABLE', reason: 'full' })
   }
   t.ok(each < 240, `${each.toFixed(0)} bytes`)
+})
+
+t.test('keeps no long scope that a function of a route has made from the request', async t => {
+  const app = Fastify()
+  t.teardown(async () => { await app.close() })
+  const schemes = { service: apiKey({ from: 'bearer', verify: () => ({ id: 'acme' }) }) }
+  await app.register(plugin, { schemes })
+  const auth = { scopes: ({ query }: FastifyRequest) => `read:${(query as { of: string }).of}` }
+  app.get('/', { config: { auth } }, async () => '')
+  const ask = async (of: string) =>
+    app.inject({ url: '/', query: { of }, headers: { authorization: 'Bearer key' } })
+  t.equal((await ask('warm')).statusCode, 403)
+  const before = await mebibytes()
+  for (let i = 0; i < 500; i++) {
+    t.equal((await ask(`${i}-${'x'.repeat(12_000)}`)).statusCode, 403)
+  }
+  const grown = await mebibytes() - before
+  t.ok(grown < 4, `${grown.toFixed(1)} MiB`)
 })
