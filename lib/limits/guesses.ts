@@ -78,9 +78,9 @@ export function createGuessLimiter (
       // by the name as it is: the owner of a similar one would get a count at this account for each of their logins
       const exactTag = tagOf(realm, account)
       const device = counters.devices.idFor(request, exactTag)
-      const counts: readonly GuessCount[] = device === null
+      const counts = device === null
         ? counters.countsOf(request, accountTag(realm, account))
-        : [[counters.device, device]]
+        : counters.deviceCounts(device, exactTag)
       const outcome = await guess(request, counts, check)
       if (outcome.kind !== 'checked') return refuseLogin(reply, outcome)
       if (outcome.result !== null) counters.devices.remember(reply, exactTag)
@@ -103,6 +103,8 @@ function createGuessCounters (store: Store, settings: GuessSettings) {
   const { perAccount, perAddress, deviceSecrets } = settings
   const account = new Reservations(store, 'guess-account', { ...settings, max: perAccount })
   const address = new Reservations(store, 'guess-address', { ...settings, max: perAddress })
+  const device = new Reservations(store, 'guess-device', { ...settings, max: perAccount })
+  const devices = new Reservations(store, 'guess-devices', { ...settings, max: perAddress })
   const warn = warnOnce('fastify-gatehouse: guesses are counted per address, but request.ip is not an address (a ' +
     'Unix socket, or a proxy that trustProxy does not name): all such clients share one count.')
   const addressCount = (request: FastifyRequest): GuessCount => {
@@ -112,8 +114,9 @@ function createGuessCounters (store: Store, settings: GuessSettings) {
   }
   return {
     devices: createKnownDevices(deviceSecrets),
-    device: new Reservations(store, 'guess-device', { ...settings, max: perAccount }),
     addressCount,
+    /** Counts all devices of an account too: who knew an old password may have made any number of devices known. */
+    deviceCounts: (id: string, tag: Buffer): readonly GuessCount[] => [[device, id], [devices, idOf(tag)]],
     /** Puts the address first: an address without free slots does not change the counts of accounts. */
     countsOf: (request: FastifyRequest, tag: Buffer): readonly GuessCount[] =>
       [addressCount(request), [account, idOf(tag)]]

@@ -366,6 +366,18 @@ t.test('gives an attacker no further guesses for logging in to an account with a
   }
 })
 
+t.test('limits the guesses of all known devices of an account together, as of an address', async t => {
+  const { login, total } = await desk(t)
+  const devices: string[] = []
+  for (let i = 0; i < 8; i++) devices.push(cookieOf(await login({ password: right })))
+  const before = total()
+  for (const cookie of devices) {
+    for (let i = 0; i < 5; i++) await login({ cookie })
+  }
+  t.equal(total() - before, 30)
+  t.equal((await login({ password: right })).statusCode, 200, 'the count of the account is another')
+})
+
 t.test('remembers the newest eight accounts of a browser', async t => {
   const { login } = await desk(t, { guesses: { perAccount: 1, perAddress: 1 } })
   let cookie = ''
