@@ -5,7 +5,7 @@ import type { OpenApiOAuthFlows, OpenApiSecurityScheme } from '../../types/opena
 import type { StoreOwner } from '../../types/store.js'
 import type { TokenService } from '../../types/tokens.js'
 import { misconfigured } from '../errors.js'
-import { internalsOf } from '../plugin/internals.js'
+import { internalsOf, type Internals } from '../plugin/internals.js'
 import { refuseSilently } from '../schemes/session/login-redirect.js'
 import { allowEveryOrigin, declarePreflight } from '../util/cors.js'
 import { sendJson } from '../util/json-response.js'
@@ -57,7 +57,7 @@ export const oauthServer = fp(
  * their tokens.
  */
 function connect (app: FastifyInstance, server: Server): void {
-  const { stored, services } = server
+  const { stored } = server
   const internals = internalsOf(app, 'oauthServer')
   internals.oauthIssuer = server.issuer
   internals.oauth = Object.freeze({
@@ -67,12 +67,22 @@ function connect (app: FastifyInstance, server: Server): void {
   describeResources(server, internals.descriptions)
   const stop = stored.listen()
   app.addHook('onClose', async () => { stop() })
-  for (const service of services) {
+  for (const service of acceptingServices(server, internals)) {
     service.checkClients(id => {
       const client = findClient(server, id)
       return client instanceof Promise ? client.then(found => found !== null) : client !== null
     })
   }
+}
+
+/**
+ * Returns the schemes that accept the tokens of a server: its resources, and others of its issuer with the audience of
+ * one of them.
+ */
+function acceptingServices ({ issuer, services }: Server, { schemes }: Internals): readonly TokenService[] {
+  const resources = services.map(({ resource }) => resource)
+  return [...schemes.values()].flatMap(({ features }) => features.tokens?.service ?? [])
+    .filter(service => service.issuer === issuer && service.audiences.some(each => resources.includes(each)))
 }
 
 /** Adds the routes that people visit. */

@@ -1,9 +1,10 @@
 import t from 'tap'
 import type { OAuthClientInput } from '../../lib/oauth/index.js'
-import { memoryStore, type Store, type StoreChange } from '../../lib/index.js'
+import { jwt, memoryStore, session, type GatehouseOptions, type Store, type StoreChange } from '../../lib/index.js'
 import { movableClock } from '../fixtures/clock.js'
+import { secretOf } from '../fixtures/tokens.js'
 import {
-  authorizePath, basic, call, codeFor, decide, login, partnerSecret, post, redeem, serverApp, visit
+  authorizePath, basic, call, codeFor, decide, login, origin, partnerSecret, post, privateKey, redeem, serverApp, visit
 } from './app.js'
 import { exactly } from '../fixtures/exactly.js'
 
@@ -38,6 +39,28 @@ t.test('a person adds, lists, changes and removes clients, and sees nobody else\
   t.match(await call(app, token.body.access_token), { status: 401 }, 'its tokens end')
   clock.offset = 10_001
   t.equal((await call(other, token.body.access_token)).status, 401, 'on other instances too')
+})
+
+t.test('every scheme with the audience of a resource refuses the tokens of a removed client', async t => {
+  const common = { issuer: origin, audience: origin, keys: privateKey, sign: { realm: 'web' } }
+  const schemes = {
+    web: session({ secret: secretOf(), loginPath: '/login' }),
+    api: jwt(common),
+    mcp: jwt({ ...common, audience: `${origin}/mcp` }),
+    agents: jwt({ ...common, audience: [`${origin}/agents`, origin], delegated: true })
+  }
+  const app = await serverApp(t, { plugin: { schemes } as Partial<GatehouseOptions> })
+  app.get('/agents', { config: { auth: { schemes: 'agents' } } }, async () => 'entered')
+  const { clients } = app.gatehouse.oauth
+  const { client, secret } = await clients.of(owner).create(input)
+  const { body } = await post(app, '/oauth/token', own, basic(client.id, secret ?? ''))
+  const statuses = async () => [
+    (await call(app, body.access_token)).status,
+    (await app.inject({ url: '/agents', headers: { authorization: `Bearer ${body.access_token}` } })).statusCode
+  ]
+  t.same(await statuses(), [200, 200])
+  await clients.of(owner).remove(client.id)
+  t.same(await statuses(), [401, 401])
 })
 
 t.test('an instance drops what it has cached when the store reports changes, or may have missed some', async t => {
