@@ -160,6 +160,18 @@ t.test('prompt=login and max_age ask for a login once, and are met by a later on
   })
 })
 
+t.test('a request leads back after a login, however long it is, or is refused before', async t => {
+  const app = await serverApp(t)
+  const { length } = authorizePath({ state: '' }).replace(/^[^?]*\?/, '')
+  const longest = authorizePath({ state: 'x'.repeat(3_800 - length) })
+  const { location } = await visit(app, longest)
+  const { cookie, returnTo } = await login(app, 'ann', String(location).replace('/login', ''))
+  t.ok(returnTo.startsWith(`${longest}&gatehouse_login=`))
+  t.match(await visit(app, returnTo, cookie), { status: 200 }, 'the consent page')
+  const longer = await visit(app, authorizePath({ state: 'x'.repeat(3_801 - length) }), cookie)
+  t.match(longer.params, { error: 'invalid_request', error_description: 'The request is too long' })
+})
+
 t.test('prompt=login is met by a login of the same second, at a provider that tells no more', async t => {
   const app = await serverApp(t)
   const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb', prompt: 'login' }

@@ -1,4 +1,6 @@
 import t, { type Test } from 'tap'
+import { oidcLogin } from '../../lib/oidc/index.js'
+import { authorizePath, origin as oauthOrigin, serverApp as oauthApp, visit } from '../oauth/app.js'
 import { Browser, loginApp, optionsFor, origin, type Options } from './app.js'
 import { begin, hostileProvider } from './hostile.js'
 import { openIdProvider } from './provider.js'
@@ -95,5 +97,19 @@ t.test('max_age=0 asks for a login since it was asked for', async t => {
     t.equal(params.get('max_age'), '0')
     await grant({ nonce, auth_time: seconds(ago) })
     t.equal((await back()).status, status)
+  }
+})
+
+t.test('a login for a client of the authorization server is as recent as the client asks', async t => {
+  const { issuer } = await hostileProvider(t)
+  const app = await oauthApp(t, { session: { loginPath: '/login/idp' } })
+  await app.register(oidcLogin, optionsFor(issuer, { redirectUri: `${oauthOrigin}/login/idp/callback` }))
+  const requests = [
+    [{ prompt: 'login' }, '0'], [{ prompt: 'login', max_age: '60' }, '0'], [{ max_age: '60' }, '60'], [{}, null]
+  ] as const
+  for (const [fields, maxAge] of requests) {
+    const { location } = await visit(app, authorizePath(fields))
+    const atProvider = await visit(app, String(location))
+    t.equal(new URL(String(atProvider.location)).searchParams.get('max_age'), maxAge, JSON.stringify(fields))
   }
 })
