@@ -135,6 +135,9 @@ function checkedAlgorithm (alg: string, fitting: readonly Algorithm[], { algorit
   return algorithm
 }
 
+/** Bits of the longest RSA modulus with which OpenSSL verifies. */
+const maxModulus = 16_384
+
 function checkStrength (key: KeyObject, algorithm: Algorithm, path: string): void {
   const least = minSecretBytes(algorithm)
   const { symmetricKeySize, asymmetricKeyDetails: { modulusLength, publicExponent } = {} } = key
@@ -142,8 +145,9 @@ function checkStrength (key: KeyObject, algorithm: Algorithm, path: string): voi
     throw misconfigured(`${path} is too short: ${algorithm} needs at least ${least} bytes (RFC 7518, 3.2), and it ` +
       `has ${symmetricKeySize}.`)
   }
-  if (modulusLength !== undefined && modulusLength < 2048) {
-    throw misconfigured(`${path} is an RSA key of ${modulusLength} bits; at least 2048 are needed (RFC 7518, 3.3).`)
+  if (modulusLength !== undefined && (modulusLength < 2048 || modulusLength > maxModulus)) {
+    throw misconfigured(`${path} is an RSA key of ${modulusLength} bits; at least 2048 are needed (RFC 7518, 3.3), ` +
+      `and more than ${maxModulus} are not supported.`)
   }
   if (publicExponent !== undefined && (publicExponent < 3n || publicExponent % 2n === 0n)) {
     throw misconfigured(`${path} is an RSA key with an unsafe public exponent.`)

@@ -128,6 +128,9 @@ function fromJwk (jwk: Readonly<Record<string, unknown>>, path: string): ReadKey
     if (bytes === null) throw misconfigured(`${path} is a JWK whose 'k' is not base64url.`)
     return { ...fromSecret(bytes, path), kid, alg, next }
   }
+  if (String(jwk['e']).length > maxExponent) {
+    throw misconfigured(`${path} is an RSA key with an exponent of more than 256 bits (FIPS 186-5, A.1.1).`)
+  }
   const input: JsonWebKeyInput = { key: { ...jwk }, format: 'jwk' }
   const key = attempt(() => createPublicKey(input))
   if (key === null) {
@@ -135,6 +138,12 @@ function fromJwk (jwk: Readonly<Record<string, unknown>>, path: string): ReadKey
   }
   return { key, signing: jwk['d'] === undefined ? null : attempt(() => createPrivateKey(input)), kid, alg, next }
 }
+
+/**
+ * Characters of the exponent of an RSA key: 256 bits. Node takes half a minute to read one that is as long as a JWK set
+ * may be.
+ */
+const maxExponent = 43
 
 /** Refuses keys that are not for signatures by their `use` or `key_ops` (RFC 7517, 4.2 and 4.3). */
 function checkPurpose (jwk: Readonly<Record<string, unknown>>, path: string): void {

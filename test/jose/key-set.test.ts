@@ -32,6 +32,9 @@ const small = [
   return [plain, signed]
 })
 
+/** An odd number of so many bytes, as a member of a JWK. */
+const odd = (bytes: number): string => Buffer.alloc(bytes, 0xff).toString('base64url')
+
 t.test('skips unusable keys with a reason for each, and uses the others', async t => {
   const cases: ReadonlyArray<readonly [unknown, RegExp]> = [
     [{ kty: 'oct', k: 'A'.repeat(43), kid: 'o' }, /a secret/], [{ kty: ['oct'], k: 'A'.repeat(43) }, /must be/], [
@@ -42,6 +45,8 @@ t.test('skips unusable keys with a reason for each, and uses the others', async 
     ], [{ ...rsa, alg: 'HS256' }, /'alg'/], [{ ...ec, alg: 'ES384' }, /'alg'/], [{ ...rsa, alg: 7 }, /'alg'/],
     [generateKeyPairSync('rsa', { modulusLength: 512 }).publicKey.export({ format: 'jwk' }), /512 bits/], [
       { ...rsa, e: 'AQ' }, /exponent|holds no key/
+    ], [{ ...rsa, e: odd(33) }, /exponent of more than 256 bits/], [{ ...rsa, e: odd(190_000) }, /exponent of more/], [
+      { ...rsa, n: odd(2_049) }, /16392 bits; .* more than 16384 are not supported/
     ], [{ ...ec, crv: 'P-257' }, /holds no key/], [{ ...ec, x: ec.y }, /holds no key/],
     [
       generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey.export({ format: 'jwk' }),
@@ -60,6 +65,12 @@ t.test('skips unusable keys with a reason for each, and uses the others', async 
     t.match(judged.ignored[0]?.reason, reason)
     t.ok((judged.ignored[0]?.reason.length ?? 0) <= 200)
     t.equal(judge([jwk]), 'the JWK set has no key that can be used')
+  }
+})
+
+t.test('uses RSA keys as large as OpenSSL and FIPS 186-5 allow', async t => {
+  for (const members of [{ e: odd(32) }, { n: odd(2_048) }]) {
+    t.match(judge([{ ...rsa, ...members }]), { keys: [{ algorithm: 'RS256' }], ignored: { length: 0 } })
   }
 })
 
