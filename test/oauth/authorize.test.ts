@@ -3,7 +3,8 @@ import t from 'tap'
 import type { ConsentRequest } from '../../lib/oauth/index.js'
 import { movableClock } from '../fixtures/clock.js'
 import {
-  authorizePath, clients, decide, fieldsOf, login, origin, parts, people, post, redeem, serverApp, spaUri, visit
+  authorizePath, clients, decide, fieldsOf, login, origin, parts, people, post, redeem, serverApp, spaUri, visit,
+  webSecret
 } from './app.js'
 import { exactly } from '../fixtures/exactly.js'
 
@@ -254,6 +255,22 @@ t.test('a remembered consent is asked for again for more scopes, prompt=consent 
   }
   const silent = await visit(app, authorizePath({ ...native, prompt: 'none' }), cookie)
   t.match(silent.params, { error: 'consent_required' })
+  t.same(await consents.of(owner).list(), [], 'the consent to a native client is not remembered')
+})
+
+t.test('consent: false does not hold for a native client, whose name any program may use', async t => {
+  const confidential = { redirectUris: ['http://127.0.0.1/cb'], secrets: [webSecret], consent: false } as const
+  const both = { redirectUris: ['http://127.0.0.1/cb', 'https://both.example.com/cb'], consent: false } as const
+  const app = await serverApp(t, { oauth: { clients: { ...clients, confidential, both } } })
+  const { cookie } = await login(app)
+  const statusOf = async (client_id: string, redirect_uri: string) =>
+    (await visit(app, authorizePath({ client_id, redirect_uri, scope: undefined }), cookie)).status
+  for (const uri of ['http://127.0.0.1:4000/cb', 'com.example.app:/cb']) {
+    t.equal(await statusOf('native', uri), 200, uri)
+  }
+  t.equal(await statusOf('both', 'http://127.0.0.1:4000/cb'), 200)
+  t.equal(await statusOf('both', 'https://both.example.com/cb'), 303, 'a site of its own proves who it is')
+  t.equal(await statusOf('confidential', 'http://127.0.0.1:4000/cb'), 303, 'so does a secret')
 })
 
 t.test('a page of the application may allow some scopes, and remember them', async t => {
