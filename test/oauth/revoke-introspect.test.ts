@@ -1,4 +1,6 @@
 import t from 'tap'
+import { recordEvents } from '../fixtures/events.js'
+import { claimsOf } from '../fixtures/tokens.js'
 import { basic, call, codeFor, origin, partnerSecret, post, redeem, serverApp, webSecret } from './app.js'
 
 t.test('revokes refresh tokens and access tokens, with everything of their grant', async t => {
@@ -16,8 +18,11 @@ t.test('revokes refresh tokens and access tokens, with everything of their grant
   const own = { grant_type: 'client_credentials', resource: `${origin}/mcp` }
   const { body } = await post(app, '/oauth/token', own, basic('partner', partnerSecret))
   t.equal((await call(app, body.access_token, '/tools')).status, 200)
+  const revoked = recordEvents(t, 'token-revoked')
   t.equal((await post(app, '/oauth/revoke', { token: body.access_token }, basic('partner', partnerSecret))).status, 200)
   t.equal((await call(app, body.access_token, '/tools')).status, 401, 'also of the second resource')
+  const { jti } = claimsOf(body.access_token)
+  t.match(revoked, [{ grant: null, tokenId: jti, realm: origin, id: 'client:partner', client: 'partner' }])
 })
 
 t.test('refuses to revoke tokens of another client, and unknown clients', async t => {

@@ -359,15 +359,24 @@ t.test('schemes of one issuer share keys and sign, or the boot stops', async t =
   const jwks = [pair('ec').privateKey, pair('ec').privateKey].map((key, i) => ({
     ...key.export({ format: 'jwk' }), kty: 'EC', kid: `k${i}`
   }))
+  const rsa = { ...pair('rsa').privateKey.export({ format: 'jwk' }), kty: 'RSA', kid: 'k0' }
+  const [first, second] = jwks
+  const otherKey = { ...pair('ec').privateKey.export({ format: 'jwk' }), kty: 'EC', kid: 'k1' }
   const different: ReadonlyArray<readonly [JwtOptions, JwtOptions]> = [
     [own(), own({}, { ...mcp, keys: pair('ec').privateKey })],
     [own({}, { keys: jwks }), own({}, { ...mcp, keys: jwks.slice(0, 1) })],
     [own({}, { keys: jwks }), own({}, { ...mcp, keys: jwks.toReversed() })],
+    [own({}, { keys: jwks }), own({}, { ...mcp, keys: [first, otherKey] })],
+    [own({}, { keys: jwks }), own({}, { ...mcp, keys: [first, { ...second, kid: 'k2' }] })],
+    [own({}, { keys: jwks }), own({}, { ...mcp, keys: [first, { ...second, next: true }] })],
+    [own({}, { keys: { ...rsa, alg: 'RS256' } }), own({}, { ...mcp, keys: { ...rsa, alg: 'PS256' } })],
     [own(), own({ realm: 'web' }, mcp)],
     [own(), own({ claims: () => ({}) }, mcp)],
     [own(), own({ refresh: { secret: secretOf() } }, mcp)],
     [own(), { issuer, ...mcp, keys: privateKey }],
     [{ issuer, audience: issuer, keys: privateKey }, own({}, mcp)],
+    [own({ key: privateKey }, { keys: () => privateKey }), own({ key: privateKey }, mcp)],
+    [own({ key: privateKey }), own({ key: privateKey }, { ...mcp, keys: () => privateKey })],
     [own({ key: privateKey }, { keys: () => privateKey }), own({ key: privateKey }, { ...mcp, keys: () => privateKey })]
   ]
   for (const [api, other] of different) {
