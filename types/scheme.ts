@@ -13,12 +13,15 @@ export interface LoadContext {
   readonly request: FastifyRequest
 }
 
+type Loaded = Partial<PrincipalInput>
+
 /**
- * Completes a principal from a database, such as with its roles and scopes. `null`, `undefined`, `false` or
- * `{ valid: false }`, such as for a disabled account, refuses the caller with 401. An error is answered with 500.
+ * Completes a principal from a database: returns the fields to add, such as its roles and scopes. `null`, `undefined`,
+ * `false` or `{ valid: false }`, such as for a disabled account, refuses the caller with 401. An error is answered with
+ * 500.
  */
 export type Load<P extends Principal = Principal> = {
-  bivarianceHack (principal: P, context: LoadContext): PrincipalInput | No | Promise<PrincipalInput | No>
+  bivarianceHack (principal: P, context: LoadContext): Loaded | No | Promise<Loaded | No>
 }['bivarianceHack']
 
 /**

@@ -11,7 +11,7 @@ import { duration, functionOf, object, oneOf, optional, string } from '../../uti
 import type { FoundUser } from './users.js'
 
 /** A user of the option `users`: the principal, whose `id` is the user name, and the password or its hash. */
-export type BasicUser = Omit<PrincipalInput, 'id'> & (
+export type BasicUser<P extends PrincipalInput = PrincipalInput> = Omit<P, 'id'> & (
   | { readonly password: string | undefined, readonly hash?: never }
   | {
     /** An argon2, scrypt or bcrypt hash, as `npx fastify-gatehouse hash` prints it. */
@@ -57,7 +57,7 @@ export type BasicOptions<P extends PrincipalInput = PrincipalInput> = BasicCommo
   }
   | BasicCached & {
     /** Users by name. Plain passwords are not kept. */
-    readonly users: Readonly<Record<string, BasicUser>>
+    readonly users: Readonly<Record<string, BasicUser<P>>>
     readonly verify?: never
     readonly find?: never
     readonly passwords?: never

@@ -2,6 +2,7 @@ import Fastify from 'fastify'
 import authPlugin, {
   apiKey,
   basic,
+  jwt,
   type GatehouseOptions,
   type Principal,
   type PrincipalInput,
@@ -59,6 +60,22 @@ describe('the options', () => {
       errors: (error, _request, reply) => ({ title: error.message, code: error.code, status: reply.statusCode })
     }
     register(options)
+  })
+
+  test('take a load function that only returns the fields to add', () => {
+    register({ schemes, load: ({ id }: Principal) => ({ scopes: [`of:${id}`] }) })
+    jwt({ issuer: 'https://id.example.com', audience: 'api', load: async () => ({ roles: ['clerk'] }) })
+    // @ts-expect-error
+    register({ schemes, load: () => ({ scopes: 'orders:read' }) })
+  })
+
+  test('take further fields of users if their type is named', () => {
+    const ops = basic<{ id: string, desk: number }>({ users: { ada: { password: 'correct horse battery', desk: 4 } } })
+    expectTypeOf<SchemesOf<{ ops: typeof ops }>['ops']['principal']['desk']>().toEqualTypeOf<number>()
+    // @ts-expect-error
+    basic<{ id: string, desk: number }>({ users: { ada: { password: 'correct horse battery' } } })
+    // @ts-expect-error
+    basic({ users: { ada: { password: 'correct horse battery', role: 'clerk' } } })
   })
 
   test('take every no that a function may answer', () => {
