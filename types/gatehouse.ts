@@ -20,7 +20,10 @@ export type AnyRequest = Pick<FastifyRequest, 'id' | 'ip' | 'is404' | 'method' |
 /** Accepts replies of any route and any kind of server. */
 export type AnyReply = Pick<FastifyReply, 'elapsedTime' | 'sent' | 'statusCode'>
 
-/** Guards requests as a hook of any stage, for `setNotFoundHandler` and other places without a route policy. */
+/**
+ * Guards requests as a hook of any stage, for `setNotFoundHandler` and other places without a route policy. Rejects
+ * with the refusal of a caller, also if the response is sent already.
+ */
 export type GuardHook = {
   bivarianceHack (request: AnyRequest, reply: AnyReply): Promise<void>
 }['bivarianceHack']

@@ -10,7 +10,7 @@ import { authenticate, type Verdict } from './authenticate.js'
 import { checkFunctions, checkOthers, checkStatic } from './authorize.js'
 import { changesState, otherSite } from './cross-site.js'
 import {
-  ensureState, isRefused, stateOf, type Carrier, type RequestState, type Identity, type Pass
+  ensureState, sentRefusal, stateOf, type Carrier, type RequestState, type Identity, type Pass
 } from './request-state.js'
 import type { Ended, Responder } from './responder.js'
 import { testSeam } from './test-seam.js'
@@ -62,17 +62,21 @@ export class Guard {
 
   /**
    * Runs both stages. The pass is published once both have succeeded, so that concurrent guards never see each other's
-   * unfinished passes. Resolves if the request may continue, or once its response is sent.
-   * @throws the error for Fastify, if the request was refused.
+   * unfinished passes. Resolves only if the request may continue: a function of the application may have called it.
+   * @throws the error for Fastify, if the request was refused; if the response was sent, once it has ended.
    */
   async run (policy: Policy, reply: FastifyReply): Promise<void> {
     const state = ensureState(reply.request)
-    if (isRefused(reply.request, state)) return
+    const sent = sentRefusal(reply.request, state)
+    if (sent !== null) throw sent
     const first = await this.#enter(policy, reply, state)
     const end = isPass(first) ? await this.finish(first, reply) ?? first : first
-    if (isPass(end)) publish(end, reply, state)
-    else if (end === 'replied') await reply
-    else throw end.error
+    if (isPass(end)) {
+      publish(end, reply, state)
+      return
+    }
+    if (end.isSent) await reply
+    throw end.error
   }
 
   /**
@@ -206,7 +210,7 @@ export class Guard {
   #endWith (error: unknown, reply: FastifyReply): Ended {
     if (error instanceof AuthError && error.code === 'AUTH_FAULT') return this.responder.sendInternalError(reply, error)
     // Fastify ignores a falsy error of a hook
-    if (error) return { error }
+    if (error) return { error, isSent: false }
     return this.responder.sendInternalError(reply, internalError('a function of the route threw a falsy value'))
   }
 }
@@ -217,7 +221,7 @@ async function answerForHandler (end: Ended | null | Promise<Ended | null>, repl
   if (settled !== null) return settled
   // a text, which no response schema serialises
   reply.code(200).type('text/plain').send('The guard let this test through.')
-  return 'replied'
+  return { error: null, isSent: true }
 }
 
 function isPass (end: Pass | Ended): end is Pass {

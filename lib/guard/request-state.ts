@@ -100,8 +100,8 @@ export class RequestState {
   auth: object | null = null
   /** Removes the headers of a refusal from the reply, if another guard of this request lets the caller in. */
   undo: Undo | null = null
-  /** The config of the route for which the plugin sent a refusal itself; `null` if it sent none. */
-  refused: object | null = null
+  /** The refusal that the plugin sent itself, with the config of the route; `null` if it sent none. */
+  refused: { readonly config: object, readonly error: AuthError } | null = null
   /** The value of the latest {@link RequestSlot} that was set. */
   note: Note | null = null
 
@@ -172,17 +172,17 @@ export function routeConfigOf (request: FastifyRequest): object {
   return known === null || request.is404 ? request.routeOptions.config : known
 }
 
-/** Notes that the plugin itself sends a refusal. */
-export function noteRefusal (request: FastifyRequest): void {
-  ensureState(request).refused = request.routeOptions.config
+/** Notes the error of a refusal that the plugin itself sends. */
+export function noteRefusal (request: FastifyRequest, error: AuthError): void {
+  ensureState(request).refused = { config: request.routeOptions.config, error }
 }
 
 /**
- * Returns true for hooks of a refusal that the plugin sends itself, which have nothing to guard. A refusal may also
- * lead to the not-found handler, which is another route.
+ * Returns the error of the refusal that the plugin itself sends, or has sent; `null` if there is none. A refusal may
+ * also lead to the not-found handler, which is another route, and has guards of its own.
  */
-export function isRefused (request: FastifyRequest, { refused }: RequestState): boolean {
-  return refused !== null && refused === request.routeOptions.config
+export function sentRefusal (request: FastifyRequest, { refused }: RequestState): AuthError | null {
+  return refused !== null && refused.config === request.routeOptions.config ? refused.error : null
 }
 
 /**

@@ -16,8 +16,12 @@ export type ErrorForm = 'fastify' | 'problem' | 'oauth' | ErrorFunction
 
 type ErrorFunction = (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown
 
-/** The result of a refusal: the reply is already sent, or there is an error for Fastify. */
-export type Ended = 'replied' | { readonly error: unknown }
+/** The result of a refusal. */
+export interface Ended {
+  readonly error: unknown
+  /** `true` if the response is sent, or about to be; `false` if Fastify has to handle the error. */
+  readonly isSent: boolean
+}
 
 /**
  * Answers requests that the guard does not let through: sends the body and headers of every 401, 403, 429, 500 and 503,
@@ -45,7 +49,8 @@ export class Responder {
     try {
       if (headers !== null) setHeaders(reply, headers)
       // a login page helps in the same cases as a challenge
-      if (unauthenticated.has(code) && isAnsweredByScheme(reply, policy, failure)) return 'replied'
+      const error = unauthenticated.has(code) ? answerByScheme(reply, policy, failure) : null
+      if (error !== null) return { error, isSent: true }
       this.#writeChallenges(reply, policy, failure)
     } catch (cause) {
       return this.sendInternalError(reply, internalError('a scheme threw in refuse() or challenge()', cause))
@@ -112,12 +117,12 @@ export class Responder {
     // Fastify sets the status of errors that a handler throws, not those of hooks: without this, an error handler that
     // relies on it would send 200
     reply.code(status)
-    if (form === 'fastify') return { error }
-    noteRefusal(reply.request)
+    if (form === 'fastify') return { error, isSent: false }
+    noteRefusal(reply.request, error)
     if (typeof form === 'function') sendByFunction(reply, error, form)
     else if (form === 'oauth') reply.send({ error: oauthCode(error), error_description: message })
     else reply.type('application/problem+json').send({ type: 'about:blank', title: message, status, code })
-    return 'replied'
+    return { error, isSent: true }
   }
 }
 
@@ -196,9 +201,10 @@ function hasUnreadBody ({ raw }: FastifyRequest): boolean {
 /**
  * Lets schemes answer a 401 themselves, such as by a redirect to a login page: any scheme of the policy if no
  * credential was sent, otherwise the scheme that refused it.
+ * @returns the error of the refusal, or `null` if no scheme has answered.
  */
-function isAnsweredByScheme (reply: FastifyReply, policy: Policy, failure: AuthFailure): boolean {
-  if (!policy.schemes.some(({ scheme }) => scheme.refuse !== undefined)) return false
+function answerByScheme (reply: FastifyReply, policy: Policy, failure: AuthFailure): AuthError | null {
+  if (!policy.schemes.some(({ scheme }) => scheme.refuse !== undefined)) return null
   const { request } = reply
   const mayAnswer = ({ name, scheme }: BoundScheme): boolean =>
     scheme.refuse !== undefined && (failure.scheme === null || name === failure.scheme)
@@ -206,18 +212,21 @@ function isAnsweredByScheme (reply: FastifyReply, policy: Policy, failure: AuthF
   // a first login must fulfil the maxAge of the route too, or the person would have to log in a second time at once
   const withMaxAge = policy.maxAge === null ? failure : { ...failure, maxAge: policy.maxAge }
   const watch = watchSend(reply)
+  const note = (): AuthError => {
+    const error = refusal(failure)
+    noteRefusal(request, error)
+    return error
+  }
   try {
     // a scheme that sends a response has answered, whatever it returns
     const isAnswered = candidates.some(
       ({ scheme }) => scheme.refuse?.(request, reply, withMaxAge) === true || watch.isSent()
     )
-    if (isAnswered) noteRefusal(request)
-    return isAnswered
+    return isAnswered ? note() : null
   } catch (cause) {
     if (!watch.isSent()) throw cause
-    noteRefusal(request)
     request.log.error({ err: redactError(cause) }, 'refuse() of a scheme threw after it had sent a response')
-    return true
+    return note()
   } finally {
     watch.stop()
   }

@@ -77,7 +77,7 @@ export function createReplyMethods ({ guard, key, schemes, policies, guesses, do
   const noteLogin = createLoginNotes(guesses, doctor)
   const refuse = (reply: FastifyReply, failure: AuthFailure): FastifyReply => {
     const end = responder.refuse(reply, policyToMeet(reply.request, key, policies), failure)
-    return end === 'replied' ? reply : reply.send(end.error)
+    return end.isSent ? reply : reply.send(end.error)
   }
   const change = (reply: FastifyReply, call: string, run: () => Promise<void>): Promise<void> =>
     waitFor(reply, logErrors(reply, responder, async () => {

@@ -94,5 +94,5 @@ function repeat (guard: Guard, reply: FastifyReply, done: Done): void {
 function settle (end: Ended | null | Promise<Ended | null>, done: Done): void {
   if (end instanceof Promise) end.then(settled => { settle(settled, done) }, done)
   else if (end === null) done()
-  else if (end !== 'replied') done(end.error as Error)
+  else if (!end.isSent) done(end.error as Error)
 }

@@ -1,9 +1,10 @@
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { connect, type AddressInfo } from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import fastifyAuth from '@fastify/auth'
 import formbody from '@fastify/formbody'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import authPlugin, { apiKey, basic, jwt, session } from '../../lib/index.js'
 
@@ -17,6 +18,7 @@ async function desk (t: Test, options: object = {}): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(formbody)
+  await app.register(fastifyAuth)
   await app.register(authPlugin, {
     schemes: {
       service: apiKey({ keys: { [key]: { id: 'svc' } } }),
@@ -68,7 +70,6 @@ t.test('a guard hook that refuses in its late stage leaves no identity behind', 
 
 t.test('leaves no trace of a refusal when another guard of the request admits the caller', async t => {
   const app = await desk(t)
-  await app.register(fastifyAuth)
   app.get(
     '/',
     {
@@ -81,6 +82,45 @@ t.test('leaves no trace of a refusal when another guard of the request admits th
   t.equal(answer.statusCode, 200)
   t.equal(answer.headers['www-authenticate'], undefined)
   t.equal(answer.headers['cache-control'], 'private')
+})
+
+t.test('a function that awaits a guard ends with a refusal, in every form of it', async t => {
+  for (const errors of ['fastify', 'problem', 'oauth', () => ({ refused: true })]) {
+    const app = await desk(t, { errors })
+    app.addHook('onSend', async (_request, _reply, payload) => {
+      await nextTurn()
+      return payload
+    })
+    const guards = [app.gatehouse.guard(['web', 'service']), app.gatehouse.guard('service')] as const
+    const reached: string[] = []
+    const check = async (request: FastifyRequest, reply: FastifyReply) => {
+      await t.rejects(guards[0](request, reply), { code: 'AUTH_REQUIRED' })
+      await guards[0](request, reply)
+      reached.push(`${request.url} after the guard`)
+    }
+    const all = async (request: FastifyRequest, reply: FastifyReply) => {
+      await Promise.all(guards.map(guard => guard(request, reply)))
+      reached.push(`${request.url} after the guard`)
+    }
+    const any = async (request: FastifyRequest, reply: FastifyReply) => {
+      await Promise.any(guards.map(guard => guard(request, reply)))
+      reached.push(`${request.url} after the guard`)
+    }
+    const handler = async ({ url }: FastifyRequest) => { reached.push(url) }
+    const config = { auth: false } as const
+    app.get('/handler', { config }, check)
+    app.get('/hook', { config, onRequest: check }, handler)
+    app.get('/either', { config, preHandler: app.auth([check, check], { relation: 'or' }) }, handler)
+    app.get('/all', { config, onRequest: all }, handler)
+    app.get('/any', { config, preHandler: any }, handler)
+    for (const url of ['/handler', '/hook', '/either', '/all', '/any']) {
+      for (const accept of ['application/json', 'text/html']) {
+        const { statusCode } = await app.inject({ url, headers: { accept } })
+        t.ok(statusCode === 401 || statusCode === 302 || url === '/any', `${url} ${accept}: ${statusCode}`)
+      }
+    }
+    t.same(reached, [])
+  }
 })
 
 t.test('a guard after the handler ends a request once', async t => {
@@ -183,7 +223,6 @@ t.test('parses a cookie header of separators in linear time', async t => {
 
 t.test('restores headers that the application set before a refusal when another guard admits the caller', async t => {
   const app = await desk(t)
-  await app.register(fastifyAuth)
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'max-age=1').code(202)
   })
