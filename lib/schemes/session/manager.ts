@@ -126,7 +126,8 @@ export class SessionManager {
    */
   async login (request: FastifyRequest, reply: FastifyReply, { principal, options }: LoginRequest): Promise<void> {
     const carried = this.#carried(request)
-    const begun = this.#newSession(principalFrom(principal, this.#scheme), options, onlyOne(carried))
+    const current = this.#current.get(request)?.session ?? onlyOne(carried)
+    const begun = this.#newSession(principalFrom(principal, this.#scheme), options, current)
     const { session, line } = this.#withProvider(begun, this.#providers.get(request) ?? begun.provider)
     await this.#liveness.begin(session, { address: request.ip ?? '', userAgent: request.headers['user-agent'] ?? '' })
     try {
@@ -186,7 +187,7 @@ export class SessionManager {
 
   #newSession (
     principal: Principal, { data, keep = false, renew = false, authenticatedAt: proved }: LoginOptions,
-    carried: Session | null
+    previous: Session | null
   ): Session {
     const { expiry } = this.#settings
     if (keep && expiry.kept === null) {
@@ -206,13 +207,13 @@ export class SessionManager {
     if (proved !== undefined) {
       throw internalError('a renewed session keeps its authenticatedAt: leave the option out, or log in without renew')
     }
-    if (carried === null || endOf(expiry, carried) <= Date.now()) throw this.#nothingToRenew()
-    if (carried.principal.id !== principal.id || carried.principal.realm !== principal.realm) {
+    if (previous === null || endOf(expiry, previous) <= Date.now()) throw this.#nothingToRenew()
+    if (previous.principal.id !== principal.id || previous.principal.realm !== principal.realm) {
       throw internalError('a session is renewed for its own principal: log in without renew for another')
     }
-    const { authenticatedAt, createdAt, endsAt, kept, provider } = carried
+    const { authenticatedAt, createdAt, endsAt, kept, provider } = previous
     const times = { authenticatedAt, createdAt, endsAt }
-    return { ...fresh, ...times, kept, data: data === undefined ? carried.data : checkedData(data), provider }
+    return { ...fresh, ...times, kept, data: data === undefined ? previous.data : checkedData(data), provider }
   }
 
   #nothingToRenew (): AuthError {
@@ -318,8 +319,7 @@ export class SessionManager {
       )
     }
     const changed = { ...current.session, seenAt: Date.now(), data: checkedData(data) }
-    current.due = this.#boundedLine(changed)
-    current.isChanged = true
+    Object.assign(current, { due: this.#boundedLine(changed), session: changed, isChanged: true })
     if (reply !== null) oweCookie(reply, 'credential.update()')
     return changed.data
   }

@@ -7,7 +7,7 @@ import t from 'tap'
 import gatehouse from '../../../lib/index.js'
 import { session } from '../../../lib/schemes/session/scheme.js'
 import { make } from '../../fixtures/schemes.js'
-import { addRoutes, alice, asker, clock, desk, secret } from './bare-app.js'
+import { addRoutes, alice, asker, clock, credentialOf, desk, secret } from './bare-app.js'
 
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })
 
@@ -219,6 +219,18 @@ t.test('does not renew a session that ended during the request', async t => {
   const { cookie } = await ask('/login')
   time.advance(100)
   t.same((await ask('/overtaken', get(cookie))).setCookies, [])
+})
+
+t.test('keeps in a renewed session the data that the request has set before', async t => {
+  const { app, scheme, sessions, ask } = await desk()
+  app.post('/promote', async (request, reply) => {
+    credentialOf(await scheme.authenticate(request)).update({ step: 2 })
+    await sessions?.login(request, reply, alice, { renew: true })
+    return {}
+  })
+  const { cookie } = await ask('/login', { body: { data: { step: 1 } } })
+  const renewed = await ask('/promote', { cookie })
+  t.same((await ask('/me', get(renewed.cookie))).body.credential.data, { step: 2 })
 })
 
 t.test('forbids shared caching of a response with a session cookie, whatever the handler set', async t => {
