@@ -179,10 +179,11 @@ t.test('an ID token that is not for this login is refused', async t => {
     t.equal(page.status, 400, name)
     t.same(browser.names(), [], 'no session, and the login is over')
   }
-  const browser = new Browser(app)
-  const { back, nonce } = await begin(browser)
-  await grant({ nonce })
-  t.equal((await back()).status, 303, 'the control')
+  for (const sub of ['ann', `${'é'.repeat(127)}x`]) {
+    const { back, nonce } = await begin(new Browser(app))
+    await grant({ nonce, sub })
+    t.equal((await back()).status, 303, `the control, with a subject of ${Buffer.byteLength(sub)} bytes`)
+  }
 })
 
 t.test('a key set with nonsense in it is no fault of ours', async t => {

@@ -92,6 +92,7 @@ t.test('The list of roles', async t => {
       for (const scope of scopes) route(app, [], `/scope/${scope}`, { scopes: scope })
       route(app, [], '/not-clerk', { roles: { none: ['clerk'] } })
       route(app, [], '/no-reader', { scopes: { none: ['orders.read'] } })
+      route(app, [], '/neither', { roles: { none: ['clerk', 'guest'] } })
       route(app, [], '/function', { roles: () => 'clerk' })
     }, { options: { roles } })
     const reach = async (principal: object, kind: string, names: string[]) => {
@@ -118,6 +119,9 @@ t.test('The list of roles', async t => {
     )
     t.equal((await ask('/not-clerk', as({ roles: ['owner'] }))).status, 403, 'none knows what is included')
     t.equal((await ask('/no-reader', as({ roles: ['admin'] }))).status, 403)
+    for (const [role, status] of [['clerk', 403], ['guest', 403], ['owner', 403], ['auditor', 200]] as const) {
+      t.equal((await ask('/neither', as({ roles: [role] }))).status, status, `none of two: ${role}`)
+    }
     t.equal((await ask('/function', as({ roles: ['owner'] }))).status, 200)
   })
 

@@ -85,6 +85,19 @@ t.test('revokes an access token without a grant alone, until it expires', async 
   t.same([record?.owner, record?.value, record?.expiresAt?.getTime()], [null, {}, Number(exp) * 1000])
 })
 
+t.test('revokes a token by the scheme that issued it, whatever the order of the schemes', async t => {
+  const revoked = recordEvents(t, 'token-revoked')
+  const schemes = { api: jwt(own()), mcp: jwt(own({}, { audience: `${issuer}/mcp` })) }
+  const app = await appWith(t, { schemes, default: ['api', 'mcp'] })
+  for (const scheme of ['api', 'mcp'] as const) {
+    for (const kind of ['refresh_token', 'access_token'] as const) {
+      const tokens = await app.gatehouse.tokens.grant(person, { scheme })
+      await app.gatehouse.tokens.revoke(tokens[kind])
+      t.match(revoked.splice(0), [{ scheme, grant: claimsOf(tokens.access_token)['sid'] }], `${scheme}: ${kind}`)
+    }
+  }
+})
+
 t.test('says nothing of a token that is unknown, of another key, expired or no text', async t => {
   const app = await appWith(t)
   const stranger = await appWith(t, { schemes: { api: jwt(own({}, { keys: pair('ec').privateKey })) } })
@@ -400,13 +413,18 @@ t.test('schemes of one issuer share keys and sign, or the boot stops', async t =
 
 t.test('a token for another scheme of the issuer is foreign, and for an unknown audience invalid', async t => {
   const { SignJWT } = await import('jose')
-  const schemes = { api: jwt(own()), mcp: jwt(own({}, { audience: [`${issuer}/mcp`, `${issuer}/tools`] })) }
-  const app = await appWith(t, { schemes, default: ['api', 'mcp'] })
+  const schemes = {
+    api: jwt(own()),
+    mcp: jwt(own({}, { audience: [`${issuer}/mcp`, `${issuer}/tools`] })),
+    admin: jwt(own({}, { audience: `${issuer}/admin` }))
+  }
+  const app = await appWith(t, { schemes, default: ['api', 'mcp', 'admin'] })
   app.get('/api', { config: { auth: 'api' } }, async () => 'ok')
   const sign = (aud: string | string[]) => new SignJWT({ iss: issuer, aud, sub: 'ann' })
     .setProtectedHeader({ alg: 'ES256', typ: 'at+jwt' }).setExpirationTime('1m').sign(privateKey)
   for (const [aud, either, api] of [
-    [issuer, 200, 200], [`${issuer}/mcp`, 200, 401], [[`${issuer}/tools`], 200, 401], [`${issuer}/other`, 401, 401]
+    [issuer, 200, 200], [`${issuer}/mcp`, 200, 401], [[`${issuer}/tools`], 200, 401],
+    [`${issuer}/admin`, 200, 401], [`${issuer}/other`, 401, 401]
   ] as const) {
     const token = await sign(typeof aud === 'string' ? aud : [...aud])
     t.equal(await statusOf(app, token), either)
