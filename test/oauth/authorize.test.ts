@@ -302,12 +302,14 @@ t.test('a page of the application may allow some scopes, and remember them', asy
   }
   t.match(await submit({ decision: 'deny' }), { error: 'access_denied' })
   t.match(await submit({ decision: 'allow', scope: 'admin' }), { error: 'server_error' })
+  t.match(await submit({ decision: 'allow', scope: 'orders:read admin' }), { error: 'server_error' }, 'one too many')
   t.match(await submit({ decision: 'none' }), { error: 'server_error' }, 'no list')
   t.match(await submit({ decision: 'nothing' }), { error: 'server_error' }, 'an empty list')
   t.match(await submit({ decision: 'allow', scope: 'orders:read' }), { code: /./ })
   t.equal((await visit(app, authorizePath({ scope: 'orders:read' }), cookie)).status, 200)
   t.match(await submit({ decision: 'always', scope: 'orders:read' }), { code: /./ })
   t.match((await visit(app, authorizePath({ scope: 'orders:read' }), cookie)).params, { code: /./ })
+  t.equal((await visit(app, authorizePath(), cookie)).status, 200, 'asks if one scope of two is remembered')
 })
 
 t.test('a page that does not wait for its answer gets its error to the client, and not to the process', async t => {
