@@ -53,6 +53,15 @@ t.test('a grant is refreshed, listed and ended by the server that issued it', as
   t.equal((await post(one, '/oauth/token', again)).status, 200)
 })
 
+t.test('the grants of one server take no room from those of the other', async t => {
+  const [one, two] = await servers(t)
+  const { body } = await redeem(one, await codeFor(one))
+  for (let i = 0; i < 100; i++) await two.gatehouse.tokens.grant({ realm: 'web', id: 'ann' }, { scheme: 'api' })
+  t.equal((await call(one, body.access_token)).status, 200)
+  t.match(await one.gatehouse.tokens.of(owner).list(), { length: 1 })
+  t.match(await two.gatehouse.tokens.of(owner).list(), { length: 100 })
+})
+
 t.test('a consent is remembered for the server that asked for it', async t => {
   const [one, two] = await servers(t)
   const { cookie } = await login(one)

@@ -38,6 +38,7 @@ t.test('refuses clients that do not authenticate, with RFC 6749 errors', async t
   t.same(await refused({}, { authorization: 'Basic !' }), [401, 'invalid_client', challenge])
   t.same(await refused({}, { authorization: 'Basic YQ==' }), [401, 'invalid_client', challenge], 'without a colon')
   t.same(await refused({}, { authorization: 'Basic' }), [401, 'invalid_client', challenge], 'an empty credential')
+  t.same(await refused({ client_id: 'spa' }, { authorization: 'Basic' }), [401, 'invalid_client', challenge])
   t.same(await refused({ client_id: 'partner' }, { authorization: 'Bearer x' }), [401, 'invalid_client', challenge])
   t.same(await refused({ client_id: 'partner', client_secret: 'wrong' }), [400, 'invalid_client', undefined])
   t.same(await refused({ client_id: 'partner' }), [400, 'invalid_client', undefined])

@@ -317,10 +317,11 @@ export class Grants {
     return invalid('load refused the person of the refresh token: the grant has ended')
   }
 
-  /** Ends the least recently used grants of an owner who has too many. */
+  /** Ends the least recently used grants of an owner who has too many. Those of other issuers do not count. */
   async #makeRoom (id: string, owner: StoreOwner): Promise<void> {
-    const found = await this.#options.store.find(familyKind, owner)
-    const surplus = found.filter(record => record.id !== id)
+    const { store, issuer } = this.#options
+    const found = await store.find(familyKind, owner)
+    const surplus = found.filter(record => record.id !== id && familyOf(record).issuer === issuer)
       .sort((a, b) => familyOf(b).rotatedAt - familyOf(a).rotatedAt)
       .slice(maxFamilies - 1)
     for (const record of surplus) await this.endFamily(record.id)
