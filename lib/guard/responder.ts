@@ -16,6 +16,13 @@ export type ErrorForm = 'fastify' | 'problem' | 'oauth' | ErrorFunction
 
 type ErrorFunction = (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown
 
+const thrown = new WeakSet<FastifyRequest>()
+
+/** Makes the refusal of a request an error for the error handler of its route, whatever the option `errors` says. */
+export function throwRefusal (request: FastifyRequest): void {
+  thrown.add(request)
+}
+
 /** The result of a refusal. */
 export interface Ended {
   readonly error: unknown
@@ -117,7 +124,7 @@ export class Responder {
     // Fastify sets the status of errors that a handler throws, not those of hooks: without this, an error handler that
     // relies on it would send 200
     reply.code(status)
-    if (form === 'fastify') return { error, isSent: false }
+    if (form === 'fastify' || thrown.has(reply.request)) return { error, isSent: false }
     noteRefusal(reply.request, error)
     if (typeof form === 'function') sendByFunction(reply, error, form)
     else if (form === 'oauth') reply.send({ error: oauthCode(error), error_description: message })

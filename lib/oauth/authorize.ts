@@ -35,15 +35,18 @@ export function isSilent ({ raw }: FastifyRequest): boolean {
 }
 
 /**
- * Answers a request whose session the guard has refused. For a silent one, nobody is logged in, which the client must
- * know; in any other case the person sees the error.
+ * Answers a request that failed before its handler, such as one whose session the guard has refused. The client of a
+ * silent one must know: nobody is logged in, or the server cannot tell. In any other case the person sees the error.
  */
 export async function answerRefused (server: Server, error: unknown, reply: FastifyReply): Promise<FastifyReply> {
   const { request } = reply
-  if (!(error instanceof AuthError) || error.statusCode !== 401 || !isSilent(request)) return showError(error, reply)
+  if (!isSilent(request)) return showError(error, reply)
   try {
     // undo what the guard has set for its refusal
-    return await authorize(server, request, reply.code(200).removeHeader('www-authenticate'))
+    reply.code(200).removeHeader('www-authenticate').removeHeader('retry-after')
+    if (error instanceof AuthError && error.statusCode === 401) return await authorize(server, request, reply)
+    const { text } = splitQuery(server, request)
+    return await answerRequest(server, { reply, text }, async () => { throw error })
   } catch (thrown) {
     return showError(thrown, reply)
   }

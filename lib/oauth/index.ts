@@ -5,6 +5,7 @@ import type { OpenApiOAuthFlows, OpenApiSecurityScheme } from '../../types/opena
 import type { StoreOwner } from '../../types/store.js'
 import type { TokenService } from '../../types/tokens.js'
 import { misconfigured } from '../errors.js'
+import { throwRefusal } from '../guard/responder.js'
 import { internalsOf, type Internals } from '../plugin/internals.js'
 import { refuseSilently } from '../schemes/session/login-redirect.js'
 import { allowEveryOrigin, declarePreflight } from '../util/cors.js'
@@ -89,7 +90,11 @@ function acceptingServices ({ issuer, services }: Server, { schemes }: Internals
 function addPages (context: FastifyInstance, server: Server): void {
   const { name } = server.person
   acceptForms(context)
-  context.addHook('onRequest', async request => { if (isSilent(request)) refuseSilently(request) })
+  context.addHook('onRequest', async request => {
+    if (!isSilent(request)) return
+    refuseSilently(request)
+    throwRefusal(request)
+  })
   context.setErrorHandler(async (error, _request, reply) => await answerRefused(server, error, reply))
   const visit = { schemes: name, mode: 'optional', inherit: false } as const
   // A HEAD request must not issue a code.

@@ -1,0 +1,41 @@
+import t from 'tap'
+import { authorizePath, login, origin, people, serverApp, visit } from './app.js'
+
+const silent = authorizePath({ prompt: 'none' })
+
+t.test('prompt=none is login_required for a session that is not valid, whatever form errors have', async t => {
+  for (const errors of ['fastify', 'problem', 'oauth', () => { t.fail('the client must know') }] as const) {
+    const app = await serverApp(t, { plugin: { errors } })
+    const { status, params } = await visit(app, silent, '__Host-web=forged')
+    t.match([status, params], [303, { error: 'login_required', state: 'a b', iss: origin }], String(errors))
+  }
+})
+
+t.test('prompt=none tells the client that the application failed, or cannot answer now', async t => {
+  let failure: Error | null = null
+  const fail = async () => { if (failure !== null) throw failure }
+  for (const errors of ['fastify', 'problem'] as const) {
+    failure = null
+    const app = await serverApp(t, {
+      plugin: { errors, load: async ({ id }) => { await fail(); return people[id] ?? null } }
+    })
+    const busy = await serverApp(t, {
+      before: async app => {
+        app.addHook('onRequest', async (_request, reply) => { reply.header('retry-after', '7'); await fail() })
+      }
+    })
+    const { cookie } = await login(app)
+    const cases = [
+      [app, new Error('broken'), 'server_error'],
+      [busy, Object.assign(new Error('too busy'), { statusCode: 503 }), 'temporarily_unavailable']
+    ] as const
+    for (const [failing, thrown, error] of cases) {
+      failure = thrown
+      const { status, params, answer } = await visit(failing, silent, cookie)
+      t.match([status, params], [303, { error, state: 'a b', iss: origin }], `${errors}: ${error}`)
+      t.notOk('retry-after' in answer.headers, 'which would delay the redirect')
+      const unknown = await visit(failing, authorizePath({ prompt: 'none', client_id: 'nobody' }), cookie)
+      t.match(unknown, { status: 400, location: undefined })
+    }
+  }
+})
