@@ -1,4 +1,5 @@
 import t from 'tap'
+import { movableClock } from '../fixtures/clock.js'
 import {
   authorizePath, call, codeFor, decide, login, origin, post, redeem, serverApp, spaUri, visit
 } from './app.js'
@@ -37,4 +38,16 @@ t.test('a code that is used again ends what it gave', async t => {
   t.match(await call(app, body.access_token), { status: 200 })
   t.match(await redeem(app, code), { status: 400, body: { error: 'invalid_grant' } })
   t.match(await call(app, body.access_token), { status: 401 })
+})
+
+t.test('a code that is used again after ten minutes is forgotten, and before that ends what it gave', async t => {
+  const clock = movableClock(t)
+  for (const [minutes, status] of [[9, 401], [11, 200]] as const) {
+    const app = await serverApp(t, { sign: { expiresIn: '1h' } })
+    const code = await codeFor(app)
+    const { body } = await redeem(app, code)
+    clock.offset += minutes * 60_000
+    t.match(await redeem(app, code), { status: 400, body: { error: 'invalid_grant' } })
+    t.match(await call(app, body.access_token), { status }, `${minutes} minutes`)
+  }
 })

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import cors from '@fastify/cors'
 import formbody from '@fastify/formbody'
@@ -152,6 +153,15 @@ t.test('the vector of RFC 7636, B works', async t => {
   const app = await serverApp(t)
   const code = await codeFor(app, { code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM' })
   t.equal((await redeem(app, code, { code_verifier: 'dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk' })).status, 200)
+})
+
+t.test('a verifier has 43 to 128 characters (RFC 7636, 4.1)', async t => {
+  const app = await serverApp(t)
+  for (const [length, status] of [[42, 400], [43, 200], [128, 200], [129, 400]] as const) {
+    const text = 'v'.repeat(length)
+    const code = await codeFor(app, { code_challenge: createHash('sha256').update(text).digest('base64url') })
+    t.equal((await redeem(app, code, { code_verifier: text })).status, status, String(length))
+  }
 })
 
 t.test('a person who is disabled, or loses scopes, after the code was given', async t => {
