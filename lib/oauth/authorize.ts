@@ -29,23 +29,20 @@ export async function authorize (server: Server, request: FastifyRequest, reply:
   })
 }
 
-/** Returns true for a request that must show the person nothing (OpenID Connect Core, 3.1.2.1: `prompt=none`). */
-export function isSilent ({ raw }: FastifyRequest): boolean {
-  return new Parameters(queryText(raw.url)).get('prompt') === 'none'
-}
-
 /**
- * Answers a request that failed before its handler, such as one whose session the guard has refused. The client of a
- * silent one must know: nobody is logged in, or the server cannot tell. In any other case the person sees the error.
+ * Answers a request that failed before its handler. If the guard has refused the session, nobody is logged in. The
+ * client must know of any other error of a request that must show the person nothing (OpenID Connect Core, 3.1.2.1:
+ * `prompt=none`); in any other case the person sees it.
  */
 export async function answerRefused (server: Server, error: unknown, reply: FastifyReply): Promise<FastifyReply> {
   const { request } = reply
-  if (!isSilent(request)) return showError(error, reply)
+  const isRefused = error instanceof AuthError && error.statusCode === 401
+  const { text } = splitQuery(server, request)
+  if (!isRefused && new Parameters(text).get('prompt') !== 'none') return showError(error, reply)
   try {
     // undo what the guard has set for its refusal
     reply.code(200).removeHeader('www-authenticate').removeHeader('retry-after')
-    if (error instanceof AuthError && error.statusCode === 401) return await authorize(server, request, reply)
-    const { text } = splitQuery(server, request)
+    if (isRefused) return await authorize(server, request, reply)
     return await answerRequest(server, { reply, text }, async () => { throw error })
   } catch (thrown) {
     return showError(thrown, reply)

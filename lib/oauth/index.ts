@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
+import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { OAuthServerOptions } from '../../types/oauth.js'
 import type { OpenApiOAuthFlows, OpenApiSecurityScheme } from '../../types/openapi.js'
@@ -10,7 +10,8 @@ import { internalsOf, type Internals } from '../plugin/internals.js'
 import { refuseSilently } from '../schemes/session/login-redirect.js'
 import { allowEveryOrigin, declarePreflight } from '../util/cors.js'
 import { sendJson } from '../util/json-response.js'
-import { answerRefused, authorize, isSilent } from './authorize.js'
+import { answerRefused, authorize } from './authorize.js'
+import { showError } from './authorize-request.js'
 import { grantNames } from './client.js'
 import { consent, consentsOf } from './consent.js'
 import { sendError, toOAuthError } from './errors.js'
@@ -90,16 +91,20 @@ function acceptingServices ({ issuer, services }: Server, { schemes }: Internals
 function addPages (context: FastifyInstance, server: Server): void {
   const { name } = server.person
   acceptForms(context)
-  context.addHook('onRequest', async request => {
-    if (!isSilent(request)) return
-    refuseSilently(request)
-    throwRefusal(request)
-  })
-  context.setErrorHandler(async (error, _request, reply) => await answerRefused(server, error, reply))
-  const visit = { schemes: name, mode: 'optional', inherit: false } as const
-  // A HEAD request must not issue a code.
-  context.get('/authorize', { config: { auth: visit }, schema, exposeHeadRoute: false },
-    async (request, reply) => await authorize(server, request, reply))
+  context.setErrorHandler(async (error, _request, reply) => showError(error, reply))
+  const visit = {
+    config: { auth: { schemes: name, mode: 'optional', inherit: false } as const },
+    schema,
+    // A HEAD request must not issue a code.
+    exposeHeadRoute: false,
+    onRequest: async (request: FastifyRequest) => {
+      refuseSilently(request)
+      throwRefusal(request)
+    },
+    errorHandler: async (error: Error, _request: FastifyRequest, reply: FastifyReply) =>
+      await answerRefused(server, error, reply)
+  }
+  context.get('/authorize', visit, async (request, reply) => await authorize(server, request, reply))
   const answer = { schemes: name, mode: 'required', inherit: false } as const
   context.post('/consent', { config: { auth: answer }, schema },
     async (request, reply) => await consent(server, request, reply))

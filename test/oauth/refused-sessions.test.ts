@@ -1,4 +1,5 @@
 import t from 'tap'
+import { movableClock } from '../fixtures/clock.js'
 import { authorizePath, login, origin, people, serverApp, visit } from './app.js'
 
 const silent = authorizePath({ prompt: 'none' })
@@ -37,5 +38,23 @@ t.test('prompt=none tells the client that the application failed, or cannot answ
       const unknown = await visit(failing, authorizePath({ prompt: 'none', client_id: 'nobody' }), cookie)
       t.match(unknown, { status: 400, location: undefined })
     }
+  }
+})
+
+t.test('whoever has a session that is not valid counts as nobody, and logs in once', async t => {
+  const clock = movableClock(t)
+  const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb' }
+  for (const errors of ['fastify', 'problem'] as const) {
+    const app = await serverApp(t, { plugin: { errors } })
+    const forged = '__Host-web=forged'
+    const wrong = await visit(app, authorizePath({ ...own, scope: 'unknown' }), forged)
+    t.match(wrong.params, { error: 'invalid_scope' }, 'before anybody has to log in')
+    const asked = await visit(app, authorizePath({ ...own, prompt: 'login' }), forged)
+    t.match(asked, { status: 302, location: /^\/login\?returnTo=/ })
+    clock.offset += 1_000
+    const { cookie, returnTo } = await login(app, 'ann', String(asked.location).replace('/login', ''))
+    t.ok((await visit(app, returnTo, cookie)).params['code'])
+    const program = await app.inject({ url: authorizePath(own), headers: { cookie: forged } })
+    t.match(program, { statusCode: 401, headers: { 'www-authenticate': /^Cookie / } })
   }
 })
