@@ -163,9 +163,9 @@ export class StoredClients {
     const client = await this.#change(id, isVisible, stored => {
       if (!stored.confidential) return null
       const end = Date.now() + seconds * 1000
-      // Of the older secrets, only the newest one stays valid for the overlap.
+      // Of the older secrets, only the newest one, which had no end, stays valid for the overlap.
       const previous = stored.secrets.slice(0, seconds === 0 ? 0 : 1)
-      const ending = previous.map(each => ({ ...each, expiresAt: Math.min(each.expiresAt ?? end, end) }))
+      const ending = previous.map(each => ({ ...each, expiresAt: end }))
       return { ...stored, secrets: [{ digest: digestOf(secret), expiresAt: null }, ...ending] }
     })
     return client === null ? null : Object.freeze({ client, secret })

@@ -38,6 +38,10 @@ t.test('a code that is used again ends what it gave', async t => {
   t.match(await call(app, body.access_token), { status: 200 })
   t.match(await redeem(app, code), { status: 400, body: { error: 'invalid_grant' } })
   t.match(await call(app, body.access_token), { status: 401 })
+  const other = await codeFor(app)
+  const given = await redeem(app, other)
+  t.equal((await redeem(app, other, { code_verifier: 'a'.repeat(43) })).status, 400)
+  t.match(await call(app, given.body.access_token), { status: 401 }, 'whatever the verifier')
 })
 
 t.test('a code that is used again after ten minutes is forgotten, and before that ends what it gave', async t => {
