@@ -126,6 +126,24 @@ t.test('a secret is replaced with an overlap', async t => {
   t.same([await status(third), await status(fourth)], [401, 200])
 })
 
+t.test('the instance that changes a client knows it at once, where the store reports nothing', async t => {
+  const { subscribe: _, ...store } = memoryStore()
+  const app = await serverApp(t, { store })
+  const clients = app.gatehouse.oauth.clients.of(owner)
+  const { client: { id }, secret: first } = await clients.create(input)
+  const token = async (secret: string | null | undefined) =>
+    await post(app, '/oauth/token', own, basic(id, String(secret)))
+  t.match(await token(first), { status: 200, body: { scope: 'orders:read' } })
+  await clients.update(id, { scopes: [] })
+  const { body } = await token(first)
+  t.equal(body.scope, '')
+  const second = (await clients.rotateSecret(id, { overlap: 0 }))?.secret
+  t.same([(await token(first)).status, (await token(second)).status], [401, 200])
+  await clients.remove(id)
+  t.equal((await token(second)).status, 401)
+  t.equal((await call(app, body.access_token)).status, 401)
+})
+
 t.test('a public client of the store walks the code flow', async t => {
   const app = await serverApp(t)
   const uri = 'https://new.example.com/cb'
