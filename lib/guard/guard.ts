@@ -73,6 +73,7 @@ export class Guard {
     const end = isPass(first) ? await this.finish(first, reply) ?? first : first
     if (isPass(end)) {
       publish(end, reply, state)
+      state.hookPasses = [...state.hookPasses ?? [], end]
       return
     }
     if (end.isSent) await reply
@@ -80,13 +81,20 @@ export class Guard {
   }
 
   /**
-   * Runs the latest guard of the application on a route without a policy again, if a slow body came after it.
+   * Runs the guards of the application on a route without a policy again, if a slow body came after them: from the
+   * first that is due, so that the latest is still the one that `request.auth` shows.
    * @returns `null` if there is nothing to do.
    */
   repeat (reply: FastifyReply): Promise<void> | null {
     const state = stateOf(reply.request)
-    const pass = state?.pass ?? null
-    return state === undefined || pass === null || !isDue(pass, state) ? null : this.run(pass.policy, reply)
+    const passes = state?.hookPasses ?? null
+    if (state === undefined || passes === null) return null
+    const first = passes.findIndex(pass => isDue(pass, state))
+    return first === -1 ? null : this.#runAll(passes.splice(first), reply)
+  }
+
+  async #runAll (passes: readonly Pass[], reply: FastifyReply): Promise<void> {
+    for (const { policy } of passes) await this.run(policy, reply)
   }
 
   /**

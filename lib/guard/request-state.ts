@@ -92,6 +92,8 @@ export class RequestState {
   #latest: Call | null = null
   /** The pass of the latest guard, which `request.auth` shows. */
   pass: Pass | null = null
+  /** The passes of guards that the application has called, the latest last. */
+  hookPasses: Pass[] | null = null
   /** The pass of the route's own guard, which its second stage requires. */
   routePass: Pass | null = null
   /** The config of the route, read by its first stage. */

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { request as send, type ClientRequest, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import authPlugin, {
   AuthError,
@@ -134,6 +134,23 @@ t.test('refuses what a guard before the body let in on a public route, if its cr
       errors
     )
   }
+})
+
+t.test('repeats each guard of a public route after a slow body, and not only the latest', async t => {
+  const other = apiKey({ verify: () => ({ id: 'bob' }), from: 'header:x-other' })
+  const schemes = { service: apiKey({ managed: { prefix: 'acme' } }), other }
+  const app = await application(t, { store: memoryStore(), schemes, default: 'service', publicPaths: [] }, app => {
+    const onRequest = [app.gatehouse.guard('service'), app.gatehouse.guard('other')]
+    app.post('/both', { config: { auth: false }, onRequest }, async ({ principal }: FastifyRequest) => principal)
+    telling(app)
+  })
+  const keys = app.gatehouse.apiKeys.of(owner)
+  const { key, record } = await keys.create({ name: 'k' })
+  const headers = { 'x-api-key': key, 'x-other': 'any' }
+  t.match(await slowly(app, '/both', headers, () => {}), { status: 200, body: /"id":"bob"/ })
+  t.match(
+    await slowly(app, '/both', headers, () => keys.revoke(record.id)), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' }
+  )
 })
 
 t.test('remembers over a slow body that a credential did not come in a cookie', async t => {
