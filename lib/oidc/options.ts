@@ -7,7 +7,7 @@ import { issuerUrlProblem, parseAgent, parseHosts, sourceUrl } from '../jose/rem
 import { isLocalPath } from '../schemes/session/login-redirect.js'
 import { describeValue } from '../util/describe.js'
 import { isPlainObject } from '../util/objects.js'
-import { functionOf, listOf, object, oneOf, optional, text } from '../util/options.js'
+import { functionOf, listOf, object, oneOf, optional, orTrue, text } from '../util/options.js'
 
 /** Configures the provider of a login. */
 export interface ProviderSettings {
@@ -225,7 +225,7 @@ function parseFallback (value: unknown, option: string): string {
 const parseLogoutOptions = object({ path: optional(parsePath, null), redirectUri: optional(text, null) })
 
 function parseLogout (value: unknown, option: string): ReturnType<typeof parseLogoutOptions> {
-  return parseLogoutOptions(value === true ? {} : value, option)
+  return orTrue(parseLogoutOptions)(value, option)
 }
 
 function completeLogout (

@@ -9,6 +9,7 @@ import type { ErrorForm } from '../guard/responder.js'
 import { parseLimits, type Limits } from '../limits/options.js'
 import { parsePublicPaths, type PublicPath } from '../policy/public-paths.js'
 import { parsePermissions, type Permissions } from '../policy/requirements.js'
+import { parseStore } from '../stores/deadline.js'
 import { describeValue, joinNames } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
 import { asGiven, functionOf, object, oneOf, optional, pluginOptions, type Parser } from '../util/options.js'
@@ -107,17 +108,6 @@ export function missingMember (value: unknown): string | null {
 }
 
 const errorForms = ['fastify', 'problem', 'oauth'] as const
-
-const storeMethods = [
-  'add', 'get', 'swap', 'take', 'find', 'takeAll', 'increment', 'decrement', 'migrate', 'close'
-] as const satisfies ReadonlyArray<keyof Store>
-
-function parseStore (value: unknown, option: string): Store {
-  const missing = isObject(value) ? storeMethods.find(method => typeof value[method] !== 'function') : 'add'
-  if (missing === undefined) return value as unknown as Store
-  throw misconfigured(`${option} must be the result of memoryStore(), sqlStore() or redisStore(), or a store of ` +
-    `your own. It has no ${missing}().`)
-}
 
 /** Returns the only scheme of an application, which is its default if it configures none. */
 function onlyScheme (names: readonly string[]): unknown {

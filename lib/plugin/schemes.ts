@@ -102,9 +102,9 @@ interface SchemeParts {
 
 function partsOf (made: Made<Principal>, name: string): SchemeParts {
   const option = `The option schemes.${name}`
-  if (isScheme(made)) return { scheme: withHttpScheme(made, option), features: {} }
+  if (isScheme(made)) return { scheme: checkedScheme(made, option), features: {} }
   if (isObject(made) && isScheme(made.scheme) && isObject(made.features)) {
-    return { scheme: withHttpScheme(made.scheme, option), features: parseFeatures(made.features, option) }
+    return { scheme: checkedScheme(made.scheme, option), features: parseFeatures(made.features, option) }
   }
   if (typeof made === 'function') {
     throw misconfigured(`${option} is a function that returned another one. Call it, as in apiKey({ keys }).`)
@@ -129,8 +129,35 @@ function parseFeatures (features: object, option: string): Features {
   return features
 }
 
-/** Checks the name that a challenge takes from the description of a scheme without a challenge of its own. */
-function withHttpScheme (scheme: Scheme<Principal>, option: string): Scheme<Principal> {
+const isText = (value: unknown): boolean => typeof value === 'string'
+const isFunction = (value: unknown): boolean => typeof value === 'function'
+const aFunction = ['a function', isFunction] as const
+const texts = ['a list of texts', (value: unknown) => Array.isArray(value) && value.every(isText)] as const
+
+/**
+ * The optional members of a scheme that are no flags, with what each must be. Of a flag, every truthy value counts as
+ * `true`.
+ */
+const memberKinds = {
+  challenge: aFunction,
+  refuse: aFunction,
+  load: ['a function or null', value => value === null || isFunction(value)],
+  sources: texts,
+  realms: texts,
+  cacheControl: ['a text', isText]
+} as const satisfies { readonly [K in keyof Scheme]?: readonly [kind: string, is: (value: unknown) => boolean] }
+
+function checkMembers (scheme: Scheme<Principal>, option: string): void {
+  for (const [member, [kind, is]] of Object.entries(memberKinds)) {
+    const value = scheme[member as keyof typeof memberKinds]
+    if (value === undefined || is(value)) continue
+    throw misconfigured(`${option}.${member} must be ${kind}. Got ${describeValue(value)}.`)
+  }
+}
+
+/** Checks the optional members of a scheme, and the name that a challenge takes from its description. */
+function checkedScheme (scheme: Scheme<Principal>, option: string): Scheme<Principal> {
+  checkMembers(scheme, option)
   const { openapi } = scheme
   if (openapi.type !== 'http' || (typeof openapi.scheme === 'string' && isHttpToken(openapi.scheme))) return scheme
   throw misconfigured(`${option} has an openapi.scheme that is not the name of an HTTP authentication scheme ` +

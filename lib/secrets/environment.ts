@@ -60,6 +60,10 @@ export function secretsFromEnvironment<const T extends Readonly<Record<string, S
       "secretsFromEnvironment needs an object from variable to purpose, such as { SESSION_SECRET: 'session' }."
     )
   }
+  if (!isObject(env)) {
+    throw misconfigured('The environment of secretsFromEnvironment must be an object, such as process.env. Got ' +
+      `${describeValue(env)}.`)
+  }
   const entries = Object.entries(variables).map(
     ([variable, purpose]) => read(variable, purpose, ownField(env, variable))
   )
@@ -68,7 +72,7 @@ export function secretsFromEnvironment<const T extends Readonly<Record<string, S
   return Object.freeze(Object.fromEntries(entries.map(({ variable, value }) => [variable, value]))) as SecretsOf<T>
 }
 
-function read (variable: string, purpose: string, given: string | undefined) {
+function read (variable: string, purpose: string, given: unknown) {
   const rule = Object.hasOwn(purposes, purpose) ? purposes[purpose as SecretPurpose] : null
   if (rule === null) {
     throw misconfigured(
@@ -76,15 +80,16 @@ function read (variable: string, purpose: string, given: string | undefined) {
       `${joinNames(Object.keys(purposes))}.`
     )
   }
-  if (given === undefined || given.trim() === '') {
-    return { variable, value: '', held: [], mistakes: [`${variable} is not set. ${howToFix}`] }
-  }
-  const texts = rule.rotates ? given.split(',') : [given]
+  const refused = (mistake: string) => ({ variable, value: '', held: [], mistakes: [`${variable} ${mistake}`] })
+  const content = given ?? ''
+  if (typeof content !== 'string') return refused(`must be a text. Got ${describeValue(content)}.`)
+  if (content.trim() === '') return refused(`is not set. ${howToFix}`)
+  const texts = rule.rotates ? content.split(',') : [content]
   const held = texts.map(
     (text, index): Held => ({ variable: texts.length === 1 ? variable : `${variable} (number ${index + 1})`, text })
   )
   const mistakes = held.flatMap(each => mistakeOf(each, purpose as SecretPurpose) ?? [])
-  return { variable, value: rule.rotates ? Object.freeze(texts) : given, held, mistakes }
+  return { variable, value: rule.rotates ? Object.freeze(texts) : content, held, mistakes }
 }
 
 function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | null {

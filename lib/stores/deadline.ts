@@ -1,7 +1,8 @@
 import type { Duration } from '../../types/options.js'
 import type { Store, StoreOwner, StoreRecord } from '../../types/store.js'
-import { AuthError, internalError } from '../errors.js'
+import { AuthError, internalError, misconfigured } from '../errors.js'
 import { publish } from '../events/events.js'
+import { isObject } from '../util/objects.js'
 import { duration, object, optional } from '../util/options.js'
 import { backingOf, withBacking } from '../util/reports.js'
 import { createOperations, StoreUnavailable, toStoreError } from './errors.js'
@@ -33,9 +34,21 @@ const probeInterval = 500
  * @throws {AuthError} `AUTH_MISCONFIGURED` for an invalid timeout.
  */
 export function withDeadline (store: Store, options: DeadlineOptions = {}): Store {
-  const wrapped = wrap(store, options)
+  const wrapped = wrap(parseStore(store, 'The store of withDeadline'), options)
   bounded.add(wrapped)
   return wrapped
+}
+
+const storeMethods = [
+  'add', 'get', 'swap', 'take', 'find', 'takeAll', 'increment', 'decrement', 'migrate', 'close'
+] as const satisfies ReadonlyArray<keyof Store>
+
+/** Checks that a value has the methods of a store. @throws {AuthError} `AUTH_MISCONFIGURED` */
+export function parseStore (value: unknown, option: string): Store {
+  const missing = isObject(value) ? storeMethods.find(method => typeof value[method] !== 'function') : 'add'
+  if (missing === undefined) return value as unknown as Store
+  throw misconfigured(`${option} must be the result of memoryStore(), sqlStore() or redisStore(), or a store of ` +
+    `your own. It has no ${missing}().`)
 }
 
 /** Returns a store whose calls have a deadline: the one that the application chose, or the default. */

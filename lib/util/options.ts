@@ -29,6 +29,15 @@ export function object<S extends Shape> (shape: S): Parser<Parsed<S>> {
   }
 }
 
+/** Returns the parser of an option that is an object, or `true` for an object without a key. */
+export function orTrue<T> (parse: Parser<T>): Parser<T> {
+  return (value, option) => {
+    if (value === true) return parse({}, option)
+    if (isObject(value)) return parse(value, option)
+    throw misconfigured(`${option} must be true or an object. Got ${describeValue(value)}.`)
+  }
+}
+
 /** The name of the plugin's own options in messages. */
 export const pluginOptions = 'The options of fastify-gatehouse'
 

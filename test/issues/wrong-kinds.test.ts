@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 import t from 'tap'
-import gatehouse, { session, type GatehouseOptions } from '../../lib/index.js'
+import gatehouse, { jwt, session, type GatehouseOptions } from '../../lib/index.js'
 import { oidcLogin } from '../../lib/oidc/index.js'
 import { fakeIssuer, testAccess } from '../../lib/testing/index.js'
 import { serverApp } from '../oauth/app.js'
@@ -27,6 +27,45 @@ t.test('a Map is no object of names, and does not count as an empty one', async 
   await app.register(gatehouse, { schemes: { user: believer('user') } })
   const tests = testAccess(app, async () => {}, { examples: new Map() as never })
   await t.rejects(tests, { code: 'AUTH_MISCONFIGURED', message: /examples must be an object of values by pattern/ })
+})
+
+t.test('a scheme of the application has members of the right kinds', async t => {
+  const wrong: Readonly<Record<string, readonly unknown[]>> = {
+    challenge: ['APIKey', null],
+    refuse: [true],
+    load: ['load', {}],
+    sources: ['header:x-key', [1], null],
+    realms: ['people', [null]],
+    cacheControl: [60]
+  }
+  for (const [member, values] of Object.entries(wrong)) {
+    for (const value of values) {
+      const app = Fastify()
+      const user = { ...believer('user'), [member]: value } as never
+      await t.rejects(async () => { await app.register(gatehouse, { schemes: { user } }) }, {
+        code: 'AUTH_MISCONFIGURED',
+        message: new RegExp(`^The option schemes\\.user\\.${member} must be .*\\. Got .*\\.$`)
+      })
+    }
+  }
+  const app = Fastify()
+  const user = { ...believer('user'), load: null, ambient: false, realms: ['people'], cacheControl: 'private' }
+  await app.register(gatehouse, { schemes: { user } })
+  await app.ready()
+  await app.close()
+})
+
+t.test('true or an object turns a part on, and the message for other values says so', async t => {
+  const user = (options: object) => jwt({ issuer: 'https://id.test', audience: 'https://api.test', ...options })
+  for (const value of [false, null, 'yes']) {
+    for (const name of ['sign', 'resource']) {
+      const app = Fastify()
+      const schemes = { user: user({ [name]: value }) }
+      await t.rejects(async () => { await app.register(gatehouse, { schemes }) }, {
+        message: new RegExp(`^The option schemes\\.user\\.${name} must be true or an object\\. Got .*\\.$`)
+      })
+    }
+  }
 })
 
 t.test('fakeIssuer checks the kind of each of its options', async t => {

@@ -131,6 +131,14 @@ t.test('throws on wrong arguments', async t => {
   t.throws(() => secretsFromEnvironment(null as never, {}), { code: 'AUTH_MISCONFIGURED' })
   t.match(mistakes({ A: 'sesion' as never }, { A: secret() }), /does not know the purpose 'sesion' of A/)
   t.match(mistakes({ A: 'toString' as never }, { A: secret() }), /does not know the purpose/)
+  for (const env of [null, 'A=1'] as const) {
+    t.throws(() => secretsFromEnvironment({ A: 'jwt' }, env as never), {
+      message: /^The environment of secretsFromEnvironment must be an object, such as process\.env\. Got /
+    })
+  }
+  t.throws(() => secretsFromEnvironment({ A: 'jwt', B: 'jwt' }, { A: 7, B: null } as never), {
+    message: /\n- A must be a text\. Got 7\.\n- B is not set\. /
+  })
 })
 
 t.test('practically never takes a random secret for a placeholder', async t => {

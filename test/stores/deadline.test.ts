@@ -27,6 +27,15 @@ async function reasonOf (call: Promise<unknown>): Promise<string> {
   return error instanceof StoreUnavailable ? error.reason : `no failure of a store: ${String(error)}`
 }
 
+t.test('withDeadline refuses what is not a store', t => {
+  for (const store of [undefined, null, 'redis://localhost', {}]) {
+    t.throws(() => withDeadline(store as never), {
+      code: 'AUTH_MISCONFIGURED', message: /^The store of withDeadline must be the result of .* It has no add\(\)\.$/
+    })
+  }
+  t.end()
+})
+
 t.test('treats a store that breaks the contract as unavailable', async t => {
   const errors: ReadonlyArray<readonly [error: unknown, detail: string]> = [
     [new Error('secret'), 'Error'],

@@ -5,7 +5,7 @@ import { issuerUrlProblem, sourceUrl } from '../../jose/remote/fetch-json.js'
 import { allowEveryOrigin, declarePreflight } from '../../util/cors.js'
 import { describeValue } from '../../util/describe.js'
 import { sendJson } from '../../util/json-response.js'
-import { listOf, object, optional, text } from '../../util/options.js'
+import { listOf, object, optional, orTrue, text } from '../../util/options.js'
 import type { IssuerSettings, JwtSettings } from './options.js'
 
 /** Configures the description of the protected resource for clients (RFC 9728). */
@@ -40,7 +40,7 @@ const parseObject = object({
 
 /** Parses the option `resource`. @throws {AuthError} `AUTH_MISCONFIGURED` */
 export function parseResource (value: unknown, option: string): ResourceSettings {
-  return parseObject(value === true ? {} : value, option)
+  return orTrue(parseObject)(value, option)
 }
 
 function webUrl (value: unknown, option: string): string {

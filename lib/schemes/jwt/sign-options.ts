@@ -4,7 +4,7 @@ import { misconfigured } from '../../errors.js'
 import type { KeyMaterial } from '../../jose/key-material.js'
 import { secrets } from '../../secrets/check-secret.js'
 import { describeValue } from '../../util/describe.js'
-import { asGiven, duration, functionOf, object, optional, text } from '../../util/options.js'
+import { asGiven, duration, functionOf, object, optional, orTrue, text } from '../../util/options.js'
 
 /** Configures the signing of tokens. */
 export interface SignOptions {
@@ -64,7 +64,7 @@ const parseSignOptions = object({
 
 /** Parses the option `sign`. @throws {AuthError} `AUTH_MISCONFIGURED` */
 export function parseSign (value: unknown, option: string): SignSettings {
-  return parseSignOptions(value === true ? {} : value, option)
+  return orTrue(parseSignOptions)(value, option)
 }
 
 /**

@@ -202,7 +202,7 @@ t.test('stops the boot where the document would be wrong, or could not be served
     ],
     [base, /outside of the context of the plugin with the prefix \/v1.*metadata: 'https/, '/v1'],
     [{ ...base, audience: 'https://api.example.com/:id' }, /no route can serve/],
-    [{ ...base, resource: false }, /schemes\.mcp\.resource must be an object/],
+    [{ ...base, resource: false }, /schemes\.mcp\.resource must be true or an object\. Got false\./],
     [{ ...base, resource: { scopes: ['offline_access'] } }, /resource\.scopes\[0\] is offline_access/],
     [{ ...base, resource: { scopes: ['a b'] } }, /resource\.scopes\[0\] has characters/],
     [{ ...base, resource: { documentation: 'docs' } }, /resource\.documentation must be an https URL/]
