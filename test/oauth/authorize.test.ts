@@ -133,7 +133,9 @@ t.test('a login of an unknown time meets no max_age, and gives a token without a
 t.test('prompt=login and max_age ask for a login once, and are met by a later one', async t => {
   const app = await serverApp(t)
   const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb', state: "it's" }
-  for (const fields of [{ prompt: 'login' }, { prompt: 'select_account' }, { max_age: '60' }]) {
+  for (const fields of [
+    { prompt: 'login' }, { prompt: 'select_account' }, { prompt: 'login select_account' }, { max_age: '60' }
+  ]) {
     const { cookie } = await login(app)
     clock.offset += 120_000
     const asked = await visit(app, authorizePath({ ...own, ...fields }), cookie)

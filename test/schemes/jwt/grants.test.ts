@@ -149,6 +149,18 @@ t.test('a clock that is set back by more than a minute ends the grace', async t 
   }
 })
 
+t.test('with a grace of 0 the predecessor ends the grant, also if the clock was set back', async t => {
+  for (const offset of [0, -10_000]) {
+    clock.offset = 0
+    const app = await appWith(t, { schemes: { api: jwt(own({ reuseGrace: 0 })) } })
+    const first = await login(app)
+    const second = await refresh(app, first.refresh_token)
+    clock.offset = offset
+    t.equal((await refresh(app, first.refresh_token)).status, 401, `${offset} ms`)
+    t.equal((await refresh(app, second.tokens.refresh_token)).status, 401, `${offset} ms`)
+  }
+})
+
 t.test('a token from before the predecessor ends the grant, whatever the grace', async t => {
   const app = await appWith(t, {})
   const first = await login(app)

@@ -170,6 +170,22 @@ t.test('introspects what would be accepted now', async t => {
   }
 })
 
+t.test('introspection asks the store, while requests accept what is cached', async t => {
+  const { subscribe: _, ...store } = memoryStore()
+  const here = await serviceWith(t, own({ staleness: '1m' }), { store })
+  const elsewhere = await serviceWith(t, own(), { store: { ...store } })
+  const begun = await here.service.begin({ ...grant, handle: newHandle() })
+  const forClient = await here.service.clientToken('shop', ['orders:read'])
+  for (const token of [begun?.tokens.access_token ?? '', forClient.access_token]) {
+    t.equal((await ask(here.app, token)).status, 200)
+    t.match(await here.service.introspect(request, token), { client_id: 'shop' })
+    t.equal(await elsewhere.service.revoke(token, 'shop'), 'revoked')
+    t.equal((await ask(here.app, token)).status, 200, 'cached')
+    t.equal(await here.service.introspect(request, token), null)
+    t.equal((await ask(here.app, token)).status, 401, 'the answer of the store is cached too')
+  }
+})
+
 t.test('publishes public members only, which other libraries verify with', async t => {
   const pairs = [
     pair('rsa'), pair('ec'), generateKeyPairSync('ec', { namedCurve: 'P-384' }), pair('ed25519'), pair('ed448')
