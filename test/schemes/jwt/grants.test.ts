@@ -138,6 +138,18 @@ t.test('within the grace the predecessor gets the same successor, and later it e
   t.equal(reused.length, 1)
 })
 
+t.test('without a grace, a second use in the same millisecond ends the grant', async t => {
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  const app = await appWith(t, { schemes: { api: jwt(own({ reuseGrace: 0 })) } })
+  const first = await login(app)
+  const frozen = now()
+  Date.now = () => frozen
+  const second = await refresh(app, first.refresh_token)
+  t.equal((await refresh(app, first.refresh_token)).status, 401)
+  t.equal((await refresh(app, second.tokens.refresh_token)).status, 401)
+})
+
 t.test('a clock that is set back by more than a minute ends the grace', async t => {
   for (const [offset, status] of [[-59_000, 200], [-61_000, 401]] as const) {
     clock.offset = 0
