@@ -223,8 +223,8 @@ function createLatin (): readonly string[] {
 
 /**
  * Returns the Latin letters or digits that a character of any script is equal to in a loose collation: `o` for `ø`,
- * `ae` for `æ`, `3` for `٣`. Returns `''` for an accent of any script, which is equal to nothing, and other characters
- * as they are.
+ * `ae` for `æ`, `3` for `٣`. Returns `''` for an accent of any script, which such a collation ignores, and other
+ * characters as they are.
  */
 function looseForm (character: string): string {
   if (compare(character, '') === 0) return ''

@@ -75,7 +75,7 @@ async function createCounter (app: FastifyInstance, redis: object | null): Promi
   const create = await createLimiterFactory(app, redis)
   const counter = new RequestCounter(window => {
     const check = create({
-      // each function would be awaited, for each request
+      // not always functions: `@fastify/rate-limit` awaits them for each request
       max: window === null ? request => countedOf(request).max : window.max,
       timeWindow: window === null ? request => countedOf(request).window * 1000 : Math.round(window.window * 1000),
       keyGenerator: request => countedOf(request).name,

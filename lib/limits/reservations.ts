@@ -130,7 +130,7 @@ class InFlightChecks {
   }
 }
 
-/** The running checks by name. Names without users are removed. */
+/** The running checks by name. A name without a running check is removed. */
 class InFlight {
   readonly #checks = new Map<string, InFlightChecks>()
 

@@ -68,7 +68,7 @@ export function secretsFromEnvironment<const T extends Readonly<Record<string, S
     ([variable, purpose]) => read(variable, purpose, ownField(env, variable))
   )
   const mistakes = [...entries.flatMap(entry => entry.mistakes), ...reused(entries.flatMap(entry => entry.held))]
-  if (mistakes.length > 0) throw misconfigured('The environment is not as it must be.', mistakes)
+  if (mistakes.length > 0) throw misconfigured('The environment has missing or wrong secrets.', mistakes)
   return Object.freeze(Object.fromEntries(entries.map(({ variable, value }) => [variable, value]))) as SecretsOf<T>
 }
 
@@ -97,7 +97,7 @@ function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | 
     return `${variable} begins or ends with a space or a line end, which is probably not meant. Remove it.`
   }
   if (/^(['"]).*\1$/.test(text)) {
-    return `${variable} stands in quotes, which are then a part of it: what read the file keeps them. Remove them.`
+    return `${variable} is in quotes, and the program that read the file has kept them. Remove them.`
   }
   if (text.startsWith(`${variable}=`)) return `${variable} begins with its own name. Leave out '${variable}='.`
   if (placeholder.test(text)) return `${variable} looks like a placeholder of an example. ${howToFix}`

@@ -145,7 +145,7 @@ export interface Injected {
 /** An injection while its request runs. */
 interface Running extends Injection {
   readonly server: object
-  /** The request of this call, once it is known: those that its handler injects in turn are not of this call. */
+  /** The request of this call, once it is known. Requests that its handler injects do not belong to the call. */
   raw: object | null
   config: object | null
   handled: boolean

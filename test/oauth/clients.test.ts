@@ -170,7 +170,7 @@ t.test('a public client of the store walks the code flow', async t => {
   t.same(await grants.list(), [])
 })
 
-t.test('a consent is for the scopes that the page showed, whatever the client has got since', async t => {
+t.test('a consent covers the scopes that the page showed, and none that the client got later', async t => {
   const app = await serverApp(t, { oauth: { publicClients: true } })
   const clients = app.gatehouse.oauth.clients.of(owner)
   const uri = 'https://new.example.com/cb'

@@ -95,7 +95,7 @@ const mistakes: Readonly<Record<string, () => unknown>> = {
     boots({ plain }, { limits: { guesses: { deviceSecret: wrong('a device secret', 20) } } }),
   'an origin with a password': () =>
     boots({ plain }, { origins: [`https://ada:${wrong('a password', 16)}@example.com`] }),
-  'an environment that is not as it must be': () =>
+  'an environment with missing or wrong secrets': () =>
     secretsFromEnvironment(
       { A: 'session', B: 'jwt', C: 'password', D: 'pepper' },
       { A: wrong('a short secret', 20), B: `${wrong('a secret')} `, C: wrong('a password', 10), D: repeated }

@@ -217,7 +217,7 @@ export class KeyService implements ApiKeyFeature {
     return this.#write(id, true, async () => await this.#options.store.take(kind, id) !== null)
   }
 
-  /** Writes, and drops what is cached of the key also after an error: the write may have happened. */
+  /** Writes, and then drops the cached state of the key, also after an error, because the write may have happened. */
   async #write (id: string, ends: boolean, write: () => Promise<boolean>): Promise<boolean> {
     let done = false
     try {

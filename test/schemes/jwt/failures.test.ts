@@ -112,7 +112,7 @@ async function withEachFailure (
 
 const answered = (status: number): boolean => status === 200 || status === 503
 
-t.test('a grant is whole or fails with 503, and what is left of it can be ended', async t => {
+t.test('a grant is complete or fails with 503, and revokeAll ends what is left of it', async t => {
   await withEachFailure(t, 30, async (stage, plan) => {
     plan(stage)
     const granted = await post(stage, '/grant')
