@@ -235,6 +235,23 @@ const identity = (outcome: Partial<Authenticated>) => ({
   outcome: authenticated({ realm: 'test', id: 'a', scopes: [], roles: [] }, outcome)
 })
 
+t.test('ends at once for a session that ended after its request was authenticated', async t => {
+  const { app, ask, enter } = await house({
+    after: async app => {
+      app.get('/late', async ({ auth }) => {
+        await app.gatehouse.sessions.of(alice).revokeAll()
+        const { signal } = auth
+        await new Promise(resolve => { setImmediate(resolve) })
+        return { aborted: signal?.aborted, code: (signal?.reason as { code?: string } | undefined)?.code }
+      })
+    }
+  })
+  t.teardown(() => app.close())
+  const { cookie } = await enter()
+  const { body } = await ask('/late', { method: 'GET', cookie })
+  t.same(body, { aborted: true, code: 'AUTH_INVALID_CREDENTIALS' })
+})
+
 t.test('does not end early for an expiry beyond the longest timer', t => {
   const { setTimeout: set, now } = { setTimeout: globalThis.setTimeout, now: Date.now }
   const waits: { readonly run: () => void; readonly wait: number }[] = []
