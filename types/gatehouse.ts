@@ -49,7 +49,7 @@ export interface GatehouseGuesses {
    * @returns the result of `check`; `null` for a wrong guess.
    * @throws {AuthError} without calling `check`: `AUTH_RATE_LIMITED` and `AUTH_UNAVAILABLE`, with `Retry-After` on the
    * reply; `AUTH_CROSS_SITE` if the browser reports that another site caused the request; `AUTH_INVALID_CREDENTIALS` if
-   * `account` is not a string.
+   * `account` is not a string; `AUTH_FAULT` if `check` is not a function.
    */
   attempt<T> (
     reply: AnyReply, account: string, check: () => T | Promise<T>, options?: { readonly realm?: string }

@@ -7,20 +7,26 @@ import type { GrantOptions, IssueOptions, RefreshOptions } from '../../types/tok
 import { internalError, misconfigured } from '../errors.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { describeValue, joinNames } from '../util/describe.js'
-import { isObject, isValidDate, property } from '../util/objects.js'
+import { isObject, isPlainObject, isValidDate, property } from '../util/objects.js'
 import { atRunTime, readOptions } from '../util/options.js'
 import type { BoundSchemes } from './schemes.js'
 
 const kinds = {
   'a string': (value: unknown) => typeof value === 'string',
+  'a non-empty string': (value: unknown) => typeof value === 'string' && value !== '',
   'true or false': (value: unknown) => typeof value === 'boolean',
   'an object': isObject,
+  'a plain object': isPlainObject,
   'a list of strings': (value: unknown) => Array.isArray(value) && value.every(each => typeof each === 'string'),
   'a valid Date': isValidDate,
   'a valid Date, or null': (value: unknown) => value === null || isValidDate(value),
-  "Fastify's request": (value: unknown) => isObject(value) && isObject(property(value, 'raw')),
+  "Fastify's request": isRequest,
   anything: () => true
 } as const
+
+function isRequest (value: unknown): value is FastifyRequest {
+  return isObject(value) && isObject(property(value, 'raw'))
+}
 
 type Kinds = Readonly<Record<string, keyof typeof kinds>>
 
@@ -54,13 +60,16 @@ export function parseLoginOptions (options: unknown): LoginOptions {
 
 export function parseIssueOptions (options: unknown): IssueOptions {
   return parseCallOptions(options, 'tokens.issue()', {
-    scheme: 'a string', expiresIn: 'anything', claims: 'an object'
+    scheme: 'a string', expiresIn: 'anything', claims: 'a plain object'
   }) as IssueOptions
 }
 
 export function parseGrantOptions (options: unknown): GrantOptions {
   return parseCallOptions(options, 'tokens.grant()', {
-    scheme: 'a string', scopes: 'a list of strings', client: 'a string', authenticatedAt: 'a valid Date'
+    scheme: 'a string',
+    scopes: 'a list of strings',
+    client: 'a non-empty string',
+    authenticatedAt: 'a valid Date'
   }) as GrantOptions
 }
 
@@ -108,6 +117,25 @@ export function parseOwner (owner: unknown, call: string): StoreOwner {
 export function parseReply (reply: unknown, call: string): FastifyReply {
   if (isObject(reply) && typeof property(reply, 'header') === 'function') return reply as object as FastifyReply
   throw internalError(`${call} needs the reply of the request as its first argument`)
+}
+
+/**
+ * Parses the request that a call is about.
+ * @throws {AuthError} `AUTH_FAULT` for any other value.
+ */
+export function parseRequest (request: unknown, call: string): FastifyRequest {
+  if (isRequest(request)) return request
+  throw internalError(`${call} needs the request as its first argument. Got ${describeValue(request)}`)
+}
+
+/**
+ * Parses the function that checks a password for `guesses.attempt()`.
+ * @throws {AuthError} `AUTH_FAULT` for any other value, which may be a password: the detail does not show it.
+ */
+export function parseCheck<C> (check: C): C {
+  if (typeof check === 'function') return check
+  throw internalError('guesses.attempt() needs a function as its third argument, such as () => ' +
+    'verifyPassword(password, hash): a check that has begun cannot be limited')
 }
 
 /**

@@ -19,8 +19,8 @@ import { joinNames } from '../util/describe.js'
 import { isObject, property } from '../util/objects.js'
 import { oweCookie, waitFor } from '../util/response.js'
 import {
-  chooseProvider, chooseScheme, parseAttemptOptions, parseAuthenticateOptions, parseLoginOptions, parseSchemeOption,
-  providersOf
+  chooseProvider, chooseScheme, parseAttemptOptions, parseAuthenticateOptions, parseCheck, parseLoginOptions,
+  parseReply, parseSchemeOption, providersOf
 } from './call-options.js'
 import { createApiKeyCalls, createOAuthCalls, createSessionCalls, createTokenCalls } from './feature-calls.js'
 import { attachInternals, type Parts } from './internals.js'
@@ -58,7 +58,7 @@ export function createGatehouse (context: FastifyInstance, parts: Parts): Gateho
     guesses: Object.freeze({
       attempt: async <T>(reply: FastifyReply, account: string, check: () => T | Promise<T>, options: unknown = {}) => {
         const { realm = '' } = parseAttemptOptions(options)
-        return guesses.login(reply, { realm, account }, check)
+        return guesses.login(parseReply(reply, 'guesses.attempt()'), { realm, account }, parseCheck(check))
       }
     }),
     apiKeys: createApiKeyCalls(schemes),

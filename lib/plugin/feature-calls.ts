@@ -9,7 +9,7 @@ import { type AuthError, authFailure, internalError, refusal } from '../errors.j
 import { writeChallenges } from '../guard/challenge.js'
 import {
   chooseProvider, parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseReply,
-  parseRevokeAllOptions, parseSchemeOption, type Provider, providersOf
+  parseRequest, parseRevokeAllOptions, parseSchemeOption, type Provider, providersOf
 } from './call-options.js'
 import type { Internals } from './internals.js'
 import type { BoundSchemes } from './schemes.js'
@@ -51,10 +51,12 @@ export function createSessionCalls (schemes: BoundSchemes): GatehouseSessions {
         revoke: async (id: string) => (await Promise.all(all.map(each => each.revoke(id)))).includes(true)
       })
     },
-    returnTo: (request: FastifyRequest, fallback = '/') =>
+    returnTo (request: FastifyRequest, fallback = '/') {
+      parseRequest(request, 'sessions.returnTo()')
       // Each scheme can open only the cookies that it sealed itself.
-      providers.map(({ feature }) => feature.returnTo?.(request, fallback) ?? fallback)
+      return providers.map(({ feature }) => feature.returnTo?.(request, fallback) ?? fallback)
         .find(path => path !== fallback) ?? fallback
+    }
   })
 }
 

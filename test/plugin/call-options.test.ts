@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { apiKey, jwt, session, type Store, type StoreOwner } from '../../lib/index.js'
 
@@ -22,7 +22,12 @@ async function desk (t: Test) {
   await app.register(gatehouse, {
     schemes: {
       web: session({ secret: secret() }),
-      user: jwt({ keys: secret(), issuer: 'https://id.test', audience: 'https://api.test', sign: true }),
+      user: jwt({
+        keys: secret(),
+        issuer: 'https://id.test',
+        audience: 'https://api.test',
+        sign: { realm: 'web', refresh: { secret: secret() } }
+      }),
       service: apiKey({ managed: { prefix: 'acme' } })
     },
     default: 'web'
@@ -36,9 +41,11 @@ async function desk (t: Test) {
     await reply.logout(...(options as []))
   })
   app.post('/issue', open, async () => app.gatehouse.tokens.issue({ id: 'ann' }, ...(options as [])))
+  app.post('/grant', open, async () => app.gatehouse.tokens.grant({ id: 'ann' }, ...(options as [])))
   app.post('/attempt', open, async (_request, reply) =>
     app.gatehouse.guesses.attempt(reply, 'ann', () => true, ...(options as []))
   )
+  app.post('/call', open, async (_request, reply) => await (options[0] as (reply: FastifyReply) => unknown)(reply))
   app.post('/end', open, async () => {
     await app.gatehouse.sessions.of(owner).revokeAll(...(options as []))
   })
@@ -71,7 +78,10 @@ const wrong: ReadonlyArray<readonly [url: string, options: unknown, says: string
     "The options of tokens.issue() have an unknown key 'expiresin'. Did you mean 'expiresIn'?"
   ],
   ['/issue', { expiresIn: undefined }, "have 'expiresIn' set to undefined"],
-  ['/issue', { claims: 'x' }, 'The option claims of tokens.issue() must be an object'],
+  ['/issue', { claims: 'x' }, 'The option claims of tokens.issue() must be a plain object'],
+  ['/issue', { claims: new Map([['a', 1]]) }, 'The option claims of tokens.issue() must be a plain object'],
+  ['/issue', { claims: Promise.resolve({ a: 1 }) }, 'The option claims of tokens.issue() must be a plain object'],
+  ['/grant', { client: '' }, "The option client of tokens.grant() must be a non-empty string. Got ''"],
   ['/attempt', { relm: 'a' }, "The options of guesses.attempt() have an unknown key 'relm'. Did you mean 'realm'?"],
   ['/attempt', { realm: undefined }, "have 'realm' set to undefined"],
   [
@@ -86,7 +96,7 @@ t.test(
   'fails with a constant 500, and logs the option, for a misspelled, undefined or wrong option of a call',
   async t => {
     const { post, log, detail } = await desk(t)
-    for (const url of ['/login', '/logout', '/issue', '/attempt', '/end']) {
+    for (const url of ['/login', '/logout', '/issue', '/grant', '/attempt', '/end']) {
       t.equal((await post(url, [])).statusCode, 200, `${url} needs no options`)
     }
     for (const [url, options, says] of wrong) {
@@ -114,6 +124,27 @@ t.test(
     t.equal((await post('/login', [{ keep: false, renew: false, data: {}, scheme: 'web' }])).statusCode, 200)
   }
 )
+
+t.test('requires a reply and a function for a guess, and a request for the way back', async t => {
+  const { app, post, detail } = await desk(t)
+  const { guesses, sessions } = app.gatehouse
+  const password = 'a password that must not be shown'
+  const needsCheck = /^guesses\.attempt\(\) needs a function as its third argument, such as \(\) => verifyPassword\(/
+  const wrongCalls: ReadonlyArray<readonly [call: (reply: FastifyReply) => unknown, says: RegExp]> = [
+    ...[Promise.resolve(true), true, password, undefined].map(check =>
+      [async (reply: FastifyReply) => await guesses.attempt(reply, 'ann', check as never), needsCheck] as const),
+    [
+      async ({ request }) => await guesses.attempt(request as never, 'ann', () => true),
+      /^guesses\.attempt\(\) needs the reply of the request as its first argument$/
+    ],
+    [() => sessions.returnTo('/a' as never), /^sessions\.returnTo\(\) needs the request .+\. Got '\/a'$/]
+  ]
+  for (const [call, says] of wrongCalls) {
+    t.match((await post('/call', [call])).json(), { statusCode: 500, code: 'AUTH_FAULT' })
+    t.match(detail(), says)
+    t.notMatch(detail(), password)
+  }
+})
 
 t.test('requires a user for sessions and keys, and a lifetime that a store can hold', async t => {
   const { app } = await desk(t)
