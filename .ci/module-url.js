@@ -1,5 +1,7 @@
 import { pathToFileURL } from 'node:url'
 
-/** The URL of the running file, also in a bundle of CommonJS, where `import.meta` is empty. */
-const { url } = import.meta
-export const moduleUrl = url ?? pathToFileURL(__filename).href
+/**
+ * The URL of the running file. It is made of `import.meta.filename`, which compilers to CommonJS replace, because
+ * `import.meta.url` stands for this constant in the build. In a bundle of CommonJS `import.meta` is empty.
+ */
+export const moduleUrl = pathToFileURL(import.meta.filename ?? __filename).href
