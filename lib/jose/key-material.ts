@@ -128,7 +128,8 @@ function fromJwk (jwk: Readonly<Record<string, unknown>>, path: string): ReadKey
     if (bytes === null) throw misconfigured(`${path} is a JWK whose 'k' is not base64url.`)
     return { ...fromSecret(bytes, path), kid, alg, next }
   }
-  if (String(jwk['e']).length > maxExponent) {
+  const { e: exponent } = jwk
+  if (typeof exponent === 'string' && exponent.length > maxExponent) {
     throw misconfigured(`${path} is an RSA key with an exponent of more than 256 bits (FIPS 186-5, A.1.1).`)
   }
   const input: JsonWebKeyInput = { key: { ...jwk }, format: 'jwk' }

@@ -76,8 +76,8 @@ function mustLogIn (request: FastifyRequest, { prompts, maxAge }: AuthorizeReque
 }
 
 /**
- * Returns true if a login took place after it was asked for. A provider reports it in whole seconds (`auth_time`), so a
- * time without milliseconds is compared by its second.
+ * Returns true if the person logged in after the request for a login. A time without milliseconds may come from a
+ * provider, which reports whole seconds (`auth_time`), so it is compared by its second.
  */
 function isSince (at: number, askedAt: number): boolean {
   return at > askedAt || (at % 1000 === 0 && at >= askedAt - askedAt % 1000)

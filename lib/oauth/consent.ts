@@ -65,7 +65,7 @@ export async function askForConsent (
   const sent: unknown = await callFunction(
     'the function of the option oauthServer.consent', () => page(reply.request, prepareForm(reply), consentRequest)
   )
-  // The page may have called asked.approve() without waiting for it. Waiting here handles the error if it fails.
+  // waits for asked.approve(), whose error nobody would handle if the page does not wait for it
   if (sent === undefined && !watch.isSent()) await Promise.all(answers)
   return sent === reply || sent === undefined ? reply : reply.send(sent)
 }

@@ -59,7 +59,7 @@ async function redeemCode (server: Server, { client, request, form }: TokenReque
   const begun = await service.begin({
     principal: person,
     client: client.id,
-    // without the scopes that the client has lost since the person was asked
+    // the client may have lost scopes after the person gave consent
     scopes: person.scopes.filter(scope => client.scopes.includes(scope)),
     authenticatedAt: found.grant.authenticatedAt === null ? null : new Date(found.grant.authenticatedAt),
     handle: found.handle,

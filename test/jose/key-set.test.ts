@@ -52,6 +52,7 @@ t.test('skips unusable keys with a reason for each, and uses the others', async 
       generateKeyPairSync('ec', { namedCurve: 'secp256k1' }).publicKey.export({ format: 'jwk' }),
       /no supported algorithm/
     ], [generateKeyPairSync('x25519').publicKey.export({ format: 'jwk' }), /no supported algorithm/],
+    [{ ...rsa, e: JSON.parse(`${'['.repeat(100_000)}${']'.repeat(100_000)}`) as unknown }, /holds no key/],
     [{ kty: 'AKP' }, /holds no key/], [{}, /must be/], ['secret'.repeat(10), /not an object/], [
       null, /not an object/
     ], [[], /not an object/], [7, /not an object/], [{ ...rsa, kid: 7 }, /'kid'/], [{ ...rsa, kid: '' }, /'kid'/],
