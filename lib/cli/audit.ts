@@ -7,7 +7,7 @@ import {
 } from '../audit/snapshot.js'
 import { routeInWords } from '../audit/words.js'
 import { readApp } from './load-app.js'
-import { Failure, type Output, parse, UsageError } from './terminal.js'
+import { Failure, type Output, parse, UsageError, valueOf } from './terminal.js'
 
 /** The arguments of the command, parsed. */
 interface Arguments {
@@ -53,7 +53,7 @@ function parseArguments (args: readonly string[]): Arguments {
   const flag = { type: 'boolean' } as const
   const { values, positionals } = parse({
     args: [...args],
-    options: { json: flag, markdown: flag, update: flag, check: { type: 'string' } },
+    options: { json: flag, markdown: flag, update: flag, check: { type: 'string', multiple: true } },
     allowPositionals: true
   }, 'The options of audit are --json, --markdown, --update and --check, which needs a file.')
   const [app, ...more] = positionals
@@ -61,7 +61,7 @@ function parseArguments (args: readonly string[]): Arguments {
     throw new UsageError('audit needs one module: fastify-gatehouse audit app.js')
   }
   if (values.json === true && values.markdown === true) throw new UsageError('Choose one of --json and --markdown.')
-  const { check: file = null } = values as { readonly check?: string }
+  const file = valueOf('check', values.check) ?? null
   if (values.update === true && file === null) throw new UsageError('--update writes the file of --check FILE.')
   const form = values.json === true ? 'json' : values.markdown === true ? 'markdown' : 'text'
   return { app, form, file, update: values.update === true }

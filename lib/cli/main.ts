@@ -1,11 +1,14 @@
 #!/usr/bin/env node
 import { run } from './run.js'
 
+const { stdin, stdout, stderr } = process
 // The disk is full, or the reader of the pipe has gone: exit with an error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.stderr.write(`Standard output cannot be written (${error.code}).\n`)
+stdout.on('error', (error: NodeJS.ErrnoException) => {
+  stderr.write(`Standard output cannot be written (${error.code}).\n`)
   process.exit(1)
 })
-process.exitCode = await run(process.argv.slice(2), process)
-// Connections that an audited application left open must not keep the process alive.
-setTimeout(() => { process.exit() }, 1_000).unref()
+// An audited application prints and logs to standard output too, which is for the result alone.
+Object.defineProperty(process, 'stdout', { value: stderr })
+const exitCode = await run(process.argv.slice(2), { stdin, stdout, stderr })
+// What an audited application still does must neither change the exit code nor keep the process alive.
+stdout.write('', error => { if (error == null) process.exit(exitCode) })

@@ -43,11 +43,16 @@ export function optionsOf (
     ? `The only option is --${names.join()}, which needs a value.`
     : `The options are ${names.map(name => `--${name}`).join(' and ')}, and each needs a value.`)
   if (parsed.positionals.length > 0) throw new UsageError(positionals)
-  return Object.fromEntries(Object.entries(parsed.values).map(([name, values]) => {
-    const [value, ...more] = values as readonly string[]
-    if (more.length > 0) throw new UsageError(`--${name} was given twice.`)
-    return [name, value]
-  }))
+  return Object.fromEntries(Object.entries(parsed.values).map(([name, values]) => [name, valueOf(name, values)]))
+}
+
+/**
+ * Returns the value of an option that is parsed with `multiple: true`, because the parser would take the last of
+ * several. Returns `undefined` if it was not given.
+ */
+export function valueOf (name: string, [value, ...more]: readonly string[] = []): string | undefined {
+  if (more.length > 0) throw new UsageError(`--${name} was given twice.`)
+  return value
 }
 
 /**

@@ -115,6 +115,18 @@ t.test('exits with code 3 if the application ends the process, or has an error t
   }))
 })
 
+t.test('prints the result alone and exits with its code, whatever the application does after it', async t => {
+  const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
+  await Promise.all(['exit', 'throw'].map(async ENDING => {
+    const child = spawn(process.execPath, [typescript, main, 'audit', join(apps, 'restless.ts'), '--json'], {
+      env: { ...process.env, ENDING }, stdio: ['ignore', 'pipe', 'pipe']
+    })
+    const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
+    t.match([JSON.parse(stdout), code], [[{ url: '/orders' }], 0], ENDING)
+    t.match(stderr, /^console\nstream\n\{.*"msg":"logger"\}\n$/, ENDING)
+  }))
+})
+
 t.test('gives up after a minute', async t => {
   const { setTimeout: start } = globalThis
   t.teardown(() => { globalThis.setTimeout = start })
@@ -160,6 +172,7 @@ t.test('exits with code 2 when it is asked wrongly', async t => {
     [[factory, '--json', '--markdown'], /^Choose one of --json and --markdown/],
     [[factory, '--update'], /^--update writes the file of --check FILE/],
     [[factory, '--check'], /^The options of audit are --json, --markdown, --update and --check, which needs a file/],
+    [[factory, '--check', 'a', '--check', 'b'], /^--check was given twice/],
     [[factory, '--chekc=x'], /^The options of audit are/],
     [[factory, '--check', missing], /^The snapshot .*missing cannot be read\. .* --check .*missing --update/],
     [[factory, '--check', write('text', 'hello')], /cannot be used\. It is no snapshot of fastify-gatehouse audit/],
