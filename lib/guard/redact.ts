@@ -1,4 +1,4 @@
-import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, onRequestHookHandler } from 'fastify'
 import type { Scheme } from '../../types/scheme.js'
 import { isError, misconfigured } from '../errors.js'
 import { sourcesOf } from '../kit/read-credential.js'
@@ -6,6 +6,7 @@ import { describeValue } from '../util/describe.js'
 import { isObject, isPlainObject } from '../util/objects.js'
 import { listOf, object, type Parser } from '../util/options.js'
 import { report } from '../util/reports.js'
+import { shareHook } from '../util/shared-hook.js'
 
 /** Options of {@link redactRequest}. */
 export interface RedactOptions {
@@ -179,11 +180,12 @@ function serializersOf (log: FastifyBaseLogger): Serializers | undefined {
 type Factory = FastifyInstance['childLoggerFactory']
 
 /**
- * Hides the values of these parameters in the log lines of requests, by a child logger factory that wraps the current
- * one. Loggers of the application are not changed. Reports lines that cannot be reached.
+ * Hides the values of these parameters in the spans of requests, and in their log lines by a child logger factory that
+ * wraps the current one. Loggers of the application are not changed. Reports lines that cannot be reached.
  */
 export function redactRequests (app: FastifyInstance, names: ReadonlySet<string>): void {
   if (names.size === 0) return
+  hideInSpans(app, names)
   const parameters = [...names].join(', ')
   const serializers = serializersOf(app.log)
   if (serializers === undefined) {
@@ -198,6 +200,25 @@ export function redactRequests (app: FastifyInstance, names: ReadonlySet<string>
   if (!recreateNotFoundHandler(app)) {
     report(app, 'unredacted-not-found', parameters)
   }
+}
+
+/** What `request.opentelemetry()` of `@fastify/otel` returns. A route that is not instrumented has no span. */
+type Instrumentation = () => { readonly span?: { setAttribute (name: string, value: string): unknown } | null }
+
+/**
+ * Hides the values of these parameters in the span that `@fastify/otel` makes for each request of a context: its
+ * attribute `http.route` is the URL, with the query.
+ */
+export function hideInSpans (app: FastifyInstance, names: ReadonlySet<string>): void {
+  const hide = createHide(names)
+  app.addHook('onRequest', shareHook<onRequestHookHandler>((request, _reply, done) => {
+    const { opentelemetry } = request as { readonly opentelemetry?: unknown }
+    if (typeof opentelemetry === 'function') {
+      const { span } = (opentelemetry as Instrumentation).call(request)
+      span?.setAttribute('http.route', hide(request.url) as string)
+    }
+    done()
+  }))
 }
 
 /**

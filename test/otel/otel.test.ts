@@ -9,6 +9,7 @@ import { BasicTracerProvider, InMemorySpanExporter, SimpleSpanProcessor } from '
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { apiKey, memoryStore, session } from '../../lib/index.js'
+import { oidcLogin } from '../../lib/oidc/index.js'
 import { startTelemetry } from '../../lib/otel/index.js'
 import { scripted } from '../fixtures/schemes.js'
 import { secretOf } from '../fixtures/tokens.js'
@@ -127,7 +128,8 @@ t.test('uses the global provider unless another is given, and stops the boot for
   }
 })
 
-t.test('writes the decision on the span of the request that @fastify/otel made', async t => {
+/** Spans in memory, and what makes them for an application. */
+function tracing (t: Test) {
   const contexts = new AsyncLocalStorageContextManager().enable()
   context.setGlobalContextManager(contexts)
   const exporter = new InMemorySpanExporter()
@@ -138,10 +140,15 @@ t.test('writes the decision on the span of the request that @fastify/otel made',
     trace.disable()
     await tracerProvider.shutdown()
   })
-  const { meterProvider } = meters(t)
-  t.teardown(startTelemetry({ meterProvider }))
   const instrumentation = new FastifyOtelInstrumentation()
   instrumentation.setTracerProvider(tracerProvider)
+  return { exporter, instrumentation }
+}
+
+t.test('writes the decision on the span of the request that @fastify/otel made', async t => {
+  const { exporter, instrumentation } = tracing(t)
+  const { meterProvider } = meters(t)
+  t.teardown(startTelemetry({ meterProvider }))
   const app = await boot(t, async app => { await app.register(instrumentation.plugin()) })
   const decisionOf = async (url: string, value?: string) => {
     exporter.reset()
@@ -165,4 +172,44 @@ t.test('writes the decision on the span of the request that @fastify/otel made',
   })
   t.match(exporter.getFinishedSpans(), [{ name: 'active', attributes: { 'gatehouse.outcome': 'authenticated' } }])
   t.equal((await app.inject({ url: '/quiet', headers: own('ann') })).statusCode, 200, 'a route without telemetry')
+})
+
+t.test('leaves no credential of a query in the spans of @fastify/otel', async t => {
+  const { exporter, instrumentation } = tracing(t)
+  const [key, other] = [secretOf(), secretOf()]
+  const app = Fastify()
+  t.teardown(() => app.close())
+  await app.register(instrumentation.plugin())
+  await app.register(gatehouse, {
+    schemes: {
+      service: apiKey({ from: 'query:key', keys: { [key]: { id: 'ann' } } }),
+      web: session({ secret: secretOf(), loginPath: '/login/idp' })
+    },
+    default: 'service'
+  })
+  await app.register(oidcLogin, {
+    redirectUri: 'https://app.example.com/login/idp/callback',
+    issuer: 'https://id.example.com',
+    clientId: 'app',
+    clientSecret: secretOf(),
+    session: 'web',
+    person: () => null
+  })
+  app.get('/orders', async () => 'in')
+  app.get('/quiet', { config: { otel: false } as object }, async () => 'in')
+  const statuses: Readonly<Record<string, number>> = {
+    [`/orders?a=b&key=${key}`]: 200,
+    [`/orders?key=${other}`]: 401,
+    [`/quiet?key=${key}`]: 200,
+    [`/nowhere?key=${key}`]: 404,
+    [`/login/idp/callback?code=${other}&state=${key}`]: 400
+  }
+  for (const [url, status] of Object.entries(statuses)) t.equal((await app.inject(url)).statusCode, status, url)
+  const spans = exporter.getFinishedSpans()
+  const written = JSON.stringify(spans.map(({ name, attributes, events }) => ({ name, attributes, events })))
+  for (const secret of [key, other]) t.notOk(written.includes(secret.slice(0, 8)))
+  t.same(spans.filter(({ name }) => name === 'request').map(({ attributes }) => attributes['http.route']), [
+    '/orders?a=b&key=[hidden]', '/orders?key=[hidden]', '/nowhere?key=[hidden]',
+    '/login/idp/callback?code=[hidden]&state=[hidden]'
+  ])
 })
