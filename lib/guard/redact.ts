@@ -1,4 +1,4 @@
-import type { FastifyBaseLogger, FastifyInstance, onRequestHookHandler } from 'fastify'
+import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, onRequestHookHandler } from 'fastify'
 import type { Scheme } from '../../types/scheme.js'
 import { isError, misconfigured } from '../errors.js'
 import { sourcesOf } from '../kit/read-credential.js'
@@ -185,10 +185,10 @@ type Factory = FastifyInstance['childLoggerFactory']
  */
 export function redactRequests (app: FastifyInstance, names: ReadonlySet<string>): void {
   if (names.size === 0) return
-  hideInSpans(app, names)
   const parameters = [...names].join(', ')
   const serializers = serializersOf(app.log)
   if (serializers === undefined) {
+    hideInSpans(app, names)
     report(app, 'unredacted-logger', parameters)
     return
   }
@@ -205,27 +205,34 @@ export function redactRequests (app: FastifyInstance, names: ReadonlySet<string>
 /** What `request.opentelemetry()` of `@fastify/otel` returns. A route that is not instrumented has no span. */
 type Instrumentation = () => { readonly span?: { setAttribute (name: string, value: string): unknown } | null }
 
+/** The URLs that spans have in place of the real ones. */
+const spanUrls = new WeakMap<FastifyRequest, string>()
+
 /**
  * Hides the values of these parameters in the span that `@fastify/otel` makes for each request of a context: its
  * attribute `http.route` is the URL, with the query.
  */
-export function hideInSpans (app: FastifyInstance, names: ReadonlySet<string>): void {
+function hideInSpans (app: FastifyInstance, names: ReadonlySet<string>): void {
   const hide = createHide(names)
   app.addHook('onRequest', shareHook<onRequestHookHandler>((request, _reply, done) => {
     const { opentelemetry } = request as { readonly opentelemetry?: unknown }
     if (typeof opentelemetry === 'function') {
       const { span } = (opentelemetry as Instrumentation).call(request)
-      span?.setAttribute('http.route', hide(request.url) as string)
+      // a context around this one may hide other parameters
+      const url = hide(spanUrls.get(request) ?? request.url) as string
+      spanUrls.set(request, url)
+      span?.setAttribute('http.route', url)
     }
     done()
   }))
 }
 
 /**
- * Hides the values of these parameters in the log lines of the routes that a context declares from now on, if the
- * logger is pino. Returns the function that wraps the factories of their loggers.
+ * Hides the values of these parameters in the spans of a context's requests and, if the logger is pino, in the log
+ * lines of the routes that it declares from now on. Returns the function that wraps the factories of their loggers.
  */
 export function redactRoutes (app: FastifyInstance, names: ReadonlySet<string>): (factory: Factory) => Factory {
+  hideInSpans(app, names)
   const wrappers = new WeakSet<object>()
   const wrap = createFactoryWrapper(names, wrappers)
   app.addHook('onRoute', function (route) {

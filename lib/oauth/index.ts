@@ -5,6 +5,7 @@ import type { OpenApiOAuthFlows, OpenApiSecurityScheme } from '../../types/opena
 import type { StoreOwner } from '../../types/store.js'
 import type { TokenService } from '../../types/tokens.js'
 import { misconfigured } from '../errors.js'
+import { redactRoutes } from '../guard/redact.js'
 import { throwRefusal } from '../guard/responder.js'
 import { internalsOf, type Internals } from '../plugin/internals.js'
 import { refuseSilently } from '../schemes/session/login-redirect.js'
@@ -91,6 +92,8 @@ function acceptingServices ({ issuer, services }: Server, { schemes }: Internals
 function addPages (context: FastifyInstance, server: Server): void {
   const { name } = server.person
   acceptForms(context)
+  // by it, a client knows the browser that began the login
+  redactRoutes(context, new Set(['state']))
   context.setErrorHandler(async (error, _request, reply) => showError(error, reply))
   const visit = {
     config: { auth: { schemes: name, mode: 'optional', inherit: false } as const },

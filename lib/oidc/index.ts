@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import fp from 'fastify-plugin'
 import type { OidcLoginOptions } from '../../types/oidc.js'
-import { hideInSpans, redactRoutes } from '../guard/redact.js'
+import { redactRoutes } from '../guard/redact.js'
 import { internalsOf, ownSessions, type OwnSessions } from '../plugin/internals.js'
 import { createSeals } from '../schemes/session/cookie.js'
 import { sendFailure } from './errors.js'
@@ -73,9 +73,7 @@ async function createPendingLogins (
 function addLogin (context: FastifyInstance, created: LoginParts): void {
   const { settings: { path, callbackPath, session, provider: { server: { host } } } } = created
   // The code and the state are secrets until the login has ended.
-  const secrets = new Set(['code', 'state'])
-  redactRoutes(context, secrets)
-  hideInSpans(context, secrets)
+  redactRoutes(context, new Set(['code', 'state']))
   context.setErrorHandler((error, _request, reply) => sendFailure(reply, error, { session, path }))
   const add = (url: string, reason: string, handle: typeof beginLogin): void => {
     // A HEAD request must neither begin nor end a login.

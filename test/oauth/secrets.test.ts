@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { backends } from '../stores/fixtures/backends.js'
 import {
@@ -12,7 +13,7 @@ function windows (secret: string): readonly string[] {
 }
 
 for (const backend of await backends()) {
-  t.test(`${backend.name} and the log at trace level have no code, token, secret or verifier`, {
+  t.test(`${backend.name} and the log at trace level have no code, token, secret, state or verifier`, {
     skip: backend.skip
   }, async t => {
     const lines: string[] = []
@@ -27,7 +28,8 @@ for (const backend of await backends()) {
     const own = { grant_type: 'client_credentials' }
     const robot = await post(app, '/oauth/token', own, basic(client.id, String(secret)))
     const { cookie } = await login(app)
-    const page = await visit(app, authorizePath(), cookie)
+    const sent = randomBytes(16).toString('base64url')
+    const page = await visit(app, authorizePath({ state: sent }), cookie)
     const { params } = await decide(app, page.answer.body, cookie)
     const code = String(params['code'])
     await redeem(app, code, { code_verifier: 'a'.repeat(43) })
@@ -43,6 +45,7 @@ for (const backend of await backends()) {
     const secrets = {
       code,
       'unused code': String(unused),
+      'state of the client': sent,
       verifier,
       'client secret': String(secret),
       'secret of the table': partnerSecret,

@@ -202,7 +202,7 @@ t.test('leaves no credential of a query in the spans of @fastify/otel', async t 
     [`/orders?key=${other}`]: 401,
     [`/quiet?key=${key}`]: 200,
     [`/nowhere?key=${key}`]: 404,
-    [`/login/idp/callback?code=${other}&state=${key}`]: 400
+    [`/login/idp/callback?code=${other}&state=${key}&key=${key}`]: 400
   }
   for (const [url, status] of Object.entries(statuses)) t.equal((await app.inject(url)).statusCode, status, url)
   const spans = exporter.getFinishedSpans()
@@ -210,6 +210,6 @@ t.test('leaves no credential of a query in the spans of @fastify/otel', async t 
   for (const secret of [key, other]) t.notOk(written.includes(secret.slice(0, 8)))
   t.same(spans.filter(({ name }) => name === 'request').map(({ attributes }) => attributes['http.route']), [
     '/orders?a=b&key=[hidden]', '/orders?key=[hidden]', '/nowhere?key=[hidden]',
-    '/login/idp/callback?code=[hidden]&state=[hidden]'
+    '/login/idp/callback?code=[hidden]&state=[hidden]&key=[hidden]'
   ])
 })
