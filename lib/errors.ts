@@ -160,10 +160,15 @@ export function misconfigured (sentence: string, mistakes: readonly string[] = [
  * client. `detail` and `cause` are for the log.
  */
 export function internalError (detail: string, cause?: unknown): AuthError {
-  const shown = printable(detail)
-  const error = new AuthError('AUTH_FAULT', shown, undefined, { cause })
-  // Outside of a request `detail` is not logged. Logs and consoles show the stack, and clients never see it.
-  error.stack = String(error.stack).replace(error.message, message => `${message} (${shown})`)
+  return explain(new AuthError('AUTH_FAULT', printable(detail), undefined, { cause }))
+}
+
+/**
+ * Writes the reason of an error into its stack, after the message. Only the guard and `reply` log `detail`, but logs
+ * and consoles show the stack of any error. Clients never see it.
+ */
+export function explain<E extends AuthError> (error: E): E {
+  error.stack = String(error.stack).replace(error.message, message => `${message} (${printable(error.detail)})`)
   return error
 }
 

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { CrossSite, Limited, Unavailable } from '../../types/outcome.js'
+import type { AuthFailure, CrossSite, Limited, Unavailable } from '../../types/outcome.js'
 import type { Right } from '../../types/principal.js'
 import type { Checked, Guesses } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
@@ -70,9 +70,10 @@ export function createGuessLimiter (
       if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
       // a form on another site would guess with the addresses and devices of its visitors
       const other = otherSite(request, origins)
-      if (other !== null) refuseLogin(reply, crossSite(fromOtherSite(other)))
+      if (other !== null) refuseLogin(reply, failureOf(crossSite(fromOtherSite(other))))
       if (typeof account !== 'string') {
-        throw refusal(authFailure('AUTH_INVALID_CREDENTIALS', null, 'the account is not a string'))
+        refuseLogin(reply, authFailure('AUTH_INVALID_CREDENTIALS', null, 'the account is not a string. Its field may ' +
+          'have another name, or be missing or sent twice'))
       }
       if (counters === null) return rightOrNull(await check())
       // by the name as it is: the owner of a similar one would get a count at this account for each of their logins
@@ -82,7 +83,7 @@ export function createGuessLimiter (
         ? counters.countsOf(request, accountTag(realm, account))
         : counters.deviceCounts(device, exactTag)
       const outcome = await guess(request, counts, check)
-      if (outcome.kind !== 'checked') return refuseLogin(reply, outcome)
+      if (outcome.kind !== 'checked') return refuseLogin(reply, failureOf(outcome))
       if (outcome.result !== null) counters.devices.remember(reply, exactTag)
       return outcome.result
     },
@@ -193,13 +194,19 @@ const codes = {
   limited: 'AUTH_RATE_LIMITED', unavailable: 'AUTH_UNAVAILABLE', 'cross-site': 'AUTH_CROSS_SITE'
 } as const
 
-/** Sets `Retry-After` on the reply, because error handlers of applications may not copy the headers of an error. */
-function refuseLogin (reply: FastifyReply, outcome: Refused): never {
-  const code = codes[outcome.kind]
+function failureOf (outcome: Refused): AuthFailure {
   const retryAfter = 'retryAfter' in outcome ? outcome.retryAfter : null
+  return { ...authFailure(codes[outcome.kind], null, outcome.detail), retryAfter }
+}
+
+/**
+ * Logs a refused login. Sets `Retry-After` on the reply, because error handlers of applications may not copy the
+ * headers of an error.
+ */
+function refuseLogin (reply: FastifyReply, failure: AuthFailure): never {
+  const { code, detail, retryAfter } = failure
   if (retryAfter !== null) reply.header('retry-after', retryAfter)
-  reply.request.log.info({ event: refusalEvent(code), auth: { code, reason: outcome.detail } }, 'login refused')
-  const failure = { ...authFailure(code, null, outcome.detail), retryAfter }
+  reply.request.log.info({ event: refusalEvent(code), auth: { code, reason: detail } }, 'login refused')
   publishRefusal(reply.request, failure)
   throw refusal(failure)
 }

@@ -291,7 +291,7 @@ t.test('rethrows an error of the check without counting a guess', async t => {
 })
 
 t.test('counts only passwords, and no malformed, absent, foreign or cross-site credential', async t => {
-  const { app, ask, login, total } = await desk(t, undefined, { more: { origins: ['https://app.test'] } })
+  const { app, ask, login, total, log } = await desk(t, undefined, { more: { origins: ['https://app.test'] } })
   const encoded = (pair: string): string => Buffer.from(pair).toString('base64')
   const broken = ['!', encoded('nocolon'), encoded(':'), encoded('alice:')]
   for (let i = 0; i < 10; i++) {
@@ -307,6 +307,7 @@ t.test('counts only passwords, and no malformed, absent, foreign or cross-site c
     const form = await login({ headers: { origin: 'https://evil.test' }, password: i % 2 === 0 ? right : 'wrong' })
     t.match([form.statusCode, form.json().code], [403, 'AUTH_CROSS_SITE'])
     t.equal((await login({ user: { $ne: null } })).statusCode, 401)
+    t.match(log.find(line => line.includes('the account is not a string')), /"event":"refused".*"msg":"login refused"/)
   }
   t.equal(total(), 0)
   t.equal(

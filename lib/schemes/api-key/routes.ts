@@ -3,7 +3,7 @@ import type { FastifyBaseLogger, FastifyInstance, FastifyPluginAsync, FastifyRep
 import fp from 'fastify-plugin'
 import type { ApiKeyFeature, NewApiKey } from '../../../types/api-keys.js'
 import type { Principal } from '../../../types/principal.js'
-import { AuthError } from '../../errors.js'
+import { AuthError, explain } from '../../errors.js'
 import { parseJson } from '../../util/encoding.js'
 import { ownFields, property } from '../../util/objects.js'
 import { TooManyKeys } from './owner-lock.js'
@@ -213,7 +213,7 @@ const leakRoute: FastifyPluginAsync<LeakRouteOptions> = async (app, {
     bodyLimit, config: { auth: { public: 'reports are authenticated by a signature' } }
   }, async (request, reply) => {
     if (!Buffer.isBuffer(request.body) || !await isSigned(request, request.body, publicKeyOf)) {
-      throw new AuthError('AUTH_ACCESS_DENIED', 'the report of leaked keys has no valid signature')
+      throw explain(new AuthError('AUTH_ACCESS_DENIED', 'the report of leaked keys has no valid signature'))
     }
     const tokens = parseTokens(request.body)
     if (tokens === null) {

@@ -5,7 +5,7 @@ import type {
 import type { Principal } from '../../../types/principal.js'
 import type { SchemeContext } from '../../../types/scheme.js'
 import type { Store, StoreOwner, StoreRecord } from '../../../types/store.js'
-import { AuthError, internalError } from '../../errors.js'
+import { AuthError, explain, internalError } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { deepFreeze } from '../../util/objects.js'
 import { digestOf, isKeyId, type KeyFormat } from './key.js'
@@ -163,7 +163,7 @@ export class KeyService implements ApiKeyFeature {
     const records = await this.#list(owner)
     const ended = records.filter(record => endOf(record) <= Date.now()).sort((a, b) => endOf(b) - endOf(a))
     for (const { id } of ended.slice(maxKeys - 1)) await this.#take(id)
-    if (records.length - ended.length >= maxKeys) throw new TooManyKeys(maxKeys)
+    if (records.length - ended.length >= maxKeys) throw explain(new TooManyKeys(maxKeys))
   }
 
   /** Finds a key of this scheme. */
@@ -234,16 +234,18 @@ export class KeyService implements ApiKeyFeature {
     const holders: Principal[] = within === undefined ? [] : [within]
     if (owners !== null) {
       const found = await owners.find(owner)
-      if (found === null) {
-        throw new AuthError('AUTH_ACCESS_DENIED', 'load knows no such owner of an API key, or it is disabled')
-      }
+      if (found === null) throw denied('load knows no such owner of an API key, or it is disabled')
       holders.push(found)
     }
     const missing = holders.flatMap(holder => missingRights(rights, holder, grants))
     if (missing.length === 0) return
     const names = [...new Set(missing)].join(', ').slice(0, 500)
-    throw new AuthError('AUTH_ACCESS_DENIED', `an API key cannot have rights that its owner does not have: ${names}`)
+    throw denied(`an API key cannot have rights that its owner, or the principal in within, does not have: ${names}`)
   }
+}
+
+function denied (detail: string): AuthError {
+  return explain(new AuthError('AUTH_ACCESS_DENIED', detail))
 }
 
 /** Returns the record of a key that has a successor. The overlap never extends the life of the old key. */
