@@ -67,7 +67,10 @@ export function readOptions (
 
 /** Returns the own fields of a plain object with only known keys. Ignores properties of `Object.prototype`. */
 function knownFields (value: unknown, keys: readonly string[], option: string): Readonly<Record<string, unknown>> {
-  if (!isObject(value)) throw misconfigured(`${option} must be an object with one or more of ${joinNames(keys)}.`)
+  if (!isObject(value)) {
+    const some = keys.length === 1 ? `the key ${joinNames(keys)}` : `one or more of ${joinNames(keys)}`
+    throw misconfigured(`${option} must be an object with ${some}.`)
+  }
   if (!isPlainObject(value)) throw misconfigured(`${option} must be a plain object. Inherited properties are ignored.`)
   for (const key of Object.keys(value)) {
     if (keys.includes(key)) continue

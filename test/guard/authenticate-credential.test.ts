@@ -192,7 +192,7 @@ t.test('A credential in a message', async t => {
       ["the scheme 'tls' of gatehouse.authenticate() has no place for a credential", 'tls', 'x', options],
       ["there is no scheme 'toString'. Known: web, ops", 'toString', 'x', options],
       ['there is no scheme undefined', undefined, 'x', options],
-      ['must be an object with one or more of request', 'user', 'x'],
+      ['must be an object with the key request', 'user', 'x'],
       ['gatehouse.authenticate() needs { request }', 'user', 'x', {}],
       ["'request' set to undefined", 'user', 'x', { request: undefined }],
       ["must be Fastify's request. Got an object", 'user', 'x', { request: options.request.raw }],
