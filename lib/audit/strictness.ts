@@ -179,7 +179,7 @@ function impliesEntry (first: Conjunction, entries: readonly Conjunction[]): boo
 
 /** Adds the conditions of an entry to those that hold beside it. */
 function both ({ atoms }: Conjunction, entry: Conjunction): Conjunction {
-  return { schemes: entry.schemes, atoms: [...atoms.filter(({ kind }) => kind !== 'anyOf'), ...entry.atoms] }
+  return { schemes: entry.schemes, atoms: [...atoms, ...entry.atoms] }
 }
 
 /** Takes functions of the same key and place for the same. */

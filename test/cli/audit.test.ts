@@ -249,6 +249,7 @@ t.test('compares each part of a policy by its strictness', async t => {
     [{ roles: { none: ['x', 'y'] } }, { roles: { none: ['x'] } }, 'loosened'],
     [{ roles: { none: ['x'] } }, { roles: { none: ['x', 'y'] } }, 'tightened'],
     [{ roles: 'x' }, { scopes: 'x' }, 'loosened'],
+    [{ roles: { none: ['x'] } }, { scopes: { none: ['x'] } }, 'loosened'],
     [{ when: isOwner }, 'user', 'loosened'],
     ['user', { when: isOwner }, 'tightened'],
     [{ when: isOwner }, { when: isBoss }, 'unclear'],
@@ -258,6 +259,8 @@ t.test('compares each part of a policy by its strictness', async t => {
     [{ when: unnamed() }, { when: unnamed() }, 'none'],
     [{ when: unnamed(), anyOf: [{ when: unnamed() }] }, { when: unnamed() }, 'loosened'],
     [{ anyOf: [{ when: unnamed() }] }, { anyOf: [{ when: unnamed() }, { when: unnamed() }] }, 'unclear'],
+    [{ anyOf: [{ when: unnamed() }, { when: unnamed() }] }, { anyOf: [{ when: unnamed() }] }, 'unclear'],
+    [{ anyOf: [{ when: unnamed() }] }, { anyOf: [{ when: unnamed() }], maxAge: 60 }, 'tightened'],
     [{ when: unnamed() }, { when: unnamed(), anyOf: [{ when: unnamed() }] }, 'tightened'],
     [{ anyOf: [{ scopes: 'a' }] }, { anyOf: [{ scopes: 'a' }, { roles: 'x' }] }, 'loosened'],
     [{ anyOf: [{ scopes: 'a' }, { roles: 'x' }] }, { anyOf: [{ scopes: 'a' }] }, 'tightened'],
@@ -269,6 +272,11 @@ t.test('compares each part of a policy by its strictness', async t => {
       'loosened'
     ],
     [{ anyOf: [{ scopes: 'a' }, { roles: 'x' }] }, { scopes: 'a' }, 'tightened'],
+    [
+      { anyOf: [{ scopes: 'a', roles: 'x' }, { scopes: 'a', roles: 'y' }] },
+      { scopes: 'a', anyOf: [{ roles: 'x' }, { roles: 'y' }] },
+      'tightened'
+    ],
     [{ anyOf: [{ scopes: 'a' }, { scopes: 'b' }] }, { anyOf: [{ scopes: 'b' }, { scopes: 'a' }] }, 'none'],
     [{ maxAge: 60 }, { maxAge: 90 }, 'loosened'],
     [{ maxAge: 60 }, 'user', 'loosened'],
