@@ -7,6 +7,7 @@ import {
   webSecret
 } from './app.js'
 import { exactly } from '../fixtures/exactly.js'
+import { secretOf } from '../fixtures/tokens.js'
 
 const clock = movableClock(t)
 
@@ -356,6 +357,28 @@ t.test('a person without the scopes is refused, and a client without scopes gets
   const page = await visit(app, authorizePath({ client_id: 'plain' }), cookie)
   t.match(page.answer.body, /wants to know who you are/)
   t.ok((await decide(app, page.answer.body, cookie)).params['code'])
+})
+
+t.test('a page of the application may allow a client without scopes', async t => {
+  const app = await serverApp(t, {
+    oauth: {
+      clients: { ...clients, plain: { redirectUris: [spaUri] } },
+      consent: async (_request, _reply, asked) =>
+        asked.submitted === null ? { fields: asked.form.fields } : await asked.approve([])
+    }
+  })
+  const { cookie } = await login(app)
+  const { fields } = (await visit(app, authorizePath({ client_id: 'plain' }), cookie)).answer.json()
+  t.match((await post(app, '/oauth/consent', fields, { cookie })).body, /;url=https:\/\/spa\.example\.com\/cb\?code=/)
+})
+
+t.test('a consent page from before the rotation of the secret can be answered after it', async t => {
+  const [older, newer] = [secretOf(), secretOf()]
+  const before = await serverApp(t, { session: { secret: older } })
+  const after = await serverApp(t, { session: { secret: [newer, older] } })
+  const { cookie } = await login(before)
+  const { answer } = await visit(before, authorizePath(), cookie)
+  t.ok((await decide(after, answer.body, cookie)).params['code'])
 })
 
 t.test('a person of another realm, or with the id of a client, is a fault', async t => {

@@ -65,6 +65,15 @@ t.test('a login that is older than a route allows is 403, so that nothing loops'
   }
 })
 
+t.test('an auth_time of 0 says nothing about the time of a login', async t => {
+  const provider = await hostileProvider(t)
+  const browser = new Browser(await loginApp(t, [optionsFor(provider.issuer)]))
+  const { back, nonce } = await begin(browser)
+  await provider.grant({ nonce, auth_time: 0 })
+  t.equal((await back()).status, 303)
+  t.match(JSON.parse((await browser.send('/me')).body), { authenticatedAt: null })
+})
+
 t.test('a form that needs a recent login asks the provider too', async t => {
   const provider = await hostileProvider(t)
   const app = await loginApp(t, [optionsFor(provider.issuer)])

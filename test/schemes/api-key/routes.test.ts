@@ -323,6 +323,12 @@ t.test('revokes a reported key, with the same answer for every report', async t 
   t.equal((await ann.call('POST', '', { name: 'still' })).statusCode, 201, 'the other routes read JSON as before')
 })
 
+t.test('asks for no public key for a report that names none', async t => {
+  const { app } = await desk(t, { leaks: { publicKeys: async () => pem } })
+  t.equal((await reporter(app)('[]', { 'github-public-key-identifier': undefined })).statusCode, 403)
+  t.equal((await reporter(app)('[]')).statusCode, 204)
+})
+
 t.test('ignores a report without a valid signature', async t => {
   const { app, enter, status } = await desk(t, { leaks: { publicKeys: new Map([['one', pem]]), bodyLimit: 1_000 } })
   const { key } = await (await enter('ann')).make()
