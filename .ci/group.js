@@ -1,12 +1,14 @@
 import { register } from 'node:module'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import tap from 'tap'
 
 /*
  * Runs the test files that TEST_FILES lists, one after the other in this process, which saves each the start of a
  * process of its own. tests.js starts it.
  */
+
+register('./group-hooks.js', import.meta.url)
+const { default: tap } = await import('tap')
 
 let current = tap
 
@@ -20,8 +22,6 @@ export const fileTest = new Proxy({}, {
     return typeof value === 'function' ? value.bind(current) : value
   }
 })
-
-register('./group-hooks.js', import.meta.url)
 
 const files = process.env.TEST_FILES.split('\n')
 delete process.env.TEST_FILES

@@ -10,19 +10,23 @@ const alone = /\/(?:[\w-]*outages|growth|interleaved|races|doctor|redis-[\w-]+|s
 
 /** The tests of the example, which start it over and over: half of their time they wait for its processes. */
 const waiting = 'test/examples'
+/** Files that take longest, and wait for most of that time. */
+const longest = /\/stores\/application[\w-]*\.test\.ts$/
 
 /**
  * Divides files into groups that share a process: some alone, small folders together, and large ones in parts. Those
- * that wait most come first.
+ * that take longest come first, so that none of them is alone on the machine at the end.
  */
 export function groupsOf (files) {
   const folders = new Map()
   for (const file of files.filter(file => !alone.test(file))) {
     folders.set(dirname(file), [...folders.get(dirname(file)) ?? [], file])
   }
+  const single = files.filter(file => alone.test(file))
+    .map(file => ({ name: basename(file, '.test.ts'), files: [file] }))
   const groups = [
     ...parts(folders.get(waiting) ?? [], 2).map(files => ({ name: basename(waiting), files })),
-    ...files.filter(file => alone.test(file)).map(file => ({ name: basename(file, '.test.ts'), files: [file] }))
+    ...single.filter(({ files: [file] }) => longest.test(file))
   ]
   folders.delete(waiting)
   let open = { name: '', files: [] }
@@ -34,7 +38,7 @@ export function groupsOf (files) {
       open.files.push(...part)
     }
   }
-  return groups
+  return [...groups, ...single.filter(({ files: [file] }) => !longest.test(file))]
 }
 
 function parts (files, least = 1) {

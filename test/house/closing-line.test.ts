@@ -134,3 +134,27 @@ t.test('counts a process of tests that ends badly after tests that passed', asyn
   t.match(bad.output, /exitCode: 3/)
   t.match(bad.output, /\n\d passed, 1 failed\s*$/)
 })
+
+t.test('gives an error that nobody caught to the test that caused it', async t => {
+  const lost = `
+      import t from 'tap'
+      const wait = () => new Promise(resolve => { setTimeout(resolve, 50) })
+      t.test('timer', async t => { setTimeout(() => { throw new Error('of a timer') }, 10); await wait(); t.pass() })
+      t.test('outer', async t => {
+        await t.test('inner', async t => { Promise.reject(new Error('of a promise')); await wait(); t.pass() })
+      })
+      t.test('innocent', async t => { await wait(); t.pass() })
+      t.test('listener', async t => {
+        const heard = new Promise(resolve => { process.once('uncaughtException', resolve) })
+        setTimeout(() => { throw new Error('expected') })
+        await heard
+        t.pass()
+      })
+    `
+  const folder = t.testdir({ test: { 'lost.test.ts': lost } })
+  const { output } = await run(process.execPath, ['.ci/tests.js', join(folder, 'test/lost.test.ts')], root)
+  t.match(output, /\nnot ok {2}.*lost\.test\.ts > timer > of a timer\n/)
+  t.match(output, /\nnot ok {2}.*lost\.test\.ts > outer > inner > of a promise\n/)
+  t.notMatch(output, /innocent > |listener > /)
+  t.match(output, /\n\d passed, [1-9] failed\s*$/)
+})
