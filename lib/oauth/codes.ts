@@ -1,6 +1,6 @@
 import { createHash, hash, randomBytes, timingSafeEqual } from 'node:crypto'
 import type { Principal } from '../../types/principal.js'
-import type { JsonObject, Store, StoreRecord } from '../../types/store.js'
+import type { JsonObject, Store, StoreOwner, StoreRecord } from '../../types/store.js'
 import { internalError } from '../errors.js'
 import { codeKind as kind } from '../schemes/jwt/refresh-token.js'
 
@@ -9,6 +9,12 @@ const lifetime = 60_000
 
 /** Milliseconds for which a used code is remembered, so that it ends its grant if it is presented again. */
 const rememberedFor = 600_000
+
+/**
+ * Codes that a person has at one issuer, used ones included, so that nobody can fill the store. Of more, the oldest
+ * end: those of grants that have made room for others too.
+ */
+const maxCodes = 100
 
 /** Describes what a person has allowed with a code. */
 export interface CodeGrant {
@@ -42,8 +48,23 @@ export async function issueCode (store: Store, grant: CodeGrant): Promise<string
   const value: JsonObject = { ...grant, used: false }
   const expiresAt = new Date(Date.now() + lifetime)
   const owner = { realm: grant.realm, id: grant.id }
+  await makeRoom(store, owner, grant.issuer)
   if (await store.add({ kind, id: idOf(code), owner, value, expiresAt })) return code
   throw internalError('the store did not add a new authorization code')
+}
+
+/** Ends the oldest codes of a person who has too many for one more. */
+async function makeRoom (store: Store, owner: StoreOwner, issuer: string): Promise<void> {
+  const found = await store.find(kind, owner)
+  const surplus = found.filter(({ value }) => value['issuer'] === issuer)
+    .sort((a, b) => writtenAt(b) - writtenAt(a))
+    .slice(maxCodes - 1)
+  await Promise.all(surplus.map(({ id }) => store.take(kind, id)))
+}
+
+/** Returns the time at which a code was issued or used, in milliseconds since 1970. */
+function writtenAt ({ value, expiresAt }: StoreRecord): number {
+  return Number(expiresAt) - (value['used'] === true ? rememberedFor : lifetime)
 }
 
 /** Returns the grant that a person has allowed. */

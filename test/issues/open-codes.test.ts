@@ -1,8 +1,11 @@
 import t from 'tap'
 import { memoryStore, type Store } from '../../lib/index.js'
-import { call, codeFor, origin, redeem, serverApp } from '../oauth/app.js'
+import { authorizePath, call, codeFor, login, origin, redeem, serverApp, visit } from '../oauth/app.js'
 
-/* A code that was given and not yet redeemed belongs to one issuer, and ends with the grants of its person. */
+/*
+ * A code that was given and not yet redeemed belongs to one issuer, and ends with the grants of its person. One person
+ * has a limited number of them.
+ */
 
 const ann = { realm: 'web', id: 'ann' }
 const refused = { status: 400, body: { error: 'invalid_grant' } }
@@ -128,3 +131,26 @@ for (const name of ['get', 'swap'] as const) {
     t.same(await app.gatehouse.tokens.of(ann).list(), [])
   })
 }
+
+t.test('bounds the codes of one person in the store, used and unused, for each issuer', async t => {
+  const store = memoryStore({ maxRecords: 310 })
+  const plugin = { load: (person: object) => ({ ...person, scopes: ['orders:read'] }) }
+  const app = await serverApp(t, { store, plugin })
+  const other = await serverApp(t, { store, plugin, issuer: 'https://b.example.com' })
+  const client = { client_id: 'own', redirect_uri: 'https://own.example.com/cb' }
+  const { cookie } = await login(app)
+  const code = async (person = cookie) => String((await visit(app, authorizePath(client), person)).params['code'])
+  const elsewhere = await codeFor(other)
+  const [unused, used] = [await code(), await code()]
+  t.equal((await redeem(app, used, client)).status, 200)
+  for (let i = 0; i < 400; i++) {
+    const next = await code()
+    if (i % 2 === 0) t.equal((await redeem(app, next, client)).status, 200)
+  }
+  t.equal((await store.find('oauth-code', ann)).length, 101)
+  t.match(await redeem(app, unused, client), refused, 'the oldest have ended')
+  t.match(await redeem(app, used, client), refused)
+  t.equal((await redeem(app, await code(), client)).status, 200, 'the newest have not')
+  t.equal((await redeem(other, elsewhere)).status, 200, 'those of another issuer do not count')
+  t.equal((await redeem(app, await code((await login(app, 'cid')).cookie), client)).status, 200, 'nor do other people')
+})
