@@ -217,15 +217,21 @@ const maxNameLength = 1_024
 const invisible = /[\p{Default_Ignorable_Code_Point}\p{Cc}]/gu
 
 /** Compares texts as databases with a loose collation do: by letters and digits, without case and accents (UTS 10). */
-const { compare } = new Intl.Collator('en', { sensitivity: 'base' })
+interface LooseCollation {
+  compare (one: string, other: string): number
+  /** The texts of one or two Latin letters or digits, in the order of the collation. */
+  readonly latin: readonly string[]
+}
 
-/** The texts of one or two Latin letters or digits, in the order of the collation. Created for the first other name. */
-let latin: readonly string[] | null = null
+/** Created for the first name of other characters: that takes several milliseconds. */
+let looseCollation: LooseCollation | null = null
 
-function createLatin (): readonly string[] {
+function createLooseCollation (): LooseCollation {
+  const { compare } = new Intl.Collator('en', { sensitivity: 'base' })
   const [letters, digits] = [[...'abcdefghijklmnopqrstuvwxyz'], [...'0123456789']]
   const pairsOf = (all: readonly string[]): readonly string[] => all.flatMap(one => all.map(two => one + two))
-  return [...letters, ...digits, ...pairsOf(letters), ...pairsOf(digits), "'", '"'].sort(compare)
+  const latin = [...letters, ...digits, ...pairsOf(letters), ...pairsOf(digits), "'", '"'].sort(compare)
+  return { compare, latin }
 }
 
 /**
@@ -234,8 +240,8 @@ function createLatin (): readonly string[] {
  * characters as they are.
  */
 function looseForm (character: string): string {
+  const { compare, latin } = looseCollation ??= createLooseCollation()
   if (compare(character, '') === 0) return ''
-  latin ??= createLatin()
   let [low, high] = [0, latin.length]
   while (low < high) {
     const middle = (low + high) >>> 1
