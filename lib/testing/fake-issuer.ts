@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { misconfigured } from '../errors.js'
 import { describeValue, joinNames } from '../util/describe.js'
 import { object, oneOf, optional, text } from '../util/options.js'
+import { FakeLogins } from './fake-logins.js'
 import {
   badTokens, compactJws, isIssuerAlgorithm, publicJwk, signingKey, type BadTokenName, type IssuerAlgorithm,
   type PublicJwk, type SigningKey
@@ -48,6 +49,11 @@ export interface FakeIssuer {
    */
   token (claims?: Readonly<Record<string, unknown>>, options?: TokenOptions): string
   /**
+   * Sets the claims of the ID tokens of people who log in from now on, such as by `oidcLogin`. They replace the default
+   * `iss`, `sub`, `aud`, `iat`, `exp`, `auth_time` and `nonce` or add to them. With `null`, people refuse to log in.
+   */
+  logIn (claims: Readonly<Record<string, unknown>> | null): void
+  /**
    * Generates a new key for each algorithm, publishes it beside the others and signs with it from now on. Returns the
    * new kids.
    */
@@ -69,7 +75,8 @@ export interface FakeIssuer {
 }
 
 /**
- * Starts an identity provider on a free port of the loopback interface, with discovery and a JWK set, for tests.
+ * Starts an identity provider on a free port of the loopback interface, with discovery, a JWK set and logins, for
+ * tests.
  *
  * @example
  * await using provider = await fakeIssuer({ algorithms: ['ES256'] })
@@ -80,7 +87,16 @@ export interface FakeIssuer {
 export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<FakeIssuer> {
   const { algorithms, audience, path, metadata, cacheControl } = parse(options, 'The options of fakeIssuer')
   const keys = new KeySet(algorithms)
-  const server = issuerServer({ path, metadata, cacheControl, jwks: () => keys.published })
+  const sign = (claims: Readonly<Record<string, unknown>>, typ: string, tokenOptions: TokenOptions = {}): string => {
+    const key = keys.find(tokenOptions)
+    return compactJws({ alg: key.algorithm, kid: key.kid, typ, ...tokenOptions.header }, claimsOf(claims), key)
+  }
+  const logins = new FakeLogins({
+    algorithms,
+    idToken: claims => sign(claims, 'JWT'),
+    accessToken: claims => sign(claims, 'at+jwt')
+  })
+  const server = issuerServer({ path, metadata, cacheControl, logins, jwks: () => keys.published })
   await new Promise<void>(resolve => { server.http.listen(0, '127.0.0.1', resolve) })
   const origin = `http://127.0.0.1:${(server.http.address() as AddressInfo).port}`
   const issuer = `${origin}${path}`
@@ -100,12 +116,8 @@ export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<Fake
     issuer,
     audience,
     jwksUri: `${origin}/jwks.json`,
-    token: (claims = {}, tokenOptions = {}) => {
-      const key = keys.find(tokenOptions)
-      return compactJws(
-        { alg: key.algorithm, kid: key.kid, typ: 'at+jwt', ...tokenOptions.header }, claimsOf(claims), key
-      )
-    },
+    token: (claims = {}, tokenOptions = {}) => sign(claims, 'at+jwt', tokenOptions),
+    logIn: claims => { logins.set(claims) },
     rotate: () => keys.rotate(),
     withdraw: kid => { keys.withdraw(kid) },
     publish: jwk => { keys.publish(jwk) },
@@ -200,6 +212,7 @@ interface IssuerServerOptions {
   readonly path: string
   readonly metadata: MetadataForm
   readonly cacheControl: string | null
+  readonly logins: FakeLogins
   readonly jwks: () => { readonly keys: readonly PublicJwk[] }
 }
 
@@ -211,7 +224,7 @@ interface IssuerServer {
 }
 
 /** Creates the server of a fake issuer. */
-function issuerServer ({ path, metadata, cacheControl, jwks }: IssuerServerOptions): IssuerServer {
+function issuerServer ({ path, metadata, cacheControl, logins, jwks }: IssuerServerOptions): IssuerServer {
   const failures: Record<IssuerEndpoint, IssuerFailure | null> = { metadata: null, keys: null }
   const requests = { metadata: 0, keys: 0 }
   const http = createServer((request, response) => {
@@ -219,10 +232,12 @@ function issuerServer ({ path, metadata, cacheControl, jwks }: IssuerServerOptio
     const origin = `http://127.0.0.1:${(http.address() as AddressInfo).port}`
     const documents: Record<string, [IssuerEndpoint, () => object]> = {
       [metadataPath(path, metadata)]: [
-        'metadata', () => ({ issuer: `${origin}${path}`, jwks_uri: `${origin}/jwks.json` })
+        'metadata',
+        () => ({ issuer: `${origin}${path}`, jwks_uri: `${origin}/jwks.json`, ...logins.metadata(origin) })
       ],
       '/jwks.json': ['keys', jwks]
     }
+    if (logins.answer(request, response, `${origin}${path}`)) return
     const { url = '' } = request
     const redirected = url.startsWith(elsewhere)
     const found = documents[redirected ? url.slice(elsewhere.length) : url]

@@ -1,7 +1,14 @@
-import { createRemoteJWKSet, jwtVerify, customFetch } from 'jose'
-import t from 'tap'
+import { createHash } from 'node:crypto'
+import { connect } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
+import Fastify, { type LightMyRequestResponse } from 'fastify'
+import { createRemoteJWKSet, decodeJwt, jwtVerify, customFetch } from 'jose'
+import t, { type Test } from 'tap'
+import plugin, { session } from '../../lib/index.js'
+import { oidcLogin } from '../../lib/oidc/index.js'
 import { fakeIssuer } from '../../lib/testing/index.js'
-import type { FakeIssuerOptions, IssuerAlgorithm } from '../../lib/testing/index.js'
+import type { FakeIssuer, FakeIssuerOptions, IssuerAlgorithm } from '../../lib/testing/index.js'
+import { secretOf } from '../fixtures/tokens.js'
 
 const algorithms: readonly IssuerAlgorithm[] = [
   'RS256',
@@ -60,7 +67,7 @@ t.test('serves its metadata only at the requested location', async t => {
   for (const [options, path] of forms) {
     await using provider = await fakeIssuer(options)
     const { origin } = new URL(provider.issuer)
-    t.same(await json(`${origin}${path}`), { issuer: `${origin}${options.path ?? ''}`, jwks_uri: provider.jwksUri })
+    t.match(await json(`${origin}${path}`), { issuer: `${origin}${options.path ?? ''}`, jwks_uri: provider.jwksUri })
     for (const [, other] of forms) if (other !== path) t.equal((await fetch(`${origin}${other}`)).status, 404)
     t.same(provider.requests, { metadata: 1, keys: 0 })
   }
@@ -151,4 +158,101 @@ t.test('refuses unknown options, and algorithms without a public key', async t =
   ]) {
     await t.rejects(fakeIssuer(options as FakeIssuerOptions), { code: 'AUTH_MISCONFIGURED' }, JSON.stringify(options))
   }
+})
+
+async function loginAt (t: Test, provider: FakeIssuer) {
+  const app = Fastify()
+  t.teardown(async () => { await app.close() })
+  await app.register(plugin, { schemes: { web: session({ secret: secretOf(), loginPath: '/login/idp' }) } })
+  await app.register(oidcLogin, {
+    redirectUri: 'https://app.test/login/idp/callback',
+    issuer: provider.issuer,
+    clientId: 'app',
+    session: 'web',
+    person: ({ claims }) => ({ id: claims.sub, name: String(claims['name']) })
+  })
+  app.get('/me', async ({ auth }) => ({ ...auth.principal, since: auth.authenticatedAt }))
+  const cookies = (response: LightMyRequestResponse) =>
+    Object.fromEntries(response.cookies.map(({ name, value }) => [name, value]))
+  return {
+    /** Begins a login. Returns the URL at the provider, and the way on from where the provider sends the browser. */
+    async begin () {
+      const begun = await app.inject('/login/idp')
+      return {
+        url: String(begun.headers.location),
+        end: async (location: string) => {
+          const { pathname, search } = new URL(location)
+          return await app.inject({ url: `${pathname}${search}`, cookies: cookies(begun) })
+        }
+      }
+    },
+    me: async (response: LightMyRequestResponse) => await app.inject({ url: '/me', cookies: cookies(response) })
+  }
+}
+
+const visit = async (url: string) => String((await fetch(url, { redirect: 'manual' })).headers.get('location'))
+
+t.test('logs people in, with the claims that logIn sets', async t => {
+  for (const path of ['', '/tenants/one']) {
+    await using provider = await fakeIssuer({ algorithms: ['ES256'], path })
+    const { begin, me } = await loginAt(t, provider)
+    const first = await begin()
+    const home = await first.end(await visit(first.url))
+    t.match([home.statusCode, home.headers.location], [303, '/'])
+    t.match((await me(home)).json(), { id: 'user-1', since: /Z$/ })
+
+    provider.logIn({ sub: 'ada', name: 'Ada', auth_time: undefined })
+    const second = await begin()
+    const login = await second.end(await visit(second.url))
+    t.match((await me(login)).json(), { id: 'ada', name: 'Ada', since: null })
+
+    provider.logIn(null)
+    const third = await begin()
+    const refused = await third.end(await visit(third.url))
+    t.equal(refused.statusCode, 400)
+    t.equal(refused.cookies.some(({ name }) => name === '__Host-web'), false)
+  }
+})
+
+t.test('exchanges a code once, for the client that asked for it', async t => {
+  await using provider = await fakeIssuer()
+  provider.logIn({ sub: 'ada' })
+  const { origin } = new URL(provider.issuer)
+  const challenge = createHash('sha256').update('verifier').digest('base64url')
+  const redirect_uri = 'https://client.test/cb'
+  const codeFor = async () => {
+    const query = new URLSearchParams({ client_id: 'client', redirect_uri, code_challenge: challenge })
+    const location = new URL(await visit(`${origin}/authorize?${query}`))
+    t.equal(location.searchParams.get('iss'), provider.issuer)
+    t.equal(location.searchParams.has('state'), false)
+    return String(location.searchParams.get('code'))
+  }
+  const exchange = async (form: Record<string, string>) => {
+    const answer = await fetch(`${origin}/token`, { method: 'POST', body: new URLSearchParams(form) })
+    return { status: answer.status, body: await answer.json() as Record<'error' | 'id_token' | 'access_token', string> }
+  }
+  const code = await codeFor()
+  const good = { code, redirect_uri, code_verifier: 'verifier' }
+  const { status, body } = await exchange(good)
+  t.equal(status, 200)
+  t.match(decodeJwt(body.id_token), { iss: provider.issuer, sub: 'ada', aud: 'client' })
+  t.equal(decodeJwt(body.id_token)['nonce'], undefined)
+  t.match(decodeJwt(body.access_token), { sub: 'ada', aud: provider.audience })
+  const wrong: ReadonlyArray<Record<string, string>> = [
+    good, { ...good, code: 'unknown' }, {}, { ...good, code: await codeFor(), code_verifier: 'another' },
+    { ...good, code: await codeFor(), redirect_uri: 'https://client.test/other' },
+    { code: await codeFor(), redirect_uri }
+  ]
+  for (const form of wrong) t.match(await exchange(form), { status: 400, body: { error: 'invalid_grant' } })
+
+  for (const search of ['', '?redirect_uri=nowhere']) {
+    t.equal((await fetch(`${origin}/authorize${search}`)).status, 400)
+  }
+  // a client that leaves in the middle of its form
+  const { hostname, port } = new URL(origin)
+  const socket = connect(Number(port), hostname)
+  socket.write('POST /token HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\ncode=')
+  await setTimeout(50)
+  socket.destroy()
+  t.equal((await exchange({ ...good, code: await codeFor() })).status, 200, 'and the provider goes on')
 })
