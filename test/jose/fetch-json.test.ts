@@ -178,7 +178,8 @@ t.test('accepts https, and http only on loopback or listed hosts', async t => {
   for (const url of [
     'http://id.example.com/', 'http://keycloak.example.com/', 'http://127.0.0.1.example.com/',
     'http://localhost.example.com/', 'http://10.0.0.1/', 'ftp://localhost/', 'file:///etc/passwd', 'data:,{}',
-    'nothing', '', 'https://a:b@id.example.com/', 'http://127.1.evil/'
+    'nothing', '', 'https://a:b@id.example.com/', 'https://a@id.example.com/', 'https://:b@id.example.com/',
+    'http://127.1.evil/', 'http://not-localhost/', 'http://evil.localhost/', 'http://evil.example/localhost'
   ]) {
     t.type(sourceUrl(url, ['keycloak']), 'string', url)
   }

@@ -303,3 +303,12 @@ t.test('publishes events for fetches and failures', async t => {
     { scheme: 'user', issuer: provider.issuer, url: provider.jwksUri, reason: 'the answer has status 404', keys: 2 }
   ])
 })
+
+t.test('a failure before the first success has no keys', async t => {
+  await using provider = await fakeIssuer()
+  const seen = recordEvents(t, 'keys-failed')
+  const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+  provider.fail('404')
+  await statuses(provider.token())
+  t.match(seen, [{ keys: 0 }])
+})
