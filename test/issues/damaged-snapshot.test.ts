@@ -53,12 +53,22 @@ t.test('a damaged line is exit code 2, or a difference that is shown, and never 
     if (code === 2) t.match(stderr, /It has a line that fastify-gatehouse audit did not write/)
   }
   t.ok(Number(codes.get(2)) > 200, String([...codes]))
-  for (const access of ['requried', null, ['required'], {}]) {
-    writeFileSync(file, [...lines, JSON.stringify({ ...last, policy: { ...last.policy, access } })].join('\n'))
-    t.match(await audit('--check', file), { code: 2 }, String(access))
+  const damaged = [
+    ...['requried', null, ['required'], {}].map(access => ({ access })),
+    ...['no', null, 0].map(detached => ({ detached })),
+    ...['x', '60', [], undefined].map(maxAge => ({ maxAge }))
+  ]
+  for (const part of damaged) {
+    writeFileSync(file, [...lines, JSON.stringify({ ...last, policy: { ...last.policy, ...part } })].join('\n'))
+    t.match(await audit('--check', file), { code: 2 }, JSON.stringify(part))
   }
-  for (const detached of ['no', null, 0]) {
-    writeFileSync(file, [...lines, JSON.stringify({ ...last, policy: { ...last.policy, detached } })].join('\n'))
-    t.match(await audit('--check', file), { code: 2 }, String(detached))
+  const damagedLines = [
+    { role: 'admin', scopes: [] }, { role: 'admin', roles: 'clerk', scopes: [] }, { role: 'admin', roles: [] },
+    { scheme: 'old' }, { scheme: 'old', accepts: 'x' }, { ...last, delegated: 'no' }, { ...last, constraints: 'x' },
+    { ...last, constraints: { host: 7 } }
+  ]
+  for (const line of damagedLines) {
+    writeFileSync(file, [...lines, JSON.stringify(last), JSON.stringify(line)].join('\n'))
+    t.match(await audit('--check', file), { code: 2 }, JSON.stringify(line))
   }
 })

@@ -20,7 +20,7 @@ t.test('accepts only status 200 with a JSON media type, in any charset', async t
   })
   for (const type of [
     'application/json', 'APPLICATION/JSON; charset=ISO-8859-1', 'application/jwk-set+json',
-    'application/json;charset=utf-16', null
+    'application/json;charset=utf-16', 'application/json ; charset=utf-8', null
   ]) {
     answer = { type }
     t.same(await get(host), { status: 200, value: { a: 'ü' }, maxAge: null }, String(type))
@@ -49,6 +49,17 @@ t.test('accepts only status 200 with a JSON media type, in any charset', async t
     answer = { headers: { 'cache-control': value } }
     t.match(await get(host), { maxAge }, value)
   }
+})
+
+t.test('closes the connection of an answer that it refuses, whose body may have no end', async t => {
+  let closed = 0
+  const host = await served(t, (_request, response) => {
+    response.on('close', () => { closed++ }).writeHead(404).write('a')
+  })
+  t.match(await get(host, { timeout: 60_000 }), { failure: 'the answer has status 404' })
+  const limit = Date.now() + 10_000
+  await until(() => closed === 1 || Date.now() > limit)
+  t.equal(closed, 1)
 })
 
 t.test('sends only the necessary headers, and no user agent', async t => {
