@@ -5,7 +5,7 @@ import { claimProblem, clockProblem } from '../../lib/jose/claims.js'
 import type { Claims } from '../../lib/jose/claims.js'
 import { parseAlgorithms, hasRocaFingerprint } from '../../lib/jose/jwk.js'
 import { isCompact, parseCompact, parseObject, verifyCompact } from '../../lib/jose/jws.js'
-import { parseKeyring } from '../../lib/jose/keyring.js'
+import { createKeyFinder, parseKeyring } from '../../lib/jose/keyring.js'
 import { createTokenCache, Sightings } from '../../lib/util/cache.js'
 import { decodeBase64url } from '../../lib/util/encoding.js'
 import { pair, secretOf, token } from '../fixtures/tokens.js'
@@ -192,13 +192,26 @@ t.test('selects keys by kid, and without one uses the only key or the only key o
   t.match(verdict(by('nope'), keys), /no key is known/)
   t.match(verdict(by(undefined), keys), /no key is known/, 'two have RS256')
   t.equal(verdict(by(undefined, ec.privateKey, 'ES256'), keys), 'valid', 'one has ES256')
+  t.match(verdict(token({}, { alg: 'HS256', key: secret }), keys), /no key is known/, 'none has HS256')
   t.equal(verdict(by(undefined), { one: rsa.publicKey }), 'valid')
+  t.equal(verdict(by('one'), { one: { ...rsa.publicKey.export({ format: 'jwk' }), kid: 'one' } }), 'valid')
   t.match(verdict(by('nope'), { one: rsa.publicKey }), /no key is known/)
   t.equal(verdict(by('nope'), rsa.publicKey), 'valid', 'a key without a kid does not ask for one')
   for (const kid of ['__proto__', 'constructor', 'toString', '']) {
     t.match(verdict(by(kid), keys), /no key is known/, kid)
   }
   t.match(verdict(token({}, { alg: 'RS256', key: rsa.privateKey, header: { kid: ['one'] } }), keys), /not a string/)
+})
+
+t.test('parses and checks each key that a function returns once', async t => {
+  const pem = ec.publicKey.export({ type: 'spki', format: 'pem' }).toString()
+  for (const key of [pem, { ...ec.publicKey.export({ format: 'jwk' }), kty: 'EC' }]) {
+    let checked = 0
+    const find = createKeyFinder(() => key, { algorithms: null, path: place }, () => { checked++ })
+    t.ok(await find({ alg: 'ES256' }))
+    t.equal(await find({ alg: 'ES256' }), await find({ alg: 'ES256' }))
+    t.equal(checked, 1)
+  }
 })
 
 t.test('refuses headers with extensions, embedded keys or another algorithm', async t => {
