@@ -278,8 +278,8 @@ function nameOf (
 }
 
 /**
- * Returns the part of a counter's name that names the route and the window. A GET shares its count with the HEAD that
- * Fastify adds.
+ * Returns the part of a counter's name that names the route and the window. A route with GET, whatever else it has,
+ * shares its count with the HEAD that Fastify adds.
  */
 function routeName (request: FastifyRequest, window: RateLimitWindow): string {
   const config = routeConfigOf(request) as FastifyRequest['routeOptions']['config']
@@ -287,8 +287,9 @@ function routeName (request: FastifyRequest, window: RateLimitWindow): string {
   const known = names.get(window)
   if (known !== undefined) return known
   const { method, url } = config
-  const methods = [method].flat().join(' ')
-  const name = JSON.stringify([methods === 'HEAD' ? 'GET' : methods, url, window.max, window.window]).slice(1)
+  const methods = [method].flat()
+  const isRead = methods.includes('GET') || methods.join() === 'HEAD'
+  const name = JSON.stringify([isRead ? 'GET' : methods.join(' '), url, window.max, window.window]).slice(1)
   routeNames.set(config, names.set(window, name))
   return name
 }

@@ -234,6 +234,19 @@ t.test('counts a HEAD request as a GET', async t => {
   t.same([await ask('GET'), await ask('HEAD'), await ask('GET'), await ask('HEAD')], [200, 200, 429, 429])
 })
 
+t.test('counts a HEAD request as one of the route that it belongs to, which may have more methods', async t => {
+  const app = await desk(t, {})
+  const config = { auth: { rateLimit: { max: 3, window: '1m' } } } as const
+  app.route({ method: ['POST', 'GET'], url: '/both', config, handler: async () => 'in' })
+  app.route({ method: ['PUT', 'PATCH'], url: '/both', config, handler: async () => 'in' })
+  const ask = async (method: 'GET' | 'HEAD' | 'POST' | 'PUT') => (
+    await app.inject({ method, url: '/both', headers: { 'x-api-key': key } })
+  ).statusCode
+  t.same([await ask('GET'), await ask('HEAD'), await ask('POST')], [200, 200, 200])
+  t.same([await ask('GET'), await ask('HEAD'), await ask('POST')], [429, 429, 429])
+  t.equal(await ask('PUT'), 200, 'another route has a count of its own')
+})
+
 t.test('limits a route whose caller has a session', async t => {
   const app = await desk(t, { schemes: { web: session({ secret: key }) } })
   app.post('/login', { config: { auth: false } }, async (_request, reply) => { await reply.login({ id: 'ann' }) })
