@@ -10,8 +10,9 @@ import { type Policy, requiresScope } from '../policy/policy.js'
 import type { PublicPath } from '../policy/public-paths.js'
 import { isPlanChoice, type RateLimit } from '../policy/rate-limit.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
+import { ownName, rulesInWords, schemesInWords } from '../policy/words.js'
 import { deepFreeze } from '../util/objects.js'
-import { ownName, routeInWords, rulesInWords, schemesInWords } from './words.js'
+import { routeInWords } from './words.js'
 
 /**
  * Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route has no row of its

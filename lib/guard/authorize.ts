@@ -6,6 +6,7 @@ import {
 } from '../policy/parse.js'
 import { hasFunction, namedScopes, requiresScope, type Policy } from '../policy/policy.js'
 import { hasPermission, type Permissions, type Requirement } from '../policy/requirements.js'
+import { ruleInWords } from '../policy/words.js'
 import { describeValue } from '../util/describe.js'
 import { isNo, isSet, isThenable } from '../util/objects.js'
 import type { Identity } from './request-state.js'
@@ -164,10 +165,23 @@ function hasNone (excluded: readonly Requirement[], { bound, outcome }: Identity
 }
 
 function denied (policy: Policy, unmet: Rule, { bound, outcome }: Identity): AuthFailure {
-  const detail = `the principal ${outcome.principal.id} does not meet the rules`
+  const detail = `the principal ${outcome.principal.id} does not meet the rule: ${wordsOf(unmet)}`
   const scopes = scopesFor(policy, unmet)
   const failure = authFailure('AUTH_ACCESS_DENIED', bound.name, detail)
   return scopes === null ? failure : { ...failure, scopes }
+}
+
+const words = new WeakMap<Rule, string>()
+/** A function may name scopes after the request, of any length. */
+const maxWords = 500
+
+/** Returns a rule in words for the log, which are written once. */
+function wordsOf (rule: Rule): string {
+  const known = words.get(rule)
+  if (known !== undefined) return known
+  const written = ruleInWords(rule).join('; ').slice(0, maxWords)
+  words.set(rule, written)
+  return written
 }
 
 /** Returns the scopes that a refusal names, or `null` if the rule requires none. */

@@ -1,8 +1,8 @@
 import type { OpenApiOAuthFlow, OpenApiSecurityScheme } from '../../types/openapi.js'
-import { maxAgeInWords, rateLimitInWords, ruleInWords, schemesInWords } from '../audit/words.js'
 import type { ErrorForm } from '../guard/responder.js'
 import type { Rule } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
+import { maxAgeInWords, rateLimitInWords, ruleInWords, schemesInWords } from '../policy/words.js'
 import { isObject } from '../util/objects.js'
 import { minorVersion, type OpenApiDocument, type Operation, type PathItem } from './document.js'
 

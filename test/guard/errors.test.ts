@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { SignJWT } from 'jose'
 import t from 'tap'
-import { AuthError, jwt, type GatehouseOptions } from '../../lib/index.js'
+import plugin, { apiKey, AuthError, jwt, type GatehouseOptions, type RouteAuth } from '../../lib/index.js'
 import { readChallenges } from '../fixtures/challenges.js'
 import { application, handler, listen, scripted, send } from '../fixtures/schemes.js'
 
@@ -435,6 +435,38 @@ t.test('passes the error, the request and the reply to a function', async t => {
       'Bearer realm="user", Test realm="web"'
     ]
   ])
+})
+
+t.test('names in the log the rule that a caller does not meet', async t => {
+  const key = randomBytes(16).toString('base64url')
+  const reasons: unknown[] = []
+  const stream = { write: (line: string) => { reasons.push(JSON.parse(line).auth?.reason) } }
+  const app = Fastify({ logger: { level: 'info', stream } })
+  t.teardown(async () => { await app.close() })
+  await app.register(plugin, {
+    schemes: { service: apiKey({ keys: { [key]: { id: 'ann', scopes: ['orders:read'] } } }) },
+    default: { scopes: 'orders:read' }
+  })
+  const isOwner = () => false
+  const policies: ReadonlyArray<readonly [RouteAuth, string]> = [
+    [{ scopes: { all: ['orders:read', 'orders:write'] } }, 'scope orders:read and orders:write'],
+    [{ roles: { any: ['clerk', 'admin'] } }, 'role clerk or admin'],
+    [{ scopes: { none: ['orders:read'] } }, 'not scope orders:read'],
+    [{ anyOf: [{ roles: 'clerk' }, { scopes: 'a', roles: 'b' }] }, '(role clerk) or (scope a, role b)'],
+    [{ scopes: 'orders:read', when: isOwner }, 'scope orders:read; when isOwner'],
+    [{ scopes: () => 'orders:write' }, 'scope orders:write'],
+    [{ roles: () => 'clerk' }, 'roles that a function names']
+  ]
+  for (const [i, [auth]] of policies.entries()) app.get(`/${i}`, { config: { auth } }, handler)
+  for (const [i, [, words]] of policies.entries()) {
+    for (const round of ['first', 'again']) {
+      reasons.length = 0
+      const refused = await app.inject({ url: `/${i}`, headers: { 'x-api-key': key } })
+      t.equal(refused.statusCode, 403)
+      t.notMatch(refused.body, 'rule')
+      t.ok(reasons.includes(`the principal ann does not meet the rule: ${words}`), `${words} (${round})`)
+    }
+  }
 })
 
 t.test('logs reasons without sending them to the client, and the credential to neither', async t => {
