@@ -90,6 +90,17 @@ t.test('loads an application, a function that makes one and a plugin, without li
   t.ok(isClosed)
 })
 
+t.test('reads the exported application alone, if the module makes several', async t => {
+  Object.assign(globalThis, {
+    audited: async () => {
+      const inner = await build(app => { route(app, [], '/inner', false) })
+      t.teardown(() => inner.close())
+      return await build(app => { route(app, [], '/orders', 'user') })
+    }
+  })
+  t.match((await ran(factory)).stdout, /^route .*\nGET \/orders .*\n$/)
+})
+
 t.test('ends as a process, with a path from its folder, whatever the application left open', async t => {
   const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
   const child = spawn(process.execPath, [typescript, main, 'audit', 'apps/leaky.ts', '--json'], {

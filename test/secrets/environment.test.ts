@@ -29,7 +29,7 @@ t.test('reads each secret from its named variable', async t => {
     SHOP_KEY: randomBytes(16).toString('base64url'),
     PEPPER: secret(),
     OTHER: secret(),
-    OPS_PASSWORD: 'a long enough phrase',
+    OPS_PASSWORD: 'long, and a phrase',
     PATH: '/bin'
   }
   const read = secretsFromEnvironment(
