@@ -1,4 +1,4 @@
-import { createSecretKey, type KeyObject } from 'node:crypto'
+import { createSecretKey, generateKeyPairSync, type KeyObject } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { apiKey, jwt, secretsFromEnvironment, session } from '../../lib/index.js'
@@ -139,7 +139,11 @@ t.test('stops the boot for unsupported key formats, and names the format', async
   const { publicKey, privateKey } = pair('ec')
   const rsa = pair('rsa')
   const { x, y } = publicKey.export({ format: 'jwk' })
-  const point = Buffer.concat([Buffer.from([4]), Buffer.from(`${x}`, 'base64url'), Buffer.from(`${y}`, 'base64url')])
+  const pointOf = (key: KeyObject): Buffer => {
+    const numbers = key.export({ format: 'jwk' })
+    return Buffer.concat([Buffer.from([4]), ...['x', 'y'].map(name => Buffer.from(`${numbers[name]}`, 'base64url'))])
+  }
+  const point = pointOf(publicKey)
   const ssh = Buffer.concat([Buffer.from([0, 0, 0, 7]), Buffer.from('ssh-rsa'), Buffer.alloc(300, 7)])
   const spki = publicKey.export({ type: 'spki', format: 'der' })
   const forms: ReadonlyArray<readonly [unknown, RegExp]> = [
@@ -153,6 +157,8 @@ t.test('stops the boot for unsupported key formats, and names the format', async
     [point, /raw public key/],
     [point.toString('hex'), /raw public key/],
     [point.toString('base64url'), /raw public key/],
+    ...['P-384', 'P-521'].map(namedCurve =>
+      [pointOf(generateKeyPairSync('ec', { namedCurve }).publicKey), /raw public key/] as const),
     [ssh.toString('base64'), /OpenSSH/],
     [base64(`ssh-ed25519 ${base64(ssh)}`), /OpenSSH/],
     [`---- BEGIN SSH2 PUBLIC KEY ----\n${base64(ssh)}`, /OpenSSH/],
