@@ -83,7 +83,7 @@ function guideIn (output: string): string | null {
 
 /** Starts it and waits until it has printed how to try it. */
 export async function start (
-  given: Given = {}, args: readonly string[] = [bundle('examples/server.ts')]
+  given: Given = {}, args: readonly string[] = [bundle('examples/server.ts', 'bundle')]
 ): Promise<Running> {
   const { child, heard, ended } = launch(given, args)
   const printed = new Promise<void>(resolve => {
@@ -106,7 +106,7 @@ export async function start (
 
 /** Starts it where it must not start: what it says, and its exit code. */
 export async function startRefused (given: Given = {}) {
-  const { child, heard, ended } = launch(given, [bundle('examples/server.ts')])
+  const { child, heard, ended } = launch(given, [bundle('examples/server.ts', 'bundle')])
   child.stdout?.on('data', () => { if (heard.output.includes('ROUTES, and who may call them')) child.kill('SIGTERM') })
   return { code: await ended, ...heard }
 }
