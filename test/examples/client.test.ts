@@ -6,10 +6,11 @@ import { size } from '../fixtures/size.js'
 import { quiet } from './app.js'
 import { freePort, openPage, withoutBrowser } from '../fixtures/browser.js'
 
-/** The whole of it in a soak test, and its beginning in `npm test`. */
-const isWhole = size({ test: false, short: true, full: true })
+const isSoak = size({ test: false, short: true, full: true })
 
-t.test('an application of somebody else, in a browser', { skip: withoutBrowser() }, async t => {
+t.test('an application of somebody else, in a browser', {
+  skip: isSoak ? withoutBrowser() : 'a soak test'
+}, async t => {
   const desk = await quiet({ PORT: String(await freePort()) })
   const { app, config: { PORT, PUBLIC_URL, DASHBOARD_SECRET, PEOPLE_PASSWORD } } = desk
   await app.listen({ port: PORT, host: '127.0.0.1' })
@@ -38,42 +39,40 @@ t.test('an application of somebody else, in a browser', { skip: withoutBrowser()
     t.match(await page.locator('table').textContent(), /Hotel Miramar/)
   })
 
-  if (isWhole) {
-    await t.test('asks neither for the login nor for consent again', async t => {
-      await page.context().clearCookies({ name: 'visit' })
-      await connect()
-      await page.waitForURL(`${home}/`)
-      t.equal(await page.getByRole('row').count(), 7)
-    })
+  await t.test('asks neither for the login nor for consent again', async t => {
+    await page.context().clearCookies({ name: 'visit' })
+    await connect()
+    await page.waitForURL(`${home}/`)
+    t.equal(await page.getByRole('row').count(), 7)
+  })
 
-    await t.test('loses access when the person disconnects it', async t => {
-      await page.goto(`${PUBLIC_URL}/apps`)
-      await page.getByRole('button', { name: 'Disconnect Sales dashboard' }).click()
-      await page.getByText('You have not connected an application.').waitFor()
-      await page.goto(home)
-      t.equal(await page.getByRole('link', { name: 'Connect the order desk' }).count(), 1)
-    })
+  await t.test('loses access when the person disconnects it', async t => {
+    await page.goto(`${PUBLIC_URL}/apps`)
+    await page.getByRole('button', { name: 'Disconnect Sales dashboard' }).click()
+    await page.getByText('You have not connected an application.').waitFor()
+    await page.goto(home)
+    t.equal(await page.getByRole('link', { name: 'Connect the order desk' }).count(), 1)
+  })
 
-    await t.test('says so if the person does not allow it', async t => {
-      await connect()
-      await page.getByRole('button', { name: 'Deny' }).click()
-      await page.waitForURL(`${home}/callback**`)
-      t.equal(await page.getByRole('alert').textContent(), 'You did not allow it, so there is nothing to show.')
-    })
+  await t.test('says so if the person does not allow it', async t => {
+    await connect()
+    await page.getByRole('button', { name: 'Deny' }).click()
+    await page.waitForURL(`${home}/callback**`)
+    t.equal(await page.getByRole('alert').textContent(), 'You did not allow it, so there is nothing to show.')
+  })
 
-    await t.test('is connected at a second try if the session ends on the consent page', async t => {
-      await connect()
-      await page.getByRole('button', { name: 'Allow' }).waitFor()
-      await page.context().clearCookies({ name: '__Host-web' })
-      await page.getByRole('button', { name: 'Allow' }).click()
-      await logIn(page, PEOPLE_PASSWORD)
-      await page.waitForURL(`${PUBLIC_URL}/desk`)
-      await connect()
-      await page.getByRole('button', { name: 'Allow' }).click()
-      await page.waitForURL(`${home}/`)
-      t.equal(await page.getByRole('row').count(), 7)
-    })
-  }
+  await t.test('is connected at a second try if the session ends on the consent page', async t => {
+    await connect()
+    await page.getByRole('button', { name: 'Allow' }).waitFor()
+    await page.context().clearCookies({ name: '__Host-web' })
+    await page.getByRole('button', { name: 'Allow' }).click()
+    await logIn(page, PEOPLE_PASSWORD)
+    await page.waitForURL(`${PUBLIC_URL}/desk`)
+    await connect()
+    await page.getByRole('button', { name: 'Allow' }).click()
+    await page.waitForURL(`${home}/`)
+    t.equal(await page.getByRole('row').count(), 7)
+  })
 
   await t.test('ends on a signal', async t => {
     client.kill('SIGTERM')
