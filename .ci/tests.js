@@ -21,7 +21,7 @@ const { values: { coverage, jobs }, positionals: files } = parseArgs({
   options: {
     coverage: { type: 'boolean', default: false },
     // tests that wait leave a core to others
-    jobs: { type: 'string', default: String(availableParallelism() + 3) }
+    jobs: { type: 'string', default: String(availableParallelism() + 2) }
   },
   allowPositionals: true
 })
