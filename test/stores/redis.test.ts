@@ -122,6 +122,21 @@ if (skip !== false) {
     await store.close()
   })
 
+  t.test('drops what has expired from the index of an owner who keeps a record', async t => {
+    const store = make()
+    const owner = { realm: 'r', id: 'index' }
+    await store.add({ ...entry('kept'), owner })
+    for (let n = 0; n < 20; n++) await store.add({ ...entry(`brief${n}`, new Date(Date.now() + 30)), owner })
+    for (let n = 0; n < 500 && await store.get('redis', 'brief19') !== null; n++) {
+      await new Promise(resolve => setTimeout(resolve, 5))
+    }
+    await store.add({ ...entry('next'), owner })
+    t.same(
+      await withRedis(client => client.zrange(`{${prefix}:redis}:o:["r","index"]`, 0, -1)), ['kept', 'next']
+    )
+    await store.close()
+  })
+
   t.test('reloads the scripts on a server that lost them', async t => {
     const store = make()
     await store.add(entry('a'))

@@ -199,15 +199,18 @@ function testExpiry (contract: StoreContract): void {
     await added(store, { ...given, expiresAt: soon() })
   })
 
-  testStore(contract, 'a record whose expiry was extended is kept', async store => {
-    const given = entry({ expiresAt: new Date(Date.now() + 150) })
-    const guard = entry({ expiresAt: new Date(Date.now() + 150) })
-    await Promise.all([store.add(given), store.add(guard)])
-    const record = await store.get(kind, given.id)
-    // a slow machine may be too late, and proves nothing then
-    const isExtended = record !== null && await store.swap({ ...record, expiresAt: soon() })
+  testStore(contract, 'a record whose expiry was extended or removed is kept', async store => {
+    const [extended, endless, guard] = Array.from({ length: 3 }, () => entry({ expiresAt: new Date(Date.now() + 150) }))
+    assert.ok(extended !== undefined && endless !== undefined && guard !== undefined)
+    await Promise.all([extended, endless, guard].map(each => store.add(each)))
+    const changes = [[extended, soon()], [endless, null]] as const
+    const kept = await Promise.all(changes.map(async ([{ id }, expiresAt]) => {
+      const record = await store.get(kind, id)
+      // a slow machine may be too late, and proves nothing then
+      return record !== null && await store.swap({ ...record, expiresAt }) ? [id] : []
+    }))
     await until(async () => await store.get(kind, guard.id) === null)
-    if (isExtended) await held(store, given.id)
+    for (const id of kept.flat()) await held(store, id)
   })
 }
 
@@ -271,6 +274,19 @@ function testOwners (contract: StoreContract): void {
     assert.deepEqual(ids(await store.takeAll(kind, owner, kept?.id)), ids(gone))
     assert.deepEqual(ids(await store.find(kind, owner)), [kept?.id])
     assert.deepEqual(ids(await store.takeAll(kind, owner, randomUUID())), [kept?.id], 'an unknown id excepts nothing')
+  })
+
+  testStore(contract, 'swap does not change the owner of a record', async store => {
+    const [owner, other] = [{ realm: 'r', id: randomUUID() }, { realm: 'r', id: randomUUID() }]
+    for (const [from, to] of [[owner, other], [owner, null], [null, other]] as const) {
+      const record = await added(store, entry({ owner: from }))
+      // a store may refuse it, or write the other fields
+      await store.swap({ ...record, owner: to })
+      assert.deepEqual((await held(store, record.id)).owner, from)
+      assert.deepEqual(ids(await store.find(kind, owner)), from === null ? [] : [record.id])
+      assert.deepEqual(await store.find(kind, other), [])
+      await store.take(kind, record.id)
+    }
   })
 
   testStore(contract, 'take removes the record from the records of its owner', async store => {
