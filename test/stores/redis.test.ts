@@ -71,16 +71,27 @@ function entry (id: string, expiresAt: Date | null = null): StoreEntry {
   return { kind: 'redis', id, owner: { realm: 'r', id: 'o' }, value: {}, expiresAt }
 }
 
+/** Wraps the method with which the store runs a script by its hash. */
+function wrap (client: Redis, call: (run: () => Promise<unknown>) => Promise<unknown>): void {
+  const { evalsha } = client
+  Object.assign(client, {
+    evalsha: (...args: readonly unknown[]) => call(async () => await Reflect.apply(evalsha, client, args) as unknown)
+  })
+}
+
 t.test('stops the boot for invalid options, without showing a URL', async t => {
   const secret = 'redis://u:S3cretPassw0rd@h'
   const wrong: ReadonlyArray<readonly [options: unknown, message: RegExp]> = [
     [{}, /either url or client/], [{ url: secret, client: new Redis({ lazyConnect: true }) }, /either url or client/], [
       { url: undefined }, /'url' set to undefined/
     ], [{ url: `http${secret}` }, /must begin with/], [{ url: 5 }, /must begin with/],
-    [{ client: {} }, /a client of ioredis/], [{ client: 'x' }, /a client of ioredis/], [
+    [{ client: {} }, /a client of ioredis/], [{ client: { evalsha () {} } }, /a client of ioredis/],
+    [{ client: 'x' }, /a client of ioredis/], [
       { client: new Redis({ lazyConnect: true }), timeout: 1 }, /belongs to url/
     ],
-    [{ url: secret, prefix: '{x}' }, /prefix/], [{ url: secret, prefix: 5 }, /prefix/], [
+    [{ url: secret, prefix: '{x}' }, /prefix/], [{ url: secret, prefix: '{x}y' }, /prefix/], [
+      { url: secret, prefix: 'x'.repeat(65) }, /prefix/
+    ], [{ url: secret, prefix: 5 }, /prefix/], [
       { url: secret, timeout: 0 }, /more than 0/
     ], [{ url: secret, password: secret }, /unknown key/]
   ]
@@ -119,6 +130,10 @@ if (skip !== false) {
     t.equal(await store.swap({ ...past, expiresAt: new Date(Date.now() - 1_000) }), true)
     const afterSwap = await left()
     t.ok(afterSwap > 0 && afterSwap <= 5_000, `after ${afterSwap} ms`)
+    await store.add(entry('long'))
+    await store.takeAll('redis', { realm: 'r', id: 'o' }, 'short')
+    const afterTakeAll = await left()
+    t.ok(afterTakeAll > 0 && afterTakeAll <= 5_000, `after ${afterTakeAll} ms`)
     await store.close()
   })
 
@@ -134,6 +149,39 @@ if (skip !== false) {
     t.same(
       await withRedis(client => client.zrange(`{${prefix}:redis}:o:["r","index"]`, 0, -1)), ['kept', 'next']
     )
+    await store.close()
+  })
+
+  t.test('finds a record that replaced another after the index was read', async t => {
+    const client = new Redis(redisUrl)
+    t.teardown(() => { client.disconnect() })
+    const [store, other] = [redisStore({ client, prefix }), make()]
+    const owner = { realm: 'r', id: 'replaced' }
+    for (const id of ['b', 'c']) await store.add({ ...entry(id), owner })
+    let reads = 0
+    wrap(client, async run => {
+      if (++reads === 2) {
+        await other.add({ ...entry('a'), owner })
+        await other.take('redis', 'b')
+      }
+      return await run()
+    })
+    t.same((await store.find('redis', owner)).map(({ id }) => id), ['a', 'c'])
+    await other.close()
+    await store.close()
+  })
+
+  t.test('does not run a script again that may have run', async t => {
+    const client = new Redis(redisUrl)
+    t.teardown(() => { client.disconnect() })
+    wrap(client, async run => {
+      await run()
+      throw new Error('the connection was lost before the reply')
+    })
+    const [store, other] = [redisStore({ client, prefix }), make()]
+    await t.rejects(store.increment('redis', 'once', { window: 60 }), { code: 'AUTH_UNAVAILABLE' })
+    t.equal((await other.increment('redis', 'once', { window: 60, ceiling: 0 })).count, 1)
+    await other.close()
     await store.close()
   })
 
