@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import t from 'tap'
+import { RemoteKeys } from '../../lib/jose/remote/remote-keys.js'
 import { fakeIssuer } from '../../lib/testing/index.js'
 import type { IssuerAlgorithm } from '../../lib/testing/index.js'
 import { token } from '../fixtures/tokens.js'
@@ -286,6 +287,21 @@ t.test('aborts fetches when the application closes', async t => {
   await until(() => provider.requests.metadata === 1)
   await app.close()
   t.equal((await waiting).status, 503)
+})
+
+t.test('keeps nothing of a fetch that has ended', async t => {
+  await using provider = await fakeIssuer({ algorithms: es })
+  const fetches = new Set<AbortController>()
+  const options = {
+    scheme: 'user', cooldown: 0, staleFor: 0, insecureHosts: [], agent: null, warn: () => {}, fetches
+  }
+  for (const url of [new URL(provider.jwksUri), new URL('/missing', provider.jwksUri)]) {
+    const keys = new RemoteKeys({ issuer: null, url, algorithms: null, check: () => {} }, options)
+    const found = keys.find({ alg: 'ES256' })
+    t.equal(fetches.size, 1, 'a running one can be aborted')
+    await found
+    t.equal(fetches.size, 0)
+  }
 })
 
 t.test('publishes events for fetches and failures', async t => {
