@@ -12,6 +12,7 @@ import { sqlStore, type SqlStoreOptions } from '../../lib/stores/sql/index.js'
 import { createPurge } from '../../lib/stores/sql/migrate.js'
 import { createQuery } from '../../lib/stores/sql/statements.js'
 import type { Store, StoreEntry } from '../../types/store.js'
+import { movableClock } from '../fixtures/clock.js'
 import { databaseUrl, dropTables, noPostgres, prefix, query } from './fixtures/services.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
@@ -142,6 +143,40 @@ t.test("reads its rows past the plugins of the application's Kysely", async t =>
   }
 })
 
+t.test('does not report a count whose window is over, even before its row is removed', async t => {
+  const time = movableClock(t)
+  const store = sqlStore({ sqlite: join(folder, 'windows.sqlite') })
+  await store.migrate()
+  await store.increment('sql', 'over', { window: 60 })
+  time.offset = 61_000
+  t.same(
+    await store.increment('sql', 'over', { window: 60, ceiling: 0 }), { counted: false, count: 0, expiresAt: null }
+  )
+  await store.close()
+})
+
+t.test('takes the successor of a record that PostgreSQL was waiting for', { skip: withoutPostgres }, async t => {
+  const tablePrefix = prefix()
+  const store = sqlStore({ connectionString: databaseUrl, tablePrefix, timeout: 60 })
+  await store.migrate()
+  t.teardown(() => dropTables(tablePrefix))
+  await store.add(entry('old'))
+  const other = new pg.Client({ connectionString: databaseUrl })
+  await other.connect()
+  const records = `${tablePrefix}records`
+  await other.query(`begin; select 1 from ${records} for update`)
+  const taking = store.takeAll('sql', { realm: 'r', id: 'o' })
+  const isWaiting = `select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%${records}%'`
+  while ((await query(isWaiting)).length === 0) await new Promise(resolve => setTimeout(resolve, 5))
+  await other.query(`
+    insert into ${records} select kind, 'new', realm, owner, value, version, expires_at from ${records};
+    delete from ${records} where id = 'old';
+    commit`)
+  await other.end()
+  t.same((await taking).map(({ id }) => id), ['new'])
+  await store.close()
+})
+
 /** Adds what expires, writes on, and waits until the rows of what expired are gone. */
 async function purged (store: Store, rows: () => Promise<number>): Promise<number> {
   await store.migrate()
@@ -212,16 +247,20 @@ t.test('retries a few times if PostgreSQL aborts a conflicting transaction', {
   const sequence = prefix()
   await query(`create sequence ${sequence}`)
   await query(
-    `create function ${sequence}f (n int) returns int language plpgsql as $$
+    `create function ${sequence}f (n int, state text) returns int language plpgsql as $$
     begin
-      if nextval('${sequence}') < n then raise exception using errcode = '40001'; end if;
+      if nextval('${sequence}') < n then raise exception using errcode = state; end if;
       return 1;
     end $$`
   )
   t.teardown(() => query(`drop function ${sequence}f; drop sequence ${sequence}`))
-  t.same(await retried(sql`select ${sql.raw(`${sequence}f(3)`)} as f`), [{ f: 1 }])
-  await t.rejects(retried(sql`select ${sql.raw(`${sequence}f(100)`)} as f`), { code: '40001' })
-  t.same(await query(`select last_value::int as n from ${sequence}`), [{ n: 8 }])
+  const call = (n: number, state: string) => retried(sql`select ${sql.raw(`${sequence}f(${n}, '${state}')`)} as f`)
+  t.same(await call(3, '40001'), [{ f: 1 }], 'a serialization failure')
+  t.same(await call(5, '40P01'), [{ f: 1 }], 'a deadlock')
+  await t.rejects(call(100, '40001'), { code: '40001' })
+  t.same(await query(`select last_value::int as n from ${sequence}`), [{ n: 10 }])
+  await t.rejects(call(100, '23505'), { code: '23505' })
+  t.same(await query(`select last_value::int as n from ${sequence}`), [{ n: 11 }], 'another error is not retried')
   await own.destroy()
 })
 
