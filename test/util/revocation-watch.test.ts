@@ -1,52 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { StoreUnavailable } from '../../lib/stores/errors.js'
-import { TtlCache } from '../../lib/util/cache.js'
 import { RevocationWatch } from '../../lib/util/revocation-watch.js'
-import { clock } from '../schemes/session/bare-app.js'
-
-const memo = (staleness: number, size = 10) => new TtlCache<string | null>({
-  ttl: staleness, maxEntries: size, isNegative: answer => answer === null
-})
-
-t.test('trusts an answer for the staleness after the question, also if the clock is set back', async t => {
-  const time = clock(t)
-  const known = memo(5_000)
-  t.equal(known.get('a', () => 'one'), 'one')
-  time.advance(4.999)
-  t.equal(known.get('a', () => 'two'), 'one')
-  time.advance(0.001)
-  t.equal(known.get('a', () => 'two'), 'two')
-  time.advance(-1)
-  t.equal(known.get('a', () => 'three'), 'three')
-  const never = memo(0)
-  t.same([never.get('a', () => 'one'), never.get('a', () => 'two')], ['one', 'two'])
-})
-
-t.test('shares one look-up between concurrent callers, and does not cache failures or forgotten entries', async t => {
-  const known = memo(5_000)
-  let asked = 0
-  const ask = async () => { await pause(1); return `answer ${++asked}` }
-  t.same(await Promise.all([known.get('a', ask), known.get('a', ask)]), ['answer 1', 'answer 1'])
-  await t.rejects(async () => known.get('b', async () => { throw new Error('down') }), /down/)
-  t.equal(await known.get('b', ask), 'answer 2')
-  const old = known.get('c', ask)
-  known.delete('c')
-  t.equal(await known.get('c', ask), 'answer 4')
-  t.equal(await old, 'answer 3')
-  t.equal(known.get('c', () => 'five'), 'answer 4')
-  known.clear()
-  t.equal(known.get('c', () => 'five'), 'five')
-})
-
-t.test('keeps a bounded number of answers, and evicts negative ones first', t => {
-  const known = memo(5_000, 2)
-  known.get('good', () => 'yes')
-  for (const key of ['x', 'y', 'z']) known.get(key, () => null)
-  t.equal(known.get('good', () => 'asked'), 'yes')
-  t.same([known.get('x', () => 'asked'), known.get('z', () => 'asked')], ['asked', null], 'the oldest goes first')
-  t.end()
-})
 
 /** Ignores what is logged. */
 const silent = { error: () => {} }
@@ -72,6 +27,17 @@ t.test('notifies each watcher once, none that stopped, and keeps checking while 
   watchers.close()
   watchers.notify('b')
   t.same(told, ['a', 'a'])
+})
+
+t.test('a watcher that was notified and then stops leaves later watchers of the same entry alone', async t => {
+  const told: string[] = []
+  const watchers = new RevocationWatch({ interval: 60_000, lookUp: async () => {}, log: silent })
+  const stop = watchers.add('a', () => { told.push('first') })
+  watchers.notify('a')
+  watchers.add('a', () => { told.push('second') })
+  stop()
+  watchers.notify('a')
+  t.same(told, ['first', 'second'])
 })
 
 t.test('stops checking an entry without watchers, even if the store did not answer', async t => {
@@ -160,4 +126,35 @@ t.test('retries some time after the store was unavailable, and logs another fail
   waiting.shift()?.answer(new Error('mixed up'))
   t.same((await answerAll()).length, 9)
   t.match(errors, [{ err: { message: 'mixed up' } }])
+})
+
+t.test('ends the pause when the store reports a change, or that it may have missed some', async t => {
+  for (const report of ['check', 'checkAll'] as const) {
+    const { watchers, waiting } = many(t, 10, 600_000)
+    for (const { answer } of waiting.splice(0)) answer(new StoreUnavailable('failed', 'down'))
+    await new Promise(resolve => setImmediate(resolve))
+    t.equal(waiting.length, 0)
+    if (report === 'check') watchers.check('n9')
+    else watchers.checkAll()
+    t.equal(waiting.length, 4, report)
+  }
+})
+
+t.test('gives all that are left their turn in a round in which others left', async t => {
+  let takeTurns = (): void => {}
+  const timer = setTimeout(() => {}, 0)
+  t.intercept(globalThis, 'setInterval', {
+    value: (turn: () => void) => {
+      takeTurns = turn
+      return timer
+    }
+  })
+  const { watchers, ids, answerAll } = many(t, 40, 600_000)
+  await answerAll()
+  for (let part = 0; part < 10; part++) takeTurns()
+  const first = await answerAll()
+  t.same(first, ids.slice(0, 20))
+  for (const id of first) watchers.notify(id)
+  for (let part = 10; part < 20; part++) takeTurns()
+  t.same(await answerAll(), ids.slice(20))
 })
