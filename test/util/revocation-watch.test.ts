@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { StoreUnavailable } from '../../lib/stores/errors.js'
-import { RevocationWatch } from '../../lib/util/revocation-watch.js'
+import { TtlCache } from '../../lib/util/cache.js'
+import { applyChange, RevocationWatch } from '../../lib/util/revocation-watch.js'
 
 /** Ignores what is logged. */
 const silent = { error: () => {} }
@@ -157,4 +158,52 @@ t.test('gives all that are left their turn in a round in which others left', asy
   for (const id of first) watchers.notify(id)
   for (let part = 10; part < 20; part++) takeTurns()
   t.same(await answerAll(), ids.slice(20))
+})
+
+t.test('does not look up an entry that was queued when its last watcher left', async t => {
+  const { watchers, ids, waiting, answerAll } = many(t, 10, 600_000)
+  watchers.notify('n5')
+  t.same(await answerAll(), ids.filter(id => id !== 'n5'))
+  watchers.checkAll()
+  watchers.notify('n9')
+  t.same(await answerAll(), ids.slice(0, 9).filter(id => id !== 'n5'))
+  t.same(waiting, [])
+})
+
+t.test('begins anew after all watchers left, with one timer', async t => {
+  const set = t.capture(globalThis, 'setInterval', globalThis.setInterval)
+  const cleared = t.capture(globalThis, 'clearInterval', globalThis.clearInterval)
+  const asked: string[] = []
+  const watchers = new RevocationWatch({
+    interval: 20,
+    lookUp: async id => {
+      asked.push(id)
+      if (id === 'a') throw new StoreUnavailable('failed', 'down')
+    },
+    log: silent
+  })
+  t.teardown(() => { watchers.close() })
+  const stop = watchers.add('a', () => {})
+  await new Promise(resolve => setImmediate(resolve))
+  stop()
+  watchers.add('b', () => {})
+  t.same(asked, ['a', 'b'], 'the pause is over')
+  while (asked.length < 4) await pause(5)
+  t.same([...new Set(asked.slice(1))], ['b'])
+  const timers = set().map(call => 'returned' in call ? call.returned : null)
+  const ended = cleared().map(({ args: [timer] }) => timer)
+  t.same(timers.map(timer => ended.some(each => each === timer)), [true, false])
+})
+
+t.test('drops a record that a store reports from the cache, and looks it up', async t => {
+  const { watchers, ids, answerAll } = many(t, 3, 600_000)
+  await answerAll()
+  const cache = new TtlCache<string>({ ttl: 5_000, maxEntries: 10, isNegative: () => false })
+  for (const id of ids) cache.get(id, () => 'old')
+  applyChange({ id: 'n1' }, cache, watchers)
+  t.same(ids.map(id => cache.has(id)), [true, false, true])
+  t.same(await answerAll(), ['n1'])
+  applyChange(null, cache, watchers)
+  t.same(ids.map(id => cache.has(id)), [false, false, false], 'changes may have been missed')
+  t.same(await answerAll(), ids)
 })
