@@ -34,6 +34,7 @@ const routes: Readonly<Record<string, RouteAuth>> = {
   '/any-other': { anyOf: [{ scopes: 'orders:write' }, { when: () => true }] },
   '/any-late': { anyOf: [{ scopes: 'orders:read', when: () => true }, { when: () => true }] },
   '/any-late-other': { anyOf: [{ scopes: 'orders:read', when: () => false }, { when: () => true }] },
+  '/any-api': { anyOf: [{ schemes: 'api', scopes: 'orders:read' }, { roles: 'clerk' }] },
   '/any-web': { anyOf: [{ schemes: 'web', scopes: 'orders:read' }, { roles: 'clerk' }] },
   '/any-beside': { scopes: 'orders:read', anyOf: [{ when: () => true }] }
 }
@@ -88,6 +89,7 @@ const limited = {
   '/any-other': 403,
   '/any-late': 200,
   '/any-late-other': 403,
+  '/any-api': 200,
   '/any-web': 403,
   '/any-beside': 200
 }
@@ -139,6 +141,7 @@ t.test('the audit shows what delegated tokens may enter', async t => {
     '/any-other': true,
     '/any-late': true,
     '/any-late-other': true,
+    '/any-api': true,
     '/any-web': false,
     '/any-beside': true
   })
