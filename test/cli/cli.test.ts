@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
+import { calculateJwkThumbprint } from 'jose'
 import t, { type Test } from 'tap'
 import { run } from '../../lib/cli/run.js'
 import type { Terminal } from '../../lib/cli/terminal.js'
@@ -86,7 +87,10 @@ t.test('generates a secret with the requested number of random bytes', async t =
   const one = await ran(['secret'])
   t.equal(Buffer.from(one.stdout.trim(), 'base64url').length, 32)
   t.not((await ran(['secret'])).stdout, one.stdout)
-  t.equal(Buffer.from((await ran(['secret', '--bytes', '64'])).stdout.trim(), 'base64url').length, 64)
+  for (const bytes of [32, 64, 1024]) {
+    const { stdout } = await ran(['secret', '--bytes', String(bytes)])
+    t.equal(Buffer.from(stdout.trim(), 'base64url').length, bytes)
+  }
   for (const bytes of ['31', '1025', 'many', '-1', '1e2', '']) {
     t.match(
       await ran(['secret', `--bytes=${bytes}`]),
@@ -103,6 +107,7 @@ for (const [alg, args] of [['ES256', []], ['ES256', ['--alg', 'ES256']], ['EdDSA
     t.match(sets.public.keys, [{ alg, use: 'sig', kid: /^[\w-]{43}$/ }])
     t.same(sets.private.keys, [{ ...sets.public.keys[0], d: sets.private.keys[0].d }])
     t.notOk(JSON.stringify(sets.public).includes('"d"'))
+    t.equal(sets.public.keys[0].kid, await calculateJwkThumbprint(sets.public.keys[0]))
     const trust = { issuer: 'https://id.example.com', audience: 'https://api.example.com' }
     const [mine, theirs] = [Fastify(), Fastify()]
     t.teardown(async () => { await Promise.all([mine.close(), theirs.close()]) })
@@ -210,6 +215,7 @@ t.test('reads a password as one line of UTF-8 from standard input, without the l
     t.equal(code, 0)
     t.match(await verifyPassword('correct horse', stdout.trim()), { valid: true })
   }
+  t.equal((await ran(['hash'], ['hunter28'])).code, 0, 'eight characters are enough')
   const refused: ReadonlyArray<readonly [input: ReadonlyArray<string | Buffer>, reason: RegExp]> = [
     [[''], /is empty/],
     [['\n'], /is empty/],
