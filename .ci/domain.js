@@ -1,7 +1,14 @@
-import { AsyncLocalStorage } from 'node:async_hooks'
+import { createHook, executionAsyncResource } from 'node:async_hooks'
 
-const current = new AsyncLocalStorage()
+const domain = Symbol('domain')
 let open = 0
+
+/** Lets every timer, promise and connection belong to the test that creates it. */
+const inheritance = createHook({
+  init (_id, _type, _triggerId, resource) {
+    resource[domain] = executionAsyncResource()[domain]
+  }
+})
 
 /**
  * Stands for the `Domain` of async-hook-domain, by which tap gives an error that nobody caught to the test that caused
@@ -9,16 +16,21 @@ let open = 0
  */
 export class Domain {
   constructor (onerror) {
+    const resource = executionAsyncResource()
     this.onerror = onerror
-    this.parent = current.getStore()
-    current.enterWith(this)
-    if (++open === 1) process.on('uncaughtException', giveToTest)
+    this.parent = resource[domain]
+    resource[domain] = this
+    if (++open > 1) return
+    inheritance.enable()
+    process.on('uncaughtException', giveToTest)
   }
 
   destroy () {
     if (this.onerror === null) return
     this.onerror = null
-    if (--open === 0) process.off('uncaughtException', giveToTest)
+    if (--open > 0) return
+    inheritance.disable()
+    process.off('uncaughtException', giveToTest)
   }
 }
 
@@ -26,8 +38,8 @@ export class Domain {
 function giveToTest (error, origin) {
   // a test that listens itself expects the error
   if (process.listenerCount('uncaughtException') > 1) return
-  let domain = current.getStore()
-  while (domain?.onerror === null) domain = domain.parent
-  if (domain === undefined) throw error
-  domain.onerror(error, origin)
+  let owner = executionAsyncResource()[domain]
+  while (owner?.onerror === null) owner = owner.parent
+  if (owner === undefined) throw error
+  owner.onerror(error, origin)
 }
