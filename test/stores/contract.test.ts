@@ -131,3 +131,21 @@ t.test('finds common mistakes of implementers', async t => {
   const found = await Promise.all(mistakes.map(([title, careless]) => failures(careless, title)))
   for (const [index, [title]] of mistakes.entries()) t.equal(found[index]?.length, 1, title.source)
 })
+
+t.test('a store that writes some records later than others keeps the contract', async t => {
+  const wait = async (ms: number) => { await new Promise(resolve => setTimeout(resolve, ms)) }
+  const failed = await failures(store => {
+    let added = 0
+    return {
+      async add (entry) {
+        if (++added % 4 === 0) await wait(50)
+        return await store.add(entry)
+      },
+      async take (kind, id) {
+        await wait(5)
+        return await store.take(kind, id)
+      }
+    }
+  }, /takeAll|being renewed/)
+  t.same(failed, [])
+})

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { setImmediate as pause } from 'node:timers/promises'
-import type { Store, StoreEntry, StoreOwner } from '../../../types/store.js'
-import { entry, held, ids, kind, soon, testStore, until, type StoreContract } from './fixtures.js'
+import type { Store, StoreOwner } from '../../../types/store.js'
+import { entry, held, ids, kind, soon, testStore, type StoreContract } from './fixtures.js'
 
 /** The number of parallel callers in each round. */
 const callers = 50
@@ -35,19 +35,21 @@ async function records (store: Store, rounds: number): Promise<readonly string[]
   return entries.map(given => given.id)
 }
 
+/** A record of an owner. */
+interface Owned { readonly id: string, readonly owner: StoreOwner }
+
 /** Adds a record without reading it back: other callers may have taken it by then. */
-async function put (store: Store, owner: StoreOwner): Promise<StoreEntry> {
+async function put (store: Store, owner: StoreOwner): Promise<Owned> {
   const given = entry({ owner })
   assert.equal(await store.add(given), true, 'it is added')
-  return given
+  return { id: given.id, owner }
 }
 
 /**
  * Replaces a record again and again, as a session is renewed: adds the next record, takes the previous one, and takes
  * the next one back if the previous one was gone.
  */
-async function renew (store: Store, owner: StoreOwner, isOver: () => boolean): Promise<void> {
-  let { id } = await put(store, owner)
+async function renew (store: Store, { id, owner }: Owned, isOver: () => boolean): Promise<void> {
   while (!isOver()) {
     const next = await put(store, owner)
     if (await store.take(kind, id) === null) {
@@ -61,8 +63,7 @@ async function renew (store: Store, owner: StoreOwner, isOver: () => boolean): P
 }
 
 /** Writes a record again and again until it is gone. */
-async function rewrite (store: Store, owner: StoreOwner, isOver: () => boolean): Promise<void> {
-  const { id } = await put(store, owner)
+async function rewrite (store: Store, { id }: Owned, isOver: () => boolean): Promise<void> {
   for (let n = 0; !isOver(); n++) {
     const record = await store.get(kind, id)
     if (record === null) return
@@ -71,19 +72,20 @@ async function rewrite (store: Store, owner: StoreOwner, isOver: () => boolean):
   }
 }
 
-/** Changes records of an owner until `isOver` returns true. */
-type Change = (store: Store, owner: StoreOwner, isOver: () => boolean) => Promise<void>
+/** Changes a record and those that replace it, until `isOver` returns true. */
+type Change = (store: Store, first: Owned, isOver: () => boolean) => Promise<void>
 
-/** Runs `work` while each of the changes runs on a record of the owner. */
+/** Runs `work` while each of the changes runs on a record of the owner, all of which were added before. */
 async function during<T> (
   store: Store, changes: readonly Change[], work: (owner: StoreOwner) => Promise<T>
 ): Promise<T> {
   const owner = { realm: 'r', id: randomUUID() }
   let over = false
-  const ended = Promise.allSettled(changes.map(change => change(store, owner, () => over)))
+  const begun = await Promise.all(changes.map(async change => ({ change, first: await put(store, owner) })))
+  const ended = Promise.allSettled(begun.map(({ change, first }) => change(store, first, () => over)))
   try {
-    await until(async () => (await store.find(kind, owner)).length >= changes.length)
     // Lets every change get past its first step.
+    await store.find(kind, owner)
     await pause()
     await pause()
     return await work(owner)
