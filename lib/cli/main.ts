@@ -10,5 +10,5 @@ stdout.on('error', (error: NodeJS.ErrnoException) => {
 // An audited application prints and logs to standard output too, which is for the result alone.
 Object.defineProperty(process, 'stdout', { value: stderr })
 const exitCode = await run(process.argv.slice(2), { stdin, stdout, stderr })
-// What an audited application still does must neither change the exit code nor keep the process alive.
+// The exit code is decided: an audited application that still runs can neither change it nor delay the exit.
 stdout.write('', error => { if (error == null) process.exit(exitCode) })

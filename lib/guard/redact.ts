@@ -202,7 +202,7 @@ export function redactRequests (app: FastifyInstance, names: ReadonlySet<string>
   }
 }
 
-/** What `request.opentelemetry()` of `@fastify/otel` returns. A route that is not instrumented has no span. */
+/** The method `request.opentelemetry` of `@fastify/otel`, which returns no span for routes without instrumentation. */
 type Instrumentation = () => { readonly span?: { setAttribute (name: string, value: string): unknown } | null }
 
 /** The URLs that spans have in place of the real ones. */

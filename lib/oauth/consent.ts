@@ -65,7 +65,7 @@ export async function askForConsent (
   const sent: unknown = await callFunction(
     'the function of the option oauthServer.consent', () => page(reply.request, prepareForm(reply), consentRequest)
   )
-  // waits for asked.approve(), whose error nobody would handle if the page does not wait for it
+  // a page may call approve() without awaiting it: its errors are handled here
   if (sent === undefined && !watch.isSent()) await Promise.all(answers)
   return sent === reply || sent === undefined ? reply : reply.send(sent)
 }

@@ -3,6 +3,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { misconfigured } from '../errors.js'
 import { describeValue, joinNames } from '../util/describe.js'
+import { isPlainObject } from '../util/objects.js'
 import { object, oneOf, optional, text } from '../util/options.js'
 import { FakeLogins } from './fake-logins.js'
 import {
@@ -46,11 +47,13 @@ export interface FakeIssuer {
   /**
    * Signs a token. `claims` replace the default `iss`, `sub`, `aud`, `iat`, `exp` and `jti` or add to them; `undefined`
    * removes a claim.
+   * @throws {AuthError} `AUTH_MISCONFIGURED` for claims that are no object, and for a key that it does not have.
    */
   token (claims?: Readonly<Record<string, unknown>>, options?: TokenOptions): string
   /**
    * Sets the claims of the ID tokens of people who log in from now on, such as by `oidcLogin`. They replace the default
    * `iss`, `sub`, `aud`, `iat`, `exp`, `auth_time` and `nonce` or add to them. With `null`, people refuse to log in.
+   * @throws {AuthError} `AUTH_MISCONFIGURED` for claims that are neither an object nor `null`.
    */
   logIn (claims: Readonly<Record<string, unknown>> | null): void
   /**
@@ -116,8 +119,8 @@ export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<Fake
     issuer,
     audience,
     jwksUri: `${origin}/jwks.json`,
-    token: (claims = {}, tokenOptions = {}) => sign(claims, 'at+jwt', tokenOptions),
-    logIn: claims => { logins.set(claims) },
+    token: (claims = {}, tokenOptions = {}) => sign(parseClaims(claims, 'token'), 'at+jwt', tokenOptions),
+    logIn: claims => { logins.set(claims === null ? null : parseClaims(claims, 'logIn')) },
     rotate: () => keys.rotate(),
     withdraw: kid => { keys.withdraw(kid) },
     publish: jwk => { keys.publish(jwk) },
@@ -141,6 +144,14 @@ const parse = object({
 function parsePath (value: unknown, option: string): string {
   if (typeof value === 'string' && /^(?:\/[\w.~-]+)*\/?$/.test(value)) return value
   throw misconfigured(`${option} must be a path, such as '/tenants/one'. Got ${describeValue(value)}.`)
+}
+
+function parseClaims (claims: unknown, call: 'token' | 'logIn'): Readonly<Record<string, unknown>> {
+  if (isPlainObject(claims)) return claims
+  throw misconfigured(
+    `${call}() of the fake issuer needs an object of claims, such as { sub: 'ada' }` +
+    `${call === 'logIn' ? ', or null for people who refuse' : ''}. Got ${describeValue(claims)}.`
+  )
 }
 
 function algorithmsOf (algorithms: unknown): readonly [IssuerAlgorithm, ...IssuerAlgorithm[]] {

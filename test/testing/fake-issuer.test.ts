@@ -256,3 +256,14 @@ t.test('exchanges a code once, for the client that asked for it', async t => {
   socket.destroy()
   t.equal((await exchange({ ...good, code: await codeFor() })).status, 200, 'and the provider goes on')
 })
+
+t.test('refuses claims that are no object', async t => {
+  await using provider = await fakeIssuer({ algorithms: ['ES256'] })
+  for (const claims of ['ada', 5, true, ['ada'], () => ({ sub: 'ada' }), Promise.resolve({ sub: 'ada' })]) {
+    t.throws(() => provider.token(claims as never), { code: 'AUTH_MISCONFIGURED', message: /token\(\)/ })
+    t.throws(() => { provider.logIn(claims as never) }, { code: 'AUTH_MISCONFIGURED', message: /logIn\(\)/ })
+  }
+  t.throws(() => provider.token(null as never), { code: 'AUTH_MISCONFIGURED' })
+  t.throws(() => { provider.logIn(undefined as never) }, { code: 'AUTH_MISCONFIGURED', message: /or null/ })
+  t.doesNotThrow(() => { provider.logIn(null) })
+})
