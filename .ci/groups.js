@@ -6,7 +6,9 @@ const largestGroup = 24
  * Files with a process of their own: they measure the heap, watch for unhandled rejections, wait for servers, or must
  * not have the test kit in their process.
  */
-const alone = /\/(?:[\w-]*outages|growth|interleaved|races|doctor|redis-[\w-]+|stores\/application)\.test\.ts$/
+const alone = /\/(?:[\w-]*outages|growth|interleaved|doctor|redis-[\w-]+|stores\/application)\.test\.ts$/
+/** Files that share a process of their own: each opens half of the connections that PostgreSQL accepts by default. */
+const races = /\/races\.test\.ts$/
 
 /** The tests of the example, which start it over and over: half of their time they wait for its processes. */
 const waiting = 'test/examples'
@@ -19,11 +21,14 @@ const longest = /\/stores\/application[\w-]*\.test\.ts$/
  */
 export function groupsOf (files) {
   const folders = new Map()
-  for (const file of files.filter(file => !alone.test(file))) {
+  for (const file of files.filter(file => !alone.test(file) && !races.test(file))) {
     folders.set(dirname(file), [...folders.get(dirname(file)) ?? [], file])
   }
-  const single = files.filter(file => alone.test(file))
-    .map(file => ({ name: basename(file, '.test.ts'), files: [file] }))
+  const single = [
+    { name: 'races', files: files.filter(file => races.test(file)) },
+    ...files.filter(file => alone.test(file))
+      .map(file => ({ name: basename(file, '.test.ts'), files: [file] }))
+  ].filter(({ files }) => files.length > 0)
   const groups = [
     ...parts(folders.get(waiting) ?? [], 2).map(files => ({ name: basename(waiting), files })),
     ...single.filter(({ files: [file] }) => longest.test(file))
