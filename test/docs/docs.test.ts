@@ -142,6 +142,21 @@ t.test('every link between pages resolves, with its heading', async test => {
   }
 })
 
+t.test('every page leads to the start, for readers who come from a search engine', async test => {
+  const links = [
+    '[All pages](../README.md#documentation)', '[Getting started](getting-started.md)', '[Glossary](glossary.md)'
+  ]
+  for (const page of pages.filter(name => name !== 'README.md')) {
+    const others = links.filter(link => !link.includes(`(${page.slice('docs/'.length)})`))
+    test.equal(textOf(page).split('\n')[2], others.join(' · '), page)
+  }
+})
+
+t.test('the README lists every page', async test => {
+  const readme = textOf('README.md')
+  for (const page of pages) if (page !== 'README.md') test.ok(readme.includes(`](${page})`), page)
+})
+
 t.test('every file and folder of the repository that a page names exists', async test => {
   for (const page of pages) {
     for (const [, path = ''] of textOf(page).matchAll(/`((?:test|lib|types|examples|bench)\/[\w./-]*)`/g)) {
