@@ -74,7 +74,7 @@ function stackFile (name: string): StackFile | null {
 
 /** Returns the path of a frame's file, or `null` for parts of Node, evaluated code and named scripts. */
 function toPath (name: string): string | null {
-  if (/^(?:\/|[A-Za-z]:\\)/.test(name)) return name
+  if (/^(?:[\\/]|[A-Za-z]:\\)/.test(name)) return name
   try {
     return name.startsWith('file://') ? fileURLToPath(name) : null
   } catch {
@@ -99,9 +99,8 @@ export function callSite (): string {
   Error.stackTraceLimit = stackTraceLimit
   for (const frame of frames) {
     const at = (/ \((.+:\d+):\d+\)$/.exec(frame) ?? /^ +at (?:async )?(.+:\d+):\d+$/.exec(frame))?.[1]
-    if (at === undefined || !/^(?:file:\/\/|\/|[A-Za-z]:\\)/.test(at)) continue
-    const file = at.startsWith('file://') ? fileURLToPath(at) : at
-    if (!file.includes('/node_modules/') && !file.startsWith(library)) return ` (in ${file})`
+    const file = toPath(at ?? '')
+    if (file !== null && kindOf(file) === 'application') return ` (in ${file})`
   }
   return ''
 }

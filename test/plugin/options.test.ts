@@ -177,10 +177,18 @@ t.test('the file and line of a boot error', async t => {
     t.end()
   })
 
+  t.test('are those of Windows, on a drive and on a server', t => {
+    t.equal(at('C:\\app\\server.js'), ' (in C:\\app\\server.js:1)')
+    t.equal(at('\\\\server\\app\\server.js'), ' (in \\\\server\\app\\server.js:1)')
+    t.end()
+  })
+
   t.test('are never in a dependency, in this plugin or in Node', t => {
     for (const filename of [
       '/srv/app/node_modules/fastify/lib/route.js',
       'file:///srv/app/node_modules/fastify/fastify.js',
+      'C:\\app\\node_modules\\fastify\\lib\\route.js',
+      '\\\\server\\app\\node_modules\\fastify\\lib\\route.js',
       'node:internal/x',
       'evalmachine.<anonymous>'
     ]) {
