@@ -49,7 +49,7 @@ function fewChunks () {
   return {
     name: 'few-chunks',
     setup (build) {
-      build.onLoad({ filter: /\/index\.ts$/ }, ({ path }) => others.has(path)
+      build.onLoad({ filter: /[\\/]index\.ts$/ }, ({ path }) => others.has(path)
         ? { loader: 'ts', contents: `${readFileSync(path, 'utf8')}\nimport ${JSON.stringify(main)}\n` }
         : null)
     }

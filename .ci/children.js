@@ -9,9 +9,13 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   })
 }
 
-/** Starts a command that ends with this process: a signal ends both. */
+/**
+ * Starts a command that ends with this process: a signal ends both. On Windows npm and npx are scripts, which only a
+ * shell can start.
+ */
 export function start (program, args, options = { stdio: 'inherit' }) {
-  const child = spawn(program, args, options)
+  const shell = process.platform === 'win32' && ['npm', 'npx'].includes(program)
+  const child = spawn(program, args, { ...options, shell })
   children.add(child)
   child.once('close', () => { children.delete(child) })
   return child

@@ -21,7 +21,7 @@ process.chdir(fileURLToPath(new URL('..', import.meta.url)))
 if (soak) {
   await runParts([testPart(soakFiles(), { options: ['--jobs=1'], env: { SOAK: process.env.SOAK || 'full' } })])
 } else if (positionals.length > 0) {
-  await runParts([testPart(positionals)])
+  await runParts([testPart(positionals.map(withSlashes))])
 } else if (tests) {
   await runParts([testPart(testFiles())])
 } else {
@@ -34,8 +34,12 @@ if (soak) {
 function testFiles () {
   return readdirSync('test', { recursive: true, encoding: 'utf8' })
     .filter(name => name.endsWith('.test.ts'))
-    .map(name => `test/${name.replaceAll('\\', '/')}`)
+    .map(name => `test/${withSlashes(name)}`)
     .sort()
+}
+
+function withSlashes (path) {
+  return path.replaceAll('\\', '/')
 }
 
 /** Returns the files that have a full size, and those that need the public vectors. */

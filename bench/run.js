@@ -28,6 +28,8 @@ run(process.execPath, 'node_modules/typescript-7/bin/tsc', '-p', 'bench')
 if (first !== '--compile') run(process.execPath, '--expose-gc', `bench/.build/bench/${first}.js`, ...options)
 
 function run (program, ...args) {
-  const { status } = spawnSync(program, args, { stdio: 'inherit' })
+  // on Windows npm is a script, which only a shell can start
+  const shell = process.platform === 'win32' && program === 'npm'
+  const { status } = spawnSync(program, args, { stdio: 'inherit', shell })
   if (status !== 0) process.exit(status ?? 1)
 }
