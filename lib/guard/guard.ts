@@ -243,8 +243,26 @@ function publish (pass: Pass, reply: FastifyReply, state: RequestState): void {
   if (isObserved('authenticated')) publishIdentities(pass, state)
   state.pass = pass
   state.auth = null
-  const cacheControl = cacheControlOf(pass.identities)
-  if (cacheControl !== undefined && !reply.hasHeader('cache-control')) reply.header('cache-control', cacheControl)
+  if (pass.identities.length > 0) restrictCaching(reply, cacheControlOf(pass.identities))
+}
+
+/** Matches directives that let shared caches store a response, also one to `Authorization` (RFC 9111, 3.5). */
+const forSharedCaches = /^(?:public|s-maxage)\b/i
+
+/**
+ * Keeps the response to a known caller from others. A `Cache-Control` that is already there was set before the caller
+ * was known, such as by an `onRequest` hook of all routes, so that shared caches lose what it allows them.
+ * @param needed what the credentials require; `undefined` if caches recognise them.
+ */
+function restrictCaching (reply: FastifyReply, needed: string | undefined): void {
+  const earlier = reply.getHeader('cache-control')
+  if (earlier === undefined) {
+    if (needed !== undefined) reply.header('cache-control', needed)
+    return
+  }
+  const kept = String(earlier).split(',').map(each => each.trim()).filter(each => !forSharedCaches.test(each))
+  if (kept.includes('no-store')) return
+  reply.header('cache-control', [...new Set([...kept, ...(needed ?? 'private').split(', ')])].join(', '))
 }
 
 /** Publishes an event for each credential that no other guard of the request has accepted before. */

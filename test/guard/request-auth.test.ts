@@ -396,12 +396,12 @@ t.test('sets caching headers on answers to authenticated callers, unless the han
   }
   const { app } = await application({ schemes, default: ['key', 'plain'] }, {}, app => {
     app.addHook('onRequest', async (request, reply) => {
-      if (request.url === '/early') reply.header('cache-control', 'max-age=5')
+      const { early } = request.query as { readonly early?: string }
+      if (early !== undefined) reply.header('cache-control', early)
     })
   })
   const route = handler()
   app.get('/', route.handler)
-  app.get('/early', route.handler)
   app.get('/own', async (_request, reply) => reply.header('cache-control', 'private, max-age=60').send({}))
   app.get('/optional', { config: { auth: { mode: 'optional' } } }, route.handler)
   for (const [i, all] of [
@@ -415,7 +415,6 @@ t.test('sets caching headers on answers to authenticated callers, unless the han
   t.equal(await control('/'), 'private')
   t.equal(await control('/', { 'x-plain': 'ann' }), undefined)
   t.equal(await control('/own'), 'private, max-age=60')
-  t.equal(await control('/early'), 'max-age=5')
   t.equal(await control('/optional', {}), undefined)
   t.equal(await control('/optional'), 'private')
   t.same(
@@ -423,4 +422,15 @@ t.test('sets caching headers on answers to authenticated callers, unless the han
     ['private', 'private, no-store', 'private, no-store']
   )
   t.equal(await control('/', {}), 'no-store', 'a refusal is never stored')
+
+  const early = async (value: string, url = '/', headers: Record<string, string> = { 'x-key': 'ann' }) =>
+    await control(`${url}?early=${encodeURIComponent(value)}`, headers)
+  t.equal(await early('max-age=5'), 'max-age=5, private', 'a hook before the guard does not know the caller')
+  t.equal(await early('Public, max-age=5,s-maxage=60, must-revalidate'), 'max-age=5, must-revalidate, private')
+  t.equal(await early('public', '/', { 'x-plain': 'ann' }), 'private', 'also for what caches recognise by themselves')
+  t.equal(await early('private, max-age=5'), 'private, max-age=5')
+  t.equal(await early('private', '/all/1', everything), 'private, no-store')
+  t.equal(await early('no-store'), 'no-store')
+  t.equal(await early('public, max-age=5', '/own'), 'private, max-age=60', 'a handler knows the caller')
+  t.equal(await early('public, max-age=5', '/optional', {}), 'public, max-age=5')
 })

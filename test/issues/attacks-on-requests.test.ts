@@ -236,7 +236,7 @@ t.test('restores headers that the application set before a refusal when another 
   )
   const answer = await app.inject({ url: '/', headers: credential })
   t.equal(answer.statusCode, 202)
-  t.equal(answer.headers['cache-control'], 'max-age=1')
+  t.equal(answer.headers['cache-control'], 'max-age=1, private')
 })
 
 t.test('reply.challenge in onRequest names the schemes of the route, or of the default without a policy', async t => {
