@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import middie from '@fastify/middie'
 import staticFiles, { type FastifyStaticOptions } from '@fastify/static'
 import swagger from '@fastify/swagger'
@@ -5,7 +6,7 @@ import swaggerUi from '@fastify/swagger-ui'
 import websocket from '@fastify/websocket'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
-import gatehouse, { type GatehouseOptions } from '../../lib/index.js'
+import gatehouse, { apiKey, type GatehouseOptions } from '../../lib/index.js'
 import { alice, counted, guarded, portOf, stopsTheBoot, tokenScheme, wire, wrong } from '../fixtures/routes.js'
 
 const orders = ['before', 'after'] as const
@@ -193,6 +194,20 @@ t.test('guards static files at the root, from a child, and by reply.sendFile', a
     ],
     [401, 403, 200]
   )
+})
+
+t.test('keeps protected files out of shared caches if @fastify/static has cacheControl: false', async t => {
+  const key = randomBytes(32).toString('base64url')
+  for (const [value, options] of [
+    ['public, max-age=0', {}],
+    ['private', { cacheControl: false }]
+  ] as const) {
+    const app = await beside('after', async app => await app.register(staticFiles, { root: files, ...options }), {
+      schemes: { service: apiKey({ keys: { [key]: { id: 'ann' } } }) }
+    })
+    const { statusCode, headers } = await app.inject({ url: '/a.txt', headers: { 'x-api-key': key } })
+    t.same([statusCode, headers['cache-control']], [200, value])
+  }
 })
 
 t.test('serves static files at the root from a public group, beside a protected API', async t => {
