@@ -1,5 +1,6 @@
 import { createHmac, hash, hkdfSync, randomBytes } from 'node:crypto'
 import { report } from '../util/reports.js'
+import { textOf } from './disguised-keys.js'
 
 /** One use of a secret. Secrets with the same purpose may be equal. */
 export interface SecretUse {
@@ -23,7 +24,7 @@ export function noteSecret (app: object, use: SecretUse, secret: string | Uint8A
   const uses = usesOfApps.get(app) ?? new Map<string, SecretUse[]>()
   usesOfApps.set(app, uses)
   add(uses, use, secret)
-  const texts = formsOf(secret).map(form => form.toString()).filter(text => /^[\x20-\x7e]+$/.test(text))
+  const texts = formsOf(secret).map(form => textOf(form) ?? '')
   if (texts.some(text => placeholder.test(text) || development.test(text))) report(app, 'placeholder-secret', use.path)
 }
 

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import t, { type Test } from 'tap'
 import { descriptions, findingIds } from '../../lib/doctor/findings.js'
-import gatehouse, { AuthError, basic, session, type GatehouseOptions } from '../../lib/index.js'
+import gatehouse, { apiKey, AuthError, basic, session, type GatehouseOptions } from '../../lib/index.js'
 import type { FindingId } from '../../types/doctor.js'
 import { withEnvironment } from '../fixtures/production.js'
 import { secretOf } from '../fixtures/tokens.js'
@@ -80,6 +80,28 @@ for (const { id, at, where, bad, good } of cases) {
 t.test('says nothing about a set-up in which all is well', async t => {
   const { app, error, lines } = await withEnvironment('production', async () => await boot(t, {}))
   t.same([error, lines, app.gatehouse.doctor()], [null, [], []])
+})
+
+t.test('knows the words of development set-ups and examples, and no random key', async t => {
+  const words = [
+    'dev-secret', 'local.only', 'test_password', 'testing.passwd', 'stagingtoken', 'sample-session', 'Dummy-Secret',
+    'unsafe-secret', 'development', 'not-for-production', 'notinprod', 'do-not-use', 'donotuse', 'insecure',
+    'change-me', 'changethis', 'change_it', 'replace-me', 'replacethis', 'replace_it', 'replacewith', 'your-secret',
+    'your.own.key', 'yourPassword', 'your_token', 'placeholder', 'example', '...', 'password', 'default', 'secret'
+  ]
+  const found = async (beginnings: readonly string[]) => {
+    const keys = Object.fromEntries(beginnings.map(word => [`${word}-${secretOf()}`, { id: 'a' }]))
+    const { app } = await boot(t, { options: { schemes: { shop: apiKey({ keys }) } } })
+    return placesOf(app, 'placeholder-secret')
+  }
+  t.same(await found(words), words.map((_word, i) => `key ${i + 1} of schemes.shop.keys`))
+  t.same(await found(['developer', 'a-default', 'my-password', 'the-secret', 'prod-session', 'a-test', 'test']), [])
+})
+
+t.test('boots an application without a secret', async t => {
+  const schemes = { ops: basic({ verify: () => null }) }
+  const { app, error } = await boot(t, { options: { schemes, limits: { guesses: false } } })
+  t.same([error, app.gatehouse.doctor()], [null, []])
 })
 
 t.test('refuses all that is dangerous at once, and warns of the rest', async t => {

@@ -35,6 +35,7 @@ const web = session({ secret: secretOf() })
 const user = jwt({ keys: secretOf(), issuer: 'https://id.example.com', audience: 'orders' })
 const { publicKey, privateKey } = pair('ec')
 const one = secretOf()
+const hex = Buffer.from(secretOf(), 'base64url').toString('hex')
 
 /** Makes an application, which is not ready yet. */
 export async function make (
@@ -97,7 +98,7 @@ const loginPage = (declare: SetUp['declare']): SetUp => ({
 
 /** Every finding, provoked, and the nearest set-up in which the doctor is silent. */
 export const cases: readonly Case[] = [
-  ...['dev-secret', 'local_session', 'not-for-production', 'changeme'].map((word): Case => ({
+  ...['dev-secret', 'local_session', 'not-for-production', 'changeme', 'dev-secret-für-später'].map((word): Case => ({
     id: 'placeholder-secret',
     at: 'production',
     where: ['schemes.web.secret'],
@@ -138,6 +139,14 @@ export const cases: readonly Case[] = [
     where: ['oauthServer.clients.shop.secrets'],
     bad: client(`dev-secret-${one}`),
     good: client(one)
+  },
+  {
+    id: 'placeholder-secret',
+    at: 'production',
+    where: ['schemes.web.secret'],
+    bad: schemes({ web: session({ secret: Buffer.from(`...${one}`) }) }),
+    // random bytes, three of which happen to be dots
+    good: schemes({ web: session({ secret: Buffer.concat([Buffer.from([0xff, 0]), Buffer.from(`...${one}`)]) }) })
   },
   {
     id: 'insecure-cookies',
@@ -228,6 +237,15 @@ export const cases: readonly Case[] = [
       admin: jwt({ keys: one, issuer: 'https://id.example.com', audience: 'admin' }),
       web: session({ secret: [secretOf(), secretOf()] })
     })
+  },
+  {
+    id: 'shared-secret',
+    at: 'boot',
+    where: ['schemes.user.keys and schemes.web.secret'],
+    bad: schemes({
+      user: jwt({ keys: hex, issuer: 'https://id.example.com', audience: 'orders' }), web: session({ secret: hex })
+    }),
+    good: schemes({ user, web })
   },
   {
     id: 'shared-secret',

@@ -29,7 +29,7 @@ t.test('reads each secret from its named variable', async t => {
     SHOP_KEY: randomBytes(16).toString('base64url'),
     PEPPER: secret(),
     OTHER: secret(),
-    OPS_PASSWORD: 'long, and a phrase',
+    OPS_PASSWORD: 'long, and a phrase for a <test>',
     PATH: '/bin'
   }
   const read = secretsFromEnvironment(
@@ -74,6 +74,9 @@ t.test('names a variable that is missing, too short, guessable or an example, wi
     ['jwt', '<put 32 random bytes in base64url here>', /- IT looks like a placeholder/],
     ['jwt', ['$', '{SESSION_SECRET_THAT_NOBODY_REPLACED}'].join(''), /- IT looks like a placeholder/],
     ['session', `your-secret-${secret()}`, /- IT looks like a placeholder/],
+    ...['test', 'dummy', 'Todo', 'FIXME', 'xxxx'].map(
+      word => ['jwt', `${word} ${secret()}`, /- IT looks like a placeholder/] as const
+    ),
     ['password', 'changeme12345', /- IT looks like a placeholder/],
     ['password', 'password1234', /- IT looks like a placeholder/],
     ['password', 'tooshort', /- IT is too short: it has 8 bytes and needs at least 12/],
@@ -90,6 +93,20 @@ t.test('names a variable that is missing, too short, guessable or an example, wi
   for (const [purpose, value, sentence] of table) t.match(mistakes({ IT: purpose }, { IT: value }), sentence)
 })
 
+t.test('takes a secret of the length that its purpose needs, and none that is a byte shorter', async t => {
+  const needed: Readonly<Record<SecretPurpose, number>> = {
+    session: 32, jwt: 32, device: 32, apiKey: 16, pepper: 32, secret: 32, password: 12
+  }
+  for (const [purpose, bytes] of Object.entries(needed) as Array<[SecretPurpose, number]>) {
+    const text = randomBytes(bytes).toString('base64url').slice(0, bytes - 2)
+    t.equal(mistakes({ IT: purpose }, { IT: `é${text}` }), '', purpose)
+    t.match(
+      mistakes({ IT: purpose }, { IT: `e${text}` }),
+      new RegExp(`\\n- IT is too short: it has ${bytes - 1} bytes and needs at least ${bytes}\\. Make one with: npx`)
+    )
+  }
+})
+
 t.test('refuses one secret for two purposes, even trimmed or in another encoding', async t => {
   const bytes = randomBytes(32)
   const texts = [
@@ -104,6 +121,8 @@ t.test('refuses one secret for two purposes, even trimmed or in another encoding
       )
     }
   }
+  const phrase = 'Kqz wvj 83 – Xyf pgh 17 – Lmb rtd 59 – Ncs'
+  t.match(mistakes({ A: 'jwt', B: 'secret' }, { A: phrase, B: ` ${phrase}\n` }), /A and B hold the same secret/)
   const twice = Buffer.from(bytes.toString('base64url')).toString('base64url')
   t.match(
     mistakes({ A: 'jwt', B: 'secret' }, { A: bytes.toString('base64url'), B: twice }), /A and B hold the same secret/
@@ -147,4 +166,12 @@ t.test('practically never takes a random secret for a placeholder', async t => {
     refused += Number(mistakes({ A: 'jwt' }, { A: randomBytes(32).toString(i % 2 === 0 ? 'base64url' : 'hex') }) !== '')
   }
   t.equal(refused, 0)
+})
+
+t.test('never takes two random secrets for the same one', async t => {
+  const env = Object.fromEntries(Array.from({ length: 300 }, (_, i) => {
+    const text = randomBytes(32).toString((['hex', 'base64', 'base64url'] as const)[i % 3])
+    return [`S${i}`, i % 2 === 0 ? text : `${text.slice(0, 40)} ${text.slice(40)}`]
+  }))
+  t.equal(mistakes(Object.fromEntries(Object.keys(env).map(name => [name, 'secret'])), env), '')
 })
