@@ -1,6 +1,6 @@
 import t from 'tap'
 import { compareSnapshots, isAlarming } from '../../lib/audit/compare.js'
-import type { RouteSummary, Snapshot } from '../../lib/audit/snapshot.js'
+import type { RouteSummary, SchemeSummary, Snapshot } from '../../lib/audit/snapshot.js'
 import type { AuditPolicy } from '../../types/audit.js'
 
 /** Returns the summary of a route. */
@@ -28,6 +28,31 @@ t.test('pairs routes of one name so that the ones that are equal hide no other',
   t.same(
     changes([one, two], [none]), ['loosened maxAge: 60 s → none', 'loosened maxAge: 120 s → none'],
     'it is not known which one is left'
+  )
+})
+
+t.test('compares all lines of a scheme or a role, of which a merge may have left two', async t => {
+  const scheme = (issuer: string): SchemeSummary => ({ name: 'user', accepts: { issuer } })
+  const [one, two] = [scheme('one'), scheme('two')]
+  const compared = (before: Partial<Snapshot>, after: Partial<Snapshot>) => {
+    const comparison = compareSnapshots({ ...snapshot(), ...before }, { ...snapshot(), ...after })
+    t.equal(isAlarming(comparison), comparison.differences.some(({ verdict }) => verdict !== 'tightened'))
+    return comparison.differences.map(({ verdict, subject, details }) => `${verdict} ${subject} ${details.join()}`)
+  }
+  t.same(
+    compared({ schemes: [one, two] }, { schemes: [one] }),
+    ['unclear scheme user accepts: {"issuer":"one"},{"issuer":"two"} → {"issuer":"one"}']
+  )
+  t.same(compared({ schemes: [one] }, { schemes: [one, two] }).length, 1)
+  t.same(compared({ schemes: [one, two] }, { schemes: [one, two] }), [])
+  const role = (...scopes: string[]) => ({ name: 'clerk', roles: [], scopes })
+  t.same(compared({ roles: [role('a'), role('b')] }, { roles: [role('a', 'b')] }), [])
+  t.same(
+    compared({ roles: [role('a'), role('b')] }, { roles: [role('a')] }),
+    ['tightened role clerk no longer includes: scope b']
+  )
+  t.same(
+    compared({ roles: [role('a')] }, { roles: [role('a'), role('b')] }), ['loosened role clerk includes now: scope b']
   )
 })
 

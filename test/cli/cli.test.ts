@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PassThrough } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
 import { calculateJwkThumbprint } from 'jose'
@@ -153,6 +153,11 @@ t.test('rotates keys so that each is published before it signs, and verifies aft
   const third = await rotate(JSON.stringify(second.sets.private), '--alg', 'ES256')
   t.equal(third.sets.private.keys[1].alg, 'ES256')
   t.notOk(kidsOf(third.sets.private.keys).includes(first.kid), 'the oldest is left out')
+  const reordered = await rotate(JSON.stringify({ keys: [...second.sets.private.keys].reverse() }))
+  t.same(
+    kidsOf(reordered.sets.private.keys).filter((_kid, i) => i !== 1), [second.sets.private.keys[1].kid, signing.kid],
+    'the order of the keys means nothing'
+  )
   for (const { sets } of [begun, second, third]) {
     t.same(kidsOf(sets.public.keys), kidsOf(sets.private.keys))
     t.notMatch(JSON.stringify(sets.public), /"d"|next/)
@@ -232,6 +237,22 @@ t.test('reads a password as one line of UTF-8 from standard input, without the l
     t.match(stderr, reason)
     t.notMatch(stderr, /hunter/)
   }
+})
+
+t.test('stops to read an endless input', { timeout: 20_000 }, async t => {
+  let read = 0
+  const endless = Readable.from(function * () {
+    while (read < 1_000_000) {
+      read += 8_192
+      yield Buffer.alloc(8_192, 'x')
+    }
+  }())
+  const stdin = Object.assign(endless, { isTTY: false }) as unknown as Terminal['stdin']
+  let said = ''
+  const stderr = { write: (text: string) => { said += text } }
+  t.equal(await run(['hash'], { stdin, stdout: stderr, stderr }), 1)
+  t.match(said, /^The password is too long: .*\n$/)
+  t.ok(read < 100_000, `after ${read} bytes`)
 })
 
 t.test('hashes with the chosen algorithm', async t => {

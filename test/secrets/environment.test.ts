@@ -27,8 +27,8 @@ t.test('reads each secret from its named variable', async t => {
     JWT_SECRET: secret(),
     DEVICE_SECRET: `${secret()},${secret()}`,
     SHOP_KEY: randomBytes(16).toString('base64url'),
-    PEPPER: secret(),
-    OTHER: secret(),
+    PEPPER: `"quoted" ${secret()}`,
+    OTHER: `${secret()} "quoted"`,
     OPS_PASSWORD: 'long, and a phrase for a <test>',
     PATH: '/bin'
   }
