@@ -63,6 +63,8 @@ const route = (auth: unknown, options: Partial<GatehouseOptions> = {}): SetUp =>
 
 const schemes = (named: GatehouseOptions['schemes']): SetUp => ({ options: { schemes: named } })
 
+const hmac = (keys: string | Buffer) => schemes({ user: jwt({ keys, issuer: 'https://id.example.com', audience: 'a' }) })
+
 const signing = (issuer: string, more: object = {}) =>
   jwt({ keys: privateKey, issuer, audience: 'https://api.example.com', sign: { realm: 'web', ...more } })
 
@@ -143,10 +145,10 @@ export const cases: readonly Case[] = [
   {
     id: 'placeholder-secret',
     at: 'production',
-    where: ['schemes.web.secret'],
-    bad: schemes({ web: session({ secret: Buffer.from(`...${one}`) }) }),
+    where: ['schemes.user.keys'],
+    bad: hmac(Buffer.from(`...${one}`)),
     // random bytes, three of which happen to be dots
-    good: schemes({ web: session({ secret: Buffer.concat([Buffer.from([0xff, 0]), Buffer.from(`...${one}`)]) }) })
+    good: hmac(Buffer.concat([Buffer.from([0xff, 0]), Buffer.from(`...${one}`)]))
   },
   {
     id: 'insecure-cookies',
