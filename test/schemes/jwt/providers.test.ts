@@ -87,7 +87,12 @@ const shapes: Readonly<Record<string, readonly Shape[]>> = {
       ver: '1.0'
     },
     principal: entraPrincipal,
-    refused: [{ aud: application }, { aud: 'https://graph.microsoft.com' }]
+    refused: [{ aud: `api://${tenant}` }, { aud: 'https://graph.microsoft.com' }]
+  }, {
+    header: { typ: 'JWT', x5t: 'thumbprint' },
+    claims: { ...entra, iss: `https://sts.windows.net/${tenant}/`, aud: application, appid: 'client', ver: '1.0' },
+    principal: entraPrincipal,
+    refused: []
   }, {
     header: { typ: 'JWT' },
     claims: {
@@ -192,7 +197,7 @@ const shapes: Readonly<Record<string, readonly Shape[]>> = {
       o: { id: 'org_2abcDEFghiJKLmno', slg: 'acme', rol: 'admin' }
     },
     principal: { id: 'user_2abcDEFghiJKLmno', roles: ['admin'] },
-    refused: [{ azp: 'https://evil.example' }, { azp: undefined }]
+    refused: [{ azp: 'https://evil.example' }, { azp: undefined }, { sts: 'pending' }, { sts: undefined }]
   }],
   Supabase: [{
     algorithm: 'ES256',
