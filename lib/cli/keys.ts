@@ -69,10 +69,16 @@ function readKeys (path: string): readonly Jwk[] {
   throw new Failure('The file has neither a JWK set nor what fastify-gatehouse keys prints.')
 }
 
+/** Decodes a text with or without a byte order mark. The `>` of Windows PowerShell writes UTF-16. */
+function decode (bytes: Uint8Array): string {
+  const isUtf16 = bytes[0] === 0xff && bytes[1] === 0xfe
+  return new TextDecoder(isUtf16 ? 'utf-16le' : 'utf-8').decode(bytes)
+}
+
 function parseFile (path: string): unknown {
   let text
   try {
-    text = readFileSync(path, 'utf8')
+    text = decode(readFileSync(path))
   } catch {
     throw new Failure('The file of --rotate cannot be read.')
   }

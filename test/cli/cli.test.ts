@@ -123,7 +123,7 @@ for (const [alg, args] of [['ES256', []], ['ES256', ['--alg', 'ES256']], ['EdDSA
 }
 
 /** A file that is gone when the test ends. */
-function file (t: Test, content: string): string {
+function file (t: Test, content: string | Uint8Array): string {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })
   const path = join(folder, 'keys.json')
@@ -176,6 +176,17 @@ t.test('rotates keys so that each is published before it signs, and verifies aft
       const { body } = await other.inject({ url: '/', headers: { authorization: `Bearer ${token}` } })
       t.equal(body, 'ada')
     }
+  }
+})
+
+t.test('rotates keys of a file with a byte order mark, as Windows PowerShell writes it', async t => {
+  const { stdout } = await ran(['keys'])
+  for (const encoding of ['utf16le', 'utf8'] as const) {
+    const written = file(t, Buffer.from(`\uFEFF${stdout.replaceAll('\n', '\r\n')}`, encoding))
+    const { code, stdout: next } = await ran(['keys', '--rotate', written])
+    t.equal(code, 0, encoding)
+    const [{ kid }] = JSON.parse(stdout).private.keys
+    t.ok(JSON.parse(next).private.keys.some((key: { kid: string }) => key.kid === kid))
   }
 })
 
