@@ -6,8 +6,13 @@ import { Failure, optionsOf, UsageError } from './terminal.js'
 
 const makers: ReadonlyMap<unknown, () => KeyObject> = new Map([
   ['ES256', () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey],
-  ['EdDSA', () => generateKeyPairSync('ed25519').privateKey]
+  ['EdDSA', ed25519],
+  ['Ed25519', ed25519]
 ])
+
+function ed25519 (): KeyObject {
+  return generateKeyPairSync('ed25519').privateKey
+}
 
 type Jwk = Readonly<Record<string, unknown>>
 
@@ -17,7 +22,7 @@ type Jwk = Readonly<Record<string, unknown>>
  */
 export function keys (args: readonly string[]): string {
   const { alg, rotate } = optionsOf(['alg', 'rotate'], args, 'keys takes no arguments except --alg and --rotate.')
-  if (alg !== undefined && !makers.has(alg)) throw new UsageError('--alg must be ES256 or EdDSA.')
+  if (alg !== undefined && !makers.has(alg)) throw new UsageError('--alg must be ES256, EdDSA or Ed25519.')
   return print(rotate === undefined ? [newKey(alg ?? 'ES256')] : rotated(readKeys(rotate), alg))
 }
 
@@ -51,7 +56,7 @@ function rotated (all: readonly Jwk[], alg: unknown): readonly Jwk[] {
   if (current === undefined) throw new Failure('The file has no private key that signs.')
   const algorithm = alg ?? current['alg']
   if (typeof algorithm !== 'string' || !makers.has(algorithm)) {
-    throw new Failure('The key that signs is neither for ES256 nor for EdDSA. Choose the algorithm of the new key ' +
+    throw new Failure('The key that signs is not for ES256, EdDSA or Ed25519. Choose the algorithm of the new key ' +
       'with --alg.')
   }
   const next = { ...newKey(algorithm), next: true }

@@ -52,7 +52,8 @@ function report (error: unknown, { stderr }: Terminal): number {
 const usage = `Usage: fastify-gatehouse <command>
 
   secret [--bytes <n>]          print random bytes as base64url (default 32 bytes, at most 1024)
-  keys [--alg ES256|EdDSA]      print a new signing key as a private and a public JWK set (default ES256)
+  keys [--alg <name>]           print a new signing key as a private and a public JWK set: ES256 (default), EdDSA or
+                                Ed25519
   keys --rotate <file>          print the next sets for those in a file: the next key signs, and a new one is next
   hash [--algorithm <name>]     print the hash of a password: argon2id (default), scrypt or bcrypt
 

@@ -6,11 +6,11 @@ type Spec =
   | Digested & { readonly family: 'hmac', readonly bytes: number }
   | Digested & { readonly family: 'rsa' | 'rsa-pss' }
   | Digested & { readonly family: 'ec', readonly curve: string, readonly bytes: number }
-  | { readonly family: 'ed' }
+  | { readonly family: 'ed', readonly curves: readonly ('ed25519' | 'ed448')[] }
 
 /**
- * The supported algorithms (RFC 7518, 3.1; RFC 8037, 3.1). `bytes` is the length of the signature, and for HMAC also
- * the minimum length of the key (RFC 7518, 3.2).
+ * The supported algorithms (RFC 7518, 3.1; RFC 8037, 3.1; RFC 9864, 2.2). `bytes` is the length of the signature, and
+ * for HMAC also the minimum length of the key (RFC 7518, 3.2).
  */
 const specs = {
   HS256: { family: 'hmac', digest: 'sha256', bytes: 32 },
@@ -25,7 +25,9 @@ const specs = {
   ES256: { family: 'ec', digest: 'sha256', curve: 'prime256v1', bytes: 64 },
   ES384: { family: 'ec', digest: 'sha384', curve: 'secp384r1', bytes: 96 },
   ES512: { family: 'ec', digest: 'sha512', curve: 'secp521r1', bytes: 132 },
-  EdDSA: { family: 'ed' }
+  EdDSA: { family: 'ed', curves: ['ed25519', 'ed448'] },
+  Ed25519: { family: 'ed', curves: ['ed25519'] },
+  Ed448: { family: 'ed', curves: ['ed448'] }
 } as const satisfies Record<string, Spec>
 
 /** A JWS algorithm that this plugin supports. `none` is not one of them. */
@@ -33,7 +35,7 @@ export type Algorithm = keyof typeof specs
 
 /**
  * All algorithms. A key that does not name one gets the first that fits: SHA-256 before longer digests, PKCS #1 v1.5
- * before PSS.
+ * before PSS, and EdDSA before the names of its curves.
  */
 export const algorithmNames = Object.freeze(Object.keys(specs)) as readonly Algorithm[]
 
@@ -63,7 +65,7 @@ export function fits (algorithm: Algorithm, key: KeyObject): boolean {
       key.asymmetricKeyType === 'rsa-pss' && fitsPss(spec.digest, key)
     )
     case 'ec': return key.asymmetricKeyType === 'ec' && key.asymmetricKeyDetails?.namedCurve === spec.curve
-    case 'ed': return key.asymmetricKeyType === 'ed25519' || key.asymmetricKeyType === 'ed448'
+    case 'ed': return spec.curves.some(curve => key.asymmetricKeyType === curve)
   }
 }
 

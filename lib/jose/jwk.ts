@@ -157,7 +157,7 @@ function checkStrength (key: KeyObject, algorithm: Algorithm, path: string): voi
       `${path} is an RSA key made by a faulty chip, whose private half can be computed (CVE-2017-15361). Replace it.`
     )
   }
-  if (algorithm === 'EdDSA' && isUnsafePoint(key.export({ format: 'jwk' }))) {
+  if (fits('EdDSA', key) && isUnsafePoint(key.export({ format: 'jwk' }))) {
     throw misconfigured(`${path} is a public key of small order, or not in its canonical encoding: ` +
       'anybody can sign under it. Make a new key pair.')
   }

@@ -10,7 +10,8 @@ const specs = {
   ES256: { digest: 'sha256', make: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }) },
   ES384: { digest: 'sha384', make: () => generateKeyPairSync('ec', { namedCurve: 'P-384' }) },
   ES512: { digest: 'sha512', make: () => generateKeyPairSync('ec', { namedCurve: 'P-521' }) },
-  EdDSA: { digest: null, make: () => generateKeyPairSync('ed25519') }
+  EdDSA: { digest: null, make: ed25519 },
+  Ed25519: { digest: null, make: ed25519 }
 } as const
 
 /** Names an algorithm with public keys, with which an issuer can sign. */
@@ -66,6 +67,10 @@ function signature (input: string, key: SigningKey, algorithm: IssuerAlgorithm =
 export function compactJws (header: unknown, payload: unknown, key: SigningKey): string {
   const input = signingInput(header, payload)
   return `${input}.${signature(input, key).toString('base64url')}`
+}
+
+function ed25519 (): { publicKey: KeyObject, privateKey: KeyObject } {
+  return generateKeyPairSync('ed25519')
 }
 
 function rsa (): { publicKey: KeyObject, privateKey: KeyObject } {

@@ -99,7 +99,9 @@ t.test('generates a secret with the requested number of random bytes', async t =
   }
 })
 
-for (const [alg, args] of [['ES256', []], ['ES256', ['--alg', 'ES256']], ['EdDSA', ['--alg=EdDSA']]] as const) {
+for (const [alg, args] of [
+  ['ES256', []], ['ES256', ['--alg', 'ES256']], ['EdDSA', ['--alg=EdDSA']], ['Ed25519', ['--alg', 'Ed25519']]
+] as const) {
   t.test(`generates a key set for ${alg} (${args.join('')}) whose public half verifies what it signs`, async t => {
     const { code, stdout } = await ran(['keys', ...args])
     const sets = JSON.parse(stdout)

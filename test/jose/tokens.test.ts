@@ -62,6 +62,28 @@ t.test('imports a key in every form, and verifies signatures of its private half
   }
 })
 
+t.test('verifies EdDSA and the name of each curve (RFC 9864), each only under its own name', async t => {
+  for (const [curve, keys, others] of [
+    ['Ed25519', ed, ['EdDSA', 'Ed448']], ['Ed448', pair('ed448'), ['EdDSA', 'Ed25519']]
+  ] as const) {
+    const jwk = keys.publicKey.export({ format: 'jwk' })
+    const text = token({}, { alg: curve, key: keys.privateKey })
+    for (const form of [jwk, { ...jwk, alg: curve }]) t.equal(verdict(text, form, [curve]), 'valid')
+    t.equal(verdict(text, { ...jwk, alg: curve }), 'valid')
+    t.match(verdict(text, jwk), /alg of the token/, 'a key that names no algorithm is for EdDSA')
+    for (const alg of others) {
+      t.match(verdict(token({}, { alg, key: keys.privateKey }), jwk, [curve]), /alg of the token/)
+    }
+    const [, other] = others
+    t.throws(() => ring({ ...jwk, alg: other }), { ...refused, message: new RegExp(`could be EdDSA or ${curve}`) })
+    t.throws(() => ring(jwk, [other]), { ...refused, message: /fits none/ })
+  }
+  for (const alg of ['EdDSA', 'Ed25519']) {
+    const small = { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(`01${'00'.repeat(31)}`, 'hex').toString('base64url') }
+    t.throws(() => ring({ ...small, alg }), { ...refused, message: /small order/ })
+  }
+})
+
 t.test('verifies RS, PS and HMAC of every length, each only under its own name', async t => {
   for (const alg of ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'] as const) {
     const text = token({}, { alg, key: rsa.privateKey })

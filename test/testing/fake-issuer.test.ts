@@ -20,7 +20,8 @@ const algorithms: readonly IssuerAlgorithm[] = [
   'ES256',
   'ES384',
   'ES512',
-  'EdDSA'
+  'EdDSA',
+  'Ed25519'
 ]
 
 async function json (url: string): Promise<unknown> {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { createRequire } from 'node:module'
+import type { SignOptions } from '@fastify/jwt'
 import type { FastifyInstance } from 'fastify'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { TokenFeature } from '../../../types/tokens.js'
@@ -91,7 +92,7 @@ export async function createSigner (app: FastifyInstance, setup: SignSetup): Pro
   const { sign, trust, name, path } = setup
   const key = signingKey(setup)
   const kid = sign.kid ?? key.kid
-  const header = { algorithm: key.algorithm, typ: 'at+jwt', ...kid === null ? {} : { kid } }
+  const header = { ...algorithmOf(key), typ: 'at+jwt', ...kid === null ? {} : { kid } }
   const engine = await signEngine(app, key, { name, header })
   checkAccepted(engine({ probe: true }), trust, path)
   const { issuer: iss, audience } = trust.rules
@@ -248,8 +249,13 @@ function ownKey (material: unknown, trust: Trust, place: string): VerificationKe
 interface EngineOptions {
   /** The name of the scheme. */
   readonly name: string
-  /** The header of every token. */
-  readonly header: { readonly algorithm: Algorithm }
+  /** The header of every token, as options of `@fastify/jwt`. */
+  readonly header: Partial<SignOptions>
+}
+
+/** Returns the options of `@fastify/jwt` for the algorithm of a key. It does not know the names of RFC 9864. */
+function algorithmOf ({ algorithm: alg }: SigningKey): Partial<SignOptions> {
+  return alg === 'Ed25519' || alg === 'Ed448' ? { algorithm: 'EdDSA', header: { alg } } : { algorithm: alg }
 }
 
 /**

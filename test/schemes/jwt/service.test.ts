@@ -1,7 +1,7 @@
 import { createHash, generateKeyPairSync } from 'node:crypto'
 import Fastify from 'fastify'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { createLocalJWKSet, jwtVerify } from 'jose'
+import { createLocalJWKSet, decodeProtectedHeader, importJWK, jwtVerify } from 'jose'
 import t, { type Test } from 'tap'
 import gatehouse, {
   apiKey, AuthError, basic, jwt, memoryStore, session, type GatehouseOptions, type JwtOptions, type Store
@@ -206,6 +206,21 @@ t.test('publishes public members only, which other libraries verify with', async
   const pss = generateKeyPairSync('rsa-pss', { modulusLength: 2048 })
   const { service: unnamed } = await serviceWith(t, own({}, { keys: { first: privateKey, old: pss.publicKey } }))
   t.throws(() => unnamed.jwks(), { code: 'AUTH_MISCONFIGURED', message: /RSA-PSS/ })
+})
+
+t.test('signs under the name of a curve, as the key says', async t => {
+  for (const [curve, { privateKey }] of [['Ed25519', pair('ed25519')], ['Ed448', pair('ed448')]] as const) {
+    const keys = { keys: [{ ...privateKey.export({ format: 'jwk' }), alg: curve, kid: 'first' }] }
+    const { app, service } = await serviceWith(t, own({}, { keys }))
+    const { access_token: token } = await service.clientToken('a', ['orders:read'])
+    t.match(decodeProtectedHeader(token), { alg: curve, kid: 'first', typ: 'at+jwt' })
+    t.match(service.jwks().keys, [{ alg: curve, kid: 'first' }])
+    t.equal((await ask(app, token)).status, 200)
+    if (curve === 'Ed25519') {
+      const [jwk] = service.jwks().keys
+      await t.resolves(jwtVerify(token, await importJWK({ ...jwk, kty: String(jwk?.['kty']) })), 'jose agrees')
+    }
+  }
 })
 
 t.test('tokens of a client depend on the client, once clients are checked', async t => {
