@@ -26,6 +26,7 @@ export type ApiKeyChange = Partial<ApiKeyInput>
 
 /** Describes a key, without the key itself. Instants are ISO 8601 strings. */
 export interface ApiKeyRecord {
+  /** The digest of the key. It gives no access. */
   readonly id: string
   readonly owner: StoreOwner
   readonly name: string
@@ -38,9 +39,11 @@ export interface ApiKeyRecord {
   /** Accurate to about a minute: it is written in batches, never per request. */
   readonly lastUsedAt: string | null
   readonly rateLimit: RateLimitRule | null
-  /** Set by `rotate`: the id of the successor, its creation, and the resulting end of this key. */
+  /** The id of the key that `rotate` made in place of this one; `null` before. */
   readonly replacedBy: string | null
+  /** The time of the rotation. */
   readonly replacedAt: string | null
+  /** The end of the overlap, when this key stops being valid. */
   readonly sunsetAt: string | null
 }
 
@@ -58,7 +61,7 @@ export interface ApiKeyBounds {
 
 /** Bounds a new key. */
 export interface NewApiKeyBounds extends ApiKeyBounds {
-  /** The live keys that the owner may have, including the new one. Concurrent calls are counted too. */
+  /** The maximum number of valid keys of the owner, including the new one. Parallel calls are counted too. */
   readonly maxKeys?: number
 }
 
@@ -79,6 +82,7 @@ export interface NewApiKey {
  * that comes from a request, use {@link OwnerApiKeys}.
  */
 export interface AnyOwnerApiKeys {
+  /** Returns the record of a key, or `null` if there is no such key. */
   get (id: string): Promise<ApiKeyRecord | null>
   /**
    * Changes a key. Returns `null` when there is no such key, or it expired.

@@ -83,6 +83,7 @@ export interface AuditRow {
    * requires a scope, or whose scheme has `delegated: true`.
    */
   readonly delegated: boolean
+  /** The hooks in which the guard decides: `preParsing`, `preHandler` or both; `none` for a public route. */
   readonly stage: string
   /** The reason why the route is public, or a note such as `inherit: false`. */
   readonly reason: string | null

@@ -117,6 +117,7 @@ interface GrantEvent {
 /** Reports that a refresh token was exchanged for its successor. */
 export interface TokenRefreshedEvent extends GrantEvent {
   readonly scopes: readonly string[]
+  /** The number of the new refresh token within its grant. */
   readonly generation: number
 }
 

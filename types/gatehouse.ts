@@ -22,7 +22,7 @@ export type AnyReply = Pick<FastifyReply, 'elapsedTime' | 'sent' | 'statusCode'>
 
 /**
  * Guards requests as a hook of any stage, for `setNotFoundHandler` and other places without a route policy. Rejects
- * with the refusal of a caller, also if the response is sent already.
+ * with the refusal of a caller, also if the response has already been sent.
  */
 export type GuardHook = {
   bivarianceHack (request: AnyRequest, reply: AnyReply): Promise<void>
@@ -88,13 +88,18 @@ export interface Gatehouse {
   /** Returns every route with its policy and the origin of the policy. */
   audit (): readonly AuditRow[]
   /**
-   * Returns the weaknesses of the set-up, ignored ones among them. The list is complete once the application is ready,
-   * but for logins, which are found while they happen.
+   * Returns the weaknesses of the set-up, including ignored ones. The list is complete once the application is ready,
+   * except for findings about logins, which are added as people log in.
    */
   doctor (): readonly Finding[]
+  /** Limits wrong passwords in the application's own login. */
   readonly guesses: GatehouseGuesses
+  /** Issues, refreshes and revokes tokens of `jwt` schemes with `sign`. */
   readonly tokens: GatehouseTokens
+  /** Lists and ends sessions of `session` schemes. */
   readonly sessions: GatehouseSessions
+  /** Creates, lists, rotates and revokes keys of `apiKey` schemes with `managed`. */
   readonly apiKeys: GatehouseApiKeys
+  /** Manages the clients and consents of `oauthServer`. */
   readonly oauth: GatehouseOAuth
 }

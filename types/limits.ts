@@ -12,8 +12,9 @@ export interface RateLimitRule {
 export type RateLimitWindows = RateLimitRule | readonly RateLimitRule[]
 
 /**
- * Names the plan of a principal. It must be synchronous: the plan is a field of the principal, which `load` can add. An
- * error that it throws goes to the error handler unchanged, and the name of an unknown plan is a fault (500).
+ * Returns the name of a principal's plan. It is called for each request and must be synchronous, so read a field of the
+ * principal, which `load` can add. An error that it throws goes to the error handler unchanged, and the name of an
+ * unknown plan is a fault (500).
  */
 export type PlanFunction = {
   bivarianceHack (principal: AnyPrincipal): PlanName

@@ -124,6 +124,7 @@ export interface NewOAuthClient {
 
 /** The clients of any owner. For an id that comes from a request, use {@link OwnerOAuthClients}. */
 export interface AnyOwnerOAuthClients {
+  /** Returns a client, or `null` if there is no such client. */
   get (id: string): Promise<OAuthClientRecord | null>
   /** Removes a client. Its tokens are refused after at most 10 seconds. Returns `false` if there was none. */
   remove (id: string): Promise<boolean>
@@ -131,7 +132,10 @@ export interface AnyOwnerOAuthClients {
 
 /** The clients that one owner has added. A client of somebody else is treated like one that does not exist. */
 export interface OwnerOAuthClients extends AnyOwnerOAuthClients {
-  /** @throws {AuthError} `AUTH_FAULT` for a wrong redirect URI, scope or grant. */
+  /**
+   * Adds a client of the owner, and returns its secret, which cannot be read again.
+   * @throws {AuthError} `AUTH_FAULT` for a wrong redirect URI, scope or grant.
+   */
   create (input: OAuthClientInput): Promise<NewOAuthClient>
   /** Lists the clients, the newest first. */
   list (): Promise<readonly OAuthClientRecord[]>
@@ -148,6 +152,7 @@ export interface OwnerOAuthClients extends AnyOwnerOAuthClients {
 
 /** The remembered consents of one person. */
 export interface OwnerConsents {
+  /** Lists the remembered consents. */
   list (): Promise<ReadonlyArray<{
     readonly client: string
     readonly scopes: readonly string[]

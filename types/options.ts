@@ -19,8 +19,11 @@ export interface PublicPath {
 
 /** Defines a role by the roles and scopes that it includes. Included roles are expanded at boot. */
 export interface RoleDefinition {
+  /** Roles that this one includes, with everything that they include. */
   readonly roles?: readonly RoleName[]
+  /** Scopes that this role includes. */
   readonly scopes?: readonly ScopeName[]
+  /** The role in words, for readers of the code. */
   readonly description?: string
 }
 
@@ -47,12 +50,13 @@ export interface GatehouseOptions {
   readonly scopes?: { readonly [K in ScopeName]?: string }
   /** All roles with their definitions. A policy with any other role stops the boot. */
   readonly roles?: { readonly [K in RoleName]?: RoleDefinition }
-  /** Completes every principal from a database. A scheme's own `load` replaces it. */
+  /** Adds fields from a database to every principal. A scheme with a `load` of its own uses that one instead. */
   readonly load?: Load
-  /** The stage of the guard: before the body is read (the default), or as a whole after validation. */
+  /** The hook in which the guard runs: before the body is read (the default), or after validation. */
   readonly stage?: 'preParsing' | 'preHandler'
   /**
-   * The form of refusals: by the application's error handler (the default), of RFC 9457 or RFC 6749, or by a function.
+   * The body of refusals: `'fastify'` (the default) leaves it to the application's error handler, `'problem'` follows
+   * RFC 9457, `'oauth'` follows RFC 6749, and a function returns it.
    */
   readonly errors?: 'fastify' | 'problem' | 'oauth' | ErrorWriter
   /**

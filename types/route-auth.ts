@@ -98,22 +98,22 @@ export type AnyOfEntry = AtLeastOne<EntryFields> & FieldMisses & {
 interface GuardedFields {
   /** The schemes that authenticate the caller. Replaces the default's. */
   readonly schemes?: SchemesExpr
-  /** Replaces the default's. */
+  /** Decides about callers without a valid credential. Replaces the default's. */
   readonly mode?: Mode
-  /** Adds to the default's rules, which must hold too. */
+  /** The scopes that the principal must have, in addition to the default's rules. */
   readonly scopes?: ScopesRule
-  /** Adds to the default's rules, which must hold too. */
+  /** The roles that the principal must have, in addition to the default's rules. */
   readonly roles?: RolesRule
   /**
-   * Lets the caller in if it returns exactly `true`. Adds to the default's rules. It is called in `preHandler`, after
-   * validation, and an error that it throws goes to the error handler unchanged.
+   * Lets the caller in if it returns exactly `true`, in addition to the default's rules. It is called in `preHandler`,
+   * after validation, and an error that it throws goes to the error handler unchanged.
    */
   when? (principal: AnyPrincipal, request: FastifyRequest): boolean | Promise<boolean>
-  /** Entries, at least one of which must hold, in addition to the other rules. */
+  /** Alternatives, at least one of which must hold completely, in addition to the other rules. */
   readonly anyOf?: readonly AnyOfEntry[]
-  /** The longest time since the person authenticated. An older login gets the step-up challenge (RFC 9470). */
+  /** The maximum time since the person authenticated. An older login gets the step-up challenge (RFC 9470). */
   readonly maxAge?: Duration
-  /** A limit for the principal on this route. Replaces the default's. */
+  /** The limit of each principal's requests to this route. Replaces the default's. */
   readonly rateLimit?: RouteRateLimit
 }
 
@@ -123,7 +123,7 @@ export interface PublicAuth extends FieldMisses, Readonly<Partial<Record<keyof G
   readonly public: string
 }
 
-/** Protects a route: at least one field. */
+/** Protects a route by at least one of these fields. */
 export type GuardedAuth = AtLeastOne<GuardedFields> & FieldMisses & {
   readonly public?: never, readonly inherit?: never
 }

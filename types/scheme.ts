@@ -9,14 +9,16 @@ import type { TokenFeature } from './tokens.js'
 
 /** Parameters of a {@link Load} function beside the principal. */
 export interface LoadContext {
+  /** The name of the scheme that authenticated the principal. */
   readonly scheme: string
+  /** The request. For the owner of a managed API key, it has only `server` and `log`. */
   readonly request: FastifyRequest
 }
 
 type Loaded = Partial<PrincipalInput>
 
 /**
- * Completes a principal from a database: returns the fields to add, such as its roles and scopes. `null`, `undefined`,
+ * Returns the fields to add to a principal from a database, such as its roles and scopes. `null`, `undefined`,
  * `false` or `{ valid: false }`, such as for a disabled account, refuses the caller with 401. An error is answered with
  * 500.
  */
@@ -74,8 +76,8 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
    */
   readonly accepts?: Readonly<Record<string, unknown>>
   /**
-   * The realms of principals that are configured, if any has another than the name of the scheme. One that is an issuer
-   * which signs in the application stops the boot, because its clients have that realm.
+   * The realms of the configured principals, if any differs from the name of the scheme. The boot stops if one of them
+   * is the issuer of a scheme that signs tokens, because that is the realm of its clients.
    */
   readonly realms?: readonly string[]
   /**
@@ -84,8 +86,8 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
    */
   readonly cacheControl?: string
   /**
-   * Completes principals of this scheme from a database, in place of the plugin's `load`. `null` if the scheme
-   * completes them itself, so that no `load` is called.
+   * Adds fields from a database to principals of this scheme, in place of the plugin's `load`. `null` if the scheme
+   * does this itself, so that no `load` is called.
    */
   readonly load?: Load<P> | null
   /**

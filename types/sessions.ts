@@ -53,8 +53,9 @@ export interface SessionRecord {
   readonly id: string
   readonly owner: StoreOwner
   readonly createdAt: string
-  /** Accurate to a minute. */
+  /** The last request, accurate to a minute. */
   readonly lastSeenAt: string
+  /** The absolute end of the session. It ends earlier if it is idle. */
   readonly expiresAt: string
   /** The address of the login: Fastify's `request.ip`. */
   readonly address: string
