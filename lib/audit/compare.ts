@@ -58,8 +58,8 @@ function compareSchemes (before: readonly SchemeSummary[], after: readonly Schem
 }
 
 /**
- * A role that includes more loosens every rule with what it includes, and one that includes less those that exclude
- * what it included.
+ * Compares what roles include. A role that includes more than before loosens every rule that its additions can meet. A
+ * role that includes less loosens the `none` rules of routes that exclude what it included.
  */
 function compareRoles (before: Snapshot, after: Snapshot): readonly Difference[] {
   return namesIn(before.roles, after.roles).flatMap(name => {
@@ -80,7 +80,7 @@ function compareRoles (before: Snapshot, after: Snapshot): readonly Difference[]
   })
 }
 
-/** Returns what a `none` of the policy names. */
+/** Returns the scopes and roles in the `none` rules of a policy. */
 function exclusionsOf ({ rules }: AuditPolicy): readonly string[] {
   return rules.flatMap(rule => [rule, ...rule.anyOf ?? []]).flatMap(({ roles, scopes }) => [
     ...excludedBy(roles).map(name => `role ${name}`), ...excludedBy(scopes).map(name => `scope ${name}`)
@@ -125,7 +125,7 @@ function withMethod (names: string | undefined, name: string): string {
   return names === undefined ? name : names.replace(betweenMethodsAndPattern, () => `, ${method} `)
 }
 
-/** Returns the routes by their names with one method, their pattern, and their constraints. */
+/** Groups routes by endpoint: one method, the pattern and the constraints. */
 function byEndpoint (routes: readonly RouteSummary[]): ReadonlyMap<string, readonly RouteSummary[]> {
   const found = new Map<string, RouteSummary[]>()
   for (const each of routes) {

@@ -6,14 +6,14 @@ import type { BoundScheme } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
 import type { RoleSummary, SchemeSummary } from './snapshot.js'
 
-/** A registration of the plugin, as the command line finds it, in whatever context it is. */
+/** Describes one registration of the plugin, in any context, for the command line. */
 export interface Registration {
   /** Node's server, which all contexts of an application share. */
   readonly server: object
   rows (): readonly AuditRow[]
   schemes (): readonly SchemeSummary[]
   roles (): readonly RoleSummary[]
-  /** Lets the application boot whatever its doctor finds. */
+  /** Lets the application boot even if its doctor finds something that is refused in production. */
   holdDoctor (): void
   /** Returns the findings of the doctor, once the application is ready. */
   examine (): Promise<readonly Finding[]>
@@ -34,7 +34,7 @@ export function onRegistration (listener: (registration: Registration) => void):
   return () => { registered.unsubscribe(receive) }
 }
 
-/** Returns what schemes accept: the places of their credentials, and what they say themselves. */
+/** Returns what schemes accept: the places of their credentials, and their `accepts`. */
 export function schemeSummaries (schemes: Iterable<BoundScheme>): readonly SchemeSummary[] {
   return [...schemes].map(({ name, scheme }) => ({ name, accepts: { from: sourcesOf(scheme), ...scheme.accepts } }))
 }

@@ -1,7 +1,7 @@
 import type { AuditRow } from '../../types/audit.js'
 import { isObject } from '../util/objects.js'
 
-/** Describes what a scheme accepts. Any change has to be looked at. */
+/** Describes what a scheme accepts. People have to review every change of it. */
 export interface SchemeSummary {
   readonly name: string
   readonly accepts: Readonly<Record<string, unknown>>
@@ -43,7 +43,7 @@ export function endpointsOf (route: string): readonly string[] {
   return methods.split(', ').map(method => [method, ...pattern].join(' '))
 }
 
-/** Returns what a comparison needs of each route. */
+/** Returns the parts of each route that a comparison needs. */
 export function routeSummaries (rows: readonly AuditRow[]): readonly RouteSummary[] {
   return rows.map(({ method, url, constraints, policy, delegated }) =>
     ({ route: `${method} ${url}`, constraints, policy, delegated }))

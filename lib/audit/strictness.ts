@@ -53,8 +53,9 @@ function byOrder (before: number, after: number): readonly Verdict[] {
 type Alternatives = AuditPolicy['alternatives']
 
 /**
- * An alternative is no loosening if whoever meets it met one of the other policy, with the same acting scheme. If those
- * that both policies have are in another order, a caller with several credentials may act as somebody else.
+ * Compares alternatives of schemes. A new alternative loosens nothing if every caller who meets it also met an old one,
+ * with the same acting scheme. If the alternatives that both policies have are in another order, the result is unclear:
+ * a caller with several credentials may act as somebody else.
  */
 function compareAlternatives (before: Alternatives, after: Alternatives): readonly Verdict[] {
   const isCovered = (all: readonly string[], others: Alternatives): boolean =>
@@ -75,7 +76,9 @@ type Atom =
   | FunctionAtom
   | { readonly kind: 'anyOf', readonly entries: readonly Conjunction[] }
 
-/** A function of the application. It decides at a place: beside all other conditions, or in an entry of `anyOf`. */
+/**
+ * A function of the application. Its place is either the policy, next to all other conditions, or an entry of `anyOf`.
+ */
 interface FunctionAtom {
   readonly kind: 'function'
   /** The key that has the function, and its place. Identifies it if it has no name of its own. */
@@ -91,8 +94,8 @@ interface Conjunction {
 }
 
 /**
- * Compares rules as sets of conditions. If only the names of functions differ, the rules are unclear; if one function
- * less is called, they are loosened.
+ * Compares rules as sets of conditions. Rules that call fewer functions than before are loosened. If only the names of
+ * functions differ, the result is unclear.
  */
 function compareRules (before: readonly AuditRule[], after: readonly AuditRule[]): readonly Verdict[] {
   const [old, now] = [conjunctionOf(before), conjunctionOf(after)]
@@ -155,7 +158,7 @@ export function isRequirements (needed: NonNullable<AuditConditions['scopes']>):
   return 'all' in needed
 }
 
-/** Returns true if whoever meets the first conjunction meets the second. */
+/** Returns true if every caller who meets the first conjunction also meets the second. */
 function implies (first: Conjunction, second: Conjunction): boolean {
   const isWithin = second.schemes === null || first.schemes?.every(name => second.schemes?.includes(name)) === true
   return isWithin && second.atoms.every(atom => impliesAtom(first, atom))
@@ -177,7 +180,7 @@ function impliesEntry (first: Conjunction, entries: readonly Conjunction[]): boo
   return entries.some(entry => implies(first, entry))
 }
 
-/** Adds the conditions of an entry to those that hold beside it. */
+/** Adds the conditions of an entry to a conjunction that must hold too. */
 function both ({ atoms }: Conjunction, entry: Conjunction): Conjunction {
   return { schemes: entry.schemes, atoms: [...atoms, ...entry.atoms] }
 }

@@ -18,7 +18,7 @@ interface Arguments {
   readonly update: boolean
 }
 
-/** Holds what is read from an application. */
+/** Holds the audit, the roles and the schemes of an application. */
 interface Audited {
   readonly rows: readonly AuditRow[]
   readonly snapshot: Snapshot

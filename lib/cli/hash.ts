@@ -109,7 +109,7 @@ function interrupted (): Failure {
   return new Failure('Nothing was hashed.', 130)
 }
 
-/** Collects the answers to questions, of which all but the first are written here. */
+/** Collects typed answers. The caller has written the first question; the others are written here. */
 class TypedAnswers {
   readonly #questions: readonly string[]
   readonly #stderr: Terminal['stderr']
@@ -122,7 +122,10 @@ class TypedAnswers {
     this.#stderr = stderr
   }
 
-  /** Takes what was typed. Returns the answers once all are there, a failure after an interrupt, otherwise `null`. */
+  /**
+   * Takes typed characters. Returns all answers when the last one is complete, a failure after an interrupt, and
+   * otherwise `null`.
+   */
   take (chunk: Buffer): readonly string[] | Failure | null {
     for (const character of this.#decoder.write(chunk).replaceAll('\r\n', '\n')) {
       if (character === interrupt || (character === endOfInput && this.#line === '')) return interrupted()

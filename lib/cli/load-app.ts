@@ -43,9 +43,9 @@ export async function readApp<T> (
 
 /**
  * Watches the process while an application is loaded. Calls `fail` after the time limit, and for an error that nobody
- * caught. If the application ends the process, with whatever code, the code is that of a failure: those of a command
- * that ended must not be mistaken for it.
- * @returns a function that ends this.
+ * caught. If the application ends the process, the exit code is replaced by that of a failure, because callers would
+ * take the code of the application for the result of the command.
+ * @returns a function that stops watching.
  */
 function watch (fail: (error: unknown) => void): () => void {
   const timer = setTimeout(() => {

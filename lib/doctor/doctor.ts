@@ -76,7 +76,10 @@ export class Doctor {
     this.#ignored = ignored
   }
 
-  /** Returns what is known now, frozen: complete once the application is ready, but for logins. */
+  /**
+   * Returns the findings so far, frozen. They are complete once the application is ready, except for those about
+   * logins.
+   */
   findings (): readonly Finding[] {
     const reports = reportsOf(this.#subject.app).map(({ id, where }): Found => [id, [where]])
     return this.#describe([
@@ -95,7 +98,7 @@ export class Doctor {
     return [...this.findings(), ...this.#describe([['cors-credentials', cors], ['redis-eviction', evicting]])]
   }
 
-  /** Lets the application boot whatever is found, because the command shows it. */
+  /** Lets the application boot even if a finding is refused in production, because the command shows all findings. */
   hold (): void {
     this.#isHeld = true
   }

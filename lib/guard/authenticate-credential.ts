@@ -19,8 +19,8 @@ export interface CredentialContext {
 
 /**
  * Authenticates a credential that came in a message, such as the `connection_init` of GraphQL over WebSocket. The
- * scheme is called as for a request: with a view of the request that opened the connection, in which the credential is
- * in the place where the scheme reads it, and no other credential is anywhere.
+ * scheme gets a view of the request that opened the connection. In this view, the credential is in the place where the
+ * scheme reads it, and there is no other credential.
  * @returns the outcome of the scheme, completed and with the result of `load`; of a valid credential with `signal` and
  * `allows`.
  * @throws {AuthError} `AUTH_FAULT` for a scheme whose credentials browsers send by themselves, and if the scheme

@@ -200,7 +200,10 @@ function callScheme (
   }
 }
 
-/** Keeps the detail of an error of this plugin, whose message is public and does not contain the reason. */
+/**
+ * Converts an error that a scheme threw to its answer. The message of an `AuthError` is public, so the reason is taken
+ * from its `detail`.
+ */
 function toFaulty (bound: BoundScheme, cause: unknown): Faulty {
   const detail = cause instanceof AuthError ? cause.detail : `the scheme '${bound.name}' or its load function threw`
   return { kind: 'faulty', detail, cause }
@@ -250,7 +253,7 @@ function isCompletePrincipal (principal: unknown): principal is Principal {
     isFrozenList(ownField(principal, 'scopes')) && isFrozenList(ownField(principal, 'roles'))
 }
 
-/** The fields of an outcome beside its kind. */
+/** The fields of an outcome other than `kind`. */
 const outcomeFields = [
   'principal', 'owner', 'delegated', 'credential', 'ambient', 'authenticatedAt', 'expiresAt', 'onRevoked', 'recheck',
   'rateLimit', 'headers'

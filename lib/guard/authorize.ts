@@ -41,8 +41,8 @@ export function checkStatic (policy: Policy, acting: Identity): AuthFailure | nu
 }
 
 /**
- * Checks the credentials beside the acting one, which no rule is about. A delegated one is refused: the person has
- * agreed to scopes, and none of them is required.
+ * Checks the credentials other than the acting one. The rules of the policy do not apply to them, so a delegated
+ * credential among them is refused: no scope that its person agreed to would be required.
  */
 export function checkOthers (identities: readonly Identity[]): AuthFailure | null {
   const delegated = identities.find((each, i) => i > 0 && isLimited(each))
@@ -175,7 +175,7 @@ const words = new WeakMap<Rule, string>()
 /** A function may name scopes after the request, of any length. */
 const maxWords = 500
 
-/** Returns a rule in words for the log, which are written once. */
+/** Returns a rule in words for the log. The words are cached. */
 function wordsOf (rule: Rule): string {
   const known = words.get(rule)
   if (known !== undefined) return known

@@ -14,7 +14,10 @@ export const unauthenticated: ReadonlySet<AuthErrorCode> =
 /** The text of a challenge, or a scheme whose challenge may differ each time. */
 type Part = string | BoundScheme
 
-/** The challenges of one refusal: their text, or parts of which a scheme of the application has to be called. */
+/**
+ * The challenges of one refusal: the complete text, or parts, for some of which a scheme of the application has to be
+ * called.
+ */
 type Prepared = string | readonly Part[]
 
 /** The challenges of a refusal that every policy has, and the scopes that it names. */
@@ -30,7 +33,10 @@ interface Usual {
  */
 export class PolicyChallenges {
   readonly #policy: Policy
-  /** By scheme, `null` if no credential was sent, and code: a text of both as the key would have to be written anew. */
+  /**
+   * By scheme (`null` if no credential was sent), and by code. One map with a key of both would need a new text for
+   * each look-up.
+   */
   readonly #usual = new Map<string | null, Map<AuthErrorCode, Usual>>()
   /** Those that name other scopes than the policy requires. */
   readonly #others = new Map<string, Prepared>()
@@ -73,7 +79,10 @@ function isSame (a: readonly string[], b: readonly string[]): boolean {
   return a === b || (a.length === 0 && b.length === 0)
 }
 
-/** Cached refusals of one policy beside the usual ones. Beyond that, challenges are serialised for each refusal. */
+/**
+ * The maximum number of cached refusals of one policy, in addition to the usual ones. If there are more, challenges are
+ * serialised for each refusal.
+ */
 const maxOthers = 1_000
 /** Characters of the key of a cached refusal. A function of the route may make scopes from the request. */
 const maxKeyLength = 1_000
@@ -90,7 +99,10 @@ function * usualFailures (policy: Policy): Iterable<AuthFailure> {
   }
 }
 
-/** Returns a cache key of what a fixed challenge depends on. The maximum age is that of the policy. */
+/**
+ * Returns a cache key of everything that a fixed challenge depends on, except for the maximum age, which is constant
+ * for a policy.
+ */
 function keyOf ({ code, scheme, scopes }: AuthFailure): string {
   return `${code} ${scheme} ${scopes.join(' ')}`
 }
@@ -126,7 +138,10 @@ function impliedTexts (policy: Policy, failure: AuthFailure): readonly string[] 
   return challengers(policy, failure).map(bound => serialize(impliedChallenge(bound, failure)))
 }
 
-/** Only a step-up has a `maxAge`: its challenge says how recent the login must be, as RFC 9470, 3, does for Bearer. */
+/**
+ * Returns the challenge that the OpenAPI description of a scheme implies. That of a step-up also has the `max_age` of
+ * RFC 9470, 3.
+ */
 function impliedChallenge ({ name, scheme }: BoundScheme, { maxAge }: AuthFailure): Challenge {
   const stepUp = maxAge === null ? {} : { error: 'insufficient_user_authentication', max_age: maxAge }
   return { scheme: authenticationScheme(scheme.openapi), params: { realm: name, ...stepUp } }

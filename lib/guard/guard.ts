@@ -250,9 +250,10 @@ function publish (pass: Pass, reply: FastifyReply, state: RequestState): void {
 const forSharedCaches = /^(?:public|s-maxage)\b/i
 
 /**
- * Keeps the response to a known caller from others. A `Cache-Control` that is already there was set before the caller
- * was known, such as by an `onRequest` hook of all routes, so that shared caches lose what it allows them.
- * @param needed what the credentials require; `undefined` if caches recognise them.
+ * Restricts the caching of a response to an authenticated caller. A `Cache-Control` that is already there was set
+ * before the caller was known, such as by an `onRequest` hook of all routes, so directives that allow shared caches to
+ * store the response are removed.
+ * @param needed the `Cache-Control` that the credentials require; `undefined` if shared caches recognise them.
  */
 function restrictCaching (reply: FastifyReply, needed: string | undefined): void {
   const earlier = reply.getHeader('cache-control')

@@ -25,7 +25,7 @@ export interface Pass {
   readonly identities: readonly Identity[]
   /** The reason why the caller of a `try` route is anonymous. */
   readonly error: AuthError | null
-  /** Its end is the end of the credential's use: the response, or the connection after an upgrade. */
+  /** The response, or the connection after an upgrade. When it ends, the credential is no longer in use. */
   readonly carrier: Carrier
 }
 
@@ -39,7 +39,7 @@ export function isClosed ({ closed, destroyed, stream }: Carrier): boolean {
   return closed === true || destroyed === true || stream?.closed === true || stream?.destroyed === true
 }
 
-/** Removes what a refusal added to a reply. */
+/** Restores the headers and the status that a reply had before a refusal. */
 export interface Undo {
   /** Adds headers that the refusal sets. */
   add (names: readonly string[]): void
@@ -167,7 +167,7 @@ export function ensureState (request: FastifyRequest): RequestState {
 /**
  * Returns the config of the route of a request. The second stage takes the object that the first one has read, because
  * each read of `routeOptions` creates an object of twelve fields. A request keeps its route, unless it is handed to the
- * not-found handler; what the config says may change, and is not remembered.
+ * not-found handler. The contents of the config may change, so only the object is remembered.
  */
 export function routeConfigOf (request: FastifyRequest): object {
   const known = stateOf(request)?.routeConfig ?? null

@@ -16,11 +16,14 @@ export type ErrorForm = 'fastify' | 'problem' | 'oauth' | ErrorFunction
 
 type ErrorFunction = (error: AuthError, request: FastifyRequest, reply: FastifyReply) => unknown
 
-const thrown = new WeakSet<FastifyRequest>()
+const leftToErrorHandler = new WeakSet<FastifyRequest>()
 
-/** Makes the refusal of a request an error for the error handler of its route, whatever the option `errors` says. */
-export function throwRefusal (request: FastifyRequest): void {
-  thrown.add(request)
+/**
+ * Makes the guard hand the refusal of this request to the error handler of its route, even if the option `errors` sets
+ * another form.
+ */
+export function leaveToErrorHandler (request: FastifyRequest): void {
+  leftToErrorHandler.add(request)
 }
 
 /** The result of a refusal. */
@@ -124,7 +127,7 @@ export class Responder {
     // Fastify sets the status of errors that a handler throws, not those of hooks: without this, an error handler that
     // relies on it would send 200
     reply.code(status)
-    if (form === 'fastify' || thrown.has(reply.request)) return { error, isSent: false }
+    if (form === 'fastify' || leftToErrorHandler.has(reply.request)) return { error, isSent: false }
     noteRefusal(reply.request, error)
     if (typeof form === 'function') sendByFunction(reply, error, form)
     else if (form === 'oauth') reply.send({ error: oauthCode(error), error_description: message })
@@ -184,7 +187,7 @@ class RefusalUndo implements Undo {
 
 /**
  * Keeps a refusal out of caches, and closes the connection if a body would have to be drained. Another guard of the
- * same request may still let the caller in, so what the reply had before is kept for `undo`.
+ * same request may still let the caller in, so the earlier headers are kept for `undo`.
  */
 function forbidReuse (reply: FastifyReply): void {
   const state = ensureState(reply.request)

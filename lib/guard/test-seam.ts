@@ -2,7 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import type { Outcome } from '../../types/outcome.js'
 import type { BoundScheme } from '../policy/policy.js'
 
-/** Defines what a test replaces in the guard of one process. */
+/** Defines the parts of the guard that the test kit replaces in its process. */
 export interface TestSeam {
   /** Returns the outcome of a scheme for a request of a test; `undefined` if the scheme itself is to be called. */
   outcomeOf (bound: BoundScheme, request: FastifyRequest): Outcome | undefined

@@ -21,7 +21,7 @@ type Raw = Readonly<Record<string, unknown>>
 export interface ClaimRules {
   /** The required `iss`; `null`: any. */
   readonly issuer: string | null
-  /** The audiences, of which `aud` must contain one; `null`: `aud` is not checked. */
+  /** The accepted audiences. `aud` must contain at least one of them. `null`: `aud` is not checked. */
   readonly audience: readonly string[] | null
   /** The required media type, as {@link mediaType} returns it; `null`: no `typ`, JWT or at+jwt. */
   readonly typ: string | null

@@ -58,7 +58,7 @@ export function parseKeyring (keys: unknown, { algorithms, path }: KeyRule): Key
   return createKeyring(all)
 }
 
-/** Refuses keys that a token cannot tell apart, none of which would ever be used. */
+/** Refuses keys that tokens cannot distinguish by `kid` or algorithm, because none of them would ever be used. */
 function checkKids (keys: readonly VerificationKey[], path: string): void {
   const kids = keys.flatMap(key => key.kid ?? [])
   if (new Set(kids).size !== kids.length) {
@@ -81,7 +81,7 @@ function checkNext (material: unknown, path: string): void {
   throw misconfigured(`${path} is a JWK whose 'next' is neither true nor false.`)
 }
 
-/** Creates a keyring of parsed keys, of which no two have the same `kid`. */
+/** Creates a keyring of parsed keys, which must not share a `kid`. */
 export function createKeyring (keys: readonly VerificationKey[]): Keyring {
   const byKid = new Map(keys.flatMap(key => key.kid === null ? [] : [[key.kid, key]]))
 

@@ -68,9 +68,7 @@ export function createRequestLimiter (app: FastifyInstance, redis: object | null
   }
 }
 
-/**
- * Counts requests by principal and route, and by credential if that has its own limit, with `@fastify/rate-limit`.
- */
+/** Counts requests by principal and route, and by credential if that has its own limit, with `@fastify/rate-limit`. */
 async function createCounter (app: FastifyInstance, redis: object | null): Promise<CountRequest> {
   const create = await createLimiterFactory(app, redis)
   const counter = new RequestCounter(window => {
@@ -278,8 +276,8 @@ function nameOf (
 }
 
 /**
- * Returns the part of a counter's name that names the route and the window. A route with GET, whatever else it has,
- * shares its count with the HEAD that Fastify adds.
+ * Returns the part of a counter's name that identifies the route and the window. A route with GET, alone or with other
+ * methods, shares its count with the HEAD route that Fastify adds.
  */
 function routeName (request: FastifyRequest, window: RateLimitWindow): string {
   const config = routeConfigOf(request) as FastifyRequest['routeOptions']['config']
@@ -295,9 +293,9 @@ function routeName (request: FastifyRequest, window: RateLimitWindow): string {
 }
 
 /**
- * Returns the `createRateLimit` of `@fastify/rate-limit`. The package adds its decorators only where no parent has
- * them, so that beside the application's registration we would use the application's, with its store and allow list. It
- * therefore runs on a wrapper of the instance that keeps decorators to itself and ignores hooks.
+ * Returns the `createRateLimit` of `@fastify/rate-limit`. The package adds its decorators only if no parent has them,
+ * so if the application registers it too, we would use the application's store and allow list. It therefore gets a
+ * wrapper of the instance that keeps decorators to itself and ignores hooks.
  */
 async function createLimiterFactory (app: FastifyInstance, redis: object | null): Promise<Create> {
   const decorators = new Map<string, unknown>()

@@ -190,8 +190,8 @@ function sendBack ({ issuer }: Server, { reply, destination, fields }: Answer): 
 }
 
 /**
- * Returns true for a form, and for what may be the redirect after one: that of a login. A page of this site that asks
- * in a frame (`prompt=none`) has sent no form, and no page of ours is shown in a frame.
+ * Returns true for a form, and for a request that may follow the form of a login by a redirect. A request of this site
+ * in a frame (`prompt=none`) follows no form, because none of our pages is shown in a frame.
  */
 function mayFollowForm ({ method, headers }: FastifyRequest): boolean {
   return method === 'POST' || (headers['sec-fetch-site'] === 'same-origin' && headers['sec-fetch-dest'] !== 'iframe')

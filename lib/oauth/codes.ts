@@ -16,7 +16,7 @@ const rememberedFor = 600_000
  */
 const maxCodes = 100
 
-/** Describes what a person has allowed with a code. */
+/** Describes the permission that a person gave, for which a code stands. */
 export interface CodeGrant {
   readonly client: string
   readonly redirectUri: string

@@ -71,7 +71,7 @@ export async function askForConsent (
 }
 
 interface Description extends Question {
-  /** Gets what the page answers. */
+  /** Receives the responses that the calls of the page have sent. */
   readonly answers: Array<Promise<FastifyReply>>
 }
 

@@ -39,7 +39,7 @@ export function oauthError (code: OAuthErrorCode, description: string, options: 
 }
 
 /**
- * Converts whatever a handler or Fastify threw to a refusal. An error that is not meant for clients becomes
+ * Converts any error of a handler or of Fastify to a refusal. An error that is not meant for clients becomes
  * `server_error`, and the log has the reason.
  */
 export function toOAuthError (error: unknown, { log }: Pick<FastifyRequest, 'log'>): OAuthError {

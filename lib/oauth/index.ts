@@ -6,7 +6,7 @@ import type { StoreOwner } from '../../types/store.js'
 import type { TokenService } from '../../types/tokens.js'
 import { misconfigured } from '../errors.js'
 import { redactRoutes } from '../guard/redact.js'
-import { throwRefusal } from '../guard/responder.js'
+import { leaveToErrorHandler } from '../guard/responder.js'
 import { internalsOf, type Internals } from '../plugin/internals.js'
 import { refuseSilently } from '../schemes/session/login-redirect.js'
 import { allowEveryOrigin, declarePreflight } from '../util/cors.js'
@@ -102,7 +102,7 @@ function addPages (context: FastifyInstance, server: Server): void {
     exposeHeadRoute: false,
     onRequest: async (request: FastifyRequest) => {
       refuseSilently(request)
-      throwRefusal(request)
+      leaveToErrorHandler(request)
     },
     errorHandler: async (error: Error, _request: FastifyRequest, reply: FastifyReply) =>
       await answerRefused(server, error, reply)

@@ -74,7 +74,7 @@ export function decodeForm (text: string): string {
   return unescape(text.replaceAll('+', ' '))
 }
 
-/** Makes forms the only bodies of a context, whatever parsers the application has. */
+/** Makes forms the only accepted bodies of a context, even if the application has other parsers. */
 export function acceptForms (context: FastifyInstance): void {
   context.removeAllContentTypeParsers()
   context.addContentTypeParser(

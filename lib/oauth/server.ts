@@ -14,7 +14,7 @@ import { listOf, object, oneOf, optional, text } from '../util/options.js'
 import { parseTable, type Client } from './client.js'
 import { StoredClients } from './stored-clients.js'
 
-/** The session scheme of the people, with what the server needs of it. */
+/** The session scheme that people log in with, and the parts of it that the server needs. */
 export interface PersonScheme {
   readonly name: SchemeName
   readonly redirectToLogin: OwnSessions['redirectToLogin']

@@ -75,7 +75,7 @@ export class StoredClients {
     })
   }
 
-  /** Returns the same as {@link find} by the store's own answer, whatever is cached. */
+  /** Returns the same as {@link find}, always from the store and never from the cache. */
   findNow (id: string): Client | null | Promise<Client | null> {
     this.#cache.delete(id)
     return this.find(id)
@@ -171,7 +171,7 @@ export class StoredClients {
     return client === null ? null : Object.freeze({ client, secret })
   }
 
-  /** Changes a client, and tries again if another call has changed it meanwhile. */
+  /** Changes a client, and tries again if another call has changed it at the same time. */
   async #change (
     id: string, isVisible: Visible, change: (stored: StoredClient) => StoredClient | null
   ): Promise<OAuthClientRecord | null> {
@@ -194,7 +194,7 @@ export class StoredClients {
     return storedOf(record).issuer === this.#options.issuer
   }
 
-  /** Writes, and drops what is cached of the client also after an error: the write may have happened. */
+  /** Writes, and then drops the cached client, also after an error, because the write may have happened. */
   async #write (id: string, write: () => Promise<boolean>): Promise<boolean> {
     try {
       return await write()

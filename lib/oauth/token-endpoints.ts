@@ -76,7 +76,10 @@ function serviceOf ({ services }: Server, grant: CodeGrant): TokenService | unde
   return services.find(({ issuer, resource }) => issuer === grant.issuer && resource === grant.resource)
 }
 
-/** Checks what the code is bound to. A request with a wrong binding leaves the code valid for its owner. */
+/**
+ * Checks that the request has the verifier, the redirect URI and the resource of the code. A wrong request does not
+ * spend the code, so that its owner can still use it.
+ */
 function checkBinding (grant: CodeGrant, { resource }: TokenService, form: Parameters): void {
   const redirectUri = form.get('redirect_uri')
   const named = form.get('resource')
@@ -144,7 +147,10 @@ async function clientCredentials (server: Server, { client, form }: TokenRequest
 
 const claimNames = ['scope', 'client_id', 'sub', 'aud', 'iss', 'exp', 'iat', 'jti'] as const
 
-/** Returns what is known of an access token (RFC 7662), or only that it is not active. @throws {OAuthError} */
+/**
+ * Returns the claims of an access token that is active, or only that it is not active (RFC 7662, 2.2).
+ * @throws {OAuthError}
+ */
 export async function introspect (server: Server, request: FastifyRequest): Promise<object> {
   const form = formOf(request)
   const client = await authenticateClient(server, request, form)

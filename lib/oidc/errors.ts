@@ -53,7 +53,7 @@ export interface FailedLogin {
 
 /**
  * Sends the page of a failed login, and logs the reason.
- * @throws what is no {@link LoginError}, for the error handler of the application.
+ * @throws any error other than a {@link LoginError}, for the error handler of the application.
  */
 export function sendFailure (reply: FastifyReply, thrown: unknown, { session, path }: FailedLogin): FastifyReply {
   const error = toLoginError(thrown)

@@ -41,8 +41,8 @@ const login: FastifyPluginAsync<OidcLoginOptions> = async (app, options) => {
 }
 
 /**
- * Adds a login with an OpenID provider, or with one that offers OAuth 2.0 alone, which begins a session. Register it
- * once for each provider.
+ * Adds a login with a provider of OpenID Connect, or of OAuth 2.0 alone. The login begins a session. Register it once
+ * for each provider.
  *
  * @example
  * await app.register(oidcLogin, {

@@ -84,8 +84,8 @@ async function claimsOf ({ profile }: LoginSettings, { claims, tokens }: Redeeme
 }
 
 /**
- * Refuses a subject identifier that is longer than OpenID Connect Core, 2, allows, or empty, or has characters that no
- * name has, and no store accepts. The specification allows ASCII alone, which not every provider observes.
+ * Refuses a subject identifier that is empty, longer than OpenID Connect Core, 2, allows, or has control characters,
+ * which stores do not accept. The specification only allows ASCII, but not every provider follows it.
  */
 function withSubject (claims: Claims): Claims {
   const sub = String(claims['sub'])
@@ -107,8 +107,8 @@ function authTimeOf ({ auth_time: time }: Claims): Date | null {
 }
 
 /**
- * Refuses a login that does not fulfil what a route asked for: the route would refuse it too, and ask again, without an
- * end. A maximum age of 0 asks for a login since it was asked for.
+ * Refuses a login that is older than the route allows. The route would refuse it too and ask for another login, without
+ * end. A maximum age of 0 requires a login that took place after the redirect to the provider.
  */
 function checkAge ({ maxAge, begunAt }: PendingLogin, authenticatedAt: Date | null): void {
   if (maxAge === null) return

@@ -10,7 +10,7 @@ import { LoginError } from './errors.js'
 import type { ProviderSettings } from './options.js'
 import type { PendingLogin } from './pending-logins.js'
 
-/** Milliseconds for which metadata is used before it is fetched again beside the logins. */
+/** Milliseconds after which metadata is fetched again in the background. */
 const metadataFreshness = 3_600_000
 
 /** The pauses after failed discoveries, in milliseconds. */
@@ -119,7 +119,7 @@ export class Provider {
     return url.length <= maxLogoutUrl ? url : build({})
   }
 
-  /** Returns the configuration, which is discovered by the first call and fetched again beside later ones. */
+  /** Returns the configuration. The first call discovers it, and later calls refresh it in the background. */
   async #configuration (): Promise<Configuration> {
     const known = this.#known
     if (known === null) return await this.#discover()
@@ -195,7 +195,7 @@ export class Provider {
     }
   }
 
-  /** Converts what the library threw. Texts of the provider are quoted without secrets. */
+  /** Converts an error of the library. Texts of the provider are quoted without secrets. */
   #refused (error: unknown, secrets: readonly string[]): LoginError {
     const { AuthorizationResponseError, ResponseBodyError } = this.#client
     const cause = unavailableOf(error)

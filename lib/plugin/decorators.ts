@@ -154,7 +154,9 @@ function explainLogout (difference: string): string {
   return `the browser reports a logout from another site: ${difference}`
 }
 
-/** Refuses to log in or out for another site, whatever the method, because either is an attack of its own. */
+/**
+ * Refuses a login or logout that another site caused, for every method: a GET may cause either, and both are attacks.
+ */
 function checkSameSite (difference: string | null, name: string, explain: (difference: string) => string): void {
   if (difference !== null) throw refusal(authFailure('AUTH_CROSS_SITE', name, explain(difference)))
 }

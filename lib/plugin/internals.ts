@@ -37,7 +37,7 @@ export interface Parts {
   readonly guards: Set<Policy>
 }
 
-/** Gives other plugins of this package what they need of a registration. Applications do not see it. */
+/** Holds the parts of a registration that other plugins of this package need. Applications do not see it. */
 export interface Internals {
   /** The instance that the plugin was registered on, under which parts report to the doctor. */
   readonly app: FastifyInstance

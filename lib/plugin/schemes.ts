@@ -17,7 +17,7 @@ import { isScheme, missingMember, type Options } from './options.js'
 /** The schemes of one application, by name. */
 export type BoundSchemes = ReadonlyMap<string, BoundScheme>
 
-/** The schemes of one application, and what they share with its other parts. */
+/** The schemes of one application, and the parts that they share with it. */
 export interface OpenedSchemes {
   readonly schemes: BoundSchemes
   readonly guesses: GuessLimiter

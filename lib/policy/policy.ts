@@ -181,8 +181,8 @@ function hasNone (requirements: Rule['scopes']): boolean {
 }
 
 /**
- * Returns a function that serialises a declaration as a cache key: equal declarations have equal keys, whatever their
- * paths. Functions are equal only to themselves.
+ * Returns a function that serialises a declaration as a cache key: equal declarations have equal keys, even if they are
+ * written in different places. Functions are equal only to themselves.
  */
 export function createDeclarationKeys (): (declaration: Declaration) => string {
   const functions = new Map<unknown, number>()

@@ -30,7 +30,7 @@ export interface PolicyCases {
   readonly unproven: readonly string[]
 }
 
-/** Scopes and roles of a principal, by whose absence a rule must refuse it. */
+/** The scopes and roles of a principal. */
 interface Grants {
   readonly scopes: readonly string[]
   readonly roles: readonly string[]
@@ -93,7 +93,10 @@ function alternativeCases (policy: Policy, alternative: Alternative): PolicyCase
   return { cases, unproven: isClosed ? [`no principal that the scheme '${name}' may let in was found`] : open }
 }
 
-/** Returns the case of a principal with everything that the rules ask for; none if that meets a `none` too. */
+/**
+ * Returns the case of a principal with everything that the rules require; no case if a `none` rule excludes that
+ * principal.
+ */
 function entryCase ({ rules }: Policy, alternative: Alternative, entries: readonly Entry[]): readonly AccessCase[] {
   const grants = grantsFor([...rules, ...entries])
   if (![...rules, ...entries].every(each => isMet(each, grants))) return []
@@ -119,7 +122,9 @@ function asPrincipal (schemes: readonly BoundScheme[], { caller, expects, grants
   return { caller: `${caller}, by ${names}`, expects, outcomes, request: {} }
 }
 
-/** Returns the cases that lack one scheme of several that are all required. */
+/**
+ * Returns the cases in which the credential of one scheme is missing, although several schemes are required together.
+ */
 function incomplete (
   { access, alternatives }: Policy, alternative: Alternative, grants: Grants
 ): readonly AccessCase[] {
@@ -133,8 +138,9 @@ function incomplete (
 }
 
 /**
- * Returns for each way of meeting all `anyOf` its entries: the first of each, and each other one beside the first ones.
- * None if an `anyOf` has no entry for the scheme that a request does not decide.
+ * Returns lists with one entry of each `anyOf`, for principals that meet them: the first entries of all, and then for
+ * each other entry the list in which it replaces the first one. Returns no list if the entries of an `anyOf` for this
+ * scheme all have functions.
  */
 function entryChoices (rules: readonly Rule[], scheme: string): ReadonlyArray<readonly Entry[]> {
   const lists = rules.flatMap(({ anyOf }) => anyOf === null ? [] : [entriesFor(anyOf, scheme)])
@@ -149,7 +155,10 @@ function entriesFor (entries: readonly Entry[], scheme: string): readonly Entry[
   return entries.filter(({ schemes }) => schemes === null || schemes.includes(scheme))
 }
 
-/** Returns the rules that a request decides, in words. Entries beside a static one decide nothing alone. */
+/**
+ * Returns the rules with functions, in words. Entries of an `anyOf` with functions are left out if it also has an entry
+ * without, which can be tested.
+ */
 function functionsOf (rules: readonly Rule[], scheme: string): readonly string[] {
   return rules.flatMap(rule => {
     const entries = entriesFor(rule.anyOf ?? [], scheme)
@@ -166,7 +175,7 @@ function listsOf ({ scopes, roles }: Conditions): readonly Requirements[] {
   return [scopes, roles].flatMap(each => each === null || typeof each === 'function' ? [] : [each])
 }
 
-/** Returns everything that conditions ask for. */
+/** Returns all scopes and roles that conditions require. */
 function grantsFor (conditions: readonly Conditions[]): Grants {
   const required = conditions.flatMap(listsOf).flatMap(({ all, any }) => [...all, ...any])
   return {
@@ -188,14 +197,16 @@ function withAlso ({ scopes, roles }: Grants, { scope, name }: Requirement): Gra
 
 type Below = ReadonlyArray<readonly [caller: string, grants: Grants]>
 
-/** Returns what is just not enough for each entry of a rule, beside all rules, and meets no other entry. */
+/**
+ * Returns grants that meet all other conditions but just fail each entry of a rule, and meet none of its other entries.
+ */
 function belowEntries (rule: Rule, rules: readonly Rule[], scheme: string): Below {
   return entriesFor(rule.anyOf ?? [], scheme)
     .flatMap(entry => belowRule(entry, grantsFor([...rules, entry])))
     .filter(([, grants]) => isUnmetBy(grants, rule, scheme))
 }
 
-/** Returns what is just not enough for the scopes and roles of a rule, each with the caller in words. */
+/** Returns grants that just fail the scopes and roles of a rule, each with the caller in words. */
 function belowRule (rule: Conditions, grants: Grants): Below {
   const inWords = ({ scope, name }: Requirement) => `${scope === null ? 'role' : 'scope'} '${name}'`
   return listsOf(rule).flatMap(({ all, any, none }) => [
@@ -212,7 +223,7 @@ function isUnmetBy (grants: Grants, { anyOf }: Rule, scheme: string): boolean {
   return anyOf !== null && !entriesFor(anyOf, scheme).some(entry => isMet(entry, grants))
 }
 
-/** Returns true if the conditions that no request decides are met. */
+/** Returns true if the conditions without functions are met. */
 function isMet (conditions: Conditions, { scopes, roles }: Grants): boolean {
   const principal: Principal = { realm: '', id: '', scopes, roles }
   const has = (each: Requirement) => hasPermission(principal, each)

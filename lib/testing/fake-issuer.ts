@@ -13,7 +13,7 @@ import {
 
 /** Options of {@link fakeIssuer}. */
 export interface FakeIssuerOptions {
-  /** The algorithms, for each of which a signing key is generated. Default `['RS256']`. */
+  /** The algorithms. A signing key is generated for each. Default `['RS256']`. */
   readonly algorithms?: readonly IssuerAlgorithm[]
   /** The `aud` of its tokens, unless the claims of a token have another. Default `'https://api.example.com'`. */
   readonly audience?: string
@@ -57,13 +57,13 @@ export interface FakeIssuer {
    */
   logIn (claims: Readonly<Record<string, unknown>> | null): void
   /**
-   * Generates a new key for each algorithm, publishes it beside the others and signs with it from now on. Returns the
-   * new kids.
+   * Generates a new key for each algorithm, publishes it in addition to the others, and signs with it from now on.
+   * Returns the new kids.
    */
   rotate (): readonly string[]
   /** Removes a key from the published set. */
   withdraw (kid: string): void
-  /** Publishes any JWK beside its own keys. */
+  /** Publishes any JWK in addition to its own keys. */
   publish (jwk: PublicJwk): void
   /** The kids of the published keys. */
   readonly kids: readonly string[]

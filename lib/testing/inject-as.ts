@@ -118,7 +118,7 @@ function schemesOf (app: TestedApp, names: readonly string[] | null): readonly B
 
 noteTestKit()
 
-/** Describes the part of a Fastify application that the test kit needs, whatever its kind of server. */
+/** Describes the part of a Fastify application that the test kit needs, with any kind of server. */
 export interface TestedApp {
   readonly server: { readonly listening: boolean }
   ready (): PromiseLike<unknown>

@@ -30,7 +30,10 @@ export interface TestAccessOptions {
 export interface AccessReport {
   /** The number of tests. */
   readonly tests: number
-  /** Lists what the tests cannot prove: rules that a request decides, and routes whose URL cannot be made up. */
+  /**
+   * Lists the rules and routes that the tests cannot check: rules with functions, and routes for which no URL can be
+   * made up.
+   */
   readonly unproven: readonly string[]
 }
 

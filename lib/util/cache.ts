@@ -94,7 +94,7 @@ export class TtlCache<V> {
   }
 }
 
-/** An entry of a {@link TokenCache}. It has the whole token, because that is what is compared. */
+/** An entry of a {@link TokenCache}. It has the whole token, because whole tokens are compared. */
 export interface CachedToken {
   readonly token: string
 }

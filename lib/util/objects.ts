@@ -121,8 +121,8 @@ export function isNo (answer: unknown): answer is No {
 }
 
 /**
- * Returns true for a flag that restricts what a credential may do. A scheme of the application may give it any value:
- * all but `false` count as `true`.
+ * Returns true if a flag that restricts a credential is set. A scheme of the application may return any value: every
+ * value except `false`, `null` and `undefined` counts as `true`.
  */
 export function isSet (flag: boolean | null | undefined): boolean {
   return flag != null && flag !== false

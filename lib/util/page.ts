@@ -44,7 +44,7 @@ export function sendPage (reply: FastifyReply, { title, body, head = '', hasForm
       `<body><main><h1>${escapeHtml(title)}</h1>${body}</main></body></html>`)
 }
 
-/** Keeps a response, whose URL or body has a code, out of caches and of the header Referer. */
+/** Keeps a response whose URL or body has a code out of caches, and its URL out of the header `Referer`. */
 export function forbidReuse (reply: FastifyReply): FastifyReply {
   return reply.header('cache-control', 'no-store').header('referrer-policy', 'no-referrer')
 }

@@ -97,8 +97,8 @@ export class RemoteKeys {
   }
 
   /**
-   * Finds another key after one that the token did not name by `kid` has failed to verify it: the issuer may have
-   * replaced its key. If the token named the key, no other can be meant.
+   * Finds another key for a token without a `kid`, after a key has failed to verify it: the issuer may have replaced
+   * its key. If the token has a `kid`, it means that key and no other.
    */
   findAnother (header: JoseHeader, failed: VerificationKey): FoundKey | Promise<FoundKey> {
     return failed.kid !== null && header.kid === failed.kid ? null : this.#findUnknown(header, failed)
@@ -109,8 +109,8 @@ export class RemoteKeys {
   }
 
   /**
-   * Refreshes keys that are not fresh in the background. Known keys are used meanwhile: up to an hour after they were
-   * fresh, or after a fetch that failed, but not after `staleFor` then.
+   * Refreshes keys in the background that are no longer fresh. Until that has succeeded, known keys are used: for an
+   * hour after they stopped being fresh, or after a failed fetch, but never longer than `staleFor`.
    */
   #findAged (header: JoseHeader, key: VerificationKey, age: number): FoundKey | Promise<FoundKey> {
     if (this.#pause() === 0) this.#fetch()

@@ -179,7 +179,9 @@ function noteKeys (app: FastifyInstance, keys: KeyEntries, { path }: ApiKeySetti
   })
 }
 
-/** Returns the way out for keys that were given out before: `verify` accepts whatever the application accepts. */
+/**
+ * Returns the advice for weak keys that clients already have: `verify` accepts any key that the application accepts.
+ */
 function keptKeys (path: string): string {
   return `If customers already hold this key, use ${path}.verify in place of keys: your function may accept any key.`
 }
@@ -262,7 +264,7 @@ function authenticateOwner (lookup: KeyLookup, owners: Owners | null, id: string
   return isThenable(outcome) ? outcome.then(narrow) : narrow(outcome)
 }
 
-/** Schemes by prefix: two schemes with one prefix would each accept the other's keys. */
+/** Schemes by prefix: two schemes with the same prefix would accept each other's keys. */
 const claimedPrefixes = new WeakMap<FastifyInstance, Map<string, string>>()
 
 function claimPrefix (app: FastifyInstance, prefix: string, scheme: string): void {

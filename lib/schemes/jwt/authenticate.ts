@@ -24,7 +24,7 @@ export interface Verified extends CachedToken {
   readonly key: VerificationKey
   readonly credential: JwtCredential
   readonly times: TimeClaims
-  /** The principal, which is constant without a mapping; `null` with one. */
+  /** The principal, if it only depends on the claims; `null` if a mapping returns it for each request. */
   readonly principal: Principal | null
   /** The outcome of a cached token, if it is the same for all requests; otherwise `null`. */
   outcome: Answer | null
@@ -69,12 +69,15 @@ export class TokenAuthenticator {
   readonly #settings: JwtSettings
   readonly #name: string
   readonly #own: OwnTokens | null
-  /** True if the outcome of a token is the same for all requests: no mapping and no grant has to be looked at. */
+  /** True if the outcome of a token is the same for all requests, because there is no mapping and no grant to check. */
   readonly #isShared: boolean
   readonly #cache: TokenCache<Verified>
-  /** Which tokens have come before, so that those that are used once take no room in the cache. */
+  /** The tokens that came before, so that only tokens that come again are cached. */
   readonly #sightings: Sightings
-  /** The headers of accepted tokens by their segment. Other tokens add none, so that nobody can fill it up. */
+  /**
+   * The parsed headers of accepted tokens, by their text. Refused tokens add none, so that attackers cannot fill the
+   * cache.
+   */
   readonly #headers = new Map<string, JoseHeader>()
 
   constructor ({ name, settings, trusted, own }: AuthenticatorOptions) {

@@ -20,7 +20,7 @@ import type { SignSettings } from './sign-options.js'
 /** One issuer: the rules for its claims, and its keys. */
 export interface Trust {
   readonly rules: ClaimRules
-  /** The option `keys`, as given. */
+  /** The option `keys`, not parsed. */
   readonly given: unknown
   /** The keys that are known at boot; `null` if a function returns them or they are fetched. */
   readonly ring: Keyring | null
@@ -244,7 +244,7 @@ const membersOf = new WeakMap<FastifyInstance, Map<string, Member[]>>()
 /**
  * Records a scheme of an issuer. An issuer that signs in this application has one set of keys and one `sign`: otherwise
  * one scheme would accept tokens that another has revoked.
- * @returns a function that tells if an `aud` belongs to another signing scheme of the issuer.
+ * @returns a function that returns true if an `aud` belongs to another signing scheme of the issuer.
  * @throws {AuthError} `AUTH_MISCONFIGURED` if two schemes of an issuer differ and one of them signs.
  */
 export function joinIssuer (app: FastifyInstance, member: Member): (aud: unknown) => boolean {

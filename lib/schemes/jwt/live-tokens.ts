@@ -21,21 +21,20 @@ export interface LiveTokensOptions {
 }
 
 /**
- * The live tokens of all schemes on one store. What one scheme ends, another may have cached: the oldest grant of a
- * person, or a token for an audience that both have.
+ * The instances of all schemes with one store. A scheme may have cached that a grant or a token is alive which another
+ * scheme ends: the oldest grant of a person, or a token for an audience of both.
  */
 const byStore = new WeakMap<Store, Set<LiveTokens>>()
 
 /**
- * Knows which access tokens are alive: those of a grant live while its family does, and others until they are revoked.
- * The answers of the store are cached for the staleness, and dropped from the cache when this process or the store
- * reports a change.
+ * Knows which access tokens are alive: a token of a grant until the grant has ended, any other token until it is
+ * revoked. The answers of the store are cached for `staleness`, or until this process or the store reports a change.
  */
 export class LiveTokens {
   readonly #store: Store
   readonly #families: EndedIds
   readonly #ended: EndedIds
-  /** This one among them. */
+  /** The instances with this store, including this one. */
   readonly #all: Set<LiveTokens>
 
   constructor (options: LiveTokensOptions) {
@@ -56,7 +55,7 @@ export class LiveTokens {
     return !isFamilyId(sid) || this.#families.has(sid)
   }
 
-  /** Returns the same as {@link isEnded} by the store's own answer, whatever is cached. */
+  /** Returns the same as {@link isEnded}, always from the store and never from the cache. */
   isEndedNow (claims: Claims): boolean | Promise<boolean> {
     if (isFamilyId(claims['sid'])) this.#families.forget(claims['sid'])
     else if (isTokenId(claims.jti)) this.#ended.forget(claims.jti)
@@ -86,12 +85,12 @@ export class LiveTokens {
     }
   }
 
-  /** Drops what is cached of a family, and calls those who watch its tokens, after this process has ended it. */
+  /** Drops a family from the caches and notifies the watchers of its tokens, after this process has ended it. */
   notifyFamily (id: string): void {
     for (const each of this.#all) each.#families.notify(id)
   }
 
-  /** Drops what is cached of a family, because the store failed to end it, or ended it and then failed. */
+  /** Drops a family from the caches after a failed call of the store, which may or may not have ended it. */
   forgetFamily (id: string): void {
     for (const each of this.#all) each.#families.forget(id)
   }
@@ -113,7 +112,7 @@ function isTokenId (value: unknown): value is string {
   return typeof value === 'string' && /^[\x21-\x7e]{1,256}$/.test(value)
 }
 
-/** Tells for the ids of one kind of record if they have ended, which the presence of the record decides. */
+/** Tells whether ids have ended: by the presence of a record of one kind, or by its absence. */
 class EndedIds {
   readonly #kind: string
   readonly #isEnd: (record: StoreRecord | null) => boolean
@@ -152,7 +151,7 @@ class EndedIds {
     this.#cache.delete(id)
   }
 
-  /** Drops an id from the cache, and calls those who watch it. */
+  /** Drops an id from the cache, and notifies its watchers. */
   notify (id: string): void {
     this.#cache.delete(id)
     this.#watchers.notify(id)

@@ -37,13 +37,16 @@ export interface JwtCredential {
 
 /** Configuration of one issuer whose tokens are accepted. */
 export interface JwtIssuer {
-  /** The exact `iss`. */
+  /** The exact value of the claim `iss`, usually a URL. */
   readonly issuer: string | undefined
-  /** The `aud` of this application, or a list of which one must match; `false` accepts tokens for any audience. */
+  /**
+   * The value of the claim `aud` for this application, usually its URL, or a list of values of which a token must have
+   * at least one. `false` also accepts tokens for other applications.
+   */
   readonly audience: string | readonly string[] | false | undefined
   /**
-   * Claims that tokens must have: the accepted value of each, or a list of which one must match, such as
-   * `{ token_use: 'access' }`. A claim that is a list must contain one. Default: none.
+   * Claims that tokens must have, each with its accepted value or a list of accepted values, such as `{ token_use:
+   * 'access' }`. If the claim of a token is a list, it must contain one of these values. Default: none.
    */
   readonly claims?: Readonly<Record<string, ClaimValue | readonly ClaimValue[]>>
   /**
@@ -51,7 +54,10 @@ export interface JwtIssuer {
    * returns the key for a header. Default: the keys in the metadata of the issuer (RFC 8414, OpenID Connect Discovery).
    */
   readonly keys?: StaticKeys | URL | KeyResolver | undefined
-  /** Default: the `alg` of each JWK, or the usual algorithm of the kind of key: HS256, RS256, or that of the curve. */
+  /**
+   * The accepted algorithms. Default: the `alg` of each JWK, or the usual algorithm of the kind of key: HS256, RS256,
+   * or that of the curve.
+   */
   readonly algorithms?: readonly Algorithm[]
 }
 
@@ -127,7 +133,7 @@ interface JwtCommon<P extends PrincipalInput> {
 /** The options of {@link jwt}, with one `issuer` and its keys, or several `issuers`. */
 export type JwtOptions<P extends PrincipalInput = PrincipalInput> = JwtCommon<P> & (
   | Omit<JwtIssuer, 'issuer'> & {
-    /** The exact `iss`; `false` accepts tokens with any `iss`, or none. */
+    /** The exact value of the claim `iss`, usually a URL. `false` accepts tokens with any issuer, or none. */
     readonly issuer: string | false | undefined
     /** Lets the scheme sign tokens too: `app.gatehouse.tokens.issue`. */
     readonly sign?: true | SignOptions
@@ -154,7 +160,7 @@ export interface IssuerSettings {
   readonly audience: readonly string[] | null
   readonly claims: RequiredClaims
   readonly algorithms: readonly Algorithm[] | null
-  /** Key material, a URL or a function, as given; `undefined` for keys by the issuer's metadata. */
+  /** The option `keys`, not parsed yet: key material, a URL or a function; `undefined` if the keys are discovered. */
   readonly keys: unknown
   /** The path of these options, for messages: `schemes.user.issuers[0]`. */
   readonly path: string
@@ -295,7 +301,7 @@ function checkRemote (remote: object, issuers: JwtSettings['issuers'], path: str
   throw misconfigured(`The option ${path}.${given} is about fetched keys, but all keys are given. Leave it out.`)
 }
 
-/** Returns the only accepted `typ`. A scheme that signs accepts what it writes (RFC 9068, 4). */
+/** Returns the only accepted `typ`. A scheme that signs accepts only the `typ` that it writes (RFC 9068, 4). */
 function parseTokenType (typ: string | null, sign: SignSettings | null, path: string): string | null {
   if (sign === null || typ === 'at+jwt') return typ
   if (typ === null) return 'at+jwt'

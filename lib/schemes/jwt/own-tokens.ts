@@ -38,8 +38,8 @@ export interface Bearer {
 type Fault = Invalid | Unavailable | null
 
 /**
- * Checks what a signature cannot prove of the tokens that a scheme signed itself: that their grants and clients still
- * exist, and what the person may do now.
+ * Checks tokens that a scheme signed itself for what a signature cannot prove: whether their grants and clients still
+ * exist, and which rights the person has now.
  */
 export class OwnTokens {
   readonly #options: OwnTokensOptions
@@ -117,7 +117,7 @@ export class OwnTokens {
   }
 }
 
-/** Returns a principal without roles, and with no scopes but those of the token, whatever a mapping added. */
+/** Returns a principal without roles, and only with scopes that the token has, even if a mapping added others. */
 function withScopesOf ({ scope }: Claims, principal: Principal): Principal {
   const granted = typeof scope === 'string' ? scope.split(' ') : []
   const scopes = principal.scopes.filter(each => granted.includes(each))

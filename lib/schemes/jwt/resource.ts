@@ -8,7 +8,7 @@ import { sendJson } from '../../util/json-response.js'
 import { listOf, object, optional, orTrue, text } from '../../util/options.js'
 import type { IssuerSettings, JwtSettings } from './options.js'
 
-/** Configures the description of the protected resource for clients (RFC 9728). */
+/** Configures the document that tells clients where to get tokens (RFC 9728). */
 export interface ResourceOptions {
   /** The name of the resource that clients show to people. */
   readonly name?: string
@@ -148,14 +148,12 @@ function bearerMethods (places: readonly CredentialSource[]): readonly string[] 
 
 interface Served {
   readonly metadataUrl: string
-  /** `true` if the application set the URL of the document. */
+  /** `true` if the application set the URL of the document with `metadata`. */
   readonly isOwn: boolean
   readonly option: string
 }
 
-/**
- * Returns the pattern of the route within the context of the plugin; `null` if the application set a URL elsewhere.
- */
+/** Returns the pattern of the route within the context of the plugin; `null` if the application set a URL elsewhere. */
 function routeOf (app: FastifyInstance, { metadataUrl, isOwn, option }: Served): string | null {
   const { pathname } = new URL(metadataUrl)
   const isWithin = pathname.startsWith(`${app.prefix}/`)

@@ -98,8 +98,8 @@ function noteSecrets (app: FastifyInstance, { sign, path }: JwtSettings, trusts:
 }
 
 /**
- * Reports what is reached by plain http: URLs of keys, issuers whose keys are discovered, and issuers that sign here,
- * whose keys others discover. Any other issuer is a name, and nothing is fetched from it.
+ * Reports URLs with plain http: those of keys, of issuers whose keys are discovered, and of issuers that sign here,
+ * whose keys other applications discover. Any other issuer is only a name, from which nothing is fetched.
  */
 function reportHttp (app: FastifyInstance, { issuers, sign, remote: { insecureHosts }, path }: JwtSettings): void {
   if (typeof issuers === 'function') {
@@ -128,7 +128,7 @@ interface ChecksSetup {
   readonly isOfAnother: (aud: unknown) => boolean
 }
 
-/** Creates what a signing scheme checks of its own tokens beside signatures. */
+/** Creates the checks of a signing scheme for its own tokens, in addition to signatures. */
 function createChecks (app: FastifyInstance, scheme: string, { settings, context, isOfAnother }: ChecksSetup): Checks {
   const { sign, load } = settings
   const staleness = sign?.staleness ?? null
@@ -140,7 +140,7 @@ function createChecks (app: FastifyInstance, scheme: string, { settings, context
   return { own, live }
 }
 
-/** Returns whose tokens a scheme accepts, for the audit. */
+/** Returns the issuers, audiences and types of the tokens that a scheme accepts, for the audit. */
 function acceptsOf ({ issuers, typ }: JwtSettings): NonNullable<Scheme['accepts']> {
   const onlyType = typ === null ? {} : { typ }
   if (typeof issuers === 'function') return Object.freeze({ issuers: 'by a function', ...onlyType })

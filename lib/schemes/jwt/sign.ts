@@ -132,7 +132,7 @@ async function furtherClaims ({ claims }: SignSettings, principal: Principal, pa
   throw internalError(`the function ${path}.sign.claims must return an object of claims, or null for none`)
 }
 
-/** The claims that make a token different from all others. */
+/** The claims that differ for each token. */
 interface Issued {
   readonly client_id: string
   readonly iat: number
@@ -158,7 +158,7 @@ function claimsOf ({ principal, scopes, grant, delegated, authenticatedAt }: Tok
   }
 }
 
-/** Returns the event that a token was issued, but for the scheme and its issuer. */
+/** Returns the fields of the event `token-issued`, except for the scheme and its issuer. */
 function eventOf ({ principal, scopes, client, grant }: TokenContent, { jti, exp }: Issued, sign: SignSettings) {
   const { realm, id } = principal
   return {
@@ -217,7 +217,10 @@ function signingKey ({ sign, trust, path }: SignSetup): SigningKey {
   return { algorithm, kid, key, signing }
 }
 
-/** Returns the first private key of `keys`. Names of digits would put the keys of an object in another order. */
+/**
+ * Returns the first private key of `keys`. Rejects names that are digits alone, because JavaScript sorts these in an
+ * object.
+ */
 function firstSigningKey ({ ring, given }: Trust, path: string): VerificationKey | undefined {
   const signing = ring?.keys.filter(key => key.signing !== null && !key.next) ?? []
   const keys = unwrap(given, path)

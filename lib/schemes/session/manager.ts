@@ -18,7 +18,7 @@ import { checkedData, endOf, idOf, lifetimeOf, pack, type Liveness, type Session
 
 type SessionOutcome = Outcome<Principal, SessionCredential>
 
-/** The session of one request, and what the request changes of it. */
+/** The session of one request, and the changes that the request makes to it. */
 interface CurrentSession {
   readonly request: FastifyRequest
   outcome: SessionOutcome

@@ -127,7 +127,7 @@ function loginCalls (manager: SessionManager, redirect: LoginRedirect | null) {
   } satisfies Partial<SessionFeature>
 }
 
-/** Schemes by cookie name: two schemes with one cookie would each refuse the other's as forged. */
+/** Schemes by cookie name: two schemes with the same cookie name would refuse each other's cookies as forged. */
 const claimedNames = new WeakMap<FastifyInstance, Map<string, string>>()
 
 function claimCookieName (app: FastifyInstance, cookieName: string, scheme: string): void {
