@@ -53,7 +53,7 @@ export function parseAlgorithms (value: unknown, path: string): readonly Algorit
       'key has the usual algorithm of its kind.'
     )
   }
-  if (new Set(value).size !== value.length) throw misconfigured(`${path} names an algorithm twice.`)
+  if (new Set(value).size !== value.length) throw misconfigured(`${path} names an algorithm twice. Name each once.`)
   if (new Set(value.map(isSymmetric)).size !== 1) {
     throw misconfigured(
       `${path} has HMAC beside public-key algorithms, so that anybody could sign with the public key. Give each kind ` +
@@ -150,7 +150,7 @@ function checkStrength (key: KeyObject, algorithm: Algorithm, path: string): voi
       `and more than ${maxModulus} are not supported.`)
   }
   if (publicExponent !== undefined && (publicExponent < 3n || publicExponent % 2n === 0n)) {
-    throw misconfigured(`${path} is an RSA key with an unsafe public exponent.`)
+    throw misconfigured(`${path} is an RSA key with an unsafe public exponent. Make a new key pair.`)
   }
   if (modulusLength !== undefined && hasRocaFingerprint(modulusOf(key))) {
     throw misconfigured(

@@ -96,7 +96,9 @@ function fromCryptoKey (cryptoKey: webcrypto.CryptoKey, path: string): ReadKey {
 const prefixes: ReadonlyMap<string, string> = new Map([['HMAC', 'HS'], ['RSASSA-PKCS1-v1_5', 'RS'], ['RSA-PSS', 'PS']])
 
 function fromSecret (bytes: Buffer, path: string): ReadKey {
-  if (bytes.length === 0) throw misconfigured(`${path} is empty.`)
+  if (bytes.length === 0) {
+    throw misconfigured(`${path} is empty. Set it, or the environment variable that it comes from.`)
+  }
   if (findKey(layersOf(bytes)) !== null) {
     throw misconfigured(
       `${path} is a secret that holds a public or private key, or JSON. Give its PEM text or its JWK.`

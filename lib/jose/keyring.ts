@@ -42,7 +42,7 @@ export interface Keyring {
  */
 export function parseKeyring (keys: unknown, { algorithms, path }: KeyRule): Keyring {
   const given = entries(keys, path)
-  if (given.length === 0) throw misconfigured(`${path} holds no key.`)
+  if (given.length === 0) throw misconfigured(`${path} holds no key. Give at least one.`)
   for (const { material, path } of given) checkNext(unwrap(material, path), path)
   const all = given.map(entry => named(entry, parseVerificationKey(entry.material, { algorithms, path: entry.path })))
   checkKids(all, path)
@@ -108,7 +108,8 @@ interface Entry {
 function named (entry: Entry, key: VerificationKey): VerificationKey {
   if (entry.kid === null) return key
   if (key.kid !== null && key.kid !== entry.kid) {
-    throw misconfigured(`${entry.path} is a JWK with another kid than the one it is listed under.`)
+    throw misconfigured(`${entry.path} is a JWK with another kid than the one it is listed under. Use the same kid ` +
+      'in both places.')
   }
   return Object.freeze({ ...key, kid: entry.kid })
 }

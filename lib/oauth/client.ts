@@ -45,11 +45,12 @@ export function scopesParser (declared: ReadonlySet<string> | null): Parser<read
   return listOf((value, option) => {
     const scope = string(value, option)
     if (!/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)) {
-      throw misconfigured(`${option} is no scope (RFC 6749, 3.3). Got ${describeValue(value)}.`)
+      throw misconfigured(`${option} must be a scope (RFC 6749, 3.3): visible ASCII characters without spaces, ` +
+        `quotes and backslashes. Got ${describeValue(value)}.`)
     }
     if (declared?.has(scope) === false) {
       throw misconfigured(`${option} is ${describeValue(scope)}, which the option scopes of the plugin does not ` +
-        'declare.')
+        'declare. Add it there, or correct the name.')
     }
     return scope
   })
@@ -76,14 +77,16 @@ export function grantsOf ({ grants, redirectUris, isConfidential }: GrantRules, 
   const hasUris = redirectUris.length > 0
   const all = grants ?? (hasUris ? ['authorization_code', 'refresh_token'] as const : [])
   if (all.includes('authorization_code') !== hasUris) {
-    throw misconfigured(`${option} needs redirectUris and the grant authorization_code together: codes are sent to ` +
-      'redirect URIs, and nothing else is.')
+    throw misconfigured(`${option} has only one of redirectUris and the grant authorization_code. Give it both or ` +
+      'neither: codes are sent to redirect URIs.')
   }
   if (all.includes('refresh_token') && !hasUris) {
-    throw misconfigured(`${option} has the grant refresh_token without authorization_code, which gives the first one.`)
+    throw misconfigured(`${option} has the grant refresh_token without authorization_code, which gives the first ` +
+      'refresh token. Add it, with redirectUris, or remove refresh_token.')
   }
   if (all.includes('client_credentials') && !isConfidential) {
-    throw misconfigured(`${option} has the grant client_credentials, which needs a secret (RFC 6749, 4.4).`)
+    throw misconfigured(`${option} has the grant client_credentials, which needs a secret (RFC 6749, 4.4). Give the ` +
+      'client one, or remove the grant.')
   }
   return Object.freeze([...all])
 }
@@ -215,7 +218,8 @@ function clientOf (id: string, entry: Entry, option: string): Client {
   const { name, redirectUris, scopes, secrets, introspect } = entry
   const isConfidential = secrets.length > 0
   if (introspect.length > 0 && !isConfidential) {
-    throw misconfigured(`${option}.introspect needs a secret: a public client cannot prove who it is (RFC 7662, 2.1).`)
+    throw misconfigured(`${option}.introspect needs secrets: a public client cannot prove who it is (RFC 7662, 2.1). ` +
+      'Set secrets, or leave introspect out.')
   }
   const grants = grantsOf({ grants: entry.grants, redirectUris, isConfidential }, option)
   if (grants.length === 0 && introspect.length === 0) {

@@ -136,15 +136,17 @@ function servicesOf (names: readonly string[], { schemes }: Internals, person: s
 
 /** Returns the issuer of all resources (RFC 8414, 2), and checks that its keys may be published. */
 function issuerOf (services: readonly TokenService[]): string {
-  const [{ issuer }] = services as readonly [TokenService, ...TokenService[]]
+  const [first] = services as readonly [TokenService, ...TokenService[]]
+  const { issuer } = first
   const other = services.find(each => each.issuer !== issuer)
   if (other !== undefined) {
     throw misconfigured(`The option oauthServer.resources has schemes with different issuers: '${other.scheme}' has ` +
-      'another one than the first. An authorization server is one issuer.')
+      'another one than the first. Give all of them the same issuer.')
   }
   const problem = issuerUrlProblem(issuer, [])
   if (problem !== null) {
-    throw misconfigured(`The issuer of an authorization server ${problem}. Got ${describeValue(issuer)}.`)
+    throw misconfigured(`The option schemes.${first.scheme}.issuer ${problem}, because it is the issuer of ` +
+      `oauthServer. Got ${describeValue(issuer)}.`)
   }
   for (const service of services) service.jwks()
   return issuer
@@ -153,7 +155,8 @@ function issuerOf (services: readonly TokenService[]): string {
 function checkPublic (table: ReadonlyMap<string, Client>, hasPublicClients: boolean): void {
   const found = [...table.values()].find(({ isConfidential }) => !isConfidential)
   if (hasPublicClients || found === undefined) return
-  throw misconfigured(`The option oauthServer.publicClients is false, but the client '${found.id}' has no secret.`)
+  throw misconfigured(`The option oauthServer.publicClients is false, but the client '${found.id}' has no secret. ` +
+    'Give it secrets, or leave publicClients out.')
 }
 
 function parseConsent (value: unknown, option: string): 'remember' | false | ConsentPage {

@@ -186,7 +186,7 @@ function checkStanding (prefix: string, paths: Readonly<Record<'redirectUri' | '
       `give a path below ${prefix}.`)
   }
   if (paths.path !== paths.redirectUri) return
-  throw misconfigured('The option oidcLogin.path is the path of redirectUri. A login begins at another one.')
+  throw misconfigured('The option oidcLogin.path is the path of redirectUri, where a login ends. Choose another path.')
 }
 
 function parseScope (value: unknown, option: string): string {

@@ -62,9 +62,8 @@ function checkClientRealms (schemes: BoundSchemes): void {
     }
     const realm = scheme.realms?.find(each => reserved.has(each))
     if (realm !== undefined) {
-      throw misconfigured(`The option schemes.${name} has a principal in the realm '${realm}', which is ` +
-        'that of the clients of this application, as it signs tokens as that issuer. Leave the realm out, or set it ' +
-        'to that of your people.')
+      throw misconfigured(`The option schemes.${name} has a principal in the realm '${realm}'. That is the realm of ` +
+        'clients, because this application signs tokens with the same issuer. Leave the realm out, or set another one.')
     }
   }
 }

@@ -255,5 +255,5 @@ function parseName (value: unknown, path: string): string {
 
 function checkUnique (names: readonly string[], path: string): void {
   const duplicate = names.find((each, i) => names.indexOf(each) !== i)
-  if (duplicate !== undefined) throw misconfigured(`${path} names '${duplicate}' twice.`)
+  if (duplicate !== undefined) throw misconfigured(`${path} names '${duplicate}' twice. Name it once.`)
 }

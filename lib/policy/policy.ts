@@ -151,7 +151,7 @@ function checkPolicy (policy: Policy, path: string): void {
   const unknown = named.find(name => !names.includes(name))
   if (unknown !== undefined) {
     throw misconfigured(`${path} has an anyOf entry for the scheme '${unknown}', which its schemes ` +
-      `(${joinNames(names, 'and')}) do not include.`)
+      `(${joinNames(names, 'and')}) do not include. Add it to the schemes, or remove it from the entry.`)
   }
   const [ownerless] = rules.flatMap(rule => schemesWithoutOwner(rule, alternatives))
   if (ownerless !== undefined) {

@@ -21,15 +21,15 @@ t.test('wrong options stop the boot, with a sentence that names them', async t =
     [{ clients: { client_x: spa } }, /has the id 'client_x', which is reserved/],
     [{ clients: { spa: {} } }, /oauthServer\.clients\.spa can do nothing/],
     [{ clients: { spa: { ...spa, scopes: ['admin'] } } }, /scopes\[0\] is 'admin', which the option scopes/],
-    [{ clients: { spa: { ...spa, scopes: ['a b'] } } }, /scopes\[0\] is no scope/],
+    [{ clients: { spa: { ...spa, scopes: ['a b'] } } }, /scopes\[0\] must be a scope/],
     [{ clients: { spa: { ...spa, secrets: ['short'] } } }, /secrets\[0\] is too short/],
     [{ clients: { spa: { ...spa, secrets: ['aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'] } } }, /secrets\[0\] is too easy/],
     [{ clients: { spa: { ...spa, secrets: [] } } }, /must have one secret, or two different ones/],
     [{ clients: { spa: { ...spa, secrets: [secret, secret] } } }, /must have one secret, or two different ones/],
-    [{ clients: { spa: { ...spa, grants: ['client_credentials'] } } }, /needs redirectUris and the grant/],
+    [{ clients: { spa: { ...spa, grants: ['client_credentials'] } } }, /has only one of redirectUris and the grant/],
     [{ clients: { spa: { grants: ['refresh_token'] } } }, /has the grant refresh_token without/],
     [{ clients: { spa: { grants: ['client_credentials'] } } }, /needs a secret/],
-    [{ clients: { spa: { ...spa, introspect: ['api'] } } }, /introspect needs a secret/],
+    [{ clients: { spa: { ...spa, introspect: ['api'] } } }, /introspect needs secrets/],
     [{ clients: { spa: { ...spa, introspect: ['web'] } } }, /introspect\[0\] must be/],
     [{ consent: true }, /oauthServer\.consent must be 'remember', false, or a function/],
     [{ prefix: 'oauth/' }, /oauthServer\.prefix must be a path/],
@@ -64,7 +64,7 @@ t.test('the schemes must fit each other', async t => {
   await t.rejects(serverApp(t, { sign: { realm: 'people' } }), {
     message: /'api' signs for people of another realm.*Set schemes\.api\.sign\.realm to 'web'/
   })
-  await t.rejects(serverApp(t, { issuer: 'http://api.example.com' }), { message: /of an authorization server must/ })
+  await t.rejects(serverApp(t, { issuer: 'http://api.example.com' }), { message: /schemes\.api\.issuer must/ })
   await t.rejects(serverApp(t, { issuer: 'https://api.example.com/?a' }), { message: /must not have a query/ })
   await t.rejects(serverApp(t, { issuer: 'https://api.example.com/a:b' }), { message: /which no route can serve/ })
   const symmetric = serverApp(t, { jwt: { keys: secret, algorithms: ['HS256'] } as object })

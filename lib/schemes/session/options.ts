@@ -103,7 +103,7 @@ export function parseSessionOptions (options: unknown, name: string): SessionSet
   } = parse(options, `The options of ${path}`)
   if (sameSite === 'none' && !secure) {
     throw misconfigured(`The option ${path}.sameSite cannot be 'none' where secure is false: browsers drop such a ` +
-      'cookie. Leave secure out; on http://localhost browsers accept the cookie as it is.')
+      'cookie. Leave secure out: on http://localhost, Chrome, Edge and Firefox accept the cookie without TLS.')
   }
   return Object.freeze({
     secrets: secret,
@@ -122,7 +122,8 @@ function parseCookieName (name: unknown, option: string): string {
     throw misconfigured(`${option} cannot be ${describeValue(name)}; give a name of letters, digits, '-' and '_'.`)
   }
   if (/^__(?:host|secure|http)-/i.test(name)) {
-    throw misconfigured(`${option} is written without a prefix; __Host- is put before it unless secure is false.`)
+    throw misconfigured(`${option} must not have a prefix: __Host- is added unless secure is false. Got ` +
+      `${describeValue(name)}.`)
   }
   return name
 }

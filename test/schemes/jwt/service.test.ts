@@ -332,8 +332,8 @@ t.test('a scheme that is told to use the realm of clients stops the boot', async
   for (const [i, scheme] of told(issuer).entries()) {
     await t.rejects(boot(scheme), {
       code: 'AUTH_MISCONFIGURED',
-      message: `The option schemes.other has a principal in the realm '${issuer}', which is that of the clients of ` +
-        'this application, as it signs tokens as that issuer. Leave the realm out, or set it to that of your people.'
+      message: `The option schemes.other has a principal in the realm '${issuer}'. That is the realm of ` +
+        'clients, because this application signs tokens with the same issuer. Leave the realm out, or set another one.'
     }, `scheme ${i}`)
   }
   for (const scheme of told('people')) await t.resolves(boot(scheme))

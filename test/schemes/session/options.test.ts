@@ -23,7 +23,7 @@ t.test('stops the boot for a wrong option, and names the scheme and the option',
     ['a weak secret', { secret: 'a'.repeat(64) }, /secret/],
     ['a typo', { secret: good, idleTimout: '1h' }, /have an unknown key 'idleTimout'\. Did you mean 'idleTimeout'/],
     ['a cookie name with a space', { secret: good, cookieName: 'a b' }, /cookieName/],
-    ['a cookie name with its prefix', { secret: good, cookieName: '__host-a' }, /without a prefix/],
+    ['a cookie name with its prefix', { secret: good, cookieName: '__host-a' }, /must not have a prefix/],
     ['a cookie name that is none', { secret: good, cookieName: 1 }, /cookieName/],
     ['secure in words', { secret: good, secure: 'false' }, /secure must be true or false/],
     [
