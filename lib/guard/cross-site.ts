@@ -25,8 +25,19 @@ export function otherSite (request: FastifyRequest, origins: ReadonlySet<string>
   if (origin === undefined && site === undefined) return null
   if (site === 'same-origin' || site === 'none') return null
   if (origin === undefined) return `Sec-Fetch-Site is ${truncate(String(site))}, and there is no Origin`
-  const own = `${request.protocol}://${request.host}`
+  const own = ownOrigin(request)
   return origins.has(origin) || origin === own ? null : describeDifference(origin, own)
+}
+
+/**
+ * Returns the application's own origin as browsers write it. Proxies may add the default port to the host, and some,
+ * such as Traefik, report the scheme of a WebSocket for an upgrade, which browsers never have in `Origin`.
+ */
+function ownOrigin ({ protocol, host }: FastifyRequest): string {
+  // A request that another plugin has created (an injected WebSocket) has no socket, and so no protocol.
+  const scheme = (protocol as string | undefined ?? 'http').replace(/^ws/, 'http')
+  const port = scheme === 'https' ? ':443' : ':80'
+  return `${scheme}://${host.endsWith(port) ? host.slice(0, -port.length) : host}`
 }
 
 function describeDifference (origin: string, own: string): string {

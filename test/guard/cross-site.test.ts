@@ -145,6 +145,30 @@ t.test('takes the own origin from the proxy only if the proxy is trusted', async
   t.equal(await status(false, own), 200)
 })
 
+t.test('knows the own origin with the default port, and with the scheme of a WebSocket', async t => {
+  const { app } = await build({ web: scripted('web', { ambient: true }) }, {}, { trustProxy: true })
+  const status = async (origin: string, scheme: string, host: string) => {
+    const forwarded = { 'x-forwarded-proto': scheme, 'x-forwarded-host': host, 'x-web': 'ann' }
+    const headers = browser(undefined, origin, { ...forwarded, connection: 'upgrade', upgrade: 'websocket' })
+    return (await app.inject({ url: '/required', headers })).statusCode
+  }
+  for (const [origin, scheme, host] of [
+    ['https://shop.test', 'https', 'shop.test:443'],
+    ['https://shop.test', 'wss', 'shop.test'],
+    ['http://shop.test', 'http', 'shop.test:80'],
+    ['http://shop.test', 'ws', 'shop.test'],
+    ['http://[::80]', 'http', '[::80]:80'],
+    ['https://shop.test:8443', 'wss', 'shop.test:8443']
+  ] as const) t.equal(await status(origin, scheme, host), 200, `${scheme} ${host}`)
+  for (const [origin, scheme, host] of [
+    ['https://shop.test', 'https', 'shop.test:80'],
+    ['http://shop.test', 'http', 'shop.test:443'],
+    ['http://shop.test', 'wss', 'shop.test'],
+    ['https://evil.test', 'wss', 'shop.test:443'],
+    ['wss://shop.test', 'wss', 'shop.test']
+  ] as const) t.equal(await status(origin, scheme, host), 403, `${origin} for ${scheme} ${host}`)
+})
+
 t.test('treats cookies and Basic as ambient in every scheme: keys, tokens, passwords and sessions', async t => {
   const key = randomBytes(24).toString('base64url')
   const secret = randomBytes(32)

@@ -129,6 +129,20 @@ t.test('refuses a cross-site upgrade with an ambient credential, but not with a 
   }
 })
 
+t.test('compares the origin of a WebSocket that app.injectWS opens, which has no socket', async t => {
+  const app = await beside('after', async app => await app.register(websocket), {
+    schemes: { cookie: tokenScheme({ from: 'cookie:user', ambient: true }) }
+  })
+  app.get('/live', { websocket: true }, () => {})
+  await app.ready()
+  const open = async (origin: string) =>
+    await app.injectWS('/live', { headers: { host: 'gate.test', cookie: 'user=alice', origin } })
+  const client = await open('http://gate.test')
+  client.terminate()
+  await t.rejects(open('https://gate.test'), /403/)
+  await app.close()
+})
+
 const files = t.testdir({ 'index.html': '<p>index</p>', 'a.txt': 'a file', deep: { 'b.txt': 'a deep file' } })
 
 t.test('protects @fastify/static after the plugin like any route, or opens it by a public path', async t => {
