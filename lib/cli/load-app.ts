@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url'
 import type { FastifyInstance, FastifyPluginAsync } from 'fastify'
 import { onRegistration, type Registration } from '../audit/registration.js'
 import { AuthError, isError } from '../errors.js'
+import { placeIn } from '../routes/call-site.js'
 import { isObject } from '../util/objects.js'
 import { Failure } from './terminal.js'
 
@@ -117,8 +118,8 @@ function wrongExport (): Failure {
     'parameters that returns one, or a plugin (app, options).', notLoaded)
 }
 
-/** Returns the message of an error without its stack. */
+/** Returns the message of an error and, of its stack, the first line of the application's code. */
 function sentenceOf (error: unknown): string {
   if (error instanceof AuthError) return error.detail
-  return isError(error) ? error.message : 'something that is no error was thrown.'
+  return isError(error) ? error.message + placeIn(error.stack) : 'something that is no error was thrown.'
 }

@@ -95,9 +95,14 @@ function kindOf (path: string): StackFile['kind'] {
 export function callSite (): string {
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = maxFrames
-  const frames = String(new Error().stack).split('\n').slice(1)
+  const { stack } = new Error()
   Error.stackTraceLimit = stackTraceLimit
-  for (const frame of frames) {
+  return placeIn(stack)
+}
+
+/** Returns the same as {@link callSite} for the stack of an error. */
+export function placeIn (stack: unknown): string {
+  for (const frame of String(stack).split('\n').slice(1)) {
     const at = (/ \((.+:\d+):\d+\)$/.exec(frame) ?? /^ +at (?:async )?(.+:\d+):\d+$/.exec(frame))?.[1]
     const file = toPath(at ?? '')
     if (file !== null && kindOf(file) === 'application') return ` (in ${file})`
