@@ -145,6 +145,9 @@ t.test('stops the boot for unsupported key formats, and names the format', async
   }
   const point = pointOf(publicKey)
   const ssh = Buffer.concat([Buffer.from([0, 0, 0, 7]), Buffer.from('ssh-rsa'), Buffer.alloc(300, 7)])
+  const sshTypes = [
+    'ssh-dss', 'ssh-ed25519', 'ecdsa-sha2-nistp256', 'sk-ssh-ed25519@openssh.com', 'sk-ecdsa-sha2-nistp256@openssh.com'
+  ]
   const spki = publicKey.export({ type: 'spki', format: 'der' })
   const forms: ReadonlyArray<readonly [unknown, RegExp]> = [
     [spki, /DER form/],
@@ -161,12 +164,22 @@ t.test('stops the boot for unsupported key formats, and names the format', async
       [pointOf(generateKeyPairSync('ec', { namedCurve }).publicKey), /raw public key/] as const),
     [ssh.toString('base64'), /OpenSSH/],
     [base64(`ssh-ed25519 ${base64(ssh)}`), /OpenSSH/],
+    ...sshTypes.flatMap(type => {
+      const blob = Buffer.concat([Buffer.from([0, 0, 0, type.length]), Buffer.from(type), Buffer.alloc(80, 7)])
+      return [[base64(blob), /OpenSSH/], [`${type} ${base64(blob)} ann@example.com`, /OpenSSH/]] as const
+    }),
     [`---- BEGIN SSH2 PUBLIC KEY ----\n${base64(ssh)}`, /OpenSSH/],
+    ...['ECKeyValue', 'DSAKeyValue', 'KeyValue', 'ds:KeyValue'].map(
+      name => [`<${name} Id="one"><P>uY2S4oPzpWQJqDkR</P></${name}>`, /XML/] as const
+    ),
+    ...['RSA', 'OKP', 'oct'].map(kty => [`{ kty: '${kty}', use: 'sig', kid: '${x}' }`, /not valid JSON/] as const),
     ['<RSAKeyValue><Modulus>uY2S4oPzpWQJqDkR</Modulus><Exponent>AQAB</Exponent></RSAKeyValue>', /XML/],
     [`{ kty: 'EC', crv: 'P-256', x: '${x}', y: '${y}' }`, /not valid JSON/],
     [base64('https://issuer.test/.well-known/jwks.json'), /is a URL/],
     ['ftp://keys.issuer.test/of/every/tenant/jwks.json', /is a URL/],
     ['file:///etc/keys/of/some/issuer/public/jwks.json', /is a URL/],
+    [base64('HTTPS://ISSUER.TEST/KEYS'), /is a URL/],
+    ['issuer.test/keys/of/every/tenant/jwks.json', /is a URL/],
     ['//issuer.test/keys/of/every/tenant/jwks.json', /is a URL/],
     ['issuer.test:8443/keys/of/every/tenant/jwks.json', /is a URL/],
     ['/tenants/one/.well-known/openid-configuration', /is a URL/],

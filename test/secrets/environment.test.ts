@@ -81,6 +81,8 @@ t.test('names a variable that is missing, too short, guessable or an example, wi
     ['password', 'password1234', /- IT looks like a placeholder/],
     ['password', 'tooshort', /- IT is too short: it has 8 bytes and needs at least 12/],
     ['password', 'abababababababab', /- IT repeats few characters/],
+    ['password', 'kqzvkzqvkvzq', /- IT repeats few characters/],
+    ['password', 'welcomekqzvx', /- IT is made of what attackers try first/],
     ['password', 'qwertyuiop12', /- IT is made of what attackers try first/],
     ['jwt', `${secret()}\n`, /- IT begins or ends with a space or a line end/],
     ['jwt', `"${secret()}"`, /- IT is in quotes/],
@@ -91,6 +93,7 @@ t.test('names a variable that is missing, too short, guessable or an example, wi
     ['session', `${secret()},`, /- IT \(number 2\) is too short/]
   ]
   for (const [purpose, value, sentence] of table) t.match(mistakes({ IT: purpose }, { IT: value }), sentence)
+  for (const password of ['kqzvxkzqvxkq', 'welcomekqzvxj']) t.equal(mistakes({ IT: 'password' }, { IT: password }), '')
 })
 
 t.test('takes a secret of the length that its purpose needs, and none that is a byte shorter', async t => {

@@ -104,3 +104,18 @@ t.test('accepts a random secret behind a label, which does not count', async t =
   t.equal(weakness(`session-secret-production-${sample}`), null)
   t.match(weakness('session-secret-production-2024-abcdef'), /too easy to guess/)
 })
+
+t.test('refuses a secret of which half is predictable, wherever that is, and accepts one with a character more', t => {
+  const random = 'kQ!z7v#Xj9w^Pf2b&Gd8?rY+h6~Mc'
+  for (const part of [
+    'a'.repeat(20), 'acegikmoqsuwy', 'yuiopghjklcvbnm%^&*()', 'trewqgfdsabvcxz%$#@!', '2029-11-17',
+    'administratorserverjwt', 'JwtAdministratorServer', 'passw0rd', 'adm1n1strator', 's3rv3rs3ss1on', 'ch4r4cter',
+    'pa55word', 'adminis7ra7or', 'p@ssword', 'Pa$$word'
+  ]) {
+    const [half, more] = [random.slice(0, part.length), random.slice(0, part.length + 1)]
+    for (const secret of [half + part, part + half]) t.match(weakness(secret), /half of it or more/, secret)
+    for (const secret of [more + part, part + more]) t.equal(weakness(secret), null, secret)
+  }
+  t.equal(weakness('abklm!qrvwx#efwxy&hiopq+'), null, 'these are no sequences')
+  t.end()
+})

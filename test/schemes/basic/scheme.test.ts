@@ -280,6 +280,7 @@ t.test('stops the boot for an easily guessed password, without showing it', asyn
     ['deploy', 'deploydeploy', /attackers try first/],
     ['gatehouse', 'GateHouse-ops', /little more than the user's name/],
     ['stephanopoulos', 'stephanopoulos', /little more than the user's name/],
+    ['kqz', 'welcomekqzvxj', /little more than the user's name/],
     ['ann', 'password1234', /attackers try first/],
     ['ann', 'P@ssw0rd1234', /attackers try first/],
     ['ann', '123456789012', /attackers try first/],
@@ -295,6 +296,7 @@ t.test('stops the boot for an easily guessed password, without showing it', asyn
   for (const password of ['correct horse battery', 'kT9$wq2LpX7v', 'grüne Wiese 42', 'pässwörter', 'an annotation']) {
     t.ok(await made({ users: { ann: { password } } }), password)
   }
+  t.ok(await made({ users: { kq: { password: 'welcomekqzvxj' } } }), 'two letters occur by chance')
 })
 
 t.test('keeps no passwords, and reads the table only once without changing it', async t => {
