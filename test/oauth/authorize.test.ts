@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { FastifyReply } from 'fastify'
 import t from 'tap'
 import type { ConsentRequest } from '../../lib/oauth/index.js'
@@ -20,7 +21,11 @@ t.test('shows an error, and redirects nowhere, without a known client and one of
   for (const fields of wrong) {
     const { status, location, answer } = await visit(app, authorizePath(fields))
     t.same([status, location], [400, undefined], JSON.stringify(fields))
-    t.match(answer.headers['content-security-policy'], /default-src 'none'.*frame-ancestors 'none'/)
+    t.match(answer.headers, {
+      'cache-control': 'no-store',
+      'referrer-policy': 'no-referrer',
+      'content-security-policy': /^default-src 'none'; .*frame-ancestors 'none'; form-action 'none'$/
+    })
   }
   t.match(await visit(app, `${authorizePath()}&client_id=spa`), { status: 400, location: undefined })
   t.match(await visit(app, `${authorizePath()}&redirect_uri=${spaUri}`), { status: 400, location: undefined })
@@ -402,8 +407,15 @@ t.test('pages with a form are not framed, and let browsers send their origin', a
     'referrer-policy': 'same-origin',
     'x-frame-options': 'DENY',
     'cache-control': 'no-store',
-    'content-security-policy': /style-src 'sha256-[^']+'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'/
+    'x-content-type-options': 'nosniff',
+    'content-type': 'text/html; charset=utf-8'
   })
+  const [, style] = /<style>([^]*)<\/style>/.exec(answer.body) ?? []
+  t.equal(
+    answer.headers['content-security-policy'],
+    `default-src 'none'; style-src 'sha256-${createHash('sha256').update(`${style}`).digest('base64')}'; ` +
+      "base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+  )
 })
 
 t.test('after a form, the way to the client is a page, which form-action does not block', async t => {
