@@ -31,6 +31,7 @@ async function described (
       schemes: { web: session({ secret: secretOf(), loginPath: '/login' }), ...resources }, default: 'web', scopes
     }
   })
+  t.notOk(Object.values(document.paths).some(item => 'options' in item), 'preflights are hidden')
   const { web, ...described } = document.components.securitySchemes ?? {}
   t.match(web, { type: 'apiKey', in: 'cookie' })
   for (const name of names) {
