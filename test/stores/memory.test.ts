@@ -86,6 +86,14 @@ t.test('keeps to its bound under a flood of names', async t => {
   t.equal((await store.find('memory', { realm: 'r', id: 'o' })).length, 100)
 })
 
+t.test('holds 100,000 records and 20,000 counters of each kind unless it is told otherwise', async t => {
+  const store = memoryStore()
+  for (let n = 0; n < 100_000; n++) await store.add({ ...entry(`n${n}`), owner: null })
+  await t.rejects(store.add(entry('n')), { reason: 'full', detail: /memory holds 100000 records of the kind 'memory'/ })
+  for (let n = 0; n < 20_000; n++) await store.increment('memory', `n${n}`, { window: 600 })
+  await t.rejects(store.increment('memory', 'n', { window: 600 }), { reason: 'full', detail: /holds 20000 counters/ })
+})
+
 t.test('fails on values that cannot be stored, without showing them', async t => {
   const store = memoryStore()
   const secret = 'Secret'.repeat(200)
