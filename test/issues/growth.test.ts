@@ -69,6 +69,23 @@ t.test('a counter of guesses takes less than 240 bytes, and four full kinds of 2
   t.ok(each < 240, `${each.toFixed(0)} bytes`)
 })
 
+t.test('keeps nothing of records that are gone before their end, nor of their owners', async t => {
+  const store = memoryStore()
+  const expiresAt = new Date(Date.now() + 86_400_000)
+  const comeAndGo = async (count: number): Promise<void> => {
+    for (let n = 0; n < count; n++) {
+      const [id, owner] = [`record-${n}`, { realm: 'web', id: `person-${n}` }]
+      await store.add({ kind: 'session', id, owner, value: {}, expiresAt })
+      await store.take('session', id)
+    }
+  }
+  await comeAndGo(3_000)
+  const before = await mebibytes()
+  await comeAndGo(12_000)
+  const grown = await mebibytes() - before
+  t.ok(grown < 1, `${grown.toFixed(1)} MiB`)
+})
+
 t.test('keeps no long scope that a function of a route has made from the request', async t => {
   const app = Fastify()
   t.teardown(async () => { await app.close() })

@@ -418,6 +418,25 @@ t.test('pages with a form are not framed, and let browsers send their origin', a
   )
 })
 
+t.test('shows names of people, clients and scopes as text, never as HTML', async t => {
+  const hostile = '<i>&"\''
+  const app = await serverApp(t, {
+    plugin: {
+      scopes: { 'orders:read': `reads ${hostile}`, 'orders:write': '' },
+      load: ({ id }) => ({ id, scopes: ['orders:read'] })
+    },
+    oauth: { clients: { spa: { ...clients?.['spa'], name: `client ${hostile}` } } } as never
+  })
+  const { cookie } = await login(app, `person ${hostile}`)
+  const { body } = (await visit(app, authorizePath(), cookie)).answer
+  const escaped = '&#60;i&#62;&#38;&#34;&#39;'
+  for (const [element, text] of [
+    ['title', `Allow client ${escaped}?`], ['h1', `Allow client ${escaped}?`], ['b', `client ${escaped}`],
+    ['b', `person ${escaped}`], ['li', `reads ${escaped}`]
+  ] as const) t.ok(body.includes(`<${element}>${text}</${element}>`), `${element}: ${text}`)
+  t.notOk(body.includes('<i>'))
+})
+
 t.test('after a form, the way to the client is a page, which form-action does not block', async t => {
   const app = await serverApp(t)
   const headers = { 'sec-fetch-site': 'same-origin' }

@@ -86,6 +86,18 @@ t.test('keeps to its bound under a flood of names', async t => {
   t.equal((await store.find('memory', { realm: 'r', id: 'o' })).length, 100)
 })
 
+t.test('ends a record at its instant, and takes none that has ended already', async t => {
+  let now = Date.now()
+  t.intercept(Date, 'now', { value: () => now })
+  const store = memoryStore()
+  t.equal(await store.add(entry('a', new Date(now))), false)
+  t.equal(await store.add(entry('a', new Date(now + 1))), true)
+  t.ok(await store.get('memory', 'a'))
+  now += 1
+  t.equal(await store.get('memory', 'a'), null)
+  t.equal(await store.add(entry('a', new Date(now + 1))), true)
+})
+
 t.test('holds 100,000 records and 20,000 counters of each kind unless it is told otherwise', async t => {
   const store = memoryStore()
   for (let n = 0; n < 100_000; n++) await store.add({ ...entry(`n${n}`), owner: null })
