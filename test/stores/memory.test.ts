@@ -101,9 +101,11 @@ t.test('ends a record at its instant, and takes none that has ended already', as
 t.test('holds 100,000 records and 20,000 counters of each kind unless it is told otherwise', async t => {
   const store = memoryStore()
   for (let n = 0; n < 100_000; n++) await store.add({ ...entry(`n${n}`), owner: null })
-  await t.rejects(store.add(entry('n')), { reason: 'full', detail: /memory holds 100000 records of the kind 'memory'/ })
+  await t.rejects(
+    store.add(entry('n')), { code: 'AUTH_UNAVAILABLE', detail: /memory holds 100000 records of the kind 'memory'/ }
+  )
   for (let n = 0; n < 20_000; n++) await store.increment('memory', `n${n}`, { window: 600 })
-  await t.rejects(store.increment('memory', 'n', { window: 600 }), { reason: 'full', detail: /holds 20000 counters/ })
+  await t.rejects(store.increment('memory', 'n', { window: 600 }), { code: 'AUTH_UNAVAILABLE', detail: /20000 counters/ })
 })
 
 t.test('fails on values that cannot be stored, without showing them', async t => {

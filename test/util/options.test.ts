@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { misconfigured } from '../../lib/errors.js'
 import { describeValue, didYouMean, joinNames } from '../../lib/util/describe.js'
-import { deepFreeze, isObject } from '../../lib/util/objects.js'
+import { deepFreeze, deepFrozenCopy, isObject } from '../../lib/util/objects.js'
 import { oneOf, parseDuration, readOptions } from '../../lib/util/options.js'
 
 const secret = 'hunter2-hunter2-hunter2'
@@ -12,6 +12,7 @@ t.test('readOptions', async t => {
     const value = { a: 1, b: null }
     t.strictSame({ ...readOptions(value, ['a', 'b', 'c'], 'here') }, value)
     t.strictSame({ ...readOptions({}, ['a'], 'here') }, {})
+    t.strictSame({ ...readOptions(Object.assign(Object.create(null), value), ['a', 'b'], 'here') }, value)
     t.equal(Object.getPrototypeOf(readOptions({}, ['a'], 'here')), null, 'what every object inherits is no option')
     t.end()
   })
@@ -91,6 +92,12 @@ t.test('deepFreeze freezes recursively, and leaves functions unchanged', async t
   const shape = deepFreeze({ list: [{ when }], text: 'x', nothing: null, missing: undefined })
   t.ok(Object.isFrozen(shape) && Object.isFrozen(shape.list) && Object.isFrozen(shape.list[0]))
   t.notOk(Object.isFrozen(when))
+  const cyclic: Record<string, unknown> = {}
+  cyclic['self'] = [cyclic]
+  const copy = deepFrozenCopy(cyclic)
+  t.equal((copy['self'] as readonly unknown[])[0], copy, 'ends where a value holds itself')
+  t.ok(Object.isFrozen(copy['self']) && !Object.isFrozen(cyclic), 'the original is as it was')
+  t.ok(Object.isFrozen(deepFreeze(cyclic)['self']))
 })
 
 t.test('reads a duration as seconds, or as a number with its unit', async t => {
