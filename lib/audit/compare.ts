@@ -107,7 +107,7 @@ function compareRoutes (before: readonly RouteSummary[], after: readonly RouteSu
   const [old, now] = [byEndpoint(before), byEndpoint(after)]
   const found = new Map<string, Difference>()
   for (const name of [...new Set([...old.keys(), ...now.keys()])].sort()) {
-    for (const [removed, added] of pairs(old.get(name) ?? [], now.get(name) ?? [])) {
+    for (const [removed, added] of pairRoutes(old.get(name) ?? [], now.get(name) ?? [])) {
       const change = compareRoute(removed, added)
       if (change === null) continue
       const declared = (added ?? removed) as RouteSummary
@@ -140,7 +140,7 @@ type Pair = readonly [before: RouteSummary | undefined, after: RouteSummary | un
  * Pairs the routes of one name. There are several if a merge has left two lines, or if constraints of an application's
  * own strategies have the same text. If it is not known which belong together, all are compared.
  */
-function pairs (before: readonly RouteSummary[], after: readonly RouteSummary[]): readonly Pair[] {
+function pairRoutes (before: readonly RouteSummary[], after: readonly RouteSummary[]): readonly Pair[] {
   if (after.length === 0) return before.map(each => [each, undefined])
   if (before.length === 0) return after.map(each => [undefined, each])
   const [removed, added] = before.length === after.length ? withoutEqual(before, after) : [before, after]

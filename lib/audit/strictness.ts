@@ -170,7 +170,7 @@ function impliesAtom (first: Conjunction, atom: Atom): boolean {
     case 'no scopes':
     case 'no roles': return first.atoms.some(each => each.kind === atom.kind && each.name === atom.name)
     case 'anyOf': return impliesEntry(first, atom.entries) || first.atoms.some(each =>
-      each.kind === 'anyOf' && each.entries.every(entry => impliesEntry(both(first, entry), atom.entries)))
+      each.kind === 'anyOf' && each.entries.every(entry => impliesEntry(withEntry(first, entry), atom.entries)))
     default: return first.atoms.some(each =>
       each.kind === atom.kind && each.any.every(name => atom.any.includes(name)))
   }
@@ -181,7 +181,7 @@ function impliesEntry (first: Conjunction, entries: readonly Conjunction[]): boo
 }
 
 /** Adds the conditions of an entry to a conjunction that must hold too. */
-function both ({ atoms }: Conjunction, entry: Conjunction): Conjunction {
+function withEntry ({ atoms }: Conjunction, entry: Conjunction): Conjunction {
   return { schemes: entry.schemes, atoms: [...atoms, ...entry.atoms] }
 }
 

@@ -134,13 +134,13 @@ class TypedAnswers {
         this.#line = ''
         if (this.#answers.length === this.#questions.length) return this.#answers
         this.#stderr.write(`\n${this.#questions[this.#answers.length]}`)
-      } else this.#line = edited(this.#line, character)
+      } else this.#line = editLine(this.#line, character)
     }
     return null
   }
 }
 
-function edited (line: string, character: string): string {
+function editLine (line: string, character: string): string {
   if (character === eraseLine) return ''
   if (character === '\u007f' || character === '\b') return [...line].slice(0, -1).join('')
   return line + character

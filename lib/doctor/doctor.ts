@@ -162,7 +162,7 @@ function examine (subject: Subject): readonly Found[] {
   const trusted = trustProxyOf(subject.app)
   return [
     ['test-kit', isTestKitLoaded() ? ['fastify-gatehouse/testing'] : []],
-    ['memory-store', usersOfMemory(subject)],
+    ['memory-store', statesInMemory(subject)],
     ['trust-proxy-all', trusted === true ? ['trustProxy: true'] : []],
     ['trust-proxy-count', typeof trusted === 'number' && trusted !== 0 ? [`trustProxy: ${trusted}`] : []],
     ['query-credentials', schemesWithQuery(subject)],
@@ -174,7 +174,7 @@ function examine (subject: Subject): readonly Found[] {
 }
 
 /** Returns what an application keeps in the memory of its process. */
-function usersOfMemory ({ store, schemes, oauthIssuer }: Subject): readonly string[] {
+function statesInMemory ({ store, schemes, oauthIssuer }: Subject): readonly string[] {
   if (store !== null && backingOf(store)?.kind !== 'memory') return []
   const users = [...schemes.values()].flatMap(({ name, features: { sessions, apiKeys, tokens } }) => [
     ...sessions === undefined ? [] : [`sessions of schemes.${name}`],

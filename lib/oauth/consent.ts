@@ -93,18 +93,20 @@ function describe (
       fields: { request: text, offer, seal: seal(server, 'consent', sealedText({ ...request, offer })) }
     }),
     submitted,
-    approve: (allowed: readonly string[], options: unknown = {}) => noted(answers, async () => {
+    approve: (allowed: readonly string[], options: unknown = {}) => startAnswer(answers, async () => {
       const { remember } = atRunTime(() => parseApproval(options, 'The options of asked.approve()'))
       return await approve(server, reply, { allowed: { ...request, scopes: checkAllowed(allowed, scopes) }, remember })
     }),
-    deny: () => noted(answers, async () => refuseConsent(server, reply, request))
+    deny: () => startAnswer(answers, async () => refuseConsent(server, reply, request))
   })
 }
 
 const parseApproval = object({ remember: optional(oneOf<boolean>(true, false), false) })
 
 /** Begins an answer. If the page does not wait for it, an error must not end the process. */
-function noted (answers: Array<Promise<FastifyReply>>, begin: () => Promise<FastifyReply>): Promise<FastifyReply> {
+function startAnswer (
+  answers: Array<Promise<FastifyReply>>, begin: () => Promise<FastifyReply>
+): Promise<FastifyReply> {
   const answer = begin()
   answer.catch(() => {})
   answers.push(answer)

@@ -298,20 +298,20 @@ function contentOf (status: Status, codes: readonly string[], form: ErrorForm): 
       return { 'application/json': { schema: { type: 'object', properties } } }
     }
     case 'problem': return {
-      'application/problem+json': whole({
+      'application/problem+json': objectContent({
         type: string(),
         title: string(),
         status: { type: 'integer', enum: [status] },
         code: { type: 'string', enum: [...codes] }
       })
     }
-    case 'oauth': return { 'application/json': whole({ error: string(), error_description: string() }) }
+    case 'oauth': return { 'application/json': objectContent({ error: string(), error_description: string() }) }
     default: return null
   }
 }
 
 type Content = Readonly<Record<string, { readonly schema: object }>>
 
-function whole (properties: object): Content[string] {
+function objectContent (properties: object): Content[string] {
   return { schema: { type: 'object', properties, required: Object.keys(properties) } }
 }

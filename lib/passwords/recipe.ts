@@ -118,13 +118,13 @@ export function checkStrength (recipe: Recipe, path: string): Recipe {
  * sentence; `null` if it can.
  */
 export function recipeProblem (recipe: Recipe): string | null {
-  const wrong = outside(recipe)
+  const wrong = rangeProblem(recipe)
   if (wrong !== null) return wrong
   if (memoryOf(recipe) > maxMemoryBytes) return 'its parameters require more than 1 GiB of memory'
   return workOf(recipe) > maxMicroseconds ? 'its parameters require more than about 20 seconds of work' : null
 }
 
-function outside (recipe: Recipe): string | null {
+function rangeProblem (recipe: Recipe): string | null {
   switch (recipe.algorithm) {
     case 'bcrypt': return recipe.cost >= 4 && recipe.cost <= 31 ? null : 'the cost of bcrypt is 4 to 31'
     case 'scrypt': {

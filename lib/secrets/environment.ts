@@ -67,7 +67,7 @@ export function secretsFromEnvironment<const T extends Readonly<Record<string, S
   const entries = Object.entries(variables).map(
     ([variable, purpose]) => read(variable, purpose, ownField(env, variable))
   )
-  const mistakes = [...entries.flatMap(entry => entry.mistakes), ...reused(entries.flatMap(entry => entry.held))]
+  const mistakes = [...entries.flatMap(entry => entry.mistakes), ...reuseMistakes(entries.flatMap(entry => entry.held))]
   if (mistakes.length > 0) throw misconfigured('The environment has missing or wrong secrets.', mistakes)
   return Object.freeze(Object.fromEntries(entries.map(({ variable, value }) => [variable, value]))) as SecretsOf<T>
 }
@@ -111,7 +111,7 @@ function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | 
 }
 
 /** Returns a mistake for each secret that has two purposes: a leak of one must not be a leak of the other. */
-function reused (held: readonly Held[]): readonly string[] {
+function reuseMistakes (held: readonly Held[]): readonly string[] {
   const owners = new Map<string, string>()
   const mistakes = new Set<string>()
   for (const { variable, text } of held) {

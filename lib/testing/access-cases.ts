@@ -81,13 +81,13 @@ function alternativeCases (policy: Policy, alternative: Alternative): PolicyCase
   const entries = open.length > 0 ? [] : choices.flatMap(each => entryCase(policy, alternative, each))
   const cases = [
     ...entries,
-    ...rules.flatMap(rule => belowRule(rule, grants)).map(([caller, given]) => refused(caller, given)),
+    ...rules.flatMap(rule => grantsBelowRule(rule, grants)).map(([caller, given]) => refused(caller, given)),
     ...rules.some(rule => isUnmetBy(grantsFor(rules), rule, name))
       ? [refused('a principal that meets no entry of anyOf', grantsFor(rules))]
       : [],
-    ...rules.flatMap(rule => belowEntries(rule, rules, name)).map(([caller, given]) => refused(caller, given)),
+    ...rules.flatMap(rule => grantsBelowEntries(rule, rules, name)).map(([caller, given]) => refused(caller, given)),
     ...maxAge === null ? [] : [refused(`a principal that logged in ${maxAge + 1} s ago`, grants, maxAge + 1)],
-    ...incomplete(policy, alternative, grants)
+    ...incompleteCases(policy, alternative, grants)
   ]
   const isClosed = open.length === 0 && entries.length === 0
   return { cases, unproven: isClosed ? [`no principal that the scheme '${name}' may let in was found`] : open }
@@ -125,7 +125,7 @@ function asPrincipal (schemes: readonly BoundScheme[], { caller, expects, grants
 /**
  * Returns the cases in which the credential of one scheme is missing, although several schemes are required together.
  */
-function incomplete (
+function incompleteCases (
   { access, alternatives }: Policy, alternative: Alternative, grants: Grants
 ): readonly AccessCase[] {
   if (access !== 'required' || alternative.length < 2) return []
@@ -200,14 +200,14 @@ type Below = ReadonlyArray<readonly [caller: string, grants: Grants]>
 /**
  * Returns grants that meet all other conditions but just fail each entry of a rule, and meet none of its other entries.
  */
-function belowEntries (rule: Rule, rules: readonly Rule[], scheme: string): Below {
+function grantsBelowEntries (rule: Rule, rules: readonly Rule[], scheme: string): Below {
   return entriesFor(rule.anyOf ?? [], scheme)
-    .flatMap(entry => belowRule(entry, grantsFor([...rules, entry])))
+    .flatMap(entry => grantsBelowRule(entry, grantsFor([...rules, entry])))
     .filter(([, grants]) => isUnmetBy(grants, rule, scheme))
 }
 
 /** Returns grants that just fail the scopes and roles of a rule, each with the caller in words. */
-function belowRule (rule: Conditions, grants: Grants): Below {
+function grantsBelowRule (rule: Conditions, grants: Grants): Below {
   const inWords = ({ scope, name }: Requirement) => `${scope === null ? 'role' : 'scope'} '${name}'`
   return listsOf(rule).flatMap(({ all, any, none }) => [
     ...all.map(each => [`a principal without the ${inWords(each)}`, without(grants, [each])] as const),

@@ -222,7 +222,7 @@ async function testModes (contract: SchemeContract): Promise<void> {
 }
 
 /** Returns each header of a credential as two lines, and joined in one: equal, and different in both orders. */
-function twice ({ headers = {} }: SentCredential): ReadonlyArray<readonly string[]> {
+function duplicateLines ({ headers = {} }: SentCredential): ReadonlyArray<readonly string[]> {
   return Object.entries(headers).flatMap(([name, value]) => {
     const other = name === 'cookie' ? value : value.slice(0, -1)
     return [
@@ -244,7 +244,7 @@ async function testDuplicates (contract: SchemeContract): Promise<void> {
       const lines = Object.entries(sent.headers ?? {}).map(([name, value]) => `${name}: ${value}`)
       assert.equal(await sendLines(app, urlOf('/required', sent), lines), 200, `${what}, once`)
       for (const mode of ['required', 'optional']) {
-        for (const both of twice(sent)) {
+        for (const both of duplicateLines(sent)) {
           const status = await sendLines(app, urlOf(`/${mode}`, sent), both)
           assert.equal(status, 401, `${what}, ${mode}: ${both.join(' | ')}`)
         }

@@ -262,13 +262,13 @@ export function usableKeys (document: unknown, rules: KeySetRules): UsableKeys |
   if (!Array.isArray(entries)) return 'the answer is not a JWK set'
   if (entries.length > maxKeys) return `the JWK set has more than ${maxKeys} keys`
   const judged = entries.map(
-    (jwk: unknown) => isObject(jwk) ? judge(ownFields(jwk), rules) : ignored(null, 'it is not an object')
+    (jwk: unknown) => isObject(jwk) ? checkKey(ownFields(jwk), rules) : ignoredKey(null, 'it is not an object')
   )
   const read = judged.flatMap(each => isIgnored(each) ? [] : [each])
   const repeated = new Set(read.map(key => key.kid).filter((kid, i, all) => kid !== null && all.indexOf(kid) !== i))
   const keys = read.filter(key => !repeated.has(key.kid))
   const ambiguous = read.filter(key => repeated.has(key.kid)).map(
-    key => ignored(key.kid, 'another key of the set has the same kid')
+    key => ignoredKey(key.kid, 'another key of the set has the same kid')
   )
   if (keys.length === 0) return 'the JWK set has no key that can be used'
   return { keys, ignored: [...judged.filter(isIgnored), ...ambiguous] }
@@ -278,11 +278,12 @@ function isIgnored (each: VerificationKey | IgnoredKey): each is IgnoredKey {
   return Object.hasOwn(each, 'reason')
 }
 
-function judge (
+function checkKey (
   jwk: Readonly<Record<string, unknown>>, { algorithms, previous, check }: KeySetRules
 ): VerificationKey | IgnoredKey {
-  if (jwk['kty'] === 'oct') return ignored(jwk['kid'], 'it is a secret: everybody who reads the set could sign')
-  if (jwk['d'] !== undefined) return ignored(jwk['kid'], 'it is a private key: everybody who reads the set could sign')
+  const { kty, kid, d: privatePart } = jwk
+  if (kty === 'oct') return ignoredKey(kid, 'it is a secret: everybody who reads the set could sign')
+  if (privatePart !== undefined) return ignoredKey(kid, 'it is a private key: everybody who reads the set could sign')
   try {
     const key = parseVerificationKey(jwk, { algorithms, path: 'it' })
     check(key)
@@ -291,10 +292,10 @@ function judge (
     ) ?? key
   } catch (error) {
     // The first sentence says what is wrong; the others are advice for keys of the application.
-    return ignored(jwk['kid'], String((error as Error).message).replace(/\. [^]*$/, ''))
+    return ignoredKey(kid, String((error as Error).message).replace(/\. [^]*$/, ''))
   }
 }
 
-function ignored (kid: unknown, reason: string): IgnoredKey {
+function ignoredKey (kid: unknown, reason: string): IgnoredKey {
   return { kid: typeof kid === 'string' ? kid.slice(0, 100) : null, reason: reason.slice(0, 200) }
 }

@@ -164,7 +164,7 @@ function createTable (keys: KeyEntries, { places, prefix, path }: ApiKeySettings
     }
     if (!key.startsWith(prefix)) throw misconfigured(`${place} does not start with ${path}.prefix.`)
     // the prefix adds no entropy
-    checkSecret(key.slice(prefix.length), { minBytes: 16, path: place, hint: keptKeys(path) })
+    checkSecret(key.slice(prefix.length), { minBytes: 16, path: place, hint: weakKeyAdvice(path) })
     const complete = principalAtBoot(principal as PrincipalInput, name, `key ${i + 1} of ${path}.keys`)
     outcomes.set(digest(key), completeOutcome(complete, { credential: null }))
   })
@@ -182,7 +182,7 @@ function noteKeys (app: FastifyInstance, keys: KeyEntries, { path }: ApiKeySetti
 /**
  * Returns the advice for weak keys that clients already have: `verify` accepts any key that the application accepts.
  */
-function keptKeys (path: string): string {
+function weakKeyAdvice (path: string): string {
   return `If customers already hold this key, use ${path}.verify in place of keys: your function may accept any key.`
 }
 

@@ -100,18 +100,18 @@ function scopesOf (claims: Claims, path: readonly string[] | null): readonly str
   if (path === null && scope !== undefined && typeof scope !== 'string') return 'the claim scope is not a string'
   const claim = path === null ? scope ?? scp : claimAt(claims, path)
   const words: unknown = typeof claim === 'string' ? claim.split(' ').filter(word => word !== '') : claim
-  return listed(words) ?? `the claim ${path?.join('.') ?? 'scp'} is neither a string nor a list of strings`
+  return namesIn(words) ?? `the claim ${path?.join('.') ?? 'scp'} is neither a string nor a list of strings`
 }
 
 function rolesOf (claims: Claims, path: readonly string[] | null): readonly string[] | string {
-  if (path === null) return listed(claims['roles']) ?? 'the claim roles is not a list of strings'
+  if (path === null) return namesIn(claims['roles']) ?? 'the claim roles is not a list of strings'
   const claim = claimAt(claims, path)
-  return listed(typeof claim === 'string' ? [claim] : claim) ??
+  return namesIn(typeof claim === 'string' ? [claim] : claim) ??
     `the claim ${path.join('.')} is neither a string nor a list of strings`
 }
 
 /** Returns the names in a list without duplicates, and none for a missing claim; `null` for anything else. */
-function listed (claim: unknown = []): readonly string[] | null {
+function namesIn (claim: unknown = []): readonly string[] | null {
   if (!Array.isArray(claim) || !claim.every(name => typeof name === 'string')) return null
   return Object.freeze(claim.length < 2 ? [...claim] : [...new Set(claim)])
 }

@@ -93,14 +93,14 @@ function createTrust ({ issuer, audience, claims, algorithms, keys, path }: Issu
   const check = (key: VerificationKey): void => { checkGuessable(key, 'it') }
   const source = { issuer, algorithms, check, insecureHosts: common.remote.insecureHosts, path }
   const all = { rules, given: keys, algorithms }
-  if (keys === undefined) return { ...all, ...fetched(sourceByDiscovery(source), common.remote) }
-  if (isKeysUrl(keys)) return { ...all, ...fetched(sourceAt(keys, source), common.remote) }
-  return { ...all, ...given(keys, algorithms, `${path}.keys`) }
+  if (keys === undefined) return { ...all, ...fetchedKeys(sourceByDiscovery(source), common.remote) }
+  if (isKeysUrl(keys)) return { ...all, ...fetchedKeys(sourceAt(keys, source), common.remote) }
+  return { ...all, ...givenKeys(keys, algorithms, `${path}.keys`) }
 }
 
 type Keys = Pick<Trust, 'ring' | 'find' | 'findAnother' | 'isRemote'>
 
-function fetched (source: RemoteSource, options: RemoteOptions): Keys {
+function fetchedKeys (source: RemoteSource, options: RemoteOptions): Keys {
   const keys = new RemoteKeys(source, options)
   return {
     ring: null,
@@ -110,7 +110,7 @@ function fetched (source: RemoteSource, options: RemoteOptions): Keys {
   }
 }
 
-function given (keys: unknown, algorithms: readonly Algorithm[] | null, path: string): Keys {
+function givenKeys (keys: unknown, algorithms: readonly Algorithm[] | null, path: string): Keys {
   const common = { findAnother: () => null, isRemote: false }
   if (typeof keys === 'function') {
     const rule = { algorithms, path: `the key that ${path} returned` }
@@ -152,7 +152,7 @@ function sourceAt (
 ): RemoteSource {
   const url = sourceUrl(String(keys).trim(), insecureHosts)
   if (!(url instanceof URL)) throw misconfigured(`The option ${path}.keys ${url}.`)
-  return { issuer, url, check, algorithms: published(algorithms, path) }
+  return { issuer, url, check, algorithms: publishableAlgorithms(algorithms, path) }
 }
 
 /** Returns the source of keys that the metadata of an issuer names. @throws {AuthError} `AUTH_MISCONFIGURED` */
@@ -165,10 +165,10 @@ function sourceByDiscovery ({ issuer, algorithms, check, insecureHosts, path }: 
   if (problem !== null) {
     throw misconfigured(`The option ${path}.keys is missing. To discover them, ${path}.issuer ${problem}.`)
   }
-  return { issuer, url: null, check, algorithms: published(algorithms, path) }
+  return { issuer, url: null, check, algorithms: publishableAlgorithms(algorithms, path) }
 }
 
-function published (algorithms: readonly Algorithm[] | null, path: string): readonly Algorithm[] | null {
+function publishableAlgorithms (algorithms: readonly Algorithm[] | null, path: string): readonly Algorithm[] | null {
   if (algorithms === null || !algorithms.some(isSymmetric)) return algorithms
   throw misconfigured(`The option ${path}.algorithms names HMAC, whose secrets are never published. Name algorithms ` +
     'with public keys, or give the keys in the option keys.')
