@@ -58,8 +58,7 @@ function checkUnseen (app: FastifyInstance, { registry, outsideAllowed }: BootCh
   const unseen = printed.filter(route => !route.seen && !mayBePreflight(route))
   const early = unseen.filter(route => route.guarded)
   if (early.length > 0) throw misconfigured(describeEarly(early, app))
-  const outside = unseen.filter(route => !route.guarded)
-  if (outside.length > 0 && !outsideAllowed) throw misconfigured(describeOutside(outside))
+  if (unseen.length > 0 && !outsideAllowed) throw misconfigured(describeOutside(unseen))
 }
 
 /** Returns true for a route that may be the preflight route of `@fastify/cors`. `policyOf` decides on each request. */

@@ -271,6 +271,28 @@ t.test('stops the boot for routes declared before the plugin, and names each', a
   await stopsTheBoot(t, () => many.ready(), /^GET, HEAD \/; .* and \d+ more are declared before/)
 })
 
+t.test('names OPTIONS too, counts routes beyond five, and mentions static files where there may be some', async t => {
+  const early = async (...urls: readonly string[]): Promise<unknown> => {
+    const app = bare()
+    for (const url of urls) app.options(url, counted().handler)
+    await app.register(gatehouse, schemes())
+    return await app.ready()
+  }
+  await stopsTheBoot(t, () => early('/x'), /^OPTIONS \/x is declared before .* await app\.register\([^)]*\)\.$/)
+  const five = ['/a', '/b', '/c', '/d', '/e']
+  await stopsTheBoot(t, () => early(...five), /^OPTIONS \/a; .*; OPTIONS \/e are declared/)
+  await stopsTheBoot(t, () => early(...five, '/f', '/g'), /; OPTIONS \/e and 2 more are declared/)
+  const files = bare()
+  files.get('/files/*', counted().handler)
+  files.get('/x', counted().handler)
+  await files.register(gatehouse, schemes())
+  await stopsTheBoot(t, () => files.ready(), /Static files and swagger-ui are routes too/)
+  const outside = bare()
+  outside.register(async child => { await child.register(gatehouse, schemes()) })
+  outside.options('/x', counted().handler)
+  await stopsTheBoot(t, () => outside.ready(), /^OPTIONS \/x is outside of the context/)
+})
+
 t.test('stops the boot for routes declared after a register that is not awaited, but not in after()', async t => {
   const early = bare()
   early.register(gatehouse, schemes())
@@ -361,7 +383,7 @@ t.test('finds missed routes despite the router option buildPrettyMeta', async t 
     const app = bare({ routerOptions: { ...untyped(() => ({ more: 'x' })) } })
     if (early) app.get('/early', counted().handler)
     await app.register(gatehouse, schemes())
-    app.get('/x', counted().handler)
+    app.post('/x', counted().handler)
     await stopsTheBoot(t, () => app.ready(), /buildPrettyMeta/, /preHandler and store\.onError/)
   }
   const kept = bare({ routerOptions: { ...untyped(({ store }) => ({ ...store })) } })
@@ -622,7 +644,8 @@ t.test('stops the boot if a path that a scheme needs open is protected, and warn
     })
     app.post('/login', { config: { auth: false } }, counted().handler)
     if (auth !== 'none') {
-      app.get('/login', { config: { auth: auth === 'optional' ? { mode: auth } : auth } }, counted().handler)
+      const config = { auth: auth === 'optional' ? { mode: auth } : auth }
+      app.route({ method: ['HEAD', 'GET'], url: '/login', config, handler: counted().handler })
     }
     return { app, warnings }
   }

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { misconfigured } from '../../lib/errors.js'
 import { describeValue, didYouMean, joinNames } from '../../lib/util/describe.js'
-import { deepFreeze, deepFrozenCopy, isObject } from '../../lib/util/objects.js'
+import { deepFreeze, deepFrozenCopy, isObject, jsonObject } from '../../lib/util/objects.js'
 import { oneOf, parseDuration, readOptions } from '../../lib/util/options.js'
 
 const secret = 'hunter2-hunter2-hunter2'
@@ -98,6 +98,26 @@ t.test('deepFreeze freezes recursively, and leaves functions unchanged', async t
   t.equal((copy['self'] as readonly unknown[])[0], copy, 'ends where a value holds itself')
   t.ok(Object.isFrozen(copy['self']) && !Object.isFrozen(cyclic), 'the original is as it was')
   t.ok(Object.isFrozen(deepFreeze(cyclic)['self']))
+})
+
+t.test('copies what JSON carries to a depth of 32, and fails for what is deeper or holds itself', async t => {
+  const nested = (depth: number, wrap: (value: unknown) => unknown) => {
+    let value: unknown = 'end'
+    for (let level = 0; level < depth; level++) value = wrap(value)
+    return { value }
+  }
+  for (const wrap of [(value: unknown) => [value], (value: unknown) => ({ value })]) {
+    const fine = nested(32, wrap)
+    t.strictSame(jsonObject(fine, 'data'), fine)
+    t.throws(() => jsonObject(nested(33, wrap), 'data'), { code: 'AUTH_FAULT', detail: /nested too deeply/ })
+  }
+  const list: unknown[] = []
+  list.push(list)
+  t.throws(() => jsonObject({ list }, 'data'), { code: 'AUTH_FAULT', detail: /^data\.list\[0\].* is nested too deeply/ })
+  const given = { list: [{ a: [1] }], left: undefined }
+  const copy = jsonObject(given, 'data') as { readonly list: readonly [{ readonly a: unknown }] }
+  t.strictSame(copy, { list: [{ a: [1] }] })
+  t.ok([copy, copy.list, copy.list[0], copy.list[0].a].every(each => Object.isFrozen(each)))
 })
 
 t.test('reads a duration as seconds, or as a number with its unit', async t => {
