@@ -23,7 +23,7 @@ export const descriptions: Readonly<Record<FindingId, Description>> = {
     at: 'boot',
     what: 'session cookies are sent without Secure and __Host-, because secure is false',
     why: 'Over plain HTTP, everybody on the way can read them and become the person.',
-    fix: 'Leave secure out. Browsers accept the cookies on http://localhost as well.'
+    fix: 'Leave secure out. Chrome, Edge and Firefox accept the cookies on http://localhost; Safari needs https.'
   },
   'plain-http': {
     severity: 'refused',

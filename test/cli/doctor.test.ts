@@ -41,7 +41,7 @@ t.test('prints what is refused, warned and ignored, and exits with 1 while somet
     '  insecure-cookies: session cookies are sent without Secure and __Host-, because secure is false',
     '    - schemes.web.secure',
     '    Over plain HTTP, everybody on the way can read them and become the person.',
-    '    Leave secure out. Browsers accept the cookies on http://localhost as well.',
+    '    Leave secure out. Chrome, Edge and Firefox accept the cookies on http://localhost; Safari needs https.',
     '',
     'Ignored (1)',
     '  trust-proxy-all: trustProxy is true',
