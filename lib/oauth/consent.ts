@@ -5,6 +5,7 @@ import type { ConsentRequest, OwnerConsents } from '../../types/oauth.js'
 import type { StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, callFunction, internalError } from '../errors.js'
 import { publish } from '../events/events.js'
+import { maxAttempts } from '../stores/limits.js'
 import { deepFreeze } from '../util/objects.js'
 import { atRunTime, object, oneOf, optional } from '../util/options.js'
 import { escapeHtml, prepareForm, sendPage } from '../util/page.js'
@@ -21,9 +22,6 @@ const kind = 'oauth-consent'
 
 /** Milliseconds for which a consent is remembered: a year. */
 const rememberedFor = 365 * 86_400_000
-
-/** Attempts to write a consent while other calls write the same one. */
-const maxAttempts = 20
 
 /** The value of a record. */
 interface Consent {

@@ -4,6 +4,7 @@ import type {
 } from '../../types/oauth.js'
 import type { JsonObject, Store, StoreEntry, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError } from '../errors.js'
+import { maxAttempts } from '../stores/limits.js'
 import { TtlCache } from '../util/cache.js'
 import { deepFreeze } from '../util/objects.js'
 import { atRunTime, duration, object, oneOf, optional, readOptions, text } from '../util/options.js'
@@ -18,9 +19,6 @@ const kind = 'oauth-client'
 const ttl = 10_000
 
 const maxCached = 10_000
-
-/** Attempts of a change while others change the same client. */
-const maxAttempts = 20
 
 /** Configuration of {@link StoredClients}. */
 export interface StoredClientsOptions {

@@ -7,6 +7,7 @@ import type { SchemeContext } from '../../../types/scheme.js'
 import type { Store, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { AuthError, explain, internalError } from '../../errors.js'
 import { publish } from '../../events/events.js'
+import { maxAttempts } from '../../stores/limits.js'
 import { deepFreeze } from '../../util/objects.js'
 import { digestOf, isKeyId, type KeyFormat } from './key.js'
 import { endOf, entryOf, type KeyLookup, kind, type LastUsed, parseStoredKey } from './lookup.js'
@@ -33,9 +34,6 @@ interface Found {
 }
 
 type Find = () => Promise<Found | null>
-
-/** Attempts of a change while others change the same key. */
-const maxAttempts = 20
 
 /** Manages the keys of one scheme: `app.gatehouse.apiKeys`. */
 export class KeyService implements ApiKeyFeature {

@@ -10,6 +10,7 @@ import { AuthError } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { foreign, invalid } from '../../kit/outcome.js'
 import { loadPrincipal, principalFrom } from '../../kit/principal.js'
+import { maxAttempts } from '../../stores/limits.js'
 import type { LiveTokens } from './live-tokens.js'
 import type { IsClient } from './own-tokens.js'
 import {
@@ -102,7 +103,7 @@ export class Grants {
     const { store, resource, refresh } = this.#options
     const token = this.#tokens?.read(text, options.client) ?? null
     if (token === null || refresh === null || this.#tokens === null) return foreign
-    for (;;) {
+    for (let i = 0; i < maxAttempts; i++) {
       const record = await store.get(familyKind, familyId(token.handle))
       if (record === null) return invalid('the grant of the refresh token has ended')
       const family = familyOf(record)
@@ -125,6 +126,7 @@ export class Grants {
       announce()
       return tokens
     }
+    throw new AuthError('AUTH_UNAVAILABLE', 'a grant is changed by too many calls at once')
   }
 
   /** Returns true if a text is a refresh token of this client at this scheme, whose grant has not ended. */

@@ -256,6 +256,16 @@ t.test('a store that fails is AUTH_UNAVAILABLE, or a fault of its own', async t 
   await t.rejects(service.revoke(tokens?.refresh_token ?? '', 'shop'), { code: 'AUTH_UNAVAILABLE' })
 })
 
+t.test('gives up on a store that never exchanges a grant', async t => {
+  let swaps = 0
+  const store = { ...memoryStore(), swap: async () => { swaps++; return false } }
+  const { service } = await serviceWith(t, own(), { store })
+  const { tokens } = await service.begin({ ...grant, handle: newHandle() }) ?? {}
+  const { refresh_token: token = '' } = tokens ?? {}
+  await t.rejects(service.refresh(request, token, { client: 'shop' }), { code: 'AUTH_UNAVAILABLE' })
+  t.equal(swaps, 20)
+})
+
 t.test('keys or clients that cannot be looked up are AUTH_UNAVAILABLE', async t => {
   let isDown = false
   const keys = (): typeof privateKey => {
