@@ -126,9 +126,11 @@ export function refusal (failure: AuthFailure, headers = noHeaders, scheme = fai
 export function withoutStack<E extends Error> (create: () => E): E {
   const { stackTraceLimit } = Error
   Error.stackTraceLimit = 0
-  const error = create()
-  Error.stackTraceLimit = stackTraceLimit
-  return error
+  try {
+    return create()
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit
+  }
 }
 
 /**

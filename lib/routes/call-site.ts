@@ -34,11 +34,14 @@ function declarerWithin (frames: number, called: Called): StackFile | null {
     declarer = firstDeclarer(sites)
     return ''
   }
-  const place = { stack: '' }
-  Error.captureStackTrace(place, called)
-  void place.stack
-  Error.prepareStackTrace = prepareStackTrace
-  Error.stackTraceLimit = stackTraceLimit
+  try {
+    const place = { stack: '' }
+    Error.captureStackTrace(place, called)
+    void place.stack
+  } finally {
+    Error.prepareStackTrace = prepareStackTrace
+    Error.stackTraceLimit = stackTraceLimit
+  }
   return declarer
 }
 
