@@ -55,7 +55,7 @@ export interface Scheme<P extends Principal = Principal, C = unknown> {
   readonly sources?: readonly CredentialSource[]
   /**
    * `true` if browsers send the credential automatically (cookies, Basic): cross-site requests are then checked, unless
-   * the outcome has `ambient: false`.
+   * the outcome has `ambient: false`. Default: `true` if one of its `sources` is such a place.
    */
   readonly ambient?: boolean
   /** `true` if its outcomes have the time of authentication (`authenticatedAt`), so that `maxAge` can be checked. */

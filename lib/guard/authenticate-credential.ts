@@ -3,10 +3,9 @@ import type { FastifyRequest } from 'fastify'
 import type { Outcome } from '../../types/outcome.js'
 import { internalError } from '../errors.js'
 import { absent, invalid } from '../kit/outcome.js'
-import { sourcesOf } from '../kit/read-credential.js'
+import { isSentByBrowsers, sourcesOf } from '../kit/read-credential.js'
 import type { BoundScheme } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
-import { isSet } from '../util/objects.js'
 import { askScheme } from './authenticate.js'
 import { callerOf } from './request-auth.js'
 import type { Carrier } from './request-state.js'
@@ -42,19 +41,15 @@ export async function authenticateCredential (
     : outcome
 }
 
-/** Words in `Authorization` for which browsers ask people, and which they then send by themselves. */
-const browserWords = /^authorization:(?:basic|digest|negotiate|ntlm)$/i
-
 /**
  * Returns the first place of a scheme that only a script or a program fills. A credential that somebody copied from a
  * place that browsers fill was not sent on purpose, and the check against cross-site requests would not see it.
  */
-function placeOf ({ name, scheme }: BoundScheme): string {
+function placeOf ({ name, scheme, ambient }: BoundScheme): string {
   const places = sourcesOf(scheme)
-  const isFilled = (place: string): boolean => /^(?:cookie|basic):/.test(place) || browserWords.test(place)
-  const place = places.find(each => !isFilled(each))
-  if (place !== undefined && (scheme.sources !== undefined || !isSet(scheme.ambient))) return place
-  const reason = places.length === 0 && !isSet(scheme.ambient)
+  const place = places.find(each => !isSentByBrowsers(each))
+  if (place !== undefined && (scheme.sources !== undefined || !ambient)) return place
+  const reason = places.length === 0 && !ambient
     ? 'has no place for a credential in a request'
     : 'takes credentials that browsers send by themselves, such as cookies or Basic'
   throw internalError(`the scheme '${name}' of gatehouse.authenticate() ${reason}, so a message cannot carry one. ` +

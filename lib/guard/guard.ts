@@ -300,7 +300,7 @@ function isForgiven ({ access }: Policy, { code }: AuthFailure): boolean {
 
 /** Returns true for a credential that browsers send by themselves, by its outcome or else by its scheme. */
 function isAmbient ({ bound, outcome }: Identity): boolean {
-  return isSet(outcome.ambient ?? bound.scheme.ambient)
+  return isSet(outcome.ambient ?? bound.ambient)
 }
 
 /** Returns the connection after an upgrade, otherwise the response. */

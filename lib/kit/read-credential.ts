@@ -4,7 +4,7 @@ import type { Absent, Invalid, Outcome } from '../../types/outcome.js'
 import type { CredentialSource, Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
-import { isThenable, ownField } from '../util/objects.js'
+import { isSet, isThenable, ownField } from '../util/objects.js'
 import { absent, invalid } from './outcome.js'
 import { parseUserPass } from './user-pass.js'
 
@@ -301,7 +301,7 @@ export function traits (
   return {
     openapi: openapi(places, bearerFormat),
     sources: places,
-    ambient: places.some(isAmbient),
+    ambient: places.some(isSentByBrowsers),
     ...cacheControl === null ? {} : { cacheControl }
   }
 }
@@ -317,9 +317,17 @@ export function sourcesOf ({ sources, openapi }: Scheme): readonly string[] {
   }
 }
 
+/** Words in `Authorization` for which browsers ask people, and which they then send by themselves. */
+const browserWords = /^authorization:(?:basic|digest|negotiate|ntlm)$/i
+
 /** Returns true for a source that browsers send automatically. */
-function isAmbient (source: CredentialSource): boolean {
-  return source.startsWith('cookie:') || source === 'basic:username'
+export function isSentByBrowsers (source: string): boolean {
+  return /^(?:cookie|basic):/.test(source) || browserWords.test(source)
+}
+
+/** Returns true for a scheme whose credentials browsers send automatically: as it says, or else by its sources. */
+export function isAmbient (scheme: Scheme): boolean {
+  return isSet(scheme.ambient ?? sourcesOf(scheme).some(isSentByBrowsers))
 }
 
 type Authenticate = Scheme['authenticate']
@@ -330,7 +338,7 @@ type Authenticate = Scheme['authenticate']
  * two different ones.
  */
 export function markAmbient (places: readonly CredentialSource[], authenticate: Authenticate): Authenticate {
-  const others = places.filter(source => !isAmbient(source))
+  const others = places.filter(source => !isSentByBrowsers(source))
   if (others.length === 0 || others.length === places.length) return authenticate
   const readOthers = createReader(others, 'from')
   return request => marked(authenticate(request), readOthers(request) === absent)

@@ -3,6 +3,7 @@ import type { Principal } from '../../types/principal.js'
 import type { Features, Made, Scheme, SchemeContext } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
 import { misconfigured } from '../errors.js'
+import { isAmbient } from '../kit/read-credential.js'
 import { createGuessLimiter, type GuessLimiter } from '../limits/guesses.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { hasPermission, type Permissions } from '../policy/requirements.js'
@@ -41,7 +42,9 @@ export async function openSchemes (app: FastifyInstance, options: Options): Prom
     const made = typeof definition === 'function' ? await definition(app, name, context) : definition
     const { scheme, features } = partsOf(made, name)
     const ownLoad = scheme.load === undefined ? load : scheme.load
-    schemes.set(name, Object.freeze({ name, scheme, features: Object.freeze({ ...features }), load: ownLoad }))
+    schemes.set(name, Object.freeze({
+      name, scheme, ambient: isAmbient(scheme), load: ownLoad, features: Object.freeze({ ...features })
+    }))
   }
   checkClientRealms(schemes)
   return { schemes, guesses, store, grants: common.grants }

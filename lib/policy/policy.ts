@@ -10,6 +10,8 @@ import { resolveRateLimit, type PlanChoice, type Plans, type RateLimit } from '.
 export interface BoundScheme {
   readonly name: string
   readonly scheme: Scheme<Principal>
+  /** `true` if browsers send its credentials automatically. */
+  readonly ambient: boolean
   /** The scheme's own `load`, or else the plugin's; `null` without one. */
   readonly load: Load | null
   /** Used only by the decorators of the plugin. */

@@ -9,6 +9,7 @@ import type { GatehouseOptions } from '../../types/options.js'
 import type { AuthErrorCode, AuthFailure, Outcome } from '../../types/outcome.js'
 import type { Scheme, SchemeContext, SchemeFactory } from '../../types/scheme.js'
 import { writeChallenges } from '../guard/challenge.js'
+import { isAmbient } from '../kit/read-credential.js'
 import { plugin } from '../plugin.js'
 import { memoryStore } from '../stores/memory/index.js'
 
@@ -174,7 +175,7 @@ async function testDescription ({ scheme: definition, ambient = false }: SchemeC
     assert.match(openapi.in, /^(?:header|query|cookie)$/)
     assert.notEqual(openapi.name, '')
   }
-  assert.equal(scheme.ambient ?? false, ambient, 'ambient')
+  assert.equal(isAmbient(scheme), ambient, 'ambient')
 }
 
 async function testTwoApplications (contract: SchemeContract): Promise<void> {

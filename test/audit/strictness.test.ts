@@ -13,7 +13,7 @@ import { as, believer, type Sent } from '../fixtures/policies.js'
 import { size } from '../fixtures/size.js'
 
 const schemes = new Map<string, BoundScheme>(['user', 'web', 'service'].map(name =>
-  [name, { name, scheme: believer(name, { reportsAuthTime: true }), load: null, features: {} }]))
+  [name, { name, scheme: believer(name, { reportsAuthTime: true }), ambient: false, load: null, features: {} }]))
 const permissions = parsePermissions(undefined, { a: { roles: ['b'], scopes: ['c'] }, b: {}, c: {} })
 
 const names = fc.uniqueArray(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 2 })

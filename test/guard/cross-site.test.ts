@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { SignJWT } from 'jose'
 import t from 'tap'
-import { apiKey, basic, jwt, session, AuthError, type GatehouseOptions } from '../../lib/index.js'
+import {
+  apiKey, authenticated, AuthError, basic, jwt, session, type GatehouseOptions, type Scheme
+} from '../../lib/index.js'
 import { application, handler, listen, scripted, send, sessionFeature } from '../fixtures/schemes.js'
 
 const sites = [undefined, 'same-origin', 'none', 'same-site', 'cross-site', '', 'same-origin, cross-site'] as const
@@ -195,6 +197,12 @@ t.test('treats cookies and Basic as ambient in every scheme: keys, tokens, passw
       { authorization: `Bearer ${key}` },
       false
     ],
+    [
+      'a key that browsers send with Negotiate',
+      apiKey({ from: 'authorization:Negotiate', keys: { [key]: { id: 'ann' } } }),
+      { authorization: `Negotiate ${key}` },
+      true
+    ],
     ['a token in a cookie', jwt({ from: 'cookie:token', ...signed }), { cookie: `token=${token}` }, true],
     ['a token as Bearer', jwt(signed), { authorization: `Bearer ${token}` }, false],
     [
@@ -229,6 +237,27 @@ t.test('treats cookies and Basic as ambient in every scheme: keys, tokens, passw
       status,
       'a session'
     )
+  }
+})
+
+t.test('checks a scheme of the application by its places, unless it sets ambient', async t => {
+  const cookie = { type: 'apiKey', in: 'cookie', name: 'ticket' } as const
+  const header = { type: 'apiKey', in: 'header', name: 'x-ticket' } as const
+  for (const [openapi, more, ambient] of [
+    [cookie, {}, true],
+    [header, {}, false],
+    [{ type: 'http', scheme: 'digest' }, {}, true],
+    [{ type: 'http', scheme: 'bearer' }, {}, false],
+    [header, { sources: ['header:x-ticket', 'cookie:ticket'] }, true],
+    [cookie, { ambient: false }, false],
+    [header, { ambient: true }, true]
+  ] as const) {
+    const own: Scheme = { authenticate: () => authenticated({ id: 'ann' }), openapi, ...more }
+    const { app } = await build({ own })
+    const ask = async (site: string) =>
+      (await app.inject({ method: 'POST', url: '/required', headers: browser(site, undefined) })).statusCode
+    const statuses = [await ask('same-origin'), await ask('cross-site')]
+    t.same(statuses, [200, ambient ? 403 : 200], JSON.stringify([openapi, more]))
   }
 })
 

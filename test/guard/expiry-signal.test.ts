@@ -228,6 +228,7 @@ function watchTimers (t: { teardown (fn: () => void): void }, least: number): Re
 const identity = (outcome: Partial<Authenticated>) => ({
   bound: {
     name: 'test',
+    ambient: false,
     load: null,
     features: {},
     scheme: { openapi: { type: 'http', scheme: 'x' }, authenticate: () => authenticated({ id: 'a' }) }

@@ -263,10 +263,11 @@ t.test('refuses if a scheme returns a falsy value, and logs what to return inste
 
 t.test('answers a constant 500 if another member of a scheme throws', async t => {
   for (const async of [false, true]) {
-    const scheme = scripted('one', { async })
+    const answerOf = () => authenticated({ id: 'ann' }, { delegated: true })
+    const scheme = scripted('one', { authenticate: async ? async () => answerOf() : answerOf })
     const { app, log } = await application({
       schemes: {
-        one: Object.defineProperty(scheme, 'ambient', {
+        one: Object.defineProperty(scheme, 'delegated', {
           get () {
             throw new Error('secret')
           }

@@ -505,7 +505,8 @@ t.test('never admits a principal because of an additional level of rules', t => 
   const schemes = new Map<string, BoundScheme>(
     ['user', 'web'].map(
       (name, index) => [
-        name, { name, index, scheme: believer(name, { reportsAuthTime: true }), load: null, features: {} }
+        name,
+        { name, index, scheme: believer(name, { reportsAuthTime: true }), ambient: false, load: null, features: {} }
       ]
     )
   )
