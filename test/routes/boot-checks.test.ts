@@ -132,6 +132,14 @@ t.test("stops the boot if a later onRoute moved the route '/' under a prefix", a
   await stopsTheBoot(t, () => app.ready(), /POST \/p was moved to/)
 })
 
+t.test("accepts a route '/' of several methods under a prefix", async t => {
+  const app = await guarded()
+  app.register(async child => {
+    child.route({ method: ['GET', 'PUT'], url: '/', handler: counted().handler })
+  }, { prefix: '/p' })
+  t.same([await statuses(app, '/p'), await statuses(app, '/p/')], [[401, 200], [401, 200]])
+})
+
 t.test('reads what an onRoute registered before the plugin wrote', async t => {
   const app = bare()
   app.addHook('onRoute', route => {
