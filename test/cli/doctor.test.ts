@@ -120,7 +120,10 @@ t.test('finds Redis that evicts', { skip: await noRedisServer() }, async t => {
   t.match(await findings({ options: { store: withDeadline(store), limits: { redis: client } } }), [
     { id: 'redis-eviction', where: ['store: allkeys-lru', 'limits.redis: allkeys-lru'] }
   ])
-  t.match(await findings({ options: { store } }), [{ id: 'redis-eviction', where: ['store: allkeys-lru'] }])
+  for (const policy of ['allkeys-lru', 'allkeys-random', 'volatile-lru', 'volatile-ttl']) {
+    await client.config('SET', 'maxmemory-policy', policy)
+    t.match(await findings({ options: { store } }), [{ id: 'redis-eviction', where: [`store: ${policy}`] }])
+  }
   await client.config('SET', 'maxmemory-policy', 'noeviction')
   t.same(await findings({ options: { store, limits: { redis: client } } }), [])
   await client.call('ACL', 'SETUSER', 'default', '-info')
