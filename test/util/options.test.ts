@@ -3,7 +3,7 @@ import t from 'tap'
 import { misconfigured } from '../../lib/errors.js'
 import { describeValue, didYouMean, joinNames } from '../../lib/util/describe.js'
 import { deepFreeze, deepFrozenCopy, isObject, jsonObject } from '../../lib/util/objects.js'
-import { oneOf, parseDuration, readOptions } from '../../lib/util/options.js'
+import { duration, oneOf, parseDuration, readOptions, wholeNumber } from '../../lib/util/options.js'
 
 const secret = 'hunter2-hunter2-hunter2'
 
@@ -139,6 +139,25 @@ t.test('reads a duration as seconds, or as a number with its unit', async t => {
       (n, unit) => parseDuration(`${n}${unit}`, 'x') === n * { s: 1, m: 60, h: 3600, d: 86_400 }[unit]
     )
   )
+})
+
+t.test('takes the ends of a range, and nothing beyond them', async t => {
+  const years = 300 * 365 * 86_400
+  for (const [parse, fine, wrong] of [
+    [wholeNumber(), [1, Number.MAX_SAFE_INTEGER], [0, 2 ** 53]],
+    [wholeNumber({ min: 0, max: 5 }), [0, 5], [-1, 6, 4.5, '5']],
+    [duration(), [0, years, '109500d'], [years + 1, -1]],
+    [duration({ min: 60, max: 86_400 }), [60, '1m', '1d'], [59.9, 86_400.1]],
+    [duration({ positive: true, max: 5 }), [0.1, 5], [0, '0s', 5.1]]
+  ] as const) {
+    for (const value of fine) t.type(parse(value, 'x'), 'number', String(value))
+    for (const value of wrong) t.throws(() => parse(value, 'x'), { code: 'AUTH_MISCONFIGURED' }, String(value))
+  }
+  t.throws(
+    () => duration({ min: 60, max: 86_400, reason: 'So it is.' })(1, 'x'),
+    { message: 'x must be at least 1 minute and at most 1 day. Got 1. So it is.' }
+  )
+  t.throws(() => wholeNumber({ min: 2, max: 5 })(1, 'x'), { message: 'x must be a whole number from 2 to 5. Got 1.' })
 })
 
 t.test('stops the boot for an invalid duration, and names the option', async t => {
