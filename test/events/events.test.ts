@@ -1,7 +1,7 @@
 import { channel, subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { publish } from '../../lib/events/events.js'
+import { publish, publishedRequest, publishFor } from '../../lib/events/events.js'
 import type { GatehouseEventName, GatehouseEvents } from '../../types/events.js'
 
 const request = { requestId: 'req-1', method: 'GET', route: '/orders/:id' }
@@ -101,4 +101,22 @@ t.test('copies nothing if there is no subscriber', async t => {
 t.test('docs/events.md lists every event', async t => {
   const page = readFileSync(new URL('../../docs/events.md', import.meta.url), 'utf8')
   t.same([...page.matchAll(/^\| `([a-z-]+)` \|/gm)].map(match => match[1]), names)
+})
+
+t.test('knows the request of an event only while the event is published', async t => {
+  const [outer, inner] = [{ id: 'outer' }, { id: 'inner' }] as never[] as [never, never]
+  const seen: unknown[] = []
+  const onLogout = (): void => { seen.push(publishedRequest()) }
+  const onLogin = (): void => {
+    publishFor(inner, 'logout', { ...payloads.logout })
+    seen.push(publishedRequest())
+  }
+  subscribe('fastify-gatehouse:logout', onLogout)
+  subscribe('fastify-gatehouse:login', onLogin)
+  t.teardown(() => {
+    unsubscribe('fastify-gatehouse:logout', onLogout)
+    unsubscribe('fastify-gatehouse:login', onLogin)
+  })
+  publishFor(outer, 'login', { ...payloads.login })
+  t.same([...seen, publishedRequest()], [inner, outer, null])
 })
