@@ -1,8 +1,9 @@
-import { createHmac, timingSafeEqual } from 'node:crypto'
+import { createHmac } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Principal } from '../../types/principal.js'
 import type { TokenService } from '../../types/tokens.js'
 import { AuthError, internalError } from '../errors.js'
+import { isSameSecret } from '../util/encoding.js'
 import { escapeHtml, forbidReuse, sendOnwardPage, sendPage } from '../util/page.js'
 import { isNative, isRegistered, type Client } from './client.js'
 import { codeGrant, issueCode } from './codes.js'
@@ -232,8 +233,6 @@ export function sealedAt (
 ): number | null {
   const [, at = '', written] = /^(\d{1,15})\.([\w-]{43})$/.exec(sealed) ?? []
   if (written === undefined || Date.now() - Number(at) > lifetime) return null
-  const isOwn = person.formKeys.some(
-    key => timingSafeEqual(Buffer.from(mac(key, purpose, `${at} ${text}`)), Buffer.from(written))
-  )
+  const isOwn = person.formKeys.some(key => isSameSecret(mac(key, purpose, `${at} ${text}`), written))
   return isOwn ? Number(at) : null
 }

@@ -1,7 +1,7 @@
-import { timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { publish } from '../events/events.js'
 import { readAuthorization } from '../kit/read-credential.js'
+import { isSameSecret } from '../util/encoding.js'
 import { digestOf, type Client } from './client.js'
 import { OAuthError, oauthError } from './errors.js'
 import { decodeForm, type Parameters } from './parameters.js'
@@ -56,12 +56,12 @@ const noDigest = digestOf('')
 
 /** Checks a secret. Takes the same time for an unknown client as for a wrong secret. */
 function isRight (client: Client | null, secret: string | null): boolean {
-  const presented = Buffer.from(digestOf(secret ?? ''))
+  const presented = digestOf(secret ?? '')
   const [first, second] = client?.secrets ?? []
   let isEqual = false
   for (const each of [first, second]) {
     const isLive = each !== undefined && (each.expiresAt === null || each.expiresAt > Date.now())
-    const matches = timingSafeEqual(presented, Buffer.from(each?.digest ?? noDigest))
+    const matches = isSameSecret(presented, each?.digest ?? noDigest)
     if (isLive && matches) isEqual = true
   }
   return client !== null && (client.isConfidential ? isEqual : secret === null)

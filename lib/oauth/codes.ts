@@ -1,8 +1,9 @@
-import { createHash, hash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { createHash, hash, randomBytes } from 'node:crypto'
 import type { Principal } from '../../types/principal.js'
 import type { JsonObject, Store, StoreOwner, StoreRecord } from '../../types/store.js'
 import { internalError } from '../errors.js'
 import { codeKind as kind } from '../schemes/jwt/refresh-token.js'
+import { isSameSecret } from '../util/encoding.js'
 
 /** Milliseconds for which a code can be redeemed (RFC 6749, 4.1.2: at most ten minutes). */
 const lifetime = 60_000
@@ -92,7 +93,7 @@ export async function spendCode (store: Store, { record }: FoundCode): Promise<b
 /** Returns true if a verifier belongs to a challenge (RFC 7636, 4.6). */
 export function isVerifier (verifier: string, challenge: string): boolean {
   if (!/^[\w.~-]{43,128}$/.test(verifier)) return false
-  return timingSafeEqual(Buffer.from(hash('sha256', verifier, 'base64url')), Buffer.from(challenge))
+  return isSameSecret(hash('sha256', verifier, 'base64url'), challenge)
 }
 
 function idOf (code: string): string {

@@ -1,9 +1,10 @@
-import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { LoginRequest } from '../../types/sessions.js'
 import { cookieNames, cookieValues } from '../kit/read-credential.js'
 import type { OwnSessions } from '../plugin/internals.js'
 import { type Seal, SessionCookie } from '../schemes/session/cookie.js'
+import { isSameSecret } from '../util/encoding.js'
 
 /** Seconds that a person may take to log in at the provider. */
 const lifetime = 600
@@ -69,7 +70,7 @@ export class PendingLogins {
     const [, id] = /^([\w-]{8})\.[\w-]{43}$/.exec(state) ?? []
     if (id === undefined) return null
     const found = cookieValues(request, this.#cookie(id).name).flatMap(value => this.#open(value) ?? [])
-    return found.find(pending => isSame(pending.state, state)) ?? null
+    return found.find(pending => isSameSecret(pending.state, state)) ?? null
   }
 
   /** Removes a login from the browser, so that its answer is accepted once. */
@@ -127,8 +128,4 @@ export class PendingLogins {
 
 function random (): string {
   return randomBytes(32).toString('base64url')
-}
-
-function isSame (a: string, b: string): boolean {
-  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 }

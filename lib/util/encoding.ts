@@ -1,3 +1,10 @@
+import { timingSafeEqual } from 'node:crypto'
+
+/** Compares two secret texts in constant time. Only their lengths can be measured. */
+export function isSameSecret (a: string, b: string): boolean {
+  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
+}
+
 /** Parses JSON. Returns `undefined`, which is no JSON value, for any other text. */
 export function parseJson (text: string): unknown {
   try {

@@ -1,7 +1,8 @@
-import { createHmac, createSecretKey, hash, randomBytes, timingSafeEqual, type KeyObject } from 'node:crypto'
+import { createHmac, createSecretKey, hash, randomBytes, type KeyObject } from 'node:crypto'
 import type { StoreEntry, StoreRecord } from '../../../types/store.js'
 import { isAhead } from '../../jose/claims.js'
 import { deriveKey } from '../../secrets/secret-uses.js'
+import { isSameSecret } from '../../util/encoding.js'
 import type { RefreshSettings } from './sign-options.js'
 
 /** A parsed refresh token: the handle of its family, and its generation. */
@@ -79,7 +80,7 @@ export class RefreshTokens {
     const [, handle, generation, written] = typeof text === 'string' ? this.#pattern.exec(text) ?? [] : []
     if (handle === undefined || written === undefined) return null
     const token = { handle, generation: Number(generation) }
-    return this.#keys.some(key => isEqual(this.#mac(key, token, client), written)) ? token : null
+    return this.#keys.some(key => isSameSecret(this.#mac(key, token, client), written)) ? token : null
   }
 
   /**
@@ -89,10 +90,6 @@ export class RefreshTokens {
   #mac ({ key }: MacKey, { handle, generation }: RefreshToken, client: string): string {
     return createHmac('sha256', key).update(`${this.#issuer}${handle}${generation}:${client}`).digest('base64url')
   }
-}
-
-function isEqual (expected: string, presented: string): boolean {
-  return timingSafeEqual(Buffer.from(expected), Buffer.from(presented))
 }
 
 /** The kind of the store's records of families. */
