@@ -1,4 +1,5 @@
 import type { Finding, FindingId } from '../../types/doctor.js'
+import { howToFixSecret } from '../secrets/check-secret.js'
 
 /** Describes one kind of finding. */
 interface Description extends Pick<Finding, 'severity' | 'what' | 'why' | 'fix'> {
@@ -16,7 +17,7 @@ export const descriptions: Readonly<Record<FindingId, Description>> = {
     at: 'production',
     what: 'a secret is meant for development, or is the placeholder of an example',
     why: 'Whoever has read the example or the repository knows it.',
-    fix: 'Make one with: npx fastify-gatehouse secret'
+    fix: howToFixSecret
   },
   'insecure-cookies': {
     severity: 'refused',

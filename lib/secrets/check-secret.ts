@@ -19,19 +19,22 @@ interface SecretRule {
 /** The minimum strength of a symmetric key (RFC 8725, 3.5; NIST SP 800-131A). */
 const minBits = 128
 
-const howToFix = "Make one with: node -p \"require('node:crypto').randomBytes(32).toString('base64url')\""
+/** The sentence with which messages about a secret end. */
+export const howToFixSecret = 'Make one with: npx fastify-gatehouse secret'
 
 /**
  * Returns the bytes of a secret that is long enough and not guessable ({@link weakness}).
  * @throws {AuthError} `AUTH_MISCONFIGURED`, whose message contains `path` and not the secret.
  */
 export function checkSecret (secret: unknown, { minBytes, path, hint }: SecretRule): Buffer {
-  const fix = hint === undefined ? howToFix : `${howToFix}. ${hint}`
+  const fix = hint === undefined ? howToFixSecret : `${howToFixSecret}. ${hint}`
   if (secret === undefined) {
-    throw misconfigured(`${path} is undefined. Set it, or the environment variable that it comes from. ${howToFix}`)
+    throw misconfigured(
+      `${path} is undefined. Set it, or the environment variable that it comes from. ${howToFixSecret}`
+    )
   }
   if (typeof secret !== 'string' && !isBytes(secret)) {
-    throw misconfigured(`${path} must be a string or a Uint8Array. ${howToFix}`)
+    throw misconfigured(`${path} must be a string or a Uint8Array. ${howToFixSecret}`)
   }
   const bytes = Buffer.from(secret as Uint8Array)
   if (bytes.length < minBytes) {

@@ -1,10 +1,8 @@
 import { misconfigured } from '../errors.js'
 import { describeValue, joinNames, minSecretBytes } from '../util/describe.js'
 import { isObject, ownField } from '../util/objects.js'
-import { passwordWeakness, weakness } from './check-secret.js'
+import { howToFixSecret, passwordWeakness, weakness } from './check-secret.js'
 import { formsOf, placeholder } from './secret-uses.js'
-
-const howToFix = 'Make one with: npx fastify-gatehouse secret'
 
 /** The purposes of secrets, with their requirements. */
 const purposes = {
@@ -83,7 +81,7 @@ function read (variable: string, purpose: string, given: unknown) {
   const refused = (mistake: string) => ({ variable, value: '', held: [], mistakes: [`${variable} ${mistake}`] })
   const content = given ?? ''
   if (typeof content !== 'string') return refused(`must be a text. Got ${describeValue(content)}.`)
-  if (content.trim() === '') return refused(`is not set. ${howToFix}`)
+  if (content.trim() === '') return refused(`is not set. ${howToFixSecret}`)
   const texts = rule.rotates ? content.split(',') : [content]
   const held = texts.map(
     (text, index): Held => ({ variable: texts.length === 1 ? variable : `${variable} (number ${index + 1})`, text })
@@ -100,14 +98,14 @@ function mistakeOf ({ variable, text }: Held, purpose: SecretPurpose): string | 
     return `${variable} is in quotes, and the program that read the file has kept them. Remove them.`
   }
   if (text.startsWith(`${variable}=`)) return `${variable} begins with its own name. Leave out '${variable}='.`
-  if (placeholder.test(text)) return `${variable} looks like a placeholder of an example. ${howToFix}`
+  if (placeholder.test(text)) return `${variable} looks like a placeholder of an example. ${howToFixSecret}`
   const { minBytes } = purposes[purpose]
   const bytes = Buffer.byteLength(text)
   if (bytes < minBytes) {
-    return `${variable} is too short: it has ${bytes} bytes and needs at least ${minBytes}. ${howToFix}`
+    return `${variable} is too short: it has ${bytes} bytes and needs at least ${minBytes}. ${howToFixSecret}`
   }
   const reason = purpose === 'password' ? passwordWeakness(text, '') : weakness(text)
-  return reason === null ? null : `${variable} ${reason}. ${howToFix}`
+  return reason === null ? null : `${variable} ${reason}. ${howToFixSecret}`
 }
 
 /** Returns a mistake for each secret that has two purposes: a leak of one must not be a leak of the other. */

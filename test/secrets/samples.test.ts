@@ -71,7 +71,7 @@ t.test('accepts a random key whose bytes happen to be text with a percent sign',
 t.test('names the option and the fix, never the secret, if one is missing, of another type or too short', async t => {
   t.throws(
     () => checkSecret(undefined, rule),
-    { ...refused, message: /^the secret of the test is undefined.*environment variable.*randomBytes/ }
+    { ...refused, message: /^the secret of the test is undefined.*environment variable.*npx fastify-gatehouse secret$/ }
   )
   for (const secret of [null, 42, {}, ['a'], true]) {
     t.throws(() => checkSecret(secret, rule), { ...refused, message: /must be a string or a Uint8Array/ })
