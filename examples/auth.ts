@@ -81,9 +81,11 @@ export function authOptions (dependencies: AuthDependencies): GatehouseOptions {
       'orders:ship': 'Mark orders as shipped'
     },
     roles: {
-      viewer: { scopes: ['orders:read'], description: 'Views orders' },
-      clerk: { roles: ['viewer'], scopes: ['orders:write'], description: 'Places orders, and cancels their own' },
-      admin: { roles: ['clerk'], description: 'Cancels any order, and sees who may call which route' }
+      viewer: { scopes: ['orders:read'] },
+      // places orders, and cancels their own
+      clerk: { roles: ['viewer'], scopes: ['orders:write'] },
+      // cancels any order, and sees who may call which route
+      admin: { roles: ['clerk'] }
     }
   }
 }

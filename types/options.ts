@@ -23,8 +23,6 @@ export interface RoleDefinition {
   readonly roles?: readonly RoleName[]
   /** Scopes that this role includes. */
   readonly scopes?: readonly ScopeName[]
-  /** The role in words, for readers of the code. */
-  readonly description?: string
 }
 
 /**

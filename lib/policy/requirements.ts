@@ -96,8 +96,7 @@ function parseRoles (
 
 function parseRole (role: string, entry: unknown, known: Known): Included {
   const path = `The option roles['${role}']`
-  const { roles = [], scopes = [], description } = readOptions(entry, ['roles', 'scopes', 'description'], path)
-  if (description !== undefined) string(description, `${path}.description`)
+  const { roles = [], scopes = [] } = readOptions(entry, ['roles', 'scopes'], path)
   const set = (kind: 'roles' | 'scopes', value: unknown) => {
     if (!Array.isArray(value) || !value.every(name => typeof name === 'string')) {
       throw misconfigured(`${path}.${kind} must be a list of names.`)

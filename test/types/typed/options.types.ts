@@ -37,7 +37,7 @@ describe('the options', () => {
       ],
       scopes: { 'orders:read': 'Read orders', 'orders:write': 'Write orders', 'reports:read': 'Read reports' },
       roles: {
-        admin: { roles: ['clerk' as const], scopes: ['orders:write' as const], description: 'Everything' }, clerk: {}
+        admin: { roles: ['clerk' as const], scopes: ['orders:write' as const] }, clerk: {}
       },
       load: async (principal: Principal) => principal.id === '' ? null : { ...principal, roles: ['clerk'] },
       stage: 'preHandler' as const,
