@@ -4,7 +4,7 @@ import { misconfigured } from '../errors.js'
 import { checkSecret } from '../secrets/check-secret.js'
 import { describeValue } from '../util/describe.js'
 import { isPlainObject } from '../util/objects.js'
-import { listOf, object, oneOf, optional, string, text, type Parser } from '../util/options.js'
+import { isScopeToken, listOf, object, oneOf, optional, string, text, type Parser } from '../util/options.js'
 
 /** A secret of a client, which is known by its digest alone. */
 export interface ClientSecret {
@@ -44,7 +44,7 @@ export const grantNames = ['authorization_code', 'refresh_token', 'client_creden
 export function scopesParser (declared: ReadonlySet<string> | null): Parser<readonly string[]> {
   return listOf((value, option) => {
     const scope = string(value, option)
-    if (!/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)) {
+    if (!isScopeToken(scope)) {
       throw misconfigured(`${option} must be a scope (RFC 6749, 3.3): visible ASCII characters without spaces, ` +
         `quotes and backslashes. Got ${describeValue(value)}.`)
     }

@@ -1,6 +1,7 @@
 import { unescape } from 'node:querystring'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { TokenService } from '../../types/tokens.js'
+import { isScopeToken } from '../util/options.js'
 import type { Client } from './client.js'
 import { oauthError } from './errors.js'
 import type { Server } from './server.js'
@@ -122,14 +123,13 @@ function withoutSlash (text: string): string {
   return text.endsWith('/') ? text.slice(0, -1) : text
 }
 
-const scopeList = /^[\x21\x23-\x5b\x5d-\x7e]+(?: [\x21\x23-\x5b\x5d-\x7e]+)*$/
-
 /** Returns the scopes of the parameter `scope`; `null` without one. @throws {OAuthError} `invalid_scope` */
 export function readScopes (scope: string | null): readonly string[] | null {
   if (scope === null) return null
-  if (!scopeList.test(scope)) throw oauthError('invalid_scope', 'The scope is malformed')
+  const all = scope.split(' ')
+  if (!all.every(isScopeToken)) throw oauthError('invalid_scope', 'The scope is malformed')
   // The grants of a client decide if there is a refresh token, so offline_access changes nothing.
-  const names = [...new Set(scope.split(' '))].filter(name => name !== 'offline_access')
+  const names = [...new Set(all)].filter(name => name !== 'offline_access')
   return names.length === 0 ? null : names
 }
 

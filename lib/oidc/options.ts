@@ -7,12 +7,10 @@ import { issuerUrlProblem, parseAgent, parseHosts, sourceUrl } from '../jose/rem
 import { isLocalPath } from '../schemes/session/login-redirect.js'
 import { describeValue } from '../util/describe.js'
 import { isPlainObject } from '../util/objects.js'
-import { functionOf, listOf, object, oneOf, optional, orTrue, text } from '../util/options.js'
+import { functionOf, isScopeToken, listOf, object, oneOf, optional, orTrue, text } from '../util/options.js'
 
 /** Configures the provider of a login. */
 export interface ProviderSettings {
-  /** The path at which a login begins, which names the provider in this application. */
-  readonly name: string
   readonly redirectUri: string
   /** The issuer; without OpenID, the authorization endpoint. */
   readonly server: URL
@@ -89,7 +87,6 @@ export function parseLoginOptions (options: unknown, prefix: string): LoginSetti
   checkStanding(prefix, { redirectUri: callbackPath, path })
   const scopes = endpoints === null ? ['openid', ...parsed.scopes] : parsed.scopes
   const provider = Object.freeze({
-    name: path,
     redirectUri,
     server: parseServer(parsed),
     endpoints,
@@ -190,7 +187,7 @@ function checkStanding (prefix: string, paths: Readonly<Record<'redirectUri' | '
 }
 
 function parseScope (value: unknown, option: string): string {
-  if (typeof value === 'string' && /^[!#-[\]-~]+$/.test(value)) return value
+  if (typeof value === 'string' && isScopeToken(value)) return value
   throw misconfigured(`${option} must be the name of a scope. Got ${describeValue(value)}.`)
 }
 

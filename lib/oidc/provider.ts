@@ -270,7 +270,7 @@ function createFetch (
     const request = requestOf(options)
     const abort = new AbortController()
     running.add(abort)
-    const fetched = await requestJson(url, request, { timeout, maxBytes, agent, lookup: null, signal: abort.signal })
+    const fetched = await requestJson(url, request, { timeout, maxBytes, agent, signal: abort.signal })
     running.delete(abort)
     const target = `${url.host}${url.pathname}`.slice(0, 200)
     if ('failure' in fetched) throw new ProviderUnavailable(`${target}: ${fetched.failure}`)

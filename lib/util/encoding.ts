@@ -14,8 +14,14 @@ export function parseJson (text: string): unknown {
   }
 }
 
-const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-const shape = /^[A-Za-z0-9_-]*$/
+/** The digits whose unused bits are zero, by the number of digits in the last group. */
+const lastDigits = [null, '', 'AQgw', 'AEIMQUYcgkosw048'] as const
+
+/** Returns true for the only base64url text of its bytes: see {@link decodeBase64url}. */
+export function isBase64url (text: string): boolean {
+  const allowed = lastDigits[text.length % 4] ?? null
+  return /^[\w-]*$/.test(text) && (allowed === null || allowed.includes(text.charAt(text.length - 1)))
+}
 
 /**
  * Returns the bytes of a base64url text, or `null` unless it is the only text for them: no padding, no other
@@ -23,10 +29,7 @@ const shape = /^[A-Za-z0-9_-]*$/
  * and a token that was revoked or cached under one of them would pass under another.
  */
 export function decodeBase64url (text: string): Buffer | null {
-  const beyond = text.length % 4
-  if (beyond === 1 || !shape.test(text)) return null
-  const unused = beyond === 0 ? 0 : beyond === 2 ? 0b1111 : 0b11
-  return (alphabet.indexOf(text.charAt(text.length - 1)) & unused) === 0 ? Buffer.from(text, 'base64url') : null
+  return isBase64url(text) ? Buffer.from(text, 'base64url') : null
 }
 
 /** Returns the query of a URL as it was sent, without its question mark. */

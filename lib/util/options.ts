@@ -224,6 +224,11 @@ function secondsOf (value: unknown): number {
   return match === null ? NaN : Number(match[1]) * secondsPerUnit[match[2] as keyof typeof secondsPerUnit]
 }
 
+/** Returns true for a scope as tokens and OAuth write it (RFC 6749, 3.3): no spaces, quotes and backslashes. */
+export function isScopeToken (text: string): boolean {
+  return /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(text)
+}
+
 /**
  * Returns true for a token of RFC 9110, 5.6.2: the name of a header, of a cookie, of an authentication scheme, of a
  * parameter.

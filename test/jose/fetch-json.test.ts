@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { fetchJson, sourceUrl } from '../../lib/jose/remote/fetch-json.js'
 import { served, until } from './remote-app.js'
 
-const defaults = { timeout: 5_000, maxBytes: 1_000, agent: null, lookup: null }
+const defaults = { timeout: 5_000, maxBytes: 1_000, agent: null }
 
 async function get (host: string, options: object = {}): Promise<object> {
   return await fetchJson(new URL(`http://${host}/`), { ...defaults, signal: new AbortController().signal, ...options })
@@ -115,25 +115,6 @@ t.test('reports only the code of a connection error', async t => {
     t, (_request, response) => { response.writeHead(200, { 'content-length': 100 }).write('{'); response.socket?.end() }
   )
   t.match(await get(short), { failure: /^the connection failed/, answered: false })
-})
-
-t.test('connects to no address that the lookup refused', async t => {
-  let hits = 0
-  const host = await served(t, (_request, response) => { hits++; response.writeHead(200).end('{}') })
-  const url = new URL(`http://localhost:${host.split(':')[1]}/`)
-  const signal = new AbortController().signal
-  const refuse = (
-    _name: string, _options: object, done: (error: Error) => void
-  ): void => { done(new Error('a private address')) }
-  t.same(
-    await fetchJson(url, { ...defaults, signal, lookup: refuse as never }),
-    { failure: 'the connection failed', answered: false }
-  )
-  t.equal(hits, 0)
-  const allow = (
-    _name: string, { all }: { all?: boolean }, done: (error: null, address: unknown, family?: number) => void
-  ): void => { done(null, all === true ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4) }
-  t.match(await fetchJson(url, { ...defaults, signal, lookup: allow as never }), { value: {} })
 })
 
 /** Makes an agent that keeps a connection to a host. */

@@ -1,6 +1,5 @@
 import { Agent, request as requestHttp, type IncomingMessage } from 'node:http'
 import { request as requestHttps } from 'node:https'
-import type { LookupFunction } from 'node:net'
 import { isError, misconfigured } from '../../errors.js'
 import { describeValue } from '../../util/describe.js'
 import { parseJson } from '../../util/encoding.js'
@@ -12,11 +11,6 @@ export interface FetchOptions {
   readonly maxBytes: number
   /** The agent, for proxies and private certificate authorities; `null`: the global one. */
   readonly agent: Agent | null
-  /**
-   * Resolves host names, and may refuse one by calling back with an error. Not called for IP addresses. `null`: the
-   * resolver of the system.
-   */
-  readonly lookup: LookupFunction | null
   /** Aborts the fetch. It must not outlive the fetch, because it keeps all signals that are derived from it. */
   readonly signal: AbortSignal
 }
@@ -52,7 +46,7 @@ export interface FetchFailure {
  *
  * @example
  * const url = new URL('https://id.example.com/jwks.json')
- * const fetched = await fetchJson(url, { timeout: 5_000, maxBytes: 262_144, agent: null, lookup: null, signal })
+ * const fetched = await fetchJson(url, { timeout: 5_000, maxBytes: 262_144, agent: null, signal })
  * if ('failure' in fetched) return fetched.failure
  */
 export async function fetchJson (url: URL, options: FetchOptions): Promise<FetchedJson | FetchFailure> {
@@ -112,7 +106,7 @@ export function issuerUrlProblem (issuer: string, insecureHosts: readonly string
 
 /** Sends the request, and resolves when the headers of the answer have arrived. */
 async function open (
-  url: URL, { method, headers: own, body }: JsonRequest, { agent, lookup, signal }: FetchOptions
+  url: URL, { method, headers: own, body }: JsonRequest, { agent, signal }: FetchOptions
 ): Promise<IncomingMessage> {
   const send = url.protocol === 'https:' ? requestHttps : requestHttp
   // Fetches are rare. The server would close an idle connection before the next fetch, which would then fail.
@@ -127,9 +121,7 @@ async function open (
   return await new Promise((resolve, reject) => {
     let isAnswered = false
     const attempt = (): void => {
-      const request = send(
-        url, { method, headers, signal, ...agent === null ? {} : { agent }, ...lookup === null ? {} : { lookup } }
-      )
+      const request = send(url, { method, headers, signal, ...agent === null ? {} : { agent } })
         .on('response', response => {
           isAnswered = true
           resolve(response)

@@ -173,7 +173,7 @@ export class RemoteKeys {
   }
 
   readonly #get = async (url: URL, signal: AbortSignal): Promise<FetchedJson | FetchFailure> =>
-    await fetchJson(url, { timeout, maxBytes, agent: this.#options.agent, lookup: null, signal })
+    await fetchJson(url, { timeout, maxBytes, agent: this.#options.agent, signal })
 
   async #load (signal: AbortSignal): Promise<Loaded | Failed> {
     const found = await this.#location.find(signal)

@@ -5,7 +5,7 @@ import { issuerUrlProblem, sourceUrl } from '../../jose/remote/fetch-json.js'
 import { allowEveryOrigin, declarePreflight } from '../../util/cors.js'
 import { describeValue } from '../../util/describe.js'
 import { sendJson } from '../../util/json-response.js'
-import { listOf, object, optional, orTrue, text } from '../../util/options.js'
+import { isScopeToken, listOf, object, optional, orTrue, text } from '../../util/options.js'
 import type { IssuerSettings, JwtSettings } from './options.js'
 
 /** Configures the document that tells clients where to get tokens (RFC 9728). */
@@ -52,7 +52,7 @@ function webUrl (value: unknown, option: string): string {
 /** Parses a scope. Rejects `offline_access`, which is not a scope of a resource (RFC 9728, 2). */
 function parseScope (value: unknown, option: string): string {
   const scope = text(value, option)
-  if (!/^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope)) {
+  if (!isScopeToken(scope)) {
     throw misconfigured(`${option} has characters that a scope cannot have (RFC 6749, 3.3), such as spaces, quotes ` +
       'or non-ASCII characters.')
   }

@@ -15,7 +15,7 @@ import { readKey, unwrap } from '../../jose/key-material.js'
 import { principalFrom } from '../../kit/principal.js'
 import { describeValue, joinNames } from '../../util/describe.js'
 import { isMap, isObject } from '../../util/objects.js'
-import { atRunTime } from '../../util/options.js'
+import { atRunTime, isScopeToken } from '../../util/options.js'
 import { checkGuessable } from './issuers.js'
 import type { Trust } from './issuers.js'
 import { parseLifetime } from './sign-options.js'
@@ -317,7 +317,7 @@ function checkClaims (claims: Readonly<Record<string, unknown>>): void {
 
 /** Returns the claim `scope`. Rejects a scope with a space, which would be read as two (RFC 6749, 3.3). */
 function scopeClaim (scopes: readonly string[]): { readonly scope?: string } {
-  if (!scopes.every(scope => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(scope))) {
+  if (!scopes.every(isScopeToken)) {
     throw internalError('a scope of the principal has characters that a token cannot carry (RFC 6749, 3.3), such as ' +
       'spaces, quotes or non-ASCII characters')
   }
