@@ -3,6 +3,7 @@ import type { Channel } from 'node:diagnostics_channel'
 import type { FastifyRequest } from 'fastify'
 import type { GatehouseEventName, GatehouseEvents } from '../../types/events.js'
 import type { AuthErrorCode, AuthFailure } from '../../types/outcome.js'
+import type { AuthError } from '../errors.js'
 import { deepFrozenCopy } from '../util/objects.js'
 
 /** The channels of all events. As the type is a record of all names, none can be missing. */
@@ -82,6 +83,16 @@ export function publishFor<N extends RequestEventName> (
   }
 }
 
+/**
+ * Writes a refusal to the log of its request, and publishes its event.
+ * @param sentence the message of the log line, such as `request refused`.
+ */
+export function reportRefusal (request: FastifyRequest, failure: AuthFailure, sentence: string): void {
+  const { code, scheme, detail } = failure
+  request.log.info({ event: refusalEvent(code), auth: { code, scheme, reason: detail } }, sentence)
+  publishRefusal(request, failure)
+}
+
 /** Publishes the event of a refusal, by its code. */
 export function publishRefusal (request: FastifyRequest, { code, scheme, detail, retryAfter }: AuthFailure): void {
   const name = refusalEvent(code)
@@ -91,8 +102,17 @@ export function publishRefusal (request: FastifyRequest, { code, scheme, detail,
   else publishFor(request, name, fields)
 }
 
+/**
+ * Writes a fault to the log of its request, with its cause, and publishes its event.
+ * @param sentence the message of the log line, such as `authentication fault`.
+ */
+export function reportFault (request: FastifyRequest, { code, detail, cause }: AuthError, sentence: string): void {
+  request.log.error({ event: 'fault', err: cause, auth: { code, reason: detail } }, sentence)
+  if (isObserved('fault')) publishFor(request, 'fault', { ...requestFields(request), code, reason: detail })
+}
+
 /** Returns the name of the event of a refusal. */
-export function refusalEvent (code: AuthErrorCode): 'refused' | 'denied' | 'throttled' | 'unavailable' {
+function refusalEvent (code: AuthErrorCode): 'refused' | 'denied' | 'throttled' | 'unavailable' {
   switch (code) {
     case 'AUTH_ACCESS_DENIED':
     case 'AUTH_CROSS_SITE': return 'denied'

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import type { FastifyRequest } from 'fastify'
 import type { Outcome } from '../../types/outcome.js'
 import { internalError } from '../errors.js'
+import { reportRefusal } from '../events/events.js'
 import { absent, invalid } from '../kit/outcome.js'
 import { isSentByBrowsers, sourcesOf } from '../kit/read-credential.js'
 import type { BoundScheme } from '../policy/policy.js'
@@ -32,10 +33,7 @@ export async function authenticateCredential (
   if (credential === undefined || credential === null || credential === '') return absent
   if (typeof credential !== 'string') return invalid('the credential is not a string')
   const { failure, outcome } = await askScheme(bound, viewWith(request, bound, [place, credential]))
-  if (failure !== null) {
-    const { code, scheme, detail } = failure
-    request.log.info({ auth: { code, scheme, reason: detail } }, 'credential refused')
-  }
+  if (failure !== null) reportRefusal(request, failure, 'credential refused')
   return outcome.kind === 'authenticated'
     ? callerOf({ bound, outcome }, carrierOf(request), permissions)
     : outcome

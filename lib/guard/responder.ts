@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { AuthFailure } from '../../types/outcome.js'
 import { AuthError, authFailure, defaultRetryAfter, internalError, redactError, refusal } from '../errors.js'
-import { isObserved, publishFor, publishRefusal, refusalEvent, requestFields } from '../events/events.js'
+import { reportFault, reportRefusal } from '../events/events.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { isThenable } from '../util/objects.js'
 import { watchSend } from '../util/response.js'
@@ -52,9 +52,8 @@ export class Responder {
 
   /** Refuses a request: 401 with challenges, 403, 429 or 503. */
   refuse (reply: FastifyReply, policy: Policy, failure: AuthFailure): Ended {
-    const { code, scheme, detail, retryAfter, headers = null } = failure
-    reply.request.log.info({ event: refusalEvent(code), auth: { code, scheme, reason: detail } }, 'request refused')
-    publishRefusal(reply.request, failure)
+    const { code, scheme, retryAfter, headers = null } = failure
+    reportRefusal(reply.request, failure, 'request refused')
     forbidReuse(reply)
     try {
       if (headers !== null) setHeaders(reply, headers)
@@ -71,12 +70,7 @@ export class Responder {
 
   /** Ends a request with a 500 without details. The reason and the cause are in the log. */
   sendInternalError (reply: FastifyReply, error: AuthError): Ended {
-    reply.request.log.error(
-      { event: 'fault', err: error.cause, auth: { code: error.code, reason: error.detail } }, 'authentication fault')
-    if (isObserved('fault')) {
-      const fields = requestFields(reply.request)
-      publishFor(reply.request, 'fault', { ...fields, code: error.code, reason: error.detail })
-    }
+    reportFault(reply.request, error, 'authentication fault')
     forbidReuse(reply)
     return this.#send(reply, error)
   }
@@ -101,11 +95,13 @@ export class Responder {
     }
   }
 
-  /** Logs an error of `reply.login` or `reply.logout`, whose message does not contain the reason. */
-  logSessionError (reply: FastifyReply, { code, statusCode, detail, cause }: AuthError): void {
-    if (code === 'AUTH_UNAVAILABLE') reply.header('retry-after', defaultRetryAfter)
-    const level = statusCode < 500 ? 'info' : 'error'
-    reply.request.log[level]({ err: cause, auth: { code, reason: detail } }, 'session refused')
+  /** Reports an error of `reply.login` or `reply.logout`, whose message does not contain the reason. */
+  reportSessionError (reply: FastifyReply, error: AuthError): void {
+    const { code, statusCode, scheme, detail } = error
+    if (statusCode === 500) return reportFault(reply.request, error, 'session refused')
+    const retryAfter = code === 'AUTH_UNAVAILABLE' ? defaultRetryAfter : null
+    if (retryAfter !== null) reply.header('retry-after', retryAfter)
+    reportRefusal(reply.request, { ...authFailure(code, scheme, detail), retryAfter }, 'session refused')
   }
 
   #challengesOf (policy: Policy): PolicyChallenges {

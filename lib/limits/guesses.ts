@@ -5,7 +5,7 @@ import type { Right } from '../../types/principal.js'
 import type { Checked, Guesses } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
 import { AuthError, authFailure, refusal } from '../errors.js'
-import { publishRefusal, refusalEvent } from '../events/events.js'
+import { reportRefusal } from '../events/events.js'
 import { changesState, otherSite } from '../guard/cross-site.js'
 import { crossSite, limited, unavailable, unavailableOr } from '../kit/outcome.js'
 import { addressOf, unknownAddress } from '../util/client-address.js'
@@ -204,10 +204,9 @@ function failureOf (outcome: Refused): AuthFailure {
  * headers of an error.
  */
 function refuseLogin (reply: FastifyReply, failure: AuthFailure): never {
-  const { code, detail, retryAfter } = failure
+  const { retryAfter } = failure
   if (retryAfter !== null) reply.header('retry-after', retryAfter)
-  reply.request.log.info({ event: refusalEvent(code), auth: { code, reason: detail } }, 'login refused')
-  publishRefusal(reply.request, failure)
+  reportRefusal(reply.request, failure, 'login refused')
   throw refusal(failure)
 }
 

@@ -165,7 +165,7 @@ async function logErrors (reply: FastifyReply, responder: Responder, run: () => 
   try {
     await run()
   } catch (error) {
-    if (error instanceof AuthError) responder.logSessionError(reply, error)
+    if (error instanceof AuthError) responder.reportSessionError(reply, error)
     throw error
   }
 }

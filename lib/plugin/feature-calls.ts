@@ -6,6 +6,7 @@ import type { PrincipalInput } from '../../types/principal.js'
 import type { GatehouseSessions, SessionFeature } from '../../types/sessions.js'
 import type { GatehouseTokens, GrantedTokens, PublicJwkSet, RefreshOptions, TokenFeature } from '../../types/tokens.js'
 import { type AuthError, authFailure, internalError, refusal } from '../errors.js'
+import { reportRefusal } from '../events/events.js'
 import { writeChallenges } from '../guard/challenge.js'
 import {
   chooseProvider, parseGrantOptions, parseIssueOptions, parseOwner, parseRefreshOptions, parseReply,
@@ -163,11 +164,10 @@ interface Refusal {
 
 function refuse (reply: FastifyReply, schemes: BoundSchemes, { name, detail }: Refusal): AuthError {
   const failure = authFailure('AUTH_INVALID_CREDENTIALS', name, `refresh token: ${detail}`)
-  const { code, scheme, detail: reason } = failure
   const challenge = schemes.get(name)?.scheme.challenge?.(failure) ?? null
   // Without a challenge of the scheme, the response gets that of the policy.
   if (challenge !== null) reply.header('www-authenticate', writeChallenges([challenge].flat()))
-  reply.request.log.info({ auth: { code, scheme, reason } }, 'request refused')
+  reportRefusal(reply.request, failure, 'request refused')
   return refusal(failure)
 }
 

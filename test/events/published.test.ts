@@ -100,6 +100,35 @@ t.test('publishes logins and logouts, without the cookie', async t => {
   t.notMatch(JSON.stringify(seen), cookie.split('=')[1]?.slice(0, 12))
 })
 
+t.test('publishes logins that are refused, that the store cannot keep, and that are faults', async t => {
+  const store = memoryStore()
+  const app = await boot(t, { ...store, add: async () => { throw new Error('ECONNREFUSED') } })
+  app.post('/nobody', { config: { auth: { public: 'a mistake' } } }, async (_request, reply) => {
+    await reply.login({ id: '' })
+  })
+  const seen = recordNamedEvents(t, 'denied', 'unavailable', 'fault')
+  const login = async (url: string, site: string) =>
+    (await app.inject({ method: 'POST', url, headers: { 'sec-fetch-site': site } })).statusCode
+  t.equal(await login('/login', 'cross-site'), 403)
+  t.equal(await login('/login', 'same-origin'), 503)
+  t.equal(await login('/nobody', 'same-origin'), 500)
+  t.match(seen, [
+    ['denied', { ...fields('/login', 'POST'), code: 'AUTH_CROSS_SITE', scheme: 'web', reason: /from another site/ }],
+    ['unavailable', { ...fields('/login', 'POST'), code: 'AUTH_UNAVAILABLE', retryAfter: 5 }],
+    ['fault', { ...fields('/nobody', 'POST'), code: 'AUTH_FAULT', reason: String }]
+  ])
+  t.equal(seen.length, 3)
+})
+
+t.test('publishes credentials of messages that are refused', async t => {
+  const app = await boot(t)
+  app.get('/socket', { config: { auth: { public: 'a connection' } } }, async request =>
+    (await app.gatehouse.authenticate('service', 'acme_wrong', { request })).kind)
+  const seen = recordNamedEvents(t, 'refused')
+  t.equal((await app.inject('/socket')).body, 'invalid')
+  t.match(seen, [['refused', { ...fields('/socket'), code: 'AUTH_INVALID_CREDENTIALS', scheme: 'service' }]])
+})
+
 t.test('publishes the end of a session once, and of the one that the request itself began', async t => {
   const app = await boot(t)
   app.post('/twice', { config: { auth: { public: 'logs out' } } }, async (_request, reply) => {

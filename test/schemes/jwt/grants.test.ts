@@ -247,7 +247,7 @@ t.test('refuses garbage, another client and a missing token without a store call
     )
   }
   t.same(calls, [])
-  t.match(lines.join(''), /refresh token: it is missing/)
+  t.match(lines.join(''), /"event":"refused".*refresh token: it is missing/)
   t.equal((await refresh(app, token, own)).status, 200)
   t.notMatch(lines.join(''), new RegExp(mac.slice(0, 8)))
 })
