@@ -117,6 +117,19 @@ t.test('reports only the code of a connection error', async t => {
   t.match(await get(short), { failure: /^the connection failed/, answered: false })
 })
 
+t.test('connects to no address that the lookup of the agent refused', async t => {
+  let hits = 0
+  const host = await served(t, (_request, response) => { hits++; response.writeHead(200).end('{}') })
+  const lookup = (_name: string, _options: object, done: (error: Error) => void): void => {
+    done(new Error('10.0.0.1 is a private address'))
+  }
+  const agent = new Agent({ lookup: lookup as never })
+  t.same(
+    await get(`localhost:${host.split(':')[1]}`, { agent }), { failure: 'the connection failed', answered: false }
+  )
+  t.equal(hits, 0)
+})
+
 /** Makes an agent that keeps a connection to a host. */
 async function keptAlive (t: Test, host: string): Promise<Agent> {
   const agent = new Agent({ keepAlive: true })
