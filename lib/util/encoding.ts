@@ -1,8 +1,9 @@
 import { timingSafeEqual } from 'node:crypto'
 
 /** Compares two secret texts in constant time. Only their lengths can be measured. */
-export function isSameSecret (a: string, b: string): boolean {
-  return a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
+export function isSameSecret (one: string, other: string): boolean {
+  const [a, b] = [Buffer.from(one), Buffer.from(other)]
+  return a.length === b.length && timingSafeEqual(a, b)
 }
 
 /** Parses JSON. Returns `undefined`, which is no JSON value, for any other text. */
