@@ -142,7 +142,7 @@ const wider: readonly Case[] = [
   },
   {
     title: 'a role that includes more',
-    after: [['auth.ts', "viewer: { scopes: ['orders:read'],", "viewer: { scopes: ['orders:read', 'orders:ship'],"]],
+    after: [['auth.ts', "viewer: { scopes: ['orders:read'] }", "viewer: { scopes: ['orders:read', 'orders:ship'] }"]],
     says: /role viewer/
   },
   {
