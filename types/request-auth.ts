@@ -28,7 +28,7 @@ export type AllowsQuery = AtLeastOne<{ readonly scopes?: Clause<ScopeName>, read
 /** Describes the caller as authenticated by one scheme. */
 export interface AuthEntry<P = AnyPrincipal, C = unknown> {
   readonly principal: P
-  /** What the scheme tells about the credential, such as the claims of a token. Never the secret itself. */
+  /** Describes the credential, such as by the claims of a token. Never contains the secret itself. */
   readonly credential: C
   /** The time of authentication, as an ISO 8601 string; `null` if the scheme does not report it. */
   readonly authenticatedAt: string | null
