@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { ExpiringMap } from '../../lib/stores/memory/expiring-map.js'
-import { memoryStore } from '../../lib/stores/memory/index.js'
+import { ExpiringMap, memoryStore } from '../../lib/stores/memory/index.js'
 import type { JsonObject, Store, StoreEntry } from '../../types/store.js'
 import { size } from '../fixtures/size.js'
 import { passesStoreContract } from './contract.js'
