@@ -16,7 +16,7 @@ export { session, type SessionCredential, type SessionOptions } from './schemes/
 // Stores
 export { memoryStore } from './stores/memory/index.js'
 export { withDeadline } from './stores/deadline.js'
-export { StoreUnavailable } from './stores/errors.js'
+export { StoreUnavailable } from './stores/operations.js'
 export type {
   JsonObject, Store, StoreChange, StoreCount, StoreEntry, StoreIncrement, StoreOwner, StoreRecord
 } from '../types/store.js'

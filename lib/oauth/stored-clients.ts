@@ -4,7 +4,7 @@ import type {
 } from '../../types/oauth.js'
 import type { JsonObject, Store, StoreEntry, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError } from '../errors.js'
-import { maxAttempts } from '../stores/limits.js'
+import { maxAttempts } from '../stores/operations.js'
 import { TtlCache } from '../util/cache.js'
 import { deepFreeze } from '../util/objects.js'
 import { atRunTime, duration, object, oneOf, optional, readOptions, text } from '../util/options.js'

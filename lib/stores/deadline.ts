@@ -5,7 +5,7 @@ import { publish } from '../events/events.js'
 import { isObject } from '../util/objects.js'
 import { duration, object, optional } from '../util/options.js'
 import { backingOf, withBacking } from '../util/reports.js'
-import { createOperations, StoreUnavailable, toStoreError } from './errors.js'
+import { createOperations, StoreUnavailable, toStoreError } from './operations.js'
 
 /** Options of {@link withDeadline}. */
 export interface DeadlineOptions {

@@ -1,7 +1,7 @@
 import Fastify, { type FastifyServerOptions, type LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
 import plugin, { basic, type GatehouseOptions, type Store } from '../../lib/index.js'
-import { StoreUnavailable } from '../../lib/stores/errors.js'
+import { StoreUnavailable } from '../../lib/stores/operations.js'
 import { memoryStore } from '../../lib/stores/memory/index.js'
 import type { LimitsOptions } from '../../types/limits.js'
 import { movableClock } from '../fixtures/clock.js'

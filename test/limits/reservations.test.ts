@@ -4,7 +4,7 @@ import plugin, { AuthError, type SchemeContext, type Store } from '../../lib/ind
 import { createGuessLimiter } from '../../lib/limits/guesses.js'
 import { parseLimits } from '../../lib/limits/options.js'
 import { Reservations, type Slot } from '../../lib/limits/reservations.js'
-import { StoreUnavailable } from '../../lib/stores/errors.js'
+import { StoreUnavailable } from '../../lib/stores/operations.js'
 import { memoryStore } from '../../lib/stores/memory/index.js'
 
 const rule = { max: 1, window: 60, longestWindow: 900 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { withDeadline } from '../../lib/stores/deadline.js'
-import { StoreUnavailable } from '../../lib/stores/errors.js'
+import { StoreUnavailable } from '../../lib/stores/operations.js'
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
 import type { Store, StoreChange } from '../../types/store.js'

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { StoreUnavailable } from '../../lib/stores/errors.js'
+import { StoreUnavailable } from '../../lib/stores/operations.js'
 import { TtlCache } from '../../lib/util/cache.js'
 import { applyChange, RevocationWatch } from '../../lib/util/revocation-watch.js'
 

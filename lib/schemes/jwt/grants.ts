@@ -10,7 +10,7 @@ import { AuthError } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { foreign, invalid } from '../../kit/outcome.js'
 import { loadPrincipal, principalFrom } from '../../kit/principal.js'
-import { maxAttempts } from '../../stores/limits.js'
+import { maxAttempts } from '../../stores/operations.js'
 import type { LiveTokens } from './live-tokens.js'
 import type { IsClient } from './own-tokens.js'
 import {

@@ -3,8 +3,9 @@ import type { Store, StoreChange, StoreCount, StoreEntry, StoreOwner, StoreRecor
 import { deepFreeze, getOrCreate } from '../../util/objects.js'
 import { object, optional, wholeNumber } from '../../util/options.js'
 import { withBacking } from '../../util/reports.js'
-import { createOperations, StoreUnavailable } from '../errors.js'
-import { checkEntry, checkName, checkOwner, milliseconds, valueOf, windowOf } from '../limits.js'
+import {
+  checkEntry, checkName, checkOwner, createOperations, milliseconds, StoreUnavailable, valueOf, windowOf
+} from '../operations.js'
 
 /** The options of {@link memoryStore}. */
 export interface MemoryStoreOptions {

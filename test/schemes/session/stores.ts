@@ -1,5 +1,5 @@
 import type { Store } from '../../../lib/index.js'
-import { StoreUnavailable } from '../../../lib/stores/errors.js'
+import { StoreUnavailable } from '../../../lib/stores/operations.js'
 import { memoryStore } from '../../../lib/stores/memory/index.js'
 
 /** A store that cannot tell of changes, as most databases are. */
