@@ -8,9 +8,9 @@ import { isObject } from '../../util/objects.js'
 import { duration, object, optional } from '../../util/options.js'
 import { checkEntry, checkName, checkOwner, createOperations, milliseconds, valueOf, windowOf } from '../operations.js'
 import { connect, type AnyKysely, type SqlSource } from './connect.js'
-import { createPurge, migrate } from './migrate.js'
 import {
-  createQuery, createStatements, type CounterRow, type NewRow, type Query, type RecordRow, type Statements
+  createPurge, createQuery, createStatements, type CounterRow, migrate, type NewRow, type Query, type RecordRow,
+  type Statements
 } from './statements.js'
 
 interface CommonOptions {
