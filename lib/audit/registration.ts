@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
 import type { AuditRow } from '../../types/audit.js'
 import type { Finding } from '../../types/doctor.js'
-import { sourcesOf } from '../kit/read-credential.js'
+import { sourcesOf } from '../kit/sources.js'
 import type { BoundScheme } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
 import type { RoleSummary, SchemeSummary } from './snapshot.js'

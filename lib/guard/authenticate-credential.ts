@@ -4,7 +4,7 @@ import type { Outcome } from '../../types/outcome.js'
 import { internalError } from '../errors.js'
 import { reportRefusal } from '../events/events.js'
 import { absent, invalid } from '../kit/outcome.js'
-import { isSentByBrowsers, sourcesOf } from '../kit/read-credential.js'
+import { isSourceAmbient, sourcesOf } from '../kit/sources.js'
 import type { BoundScheme } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
 import { askScheme } from './authenticate.js'
@@ -45,7 +45,7 @@ export async function authenticateCredential (
  */
 function placeOf ({ name, scheme, ambient }: BoundScheme): string {
   const places = sourcesOf(scheme)
-  const place = places.find(each => !isSentByBrowsers(each))
+  const place = places.find(each => !isSourceAmbient(each, scheme))
   if (place !== undefined && (scheme.sources !== undefined || !ambient)) return place
   const reason = places.length === 0 && !ambient
     ? 'has no place for a credential in a request'

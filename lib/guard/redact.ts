@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger, FastifyInstance, FastifyRequest, onRequestHookHandler } from 'fastify'
 import type { Scheme } from '../../types/scheme.js'
 import { isError, misconfigured } from '../errors.js'
-import { sourcesOf } from '../kit/read-credential.js'
+import { sourcesOf } from '../kit/sources.js'
 import { describeValue } from '../util/describe.js'
 import { isObject, isPlainObject } from '../util/objects.js'
 import { listOf, object, type Parser } from '../util/options.js'

@@ -1,10 +1,9 @@
 import type { FastifyRequest } from 'fastify'
-import type { OpenApiSecurityScheme } from '../../types/openapi.js'
-import type { Absent, Invalid, Outcome } from '../../types/outcome.js'
-import type { CredentialSource, Scheme } from '../../types/scheme.js'
+import type { Absent, Invalid } from '../../types/outcome.js'
+import type { CredentialSource } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
-import { describeValue } from '../util/describe.js'
-import { isSet, isThenable, ownField } from '../util/objects.js'
+import { describeValue, didYouMean } from '../util/describe.js'
+import { ownField } from '../util/objects.js'
 import { absent, invalid } from './outcome.js'
 import { parseUserPass } from './user-pass.js'
 
@@ -108,10 +107,24 @@ const reservedHeaders: ReadonlySet<string> = new Set([
 /** The check of a source that has checked its credential already. */
 const checked = (credential: string): string => credential
 
+const grammar = /^(?:bearer|basic:username|(header|query|cookie|authorization):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/
+
+/**
+ * Checks one of the `sources` of a scheme of the application. Such a scheme reads its credential itself, so it may name
+ * any header. A source that nobody understands would be neither redacted nor known as one that browsers fill.
+ * @throws {AuthError} `AUTH_MISCONFIGURED`, naming the option.
+ */
+export function checkSource (source: unknown, option: string): void {
+  if (typeof source === 'string' && grammar.test(source)) return
+  const guess = typeof source === 'string' ? didYouMean(source.replace(/:.*/s, ''), sourceKinds) : ''
+  throw misconfigured(`${option} must be 'bearer', 'basic:username', 'authorization:<word>', 'header:<name>', ` +
+    `'query:<name>' or 'cookie:<name>'. Got ${describeValue(source)}.${guess}`)
+}
+
+const sourceKinds = ['bearer', 'basic', 'authorization', 'header', 'query', 'cookie'] as const
+
 function parseSource (source: unknown, option: string): Source {
-  const match = typeof source === 'string'
-    ? /^(?:bearer|basic:username|(header|query|cookie|authorization):([!#$%&'*+.^_`|~0-9A-Za-z-]+))$/.exec(source)
-    : null
+  const match = typeof source === 'string' ? grammar.exec(source) : null
   if (match === null) {
     throw misconfigured(
       `${option} must be 'bearer', 'header:<name>', 'query:<name>' or 'cookie:<name>', or a list of these; it is ` +
@@ -289,84 +302,4 @@ export function cookieValues (request: FastifyRequest, name: string): readonly s
 export function cookieNames (request: FastifyRequest): readonly string[] {
   const pairs = (ownField(request.raw.headers, 'cookie') ?? '').split(';').filter(pair => pair.includes('='))
   return pairs.map(pair => trimBlanks(pair.slice(0, pair.indexOf('='))))
-}
-
-/**
- * Returns the properties of a scheme that follow from the sources of its credential. OpenAPI documents the first one.
- */
-export function traits (
-  places: readonly CredentialSource[], bearerFormat?: string
-): Pick<Scheme, 'openapi' | 'sources' | 'ambient' | 'cacheControl'> {
-  const cacheControl = cacheControlOf(places)
-  return {
-    openapi: openapi(places, bearerFormat),
-    sources: places,
-    ambient: places.some(isSentByBrowsers),
-    ...cacheControl === null ? {} : { cacheControl }
-  }
-}
-
-/** Returns where a scheme reads credentials: its `sources`, or the place that `openapi` describes. */
-export function sourcesOf ({ sources, openapi }: Scheme): readonly string[] {
-  if (sources !== undefined) return sources
-  switch (openapi.type) {
-    case 'apiKey': return [`${openapi.in}:${openapi.name}`]
-    case 'http': return [/^bearer$/i.test(openapi.scheme) ? 'bearer' : `authorization:${openapi.scheme}`]
-    case 'mutualTLS': return []
-    default: return ['bearer']
-  }
-}
-
-/** Words in `Authorization` for which browsers ask people, and which they then send by themselves. */
-const browserWords = /^authorization:(?:basic|digest|negotiate|ntlm)$/i
-
-/** Returns true for a source that browsers send automatically. */
-export function isSentByBrowsers (source: string): boolean {
-  return /^(?:cookie|basic):/.test(source) || browserWords.test(source)
-}
-
-/** Returns true for a scheme whose credentials browsers send automatically: as it says, or else by its sources. */
-export function isAmbient (scheme: Scheme): boolean {
-  return isSet(scheme.ambient ?? sourcesOf(scheme).some(isSentByBrowsers))
-}
-
-type Authenticate = Scheme['authenticate']
-
-/**
- * Makes a scheme that reads a cookie and other sources set `ambient` for each credential. A credential in another
- * source was put there by a script or a program, even if the same one is also in a cookie; {@link createReader} refuses
- * two different ones.
- */
-export function markAmbient (places: readonly CredentialSource[], authenticate: Authenticate): Authenticate {
-  const others = places.filter(source => !isSentByBrowsers(source))
-  if (others.length === 0 || others.length === places.length) return authenticate
-  const readOthers = createReader(others, 'from')
-  return request => marked(authenticate(request), readOthers(request) === absent)
-}
-
-/** Sets `ambient` of an outcome, and of those by which the credential is checked again. */
-function marked (outcome: Outcome | Promise<Outcome>, ambient: boolean): Outcome | Promise<Outcome> {
-  if (isThenable(outcome)) return Promise.resolve(outcome).then(settled => marked(settled, ambient))
-  if (outcome.kind !== 'authenticated') return outcome
-  const { recheck = null } = outcome
-  return { ...outcome, ambient, recheck: recheck === null ? null : request => marked(recheck(request), ambient) }
-}
-
-function openapi ([first = 'bearer']: readonly CredentialSource[], bearerFormat?: string): OpenApiSecurityScheme {
-  if (first === 'bearer') {
-    return { type: 'http', scheme: 'bearer', ...bearerFormat === undefined ? {} : { bearerFormat } }
-  }
-  const [where, name = ''] = first.split(':')
-  if (where === 'basic') return { type: 'http', scheme: 'basic' }
-  if (where === 'authorization') return { type: 'http', scheme: name }
-  return { type: 'apiKey', in: where === 'query' || where === 'cookie' ? where : 'header', name }
-}
-
-/**
- * Returns the `Cache-Control` of responses. Shared caches treat only `Authorization` as a credential (RFC 9111, 3.5),
- * and a response to a credential in the URL must not be stored at all (RFC 6750, 2.3 and 5.3).
- */
-function cacheControlOf (places: readonly CredentialSource[]): string | null {
-  if (places.some(source => source.startsWith('query:'))) return 'private, no-store'
-  return places.every(source => source === 'bearer' || /^(?:basic|authorization):/.test(source)) ? null : 'private'
 }

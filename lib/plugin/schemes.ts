@@ -1,9 +1,11 @@
 import type { FastifyInstance } from 'fastify'
+import type { OpenApiSecurityScheme } from '../../types/openapi.js'
 import type { Principal } from '../../types/principal.js'
 import type { Features, Made, Scheme, SchemeContext } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
 import { misconfigured } from '../errors.js'
-import { isAmbient } from '../kit/read-credential.js'
+import { checkSource } from '../kit/read-credential.js'
+import { isAmbient } from '../kit/sources.js'
 import { createGuessLimiter, type GuessLimiter } from '../limits/guesses.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { hasPermission, type Permissions } from '../policy/requirements.js'
@@ -12,7 +14,7 @@ import { toStoreError } from '../stores/operations.js'
 import { memoryStore } from '../stores/memory/index.js'
 import { describeValue } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
-import { isHttpToken, readOptions } from '../util/options.js'
+import { functionOf, isHttpToken, listOf, oneOf, readOptions, text, type Parser } from '../util/options.js'
 import { isScheme, missingMember, type Options } from './options.js'
 
 /** The schemes of one application, by name. */
@@ -131,37 +133,72 @@ function parseFeatures (features: object, option: string): Features {
   return features
 }
 
-const isText = (value: unknown): boolean => typeof value === 'string'
-const isFunction = (value: unknown): boolean => typeof value === 'function'
-const aFunction = ['a function', isFunction] as const
-const texts = ['a list of texts', (value: unknown) => Array.isArray(value) && value.every(isText)] as const
-
 /**
- * The optional members of a scheme that are no flags, with what each must be. Of a flag, every truthy value counts as
- * `true`.
+ * The parsers of the optional members of a scheme that are no flags. Of a flag, every truthy value counts as `true`.
  */
-const memberKinds = {
-  challenge: aFunction,
-  refuse: aFunction,
-  load: ['a function or null', value => value === null || isFunction(value)],
-  sources: texts,
-  realms: texts,
-  cacheControl: ['a text', isText]
-} as const satisfies { readonly [K in keyof Scheme]?: readonly [kind: string, is: (value: unknown) => boolean] }
+const memberParsers = {
+  challenge: functionOf('(failure) => challenge, list of challenges or null'),
+  refuse: functionOf('(request, reply, failure) => true if it answered'),
+  load: (value, option) => value === null ? null : parseLoad(value, option),
+  sources: listOf(checkSource),
+  realms: listOf(text),
+  cacheControl: parseHeaderText
+} as const satisfies { readonly [K in keyof Scheme]?: Parser<unknown> }
+
+const parseLoad = functionOf('(principal, { scheme, request }) => fields or null, or null')
+
+function parseHeaderText (value: unknown, option: string): string {
+  if (typeof value === 'string' && /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(value)) return value
+  throw misconfigured(`${option} must be the value of a header, such as 'private'. Got ${describeValue(value)}.`)
+}
 
 function checkMembers (scheme: Scheme<Principal>, option: string): void {
-  for (const [member, [kind, is]] of Object.entries(memberKinds)) {
-    const value = scheme[member as keyof typeof memberKinds]
-    if (value === undefined || is(value)) continue
-    throw misconfigured(`${option}.${member} must be ${kind}. Got ${describeValue(value)}.`)
+  for (const [member, parse] of Object.entries(memberParsers)) {
+    const value = scheme[member as keyof typeof memberParsers]
+    if (value !== undefined) parse(value, `${option}.${member}`)
   }
 }
 
-/** Checks the optional members of a scheme, and the name that a challenge takes from its description. */
+/** Checks the description of a scheme, which says where its credential is, and its optional members. */
 function checkedScheme (scheme: Scheme<Principal>, option: string): Scheme<Principal> {
   checkMembers(scheme, option)
-  const { openapi } = scheme
-  if (openapi.type !== 'http' || (typeof openapi.scheme === 'string' && isHttpToken(openapi.scheme))) return scheme
-  throw misconfigured(`${option} has an openapi.scheme that is not the name of an HTTP authentication scheme ` +
-    `(RFC 9110, 11.1), such as 'bearer'. Got ${describeValue(openapi.scheme)}.`)
+  checkDescription(scheme.openapi, `${option}.openapi`)
+  return scheme
+}
+
+const parseType = oneOf('http', 'apiKey', 'oauth2', 'openIdConnect', 'mutualTLS')
+const parseIn = oneOf('header', 'query', 'cookie')
+
+/** Checks what `sources`, challenges and OpenAPI documents are made of, unless the scheme has them itself. */
+function checkDescription (openapi: OpenApiSecurityScheme, option: string): void {
+  parseType(openapi.type, `${option}.type`)
+  switch (openapi.type) {
+    case 'http':
+      checkToken(openapi.scheme, `${option}.scheme`, "an HTTP authentication scheme (RFC 9110, 11.1), such as 'bearer'")
+      break
+    case 'apiKey': {
+      const place = parseIn(openapi.in, `${option}.in`)
+      checkToken(openapi.name, `${option}.name`, `a ${place === 'query' ? 'query parameter' : place}, such as 'x-key'`)
+      break
+    }
+    case 'oauth2':
+      checkFlows(openapi.flows, `${option}.flows`)
+      break
+    case 'openIdConnect':
+      text(openapi.openIdConnectUrl, `${option}.openIdConnectUrl`)
+      break
+    case 'mutualTLS':
+  }
+}
+
+function checkToken (value: unknown, option: string, thing: string): void {
+  if (typeof value === 'string' && isHttpToken(value)) return
+  throw misconfigured(`${option} must be the name of ${thing}. Got ${describeValue(value)}.`)
+}
+
+function checkFlows (flows: unknown, option: string): void {
+  const isFlow = (flow: unknown): boolean => isObject(flow) && isObject(flow.scopes)
+  if (isObject(flows) && Object.values(flows).every(isFlow)) return
+  throw misconfigured(`${option} must be an object of flows, each with its scopes, such as { clientCredentials: { ` +
+    `tokenUrl: 'https://id.example.com/token', scopes: {} } }. Got ${describeValue(flows)}.`)
 }

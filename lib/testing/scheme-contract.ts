@@ -9,7 +9,7 @@ import type { GatehouseOptions } from '../../types/options.js'
 import type { AuthErrorCode, AuthFailure, Outcome } from '../../types/outcome.js'
 import type { Scheme, SchemeContext, SchemeFactory } from '../../types/scheme.js'
 import { writeChallenges } from '../guard/challenge.js'
-import { isAmbient } from '../kit/read-credential.js'
+import { isAmbient } from '../kit/sources.js'
 import { plugin } from '../plugin.js'
 import { memoryStore } from '../stores/memory/index.js'
 

@@ -80,8 +80,8 @@ t.test('stops the boot for features and descriptions that would fail while reque
     [() => ({ scheme, features: { tokens: undefined } }), /'tokens' set to undefined/],
     [() => ({ scheme, features: { tokens: 5 } }), /schemes\.own\.features\.tokens must be an object. Got 5/],
     [() => ({ scheme, features: { routes: {} } }), /schemes\.own\.features\.routes must be a function/],
-    [describing({ type: 'http', scheme: 'my scheme' }), /schemes\.own has an openapi\.scheme.*Got 'my scheme'/],
-    [describing({ type: 'http' }), /schemes\.own has an openapi\.scheme.*Got undefined/]
+    [describing({ type: 'http', scheme: 'my scheme' }), /schemes\.own\.openapi\.scheme must be.*Got 'my scheme'/],
+    [describing({ type: 'http' }), /schemes\.own\.openapi\.scheme must be.*Got undefined/]
   ]
   for (const [make, message] of wrong) {
     const own = make as SchemeFactory

@@ -4,7 +4,7 @@ import type { Scheme, SchemeContext, SchemeFactory } from '../../../types/scheme
 import { isSymmetric } from '../../jose/algorithms.js'
 import { isKeysUrl } from '../../jose/remote/fetch-json.js'
 import { bearerChallenge } from '../../kit/challenge.js'
-import { markAmbient, traits } from '../../kit/read-credential.js'
+import { markAmbient, traits } from '../../kit/sources.js'
 import { noteSecret } from '../../secrets/secret-uses.js'
 import { report } from '../../util/reports.js'
 import { TokenAuthenticator } from './authenticate.js'
