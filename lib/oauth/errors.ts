@@ -64,8 +64,9 @@ export function toOAuthError (error: unknown, { log }: Pick<FastifyRequest, 'log
   return oauthError('server_error', 'The request cannot be answered', { status: 500 })
 }
 
-function tryAgainLater (status: 429 | 503): OAuthError {
-  const headers = { 'retry-after': String(defaultRetryAfter) }
+/** Returns the refusal of a request that may succeed later. @param retryAfter seconds */
+export function tryAgainLater (status: 429 | 503, retryAfter = defaultRetryAfter): OAuthError {
+  const headers = { 'retry-after': String(retryAfter) }
   return oauthError('temporarily_unavailable', 'Try again later', { status, headers })
 }
 
