@@ -3,8 +3,9 @@ import { misconfigured } from '../errors.js'
 import { checkSecret } from '../secrets/check-secret.js'
 import { noteSharedSecret } from '../secrets/secret-uses.js'
 import { duration, listOf, object, optional, wholeNumber, type Parser } from '../util/options.js'
-import { defaultQueueSettings, createHashQueue, sharedQueue } from './hash-queue.js'
-import type { HashQueue, HashQueueSettings } from './hash-queue.js'
+import {
+  createHashQueue, defaultQueueSettings, sharedQueue, type HashQueue, type HashQueueSettings
+} from './compute.js'
 import { checkStrength, recipeFrom } from './recipe.js'
 import type { HashOptions, Recipe } from './recipe.js'
 import { keyIdForm } from './stored.js'

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
 import { internalError } from '../errors.js'
-import { derive as compute, type Derive } from './derive.js'
+import { derive as compute, type Derive } from './compute.js'
 import { passwordSettings, type PasswordOptions, type PasswordSettings, type Peppers } from './options.js'
 import { isWeaker, workOf, type HashOptions, type Recipe } from './recipe.js'
 import { digestBytes, readStored, saltBytes, writeStored, type Stored } from './stored.js'

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import type { Derive } from '../../lib/passwords/derive.js'
+import type { Derive } from '../../lib/passwords/compute.js'
 import { passwordSettings } from '../../lib/passwords/options.js'
 import { makePasswords, type Passwords } from '../../lib/passwords/passwords.js'
 import type { Recipe } from '../../lib/passwords/recipe.js'

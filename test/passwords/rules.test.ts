@@ -4,7 +4,7 @@ import t from 'tap'
 import { AuthError } from '../../lib/errors.js'
 import {
   defaultConcurrency, defaultQueueSettings, createHashQueue, poolThreads, sharedQueue
-} from '../../lib/passwords/hash-queue.js'
+} from '../../lib/passwords/compute.js'
 import { passwordSettings } from '../../lib/passwords/options.js'
 import { recipeFrom } from '../../lib/passwords/recipe.js'
 import { counted, nameOf } from './counter.js'

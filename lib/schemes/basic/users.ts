@@ -4,7 +4,7 @@ import type { No, Principal, PrincipalFrom, PrincipalInput } from '../../../type
 import { internalError, misconfigured } from '../../errors.js'
 import { principalAtBoot, principalFrom, realmsOf } from '../../kit/principal.js'
 import { hasControl, maxPasswordBytes, type UserPass } from '../../kit/user-pass.js'
-import { loadLibraries } from '../../passwords/derive.js'
+import { loadLibraries } from '../../passwords/compute.js'
 import { passwordSettings } from '../../passwords/options.js'
 import { makePasswords } from '../../passwords/passwords.js'
 import type { Passwords } from '../../passwords/passwords.js'
