@@ -6,9 +6,9 @@ import type { StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, callFunction, internalError } from '../errors.js'
 import { publish } from '../events/events.js'
 import { maxAttempts } from '../stores/operations.js'
+import { escapeHtml, prepareForm, sendPage } from '../util/endpoints.js'
 import { deepFreeze } from '../util/objects.js'
 import { atRunTime, object, oneOf, optional } from '../util/options.js'
-import { escapeHtml, prepareForm, sendPage } from '../util/page.js'
 import { watchSend } from '../util/response.js'
 import {
   answerRequest, checkRequest, type PersonalRequest, refuseConsent, seal, sealedAt, sendCode, withPerson

@@ -1,6 +1,6 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { AuthError, defaultRetryAfter, redactError, withoutStack } from '../errors.js'
-import { sendJson } from '../util/json-response.js'
+import { sendJson } from '../util/endpoints.js'
 
 /** The error codes of RFC 6749, 4.1.2.1 and 5.2, RFC 7009, RFC 8707, and OpenID Connect Core, 3.1.2.6. */
 export type OAuthErrorCode =

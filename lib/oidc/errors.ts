@@ -2,7 +2,7 @@ import type { FastifyReply } from 'fastify'
 import type { AuthErrorCode } from '../../types/outcome.js'
 import { AuthError, authFailure, defaultRetryAfter, redactError } from '../errors.js'
 import { publishRefusal } from '../events/events.js'
-import { escapeHtml, sendPage } from '../util/page.js'
+import { escapeHtml, sendPage } from '../util/endpoints.js'
 
 /** Texts of the pages by problem. They are constant: nothing comes from the provider or the request. */
 const texts = {
