@@ -54,7 +54,7 @@ export class Responder {
   refuse (reply: FastifyReply, policy: Policy, failure: AuthFailure): Ended {
     const { code, scheme, retryAfter, headers = null } = failure
     reportRefusal(reply.request, failure, 'request refused')
-    forbidReuse(reply)
+    prepareRefusal(reply)
     try {
       if (headers !== null) setHeaders(reply, headers)
       // a login page helps in the same cases as a challenge
@@ -71,7 +71,7 @@ export class Responder {
   /** Ends a request with a 500 without details. The reason and the cause are in the log. */
   sendInternalError (reply: FastifyReply, error: AuthError): Ended {
     reportFault(reply.request, error, 'authentication fault')
-    forbidReuse(reply)
+    prepareRefusal(reply)
     return this.#send(reply, error)
   }
 
@@ -185,7 +185,7 @@ class RefusalUndo implements Undo {
  * Keeps a refusal out of caches, and closes the connection if a body would have to be drained. Another guard of the
  * same request may still let the caller in, so the earlier headers are kept for `undo`.
  */
-function forbidReuse (reply: FastifyReply): void {
+function prepareRefusal (reply: FastifyReply): void {
   const state = ensureState(reply.request)
   state.undo ??= new RefusalUndo(reply)
   reply.header('cache-control', 'no-store')
