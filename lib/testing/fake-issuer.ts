@@ -4,10 +4,10 @@ import type { AddressInfo } from 'node:net'
 import { misconfigured } from '../errors.js'
 import { describeValue, joinNames } from '../util/describe.js'
 import { isPlainObject } from '../util/objects.js'
-import { object, oneOf, optional, text } from '../util/options.js'
+import { asGiven, listOf, object, oneOf, optional, text } from '../util/options.js'
 import { FakeLogins } from './fake-logins.js'
 import {
-  badTokens, compactJws, isIssuerAlgorithm, publicJwk, signingKey, type BadTokenName, type IssuerAlgorithm,
+  badTokens, compactJws, issuerAlgorithms, publicJwk, signingKey, type BadTokenName, type IssuerAlgorithm,
   type PublicJwk, type SigningKey
 } from './tokens.js'
 
@@ -47,7 +47,8 @@ export interface FakeIssuer {
   /**
    * Signs a token. `claims` replace the default `iss`, `sub`, `aud`, `iat`, `exp` and `jti` or add to them; `undefined`
    * removes a claim.
-   * @throws {AuthError} `AUTH_MISCONFIGURED` for claims that are no object, and for a key that it does not have.
+   * @throws {AuthError} `AUTH_MISCONFIGURED` for claims that are no object, wrong options, and a key that it does not
+   * have.
    */
   token (claims?: Readonly<Record<string, unknown>>, options?: TokenOptions): string
   /**
@@ -119,13 +120,13 @@ export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<Fake
     issuer,
     audience,
     jwksUri: `${origin}/jwks.json`,
-    token: (claims = {}, tokenOptions = {}) => sign(parseClaims(claims, 'token'), 'at+jwt', tokenOptions),
+    token: (claims = {}, more = {}) => sign(parseClaims(claims, 'token'), 'at+jwt', parseTokenOptions(more)),
     logIn: claims => { logins.set(claims === null ? null : parseClaims(claims, 'logIn')) },
     rotate: () => keys.rotate(),
-    withdraw: kid => { keys.withdraw(kid) },
-    publish: jwk => { keys.publish(jwk) },
+    withdraw: kid => { keys.withdraw(text(kid, 'The argument of withdraw()')) },
+    publish: jwk => { keys.publish(parseJwk(jwk)) },
     get kids () { return keys.kids },
-    fail: (failure, endpoint) => { server.fail(failure, endpoint) },
+    fail: (failure, ...endpoint) => { server.fail(parseFailure(failure), endpoint.map(parseEndpoint)) },
     get requests () { return { ...server.requests } },
     get bad () { return badTokens({ key: keys.find({}), claims: claimsOf({}) }) },
     close,
@@ -134,7 +135,7 @@ export async function fakeIssuer (options: FakeIssuerOptions = {}): Promise<Fake
 }
 
 const parse = object({
-  algorithms: (value = ['RS256']) => algorithmsOf(value),
+  algorithms: (value = ['RS256'], option) => algorithmsOf(value, option),
   audience: optional(text, 'https://api.example.com'),
   path: optional(parsePath, ''),
   metadata: optional(oneOf('oauth', 'openid', 'openid-inserted'), 'openid' as const),
@@ -154,13 +155,44 @@ function parseClaims (claims: unknown, call: 'token' | 'logIn'): Readonly<Record
   )
 }
 
-function algorithmsOf (algorithms: unknown): readonly [IssuerAlgorithm, ...IssuerAlgorithm[]] {
-  const [first, ...others] = Array.isArray(algorithms) && algorithms.every(isIssuerAlgorithm) ? algorithms : []
+/** Parses the options of a token, except the members of its header. */
+const parseTokenFields = object({
+  kid: optional(text, undefined),
+  algorithm: optional(oneOf(...issuerAlgorithms), undefined),
+  header: asGiven
+})
+
+function parseTokenOptions (options: unknown): TokenOptions {
+  const { header = {}, kid, algorithm } = parseTokenFields(options, 'The options of token()')
+  if (!isPlainObject(header)) {
+    throw misconfigured("The option token().header must be an object of members, such as { typ: 'JWT' }. Got " +
+      `${describeValue(header)}.`)
+  }
+  return { header, ...kid === undefined ? {} : { kid }, ...algorithm === undefined ? {} : { algorithm } }
+}
+
+function parseJwk (jwk: unknown): PublicJwk {
+  if (isPlainObject(jwk)) return jwk
+  throw misconfigured(`publish() of the fake issuer needs a JWK. Got ${describeValue(jwk)}.`)
+}
+
+const oneFailure = oneOf(null, 'hang', '404', 'html', 'huge', 'slow', 'redirect')
+const oneEndpoint = oneOf('metadata', 'keys')
+
+function parseFailure (failure: unknown): IssuerFailure | null {
+  return oneFailure(failure, 'The failure of fail()')
+}
+
+function parseEndpoint (endpoint: unknown): IssuerEndpoint {
+  return oneEndpoint(endpoint, 'The endpoint of fail()')
+}
+
+const parseAlgorithms = listOf(oneOf(...issuerAlgorithms))
+
+function algorithmsOf (value: unknown, option: string): readonly [IssuerAlgorithm, ...IssuerAlgorithm[]] {
+  const [first, ...others] = parseAlgorithms(value, option)
   if (first !== undefined) return [first, ...others]
-  throw misconfigured(
-    'The option fakeIssuer.algorithms must be a non-empty list of algorithms with public keys, such as ' +
-    "['RS256', 'ES256']."
-  )
+  throw misconfigured(`${option} must name one or more of ${joinNames(issuerAlgorithms)}.`)
 }
 
 /** Holds the keys of an issuer, both published and withdrawn. */
@@ -231,7 +263,8 @@ interface IssuerServerOptions {
 interface IssuerServer {
   readonly http: Server
   readonly requests: Record<IssuerEndpoint, number>
-  fail (failure: IssuerFailure | null, endpoint?: IssuerEndpoint): void
+  /** Makes these endpoints fail; all, if none is named. */
+  fail (failure: IssuerFailure | null, endpoints: readonly IssuerEndpoint[]): void
 }
 
 /** Creates the server of a fake issuer. */
@@ -270,10 +303,8 @@ function issuerServer ({ path, metadata, cacheControl, logins, jwks }: IssuerSer
   return {
     http,
     requests,
-    fail (failure, endpoint) {
-      for (const each of ['metadata', 'keys'] as const) {
-        if (endpoint === undefined || endpoint === each) failures[each] = failure
-      }
+    fail (failure, endpoints) {
+      for (const each of endpoints.length === 0 ? ['metadata', 'keys'] as const : endpoints) failures[each] = failure
     }
   }
 }

@@ -28,10 +28,12 @@ export interface SigningKey {
   readonly privateKey: KeyObject
 }
 
-/** Returns true for the name of an {@link IssuerAlgorithm}. */
-export function isIssuerAlgorithm (name: unknown): name is IssuerAlgorithm {
-  return typeof name === 'string' && Object.hasOwn(specs, name)
+function isIssuerAlgorithm (name: string): name is IssuerAlgorithm {
+  return Object.hasOwn(specs, name)
 }
+
+/** All algorithms of {@link IssuerAlgorithm}. */
+export const issuerAlgorithms = Object.freeze(Object.keys(specs).filter(isIssuerAlgorithm))
 
 /** Generates a key pair for an algorithm. */
 export function signingKey (algorithm: IssuerAlgorithm, kid: string): SigningKey {

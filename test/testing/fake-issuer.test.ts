@@ -161,6 +161,51 @@ t.test('refuses unknown options, and algorithms without a public key', async t =
   }
 })
 
+t.test('names what it accepts in the refusal of a wrong option or argument', async t => {
+  const all = "'RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA' or 'Ed25519'"
+  const sentence = (run: () => unknown) => {
+    try {
+      run()
+    } catch (error) {
+      t.match(error, { code: 'AUTH_MISCONFIGURED' })
+      return (error as Error).message
+    }
+    return 'it was accepted'
+  }
+  for (const [algorithms, message] of [
+    [['RS256', 'Ed448'], `The option fakeIssuer.algorithms[1] must be ${all}. Got 'Ed448'.`],
+    [['__proto__'], `The option fakeIssuer.algorithms[0] must be ${all}. Got '__proto__'.`],
+    [[], `The option fakeIssuer.algorithms must name one or more of ${all.replaceAll("'", '')}.`],
+    ['RS256', "The option fakeIssuer.algorithms must be a list. Got 'RS256'."]
+  ] as const) await t.rejects(fakeIssuer({ algorithms } as unknown as FakeIssuerOptions), { message })
+
+  await using provider = await fakeIssuer({ algorithms: ['ES256'] })
+  const { kids } = provider
+  const failures = "null, 'hang', '404', 'html', 'huge', 'slow' or 'redirect'"
+  const calls: ReadonlyArray<readonly [run: () => unknown, message: string]> = [
+    [() => provider.token({}, { algorithm: 'Ed448' as never }),
+      `The option token().algorithm must be ${all}. Got 'Ed448'.`],
+    [() => provider.token({}, { algorithm: 'RS256' }), 'The fake issuer has no such key. It has ES256-1.'],
+    [() => provider.token({}, { alg: 'none' } as never),
+      "The options of token() have an unknown key 'alg'. Known: kid, algorithm or header."],
+    [() => provider.token({}, { kid: '' }), "The option token().kid must be a non-empty string. Got ''."],
+    [() => provider.token({}, { header: 'none' as never }),
+      "The option token().header must be an object of members, such as { typ: 'JWT' }. Got 'none'."],
+    [() => { provider.withdraw(undefined as never) },
+      'The argument of withdraw() must be a non-empty string. Got undefined.'],
+    [() => { provider.publish('jwk' as never) }, "publish() of the fake issuer needs a JWK. Got 'jwk'."],
+    [() => { provider.fail('500' as never) }, `The failure of fail() must be ${failures}. Got '500'.`],
+    [() => { provider.fail(undefined as never) }, `The failure of fail() must be ${failures}. Got undefined.`],
+    [() => { provider.fail('404', 'jwks' as never) },
+      "The endpoint of fail() must be 'metadata' or 'keys'. Got 'jwks'."],
+    [() => { provider.fail('404', undefined as never) },
+      "The endpoint of fail() must be 'metadata' or 'keys'. Got undefined."]
+  ]
+  for (const [run, message] of calls) t.equal(sentence(run), message)
+  t.strictSame(provider.kids, kids)
+  t.equal((await fetch(provider.jwksUri)).status, 200, 'nothing fails')
+})
+
 async function loginAt (t: Test, provider: FakeIssuer) {
   const app = Fastify()
   t.teardown(async () => { await app.close() })
