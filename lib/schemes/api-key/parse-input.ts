@@ -3,8 +3,8 @@ import type { PrincipalInput } from '../../../types/principal.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { internalError } from '../../errors.js'
 import { principalFrom } from '../../kit/principal.js'
-import { atRunTime, parseDuration, readOptions } from '../../util/options.js'
 import { isObject, isValidDate, property } from '../../util/objects.js'
+import { atRunTime, parseDuration, readOptions } from '../../util/options.js'
 
 /** The fields of a key that the caller chooses. */
 export type KeyFields = Pick<ApiKeyRecord, 'name' | 'scopes' | 'roles' | 'expiresAt' | 'rateLimit'>

@@ -6,7 +6,7 @@ import type { Principal } from '../../../types/principal.js'
 import { AuthError, explain } from '../../errors.js'
 import { parseJson } from '../../util/encoding.js'
 import { ownFields, property } from '../../util/objects.js'
-import { TooManyKeys } from './owner-lock.js'
+import { TooManyKeys } from './owners.js'
 import {
   type ApiKeyRoutesOptions, parsePublicKey, parseRoutesOptions, type PublicKeyOf, type RouteSettings
 } from './routes-options.js'

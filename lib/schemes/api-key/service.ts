@@ -11,8 +11,7 @@ import { maxAttempts } from '../../stores/operations.js'
 import { deepFreeze } from '../../util/objects.js'
 import { digestOf, isKeyId, type KeyFormat } from './key.js'
 import { endOf, entryOf, type KeyLookup, kind, type LastUsed, parseStoredKey } from './lookup.js'
-import { OwnerLock, TooManyKeys } from './owner-lock.js'
-import { commonRights, missingRights, type Owners, type Rights } from './owners.js'
+import { commonRights, missingRights, OwnerLock, type Owners, type Rights, TooManyKeys } from './owners.js'
 import { checkOwner, type KeyFields, parseBounds, parseChange, parseInput, parseRotation } from './parse-input.js'
 
 export interface KeyServiceOptions {

@@ -15,7 +15,7 @@ import gatehouse, {
   type NewApiKey,
   type Scheme
 } from '../../../lib/index.js'
-import { OwnerLock } from '../../../lib/schemes/api-key/owner-lock.js'
+import { OwnerLock } from '../../../lib/schemes/api-key/owners.js'
 import { clock, tapped } from './app.js'
 import { exactly } from '../../fixtures/exactly.js'
 
