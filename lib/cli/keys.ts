@@ -1,8 +1,7 @@
-import { generateKeyPairSync, hash } from 'node:crypto'
-import type { JsonWebKey, KeyObject } from 'node:crypto'
+import { generateKeyPairSync, hash, type JsonWebKey, type KeyObject, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isObject } from '../util/objects.js'
-import { Failure, optionsOf, UsageError } from './terminal.js'
+import { Failure, optionOf, optionsOf, UsageError } from './terminal.js'
 
 const makers: ReadonlyMap<unknown, () => KeyObject> = new Map([
   ['ES256', () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey],
@@ -97,4 +96,17 @@ function parseFile (path: string): unknown {
 /** Computes the thumbprint of a key (RFC 7638, 3.2; RFC 8037, 2), which serves as its unique `kid`. */
 function thumbprint ({ crv, kty, x, y }: JsonWebKey): string {
   return hash('sha256', JSON.stringify({ crv, kty, x, y }), 'base64url')
+}
+
+const minBytes = 32
+const maxBytes = 1024
+
+/** Prints random bytes as base64url. 32 bytes are enough for every secret of this plugin; HS512 needs 64. */
+export function secret (args: readonly string[]): string {
+  const bytes = optionOf('bytes', args, 'secret takes no arguments except --bytes.') ?? String(minBytes)
+  const count = /^\d{1,4}$/.test(bytes) ? Number(bytes) : NaN
+  if (!(count >= minBytes && count <= maxBytes)) {
+    throw new UsageError(`--bytes must be a whole number from ${minBytes} to ${maxBytes}.`)
+  }
+  return randomBytes(count).toString('base64url')
 }

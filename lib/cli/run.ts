@@ -2,8 +2,7 @@ import { AuthError } from '../errors.js'
 import { audit } from './audit.js'
 import { doctor } from './doctor.js'
 import { hash } from './hash.js'
-import { keys } from './keys.js'
-import { secret } from './secret.js'
+import { keys, secret } from './keys.js'
 import { Failure, type Output, type Terminal, UsageError } from './terminal.js'
 
 /** A command. Returns the text for standard output, with an exit code if it is not 0. */
