@@ -1,9 +1,9 @@
 import type { AuditConditions, AuditEntry, AuditPolicy, AuditRateLimit, AuditRule } from '../../types/audit.js'
 import {
-  betweenMethodsAndPattern, endpointsOf, type RoleSummary, type RouteSummary, type SchemeSummary, type Snapshot
+  betweenMethodsAndPattern, constraintsInWords, endpointsOf, type RoleSummary, type RouteSummary, type SchemeSummary,
+  type Snapshot
 } from './snapshot.js'
 import { comparePolicies, countUnnamed, isRequirements, verdictOf, type Verdict } from './strictness.js'
-import { constraintsInWords } from './words.js'
 
 /** One thing that is different. `note`: of no consequence for who may enter. */
 export interface Difference {

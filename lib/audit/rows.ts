@@ -12,7 +12,7 @@ import { isPlanChoice, type RateLimit } from '../policy/rate-limit.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { ownName, rulesInWords, schemesInWords } from '../policy/words.js'
 import { deepFreeze } from '../util/objects.js'
-import { routeInWords } from './words.js'
+import { routeInWords } from './snapshot.js'
 
 /**
  * Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route has no row of its

@@ -126,3 +126,14 @@ function parseLine (line: string): Readonly<Record<string, unknown>> {
   } catch {}
   throw new SnapshotError('It is no snapshot of fastify-gatehouse audit.')
 }
+
+/** Returns a route in words: `GET, POST /orders`, with its constraints `GET /orders (host admin.example.com)`. */
+export function routeInWords ({ method, url, constraints }: Pick<AuditRow, 'method' | 'url' | 'constraints'>): string {
+  return `${method} ${url}${constraintsInWords(constraints)}`
+}
+
+/** Returns the constraints of a route in words, with a space before them; `''` without any. */
+export function constraintsInWords (constraints: AuditRow['constraints']): string {
+  const words = Object.entries(constraints ?? {}).map(([name, value]) => `${name} ${value}`)
+  return words.length === 0 ? '' : ` (${words.join(', ')})`
+}

@@ -3,9 +3,8 @@ import type { AuditRow } from '../../types/audit.js'
 import { compareSnapshots, isAlarming, type Comparison, type Difference } from '../audit/compare.js'
 import { auditMarkdown, auditTable } from '../audit/rows.js'
 import {
-  endpointsOf, parseSnapshot, routeSummaries, writeSnapshot, type Snapshot, type SnapshotError
+  endpointsOf, parseSnapshot, routeInWords, routeSummaries, type Snapshot, type SnapshotError, writeSnapshot
 } from '../audit/snapshot.js'
-import { routeInWords } from '../audit/words.js'
 import { readApp } from './load-app.js'
 import { Failure, type Output, parse, UsageError, valueOf } from './terminal.js'
 

@@ -1,6 +1,6 @@
 import type { InjectOptions } from 'fastify'
 import { constraintsAsText, fileInPackage } from '../audit/rows.js'
-import { routeInWords } from '../audit/words.js'
+import { routeInWords } from '../audit/snapshot.js'
 import { misconfigured } from '../errors.js'
 import type { Parts } from '../plugin/internals.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
