@@ -1,9 +1,10 @@
-import type { AuditConditions, AuditEntry, AuditPolicy, AuditRateLimit, AuditRule } from '../../types/audit.js'
+import type { AuditConditions, AuditPolicy } from '../../types/audit.js'
+import { isRequirements, rateLimitInWords, ruleInWords, schemesInWords } from '../policy/words.js'
 import {
   betweenMethodsAndPattern, constraintsInWords, endpointsOf, type RoleSummary, type RouteSummary, type SchemeSummary,
   type Snapshot
 } from './snapshot.js'
-import { comparePolicies, countUnnamed, isRequirements, verdictOf, type Verdict } from './strictness.js'
+import { comparePolicies, countUnnamed, verdictOf, type Verdict } from './strictness.js'
 
 /** One thing that is different. `note`: of no consequence for who may enter. */
 export interface Difference {
@@ -186,46 +187,10 @@ function summary (policy: AuditPolicy): string {
 function partInWords (policy: AuditPolicy, part: keyof AuditPolicy): string {
   switch (part) {
     case 'access': return policy.access
-    case 'alternatives': return policy.alternatives.map(all => all.join(' and ')).join(' or ')
+    case 'alternatives': return schemesInWords(policy)
     case 'rules': return policy.rules.flatMap(ruleInWords).join('; ') || 'none'
     case 'maxAge': return policy.maxAge === null ? 'none' : `${policy.maxAge} s`
-    case 'rateLimit': return policy.rateLimit === null ? 'none' : limitInWords(policy.rateLimit)
+    case 'rateLimit': return rateLimitInWords(policy).join() || 'none'
     case 'detached': return policy.detached ? 'inherit: false' : 'inherited'
   }
-}
-
-function ruleInWords (rule: AuditRule): readonly string[] {
-  return [...conditionsInWords(rule), ...rule.anyOf === null ? [] : [rule.anyOf.map(entryInWords).join(' or ')]]
-}
-
-function entryInWords (entry: AuditEntry): string {
-  const schemes = entry.schemes === null ? [] : [entry.schemes.join(' or ')]
-  return `(${[...schemes, ...conditionsInWords(entry)].join(', ')})`
-}
-
-function conditionsInWords ({ scopes, roles, when }: AuditConditions): readonly string[] {
-  return [
-    ...namesInWords('scope', scopes), ...namesInWords('role', roles), ...when === null ? [] : [`when ${when || '?'}`]
-  ]
-}
-
-function namesInWords (kind: string, needed: AuditConditions['scopes']): readonly string[] {
-  if (needed === null) return []
-  if (!isRequirements(needed)) return [`${kind}s of the function ${needed.function || '?'}`]
-  const { all, any, none } = needed
-  return [
-    ...all.length === 0 ? [] : [`${kind} ${all.join(' and ')}`],
-    ...any.length === 0 ? [] : [`${kind} ${any.join(' or ')}`],
-    ...none.length === 0 ? [] : [`not ${kind} ${none.join(' nor ')}`]
-  ]
-}
-
-function limitInWords (limit: NonNullable<AuditPolicy['rateLimit']>): string {
-  if (!('plans' in limit)) return windowsInWords(limit)
-  return `by ${limit.function || 'a function'}: ${limit.plans.map(windowsInWords).join(' or ')}`
-}
-
-function windowsInWords ({ plan, windows }: AuditRateLimit): string {
-  const text = windows.map(({ max, window }) => `${max} in ${window} s`).join(' and ')
-  return plan === null ? text : `${text} (plan ${plan})`
 }

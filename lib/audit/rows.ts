@@ -1,17 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { basename, dirname, join, relative } from 'node:path'
 import { inspect } from 'node:util'
-import type {
-  AuditConditions, AuditEntry, AuditPolicy, AuditRateLimit, AuditRow, AuditRule
-} from '../../types/audit.js'
+import type { AuditRow } from '../../types/audit.js'
 import { misconfigured } from '../errors.js'
-import type { Conditions, Entry, Requirements, Rule } from '../policy/parse.js'
 import { type Policy, requiresScope } from '../policy/policy.js'
 import type { PublicPath } from '../policy/public-paths.js'
-import { isPlanChoice, type RateLimit } from '../policy/rate-limit.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
-import { ownName, rulesInWords, schemesInWords } from '../policy/words.js'
-import { deepFreeze } from '../util/objects.js'
+import { policyData, rulesInWords, schemesInWords } from '../policy/words.js'
 import { routeInWords } from './snapshot.js'
 
 /**
@@ -39,18 +34,19 @@ function patternsOfGet ({ url, server }: RoutePolicy): readonly string[] {
 
 function row ({ policy, methods, url, constraints, from, preflight, file }: RoutePolicy, declared: string): AuditRow {
   const stage = preflight ? 'preHandler' : declared
+  const data = policyData(policy)
   return Object.freeze({
     method: methods,
     url,
     constraints: constraintsAsText(constraints),
     access: policy.access,
-    schemes: schemesInWords(policy),
-    rules: Object.freeze(rulesInWords(policy)),
+    schemes: schemesInWords(data),
+    rules: Object.freeze(rulesInWords(data)),
     from,
     delegated: acceptsDelegated(policy),
     stage: policy.access === 'public' ? 'none' : policy.late && stage !== 'preHandler' ? `${stage}, preHandler` : stage,
     reason: reasonOf(policy),
-    policy: policyData(policy),
+    policy: data,
     file: file === null ? null : fileInPackage(file)
   })
 }
@@ -117,59 +113,6 @@ export function auditMarkdown (rows: readonly AuditRow[]): string {
 
 function escape (cell: string): string {
   return cell.replaceAll('|', '\\|')
-}
-
-const known = new WeakMap<Policy, AuditPolicy>()
-
-/** Returns a policy as frozen JSON. Routes that share a policy share its data. */
-export function policyData (policy: Policy): AuditPolicy {
-  const data = known.get(policy) ?? deepFreeze(toData(policy))
-  known.set(policy, data)
-  return data
-}
-
-function toData ({ access, alternatives, rules, maxAge, rateLimit, detached }: Policy): AuditPolicy {
-  return {
-    access,
-    alternatives: alternatives.map(all => all.map(bound => bound.name)),
-    rules: rules.map(ruleData),
-    maxAge,
-    rateLimit: rateLimitData(rateLimit),
-    detached
-  }
-}
-
-function rateLimitData (limit: Policy['rateLimit']): AuditPolicy['rateLimit'] {
-  if (limit === null) return null
-  if (!isPlanChoice(limit)) return rateLimitOf(limit)
-  return { function: ownName(limit.choose, 'rateLimit'), plans: [...limit.plans.values()].map(rateLimitOf) }
-}
-
-function rateLimitOf ({ plan, windows }: RateLimit): AuditRateLimit {
-  return { plan, windows: windows.map(({ max, window }) => ({ max, window })) }
-}
-
-function ruleData (rule: Rule): AuditRule {
-  return { ...conditionsData(rule), anyOf: rule.anyOf === null ? null : rule.anyOf.map(entryData) }
-}
-
-function entryData (entry: Entry): AuditEntry {
-  return { schemes: entry.schemes === null ? null : [...entry.schemes], ...conditionsData(entry) }
-}
-
-function conditionsData ({ scopes, roles, when }: Conditions): AuditConditions {
-  return {
-    scopes: requirementsData('scopes', scopes),
-    roles: requirementsData('roles', roles),
-    when: when === null ? null : ownName(when, 'when')
-  }
-}
-
-function requirementsData (key: 'scopes' | 'roles', written: Conditions['scopes']): AuditConditions['scopes'] {
-  if (written === null) return null
-  if (typeof written === 'function') return { function: ownName(written, key) }
-  const names = (list: Requirements['all']) => list.map(each => each.name)
-  return { all: names(written.all), any: names(written.any), none: names(written.none) }
 }
 
 /**

@@ -1,6 +1,5 @@
-import type {
-  AuditConditions, AuditEntry, AuditPolicy, AuditRateLimit, AuditRequirements, AuditRule
-} from '../../types/audit.js'
+import type { AuditConditions, AuditEntry, AuditPolicy, AuditRateLimit, AuditRule } from '../../types/audit.js'
+import { isRequirements } from '../policy/words.js'
 
 /** Classifies a change of a part of a policy. `unclear`: somebody has to look at it. */
 export type Verdict = 'loosened' | 'unclear' | 'tightened'
@@ -151,11 +150,6 @@ function namesOf (
     ...any.length === 0 ? [] : [{ kind, any }],
     ...none.map(name => ({ kind: `no ${kind}` as const, name }))
   ]
-}
-
-/** Returns true for names that are known, and false for a function that returns them for each request. */
-export function isRequirements (needed: NonNullable<AuditConditions['scopes']>): needed is AuditRequirements {
-  return 'all' in needed
 }
 
 /** Returns true if every caller who meets the first conjunction also meets the second. */

@@ -6,7 +6,7 @@ import {
 } from '../policy/parse.js'
 import { hasFunction, namedScopes, requiresScope, type Policy } from '../policy/policy.js'
 import { hasPermission, type Permissions, type Requirement } from '../policy/requirements.js'
-import { ruleInWords } from '../policy/words.js'
+import { ruleData, ruleInWords } from '../policy/words.js'
 import { describeValue } from '../util/describe.js'
 import { isNo, isSet, isThenable } from '../util/objects.js'
 import type { Identity } from './request-state.js'
@@ -179,7 +179,7 @@ const maxWords = 500
 function wordsOf (rule: Rule): string {
   const known = words.get(rule)
   if (known !== undefined) return known
-  const written = ruleInWords(rule).join('; ').slice(0, maxWords)
+  const written = ruleInWords(ruleData(rule)).join('; ').slice(0, maxWords)
   words.set(rule, written)
   return written
 }

@@ -2,7 +2,7 @@ import type { OpenApiOAuthFlow, OpenApiSecurityScheme } from '../../types/openap
 import type { ErrorForm } from '../guard/responder.js'
 import type { Rule } from '../policy/parse.js'
 import type { Policy } from '../policy/policy.js'
-import { maxAgeInWords, rateLimitInWords, ruleInWords, schemesInWords } from '../policy/words.js'
+import { maxAgeInWords, policyData, rateLimitInWords, ruleData, ruleInWords, schemesInWords } from '../policy/words.js'
 import { isObject } from '../util/objects.js'
 import { minorVersion, type OpenApiDocument, type Operation, type PathItem } from './document.js'
 
@@ -97,11 +97,12 @@ function securityOf (policy: Policy, schemes: SecuritySchemes): Security {
     Object.fromEntries(all.map(({ name }, i) => [name, i === 0 ? schemes.scopesOf(name, scopes) : []] as const)))
   const isWhole = described.length === alternatives.length
   const saysScopes = isWhole && security.every(all => Object.values(all)[0]?.length === scopes.length)
+  const data = policyData(policy)
   const unsaid = [
-    ...isWhole ? [] : [schemesInWords(policy)],
-    ...rules.flatMap(rule => ruleInWords(saysScopes ? withoutNeeded(rule) : rule)),
-    ...maxAgeInWords(policy),
-    ...rateLimitInWords(policy)
+    ...isWhole ? [] : [schemesInWords(data)],
+    ...rules.flatMap(rule => ruleInWords(ruleData(saysScopes ? withoutNeeded(rule) : rule))),
+    ...maxAgeInWords(data),
+    ...rateLimitInWords(data)
   ]
   if (described.length === 0) return { security: undefined, rules: unsaid }
   return { security: access === 'required' ? security : [...security, {}], rules: unsaid }
