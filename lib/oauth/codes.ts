@@ -3,7 +3,9 @@ import type { Principal } from '../../types/principal.js'
 import type { JsonObject, Store, StoreOwner, StoreRecord } from '../../types/store.js'
 import { internalError } from '../errors.js'
 import { codeKind as kind } from '../schemes/jwt/refresh-token.js'
+import { number, orNull, recordParser } from '../stores/records.js'
 import { isSameSecret } from '../util/encoding.js'
+import { listOf, oneOf, string } from '../util/options.js'
 
 /** Milliseconds for which a code can be redeemed (RFC 6749, 4.1.2: at most ten minutes). */
 const lifetime = 60_000
@@ -33,6 +35,20 @@ export interface CodeGrant {
   /** The time at which the person proved who they are, in milliseconds since 1970; `null` if it is unknown. */
   readonly authenticatedAt: number | null
 }
+
+const parseCode = recordParser({
+  client: string,
+  redirectUri: string,
+  challenge: string,
+  scopes: listOf(string),
+  issuer: string,
+  resource: string,
+  realm: string,
+  id: string,
+  roles: listOf(string),
+  authenticatedAt: orNull(number),
+  used: oneOf<boolean>(true, false)
+} satisfies Record<keyof CodeGrant | 'used', unknown>)
 
 /** A code that was found in the store. */
 export interface FoundCode {
@@ -80,7 +96,7 @@ export async function findCode (store: Store, code: string): Promise<FoundCode |
   if (!/^[\w-]{43}$/.test(code)) return null
   const record = await store.get(kind, idOf(code))
   if (record === null) return null
-  const { used, ...grant } = record.value as unknown as CodeGrant & { readonly used: boolean }
+  const { used, ...grant } = parseCode(record)
   return { grant, isUsed: used, handle: handleOf(code), record }
 }
 

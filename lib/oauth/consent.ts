@@ -2,13 +2,14 @@ import { hash } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ScopeName } from '../../types/names.js'
 import type { ConsentRequest, OwnerConsents } from '../../types/oauth.js'
-import type { StoreOwner, StoreRecord } from '../../types/store.js'
+import type { StoreOwner } from '../../types/store.js'
 import { AuthError, callFunction, internalError } from '../errors.js'
 import { publish } from '../events/events.js'
 import { maxAttempts } from '../stores/operations.js'
+import { recordParser } from '../stores/records.js'
 import { escapeHtml, prepareForm, sendPage } from '../util/endpoints.js'
 import { deepFreeze } from '../util/objects.js'
-import { atRunTime, object, oneOf, optional } from '../util/options.js'
+import { atRunTime, listOf, object, oneOf, optional, string } from '../util/options.js'
 import { watchSend } from '../util/response.js'
 import {
   answerRequest, checkRequest, type PersonalRequest, refuseConsent, seal, sealedAt, sendCode, withPerson
@@ -23,13 +24,7 @@ const kind = 'oauth-consent'
 /** Milliseconds for which a consent is remembered: a year. */
 const rememberedFor = 365 * 86_400_000
 
-/** The value of a record. */
-interface Consent {
-  readonly client: string
-  readonly scopes: readonly string[]
-  readonly issuer: string
-  readonly givenAt: string
-}
+const parseConsent = recordParser({ client: string, scopes: listOf(string), issuer: string, givenAt: string })
 
 /**
  * Returns true if the person does not have to be asked. A public client with a redirect URI that other programs can
@@ -42,7 +37,8 @@ export async function isAllowed (server: Server, request: PersonalRequest): Prom
   if (rule === false) return true
   if (rule === 'ask' && server.consentPage === null) return false
   const record = await server.store.get(kind, idOf(server, person, client.id))
-  return record !== null && scopes.every(scope => consentOf(record).scopes.includes(scope))
+  const remembered = record === null ? null : parseConsent(record)
+  return remembered !== null && scopes.every(scope => remembered.scopes.includes(scope))
 }
 
 interface Question {
@@ -204,7 +200,7 @@ async function rememberConsent (server: Server, { person, client, scopes }: Pers
   const [id, owner] = [idOf(server, person, client.id), { realm: person.realm, id: person.id }]
   for (let i = 0; i < maxAttempts; i++) {
     const known = await store.get(kind, id)
-    const all = [...new Set([...known === null ? [] : consentOf(known).scopes, ...scopes])]
+    const all = [...new Set([...known === null ? [] : parseConsent(known).scopes, ...scopes])]
     const value = { client: client.id, scopes: all, issuer, givenAt: new Date(Date.now()).toISOString() }
     const expiresAt = new Date(Date.now() + rememberedFor)
     const isWritten = known === null
@@ -219,16 +215,12 @@ async function rememberConsent (server: Server, { person, client, scopes }: Pers
 export function consentsOf (server: Server, owner: StoreOwner): OwnerConsents {
   const { store, issuer } = server
   return Object.freeze({
-    list: async () => (await store.find(kind, owner)).map(consentOf)
+    list: async () => (await store.find(kind, owner)).map(parseConsent)
       .filter(each => each.issuer === issuer)
-      .map(({ client, scopes, givenAt }) => deepFreeze({ client, scopes: [...scopes], givenAt }))
+      .map(({ client, scopes, givenAt }) => deepFreeze({ client, scopes, givenAt }))
       .sort((a, b) => b.givenAt.localeCompare(a.givenAt)),
     remove: async (client: string) => await store.take(kind, idOf(server, owner, client)) !== null
   })
-}
-
-function consentOf ({ value }: StoreRecord): Consent {
-  return value as unknown as Consent
 }
 
 function idOf ({ issuer }: Server, { realm, id }: StoreOwner, client: string): string {

@@ -5,9 +5,10 @@ import type {
 import type { JsonObject, Store, StoreEntry, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError } from '../errors.js'
 import { maxAttempts } from '../stores/operations.js'
+import { fieldsOf, number, orNull, ownerOf, recordParser } from '../stores/records.js'
 import { TtlCache } from '../util/cache.js'
 import { deepFreeze } from '../util/objects.js'
-import { atRunTime, duration, object, oneOf, optional, readOptions, text } from '../util/options.js'
+import { atRunTime, duration, listOf, object, oneOf, optional, readOptions, string, text } from '../util/options.js'
 import {
   digestOf, grantsOf, parseGrants, parseRedirectUris, scopesParser, storedPrefix, type Client, type ClientSecret
 } from './client.js'
@@ -177,7 +178,7 @@ export class StoredClients {
       const record = await this.#get(id)
       const changed = record !== null && isVisible(record) ? change(storedOf(record)) : null
       if (record === null || changed === null) return null
-      const next = { ...record, value: toJson(changed) }
+      const next = { ...record, value: { ...record.value, ...toJson(changed) } }
       if (await this.#write(id, () => this.#options.store.swap(next))) return publicRecord(next)
     }
     throw new AuthError('AUTH_UNAVAILABLE', 'a client is changed by too many calls at once')
@@ -242,9 +243,16 @@ function entryOf (id: string, owner: StoreOwner, stored: StoredClient): StoreEnt
   return { kind, id, owner: { realm: owner.realm, id: owner.id }, value: toJson(stored), expiresAt: null }
 }
 
-function storedOf ({ value }: StoreEntry): StoredClient {
-  return value as unknown as StoredClient
-}
+const storedOf: (record: StoreEntry) => StoredClient = recordParser({
+  issuer: string,
+  name: string,
+  redirectUris: listOf(string),
+  scopes: listOf(string),
+  grants: parseGrants,
+  secrets: listOf(fieldsOf({ digest: string, expiresAt: orNull(number) })),
+  confidential: oneOf<boolean>(true, false),
+  createdAt: string
+} satisfies Record<keyof StoredClient, unknown>)
 
 function clientOf (record: StoreRecord): Client {
   const { confidential, createdAt, issuer, ...fields } = storedOf(record)
@@ -255,15 +263,7 @@ function clientOf (record: StoreRecord): Client {
 
 function publicRecord (record: StoreEntry): OAuthClientRecord {
   const { name, redirectUris, scopes, grants, confidential, createdAt } = storedOf(record)
-  const owner = record.owner as StoreOwner
   return deepFreeze({
-    id: record.id,
-    owner: { realm: owner.realm, id: owner.id },
-    name,
-    redirectUris: [...redirectUris],
-    scopes: [...scopes],
-    grants: [...grants],
-    confidential,
-    createdAt
+    id: record.id, owner: ownerOf(record), name, redirectUris, scopes, grants, confidential, createdAt
   })
 }

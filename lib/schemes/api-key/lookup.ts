@@ -1,16 +1,16 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { ApiKeyCredential, ApiKeyRecord } from '../../../types/api-keys.js'
-import type { RateLimitRule } from '../../../types/limits.js'
 import type { Authenticated, Outcome } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
-import type { JsonObject, JsonValue, Store, StoreChange, StoreEntry, StoreRecord } from '../../../types/store.js'
-import { internalError } from '../../errors.js'
+import type { JsonObject, Store, StoreChange, StoreEntry, StoreRecord } from '../../../types/store.js'
 import { publish } from '../../events/events.js'
 import { completeOutcome, expired, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { toStoreError } from '../../stores/operations.js'
+import { fieldsOf, number, orNull, ownerOf, recordParser } from '../../stores/records.js'
 import { TtlCache } from '../../util/cache.js'
-import { deepFreeze, isObject, isThenable, ownFields } from '../../util/objects.js'
+import { deepFreeze, isThenable } from '../../util/objects.js'
+import { listOf, string } from '../../util/options.js'
 import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
 import type { ManagedSettings } from './options.js'
 
@@ -233,48 +233,23 @@ export function entryOf ({ prefix, record }: StoredKey): StoreEntry {
   return { kind, id, owner, value, expiresAt: end === Infinity ? null : new Date(end + keptAfterEndMs) }
 }
 
-/** Parses a record of the store. @throws {AuthError} `AUTH_FAULT` when it is not one that this plugin wrote. */
-export function parseStoredKey ({ id, owner, value: fields }: StoreRecord): StoredKey {
-  if (owner === null) throw unreadable()
-  const value = ownFields(fields) as JsonObject
-  const record: ApiKeyRecord = {
-    id,
-    owner,
-    name: parseText(value.name),
-    start: parseText(value.start),
-    scopes: parseNames(value.scopes),
-    roles: parseNames(value.roles),
-    createdAt: parseText(value.createdAt),
-    expiresAt: parseOptional(value.expiresAt),
-    lastUsedAt: parseOptional(value.lastUsedAt),
-    rateLimit: parseRateLimit(value.rateLimit),
-    replacedBy: parseOptional(value.replacedBy),
-    replacedAt: parseOptional(value.replacedAt),
-    sunsetAt: parseOptional(value.sunsetAt)
-  }
-  return deepFreeze({ prefix: parseText(value.prefix), record })
-}
+const parseValue = recordParser({
+  prefix: string,
+  name: string,
+  start: string,
+  scopes: listOf(string),
+  roles: listOf(string),
+  createdAt: string,
+  expiresAt: orNull(string),
+  lastUsedAt: orNull(string),
+  rateLimit: orNull(fieldsOf({ max: number, window: number })),
+  replacedBy: orNull(string),
+  replacedAt: orNull(string),
+  sunsetAt: orNull(string)
+} satisfies Record<'prefix' | Exclude<keyof ApiKeyRecord, 'id' | 'owner'>, unknown>)
 
-function parseText (value: JsonValue | undefined): string {
-  if (typeof value !== 'string') throw unreadable()
-  return value
-}
-
-function parseOptional (value: JsonValue | undefined): string | null {
-  return value === null ? null : parseText(value)
-}
-
-function parseNames (value: JsonValue | undefined): readonly string[] {
-  if (!Array.isArray(value)) throw unreadable()
-  return value.map(parseText)
-}
-
-function parseRateLimit (value: JsonValue | undefined): RateLimitRule | null {
-  if (value === null) return null
-  if (!isObject(value) || typeof value.max !== 'number' || typeof value.window !== 'number') throw unreadable()
-  return { max: value.max, window: value.window }
-}
-
-function unreadable (): Error {
-  return internalError('the store has a record of an API key that cannot be read')
+/** Parses a record of the store. @throws {AuthError} `AUTH_FAULT` for one that cannot be read. */
+export function parseStoredKey (stored: StoreRecord): StoredKey {
+  const { prefix, ...fields } = parseValue(stored)
+  return deepFreeze({ prefix, record: { id: stored.id, owner: ownerOf(stored), ...fields } })
 }

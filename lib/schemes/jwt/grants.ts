@@ -11,6 +11,7 @@ import { publish } from '../../events/events.js'
 import { foreign, invalid } from '../../kit/outcome.js'
 import { loadPrincipal, principalFrom } from '../../kit/principal.js'
 import { maxAttempts } from '../../stores/operations.js'
+import { ownerOf } from '../../stores/records.js'
 import type { LiveTokens } from './live-tokens.js'
 import type { IsClient } from './own-tokens.js'
 import {
@@ -171,25 +172,34 @@ export class Grants {
   of (owner: StoreOwner): OwnerGrants {
     return Object.freeze({
       list: async () => {
-        const records = await Promise.all((await this.#find(owner)).map(record => this.#recordOf(record)))
+        const own = (await this.#find(owner)).filter(record => this.#isOwn(record))
+        const records = await Promise.all(own.map(record => this.#recordOf(record)))
         return records.sort((a, b) => b.lastUsedAt.localeCompare(a.lastUsedAt))
       },
-      revoke: async (id: string) => (await this.#find(owner)).some(each => each.id === id) && await this.endFamily(id),
+      revoke: async (id: string) => {
+        const found = (await this.#find(owner)).find(each => each.id === id)
+        return found !== undefined && this.#isOwn(found) && await this.endFamily(id)
+      },
       revokeAll: async ({ except }: { readonly except?: string } = {}) => {
         // First the codes: one that is redeemed meanwhile has begun its grant before the grants are found.
         const codes = await Promise.allSettled([this.#endCodes(owner)])
         const others = (await this.#find(owner)).filter(({ id }) => id !== except)
-        const results = await Promise.allSettled(others.map(({ id }) => this.endFamily(id)))
+        // one record that cannot be read must not keep the other grants alive
+        const results = await Promise.allSettled(others.map(async each => this.#isOwn(each) && this.endFamily(each.id)))
         for (const result of [...codes, ...results]) if (result.status === 'rejected') throw result.reason
       }
     })
   }
 
-  /** Finds the grants of an owner at this scheme. */
-  async #find (owner: StoreOwner): Promise<readonly StoreRecord[]> {
-    const { store, issuer, resource } = this.#options
-    const found = await store.find(familyKind, { realm: owner.realm, id: owner.id })
-    return found.filter(record => familyOf(record).issuer === issuer && familyOf(record).resource === resource)
+  /** Finds the grants of an owner, also those at other schemes. */
+  async #find ({ realm, id }: StoreOwner): Promise<readonly StoreRecord[]> {
+    return await this.#options.store.find(familyKind, { realm, id })
+  }
+
+  /** Returns true for a grant at this scheme. */
+  #isOwn (record: StoreRecord): boolean {
+    const { issuer, resource } = familyOf(record)
+    return issuer === this.#options.issuer && resource === this.#options.resource
   }
 
   /** Ends the authorization codes of an owner that have not begun a grant yet. */
@@ -206,10 +216,10 @@ export class Grants {
     const { client, scopes, createdAt, rotatedAt } = familyOf(record)
     return Object.freeze({
       id: record.id,
-      owner: Object.freeze({ ...ownerOf(record) }),
+      owner: Object.freeze(ownerOf(record)),
       scheme,
       client: client === signer.client ? null : client,
-      scopes: Object.freeze([...scopes]),
+      scopes,
       createdAt: new Date(createdAt).toISOString(),
       lastUsedAt: new Date(rotatedAt).toISOString(),
       expiresAt: new Date(Number(record.expiresAt)).toISOString(),
@@ -321,10 +331,9 @@ export class Grants {
 
   /** Ends the least recently used grants of an owner who has too many. Those of other issuers do not count. */
   async #makeRoom (id: string, owner: StoreOwner): Promise<void> {
-    const { store, issuer } = this.#options
-    const found = await store.find(familyKind, owner)
-    const surplus = found.filter(record => record.id !== id && familyOf(record).issuer === issuer)
-      .sort((a, b) => familyOf(b).rotatedAt - familyOf(a).rotatedAt)
+    const { issuer } = this.#options
+    const surplus = (await this.#find(owner)).filter(each => each.id !== id && each.value['issuer'] === issuer)
+      .sort((a, b) => Number(b.value['rotatedAt']) - Number(a.value['rotatedAt']))
       .slice(maxFamilies - 1)
     for (const record of surplus) await this.endFamily(record.id)
   }
@@ -337,11 +346,6 @@ export class Grants {
 }
 
 const noScope = invalid('none of the requested scopes was granted, or is left', { reason: 'invalid_scope' })
-
-/** Returns the owner of a family, which always has one. */
-function ownerOf ({ owner }: StoreRecord): StoreOwner {
-  return owner as StoreOwner
-}
 
 /** Returns the person as the tokens of a family show them. */
 function withRoles (person: Principal, { roles }: Family): Principal {

@@ -2,7 +2,9 @@ import { createHmac, createSecretKey, hash, randomBytes, type KeyObject } from '
 import type { StoreEntry, StoreRecord } from '../../../types/store.js'
 import { isAhead } from '../../jose/claims.js'
 import { deriveKey } from '../../secrets/secret-uses.js'
+import { number, orNull, recordParser } from '../../stores/records.js'
 import { isSameSecret } from '../../util/encoding.js'
+import { listOf, oneOf, string, wholeNumber } from '../../util/options.js'
 import type { RefreshSettings } from './sign-options.js'
 
 /** A parsed refresh token: the handle of its family, and its generation. */
@@ -131,16 +133,27 @@ export function familyEntry (
   return { kind: familyKind, id, owner, value: { ...family }, expiresAt: endOf(family, idle) }
 }
 
-/** Returns the family in a record that {@link familyEntry} created. */
-export function familyOf ({ value }: Pick<StoreRecord, 'value'>): Family {
-  return value as unknown as Family
-}
+/** Parses the record of a family. @throws {AuthError} `AUTH_FAULT` for one that cannot be read. */
+export const familyOf: (record: StoreRecord) => Family = recordParser({
+  issuer: string,
+  client: string,
+  scopes: listOf(string),
+  roles: listOf(string),
+  delegated: oneOf<boolean>(true, false),
+  resource: string,
+  generation: wholeNumber({ min: 0 }),
+  secret: orNull(string),
+  rotatedAt: number,
+  createdAt: number,
+  authenticatedAt: orNull(number),
+  absolute: number
+} satisfies Record<keyof Family, unknown>)
 
 /** Returns the record after an exchange of the current token. */
 export function rotate (record: StoreRecord, secret: string, { idle }: RefreshSettings): StoreRecord {
   const family = familyOf(record)
-  const next: Family = { ...family, generation: family.generation + 1, secret, rotatedAt: Date.now() }
-  return { ...record, value: { ...next }, expiresAt: endOf(next, idle) }
+  const changes = { generation: family.generation + 1, secret, rotatedAt: Date.now() }
+  return { ...record, value: { ...record.value, ...changes }, expiresAt: endOf({ ...family, ...changes }, idle) }
 }
 
 /** Returns the end of a family that is not refreshed again. @param idle seconds */

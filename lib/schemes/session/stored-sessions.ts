@@ -1,8 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { AnyOwnerSessions, OwnerSessions, SessionRecord } from '../../../types/sessions.js'
 import type { Store, StoreChange, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
+import { number, ownerOf, recordParser } from '../../stores/records.js'
 import { TtlCache } from '../../util/cache.js'
 import { isThenable } from '../../util/objects.js'
+import { oneOf, string } from '../../util/options.js'
 import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
 import { Revocations } from './revocations.js'
 import {
@@ -237,20 +239,24 @@ function withLastUse (record: StoreRecord, now: number): StoreRecord | null {
   return { ...record, value: { ...record.value, seen: now } }
 }
 
+const parseValue = recordParser({
+  created: number, seen: number, kept: oneOf<boolean>(true, false), address: string, userAgent: string
+})
+
 /** Returns the public record of a session, or `null` when its idle timeout has passed. */
-function recordOf (names: Names, expiry: Expiry, { id, owner, value, expiresAt }: StoreRecord): SessionRecord | null {
-  const created = Number(value['created'])
-  const seen = Number(value['seen'])
-  const times = { endsAt: Number(expiresAt), createdAt: created, kept: value['kept'] === true }
+function recordOf (names: Names, expiry: Expiry, record: StoreRecord): SessionRecord | null {
+  const { created, seen, kept, address, userAgent } = parseValue(record)
+  const { realm, id } = ownerOf(record)
+  const times = { endsAt: Number(record.expiresAt), createdAt: created, kept }
   // the last use may be later than the one that was written
-  if (owner === null || endOf(expiry, { ...times, seenAt: seen + useIntervalMs }) <= Date.now()) return null
+  if (endOf(expiry, { ...times, seenAt: seen + useIntervalMs }) <= Date.now()) return null
   return Object.freeze({
-    id: names.unprefixed(id),
-    owner: Object.freeze({ realm: names.unprefixed(owner.realm), id: owner.id }),
+    id: names.unprefixed(record.id),
+    owner: Object.freeze({ realm: names.unprefixed(realm), id }),
     createdAt: new Date(created).toISOString(),
     lastSeenAt: new Date(seen).toISOString(),
     expiresAt: new Date(endOf(expiry, { ...times, seenAt: Infinity })).toISOString(),
-    address: String(value['address']),
-    userAgent: String(value['userAgent'])
+    address,
+    userAgent
   })
 }

@@ -1,0 +1,57 @@
+import type { StoreEntry, StoreOwner } from '../../types/store.js'
+import { internalError, misconfigured } from '../errors.js'
+import { describeValue } from '../util/describe.js'
+import { isObject, ownFields } from '../util/objects.js'
+import { atRunTime, type Parsed, type Parser } from '../util/options.js'
+
+/** The parsers of the fields of a record. */
+type Shape = Readonly<Record<string, Parser<unknown>>>
+
+/**
+ * Returns the parser of the value of one kind of records. A record that cannot be read was damaged, or written by
+ * something else, and is never believed. Fields that are not in the shape are left out, because a later version may
+ * have written them.
+ *
+ * @example
+ * const parseConsent = recordParser({ client: text, scopes: listOf(text) })
+ * const { client, scopes } = parseConsent(record)
+ * @throws {AuthError} `AUTH_FAULT`, naming the kind, the id and the field, for the log.
+ */
+export function recordParser<S extends Shape> (shape: S): (record: StoreEntry) => Parsed<S> {
+  const parse = fieldsOf(shape)
+  return ({ kind, id, value }) => atRunTime(() => parse(value, 'value'), unreadable(kind, id))
+}
+
+/** Returns the owner of a record that always has one. @throws {AuthError} `AUTH_FAULT` for a record without one. */
+export function ownerOf ({ kind, id, owner }: StoreEntry): StoreOwner {
+  if (owner === null) throw internalError(`${unreadable(kind, id)}: it has no owner`)
+  return { realm: owner.realm, id: owner.id }
+}
+
+/** Names a record. Its id is no secret: stores never receive secrets. */
+function unreadable (kind: string, id: string): string {
+  return `store: the record ${id} of the kind '${kind}' cannot be read`
+}
+
+/** Returns the parser of an object in a record. */
+export function fieldsOf<S extends Shape> (shape: S): Parser<Parsed<S>> {
+  const parsers = Object.entries(shape)
+  return (value, path) => {
+    if (!isObject(value)) throw misconfigured(`${path} must be an object. Got ${describeValue(value)}.`)
+    const fields = ownFields(value)
+    return Object.freeze(
+      Object.fromEntries(parsers.map(([name, parse]) => [name, parse(fields[name], `${path}.${name}`)]))
+    ) as Parsed<S>
+  }
+}
+
+/** Parses any number that JSON has. */
+export function number (value: unknown, path: string): number {
+  if (typeof value === 'number' && Number.isFinite(value)) return value
+  throw misconfigured(`${path} must be a number. Got ${describeValue(value)}.`)
+}
+
+/** Returns the parser of a value that may be `null`. */
+export function orNull<T> (parse: Parser<T>): Parser<T | null> {
+  return (value, path) => value === null ? null : parse(value, path)
+}

@@ -1,0 +1,218 @@
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import gatehouse, { apiKey, memoryStore, session, type Store, type StoreRecord } from '../../lib/index.js'
+import type { JsonObject } from '../../types/store.js'
+import { secretOf } from '../fixtures/tokens.js'
+import {
+  authorizePath, call, codeFor, decide, login, post, redeem, serverApp, visit
+} from '../oauth/app.js'
+
+/*
+ * A record that was damaged, or written by something else, is a fault: it is answered with a 500, the log names the
+ * kind and the field, and nothing in it is believed.
+ */
+
+const ann = { realm: 'web', id: 'ann' }
+type Damage = (record: StoreRecord) => StoreRecord
+
+/** A store that changes the records of one kind when they are read. */
+function damaging (kind: string) {
+  const inner = memoryStore()
+  const state = { damage: ((record: StoreRecord) => record) as Damage }
+  const read = (record: StoreRecord): StoreRecord => record.kind === kind ? state.damage(record) : record
+  const store: Store = {
+    ...inner,
+    get: async (kind, id) => {
+      const record = await inner.get(kind, id)
+      return record === null ? null : read(record)
+    },
+    take: async (kind, id) => {
+      const record = await inner.take(kind, id)
+      return record === null ? null : read(record)
+    },
+    find: async (kind, owner) => (await inner.find(kind, owner)).map(read)
+  }
+  return { store, state, inner }
+}
+
+/** Collects the reasons of the faults that an application logs. */
+function faults () {
+  const reasons: string[] = []
+  const write = (line: string): void => {
+    // the error handler of Fastify logs a line of its own, without a reason
+    const { auth } = JSON.parse(line) as { auth?: { reason: string } }
+    if (auth !== undefined) reasons.push(auth.reason)
+  }
+  return { logger: { level: 'error', stream: { write } }, take: () => reasons.splice(0) }
+}
+
+const withField = (name: string, field: JsonObject | undefined): Damage => record => {
+  const { [name]: _, ...others } = record.value
+  return { ...record, value: field === undefined ? others : { ...others, [name]: field } }
+}
+
+/** Reads a record whose fields are damaged, one after another, and expects that each is a fault. */
+async function expectFaults (
+  t: Test, { kind, fields, state, log }: {
+    readonly kind: string
+    readonly fields: readonly string[]
+    readonly state: { damage: Damage }
+    readonly log: ReturnType<typeof faults> | null
+  },
+  read: () => Promise<unknown>
+): Promise<void> {
+  const whole = state.damage
+  const damages: ReadonlyArray<readonly [string, Damage]> = [
+    ...fields.flatMap(name => [{}, undefined].map(field => [`value.${name}`, withField(name, field)] as const)),
+    ['value must', record => ({ ...record, value: ['a list'] as unknown as JsonObject })]
+  ]
+  for (const [sentence, damage] of damages) {
+    state.damage = damage
+    const outcome = await read().catch((error: unknown) => error)
+    state.damage = whole
+    const reasons = log?.take() ?? [(outcome as { detail?: string }).detail]
+    t.match(reasons, [new RegExp(`of the kind '${kind}' cannot be read: ${sentence}`)], sentence)
+    t.equal(reasons.length, 1, 'one line')
+    t.match(outcome, log === null ? { code: 'AUTH_FAULT' } : { status: 500 }, `${sentence}: a fault`)
+  }
+}
+
+t.test('a code that cannot be read gives no token', async t => {
+  const { store, state } = damaging('oauth-code')
+  const log = faults()
+  const app = await serverApp(t, { store, fastify: { logger: log.logger } })
+  const code = await codeFor(app)
+  const fields = [
+    'client', 'redirectUri', 'challenge', 'scopes', 'issuer', 'resource', 'realm', 'id', 'roles', 'authenticatedAt',
+    'used'
+  ]
+  await expectFaults(t, { kind: 'oauth-code', fields, state, log }, () => redeem(app, code))
+  t.equal((await redeem(app, code)).status, 200, 'nothing was spent')
+})
+
+t.test('a grant that cannot be read is not refreshed and not listed', async t => {
+  const { store, state } = damaging('refresh-family')
+  const log = faults()
+  const app = await serverApp(t, { store, fastify: { logger: log.logger } })
+  const { body } = await redeem(app, await codeFor(app))
+  const fields = [
+    'issuer', 'client', 'scopes', 'roles', 'delegated', 'resource', 'generation', 'secret', 'rotatedAt', 'createdAt',
+    'authenticatedAt', 'absolute'
+  ]
+  const refresh = () => post(app, '/oauth/token', {
+    grant_type: 'refresh_token', client_id: 'spa', refresh_token: body.refresh_token
+  })
+  await expectFaults(t, { kind: 'refresh-family', fields, state, log }, refresh)
+  const grants = app.gatehouse.tokens.of(ann, { scheme: 'api' })
+  await expectFaults(t, { kind: 'refresh-family', fields, state, log: null }, () => grants.list())
+  const [{ id } = { id: '' }] = await grants.list()
+  await expectFaults(t, { kind: 'refresh-family', fields, state, log: null }, () => grants.revoke(id))
+  state.damage = record => ({ ...record, owner: null })
+  t.equal((await refresh()).status, 500)
+  t.match(log.take(), [/of the kind 'refresh-family' cannot be read: it has no owner/])
+  state.damage = record => record
+  t.equal((await refresh()).status, 200, 'the grant has not ended')
+})
+
+t.test('grants end even if another one cannot be read, and the call says so', async t => {
+  const { store, state } = damaging('refresh-family')
+  const app = await serverApp(t, { store })
+  const [first, second] = [await redeem(app, await codeFor(app)), await redeem(app, await codeFor(app))]
+  const grants = app.gatehouse.tokens.of(ann, { scheme: 'api' })
+  const [{ id } = { id: '' }] = await grants.list()
+  state.damage = record => record.id === id ? withField('resource', {})(record) : record
+  await t.rejects(grants.revokeAll(), { code: 'AUTH_FAULT' })
+  const answers = [await call(app, first.body.access_token), await call(app, second.body.access_token)]
+  t.same(answers.map(({ status }) => status).sort(), [200, 401])
+})
+
+t.test('a consent that cannot be read does not stand for the person', async t => {
+  const { store, state } = damaging('oauth-consent')
+  const log = faults()
+  const app = await serverApp(t, { store, oauth: { consent: 'remember' }, fastify: { logger: log.logger } })
+  const { cookie } = await login(app)
+  await decide(app, (await visit(app, authorizePath(), cookie)).answer.body, cookie)
+  const fields = ['client', 'scopes', 'issuer', 'givenAt']
+  await expectFaults(t, { kind: 'oauth-consent', fields, state, log }, async () => {
+    const { params } = await visit(app, authorizePath(), cookie)
+    return { status: params['error'] === 'server_error' ? 500 : 200 }
+  })
+  const consents = app.gatehouse.oauth.consents.of(ann)
+  await expectFaults(t, { kind: 'oauth-consent', fields, state, log: null }, () => consents.list())
+  t.match((await visit(app, authorizePath(), cookie)).params, { code: String }, 'it is whole again')
+})
+
+t.test('a client that cannot be read is not let in', async t => {
+  const { store, state } = damaging('oauth-client')
+  const log = faults()
+  const app = await serverApp(t, { store, fastify: { logger: log.logger } })
+  const clients = app.gatehouse.oauth.clients.of(ann)
+  const { client: { id }, secret } = await clients.create({
+    name: 'x', grants: ['client_credentials'], scopes: ['orders:read']
+  })
+  const fields = ['issuer', 'name', 'redirectUris', 'scopes', 'grants', 'secrets', 'confidential', 'createdAt']
+  const ask = () => post(app, '/oauth/token', {
+    grant_type: 'client_credentials', client_id: id, client_secret: String(secret)
+  })
+  await expectFaults(t, { kind: 'oauth-client', fields, state, log }, ask)
+  await expectFaults(t, { kind: 'oauth-client', fields, state, log: null }, () => clients.get(id))
+  await expectFaults(t, { kind: 'oauth-client', fields, state, log: null }, () => clients.list())
+  for (const secrets of [[{ digest: 'x' }], [{ digest: 5, expiresAt: null }], [null]]) {
+    state.damage = record => ({ ...record, value: { ...record.value, secrets } as JsonObject })
+    t.equal((await ask()).status, 500)
+    t.match(log.take(), [/cannot be read: value\.secrets\[0\]/])
+  }
+  state.damage = record => record
+  t.equal((await ask()).status, 200, 'it is whole again')
+})
+
+t.test('a change keeps what a later version has written to a client', async t => {
+  const inner = memoryStore()
+  const app = await serverApp(t, { store: inner })
+  const clients = app.gatehouse.oauth.clients.of(ann)
+  const { client: { id } } = await clients.create({ name: 'x', grants: ['client_credentials'] })
+  const record = await inner.get('oauth-client', id) as StoreRecord
+  await inner.swap({ ...record, value: { ...record.value, logo: 'https://x.example.com/logo.png' } })
+  t.match(await clients.update(id, { name: 'y' }), { name: 'y' })
+  t.match((await inner.get('oauth-client', id))?.value, { name: 'y', logo: 'https://x.example.com/logo.png' })
+})
+
+async function appOf (t: Test, store: Store, logger: object): Promise<FastifyInstance> {
+  const app = Fastify({ logger })
+  const schemes = { web: session({ secret: secretOf() }), keys: apiKey({ managed: { prefix: 'acme', staleness: 0 } }) }
+  await app.register(gatehouse, { schemes, store, default: ['web', 'keys'] })
+  app.get('/me', { config: { auth: 'keys' } }, async ({ principal }) => principal)
+  app.post('/login', { config: { auth: { public: 'for tests' } } }, async (_request, reply) => {
+    await reply.login({ id: 'ann' })
+    return {}
+  })
+  t.teardown(() => app.close())
+  return app
+}
+
+t.test('an API key that cannot be read is not let in', async t => {
+  const { store, state } = damaging('api-key')
+  const log = faults()
+  const app = await appOf(t, store, log.logger)
+  const keys = app.gatehouse.apiKeys.of({ realm: 'keys', id: 'ann' })
+  const { key } = await keys.create({ name: 'x', rateLimit: { max: 5, window: 60 } })
+  const fields = [
+    'prefix', 'name', 'start', 'scopes', 'roles', 'createdAt', 'expiresAt', 'lastUsedAt', 'rateLimit', 'replacedBy',
+    'replacedAt', 'sunsetAt'
+  ]
+  await expectFaults(t, { kind: 'api-key', fields, state, log }, async () => {
+    const { statusCode: status } = await app.inject({ url: '/me', headers: { 'x-api-key': key } })
+    return { status }
+  })
+  await expectFaults(t, { kind: 'api-key', fields, state, log: null }, () => keys.list())
+})
+
+t.test('a session that cannot be read is not listed', async t => {
+  const { store, state } = damaging('session')
+  const app = await appOf(t, store, { level: 'silent' })
+  await app.inject({ method: 'POST', url: '/login' })
+  const sessions = app.gatehouse.sessions.of(ann)
+  const fields = ['created', 'seen', 'kept', 'address', 'userAgent']
+  await expectFaults(t, { kind: 'session', fields, state, log: null }, () => sessions.list())
+  t.equal((await sessions.list()).length, 1)
+})
