@@ -3,10 +3,9 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { ScopeName } from '../../types/names.js'
 import type { ConsentRequest, OwnerConsents } from '../../types/oauth.js'
 import type { StoreOwner } from '../../types/store.js'
-import { AuthError, callFunction, internalError } from '../errors.js'
+import { callFunction, internalError } from '../errors.js'
 import { publish } from '../events/events.js'
-import { maxAttempts } from '../stores/operations.js'
-import { recordParser } from '../stores/records.js'
+import { changeRecord, recordParser } from '../stores/records.js'
 import { escapeHtml, prepareForm, sendPage } from '../util/endpoints.js'
 import { deepFreeze } from '../util/objects.js'
 import { atRunTime, listOf, object, oneOf, optional, string } from '../util/options.js'
@@ -198,7 +197,7 @@ async function approve (
 async function rememberConsent (server: Server, { person, client, scopes }: PersonalRequest): Promise<void> {
   const { store, issuer } = server
   const [id, owner] = [idOf(server, person, client.id), { realm: person.realm, id: person.id }]
-  for (let i = 0; i < maxAttempts; i++) {
+  await changeRecord('a consent', async () => {
     const known = await store.get(kind, id)
     const all = [...new Set([...known === null ? [] : parseConsent(known).scopes, ...scopes])]
     const value = { client: client.id, scopes: all, issuer, givenAt: new Date(Date.now()).toISOString() }
@@ -206,9 +205,8 @@ async function rememberConsent (server: Server, { person, client, scopes }: Pers
     const isWritten = known === null
       ? await store.add({ kind, id, owner, value, expiresAt })
       : await store.swap({ ...known, value, expiresAt })
-    if (isWritten) return
-  }
-  throw new AuthError('AUTH_UNAVAILABLE', 'a consent is written by too many calls at once')
+    return isWritten || undefined
+  })
 }
 
 /** Returns the remembered consents of a person: `app.gatehouse.oauth.consents.of`. */

@@ -3,9 +3,8 @@ import type {
   AnyOwnerOAuthClients, NewOAuthClient, OAuthClientInput, OAuthClientRecord, OAuthGrant, OwnerOAuthClients
 } from '../../types/oauth.js'
 import type { JsonObject, Store, StoreEntry, StoreOwner, StoreRecord } from '../../types/store.js'
-import { AuthError, internalError } from '../errors.js'
-import { maxAttempts } from '../stores/operations.js'
-import { fieldsOf, number, orNull, ownerOf, recordParser } from '../stores/records.js'
+import { internalError } from '../errors.js'
+import { changeRecord, fieldsOf, number, orNull, ownerOf, recordParser } from '../stores/records.js'
 import { TtlCache } from '../util/cache.js'
 import { deepFreeze } from '../util/objects.js'
 import { atRunTime, duration, listOf, object, oneOf, optional, readOptions, string, text } from '../util/options.js'
@@ -174,14 +173,13 @@ export class StoredClients {
   async #change (
     id: string, isVisible: Visible, change: (stored: StoredClient) => StoredClient | null
   ): Promise<OAuthClientRecord | null> {
-    for (let i = 0; i < maxAttempts; i++) {
+    return await changeRecord('a client', async () => {
       const record = await this.#get(id)
       const changed = record !== null && isVisible(record) ? change(storedOf(record)) : null
       if (record === null || changed === null) return null
       const next = { ...record, value: { ...record.value, ...toJson(changed) } }
-      if (await this.#write(id, () => this.#options.store.swap(next))) return publicRecord(next)
-    }
-    throw new AuthError('AUTH_UNAVAILABLE', 'a client is changed by too many calls at once')
+      return await this.#write(id, () => this.#options.store.swap(next)) ? publicRecord(next) : undefined
+    })
   }
 
   async #get (id: string): Promise<StoreRecord | null> {

@@ -92,9 +92,6 @@ const unstorable = /\0|\p{Cs}/u
 const maxNameBytes = 1_024
 const maxValueBytes = 65_536
 
-/** The number of times that a record is read and changed while other calls change it too, before a call gives up. */
-export const maxAttempts = 20
-
 /**
  * Checks the kind and id of a record or counter. The messages do not contain the id.
  * @throws {AuthError} `AUTH_FAULT`

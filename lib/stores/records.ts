@@ -1,5 +1,5 @@
 import type { StoreEntry, StoreOwner } from '../../types/store.js'
-import { internalError, misconfigured } from '../errors.js'
+import { AuthError, internalError, misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
 import { isObject, ownFields } from '../util/objects.js'
 import { atRunTime, type Parsed, type Parser } from '../util/options.js'
@@ -54,4 +54,21 @@ export function number (value: unknown, path: string): number {
 /** Returns the parser of a value that may be `null`. */
 export function orNull<T> (parse: Parser<T>): Parser<T | null> {
   return (value, path) => value === null ? null : parse(value, path)
+}
+
+/** The number of times that a record is read and changed while other calls change it too, before a call gives up. */
+const maxAttempts = 20
+
+/**
+ * Reads and changes a record, and tries again if another call has changed it at the same time.
+ * @param subject the record in the error, such as `an API key`.
+ * @param attempt returns `undefined` if another call came first.
+ * @throws {AuthError} `AUTH_UNAVAILABLE` if other calls always come first.
+ */
+export async function changeRecord<T> (subject: string, attempt: () => Promise<T | undefined>): Promise<T> {
+  for (let i = 0; i < maxAttempts; i++) {
+    const result = await attempt()
+    if (result !== undefined) return result
+  }
+  throw new AuthError('AUTH_UNAVAILABLE', `${subject} is changed by too many calls at once`)
 }

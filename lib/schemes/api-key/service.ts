@@ -7,7 +7,7 @@ import type { SchemeContext } from '../../../types/scheme.js'
 import type { Store, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { AuthError, explain, internalError } from '../../errors.js'
 import { publish } from '../../events/events.js'
-import { maxAttempts } from '../../stores/operations.js'
+import { changeRecord } from '../../stores/records.js'
 import { deepFreeze } from '../../util/objects.js'
 import { digestOf, isKeyId, type KeyFormat } from './key.js'
 import { endOf, entryOf, type KeyLookup, kind, type LastUsed, parseStoredKey } from './lookup.js'
@@ -177,13 +177,11 @@ export class KeyService implements ApiKeyFeature {
 
   /** Changes a key that has not expired. Tries again with the current record when `change` returns `null`. */
   async #retry<T> (find: Find, change: (found: Found) => Promise<T | null>): Promise<T | null> {
-    for (let i = 0; i < maxAttempts; i++) {
+    return await changeRecord('an API key', async () => {
       const found = await find()
       if (found === null || endOf(found.record) <= Date.now()) return null
-      const result = await change(found)
-      if (result !== null) return result
-    }
-    throw new AuthError('AUTH_UNAVAILABLE', 'an API key is changed by too many calls at once')
+      return await change(found) ?? undefined
+    })
   }
 
   /** Generates a key and its record, which is not stored yet. */

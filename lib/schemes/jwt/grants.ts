@@ -10,8 +10,7 @@ import { AuthError } from '../../errors.js'
 import { publish } from '../../events/events.js'
 import { foreign, invalid } from '../../kit/outcome.js'
 import { loadPrincipal, principalFrom } from '../../kit/principal.js'
-import { maxAttempts } from '../../stores/operations.js'
-import { ownerOf } from '../../stores/records.js'
+import { changeRecord, ownerOf } from '../../stores/records.js'
 import type { LiveTokens } from './live-tokens.js'
 import type { IsClient } from './own-tokens.js'
 import {
@@ -102,9 +101,10 @@ export class Grants {
     request: FastifyRequest, text: unknown, options: RefreshGrant
   ): Promise<IssuedTokens | Invalid | Foreign> {
     const { store, resource, refresh } = this.#options
-    const token = this.#tokens?.read(text, options.client) ?? null
-    if (token === null || refresh === null || this.#tokens === null) return foreign
-    for (let i = 0; i < maxAttempts; i++) {
+    const format = this.#tokens
+    const token = format?.read(text, options.client) ?? null
+    if (token === null || refresh === null || format === null) return foreign
+    return await changeRecord('a grant', async () => {
       const record = await store.get(familyKind, familyId(token.handle))
       if (record === null) return invalid('the grant of the refresh token has ended')
       const family = familyOf(record)
@@ -118,16 +118,15 @@ export class Grants {
       const narrowed = { ...person, scopes: narrow(person.scopes, options.scopes) }
       if (options.needsScope === true && narrowed.scopes.length === 0) return noScope
       const isRotated = standing === 'just before'
-      const next = isRotated ? record : rotate(record, this.#tokens.newest, refresh)
+      const next = isRotated ? record : rotate(record, format.newest, refresh)
       const { generation } = familyOf(next)
       const { tokens, announce } = await this.#answer(narrowed, familyOf(next), { ...token, generation })
       // a concurrent call has exchanged this token, which now is the one just before
-      if (!isRotated && !await store.swap(next)) continue
+      if (!isRotated && !await store.swap(next)) return undefined
       if (!isRotated) publish('token-refreshed', { ...this.#event(record), scopes: narrowed.scopes, generation })
       announce()
       return tokens
-    }
-    throw new AuthError('AUTH_UNAVAILABLE', 'a grant is changed by too many calls at once')
+    })
   }
 
   /** Returns true if a text is a refresh token of this client at this scheme, whose grant has not ended. */
