@@ -8,6 +8,7 @@ import type { CountRequest } from '../guard/guard.js'
 import { RequestSlot, routeConfigOf, type Identity } from '../guard/request-state.js'
 import type { Declaration } from '../policy/parse.js'
 import type { DeclaredRateLimit, RateLimit, RateLimitWindow } from '../policy/rate-limit.js'
+import { getOrCreate } from '../util/objects.js'
 import { duration, text, wholeNumber } from '../util/options.js'
 
 const require = createRequire(import.meta.url)
@@ -281,15 +282,13 @@ function nameOf (
  */
 function routeName (request: FastifyRequest, window: RateLimitWindow): string {
   const config = routeConfigOf(request) as FastifyRequest['routeOptions']['config']
-  const names = routeNames.get(config) ?? new Map<RateLimitWindow, string>()
-  const known = names.get(window)
-  if (known !== undefined) return known
-  const { method, url } = config
-  const methods = [method].flat()
-  const isRead = methods.includes('GET') || methods.join() === 'HEAD'
-  const name = JSON.stringify([isRead ? 'GET' : methods.join(' '), url, window.max, window.window]).slice(1)
-  routeNames.set(config, names.set(window, name))
-  return name
+  const names = getOrCreate(routeNames, config, () => new Map<RateLimitWindow, string>())
+  return getOrCreate(names, window, () => {
+    const { method, url } = config
+    const methods = [method].flat()
+    const isRead = methods.includes('GET') || methods.join() === 'HEAD'
+    return JSON.stringify([isRead ? 'GET' : methods.join(' '), url, window.max, window.window]).slice(1)
+  })
 }
 
 /**

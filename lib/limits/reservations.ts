@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import type { Store, StoreCount } from '../../types/store.js'
 import { AuthError } from '../errors.js'
+import { getOrCreate } from '../util/objects.js'
 
 /** A slot that is reserved for one guess. It must be released or kept, once. */
 export interface Slot {
@@ -135,8 +136,7 @@ class InFlight {
   readonly #checks = new Map<string, InFlightChecks>()
 
   enter (id: string): InFlightChecks {
-    const checks = this.#checks.get(id) ?? new InFlightChecks()
-    this.#checks.set(id, checks)
+    const checks = getOrCreate(this.#checks, id, () => new InFlightChecks())
     checks.users++
     return checks
   }

@@ -1,6 +1,7 @@
 import { unescape } from 'node:querystring'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { TokenService } from '../../types/tokens.js'
+import { getOrCreate } from '../util/objects.js'
 import { isScopeToken } from '../util/options.js'
 import type { Client } from './client.js'
 import { oauthError } from './errors.js'
@@ -30,9 +31,7 @@ export class Parameters {
       const equals = part.indexOf('=')
       const name = decodeForm(equals === -1 ? part : part.slice(0, equals))
       const raw = equals === -1 ? '' : part.slice(equals + 1)
-      const known = this.#all.get(name)
-      if (known === undefined) this.#all.set(name, { value: decodeForm(raw), raw, count: 1 })
-      else known.count++
+      getOrCreate(this.#all, name, () => ({ value: decodeForm(raw), raw, count: 0 })).count++
     }
   }
 

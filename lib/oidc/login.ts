@@ -5,7 +5,7 @@ import { callFunction, internalError, misconfigured } from '../errors.js'
 import type { OwnSessions } from '../plugin/internals.js'
 import { queryText } from '../util/encoding.js'
 import { forbidReuse, sendOnwardPage } from '../util/endpoints.js'
-import { isNo, isObject } from '../util/objects.js'
+import { getOrCreate, isNo, isObject } from '../util/objects.js'
 import { LoginError } from './errors.js'
 import type { LoginSettings, LogoutSettings } from './options.js'
 import type { PendingLogin, PendingLogins } from './pending-logins.js'
@@ -157,8 +157,7 @@ const logoutRoutes = new WeakMap<object, Map<string, Logins>>()
  * @throws {AuthError} `AUTH_MISCONFIGURED` if the other login is for another session scheme.
  */
 export function joinLogout ({ server }: FastifyInstance, { path }: LogoutSettings, login: LoginParts): Logins | null {
-  const all = logoutRoutes.get(server) ?? new Map<string, Logins>()
-  logoutRoutes.set(server, all)
+  const all = getOrCreate(logoutRoutes, server, () => new Map<string, Logins>())
   const logins = all.get(path)
   if (logins === undefined) {
     const first: Logins = new Map([[login.settings.path, login]])

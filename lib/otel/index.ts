@@ -8,7 +8,7 @@ import type { GatehouseEventName, GatehouseEvents } from '../../types/events.js'
 import { misconfigured } from '../errors.js'
 import { publishedRequest } from '../events/events.js'
 import { describeValue } from '../util/describe.js'
-import { isObject } from '../util/objects.js'
+import { getOrCreate, isObject } from '../util/objects.js'
 import { object, optional, type Parser } from '../util/options.js'
 
 /** The options of {@link startTelemetry}. */
@@ -137,9 +137,7 @@ function createCounts (counter: ObservableCounter) {
   return {
     /** @param key one for each combination of labels. */
     add (key: string, labels: () => Attributes): void {
-      const known = counts.get(key)
-      if (known === undefined) counts.set(key, { labels: labels(), count: 1 })
-      else known.count++
+      getOrCreate(counts, key, () => ({ labels: labels(), count: 0 })).count++
     },
     end: () => { counter.removeCallback(report) }
   }

@@ -1,4 +1,5 @@
 import { createHmac, hash, hkdfSync, randomBytes } from 'node:crypto'
+import { getOrCreate } from '../util/objects.js'
 import { report } from '../util/reports.js'
 import { textOf } from './disguised-keys.js'
 
@@ -21,9 +22,7 @@ const usesOfProcess: Uses = new Map()
 
 /** Notes the use of a secret, and reports one that looks like that of a development set-up or an example. */
 export function noteSecret (app: object, use: SecretUse, secret: string | Uint8Array): void {
-  const uses = usesOfApps.get(app) ?? new Map<string, SecretUse[]>()
-  usesOfApps.set(app, uses)
-  add(uses, use, secret)
+  add(getOrCreate(usesOfApps, app, () => new Map<string, SecretUse[]>()), use, secret)
   const texts = formsOf(secret).map(form => textOf(form) ?? '')
   if (texts.some(text => placeholder.test(text) || development.test(text))) report(app, 'placeholder-secret', use.path)
 }
@@ -36,8 +35,8 @@ export function noteSharedSecret (use: SecretUse, secret: Uint8Array): void {
 function add (uses: Uses, use: SecretUse, secret: string | Uint8Array): void {
   for (const form of formsOf(secret)) {
     const digest = createHmac('sha256', digestKey).update(form).digest('base64')
-    const others = uses.get(digest) ?? []
-    if (!others.some(({ path }) => path === use.path)) uses.set(digest, [...others, use])
+    const others = getOrCreate<string, SecretUse[]>(uses, digest, () => [])
+    if (!others.some(({ path }) => path === use.path)) others.push(use)
   }
 }
 

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { AnyOwnerSessions, OwnerSessions } from '../../../types/sessions.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { AuthError, internalError } from '../../errors.js'
+import { getOrCreate } from '../../util/objects.js'
 import type { SessionSettings } from './options.js'
 import { isId, maxLifetime, type Liveness, type Session } from './session.js'
 
@@ -14,6 +15,10 @@ interface Ended {
   readonly begunBy: number
   /** The session has expired by this instant in any case. */
   readonly until: number
+}
+
+interface EndedId extends Pick<Ended, 'begunBy'> {
+  readonly id: string
 }
 
 /** Ends all sessions of a principal that began at or before an instant, except one. */
@@ -166,12 +171,10 @@ export class Revocations {
 
   /** Folds the ids of owners with more than their share, the sessions that began first. */
   #foldEnded (): void {
-    const idsOf = new Map<string, Array<{ readonly id: string, readonly begunBy: number }>>()
+    const idsOf = new Map<string, EndedId[]>()
     for (const [id, { owners, begunBy }] of this.#ended) {
       for (const owner of owners) {
-        const ids = idsOf.get(keyOf(owner)) ?? []
-        idsOf.set(keyOf(owner), ids)
-        ids.push({ id, begunBy })
+        getOrCreate<string, EndedId[]>(idsOf, keyOf(owner), () => []).push({ id, begunBy })
       }
     }
     const share = Math.max(minShare, Math.floor(this.#maxEntries / 2 / idsOf.size))
@@ -184,7 +187,7 @@ export class Revocations {
     this.#onFold()
   }
 
-  #foldId (owner: string, { id, begunBy }: { readonly id: string, readonly begunBy: number }): void {
+  #foldId (owner: string, { id, begunBy }: EndedId): void {
     const previous = this.#notBefore.get(owner)
     this.#limitNotBefore()
     this.#notBefore.set(owner, {
@@ -282,8 +285,7 @@ class LocalSessions implements Liveness {
 
   watch (session: Session, ended: () => void): () => void {
     const watch = { session, ended }
-    const set = this.#watches.get(session.id) ?? new Set<Watch>()
-    this.#watches.set(session.id, set.add(watch))
+    const set = getOrCreate(this.#watches, session.id, () => new Set<Watch>()).add(watch)
     // the session may have ended since the request was authenticated
     if (this.#revocations.denies(session)) queueMicrotask(() => { this.#notify(session.id) })
     return () => {

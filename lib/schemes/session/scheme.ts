@@ -6,6 +6,7 @@ import type { LoginRequest, SessionCredential, SessionFeature } from '../../../t
 import type { StoreOwner } from '../../../types/store.js'
 import { misconfigured } from '../../errors.js'
 import { noteSecret } from '../../secrets/secret-uses.js'
+import { getOrCreate } from '../../util/objects.js'
 import { report } from '../../util/reports.js'
 import { onSendHook } from '../../util/response.js'
 import { shareHook } from '../../util/shared-hook.js'
@@ -131,11 +132,11 @@ function loginCalls (manager: SessionManager, redirect: LoginRedirect | null) {
 const claimedNames = new WeakMap<FastifyInstance, Map<string, string>>()
 
 function claimCookieName (app: FastifyInstance, cookieName: string, scheme: string): void {
-  const claimed = claimedNames.get(app) ?? new Map<string, string>()
+  const claimed = getOrCreate(claimedNames, app, () => new Map<string, string>())
   const owner = claimed.get(cookieName)
   if (owner !== undefined) {
     throw misconfigured(`The option schemes.${scheme}.cookieName makes the cookie name ${cookieName}, and so does ` +
       `the one of schemes.${owner}. Give one of them another cookieName.`)
   }
-  claimedNames.set(app, claimed.set(cookieName, scheme))
+  claimed.set(cookieName, scheme)
 }

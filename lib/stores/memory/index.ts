@@ -203,9 +203,7 @@ function createRecordMap (kind: string, maxRecords: number): RecordMap {
 
   function list ({ owner, id }: StoreRecord): void {
     if (owner === null) return
-    const ids = owners.get(keyOf(owner))
-    if (ids === undefined) owners.set(keyOf(owner), new Set([id]))
-    else ids.add(id)
+    getOrCreate(owners, keyOf(owner), () => new Set<string>()).add(id)
   }
 
   return {

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events'
 import { type Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { StoreChange } from '../../../types/store.js'
 import { isError } from '../../errors.js'
+import { getOrCreate } from '../../util/objects.js'
 
 /** A client of ioredis: one server, or a cluster. */
 export type RedisClient = Redis | Cluster
@@ -239,9 +240,7 @@ export class Changes {
   listen (channel: string, listener: ChangeListener): () => void {
     // A new function for each call, because the same listener may subscribe twice.
     const own: ChangeListener = change => { listener(change) }
-    const listeners = this.#channels.get(channel) ?? new Set()
-    listeners.add(own)
-    this.#channels.set(channel, listeners)
+    const listeners = getOrCreate(this.#channels, channel, () => new Set<ChangeListener>()).add(own)
     this.#connection ??= this.#open()
     if (this.#connection.status === 'ready') this.#subscribe(this.#connection, [channel])
     return () => { this.#remove(channel, listeners, own) }
