@@ -15,7 +15,7 @@ import { OpenApi } from './openapi/openapi.js'
 import { createGatehouse, createReplyMethods, decorateRequests } from './plugin/decorators.js'
 import { type Internals, noteParts, type Parts } from './plugin/internals.js'
 import { parseOptions, type Options } from './plugin/options.js'
-import { openSchemes } from './plugin/schemes.js'
+import { declareRoutes, openSchemes } from './plugin/schemes.js'
 import { createDefaults } from './policy/defaults.js'
 import { parseDeclaration, type Declaration } from './policy/parse.js'
 import type { Policy } from './policy/policy.js'
@@ -120,7 +120,7 @@ function wire (app: FastifyInstance, parts: Parts, options: Options): void {
     if (limitsRequests(parts)) await parts.limiter.load()
     logRoutes(app, () => auditRows(registry.routes, stage))
   })
-  for (const { features } of schemes.values()) features.routes?.(app)
+  declareRoutes(app, schemes.values())
   announce({
     server: app.server,
     rows: () => auditRows(registry.routes, stage),

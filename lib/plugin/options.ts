@@ -81,6 +81,10 @@ function parseSchemes (value: unknown): Options['schemes'] {
       throw misconfigured(`The option schemes has the name ${describeValue(name)}. Use letters, digits, '-' and '_', ` +
         'with a letter first.')
     }
+    if (isClass(scheme)) {
+      throw misconfigured(`The option schemes.${name} is a class. Create the scheme with new, or write a function ` +
+        'that returns it.')
+    }
     if (typeof scheme !== 'function' && !isScheme(scheme)) {
       const missing = missingMember(scheme)
       if (missing !== null) throw misconfigured(`The option schemes.${name} ${missing}`)
@@ -89,6 +93,10 @@ function parseSchemes (value: unknown): Options['schemes'] {
     }
     return [name, scheme as Scheme<Principal> | SchemeFactory<Principal>]
   }))
+}
+
+function isClass (value: unknown): boolean {
+  return typeof value === 'function' && /^class\b/.test(Function.prototype.toString.call(value))
 }
 
 /** Returns true for a value that has the required members of a scheme. */

@@ -3,7 +3,7 @@ import type { OpenApiSecurityScheme } from '../../types/openapi.js'
 import type { Principal } from '../../types/principal.js'
 import type { Features, Made, Scheme, SchemeContext } from '../../types/scheme.js'
 import type { Store } from '../../types/store.js'
-import { misconfigured } from '../errors.js'
+import { AuthError, misconfigured } from '../errors.js'
 import { checkSource } from '../kit/read-credential.js'
 import { isAmbient } from '../kit/sources.js'
 import { createGuessLimiter, type GuessLimiter } from '../limits/guesses.js'
@@ -13,7 +13,7 @@ import { ensureDeadline } from '../stores/deadline.js'
 import { toStoreError } from '../stores/operations.js'
 import { memoryStore } from '../stores/memory/index.js'
 import { describeValue } from '../util/describe.js'
-import { isObject } from '../util/objects.js'
+import { isObject, isPlainObject, isThenable, jsonObject } from '../util/objects.js'
 import { functionOf, isHttpToken, listOf, oneOf, readOptions, text, type Parser } from '../util/options.js'
 import { isScheme, missingMember, type Options } from './options.js'
 
@@ -50,6 +50,21 @@ export async function openSchemes (app: FastifyInstance, options: Options): Prom
   }
   checkClientRealms(schemes)
   return { schemes, guesses, store, grants: common.grants }
+}
+
+/**
+ * Declares the routes of schemes.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for a function that returns a promise: nobody would wait for its routes, or
+ * see its error.
+ */
+export function declareRoutes (app: FastifyInstance, schemes: Iterable<BoundScheme>): void {
+  for (const { name, features } of schemes) {
+    const declared: unknown = features.routes?.(app)
+    if (!isThenable(declared)) continue
+    declared.then(undefined, () => {})
+    throw misconfigured(`The option schemes.${name}.features.routes must declare its routes at once. It returned a ` +
+      'promise. Prepare what the routes need in the function that makes the scheme, which may be asynchronous.')
+  }
 }
 
 /** Returns the realms of clients: the issuers that sign in this application. */
@@ -133,14 +148,20 @@ function parseFeatures (features: object, option: string): Features {
   return features
 }
 
+const flag = oneOf(true, false)
+
 /**
- * The parsers of the optional members of a scheme that are no flags. Of a flag, every truthy value counts as `true`.
+ * The parsers of optional members of a scheme. Of the flags that restrict, `ambient` and `ownerUnknown`, every value
+ * except `false`, `null` and `undefined` counts as `true`.
  */
 const memberParsers = {
   challenge: functionOf('(failure) => challenge, list of challenges or null'),
   refuse: functionOf('(request, reply, failure) => true if it answered'),
   load: (value, option) => value === null ? null : parseLoad(value, option),
   sources: listOf(checkSource),
+  reportsAuthTime: flag,
+  delegated: flag,
+  accepts: parseJson,
   realms: listOf(text),
   cacheControl: parseHeaderText
 } as const satisfies { readonly [K in keyof Scheme]?: Parser<unknown> }
@@ -150,6 +171,16 @@ const parseLoad = functionOf('(principal, { scheme, request }) => fields or null
 function parseHeaderText (value: unknown, option: string): string {
   if (typeof value === 'string' && /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(value)) return value
   throw misconfigured(`${option} must be the value of a header, such as 'private'. Got ${describeValue(value)}.`)
+}
+
+/** Checks an object that is written to documents and snapshots as JSON. */
+function parseJson (value: unknown, option: string): void {
+  if (!isPlainObject(value)) throw misconfigured(`${option} must be a plain object. Got ${describeValue(value)}.`)
+  try {
+    jsonObject(value, option)
+  } catch (error) {
+    throw error instanceof AuthError ? misconfigured(error.detail) : error
+  }
 }
 
 function checkMembers (scheme: Scheme<Principal>, option: string): void {
@@ -171,6 +202,7 @@ const parseIn = oneOf('header', 'query', 'cookie')
 
 /** Checks what `sources`, challenges and OpenAPI documents are made of, unless the scheme has them itself. */
 function checkDescription (openapi: OpenApiSecurityScheme, option: string): void {
+  parseJson(openapi, option)
   parseType(openapi.type, `${option}.type`)
   switch (openapi.type) {
     case 'http':

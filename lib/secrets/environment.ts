@@ -70,14 +70,18 @@ export function secretsFromEnvironment<const T extends Readonly<Record<string, S
   return Object.freeze(Object.fromEntries(entries.map(({ variable, value }) => [variable, value]))) as SecretsOf<T>
 }
 
-function read (variable: string, purpose: string, given: unknown) {
-  const rule = Object.hasOwn(purposes, purpose) ? purposes[purpose as SecretPurpose] : null
-  if (rule === null) {
+function isPurpose (value: unknown): value is SecretPurpose {
+  return typeof value === 'string' && Object.hasOwn(purposes, value)
+}
+
+function read (variable: string, purpose: unknown, given: unknown) {
+  if (!isPurpose(purpose)) {
     throw misconfigured(
       `secretsFromEnvironment does not know the purpose ${describeValue(purpose)} of ${variable}. Known: ` +
       `${joinNames(Object.keys(purposes))}.`
     )
   }
+  const rule = purposes[purpose]
   const refused = (mistake: string) => ({ variable, value: '', held: [], mistakes: [`${variable} ${mistake}`] })
   const content = given ?? ''
   if (typeof content !== 'string') return refused(`must be a text. Got ${describeValue(content)}.`)
@@ -86,7 +90,7 @@ function read (variable: string, purpose: string, given: unknown) {
   const held = texts.map(
     (text, index): Held => ({ variable: texts.length === 1 ? variable : `${variable} (number ${index + 1})`, text })
   )
-  const mistakes = held.flatMap(each => mistakeOf(each, purpose as SecretPurpose) ?? [])
+  const mistakes = held.flatMap(each => mistakeOf(each, purpose) ?? [])
   return { variable, value: rule.rotates ? Object.freeze(texts) : content, held, mistakes }
 }
 

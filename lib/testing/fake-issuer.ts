@@ -192,7 +192,7 @@ const parseAlgorithms = listOf(oneOf(...issuerAlgorithms))
 function algorithmsOf (value: unknown, option: string): readonly [IssuerAlgorithm, ...IssuerAlgorithm[]] {
   const [first, ...others] = parseAlgorithms(value, option)
   if (first !== undefined) return [first, ...others]
-  throw misconfigured(`${option} must name one or more of ${joinNames(issuerAlgorithms)}.`)
+  throw misconfigured(`${option} must be a list of one or more of ${joinNames(issuerAlgorithms)}.`)
 }
 
 /** Holds the keys of an issuer, both published and withdrawn. */

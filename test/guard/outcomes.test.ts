@@ -265,15 +265,8 @@ t.test('answers a constant 500 if another member of a scheme throws', async t =>
   for (const async of [false, true]) {
     const answerOf = () => authenticated({ id: 'ann' }, { delegated: true })
     const scheme = scripted('one', { authenticate: async ? async () => answerOf() : answerOf })
-    const { app, log } = await application({
-      schemes: {
-        one: Object.defineProperty(scheme, 'delegated', {
-          get () {
-            throw new Error('secret')
-          }
-        })
-      }
-    })
+    const { app, log } = await application({ schemes: { one: scheme } })
+    Object.defineProperty(scheme, 'delegated', { get () { throw new Error('secret') } })
     app.get('/', handler().handler)
     const answer = await app.inject({ url: '/', headers: { 'x-one': 'ann' } })
     t.match([answer.statusCode, answer.json()], [500, { code: 'AUTH_FAULT', message: 'Internal Server Error' }])

@@ -1,6 +1,8 @@
 import Fastify from 'fastify'
 import t from 'tap'
-import gatehouse, { jwt, session, type GatehouseOptions } from '../../lib/index.js'
+import gatehouse, {
+  absent, basic, jwt, secretsFromEnvironment, session, type GatehouseOptions
+} from '../../lib/index.js'
 import { oidcLogin } from '../../lib/oidc/index.js'
 import { fakeIssuer, testAccess } from '../../lib/testing/index.js'
 import { serverApp } from '../oauth/app.js'
@@ -36,6 +38,9 @@ t.test('a scheme of the application has members of the right kinds', async t => 
     load: ['load', {}],
     sources: ['header:x-key', [1], null],
     realms: ['people', [null], ['']],
+    delegated: ['false', null],
+    reportsAuthTime: ['no'],
+    accepts: ['issuer', ['issuer'], new Map(), null],
     cacheControl: [60, '', 'private\r\nx: y', ' private', 'privé']
   }
   for (const [member, values] of Object.entries(wrong)) {
@@ -55,6 +60,61 @@ t.test('a scheme of the application has members of the right kinds', async t => 
   await app.close()
 })
 
+t.test('what a scheme of the application describes as JSON is JSON', async t => {
+  const cyclic: Record<string, unknown> = {}
+  cyclic['self'] = cyclic
+  const wrong: ReadonlyArray<readonly [members: object, place: string]> = [
+    [{ accepts: { since: new Date() } }, 'schemes.user.accepts.since cannot be stored as JSON'],
+    [{ accepts: { size: 5n } }, 'schemes.user.accepts.size cannot be stored as JSON'],
+    [{ accepts: cyclic }, 'nested too deeply, or in itself'],
+    [{ openapi: { type: 'http', scheme: 'bearer', 'x-size': 5n } }, 'schemes.user.openapi.x-size cannot be stored'],
+    [{ openapi: new (class { type = 'http'; scheme = 'bearer' })() }, 'schemes.user.openapi must be a plain object']
+  ]
+  for (const [members, message] of wrong) {
+    const schemes = { user: { ...believer('user'), ...members } as never }
+    await t.rejects(async () => { await Fastify().register(gatehouse, { schemes }) }, {
+      code: 'AUTH_MISCONFIGURED', message: new RegExp(message.replaceAll('.', '\\.'))
+    })
+  }
+  const hostile = { ...believer('user'), accepts: { get issuer () { throw new RangeError('of the application') } } }
+  await t.rejects(async () => { await Fastify().register(gatehouse, { schemes: { user: hostile as never } }) }, {
+    message: 'of the application'
+  })
+})
+
+t.test('a scheme is no class, and a user of Basic has no id but the name', async t => {
+  class Own { readonly openapi = believer('user').openapi; authenticate () { return absent } }
+  await t.rejects(async () => { await Fastify().register(gatehouse, { schemes: { user: Own as never } }) }, {
+    code: 'AUTH_MISCONFIGURED', message: /^The option schemes\.user is a class\. Create the scheme with new/
+  })
+  const app = Fastify()
+  await app.register(gatehouse, { schemes: { user: new Own() } })
+  await app.close()
+  const password = secretOf()
+  const ops = basic({ users: { ada: { password, id: 'root' } as never } })
+  await t.rejects(async () => { await Fastify().register(gatehouse, { schemes: { ops } }) }, {
+    code: 'AUTH_MISCONFIGURED',
+    message: "The user 'ada' of schemes.ops has an id, which is always the name of the user. Leave it out."
+  })
+})
+
+t.test('lists of names have no holes, and purposes of secrets are texts', async t => {
+  // eslint-disable-next-line no-sparse-arrays
+  const holes = ['a', , 'b'] as never
+  const user = (options: object) => jwt({ issuer: 'https://id.test', audience: 'a', ...options })
+  for (const option of ['audience', 'insecureHosts']) {
+    const schemes = { user: user({ [option]: holes }) }
+    await t.rejects(async () => { await Fastify().register(gatehouse, { schemes }) }, {
+      code: 'AUTH_MISCONFIGURED', message: new RegExp(`schemes\\.user\\.${option} must be`)
+    })
+  }
+  for (const purpose of [Object.create(null), ['session'], null, 5n, Symbol('session')] as never[]) {
+    t.throws(() => secretsFromEnvironment({ A: purpose }, { A: secretOf() }), {
+      code: 'AUTH_MISCONFIGURED', message: /^secretsFromEnvironment does not know the purpose .* of A\. Known: session,/
+    })
+  }
+})
+
 t.test('true or an object turns a part on, and the message for other values says so', async t => {
   const user = (options: object) => jwt({ issuer: 'https://id.test', audience: 'https://api.test', ...options })
   for (const value of [false, null, 'yes']) {
@@ -70,7 +130,7 @@ t.test('true or an object turns a part on, and the message for other values says
 
 t.test('fakeIssuer checks the kind of each of its options', async t => {
   const wrong: Record<string, readonly unknown[]> = {
-    algorithms: [null, 'RS256', [], ['HS256']],
+    algorithms: [null, 'RS256', []],
     audience: [null, ['a'], '', 1],
     path: [null, 'one', NaN, '/a?b', 'https://a.example'],
     metadata: [null, 'saml', true],

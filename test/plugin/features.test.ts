@@ -80,6 +80,11 @@ t.test('stops the boot for features and descriptions that would fail while reque
     [() => ({ scheme, features: { tokens: undefined } }), /'tokens' set to undefined/],
     [() => ({ scheme, features: { tokens: 5 } }), /schemes\.own\.features\.tokens must be an object. Got 5/],
     [() => ({ scheme, features: { routes: {} } }), /schemes\.own\.features\.routes must be a function/],
+    [() => ({ scheme, features: { routes: async () => {} } }), /schemes\.own\.features\.routes must .* at once/],
+    [
+      () => ({ scheme, features: { routes: async () => { throw new Error('lost') } } }),
+      /schemes\.own\.features\.routes must declare its routes at once\. It returned a promise\. Prepare/
+    ],
     [describing({ type: 'http', scheme: 'my scheme' }), /schemes\.own\.openapi\.scheme must be.*Got 'my scheme'/],
     [describing({ type: 'http' }), /schemes\.own\.openapi\.scheme must be.*Got undefined/]
   ]

@@ -175,7 +175,7 @@ t.test('names what it accepts in the refusal of a wrong option or argument', asy
   for (const [algorithms, message] of [
     [['RS256', 'Ed448'], `The option fakeIssuer.algorithms[1] must be ${all}. Got 'Ed448'.`],
     [['__proto__'], `The option fakeIssuer.algorithms[0] must be ${all}. Got '__proto__'.`],
-    [[], `The option fakeIssuer.algorithms must name one or more of ${all.replaceAll("'", '')}.`],
+    [[], `The option fakeIssuer.algorithms must be a list of one or more of ${all.replaceAll("'", '')}.`],
     ['RS256', "The option fakeIssuer.algorithms must be a list. Got 'RS256'."]
   ] as const) await t.rejects(fakeIssuer({ algorithms } as unknown as FakeIssuerOptions), { message })
 

@@ -203,7 +203,7 @@ export function parseAgent (value: unknown, option: string): Agent {
 
 /** Parses the option `insecureHosts`: the hosts that may be fetched from over plain http. */
 export function parseHosts (value: unknown, option: string): readonly string[] {
-  if (Array.isArray(value) && value.every(isHost)) return Object.freeze([...value])
+  if (Array.isArray(value) && [...value].every(isHost)) return Object.freeze([...value])
   throw misconfigured(`${option} must be a list of host names in lower case, without scheme and port, such as ` +
     "['keycloak'].")
 }

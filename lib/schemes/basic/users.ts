@@ -91,6 +91,9 @@ function parseUser (username: string, given: unknown, context: TableContext): Us
     throw misconfigured(`The user '${username.split(':', 1)[0]}' of ${path} has a name that HTTP Basic cannot carry ` +
       '(RFC 7617): it is empty, or has a colon or a control character.')
   }
+  if (user !== null && 'id' in user) {
+    throw misconfigured(`${which} has an id, which is always the name of the user. Leave it out.`)
+  }
   if (user !== null && 'hash' in user) return parseHashed(username, user, context)
   if (typeof user?.password !== 'string') {
     throw misconfigured(`${which} must be { password, scopes, roles }; the password is ` +

@@ -344,9 +344,9 @@ function parseIssuerOfSeveral (value: unknown, option: string): string {
 
 function parseAudience (value: unknown, option: string): readonly string[] | null {
   if (value === false) return null
-  const list: readonly unknown[] = Array.isArray(value) ? value : [value]
+  const list: readonly unknown[] = Array.isArray(value) ? [...value] : [value]
   if (list.length > 0 && list.every(each => typeof each === 'string' && each !== '')) {
-    return Object.freeze([...list] as string[])
+    return Object.freeze(list as string[])
   }
   throw misconfigured(`${option} must be the 'aud' of this application, a list of them, or false to accept tokens ` +
     `for any audience. Got ${describeValue(value)}.`)
