@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
-import type { StoreChange } from '../../types/store.js'
+import type { Store, StoreChange } from '../../types/store.js'
 import { AuthError } from '../errors.js'
-import type { TtlCache } from './cache.js'
+import { TtlCache, type TtlCacheOptions } from './cache.js'
 
 /** The maximum number of parallel look-ups, so that most connections of a database are left to requests. */
 const maxLookups = 4
@@ -179,15 +179,71 @@ class Queue {
   }
 }
 
-/** Applies a change that a store reports: drops the record from the cache, and looks it up if it is watched. */
-export function applyChange (
-  change: StoreChange, cache: Pick<TtlCache<unknown>, 'delete' | 'clear'>, watch: RevocationWatch
-): void {
-  if (change === null) {
-    cache.clear()
-    watch.checkAll()
-  } else {
-    cache.delete(change.id)
-    watch.check(change.id)
+/** Options of {@link WatchedCache}. */
+export interface WatchedCacheOptions<V> extends Pick<TtlCacheOptions<V>, 'isNegative'> {
+  readonly store: Store
+  /** The kind of the records in the store. */
+  readonly kind: string
+  /** Milliseconds for which a value is cached. */
+  readonly staleness: number
+  /** Asks the store if the record of an id has ended. */
+  readonly hasEnded: (id: string) => Promise<boolean>
+  /** Returns the id that a record of the store is cached under, or `null` for a record of somebody else. */
+  readonly idOf?: (name: string) => string | null
+  readonly log: RevocationWatchOptions['log']
+}
+
+/** The maximum number of cached values, and of cached negative ones. */
+const maxEntries = 10_000
+
+/** Milliseconds of a round if the store reports changes: it may miss one, and does not report an expiry. */
+const roundOfReporting = 30_000
+
+/**
+ * Caches what a store knows of its records of one kind, by id. Values are dropped when the store or this process
+ * reports a change of their record, and listeners are called when a record has ended.
+ */
+export class WatchedCache<V> extends TtlCache<V> {
+  readonly #watch: RevocationWatch
+  readonly #idOf: (name: string) => string | null
+  readonly #unsubscribe: (() => void) | undefined
+
+  constructor (options: WatchedCacheOptions<V>) {
+    const { store, kind, staleness, isNegative, hasEnded, idOf = id => id, log } = options
+    super({ ttl: staleness, maxEntries, isNegative })
+    const interval = store.subscribe === undefined ? Math.max(1_000, staleness) : roundOfReporting
+    const lookUp = async (id: string): Promise<void> => { if (await hasEnded(id)) this.end(id) }
+    this.#watch = new RevocationWatch({ interval, lookUp, log })
+    this.#idOf = idOf
+    this.#unsubscribe = store.subscribe?.(kind, change => { this.#applyChange(change) })
+  }
+
+  /** Calls `ended` once when the record of an id has ended. Returns a function that cancels this. */
+  watch (id: string, ended: () => void): () => void {
+    return this.#watch.add(id, ended)
+  }
+
+  /** Drops the value of a record that has ended, and calls those who watch it. */
+  end (id: string): void {
+    this.delete(id)
+    this.#watch.notify(id)
+  }
+
+  close (): void {
+    this.#unsubscribe?.()
+    this.#watch.close()
+  }
+
+  /** Drops the value of a changed record, and looks it up if it is watched; all of them if changes were missed. */
+  #applyChange (change: StoreChange): void {
+    if (change === null) {
+      this.clear()
+      this.#watch.checkAll()
+      return
+    }
+    const id = this.#idOf(change.id)
+    if (id === null) return
+    this.delete(id)
+    this.#watch.check(id)
   }
 }

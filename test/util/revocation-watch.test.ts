@@ -1,8 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { memoryStore } from '../../lib/stores/memory/index.js'
 import { StoreUnavailable } from '../../lib/stores/operations.js'
-import { TtlCache } from '../../lib/util/cache.js'
-import { applyChange, RevocationWatch } from '../../lib/util/revocation-watch.js'
+import { RevocationWatch, WatchedCache } from '../../lib/util/revocation-watch.js'
+import type { StoreChange } from '../../types/store.js'
 
 /** Ignores what is logged. */
 const silent = { error: () => {} }
@@ -196,14 +197,34 @@ t.test('begins anew after all watchers left, with one timer', async t => {
 })
 
 t.test('drops a record that a store reports from the cache, and looks it up', async t => {
-  const { watchers, ids, answerAll } = many(t, 3, 600_000)
-  await answerAll()
-  const cache = new TtlCache<string>({ ttl: 5_000, maxEntries: 10, isNegative: () => false })
-  for (const id of ids) cache.get(id, () => 'old')
-  applyChange({ id: 'n1' }, cache, watchers)
-  t.same(ids.map(id => cache.has(id)), [true, false, true])
-  t.same(await answerAll(), ['n1'])
-  applyChange(null, cache, watchers)
+  const asked: string[] = []
+  const ids = ['n1', 'n2', 'n3']
+  let tell = (_change: StoreChange): void => {}
+  const cache = new WatchedCache<string>({
+    store: { ...memoryStore(), subscribe: (_kind, listener) => { tell = listener; return () => {} } },
+    kind: 'test',
+    staleness: 5_000,
+    hasEnded: async id => { asked.push(id); return false },
+    idOf: name => name === 'foreign' ? null : name,
+    isNegative: () => false,
+    log: silent
+  })
+  t.teardown(() => { cache.close() })
+  for (const id of ids) {
+    cache.get(id, () => 'old')
+    cache.watch(id, () => {})
+  }
+  const lookedUp = async (): Promise<readonly string[]> => {
+    await new Promise(resolve => setImmediate(resolve))
+    return asked.splice(0)
+  }
+  await lookedUp()
+  tell({ id: 'n1' })
+  t.same(ids.map(id => cache.has(id)), [false, true, true])
+  t.same(await lookedUp(), ['n1'])
+  tell({ id: 'foreign' })
+  t.same([ids.map(id => cache.has(id)), await lookedUp()], [[false, true, true], []])
+  tell(null)
   t.same(ids.map(id => cache.has(id)), [false, false, false], 'changes may have been missed')
-  t.same(await answerAll(), ids)
+  t.same(await lookedUp(), ids)
 })

@@ -2,16 +2,15 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { ApiKeyCredential, ApiKeyRecord } from '../../../types/api-keys.js'
 import type { Authenticated, Outcome } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
-import type { JsonObject, Store, StoreChange, StoreEntry, StoreRecord } from '../../../types/store.js'
+import type { JsonObject, Store, StoreEntry, StoreRecord } from '../../../types/store.js'
 import { publish } from '../../events/events.js'
 import { completeOutcome, expired, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { toStoreError } from '../../stores/operations.js'
 import { fieldsOf, number, orNull, ownerOf, recordParser } from '../../stores/records.js'
-import { TtlCache } from '../../util/cache.js'
 import { deepFreeze, isThenable } from '../../util/objects.js'
 import { listOf, string } from '../../util/options.js'
-import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
+import { WatchedCache } from '../../util/revocation-watch.js'
 import type { ManagedSettings } from './options.js'
 
 /** The outcome of a managed key. */
@@ -31,27 +30,21 @@ export interface KeyLookupOptions extends ManagedSettings {
   readonly log: FastifyBaseLogger
 }
 
-/** Maximum number of cached keys, and of cached unknown keys. */
-const cacheSize = 10_000
-
 /** Looks keys up by their id. Every request comes here: a cached key is answered synchronously, without the store. */
 export class KeyLookup {
   readonly #scheme: string
   readonly #prefix: string
   readonly #store: Store
   readonly #lastUsed: LastUsed
-  readonly #cache: TtlCache<KnownKey | null>
-  readonly #watchers: RevocationWatch
+  readonly #cache: WatchedCache<KnownKey | null>
 
   constructor ({ scheme, prefix, staleness, store, lastUsed, log }: KeyLookupOptions) {
     this.#scheme = scheme
     this.#prefix = prefix
     this.#store = store
     this.#lastUsed = lastUsed
-    this.#cache = new TtlCache({ ttl: staleness, maxEntries: cacheSize, isNegative: known => known === null })
-    // a store that reports changes may miss one, and does not report an expiry
-    const every = store.subscribe === undefined ? Math.max(1000, staleness) : 30_000
-    this.#watchers = new RevocationWatch({ interval: every, lookUp: id => this.#check(id), log })
+    const hasEnded = (id: string): Promise<boolean> => this.#hasEnded(id)
+    this.#cache = new WatchedCache({ store, kind, staleness, hasEnded, isNegative: known => known === null, log })
   }
 
   /** Returns true for the id of a key that came before. */
@@ -66,23 +59,18 @@ export class KeyLookup {
 
   /** Drops the cached record of a key that this process changed; if it was revoked, notifies those who watch it. */
   invalidate (id: string, isGone: boolean): void {
-    this.#cache.delete(id)
-    if (isGone) this.#watchers.notify(id)
-  }
-
-  /** Applies a change that the store reports, of one key or of all. */
-  applyChange (change: StoreChange): void {
-    applyChange(change, this.#cache, this.#watchers)
+    if (isGone) this.#cache.end(id)
+    else this.#cache.delete(id)
   }
 
   close (): void {
-    this.#watchers.close()
+    this.#cache.close()
   }
 
-  /** Notifies those who watch a key, if it was revoked or expired. */
-  async #check (id: string): Promise<void> {
+  /** Returns true if a key was revoked or has expired. */
+  async #hasEnded (id: string): Promise<boolean> {
     const found = await this.#store.get(kind, id)
-    if (found === null || endOf(parseStoredKey(found).record) <= Date.now()) this.#watchers.notify(id)
+    return found === null || endOf(parseStoredKey(found).record) <= Date.now()
   }
 
   async #load (id: string): Promise<KnownKey | null> {
@@ -119,7 +107,7 @@ export class KeyLookup {
     const outcome = completeOutcome(principal, {
       credential: Object.freeze({ id, name }),
       expiresAt: end === Infinity ? null : new Date(end),
-      onRevoked: revoked => this.#watchers.add(id, revoked),
+      onRevoked: revoked => this.#cache.watch(id, revoked),
       recheck: () => this.outcomeOf(id),
       rateLimit: rateLimit === null ? null : Object.freeze({ id, ...rateLimit }),
       headers: deprecationHeaders(record)

@@ -14,7 +14,7 @@ import { noteSecret } from '../../secrets/secret-uses.js'
 import { joinNames } from '../../util/describe.js'
 import { isThenable } from '../../util/objects.js'
 import { digestOf, KeyFormat } from './key.js'
-import { KeyLookup, type KeyOutcome, kind, LastUsed } from './lookup.js'
+import { KeyLookup, type KeyOutcome, LastUsed } from './lookup.js'
 import {
   type ApiKeyOptions, type ApiKeySettings, type KeyEntries, type ManagedApiKeyOptions, type ManagedSettings,
   parseApiKeyOptions
@@ -225,9 +225,7 @@ function createManagedKeys (
   const lastUsed = new LastUsed(store, app.log)
   const lookup = new KeyLookup({ ...managed, scheme: name, store, lastUsed, log: app.log })
   const owners = load === null ? null : new Owners({ app, scheme: name, load, grants, staleness: managed.staleness })
-  const unsubscribe = store.subscribe?.(kind, change => { lookup.applyChange(change) })
   app.addHook('onClose', async () => {
-    unsubscribe?.()
     lookup.close()
     await lastUsed.flush()
   })

@@ -2,15 +2,11 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Store, StoreRecord } from '../../../types/store.js'
 import type { Claims } from '../../jose/claims.js'
 import { dateOf } from '../../jose/claims.js'
-import { TtlCache } from '../../util/cache.js'
-import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
+import { WatchedCache } from '../../util/revocation-watch.js'
 import { familyKind } from './refresh-token.js'
 
 /** The kind of the store's records of access tokens that belong to no grant and were revoked. The id is the `jti`. */
 const endedKind = 'token-ended'
-
-/** Maximum number of cached live ids, and of cached ended ids. */
-const cacheSize = 10_000
 
 /** Configuration of {@link LiveTokens}. */
 export interface LiveTokensOptions {
@@ -51,14 +47,14 @@ export class LiveTokens {
    */
   isEnded (claims: Claims): boolean | Promise<boolean> {
     const { sid } = claims
-    if (sid === undefined) return isTokenId(claims.jti) && this.#ended.has(claims.jti)
-    return !isFamilyId(sid) || this.#families.has(sid)
+    if (sid === undefined) return isTokenId(claims.jti) && this.#ended.isEnded(claims.jti)
+    return !isFamilyId(sid) || this.#families.isEnded(sid)
   }
 
   /** Returns the same as {@link isEnded}, always from the store and never from the cache. */
   isEndedNow (claims: Claims): boolean | Promise<boolean> {
-    if (isFamilyId(claims['sid'])) this.#families.forget(claims['sid'])
-    else if (isTokenId(claims.jti)) this.#ended.forget(claims.jti)
+    if (isFamilyId(claims['sid'])) this.#families.delete(claims['sid'])
+    else if (isTokenId(claims.jti)) this.#ended.delete(claims.jti)
     return this.isEnded(claims)
   }
 
@@ -77,22 +73,22 @@ export class LiveTokens {
     const entry = { kind: endedKind, id: jti, owner: null, value: {}, expiresAt: dateOf(exp + tolerance) }
     try {
       const isNew = await this.#store.add(entry)
-      for (const each of this.#all) each.#ended.notify(jti)
+      for (const each of this.#all) each.#ended.end(jti)
       return isNew
     } finally {
       // a store that failed may have added it
-      for (const each of this.#all) each.#ended.forget(jti)
+      for (const each of this.#all) each.#ended.delete(jti)
     }
   }
 
   /** Drops a family from the caches and notifies the watchers of its tokens, after this process has ended it. */
   notifyFamily (id: string): void {
-    for (const each of this.#all) each.#families.notify(id)
+    for (const each of this.#all) each.#families.end(id)
   }
 
   /** Drops a family from the caches after a failed call of the store, which may or may not have ended it. */
   forgetFamily (id: string): void {
-    for (const each of this.#all) each.#families.forget(id)
+    for (const each of this.#all) each.#families.delete(id)
   }
 
   close (): void {
@@ -112,57 +108,17 @@ function isTokenId (value: unknown): value is string {
   return typeof value === 'string' && /^[\x21-\x7e]{1,256}$/.test(value)
 }
 
-/** Tells whether ids have ended: by the presence of a record of one kind, or by its absence. */
-class EndedIds {
-  readonly #kind: string
-  readonly #isEnd: (record: StoreRecord | null) => boolean
-  readonly #store: Store
-  readonly #cache: TtlCache<boolean>
-  readonly #watchers: RevocationWatch
-  readonly #unsubscribe: () => void
+/** Knows which ids have ended: by the presence of a record of one kind, or by its absence. */
+class EndedIds extends WatchedCache<boolean> {
+  readonly #ask: (id: string) => Promise<boolean>
 
-  constructor (
-    kind: string, isEnd: (record: StoreRecord | null) => boolean, { store, staleness, log }: LiveTokensOptions
-  ) {
-    this.#kind = kind
-    this.#isEnd = isEnd
-    this.#store = store
-    this.#cache = new TtlCache({ ttl: staleness, maxEntries: cacheSize, isNegative: hasEnded => hasEnded })
-    // a store that reports changes may miss one, and does not report an expiry
-    const interval = store.subscribe === undefined ? Math.max(1_000, staleness) : 30_000
-    this.#watchers = new RevocationWatch({
-      interval,
-      lookUp: async id => { if (await this.#ask(id)) this.notify(id) },
-      log
-    })
-    this.#unsubscribe = store.subscribe?.(kind, change => { applyChange(change, this.#cache, this.#watchers) }) ??
-      (() => {})
+  constructor (kind: string, isEnd: (record: StoreRecord | null) => boolean, options: LiveTokensOptions) {
+    const hasEnded = async (id: string): Promise<boolean> => isEnd(await options.store.get(kind, id))
+    super({ ...options, kind, hasEnded, isNegative: ended => ended })
+    this.#ask = hasEnded
   }
 
-  has (id: string): boolean | Promise<boolean> {
-    return this.#cache.get(id, () => this.#ask(id))
-  }
-
-  watch (id: string, ended: () => void): () => void {
-    return this.#watchers.add(id, ended)
-  }
-
-  forget (id: string): void {
-    this.#cache.delete(id)
-  }
-
-  /** Drops an id from the cache, and notifies its watchers. */
-  notify (id: string): void {
-    this.#cache.delete(id)
-    this.#watchers.notify(id)
-  }
-
-  close (): void {
-    this.#unsubscribe()
-    this.#watchers.close()
-  }
-
-  async #ask (id: string): Promise<boolean> {
-    return this.#isEnd(await this.#store.get(this.#kind, id))
+  isEnded (id: string): boolean | Promise<boolean> {
+    return this.get(id, () => this.#ask(id))
   }
 }

@@ -1,11 +1,10 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { AnyOwnerSessions, OwnerSessions, SessionRecord } from '../../../types/sessions.js'
-import type { Store, StoreChange, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
+import type { Store, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { number, ownerOf, recordParser } from '../../stores/records.js'
-import { TtlCache } from '../../util/cache.js'
 import { isThenable } from '../../util/objects.js'
 import { oneOf, string } from '../../util/options.js'
-import { applyChange, RevocationWatch } from '../../util/revocation-watch.js'
+import { WatchedCache } from '../../util/revocation-watch.js'
 import { Revocations } from './revocations.js'
 import {
   endOf, isId, maxLifetime, type Expiry, type Liveness, type LoginContext, type Session
@@ -17,9 +16,6 @@ interface StoredSessionsOptions {
   readonly expiry: Expiry
   readonly log: Pick<FastifyBaseLogger, 'error' | 'warn'>
 }
-
-/** Cached sessions, and as many cached ended ones again. */
-const cacheSize = 10_000
 
 /** Sessions that an owner keeps when one more begins, so that one person cannot fill the store. */
 const maxSessionsPerOwner = 100
@@ -34,13 +30,11 @@ export class StoredSessions implements Liveness {
   readonly #log: StoredSessionsOptions['log']
   readonly #names: Names
   /** By the id of the session: its name in the store would have to be written and hashed for each request. */
-  readonly #cache: TtlCache<StoreRecord | null>
-  readonly #watchers: RevocationWatch
+  readonly #cache: WatchedCache<StoreRecord | null>
   /** Sessions that the store failed to end. They are ended in this process in any case. */
   readonly #revocations: Revocations
   /** Ids of sessions whose last use is being written. */
   readonly #writing = new Set<string>()
-  readonly #unsubscribe: () => void
 
   constructor ({ scheme, store, expiry, log }: StoredSessionsOptions) {
     this.#store = store
@@ -48,11 +42,15 @@ export class StoredSessions implements Liveness {
     this.#log = log
     this.#names = namesOf(scheme)
     this.#revocations = new Revocations(maxLifetime(expiry), () => {})
-    this.#cache = new TtlCache({ ttl: expiry.staleness, maxEntries: cacheSize, isNegative: record => record === null })
-    // a store that reports changes may miss one
-    const every = store.subscribe === undefined ? Math.max(1_000, expiry.staleness) : 30_000
-    this.#watchers = new RevocationWatch({ interval: every, lookUp: id => this.#check(id), log })
-    this.#unsubscribe = store.subscribe?.(kind, change => { this.#applyChange(change) }) ?? (() => {})
+    this.#cache = new WatchedCache({
+      store,
+      kind,
+      staleness: expiry.staleness,
+      hasEnded: async id => await this.#get(id) === null,
+      idOf: this.#names.idOf,
+      isNegative: record => record === null,
+      log
+    })
   }
 
   beginning (principal: StoreOwner): number {
@@ -69,7 +67,7 @@ export class StoredSessions implements Liveness {
       return await this.#take(session.id)
     } catch (error) {
       this.#revocations.end(session)
-      this.#invalidate(session.id)
+      this.#cache.end(session.id)
       throw error
     }
   }
@@ -83,7 +81,7 @@ export class StoredSessions implements Liveness {
   }
 
   watch (session: Session, ended: () => void): () => void {
-    return this.#watchers.add(session.id, ended)
+    return this.#cache.watch(session.id, ended)
   }
 
   of (owner: StoreOwner): OwnerSessions {
@@ -94,7 +92,7 @@ export class StoredSessions implements Liveness {
       revokeAll: async ({ except }: { readonly except?: string } = {}) => {
         const spared = isId(except) ? [this.#names.id(except)] : []
         for (const { id } of await this.#store.takeAll(kind, stored, ...spared)) {
-          this.#invalidate(this.#names.unprefixed(id))
+          this.#cache.end(this.#names.unprefixed(id))
         }
       }
     })
@@ -107,8 +105,7 @@ export class StoredSessions implements Liveness {
   }
 
   close (): void {
-    this.#unsubscribe()
-    this.#watchers.close()
+    this.#cache.close()
   }
 
   /** @param owner the owner in the store. */
@@ -136,14 +133,8 @@ export class StoredSessions implements Liveness {
 
   async #take (id: string): Promise<boolean> {
     const taken = await this.#store.take(kind, this.#names.id(id))
-    this.#invalidate(id)
+    this.#cache.end(id)
     return taken !== null
-  }
-
-  /** Drops the cached record of an ended session, and notifies those who watch it. */
-  #invalidate (id: string): void {
-    this.#cache.delete(id)
-    this.#watchers.notify(id)
   }
 
   #judge (session: Session, judge: (record: StoreRecord | null) => boolean): boolean | Promise<boolean> {
@@ -177,16 +168,6 @@ export class StoredSessions implements Liveness {
       this.#writing.delete(record.id)
     }
   }
-
-  #applyChange (change: StoreChange): void {
-    if (change !== null && !this.#names.isOwn(change.id)) return
-    applyChange(change && { id: this.#names.unprefixed(change.id) }, this.#cache, this.#watchers)
-  }
-
-  /** Notifies those who watch a session, if it was ended. */
-  async #check (id: string): Promise<void> {
-    if (await this.#get(id) === null) this.#invalidate(id)
-  }
 }
 
 const kind = 'session'
@@ -204,8 +185,8 @@ function isFound (record: StoreRecord | null): boolean {
 interface Names {
   id (id: string): string
   owner (owner: StoreOwner): StoreOwner
-  /** Returns true for a name with the prefix. */
-  isOwn (name: string): boolean
+  /** Returns the id in a name with the prefix, and `null` for any other name. */
+  readonly idOf: (name: string) => string | null
   /** Removes the prefix. */
   unprefixed (name: string): string
 }
@@ -214,7 +195,7 @@ function namesOf (scheme: string): Names {
   return {
     id: id => `${scheme} ${id}`,
     owner: ({ realm, id }) => ({ realm: `${scheme} ${realm}`, id }),
-    isOwn: name => name.startsWith(`${scheme} `),
+    idOf: name => name.startsWith(`${scheme} `) ? name.slice(scheme.length + 1) : null,
     unprefixed: name => name.slice(scheme.length + 1)
   }
 }

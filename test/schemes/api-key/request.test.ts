@@ -314,11 +314,12 @@ t.test('ignores a record of another scheme under any id', async t => {
 t.test('keeps long-lived connections while the store is unavailable, and asks again', async t => {
   const tap = tapped()
   const { log } = Fastify()
+  let tell = (_change: StoreChange): void => {}
   const lookup = new KeyLookup({
     scheme: 'service',
     prefix: 'acme',
     staleness: 5_000,
-    store: tap.store,
+    store: { ...tap.store, subscribe: (_kind, listener) => { tell = listener; return () => {} } },
     lastUsed: new LastUsed(tap.store, log),
     log
   })
@@ -331,13 +332,13 @@ t.test('keeps long-lived connections while the store is unavailable, and asks ag
   let revoked = 0
   tap.down = true
   outcome.onRevoked?.(() => { revoked++ })
-  lookup.applyChange({ id })
+  tell({ id })
   await soon()
   t.equal(tap.count('get'), 3)
   t.equal(revoked, 0)
   tap.down = false
   await tap.store.take(kind, id)
-  lookup.applyChange(null)
+  tell(null)
   await soon()
   t.equal(revoked, 1)
 })
