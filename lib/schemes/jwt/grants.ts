@@ -11,14 +11,13 @@ import { publish } from '../../events/events.js'
 import { foreign, invalid } from '../../kit/outcome.js'
 import { loadPrincipal, principalFrom } from '../../kit/principal.js'
 import { changeRecord, ownerOf } from '../../stores/records.js'
-import type { LiveTokens } from './live-tokens.js'
-import type { IsClient } from './own-tokens.js'
+import type { IsClient, LiveTokens } from './own-tokens.js'
 import {
   codeKind, createHandle, endOf, familyEntry, familyId, familyKind, familyOf, RefreshTokens, rotate, standingOf,
   type Family, type RefreshToken
 } from './refresh-token.js'
-import type { Signer } from './sign.js'
 import type { RefreshSettings } from './sign-options.js'
+import type { Signer } from './sign.js'
 
 /** The maximum number of grants per person, so that nobody can fill the store. */
 const maxFamilies = 100

@@ -16,9 +16,8 @@ import { atRunTime } from '../../util/options.js'
 import { report } from '../../util/reports.js'
 import type { TokenAuthenticator } from './authenticate.js'
 import { Grants } from './grants.js'
-import { isFamilyId, type LiveTokens } from './live-tokens.js'
 import type { JwtSettings } from './options.js'
-import type { IsClient, OwnTokens } from './own-tokens.js'
+import { type IsClient, isFamilyId, type LiveTokens, type OwnTokens } from './own-tokens.js'
 import { clientPrefix, createIssue, createSigner, type Signer, type SignSetup } from './sign.js'
 
 /** The parts of a signing scheme that its functions for applications use. */
