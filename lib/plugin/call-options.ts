@@ -7,96 +7,82 @@ import type { GrantOptions, IssueOptions, RefreshOptions } from '../../types/tok
 import { internalError, misconfigured } from '../errors.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { describeValue, joinNames } from '../util/describe.js'
-import { isObject, isPlainObject, isValidDate, property } from '../util/objects.js'
-import { atRunTime, readOptions } from '../util/options.js'
+import { isObject, isPlainObject, property } from '../util/objects.js'
+import {
+  asGiven, atRunTime, date, listOf, object, oneOf, partial, string, text, type Parser
+} from '../util/options.js'
 import type { BoundSchemes } from './schemes.js'
-
-const kinds = {
-  'a string': (value: unknown) => typeof value === 'string',
-  'a non-empty string': (value: unknown) => typeof value === 'string' && value !== '',
-  'true or false': (value: unknown) => typeof value === 'boolean',
-  'an object': isObject,
-  'a plain object': isPlainObject,
-  'a list of strings': (value: unknown) => Array.isArray(value) && value.every(each => typeof each === 'string'),
-  'a valid Date': isValidDate,
-  'a valid Date, or null': (value: unknown) => value === null || isValidDate(value),
-  "Fastify's request": isRequest,
-  anything: () => true
-} as const
 
 function isRequest (value: unknown): value is FastifyRequest {
   return isObject(value) && isObject(property(value, 'raw'))
 }
 
-type Kinds = Readonly<Record<string, keyof typeof kinds>>
+const flag = oneOf(true, false)
+
+function dateOrNull (value: unknown, option: string): Date | null {
+  return value === null ? null : date(value, option)
+}
+
+function anObject (value: unknown, option: string): object {
+  if (isObject(value)) return value
+  throw misconfigured(`${option} must be an object. Got ${describeValue(value)}.`)
+}
+
+function plainObject (value: unknown, option: string): object {
+  if (isPlainObject(value)) return value
+  throw misconfigured(`${option} must be a plain object. Got ${describeValue(value)}.`)
+}
+
+function openingRequest (value: unknown, option: string): FastifyRequest {
+  if (isRequest(value)) return value
+  throw misconfigured(
+    `${option} must be the request of Fastify that opened the connection. Got ${describeValue(value)}.`
+  )
+}
+
+/** The parsers of the options of a call: one for each option that it has. */
+type Parsers<T> = { readonly [K in keyof T]-?: Parser<unknown> }
 
 /**
- * Parses the options of a call: known keys only, each of the right kind. A key that is misspelled or `undefined` must
- * not count as left out.
- * @throws {AuthError} `AUTH_FAULT`, whose detail names the call and the key.
+ * Returns the parser of the options of a call. A key that is misspelled or `undefined` must not count as left out. The
+ * parser throws `AUTH_FAULT`, whose detail names the call and the key.
  */
-function parseCallOptions (options: unknown, call: string, known: Kinds): unknown {
-  return atRunTime(() => {
-    const fields = readOptions(options, Object.keys(known), `The options of ${call}`)
-    for (const [key, value] of Object.entries(fields)) {
-      const kind = known[key] as keyof typeof kinds
-      if (kinds[kind](value)) continue
-      throw misconfigured(`The option ${key} of ${call} must be ${kind}. Got ${describeValue(value)}.`)
-    }
-    return fields
-  })
+function optionsOf<T extends object> (call: string, parsers: Parsers<T>): (options: unknown) => T {
+  const parse = partial(parsers)
+  return options => atRunTime(() => parse(options, `The options of ${call}`)) as T
 }
 
-export function parseLoginOptions (options: unknown): LoginOptions {
-  return parseCallOptions(options, 'reply.login()', {
-    scheme: 'a string',
-    keep: 'true or false',
-    renew: 'true or false',
-    stateChecked: 'true or false',
-    authenticatedAt: 'a valid Date, or null',
-    data: 'an object'
-  }) as LoginOptions
-}
+export const parseLoginOptions = optionsOf<LoginOptions>('reply.login()', {
+  scheme: string, keep: flag, renew: flag, stateChecked: flag, authenticatedAt: dateOrNull, data: anObject
+})
 
-export function parseIssueOptions (options: unknown): IssueOptions {
-  return parseCallOptions(options, 'tokens.issue()', {
-    scheme: 'a string', expiresIn: 'anything', claims: 'a plain object'
-  }) as IssueOptions
-}
+export const parseIssueOptions = optionsOf<IssueOptions>('tokens.issue()', {
+  scheme: string, expiresIn: asGiven, claims: plainObject
+})
 
-export function parseGrantOptions (options: unknown): GrantOptions {
-  return parseCallOptions(options, 'tokens.grant()', {
-    scheme: 'a string',
-    scopes: 'a list of strings',
-    client: 'a non-empty string',
-    authenticatedAt: 'a valid Date'
-  }) as GrantOptions
-}
+export const parseGrantOptions = optionsOf<GrantOptions>('tokens.grant()', {
+  scheme: string, scopes: listOf(string), client: text, authenticatedAt: date
+})
 
-export function parseRefreshOptions (options: unknown): RefreshOptions {
-  return parseCallOptions(options, 'tokens.refresh()', {
-    scheme: 'a string', scopes: 'a list of strings', client: 'a string'
-  }) as RefreshOptions
-}
+export const parseRefreshOptions = optionsOf<RefreshOptions>('tokens.refresh()', {
+  scheme: string, scopes: listOf(string), client: string
+})
+
+export const parseAttemptOptions = optionsOf<{ readonly realm?: string }>('guesses.attempt()', { realm: string })
+
+const authenticateOptions = object({ request: openingRequest })
 
 export function parseAuthenticateOptions (options: unknown): { readonly request: FastifyRequest } {
-  const call = 'gatehouse.authenticate()'
-  const parsed = parseCallOptions(options, call, { request: "Fastify's request" }) as { request?: FastifyRequest }
-  if (parsed.request === undefined) throw internalError(`${call} needs { request }, which opened the connection.`)
-  return { request: parsed.request }
-}
-
-export function parseAttemptOptions (options: unknown): { readonly realm?: string } {
-  return parseCallOptions(options, 'guesses.attempt()', { realm: 'a string' }) as { readonly realm?: string }
+  return atRunTime(() => authenticateOptions(options, 'The options of gatehouse.authenticate()'))
 }
 
 export function parseRevokeAllOptions (options: unknown, call: string): { readonly except?: string } {
-  return parseCallOptions(options, call, { except: 'a string' }) as { readonly except?: string }
+  return optionsOf<{ readonly except?: string }>(call, { except: string })(options)
 }
 
 /** Parses the options of a call whose only option is `scheme`. */
 export function parseSchemeOption (options: unknown, call: string): string | undefined {
-  return (parseCallOptions(options, call, { scheme: 'a string' }) as SchemeChoice).scheme
+  return optionsOf<SchemeChoice>(call, { scheme: string })(options).scheme
 }
 
 /**

@@ -12,8 +12,8 @@ import { absent, authenticated } from '../kit/outcome.js'
 import { principalAtBoot, principalFrom } from '../kit/principal.js'
 import { type Parts, partsOf } from '../plugin/internals.js'
 import type { BoundScheme } from '../policy/policy.js'
-import { describeValue, didYouMean, joinNames } from '../util/describe.js'
-import { object, optional, text } from '../util/options.js'
+import { didYouMean, joinNames } from '../util/describe.js'
+import { date, object, optional, text } from '../util/options.js'
 
 /** Options of {@link injectAs}. */
 export interface InjectAsOptions<K extends SchemeName = SchemeName> {
@@ -75,11 +75,6 @@ function schemeNames (value: unknown, option: string): readonly string[] {
   const names: readonly unknown[] = Array.isArray(value) ? value : [value]
   if (names.length === 0) throw misconfigured(`${option} must name a scheme, or several in a list.`)
   return names.map((name, i) => text(name, Array.isArray(value) ? `${option}[${i}]` : option))
-}
-
-function date (value: unknown, option: string): Date {
-  if (value instanceof Date && !Number.isNaN(value.getTime())) return value
-  throw misconfigured(`${option} must be a valid Date. Got ${describeValue(value)}.`)
 }
 
 function outcomeOf (

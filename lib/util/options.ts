@@ -1,6 +1,6 @@
 import { AuthError, internalError, misconfigured } from '../errors.js'
 import { describeValue, didYouMean, joinNames } from './describe.js'
-import { isObject, isPlainObject, ownFields } from './objects.js'
+import { isObject, isPlainObject, isValidDate, ownFields } from './objects.js'
 
 /**
  * Parses one value, or throws `AUTH_MISCONFIGURED`. An option that is left out is parsed as `undefined`.
@@ -26,6 +26,19 @@ export function object<S extends Shape> (shape: S): Parser<Parsed<S>> {
       if (key in given && given[key] === undefined) throw undefinedKey(option, key)
       return [key, parsed]
     }))) as Parsed<S>
+  }
+}
+
+/**
+ * Returns the parser of an options object in which any of these keys may be left out. The frozen result has the keys
+ * that were given, and no prototype, from which others could come.
+ */
+export function partial<S extends Shape> (shape: S): Parser<Partial<Parsed<S>>> {
+  const keys = Object.keys(shape)
+  return (value, option) => {
+    const given = Object.entries(readOptions(value, keys, option))
+    const parsed = Object.fromEntries(given.map(([key, field]) => [key, shape[key]?.(field, optionOf(option, key))]))
+    return Object.freeze(ownFields(parsed)) as Partial<Parsed<S>>
   }
 }
 
@@ -143,6 +156,12 @@ export function string (value: unknown, option: string): string {
 export function text (value: unknown, option: string): string {
   if (typeof value === 'string' && value !== '') return value
   throw misconfigured(`${option} must be a non-empty string. Got ${describeValue(value)}.`)
+}
+
+/** Parses an instant. */
+export function date (value: unknown, option: string): Date {
+  if (isValidDate(value)) return value
+  throw misconfigured(`${option} must be a valid Date. Got ${describeValue(value)}.`)
 }
 
 /** Returns the parser of a function. */

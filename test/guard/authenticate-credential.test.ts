@@ -193,10 +193,10 @@ t.test('A credential in a message', async t => {
       ["there is no scheme 'toString'. Known: web, ops", 'toString', 'x', options],
       ['there is no scheme undefined', undefined, 'x', options],
       ['must be an object with the key request', 'user', 'x'],
-      ['gatehouse.authenticate() needs { request }', 'user', 'x', {}],
-      ["'request' set to undefined", 'user', 'x', { request: undefined }],
-      ["must be Fastify's request. Got an object", 'user', 'x', { request: options.request.raw }],
-      ["must be Fastify's request. Got null", 'user', 'x', { request: null }],
+      ['gatehouse.authenticate().request must be the request of Fastify', 'user', 'x', {}],
+      ['that opened the connection. Got undefined', 'user', 'x', { request: undefined }],
+      ['opened the connection. Got an object', 'user', 'x', { request: options.request.raw }],
+      ['opened the connection. Got null', 'user', 'x', { request: null }],
       ["unknown key 'reply'", 'user', 'x', { ...options, reply: null }]
     ]
     for (const [sentence, ...call] of calls) {

@@ -2,17 +2,20 @@ import type { FastifyBaseLogger } from 'fastify'
 import type {
   AnyOwnerApiKeys, ApiKeyChange, ApiKeyFeature, ApiKeyInput, ApiKeyRecord, NewApiKey, OwnerApiKeys, RotateOptions
 } from '../../../types/api-keys.js'
-import type { Principal } from '../../../types/principal.js'
+import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { SchemeContext } from '../../../types/scheme.js'
 import type { Store, StoreOwner, StoreRecord } from '../../../types/store.js'
-import { AuthError, explain, internalError } from '../../errors.js'
+import { AuthError, explain, internalError, misconfigured } from '../../errors.js'
 import { publish } from '../../events/events.js'
+import { principalFrom } from '../../kit/principal.js'
 import { changeRecord } from '../../stores/records.js'
-import { deepFreeze } from '../../util/objects.js'
+import { deepFreeze, isObject, property } from '../../util/objects.js'
+import {
+  atRunTime, date, duration, listOf, object, optional, partial, wholeNumber, type Parser
+} from '../../util/options.js'
 import { digestOf, isKeyId, type KeyFormat } from './key.js'
 import { endOf, entryOf, type KeyLookup, kind, type LastUsed, parseStoredKey } from './lookup.js'
 import { commonRights, missingRights, OwnerLock, type Owners, type Rights, TooManyKeys } from './owners.js'
-import { checkOwner, type KeyFields, parseBounds, parseChange, parseInput, parseRotation } from './parse-input.js'
 
 export interface KeyServiceOptions {
   /** The name of the scheme. */
@@ -72,8 +75,8 @@ export class KeyService implements ApiKeyFeature {
   }
 
   async #create (owner: StoreOwner, input: ApiKeyInput, bounds: readonly unknown[]): Promise<NewApiKey> {
-    const fields = parseInput(input)
-    const { within, maxKeys } = parseBounds('create', bounds)
+    const fields = parseArgument(parseNewKey, 'create', [input])
+    const { within, maxKeys } = parseArgument(parseBounds, 'create', bounds)
     await this.#checkRights(owner, fields, within)
     return await this.#createWithin(owner, maxKeys, async () => {
       const created = this.#draft({ owner, ...fields, createdAt: now() })
@@ -91,8 +94,8 @@ export class KeyService implements ApiKeyFeature {
   }
 
   async #update (find: Find, change: ApiKeyChange, bounds: readonly unknown[]): Promise<ApiKeyRecord | null> {
-    const fields = parseChange(change)
-    const { within } = parseBounds('update', bounds)
+    const fields = parseArgument(parseChange, 'update', [change])
+    const { within } = parseArgument(parseChangeBounds, 'update', bounds)
     return await this.#retry(find, async ({ stored, record }) => {
       const changed = deepFreeze({ ...record, ...fields })
       await this.#checkRights(record.owner, { scopes: fields.scopes ?? [], roles: fields.roles ?? [] }, within)
@@ -101,18 +104,18 @@ export class KeyService implements ApiKeyFeature {
   }
 
   async #rotate (find: Find, options: RotateOptions): Promise<NewApiKey | null> {
-    const { overlap, within, maxKeys } = parseRotation(options)
-    const found = maxKeys === undefined ? null : await find()
+    const { overlap, within, maxKeys } = parseArgument(parseRotation, 'rotate', [options])
+    const found = maxKeys === null ? null : await find()
     const rotate = async ({ stored, record }: Found): Promise<NewApiKey | null> => {
       const { owner, name, expiresAt, rateLimit } = record
-      const rights = within === undefined ? record : commonRights(record, within, this.#options.grants)
+      const rights = within === null ? record : commonRights(record, within, this.#options.grants)
       const { scopes, roles } = rights
       const successor = this.#draft({ owner, name, scopes, roles, expiresAt, rateLimit, createdAt: now() })
       // the new key is added first, so that a store that fails in between leaves the old one valid
       await this.#add(successor.record)
       const isReplaced = await (overlap === 0
         ? this.#end(stored)
-        : this.#swap(stored, replacedBy(successor.record, record, overlap)))
+        : this.#swap(stored, replacedBy(successor.record, record, overlap * 1000)))
       if (isReplaced) {
         publish('key-rotated', { ...this.#eventOf(record), successor: successor.record.id })
         return successor
@@ -143,9 +146,9 @@ export class KeyService implements ApiKeyFeature {
 
   /** Creates a key of an owner who may have `maxKeys`, one at a time, so that concurrent calls are counted too. */
   async #createWithin<T> (
-    owner: StoreOwner | undefined, maxKeys: number | undefined, create: () => Promise<T>
+    owner: StoreOwner | undefined, maxKeys: number | null, create: () => Promise<T>
   ): Promise<T> {
-    if (owner === undefined || maxKeys === undefined) return await create()
+    if (owner === undefined || maxKeys === null) return await create()
     return await this.#ownerLock.run(owner, async () => {
       await this.#checkMaxKeys(owner, maxKeys)
       return await create()
@@ -224,9 +227,9 @@ export class KeyService implements ApiKeyFeature {
   }
 
   /** Refuses rights that the owner, or the principal `within`, does not have. */
-  async #checkRights (owner: StoreOwner, rights: Rights, within: Principal | undefined): Promise<void> {
+  async #checkRights (owner: StoreOwner, rights: Rights, within: Principal | null): Promise<void> {
     const { owners, grants } = this.#options
-    const holders: Principal[] = within === undefined ? [] : [within]
+    const holders: Principal[] = within === null ? [] : [within]
     if (owners !== null) {
       const found = await owners.find(owner)
       if (found === null) throw denied('load knows no such owner of an API key, or it is disabled')
@@ -243,7 +246,10 @@ function denied (detail: string): AuthError {
   return explain(new AuthError('AUTH_ACCESS_DENIED', detail))
 }
 
-/** Returns the record of a key that has a successor. The overlap never extends the life of the old key. */
+/**
+ * Returns the record of a key that has a successor.
+ * @param overlap milliseconds, which never extend the life of the old key.
+ */
 function replacedBy ({ id, createdAt }: ApiKeyRecord, record: ApiKeyRecord, overlap: number): ApiKeyRecord {
   const sunsetAt = new Date(Math.min(Date.now() + overlap, endOf(record))).toISOString()
   return deepFreeze({ ...record, replacedBy: id, replacedAt: record.replacedAt ?? createdAt, sunsetAt })
@@ -251,4 +257,98 @@ function replacedBy ({ id, createdAt }: ApiKeyRecord, record: ApiKeyRecord, over
 
 function now (): string {
   return new Date(Date.now()).toISOString()
+}
+
+/** The fields of a key that the caller chooses. */
+type KeyFields = Pick<ApiKeyRecord, 'name' | 'scopes' | 'roles' | 'expiresAt' | 'rateLimit'>
+
+/** Characters of the name of a key, a scope or a role. */
+const maxNameLength = 200
+/** Characters of a realm, and of an id. */
+const maxOwnerLength = 1_000
+/** Seconds: ten years. */
+const maxOverlap = 10 * 365 * 86_400
+/** The last instant of the year 9999: later ones have no plain ISO 8601 form, and some stores cannot hold them. */
+const maxExpiry = Date.UTC(10_000, 0) - 1
+/** Scopes of a key, and roles: stores limit the size of a record. */
+const maxNames = 200
+
+const parseRateLimit = object({ max: wholeNumber(), window: duration({ min: 1 }) })
+
+const keyFields = {
+  name: parseName,
+  scopes: parseNames,
+  roles: parseNames,
+  expiresAt: parseExpiry,
+  rateLimit: (value: unknown, option: string) => value === null ? null : parseRateLimit(value, option)
+}
+
+const none: readonly string[] = Object.freeze([])
+
+/** The fields of a new key, of which only the name is required. */
+const parseNewKey = object({
+  name: keyFields.name,
+  scopes: optional(keyFields.scopes, none),
+  roles: optional(keyFields.roles, none),
+  expiresAt: optional(keyFields.expiresAt, null),
+  rateLimit: optional(keyFields.rateLimit, null)
+})
+
+const parseChange = partial(keyFields)
+
+/** The principal whose rights limit those of a key, and the number of keys that an owner may have; `null`: no bound. */
+const keyBounds = { within: optional(parseWithin, null), maxKeys: optional(wholeNumber(), null) }
+
+const parseBounds = object(keyBounds)
+
+const parseChangeBounds = object({ within: keyBounds.within })
+
+const parseRotation = object({ overlap: duration({ max: maxOverlap }), ...keyBounds })
+
+/**
+ * Parses an argument of a call.
+ * @param rest the argument, or nothing if it was left out. An explicit `undefined` is refused: read as left out, it
+ * would lift every bound.
+ * @throws {AuthError} `AUTH_FAULT`, whose detail says what is wrong.
+ */
+function parseArgument<T> (parse: Parser<T>, call: 'create' | 'update' | 'rotate', rest: readonly unknown[]): T {
+  return atRunTime(() => parse(rest.length === 0 ? {} : rest[0], `The options of apiKeys.${call}()`))
+}
+
+/** Refuses an owner that a store cannot hold. @throws {AuthError} `AUTH_FAULT` */
+function checkOwner ({ realm, id }: StoreOwner): void {
+  if (isText(realm, maxOwnerLength) && isText(id, maxOwnerLength)) return
+  throw internalError('the realm and the id of the owner of API keys must be strings of 1 to ' +
+    `${maxOwnerLength} characters`)
+}
+
+/** Parses `within`. Anything but a principal is refused, as it would lift the bound. */
+function parseWithin (within: unknown, option: string): Principal {
+  const rights = isObject(within) ? [property(within, 'scopes'), property(within, 'roles')] : []
+  if (!isObject(within) || !rights.every(Array.isArray)) {
+    throw misconfigured(`${option} must be a principal with scopes and roles.`)
+  }
+  return principalFrom(within as unknown as PrincipalInput, '')
+}
+
+function parseName (name: unknown, option: string): string {
+  if (isText(name, maxNameLength)) return name
+  throw misconfigured(`${option} must be a string of 1 to ${maxNameLength} characters.`)
+}
+
+function parseNames (value: unknown, option: string): readonly string[] {
+  const names = listOf(parseName)(value, option)
+  if (names.length <= maxNames) return [...new Set(names)]
+  throw misconfigured(`${option} must have at most ${maxNames} names.`)
+}
+
+function parseExpiry (value: unknown, option: string): string | null {
+  if (value === null) return null
+  const end = date(value, option)
+  if (end.getTime() > Date.now() && end.getTime() <= maxExpiry) return end.toISOString()
+  throw misconfigured(`${option} must be in the future, up to the year 9999.`)
+}
+
+function isText (value: unknown, maxLength: number): value is string {
+  return typeof value === 'string' && value.trim() !== '' && value.length <= maxLength
 }
