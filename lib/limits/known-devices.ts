@@ -25,8 +25,8 @@ interface Device {
 }
 
 const cookieName = '__Host-gatehouse-device'
-/** Seconds since the last login on the device: 90 days. */
-const maxAge = 90 * 86_400
+/** The time since the last login on the device: 90 days. */
+const maxAgeSeconds = 90 * 86_400
 /** Accounts in one cookie. */
 const maxAccounts = 8
 /** Bytes of an account's tag, and of the id of a device. */
@@ -59,7 +59,7 @@ export function createKnownDevices (secrets: readonly Uint8Array[]): KnownDevice
       const sealed = seal(keys, Buffer.concat([header(), known?.id ?? randomBytes(tagLength), ...accounts]))
       // only the login reads it, which other sites cannot send
       reply.header(
-        'set-cookie', `${cookieName}=${sealed}; Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=${maxAge}`
+        'set-cookie', `${cookieName}=${sealed}; Path=/; HttpOnly; Secure; SameSite=Strict; Max-Age=${maxAgeSeconds}`
       )
     }
   }
@@ -74,7 +74,7 @@ function header (): Buffer {
 }
 
 function parse (bytes: Buffer | null): Device | null {
-  if (bytes === null || bytes.readUInt8() !== version || Date.now() / 1000 - bytes.readUIntBE(1, 6) > maxAge) {
+  if (bytes === null || bytes.readUInt8() !== version || Date.now() / 1000 - bytes.readUIntBE(1, 6) > maxAgeSeconds) {
     return null
   }
   const tagAt = (start: number): Buffer => bytes.subarray(start, start + tagLength)

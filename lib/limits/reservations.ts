@@ -20,8 +20,8 @@ interface ReservationRule {
   readonly longestWindow: number
 }
 
-/** Seconds for which a wrong guess lengthens windows. */
-const growthWindow = 86_400
+/** The time for which a wrong guess lengthens windows. */
+const growthSeconds = 86_400
 
 /**
  * Reserves slots for guesses at names of one kind. Each name has `max` slots per window. The window doubles with every
@@ -39,7 +39,7 @@ export class Reservations {
     const { max, window, longestWindow } = rule
     this.#rule = rule
     this.#taken = createCounters(store, kind, longestWindow)
-    this.#wrong = createCounters(store, `${kind}-level`, growthWindow)
+    this.#wrong = createCounters(store, `${kind}-level`, growthSeconds)
     this.#maxWrong = max * Math.ceil(Math.log2(longestWindow / window))
   }
 
@@ -85,7 +85,7 @@ export class Reservations {
     }
     return {
       release: async () => end(true, undo),
-      keep: async () => end(false, async () => this.#wrong.increment(id, growthWindow, this.#maxWrong))
+      keep: async () => end(false, async () => this.#wrong.increment(id, growthSeconds, this.#maxWrong))
     }
   }
 }

@@ -212,8 +212,8 @@ function sendErrorPage (reply: FastifyReply, status: number, description: string
   return sendPage(reply.code(status), { title: 'This request cannot be answered', body })
 }
 
-/** Milliseconds for which a person may take to log in, or to answer a form. */
-const lifetime = 3_600_000
+/** The time that a person may take to log in, or to answer a form. */
+const lifetimeMs = 3_600_000
 
 /** Computes the MAC of a text for one purpose. */
 function mac (key: Uint8Array, purpose: string, text: string): string {
@@ -232,7 +232,7 @@ export function sealedAt (
   { person }: Server, purpose: string, { text, sealed }: { readonly text: string, readonly sealed: string }
 ): number | null {
   const [, at = '', written] = /^(\d{1,15})\.([\w-]{43})$/.exec(sealed) ?? []
-  if (written === undefined || Date.now() - Number(at) > lifetime) return null
+  if (written === undefined || Date.now() - Number(at) > lifetimeMs) return null
   const isOwn = person.formKeys.some(key => isSameSecret(mac(key, purpose, `${at} ${text}`), written))
   return isOwn ? Number(at) : null
 }

@@ -7,11 +7,11 @@ import { number, orNull, recordParser } from '../stores/records.js'
 import { isSameSecret } from '../util/encoding.js'
 import { listOf, oneOf, string } from '../util/options.js'
 
-/** Milliseconds for which a code can be redeemed (RFC 6749, 4.1.2: at most ten minutes). */
-const lifetime = 60_000
+/** The time for which a code can be redeemed (RFC 6749, 4.1.2: at most ten minutes). */
+const lifetimeMs = 60_000
 
-/** Milliseconds for which a used code is remembered, so that it ends its grant if it is presented again. */
-const rememberedFor = 600_000
+/** The time for which a used code is remembered, so that it ends its grant if it is presented again. */
+const rememberedMs = 600_000
 
 /**
  * Codes that a person has at one issuer, used ones included, so that nobody can fill the store. Of more, the oldest
@@ -63,7 +63,7 @@ export interface FoundCode {
 export async function issueCode (store: Store, grant: CodeGrant): Promise<string> {
   const code = randomBytes(32).toString('base64url')
   const value: JsonObject = { ...grant, used: false }
-  const expiresAt = new Date(Date.now() + lifetime)
+  const expiresAt = new Date(Date.now() + lifetimeMs)
   const owner = { realm: grant.realm, id: grant.id }
   await makeRoom(store, owner, grant.issuer)
   if (await store.add({ kind, id: idOf(code), owner, value, expiresAt })) return code
@@ -81,7 +81,7 @@ async function makeRoom (store: Store, owner: StoreOwner, issuer: string): Promi
 
 /** Returns the time at which a code was issued or used, in milliseconds since 1970. */
 function writtenAt ({ value, expiresAt }: StoreRecord): number {
-  return Number(expiresAt) - (value['used'] === true ? rememberedFor : lifetime)
+  return Number(expiresAt) - (value['used'] === true ? rememberedMs : lifetimeMs)
 }
 
 /** Returns the grant that a person has allowed. */
@@ -102,7 +102,7 @@ export async function findCode (store: Store, code: string): Promise<FoundCode |
 
 /** Marks a code as used. Of all parallel callers, exactly one gets `true`. */
 export async function spendCode (store: Store, { record }: FoundCode): Promise<boolean> {
-  const expiresAt = new Date(Date.now() + rememberedFor)
+  const expiresAt = new Date(Date.now() + rememberedMs)
   return await store.swap({ ...record, value: { ...record.value, used: true }, expiresAt })
 }
 

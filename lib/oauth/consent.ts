@@ -20,8 +20,8 @@ import type { Server } from './server.js'
 /** The kind of the store's records of remembered consents. */
 const kind = 'oauth-consent'
 
-/** Milliseconds for which a consent is remembered: a year. */
-const rememberedFor = 365 * 86_400_000
+/** The time for which a consent is remembered: a year. */
+const rememberedMs = 365 * 86_400_000
 
 const parseConsent = recordParser({ client: string, scopes: listOf(string), issuer: string, givenAt: string })
 
@@ -201,7 +201,7 @@ async function rememberConsent (server: Server, { person, client, scopes }: Pers
     const known = await store.get(kind, id)
     const all = [...new Set([...known === null ? [] : parseConsent(known).scopes, ...scopes])]
     const value = { client: client.id, scopes: all, issuer, givenAt: new Date(Date.now()).toISOString() }
-    const expiresAt = new Date(Date.now() + rememberedFor)
+    const expiresAt = new Date(Date.now() + rememberedMs)
     const isWritten = known === null
       ? await store.add({ kind, id, owner, value, expiresAt })
       : await store.swap({ ...known, value, expiresAt })

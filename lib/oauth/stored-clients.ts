@@ -15,8 +15,8 @@ import {
 /** The kind of the store's records of clients. */
 const kind = 'oauth-client'
 
-/** Milliseconds for which a client is cached. */
-const ttl = 10_000
+/** The time for which a client is cached. */
+const ttlMs = 10_000
 
 const maxCached = 10_000
 
@@ -48,7 +48,7 @@ type Visible = (record: StoreRecord) => boolean
 /** Manages the clients that an application adds at run time: `app.gatehouse.oauth.clients`. */
 export class StoredClients {
   readonly #options: StoredClientsOptions
-  readonly #cache = new TtlCache<Client | null>({ ttl, maxEntries: maxCached, isNegative: client => client === null })
+  readonly #cache = new TtlCache<Client | null>({ ttlMs, maxEntries: maxCached, isNegative: client => client === null })
   readonly #parse: ReturnType<typeof inputParser>
 
   constructor (options: StoredClientsOptions) {

@@ -6,8 +6,8 @@ import type { OwnSessions } from '../plugin/internals.js'
 import { type Seal, SessionCookie } from '../schemes/session/cookie.js'
 import { isSameSecret } from '../util/encoding.js'
 
-/** Seconds that a person may take to log in at the provider. */
-const lifetime = 600
+/** The time that a person may take to log in at the provider. */
+const lifetimeSeconds = 600
 
 /** The number of logins that one browser may have begun at one provider, such as in several tabs. */
 const maxPending = 5
@@ -61,7 +61,7 @@ export class PendingLogins {
     if (!fits) request.log.warn('the path to which a login leads back is too long for a cookie, and was left out')
     const value = fits ? whole : this.#sealed({ ...pending, path: null })
     this.#makeRoom(request, reply, cookie.name.length + value.length)
-    cookie.write(reply, cookie.line(value, lifetime))
+    cookie.write(reply, cookie.line(value, lifetimeSeconds))
     return pending
   }
 
@@ -92,7 +92,7 @@ export class PendingLogins {
     if (opened === null) return null
     const { s, n, v, t, p = null, m = null } = opened.payload
     const pending = { state: s, nonce: n, verifier: v, begunAt: t, path: p, maxAge: m } as unknown as PendingLogin
-    return Date.now() - pending.begunAt < lifetime * 1000 ? pending : null
+    return Date.now() - pending.begunAt < lifetimeSeconds * 1000 ? pending : null
   }
 
   /** Removes the cookies that cannot be opened, and the oldest logins if there would be too many with a new one. */

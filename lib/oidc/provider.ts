@@ -10,8 +10,8 @@ import { LoginError } from './errors.js'
 import type { ProviderSettings } from './options.js'
 import type { PendingLogin } from './pending-logins.js'
 
-/** Milliseconds after which metadata is fetched again in the background. */
-const metadataFreshness = 3_600_000
+/** The time after which metadata is fetched again in the background. */
+const metadataFreshnessMs = 3_600_000
 
 /** The pauses after failed discoveries, in milliseconds. */
 const pauses = { first: 1_000, longest: 30_000 }
@@ -123,7 +123,7 @@ export class Provider {
   async #configuration (): Promise<Configuration> {
     const known = this.#known
     if (known === null) return await this.#discover()
-    if (known.age() >= metadataFreshness && this.#backoff.remaining(pauses) === 0) this.#discover().catch(() => {})
+    if (known.age() >= metadataFreshnessMs && this.#backoff.remaining(pauses) === 0) this.#discover().catch(() => {})
     return known.configuration
   }
 
@@ -251,8 +251,8 @@ function tokensOf (answer: TokenEndpointResponse & TokenEndpointResponseHelpers)
   return Object.freeze({ ...answer })
 }
 
-/** Milliseconds for one request to a provider. */
-const timeout = 5_000
+/** The time for one request to a provider. */
+const timeoutMs = 5_000
 const maxBytes = 262_144
 
 /** The provider does not answer, or its answer is not of the protocol. */
@@ -270,7 +270,7 @@ function createFetch (
     const request = requestOf(options)
     const abort = new AbortController()
     running.add(abort)
-    const fetched = await requestJson(url, request, { timeout, maxBytes, agent, signal: abort.signal })
+    const fetched = await requestJson(url, request, { timeout: timeoutMs, maxBytes, agent, signal: abort.signal })
     running.delete(abort)
     const target = `${url.host}${url.pathname}`.slice(0, 200)
     if ('failure' in fetched) throw new ProviderUnavailable(`${target}: ${fetched.failure}`)

@@ -19,8 +19,8 @@ const parseOptions = object({ timeout: optional(duration({ positive: true, max: 
 /** The stores whose calls have a deadline. */
 const bounded = new WeakSet<Store>()
 
-/** The time between two probes of a store that timed out, in milliseconds. */
-const probeInterval = 500
+/** The time between two probes of a store that timed out. */
+const probeIntervalMs = 500
 
 /**
  * Wraps a store so that every call ends within the deadline. A call that times out or fails rejects with
@@ -101,7 +101,7 @@ class Deadline {
       if (now < this.#probeAt) {
         throw new StoreUnavailable('unanswered', `${operation} was not tried: the store timed out before`)
       }
-      this.#probeAt = now + probeInterval
+      this.#probeAt = now + probeIntervalMs
     }
     return this.end(operation, work)
   }
@@ -136,7 +136,7 @@ class Deadline {
   }
 
   #expired (operation: string, began: number): AuthError {
-    if (this.#answeredAt < began) this.#probeAt ??= performance.now() + probeInterval
+    if (this.#answeredAt < began) this.#probeAt ??= performance.now() + probeIntervalMs
     const error = new StoreUnavailable('unanswered', `${operation} timed out after ${this.#limit} ms`)
     this.#state.noteFailure(error)
     return error

@@ -7,7 +7,7 @@ interface Loading<V> { readonly at: number, readonly promise: Promise<V> }
 /** Options of {@link TtlCache}. */
 export interface TtlCacheOptions<V> {
   /** The lifetime of an entry in milliseconds, counted from the start of its loading. 0 disables the cache. */
-  readonly ttl: number
+  readonly ttlMs: number
   /** The maximum number of positive entries, and of negative ones. */
   readonly maxEntries: number
   /** Returns true for a negative value. These are kept apart, so that a flood of one kind does not evict the other. */
@@ -59,7 +59,7 @@ export class TtlCache<V> {
   /** Returns true within the lifetime. If the clock was set back, nothing from before is fresh. */
   #isFresh ({ at }: { readonly at: number }): boolean {
     const age = Date.now() - at
-    return age >= 0 && age < this.#options.ttl
+    return age >= 0 && age < this.#options.ttlMs
   }
 
   #load (key: string, load: () => V | Promise<V>): V | Promise<V> {
@@ -81,7 +81,7 @@ export class TtlCache<V> {
   }
 
   #set (key: string, entry: Entry<V>): V {
-    if (this.#options.ttl === 0) return entry.value
+    if (this.#options.ttlMs === 0) return entry.value
     const isNegative = this.#options.isNegative(entry.value)
     const [entries, others] = isNegative ? [this.#negative, this.#positive] : [this.#positive, this.#negative]
     others.delete(key)

@@ -184,8 +184,8 @@ export interface WatchedCacheOptions<V> extends Pick<TtlCacheOptions<V>, 'isNega
   readonly store: Store
   /** The kind of the records in the store. */
   readonly kind: string
-  /** Milliseconds for which a value is cached. */
-  readonly staleness: number
+  /** The time for which a value is cached. */
+  readonly stalenessMs: number
   /** Asks the store if the record of an id has ended. */
   readonly hasEnded: (id: string) => Promise<boolean>
   /** Returns the id that a record of the store is cached under, or `null` for a record of somebody else. */
@@ -196,8 +196,8 @@ export interface WatchedCacheOptions<V> extends Pick<TtlCacheOptions<V>, 'isNega
 /** The maximum number of cached values, and of cached negative ones. */
 const maxEntries = 10_000
 
-/** Milliseconds of a round if the store reports changes: it may miss one, and does not report an expiry. */
-const roundOfReporting = 30_000
+/** The length of a round if the store reports changes: it may miss one, and does not report an expiry. */
+const reportingRoundMs = 30_000
 
 /**
  * Caches what a store knows of its records of one kind, by id. Values are dropped when the store or this process
@@ -209,9 +209,9 @@ export class WatchedCache<V> extends TtlCache<V> {
   readonly #unsubscribe: (() => void) | undefined
 
   constructor (options: WatchedCacheOptions<V>) {
-    const { store, kind, staleness, isNegative, hasEnded, idOf = id => id, log } = options
-    super({ ttl: staleness, maxEntries, isNegative })
-    const interval = store.subscribe === undefined ? Math.max(1_000, staleness) : roundOfReporting
+    const { store, kind, stalenessMs, isNegative, hasEnded, idOf = id => id, log } = options
+    super({ ttlMs: stalenessMs, maxEntries, isNegative })
+    const interval = store.subscribe === undefined ? Math.max(1_000, stalenessMs) : reportingRoundMs
     const lookUp = async (id: string): Promise<void> => { if (await hasEnded(id)) this.end(id) }
     this.#watch = new RevocationWatch({ interval, lookUp, log })
     this.#idOf = idOf

@@ -4,7 +4,7 @@ import { createTokenCache, TtlCache } from '../../lib/util/cache.js'
 import { clock } from '../schemes/session/bare-app.js'
 
 const memo = (staleness: number, size = 10) => new TtlCache<string | null>({
-  ttl: staleness, maxEntries: size, isNegative: answer => answer === null
+  ttlMs: staleness, maxEntries: size, isNegative: answer => answer === null
 })
 
 t.test('trusts an answer for the staleness after the question, also if the clock is set back', async t => {

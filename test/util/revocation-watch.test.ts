@@ -203,7 +203,7 @@ t.test('drops a record that a store reports from the cache, and looks it up', as
   const cache = new WatchedCache<string>({
     store: { ...memoryStore(), subscribe: (_kind, listener) => { tell = listener; return () => {} } },
     kind: 'test',
-    staleness: 5_000,
+    stalenessMs: 5_000,
     hasEnded: async id => { asked.push(id); return false },
     idOf: name => name === 'foreign' ? null : name,
     isNegative: () => false,

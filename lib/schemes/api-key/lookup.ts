@@ -44,7 +44,8 @@ export class KeyLookup {
     this.#store = store
     this.#lastUsed = lastUsed
     const hasEnded = (id: string): Promise<boolean> => this.#hasEnded(id)
-    this.#cache = new WatchedCache({ store, kind, staleness, hasEnded, isNegative: known => known === null, log })
+    const stalenessMs = staleness * 1000
+    this.#cache = new WatchedCache({ store, kind, stalenessMs, hasEnded, isNegative: known => known === null, log })
   }
 
   /** Returns true for the id of a key that came before. */

@@ -82,7 +82,7 @@ export interface ManagedOptions {
 /** {@link ManagedOptions}, parsed and complete. */
 export interface ManagedSettings {
   readonly prefix: string
-  /** Milliseconds. */
+  /** Seconds. */
   readonly staleness: number
 }
 
@@ -153,9 +153,7 @@ function sourceOf ({ keys, verify, managed }: Sources, path: string): KeySource 
   const given: readonly KeySource[] = [
     ...keys === null ? [] : [{ kind: 'keys' as const, keys }],
     ...verify === null ? [] : [{ kind: 'verify' as const, verify }],
-    ...managed === null
-      ? []
-      : [{ kind: 'managed' as const, managed: { prefix: managed.prefix, staleness: managed.staleness * 1000 } }]
+    ...managed === null ? [] : [{ kind: 'managed' as const, managed }]
   ]
   const [source, ...others] = given
   if (source !== undefined && others.length === 0) return source

@@ -25,7 +25,7 @@ export interface OwnersOptions {
   readonly scheme: string
   readonly load: Load
   readonly grants: Grants
-  /** Milliseconds. */
+  /** Seconds. */
   readonly staleness: number
 }
 
@@ -42,7 +42,8 @@ export class Owners {
 
   constructor (options: OwnersOptions) {
     this.#options = options
-    this.#cache = new TtlCache({ ttl: options.staleness, maxEntries: cacheSize, isNegative: owner => owner === null })
+    const ttlMs = options.staleness * 1000
+    this.#cache = new TtlCache({ ttlMs, maxEntries: cacheSize, isNegative: owner => owner === null })
   }
 
   /** Loads the owner without the cache. Returns `null` when there is no such owner, or it is disabled. */

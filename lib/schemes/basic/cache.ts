@@ -30,17 +30,16 @@ const maxMisses = 5
  * is verified again.
  */
 export class VerifiedCache {
-  /** Seconds. */
-  readonly #ttl: number
+  readonly #ttlMs: number
   readonly #maxEntries: number
   readonly #now: () => number
   readonly #secret = randomBytes(32).toString('latin1')
   readonly #verified = new Map<string, Verified>()
   readonly #pending = new Map<string, Promise<boolean>>()
 
-  /** @param ttl seconds. @param now a monotonic clock, in milliseconds. */
-  constructor (ttl: number, maxEntries = defaultMaxEntries, now: () => number = () => performance.now()) {
-    this.#ttl = ttl
+  /** @param now a monotonic clock, in milliseconds. */
+  constructor (ttlMs: number, maxEntries = defaultMaxEntries, now: () => number = () => performance.now()) {
+    this.#ttlMs = ttlMs
     this.#maxEntries = maxEntries
     this.#now = now
   }
@@ -86,7 +85,7 @@ export class VerifiedCache {
     this.#verified.delete(key)
     const [oldest] = this.#verified.keys()
     if (this.#verified.size >= this.#maxEntries && oldest !== undefined) this.#verified.delete(oldest)
-    this.#verified.set(key, { digest, stored, end: this.#now() + this.#ttl * 1000, misses: 0 })
+    this.#verified.set(key, { digest, stored, end: this.#now() + this.#ttlMs, misses: 0 })
   }
 
   #find (attempt: Attempt): Verified | null {

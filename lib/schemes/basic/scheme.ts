@@ -120,7 +120,7 @@ function createVerifier<P extends PrincipalInput> (
   settings: BasicSettings, name: string
 ): MaybePromise<Verifier<PrincipalFrom<P>>> {
   const { source, cacheTtl, path } = settings
-  const cache = cacheTtl === null ? null : new VerifiedCache(cacheTtl)
+  const cache = cacheTtl === null ? null : new VerifiedCache(cacheTtl * 1000)
   switch (source.kind) {
     case 'users': return createTableVerifier<P>(parseUsers(source.users, name, path), cache, path)
     case 'verify': return { verify: completeAnswer(source.verify as Verify<P | No>, name), recall: null, realms: [] }

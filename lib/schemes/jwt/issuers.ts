@@ -179,7 +179,7 @@ const maxIssuers = 1_000
 /** The maximum length of an `iss` in characters. The function is not called for longer ones. */
 const maxLength = 500
 /** The time for which a negative result is cached, in milliseconds. Short, so that new issuers are accepted soon. */
-const negativeTtl = 60_000
+const negativeTtlMs = 60_000
 
 /**
  * Finds issuers by a function of the application. Accepted issuers are cached without expiry, negative results for a
@@ -190,7 +190,7 @@ class IssuerFunction<T extends object> {
   readonly #make: (iss: string, answer: unknown) => T
   readonly #known = new Map<string, T>()
   readonly #answers = new TtlCache<T | null>({
-    ttl: negativeTtl, maxEntries: maxIssuers, isNegative: answer => answer === null
+    ttlMs: negativeTtlMs, maxEntries: maxIssuers, isNegative: answer => answer === null
   })
 
   /** @param make converts a result of `resolve` to an issuer; an error that it throws is a fault of the application. */

@@ -137,8 +137,7 @@ const endedKind = 'token-ended'
 /** Configuration of {@link LiveTokens}. */
 export interface LiveTokensOptions {
   readonly store: Store
-  /** Milliseconds. */
-  readonly staleness: number
+  readonly stalenessMs: number
   readonly log: Pick<FastifyBaseLogger, 'error'>
 }
 
@@ -150,7 +149,7 @@ const byStore = new WeakMap<Store, Set<LiveTokens>>()
 
 /**
  * Knows which access tokens are alive: a token of a grant until the grant has ended, any other token until it is
- * revoked. The answers of the store are cached for `staleness`, or until this process or the store reports a change.
+ * revoked. The answers of the store are cached for `stalenessMs`, or until this process or the store reports a change.
  */
 export class LiveTokens {
   readonly #store: Store

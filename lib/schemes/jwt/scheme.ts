@@ -131,7 +131,9 @@ interface ChecksSetup {
 function createChecks (app: FastifyInstance, scheme: string, { settings, context, isOfAnother }: ChecksSetup): Checks {
   const { sign, load } = settings
   const staleness = sign?.staleness ?? null
-  const live = staleness === null ? null : new LiveTokens({ store: context.store, staleness, log: app.log })
+  const live = staleness === null
+    ? null
+    : new LiveTokens({ store: context.store, stalenessMs: staleness * 1000, log: app.log })
   if (live !== null) app.addHook('onClose', async () => { live.close() })
   const own = new OwnTokens({
     scheme, firstParty: String(sign?.client), live, load: load ?? context.load, grants: context.grants, isOfAnother

@@ -45,7 +45,7 @@ export interface SignSettings {
   readonly realm: string | null
   readonly client: string
   readonly claims: TokenClaims | null
-  /** Milliseconds; `null` if access tokens cannot be revoked. */
+  /** Seconds; `null` if access tokens cannot be revoked. */
   readonly staleness: number | null
   /** `null` if there are no refresh tokens. */
   readonly refresh: RefreshSettings | null
@@ -58,7 +58,7 @@ const parseSignOptions = object({
   realm: optional(text, null),
   client: optional(text, 'first-party'),
   claims: optional(functionOf<TokenClaims>('(principal) => claims'), null),
-  staleness: (value = 10, option) => parseStaleness(value, option),
+  staleness: (value = 10, option) => value === false ? null : parseStaleness(value, option),
   refresh: optional(parseRefresh, null)
 })
 
@@ -74,15 +74,10 @@ export function parseLifetime (value: unknown, option: string): number {
   return Math.ceil(duration({ positive: true })(value, option))
 }
 
-const parseStalenessTime = duration({
+const parseStaleness = duration({
   max: 60,
   reason: 'A token that another instance revoked stays valid here for this time.'
 })
-
-/** Parses a staleness to milliseconds. */
-function parseStaleness (value: unknown, option: string): number | null {
-  return value === false ? null : parseStalenessTime(value, option) * 1000
-}
 
 /** Configures refresh tokens. */
 interface RefreshTokenOptions {

@@ -165,10 +165,10 @@ interface SealOptions {
 }
 
 /**
- * The expiry that the engine is given, in seconds: longer than any session, so that it never applies. The engine does
- * not distinguish an expired text from a forged one. The scheme must, so it checks the times in the payload itself.
+ * The expiry that the engine is given: longer than any session, so that it never applies. The engine does not
+ * distinguish an expired text from a forged one. The scheme must, so it checks the times in the payload itself.
  */
-const engineExpiry = 3_000_000_000
+const engineExpirySeconds = 3_000_000_000
 
 /**
  * Creates seals with `@fastify/secure-session`, registered in a child context, where its decorators do not conflict and
@@ -183,7 +183,7 @@ export async function createSeals<const S extends readonly SealOptions[]> (
   let engine = app
   await app.register(async child => {
     await child.register(secureSession, seals.map(({ name, keys }) => (
-      { sessionName: name, key: keys.map(key => Buffer.from(key)), expiry: engineExpiry }
+      { sessionName: name, key: keys.map(key => Buffer.from(key)), expiry: engineExpirySeconds }
     )))
     engine = child
   })

@@ -102,8 +102,8 @@ function asksForFragment (headers: FastifyRequest['headers']): boolean {
     (requestedWith !== undefined && !androidPackage.test(String(requestedWith)))
 }
 
-/** Milliseconds for which a sealed return path is accepted. */
-const returnPathLifetime = 3_600_000
+/** The time for which a sealed return path is accepted. */
+const returnPathLifetimeMs = 3_600_000
 
 /** Characters of a return path, which limits the size of the `Location` header. */
 export const maxPathLength = 4_000
@@ -126,7 +126,7 @@ export function openLoginRequest (seal: Seal, request: FastifyRequest): LoginReq
   const opened = typeof sealed === 'string' ? seal.open(sealed) : null
   if (opened === null) return noLoginRequest
   const { p: path, m: maxAge, t: sealedAt } = opened.payload
-  if (typeof sealedAt !== 'number' || Date.now() - sealedAt >= returnPathLifetime) return noLoginRequest
+  if (typeof sealedAt !== 'number' || Date.now() - sealedAt >= returnPathLifetimeMs) return noLoginRequest
   return {
     path: typeof path === 'string' && isLocalPath(path) ? path : null,
     maxAge: typeof maxAge === 'number' ? maxAge : null

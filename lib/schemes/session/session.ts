@@ -121,11 +121,11 @@ export interface Expiry {
   readonly usual: Lifetime
   /** For sessions that were begun with `keep`; `null` where that is not allowed. */
   readonly kept: Lifetime | null
-  /** Milliseconds for which a result of the store is cached. */
-  readonly staleness: number
+  /** The time for which a result of the store is cached. */
+  readonly stalenessMs: number
 }
 
-const day = 86_400_000
+const dayMs = 86_400_000
 
 /** The timeouts in the options of a scheme, in seconds. */
 export interface ExpiryOptions {
@@ -154,7 +154,7 @@ export function createExpiry (options: ExpiryOptions, hasLoad: boolean, scheme: 
     ? refuseKept(options, scheme)
     : createKept(options, usual, scheme)
   if (kept !== null) checkUnloaded(kept.absolute, hasLoad, `${scheme}.keepTimeout`)
-  return Object.freeze({ usual, kept, staleness: options.staleness * 1000 })
+  return Object.freeze({ usual, kept, stalenessMs: options.staleness * 1000 })
 }
 
 function refuseKept ({ keepIdleTimeout }: ExpiryOptions, scheme: string): null {
@@ -163,12 +163,12 @@ function refuseKept ({ keepIdleTimeout }: ExpiryOptions, scheme: string): null {
 }
 
 function createKept ({ keepTimeout, keepIdleTimeout }: ExpiryOptions, usual: Lifetime, scheme: string): Lifetime {
-  const absolute = keepTimeout === null ? Math.max(30 * day, usual.absolute) : milliseconds(keepTimeout)
+  const absolute = keepTimeout === null ? Math.max(30 * dayMs, usual.absolute) : milliseconds(keepTimeout)
   if (absolute < usual.absolute) {
     throw misconfigured(`${scheme}.keepTimeout is shorter than absoluteTimeout; a kept session must live at least as ` +
       'long as another.')
   }
-  const usualIdle = Math.min(Math.max(14 * day, usual.idle), absolute)
+  const usualIdle = Math.min(Math.max(14 * dayMs, usual.idle), absolute)
   const idle = keepIdleTimeout === null ? usualIdle : milliseconds(keepIdleTimeout)
   if (idle < usual.idle || idle > absolute) {
     throw misconfigured(`${scheme}.keepIdleTimeout must be between idleTimeout and keepTimeout.`)
@@ -182,7 +182,7 @@ function lifetime (idle: number, absolute: number): Lifetime {
 
 /** Refuses a timeout above 24 hours without `load`. */
 function checkUnloaded (length: number, hasLoad: boolean, option: string): void {
-  if (length <= day || hasLoad) return
+  if (length <= dayMs || hasLoad) return
   throw misconfigured(`${option} is above 24 hours, and without load the scopes and roles in the cookie stay valid ` +
     'for all of it; give a load function, or at most 24 hours.')
 }

@@ -45,7 +45,7 @@ export class StoredSessions implements Liveness {
     this.#cache = new WatchedCache({
       store,
       kind,
-      staleness: expiry.staleness,
+      stalenessMs: expiry.stalenessMs,
       hasEnded: async id => await this.#get(id) === null,
       idOf: this.#names.idOf,
       isNegative: record => record === null,

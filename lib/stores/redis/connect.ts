@@ -82,8 +82,8 @@ function openClient (url: string, timeout: number): Connection {
   }
 }
 
-/** The minimum time between two reconnections to a read-only server, in milliseconds. */
-const reconnectInterval = 1_000
+/** The minimum time between two reconnections to a read-only server. */
+const reconnectIntervalMs = 1_000
 
 /**
  * Returns a function that reconnects after a READONLY error, at most once a second. After a failover behind one address
@@ -95,7 +95,7 @@ function createReconnect (client: Redis): Connection['reconnectAfter'] {
   let lastAt = -Infinity
   return error => {
     const isReplica = isError(error) && /\bREADONLY\b/.test(error.message)
-    if (!isReplica || client.options.retryStrategy === null || performance.now() - lastAt < reconnectInterval) {
+    if (!isReplica || client.options.retryStrategy === null || performance.now() - lastAt < reconnectIntervalMs) {
       return false
     }
     lastAt = performance.now()

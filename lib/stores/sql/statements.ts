@@ -190,8 +190,8 @@ function schema (prefix: string): ReadonlyArray<RawBuilder<unknown>> {
 const purgeEveryWrites = 250
 /** The maximum number of rows of each table that are removed at once: more than were written since the last time. */
 const batchSize = 500
-/** The time after which a write removes expired rows even if there were few, in milliseconds. */
-const purgeInterval = 60_000
+/** The time after which a write removes expired rows even if there were few. */
+const purgeIntervalMs = 60_000
 
 /** Removes expired rows in the background, one batch at a time. */
 interface Purge {
@@ -208,7 +208,7 @@ export function createPurge (remove: (maxRows: number) => Promise<void>): Purge 
   let running: Promise<void> | null = null
   return {
     noteWrite () {
-      if (running !== null || (++writes < purgeEveryWrites && performance.now() - lastAt < purgeInterval)) return
+      if (running !== null || (++writes < purgeEveryWrites && performance.now() - lastAt < purgeIntervalMs)) return
       writes = 0
       lastAt = performance.now()
       // No request waits for this; a batch that fails is tried again next time.

@@ -177,9 +177,9 @@ t.test('verifies every request without a cache', async t => {
 })
 
 /** A cache over a clock of the test, and a count of what it verified. */
-function cached (ttl: number, size?: number) {
+function cached (ttlMs: number, size?: number) {
   const clock = { now: 0, verified: 0 }
-  const cache = new VerifiedCache(ttl, size, () => clock.now)
+  const cache = new VerifiedCache(ttlMs, size, () => clock.now)
   const check = async (name: string, given = 'right', stored = 'hash', address = '192.0.2.1'): Promise<boolean> =>
     cache.check([name, given, stored, address], async () => {
       clock.verified++
@@ -189,7 +189,7 @@ function cached (ttl: number, size?: number) {
 }
 
 t.test('expires a cache entry after its time, however often it is used', async t => {
-  const { clock, check } = cached(60)
+  const { clock, check } = cached(60_000)
   for (const [now, verified] of [[0, 1], [30_000, 1], [59_999, 1], [60_000, 2], [119_999, 2], [500_000, 3]] as const) {
     clock.now = now
     t.equal(await check('ann'), true)
@@ -198,7 +198,7 @@ t.test('expires a cache entry after its time, however often it is used', async t
 })
 
 t.test('cache keys are unambiguous', async t => {
-  const { clock, check } = cached(60)
+  const { clock, check } = cached(60_000)
   await check('a', 'right', 'b')
   for (const [name, given, stored] of [
     ['a","right', 'b', ''],
@@ -210,7 +210,7 @@ t.test('cache keys are unambiguous', async t => {
 })
 
 t.test('the cache is bounded, and evicts the oldest first', async t => {
-  const { clock, check } = cached(60, 3)
+  const { clock, check } = cached(60_000, 3)
   for (const name of ['a', 'b', 'c', 'd']) await check(name)
   t.equal(clock.verified, 4)
   for (const name of ['b', 'c', 'd']) await check(name)
@@ -220,7 +220,7 @@ t.test('the cache is bounded, and evicts the oldest first', async t => {
 })
 
 t.test('caches a password for its address until five others were tried there', async t => {
-  const { clock, check, cache } = cached(60)
+  const { clock, check, cache } = cached(60_000)
   const remembers = (given: string, address = '192.0.2.1'): boolean => cache.has(['ann', given, 'hash', address])
   await check('ann')
   t.equal(remembers('right', '192.0.2.2'), false)
@@ -237,7 +237,7 @@ t.test('caches a password for its address until five others were tried there', a
 })
 
 t.test('shares one check between equal concurrent requests, and caches no error', async t => {
-  const { clock, check, cache } = cached(60)
+  const { clock, check, cache } = cached(60_000)
   t.same(
     await Promise.all(Array.from({ length: 50 }, () => check('ann'))),
     Array.from({ length: 50 }, () => true)
