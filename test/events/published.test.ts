@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance, type InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { apiKey, memoryStore, session, type GatehouseEvents, type Store } from '../../lib/index.js'
 import { recordNamedEvents } from '../fixtures/events.js'
-import { scripted } from '../fixtures/schemes.js'
+import { application, scripted } from '../fixtures/schemes.js'
 
 async function boot (t: Test, store: Store = memoryStore()): Promise<FastifyInstance> {
   const app = Fastify({ genReqId: () => 'req-7' })
@@ -47,6 +47,7 @@ t.test('publishes who gets in and who is refused, with the pattern of the route'
   t.match(seen, [['refused', { ...fields('/orders/:id'), code: 'AUTH_REQUIRED', scheme: null }]])
   t.equal(await send('/orders/7', 'invalid'), 401)
   t.match(seen, [['refused', { code: 'AUTH_INVALID_CREDENTIALS', scheme: 'own', reason: 'secret reason' }]])
+  t.notOk(seen.some(([, payload]) => Object.hasOwn(payload as object, 'retryAfter')), 'only where waiting helps')
   t.equal(await send('/admin', 'ann'), 403)
   t.match(seen, [['denied', { ...fields('/admin'), code: 'AUTH_ACCESS_DENIED', scheme: 'own' }]])
   t.equal(await send('/often', 'ann'), 200)
@@ -56,6 +57,44 @@ t.test('publishes who gets in and who is refused, with the pattern of the route'
   t.match(seen, [['unavailable', { code: 'AUTH_UNAVAILABLE', retryAfter: 17 }]])
   t.equal(await send('/orders/7', 'throw'), 500)
   t.match(seen, [['fault', { ...fields('/orders/:id'), code: 'AUTH_FAULT', reason: String }]])
+})
+
+t.test('writes the name of the event into the log line about the request', async t => {
+  const { app, log } = await application({
+    schemes: { own: scripted('own'), web: session({ secret: randomBytes(32).toString('base64url') }) },
+    default: ['own', 'web']
+  })
+  t.teardown(() => app.close())
+  app.get('/orders/:id', () => 'in')
+  app.get('/admin', { config: { auth: { roles: 'admin' } } }, () => 'in')
+  app.get('/often', { config: { auth: { rateLimit: { max: 1, window: '1m' } } } }, () => 'in')
+  app.get('/message', { config: { auth: { public: 'a connection' } } }, async request =>
+    (await app.gatehouse.authenticate('own', 'invalid', { request })).kind)
+  app.post('/login', { config: { auth: { public: 'logs in' } } }, async (_request, reply) => {
+    await reply.login({ id: 'ada' })
+  })
+  app.post('/logout', async (_request, reply) => { await reply.logout() })
+  const lines = async (request: InjectOptions) => {
+    log.length = 0
+    await app.inject(request)
+    return log.flatMap(({ level, event, auth }) =>
+      event === undefined ? [] : [[level, event, auth?.code]])
+  }
+  const get = (url: string, value?: string): InjectOptions =>
+    ({ url, ...value === undefined ? {} : { headers: own(value) } })
+  const [info, error] = [30, 50]
+  t.same(await lines(get('/orders/7')), [[info, 'refused', 'AUTH_REQUIRED']])
+  t.same(await lines(get('/orders/7', 'invalid')), [[info, 'refused', 'AUTH_INVALID_CREDENTIALS']])
+  t.same(await lines(get('/message')), [[info, 'refused', 'AUTH_INVALID_CREDENTIALS']])
+  t.same(await lines(get('/admin', 'ann')), [[info, 'denied', 'AUTH_ACCESS_DENIED']])
+  t.same(await lines(get('/often', 'ann')), [])
+  t.same(await lines(get('/often', 'ann')), [[info, 'throttled', 'AUTH_RATE_LIMITED']])
+  t.same(await lines(get('/orders/7', 'unavailable')), [[info, 'unavailable', 'AUTH_UNAVAILABLE']])
+  t.same(await lines(get('/orders/7', 'throw')), [[error, 'fault', 'AUTH_FAULT']])
+  t.same(await lines({ method: 'POST', url: '/login' }), [[info, 'login', undefined]])
+  const login = await app.inject({ method: 'POST', url: '/login' })
+  const cookie = String(login.headers['set-cookie']).split(';')[0]
+  t.same(await lines({ method: 'POST', url: '/logout', headers: { cookie } }), [[info, 'logout', undefined]])
 })
 
 t.test('publishes wrong guesses, and those that were too many', async t => {

@@ -115,6 +115,53 @@ t.test('counts what happens to sessions, keys and the store, and how long the st
   t.match(await points('gatehouse.store.outage.duration'), [{ value: { count: 1, sum: 1.5 } }])
 })
 
+t.test('counts each event once, among the requests or among the other events', async t => {
+  const { meterProvider, points } = meters(t)
+  t.teardown(startTelemetry({ meterProvider }))
+  const requests = ['authenticated', 'refused', 'denied', 'throttled', 'unavailable', 'fault']
+  const others = [
+    'login', 'logout', 'key-created', 'key-rotated', 'key-revoked', 'key-used-after-end', 'store-down', 'store-up',
+    'token-issued', 'token-refreshed', 'token-reused', 'token-revoked', 'code-reused', 'consent-given',
+    'client-refused', 'keys-fetched', 'keys-failed'
+  ]
+  for (const name of [...requests, ...others]) {
+    channel(`fastify-gatehouse:${name}`).publish({ scheme: 'own', method: 'GET', route: '/', code: null, downFor: 500 })
+  }
+  const counted = async (name: string, label: string) =>
+    (await points(name)).map(point => [(point as Record<string, unknown>)[label], point.value])
+  t.same(await counted('gatehouse.requests', 'gatehouse.outcome'), requests.map(name => [name, 1]))
+  t.same(await counted('gatehouse.events', 'gatehouse.event'), others.map(name => [name, 1]))
+  t.match(await points('gatehouse.store.outage.duration'), [{ value: { count: 1, sum: 0.5 } }])
+})
+
+t.test('names units and meanings, and removes everything once it is stopped', async t => {
+  const described: Record<string, unknown> = {}
+  const callbacks = new Set<unknown>()
+  const instrument = (name: string, options: object) => {
+    described[name] = options
+    return {
+      addCallback: (each: unknown) => { callbacks.add(each) },
+      removeCallback: (each: unknown) => { callbacks.delete(each) },
+      record: () => {}
+    }
+  }
+  const meter = { createObservableCounter: instrument, createHistogram: instrument }
+  const stop = startTelemetry({ meterProvider: { getMeter: () => meter } as never })
+  t.match(described, {
+    'gatehouse.requests': { description: /decision/, unit: '{request}' },
+    'gatehouse.events': { description: /sessions, keys, tokens/, unit: '{event}' },
+    'gatehouse.store.outage.duration': { description: /store did not answer/, unit: 's' }
+  })
+  t.equal(callbacks.size, 2)
+  const observed = () => ['refused', 'login', 'keys-failed'].map(
+    name => channel(`fastify-gatehouse:${name}`).hasSubscribers
+  )
+  t.same(observed(), [true, true, true])
+  stop()
+  t.equal(callbacks.size, 0)
+  t.same(observed(), [false, false, false])
+})
+
 t.test('uses the global provider unless another is given, and stops the boot for anything else', async t => {
   const { meterProvider, points } = meters(t)
   metrics.setGlobalMeterProvider(meterProvider)
