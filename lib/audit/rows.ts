@@ -7,13 +7,14 @@ import { type Policy, requiresScope } from '../policy/policy.js'
 import type { PublicPath } from '../policy/public-paths.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { policyData, rulesInWords, schemesInWords } from '../policy/words.js'
+import type { Stage } from '../routes/hooks.js'
 import { routeInWords } from './snapshot.js'
 
 /**
  * Returns a row for every route, sorted by pattern. A HEAD route that Fastify added for a GET route has no row of its
  * own.
  */
-export function auditRows (routes: readonly RoutePolicy[], stage: string): readonly AuditRow[] {
+export function auditRows (routes: readonly RoutePolicy[], stage: Stage): readonly AuditRow[] {
   const gets = new Map<string, Set<Policy>>()
   for (const { url, policy } of routes.filter(route => route.methods === 'GET')) {
     gets.set(url, (gets.get(url) ?? new Set()).add(policy))
@@ -32,7 +33,7 @@ function patternsOfGet ({ url, server }: RoutePolicy): readonly string[] {
   return url === `${server.prefix}/` ? [url, server.prefix] : [url]
 }
 
-function row ({ policy, methods, url, constraints, from, preflight, file }: RoutePolicy, declared: string): AuditRow {
+function row ({ policy, methods, url, constraints, from, preflight, file }: RoutePolicy, declared: Stage): AuditRow {
   const stage = preflight ? 'preHandler' : declared
   const data = policyData(policy)
   return Object.freeze({

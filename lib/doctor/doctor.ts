@@ -12,6 +12,7 @@ import type { PublicPath } from '../policy/public-paths.js'
 import type { Permissions } from '../policy/requirements.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { policyData } from '../policy/words.js'
+import type { Stage } from '../routes/hooks.js'
 import { takeSharedSecrets } from '../secrets/secret-uses.js'
 import { describeValue } from '../util/describe.js'
 import { deepFreeze } from '../util/objects.js'
@@ -57,7 +58,7 @@ interface Subject {
   /** The routes so far. */
   readonly routes: readonly RoutePolicy[]
   /** The stage in which the guard runs, for the audit. */
-  readonly stage: string
+  readonly stage: Stage
   /** Returns the issuer of the authorization server; `null` if there is none. */
   oauthIssuer (): string | null
 }

@@ -150,7 +150,7 @@ export function meetsRequirements (required: Requirements | null, acting: Identi
   const { principal } = acting.outcome
   for (const each of all) if (!hasPermission(principal, each)) return false
   return (any.length === 0 || any.some(each => hasPermission(principal, each))) &&
-    (none.length === 0 || hasNone(none, acting))
+    (none.length === 0 || hasNoneOf(none, acting))
 }
 
 /**
@@ -158,7 +158,7 @@ export function meetsRequirements (required: Requirements | null, acting: Identi
  * delegated token, has fewer rights, but must not escape a rule that excludes the role. If the owner is unknown, the
  * rule is not met.
  */
-function hasNone (excluded: readonly Requirement[], { bound, outcome }: Identity): boolean {
+function hasNoneOf (excluded: readonly Requirement[], { bound, outcome }: Identity): boolean {
   const { principal, owner = null } = outcome
   if (owner === null && (isSet(bound.scheme.ownerUnknown) || isSet(outcome.delegated))) return false
   return !excluded.some(each => hasPermission(principal, each) || (owner !== null && hasPermission(owner, each)))

@@ -108,11 +108,11 @@ function keyOf ({ code, scheme, scopes }: AuthFailure): string {
 }
 
 function prepare (policy: Policy, failure: AuthFailure): Prepared {
-  const parts = partsOf(policy, failure)
+  const parts = challengeParts(policy, failure)
   return parts.every(part => typeof part === 'string') ? join(parts) : parts
 }
 
-function partsOf (policy: Policy, failure: AuthFailure): readonly Part[] {
+function challengeParts (policy: Policy, failure: AuthFailure): readonly Part[] {
   const parts = challengers(policy, failure).flatMap((bound): Part | readonly Part[] => {
     const { challenge } = bound.scheme
     return challenge === undefined || isFixed(challenge) ? textsOf(policy, bound, failure) : bound

@@ -30,7 +30,7 @@ class Entry {
 }
 
 /** `request.auth` of an authenticated caller. */
-class Authenticated extends Entry {
+class AuthenticatedCaller extends Entry {
   readonly authenticated = true
   readonly scheme: string
   readonly error = null
@@ -67,7 +67,7 @@ class Authenticated extends Entry {
 }
 
 /** `request.auth` of an anonymous caller. */
-class Anonymous {
+class AnonymousCaller {
   readonly authenticated = false
   readonly scheme = null
   readonly principal = null
@@ -121,14 +121,16 @@ export function requestPrincipal (request: FastifyRequest): Principal | null {
 /** Returns `request.auth`. It is created when it is first read, once for each pass of a guard. */
 export function requestAuth (request: FastifyRequest, permissions: Permissions): object {
   const state = stateOf(request)
-  if (state === undefined || state.pass === null) return Object.freeze(new Anonymous(null, permissions))
+  if (state === undefined || state.pass === null) return Object.freeze(new AnonymousCaller(null, permissions))
   state.auth ??= Object.freeze(createAuth(state.pass, permissions))
   return state.auth
 }
 
 function createAuth (pass: Pass, permissions: Permissions): object {
   const [acting] = pass.identities
-  return acting === undefined ? new Anonymous(pass.error, permissions) : new Authenticated(acting, pass, permissions)
+  return acting === undefined
+    ? new AnonymousCaller(pass.error, permissions)
+    : new AuthenticatedCaller(acting, pass, permissions)
 }
 
 /** The longest delay of a timer in Node, in milliseconds (31 bits). A longer wait takes several timers. */

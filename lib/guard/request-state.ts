@@ -4,7 +4,7 @@ import type { Authenticated, Outcome } from '../../types/outcome.js'
 import { AuthError } from '../errors.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import type { Policies } from '../policy/resolve.js'
-import { policyOf } from '../policy/route-policy.js'
+import { enforcedPolicy } from '../policy/route-policy.js'
 import { createPrivateSlot } from '../util/objects.js'
 
 /** The answer of a scheme that threw. It is kept like an outcome, so that the scheme is not called again. */
@@ -217,7 +217,7 @@ export class RequestSlot<V> {
 export function policyToMeet (request: FastifyRequest, key: symbol, policies: Policies): Policy {
   const pass = stateOf(request)?.pass
   if (pass != null) return pass.policy
-  const policy = policyOf(request, key)
+  const policy = enforcedPolicy(request, key)
   const isPublic = policy instanceof AuthError || policy.access === 'public'
   return isPublic ? policies.resolve(request.server, true, 'the default of a context') : policy
 }

@@ -78,9 +78,9 @@ export class Responder {
   /**
    * Completes the response to an error of this plugin that a handler threw, because most calls of an application
    * (sessions, keys, passwords) have no reply on which to set headers.
-   * @param policyOf returns the policy whose challenges a 401 has.
+   * @param findPolicy returns the policy whose challenges a 401 has.
    */
-  complete (reply: FastifyReply, { code, statusCode, detail }: AuthError, policyOf: () => Policy): void {
+  complete (reply: FastifyReply, { code, statusCode, detail }: AuthError, findPolicy: () => Policy): void {
     const { log } = reply.request
     // an error with a Retry-After was logged when that header was set
     if (code === 'AUTH_UNAVAILABLE' && !reply.hasHeader('retry-after')) {
@@ -89,7 +89,7 @@ export class Responder {
     }
     if (statusCode !== 401 || reply.hasHeader('www-authenticate')) return
     try {
-      this.#writeChallenges(reply, policyOf(), authFailure('AUTH_REQUIRED', null, 'a handler threw this error'))
+      this.#writeChallenges(reply, findPolicy(), authFailure('AUTH_REQUIRED', null, 'a handler threw this error'))
     } catch (cause) {
       log.error({ err: redactError(cause) }, 'a scheme threw while its challenge was written')
     }

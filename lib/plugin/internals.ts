@@ -14,6 +14,7 @@ import type { Defaults } from '../policy/defaults.js'
 import type { Policy } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
 import type { Policies } from '../policy/resolve.js'
+import type { Stage } from '../routes/hooks.js'
 import type { RouteRegistry } from '../routes/route-registry.js'
 import { describeValue, joinNames } from '../util/describe.js'
 import { createPrivateSlot } from '../util/objects.js'
@@ -28,7 +29,7 @@ export interface Parts {
   readonly defaults: Defaults
   readonly policies: Policies
   readonly registry: RouteRegistry
-  readonly stage: string
+  readonly stage: Stage
   readonly guesses: GuessLimiter
   readonly limiter: RequestLimiter
   readonly internals: Internals
@@ -101,10 +102,10 @@ const registrations = new WeakMap<object, Parts[]>()
 
 /** Notes a registration of the plugin for the test kit. All contexts of an application share one server. */
 export function noteParts ({ server }: FastifyInstance, parts: Parts): void {
-  registrations.set(server, [...partsOf(server), parts])
+  registrations.set(server, [...registeredParts(server), parts])
 }
 
 /** Returns the registrations in the application of a server. */
-export function partsOf (server: object): readonly Parts[] {
+export function registeredParts (server: object): readonly Parts[] {
   return registrations.get(server) ?? []
 }

@@ -9,6 +9,7 @@ import type { ErrorForm } from '../guard/responder.js'
 import { parseLimits, type Limits } from '../limits/options.js'
 import { parsePublicPaths, type PublicPath } from '../policy/public-paths.js'
 import { parsePermissions, type Permissions } from '../policy/requirements.js'
+import type { Stage } from '../routes/hooks.js'
 import { parseStore } from '../stores/deadline.js'
 import { describeValue, joinNames } from '../util/describe.js'
 import { isObject } from '../util/objects.js'
@@ -24,7 +25,7 @@ export interface Options {
   /** The descriptions of the declared scopes. */
   readonly scopeDescriptions: Readonly<Record<string, string>>
   readonly load: Load | null
-  readonly stage: 'preParsing' | 'preHandler'
+  readonly stage: Stage
   readonly errorForm: ErrorForm
   readonly origins: ReadonlySet<string>
   readonly outsideAllowed: boolean

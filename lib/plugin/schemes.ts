@@ -42,7 +42,7 @@ export async function openSchemes (app: FastifyInstance, options: Options): Prom
   for (const [name, definition] of options.schemes) {
     const context: SchemeContext = Object.freeze({ ...common, guesses: guesses.of(name) })
     const made = typeof definition === 'function' ? await definition(app, name, context) : definition
-    const { scheme, features } = partsOf(made, name)
+    const { scheme, features } = parseMade(made, name)
     const ownLoad = scheme.load === undefined ? load : scheme.load
     schemes.set(name, Object.freeze({
       name, scheme, ambient: isAmbient(scheme), load: ownLoad, features: Object.freeze({ ...features })
@@ -119,7 +119,7 @@ interface SchemeParts {
   readonly features: Features
 }
 
-function partsOf (made: Made<Principal>, name: string): SchemeParts {
+function parseMade (made: Made<Principal>, name: string): SchemeParts {
   const option = `The option schemes.${name}`
   if (isScheme(made)) return { scheme: checkedScheme(made, option), features: {} }
   if (isObject(made) && isScheme(made.scheme) && isObject(made.features)) {

@@ -174,11 +174,11 @@ function schemesWithoutOwner (rule: Rule, alternatives: Policy['alternatives']):
   const acting = alternatives.flatMap(all => all.slice(0, 1)).filter(({ scheme }) => isSet(scheme.ownerUnknown))
     .map(({ name }) => name)
   const entries = [{ ...rule, schemes: null }, ...rule.anyOf ?? []]
-  return entries.filter(({ scopes, roles }) => hasNone(scopes) || hasNone(roles))
+  return entries.filter(({ scopes, roles }) => hasExclusions(scopes) || hasExclusions(roles))
     .flatMap(({ schemes }) => acting.filter(name => schemes === null || schemes.includes(name)))
 }
 
-function hasNone (requirements: Rule['scopes']): boolean {
+function hasExclusions (requirements: Rule['scopes']): boolean {
   return requirements !== null && typeof requirements !== 'function' && requirements.none.length > 0
 }
 

@@ -72,7 +72,7 @@ export const earlyPreflight = publicPolicy('')
  * policy of another instance, method or pattern was copied with a config, and is ignored.
  * @returns the policy, or an `AUTH_FAULT` if the route has none.
  */
-export function policyOf (
+export function enforcedPolicy (
   request: FastifyRequest, key: symbol, routeConfig: object = request.routeOptions.config
 ): Policy | AuthError {
   const { server } = request

@@ -61,7 +61,7 @@ function checkUnseen (app: FastifyInstance, { registry, outsideAllowed }: BootCh
   if (unseen.length > 0 && !outsideAllowed) throw misconfigured(describeOutside(unseen))
 }
 
-/** Returns true for a route that may be the preflight route of `@fastify/cors`. `policyOf` decides on each request. */
+/** Returns true for what may be the preflight route of `@fastify/cors`. `enforcedPolicy` decides on each request. */
 function mayBePreflight ({ method, url }: PrintedRoute): boolean {
   return method === 'OPTIONS' && url.endsWith('*')
 }

@@ -4,9 +4,12 @@ import type { Guard } from '../guard/guard.js'
 import { ensureState, routeConfigOf } from '../guard/request-state.js'
 import type { Ended } from '../guard/responder.js'
 import type { Policies } from '../policy/resolve.js'
-import { policyOf, earlyPreflight } from '../policy/route-policy.js'
+import { enforcedPolicy, earlyPreflight } from '../policy/route-policy.js'
 import { shareHook } from '../util/shared-hook.js'
 import { sealName } from './printed-routes.js'
+
+/** The stage in which the guard begins: `preParsing` runs in two hooks, and `preHandler` in one, behind the body. */
+export type Stage = 'preParsing' | 'preHandler'
 
 type Done = (error?: Error | null) => void
 
@@ -16,8 +19,7 @@ export interface RouteHookParts {
   /** The symbol under which the config of a route has its policy. */
   readonly key: symbol
   readonly policies: Policies
-  /** The stage in which the first hook runs: `preParsing`, or `preHandler` for both in one. */
-  readonly stage: string
+  readonly stage: Stage
 }
 
 /**
@@ -49,7 +51,7 @@ type Seal = Readonly<Record<typeof sealName, RouteHooks['preHandler']>>
 function createRouteHooks ({ guard, key, policies }: RouteHookParts): RouteHooks {
   const preParsing: RouteHooks['preParsing'] = (_request, reply, _payload, done) => {
     const { config } = reply.request.routeOptions
-    const policy = policyOf(reply.request, key, config)
+    const policy = enforcedPolicy(reply.request, key, config)
     if (policy instanceof AuthError) return settle(guard.responder.sendInternalError(reply, policy), done as Done)
     if (policy.access === 'public') return done()
     ensureState(reply.request).routeConfig = config
@@ -60,7 +62,7 @@ function createRouteHooks ({ guard, key, policies }: RouteHookParts): RouteHooks
   }
   const preHandler: Seal = {
     gatehouseSeal (request, reply, done) {
-      const policy = policyOf(request, key, routeConfigOf(request))
+      const policy = enforcedPolicy(request, key, routeConfigOf(request))
       if (policy instanceof AuthError) settle(guard.responder.sendInternalError(reply, policy), done as Done)
       else if (policy === earlyPreflight) runEarlyPreflight(reply).then(() => { done() }, done)
       else if (policy.access === 'public') repeat(guard, reply, done as Done)

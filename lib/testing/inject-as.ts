@@ -10,7 +10,7 @@ import { misconfigured } from '../errors.js'
 import { installTestSeam, noteTestKit, testSeam } from '../guard/test-seam.js'
 import { absent, authenticated } from '../kit/outcome.js'
 import { principalAtBoot, principalFrom } from '../kit/principal.js'
-import { type Parts, partsOf } from '../plugin/internals.js'
+import { type Parts, registeredParts } from '../plugin/internals.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { didYouMean, joinNames } from '../util/describe.js'
 import { date, object, optional, text } from '../util/options.js'
@@ -208,7 +208,7 @@ export function checkUse (app: TestedApp, call: string): void {
  * @throws {AuthError} `AUTH_MISCONFIGURED` if there are none.
  */
 export function registrationsOf (app: TestedApp, call: string): readonly Parts[] {
-  const parts = partsOf(app.server)
+  const parts = registeredParts(app.server)
   if (parts.length > 0) return parts
   throw misconfigured(`${call} got an application without fastify-gatehouse. Register the plugin in it first.`)
 }

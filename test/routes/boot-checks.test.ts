@@ -7,7 +7,7 @@ import t from 'tap'
 import { AuthError } from '../../lib/errors.js'
 import gatehouse, { type GatehouseOptions } from '../../lib/index.js'
 import { publicPolicy } from '../../lib/policy/policy.js'
-import { policyOf } from '../../lib/policy/route-policy.js'
+import { enforcedPolicy } from '../../lib/policy/route-policy.js'
 import { alice, counted, guarded, stopsTheBoot, tokenScheme } from '../fixtures/routes.js'
 import { sessionFeature } from '../fixtures/schemes.js'
 
@@ -213,7 +213,8 @@ t.test('refuses a policy of another instance, method or pattern', async t => {
   const server = { prefix: '', hasPlugin: () => false }
   const policy = publicPolicy('')
   const mark = { policy, server, declaredUrl: '/x', method: 'GET' }
-  const of = (config: object, schema?: object) => policyOf({ server, routeOptions: { config, schema } } as never, key)
+  const of = (config: object, schema?: object) =>
+    enforcedPolicy({ server, routeOptions: { config, schema } } as never, key)
   t.equal(of({ url: '/x', method: 'GET', [key]: mark }), policy)
   const strange: readonly object[] = [
     { url: '/x', method: 'GET', [key]: { ...mark, server: { ...server } } },
