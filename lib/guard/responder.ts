@@ -26,12 +26,12 @@ export function leaveToErrorHandler (request: FastifyRequest): void {
   leftToErrorHandler.add(request)
 }
 
-/** The result of a refusal. */
-export interface Ended {
-  readonly error: unknown
-  /** `true` if the response is sent, or about to be; `false` if Fastify has to handle the error. */
-  readonly isSent: boolean
-}
+/** The end of a request: a response that is sent, or about to be, or an error that Fastify has to handle. */
+export type Ended =
+  /** The error is `null` for a test that is answered in place of its handler. */
+  | { readonly isSent: true, readonly error: AuthError | null }
+  /** The error may be any value that a function of the application threw, except for falsy ones. */
+  | { readonly isSent: false, readonly error: NonNullable<unknown> }
 
 /**
  * Answers requests that the guard does not let through: sends the body and headers of every 401, 403, 429, 500 and 503,
