@@ -72,7 +72,8 @@ function tryFrom (policy: Policy, state: RequestState, { next, foreignSeen }: Pr
   return foreign ? rejectForeign(policy, state) : withoutCredential(policy)
 }
 
-function withoutCredential ({ access }: Policy): Verdict {
+/** Returns the verdict about a caller without an identity, whom only a policy that says so lets in. */
+export function withoutCredential ({ access }: Policy): Verdict {
   return access === 'required' ? nothingSent : anonymous
 }
 

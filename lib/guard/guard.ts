@@ -6,7 +6,7 @@ import type { Policy } from '../policy/policy.js'
 import { rateLimitFor, type RateLimit } from '../policy/rate-limit.js'
 import type { Permissions } from '../policy/requirements.js'
 import { isSet, ownField, property } from '../util/objects.js'
-import { authenticate, type Verdict } from './authenticate.js'
+import { authenticate, withoutCredential, type Verdict } from './authenticate.js'
 import { checkFunctions, checkOthers, checkStatic } from './authorize.js'
 import { changesState, otherSite } from './cross-site.js'
 import {
@@ -164,7 +164,7 @@ export class Guard {
     for (const { outcome } of identities) if (outcome.headers != null) reply.headers(outcome.headers)
     const [acting] = identities
     const refused = acting === undefined
-      ? null
+      ? withoutCredential(policy).failure
       : this.#checkSite(acting, identities, reply.request) ?? checkStatic(policy, acting) ?? checkOthers(identities)
     return refused === null
       ? { policy, identities, error: null, carrier: carrierOf(reply) }

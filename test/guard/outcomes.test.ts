@@ -2,6 +2,8 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import Fastify from 'fastify'
 import { SignJWT } from 'jose'
 import t, { type Test } from 'tap'
+import { Guard } from '../../lib/guard/guard.js'
+import { Responder } from '../../lib/guard/responder.js'
 import gatehouse, {
   absent,
   apiKey,
@@ -19,6 +21,8 @@ import gatehouse, {
   type Scheme,
   type SchemeFactory
 } from '../../lib/index.js'
+import { publicPolicy } from '../../lib/policy/policy.js'
+import { parsePermissions } from '../../lib/policy/requirements.js'
 import { application, broken, handler, scripted } from '../fixtures/schemes.js'
 
 const modes = ['required', 'optional', 'try'] as const
@@ -691,4 +695,17 @@ t.test('creates frozen outcomes with the kit', async t => {
       { kind: 'cross-site', detail: 'why' }
     ]
   )
+})
+
+t.test('lets nobody in by an alternative without a scheme, which no declaration can have', async t => {
+  const permissions = parsePermissions(undefined, undefined)
+  const responder = new Responder('fastify')
+  const guard = new Guard({ permissions, origins: new Set(), responder, countRequest: async () => null })
+  for (const [access, statusCode] of [['required', 401], ['optional', 200], ['try', 200]] as const) {
+    const app = Fastify()
+    const policy = { ...publicPolicy(''), access, alternatives: [[]] }
+    app.get('/', { onRequest: guard.hook(policy) }, async () => 'in')
+    t.equal((await app.inject('/')).statusCode, statusCode, access)
+    await app.close()
+  }
 })
