@@ -58,10 +58,14 @@ export class KeyLookup {
     return isThenable(known) ? this.#judgeLater(id, known) : this.#judge(id, known)
   }
 
-  /** Drops the cached record of a key that this process changed; if it was revoked, notifies those who watch it. */
-  invalidate (id: string, isGone: boolean): void {
-    if (isGone) this.#cache.end(id)
-    else this.#cache.delete(id)
+  /** Drops the cached record of a key that this process has changed. */
+  forget (id: string): void {
+    this.#cache.delete(id)
+  }
+
+  /** Drops the cached record of a key that this process has removed, and notifies those who watch it. */
+  end (id: string): void {
+    this.#cache.end(id)
   }
 
   close (): void {

@@ -69,7 +69,7 @@ export class KeyService implements ApiKeyFeature {
     return {
       get: async id => (await finder(id)())?.record ?? null,
       update: async (id, change, ...bounds) => await this.#update(finder(id), change, bounds),
-      revoke: async id => await this.#revoke(await finder(id)(), false),
+      revoke: async id => await this.#revoke(await finder(id)(), { leaked: false }),
       rotate: async (id, options) => await this.#rotate(finder(id), options)
     }
   }
@@ -129,12 +129,12 @@ export class KeyService implements ApiKeyFeature {
   async revokeLeaked (key: string): Promise<void> {
     if (typeof key !== 'string' || this.#options.format.formOf(key) !== 'ours') return
     const id = digestOf(key)
-    if (await this.#revoke(await this.#find(id), true)) {
+    if (await this.#revoke(await this.#find(id), { leaked: true })) {
       this.#options.log.warn({ apiKey: id }, 'a leaked API key was revoked')
     }
   }
 
-  async #revoke (found: Found | null, leaked: boolean): Promise<boolean> {
+  async #revoke (found: Found | null, { leaked }: { readonly leaked: boolean }): Promise<boolean> {
     if (found === null || !await this.#take(found.record.id)) return false
     publish('key-revoked', { ...this.#eventOf(found.record), leaked })
     return true
@@ -203,26 +203,31 @@ export class KeyService implements ApiKeyFeature {
 
   async #swap (stored: StoreRecord, record: ApiKeyRecord): Promise<boolean> {
     const { value, expiresAt } = entryOf({ prefix: this.#options.format.prefix, record })
-    return this.#write(record.id, false, () => this.#options.store.swap({ ...stored, value, expiresAt }))
+    return await this.#write(record.id, () => this.#options.store.swap({ ...stored, value, expiresAt }))
   }
 
   /** Removes a record, unless it was changed since it was read. */
   async #end (stored: StoreRecord): Promise<boolean> {
-    return this.#write(stored.id, true, () => this.#options.store.swap({ ...stored, expiresAt: new Date(0) }))
+    return await this.#remove(stored.id, () => this.#options.store.swap({ ...stored, expiresAt: new Date(0) }))
   }
 
   async #take (id: string): Promise<boolean> {
-    return this.#write(id, true, async () => await this.#options.store.take(kind, id) !== null)
+    return await this.#remove(id, async () => await this.#options.store.take(kind, id) !== null)
+  }
+
+  /** Removes a record by a write, and notifies those who watch the key. */
+  async #remove (id: string, write: () => Promise<boolean>): Promise<boolean> {
+    const isRemoved = await this.#write(id, write)
+    if (isRemoved) this.#options.lookup.end(id)
+    return isRemoved
   }
 
   /** Writes, and then drops the cached state of the key, also after an error, because the write may have happened. */
-  async #write (id: string, ends: boolean, write: () => Promise<boolean>): Promise<boolean> {
-    let done = false
+  async #write (id: string, write: () => Promise<boolean>): Promise<boolean> {
     try {
-      done = await write()
-      return done
+      return await write()
     } finally {
-      this.#options.lookup.invalidate(id, ends && done)
+      this.#options.lookup.forget(id)
     }
   }
 
