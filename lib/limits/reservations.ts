@@ -74,18 +74,18 @@ export class Reservations {
   #slotOf (id: string, { undo }: Counted): Slot {
     const checks = this.#inFlight.enter(id)
     checks.holding++
-    const end = async (released: boolean, write: () => Promise<unknown>): Promise<void> => {
+    const end = async (how: keyof Slot, write: () => Promise<unknown>): Promise<void> => {
       try {
         await write()
-        checks.released += Number(released)
+        if (how === 'release') checks.released++
       } finally {
-        checks.end(released)
+        checks.end(how)
         this.#inFlight.leave(id, checks)
       }
     }
     return {
-      release: async () => end(true, undo),
-      keep: async () => end(false, async () => this.#wrong.increment(id, growthSeconds, this.#maxWrong))
+      release: async () => end('release', undo),
+      keep: async () => end('keep', async () => this.#wrong.increment(id, growthSeconds, this.#maxWrong))
     }
   }
 }
@@ -124,10 +124,11 @@ class InFlightChecks {
     })
   }
 
-  /** Ends a check, whose slot is `released` or stays taken. */
-  end (released: boolean): void {
+  /** Ends a check, whose slot is released or stays taken. */
+  end (how: keyof Slot): void {
     this.holding--
-    for (const wake of this.#waiting.splice(0, this.holding === 0 ? Infinity : Number(released))) wake()
+    const freed = how === 'release' ? 1 : 0
+    for (const wake of this.#waiting.splice(0, this.holding === 0 ? Infinity : freed)) wake()
   }
 }
 

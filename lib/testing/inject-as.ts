@@ -168,13 +168,13 @@ function install (): void {
     isStubbed: request => runningOf(request)?.stubbed === true
   })
   // A public route has no guard that would see its request before the handler does.
-  const note = (handled: boolean) => (message: unknown) => {
+  const setHandled = (handled: boolean) => (message: unknown) => {
     const running = runningOf((message as { readonly request: FastifyRequest }).request)
     if (running !== undefined) running.handled = handled
   }
-  subscribe('tracing:fastify.request.handler:start', note(true))
+  subscribe('tracing:fastify.request.handler:start', setHandled(true))
   // An error of a preHandler hook follows the same start.
-  subscribe('tracing:fastify.request.handler:error', note(false))
+  subscribe('tracing:fastify.request.handler:error', setHandled(false))
 }
 
 /** Returns the injection of a request, which is the first request of its call and came through no socket. */

@@ -90,6 +90,12 @@ async function goodOf ({ good }: SchemeContract, login: () => Promise<string>): 
   return typeof good === 'function' ? await good(login) : good
 }
 
+interface ExpectedOutcome {
+  readonly kind: 'absent' | 'foreign' | 'invalid'
+  /** Of an invalid credential. */
+  readonly expired?: boolean
+}
+
 async function testOutcomes (contract: SchemeContract): Promise<void> {
   const { ask, login } = await bareScheme(contract.scheme)
   const { sync = false, foreign = {}, bad, expired = {} } = contract
@@ -101,20 +107,21 @@ async function testOutcomes (contract: SchemeContract): Promise<void> {
     assert.equal(principal.id, 'ann', what)
     for (const instant of [authenticatedAt, expiresAt]) assert.ok(instant === null || instant instanceof Date)
   }
-  const expect = async (list: SentCredentials, kind: string, isExpired?: boolean): Promise<void> => {
+  const expect = async (list: SentCredentials, expected: ExpectedOutcome): Promise<void> => {
+    const { kind, expired } = expected
     for (const [what, sent] of Object.entries(list)) {
       const { isSync, outcome } = await ask(sent)
       assert.equal(outcome.kind, kind, what)
       assert.ok(isSync || (!sync && kind === 'invalid'), `${what}: no promise where nothing is awaited`)
       if (outcome.kind !== 'invalid') continue
-      assert.equal(outcome.expired, isExpired, `${what}: expired`)
+      assert.equal(outcome.expired, expired, `${what}: expired`)
       assert.notEqual(outcome.detail, '', `${what}: the reason, for the log`)
     }
   }
-  await expect(strangers, 'absent')
-  await expect(foreign, 'foreign')
-  await expect(bad, 'invalid', false)
-  await expect(expired, 'invalid', true)
+  await expect(strangers, { kind: 'absent' })
+  await expect(foreign, { kind: 'foreign' })
+  await expect(bad, { kind: 'invalid', expired: false })
+  await expect(expired, { kind: 'invalid', expired: true })
 }
 
 const hostileTexts = [
