@@ -220,18 +220,18 @@ function mac (key: Uint8Array, purpose: string, text: string): string {
   return createHmac('sha256', key).update(`${purpose}\0${text}`).digest('base64url')
 }
 
-/** Seals a text with the present time, so that only this server can have written it, for this purpose. */
-export function seal ({ person }: Server, purpose: string, text: string): string {
+/** Returns a stamp with the present time for a text, so that only this server can have written it, for this purpose. */
+export function stampOf ({ person }: Server, purpose: string, text: string): string {
   const at = Date.now()
   const [newest] = person.formKeys as readonly [Uint8Array, ...Uint8Array[]]
   return `${at}.${mac(newest, purpose, `${at} ${text}`)}`
 }
 
-/** Returns the time at which a text was sealed within the last hour, in milliseconds since 1970, or `null`. */
-export function sealedAt (
-  { person }: Server, purpose: string, { text, sealed }: { readonly text: string, readonly sealed: string }
+/** Returns the time at which a text was stamped within the last hour, in milliseconds since 1970, or `null`. */
+export function stampedAt (
+  { person }: Server, purpose: string, { text, stamp }: { readonly text: string, readonly stamp: string }
 ): number | null {
-  const [, at = '', written] = /^(\d{1,15})\.([\w-]{43})$/.exec(sealed) ?? []
+  const [, at = '', written] = /^(\d{1,15})\.([\w-]{43})$/.exec(stamp) ?? []
   if (written === undefined || Date.now() - Number(at) > lifetimeMs) return null
   const isOwn = person.formKeys.some(key => isSameSecret(mac(key, purpose, `${at} ${text}`), written))
   return isOwn ? Number(at) : null

@@ -3,7 +3,8 @@ import { AuthError } from '../errors.js'
 import { maxPathLength } from '../schemes/session/login-redirect.js'
 import { queryText } from '../util/encoding.js'
 import {
-  answerRequest, authenticatedAt, type AuthorizeRequest, checkRequest, seal, sealedAt, sendCode, showError, withPerson
+  answerRequest, authenticatedAt, type AuthorizeRequest, checkRequest, sendCode, showError, stampedAt, stampOf,
+  withPerson
 } from './authorize-request.js'
 import { askForConsent, isAllowed } from './consent.js'
 import { oauthError } from './errors.js'
@@ -54,11 +55,11 @@ const maxQueryLength = maxPathLength - 200
 
 const loginParameter = 'gatehouse_login'
 
-/** Returns the query without our own parameter, and the time at which that was sealed, or `null`. */
+/** Returns the query without our own parameter, and the time of its stamp, or `null`. */
 function splitQuery (server: Server, { raw }: FastifyRequest) {
   const all = normalize(queryText(raw.url))
-  const [, text = all, sealed = ''] = new RegExp(`^(.*)&${loginParameter}=([\\w.-]*)$`).exec(all) ?? []
-  return { text, loginAskedAt: sealedAt(server, 'login', { text, sealed }) }
+  const [, text = all, stamp = ''] = new RegExp(`^(.*)&${loginParameter}=([\\w.-]*)$`).exec(all) ?? []
+  return { text, loginAskedAt: stampedAt(server, 'login', { text, stamp }) }
 }
 
 /** Encodes what browsers encode when they are redirected, so that the text is the same after a login. */
@@ -91,7 +92,7 @@ function asksAgain (prompts: AuthorizeRequest['prompts']): boolean {
 function redirectToLogin (
   server: Server, reply: FastifyReply, { text, prompts, maxAge }: AuthorizeRequest & { readonly text: string }
 ): FastifyReply {
-  const path = `${server.prefix}/authorize?${text}&${loginParameter}=${seal(server, 'login', text)}`
+  const path = `${server.prefix}/authorize?${text}&${loginParameter}=${stampOf(server, 'login', text)}`
   const login = { path, maxAge: asksAgain(prompts) ? 0 : maxAge }
   return server.person.redirectToLogin(reply.request, reply, login) ? reply : reply.challenge()
 }

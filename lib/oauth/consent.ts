@@ -11,7 +11,7 @@ import { deepFreeze } from '../util/objects.js'
 import { atRunTime, listOf, object, oneOf, optional, string } from '../util/options.js'
 import { watchSend } from '../util/response.js'
 import {
-  answerRequest, checkRequest, type PersonalRequest, refuseConsent, seal, sealedAt, sendCode, withPerson
+  answerRequest, checkRequest, type PersonalRequest, refuseConsent, sendCode, stampedAt, stampOf, withPerson
 } from './authorize-request.js'
 import { oauthError } from './errors.js'
 import { formOf, noScopeLeft, type Parameters } from './parameters.js'
@@ -51,7 +51,7 @@ export async function askForConsent (
   server: Server, reply: FastifyReply, { request, submitted }: Question
 ): Promise<FastifyReply> {
   const answers: Array<Promise<FastifyReply>> = []
-  const consentRequest = describe(server, reply, { request, submitted, answers })
+  const consentRequest = createConsentRequest(server, reply, { request, submitted, answers })
   const { consentPage: page } = server
   if (page === null) return sendConsentPage(reply, consentRequest)
   const watch = watchSend(reply)
@@ -63,13 +63,13 @@ export async function askForConsent (
   return sent === reply || sent === undefined ? reply : reply.send(sent)
 }
 
-interface Description extends Question {
+interface ConsentParts extends Question {
   /** Receives the responses that the calls of the page have sent. */
   readonly answers: Array<Promise<FastifyReply>>
 }
 
-function describe (
-  server: Server, reply: FastifyReply, { request, submitted, answers }: Description
+function createConsentRequest (
+  server: Server, reply: FastifyReply, { request, submitted, answers }: ConsentParts
 ): ConsentRequest {
   const { client, redirectUri, person, service, scopes, text } = request
   const offer = scopes.join(' ')
@@ -83,7 +83,7 @@ function describe (
     })),
     form: deepFreeze({
       action: `${server.prefix}/consent`,
-      fields: { request: text, offer, seal: seal(server, 'consent', sealedText({ ...request, offer })) }
+      fields: { request: text, offer, stamp: stampOf(server, 'consent', stampedText({ ...request, offer })) }
     }),
     submitted,
     approve: (allowed: readonly string[], options: unknown = {}) => startAnswer(answers, async () => {
@@ -139,7 +139,7 @@ interface Form {
 }
 
 /** The form belongs to one session, one request, and the scopes that the page showed. */
-function sealedText ({ session, text, offer }: Form & { readonly session: string }): string {
+function stampedText ({ session, text, offer }: Form & { readonly session: string }): string {
   return JSON.stringify([session, text, offer])
 }
 
@@ -171,9 +171,9 @@ export async function consent (server: Server, request: FastifyRequest, reply: F
 /** Returns a form that was sent to this session. @throws {OAuthError} */
 function openForm (server: Server, { auth }: FastifyRequest, form: Parameters): Form {
   const [text, offer] = [form.get('request') ?? '', form.get('offer') ?? '']
-  const sealed = form.get('seal') ?? ''
+  const stamp = form.get('stamp') ?? ''
   const { id: session } = auth.credential as { readonly id: string }
-  const isOwn = sealedAt(server, 'consent', { text: sealedText({ session, text, offer }), sealed }) !== null
+  const isOwn = stampedAt(server, 'consent', { text: stampedText({ session, text, offer }), stamp }) !== null
   if (isOwn) return { text, offer }
   throw oauthError('invalid_request', 'The form is not of this session, or is too old')
 }

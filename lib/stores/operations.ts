@@ -122,7 +122,7 @@ export function checkOwner (kind: string, { realm, id }: StoreOwner): void {
 export function checkEntry (entry: StoreEntry): void {
   checkName(entry.kind, entry.id)
   if (entry.owner !== null) checkOwner(entry.kind, entry.owner)
-  milliseconds(entry.expiresAt, entry.kind)
+  expiryOf(entry.expiresAt, entry.kind)
 }
 
 function checkKind (kind: string): void {
@@ -135,7 +135,7 @@ function isLonger (text: string, maxBytes: number): boolean {
 }
 
 /** Converts the expiry of a record to milliseconds since 1970. */
-export function milliseconds (expiresAt: Date | null, kind: string): number | null {
+export function expiryOf (expiresAt: Date | null, kind: string): number | null {
   if (expiresAt === null) return null
   const at = expiresAt.getTime()
   if (Number.isNaN(at)) throw internalError(`store: expiresAt of a record of the kind '${kind}' is an invalid Date`)

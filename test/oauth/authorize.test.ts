@@ -216,11 +216,11 @@ t.test('the consent form belongs to one session and one request', async t => {
     await post(app, '/oauth/consent', { ...fieldsOf(page), decision: 'allow', ...fields }, { cookie, ...headers })
   t.equal((await submit({}, other.cookie)).status, 400)
   t.equal((await submit({ request: fieldsOf(page)['request']?.replace('a+b', 'c') ?? '' })).status, 400)
-  t.equal((await submit({ seal: '' })).status, 400)
+  t.equal((await submit({ stamp: '' })).status, 400)
   t.equal((await submit({ request: '' })).status, 400)
   t.equal((await submit({}, ann.cookie, { 'sec-fetch-site': 'cross-site' })).status, 403)
   t.equal((await submit({}, '')).status, 401)
-  const repeated = `${String(new URLSearchParams(fieldsOf(page)))}&seal=x`
+  const repeated = `${String(new URLSearchParams(fieldsOf(page)))}&stamp=x`
   t.equal((await post(app, '/oauth/consent', repeated, { cookie: ann.cookie })).status, 400)
   const json = { method: 'POST', url: '/oauth/consent', payload: {}, headers: { cookie: ann.cookie } } as const
   t.equal((await app.inject(json)).statusCode, 415)

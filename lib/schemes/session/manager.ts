@@ -42,7 +42,7 @@ interface SessionManagerParts {
 }
 
 /** The arguments of `reply.login`. */
-interface LoginRequest {
+interface LoginArguments {
   readonly principal: PrincipalInput
   readonly options: LoginOptions
 }
@@ -124,7 +124,7 @@ export class SessionManager {
    * Begins a session with a new id, and ends those that the request carries. Arguments are checked before anything is
    * changed.
    */
-  async login (request: FastifyRequest, reply: FastifyReply, { principal, options }: LoginRequest): Promise<void> {
+  async login (request: FastifyRequest, reply: FastifyReply, { principal, options }: LoginArguments): Promise<void> {
     const carried = this.#carried(request)
     const current = this.#current.get(request)?.session ?? onlyOne(carried)
     const begun = this.#newSession(principalFrom(principal, this.#scheme), options, current)

@@ -4,7 +4,7 @@ import { deepFreeze, getOrCreate } from '../../util/objects.js'
 import { object, optional, wholeNumber } from '../../util/options.js'
 import { withBacking } from '../../util/reports.js'
 import {
-  checkEntry, checkName, checkOwner, createOperations, milliseconds, StoreUnavailable, valueOf, windowOf
+  checkEntry, checkName, checkOwner, createOperations, expiryOf, StoreUnavailable, valueOf, windowOf
 } from '../operations.js'
 
 /** The options of {@link memoryStore}. */
@@ -96,7 +96,7 @@ function add (memory: Memory, entry: StoreEntry): boolean {
   checkEntry(entry)
   const { kind, id, expiresAt } = entry
   const { value } = valueOf(kind, entry.value)
-  const [now, at, records] = [Date.now(), milliseconds(expiresAt, kind), memory.records(kind)]
+  const [now, at, records] = [Date.now(), expiryOf(expiresAt, kind), memory.records(kind)]
   if ((at !== null && at <= now) || records.get(id, now) !== undefined) return false
   records.put(recordOf(entry, value, at), now)
   memory.notify(kind, id)
@@ -114,7 +114,7 @@ function swap (memory: Memory, record: StoreRecord): boolean {
   const { value } = valueOf(kind, record.value)
   const found = look(memory, kind, id)
   if (found === null || found.version !== record.version) return false
-  memory.records(kind).put(recordOf(found, value, milliseconds(record.expiresAt, kind)), Date.now())
+  memory.records(kind).put(recordOf(found, value, expiryOf(record.expiresAt, kind)), Date.now())
   memory.notify(kind, id)
   return true
 }

@@ -8,7 +8,7 @@ import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, object, optional } from '../../util/options.js'
 import { withBacking } from '../../util/reports.js'
-import { checkEntry, checkName, checkOwner, createOperations, milliseconds, valueOf, windowOf } from '../operations.js'
+import { checkEntry, checkName, checkOwner, createOperations, expiryOf, valueOf, windowOf } from '../operations.js'
 import { Changes, connect, type RedisClient, type RedisSource } from './connect.js'
 import { createNames, type Names } from './scripts.js'
 import * as scripts from './scripts.js'
@@ -158,7 +158,7 @@ class Records {
   async #write (script: scripts.Script, entry: StoreEntry, more: readonly string[]): Promise<boolean> {
     checkEntry(entry)
     const { kind, id, expiresAt } = entry
-    const [owner, at] = [this.#names.owner(entry.owner), milliseconds(expiresAt, kind)]
+    const [owner, at] = [this.#names.owner(entry.owner), expiryOf(expiresAt, kind)]
     const args = [
       valueOf(kind, entry.value).json, randomUUID(), owner, at === null ? '' : String(at), id, kind,
       this.#names.channel(kind), ...more
@@ -282,14 +282,14 @@ function recordOf ([version, owner, data, end, kind, id]: Fields): StoreRecord {
   return {
     kind,
     id,
-    owner: ownerOf(owner),
+    owner: parseOwner(owner),
     value: JSON.parse(data) as JsonObject,
     expiresAt: end === '' ? null : new Date(Number(end)),
     version
   }
 }
 
-function ownerOf (text: string): StoreOwner | null {
+function parseOwner (text: string): StoreOwner | null {
   if (text === '') return null
   const [realm, id] = JSON.parse(text) as [string, string]
   return { realm, id }

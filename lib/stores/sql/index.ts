@@ -6,7 +6,7 @@ import { misconfigured } from '../../errors.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, object, optional } from '../../util/options.js'
-import { checkEntry, checkName, checkOwner, createOperations, milliseconds, valueOf, windowOf } from '../operations.js'
+import { checkEntry, checkName, checkOwner, createOperations, expiryOf, valueOf, windowOf } from '../operations.js'
 import { connect, type AnyKysely, type SqlSource } from './connect.js'
 import {
   createPurge, createQuery, createStatements, type CounterRow, migrate, type NewRow, type Query, type RecordRow,
@@ -231,7 +231,7 @@ function rowOf (entry: StoreEntry): NewRow {
     owner: owner?.id ?? null,
     value: valueOf(kind, value).json,
     version: randomUUID(),
-    expires_at: milliseconds(expiresAt, kind)
+    expires_at: expiryOf(expiresAt, kind)
   }
 }
 
