@@ -5,6 +5,7 @@ import { authFailure, internalError } from '../errors.js'
 import { isFixed } from '../kit/challenge.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { describeValue } from '../util/describe.js'
+import { isObject, isThenable } from '../util/objects.js'
 import { isHttpToken } from '../util/options.js'
 
 /** The codes of every refusal whose status is 401. */
@@ -128,9 +129,9 @@ function challengers (policy: Policy, { code, scheme }: AuthFailure): readonly B
 }
 
 /** Returns the text of each challenge of a scheme. In a 401 it may name the scopes of the route. */
-function textsOf (policy: Policy, { scheme }: BoundScheme, failure: AuthFailure): readonly string[] {
+function textsOf (policy: Policy, { name, scheme }: BoundScheme, failure: AuthFailure): readonly string[] {
   const named = unauthenticated.has(failure.code) ? { ...failure, scopes: policy.requiredScopes } : failure
-  return [scheme.challenge?.(named) ?? []].flat().map(serialize)
+  return [scheme.challenge?.(named) ?? []].flat().map(each => serialize(each, `the challenge of the scheme '${name}'`))
 }
 
 function impliedTexts (policy: Policy, failure: AuthFailure): readonly string[] {
@@ -165,7 +166,7 @@ function authenticationScheme (openapi: OpenApiSecurityScheme): string {
  * @throws {AuthError} `AUTH_FAULT` for a name that is not an HTTP token.
  */
 export function writeChallenges (challenges: readonly Challenge[]): string {
-  return join(challenges.map(serialize))
+  return join(challenges.map(each => serialize(each)))
 }
 
 /**
@@ -182,14 +183,29 @@ function isBasic (text: string): boolean {
   return /^basic(?: |$)/i.test(text)
 }
 
-/** @throws {AuthError} `AUTH_FAULT` for a name that is not a token, which could end the header or begin another. */
-function serialize ({ scheme, params }: Challenge): string {
-  const entries = Object.entries(params).flatMap(([name, value]) => value === undefined ? [] : [[name, value] as const])
+/**
+ * Serialises a challenge, which a scheme of the application may have made.
+ * @param what how the error names the challenge.
+ * @throws {AuthError} `AUTH_FAULT` for what is no challenge, and for a name that is not a token, which could end the
+ * header or begin another.
+ */
+function serialize (challenge: unknown, what = 'a challenge'): string {
+  const { scheme, params } = isObject(challenge) ? challenge : {}
+  if (typeof scheme !== 'string' || !isObject(params)) {
+    // its error, if it has one, would end the process
+    if (isThenable(challenge)) challenge.then(undefined, () => {})
+    throw internalError(`${what} must be { scheme, params }, and no promise of it. Got ${describeValue(challenge)}`)
+  }
+  const entries = Object.entries(params).filter(([, value]) => value !== undefined)
   const invalid = [scheme, ...entries.map(([name]) => name)].find(name => !isHttpToken(name))
   if (invalid !== undefined) {
-    throw internalError(`a challenge has the name ${describeValue(invalid)}, which is not a token of RFC 9110`)
+    throw internalError(`${what} has the name ${describeValue(invalid)}, which is not a token of RFC 9110`)
   }
-  const serialized = entries.map(([name, value]) => `${name}=${typeof value === 'number' ? value : quote(value)}`)
+  const serialized = entries.map(([name, value]) => {
+    if (typeof value === 'number') return `${name}=${value}`
+    if (typeof value === 'string') return `${name}=${quote(value)}`
+    throw internalError(`${what} has a parameter ${name} that is neither a text nor a number`)
+  })
   return serialized.length === 0 ? scheme : `${scheme} ${serialized.join(', ')}`
 }
 

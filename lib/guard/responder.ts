@@ -62,7 +62,8 @@ export class Responder {
       if (error !== null) return { error, isSent: true }
       this.#writeChallenges(reply, policy, failure)
     } catch (cause) {
-      return this.sendInternalError(reply, internalError('a scheme threw in refuse() or challenge()', cause))
+      const detail = cause instanceof AuthError ? cause.detail : 'a scheme threw in refuse() or challenge()'
+      return this.sendInternalError(reply, internalError(detail, cause))
     }
     if (retryAfter !== null) reply.header('retry-after', Math.ceil(retryAfter))
     return this.#send(reply, refusal(failure, headersOf(reply), scheme ?? onlyScheme(policy)))
@@ -225,9 +226,10 @@ function answerByScheme (reply: FastifyReply, policy: Policy, failure: AuthFailu
   }
   try {
     // a scheme that sends a response has answered, whatever it returns
-    const isAnswered = candidates.some(
-      ({ scheme }) => scheme.refuse?.(request, reply, withMaxAge) === true || watch.isSent()
-    )
+    const isAnswered = candidates.some(({ name, scheme }) => {
+      const answer = scheme.refuse?.(request, reply, withMaxAge)
+      return watch.isSent() || isAnswer(answer, name)
+    })
     return isAnswered ? note() : null
   } catch (cause) {
     if (!watch.isSent()) throw cause
@@ -236,6 +238,13 @@ function answerByScheme (reply: FastifyReply, policy: Policy, failure: AuthFailu
   } finally {
     watch.stop()
   }
+}
+
+/** @throws {AuthError} `AUTH_FAULT` for a promise, which would answer when the guard has answered already. */
+function isAnswer (answer: unknown, scheme: string): boolean {
+  if (!isThenable(answer)) return answer === true
+  answer.then(undefined, () => {})
+  throw internalError(`refuse() of the scheme '${scheme}' must return true or false, and no promise of it`)
 }
 
 /** Sends the body that the application's function returns. If the function fails, Fastify's form is sent. */

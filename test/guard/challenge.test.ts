@@ -159,15 +159,20 @@ t.test('sends no challenge on success, or if another credential would not help',
 })
 
 t.test('answers a constant 500 if the challenge of a scheme is missing or has an invalid name', async t => {
-  const bad: readonly unknown[] = [
-    { scheme: 'Two words', params: { realm: 'x' } },
-    { scheme: 'Bearer', params: { 'realm"\r\nx': 'x' } },
-    { scheme: '', params: {} },
-    { scheme: 'Bearer' },
-    { scheme: 'Bearer', params: { realm: null } },
-    'Bearer realm="x"'
+  const bad: ReadonlyArray<readonly [challenge: unknown, reason: RegExp]> = [
+    [{ scheme: 'Two words', params: { realm: 'x' } }, /has the name 'Two words', which is not a token/],
+    [{ scheme: 'Bearer', params: { 'realm"\r\nx': 'x' } }, /has the name 'realm.*, which is not a token/],
+    [{ scheme: '', params: {} }, /has the name '', which is not a token/],
+    [{ scheme: 'Bearer' }, /must be \{ scheme, params \}, and no promise of it\. Got an object$/],
+    [{ scheme: Object.create(null), params: {} }, /must be \{ scheme, params \}/],
+    [{ scheme: undefined, params: {} }, /must be \{ scheme, params \}/],
+    [{ scheme: 'Bearer', params: 'realm' }, /must be \{ scheme, params \}/],
+    [{ scheme: 'Bearer', params: { realm: null } }, /has a parameter realm that is neither a text nor a number/],
+    [[{ scheme: 'Bearer', params: {} }, null], /must be \{ scheme, params \}, and no promise of it\. Got null/],
+    [Promise.resolve({ scheme: 'Bearer', params: {} }), /must be \{ scheme, params \}, and no promise of it/],
+    ['Bearer realm="x"', /must be \{ scheme, params \}, and no promise of it\. Got a text of 16 characters/]
   ]
-  for (const challenge of bad) {
+  for (const [challenge, reason] of bad) {
     const { app, log } = await application({ schemes: { one: challenger('one', challenge as Challenge) } })
     app.get('/', handler().handler)
     const answer = await app.inject('/')
@@ -181,9 +186,32 @@ t.test('answers a constant 500 if the challenge of a scheme is missing or has an
     t.notOk('www-authenticate' in answer.headers)
     t.match(
       log.find(line => line.level === 50 && line.msg === 'authentication fault'),
-      { auth: { reason: 'a scheme threw in refuse() or challenge()' }, err: {} }
+      { auth: { reason }, err: {} }
     )
+    t.match(log.find(line => line.msg === 'authentication fault')?.auth?.reason, /^the challenge of the scheme 'one' /)
   }
+})
+
+t.test('answers a constant 500 if a scheme throws in refuse() or challenge(), or answers there later', async t => {
+  const lost = async (): Promise<never> => { throw new Error('lost') }
+  const cases: ReadonlyArray<readonly [members: object, reason: string]> = [
+    [{ challenge () { throw new Error('secret') } }, 'a scheme threw in refuse() or challenge()'],
+    [{ refuse () { throw new Error('secret') } }, 'a scheme threw in refuse() or challenge()'],
+    [{ refuse: async () => true }, "refuse() of the scheme 'one' must return true or false, and no promise of it"],
+    [{ challenge: lost }, "the challenge of the scheme 'one' must be { scheme, params }, and no promise of it. " +
+      'Got an object'],
+    [{ refuse: lost }, "refuse() of the scheme 'one' must return true or false, and no promise of it"]
+  ]
+  for (const [members, reason] of cases) {
+    const { app, log } = await application({ schemes: { one: { ...scripted('one'), ...members } } })
+    app.get('/', handler().handler)
+    t.match((await app.inject('/')).json(), { statusCode: 500, code: 'AUTH_FAULT' })
+    t.match(log.find(line => line.msg === 'authentication fault'), { level: 50, auth: { reason } })
+  }
+  const refuse = async (_request: unknown, reply: { redirect (url: string): unknown }) => { reply.redirect('/login') }
+  const { app } = await application({ schemes: { one: { ...scripted('one'), refuse: refuse as never } } })
+  app.get('/', handler().handler)
+  t.equal((await app.inject('/')).statusCode, 302, 'one that has sent a response has answered')
 })
 
 t.test('stops the boot if an OpenAPI description implies no challenge', async t => {
@@ -191,7 +219,7 @@ t.test('stops the boot if an OpenAPI description implies no challenge', async t 
   const { challenge, ...mute } = scripted('one')
   await t.rejects(application({ schemes: { one: { ...mute, openapi } } }), {
     code: 'AUTH_MISCONFIGURED',
-    message: /^The option schemes\.one has an openapi\.scheme .* Got 'two words'\.$/
+    message: /^The option schemes\.one\.openapi\.scheme must be .* Got 'two words'\.$/
   })
 })
 
