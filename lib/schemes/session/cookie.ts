@@ -3,13 +3,15 @@ import type {} from '@fastify/secure-session'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import type { Authenticated } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
-import type { SessionCredential } from '../../../types/sessions.js'
+import type { ProviderLogin, SessionCredential } from '../../../types/sessions.js'
 import { internalError, misconfigured } from '../../errors.js'
+import { principalFrom } from '../../kit/principal.js'
 import { deriveKey } from '../../secrets/secret-uses.js'
 import { createTokenCache, type CachedToken } from '../../util/cache.js'
 import { isBase64url } from '../../util/encoding.js'
+import { deepFreeze, isPlainObject, jsonObject, ownFields } from '../../util/objects.js'
 import type { SessionSettings } from './options.js'
-import { endOf, unpack, type Session } from './session.js'
+import { endOf, idOf, type Session } from './session.js'
 
 /**
  * Bytes of `name=value`. Browsers silently drop a cookie above 4,096 bytes with its attributes (RFC 6265bis, 5.6) and
@@ -106,10 +108,10 @@ export interface OpenedCookie extends CachedToken {
 const maxCachedCookies = 2_048
 
 /**
- * Opens the cookies of one scheme, and caches them. Whether a session has ended is checked on every request all the
- * same.
+ * Seals and opens the cookies of one scheme, and caches those that were opened. Whether a session has ended is checked
+ * on every request all the same.
  */
-export class CookieCache {
+export class SealedCookies {
   readonly #seal: Seal
   readonly #settings: Pick<SessionSettings, 'expiry' | 'load'>
   readonly #opened = createTokenCache<OpenedCookie>(maxCachedCookies)
@@ -121,6 +123,11 @@ export class CookieCache {
 
   get (text: string): OpenedCookie | undefined {
     return this.#opened.get(text)
+  }
+
+  /** Returns the value of a session's cookie. */
+  seal (session: Session): string {
+    return this.#seal.seal(pack(session, this.#settings.load === null))
   }
 
   /** Opens a cookie. It is *forged* if this scheme did not seal it, and *outdated* if another version did. */
@@ -138,6 +145,62 @@ export class CookieCache {
   add (opened: OpenedCookie): void {
     this.#opened.add(opened)
   }
+}
+
+/** The version of the payload. */
+const version = 1
+
+/**
+ * Returns the payload of a session's cookie, with short keys, as browsers drop cookies above 4 KiB.
+ * @param holdsAuthority adds scopes and roles: there is no `load`.
+ */
+function pack (session: Session, holdsAuthority: boolean): Readonly<Record<string, unknown>> {
+  const { realm, id, scopes, roles, ...more } = session.principal
+  return {
+    v: version,
+    s: session.secret,
+    r: realm,
+    i: id,
+    ...(holdsAuthority ? { c: scopes, o: roles } : {}),
+    ...unlessEmpty('m', jsonObject(more, 'principal')),
+    ...unlessEmpty('d', session.data),
+    a: session.authenticatedAt,
+    ...(session.createdAt === session.authenticatedAt ? {} : { t: session.createdAt }),
+    ...(session.begunAt === session.createdAt ? {} : { b: session.begunAt }),
+    l: session.seenAt,
+    e: session.endsAt,
+    ...(session.kept ? { k: 1 } : {}),
+    ...(session.provider === null ? {} : { p: session.provider })
+  }
+}
+
+function unlessEmpty (key: string, fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return Object.keys(fields).length === 0 ? {} : { [key]: fields }
+}
+
+const empty: Readonly<Record<string, unknown>> = Object.freeze({})
+
+/**
+ * Parses an authentic payload. Returns `null` when another version of this plugin wrote it.
+ * @param holdsAuthority takes scopes and roles from the cookie: there is no `load`.
+ */
+export function unpack (payload: Readonly<Record<string, unknown>>, holdsAuthority: boolean): Session | null {
+  const fields = ownFields(payload)
+  const { v, s, r, i, a, t = a, b = t, l, e, k, m = empty, d = empty, p = null } = fields
+  const scopes = holdsAuthority ? names(fields['c']) : []
+  const roles = holdsAuthority ? names(fields['o']) : []
+  if (v !== version || typeof s !== 'string' || typeof r !== 'string' || typeof i !== 'string' || i === '') return null
+  if ((typeof a !== 'number' && a !== null) || typeof t !== 'number' || typeof b !== 'number') return null
+  if (typeof l !== 'number' || typeof e !== 'number') return null
+  if (!isPlainObject(m) || !isPlainObject(d)) return null
+  const principal = principalFrom({ ...deepFreeze(m), realm: r, id: i, scopes, roles }, r)
+  const times = { authenticatedAt: a, createdAt: t, begunAt: b, seenAt: l, endsAt: e }
+  const provider = p as ProviderLogin | null
+  return { secret: s, id: idOf(s), principal, ...times, kept: k === 1, data: deepFreeze(d), provider }
+}
+
+function names (value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.filter(name => typeof name === 'string') : []
 }
 
 const require = createRequire(import.meta.url)

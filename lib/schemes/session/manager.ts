@@ -11,10 +11,10 @@ import { principalFrom } from '../../kit/principal.js'
 import { cookieValues, createReader } from '../../kit/read-credential.js'
 import { oweCookie } from '../../util/response.js'
 import {
-  CookieCache, keepOutOfSharedCaches, type OpenedCookie, type Seal, SessionCookie, type SessionDetails
+  keepOutOfSharedCaches, type OpenedCookie, type Seal, SealedCookies, SessionCookie, type SessionDetails
 } from './cookie.js'
 import type { SessionSettings } from './options.js'
-import { checkedData, endOf, idOf, lifetimeOf, pack, type Liveness, type Session } from './session.js'
+import { checkedData, endOf, idOf, lifetimeOf, type Liveness, type Session } from './session.js'
 
 type SessionOutcome = Outcome<Principal, SessionCredential>
 
@@ -79,10 +79,9 @@ export class SessionManager {
   readonly cookie: SessionCookie
   readonly #scheme: string
   readonly #settings: SessionSettings
-  readonly #seal: Seal
   readonly #liveness: Liveness
   readonly #read: ReturnType<typeof createReader>
-  readonly #cookies: CookieCache
+  readonly #cookies: SealedCookies
   readonly #current = new RequestSlot<CurrentSession>()
   readonly #providers = new WeakMap<FastifyRequest, ProviderLogin>()
 
@@ -90,8 +89,7 @@ export class SessionManager {
     this.cookie = new SessionCookie(settings)
     this.#scheme = scheme
     this.#settings = settings
-    this.#seal = seal
-    this.#cookies = new CookieCache(seal, settings)
+    this.#cookies = new SealedCookies(seal, settings)
     this.#liveness = liveness
     this.#read = createReader(`cookie:${settings.cookieName}`, `The option schemes.${scheme}.cookieName`)
   }
@@ -225,23 +223,19 @@ export class SessionManager {
     begun: Session, provider: ProviderLogin | null
   ): { readonly session: Session, readonly line: string } {
     const session = { ...begun, provider }
-    if (provider === null || provider.idToken === null || this.cookie.fits(this.#sealed(session))) {
+    if (provider === null || provider.idToken === null || this.cookie.fits(this.#cookies.seal(session))) {
       return { session, line: this.#boundedLine(session) }
     }
     return this.#withProvider(begun, { ...provider, idToken: null })
   }
 
   #boundedLine (session: Session): string {
-    return this.cookie.boundedLine(this.#sealed(session), this.#maxAge(session))
+    return this.cookie.boundedLine(this.#cookies.seal(session), this.#maxAge(session))
   }
 
   /** Returns the `Max-Age` of a kept session in seconds, else `null`. */
   #maxAge (session: Session): number | null {
     return session.kept ? Math.floor((endOf(this.#settings.expiry, session) - Date.now()) / 1000) : null
-  }
-
-  #sealed (session: Session): string {
-    return this.#seal.seal(pack(session, this.#settings.load === null))
   }
 
   /** Removes a useless cookie with the response. */
@@ -269,7 +263,7 @@ export class SessionManager {
 
   /** Admits a session whose cookie is rewritten to extend its idle timeout. */
   #renewed (request: FastifyRequest, session: Session): SessionOutcome {
-    const due = this.cookie.line(this.#sealed(session), this.#maxAge(session))
+    const due = this.cookie.line(this.#cookies.seal(session), this.#maxAge(session))
     return this.#admit(request, this.#detailsOf(session), { session, due })
   }
 

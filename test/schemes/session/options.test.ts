@@ -1,6 +1,7 @@
 import Fastify from 'fastify'
 import t from 'tap'
-import { idOf, unpack } from '../../../lib/schemes/session/session.js'
+import { unpack } from '../../../lib/schemes/session/cookie.js'
+import { idOf } from '../../../lib/schemes/session/session.js'
 import { session } from '../../../lib/schemes/session/scheme.js'
 import { make } from '../../fixtures/schemes.js'
 import { secret } from './bare-app.js'
