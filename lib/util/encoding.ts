@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto'
+import type { StoreOwner } from '../../types/store.js'
 
 /** Compares two secret texts in constant time. Only their lengths can be measured. */
 export function isSameSecret (one: string, other: string): boolean {
@@ -31,6 +32,11 @@ export function isBase64url (text: string): boolean {
  */
 export function decodeBase64url (text: string): Buffer | null {
   return isBase64url(text) ? Buffer.from(text, 'base64url') : null
+}
+
+/** Returns an owner as one text, by which maps and the store in Redis find it. Two owners never have the same text. */
+export function ownerKey ({ realm, id }: StoreOwner): string {
+  return JSON.stringify([realm, id])
 }
 
 /** Returns the query of a URL as it was sent, without its question mark. */

@@ -9,6 +9,7 @@ import { AuthError } from '../../errors.js'
 import { invalid } from '../../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../../kit/principal.js'
 import { TtlCache } from '../../util/cache.js'
+import { ownerKey } from '../../util/encoding.js'
 import { deepFrozenCopy, getOrCreate, isThenable } from '../../util/objects.js'
 import { digestOf } from './key.js'
 
@@ -48,7 +49,7 @@ export class Owners {
 
   /** Loads the owner without the cache. Returns `null` when there is no such owner, or it is disabled. */
   async find (owner: StoreOwner): Promise<Principal | null> {
-    this.#cache.delete(keyOf(owner))
+    this.#cache.delete(ownerKey(owner))
     return this.#find(owner)
   }
 
@@ -65,7 +66,7 @@ export class Owners {
   }
 
   #find (owner: StoreOwner): Principal | null | Promise<Principal | null> {
-    return this.#cache.get(keyOf(owner), () => this.#load(owner))
+    return this.#cache.get(ownerKey(owner), () => this.#load(owner))
   }
 
   #load ({ realm, id }: StoreOwner): Principal | null | Promise<Principal | null> {
@@ -100,10 +101,6 @@ export function missingRights (rights: Rights, holder: Principal, grants: Grants
     ...rights.scopes.filter(name => !held.scopes.includes(name)),
     ...rights.roles.filter(name => !held.roles.includes(name))
   ]
-}
-
-function keyOf ({ realm, id }: StoreOwner): string {
-  return JSON.stringify([realm, id])
 }
 
 /**

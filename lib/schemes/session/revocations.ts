@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { AnyOwnerSessions, OwnerSessions } from '../../../types/sessions.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { AuthError, internalError } from '../../errors.js'
+import { ownerKey } from '../../util/encoding.js'
 import { getOrCreate } from '../../util/objects.js'
 import type { SessionSettings } from './options.js'
 import { isId, maxLifetime, type Liveness, type Session } from './session.js'
@@ -79,7 +80,7 @@ export class Revocations {
 
   /** Returns the first instant at which a new session of the owner is not ended by an earlier revocation. */
   after (owner: StoreOwner): number {
-    return Math.max(this.#floor, this.#notBefore.get(keyOf(owner))?.at ?? -Infinity) + 1
+    return Math.max(this.#floor, this.#notBefore.get(ownerKey(owner))?.at ?? -Infinity) + 1
   }
 
   /** Records a session that began in this process. */
@@ -122,14 +123,14 @@ export class Revocations {
 
   /** Ends all sessions of the owner that have begun, except the one with the id `except`. */
   endAll (owner: StoreOwner, except: string | null): void {
-    const previous = this.#notBefore.get(keyOf(owner)) ?? null
+    const previous = this.#notBefore.get(ownerKey(owner)) ?? null
     // also ends sessions that began in the same millisecond as the previous revocation
     const at = Math.max(this.#now(), this.after(owner))
     const after = previous === null
       ? -Infinity
       : previous.spared?.id === except ? previous.spared.after : previous.at
     this.#limitNotBefore()
-    this.#notBefore.set(keyOf(owner), { at, spared: except === null ? null : { id: except, after } })
+    this.#notBefore.set(ownerKey(owner), { at, spared: except === null ? null : { id: except, after } })
   }
 
   /** Returns true for a session that was ended. */
@@ -146,7 +147,7 @@ export class Revocations {
   /** Returns true for a session that began before all sessions of its principal were ended. */
   #isBefore (session: Session): boolean {
     const { id, principal, begunAt } = session
-    const all = this.#notBefore.get(keyOf(principal))
+    const all = this.#notBefore.get(ownerKey(principal))
     if (all === undefined) return false
     if (begunAt <= all.at) return all.spared === null || all.spared.id !== id || begunAt <= all.spared.after
     // it began by a clock that was ahead, perhaps before the revocation: end it, also for when this clock catches up
@@ -174,7 +175,7 @@ export class Revocations {
     const idsOf = new Map<string, EndedId[]>()
     for (const [id, { owners, begunBy }] of this.#ended) {
       for (const owner of owners) {
-        getOrCreate<string, EndedId[]>(idsOf, keyOf(owner), () => []).push({ id, begunBy })
+        getOrCreate<string, EndedId[]>(idsOf, ownerKey(owner), () => []).push({ id, begunBy })
       }
     }
     const share = Math.max(minShare, Math.floor(this.#maxEntries / 2 / idsOf.size))
@@ -200,7 +201,7 @@ export class Revocations {
   /** Removes an owner from an entry, and the entry when nobody else ended the id. */
   #forget (id: string, owner: string): void {
     const ended = this.#ended.get(id) as Ended
-    const owners = ended.owners.filter(each => keyOf(each) !== owner)
+    const owners = ended.owners.filter(each => ownerKey(each) !== owner)
     if (owners.length === 0) this.#ended.delete(id)
     else this.#ended.set(id, { ...ended, owners })
   }
@@ -226,10 +227,6 @@ export class Revocations {
 
 function isAmong ({ realm, id }: StoreOwner, owners: readonly StoreOwner[]): boolean {
   return owners.some(owner => owner.id === id && owner.realm === realm)
-}
-
-function keyOf ({ realm, id }: StoreOwner): string {
-  return JSON.stringify([realm, id])
 }
 
 function tooManyIds (): AuthError {

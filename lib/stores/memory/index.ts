@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Store, StoreChange, StoreCount, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
+import { ownerKey } from '../../util/encoding.js'
 import { deepFreeze, getOrCreate } from '../../util/objects.js'
 import { object, optional, wholeNumber } from '../../util/options.js'
 import { withBacking } from '../../util/reports.js'
@@ -196,14 +197,14 @@ function createRecordMap (kind: string, maxRecords: number): RecordMap {
 
   function unlist ({ owner, id }: StoreRecord): void {
     if (owner === null) return
-    const ids = owners.get(keyOf(owner))
+    const ids = owners.get(ownerKey(owner))
     ids?.delete(id)
-    if (ids?.size === 0) owners.delete(keyOf(owner))
+    if (ids?.size === 0) owners.delete(ownerKey(owner))
   }
 
   function list ({ owner, id }: StoreRecord): void {
     if (owner === null) return
-    getOrCreate(owners, keyOf(owner), () => new Set<string>()).add(id)
+    getOrCreate(owners, ownerKey(owner), () => new Set<string>()).add(id)
   }
 
   return {
@@ -221,14 +222,10 @@ function createRecordMap (kind: string, maxRecords: number): RecordMap {
       unlist(record)
     },
     of (owner, now) {
-      const ids = owners.get(keyOf(owner)) ?? []
+      const ids = owners.get(ownerKey(owner)) ?? []
       return [...ids].flatMap(id => records.get(id, now) ?? [])
     }
   }
-}
-
-function keyOf ({ realm, id }: StoreOwner): string {
-  return JSON.stringify([realm, id])
 }
 
 /** The value of a key and its end. */

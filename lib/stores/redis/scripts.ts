@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { StoreOwner } from '../../../types/store.js'
+import { ownerKey } from '../../util/encoding.js'
 
 /** A Lua script: its text, and the SHA-1 hash under which Redis caches it. */
 export interface Script {
@@ -160,6 +161,6 @@ export function createNames (prefix: string): Names {
     both: (kind, id, owner) => owner === '' ? [record(kind, id)] : [record(kind, id), index(kind, owner)],
     counter: (kind, id) => `${prefix}:${kind}:c:${id}`,
     channel: kind => `${prefix}:${kind}`,
-    owner: owner => owner === null ? '' : JSON.stringify([owner.realm, owner.id])
+    owner: owner => owner === null ? '' : ownerKey(owner)
   }
 }
