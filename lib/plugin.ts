@@ -25,6 +25,7 @@ import { addRouteHooks } from './routes/hooks.js'
 import { hasRoutes } from './routes/printed-routes.js'
 import { createRouteRegistry } from './routes/route-registry.js'
 import { noteSecret } from './secrets/secret-uses.js'
+import { getOrCreate } from './util/objects.js'
 import { onSendHook } from './util/response.js'
 import { shareHook } from './util/shared-hook.js'
 
@@ -88,9 +89,7 @@ function decorate (app: FastifyInstance, parts: Parts): void {
   const { challenge, forbid, login, logout } = createReplyMethods(parts)
   app.decorate('gatehouse', {
     getter (this: FastifyInstance) {
-      const gatehouse = gatehouses.get(this) ?? createGatehouse(this, parts)
-      gatehouses.set(this, gatehouse)
-      return gatehouse
+      return getOrCreate(gatehouses, this, () => createGatehouse(this, parts))
     }
   })
   decorateRequests(app, parts.schemes, parts.guard.permissions)

@@ -1,5 +1,6 @@
 import type { AuditConditions, AuditPolicy } from '../../types/audit.js'
 import { isRequirements, rateLimitInWords, ruleInWords, schemesInWords } from '../policy/words.js'
+import { getOrCreate } from '../util/objects.js'
 import {
   betweenMethodsAndPattern, constraintsInWords, endpointsOf, type RoleSummary, type RouteSummary, type SchemeSummary,
   type Snapshot
@@ -130,7 +131,7 @@ function withMethod (names: string | undefined, name: string): string {
 function byEndpoint (routes: readonly RouteSummary[]): ReadonlyMap<string, readonly RouteSummary[]> {
   const found = new Map<string, RouteSummary[]>()
   for (const each of routes) {
-    for (const name of endpointsOf(nameOf(each))) found.set(name, [...found.get(name) ?? [], each])
+    for (const name of endpointsOf(nameOf(each))) getOrCreate<string, RouteSummary[]>(found, name, () => []).push(each)
   }
   return found
 }

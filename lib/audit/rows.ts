@@ -8,6 +8,7 @@ import type { PublicPath } from '../policy/public-paths.js'
 import type { RoutePolicy } from '../policy/route-policy.js'
 import { policyData, rulesInWords, schemesInWords } from '../policy/words.js'
 import type { Stage } from '../routes/hooks.js'
+import { getOrCreate } from '../util/objects.js'
 import { routeInWords } from './snapshot.js'
 
 /**
@@ -17,7 +18,7 @@ import { routeInWords } from './snapshot.js'
 export function auditRows (routes: readonly RoutePolicy[], stage: Stage): readonly AuditRow[] {
   const gets = new Map<string, Set<Policy>>()
   for (const { url, policy } of routes.filter(route => route.methods === 'GET')) {
-    gets.set(url, (gets.get(url) ?? new Set()).add(policy))
+    getOrCreate(gets, url, () => new Set<Policy>()).add(policy)
   }
   return routes
     .filter(route => route.methods !== 'HEAD' || !patternsOfGet(route).some(url => gets.get(url)?.has(route.policy)))
@@ -132,12 +133,10 @@ const packages = new Map<string, string | null>()
 
 /** Returns the root folder of the package that a folder belongs to; `null` if there is none. */
 function packageOf (folder: string): string | null {
-  const cached = packages.get(folder)
-  if (cached !== undefined) return cached
-  const above = dirname(folder)
-  const found = isPackage(folder) ? folder : above === folder ? null : packageOf(above)
-  packages.set(folder, found)
-  return found
+  return getOrCreate<string, string | null>(packages, folder, () => {
+    const above = dirname(folder)
+    return isPackage(folder) ? folder : above === folder ? null : packageOf(above)
+  })
 }
 
 /** Returns true for a folder with a package.json that has a name. Builds have one with only a `type`. */

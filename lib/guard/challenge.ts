@@ -5,7 +5,7 @@ import { authFailure, internalError } from '../errors.js'
 import { isFixed } from '../kit/challenge.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
 import { describeValue } from '../util/describe.js'
-import { isObject, isThenable } from '../util/objects.js'
+import { getOrCreate, isObject, isThenable } from '../util/objects.js'
 import { isHttpToken } from '../util/options.js'
 
 /** The codes of every refusal whose status is 401. */
@@ -45,9 +45,9 @@ export class PolicyChallenges {
   constructor (policy: Policy) {
     this.#policy = policy
     for (const failure of usualFailures(policy)) {
-      const codes = this.#usual.get(failure.scheme) ?? new Map<AuthErrorCode, Usual>()
-      const { scopes } = failure
-      this.#usual.set(failure.scheme, codes.set(failure.code, { scopes, prepared: prepare(policy, failure) }))
+      const { scheme, code, scopes } = failure
+      const codes = getOrCreate(this.#usual, scheme, () => new Map<AuthErrorCode, Usual>())
+      codes.set(code, { scopes, prepared: prepare(policy, failure) })
     }
   }
 

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import { misconfigured } from '../errors.js'
-import { isRootPrototype } from '../util/objects.js'
+import { getOrCreate, isRootPrototype } from '../util/objects.js'
 import type { Declaration } from './parse.js'
 
 /** A declaration above the route, with its name in the audit. */
@@ -47,11 +47,8 @@ export function createDefaults (plugin: Level): Defaults {
       cache.clear()
     },
     levelsAbove (context) {
-      const known = cache.get(context)
-      if (known !== undefined) return known
-      const levels = [plugin, ...lineage(context).flatMap(instance => groups.get(instance) ?? []).reverse()]
-      cache.set(context, levels)
-      return levels
+      const groupsAbove = () => lineage(context).flatMap(instance => groups.get(instance) ?? []).reverse()
+      return getOrCreate(cache, context, () => [plugin, ...groupsAbove()])
     },
     hasGroupDefault: context => lineage(context).some(instance => groups.has(instance)),
     noteUse: context => { usedContexts.add(context) }

@@ -3,6 +3,7 @@ import { misconfigured } from '../errors.js'
 import { lineage } from '../policy/defaults.js'
 import type { BoundScheme } from '../policy/policy.js'
 import type { Policies } from '../policy/resolve.js'
+import { getOrCreate } from '../util/objects.js'
 import { report } from '../util/reports.js'
 import { printedRoutes, type PrintedRoute } from './printed-routes.js'
 import type { RouteRegistry } from './route-registry.js'
@@ -86,7 +87,7 @@ function describeOutside (routes: readonly PrintedRoute[]): string {
 /** Returns `GET, HEAD /a is`, or `GET /a; POST /b and 3 more are`. */
 function describeRoutes (routes: readonly PrintedRoute[]): string {
   const methods = new Map<string, string[]>()
-  for (const { method, url } of routes) methods.set(url, [...methods.get(url) ?? [], method])
+  for (const { method, url } of routes) getOrCreate<string, string[]>(methods, url, () => []).push(method)
   const all = [...methods].map(([url, names]) => `${names.join(', ')} ${url}`)
   const more = all.length > 5 ? ` and ${all.length - 5} more` : ''
   return `${all.slice(0, 5).join('; ')}${more} ${all.length === 1 ? 'is' : 'are'}`

@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url'
+import { getOrCreate } from '../util/objects.js'
 
 const library = fileURLToPath(new URL('..', import.meta.url))
 
@@ -67,12 +68,10 @@ interface StackFile {
 const cache = new Map<string, StackFile | null>()
 
 function stackFile (name: string): StackFile | null {
-  const cached = cache.get(name)
-  if (cached !== undefined) return cached
-  const path = toPath(name)
-  const file = path === null ? null : { path, kind: kindOf(path) }
-  cache.set(name, file)
-  return file
+  return getOrCreate<string, StackFile | null>(cache, name, () => {
+    const path = toPath(name)
+    return path === null ? null : { path, kind: kindOf(path) }
+  })
 }
 
 /** Returns the path of a frame's file, or `null` for parts of Node, evaluated code and named scripts. */

@@ -1,5 +1,6 @@
 import type { FindingId } from '../../types/doctor.js'
 import type { Store } from '../../types/store.js'
+import { getOrCreate } from './objects.js'
 
 /** A weakness that a part of an application has noticed in its own options. */
 export interface Report {
@@ -18,9 +19,7 @@ const reports = new WeakMap<object, Report[]>()
  * @param app the instance that the plugin was registered on.
  */
 export function report (app: object, id: FindingId, where: string): void {
-  const known = reports.get(app)
-  if (known === undefined) reports.set(app, [{ id, where }])
-  else known.push({ id, where })
+  getOrCreate<object, Report[]>(reports, app, () => []).push({ id, where })
 }
 
 /** Returns what was reported about an application until now. */

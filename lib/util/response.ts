@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { FastifyReply, FastifyRequest, onSendHookHandler } from 'fastify'
 import { AuthError, isError } from '../errors.js'
-import { createPrivateSlot } from './objects.js'
+import { createPrivateSlot, getOrCreate } from './objects.js'
 
 /**
  * Returns an `onSend` hook that calls `prepare` for each response, after the pending work of the request (see
@@ -114,11 +114,7 @@ function isTaken (reply: FastifyReply): boolean {
 const works = createPrivateSlot<FastifyReply, ResponseWork>()
 
 function workOf (reply: FastifyReply): ResponseWork {
-  const known = works.get(reply)
-  if (known !== undefined) return known
-  const work = new ResponseWork(reply)
-  works.set(reply, work)
-  return work
+  return getOrCreate(works, reply, () => new ResponseWork(reply))
 }
 
 /**

@@ -2,6 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Store, StoreChange } from '../../types/store.js'
 import { AuthError } from '../errors.js'
 import { TtlCache, type TtlCacheOptions } from './cache.js'
+import { getOrCreate } from './objects.js'
 
 /** The maximum number of parallel look-ups, so that most connections of a database are left to requests. */
 const maxLookups = 4
@@ -48,8 +49,7 @@ export class RevocationWatch {
   add (id: string, ended: () => void): () => void {
     // A new function for each call, because the same listener may be added twice.
     const own = (): void => { ended() }
-    const set = this.#watched.get(id) ?? new Set<() => void>()
-    this.#watched.set(id, set.add(own))
+    const set = getOrCreate(this.#watched, id, () => new Set<() => void>()).add(own)
     this.#timer ??= setInterval(() => { this.#takeTurns() }, this.#options.interval / partsPerRound).unref()
     // The record may have ended since the caller looked it up.
     this.#urgent.add(id)

@@ -12,7 +12,7 @@ import { markAmbient, traits } from '../../kit/sources.js'
 import { checkSecret } from '../../secrets/check-secret.js'
 import { noteSecret } from '../../secrets/secret-uses.js'
 import { joinNames } from '../../util/describe.js'
-import { isThenable } from '../../util/objects.js'
+import { getOrCreate, isThenable } from '../../util/objects.js'
 import { digestOf, KeyFormat } from './key.js'
 import { KeyLookup, type KeyOutcome, LastUsed } from './lookup.js'
 import {
@@ -266,11 +266,11 @@ function authenticateOwner (lookup: KeyLookup, owners: Owners | null, id: string
 const claimedPrefixes = new WeakMap<FastifyInstance, Map<string, string>>()
 
 function claimPrefix (app: FastifyInstance, prefix: string, scheme: string): void {
-  const claimed = claimedPrefixes.get(app) ?? new Map<string, string>()
+  const claimed = getOrCreate(claimedPrefixes, app, () => new Map<string, string>())
   const owner = claimed.get(prefix)
   if (owner !== undefined) {
     throw misconfigured(`The option schemes.${scheme}.managed.prefix is '${prefix}', and so is the one of ` +
       `schemes.${owner}. Give one of them another prefix.`)
   }
-  claimedPrefixes.set(app, claimed.set(prefix, scheme))
+  claimed.set(prefix, scheme)
 }

@@ -1,4 +1,5 @@
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { getOrCreate } from '../../util/objects.js'
 
 /** A password from an address, for a user with a stored hash. */
 export type Attempt = readonly [username: string, password: string, stored: string, address: string]
@@ -63,9 +64,8 @@ export class VerifiedCache {
     if (known !== null && timingSafeEqual(known.digest, digest)) return true
     const [username, , stored, address] = attempt
     const key = JSON.stringify([username, stored, address, digest.toString('base64url')])
-    const running = this.#pending.get(key) ?? this.#settle(key, verify(), () => { this.#add(attempt, digest) })
-    this.#pending.set(key, running)
-    return running
+    return getOrCreate(this.#pending, key, () =>
+      this.#settle(key, verify(), () => { this.#add(attempt, digest) }))
   }
 
   async #settle (key: string, valid: Promise<boolean>, add: () => void): Promise<boolean> {

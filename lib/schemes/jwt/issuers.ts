@@ -12,7 +12,7 @@ import { RemoteKeys, type FoundKey, type RemoteOptions, type RemoteSource } from
 import { foreign, invalid, unavailableOr } from '../../kit/outcome.js'
 import { checkSecret, isKnown } from '../../secrets/check-secret.js'
 import { TtlCache } from '../../util/cache.js'
-import { isNo, isThenable } from '../../util/objects.js'
+import { getOrCreate, isNo, isThenable } from '../../util/objects.js'
 import { atRunTime } from '../../util/options.js'
 import { parseIssuerAnswer, type IssuerSettings, type JwtSettings } from './options.js'
 import type { SignSettings } from './sign-options.js'
@@ -250,10 +250,8 @@ const membersOf = new WeakMap<FastifyInstance, Map<string, Member[]>>()
 export function joinIssuer (app: FastifyInstance, member: Member): (aud: unknown) => boolean {
   const { issuer, audience } = member.trust.rules
   if (issuer === null) return () => false
-  const byIssuer = membersOf.get(app) ?? new Map<string, Member[]>()
-  membersOf.set(app, byIssuer)
-  const members = byIssuer.get(issuer) ?? []
-  byIssuer.set(issuer, members)
+  const byIssuer = getOrCreate(membersOf, app, () => new Map<string, Member[]>())
+  const members = getOrCreate<string, Member[]>(byIssuer, issuer, () => [])
   for (const other of members) checkSame(member, other)
   members.push(member)
   return aud => {
