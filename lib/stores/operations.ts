@@ -142,16 +142,26 @@ export function expiryOf (expiresAt: Date | null, kind: string): number | null {
   return at
 }
 
-/** Returns the length of a window in whole milliseconds. */
-export function windowOf (kind: string, { window, ceiling }: StoreIncrement): number {
+/** The options of an increment, checked and complete. */
+export interface CounterLimits {
+  /** The length of the window, in whole milliseconds. */
+  readonly windowMs: number
+  /** Without one, more than is ever counted. */
+  readonly ceiling: number
+}
+
+/** Checks the options of an increment. @throws {AuthError} `AUTH_FAULT` */
+export function limitsOf (
+  kind: string, { window, ceiling = Number.MAX_SAFE_INTEGER }: StoreIncrement
+): CounterLimits {
   const counter = `a counter of the kind '${kind}'`
   if (!(window > 0 && window <= 1e9)) {
     throw internalError(`store: the window of ${counter} must be more than 0 and at most 1e9 seconds`)
   }
-  if (ceiling !== undefined && !(Number.isSafeInteger(ceiling) && ceiling >= 0)) {
+  if (!(Number.isSafeInteger(ceiling) && ceiling >= 0)) {
     throw internalError(`store: the ceiling of ${counter} must be a whole number`)
   }
-  return Math.ceil(window * 1_000)
+  return { windowMs: Math.ceil(window * 1_000), ceiling }
 }
 
 /** Returns a deep-frozen copy of a value, and its JSON. */

@@ -5,7 +5,7 @@ import { deepFreeze, getOrCreate } from '../../util/objects.js'
 import { object, optional, wholeNumber } from '../../util/options.js'
 import { withBacking } from '../../util/reports.js'
 import {
-  checkEntry, checkName, checkOwner, createOperations, expiryOf, StoreUnavailable, valueOf, windowOf
+  checkEntry, checkName, checkOwner, type CounterLimits, createOperations, expiryOf, limitsOf, StoreUnavailable, valueOf
 } from '../operations.js'
 
 /** The options of {@link memoryStore}. */
@@ -61,8 +61,7 @@ export function memoryStore (options: MemoryStoreOptions = {}): Store {
     }),
     increment: (kind, id, options) => run('increment', () => {
       checkName(kind, id)
-      const limits = { length: windowOf(kind, options), ceiling: options.ceiling ?? Infinity }
-      return memory.counters(kind).increment(id, limits, Date.now())
+      return memory.counters(kind).increment(id, limitsOf(kind, options), Date.now())
     }),
     decrement: (kind, id, expiresAt) => run('decrement', () => {
       checkName(kind, id)
@@ -140,12 +139,6 @@ function recordOf (
   })
 }
 
-interface CounterLimits {
-  /** The length of the window in milliseconds. */
-  readonly length: number
-  readonly ceiling: number
-}
-
 /** The counters of one kind. */
 interface Counters {
   /** @throws {StoreUnavailable} with the reason `full`: live counters are never evicted. */
@@ -168,9 +161,9 @@ function createCounters (kind: string, maxCounters: number): Counters {
   }
 
   return {
-    increment (id, { length, ceiling }, now) {
+    increment (id, { windowMs, ceiling }, now) {
       const counter = counts.find(id, now)
-      if (counter === undefined) return ceiling < 1 ? none : begin(id, now + length, now)
+      if (counter === undefined) return ceiling < 1 ? none : begin(id, now + windowMs, now)
       const counted = counter.value < ceiling
       if (counted) counter.value++
       return { counted, count: counter.value, expiresAt: new Date(counter.at) }

@@ -8,7 +8,7 @@ import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, object, optional } from '../../util/options.js'
 import { withBacking } from '../../util/reports.js'
-import { checkEntry, checkName, checkOwner, createOperations, expiryOf, valueOf, windowOf } from '../operations.js'
+import { checkEntry, checkName, checkOwner, createOperations, expiryOf, limitsOf, valueOf } from '../operations.js'
 import { Changes, connect, type RedisClient, type RedisSource } from './connect.js'
 import { createNames, type Names } from './scripts.js'
 import * as scripts from './scripts.js'
@@ -237,7 +237,8 @@ class Records {
 
   async increment (kind: string, id: string, options: StoreIncrement): Promise<StoreCount> {
     checkName(kind, id)
-    const args = [String(windowOf(kind, options)), String(options.ceiling ?? Number.MAX_SAFE_INTEGER)]
+    const { windowMs, ceiling } = limitsOf(kind, options)
+    const args = [String(windowMs), String(ceiling)]
     const [counted, count, end] = await this.#run(
       scripts.increment, [this.#names.counter(kind, id)], args
     ) as readonly [scripts.Reply, scripts.Reply, string | null]

@@ -6,7 +6,7 @@ import { misconfigured } from '../../errors.js'
 import { describeValue } from '../../util/describe.js'
 import { isObject } from '../../util/objects.js'
 import { duration, object, optional } from '../../util/options.js'
-import { checkEntry, checkName, checkOwner, createOperations, expiryOf, valueOf, windowOf } from '../operations.js'
+import { checkEntry, checkName, checkOwner, createOperations, expiryOf, limitsOf, valueOf } from '../operations.js'
 import { connect, type AnyKysely, type SqlSource } from './connect.js'
 import {
   createPurge, createQuery, createStatements, type CounterRow, migrate, type NewRow, type Query, type RecordRow,
@@ -148,9 +148,6 @@ function hasMethod<T extends object> (value: unknown, method: keyof T & string):
   return isObject(value) && typeof value[method] === 'function'
 }
 
-/** The ceiling of a counter without one: more than is ever counted. */
-const unlimited = Number.MAX_SAFE_INTEGER
-
 /** The parts of a store that its calls use. */
 interface Parts {
   readonly run: ReturnType<typeof createOperations>['run']
@@ -195,9 +192,7 @@ function counterCalls ({ run, query, statements, purge }: Parts) {
     increment: (kind, id, options) => run('increment', async () => {
       checkName(kind, id)
       purge.noteWrite()
-      const [counted] = await query(
-        statements.increment(kind, id, { length: windowOf(kind, options), ceiling: options.ceiling ?? unlimited })
-      )
+      const [counted] = await query(statements.increment(kind, id, limitsOf(kind, options)))
       return countOf(counted ?? (await query(statements.count(kind, id)))[0], counted !== undefined)
     }),
     decrement: (kind, id, expiresAt) => run('decrement', async () => {

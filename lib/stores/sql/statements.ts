@@ -1,6 +1,7 @@
 import { sql, type QueryExecutorProvider, type RawBuilder } from 'kysely'
 import type { StoreOwner } from '../../../types/store.js'
 import { isError } from '../../errors.js'
+import type { CounterLimits } from '../operations.js'
 import type { Database } from './connect.js'
 
 /** A row of the table of records. PostgreSQL returns `bigint` as a string. */
@@ -22,12 +23,6 @@ export interface CounterRow {
 /** A row to write. */
 export interface NewRow extends RecordRow {
   readonly expires_at: number | null
-}
-
-interface CounterLimits {
-  /** The length of the window in milliseconds. */
-  readonly length: number
-  readonly ceiling: number
 }
 
 /** Runs one statement. */
@@ -120,9 +115,9 @@ function createRecordStatements (
 
 function createCounterStatements (counters: Table, now: () => RawBuilder<number>): CounterStatements {
   return {
-    increment: (kind, id, { length, ceiling }) => sql`
+    increment: (kind, id, { windowMs, ceiling }) => sql`
       insert into ${counters} as held (kind, id, count, expires_at)
-      select cast(${kind} as text), cast(${id} as text), 1, ${now()} + cast(${length} as bigint)
+      select cast(${kind} as text), cast(${id} as text), 1, ${now()} + cast(${windowMs} as bigint)
       where cast(${ceiling} as bigint) > 0
       on conflict (kind, id) do update set
         count = case when held.expires_at <= ${now()} then 1 else held.count + 1 end,
