@@ -12,27 +12,23 @@ const races = /\/races\.test\.ts$/
 
 /** The tests of the example, which start it over and over: half of their time they wait for its processes. */
 const waiting = 'test/examples'
-/** Files that take longest, and wait for most of that time. */
-const longest = /\/stores\/application[\w-]*\.test\.ts$/
 
 /**
  * Divides files into groups that share a process: some alone, small folders together, and large ones in parts. Those
- * that take longest come first, so that none of them is alone on the machine at the end.
+ * that wait come first, the longest of them before the others, so that the machine has other work meanwhile and none
+ * of them is alone on it at the end.
  */
 export function groupsOf (files) {
   const folders = new Map()
   for (const file of files.filter(file => !alone.test(file) && !races.test(file))) {
     folders.set(dirname(file), [...folders.get(dirname(file)) ?? [], file])
   }
-  const single = [
-    { name: 'races', files: files.filter(file => races.test(file)) },
-    ...files.filter(file => alone.test(file))
-      .map(file => ({ name: basename(file, '.test.ts'), files: [file] }))
-  ].filter(({ files }) => files.length > 0)
   const groups = [
-    ...parts(folders.get(waiting) ?? [], 2).map(files => ({ name: basename(waiting), files })),
-    ...single.filter(({ files: [file] }) => longest.test(file))
-  ]
+    ...files.filter(file => alone.test(file)).sort((a, b) => rankOf(a) - rankOf(b))
+      .map(file => ({ name: basename(file, '.test.ts'), files: [file] })),
+    { name: 'races', files: files.filter(file => races.test(file)) },
+    ...parts(folders.get(waiting) ?? [], 2).map(files => ({ name: basename(waiting), files }))
+  ].filter(({ files }) => files.length > 0)
   folders.delete(waiting)
   let open = { name: '', files: [] }
   for (const [path, inFolder] of folders) {
@@ -43,7 +39,12 @@ export function groupsOf (files) {
       open.files.push(...part)
     }
   }
-  return [...groups, ...single.filter(({ files: [file] }) => !longest.test(file))]
+  return groups
+}
+
+/** Returns the place of a file among those that are alone: the application over a store takes longest. */
+function rankOf (file) {
+  return file.includes('stores/application') ? 0 : 1
 }
 
 function parts (files, least = 1) {

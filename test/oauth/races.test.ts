@@ -12,7 +12,7 @@ import { call, codeFor, post, redeem, serverApp, verifier } from './app.js'
 const patient = (store: Store): Store => withDeadline(store, { timeout: 60 })
 
 /** Rounds per store, of which that in memory is the fastest. */
-const roundsOf = (name: string) => size({ test: name === 'memory' ? 10 : 5, short: 50, full: 1_000 })
+const roundsOf = (name: string) => size({ test: name === 'memory' ? 6 : 3, short: 50, full: 1_000 })
 const parallel = 50
 
 // awaited before the first test, because tap ends when no test is left

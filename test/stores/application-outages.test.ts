@@ -16,7 +16,7 @@ const withoutPostgres = await missing('A PostgreSQL of the test\'s own', async (
 
 /** Requests a second, and seconds. */
 const long = size({
-  test: { rate: 150, healthy: 1, down: 4, after: 1 },
+  test: { rate: 100, healthy: 1, down: 4, after: 1 },
   short: { rate: 500, healthy: 3, down: 10, after: 3 },
   full: { rate: 500, healthy: 5, down: 30, after: 5 }
 })

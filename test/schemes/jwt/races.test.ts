@@ -19,11 +19,11 @@ const person = { realm: issuer, id: 'ann', scopes: ['orders:read'], roles: ['cle
 const request = {} as FastifyRequest
 const callers = 50
 /** Rounds per store, of which that in memory is the fastest. */
-const roundsOf = (name: string) => size({ test: name === 'memory' ? 10 : 5, short: 300, full: 1_000 })
+const roundsOf = (name: string) => size({ test: name === 'memory' ? 6 : 3, short: 300, full: 1_000 })
 // awaited before the first test, because tap ends when no test is left
 const stores = await backends()
 const servers = await sharedServers()
-const fewerRounds = size({ test: 5, short: 100, full: 1_000 })
+const fewerRounds = size({ test: 3, short: 100, full: 1_000 })
 
 /** The service of one instance. */
 async function serviceOn (t: Test, store: Store, reuseGrace: number): Promise<TokenService> {
