@@ -65,7 +65,7 @@ export interface TokenRules {
   readonly key: string | VerifyKeyObjectInput & { readonly key: KeyObject }
 }
 
-/** Verifies a token by the few lines that it takes where nothing else is asked of them. */
+/** Verifies a token in as few lines as possible, as a hook for one application would. */
 export function tokens ({ issuer, audience, key }: TokenRules): Ideal {
   const digest = typeof key === 'object' && key.key.asymmetricKeyType === 'ed25519' ? null : 'sha256'
   const isSigned = (input: string, signature: Buffer): boolean => typeof key === 'string'

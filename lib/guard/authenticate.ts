@@ -72,7 +72,7 @@ function tryFrom (policy: Policy, state: RequestState, { next, foreignSeen }: Pr
   return foreign ? rejectForeign(policy, state) : withoutCredential(policy)
 }
 
-/** Returns the verdict about a caller without an identity, whom only a policy that says so lets in. */
+/** Returns the verdict about a caller without an identity: anonymous, unless the policy requires a credential. */
 export function withoutCredential ({ access }: Policy): Verdict {
   return access === 'required' ? nothingSent : anonymous
 }

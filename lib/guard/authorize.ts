@@ -41,8 +41,8 @@ export function checkStatic (policy: Policy, acting: Identity): AuthFailure | nu
 }
 
 /**
- * Checks the credentials other than the acting one. The rules of the policy do not apply to them, so a delegated
- * credential among them is refused: no scope that its person agreed to would be required.
+ * Checks the credentials other than the acting one. Rules apply to the acting principal only, and a delegated
+ * credential may be used only where a rule requires one of its scopes, so it is refused here.
  */
 export function checkOthers (identities: readonly Identity[]): AuthFailure | null {
   const delegated = identities.find((each, i) => i > 0 && isLimited(each))

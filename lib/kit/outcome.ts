@@ -106,7 +106,7 @@ class Valid implements Authenticated {
 
 /** Returns the value of a detail, or `null` if it is missing, or inherited from `Object.prototype`. */
 function own<T> (details: object, name: string, value: T | null | undefined): T | null {
-  // whose it is costs more to find out than its value, and most details are missing
+  // most details are missing, and reading a value is cheaper than checking whether the property is the object's own
   return value === null || value === undefined || !Object.hasOwn(details, name) ? null : value
 }
 

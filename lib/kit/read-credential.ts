@@ -321,7 +321,7 @@ function parseCookieValues (header: string, name: string, maxValues: number): re
     const equals = header.indexOf('=', start)
     if (equals !== -1 && equals < end && trimBlanks(header.slice(start, equals)) === name) {
       const value = trimBlanks(header.slice(equals + 1, end))
-      // one that grows would take room for sixteen more
+      // push() would make V8 allocate room for sixteen more values
       found = found.length === 0 ? [value] : [...found, value]
     }
     start = end + 1

@@ -76,7 +76,7 @@ export function createGuessLimiter (
           'have another name, or be missing or sent twice'))
       }
       if (counters === null) return rightOrNull(await check())
-      // by the name as it is: the owner of a similar one would get a count at this account for each of their logins
+      // by the exact name: otherwise, each login of a person with a similar name would allow guesses at this account
       const exactTag = tagOf(realm, account)
       const device = counters.devices.idFor(request, exactTag)
       const counts = device === null

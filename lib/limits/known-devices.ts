@@ -35,7 +35,7 @@ const tagLength = 16
 const headerLength = 7
 const version = 1
 
-/** @param secrets the newest first: it seals, all of them open. */
+/** @param secrets the newest first. The first one encrypts; cookies of all of them are accepted. */
 export function createKnownDevices (secrets: readonly Uint8Array[]): KnownDevices {
   const keys = secrets.map(secret => deriveKey(secret, 'device cookie'))
   const read = createReader(`cookie:${cookieName}`, 'the cookie of known devices')

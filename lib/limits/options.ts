@@ -14,7 +14,7 @@ export interface GuessSettings {
   readonly perAddress: number
   readonly window: number
   readonly longestWindow: number
-  /** The secrets of device cookies: the newest first, which seals; all of them open. */
+  /** The secrets of device cookies, the newest first. It encrypts; cookies of all of them are accepted. */
   readonly deviceSecrets: readonly Uint8Array[]
 }
 

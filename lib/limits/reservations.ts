@@ -30,7 +30,10 @@ const growthSeconds = 86_400
 export class Reservations {
   readonly #rule: ReservationRule
   readonly #taken: Counters
-  /** Counts all wrong guesses, not full windows: who leaves one slot free must not keep the shortest window. */
+  /**
+   * Counts the wrong guesses of a day. Counting full windows instead would let an attacker who never uses the last slot
+   * of a window keep the shortest window for ever.
+   */
   readonly #wrong: Counters
   readonly #maxWrong: number
   readonly #inFlight = new InFlight()

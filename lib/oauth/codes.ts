@@ -14,8 +14,8 @@ const lifetimeMs = 60_000
 const rememberedMs = 600_000
 
 /**
- * Codes that a person has at one issuer, used ones included, so that nobody can fill the store. Of more, the oldest
- * end: those of grants that have made room for others too.
+ * The maximum number of codes of one person at one issuer, used ones included, so that nobody can fill the store. When
+ * there are too many, the oldest are removed, as the oldest grants are.
  */
 const maxCodes = 100
 

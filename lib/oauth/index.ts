@@ -237,8 +237,8 @@ function flowsOf (server: Server, { resource, canRefresh }: TokenService): OpenA
     scopes
   }
   if (resource === services[0]?.resource) return { authorizationCode, clientCredentials: { tokenUrl, scopes } }
-  // Without a `resource`, which readers of the document do not send, tokens are for the first one. The authorization
-  // endpoint takes it from the URL, but the token endpoint from the body alone.
+  // Tools that read the document send no `resource`, and tokens are then for the first one. So the URL of the
+  // authorization endpoint names the resource. The token endpoint reads it from the body alone.
   const query = new URLSearchParams({ resource }).toString()
   return {
     authorizationCode: { ...authorizationCode, authorizationUrl: `${authorizationCode.authorizationUrl}?${query}` }

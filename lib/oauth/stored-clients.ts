@@ -161,7 +161,7 @@ export class StoredClients {
     const client = await this.#change(id, isVisible, stored => {
       if (!stored.confidential) return null
       const end = Date.now() + seconds * 1000
-      // Of the older secrets, only the newest one, which had no end, stays valid for the overlap.
+      // only the secret that was current until now stays valid for the overlap; older ones end at once
       const previous = stored.secrets.slice(0, seconds === 0 ? 0 : 1)
       const ending = previous.map(each => ({ ...each, expiresAt: end }))
       return { ...stored, secrets: [{ digest: digestOf(secret), expiresAt: null }, ...ending] }

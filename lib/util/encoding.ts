@@ -19,7 +19,7 @@ export function parseJson (text: string): unknown {
 /** The digits whose unused bits are zero, by the number of digits in the last group. */
 const lastDigits = [null, '', 'AQgw', 'AEIMQUYcgkosw048'] as const
 
-/** Returns true for the only base64url text of its bytes: see {@link decodeBase64url}. */
+/** Returns true for canonical base64url, which {@link decodeBase64url} describes. */
 export function isBase64url (text: string): boolean {
   const allowed = lastDigits[text.length % 4] ?? null
   return /^[\w-]*$/.test(text) && (allowed === null || allowed.includes(text.charAt(text.length - 1)))

@@ -103,7 +103,7 @@ async function sendNewKey (
   }
 }
 
-/** Returns the principal, which the guard has made sure of. */
+/** Returns the principal. There is one, because the guard lets nobody else in. */
 function personOf ({ principal }: { readonly principal: Principal | null }): Principal {
   return principal as Principal
 }

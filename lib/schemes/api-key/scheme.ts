@@ -104,7 +104,7 @@ function authenticateWithTable (
 
 const unknownKey = Object.freeze(invalid('the API key is unknown'))
 
-/** Returns a function that returns the outcome for a text that cannot be a key of the scheme, and `null` for others. */
+/** Creates the check of a key's form. It returns the outcome for a text that cannot be a key, and `null` for others. */
 function createFormCheck ({ check, places, prefix }: ApiKeySettings): (key: string) => Outcome<never, never> | null {
   const mayReadJwt = places.includes('bearer') && prefix === ''
   return key => {
@@ -233,7 +233,7 @@ function createManagedKeys (
     const key = take(request)
     if (typeof key !== 'string') return key
     const id = format.fits(key) ? digestOf(key) : null
-    // a key with the id of one that came before is the same key, whose form was checked then
+    // a known id means that the same key came before, and that its form was checked then
     if (id !== null && lookup.knows(id)) return authenticateOwner(lookup, owners, id)
     const checked = check(key)
     if (typeof checked !== 'string') return checked

@@ -38,7 +38,7 @@ interface Presented {
   readonly trust: Trust
 }
 
-/** Cached headers. An issuer that writes more, such as one per token, has all but these parsed. */
+/** The maximum number of cached headers. An issuer may write another header into each token: these are parsed. */
 const maxHeaders = 64
 
 function isTrust (found: Exclude<ReturnType<Trusted['of']>, Promise<unknown>>): found is Trust {

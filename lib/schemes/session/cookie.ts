@@ -141,7 +141,7 @@ export class SealedCookies {
     return { token: text, session, endsAt: endOf(expiry, session), old: opened.old, details: null }
   }
 
-  /** Caches a cookie. Call it only for sessions that have not ended, which the others would push out. */
+  /** Caches a cookie. Call it only for sessions that have not ended: cookies of ended ones would evict theirs. */
   add (opened: OpenedCookie): void {
     this.#opened.add(opened)
   }
@@ -223,7 +223,7 @@ export interface Seal {
 interface SealOptions {
   /** Differs from those of all other seals in the application. */
   readonly name: string
-  /** The newest first: it seals, all of them open. */
+  /** The newest comes first and seals. Texts that were sealed with any of them can be opened. */
   readonly keys: readonly Uint8Array[]
 }
 

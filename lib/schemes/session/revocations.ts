@@ -91,7 +91,7 @@ export class Revocations {
 
   end ({ id, principal: { realm, id: person }, begunAt, endsAt }: Session): void {
     this.#limitEnded()
-    // keep only the id of the principal, which may be as large as a cookie
+    // of the principal, which may be as large as a cookie, only the id is kept
     this.#ended.set(id, { owners: [{ realm, id: person }], begunBy: begunAt, until: endsAt })
   }
 
