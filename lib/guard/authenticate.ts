@@ -5,7 +5,9 @@ import { AuthError, authFailure, internalError } from '../errors.js'
 import { absent, isAuthenticated, isCompleteOutcome } from '../kit/outcome.js'
 import { loadedPrincipal, principalFrom } from '../kit/principal.js'
 import type { BoundScheme, Policy } from '../policy/policy.js'
+import { describeValue } from '../util/describe.js'
 import { isNo, isObject, isThenable, isValidDate, ownField, property } from '../util/objects.js'
+import { isHttpToken } from '../util/options.js'
 import { isExpired, RequestState, type Faulty, type Identity } from './request-state.js'
 import { testSeam } from './test-seam.js'
 
@@ -229,6 +231,7 @@ function complete (bound: BoundScheme, outcome: Outcome, state: RequestState): A
       'invalid(reason), or absent if no credential was sent'
     return { kind: 'invalid', detail, expired: false }
   }
+  if (!isCompleteOutcome(outcome)) checkDetails(outcome, bound.name)
   if (outcome.kind !== 'authenticated') return outcome
   const completed = isComplete(outcome) ? outcome : fillOutcome(outcome, bound.name)
   if (isExpired(completed)) return { kind: 'invalid', detail: 'the credential has expired', expired: true }
@@ -237,6 +240,29 @@ function complete (bound: BoundScheme, outcome: Outcome, state: RequestState): A
   return isThenable(loaded)
     ? Promise.resolve(loaded).then(more => enrich(bound, completed, more))
     : enrich(bound, completed, loaded)
+}
+
+/**
+ * Checks details of an outcome that would fail when the response is sent, or later.
+ * @throws {AuthError} `AUTH_FAULT`
+ */
+function checkDetails (outcome: object, name: string): void {
+  for (const detail of ['onRevoked', 'recheck']) {
+    const value = property(outcome, detail) ?? null
+    if (value === null || typeof value === 'function') continue
+    throw internalError(`the scheme '${name}' returned ${detail} that is no function. Got ${describeValue(value)}`)
+  }
+  const headers = property(outcome, 'headers') ?? null
+  if (headers === null) return
+  const problem = isObject(headers) ? Object.entries(headers).find(header => !isHeader(header)) : ['']
+  if (problem === undefined) return
+  throw internalError(`the scheme '${name}' returned headers that cannot be sent: ${describeValue(problem[0])}. ` +
+    'They must be an object of texts')
+}
+
+function isHeader ([name, value]: readonly [string, unknown]): boolean {
+  const isText = typeof value === 'string' && /^[\t\x20-\x7e\x80-\xff]*$/.test(value)
+  return isHttpToken(name) && (isText || typeof value === 'number')
 }
 
 /** Returns true if the outcome is complete and frozen, as those of the schemes of this plugin are. */

@@ -9,6 +9,7 @@ import { isSourceAmbient, sourcesOf } from '../kit/sources.js'
 import { parseRequirements, type Requirements } from '../policy/parse.js'
 import type { BoundScheme } from '../policy/policy.js'
 import type { Permissions } from '../policy/requirements.js'
+import { describeValue } from '../util/describe.js'
 import { readOptions } from '../util/options.js'
 import { askScheme } from './authenticate.js'
 import { meetsRequirements } from './authorize.js'
@@ -162,11 +163,18 @@ export function expirySignal (identities: readonly Identity[], carrier: Carrier)
       end('AUTH_INVALID_CREDENTIALS', identity, 'the credential was revoked while it was in use')
     }
     if (expiresAt !== null) watches.push(runAt(expiresAt.getTime(), expire))
-    if (onRevoked !== null) watches.push(onRevoked(revoke))
+    if (onRevoked !== null) watches.push(watchEnd(identity.bound, onRevoked(revoke)))
   }
   // a scheme may have called back synchronously, before the other watches started
   if (controller.signal.aborted) stop()
   return controller.signal
+}
+
+/** @throws {AuthError} `AUTH_FAULT` for a scheme that returned no function, which is called outside of any request. */
+function watchEnd ({ name }: BoundScheme, end: () => void): () => void {
+  if (typeof end === 'function') return end
+  throw internalError(`onRevoked of the scheme '${name}' must return a function that ends the watch. Got ` +
+    describeValue(end))
 }
 
 /** Calls a function at an instant, by the clock of the process. Does not keep the process alive. */

@@ -12,6 +12,7 @@ import type { Recipe } from '../../passwords/recipe.js'
 import { readStored } from '../../passwords/stored.js'
 import { passwordWeakness } from '../../secrets/check-secret.js'
 import { addressOf } from '../../util/client-address.js'
+import { describeValue } from '../../util/describe.js'
 import { isNo, isObject, ownFields, property } from '../../util/objects.js'
 import type { VerifiedCache } from './cache.js'
 
@@ -156,10 +157,17 @@ export type Find<P extends PrincipalInput> =
 
 export function hashCheck (passwords: Pick<Passwords, 'verify'>, cache: VerifiedCache | null): CheckHash {
   return ({ username, password }, stored, { ip }) => {
-    const verify = async (): Promise<boolean> => (await passwords.verify(password, stored)).valid
+    const verify = async (): Promise<boolean> => validOf(await passwords.verify(password, stored))
     if (cache === null || stored === null) return verify()
     return cache.check([username, password, stored, addressOf(ip)], verify)
   }
+}
+
+/** @throws {AuthError} `AUTH_FAULT` for a result of another form, which would count as a wrong password. */
+function validOf (result: unknown): boolean {
+  const valid = isObject(result) ? property(result, 'valid') : undefined
+  if (typeof valid === 'boolean') return valid
+  throw internalError(`passwords.verify must return { valid: true } or { valid: false }. Got ${describeValue(result)}`)
 }
 
 export function cacheCheck (cache: VerifiedCache): CheckCache {

@@ -1,0 +1,95 @@
+import t from 'tap'
+import { authenticated, basic, invalid, type Scheme } from '../../lib/index.js'
+import { application, handler } from '../fixtures/schemes.js'
+
+/* What a function of the application returns in a wrong form is a fault with a sentence, never a TypeError of ours. */
+
+const own = (authenticate: Scheme['authenticate']): Scheme =>
+  ({ openapi: { type: 'apiKey', in: 'header', name: 'x-own' }, authenticate })
+
+/** Returns the status of a request, and the reason that is logged if it is a fault. */
+async function answer (scheme: Scheme, read: (request: { auth: { signal: AbortSignal } }) => unknown = () => {}) {
+  const { app, log } = await application({ schemes: { own: scheme } })
+  t.teardown(() => app.close())
+  app.get('/', async request => { read(request as never); return await handler().handler(request, undefined as never) })
+  const { statusCode, headers } = await app.inject('/')
+  return { status: statusCode, headers, reason: log.find(line => line.level === 50)?.auth?.reason }
+}
+
+t.test('refuses headers of an outcome that cannot be sent, which would never be answered', async t => {
+  const wrong: ReadonlyArray<readonly [headers: unknown, name: string]> = [
+    [{ 'x-a': 'a\r\nset-cookie: b' }, "'x-a'"], [{ 'x-a': 'a\0' }, "'x-a'"], [{ 'x-a': '☃' }, "'x-a'"],
+    [{ 'x-a': null }, "'x-a'"], [{ 'x-a': ['b'] }, "'x-a'"], [{ 'x a': 'b' }, "'x a'"], [{ '': 'b' }, "''"],
+    ['x-a: b', "''"], [['b'], "''"]
+  ]
+  const outcomes = (headers: unknown) => [
+    authenticated({ id: 'ann' }, { headers: headers as Record<string, string> }),
+    { ...authenticated({ id: 'ann' }), headers: headers as Record<string, string> },
+    invalid('wrong', { headers: headers as Record<string, string> })
+  ]
+  for (const [headers, name] of wrong) {
+    for (const outcome of outcomes(headers)) {
+      t.match(await answer(own(() => outcome)), {
+        status: 500,
+        reason: `the scheme 'own' returned headers that cannot be sent: ${name}. They must be an object of texts`
+      })
+    }
+  }
+  for (const outcome of outcomes({ 'x-a': 'é\tb', 'x-n': 7 })) {
+    t.match((await answer(own(() => outcome))).headers, { 'x-a': 'é\tb', 'x-n': /^7$/ })
+  }
+  for (const outcome of outcomes(null)) t.not((await answer(own(() => outcome))).status, 500)
+})
+
+t.test('refuses details of an outcome that are no functions, and a watch that has no end', async t => {
+  for (const detail of ['onRevoked', 'recheck']) {
+    for (const value of [7, {}, 'revoked', Promise.resolve(() => {})]) {
+      const outcome = authenticated({ id: 'ann' }, { [detail]: value })
+      t.match(await answer(own(() => outcome)), {
+        status: 500, reason: new RegExp(`^the scheme 'own' returned ${detail} that is no function\\. Got `)
+      })
+    }
+  }
+  const errors: unknown[] = []
+  const read = (request: { auth: { signal: AbortSignal } }): void => {
+    try {
+      t.notOk(request.auth.signal.aborted)
+    } catch (error) {
+      errors.push((error as { detail: string }).detail)
+    }
+  }
+  for (const end of [undefined, 7, Promise.resolve(() => {})]) {
+    const { status } = await answer(own(() => authenticated({ id: 'ann' }, { onRevoked: () => end as never })), read)
+    t.equal(status, 200, 'and nothing is thrown when the connection closes')
+  }
+  t.strictSame(errors, ['undefined', '7', 'an object'].map(
+    got => `onRevoked of the scheme 'own' must return a function that ends the watch. Got ${got}`
+  ))
+})
+
+t.test('refuses what passwords.verify returns in place of { valid }, which would be a wrong password', async t => {
+  const authorization = `Basic ${Buffer.from('ann:correct horse battery').toString('base64')}`
+  const ask = async (result: unknown) => {
+    const { app, log } = await application({
+      schemes: {
+        own: basic({
+          find: () => ({ hash: '$2b$hash', principal: { id: 'ann' } }),
+          passwords: { verify: async () => result as never }
+        })
+      }
+    })
+    t.teardown(() => app.close())
+    app.get('/', handler().handler)
+    const { statusCode } = await app.inject({ url: '/', headers: { authorization } })
+    return { status: statusCode, reason: log.find(line => line.level === 50)?.auth?.reason }
+  }
+  for (const [result, got] of [
+    [true, 'true'], [undefined, 'undefined'], [null, 'null'], [{ valid: 1 }, 'an object'], [{}, 'an object']
+  ] as const) {
+    t.match(await ask(result), {
+      status: 500, reason: `passwords.verify must return { valid: true } or { valid: false }. Got ${got}`
+    })
+  }
+  t.match(await ask({ valid: true }), { status: 200 })
+  t.match(await ask({ valid: false }), { status: 401 })
+})
