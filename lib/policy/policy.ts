@@ -3,7 +3,7 @@ import type { Features, Load, Scheme } from '../../types/scheme.js'
 import { misconfigured } from '../errors.js'
 import { didYouMean, joinNames } from '../util/describe.js'
 import { deepFreeze, isSet } from '../util/objects.js'
-import type { Conditions, Declaration, Entry, Mode, Rule } from './parse.js'
+import type { Conditions, Declaration, Mode, Rule } from './parse.js'
 import { resolveRateLimit, type PlanChoice, type Plans, type RateLimit } from './rate-limit.js'
 
 /** A scheme under its name in one application. */
@@ -180,34 +180,4 @@ function schemesWithoutOwner (rule: Rule, alternatives: Policy['alternatives']):
 
 function hasExclusions (requirements: Rule['scopes']): boolean {
   return requirements !== null && typeof requirements !== 'function' && requirements.none.length > 0
-}
-
-/**
- * Returns a function that serialises a declaration as a cache key: equal declarations have equal keys, even if they are
- * written in different places. Functions are equal only to themselves.
- */
-export function createDeclarationKeys (): (declaration: Declaration) => string {
-  const functions = new Map<unknown, number>()
-  const identify = (fn: unknown): number => {
-    const id = functions.get(fn) ?? functions.size
-    functions.set(fn, id)
-    return id
-  }
-  const names = (requirements: Rule['scopes']): unknown => {
-    if (requirements === null) return null
-    if (typeof requirements === 'function') return identify(requirements)
-    return [requirements.all, requirements.any, requirements.none].map(list => list.map(each => each.name))
-  }
-  const conditions = ({ scopes, roles, when }: Rule | Entry): unknown[] =>
-    [names(scopes), names(roles), when === null ? null : identify(when)]
-  const entry = (each: Entry): unknown => [each.schemes, conditions(each)]
-  return ({ publicReason, schemes, mode, rule, maxAge, rateLimit, inherit }) => JSON.stringify([
-    publicReason,
-    schemes,
-    mode,
-    maxAge,
-    typeof rateLimit === 'function' ? identify(rateLimit) : rateLimit,
-    inherit,
-    rule === null ? null : [conditions(rule), rule.anyOf?.map(entry)]
-  ])
 }

@@ -3,7 +3,7 @@ import { misconfigured } from '../errors.js'
 import { deepFrozenCopy, getOrCreate, hasProperty } from '../util/objects.js'
 import type { Defaults, Level } from './defaults.js'
 import { parseDeclaration, type Declaration } from './parse.js'
-import { createDeclarationKeys, publicPolicy, resolvePolicy, type NamedParts, type Policy } from './policy.js'
+import { publicPolicy, resolvePolicy, type NamedParts, type Policy } from './policy.js'
 import { opensRoute, type PublicPath } from './public-paths.js'
 import type { Permissions } from './requirements.js'
 
@@ -74,7 +74,7 @@ export function createPolicies (sources: PolicySources): Policies {
 /** The policies below some levels. */
 interface LevelCache {
   /** By the key of the declaration as it was written. */
-  readonly declared: Map<string | null, ResolvedPolicy>
+  readonly declared: Map<string, ResolvedPolicy>
   /** By the key of the declaration as it was parsed: `'user'` and `['user']` mean the same. */
   readonly parsed: Map<string, Policy>
 }
@@ -85,8 +85,7 @@ interface LevelCache {
  */
 function createPolicyCache (sources: PolicySources) {
   const { permissions, defaults } = sources
-  const keyOf = createDeclaredKeys()
-  const parsedKeyOf = createDeclarationKeys()
+  const keyOf = createKeyWriter()
   const cacheOf = createLevelCaches()
   const publicPolicies = new Map<string, Policy>()
   const policies = new Set<Policy>()
@@ -97,8 +96,9 @@ function createPolicyCache (sources: PolicySources) {
     if (reason !== null) return publicFor(reason)
     // a public group above a declaration that is not public adds nothing to it
     const protectedLevels = stack.filter(level => level.publicReason === null)
-    const key = own.map(parsedKeyOf).join()
-    const policy = getOrCreate(cacheOf(levels).parsed, key, () => resolvePolicy(protectedLevels, sources, path))
+    // declarations in different places have different paths, and may be equal apart from that
+    const key = keyOf(own.map(({ path, ...declaration }) => declaration))
+    const policy = getCached(cacheOf(levels).parsed, key, () => resolvePolicy(protectedLevels, sources, path))
     policies.add(policy)
     return policy
   }
@@ -112,17 +112,21 @@ function createPolicyCache (sources: PolicySources) {
     resolve (context: FastifyInstance, declared: readonly unknown[], pathOf: () => string): ResolvedPolicy {
       const levels = defaults.levelsAbove(context)
       const key = keyOf(declared)
+      // a copy of such a value may mean something else: a list loses the hole at its end
       if (key === null) return create(levels, declared, pathOf())
       const cache = cacheOf(levels).declared
       const known = cache.get(key)
       if (known !== undefined) return known
       // a getter may return something else each time, so the key is that of the copy that is parsed
       const copy = deepFrozenCopy(declared)
-      const resolved = create(levels, copy, pathOf())
-      cache.set(keyOf(copy), resolved)
-      return resolved
+      return getCached(cache, keyOf(copy), () => create(levels, copy, pathOf()))
     }
   }
+}
+
+/** Returns the cached value of a key, which is created if there is none. A value without a key is not cached. */
+function getCached<V> (cache: Map<string, V>, key: string | null, create: () => V): V {
+  return key === null ? create() : getOrCreate(cache, key, create)
 }
 
 /** Returns a function that finds the cache of the levels above a route. Contexts with the same levels share one. */
@@ -161,23 +165,20 @@ function checkAgreement (entry: PublicPath, policy: Policy, path: string): void 
     'the two.')
 }
 
-/** The maximum depth of a declaration that has a key: deeper than the grammar of declarations goes. */
-const maxDepth = 8
+/** The maximum depth of a value that has a key: deeper than the grammar of declarations goes. */
+const maxDepth = 10
 
 /**
- * Returns a function that writes a declaration, as the application declared it, as a cache key. Declarations with one
- * key have the same rules, whatever objects they are. Functions are equal only to themselves.
+ * Returns a function that writes declarations, as the application declared them or parsed, as a cache key. Those with
+ * one key have the same rules, whatever objects they are. Functions are equal only to themselves.
  *
  * The function returns `null` for a value that has no key, because it consists of more than plain objects, lists
- * without holes, strings, numbers, booleans and functions. Nearly every such value stops the boot when it is parsed.
+ * without holes, strings, numbers, booleans, null and functions. Nearly every such value stops the boot when it is
+ * parsed.
  */
-function createDeclaredKeys (): (declared: unknown) => string | null {
+function createKeyWriter (): (declarations: unknown) => string | null {
   const functions = new Map<unknown, number>()
-  const identify = (fn: unknown): number => {
-    const id = functions.get(fn) ?? functions.size
-    functions.set(fn, id)
-    return id
-  }
+  const identify = (fn: unknown): number => getOrCreate(functions, fn, () => functions.size)
   const writeList = (list: readonly unknown[], depth: number): string | null => {
     let key = '['
     // an index loop visits holes, which are undefined and have no key
@@ -199,14 +200,14 @@ function createDeclaredKeys (): (declared: unknown) => string | null {
   }
   const write = (value: unknown, depth: number): string | null => {
     if (typeof value === 'string') return writeString(value)
-    if (typeof value === 'boolean' || typeof value === 'number') return String(value)
+    if (typeof value === 'boolean' || typeof value === 'number' || value === null) return String(value)
     if (typeof value === 'function') return `f${identify(value)}`
-    if (typeof value !== 'object' || value === null || depth === maxDepth) return null
+    if (typeof value !== 'object' || depth === maxDepth) return null
     const prototype: unknown = Object.getPrototypeOf(value)
     if (prototype === Array.prototype) return writeList(value as unknown[], depth + 1)
     return prototype === Object.prototype ? writeFields(value as Record<string, unknown>, depth + 1) : null
   }
-  return declared => write(declared, 0)
+  return declarations => write(declarations, 0)
 }
 
 /** Writes the length before the text, so that no text can be read as the end of its string. */

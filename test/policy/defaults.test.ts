@@ -433,6 +433,8 @@ t.test('shares one frozen policy between equal declarations, for 1,000 routes wi
 t.test('shares no policy between declarations that only look alike when they are written down', async t => {
   let reads = 0
   const changing = { get roles () { return reads++ === 0 ? 'admin' : 'clerk' } }
+  let looks = 0
+  const vanishing = { get roles () { return looks++ === 0 ? 'nobody' : undefined } }
   const inherited: unknown = Object.create({ roles: 'admin' }, { scopes: { value: 'a', enumerable: true } })
   const bare: unknown = Object.assign(Object.create(null) as object, { roles: 'admin' })
   const { ask } = await boot(t, (app, ran) => {
@@ -446,6 +448,7 @@ t.test('shares no policy between declarations that only look alike when they are
     route(app, ran, '/seconds', { roles: 'admin', maxAge: 60 })
     for (const [auth, sentence] of [
       [inherited, /must be a plain object/],
+      [vanishing, /'roles' set to undefined/],
       [{ roles: { all: ['admin', , 'clerk'] } }, /must contain names/], // oxlint-disable-line no-sparse-arrays
       [{ roles: { all: ['admin', ,] } }, /must contain names/], // oxlint-disable-line no-sparse-arrays
       [{ roles: 'admin', maxAge: '60' }, /maxAge/],
