@@ -76,6 +76,41 @@ t.test('The responses of an operation', async t => {
     }
   })
 
+  await t.test('name every code and every header of a refusal, and what they mean', async t => {
+    const { document } = await describe(
+      t, app => { route(app, [], '/a') }, { version: '3.1.1', options: { errors: 'problem' } }
+    )
+    const responses = Object.entries(document.components.responses ?? {}).map(([name, each]) => {
+      const content = each.content as Record<string, { schema: { properties: Record<string, { enum?: unknown }> } }>
+      const { status, code } = content['application/problem+json']?.schema.properties ?? {}
+      return [name, each.description, status?.enum, code?.enum, each.headers]
+    })
+    const header = (description: string) => ({ description, schema: { type: 'string' } })
+    t.strictSame(responses, [
+      [
+        'AuthUnauthorized', 'The credential is missing or invalid.', [401],
+        ['AUTH_REQUIRED', 'AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED', 'AUTH_STEP_UP_REQUIRED'],
+        { 'WWW-Authenticate': header('The ways to authenticate.') }
+      ],
+      [
+        'AuthForbidden', 'The caller may not do this.', [403], ['AUTH_ACCESS_DENIED', 'AUTH_CROSS_SITE'],
+        { 'WWW-Authenticate': header('The scopes that another token would need.') }
+      ],
+      [
+        'AuthRateLimited', 'Too many requests, or too many wrong passwords.', [429], ['AUTH_RATE_LIMITED'],
+        {
+          'Retry-After': header('Seconds to wait.'),
+          'RateLimit-Policy': header('The limits of requests, if there are any.'),
+          RateLimit: header('The requests that are left, and the seconds until the limits start anew.')
+        }
+      ],
+      [
+        'AuthUnavailable', 'The caller cannot be authenticated at the moment.', [503], ['AUTH_UNAVAILABLE'],
+        { 'Retry-After': header('Seconds to wait.') }
+      ]
+    ])
+  })
+
   await t.test("are the application's own, by their names in the components", async t => {
     const own = { description: 'Ours' }
     const { document } = await describe(

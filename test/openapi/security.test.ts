@@ -137,6 +137,21 @@ t.test('The security of an operation', async t => {
     )
   })
 
+  await t.test('says scopes in x-auth too if one of several schemes cannot list them', async t => {
+    const schemes = {
+      user: schemeOf('user', { type: 'oauth2', flows: { clientCredentials: { tokenUrl: flow.tokenUrl, scopes: {} } } }),
+      key: schemeOf('key', { type: 'apiKey', in: 'header', name: 'x-key' })
+    }
+    const { document } = await describe(t, app => {
+      route(app, [], '/a', { schemes: ['user', 'key'], scopes: 'orders:read' })
+      route(app, [], '/b', { schemes: 'user', scopes: 'orders:read' })
+    }, { options: { schemes, default: 'user' } })
+    t.strictSame(security(document), {
+      '/a': [{ user: ['orders:read'] }, { key: [] }], '/b': [{ user: ['orders:read'] }]
+    })
+    t.strictSame(rules(document), { '/a': ['scope orders:read'] })
+  })
+
   await t.test('leaves to x-auth what it cannot say, in the words of the audit', async t => {
     const isOwner = () => true
     const { app, document } = await describe(t, app => {
@@ -166,6 +181,7 @@ t.test('The security of an operation', async t => {
     const declare = (app: FastifyInstance) => {
       route(app, [], '/both', ['mtls', 'user'])
       route(app, [], '/only', { schemes: 'mtls', scopes: 'a' })
+      route(app, [], '/together', { schemes: { all: ['user', 'mtls'] } })
     }
     const options = {
       schemes: {
@@ -174,11 +190,15 @@ t.test('The security of an operation', async t => {
       default: 'user'
     }
     const { document } = await describe(t, declare, { options })
-    t.strictSame(security(document), { '/both': [{ user: [] }], '/only': undefined })
-    t.strictSame(rules(document), { '/both': ['mtls or user'], '/only': ['mtls', 'scope a'] })
+    t.strictSame(security(document), { '/both': [{ user: [] }], '/only': undefined, '/together': undefined })
+    t.strictSame(
+      rules(document), { '/both': ['mtls or user'], '/only': ['mtls', 'scope a'], '/together': ['user and mtls'] }
+    )
     t.same(Object.keys(document.components.securitySchemes ?? {}), ['user'])
     const { document: newer } = await describe(t, declare, { version: '3.1.1', options })
-    t.strictSame(security(newer), { '/both': [{ mtls: [] }, { user: [] }], '/only': [{ mtls: ['a'] }] })
+    t.strictSame(security(newer), {
+      '/both': [{ mtls: [] }, { user: [] }], '/only': [{ mtls: ['a'] }], '/together': [{ user: [], mtls: [] }]
+    })
     t.strictSame(
       newer.components.securitySchemes, { mtls: { type: 'mutualTLS' }, user: { type: 'http', scheme: 'bearer' } }
     )
