@@ -6,6 +6,7 @@ import type { JsonObject, Store, StoreEntry, StoreOwner, StoreRecord } from '../
 import { internalError } from '../errors.js'
 import { changeRecord, fieldsOf, number, orNull, ownerOf, recordParser } from '../stores/records.js'
 import { TtlCache } from '../util/cache.js'
+import { isSameOwner } from '../util/encoding.js'
 import { deepFreeze } from '../util/objects.js'
 import { atRunTime, duration, listOf, object, oneOf, optional, readOptions, string, text } from '../util/options.js'
 import {
@@ -80,7 +81,7 @@ export class StoredClients {
   }
 
   of (owner: StoreOwner): OwnerOAuthClients {
-    const isVisible: Visible = record => record.owner?.realm === owner.realm && record.owner.id === owner.id
+    const isVisible: Visible = record => isSameOwner(record.owner, owner)
     return Object.freeze({
       ...this.#calls(isVisible),
       create: async (input: OAuthClientInput) => await this.#create(owner, input),

@@ -2,6 +2,7 @@ import type { Duration } from '../../types/options.js'
 import type { Store, StoreOwner, StoreRecord } from '../../types/store.js'
 import { AuthError, internalError, misconfigured } from '../errors.js'
 import { publish } from '../events/events.js'
+import { isSameOwner } from '../util/encoding.js'
 import { isObject } from '../util/objects.js'
 import { duration, object, optional } from '../util/options.js'
 import { backingOf, withBacking } from '../util/reports.js'
@@ -224,7 +225,7 @@ function checkedRecords (
   records: readonly StoreRecord[], { operation, kind, owner, except }: CallByOwner
 ): readonly StoreRecord[] {
   for (const record of records) {
-    const isOwned = record.kind === kind && record.owner?.realm === owner.realm && record.owner.id === owner.id
+    const isOwned = record.kind === kind && isSameOwner(record.owner, owner)
     if (!isOwned || record.id === except) throw mixedUp(operation, kind)
   }
   return records

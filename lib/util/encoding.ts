@@ -39,6 +39,11 @@ export function ownerKey ({ realm, id }: StoreOwner): string {
   return JSON.stringify([realm, id])
 }
 
+/** Returns true if both are the same owner. `null` is the owner of a record that has none. */
+export function isSameOwner (one: StoreOwner | null, other: StoreOwner): boolean {
+  return one !== null && one.realm === other.realm && one.id === other.id
+}
+
 /** Returns the query of a URL as it was sent, without its question mark. */
 export function queryText (url = ''): string {
   const start = url.indexOf('?')

@@ -9,6 +9,7 @@ import { AuthError, explain, internalError, misconfigured } from '../../errors.j
 import { publish } from '../../events/events.js'
 import { principalFrom } from '../../kit/principal.js'
 import { changeRecord } from '../../stores/records.js'
+import { isSameOwner } from '../../util/encoding.js'
 import { deepFreeze, isObject, property } from '../../util/objects.js'
 import {
   atRunTime, date, duration, listOf, object, optional, partial, wholeNumber, type Parser
@@ -50,7 +51,7 @@ export class KeyService implements ApiKeyFeature {
   of (owner: StoreOwner): OwnerApiKeys {
     checkOwner(owner)
     return Object.freeze({
-      ...this.#calls(record => record.owner.realm === owner.realm && record.owner.id === owner.id),
+      ...this.#calls(record => isSameOwner(record.owner, owner)),
       create: async (input: ApiKeyInput, ...bounds: unknown[]) => await this.#create(owner, input, bounds),
       list: async () => await this.#list(owner)
     })

@@ -9,6 +9,7 @@ import { RequestSlot, stateOf } from '../../guard/request-state.js'
 import { absent, completeOutcome, invalid, unavailableOr } from '../../kit/outcome.js'
 import { principalFrom } from '../../kit/principal.js'
 import { cookieValues, createReader } from '../../kit/read-credential.js'
+import { isSameOwner } from '../../util/encoding.js'
 import { oweCookie } from '../../util/response.js'
 import {
   keepOutOfSharedCaches, type OpenedCookie, type Seal, SealedCookies, SessionCookie, type SessionDetails
@@ -206,7 +207,7 @@ export class SessionManager {
       throw internalError('a renewed session keeps its authenticatedAt: leave the option out, or log in without renew')
     }
     if (previous === null || endOf(expiry, previous) <= Date.now()) throw this.#nothingToRenew()
-    if (previous.principal.id !== principal.id || previous.principal.realm !== principal.realm) {
+    if (!isSameOwner(previous.principal, principal)) {
       throw internalError('a session is renewed for its own principal: log in without renew for another')
     }
     const { authenticatedAt, createdAt, endsAt, kept, provider } = previous

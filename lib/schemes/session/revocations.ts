@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { AnyOwnerSessions, OwnerSessions } from '../../../types/sessions.js'
 import type { StoreOwner } from '../../../types/store.js'
 import { AuthError, internalError } from '../../errors.js'
-import { ownerKey } from '../../util/encoding.js'
+import { isSameOwner, ownerKey } from '../../util/encoding.js'
 import { getOrCreate } from '../../util/objects.js'
 import type { SessionSettings } from './options.js'
 import { isId, maxLifetime, type Liveness, type Session } from './session.js'
@@ -225,8 +225,8 @@ export class Revocations {
   }
 }
 
-function isAmong ({ realm, id }: StoreOwner, owners: readonly StoreOwner[]): boolean {
-  return owners.some(owner => owner.id === id && owner.realm === realm)
+function isAmong (owner: StoreOwner, owners: readonly StoreOwner[]): boolean {
+  return owners.some(each => isSameOwner(each, owner))
 }
 
 function tooManyIds (): AuthError {

@@ -2,6 +2,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { AnyOwnerSessions, OwnerSessions, SessionRecord } from '../../../types/sessions.js'
 import type { Store, StoreEntry, StoreOwner, StoreRecord } from '../../../types/store.js'
 import { number, ownerOf, recordParser } from '../../stores/records.js'
+import { isSameOwner } from '../../util/encoding.js'
 import { isThenable } from '../../util/objects.js'
 import { oneOf, string } from '../../util/options.js'
 import { WatchedCache } from '../../util/revocation-watch.js'
@@ -120,7 +121,7 @@ export class StoredSessions implements Liveness {
   async #revoke (id: string, owner: StoreOwner): Promise<boolean> {
     if (!isId(id)) return false
     const found = await this.#get(id)
-    return found?.owner?.realm === owner.realm && found.owner.id === owner.id && await this.#take(id)
+    return found !== null && isSameOwner(found.owner, owner) && await this.#take(id)
   }
 
   /** Ends the surplus sessions of an owner, those with the oldest last use. */
