@@ -5,8 +5,8 @@ import authPlugin, { apiKey, jwt } from '../../lib/index.js'
 import { memoryStore } from '../../lib/stores/memory/index.js'
 import { size } from '../fixtures/size.js'
 import { readWords, withoutVectors } from '../fixtures/vectors.js'
-import { desk, fleet, type Key } from '../stores/fixtures/fleet.js'
-import { judge, outage, staleness } from '../stores/fixtures/outage.js'
+import { adminClient, fleet, type Key } from '../stores/fixtures/fleet.js'
+import { checkInvariants, outage, staleness } from '../stores/fixtures/outage.js'
 import { noRedisServer, redisServer } from '../stores/fixtures/outages.js'
 import type { Call as Load } from '../stores/fixtures/traffic.js'
 import {
@@ -453,7 +453,7 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
     test.teardown(server.end)
     const one = await fleet(test, [{ store: { redis: `redis://127.0.0.1:${server.port}` }, limits: null, staleness }])
     const [port = 0] = one.ports
-    const at = desk(one, port)
+    const at = adminClient(one, port)
     const keys: Record<string, readonly Key[]> = { '<valid>': await at.keys(20), '<revoked>': await at.keys(20) }
     for (const key of keys['<revoked>'] ?? []) await at.revoke(key)
     const next = (n: number): Load => {
@@ -466,7 +466,7 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
     const expected = { '<valid>': { statuses: [200], returns: true }, '<revoked>': { statuses: [401], returns: false } }
     const course = { server, rate, healthy: 1, down: size({ test: 3, short: 10, full: 10 }), after: 1, expected, next }
     const seen = await outage(course)
-    judge(test, course, seen)
+    checkInvariants(test, course, seen)
     test.strictSame(one.faults(), [], 'no process ended')
     test.strictSame(await one.end(), [0])
   },

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { as, boot, group, route, says } from '../fixtures/policies.js'
+import { as, boot, group, route, authConfig } from '../fixtures/policies.js'
 
 t.test('app.gatehouse.audit()', async t => {
   t.test('lists each route with its method, pattern, schemes, rules and their origin, stage and reason', async t => {
@@ -13,7 +13,7 @@ t.test('app.gatehouse.audit()', async t => {
         route(app, [], '/health')
         app.post(
           '/orders',
-          says({
+          authConfig({
             schemes: ['user', { all: ['web', 'service'] }],
             scopes: { all: ['a', 'b'], any: ['c', 'd'], none: ['e', 'f'] },
             maxAge: '5m'
@@ -23,7 +23,7 @@ t.test('app.gatehouse.audit()', async t => {
         app.route({
           method: ['PUT', 'PATCH'],
           url: '/orders/:id',
-          ...says({
+          ...authConfig({
             when: isOwner,
             anyOf: [{ scopes: 'a' }, { schemes: 'user', roles: { any: ['clerk', 'boss'] }, when: () => true }]
           }),
@@ -31,7 +31,7 @@ t.test('app.gatehouse.audit()', async t => {
         })
         app.get(
           '/functions',
-          says({
+          authConfig({
             scopes: () => 'a',
             roles: () => 'b',
             when: (
@@ -41,10 +41,10 @@ t.test('app.gatehouse.audit()', async t => {
           }),
           async () => ''
         )
-        app.get('/open', says({ public: 'the probe' }), async () => '')
-        app.get('/bare', says(false), async () => '')
-        app.get('/feed', says({ mode: 'optional' }), async () => '')
-        app.get('/limited', says({ mode: 'try', rateLimit: { max: 5, window: '1m' } }), async () => '')
+        app.get('/open', authConfig({ public: 'the probe' }), async () => '')
+        app.get('/bare', authConfig(false), async () => '')
+        app.get('/feed', authConfig({ mode: 'optional' }), async () => '')
+        app.get('/limited', authConfig({ mode: 'try', rateLimit: { max: 5, window: '1m' } }), async () => '')
         app.register(
           async admin => {
             group(admin, { schemes: 'web', roles: 'admin' })
@@ -180,10 +180,10 @@ t.test('app.gatehouse.audit()', async t => {
     'lists an automatic HEAD with its GET, per constraint, and a HEAD with its own policy separately',
     async t => {
       const { app } = await boot(t, app => {
-        app.get('/versions', { constraints: { version: '1.0.0' }, ...says('web') }, async () => '')
-        app.get('/versions', { constraints: { version: '2.0.0' }, ...says('service') }, async () => '')
-        app.head('/own', says(false), async () => '')
-        app.get('/own', says('web'), async () => '')
+        app.get('/versions', { constraints: { version: '1.0.0' }, ...authConfig('web') }, async () => '')
+        app.get('/versions', { constraints: { version: '2.0.0' }, ...authConfig('service') }, async () => '')
+        app.head('/own', authConfig(false), async () => '')
+        app.get('/own', authConfig('web'), async () => '')
         app.head('/alone', async () => '')
         for (const prefixTrailingSlash of ['both', 'slash', 'no-slash'] as const) {
           app.register(

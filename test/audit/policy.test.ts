@@ -1,7 +1,7 @@
 import vm from 'node:vm'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import { boot, group, route, says, stops } from '../fixtures/policies.js'
+import { boot, group, route, authConfig, assertBootFails } from '../fixtures/policies.js'
 import { bundle, spawnNode } from '../fixtures/programs.js'
 import { root } from '../fixtures/root.js'
 
@@ -187,7 +187,7 @@ t.test('The option requireReason', async t => {
   const declare = (app: FastifyInstance) => {
     route(app, [], '/docs/page')
     route(app, [], '/health')
-    app.post('/bare', says(false), async () => '')
+    app.post('/bare', authConfig(false), async () => '')
     route(app, [], '/why', { public: 'the probe' })
     route(app, [], '/protected')
   }
@@ -199,7 +199,7 @@ t.test('The option requireReason', async t => {
       "- publicPaths[2]: write { path: '/nowhere', reason: '…' }\n" +
       "- POST /bare (in test/audit/policy.test.ts): write auth: { public: '…' } in place of false"
     ]
-    await stops(t, declare, sentence, { options })
+    await assertBootFails(t, declare, sentence, { options })
   })
 
   t.test('leaves out the file if it is unknown', async t => {
@@ -208,16 +208,16 @@ t.test('The option requireReason', async t => {
     }) as (app: FastifyInstance, options: object, done: () => void) => void
     const anonymous = (app: FastifyInstance) =>
       new Promise<void>(resolve => {
-        setImmediate(run, app, says(false), resolve)
+        setImmediate(run, app, authConfig(false), resolve)
       })
-    await stops(t, anonymous, ['- GET /x: write'], { options: { requireReason: true } })
+    await assertBootFails(t, anonymous, ['- GET /x: write'], { options: { requireReason: true } })
   })
 
   t.test('accepts routes with a reason, and is off unless it is true', async t => {
     await boot(t, app => { route(app, [], '/why', { public: 'the probe' }) }, { options: { requireReason: true } })
     await boot(t, declare, { options: { ...options, requireReason: false } })
     for (const value of ['yes', 1, null]) {
-      await stops(t, declare, ['requireReason must be true or false'], { options: { requireReason: value } })
+      await assertBootFails(t, declare, ['requireReason must be true or false'], { options: { requireReason: value } })
     }
   })
 })

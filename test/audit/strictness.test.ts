@@ -9,11 +9,11 @@ import { parseDeclaration } from '../../lib/policy/parse.js'
 import { publicPolicy, resolvePolicy, type BoundScheme, type Policy } from '../../lib/policy/policy.js'
 import { parsePermissions } from '../../lib/policy/requirements.js'
 import { policyData } from '../../lib/policy/words.js'
-import { as, believer, type Sent } from '../fixtures/policies.js'
+import { as, headerScheme, type Sent } from '../fixtures/policies.js'
 import { size } from '../fixtures/size.js'
 
 const schemes = new Map<string, BoundScheme>(['user', 'web', 'service'].map(name =>
-  [name, { name, scheme: believer(name, { reportsAuthTime: true }), ambient: false, load: null, features: {} }]))
+  [name, { name, scheme: headerScheme(name, { reportsAuthTime: true }), ambient: false, load: null, features: {} }]))
 const permissions = parsePermissions(undefined, { a: { roles: ['b'], scopes: ['c'] }, b: {}, c: {} })
 
 const names = fc.uniqueArray(fc.constantFrom('a', 'b', 'c'), { minLength: 1, maxLength: 2 })

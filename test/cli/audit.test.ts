@@ -11,7 +11,7 @@ import t from 'tap'
 import { run } from '../../lib/cli/run.js'
 import type { Terminal } from '../../lib/cli/terminal.js'
 import { apiKey, jwt } from '../../lib/index.js'
-import { believer, build, group, route, says, trio, type Setting } from '../fixtures/policies.js'
+import { headerScheme, build, group, route, authConfig, threeSchemes, type Setting } from '../fixtures/policies.js'
 import { typescript } from '../fixtures/programs.js'
 import { secretOf } from '../fixtures/tokens.js'
 
@@ -205,8 +205,8 @@ t.test('writes a snapshot as sorted JSON lines, which another order or file of r
   const isOwner = () => true
   const declare = (app: FastifyInstance) => {
     route(app, [], '/b', { when: isOwner })
-    app.get('/a', { constraints: { host: 'one.example' }, ...says('user') }, () => '')
-    app.get('/a', { constraints: { host: 'two.example' }, ...says('web') }, () => '')
+    app.get('/a', { constraints: { host: 'one.example' }, ...authConfig('user') }, () => '')
+    app.get('/a', { constraints: { host: 'two.example' }, ...authConfig('web') }, () => '')
   }
   audited(declare, setting)
   const file = join(folder, 'sorted')
@@ -225,9 +225,9 @@ t.test('writes a snapshot as sorted JSON lines, which another order or file of r
     null
   ])
   audited(app => {
-    app.get('/a', { constraints: { host: 'two.example' }, ...says('web') }, () => '')
-    app.get('/a', { constraints: { host: 'one.example' }, ...says('user') }, () => '')
-    app.get('/b', says({ when: isOwner }), () => '')
+    app.get('/a', { constraints: { host: 'two.example' }, ...authConfig('web') }, () => '')
+    app.get('/a', { constraints: { host: 'one.example' }, ...authConfig('user') }, () => '')
+    app.get('/b', authConfig({ when: isOwner }), () => '')
   }, setting)
   t.match(await ran(factory, '--check', file), { code: 0, stdout: 'Nothing has changed.\n' })
 })
@@ -330,7 +330,7 @@ t.test('a rule less is loosened, also if both have functions that cannot be told
 
 t.test('compares routes by their methods and constraints', async t => {
   const on = (app: FastifyInstance, host: unknown, auth: unknown) => {
-    app.get('/x', { constraints: { host }, ...says(auth) } as object, () => '')
+    app.get('/x', { constraints: { host }, ...authConfig(auth) } as object, () => '')
   }
   const handler = () => ''
   const file = ' (in test/cli/audit.test.ts)'
@@ -349,15 +349,15 @@ t.test('compares routes by their methods and constraints', async t => {
     ],
     [
       app => {
-        for (const method of ['POST', 'PUT']) app.route({ method, url: '/x', handler, ...says({ roles: 'a' }) })
+        for (const method of ['POST', 'PUT']) app.route({ method, url: '/x', handler, ...authConfig({ roles: 'a' }) })
       },
-      app => { app.route({ method: ['PUT', 'POST', 'PATCH'], url: '/x', handler, ...says('user') }) },
+      app => { app.route({ method: ['PUT', 'POST', 'PATCH'], url: '/x', handler, ...authConfig('user') }) },
       `Loosened (1)\n  POST, PUT /x${file}\n    rules: role a → none\n\n` +
       `Notes (1)\n  PATCH /x${file}\n    new: user, rules: none\n`
     ],
     [
-      app => { app.route({ method: ['POST', 'PUT'], url: '/x', handler, ...says('user') }) },
-      app => { app.route({ method: ['PUT', 'POST'], url: '/x', handler, ...says('user') }) },
+      app => { app.route({ method: ['POST', 'PUT'], url: '/x', handler, ...authConfig('user') }) },
+      app => { app.route({ method: ['PUT', 'POST'], url: '/x', handler, ...authConfig('user') }) },
       'Nothing has changed.\n'
     ]
   ]
@@ -426,7 +426,7 @@ t.test('compares plans', async t => {
 })
 
 t.test('compares whether delegated tokens are accepted, and what a function decides about issuers', async t => {
-  const user = believer('user', { delegated: false })
+  const user = headerScheme('user', { delegated: false })
   const setting = (more: object) => ({ options: { schemes: { user, ...more }, default: 'user' } })
   const functional = { token: jwt({ issuers: () => null }) }
   const fixed = { token: jwt({ keys: secretOf(), issuer: 'a', audience: 'b' }) }
@@ -460,7 +460,7 @@ t.test('looks at the claims and the type that tokens must have', async t => {
 
 t.test('reports new and removed routes, roles and schemes, loosened first, with the file', async t => {
   const token = (audience: string) => jwt({ keys: secretOf(), issuer: 'https://id.example.com', audience })
-  const schemes = { ...trio(), token: token('one'), keys: apiKey({ keys: { [secretOf()]: { id: 'a' } } }) }
+  const schemes = { ...threeSchemes(), token: token('one'), keys: apiKey({ keys: { [secretOf()]: { id: 'a' } } }) }
   const setting = (more: object, roles: object) =>
     ({ options: { schemes: { ...schemes, ...more }, default: 'user', roles } })
   const { code, stdout } = await compare([
@@ -478,7 +478,7 @@ t.test('reports new and removed routes, roles and schemes, loosened first, with 
       route(app, [], '/open', { public: 'probe' })
       route(app, [], '/unnamed', { when: (() => () => true)(), scopes: () => 'x' })
     },
-    setting({ token: token('two'), more: believer('more') }, { clerk: {}, admin: { roles: ['clerk'] } })
+    setting({ token: token('two'), more: headerScheme('more') }, { clerk: {}, admin: { roles: ['clerk'] } })
   ])
   t.equal(code, 1)
   const file = ' (in test/fixtures/policies.ts)'

@@ -4,7 +4,7 @@ import Fastify, { type FastifyInstance, type InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
 import gatehouse, { apiKey, memoryStore, session, type GatehouseEvents, type Store } from '../../lib/index.js'
 import { recordNamedEvents } from '../fixtures/events.js'
-import { application, scripted } from '../fixtures/schemes.js'
+import { createApplication, scripted } from '../fixtures/schemes.js'
 
 async function boot (t: Test, store: Store = memoryStore()): Promise<FastifyInstance> {
   const app = Fastify({ genReqId: () => 'req-7' })
@@ -60,7 +60,7 @@ t.test('publishes who gets in and who is refused, with the pattern of the route'
 })
 
 t.test('writes the name of the event into the log line about the request', async t => {
-  const { app, log } = await application({
+  const { app, log } = await createApplication({
     schemes: { own: scripted('own'), web: session({ secret: randomBytes(32).toString('base64url') }) },
     default: ['own', 'web']
   })

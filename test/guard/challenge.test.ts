@@ -4,7 +4,7 @@ import t from 'tap'
 import { writeChallenges } from '../../lib/guard/challenge.js'
 import { apiKey, basic, type Challenge, type Scheme } from '../../lib/index.js'
 import { readChallenges } from '../fixtures/challenges.js'
-import { application, handler, scripted, send, listen } from '../fixtures/schemes.js'
+import { createApplication, handler, scripted, send, listen } from '../fixtures/schemes.js'
 
 const challenger = (name: string, challenge: Challenge | null): Scheme => scripted(name, { challenge: () => challenge })
 
@@ -70,7 +70,7 @@ t.test(
       ops: basic({ realm: 'o"p\\s', verify: () => null }),
       other: scripted('other')
     }
-    const { app } = await application({ schemes, default: ['one', { all: ['two', 'ops'] }, 'mute'] })
+    const { app } = await createApplication({ schemes, default: ['one', { all: ['two', 'ops'] }, 'mute'] })
     const route = handler()
     app.get('/', route.handler)
     app.get('/mute', { config: { auth: 'mute' } }, route.handler)
@@ -104,7 +104,7 @@ t.test(
 )
 
 t.test('sends only the challenge of the scheme that rejected the credential', async t => {
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: { one: scripted('one'), two: scripted('two') },
     default: ['one', 'two']
   })
@@ -127,7 +127,7 @@ t.test('sends only the challenge of the scheme that rejected the credential', as
 })
 
 t.test('sends no challenge on success, or if another credential would not help', async t => {
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: { one: scripted('one'), two: scripted('two') },
     default: ['one', 'two']
   })
@@ -173,7 +173,7 @@ t.test('answers a constant 500 if the challenge of a scheme is missing or has an
     ['Bearer realm="x"', /must be \{ scheme, params \}, and no promise of it\. Got a text of 16 characters/]
   ]
   for (const [challenge, reason] of bad) {
-    const { app, log } = await application({ schemes: { one: challenger('one', challenge as Challenge) } })
+    const { app, log } = await createApplication({ schemes: { one: challenger('one', challenge as Challenge) } })
     app.get('/', handler().handler)
     const answer = await app.inject('/')
     t.equal(answer.statusCode, 500, JSON.stringify(challenge))
@@ -203,13 +203,13 @@ t.test('answers a constant 500 if a scheme throws in refuse() or challenge(), or
     [{ refuse: lost }, "refuse() of the scheme 'one' must return true or false, and no promise of it"]
   ]
   for (const [members, reason] of cases) {
-    const { app, log } = await application({ schemes: { one: { ...scripted('one'), ...members } } })
+    const { app, log } = await createApplication({ schemes: { one: { ...scripted('one'), ...members } } })
     app.get('/', handler().handler)
     t.match((await app.inject('/')).json(), { statusCode: 500, code: 'AUTH_FAULT' })
     t.match(log.find(line => line.msg === 'authentication fault'), { level: 50, auth: { reason } })
   }
   const refuse = async (_request: unknown, reply: { redirect (url: string): unknown }) => { reply.redirect('/login') }
-  const { app } = await application({ schemes: { one: { ...scripted('one'), refuse: refuse as never } } })
+  const { app } = await createApplication({ schemes: { one: { ...scripted('one'), refuse: refuse as never } } })
   app.get('/', handler().handler)
   t.equal((await app.inject('/')).statusCode, 302, 'one that has sent a response has answered')
 })
@@ -217,7 +217,7 @@ t.test('answers a constant 500 if a scheme throws in refuse() or challenge(), or
 t.test('stops the boot if an OpenAPI description implies no challenge', async t => {
   const openapi = { type: 'http', scheme: 'two words' } as const
   const { challenge, ...mute } = scripted('one')
-  await t.rejects(application({ schemes: { one: { ...mute, openapi } } }), {
+  await t.rejects(createApplication({ schemes: { one: { ...mute, openapi } } }), {
     code: 'AUTH_MISCONFIGURED',
     message: /^The option schemes\.one\.openapi\.scheme must be .* Got 'two words'\.$/
   })
@@ -226,7 +226,7 @@ t.test('stops the boot if an OpenAPI description implies no challenge', async t 
 t.test('calls the challenge function of a custom scheme on each refusal', async t => {
   let asked = 0
   const own = scripted('own', { challenge: () => ({ scheme: 'Nonce', params: { nonce: String(++asked) } }) })
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: { own, ops: basic({ realm: 'ops', verify: () => null }) },
     default: ['own', 'ops']
   })
@@ -241,7 +241,7 @@ t.test('calls the challenge function of a custom scheme on each refusal', async 
 
 t.test('writes the challenges of built-in schemes at boot, and the error per request', async t => {
   const errors: unknown[] = []
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: {
       ops: basic({ realm: 'ops', verify: () => null }),
       service: apiKey({ keys: { [randomBytes(32).toString('hex')]: { id: 'billing' } }, from: 'bearer' })
@@ -266,7 +266,9 @@ t.test('writes the challenges of built-in schemes at boot, and the error per req
 
 t.test('names the scopes of each request, where a function decides on them', async t => {
   const key = randomBytes(32).toString('base64url')
-  const { app } = await application({ schemes: { user: apiKey({ from: 'bearer', keys: { [key]: { id: 'shop' } } }) } })
+  const { app } = await createApplication(
+    { schemes: { user: apiKey({ from: 'bearer', keys: { [key]: { id: 'shop' } } }) } }
+  )
   const scopes = ({ query }: { readonly query: unknown }) => (query as { readonly scope: string }).scope
   app.get('/', { config: { auth: { scopes } } }, async () => 'in')
   for (const scope of ['orders:read', 'orders:write', 'orders:read']) {

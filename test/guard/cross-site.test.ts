@@ -4,7 +4,7 @@ import t from 'tap'
 import {
   apiKey, authenticated, AuthError, basic, jwt, session, type GatehouseOptions, type Scheme
 } from '../../lib/index.js'
-import { application, handler, listen, scripted, send, sessionFeature } from '../fixtures/schemes.js'
+import { createApplication, handler, listen, scripted, send, sessionFeature } from '../fixtures/schemes.js'
 
 const sites = [undefined, 'same-origin', 'none', 'same-site', 'cross-site', '', 'same-origin, cross-site'] as const
 const own = 'http://gate.test'
@@ -43,7 +43,7 @@ const browser = (
 })
 
 async function build (schemes: GatehouseOptions['schemes'], options: Partial<GatehouseOptions> = {}, server = {}) {
-  const { app, log } = await application(
+  const { app, log } = await createApplication(
     { schemes, default: Object.keys(schemes)[0] as string, origins: [configured], ...options },
     { logger: false, ...server }
   )
@@ -272,7 +272,7 @@ t.test('refuses a cross-site reply.login and reply.logout for every method and r
     }
   })
   const web = () => ({ scheme: scripted('web', { ambient: true }), features: { sessions } })
-  const { app, log } = await application({
+  const { app, log } = await createApplication({
     schemes: { web, user: scripted('user') },
     default: ['user', 'web'],
     origins: [configured]

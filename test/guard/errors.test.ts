@@ -5,7 +5,7 @@ import { SignJWT } from 'jose'
 import t from 'tap'
 import plugin, { apiKey, AuthError, jwt, type GatehouseOptions, type RouteAuth } from '../../lib/index.js'
 import { readChallenges } from '../fixtures/challenges.js'
-import { application, handler, listen, scripted, send } from '../fixtures/schemes.js'
+import { createApplication, handler, listen, scripted, send } from '../fixtures/schemes.js'
 
 const secret = randomBytes(32)
 const now = Math.floor(Date.now() / 1000)
@@ -145,7 +145,7 @@ async function build (
     user: jwt({ keys: secret, issuer: 'https://id.test', audience: 'api' }),
     web: scripted('web', { ambient: true })
   }
-  const { app, log } = await application(
+  const { app, log } = await createApplication(
     { schemes, default: ['user', 'web'], stage, ...(errors === undefined ? {} : { errors }) },
     {},
     before
@@ -274,7 +274,7 @@ t.test('keeps status, challenge and Retry-After, and hides detail and cause, und
 })
 
 t.test('uses the error handler of a child, and still refuses if that handler throws', async t => {
-  const { app } = await application({ schemes: { one: scripted('one') } })
+  const { app } = await createApplication({ schemes: { one: scripted('one') } })
   const route = handler()
   await app.register(async child => {
     child.setErrorHandler((error: Error & { code?: string }, _request, reply) => {
@@ -531,7 +531,7 @@ t.test('answers HEAD with the status and headers of GET, without a body', async 
 })
 
 t.test('stops the boot with AUTH_MISCONFIGURED for wrong options', async t => {
-  const { app } = await application({ schemes: { one: scripted('one') } })
+  const { app } = await createApplication({ schemes: { one: scripted('one') } })
   t.throws(() => app.get('/x', { config: { auth: { scopes: [] as unknown as string } } }, handler().handler), {
     code: 'AUTH_MISCONFIGURED',
     statusCode: 500,

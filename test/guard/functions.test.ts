@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import t from 'tap'
 import { AuthError } from '../../lib/index.js'
-import { as, believer, boot, route, says, trio } from '../fixtures/policies.js'
+import { as, headerScheme, boot, route, authConfig, threeSchemes } from '../fixtures/policies.js'
 
 t.test('Functions', async t => {
   t.test('run in preHandler, after validation, and see the request as the handler does', async t => {
@@ -14,7 +14,7 @@ t.test('Functions', async t => {
     const { ask, ran } = await boot(t, (app, ran) => {
       app.post('/x', {
         schema,
-        ...says({
+        ...authConfig({
           scopes: (request: FastifyRequest<{ Querystring: { region: string } }>) => {
             seen.push(request.query.region)
             return regions[request.query.region]
@@ -245,7 +245,7 @@ t.test('anyOf', async t => {
       app.post(
         '/x',
         {
-          ...says({
+          ...authConfig({
             anyOf: [
               { scopes: 'a', when },
               { roles: 'clerk', when }
@@ -311,7 +311,7 @@ t.test('anyOf', async t => {
 
 /** A route that answers with what the request says of its caller. */
 function show (app: FastifyInstance, url: string, auth: unknown): void {
-  app.get(url, says(auth), async ({ auth, principal }) => ({
+  app.get(url, authConfig(auth), async ({ auth, principal }) => ({
     scheme: auth.scheme,
     id: principal?.id ?? null,
     scopes: principal?.scopes ?? null,
@@ -384,7 +384,7 @@ t.test('Any of', async t => {
   t.test(
     'uses the first scheme in written order with a principal, and ignores credentials of later schemes',
     async t => {
-      const schemes = trio()
+      const schemes = threeSchemes()
       const { ask } = await boot(
         t,
         app => {
@@ -400,20 +400,20 @@ t.test('Any of', async t => {
         scopes: ['a'],
         all: { user: 'u' }
       })
-      t.strictSame([schemes.user.asked.count, schemes.web.asked.count], [1, 0])
+      t.strictSame([schemes.user.calls.count, schemes.web.calls.count], [1, 0])
       t.match(JSON.parse((await ask('/wu', both)).body), { scheme: 'web', id: 'w' })
-      t.strictSame([schemes.user.asked.count, schemes.web.asked.count], [1, 1])
+      t.strictSame([schemes.user.calls.count, schemes.web.calls.count], [1, 1])
       t.equal(
         (await ask('/uw', { ...as(), 'x-web': 'bad' })).status,
         200,
         'a bad one of a later scheme is not looked at'
       )
-      t.equal(schemes.web.asked.count, 1)
+      t.equal(schemes.web.calls.count, 1)
     }
   )
 
   t.test('stops at a bad credential, even if a later scheme has a good one', async t => {
-    const schemes = trio()
+    const schemes = threeSchemes()
     const { ask } = await boot(t, app => {
       show(app, '/required', ['user', 'web'])
       show(app, '/optional', { schemes: ['user', 'web'], mode: 'optional' })
@@ -432,7 +432,7 @@ t.test('Any of', async t => {
         )
       }
     }
-    t.equal(schemes.web.asked.count, 0)
+    t.equal(schemes.web.calls.count, 0)
   })
 
   t.test('passes a foreign credential to the next scheme, and refuses one that is foreign to all', async t => {
@@ -445,14 +445,14 @@ t.test('Any of', async t => {
   })
 
   t.test('refuses a principal that does not meet the rules without trying the next scheme', async t => {
-    const web = believer('web')
+    const web = headerScheme('web')
     const { ask, ran } = await boot(
       t,
       (app, ran) => route(app, ran, '/x', { schemes: ['user', 'web'], scopes: 'a' }),
-      { options: { schemes: { user: believer('user'), web }, default: 'user' } }
+      { options: { schemes: { user: headerScheme('user'), web }, default: 'user' } }
     )
     t.equal((await ask('/x', { ...as(), ...as({ scopes: ['a'] }, 'web') })).status, 403)
-    t.equal(web.asked.count, 0)
+    t.equal(web.calls.count, 0)
     t.strictSame(ran, [])
   })
 })

@@ -4,7 +4,7 @@ import type { FastifyRequest } from 'fastify'
 import { SignJWT } from 'jose'
 import t from 'tap'
 import { apiKey, authenticated, basic, invalid, jwt, read, type Scheme } from '../../lib/index.js'
-import { application } from '../fixtures/schemes.js'
+import { createApplication } from '../fixtures/schemes.js'
 import { size } from '../fixtures/size.js'
 
 const people = 60
@@ -84,7 +84,7 @@ t.test(
       await wait()
       return { ...principal, roles: [`role:${principal.id}`] }
     }
-    const { app } = await application(
+    const { app } = await createApplication(
       {
         schemes: { ...schemes, loaded: { ...slow('x-loaded'), load } },
         default: ['slow', 'key', 'token', 'mapped', 'ops', 'loaded']

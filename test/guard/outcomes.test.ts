@@ -23,7 +23,7 @@ import gatehouse, {
 } from '../../lib/index.js'
 import { publicPolicy } from '../../lib/policy/policy.js'
 import { parsePermissions } from '../../lib/policy/requirements.js'
-import { application, broken, handler, scripted } from '../fixtures/schemes.js'
+import { createApplication, broken, handler, scripted } from '../fixtures/schemes.js'
 
 const modes = ['required', 'optional', 'try'] as const
 type Mode = typeof modes[number]
@@ -75,7 +75,7 @@ function expected (
 
 /** Makes an application whose routes, one for each mode, try the first scheme and then the second. */
 async function inEveryMode (one: Scheme, two: Scheme = scripted('two')) {
-  const { app, log } = await application({ schemes: { one, two }, default: ['one', 'two'] })
+  const { app, log } = await createApplication({ schemes: { one, two }, default: ['one', 'two'] })
   const route = handler()
   for (const mode of modes) app.get(`/${mode}`, { config: { auth: { mode } } }, route.handler)
   return { app, log, route }
@@ -96,7 +96,7 @@ async function matrix (
 ): Promise<void> {
   const names = [...new Set(alternatives.flat())]
   const schemes = Object.fromEntries(names.map(name => [name, scripted(name, { async: asyncs.includes(name) })]))
-  const { app } = await application({ schemes, default: names[0] ?? '' }, { logger: false })
+  const { app } = await createApplication({ schemes, default: names[0] ?? '' }, { logger: false })
   const route = handler()
   const written = alternatives.map(all => all.length === 1 ? all[0] ?? '' : { all })
   for (const mode of modes) app.get(`/${mode}`, { config: { auth: { schemes: written, mode } } }, route.handler)
@@ -148,13 +148,13 @@ t.test('calls a scheme once per request, and no later scheme once one has a prin
       two: scripted('two', { async }),
       three: scripted('three', { async })
     }
-    const { app } = await application({ schemes, default: ['one', { all: ['one', 'two'] }, 'two', 'three'] })
+    const { app } = await createApplication({ schemes, default: ['one', { all: ['one', 'two'] }, 'two', 'three'] })
     const hook = app.gatehouse.guard({ schemes: ['two', 'three'] })
     app.get('/', { preHandler: hook }, handler().handler)
     const asked = async (headers: Record<string, string>) => {
-      for (const scheme of Object.values(schemes)) scheme.asked = 0
+      for (const scheme of Object.values(schemes)) scheme.calls = 0
       const { statusCode } = await app.inject({ url: '/', headers })
-      return [statusCode, ...Object.values(schemes).map(scheme => scheme.asked)]
+      return [statusCode, ...Object.values(schemes).map(scheme => scheme.calls)]
     }
     t.same(
       await asked({ 'x-two': 'ann', 'x-three': 'bob' }),
@@ -172,7 +172,7 @@ t.test('calls a scheme once per request, and no later scheme once one has a prin
 })
 
 t.test('all of: makes the first named the acting principal, and never unites scopes', async t => {
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: { one: scripted('one'), two: scripted('two', { async: true }) },
     default: { schemes: { all: ['two', 'one'] } }
   })
@@ -269,7 +269,7 @@ t.test('answers a constant 500 if another member of a scheme throws', async t =>
   for (const async of [false, true]) {
     const answerOf = () => authenticated({ id: 'ann' }, { delegated: true })
     const scheme = scripted('one', { authenticate: async ? async () => answerOf() : answerOf })
-    const { app, log } = await application({ schemes: { one: scheme } })
+    const { app, log } = await createApplication({ schemes: { one: scheme } })
     Object.defineProperty(scheme, 'delegated', { get () { throw new Error('secret') } })
     app.get('/', handler().handler)
     const answer = await app.inject({ url: '/', headers: { 'x-one': 'ann' } })
@@ -280,7 +280,7 @@ t.test('answers a constant 500 if another member of a scheme throws', async t =>
       { err: { message: 'Error' }, auth: { reason: 'the guard failed' } }
     )
   }
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: {
       one: scripted('one', {
         refuse () {
@@ -372,7 +372,7 @@ t.test(
       Object.freeze({ id: 'ann', realm: 'x', scopes: Object.freeze(['a']), roles: Object.freeze([]), more: 1 })
     ]
     let turn = 0
-    const { app } = await application({
+    const { app } = await createApplication({
       schemes: { one: scripted('one', { authenticate: () => authenticated(given[turn] as unknown as Principal) }) }
     })
     const seen: Principal[] = []
@@ -446,7 +446,7 @@ t.test('load: adds data, answers 401 on null and 500 if it throws, and cannot ch
       authenticate: request => ('x-own' in request.headers ? authenticate(request) : absent),
       load: () => ({ id: 'x', roles: ['own'] })
     })
-    const { app, log } = await application({ schemes: { own, one }, default: ['own', 'one'], load })
+    const { app, log } = await createApplication({ schemes: { own, one }, default: ['own', 'one'], load })
     for (const mode of modes) {
       app.get(`/${mode}`, { config: { auth: { mode } } }, async request => ({
         principal: request.principal,
@@ -527,7 +527,7 @@ t.test(
       plain: apiKey({ from: 'bearer', keys: { [key]: { id: 'plain key' } } }),
       acme: apiKey({ from: 'bearer', prefix: 'acme_', keys: { [prefixed]: { id: 'acme key' } } })
     }
-    const { app } = await application({ schemes, default: 'a' })
+    const { app } = await createApplication({ schemes, default: 'a' })
     const orders = [
       ['a', 'b', 'acme', 'plain'],
       ['acme', 'plain', 'b', 'a'],
@@ -581,12 +581,12 @@ t.test(
 )
 
 t.test('uses the schemes of its own registration, whatever their names and order', async t => {
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: { user: scripted('outer') },
     default: { schemes: 'user', mode: 'optional' }
   })
   const hooks: Array<ReturnType<typeof app.gatehouse.guard>> = []
-  const inner = await application({ schemes: { user: scripted('inner') } })
+  const inner = await createApplication({ schemes: { user: scripted('inner') } })
   hooks.push(inner.app.gatehouse.guard('user'))
   app.get('/', { preHandler: hooks }, handler().handler)
   t.equal((await app.inject({ url: '/', headers: { 'x-outer': 'ann' } })).statusCode, 401)
@@ -627,7 +627,7 @@ t.test('refuses a credential that a scheme believes after its expiry, in every p
     openapi: { type: 'apiKey', in: 'header', name: 'x-own' },
     authenticate: () => authenticated({ id: 'ann' }, { expiresAt: new Date(Date.now() - 1) })
   }
-  const { app } = await application({ schemes: { own }, load: () => { throw new Error('never asked') } })
+  const { app } = await createApplication({ schemes: { own }, load: () => { throw new Error('never asked') } })
   const seen: unknown[] = []
   app.addHook('preValidation', async request => { seen.push(request.principal) })
   app.get('/route', handler().handler)
@@ -649,7 +649,7 @@ t.test('takes any value but false for a restriction of a custom scheme', async t
   })
   for (const flag of [true, 1, 'yes', {}, false, null, undefined]) {
     const restricts = Boolean(flag)
-    const { app } = await application({
+    const { app } = await createApplication({
       schemes: {
         ambient: own({ ambient: flag }, {}),
         delegated: own({}, { delegated: flag }),

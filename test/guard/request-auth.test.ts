@@ -2,7 +2,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import t from 'tap'
 import gatehouse, { authenticated, AuthError, type GatehouseOptions, type Scheme } from '../../lib/index.js'
 import { readChallenges } from '../fixtures/challenges.js'
-import { application, handler, scripted } from '../fixtures/schemes.js'
+import { createApplication, handler, scripted } from '../fixtures/schemes.js'
 
 const when = new Date('2030-01-02T03:04:05.678Z')
 const until = new Date('2031-01-02T03:04:05.678Z')
@@ -39,7 +39,7 @@ const nobody = {
 }
 
 t.test('has the scheme, principal, credential, ISO dates and all for an authenticated caller', async t => {
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: { user: dated(), plain: scripted('plain') },
     default: ['user', 'plain']
   })
@@ -71,7 +71,7 @@ t.test('has the scheme, principal, credential, ISO dates and all for an authenti
 })
 
 t.test('is anonymous for an unauthenticated caller on optional, try, public and unknown routes', async t => {
-  const { app } = await application({ schemes: { user: scripted('user') } })
+  const { app } = await createApplication({ schemes: { user: scripted('user') } })
   const show = async (request: FastifyRequest) => ({
     auth: { ...request.auth, error: request.auth.error?.code ?? null },
     principal: request.principal,
@@ -99,7 +99,7 @@ t.test('is anonymous for an unauthenticated caller on optional, try, public and 
 })
 
 t.test('is anonymous before the guard runs, and stays authenticated afterwards', async t => {
-  const { app } = await application({ schemes: { user: dated() } }, {}, app => {
+  const { app } = await createApplication({ schemes: { user: dated() } }, {}, app => {
     for (const name of [
       'onRequest',
       'preParsing',
@@ -127,7 +127,7 @@ t.test('is anonymous before the guard runs, and stays authenticated afterwards',
 })
 
 t.test('reflects the result of a second guard', async t => {
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: { one: scripted('one'), two: scripted('two') },
     default: { schemes: 'one', mode: 'optional' }
   })
@@ -187,7 +187,7 @@ t.test('never throws on request.principal, wherever it is read', async t => {
 
 t.test('works in a context that was loaded before the plugin', async t => {
   const route = handler()
-  const { app } = await application({ schemes: { user: dated() } }, {}, async app => {
+  const { app } = await createApplication({ schemes: { user: dated() } }, {}, async app => {
     await app.register(
       async child => {
         child.setNotFoundHandler(
@@ -219,7 +219,7 @@ t.test('works in a context that was loaded before the plugin', async t => {
 })
 
 t.test('allows: checks both scopes and roles', async t => {
-  const { app, log } = await application({
+  const { app, log } = await createApplication({
     schemes: {
       user: scripted('user', {
         authenticate: request => authenticated(JSON.parse(String(request.headers['x-user'])))
@@ -293,7 +293,7 @@ t.test(
   async t => {
     const schemes = { one: scripted('one'), two: scripted('two'), ops: scripted('ops') }
     for (const errors of ['fastify', 'problem'] as const) {
-      const { app } = await application({ schemes, default: ['one', 'two'], errors })
+      const { app } = await createApplication({ schemes, default: ['one', 'two'], errors })
       const realms = async (url: string, headers: Record<string, string> = {}) => {
         const answer = await app.inject({ url, headers })
         t.equal(answer.statusCode, 401, url)
@@ -334,7 +334,7 @@ t.test(
 )
 
 t.test('reply.forbid answers as the guard does for insufficient permissions', async t => {
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: { one: scripted('one'), two: scripted('two') },
     default: ['one', 'two'],
     errors: 'oauth'
@@ -364,7 +364,7 @@ t.test(
       reply.redirect(`/login?for=${code}`, 303)
       return true
     }
-    const { app } = await application({
+    const { app } = await createApplication({
       schemes: { web: scripted('web', { refuse }), user: scripted('user') },
       default: ['web', 'user']
     })
@@ -394,7 +394,7 @@ t.test('sets caching headers on answers to authenticated callers, unless the han
     key: scripted('key', { cacheControl: 'private' }),
     url: scripted('url', { cacheControl: 'private, no-store' })
   }
-  const { app } = await application({ schemes, default: ['key', 'plain'] }, {}, app => {
+  const { app } = await createApplication({ schemes, default: ['key', 'plain'] }, {}, app => {
     app.addHook('onRequest', async (request, reply) => {
       const { early } = request.query as { readonly early?: string }
       if (early !== undefined) reply.header('cache-control', early)

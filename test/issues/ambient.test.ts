@@ -12,7 +12,7 @@ import {
   type CredentialSource,
   type Scheme
 } from '../../lib/index.js'
-import { application, handler } from '../fixtures/schemes.js'
+import { createApplication, handler } from '../fixtures/schemes.js'
 
 const key = randomBytes(24).toString('base64url')
 const other = randomBytes(24).toString('base64url')
@@ -29,7 +29,7 @@ const [token, second] = [await sign('ann'), await sign('bob')]
 const foreignSite = { host: 'gate.test', origin: 'https://evil.test', 'sec-fetch-site': 'cross-site' }
 
 async function asking (scheme: GatehouseOptions['schemes'][string]) {
-  const { app } = await application({ schemes: { it: scheme }, store: memoryStore() })
+  const { app } = await createApplication({ schemes: { it: scheme }, store: memoryStore() })
   app.post('/', handler().handler)
   app.post('/try', { config: { auth: { mode: 'try' } } }, handler().handler)
   const ask = async (headers: Record<string, string>, url = '/'): Promise<string> => {

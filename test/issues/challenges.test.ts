@@ -12,7 +12,7 @@ import {
   type Scheme
 } from '../../lib/index.js'
 import { stopsTheBoot } from '../fixtures/routes.js'
-import { application, handler, make, scripted } from '../fixtures/schemes.js'
+import { createApplication, handler, createScheme, scripted } from '../fixtures/schemes.js'
 
 const key = randomBytes(24).toString('base64url')
 const keys = { [key]: { id: 'billing' } }
@@ -20,7 +20,7 @@ const secret = randomBytes(32).toString('base64url')
 
 /** Asks a protected route of an application with one scheme. */
 async function ask (scheme: GatehouseOptions['schemes'][string], headers: Record<string, string> = {}, url = '/') {
-  const { app } = await application({ schemes: { it: scheme } })
+  const { app } = await createApplication({ schemes: { it: scheme } })
   app.get('/', handler().handler)
   app.get('/denied', { config: { auth: { roles: 'nobody' } } }, handler().handler)
   const answer = await app.inject({ url, headers })
@@ -50,7 +50,7 @@ t.test('names the HTTP authentication scheme of the challenge by the option chal
 
 t.test('stops the boot for a challenge that cannot be written, or conflicts with Bearer', async t => {
   const boot = (more: Record<string, unknown>) => async () =>
-    await application({ schemes: { it: apiKey({ keys, ...more } as ApiKeyOptions) } })
+    await createApplication({ schemes: { it: apiKey({ keys, ...more } as ApiKeyOptions) } })
   for (const challenge of ['', 'two words', 'X-API-Key\r\n', 7, null, { scheme: 'X-API-Key' }]) {
     await stopsTheBoot(
       t,
@@ -68,7 +68,7 @@ t.test('stops the boot for a challenge that cannot be written, or conflicts with
 })
 
 t.test('sends the error of RFC 6750 for an expired API key, as for a wrong one', async t => {
-  const { scheme: { challenge } } = await make(apiKey({ from: 'bearer', keys }), {} as never, 'it')
+  const { scheme: { challenge } } = await createScheme(apiKey({ from: 'bearer', keys }), {} as never, 'it')
   for (const code of ['AUTH_INVALID_CREDENTIALS', 'AUTH_TOKEN_EXPIRED'] as const) {
     t.same(challenge?.({ code, scheme: 'it', detail: '', scopes: [], maxAge: null, retryAfter: null }), {
       scheme: 'Bearer',
@@ -78,7 +78,7 @@ t.test('sends the error of RFC 6750 for an expired API key, as for a wrong one',
 })
 
 t.test('sends a challenge on every 401 of a session', async t => {
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: {
       web: session({ secret, secure: false }),
       user: jwt({ keys: randomBytes(32), issuer: false, audience: false })
@@ -154,7 +154,7 @@ t.test('keeps the challenge when a handler throws, and still answers when a sche
   const throws = (): never => {
     throw new Error('secret cause')
   }
-  const { app, log } = await application({
+  const { app, log } = await createApplication({
     schemes: { it: scripted('it', { challenge: throws }), ops: basic({ verify: () => null }) },
     default: 'it'
   })

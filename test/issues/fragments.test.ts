@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { session } from '../../lib/index.js'
-import { application, handler } from '../fixtures/schemes.js'
+import { createApplication, handler } from '../fixtures/schemes.js'
 
 /**
  * Headers of browsers over plain HTTP, which have no Fetch Metadata: only the header of a library shows that it asks
@@ -11,7 +11,7 @@ const page = { accept: 'text/html, application/xhtml+xml' }
 const form = { ...page, 'content-type': 'application/x-www-form-urlencoded' }
 
 async function asking () {
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: { web: session({ secret: randomBytes(32).toString('base64url'), secure: false, loginPath: '/login' }) },
     publicPaths: ['/login']
   })

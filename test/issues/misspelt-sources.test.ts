@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import t from 'tap'
 import gatehouse, { authenticated, type Scheme } from '../../lib/index.js'
-import { application, handler } from '../fixtures/schemes.js'
+import { createApplication, handler } from '../fixtures/schemes.js'
 
 const xKey: Scheme['openapi'] = { type: 'apiKey', in: 'header', name: 'x-key' }
 
@@ -119,7 +119,7 @@ t.test('checks requests from other sites for the headers that browsers fill', as
     [{ sources: ['authorization:DPoP'] }, 200]
   ]
   for (const [members, status] of cases) {
-    const { app } = await application({ schemes: { mine: own(members) } })
+    const { app } = await createApplication({ schemes: { mine: own(members) } })
     app.post('/', handler().handler)
     const headers = { host: 'gate.test', origin: 'https://evil.test', 'sec-fetch-site': 'cross-site' }
     t.equal((await app.inject({ method: 'POST', url: '/', headers })).statusCode, status, JSON.stringify(members))
@@ -138,7 +138,7 @@ t.test('carries a credential in a message to a whole Authorization that no brows
     },
     ...more
   })
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: {
       bearer: scheme({ type: 'http', scheme: 'bearer' }),
       own: scheme({ type: 'apiKey', in: 'header', name: 'authorization' }, { ambient: false }),

@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { session, type GatehouseOptions } from '../../lib/index.js'
 import { stopsTheBoot } from '../fixtures/routes.js'
-import { application, handler, scripted } from '../fixtures/schemes.js'
+import { createApplication, handler, scripted } from '../fixtures/schemes.js'
 
 const boot = async (origins: unknown) => {
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: { web: scripted('web', { ambient: true }) },
     origins: origins as string[]
   })
@@ -108,7 +108,7 @@ t.test('accepts ambient credentials from listed origins of pages and application
 async function asking (server: object = {}) {
   const web = session({ secret: randomBytes(32).toString('base64url'), secure: false })
   const schemes: GatehouseOptions['schemes'] = { it: scripted('it', { ambient: true }), web }
-  const { app, log } = await application({ schemes, default: 'it', origins: ['https://other.test'] }, server)
+  const { app, log } = await createApplication({ schemes, default: 'it', origins: ['https://other.test'] }, server)
   const open = { config: { auth: { public: 'for tests' } } } as const
   app.post('/', handler().handler)
   app.post('/login', open, async (_request, reply) => {

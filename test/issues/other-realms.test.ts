@@ -5,12 +5,12 @@ import t from 'tap'
 import gatehouse, {
   apiKey, AuthError, authenticated, jwt, memoryStore, session, type GatehouseOptions, type Scheme
 } from '../../lib/index.js'
-import { as, believer } from '../fixtures/policies.js'
+import { as, headerScheme } from '../fixtures/policies.js'
 import { secretOf } from '../fixtures/tokens.js'
 import { exactly } from '../fixtures/exactly.js'
 
 const key = secretOf()
-const realm = createContext({ key, jwt, session, apiKey, authenticated, believer, console })
+const realm = createContext({ key, jwt, session, apiKey, authenticated, headerScheme, console })
 
 /** Returns a value that was made in another realm. */
 function foreign (code: string): never {

@@ -6,7 +6,7 @@ import gatehouse, {
 import { oidcLogin } from '../../lib/oidc/index.js'
 import { fakeIssuer, testAccess } from '../../lib/testing/index.js'
 import { serverApp } from '../oauth/app.js'
-import { believer } from '../fixtures/policies.js'
+import { headerScheme } from '../fixtures/policies.js'
 import { secretOf } from '../fixtures/tokens.js'
 
 /* An option of a wrong kind is refused with a sentence, and never taken for an empty one. */
@@ -19,14 +19,14 @@ t.test('a Map is no object of names, and does not count as an empty one', async 
       scopes: { scopes: table }, roles: { roles: table }, 'limits.plans': { limits: { plans: table } }
     })) {
       const app = Fastify()
-      const all = { schemes: { user: believer('user') }, ...options } as unknown as GatehouseOptions
+      const all = { schemes: { user: headerScheme('user') }, ...options } as unknown as GatehouseOptions
       await t.rejects(async () => { await app.register(gatehouse, all) }, {
         code: 'AUTH_MISCONFIGURED', message: new RegExp(`^The option ${path} must be an object from .* Got `)
       })
     }
   }
   const app = Fastify()
-  await app.register(gatehouse, { schemes: { user: believer('user') } })
+  await app.register(gatehouse, { schemes: { user: headerScheme('user') } })
   const tests = testAccess(app, async () => {}, { examples: new Map() as never })
   await t.rejects(tests, { code: 'AUTH_MISCONFIGURED', message: /examples must be an object of values by pattern/ })
 })
@@ -46,7 +46,7 @@ t.test('a scheme of the application has members of the right kinds', async t => 
   for (const [member, values] of Object.entries(wrong)) {
     for (const value of values) {
       const app = Fastify()
-      const user = { ...believer('user'), [member]: value } as never
+      const user = { ...headerScheme('user'), [member]: value } as never
       await t.rejects(async () => { await app.register(gatehouse, { schemes: { user } }) }, {
         code: 'AUTH_MISCONFIGURED',
         message: new RegExp(`^The option schemes\\.user\\.${member}(?:\\[0\\])? must be .*\\. Got .*\\.$`)
@@ -54,7 +54,7 @@ t.test('a scheme of the application has members of the right kinds', async t => 
     }
   }
   const app = Fastify()
-  const user = { ...believer('user'), load: null, ambient: false, realms: ['people'], cacheControl: 'private' }
+  const user = { ...headerScheme('user'), load: null, ambient: false, realms: ['people'], cacheControl: 'private' }
   await app.register(gatehouse, { schemes: { user } })
   await app.ready()
   await app.close()
@@ -71,19 +71,19 @@ t.test('what a scheme of the application describes as JSON is JSON', async t => 
     [{ openapi: new (class { type = 'http'; scheme = 'bearer' })() }, 'schemes.user.openapi must be a plain object']
   ]
   for (const [members, message] of wrong) {
-    const schemes = { user: { ...believer('user'), ...members } as never }
+    const schemes = { user: { ...headerScheme('user'), ...members } as never }
     await t.rejects(async () => { await Fastify().register(gatehouse, { schemes }) }, {
       code: 'AUTH_MISCONFIGURED', message: new RegExp(message.replaceAll('.', '\\.'))
     })
   }
-  const hostile = { ...believer('user'), accepts: { get issuer () { throw new RangeError('of the application') } } }
+  const hostile = { ...headerScheme('user'), accepts: { get issuer () { throw new RangeError('of the application') } } }
   await t.rejects(async () => { await Fastify().register(gatehouse, { schemes: { user: hostile as never } }) }, {
     message: 'of the application'
   })
 })
 
 t.test('a scheme is no class, and a user of Basic has no id but the name', async t => {
-  class Own { readonly openapi = believer('user').openapi; authenticate () { return absent } }
+  class Own { readonly openapi = headerScheme('user').openapi; authenticate () { return absent } }
   await t.rejects(async () => { await Fastify().register(gatehouse, { schemes: { user: Own as never } }) }, {
     code: 'AUTH_MISCONFIGURED', message: /^The option schemes\.user is a class\. Create the scheme with new/
   })

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { authenticated, basic, invalid, type Scheme } from '../../lib/index.js'
-import { application, handler } from '../fixtures/schemes.js'
+import { createApplication, handler } from '../fixtures/schemes.js'
 
 /* What a function of the application returns in a wrong form is a fault with a sentence, never a TypeError of ours. */
 
@@ -9,7 +9,7 @@ const own = (authenticate: Scheme['authenticate']): Scheme =>
 
 /** Returns the status of a request, and the reason that is logged if it is a fault. */
 async function answer (scheme: Scheme, read: (request: { auth: { signal: AbortSignal } }) => unknown = () => {}) {
-  const { app, log } = await application({ schemes: { own: scheme } })
+  const { app, log } = await createApplication({ schemes: { own: scheme } })
   t.teardown(() => app.close())
   app.get('/', async request => { read(request as never); return await handler().handler(request, undefined as never) })
   const { statusCode, headers } = await app.inject('/')
@@ -70,7 +70,7 @@ t.test('refuses details of an outcome that are no functions, and a watch that ha
 t.test('refuses what passwords.verify returns in place of { valid }, which would be a wrong password', async t => {
   const authorization = `Basic ${Buffer.from('ann:correct horse battery').toString('base64')}`
   const ask = async (result: unknown) => {
-    const { app, log } = await application({
+    const { app, log } = await createApplication({
       schemes: {
         own: basic({
           find: () => ({ hash: '$2b$hash', principal: { id: 'ann' } }),

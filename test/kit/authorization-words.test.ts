@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { apiKey, basic, jwt, type ApiKeyOptions, type CredentialSource } from '../../lib/index.js'
-import { application } from '../fixtures/schemes.js'
+import { createApplication } from '../fixtures/schemes.js'
 
 const key = randomBytes(24).toString('base64url')
 
@@ -10,7 +10,7 @@ const basicOf = (userPass: string): string => `Basic ${Buffer.from(userPass).toS
 
 async function keysFrom (from: CredentialSource | readonly CredentialSource[], more: Partial<ApiKeyOptions> = {}) {
   const options = { keys: { [key]: { id: 'billing' } }, from, ...more } as ApiKeyOptions
-  const { app } = await application({ schemes: { service: apiKey(options) } })
+  const { app } = await createApplication({ schemes: { service: apiKey(options) } })
   app.route({ method: ['GET', 'POST'], url: '/', handler: async request => ({ id: request.principal?.id }) })
   return async (authorization: string, headers: Record<string, string> = {}, method: 'GET' | 'POST' = 'GET') => {
     const answer = await app.inject({ url: '/', method, headers: { authorization, ...headers } })
@@ -75,7 +75,7 @@ t.test('a JWT may stand after a word of its own', async t => {
   const user = jwt({
     keys: key.padEnd(43, 'x'), issuer: 'https://id.test', audience: 'api', sign: true, from: 'authorization:JWT'
   })
-  const { app } = await application({ schemes: { user } })
+  const { app } = await createApplication({ schemes: { user } })
   app.get('/', async () => ({}))
   const token = await app.gatehouse.tokens.issue({ id: 'ann' })
   t.equal((await app.inject({ url: '/', headers: { authorization: `JWT ${token}` } })).statusCode, 200)
@@ -85,7 +85,7 @@ t.test('a JWT may stand after a word of its own', async t => {
 t.test('basic refuses empty passwords, unless emptyPassword says that verify decides', async t => {
   const verify = (username: string, password: string) => password === '' ? { id: username } : null
   const ask = async (options: object) => {
-    const { app } = await application({ schemes: { ops: basic({ verify, ...options }) } })
+    const { app } = await createApplication({ schemes: { ops: basic({ verify, ...options }) } })
     app.get('/', async () => ({}))
     const statusOf = async (userPass: string) => (
       await app.inject({ url: '/', headers: { authorization: basicOf(userPass) } })
@@ -96,7 +96,7 @@ t.test('basic refuses empty passwords, unless emptyPassword says that verify dec
   t.same(await ask({ emptyPassword: 'verify' }), [200, 401, 401])
   await t.rejects(ask({ emptyPassword: true }), { message: /schemes\.ops\.emptyPassword must be 'verify'/ })
   const users = { ada: { password: 'correct horse battery' } }
-  await t.rejects(application({ schemes: { ops: basic({ users, emptyPassword: 'verify' } as never) } }), {
+  await t.rejects(createApplication({ schemes: { ops: basic({ users, emptyPassword: 'verify' } as never) } }), {
     message: /schemes\.ops\.emptyPassword is only used by verify/
   })
 })

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { AuthError } from '../../lib/index.js'
-import { as, boot, mistake, route, says } from '../fixtures/policies.js'
+import { as, boot, bootError, route, authConfig } from '../fixtures/policies.js'
 import type { Test } from 'tap'
 
 const plans = {
@@ -112,7 +112,7 @@ t.test('a mistake stops the boot, and names the place', async t => {
     ['a number', { rateLimit: 5 }, {}, 'GET /x: config.auth.rateLimit must be an object']
   ]
   for (const [title, auth, setting, sentence] of table) {
-    const error = await mistake(app => { app.get('/x', says(auth), () => '') }, setting)
+    const error = await bootError(app => { app.get('/x', authConfig(auth), () => '') }, setting)
     t.ok(error instanceof AuthError && error.code === 'AUTH_MISCONFIGURED', title)
     t.match((error as Error).message, sentence, title)
   }
@@ -125,7 +125,7 @@ t.test('a mistake stops the boot, and names the place', async t => {
     [{ requests: 'gold' }, 'The option limits.requests limits requests by plan, but the option limits.plans is missing']
   ]
   for (const [limits, sentence] of options) {
-    t.match((await mistake(() => {}, { options: { limits } }) as Error).message, sentence)
+    t.match((await bootError(() => {}, { options: { limits } }) as Error).message, sentence)
   }
 })
 

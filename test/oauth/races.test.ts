@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import { withDeadline, type Store } from '../../lib/index.js'
-import { instanceOf, type CodeOrder, type Redeemed, type ServerInstance } from '../fixtures/code-racer.js'
-import { forkProgram, tell } from '../fixtures/programs.js'
+import { instanceOf, type CodeCommand, type Redeemed, type ServerInstance } from '../fixtures/code-racer.js'
+import { forkProgram, sendToAll } from '../fixtures/programs.js'
 import { size } from '../fixtures/size.js'
 import { pair, secretOf } from '../fixtures/tokens.js'
 import { backends } from '../stores/fixtures/backends.js'
@@ -69,11 +69,13 @@ async function raceProcesses (t: Test, store: Store, where: Pick<ServerInstance,
   const children = teams.map(() => forkProgram('test/fixtures/code-racer.ts'))
   t.teardown(() => { for (const child of children) child.kill('SIGKILL') })
   const app = await instanceOf(t, instance, store)
-  await tell<CodeOrder>(children, () => instance)
+  await sendToAll<CodeCommand>(children, () => instance)
   const wrong: string[] = []
   for (let round = 0; round < processRounds; round++) {
     const code = await codeFor(app)
-    const answers = await tell<CodeOrder>(children, team => ({ code, verifier, times: teams[team] ?? 0 })) as Redeemed[]
+    const answers = await sendToAll<CodeCommand>(
+      children, team => ({ code, verifier, times: teams[team] ?? 0 })
+    ) as Redeemed[]
     const statuses = answers.flatMap(each => each.statuses)
     const [winner, ...others] = statuses.sort((a, b) => a - b)
     if (winner !== 200 || !others.every(status => status === 400)) wrong.push(`round ${round}: ${statuses.join()}`)
@@ -85,7 +87,7 @@ async function raceProcesses (t: Test, store: Store, where: Pick<ServerInstance,
   }
   t.same(wrong, [], `one winner in each of ${processRounds} rounds, whose tokens then ended`)
   t.same(await app.gatehouse.tokens.of({ realm: 'web', id: 'ann' }).list(), [], 'no grant is left over')
-  await tell<CodeOrder>(children, () => 'close')
+  await sendToAll<CodeCommand>(children, () => 'close')
 }
 
 for (const { name, skip, open } of servers) {

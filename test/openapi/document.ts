@@ -4,7 +4,7 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import gatehouse, { type GatehouseOptions, type Scheme } from '../../lib/index.js'
-import { believer, trio } from '../fixtures/policies.js'
+import { headerScheme, threeSchemes } from '../fixtures/policies.js'
 
 /** A document, as far as the tests look at it. */
 export interface Document {
@@ -46,7 +46,7 @@ export async function start (t: Test, before: Declare, options: Record<string, u
   const app = Fastify({ logger: { stream, level: 'warn' } }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   await before(app)
-  const complete: unknown = 'schemes' in options ? options : { schemes: trio(), default: 'user', ...options }
+  const complete: unknown = 'schemes' in options ? options : { schemes: threeSchemes(), default: 'user', ...options }
   await app.register(gatehouse, complete as GatehouseOptions)
   return { app, log }
 }
@@ -102,5 +102,5 @@ function undeclared ({ components, paths }: Document): readonly string[] {
 
 /** A scheme with this description. */
 export function schemeOf (name: string, openapi: Scheme['openapi'], more: Partial<Scheme> = {}): Scheme {
-  return believer(name, { ...more, openapi })
+  return headerScheme(name, { ...more, openapi })
 }

@@ -5,7 +5,7 @@ import {
 } from 'fastify-type-provider-zod'
 import t from 'tap'
 import { z } from 'zod/v4'
-import { as, group, route, says, stops } from '../fixtures/policies.js'
+import { as, group, route, authConfig, assertBootFails } from '../fixtures/policies.js'
 import { describe, documentOf, registerSwagger, start, versions, type Document } from './document.js'
 
 /** The security and the responses of GET, by path. */
@@ -159,7 +159,7 @@ t.test('The transforms of an application stay in force', async t => {
     const { document } = await describe(t, app => {
       app.get('/shown', { schema: {} }, async () => '')
       app.get('/hidden', async () => '')
-      app.get('/last', { schema: { summary: 'L' }, ...says('web') }, async () => '')
+      app.get('/last', { schema: { summary: 'L' }, ...authConfig('web') }, async () => '')
     }, { swagger: { transform } })
     t.strictSame(summary(document), { '/shown': a, '/last': [[{ web: [] }], refused] })
   })
@@ -167,7 +167,7 @@ t.test('The transforms of an application stay in force', async t => {
   await t.test('a transform that returns only the fields that it knows', async t => {
     const { document } = await describe(t, app => {
       app.get('/a', { schema: { summary: 'A' } }, async () => '')
-      app.get('/open', { schema: { summary: 'O' }, ...says(false) }, async () => '')
+      app.get('/open', { schema: { summary: 'O' }, ...authConfig(false) }, async () => '')
     }, { swagger: { transform: ({ schema: { summary: text }, url }) => ({ schema: { summary: text }, url }) } })
     t.strictSame(summary(document), { '/a': a, '/open': [[], '200'] })
     t.equal(document.paths['/a']?.get?.summary, 'A')
@@ -288,7 +288,7 @@ t.test('What is the application\'s stays as it was', async t => {
     for (const run of [carrier?.handler, carrier?.onError]) {
       t.equal(Reflect.apply(run as () => void, app, []), undefined, 'a carrier does nothing')
     }
-    await stops(
+    await assertBootFails(
       t,
       () => {},
       ['GET, HEAD /early is declared before'],

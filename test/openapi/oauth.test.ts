@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { jwt, session, type JwtOptions } from '../../lib/index.js'
 import { oauthServer } from '../../lib/oauth/index.js'
-import { mistake, route } from '../fixtures/policies.js'
+import { bootError, route } from '../fixtures/policies.js'
 import { pair, secretOf } from '../fixtures/tokens.js'
 import { describe, versions } from './document.js'
 
@@ -163,7 +163,7 @@ t.test('The option openapi of jwt', async t => {
       [withFlows({ password: { tokenUrl: url, scopes: { a: 1 } } }), /password\.scopes must be an object/]
     ] as const) {
       const options = { schemes: { user: jwt({ ...base, openapi } as unknown as JwtOptions) } }
-      t.match(String(await mistake(() => {}, { options } as never)), message, String(message))
+      t.match(String(await bootError(() => {}, { options } as never)), message, String(message))
     }
   })
 })

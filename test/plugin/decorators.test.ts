@@ -3,7 +3,7 @@ import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import t from 'tap'
 import gatehouse, { apiKey, basic, jwt, session, type GatehouseOptions, type SchemeFactory } from '../../lib/index.js'
-import { application, scripted } from '../fixtures/schemes.js'
+import { createApplication, scripted } from '../fixtures/schemes.js'
 
 const key = randomBytes(24).toString('base64url')
 const secret = randomBytes(32).toString('base64url')
@@ -23,7 +23,7 @@ t.test('decorate adds the principal of a scheme to the request, or null', async 
     web: session({ secret, decorate: 'visitor' }),
     plain: scripted('plain')
   }
-  const { app } = await application({ schemes, default: ['user', 'service', 'ops', 'web', 'plain'] })
+  const { app } = await createApplication({ schemes, default: ['user', 'service', 'ops', 'web', 'plain'] })
   app.addHook(
     'onRequest',
     async request => { t.same(idsOf(request, names), { user: null, service: null, operator: null, visitor: null }) }
@@ -53,7 +53,7 @@ t.test('decorate adds the principal of a scheme to the request, or null', async 
 
 t.test('decorate works for the tokens of jwt', async t => {
   const options = { keys: secret, issuer: 'https://id.test', audience: 'api', sign: true, decorate: true } as const
-  const { app } = await application({ schemes: { user: jwt(options) } })
+  const { app } = await createApplication({ schemes: { user: jwt(options) } })
   app.get('/', request => idsOf(request, ['user']))
   const authorization = `Bearer ${await app.gatehouse.tokens.issue({ id: 'ann' })}`
   t.same((await app.inject({ url: '/', headers: { authorization } })).json(), { user: 'ann' })
@@ -61,7 +61,7 @@ t.test('decorate works for the tokens of jwt', async t => {
 
 t.test('a name that is taken, or is no name, stops the boot', async t => {
   const boot = (schemes: Record<string, unknown>, before?: (app: FastifyInstance) => unknown) =>
-    application({ schemes, default: 'user' } as unknown as GatehouseOptions, {}, before)
+    createApplication({ schemes, default: 'user' } as unknown as GatehouseOptions, {}, before)
   const other = fp(async app => { app.decorateRequest('user', '') }, { name: 'other-auth' })
   const stops = (schemes: Record<string, unknown>, message: RegExp, before?: (app: FastifyInstance) => unknown) =>
     t.rejects(boot(schemes, before), { code: 'AUTH_MISCONFIGURED', message })

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import gatehouse, { memoryStore, session, type SchemeFactory } from '../../lib/index.js'
-import { application, scripted, sessionFeature } from '../fixtures/schemes.js'
+import { createApplication, scripted, sessionFeature } from '../fixtures/schemes.js'
 
 t.test('calls the features of a factory that returns { scheme, features }, and guards with the scheme', async t => {
   const calls: string[] = []
@@ -33,7 +33,7 @@ t.test('calls the features of a factory that returns { scheme, features }, and g
       }
     }
   })
-  const { app } = await application({ schemes: { own } })
+  const { app } = await createApplication({ schemes: { own } })
   app.get('/', async ({ principal }) => principal)
   app.get('/back', { config: { auth: { public: 'says where to' } } }, async request => {
     return app.gatehouse.sessions.returnTo(request, '/home')
@@ -65,7 +65,7 @@ t.test('stops the boot if a factory returns neither a scheme nor { scheme, featu
     { scheme: scripted('own'), features: null }
   ]
   for (const made of wrong) {
-    await t.rejects(application({ schemes: { own: (() => made) as SchemeFactory } }), {
+    await t.rejects(createApplication({ schemes: { own: (() => made) as SchemeFactory } }), {
       code: 'AUTH_MISCONFIGURED',
       message: /schemes\.own is a function that returned no scheme.*\{ scheme, features \}/
     })
@@ -90,7 +90,7 @@ t.test('stops the boot for features and descriptions that would fail while reque
   ]
   for (const [make, message] of wrong) {
     const own = make as SchemeFactory
-    await t.rejects(application({ schemes: { own } }), { code: 'AUTH_MISCONFIGURED', message })
+    await t.rejects(createApplication({ schemes: { own } }), { code: 'AUTH_MISCONFIGURED', message })
   }
 })
 
@@ -126,7 +126,7 @@ t.test('sessions.of() acts on all schemes with sessions, or on the named one', a
 
 t.test('lets a scheme answer with several challenges', async t => {
   const challenge = () => ['Bearer', 'DPoP'].map(scheme => ({ scheme, params: { realm: 'own' } }))
-  const { app } = await application({ schemes: { own: scripted('own', { challenge }) } })
+  const { app } = await createApplication({ schemes: { own: scripted('own', { challenge }) } })
   app.get('/', async () => 'in')
   t.equal((await app.inject('/')).headers['www-authenticate'], 'Bearer realm="own", DPoP realm="own"')
 })

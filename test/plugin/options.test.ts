@@ -4,7 +4,9 @@ import t from 'tap'
 import plugin, { type Scheme } from '../../lib/index.js'
 import { callSite } from '../../lib/routes/call-site.js'
 import { deepFreeze } from '../../lib/util/objects.js'
-import { as, believer, boot, mistake, route, says, stops, trio } from '../fixtures/policies.js'
+import {
+  as, headerScheme, boot, bootError, route, authConfig, assertBootFails, threeSchemes
+} from '../fixtures/policies.js'
 
 const secret = 'hunter2-hunter2-hunter2'
 
@@ -31,7 +33,7 @@ t.test('The options of the plugin', async t => {
       [{ outside: true }, "outside can only be 'allow'", 'leave it out'],
       [{ outside: null }, "outside can only be 'allow'"]
     ]
-    for (const [options, ...sentence] of table) await stops(t, () => {}, sentence, { options })
+    for (const [options, ...sentence] of table) await assertBootFails(t, () => {}, sentence, { options })
     for (const errors of ['fastify', 'problem', 'oauth', () => ({})]) await boot(t, () => {}, { options: { errors } })
   })
 
@@ -49,7 +51,7 @@ t.test('The options of the plugin', async t => {
       1,
       'data:text/plain,x'
     ]) {
-      await stops(t, () => {}, ['The option origins has', 'scheme, host and port without a path'], {
+      await assertBootFails(t, () => {}, ['The option origins has', 'scheme, host and port without a path'], {
         options: { origins: [origin] }
       })
     }
@@ -59,15 +61,15 @@ t.test('The options of the plugin', async t => {
   t.test('require at least one scheme, built by a factory or custom', async t => {
     const table: [Record<string, unknown>, ...string[]][] = [
       [{ schemes: {} }, 'at least one scheme'],
-      [{ schemes: [believer('user')] }, 'at least one scheme'],
+      [{ schemes: [headerScheme('user')] }, 'at least one scheme'],
       [{ schemes: null }, 'at least one scheme'],
       [{ schemes: undefined }, "'schemes' set to undefined"],
       [{ schemes: { user: undefined } }, 'schemes.user', 'Got undefined'],
       [{ schemes: { user: secret } }, 'schemes.user', 'Got a text of'],
       [{ schemes: { user: { authenticate: 1, openapi: {} } } }, 'schemes.user'],
       [{ schemes: { user: { authenticate: () => null } } }, 'schemes.user'],
-      [{ schemes: { 'us er': believer('user') } }, "the name 'us er'", 'letters, digits'],
-      [{ schemes: { 7: believer('user') } }, "the name '7'"],
+      [{ schemes: { 'us er': headerScheme('user') } }, "the name 'us er'", 'letters, digits'],
+      [{ schemes: { 7: headerScheme('user') } }, "the name '7'"],
       [{ schemes: { user: () => undefined } }, 'schemes.user is a function that returned no scheme'],
       [{ schemes: { user: () => deepFreeze } }, 'schemes.user is a function that returned another one. Call it'],
       [
@@ -75,7 +77,7 @@ t.test('The options of the plugin', async t => {
         'schemes.user is a function whose scheme has no openapi'
       ]
     ]
-    for (const [options, ...sentence] of table) await stops(t, () => {}, sentence, { options })
+    for (const [options, ...sentence] of table) await assertBootFails(t, () => {}, sentence, { options })
   })
 
   t.test('may not be left out', async t => {
@@ -95,9 +97,9 @@ t.test('The options of the plugin', async t => {
       const made: unknown[] = []
       const factory = (async (app: object, name: string) => {
         made.push([Object.hasOwn(app, 'server') || 'server' in app, name])
-        return believer(name)
+        return headerScheme(name)
       }) as unknown as Scheme
-      const schemes = { plain: believer('plain'), made: factory }
+      const schemes = { plain: headerScheme('plain'), made: factory }
       for (const round of [1, 2]) {
         const { ask } = await boot(t, app => route(app, [], '/x'), {
           options: { schemes, default: ['plain', 'made'] }
@@ -122,7 +124,7 @@ t.test('The options of the plugin', async t => {
       { publicPaths: secret },
       { default: { schemes: 'user', when: secret } }
     ]) {
-      const error = (await mistake(() => {}, { options })) as Error
+      const error = (await bootError(() => {}, { options })) as Error
       t.match(error, { code: 'AUTH_MISCONFIGURED' })
       t.notMatch(error.message, /hunter2/)
     }
@@ -130,7 +132,7 @@ t.test('The options of the plugin', async t => {
 
   t.test('are not mutated', async t => {
     const options = {
-      schemes: Object.freeze(trio()),
+      schemes: Object.freeze(threeSchemes()),
       ...deepFreeze({
         default: ['user', 'web'],
         publicPaths: ['/p'],
@@ -148,16 +150,16 @@ t.test('describes any wrong value briefly, without failing and without showing a
   const cyclic: Record<string, unknown> = { toJSON () { throw new Error('own') }, toString: null }
   cyclic['self'] = cyclic
   for (const value of [7n, cyclic, Symbol('a')]) {
-    await stops(t, () => {}, ["stage must be 'preParsing' or 'preHandler'"], { options: { stage: value } })
-    await stops(t, () => {}, ['The option origins has'], { options: { origins: [value] } })
-    await stops(t, () => {}, ['The option limits.guesses.window must be a number of seconds'], {
+    await assertBootFails(t, () => {}, ["stage must be 'preParsing' or 'preHandler'"], { options: { stage: value } })
+    await assertBootFails(t, () => {}, ['The option origins has'], { options: { origins: [value] } })
+    await assertBootFails(t, () => {}, ['The option limits.guesses.window must be a number of seconds'], {
       options: { limits: { guesses: { window: value } } }
     })
   }
-  await stops(t, () => {}, ["such as 'https://app.example.com:8443'"], {
+  await assertBootFails(t, () => {}, ["such as 'https://app.example.com:8443'"], {
     options: { origins: ['https://app.example.com:8443/path'] }
   })
-  await stops(t, () => {}, ['an unknown key a text of 23 characters'], { options: { [secret]: 1 } })
+  await assertBootFails(t, () => {}, ['an unknown key a text of 23 characters'], { options: { [secret]: 1 } })
 })
 
 t.test('the file and line of a boot error', async t => {
@@ -211,47 +213,47 @@ t.test('the file and line of a boot error', async t => {
 
   t.test('are part of every error about a route', async t => {
     const here = [/ \(in \/.*test\/plugin\/options\.test\.ts:\d+\)$/]
-    await stops(
+    await assertBootFails(
       t,
       app => {
-        app.get('/a', says({}), () => '')
+        app.get('/a', authConfig({}), () => '')
       },
       ['GET /a', ...here]
     )
-    await stops(
+    await assertBootFails(
       t,
       app => {
-        app.get('/b', says('nobody'), () => '')
+        app.get('/b', authConfig('nobody'), () => '')
       },
       ['GET /b', ...here]
     )
-    await stops(
+    await assertBootFails(
       t,
       app => {
         app.get('/c', { auth: true } as object, () => '')
       },
       ['GET /c', ...here]
     )
-    await stops(
+    await assertBootFails(
       t,
       app => {
-        app.get('/d', says(true), () => '')
+        app.get('/d', authConfig(true), () => '')
       },
       ['GET /d', ...here],
       { options: { publicPaths: ['/d'] } }
     )
-    await stops(
+    await assertBootFails(
       t,
       app =>
         app.register(
           async child => {
-            child.get('/e', says({ mode: 'try', roles: 'a' }), () => '')
+            child.get('/e', authConfig({ mode: 'try', roles: 'a' }), () => '')
           },
           { prefix: '/in' }
         ),
       ['GET /in/e', ...here]
     )
-    await stops(
+    await assertBootFails(
       t,
       app => {
         app.get('/f', () => '')

@@ -7,13 +7,15 @@ import { authenticated } from '../../lib/index.js'
 import { parseDeclaration } from '../../lib/policy/parse.js'
 import { resolvePolicy, type BoundScheme, type Policy } from '../../lib/policy/policy.js'
 import { parsePermissions } from '../../lib/policy/requirements.js'
-import { as, believer, boot, group, route, says, stops, trio } from '../fixtures/policies.js'
+import {
+  as, headerScheme, boot, group, route, authConfig, assertBootFails, threeSchemes
+} from '../fixtures/policies.js'
 
 t.test("the plugin's default", async t => {
   t.test('is required unless there is only one scheme', async t => {
     for (const more of [{}, { default: 'only' }]) {
       const { ask, ran } = await boot(
-        t, (app, ran) => route(app, ran, '/x'), { options: { schemes: { only: believer('only') }, ...more } }
+        t, (app, ran) => route(app, ran, '/x'), { options: { schemes: { only: headerScheme('only') }, ...more } }
       )
       t.equal((await ask('/x')).status, 401)
       t.equal((await ask('/x', as({}, 'only'))).status, 200)
@@ -22,30 +24,32 @@ t.test("the plugin's default", async t => {
   })
 
   t.test('stops the boot if it is missing, with an example of what to write', async t => {
-    await stops(
+    await assertBootFails(
       t,
       () => {},
       ['The option default is missing', 'user, web and service', "default: ['user']"],
-      { options: { schemes: trio() } }
+      { options: { schemes: threeSchemes() } }
     )
-    await stops(
+    await assertBootFails(
       t,
       () => {},
       ["'default' set to undefined"],
-      { options: { schemes: { only: believer('only') }, default: undefined } }
+      { options: { schemes: { only: headerScheme('only') }, default: undefined } }
     )
   })
 
   t.test('stops the boot if it names anything but existing schemes', async t => {
-    await stops(t, () => {}, ['The option default', "'usr'", "Did you mean 'user'?"], { options: { default: 'usr' } })
-    await stops(
+    await assertBootFails(
+      t, () => {}, ['The option default', "'usr'", "Did you mean 'user'?"], { options: { default: 'usr' } }
+    )
+    await assertBootFails(
       t,
       () => {},
       ['The option default', 'names no scheme', 'Name one or more of user, web and service'],
       { options: { default: { mode: 'optional' } } }
     )
-    await stops(t, () => {}, ['The option default', 'Got null'], { options: { default: null } })
-    await stops(
+    await assertBootFails(t, () => {}, ['The option default', 'Got null'], { options: { default: null } })
+    await assertBootFails(
       t,
       app => route(app, [], '/x'),
       ['GET /x', "mode 'try'", 'inherited'],
@@ -102,7 +106,7 @@ t.test('app.gatehouse.default', async t => {
     }, {
       options: {
         default: { schemes: 'user', scopes: 'a' },
-        schemes: { ...trio(), service: believer('service', { reportsAuthTime: true }) }
+        schemes: { ...threeSchemes(), service: headerScheme('service', { reportsAuthTime: true }) }
       }
     })
     const whole = { scopes: ['a', 'b', 'c', 'd'], roles: ['clerk'], age: 10 }
@@ -172,11 +176,11 @@ t.test('app.gatehouse.default', async t => {
   })
 
   t.test('stops the boot if it is set after a route of its context or of a nested one', async t => {
-    await stops(t, app => app.register(async within => {
+    await assertBootFails(t, app => app.register(async within => {
       within.get('/early', async () => '')
       group(within, 'web')
     }, { prefix: '/group' }), ["the prefix '/group'", 'set after a route of the context', 'Set the default first'])
-    await stops(t, async app => {
+    await assertBootFails(t, async app => {
       await app.register(async child => { child.get('/early', async () => '') })
       group(app, 'web')
     }, ["the prefix '/'", 'Set the default first'])
@@ -184,24 +188,24 @@ t.test('app.gatehouse.default', async t => {
 
   t.test('stops the boot if it is set after a guard of its context, which would let more callers in', async t => {
     const sentence = ["the prefix '/group'", 'after gatehouse.guard()', 'Set the default first']
-    await stops(t, app => app.register(async within => {
+    await assertBootFails(t, app => app.register(async within => {
       within.gatehouse.guard(true)
       group(within, { roles: 'admin' })
     }, { prefix: '/group' }), sentence)
-    await stops(t, app => app.register(async within => {
+    await assertBootFails(t, app => app.register(async within => {
       await within.register(async child => { child.gatehouse.guard('user') })
       group(within, { roles: 'admin' })
     }, { prefix: '/group' }), sentence)
     const { ask } = await boot(t, app => app.register(async within => {
       const detached = within.gatehouse.guard({ inherit: false, schemes: 'user' })
       group(within, { schemes: 'web', roles: 'admin' })
-      within.get('/x', { ...says(false), preHandler: detached }, async () => '')
+      within.get('/x', { ...authConfig(false), preHandler: detached }, async () => '')
     }))
     t.equal((await ask('/x', as())).status, 200, 'a guard that inherits nothing')
   })
 
   t.test('stops the boot if it is set twice in one context', async t => {
-    await stops(t, app => {
+    await assertBootFails(t, app => {
       group(app, 'web')
       group(app, { roles: 'admin' })
     }, ['is set twice', 'Combine both in one call'])
@@ -212,23 +216,25 @@ t.test('app.gatehouse.default', async t => {
       async child => { group(child, auth) }, { prefix: '/group' }
     )
     const place = "app.gatehouse.default() of the context with the prefix '/group'"
-    await stops(t, said({ role: 'admin' }), [place, "Did you mean 'roles'?"])
-    await stops(t, said(undefined), [place, 'Got undefined'])
-    await stops(t, said('webb'), [place, "Did you mean 'web'?"])
+    await assertBootFails(t, said({ role: 'admin' }), [place, "Did you mean 'roles'?"])
+    await assertBootFails(t, said(undefined), [place, 'Got undefined'])
+    await assertBootFails(t, said('webb'), [place, "Did you mean 'web'?"])
   })
 
   t.test('stops the boot for a default that opens routes without a reason or resets inherited rules', async t => {
-    await stops(
+    await assertBootFails(
       t,
       app => { group(app, false) },
       ['is public without a reason', "{ public: 'the browser application' }", 'write false on the routes']
     )
     for (const auth of [false, { public: 'the web site' }]) {
-      await stops(t, () => {}, ['The option default is public', 'publicPaths'], { options: { default: auth } })
+      await assertBootFails(
+        t, () => {}, ['The option default is public', 'publicPaths'], { options: { default: auth } }
+      )
     }
     const detached = { inherit: false, schemes: 'web' }
-    await stops(t, app => { group(app, detached) }, ['inherit: false', 'only a route'])
-    await stops(t, () => {}, ['The option default', 'only a route'], { options: { default: detached } })
+    await assertBootFails(t, app => { group(app, detached) }, ['inherit: false', 'only a route'])
+    await assertBootFails(t, () => {}, ['The option default', 'only a route'], { options: { default: detached } })
   })
 })
 
@@ -274,7 +280,7 @@ t.test('a public group with a reason opens the routes without a declaration, and
 })
 
 t.test('a default that is set after a route which a public group opened stops the boot', async t => {
-  await stops(t, app => app.register(async spa => {
+  await assertBootFails(t, app => app.register(async spa => {
     group(spa, { public: 'the browser application' })
     await spa.register(async child => {
       route(child, [], '/early')
@@ -329,7 +335,7 @@ t.test('reads the declarations without mutating them', async t => {
 
   t.test('ignores later changes to a declaration', async t => {
     const scopes = { all: ['a'] }
-    const { ask } = await boot(t, app => { app.get('/x', says({ scopes }), async () => '') })
+    const { ask } = await boot(t, app => { app.get('/x', authConfig({ scopes }), async () => '') })
     scopes.all.length = 0
     t.equal((await ask('/x', as())).status, 403)
   })
@@ -342,7 +348,7 @@ t.test('reads the declarations without mutating them', async t => {
       preParsing: [async () => { calls.push('preParsing') }],
       onError: [async () => { calls.push('onError') }]
     }
-    const user = believer('user')
+    const user = headerScheme('user')
     const { ask } = await boot(t, app => {
       app.get('/a', hooks, async () => '')
       app.get('/b', hooks, async () => { throw new Error('on purpose') })
@@ -352,7 +358,7 @@ t.test('reads the declarations without mutating them', async t => {
     t.strictSame(calls.splice(0), ['onRequest', 'preParsing', 'preHandler'])
     await ask('/b', as())
     t.strictSame(calls, ['onRequest', 'preParsing', 'preHandler', 'onError'])
-    t.equal(user.asked.count, 2)
+    t.equal(user.calls.count, 2)
   })
 })
 
@@ -364,7 +370,8 @@ t.test('does not carry a policy along when a config is spread into another route
     route(app, ran, '/strict', { roles: 'admin' })
     app.get('/both', { config: { ...configs.get('/public') } }, async () => '')
     app.get('/silent', { config: { ...configs.get('/public'), auth: true } }, async () => '')
-    app.get('/stricter', { config: { ...configs.get('/strict'), ...says({ scopes: 'a' }).config } }, async () => '')
+    const stricter = { ...configs.get('/strict'), ...authConfig({ scopes: 'a' }).config }
+    app.get('/stricter', { config: stricter }, async () => '')
   })
   t.equal((await ask('/both')).status, 200, 'auth: false came along, as written')
   t.equal((await ask('/silent')).status, 401)
@@ -392,7 +399,7 @@ t.test('shares one frozen policy between equal declarations, for 1,000 routes wi
     })
     for (let i = 0; i < 1000; i++) {
       const auth = structured(declarations[i % declarations.length])
-      app.get(`/${i}`, auth === undefined ? {} : says(auth), async () => '')
+      app.get(`/${i}`, auth === undefined ? {} : authConfig(auth), async () => '')
     }
   })
   t.equal(marks.size, 2000)
@@ -509,7 +516,7 @@ t.test('never admits a principal because of an additional level of rules', t => 
     ['user', 'web'].map(
       (name, index) => [
         name,
-        { name, index, scheme: believer(name, { reportsAuthTime: true }), ambient: false, load: null, features: {} }
+        { name, index, scheme: headerScheme(name, { reportsAuthTime: true }), ambient: false, load: null, features: {} }
       ]
     )
   )

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { AuthError } from '../../lib/index.js'
-import { as, boot, build, mistake, route, says, stops, trio } from '../fixtures/policies.js'
+import { as, boot, build, bootError, route, authConfig, assertBootFails, threeSchemes } from '../fixtures/policies.js'
 
 t.test('config.auth', async t => {
   t.test('takes the default, required, if it is left out or true', async t => {
@@ -31,7 +31,7 @@ t.test('config.auth', async t => {
   })
 
   t.test('makes a route public with false, or public and a reason, whatever credentials are sent', async t => {
-    const schemes = trio()
+    const schemes = threeSchemes()
     const { ask } = await boot(t, (app, ran) => {
       route(app, ran, '/false', false)
       route(app, ran, '/public', { public: 'load balancer probe' })
@@ -40,7 +40,7 @@ t.test('config.auth', async t => {
       t.equal((await ask(url)).status, 200)
       t.equal((await ask(url, { 'x-user': 'bad', 'x-web': 'down' })).status, 200)
     }
-    t.strictSame(Object.values(schemes).map(scheme => scheme.asked.count), [0, 0, 0])
+    t.strictSame(Object.values(schemes).map(scheme => scheme.calls.count), [0, 0, 0])
   })
 
   t.test('treats a name or a list of names as { schemes }', async t => {
@@ -89,7 +89,7 @@ t.test('config.auth', async t => {
     async t => {
       const { ask } = await boot(t, app => {
         for (const mode of ['required', 'optional', 'try']) {
-          app.get(`/${mode}`, says({ mode }), async request => ({
+          app.get(`/${mode}`, authConfig({ mode }), async request => ({
             id: request.principal?.id ?? null,
             error: request.auth.error?.code ?? null
           }))
@@ -281,12 +281,14 @@ t.test('config.auth outside the grammar stops the boot, names the route and says
   ]
   for (const [title, auth, ...sentence] of table) {
     t.test(`stops the boot: ${title}`, async t => {
-      await stops(t, app => { app.post('/api/orders', says(auth), () => 'never') }, ['POST /api/orders', ...sentence])
+      await assertBootFails(
+        t, app => { app.post('/api/orders', authConfig(auth), () => 'never') }, ['POST /api/orders', ...sentence]
+      )
     })
   }
 
   t.test('stops the boot if inherited rules meet a mode that admits anonymous callers', async t => {
-    await stops(
+    await assertBootFails(
       t,
       app =>
         app.register(async child => {
@@ -295,7 +297,7 @@ t.test('config.auth outside the grammar stops the boot, names the route and says
         }),
       ['GET /feed', 'its own or inherited', 'inherit: false']
     )
-    await stops(
+    await assertBootFails(
       t,
       app => {
         app.get('/feed', { config: { auth: { mode: 'try' } } }, () => '')
@@ -306,14 +308,14 @@ t.test('config.auth outside the grammar stops the boot, names the route and says
   })
 
   t.test('stops the boot for { auth } beside config', async t => {
-    await stops(
+    await assertBootFails(
       t,
       app => {
         app.get('/x', { auth: false } as object, () => '')
       },
       ['GET /x', 'auth beside config', '{ config: { auth: … } }']
     )
-    await stops(
+    await assertBootFails(
       t,
       app => {
         app.get('/x', { auth: 'user', config: {} } as object, () => '')
@@ -324,11 +326,13 @@ t.test('config.auth outside the grammar stops the boot, names the route and says
 
   t.test("reports the method, the pattern with its prefix, and the application's file and line", async t => {
     const declare = (app: Parameters<Parameters<typeof build>[0]>[0]) => app.register(async child => {
-      child.route({ method: ['PUT', 'PATCH'], url: '/:id', ...says({ scope: 'a' }), handler: () => '' })
+      child.route({ method: ['PUT', 'PATCH'], url: '/:id', ...authConfig({ scope: 'a' }), handler: () => '' })
     }, { prefix: '/orders' })
-    await stops(t, declare, ['PUT, PATCH /orders/:id: config.auth', /\(in \/.*test\/policy\/parse\.test\.ts:\d+\)$/])
+    await assertBootFails(
+      t, declare, ['PUT, PATCH /orders/:id: config.auth', /\(in \/.*test\/policy\/parse\.test\.ts:\d+\)$/]
+    )
     const line = Number(/^.*:(\d+):\d+/.exec(new Error().stack?.split('\n')[1] ?? '')?.[1])
-    const { message } = await mistake(app => { app.get('/x', says([]), () => '') }) as Error
+    const { message } = await bootError(app => { app.get('/x', authConfig([]), () => '') }) as Error
     t.equal(/:(\d+)\)$/.exec(message)?.[1], String(line + 1), 'the very line')
   })
 
@@ -341,8 +345,8 @@ t.test('config.auth outside the grammar stops the boot, names the route and says
     ]) {
       t.notMatch(
         (
-          (await mistake(app => {
-            app.get('/x', says(auth), () => '')
+          (await bootError(app => {
+            app.get('/x', authConfig(auth), () => '')
           })) as Error
         ).message,
         /hunter2/
@@ -425,7 +429,7 @@ t.test(
         const ran: string[] = []
         const app = await build(
           app => {
-            app.get('/x', says(auth), async () => {
+            app.get('/x', authConfig(auth), async () => {
               ran.push('x')
               return 'x'
             })

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import { as, boot, group, route, says, stops, trio } from '../fixtures/policies.js'
+import { as, boot, group, route, authConfig, assertBootFails, threeSchemes } from '../fixtures/policies.js'
 
 /** The statuses that callers without a credential get. */
 async function anonymous (
@@ -179,18 +179,18 @@ t.test('Public paths', async t => {
   })
 
   t.test('run no scheme', async t => {
-    const schemes = trio()
+    const schemes = threeSchemes()
     const { ask } = await boot(t, app => route(app, [], '/health'), {
       options: { schemes, default: 'user', publicPaths: ['/health'] }
     })
     t.equal((await ask('/health', { 'x-user': 'bad' })).status, 200)
-    t.equal(schemes.user.asked.count, 0)
+    t.equal(schemes.user.calls.count, 0)
   })
 
   t.test('stop the boot if literal and equal to a route with a policy, whatever their order', async t => {
     for (const publicPaths of [['/docs/admin'], ['/docs/*', '/docs/admin'], [{ path: '/docs/admin', method: 'GET' }]]) {
       for (const auth of [true, 'web', { mode: 'optional' }]) {
-        await stops(
+        await assertBootFails(
           t,
           app => route(app, [], '/docs/admin', auth),
           ['GET /docs/admin', "publicPaths lists '/docs/admin'", 'Remove one of the two', /\(in \/.*\.ts:\d+\)$/],
@@ -276,7 +276,7 @@ t.test('Public paths', async t => {
       [{ '/health': true }, 'publicPaths must be a list']
     ]
     for (const [publicPaths, ...sentence] of table) {
-      await stops(t, () => {}, ['The option publicPaths', ...sentence], { options: { publicPaths } })
+      await assertBootFails(t, () => {}, ['The option publicPaths', ...sentence], { options: { publicPaths } })
     }
   })
 })
@@ -285,7 +285,7 @@ t.test('open the same route under every spelling of its URL, and no protected on
   const declare = (app: FastifyInstance) => {
     route(app, [], '/open')
     route(app, [], '/shut')
-    app.get('/open/deeper', says('web'), async () => '')
+    app.get('/open/deeper', authConfig('web'), async () => '')
   }
   const routerOptions = {
     ignoreTrailingSlash: true,

@@ -3,7 +3,9 @@ import t from 'tap'
 import { AuthError, type Principal } from '../../lib/index.js'
 import { hasPermission, parsePermissions } from '../../lib/policy/requirements.js'
 import type { LoadContext } from '../../types/scheme.js'
-import { as, believer, boot, group, route, says, stops, trio } from '../fixtures/policies.js'
+import {
+  as, headerScheme, boot, group, route, authConfig, assertBootFails, threeSchemes
+} from '../fixtures/policies.js'
 import { exactly } from '../fixtures/exactly.js'
 
 t.test('The list of scopes', async t => {
@@ -15,26 +17,28 @@ t.test('The list of scopes', async t => {
       { scopes: { none: ['orders:raed'] } },
       { anyOf: [{ scopes: 'orders:raed' }] }
     ]) {
-      await stops(
+      await assertBootFails(
         t,
         app => route(app, [], '/x', auth),
         ['GET /x', "'orders:raed'", "Did you mean 'orders:read'?", 'Declared: orders:read and orders:write.'],
         { options }
       )
     }
-    await stops(
+    await assertBootFails(
       t,
       app => group(app, { scopes: 'nothing' }),
       ['app.gatehouse.default()', "'nothing'", 'declared scopes'],
       { options }
     )
-    await stops(t, () => {}, ['The option default', "'nothing'"], {
+    await assertBootFails(t, () => {}, ['The option default', "'nothing'"], {
       options: { ...options, default: { schemes: 'user', scopes: 'nothing' } }
     })
-    await stops(t, () => {}, ["The option roles['admin'].scopes", "'nothing'"], {
+    await assertBootFails(t, () => {}, ["The option roles['admin'].scopes", "'nothing'"], {
       options: { ...options, roles: { admin: { scopes: ['nothing'] } } }
     })
-    await stops(t, app => route(app, [], '/x', { scopes: 'a' }), ['GET /x', "'a'"], { options: { scopes: {} } })
+    await assertBootFails(
+      t, app => route(app, [], '/x', { scopes: 'a' }), ['GET /x', "'a'"], { options: { scopes: {} } }
+    )
   })
 
   t.test('allows every name if left out, and does not restrict roles', async t => {
@@ -54,7 +58,7 @@ t.test('The list of scopes', async t => {
       [{ a: true }, "scopes['a'] must be a string", 'Got true'],
       [{ a: undefined }, "scopes['a']", 'Got undefined']
     ]
-    for (const [scopes, ...sentence] of table) await stops(t, () => {}, sentence, { options: { scopes } })
+    for (const [scopes, ...sentence] of table) await assertBootFails(t, () => {}, sentence, { options: { scopes } })
   })
 })
 
@@ -66,14 +70,14 @@ t.test('The list of roles', async t => {
       { roles: { all: ['clerk', 'amdin'] } },
       { anyOf: [{ roles: 'amdin' }] }
     ]) {
-      await stops(
+      await assertBootFails(
         t,
         app => route(app, [], '/x', auth),
         ['GET /x', "'amdin'", "Did you mean 'admin'?", 'Declared: admin and clerk.'],
         { options }
       )
     }
-    await stops(t, () => {}, ["The option roles['admin'].roles", "'clrk'"], {
+    await assertBootFails(t, () => {}, ["The option roles['admin'].roles", "'clrk'"], {
       options: { roles: { admin: { roles: ['clrk'] } } }
     })
   })
@@ -131,7 +135,7 @@ t.test('The list of roles', async t => {
       app => {
         app.get(
           '/x',
-          says(true),
+          authConfig(true),
           async request =>
             request.auth.allows({ roles: 'clerk' } as never) &&
             request.auth.allows({ scopes: 'orders:read' } as never)
@@ -158,7 +162,7 @@ t.test('The list of roles', async t => {
       [['a'], 'roles must be an object'],
       [null, 'roles must be an object']
     ]
-    for (const [roles, ...sentence] of table) await stops(t, () => {}, sentence, { options: { roles } })
+    for (const [roles, ...sentence] of table) await assertBootFails(t, () => {}, sentence, { options: { roles } })
   })
 
   t.test('grants exactly what is reachable by inclusion, for any lists', t => {
@@ -251,7 +255,7 @@ t.test('load(principal, { scheme, request })', async t => {
       app => {
         app.get(
           '/x',
-          says({ schemes: ['user', 'web'], roles: 'clerk', scopes: 'a' }),
+          authConfig({ schemes: ['user', 'web'], roles: 'clerk', scopes: 'a' }),
           async request => request.principal
         )
       },
@@ -268,13 +272,13 @@ t.test('load(principal, { scheme, request })', async t => {
 
   t.test('of a scheme takes precedence over that of the plugin', async t => {
     const schemes = {
-      user: believer('user', { load: ({ id }) => ({ id, roles: ['of the scheme'] }) }),
-      web: believer('web')
+      user: headerScheme('user', { load: ({ id }) => ({ id, roles: ['of the scheme'] }) }),
+      web: headerScheme('web')
     }
     const { ask } = await boot(
       t,
       app => {
-        app.get('/x', says(['user', 'web']), async request => request.principal?.roles)
+        app.get('/x', authConfig(['user', 'web']), async request => request.principal?.roles)
       },
       { options: { schemes, default: 'user', load: ({ id }: Principal) => ({ id, roles: ['of the plugin'] }) } }
     )
@@ -283,14 +287,14 @@ t.test('load(principal, { scheme, request })', async t => {
   })
 
   t.test('answers 401 if it rejects the principal, without trying the next scheme', async t => {
-    const schemes = trio()
+    const schemes = threeSchemes()
     for (const load of [() => null, async () => null, () => undefined, async () => undefined, () => false as const]) {
       const { ask, ran } = await boot(
         t,
         (app, ran) => {
           route(app, ran, '/required', ['user', 'web'])
           route(app, ran, '/optional', { schemes: ['user', 'web'], mode: 'optional' })
-          app.get('/try', says({ mode: 'try' }), async request => ({
+          app.get('/try', authConfig({ mode: 'try' }), async request => ({
             id: request.principal,
             error: request.auth.error?.code
           }))
@@ -303,7 +307,7 @@ t.test('load(principal, { scheme, request })', async t => {
       t.strictSame(JSON.parse((await ask('/try', both)).body), { id: null, error: 'AUTH_INVALID_CREDENTIALS' })
       t.strictSame(ran, [])
     }
-    t.equal(schemes.web.asked.count, 0)
+    t.equal(schemes.web.calls.count, 0)
   })
 
   t.test('answers a constant 500 in every mode if it throws or returns anything else', async t => {
@@ -341,7 +345,7 @@ t.test('load(principal, { scheme, request })', async t => {
     const { ask } = await boot(
       t,
       app => {
-        app.get('/x', says(true), async request => request.principal)
+        app.get('/x', authConfig(true), async request => request.principal)
       },
       { options: { load: () => ({ id: 'root', realm: 'elsewhere', scopes: ['all'] }) } }
     )
@@ -351,7 +355,7 @@ t.test('load(principal, { scheme, request })', async t => {
   t.test('is called once per request, and not without a principal', async t => {
     let loads = 0
     const { ask } = await boot(t, app => {
-      app.get('/x', { ...says({ mode: 'try' }), preHandler: app.gatehouse.guard(true) }, async () => '')
+      app.get('/x', { ...authConfig({ mode: 'try' }), preHandler: app.gatehouse.guard(true) }, async () => '')
     }, { options: { load: ({ id }: Principal) => { loads++; return { id } } } })
     t.equal((await ask('/x', as())).status, 200)
     t.equal(loads, 1)

@@ -55,7 +55,7 @@ t.test('answers 404 to everyone on unknown URLs and wrong methods, without calli
       t.same([answer.statusCode, answer.headers['www-authenticate']], [404, undefined], `${method} ${url}`)
     }
   }
-  t.same([page.reached, scheme.asked], [0, 0])
+  t.same([page.reached, scheme.calls], [0, 0])
 })
 
 t.test('answers 400 on a malformed URL before any hook, and 404 on a parameter that is too long', async t => {
@@ -69,7 +69,7 @@ t.test('answers 400 on a malformed URL before any hook, and 404 on a parameter t
   t.teardown(() => app.close())
   t.equal((await ask(port, ['GET /x/%zz HTTP/1.1'])).status, 400)
   t.equal((await ask(port, ['GET /x/%zz HTTP/1.1', 'X-User: alice'])).status, 400)
-  t.same([page.reached, scheme.asked], [0, 0])
+  t.same([page.reached, scheme.calls], [0, 0])
 })
 
 t.test('leaves a not-found handler open unless app.gatehouse.guard is its preHandler', async t => {
@@ -164,9 +164,9 @@ t.test('callNotFound in a handler is behind the guard of its route', async t => 
     if (own) app.setNotFoundHandler({ preHandler: app.gatehouse.guard(true) }, lost.handler)
     app.get('/page', (_request, reply) => { reply.callNotFound() })
     t.equal(await status(app, '/page'), 401)
-    t.same([lost.reached, scheme.asked], [0, 1])
+    t.same([lost.reached, scheme.calls], [0, 1])
     const found = await app.inject({ url: '/page', headers: alice })
-    t.same([found.statusCode, scheme.asked], [own ? 200 : 404, 2])
+    t.same([found.statusCode, scheme.calls], [own ? 200 : 404, 2])
     if (own) t.equal(found.json().who, 'alice')
   }
 })

@@ -331,7 +331,7 @@ t.test('runs no scheme on a public route, whatever credentials are sent', async 
   const page = counted()
   app.post('/', { config: { auth: { public: 'a test' } } }, page.handler)
   const answer = await app.inject({ method: 'POST', url: '/', headers: wrong })
-  t.same([answer.statusCode, answer.json().who, scheme.asked], [200, null, 0])
+  t.same([answer.statusCode, answer.json().who, scheme.calls], [200, null, 0])
   t.equal(answer.headers['www-authenticate'], undefined)
 })
 
@@ -443,10 +443,10 @@ async function guardAnywhere (t: Test, place: string, register: Place, errors: '
   t.equal((await post(alice)).statusCode, 403, says)
   t.equal((await post({ 'x-user': 'boss' }, '/x?no')).statusCode, 403, says)
   t.equal(page.reached, 0, says)
-  scheme.asked = 0
+  scheme.calls = 0
   const known = await post({ 'x-user': 'boss' })
   t.same([known.statusCode, known.json()], [200, { who: 'boss', body: {} }], says)
-  t.same([page.reached, scheme.asked], [1, 1], says)
+  t.same([page.reached, scheme.calls], [1, 1], says)
 }
 
 t.test('app.gatehouse.guard(auth) guards as a hook at every stage, and in setNotFoundHandler', async t => {
@@ -480,7 +480,7 @@ t.test('authenticates a request once, however many guards it passes', async t =>
       page.handler
     )
     const answer = await app.inject({ url: '/', headers: alice })
-    t.same([answer.statusCode, scheme.asked, other.asked, ids], [200, 1, 1, ['alice']])
+    t.same([answer.statusCode, scheme.calls, other.calls, ids], [200, 1, 1, ['alice']])
   }
 })
 

@@ -23,7 +23,7 @@ import {
 } from '../../lib/index.js'
 import { memoryStore } from '../../lib/stores/memory/index.js'
 import { schemeContract, type SchemeContract, type SentCredential as Sent } from '../../lib/testing/index.js'
-import { contextOf, make } from '../fixtures/schemes.js'
+import { contextOf, createScheme } from '../fixtures/schemes.js'
 
 const key = randomBytes(16).toString('hex')
 const other = randomBytes(16).toString('hex')
@@ -107,7 +107,7 @@ const managed =
   (from: CredentialSource): SchemeFactory<Principal, ApiKeyCredential> =>
     (app, name) =>
       apiKey({ from, managed: { prefix: 'acme_live' } })(app, name, contextOf(store))
-const issuing = (await make(managed('bearer'), Fastify() as unknown as FastifyInstance, 'issuing')).features
+const issuing = (await createScheme(managed('bearer'), Fastify() as unknown as FastifyInstance, 'issuing')).features
 const issued = async (more: Partial<ApiKeyInput> = {}): Promise<NewApiKey> => {
   const made = await issuing.apiKeys?.of({ realm: 'staff', id: 'ann' }).create({ name: 'laptop', ...more })
   if (made === undefined) throw new Error('the scheme manages no keys')

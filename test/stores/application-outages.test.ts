@@ -1,6 +1,6 @@
 import t from 'tap'
 import { size } from '../fixtures/size.js'
-import { survives } from './fixtures/application-outage.js'
+import { checkOutage } from './fixtures/application-outage.js'
 import { noRedisServer, redisServer } from './fixtures/outages.js'
 import { postgresServer } from './fixtures/postgres-server.js'
 import { missing } from './fixtures/services.js'
@@ -28,7 +28,7 @@ t.test('two applications with Redis killed under load refuse within the stalenes
   const server = await redisServer('--appendonly', 'yes', '--appendfsync', 'always', '--dir', t.testdir())
   t.teardown(server.end)
   const redis = `redis://127.0.0.1:${server.port}`
-  await survives(t, { store: { redis }, limits: redis, lasting: true, server, ...long })
+  await checkOutage(t, { store: { redis }, limits: redis, persistent: true, server, ...long })
 })
 
 t.test('two applications with an emptied Redis refuse what it does not know, and accept new logins', {
@@ -36,8 +36,8 @@ t.test('two applications with an emptied Redis refuse what it does not know, and
 }, async t => {
   const server = await redisServer()
   t.teardown(server.end)
-  await survives(
-    t, { store: { redis: `redis://127.0.0.1:${server.port}` }, limits: null, lasting: false, server, ...brief }
+  await checkOutage(
+    t, { store: { redis: `redis://127.0.0.1:${server.port}` }, limits: null, persistent: false, server, ...brief }
   )
 })
 
@@ -45,12 +45,12 @@ t.test('two applications with PostgreSQL killed under load refuse within the sta
   skip: withoutPostgres
 }, async t => {
   const server = postgres as PostgresServer
-  await survives(
+  await checkOutage(
     t,
     {
       store: { postgres: `postgres://postgres@127.0.0.1:${server.port}/postgres` },
       limits: null,
-      lasting: true,
+      persistent: true,
       server,
       ...long
     }

@@ -3,8 +3,8 @@ import t from 'tap'
 import { Ledger, random, tracing } from '../fixtures/secrets.js'
 import { size } from '../fixtures/size.js'
 import { backends } from './fixtures/backends.js'
-import { application, secretsOf } from './fixtures/life-application.js'
-import { Life, publicKey, sender } from './fixtures/life.js'
+import { createApplication, secretsOf } from './fixtures/life-application.js'
+import { ApplicationRun, publicKey, createSender } from './fixtures/life.js'
 import { noRedis, redisUrl } from './fixtures/services.js'
 
 const withoutRedis = await noRedis()
@@ -23,11 +23,11 @@ for (const [number, backend] of (await backends()).entries()) {
       const store = state.open()
       const { logger, lines } = tracing()
       const redis = backend.name === 'Redis' && withoutRedis === false ? new Redis(redisUrl) : undefined
-      const app = await application({
+      const app = await createApplication({
         secrets, store, form, server: { logger }, publicKey, ...redis === undefined ? {} : { redis }
       })
       t.teardown(async () => { await app.close(); redis?.disconnect() })
-      const life = new Life(t, { app, send: await sender(app, overSocket), ledger, secrets })
+      const life = new ApplicationRun(t, { app, send: await createSender(app, overSocket), ledger, secrets })
       await life.sessions()
       await life.keys()
       await life.others()

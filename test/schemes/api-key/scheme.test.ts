@@ -4,12 +4,12 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { apiKey, type ApiKeyOptions, type PrincipalInput, type Scheme } from '../../../lib/index.js'
 import { readChallenges } from '../../fixtures/challenges.js'
-import { application, handler, make } from '../../fixtures/schemes.js'
+import { createApplication, handler, createScheme } from '../../fixtures/schemes.js'
 
 const hex = () => randomBytes(24).toString('hex')
 
 async function made (options: unknown, name = 'service'): Promise<Scheme> {
-  return (await make(apiKey(options as ApiKeyOptions), Fastify() as unknown as FastifyInstance, name)).scheme
+  return (await createScheme(apiKey(options as ApiKeyOptions), Fastify() as unknown as FastifyInstance, name)).scheme
 }
 
 t.test('accepts a key of 16 random bytes, in hex, in base64url and with a prefix', async t => {
@@ -113,7 +113,7 @@ t.test('stops the boot for a wrong option, and names it', async t => {
     await t.rejects(async () => made(options), { code: 'AUTH_MISCONFIGURED', message }, String(message))
   }
   await t.rejects(
-    application({ schemes: { service: apiKey({ keys: {} }) } }),
+    createApplication({ schemes: { service: apiKey({ keys: {} }) } }),
     { code: 'AUTH_MISCONFIGURED' },
     'and the plugin with it'
   )
@@ -124,7 +124,7 @@ t.test('does not keep the plaintext of a key', async t => {
   const scheme = await made({ keys: { [key]: { id: 'ann' } } })
   t.notOk(inspect(scheme, { depth: 9, showHidden: true }).includes(key))
   const given = { [key]: { id: 'ann' } as PrincipalInput }
-  const { app } = await application({ schemes: { service: apiKey({ keys: given }) } })
+  const { app } = await createApplication({ schemes: { service: apiKey({ keys: given }) } })
   app.get('/', handler().handler)
   given[key] = { id: 'root' }
   delete given[key]
@@ -137,7 +137,9 @@ t.test('does not keep the plaintext of a key', async t => {
 
 t.test('maps each of thousands of keys to its own principal', async t => {
   const people = Array.from({ length: 3000 }, (_, i) => [hex(), { id: `user ${i}`, scopes: [`own:${i}`] }] as const)
-  const { app } = await application({ schemes: { service: apiKey({ keys: new Map(people) }) } }, { logger: false })
+  const { app } = await createApplication(
+    { schemes: { service: apiKey({ keys: new Map(people) }) } }, { logger: false }
+  )
   app.get('/', async request => request.principal)
   for (let i = 0; i < people.length; i += 37) {
     const [key, { id, scopes }] = people[i] as (typeof people)[number]
@@ -166,7 +168,7 @@ t.test('calls verify with the key and the request, and answers 500 if it throws'
     throws: () => { throw new Error('secret cause') },
     rejects: async () => { throw new Error('secret cause') }
   }
-  const { app, log } = await application({
+  const { app, log } = await createApplication({
     schemes: {
       service: apiKey({
         verify: (key, request) => {
@@ -203,7 +205,7 @@ t.test('lets two schemes with prefixes share a source, in either order', async t
     one: apiKey({ prefix: 'one_', keys: { [one]: { id: '1' } } }),
     two: apiKey({ prefix: 'two_', verify: async key => (key === two ? { id: '2' } : null) })
   }
-  const { app } = await application({ schemes, default: ['one', 'two'] })
+  const { app } = await createApplication({ schemes, default: ['one', 'two'] })
   app.get('/', handler().handler)
   app.get('/turned', { config: { auth: ['two', 'one'] } }, handler().handler)
   for (const url of ['/', '/turned']) {
@@ -218,7 +220,7 @@ t.test('lets two schemes with prefixes share a source, in either order', async t
 
 t.test('as Bearer, sends a challenge with realm, error and the missing scopes', async t => {
   const key = hex()
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: {
       service: apiKey({ from: ['bearer', 'header:x-api-key'], realm: 'the "desk"', keys: { [key]: { id: 'ann' } } })
     }
@@ -270,7 +272,7 @@ t.test('calls its own load, and leaves the principal in the table unchanged', as
   const key = hex()
   const entry = { id: 'ann', scopes: ['a'] }
   let enabled = true
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: {
       service: apiKey({
         keys: { [key]: entry },

@@ -7,7 +7,7 @@ import { basic, type BasicOptions } from '../../../lib/index.js'
 import type { FoundUser } from '../../../lib/schemes/basic/scheme.js'
 import { hashPassword, passwords, verifyPassword } from '../../../lib/passwords/index.js'
 import { VerifiedCache } from '../../../lib/schemes/basic/cache.js'
-import { application, contextOf, make } from '../../fixtures/schemes.js'
+import { createApplication, contextOf, createScheme } from '../../fixtures/schemes.js'
 
 // The libraries are loaded when a hash is first needed, and then as they are here: with a count.
 const require = createRequire(import.meta.url)
@@ -37,7 +37,7 @@ const bcrypt = '$2a$05$XXXXXXXXXXXXXXXXXXXXXOAcXxm9kjPGEMsLznoKqmqw7tc8WCx4a'
 const hashed = await hashPassword(password)
 
 async function serving (options: object) {
-  const { app, log } = await application({
+  const { app, log } = await createApplication({
     schemes: { ops: basic(options as BasicOptions) },
     limits: { guesses: false }
   })
@@ -273,7 +273,9 @@ t.test('verifies outside of an application', async t => {
   const value = `Basic ${Buffer.from(`ann:${password}`).toString('base64')}`
   const request = { raw: { headers: { authorization: value }, rawHeaders: ['authorization', value] } } as never
   const outcome = async (options: object) => {
-    const { scheme } = await make(basic(options as BasicOptions), Fastify() as unknown as FastifyInstance, 'ops')
+    const { scheme } = await createScheme(
+      basic(options as BasicOptions), Fastify() as unknown as FastifyInstance, 'ops'
+    )
     return await scheme.authenticate(request)
   }
   t.match(await outcome({ verify: async () => ({ id: 'ann' }) }), {

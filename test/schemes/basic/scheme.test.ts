@@ -4,7 +4,7 @@ import { inspect } from 'node:util'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import { basic, type BasicOptions, type Scheme } from '../../../lib/index.js'
-import { application, handler, listen, make, send } from '../../fixtures/schemes.js'
+import { createApplication, handler, listen, createScheme, send } from '../../fixtures/schemes.js'
 
 const encode = (text: string | Uint8Array): string => Buffer.from(text as string).toString('base64')
 const authorization = (name: string, password: string): Record<string, string> => ({
@@ -12,13 +12,13 @@ const authorization = (name: string, password: string): Record<string, string> =
 })
 
 async function made (options: unknown, name = 'ops'): Promise<Scheme> {
-  return (await make(basic(options as BasicOptions), Fastify() as unknown as FastifyInstance, name)).scheme
+  return (await createScheme(basic(options as BasicOptions), Fastify() as unknown as FastifyInstance, name)).scheme
 }
 
 /** An application whose verify keeps what it was given and knows nobody. */
 async function listening () {
   const seen: Array<readonly [string, string]> = []
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: {
       ops: basic({
         verify: (name, password) => {
@@ -112,7 +112,7 @@ t.test('matches a table by name and password, without revealing which one was wr
     Zoë: { password: 'pä'.normalize('NFD') + 'sswörter' },
     constructor: { password: 'no prototype' }
   }
-  const { app, log } = await application({ schemes: { ops: basic({ users }) } })
+  const { app, log } = await createApplication({ schemes: { ops: basic({ users }) } })
   app.get('/', async request => ({
     principal: request.principal,
     at: request.auth.authenticated ? request.auth.authenticatedAt : null
@@ -193,7 +193,7 @@ t.test('calls verify with name, password and request, and answers 500 if it thro
     rejects: async () => { throw new Error('secret cause') }
   }
   const urls: string[] = []
-  const { app, log } = await application({
+  const { app, log } = await createApplication({
     schemes: {
       ops: basic({
         verify: (name, _password, request) => {
@@ -227,7 +227,7 @@ t.test('sends realm and charset in the challenge, and none if another password w
     [{ realm: 'the "desk" \\ x' }, 'the \\"desk\\" \\\\ x'],
     [{ realm: '' }, '']
   ] as const) {
-    const { app } = await application({ schemes: { ops: basic({ verify: () => ({ id: 'ann' }), ...options }) } })
+    const { app } = await createApplication({ schemes: { ops: basic({ verify: () => ({ id: 'ann' }), ...options }) } })
     app.get('/', { config: { auth: { roles: 'admin' } } }, handler().handler)
     t.equal((await app.inject('/')).headers['www-authenticate'], `Basic realm="${realm}", charset="UTF-8"`)
     const denied = await app.inject({ url: '/', headers: authorization('ann', 'x') })
@@ -312,7 +312,7 @@ t.test('keeps no passwords, and reads the table only once without changing it', 
 })
 
 t.test('calls its own load', async t => {
-  const { app } = await application({
+  const { app } = await createApplication({
     schemes: {
       ops: basic({
         users: { ann: { password: 'correct horse battery' }, bob: { password: 'battery staple' } },

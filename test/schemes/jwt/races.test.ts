@@ -4,9 +4,9 @@ import gatehouse, { memoryStore, withDeadline, type Store } from '../../../lib/i
 import type { IssuedTokens, TokenService } from '../../../types/tokens.js'
 import { recordEvents } from '../../fixtures/events.js'
 import { usedHeap } from '../../fixtures/heap.js'
-import { forkProgram, tell } from '../../fixtures/programs.js'
+import { forkProgram, sendToAll } from '../../fixtures/programs.js'
 import { size } from '../../fixtures/size.js'
-import type { Instance, Order, Presented } from '../../fixtures/token-racer.js'
+import type { Instance, TokenCommand, Presented } from '../../fixtures/token-racer.js'
 import { newHandle, withService } from '../../fixtures/token-service.js'
 import { secretOf } from '../../fixtures/tokens.js'
 import { backends } from '../../stores/fixtures/backends.js'
@@ -124,13 +124,15 @@ async function raceProcesses (
   t.teardown(() => { for (const child of children) child.kill('SIGKILL') })
   await store.migrate()
   for (const reuseGrace of [30, 0]) {
-    await tell<Order>(children, () => ({ ...where, issuer, keys, secret, reuseGrace }))
+    await sendToAll<TokenCommand>(children, () => ({ ...where, issuer, keys, secret, reuseGrace }))
     const service = await serviceOn(t, store, reuseGrace)
     const wrong: string[] = []
     for (let round = 0; round < fewerRounds; round++) {
       const first = await begin(service)
       const token = first.refresh_token ?? ''
-      const answers = await tell<Order>(children, team => ({ token, times: teams[team] ?? 0 })) as Presented[]
+      const answers = await sendToAll<TokenCommand>(
+        children, team => ({ token, times: teams[team] ?? 0 })
+      ) as Presented[]
       const exchanges = answers.reduce((sum, each) => sum + each.exchanges, 0)
       const good = answers.flatMap(each => each.successors).filter(each => each !== null)
       const expected = reuseGrace > 0 ? 50 : 1
@@ -140,7 +142,7 @@ async function raceProcesses (
       await service.end(token.slice(3, 25))
     }
     t.same(wrong, [], `one winner in each of ${fewerRounds} rounds with a grace of ${reuseGrace} s`)
-    await tell<Order>(children, () => 'close')
+    await sendToAll<TokenCommand>(children, () => 'close')
   }
 }
 

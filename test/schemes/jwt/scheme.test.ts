@@ -13,7 +13,7 @@ import type { JwtCredential, JwtOptions } from '../../../lib/schemes/jwt/scheme.
 import type { AuthErrorCode, AuthFailure, Outcome } from '../../../types/outcome.js'
 import type { Principal } from '../../../types/principal.js'
 import type { Scheme } from '../../../types/scheme.js'
-import { make } from '../../fixtures/schemes.js'
+import { createScheme } from '../../fixtures/schemes.js'
 import { pair, secretOf, token } from '../../fixtures/tokens.js'
 import type { Signing } from '../../fixtures/tokens.js'
 import { exactly } from '../../fixtures/exactly.js'
@@ -51,7 +51,7 @@ function hsToken (more: Readonly<Record<string, unknown>> = {}, header: Signing[
 
 /** A scheme without an application: enough for one that does not sign. */
 async function made (options: unknown): Promise<Scheme<Principal, JwtCredential>> {
-  return (await make(jwt(options as JwtOptions), {} as FastifyInstance, 'user')).scheme
+  return (await createScheme(jwt(options as JwtOptions), {} as FastifyInstance, 'user')).scheme
 }
 
 /** Returns the part of a request that a scheme reads. */
@@ -626,7 +626,7 @@ t.test('signs tokens that it accepts, and others', async t => {
     const {
       scheme,
       features: { tokens }
-    } = await make(jwt(options as JwtOptions), app, 'user')
+    } = await createScheme(jwt(options as JwtOptions), app, 'user')
     const text =
       (await tokens?.issue(
         { id: 'alice', scopes: ['a', 'b'], roles: ['clerk'] },
@@ -661,7 +661,7 @@ t.test('signs without issuer and audience if it does not check them', async t =>
   const {
     scheme,
     features: { tokens }
-  } = await make(jwt({ keys: hs, issuer: false, audience: false, sign: true }), app, 'user')
+  } = await createScheme(jwt({ keys: hs, issuer: false, audience: false, sign: true }), app, 'user')
   const outcome = await ask(scheme, (await tokens?.issue({ id: 'alice' }, {})) ?? '')
   t.match(outcome, { kind: 'authenticated', principal: { realm: 'user', id: 'alice' } })
   t.notOk(
@@ -672,7 +672,7 @@ t.test('signs without issuer and audience if it does not check them', async t =>
 t.test('sign: refuses reserved claims, scopes with spaces and an empty lifetime', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  const { features: { tokens } } = await make(jwt({ ...base, sign: true }), app, 'user')
+  const { features: { tokens } } = await createScheme(jwt({ ...base, sign: true }), app, 'user')
   if (tokens === undefined) return t.fail('issue')
   const { issue } = tokens
   const said = { code: 'AUTH_FAULT', message: 'Internal Server Error' }
@@ -726,7 +726,7 @@ t.test('stops the boot if it could not sign, or would not accept its own tokens'
   ] as const) {
     const app = Fastify()
     await t.rejects(
-      async () => await make(jwt({ issuer, audience, ...options } as unknown as JwtOptions), app, 'user'),
+      async () => await createScheme(jwt({ issuer, audience, ...options } as unknown as JwtOptions), app, 'user'),
       { ...refused, message },
       String(message)
     )
@@ -756,10 +756,10 @@ t.test('sign: works beside @fastify/jwt, registered before or after', async t =>
   for (const order of ['before', 'after'] as const) {
     const app = Fastify()
     if (order === 'before') await app.register(fastifyJwt, { secret: own })
-    const schemes: Array<Awaited<ReturnType<typeof make>>> = []
+    const schemes: Array<Awaited<ReturnType<typeof createScheme>>> = []
     await app.register(async app => {
       for (const name of ['user', 'service']) {
-        schemes.push(await make(jwt({ ...base, issuer: name, keys: secretOf(), sign: true }), app, name))
+        schemes.push(await createScheme(jwt({ ...base, issuer: name, keys: secretOf(), sign: true }), app, name))
       }
     })
     if (order === 'after') await app.register(fastifyJwt, { secret: own })
@@ -790,7 +790,9 @@ t.test('sign: works beside @fastify/jwt, registered before or after', async t =>
 t.test('lets two applications use one definition without sharing state', async t => {
   const definition = jwt({ ...base, sign: true })
   const apps = [Fastify(), Fastify()]
-  const schemes = await Promise.all(apps.map(async (app, i) => (await make(definition, app, `user${i}`)).scheme))
+  const schemes = await Promise.all(
+    apps.map(async (app, i) => (await createScheme(definition, app, `user${i}`)).scheme)
+  )
   const text = hsToken({ jti: 'x' }, { typ: 'at+jwt' })
   for (const scheme of schemes) t.equal(await word(scheme, text), 'authenticated')
   t.not(schemes[0], schemes[1])
@@ -800,7 +802,7 @@ t.test('lets two applications use one definition without sharing state', async t
 t.test('authenticates a route over HTTP', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
-  const { scheme } = await make(jwt(base), app, 'user')
+  const { scheme } = await createScheme(jwt(base), app, 'user')
   app.get('/', async request => ({ kind: (await scheme.authenticate(request)).kind }))
   const kind = async (headers: Record<string, string>) =>
     (await app.inject({ url: '/', headers })).json<{ kind: string }>().kind

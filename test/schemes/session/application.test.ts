@@ -6,7 +6,7 @@ import fp from 'fastify-plugin'
 import t from 'tap'
 import gatehouse from '../../../lib/index.js'
 import { session } from '../../../lib/schemes/session/scheme.js'
-import { make } from '../../fixtures/schemes.js'
+import { createScheme } from '../../fixtures/schemes.js'
 import { addRoutes, alice, asker, clock, credentialOf, desk, secret } from './bare-app.js'
 
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })
@@ -65,7 +65,7 @@ t.test('works inside a plugin between plugins that load before and after it', as
   const app = Fastify()
   app.register(cookie)
   app.register(async child => { child.get('/child', async () => ({})) })
-  app.register(fp(async app => { addRoutes(app, await make(session({ secret: secret() }), app, 'web')) }))
+  app.register(fp(async app => { addRoutes(app, await createScheme(session({ secret: secret() }), app, 'web')) }))
   app.register(secureSession, { key: Buffer.alloc(32, 7) })
   const ask = asker(app)
   const begun = await ask('/login')
@@ -78,8 +78,8 @@ t.test('separates the users of two session schemes of one application', async t 
   const app = Fastify()
   const key = secret()
   const [web, staff] = [
-    await make(session({ secret: key }), app, 'web'),
-    await make(session({ secret: key }), app, 'staff')
+    await createScheme(session({ secret: key }), app, 'web'),
+    await createScheme(session({ secret: key }), app, 'staff')
   ]
   addRoutes(app, web, '/web')
   addRoutes(app, staff, '/staff')
@@ -94,7 +94,7 @@ t.test('separates the users of two session schemes of one application', async t 
   await ask('/web/logout', { cookie: jar })
   t.match((await ask('/staff/me', get(jar))).body, { kind: 'authenticated' })
   await t.rejects(
-    async () => await make(session({ secret: key, cookieName: 'staff' }), app, 'third'),
+    async () => await createScheme(session({ secret: key, cookieName: 'staff' }), app, 'third'),
     /cookie name __Host-staff, and so does the one of schemes\.staff/
   )
 })
@@ -103,7 +103,7 @@ t.test('keeps separate revocations for two applications with one definition', as
   const definition = session({ secret: secret() })
   const [one, two] = await Promise.all([0, 1].map(async () => {
     const app = Fastify()
-    addRoutes(app, await make(definition, app, 'web'))
+    addRoutes(app, await createScheme(definition, app, 'web'))
     return asker(app)
   }))
   if (one === undefined || two === undefined) throw new Error('two applications')

@@ -6,9 +6,9 @@ import type { Outcome } from '../../../types/outcome.js'
 import type { Principal, PrincipalInput } from '../../../types/principal.js'
 import type { SessionFeature } from '../../../types/sessions.js'
 import type { Store } from '../../../types/store.js'
-import { make } from '../../fixtures/schemes.js'
+import { createScheme } from '../../fixtures/schemes.js'
 
-type Made = Awaited<ReturnType<typeof make>>
+type Made = Awaited<ReturnType<typeof createScheme>>
 
 export const secret = (): string => randomBytes(32).toString('base64url')
 
@@ -25,7 +25,7 @@ export async function desk (
   await more.before?.(app)
   const name = more.name ?? 'web'
   const complete = { secret: secret(), ...options }
-  const made = await make(session(complete), app, name, more.store)
+  const made = await createScheme(session(complete), app, name, more.store)
   await more.after?.(app)
   addRoutes(app, made)
   return { app, scheme: made.scheme, sessions: made.features.sessions, ask: asker(app) }

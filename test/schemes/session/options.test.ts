@@ -3,11 +3,11 @@ import t from 'tap'
 import { unpack } from '../../../lib/schemes/session/cookie.js'
 import { idOf } from '../../../lib/schemes/session/session.js'
 import { session } from '../../../lib/schemes/session/scheme.js'
-import { make } from '../../fixtures/schemes.js'
+import { createScheme } from '../../fixtures/schemes.js'
 import { secret } from './bare-app.js'
 
 const boot = async (options: unknown, name = 'web') =>
-  await make(session(options as Parameters<typeof session>[0]), Fastify(), name)
+  await createScheme(session(options as Parameters<typeof session>[0]), Fastify(), name)
 
 t.test('stops the boot for a wrong option, and names the scheme and the option', async t => {
   const good = secret()
