@@ -85,7 +85,7 @@ export function createOperations (): Operations {
   }
 }
 
-const kinds = /^[a-z][a-z0-9-]{0,63}$/
+const kindForm = /^[a-z][a-z0-9-]{0,63}$/
 /** NUL does not exist in PostgreSQL's text, and lone surrogates do not exist in UTF-8. */
 const unstorable = /\0|\p{Cs}/u
 /** An index entry of PostgreSQL holds at most 2,704 bytes. */
@@ -126,7 +126,7 @@ export function checkEntry (entry: StoreEntry): void {
 }
 
 function checkKind (kind: string): void {
-  if (!kinds.test(kind)) throw internalError('store: a kind must match /^[a-z][a-z0-9-]{0,63}$/')
+  if (!kindForm.test(kind)) throw internalError('store: a kind must match /^[a-z][a-z0-9-]{0,63}$/')
 }
 
 function isLonger (text: string, maxBytes: number): boolean {

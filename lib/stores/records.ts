@@ -2,10 +2,7 @@ import type { StoreEntry, StoreOwner } from '../../types/store.js'
 import { AuthError, internalError, misconfigured } from '../errors.js'
 import { describeValue } from '../util/describe.js'
 import { isObject, ownFields } from '../util/objects.js'
-import { atRunTime, type Parsed, type Parser } from '../util/options.js'
-
-/** The parsers of the fields of a record. */
-type Shape = Readonly<Record<string, Parser<unknown>>>
+import { atRunTime, type Parsed, type Parser, type Shape } from '../util/options.js'
 
 /**
  * Returns the parser of the value of one kind of records. A record that cannot be read was damaged, or written by

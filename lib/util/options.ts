@@ -9,7 +9,7 @@ import { isObject, isPlainObject, isValidDate, ownFields } from './objects.js'
 export type Parser<T> = (value: unknown, option: string) => T
 
 /** The parsers of an object's keys. */
-type Shape = Readonly<Record<string, Parser<unknown>>>
+export type Shape = Readonly<Record<string, Parser<unknown>>>
 
 /** The result of the parser of an object. */
 export type Parsed<S extends Shape> = { readonly [K in keyof S]: ReturnType<S[K]> }
