@@ -25,9 +25,9 @@ import { addRouteHooks } from './routes/hooks.js'
 import { hasRoutes } from './routes/printed-routes.js'
 import { createRouteRegistry } from './routes/route-registry.js'
 import { noteSecret } from './secrets/secret-uses.js'
+import { shareHook } from './util/fastify.js'
 import { getOrCreate } from './util/objects.js'
 import { onSendHook } from './util/response.js'
-import { shareHook } from './util/shared-hook.js'
 
 const gatehouse: FastifyPluginAsync<GatehouseOptions> = async (app, pluginOptions) => {
   if (app.hasDecorator('gatehouse')) {

@@ -3,10 +3,10 @@ import type { Scheme } from '../../types/scheme.js'
 import { isError, misconfigured } from '../errors.js'
 import { sourcesOf } from '../kit/sources.js'
 import { describeValue } from '../util/describe.js'
+import { shareHook } from '../util/fastify.js'
 import { isObject, isPlainObject } from '../util/objects.js'
 import { listOf, object, type Parser } from '../util/options.js'
 import { report } from '../util/reports.js'
-import { shareHook } from '../util/shared-hook.js'
 
 /** Options of {@link redactRequest}. */
 export interface RedactOptions {

@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { misconfigured } from '../errors.js'
-import { getOrCreate, isRootPrototype } from '../util/objects.js'
+import { lineage } from '../util/fastify.js'
+import { getOrCreate } from '../util/objects.js'
 import type { Declaration } from './parse.js'
 
 /** A declaration above the route, with its name in the audit. */
@@ -82,13 +83,4 @@ function checkInherits ({ declaration: { path, inherit } }: Level): void {
     throw misconfigured(`${path} has inherit: false, which only a route can have. Remove it, and write ` +
       'inherit: false on the routes that need it.')
   }
-}
-
-/** Returns a context and those that enclose it. Fastify creates a child by `Object.create(parent)`. */
-export function lineage (context: FastifyInstance): readonly FastifyInstance[] {
-  const all: FastifyInstance[] = []
-  for (let each: object = context; !isRootPrototype(each); each = Object.getPrototypeOf(each) as object) {
-    all.push(each as FastifyInstance)
-  }
-  return all
 }

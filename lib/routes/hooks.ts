@@ -5,7 +5,7 @@ import { ensureState, routeConfigOf } from '../guard/request-state.js'
 import type { Ended } from '../guard/responder.js'
 import type { Policies } from '../policy/resolve.js'
 import { enforcedPolicy, earlyPreflight } from '../policy/route-policy.js'
-import { shareHook } from '../util/shared-hook.js'
+import { shareHook } from '../util/fastify.js'
 import { sealName } from './printed-routes.js'
 
 /** The stage in which the guard begins: `preParsing` runs in two hooks, and `preHandler` in one, behind the body. */

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify'
+import { isRootPrototype } from './objects.js'
 
 /**
  * Makes all routes share a hook that uses no `this`. Fastify calls `bind` for each hook of each route, with the
@@ -12,4 +13,13 @@ export function shareHook<Hook extends object> (hook: Hook, bound?: (instance: F
     return hook
   }
   return Object.defineProperty(hook, 'bind', { value: bind })
+}
+
+/** Returns a context and those that enclose it. Fastify creates a child by `Object.create(parent)`. */
+export function lineage (context: FastifyInstance): readonly FastifyInstance[] {
+  const all: FastifyInstance[] = []
+  for (let each: object = context; !isRootPrototype(each); each = Object.getPrototypeOf(each) as object) {
+    all.push(each as FastifyInstance)
+  }
+  return all
 }
