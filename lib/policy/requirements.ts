@@ -98,11 +98,13 @@ function parseRole (role: string, entry: unknown, known: Known): Included {
   const path = `The option roles['${role}']`
   const { roles = [], scopes = [] } = readOptions(entry, ['roles', 'scopes'], path)
   const set = (kind: 'roles' | 'scopes', value: unknown) => {
-    if (!Array.isArray(value) || !value.every(name => typeof name === 'string')) {
-      throw misconfigured(`${path}.${kind} must be a list of names.`)
+    // unlike a list, its copy has no holes, which every() skips
+    const names: readonly unknown[] | null = Array.isArray(value) ? [...value] : null
+    if (names?.every(name => typeof name === 'string') !== true) {
+      throw misconfigured(`${path}.${kind} must be a list of names. Got ${describeValue(value)}.`)
     }
-    for (const name of value) checkDeclared({ kind, name, path: `${path}.${kind}` }, known)
-    return new Set<string>(value)
+    for (const name of names) checkDeclared({ kind, name, path: `${path}.${kind}` }, known)
+    return new Set<string>(names)
   }
   return { roles: set('roles', roles), scopes: set('scopes', scopes) }
 }

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import t from 'tap'
 import gatehouse, {
-  absent, basic, jwt, secretsFromEnvironment, session, type GatehouseOptions
+  absent, apiKey, apiKeyRoutes, basic, jwt, secretsFromEnvironment, session, type GatehouseOptions
 } from '../../lib/index.js'
 import { oidcLogin } from '../../lib/oidc/index.js'
 import { fakeIssuer, testAccess } from '../../lib/testing/index.js'
@@ -108,9 +108,28 @@ t.test('lists of names have no holes, and purposes of secrets are texts', async 
       code: 'AUTH_MISCONFIGURED', message: new RegExp(`schemes\\.user\\.${option} must be`)
     })
   }
+  for (const kind of ['roles', 'scopes']) {
+    const options = { schemes: { user: believer('user') }, scopes: { a: '' }, roles: { admin: { [kind]: holes } } }
+    await t.rejects(async () => { await Fastify().register(gatehouse, options as never) }, {
+      code: 'AUTH_MISCONFIGURED', message: `The option roles['admin'].${kind} must be a list of names. Got a list.`
+    })
+  }
   for (const purpose of [Object.create(null), ['session'], null, 5n, Symbol('session')] as never[]) {
     t.throws(() => secretsFromEnvironment({ A: purpose }, { A: secretOf() }), {
       code: 'AUTH_MISCONFIGURED', message: /^secretsFromEnvironment does not know the purpose .* of A\. Known: session,/
+    })
+  }
+})
+
+t.test('the public keys of leaks are an object, a Map or a function, and no promise of them', async t => {
+  for (const publicKeys of [Promise.resolve({}), new Set(['key']), new Date(), [], null]) {
+    const app = Fastify()
+    t.teardown(() => app.close())
+    await app.register(gatehouse, {
+      schemes: { web: session({ secret: secretOf() }), keys: apiKey({ managed: { prefix: 'acme' } }) }, default: 'web'
+    })
+    await t.rejects(async () => { await app.register(apiKeyRoutes, { leaks: { publicKeys: publicKeys as never } }) }, {
+      code: 'AUTH_MISCONFIGURED', message: /apiKeyRoutes\.leaks\.publicKeys must be an object or a Map/
     })
   }
 })

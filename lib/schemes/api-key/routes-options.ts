@@ -6,7 +6,7 @@ import type { SchemeName } from '../../../types/names.js'
 import type { Duration } from '../../../types/options.js'
 import { misconfigured } from '../../errors.js'
 import { describeValue, joinNames } from '../../util/describe.js'
-import { isMap, isObject } from '../../util/objects.js'
+import { isMap, isPlainObject } from '../../util/objects.js'
 import { duration, object, optional, type Parser, wholeNumber } from '../../util/options.js'
 
 /**
@@ -125,7 +125,7 @@ function choose (
 
 function parsePublicKeys (given: unknown, option: string): PublicKeyOf {
   if (typeof given === 'function') return given as PublicKeyOf
-  if (!isMap(given) && !isObject(given)) {
+  if (!isMap(given) && !isPlainObject(given)) {
     throw misconfigured(`${option} must be an object or a Map from identifier to PEM, or a function. Got ` +
       `${describeValue(given)}.`)
   }
