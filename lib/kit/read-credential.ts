@@ -1,9 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import type { Absent, Invalid } from '../../types/outcome.js'
 import type { CredentialSource } from '../../types/scheme.js'
-import { misconfigured } from '../errors.js'
+import { internalError, misconfigured } from '../errors.js'
 import { describeValue, didYouMean } from '../util/describe.js'
-import { ownField } from '../util/objects.js'
+import { isObject, ownField } from '../util/objects.js'
 import { absent, invalid } from './outcome.js'
 
 /** The credential of a source; *absent*; or *invalid* if it was sent twice, joined, or malformed. */
@@ -27,12 +27,18 @@ export interface Source {
  * different values are invalid. A source that was sent twice is invalid: Node silently keeps the first `Authorization`
  * line and joins those of other headers, so that a proxy and the application could read different credentials.
  *
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for invalid sources, `AUTH_FAULT` for a request that is none.
  * @example
  * const key = read(request, 'header:x-api-key')
  * if (typeof key !== 'string') return key          // absent or invalid
  */
 export function read (request: FastifyRequest, from: CredentialSource | readonly CredentialSource[]): Reading {
+  if (!isRequest(request)) throw internalError("read(request, from) needs Fastify's request")
   return readSource(typeof from === 'string' ? getSource(from) : createSource(from, 'from'), request)
+}
+
+function isRequest (value: unknown): boolean {
+  return isObject(value) && isObject(value.raw) && isObject(value.raw.headers)
 }
 
 function readSource ({ take, check }: Source, request: FastifyRequest): Reading {

@@ -136,8 +136,9 @@ function isUnlimited (request: FastifyRequest, guesses: GuessLimiter): boolean {
 
 /** Refuses a session with the identity of a client, which only a token of the client may have. */
 function checkPerson (principal: unknown, realms: ReadonlySet<string>): void {
-  if (!isObject(principal) || !realms.has(String(property(principal, 'realm')))) return
-  if (!String(property(principal, 'id')).startsWith('client:')) return
+  if (!isObject(principal)) return
+  const [realm, id] = [property(principal, 'realm'), property(principal, 'id')]
+  if (typeof realm !== 'string' || !realms.has(realm) || typeof id !== 'string' || !id.startsWith('client:')) return
   throw internalError("the id of the principal of reply.login() begins with 'client:', which is reserved for clients " +
     'in the realm of an issuer that signs tokens')
 }

@@ -13,6 +13,7 @@ import { principalAtBoot, principalFrom } from '../kit/principal.js'
 import { type Parts, registeredParts } from '../plugin/internals.js'
 import type { BoundScheme } from '../policy/policy.js'
 import { didYouMean, joinNames } from '../util/describe.js'
+import { isObject } from '../util/objects.js'
 import { date, object, optional, text } from '../util/options.js'
 
 /** Options of {@link injectAs}. */
@@ -72,7 +73,7 @@ const parse = object({
 })
 
 function schemeNames (value: unknown, option: string): readonly string[] {
-  const names: readonly unknown[] = Array.isArray(value) ? value : [value]
+  const names: readonly unknown[] = Array.isArray(value) ? [...value] : [value]
   if (names.length === 0) throw misconfigured(`${option} must name a scheme, or several in a list.`)
   return names.map((name, i) => text(name, Array.isArray(value) ? `${option}[${i}]` : option))
 }
@@ -188,11 +189,16 @@ function runningOf ({ raw, server, routeOptions }: FastifyRequest): Running | un
   return running.raw === raw ? running : undefined
 }
 
+function isApp (value: unknown): boolean {
+  return isObject(value) && isObject(value.server) && typeof value.inject === 'function'
+}
+
 /**
  * Checks that the test kit may be used.
- * @throws {AuthError} `AUTH_MISCONFIGURED` in production, and once the server listens.
+ * @throws {AuthError} `AUTH_MISCONFIGURED` for what is no application, in production, and once the server listens.
  */
 export function checkUse (app: TestedApp, call: string): void {
+  if (!isApp(app)) throw misconfigured(`${call} needs a Fastify application as its first argument.`)
   if (process.env.NODE_ENV === 'production') {
     throw misconfigured(`${call} is refused, because NODE_ENV is 'production' and it goes past authentication. ` +
       'Import fastify-gatehouse/testing in tests only.')

@@ -109,7 +109,7 @@ t.test('lists of names have no holes, and purposes of secrets are texts', async 
     })
   }
   for (const kind of ['roles', 'scopes']) {
-    const options = { schemes: { user: believer('user') }, scopes: { a: '' }, roles: { admin: { [kind]: holes } } }
+    const options = { schemes: { user: headerScheme('user') }, scopes: { a: '' }, roles: { admin: { [kind]: holes } } }
     await t.rejects(async () => { await Fastify().register(gatehouse, options as never) }, {
       code: 'AUTH_MISCONFIGURED', message: `The option roles['admin'].${kind} must be a list of names. Got a list.`
     })

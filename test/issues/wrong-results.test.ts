@@ -1,6 +1,7 @@
 import t from 'tap'
-import { authenticated, basic, invalid, type Scheme } from '../../lib/index.js'
+import { AuthError, authenticated, basic, invalid, read, session, type Scheme } from '../../lib/index.js'
 import { createApplication, handler } from '../fixtures/schemes.js'
+import { secretOf } from '../fixtures/tokens.js'
 
 /* What a function of the application returns in a wrong form is a fault with a sentence, never a TypeError of ours. */
 
@@ -92,4 +93,24 @@ t.test('refuses what passwords.verify returns in place of { valid }, which would
   }
   t.match(await ask({ valid: true }), { status: 200 })
   t.match(await ask({ valid: false }), { status: 401 })
+})
+
+t.test('read() names a request that is none, and reply.login a realm that is none', async t => {
+  for (const request of [undefined, null, 'bearer', {}, { raw: {} }] as never[]) {
+    const detail = "read(request, from) needs Fastify's request"
+    t.throws(() => read(request, 'bearer'), { code: 'AUTH_FAULT', detail })
+  }
+  const { app } = await createApplication({ schemes: { web: session({ secret: secretOf() }) } })
+  t.teardown(() => app.close())
+  const details: unknown[] = []
+  app.get('/login', { config: { auth: { public: 'logs in' } } }, async (_request, reply) => {
+    for (const principal of [{ id: 'ann', realm: Object.create(null) }, { id: Object.create(null), realm: 'web' }]) {
+      await reply.login(principal as never).catch((error: unknown) => { details.push((error as AuthError).detail) })
+    }
+    return {}
+  })
+  await app.inject('/login')
+  t.strictSame(details, [
+    "a principal's realm must be a non-empty string", 'a principal must be an object with a non-empty string id'
+  ])
 })

@@ -250,6 +250,9 @@ t.test('is refused in production', async t => {
 t.test('names what is wrong with its arguments', async t => {
   const app = await appWith(t)
   const wrong: ReadonlyArray<readonly [() => unknown, RegExp]> = [
+    [() => injectAs({ id: 'ann' } as never, ada), /: injectAs\(\) needs a Fastify application as its first argument/],
+    [() => injectAs(null as never, ada), /: injectAs\(\) needs a Fastify application as its first argument/],
+    [() => injectAs(app, ada, { scheme: new Array(1) as never }), /scheme\[0\] must be a non-empty string/],
     [() => injectAs(app, {} as Principal), /The principal of injectAs\(\) is wrong: .* non-empty string id/],
     [() => injectAs(app, ada, { schema: 'web' } as never), /options of injectAs\(\) have an unknown key 'schema'/],
     [() => injectAs(app, ada, { scheme: [] }), /The option injectAs\(\)\.scheme must name a scheme/],
