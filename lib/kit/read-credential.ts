@@ -33,12 +33,9 @@ export interface Source {
  * if (typeof key !== 'string') return key          // absent or invalid
  */
 export function read (request: FastifyRequest, from: CredentialSource | readonly CredentialSource[]): Reading {
-  if (!isRequest(request)) throw internalError("read(request, from) needs Fastify's request")
-  return readSource(typeof from === 'string' ? getSource(from) : createSource(from, 'from'), request)
-}
-
-function isRequest (value: unknown): boolean {
-  return isObject(value) && isObject(value.raw) && isObject(value.raw.headers)
+  const source = typeof from === 'string' ? getSource(from) : createSource(from, 'from')
+  if (!isObject(request)) throw internalError("read(request, from) needs Fastify's request")
+  return readSource(source, request)
 }
 
 function readSource ({ take, check }: Source, request: FastifyRequest): Reading {
