@@ -29,7 +29,7 @@ const bytes = 'Uint8Array.from({ length: 32 }, (_, i) => (i * 89 + 7) ** 3 % 251
 t.test('Objects of another realm are options, declarations and principals', async t => {
   t.not((foreign('{}') as object).constructor, Object, 'they are of another realm')
   const app = await boot(foreign(`{
-    schemes: { user: believer('user'), service: apiKey({ keys: { [key]: { id: 'a', tags: { deep: [1] } } } }) },
+    schemes: { user: headerScheme('user'), service: apiKey({ keys: { [key]: { id: 'a', tags: { deep: [1] } } } }) },
     default: ['user', 'service'],
     scopes: { 'a:b': 'text' },
     roles: { admin: { scopes: ['a:b'] } },
