@@ -96,7 +96,8 @@ export function rateLimitInWords ({ rateLimit }: AuditPolicy): readonly string[]
 
 /** Writes windows as `10 requests in 1 s and 1000 in 86400 s (plan free)`. */
 function windowsInWords ({ plan, windows }: AuditRateLimit): string {
-  const counts = windows.map(({ max, window }, i) => `${max} ${i === 0 ? 'requests ' : ''}in ${window} s`)
+  const noun = windows[0]?.max === 1 ? 'request ' : 'requests '
+  const counts = windows.map(({ max, window }, i) => `${max} ${i === 0 ? noun : ''}in ${window} s`)
   return `${counts.join(' and ')}${plan === null ? '' : ` (plan ${plan})`}`
 }
 

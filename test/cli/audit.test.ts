@@ -488,7 +488,7 @@ t.test('reports new and removed routes, roles and schemes, loosened first, with 
     '    includes now: role clerk',
     `  GET /kept${file}`,
     '    rules: scope a or b; not scope c; (user, role clerk) → scope a or b or z',
-    '    rateLimit: none → at most 1 requests in 60 s',
+    '    rateLimit: none → at most 1 request in 60 s',
     `  GET /open${file}`,
     '    new: public',
     '',
