@@ -84,3 +84,89 @@ t.test('reports what is loosened first, and names routes with a single function 
   const checked = { ...one, policy: { ...one.policy, rules } }
   t.same(compareSnapshots(snapshot(checked), snapshot(checked, at('GET /a', null))).unnamed, ['GET /x'])
 })
+
+const names = (all: readonly string[], any: readonly string[] = [], none: readonly string[] = []) =>
+  ({ all, any, none })
+const rule = (more: object) => ({ scopes: null, roles: null, when: null, anyOf: null, ...more })
+const entry = (more: object) => ({ schemes: null, scopes: null, roles: null, when: null, ...more })
+const windows = (max: number, window: number, plan: string | null = null) => ({ plan, windows: [{ max, window }] })
+const choice = (name: string, ...plans: object[]) => ({ function: name, plans })
+const anyOf = (...entries: object[]) => ({ rules: [rule({ anyOf: entries })] })
+
+type Verdicts = readonly [there: string, back: string]
+
+/** Changes of one part of a policy, with the verdict of each and that of its opposite. */
+const parts: Readonly<Record<string, readonly (readonly [before: object, after: object, verdicts: Verdicts])[]>> = {
+  access: [
+    ['public', 'try'], ['public', 'optional'], ['public', 'required'], ['try', 'optional'], ['try', 'required'],
+    ['optional', 'required']
+  ].map(([before, after]) => [{ access: before }, { access: after }, ['tightened', 'loosened']]),
+  alternatives: [
+    [{ alternatives: [['user']] }, { alternatives: [['user'], ['web']] }, ['loosened', 'tightened']],
+    [{ alternatives: [['user']] }, { alternatives: [['web']] }, ['loosened', 'loosened']],
+    [{ alternatives: [['user', 'web']] }, { alternatives: [['user']] }, ['loosened', 'tightened']],
+    [{ alternatives: [['user', 'web']] }, { alternatives: [['web', 'user']] }, ['loosened', 'loosened']],
+    [{ alternatives: [['user'], ['web']] }, { alternatives: [['web'], ['user']] }, ['unclear', 'unclear']],
+    [{ alternatives: [['a'], ['b'], ['c']] }, { alternatives: [['c'], ['a']] }, ['unclear', 'loosened']],
+    [{ alternatives: [['a'], ['b'], ['c']] }, { alternatives: [['a'], ['c']] }, ['tightened', 'loosened']],
+    [{ alternatives: [['user'], ['user', 'web']] }, { alternatives: [['user']] }, ['unclear', 'unclear']]
+  ],
+  rules: [
+    [{ rules: [] }, { rules: [rule({ scopes: names(['a']) })] }, ['tightened', 'loosened']],
+    [{ rules: [] }, { rules: [rule({ roles: names([], [], ['a']) })] }, ['tightened', 'loosened']],
+    [{ rules: [rule({ scopes: names(['a']) })] }, { rules: [rule({ roles: names(['a']) })] }, ['loosened', 'loosened']],
+    [
+      { rules: [rule({ scopes: names([], ['a', 'b']) })] }, { rules: [rule({ scopes: names(['a']) })] },
+      ['tightened', 'loosened']
+    ],
+    [{ rules: [rule({ when: 'isOwner' })] }, { rules: [rule({ when: 'isAdmin' })] }, ['unclear', 'unclear']],
+    [{ rules: [rule({ when: 'isOwner' })] }, { rules: [] }, ['loosened', 'tightened']],
+    [
+      { rules: [rule({ when: 'check' })] }, { rules: [rule({ scopes: { function: 'check' } })] },
+      ['loosened', 'loosened']
+    ],
+    [anyOf(entry({ scopes: names(['a']) })), anyOf(entry({}), entry({ when: 'f' })), ['loosened', 'tightened']],
+    [
+      anyOf(entry({ schemes: ['user'], scopes: names(['a']) })), anyOf(entry({ scopes: names(['a']) })),
+      ['loosened', 'tightened']
+    ],
+    [anyOf(entry({ when: '' })), anyOf(entry({ when: '' }), entry({ when: '' })), ['unclear', 'unclear']],
+    [anyOf(entry({ when: '' })), { rules: [rule({ when: '' })] }, ['loosened', 'loosened']]
+  ],
+  maxAge: [[{ maxAge: null }, { maxAge: 60 }, ['tightened', 'loosened']], [
+    { maxAge: 90 }, { maxAge: 60 }, ['tightened', 'loosened']
+  ]],
+  rateLimit: [
+    [{ rateLimit: null }, { rateLimit: windows(5, 60) }, ['tightened', 'loosened']],
+    [{ rateLimit: windows(6, 60) }, { rateLimit: windows(5, 60) }, ['tightened', 'loosened']],
+    [{ rateLimit: windows(5, 60) }, { rateLimit: windows(5, 90) }, ['tightened', 'loosened']],
+    [{ rateLimit: choice('f', windows(5, 60, 'a')) }, { rateLimit: choice('g', windows(5, 60, 'a')) }, [
+      'unclear', 'unclear'
+    ]],
+    [
+      { rateLimit: choice('f', windows(5, 60, 'a')) },
+      { rateLimit: choice('f', windows(5, 60, 'a'), windows(9, 60, 'b')) }, ['unclear', 'unclear']
+    ],
+    [{ rateLimit: windows(5, 60) }, { rateLimit: choice('f', windows(9, 60, 'b')) }, ['loosened', 'tightened']]
+  ],
+  detached: [[{ detached: true }, { detached: false }, ['tightened', 'loosened']]]
+}
+
+t.test('reports each part that changed, alone and with its verdict, in both directions', async t => {
+  const compared = (before: object, after: object) => {
+    const [one, other] = [summary(null), summary(null)]
+    return changes(
+      [{ ...one, policy: { ...one.policy, ...before } }], [{ ...other, policy: { ...other.policy, ...after } }]
+    ).map(change => change.split(':')[0])
+  }
+  for (const [part, cases] of Object.entries(parts)) {
+    for (const [before, after, [there, back]] of cases) {
+      t.same(compared(before, after), [`${there} ${part}`], JSON.stringify([before, after]))
+      t.same(compared(after, before), [`${back} ${part}`], JSON.stringify([after, before]))
+      t.same(compared(after, after), [])
+    }
+  }
+  const open = { access: 'public', alternatives: [], rateLimit: windows(5, 60) }
+  t.same(compared({ alternatives: [['web']], maxAge: 60 }, open), ['loosened access'], 'there is nothing to compare')
+  t.same(compared(open, { alternatives: [['web']], maxAge: 60 }), ['tightened access'])
+})
