@@ -79,7 +79,7 @@ async function bearer ({ text, jwkAsText = false }: Setup, app: FastifyInstance,
 }
 
 /** The application of the catalogue, by the public API. */
-export async function application (setup: Setup): Promise<Target> {
+export async function createTarget (setup: Setup): Promise<Target> {
   const runs = { count: 0 }
   const fetches = { count: 0 }
   const log: string[] = []

@@ -10,7 +10,7 @@ import { checkInvariants, outage, staleness } from '../stores/fixtures/outage.js
 import { noRedisServer, redisServer } from '../stores/fixtures/outages.js'
 import type { Call as Load } from '../stores/fixtures/traffic.js'
 import {
-  application, audience, cookieName, issuer, liveKey, newSecret, oldSecret, password, type Setup, type Target
+  createTarget, audience, cookieName, issuer, liveKey, newSecret, oldSecret, password, type Setup, type Target
 } from './application.js'
 import { publicPem, token, validToken, type TokenSpec } from './token.js'
 import { inject, socket, type Answer, type Call, type Transport } from './transport.js'
@@ -194,7 +194,7 @@ async function attack (entry: Entry, transport: Transport, setup: Setup, test: T
   const variants = entry.requests.find(request => request.foreach !== undefined)?.foreach ?? [undefined]
   for (const variant of variants) {
     offset = 0
-    let target = await application(setup)
+    let target = await createTarget(setup)
     const saved = new Map<string, string>()
     const expected = sequences[entry.id] ?? entry.requests.map(() => [entry.expect.status].flat() as number[])
     for (const [at, request] of entry.requests.entries()) {
@@ -266,12 +266,12 @@ async function prepare (
   if (entry.id === 'O-SES-008') {
     const secrets = at === 0 ? [newSecret, oldSecret] : [newSecret]
     if (at === 0) {
-      const old = await application({ text: entry.setup, sessionSecrets: [oldSecret] })
+      const old = await createTarget({ text: entry.setup, sessionSecrets: [oldSecret] })
       saved.set('made with old', await login(old))
       await old.app.close()
     }
     await target.app.close()
-    return application({ text: entry.setup, sessionSecrets: secrets })
+    return createTarget({ text: entry.setup, sessionSecrets: secrets })
   }
   if (request.before === 'revoke') target.keys.delete(liveKey)
   offset += (request.advanceClock ?? 0) * 1000
@@ -310,7 +310,7 @@ function check (entry: Entry, answer: Answer, test: Test): void {
 /** Sends the requests of an entry one after the other, over both transports, with limits as they are by default. */
 async function guessing (entry: Entry, test: Test, judge: (answers: readonly Answer[]) => void): Promise<void> {
   for (const transport of [inject, socket]) {
-    const target = await application({ text: entry.setup })
+    const target = await createTarget({ text: entry.setup })
     const answers: Answer[] = []
     for (const request of entry.requests) {
       const repeat = typeof request.repeat === 'number' ? request.repeat : 1
@@ -398,7 +398,7 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
     await test.rejects(async () => app.ready(), { code: 'AUTH_MISCONFIGURED', message: /\/early/ })
   },
   async 'O-SES-003' (_entry, test) {
-    const target = await application({ text: 'session' })
+    const target = await createTarget({ text: 'session' })
     const cookie = await login(target)
     const statuses = new Set<number>()
     for (let i = 0; i < cookie.length; i++) {
@@ -472,7 +472,7 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
   },
   async 'O-JWKS-001' (entry, test) {
     for (const transport of [inject, socket]) {
-      const target = await application({ text: entry.setup })
+      const target = await createTarget({ text: entry.setup })
       const [request] = entry.requests as [Request]
       const { repeat = 0 } = request
       const calls = await Promise.all(Array.from({ length: Number(repeat) }, async (_, i) => {

@@ -28,7 +28,7 @@ async function ran (...args: string[]) {
 }
 
 /** Sets the application that `apps/factory.ts` returns. */
-function audited (declare: (app: FastifyInstance) => unknown, setting?: Setting): void {
+function setApplication (declare: (app: FastifyInstance) => unknown, setting?: Setting): void {
   Object.assign(globalThis, { audited: async () => await build(declare, setting) })
 }
 
@@ -37,17 +37,17 @@ const nothing = null as unknown as Error
 
 /** Writes the snapshot of one application and checks another one against it. */
 async function compare (
-  before: Parameters<typeof audited>, after: Parameters<typeof audited>, ...more: string[]
+  before: Parameters<typeof setApplication>, after: Parameters<typeof setApplication>, ...more: string[]
 ) {
   const file = join(folder, `${files++}.jsonl`)
-  audited(...before)
+  setApplication(...before)
   t.match(await ran(factory, '--check', file, '--update'), { code: 0, stderr: '' })
-  audited(...after)
+  setApplication(...after)
   return await ran(factory, '--check', file, ...more)
 }
 
 t.test('prints every route as a table, as Markdown and as JSON', async t => {
-  audited(app => {
+  setApplication(app => {
     route(app, [], '/orders', { scopes: { any: ['a', 'b'] }, maxAge: 60 })
     route(app, [], '/open', { public: 'a |\n b' })
   })
@@ -73,7 +73,7 @@ t.test('loads an application, a function that makes one and a plugin, without li
   for (const name of ['plugin.ts', 'instance.ts']) {
     t.match(await ran(join(apps, name)), { code: 0, stdout: /GET \/orders +required +user/ }, name)
   }
-  audited(app => {
+  setApplication(app => {
     app.addHook('onListen', async () => { throw new Error('it listens') })
     app.get('/orders', async () => [])
   })
@@ -82,10 +82,10 @@ t.test('loads an application, a function that makes one and a plugin, without li
   }
   const code = '(app, options, done) => { app.get("/evaluated", async () => ""); done() }'
   const plugin = runInThisContext(code, { filename: 'evaluated' }) as FastifyPluginCallback
-  audited(app => { app.register(plugin) })
+  setApplication(app => { app.register(plugin) })
   t.match((await ran(factory)).stdout, /^GET \/evaluated +required +user +default$/m, 'a file that is not known')
   let isClosed = false
-  audited(app => { app.addHook('onClose', async () => { isClosed = true }) })
+  setApplication(app => { app.addHook('onClose', async () => { isClosed = true }) })
   t.match(await ran(factory), { code: 0 })
   t.ok(isClosed)
 })
@@ -170,7 +170,7 @@ t.test('exits with code 3 and one sentence for an application that cannot be loa
 })
 
 t.test('exits with code 2 when it is asked wrongly', async t => {
-  audited(app => { route(app, [], '/x') })
+  setApplication(app => { route(app, [], '/x') })
   const write = (name: string, content: string): string => {
     writeFileSync(join(folder, name), content)
     return join(folder, name)
@@ -208,7 +208,7 @@ t.test('writes a snapshot as sorted JSON lines, which another order or file of r
     app.get('/a', { constraints: { host: 'one.example' }, ...authConfig('user') }, () => '')
     app.get('/a', { constraints: { host: 'two.example' }, ...authConfig('web') }, () => '')
   }
-  audited(declare, setting)
+  setApplication(declare, setting)
   const file = join(folder, 'sorted')
   t.match(await ran(factory, '--check', file, '--update'), { code: 0, stdout: `Routes written to ${file}: 3.\n` })
   const lines = readFileSync(file, 'utf8').split('\n').map(line => line === '' ? null : JSON.parse(line) as object)
@@ -224,7 +224,7 @@ t.test('writes a snapshot as sorted JSON lines, which another order or file of r
     { route: 'GET /b', policy: { rules: [{ when: 'isOwner' }] }, delegated: false },
     null
   ])
-  audited(app => {
+  setApplication(app => {
     app.get('/a', { constraints: { host: 'two.example' }, ...authConfig('web') }, () => '')
     app.get('/a', { constraints: { host: 'one.example' }, ...authConfig('user') }, () => '')
     app.get('/b', authConfig({ when: isOwner }), () => '')
@@ -366,10 +366,10 @@ t.test('compares routes by their methods and constraints', async t => {
 
 t.test('a snapshot with two lines for a route, such as after a merge, hides nothing', async t => {
   const file = join(folder, 'merged')
-  audited(app => { route(app, [], '/x', { roles: 'a' }) })
+  setApplication(app => { route(app, [], '/x', { roles: 'a' }) })
   await ran(factory, '--check', file, '--update')
   const lines = readFileSync(file, 'utf8')
-  audited(app => { route(app, [], '/x') })
+  setApplication(app => { route(app, [], '/x') })
   await ran(factory, '--check', file, '--update')
   const [route1 = ''] = readFileSync(file, 'utf8').trimEnd().split('\n').slice(-1)
   writeFileSync(file, `${lines}${route1}\n`)

@@ -21,7 +21,7 @@ interface Ran { readonly code: number | null, readonly stdout: string, readonly 
 const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
 
 /** The command as a process of its own. */
-function spawned (args: readonly string[], input = ''): Promise<Ran> {
+function spawnCommand (args: readonly string[], input = ''): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [typescript, main, ...args], { stdio: 'pipe' })
     let stdout = ''
@@ -35,7 +35,7 @@ function spawned (args: readonly string[], input = ''): Promise<Ran> {
 }
 
 /** The command within this process, its input being chunks that are piped in, or typed at a terminal. */
-async function ran (
+async function runInProcess (
   args: readonly string[], input: ReadonlyArray<string | Buffer> = [], isTTY = false
 ): Promise<Ran & { readonly modes: readonly string[] }> {
   const said = { stdout: '', stderr: '' }
@@ -62,7 +62,7 @@ async function ran (
 
 t.test('prints only the requested output to standard output when run as a process', async t => {
   const [secret, hashed, wrong] = await Promise.all([
-    spawned(['secret']), spawned(['hash'], 'correct horse\n'), spawned(['hash', 'hunter2hunter2'])
+    spawnCommand(['secret']), spawnCommand(['hash'], 'correct horse\n'), spawnCommand(['hash', 'hunter2hunter2'])
   ])
   t.match(secret, { code: 0, stdout: /^[\w-]{43}\n$/, stderr: '' })
   t.match(hashed, { code: 0, stdout: /^\$argon2id\$v=19\$m=19456,t=2,p=1\$\S+\n$/, stderr: '' })
@@ -84,16 +84,16 @@ t.test('reports a write error in one sentence and exits with code 1', {
 })
 
 t.test('generates a secret with the requested number of random bytes', async t => {
-  const one = await ran(['secret'])
+  const one = await runInProcess(['secret'])
   t.equal(Buffer.from(one.stdout.trim(), 'base64url').length, 32)
-  t.not((await ran(['secret'])).stdout, one.stdout)
+  t.not((await runInProcess(['secret'])).stdout, one.stdout)
   for (const bytes of [32, 64, 1024]) {
-    const { stdout } = await ran(['secret', '--bytes', String(bytes)])
+    const { stdout } = await runInProcess(['secret', '--bytes', String(bytes)])
     t.equal(Buffer.from(stdout.trim(), 'base64url').length, bytes)
   }
   for (const bytes of ['31', '1025', 'many', '-1', '1e2', '']) {
     t.match(
-      await ran(['secret', `--bytes=${bytes}`]),
+      await runInProcess(['secret', `--bytes=${bytes}`]),
       { code: 2, stdout: '', stderr: /--bytes must be a whole number from 32 to 1024/ }
     )
   }
@@ -103,7 +103,7 @@ for (const [alg, args] of [
   ['ES256', []], ['ES256', ['--alg', 'ES256']], ['EdDSA', ['--alg=EdDSA']], ['Ed25519', ['--alg', 'Ed25519']]
 ] as const) {
   t.test(`generates a key set for ${alg} (${args.join('')}) whose public half verifies what it signs`, async t => {
-    const { code, stdout } = await ran(['keys', ...args])
+    const { code, stdout } = await runInProcess(['keys', ...args])
     const sets = JSON.parse(stdout)
     t.equal(code, 0)
     t.match(sets.public.keys, [{ alg, use: 'sig', kid: /^[\w-]{43}$/ }])
@@ -135,12 +135,12 @@ function file (t: Test, content: string | Uint8Array): string {
 
 t.test('rotates keys so that each is published before it signs, and verifies after it has signed', async t => {
   const rotate = async (text: string, ...more: string[]) => {
-    const { code, stdout } = await ran(['keys', '--rotate', file(t, text), ...more])
+    const { code, stdout } = await runInProcess(['keys', '--rotate', file(t, text), ...more])
     t.equal(code, 0)
     return { text: stdout, sets: JSON.parse(stdout) }
   }
   const kidsOf = (keys: ReadonlyArray<{ kid: string }>) => keys.map(({ kid }) => kid)
-  const made = await ran(['keys', '--alg', 'EdDSA'])
+  const made = await runInProcess(['keys', '--alg', 'EdDSA'])
   const [first] = JSON.parse(made.stdout).private.keys
   const begun = await rotate(made.stdout)
   t.match(begun.sets.private.keys, [first, { alg: 'EdDSA', next: true, d: String }])
@@ -182,10 +182,10 @@ t.test('rotates keys so that each is published before it signs, and verifies aft
 })
 
 t.test('rotates keys of a file with a byte order mark, as Windows PowerShell writes it', async t => {
-  const { stdout } = await ran(['keys'])
+  const { stdout } = await runInProcess(['keys'])
   for (const encoding of ['utf16le', 'utf8'] as const) {
     const written = file(t, Buffer.from(`\uFEFF${stdout.replaceAll('\n', '\r\n')}`, encoding))
-    const { code, stdout: next } = await ran(['keys', '--rotate', written])
+    const { code, stdout: next } = await runInProcess(['keys', '--rotate', written])
     t.equal(code, 0, encoding)
     const [{ kid }] = JSON.parse(stdout).private.keys
     t.ok(JSON.parse(next).private.keys.some((key: { kid: string }) => key.kid === kid))
@@ -198,7 +198,7 @@ t.test('publishes nothing of an RSA key but its public half', async t => {
     return { ...privateKey.export({ format: 'jwk' }), kid, alg: 'RS256', ...more }
   }
   const content = JSON.stringify({ keys: [rsa('old'), rsa('new', { next: true })] })
-  const { stdout } = await ran(['keys', '--rotate', file(t, content), '--alg', 'ES256'])
+  const { stdout } = await runInProcess(['keys', '--rotate', file(t, content), '--alg', 'ES256'])
   const { private: { keys: [first, next, previous] }, public: { keys } } = JSON.parse(stdout)
   t.match(first, { kid: 'new', d: String, p: String, qi: String })
   const published = ['alg', 'e', 'kid', 'kty', 'n']
@@ -218,22 +218,22 @@ t.test('refuses to rotate what holds no signing key, without quoting it', async 
     [JSON.stringify({ keys: [{ ...rsa, next: true }] }), /no private key that signs/],
     [JSON.stringify({ keys: [rsa] }), /with --alg/]
   ] as const) {
-    const { code, stdout, stderr } = await ran(['keys', '--rotate', file(t, content)])
+    const { code, stdout, stderr } = await runInProcess(['keys', '--rotate', file(t, content)])
     t.same([code, stdout], [1, ''])
     t.match(stderr, message)
     t.notMatch(stderr, /secretpart/)
   }
-  t.match(await ran(['keys', '--rotate', '/nowhere/at/all']), { code: 1, stderr: /cannot be read/ })
-  t.match(await ran(['keys', '--rotate']), { code: 2, stderr: /The options are --alg and --rotate, and each needs/ })
+  t.match(await runInProcess(['keys', '--rotate', '/nowhere/at/all']), { code: 1, stderr: /cannot be read/ })
+  t.match(await runInProcess(['keys', '--rotate']), { code: 2, stderr: /The options are --alg and --rotate, and each needs/ })
 })
 
 t.test('reads a password as one line of UTF-8 from standard input, without the line ending', async t => {
   for (const input of [['correct horse'], ['correct horse\n'], ['correct horse\r\n'], ['correct', ' horse\n']]) {
-    const { code, stdout } = await ran(['hash'], input)
+    const { code, stdout } = await runInProcess(['hash'], input)
     t.equal(code, 0)
     t.match(await verifyPassword('correct horse', stdout.trim()), { valid: true })
   }
-  t.equal((await ran(['hash'], ['hunter28'])).code, 0, 'eight characters are enough')
+  t.equal((await runInProcess(['hash'], ['hunter28'])).code, 0, 'eight characters are enough')
   const refused: ReadonlyArray<readonly [input: ReadonlyArray<string | Buffer>, reason: RegExp]> = [
     [[''], /is empty/],
     [['\n'], /is empty/],
@@ -245,7 +245,7 @@ t.test('reads a password as one line of UTF-8 from standard input, without the l
     [[Buffer.from('hunter2 \u00e9', 'latin1')], /not UTF-8/]
   ]
   for (const [input, reason] of refused) {
-    const { code, stdout, stderr } = await ran(['hash'], input)
+    const { code, stdout, stderr } = await runInProcess(['hash'], input)
     t.same([code, stdout], [1, ''])
     t.match(stderr, reason)
     t.notMatch(stderr, /hunter/)
@@ -269,19 +269,19 @@ t.test('stops to read an endless input', { timeout: 20_000 }, async t => {
 })
 
 t.test('hashes with the chosen algorithm', async t => {
-  t.match(await ran(['hash', '--algorithm', 'bcrypt'], ['correct horse']), { code: 0, stdout: /^\$2b\$12\$.{53}\n$/ })
+  t.match(await runInProcess(['hash', '--algorithm', 'bcrypt'], ['correct horse']), { code: 0, stdout: /^\$2b\$12\$.{53}\n$/ })
   t.match(
-    await ran(['hash', '--algorithm=scrypt'], ['correct horse']), { code: 0, stdout: /^\$scrypt\$ln=17,r=8,p=1\$/ }
+    await runInProcess(['hash', '--algorithm=scrypt'], ['correct horse']), { code: 0, stdout: /^\$scrypt\$ln=17,r=8,p=1\$/ }
   )
-  t.match(await ran(['hash', '--algorithm', 'bcrypt'], ['x'.repeat(73)]), { code: 1, stderr: /72 for bcrypt/ })
+  t.match(await runInProcess(['hash', '--algorithm', 'bcrypt'], ['x'.repeat(73)]), { code: 1, stderr: /72 for bcrypt/ })
   t.match(
-    await ran(['hash', '--algorithm', 'md5'], ['correct horse']),
+    await runInProcess(['hash', '--algorithm', 'md5'], ['correct horse']),
     { code: 2, stderr: /must be argon2id, scrypt or bcrypt/ }
   )
 })
 
 t.test('echoes nothing on a terminal before the first prompt and until the second answer', async t => {
-  const { code, stdout, stderr, modes } = await ran(
+  const { code, stdout, stderr, modes } = await runInProcess(
     ['hash'], ['correct horsf', '\u007fe\r', 'wrong\u0015correct h', 'orsee\b\r'], true
   )
   t.equal(code, 0)
@@ -296,7 +296,7 @@ t.test('accepts pasted input, Ctrl-D at the end, and characters split across chu
     ['correct hörse\r\ncorrect hörse\r\nmore'], ['correct hörse\u0004', 'correct hörse\u0004'],
     [bytes.subarray(0, 10), bytes.subarray(10), '\n', bytes, '\n']
   ]) {
-    const { code, stdout } = await ran(['hash'], input, true)
+    const { code, stdout } = await runInProcess(['hash'], input, true)
     t.equal(code, 0)
     t.match(await verifyPassword('correct hörse', stdout.trim()), { valid: true })
   }
@@ -304,31 +304,31 @@ t.test('accepts pasted input, Ctrl-D at the end, and characters split across chu
 
 t.test('hashes nothing if the input is cancelled, the passwords differ or the text is empty', async t => {
   for (const input of [['corr\u0003'], ['\u0004'], ['correct horse\r', '\u0003'], ['corr', 'END']]) {
-    const { code, stdout, stderr, modes } = await ran(['hash'], input, true)
+    const { code, stdout, stderr, modes } = await runInProcess(['hash'], input, true)
     t.same([code, stdout], [130, ''])
     t.match(stderr, /Nothing was hashed\.\n$/)
     t.equal(modes.filter(mode => mode === 'echo').length, 1, 'the terminal shows again what is typed')
   }
   t.match(
-    await ran(['hash'], ['correct horse\r', 'correct hearse\r'], true),
+    await runInProcess(['hash'], ['correct horse\r', 'correct hearse\r'], true),
     { code: 1, stdout: '', stderr: /passwords differ/ }
   )
   t.match(
-    await ran(['hash'], [Buffer.from('correct h\u00f6rse\rcorrect h\u00f6rse\r', 'latin1')], true),
+    await runInProcess(['hash'], [Buffer.from('correct h\u00f6rse\rcorrect h\u00f6rse\r', 'latin1')], true),
     { code: 1, stdout: '', stderr: /not UTF-8/ }
   )
 })
 
 t.test('prints help to standard output, and errors to standard error without the arguments', async t => {
   for (const args of [['--help'], ['-h'], ['help'], ['hash', '--help'], ['secret', '-h']]) {
-    t.match(await ran(args), { code: 0, stdout: /^Usage: fastify-gatehouse/, stderr: '' })
+    t.match(await runInProcess(args), { code: 0, stdout: /^Usage: fastify-gatehouse/, stderr: '' })
   }
   const wrong = [[], ['hunter2'], ['hash', 'hunter2'], ['hash', '--password=hunter2'], ['hash', '--hunter2'], [
     'hash', '--', 'hunter2'
   ], ['hash', '--algorithm'], ['secret', 'hunter2'], ['keys', 'hunter2'],
   ['keys', '--alg', 'none'], ['keys', '--alg', 'ES256', '--alg', 'EdDSA']]
   for (const args of wrong) {
-    const { code, stdout, stderr } = await ran(args)
+    const { code, stdout, stderr } = await runInProcess(args)
     t.same([code, stdout], [2, ''], args.join(' '))
     t.match(stderr, /Usage: fastify-gatehouse/)
     t.notMatch(stderr, /hunter2/)

@@ -7,7 +7,7 @@ import { run } from '../../lib/cli/run.js'
 import type { Terminal } from '../../lib/cli/terminal.js'
 import { memoryStore, session, withDeadline, type Finding } from '../../lib/index.js'
 import { redisStore } from '../../lib/stores/redis/index.js'
-import { make, type SetUp } from '../doctor/set-ups.js'
+import { createApplication, type SetUp } from '../doctor/set-ups.js'
 import { withEnvironment } from '../fixtures/production.js'
 import { secretOf } from '../fixtures/tokens.js'
 import { noRedisServer, redisServer } from '../stores/fixtures/outages.js'
@@ -22,13 +22,13 @@ async function ran (...args: string[]) {
 }
 
 /** Runs the command with an application. */
-async function examined (create: () => Promise<FastifyInstance>, ...args: string[]) {
+async function runDoctor (create: () => Promise<FastifyInstance>, ...args: string[]) {
   Object.assign(globalThis, { audited: create })
   return await ran(factory, ...args)
 }
 
 async function findings (setUp: SetUp): Promise<readonly Finding[]> {
-  return JSON.parse((await examined(() => make(setUp), '--json')).stdout) as Finding[]
+  return JSON.parse((await runDoctor(() => createApplication(setUp), '--json')).stdout) as Finding[]
 }
 
 const insecure: SetUp = {
@@ -49,19 +49,19 @@ t.test('prints what is refused, warned and ignored, and exits with 1 while somet
     '    Reason: nobody guesses',
     ''
   ].join('\n')
-  const app = () => make(insecure, { ignore: { 'trust-proxy-all': 'nobody guesses' } })
+  const app = () => createApplication(insecure, { ignore: { 'trust-proxy-all': 'nobody guesses' } })
   for (const environment of ['development', 'production']) {
-    const result = await withEnvironment(environment, async () => await examined(app))
+    const result = await withEnvironment(environment, async () => await runDoctor(app))
     t.same(result, { code: 1, stdout: text, stderr: '' }, environment)
   }
 })
 
 t.test('exits with 0 for warnings, for what is ignored, and where all is well', async t => {
-  const warned = await examined(() => make({ fastify: { trustProxy: true } }))
+  const warned = await runDoctor(() => createApplication({ fastify: { trustProxy: true } }))
   t.match(warned, { code: 0, stdout: /^Warned \(1\)\n {2}trust-proxy-all: trustProxy is true\n/ })
   const ignore = { 'insecure-cookies': 'TLS ends in front', 'trust-proxy-all': 'nobody guesses' }
-  t.match(await examined(() => make(insecure, { ignore })), { code: 0, stdout: /^Ignored \(2\)\n/ })
-  t.same(await examined(() => make({})), { code: 0, stdout: 'Nothing was found.\n', stderr: '' })
+  t.match(await runDoctor(() => createApplication(insecure, { ignore })), { code: 0, stdout: /^Ignored \(2\)\n/ })
+  t.same(await runDoctor(() => createApplication({})), { code: 0, stdout: 'Nothing was found.\n', stderr: '' })
 })
 
 t.test('prints JSON', async t => {
@@ -76,9 +76,9 @@ t.test('exits with 2 for wrong arguments, and with 3 for an application that can
   for (const args of [[], ['a.js', 'b.js'], ['a.js', '--text']]) {
     t.match(await ran(...args), { code: 2, stdout: '', stderr: /Usage: fastify-gatehouse/ }, args.join(' '))
   }
-  const weak = () => make({ options: { schemes: { web: session({ secret: 'short' }) } } })
+  const weak = () => createApplication({ options: { schemes: { web: session({ secret: 'short' }) } } })
   const sentence = /^The application could not be loaded: The option schemes\.web\.secret is too short/
-  t.match(await examined(weak), { code: 3, stdout: '', stderr: sentence })
+  t.match(await runDoctor(weak), { code: 3, stdout: '', stderr: sentence })
 })
 
 t.test('finds CORS that allows credentials to every origin, on protected routes', async t => {

@@ -6,7 +6,7 @@ import gatehouse, { apiKey, AuthError, basic, session, type GatehouseOptions } f
 import type { FindingId } from '../../types/doctor.js'
 import { withEnvironment } from '../fixtures/production.js'
 import { secretOf } from '../fixtures/tokens.js'
-import { cases, make, ownStore, type SetUp } from './set-ups.js'
+import { cases, createApplication, ownStore, type SetUp } from './set-ups.js'
 
 interface Line { readonly level: number, readonly msg: string, readonly doctor?: string }
 
@@ -18,16 +18,16 @@ async function boot (t: Test, setUp: SetUp, doctor?: GatehouseOptions['doctor'])
   const given = setUp.fastify?.logger
   const logger = typeof given === 'object' ? { level: 'info', ...given, stream } : { level: 'info', stream }
   const fastify = hasLogger
-    ? { loggerInstance: listening(lines, setUp.fastify?.loggerInstance) }
+    ? { loggerInstance: customLogger(lines, setUp.fastify?.loggerInstance) }
     : { ...setUp.fastify, logger }
-  const app = await make({ ...setUp, fastify: fastify as never }, doctor)
+  const app = await createApplication({ ...setUp, fastify: fastify as never }, doctor)
   t.teardown(() => app.close())
   const error = await app.ready().then(() => null, (error: unknown) => error)
   return { app, error, lines: lines.filter(({ doctor }) => doctor !== undefined) }
 }
 
 /** A logger that is not pino, whose warnings and infos are kept. */
-function listening (lines: Line[], given: unknown): object {
+function customLogger (lines: Line[], given: unknown): object {
   const keep = (level: number) => (fields: object, msg: string) => { lines.push({ level, msg, ...fields }) }
   const logger = { ...given as object, warn: keep(40), info: keep(30) }
   return Object.assign(logger, { child: () => logger })
@@ -152,7 +152,7 @@ t.test('stops the boot for ids that it does not know, and for reasons that say n
   ]
   for (const [doctor, sentence] of table) {
     const error = { code: 'AUTH_MISCONFIGURED', message: sentence }
-    await t.rejects(make({}, doctor as never), error, JSON.stringify(doctor))
+    await t.rejects(createApplication({}, doctor as never), error, JSON.stringify(doctor))
   }
 })
 
@@ -198,7 +198,7 @@ t.test('warns of a login without guesses.attempt, once for a route', async t => 
 
   const lines: Line[] = []
   const stream = { write: (line: string) => { lines.push(JSON.parse(line) as Line) } }
-  const app = await make({ ...setUp, fastify: { logger: { level: 'warn', stream } } })
+  const app = await createApplication({ ...setUp, fastify: { logger: { level: 'warn', stream } } })
   t.teardown(() => app.close())
   await asked({ app }, '/login/a', '/login/b')
   t.match(lines, [{ doctor: 'unlimited-login', where: ['POST /login/:realm'], msg: /guesses\.attempt/, level: 40 }])
@@ -206,11 +206,11 @@ t.test('warns of a login without guesses.attempt, once for a route', async t => 
   t.same(placesOf(app, 'unlimited-login'), ['POST /login/:realm'])
 
   lines.length = 0
-  const accepted = await make(
+  const accepted = await createApplication(
     { ...setUp, fastify: { logger: { level: 'warn', stream } } },
     { ignore: { 'unlimited-login': 'people have passkeys' } }
   )
-  const unlimited = await make({
+  const unlimited = await createApplication({
     ...setUp, fastify: { logger: { level: 'warn', stream } }, options: { ...setUp.options, limits: { guesses: false } }
   })
   for (const app of [accepted, unlimited]) {
@@ -246,7 +246,7 @@ t.test('the documentation has every finding, in the order of the code', async t 
 
 t.test('refuses a process that has loaded the test kit in production, from then on', async t => {
   const ready = async (doctor?: GatehouseOptions['doctor']) => {
-    const app = await make({}, doctor)
+    const app = await createApplication({}, doctor)
     t.teardown(() => app.close())
     await app.ready()
     return app.gatehouse.doctor()

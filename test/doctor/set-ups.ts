@@ -38,7 +38,7 @@ const one = secretOf()
 const hex = Buffer.from(secretOf(), 'base64url').toString('hex')
 
 /** Makes an application, which is not ready yet. */
-export async function make (
+export async function createApplication (
   { options = {}, fastify = {}, before, declare, inMemory }: SetUp, doctor?: GatehouseOptions['doctor']
 ): Promise<FastifyInstance> {
   const app = Fastify(fastify)

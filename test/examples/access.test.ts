@@ -1,8 +1,8 @@
 import t from 'tap'
 import { testAccess } from '../../lib/testing/index.js'
-import { quiet } from './app.js'
+import { startQuiet } from './app.js'
 
-const { app } = await quiet()
+const { app } = await startQuiet()
 const { tests, unproven } = await testAccess(app, (title, run) => t.test(title, run))
 
 t.test('most of the example can be proven', async t => {

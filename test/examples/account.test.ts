@@ -1,8 +1,8 @@
 import type { LightMyRequestResponse } from 'fastify'
 import t from 'tap'
-import { cookieOf, form, encode, logIn, quiet, type Quiet } from './app.js'
+import { cookieOf, form, encode, logIn, startQuiet, type Quiet } from './app.js'
 
-/** A person's browser, logged in, which keeps the cookie of its session. */
+/** Logs a person in, and returns a browser that keeps the session cookie. */
 async function visitor (desk: Quiet, username: string) {
   let { cookie } = await logIn(desk, username)
   const keep = (response: LightMyRequestResponse): LightMyRequestResponse => {
@@ -24,7 +24,7 @@ const idsIn = (page: string, action: string) => [
 ].map(match => match[1] ?? '')
 
 t.test('API keys page', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   const [ada, ben, cleo] = [await visitor(desk, 'ada'), await visitor(desk, 'ben'), await visitor(desk, 'cleo')]
   const use = async (key: string, url = '/api/me') => desk.app.inject({ url, headers: { 'x-api-key': key } })
   const post = async (by: typeof ada, fields = {}) => by.post(
@@ -102,7 +102,7 @@ t.test('API keys page', async t => {
 })
 
 t.test('sessions page', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   const statusOf = async ({ get }: Awaited<ReturnType<typeof visitor>>) => (await get('/desk')).statusCode
 
   await t.test('lists the sessions of a person, and ends one of them', async t => {
@@ -127,7 +127,7 @@ t.test('sessions page', async t => {
 })
 
 t.test('notifies an open page only about the end of its own session', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   await desk.app.listen({ host: '127.0.0.1', port: 0 })
   const bound = desk.app.server.address()
   const events = async (cookie: string) => fetch(

@@ -4,15 +4,15 @@ import t from 'tap'
 import { build, type Example } from '../../examples/app.js'
 import { folder } from './running.js'
 
-/** The order desk without a socket, and everything that it logs. */
+/** The order desk without a socket, with everything that it logs. */
 export interface Quiet extends Example {
   /** Its DATA_DIR. */
   readonly path: string
   readonly logged: () => string
 }
 
-/** Closed, and its folder removed, when the tests of the file are over. */
-export async function quiet (environment: NodeJS.ProcessEnv = {}): Promise<Quiet> {
+/** Builds the order desk. When the tests of the file end, it is closed and its folder removed. */
+export async function startQuiet (environment: NodeJS.ProcessEnv = {}): Promise<Quiet> {
   let lines = ''
   const stream = new Writable({ write (chunk, _encoding, done) { lines += String(chunk); done() } })
   const { path, remove } = folder()
@@ -28,7 +28,7 @@ export function encode (fields: Readonly<Record<string, string>>): string {
   return new URLSearchParams(fields).toString()
 }
 
-/** Logs a person in by the form, and gives the cookie. */
+/** Logs a person in with the form, and returns the response and the cookie. */
 export async function logIn ({ app, config }: Example, username: string, url = '/login') {
   const response = await app.inject({
     method: 'POST', url, headers: form, payload: encode({ username, password: config.PEOPLE_PASSWORD })
@@ -36,12 +36,12 @@ export async function logIn ({ app, config }: Example, username: string, url = '
   return { response, line: lineOf(response), cookie: cookieOf(response) }
 }
 
-/** Returns the line that sets the cookie of a session, `''` if there is none. */
+/** Returns the `Set-Cookie` line of a session; `''` if there is none. */
 function lineOf ({ headers }: LightMyRequestResponse): string {
   return [headers['set-cookie'] ?? []].flat().find(each => /^(?:__Host-)?web=/.test(each)) ?? ''
 }
 
-/** Returns the cookie of the session that a response sets, `''` if it sets none. */
+/** Returns the session cookie that a response sets; `''` if it sets none. */
 export function cookieOf (response: LightMyRequestResponse): string {
   return lineOf(response).split(';', 1)[0] ?? ''
 }

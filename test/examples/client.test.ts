@@ -3,7 +3,7 @@ import type { Page } from 'playwright-core'
 import t from 'tap'
 import { bundle, spawnNode } from '../fixtures/programs.js'
 import { size } from '../fixtures/size.js'
-import { quiet } from './app.js'
+import { startQuiet } from './app.js'
 import { freePort, openPage, withoutBrowser } from '../fixtures/browser.js'
 
 const isSoak = size({ test: false, short: true, full: true })
@@ -11,7 +11,7 @@ const isSoak = size({ test: false, short: true, full: true })
 t.test('an application of somebody else, in a browser', {
   skip: isSoak ? withoutBrowser() : 'a soak test'
 }, async t => {
-  const desk = await quiet({ PORT: String(await freePort()) })
+  const desk = await startQuiet({ PORT: String(await freePort()) })
   const { app, config: { PORT, PUBLIC_URL, DASHBOARD_SECRET, PEOPLE_PASSWORD } } = desk
   await app.listen({ port: PORT, host: '127.0.0.1' })
   const port = await freePort()

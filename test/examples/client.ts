@@ -17,8 +17,8 @@ export interface Sent {
 export interface Client {
   send (path: string, sent?: Sent): Promise<Answer>
   /**
-   * Another client with the same cookies as they are now: a copy that somebody kept; of another address, the browser
-   * after a restart.
+   * Returns another client with the current cookies: a stolen copy, or, with another address, the browser after a
+   * restart.
    */
   copy (address?: string): Client
 }

@@ -1,7 +1,7 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import type { Locator, Page } from 'playwright-core'
 import t from 'tap'
-import { quiet, tokenOf } from './app.js'
+import { startQuiet, tokenOf } from './app.js'
 import { freePort, openPage, withoutBrowser } from '../fixtures/browser.js'
 
 interface Document {
@@ -10,7 +10,7 @@ interface Document {
 }
 
 t.test('the documentation', async t => {
-  const desk = await quiet({ PORT: String(await freePort()) })
+  const desk = await startQuiet({ PORT: String(await freePort()) })
   const { app, config } = desk
 
   await t.test('is a valid document that says who may call each operation', async t => {
@@ -41,7 +41,7 @@ t.test('the documentation', async t => {
       ['ops', ['ops', config.OPS_PASSWORD], '/ops/routes']
     ]
     for (const [scheme, values, path] of ways) {
-      // without a credential, Basic makes the browser itself ask for one
+      // without a credential, HTTP Basic makes the browser itself ask for one
       if (scheme !== 'ops') t.equal(await statusOf(page, path), 401, `${path} without a credential`)
       await authorize(page, scheme, values)
       t.equal(await statusOf(page, path), 200, `${path} with the scheme ${scheme}`)
@@ -54,7 +54,7 @@ t.test('the documentation', async t => {
   })
 })
 
-/** Gets a token for the scheme `client` from the authorization server, by code and PKCE, in a window of its own. */
+/** Gets a token for the scheme `client` from the authorization server, with code and PKCE, in a window of its own. */
 async function connect (page: Page, password: string): Promise<void> {
   await page.locator('.auth-wrapper > .btn.authorize').click()
   const form = page.locator('.auth-container').filter({ hasText: 'client (OAuth2, authorizationCode with PKCE)' })

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import t from 'tap'
 import { guide } from '../../examples/guide.js'
-import { encode, form, logIn, quiet, tokenOf } from './app.js'
+import { encode, form, logIn, startQuiet, tokenOf } from './app.js'
 import { openPage, withoutBrowser } from '../fixtures/browser.js'
 import {
   curlLines, folder, jarOf, npmStart, productionSettings, promisedBy, runLine, secretNames, start,
@@ -92,33 +92,33 @@ t.test('refuses to start with NODE_ENV=production and lists every mistake', asyn
 })
 
 t.test('the configuration', async t => {
-  const { config, people, path } = await quiet()
+  const { config, people, path } = await startQuiet()
   const secrets = Object.fromEntries(secretNames.map(name => [name, String(config[name])]))
 
   t.test('is generated once in development, in a private file', async t => {
-    const other = await quiet({ DATA_DIR: path })
+    const other = await startQuiet({ DATA_DIR: path })
     for (const name of secretNames) t.same(other.config[name], config[name], name)
     t.same(config.generated, [...secretNames])
     for (const file of ['secrets.env', 'order-desk.sqlite', 'order-desk.sqlite-wal']) {
       t.equal(statSync(`${path}/${file}`).mode & 0o777, 0o600, file)
     }
-    const stranger = await quiet()
+    const stranger = await startQuiet()
     for (const name of secretNames) t.notSame(stranger.config[name], config[name], name)
   })
 
   t.test('prefers the environment over the file, and neither prints nor stores those values', async t => {
-    const desk = await quiet(secrets)
+    const desk = await startQuiet(secrets)
     t.same(secretNames.map(name => String(desk.config[name])), Object.values(secrets))
     t.notMatch(await guide(desk), 'generated secrets')
     t.notOk(readdirSync(desk.path).includes('secrets.env'))
-    const mixed = await quiet({ DATA_DIR: path, SHOP_KEY: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj' })
+    const mixed = await startQuiet({ DATA_DIR: path, SHOP_KEY: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj' })
     t.match(mixed.config, { SHOP_KEY: 'V3ZlB0TqkLw9eRm2XsYc7uIoPa5dFgHj', JWT_KEYS: config.JWT_KEYS })
     t.notOk(mixed.config.generated.includes('SHOP_KEY'))
   })
 
   t.test('works in production with secrets, without showing any', async t => {
     const settings = productionSettings()
-    const desk = await quiet(settings)
+    const desk = await startQuiet(settings)
     const shown = await guide(desk) + (await desk.app.inject('/login')).body
     t.match(shown, 'ROUTES, and who may call them')
     for (const name of secretNames) t.notMatch(shown, String(desk.config[name]), name)
@@ -127,20 +127,20 @@ t.test('the configuration', async t => {
 
   t.test('refuses insecure cookies and weak secrets', async t => {
     await t.rejects(
-      quiet({ ...productionSettings(), COOKIE_SECURE: 'false' }), { message: /COOKIE_SECURE is false/ }
+      startQuiet({ ...productionSettings(), COOKIE_SECURE: 'false' }), { message: /COOKIE_SECURE is false/ }
     )
-    await t.rejects(quiet({ SESSION_SECRET: 'x'.repeat(40) }), { message: /- SESSION_SECRET / })
+    await t.rejects(startQuiet({ SESSION_SECRET: 'x'.repeat(40) }), { message: /- SESSION_SECRET / })
     await t.rejects(
-      quiet({ REFRESH_SECRET: secrets['SESSION_SECRET'] ?? '', SESSION_SECRET: secrets['SESSION_SECRET'] ?? '' }),
+      startQuiet({ REFRESH_SECRET: secrets['SESSION_SECRET'] ?? '', SESSION_SECRET: secrets['SESSION_SECRET'] ?? '' }),
       { message: 'SESSION_SECRET and REFRESH_SECRET hold the same secret' }
     )
   })
 
   t.test('drops Secure from cookies only with COOKIE_SECURE=false', async t => {
-    const desk = await quiet({ COOKIE_SECURE: 'false', HOST: '192.0.2.1' })
+    const desk = await startQuiet({ COOKIE_SECURE: 'false', HOST: '192.0.2.1' })
     t.match((await logIn(desk, 'ada')).line, /^web=[^;]+; Path=\/; HttpOnly; SameSite=Lax$/)
     t.match(await guide(desk), /curl .* 192\.0\.2\.1:3000\/login /)
-    t.match(await guide(await quiet({ HOST: '192.0.2.1' })), 'this address needs HTTPS, or COOKIE_SECURE=false')
+    t.match(await guide(await startQuiet({ HOST: '192.0.2.1' })), 'this address needs HTTPS, or COOKIE_SECURE=false')
   })
 
   t.test('authenticates people by their password only', async t => {
@@ -153,7 +153,7 @@ t.test('the configuration', async t => {
 })
 
 t.test('people with a browser', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   const { app } = desk
   const browser = { accept: 'text/html' }
 
@@ -172,7 +172,7 @@ t.test('people with a browser', async t => {
   })
 
   t.test('have five wrong guesses across form and token, and a known browser still works', async t => {
-    const mine = await quiet()
+    const mine = await startQuiet()
     const known = await logIn(mine, 'ada')
     const device = [known.response.headers['set-cookie'] ?? []].flat().find(
       line => line.startsWith('__Host-gatehouse-device')
@@ -309,7 +309,7 @@ t.test('people with a browser', async t => {
 })
 
 t.test('programs', async t => {
-  const desk = await quiet({ CORS_ORIGIN: 'https://shop.example' })
+  const desk = await startQuiet({ CORS_ORIGIN: 'https://shop.example' })
   const { app, config } = desk
   const shop = { 'x-api-key': config.SHOP_KEY }
   const warehouse = { 'x-api-key': config.WAREHOUSE_KEY }
@@ -423,7 +423,7 @@ t.test('programs', async t => {
 })
 
 t.test('a person in a browser', { skip: withoutBrowser() }, async t => {
-  const { app } = await quiet()
+  const { app } = await startQuiet()
   await app.listen({ host: '127.0.0.1', port: 0 })
   const address = app.server.address()
   const at = `http://localhost:${typeof address === 'object' ? address?.port : ''}`

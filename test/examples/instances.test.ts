@@ -5,7 +5,7 @@ import { databaseUrl, dropKeys, noPostgres, noRedis, prefix, query, redisUrl } f
 import { client, type Answer, type Client } from './client.js'
 import { productionSettings, start } from './running.js'
 
-/** One address in front of several: each request goes to the next. Answers say by `x-instance` who gave them. */
+/** Starts a load balancer that sends each request to the next instance. Responses name the instance in `x-instance`. */
 async function roundRobin (ports: readonly string[]) {
   let turn = 0
   const server = createServer((incoming, outgoing) => {

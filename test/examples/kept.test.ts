@@ -2,7 +2,7 @@ import { chmodSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { openDatabase } from '../../examples/data/database.js'
 import { hashPassword } from '../../lib/passwords/index.js'
-import { logIn, quiet } from './app.js'
+import { logIn, startQuiet } from './app.js'
 import { client } from './client.js'
 import {
   curlLines, folder, jarOf, productionSettings, promisedBy, runLine, start, startRefused
@@ -10,7 +10,7 @@ import {
 
 const wrong = { username: 'cleo', password: 'wrong' }
 
-/** A value of the file of secrets. */
+/** Returns a value of the file of secrets. */
 function kept (path: string, name: string): string {
   return new RegExp(`^${name}=(.+)$`, 'm').exec(readFileSync(`${path}/secrets.env`, 'utf8'))?.[1] ?? ''
 }
@@ -85,7 +85,7 @@ t.test('a restart of the example', async t => {
 t.test('prints lines that answer as printed, whatever happened to the orders of the first start', async t => {
   const { path, remove } = folder()
   t.teardown(remove)
-  const first = await quiet({ DATA_DIR: path })
+  const first = await startQuiet({ DATA_DIR: path })
   const { cookie } = await logIn(first, 'ada')
   for (const id of [1002, 1004, 1005, 1006]) {
     t.equal(
@@ -128,7 +128,7 @@ t.test('the file of secrets', async t => {
   const { path, remove } = folder()
   t.teardown(remove)
   const file = `${path}/secrets.env`
-  await quiet({ DATA_DIR: path })
+  await startQuiet({ DATA_DIR: path })
   const whole = readFileSync(file, 'utf8')
 
   t.test('stops the start if it is damaged, and is left unchanged', async t => {
@@ -137,7 +137,7 @@ t.test('the file of secrets', async t => {
     ]) {
       writeFileSync(file, damaged)
       await t.rejects(
-        quiet({ DATA_DIR: path }),
+        startQuiet({ DATA_DIR: path }),
         { message: /^The file .*secrets\.env is damaged: it does not contain .*JWT_KEYS.*\. Delete it/ }
       )
       t.equal(readFileSync(file, 'utf8'), damaged)
@@ -146,10 +146,10 @@ t.test('the file of secrets', async t => {
 
   t.test('causes a warning if others may read it', { skip: process.platform === 'win32' }, async t => {
     writeFileSync(file, whole)
-    t.notMatch((await quiet({ DATA_DIR: path })).logged(), 'Other users of this machine can read')
+    t.notMatch((await startQuiet({ DATA_DIR: path })).logged(), 'Other users of this machine can read')
     chmodSync(file, 0o644)
     t.match(
-      (await quiet({ DATA_DIR: path })).logged(),
+      (await startQuiet({ DATA_DIR: path })).logged(),
       /"level":40.*Other users of this machine can read .*secrets\.env\. To fix this: chmod 600/
     )
   })
@@ -157,7 +157,7 @@ t.test('the file of secrets', async t => {
   t.test('is the same for all concurrent starts', async t => {
     const another = folder()
     t.teardown(another.remove)
-    const desks = await Promise.all(Array.from({ length: 5 }, () => quiet({ DATA_DIR: another.path })))
+    const desks = await Promise.all(Array.from({ length: 5 }, () => startQuiet({ DATA_DIR: another.path })))
     t.equal(new Set(desks.map(({ config }) => config.JWT_KEYS)).size, 1)
   })
 })
@@ -165,7 +165,7 @@ t.test('the file of secrets', async t => {
 t.test('the password hashes', async t => {
   const { path, remove } = folder()
   t.teardown(remove)
-  const before = await quiet({ DATA_DIR: path })
+  const before = await startQuiet({ DATA_DIR: path })
   const database = await openDatabase({ DATA_DIR: path, DATABASE_URL: '' }, before.app.log)
   t.teardown(() => database.destroy())
   const hashOf = async (id: string) => (
@@ -201,7 +201,7 @@ t.test('the password hashes', async t => {
     await database.insertInto('people').values({
       id: 'dora', name: 'Dora Vale', roles: 'clerk viewer', hash: own
     }).execute()
-    const after = await quiet({ DATA_DIR: path, PEOPLE_PASSWORD: 'chosen anew at each start' })
+    const after = await startQuiet({ DATA_DIR: path, PEOPLE_PASSWORD: 'chosen anew at each start' })
     for (const id of ['ada', 'ben', 'cleo']) t.match(await after.people.verify(id, 'chosen anew at each start'), { id })
     t.equal(await after.people.verify('ada', password), null)
     t.match(
@@ -210,7 +210,7 @@ t.test('the password hashes', async t => {
   })
 
   t.test('stay unchanged in production', async t => {
-    const { people } = await quiet({
+    const { people } = await startQuiet({
       ...productionSettings(), DATA_DIR: path, PEOPLE_PASSWORD: 'set by whoever deploys'
     })
     t.equal(await people.verify('ada', 'set by whoever deploys'), null)
@@ -223,15 +223,15 @@ t.test('stops the start with a message, without a password, if a file cannot be 
   t.teardown(remove)
   writeFileSync(`${path}/file`, 'no database, no folder')
   await t.rejects(
-    quiet({ DATA_DIR: `${path}/file` }), { message: /^DATA_DIR: the folder .*file cannot be created \(EEXIST\)\.$/ }
+    startQuiet({ DATA_DIR: `${path}/file` }), { message: /^DATA_DIR: the folder .*file cannot be created \(EEXIST\)\.$/ }
   )
   writeFileSync(`${path}/order-desk.sqlite`, 'no database either'.repeat(99))
   await t.rejects(
-    quiet({ DATA_DIR: path }),
+    startQuiet({ DATA_DIR: path }),
     { message: /^The file .*order-desk\.sqlite cannot be used as a database \(SQLITE_NOTADB\)\.$/ }
   )
   await t.rejects(
-    quiet({ DATABASE_URL: 'postgres://desk:hunter2hunter2@127.0.0.1:1/orders' }),
+    startQuiet({ DATABASE_URL: 'postgres://desk:hunter2hunter2@127.0.0.1:1/orders' }),
     { message: /^DATABASE_URL: PostgreSQL cannot be used \(ECONNREFUSED\)\.$/ }
   )
   const { code, output, errors } = await startRefused({ REDIS_URL: 'redis://:hunter2hunter2@127.0.0.1:1' })
@@ -242,7 +242,7 @@ t.test('stops the start with a message, without a password, if a file cannot be 
     ['DATABASE_URL', 'postgres//desk:hunter2hunter2@db'], ['DATABASE_URL', 'hunter2hunter2'],
     ['REDIS_URL', 'http://:hunter2hunter2@redis']
   ] as const) {
-    const refused = await quiet({ [name]: url }).catch((error: unknown) => String(error))
+    const refused = await startQuiet({ [name]: url }).catch((error: unknown) => String(error))
     t.match(refused, `- ${name} is not of the form`)
     t.notMatch(refused, 'hunter2')
   }

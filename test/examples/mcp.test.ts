@@ -4,12 +4,12 @@ import {
 } from '@modelcontextprotocol/client'
 import t from 'tap'
 import { basic, decide, post, visit } from '../fixtures/oauth-client.js'
-import { logIn, quiet, type Quiet } from './app.js'
+import { logIn, startQuiet, type Quiet } from './app.js'
 import { freePort } from '../fixtures/browser.js'
 
 const callback = 'http://127.0.0.1:5010/callback'
 
-/** A client with a configured id, whose person logs in as Ben and allows what is asked. */
+/** A client with a configured id. Its person logs in as Ben, and allows what it asks for. */
 class Agent implements OAuthClientProvider {
   readonly redirectUrl = callback
   readonly clientMetadata = { redirect_uris: [callback] }
@@ -45,7 +45,7 @@ class Agent implements OAuthClientProvider {
 }
 
 t.test('an MCP client finds its way from the address to the orders', async t => {
-  const desk = await quiet({ PORT: String(await freePort()) })
+  const desk = await startQuiet({ PORT: String(await freePort()) })
   const { app, config: { PORT, PUBLIC_URL } } = desk
   await app.listen({ port: PORT, host: '127.0.0.1' })
   const agent = new Agent(desk)
@@ -63,7 +63,7 @@ t.test('an MCP client finds its way from the address to the orders', async t => 
 })
 
 t.test('the MCP endpoint', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   const { app, config } = desk
   const tokenFor = async (resource: string) => {
     const fields = { grant_type: 'client_credentials', scope: 'orders:read', resource }

@@ -3,7 +3,7 @@ import type { Example } from '../../examples/app.js'
 import {
   authorizeQuery, basic, call, decide, fieldsOf, post, verifier, visit, type Fields
 } from '../fixtures/oauth-client.js'
-import { logIn, quiet, type Quiet } from './app.js'
+import { logIn, startQuiet, type Quiet } from './app.js'
 
 const dashboard = { client_id: 'dashboard', redirect_uri: 'http://127.0.0.1:4000/callback', scope: 'orders:read' }
 const agent = { client_id: 'agent', redirect_uri: 'http://localhost:5010/callback' }
@@ -25,7 +25,7 @@ async function connect (desk: Quiet, cookie: string) {
 const page = async ({ app }: Quiet, cookie: string) => (await app.inject({ url: '/apps', headers: { cookie } })).body
 
 t.test('programs of people refresh their tokens', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   const { app, config } = desk
   const login = await app.inject({
     method: 'POST', url: '/api/token', payload: { username: 'ben', password: config.PEOPLE_PASSWORD }
@@ -48,7 +48,7 @@ t.test('programs of people refresh their tokens', async t => {
 })
 
 t.test('people connect an application, and disconnect it', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   const { app } = desk
   const { cookie } = await logIn(desk, 'ben')
   t.match(await page(desk, cookie), 'You have not connected an application.')
@@ -75,7 +75,7 @@ t.test('people connect an application, and disconnect it', async t => {
 })
 
 t.test('a program without a secret is shown as such, and always asks', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   const { cookie } = await logIn(desk, 'cleo')
   for (let i = 0; i < 2; i++) {
     const { answer } = await visit(desk.app, authorize(agent), cookie)
@@ -85,7 +85,7 @@ t.test('a program without a secret is shown as such, and always asks', async t =
 })
 
 t.test('a consent form is of no use after its session has ended', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   const { app } = desk
   const { cookie } = await logIn(desk, 'ben')
   const { answer } = await visit(app, authorize(dashboard), cookie)

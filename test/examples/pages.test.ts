@@ -1,14 +1,14 @@
 import t from 'tap'
 import { duration } from '../../examples/access.js'
 import { injectAs } from '../../lib/testing/index.js'
-import { logIn, quiet, type Quiet } from './app.js'
+import { logIn, startQuiet, type Quiet } from './app.js'
 
 const html = { accept: 'text/html' }
 const get = async ({ app }: Quiet, url: string, cookie = '') =>
   await app.inject({ url, headers: { ...html, ...cookie === '' ? {} : { cookie } } })
 
 t.test('pages for errors know who is logged in', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   const { cookie } = await logIn(desk, 'ben')
   const denied = await get(desk, '/admin', cookie)
   t.match(denied, { statusCode: 403, headers: { 'cache-control': 'no-store', 'content-type': /html/ } })
@@ -23,7 +23,7 @@ t.test('pages for errors know who is logged in', async t => {
 })
 
 t.test('the header marks the current page, and leads to the login', async t => {
-  const { app } = await quiet()
+  const { app } = await startQuiet()
   const ada = injectAs(app, { id: 'ada', name: 'Ada', roles: ['admin'], realm: 'web' }, { scheme: 'web' })
   for (const [url, label] of [['/keys', 'Keys'], ['/admin', 'Access']] as const) {
     const { body } = await ada(url)
@@ -34,7 +34,7 @@ t.test('the header marks the current page, and leads to the login', async t => {
 })
 
 t.test('routes are grouped by their paths, with durations in words', async t => {
-  const { app } = await quiet()
+  const { app } = await startQuiet()
   const ada = injectAs(app, { id: 'ada', name: 'Ada', roles: ['admin'], realm: 'web' }, { scheme: 'web' })
   const { body } = await ada('/admin')
   const groups = Array.from(body.matchAll(/scope="rowgroup" colspan="3">([^<]+)</g), match => match[1])
@@ -48,8 +48,8 @@ t.test('routes are grouped by their paths, with durations in words', async t => 
 })
 
 t.test('the login page shows the demo password to this machine only', async t => {
-  const local = await quiet()
+  const local = await startQuiet()
   t.match((await get(local, '/login')).body, local.config.PEOPLE_PASSWORD)
-  const network = await quiet({ HOST: '0.0.0.0' })
+  const network = await startQuiet({ HOST: '0.0.0.0' })
   t.notMatch((await get(network, '/login')).body, network.config.PEOPLE_PASSWORD)
 })

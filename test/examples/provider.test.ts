@@ -5,7 +5,7 @@ import { bundle, spawnNode } from '../fixtures/programs.js'
 import { size } from '../fixtures/size.js'
 import { openIdProvider } from '../oidc/provider.js'
 import { Browser } from '../oidc/app.js'
-import { quiet } from './app.js'
+import { startQuiet } from './app.js'
 
 t.test('people log in with the provider of LOGIN_ISSUER, and log out there too', async t => {
   const origin = 'http://localhost:3000'
@@ -18,7 +18,7 @@ t.test('people log in with the provider of LOGIN_ISSUER, and log out there too',
       post_logout_redirect_uris: [`${origin}/`]
     } as object
   })
-  const { app } = await quiet({ LOGIN_ISSUER: issuer })
+  const { app } = await startQuiet({ LOGIN_ISSUER: issuer })
   const browser = new Browser(app, { [origin]: app })
   const page = await browser.visit(`${origin}/desk`)
   const [, href = ''] = /href="(\/login\/provider\?returnTo=[^"]+)"/.exec(page.body) ?? []
@@ -34,7 +34,7 @@ t.test('people log in with the provider of LOGIN_ISSUER, and log out there too',
 })
 
 t.test('without it, the login page has the form alone', async t => {
-  const { app } = await quiet()
+  const { app } = await startQuiet()
   t.notMatch((await app.inject('/login')).body, '/login/provider')
 })
 
@@ -50,7 +50,7 @@ t.test('in a browser, with npm run provider', { skip: isSoak ? withoutBrowser() 
   })
   t.teardown(() => { provider.kill('SIGKILL') })
   await once(provider.stdout as NodeJS.EventEmitter, 'data')
-  const { app } = await quiet({ PORT: String(port), LOGIN_ISSUER: issuer })
+  const { app } = await startQuiet({ PORT: String(port), LOGIN_ISSUER: issuer })
   await app.listen({ port, host: 'localhost' })
   const page = await openPage(t)
 

@@ -23,7 +23,7 @@ export function productionSettings () {
 
 type Given = Readonly<Record<string, string>>
 
-/** The example in a process of its own. */
+/** The example, running in a process of its own. */
 export interface Running {
   /** `http://localhost:<port>`, as printed. */
   readonly address: string
@@ -32,19 +32,22 @@ export interface Running {
   /** Returns everything on stdout so far: the log and the guide. */
   output (): string
   errors (): string
-  /** @returns the exit code, `null` after SIGKILL. */
+  /**
+   * Stops the process.
+   * @returns the exit code; `null` after SIGKILL.
+   */
   stop (signal?: 'SIGTERM' | 'SIGKILL'): Promise<number | null>
 }
 
-/** A folder for DATA_DIR of one test, which removes it. */
+/** Creates a folder for the DATA_DIR of one test, which removes it. */
 export function folder (): { readonly path: string, remove (): void } {
   const path = mkdtempSync(join(tmpdir(), 'order-desk-'))
   return { path, remove: () => { rmSync(path, { recursive: true, force: true }) } }
 }
 
 /**
- * Nothing of the test runner around it, and no `.env` of whoever runs the tests: what is not named here is empty, which
- * counts as not set.
+ * Returns the environment of the example, without variables of the test runner. Variables that are not given are empty,
+ * which counts as not set, so that a local `.env` has no effect.
  */
 function environment (given: Given): NodeJS.ProcessEnv {
   const unset = [...secretNames, 'PUBLIC_URL', 'CORS_ORIGIN', 'TRUST_PROXY', 'DATABASE_URL', 'REDIS_URL']
@@ -60,7 +63,7 @@ export function npmStart (): readonly string[] {
   return args
 }
 
-/** Starts the example, with a temporary folder for its data unless it is given one. */
+/** Starts the example. Its data is in a temporary folder by default. */
 function launch (given: Given, args: readonly string[]) {
   const own = folder()
   const child = spawnNode(
@@ -76,12 +79,12 @@ function launch (given: Given, args: readonly string[]) {
   return { child, heard, ended }
 }
 
-/** The guide, when it is there to its end: a line of the log may stand behind it. */
+/** Returns the guide as soon as it was printed completely; log lines may follow it. */
 function guideIn (output: string): string | null {
   return /Order desk [^]*ROUTES, and who may call them[^]*\n\n(?=(?:\{.*\n)*$)/.exec(output)?.[0] ?? null
 }
 
-/** Starts it and waits until it has printed how to try it. */
+/** Starts the example, and waits until it has printed the guide. */
 export async function start (
   given: Given = {}, args: readonly string[] = [bundle('examples/server.ts', 'bundle')]
 ): Promise<Running> {
@@ -104,24 +107,24 @@ export async function start (
   }
 }
 
-/** Starts it where it must not start: what it says, and its exit code. */
+/** Starts the example with settings that it must refuse. Returns its output and exit code. */
 export async function startRefused (given: Given = {}) {
   const { child, heard, ended } = launch(given, [bundle('examples/server.ts', 'bundle')])
   child.stdout?.on('data', () => { if (heard.output.includes('ROUTES, and who may call them')) child.kill('SIGTERM') })
   return { code: await ended, ...heard }
 }
 
-/** The lines that a start printed, to paste into a shell. */
+/** Returns the printed curl commands. */
 export function curlLines (printed: string): readonly string[] {
   return printed.split('\n').filter(line => line.startsWith('  curl '))
 }
 
-/** The file that curl is told to keep cookies in. */
+/** Returns the path of the file in which curl keeps cookies. */
 export function jarOf (printed: string): string {
   return /-c (\S+)/.exec(printed)?.[1] ?? ''
 }
 
-/** Runs one printed line in a shell, comment and all, and gives the status that curl got. */
+/** Runs one printed command in a shell, with its comment. Returns the status that curl received. */
 export function runLine (line: string): Promise<string> {
   const counted = line.trim().replace(
     /^curl /, "curl --silent --show-error --max-time 20 --output /dev/null --write-out '%{http_code}' "
@@ -135,7 +138,7 @@ export function runLine (line: string): Promise<string> {
   })
 }
 
-/** The status that a printed line says curl will get. */
+/** Returns the status that the comment of a printed command promises. */
 export function promisedBy (line: string): string | undefined {
   return / # (\d{3})(?: |$)/.exec(line)?.[1]
 }

@@ -3,10 +3,10 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { timeLimit } from '../fixtures/time-limit.js'
-import { encode, form, logIn, quiet, type Quiet } from './app.js'
+import { encode, form, logIn, startQuiet, type Quiet } from './app.js'
 import { start } from './running.js'
 
-/** Faults at the sockets of the running example that a review from the side of an attacker reported. */
+/** Faults with raw sockets that a security review of the running example reported. */
 
 function portOf ({ app }: Pick<Quiet, 'app'>): number {
   return (app.server.address() as AddressInfo).port
@@ -19,7 +19,7 @@ function socket (t: Test, port: number): Socket {
   return opened
 }
 
-/** Reads until the text was there. */
+/** Reads until the text has arrived. */
 async function heard (from: Socket, text: string): Promise<void> {
   for (let answer = ''; !answer.includes(text);) answer += String((await once(from, 'data'))[0])
 }
@@ -27,7 +27,7 @@ async function heard (from: Socket, text: string): Promise<void> {
 const half = 'POST /login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{'
 
 t.test('a partial request neither blocks a slot for ever nor keeps the process alive', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   const { requestTimeout } = desk.app.server
   t.ok(requestTimeout > 0 && requestTimeout <= 60_000, 'unfinished requests have an end')
   const running = await start()
@@ -39,7 +39,7 @@ t.test('a partial request neither blocks a slot for ever nor keeps the process a
 })
 
 t.test('releases the stream of a closed page, and limits a session to twenty streams', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   await desk.app.listen({ host: '127.0.0.1', port: 0 })
   const { cookie } = await logIn(desk, 'cleo')
   const begun = async (): Promise<Socket> => {
@@ -68,7 +68,7 @@ t.test('releases the stream of a closed page, and limits a session to twenty str
 })
 
 t.test('does not reveal the address of an unavailable database', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   desk.orders.list = async () => {
     throw Object.assign(new Error('connect ECONNREFUSED 10.1.2.3:5432'), { code: 'ECONNREFUSED' })
   }
@@ -84,7 +84,7 @@ t.test('does not reveal the address of an unavailable database', async t => {
 })
 
 t.test('limits how many keys the page can store', async t => {
-  const desk = await quiet()
+  const desk = await startQuiet()
   const { cookie } = await logIn(desk, 'cleo')
   const post = async (url: string, fields: Readonly<Record<string, string>>) => (
     await desk.app.inject({ method: 'POST', url, headers: { ...form, cookie }, payload: encode(fields) })

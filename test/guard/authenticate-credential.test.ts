@@ -16,8 +16,8 @@ import { secretOf, token as signed } from '../fixtures/tokens.js'
 const secret = secretOf()
 const user = jwt({ keys: secret, issuer: 'https://id.example.com', audience: 'api', sign: true })
 
-/** An application whose route `/` hands its request to the test. */
-async function application (t: Test, schemes: GatehouseOptions['schemes'], more: Partial<GatehouseOptions> = {}) {
+/** Creates an application whose route `/` passes its request to the test. */
+async function createApp (t: Test, schemes: GatehouseOptions['schemes'], more: Partial<GatehouseOptions> = {}) {
   const app = Fastify()
   await app.register(gatehouse, { schemes, default: Object.keys(schemes), ...more } as GatehouseOptions)
   const requests: FastifyRequest[] = []
@@ -32,8 +32,8 @@ async function application (t: Test, schemes: GatehouseOptions['schemes'], more:
   return { app, requestWith, authenticate }
 }
 
-/** A scheme that notes what it reads, and believes every credential. */
-function noting (openapi: Scheme['openapi'], sources?: Scheme['sources']) {
+/** Creates a scheme that records what it reads, and accepts every credential. */
+function recordingScheme (openapi: Scheme['openapi'], sources?: Scheme['sources']) {
   const seen: Record<string, unknown>[] = []
   const scheme: Scheme = {
     openapi,
@@ -52,14 +52,14 @@ t.test('A credential in a message', async t => {
       seen: jwt({ keys: secret, issuer: 'https://id.example.com', audience: 'api' }),
       issued: apiKey({ managed: { prefix: 'acme_live' } })
     }
-    const { app, authenticate } = await application(t, schemes)
+    const { app, authenticate } = await createApp(t, schemes)
     const expiresAt = new Date(Date.now() + 3_600_000)
     const { key } = await app.gatehouse.apiKeys.of({ realm: 'web', id: 'ann' }).create({ name: 'ci', expiresAt })
     const now = Math.floor(Date.now() / 1000)
     const claims = { iss: 'https://id.example.com', aud: 'api', sub: 'ann', iat: now, auth_time: now, exp: now + 3600 }
     const token = signed(claims, { alg: 'HS256', key: secret })
     for (const [scheme, credential] of [['seen', token], ['issued', key]] as const) {
-      // a token is cached at its second sight
+      // a token is cached when it is seen for the second time
       await authenticate(scheme, credential)
       await authenticate(scheme, credential)
       const first = await authenticate(scheme, credential)
@@ -105,12 +105,12 @@ t.test('A credential in a message', async t => {
     good.socket.terminate()
     const short = await connect(await app.gatehouse.tokens.issue({ id: 'ada' }, { expiresIn: shortLife() }))
     t.strictSame(await short.ended, [4401, 'AUTH_TOKEN_EXPIRED'])
-    // an injected connection does not end by itself
+    // a connection of injectWS does not close by itself
     for (const socket of sockets) socket.terminate()
   })
 
   await t.test('has the outcome that it has on a request, with load, signal and allows', async t => {
-    const { app, authenticate } = await application(t, { user }, {
+    const { app, authenticate } = await createApp(t, { user }, {
       roles: { admin: { scopes: ['orders:write'] } },
       scopes: { 'orders:read': '', 'orders:write': '', 'orders:delete': '' },
       load: ({ id }) => id === 'gone' ? null : { id, roles: ['admin'], email: `${id}@example.com` }
@@ -150,8 +150,8 @@ t.test('A credential in a message', async t => {
       [{ type: 'apiKey', in: 'cookie', name: 'a' }, ['cookie:a', 'query:k', 'header:x-key'], {}, { k: 'mine' }]
     ]
     for (const [openapi, sources, headers, query] of table) {
-      const { scheme, seen } = noting(openapi, sources as Scheme['sources'])
-      const { app, requestWith } = await application(t, { own: scheme })
+      const { scheme, seen } = recordingScheme(openapi, sources as Scheme['sources'])
+      const { app, requestWith } = await createApp(t, { own: scheme })
       const options = await requestWith(sent, '/?k=q')
       const before = { ...options.request.headers }
       t.match(await app.gatehouse.authenticate('own', 'mine', options), { kind: 'authenticated' })
@@ -165,8 +165,8 @@ t.test('A credential in a message', async t => {
   })
 
   await t.test('is refused with AUTH_FAULT for wrong calls and for schemes whose credential browsers send', async t => {
-    const http = (scheme: string) => noting({ type: 'http', scheme }).scheme
-    const { app, requestWith } = await application(t, {
+    const http = (scheme: string) => recordingScheme({ type: 'http', scheme }).scheme
+    const { app, requestWith } = await createApp(t, {
       web: session({ secret }),
       ops: basic({ users: { ada: { password: 'correct horse battery' } } }),
       cookies: jwt({ keys: secret, issuer: 'a', audience: 'b', from: 'cookie:token' }),
@@ -174,7 +174,7 @@ t.test('A credential in a message', async t => {
       basic: http('Basic'),
       negotiate: http('Negotiate'),
       marked: { ...http('bearer'), ambient: true },
-      tls: noting({ type: 'mutualTLS' }).scheme,
+      tls: recordingScheme({ type: 'mutualTLS' }).scheme,
       user
     })
     const options = await requestWith()
@@ -223,7 +223,7 @@ t.test('A credential in a message', async t => {
         return answers[answer] as never
       }
     }
-    const { authenticate } = await application(t, { own: scheme })
+    const { authenticate } = await createApp(t, { own: scheme })
     for (const kind of ['absent', 'foreign', 'invalid', 'limited', 'unavailable']) {
       t.match(await authenticate('own', kind), { kind })
     }
@@ -242,14 +242,14 @@ t.test('A credential in a message', async t => {
         return guess.result === null ? invalid('wrong') : authenticated(guess.result, { credential: null }) as never
       }
     })
-    const { authenticate } = await application(t, { pins })
+    const { authenticate } = await createApp(t, { pins })
     t.match(await authenticate('pins', '1234'), { kind: 'authenticated', principal: { id: 'door' } })
     for (let i = 0; i < 5; i++) t.match(await authenticate('pins', `${i}`), { kind: 'invalid' })
     t.match(await authenticate('pins', '1234'), { kind: 'limited' })
   })
 
   await t.test('that is revoked is refused, and aborts the signal until its connection closes', async t => {
-    const { app } = await application(t, { service: apiKey({ managed: { prefix: 'acme' } }) })
+    const { app } = await createApp(t, { service: apiKey({ managed: { prefix: 'acme' } }) })
     const callers: unknown[] = []
     const signals: AbortSignal[] = []
     const told: string[] = []
@@ -304,7 +304,7 @@ t.test('A credential in a message', async t => {
   })
 })
 
-/** Returns a lifetime in seconds that a token survives until it is used, also on a busy machine. */
+/** Returns a token lifetime, in seconds, that lasts until the token is used, even on a busy machine. */
 function shortLife (): number {
   return 1 + Math.ceil(timeLimit(1_000) / 1_000)
 }

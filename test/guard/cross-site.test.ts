@@ -25,7 +25,7 @@ const origins = [
 const methods = ['GET', 'HEAD', 'OPTIONS', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 const modes = ['required', 'optional', 'try'] as const
 
-/** Design §5, said a second time. */
+/** Decides independently of lib whether a request may pass. */
 function passes (site: string | undefined, origin: string | undefined): boolean {
   if (site === undefined && origin === undefined) return true
   return site === 'same-origin' || site === 'none' || origin === own || origin === configured

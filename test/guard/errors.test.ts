@@ -30,7 +30,7 @@ interface Row {
   readonly headers: () => Promise<Record<string, string>>
   readonly challenge?: ReadonlyArray<Record<string, string>>
   readonly retryAfter?: string | RegExp
-  /** Requests that go before. */
+  /** The number of requests that are sent first. */
   readonly first?: number
 }
 
@@ -38,7 +38,7 @@ const nothing = async () => ({})
 const bad = { realm: 'user', error: 'invalid_token' }
 const denied = { status: 403, code: 'AUTH_ACCESS_DENIED', message: 'Access denied', oauth: 'insufficient_scope' }
 
-/** The table of errors, row by row. */
+/** The expected responses, one row for each error. */
 const rows: readonly Row[] = [
   {
     status: 401,
@@ -176,7 +176,7 @@ async function ask (app: FastifyInstance, { url, method = 'GET', headers, first 
   return app.inject(request)
 }
 
-/** Checks the status, the challenge and the headers, which are the same in every form. */
+/** Checks the status, the challenge and the headers, which are the same in every format. */
 function checkHead (t: Tap, row: Row, answer: Awaited<ReturnType<typeof ask>>, title: string): void {
   t.equal(answer.statusCode, row.status, title)
   t.equal(answer.headers['cache-control'], 'no-store', `${title}: not stored`)

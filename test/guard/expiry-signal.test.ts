@@ -8,16 +8,16 @@ import { expirySignal } from '../../lib/guard/request-auth.js'
 import gatehouse, { authenticated, type Scheme, type Store } from '../../lib/index.js'
 import { memoryStore } from '../../lib/stores/memory/index.js'
 import type { Authenticated } from '../../types/outcome.js'
-import { alice, house } from '../schemes/session/app.js'
+import { alice, createInstance } from '../schemes/session/app.js'
 import { secret } from '../schemes/session/bare-app.js'
-import { silent } from '../schemes/session/stores.js'
+import { withoutSubscribe } from '../schemes/session/stores.js'
 
-/** A stream that is open: what was said at its end, by the code of the error. */
+/** An open stream. `ended` resolves with the text at its end, which depends on the code of the error. */
 interface Stream { readonly ended: Promise<string>, leave (): void }
 
 type Kind = 'WebSocket' | 'event stream'
 
-/** Routes that keep a connection open until the signal says otherwise. */
+/** Adds routes that keep a connection open until the signal aborts. */
 async function streams (app: FastifyInstance): Promise<void> {
   await app.register(websocket)
   const routes = async (app: FastifyInstance) => {
@@ -39,7 +39,7 @@ async function streams (app: FastifyInstance): Promise<void> {
   await app.register(routes)
 }
 
-/** Opens one, over a real socket. */
+/** Opens a stream over a real socket. */
 async function open (kind: Kind, app: FastifyInstance, headers: Record<string, string>): Promise<Stream> {
   if (!app.server.listening) await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
@@ -84,8 +84,8 @@ async function openEvents (port: number, headers: Record<string, string>): Promi
   }
 }
 
-async function deskOf (options: Parameters<typeof house>[0] = {}) {
-  const desk = await house({ ...options, after: streams })
+async function deskOf (options: Parameters<typeof createInstance>[0] = {}) {
+  const desk = await createInstance({ ...options, after: streams })
   t.teardown(() => desk.app.close())
   return desk
 }
@@ -101,11 +101,11 @@ t.test('ends a WebSocket that was injected, which has no connection', async t =>
   await streams(app)
   t.teardown(() => app.close())
   await app.ready()
-  // nothing else keeps this process alive: the timer of the signal does not, and there is no connection
+  // keeps the process alive: the timer of the signal does not, and there is no connection
   const alive = setInterval(() => {}, 1_000)
   t.teardown(() => { clearInterval(alive) })
   let closed: Promise<unknown> | undefined
-  // on a busy machine it may be closed before injectWS returns
+  // on a busy machine the socket may be closed before injectWS returns
   await app.injectWS('/socket', {}, { onInit: socket => { closed = once(socket, 'close') } })
   t.match(await closed, [4401])
 })
@@ -158,7 +158,7 @@ for (const kind of ['WebSocket', 'event stream'] as const) {
     `ends a ${kind} on the other instance: at once if the store notifies, otherwise at the next check`,
     async t => {
       const store = memoryStore()
-      for (const shared of [store, silent(store)] satisfies Store[]) {
+      for (const shared of [store, withoutSubscribe(store)] satisfies Store[]) {
         const key = secret()
         const [here, there] = [
           await deskOf({ store: shared, session: { secret: key, staleness: 0 } }),
@@ -208,7 +208,7 @@ for (const kind of ['WebSocket', 'event stream'] as const) {
   })
 }
 
-/** The timers of at least so many milliseconds that are running. */
+/** Records the running timers of at least this many milliseconds. */
 function watchTimers (t: { teardown (fn: () => void): void }, least: number): ReadonlySet<NodeJS.Timeout> {
   const { setTimeout: set, clearTimeout: clear } = globalThis
   const running = new Set<NodeJS.Timeout>()
@@ -237,7 +237,7 @@ const identity = (outcome: Partial<Authenticated>) => ({
 })
 
 t.test('ends at once for a session that ended after its request was authenticated', async t => {
-  const { app, ask, enter } = await house({
+  const { app, ask, enter } = await createInstance({
     after: async app => {
       app.get('/late', async ({ auth }) => {
         await app.gatehouse.sessions.of(alice).revokeAll()

@@ -309,7 +309,7 @@ t.test('anyOf', async t => {
   })
 })
 
-/** A route that answers with what the request says of its caller. */
+/** Adds a route that returns the caller as the request describes it. */
 function show (app: FastifyInstance, url: string, auth: unknown): void {
   app.get(url, authConfig(auth), async ({ auth, principal }) => ({
     scheme: auth.scheme,

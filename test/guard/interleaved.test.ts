@@ -11,7 +11,7 @@ const people = 60
 const total = size({ test: 2_500, short: 25_000, full: 100_000 })
 const batch = 250
 
-/** Waits nothing, a turn of the loop, or a moment: a different way each time. */
+/** The state of a pseudorandom generator, by which each wait differs: none, a turn of the event loop, or a moment. */
 let seed = 1
 function chance (below: number): number {
   seed = (seed * 48_271) % 2_147_483_647
@@ -22,7 +22,9 @@ const wait = (): Promise<unknown> | undefined => {
   return way < 12 ? undefined : way < 19 ? turn() : pause(chance(3))
 }
 
-/** Returns a scheme that sometimes waits, with state that a mistake in the guard would mix up. */
+/**
+ * Returns a scheme that sometimes waits, and whose results differ, so that a guard that mixes up requests is noticed.
+ */
 function slow (name: string): Scheme {
   return {
     openapi: { type: 'apiKey', in: 'header', name },

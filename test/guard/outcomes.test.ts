@@ -28,9 +28,9 @@ import { createApplication, broken, handler, scripted } from '../fixtures/scheme
 const modes = ['required', 'optional', 'try'] as const
 type Mode = typeof modes[number]
 
-/** Values of the header of a scripted scheme. */
-const said = ['none', 'foreign', 'invalid', 'expired', 'unavailable', 'throw', 'ann'] as const
-type Said = typeof said[number]
+/** Values of the header of a scripted scheme, one for each outcome. */
+const values = ['none', 'foreign', 'invalid', 'expired', 'unavailable', 'throw', 'ann'] as const
+type Value = typeof values[number]
 
 interface Expected {
   readonly status: number
@@ -39,7 +39,7 @@ interface Expected {
   readonly error?: string | null
 }
 
-const stops: Readonly<Partial<Record<Said, Expected>>> = {
+const stops: Readonly<Partial<Record<Value, Expected>>> = {
   invalid: { status: 401, code: 'AUTH_INVALID_CREDENTIALS' },
   expired: { status: 401, code: 'AUTH_TOKEN_EXPIRED' },
   unavailable: { status: 503, code: 'AUTH_UNAVAILABLE' },
@@ -59,12 +59,12 @@ const unknown: Expected = { status: 401, code: 'AUTH_INVALID_CREDENTIALS' }
 /** Evaluates the alternatives independently of the guard: in order, each with all its names. */
 function expected (
   alternatives: readonly (readonly string[])[],
-  saying: Readonly<Record<string, Said>>,
+  sent: Readonly<Record<string, Value>>,
   mode: Mode
 ): Expected {
   let strange = false
   for (const all of alternatives) {
-    const each = all.map(name => saying[name] ?? 'none')
+    const each = all.map(name => sent[name] ?? 'none')
     const stop = each.map(word => stops[word]).find(end => end !== undefined)
     if (stop !== undefined) return inMode(mode, stop)
     if (each.every(word => word === 'ann')) return { status: 200, scheme: all[0] ?? null, error: null }
@@ -73,7 +73,7 @@ function expected (
   return inMode(mode, strange ? unknown : 'nobody')
 }
 
-/** Makes an application whose routes, one for each mode, try the first scheme and then the second. */
+/** Creates an application whose routes, one for each mode, try the first scheme and then the second. */
 async function inEveryMode (one: Scheme, two: Scheme = scripted('two')) {
   const { app, log } = await createApplication({ schemes: { one, two }, default: ['one', 'two'] })
   const route = handler()
@@ -81,14 +81,14 @@ async function inEveryMode (one: Scheme, two: Scheme = scripted('two')) {
   return { app, log, route }
 }
 
-const headersOf = (saying: Readonly<Record<string, Said>>): Record<string, string> =>
+const headersOf = (saying: Readonly<Record<string, Value>>): Record<string, string> =>
   Object.fromEntries(
     Object.entries(saying)
       .filter(([, word]) => word !== 'none')
       .map(([name, word]) => [`x-${name}`, word])
   )
 
-/** Asks every combination of what schemes can say, in every mode, and tells how many answers were not as expected. */
+/** Sends every combination of outcomes in every mode, and reports how many responses were not as expected. */
 async function matrix (
   t: Test,
   alternatives: readonly (readonly string[])[],
@@ -103,10 +103,10 @@ async function matrix (
   const wrong: unknown[] = []
   const combine = (
     rest: readonly string[],
-    saying: Readonly<Record<string, Said>>
-  ): Readonly<Record<string, Said>>[] => {
+    saying: Readonly<Record<string, Value>>
+  ): Readonly<Record<string, Value>>[] => {
     const [name, ...others] = rest
-    return name === undefined ? [saying] : said.flatMap(word => combine(others, { ...saying, [name]: word }))
+    return name === undefined ? [saying] : values.flatMap(word => combine(others, { ...saying, [name]: word }))
   }
   for (const saying of combine(names, {})) {
     for (const mode of modes) {
@@ -197,7 +197,7 @@ t.test('all of: makes the first named the acting principal, and never unites sco
   t.match([refused.statusCode, refused.json().code], [403, 'AUTH_ACCESS_DENIED'])
 })
 
-/** The reasons in the log for some outcomes that break the contract. */
+/** The reasons that are logged for some outcomes that break the contract. */
 const reasons: Readonly<Record<string, string>> = {
   throw: "the scheme 'one' or its load function threw",
   reject: "the scheme 'one' or its load function threw",
@@ -595,7 +595,7 @@ t.test('uses the schemes of its own registration, whatever their names and order
 
 t.test('believes no principal that a scheme put into the outcome of one of ours', async t => {
   const key = randomBytes(32).toString('base64url')
-  /** Wraps a scheme, and replaces the principal of what it returns, without an id. */
+  /** Wraps a scheme so that its principal has no id. */
   const careless = (factory: SchemeFactory): SchemeFactory => async (...args) => {
     const made = await factory(...args)
     const scheme = 'scheme' in made ? made.scheme : made

@@ -10,7 +10,7 @@ const key = random()
 
 interface Setting {
   readonly server?: FastifyServerOptions
-  /** Before the plugin. */
+  /** Runs before the plugin is registered. */
   readonly prepare?: (app: FastifyInstance) => unknown
 }
 

@@ -7,8 +7,8 @@ import { createApplication, handler, scripted } from '../fixtures/schemes.js'
 const when = new Date('2030-01-02T03:04:05.678Z')
 const until = new Date('2031-01-02T03:04:05.678Z')
 
-/** Says everything that an outcome can say. */
-const dated = (more: Partial<Scheme> = {}): Scheme =>
+/** Returns a scheme whose outcome has every field. */
+const completeScheme = (more: Partial<Scheme> = {}): Scheme =>
   scripted('user', {
     reportsAuthTime: true,
     authenticate: request =>
@@ -40,7 +40,7 @@ const nobody = {
 
 t.test('has the scheme, principal, credential, ISO dates and all for an authenticated caller', async t => {
   const { app } = await createApplication({
-    schemes: { user: dated(), plain: scripted('plain') },
+    schemes: { user: completeScheme(), plain: scripted('plain') },
     default: ['user', 'plain']
   })
   const seen: Record<string, unknown> = {}
@@ -99,7 +99,7 @@ t.test('is anonymous for an unauthenticated caller on optional, try, public and 
 })
 
 t.test('is anonymous before the guard runs, and stays authenticated afterwards', async t => {
-  const { app } = await createApplication({ schemes: { user: dated() } }, {}, app => {
+  const { app } = await createApplication({ schemes: { user: completeScheme() } }, {}, app => {
     for (const name of [
       'onRequest',
       'preParsing',
@@ -162,7 +162,7 @@ t.test('never throws on request.principal, wherever it is read', async t => {
       }
     }
   }) as unknown as FastifyInstance
-  const options: GatehouseOptions = { schemes: { user: dated() } }
+  const options: GatehouseOptions = { schemes: { user: completeScheme() } }
   await app.register(gatehouse, options)
   app.get('/', async request => {
     request.log.info({ req: request }, 'in the handler')
@@ -187,7 +187,7 @@ t.test('never throws on request.principal, wherever it is read', async t => {
 
 t.test('works in a context that was loaded before the plugin', async t => {
   const route = handler()
-  const { app } = await createApplication({ schemes: { user: dated() } }, {}, async app => {
+  const { app } = await createApplication({ schemes: { user: completeScheme() } }, {}, async app => {
     await app.register(
       async child => {
         child.setNotFoundHandler(

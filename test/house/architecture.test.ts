@@ -5,9 +5,9 @@ import { root } from '../fixtures/root.js'
 import { nodes, place, sourceOf, sources, type Source } from './source.js'
 
 /**
- * The rooms of `lib` by floor, from below. A room imports from lower floors only, and a scheme imports no other scheme.
- * `lib/schemes/*` and `types` are rooms too;
- * `errors` and `plugin` share their floors with the files of these names.
+ * The rooms of `lib` by floor, from the lowest. A room imports from lower floors only, and a scheme imports no other
+ * scheme. `lib/schemes/*` and `types` are rooms too; `errors` and `plugin` share their floors with the files of these
+ * names.
  */
 const floors: ReadonlyArray<readonly string[]> = [
   ['types'],
@@ -24,7 +24,7 @@ const floors: ReadonlyArray<readonly string[]> = [
   ['index']
 ]
 
-/** The room of a file, or `package` for what is outside of the project. */
+/** Returns the room of a file, or `package` for one outside of the project. */
 function roomOf (path: string): string {
   const [top = '', room = '', name = ''] = path.split('/')
   if (top === 'types') return 'types'
@@ -36,7 +36,7 @@ function floorOf (room: string): number {
   return floors.findIndex(rooms => rooms.includes(room.startsWith('schemes/') ? 'schemes/*' : room))
 }
 
-/** Packages that `types` may name, as types. Elsewhere package.json says what may be imported. */
+/** Packages from which `types` may import types. For the other folders, package.json lists the packages. */
 const typePackages = new Set(['fastify'])
 
 function violations (source: Source): readonly string[] {
@@ -155,7 +155,7 @@ t.test('no file is longer than 400 lines, no function longer than a screen or wi
     all.filter(source => lines(withoutData(source)) > 400).map(source => `${source.path}: ${lines(source.text)} lines`),
     []
   )
-  // A contract that other people run is a list of tests: what is long there is the list.
+  // the store contract is one long list of tests
   const long = lib.filter(source => !source.path.startsWith('lib/stores/testing/')).flatMap(source => nodes(source.tree)
     .filter(node => ts.isFunctionLike(node) && lines(node.getText()) > 45)
     .map(node => `${place(source, node)}: ${lines(node.getText())} lines`))
@@ -171,9 +171,9 @@ t.test('no file is longer than 400 lines, no function longer than a screen or wi
 })
 
 /**
- * Returns the functions with more than three parameters. Fastify decides those of a hook, and the error of this package
- * has the message and the options of every error. Callbacks and functions of a type are left out, because who calls
- * them decides.
+ * Returns the functions with more than three parameters. Callbacks and function types are left out, because their
+ * callers decide the parameters. Two are expected: Fastify decides the parameters of a hook, and the constructor of the
+ * error takes everything that describes an error.
  */
 function wide (source: Source): readonly string[] {
   return nodes(source.tree).filter(ts.isFunctionLike)
@@ -189,7 +189,7 @@ function nameOf (node: ts.Node): string {
   return ts.isMethodSignature(node) || ts.isMethodDeclaration(node) ? `.${name}` : name
 }
 
-/** The text of a file without its template literals, which may hold tables of data. */
+/** Returns the text of a file without its template literals, which may contain tables of data. */
 function withoutData (source: Source): string {
   return nodes(source.tree).filter(ts.isNoSubstitutionTemplateLiteral).reduce(
     (text, node) => text.replace(node.getText(), ''), source.text

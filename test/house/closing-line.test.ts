@@ -11,9 +11,9 @@ interface Part {
   readonly env?: Readonly<Record<string, string>>
 }
 
-/** A part that runs a script of the shell, as a run of tests. */
+/** Returns a part that runs a shell script as a run of tests. */
 const tests = (script: string): Part => ({ name: 'tests', command: ['sh', '-c', script], tests: true })
-/** A part without a closing line of its own, as lint has none. */
+/** Returns a part without a closing line of its own, such as lint. */
 const check = (script: string): Part => ({ name: 'check', command: ['sh', '-c', script] })
 
 /** Runs parts, and returns the exit code and the lines that were printed. */
@@ -65,7 +65,7 @@ t.test('prints the output of the parts, run with the requested environment', asy
   }
 })
 
-/** Lets the reporter read what tap writes: here, of one file and of a group of two. */
+/** Output of tap for the reporter: one file with a group of two tests. */
 const tapOutput = `TAP version 14
 # Subtest: test/a.test.ts
     # Subtest: outer

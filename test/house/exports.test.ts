@@ -5,7 +5,7 @@ import ts from 'typescript'
 import { root } from '../fixtures/root.js'
 import { sourceOf } from './source.js'
 
-/** The checked-in list of what each entry point exports. A change of the public surface is a change of this file. */
+/** The checked-in list of the exports of each entry point. A change of the public API changes this file. */
 const listed = readFileSync(join(root, 'test/house/exports.txt'), 'utf8')
 const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
   exports: Readonly<Record<string, { readonly types?: string }>>
@@ -24,7 +24,7 @@ t.test('only interfaces that applications extend are exported by a star', async 
   t.same(stars, ["export type * from '../types/registry.js'"])
 })
 
-/** `./dist/lib/index.d.ts` is made of `lib/index.ts`. */
+/** Returns the source of declarations, such as `lib/index.ts` for `./dist/lib/index.d.ts`. */
 function sourcePath (types: string): string {
   return types.replace(/^\.\/dist\//, '').replace(/\.d\.ts$/, '.ts')
 }

@@ -36,7 +36,7 @@ t.test('the tarball contains only the library, its types and its licence', async
   )
 })
 
-/** The files of the library that a file imports, itself among them. */
+/** Returns the library files that a file imports, directly or not, including itself. */
 function importedBy (file: string, files = new Set<string>()): ReadonlySet<string> {
   if (files.has(file)) return files
   files.add(file)
@@ -69,7 +69,7 @@ t.test('publint finds no problem in the tarball', async t => {
   t.match(output, /All good/, output)
 })
 
-/** It resolves every entry point with an older compiler, for each kind of resolution. */
+/** attw resolves every entry point with an older compiler, for each kind of resolution. */
 const skipAttw = size<string | false>({ test: 'npm run test:soak runs attw', short: false, full: false })
 
 t.test('attw finds no problem in the tarball', { skip: skipAttw }, async t => {
@@ -175,7 +175,7 @@ const compilers = { 5.9: 'typescript', 7: 'typescript-7' }
 interface CompilerSettings {
   readonly type?: 'module' | 'commonjs'
   readonly version?: 5.9 | 7
-  /** Checks the declarations of all packages as well. This takes long: one application for each compiler does it. */
+  /** Checks the declarations of all packages as well. This is slow, so each compiler does it for one application. */
   readonly checkPackages?: boolean
 }
 
@@ -196,14 +196,14 @@ t.test('an application compiles with skipLibCheck off, and typos in it do not', 
   await compile('typed', application, { checkPackages: true })
 })
 
-/** The older compiler takes three times as long as the newer one. */
+/** The older compiler takes three times as long. */
 const skipOld = size<string | false>({ test: 'npm run test:soak runs TypeScript 5.9', short: false, full: false })
 
 t.test('an application compiles with TypeScript 5.9', { skip: skipOld }, async () => {
   await compile('typed-5.9', application, { version: 5.9, checkPackages: true })
 })
 
-/** Exports what the compiler can name in a declaration only if this package exports its type. */
+/** An application whose declarations the compiler can write only if this package exports the types that they name. */
 const exported = `
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import authPlugin, {

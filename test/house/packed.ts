@@ -12,13 +12,13 @@ export interface Packed {
   readonly stage: string
   readonly tarball: string
   readonly consumer: string
-  /** The way it was installed, for a comment. */
+  /** How it was installed, for a comment of the test. */
   readonly installed: string
 }
 
 /**
- * Packs the package and installs it as a newcomer does. The folder is outside of the checkout, because below it the
- * checkout's own node_modules would hide what the package forgets.
+ * Packs the package and installs it as a user would. The folder is outside of the checkout, whose node_modules would
+ * otherwise provide dependencies that the package fails to declare.
  */
 export async function packAndInstall (): Promise<Packed> {
   const stage = mkdtempSync(join(tmpdir(), 'fastify-gatehouse-'))
@@ -28,7 +28,7 @@ export async function packAndInstall (): Promise<Packed> {
   return { stage, tarball, consumer, installed: await install(tarball, consumer) }
 }
 
-/** Packs a copy, so that the checkout's own `dist` stays as it is. */
+/** Packs a copy, so that `dist` in the checkout is not changed. */
 async function pack (stage: string): Promise<void> {
   const project = join(stage, 'package')
   mkdirSync(project)
@@ -42,7 +42,7 @@ async function pack (stage: string): Promise<void> {
   if (code !== 0) throw new Error(`npm pack failed:\n${output}`)
 }
 
-/** Creates the project, and links the packages by hand where no registry answers. */
+/** Creates the project, and links the packages by hand if no registry is available. */
 async function install (tarball: string, consumer: string): Promise<string> {
   const fastify = JSON.parse(readFileSync(join(root, 'node_modules/fastify/package.json'), 'utf8')).version
   mkdirSync(consumer)
@@ -77,7 +77,7 @@ async function link (tarball: string, consumer: string): Promise<void> {
   rmSync(unpacked, { recursive: true })
 }
 
-/** Returns a file that a page shows: the block that begins with its name. */
+/** Returns the content of a file on a page: the block that begins with its name. */
 export function shownFile (page: string, name: string): string {
   const block = blocksOf(page).find(each => each.code.startsWith(`// ${name}\n`))
   if (block === undefined) throw new Error(`${page} shows no ${name}`)

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cleanEnvironment } from './run.js'
 
-/** A `curl` line of the README that says what it answers: `curl -H 'x-api-key: abc' localhost:3000/me   # 200`. */
+/** A `curl` line of the README with the expected status: `curl -H 'x-api-key: abc' localhost:3000/me # 200`. */
 export interface Call {
   readonly line: string
   readonly path: string
@@ -18,7 +18,7 @@ export interface Example {
   readonly calls: readonly Call[]
 }
 
-/** The first TypeScript or JavaScript block of a text, and the `curl` lines between it and the next heading. */
+/** Returns the first TypeScript or JavaScript block of a text, and the `curl` lines between it and the next heading. */
 export function firstExample (text: string): Example | null {
   const block = /^```(?:ts|js|typescript|javascript)\b[^\n]*\n(.*?)^```/ms.exec(text)
   if (block === null) return null
@@ -58,7 +58,9 @@ function callOf (line: string): Call {
   return { line, ...call, headers, status: Number(comment.slice(0, 3)) }
 }
 
-/** Whatever port a program asks for, it gets a free one of loopback, and its parent hears which. */
+/**
+ * Makes a program listen on a free port of loopback instead of the one it asks for, and sends the port to its parent.
+ */
 const onFreePort = `
 import net from 'node:net'
 const listen = net.Server.prototype.listen
@@ -73,7 +75,7 @@ export interface Running {
   stop (): Promise<void>
 }
 
-/** Starts a program that listens. Rejects, with all it printed, when it ends before. */
+/** Starts a program that listens. Rejects with everything it printed if it ends before. */
 export function start (file: string, cwd: string): Promise<Running> {
   const preload = join(cwd, 'on-free-port.mjs')
   writeFileSync(preload, onFreePort)

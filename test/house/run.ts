@@ -5,11 +5,11 @@ import { root } from '../fixtures/root.js'
 export interface Ran {
   readonly code: number | null
   readonly stdout: string
-  /** Both streams, for a person. */
+  /** Stdout and stderr together. */
   readonly output: string
 }
 
-/** The environment of a person's shell: nothing of the script, the coverage and the test runner around this process. */
+/** Returns the environment of a user's shell, without variables of npm scripts, coverage and the test runner. */
 export function cleanEnvironment (): NodeJS.ProcessEnv {
   const inherited = /^(?:npm_(?:package_|lifecycle_|config_local_prefix$|command$)|NODE_OPTIONS$|COVERAGE_FOLDER$|TAP)/i
   const kept = Object.entries(process.env).filter(([name]) => !inherited.test(name))
@@ -17,7 +17,7 @@ export function cleanEnvironment (): NodeJS.ProcessEnv {
   return { ...Object.fromEntries(kept), PATH: path, NO_COLOR: '1' }
 }
 
-/** Runs a command of the PATH or of this package's tools to its end. Never rejects for what the command says. */
+/** Runs a command of the PATH or of this package's tools to its end. Never rejects because of its exit code. */
 export function run (command: string, args: readonly string[], cwd: string): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd, env: cleanEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] })

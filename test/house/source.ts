@@ -4,7 +4,7 @@ import ts from 'typescript'
 import { root } from '../fixtures/root.js'
 
 export interface Import {
-  /** A path from the root for a relative import (`lib/errors.ts`), the bare name for a package. */
+  /** The path from the root for a relative import (`lib/errors.ts`), the name for a package. */
   readonly target: string
   readonly typeOnly: boolean
 }
@@ -17,7 +17,7 @@ export interface Source {
   readonly imports: readonly Import[]
 }
 
-/** Every TypeScript file below the folders, parsed. */
+/** Parses every TypeScript file below the folders. */
 export function sources (...folders: readonly string[]): readonly Source[] {
   return folders.flatMap(folder => readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
     .filter(name => name.endsWith('.ts'))
@@ -32,14 +32,14 @@ export function sourceOf (path: string, text: string): Source {
   return { path, text, tree, imports }
 }
 
-/** The node and all below it. */
+/** Returns the node and all its descendants. */
 export function nodes (node: ts.Node): readonly ts.Node[] {
   const found: ts.Node[] = [node]
   for (const each of found) ts.forEachChild(each, child => { found.push(child) })
   return found
 }
 
-/** Returns the place of a node in the form that editors open: `path:line`. */
+/** Returns the location of a node in the form that editors open: `path:line`. */
 export function place (source: Source, node: ts.Node): string {
   return `${source.path}:${source.tree.getLineAndCharacterOfPosition(node.getStart()).line + 1}`
 }

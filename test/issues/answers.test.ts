@@ -5,7 +5,7 @@ import authPlugin, { apiKey, basic, jwt, session, type GatehouseOptions, type Sc
 import type { No } from '../../types/principal.js'
 import { hashPassword, verifyPassword } from '../../lib/passwords/index.js'
 
-/** Whatever an application's function returns for no is a no, everywhere. */
+/** Every value without a principal that a function of the application returns is a refusal. */
 
 const secret = randomBytes(32).toString('base64url')
 const nos: readonly No[] = [null, undefined, false, { valid: false }]
@@ -17,7 +17,7 @@ async function application (t: Test, options: GatehouseOptions): Promise<Fastify
   return app
 }
 
-/** A login as every example writes it: only `null` is tested. */
+/** Creates an application with a login like those in the examples: it tests for `null` only. */
 async function login (t: Test, check: () => unknown, guesses: false | object = {}): Promise<FastifyInstance> {
   const app = await application(t, {
     schemes: { web: session({ secret }) },
@@ -81,7 +81,10 @@ const plain = {
   openapi: { type: 'http', scheme: 'x' }
 } as unknown as Scheme
 
-/** Each function, answering what it is given; and how it is asked. */
+/**
+ * For each function of the application: schemes in which it returns a value, and the headers of a request that calls
+ * it.
+ */
 const functions: Readonly<Record<string, (answer: never) => Asked>> = {
   'verify of apiKey': answer => ({ schemes: { a: apiKey({ verify: () => answer }) }, headers: key }),
   'an asynchronous verify of apiKey': answer => ({

@@ -8,7 +8,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import t, { type Test } from 'tap'
 import authPlugin, { apiKey, basic, jwt, session } from '../../lib/index.js'
 
-/** Faults that a review from the side of an attacker reported. */
+/** Faults that a security review of requests reported. */
 
 const key = randomBytes(32).toString('base64url')
 const secret = randomBytes(32).toString('base64url')

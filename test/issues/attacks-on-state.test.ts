@@ -17,7 +17,7 @@ import { redisStore } from '../../lib/stores/redis/index.js'
 import { timeLimit } from '../fixtures/time-limit.js'
 import { dropKeys, noRedis, prefix, redisUrl } from '../stores/fixtures/services.js'
 
-/** Faults of sessions, keys, passwords and counts that a review from the side of an attacker reported. */
+/** Faults of sessions, keys, passwords and counters that a security review reported. */
 
 const secret = randomBytes(32).toString('base64url')
 const password = 'correct horse'
@@ -94,7 +94,7 @@ t.test('distinguishes a cookie name with a leading invisible space', async t => 
   }
   t.equal(await status(cookie), '200')
   t.equal(await status(` \t${cookie}`), '200')
-  // Safari stores these for a subdomain, and sends them: the browser sees no __Host- at the beginning
+  // Safari stores these for a subdomain and sends them, because it sees no __Host- at the beginning
   for (const space of ['\u00a0', '\u0085', '\u000c', '\u000b']) {
     t.not(await status(space + cookie), '200', escape(space))
   }
@@ -254,8 +254,8 @@ t.test(
     await store.add(session('first'))
     const { zrange } = client
     let renewed = 0
-    // another instance renews when the ids are read and nothing is taken yet: first the new one, then the end of the
-    // old one
+    // another instance renews the session after the ids were read and before they are taken: it adds the new session,
+    // then ends the old one
     client.zrange = (async (...args: Parameters<typeof zrange>) => {
       const ids = (await Reflect.apply(zrange, client, args)) as string[]
       if (renewed++ === 0) {

@@ -18,7 +18,7 @@ import { sqlStore } from '../../lib/stores/sql/index.js'
 import { random } from '../fixtures/secrets.js'
 
 /** Returns the error that stops the boot of an application with these options and routes. */
-async function mistake (options: object, declare: (app: FastifyInstance) => unknown = () => {}): Promise<AuthError> {
+async function bootError (options: object, declare: (app: FastifyInstance) => unknown = () => {}): Promise<AuthError> {
   const app = Fastify()
   try {
     await app.register(gatehouse, options as GatehouseOptions)
@@ -38,28 +38,28 @@ const web = session({ secret })
 const schemes = { web, service: apiKey({ managed: { prefix: 'acme' } }) }
 const hash = await hashPassword('correct horse')
 
-/** Ends a line, changes the colour, turns the direction of text and hides. */
+/** A name with characters that end a line, change the colour or direction of text, or are invisible. */
 const hostile = 'clerk\n\u001b[31mroot\u202e\u2028\u200b\u009b\ud800'
 const raw = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u
 
 t.test('prints no control character of a name in a boot error', async t => {
   const cases: Readonly<Record<string, () => Promise<AuthError>>> = {
     'a role that is not declared': () =>
-      mistake({ schemes, default: 'web', roles: { clerk: {} } }, app =>
+      bootError({ schemes, default: 'web', roles: { clerk: {} } }, app =>
         app.get('/', { config: { auth: { roles: hostile as 'clerk' } } }, () => '')
       ),
     'a declared role that includes itself': () =>
-      mistake({ schemes, default: 'web', roles: { [hostile]: { roles: [hostile] } } }),
-    'a scope whose description is none': () => mistake({ schemes, default: 'web', scopes: { [hostile]: 1 } }),
-    'a name of a scheme': () => mistake({ schemes: { [hostile]: web } }),
-    'a scheme that is unknown': () => mistake({ schemes, default: hostile }),
-    'a key that is unknown': () => mistake({ schemes, default: 'web', [hostile]: 1 }),
+      bootError({ schemes, default: 'web', roles: { [hostile]: { roles: [hostile] } } }),
+    'a scope whose description is none': () => bootError({ schemes, default: 'web', scopes: { [hostile]: 1 } }),
+    'a name of a scheme': () => bootError({ schemes: { [hostile]: web } }),
+    'a scheme that is unknown': () => bootError({ schemes, default: hostile }),
+    'a key that is unknown': () => bootError({ schemes, default: 'web', [hostile]: 1 }),
     'a name that stands twice': () =>
-      mistake({ schemes, default: 'web' }, app =>
+      bootError({ schemes, default: 'web' }, app =>
         app.get('/', { config: { auth: { roles: { all: [hostile, hostile] } } } as never }, () => '')
       ),
     'a prefix of routes': () =>
-      mistake({ schemes, default: 'web' }, app =>
+      bootError({ schemes, default: 'web' }, app =>
         app.register(
           async inner => {
             inner.gatehouse.default({} as never)
@@ -67,9 +67,9 @@ t.test('prints no control character of a name in a boot error', async t => {
           { prefix: `/${hostile}` }
         )
       ),
-    'a public path': () => mistake({ schemes, default: 'web', publicPaths: [`/${hostile}*`] }),
-    'a user of Basic': () => mistake({ schemes: { ops: basic({ users: { [hostile]: { password: random() } } }) } }),
-    'an option of a scheme': () => mistake({ schemes: { web: session({ secret, cookieName: hostile }) } })
+    'a public path': () => bootError({ schemes, default: 'web', publicPaths: [`/${hostile}*`] }),
+    'a user of Basic': () => bootError({ schemes: { ops: basic({ users: { [hostile]: { password: random() } } }) } }),
+    'an option of a scheme': () => bootError({ schemes: { web: session({ secret, cookieName: hostile }) } })
   }
   for (const [what, boot] of Object.entries(cases)) {
     const { message, detail, stack } = await boot()
@@ -108,32 +108,34 @@ t.test('prints none in a fault outside of a request', async t => {
   t.notOk(String(error?.stack).includes('\u001b'))
 })
 
-/** Options that are durations or sizes. Each is given in place of the `null`. */
+/** Options that are durations or sizes, each with a function that boots with a wrong value. */
 const counts: Readonly<Record<string, (wrong: never) => unknown>> = {
-  'limits.guesses.perAccount': perAccount => mistake({ schemes, default: 'web', limits: { guesses: { perAccount } } }),
-  'limits.guesses.perAddress': perAddress => mistake({ schemes, default: 'web', limits: { guesses: { perAddress } } }),
-  'limits.guesses.window': window => mistake({ schemes, default: 'web', limits: { guesses: { window } } }),
+  'limits.guesses.perAccount': perAccount =>
+    bootError({ schemes, default: 'web', limits: { guesses: { perAccount } } }),
+  'limits.guesses.perAddress': perAddress =>
+    bootError({ schemes, default: 'web', limits: { guesses: { perAddress } } }),
+  'limits.guesses.window': window => bootError({ schemes, default: 'web', limits: { guesses: { window } } }),
   'limits.guesses.longestWindow': longestWindow =>
-    mistake({ schemes, default: 'web', limits: { guesses: { longestWindow } } }),
-  'limits.requests.max': max => mistake({ schemes, default: 'web', limits: { requests: { max, window: 1 } } }),
-  'limits.requests.window': window => mistake({ schemes, default: 'web', limits: { requests: { max: 1, window } } }),
-  'session.idleTimeout': idleTimeout => mistake({ schemes: { web: session({ secret, idleTimeout }) } }),
-  'session.absoluteTimeout': absoluteTimeout => mistake({ schemes: { web: session({ secret, absoluteTimeout }) } }),
-  'session.keepTimeout': keepTimeout => mistake({ schemes: { web: session({ secret, keepTimeout }) } }),
+    bootError({ schemes, default: 'web', limits: { guesses: { longestWindow } } }),
+  'limits.requests.max': max => bootError({ schemes, default: 'web', limits: { requests: { max, window: 1 } } }),
+  'limits.requests.window': window => bootError({ schemes, default: 'web', limits: { requests: { max: 1, window } } }),
+  'session.idleTimeout': idleTimeout => bootError({ schemes: { web: session({ secret, idleTimeout }) } }),
+  'session.absoluteTimeout': absoluteTimeout => bootError({ schemes: { web: session({ secret, absoluteTimeout }) } }),
+  'session.keepTimeout': keepTimeout => bootError({ schemes: { web: session({ secret, keepTimeout }) } }),
   'session.keepIdleTimeout': keepIdleTimeout =>
-    mistake({ schemes: { web: session({ secret, keepTimeout: '1d', keepIdleTimeout }) } }),
-  'session.staleness': staleness => mistake({ schemes: { web: session({ secret, staleness }) } }),
+    bootError({ schemes: { web: session({ secret, keepTimeout: '1d', keepIdleTimeout }) } }),
+  'session.staleness': staleness => bootError({ schemes: { web: session({ secret, staleness }) } }),
   'apiKey.managed.staleness': staleness =>
-    mistake({ schemes: { service: apiKey({ managed: { prefix: 'acme', staleness } }) } }),
+    bootError({ schemes: { service: apiKey({ managed: { prefix: 'acme', staleness } }) } }),
   'jwt.clockTolerance': clockTolerance =>
-    mistake({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, clockTolerance }) } }),
+    bootError({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, clockTolerance }) } }),
   'jwt.maxTokenAge': maxTokenAge =>
-    mistake({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, maxTokenAge }) } }),
+    bootError({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, maxTokenAge }) } }),
   'jwt.cache': cache =>
-    mistake({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, cache }) } }),
+    bootError({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, cache }) } }),
   'jwt.sign.expiresIn': expiresIn =>
-    mistake({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, sign: { expiresIn } }) } }),
-  'basic.cache.ttl': ttl => mistake({ schemes: { ops: basic({ users: { ada: { hash } }, cache: { ttl } }) } }),
+    bootError({ schemes: { user: jwt({ keys: random(), issuer: false, audience: false, sign: { expiresIn } }) } }),
+  'basic.cache.ttl': ttl => bootError({ schemes: { ops: basic({ users: { ada: { hash } }, cache: { ttl } }) } }),
   'passwords.maxLength': maxLength => passwords({ maxLength }),
   'passwords.concurrency': concurrency => passwords({ concurrency }),
   'passwords.queue': queue => passwords({ queue }),
@@ -152,19 +154,19 @@ const counts: Readonly<Record<string, (wrong: never) => unknown>> = {
   'apiKeyRoutes.rateLimit.window': window => routes({ rateLimit: { max: 1, window } }),
   'apiKeyRoutes.leaks.bodyLimit': bodyLimit => routes({ leaks: { publicKeys: () => null, bodyLimit } }),
   'config.auth.maxAge': maxAge =>
-    mistake({ schemes, default: 'web' }, app => app.get('/', { config: { auth: { maxAge } } }, () => '')),
+    bootError({ schemes, default: 'web' }, app => app.get('/', { config: { auth: { maxAge } } }, () => '')),
   'config.auth.rateLimit.max': max =>
-    mistake({ schemes, default: 'web' }, app =>
+    bootError({ schemes, default: 'web' }, app =>
       app.get('/', { config: { auth: { rateLimit: { max, window: 1 } } } }, () => '')
     ),
   'config.auth.rateLimit.window': window =>
-    mistake({ schemes, default: 'web' }, app =>
+    bootError({ schemes, default: 'web' }, app =>
       app.get('/', { config: { auth: { rateLimit: { max: 1, window } } } }, () => '')
     )
 }
 
 async function routes (options: object): Promise<AuthError> {
-  return mistake({ schemes, default: 'web' }, app => app.register(apiKeyRoutes, { prefix: '/keys', ...options }))
+  return bootError({ schemes, default: 'web' }, app => app.register(apiKeyRoutes, { prefix: '/keys', ...options }))
 }
 
 t.test('stops the boot for null as a duration or a size', async t => {

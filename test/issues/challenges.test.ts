@@ -18,7 +18,7 @@ const key = randomBytes(24).toString('base64url')
 const keys = { [key]: { id: 'billing' } }
 const secret = randomBytes(32).toString('base64url')
 
-/** Asks a protected route of an application with one scheme. */
+/** Requests a protected route of an application with one scheme. */
 async function ask (scheme: GatehouseOptions['schemes'][string], headers: Record<string, string> = {}, url = '/') {
   const { app } = await createApplication({ schemes: { it: scheme } })
   app.get('/', handler().handler)

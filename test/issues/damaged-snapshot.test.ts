@@ -8,7 +8,7 @@ import { run } from '../../lib/cli/run.js'
 import type { Terminal } from '../../lib/cli/terminal.js'
 import { build, route } from '../fixtures/policies.js'
 
-/* The command distinguishes a snapshot that was damaged, such as by a merge, from one that differs. */
+/** The command distinguishes a damaged snapshot, for example after a merge, from one that differs. */
 
 const application = fileURLToPath(new URL('../cli/apps/factory.ts', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'snapshot-'))
@@ -29,7 +29,7 @@ const declare = (app: FastifyInstance) => {
 
 const wrong = [null, undefined, 7, 'x', true, [], {}, [null], [7], [[7]], [{}], { all: ['a'] }]
 
-/** Calls a function with each copy of a value of which one member, at any depth, was replaced. */
+/** Returns each copy of a value in which one member, at any depth, is replaced. */
 function replacements (value: unknown): readonly unknown[] {
   if (typeof value !== 'object' || value === null) return wrong
   const copyWith = (key: string, each: unknown): unknown =>

@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import { memoryStore } from '../../lib/index.js'
-import { house } from '../schemes/session/app.js'
+import { createInstance } from '../schemes/session/app.js'
 import { clock } from '../schemes/session/bare-app.js'
-import { switched } from '../schemes/session/stores.js'
+import { switchableStore } from '../schemes/session/stores.js'
 
-/** Whose sessions end, and whose do not: by a clock that was set back, and by somebody who ends very many. */
+/**
+ * Sessions that ended too late or not at all: after a clock was set back, and while one person ended very many of them.
+ */
 
 const madeUp = (): string => randomBytes(16).toString('base64url')
 const owner = (id: string) => ({ realm: 'web', id })
@@ -13,7 +15,7 @@ const owner = (id: string) => ({ realm: 'web', id })
 t.test('ends every session of a person even if the clock was set back since the login', async t => {
   for (const store of [undefined, memoryStore()]) {
     const time = clock(t)
-    const { enter, status, sessions, app } = await house(store === undefined ? {} : { store })
+    const { enter, status, sessions, app } = await createInstance(store === undefined ? {} : { store })
     t.teardown(() => app.close())
     const { cookie } = await enter()
     time.advance(-5)
@@ -28,7 +30,7 @@ t.test('ends every session of a person even if the clock was set back since the 
 
 t.test('spares the given session even if the clock was set back', async t => {
   const time = clock(t)
-  const { enter, status, sessions, app } = await house()
+  const { enter, status, sessions, app } = await createInstance()
   t.teardown(() => app.close())
   const [kept, other] = [await enter(), await enter()]
   time.advance(-5)
@@ -39,11 +41,11 @@ t.test('spares the given session even if the clock was set back', async t => {
 t.test('ends a session of another process whose clock is ahead', async t => {
   const secret = randomBytes(32).toString('base64url')
   const time = clock(t)
-  const before = await house({ session: { secret } })
+  const before = await createInstance({ session: { secret } })
   const { cookie } = await before.enter()
   await before.app.close()
   time.advance(-5)
-  const { status, sessions, app } = await house({ session: { secret } })
+  const { status, sessions, app } = await createInstance({ session: { secret } })
   t.teardown(() => app.close())
   await sessions.of(owner('alice')).revokeAll()
   t.equal(await status(cookie), 401)
@@ -52,7 +54,7 @@ t.test('ends a session of another process whose clock is ahead', async t => {
 })
 
 t.test('affects nobody else if a person logs out 35,000 forged ids', async t => {
-  const { enter, status, sessions, app } = await house()
+  const { enter, status, sessions, app } = await createInstance()
   t.teardown(() => app.close())
   const people = Array.from({ length: 50 }, (_, n) => ({ id: `person-${n}` }))
   const ended: string[] = []
@@ -69,7 +71,7 @@ t.test('affects nobody else if a person logs out 35,000 forged ids', async t => 
 })
 
 t.test('affects nobody else if 35,000 forged ids end without an owner', async t => {
-  const { enter, status, sessions, app } = await house()
+  const { enter, status, sessions, app } = await createInstance()
   t.teardown(() => app.close())
   const { cookie } = await enter()
   for (let n = 0; n < 35_000; n++) await sessions.ofAnyOwner().revoke(madeUp())
@@ -80,8 +82,8 @@ t.test('affects nobody else if 35,000 forged ids end without an owner', async t 
 })
 
 t.test('affects nobody else if logouts do not reach the store', async t => {
-  const { store, state } = switched()
-  const { enter, status, ask, app } = await house({ store })
+  const { store, state } = switchableStore()
+  const { enter, status, ask, app } = await createInstance({ store })
   t.teardown(() => app.close())
   const [phone, desk] = [await enter(), await enter()]
   state.down.add('take')

@@ -7,7 +7,7 @@ import t from 'tap'
 import authPlugin, { memoryStore, session, withDeadline, type Store, type StoreRecord } from '../../lib/index.js'
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
-import { ann, bob, instance, type LogLine } from '../schemes/api-key/app.js'
+import { ann, bob, createInstance, type LogLine } from '../schemes/api-key/app.js'
 import {
   databaseUrl,
   dropKeys,
@@ -19,13 +19,13 @@ import {
   withRedis
 } from '../stores/fixtures/services.js'
 
-/** A store that answered with the record of another made one API key act as another. */
+/** One API key acted as another when a store answered with the record of another key. */
 
-// before the first test, which keeps the process from hearing the databases in time
+// before the first test, which blocks the process for longer than the databases wait
 const [withoutPostgres, withoutRedis] = await Promise.all([noPostgres(), noRedis()])
 const mixedUp = /answered with a record of another kind, id or owner/
 
-/** Returns true if a line of the level error or above reports answers that are mixed up. */
+/** Returns true if a line of the level error or above reports an answer with the wrong record. */
 function isLogged (log: readonly LogLine[]): boolean {
   return log.some(line => line.level >= 50 && mixedUp.test(JSON.stringify(line)))
 }
@@ -34,7 +34,7 @@ t.test('answers 500 and logs if a store returns the record of another key', asyn
   const inner = memoryStore()
   let other: string | null = null
   const store: Store = { ...inner, get: (kind, id) => inner.get(kind, other ?? id) }
-  const { keys, log, ask } = await instance(t, { managed: { prefix: 'acme', staleness: 0 } }, { store })
+  const { keys, log, ask } = await createInstance(t, { managed: { prefix: 'acme', staleness: 0 } }, { store })
   const [mine, theirs] = [await keys.of(ann).create({ name: 'mine' }), await keys.of(bob).create({ name: 'theirs' })]
   t.same((await ask(mine.key)).json().principal.id, 'ann')
   other = theirs.record.id
@@ -125,8 +125,8 @@ t.test('treats an undefined record as absent, and only true as success', async t
   )
 })
 
-/** A dialect whose way to the database asks for `swap.to` in place of `swap.from`. */
-function mixing (dialect: Dialect, swap: { from: string, to: string | null }): Dialect {
+/** Wraps a dialect so that it queries `swap.to` in place of `swap.from`. */
+function mixUp (dialect: Dialect, swap: { from: string, to: string | null }): Dialect {
   const proxied = Object.create(dialect) as Dialect
   proxied.createDriver = () => {
     const driver = dialect.createDriver()
@@ -162,7 +162,7 @@ const dialects = [
 for (const { name, skip, make } of dialects) {
   t.test(`detects a proxy before ${name} that mixes up answers`, { skip }, async t => {
     const swap: { from: string, to: string | null } = { from: 'mine', to: null }
-    const kysely = new Kysely<unknown>({ dialect: mixing(make(), swap) })
+    const kysely = new Kysely<unknown>({ dialect: mixUp(make(), swap) })
     const store = withDeadline(sqlStore({ kysely, tablePrefix }))
     t.teardown(async () => {
       await store.close()

@@ -1,17 +1,17 @@
 import t from 'tap'
-import { house } from '../schemes/session/app.js'
+import { createInstance } from '../schemes/session/app.js'
 import { secret } from '../schemes/session/bare-app.js'
 
 /**
- * A cookie that no secret opens was removed by page loads only: a single-page application sent it for ever, and got 401
- * for ever.
+ * A cookie that no secret decrypts was removed by page loads only: a single-page application sent it forever, and
+ * always got 401.
  */
 
 const removal = '__Host-web=; Path=/; HttpOnly; Secure; SameSite=Lax; Max-Age=0'
 
 t.test('removes a cookie that no secret opens on every answer', async t => {
   for (const errors of ['fastify', 'problem', 'oauth', () => ({ own: 1 })] as const) {
-    const { app, ask } = await house({
+    const { app, ask } = await createInstance({
       session: { loginPath: '/login-page' },
       gatehouse: { errors, publicPaths: ['/login-page'] },
       after: async app => {
@@ -22,7 +22,7 @@ t.test('removes a cookie that no secret opens on every answer', async t => {
       }
     })
     t.teardown(() => app.close())
-    const rotated = await house({ session: { secret: secret() } })
+    const rotated = await createInstance({ session: { secret: secret() } })
     t.teardown(() => rotated.app.close())
     const { cookie: ofOtherSecret } = await rotated.enter()
     for (const cookie of ['__Host-web=forged', ofOtherSecret, `${ofOtherSecret}; ${ofOtherSecret}`]) {
@@ -45,7 +45,7 @@ t.test('removes a cookie that no secret opens on every answer', async t => {
 })
 
 t.test('replaces such a cookie on login, and removes it once on logout', async t => {
-  const { app, ask, status } = await house()
+  const { app, ask, status } = await createInstance()
   t.teardown(() => app.close())
   const login = await ask('/login', { cookie: '__Host-web=forged' })
   t.equal(login.setCookies.length, 1)
@@ -54,7 +54,7 @@ t.test('replaces such a cookie on login, and removes it once on logout', async t
 })
 
 t.test('removes neither a valid cookie nor one that was not sent', async t => {
-  const { app, ask, enter } = await house({
+  const { app, ask, enter } = await createInstance({
     gatehouse: { roles: { nobody: {} } },
     after: async app => {
       app.get('/refused', { config: { auth: { roles: 'nobody' as never } } }, async () => '')

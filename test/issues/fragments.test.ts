@@ -4,8 +4,8 @@ import { session } from '../../lib/index.js'
 import { createApplication, handler } from '../fixtures/schemes.js'
 
 /**
- * Headers of browsers over plain HTTP, which have no Fetch Metadata: only the header of a library shows that it asks
- * for a part of a page.
+ * Headers of browsers over plain HTTP, without Fetch Metadata: only the header of a library shows that it requests a
+ * part of a page.
  */
 const page = { accept: 'text/html, application/xhtml+xml' }
 const form = { ...page, 'content-type': 'application/x-www-form-urlencoded' }

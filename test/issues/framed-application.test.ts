@@ -1,10 +1,10 @@
 import Fastify from 'fastify'
 import t from 'tap'
 import authPlugin, { session } from '../../lib/index.js'
-import { house } from '../schemes/session/app.js'
+import { createInstance } from '../schemes/session/app.js'
 import { secret } from '../schemes/session/bare-app.js'
 
-/** An application in a frame of another site got no session, as SameSite=Lax withholds its cookie there. */
+/** An application in a frame of another site had no session, because SameSite=Lax withholds its cookie there. */
 
 const partitioned = /^__Host-web=[^;]*; Path=\/; HttpOnly; Secure; SameSite=None; Partitioned/
 const framed = { session: { sameSite: 'none' } } as const
@@ -12,7 +12,7 @@ const own = { host: 'app.test', 'sec-fetch-site': 'same-origin', origin: 'http:/
 const partner = { host: 'app.test', 'sec-fetch-site': 'cross-site', origin: 'https://partner.example' }
 
 t.test('writes and removes a partitioned cookie with sameSite none', async t => {
-  const { app, ask, enter } = await house(framed)
+  const { app, ask, enter } = await createInstance(framed)
   t.teardown(() => app.close())
   const { setCookie, cookie } = await enter()
   t.match(setCookie, partitioned)
@@ -24,7 +24,7 @@ t.test('writes and removes a partitioned cookie with sameSite none', async t => 
 
 t.test('writes no partitioned cookie otherwise', async t => {
   for (const sameSite of ['lax', 'strict'] as const) {
-    const { app, enter } = await house({ session: { sameSite } })
+    const { app, enter } = await createInstance({ session: { sameSite } })
     t.teardown(() => app.close())
     t.notMatch((await enter()).setCookie, /Partitioned|None/)
   }
@@ -32,7 +32,7 @@ t.test('writes no partitioned cookie otherwise', async t => {
 
 t.test('admits the frame, and the site around it only if it is listed in origins', async t => {
   for (const origins of [[], ['https://partner.example']]) {
-    const { app, ask, enter } = await house({
+    const { app, ask, enter } = await createInstance({
       ...framed,
       gatehouse: { origins },
       after: async app => { app.post('/write', async () => ({})) }

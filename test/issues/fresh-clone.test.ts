@@ -6,7 +6,7 @@ import t from 'tap'
 import authPlugin, { jwt, type GatehouseOptions } from '../../lib/index.js'
 import { root } from '../fixtures/root.js'
 
-/** A fresh clone with nothing beside it passes its own tests, and covers `lib` without the public test vectors. */
+/** A fresh clone passes its own tests, and covers `lib`, without the public test vectors. */
 
 async function boot (schemes: GatehouseOptions['schemes']): Promise<void> {
   const app = Fastify()

@@ -6,16 +6,16 @@ import {
   authorizePath, basic, codeFor, login, partnerSecret, people, post, redeem, serverApp, visit
 } from '../oauth/app.js'
 
-/*
- * A function of the application that throws, or returns something that it must not return, is a fault: where tokens are
- * issued too, and not only where they are checked.
+/**
+ * A function of the application that throws or returns an invalid result is a fault when tokens are issued, as it is
+ * when they are checked.
  */
 
 const known: Load = principal => people[principal.id] ?? null
 
 const withStatus = (statusCode: number): Error => Object.assign(new Error('an upstream error'), { statusCode })
 
-/** An application whose `load` can be replaced, with its log lines of warnings and errors. */
+/** Creates an application whose `load` can be replaced, and records its warnings and errors. */
 async function replaceableLoad (t: Test) {
   const lines: string[] = []
   const logger = { level: 'warn', stream: { write: (line: string) => lines.push(line) } }

@@ -7,7 +7,10 @@ import { idOf, type Session } from '../../lib/schemes/session/session.js'
 import { Revocations } from '../../lib/schemes/session/revocations.js'
 import { usedHeap } from '../fixtures/heap.js'
 
-/** At a smaller scale than bench/growth.ts, which sends 5,000,000 requests through the whole application. */
+/**
+ * Returns the used heap. The test is a smaller version of bench/growth.ts, which sends 5,000,000 requests through the
+ * whole application.
+ */
 async function mebibytes (): Promise<number> {
   return await usedHeap() / 1_048_576
 }
@@ -17,7 +20,7 @@ t.test('keeps only the id and owner of an ended session', async t => {
   const list = new Revocations(hour, () => {})
   const begunAt = Date.now()
   const sessionOf = (i: number): Session => {
-    // one string of its own for each, as JSON.parse makes them
+    // a separate string for each, as JSON.parse makes them
     const about = Buffer.alloc(2_000, 'x').toString()
     const principal = { realm: 'web', id: `user-${i}`, scopes: [], roles: [], about }
     return {
@@ -58,7 +61,7 @@ t.test('a counter of guesses takes less than 240 bytes, and four full kinds of 2
     for (let i = 0; i < count; i++) await room.attempt(from(i), `user-${i}`, () => null)
     return store
   }
-  // what V8 keeps of the code is there before
+  // so that the memory of compiled code is not counted
   await (await flood(2_000)).close()
   const before = await mebibytes()
   const store = await flood(10_000)

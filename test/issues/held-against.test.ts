@@ -12,7 +12,7 @@ import authPlugin, {
 } from '../../lib/index.js'
 import { exactly } from '../fixtures/exactly.js'
 
-/** A key with fewer roles than its owner may do less, and `none` rules still see all roles of the owner. */
+/** A key with fewer roles than its owner has fewer rights, and `none` rules still see all roles of the owner. */
 
 const secret = randomBytes(32).toString('base64url')
 const owner = { realm: 'web', id: 'ann' }

@@ -5,7 +5,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import authPlugin, { authenticated, type Scheme } from '../../lib/index.js'
 
-/** A request that the client cancelled is not watched for the end of its credential. */
+/** The signal of a request that the client cancelled does not watch for the end of its credential. */
 
 const day = 86_400_000
 

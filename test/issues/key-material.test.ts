@@ -33,7 +33,7 @@ const base64 = (value: string | Uint8Array): string => buffer(value).toString('b
 const base64url = (value: string | Uint8Array): string => buffer(value).toString('base64url')
 const hex = (value: string | Uint8Array): string => buffer(value).toString('hex')
 
-/** Ways in which environments and configuration files hold a key that is a text. */
+/** The forms in which environments and configuration files contain a key that is a text. */
 const disguises: Readonly<Record<string, (text: string) => unknown>> = {
   'as it is': text => text,
   'as bytes': text => buffer(text),
@@ -80,7 +80,7 @@ const disguises: Readonly<Record<string, (text: string) => unknown>> = {
   'as a secret JWK in JSON': text => JSON.stringify({ kty: 'oct', k: base64url(text) })
 }
 
-/** Returns the secrets that an attacker who knows the public key would sign with. */
+/** Returns the secrets with which an attacker who knows the public key could sign. */
 function forgeries (text: string, given: unknown): readonly Uint8Array[] {
   const own = typeof given === 'string' || given instanceof Uint8Array ? [buffer(given)] : []
   return [buffer(text), buffer(base64(text)), ...own]

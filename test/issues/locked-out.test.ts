@@ -4,8 +4,8 @@ import gatehouse, { basic } from '../../lib/index.js'
 
 const right = 'correct horse'
 
-/** An application with Basic and a login of its own. Everybody is at one address, that of `inject`. */
-async function office (t: Test) {
+/** Creates an application with Basic and a login of its own. All requests come from one address, that of `inject`. */
+async function createApp (t: Test) {
   const app = Fastify()
   t.teardown(() => app.close())
   const check = (user: string, password: string) => password === right ? { id: user } : null
@@ -30,24 +30,24 @@ async function office (t: Test) {
 }
 
 t.test('admits a person after three typos and two wrong guesses at other accounts', async t => {
-  const { login, ask } = await office(t)
+  const { login, ask } = await createApp(t)
   t.same([await login('ben'), await ask('ops')], [401, 401], 'the two lines that the example prints')
   t.same([await login('ada'), await login('ada'), await login('ada')], [401, 401, 401])
   t.equal(await login('ada', right), 200)
 })
 
 t.test('admits an office in which nine people mistype three times', async t => {
-  const { login } = await office(t)
+  const { login } = await createApp(t)
   for (let i = 0; i < 27; i++) t.equal(await login(`person ${i % 9}`), 401)
   for (let i = 0; i < 9; i++) t.equal(await login(`person ${i}`, right), 200)
 })
 
 t.test('still answers 429 to the sixth guess at an account, and the thirty-first from an address', async t => {
-  const account = await office(t)
+  const account = await createApp(t)
   for (let i = 0; i < 5; i++) t.equal(await account.login('ada'), 401)
   t.equal(await account.login('ada', right), 429)
   t.equal(await account.login('ben', right), 200, 'nobody else is locked')
-  const address = await office(t)
+  const address = await createApp(t)
   for (let i = 0; i < 30; i++) t.equal(await (i % 2 === 0 ? address.login : address.ask)(`person ${i}`), 401)
   t.equal(await address.login('ada', right), 429)
 })

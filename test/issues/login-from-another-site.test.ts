@@ -5,8 +5,8 @@ import type { LoginOptions } from '../../types/sessions.js'
 import { secret } from '../schemes/session/bare-app.js'
 
 /**
- * The callback of an identity provider and a link in web mail are requests from another site, and there was no way to
- * log in by them.
+ * There was no way to log in with the callback of an identity provider or a link in web mail, which are requests from
+ * another site.
  */
 
 interface Line { readonly msg: string, readonly auth?: { readonly code: string, readonly reason: string } }

@@ -9,17 +9,17 @@ import { backends } from '../stores/fixtures/backends.js'
 import { databaseUrl, dropTables, noPostgres, prefix } from '../stores/fixtures/services.js'
 
 /**
- * A session that is renewed while its person logs out everywhere: the new one outlived the logout on PostgreSQL, and
- * `sessions.list` missed it on Redis.
+ * A session that was renewed while its person logged out everywhere outlived the logout on PostgreSQL, and was missing
+ * in `sessions.list` on Redis.
  */
 
 const given = Number(process.env['LOGOUT_ROUNDS'] ?? 0)
 const rounds = given === 0 ? 20 : given
-/** Each round with a held lock waits for the database several times. */
+/** Each round with a locked record waits for the database several times. */
 const lockedRounds = given === 0 ? 4 : given
 const owner = { realm: 'web', id: 'ann' }
 
-/** An application with sessions in a store. */
+/** Creates an application with sessions in a store. */
 async function application (t: Test, store: Store) {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -49,7 +49,7 @@ async function application (t: Test, store: Store) {
   }
 }
 
-// before the first test, which keeps the process from hearing the databases in time
+// before the first test, which blocks the process for longer than the databases wait
 const [stores, withoutPostgres] = await Promise.all([backends(), noPostgres()])
 
 for (const backend of stores) {
@@ -104,7 +104,7 @@ t.test(
     const waiting = `select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%${table}%'`
 
     /**
-     * One round. Returns how many of its sessions are left; `null` where the machine was so slow that the lock
+     * Runs one round. Returns the number of sessions that are left; `null` if the machine was so slow that the lock
      * outlasted the deadline of the store.
      */
     async function round (): Promise<number | null> {
@@ -112,7 +112,7 @@ t.test(
       const first = await login()
       const [idOfFirst] = await ids()
       const second = await login()
-      // the logout takes hold of the records in the order of their ids, and has to wait for the first of them
+      // the logout locks the records in the order of their ids, and has to wait for the first of them
       const [lowest] = await ids()
       const [locked, free] = lowest === idOfFirst ? [first, second] : [second, first]
       await locking.query('begin')

@@ -5,13 +5,13 @@ import { createApplication, handler } from '../fixtures/schemes.js'
 
 const xKey: Scheme['openapi'] = { type: 'apiKey', in: 'header', name: 'x-key' }
 
-/** A scheme of the application that believes every request, with these members. */
+/** Creates a scheme with these members that accepts every request. */
 function own (members: object): Scheme {
   return { openapi: xKey, authenticate: () => authenticated({ id: 'ann' }), ...members }
 }
 
-/** Returns the sentence that stops the boot of an application with a scheme of these members. */
-async function sentence (members: object): Promise<string> {
+/** Returns the error that stops the boot with a scheme of these members. */
+async function bootError (members: object): Promise<string> {
   const app = Fastify()
   try {
     await app.register(gatehouse, { schemes: { mine: own(members) } })
@@ -47,18 +47,18 @@ t.test('stops the boot for a source that nobody understands, naming its place an
     [7, 'Got 7.']
   ]
   for (const [source, end] of wrong) {
-    t.equal(await sentence({ sources: [source] }), `The option schemes.mine.sources[0] ${all} ${end}`)
-    t.match(await sentence({ sources: ['header:x-key', source] }), 'schemes.mine.sources[1] must be')
+    t.equal(await bootError({ sources: [source] }), `The option schemes.mine.sources[0] ${all} ${end}`)
+    t.match(await bootError({ sources: ['header:x-key', source] }), 'schemes.mine.sources[1] must be')
   }
   // eslint-disable-next-line no-sparse-arrays
-  t.match(await sentence({ sources: ['bearer', , 'cookie:t'] }), 'schemes.mine.sources[1] must be')
+  t.match(await bootError({ sources: ['bearer', , 'cookie:t'] }), 'schemes.mine.sources[1] must be')
   for (const list of ['cookie:t', null, { 0: 'cookie:t' }, new Set(['cookie:t']), Promise.resolve(['cookie:t'])]) {
-    t.match(await sentence({ sources: list }), /schemes\.mine\.sources must be a list\. Got /)
+    t.match(await bootError({ sources: list }), /schemes\.mine\.sources must be a list\. Got /)
   }
 })
 
 t.test('stops the boot for a description from which no source follows', async t => {
-  const wrong: ReadonlyArray<readonly [openapi: object, sentence: RegExp]> = [
+  const wrong: ReadonlyArray<readonly [openapi: object, bootError: RegExp]> = [
     [{}, /openapi\.type must be 'http', 'apiKey', 'oauth2', 'openIdConnect' or 'mutualTLS'\. Got undefined\.$/],
     [{ type: 'apikey', in: 'cookie', name: 't' }, /openapi\.type must be 'http', 'apiKey', .* Got 'apikey'\.$/],
     [{ type: 'apiKey', in: 'Cookie', name: 't' }, /openapi\.in must be 'header', 'query' or 'cookie'\. Got 'Cookie'\.$/],
@@ -75,7 +75,7 @@ t.test('stops the boot for a description from which no source follows', async t 
     [{ type: 'openIdConnect' }, /openapi\.openIdConnectUrl must be a non-empty string\. Got undefined\.$/]
   ]
   for (const [openapi, message] of wrong) {
-    const found = await sentence({ openapi })
+    const found = await bootError({ openapi })
     t.match(found, message)
     t.match(found, /^The option schemes\.mine\.openapi\./)
   }
@@ -86,12 +86,12 @@ t.test('accepts every source that is understood, also headers that no other sche
     'bearer', 'basic:username', 'authorization:DPoP', 'authorization:basic', 'header:X-Key', 'header:authorization',
     'header:cookie', 'header:host', 'query:key', 'cookie:__Host-t'
   ]
-  t.equal(await sentence({ sources }), 'it booted')
-  t.equal(await sentence({ sources: [] }), 'it booted')
+  t.equal(await bootError({ sources }), 'it booted')
+  t.equal(await bootError({ sources: [] }), 'it booted')
   for (const openapi of [
     { type: 'oauth2', flows: {} }, { type: 'oauth2', flows: { implicit: { authorizationUrl: 'https://a', scopes: {} } } },
     { type: 'openIdConnect', openIdConnectUrl: 'https://id.example.com' }, { type: 'mutualTLS' }
-  ]) t.equal(await sentence({ openapi }), 'it booted')
+  ]) t.equal(await bootError({ openapi }), 'it booted')
 })
 
 t.test('checks requests from other sites for the headers that browsers fill', async t => {

@@ -26,12 +26,12 @@ interface NestApplication {
   close (): Promise<void>
 }
 
-/** Imports a package by the part of it that this file uses. */
+/** Imports a package, typed as the part of it that this file uses. */
 const load = async <T>(name: string): Promise<T> => await import(name) as T
 
 const key = randomBytes(24).toString('base64url')
 
-/** Returns a NestJS application with routes for keys; decorators are called as functions, as compiled code does. */
+/** Creates a NestJS application with routes for keys. Decorators are called as functions, as compiled code does. */
 async function createApplication (): Promise<FastifyInstance> {
   await load('reflect-metadata')
   const { Controller, Get, Module, Req } = await load<Common>('@nestjs/common')
@@ -65,8 +65,8 @@ async function createApplication (): Promise<FastifyInstance> {
 }
 
 /**
- * Tells the test the port and the key. A program of its own, because the loader of the test runner does not resolve the
- * exports of NestJS.
+ * Sends the port and the key to the test. This is a separate program, because the loader of the test runner does not
+ * resolve the exports of NestJS.
  */
 const app = await createApplication()
 const address = await app.listen({ port: 0, host: '127.0.0.1' })

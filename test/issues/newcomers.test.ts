@@ -6,7 +6,7 @@ import authPlugin, { apiKey, memoryStore, session, type Store } from '../../lib/
 import { redisStore } from '../../lib/stores/redis/index.js'
 import { sqlStore } from '../../lib/stores/sql/index.js'
 
-/** Faults that a first-time user met, who had only the documentation. */
+/** Faults that a first-time user reported who had only the documentation. */
 
 const secret = randomBytes(32).toString('base64url')
 

@@ -2,9 +2,9 @@ import t from 'tap'
 import { memoryStore, type Store } from '../../lib/index.js'
 import { authorizePath, call, codeFor, login, origin, redeem, serverApp, visit } from '../oauth/app.js'
 
-/*
- * A code that was given and not yet redeemed belongs to one issuer, and ends with the grants of its person. One person
- * has a limited number of them.
+/**
+ * An authorization code that is not yet redeemed belongs to one issuer, and ends with the grants of its person. Their
+ * number per person is limited.
  */
 
 const ann = { realm: 'web', id: 'ann' }
@@ -54,8 +54,8 @@ t.test('a code outlives the end of the grants for another resource, and of anoth
   t.equal((await redeem(app, code)).status, 200)
 })
 
-/** A store that can hold up one of the calls for codes: a look-up after it, and a change before it. */
-function delayed (name: 'get' | 'swap') {
+/** Creates a store that can delay one of the calls for codes: a look-up after it, or a change before it. */
+function delayedStore (name: 'get' | 'swap') {
   const inner = memoryStore()
   const pause = { until: null as Promise<void> | null }
   const wait = async (call: 'get' | 'swap', kind: string) => {
@@ -118,7 +118,7 @@ t.test('grants end even if the codes cannot be read, and the call says so', asyn
 
 for (const name of ['get', 'swap'] as const) {
   t.test(`a redemption that waits at ${name} while all grants are ended gives nothing`, async t => {
-    const { store, pause } = delayed(name)
+    const { store, pause } = delayedStore(name)
     const app = await serverApp(t, { store })
     const code = await codeFor(app)
     let release = () => {}

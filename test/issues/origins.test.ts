@@ -104,8 +104,8 @@ t.test('accepts ambient credentials from listed origins of pages and application
   }
 })
 
-/** An application in which everything that looks for another site can be asked. */
-async function asking (server: object = {}) {
+/** Creates an application with every feature that checks the origin of a request. */
+async function createApp (server: object = {}) {
   const web = session({ secret: randomBytes(32).toString('base64url'), secure: false })
   const schemes: GatehouseOptions['schemes'] = { it: scripted('it', { ambient: true }), web }
   const { app, log } = await createApplication({ schemes, default: 'it', origins: ['https://other.test'] }, server)
@@ -134,7 +134,7 @@ async function asking (server: object = {}) {
 }
 
 t.test('logs both origins on every refusal for the origin', async t => {
-  const reason = await asking()
+  const reason = await createApp()
   for (const url of ['/', '/login', '/logout', '/guess']) {
     const said = await reason(url, { origin: 'https://evil.test', 'sec-fetch-site': 'cross-site' })
     t.match(said, "Origin is https://evil.test, and the application's own is http://shop.test", url)
@@ -146,7 +146,7 @@ t.test('logs both origins on every refusal for the origin', async t => {
 })
 
 t.test('names trustProxy in the reason if only the scheme or the port differs', async t => {
-  const reason = await asking()
+  const reason = await createApp()
   for (const url of ['/', '/login', '/logout', '/guess']) {
     for (const origin of ['https://shop.test', 'http://shop.test:8080', 'https://shop.test:8443']) {
       const said = await reason(url, { origin })
@@ -162,7 +162,7 @@ t.test('names trustProxy in the reason if only the scheme or the port differs', 
     await reason('/', { origin: 'http://shop.test', host: 'shop.test:3000' }),
     'own is http://shop.test:3000. Only the scheme or the port differs'
   )
-  const trusting = await asking({ trustProxy: true })
+  const trusting = await createApp({ trustProxy: true })
   t.match(
     await trusting('/', { origin: 'http://shop.test', 'x-forwarded-proto': 'https' }),
     "Origin is http://shop.test, and the application's own is https://shop.test"

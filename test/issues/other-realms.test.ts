@@ -1,4 +1,4 @@
-// Jest and node:vm run an application in a JavaScript realm of its own, with its own Object, Map, Date and Promise.
+// Jest and node:vm run an application in a separate JavaScript realm, with its own Object, Map, Date and Promise.
 import { createContext, runInContext } from 'node:vm'
 import Fastify from 'fastify'
 import t from 'tap'
@@ -12,7 +12,7 @@ import { exactly } from '../fixtures/exactly.js'
 const key = secretOf()
 const realm = createContext({ key, jwt, session, apiKey, authenticated, headerScheme, console })
 
-/** Returns a value that was made in another realm. */
+/** Evaluates code in another realm. */
 function foreign (code: string): never {
   return runInContext(`(${code})`, realm) as never
 }

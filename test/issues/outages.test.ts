@@ -6,7 +6,7 @@ import t from 'tap'
 import authPlugin, { apiKey, apiKeyRoutes, AuthError, session, type Store, type StoreChange } from '../../lib/index.js'
 import { memoryStore } from '../../lib/stores/memory/index.js'
 import { timeLimit, until } from '../fixtures/time-limit.js'
-import { ann, instance, tapped } from '../schemes/api-key/app.js'
+import { ann, createInstance, tappedStore } from '../schemes/api-key/app.js'
 import { stream } from '../stores/fixtures/traffic.js'
 
 /** Faults that appeared when a store was killed under load. */
@@ -16,7 +16,7 @@ for (const [form, handled] of [
   ['an error handler of the application', true]
 ] as const) {
   t.test(`answers Retry-After if a handler calls a store that is unavailable, with ${form}`, async t => {
-    const tap = tapped()
+    const tap = tappedStore()
     const app = Fastify()
     t.teardown(() => app.close())
     if (handled) {
@@ -73,7 +73,9 @@ t.test('shares no earlier answer with a staleness of 0', async t => {
     }
   }
   const managed = { prefix: 'acme', staleness: 0 }
-  const [here, there] = [await instance(t, { managed }, { store }), await instance(t, { managed }, { store: inner })]
+  const [here, there] = [
+    await createInstance(t, { managed }, { store }), await createInstance(t, { managed }, { store: inner })
+  ]
   const { key, record } = await there.keys.of(ann).create({ name: 'k' })
   const before = here.status(key)
   while (waits.length > 0) await setImmediate()
@@ -89,7 +91,7 @@ t.test('shares no earlier answer with a staleness of 0', async t => {
 
 t.test('ends streams if the store recovers too late', async t => {
   const inner = memoryStore()
-  const tap = tapped(inner)
+  const tap = tappedStore(inner)
   const listeners: ((change: StoreChange) => void)[] = []
   const store: Store = { ...tap.store, subscribe: (_kind, listener) => { listeners.push(listener); return () => {} } }
   const app = Fastify()

@@ -10,7 +10,7 @@ const hooks = ['onRequest', 'preParsing', 'preValidation', 'preHandler'] as cons
 const stages = ['preParsing', 'preHandler'] as const
 const orders = ['before', 'after'] as const
 
-/** An application with the real @fastify/cors, and with the plugin unless there is to be none. */
+/** Creates an application with @fastify/cors, and with the plugin unless `stage` is null. */
 async function application (
   options: FastifyCorsOptions,
   order: (typeof orders)[number],

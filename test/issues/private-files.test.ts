@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { sqlStore } from '../../lib/stores/sql/index.js'
 
-/** SQLite's files were readable by everybody on the machine. */
+/** The files of SQLite were readable by every user of the machine. */
 
-/** The modes of the files that a store writes, by name, while it is open. */
+/** Returns the modes of the files of an open store, by their names. */
 async function modesOf (t: Test, folder: string): Promise<Record<string, string>> {
   const store = sqlStore({ sqlite: join(folder, 'state.sqlite') })
   t.teardown(() => store.close())

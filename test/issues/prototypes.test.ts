@@ -24,7 +24,7 @@ import { exactly } from '../fixtures/exactly.js'
 const secret = randomBytes(32).toString('base64url')
 const key = { 'x-api-key': 'k' }
 
-/** Runs with fields on `Object.prototype`, as a careless merge of a request's JSON leaves them there. */
+/** Runs a function with fields on `Object.prototype`, as an unsafe merge of request JSON adds them. */
 async function polluted<T> (fields: Readonly<Record<string, unknown>>, run: () => T | Promise<T>): Promise<T> {
   for (const [name, value] of Object.entries(fields)) {
     Reflect.defineProperty(Object.prototype, name, { value, configurable: true, writable: true })
@@ -47,7 +47,7 @@ async function application (t: Test, options: GatehouseOptions): Promise<Fastify
 
 const admin = { roles: ['admin'], scopes: ['admin'] }
 
-/** Every way by which a principal comes from an application, each without roles. */
+/** Every way in which an application provides a principal, each without roles. */
 const sources: Readonly<
   Record<
     string,

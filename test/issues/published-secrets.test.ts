@@ -21,7 +21,7 @@ const withKeys = async (keys: unknown): Promise<void> => {
   await jwt({ keys, issuer: false, audience: false } as JwtOptions)({} as FastifyInstance, 'user', {} as never)
 }
 
-/** The long lines of jwt_tool's jwt-common.txt, and samples of documentation that everybody copies. */
+/** The long lines of jwt-common.txt of jwt_tool, and samples of documentation that are often copied. */
 const published = [
   '012345678901234567890123456789XY', '12345678901234567890123456789012',
   '61306132616264382D363136322D343163332D383364362D316366353539623436616663',
@@ -53,7 +53,7 @@ const spellings: Readonly<Record<string, (text: string) => string | Uint8Array>>
   'decoded from hexadecimal digits': text => wholly(text, 'hex')
 }
 
-/** The bytes of a text that is wholly of an encoding; the text where it is not. */
+/** Decodes a text if all of it is in an encoding; otherwise returns it unchanged. */
 function wholly (text: string, encoding: 'base64' | 'base64url' | 'hex'): string | Uint8Array {
   const bytes = Buffer.from(text, encoding)
   return bytes.toString(encoding).toLowerCase() === text.toLowerCase() ? bytes : text
@@ -76,7 +76,7 @@ t.test('refuses published secrets in every spelling', async t => {
   }
 })
 
-/** A public key in every form in which it may be given. */
+/** Returns a public key in every accepted form. */
 function formsOf (der: Buffer, jwk: JsonWebKey | null): readonly unknown[] {
   const pem = `-----BEGIN PUBLIC KEY-----\n${der.toString('base64')}\n-----END PUBLIC KEY-----\n`
   const set = jwk === null ? [] : [jwk, JSON.stringify(jwk), { keys: [jwk] }]
@@ -84,7 +84,7 @@ function formsOf (der: Buffer, jwk: JsonWebKey | null): readonly unknown[] {
   return [pem, createPublicKey(pem), ...wrapped, ...set]
 }
 
-/** A point, whose bytes between the first and the last are all the same. */
+/** Returns a point whose bytes between the first and the last are all the same, in hex. */
 function point (first: string, between: string, last: string, bytes = 32): string {
   return `${first}${between.repeat(bytes - 2)}${last}`
 }
@@ -127,7 +127,7 @@ t.test('refuses every small-order public key of Ed448', async t => {
   }
 })
 
-/** A DER value with its tag and length. */
+/** Encodes a DER value with its tag and length. */
 function tlv (tag: number, ...parts: readonly Buffer[]): Buffer {
   const body = Buffer.concat(parts)
   const length = body.length < 128 ? [body.length] : [0x82, body.length >> 8, body.length & 0xff]
@@ -152,7 +152,7 @@ function rsaDer (modulus: bigint, exponent: bigint, oid: string): Buffer {
 const rsaOid = '06092a864886f70d0101010500'
 const pssOid = '06092a864886f70d01010a'
 
-/** Makes a modulus of 2,048 bits that is a power of 65537 modulo every prime up to 167. */
+/** Returns a modulus of 2,048 bits that is a power of 65537 modulo every prime up to 167. */
 function faultyModulus (): bigint {
   const numbers = Array.from({ length: 166 }, (_, i) => i + 2)
   const primes = numbers.filter(number => numbers.every(other => other >= number || number % other !== 0))

@@ -5,7 +5,7 @@ import { redisStore } from '../../lib/stores/redis/index.js'
 import type { Store, StoreChange, StoreEntry } from '../../types/store.js'
 import { noRedisServer, proxyTo, redisCluster, redisServer, type Endable } from '../stores/fixtures/outages.js'
 
-/** Redis Cluster with lazyConnect, listeners that were cut, and a failover behind one address. */
+/** Redis Cluster with lazyConnect, killed subscription connections, and a failover behind one address. */
 
 const skip = await noRedisServer()
 
@@ -20,7 +20,7 @@ async function until (question: () => Promise<boolean> | boolean): Promise<void>
   }
 }
 
-/** A store over a client of its own. */
+/** Opens a store with a client of its own. */
 function open (t: Test, nodes: readonly Endable[], options: ClusterOptions = {}): Store {
   const client = new Cluster(nodes.map(({ port }) => ({ host: '127.0.0.1', port })), options)
   const store = redisStore({ client })
@@ -32,15 +32,15 @@ function open (t: Test, nodes: readonly Endable[], options: ClusterOptions = {})
   return store
 }
 
-/** Listens, and collects what is heard. */
-function heard (store: Store, kind: string): StoreChange[] {
+/** Subscribes, and records the changes. */
+function recordChanges (store: Store, kind: string): StoreChange[] {
   const changes: StoreChange[] = []
   store.subscribe?.(kind, change => { changes.push(change) })
   return changes
 }
 
-/** Adds a record elsewhere until it is heard of. */
-async function hears (changes: StoreChange[], other: Store, kind: string): Promise<void> {
+/** Adds records through another store until a change is received. */
+async function untilHeard (changes: StoreChange[], other: Store, kind: string): Promise<void> {
   await until(async () => {
     const given = entry(kind)
     await other.add(given)
@@ -49,7 +49,7 @@ async function hears (changes: StoreChange[], other: Store, kind: string): Promi
   })
 }
 
-/** Ends the connections of one node that only listen. Returns how many there were. */
+/** Kills the subscription connections of one node. Returns their number. */
 async function cutListeners ({ port }: Endable): Promise<number> {
   const client = new Redis(port)
   const cut = await client.call('CLIENT', 'KILL', 'TYPE', 'pubsub') as number
@@ -68,21 +68,21 @@ t.test('changes in a cluster of three nodes', { skip }, async t => {
   ] as const) {
     t.test(`reach a client that is ${how}, before its first command`, async t => {
       const [store, other] = [open(t, nodes, options), open(t, nodes)]
-      const changes = heard(store, 'a')
+      const changes = recordChanges(store, 'a')
       await until(() => changes.includes(null))
-      await hears(changes, other, 'a')
+      await untilHeard(changes, other, 'a')
     })
   }
 
   t.test('may be missing after the listening connection was cut, which is reported', async t => {
     const [store, other] = [open(t, nodes), open(t, nodes)]
-    const changes = heard(store, 'a')
-    await hears(changes, other, 'a')
+    const changes = recordChanges(store, 'a')
+    await untilHeard(changes, other, 'a')
     changes.length = 0
     const cut = await Promise.all(nodes.map(cutListeners))
     t.ok(cut.some(n => n > 0))
     await until(() => changes.includes(null))
-    await hears(changes, other, 'a')
+    await untilHeard(changes, other, 'a')
   })
 
   t.test('arrive through another node after the node left the cluster but keeps answering', async t => {
@@ -93,18 +93,18 @@ t.test('changes in a cluster of three nodes', { skip }, async t => {
       await store.close()
       client.disconnect()
     })
-    const changes = heard(store, 'a')
-    await hears(changes, other, 'a')
+    const changes = recordChanges(store, 'a')
+    await untilHeard(changes, other, 'a')
     changes.length = 0
     // ioredis emits this for a node that left the cluster.
     for (const node of client.nodes()) client.emit('-node', node)
     await until(() => changes.includes(null))
-    await hears(changes, other, 'a')
+    await untilHeard(changes, other, 'a')
   })
 
   t.test('stop when the store closes', async t => {
     const store = open(t, nodes)
-    const changes = heard(store, 'a')
+    const changes = recordChanges(store, 'a')
     await until(() => changes.includes(null))
     await store.close()
     await until(async () => (await Promise.all(nodes.map(cutListeners))).every(n => n === 0))
@@ -115,18 +115,18 @@ t.test('changes in a cluster of three nodes', { skip }, async t => {
   t.test('arrive through another node after the node failed', async t => {
     const [store, other] = [open(t, nodes), open(t, nodes)]
     const kinds = Array.from({ length: 12 }, (_, n) => `kind-${n}`)
-    const all = kinds.map(kind => heard(store, kind))
+    const all = kinds.map(kind => recordChanges(store, kind))
     await until(() => all.every(changes => changes.includes(null)))
     for (const changes of all) changes.length = 0
     for (const node of nodes) if (await cutListeners(node) > 0) await node.end()
     await until(() => all.every(changes => changes.includes(null)))
     const answers = await Promise.allSettled(kinds.map(kind => other.add(entry(kind))))
     const reachable = kinds.find((_, n) => answers[n]?.status === 'fulfilled') ?? ''
-    await hears(all[kinds.indexOf(reachable)] ?? [], other, reachable)
+    await untilHeard(all[kinds.indexOf(reachable)] ?? [], other, reachable)
   })
 })
 
-/** A master and its replica behind one address, which change their roles. Connections that are there stay. */
+/** Starts a master and its replica behind one address, and exchanges their roles. Open connections stay. */
 async function pair (t: Test) {
   const [first, second] = await Promise.all([redisServer(), redisServer()])
   const [one, two] = [new Redis(first.port), new Redis(second.port)]
@@ -147,7 +147,7 @@ async function pair (t: Test) {
   return { port: address.port, failOver }
 }
 
-/** Returns true if a write succeeds within a while. Until then, the store must be unavailable. */
+/** Returns true if a write succeeds within the limit. Until then, the store must be unavailable. */
 async function writesAgain (t: Test, store: Store): Promise<boolean> {
   const began = performance.now()
   for (let tries = 0; tries < 200; tries++) {
@@ -166,14 +166,14 @@ t.test('writes again after a failover behind one address, and listens to the new
   const { port, failOver } = await pair(t)
   const store = redisStore({ url: `redis://127.0.0.1:${port}`, timeout: 10 })
   t.teardown(() => store.close())
-  const changes = heard(store, 'a')
-  await hears(changes, store, 'a')
+  const changes = recordChanges(store, 'a')
+  await untilHeard(changes, store, 'a')
   changes.length = 0
   await failOver()
   await t.rejects(store.add(entry('a')), { code: 'AUTH_UNAVAILABLE', detail: /READONLY/ })
   t.equal(await writesAgain(t, store), true)
   await until(() => changes.includes(null))
-  await hears(changes, store, 'a')
+  await untilHeard(changes, store, 'a')
 })
 
 t.test('recovers with a client of the application, unless it never reconnects', { skip }, async t => {

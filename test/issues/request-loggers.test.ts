@@ -5,8 +5,10 @@ import { random, tracing } from '../fixtures/secrets.js'
 
 const key = random()
 
-/** Returns an error like those of `ioredis`: with the failed command and its arguments, also in the message. */
-function quoting (sent: unknown): Error {
+/**
+ * Returns an error like those of `ioredis`, with the failed command and its arguments in a property and in the message.
+ */
+function errorQuoting (sent: unknown): Error {
   const text = typeof sent === 'string' ? sent : JSON.stringify(sent)
   class ReplyError extends Error {}
   const command = { name: 'get', args: [text] }
@@ -16,7 +18,7 @@ function quoting (sent: unknown): Error {
   })
 }
 
-const throwing = apiKey({ from: ['header:x-api-key', 'query:key'], verify: sent => { throw quoting(sent) } })
+const throwing = apiKey({ from: ['header:x-api-key', 'query:key'], verify: sent => { throw errorQuoting(sent) } })
 
 async function application (
   t: Test,
@@ -33,7 +35,7 @@ async function application (
   return { app, lines, log: () => lines().trim().split('\n').map(line => JSON.parse(line) as Record<string, unknown>) }
 }
 
-/** Everything that an object has itself. */
+/** Returns all own properties of an object. */
 const contents = (object: object): unknown =>
   Reflect.ownKeys(object).map(name => [name, (object as Record<symbol | string, unknown>)[name]])
 
@@ -80,7 +82,7 @@ t.test('logs an error of an application function by name, code and stack positio
 })
 
 t.test('describes the cause of an AuthError without keeping it, and leaves the AuthError unchanged', async t => {
-  const own = new AuthError('AUTH_FAULT', 'the reason', undefined, { cause: quoting(key) })
+  const own = new AuthError('AUTH_FAULT', 'the reason', undefined, { cause: errorQuoting(key) })
   t.match(own.cause, { name: 'Error', message: 'ReplyError WRONGTYPE' })
   t.notOk(JSON.stringify(Object.getOwnPropertyDescriptors(own.cause)).includes(key))
   t.equal(new AuthError('AUTH_FAULT', 'another', undefined, { cause: own }).cause, own)
@@ -104,7 +106,7 @@ t.test('logs the error of a function that writes errors by name', async t => {
   const { app, lines, log } = await application(t, {
     schemes: { refused },
     errors: (_error, request) => {
-      throw quoting(request.headers)
+      throw errorQuoting(request.headers)
     }
   })
   t.equal((await app.inject({ url: '/', headers: { 'x-odd': key } })).statusCode, 401)

@@ -18,15 +18,15 @@ import authPlugin, {
 import { secret } from '../schemes/session/bare-app.js'
 
 /**
- * A response that is sent twice, while the first waits for the store to say whether the session of its cookie is alive.
- * Fastify alone survives each of these: the first response counts. An exception outside of a request fails the whole
+ * A response that is sent twice while the first one waits for the store to check the session of its cookie. Without the
+ * plugin, Fastify survives each of these: the first response counts. An exception outside of a request fails the whole
  * file.
  */
 
 const older = secret()
 const newer = secret()
 
-/** A store whose answers to `get` take a while, and which says when it was asked. */
+/** Creates a store whose `get` is slow, and which emits an event when it is called. */
 function slowStore () {
   const store = memoryStore()
   const asked = new EventEmitter()
@@ -45,8 +45,8 @@ function slowStore () {
 interface Line { readonly level: number, readonly msg: string, readonly err?: { readonly message: string } }
 
 /**
- * An application in which every response to the cookie has a new cookie due: it was sealed with the older of two
- * secrets.
+ * Creates an application in which every response sets a new cookie, because the old one was sealed with the older of
+ * two secrets.
  */
 async function application (
   t: Test,
@@ -89,7 +89,7 @@ async function listen (app: FastifyInstance): Promise<number> {
 
 interface Answer { readonly status: number, readonly text: string, readonly setsCookie: boolean }
 
-/** Sends one request; an answer that broke off has the status 0. */
+/** Sends one request. A response that was cut off has the status 0. */
 async function ask (port: number, cookie: string, leaving?: AbortSignal): Promise<Answer> {
   return await new Promise(resolve => {
     const sent = httpRequest(
@@ -381,7 +381,7 @@ t.test('an errors function answers once, however it sends', async t => {
   for (const [title, [writer, answer]] of Object.entries(writers)) {
     for (const isSlow of [false, true]) {
       const { app, cookie } = await application(t, { errors: (_error, _request, reply) => writer(reply) })
-      // an application's own hook that waits
+      // an asynchronous hook of the application
       if (isSlow) app.addHook('onSend', async (_request, _reply, payload) => { await pause(5); return payload })
       app.get('/', { config: { auth: { roles: 'nobody' } } }, async () => 'reached')
       const port = await listen(app)

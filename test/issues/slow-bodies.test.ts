@@ -20,9 +20,9 @@ import authPlugin, {
   type SchemeFactory,
   type Store
 } from '../../lib/index.js'
-import { silent } from '../schemes/session/stores.js'
+import { withoutSubscribe } from '../schemes/session/stores.js'
 
-/** A credential that ended while the body was on its way lets nothing through. */
+/** A credential that ends while the body is sent grants nothing. */
 
 const secret = randomBytes(32).toString('base64url')
 const owner = { realm: 'web', id: 'ann' }
@@ -49,8 +49,8 @@ async function application (
   return app
 }
 
-/** Sends a request whose body ends only after `meanwhile`, which runs once the first stage let it in. */
-async function slowly (
+/** Sends a request whose body ends only after `meanwhile`, which runs once the first stage accepted it. */
+async function sendSlowly (
   app: FastifyInstance,
   url: string,
   headers: Record<string, string>,
@@ -69,7 +69,7 @@ async function slowly (
   })
   const response = once(request, 'response') as Promise<[IncomingMessage]>
   request.write('{"a":')
-  // on a busy machine a short credential may have ended before the first stage: then that one refuses it
+  // on a busy machine a short-lived credential may end before the first stage, which then refuses it
   await Promise.race([entered, response])
   await meanwhile()
   await pause(150)
@@ -82,8 +82,10 @@ async function slowly (
 
 const arrivals = new WeakMap<FastifyInstance, () => void>()
 
-/** Tells when the first stage of a request is over: the plugin's hook runs before one that is added later. */
-function telling (app: FastifyInstance): void {
+/**
+ * Notifies the test when the first stage of a request is over: the plugin's hook runs before one that is added later.
+ */
+function notifyEntry (app: FastifyInstance): void {
   app.addHook('preParsing', async () => { arrivals.get(app)?.() })
 }
 
@@ -105,12 +107,12 @@ t.test('admits a request whose credential is still valid, and re-checks only slo
       },
       default: ['web', 'service', 'user']
     },
-    telling
+    notifyEntry
   )
   const { key } = await app.gatehouse.apiKeys.of(owner).create({ name: 'k' })
   const token = await app.gatehouse.tokens.issue({ id: 'ann' })
   for (const headers of [await cookieOf(app), { 'x-api-key': key }, { authorization: `Bearer ${token}` }]) {
-    t.match(await slowly(app, '/required', headers, () => {}), { status: 200, body: /"id":"ann"/ })
+    t.match(await sendSlowly(app, '/required', headers, () => {}), { status: 200, body: /"id":"ann"/ })
   }
 })
 
@@ -122,14 +124,14 @@ t.test('refuses what a guard before the body let in on a public route, if its cr
       app => {
         const guarded = { config: { auth: false }, onRequest: app.gatehouse.guard('service') } as const
         app.post('/guarded', guarded, async () => ({ id: 'ann' }))
-        telling(app)
+        notifyEntry(app)
       }
     )
     const keys = app.gatehouse.apiKeys.of(owner)
     const { key, record } = await keys.create({ name: 'k' })
-    t.match(await slowly(app, '/guarded', { 'x-api-key': key }, () => {}), { status: 200, body: /"id":"ann"/ })
+    t.match(await sendSlowly(app, '/guarded', { 'x-api-key': key }, () => {}), { status: 200, body: /"id":"ann"/ })
     t.match(
-      await slowly(app, '/guarded', { 'x-api-key': key }, () => keys.revoke(record.id)),
+      await sendSlowly(app, '/guarded', { 'x-api-key': key }, () => keys.revoke(record.id)),
       { status: 401, code: 'AUTH_INVALID_CREDENTIALS' },
       errors
     )
@@ -142,14 +144,15 @@ t.test('repeats each guard of a public route after a slow body, and not only the
   const app = await application(t, { store: memoryStore(), schemes, default: 'service', publicPaths: [] }, app => {
     const onRequest = [app.gatehouse.guard('service'), app.gatehouse.guard('other')]
     app.post('/both', { config: { auth: false }, onRequest }, async ({ principal }: FastifyRequest) => principal)
-    telling(app)
+    notifyEntry(app)
   })
   const keys = app.gatehouse.apiKeys.of(owner)
   const { key, record } = await keys.create({ name: 'k' })
   const headers = { 'x-api-key': key, 'x-other': 'any' }
-  t.match(await slowly(app, '/both', headers, () => {}), { status: 200, body: /"id":"bob"/ })
+  t.match(await sendSlowly(app, '/both', headers, () => {}), { status: 200, body: /"id":"bob"/ })
   t.match(
-    await slowly(app, '/both', headers, () => keys.revoke(record.id)), { status: 401, code: 'AUTH_INVALID_CREDENTIALS' }
+    await sendSlowly(app, '/both', headers, () => keys.revoke(record.id)),
+    { status: 401, code: 'AUTH_INVALID_CREDENTIALS' }
   )
 })
 
@@ -165,12 +168,12 @@ t.test('remembers over a slow body that a credential did not come in a cookie', 
       default: ['service', 'user'],
       publicPaths: []
     },
-    telling
+    notifyEntry
   )
   const { key } = await app.gatehouse.apiKeys.of(owner).create({ name: 'k' })
   const token = await app.gatehouse.tokens.issue({ id: 'ann' })
   for (const [name, value] of [['x-api-key', key], ['authorization', `Bearer ${token}`]] as const) {
-    const answer = await slowly(app, '/required', { [name]: value, origin: 'https://other.test' }, () => {})
+    const answer = await sendSlowly(app, '/required', { [name]: value, origin: 'https://other.test' }, () => {})
     t.match(answer, { status: 200, body: /"id":"ann"/ }, name)
   }
 })
@@ -183,7 +186,7 @@ t.test('refuses a token that expired before the body ended', async t => {
         schemes: { user: jwt({ keys: secret, issuer: 'i', audience: 'a', sign: true, ...options }) },
         publicPaths: []
       },
-      telling
+      notifyEntry
     )
     const token = await app.gatehouse.tokens.issue({ id: 'ann' }, { expiresIn: 'maxTokenAge' in options ? 60 : 1 })
     const { exp, iat } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as {
@@ -191,7 +194,7 @@ t.test('refuses a token that expired before the body ended', async t => {
       iat: number
     }
     const end = 'maxTokenAge' in options ? iat + 1 : exp
-    const answer = await slowly(app, '/required', { authorization: `Bearer ${token}` }, () =>
+    const answer = await sendSlowly(app, '/required', { authorization: `Bearer ${token}` }, () =>
       pause(end * 1000 - Date.now() + 50)
     )
     t.match(answer, { status: 401, code: 'AUTH_TOKEN_EXPIRED' })
@@ -224,16 +227,16 @@ t.test('refuses a token whose key is withdrawn or whose owner is rejected before
     principal: claims => now.mapped && { id: String(claims.sub) },
     load: () => now.loaded && { id: 'ann' }
   })
-  const app = await application(t, { schemes: { user }, publicPaths: [] }, telling)
+  const app = await application(t, { schemes: { user }, publicPaths: [] }, notifyEntry)
   for (const change of [{ key: null }, { mapped: false }, { loaded: false }]) {
     const before = { ...now }
     t.match(
-      await slowly(app, '/required', headers, () => Object.assign(now, change)),
+      await sendSlowly(app, '/required', headers, () => Object.assign(now, change)),
       { status: 401, code: 'AUTH_INVALID_CREDENTIALS' },
       JSON.stringify(change)
     )
     Object.assign(now, before)
-    const tried = await slowly(app, '/try', headers, () => Object.assign(now, change))
+    const tried = await sendSlowly(app, '/try', headers, () => Object.assign(now, change))
     t.match(
       tried,
       { status: 200, code: 'AUTH_INVALID_CREDENTIALS', body: /"id":null/ },
@@ -258,7 +261,7 @@ t.test('refuses a managed key that was revoked, expired or lost its owner before
         publicPaths: []
       },
       app => {
-        telling(app)
+        notifyEntry(app)
         app.post('/clerk', { config: { auth: { roles: 'clerk' } } }, async request => ({
           roles: request.principal?.roles
         }))
@@ -268,7 +271,7 @@ t.test('refuses a managed key that was revoked, expired or lost its owner before
       app.gatehouse.apiKeys.of(owner).create({ name: 'k', roles: load === undefined ? [] : ['clerk'], expiresAt })
     const { key, record } = await make()
     t.match(
-      await slowly(app, '/required', { 'x-api-key': key }, () =>
+      await sendSlowly(app, '/required', { 'x-api-key': key }, () =>
         app.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)
       ),
       { status: 401, code: 'AUTH_INVALID_CREDENTIALS' }
@@ -276,27 +279,27 @@ t.test('refuses a managed key that was revoked, expired or lost its owner before
     const end = new Date(Date.now() + 1_000)
     const ending = await make(end)
     t.match(
-      await slowly(app, '/required', { 'x-api-key': ending.key }, () => pause(end.getTime() - Date.now() + 50)),
+      await sendSlowly(app, '/required', { 'x-api-key': ending.key }, () => pause(end.getTime() - Date.now() + 50)),
       { status: 401, code: 'AUTH_TOKEN_EXPIRED' }
     )
     if (load === undefined) continue
     const another = await make()
     t.match(
-      await slowly(app, '/clerk', { 'x-api-key': another.key }, () => {
+      await sendSlowly(app, '/clerk', { 'x-api-key': another.key }, () => {
         owners.now = { id: 'ann', roles: [] }
       }),
       { status: 403, code: 'AUTH_ACCESS_DENIED' },
       'what the owner lost, the key lost'
     )
     t.match(
-      await slowly(app, '/required', { 'x-api-key': another.key }, () => {
+      await sendSlowly(app, '/required', { 'x-api-key': another.key }, () => {
         owners.now = { id: 'ann', roles: ['clerk'] }
       }),
       { status: 200, body: /clerk/ },
       'and the handler sees what the principal is now'
     )
     t.match(
-      await slowly(app, '/required', { 'x-api-key': another.key }, () => {
+      await sendSlowly(app, '/required', { 'x-api-key': another.key }, () => {
         owners.now = null
       }),
       { status: 401, code: 'AUTH_INVALID_CREDENTIALS' }
@@ -305,25 +308,25 @@ t.test('refuses a managed key that was revoked, expired or lost its owner before
 })
 
 t.test('refuses what another instance revoked, within the staleness, if the store does not notify', async t => {
-  const store = silent(memoryStore())
+  const store = withoutSubscribe(memoryStore())
   const schemes = () => ({
     web: session({ secret, staleness: 0 }),
     service: apiKey({ managed: { prefix: 'acme', staleness: 0 } })
   })
   const options = { store, default: ['web', 'service'] } as const
   const [here, there] = [
-    await application(t, { ...options, schemes: schemes() }, telling),
+    await application(t, { ...options, schemes: schemes() }, notifyEntry),
     await application(t, { ...options, schemes: schemes() })
   ]
   const { key, record } = await there.gatehouse.apiKeys.of(owner).create({ name: 'k' })
   t.match(
-    await slowly(here, '/required', { 'x-api-key': key }, () =>
+    await sendSlowly(here, '/required', { 'x-api-key': key }, () =>
       there.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)
     ),
     { status: 401 }
   )
   t.match(
-    await slowly(here, '/required', await cookieOf(there), () => there.gatehouse.sessions.of(owner).revokeAll()),
+    await sendSlowly(here, '/required', await cookieOf(there), () => there.gatehouse.sessions.of(owner).revokeAll()),
     { status: 401 }
   )
 })
@@ -333,14 +336,15 @@ t.test('refuses a session that ended before the body, with a store and without',
     const app = await application(
       t,
       { ...(store === undefined ? {} : { store }), schemes: { web: session({ secret }) } },
-      telling
+      notifyEntry
     )
-    t.match(await slowly(app, '/required', await cookieOf(app), () => app.gatehouse.sessions.of(owner).revokeAll()), {
+    const { sessions } = app.gatehouse
+    t.match(await sendSlowly(app, '/required', await cookieOf(app), () => sessions.of(owner).revokeAll()), {
       status: 401,
       code: 'AUTH_REQUIRED'
     })
     t.match(
-      await slowly(app, '/optional', await cookieOf(app), () => app.gatehouse.sessions.of(owner).revokeAll()),
+      await sendSlowly(app, '/optional', await cookieOf(app), () => app.gatehouse.sessions.of(owner).revokeAll()),
       { status: 200, body: /"id":null/ },
       'as a session that ended before'
     )
@@ -350,9 +354,9 @@ t.test('refuses a session that ended before the body, with a store and without',
         ...(store === undefined ? {} : { store }),
         schemes: { web: session({ secret, idleTimeout: 1, absoluteTimeout: 1 }) }
       },
-      telling
+      notifyEntry
     )
-    t.match(await slowly(short, '/required', await cookieOf(short), () => pause(1_000)), {
+    t.match(await sendSlowly(short, '/required', await cookieOf(short), () => pause(1_000)), {
       status: 401,
       code: 'AUTH_REQUIRED'
     })
@@ -361,7 +365,7 @@ t.test('refuses a session that ended before the body, with a store and without',
 
 t.test('does not re-check a session that the request itself began or ended', async t => {
   const app = await application(t, { store: memoryStore(), schemes: { web: session({ secret }) } }, app => {
-    telling(app)
+    notifyEntry(app)
     app.post(
       '/again',
       {
@@ -372,7 +376,7 @@ t.test('does not re-check a session that the request itself began or ended', asy
       async request => ({ id: request.principal?.id })
     )
   })
-  t.match(await slowly(app, '/again', await cookieOf(app), () => {}), { status: 200, body: /"id":"ann"/ })
+  t.match(await sendSlowly(app, '/again', await cookieOf(app), () => {}), { status: 200, body: /"id":"ann"/ })
 })
 
 t.test('re-checks a session whose scheme was called with another request by a scheme around it', async t => {
@@ -382,11 +386,11 @@ t.test('re-checks a session whose scheme was called with another request by a sc
     const { scheme, features } = made
     return { scheme: { ...scheme, authenticate: request => scheme.authenticate(Object.create(request)) }, features }
   }
-  const app = await application(t, { schemes: { web } }, telling)
+  const app = await application(t, { schemes: { web } }, notifyEntry)
   const headers = await cookieOf(app)
-  t.match(await slowly(app, '/required', headers, () => {}), { status: 200, body: /"id":"ann"/ })
+  t.match(await sendSlowly(app, '/required', headers, () => {}), { status: 200, body: /"id":"ann"/ })
   const revoke = () => app.gatehouse.sessions.of(owner).revokeAll()
-  t.match(await slowly(app, '/required', headers, revoke), { status: 401, code: 'AUTH_REQUIRED' })
+  t.match(await sendSlowly(app, '/required', headers, revoke), { status: 401, code: 'AUTH_REQUIRED' })
 })
 
 t.test('answers 503 if the store is unavailable after the body, and 500 if it fails otherwise', async t => {
@@ -409,7 +413,7 @@ t.test('answers 503 if the store is unavailable after the body, and 500 if it fa
       },
       default: ['web', 'service']
     },
-    telling
+    notifyEntry
   )
   const { key } = await app.gatehouse.apiKeys.of(owner).create({ name: 'k' })
   for (const headers of [{ 'x-api-key': key }, await cookieOf(app)]) {
@@ -418,7 +422,7 @@ t.test('answers 503 if the store is unavailable after the body, and 500 if it fa
       [new AuthError('AUTH_FAULT', 'broken'), 500]
     ] as const) {
       failure = null
-      t.match(await slowly(app, '/required', headers, () => { failure = error }), { status })
+      t.match(await sendSlowly(app, '/required', headers, () => { failure = error }), { status })
     }
     failure = null
   }
@@ -452,7 +456,7 @@ t.test('calls a custom scheme again, and checks the expiry that it returned', as
           : first()
   }
   const app = await application(t, { schemes: { own }, publicPaths: [] }, app => {
-    telling(app)
+    notifyEntry(app)
     const hook = app.gatehouse.guard(true)
     app.post(
       '/hooks',
@@ -461,13 +465,13 @@ t.test('calls a custom scheme again, and checks the expiry that it returned', as
     )
   })
   const headers = { 'x-own': '1' }
-  t.match(await slowly(app, '/required', headers, () => {}), { status: 200 })
+  t.match(await sendSlowly(app, '/required', headers, () => {}), { status: 200 })
   t.equal(now.rechecked, 1)
   t.equal((await app.inject({ method: 'POST', url: '/required', headers, payload: {} })).statusCode, 200)
   for (const url of ['/required', '/hooks']) {
     now.answer = first
     t.match(
-      await slowly(app, url, headers, () => {
+      await sendSlowly(app, url, headers, () => {
         now.answer = () => invalid('revoked')
       }),
       { status: 401, code: 'AUTH_INVALID_CREDENTIALS' },
@@ -477,7 +481,7 @@ t.test('calls a custom scheme again, and checks the expiry that it returned', as
       now.answer = first
       now.expiresAt = new Date(Date.now() + 300)
       t.match(
-        await slowly(app, url, { 'x-own': sent }, () => pause(300)),
+        await sendSlowly(app, url, { 'x-own': sent }, () => pause(300)),
         { status: 401, code: 'AUTH_TOKEN_EXPIRED' },
         `${url}, ${sent}`
       )
@@ -494,10 +498,10 @@ t.test('extends no credential if the clock is set back', async t => {
   const app = await application(
     t,
     { schemes: { service: apiKey({ managed: { prefix: 'acme' } }) }, publicPaths: [] },
-    telling
+    notifyEntry
   )
   const { key, record } = await app.gatehouse.apiKeys.of(owner).create({ name: 'k' })
-  const answer = await slowly(app, '/required', { 'x-api-key': key }, async () => {
+  const answer = await sendSlowly(app, '/required', { 'x-api-key': key }, async () => {
     await app.gatehouse.apiKeys.ofAnyOwner().revoke(record.id)
     Date.now = () => real() - 60_000
   })

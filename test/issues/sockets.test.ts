@@ -4,7 +4,7 @@ import t from 'tap'
 import authPlugin, { session } from '../../lib/index.js'
 import { passwords, verifyPassword } from '../../lib/passwords/index.js'
 
-/** Faults that a review from the side of an attacker with many sockets reported. */
+/** Faults that a security review with many sockets reported. */
 
 t.test('logs why a login answered 503', async t => {
   const lines: string[] = []

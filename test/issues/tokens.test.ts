@@ -19,7 +19,7 @@ async function appWith (options: Partial<JwtOptions> = {}): Promise<FastifyInsta
 
 const now = (): number => Math.floor(Date.now() / 1000)
 
-/** Asks with a token of good claims, some of them changed. */
+/** Sends a request with a token of valid claims, some of them changed. */
 async function ask (app: FastifyInstance, changed: Readonly<Record<string, unknown>>, url = '/') {
   const claims = { iss: issuer, aud: audience, sub: 'alice', iat: now(), exp: now() + 300, ...changed }
   return app.inject({ url, headers: { authorization: `Bearer ${token(claims, { alg: 'HS256', key })}` } })

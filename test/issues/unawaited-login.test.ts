@@ -16,9 +16,9 @@ import authPlugin, {
 } from '../../lib/index.js'
 import { sessionFeature } from '../fixtures/schemes.js'
 import { secret } from '../schemes/session/bare-app.js'
-import { switched } from '../schemes/session/stores.js'
+import { switchableStore } from '../schemes/session/stores.js'
 
-/** A login that nobody awaited was answered with 200, without a cookie, and without a word in the log. */
+/** A login that was not awaited was answered with 200, without a cookie, and without a log line. */
 
 interface Line { readonly level: number, readonly msg: string, readonly auth?: { readonly code: string } }
 
@@ -134,7 +134,7 @@ t.test('saves changed data with the response', async t => {
 })
 
 t.test('answers with the error of a login without await', async t => {
-  const { store, state } = switched()
+  const { store, state } = switchableStore()
   const { ask } = await application(t, {
     '/login': async (_request, reply) => {
       login(reply)
@@ -223,7 +223,7 @@ t.test('a login whose failure is handled fails no response', async t => {
   t.same(errors(), [])
 })
 
-/** The ways in which a response leaves without Fastify. */
+/** The ways in which a response is sent without Fastify. */
 const ways: Readonly<Record<string, (reply: FastifyReply) => void>> = {
   hijack: reply => { reply.hijack(); reply.raw.end('raw') },
   raw: reply => { reply.raw.end('raw') },
@@ -344,7 +344,7 @@ t.test('logs no error if a client disconnects before its answer', async t => {
 })
 
 t.test('logs an error if data is lost because the store does not answer', async t => {
-  const { store, state } = switched()
+  const { store, state } = switchableStore()
   const { ask, errors } = await application(t, {
     '/update': async request => {
       update(request)

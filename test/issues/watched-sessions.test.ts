@@ -4,9 +4,9 @@ import Fastify from 'fastify'
 import t from 'tap'
 import authPlugin, { memoryStore, session, type Store } from '../../lib/index.js'
 
-/** Streams of many sessions were looked up all at once, so that no look-up was answered in time. */
+/** The sessions of many streams were looked up all at once, so that no look-up was answered in time. */
 
-/** A person has a hundred sessions at most. */
+/** The maximum is a hundred sessions per person. */
 const count = 60
 
 t.test('checks the sessions of open streams a few at a time, and ends the one that is revoked', async t => {

@@ -9,7 +9,7 @@ import { serverApp } from '../oauth/app.js'
 import { headerScheme } from '../fixtures/policies.js'
 import { secretOf } from '../fixtures/tokens.js'
 
-/* An option of a wrong kind is refused with a sentence, and never taken for an empty one. */
+/** An option of a wrong type is refused with an error, and never treated as an empty one. */
 
 const tables = [new Map([['orders:read', 'Read orders']]), new Date(0), new Set(['a']), new URL('https://a.example')]
 

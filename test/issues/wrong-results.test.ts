@@ -3,7 +3,7 @@ import { AuthError, authenticated, basic, invalid, read, session, type Scheme } 
 import { createApplication, handler } from '../fixtures/schemes.js'
 import { secretOf } from '../fixtures/tokens.js'
 
-/* What a function of the application returns in a wrong form is a fault with a sentence, never a TypeError of ours. */
+/** An invalid result of a function of the application is a fault with a reason, and never a TypeError of the plugin. */
 
 const own = (authenticate: Scheme['authenticate']): Scheme =>
   ({ openapi: { type: 'apiKey', in: 'header', name: 'x-own' }, authenticate })

@@ -3,7 +3,7 @@ import { Agent, createServer } from 'node:https'
 import t from 'tap'
 import { fakeIssuer } from '../../lib/testing/index.js'
 import { selfSigned } from '../fixtures/certificate.js'
-import { desk, routes, served } from './remote-app.js'
+import { createApp, routes, serve } from './remote-app.js'
 
 const audience = 'https://api.example.com'
 
@@ -12,19 +12,19 @@ t.test('fetches keys from a private certificate authority only with an agent tha
   const { cert, key } = selfSigned()
   const documents: Record<string, unknown> = {}
   const server = createServer({ cert, key }, routes(documents))
-  const host = (await served(t, () => {}, server)).replace('127.0.0.1', 'localhost')
+  const host = (await serve(t, () => {}, server)).replace('127.0.0.1', 'localhost')
   const issuer = `https://${host}`
   const jwks = await (await fetch(keys.jwksUri)).json()
   documents['/.well-known/openid-configuration'] = { issuer, jwks_uri: `${issuer}/jwks` }
   documents['/jwks'] = jwks
   const agent = new Agent({ ca: cert })
   t.teardown(() => { agent.destroy() })
-  const trusting = await desk(t, { issuer, audience, agent })
+  const trusting = await createApp(t, { issuer, audience, agent })
   t.same(await trusting.statuses(keys.token({ iss: issuer })), [200])
-  const other = await desk(t, { issuer, audience })
+  const other = await createApp(t, { issuer, audience })
   t.same(await other.statuses(keys.token({ iss: issuer })), [503])
   t.match(other.log.join(''), /DEPTH_ZERO_SELF_SIGNED_CERT|UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED/)
-  const plain = await desk(t, { issuer, audience, agent: new HttpAgent() })
+  const plain = await createApp(t, { issuer, audience, agent: new HttpAgent() })
   t.same(await plain.statuses(keys.token({ iss: issuer })), [503])
   t.match(plain.log.join(''), /ERR_INVALID_PROTOCOL/)
 })
@@ -40,7 +40,7 @@ t.test('fetches from hosts in insecureHosts without TLS, through an agent', asyn
     }
   }
   const agent = new Proxy()
-  const { statuses } = await desk(
+  const { statuses } = await createApp(
     t,
     {
       issuer: 'http://keycloak:8080',

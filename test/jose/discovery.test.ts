@@ -1,7 +1,7 @@
 import t from 'tap'
 import { fakeIssuer } from '../../lib/testing/index.js'
 import type { FakeIssuerOptions } from '../../lib/testing/index.js'
-import { clock, desk, routes, served, until } from './remote-app.js'
+import { clock, createApp, routes, serve, until } from './remote-app.js'
 
 const audience = 'https://api.example.com'
 const oauth = '/.well-known/oauth-authorization-server'
@@ -13,7 +13,7 @@ t.test('finds the metadata at each well-known location', async t => {
     { path: '/one', metadata: 'openid-inserted' }, { path: '/one/two/', metadata: 'openid' }
   ] as const satisfies readonly FakeIssuerOptions[]) {
     await using provider = await fakeIssuer({ algorithms: ['ES256'], ...options })
-    const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+    const { statuses } = await createApp(t, { issuer: provider.issuer, audience: provider.audience })
     t.same(await statuses(provider.token()), [200], JSON.stringify(options))
     t.equal(provider.requests.metadata, 1)
   }
@@ -23,13 +23,13 @@ t.test('keeps a trailing slash of the issuer, and drops it in the paths', async 
   await using keys = await fakeIssuer({ algorithms: ['ES256'] })
   const documents: Record<string, unknown> = {}
   const asked: string[] = []
-  const host = await served(t, routes(documents, asked))
+  const host = await serve(t, routes(documents, asked))
   const issuer = `http://${host}/tenant/`
   documents[`/tenant${openid}`] = { issuer, jwks_uri: keys.jwksUri }
-  const { statuses } = await desk(t, { issuer, audience })
+  const { statuses } = await createApp(t, { issuer, audience })
   t.same(await statuses(keys.token({ iss: issuer })), [200], 'with the keys on another host')
   t.same(asked, [`${oauth}/tenant`, `/tenant${openid}`])
-  const other = await desk(t, { issuer: `http://${host}/tenant`, audience })
+  const other = await createApp(t, { issuer: `http://${host}/tenant`, audience })
   t.same(await other.statuses(keys.token({ iss: `http://${host}/tenant` })), [503])
   t.match(other.log.join(''), /another issuer, .*tenant\//)
 })
@@ -39,7 +39,7 @@ t.test('tries the next location after an unusable answer, and remembers which on
   const time = clock(t)
   const documents: Record<string, unknown> = {}
   const asked: string[] = []
-  const host = await served(t, routes(documents, asked))
+  const host = await serve(t, routes(documents, asked))
   const issuer = `http://${host}/t`
   const good = { issuer, jwks_uri: keys.jwksUri }
   const bad = [undefined, { ...good, issuer: `${issuer}/` }, { ...good, issuer: [issuer] }, {
@@ -52,7 +52,7 @@ t.test('tries the next location after an unusable answer, and remembers which on
     documents[`${oauth}/t`] = first
     documents[`/t${openid}`] = i % 2 === 0 ? good : first
     documents[`${openid}/t`] = good
-    const { statuses } = await desk(t, { issuer, audience })
+    const { statuses } = await createApp(t, { issuer, audience })
     t.same(await statuses(keys.token({ iss: issuer })), [200], JSON.stringify(first) ?? 'nothing')
     const worked = i % 2 === 0 ? `/t${openid}` : `${openid}/t`
     t.equal(asked.splice(0).at(-1), worked)
@@ -62,7 +62,7 @@ t.test('tries the next location after an unusable answer, and remembers which on
     t.same(asked.splice(0), [worked], 'first from then on, when the metadata is read anew')
   }
   for (const path of Object.keys(documents)) documents[path] = undefined
-  const { ask, log } = await desk(t, { issuer, audience })
+  const { ask, log } = await createApp(t, { issuer, audience })
   t.match(await ask(keys.token({ iss: issuer })), { status: 503, retryAfter: 1 })
   t.same(asked, [`${oauth}/t`, `/t${openid}`, `${openid}/t`])
   t.match(log.join(''), /no metadata of the issuer/)
@@ -73,11 +73,11 @@ t.test('stops the attempt at a location that does not answer, and starts the nex
   const time = clock(t)
   const documents: Record<string, unknown> = {}
   const asked: string[] = []
-  const host = await served(t, routes(documents, asked))
+  const host = await serve(t, routes(documents, asked))
   const issuer = `http://${host}`
   documents[oauth] = (request: { socket: { destroy(): void } }) => { request.socket.destroy() }
   documents[openid] = { issuer, jwks_uri: keys.jwksUri }
-  const { statuses } = await desk(t, { issuer, audience })
+  const { statuses } = await createApp(t, { issuer, audience })
   t.same(await statuses(keys.token({ iss: issuer })), [503])
   t.same(asked, [oauth])
   time.advance(1)
@@ -90,10 +90,10 @@ t.test('repeats discovery after the keys could not be fetched from the known jwk
   await using two = await fakeIssuer({ algorithms: ['ES256'] })
   const time = clock(t)
   const documents: Record<string, unknown> = {}
-  const host = await served(t, routes(documents))
+  const host = await serve(t, routes(documents))
   const issuer = `http://${host}`
   documents[openid] = { issuer, jwks_uri: one.jwksUri }
-  const { statuses } = await desk(t, { issuer, audience })
+  const { statuses } = await createApp(t, { issuer, audience })
   t.same(await statuses(one.token({ iss: issuer })), [200])
   one.fail('404')
   documents[openid] = { issuer, jwks_uri: two.jwksUri }

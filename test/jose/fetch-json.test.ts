@@ -4,7 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import t, { type Test } from 'tap'
 import { fetchJson, sourceUrl } from '../../lib/jose/remote/fetch-json.js'
-import { served, until } from './remote-app.js'
+import { serve, until } from './remote-app.js'
 
 const defaults = { timeout: 5_000, maxBytes: 1_000, agent: null }
 
@@ -14,7 +14,7 @@ async function get (host: string, options: object = {}): Promise<object> {
 
 t.test('accepts only status 200 with a JSON media type, in any charset', async t => {
   let answer: { status?: number, type?: string | null, body?: string | Buffer, headers?: Record<string, string> } = {}
-  const host = await served(t, (_request, response) => {
+  const host = await serve(t, (_request, response) => {
     const { status = 200, type = 'application/json', body = '{"a":"ü"}', headers = {} } = answer
     response.writeHead(status, { ...type === null ? {} : { 'content-type': type }, ...headers }).end(body)
   })
@@ -53,7 +53,7 @@ t.test('accepts only status 200 with a JSON media type, in any charset', async t
 
 t.test('closes the connection of an answer that it refuses, whose body may have no end', async t => {
   let closed = 0
-  const host = await served(t, (_request, response) => {
+  const host = await serve(t, (_request, response) => {
     response.on('close', () => { closed++ }).writeHead(404).write('a')
   })
   t.match(await get(host, { timeout: 60_000 }), { failure: 'the answer has status 404' })
@@ -64,7 +64,7 @@ t.test('closes the connection of an answer that it refuses, whose body may have 
 
 t.test('sends only the necessary headers, and no user agent', async t => {
   let seen: IncomingMessage | null = null
-  const host = await served(t, (request, response) => { seen = request; response.writeHead(200).end('{}') })
+  const host = await serve(t, (request, response) => { seen = request; response.writeHead(200).end('{}') })
   await get(host)
   t.match(
     seen, { method: 'GET', url: '/', headers: { accept: 'application/json', 'accept-encoding': 'identity', host } }
@@ -77,7 +77,7 @@ t.test('sends only the necessary headers, and no user agent', async t => {
 
 t.test('counts bytes while reading, and closes the connection of a body that is too long', async t => {
   const closed: true[] = []
-  const host = await served(t, (_request, response) => {
+  const host = await serve(t, (_request, response) => {
     response.on('close', () => { closed.push(true) }).writeHead(200)
     const more = (): void => { while (response.write(' '.repeat(600))); }
     response.on('drain', more)
@@ -85,7 +85,7 @@ t.test('counts bytes while reading, and closes the connection of a body that is 
   })
   t.same(await get(host), { failure: 'the answer is longer than 1000 bytes', answered: true })
   await until(() => closed.length > 0)
-  const exact = await served(t, (_request, response) => { response.writeHead(200).end(`"${'a'.repeat(998)}"`) })
+  const exact = await serve(t, (_request, response) => { response.writeHead(200).end(`"${'a'.repeat(998)}"`) })
   t.match(await get(exact), { value: 'a'.repeat(998) })
 })
 
@@ -94,7 +94,7 @@ t.test('times out before the head, within the head and within the body', async t
     () => {}, (response: ServerResponse) => { response.socket?.write('HTTP/1.1 200 OK\r\ncontent-') },
     (response: ServerResponse) => { response.writeHead(200).write('{') }
   ]) {
-    const host = await served(t, (_request, response) => { begin(response) })
+    const host = await serve(t, (_request, response) => { begin(response) })
     t.same(await get(host, { timeout: 100 }), { failure: 'no complete answer within 0.1 seconds', answered: false })
     const abort = new AbortController()
     const fetching = get(host, { signal: abort.signal })
@@ -107,11 +107,11 @@ t.test('times out before the head, within the head and within the body', async t
 t.test('reports only the code of a connection error', async t => {
   t.same(await get('127.0.0.1:1'), { failure: 'the connection failed (ECONNREFUSED)', answered: false })
   t.match(await get('name.invalid'), { failure: /^the connection failed \([A-Z_]+\)$/ })
-  const broken = await served(
+  const broken = await serve(
     t, (_request, response) => { response.socket?.end('no HTTP, and some secret text\r\n\r\n') }
   )
   t.match(await get(broken), { failure: /^the connection failed \(HPE_[A-Z_]+\)$/, answered: false })
-  const short = await served(
+  const short = await serve(
     t, (_request, response) => { response.writeHead(200, { 'content-length': 100 }).write('{'); response.socket?.end() }
   )
   t.match(await get(short), { failure: /^the connection failed/, answered: false })
@@ -119,7 +119,7 @@ t.test('reports only the code of a connection error', async t => {
 
 t.test('connects to no address that the lookup of the agent refused', async t => {
   let hits = 0
-  const host = await served(t, (_request, response) => { hits++; response.writeHead(200).end('{}') })
+  const host = await serve(t, (_request, response) => { hits++; response.writeHead(200).end('{}') })
   const lookup = (_name: string, _options: object, done: (error: Error) => void): void => {
     done(new Error('10.0.0.1 is a private address'))
   }
@@ -130,7 +130,7 @@ t.test('connects to no address that the lookup of the agent refused', async t =>
   t.equal(hits, 0)
 })
 
-/** Makes an agent that keeps a connection to a host. */
+/** Returns an agent that keeps a connection to a host open. */
 async function keptAlive (t: Test, host: string): Promise<Agent> {
   const agent = new Agent({ keepAlive: true })
   t.teardown(() => { agent.destroy() })
@@ -146,7 +146,7 @@ async function keptAlive (t: Test, host: string): Promise<Agent> {
 
 t.test('retries once if a kept-alive connection was closed by the server', async t => {
   let hits = 0
-  const host = await served(t, (_request, response) => {
+  const host = await serve(t, (_request, response) => {
     hits++
     if (hits === 2) response.socket?.destroy()
     else response.writeHead(200).end('{}')
@@ -158,7 +158,7 @@ t.test('retries once if a kept-alive connection was closed by the server', async
 
 t.test('does not retry once the answer has begun', async t => {
   let hits = 0
-  const host = await served(t, (_request, response) => {
+  const host = await serve(t, (_request, response) => {
     hits++
     if (hits === 1) {
       response.writeHead(200).end('{}')

@@ -5,10 +5,10 @@ import { fakeIssuer } from '../../lib/testing/index.js'
 import type { IssuerFailure } from '../../lib/testing/index.js'
 import { usedHeap } from '../fixtures/heap.js'
 import { size } from '../fixtures/size.js'
-import { clock, desk } from './remote-app.js'
+import { clock, createApp } from './remote-app.js'
 
 const es = ['ES256'] as const
-/** Tokens of unknown kids in one cooldown. */
+/** The number of tokens with unknown kids in one cooldown. */
 const strangers = size({ test: 250, short: 10_000, full: 100_000 })
 const failures: readonly IssuerFailure[] = ['hang', '404', 'html', 'huge', 'slow', 'redirect']
 
@@ -18,7 +18,7 @@ function megabytes (): number {
 
 t.test('sends one request to the source for 500 concurrent requests on a cold cache', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
-  const { ask } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+  const { ask } = await createApp(t, { issuer: provider.issuer, audience: provider.audience })
   const answers = await Promise.all(Array.from({ length: 500 }, async () => await ask(provider.token())))
   t.ok(answers.every(({ status }) => status === 200))
   t.same(provider.requests, { metadata: 1, keys: 1 })
@@ -28,7 +28,7 @@ t.test('fetches at most twice per cooldown for unknown kids, even while the sour
   const time = clock(t)
   for (const failure of [null, '404', 'html', 'redirect'] as const) {
     await using provider = await fakeIssuer({ algorithms: es })
-    const { ask, log } = await desk(
+    const { ask, log } = await createApp(
       t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
     t.equal((await ask(provider.token())).status, 200)
     provider.fail(failure)
@@ -44,7 +44,7 @@ t.test('fetches at most twice per cooldown for unknown kids, even while the sour
           return await ask(`${unknown}.${payload}.${signature}`)
         }))
         for (const { status } of answers) seen.add(status)
-        // what inject() leaves behind is released only in the next turn of the event loop
+        // memory of inject() is released only in the next turn of the event loop
         await nextTurn()
         log.length = 0
       }
@@ -71,7 +71,7 @@ t.test('accepts known keys and answers 503 for others, whatever the source does,
     await using provider = await fakeIssuer({ algorithms: es })
     await using cold = await fakeIssuer({ algorithms: es })
     const { issuer, audience } = provider
-    const { ask, log } = await desk(
+    const { ask, log } = await createApp(
       t,
       {
         issuers: [

@@ -4,7 +4,7 @@ import t from 'tap'
 import { AuthError, unavailable } from '../../lib/index.js'
 import { fakeIssuer } from '../../lib/testing/index.js'
 import { pair, secretOf, token } from '../fixtures/tokens.js'
-import { clock, desk, until } from './remote-app.js'
+import { clock, createApp, until } from './remote-app.js'
 
 const audience = 'https://api.example.com'
 
@@ -18,7 +18,7 @@ t.test('accepts tokens of other issuers while one issuer hangs', async t => {
   await using two = await fakeIssuer({ algorithms: ['EdDSA'], path: '/two', metadata: 'oauth' })
   await using hanging = await fakeIssuer({ algorithms: ['ES256'] })
   hanging.fail('hang')
-  const { ask, app } = await desk(
+  const { ask, app } = await createApp(
     t,
     {
       issuers: [
@@ -58,7 +58,7 @@ t.test('calls an issuer function once per accepted issuer, and once a minute per
   }
   for (const isAsync of [false, true]) {
     const asked: string[] = []
-    const { ask, statuses } = await desk(t, {
+    const { ask, statuses } = await createApp(t, {
       issuers: (iss: string) => {
         asked.push(iss)
         return isAsync ? Promise.resolve(answers[iss]) : answers[iss]
@@ -100,7 +100,7 @@ t.test('answers 503 if the issuer function is unavailable, 500 if it fails, and 
   for (const fault of faults) {
     for (const isAsync of [false, true]) {
       let answer = fault
-      const { ask } = await desk(t, { issuers: isAsync ? async () => answer() : () => answer() })
+      const { ask } = await createApp(t, { issuers: isAsync ? async () => answer() : () => answer() })
       const { status, body } = await ask(provider.token())
       t.equal(status, 500, String(fault))
       t.notMatch(JSON.stringify(body), /secret text|weak|audience/)
@@ -114,7 +114,7 @@ t.test('answers 503 if the issuer function is unavailable, 500 if it fails, and 
   ]) {
     for (const isAsync of [false, true]) {
       let answer: () => unknown = cannot
-      const { ask, log } = await desk(t, { issuers: isAsync ? async () => answer() : () => answer() })
+      const { ask, log } = await createApp(t, { issuers: isAsync ? async () => answer() : () => answer() })
       t.match(await ask(provider.token()), { status: 503, retryAfter: 5 })
       t.match(log.join(''), /the directory is down/)
       answer = () => ({ audience })
@@ -130,7 +130,7 @@ t.test('answers 503 if the issuer function is unavailable, 500 if it fails, and 
 t.test('caches a bounded number of issuers', async t => {
   const secret = secretOf()
   let asked = 0
-  const { ask } = await desk(
+  const { ask } = await createApp(
     t, { issuers: (iss: string) => { asked++; return iss.startsWith('good') ? { audience, keys: secret } : null } }
   )
   const send = async (iss: string) => (await ask(token(claims(iss), { alg: 'HS256', key: secret }))).status
@@ -185,7 +185,7 @@ t.test('accepts keys of Web Crypto and jose from a key function', async t => {
   ]
   for (const [name, key, alg, signer] of made) {
     for (const keys of [() => key, async () => key, key]) {
-      const { statuses } = await desk(t, { issuer: 'me', audience, keys })
+      const { statuses } = await createApp(t, { issuer: 'me', audience, keys })
       const text = token(claims('me'), { alg, key: signer })
       t.same(
         await statuses(text, text, token(claims('me'), { alg: 'RS256', key: rsa.privateKey })), [200, 200, 401], name
@@ -193,7 +193,7 @@ t.test('accepts keys of Web Crypto and jose from a key function', async t => {
     }
   }
   const { privateKey } = await subtle.generateKey({ name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign', 'verify'])
-  const signing = await desk(t, { issuer: 'me', audience, keys: privateKey, sign: true })
+  const signing = await createApp(t, { issuer: 'me', audience, keys: privateKey, sign: true })
   t.same(await signing.statuses(await signing.app.gatehouse.tokens.issue({ id: 'alice' })), [200])
   const wrong = [
     await subtle.importKey('jwk', rsaJwk as webcrypto.JsonWebKey, { name: 'RSA-OAEP', ...sha(256) }, true, ['encrypt']),
@@ -209,8 +209,8 @@ t.test('accepts keys of Web Crypto and jose from a key function', async t => {
     )
   ]
   for (const key of wrong) {
-    await t.rejects(desk(t, { issuer: 'me', audience, keys: key }), { code: 'AUTH_MISCONFIGURED' })
-    const { statuses } = await desk(t, { issuer: 'me', audience, keys: () => key })
+    await t.rejects(createApp(t, { issuer: 'me', audience, keys: key }), { code: 'AUTH_MISCONFIGURED' })
+    const { statuses } = await createApp(t, { issuer: 'me', audience, keys: () => key })
     t.same(await statuses(token(claims('me'), { alg: 'RS256', key: rsa.privateKey })), [500])
   }
 })
@@ -220,7 +220,7 @@ t.test('answers 503 if a key function is unavailable, and 500 if it throws anyth
   const text = token(claims('me'), { alg: 'EdDSA', key: ed.privateKey })
   for (const isAsync of [false, true]) {
     let answer: () => unknown = () => ed.publicKey
-    const { ask, log } = await desk(
+    const { ask, log } = await createApp(
       t, { issuer: 'me', audience, keys: isAsync ? async () => answer() : () => answer() }
     )
     t.equal((await ask(text)).status, 200)
@@ -276,10 +276,10 @@ t.test('stops the boot for key options that cannot be fetched, and says why', as
     ], [{ issuers: 'me' }, /a function/]
   ]
   for (const [options, message] of cases) {
-    await t.rejects(desk(t, options), { code: 'AUTH_MISCONFIGURED', message }, String(message))
+    await t.rejects(createApp(t, options), { code: 'AUTH_MISCONFIGURED', message }, String(message))
   }
   await t.resolves(
-    desk(
+    createApp(
       t,
       {
         issuer: 'http://keycloak:8080/realms/a',
@@ -292,7 +292,7 @@ t.test('stops the boot for key options that cannot be fetched, and says why', as
     )
   )
   await t.resolves(
-    desk(t, { issuer: 'http://keycloak', audience, keys: 'https://keycloak/jwks' }),
+    createApp(t, { issuer: 'http://keycloak', audience, keys: 'https://keycloak/jwks' }),
     'an issuer that is not asked may be any text'
   )
 })

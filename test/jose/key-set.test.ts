@@ -4,7 +4,7 @@ import type { VerificationKey } from '../../lib/jose/jwk.js'
 import { usableKeys } from '../../lib/jose/remote/remote-keys.js'
 import { fakeIssuer } from '../../lib/testing/index.js'
 import { pair, sampleJwtIoPem } from '../fixtures/tokens.js'
-import { clock, desk } from './remote-app.js'
+import { clock, createApp } from './remote-app.js'
 
 const rsa = pair('rsa').publicKey.export({ format: 'jwk' })
 const ec = pair('ec').publicKey.export({ format: 'jwk' })
@@ -16,7 +16,7 @@ function judge (
   return usableKeys({ keys }, { algorithms, previous, check: () => {} })
 }
 
-/** Every encoding of a point of small order that fits into 32 bytes, with each sign. */
+/** Every encoding of a point of small order in 32 bytes, with either sign. */
 const small = [
   '00'.repeat(32),
   `01${'00'.repeat(31)}`,
@@ -32,7 +32,7 @@ const small = [
   return [plain, signed]
 })
 
-/** An odd number of so many bytes, as a member of a JWK. */
+/** Returns an odd number of this many bytes, as a member of a JWK. */
 const odd = (bytes: number): string => Buffer.alloc(bytes, 0xff).toString('base64url')
 
 t.test('skips unusable keys with a reason for each, and uses the others', async t => {
@@ -163,7 +163,7 @@ t.test('rejects tokens signed by a skipped key, and warns about each key once', 
     kty: 'OKP', crv: 'Ed25519', x: Buffer.from(`01${'00'.repeat(31)}`, 'hex').toString('base64url'), kid: 'small'
   })
   const time = clock(t)
-  const { statuses, log } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+  const { statuses, log } = await createApp(t, { issuer: provider.issuer, audience: provider.audience })
   const [, payload = ''] = provider.token().split('.')
   const encoded = (header: object): string => Buffer.from(JSON.stringify(header)).toString('base64url')
   const signature = Buffer.from(`01${'00'.repeat(63)}`, 'hex').toString('base64url')

@@ -4,14 +4,14 @@ import Provider from 'oidc-provider'
 import type { Configuration, JWK } from 'oidc-provider'
 import t from 'tap'
 import type { Test } from 'tap'
-import { desk, served } from './remote-app.js'
+import { createApp, serve } from './remote-app.js'
 
 const audience = 'https://api.example.com'
 const algorithms = ['RS256', 'PS256', 'ES256', 'EdDSA'] as const
 
 interface Running {
   readonly issuer: string
-  /** An access token of the client for one of the resources, one for each algorithm. */
+  /** Returns an access token of the client for the resource with this algorithm. */
   token (algorithm: string): Promise<string>
 }
 
@@ -20,10 +20,10 @@ async function privateJwk (algorithm: string): Promise<JWK> {
   return { ...await exportJWK(privateKey), kid: `key-${algorithm}`, use: 'sig', alg: algorithm } as JWK
 }
 
-/** `oidc-provider` in this process: JWT access tokens (RFC 9068) for a resource of each algorithm. */
+/** Starts `oidc-provider` in this process, with JWT access tokens (RFC 9068) and one resource for each algorithm. */
 async function provider (t: Test, path: string): Promise<Running> {
   const server = createServer()
-  const origin = `http://${await served(t, () => {}, server)}`
+  const origin = `http://${await serve(t, () => {}, server)}`
   const issuer = `${origin}${path}`
   const configuration: Configuration = {
     clients: [
@@ -77,7 +77,7 @@ async function provider (t: Test, path: string): Promise<Running> {
 t.test('accepts access tokens of oidc-provider in every algorithm, by discovery', async t => {
   const one = await provider(t, '')
   const two = await provider(t, '/tenants/two')
-  const { ask, statuses } = await desk(
+  const { ask, statuses } = await createApp(
     t, { issuers: [{ issuer: one.issuer, audience }, { issuer: two.issuer, audience }], typ: 'at+jwt' }
   )
   for (const { issuer, token } of [one, two]) {
@@ -90,6 +90,6 @@ t.test('accepts access tokens of oidc-provider in every algorithm, by discovery'
       t.same(await statuses(text, `${text.slice(0, -8)}AAAAAAAA`), [200, 401])
     }
   }
-  const other = await desk(t, { issuer: one.issuer, audience: 'https://other.example.com' })
+  const other = await createApp(t, { issuer: one.issuer, audience: 'https://other.example.com' })
   t.same(await other.statuses(await one.token('RS256'), await two.token('RS256')), [401, 401])
 })

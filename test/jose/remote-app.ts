@@ -13,19 +13,19 @@ export interface Answer {
   readonly body: Readonly<Record<string, unknown>>
 }
 
-export interface Desk {
+export interface RemoteApp {
   readonly app: FastifyInstance
   /** Everything that was logged. */
   readonly log: string[]
-  /** The credential objects that handlers saw: the same object for a token that was remembered. */
+  /** The credential objects that handlers saw. A cached token has the same object each time. */
   readonly credentials: unknown[]
   ask (token: string): Promise<Answer>
-  /** Statuses of tokens that are sent one after the other. */
+  /** Sends tokens one after another, and returns the statuses. */
   statuses (...tokens: string[]): Promise<number[]>
 }
 
-/** An application with one route and one scheme, which is closed with the test. */
-export async function desk (t: Test, options: unknown): Promise<Desk> {
+/** Creates an application with one route and one scheme, which is closed when the test ends. */
+export async function createApp (t: Test, options: unknown): Promise<RemoteApp> {
   const log: string[] = []
   const credentials: unknown[] = []
   const app = Fastify({ logger: { level: 'info', stream: { write: (line: string) => { log.push(line) } } } })
@@ -52,9 +52,7 @@ export async function desk (t: Test, options: unknown): Promise<Desk> {
   return { app, log, credentials, ask, statuses }
 }
 
-/**
- * Both clocks of the process, which stand still but for what a test advances them. They go on with the end of the test.
- */
+/** Stops both clocks of the process until the test ends; only `advance` moves them. */
 export function clock (t: Test): { advance (seconds: number): void } {
   const [now, steady] = [Date.now, performance.now]
   const [date, since] = [Date.now(), performance.now()]
@@ -68,8 +66,8 @@ export function clock (t: Test): { advance (seconds: number): void } {
   return { advance (seconds) { offset += seconds * 1000 } }
 }
 
-/** A server on a free loopback port, which is closed with the test. */
-export async function served (
+/** Starts a server on a free port of loopback, which is closed when the test ends. Returns its host and port. */
+export async function serve (
   t: Test, listener: RequestListener, server: Server = createServer(listener)
 ): Promise<string> {
   await new Promise<void>(resolve => { server.listen(0, '127.0.0.1', resolve) })
@@ -77,7 +75,7 @@ export async function served (
   return `127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-/** Serves each path what it has: a JSON value, or a listener. */
+/** Returns a listener that serves a JSON value, or calls another listener, for each path. */
 export function routes (paths: Readonly<Record<string, unknown>>, asked: string[] = []): RequestListener {
   return (request, response) => {
     const path = request.url ?? ''
@@ -89,7 +87,7 @@ export function routes (paths: Readonly<Record<string, unknown>>, asked: string[
   }
 }
 
-/** Waits until something holds, for as long as the test may take. */
+/** Waits until a condition holds. The time limit of the test is the only one. */
 export async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!await holds()) await new Promise(resolve => { setTimeout(resolve, 5) })
 }

@@ -6,14 +6,14 @@ import { fakeIssuer } from '../../lib/testing/index.js'
 import type { IssuerAlgorithm } from '../../lib/testing/index.js'
 import { token } from '../fixtures/tokens.js'
 import { recordEvents } from '../fixtures/events.js'
-import { clock, desk, routes, served, until } from './remote-app.js'
+import { clock, createApp, routes, serve, until } from './remote-app.js'
 
 const algorithms: readonly IssuerAlgorithm[] = ['RS256', 'PS384', 'ES256', 'ES512', 'EdDSA']
 const es: readonly IssuerAlgorithm[] = ['ES256']
 
 t.test('accepts tokens by discovery, fetches nothing at boot, and fetches once', async t => {
   await using provider = await fakeIssuer({ algorithms })
-  const { ask } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+  const { ask } = await createApp(t, { issuer: provider.issuer, audience: provider.audience })
   t.same(provider.requests, { metadata: 0, keys: 0 })
   for (const algorithm of algorithms) {
     t.match(
@@ -27,11 +27,11 @@ t.test('accepts tokens by discovery, fetches nothing at boot, and fetches once',
 t.test('accepts tokens by the URL of a JWK set, as a string and as a URL', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   for (const keys of [provider.jwksUri, new URL(provider.jwksUri)]) {
-    const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys })
+    const { statuses } = await createApp(t, { issuer: provider.issuer, audience: provider.audience, keys })
     t.same(await statuses(provider.token(), provider.token()), [200, 200])
   }
   t.same(provider.requests, { metadata: 0, keys: 2 })
-  const { ask } = await desk(t, { issuer: false, audience: provider.audience, keys: provider.jwksUri })
+  const { ask } = await createApp(t, { issuer: false, audience: provider.audience, keys: provider.jwksUri })
   t.match(await ask(provider.token({ iss: 'anybody' })), { status: 200, body: { realm: 'user' } })
 })
 
@@ -47,7 +47,7 @@ t.test('refuses every bad token, however the keys are found', async t => {
       ec, { issuers: [{ issuer, audience }, { issuer: ec.issuer, audience, keys: ec.jwksUri }] }
     ], [ec, { issuers: () => ({ audience }) }]
   ] as const) {
-    const { ask } = await desk(t, options)
+    const { ask } = await createApp(t, options)
     t.equal((await ask(from.token())).status, 200, Object.keys(options).join(' '))
     for (const [name, bad] of Object.entries(from.bad)) {
       t.equal(
@@ -61,7 +61,7 @@ t.test('refuses every bad token, however the keys are found', async t => {
 t.test('backs off from 1 second to the cooldown while no key is known, with Retry-After', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)
-  const { ask } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
+  const { ask } = await createApp(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
   provider.fail('404')
   let fetches = 0
   for (const pause of [1, 2, 4, 8, 16, 30, 30]) {
@@ -79,7 +79,7 @@ t.test('backs off from 1 second to the cooldown while no key is known, with Retr
 t.test('picks up a rotation within the cooldown, and keeps cached tokens of unchanged keys', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)
-  const { statuses, credentials } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+  const { statuses, credentials } = await createApp(t, { issuer: provider.issuer, audience: provider.audience })
   const old = provider.token()
   t.same(await statuses(old, old, old), [200, 200, 200])
   provider.rotate()
@@ -95,7 +95,7 @@ t.test('picks up a rotation within the cooldown, and keeps cached tokens of unch
 
 t.test('refuses cached tokens of a withdrawn key as soon as the set is fetched', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
-  const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+  const { statuses } = await createApp(t, { issuer: provider.issuer, audience: provider.audience })
   const old = provider.token()
   t.same(await statuses(old, old, old), [200, 200, 200])
   provider.rotate()
@@ -108,7 +108,7 @@ t.test('accepts a new key under a known kid, and refuses cached tokens of the ol
   await using provider = await fakeIssuer({ algorithms: es })
   const other = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const time = clock(t)
-  const { ask, statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+  const { ask, statuses } = await createApp(t, { issuer: provider.issuer, audience: provider.audience })
   const old = provider.token({ exp: Math.floor(Date.now() / 1000) + 3600 })
   t.same(await statuses(old), [200])
   provider.withdraw('ES256-1')
@@ -128,7 +128,9 @@ t.test('does not wait for a fetch while a key is fresh or up to an hour past tha
     ['max-age=0', 60], ['public, MAX-AGE="300"', 300], ['max-age=86400', 3600], ['no-cache', 600], [undefined, 600]
   ] as const) {
     await using provider = await fakeIssuer({ algorithms: es, ...cacheControl === undefined ? {} : { cacheControl } })
-    const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
+    const { statuses } = await createApp(
+      t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri }
+    )
     t.same(await statuses(provider.token()), [200])
     provider.fail('hang')
     time.advance(fresh - 1)
@@ -145,7 +147,7 @@ t.test('does not wait for a fetch while a key is fresh or up to an hour past tha
 t.test('waits for a fetch an hour after freshness, and uses known keys if it fails', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)
-  const { ask, statuses } = await desk(
+  const { ask, statuses } = await createApp(
     t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri }
   )
   const old = provider.token({ exp: Math.floor(Date.now() / 1000) + 10 * 86_400 })
@@ -167,7 +169,9 @@ t.test('waits for a fetch an hour after freshness, and uses known keys if it fai
 t.test('waits for a fetch again an hour after one that failed', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)
-  const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
+  const { statuses } = await createApp(
+    t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri }
+  )
   const old = provider.token({ exp: Math.floor(Date.now() / 1000) + 10 * 86_400 })
   t.same(await statuses(old), [200])
   time.advance(600 + 3601)
@@ -189,7 +193,7 @@ t.test('waits for a fetch again an hour after one that failed', async t => {
 t.test('uses known keys until staleFor after the last success, then answers 503, and recovers', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)
-  const { statuses, ask } = await desk(t, { issuer: provider.issuer, audience: provider.audience, staleFor: '2h' })
+  const { statuses, ask } = await createApp(t, { issuer: provider.issuer, audience: provider.audience, staleFor: '2h' })
   t.same(await statuses(provider.token()), [200])
   provider.fail('html')
   time.advance(7100)
@@ -206,7 +210,7 @@ t.test('uses known keys until staleFor after the last success, then answers 503,
 t.test('staleFor 0: uses only fresh keys while the source fails', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   const time = clock(t)
-  const { statuses } = await desk(
+  const { statuses } = await createApp(
     t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri, staleFor: 0 }
   )
   t.same(await statuses(provider.token()), [200])
@@ -223,7 +227,9 @@ t.test('staleFor 0: uses only fresh keys while the source fails', async t => {
 t.test('uses the only key of the algorithm for a token without kid, and refetches on a mismatch', async t => {
   await using provider = await fakeIssuer({ algorithms: ['ES256', 'EdDSA'] })
   const time = clock(t)
-  const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri })
+  const { statuses } = await createApp(
+    t, { issuer: provider.issuer, audience: provider.audience, keys: provider.jwksUri }
+  )
   const without = (algorithm: IssuerAlgorithm, kid?: string) => provider.token(
     {}, { algorithm, header: { kid: undefined }, ...kid === undefined ? {} : { kid } }
   )
@@ -257,10 +263,10 @@ t.test('treats a set without usable keys as a failed fetch', async t => {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519')
   const other = generateKeyPairSync('ed25519')
   const documents: Record<string, unknown> = { '/jwks': { keys: [{ ...publicKey.export({ format: 'jwk' }) }] } }
-  const host = await served(t, routes(documents))
+  const host = await serve(t, routes(documents))
   const time = clock(t)
   const audience = 'https://api.example.com'
-  const { statuses, log } = await desk(t, { issuer: 'me', audience, keys: `http://${host}/jwks` })
+  const { statuses, log } = await createApp(t, { issuer: 'me', audience, keys: `http://${host}/jwks` })
   const signed = (key: KeyObject, kid?: string) => token(
     { iss: 'me', aud: audience, sub: 'user-1', exp: Math.floor(Date.now() / 1000) + 300 },
     { alg: 'EdDSA', key, header: kid === undefined ? {} : { kid } }
@@ -282,7 +288,7 @@ t.test('treats a set without usable keys as a failed fetch', async t => {
 t.test('aborts fetches when the application closes', async t => {
   await using provider = await fakeIssuer({ algorithms: es })
   provider.fail('hang')
-  const { app, ask } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+  const { app, ask } = await createApp(t, { issuer: provider.issuer, audience: provider.audience })
   const waiting = ask(provider.token())
   await until(() => provider.requests.metadata === 1)
   await app.close()
@@ -307,7 +313,7 @@ t.test('keeps nothing of a fetch that has ended', async t => {
 t.test('publishes events for fetches and failures', async t => {
   await using provider = await fakeIssuer({ algorithms: ['ES256', 'EdDSA'] })
   const seen = recordEvents(t, 'keys-fetched', 'keys-failed')
-  const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+  const { statuses } = await createApp(t, { issuer: provider.issuer, audience: provider.audience })
   provider.publish({ kty: 'oct', k: 'AAAA', kid: 'secret' })
   await statuses(provider.token())
   provider.fail('404')
@@ -323,7 +329,7 @@ t.test('publishes events for fetches and failures', async t => {
 t.test('a failure before the first success has no keys', async t => {
   await using provider = await fakeIssuer()
   const seen = recordEvents(t, 'keys-failed')
-  const { statuses } = await desk(t, { issuer: provider.issuer, audience: provider.audience })
+  const { statuses } = await createApp(t, { issuer: provider.issuer, audience: provider.audience })
   provider.fail('404')
   await statuses(provider.token())
   t.match(seen, [{ keys: 0 }])

@@ -17,7 +17,7 @@ const ec = pair('ec')
 const ed = pair('ed25519')
 const secret = secretOf()
 
-/** P-256, self-signed, valid until 2126; without the lines that make it PEM. */
+/** A self-signed P-256 certificate that is valid until 2126, without the first and last line of PEM. */
 const certificate =
   'MIIBdDCCARugAwIBAgIUFQGh1TldP8RTYcFDdCrEh04DupwwCgYIKoZIzj0EAwIwDzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjIw' +
   'MDM1MTFaGA8yMTI2MTAyOTAwMzUxMVowDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABA5IBRnNpW3p' +

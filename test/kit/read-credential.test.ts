@@ -8,8 +8,8 @@ import { apiKey, read, type CredentialSource, type Reading } from '../../lib/ind
 import { createReader, readAuthorization } from '../../lib/kit/read-credential.js'
 import { contextOf, listen, send } from '../fixtures/schemes.js'
 
-/** An application that reads a place and says what it found: the text, or the kind of the outcome. */
-function reading (from: CredentialSource | readonly CredentialSource[]) {
+/** Creates an application that reads from a source. Its requests return the text, or the kind of the outcome. */
+function readingApp (from: CredentialSource | readonly CredentialSource[]) {
   const app = Fastify() as unknown as FastifyInstance
   const found: Reading[] = []
   app.get('/', async request => { found.push(read(request, from)); return {} })
@@ -24,16 +24,16 @@ function reading (from: CredentialSource | readonly CredentialSource[]) {
   return { app, ask, last }
 }
 
-type Ask = ReturnType<typeof reading>['ask']
+type Ask = ReturnType<typeof readingApp>['ask']
 
-/** Asserts what each value of a header reads as, and that nothing is read without the header. */
-async function reads (t: Test, ask: Ask, header: string, cases: Readonly<Record<string, string>>): Promise<void> {
+/** Asserts how each value of a header is read, and that nothing is read without the header. */
+async function checkReads (t: Test, ask: Ask, header: string, cases: Readonly<Record<string, string>>): Promise<void> {
   for (const [value, expected] of Object.entries(cases)) t.equal(await ask({ [header]: value }), expected, value)
   t.equal(await ask({}), 'absent')
 }
 
 t.test('reads Bearer in any case, and only as a whole word', async t => {
-  await reads(t, reading('bearer').ask, 'authorization', {
+  await checkReads(t, readingApp('bearer').ask, 'authorization', {
     'Bearer abc': '=abc',
     'bearer abc': '=abc',
     'BEARER abc': '=abc',
@@ -61,8 +61,8 @@ t.test('reads Bearer in any case, and only as a whole word', async t => {
 })
 
 t.test('trims a header, and refuses one with two values', async t => {
-  const { ask } = reading('header:X-Api-Key')
-  await reads(
+  const { ask } = readingApp('header:X-Api-Key')
+  await checkReads(
     t,
     ask,
     'x-api-key',
@@ -82,7 +82,7 @@ t.test('trims a header, and refuses one with two values', async t => {
 })
 
 t.test('reads a query parameter once, and never from the prototype', async t => {
-  const { ask } = reading('query:key')
+  const { ask } = readingApp('query:key')
   for (const [query, expected] of Object.entries({
     '?key=abc': '=abc',
     '?key=a%20b': '=a b',
@@ -98,7 +98,7 @@ t.test('reads a query parameter once, and never from the prototype', async t => 
   })) {
     t.equal(await ask({}, query), expected, query)
   }
-  const { ask: constructor } = reading('query:constructor')
+  const { ask: constructor } = readingApp('query:constructor')
   t.equal(await constructor({}), 'absent')
   for (const query of [null, 'text', {}]) {
     t.same(read({ query } as never, 'query:key'), { kind: 'absent' }, 'whatever parser the application has')
@@ -110,7 +110,7 @@ t.test('reads a query parameter once, and never from the prototype', async t => 
 })
 
 t.test('reads a cookie by its exact name, once', async t => {
-  await reads(t, reading('cookie:token').ask, 'cookie', {
+  await checkReads(t, readingApp('cookie:token').ask, 'cookie', {
     'token=abc': '=abc',
     'a=b; token=abc; c=d': '=abc',
     'a=b;token=abc;': '=abc',
@@ -133,7 +133,7 @@ t.test('reads a cookie by its exact name, once', async t => {
 })
 
 t.test('accepts a credential in one of several sources, and refuses different ones as ambiguous', async t => {
-  const { ask } = reading(['bearer', 'header:x-api-key', 'cookie:key'])
+  const { ask } = readingApp(['bearer', 'header:x-api-key', 'cookie:key'])
   t.equal(await ask({}), 'absent')
   t.equal(await ask({ authorization: 'Bearer abc' }), '=abc')
   t.equal(await ask({ 'x-api-key': 'abc' }), '=abc')
@@ -188,10 +188,10 @@ t.test('stops the boot, or fails the call, for an invalid source', async t => {
 })
 
 t.test('refuses a repeated header line and a repeated cookie name over a real socket', async t => {
-  const bearer = reading('bearer')
-  const header = reading('header:x-api-key')
-  const cookie = reading('cookie:token')
-  const cases: ReadonlyArray<readonly [ReturnType<typeof reading>, readonly string[], string]> = [
+  const bearer = readingApp('bearer')
+  const header = readingApp('header:x-api-key')
+  const cookie = readingApp('cookie:token')
+  const cases: ReadonlyArray<readonly [ReturnType<typeof readingApp>, readonly string[], string]> = [
     [bearer, ['Authorization: Bearer abc'], '=abc'],
     [bearer, ['Authorization: Bearer abc', 'authorization: Bearer abc'], 'invalid'],
     [bearer, ['Authorization: Bearer abc', 'AUTHORIZATION: Bearer def'], 'invalid'],

@@ -6,10 +6,10 @@ import { memoryStore } from '../../lib/stores/memory/index.js'
 import type { LimitsOptions } from '../../types/limits.js'
 import { movableClock } from '../fixtures/clock.js'
 
-/** The clock of the process: nothing here waits for a timer. */
+/** The movable clock of the process: no test waits for a timer. */
 const clock = movableClock(t)
 const later = (seconds: number): void => {
-  // A clock that is not a number would keep the memory store busy for ever, and hide which answer had no Retry-After.
+  // NaN would keep the memory store busy forever, and hide which response had no Retry-After.
   if (!Number.isFinite(seconds)) throw new Error('the answer says no Retry-After')
   clock.offset += seconds * 1000
 }
@@ -25,8 +25,8 @@ interface Said {
   readonly path?: string
 }
 
-/** An application with Basic and a login of its own, which counts how often a password was checked. */
-async function desk (
+/** Creates an application with Basic and a login of its own, and counts the password checks. */
+async function createApp (
   t: Test,
   limits?: LimitsOptions,
   {
@@ -94,13 +94,13 @@ async function desk (
 
 const statuses = (answers: readonly LightMyRequestResponse[]): number[] => answers.map(answer => answer.statusCode)
 const cookieOf = (answer: LightMyRequestResponse): string => String(answer.headers['set-cookie']).split(';')[0] ?? ''
-/** As few for an address as for an account. */
+/** Allows as few guesses for an address as for an account. */
 const strict: LimitsOptions = { guesses: { perAddress: 5 } }
-/** An address of its own for each number. */
+/** Returns a different address for each number. */
 const address = (i: number): string => `10.${i >> 16 & 255}.${i >> 8 & 255}.${i & 255}`
 
 t.test('treats an unparsable address as one address, and logs it once', async t => {
-  const { login, log } = await desk(t, strict)
+  const { login, log } = await createApp(t, strict)
   const answers: LightMyRequestResponse[] = []
   for (const i of [1, 2, 3, 4, 5, 6]) answers.push(await login({ user: `user ${i}`, address: `proxy:${i}` }))
   t.same(statuses(answers), [401, 401, 401, 401, 401, 429])
@@ -109,7 +109,7 @@ t.test('treats an unparsable address as one address, and logs it once', async t 
 
 t.test('checks five wrong passwords per account and window, then answers 429 with Retry-After', async t => {
   for (const way of ['ask', 'login'] as const) {
-    const { [way]: guess, total } = await desk(t)
+    const { [way]: guess, total } = await createApp(t)
     for (let i = 0; i < 5; i++) t.equal((await guess({ address: address(i) })).statusCode, 401)
     const locked = await guess({ address: address(9) })
     t.equal(locked.statusCode, 429)
@@ -126,7 +126,7 @@ t.test('checks five wrong passwords per account and window, then answers 429 wit
 })
 
 t.test('answers a right password like a wrong one while locked, without checking it', async t => {
-  const { ask, login, total } = await desk(t)
+  const { ask, login, total } = await createApp(t)
   for (const guess of [ask, login]) {
     for (let i = 0; i < 5; i++) await guess({ address: address(i) })
     const before = total()
@@ -140,7 +140,7 @@ t.test('answers a right password like a wrong one while locked, without checking
 })
 
 t.test('limits wrong passwords per address as perAddress says, across accounts', async t => {
-  const { ask, login, total } = await desk(t, strict)
+  const { ask, login, total } = await createApp(t, strict)
   for (let i = 0; i < 5; i++) t.equal((await (i % 2 === 0 ? ask : login)({ user: `user${i}` })).statusCode, 401)
   t.equal((await ask({ user: 'somebody' })).statusCode, 429)
   t.equal((await login({ user: 'somebody else', password: right })).statusCode, 429)
@@ -149,7 +149,7 @@ t.test('limits wrong passwords per address as perAddress says, across accounts',
 })
 
 t.test('groups IPv6 addresses by /64 in any spelling, and maps IPv4 within IPv6 to IPv4', async t => {
-  const { ask } = await desk(t, strict)
+  const { ask } = await createApp(t, strict)
   for (let i = 0; i < 5; i++) {
     t.equal((await ask({ user: `u${i}`, address: `2001:db8::${i + 1}:${i}` })).statusCode, 401)
   }
@@ -160,7 +160,7 @@ t.test('groups IPv6 addresses by /64 in any spelling, and maps IPv4 within IPv6 
 })
 
 t.test('200 parallel guesses cause at most limit + 1 checks, and 20 parallel right passwords all pass', async t => {
-  const { ask, login, total } = await desk(t, undefined, { slow: true })
+  const { ask, login, total } = await createApp(t, undefined, { slow: true })
   const answers = await Promise.all(
     Array.from({ length: 200 }, (_, i) =>
       (i % 2 === 0 ? ask : login)({ user: 'victim', password: `wrong${i}`, address: address(i) })
@@ -181,14 +181,14 @@ t.test('200 parallel guesses cause at most limit + 1 checks, and 20 parallel rig
     )
     t.same([...new Set(statuses(honest))], [200])
   }
-  const mixed = await desk(t, undefined, { slow: true })
+  const mixed = await createApp(t, undefined, { slow: true })
   for (let i = 0; i < 4; i++) await mixed.ask({ address: address(i) })
   const rest = await Promise.all(Array.from({ length: 12 }, async () => mixed.ask({ password: right })))
   t.same([...new Set(statuses(rest))], [200], 'with one slot left they take turns')
 })
 
 t.test('1,000 spellings, addresses and paths of one account cause at most limit + 1 checks in a window', async t => {
-  const { login, total } = await desk(t)
+  const { login, total } = await createApp(t)
   const marks = ['', ' ', '\u200b', '\u00ad', '\u0301', '\t', '\u00a0', '\ufeff', '\u2060', '\u0300']
   const names = Array.from(
     { length: 1000 },
@@ -203,7 +203,7 @@ t.test('1,000 spellings, addresses and paths of one account cause at most limit 
 })
 
 t.test('5,001 other names do not give an attacker one more attempt', async t => {
-  const { login, evaluated } = await desk(t)
+  const { login, evaluated } = await createApp(t)
   for (let i = 0; i < 5; i++) await login({ user: 'victim', address: address(i) })
   for (let i = 0; i < 5001; i++) await login({ user: `other${i}`, address: address(1000 + i) })
   t.equal((await login({ user: 'victim', address: '192.0.2.200' })).statusCode, 429)
@@ -212,7 +212,7 @@ t.test('5,001 other names do not give an attacker one more attempt', async t => 
 })
 
 t.test('doubles the window each time it is used up, to 15 minutes, and resets it a day later', async t => {
-  const { login } = await desk(t, { guesses: { perAddress: 1000 } })
+  const { login } = await createApp(t, { guesses: { perAddress: 1000 } })
   const waits: number[] = []
   for (let round = 0; round < 7; round++) {
     for (let i = 0; i < 5; i++) t.equal((await login()).statusCode, 401)
@@ -227,7 +227,7 @@ t.test('doubles the window each time it is used up, to 15 minutes, and resets it
 })
 
 t.test('grows the window with the wrong guesses of a day, even if none was used up', async t => {
-  const { login } = await desk(t)
+  const { login } = await createApp(t)
   for (let round = 0; round < 5; round++) {
     for (let i = 0; i < 4; i++) t.equal((await login()).statusCode, 401)
     later(901)
@@ -240,7 +240,7 @@ t.test('grows the window with the wrong guesses of a day, even if none was used 
 })
 
 t.test('releases only its own slot on success, and clears no count of account or address', async t => {
-  const { ask, login } = await desk(t, strict)
+  const { ask, login } = await createApp(t, strict)
   for (const guess of [ask, login]) {
     const from = guess === ask ? '203.0.113.1' : '203.0.113.2'
     for (let i = 0; i < 4; i++) await guess({ user: 'victim', address: from })
@@ -260,7 +260,7 @@ t.test('releases only its own slot on success, and clears no count of account or
 })
 
 t.test('a slow success does not release a slot of a later window', async t => {
-  const { login, app } = await desk(t)
+  const { login, app } = await createApp(t)
   let finish = (): void => {}
   const slow = new Promise<void>(resolve => {
     finish = resolve
@@ -284,14 +284,14 @@ t.test('a slow success does not release a slot of a later window', async t => {
 })
 
 t.test('rethrows an error of the check without counting a guess', async t => {
-  const { ask, login, total } = await desk(t)
+  const { ask, login, total } = await createApp(t)
   for (let i = 0; i < 10; i++) t.equal((await (i % 2 === 0 ? ask : login)({ password: 'a fault' })).statusCode, 500)
   t.equal(total(), 10)
   t.equal((await login()).statusCode, 401)
 })
 
 t.test('counts only passwords, and no malformed, absent, foreign or cross-site credential', async t => {
-  const { app, ask, login, total, log } = await desk(t, undefined, { more: { origins: ['https://app.test'] } })
+  const { app, ask, login, total, log } = await createApp(t, undefined, { more: { origins: ['https://app.test'] } })
   const encoded = (pair: string): string => Buffer.from(pair).toString('base64')
   const broken = ['!', encoded('nocolon'), encoded(':'), encoded('alice:')]
   for (let i = 0; i < 10; i++) {
@@ -320,7 +320,7 @@ t.test('counts only passwords, and no malformed, absent, foreign or cross-site c
 })
 
 t.test('separates accounts by realm, and shares counts with a Basic scheme of the same name', async t => {
-  const { login, ask } = await desk(t)
+  const { login, ask } = await createApp(t)
   for (let i = 0; i < 5; i++) await ask({ address: address(i) })
   t.equal((await login({ address: address(10) })).statusCode, 401)
   t.equal((await login({ address: address(11), path: '/partner' })).statusCode, 429)
@@ -328,7 +328,7 @@ t.test('separates accounts by realm, and shares counts with a Basic scheme of th
 
 t.test('gives a browser in which the account logged in its own count', async t => {
   const deviceSecret = 'yN3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1'
-  const { login, total } = await desk(t, { guesses: { perAddress: 5, deviceSecret } })
+  const { login, total } = await createApp(t, { guesses: { perAddress: 5, deviceSecret } })
   const first = await login({ password: right })
   t.match(
     first.headers['set-cookie'],
@@ -357,7 +357,7 @@ t.test('gives a browser in which the account logged in its own count', async t =
 
 t.test('gives an attacker no further guesses for logging in to an account with a similar name', async t => {
   for (const own of ['Alice', 'alice ', 'alicé', 'ａlice']) {
-    const { login, evaluated } = await desk(t)
+    const { login, evaluated } = await createApp(t)
     const devices: string[] = []
     for (let i = 0; i < 4; i++) devices.push(cookieOf(await login({ user: own, password: right })))
     for (const cookie of devices) {
@@ -368,7 +368,7 @@ t.test('gives an attacker no further guesses for logging in to an account with a
 })
 
 t.test('limits the guesses of all known devices of an account together, as of an address', async t => {
-  const { login, total } = await desk(t)
+  const { login, total } = await createApp(t)
   const devices: string[] = []
   for (let i = 0; i < 8; i++) devices.push(cookieOf(await login({ password: right })))
   const before = total()
@@ -380,7 +380,7 @@ t.test('limits the guesses of all known devices of an account together, as of an
 })
 
 t.test('remembers the newest eight accounts of a browser', async t => {
-  const { login } = await desk(t, { guesses: { perAccount: 1, perAddress: 1 } })
+  const { login } = await createApp(t, { guesses: { perAccount: 1, perAddress: 1 } })
   let cookie = ''
   for (let i = 0; i < 9; i++) {
     const answer = await login({ user: `person${i}`, password: right, cookie })
@@ -399,7 +399,7 @@ t.test('ignores a device cookie that was changed, is too old, or has another sec
     'yN3vQ0b9Xh2mT7rKcW5sZpLdAfGjUe8oIiVxRtB4nM1',
     'Qm8zLrT2wXcV5bNpH7yJ0kFgS4dAeU9iOoPx3CvBnMl'
   ]
-  const made = await (await desk(t, { guesses: { deviceSecret: oldSecret } })).login({ password: right })
+  const made = await (await createApp(t, { guesses: { deviceSecret: oldSecret } })).login({ password: right })
   const device = cookieOf(made)
   const value = device.split('=')[1] ?? ''
   const flipped = Array.from(
@@ -407,7 +407,7 @@ t.test('ignores a device cookie that was changed, is too old, or has another sec
     (letter, i) => value.slice(0, i) + (letter === 'A' ? 'B' : 'A') + value.slice(i + 1)
   )
   const known = async (guesses: LimitsOptions['guesses'], cookies: readonly string[], seconds = 0) => {
-    const { login } = await desk(t, { guesses: { ...guesses === false ? {} : guesses, perAddress: 1 } })
+    const { login } = await createApp(t, { guesses: { ...guesses === false ? {} : guesses, perAddress: 1 } })
     await login({ user: 'nobody' })
     later(seconds)
     if (seconds > 0) await login({ user: 'nobody' })
@@ -440,7 +440,7 @@ t.test('ignores a device cookie that was changed, is too old, or has another sec
 })
 
 t.test('counts in an approximate sketch if the memory store is full, never too low', async t => {
-  const { login, evaluated } = await desk(
+  const { login, evaluated } = await createApp(
     t,
     { guesses: { perAddress: 100_000 } },
     { store: memoryStore({ maxCounters: 10 }) }
@@ -473,7 +473,7 @@ t.test('counts in an approximate sketch if the memory store is full, never too l
 
 t.test('keeps the count of a name in the sketch after the store has room again', async t => {
   const store = memoryStore({ maxCounters: 1 })
-  const { login, evaluated } = await desk(t, { guesses: { perAddress: 100_000 } }, { store })
+  const { login, evaluated } = await createApp(t, { guesses: { perAddress: 100_000 } }, { store })
   await login({ user: 'first' })
   for (let i = 0; i < 3; i++) await login({ user: 'victim' })
   later(61)
@@ -488,7 +488,7 @@ t.test('answers 503 with Retry-After if the store is unavailable, without checki
       throw new StoreUnavailable('failed', 'the connection is gone')
     }
   }
-  const { ask, login, total, log } = await desk(t, undefined, { store: down })
+  const { ask, login, total, log } = await createApp(t, undefined, { store: down })
   for (const guess of [ask, login]) {
     const answer = await guess({ password: right })
     t.equal(answer.statusCode, 503)
@@ -503,7 +503,7 @@ t.test('answers 503 with Retry-After if the store is unavailable, without checki
 t.test('keeps the answer and the slot if the store fails after the check', async t => {
   const memory = memoryStore()
   const failing = { ...memory, decrement: async () => { throw new StoreUnavailable('failed', 'gone') } }
-  const { login, log } = await desk(t, undefined, { store: failing })
+  const { login, log } = await createApp(t, undefined, { store: failing })
   for (let i = 0; i < 5; i++) t.equal((await login({ password: right })).statusCode, 200)
   t.equal((await login({ password: right })).statusCode, 429)
   t.match(log.join(''), /a count of guesses could not be written/)
@@ -519,7 +519,7 @@ t.test('fails with 500 if a custom store throws anything but an AuthError', asyn
       throw new TypeError('secret text')
     }
   }
-  const { ask, login, total } = await desk(t, undefined, { store: broken })
+  const { ask, login, total } = await createApp(t, undefined, { store: broken })
   for (const guess of [ask, login]) {
     const answer = await guess({ password: right })
     t.ok(answer.statusCode >= 500)
@@ -529,7 +529,7 @@ t.test('fails with 500 if a custom store throws anything but an AuthError', asyn
 })
 
 t.test('limits.guesses: false counts nothing, and still refuses cross-site requests', async t => {
-  const { login, ask, total } = await desk(t, { guesses: false })
+  const { login, ask, total } = await createApp(t, { guesses: false })
   for (let i = 0; i < 20; i++) t.equal((await (i % 2 === 0 ? ask : login)()).statusCode, 401)
   t.equal(total(), 20)
   t.equal((await login({ headers: { 'sec-fetch-site': 'cross-site' } })).statusCode, 403)
@@ -537,7 +537,7 @@ t.test('limits.guesses: false counts nothing, and still refuses cross-site reque
 })
 
 t.test('applies every option', async t => {
-  const { login } = await desk(t, { guesses: { perAccount: 2, perAddress: 3, window: '10s', longestWindow: 15 } })
+  const { login } = await createApp(t, { guesses: { perAccount: 2, perAddress: 3, window: '10s', longestWindow: 15 } })
   const waits = async (user: string) => {
     const answers = [
       await login({ user, address: address(1) }),

@@ -8,7 +8,7 @@ const plans = {
   pro: [{ max: 9, window: '1d' }, { max: 3, window: '1m' }]
 } as const
 
-/** An application with these routes, whose principals have a plan. */
+/** Boots an application with these routes, whose principals have a plan. */
 async function limited (t: Test, routes: Readonly<Record<string, unknown>>, more: object = {}) {
   const { app, ask } = await boot(t, (app, ran) => {
     for (const [url, auth] of Object.entries(routes)) {

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import plugin, { apiKey, authenticated, absent, session, type GatehouseOptions, type Scheme } from '../../lib/index.js'
 import type { OwnRateLimit } from '../../types/limits.js'
 
-/** A scheme whose credentials bring a limit along. */
+/** Creates a scheme whose credentials have a limit of their own. */
 function limitedKeys (limits: Readonly<Record<string, OwnRateLimit | null>>): Scheme {
   return {
     openapi: { type: 'apiKey', in: 'header', name: 'x-key' },

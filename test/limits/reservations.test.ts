@@ -14,8 +14,8 @@ function isSlot (slot: Slot | number): slot is Slot {
   return typeof slot !== 'number'
 }
 
-/** A store whose answers of one counter wait until they are let go. */
-function gated () {
+/** Creates a store whose results for one counter wait until they are released. */
+function gatedStore () {
   const memory = memoryStore()
   const held: Array<() => void> = []
   let holds = false
@@ -31,7 +31,7 @@ function gated () {
 }
 
 t.test('retries a refusal that happened while a slot was being released', async t => {
-  const { store, hold, letGo } = gated()
+  const { store, hold, letGo } = gatedStore()
   const slots = new Reservations(store, 'guess-test', rule)
   const first = await slots.reserve('a')
   if (!isSlot(first)) return t.fail('a slot')

@@ -45,7 +45,7 @@ interface AppOptions {
 const refresh = { secret: secretOf(), reuseGrace: 0 }
 const sessionSecret = secretOf()
 
-/** An application with people, two resources and an authorization server. */
+/** Creates an application with people, two resources and an authorization server. */
 export async function serverApp (t: Test, options: AppOptions = {}): Promise<FastifyInstance> {
   const { oauth, plugin, sign = {}, store, fastify = {}, issuer = origin, before } = options
   const app = Fastify(fastify)
@@ -89,12 +89,12 @@ export async function login (
   return { cookie, returnTo: answer.json().returnTo }
 }
 
-/** The path of an authorization request; a field that is `undefined` is left out. */
+/** Returns the path of an authorization request. A field that is `undefined` is left out. */
 export function authorizePath (fields: Fields = {}): string {
   return `/oauth/authorize?${authorizeQuery({ client_id: 'spa', redirect_uri: spaUri, ...fields })}`
 }
 
-/** Walks the flow of a person who allows everything, and returns the code. */
+/** Goes through the flow as a person who allows everything, and returns the code. */
 export async function codeFor (app: FastifyInstance, fields: Fields = {}, id = 'ann'): Promise<string> {
   const { cookie } = await login(app, id)
   const { answer, params } = await visit(app, authorizePath(fields), cookie)

@@ -4,9 +4,9 @@ import t, { type Test } from 'tap'
 import { secretOf } from '../fixtures/tokens.js'
 import { authorizePath, basic, challenge, login, post, serverApp, verifier, visit } from './app.js'
 
-/*
- * The attacks of test/attacks/catalogue-open.json on an authorization server. Names such as {code} in their requests
- * stand for what the server gave before.
+/**
+ * Runs the attacks of test/attacks/catalogue-open.json on an authorization server. Names such as {code} in their
+ * requests stand for values that the server returned before.
  */
 
 interface Request {
@@ -31,14 +31,14 @@ const catalogue = JSON.parse(
 ) as readonly Entry[]
 const entries = catalogue.filter(({ id }) => id.startsWith('O-OAU-'))
 
-/** The statuses of consecutive requests, for entries that give them in words. */
+/** The statuses of consecutive requests, for entries that describe them in words. */
 const sequences: Readonly<Record<string, readonly number[]>> = {
   'O-OAU-004': [200, 400, 400], 'O-OAU-006': [200, 400, 401]
 }
 
 type Answer = Awaited<ReturnType<typeof post>>
 
-/** Checks of the answers beside their statuses, by entry. */
+/** Further checks of the responses, by entry. */
 const invariants: Readonly<Record<string, (answers: readonly Answer[]) => boolean>> = {
   'O-OAU-001': ([first]) => first?.body.error === 'invalid_client' && /^Basic/.test(header(first, 'www-authenticate')),
   'O-OAU-002': ([first]) => ['invalid_request', 'invalid_client'].includes(first?.body.error),
@@ -60,8 +60,8 @@ const clientUri = 'https://client.test/cb'
 const spaUri = 'https://spa.test/cb'
 const code = { redirectUris: [clientUri], scopes: ['orders:read'] } as const
 
-/** An application with the clients of the catalogue. */
-async function target (t: Test): Promise<FastifyInstance> {
+/** Creates an application with the clients of the catalogue. */
+async function createTarget (t: Test): Promise<FastifyInstance> {
   const app = await serverApp(t, {
     oauth: {
       clients: {
@@ -77,7 +77,7 @@ async function target (t: Test): Promise<FastifyInstance> {
   return app
 }
 
-/** Gets what a name in the requests stands for. */
+/** Returns the value for a name in the requests. */
 async function valueOf (app: FastifyInstance, name: string): Promise<string> {
   if (name === 'cv') return verifier
   const vector = /^code for challenge (\S+)$/.exec(name)?.[1]
@@ -91,7 +91,7 @@ async function valueOf (app: FastifyInstance, name: string): Promise<string> {
   return (await post(app, '/oauth/token', fields, basic('web1', secret))).body.refresh_token
 }
 
-/** Runs the requests of an entry, with the values that they name. */
+/** Sends the requests of an entry, with the values for the names in them. */
 async function run (app: FastifyInstance, requests: readonly Request[], values = new Map<string, string>()) {
   const fill = async (text: string): Promise<string> => {
     let filled = text.replaceAll('<secret>', secret)
@@ -132,7 +132,7 @@ t.test('the catalogue has attacks on authorization servers', async t => {
 
 for (const { id, title, requests, expect: { status } } of entries) {
   t.test(`${id} ${title}`, async t => {
-    const app = await target(t)
+    const app = await createTarget(t)
     if (id === 'O-OAU-012') return await disabledClient(t, app)
     const answers = await run(app, requests)
     const statuses = answers.map(answer => answer.status)
@@ -145,7 +145,7 @@ for (const { id, title, requests, expect: { status } } of entries) {
   })
 }
 
-/** O-OAU-012: a client that is disabled, and its live tokens. */
+/** O-OAU-012: checks that disabling a client ends its tokens. */
 async function disabledClient (t: Test, app: FastifyInstance): Promise<void> {
   const clients = app.gatehouse.oauth.clients.of({ realm: 'web', id: 'ann' })
   const { client, secret: own } = await clients.create({
@@ -164,7 +164,7 @@ async function disabledClient (t: Test, app: FastifyInstance): Promise<void> {
 }
 
 t.test('O-CTL-005 code and PKCE, a chain of ten refreshes, and client credentials', async t => {
-  const app = await target(t)
+  const app = await createTarget(t)
   let token = await valueOf(app, 'rt1')
   for (let i = 0; i < 10; i++) {
     const { status, body } = await post(

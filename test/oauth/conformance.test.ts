@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs'
 import t from 'tap'
 
 /**
- * The modules of the OpenID conformance suite about the grants that the server has: for each, the test that does the
- * same here, or the reason why it does not apply. Modules for clients, for countries and for other protocols are left
- * out.
+ * The modules of the OpenID conformance suite for the grants of the server. Each has the title of the test that covers
+ * it here, or the reason why it does not apply. Modules for clients, for national profiles and for other protocols are
+ * left out.
  */
 const modules = JSON.parse(
   readFileSync(new URL('conformance.json', import.meta.url), 'utf8')

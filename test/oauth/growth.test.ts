@@ -9,10 +9,10 @@ import { authorizePath, basic, origin, privateKey, serverApp, verifier } from '.
 
 const random = (bytes: number): string => randomBytes(bytes).toString('base64url')
 const count = size({ test: 3_000, short: 100_000, full: 5_000_000 })
-/** MiB. A few are what V8 compiles and what is bounded; 3,000 requests that leave 2 KiB each are over the limit. */
+/** MiB. Compiled code and bounded caches take a few; 3,000 requests that leave 2 KiB each exceed the limit. */
 const limit = size({ test: 6, short: 20, full: 20 })
 
-/** The inject options of a token request. */
+/** Returns the inject options of a token request. */
 function tokenRequest (fields: Readonly<Record<string, string>>, headers: Readonly<Record<string, string>> = {}) {
   return {
     method: 'POST' as const,
@@ -27,7 +27,7 @@ function tokenOfUnknownKey (): string {
   return token(claims, { alg: 'ES256', key: privateKey, header: { kid: random(8), typ: 'at+jwt' } })
 }
 
-/** Requests with codes and tokens that were never issued, each with the statuses that it may be answered with. */
+/** Requests with codes and tokens that were never issued, each with its allowed statuses. */
 const garbage: ReadonlyArray<readonly [statuses: readonly number[], make: (i: number) => InjectOptions]> = [
   [[400], () => tokenRequest({
     grant_type: 'authorization_code', client_id: 'spa', code: random(32), code_verifier: verifier
@@ -45,7 +45,7 @@ const garbage: ReadonlyArray<readonly [statuses: readonly number[], make: (i: nu
   [[401], () => ({ url: '/orders', headers: { authorization: `Bearer ${tokenOfUnknownKey()}` } })]
 ]
 
-/** Sends garbage through the whole application, and returns the requests whose answers were wrong. */
+/** Sends garbage through the whole application, and returns the requests with a wrong response. */
 async function flood (app: FastifyInstance, from: number, to: number): Promise<string[]> {
   const wrong: string[] = []
   for (let i = from; i < to; i++) {
@@ -53,7 +53,7 @@ async function flood (app: FastifyInstance, from: number, to: number): Promise<s
     const [statuses, make] = garbage[kind] ?? []
     const { statusCode } = await app.inject(make?.(i) ?? '/')
     if (statuses?.includes(statusCode) !== true) wrong.push(`kind ${kind}: ${statusCode}`)
-    // what inject() leaves behind is released only in the next turn of the event loop
+    // memory of inject() is released only in the next turn of the event loop
     if (i % 100 === 0) await nextTurn()
   }
   return wrong

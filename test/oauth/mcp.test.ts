@@ -13,14 +13,12 @@ import { recordEvents } from '../fixtures/events.js'
 import { pair, secretOf } from '../fixtures/tokens.js'
 import { decide, login } from './app.js'
 
-/*
- * The client of the Model Context Protocol knows nothing but the URL of the endpoint, and finds its way from there.
- */
+/** The MCP client starts with nothing but the URL of the endpoint, and discovers everything else. */
 
 const callback = 'http://127.0.0.1:5010/callback'
 const people = new Map([['ann', { id: 'ann', scopes: ['tools:use', 'orders:write'] }]])
 
-/** The scope that a call of a tool requires beside that of the endpoint. */
+/** The scope that a tool requires in addition to that of the endpoint. */
 const toolScopes = new Map([['cancel', 'orders:write']])
 
 function scopesOf ({ body }: FastifyRequest): string {
@@ -48,12 +46,12 @@ async function freePort (): Promise<number> {
 interface Served {
   readonly app: FastifyInstance
   readonly origin: string
-  /** Every answer, such as `401 POST /mcp`. */
+  /** Every response, such as `401 POST /mcp`. */
   readonly answers: string[]
 }
 
-/** An application that is the MCP server and the authorization server. */
-async function listening (t: Test): Promise<Served> {
+/** Starts an application that is the MCP server and the authorization server. */
+async function startServer (t: Test): Promise<Served> {
   const answers: string[] = []
   const port = await freePort()
   const origin = `http://127.0.0.1:${port}`
@@ -104,7 +102,7 @@ async function listening (t: Test): Promise<Served> {
   return { app, origin, answers }
 }
 
-/** Remembers what a client has to, and walks the browser of a person who logs in and allows everything. */
+/** A client that keeps its state, and acts as the browser of a person who logs in and allows everything. */
 class Agent implements OAuthClientProvider {
   readonly redirectUrl = callback
   readonly clientMetadata = { redirect_uris: [callback], client_name: 'Agent' }
@@ -153,7 +151,7 @@ class Agent implements OAuthClientProvider {
   }
 }
 
-/** A client that follows every authorization that it is sent to. */
+/** Connects a client that follows every authorization redirect. */
 async function connect (t: Test, served: Served) {
   const agent = new Agent(served)
   const url = new URL(`${served.origin}/mcp`)
@@ -169,7 +167,7 @@ async function connect (t: Test, served: Served) {
 }
 
 t.test('an MCP client gets from a bare 401 to an answered call', async t => {
-  const served = await listening(t)
+  const served = await startServer(t)
   const { agent, client } = await connect(t, served)
   t.same((await client.listTools()).tools.map(({ name }) => name), ['whoami', 'cancel'])
   t.match(await client.callTool({ name: 'whoami' }), { content: [{ text: 'ann' }] })
@@ -199,7 +197,7 @@ t.test('an MCP client gets from a bare 401 to an answered call', async t => {
 })
 
 t.test('an MCP client steps up from a 403', async t => {
-  const served = await listening(t)
+  const served = await startServer(t)
   const { agent, client, transport } = await connect(t, served)
   await t.rejects(client.callTool({ name: 'cancel' }), UnauthorizedError)
   t.equal(agent.asked[1]?.get('scope'), 'tools:use orders:write')
@@ -211,7 +209,7 @@ t.test('an MCP client steps up from a 403', async t => {
 t.test('an MCP client refreshes once its access token has expired', async t => {
   const clock = movableClock(t)
   const refreshed = recordEvents(t, 'token-refreshed')
-  const served = await listening(t)
+  const served = await startServer(t)
   const { agent, client } = await connect(t, served)
   const before = agent.tokens()
   clock.offset = 20 * 60 * 1000

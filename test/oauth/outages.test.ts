@@ -8,8 +8,8 @@ const owner = { realm: 'web', id: 'ann' }
 
 type Moment = 'before' | 'after'
 
-/** A store whose n-th call fails, before or after it was carried out. */
-function failing () {
+/** Creates a store whose n-th call fails, before or after it was carried out. */
+function failingStore () {
   const inner = memoryStore()
   let [calls, failAt, moment] = [0, Infinity, 'before' as Moment]
   const wrap = <A extends unknown[], R>(call: (...args: A) => Promise<R>) => async (...args: A): Promise<R> => {
@@ -33,7 +33,7 @@ function failing () {
   }
   return {
     store,
-    /** Fails the n-th call from now on. */
+    /** Makes the n-th call from now on fail. */
     arm (n: number, when: Moment) { [calls, failAt, moment] = [0, n, when] },
     /** Returns true if the armed call was reached. */
     disarm (): boolean {
@@ -44,8 +44,8 @@ function failing () {
   }
 }
 
-/** A store that refuses to write one kind of records, as if others were always first. */
-function refusing (kind: string): Store {
+/** Creates a store that refuses every write of one kind of record, as if another writer always came first. */
+function refusingStore (kind: string): Store {
   const inner = memoryStore()
   return {
     ...bound(inner),
@@ -61,15 +61,15 @@ function bound (inner: Store): Store {
 }
 
 t.test('a store in which others are always first', async t => {
-  const codes = await serverApp(t, { store: refusing('oauth-code'), oauth: { consent: false } })
+  const codes = await serverApp(t, { store: refusingStore('oauth-code'), oauth: { consent: false } })
   const { cookie } = await login(codes)
   t.match((await visit(codes, authorizePath(), cookie)).params, { error: 'server_error' })
-  const consents = await serverApp(t, { store: refusing('oauth-consent'), oauth: { consent: 'remember' } })
+  const consents = await serverApp(t, { store: refusingStore('oauth-consent'), oauth: { consent: 'remember' } })
   const session = (await login(consents)).cookie
   const page = await visit(consents, authorizePath(), session)
   t.match((await decide(consents, page.answer.body, session)).params, { error: 'temporarily_unavailable' })
   const input = { name: 'x', grants: ['client_credentials'] } as const
-  const clients = (await serverApp(t, { store: refusing('oauth-client') })).gatehouse.oauth.clients.of(owner)
+  const clients = (await serverApp(t, { store: refusingStore('oauth-client') })).gatehouse.oauth.clients.of(owner)
   await t.rejects(clients.create(input), { code: 'AUTH_FAULT' })
   const inner = memoryStore()
   const frozen = { ...bound(inner), swap: async () => false }
@@ -115,7 +115,7 @@ t.test('a redemption that began before the winner has refreshed ends the grant',
 
 for (const moment of ['before', 'after'] as const) {
   t.test(`a store call that fails ${moment} it was carried out, at each call of a redemption`, async t => {
-    const { store, arm, disarm } = failing()
+    const { store, arm, disarm } = failingStore()
     const app = await serverApp(t, { store, sign: { staleness: 0 } })
     for (let n = 1, reached = true; reached; n++) {
       const code = await codeFor(app)
@@ -137,7 +137,7 @@ for (const moment of ['before', 'after'] as const) {
   })
 
   t.test(`a store call that fails ${moment} it was carried out, at each call of refresh and revocation`, async t => {
-    const { store, arm, disarm } = failing()
+    const { store, arm, disarm } = failingStore()
     const app = await serverApp(t, { store, sign: { staleness: 0 } })
     for (let n = 1, reached = true; reached; n++) {
       const { body } = await redeem(app, await codeFor(app))
@@ -156,7 +156,7 @@ for (const moment of ['before', 'after'] as const) {
   })
 
   t.test(`a store call that fails ${moment} it was carried out, at each call of authorize and consent`, async t => {
-    const { store, arm, disarm } = failing()
+    const { store, arm, disarm } = failingStore()
     const app = await serverApp(t, { store, oauth: { consent: 'remember' } })
     const { cookie } = await login(app)
     for (let n = 1, reached = true; reached; n++) {
@@ -178,7 +178,7 @@ for (const moment of ['before', 'after'] as const) {
   })
 
   t.test(`a store call that fails ${moment} it was carried out, at each call of clients and consents`, async t => {
-    const { store, arm, disarm } = failing()
+    const { store, arm, disarm } = failingStore()
     const app = await serverApp(t, { store })
     const clients = app.gatehouse.oauth.clients.of(owner)
     const input = { name: 'x', scopes: ['orders:read'], grants: ['client_credentials'] } as const

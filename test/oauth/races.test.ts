@@ -8,14 +8,14 @@ import { backends } from '../stores/fixtures/backends.js'
 import { sharedServers } from '../stores/fixtures/shared.js'
 import { call, codeFor, post, redeem, serverApp, verifier } from './app.js'
 
-/** Returns a store that may take long to answer, as one does on a busy machine. */
+/** Returns a store with a long timeout, for a busy machine. */
 const patient = (store: Store): Store => withDeadline(store, { timeout: 60 })
 
-/** Rounds per store, of which that in memory is the fastest. */
+/** Returns the number of rounds for a store. The memory store is the fastest. */
 const roundsOf = (name: string) => size({ test: name === 'memory' ? 6 : 3, short: 50, full: 1_000 })
 const parallel = 50
 
-// awaited before the first test, because tap ends when no test is left
+// awaited before the first test, because tap ends as soon as no test is left
 const servers = await sharedServers()
 
 for (const backend of await backends()) {
@@ -58,7 +58,7 @@ for (const backend of await backends()) {
   })
 }
 
-/** Fifty redemptions in four processes. */
+/** The number of redemptions in each of four processes: fifty in total. */
 const teams = [13, 13, 12, 12]
 const processRounds = size({ test: 3, short: 50, full: 1_000 })
 

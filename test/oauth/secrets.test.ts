@@ -5,7 +5,7 @@ import {
   authorizePath, basic, call, decide, login, partnerSecret, people, post, redeem, serverApp, verifier, visit
 } from './app.js'
 
-/** Characters of a secret that nobody may see. */
+/** The length of a part of a secret that must not appear anywhere. */
 const shown = 8
 
 function windows (secret: string): readonly string[] {

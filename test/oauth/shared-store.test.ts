@@ -5,7 +5,7 @@ import {
   authorizePath, basic, call, codeFor, decide, login, origin, post, privateKey, redeem, serverApp, visit
 } from './app.js'
 
-/* Two authorization servers that share a store, and have the same people, clients and resources. */
+/** Two authorization servers with the same store, people, clients and resources. */
 
 const owner = { realm: 'web', id: 'ann' }
 const sessionSecret = secretOf()

@@ -5,15 +5,13 @@ import * as client from 'openid-client'
 import t, { type Test } from 'tap'
 import { decide, login, partnerSecret, serverApp, webSecret } from './app.js'
 
-/*
- * Certified client libraries walk every grant over a socket: what they reject, a client in use would reject too.
- */
+/** Certified client libraries use every grant over a socket: what they reject, other clients would reject too. */
 
 const loopback = 'http://127.0.0.1/cb'
 const webUri = 'https://web.example.com/cb'
 
-/** A server on a free port, whose issuer is its address. */
-async function listening (t: Test) {
+/** Starts a server on a free port, whose issuer is its address. */
+async function startServer (t: Test) {
   const port = await new Promise<number>(resolve => {
     const probe = createServer().listen(0, '127.0.0.1', () => {
       const { port } = probe.address() as { port: number }
@@ -24,7 +22,7 @@ async function listening (t: Test) {
   const app = await serverApp(t, { issuer })
   await app.listen({ port, host: '127.0.0.1' })
   const { cookie } = await login(app)
-  /** Plays the browser of a person who is logged in and allows everything. */
+  /** Acts as the browser of a person who is logged in and allows everything. */
   const allow = async (url: URL): Promise<URL> => {
     const answer = await fetch(url, { headers: { cookie, accept: 'text/html' }, redirect: 'manual' })
     const { location = '' } = answer.status === 303
@@ -36,7 +34,7 @@ async function listening (t: Test) {
 }
 
 t.test('openid-client walks every grant, revokes, introspects and discovers', async t => {
-  const { issuer, allow } = await listening(t)
+  const { issuer, allow } = await startServer(t)
   const discover = async (id: string, auth: client.ClientAuth) => await client.discovery(
     new URL(issuer), id, undefined, auth, { algorithm: 'oauth2', execute: [client.allowInsecureRequests] }
   )
@@ -80,7 +78,7 @@ t.test('openid-client walks every grant, revokes, introspects and discovers', as
 })
 
 t.test('oauth4webapi walks the code flow and accepts the tokens, as jose does', async t => {
-  const { issuer, allow } = await listening(t)
+  const { issuer, allow } = await startServer(t)
   const url = new URL(issuer)
   const insecure = { [oauth.allowInsecureRequests]: true } as const
   const as = await oauth.processDiscoveryResponse(

@@ -8,7 +8,7 @@ import { clientId, clientSecret } from './provider.js'
 export const origin = 'https://app.example.com'
 export const sessionSecret = secretOf()
 
-/** Everything that a login may say, for tests that look at one thing. */
+/** Options of a login, any of which may have a wrong type. */
 export type Options = { readonly [K in keyof OpenIdLoginOptions]?: unknown } | Partial<OidcLoginOptions>
 
 interface AppOptions {
@@ -18,7 +18,7 @@ interface AppOptions {
   readonly before?: (app: FastifyInstance) => Promise<unknown>
 }
 
-/** The options of a login at the provider with this issuer. */
+/** Returns the options of a login at the provider with this issuer. */
 export function optionsFor (issuer: string, options: Options = {}): OidcLoginOptions {
   return {
     redirectUri: `${origin}/login/idp/callback`,
@@ -31,7 +31,7 @@ export function optionsFor (issuer: string, options: Options = {}): OidcLoginOpt
   } as OidcLoginOptions
 }
 
-/** An application whose people log in with others. */
+/** Creates an application whose people log in at these providers. */
 export async function loginApp (
   t: Test, logins: readonly OidcLoginOptions[], options: AppOptions = {}
 ): Promise<FastifyInstance> {
@@ -76,7 +76,9 @@ export interface Page {
   readonly location: string | null
 }
 
-/** A browser: keeps cookies, and follows redirects between applications in this process and providers on sockets. */
+/**
+ * A browser that keeps cookies, and follows redirects between applications in this process and providers on sockets.
+ */
 export class Browser {
   readonly #apps: Readonly<Record<string, FastifyInstance>>
   readonly #cookies = new Map<string, Map<string, string>>()
@@ -86,7 +88,7 @@ export class Browser {
     this.#apps = { [origin]: app, ...apps }
   }
 
-  /** Sends one request, and follows nothing. */
+  /** Sends one request, and follows no redirect. */
   async send (target: string, { method = 'GET', form, headers = {} }: Sent = {}): Promise<Page> {
     const url = new URL(target, origin)
     const site = this.#at === null ? 'none' : this.#at === url.origin ? 'same-origin' : 'cross-site'
@@ -107,7 +109,7 @@ export class Browser {
     return { url: url.href, ...answer }
   }
 
-  /** Visits a page, with all redirects and pages that lead onward. */
+  /** Visits a page, and follows its redirects and refreshes. */
   async visit (target: string, sent: Sent = {}): Promise<Page> {
     let page = await this.send(target, sent)
     for (let hop = 0; hop < 20; hop++) {
@@ -115,7 +117,7 @@ export class Browser {
       if (onward === null) break
       const { origin: here } = new URL(page.url)
       const next = new URL(onward, page.url)
-      // a chain of redirects that has crossed another site stays one of that site, and a page begins a new chain
+      // a redirect chain that has crossed another site remains cross-site; a page starts a new chain
       if (page.location === null || here !== next.origin) this.#at = here
       page = await this.send(next.href)
     }
@@ -123,17 +125,17 @@ export class Browser {
     return page
   }
 
-  /** The `Cookie` header for an origin. */
+  /** Returns the `Cookie` header for an origin. */
   cookies (of = origin): string {
     return [...this.#cookies.get(of) ?? []].map(([name, value]) => `${name}=${value}`).join('; ')
   }
 
-  /** The names of the cookies of the application. */
+  /** Returns the names of the cookies of the application. */
   names (): readonly string[] {
     return [...this.#cookies.get(origin)?.keys() ?? []]
   }
 
-  /** Takes the cookies of the application from another browser. */
+  /** Copies the cookies of the application from another browser. */
   take (other: Browser): void {
     this.#keep(origin, other.cookies().split('; ').map(pair => `${pair}; Path=/; Secure`))
   }
@@ -167,7 +169,7 @@ async function fetchPage (url: URL, request: RequestInit) {
   return { status: answer.status, headers: {}, body: await answer.text(), location, setCookies }
 }
 
-/** The URL to which a page leads by itself. */
+/** Returns the URL of a refresh in a page; `null` if there is none. */
 function refreshOf (body: string): string | null {
   const [, url] = /http-equiv="refresh" content="0;url=([^"]*)"/.exec(body) ?? []
   return url === undefined ? null : url.replaceAll('&#38;', '&')

@@ -6,9 +6,7 @@ import { Browser, loginApp, optionsFor, origin } from './app.js'
 import { begin, hostileProvider, json, publicKey } from './hostile.js'
 import { clientSecret, openIdProvider } from './provider.js'
 
-/*
- * Attacks on logins: by a provider, by another site, by another person, and by somebody who has seen a callback.
- */
+/** Attacks on logins: by a provider, another site, another person, or somebody who has seen a callback URL. */
 
 t.test('login CSRF: a callback that was begun in another browser logs nobody in', async t => {
   const { issuer, grant } = await hostileProvider(t)
@@ -51,7 +49,7 @@ t.test('a callback that was used is over, also for one who has the cookies from 
   t.notOk(thief.names().includes('__Host-web'))
 })
 
-/** Follows the way through the provider, up to the URL of the callback. */
+/** Follows the redirects of the provider, and returns the URL of the callback. */
 async function callbackOf (browser: Browser, location: string): Promise<string> {
   let url = location
   for (let hop = 0; hop < 10 && !url.startsWith(origin); hop++) {

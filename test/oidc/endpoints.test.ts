@@ -4,7 +4,7 @@ import { Browser, loginApp, origin } from './app.js'
 import { begin, hostileProvider, json } from './hostile.js'
 import { clientId, clientSecret } from './provider.js'
 
-/** A login with OAuth 2.0 alone, as GitHub and Discord offer it. */
+/** Creates an application with an OAuth 2.0 login without OpenID, as GitHub and Discord offer it. */
 async function withEndpoints (t: Test, options: Partial<OAuthLoginOptions> = {}) {
   const provider = await hostileProvider(t)
   provider.answers['/token'] = json({ access_token: 'gho_1', token_type: 'bearer', scope: 'read:user' })
@@ -30,7 +30,7 @@ t.test('logs in by the profile that the application asks for', async t => {
     'client_id', 'code_challenge', 'code_challenge_method', 'redirect_uri', 'response_type', 'scope', 'state'
   ])
   t.equal(params.get('scope'), 'read:user')
-  // an issuer that is not known is not checked: the redirect URI tells the providers apart
+  // an unknown issuer is not checked: the redirect URI distinguishes the providers
   t.match(await back({ iss: 'https://github.com/login/oauth' }), { status: 303, location: '/me' })
   t.match(JSON.parse((await browser.send('/me')).body), { id: 'github 7', authenticatedAt: null })
   const [token, ...others] = requests

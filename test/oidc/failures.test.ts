@@ -8,7 +8,7 @@ import { clientSecret, openIdProvider } from './provider.js'
 
 interface Line { readonly msg: string, readonly level: number, readonly login?: { reason: string, status: number } }
 
-/** An application with a login at this provider, and the reasons that it logs. */
+/** Creates an application with a login at this provider, and records the reasons that it logs. */
 async function failing (t: Test, issuer: string, options: object = {}) {
   const lines: string[] = []
   const stream = { write: (line: string) => { lines.push(line) } }
@@ -17,7 +17,7 @@ async function failing (t: Test, issuer: string, options: object = {}) {
   return { app, browser: new Browser(app), lines, last, reason: () => last()?.login?.reason ?? '' }
 }
 
-/** Checks that a page says to begin again, and nothing else. */
+/** Checks that a page offers to start again, and reveals nothing else. */
 function isAgain (t: Test, page: Page, status = 400): void {
   t.equal(page.status, status)
   t.match(page.headers, {
@@ -50,7 +50,7 @@ t.test('a state is good for ten minutes', async t => {
   const time = clock(t)
   const { back, nonce } = await begin(browser)
   time.advance(601)
-  // the ID token is new, so that nothing but the age of the login is wrong
+  // the ID token is new: only the login is too old
   await grant({ nonce })
   isAgain(t, await back())
   t.match(reason(), /this browser began no login with this state in the last ten minutes/)

@@ -16,14 +16,14 @@ type Answer = (request: IncomingMessage, response: ServerResponse, body: string)
 export const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true })
 const jwk = { ...await exportJWK(publicKey), kid: 'one', alg: 'ES256', use: 'sig' }
 
-/** Answers with JSON. */
+/** Returns a handler that responds with JSON. */
 export function json (value: unknown, status = 200): Answer {
   return (_request, response) => {
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value))
   }
 }
 
-/** Answers with a page, as a proxy does whose server is down. */
+/** Returns a handler that responds with a page, like a proxy whose server is down. */
 export function html (status = 200): Answer {
   return (_request, response) => { response.writeHead(status, { 'content-type': 'text/html' }).end('<h1>Oops</h1>') }
 }
@@ -36,8 +36,8 @@ interface TokenOptions {
 }
 
 /**
- * A provider that answers what a test wants, as no real one would. Its authorization endpoint is never visited: tests
- * call the callback themselves.
+ * Starts a provider whose responses the test decides. Its authorization endpoint is never visited: tests call the
+ * callback themselves.
  */
 export async function hostileProvider (t: Test) {
   const server = createServer()
@@ -74,7 +74,7 @@ export async function hostileProvider (t: Test) {
     const all = { iss: issuer, sub: 'ann', aud: clientId, iat: now, exp: now + 300, ...claims }
     return await new SignJWT(all).setProtectedHeader({ alg: 'ES256', kid: 'one', ...header }).sign(key)
   }
-  /** Makes the token endpoint answer with an ID token. */
+  /** Makes the token endpoint respond with an ID token. */
   const grant = async (claims: Claims, options: TokenOptions = {}) => {
     const token = await idToken(claims, options)
     answers['/token'] = json({ access_token: 'at', token_type: 'Bearer', id_token: token })
@@ -83,13 +83,13 @@ export async function hostileProvider (t: Test) {
   return { issuer, answers, requests, idToken, grant }
 }
 
-/** Begins a login, and returns what the provider would see. */
+/** Starts a login, and returns the parameters that the provider would receive. */
 export async function begin (browser: Browser, path = '/login/idp') {
   const page = await browser.send(path)
   const params = new URL(page.location ?? 'http://nowhere').searchParams
   const state = params.get('state') ?? ''
   const nonce = params.get('nonce') ?? ''
-  /** Comes back from the provider. */
+  /** Calls the callback, as the provider's redirect would. */
   const back = async (fields: Readonly<Record<string, string>> = {}, callback = '/login/idp/callback') =>
     await browser.send(`${callback}?${new URLSearchParams({ code: 'a-code', state, ...fields })}`)
   return { page, params, state, nonce, back }

@@ -4,13 +4,13 @@ import { Browser, loginApp, optionsFor, origin, type Page } from './app.js'
 import { begin, hostileProvider, html, json } from './hostile.js'
 import { openIdProvider } from './provider.js'
 
-/** The URL to which a logout leads. */
+/** Returns the URL to which a logout leads. */
 function onward ({ status, body }: Page): URL {
   const [, url = ''] = /content="0;url=([^"]*)"/.exec(body) ?? []
   return new URL(status === 200 ? url.replaceAll('&#38;', '&') : 'http://nowhere')
 }
 
-/** A browser that is logged in at a provider that answers what the test wants. */
+/** Logs a browser in at a provider whose responses the test decides. */
 async function loggedIn (t: Test, logout: unknown = true, claims: object = {}) {
   const provider = await hostileProvider(t)
   const app = await loginApp(t, [optionsFor(provider.issuer, { logout })])

@@ -4,17 +4,17 @@ import { exportJWK, generateKeyPair } from 'jose'
 import Provider, { type ClientMetadata, type Configuration, type InteractionResults, type JWK } from 'oidc-provider'
 import type { Test } from 'tap'
 
-/** Controls how the person acts at the provider. */
+/** The person at the provider, and how they act. */
 export interface Person {
   id: string
-  /** `true`: refuses to log in to the application. */
+  /** `true` to refuse the login to the application. */
   denies: boolean
 }
 
 interface ProviderOptions {
   readonly client?: Partial<ClientMetadata>
   readonly configuration?: Partial<Configuration>
-  /** The names of the providers in the application. */
+  /** The name of the provider in the application. */
   readonly name?: string
 }
 
@@ -24,7 +24,7 @@ const key = { ...await exportJWK(privateKey), kid: 'one', use: 'sig', alg: 'RS25
 export const clientId = 'app'
 export const clientSecret = 'secret of the client, 32 characters long'
 
-/** `oidc-provider` in this process, where one person logs in and consents without being asked. */
+/** Starts `oidc-provider` in this process, where one person logs in and consents without being asked. */
 export async function openIdProvider (t: Test, options: ProviderOptions = {}) {
   const { client = {}, configuration = {}, name = 'idp' } = options
   const person: Person = { id: 'ann', denies: false }
@@ -74,7 +74,7 @@ interface Interaction {
   readonly response: ServerResponse
 }
 
-/** Does what the person would do: logs in, and allows everything. */
+/** Acts as the person, who logs in and allows everything. */
 async function interact (provider: Provider, { person, request, response }: Interaction): Promise<void> {
   const { prompt, params, session } = await provider.interactionDetails(request, response)
   const finish = async (result: InteractionResults, merge: boolean) => {

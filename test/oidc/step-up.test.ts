@@ -7,7 +7,7 @@ import { openIdProvider } from './provider.js'
 
 const seconds = (ago: number): number => Math.floor(Date.now() / 1000) - ago
 
-/** A browser that is logged in at an application, without the time at which the person proved who they are. */
+/** Logs a browser in at an application, without a known time of authentication. */
 async function loggedIn (t: Test, options: Options = {}) {
   const provider = await hostileProvider(t)
   const app = await loginApp(t, [optionsFor(provider.issuer, options)])
@@ -15,7 +15,7 @@ async function loggedIn (t: Test, options: Options = {}) {
   const { back, nonce } = await begin(browser)
   await provider.grant({ nonce })
   t.equal((await back()).status, 303)
-  /** Follows the way of a route that needs a recent login to the provider. */
+  /** Requests a route that needs a recent login, and follows the redirect to the provider. */
   const stepUp = async (path = '/danger') => await begin(browser, (await browser.send(path)).location ?? '')
   return { ...provider, app, browser, stepUp }
 }

@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 import gatehouse, { type GatehouseOptions, type Scheme } from '../../lib/index.js'
 import { headerScheme, threeSchemes } from '../fixtures/policies.js'
 
-/** A document, as far as the tests look at it. */
+/** The parts of a document that the tests look at. */
 export interface Document {
   readonly openapi: string
   readonly components: {
@@ -33,13 +33,13 @@ export interface Setting {
   readonly version?: string
   readonly options?: Record<string, unknown>
   readonly swagger?: SwaggerOptions
-  /** `true` registers `@fastify/swagger` before the plugin. Default: after it. */
+  /** `true` registers `@fastify/swagger` before the plugin. By default it is registered after it. */
   readonly first?: boolean
 }
 
 export interface LogLine { readonly level: number, readonly msg: string, readonly routes?: readonly string[] }
 
-/** An application with the plugin, three schemes unless it has others, and a kept log. */
+/** Starts an application with the plugin, by default with three schemes, and records its log. */
 export async function start (t: Test, before: Declare, options: Record<string, unknown> = {}) {
   const log: LogLine[] = []
   const stream = { write: (line: string) => { log.push(JSON.parse(line) as LogLine) } }
@@ -58,7 +58,7 @@ export async function registerSwagger (
   await app.register(swagger, { ...more, openapi } as FastifyDynamicSwaggerOptions)
 }
 
-/** The valid document of an application with these routes. */
+/** Returns the document of an application with these routes, and checks that it is valid. */
 export async function describe (t: Test, declare: Declare, { version, options, swagger, first = false }: Setting = {}) {
   const { app, log } = await start(t, async app => { if (first) await registerSwagger(app, version, swagger) }, options)
   if (!first) await registerSwagger(app, version, swagger)
@@ -67,10 +67,13 @@ export async function describe (t: Test, declare: Declare, { version, options, s
   return { app, log, document: await documentOf(t, app) }
 }
 
-/** Compiles the schema of a version of OpenAPI once: that takes most of the time of a validation. */
+/** One validator for all tests: it compiles the schema of each OpenAPI version once, which takes most of the time. */
 const validator = new Validator()
 
-/** The document of a ready application, with every scope and scheme declared, and valid for a validator. */
+/**
+ * Returns the document of a ready application. Checks that it is valid and declares every scheme and scope that it
+ * uses.
+ */
 export async function documentOf (t: Test, app: FastifyInstance, decorator: 'swagger' = 'swagger'): Promise<Document> {
   const made: unknown = app[decorator]()
   const document = JSON.parse(JSON.stringify(made)) as Document
@@ -84,7 +87,7 @@ export async function documentOf (t: Test, app: FastifyInstance, decorator: 'swa
 
 interface Flow { readonly scopes: Readonly<Record<string, string>> }
 
-/** Returns the schemes that `security` names and the document does not declare, which validators do not notice. */
+/** Returns the schemes that `security` names without a declaration, which validators do not notice. */
 function undeclared ({ components, paths }: Document): readonly string[] {
   const schemes = components.securitySchemes ?? {}
   const operations = Object.values(paths).flatMap(item => Object.values(item))
@@ -100,7 +103,7 @@ function undeclared ({ components, paths }: Document): readonly string[] {
   })
 }
 
-/** A scheme with this description. */
+/** Creates a scheme with this OpenAPI description. */
 export function schemeOf (name: string, openapi: Scheme['openapi'], more: Partial<Scheme> = {}): Scheme {
   return headerScheme(name, { ...more, openapi })
 }

@@ -8,7 +8,7 @@ import { z } from 'zod/v4'
 import { as, group, route, authConfig, assertBootFails } from '../fixtures/policies.js'
 import { describe, documentOf, registerSwagger, start, versions, type Document } from './document.js'
 
-/** The security and the responses of GET, by path. */
+/** Returns `security` and the responses of GET, by path. */
 function summary ({ paths }: Document) {
   return Object.fromEntries(
     Object.entries(paths).map(

@@ -11,12 +11,12 @@ const { privateKey: keys } = pair('ec')
 const refresh = { secret: secretOf() }
 const scopes = { 'orders:read': 'Read orders', 'orders:write': '' }
 
-/** A scheme that signs for the people of the scheme `web`. */
+/** Creates a scheme that signs tokens for the people of the scheme `web`. */
 function signing (more: object = {}, sign: object = { refresh }) {
   return jwt({ issuer, audience: issuer, keys, sign: { realm: 'web', ...sign }, ...more } as JwtOptions)
 }
 
-/** The schemes that a document describes if an authorization server signs for these ones. */
+/** Returns the schemes of a document for an authorization server with these resources. */
 async function described (
   t: import('tap').Test, resources: Record<string, ReturnType<typeof signing>>, version: string, more: object = {}
 ) {

@@ -3,7 +3,7 @@ import t from 'tap'
 import { group, route } from '../fixtures/policies.js'
 import { describe, schemeOf, versions, type Document } from './document.js'
 
-/** The `security` of every GET, by path. */
+/** Returns the `security` of every GET, by path. */
 function security ({ paths }: Document) {
   return Object.fromEntries(Object.entries(paths).map(([path, item]) => [path, item.get?.security]))
 }

@@ -14,7 +14,7 @@ import { startTelemetry } from '../../lib/otel/index.js'
 import { scripted } from '../fixtures/schemes.js'
 import { secretOf } from '../fixtures/tokens.js'
 
-/** Metrics in memory, and what they hold by name. */
+/** Collects metrics in memory, and returns a function that reads them by name. */
 function meters (t: Test) {
   const exporter = new InMemoryMetricExporter(AggregationTemporality.CUMULATIVE)
   const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMillis: 3_600_000 })
@@ -31,7 +31,7 @@ function meters (t: Test) {
   return { meterProvider, points }
 }
 
-/** An application, with `prepare` before the plugin. */
+/** Boots an application. Runs `prepare` before it registers the plugin. */
 async function boot (t: Test, prepare: (app: FastifyInstance) => unknown = () => {}): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -175,7 +175,7 @@ t.test('uses the global provider unless another is given, and stops the boot for
   }
 })
 
-/** Spans in memory, and what makes them for an application. */
+/** Collects spans in memory, and returns what an application needs to create them. */
 function tracing (t: Test) {
   const contexts = new AsyncLocalStorageContextManager().enable()
   context.setGlobalContextManager(contexts)

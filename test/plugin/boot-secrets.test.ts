@@ -27,7 +27,7 @@ const log = Fastify({ logger }).log
 let told = ''
 
 /** Everything that a boot error says, to whoever looks at it in whatever way. */
-function tell (error: unknown): void {
+function logInEveryWay (error: unknown): void {
   log.error({ err: error }, 'the boot stopped')
   log.error(error)
   const inspected = inspect(error, { depth: 9, showHidden: true })
@@ -146,7 +146,7 @@ t.test('no representation of a boot error reveals a secret', async t => {
       await boot()
       t.fail(`${what} was accepted`)
     } catch (error) {
-      tell(error)
+      logInEveryWay(error)
       t.same(ledger.found(told.slice(before)), [], what)
     }
   }

@@ -7,7 +7,7 @@ const secret = (): string => randomBytes(32).toString('base64url')
 const owner: StoreOwner = { realm: 'web', id: 'ann' }
 
 /** Creates an application whose routes make the calls with the options of a test. */
-async function desk (t: Test) {
+async function createApp (t: Test) {
   const log: string[] = []
   const app = Fastify({
     logger: {
@@ -95,7 +95,7 @@ const wrong: ReadonlyArray<readonly [url: string, options: unknown, says: string
 t.test(
   'fails with a constant 500, and logs the option, for a misspelled, undefined or wrong option of a call',
   async t => {
-    const { post, log, detail } = await desk(t)
+    const { post, log, detail } = await createApp(t)
     for (const url of ['/login', '/logout', '/issue', '/grant', '/attempt', '/end']) {
       t.equal((await post(url, [])).statusCode, 200, `${url} needs no options`)
     }
@@ -126,7 +126,7 @@ t.test(
 )
 
 t.test('requires a reply and a function for a guess, and a request for the way back', async t => {
-  const { app, post, detail } = await desk(t)
+  const { app, post, detail } = await createApp(t)
   const { guesses, sessions } = app.gatehouse
   const password = 'a password that must not be shown'
   const needsCheck = /^guesses\.attempt\(\) needs a function as its third argument, such as \(\) => verifyPassword\(/
@@ -147,7 +147,7 @@ t.test('requires a reply and a function for a guess, and a request for the way b
 })
 
 t.test('requires a user for sessions and keys, and a lifetime that a store can hold', async t => {
-  const { app } = await desk(t)
+  const { app } = await createApp(t)
   const { apiKeys, sessions } = app.gatehouse
   for (const nobody of [null, undefined, {}, { id: 'ann' }, 'ann'] as never[]) {
     for (const [call, of] of Object.entries({ sessions: sessions.of, apiKeys: apiKeys.of })) {
@@ -171,7 +171,7 @@ t.test('requires a user for sessions and keys, and a lifetime that a store can h
 })
 
 t.test('requires a principal as the bound of a key', async t => {
-  const { app } = await desk(t)
+  const { app } = await createApp(t)
   const { apiKeys } = app.gatehouse
   const {
     record: { id }

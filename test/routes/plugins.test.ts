@@ -12,7 +12,7 @@ import { alice, counted, guarded, portOf, stopsTheBoot, tokenScheme, wire, wrong
 const orders = ['before', 'after'] as const
 
 /** An application with another plugin registered before ours or after it. */
-async function beside (
+async function appWith (
   order: 'before' | 'after',
   register: (app: FastifyInstance) => Promise<unknown>,
   options: Partial<GatehouseOptions> = {}
@@ -48,7 +48,7 @@ t.test('guards WebSockets with @fastify/websocket registered before or after the
     for (const stage of ['preParsing', 'preHandler'] as const) {
       const opened: unknown[] = []
       const page = counted()
-      const app = await beside(order, async app => await app.register(websocket), { stage })
+      const app = await appWith(order, async app => await app.register(websocket), { stage })
       app.get('/live', { websocket: true }, (socket, request) => {
         opened.push(request.principal?.id ?? null)
         socket.send(`hello ${request.principal?.id ?? 'stranger'}`)
@@ -96,7 +96,7 @@ t.test('guards WebSockets with @fastify/websocket registered before or after the
 
 t.test('refuses a cross-site upgrade with an ambient credential, but not with a header of its own', async t => {
   for (const mode of ['required', 'optional', 'try'] as const) {
-    const app = await beside('after', async app => await app.register(websocket), {
+    const app = await appWith('after', async app => await app.register(websocket), {
       schemes: { cookie: tokenScheme({ from: 'cookie:user', ambient: true }), header: tokenScheme() },
       default: { schemes: ['cookie', 'header'], mode },
       origins: ['https://app.example.com']
@@ -130,7 +130,7 @@ t.test('refuses a cross-site upgrade with an ambient credential, but not with a 
 })
 
 t.test('compares the origin of a WebSocket that app.injectWS opens, which has no socket', async t => {
-  const app = await beside('after', async app => await app.register(websocket), {
+  const app = await appWith('after', async app => await app.register(websocket), {
     schemes: { cookie: tokenScheme({ from: 'cookie:user', ambient: true }) }
   })
   app.get('/live', { websocket: true }, () => {})
@@ -152,7 +152,7 @@ t.test('protects @fastify/static after the plugin like any route, or opens it by
     ['with redirects', { redirect: true }]
   ]
   for (const [says, options] of served) {
-    const open = async (more: Partial<GatehouseOptions>): Promise<FastifyInstance> => await beside(
+    const open = async (more: Partial<GatehouseOptions>): Promise<FastifyInstance> => await appWith(
       'after',
       async app => await app.register(
         staticFiles, { root: files, prefix: '/public/', ...options } as FastifyStaticOptions
@@ -191,7 +191,7 @@ t.test('protects @fastify/static after the plugin like any route, or opens it by
 })
 
 t.test('guards static files at the root, from a child, and by reply.sendFile', async t => {
-  const app = await beside('after', async app => await app.register(staticFiles, { root: files }))
+  const app = await appWith('after', async app => await app.register(staticFiles, { root: files }))
   app.get('/file', async (_request, reply) => await reply.sendFile('a.txt'))
   for (const url of ['/', '/a.txt', '/deep/b.txt', '/file']) {
     t.same([await get(app, url), await get(app, url, alice)], [401, 200], url)
@@ -216,7 +216,7 @@ t.test('keeps protected files out of shared caches if @fastify/static has cacheC
     ['public, max-age=0', {}],
     ['private', { cacheControl: false }]
   ] as const) {
-    const app = await beside('after', async app => await app.register(staticFiles, { root: files, ...options }), {
+    const app = await appWith('after', async app => await app.register(staticFiles, { root: files, ...options }), {
       schemes: { service: apiKey({ keys: { [key]: { id: 'ann' } } }) }
     })
     const { statusCode, headers } = await app.inject({ url: '/a.txt', headers: { 'x-api-key': key } })
@@ -225,7 +225,7 @@ t.test('keeps protected files out of shared caches if @fastify/static has cacheC
 })
 
 t.test('serves static files at the root from a public group, beside a protected API', async t => {
-  const app = await beside('after', async app => {
+  const app = await appWith('after', async app => {
     await app.register(async spa => {
       spa.gatehouse.default({ public: 'the browser application' })
       await spa.register(staticFiles, { root: files })
@@ -243,14 +243,14 @@ t.test('stops the boot for @fastify/static and @fastify/swagger-ui before the pl
     'register @fastify/static and @fastify/swagger-ui after fastify-gatehouse'
   )
   for (const options of [{ prefix: '/public/' }, { prefix: '/public/', wildcard: false }, {}]) {
-    const app = await beside(
+    const app = await appWith(
       'before', async app => await app.register(staticFiles, { root: files, ...options } as FastifyStaticOptions)
     )
     app.get('/x', counted().handler)
     app.all('/seen/*', counted().handler)
     await stopsTheBoot(t, () => app.ready(), swap, options.prefix ?? '/*')
   }
-  const docs = await beside('before', async app => {
+  const docs = await appWith('before', async app => {
     await app.register(swagger)
     await app.register(swaggerUi, { routePrefix: '/docs' })
   })
@@ -264,7 +264,7 @@ const pages = [
 
 t.test("protects @fastify/swagger-ui after the plugin, or opens it by '/docs/*'", async t => {
   for (const order of orders) {
-    const closed = await beside(order, async app => await app.register(swagger), {})
+    const closed = await appWith(order, async app => await app.register(swagger), {})
     await closed.register(swaggerUi, { routePrefix: '/docs' })
     closed.get('/x', counted().handler)
     for (const url of pages) {
@@ -274,7 +274,7 @@ t.test("protects @fastify/swagger-ui after the plugin, or opens it by '/docs/*'"
       t.ok([200, 302].includes(await get(closed, url, alice)), `${url} is there for a principal`)
     }
     t.ok('/x' in (closed.swagger().paths ?? {}), 'and the routes are documented')
-    const open = await beside(order, async app => await app.register(swagger), { publicPaths: ['/docs/*'] })
+    const open = await appWith(order, async app => await app.register(swagger), { publicPaths: ['/docs/*'] })
     await open.register(swaggerUi, { routePrefix: '/docs' })
     open.get('/x', counted().handler)
     for (const url of pages) t.ok([200, 302].includes(await get(open, url)), `${url} is public`)
@@ -290,7 +290,7 @@ t.test("protects @fastify/swagger-ui after the plugin, or opens it by '/docs/*'"
 t.test('does not guard what app.use mounts with @fastify/middie, in any order', async t => {
   for (const order of orders) {
     const page = counted()
-    const app = await beside(order, async app => await app.register(middie))
+    const app = await appWith(order, async app => await app.register(middie))
     app.use(
       '/mounted',
       (_request: unknown, response: { end: (body: string) => void }) => { response.end('from a middleware') }
@@ -307,7 +307,7 @@ t.test('does not guard what app.use mounts with @fastify/middie, in any order', 
     t.equal(page.reached, 0)
     t.notOk(app.gatehouse.audit().some(row => row.url === '/mounted' && row.access === 'public'))
   }
-  const late = await beside('after', async app => await app.register(middie, { hook: 'preHandler' }))
+  const late = await appWith('after', async app => await app.register(middie, { hook: 'preHandler' }))
   late.use(
     '/mounted', (_request: unknown, response: { end: (body: string) => void }) => { response.end('from a middleware') }
   )
@@ -324,7 +324,7 @@ t.test('does not guard a response cache that replies in onRequest, but guards on
     for (const hook of ['onRequest', 'preHandler'] as const) {
       const cache = new Map<string, unknown>()
       const page = counted()
-      const app = await beside(order, async app => {
+      const app = await appWith(order, async app => {
         app.addHook(hook as 'preHandler', async (request, reply) => {
           const known = cache.get(request.url)
           if (known !== undefined) return await reply.send(known)

@@ -30,14 +30,14 @@ async function started (
 }
 
 /** One instance with managed keys. */
-async function keyDesk (t: Test, store: Store, staleness: number) {
+async function keyInstance (t: Test, store: Store, staleness: number) {
   const app = await started(t, { schemes: { service: apiKey({ managed: { prefix: 'acme', staleness } }) }, store })
   const ask = async (key: string) => app.inject({ url: '/', headers: { 'x-api-key': key } })
   return { app, ask, keys: app.gatehouse.apiKeys, status: async (key: string) => (await ask(key)).statusCode }
 }
 
 /** One instance that checks passwords, by Basic and at a login, and counts how often. */
-async function guessDesk (t: Test, store: Store, guesses: GuessLimits = {}) {
+async function passwordInstance (t: Test, store: Store, guesses: GuessLimits = {}) {
   const counts = { checks: 0 }
   const schemes = {
     ops: basic({
@@ -77,7 +77,7 @@ for (const { name, skip, tells, make } of await backends()) {
     const state = make(t)
     // seconds; who is told in time never has to ask again
     const staleness = tells ? 60 : 0.3
-    const [a, b] = [await keyDesk(t, state.open(), staleness), await keyDesk(t, state.open(), staleness)]
+    const [a, b] = [await keyInstance(t, state.open(), staleness), await keyInstance(t, state.open(), staleness)]
 
     await t.test('are accepted on both, for their owner only', async t => {
       const { key, record } = await a.keys.of(owner).create({ name: 'one', scopes: ['a'] })
@@ -144,7 +144,7 @@ for (const { name, skip, tells, make } of await backends()) {
 
   t.test(`guesses of two instances over ${name}`, { skip }, async t => {
     const state = make(t)
-    const [a, b] = [await guessDesk(t, state.open()), await guessDesk(t, state.open())]
+    const [a, b] = [await passwordInstance(t, state.open()), await passwordInstance(t, state.open())]
     const wrong = (): string => random(16)
 
     await t.test('cause at most limit + 1 checks of 200 concurrent ones', async t => {
@@ -181,8 +181,8 @@ for (const { name, skip, tells, make } of await backends()) {
 
     await t.test('wait longer each time', async t => {
       const [one, two] = [
-        await guessDesk(t, state.open(), { perAccount: 2, window: 1, longestWindow: 4 }),
-        await guessDesk(t, state.open(), { perAccount: 2, window: 1, longestWindow: 4 })
+        await passwordInstance(t, state.open(), { perAccount: 2, window: 1, longestWindow: 4 }),
+        await passwordInstance(t, state.open(), { perAccount: 2, window: 1, longestWindow: 4 })
       ]
       const windows: number[] = []
       for (let round = 0; round < 3; round++) {

@@ -16,7 +16,7 @@ const ann = { realm: 'web', id: 'ann' }
 type Damage = (record: StoreRecord) => StoreRecord
 
 /** A store that changes the records of one kind when they are read. */
-function damaging (kind: string) {
+function damagingStore (kind: string) {
   const inner = memoryStore()
   const state = { damage: ((record: StoreRecord) => record) as Damage }
   const read = (record: StoreRecord): StoreRecord => record.kind === kind ? state.damage(record) : record
@@ -78,7 +78,7 @@ async function expectFaults (
 }
 
 t.test('a code that cannot be read gives no token', async t => {
-  const { store, state } = damaging('oauth-code')
+  const { store, state } = damagingStore('oauth-code')
   const log = faults()
   const app = await serverApp(t, { store, fastify: { logger: log.logger } })
   const code = await codeFor(app)
@@ -91,7 +91,7 @@ t.test('a code that cannot be read gives no token', async t => {
 })
 
 t.test('a grant that cannot be read is not refreshed and not listed', async t => {
-  const { store, state } = damaging('refresh-family')
+  const { store, state } = damagingStore('refresh-family')
   const log = faults()
   const app = await serverApp(t, { store, fastify: { logger: log.logger } })
   const { body } = await redeem(app, await codeFor(app))
@@ -115,7 +115,7 @@ t.test('a grant that cannot be read is not refreshed and not listed', async t =>
 })
 
 t.test('grants end even if another one cannot be read, and the call says so', async t => {
-  const { store, state } = damaging('refresh-family')
+  const { store, state } = damagingStore('refresh-family')
   const app = await serverApp(t, { store })
   const [first, second] = [await redeem(app, await codeFor(app)), await redeem(app, await codeFor(app))]
   const grants = app.gatehouse.tokens.of(ann, { scheme: 'api' })
@@ -127,7 +127,7 @@ t.test('grants end even if another one cannot be read, and the call says so', as
 })
 
 t.test('a consent that cannot be read does not stand for the person', async t => {
-  const { store, state } = damaging('oauth-consent')
+  const { store, state } = damagingStore('oauth-consent')
   const log = faults()
   const app = await serverApp(t, { store, oauth: { consent: 'remember' }, fastify: { logger: log.logger } })
   const { cookie } = await login(app)
@@ -143,7 +143,7 @@ t.test('a consent that cannot be read does not stand for the person', async t =>
 })
 
 t.test('a client that cannot be read is not let in', async t => {
-  const { store, state } = damaging('oauth-client')
+  const { store, state } = damagingStore('oauth-client')
   const log = faults()
   const app = await serverApp(t, { store, fastify: { logger: log.logger } })
   const clients = app.gatehouse.oauth.clients.of(ann)
@@ -191,7 +191,7 @@ async function appOf (t: Test, store: Store, logger: object): Promise<FastifyIns
 }
 
 t.test('an API key that cannot be read is not let in', async t => {
-  const { store, state } = damaging('api-key')
+  const { store, state } = damagingStore('api-key')
   const log = faults()
   const app = await appOf(t, store, log.logger)
   const keys = app.gatehouse.apiKeys.of({ realm: 'keys', id: 'ann' })
@@ -208,7 +208,7 @@ t.test('an API key that cannot be read is not let in', async t => {
 })
 
 t.test('a session that cannot be read is not listed', async t => {
-  const { store, state } = damaging('session')
+  const { store, state } = damagingStore('session')
   const app = await appOf(t, store, { level: 'silent' })
   await app.inject({ method: 'POST', url: '/login' })
   const sessions = app.gatehouse.sessions.of(ann)

@@ -16,7 +16,7 @@ passesStoreContract(
 )
 
 /** A store of which `get` does what it is told. */
-function telling (get: Store['get']): Store {
+function storeWith (get: Store['get']): Store {
   return { ...memoryStore(), get }
 }
 
@@ -57,7 +57,7 @@ t.test('treats a store that breaks the contract as unavailable', async t => {
   ]
   for (const [error, detail] of errors) {
     const caught = await withDeadline(
-      telling(() => Promise.reject(error))
+      storeWith(() => Promise.reject(error))
     ).get('a', 'b').catch((error: unknown) => error) as StoreUnavailable
     t.ok(caught instanceof StoreUnavailable)
     t.same(
@@ -67,17 +67,18 @@ t.test('treats a store that breaks the contract as unavailable', async t => {
     t.notMatch(JSON.stringify({ ...caught }), /failed|secret/, 'what is for operators is not enumerable')
     t.equal(describeError(error), detail)
   }
-  t.equal(await reasonOf(withDeadline(telling(() => { throw new Error('at once') })).get('a', 'b')), 'failed')
+  t.equal(await reasonOf(withDeadline(storeWith(() => { throw new Error('at once') })).get('a', 'b')), 'failed')
 })
 
 t.test('rethrows deliberate errors unchanged', async t => {
   await t.rejects(
-    withDeadline(telling(() => Promise.reject(internalError('a mistake')))).get('a', 'b'),
+    withDeadline(storeWith(() => Promise.reject(internalError('a mistake')))).get('a', 'b'),
     { code: 'AUTH_FAULT', detail: 'a mistake' }
   )
   await t.rejects(withDeadline(memoryStore()).get('', 'b'), { code: 'AUTH_FAULT' })
   t.equal(
-    await reasonOf(withDeadline(telling(() => Promise.reject(new StoreUnavailable('full', 'x')))).get('a', 'b')), 'full'
+    await reasonOf(withDeadline(storeWith(async () => { throw new StoreUnavailable('full', 'x') })).get('a', 'b')),
+    'full'
   )
 })
 
@@ -86,7 +87,7 @@ t.test('times out if a store is silent, drops late answers, and recovers on a si
   let fail: (error: Error) => void = () => {}
   let asked = 0
   const askedTimes = (): number => asked
-  const store = withDeadline(telling(() => {
+  const store = withDeadline(storeWith(() => {
     asked++
     return new Promise((resolve, reject) => { answer = resolve; fail = reject })
   }), { timeout: 0.02 })
@@ -184,7 +185,7 @@ t.test('stops the boot for an invalid timeout', async t => {
 })
 
 t.test('accepts an answer that arrived while the process was blocked', async t => {
-  const store = withDeadline(telling(async () => {
+  const store = withDeadline(storeWith(async () => {
     await stat('.')
     return null
   }), { timeout: 0.05 })

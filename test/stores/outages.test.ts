@@ -17,7 +17,7 @@ process.on('unhandledRejection', error => { unhandled.push(error) })
 const [withoutPostgres, withoutRedis] = await Promise.all([noPostgres(), noRedisServer()])
 
 /** Checks a store under load while its server is killed and restarted. */
-async function survives (t: Test, store: Store, server: Endable): Promise<void> {
+async function checkOutage (t: Test, store: Store, server: Endable): Promise<void> {
   const { seen, end } = load(store)
   t.ok(await until(() => seen.answered > 50), 'it answers')
   await server.end()
@@ -31,7 +31,7 @@ async function survives (t: Test, store: Store, server: Endable): Promise<void> 
   t.ok(await until(() => seen.answered > answered), 'it is back')
   t.comment(`back after ${Math.round(performance.now() - began)} ms`)
   // connections are made again while others are asked already
-  t.ok(await until(async () => await stays(seen)), 'and stays')
+  t.ok(await until(async () => await staysAvailable(seen)), 'and stays')
   await end()
   t.same(seen.other, [], 'every failure is named')
   t.comment(
@@ -40,7 +40,7 @@ async function survives (t: Test, store: Store, server: Endable): Promise<void> 
 }
 
 /** Returns true if nothing is unavailable while a hundred calls are answered. */
-async function stays (seen: Seen): Promise<boolean> {
+async function staysAvailable (seen: Seen): Promise<boolean> {
   const { answered, unavailable } = seen
   return await until(() => seen.answered > answered + 100) && seen.unavailable === unavailable
 }
@@ -50,7 +50,7 @@ t.test('reports a Redis killed under load as unavailable until it is back', { sk
   const store = withDeadline(redisStore({ url: `redis://127.0.0.1:${server.port}`, timeout }), { timeout })
   t.teardown(async () => { await store.close(); await server.end() })
   await until(() => store.migrate().then(() => true, () => false), 30_000)
-  await survives(t, store, server)
+  await checkOutage(t, store, server)
 })
 
 t.test('reports a hanging Redis as unavailable within the deadline, then at once, and probes it', {
@@ -116,7 +116,7 @@ t.test('reports a PostgreSQL that is gone under load as unavailable until it is 
   const store = withDeadline(sqlStore({ connectionString: url.href, tablePrefix, timeout }), { timeout })
   t.teardown(async () => { await store.close(); await server.end(); await dropTables(tablePrefix) })
   await until(() => store.migrate().then(() => true, () => false), 30_000)
-  await survives(t, store, server)
+  await checkOutage(t, store, server)
 })
 
 for (const [name, make] of [

@@ -39,7 +39,7 @@ export function clock (t: Test) {
 }
 
 /** A store whose calls are counted, which can be taken down, and which tells of changes only if it is asked to. */
-export function tapped (inner: Store = memoryStore(), { tells = true } = {}) {
+export function tappedStore (inner: Store = memoryStore(), { tells = true } = {}) {
   const self = {
     calls: [] as string[],
     down: false,
@@ -65,7 +65,7 @@ export function tapped (inner: Store = memoryStore(), { tells = true } = {}) {
 export interface LogLine { readonly level: number, readonly msg: string, readonly [field: string]: unknown }
 
 /** One instance of an application with managed keys. */
-export async function instance (
+export async function createInstance (
   t: Test,
   key: Partial<ManagedApiKeyOptions> = {},
   options: Partial<GatehouseOptions> = {}

@@ -7,13 +7,13 @@ import { KeyLookup, kind, LastUsed } from '../../../lib/schemes/api-key/lookup.j
 import type { ManagedApiKeyOptions } from '../../../lib/schemes/api-key/scheme.js'
 import { memoryStore } from '../../../lib/stores/memory/index.js'
 import type { Authenticated } from '../../../types/outcome.js'
-import { ann, bob, clock, instance, stored, tapped } from './app.js'
+import { ann, bob, clock, createInstance, stored, tappedStore } from './app.js'
 import { exactly } from '../../fixtures/exactly.js'
 
 const unknownKey = (): string => new KeyFormat('acme').generate()
 
 t.test('returns the owner as the principal and the key as the credential', async t => {
-  const { keys, ask } = await instance(t)
+  const { keys, ask } = await createInstance(t)
   const { key, record } = await keys.of(ann).create({ name: 'laptop', scopes: ['a'], roles: ['r'] })
   t.strictSame((await ask(key)).json(), {
     principal: { ...ann, scopes: ['a'], roles: ['r'] },
@@ -23,9 +23,9 @@ t.test('returns the owner as the principal and the key as the credential', async
 })
 
 t.test('treats another prefix as foreign, and refuses a mistyped key without a look-up', async t => {
-  const tap = tapped()
+  const tap = tappedStore()
   const next = apiKey({ verify: key => (key.startsWith('other_') ? bob : null) })
-  const { app, code } = await instance(
+  const { app, code } = await createInstance(
     t,
     {},
     {
@@ -50,8 +50,8 @@ t.test('treats another prefix as foreign, and refuses a mistyped key without a l
 
 t.test('looks up a key once within the staleness, and unknown ones too', async t => {
   const time = clock(t)
-  const tap = tapped()
-  const { keys, status } = await instance(t, {}, { store: tap.store })
+  const tap = tappedStore()
+  const { keys, status } = await createInstance(t, {}, { store: tap.store })
   const { key } = await keys.of(ann).create({ name: 'k' })
   const bad = unknownKey()
   for (let i = 0; i < 5; i++) {
@@ -69,8 +69,8 @@ t.test('looks up a key once within the staleness, and unknown ones too', async t
 })
 
 t.test('shares one look-up between concurrent requests', async t => {
-  const tap = tapped()
-  const { keys, status } = await instance(t, {}, { store: tap.store })
+  const tap = tappedStore()
+  const { keys, status } = await createInstance(t, {}, { store: tap.store })
   const { key } = await keys.of(ann).create({ name: 'k' })
   tap.before = () => soon()
   t.strictSame(new Set(await Promise.all(Array.from({ length: 50 }, () => status(key)))), new Set([200]))
@@ -78,7 +78,7 @@ t.test('shares one look-up between concurrent requests', async t => {
 })
 
 t.test('does not cache a look-up that began before a revocation', async t => {
-  const tap = tapped()
+  const tap = tappedStore()
   const held = { on: false, release: (): void => {} }
   const released = new Promise<void>(resolve => { held.release = resolve })
   const late: Store = {
@@ -89,7 +89,7 @@ t.test('does not cache a look-up that began before a revocation', async t => {
       return found
     }
   }
-  const { keys, status } = await instance(t, {}, { store: late })
+  const { keys, status } = await createInstance(t, {}, { store: late })
   const { key, record } = await keys.of(ann).create({ name: 'k' })
   held.on = true
   const asked = status(key)
@@ -103,7 +103,7 @@ t.test('does not cache a look-up that began before a revocation', async t => {
 
 t.test('reports an expired key as expired for a week, and then as unknown', async t => {
   const time = clock(t)
-  const { keys, code } = await instance(t)
+  const { keys, code } = await createInstance(t)
   const { key, record } = await keys.of(ann).create({ name: 'k', expiresAt: new Date(Date.now() + 60_000) })
   t.equal(await code(key), 'none')
   time.advance(61)
@@ -116,8 +116,8 @@ t.test('reports an expired key as expired for a week, and then as unknown', asyn
 
 t.test('answers from the cache within the staleness, and otherwise 503, while the store is unavailable', async t => {
   const time = clock(t)
-  const tap = tapped()
-  const { keys, ask, status } = await instance(t, {}, { store: tap.store })
+  const tap = tappedStore()
+  const { keys, ask, status } = await createInstance(t, {}, { store: tap.store })
   const { key, record } = await keys.of(ann).create({ name: 'k' })
   await status(key)
   tap.down = true
@@ -138,7 +138,7 @@ t.test('answers from the cache within the staleness, and otherwise 503, while th
 
 t.test('answers 500 for a corrupt record', async t => {
   const store = memoryStore()
-  const { ask, log } = await instance(t, {}, { store })
+  const { ask, log } = await createInstance(t, {}, { store })
   const added = async (value: object) => {
     const key = unknownKey()
     await store.add({ kind, id: digestOf(key), owner: ann, value: value as Record<string, never>, expiresAt: null })
@@ -167,8 +167,8 @@ t.test('applies a revocation on other instances within the staleness, or at once
   for (const tells of [false, true]) {
     const inner = memoryStore()
     const [one, two] = [
-      await instance(t, {}, { store: tapped(inner, { tells }).store }),
-      await instance(t, {}, { store: tapped(inner, { tells }).store })
+      await createInstance(t, {}, { store: tappedStore(inner, { tells }).store }),
+      await createInstance(t, {}, { store: tappedStore(inner, { tells }).store })
     ]
     const { key, record } = await one.keys.of(ann).create({ name: 'k' })
     t.equal(await one.status(key), 200)
@@ -182,11 +182,11 @@ t.test('applies a revocation on other instances within the staleness, or at once
 })
 
 t.test('drops the cache if the store may have missed changes', async t => {
-  const tap = tapped()
+  const tap = tappedStore()
   let tell = (_change: StoreChange): void => {}
   let ended = 0
   const store: Store = { ...tap.store, subscribe: (_kind, listener) => { tell = listener; return () => { ended++ } } }
-  const { keys, status, app } = await instance(t, {}, { store })
+  const { keys, status, app } = await createInstance(t, {}, { store })
   const { key } = await keys.of(ann).create({ name: 'k' })
   await status(key)
   await status(key)
@@ -199,13 +199,13 @@ t.test('drops the cache if the store may have missed changes', async t => {
 })
 
 t.test('accepts a staleness from 0 to 60 seconds', async t => {
-  const tap = tapped()
-  const { keys, status } = await instance(t, { managed: { prefix: 'acme', staleness: 0 } }, { store: tap.store })
+  const tap = tappedStore()
+  const { keys, status } = await createInstance(t, { managed: { prefix: 'acme', staleness: 0 } }, { store: tap.store })
   const { key } = await keys.of(ann).create({ name: 'k' })
   await status(key)
   await status(key)
   t.equal(tap.count('get'), 2)
-  await t.rejects(instance(t, { managed: { prefix: 'acme', staleness: '61s' } }), {
+  await t.rejects(createInstance(t, { managed: { prefix: 'acme', staleness: '61s' } }), {
     code: 'AUTH_MISCONFIGURED',
     message: /staleness must be at most 1 minute/
   })
@@ -213,8 +213,8 @@ t.test('accepts a staleness from 0 to 60 seconds', async t => {
 
 t.test('writes last uses in batches, outside of requests', async t => {
   const time = clock(t)
-  const tap = tapped()
-  const { keys, status, app } = await instance(t, {}, { store: tap.store })
+  const tap = tappedStore()
+  const { keys, status, app } = await createInstance(t, {}, { store: tap.store })
   const { key, record } = await keys.of(ann).create({ name: 'k' })
   const unused = await keys.of(ann).create({ name: 'unused' })
   for (let i = 0; i < 10; i++) await status(key)
@@ -223,7 +223,7 @@ t.test('writes last uses in batches, outside of requests', async t => {
   await app.close()
   t.equal(tap.count('swap'), 1, 'closing writes what is left')
 
-  const next = await instance(t, {}, { store: tap.store })
+  const next = await createInstance(t, {}, { store: tap.store })
   const first = (await next.keys.ofAnyOwner().get(record.id))?.lastUsedAt
   t.match(first, /^\d{4}-/)
   t.equal((await next.keys.ofAnyOwner().get(unused.record.id))?.lastUsedAt, null)
@@ -231,15 +231,15 @@ t.test('writes last uses in batches, outside of requests', async t => {
   await next.app.close()
   t.equal(tap.count('swap'), 1, 'not twice in a minute, whichever instance')
   time.advance(120)
-  const last = await instance(t, {}, { store: tap.store })
+  const last = await createInstance(t, {}, { store: tap.store })
   await last.status(key)
   await last.app.close()
   t.equal(tap.count('swap'), 2)
 })
 
 t.test('logs a failure to write last uses without other effects', async t => {
-  const tap = tapped()
-  const { keys, status, app, log } = await instance(t, {}, { store: tap.store })
+  const tap = tappedStore()
+  const { keys, status, app, log } = await createInstance(t, {}, { store: tap.store })
   const { key, record } = await keys.of(ann).create({ name: 'k' })
   const gone = await keys.of(ann).create({ name: 'gone' })
   await status(key)
@@ -261,7 +261,7 @@ t.test('ends long-lived connections when the key is revoked', async t => {
       let outcome: Authenticated | undefined
       await app.register(gatehouse, {
         schemes: { service: apiKey({ managed: { prefix: 'acme' } }) },
-        store: tapped(inner, { tells }).store
+        store: tappedStore(inner, { tells }).store
       })
       app.get('/', async request => {
         const { stateOf } = await import('../../../lib/guard/request-state.js')
@@ -303,7 +303,7 @@ t.test('ends long-lived connections when the key is revoked', async t => {
 
 t.test('ignores a record of another scheme under any id', async t => {
   const store = memoryStore()
-  const { code } = await instance(t, {}, { store })
+  const { code } = await createInstance(t, {}, { store })
   for (const [prefix, says] of [['acme', 'none'], ['other', 'AUTH_INVALID_CREDENTIALS']] as const) {
     const key = unknownKey()
     await store.add({ kind, id: digestOf(key), owner: ann, value: { ...stored, prefix }, expiresAt: null })
@@ -312,7 +312,7 @@ t.test('ignores a record of another scheme under any id', async t => {
 })
 
 t.test('keeps long-lived connections while the store is unavailable, and asks again', async t => {
-  const tap = tapped()
+  const tap = tappedStore()
   const { log } = Fastify()
   let tell = (_change: StoreChange): void => {}
   const lookup = new KeyLookup({
@@ -359,7 +359,7 @@ t.test('load', async t => {
       async t => {
         const time = clock(t)
         people.set('ann', { id: 'ann', scopes: ['a'], roles: ['admin'], name: 'Ann' })
-        const { keys, ask } = await instance(t, { load }, options)
+        const { keys, ask } = await createInstance(t, { load }, options)
         const { key } = await keys.of(ann).create({ name: 'k', scopes: ['a', 'orders'], roles: ['clerk'] })
         const principal = async () => (await ask(key)).json<{ principal?: object }>().principal
         t.strictSame(await principal(), {
@@ -385,7 +385,7 @@ t.test('load', async t => {
 
   t.test('falls back to that of the plugin, and never widens a key', async t => {
     const seen: object[] = []
-    const { keys, ask } = await instance(
+    const { keys, ask } = await createInstance(
       t,
       {},
       {
@@ -410,7 +410,7 @@ t.test('load', async t => {
 
   t.test('is called for the owner without a request, and once for all keys of an owner', async t => {
     const asked: string[] = []
-    const { keys, ask, app } = await instance(t, {
+    const { keys, ask, app } = await createInstance(t, {
       load: (principal, { scheme, request }) => {
         asked.push(`${scheme} ${principal.id} ${request.server === app} ${typeof request.log.info}`)
         return principal
@@ -427,7 +427,7 @@ t.test('load', async t => {
 
   t.test('answers 500 if it throws or returns no principal', async t => {
     let answer: unknown = ann
-    const { keys, ask } = await instance(t, {
+    const { keys, ask } = await createInstance(t, {
       managed: { prefix: 'acme', staleness: 0 },
       load: () => {
         if (answer === 'throw') throw new Error('db')
@@ -479,8 +479,8 @@ t.test('stops the boot for wrong options', async t => {
 })
 
 t.test('writes last uses after a minute', async t => {
-  const tap = tapped()
-  const { keys, app } = await instance(t, {}, { store: tap.store })
+  const tap = tappedStore()
+  const { keys, app } = await createInstance(t, {}, { store: tap.store })
   const { record } = await keys.of(ann).create({ name: 'k' })
   const real = globalThis.setTimeout
   let run = (): void => {}

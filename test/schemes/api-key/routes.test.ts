@@ -16,7 +16,7 @@ import gatehouse, {
   type Scheme
 } from '../../../lib/index.js'
 import { OwnerLock } from '../../../lib/schemes/api-key/owners.js'
-import { clock, tapped } from './app.js'
+import { clock, tappedStore } from './app.js'
 import { exactly } from '../../fixtures/exactly.js'
 
 const secret = randomBytes(32).toString('base64url')
@@ -265,7 +265,7 @@ t.test('limits the number of keys of a user', async t => {
 })
 
 t.test('answers 503 if the store is unavailable', async t => {
-  const tap = tapped()
+  const tap = tappedStore()
   const { enter } = await desk(t, {}, { store: tap.store })
   const ann = await enter('ann')
   tap.down = true
@@ -375,7 +375,7 @@ t.test('ignores a report without a valid signature', async t => {
 
 t.test('looks up public keys, and answers 503 to reports if they cannot be fetched', async t => {
   let answer: () => string | null | Promise<string | null> = async () => pem
-  const tap = tapped()
+  const tap = tappedStore()
   const { app, enter, status } = await desk(t, { leaks: { publicKeys: () => answer() } }, { store: tap.store })
   const { key } = await (await enter('ann')).make()
   const report = reporter(app)

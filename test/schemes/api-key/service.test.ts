@@ -2,7 +2,7 @@ import Fastify from 'fastify'
 import t from 'tap'
 import gatehouse, { apiKey, type ApiKeyInput, type Store } from '../../../lib/index.js'
 import { memoryStore } from '../../../lib/stores/memory/index.js'
-import { ann, bob, clock, instance, plain, tapped } from './app.js'
+import { ann, bob, clock, createInstance, plain, tappedStore } from './app.js'
 import { exactly } from '../../fixtures/exactly.js'
 
 const roles = { admin: { roles: ['clerk'] }, clerk: { scopes: ['orders:read'] } }
@@ -14,7 +14,7 @@ const load = async (principal: { id: string }) =>
   people[principal.id] === undefined ? null : { id: principal.id, ...people[principal.id] }
 
 t.test('creates, lists, changes and revokes a key', async t => {
-  const { keys, status } = await instance(t)
+  const { keys, status } = await createInstance(t)
   const end = new Date(Date.now() + 86_400_000)
   const { key, record } = await keys
     .of(ann)
@@ -62,7 +62,7 @@ t.test('creates, lists, changes and revokes a key', async t => {
 
 t.test('lists the newest first', async t => {
   const time = clock(t)
-  const { keys } = await instance(t)
+  const { keys } = await createInstance(t)
   for (const name of ['one', 'two', 'three']) {
     await keys.of(ann).create({ name })
     time.advance(1)
@@ -71,7 +71,7 @@ t.test('lists the newest first', async t => {
 })
 
 t.test('treats a key of another owner as missing if an owner is given', async t => {
-  const { keys, status } = await instance(t)
+  const { keys, status } = await createInstance(t)
   const { key, record } = await keys.of(ann).create({ name: 'k' })
   for (const stranger of [bob, { realm: 'other', id: 'ann' }]) {
     t.equal(await keys.of(stranger).get(record.id), null)
@@ -98,7 +98,7 @@ t.test('never sends a key to a store', async t => {
       }
     ])
   ) as unknown as Store
-  const { keys, ask, log, app } = await instance(t, {}, { store })
+  const { keys, ask, log, app } = await createInstance(t, {}, { store })
   const { key, record } = await keys.of(ann).create({ name: 'k' })
   await ask(key)
   const rotated = await keys.ofAnyOwner().rotate(record.id, { overlap: 60 })
@@ -113,7 +113,7 @@ t.test('never sends a key to a store', async t => {
 })
 
 t.test('fails on wrong arguments, and shows the reason in the log only', async t => {
-  const { keys } = await instance(t)
+  const { keys } = await createInstance(t)
   const { record } = await keys.of(ann).create({ name: 'k' })
   const good = { name: 'k' }
   const wrong: unknown[] = [
@@ -172,14 +172,14 @@ t.test('fails on wrong arguments, and shows the reason in the log only', async t
 })
 
 t.test('rethrows what the input of the application throws', async t => {
-  const { keys } = await instance(t)
+  const { keys } = await createInstance(t)
   const mine = new Error('mine')
   const input = { get name (): string { throw mine } }
   t.equal(await keys.of(ann).create(input).catch((error: unknown) => error), mine)
 })
 
 t.test('returns no key that the store did not add', async t => {
-  const { keys } = await instance(t, {}, { store: { ...tapped().store, add: async () => false } as Store })
+  const { keys } = await createInstance(t, {}, { store: { ...tappedStore().store, add: async () => false } as Store })
   await t.rejects(keys.of(ann).create({ name: 'k' }), {
     code: 'AUTH_FAULT',
     detail: 'the store did not add a new API key'
@@ -188,7 +188,7 @@ t.test('returns no key that the store did not add', async t => {
 
 t.test('keeps both keys valid until the overlap of a rotation ends, and reports the old one as rotated', async t => {
   const time = clock(t)
-  const { keys, ask, status, code } = await instance(t)
+  const { keys, ask, status, code } = await createInstance(t)
   const end = new Date(Date.now() + 30 * 86_400_000)
   const { key, record } = await keys
     .of(ann)
@@ -230,7 +230,7 @@ t.test('keeps both keys valid until the overlap of a rotation ends, and reports 
 })
 
 t.test('ends the old key at once if the rotation is due to a suspicion, without telling its holder', async t => {
-  const { keys, ask } = await instance(t)
+  const { keys, ask } = await createInstance(t)
   const { key, record } = await keys.of(ann).create({ name: 'k' })
   await ask(key)
   const rotated = await keys.ofAnyOwner().rotate(record.id, { overlap: 0 })
@@ -246,7 +246,7 @@ t.test('ends the old key at once if the rotation is due to a suspicion, without 
 })
 
 t.test('never extends the old key by a second rotation, and ends it on suspicion', async t => {
-  const { keys, status } = await instance(t)
+  const { keys, status } = await createInstance(t)
   const { key, record } = await keys.of(ann).create({ name: 'k', expiresAt: new Date(Date.now() + 100_000) })
   await keys.ofAnyOwner().rotate(record.id, { overlap: 10 })
   const first = await keys.ofAnyOwner().get(record.id)
@@ -265,7 +265,7 @@ t.test('never extends the old key by a second rotation, and ends it on suspicion
 })
 
 t.test('lets exactly one of several concurrent rotations on suspicion succeed, without extra keys', async t => {
-  const { keys } = await instance(t)
+  const { keys } = await createInstance(t)
   const { record } = await keys.of(ann).create({ name: 'k' })
   const made = await Promise.all(Array.from({ length: 8 }, () => keys.ofAnyOwner().rotate(record.id, { overlap: 0 })))
   const won = made.filter(each => each !== null)
@@ -274,8 +274,8 @@ t.test('lets exactly one of several concurrent rotations on suspicion succeed, w
 })
 
 t.test('rotates with the new rights if they change at the same time', async t => {
-  const tap = tapped()
-  const { keys } = await instance(t, {}, { store: tap.store })
+  const tap = tappedStore()
+  const { keys } = await createInstance(t, {}, { store: tap.store })
   const { record } = await keys.of(ann).create({ name: 'k', scopes: ['a', 'b'] })
   let met = false
   tap.before = async method => {
@@ -289,14 +289,14 @@ t.test('rotates with the new rights if they change at the same time', async t =>
 })
 
 t.test('fails as unavailable if a change conflicts again and again', async t => {
-  const tap = tapped()
-  const { keys } = await instance(t, {}, { store: { ...tap.store, swap: async () => false } as Store })
+  const tap = tappedStore()
+  const { keys } = await createInstance(t, {}, { store: { ...tap.store, swap: async () => false } as Store })
   const { record } = await keys.of(ann).create({ name: 'k' })
   await t.rejects(keys.ofAnyOwner().update(record.id, { name: 'x' }), { code: 'AUTH_UNAVAILABLE' })
 })
 
 t.test('creates no key with more rights than its owner', async t => {
-  const { keys } = await instance(
+  const { keys } = await createInstance(
     t, {}, { load, roles, scopes: { 'orders:read': 'See orders', reports: 'See reports' } }
   )
   const rights = { scopes: ['orders:read', 'reports'], roles: ['clerk', 'admin'] }
@@ -371,7 +371,7 @@ t.test('separates the keys of two schemes in one store', async t => {
 })
 
 t.test('revokes a leaked key without telling its holder', async t => {
-  const { keys, status, log } = await instance(t)
+  const { keys, status, log } = await createInstance(t)
   const { key, record } = await keys.of(ann).create({ name: 'k' })
   t.equal(await keys.revokeLeaked(key), undefined)
   t.equal(await status(key), 401)

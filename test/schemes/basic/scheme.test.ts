@@ -16,7 +16,7 @@ async function made (options: unknown, name = 'ops'): Promise<Scheme> {
 }
 
 /** An application whose verify keeps what it was given and knows nobody. */
-async function listening () {
+async function createApp () {
   const seen: Array<readonly [string, string]> = []
   const { app } = await createApplication({
     schemes: {
@@ -34,7 +34,7 @@ async function listening () {
 }
 
 t.test('reads name and password as UTF-8, split at the first colon, in the normal form NFC', async t => {
-  const { app, seen } = await listening()
+  const { app, seen } = await createApp()
   const ask = async (headers: Record<string, string>) => {
     seen.length = 0
     await app.inject({ url: '/', headers })
@@ -63,7 +63,7 @@ t.test('reads name and password as UTF-8, split at the first colon, in the norma
 })
 
 t.test('refuses what RFC 7617 does not allow, without calling verify', async t => {
-  const { app, seen, route } = await listening()
+  const { app, seen, route } = await createApp()
   const bad: Record<string, string> = {
     'no credential': 'Basic',
     'only space': 'Basic   ',
@@ -329,7 +329,7 @@ t.test('calls its own load', async t => {
 })
 
 t.test('refuses two Authorization lines over a real socket, in either order', async t => {
-  const { app, seen, route } = await listening()
+  const { app, seen, route } = await createApp()
   const port = await listen(t, app)
   const [one, two] = ['Authorization: Basic YTpi', 'authorization: Basic Yzpk']
   for (const lines of [

@@ -18,7 +18,7 @@ interface Fault {
 const methods = ['add', 'get', 'swap', 'take', 'find', 'takeAll'] as const
 
 /** A store whose next calls are counted, and one of which fails. */
-function faulty (): { readonly store: Store } & Pick<Stage, 'plan' | 'calls'> {
+function failingStore (): { readonly store: Store } & Pick<Stage, 'plan' | 'calls'> {
   const inner = memoryStore()
   let fault: Fault | null = null
   let calls = 0
@@ -50,7 +50,7 @@ interface Stage {
 }
 
 async function stageOf (t: Test, reuseGrace: number): Promise<Stage> {
-  const { store, plan, calls } = faulty()
+  const { store, plan, calls } = failingStore()
   const sign = { refresh: { secret, reuseGrace }, staleness: 0 }
   const api = withService({ issuer, audience: issuer, keys: privateKey, sign })
   const app = Fastify()

@@ -7,14 +7,14 @@ import gatehouse, {
   type StoreOwner
 } from '../../../lib/index.js'
 import type { LoginOptions } from '../../../types/sessions.js'
-import { asker, secret } from './bare-app.js'
+import { requester, secret } from './bare-app.js'
 
 export const alice: StoreOwner = { realm: 'web', id: 'alice' }
 
 interface LoginBody extends LoginOptions { readonly id?: string, readonly realm?: string }
 
 /** One instance of an application: the plugin with one session scheme, and routes that do what the body says. */
-export async function house (
+export async function createInstance (
   options: {
     readonly session?: Partial<SessionOptions>
     readonly loads?: false
@@ -55,7 +55,7 @@ export async function house (
     return {}
   })
   await options.after?.(app)
-  const ask = asker(app)
+  const ask = requester(app)
   return {
     app,
     ask,

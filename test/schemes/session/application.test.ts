@@ -7,7 +7,7 @@ import t from 'tap'
 import gatehouse from '../../../lib/index.js'
 import { session } from '../../../lib/schemes/session/scheme.js'
 import { createScheme } from '../../fixtures/schemes.js'
-import { addRoutes, alice, asker, clock, credentialOf, desk, secret } from './bare-app.js'
+import { addRoutes, alice, requester, clock, credentialOf, bareApp, secret } from './bare-app.js'
 
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })
 
@@ -27,7 +27,7 @@ for (const [name, register] of Object.entries(neighbours)) {
   for (const order of ['before', 'after'] as const) {
     t.test(`works beside @fastify/${name} registered ${order} it`, async t => {
       const time = clock(t)
-      const { app, ask, scheme, sessions } = await desk({}, { [order]: register })
+      const { app, ask, scheme, sessions } = await bareApp({}, { [order]: register })
       app.post('/theirs', async (request, reply) => {
         reply.setCookie('theirs', 'a')
         const own = (request as unknown as { session?: { set: (key: string, value: string) => void } }).session
@@ -67,7 +67,7 @@ t.test('works inside a plugin between plugins that load before and after it', as
   app.register(async child => { child.get('/child', async () => ({})) })
   app.register(fp(async app => { addRoutes(app, await createScheme(session({ secret: secret() }), app, 'web')) }))
   app.register(secureSession, { key: Buffer.alloc(32, 7) })
-  const ask = asker(app)
+  const ask = requester(app)
   const begun = await ask('/login')
   t.match((await ask('/me', get(begun.cookie))).body, { kind: 'authenticated' })
   t.equal((await ask('/child', get(begun.cookie))).status, 200)
@@ -83,7 +83,7 @@ t.test('separates the users of two session schemes of one application', async t 
   ]
   addRoutes(app, web, '/web')
   addRoutes(app, staff, '/staff')
-  const ask = asker(app)
+  const ask = requester(app)
   const one = await ask('/web/login', { body: { principal: { id: 'alice' } } })
   const two = await ask('/staff/login', { body: { principal: { id: 'bob', realm: 'hq' } } })
   const jar = `${one.cookie}; ${two.cookie}`
@@ -104,7 +104,7 @@ t.test('keeps separate revocations for two applications with one definition', as
   const [one, two] = await Promise.all([0, 1].map(async () => {
     const app = Fastify()
     addRoutes(app, await createScheme(definition, app, 'web'))
-    return asker(app)
+    return requester(app)
   }))
   if (one === undefined || two === undefined) throw new Error('two applications')
   const { cookie } = await one('/login')
@@ -138,7 +138,7 @@ async function siblings (...schemes: ReadonlyArray<ReturnType<typeof session>>) 
     )
   }
   await app.ready()
-  const ask = asker(app)
+  const ask = requester(app)
   const both = async (cookie: string) =>
     Promise.all(prefixes.map(async prefix => (await ask(`${prefix}/me`, get(cookie))).status))
   return { ask, both }
@@ -186,7 +186,7 @@ t.test('keeps separate revocations for contexts with separate secrets, whatever 
 
 t.test('keeps concurrent requests apart', async t => {
   const time = clock(t)
-  const { app, scheme, ask } = await desk()
+  const { app, scheme, ask } = await bareApp()
   app.get('/slow', async request => {
     const outcome = await scheme.authenticate(request)
     await new Promise(resolve => setImmediate(resolve))
@@ -210,7 +210,7 @@ t.test('keeps concurrent requests apart', async t => {
 
 t.test('does not renew a session that ended during the request', async t => {
   const time = clock(t)
-  const { app, scheme, ask } = await desk()
+  const { app, scheme, ask } = await bareApp()
   app.get('/overtaken', async request => {
     await scheme.authenticate(request)
     await ask('/logout', { cookie: String(request.headers.cookie) })
@@ -222,7 +222,7 @@ t.test('does not renew a session that ended during the request', async t => {
 })
 
 t.test('keeps in a renewed session the data that the request has set before', async t => {
-  const { app, scheme, sessions, ask } = await desk()
+  const { app, scheme, sessions, ask } = await bareApp()
   app.post('/promote', async (request, reply) => {
     credentialOf(await scheme.authenticate(request)).update({ step: 2 })
     await sessions?.login(request, reply, alice, { renew: true })
@@ -235,7 +235,7 @@ t.test('keeps in a renewed session the data that the request has set before', as
 
 t.test('forbids shared caching of a response with a session cookie, whatever the handler set', async t => {
   const time = clock(t)
-  const { app, scheme, ask } = await desk()
+  const { app, scheme, ask } = await bareApp()
   for (const [path, value] of Object.entries({
     none: '', public: 'public, max-age=60', private: 'max-age=60, private', 'not-private': 'x-private=1'
   })) {

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { memoryStore } from '../../../lib/index.js'
 import { clock } from './bare-app.js'
-import { alice, house } from './app.js'
+import { alice, createInstance } from './app.js'
 
 /** An application whose login at another place says when the person proved who they are. */
 const withCallback = (authenticatedAt: unknown, more: object = {}) => async (app: FastifyInstance) => {
@@ -17,7 +17,7 @@ t.test('takes the time of authentication from the login', async t => {
   const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000)
   const cases = [[minutesAgo(2), 200], [minutesAgo(10), 401], [null, 401], [minutesAgo(-600), 200]] as const
   for (const [at, status] of cases) {
-    const { ask } = await house({ after: withCallback(at) })
+    const { ask } = await createInstance({ after: withCallback(at) })
     const { cookie } = await ask('/callback')
     t.equal((await ask('/danger', { method: 'GET', cookie })).status, status)
     const { body } = await ask('/me', { method: 'GET', cookie })
@@ -31,7 +31,7 @@ t.test('a session lives from its login on, however old the authentication is', a
   const time = clock(t)
   for (const at of [null, new Date(time.now() - 30 * 86_400_000)]) {
     const store = memoryStore()
-    const { ask, sessions } = await house({ store, after: withCallback(at) })
+    const { ask, sessions } = await createInstance({ store, after: withCallback(at) })
     const begun = new Date(time.now()).toISOString()
     const { cookie } = await ask('/callback')
     const renewed = await ask('/login', { body: { renew: true }, cookie })
@@ -46,10 +46,10 @@ t.test('a session lives from its login on, however old the authentication is', a
 
 t.test('refuses a time that is none, and one for a renewal', async t => {
   for (const wrong of [new Date(NaN), '2026-01-01', 1_700_000_000]) {
-    const { ask } = await house({ after: withCallback(wrong) })
+    const { ask } = await createInstance({ after: withCallback(wrong) })
     t.equal((await ask('/callback')).status, 500)
   }
-  const { ask, enter } = await house({ after: withCallback(new Date(), { renew: true }) })
+  const { ask, enter } = await createInstance({ after: withCallback(new Date(), { renew: true }) })
   const { cookie } = await enter()
   t.equal((await ask('/callback', { cookie })).status, 500)
   t.equal((await ask('/me', { method: 'GET', cookie })).status, 200, 'the session goes on')

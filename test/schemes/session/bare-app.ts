@@ -17,7 +17,7 @@ export const alice = { id: 'alice', scopes: ['orders:read'], roles: ['clerk'], n
 type Before = (app: FastifyInstance) => Promise<unknown>
 
 /** A bare application whose routes ask one session scheme directly, with a clock of its own. */
-export async function desk (
+export async function bareApp (
   options: Partial<SessionOptions> = {},
   more: { name?: string; before?: Before; after?: Before; store?: Store } = {}
 ) {
@@ -28,7 +28,7 @@ export async function desk (
   const made = await createScheme(session(complete), app, name, more.store)
   await more.after?.(app)
   addRoutes(app, made)
-  return { app, scheme: made.scheme, sessions: made.features.sessions, ask: asker(app) }
+  return { app, scheme: made.scheme, sessions: made.features.sessions, ask: requester(app) }
 }
 
 /** The routes of one scheme, below a prefix. */
@@ -78,7 +78,7 @@ function show (outcome: Outcome<Principal>) {
 export interface Ask { method?: 'GET' | 'POST', cookie?: string, headers?: Record<string, string>, body?: object }
 
 /** Sends one request and tells what came back, with the cookies that were set. */
-export function asker (app: FastifyInstance) {
+export function requester (app: FastifyInstance) {
   return async (url: string, { method = 'POST', cookie, headers = {}, body }: Ask = {}) => {
     const answer = await app.inject({
       method,

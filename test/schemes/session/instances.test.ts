@@ -5,9 +5,9 @@ import type { Store, StoreChange } from '../../../lib/index.js'
 import { memoryStore } from '../../../lib/stores/memory/index.js'
 import { redisStore } from '../../../lib/stores/redis/index.js'
 import { sqlStore } from '../../../lib/stores/sql/index.js'
-import { alice, house } from './app.js'
-import { clock, desk, secret } from './bare-app.js'
-import { silent, switched } from './stores.js'
+import { alice, createInstance } from './app.js'
+import { clock, bareApp, secret } from './bare-app.js'
+import { withoutSubscribe, switchableStore } from './stores.js'
 
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })
 const mark = randomBytes(6).toString('hex')
@@ -116,7 +116,7 @@ for (const [name, { staleness, tells, open }] of Object.entries(databases)) {
     if (stores === null) return
     const key = secret()
     const [a, b] = await Promise.all(
-      stores.map(async store => await house({ store, session: { secret: key, staleness } }))
+      stores.map(async store => await createInstance({ store, session: { secret: key, staleness } }))
     )
     if (a === undefined || b === undefined) throw new Error('two')
     t.after(async () => {
@@ -181,9 +181,9 @@ for (const [name, { staleness, tells, open }] of Object.entries(databases)) {
 t.test('refuses a revoked session within the staleness without notifications, and at once with them', async t => {
   const time = clock(t)
   const key = secret()
-  const { store, state } = switched()
-  const a = await house({ store: silent(store), session: { secret: key } })
-  const b = await house({ store: silent(store), session: { secret: key } })
+  const { store, state } = switchableStore()
+  const a = await createInstance({ store: withoutSubscribe(store), session: { secret: key } })
+  const b = await createInstance({ store: withoutSubscribe(store), session: { secret: key } })
   const { cookie, id } = await a.enter()
   t.equal(await b.status(cookie), 200)
   const asked = state.calls.length
@@ -203,10 +203,10 @@ t.test('refuses a revoked session within the staleness without notifications, an
 
 t.test('answers 503 while the store hangs, except from the cache, and recovers', async t => {
   const time = clock(t)
-  const { store, state } = switched()
+  const { store, state } = switchableStore()
   const key = secret()
-  const a = await house({ store: silent(store), session: { secret: key } })
-  const b = await house({ store: silent(store), session: { secret: key } })
+  const a = await createInstance({ store: withoutSubscribe(store), session: { secret: key } })
+  const b = await createInstance({ store: withoutSubscribe(store), session: { secret: key } })
   const { cookie } = await a.enter()
   state.down.add('all')
   t.equal(await a.status(cookie), 200, 'said a moment ago')
@@ -242,8 +242,8 @@ t.test(
   'reports a logout that did not reach the store as failed, removes the cookie, and applies it locally',
   async t => {
     const time = clock(t)
-    const { store, state } = switched()
-    const a = await house({ store: silent(store) })
+    const { store, state } = switchableStore()
+    const a = await createInstance({ store: withoutSubscribe(store) })
     const { cookie } = await a.enter()
     state.down.add('take')
     const answer = await a.ask('/logout', { cookie })
@@ -257,7 +257,7 @@ t.test(
 )
 
 t.test('ends the second session of a logout even if the store fails on the first', async t => {
-  const { store, state } = switched()
+  const { store, state } = switchableStore()
   let failing = ''
   const take: typeof store.take = async (kind, id) => {
     if (id === failing) state.down.add('take')
@@ -267,7 +267,7 @@ t.test('ends the second session of a logout even if the store fails on the first
       state.down.delete('take')
     }
   }
-  const { ask, enter, status } = await house({ store: { ...store, take } })
+  const { ask, enter, status } = await createInstance({ store: { ...store, take } })
   for (const first of [true, false]) {
     const [one, two] = [await enter(), await enter()]
     failing = `web ${(first ? one : two).id}`
@@ -279,8 +279,8 @@ t.test('ends the second session of a logout even if the store fails on the first
 
 t.test('a login that cannot end the previous session changes nothing', async t => {
   clock(t)
-  const { store, state } = switched()
-  const a = await house({ store })
+  const { store, state } = switchableStore()
+  const a = await createInstance({ store })
   const { cookie, id } = await a.enter()
   const take = store.take
   let first = true
@@ -311,7 +311,7 @@ t.test('discards a look-up that was running when the session ended', async t => 
   clock(t)
   const inner = memoryStore()
   let slow: Promise<unknown> | null = null
-  const store: Store = silent({
+  const store: Store = withoutSubscribe({
     ...inner,
     get: async (kind, id) => {
       const found = await inner.get(kind, id)
@@ -320,8 +320,8 @@ t.test('discards a look-up that was running when the session ended', async t => 
     }
   })
   const key = secret()
-  const a = await house({ store, session: { secret: key } })
-  const { cookie } = await (await house({ store, session: { secret: key } })).enter()
+  const a = await createInstance({ store, session: { secret: key } })
+  const { cookie } = await (await createInstance({ store, session: { secret: key } })).enter()
   let go = (): void => {}
   slow = new Promise<void>(resolve => { go = resolve })
   const early = a.status(cookie)
@@ -336,9 +336,9 @@ t.test('discards a look-up that was running when the session ended', async t => 
 
 t.test('refuses a session without a store record once there is a store', async t => {
   const key = secret()
-  const without = await house({ session: { secret: key } })
+  const without = await createInstance({ session: { secret: key } })
   const { cookie } = await without.enter()
-  const withOne = await house({ session: { secret: key }, store: memoryStore() })
+  const withOne = await createInstance({ session: { secret: key }, store: memoryStore() })
   const answer = await withOne.ask('/me', get(cookie))
   t.equal(answer.status, 401)
   t.match(answer.setCookies, [/Max-Age=0$/])
@@ -346,8 +346,8 @@ t.test('refuses a session without a store record once there is a store', async t
 
 t.test('does not renew a cookie if the store is unavailable at the end of the request', async t => {
   const time = clock(t)
-  const { store, state } = switched()
-  const a = await house({ store: silent(store), session: { staleness: 0 } })
+  const { store, state } = switchableStore()
+  const a = await createInstance({ store: withoutSubscribe(store), session: { staleness: 0 } })
   a.app.addHook('preHandler', async request => { if (request.url === '/me?break') state.down.add('get') })
   const { cookie } = await a.enter()
   time.advance(100)
@@ -361,9 +361,13 @@ t.test('does not renew a cookie if the store is unavailable at the end of the re
 t.test('answers 500 for an unexpected error of the store', async t => {
   const inner = memoryStore()
   let broken = false
-  const { ask } = await desk(
+  const { ask } = await bareApp(
     { staleness: 0 },
-    { store: { ...silent(inner), get: async (kind, id) => (broken ? JSON.parse('{') : await inner.get(kind, id)) } }
+    {
+      store: {
+        ...withoutSubscribe(inner), get: async (kind, id) => (broken ? JSON.parse('{') : await inner.get(kind, id))
+      }
+    }
   )
   const { cookie } = await ask('/login')
   broken = true
@@ -372,9 +376,9 @@ t.test('answers 500 for an unexpected error of the store', async t => {
 
 t.test('drops the cache and re-checks watched sessions if the store may have missed changes', async t => {
   clock(t)
-  const { store: inner, state } = switched()
+  const { store: inner, state } = switchableStore()
   let tell: (change: StoreChange) => void = () => {}
-  const { app, ask, scheme } = await desk(
+  const { app, ask, scheme } = await bareApp(
     {},
     {
       store: {
@@ -411,7 +415,7 @@ t.test('drops the cache and re-checks watched sessions if the store may have mis
 })
 
 t.test('gives the same answer to concurrent questions about a session', async t => {
-  const { app, ask, scheme } = await desk({ staleness: 0 }, { store: memoryStore() })
+  const { app, ask, scheme } = await bareApp({ staleness: 0 }, { store: memoryStore() })
   app.get('/twice', async request => {
     const [one, two] = await Promise.all([scheme.authenticate(request), scheme.authenticate(request)])
     return { same: one === two, kind: one.kind }
@@ -420,7 +424,7 @@ t.test('gives the same answer to concurrent questions about a session', async t 
 })
 
 t.test('without a store, notifies all remaining watchers once about a session that ended before', async t => {
-  const { app, ask, scheme, sessions } = await desk()
+  const { app, ask, scheme, sessions } = await bareApp()
   const told: string[] = []
   app.get('/late', async (request, reply) => {
     const outcome = await scheme.authenticate(request)

@@ -8,13 +8,13 @@ import t from 'tap'
 import gatehouse, { apiKey, session } from '../../../lib/index.js'
 import { createSeals, deriveKeys } from '../../../lib/schemes/session/cookie.js'
 import { memoryStore } from '../../../lib/stores/memory/index.js'
-import { alice, house } from './app.js'
+import { alice, createInstance } from './app.js'
 import { clock, secret } from './bare-app.js'
-import { silent, switched } from './stores.js'
+import { withoutSubscribe, switchableStore } from './stores.js'
 
 t.test('lists live sessions with creation, last use, address and user agent, if there is a store', async t => {
   const time = clock(t)
-  const { sessions, enter, status } = await house({ store: memoryStore() })
+  const { sessions, enter, status } = await createInstance({ store: memoryStore() })
   const phone = await enter({}, { 'user-agent': 'Phone/1.0' })
   time.advance(10)
   const desk = await enter({}, { 'user-agent': `Desk/${'x'.repeat(2_000)}` })
@@ -41,7 +41,7 @@ t.test('lists live sessions with creation, last use, address and user agent, if 
 })
 
 t.test('lists a session over a Unix socket without address and user agent', async t => {
-  const { app, sessions } = await house({ store: memoryStore() })
+  const { app, sessions } = await createInstance({ store: memoryStore() })
   t.after(() => app.close())
   // a path above some 100 bytes is cut off, and what is left of it stays
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
@@ -57,7 +57,7 @@ t.test('lists a session over a Unix socket without address and user agent', asyn
 
 t.test('does not list expired sessions', async t => {
   const time = clock(t)
-  const { sessions, enter } = await house({
+  const { sessions, enter } = await createInstance({
     store: memoryStore(),
     session: { idleTimeout: '30m', absoluteTimeout: '12h', keepTimeout: '30d', keepIdleTimeout: '7d' }
   })
@@ -81,10 +81,10 @@ t.test('does not list expired sessions', async t => {
 
 t.test('writes the last use at most once a minute, outside of the request, and logs a failure', async t => {
   const time = clock(t)
-  const { store, state } = switched()
+  const { store, state } = switchableStore()
   let log = ''
-  const { sessions, enter, status } = await house({
-    store: silent(store),
+  const { sessions, enter, status } = await createInstance({
+    store: withoutSubscribe(store),
     session: { staleness: 0 },
     logger: {
       level: 'warn',
@@ -122,7 +122,7 @@ t.test('writes the last use at most once a minute, outside of the request, and l
 
 for (const [kind, withStore] of [['a store', true], ['no store', false]] as const) {
   t.test(`with ${kind}, ends a session by its id, and only that of the owner if one is given`, async t => {
-    const { sessions, enter, status } = await house(withStore ? { store: memoryStore() } : {})
+    const { sessions, enter, status } = await createInstance(withStore ? { store: memoryStore() } : {})
     const [one, two] = [await enter(), await enter()]
     const mallory = { realm: 'web', id: 'mallory' }
     t.equal(await sessions.of(mallory).revoke(one.id), !withStore, 'without a store nobody knows whose it is')
@@ -141,7 +141,7 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
 
   t.test(`with ${kind}, ends all other sessions of a person, who can log in again at once`, async t => {
     clock(t)
-    const { sessions, enter, status } = await house(withStore ? { store: memoryStore() } : {})
+    const { sessions, enter, status } = await createInstance(withStore ? { store: memoryStore() } : {})
     const [one, two, three, bob, other] = [
       await enter(),
       await enter(),
@@ -166,7 +166,7 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
 
   t.test(`with ${kind}, a renewal changes the id of a session and keeps its times, data and person`, async t => {
     const time = clock(t)
-    const { ask, sessions, enter, status } = await house(withStore ? { store: memoryStore() } : {})
+    const { ask, sessions, enter, status } = await createInstance(withStore ? { store: memoryStore() } : {})
     const before = await enter({ data: { step: 1 }, keep: true })
     const { body: was } = await ask('/me', { method: 'GET', cookie: before.cookie })
     time.advance(600)
@@ -209,7 +209,7 @@ for (const [kind, withStore] of [['a store', true], ['no store', false]] as cons
 
 t.test('a persistent session outlives the browser, lives longer, and ends', async t => {
   const time = clock(t)
-  const { ask, enter, status } = await house({ session: { keepTimeout: '30d', keepIdleTimeout: '7d' } })
+  const { ask, enter, status } = await createInstance({ session: { keepTimeout: '30d', keepIdleTimeout: '7d' } })
   t.notMatch((await enter()).setCookie, /Max-Age/)
   let { cookie, setCookie } = await enter({ keep: true })
   t.match(setCookie, /; Max-Age=604800$/)
@@ -233,8 +233,8 @@ t.test('a persistent session outlives the browser, lives longer, and ends', asyn
   t.equal(await status(idle.cookie), 401)
 
   const key = secret()
-  const keeps = await house({ session: { secret: key } })
-  const not = await house({ session: { secret: key }, loads: false })
+  const keeps = await createInstance({ session: { secret: key } })
+  const not = await createInstance({ session: { secret: key }, loads: false })
   const kept = await keeps.enter({ keep: true })
   t.match(kept.setCookie, /; Max-Age=1209600$/, 'fourteen days by default')
   time.advance(1_800)
@@ -249,7 +249,7 @@ t.test('keeps no secret in the store: even with the sealing secret no cookie can
   const inner = memoryStore()
   const entries: unknown[] = []
   const key = secret()
-  const { enter, status } = await house({
+  const { enter, status } = await createInstance({
     session: { secret: key },
     store: {
       ...inner,
@@ -272,7 +272,7 @@ t.test('keeps no secret in the store: even with the sealing secret no cookie can
 })
 
 t.test('explains that listing requires a store and a session scheme', async t => {
-  const { sessions } = await house()
+  const { sessions } = await createInstance()
   await t.rejects(sessions.of(alice).list(), { code: 'AUTH_FAULT', detail: /listed only with a store.*option store/ })
   const app = Fastify()
   await app.register(gatehouse, { schemes: { service: apiKey({ keys: { [secret()]: { id: 'shop' } } }) } })

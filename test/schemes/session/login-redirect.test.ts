@@ -2,17 +2,17 @@ import t from 'tap'
 import { authFailure } from '../../../lib/errors.js'
 import { isLocalPath } from '../../../lib/schemes/session/login-redirect.js'
 import type { AuthErrorCode } from '../../../types/outcome.js'
-import { clock, desk, secret } from './bare-app.js'
+import { clock, bareApp, secret } from './bare-app.js'
 
 const page = { accept: 'text/html,application/xhtml+xml;q=0.9,*/*;q=0.8', 'sec-fetch-mode': 'navigate' }
 
 /** An application that refuses every request to `/private/*`, as the guard would. */
 async function refusing (
-  options: Parameters<typeof desk>[0] = { loginPath: '/login' },
+  options: Parameters<typeof bareApp>[0] = { loginPath: '/login' },
   code: AuthErrorCode = 'AUTH_REQUIRED',
   by: string | null = null
 ) {
-  const made = await desk(options)
+  const made = await bareApp(options)
   made.app.addContentTypeParser('*', (_request, _payload, done) => done(null))
   made.app.route({
     method: ['GET', 'HEAD', 'POST', 'PUT'],

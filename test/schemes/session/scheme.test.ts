@@ -4,26 +4,26 @@ import { createSeals, deriveKeys } from '../../../lib/schemes/session/cookie.js'
 import { session, type SessionCredential } from '../../../lib/schemes/session/scheme.js'
 import type { PrincipalFrom, PrincipalInput } from '../../../types/principal.js'
 import type { Scheme, SchemeFactory } from '../../../types/scheme.js'
-import { alice, clock, credentialOf, desk, login, secret } from './bare-app.js'
+import { alice, clock, credentialOf, bareApp, login, secret } from './bare-app.js'
 
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })
 
 t.test('sets one HttpOnly host-only cookie on login, which ends with the browser', async t => {
-  const { ask } = await desk({}, { name: 'sid' })
+  const { ask } = await bareApp({}, { name: 'sid' })
   const { setCookies, headers, status } = await ask('/login')
   t.equal(status, 200)
   t.equal(setCookies.length, 1)
   t.match(setCookies[0], /^__Host-sid=[\w-]+\.[\w-]{32}; Path=\/; HttpOnly; Secure; SameSite=Lax$/)
   t.equal(headers['cache-control'], 'no-store')
-  const strict = await (await desk({ sameSite: 'strict', cookieName: 'desk' })).ask('/login')
+  const strict = await (await bareApp({ sameSite: 'strict', cookieName: 'desk' })).ask('/login')
   t.match(strict.setCookies[0], /^__Host-desk=.*; SameSite=Strict$/)
-  const plain = await (await desk({ secure: false })).ask('/login')
+  const plain = await (await bareApp({ secure: false })).ask('/login')
   t.match(plain.setCookies[0], /^web=[\w.-]+; Path=\/; HttpOnly; SameSite=Lax$/)
 })
 
 t.test('returns the principal, the times and the expiry of the session, deeply frozen', async t => {
   const time = clock(t)
-  const { app, scheme, ask } = await desk()
+  const { app, scheme, ask } = await bareApp()
   app.get('/frozen', async request => {
     const outcome = await scheme.authenticate(request)
     t.equal(outcome, await scheme.authenticate(request), 'asked twice, it answers the same')
@@ -60,7 +60,7 @@ t.test('returns the principal, the times and the expiry of the session, deeply f
 
 t.test('removes a cookie that another version of the plugin sealed', async t => {
   const key = secret()
-  const { ask } = await desk({ secret: key })
+  const { ask } = await bareApp({ secret: key })
   const { cookie } = await ask('/login')
   const keys = deriveKeys([Buffer.from(key)], 'session cookie', 'web')
   const [seal] = await createSeals(Fastify(), 'web', [{ name: 'cookie', keys }])
@@ -73,7 +73,7 @@ t.test('removes a cookie that another version of the plugin sealed', async t => 
 })
 
 t.test('begins a new session on each login, and ends the previous one', async t => {
-  const { app, sessions, ask } = await desk()
+  const { app, sessions, ask } = await bareApp()
   app.post('/twice', async (request, reply) => {
     await login(sessions, request, reply, { id: 'first' })
     const early = String(reply.getHeader('set-cookie')).split(';')[0]
@@ -102,7 +102,7 @@ t.test('begins a new session on each login, and ends the previous one', async t 
 })
 
 t.test('refuses a cookie captured before the logout, wherever the logout runs', async t => {
-  const { app, sessions, ask } = await desk()
+  const { app, sessions, ask } = await bareApp()
   app.post('/in-and-out', async (request, reply) => {
     await login(sessions, request, reply, alice)
     const early = String(reply.getHeader('set-cookie')).split(';')[0]
@@ -121,7 +121,7 @@ t.test('refuses a cookie captured before the logout, wherever the logout runs', 
 })
 
 t.test('ends every session in the request on logout and login, even if their cookies are ambiguous', async t => {
-  const { ask } = await desk()
+  const { ask } = await bareApp()
   const alive = async (cookies: readonly string[]) =>
     (
       await Promise.all(cookies.map(async cookie => (await ask('/me', get(cookie))).body.kind === 'authenticated'))
@@ -149,7 +149,7 @@ t.test('ends every session in the request on logout and login, even if their coo
 })
 
 t.test('renews no session if the request has two', async t => {
-  const { app, sessions, ask } = await desk()
+  const { app, sessions, ask } = await bareApp()
   app.post('/renew', async (request, reply) => { await sessions?.login(request, reply, alice, { renew: true }) })
   const [one, two] = [(await ask('/login')).cookie, (await ask('/login')).cookie]
   t.match(await ask('/renew', { cookie: `${one}; ${two}` }), { status: 401, body: { code: 'AUTH_REQUIRED' } })
@@ -158,7 +158,7 @@ t.test('renews no session if the request has two', async t => {
 })
 
 t.test('refuses every flipped bit, other spelling and second cookie without a fault', async t => {
-  const { ask } = await desk()
+  const { ask } = await bareApp()
   const { cookie } = await ask('/login')
   const value = cookie.slice('__Host-web='.length)
   const forged: string[] = [
@@ -218,7 +218,7 @@ t.test('refuses every flipped bit, other spelling and second cookie without a fa
 
 t.test('the cookie cache neither confuses cookies with one nonce nor extends a session', async t => {
   const time = clock(t)
-  const { ask } = await desk({ idleTimeout: 900 })
+  const { ask } = await bareApp({ idleTimeout: 900 })
   const { cookie } = await ask('/login', { body: { principal: alice, data: { cart: [1] } } })
   const [first, again] = [await ask('/me', get(cookie)), await ask('/me', get(cookie))]
   t.same(again.body, first.body)
@@ -240,7 +240,7 @@ t.test('the cookie cache neither confuses cookies with one nonce nor extends a s
 
 t.test('ends an idle session, and extends one in use up to its absolute end', async t => {
   const time = clock(t)
-  const { ask } = await desk({ idleTimeout: 900, absoluteTimeout: 28_800 })
+  const { ask } = await bareApp({ idleTimeout: 900, absoluteTimeout: 28_800 })
   const { cookie } = await ask('/login')
   time.advance(59)
   t.same((await ask('/me', get(cookie))).setCookies, [])
@@ -275,8 +275,8 @@ t.test('ends an idle session, and extends one in use up to its absolute end', as
 t.test('applies the earlier of the timeouts at login and now', async t => {
   const time = clock(t)
   const key = secret()
-  const long = await desk({ secret: key })
-  const short = await desk({ secret: key, idleTimeout: 600, absoluteTimeout: 600 })
+  const long = await bareApp({ secret: key })
+  const short = await bareApp({ secret: key, idleTimeout: 600, absoluteTimeout: 600 })
   for (const [begins, goesOn] of [[long, short], [short, long]] as const) {
     const { cookie } = await begins.ask('/login')
     time.advance(300)
@@ -291,21 +291,21 @@ t.test('applies the earlier of the timeouts at login and now', async t => {
 
 t.test('renews cookies under a new first secret, and refuses them once their secret is gone', async t => {
   const [older, newer] = [secret(), secret()]
-  const { cookie } = await (await desk({ secret: older })).ask('/login')
-  const both = await desk({ secret: [newer, older] })
+  const { cookie } = await (await bareApp({ secret: older })).ask('/login')
+  const both = await bareApp({ secret: [newer, older] })
   const seen = await both.ask('/me', get(cookie))
   t.match(seen.body, { kind: 'authenticated' })
   t.equal(seen.setCookies.length, 1)
   t.same((await both.ask('/me', get(seen.cookie))).setCookies, [], 'once is enough')
-  const alone = await desk({ secret: [newer] })
+  const alone = await bareApp({ secret: [newer] })
   t.same((await alone.ask('/me', get(cookie))).body, { kind: 'invalid' })
   t.match((await alone.ask('/me', get(seen.cookie))).body, { kind: 'authenticated' })
 })
 
 t.test('derives different keys for two schemes with one secret', async t => {
   const key = secret()
-  const { cookie } = await (await desk({ secret: key, cookieName: 'same' }, { name: 'web' })).ask('/login')
-  const { ask } = await desk({ secret: key, cookieName: 'same' }, { name: 'staff' })
+  const { cookie } = await (await bareApp({ secret: key, cookieName: 'same' }, { name: 'web' })).ask('/login')
+  const { ask } = await bareApp({ secret: key, cookieName: 'same' }, { name: 'staff' })
   t.same((await ask('/me', get(cookie))).body, { kind: 'invalid' })
 })
 
@@ -313,7 +313,7 @@ t.test('sets a cookie of up to 3,800 bytes, and refuses a larger one before any 
   // three bytes of data are four of base64: names of several lengths reach every size
   const sizes = new Set<number>()
   for (const cookieName of ['n', 'nn', 'nnn', 'nnnn']) {
-    const { ask } = await desk({ cookieName })
+    const { ask } = await bareApp({ cookieName })
     const { cookie } = await ask('/login')
     for (let length = 2_590; ; length++) {
       const answer = await ask('/login', { body: { data: { x: 'x'.repeat(length) } } })
@@ -334,7 +334,7 @@ t.test('sets a cookie of up to 3,800 bytes, and refuses a larger one before any 
 })
 
 t.test('refuses data at login that would not survive JSON', async t => {
-  const { app, sessions, ask } = await desk()
+  const { app, sessions, ask } = await bareApp()
   app.post('/unset', async (request, reply) => {
     await login(sessions, request, reply, { id: 'a', realm: undefined, email: undefined } as PrincipalInput)
   })
@@ -367,7 +367,7 @@ t.test('refuses data at login that would not survive JSON', async t => {
 
 t.test('update replaces the data, which goes out with the response', async t => {
   const time = clock(t)
-  const { app, scheme, sessions, ask } = await desk()
+  const { app, scheme, sessions, ask } = await bareApp()
   app.post('/late', async (request, reply) => {
     const credential = credentialOf(await scheme.authenticate(request))
     await sessions?.logout(request, reply)
@@ -399,10 +399,10 @@ t.test('update replaces the data, which goes out with the response', async t => 
 
 t.test('with load, ignores the rights in the cookie, also in older ones', async t => {
   const key = secret()
-  const without = await desk({ secret: key })
+  const without = await bareApp({ secret: key })
   const { cookie } = await without.ask('/login')
   const load = () => null
-  const loading = await desk({ secret: key, load, absoluteTimeout: '30d' })
+  const loading = await bareApp({ secret: key, load, absoluteTimeout: '30d' })
   t.equal(loading.scheme.load, load)
   t.same((await loading.ask('/me', get(cookie))).body.principal, {
     realm: 'web',
@@ -416,7 +416,7 @@ t.test('with load, ignores the rights in the cookie, also in older ones', async 
 })
 
 t.test('describes itself in OpenAPI', async t => {
-  const { scheme, sessions } = await desk({ loginPath: '/login' })
+  const { scheme, sessions } = await bareApp({ loginPath: '/login' })
   t.equal(sessions?.loginPath, '/login')
   t.match(scheme, {
     ambient: true,
@@ -425,7 +425,7 @@ t.test('describes itself in OpenAPI', async t => {
     openapi: { type: 'apiKey', in: 'cookie', name: '__Host-web' }
   })
   t.ok(Object.isFrozen(scheme))
-  t.notOk('loginPath' in ((await desk()).sessions ?? {}))
+  t.notOk('loginPath' in ((await bareApp()).sessions ?? {}))
   t.notOk('login' in scheme, 'what it offers to applications is no part of the scheme')
 })
 

@@ -3,13 +3,13 @@ import { StoreUnavailable } from '../../../lib/stores/operations.js'
 import { memoryStore } from '../../../lib/stores/memory/index.js'
 
 /** A store that cannot tell of changes, as most databases are. */
-export function silent (store: Store): Store {
+export function withoutSubscribe (store: Store): Store {
   const { subscribe, ...rest } = store
   return rest
 }
 
 /** A store that counts its calls, and answers nothing but errors while it is down. */
-export function switched (inner: Store = memoryStore()) {
+export function switchableStore (inner: Store = memoryStore()) {
   const calls: string[] = []
   const state = { down: new Set<string>(), calls }
   const asked = async <T>(operation: string, run: () => Promise<T>): Promise<T> => {
