@@ -13,12 +13,12 @@ export const oldSecret = randomBytes(32).toString('base64url')
 export const newSecret = randomBytes(32).toString('base64url')
 export const cookieName = '__Host-sid'
 
-/** An application of the catalogue, with its counters. */
+/** The application of the catalogue, with its counters. */
 export interface Target {
   readonly app: FastifyInstance
-  /** Handlers that ran. */
+  /** The number of handlers that ran. */
   readonly runs: { count: number }
-  /** Requests to the JWK set. */
+  /** The number of requests to the JWK set. */
   readonly fetches: { count: number }
   readonly log: string[]
   /** Keys of the `verify` function; removing one revokes it. */
@@ -39,7 +39,7 @@ const users = {
   attacker: { password: 'the attacker has one too', id: 'attacker' }
 }
 
-/** Serves a JWK set, which ends with the application. */
+/** Serves a JWK set until the application closes. Returns its URL. */
 async function keySource (app: FastifyInstance, keys: readonly object[], fetches: { count: number }): Promise<string> {
   const server = createServer((_request, response) => {
     fetches.count++
@@ -78,7 +78,7 @@ async function bearer ({ text, jwkAsText = false }: Setup, app: FastifyInstance,
   return jwt({ ...claims, keys: secret, ...tolerance, ...typ })
 }
 
-/** The application of the catalogue, by the public API. */
+/** Creates the application of the catalogue with the public API. */
 export async function createTarget (setup: Setup): Promise<Target> {
   const runs = { count: 0 }
   const fetches = { count: 0 }

@@ -16,8 +16,8 @@ import { publicPem, token, validToken, type TokenSpec } from './token.js'
 import { inject, socket, type Answer, type Call, type Transport } from './transport.js'
 
 /**
- * Runs the attack catalogue (104 attacks and controls that nobody here wrote) against an application built by the
- * public API.
+ * Runs the attack catalogue (104 attacks and controls from another source) against an application that uses the public
+ * API.
  */
 
 interface Request {
@@ -47,14 +47,18 @@ interface Entry {
   }
 }
 
-/** Entries on an authorization server, which run in test/oauth/catalogue.test.ts. Listed, so that none is dropped. */
+/**
+ * Entries about an authorization server, which run in test/oauth/catalogue.test.ts. They are listed so that none is
+ * forgotten.
+ */
 const elsewhere = /^O-OAU-|^O-CTL-005$/
 /**
- * Measured by a script in bench/, because a timed test fails on a busy machine: here only their answers are checked.
+ * Entries whose timing a script in bench/ measures, because a timed test fails on a busy machine. Here, only their
+ * responses are checked.
  */
 const timed = ['O-KEY-004', 'O-BAS-004']
 
-/** Answers of entries that the catalogue puts into words, one list of allowed statuses for each request. */
+/** The allowed statuses of each request, for entries that describe them in words. */
 const sequences: Record<string, number[][]> = {
   'O-CCH-001': [[200], [401]],
   'O-CCH-002': [[200], [401]],
@@ -94,7 +98,7 @@ function cookieOf (answer: Answer): string | undefined {
   ).find(value => value !== undefined)
 }
 
-/** Writes the catalogue's placeholders. */
+/** Fills in the placeholders of the catalogue. */
 async function fill (text: string, target: Target, saved: Map<string, string>, i: number): Promise<string> {
   const session = async (): Promise<string> => saved.get('valid') ?? await login(target)
   const expired = (): string => token({
@@ -132,7 +136,7 @@ async function fill (text: string, target: Target, saved: Map<string, string>, i
     : filled
 }
 
-/** The same words mean the same token within one attack: it is signed once, whatever the clock says later. */
+/** Returns the token of a description. Within one attack it is signed once, even if the clock moves. */
 function tokenOf (spec: TokenSpec, variant: unknown, saved: Map<string, string>): string {
   const text = JSON.stringify(spec).replaceAll('"$v"', () => JSON.stringify(variant))
   const made = saved.get(text) ?? token(JSON.parse(text) as TokenSpec)
@@ -173,7 +177,7 @@ async function callOf (
   }
 }
 
-/** Everything that a good answer of this application may not show: secrets, stacks, paths. */
+/** Returns what a response reveals that it must not: secrets, stacks, paths. */
 function leaks (answer: Answer, call: Call): string[] {
   const shown = `${answer.body} ${JSON.stringify({ ...answer.headers, 'set-cookie': undefined, location: undefined })}`
   const credentials = [
@@ -242,7 +246,7 @@ async function attack (entry: Entry, transport: Transport, setup: Setup, test: T
   offset = 0
 }
 
-/** Does what an entry asks for between its requests: moves the clock, revokes, changes keys. */
+/** Carries out the steps of an entry between its requests: moves the clock, revokes, changes keys. */
 async function prepare (
   entry: Entry, request: Request, at: number, target: Target, saved: Map<string, string>
 ): Promise<Target> {
@@ -307,7 +311,7 @@ function check (entry: Entry, answer: Answer, test: Test): void {
   if (entry.id === 'O-JWT-020') test.equal(({} as { scope?: unknown }).scope, undefined, 'no prototype is polluted')
 }
 
-/** Sends the requests of an entry one after the other, over both transports, with limits as they are by default. */
+/** Sends the requests of an entry one after another, over both transports, with the default limits. */
 async function guessing (entry: Entry, test: Test, judge: (answers: readonly Answer[]) => void): Promise<void> {
   for (const transport of [inject, socket]) {
     const target = await createTarget({ text: entry.setup })
@@ -337,7 +341,7 @@ async function guessing (entry: Entry, test: Test, judge: (answers: readonly Ans
 
 const status = (answer: Answer): number => answer.status
 
-/** Entries whose shape is their own. */
+/** Entries that need code of their own. */
 const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
   async 'O-RL-001' (entry, test) {
     await guessing(entry, test, answers => {
@@ -423,7 +427,7 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
   },
   async 'O-KEY-005' (entry, test) {
     for (const transport of [inject, socket]) await attack(entry, transport, { text: entry.setup }, test)
-    // the same with managed keys, on two instances over a store that tells nobody of changes
+    // the same with managed keys, on two instances over a store without notifications
     const { subscribe, ...store } = memoryStore()
     const instances = await Promise.all([0, 1].map(async () => {
       const app = Fastify()
@@ -484,7 +488,7 @@ const special: Record<string, (entry: Entry, test: Test) => Promise<void>> = {
         const answers = await Promise.all(calls.slice(sent, sent + 50).map(async call => transport(target.app, call)))
         test.ok(answers.every(answer => answer.status === 401), `${sent} and the next 50 are refused`)
       }
-      // a busy machine may take longer than one cooldown of 30 seconds
+      // on a busy machine this may take longer than one cooldown of 30 seconds
       const cooldowns = Math.ceil((performance.now() - began) / 30_000)
       test.ok(target.fetches.count <= 1 + cooldowns, `${target.fetches.count} fetches`)
       test.equal(target.runs.count, 0)

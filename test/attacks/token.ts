@@ -1,7 +1,7 @@
 import { createHmac, generateKeyPairSync, randomBytes, sign as signBytes, type KeyObject } from 'node:crypto'
 import type { Jwk } from '../../lib/index.js'
 
-/** The keys of the catalogue: `evil*` are the attacker's and trusted by nobody. */
+/** The keys of the catalogue. The `evil*` keys are the attacker's, and nobody trusts them. */
 export const secret = randomBytes(32).toString('base64url')
 const pairs: Record<string, { publicKey: KeyObject, privateKey: KeyObject }> = {
   rs1: generateKeyPairSync('rsa', { modulusLength: 2048 }),
@@ -20,14 +20,14 @@ export function publicJwk (name: string): Jwk {
   return { ...pair.publicKey.export({ format: 'jwk' }), ...named } as Jwk
 }
 
-/** A secret that somebody put into a JWK set. */
+/** A secret that was put into a JWK set by mistake. */
 export const octJwk = { kty: 'oct', kid: 'o1', k: randomBytes(32).toString('base64url') }
 
 export function publicPem (name: string): string {
   return pairs[name]?.publicKey.export({ type: 'spki', format: 'pem' }) as string
 }
 
-/** A token as the catalogue writes one. */
+/** The catalogue's description of a token. */
 export interface TokenSpec {
   header?: Record<string, unknown>
   header_raw?: string
@@ -64,7 +64,7 @@ function claims (payload: Record<string, unknown>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(all).map(([name, value]) => [name, instant(value)]))
 }
 
-/** An HMAC key that the catalogue describes. */
+/** Returns an HMAC key that the catalogue describes. */
 function described (text: string): Buffer {
   switch (text) {
     case 'pem-spki(rs1.public)': return Buffer.from(publicPem('rs1'))
@@ -98,7 +98,7 @@ function signature (spec: TokenSpec, input: string): Buffer {
   )
 }
 
-/** The last character of a segment with one of its unused bits set: decodes to the same bytes, and is not canonical. */
+/** Sets an unused bit in the last character of a segment, which then decodes to the same bytes and is not canonical. */
 function setUnusedBits (segment: string): string {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
   return segment.slice(0, -1) + alphabet[alphabet.indexOf(segment.at(-1) ?? '') | 1]
@@ -117,7 +117,7 @@ function mutated (bytes: Buffer, mutation: string): Buffer {
   }
 }
 
-/** Writes the token. */
+/** Creates the token of a description. */
 export function token (spec: TokenSpec): string {
   if (spec.raw !== undefined) return raw(spec.raw)
   const [mutation = ''] = spec.mutate ?? []

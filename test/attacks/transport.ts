@@ -7,7 +7,7 @@ export interface Call {
   readonly method: string
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
-  /** Header lines exactly as sent, after the others. */
+  /** Header lines that are sent as they are, after the others. */
   readonly lines?: readonly string[]
   readonly body?: string | undefined
 }
@@ -29,7 +29,7 @@ export const inject: Transport = async (app, { method, path, headers, body }) =>
 
 const servers = new WeakMap<FastifyInstance, Promise<unknown>>()
 
-/** Writes the request as bytes: nothing is normalised on the way. */
+/** Writes the request as bytes, so that nothing is normalised. */
 export const socket: Transport = async (app, { method, path, headers, lines = [], body }) => {
   const listening = servers.get(app) ?? app.listen({ port: 0, host: '127.0.0.1' })
   servers.set(app, listening)

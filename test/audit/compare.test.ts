@@ -13,7 +13,7 @@ function snapshot (...routes: readonly RouteSummary[]): Snapshot {
   return { schemes: [], roles: [], routes }
 }
 
-/** Compares routes of one name, and returns the changes. */
+/** Compares routes of one name, and returns the differences. */
 function changes (before: readonly RouteSummary[], after: readonly RouteSummary[]): readonly string[] {
   const { differences } = compareSnapshots(snapshot(...before), snapshot(...after))
   return differences.map(({ verdict, details }) => `${verdict} ${details.join(', ')}`)

@@ -8,15 +8,15 @@ import { size } from '../fixtures/size.js'
 import { root } from '../fixtures/root.js'
 
 /**
- * Loosens the example application in one way after the other, and asks the command whether it notices. Each case is
- * the text of a file before and after; the same case read backwards is a tightening.
+ * Loosens the example application in several ways, and checks that the command reports each. A case is the text of a
+ * file before and after; in reverse, it is a tightening.
  */
 
 const folder = join(root, '.tap/audit-example')
 rmSync(folder, { recursive: true, force: true })
 t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
 
-/** Replaces a text in a file of the example, which must be there. */
+/** Replaces a text in a file of the example, which must contain it. */
 type Edit = readonly [file: string, text: string, replacement: string]
 
 interface Case {

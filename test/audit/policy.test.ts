@@ -108,7 +108,7 @@ async function output (args: readonly string[]): Promise<string> {
 }
 
 t.test('The file of an audit row', async t => {
-  /** Declares a route from a file of any name, with no file of this test on the stack. */
+  /** Declares a route from a file of any name, without a file of this test on the stack. */
   const declare = (app: FastifyInstance, url: string, filename: string) => {
     const run = vm.runInThisContext("(app, url, done) => { app.get(url, async () => ''); done() }", { filename }) as
       (app: FastifyInstance, url: string, done: () => void) => void
@@ -162,7 +162,9 @@ t.test('The file of an audit row', async t => {
   })
 })
 
-/** Makes every stack have one frame of a file with this name, which a script with coverage could not have. */
+/**
+ * Makes every stack have one frame of a file with this name. A real script would have frames of the coverage as well.
+ */
 function onStack (name: string | null): () => void {
   const before = Object.getOwnPropertyDescriptor(Error, 'prepareStackTrace') ?? {
     value: undefined,

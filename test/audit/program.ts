@@ -1,6 +1,6 @@
 import { build, route } from '../fixtures/policies.js'
 
-/** Prints the policies of an application as JSON, for a comparison of its bytes between processes. */
+/** Prints the policies of an application as JSON, so that a test can compare the bytes of two processes. */
 const isOwner = () => true
 const rules = { region: () => 'a', isClerk (this: void) { return true } }
 

@@ -27,7 +27,7 @@ const entry = fc.record({ schemes: schemeNames, ...conditions }, { requiredKeys:
 const rules = {
   ...conditions, anyOf: fc.array(entry, { minLength: 1, maxLength: 2 }), maxAge: fc.constantFrom(30, 60, 90)
 }
-// any combination of modes and rules; the entries of anyOf name no scheme that is left out here
+// any combination of modes and rules; the entries of anyOf use schemes that every alternative contains
 const both = fc.constantFrom(
   ['user', 'web'], ['web', 'user'], ['user', { all: ['web', 'service'] }, 'web'], ['service', 'user', 'web'],
   [{ all: ['user', 'service'] }, 'web']
@@ -61,7 +61,7 @@ function policyOf (declared: unknown): Policy {
   return resolvePolicy([parseDeclaration(declared, 'test', permissions)], { schemes, plans: new Map() }, 'test')
 }
 
-/** Asks the guard. */
+/** Returns whether the guard admits the caller. */
 function enters (policy: Policy, scheme: string, sent: Sent): boolean {
   if (policy.access === 'public') return true
   const headers = as(sent, scheme)
@@ -97,7 +97,8 @@ t.test('the opposite comparison has the opposite verdict', async t => {
     const opposite = { loosened: 'tightened', tightened: 'loosened', unclear: 'unclear' } as const
     return there.every(({ part, verdict }) => {
       const other = back.find(each => each.part === part)?.verdict
-      // a part that went both ways is loosened in both directions; alternatives in another order may have lost one too
+      // a part that changed in both directions is loosened in both comparisons; reordered alternatives may also have
+      // lost one
       return other === opposite[verdict] || (verdict !== 'tightened' && other === 'loosened') ||
         (verdict === 'loosened' && other === 'unclear')
     }) && comparePolicies(before, before).length === 0

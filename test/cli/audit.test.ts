@@ -35,7 +35,7 @@ function setApplication (declare: (app: FastifyInstance) => unknown, setting?: S
 let files = 0
 const nothing = null as unknown as Error
 
-/** Writes the snapshot of one application and checks another one against it. */
+/** Writes the snapshot of one application, and checks another one against it. */
 async function compare (
   before: Parameters<typeof setApplication>, after: Parameters<typeof setApplication>, ...more: string[]
 ) {

@@ -20,7 +20,7 @@ interface Ran { readonly code: number | null, readonly stdout: string, readonly 
 
 const main = fileURLToPath(new URL('../../lib/cli/main.ts', import.meta.url))
 
-/** The command as a process of its own. */
+/** Runs the command as a process of its own. */
 function spawnCommand (args: readonly string[], input = ''): Promise<Ran> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [typescript, main, ...args], { stdio: 'pipe' })
@@ -34,7 +34,7 @@ function spawnCommand (args: readonly string[], input = ''): Promise<Ran> {
   })
 }
 
-/** The command within this process, its input being chunks that are piped in, or typed at a terminal. */
+/** Runs the command in this process. Its input consists of chunks that are piped in, or typed at a terminal. */
 async function runInProcess (
   args: readonly string[], input: ReadonlyArray<string | Buffer> = [], isTTY = false
 ): Promise<Ran & { readonly modes: readonly string[] }> {
@@ -124,7 +124,7 @@ for (const [alg, args] of [
   })
 }
 
-/** A file that is gone when the test ends. */
+/** Creates a file, which is removed when the test ends. */
 function file (t: Test, content: string | Uint8Array): string {
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
   t.teardown(() => { rmSync(folder, { recursive: true }) })

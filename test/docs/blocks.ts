@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 
 const root = new URL('../../', import.meta.url)
 
-/** A fenced block of a page: its language, what is written behind the language, and where it stands. */
+/** A fenced block of a page: its language, the words after the language, and its location. */
 export interface Block {
   readonly file: string
   /** The line of the opening fence. */
@@ -22,7 +22,7 @@ export function textOf (page: string): string {
   return readFileSync(new URL(page, root), 'utf8')
 }
 
-/** Returns the fenced blocks of a page, in their order. */
+/** Returns the fenced blocks of a page in order. */
 export function blocksOf (page: string): readonly Block[] {
   const text = textOf(page)
   return [...text.matchAll(/^```(\w*) ?(.*)\n((?:.*\n)*?)^```$/gm)].map(match => ({
@@ -34,7 +34,7 @@ export function blocksOf (page: string): readonly Block[] {
   }))
 }
 
-/** Names a block in a test: where it stands, and its first line. */
+/** Returns the title of a block in a test: its location and its first line. */
 export function titleOf ({ file, line, code }: Block): string {
   return `${file}:${line} ${code.trim().split('\n')[0]}`
 }

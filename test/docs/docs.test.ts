@@ -8,20 +8,21 @@ import { prepareShell, runShell } from './shell.js'
 import { stage } from './stage.js'
 
 /**
- * Runs the `ts`, `js` and `sh` blocks of the README and of docs/. A block marked `setup` (what a reader does once, on a
- * machine of their own) or, in a page about moving, `before` (what they have today) is parsed and not run.
+ * Runs the `ts`, `js` and `sh` blocks of the README and of docs/. Two kinds of block are parsed and not run: `setup`
+ * (what a reader does once, on their own machine) and, in pages about migration, `before` (the code that they have
+ * today).
  */
 
 const root = new URL('../../', import.meta.url)
 const folder = new URL('.tap/docs/', root)
 
-/** Languages that are shown and not run. A fence with any other word would not be noticed by a reader's highlighter. */
+/** Languages of blocks that are not run. Any other word would be a mistake that readers do not notice. */
 const shown = ['', 'json', 'sql', 'html', 'nginx', 'dockerfile', 'yaml', 'http']
 
 rmSync(folder, { recursive: true, force: true })
 t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
 
-/** Examples listen on the port of an example; here, on a free one. */
+/** Examples listen on a fixed port, which is replaced by a free one. */
 const listen = Server.prototype.listen
 Server.prototype.listen = function (this: Server, ...args: unknown[]) {
   const [options] = args
@@ -32,7 +33,7 @@ Server.prototype.listen = function (this: Server, ...args: unknown[]) {
 }
 t.teardown(() => { Server.prototype.listen = listen })
 
-/** Some assertions stand in hooks, where an error may be caught. */
+/** Failed assertions are collected, because those in hooks may be caught. */
 const failures: unknown[] = []
 const { assert } = console
 console.assert = (holds?: boolean, ...about: unknown[]) => {
@@ -40,7 +41,7 @@ console.assert = (holds?: boolean, ...about: unknown[]) => {
 }
 t.teardown(() => { console.assert = assert })
 
-/** Collects tests that an example registers with node:test, whose own report would be read as one of this file. */
+/** Collects the tests that an example registers with node:test, whose own report would look like one of this file. */
 const registered: Array<Promise<unknown>> = []
 const afterwards: Array<() => unknown> = []
 const nodeTest = {
@@ -56,7 +57,7 @@ t.teardown(() => { Reflect.deleteProperty(globalThis, 'nodeTest') })
 const withoutRunner = (code: string): string =>
   code.replace(/^import (\{.*\}) from 'node:test'$/m, 'const $1 = globalThis.nodeTest')
 
-/** Runs a module of a page. One whose first line is `// app.js` can be imported under this name by the next ones. */
+/** Runs a module of a page. If its first line is `// app.js`, later modules can import it by this name. */
 async function runModule (test: Test, block: Block, here: URL): Promise<void> {
   const name = /^\/\/ ([\w-]+\.[jt]s)$/m.exec(block.code.split('\n', 1)[0] ?? '')?.[1]
   const module = new URL(name ?? `${block.line}.${block.language}`, here)
@@ -102,7 +103,10 @@ async function parse (test: Test, block: Block, here: URL): Promise<void> {
 
 const runners: Readonly<Record<string, typeof runModule>> = { ts: runModule, js: runModule, sh: runCommands }
 
-/** The `curl` lines of the README's first example are run by the package's test, against the packed package. */
+/**
+ * Returns true for `curl` lines of the README's first example. The test of the package runs them against the packed
+ * package.
+ */
 const isCurl = ({ code }: Block): boolean => code.startsWith('curl ')
 
 for (const page of pages) {
@@ -165,7 +169,7 @@ t.test('every file and folder of the repository that a page names exists', async
   }
 })
 
-/** Returns the anchors of a page's headings, as GitHub makes them. */
+/** Returns the anchors of a page's headings, as GitHub creates them. */
 function headingsOf (text: string): readonly string[] {
   return [...text.replace(/^```[\s\S]*?^```$/gm, '').matchAll(/^#{1,6} (.+)$/gm)].map(([, title = '']) =>
     title.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase().replace(/[^\p{L}\p{N}_\- ]/gu, '').replaceAll(' ', '-'))

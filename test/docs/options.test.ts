@@ -52,7 +52,7 @@ const elsewhere: Readonly<Record<string, string>> = {
   'oauthServer.clients': 'docs/oauth.md'
 }
 
-/** The page of the calls of each member of `app.gatehouse`. */
+/** The page with the calls of each member of `app.gatehouse`. */
 const pageOfCalls: Readonly<Record<string, string>> = {
   default: 'docs/routes.md',
   guard: 'docs/routes.md',
@@ -66,7 +66,7 @@ const pageOfCalls: Readonly<Record<string, string>> = {
   oauth: 'docs/oauth.md'
 }
 
-/** Types that are no options, although they are arguments of some function. */
+/** Types that are not options, although they are arguments of functions. */
 const notOptions = [
   'AnyKysely', 'AuthError', 'Fastify', 'Gatehouse', 'Jwk', 'OpenApiSecurityScheme', 'Principal', 'Scheme', 'Store',
   'TestedApp'
@@ -119,7 +119,7 @@ function checkOptions (t: Test, owner: string, found: readonly Option[]): void {
   }
 }
 
-/** Returns the words of all code on a page, inline or fenced. */
+/** Returns the words of all inline and fenced code on a page. */
 function codeOf (page: string): ReadonlySet<string> {
   const code = textOf(page).match(/^```[\s\S]*?^```$|`[^`\n]+`/gm) ?? []
   return new Set(code.join('\n').match(/[\w$]+/g))
@@ -137,7 +137,7 @@ function exportedFunctions (entry: string): ReadonlyArray<{ readonly name: strin
   })
 }
 
-/** Returns a function itself, or the methods of an object and of what they return. */
+/** Returns a function, or the methods of an object and of the objects that they return. */
 function callsOf (type: ts.Type, depth = 0): readonly ts.Type[] {
   if (depth > 3 || !isObject(type)) return []
   const signatures = type.getCallSignatures()
@@ -177,7 +177,7 @@ function isObject (type: ts.Type): boolean {
   return (type.flags & ts.TypeFlags.Object) !== 0
 }
 
-/** Returns true for a near miss, such as `scope`, that the types refuse. */
+/** Returns true for a misspelled name, such as `scope`, that the types refuse. */
 function isRefused (type: ts.Type): boolean {
   const rest = checker.getNonNullableType(type)
   return (rest.flags & ts.TypeFlags.Never) !== 0 || checker.typeToString(rest).startsWith('DidYouMean')

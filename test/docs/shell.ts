@@ -6,14 +6,14 @@ import { typescript } from '../fixtures/programs.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
-/** `npx fastify-gatehouse` as an application has it: the command line of this checkout. */
+/** `npx fastify-gatehouse` for the pages: runs the command line of this checkout. */
 const npx = `#!/bin/sh
 [ "$1" = fastify-gatehouse ] || { echo "npx $1 is not on this stage" >&2; exit 1; }
 shift
 exec "${process.execPath}" "${typescript}" "${join(root, 'lib/cli/main.ts')}" "$@"
 `
 
-/** The application that the commands of the pages name. */
+/** The application that the commands on the pages name. */
 const application = `
 import Fastify from 'fastify'
 import authPlugin, { apiKey } from 'fastify-gatehouse'
@@ -31,7 +31,7 @@ export interface Shell {
   readonly output: string
 }
 
-/** Prepares a folder in which the `sh` blocks of a page run one after the other. */
+/** Prepares a folder in which the `sh` blocks of a page run one after another. */
 export function prepareShell (folder: string): void {
   for (const name of ['bin', 'dist', 'src']) mkdirSync(join(folder, name), { recursive: true })
   writeFileSync(join(folder, 'bin/npx'), npx)
@@ -42,7 +42,7 @@ export function prepareShell (folder: string): void {
   writeFileSync(join(folder, 'password.txt'), 'correct horse battery\n')
 }
 
-/** Runs a script as a reader pastes it, and stops at the first command that fails. */
+/** Runs a script as if a reader pasted it, and stops at the first command that fails. */
 export async function runShell (script: string, folder: string): Promise<Shell> {
   const { NODE_OPTIONS, NODE_ENV, ...environment } = process.env
   const child = spawn('sh', ['-e', '-c', script], {

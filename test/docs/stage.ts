@@ -5,9 +5,9 @@ import * as gatehouse from '../../lib/index.js'
 const { default: authPlugin, apiKey, basic, jwt, session } = gatehouse
 
 /**
- * Runs an example with what it assumes: an application, the names of the package, and values of the reader. Names that
- * the example declares itself are not provided. An example that registers the plugin gets a bare application; any other
- * gets one with the usual four schemes.
+ * Prepares what an example assumes: an application, the exports of the package, and values of the reader, except names
+ * that it declares itself. An example that registers the plugin gets a bare application; any other gets one with the
+ * usual four schemes.
  */
 export async function stage (code: string): Promise<{ app: FastifyInstance, close: () => Promise<void> }> {
   const secret = randomBytes(32).toString('base64url')

@@ -10,7 +10,7 @@ import { cases, createApplication, ownStore, type SetUp } from './set-ups.js'
 
 interface Line { readonly level: number, readonly msg: string, readonly doctor?: string }
 
-/** Boots an application, and returns what its doctor logged, with what stopped the boot. */
+/** Boots an application. Returns what its doctor logged, and the error that stopped the boot. */
 async function boot (t: Test, setUp: SetUp, doctor?: GatehouseOptions['doctor']) {
   const lines: Line[] = []
   const stream = { write: (line: string) => { lines.push(JSON.parse(line) as Line) } }
@@ -26,14 +26,14 @@ async function boot (t: Test, setUp: SetUp, doctor?: GatehouseOptions['doctor'])
   return { app, error, lines: lines.filter(({ doctor }) => doctor !== undefined) }
 }
 
-/** A logger that is not pino, whose warnings and infos are kept. */
+/** Creates a logger that is not pino, and records its warnings and infos. */
 function customLogger (lines: Line[], given: unknown): object {
   const keep = (level: number) => (fields: object, msg: string) => { lines.push({ level, msg, ...fields }) }
   const logger = { ...given as object, warn: keep(40), info: keep(30) }
   return Object.assign(logger, { child: () => logger })
 }
 
-/** The places of a finding. */
+/** Returns the places of a finding. */
 function placesOf (app: FastifyInstance, id: FindingId): readonly string[] {
   return app.gatehouse.doctor().find(each => each.id === id)?.where ?? []
 }

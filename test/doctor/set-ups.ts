@@ -8,27 +8,27 @@ import { redactRequest } from '../../lib/guard/redact.js'
 import type { FindingId } from '../../types/doctor.js'
 import { pair, secretOf } from '../fixtures/tokens.js'
 
-/** One set-up of an application. */
+/** A set-up of an application. */
 export interface SetUp {
   readonly options?: Partial<GatehouseOptions>
   readonly fastify?: FastifyServerOptions
   readonly before?: (app: FastifyInstance) => unknown
   readonly declare?: (app: FastifyInstance) => unknown
-  /** Leaves the option `store` out. */
+  /** Leaves out the option `store`. */
   readonly inMemory?: true
 }
 
-/** A finding that needs neither a request nor the command. */
+/** A finding that is visible without a request and without the command. */
 export interface Case {
   readonly id: FindingId
-  /** The boots that log it. */
+  /** The kind of boot that logs it. */
   readonly at: 'boot' | 'production'
   readonly where: readonly (string | RegExp)[]
   readonly bad: SetUp
   readonly good: SetUp
 }
 
-/** A store of the application: its records are not in a store of this package. */
+/** Creates a custom store, which is not a store of this package. */
 export const ownStore = (): Store => ({ ...memoryStore() })
 
 const web = session({ secret: secretOf() })
@@ -37,7 +37,7 @@ const { publicKey, privateKey } = pair('ec')
 const one = secretOf()
 const hex = Buffer.from(secretOf(), 'base64url').toString('hex')
 
-/** Makes an application, which is not ready yet. */
+/** Creates an application that is not yet ready. */
 export async function createApplication (
   { options = {}, fastify = {}, before, declare, inMemory }: SetUp, doctor?: GatehouseOptions['doctor']
 ): Promise<FastifyInstance> {
@@ -56,7 +56,7 @@ export async function createApplication (
   return app
 }
 
-/** A set-up with one route behind `auth`. */
+/** Returns a set-up with one route behind `auth`. */
 const route = (auth: unknown, options: Partial<GatehouseOptions> = {}): SetUp => ({
   options, declare: app => { app.get('/orders', { config: { auth: auth as never } }, async () => []) }
 })
@@ -98,7 +98,7 @@ const loginPage = (declare: SetUp['declare']): SetUp => ({
   ...declare === undefined ? {} : { declare }
 })
 
-/** Every finding, provoked, and the nearest set-up in which the doctor is silent. */
+/** Every finding, with a set-up that causes it and a similar one that does not. */
 export const cases: readonly Case[] = [
   ...['dev-secret', 'local_session', 'not-for-production', 'changeme', 'dev-secret-für-später'].map((word): Case => ({
     id: 'placeholder-secret',
@@ -275,7 +275,7 @@ export const cases: readonly Case[] = [
     at: 'boot',
     where: ['trustProxy: 2'],
     bad: { fastify: { trustProxy: 2 as never } },
-    // the same as no trustProxy
+    // has the same effect as no trustProxy
     good: { fastify: { trustProxy: 0 as never } }
   },
   {
@@ -415,7 +415,7 @@ export const cases: readonly Case[] = [
   }
 ]
 
-/** Returns a secret that is the pepper of `passwords()` in this process as well. */
+/** Returns a secret that is also the pepper of `passwords()` in this process. */
 function pepper (): string {
   const secret = secretOf()
   passwords({ pepper: { id: '1', secret } })

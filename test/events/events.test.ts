@@ -92,7 +92,7 @@ t.test(
 )
 
 t.test('copies nothing if there is no subscriber', async t => {
-  // nothing else in this process subscribes to this one
+  // no other test in this process subscribes to this event
   const payload = { ...payloads['consent-given'], get client (): string { return t.fail('read') as never } }
   publish('consent-given', payload)
   t.equal(channel('fastify-gatehouse:consent-given').hasSubscribers, false)

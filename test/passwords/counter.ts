@@ -4,7 +4,7 @@ import { passwordSettings } from '../../lib/passwords/options.js'
 import { makePasswords, type Passwords } from '../../lib/passwords/passwords.js'
 import type { Recipe } from '../../lib/passwords/recipe.js'
 
-/** Passwords over an engine that costs nothing and remembers by which recipes it was asked. */
+/** Passwords with an engine that costs nothing, and records the recipes of its computations. */
 export interface Counted extends Passwords {
   /** Returns the hashes that were computed since the last call, sorted. */
   evaluated (): readonly string[]

@@ -12,7 +12,7 @@ const stale = { valid: true, needsRehash: true }
 const fresh = { valid: true, needsRehash: false }
 const no = { valid: false, needsRehash: false }
 
-/** The test program of the reference implementation of argon2; Openwall's crypt_blowfish; RFC 7914, 12. */
+/** Vectors of the reference implementation of argon2, of Openwall's crypt_blowfish, and of RFC 7914, 12. */
 const vectors = [
   ['password', '$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc'],
   ['password', '$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4'],

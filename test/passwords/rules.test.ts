@@ -49,7 +49,7 @@ t.test('refuses an invalid password before hashing, for known and unknown users'
     ['', 'empty'],
     ['a'.repeat(1025), 'too-long'],
     ['é'.repeat(513), 'too-long'],
-    // 400 characters, each of which NFC makes into two of three bytes
+    // 300 characters, each of which NFC turns into two of three bytes
     ['\u0958'.repeat(300), 'too-long'],
     ['correct horse\u0000', 'nul'],
     ['\u0000', 'nul'],
@@ -161,7 +161,7 @@ t.test('needs a rehash for a salt of less than 16 bytes', async t => {
   t.same(await passwords().verify('password', await hash('password', { salt: Buffer.from('somesalt') })), stale)
 })
 
-/** Works that end when they are told to. */
+/** Creates computations that end when the test says so. */
 function works () {
   const ends: Array<() => void> = []
   let most = 0

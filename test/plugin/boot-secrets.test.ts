@@ -26,7 +26,7 @@ const { logger, lines } = tracing()
 const log = Fastify({ logger }).log
 let told = ''
 
-/** Everything that a boot error says, to whoever looks at it in whatever way. */
+/** Records a boot error in every form in which it may be logged or inspected. */
 function logInEveryWay (error: unknown): void {
   log.error({ err: error }, 'the boot stopped')
   log.error(error)
@@ -45,7 +45,7 @@ async function boots (schemes: Readonly<Record<string, unknown>>, more: object =
   }
 }
 
-/** A store that ends with the test. */
+/** Closes a store when the test ends. */
 function ending (store: Store): Store {
   t.teardown(() => store.close())
   return store
@@ -61,7 +61,7 @@ ledger.keep('a private key', pem.replace(/-----[^-]+-----|\s/g, '').slice(40))
 
 const repeated = wrong('half of a secret', 9).repeat(4)
 
-/** Mistakes with a secret at hand. */
+/** Mistakes in options that contain a secret. */
 const mistakes: Readonly<Record<string, () => unknown>> = {
   'a short session secret': () => boots({ web: session({ secret: wrong('a short secret', 20) }) }),
   'one of a list': () => boots({ web: session({ secret: [random(), wrong('a short secret', 20)] }) }),

@@ -8,7 +8,10 @@ import { createApplication, scripted } from '../fixtures/schemes.js'
 const key = randomBytes(24).toString('base64url')
 const secret = randomBytes(32).toString('base64url')
 
-/** Returns the ids under some properties of a request; `null` for `null`, nothing for what is no property. */
+/**
+ * Returns the ids of the principals in some properties of a request: `null` for `null`, and none for a missing
+ * property.
+ */
 const idsOf = (request: FastifyRequest, names: readonly string[]): Record<string, unknown> => {
   const fields = request as unknown as Readonly<Record<string, { readonly id: string } | null>>
   return Object.fromEntries(names.filter(name => name in request).map(name => [name, fields[name]?.id ?? null]))

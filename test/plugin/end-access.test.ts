@@ -2,13 +2,11 @@ import t, { type Test } from 'tap'
 import type { SessionCredential } from '../../lib/index.js'
 import { call, codeFor, login, people, post, redeem, serverApp } from '../oauth/app.js'
 
-/*
- * The recipe of docs/tokens.md: what ends when a password changes or a person is disabled.
- */
+/** Tests the recipe of docs/tokens.md: what ends when a password changes or a person is disabled. */
 
 const owner = { realm: 'web', id: 'ann' }
 
-/** A person with two sessions, a grant of the application's own, and one of a client. */
+/** Logs a person in with two sessions, a grant of the application, and one of a client. */
 async function begin (t: Test) {
   const app = await serverApp(t)
   app.get('/session', async ({ auth }) => ({ id: (auth.credential as SessionCredential).id }))
@@ -19,14 +17,14 @@ async function begin (t: Test) {
   const own = await app.gatehouse.tokens.grant({ ...owner, scopes: ['orders:read'] }, { scheme: 'api' })
   const { body: client } = await redeem(app, await codeFor(app, { scope: 'orders:read' }))
   const session = async (cookie: string) => await app.inject({ url: '/session', headers: { cookie } })
-  /** Tries two sessions and the access tokens of both grants, and returns for each if it is accepted. */
+  /** Uses two sessions and the access tokens of both grants. Returns for each whether it is accepted. */
   const alive = async () => [
     (await session(here.cookie)).statusCode === 200,
     (await session(there.cookie)).statusCode === 200,
     (await call(app, own.access_token)).status === 200,
     (await call(app, client.access_token)).status === 200
   ]
-  /** The statuses of a refresh with each grant. */
+  /** Refreshes each grant, and returns the statuses. */
   const refreshes = async () => [
     (await post(app, '/oauth/token', {
       grant_type: 'refresh_token', client_id: 'spa', refresh_token: client.refresh_token

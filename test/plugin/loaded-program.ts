@@ -4,8 +4,8 @@ import Fastify from 'fastify'
 import gatehouse, { apiKey, jwt, session, type GatehouseOptions } from '../../lib/index.js'
 
 /**
- * Boots an application of one kind in a process of its own and prints which packages and addons the process has
- * loaded. With a second argument, that package cannot be loaded.
+ * Boots an application of one kind in a process of its own, and prints the packages and addons that were loaded. The
+ * package in the second argument, if any, cannot be loaded.
  */
 const [kind = '', broken] = process.argv.slice(2)
 const require = createRequire(import.meta.url)

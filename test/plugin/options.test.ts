@@ -163,7 +163,7 @@ t.test('describes any wrong value briefly, without failing and without showing a
 })
 
 t.test('the file and line of a boot error', async t => {
-  /** Returns the result of callSite for a caller in a file of this name. */
+  /** Calls callSite from a file of this name. */
   const at = (filename: string) => vm.runInThisContext('(call) => call()', { filename })(callSite) as string
 
   t.test("are the application's first on the stack", t => {

@@ -8,8 +8,9 @@ import { z } from 'zod/v4'
 import gatehouse, { apiKey, basic } from '../../lib/index.js'
 import { injectAs } from '../../lib/testing/index.js'
 
-/*
- * At run time, what test/types/typed/providers.types.ts and test/types/merged/ say of the types, under the same titles.
+/**
+ * Checks at run time what test/types/typed/providers.types.ts and test/types/merged/ check of the types, under the same
+ * titles.
  */
 
 const boxParams = Type.Object({ id: Type.Number() })
@@ -22,7 +23,7 @@ type OwnRequest = FastifyRequest<{ Params: { id: number } }>
 
 const when = ({ id }: { readonly id: string }, { params }: OwnRequest): boolean => id === 'ann' && params.id > 1
 
-/** An application with a route for params of a provider, and one whose `when` reads them. */
+/** Adds a route with the params of a type provider, and one whose `when` reads them. */
 type Routes = (app: FastifyInstance) => void
 
 const providers: Readonly<Record<string, Routes>> = {

@@ -419,7 +419,7 @@ t.test('shares one frozen policy between equal declarations, for 1,000 routes wi
     t.strictSame(open(policy, 'policy'), [], 'nothing in it can be changed')
   }
 
-  /** A copy, so that equal declarations are not the same object; functions stay what they are. */
+  /** Copies a value, so that equal declarations are different objects. Functions are not copied. */
   function structured (value: unknown): unknown {
     if (Array.isArray(value)) return value.map(structured)
     return typeof value === 'object' && value !== null
@@ -427,7 +427,7 @@ t.test('shares one frozen policy between equal declarations, for 1,000 routes wi
       : value
   }
 
-  /** The places of a shape that are not frozen; schemes are the application's own. */
+  /** Returns the places of a shape that are not frozen. Schemes belong to the application, and may be. */
   function open (shape: unknown, place: string): string[] {
     if (typeof shape !== 'object' || shape === null || 'authenticate' in shape) return []
     return [

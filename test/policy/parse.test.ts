@@ -453,7 +453,7 @@ t.test(
     )
     t.ok(booted > 50, `${booted} of 300 booted: the test was no vacuum`)
 
-    /** Judges a declaration independently of lib. */
+    /** Decides independently of lib whether a declaration admits anonymous callers. */
     function mayEnterAnonymously (auth: unknown): boolean {
       if (auth === false) return true
       if (typeof auth !== 'object' || auth === null || Array.isArray(auth)) return false

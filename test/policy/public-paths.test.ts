@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { as, boot, group, route, authConfig, assertBootFails, threeSchemes } from '../fixtures/policies.js'
 
-/** The statuses that callers without a credential get. */
+/** Returns the statuses of requests without a credential. */
 async function anonymous (
   t: Parameters<typeof boot>[0],
   publicPaths: unknown,

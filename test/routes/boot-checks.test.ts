@@ -11,12 +11,12 @@ import { enforcedPolicy } from '../../lib/policy/route-policy.js'
 import { alice, counted, guarded, stopsTheBoot, tokenScheme } from '../fixtures/routes.js'
 import { sessionFeature } from '../fixtures/schemes.js'
 
-// @fastify/autoload does not know the loader of the tests.
+// @fastify/autoload does not detect the loader of the tests
 process.env.FASTIFY_AUTOLOAD_TYPESCRIPT = '1'
 
 const fixtures = (name: string): string => fileURLToPath(new URL(`../fixtures/autoload/${name}`, import.meta.url))
 
-/** A bare application, with the type that plugins ask for. */
+/** Creates a bare application, with the type that plugins need. */
 function bare (options: FastifyServerOptions = {}): FastifyInstance {
   return Fastify(options) as unknown as FastifyInstance
 }
@@ -27,7 +27,7 @@ async function statuses (app: FastifyInstance, url: string): Promise<readonly nu
   return [(await app.inject(url)).statusCode, (await app.inject({ url, headers: alice })).statusCode]
 }
 
-/** Changes that a plugin may make in `onRoute`, with the sentence that reports each. */
+/** Changes that a plugin may make in `onRoute`, with the error that reports each. */
 const changes: ReadonlyArray<{ says: string; change: (route: RouteOptions) => void; sentence: RegExp }> = [
   {
     says: 'writes config.auth: false into its config',
@@ -232,7 +232,7 @@ t.test('refuses a policy of another instance, method or pattern', async t => {
   }
 })
 
-/** Patterns of every kind, as an application may declare them too early. */
+/** Patterns of every kind, for routes that are declared before the plugin. */
 const patterns = [
   '/',
   '/a',
@@ -382,7 +382,7 @@ t.test("exempts only the preflight route of @fastify/cors, and not the applicati
   t.equal(page.reached, 0)
 })
 
-/** The type of the router's options does not name it. */
+/** Returns router options with a function that their type does not contain. */
 function untyped (buildPrettyMeta: (route: { store: object }) => object): object {
   return { buildPrettyMeta }
 }

@@ -34,7 +34,7 @@ function options (): GatehouseOptions {
   }
 }
 
-/** The cookies of an answer, as a browser sends them back. */
+/** Returns the cookies of a response as a browser sends them. */
 function cookies (answer: { headers: Readonly<Record<string, unknown>> }): string {
   return [answer.headers['set-cookie'] ?? []].flat().map(line => String(line).split(';')[0]).join('; ')
 }
@@ -44,7 +44,7 @@ const login = async (_request: FastifyRequest, reply: FastifyReply): Promise<unk
   return {}
 }
 
-/** The routes of ours that every application here has. */
+/** Adds the routes that every application here has. */
 function addOurs (app: FastifyInstance): void {
   app.post('/ours', async request => ({
     who: request.principal?.id ?? null,
@@ -58,7 +58,7 @@ function addOurs (app: FastifyInstance): void {
   })
 }
 
-/** Asserts that every scheme of ours lets its principal in, and nobody else. */
+/** Asserts that every scheme admits its principal, and nobody else. */
 async function oursWorks (t: Test, app: FastifyInstance, says: string): Promise<void> {
   const ask = async (headers: Record<string, string>, url = '/ours') =>
     await app.inject({ method: 'POST', url, headers, payload: { a: 1 } })
@@ -87,7 +87,7 @@ async function oursWorks (t: Test, app: FastifyInstance, says: string): Promise<
   t.equal(await enter(jar), 401, `${says}: a copy of the cookie is worthless after logout`)
 }
 
-/** Another plugin, what an application does with it, and how one sees that it works. */
+/** Another plugin, the routes that use it, and a check that it works. */
 interface Guest {
   readonly register: (app: FastifyInstance) => Promise<unknown>
   readonly routes?: (app: FastifyInstance) => void
@@ -95,12 +95,12 @@ interface Guest {
 }
 
 const open = { config: { auth: { public: 'theirs' } } }
-/** Their own types of `request.session` contradict each other. */
+/** Reads `request.session`, whose types in the two session plugins contradict each other. */
 const sessionOf = (request: FastifyRequest) =>
   (request as unknown as { session: { get: (key: string) => unknown; set: (key: string, value: unknown) => void } })
     .session
 
-/** A counter in `request.session`, whoever keeps it. */
+/** Adds a route with a counter in `request.session`, for either session plugin. */
 function countVisits (app: FastifyInstance): void {
   app.get('/theirs', open, async request => {
     const visits = Number(sessionOf(request).get('visits') ?? 0) + 1
@@ -526,7 +526,7 @@ t.test('rateLimit: counts a request once, however many guards of its route share
   }
 })
 
-/** A store that forgets everything. */
+/** A rate-limit store that forgets everything. */
 class Forgetful {
   incr (_key: string, done: (error: null, result: { current: number; ttl: number }) => void): void {
     done(null, { current: 0, ttl: 0 })
@@ -537,7 +537,7 @@ class Forgetful {
   }
 }
 
-/** A store that is down. */
+/** A rate-limit store that is down. */
 class Down {
   incr (_key: string, done: (error: Error) => void): void { done(new Error('down')) }
   child (): Down { return this }

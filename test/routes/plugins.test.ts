@@ -11,7 +11,7 @@ import { alice, counted, guarded, portOf, stopsTheBoot, tokenScheme, wire, wrong
 
 const orders = ['before', 'after'] as const
 
-/** An application with another plugin registered before ours or after it. */
+/** Creates an application with another plugin, registered before or after this one. */
 async function appWith (
   order: 'before' | 'after',
   register: (app: FastifyInstance) => Promise<unknown>,
@@ -28,7 +28,7 @@ async function get (app: FastifyInstance, url: string, headers: Record<string, s
   return (await app.inject({ url, headers })).statusCode
 }
 
-/** Opens a WebSocket as far as the answer to its handshake. */
+/** Opens a WebSocket, up to the response to its handshake. */
 async function upgrade (port: number, url: string, headers: Record<string, string> = {}) {
   const socket = await wire(port)
   const lines = Object.entries({

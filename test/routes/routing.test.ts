@@ -10,7 +10,7 @@ import t, { type Test } from 'tap'
 import gatehouse, { type GatehouseOptions } from '../../lib/index.js'
 import { alice, ask, counted, guarded, portOf, stopsTheBoot, tokenScheme, wire, wrong } from '../fixtures/routes.js'
 
-/** Asserts who enters a URL: nobody without a credential, and with one the handler answers. */
+/** Asserts that a URL refuses callers without a credential, and that the handler answers those with one. */
 async function isProtected (
   t: Test,
   app: FastifyInstance,
@@ -320,7 +320,7 @@ t.test('protects a route of several methods, or of all, in each of them', async 
   app.all('/wild/*', page.handler)
   app.all('/open', { config: { auth: false } }, page.handler)
   for (const method of app.supportedMethods as HTTPMethods[]) {
-    // Fastify asks a QUERY for a body and its type.
+    // Fastify requires a body and its type for QUERY
     const payload = method === 'QUERY' ? { payload: {} } : {}
     await isProtected(t, app, { method, url: '/all', ...payload })
     await isProtected(t, app, { method, url: '/wild/a/b', ...payload })
@@ -339,7 +339,7 @@ t.test('protects a method that the application adds', async t => {
   await isProtected(t, app, { method: 'MKCOL' as HTTPMethods, url: '/x' })
 })
 
-/** Its type does not name it. */
+/** The router option in an object of a wider type, because its own type lacks it. */
 const useSemicolonDelimiter: object = { useSemicolonDelimiter: true }
 
 const prefixes: ReadonlyArray<{

@@ -20,7 +20,7 @@ const schema = {
   querystring: { type: 'object', properties: { page: { type: 'integer' } } }
 }
 
-/** Requests that Fastify itself refuses, each at another point of reading the body. */
+/** Requests that Fastify refuses itself, each at a different point of reading the body. */
 const malformed = [
   { says: 'a body that is no JSON', status: 400, url: '/orders', headers: json, payload: '{"name":' },
   {

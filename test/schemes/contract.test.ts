@@ -29,7 +29,7 @@ const key = randomBytes(16).toString('hex')
 const other = randomBytes(16).toString('hex')
 const later = async <T>(value: T): Promise<T> => value
 
-/** Returns a function that puts a text in a place of a request. */
+/** Returns a function that puts a text into one source of a request. */
 function carrier (place: CredentialSource): (text: string) => Sent {
   const [kind, name = ''] = place.split(':')
   switch (kind) {

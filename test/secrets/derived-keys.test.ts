@@ -11,7 +11,7 @@ t.test('derives the same keys as earlier versions, so that an update ends no ses
 })
 
 t.test('takes a purpose of any length, such as one with the name of a scheme', async t => {
-  // HKDF of Node takes 1024 bytes: 20 of ours, and 1004
+  // the info of HKDF in Node has at most 1,024 bytes: 20 are fixed, and 1,004 are left
   t.equal(derived('x'.repeat(1_004)), 'K1IPASMEeNOVLSkCdYanECUFfsiclmK4ONJXzS6V1V0')
   t.equal(derived('x'.repeat(1_005)), 'VeFFr1nLcgph4LxLOieu2Qqyin4zU_4kNKEa2QlaJ-s')
   t.equal(derived('é'.repeat(503)), 'UgeR-gaIFGFhbtRAJa67vZOtd3xPWev4Whu9G99eIKo')

@@ -4,7 +4,7 @@ import { AuthError, secretsFromEnvironment, type SecretPurpose } from '../../lib
 
 const secret = (): string => randomBytes(32).toString('base64url')
 
-/** The sentence that stops the start. */
+/** Returns the message of the error that stops the start; `''` if there is none. */
 function mistakes (variables: Record<string, SecretPurpose>, env: Record<string, string | undefined>): string {
   try {
     secretsFromEnvironment(variables, env)

@@ -14,7 +14,7 @@ const withoutPostgres = await missing('A PostgreSQL of the test\'s own', async (
   postgres = await postgresServer()
 })
 
-/** Requests a second, and seconds. */
+/** The rate in requests a second, and durations in seconds. */
 const long = size({
   test: { rate: 100, healthy: 1, down: 4, after: 1 },
   short: { rate: 500, healthy: 3, down: 10, after: 3 },

@@ -29,14 +29,14 @@ async function started (
   return app
 }
 
-/** One instance with managed keys. */
+/** Creates an instance with managed keys. */
 async function keyInstance (t: Test, store: Store, staleness: number) {
   const app = await started(t, { schemes: { service: apiKey({ managed: { prefix: 'acme', staleness } }) }, store })
   const ask = async (key: string) => app.inject({ url: '/', headers: { 'x-api-key': key } })
   return { app, ask, keys: app.gatehouse.apiKeys, status: async (key: string) => (await ask(key)).statusCode }
 }
 
-/** One instance that checks passwords, by Basic and at a login, and counts how often. */
+/** Creates an instance that checks passwords, with Basic and a login, and counts the checks. */
 async function passwordInstance (t: Test, store: Store, guesses: GuessLimits = {}) {
   const counts = { checks: 0 }
   const schemes = {
@@ -75,7 +75,7 @@ async function passwordInstance (t: Test, store: Store, guesses: GuessLimits = {
 for (const { name, skip, tells, make } of await backends()) {
   t.test(`keys of two instances over ${name}`, { skip }, async t => {
     const state = make(t)
-    // seconds; who is told in time never has to ask again
+    // seconds; an instance that is notified never needs to ask again
     const staleness = tells ? 60 : 0.3
     const [a, b] = [await keyInstance(t, state.open(), staleness), await keyInstance(t, state.open(), staleness)]
 
@@ -152,7 +152,7 @@ for (const { name, skip, tells, make } of await backends()) {
         Array.from({ length: 200 }, async (_, i) => (i % 2 === 0 ? a : b).login(wrong(), 'eve'))
       )
       const checks = a.counts.checks + b.counts.checks
-      // on a busy machine the store may time out for some of them, or for all
+      // on a busy machine the store may time out for some or all of them
       const unavailable = answers.filter(each => each.statusCode === 503).length
       t.ok(checks <= 6 && (checks >= 5 || unavailable > 0), `${checks} were checked, ${unavailable} unavailable`)
       t.equal(answers.filter(each => each.statusCode === 401).length, checks)

@@ -5,7 +5,7 @@ import type { Store } from '../../types/store.js'
 
 const pause = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
-/** Returns the titles of the tests that a store fails, among those whose title matches. */
+/** Returns the titles of the tests that a store fails, among those that match. */
 async function failures (careless: (store: Store) => Partial<Store>, titles = /^/): Promise<readonly string[]> {
   const runs: Array<Promise<string | null>> = []
   let last: Store = memoryStore()
@@ -25,7 +25,7 @@ async function failures (careless: (store: Store) => Partial<Store>, titles = /^
   return (await Promise.all(runs)).filter(title => title !== null)
 }
 
-/** Mistakes that people make, and a word of the title of the test that has to find each. */
+/** Common mistakes, with the title of the test that has to find each. */
 const mistakes: ReadonlyArray<readonly [found: RegExp, careless: (store: Store) => Partial<Store>]> = [
   [/of 50 parallel calls of take, one returns the record/, store => ({
     async take (kind, id) {

@@ -1,7 +1,7 @@
 import type { Test } from 'tap'
 import { storeContract, type StoreContract } from '../../lib/stores/testing/index.js'
 
-/** Runs the store contract as tests of a file, and checks the error code of names that a store refuses. */
+/** Runs the store contract as tests of a file, and checks the error code for names that a store refuses. */
 export function passesStoreContract (t: Test, contract: Omit<StoreContract, 'test'>): void {
   storeContract({
     ...contract,

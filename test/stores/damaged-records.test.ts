@@ -7,15 +7,15 @@ import {
   authorizePath, call, codeFor, decide, login, post, redeem, serverApp, visit
 } from '../oauth/app.js'
 
-/*
- * A record that was damaged, or written by something else, is a fault: it is answered with a 500, the log names the
- * kind and the field, and nothing in it is believed.
+/**
+ * A record that is damaged, or was written by something else, is a fault: the response is a 500, the log names the kind
+ * and the field, and nothing of the record is used.
  */
 
 const ann = { realm: 'web', id: 'ann' }
 type Damage = (record: StoreRecord) => StoreRecord
 
-/** A store that changes the records of one kind when they are read. */
+/** Creates a store that changes the records of one kind when they are read. */
 function damagingStore (kind: string) {
   const inner = memoryStore()
   const state = { damage: ((record: StoreRecord) => record) as Damage }
@@ -35,11 +35,11 @@ function damagingStore (kind: string) {
   return { store, state, inner }
 }
 
-/** Collects the reasons of the faults that an application logs. */
+/** Returns a log stream that collects the reasons of faults. */
 function faults () {
   const reasons: string[] = []
   const write = (line: string): void => {
-    // the error handler of Fastify logs a line of its own, without a reason
+    // the error handler of Fastify logs another line, without a reason
     const { auth } = JSON.parse(line) as { auth?: { reason: string } }
     if (auth !== undefined) reasons.push(auth.reason)
   }
@@ -51,7 +51,7 @@ const withField = (name: string, field: JsonObject | undefined): Damage => recor
   return { ...record, value: field === undefined ? others : { ...others, [name]: field } }
 }
 
-/** Reads a record whose fields are damaged, one after another, and expects that each is a fault. */
+/** Damages each field of a record in turn, and expects a fault for each. */
 async function expectFaults (
   t: Test, { kind, fields, state, log }: {
     readonly kind: string

@@ -15,7 +15,7 @@ passesStoreContract(
   t, { make: () => { last = withDeadline(memoryStore()); return last }, another: () => last, rounds: 10 }
 )
 
-/** A store of which `get` does what it is told. */
+/** Creates a memory store with another `get`. */
 function storeWith (get: Store['get']): Store {
   return { ...memoryStore(), get }
 }
@@ -189,10 +189,10 @@ t.test('accepts an answer that arrived while the process was blocked', async t =
     await stat('.')
     return null
   }), { timeout: 0.05 })
-  // from here, timers are looked at before what came from outside
+  // from here, the event loop checks timers before I/O
   await turn()
   const answer = store.get('a', 'b')
-  // nothing runs for six times the deadline, while the answer comes
+  // blocks the process for six times the deadline while the answer arrives
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 300)
   t.equal(await answer, null)
 })

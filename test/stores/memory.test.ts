@@ -57,7 +57,7 @@ t.test('expires entries in order, however they were moved, replaced and deleted'
   let wrong = 0
   for (let n = 0; n < 60_000; n++) {
     const key = `k${random(400)}`
-    // some far away, so that what was deleted stays behind in numbers
+    // some expire much later, so that many deleted entries remain in the heap
     const end = random(20) === 0 ? Infinity : now + random(n % 20_000 < 10_000 ? 100 : 100_000)
     if (random(3) === 0) {
       map.delete(key)

@@ -21,7 +21,7 @@ async function checkOutage (t: Test, store: Store, server: Endable): Promise<voi
   const { seen, end } = load(store)
   t.ok(await until(() => seen.answered > 50), 'it answers')
   await server.end()
-  // answers that were on their way are not those of a server that is gone
+  // lets answers arrive that were sent before the kill
   await sleep(timeLimit(100))
   const [answered, unavailable] = [seen.answered, seen.unavailable]
   t.ok(await until(() => seen.unavailable > unavailable + 50), 'it is unavailable')
@@ -30,7 +30,7 @@ async function checkOutage (t: Test, store: Store, server: Endable): Promise<voi
   const began = performance.now()
   t.ok(await until(() => seen.answered > answered), 'it is back')
   t.comment(`back after ${Math.round(performance.now() - began)} ms`)
-  // connections are made again while others are asked already
+  // new calls begin before all connections are open again
   t.ok(await until(async () => await staysAvailable(seen)), 'and stays')
   await end()
   t.same(seen.other, [], 'every failure is named')
@@ -96,7 +96,7 @@ t.test('notifies listeners of a killed Redis that changes may be missing, and re
     }), `${id} is heard of`)
   }
   await heard('a')
-  // The order is open: ioredis emits a message before it resolves the subscription that arrived in the same packet.
+  // the order is not defined: ioredis emits a message before it resolves the subscription of the same packet
   t.ok(changes.includes(null), 'changes may have been missed')
   await server.end()
   changes.length = 0

@@ -8,7 +8,7 @@ import { size } from '../fixtures/size.js'
 import { passesStoreContract } from './contract.js'
 import { dropKeys, noRedis, prefix as makePrefix, redisUrl, withRedis } from './fixtures/services.js'
 
-/** A connection that is never opened, to see what {@link Changes} does with it. */
+/** A fake connection that records what {@link Changes} does with it. */
 class Line extends EventEmitter {
   status = 'connecting'
   readonly asked: string[] = []

@@ -9,7 +9,7 @@ import { noRedis, redisUrl } from './fixtures/services.js'
 
 const withoutRedis = await noRedis()
 const ways = [['fastify', false], ['problem', true], ['oauth', true]] as const
-/** `true` tries every store in every way, `false` each store in one way. */
+/** `true` tries every store in every way, `false` tries each store in one way. */
 const all = size({ test: false, short: true, full: true })
 
 for (const [number, backend] of (await backends()).entries()) {

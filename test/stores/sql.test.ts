@@ -176,7 +176,7 @@ t.test('takes the successor of a record that PostgreSQL was waiting for', { skip
   await store.close()
 })
 
-/** Adds what expires, writes on, and waits until the rows of what expired are gone. */
+/** Adds records that expire, keeps writing, and waits until their rows are removed. */
 async function purged (store: Store, rows: () => Promise<number>): Promise<number> {
   await store.migrate()
   for (let n = 0; n < 100; n++) {

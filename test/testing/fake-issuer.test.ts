@@ -128,7 +128,7 @@ t.test('issues bad tokens, all of which another library rejects', async t => {
   const keys = createRemoteJWKSet(new URL(provider.jwksUri))
   const { bad } = provider
   t.ok(Object.keys(bad).length > 30)
-  // what jose leaves to its caller: see the facts about libraries in the documentation of the scheme
+  // claims that jose leaves to its caller
   const lenient = [
     'infiniteExpiry',
     'withoutExpiry',
@@ -221,7 +221,7 @@ async function loginAt (t: Test, provider: FakeIssuer) {
   const cookies = (response: LightMyRequestResponse) =>
     Object.fromEntries(response.cookies.map(({ name, value }) => [name, value]))
   return {
-    /** Begins a login. Returns the URL at the provider, and the way on from where the provider sends the browser. */
+    /** Starts a login. Returns the URL at the provider, and a function that calls the callback. */
     async begin () {
       const begun = await app.inject('/login/idp')
       return {
@@ -294,7 +294,7 @@ t.test('exchanges a code once, for the client that asked for it', async t => {
   for (const search of ['', '?redirect_uri=nowhere']) {
     t.equal((await fetch(`${origin}/authorize${search}`)).status, 400)
   }
-  // a client that leaves in the middle of its form
+  // a client that disconnects in the middle of its form
   const { hostname, port } = new URL(origin)
   const socket = connect(Number(port), hostname)
   socket.write('POST /token HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\ncode=')

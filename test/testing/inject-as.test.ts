@@ -154,7 +154,7 @@ t.test('another application in the same call does not see the principal', async 
   t.same([statusCode, headers['x-other']], [200, '401'])
 })
 
-/** Everything in which a client could try to send a principal. */
+/** Every part of a request in which a client could try to send a principal. */
 const attempts = (url: string): ReadonlyArray<readonly [string, RequestInit]> => {
   const text = JSON.stringify({ ...ada, realm: 'web', principal: ada, scheme: 'web', isLightMyRequest: true })
   const encoded = encodeURIComponent(text)

@@ -32,7 +32,7 @@ async function appWith (
   return app
 }
 
-/** Runs the tests in place of a runner: each title with its failure, `''` if it passed. */
+/** Runs the tests without a runner. Returns each title with its error, `''` if it passed. */
 async function results (app: FastifyInstance, options: TestAccessOptions = {}) {
   const found = new Map<string, string>()
   const report = await testAccess(app, async (title, run) => {
@@ -219,7 +219,7 @@ t.test('works for a guard in preHandler, where bodies are validated first', asyn
   t.same((await results(app)).failures, [])
 })
 
-/** The five departures, each with what is to be found. */
+/** Five ways to bypass the guard, with what the tests must find. */
 const departures: Readonly<Record<string, (t: Test) => Promise<FastifyInstance>>> = {
   'a response cache in onRequest': t => appWith(t, {}, app => {
     const cache = new Map<string, unknown>()
@@ -377,7 +377,7 @@ t.test(`reports the time of ${routes} routes`, async t => {
   const before = process.cpuUsage()
   const { failures, report } = await results(app)
   const { user, system } = process.cpuUsage(before)
-  // of the processor, because other tests run at the same time
+  // CPU time, because other tests run at the same time
   const seconds = (user + system) / 1e6
   t.same([failures, report.tests], [[], routes])
   t.comment(`${seconds.toFixed(1)} s of the processor`)

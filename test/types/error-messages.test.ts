@@ -5,7 +5,7 @@ import { run } from '../house/run.js'
 import { root } from '../fixtures/root.js'
 
 const here = join(root, 'test/types')
-/** As deep as `test/types`, so that the imports of a copy find the same files. */
+/** Copies at the same depth as `test/types`, so that their imports work. */
 const copies = join(root, '.tap/types')
 const directive = /\/\/ @ts-expect-error (\S.*)/
 
@@ -14,7 +14,7 @@ interface Expected {
   readonly message: string
 }
 
-/** Removes the directives that say which message they expect, and returns those messages with their lines. */
+/** Removes the directives with an expected message, and returns the messages with their lines. */
 function withoutDirectives (name: string): readonly Expected[] {
   const lines = readFileSync(join(copies, name), 'utf8').split('\n')
   writeFileSync(join(copies, name), lines.map(line => line.replace(directive, '//')).join('\n'))
@@ -32,7 +32,7 @@ t.test('the compiler says what is wrong in the words after @ts-expect-error', as
   const { stdout } = await run('node', [
     'node_modules/typescript-7/bin/tsc', '--singleThreaded', '--pretty', 'false', '--project', '.tap/types/typed'
   ], root)
-  // an error begins in the first column, and its further lines do not
+  // an error begins in the first column, and its other lines are indented
   const errors = stdout.trimEnd().split(/\n(?=\S)/)
   t.ok(expected.length > 5)
   for (const { at, message } of expected) {

@@ -6,5 +6,5 @@
 /** Groups tests under a title. */
 export declare function describe (title: string, body: () => void): void
 
-/** Says what the assertions in its body show. */
+/** Names what the assertions in its body show. */
 export declare function test (title: string, body: () => void): void

@@ -5,7 +5,7 @@ t.test('compares secret texts of any length and any characters', async t => {
   for (const [one, other, same] of [
     ['', '', true], ['secret', 'secret', true], ['ü', 'ü', true],
     ['secret', 'secreT', false], ['secret', 'secret1', false], ['secret', '', false],
-    // as many UTF-16 units, but not as many bytes
+    // the same number of UTF-16 units, but not of bytes
     ['ü', 'u', false]
   ] as const) {
     t.equal(isSameSecret(one, other), same, `${one} and ${other}`)

@@ -5,7 +5,7 @@ import { StoreUnavailable } from '../../lib/stores/operations.js'
 import { RevocationWatch, WatchedCache } from '../../lib/util/revocation-watch.js'
 import type { StoreChange } from '../../types/store.js'
 
-/** Ignores what is logged. */
+/** A logger that drops everything. */
 const silent = { error: () => {} }
 
 t.test('notifies each watcher once, none that stopped, and keeps checking while one waits', async t => {
@@ -60,7 +60,7 @@ t.test('stops checking an entry without watchers, even if the store did not answ
   t.equal(retries.length, 1)
 })
 
-/** RevocationWatch of many ids whose look-ups are answered by the test. */
+/** Creates a RevocationWatch of many ids whose look-ups the test answers. */
 function many (t: Test, count: number, every: number) {
   const waiting: Array<{ readonly id: string, readonly answer: (error?: Error) => void }> = []
   const errors: unknown[] = []
@@ -73,7 +73,7 @@ function many (t: Test, count: number, every: number) {
   t.teardown(() => { watchers.close() })
   const ids = Array.from({ length: count }, (_, n) => `n${n}`)
   for (const id of ids) watchers.add(id, () => {})
-  /** Answers what is asked until nothing is. Returns the ids, in order. */
+  /** Answers look-ups until there are none. Returns the ids in order. */
   async function answerAll (): Promise<readonly string[]> {
     const asked: string[] = []
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {

@@ -14,7 +14,7 @@ interface Group {
   readonly comment: string, readonly public?: JwkText, readonly private?: JwkText, readonly tests: readonly Vector[]
 }
 
-/** Returns the result of parsing the keys and checking the signature. Tokens of a refused key are refused. */
+/** Parses the keys, verifies the token and returns the result. A token of a refused key is refused. */
 function verdict (keys: unknown, token: unknown): string {
   if (typeof token !== 'string') return 'not a string'
   try {

@@ -18,7 +18,7 @@ t.test('refuses all 2,000 published secrets, also padded, encoded and decoded', 
     for (const form of forms) {
       try {
         checkSecret(form, rule)
-        // decoding stops at the first character that is none of the encoding: only a whole one is that secret
+        // decoding stops at the first invalid character, so a text is the secret only if all of it is decoded
         const decoded = form instanceof Uint8Array && ![
           Buffer.from(form).toString('base64').replace(/=+$/, ''), Buffer.from(form).toString('hex')
         ].includes(line.replace(/=+$/, ''))

@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import plugin from './plugin.js'
 
-// An application that prints and logs, and that fails or ends the process after it was closed.
+// An application that prints and logs, and that fails or ends the process after it was closed
 export default () => {
   console.log('console')
   process.stdout.write('stream\n')

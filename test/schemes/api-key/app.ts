@@ -13,7 +13,7 @@ import { memoryStore } from '../../../lib/stores/memory/index.js'
 export const ann = { realm: 'staff', id: 'ann' }
 export const bob = { realm: 'staff', id: 'bob' }
 
-/** A key of `acme` as a store has it. */
+/** The stored form of a key of `acme`. */
 export const stored = {
   prefix: 'acme',
   name: 'k',
@@ -29,7 +29,7 @@ export const stored = {
   sunsetAt: null
 }
 
-/** A clock that a test moves. */
+/** Returns a clock that a test moves. */
 export function clock (t: Test) {
   const real = Date.now
   const self = { offset: 0, advance (seconds: number) { self.offset += seconds * 1000 } }
@@ -38,7 +38,7 @@ export function clock (t: Test) {
   return self
 }
 
-/** A store whose calls are counted, which can be taken down, and which tells of changes only if it is asked to. */
+/** Creates a store that counts its calls, can be taken down, and notifies of changes if `tells` is true. */
 export function tappedStore (inner: Store = memoryStore(), { tells = true } = {}) {
   const self = {
     calls: [] as string[],
@@ -64,7 +64,7 @@ export function tappedStore (inner: Store = memoryStore(), { tells = true } = {}
 
 export interface LogLine { readonly level: number, readonly msg: string, readonly [field: string]: unknown }
 
-/** One instance of an application with managed keys. */
+/** Creates an instance of an application with managed keys. */
 export async function createInstance (
   t: Test,
   key: Partial<ManagedApiKeyOptions> = {},
@@ -96,7 +96,7 @@ export async function createInstance (
   }
 }
 
-/** Returns a record without the fields that differ from run to run. */
+/** Returns a record without the fields that differ between runs. */
 export function plain ({ id, start, createdAt, ...rest }: ApiKeyRecord): object {
   return rest
 }

@@ -8,9 +8,9 @@ import { memoryStore } from '../../../lib/stores/memory/index.js'
 import { usedHeap } from '../../fixtures/heap.js'
 import { stored } from './app.js'
 
-/** As many as a test has time for: bench/growth.ts sends 5,000,000 through the whole application. */
+/** As many as there is time for: bench/growth.ts sends 5,000,000 through the whole application. */
 const count = 80_000
-/** The heap differs by up to 4 MiB between two runs. Whatever kept one string of each key would need more than 10. */
+/** The heap differs by up to 4 MiB between two runs. Keeping one string of each key would need more than 10 MiB. */
 const allowed = 8 * 1_048_576
 
 t.test(`${count} distinct bad keys do not grow the heap`, async t => {

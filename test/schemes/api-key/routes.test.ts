@@ -25,7 +25,7 @@ const people: Record<string, { scopes: string[]; roles?: string[] } | undefined>
   bob: { scopes: [] }
 }
 
-/** A token that says when its person authenticated: dated, and no session. */
+/** A token scheme that reports the time of authentication, and is not a session. */
 const token: Scheme = {
   openapi: { type: 'http', scheme: 'bearer' },
   reportsAuthTime: true,
@@ -281,7 +281,7 @@ function sign (body: string, key: KeyObject = pair.privateKey): string {
   return createSign('sha256').update(body).sign(key, 'base64')
 }
 
-/** Reports as GitHub does. */
+/** Returns a function that reports leaked keys as GitHub does. */
 function reporter (app: FastifyInstance) {
   return async (body: string, more: Record<string, string | undefined> = {}) => {
     const headers = {

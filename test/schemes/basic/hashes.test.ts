@@ -9,7 +9,7 @@ import { hashPassword, passwords, verifyPassword } from '../../../lib/passwords/
 import { VerifiedCache } from '../../../lib/schemes/basic/cache.js'
 import { createApplication, contextOf, createScheme } from '../../fixtures/schemes.js'
 
-// The libraries are loaded when a hash is first needed, and then as they are here: with a count.
+// replaces the functions of the libraries, which are loaded for the first hash, by ones that count
 const require = createRequire(import.meta.url)
 let work: string[] = []
 for (const [name, method, cost] of [
@@ -176,7 +176,7 @@ t.test('verifies every request without a cache', async t => {
   t.equal(evaluated().length, 3)
 })
 
-/** A cache over a clock of the test, and a count of what it verified. */
+/** Creates a cache with a clock of the test, and counts its verifications. */
 function cached (ttlMs: number, size?: number) {
   const clock = { now: 0, verified: 0 }
   const cache = new VerifiedCache(ttlMs, size, () => clock.now)

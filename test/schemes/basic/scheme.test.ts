@@ -15,7 +15,7 @@ async function made (options: unknown, name = 'ops'): Promise<Scheme> {
   return (await createScheme(basic(options as BasicOptions), Fastify() as unknown as FastifyInstance, name)).scheme
 }
 
-/** An application whose verify keeps what it was given and knows nobody. */
+/** Creates an application whose `verify` records its arguments and refuses everyone. */
 async function createApp () {
   const seen: Array<readonly [string, string]> = []
   const { app } = await createApplication({

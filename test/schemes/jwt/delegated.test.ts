@@ -41,9 +41,9 @@ const routes: Readonly<Record<string, RouteAuth>> = {
 
 interface Made {
   readonly app: FastifyInstance
-  /** Tokens of a client that acts for Ann, with the scope orders:read. */
+  /** A token of a client that acts for Ann, with the scope orders:read. */
   readonly delegated: string
-  /** The same for a client of first parties. */
+  /** The same for a first-party client. */
   readonly trusted: string
   readonly service: TokenService
 }

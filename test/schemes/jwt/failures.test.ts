@@ -9,7 +9,7 @@ const issuer = 'https://api.example.com'
 const secret = secretOf()
 const person = { realm: issuer, id: 'ann', scopes: ['orders:read'], roles: ['clerk'] }
 
-/** Fails in one call: before it was done, or after. */
+/** The failure of one call, before or after it was carried out. */
 interface Fault {
   readonly call: number
   readonly when: 'before' | 'after'
@@ -17,7 +17,7 @@ interface Fault {
 
 const methods = ['add', 'get', 'swap', 'take', 'find', 'takeAll'] as const
 
-/** A store whose next calls are counted, and one of which fails. */
+/** Creates a store that counts its calls, and fails in one that is planned. */
 function failingStore (): { readonly store: Store } & Pick<Stage, 'plan' | 'calls'> {
   const inner = memoryStore()
   let fault: Fault | null = null
@@ -93,8 +93,8 @@ async function enters ({ app }: Stage, { access_token: token }: GrantedTokens): 
 }
 
 /**
- * Runs a scenario without a failure, and then with a failure before and after each store call of the part that is
- * planned to fail. The scenario returns the number of these calls.
+ * Runs a scenario without a failure, and then with a failure before and after each store call of its planned part. The
+ * scenario returns the number of these calls.
  */
 async function withEachFailure (
   t: Test, reuseGrace: number, scenario: (stage: Stage, plan: (stage: Stage) => void) => Promise<number>

@@ -31,7 +31,7 @@ function own (refresh: object = {}, sign: Sign = {}, more: object = {}): JwtOpti
 
 const person = { id: 'ann', scopes: ['orders:read', 'orders:write'], roles: ['clerk'] }
 
-/** Logs in as whoever the body says, and refreshes. */
+/** Creates an application that logs in the person of the body, and refreshes tokens. */
 async function appWith (t: Test, options: Partial<GatehouseOptions>, lines: string[] = []): Promise<FastifyInstance> {
   const app = Fastify({ logger: { level: 'info', stream: { write: line => { lines.push(line) } } } })
   await app.register(

@@ -4,9 +4,9 @@ import t from 'tap'
 import gatehouse, { jwt, type JwtOptions } from '../../../lib/index.js'
 import { fakeIssuer, type FakeIssuer } from '../../../lib/testing/index.js'
 
-/*
- * Tokens in the shape of each provider, through the very options that docs/providers.md shows. Only where the keys are
- * fetched is replaced, because the providers cannot be asked here.
+/**
+ * Tests tokens in the shape of each provider with the options in docs/providers.md. Only the source of the keys is
+ * replaced, because the providers cannot be reached here.
  */
 
 const root = new URL('../../../', import.meta.url)
@@ -19,7 +19,7 @@ type Claims = Readonly<Record<string, unknown>>
 
 interface Shape {
   readonly algorithm?: 'RS256' | 'ES256'
-  /** Members of the header beside `alg` and `kid`. */
+  /** Members of the header in addition to `alg` and `kid`. */
   readonly header?: Claims
   readonly claims: Claims
   readonly principal: Claims
@@ -235,7 +235,7 @@ const shapes: Readonly<Record<string, readonly Shape[]>> = {
   }]
 }
 
-/** The options that a section of the page gives to `jwt`. */
+/** Returns the options of `jwt` in a section of the page. */
 async function shownOptions (section: string, code: string): Promise<JwtOptions> {
   const module = new URL(`${section.replace(/\W/g, '-')}.ts`, folder)
   const [imports = '', ...rest] = code.split('\n')
@@ -245,7 +245,7 @@ async function shownOptions (section: string, code: string): Promise<JwtOptions>
   return options
 }
 
-/** The options with the keys of the fake provider. */
+/** Returns the options with the keys of the fake provider. */
 function withKeysOf ({ jwksUri }: FakeIssuer, options: JwtOptions): JwtOptions {
   const issuers = Array.isArray(options.issuers) ? options.issuers.map(each => ({ ...each, keys: jwksUri })) : null
   return (issuers === null ? { ...options, keys: jwksUri } : { ...options, issuers }) as JwtOptions

@@ -18,14 +18,14 @@ const secret = secretOf()
 const person = { realm: issuer, id: 'ann', scopes: ['orders:read'], roles: ['clerk'] }
 const request = {} as FastifyRequest
 const callers = 50
-/** Rounds per store, of which that in memory is the fastest. */
+/** Returns the number of rounds for a store. The memory store is the fastest. */
 const roundsOf = (name: string) => size({ test: name === 'memory' ? 6 : 3, short: 300, full: 1_000 })
-// awaited before the first test, because tap ends when no test is left
+// awaited before the first test, because tap ends as soon as no test is left
 const stores = await backends()
 const servers = await sharedServers()
 const fewerRounds = size({ test: 3, short: 100, full: 1_000 })
 
-/** The service of one instance. */
+/** Returns the token service of one instance. */
 async function serviceOn (t: Test, store: Store, reuseGrace: number): Promise<TokenService> {
   const api = withService({ issuer, audience: issuer, keys, sign: { refresh: { secret, reuseGrace }, staleness: 0 } })
   const app = Fastify()
@@ -114,7 +114,7 @@ for (const { name, skip, make } of stores) {
   })
 }
 
-/** Fifty uses in four processes. */
+/** The number of uses in each of four processes: fifty in total. */
 const teams = [13, 13, 12, 12]
 
 async function raceProcesses (

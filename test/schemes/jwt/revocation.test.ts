@@ -17,7 +17,7 @@ const issuer = 'https://api.example.com'
 const secret = secretOf()
 const person = { realm: issuer, id: 'ann', scopes: ['orders:read'], roles: ['clerk'] }
 
-/** Awaited before the first test, because tap ends when no test is left. */
+/** Awaited before the first test, because tap ends as soon as no test is left. */
 const stores = await backends()
 
 const clock = movableClock(t)

@@ -49,7 +49,7 @@ function hsToken (more: Readonly<Record<string, unknown>> = {}, header: Signing[
   return token(claims(more), { alg: 'HS256', key: hs, header })
 }
 
-/** A scheme without an application: enough for one that does not sign. */
+/** Creates a scheme without an application, which is enough for one that does not sign. */
 async function made (options: unknown): Promise<Scheme<Principal, JwtCredential>> {
   return (await createScheme(jwt(options as JwtOptions), {} as FastifyInstance, 'user')).scheme
 }
@@ -66,7 +66,7 @@ async function ask (scheme: Scheme<Principal, JwtCredential>, text: string | nul
   return await scheme.authenticate(bearer(text))
 }
 
-/** The outcome in one word. */
+/** Returns the outcome in one word. */
 async function word (scheme: Scheme<Principal, JwtCredential>, text: string | null): Promise<string> {
   const outcome = await ask(scheme, text)
   return outcome.kind === 'invalid' && outcome.expired ? 'expired' : outcome.kind

@@ -13,7 +13,9 @@ export const alice: StoreOwner = { realm: 'web', id: 'alice' }
 
 interface LoginBody extends LoginOptions { readonly id?: string, readonly realm?: string }
 
-/** One instance of an application: the plugin with one session scheme, and routes that do what the body says. */
+/**
+ * Creates an instance of an application: the plugin with one session scheme, and routes whose bodies say what to do.
+ */
 export async function createInstance (
   options: {
     readonly session?: Partial<SessionOptions>
@@ -60,13 +62,13 @@ export async function createInstance (
     app,
     ask,
     sessions: app.gatehouse.sessions,
-    /** A login's cookie and the handle of its session. */
+    /** Logs in. Returns the cookie and the id of the session. */
     async enter (body: LoginBody = {}, headers: Record<string, string> = {}) {
       const answer = await ask('/login', { body, headers })
       const { body: { session: id } } = await ask('/me', { method: 'GET', cookie: answer.cookie })
       return { cookie: answer.cookie, id: id as string, setCookie: answer.setCookies[0] ?? '' }
     },
-    /** The status of a protected route. */
+    /** Returns the status of a protected route. */
     async status (cookie: string): Promise<number> {
       return (await ask('/me', { method: 'GET', cookie })).status
     }

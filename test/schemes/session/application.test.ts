@@ -11,7 +11,7 @@ import { addRoutes, alice, requester, clock, credentialOf, bareApp, secret } fro
 
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })
 
-/** Plugins that an application may have beside this one. */
+/** Other plugins that an application may use. */
 const neighbours: Record<string, (app: FastifyInstance) => Promise<unknown>> = {
   cookie: async app => { await app.register(cookie) },
   session: async app => {
@@ -114,7 +114,9 @@ t.test('keeps separate revocations for two applications with one definition', as
   t.match((await two('/me', get(cookie))).body, { kind: 'authenticated' }, 'a revocation in memory is not shared')
 })
 
-/** One application of several contexts, each of which registers the plugin with a session scheme called `web`. */
+/**
+ * Creates an application of several contexts, each of which registers the plugin with a session scheme called `web`.
+ */
 async function siblings (...schemes: ReadonlyArray<ReturnType<typeof session>>) {
   const app = Fastify()
   const prefixes = ['/one', '/two', '/three'].slice(0, schemes.length)

@@ -4,7 +4,7 @@ import { memoryStore } from '../../../lib/index.js'
 import { clock } from './bare-app.js'
 import { alice, createInstance } from './app.js'
 
-/** An application whose login at another place says when the person proved who they are. */
+/** Returns a function that adds a login with a time of authentication, as from an identity provider. */
 const withCallback = (authenticatedAt: unknown, more: object = {}) => async (app: FastifyInstance) => {
   app.post('/callback', { config: { auth: { public: 'for tests' } } }, async (_request, reply) => {
     await reply.login({ id: 'alice' }, { authenticatedAt: authenticatedAt as Date, ...more })

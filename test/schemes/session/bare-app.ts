@@ -16,7 +16,7 @@ export const alice = { id: 'alice', scopes: ['orders:read'], roles: ['clerk'], n
 
 type Before = (app: FastifyInstance) => Promise<unknown>
 
-/** A bare application whose routes ask one session scheme directly, with a clock of its own. */
+/** Creates a bare application whose routes call one session scheme directly, with a clock of its own. */
 export async function bareApp (
   options: Partial<SessionOptions> = {},
   more: { name?: string; before?: Before; after?: Before; store?: Store } = {}
@@ -31,7 +31,7 @@ export async function bareApp (
   return { app, scheme: made.scheme, sessions: made.features.sessions, ask: requester(app) }
 }
 
-/** The routes of one scheme, below a prefix. */
+/** Adds the routes of one scheme, below a prefix. */
 export function addRoutes (app: FastifyInstance, { scheme, features: { sessions } }: Made, prefix = ''): void {
   app.get(`${prefix}/me`, async request => show(await scheme.authenticate(request)))
   app.post(`${prefix}/login`, async (request, reply) => {
@@ -77,7 +77,7 @@ function show (outcome: Outcome<Principal>) {
 
 export interface Ask { method?: 'GET' | 'POST', cookie?: string, headers?: Record<string, string>, body?: object }
 
-/** Sends one request and tells what came back, with the cookies that were set. */
+/** Returns a function that sends one request, and returns the response with the cookies that it sets. */
 export function requester (app: FastifyInstance) {
   return async (url: string, { method = 'POST', cookie, headers = {}, body }: Ask = {}) => {
     const answer = await app.inject({
@@ -92,13 +92,13 @@ export function requester (app: FastifyInstance) {
       headers: answer.headers,
       body: String(answer.headers['content-type']).startsWith('application/json') ? answer.json() : answer.body,
       setCookies,
-      /** `name=value` of the first cookie set. */
+      /** `name=value` of the first cookie that was set. */
       cookie: setCookies[0]?.split(';')[0] ?? ''
     }
   }
 }
 
-/** A clock that stands still until it is moved. */
+/** Stops `Date.now` until the test ends; only the test moves it. */
 export function clock (t: Test, from = 1_700_000_000_000) {
   const real = Date.now
   let now = from

@@ -12,7 +12,7 @@ import { withoutSubscribe, switchableStore } from './stores.js'
 const get = (cookie: string) => ({ method: 'GET' as const, cookie })
 const mark = randomBytes(6).toString('hex')
 
-/** Two stores, of two instances, that share what they hold; `null` where the database is not there. */
+/** For each database, opens the stores of two instances on shared state; `null` if it is not available. */
 const databases: Record<
   string,
   {
@@ -65,7 +65,10 @@ const databases: Record<
   }
 }
 
-/** In CI a database that is not there is a failure; elsewhere its tests are skipped aloud. */
+/**
+ * Returns the stores if the database is available. If it is not, the tests fail in CI, and are reported as skipped
+ * elsewhere.
+ */
 async function reachable (t: Test, stores: readonly [Store, Store]): Promise<readonly [Store, Store] | null> {
   try {
     await stores[0].migrate()
@@ -101,7 +104,7 @@ async function dropKeys (prefix: string): Promise<void> {
   await client.quit()
 }
 
-/** Waits for what another instance has to be told. */
+/** Waits until another instance was notified. */
 async function soon (condition: () => Promise<boolean>): Promise<boolean> {
   for (let tries = 0; tries < 200; tries++) {
     if (await condition()) return true

@@ -43,7 +43,7 @@ t.test('lists live sessions with creation, last use, address and user agent, if 
 t.test('lists a session over a Unix socket without address and user agent', async t => {
   const { app, sessions } = await createInstance({ store: memoryStore() })
   t.after(() => app.close())
-  // a path above some 100 bytes is cut off, and what is left of it stays
+  // a socket path of more than about 100 bytes is truncated, and the truncated file is not removed
   const folder = mkdtempSync(join(tmpdir(), 'gatehouse-'))
   t.teardown(() => { rmSync(folder, { recursive: true, force: true }) })
   const path = join(folder, 's')

@@ -6,7 +6,7 @@ import { clock, bareApp, secret } from './bare-app.js'
 
 const page = { accept: 'text/html,application/xhtml+xml;q=0.9,*/*;q=0.8', 'sec-fetch-mode': 'navigate' }
 
-/** An application that refuses every request to `/private/*`, as the guard would. */
+/** Creates an application that refuses every request to `/private/*`, as the guard would. */
 async function refusing (
   options: Parameters<typeof bareApp>[0] = { loginPath: '/login' },
   code: AuthErrorCode = 'AUTH_REQUIRED',

@@ -179,8 +179,7 @@ t.test('refuses every flipped bit, other spelling and second cookie without a fa
   for (let at = 0; at < value.length; at++) {
     for (let bit = 1; bit < 128; bit <<= 1) {
       const byte = String.fromCharCode(value.charCodeAt(at) ^ bit)
-      // a semicolon in front leaves an empty value, which is no cookie at all; control characters end a request before
-      // it begins
+      // a leading semicolon leaves an empty value, which is no cookie; Node refuses requests with control characters
       if (/[!-~]/.test(byte) && !(at === 0 && byte === ';')) {
         forged.push(value.slice(0, at) + byte + value.slice(at + 1))
       }
@@ -310,7 +309,7 @@ t.test('derives different keys for two schemes with one secret', async t => {
 })
 
 t.test('sets a cookie of up to 3,800 bytes, and refuses a larger one before any change', async t => {
-  // three bytes of data are four of base64: names of several lengths reach every size
+  // three bytes of data are four of base64, so that names of several lengths are needed to reach every size
   const sizes = new Set<number>()
   for (const cookieName of ['n', 'nn', 'nnn', 'nnnn']) {
     const { ask } = await bareApp({ cookieName })

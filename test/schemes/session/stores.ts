@@ -2,13 +2,13 @@ import type { Store } from '../../../lib/index.js'
 import { StoreUnavailable } from '../../../lib/stores/operations.js'
 import { memoryStore } from '../../../lib/stores/memory/index.js'
 
-/** A store that cannot tell of changes, as most databases are. */
+/** Returns a store without notifications, as most databases are. */
 export function withoutSubscribe (store: Store): Store {
   const { subscribe, ...rest } = store
   return rest
 }
 
-/** A store that counts its calls, and answers nothing but errors while it is down. */
+/** Creates a store that records its calls, and fails in the operations that are down. */
 export function switchableStore (inner: Store = memoryStore()) {
   const calls: string[] = []
   const state = { down: new Set<string>(), calls }

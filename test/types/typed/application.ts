@@ -1,4 +1,4 @@
-// An application that fills the registries, as a user writes it; the tests beside it see what it declares.
+// an application that fills the registries, as a user would; the tests beside it use its declarations
 import type { FastifyRequest } from 'fastify'
 import type { PrincipalFrom, PrincipalInput, Scheme, SchemeFactory, SchemesOf } from 'fastify-gatehouse'
 
@@ -6,7 +6,7 @@ type Verify<P extends PrincipalInput> = {
   hack (key: string, request: FastifyRequest): P | null | Promise<P | null>
 }['hack']
 
-/** A factory as schemes are: the principal is inferred from an application's function. */
+/** A factory like those of schemes: the principal is inferred from a function of the application. */
 declare function keyScheme<P extends PrincipalInput> (
   options: { verify: Verify<P> }
 ): SchemeFactory<PrincipalFrom<P>, { keyId: string }>

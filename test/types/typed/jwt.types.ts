@@ -8,7 +8,7 @@ import { describe, test } from '../titles.js'
 const issuer = 'https://id.example.com'
 const audience = 'https://api.example.com'
 
-/** As an application calls it. */
+/** Accepts options as `jwt` does. */
 declare function scheme (options: JwtOptions): void
 
 describe('the options of jwt', () => {

@@ -19,7 +19,7 @@ import './library.js'
 
 const app = Fastify()
 
-/** As `app.register` takes options: excess keys are not an error by themselves. */
+/** Accepts options as `app.register` does, where excess keys alone are no error. */
 declare function register<O extends GatehouseOptions> (options: O): void
 
 describe('the options', () => {

@@ -9,7 +9,9 @@ const app = Fastify()
 const handler = async () => 'ok'
 type OrderRequest = FastifyRequest<{ Params: { id: string } }>
 
-/** Takes a declaration like a route: the type of the config is inferred, so that an excess key alone is no error. */
+/**
+ * Accepts a declaration as a route does: the type of the config is inferred, so that an excess key alone is no error.
+ */
 declare function route<C> (config: { auth: RouteAuth } & C): C
 
 describe('config.auth', () => {
