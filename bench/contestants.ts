@@ -6,11 +6,11 @@ import { fakeIssuer } from '../lib/testing/index.js'
 import { hapiApp, honoApp, type Listener } from './frameworks.js'
 import { anyOfPeer, basicPeer, jwtPeer, keyPeer, rolePeer, sessionPeer } from './peers.js'
 
-/** One application to be measured, ready to listen, and the headers of the requests that it gets in turn. */
+/** An application to measure, ready to listen, and the headers of its requests in turn. */
 export interface Contestant {
   readonly app: FastifyInstance | Listener
   readonly headers: readonly Readonly<Record<string, string>>[]
-  /** The status that every answer must have: a bench that measures the wrong thing stops. */
+  /** The expected status. Any other stops the bench, which would measure something else. */
   readonly status: number
 }
 
@@ -19,7 +19,7 @@ export interface Case {
   readonly group: string
   readonly name: string
   readonly make: () => Promise<Contestant>
-  /** The framework, whose bare application the case is measured over. Default: Fastify. */
+  /** The framework whose bare application is the baseline. Fastify by default. */
   readonly framework?: Framework
 }
 
@@ -29,7 +29,7 @@ const secret = randomBytes(32).toString('base64url')
 const issuer = 'https://issuer.test'
 const audience = 'https://api.test'
 const answer = { hello: 'world' }
-/** More distinct tokens than any cache here holds, so that each is new when it comes. */
+/** More distinct tokens than any cache has room for, so that each is new. */
 const freshTokens = 20_000
 
 function token (key = secret): string {
@@ -57,14 +57,14 @@ async function bare (): Promise<Contestant> {
 
 type Schemes = Parameters<typeof authPlugin>[1]['schemes']
 
-/** An application of Fastify to be measured. */
+/** A Fastify application to measure. */
 interface FastifyContestant extends Contestant { readonly app: FastifyInstance }
 
 async function gatehouse (
   schemes: Schemes, headers: Contestant['headers'], status = 200, auth?: object
 ): Promise<FastifyContestant> {
   const app = Fastify()
-  // some cases have their keys from the test kit, which the doctor refuses in production
+  // some cases get their keys from the test kit, which the doctor refuses in production
   const doctor = { ignore: { 'test-kit': 'an issuer of a bench', 'plain-http': 'an issuer of a bench' } }
   await app.register(authPlugin, { schemes, default: Object.keys(schemes), doctor })
   app.get('/', { config: (auth === undefined ? {} : { auth }) as object }, async () => answer)
@@ -101,7 +101,7 @@ async function plainBearer (count: number, choose: (last: string) => string | nu
   return { app: await keyPeer(keys.keys()), headers, status: key === last ? 200 : 401 }
 }
 
-/** The first, second or third branch of an OR lets the caller in. */
+/** Creates an application in which the first, second or third branch of an OR admits the caller. */
 async function plainAuth (branch: number): Promise<Contestant> {
   const name = ['x-first', 'x-second', 'x-third'][branch]
   const headers = [name === undefined ? {} : { [name]: secret }]
@@ -122,13 +122,13 @@ async function gatehouseKeys (count: number, wrong = false): Promise<Contestant>
   return gatehouse({ service: apiKey({ keys }) }, [{ 'x-api-key': wrong ? `${last}x` : last }], wrong ? 401 : 200)
 }
 
-/** One user whose password is hashed as usual (argon2id, 19 MiB), remembered for a minute or not. */
+/** Creates a case of one user with a default hash (argon2id, 19 MiB), with or without a cache of a minute. */
 async function gatehouseBasic (cached: boolean): Promise<Contestant> {
   const users = { operator: { hash: await hashPassword('correct horse') } }
   return gatehouse({ ops: basic({ users, ...cached ? { cache: { ttl: '1m' } } : {} }) }, basicHeaders)
 }
 
-/** One token again and again, under keys that are given or that are fetched by discovery. */
+/** Creates a case of one repeated token, with given keys or with keys from discovery. */
 async function gatehouseIssuer (isFetched: boolean): Promise<Contestant> {
   const provider = await fakeIssuer({ algorithms: ['ES256'] })
   const { keys } = await (await fetch(provider.jwksUri)).json() as { keys: { kty: string }[] }
@@ -140,7 +140,10 @@ async function gatehouseIssuer (isFetched: boolean): Promise<Contestant> {
   return made
 }
 
-/** One token of a grant, or of none, again and again: at the scheme that signs, or one that only has the public key. */
+/**
+ * Creates a case of one repeated token, with or without a grant, at the scheme that signs or at one with only the
+ * public key.
+ */
 async function gatehouseOwn (kind: 'verified only' | 'without a grant' | 'of a grant'): Promise<Contestant> {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const common = { issuer, audience }
@@ -163,7 +166,7 @@ async function plainBasic (): Promise<Contestant> {
   return { app: await basicPeer('operator', 'correct horse'), headers: basicHeaders, status: 200 }
 }
 
-/** A caller without the role of the route. */
+/** Creates a case of a caller without the role of the route. */
 async function gatehouseRole (): Promise<Contestant> {
   const service = apiKey({ keys: { [secret]: { id: 'shop', roles: ['clerk'] } } })
   return gatehouse({ service }, [{ 'x-api-key': secret }], 403, { roles: 'admin' })
@@ -173,7 +176,7 @@ async function plainRole (): Promise<Contestant> {
   return { app: await rolePeer(secret, 'admin'), headers: [bearer(secret)], status: 403 }
 }
 
-/** The cases of other frameworks, each with its own package for tokens. */
+/** Returns the cases of other frameworks, each with its own package for tokens. */
 function otherFrameworks (group: string, headers: () => Contestant['headers'], status = 200): Case[] {
   const rules = { secret, issuer, audience }
   return [

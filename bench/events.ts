@@ -31,7 +31,7 @@ const reader = new PeriodicExportingMetricReader({ exporter, exportIntervalMilli
 const meterProvider = new MeterProvider({ readers: [reader] })
 const span = new BasicTracerProvider().getTracer('bench').startSpan('request')
 
-/** Begins a state, and returns what ends it. */
+/** The measured states. Each function enters its state, and returns a function that leaves it. */
 const states: Readonly<Record<string, () => () => void>> = {
   'nobody subscribed': () => () => {},
   'nobody subscribed, again': () => () => {},
@@ -48,7 +48,7 @@ await app.register(authPlugin, {
     user: jwt({ keys: randomBytes(32).toString('base64url'), issuer: 'https://id.test', audience: 'bench', sign: true })
   }
 })
-// as @fastify/otel does
+// like @fastify/otel
 app.decorateRequest('opentelemetry', (() => ({ span })) as never)
 app.get('/', async () => 'in')
 await app.ready()
@@ -68,7 +68,7 @@ const all = Object.entries(states)
 for (let i = 0; i < 20; i++) for (const [, begin] of all) await measure(begin)
 const times = new Map<string, number[]>(all.map(([name]) => [name, []]))
 for (let round = 0; round < rounds; round++) {
-  // the first of a round pays for what the last has left behind, so each is the first in its turn
+  // the first one in a round pays for the garbage of the previous round, so they take turns
   const turn = round % all.length
   for (const [name, begin] of [...all.slice(turn), ...all.slice(0, turn)]) times.get(name)?.push(await measure(begin))
 }

@@ -8,7 +8,7 @@ import { jwt } from 'hono/jwt'
 
 const answer = { hello: 'world' }
 
-/** An application that can listen, as those of Fastify do. */
+/** An application that listens like a Fastify application. */
 export interface Listener {
   readonly server: Server
   listen (address: { readonly port: number, readonly host: string }): Promise<unknown>
@@ -17,7 +17,7 @@ export interface Listener {
 /** The rules for the tokens of a route; `null` for a route without any. */
 export interface TokenRules { readonly secret: string, readonly issuer: string, readonly audience: string }
 
-/** Creates an application of hapi, whose route asks for a token with `@hapi/jwt`. */
+/** Creates a hapi application whose route requires a token, with `@hapi/jwt`. */
 export async function hapiApp (rules: TokenRules | null): Promise<Listener> {
   const app = hapi.server({ port: 0, host: '127.0.0.1' })
   if (rules !== null) {
@@ -33,7 +33,7 @@ export async function hapiApp (rules: TokenRules | null): Promise<Listener> {
   return { server: app.listener as Server, listen: async () => { await app.start() } }
 }
 
-/** Creates an application of Hono, whose route asks for a token with its middleware `jwt`. */
+/** Creates a Hono application whose route requires a token, with its middleware `jwt`. */
 export async function honoApp (rules: TokenRules | null): Promise<Listener> {
   const app = new Hono()
   if (rules !== null) {

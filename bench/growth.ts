@@ -40,9 +40,9 @@ const bare: Section = {
 
 const sections: readonly Section[] = [bare, ...keys, ...tokens, ...addresses]
 
-/** `external` has the array buffers in it. */
+/** Returns the used memory. `external` includes the array buffers. */
 async function memory (): Promise<Memory> {
-  // what ended is let go of only when the event loop turned, with the plugin or without
+  // finished requests are released only in later turns of the event loop, with the plugin or without
   for (let i = 0; i < 3; i++) {
     await turn()
     global.gc?.()

@@ -24,7 +24,7 @@ const { values: flags } = parseArgs({
 const isQuick = flags.quick === true
 const rounds = isQuick ? 20 : 60
 const requestsPerRound = isQuick ? 500 : 1000
-/** Milliseconds of CPU, for the compiler to finish its work. */
+/** Milliseconds of CPU time until the compiler has finished its work. */
 const warmUp = isQuick ? 400 : 2000
 const only = new RegExp(process.env.ONLY ?? '', 'i')
 
@@ -66,8 +66,8 @@ async function warm (client: Client): Promise<void> {
 }
 
 /**
- * Returns the bytes that a request takes. The first requests after a collection are not counted: V8 runs some code
- * unoptimised then, which allocates up to twice as much.
+ * Returns the bytes that a request allocates. The first requests after a collection are not counted: V8 then runs some
+ * code unoptimised, which allocates up to twice as much.
  */
 async function bytesOf (client: Client): Promise<number> {
   const count = 2000
@@ -84,7 +84,7 @@ async function run (path: Path): Promise<Costs> {
   for (const [, client] of clients) await warm(client)
   const times = new Map<string, number[]>(clients.map(([name]) => [name, []]))
   for (let round = 0; round < rounds; round++) {
-    // the first of a round pays for what the last has left behind, so each is the first in its turn
+    // the first one in a round pays for the garbage of the previous round, so they take turns
     const turn = round % clients.length
     for (const [name, client] of [...clients.slice(turn), ...clients.slice(0, turn)]) {
       times.get(name)?.push(await measure(client) / requestsPerRound)
@@ -115,7 +115,7 @@ function cellOf (cost: Cost | undefined): string {
   return cost === undefined ? '' : `${cost.us.toFixed(2)} ± ${cost.spread.toFixed(2)}`
 }
 
-/** Returns a sentence if the guard is slower than the other package by more than the spread of both. */
+/** Returns a message if the guard is slower than the other package by more than the spread of both. */
 function behind ({ name, peer }: Path, { now, peer: other }: Costs): string[] {
   if (now === undefined || other === undefined || peer?.doesLess === true) return []
   if (now.us - other.us <= now.spread + other.spread) return []

@@ -15,7 +15,7 @@ import type { Figures, Kind, Ready } from './load/server.js'
  * `npm run bench instances`; `SECONDS=10`. Finds the stores by `REDIS_URL` and `DATABASE_URL`.
  */
 const duration = Number(process.env.SECONDS ?? 10)
-/** Milliseconds of a tick of `/proc/<pid>/stat`. */
+/** The milliseconds of a tick in `/proc/<pid>/stat`. */
 const tick = 10
 const programs = { bare: null, memory: null, redis: 'redis-server', postgres: 'postgres' } as const
 
@@ -37,7 +37,7 @@ function ticksOf (id: string, program: string): number {
   }
 }
 
-/** Returns a port that nobody listens on: workers share one that they name. */
+/** Returns a free port, which the workers share by its number. */
 async function freePort (): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1')
   await once(probe, 'listening')

@@ -14,9 +14,9 @@ import type { Figures, Kind, Ready } from './load/server.js'
  * `npm run bench load`; `SECONDS=60`.
  */
 const duration = Number(process.env.SECONDS ?? 20)
-/** Connections of a flood. */
+/** The number of connections of a flood. */
 const connections = 200
-/** Requests per second of a flood that a server can bear. */
+/** The requests per second of a flood that a server can handle. */
 const bearable = 2000
 
 interface Server { readonly child: ChildProcess, readonly ready: Ready }
@@ -39,7 +39,7 @@ async function figuresOf ({ child }: Server): Promise<Figures> {
 interface Load {
   readonly headers: Ready['good']
   readonly seconds: number
-  /** Requests per second of all connections; without it as many as the server answers. */
+  /** The requests per second of all connections. By default, as many as the server answers. */
   readonly rate?: number
 }
 
@@ -60,7 +60,7 @@ interface ClientTask {
   readonly headers: Ready['good']
   readonly seconds: number
   readonly connections: number
-  /** Milliseconds from one request of a connection to its next. 0 sends the next when the answer has come. */
+  /** The milliseconds between two requests of a connection. With 0, the next one is sent after the response. */
   readonly every: number
 }
 

@@ -2,14 +2,12 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { Agent, request } from 'node:http'
 import { fileURLToPath } from 'node:url'
-import type { Answered, Asked, Ready } from './logins/server.js'
+import type { Delays, Command, Ready } from './logins/server.js'
 
 /**
- * Many logins at once over sockets, each of another account from another address: how late the event loop of the server
- * gets meanwhile, how many are answered, and how long the last one waits. The server is a process of its own; the
- * callers are in this one.
- *
- * `npm run bench logins`; `RUNS=3 LOGINS=200,400`. The goal is a p99 below 50 ms at 200.
+ * Measures many concurrent logins over sockets, each of another account from another address: the delay of the event
+ * loop of the server, the number of logins that are answered, and the longest wait. The server is a process of its own;
+ * the callers are in this one. `npm run bench logins`; `RUNS=3 LOGINS=200,400`. The goal is a p99 below 50 ms at 200.
  */
 const runs = Number(process.env.RUNS ?? 3)
 const sizes = (process.env.LOGINS ?? '200,400').split(',').map(Number)
@@ -20,7 +18,7 @@ const server = fork(
   { env: { ...process.env, NODE_ENV: 'production' } }
 )
 const [{ port, password }] = await once(server, 'message') as [Ready]
-// each its own connection, as people have
+// a separate connection for each, as people have
 const agent = new Agent({ keepAlive: false, maxSockets: Infinity })
 
 const form = 'application/x-www-form-urlencoded'
@@ -59,9 +57,9 @@ async function send (way: string, i: number): Promise<{ readonly status: number,
   return { status: answer.statusCode, took: performance.now() - start }
 }
 
-async function tell (asked: Asked): Promise<Answered> {
-  server.send(asked)
-  const [answered] = await once(server, 'message') as [Answered]
+async function sendCommand (command: Command): Promise<Delays> {
+  server.send(command)
+  const [answered] = await once(server, 'message') as [Delays]
   return answered
 }
 
@@ -73,9 +71,9 @@ console.log('|---|---|---:|---:|---:|---:|---:|')
 for (const size of sizes) {
   for (const way of Object.keys(ways)) {
     for (let run = 0; run < runs; run++) {
-      await tell('begin')
+      await sendCommand('begin')
       const answers = await Promise.all(Array.from({ length: size }, (_, i) => send(way, i)))
-      const { p50, p99, most } = await tell('end')
+      const { p50, p99, most } = await sendCommand('end')
       const statuses = [...new Set(answers.map(({ status }) => status))].sort().map(
         status => `${status} ×${answers.filter(answer => answer.status === status).length}`
       )

@@ -1,4 +1,4 @@
-/** Collects garbage after the boot's work on later turns of the event loop is done. */
+/** Waits until the work of the boot on later turns of the event loop is done, and collects garbage. */
 export async function settled (): Promise<void> {
   await new Promise(resolve => { setTimeout(resolve, 50) })
   global.gc?.()

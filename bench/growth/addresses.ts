@@ -3,7 +3,7 @@ import authPlugin, { basic } from '../../lib/index.js'
 import type { LimitsOptions } from '../../types/limits.js'
 import type { Flood, Section } from './flood.js'
 
-/** An address for each number: IPv4, and every second one an IPv6 /64. */
+/** Returns an address for each number; every second one is an IPv6 /64. */
 function addressOf (i: number): string {
   return i % 2 === 0
     ? [i >>> 24, i >> 16, i >> 8, i].map(byte => byte & 255).join('.')
@@ -11,8 +11,8 @@ function addressOf (i: number): string {
 }
 
 /**
- * Wrong passwords of accounts that nobody guessed at before, from addresses that nobody came from: half by Basic, half
- * by a login of the application's own.
+ * Creates a flood of wrong passwords of new accounts from new addresses: half with Basic, half with a login of the
+ * application.
  */
 async function guesses (limits?: LimitsOptions): Promise<Flood> {
   const app = Fastify()
@@ -38,11 +38,13 @@ async function guesses (limits?: LimitsOptions): Promise<Flood> {
       : await app.inject({ method: 'POST', url: `/login?user=user-${i}`, remoteAddress })
     return answer.statusCode
   }
-  // beyond the counters that memory has room for, the sketch refuses some that it confuses
+  // beyond the counters in memory, the sketch refuses some names that collide
   return { app, statuses: [401, 429], send }
 }
 
-/** Not bad callers but many: each is another principal under a limit, of whom @fastify/rate-limit keeps 100,000. */
+/**
+ * Creates a flood of requests of many different principals under a limit, of which @fastify/rate-limit keeps 100,000.
+ */
 async function principals (): Promise<Flood> {
   const app = Fastify()
   await app.register(

@@ -8,7 +8,9 @@ const format = new KeyFormat('acme_live')
 
 const secret = (): string => randomBytes(32).toString('base64url')
 
-/** Every second one is mistyped, which costs no look-up; the others are of a good form, and nobody was given them. */
+/**
+ * Returns a key. Every second one is unknown and well-formed; the others have a wrong checksum, which costs no look-up.
+ */
 const managed = (i: number): string => i % 2 === 0 ? format.generate() : `acme_live_${randomBytes(18).toString('hex')}`
 
 async function flood (scheme: SchemeFactory<Principal>, make: (i: number) => string): Promise<Flood> {

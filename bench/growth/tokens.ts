@@ -16,7 +16,7 @@ function token (kid: string, key: string, exp: number, i: number): string {
   return `${input}.${createHmac('sha256', key).update(input).digest('base64url')}`
 }
 
-/** Each kind of its own way through the scheme; the good ones fill what is remembered of verified tokens. */
+/** Kinds of tokens that take different paths through the scheme; the valid ones fill the cache of verified tokens. */
 const kinds: ReadonlyArray<readonly [status: number, make: (i: number) => string]> = [
   [401, i => token('current', `not the secret, ${i}`, soon(), i)],
   [401, i => token(`kid-${i}`, secret, soon(), i)],
@@ -43,8 +43,8 @@ async function jwts (): Promise<Flood> {
 }
 
 /**
- * Under fetched keys, an unknown kid may ask the source anew: nothing may be kept of it. One in four is of an unknown
- * issuer, which a function is asked about.
+ * Creates a flood of tokens with unknown kids, for which the scheme may fetch the keys again. One in four is of an
+ * unknown issuer, about which a function is asked. None of it may be kept.
  */
 async function strangers (): Promise<Flood> {
   const provider = await fakeIssuer({ algorithms: ['ES256'] })
@@ -89,7 +89,8 @@ async function show (app: FastifyInstance, cookie: string): Promise<number> {
 }
 
 /**
- * Forged ones have the form of a seal, so that each is opened. Ended ones were sealed under a clock of the day before.
+ * Creates a flood of forged and expired cookies. The forged ones have the form of a sealed cookie, so that each is
+ * decrypted; the expired ones were sealed with the clock a day back.
  */
 async function cookies (): Promise<Flood> {
   const app = await desk()
@@ -105,7 +106,7 @@ async function cookies (): Promise<Flood> {
   return { app, statuses: [401], send: async i => show(app, i % 2 === 0 ? forged() : await yesterday(i)) }
 }
 
-/** The cookie of each is shown once more after its session was logged out of. */
+/** Creates a flood that sends each cookie once more after its session was logged out. */
 async function loggedOut (store?: Store): Promise<Flood> {
   const app = await desk(store)
   const send = async (i: number): Promise<number> => {
@@ -116,7 +117,7 @@ async function loggedOut (store?: Store): Promise<Flood> {
   return { app, statuses: [401], send }
 }
 
-/** Refresh tokens of the right form with a wrong MAC, one in two of them presented for revocation. */
+/** Creates a flood of well-formed refresh tokens with a wrong MAC; every second one is sent for revocation. */
 async function refreshTokens (): Promise<Flood> {
   const app = Fastify()
   const sign = { refresh: { secret } }
@@ -138,7 +139,7 @@ async function refreshTokens (): Promise<Flood> {
   return { app, statuses: [401], send }
 }
 
-/** Access tokens of a scheme that signs, each shown once and then once more after it was revoked. */
+/** Creates a flood of access tokens of a scheme that signs, each once before and once after its revocation. */
 async function revoked (): Promise<Flood> {
   const app = Fastify()
   const options = { keys: secret, issuer, audience, sign: { expiresIn: 1 } }

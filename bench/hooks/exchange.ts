@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 /** The headers of one request. */
 export type Headers = Readonly<Record<string, string>>
 
-/** An HTTP/1 request without a connection: of the real one, what Fastify and the hooks read. */
+/** An HTTP/1 request without a connection, with the parts that Fastify and the hooks read. */
 class Incoming {
   readonly method = 'GET'
   readonly url = '/'
@@ -27,7 +27,7 @@ class Incoming {
   off (): this { return this }
 }
 
-/** A response that goes nowhere. It remembers only its status. */
+/** A response that is not sent, and records only its status. */
 class Outgoing {
   statusCode = 200
   headersSent = false
@@ -55,10 +55,10 @@ class Outgoing {
   }
 }
 
-/** Requests that are under way at the same time, so that a turn of the event loop is shared by many. */
+/** The number of concurrent requests, which share a turn of the event loop. */
 const batch = 50
 
-/** Sends requests to an application in this process, past the network and Node's HTTP parser. */
+/** Sends requests to an application in this process, without the network and the HTTP parser of Node. */
 export class Client {
   readonly #app: FastifyInstance
   readonly #status: number
@@ -73,8 +73,8 @@ export class Client {
   }
 
   /**
-   * Sends requests and waits for the answers.
-   * @throws {Error} if an answer has another status: a bench that measures the wrong thing stops.
+   * Sends requests, and waits for the responses.
+   * @throws {Error} if a response has another status, because the bench would measure something else.
    */
   async send (count: number): Promise<void> {
     for (let sent = 0; sent < count; sent += batch) {

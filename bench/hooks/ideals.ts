@@ -3,10 +3,10 @@ import {
 } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 
-/** A hook written by hand for one path, which throws or returns what the handler would see as the caller. */
+/** A handwritten hook for one path. It throws, or returns the caller that the handler would see. */
 export type Ideal = (request: FastifyRequest, reply: FastifyReply) => unknown
 
-/** An error as an application would write it for a refusal: a new one each time, and without a stack. */
+/** An error of a refusal as an application would write it: a new one each time, without a stack. */
 class Refused extends Error {
   readonly code: string
   readonly statusCode: number
@@ -26,7 +26,7 @@ function refused (statusCode: number): Refused {
   return error
 }
 
-/** Throws the refusal of a path, with the headers that any guard has to send. */
+/** Throws the refusal of a path, with the headers that every guard has to send. */
 function refuse (reply: FastifyReply, status: number, challenge = 'Bearer realm="api"'): never {
   reply.code(status)
   reply.header('cache-control', 'no-store')
@@ -40,7 +40,7 @@ export const nothing: Ideal = () => null
 
 export const missing: Ideal = (request, reply) => request.raw.headers.authorization ?? refuse(reply, 401)
 
-/** Looks a credential up as it was sent, as only a cache of verified ones may. */
+/** Looks up a credential by its text, as only a cache of verified ones may. */
 export function known (header: 'authorization' | 'cookie', value: string, status = 200): Ideal {
   const callers = new Map([[value, { id: 'alice' }]])
   return ({ raw }, reply) => {

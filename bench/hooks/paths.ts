@@ -8,31 +8,31 @@ import type { Headers } from './exchange.js'
 import * as ideals from './ideals.js'
 import type { Ideal } from './ideals.js'
 
-/** The library, of this working tree or of another one that it is compared with. */
+/** The library of this working tree, or of another one to compare with. */
 export type Library = typeof import('../../lib/index.js')
 
 type Schemes = Parameters<Library['default']>[1]['schemes']
 
-/** An application of one path, with the credentials that only it knows. */
+/** An application for one path, with the credentials that it accepts. */
 interface Made {
   readonly app: FastifyInstance
   readonly headers: readonly Headers[]
 }
 
-/** One way of a request through a guard. */
+/** One path of a request through the guard. */
 export interface Path {
   readonly name: string
   readonly status: number
   readonly make: (library: Library) => Promise<Made>
   /** Creates a hook that an application could write by hand for exactly this path. */
   readonly ideal: (headers: readonly Headers[]) => Ideal
-  /** The fastest other package for the same path, where there is one. */
+  /** The fastest other package for the same path, if there is one. */
   readonly peer?: Peer
 }
 
 interface Peer {
   readonly name: string
-  /** `true` if it skips work that the path is about, such as hashing a password: `--check` leaves it out. */
+  /** `true` if it skips work of this path, such as hashing a password. `--check` ignores it. */
   readonly doesLess?: boolean
   readonly make: () => Promise<Made>
 }
@@ -41,7 +41,7 @@ const secret = randomBytes(32).toString('base64url')
 const issuer = 'https://issuer.test'
 const audience = 'https://api.test'
 const answer = { hello: 'world' }
-/** More tokens than a cache holds, so that each is new when it comes. */
+/** More tokens than a cache has room for, so that each is new. */
 const freshTokens = 20_000
 
 const bearer = (token: string): Headers => ({ authorization: `Bearer ${token}` })
@@ -100,7 +100,7 @@ function jwtPath (name: string, status: number, headers: readonly Headers[], abo
   }
 }
 
-/** Tokens of a pair of keys, each for the first time, beside the bare verification. */
+/** Returns a path of new tokens that are signed with a private key, with the bare verification as the ideal. */
 function asymmetric (alg: 'RS256' | 'ES256' | 'EdDSA'): Path {
   const { privateKey, publicKey } = alg === 'RS256'
     ? generateKeyPairSync('rsa', { modulusLength: 2048 })
@@ -138,7 +138,7 @@ function tablePath (name: string, status: number, { count = 1, sent, auth }: {
       return { app: await guarded(library, { service }, config), headers: [key(sent ?? known.at(-1) ?? '')] }
     },
     ideal: () => ideals.keys(known, status),
-    // a linear search in 100,000 keys takes 17 ms a request, which `npm run bench` measures
+    // a linear search in 100,000 keys takes 17 ms per request, which `npm run bench` measures
     ...auth === undefined && count <= 1000 ? { peer: bearerPeer(known, sent ?? known.at(-1) ?? '') } : {}
   }
 }
@@ -244,7 +244,7 @@ const scopeRefusedPeer: Peer = {
 }
 const forged = many(() => hs256(randomKey()), 1000)
 
-/** Every path, the ones that a flood takes included. */
+/** Every path, including those of a flood. */
 export const paths: readonly Path[] = [
   isPublic,
   jwtPath('JWT seen', 200, [bearer(seen)], { ideal: () => isSeen, peer: tokenPeer([bearer(seen)], { cache: true }) }),
@@ -285,7 +285,7 @@ export const paths: readonly Path[] = [
   jwtPath('JWT seen, when', 200, [bearer(seen)], { auth: { when: () => true }, ideal: () => isSeen })
 ]
 
-/** An application without the plugin, whose hook is written by hand. */
+/** Creates an application with a handwritten hook, without the plugin. */
 export function byHand (ideal: Ideal): FastifyInstance {
   const app = Fastify()
   app.addHook('preParsing', (request, reply, _payload, done) => {
@@ -300,7 +300,7 @@ export function byHand (ideal: Ideal): FastifyInstance {
   return app
 }
 
-/** An application that does nothing but answer, or fail with one and the same error. */
+/** Creates an application that only answers, or always fails with the same error. */
 export function bare (status: number): FastifyInstance {
   if (status === 200) return byHand(ideals.nothing)
   const error = Object.assign(new Error('Refused'), { statusCode: status, code: 'REFUSED' })

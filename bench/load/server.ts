@@ -19,14 +19,14 @@ export interface Ready {
   readonly bad: readonly Headers[]
 }
 
-/** Figures since the last message: milliseconds that the event loop was late, and milliseconds of CPU. */
+/** Figures since the last message: the delay of the event loop and the CPU time, in milliseconds. */
 export interface Figures { readonly p50: number, readonly p99: number, readonly cpu: number }
 
 /** The kinds of applications: without the plugin, and with it over the stores that processes share. */
 export type Kind = 'bare' | 'memory' | 'redis' | 'postgres'
 
 const kind = process.argv[2] as Kind
-/** Processes that share a port and a store get the secrets from the first. */
+/** The secret, which processes that share a port and a store get from the first one. */
 const secret = process.env.BENCH_SECRET ?? randomBytes(32).toString('base64url')
 const tableKey = createHmac('sha256', secret).update('table key').digest('base64url')
 const issuer = 'https://issuer.test'

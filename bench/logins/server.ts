@@ -9,11 +9,11 @@ import { hashPassword, passwords } from '../../lib/passwords/index.js'
 /** The message of the server when it listens. */
 export interface Ready { readonly port: number, readonly password: string }
 
-/** To begin to look at its event loop, and to tell what was seen. */
-export type Asked = 'begin' | 'end'
+/** A command: to begin measuring the event loop, or to end and report. */
+export type Command = 'begin' | 'end'
 
-/** Milliseconds that the event loop was late. */
-export interface Answered { readonly p50: number, readonly p99: number, readonly most: number }
+/** The delay of the event loop, in milliseconds. */
+export interface Delays { readonly p50: number, readonly p99: number, readonly most: number }
 
 const password = 'correct horse'
 const stored = await hashPassword(password)
@@ -49,11 +49,11 @@ app.get('/ops', { config: { auth: 'ops' } }, async () => 'in')
 await app.listen({ port: 0, host: '127.0.0.1' })
 
 const delay = monitorEventLoopDelay({ resolution: 1 })
-process.on('message', (asked: Asked) => {
+process.on('message', (asked: Command) => {
   if (asked === 'begin') delay.reset()
   delay[asked === 'begin' ? 'enable' : 'disable']()
   process.send?.(
-    { p50: delay.percentile(50) / 1e6, p99: delay.percentile(99) / 1e6, most: delay.max / 1e6 } satisfies Answered
+    { p50: delay.percentile(50) / 1e6, p99: delay.percentile(99) / 1e6, most: delay.max / 1e6 } satisfies Delays
   )
 })
 process.send?.({ port: (app.server.address() as AddressInfo).port, password } satisfies Ready)
