@@ -56,7 +56,7 @@ t.test('compares all lines of a scheme or a role, of which a merge may have left
   )
 })
 
-t.test('alarms of a new route that lets anonymous callers in', async t => {
+t.test('reports a new route that admits anonymous callers as loosened', async t => {
   for (const access of ['public', 'optional', 'try'] as const) {
     const comparison = compareSnapshots(snapshot(), snapshot(summary(null, access)))
     t.match(comparison.differences, [{ verdict: 'loosened', subject: 'GET /x', details: [`new: ${access}`] }])

@@ -76,7 +76,7 @@ const callers = fc.array(
   fc.tuple(fc.constantFrom('user', 'web', 'service'), caller), { minLength: 12, maxLength: 12 }
 )
 
-t.test('whoever enters under the new policy alone enters by a part that is loosened', async t => {
+t.test('a caller whom only the new policy admits passes by a part that is loosened', async t => {
   const counts = { pairs: 0, newcomers: 0, loosened: 0 }
   fc.assert(fc.property(pair, callers, ([first, second], callers) => {
     const [before, after] = [policyOf(first), policyOf(second)]

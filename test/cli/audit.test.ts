@@ -148,7 +148,7 @@ t.test('gives up after a minute', async t => {
   })
 })
 
-t.test('exits with code 3 and one sentence for an application that cannot be loaded', async t => {
+t.test('exits with code 3 and one message for an application that cannot be loaded', async t => {
   const failing = (make: () => unknown): string => { Object.assign(globalThis, { audited: make }); return factory }
   const table: [path: () => string, sentence: RegExp][] = [
     [() => join(apps, 'missing.ts'), /^The application could not be loaded: Cannot find module '.*missing\.ts'/],
@@ -169,7 +169,7 @@ t.test('exits with code 3 and one sentence for an application that cannot be loa
   }
 })
 
-t.test('exits with code 2 when it is asked wrongly', async t => {
+t.test('exits with code 2 for wrong arguments', async t => {
   setApplication(app => { route(app, [], '/x') })
   const write = (name: string, content: string): string => {
     writeFileSync(join(folder, name), content)
@@ -313,7 +313,7 @@ t.test('compares each part of a policy by its strictness', async t => {
   }
 })
 
-t.test('a rule less is loosened, also if both have functions that cannot be told apart', async t => {
+t.test('a removed rule is loosened, even if both have functions that cannot be told apart', async t => {
   const unnamed = () => (() => () => true)()
   const { code, stdout } = await compare([
     app => {

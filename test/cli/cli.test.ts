@@ -71,7 +71,7 @@ t.test('prints only the requested output to standard output when run as a proces
   t.notMatch(wrong.stderr, /hunter2/)
 })
 
-t.test('reports a write error in one sentence and exits with code 1', {
+t.test('reports a write error in one message and exits with code 1', {
   skip: existsSync('/dev/full') ? false : 'this system has no /dev/full'
 }, async t => {
   const full = openSync('/dev/full', 'w')

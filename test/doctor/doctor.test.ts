@@ -77,7 +77,7 @@ for (const { id, at, where, bad, good } of cases) {
   })
 }
 
-t.test('says nothing about a set-up in which all is well', async t => {
+t.test('finds nothing in a correct set-up', async t => {
   const { app, error, lines } = await withEnvironment('production', async () => await boot(t, {}))
   t.same([error, lines, app.gatehouse.doctor()], [null, [], []])
 })
@@ -104,7 +104,7 @@ t.test('boots an application without a secret', async t => {
   t.same([error, app.gatehouse.doctor()], [null, []])
 })
 
-t.test('refuses all that is dangerous at once, and warns of the rest', async t => {
+t.test('refuses everything dangerous in one error, and warns about the rest', async t => {
   const setUp: SetUp = {
     options: { schemes: { web: session({ secret: `dev-secret-${secretOf()}`, secure: false }) } },
     fastify: { trustProxy: true }
@@ -140,7 +140,7 @@ t.test('returns frozen findings without a secret', async t => {
   t.notMatch(JSON.stringify([findings, lines]), secret.slice(0, 14))
 })
 
-t.test('stops the boot for ids that it does not know, and for reasons that say nothing', async t => {
+t.test('stops the boot for unknown ids, and for reasons without content', async t => {
   const table: [doctor: unknown, sentence: RegExp][] = [
     [{ ignore: { 'memory-stor': 'why' } }, /^The option doctor\.ignore has an unknown key '?memory-stor/],
     [{ ignore: { 'memory-store': ' ' } }, /^The option doctor\.ignore\['memory-store'\] must be the reason why/],

@@ -5,7 +5,7 @@ import { startQuiet } from './app.js'
 const { app } = await startQuiet()
 const { tests, unproven } = await testAccess(app, (title, run) => t.test(title, run))
 
-t.test('most of the example can be proven', async t => {
+t.test('testAccess proves most routes of the example', async t => {
   t.ok(tests > 20, `${tests} routes`)
   t.same(unproven, [])
 })

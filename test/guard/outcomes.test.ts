@@ -593,7 +593,7 @@ t.test('uses the schemes of its own registration, whatever their names and order
   t.match((await app.inject({ url: '/', headers: { 'x-outer': 'ann', 'x-inner': 'bob' } })).json(), { id: 'bob' })
 })
 
-t.test('believes no principal that a scheme put into the outcome of one of ours', async t => {
+t.test('fails for a principal that a wrapper put into the outcome of a built-in scheme', async t => {
   const key = randomBytes(32).toString('base64url')
   /** Wraps a scheme so that its principal has no id. */
   const careless = (factory: SchemeFactory): SchemeFactory => async (...args) => {
@@ -622,7 +622,7 @@ t.test('believes no principal that a scheme put into the outcome of one of ours'
   t.equal((await app.inject({ url: '/', headers: { cookie } })).statusCode, 500)
 })
 
-t.test('refuses a credential that a scheme believes after its expiry, in every place', async t => {
+t.test('refuses a credential that a scheme accepts after its expiry, in every source', async t => {
   const own: Scheme = {
     openapi: { type: 'apiKey', in: 'header', name: 'x-own' },
     authenticate: () => authenticated({ id: 'ann' }, { expiresAt: new Date(Date.now() - 1) })

@@ -260,11 +260,11 @@ export const login = {
 } satisfies OidcLoginOptions
 `
 
-t.test('an application that exports what it makes gets declarations', async () => {
+t.test('the compiler writes declarations for an application that exports its instances', async () => {
   await compile('declared', exported)
 })
 
-t.test('it gets them from TypeScript 5.9 too', { skip: skipOld }, async () => {
+t.test('TypeScript 5.9 writes these declarations too', { skip: skipOld }, async () => {
   await compile('declared-5.9', exported, { version: 5.9 })
 })
 

@@ -32,7 +32,7 @@ t.test('a code for a resource that two issuers share belongs to one of them', as
   t.equal((await call(first, body.access_token, '/orders')).status, 401, 'and for no other')
 })
 
-t.test('who ends all grants of a person ends the codes that would begin another', async t => {
+t.test('ending all grants of a person ends the codes that would begin another', async t => {
   const app = await serverApp(t)
   const code = await codeFor(app)
   const used = await codeFor(app)

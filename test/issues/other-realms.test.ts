@@ -112,7 +112,7 @@ t.test('Errors of another realm are described, without their messages', async t 
   t.notMatch(lines.join(''), /hidden/)
 })
 
-t.test('What a scheme of an own making lacks is named', async t => {
+t.test('names what a custom scheme lacks', async t => {
   const own = { authenticate: () => null as never }
   const made = { openapi: { type: 'http', scheme: 'bearer' } }
   const table: [scheme: unknown, sentence: string][] = [
@@ -129,7 +129,7 @@ t.test('What a scheme of an own making lacks is named', async t => {
   }
 })
 
-t.test('A weak key names the way out for keys that customers already hold', async t => {
+t.test('the error for a weak key names the option for keys that customers already have', async t => {
   for (const weak of ['short', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa']) {
     await t.rejects(boot({ schemes: { service: apiKey({ keys: { [weak]: { id: 'a' } } }) } }), {
       message: /If customers already hold this key, use schemes\.service\.verify in place of keys: your function/

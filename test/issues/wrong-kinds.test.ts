@@ -13,7 +13,7 @@ import { secretOf } from '../fixtures/tokens.js'
 
 const tables = [new Map([['orders:read', 'Read orders']]), new Date(0), new Set(['a']), new URL('https://a.example')]
 
-t.test('a Map is no object of names, and does not count as an empty one', async t => {
+t.test('refuses a Map as an object of names, which would count as empty', async t => {
   for (const table of tables) {
     for (const [path, options] of Object.entries({
       scopes: { scopes: table }, roles: { roles: table }, 'limits.plans': { limits: { plans: table } }
@@ -60,7 +60,7 @@ t.test('a scheme of the application has members of the right kinds', async t => 
   await app.close()
 })
 
-t.test('what a scheme of the application describes as JSON is JSON', async t => {
+t.test('refuses a description of a custom scheme that is not JSON', async t => {
   const cyclic: Record<string, unknown> = {}
   cyclic['self'] = cyclic
   const wrong: ReadonlyArray<readonly [members: object, place: string]> = [

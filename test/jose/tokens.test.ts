@@ -404,7 +404,7 @@ t.test('freezes claims at every depth', async t => {
   t.same(Object.keys(claims), ['__proto__', 'a'])
 })
 
-t.test('tells signatures that come again, in a table of fixed size', async t => {
+t.test('recognises repeated signatures with a table of fixed size', async t => {
   const [one, other] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)]
   const sightings = new Sightings(1)
   t.equal(sightings.isRepeated(one), false)

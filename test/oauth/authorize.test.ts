@@ -93,7 +93,7 @@ t.test('ports of loopback hosts may differ, and nothing else', async t => {
   t.match((await visit(app, authorizePath(query))).location, /^app:\/cb\?a=b&error=login_required/)
 })
 
-t.test('prompt=none asks nobody', async t => {
+t.test('prompt=none never asks the person', async t => {
   const app = await serverApp(t)
   t.match((await visit(app, authorizePath({ prompt: 'none' }))).params, { error: 'login_required' })
   const { cookie } = await login(app)
@@ -123,7 +123,7 @@ t.test('prompt=none is login_required for a session that is not valid, and shows
   }
 })
 
-t.test('a login of an unknown time meets no max_age, and gives a token without auth_time', async t => {
+t.test('a login of an unknown time satisfies no max_age, and gives a token without auth_time', async t => {
   const app = await serverApp(t)
   const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb' }
   const answer = await app.inject({ method: 'POST', url: '/login', payload: { id: 'ann', isOld: true } })
@@ -136,7 +136,7 @@ t.test('a login of an unknown time meets no max_age, and gives a token without a
   t.notOk('auth_time' in claims)
 })
 
-t.test('prompt=login and max_age ask for a login once, and are met by a later one', async t => {
+t.test('prompt=login and max_age ask for a login once, and accept a later one', async t => {
   const app = await serverApp(t)
   const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb', state: "it's" }
   for (const fields of [
@@ -169,7 +169,7 @@ t.test('prompt=login and max_age ask for a login once, and are met by a later on
   })
 })
 
-t.test('a request leads back after a login, however long it is, or is refused before', async t => {
+t.test('a request of any length continues after a login, or is refused before it', async t => {
   const app = await serverApp(t)
   const { length } = authorizePath({ state: '' }).replace(/^[^?]*\?/, '')
   const longest = authorizePath({ state: 'x'.repeat(3_800 - length) })
@@ -181,7 +181,7 @@ t.test('a request leads back after a login, however long it is, or is refused be
   t.match(longer.params, { error: 'invalid_request', error_description: 'The request is too long' })
 })
 
-t.test('prompt=login is met by a login of the same second, at a provider that tells no more', async t => {
+t.test('prompt=login accepts a login of the same second from a provider that reports whole seconds', async t => {
   const app = await serverApp(t)
   const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb', prompt: 'login' }
   app.post('/provider', { config: { auth: { public: 'for tests' } } }, async (request, reply) => {
@@ -320,7 +320,7 @@ t.test('a page of the application may allow some scopes, and remember them', asy
   t.equal((await visit(app, authorizePath(), cookie)).status, 200, 'asks if one scope of two is remembered')
 })
 
-t.test('a page that does not wait for its answer gets its error to the client, and not to the process', async t => {
+t.test('an error of a consent page that does not await reaches the client, and not the process', async t => {
   type Page = (reply: FastifyReply, asked: ConsentRequest) => unknown
   const visitPage = async (page: Page) => {
     const app = await serverApp(t, { oauth: { consent: (_request, reply, asked) => page(reply, asked) } })
@@ -437,7 +437,7 @@ t.test('shows names of people, clients and scopes as text, never as HTML', async
   t.notOk(body.includes('<i>'))
 })
 
-t.test('after a form, the way to the client is a page, which form-action does not block', async t => {
+t.test('a submitted form leads to the client by a page, which form-action does not block', async t => {
   const app = await serverApp(t)
   const headers = { 'sec-fetch-site': 'same-origin' }
   const { status, answer } = await visit(app, authorizePath({ prompt: 'none' }), '', headers)

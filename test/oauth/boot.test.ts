@@ -8,7 +8,7 @@ import { authorizePath, clients, login, origin, privateKey, redeem, serverApp, s
 
 const secret = secretOf()
 
-t.test('wrong options stop the boot, with a sentence that names them', async t => {
+t.test('wrong options stop the boot with an error that names them', async t => {
   const spa = { redirectUris: [spaUri], scopes: ['orders:read'] }
   const cases: ReadonlyArray<readonly [object, RegExp]> = [
     [{ person: 'api' }, /oauthServer\.person must be a scheme that is made by session\(\): web\. Got 'api'/],
@@ -86,7 +86,7 @@ t.test('the schemes must fit each other', async t => {
   })
 })
 
-t.test('stands where its metadata can be, once, and on the plugin', async t => {
+t.test('requires the plugin, one registration, and the paths of its metadata', async t => {
   const bare = Fastify()
   t.teardown(() => bare.close())
   await t.rejects(async () => { await bare.register(oauthServer, { person: 'web', resources: ['api'] }) }, {
@@ -110,7 +110,7 @@ t.test('stands where its metadata can be, once, and on the plugin', async t => {
   }), { message: /GET \/\.well-known\/jwks\.json, where another route is declared/ })
 })
 
-t.test('the metadata says exactly what is there', async t => {
+t.test('the metadata lists exactly what the server supports', async t => {
   const app = await serverApp(t, { oauth: { prefix: '/auth/v2' } })
   const answer = await app.inject('/.well-known/oauth-authorization-server')
   t.match(answer.headers, { 'cache-control': 'public, max-age=3600', 'access-control-allow-origin': '*' })
@@ -143,7 +143,7 @@ t.test('the metadata says exactly what is there', async t => {
   t.notOk(document.token_endpoint_auth_methods_supported.includes('none'), 'there are no public clients')
 })
 
-t.test('works without load and declared scopes, and says what it does not know', async t => {
+t.test('works without load and declared scopes, and leaves them out of the metadata', async t => {
   const app = Fastify()
   t.teardown(() => app.close())
   const api = jwt({ issuer: origin, audience: origin, keys: privateKey, sign: { realm: 'web' } })

@@ -209,7 +209,7 @@ t.test('the consent page shows the scheme of a private-use URI, whose host prove
   t.match(answer.body, 'sent to <b>com.evil.app:</b>')
 })
 
-t.test('wrong input is a fault that says what is wrong', async t => {
+t.test('wrong input is a fault whose reason names the mistake', async t => {
   const app = await serverApp(t, { oauth: { publicClients: true } })
   const clients = app.gatehouse.oauth.clients.of(owner)
   const cases: ReadonlyArray<readonly [object, RegExp]> = [

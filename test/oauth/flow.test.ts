@@ -31,7 +31,7 @@ t.test('a person who is not logged in goes to the login page and back, allows, a
   t.match(await call(app, next.body.access_token), { status: 200 })
 })
 
-t.test('a code that is used again ends what it gave', async t => {
+t.test('a code that is used again ends its grant', async t => {
   const app = await serverApp(t)
   const code = await codeFor(app)
   const { body } = await redeem(app, code)
@@ -44,7 +44,7 @@ t.test('a code that is used again ends what it gave', async t => {
   t.match(await call(app, given.body.access_token), { status: 401 }, 'whatever the verifier')
 })
 
-t.test('a code that is used again after ten minutes is forgotten, and before that ends what it gave', async t => {
+t.test('a code that is used again ends its grant, and after ten minutes is forgotten', async t => {
   const clock = movableClock(t)
   for (const [minutes, status] of [[9, 401], [11, 200]] as const) {
     const app = await serverApp(t, { sign: { expiresIn: '1h' } })

@@ -166,7 +166,7 @@ async function connect (t: Test, served: Served) {
   return { agent, transport, client: connected }
 }
 
-t.test('an MCP client gets from a bare 401 to an answered call', async t => {
+t.test('an MCP client discovers the server from a 401, and calls a tool', async t => {
   const served = await startServer(t)
   const { agent, client } = await connect(t, served)
   t.same((await client.listTools()).tools.map(({ name }) => name), ['whoami', 'cancel'])

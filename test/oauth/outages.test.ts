@@ -60,7 +60,7 @@ function bound (inner: Store): Store {
   return Object.fromEntries(Object.entries(all).map(([name, each]) => [name, each.bind(inner)])) as unknown as Store
 }
 
-t.test('a store in which others are always first', async t => {
+t.test('writes that always lose to another writer end with an error', async t => {
   const codes = await serverApp(t, { store: refusingStore('oauth-code'), oauth: { consent: false } })
   const { cookie } = await login(codes)
   t.match((await visit(codes, authorizePath(), cookie)).params, { error: 'server_error' })

@@ -41,7 +41,7 @@ t.test('prompt=none tells the client that the application failed, or cannot answ
   }
 })
 
-t.test('whoever has a session that is not valid counts as nobody, and logs in once', async t => {
+t.test('a person with an invalid session counts as logged out, and logs in once', async t => {
   const clock = movableClock(t)
   const own = { client_id: 'own', redirect_uri: 'https://own.example.com/cb' }
   for (const errors of ['fastify', 'problem'] as const) {

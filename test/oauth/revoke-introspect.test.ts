@@ -70,7 +70,7 @@ t.test('introspection describes live access tokens of the resources that a clien
   t.same(await ask(body.access_token), { active: false }, 'after the grant ended')
 })
 
-t.test('introspection is for clients that may', async t => {
+t.test('introspection refuses clients that may not introspect', async t => {
   const app = await serverApp(t)
   t.match(await post(app, '/oauth/introspect', { token: 'x' }, basic('web', webSecret)), {
     status: 400, body: { error: 'unauthorized_client' }

@@ -164,7 +164,7 @@ t.test('a verifier has 43 to 128 characters (RFC 7636, 4.1)', async t => {
   }
 })
 
-t.test('a person who is disabled, or loses scopes, after the code was given', async t => {
+t.test('a code gives no token to a disabled person, and no scope that the person has lost', async t => {
   const app = await serverApp(t)
   const { ann } = people
   t.teardown(() => { Object.assign(people, { ann }) })

@@ -35,7 +35,7 @@ t.test('O-SES-001 session fixation: the login begins a new session, and ends the
   t.equal((await before.send('/me')).status, 302)
 })
 
-t.test('a callback that was used is over, also for one who has the cookies from before', async t => {
+t.test('a used callback is refused, even with the cookies from before', async t => {
   const { issuer } = await openIdProvider(t)
   const app = await loginApp(t, [optionsFor(issuer)])
   const browser = new Browser(app)
@@ -184,7 +184,7 @@ t.test('an ID token that is not for this login is refused', async t => {
   }
 })
 
-t.test('a key set with nonsense in it is no fault of ours', async t => {
+t.test('an invalid key set of the provider is 400, and no internal error', async t => {
   const { issuer, answers, grant } = await hostileProvider(t)
   for (const set of [{ keys: [null] }, { keys: 'x' }, {}, [], { keys: [{ kty: 'EC', crv: 'P-256', alg: 'ES256' }] }]) {
     const browser = new Browser(await loginApp(t, [optionsFor(issuer)]))
@@ -195,7 +195,7 @@ t.test('a key set with nonsense in it is no fault of ours', async t => {
   }
 })
 
-t.test('nothing of the request is on the page of a failure', async t => {
+t.test('an error page shows nothing of the request', async t => {
   const { issuer } = await hostileProvider(t)
   const app = await loginApp(t, [optionsFor(issuer)])
   const browser = new Browser(app)
@@ -208,7 +208,7 @@ t.test('nothing of the request is on the page of a failure', async t => {
   t.notOk(other.body.includes('alert'))
 })
 
-t.test('a browser has five logins under way, and the oldest end', async t => {
+t.test('a browser has at most five logins in progress, and a new one ends the oldest', async t => {
   const { issuer, grant } = await hostileProvider(t)
   const app = await loginApp(t, [optionsFor(issuer), optionsFor(issuer, {
     redirectUri: `${origin}/login/idp/more/callback`
@@ -252,7 +252,7 @@ t.test('cookies of logins stay below what servers accept', async t => {
   t.ok(lines.some(line => line.includes('is too long for a cookie')))
 })
 
-t.test('a cookie that this application did not seal is none', async t => {
+t.test('ignores a cookie that this application did not seal', async t => {
   const { issuer } = await hostileProvider(t)
   const app = await loginApp(t, [optionsFor(issuer)])
   const browser = new Browser(app)

@@ -9,7 +9,7 @@ import { loginApp, optionsFor, origin, sessionSecret } from './app.js'
 const issuer = 'https://id.example.com'
 const person = () => null
 
-t.test('wrong options stop the boot, with a sentence that names them', async t => {
+t.test('wrong options stop the boot with an error that names them', async t => {
   const endpoints = { authorize: `${issuer}/authorize`, token: `${issuer}/token` }
   const profile = () => ({})
   const cases: ReadonlyArray<readonly [object, RegExp]> = [
@@ -71,7 +71,7 @@ t.test('nothing is fetched at boot', async t => {
   await t.resolves(async () => { await app.ready() })
 })
 
-t.test('the path of redirectUri must be where the route stands', async t => {
+t.test('the path of redirectUri must be that of the route', async t => {
   const below = (prefix: string, options: object) => async () => {
     const app = Fastify()
     t.teardown(() => app.close())
@@ -89,7 +89,7 @@ t.test('the path of redirectUri must be where the route stands', async t => {
   await t.resolves(below('/v1', { redirectUri, logout: true })())
 })
 
-t.test('stands on the plugin, and on sessions', async t => {
+t.test('requires the plugin and a session scheme', async t => {
   const bare = Fastify()
   t.teardown(() => bare.close())
   await t.rejects(async () => { await bare.register(oidcLogin, optionsFor(issuer)) }, {

@@ -53,7 +53,7 @@ t.test('no scope is asked for unless it is named', async t => {
   t.notOk((await begin(browser)).params.has('scope'))
 })
 
-t.test('a profile of nobody is 403, and one that fails is 503', async t => {
+t.test('a profile that returns null is 403, and one that fails is 503', async t => {
   for (const [profile, status] of [
     [async () => null, 403],
     [async () => { throw new TypeError('fetch failed with gho_1') }, 503],

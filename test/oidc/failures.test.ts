@@ -84,7 +84,7 @@ t.test('somebody without an account is 403, however the application says so', as
   }
 })
 
-t.test('faults of the application are its own', async t => {
+t.test('errors of the application are 500, and show nothing', async t => {
   const { issuer } = await openIdProvider(t)
   const nothing: unknown = null
   const notFound = Object.assign(new Error('no row of ann@example.com'), { statusCode: 404 })

@@ -73,7 +73,7 @@ t.test('authenticates at the token endpoint as the provider accepts it', async t
   }
 })
 
-t.test('two providers stand side by side', async t => {
+t.test('supports two providers in one application', async t => {
   const [one, two] = await Promise.all([openIdProvider(t), openIdProvider(t, { name: 'other' })])
   two.person.id = 'bob'
   const app = await loginApp(t, [
@@ -87,7 +87,7 @@ t.test('two providers stand side by side', async t => {
   t.match(JSON.parse((await browser.visit('/me')).body), { id: 'ann' })
 })
 
-t.test('any instance ends a login that another began, also while the secret changes', async t => {
+t.test('any instance completes a login that another began, even while the secret changes', async t => {
   const { issuer } = await openIdProvider(t)
   const older = await loginApp(t, [optionsFor(issuer)])
   const newer = await loginApp(t, [optionsFor(issuer)], {
@@ -111,7 +111,7 @@ t.test('logins in several tabs do not disturb each other', async t => {
   t.same(browser.names(), ['__Host-web'])
 })
 
-t.test('a cookie of the try is as the one of the session, and Lax at most', async t => {
+t.test('the cookie of a login has the attributes of the session cookie, but Lax for Strict', async t => {
   const { issuer } = await openIdProvider(t)
   const cases = [
     [{}, /^__Host-login~login~idp~[\w-]{8}=\S+; Path=\/; HttpOnly; Secure; SameSite=Lax; Max-Age=600$/],
@@ -177,7 +177,7 @@ t.test('the routes are public with a reason, and not in OpenAPI documents', asyn
   ])
 })
 
-t.test('stands below the prefix of its context', async t => {
+t.test('serves its routes below the prefix of its context', async t => {
   const { issuer } = await openIdProvider(t, {
     client: { redirect_uris: ['https://app.example.com/v1/in/back'] }
   })

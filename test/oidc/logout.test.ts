@@ -37,7 +37,7 @@ t.test('ends the session here and at the provider', async t => {
   t.match(JSON.parse((await browser.visit('/me')).body), { id: 'bob' }, 'the provider asks who it is')
 })
 
-t.test('names the ID token, the client and the way back', async t => {
+t.test('sends the provider the ID token, the client and the return URL', async t => {
   const { browser, issuer, token } = await loggedIn(t, { path: '/bye', redirectUri: `${origin}/gone` })
   const page = await browser.send('/bye', { method: 'POST', form: { anything: 'x' } })
   const url = onward(page)

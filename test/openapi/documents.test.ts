@@ -20,7 +20,7 @@ function summary ({ paths }: Document) {
 const refused = '200,401,403,429,503'
 const a = [[{ user: [] }], refused]
 
-t.test('A document says who may enter', async t => {
+t.test('A document describes the access of each route', async t => {
   const declare = (app: FastifyInstance) => {
     route(app, [], '/a')
     route(app, [], '/open', false)
@@ -31,7 +31,7 @@ t.test('A document says who may enter', async t => {
   }
   const expected = { '/a': a, '/open': [[], '200'], '/child/b': [[{ web: [] }], refused] }
 
-  await t.test('where @fastify/swagger came before the plugin, and after it, in every version', async t => {
+  await t.test('with @fastify/swagger before or after the plugin, in every version of OpenAPI', async t => {
     for (const version of versions) {
       for (const first of [true, false]) {
         const { app, document, log } = await describe(t, declare, { version, first })
@@ -42,7 +42,7 @@ t.test('A document says who may enter', async t => {
     }
   })
 
-  await t.test('of HEAD too, which @fastify/swagger copies if it has an operationId', async t => {
+  await t.test('describes HEAD too, which @fastify/swagger copies if it has an operationId', async t => {
     for (const first of [true, false]) {
       const { document } = await describe(t, app => {
         app.get('/a', { schema: { operationId: 'getA' } as object }, async () => '')
@@ -58,7 +58,7 @@ t.test('A document says who may enter', async t => {
     }
   })
 
-  await t.test('where it is registered in a child', async t => {
+  await t.test('with @fastify/swagger in a child context', async t => {
     const { app, log } = await start(t, () => {})
     route(app, [], '/outside')
     let child: FastifyInstance | undefined
@@ -73,7 +73,7 @@ t.test('A document says who may enter', async t => {
     t.same(log, [])
   })
 
-  await t.test('where it is registered twice: beside each other, one in the other, and later', async t => {
+  await t.test('with two @fastify/swagger: siblings, nested, and one registered later', async t => {
     const { app, log } = await start(t, app => registerSwagger(app, '3.0.3'))
     await registerSwagger(app, '3.1.1', { decorator: 'second' as 'swagger' })
     route(app, [], '/a', { scopes: 'x' })
@@ -96,7 +96,7 @@ t.test('A document says who may enter', async t => {
     t.same(log, [])
   })
 
-  await t.test('as YAML too, and whichever is asked for first', async t => {
+  await t.test('returns the same as YAML, whichever form is requested first', async t => {
     const { app } = await start(t, app => registerSwagger(app))
     declare(app)
     await app.ready()
@@ -105,7 +105,7 @@ t.test('A document says who may enter', async t => {
     t.strictSame(summary(await documentOf(t, app)), expected)
   })
 
-  await t.test('and nothing is asked of an application without @fastify/swagger', async t => {
+  await t.test('works without @fastify/swagger', async t => {
     const { app, log } = await start(t, () => {})
     declare(app)
     await app.ready()
@@ -114,7 +114,7 @@ t.test('A document says who may enter', async t => {
     t.notMatch(app.printRoutes(), 'openapi')
   })
 
-  await t.test('for methods that OpenAPI has no field for, several methods, and paths written by hand', async t => {
+  await t.test('describes methods without a field in OpenAPI, several methods, and handwritten paths', async t => {
     const written = {
       '/a': { get: { responses: { 200: { description: 'By hand' } } } },
       '/far': { get: { responses: { 200: { description: 'Elsewhere' } } } }
@@ -134,8 +134,8 @@ t.test('A document says who may enter', async t => {
   })
 })
 
-t.test('The transforms of an application stay in force', async t => {
-  await t.test('a transform, which may move routes, and a transformObject, which may clone', async t => {
+t.test('Document transforms of an application still apply', async t => {
+  await t.test('accepts a transform that moves routes, and a transformObject that clones', async t => {
     const { document } = await describe(t, app => {
       app.get('/a', { schema: { summary: 'A' } }, async () => '')
       app.get('/gone', { schema: { hide: true } }, async () => '')
@@ -154,7 +154,7 @@ t.test('The transforms of an application stay in force', async t => {
     )
   })
 
-  await t.test('a transform that hides routes without a schema', async t => {
+  await t.test('accepts a transform that hides routes without a schema', async t => {
     const transform = ({ schema = { hide: true }, url }: { schema?: object, url: string }) => ({ schema, url })
     const { document } = await describe(t, app => {
       app.get('/shown', { schema: {} }, async () => '')
@@ -164,7 +164,7 @@ t.test('The transforms of an application stay in force', async t => {
     t.strictSame(summary(document), { '/shown': a, '/last': [[{ web: [] }], refused] })
   })
 
-  await t.test('a transform that returns only the fields that it knows', async t => {
+  await t.test('accepts a transform that returns only the fields that it knows', async t => {
     const { document } = await describe(t, app => {
       app.get('/a', { schema: { summary: 'A' } }, async () => '')
       app.get('/open', { schema: { summary: 'O' }, ...authConfig(false) }, async () => '')
@@ -173,7 +173,7 @@ t.test('The transforms of an application stay in force', async t => {
     t.equal(document.paths['/a']?.get?.summary, 'A')
   })
 
-  await t.test('a transformObject that puts other paths in their place', async t => {
+  await t.test('accepts a transformObject that replaces the paths', async t => {
     const { app } = await start(t, app => registerSwagger(app, '3.0.3', {
       transformObject: document => Object.assign((document as { openapiObject: object }).openapiObject, { paths: {} })
     }))
@@ -184,7 +184,7 @@ t.test('The transforms of an application stay in force', async t => {
     t.strictSame((await documentOf(t, app)).paths, {})
   })
 
-  await t.test('a transformObject that returns a document of its own, or a frozen one', async t => {
+  await t.test('accepts a transformObject that returns another document, or a frozen one', async t => {
     const transforms = {
       own: (document: object) => ({ ...document }),
       frozen: (document: object) => {
@@ -205,7 +205,7 @@ t.test('The transforms of an application stay in force', async t => {
     }
   })
 
-  await t.test('the transforms of zod, whose schemas are no JSON Schema', async t => {
+  await t.test('accepts the transforms of zod, whose schemas are not JSON Schema', async t => {
     for (const version of versions) {
       const zod = { transform: jsonSchemaTransform, transformObject: jsonSchemaTransformObject }
       const { app, document } = await describe(t, app => {
@@ -236,7 +236,7 @@ t.test('The transforms of an application stay in force', async t => {
 })
 
 t.test('What is the application\'s stays as it was', async t => {
-  await t.test('the schemas of its routes, and their options', async t => {
+  await t.test('leaves the schemas and options of routes unchanged', async t => {
     const schema = { summary: 'A' }
     const options: Array<{ schema?: unknown, url: string }> = []
     const { app } = await start(t, app => registerSwagger(app))
@@ -297,8 +297,8 @@ t.test('What is the application\'s stays as it was', async t => {
   })
 })
 
-t.test('What cannot be described is a warning', async t => {
-  await t.test('a document of Swagger 2.0, once', async t => {
+t.test('Warnings about what a document cannot describe', async t => {
+  await t.test('warns once about a document of Swagger 2.0', async t => {
     const { app, log } = await start(t, async app => {
       await app.register(swagger, { swagger: { info: { title: 'Old', version: '1' } } })
       await registerSwagger(app, '3.0.3', { decorator: 'newer' as 'swagger' })
@@ -320,7 +320,7 @@ t.test('What cannot be described is a warning', async t => {
     )
   })
 
-  await t.test('routes that came before @fastify/swagger, but hidden ones', async t => {
+  await t.test('warns about routes declared before @fastify/swagger, except hidden ones', async t => {
     const { app, log } = await start(t, () => {})
     app.get('/early', async () => '')
     app.post('/early', async () => '')
@@ -341,7 +341,7 @@ t.test('What cannot be described is a warning', async t => {
     t.equal(log.length, 1)
   })
 
-  await t.test('one route that came before @fastify/swagger', async t => {
+  await t.test('warns about a single route declared before @fastify/swagger', async t => {
     const { app, log } = await start(t, () => {})
     route(app, [], '/early')
     await registerSwagger(app)
@@ -349,7 +349,7 @@ t.test('What cannot be described is a warning', async t => {
     t.same(log.map(({ routes }) => routes), [['GET /early']])
   })
 
-  await t.test('never an error: every route hidden, and an empty application', async t => {
+  await t.test('does not fail if every route is hidden, or there are none', async t => {
     const { document } = await describe(t, app => { route(app, [], '/a') }, { swagger: { hideUntagged: true } })
     t.strictSame(document.paths, {})
     const { document: empty } = await describe(t, () => {})

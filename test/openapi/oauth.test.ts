@@ -46,8 +46,8 @@ const tokenUrl = `${issuer}/oauth/token`
 const authorizationCode = { authorizationUrl: `${issuer}/oauth/authorize`, tokenUrl, refreshUrl: tokenUrl, scopes }
 const oauth2MetadataUrl = `${issuer}/.well-known/oauth-authorization-server`
 
-t.test('A scheme that an authorization server signs for', async t => {
-  await t.test('is described by the flows of the server, its URLs and the texts of the scopes', async t => {
+t.test('The OpenAPI description of a scheme with an authorization server', async t => {
+  await t.test('has the flows of the server, its URLs and the texts of the scopes', async t => {
     for (const version of versions) {
       t.strictSame(await described(t, { api: signing() }, version), {
         api: {
@@ -74,13 +74,13 @@ t.test('A scheme that an authorization server signs for', async t => {
     })
   })
 
-  await t.test('names the resource if it is not the first one', async t => {
+  await t.test('names a resource that is not the first one', async t => {
     const { mcp } = await described(t, { api: signing(), mcp: signing({ audience: `${issuer}/mcp` }) }, '3.1.1')
     const authorizationUrl = `${authorizationCode.authorizationUrl}?resource=https%3A%2F%2Fapi.example.com%2Fmcp`
     t.strictSame(mcp, { type: 'oauth2', flows: { authorizationCode: { ...authorizationCode, authorizationUrl } } })
   })
 
-  await t.test('keeps its own description, and its place if that is not the header of OAuth 2.0', async t => {
+  await t.test('keeps the fields and the flows of the scheme, and the source of its token', async t => {
     const flows = { clientCredentials: { tokenUrl: 'https://id.example.com/token', scopes: { 'orders:read': 'Read' } } }
     const resources = {
       told: signing({ openapi: { type: 'http', scheme: 'bearer', description: 'Ask us', deprecated: true } }),

@@ -6,7 +6,7 @@ import { describe, start } from './document.js'
 const ours = ['AuthUnauthorized', 'AuthForbidden', 'AuthRateLimited', 'AuthUnavailable']
 
 t.test('The responses of an operation', async t => {
-  await t.test('have the refusals of the guard that it does not declare', async t => {
+  await t.test('describe the refusals of the guard that the route does not declare', async t => {
     const own = (response: object): { schema: FastifySchema } => ({ schema: { response } })
     const { document } = await describe(t, app => {
       route(app, [], '/none')
@@ -32,7 +32,7 @@ t.test('The responses of an operation', async t => {
     t.same(Object.keys(document.components.responses ?? {}), ours)
   })
 
-  await t.test('have the form that refusals have', async t => {
+  await t.test('describe the format of refusals', async t => {
     const forms: Array<[unknown, string | null]> = [
       ['fastify', 'application/json'], ['problem', 'application/problem+json'], ['oauth', 'application/json'],
       [() => ({}), null]
@@ -122,7 +122,7 @@ t.test('The responses of an operation', async t => {
     t.same(Object.keys(document.components.responses ?? {}).sort(), ['Other', ...ours].sort())
   })
 
-  await t.test('change no body that the application writes', async t => {
+  await t.test('do not change the bodies of the application', async t => {
     const declare = (app: FastifyInstance) => {
       for (const status of [401, 403, 429, 503]) {
         app.get(`/${status}`, {

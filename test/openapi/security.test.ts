@@ -18,7 +18,7 @@ function rules ({ paths }: Document) {
 const flow = { authorizationUrl: 'https://id.example.com/authorize', tokenUrl: 'https://id.example.com/token' }
 
 t.test('The security of an operation', async t => {
-  await t.test('says who may enter, in every version', async t => {
+  await t.test('describes who has access, in every version', async t => {
     for (const version of versions) {
       const { document } = await describe(t, app => {
         route(app, [], '/default')
@@ -64,7 +64,7 @@ t.test('The security of an operation', async t => {
     '/entries': ['(scope orders:read) or (role clerk)']
   }
 
-  await t.test('lists scopes of keys and tokens from 3.1 on; before, the rules say them', async t => {
+  await t.test('lists the scopes of keys and tokens from 3.1 on, and in x-auth before', async t => {
     const { document } = await describe(t, scoped, { version: '3.1.1' })
     t.strictSame(security(document), {
       '/one': [{ user: ['orders:read'] }],
@@ -137,7 +137,7 @@ t.test('The security of an operation', async t => {
     )
   })
 
-  await t.test('says scopes in x-auth too if one of several schemes cannot list them', async t => {
+  await t.test('lists scopes in x-auth too if one of several schemes cannot', async t => {
     const schemes = {
       user: schemeOf('user', { type: 'oauth2', flows: { clientCredentials: { tokenUrl: flow.tokenUrl, scopes: {} } } }),
       key: schemeOf('key', { type: 'apiKey', in: 'header', name: 'x-key' })
@@ -152,7 +152,7 @@ t.test('The security of an operation', async t => {
     t.strictSame(rules(document), { '/a': ['scope orders:read'] })
   })
 
-  await t.test('leaves to x-auth what it cannot say, in the words of the audit', async t => {
+  await t.test('describes in x-auth what it cannot express, in the words of the audit', async t => {
     const isOwner = () => true
     const { app, document } = await describe(t, app => {
       route(app, [], '/rules', { roles: 'clerk', when: isOwner, maxAge: '5m', rateLimit: { max: 5, window: '1m' } })
@@ -162,7 +162,7 @@ t.test('The security of an operation', async t => {
     t.same(app.gatehouse.audit()[0]?.rules, words)
   })
 
-  await t.test('is its own, also where routes share a policy', async t => {
+  await t.test('is a separate object, even if routes share a policy', async t => {
     const auth = { schemes: ['user', 'web'], scopes: 'a', roles: 'clerk' }
     const { app, document } = await describe(t, app => {
       route(app, [], '/a', auth)
@@ -177,7 +177,7 @@ t.test('The security of an operation', async t => {
     t.notMatch(app.swagger({ yaml: true }), /[&*]a\d/, 'without anchors, which YAML has for what appears twice')
   })
 
-  await t.test('leaves out client certificates in 3.0, which has no form for them, and says so', async t => {
+  await t.test('leaves out client certificates in 3.0, which cannot describe them, with a warning', async t => {
     const declare = (app: FastifyInstance) => {
       route(app, [], '/both', ['mtls', 'user'])
       route(app, [], '/only', { schemes: 'mtls', scopes: 'a' })
@@ -206,7 +206,7 @@ t.test('The security of an operation', async t => {
 })
 
 t.test('The security schemes of a document', async t => {
-  await t.test('are those that a shown operation uses', async t => {
+  await t.test('are those that a visible operation uses', async t => {
     const { document } = await describe(t, app => {
       route(app, [], '/a', 'web')
       app.get('/hidden', { config: { auth: 'service' }, schema: { hide: true } }, async () => '')
@@ -216,7 +216,7 @@ t.test('The security schemes of a document', async t => {
     t.strictSame(open.components.securitySchemes, {})
   })
 
-  await t.test('have only what the version of the document knows', async t => {
+  await t.test('have only the fields that the version of OpenAPI has', async t => {
     const deviceAuthorization = {
       deviceAuthorizationUrl: 'https://id.example.com/device', tokenUrl: flow.tokenUrl, scopes: {}
     }
@@ -244,8 +244,8 @@ t.test('The security schemes of a document', async t => {
   })
 })
 
-t.test('What the application wrote wins', async t => {
-  await t.test('its own security of an operation, also by a scheme of the plugin', async t => {
+t.test('Descriptions of the application take precedence', async t => {
+  await t.test('security of an operation, even with a scheme of the plugin', async t => {
     const { document } = await describe(t, app => {
       app.get(
         '/own',
@@ -262,7 +262,7 @@ t.test('What the application wrote wins', async t => {
     t.same(Object.keys(document.components.securitySchemes ?? {}), ['web', 'user'])
   })
 
-  await t.test('its own security of the document, to which the schemes are added', async t => {
+  await t.test('security of the document, to which the schemes are added', async t => {
     const { document } = await describe(
       t, app => { route(app, [], '/a', false) }, { swagger: { openapi: { security: [{ service: [] }] } } }
     )
@@ -270,7 +270,7 @@ t.test('What the application wrote wins', async t => {
     t.same(Object.keys(document.components.securitySchemes ?? {}), ['service'])
   })
 
-  await t.test('its own scheme of the same name, of which another type is a warning', async t => {
+  await t.test('a security scheme of the same name, with a warning if its type differs', async t => {
     const own = {
       user: { type: 'http', scheme: 'bearer', description: 'Ours' },
       web: { type: 'apiKey', in: 'header', name: 'x-web', description: 'Theirs' },
@@ -293,7 +293,7 @@ t.test('What the application wrote wins', async t => {
     t.notOk('service' in own || 'x' in own, 'the options are as they were')
   })
 
-  await t.test('its own OAuth scheme, of which only declared scopes are listed', async t => {
+  await t.test('an OAuth scheme, of which only declared scopes are listed', async t => {
     const own = {
       type: 'oauth2',
       flows: {

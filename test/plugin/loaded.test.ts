@@ -39,7 +39,7 @@ t.test('An application loads the packages and addons that it uses, and no others
   }))
 })
 
-t.test('An addon that cannot be loaded stops only an application that needs it, with a sentence', async t => {
+t.test('An addon that cannot be loaded stops only an application that needs it, with an error', async t => {
   t.equal((await run('keys', 'sodium-native')).result, '200')
   // not bundled, so that its coverage is recorded
   const sources = [typescript, join(root, program), 'sessions', 'sodium-native']

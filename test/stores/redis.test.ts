@@ -230,7 +230,7 @@ if (skip !== false) {
       { make: () => redisStore({ client, prefix: 'x' }), another: () => redisStore({ client, prefix: 'x' }), rounds: 5 }
     )
     t.teardown(() => { client.disconnect() })
-    t.test('afterwards', async t => {
+    t.test('keeps the prefix, and leaves the client open', async t => {
       const keys = await withRedis(other => other.keys(`*${prefix}app:*`))
       t.ok(keys.every(key => key.startsWith(`${prefix}app:`)))
       t.equal(await client.ping(), 'PONG')

@@ -269,7 +269,7 @@ t.test('names what is wrong with its arguments', async t => {
   t.match(await rejection(injectAs(Fastify(), ada)('/me')), /got an application without fastify-gatehouse/)
 })
 
-t.test('the guard has no seam before the first call', async t => {
+t.test('the guard is unchanged before the first call', async t => {
   const program = `
     import Fastify from 'fastify'
     import gatehouse, { absent } from './lib/index.ts'

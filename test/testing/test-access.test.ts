@@ -57,7 +57,7 @@ t.test('registers a test for each route that is not public', async t => {
   t.same(report, { tests: 5, unproven: [] })
 })
 
-t.test('meets every kind of rule, and comes just short of it', async t => {
+t.test('tests every kind of rule with a principal that meets it, and one that just misses it', async t => {
   const roles = { admin: { roles: ['clerk'], scopes: ['a'] }, clerk: {}, guest: {} }
   const app = await appWith(t, { roles })
   const declared = [
@@ -77,7 +77,7 @@ t.test('meets every kind of rule, and comes just short of it', async t => {
   t.same(report, { tests: declared.length, unproven: [] })
 })
 
-t.test('comes just short of each entry of anyOf', async t => {
+t.test('tests each entry of anyOf with a principal that just misses it', async t => {
   const app = await appWith(t)
   app.setErrorHandler(async (_error, _request, reply) => await reply.code(200).send())
   const anyOf = [{ scopes: { all: ['a', 'b'] } }, { scopes: 'b', roles: 'clerk' }, { schemes: 'web' }] as const
@@ -148,7 +148,7 @@ t.test('sends bad credentials to every place where schemes look for them', async
   )
 })
 
-t.test('makes up the path, the host and the version of a route', async t => {
+t.test('generates the path, the host and the version of a route', async t => {
   const seen: string[] = []
   const app = await appWith(t)
   const remember = async (request: { url: string }) => { seen.push(request.url); return 'ok' }
@@ -191,7 +191,7 @@ t.test('names the constraints of a route, which tell it from others of the same 
   ])
 })
 
-t.test('says so where a made-up path leads elsewhere', async t => {
+t.test('reports a generated path that leads to another route', async t => {
   const app = await appWith(t)
   app.get('/orders/:id', { config: { auth: 'service' } }, ok)
   app.get('/orders/test', { config: { auth: 'service' } }, ok)
@@ -318,7 +318,7 @@ t.test('finds a handler that callers with bad credentials reach, whatever it ans
   t.match((await results(app, { reach: true })).failures[0], /scheme 'any', GET: reached the handler, answered 404/)
 })
 
-t.test('says so where something in front of the guard answers 404', async t => {
+t.test('reports a 404 from something in front of the guard', async t => {
   const app = await appWith(t, {}, app => {
     app.addHook('onRequest', async (_request, reply) => { await reply.code(404).send() })
   })

@@ -7,7 +7,7 @@ const memo = (staleness: number, size = 10) => new TtlCache<string | null>({
   ttlMs: staleness, maxEntries: size, isNegative: answer => answer === null
 })
 
-t.test('trusts an answer for the staleness after the question, also if the clock is set back', async t => {
+t.test('uses an answer for the staleness after its look-up began, even if the clock is set back', async t => {
   const time = clock(t)
   const known = memo(5_000)
   t.equal(known.get('a', () => 'one'), 'one')
@@ -93,7 +93,7 @@ t.test('keeps one answer for a key, and evicts none to renew it', t => {
   t.end()
 })
 
-t.test('finds a token only by all of it, and keeps the tokens that are used', t => {
+t.test('finds a token only by its whole text, and keeps the tokens that are used', t => {
   const tokens = createTokenCache(4)
   const text = (name: string): string => `${name}.the same end`
   const add = (...names: readonly string[]): void => {

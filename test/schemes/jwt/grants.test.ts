@@ -99,7 +99,7 @@ t.test('a grant is an access token of RFC 9068 and a refresh token', async t => 
   t.match(issued, [{ grant: claims['sid'], client: null, id: 'ann' }])
 })
 
-t.test('a refresh token is exchanged once, and its successor goes on', async t => {
+t.test('a refresh token is exchanged once, and then its successor', async t => {
   const refreshed = recordEvents(t, 'token-refreshed')
   const app = await appWith(t, {})
   const at = new Date(Date.now() - day)
@@ -198,7 +198,7 @@ t.test('a grant ends when it is idle, and at its absolute end', async t => {
   t.equal((await refresh(app, token)).status, 401)
 })
 
-t.test('an access token says no later end than that of its grant', async t => {
+t.test('an access token expires no later than its grant', async t => {
   const sign = { expiresIn: '10m' } as const
   const lifetime = ({ access_token: token, expires_in: seconds }: Tokens) => {
     const { iat, exp } = claimsOf(token)
@@ -303,7 +303,7 @@ t.test('without a load people keep what they were granted, and the boot warns', 
   await bare.close()
 })
 
-t.test('a person has 100 grants, and the longest unused goes', async t => {
+t.test('a person has at most 100 grants, and a new one ends the longest unused', async t => {
   const revoked = recordEvents(t, 'token-revoked')
   const app = await appWith(t, {})
   const all: Tokens[] = []

@@ -85,7 +85,7 @@ t.test('serves the metadata of the resource, public and cacheable', async t => {
   })
 })
 
-t.test('the document of the shortest option has what must be there alone', async t => {
+t.test('the shortest option gives a document with the required members only', async t => {
   const issuers = [
     { issuer, audience: 'https://api.example.com', keys: key },
     { issuer: 'https://other.example.com', audience: ['https://api.example.com', 'x'], keys: pair('ec').publicKey }
@@ -271,7 +271,7 @@ t.test('the headers of a refusal go when another guard lets the caller in', asyn
   )
 })
 
-t.test('reasons without end are answered, and not kept', async t => {
+t.test('challenges with many different reasons are sent, and not kept', async t => {
   let n = 0
   const own: Scheme = {
     openapi: { type: 'http', scheme: 'dpop' },

@@ -98,7 +98,7 @@ t.test('revokes a token by the scheme that issued it, whatever the order of the 
   }
 })
 
-t.test('says nothing of a token that is unknown, of another key, expired or no text', async t => {
+t.test('reveals nothing about a token that is unknown, of another key, expired or no text', async t => {
   const app = await appWith(t)
   const stranger = await appWith(t, { schemes: { api: jwt(own({}, { keys: pair('ec').privateKey })) } })
   const expired = await app.gatehouse.tokens.issue(person, { expiresIn: 1 })
@@ -205,14 +205,14 @@ t.test('publishes the keys of a scheme of the application', async t => {
   t.same(app.gatehouse.tokens.jwks(), { keys: [] })
 })
 
-t.test('symmetric keys cannot be published: at boot a sentence, afterwards a fault', async t => {
+t.test('symmetric keys cannot be published: an error at boot, a fault afterwards', async t => {
   const app = await appWith(t, { schemes: { api: jwt(own({}, { keys: secretOf() })) } })
   t.throws(() => app.gatehouse.tokens.jwks(), { code: 'AUTH_MISCONFIGURED', message: /keys of schemes\.api.*key pair/ })
   await app.ready()
   t.throws(() => app.gatehouse.tokens.jwks(), { code: 'AUTH_FAULT', message: 'Internal Server Error' })
 })
 
-t.test('another instance believes an ended grant for the staleness, if the store reports nothing', async t => {
+t.test('another instance accepts an ended grant for the staleness, if the store reports nothing', async t => {
   const { subscribe: _, ...store } = memoryStore()
   const [here, there] = [await appWith(t, { store }), await appWith(t, { store })]
   const tokens = await here.gatehouse.tokens.grant(person)
@@ -259,7 +259,7 @@ t.test('a grant that makes room for one of another scheme is refused at once', a
 
 for (const { name, skip, tells, make } of stores) {
   if (!tells) continue
-  t.test(`another instance hears at once that a grant has ended: ${name}`, { skip }, async t => {
+  t.test(`another instance is notified at once that a grant has ended: ${name}`, { skip }, async t => {
     const state = make(t)
     const [here, there] = [await appWith(t, { store: state.open() }), await appWith(t, { store: state.open() })]
     await Promise.all([here.ready(), there.ready()])
@@ -290,7 +290,7 @@ t.test('ends a stream when its grant or token is revoked', async t => {
   }
 })
 
-t.test('without an answer of the store, cached grants count for their time, then 503', async t => {
+t.test('while the store is down, cached grants are accepted for the staleness, then 503', async t => {
   const store = memoryStore()
   let down = false
   const shaky: Store = {

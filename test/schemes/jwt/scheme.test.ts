@@ -385,7 +385,7 @@ t.test('refuses a key at once if a resolver no longer returns it, also for cache
   t.equal(await word(scheme, text), 'invalid')
 })
 
-t.test('checks a cached token again with the keys of now', async t => {
+t.test('checks a cached token again with the current keys', async t => {
   let current: unknown = hs
   for (const keys of [() => current, async () => current]) {
     current = hs
@@ -431,7 +431,7 @@ t.test('cached tokens expire, are compared whole, and are safe from changes by h
   t.equal(await word(scheme, text), 'expired')
 })
 
-t.test('a header that is known makes no other token valid', async t => {
+t.test('a cached header makes no other token valid', async t => {
   const scheme = await made(base)
   for (let i = 0; i < 70; i++) t.equal(await word(scheme, hsToken({}, { kid: `key-${i}` })), 'authenticated')
   const text = hsToken({}, { kid: 'key-0' })

@@ -325,7 +325,7 @@ t.test('nothing but a token of a client has the identity of a client', async t =
   })
 })
 
-t.test('a scheme that is told to use the realm of clients stops the boot', async t => {
+t.test('a scheme with the realm of clients stops the boot', async t => {
   const boot = async (other: GatehouseOptions['schemes'][string], sign = {}) => {
     const app = Fastify()
     t.teardown(() => app.close())
