@@ -171,3 +171,39 @@ t.test('reports each part that changed, alone and with its verdict, in both dire
   t.same(compared({ alternatives: [['web']], maxAge: 60 }, open), ['loosened access'], 'there is nothing to compare')
   t.same(compared(open, { alternatives: [['web']], maxAge: 60 }), ['tightened access'])
 })
+
+t.test('reports a role that includes less as loosened where a route excludes what it included', async t => {
+  const at = (route: string, ...rules: readonly object[]) => {
+    const one = summary(null)
+    return { ...one, route, policy: { ...one.policy, rules } } as RouteSummary
+  }
+  const routes = [
+    at('GET /scope', rule({ scopes: names([], [], ['other', 'blocked']) })),
+    at('GET /role', rule({ roles: names([], [], ['guest']) })),
+    at('GET /entry', rule({ anyOf: [entry({ scopes: names([], [], ['blocked']) })] })),
+    at('GET /needs', rule({ scopes: names(['blocked'], ['blocked']) })),
+    at('GET /function', rule({ scopes: { function: 'f' }, roles: { function: 'g' } })), at('GET /free')
+  ]
+  const compared = (before: readonly object[], after: readonly object[]) => {
+    const of = (roles: readonly object[]) => ({ schemes: [], roles, routes }) as Snapshot
+    return compareSnapshots(of(before), of(after)).differences
+      .map(({ verdict, subject, details }) => `${verdict} ${subject} ${details.join('; ')}`)
+  }
+  const role = (name: string, roles: readonly string[], scopes: readonly string[]) => ({ name, roles, scopes })
+  const clerk = role('clerk', ['guest'], ['blocked', 'read'])
+  const admin = role('admin', [], ['blocked'])
+  const end = 'is no longer excluded by that from: '
+  t.same(compared([clerk, admin], [role('clerk', ['guest'], ['read']), admin]), [
+    `loosened role clerk no longer includes: scope blocked; ${end}GET /scope, GET /entry`
+  ])
+  t.same(compared([clerk], [role('clerk', [], ['blocked', 'read'])]), [
+    `loosened role clerk no longer includes: role guest; ${end}GET /role`
+  ])
+  t.same(compared([clerk], [role('clerk', ['guest'], ['blocked'])]), [
+    'tightened role clerk no longer includes: scope read'
+  ])
+  t.same(compared([clerk], [role('clerk', ['guest', 'boss'], ['blocked'])]), [
+    'loosened role clerk includes now: role boss; no longer includes: scope read'
+  ])
+  t.same(changes([summary(60), summary(120)], []), ['note the route is gone', 'note the route is gone'])
+})
