@@ -199,6 +199,9 @@ t.test('reports a role that includes less as loosened where a route excludes wha
   t.same(compared([clerk], [role('clerk', [], ['blocked', 'read'])]), [
     `loosened role clerk no longer includes: role guest; ${end}GET /role`
   ])
+  t.same(compared([clerk], [role('clerk', ['boss'], ['blocked', 'read'])]), [
+    `loosened role clerk includes now: role boss; no longer includes: role guest; ${end}GET /role`
+  ])
   t.same(compared([clerk], [role('clerk', ['guest'], ['blocked'])]), [
     'tightened role clerk no longer includes: scope read'
   ])
